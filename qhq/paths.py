@@ -1,0 +1,33 @@
+"""Where things lie: the user's folder first, then the defaults that the project or the wheel carries."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+SHIPPED = PACKAGE / "shipped"
+"""Top-level YAML as a wheel carries it (see pyproject.toml)."""
+
+
+def shipped_root() -> Path:
+    """Folder that holds the shipped ``circuits/``, ``experiments/`` and ``backends.yaml``."""
+    return SHIPPED if SHIPPED.is_dir() else PACKAGE.parent
+
+
+def study_roots() -> tuple[Path, ...]:
+    """Folders in which a study's files are looked up, the first that has one wins."""
+    return (Path.cwd(), shipped_root())
+
+
+def runs_dir() -> Path:
+    """Folder of the run folders: ``QHQ_RUNS_DIR``, else ``runs/`` in the current folder."""
+    return Path(os.environ.get("QHQ_RUNS_DIR") or "runs").absolute()
+
+
+def cache_dir() -> Path:
+    """Folder for what can be made again: ``QHQ_CACHE_DIR``, else the user's cache folder."""
+    named = os.environ.get("QHQ_CACHE_DIR")
+    if named:
+        return Path(named).absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qhq"

@@ -1,0 +1,40 @@
+"""Every test has a runs folder and a current folder of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+TINY = """\
+name: tiny
+seed: 1
+data: {symbols: [AAPL, MSFT], start: 2012-01-01, window: 5}
+quantum: {ansatz: reference, qubits: 2, depth: 1}
+model: {recurrent: [{unit: gru, hidden: 4}]}
+training: {epochs: 2, batch_size: 64, learning_rate: 0.01}
+"""
+"""A config that trains in about a second."""
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder with a runs folder and the config ``tiny.yaml``."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("QHQ_RUNS_DIR", str(tmp_path / "runs"))
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    return tmp_path
+
+
+@pytest.fixture
+def qhq(study: Path):
+    """Run the command line in this process."""
+    from qhq.cli.app import app
+
+    def run(*arguments: str) -> Result:
+        result = CliRunner().invoke(app, arguments)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+    return run
