@@ -1,0 +1,83 @@
+"""From a config to windows, a fitted scaler and the fingerprint of the values used."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from qhq.data.panel import Panel
+from qhq.data.scaling import Scaler, fit_scaler
+from qhq.data.sources import load_panel
+from qhq.data.spec import DataSpec
+from qhq.data.split import Part, Parts, split_panel
+from qhq.data.windows import Windows
+from qhq.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """All that training and evaluation need of the data.
+
+    Attributes:
+        parts: Rows and windows of each part.
+        scaler: Fitted on ``parts.train``.
+        fingerprint: sha256 of symbols, columns, dates and values, as hex.
+    """
+
+    parts: Parts
+    scaler: Scaler
+    fingerprint: str
+
+    @property
+    def train(self) -> Windows:
+        """Windows of the training part."""
+        return self.parts.train.windows
+
+    @property
+    def validation(self) -> Windows:
+        """Windows of the validation part."""
+        return self.parts.validation.windows
+
+    @property
+    def test(self) -> Windows:
+        """Windows of the test part."""
+        return self.parts.test.windows
+
+
+def prepare(spec: DataSpec) -> Prepared:
+    """Load, check, split, cut and fit.
+
+    Raises:
+        DataError: If the data cannot be read, breaks a rule, or is too short for the config.
+    """
+    panel = load_panel(spec)
+    parts = split_panel(panel, spec)
+    for part in (parts.train, parts.validation, parts.test):
+        _check_targets(part)
+    return Prepared(parts, fit_scaler(spec.scaling, parts.train), fingerprint(panel))
+
+
+def _check_targets(part: Part) -> None:
+    """Refuse what no error in percent and no skill can be told of, before hours go into training."""
+    windows = part.windows
+    zero = (windows.targets == 0).any(axis=(1, 2))
+    moves = (windows.targets[:, 0] != windows.last).any(axis=1)
+    for code, symbol in enumerate(windows.panel.symbols):
+        own = windows.code == code
+        if zero[own].any() or not moves[own].any():
+            raise DataError(
+                "A target must not be zero, and must move in every part",
+                got=f"{'zero' if zero[own].any() else 'one value only'} for {symbol} in the {part.kind} part",
+                fix=f"Choose another data.target, drop {symbol} or change data.split",
+            )
+
+
+def fingerprint(panel: Panel) -> str:
+    """Name the content of a panel: sha256, as hex; the same on every machine."""
+    digest = hashlib.sha256(repr((panel.symbols, panel.columns)).encode())
+    for array in (panel.code.astype("<i8"), panel.dates.astype("datetime64[D]").astype("<i8")):
+        digest.update(array.tobytes())
+    digest.update(np.ascontiguousarray(panel.values, dtype="<f8").tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,103 @@
+"""Where prices come from: each source hands a table to the panel's checks."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from qhq.data.panel import Panel, check_panel, match_columns
+from qhq.data.spec import DataSpec, Source
+from qhq.errors import DataError
+
+BUNDLED = Path(__file__).parent / "bundled" / "stocks_daily_2000_2013.csv.gz"
+"""Real daily prices in the public domain; see the NOTICE beside it."""
+
+_EDGE = np.timedelta64(7, "D")
+"""How far outside the sessions a start or end may lie: a week of weekend and holidays."""
+
+
+def load_panel(spec: DataSpec) -> Panel:
+    """Read and check the rows that a config asks for.
+
+    Raises:
+        DataError: If the file cannot be read, breaks a rule of the panel, or lacks a symbol, a column or
+            the span between ``start`` and ``end``.
+    """
+    path = BUNDLED if spec.path is None else Path(spec.path)
+    origin = "the bundled prices" if spec.path is None else spec.path
+    frame = _read(_SOURCES[spec.source], path, origin, spec.features)
+    panel = check_panel(frame, origin, symbols=spec.symbols, columns=spec.features)
+    return _cut_span(panel, spec, origin)
+
+
+def read_csv(path: Path, origin: str, columns: tuple[str, ...]) -> pd.DataFrame:
+    """Read every cell as text, so that a ticker 'NA' stays one and a bad number can be named."""
+    packed: Literal["gzip"] | None = "gzip" if path.suffix == ".gz" else None
+    # Only a read of all columns notices a row with a comma too many, such as an unquoted 1,234.50.
+    table = pd.read_csv(path, dtype=str, keep_default_na=False, compression=packed, encoding="utf-8-sig")
+    if not isinstance(table.index, pd.RangeIndex):
+        raise ValueError("the rows have more fields than the header")
+    return table[list(match_columns(table.columns, origin, columns))]
+
+
+def read_parquet(path: Path, origin: str, columns: tuple[str, ...]) -> pd.DataFrame:
+    """Read the needed columns; an index that pandas stored is a column like any other."""
+    names = match_columns(pq.read_schema(path).names, origin, columns)
+    table: pd.DataFrame = pq.read_table(path, columns=list(names)).to_pandas(ignore_metadata=True)
+    return table
+
+
+_Reader = Callable[[Path, str, tuple[str, ...]], pd.DataFrame]
+_SOURCES: dict[Source, _Reader] = {"bundled": read_csv, "csv": read_csv, "parquet": read_parquet}
+
+
+def _read(reader: _Reader, path: Path, origin: str, columns: tuple[str, ...]) -> pd.DataFrame:
+    if not path.is_file():
+        raise DataError(
+            "data.path must be a file",
+            got=f"{origin}, which is {'a folder' if path.is_dir() else 'not there'}",
+            fix=f"Check the path; it is looked up in {Path.cwd()}",
+        )
+    try:
+        return reader(path, origin, columns)
+    except (OSError, EOFError, zlib.error, ValueError, pa.ArrowException) as error:
+        kind = "Parquet" if reader is read_parquet else "CSV"
+        raise DataError(
+            f"{origin} must be a readable {kind} file",
+            got=f"{type(error).__name__}: {str(error).partition(chr(10))[0].rstrip('.')}",
+            fix="Check data.source and the file",
+        ) from error
+
+
+def _cut_span(panel: Panel, spec: DataSpec, origin: str) -> Panel:
+    first, last = panel.dates.min(), panel.dates.max()
+    _check_inside("start", spec.start, (first, last), origin)
+    _check_inside("end", spec.end, (first, last), origin)
+    cut = panel.between(np.datetime64(spec.start or first, "D"), np.datetime64(spec.end or last, "D"))
+    for symbol, count in zip(cut.symbols, cut.counts, strict=True):
+        if count == 0:
+            raise DataError(
+                "Every symbol must have rows between data.start and data.end",
+                got=f"none of {symbol} from {spec.start or first} to {spec.end or last}",
+                fix=f"Widen the span or drop {symbol}",
+            )
+    return cut
+
+
+def _check_inside(key: str, day: date | None, span: tuple[np.datetime64, np.datetime64], origin: str) -> None:
+    """A date outside the data is refused: cutting silently would pretend to years that are not there."""
+    first, last = span
+    if day is not None and not first - _EDGE <= np.datetime64(day, "D") <= last + _EDGE:
+        raise DataError(
+            f"data.{key} must lie in the span of the data",
+            got=f"{day}, where the rows of {origin} run from {first} to {last}",
+            fix=f"Choose a date in that span, or leave data.{key} out",
+        )

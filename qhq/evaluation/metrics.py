@@ -1,0 +1,99 @@
+"""Errors of a forecast: absolute, in percent, and against the last value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from qhq.data.panel import FloatArray
+from qhq.errors import DataError
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Errors over all windows, horizons and targets.
+
+    Attributes:
+        mae: Mean absolute error, in the unit of the prices.
+        rmse: Root mean square error, in the unit of the prices.
+        mape: Mean absolute error over the actual value, in percent.
+        mase: Mean of the absolute error over the symbol's in-sample naive MAE; below 1 beats it.
+        skill: 1 - MAE / MAE of the last value; 0 is no better than the last value.
+    """
+
+    mae: float
+    rmse: float
+    mape: float
+    mase: float
+    skill: float
+
+
+def score(
+    actual: FloatArray, forecast: FloatArray, naive: FloatArray, symbol_scale: npt.ArrayLike
+) -> Metrics:
+    """Measure a forecast beside the last value.
+
+    Args:
+        actual: What came, shape (N, H, K), in the unit of the prices.
+        forecast: What was forecast, shape (N, H, K).
+        naive: The last value, shape (N, H, K).
+        symbol_scale: In-sample naive MAE of each window's symbol, shape (N,).
+
+    Raises:
+        DataError: If shapes differ, a forecast is not finite, or a measure is not defined.
+
+    >>> actual, naive = np.array([[[10.0]], [[20.0]]]), np.array([[[9.0]], [[22.0]]])
+    >>> score(actual, naive, naive, np.array([1.0, 2.0]))
+    Metrics(mae=1.5, rmse=1.5811388300841898, mape=10.0, mase=1.0, skill=0.0)
+    """
+    scale = np.asarray(symbol_scale, dtype=np.float64)
+    _check(actual, forecast, naive, scale)
+    error = np.abs(forecast - actual)
+    mae = float(error.mean())
+    return Metrics(
+        mae=mae,
+        rmse=float(np.sqrt(np.mean(error**2))),
+        mape=float(100 * np.mean(error / np.abs(actual))),
+        mase=float(np.mean(error / scale[:, None, None])),
+        skill=1 - mae / float(np.abs(naive - actual).mean()),
+    )
+
+
+def score_by_symbol(
+    symbol: npt.NDArray[np.str_],
+    actual: FloatArray,
+    forecast: FloatArray,
+    naive: FloatArray,
+    symbol_scale: npt.ArrayLike,
+) -> dict[str, Metrics]:
+    """Measure each symbol alone; ``symbol`` names each window's, shape (N,), the rest as in ``score``."""
+    scale = np.asarray(symbol_scale, dtype=np.float64)
+    names, first = np.unique(symbol, return_index=True)
+    masks = {str(name): symbol == name for name in names[np.argsort(first)]}
+    return {
+        name: score(actual[mask], forecast[mask], naive[mask], scale[mask]) for name, mask in masks.items()
+    }
+
+
+def _check(actual: FloatArray, forecast: FloatArray, naive: FloatArray, scale: FloatArray) -> None:
+    shapes = (actual.shape, forecast.shape, naive.shape, scale.shape)
+    if actual.ndim != 3 or not len(actual) or set(shapes[:3]) != {shapes[0]} or shapes[3] != shapes[0][:1]:
+        raise DataError(
+            "actual, forecast and naive must have one shape (N, H, K), N > 0, and the scale (N,)",
+            got=", ".join(map(str, shapes)),
+            fix="Select the same windows for all of them",
+        )
+    if not np.isfinite(forecast).all():
+        raise DataError(
+            "A forecast must be finite",
+            got=f"{np.count_nonzero(~np.isfinite(forecast))} of {forecast.size} values that are not",
+            fix="Look at the loss in the history; a smaller learning rate may help",
+        )
+    if not np.all(actual) or not np.any(naive != actual) or not np.all(scale > 0):
+        raise DataError(
+            "Percent and skill need targets that are not zero and that move",
+            got="a target of zero" if not np.all(actual) else "targets that never move",
+            fix="Choose another target, or drop the symbols that do not move",
+        )

@@ -1,0 +1,164 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from qhq.data.panel import check_panel
+from qhq.data.scaling import fit_scaler, scaler_from_dict
+from qhq.data.split import split_panel
+from qhq.data.windows import Cut, cut_windows
+from qhq.errors import DataError
+
+from .panels import KINDS, make_frame, make_panel, make_spec, ragged_cases
+
+each_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ragged_cases())
+def test_scaling_then_inverting_is_the_identity(case):
+    panel, spec = case
+    parts = split_panel(panel, spec)
+    scaler = fit_scaler(spec.scaling, parts.train)
+    for part in (parts.train, parts.validation, parts.test):
+        back = scaler.to_price(scaler.targets(part.windows), part.windows)
+        assert_allclose(back, part.windows.targets, rtol=1e-12)
+
+
+@each_kind
+@pytest.mark.parametrize("target", ["close", "adj_close"])
+def test_outputs_then_prices_then_outputs_is_the_identity(kind, target):
+    train = split_panel(make_panel(), make_spec(horizon=3, target=target)).train
+    scaler = fit_scaler(kind, train)
+    outputs = np.random.default_rng(1).normal(0, 0.5, train.windows.targets.shape)
+    prices = scaler.to_price(outputs, train.windows)
+    values = train.panel.values.copy()
+    column = train.panel.columns.index(target)
+    windows = train.windows.select(np.array([4]))
+    rows = windows.starts[0] + 5 + np.arange(3)
+    values[rows, column] = prices[4, :, 0]
+    moved = replace(windows, panel=replace(train.panel, values=values))
+    assert_allclose(scaler.targets(moved)[0], outputs[4], rtol=1e-10)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(KINDS), st.sampled_from((0, 200)), st.integers(140, 199), st.floats(0.01, 1e6))
+def test_a_price_after_the_training_part_moves_no_scaler_and_no_training_window(kind, first, day, price):
+    frame, spec, row = make_frame(), make_spec(), first + day
+    moved = frame.copy()
+    moved.loc[row, ["close", "adj_close"]] = price
+    one, two = (split_panel(check_panel(each, "", columns=spec.features), spec) for each in (frame, moved))
+    assert np.datetime64(frame["date"][row], "D") > one.train.last
+    assert fit_scaler(kind, one.train).to_dict() == fit_scaler(kind, two.train).to_dict()
+    for name in ("inputs", "targets", "last", "dates", "symbol"):
+        assert_array_equal(getattr(one.train.windows, name), getattr(two.train.windows, name))
+
+
+@each_kind
+def test_a_scaler_cannot_be_made_from_anything_but_a_training_part(kind):
+    parts = split_panel(make_panel(), make_spec())
+    for other in (parts.validation, parts.test, parts.train.windows, parts.train.panel, None):
+        with pytest.raises(DataError, match="must be fitted on the training part"):
+            fit_scaler(kind, other)
+
+
+@each_kind
+def test_a_scaler_survives_json_exactly(kind):
+    parts = split_panel(make_panel(), make_spec())
+    scaler = fit_scaler(kind, parts.train)
+    read = scaler_from_dict(json.loads(json.dumps(scaler.to_dict(), allow_nan=False)))
+    assert (read.kind, read.columns) == (kind, ("adj_close", "close"))
+    assert_array_equal(read.inputs(parts.test.windows), scaler.inputs(parts.test.windows))
+    assert_array_equal(read.targets(parts.test.windows), scaler.targets(parts.test.windows))
+
+
+@pytest.mark.parametrize(
+    "content", [{}, {"kind": "none"}, {"kind": "window"}, {"kind": "minmax", "columns": 3}]
+)
+def test_a_stored_scaler_that_is_none_is_refused(content):
+    with pytest.raises(DataError, match="content that to_dict wrote"):
+        scaler_from_dict(content)
+
+
+def test_window_scaling_starts_from_the_last_value():
+    windows = split_panel(make_panel(), make_spec()).train
+    scaler = fit_scaler("window", windows)
+    assert_allclose(scaler.inputs(windows.windows)[:, -1], 0, atol=0)
+    zero = np.zeros_like(windows.windows.targets)
+    assert_allclose(scaler.to_price(zero, windows.windows)[:, 0], windows.windows.last, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["window", "log_return"])
+def test_the_unit_of_the_prices_does_not_matter(kind):
+    spec, frame = make_spec(), make_frame()
+    prices = ["close", "adj_close"]
+    scaled = frame.assign(**{name: frame[name] * 1000 for name in prices})
+    parts = [split_panel(check_panel(each, "", columns=prices), spec).test for each in (frame, scaled)]
+    trains = [split_panel(check_panel(each, "", columns=prices), spec).train for each in (frame, scaled)]
+    outputs = [
+        fit_scaler(kind, train).inputs(part.windows) for train, part in zip(trains, parts, strict=True)
+    ]
+    assert_allclose(*outputs, rtol=1e-7, atol=1e-9)
+
+
+def test_minmax_and_standard_are_of_each_symbols_training_rows():
+    train = split_panel(make_panel(), make_spec()).train
+    flat = {kind: fit_scaler(kind, train) for kind in ("minmax", "standard")}
+    whole = cut_windows(
+        train.panel, Cut(window=139, horizon=1, features=train.panel.columns, targets=("close",))
+    )
+    for symbol in range(2):
+        rows = train.panel.values[train.panel.code == symbol]
+        own = whole.select(np.array([symbol]))
+        low, high = rows.min(axis=0), rows.max(axis=0)
+        assert_allclose(flat["minmax"].inputs(own)[0], (rows[:139] - low) / (high - low), rtol=1e-12)
+        expected = (rows[:139] - rows.mean(axis=0)) / rows.std(axis=0)
+        assert_allclose(flat["standard"].inputs(own)[0], expected, rtol=1e-9, atol=1e-12)
+
+
+@each_kind
+def test_quiet_prices_do_not_blow_up(kind):
+    frame = make_frame()
+    frame.loc[frame["symbol"] == "AAA", ["close", "adj_close"]] = 0.1
+    frame.loc[50:60, "close"] = 0.11
+    parts = split_panel(check_panel(frame, "", columns=("adj_close", "close")), make_spec())
+    scaler = fit_scaler(kind, parts.train)
+    for part in (parts.train, parts.test):
+        assert np.abs(scaler.inputs(part.windows)).max() < 100
+        assert np.abs(scaler.targets(part.windows)).max() < 100
+
+
+@pytest.mark.parametrize("kind", ["window", "log_return"])
+def test_values_without_a_logarithm_are_refused(kind):
+    frame = make_frame()
+    frame.loc[7, "volume"] = 0
+    panel = check_panel(frame, "", columns=("adj_close", "volume"))
+    spec = make_spec(features=("adj_close", "volume"))
+    with pytest.raises(DataError, match=r"needs values above zero. Got 0 in 'volume' of AAA on 2015-01-12"):
+        fit_scaler(kind, split_panel(panel, spec).train)
+
+
+@pytest.mark.parametrize("kind", ["minmax", "standard", "log_return"])
+def test_a_symbol_never_seen_is_refused(kind):
+    scaler = fit_scaler(kind, split_panel(make_panel(), make_spec()).train)
+    other = split_panel(make_panel(symbols=("AAC",)), make_spec(symbols=("AAC",))).test
+    with pytest.raises(DataError, match=r"must have seen every symbol in training. Got 'AAC'"):
+        scaler.inputs(other.windows)
+
+
+def test_window_scaling_carries_over_to_a_symbol_never_seen():
+    scaler = fit_scaler("window", split_panel(make_panel(), make_spec()).train)
+    other = split_panel(make_panel(symbols=("AAC",)), make_spec(symbols=("AAC",))).test
+    assert np.isfinite(scaler.inputs(other.windows)).all()
+
+
+@each_kind
+def test_windows_of_other_features_are_refused(kind):
+    scaler = fit_scaler(kind, split_panel(make_panel(), make_spec()).train)
+    other = split_panel(make_panel(), make_spec(features=("adj_close",))).test
+    with pytest.raises(DataError, match=r"fitted on the features adj_close, close. Got windows of adj_close"):
+        scaler.inputs(other.windows)

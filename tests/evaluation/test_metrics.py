@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+from qhq.errors import DataError
+from qhq.evaluation.metrics import score, score_by_symbol
+
+
+def make_case(seed=0, shape=(12, 3, 1)):
+    rng = np.random.default_rng(seed)
+    actual = rng.uniform(50, 150, shape)
+    forecast, naive = (actual + rng.normal(0, 5, shape) for _ in range(2))
+    return actual, forecast, naive, rng.uniform(1, 3, shape[0])
+
+
+def test_measures_are_their_formulas():
+    actual, forecast, naive, scale = make_case()
+    error = actual - forecast
+    metrics = score(actual, forecast, naive, scale)
+    assert_allclose(metrics.mae, np.abs(error).mean())
+    assert_allclose(metrics.rmse, np.sqrt((error**2).mean()))
+    assert_allclose(metrics.mape, 100 * np.abs(error / actual).mean())
+    assert_allclose(metrics.mase, np.mean([np.abs(error[i]).mean() / scale[i] for i in range(12)]))
+    assert_allclose(metrics.skill, 1 - np.abs(error).mean() / np.abs(actual - naive).mean())
+
+
+def test_the_last_value_has_no_skill_and_the_truth_has_all():
+    actual, _, naive, scale = make_case()
+    assert score(actual, naive, naive, scale).skill == 0
+    perfect = score(actual, actual, naive, scale)
+    assert (perfect.mae, perfect.rmse, perfect.mape, perfect.mase, perfect.skill) == (0, 0, 0, 0, 1)
+
+
+@given(st.floats(1e-3, 1e3))
+def test_percent_mase_and_skill_have_no_unit(unit):
+    actual, forecast, naive, scale = make_case()
+    plain = score(actual, forecast, naive, scale)
+    scaled = score(actual * unit, forecast * unit, naive * unit, scale * unit)
+    assert_allclose([scaled.mape, scaled.mase, scaled.skill], [plain.mape, plain.mase, plain.skill])
+    assert_allclose([scaled.mae, scaled.rmse], [plain.mae * unit, plain.rmse * unit])
+
+
+def test_each_symbol_is_measured_alone():
+    actual, forecast, naive, scale = make_case()
+    symbol = np.array(["B", "A", "A"] * 4)
+    rows = score_by_symbol(symbol, actual, forecast, naive, scale)
+    assert list(rows) == ["B", "A"]
+    for name, metrics in rows.items():
+        own = symbol == name
+        assert metrics == score(actual[own], forecast[own], naive[own], scale[own])
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"forecast": np.ones((12, 3))}, r"one shape \(N, H, K\).* Got \(12, 3, 1\), \(12, 3\)"),
+        ({"symbol_scale": np.ones(3)}, r"one shape .* \(3,\)"),
+        ({name: np.ones((0, 3, 1)) for name in ("actual", "forecast", "naive")}, "N > 0"),
+        ({"forecast": np.full((12, 3, 1), np.nan)}, "A forecast must be finite. Got 36 of 36"),
+        ({"actual": np.zeros((12, 3, 1))}, "Got a target of zero"),
+        ({"actual": make_case()[2]}, "Got targets that never move"),
+        ({"symbol_scale": np.zeros(12)}, "Got targets that never move"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(change, match):
+    names = ("actual", "forecast", "naive", "symbol_scale")
+    with pytest.raises(DataError, match=match):
+        score(**(dict(zip(names, make_case(), strict=True)) | change))
