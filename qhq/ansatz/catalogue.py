@@ -1,0 +1,73 @@
+"""Finding ``circuits/*.yaml`` by name or path, and laying overrides over one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml.comments import CommentedMap
+
+from qhq.ansatz.spec import AnsatzSpec
+from qhq.documents import override_key, read_mapping, validate
+from qhq.errors import ConfigError, nearest
+from qhq.paths import study_roots
+
+
+def list_ansaetze() -> dict[str, Path]:
+    """Known ansaetze by name, sorted; a file in the current folder's ``circuits/`` hides a shipped one."""
+    found: dict[str, Path] = {}
+    for root in study_roots():
+        for path in sorted((root / "circuits").glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return dict(sorted(found.items()))
+
+
+def load_ansatz(name_or_path: str, overrides: Mapping[str, Any] | None = None) -> AnsatzSpec:
+    """Read an ansatz.
+
+    Args:
+        name_or_path: A name (``reference`` is ``circuits/reference.yaml``), or the path of a YAML file.
+        overrides: Keys laid over the file's, nested ones key by key.
+
+    Returns:
+        The spec; the path of a circuit file in it is absolute.
+
+    Raises:
+        ConfigError: If there is no such ansatz, or it breaks a rule.
+    """
+    path = _find(name_or_path)
+    content = read_mapping(path)
+    _lay_over(content, overrides or {})
+    spec = validate(AnsatzSpec, content, str(path))
+    if spec.file is None:
+        return spec
+    anchored = spec.file.model_copy(update={"path": str((path.parent / spec.file.path).absolute())})
+    return spec.model_copy(update={"file": anchored})
+
+
+def _find(name_or_path: str) -> Path:
+    if Path(name_or_path).suffix in (".yaml", ".yml") or len(Path(name_or_path).parts) > 1:
+        return Path(name_or_path)
+    known = list_ansaetze()
+    if name_or_path not in known:
+        raise ConfigError(
+            "An ansatz must be a file in circuits/, or the path of a YAML file",
+            got=f"'{name_or_path}'",
+            fix=nearest(name_or_path, known),
+        )
+    return known[name_or_path]
+
+
+def _lay_over(content: CommentedMap, overrides: Mapping[str, Any]) -> None:
+    for key, value in overrides.items():
+        node = content.get(key)
+        if isinstance(value, Mapping) and isinstance(node, CommentedMap) and _same_kind(node, value):
+            _lay_over(node, value)
+        else:
+            override_key(content, key, value)
+
+
+def _same_kind(node: CommentedMap, value: Mapping[str, Any]) -> bool:
+    """Whether ``value`` amends ``node``; another ``kind`` replaces it, with other keys."""
+    return "kind" not in value or value["kind"] == node.get("kind")

@@ -1,0 +1,132 @@
+"""The built ansatz: one circuit, the roles of its parameters, and what is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from qiskit.circuit import ControlFlowOp, Parameter, QuantumCircuit
+from qiskit.quantum_info import SparsePauliOp
+
+from qhq.ansatz.spec import AngleScalingKind
+from qhq.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Ansatz:
+    """A program that any backend can be opened for.
+
+    Attributes:
+        circuit: Unitary circuit on Q qubits.
+        inputs: The I parameters that take the angles, in the order of an input row.
+        weights: The W trained parameters, in the order of the weight vector.
+        observables: The O operators on Q qubits whose expectation values are the outputs.
+        angle_scaling: How the model turns any number into an input angle, by name.
+
+    Raises:
+        ConfigError: If a parameter has no role or two, or the circuit measures, resets or branches.
+    """
+
+    circuit: QuantumCircuit
+    inputs: tuple[Parameter, ...]
+    weights: tuple[Parameter, ...]
+    observables: tuple[SparsePauliOp, ...]
+    angle_scaling: AngleScalingKind = "pi_tanh"
+
+    def __post_init__(self) -> None:
+        _check_roles(self.circuit, self.inputs, self.weights)
+        _check_unitary(self.circuit)
+        _check_observables(self.circuit.num_qubits, self.observables)
+
+    @property
+    def num_qubits(self) -> int:
+        """Q."""
+        return int(self.circuit.num_qubits)
+
+    @property
+    def num_inputs(self) -> int:
+        """I."""
+        return len(self.inputs)
+
+    @property
+    def num_weights(self) -> int:
+        """W."""
+        return len(self.weights)
+
+    @property
+    def num_outputs(self) -> int:
+        """O."""
+        return len(self.observables)
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Inputs, then weights: the column order of every array of parameter values."""
+        return self.inputs + self.weights
+
+
+def with_plain_names(ansatz: Ansatz) -> QuantumCircuit:
+    """The circuit with inputs called ``x_0``, ``x_1``, ... and weights ``w_0``, ``w_1``, ..."""
+    names = {each: Parameter(f"x_{index}") for index, each in enumerate(ansatz.inputs)}
+    names |= {each: Parameter(f"w_{index}") for index, each in enumerate(ansatz.weights)}
+    renamed: QuantumCircuit = ansatz.circuit.assign_parameters(names)
+    return renamed
+
+
+def _check_roles(
+    circuit: QuantumCircuit, inputs: tuple[Parameter, ...], weights: tuple[Parameter, ...]
+) -> None:
+    given = inputs + weights
+    if len(set(given)) != len(given):
+        raise ConfigError(
+            "Each parameter must be listed once, as an input or as a weight",
+            got=f"twice: {_names({each for each in given if given.count(each) > 1})}",
+            fix="List it once",
+        )
+    present = set(circuit.parameters)
+    if missing := set(given) - present:
+        raise ConfigError(
+            "Every listed parameter must stand in the circuit",
+            got=f"without a gate: {_names(missing)}",
+            fix="Use it in a gate or leave it out",
+        )
+    if roleless := present - set(given):
+        raise ConfigError(
+            "Every parameter of the circuit must be an input or a weight",
+            got=f"neither: {_names(roleless)}",
+            fix="List it",
+        )
+    if not inputs:
+        raise ConfigError(
+            "An ansatz must take at least one input", got="none", fix="Encode inputs in the circuit"
+        )
+
+
+def _check_unitary(circuit: QuantumCircuit) -> None:
+    for instruction in circuit.data:
+        operation = instruction.operation
+        if isinstance(operation, ControlFlowOp) or operation.name in ("measure", "reset", "initialize"):
+            raise ConfigError(
+                "An ansatz must be made of gates only; qhq measures its observables itself",
+                got=f"'{operation.name}' in circuit '{circuit.name}'",
+                fix="Take it out, for example with remove_final_measurements()",
+            )
+
+
+def _check_observables(qubits: int, observables: tuple[SparsePauliOp, ...]) -> None:
+    if not observables or any(each.num_qubits != qubits for each in observables):
+        widths = ", ".join(str(each.num_qubits) for each in observables) or "none"
+        raise ConfigError(
+            "Each observable must act on all qubits of the circuit",
+            got=f"widths {widths} for {qubits} qubits",
+            fix="Give at least one Pauli operator of that width",
+        )
+    if any(coefficient.imag for each in observables for coefficient in each.coeffs):
+        raise ConfigError(
+            "Observables must be Hermitian",
+            got="a Pauli operator with a complex coefficient",
+            fix="Use real coefficients",
+        )
+
+
+def _names(parameters: Iterable[Parameter]) -> str:
+    return ", ".join(sorted(each.name for each in parameters))

@@ -1,0 +1,212 @@
+"""What a file of ``circuits/`` may say. No Qiskit here: reading a spec costs nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+
+from qhq.documents import Spec
+
+AngleScalingKind = Literal["pi_tanh", "half_pi_tanh", "pi_sin", "two_arctan"]
+"""Bounded maps of any real number to an angle in radians, see :mod:`qhq.quantum.angle_scaling`."""
+
+Entanglement = Literal["linear", "reverse_linear", "full", "circular", "pairwise", "sca"]
+"""Which qubits a block of Qiskit's library couples, in Qiskit's own words."""
+
+ROTATIONS: dict[str, tuple[str, ...]] = {
+    "RX": ("rx",),
+    "RY": ("ry",),
+    "RZ": ("rz",),
+    "Rot": ("rz", "ry", "rz"),
+}
+"""Words of a block's ``gates`` and the Qiskit methods they stand for, in order of time."""
+
+
+class AngleEncoding(Spec):
+    """One rotation an input and qubit; several gates encode several inputs on each qubit."""
+
+    kind: Literal["angle"] = "angle"
+    gates: str = "RY"
+    hadamard: bool = False
+    repeat: bool = False
+
+    @field_validator("gates")
+    @classmethod
+    def _check_gates(cls, gates: str) -> str:
+        words = gate_words(gates, tuple(name for name in ROTATIONS if name != "Rot"))
+        if any(word == following for word, following in pairwise(words)):
+            raise ValueError("two equal gates in a row would only add their inputs; put another between")
+        return " ".join(words)
+
+    @model_validator(mode="after")
+    def _check_first_gate(self) -> AngleEncoding:
+        if self.gates.split()[0] == "RZ" and not self.hadamard:
+            raise ValueError("RZ first does nothing to |0>; set hadamard: true or begin with RX or RY")
+        return self
+
+
+class ZZFeatureMap(Spec):
+    """Qiskit's ``zz_feature_map`` as encoding: one input a qubit, and products of pairs of inputs."""
+
+    kind: Literal["zz_feature_map"]
+    reps: int = Field(default=1, ge=1)
+    entanglement: Entanglement = "full"
+    repeat: bool = False
+
+
+class RotationBlock(Spec):
+    """One weight a gate and qubit: ``RY``, ``RX RZ``, ``Rot`` (RZ RY RZ), or any row of these words."""
+
+    kind: Literal["rotations"] = "rotations"
+    gates: str = "RY"
+
+    @field_validator("gates")
+    @classmethod
+    def _check_gates(cls, gates: str) -> str:
+        return " ".join(gate_words(gates, tuple(ROTATIONS)))
+
+
+class RealAmplitudesBlock(Spec):
+    """Qiskit's ``real_amplitudes``; over all layers it is the library circuit with ``reps`` = depth."""
+
+    kind: Literal["real_amplitudes"]
+    entanglement: Entanglement = "reverse_linear"
+
+
+class EfficientSU2Block(Spec):
+    """Qiskit's ``efficient_su2``; over all layers it is the library circuit with ``reps`` = depth."""
+
+    kind: Literal["efficient_su2"]
+    entanglement: Entanglement = "reverse_linear"
+
+
+class Entangler(Spec):
+    """Two-qubit gates after the blocks of each layer; a ring of two qubits is a single gate."""
+
+    pattern: Literal["ring", "linear", "full", "none"] = "ring"
+    gate: Literal["cx", "cz"] = "cx"
+
+
+class CircuitFile(Spec):
+    """A user's own circuit instead of layers.
+
+    Attributes:
+        path: ``.qpy``, ``.qasm`` or ``.py`` (with ``build(qubits, depth)``), relative to the YAML file.
+        inputs: Parameters that take the inputs, by name, or one prefix of their names; the rest are
+            weights. Not for ``.py``, whose ``build`` says so itself.
+    """
+
+    path: str
+    inputs: str | tuple[str, ...] | None = None
+
+    @model_validator(mode="after")
+    def _check_roles(self) -> CircuitFile:
+        suffix = self.suffix
+        if suffix not in (".qpy", ".qasm", ".py"):
+            raise ValueError("path must end in .qpy, .qasm or .py")
+        if suffix == ".py" and self.inputs is not None:
+            raise ValueError("inputs must be left out, since build() of a Python file returns them")
+        if suffix != ".py" and not self.inputs:
+            raise ValueError("inputs must name the input parameters of the circuit, or their prefix")
+        return self
+
+    @property
+    def suffix(self) -> str:
+        """Ending of the file's name, in lower case with its dot; '' if it has none."""
+        _, dot, ending = self.path.rpartition(".")
+        return dot + ending.lower()
+
+
+def _kind_or(default: str) -> Discriminator:
+    """Tell the members of a union apart by ``kind``; without one it is the ``default``."""
+
+    def kind(value: Any) -> Any:
+        return value.get("kind", default) if isinstance(value, Mapping) else getattr(value, "kind", default)
+
+    return Discriminator(kind)
+
+
+Encoding = Annotated[
+    Annotated[AngleEncoding, Tag("angle")] | Annotated[ZZFeatureMap, Tag("zz_feature_map")],
+    _kind_or("angle"),
+]
+Block = Annotated[
+    Annotated[RotationBlock, Tag("rotations")]
+    | Annotated[RealAmplitudesBlock, Tag("real_amplitudes")]
+    | Annotated[EfficientSU2Block, Tag("efficient_su2")],
+    _kind_or("rotations"),
+]
+
+
+class AnsatzSpec(Spec):
+    """A circuit as its YAML file describes it.
+
+    Attributes:
+        description: One line for lists.
+        qubits: Width of the circuit.
+        depth: Layers; a layer is the blocks in order, then the entangler. 0 leaves the encoding alone. A
+            Python file takes it as it likes; QPY and OpenQASM 3 have none.
+        angle_scaling: How inputs of any size become angles (the model applies it before the circuit).
+        encoding: How inputs enter; ``repeat`` enters them again before each layer (re-uploading).
+        blocks: Trainable blocks of a layer.
+        entangler: What couples the qubits at the end of a layer.
+        observables: ``z_each`` (Z on every qubit), or Pauli operators, each written either as Qiskit
+            does (``IIXZ``, qubit 0 rightmost) or by qubit (``Z0 X1``).
+        file: A circuit of the user's own; encoding, blocks and entangler then stay unset.
+    """
+
+    description: str = ""
+    qubits: int = Field(default=4, ge=1, le=30)
+    depth: int = Field(default=1, ge=0, le=1000)
+    angle_scaling: AngleScalingKind = "pi_tanh"
+    encoding: Encoding = AngleEncoding()
+    blocks: tuple[Block, ...] = Field(default=(RotationBlock(),), min_length=1)
+    entangler: Entangler = Entangler()
+    observables: Literal["z_each"] | tuple[str, ...] = "z_each"
+    file: CircuitFile | None = None
+
+    @field_validator("observables")
+    @classmethod
+    def _check_observables(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if isinstance(value, str):
+            return value
+        if not value:
+            raise ValueError("observables must hold at least one Pauli operator")
+        for text in value:
+            if not re.fullmatch(r"[IXYZ]+|[XYZ]\d+( [XYZ]\d+)*", text):
+                raise ValueError(f"'{text}' is no Pauli operator; write 'IIXZ' or 'Z0 X1'")
+        return value
+
+    @model_validator(mode="after")
+    def _check_pairs(self) -> AnsatzSpec:
+        if isinstance(self.encoding, ZZFeatureMap) and self.qubits < 2:
+            raise ValueError("zz_feature_map encodes pairs of qubits; set qubits to 2 or more")
+        return self
+
+    @model_validator(mode="after")
+    def _check_file_stands_alone(self) -> AnsatzSpec:
+        unset = AnsatzSpec.model_fields
+        for name in ("encoding", "blocks", "entangler") if self.file else ():
+            if getattr(self, name) != unset[name].default:
+                raise ValueError(f"file and {name} exclude each other; a circuit from a file is complete")
+        return self
+
+
+def gate_words(gates: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Split a row of gates into words.
+
+    >>> gate_words("RX RZ", ("RX", "RZ"))
+    ('RX', 'RZ')
+
+    Raises:
+        ValueError: If there is none, or one is not ``known``.
+    """
+    words = tuple(gates.split())
+    unknown = [word for word in words if word not in known]
+    if unknown or not words:
+        raise ValueError(f"gates must be one or more of {', '.join(known)}, separated by spaces")
+    return words

@@ -1,0 +1,16 @@
+"""Backends: what stands behind a quantum layer, and how each kind of it is opened.
+
+Read in this order: ``spec`` (an entry of ``backends.yaml``), ``executor`` (the three verbs that whatever
+is opened offers), ``registry`` (kind -> opener), then the kinds: ``aer`` and what it stands on,
+``sampling`` (shots to expectation values) and ``parameter_shift`` (gradients from values).
+"""
+
+from typing import TYPE_CHECKING
+
+from qhq.public import lazy_names
+
+if TYPE_CHECKING:
+    from qhq.backends.executor import Executor as Executor
+    from qhq.backends.registry import open_backend as open_backend
+
+__getattr__ = lazy_names(__name__, {"Executor": "executor", "open_backend": "registry"})

@@ -1,0 +1,214 @@
+"""The angles of a lowered circuit as functions of inputs and weights, batched, with their chain rule.
+
+Angle ``k`` of sample ``b`` is ``angles[b, k] = f_k(inputs[b, :], weights)``, where ``f_k`` is the expression
+of the k-th parametric gate. Affine expressions are two matrix products; all others go through SymPy once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter, ParameterExpression
+
+from qhq.engine.lowering import is_parametric
+from qhq.errors import ConfigError
+
+Array = npt.NDArray[np.float64]
+
+
+def separate_angles(lowered: QuantumCircuit) -> tuple[QuantumCircuit, tuple[ParameterExpression, ...]]:
+    """Give each parametric gate an angle of its own.
+
+    Args:
+        lowered: What ``lower`` returns.
+
+    Returns:
+        The same circuit with the fresh parameter ``theta_k`` in its k-th parametric gate, in circuit order,
+        and the K expressions that stood there.
+    """
+    separated, expressions = QuantumCircuit(lowered.num_qubits), []
+    for instruction in lowered.data:
+        gate = instruction.operation
+        if is_parametric(gate):
+            expressions.append(gate.params[0])
+            gate = type(gate)(Parameter(f"theta_{len(expressions) - 1}"))
+        separated.append(gate, [lowered.find_bit(bit).index for bit in instruction.qubits])
+    return separated, tuple(expressions)
+
+
+class AngleMap:
+    """``angles = constant + inputs @ input_slopes + weights @ weight_slopes``, plus what is not affine.
+
+    Args:
+        expressions: One expression an angle, K in all.
+        inputs: Parameters that differ by sample, in the order of the columns of ``inputs`` (B, I).
+        weights: Parameters shared by the batch, in the order of ``weights`` (W,).
+
+    Attributes:
+        constant: Shape (K,).
+        input_slopes: Shape (I, K).
+        weight_slopes: Shape (W, K).
+        curved: The places of the angles that are not affine, ascending.
+
+    Raises:
+        ConfigError: If a parameter is in neither list or in both, or an expression has no derivative.
+    """
+
+    def __init__(
+        self,
+        expressions: Sequence[ParameterExpression],
+        inputs: Sequence[Parameter],
+        weights: Sequence[Parameter],
+    ) -> None:
+        self._split = len(inputs)
+        parameters = [*inputs, *weights]
+        _check_parameters(expressions, parameters)
+        slopes = np.zeros((len(parameters), len(expressions)))
+        self.constant = np.zeros(len(expressions))
+        self.curved: tuple[int, ...] = ()
+        row = {parameter: index for index, parameter in enumerate(parameters)}
+        for k, expression in enumerate(expressions):
+            affine = _affine(expression)
+            if affine is None:
+                self.curved += (k,)
+                continue
+            self.constant[k] = affine[0]
+            for parameter, slope in affine[1].items():
+                slopes[row[parameter], k] = slope
+        self.input_slopes, self.weight_slopes = slopes[: self._split], slopes[self._split :]
+        self._curves = [_Curve(expressions[k], row) for k in self.curved]
+
+    @property
+    def num_angles(self) -> int:
+        """K."""
+        return len(self.constant)
+
+    def needs_inputs(self, place: int) -> bool:
+        """Whether the curved angle ``self.curved[place]`` differs by sample."""
+        return any(index < self._split for index in self._curves[place].rows)
+
+    def angles(self, inputs: npt.NDArray[Any], weights: npt.NDArray[Any]) -> Array:
+        """All angles (B, K) of ``inputs`` (B, I) and ``weights`` (W,), float64."""
+        inputs, weights = np.asarray(inputs, np.float64), np.asarray(weights, np.float64)
+        angles: Array = inputs @ self.input_slopes + (weights @ self.weight_slopes + self.constant)
+        if self.curved:
+            angles[:, list(self.curved)] = self.curved_angles(inputs, weights)
+        return angles
+
+    def pullback(
+        self, inputs: npt.NDArray[Any], weights: npt.NDArray[Any], dangles: npt.NDArray[Any]
+    ) -> tuple[Array, Array]:
+        """Carry gradients of the angles back: ``dinputs[b, i] = sum_k dangles[b, k] df_k / dinputs[b, i]``.
+
+        Args:
+            inputs: Shape (B, I).
+            weights: Shape (W,).
+            dangles: Gradient of a scalar with respect to the angles, shape (B, K).
+
+        Returns:
+            ``dinputs`` (B, I) and ``dweights`` (W,), the latter summed over the batch; float64.
+        """
+        dangles = np.asarray(dangles, np.float64)
+        dinputs: Array = dangles @ self.input_slopes.T
+        dweights: Array = self.weight_slopes @ dangles.sum(axis=0)
+        if self.curved:
+            more = self.curved_pullback(inputs, weights, dangles[:, list(self.curved)])
+            dinputs, dweights = dinputs + more[0], dweights + more[1]
+        return dinputs, dweights
+
+    def curved_angles(self, inputs: npt.NDArray[Any], weights: npt.NDArray[Any]) -> Array:
+        """The angles that are not affine alone, in the order of ``curved``, shape (B, len(curved))."""
+        values = self._values(inputs, weights)
+        out = np.empty((len(inputs), len(self._curves)))
+        for place, curve in enumerate(self._curves):
+            out[:, place] = curve.value(*(values[row] for row in curve.rows))
+        return out
+
+    def curved_pullback(
+        self, inputs: npt.NDArray[Any], weights: npt.NDArray[Any], dcurved: npt.NDArray[Any]
+    ) -> tuple[Array, Array]:
+        """``pullback`` of the angles that are not affine alone; ``dcurved`` is (B, len(curved))."""
+        values = self._values(inputs, weights)
+        dinputs, dweights = np.zeros(np.shape(inputs)), np.zeros(len(weights))
+        for place, curve in enumerate(self._curves):
+            arguments = [values[row] for row in curve.rows]
+            for row, slope in zip(curve.rows, curve.slopes, strict=True):
+                part = dcurved[:, place] * slope(*arguments)
+                if row < self._split:
+                    dinputs[:, row] += part
+                else:
+                    dweights[row - self._split] += part.sum()
+        return dinputs, dweights
+
+    def _values(self, inputs: npt.NDArray[Any], weights: npt.NDArray[Any]) -> list[Any]:
+        """A column (B,) for each input, then a scalar for each weight."""
+        columns = list(np.asarray(inputs, np.float64).T)
+        return [*columns, *np.asarray(weights, np.float64)]
+
+
+class _Curve:
+    """One expression that is not affine: its value and its slopes, both vectorised."""
+
+    def __init__(self, expression: ParameterExpression, row: dict[Parameter, int]) -> None:
+        # SymPy takes 0.3 s to import, and only circuits with products of parameters need it.
+        import sympy
+
+        parameters = sorted(expression.parameters, key=row.__getitem__)
+        self.rows = tuple(row[parameter] for parameter in parameters)
+        symbols = sympy.symbols(f"v:{len(parameters)}", real=True)
+        body = expression.sympify().subs({p.sympify(): s for p, s in zip(parameters, symbols, strict=True)})
+        self.value: Callable[..., Any] = sympy.lambdify(symbols, body, modules="numpy")
+        # Not Qiskit's gradient(): its 2.6 gives back the wrong element of a vector from sympify().
+        slopes = [sympy.diff(body, symbol) for symbol in symbols]
+        self.slopes = tuple(sympy.lambdify(symbols, slope, modules="numpy") for slope in slopes)
+
+
+def _gradient(expression: ParameterExpression, parameter: Parameter) -> Any:
+    try:
+        return expression.gradient(parameter)
+    except RuntimeError as error:
+        raise ConfigError(
+            "Every angle must be a differentiable expression",
+            got=f"'{expression}', of which Qiskit says: {error}",
+            fix="Take the function that has no derivative out of the circuit",
+        ) from error
+
+
+def _affine(expression: ParameterExpression) -> tuple[float, dict[Parameter, float]] | None:
+    """Constant and slopes, or None where a slope depends on a parameter."""
+    slopes = {parameter: _gradient(expression, parameter) for parameter in expression.parameters}
+    values = {parameter: _number(slope) for parameter, slope in slopes.items()}
+    if any(value is None for value in values.values()):
+        return None
+    constant = _number(expression.bind(dict.fromkeys(expression.parameters, 0.0)))
+    if constant is None or not math.isfinite(constant):
+        return None
+    return constant, {parameter: value for parameter, value in values.items() if value is not None}
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, ParameterExpression):
+        return None if value.parameters else float(value)
+    return float(value)
+
+
+def _check_parameters(expressions: Sequence[ParameterExpression], parameters: Sequence[Parameter]) -> None:
+    if len(set(parameters)) != len(parameters):
+        raise ConfigError(
+            "A parameter must be an input or a weight, once",
+            got=f"a repetition among {', '.join(p.name for p in parameters)}",
+            fix="Name each parameter in one of the two lists",
+        )
+    known = set(parameters)
+    strangers = sorted({p.name for e in expressions for p in e.parameters if p not in known})
+    if strangers:
+        raise ConfigError(
+            "Every parameter of the circuit must be an input or a weight",
+            got=f"{', '.join(strangers)} in neither",
+            fix="Add them to the input parameters or the weight parameters, or bind them",
+        )

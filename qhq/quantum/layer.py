@@ -1,0 +1,116 @@
+"""The quantum layer: a torch module over an executor."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from qiskit_machine_learning.connectors import TorchConnector
+from torch import Tensor
+
+from qhq.ansatz.program import Ansatz
+from qhq.backends.executor import Executor, FloatArray
+from qhq.errors import BackendError
+from qhq.quantum.network import ExecutorNetwork
+from qhq.seeding import child_generator
+
+
+class QuantumLayer(TorchConnector):
+    """Angles in, expectation values out; trains its weights and passes gradients to what stands before.
+
+    Against its parent, ``TorchConnector``, it keeps the dtype of its input, takes any leading shape, asks the
+    executor for one vector-Jacobian product instead of full Jacobians, draws its weights from a seed,
+    and saves each tensor once. Copies and pickles leave the backend behind: :meth:`reopen` them.
+
+    Args:
+        ansatz: The program; I inputs, W weights, O observables.
+        executor: The ansatz opened on a backend.
+        seed: Seed of the run; initial weights are uniform in [-pi, pi).
+    """
+
+    def __init__(self, ansatz: Ansatz, executor: Executor, *, seed: int) -> None:
+        initial = child_generator(seed, "quantum weights").uniform(-math.pi, math.pi, ansatz.num_weights)
+        super().__init__(ExecutorNetwork(ansatz, executor), initial_weights=initial)
+        # The parent registers one tensor under two names, which safetensors refuses to save.
+        del self._weights
+
+    @property
+    def neural_network(self) -> ExecutorNetwork:
+        """The network that holds the executor."""
+        network: ExecutorNetwork = self.__dict__["_neural_network"]
+        return network
+
+    @property
+    def weight(self) -> Tensor:
+        """Weights (W,), in radians."""
+        weights: Tensor | None = self.__dict__.get("_parameters", {}).get("weight")
+        if weights is None:
+            raise AttributeError("weight")
+        return weights
+
+    def forward(self, input_data: Tensor | None = None) -> Tensor:
+        """Expectation values (..., O) of angles (..., I), in the dtype and on the device of the input.
+
+        Raises:
+            BackendError: If the last dimension is not I, the layer is closed, or the backend fails.
+        """
+        network = self.neural_network
+        shape = () if input_data is None else tuple(input_data.shape)
+        if input_data is None or shape[-1:] != (network.num_inputs,):
+            raise BackendError(
+                "The last dimension of the angles must be the inputs of the ansatz",
+                got=f"shape {shape} for {network.num_inputs} inputs",
+                fix="Let the linear layer before it give that many",
+            )
+        rows = input_data.reshape(-1, network.num_inputs)
+        values: Tensor = _Expectations.apply(rows, self.weight, network.executor)  # type: ignore[no-untyped-call]
+        return values.reshape(*shape[:-1], *network.output_shape)
+
+    def reopen(self, executor: Executor) -> None:
+        """Go on with another executor of the same ansatz; the weights stay."""
+        self.neural_network.reopen(executor)
+
+
+class _Expectations(torch.autograd.Function):
+    """Values (B, O) of the executor, with its vector-Jacobian product as derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, weights: Tensor, executor: Executor) -> Tensor:
+        ctx.save_for_backward(inputs, weights)
+        ctx.executor = executor
+        return _like(executor.expectations(_array(inputs), _array(weights)), inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, Tensor, None]:
+        inputs, weights = ctx.saved_tensors
+        gradients = _Gradients.apply(inputs, weights, cotangents[0], ctx.executor)  # type: ignore[no-untyped-call]
+        return gradients[0], gradients[1], None
+
+
+class _Gradients(torch.autograd.Function):
+    """The product itself, a node of its own so that a second derivative is refused in plain words."""
+
+    @staticmethod
+    def forward(
+        _ctx: Any, inputs: Tensor, weights: Tensor, cotangent: Tensor, executor: Executor
+    ) -> tuple[Tensor, Tensor]:
+        by_inputs, by_weights = executor.vjp(_array(inputs), _array(weights), _array(cotangent))
+        return _like(by_inputs, inputs), _like(by_weights, weights)
+
+    @staticmethod
+    def backward(_ctx: Any, *_cotangents: Tensor) -> tuple[None, None, None, None]:
+        raise BackendError(
+            "A quantum layer must be differentiated once only",
+            got="a second derivative (create_graph=True, then backward again)",
+            fix="Take second-order terms by finite differences, or leave create_graph out",
+        )
+
+
+def _array(tensor: Tensor) -> FloatArray:
+    array: FloatArray = tensor.detach().to("cpu", torch.float64).numpy()
+    return array
+
+
+def _like(values: FloatArray, tensor: Tensor) -> Tensor:
+    return torch.as_tensor(values).to(tensor)

@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+from qiskit.circuit.library import efficient_su2, real_amplitudes, zz_feature_map
+from qiskit.quantum_info import Operator
+
+from qhq.ansatz.assemble import Ansatz, build, pauli_observables
+from qhq.ansatz.catalogue import list_ansaetze, load_ansatz
+from qhq.ansatz.spec import AnsatzSpec
+from qhq.errors import ConfigError
+from tests.ansatz.circuits import NO_ENTANGLER, SPECS, built, matrix, random_values
+
+
+@pytest.mark.parametrize("name", list_ansaetze())
+@pytest.mark.parametrize(("qubits", "depth"), [(2, 1), (5, 3)])
+def test_a_shipped_ansatz_builds_at_any_size(name, qubits, depth):
+    ansatz = build(load_ansatz(name, {"qubits": qubits, "depth": depth}))
+    assert (ansatz.num_qubits, ansatz.num_inputs, ansatz.num_outputs) == (qubits, qubits, qubits)
+    assert set(ansatz.circuit.parameters) == set(ansatz.parameters)
+
+
+@pytest.mark.parametrize(("gates", "per_qubit"), [("RY", 1), ("RX RZ", 2), ("Rot", 3), ("RX Rot", 4)])
+def test_weights_are_one_a_gate_qubit_and_layer(gates, per_qubit):
+    ansatz = build(AnsatzSpec.model_validate({"qubits": 3, "depth": 4, "blocks": [{"gates": gates}]}))
+    assert ansatz.num_weights == 3 * 4 * per_qubit
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_parameters_are_named_in_order(name):
+    ansatz = built(name)
+    assert [each.name for each in ansatz.inputs] == [f"x[{index}]" for index in range(ansatz.num_inputs)]
+    assert [each.name for each in ansatz.weights] == [f"w[{index}]" for index in range(ansatz.num_weights)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "library"), [("real_amplitudes", real_amplitudes), ("efficient_su2", efficient_su2)]
+)
+@pytest.mark.parametrize("depth", [1, 3])
+def test_a_library_block_over_all_layers_is_the_library_circuit(kind, library, depth):
+    content = {"qubits": 3, "depth": depth, "blocks": [{"kind": kind}], "entangler": NO_ENTANGLER}
+    ansatz = build(AnsatzSpec.model_validate(content))
+    _, weights = random_values(ansatz, 1)
+    expected = Operator(library(3, reps=depth).assign_parameters(weights)).data
+    np.testing.assert_allclose(matrix(ansatz, np.concatenate([np.zeros(3), weights])), expected, atol=1e-12)
+
+
+def test_the_feature_map_is_the_librarys():
+    content = {"qubits": 3, "depth": 0, "encoding": {"kind": "zz_feature_map", "reps": 2}}
+    ansatz = build(AnsatzSpec.model_validate(content))
+    inputs, _ = random_values(ansatz, 1)
+    expected = Operator(zz_feature_map(3, reps=2).assign_parameters(inputs[0])).data
+    np.testing.assert_allclose(matrix(ansatz, inputs[0]), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(("qubits", "gates"), [(1, 0), (2, 1), (3, 3), (5, 5)])
+@pytest.mark.parametrize("gate", ["cx", "cz"])
+def test_a_ring_never_undoes_itself(qubits, gates, gate):
+    ansatz = build(AnsatzSpec.model_validate({"qubits": qubits, "entangler": {"gate": gate}}))
+    assert ansatz.circuit.count_ops().get(gate, 0) == gates
+
+
+@pytest.mark.parametrize(("pattern", "gates"), [("linear", 3), ("full", 6), ("none", 0)])
+def test_an_entangler_has_its_pairs(pattern, gates):
+    ansatz = build(AnsatzSpec.model_validate({"entangler": {"pattern": pattern}}))
+    assert ansatz.circuit.num_nonlocal_gates() == gates
+
+
+def test_reuploading_enters_the_inputs_before_each_layer():
+    content = {"qubits": 3, "depth": 4, "encoding": {"hadamard": True, "gates": "RZ", "repeat": True}}
+    counts = build(AnsatzSpec.model_validate(content)).circuit.count_ops()
+    assert (counts["rz"], counts["h"]) == (12, 3)
+
+
+def test_observables_are_read_by_label_and_by_qubit():
+    by_label, by_qubit = pauli_observables(["IXZ", "X1 Z0"], 3)
+    assert by_label.equiv(by_qubit)
+
+
+def test_z_each_measures_the_qubits_in_order():
+    assert [each.paulis.to_labels()[0] for each in pauli_observables("z_each", 3)] == ["IIZ", "IZI", "ZII"]
+
+
+@pytest.mark.parametrize("text", ["ZZ", "Z3", "Z0 X0"])
+def test_an_observable_that_does_not_fit_is_refused(text):
+    with pytest.raises(ConfigError, match=f"'{text}' for 3 qubits"):
+        pauli_observables([text], 3)
+
+
+def test_a_parameter_without_a_role_is_refused():
+    ansatz = built("ry")
+    with pytest.raises(ConfigError, match=r"neither: w\[5\]"):
+        Ansatz(ansatz.circuit, ansatz.inputs, ansatz.weights[:-1], ansatz.observables)
+
+
+def test_a_parameter_with_two_roles_is_refused():
+    ansatz = built("ry")
+    with pytest.raises(ConfigError, match=r"twice: x\[0\]"):
+        Ansatz(ansatz.circuit, ansatz.inputs, (*ansatz.weights, ansatz.inputs[0]), ansatz.observables)
+
+
+def test_a_measured_circuit_is_refused():
+    ansatz = built("ry")
+    measured = ansatz.circuit.copy()
+    measured.measure_all()
+    with pytest.raises(ConfigError, match="'measure'"):
+        Ansatz(measured, ansatz.inputs, ansatz.weights, ansatz.observables)
+
+
+def test_observables_of_another_width_are_refused():
+    ansatz = built("ry")
+    with pytest.raises(ConfigError, match="widths 2 for 3 qubits"):
+        Ansatz(ansatz.circuit, ansatz.inputs, ansatz.weights, pauli_observables(["ZZ"], 2))
+
+
+def test_observables_must_be_hermitian():
+    ansatz = built("ry")
+    with pytest.raises(ConfigError, match="complex coefficient"):
+        Ansatz(ansatz.circuit, ansatz.inputs, ansatz.weights, (1j * ansatz.observables[0],))

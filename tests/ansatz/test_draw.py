@@ -1,0 +1,60 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+from matplotlib import pyplot as plt
+
+from qhq.ansatz.draw import FORMS, draw_circuit, draw_text
+from qhq.backends.aer import AerExecutor
+from qhq.errors import ConfigError
+from tests.ansatz.circuits import SPECS, built
+
+STARTS = {"txt": b"", "png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_is_drawn_the_same_twice(tmp_path, form):
+    paths = [tmp_path / f"{name}.{form}" for name in ("one", "two")]
+    for path in paths:
+        draw_circuit(built("ry"), path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert paths[0].read_bytes().startswith(STARTS[form])
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_every_parameter_is_readable_in_the_text(name):
+    ansatz = built(name)
+    text = draw_text(ansatz)
+    assert all(parameter.name in text for parameter in ansatz.parameters)
+
+
+@pytest.mark.parametrize("form", ["txt", "svg"])
+def test_drawing_runs_nothing_and_draws_no_random_number(tmp_path, monkeypatch, form):
+    monkeypatch.setattr(AerExecutor, "__init__", None)
+    monkeypatch.setattr(torch.nn.Module, "__call__", None)
+    ansatz = built("ry")
+    before = (random.getstate(), np.random.get_state(legacy=False), torch.get_rng_state())  # noqa: NPY002
+    draw_circuit(ansatz, tmp_path / f"circuit.{form}")
+    after = (random.getstate(), np.random.get_state(legacy=False), torch.get_rng_state())  # noqa: NPY002
+    assert before[0] == after[0]
+    np.testing.assert_equal(after[1], before[1])
+    np.testing.assert_equal(after[2].numpy(), before[2].numpy())
+
+
+def test_drawing_leaves_the_circuit_and_no_open_figure(tmp_path):
+    ansatz = built("ry")
+    copy = ansatz.circuit.copy()
+    draw_circuit(ansatz, tmp_path / "circuit.png")
+    assert ansatz.circuit == copy
+    assert plt.get_fignums() == []
+
+
+def test_an_unknown_ending_names_the_nearest(tmp_path):
+    with pytest.raises(ConfigError, match="Did you mean 'png'"):
+        draw_circuit(built("ry"), tmp_path / "circuit.pngg")
+
+
+def test_an_unwritable_path_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="must be writable"):
+        draw_circuit(built("ry"), tmp_path / "nowhere" / "circuit.txt")

@@ -1,0 +1,37 @@
+"""The public names that users import without the command line."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+NAMES = [
+    ("qhq.ansatz", "Ansatz"),
+    ("qhq.ansatz", "AnsatzSpec"),
+    ("qhq.ansatz", "build"),
+    ("qhq.ansatz", "load_ansatz"),
+    ("qhq.backends", "open_backend"),
+    ("qhq.quantum", "QuantumLayer"),
+    ("qhq.models", "ModelSpec"),
+    ("qhq.models", "build_model"),
+]
+
+
+@pytest.mark.parametrize(("room", "name"), NAMES)
+def test_public_names_are_there(room, name):
+    assert getattr(importlib.import_module(room), name).__name__ == name
+
+
+def test_unknown_names_are_attribute_errors():
+    with pytest.raises(AttributeError, match="module 'qhq.ansatz' has no attribute 'nothing'"):
+        importlib.import_module("qhq.ansatz").__getattr__("nothing")
+
+
+def test_rooms_import_nothing_heavy():
+    rooms = ", ".join(sorted({room for room, _ in NAMES}))
+    program = f"import sys, {rooms}; print([n for n in ('torch', 'qiskit', 'numba') if n in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
