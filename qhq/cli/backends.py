@@ -1,0 +1,43 @@
+"""``qhq backends``: the registry of backends."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from qhq.cli.options import Debug, Json
+from qhq.cli.output import command
+
+app = typer.Typer(help="The registry of backends, backends.yaml.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_backends(json: Json = False, debug: Debug = False) -> None:
+    """List the entries of backends.yaml."""
+    with command(as_json=json, debug=debug) as output:
+        from rich.table import Table
+
+        from qhq.backends.spec import load_backends
+
+        rows = [{"name": name, **spec.model_dump(mode="json")} for name, spec in load_backends().items()]
+        table = Table("backend", "kind", "shots", "gradient", "description")
+        for row in rows:
+            shots = "exact" if row.get("shots") is None else str(row["shots"])
+            table.add_row(row["name"], row["kind"], shots, row["gradient"], row.get("description", ""))
+        output.result({"rows": rows}, table)
+
+
+@app.command("show")
+def show_backend(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="An entry of backends.yaml.")],
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show one entry, every field spelled out."""
+    with command(as_json=json, debug=debug) as output:
+        from qhq.backends.spec import find_backend
+        from qhq.documents import dump_document
+
+        spec = find_backend(name)
+        output.result({"name": name, **spec.model_dump(mode="json")}, dump_document(spec).rstrip())

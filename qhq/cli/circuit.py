@@ -1,0 +1,123 @@
+"""``qhq circuit``: the ansaetze of circuits/, drawn, exported, counted; no model is touched."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qhq.cli.options import Debug, Json
+from qhq.cli.output import command
+from qhq.errors import ConfigError
+
+if TYPE_CHECKING:
+    from qhq.ansatz.program import Ansatz
+
+app = typer.Typer(help="The ansaetze in circuits/: list, draw, export, info.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="An ansatz in circuits/, or the path of its YAML.")]
+Qubits = Annotated[int | None, typer.Option("--qubits", min=1, help="Qubits instead of the file's.")]
+Depth = Annotated[int | None, typer.Option("--depth", min=0, help="Layers instead of the file's.")]
+Out = Annotated[Path | None, typer.Option("--output", "-o", help="File to write.")]
+
+
+@app.command("list")
+def list_circuits(json: Json = False, debug: Debug = False) -> None:
+    """List the ansaetze, those of the current folder before the shipped ones."""
+    with command(as_json=json, debug=debug) as output:
+        from rich.table import Table
+
+        from qhq.ansatz.catalogue import list_ansaetze, load_ansatz
+
+        rows = []
+        for name, path in list_ansaetze().items():
+            try:
+                spec = load_ansatz(name)
+            except ConfigError as error:
+                output.note(f"Skipped {name}: {error}")
+                continue
+            sizes = {"qubits": spec.qubits, "depth": spec.depth}
+            rows.append({"name": name, **sizes, "description": spec.description, "path": str(path)})
+        table = Table("ansatz", "qubits", "depth", "description")
+        for row in rows:
+            table.add_row(*(str(row[key]) for key in ("name", "qubits", "depth", "description")))
+        output.result({"rows": rows}, table)
+
+
+@app.command()
+def draw(
+    name: Name,
+    out: Out = None,
+    qubits: Qubits = None,
+    depth: Depth = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Draw an ansatz: as text, or to a .txt, .png, .svg or .pdf file with --output."""
+    with command(as_json=json, debug=debug) as output:
+        from qhq.ansatz.draw import draw_circuit, draw_text
+
+        ansatz = _build(name, qubits, depth)
+        if out is None:
+            text = draw_text(ansatz)
+            output.result({"name": name, "text": text}, text)
+        else:
+            draw_circuit(ansatz, out)
+            output.result({"name": name, "path": str(out)}, f"Wrote {out}")
+
+
+@app.command()
+def export(
+    name: Name,
+    form: Annotated[str, typer.Option("--format", help="qasm3, qasm2 or qpy.")] = "qasm3",
+    out: Out = None,
+    qubits: Qubits = None,
+    depth: Depth = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Export an ansatz to OpenQASM 3 or QPY; the text goes to the terminal without --output."""
+    with command(as_json=json, debug=debug) as output:
+        from qhq.ansatz.export import export as export_ansatz
+        from qhq.ansatz.export import export_circuit
+
+        ansatz = _build(name, qubits, depth)
+        if out is not None:
+            export_circuit(ansatz, out, form)
+            output.result({"name": name, "format": form, "path": str(out)}, f"Wrote {out}")
+        elif form == "qpy":
+            raise ConfigError(
+                "QPY is binary and must go to a file", got="no --output", fix=f"Add --output {name}.qpy"
+            )
+        else:
+            text = export_ansatz(ansatz, form).decode()
+            output.result({"name": name, "format": form, "text": text}, text.rstrip())
+
+
+@app.command()
+def info(
+    name: Name, qubits: Qubits = None, depth: Depth = None, json: Json = False, debug: Debug = False
+) -> None:
+    """Count an ansatz: qubits, inputs, weights, depth, gates."""
+    with command(as_json=json, debug=debug) as output:
+        from rich.table import Table
+
+        from qhq.ansatz.describe import describe
+
+        ansatz = _build(name, qubits, depth)
+        facts = {"name": name, **asdict(describe(ansatz)), "angle_scaling": ansatz.angle_scaling}
+        table = Table(show_header=False)
+        for key, value in facts.items():
+            shown = ", ".join(f"{gate} {count}" for gate, count in value.items()) if key == "gates" else value
+            table.add_row(key.replace("_", " "), str(shown))
+        output.result(facts, table)
+
+
+def _build(name: str, qubits: int | None, depth: int | None) -> Ansatz:
+    from qhq.ansatz.assemble import build
+    from qhq.ansatz.catalogue import load_ansatz
+
+    sizes = {"qubits": qubits, "depth": depth}
+    return build(load_ansatz(name, {key: value for key, value in sizes.items() if value is not None}))

@@ -1,0 +1,18 @@
+"""Options that several commands share, so that each reads the same everywhere."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a config key, such as training.epochs=5."),
+]
+Run = Annotated[
+    str | None,
+    typer.Argument(metavar="[RUN]", help="A run folder or its name; the latest finished run if left out."),
+]

@@ -1,0 +1,75 @@
+"""What a command says: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from qhq.errors import QHQError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a command's result goes: a person's terminal, or one JSON object."""
+
+    as_json: bool
+
+    def result(self, content: dict[str, Any], *people: str | Table) -> None:
+        """Give the command's one result, as JSON or as lines and tables for a person."""
+        if self.as_json:
+            typer.echo(json.dumps(content, allow_nan=False))
+            return
+        from rich.console import Console
+
+        # A pipe or a log has no width of its own, and a table cut to 80 columns loses its figures.
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+        for part in people:
+            console.print(part, markup=False) if isinstance(part, str) else console.print(part)
+
+    def note(self, text: str) -> None:
+        """Tell a person something by the way, on standard error."""
+        typer.echo(text, err=True)
+
+
+@contextmanager
+def command(*, as_json: bool, debug: bool) -> Iterator[Output]:
+    """Run a command's body: a QHQError becomes its message and its exit status.
+
+    With ``--json`` the error is also the one JSON object on standard output.
+    """
+    try:
+        yield Output(as_json)
+    except QHQError as error:
+        if debug:
+            raise
+        if as_json:
+            parts = {"must": error.must, "got": error.got, "fix": error.fix}
+            kind = type(error).__name__
+            typer.echo(json.dumps({"error": {"kind": kind, "message": str(error), **parts}}))
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(error.exit_status) from error
+    except KeyboardInterrupt as error:
+        typer.echo("Interrupted.", err=True)
+        raise typer.Exit(130) from error
+
+
+def metrics_table(title: str, rows: Sequence[tuple[str, dict[str, float]]]) -> Table:
+    """Lay out metrics, one row a forecast, the naive forecast among them."""
+    from rich.table import Table
+
+    table = Table("", "MAE", "RMSE", "MAPE %", "MASE", "skill", title=title, title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for label, metrics in rows:
+        values = [f"{metrics[key]:.4f}" for key in ("mae", "rmse", "mape", "mase")]
+        table.add_row(label, *values, f"{metrics['skill']:+.4f}")
+    return table

@@ -1,0 +1,60 @@
+"""The progress of a training, on standard error: loss and the gradient norms of each part."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from qhq.training.loop import TrainingState, Watcher
+
+
+class TrainingProgress(Watcher):
+    """One bar an epoch, then one line with its losses and gradient norms."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.bar = Progress(
+            TextColumn("epoch {task.fields[epoch]:>3}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[status]}"),
+            TimeElapsedColumn(),
+            console=self.console,
+            transient=True,
+        )
+        self.task = self.bar.add_task("", total=None, epoch=1, status="", visible=False)
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def epoch_started(self, epoch: int, batches: int) -> None:
+        """Start the epoch's bar."""
+        self.bar.reset(self.task, total=batches, epoch=epoch + 1, status="", visible=True)
+
+    def batch_done(self, loss: float, gradient_norms: dict[str, float]) -> None:
+        """Move the bar by one batch."""
+        status = f"loss {loss:.4f}  {_norms(gradient_norms)}"
+        self.bar.update(self.task, advance=1, status=status)
+
+    def epoch_done(self, state: TrainingState) -> None:
+        """Print the epoch's line; a star marks the best validation loss so far."""
+        last = state.history[-1]
+        norms = {"encoder": last.grad_encoder, "circuit": last.grad_circuit, "head": last.grad_head}
+        best = " *" if state.epochs_since_best == 0 else ""
+        self.console.print(
+            f"epoch {last.epoch + 1:>3}  loss {last.train_loss:.5f}  "
+            f"validation {last.validation_loss:.5f}  {_norms(norms)}{best}"
+        )
+
+
+def _norms(norms: dict[str, float]) -> str:
+    return "|grad| " + " ".join(f"{part} {norm:.1e}" for part, norm in norms.items())

@@ -1,0 +1,79 @@
+"""``qhq train``: train on the training part, evaluate on the test part, write a run folder."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from qhq.cli.options import Debug, Json, Set
+from qhq.cli.output import command, metrics_table
+from qhq.errors import ConfigError
+
+
+def train(
+    config: Annotated[
+        str | None, typer.Argument(metavar="[CONFIG]", help="A config; the quickstart if left out.")
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option("--backend", help="Entry of backends.yaml; the config's if left out.")
+    ] = None,
+    overrides: Set = None,
+    resume: Annotated[
+        str | None, typer.Option("--resume", metavar="RUN", help="Continue a run that was cut off.")
+    ] = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train a model, evaluate it beside the naive forecast, and save it as a run.
+
+    Example: qhq train --backend aer --set training.epochs=5
+    """
+    with command(as_json=json, debug=debug) as output:
+        if resume is not None and (config or backend or overrides):
+            raise ConfigError(
+                "--resume continues a run as it was configured",
+                got="--resume together with CONFIG, --backend or --set",
+                fix="Give --resume RUN alone",
+            )
+        record = _run(config, backend, list(overrides or []), resume)
+        output.result(record, _summary(record), _table(record), _verdict(record))
+
+
+def _run(config: str | None, backend: str | None, overrides: list[str], resume: str | None) -> dict[str, Any]:
+    from qhq.cli.progress import TrainingProgress
+    from qhq.experiment.config import load_config
+    from qhq.experiment.run import resume_run, train_run
+    from qhq.report.figures import draw_run_figures
+    from qhq.tracking.run_folder import find_run
+
+    with TrainingProgress() as progress:
+        if resume is not None:
+            folder = resume_run(find_run(resume), progress)
+        else:
+            study = load_config(config, overrides)
+            if backend is not None:
+                study = study.model_copy(update={"backend": backend})
+            folder = train_run(study, progress)
+    draw_run_figures(folder)
+    return {**folder.read_record(), "path": str(folder.path)}
+
+
+def _summary(record: dict[str, Any]) -> str:
+    return (
+        f"Run {record['run']}\n"
+        f"Folder {record['path']}\n"
+        f"Trained {record['epochs']} epochs on {record['backend']} in {record['seconds']['total']:.1f} s."
+    )
+
+
+def _table(record: dict[str, Any]) -> Any:
+    rows = [("model", record["metrics"]["test"]), ("naive (last value)", record["metrics"]["naive"])]
+    return metrics_table("Test part", rows)
+
+
+def _verdict(record: dict[str, Any]) -> str:
+    skill = record["metrics"]["test"]["skill"]
+    if skill > 0:
+        return f"The model's error is {100 * skill:.2f} % below the last value's (one seed, not tested)."
+    return f"No better than the last value: the model's error is {-100 * skill:.2f} % above it."

@@ -1,0 +1,72 @@
+"""The config of a run: one YAML file, each part owned by the room that uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from qhq.data.spec import DataSpec
+from qhq.documents import Spec, load_document
+from qhq.errors import ConfigError
+from qhq.models.spec import ModelSpec
+from qhq.paths import study_roots
+from qhq.training.spec import TrainingSpec
+
+QUICKSTART = Path("experiments") / "quickstart" / "config.yaml"
+
+
+class QuantumSpec(Spec):
+    """Which ansatz stands between encoder and head.
+
+    ``ansatz`` is a name in ``circuits/`` or a path; ``qubits`` and ``depth`` override the file's;
+    ``overrides`` any other of its keys.
+    """
+
+    ansatz: str = "reference"
+    qubits: int | None = Field(None, ge=1)
+    depth: int | None = Field(None, ge=0)
+    overrides: dict[str, Any] = Field(default_factory=dict)
+
+    def changes(self) -> dict[str, Any]:
+        """Keys of the ansatz file that this config overrides."""
+        given = {"qubits": self.qubits, "depth": self.depth}
+        return {**self.overrides, **{key: value for key, value in given.items() if value is not None}}
+
+
+class ExperimentConfig(Spec):
+    """A whole run. ``quantum: null`` leaves the quantum layer out: the classical twin."""
+
+    name: str = Field("quickstart", pattern=r"^[A-Za-z0-9_.-]{1,60}$")
+    seed: int = Field(0, ge=0)
+    backend: str = "aer"
+    data: DataSpec = DataSpec()
+    quantum: QuantumSpec | None = QuantumSpec()
+    model: ModelSpec = ModelSpec()
+    training: TrainingSpec = TrainingSpec()
+
+
+def load_config(path: str | None, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """Read a config; None is the quickstart, a folder stands for its ``config.yaml``.
+
+    Raises:
+        ConfigError: If the file is missing, or breaks the spec.
+    """
+    return load_document(ExperimentConfig, _config_path(path), overrides)
+
+
+def _config_path(path: str | None) -> Path:
+    wanted = QUICKSTART if path is None else Path(path)
+    for root in study_roots():
+        found = root / wanted
+        if found.is_dir():
+            found = found / "config.yaml"
+        if found.is_file():
+            return found
+    raise ConfigError(
+        "CONFIG must be a YAML file, or a folder with a config.yaml",
+        got=f"'{wanted}', which does not exist",
+        fix="Check the path, or leave it out to run the quickstart",
+    )

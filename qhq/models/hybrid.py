@@ -1,0 +1,149 @@
+"""The reference model: recurrent encoder -> latent features -> quantum layer -> head.
+
+::
+
+    windows (B, T, F) --encode--> latent (B, I) --angles--> (B, I) --quantum--> <O> (B, O)
+    latent and <O> --decode--> forecast (B, H, K)
+
+`encode`, `angles` and `decode` are separate verbs because the same checkpoint is evaluated on many
+backends: only what stands between `angles` and `decode` belongs to a backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from qhq.errors import ConfigError
+from qhq.models.recurrent import RecurrentStack, open_forget_gates
+from qhq.models.spec import Activation, ModelSpec
+from qhq.quantum.angle_scaling import AngleScaling
+from qhq.quantum.layer import QuantumLayer
+
+ACTIVATIONS: dict[Activation, type[nn.Module]] = {
+    "none": nn.Identity,
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes that the data dictates: F input features, H horizon steps, K targets."""
+
+    features: int
+    horizon: int
+    targets: int
+
+
+class HybridForecaster(nn.Module):
+    """A recurrent forecaster with a quantum layer between encoder and head, or with none.
+
+    Build it with `build_model`. Inputs and forecasts are scaled values; the scaler that made them
+    takes forecasts back to prices.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, shape: Shape, *, quantum: QuantumLayer | None, angle_scaling: str
+    ) -> None:
+        super().__init__()
+        latent, outputs = _middle_sizes(spec, quantum)
+        self.spec, self.shape = spec, shape
+        self.encoder = RecurrentStack(spec.recurrent, features=shape.features, dropout=spec.dropout)
+        self.to_latent = nn.Linear(self.encoder.hidden, latent)
+        self.activation_before = ACTIVATIONS[spec.activation_before]()
+        self.angle_scaling = AngleScaling(angle_scaling)
+        self.quantum = quantum
+        self.activation_after = ACTIVATIONS[spec.activation_after]()
+        self.layer_norm = nn.LayerNorm(outputs) if spec.layer_norm else nn.Identity()
+        self.dropout = nn.Dropout(spec.dropout)
+        merged = outputs + latent if spec.skip == "concat" else outputs
+        self.head = nn.Linear(merged, shape.horizon * shape.targets)
+        self.output_activation = ACTIVATIONS[spec.output_activation]()
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """Forecast scaled targets (B, H, K) from scaled windows (B, T, F)."""
+        latent = self.encode(windows)
+        middle = latent if self.quantum is None else self.quantum(self.angles(latent))
+        return self.decode(latent, middle)
+
+    def encode(self, windows: Tensor) -> Tensor:
+        """Latent features (B, I) of windows (B, T, F)."""
+        latent: Tensor = self.activation_before(self.to_latent(self.encoder(windows)))
+        return latent
+
+    def angles(self, latent: Tensor) -> Tensor:
+        """Encoding angles (B, I), in radians, within the bounds of the ansatz's angle scaling."""
+        angles: Tensor = self.angle_scaling(latent)
+        return angles
+
+    def decode(self, latent: Tensor, middle: Tensor) -> Tensor:
+        """Scaled forecast (B, H, K) from latent features (B, I) and the middle's outputs (B, O)."""
+        middle = self.dropout(self.layer_norm(self.activation_after(middle)))
+        if self.spec.skip == "add":
+            middle = middle + latent
+        elif self.spec.skip == "concat":
+            middle = torch.cat([middle, latent], dim=-1)
+        flat: Tensor = self.output_activation(self.head(middle))
+        return flat.reshape(-1, self.shape.horizon, self.shape.targets)
+
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """Parameters by part, for gradient norms: encoder, circuit, head."""
+        return {
+            "encoder": [*self.encoder.parameters(), *self.to_latent.parameters()],
+            "circuit": [] if self.quantum is None else list(self.quantum.parameters()),
+            "head": [*self.layer_norm.parameters(), *self.head.parameters()],
+        }
+
+
+def build_model(
+    spec: ModelSpec,
+    shape: Shape,
+    *,
+    quantum: QuantumLayer | None,
+    angle_scaling: str = "pi_tanh",
+    seed: int,
+) -> HybridForecaster:
+    """Build the reference model; the same seed gives the same weights, whatever torch's generator holds.
+
+    Args:
+        spec: The ``model`` part of a config.
+        shape: Features, horizon and targets of the data.
+        quantum: The quantum layer, opened on a backend; None for a classical model.
+        angle_scaling: Name of the bounded map from latent features to angles (see `AngleScaling`).
+        seed: Seed of the classical weights.
+
+    Raises:
+        ConfigError: If ``skip: add`` meets a circuit whose outputs are not as many as its inputs.
+    """
+    with seeded_torch(seed):
+        model = HybridForecaster(spec, shape, quantum=quantum, angle_scaling=angle_scaling)
+        open_forget_gates(model.encoder)
+    return model
+
+
+@contextmanager
+def seeded_torch(seed: int) -> Iterator[None]:
+    """Seed torch's CPU generator inside the block and give the caller's state back after it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def _middle_sizes(spec: ModelSpec, quantum: QuantumLayer | None) -> tuple[int, int]:
+    if quantum is None:
+        return spec.latent, spec.latent
+    network = quantum.neural_network
+    inputs, outputs = network.num_inputs, network.output_shape[0]
+    if spec.skip == "add" and inputs != outputs:
+        raise ConfigError(
+            "model.skip 'add' needs as many circuit outputs as inputs",
+            got=f"{inputs} inputs and {outputs} outputs",
+            fix="Use skip 'concat' or 'none', or another set of observables",
+        )
+    return inputs, outputs

@@ -1,0 +1,37 @@
+"""What a forecasting model is made of, as the ``model`` part of a config."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from qhq.documents import Spec
+
+Unit = Literal["lstm", "gru", "rnn"]
+Activation = Literal["none", "relu", "tanh", "sigmoid"]
+Skip = Literal["none", "add", "concat"]
+
+
+class RecurrentLayerSpec(Spec):
+    """One layer of the recurrent encoder."""
+
+    unit: Unit = "gru"
+    hidden: int = Field(16, ge=1, le=4096)
+
+
+class ModelSpec(Spec):
+    """Recurrent encoder, latent features, optional quantum layer, head.
+
+    ``latent`` is the number of latent features when there is no quantum layer; with one it is the
+    number of the circuit's inputs. ``dropout`` acts between recurrent layers and after the middle.
+    """
+
+    recurrent: tuple[RecurrentLayerSpec, ...] = Field((RecurrentLayerSpec(),), min_length=1)
+    latent: int = Field(4, ge=1, le=4096)
+    activation_before: Activation = "none"
+    activation_after: Activation = "none"
+    layer_norm: bool = False
+    dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    skip: Skip = "add"
+    output_activation: Activation = "none"

@@ -1,0 +1,76 @@
+"""The figures of a run: training curves, forecasts beside actual and naive, circuit, model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from qhq.ansatz.draw import draw_circuit
+from qhq.ansatz.stored import load_built
+from qhq.experiment.config import load_config
+from qhq.report.model_diagram import draw_model
+from qhq.tracking.run_folder import RunFolder
+
+SESSIONS_SHOWN = 60
+
+
+def draw_run_figures(folder: RunFolder) -> list[Path]:
+    """Draw every figure of a finished run into its ``figures/``, and say which."""
+    folder.figures.mkdir(exist_ok=True)
+    config, record = load_config(str(folder.config)), folder.read_record()
+    drawn = [
+        _save(draw_history(pd.read_csv(folder.path / "history.csv")), folder.figures / "history.png"),
+        _save(draw_forecasts(pd.read_csv(folder.path / "predictions.csv")), folder.figures / "forecast.png"),
+        _save(draw_model(config, record), folder.figures / "model.png"),
+    ]
+    if folder.circuit.exists():
+        path = folder.figures / "circuit.png"
+        draw_circuit(load_built(folder.circuit), path)
+        drawn.append(path)
+    return drawn
+
+
+def draw_history(history: pd.DataFrame) -> Figure:
+    """Losses on the left, gradient norms of encoder, circuit and head on the right, by epoch."""
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    losses, norms = figure.subplots(1, 2)
+    epochs = history["epoch"] + 1
+    for column, label in (("train_loss", "training"), ("validation_loss", "validation")):
+        losses.plot(epochs, history[column], marker="o", markersize=3, label=label)
+    losses.set(xlabel="epoch", ylabel="loss (scaled units)", title="Loss")
+    for part in ("encoder", "circuit", "head"):
+        norm = history[f"grad_{part}"]
+        if (norm > 0).any():
+            norms.plot(epochs, norm, marker="o", markersize=3, label=part)
+    norms.set(xlabel="epoch", ylabel="mean L2 norm", yscale="log", title="Gradient norms")
+    for axes in (losses, norms):
+        axes.legend()
+        axes.grid(alpha=0.3)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
+def draw_forecasts(predictions: pd.DataFrame) -> Figure:
+    """Actual, forecast and naive of each symbol over the last sessions of the test part."""
+    first = predictions[predictions["horizon"] == 1]
+    symbols = sorted(first["symbol"].unique())
+    figure = Figure(figsize=(10, 2.6 * len(symbols)), layout="constrained")
+    grid = figure.subplots(len(symbols), 1, squeeze=False)[:, 0]
+    for axes, symbol in zip(grid, symbols, strict=True):
+        rows = first[first["symbol"] == symbol].tail(SESSIONS_SHOWN)
+        dates = pd.to_datetime(rows["date"])
+        axes.plot(dates, rows["actual"], color="black", linewidth=1.6, label="actual")
+        axes.plot(dates, rows["naive"], color="tab:gray", linestyle=":", label="naive (last value)")
+        axes.plot(dates, rows["forecast"], color="tab:blue", linewidth=1.2, label="forecast")
+        axes.set(ylabel=f"{symbol} (price)")
+        axes.grid(alpha=0.3)
+    figure.suptitle(f"Last {SESSIONS_SHOWN} sessions of the test part, one step ahead")
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    figure.savefig(path, dpi=150)
+    return path

@@ -1,0 +1,214 @@
+"""The run folder: plain files, each written whole or not at all.
+
+::
+
+    config.yaml         the resolved config
+    run.json            status, design, results, versions, git commit, seeds
+    model.safetensors   weights of the best validation epoch
+    resume.pt           what a run cut off continues from
+    history.csv         losses and gradient norms of each epoch
+    predictions.csv     symbol, date, horizon, actual, forecast, naive
+    circuit.qpy/.qasm   the circuit as it ran
+    evals/  figures/    one JSON a `qhq eval`, pictures
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from qhq.errors import ConfigError, nearest
+from qhq.paths import runs_dir
+
+RUNNING, FINISHED = "running", "finished"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run on disk."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's name, unique below the runs folder."""
+        return self.path.name
+
+    @property
+    def config(self) -> Path:
+        """``config.yaml``."""
+        return self.path / "config.yaml"
+
+    @property
+    def weights(self) -> Path:
+        """``model.safetensors``."""
+        return self.path / "model.safetensors"
+
+    @property
+    def resume(self) -> Path:
+        """``resume.pt``."""
+        return self.path / "resume.pt"
+
+    @property
+    def circuit(self) -> Path:
+        """``circuit.qpy``; missing where the run has no quantum layer."""
+        return self.path / "circuit.qpy"
+
+    @property
+    def figures(self) -> Path:
+        """``figures/``."""
+        return self.path / "figures"
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write one text file whole: a reader never sees half of it.
+
+        Raises:
+            ConfigError: If the folder cannot be written.
+        """
+        target = self.path / name
+        temporary = target.with_name(f".{target.name}.tmp")
+        with _writable(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(target)
+        return target
+
+    def write_json(self, name: str, content: dict[str, Any]) -> Path:
+        """Write one JSON file whole, keys in the order given."""
+        return self.write_text(name, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+    def read_record(self) -> dict[str, Any]:
+        """Read ``run.json``, the run's name added as ``run``.
+
+        Raises:
+            ConfigError: If it is missing or damaged.
+        """
+        path = self.path / "run.json"
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                "A run folder must hold a readable run.json",
+                got=f"{path}: {error}",
+                fix="Name another run; 'qhq compare' lists them",
+            ) from error
+        if not isinstance(content, dict) or "status" not in content:
+            raise ConfigError(
+                "run.json must be an object with a status",
+                got=f"{path}: {type(content).__name__}",
+                fix="Name another run; 'qhq compare' lists them",
+            )
+        return {"run": self.name, **content}
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run alone: two processes never train into one folder.
+
+        Raises:
+            ConfigError: If another process holds it.
+        """
+        lock = filelock.FileLock(self.path / ".lock")
+        with _writable(self.path):
+            try:
+                lock.acquire(timeout=0)
+            except filelock.Timeout as error:
+                raise ConfigError(
+                    "A run must be trained by one process at a time",
+                    got=f"{self.name}, which another process is training",
+                    fix="Wait for it to end",
+                ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def create_run(name: str, seed: int, fill: Callable[[RunFolder], None]) -> RunFolder:
+    """Make a new run folder, named after time, config and seed.
+
+    It is filled under a hidden name and appears under its own only when ``fill`` is through, so that
+    a kill never leaves half a run.
+
+    Raises:
+        ConfigError: If the runs folder cannot be written.
+    """
+    now = datetime.datetime.now(tz=datetime.UTC)
+    stem = f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03d}-{name}-s{seed}"
+    root = runs_dir()
+    staging = root / f".new-{uuid.uuid4().hex}"
+    with _writable(root):
+        staging.mkdir(parents=True)
+        try:
+            fill(RunFolder(staging))
+            return RunFolder(_move_unique(staging, root / stem))
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+
+
+def find_run(reference: str | None) -> RunFolder:
+    """Find a run by its path, its name below the runs folder, or take the latest finished one.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    if reference is None:
+        return _latest_run()
+    for path in (Path(reference), runs_dir() / reference):
+        if (path / "run.json").is_file():
+            return RunFolder(path.absolute())
+    raise ConfigError(
+        "RUN must be a run folder or the name of one",
+        got=f"'{reference}', not found in {runs_dir()}",
+        fix=nearest(reference, [run.name for run in list_runs()]),
+    )
+
+
+def list_runs() -> list[RunFolder]:
+    """All run folders, oldest first; folders without a run.json are left out."""
+    root = runs_dir()
+    if not root.is_dir():
+        return []
+    paths = (path for path in sorted(root.iterdir()) if not path.name.startswith("."))
+    return [RunFolder(path) for path in paths if (path / "run.json").is_file()]
+
+
+def _latest_run() -> RunFolder:
+    for run in reversed(list_runs()):
+        try:
+            if run.read_record()["status"] == FINISHED:
+                return run
+        except ConfigError:
+            continue
+    raise ConfigError(
+        "There must be a finished run", got=f"none in {runs_dir()}", fix="Run 'qhq train --backend aer' first"
+    )
+
+
+def _move_unique(staging: Path, wanted: Path) -> Path:
+    path, number = wanted, 1
+    while path.exists():
+        number += 1
+        path = wanted.with_name(f"{wanted.name}-{number}")
+    return staging.rename(path)
+
+
+@contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            "The runs folder must be writable",
+            got=f"{path}: {error.strerror or error}",
+            fix="Set QHQ_RUNS_DIR to a folder that you can write, or free some space",
+        ) from error

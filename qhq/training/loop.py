@@ -1,0 +1,223 @@
+"""The training loop: Adam, early stopping on the validation part, resumable at every epoch.
+
+Everything random in epoch ``e`` (the order of the batches, dropout) is drawn from a generator named
+after ``e``. A run cut off in an epoch and taken up at its start therefore repeats it bit for bit.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qhq.errors import ConfigError
+from qhq.seeding import child_generator, child_seed
+from qhq.training.history import EpochRecord
+from qhq.training.spec import TrainingSpec
+
+LOSSES: dict[str, type[nn.Module]] = {"mse": nn.MSELoss, "mae": nn.L1Loss, "huber": nn.HuberLoss}
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Scaled windows (N, T, F) and scaled targets (N, H, K)."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+@dataclass
+class TrainingState:
+    """All that the next epoch needs, and the weights of the best one so far."""
+
+    model: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    best_model: dict[str, Tensor]
+    best_loss: float = math.inf
+    epochs_since_best: int = 0
+    stopped: bool = False
+    history: list[EpochRecord] = field(default_factory=list)
+
+    @property
+    def epoch(self) -> int:
+        """Number of epochs done."""
+        return len(self.history)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain containers and tensors only, so that it can be read back with ``weights_only``."""
+        plain = dict(vars(self))
+        plain["history"] = [asdict(record) for record in self.history]
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> TrainingState:
+        """Inverse of `to_dict`."""
+        history = [EpochRecord(**record) for record in plain["history"]]
+        return cls(**{**plain, "history": history})
+
+
+class Watcher:
+    """What a caller may do while a training goes on; each verb does nothing unless overridden."""
+
+    def epoch_started(self, epoch: int, batches: int) -> None:
+        """Before the first batch of an epoch (counted from 0)."""
+
+    def batch_done(self, loss: float, gradient_norms: dict[str, float]) -> None:
+        """After one optimiser step."""
+
+    def epoch_done(self, state: TrainingState) -> None:
+        """After validation; ``state`` is all that a resumed run needs."""
+
+
+class Watchers(Watcher):
+    """Several watchers as one, told in order."""
+
+    def __init__(self, watchers: Iterable[Watcher]) -> None:
+        self.watchers = tuple(watchers)
+
+    def epoch_started(self, epoch: int, batches: int) -> None:
+        """Tell each watcher."""
+        for watcher in self.watchers:
+            watcher.epoch_started(epoch, batches)
+
+    def batch_done(self, loss: float, gradient_norms: dict[str, float]) -> None:
+        """Tell each watcher."""
+        for watcher in self.watchers:
+            watcher.batch_done(loss, gradient_norms)
+
+    def epoch_done(self, state: TrainingState) -> None:
+        """Tell each watcher."""
+        for watcher in self.watchers:
+            watcher.epoch_done(state)
+
+
+class Trainer:
+    """Trains one model on one pair of training and validation samples.
+
+    Args:
+        model: A module whose `parts()` names its parameters by part (see `HybridForecaster.parts`);
+            its weights are changed in place.
+        train: Training samples.
+        validation: Validation samples, the only ones that decide when to stop.
+        spec: Epochs, batch size, optimiser, patience.
+        seed: Seed of the batch order and of dropout.
+    """
+
+    def __init__(
+        self, model: nn.Module, train: Samples, validation: Samples, spec: TrainingSpec, *, seed: int
+    ) -> None:
+        self.model, self.spec, self.seed = model, spec, seed
+        self.train, self.validation = train, validation
+        self.loss = LOSSES[spec.loss]()
+        self.optimizer = torch.optim.Adam(
+            model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay
+        )
+        self.parts = _parts(model)
+
+    def initial_state(self) -> TrainingState:
+        """State before the first epoch."""
+        weights = _copy(self.model.state_dict())
+        return TrainingState(
+            model=weights, optimizer=copy.deepcopy(self.optimizer.state_dict()), best_model=weights
+        )
+
+    def run(self, state: TrainingState, watcher: Watcher) -> TrainingState:
+        """Train from ``state`` to the end and leave the best weights in the model.
+
+        Raises:
+            ConfigError: If the loss stops being a finite number.
+        """
+        self.model.load_state_dict(state.model)
+        self.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
+        while state.epoch < self.spec.epochs and not state.stopped:
+            record = self._run_epoch(state.epoch, watcher)
+            state = self._advance(state, record)
+            watcher.epoch_done(state)
+        self.model.load_state_dict(state.best_model)
+        return state
+
+    def _run_epoch(self, epoch: int, watcher: Watcher) -> EpochRecord:
+        batches = -(-len(self.train) // self.spec.batch_size)
+        watcher.epoch_started(epoch, batches)
+        self.model.train()
+        total, norms = 0.0, dict.fromkeys(self.parts, 0.0)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(child_seed(self.seed, f"dropout/{epoch}"))
+            for batch in self._batches(epoch):
+                loss, batch_norms = self._step(batch)
+                total += loss * len(batch)
+                norms = {part: norms[part] + batch_norms[part] for part in norms}
+                watcher.batch_done(loss, batch_norms)
+        grads = {f"grad_{part}": norm / batches for part, norm in norms.items()}
+        return EpochRecord(epoch, total / len(self.train), self.validation_loss(), **grads)
+
+    def _batches(self, epoch: int) -> Iterator[Tensor]:
+        order = child_generator(self.seed, f"batches/{epoch}").permutation(len(self.train))
+        return iter(torch.split(torch.from_numpy(order), self.spec.batch_size))
+
+    def _step(self, batch: Tensor) -> tuple[float, dict[str, float]]:
+        self.optimizer.zero_grad()
+        loss = self.loss(self.model(self.train.inputs[batch]), self.train.targets[batch])
+        value = _finite(float(loss.detach()))
+        loss.backward()
+        norms = {part: gradient_norm(parameters) for part, parameters in self.parts.items()}
+        if self.spec.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.clip_norm)
+        self.optimizer.step()
+        return value, norms
+
+    @torch.no_grad()
+    def validation_loss(self) -> float:
+        """Loss over the validation part, in scaled units."""
+        self.model.eval()
+        forecasts = [self.model(inputs) for inputs in torch.split(self.validation.inputs, 1024)]
+        return _finite(float(self.loss(torch.cat(forecasts), self.validation.targets)))
+
+    def _advance(self, state: TrainingState, record: EpochRecord) -> TrainingState:
+        weights = _copy(self.model.state_dict())
+        better = record.validation_loss < state.best_loss
+        since_best = 0 if better else state.epochs_since_best + 1
+        return TrainingState(
+            model=weights,
+            optimizer=copy.deepcopy(self.optimizer.state_dict()),
+            best_model=weights if better else state.best_model,
+            best_loss=record.validation_loss if better else state.best_loss,
+            epochs_since_best=since_best,
+            stopped=self.spec.patience is not None and since_best >= self.spec.patience,
+            history=[*state.history, record],
+        )
+
+
+def gradient_norm(parameters: list[nn.Parameter]) -> float:
+    """L2 norm over all gradients of ``parameters``; 0 where there is none."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not gradients:
+        return 0.0
+    return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))
+
+
+def _parts(model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    parts: dict[str, list[nn.Parameter]] = model.parts()  # type: ignore[operator]
+    return parts
+
+
+def _copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+
+
+def _finite(loss: float) -> float:
+    if not math.isfinite(loss):
+        raise ConfigError(
+            "The loss must stay a finite number",
+            got=f"{loss}",
+            fix="Lower training.learning_rate or set training.clip_norm",
+        )
+    return loss

@@ -1,0 +1,27 @@
+"""How a model is trained, as the ``training`` part of a config."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from qhq.documents import Spec
+
+
+class TrainingSpec(Spec):
+    """Adam with early stopping on the validation part.
+
+    ``patience`` is the number of epochs without a better validation loss after which training stops;
+    None trains all epochs. The weights of the best validation epoch are kept either way.
+    """
+
+    epochs: int = Field(12, ge=1, le=100_000)
+    batch_size: int = Field(64, ge=1)
+    learning_rate: float = Field(1e-3, gt=0.0)
+    weight_decay: float = Field(0.0, ge=0.0)
+    loss: Literal["mse", "mae", "huber"] = "mse"
+    patience: int | None = Field(4, ge=1)
+    clip_norm: float | None = Field(None, gt=0.0)
+    dtype: Literal["float32", "float64"] = "float32"
+    threads: int = Field(1, ge=1)

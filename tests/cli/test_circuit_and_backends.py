@@ -1,0 +1,75 @@
+"""`qhq circuit` and `qhq backends` through the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+def test_list_names_the_shipped_ansaetze(qhq):
+    names = {row["name"] for row in json.loads(qhq("circuit", "list", "--json").stdout)["rows"]}
+    assert names >= {"reference", "real_amplitudes", "efficient_su2", "zz_feature_map", "reuploading"}
+
+
+def test_own_ansatz_is_listed_and_a_broken_one_skipped(qhq, study):
+    (study / "circuits").mkdir()
+    (study / "circuits" / "mine.yaml").write_text("qubits: 3\n")
+    (study / "circuits" / "broken.yaml").write_text("qubitz: 3\n")
+    result = qhq("circuit", "list")
+    assert "mine" in result.stdout
+    assert "Skipped broken" in result.stderr
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf", "txt"])
+def test_draw_writes_a_picture(qhq, study, ending):
+    result = qhq("circuit", "draw", "reference", "--output", f"circuit.{ending}", "--json")
+    assert json.loads(result.stdout) == {"name": "reference", "path": f"circuit.{ending}"}
+    assert (study / f"circuit.{ending}").stat().st_size > 200
+
+
+def test_draw_prints_text(qhq):
+    result = qhq("circuit", "draw", "reference", "--qubits", "2")
+    assert "Ry(x[0])" in result.stdout
+    assert "Ry(x[2])" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("draw", "reference", "--output", "circuit.bmp"), "must end in .txt, .png, .svg or .pdf"),
+        (("draw", "reference", "--output", "none/circuit.png"), "must be writable"),
+        (("draw", "referense"), "Did you mean 'reference'"),
+        (("export", "reference", "--format", "qpy"), "QPY is binary"),
+        (("export", "reference", "--format", "qasm"), "form of an export"),
+        (("export", "reference", "--format", "qasm2"), "OpenQASM 2"),
+        (("export", "reference", "--output", "none/circuit.qasm"), "writable"),
+        (("info", "none.yaml"), "must exist"),
+    ],
+)
+def test_bad_requests_are_refused(qhq, arguments, message):
+    result = qhq("circuit", *arguments)
+    assert result.exit_code == 2, result.stderr
+    assert message in result.stderr
+
+
+def test_export_prints_openqasm_3(qhq):
+    text = qhq("circuit", "export", "reference").stdout
+    assert text.startswith("OPENQASM 3")
+
+
+def test_info_counts(qhq):
+    facts = json.loads(qhq("circuit", "info", "reference", "--qubits", "3", "--depth", "2", "--json").stdout)
+    assert (facts["qubits"], facts["weights"], facts["two_qubit_gates"]) == (3, 6, 6)
+    assert facts["angle_scaling"] == "pi_tanh"
+    assert "two qubit gates" in qhq("circuit", "info", "reference").stdout
+
+
+def test_backends_are_listed_and_shown(qhq):
+    rows = {row["name"]: row for row in json.loads(qhq("backends", "list", "--json").stdout)["rows"]}
+    assert rows["aer"]["shots"] is None
+    assert rows["aer_shots"]["shots"] == 1024
+    shown = json.loads(qhq("backends", "show", "aer_shots", "--json").stdout)
+    assert (shown["name"], shown["kind"]) == ("aer_shots", "aer")
+    assert "gradient:" in qhq("backends", "show", "aer").stdout
+    assert "Did you mean 'aer_shots'" in qhq("backends", "show", "aer_shot").stderr

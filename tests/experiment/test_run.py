@@ -1,0 +1,153 @@
+"""A run: decided by its seed, blind to the test part, the same after any interruption."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file
+
+from qhq.experiment.config import load_config
+from qhq.experiment.run import resume_run, train_run
+from qhq.tracking.run_folder import FINISHED, RUNNING, find_run, list_runs
+from qhq.training.loop import Watcher
+
+
+def train(*overrides: str, watcher: Watcher | None = None):
+    return train_run(load_config("tiny.yaml", overrides), watcher or Watcher())
+
+
+def weights(folder) -> dict[str, np.ndarray]:
+    return load_file(folder.weights)
+
+
+def assert_same_weights(one, other) -> None:
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])
+
+
+def test_seed_decides_the_predictions_byte_for_byte(study):
+    texts = [(train(f"seed={seed}").path / "predictions.csv").read_bytes() for seed in (1, 1, 2)]
+    assert texts[0] == texts[1] != texts[2]
+
+
+@pytest.mark.parametrize("backend", ["aer", "aer_shots"])
+def test_sampling_seed_belongs_to_the_run(study, backend):
+    one, same = (train(f"backend={backend}", "data.start=2012-06-01", "training.epochs=1") for _ in range(2))
+    assert_same_weights(one, same)
+
+
+class CutOff(Watcher):
+    """Interrupt in the middle of an epoch, or right after one."""
+
+    def __init__(self, epoch: int, batch: int) -> None:
+        self.epoch, self.batch, self.now = epoch, batch, -1
+
+    def epoch_started(self, epoch, batches):
+        self.now, self.done = epoch, 0
+
+    def batch_done(self, loss, gradient_norms):
+        self.done += 1
+        if (self.now, self.done) == (self.epoch, self.batch):
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("backend", ["aer", "aer_shots"])
+def test_interrupted_and_resumed_equals_uninterrupted(study, backend):
+    overrides = (f"backend={backend}", "training.epochs=3", "model.dropout=0.1", "data.start=2012-06-01")
+    whole = train(*overrides)
+    with pytest.raises(KeyboardInterrupt):
+        train(*overrides, watcher=CutOff(0, 2))
+    cut = list_runs()[-1]
+    for epoch, batch in ((1, 1), (2, 1)):
+        assert cut.read_record()["status"] == RUNNING
+        with pytest.raises(KeyboardInterrupt):
+            resume_run(cut, CutOff(epoch, batch))
+    resume_run(cut, Watcher())
+    assert_same_weights(whole, cut)
+    for name in ("predictions.csv", "history.csv"):
+        assert (whole.path / name).read_bytes() == (cut.path / name).read_bytes()
+    assert cut.read_record()["metrics"] == whole.read_record()["metrics"]
+
+
+def test_finished_run_is_left_as_it_is(study):
+    run = train("training.epochs=1")
+    before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
+    resume_run(run, CutOff(0, 1))
+    assert {path: path.stat().st_mtime_ns for path in run.path.rglob("*")} == before
+
+
+def test_killed_process_resumes_bit_for_bit(study):
+    """`kill -9` after the first epoch's line and again after the second's, then run to the end."""
+    whole = train("training.epochs=4")
+    arguments = ["train", "tiny.yaml", "--set", "training.epochs=4"]
+    for _ in range(2):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "qhq", *arguments],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+        with process:
+            for line in process.stderr:
+                if line.startswith("epoch"):
+                    break
+            process.send_signal(signal.SIGKILL)
+        cut = list_runs()[-1]
+        arguments = ["train", "--resume", cut.name]
+    assert process.returncode == -signal.SIGKILL
+    resume_run(find_run(cut.name), Watcher())
+    assert_same_weights(whole, cut)
+    assert cut.read_record()["status"] == FINISHED
+    assert len(list_runs()) == 2
+
+
+def write_prices(path, change_from: str | None = None) -> None:
+    """Two symbols' random walks; from a date on they may be other walks."""
+    days = pd.bdate_range("2020-01-01", periods=160)
+    walks = 50 * np.exp(np.random.default_rng(5).normal(0, 0.01, (2, 160)).cumsum(axis=1))
+    if change_from is not None:
+        changed = days >= change_from
+        walks[:, changed] *= np.random.default_rng(6).uniform(0.5, 2, (2, int(changed.sum())))
+    frames = [
+        pd.DataFrame({"symbol": s, "date": days, "adj_close": w}) for s, w in zip("AB", walks, strict=True)
+    ]
+    pd.concat(frames).to_csv(path, index=False)
+
+
+@pytest.mark.parametrize("scaling", ["window", "minmax", "standard", "log_return"])
+def test_test_part_moves_no_weight(study, scaling):
+    own = ("data.source=csv", "data.path=own.csv", "data.symbols=[A, B]", "data.start=null",
+           f"data.scaling={scaling}")  # fmt: skip
+    write_prices("own.csv")
+    before = train(*own)
+    test_from = before.read_record()["data"]["test"]["from"]
+    write_prices("own.csv", change_from=test_from)
+    after = train(*own)
+    assert_same_weights(before, after)
+    assert (before.path / "history.csv").read_bytes() == (after.path / "history.csv").read_bytes()
+    assert (before.path / "predictions.csv").read_bytes() != (after.path / "predictions.csv").read_bytes()
+
+
+def test_config_of_a_run_trains_the_same_again(study):
+    first = train("model.skip=concat", "quantum.overrides={blocks: [{kind: rotations, gates: Rot}]}")
+    again = train_run(load_config(str(first.config)), Watcher())
+    assert_same_weights(first, again)
+
+
+def test_record_says_what_ran(study):
+    record = train("training.epochs=1").read_record()
+    assert record["task"] == "forecast"
+    assert record["design"]["training"]["epochs"] == 1
+    assert record["versions"].keys() >= {"python", "qhq", "qiskit", "torch"}
+    assert record["parameters"]["circuit"] == record["quantum"]["weights"] == 2
+    assert len(record["data"]["fingerprint"]) == 64
+    assert set(record["metrics"]["symbols"]) == {"AAPL", "MSFT"}
+    json.dumps(record, allow_nan=False)

@@ -1,0 +1,101 @@
+"""Run folders: whole or not there, found by name, path or as the latest."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from qhq.errors import ConfigError
+from qhq.tracking.run_folder import FINISHED, RUNNING, RunFolder, create_run, find_run, list_runs
+from qhq.tracking.summary import run_summary
+
+
+@pytest.fixture(autouse=True)
+def runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("QHQ_RUNS_DIR", str(tmp_path / "runs"))
+    return tmp_path / "runs"
+
+
+def make(status=FINISHED, name="study", seed=0) -> RunFolder:
+    return create_run(
+        name, seed, lambda folder: folder.write_json("run.json", {"status": status, "seed": seed})
+    )
+
+
+def test_run_is_found_by_name_path_and_as_the_latest():
+    first, second = make(), make(seed=1)
+    make(RUNNING)
+    assert find_run(first.name).path == first.path
+    assert find_run(str(first.path)).path == first.path
+    assert find_run(None).path == second.path
+
+
+def test_names_are_unique_within_one_moment():
+    assert len({make().name for _ in range(20)}) == 20
+
+
+def test_failing_fill_leaves_nothing(runs):
+    def fail(folder):
+        folder.write_text("config.yaml", "half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        create_run("study", 0, fail)
+    assert list(runs.iterdir()) == []
+
+
+def test_killed_fill_is_no_run(runs):
+    (runs / ".new-abc").mkdir(parents=True)
+    (runs / ".new-abc" / "run.json").write_text('{"status": "running"}')
+    (runs / "rubbish").mkdir()
+    (runs / "file").write_text("no run")
+    assert list_runs() == []
+
+
+def test_unknown_run_names_the_nearest():
+    run = make()
+    with pytest.raises(ConfigError, match=f"run folder.*Did you mean '{run.name}'"):
+        find_run(run.name[:-1])
+
+
+def test_no_run_at_all_says_what_to_do():
+    with pytest.raises(ConfigError, match="finished run.*qhq train"):
+        find_run(None)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
+def test_damaged_record_is_refused_and_passed_over(content):
+    good, bad = make(), make()
+    (bad.path / "run.json").write_text(content)
+    with pytest.raises(ConfigError, match=r"run\.json"):
+        bad.read_record()
+    assert find_run(None).path == good.path
+
+
+def test_unwritable_runs_folder_is_an_error(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("QHQ_RUNS_DIR", str(tmp_path / "file"))
+    with pytest.raises(ConfigError, match="runs folder must be writable.*QHQ_RUNS_DIR"):
+        make()
+
+
+def test_run_is_held_by_one_process_at_a_time():
+    run = make()
+    with run.locked(), pytest.raises(ConfigError, match="one process at a time"), run.locked():
+        pass
+    with run.locked():
+        pass
+
+
+def test_json_is_written_whole_and_refuses_nan():
+    run = make()
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        run.write_json("run.json", {"status": float("nan")})
+    assert json.loads((run.path / "run.json").read_text())["status"] == FINISHED
+
+
+def test_summary_of_an_unfinished_run_has_no_metrics():
+    record = {"run": "a", "status": RUNNING, "backend": "aer", "seed": 0, "quantum": None}
+    row = run_summary(record)
+    assert (row["run"], row["mae"], row["qubits"]) == ("a", None, None)
