@@ -54,6 +54,7 @@ class AngleMap:
         input_slopes: Shape (I, K).
         weight_slopes: Shape (W, K).
         curved: The places of the angles that are not affine, ascending.
+        curves: Their expressions, in the same order.
 
     Raises:
         ConfigError: If a parameter is in neither list or in both, or an expression has no derivative.
@@ -81,7 +82,7 @@ class AngleMap:
             for parameter, slope in affine[1].items():
                 slopes[row[parameter], k] = slope
         self.input_slopes, self.weight_slopes = slopes[: self._split], slopes[self._split :]
-        self._curves = [_Curve(expressions[k], row) for k in self.curved]
+        self.curves = [Curve(expressions[k], row) for k in self.curved]
 
     @property
     def num_angles(self) -> int:
@@ -90,7 +91,7 @@ class AngleMap:
 
     def needs_inputs(self, place: int) -> bool:
         """Whether the curved angle ``self.curved[place]`` differs by sample."""
-        return any(index < self._split for index in self._curves[place].rows)
+        return any(index < self._split for index in self.curves[place].rows)
 
     def angles(self, inputs: npt.NDArray[Any], weights: npt.NDArray[Any]) -> Array:
         """All angles (B, K) of ``inputs`` (B, I) and ``weights`` (W,), float64."""
@@ -124,8 +125,8 @@ class AngleMap:
     def curved_angles(self, inputs: npt.NDArray[Any], weights: npt.NDArray[Any]) -> Array:
         """The angles that are not affine alone, in the order of ``curved``, shape (B, len(curved))."""
         values = self._values(inputs, weights)
-        out = np.empty((len(inputs), len(self._curves)))
-        for place, curve in enumerate(self._curves):
+        out = np.empty((len(inputs), len(self.curves)))
+        for place, curve in enumerate(self.curves):
             out[:, place] = curve.value(*(values[row] for row in curve.rows))
         return out
 
@@ -135,7 +136,7 @@ class AngleMap:
         """``pullback`` of the angles that are not affine alone; ``dcurved`` is (B, len(curved))."""
         values = self._values(inputs, weights)
         dinputs, dweights = np.zeros(np.shape(inputs)), np.zeros(len(weights))
-        for place, curve in enumerate(self._curves):
+        for place, curve in enumerate(self.curves):
             arguments = [values[row] for row in curve.rows]
             for row, slope in zip(curve.rows, curve.slopes, strict=True):
                 part = dcurved[:, place] * slope(*arguments)
@@ -151,8 +152,14 @@ class AngleMap:
         return [*columns, *np.asarray(weights, np.float64)]
 
 
-class _Curve:
-    """One expression that is not affine: its value and its slopes, both vectorised."""
+class Curve:
+    """One expression that is not affine: its value and its slopes, vectorised.
+
+    Attributes:
+        rows: Places of its parameters among inputs and then weights: the order of the arguments.
+        value: Arrays, one a parameter -> the angle.
+        slopes: Of each parameter, likewise.
+    """
 
     def __init__(self, expression: ParameterExpression, row: dict[Parameter, int]) -> None:
         # SymPy takes 0.3 s to import, and only circuits with products of parameters need it.
@@ -160,12 +167,20 @@ class _Curve:
 
         parameters = sorted(expression.parameters, key=row.__getitem__)
         self.rows = tuple(row[parameter] for parameter in parameters)
-        symbols = sympy.symbols(f"v:{len(parameters)}", real=True)
-        body = expression.sympify().subs({p.sympify(): s for p, s in zip(parameters, symbols, strict=True)})
-        self.value: Callable[..., Any] = sympy.lambdify(symbols, body, modules="numpy")
+        self._symbols = sympy.symbols(f"v:{len(parameters)}", real=True)
+        names = {p.sympify(): s for p, s in zip(parameters, self._symbols, strict=True)}
+        self._body = expression.sympify().subs(names)
+        self.value: Callable[..., Any] = sympy.lambdify(self._symbols, self._body, modules="numpy")
         # Not Qiskit's gradient(): its 2.6 gives back the wrong element of a vector from sympify().
-        slopes = [sympy.diff(body, symbol) for symbol in symbols]
-        self.slopes = tuple(sympy.lambdify(symbols, slope, modules="numpy") for slope in slopes)
+        slopes = [sympy.diff(self._body, symbol) for symbol in self._symbols]
+        self.slopes = tuple(sympy.lambdify(self._symbols, slope, modules="numpy") for slope in slopes)
+
+    def value_over(self, functions: dict[str, Callable[..., Any]]) -> Callable[..., Any]:
+        """``value`` made of other functions than NumPy's, by SymPy's names (``sin``, ``Abs``, ...)."""
+        import sympy
+
+        made: Callable[..., Any] = sympy.lambdify(self._symbols, self._body, modules=[functions, "math"])
+        return made
 
 
 def _gradient(expression: ParameterExpression, parameter: Parameter) -> Any:

@@ -8,6 +8,8 @@ from qiskit.circuit import Gate, ParameterExpression, ParameterVector
 from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.quantum_info import SparsePauliOp, Statevector
 
+from qhq.engine.adjoint import StatevectorEngine
+
 STANDARD = {
     name: type(gate)
     for name, gate in get_standard_gate_name_mapping().items()
@@ -70,3 +72,46 @@ def random_observables(rng, qubits, count=3):
     sums = [[labels("IXYZ") for _ in range(3)] for _ in range(count - 1)]
     general = [SparsePauliOp(terms, rng.normal(size=3)) for terms in sums]
     return diagonal + general
+
+
+def ring_problem(qubits, layers) -> Problem:
+    """RY(x) encoding, layers of RY RZ and a ring of CX, all single Z: the circuit of the speed tables."""
+    x, w = ParameterVector("x", qubits), ParameterVector("w", 2 * qubits * layers)
+    circuit, weights = QuantumCircuit(qubits), iter(w)
+    for q in range(qubits):
+        circuit.ry(x[q], q)
+    for _ in range(layers):
+        for q in range(qubits):
+            circuit.ry(next(weights), q)
+            circuit.rz(next(weights), q)
+        for q in range(qubits):
+            circuit.cx(q, (q + 1) % qubits)
+    observables = [SparsePauliOp.from_sparse_list([("Z", [q], 1.0)], qubits) for q in range(qubits)]
+    return Problem(circuit, observables, list(x), list(w))
+
+
+def engine_of(problem, threads=1):
+    return StatevectorEngine(
+        problem.circuit, problem.observables, problem.inputs, problem.weights, threads=threads
+    )
+
+
+def slopes(function, point, step=2e-4):
+    """Finite differences of fourth order, one a coordinate of ``point`` (last axis)."""
+    found = []
+    for shift in step * np.eye(point.shape[-1]):
+        near = function(point + shift) - function(point - shift)
+        far = function(point + 2 * shift) - function(point - 2 * shift)
+        found.append((8 * near - far) / (12 * step))
+    return np.array(found)
+
+
+def assert_gradients(problem, rng, batch=2, atol=1e-8):
+    engine = engine_of(problem)
+    inputs, weights = problem.numbers(rng, batch)
+    cotangent = rng.normal(size=(batch, len(problem.observables)))
+    dinputs, dweights = engine.vjp(inputs, weights, cotangent)
+    by_input = slopes(lambda x: (engine.expectations(x, weights) * cotangent).sum(axis=1), inputs)
+    by_weight = slopes(lambda w: (engine.expectations(inputs, w) * cotangent).sum(), weights)
+    np.testing.assert_allclose(dinputs, by_input.T.reshape(dinputs.shape), atol=atol, rtol=1e-8)
+    np.testing.assert_allclose(dweights, by_weight, atol=atol, rtol=1e-8)

@@ -1,0 +1,159 @@
+"""Vectors of 64 bytes in Numba: one lane a sample, 16 in float32 and 8 in float64.
+
+A *row* is one real number of all samples of a tile. ``load(array, r)`` reads row ``r``, that is the lanes
+``array[r * T : (r + 1) * T]``. Python's ``+ - *`` on rows become vector instructions (contracted to fused
+multiply-adds, otherwise IEEE: NaN and infinities pass through). LLVM splits them where registers are
+narrower, so nothing here depends on the machine.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir  # type: ignore[import-untyped, unused-ignore]
+from numba import extending
+from numba.core import cgutils, types
+from numba.core.typing import templates
+from numba.core.typing.templates import AbstractTemplate
+
+_extend: Any = extending
+_templates: Any = templates
+_codegen: Any = cgutils
+# Any: Numba is typed in part.
+
+ROW_BYTES = 64
+_FUSED = ("contract",)
+
+
+class RowType(types.Type):  # type: ignore[misc, unused-ignore]  # Numba may be untyped
+    """The Numba type of a row of ``element``."""
+
+    def __init__(self, element: Any) -> None:
+        self.element = element
+        self.count = ROW_BYTES * 8 // element.bitwidth
+        super().__init__(name=f"Row({element})")
+
+
+def _model(manager: Any, row: RowType) -> Any:
+    element = manager[row.element].get_value_type()
+    return _extend.models.PrimitiveModel(manager, row, ir.VectorType(element, row.count))
+
+
+_extend.register_model(RowType)(_model)
+
+
+def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any, step: int) -> Any:
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.gep(data, [builder.mul(index, ir.Constant(index.type, step))])
+
+
+def _spread(builder: Any, value: Any, count: int) -> Any:
+    vector = ir.VectorType(value.type, count)
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count)
+    return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), zeros)
+
+
+def _load(_typing: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
+    row = RowType(array.dtype)
+
+    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        pointer = _pointer(context, builder, array, args[0], args[1], row.count)
+        vector = ir.VectorType(context.get_value_type(row.element), row.count)
+        return builder.load(builder.bitcast(pointer, vector.as_pointer()), align=ROW_BYTES)
+
+    return row(array, types.int64), generate
+
+
+def _store(_typing: Any, array: Any, index: Any, row: Any) -> Any:  # noqa: ARG001
+    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        pointer = _pointer(context, builder, array, args[0], args[1], row.count)
+        builder.store(args[2], builder.bitcast(pointer, args[2].type.as_pointer()), align=ROW_BYTES)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, row), generate
+
+
+def _spread_from(_typing: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
+    row = RowType(array.dtype)
+
+    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return _spread(
+            builder, builder.load(_pointer(context, builder, array, args[0], args[1], 1)), row.count
+        )
+
+    return row(array, types.int64), generate
+
+
+def _fill(_typing: Any, array: Any, value: Any) -> Any:
+    row = RowType(array.dtype)
+
+    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        cast = context.cast(builder, args[1], value, row.element)
+        return _spread(builder, cast, row.count)
+
+    return row(array, value), generate
+
+
+def _total(_typing: Any, row: Any) -> Any:
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        element = args[0].type.element
+        name = f"llvm.vector.reduce.fadd.v{row.count}f{row.element.bitwidth}"
+        kind = ir.FunctionType(element, [element, args[0].type])
+        reduce = _codegen.get_or_insert_function(builder.module, kind, name)
+        return builder.call(reduce, [ir.Constant(element, -0.0), args[0]], fastmath=("reassoc",))
+
+    return row.element(row), generate
+
+
+def _count(_typing: Any, array: Any) -> Any:
+    row = RowType(array.dtype)
+
+    def generate(_context: Any, _builder: Any, _signature: Any, _args: Any) -> Any:
+        return ir.Constant(ir.IntType(64), row.count)
+
+    return types.int64(array), generate
+
+
+def _parity(_typing: Any, value: Any) -> Any:  # noqa: ARG001
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.and_(builder.ctpop(args[0]), ir.Constant(args[0].type, 1))
+
+    return types.int64(types.int64), generate
+
+
+load: Callable[..., Any] = _extend.intrinsic(_load)
+"""``load(array, r)``: row ``r``."""
+store: Callable[..., None] = _extend.intrinsic(_store)
+"""``store(array, r, row)``."""
+spread: Callable[..., Any] = _extend.intrinsic(_spread_from)
+"""``spread(array, k)``: a row whose lanes are all ``array[k]``."""
+fill: Callable[..., Any] = _extend.intrinsic(_fill)
+"""``fill(array, value)``: a row like those of ``array`` whose lanes are all ``value``."""
+total: Callable[..., float] = _extend.intrinsic(_total)
+"""``total(row)``: the sum of the lanes."""
+lanes: Callable[..., int] = _extend.intrinsic(_count)
+"""``lanes(array)``: T, the lanes of a row of this array's type."""
+parity: Callable[..., int] = _extend.intrinsic(_parity)
+"""``parity(bits)``: number of ones in ``bits``, modulo 2."""
+
+
+def _register(symbol: Any, build: str) -> None:
+    class Binary(AbstractTemplate):  # type: ignore[misc, unused-ignore]
+        def generic(self, args: Any, kws: Any) -> Any:  # noqa: ARG002
+            if len(args) == 2 and isinstance(args[0], RowType) and args[0] == args[1]:
+                return _templates.signature(args[0], *args)
+            return None
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return getattr(builder, build)(*args, flags=_FUSED)
+
+    _templates.infer_global(symbol)(Binary)
+    _extend.lower_builtin(symbol, RowType, RowType)(generate)
+
+
+for _symbol, _build in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul")):
+    _register(_symbol, _build)
+    _register(getattr(operator, f"i{_symbol.__name__}"), _build)

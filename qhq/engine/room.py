@@ -1,0 +1,106 @@
+"""Memory of the kernels, taken and given back, so that a training step allocates nothing of size."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from threading import RLock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qhq.engine.kernels import Desk
+from qhq.engine.lanes import ROW_BYTES
+from qhq.engine.program import PHASE_SHARED, TURNS
+from qhq.engine.tape import Tape
+
+KEPT_BYTES = 1 << 29
+"""States of a forward pass are kept for the backward pass up to this size; beyond it they are made again."""
+_IDLE_ROOMS = 4
+_IDLE_BYTES = 1 << 28
+"""A room larger than this is not kept for the next call."""
+
+Job = tuple[Desk, npt.NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Room:
+    """Desks of all threads for one batch size.
+
+    Attributes:
+        key: What makes two rooms exchangeable.
+        first: What prepares the shared tables, where several threads share them.
+        forward_jobs: Desk and span of each thread.
+        backward_jobs: The same for the way back.
+        size: Bytes.
+    """
+
+    key: tuple[Any, ...]
+    first: Job | None
+    forward_jobs: list[Job]
+    backward_jobs: list[Job]
+    size: int
+
+
+class Rooms:
+    """All rooms of one engine that nobody uses now."""
+
+    def __init__(self, tape: Tape) -> None:
+        program = tape.program
+        self._qubits, self._tables = program.layout.bits, program.layout.tables
+        self._slots, self._angles = len(program.readout.starts) - 1, len(program.angles.constant)
+        self._idle: list[Room] = []
+        self._lock = RLock()  # a residual may be collected, and give its room back, while we build one
+        ops = program.layout.ops
+        kinds = ops[:, 0]
+        turns = int(ops[kinds == TURNS, 1].sum())
+        self.row_operations = (2 << self._qubits) * (turns + int((kinds == PHASE_SHARED).sum()) + 4)
+        """Row operations of one tile, roughly."""
+
+    def take(self, dtype: np.dtype[Any], batch: int, parts: int, keep: bool) -> Room:
+        """A room for a batch on ``parts`` threads; ``keep`` asks for a state a tile, not one a thread."""
+        tiles = math.ceil(batch / (ROW_BYTES // dtype.itemsize))
+        keep = keep and tiles * self._state_rows * ROW_BYTES <= KEPT_BYTES
+        key = (dtype, tiles, parts, keep)
+        with self._lock:
+            for k, room in enumerate(self._idle):
+                if room.key == key:
+                    return self._idle.pop(k)
+        return self._build(key)
+
+    def give_back(self, room: Room) -> None:
+        """Keep a room for the next call, unless it is large or there are enough."""
+        if room.size <= _IDLE_BYTES:
+            with self._lock:
+                self._idle = [*self._idle[1 - _IDLE_ROOMS :], room]
+
+    @property
+    def _state_rows(self) -> int:
+        return 2 << self._qubits
+
+    def _build(self, key: tuple[Any, ...]) -> Room:
+        dtype, tiles, parts, keep = key
+        trig = _rows(dtype, 2 * self._angles * (tiles + 1))
+        tables = _rows(dtype, math.ceil(self._tables * self._state_rows * dtype.itemsize / ROW_BYTES))
+        kept = [_rows(dtype, self._state_rows * tiles)] * parts if keep else None
+        states = kept or [_rows(dtype, self._state_rows) for _ in range(parts)]
+        work_rows = 2 * self._state_rows + 2 * self._angles + self._slots
+        desks = [Desk(state, trig, tables, _rows(dtype, work_rows), self._angles) for state in states]
+        edges = [tiles * k // parts for k in range(parts + 1)]
+        alone = parts == 1
+        return Room(
+            key,
+            None if alone else (desks[0], np.array([0, 0, keep, 1, 0])),
+            [(d, np.array([edges[k], edges[k + 1], keep, alone, 0])) for k, d in enumerate(desks)],
+            [(d, np.array([edges[k], edges[k + 1], keep, 0, 1])) for k, d in enumerate(desks)],
+            sum(d.work.nbytes for d in desks) + (1 if keep else parts) * states[0].nbytes + tables.nbytes,
+        )
+
+
+def _rows(dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
+    """Uninitialised rows whose first lies at a multiple of the row size."""
+    width = ROW_BYTES // dtype.itemsize
+    memory = np.empty((count + 1) * width, dtype)
+    skip = -(memory.ctypes.data // dtype.itemsize) % width
+    return memory[skip : skip + count * width]
