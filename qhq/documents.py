@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -20,6 +20,17 @@ class Spec(BaseModel):
     """A frozen part of a document; unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _tell_truth_from_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML's true is no 1 and its 1 no true, though pydantic would take either for the other."""
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if annotation is bool and not isinstance(value, bool):
+            raise ValueError("must be true or false")
+        if isinstance(value, bool) and annotation not in (bool, Any):
+            raise ValueError("must not be true or false")
+        return value
 
 
 SpecT = TypeVar("SpecT", bound=Spec)

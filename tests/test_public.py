@@ -14,6 +14,7 @@ NAMES = [
     ("qhq.ansatz", "build"),
     ("qhq.ansatz", "load_ansatz"),
     ("qhq.backends", "open_backend"),
+    ("qhq.quantum", "AdjointNetwork"),
     ("qhq.quantum", "QuantumLayer"),
     ("qhq.models", "ModelSpec"),
     ("qhq.models", "build_model"),

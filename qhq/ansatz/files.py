@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import re
+import sys
 import traceback
 import zlib
 from collections.abc import Callable, Iterable
@@ -123,8 +125,9 @@ def _natural_order(parameter: Parameter) -> list[int | str]:
 
 def _build_from_python(path: Path, qubits: int, depth: int) -> Program:
     try:
-        build = _load_module(path).build
-        answer = build(qubits, depth)
+        # What the file prints must not mix with a command's JSON on standard output.
+        with contextlib.redirect_stdout(sys.stderr):
+            answer = _load_module(path).build(qubits, depth)
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise ConfigError(
             f"{path.name} must define build(qubits, depth) that returns circuit, inputs and weights",

@@ -19,9 +19,11 @@ from qiskit_aer.primitives import EstimatorV2, SamplerV2
 
 from qhq.ansatz.program import Ansatz
 from qhq.backends.executor import FloatArray, Report, as_values
-from qhq.backends.parameter_shift import ROWS_PER_PUB, ParameterShift, Program
+from qhq.backends.parameter_shift import ROWS_PER_PUB, ParameterShift, Program, with_weights
 from qhq.backends.sampling import measured_groups
 from qhq.backends.spec import AerSpec
+from qhq.backends.spsa import Spsa
+from qhq.backends.statevector import StatevectorExecutor
 from qhq.engine.lowering import ROTATIONS, is_parametric, lower
 from qhq.errors import BackendError
 from qhq.seeding import child_seed
@@ -45,12 +47,12 @@ class AerExecutor:
     def __init__(self, spec: AerSpec, ansatz: Ansatz, seed: int) -> None:
         self._spec, self._ansatz, self._seed = spec, ansatz, seed
         self._values = self._open_program(ansatz.circuit, ansatz.parameters, "values")
-        self._gradient = ParameterShift(ansatz, self._open_shifted)
+        self._gradient = self._open_gradient()
 
     def expectations(self, inputs: ArrayLike, weights: ArrayLike) -> FloatArray:
         """Expectation values (B, O) for inputs (B, I), in radians, and weights (W,)."""
         inputs, weights = self._checked(inputs, weights)
-        rows = np.hstack([inputs, np.broadcast_to(weights, (len(inputs), len(weights)))])
+        rows = with_weights(inputs, weights)
         return self._values(rows)
 
     def vjp(
@@ -59,7 +61,7 @@ class AerExecutor:
         """Pull a cotangent (B, O) back to inputs (B, I) and weights (W,)."""
         inputs, weights = self._checked(inputs, weights)
         cotangent = as_values(cotangent, (len(inputs), self._ansatz.num_outputs), "cotangent")
-        return self._gradient.vjp(inputs, weights, cotangent)
+        return self._gradient(inputs, weights, cotangent)
 
     def report(self) -> Report:
         """Say what ran."""
@@ -71,6 +73,13 @@ class AerExecutor:
             two_qubit_gates=circuit.num_nonlocal_gates(),
             shots=self._spec.shots,
         )
+
+    def _open_gradient(self) -> Callable[..., tuple[FloatArray, FloatArray]]:
+        if self._spec.gradient == "spsa":
+            return Spsa(self._values, self._spec.spsa, self._seed).vjp
+        if self._spec.gradient == "adjoint":
+            return StatevectorExecutor(self._ansatz, threads=self._spec.threads).vjp
+        return ParameterShift(self._ansatz, self._open_shifted).vjp
 
     def _checked(self, inputs: ArrayLike, weights: ArrayLike) -> tuple[FloatArray, FloatArray]:
         return (
@@ -90,7 +99,7 @@ class AerExecutor:
             # One circuit for all rows instead of a bound copy a row: twice as fast.
             runtime_parameter_bind_enable=True,
         )
-        circuit = _in_known_gates(circuit, simulator)
+        circuit = in_known_gates(circuit, simulator)
         program = ExactProgram(circuit, tuple(parameters), self._ansatz.observables, simulator)
         if self._spec.shots is None:
             return program
@@ -113,13 +122,13 @@ class ExactProgram:
 
     def __call__(self, values: FloatArray) -> FloatArray:
         """Expectation values (N, O) at rows (N, P), from one broadcast PUB up to ROWS_PER_PUB rows."""
-        chunks = _by_chunks(self._run, values, ROWS_PER_PUB)
+        chunks = by_chunks(self._run, values, ROWS_PER_PUB)
         return np.concatenate([np.zeros((0, len(self.observables))), *chunks])
 
     def _run(self, values: FloatArray) -> FloatArray:
         rows = BindingsArray({self.parameters: values[:, None, :]})
         job = self._estimator.run([(self.circuit, list(self.observables), rows)], precision=0.0)
-        return np.asarray(_result(job)[0].data.evs, dtype=np.float64)
+        return np.asarray(job_result(job)[0].data.evs, dtype=np.float64)
 
 
 class SampledProgram:
@@ -135,7 +144,7 @@ class SampledProgram:
 
     def __call__(self, values: FloatArray) -> FloatArray:
         """Estimates (N, O) at rows (N, P), one broadcast PUB a group up to SAMPLES_PER_PUB samples."""
-        chunks = _by_chunks(self._run, values, max(1, SAMPLES_PER_PUB // self._shots))
+        chunks = by_chunks(self._run, values, max(1, SAMPLES_PER_PUB // self._shots))
         return np.concatenate([np.zeros((0, self._outputs)), *chunks])
 
     def _run(self, values: FloatArray) -> FloatArray:
@@ -145,7 +154,7 @@ class SampledProgram:
             seed=child_seed(self._seed, f"call {next(self._calls)}"),
         )
         rows = BindingsArray({self._parameters: values})
-        results = _result(sampler.run([(circuit, rows) for circuit in self._measured]))
+        results = job_result(sampler.run([(circuit, rows) for circuit in self._measured]))
         parts = [
             group.contribution(result.data.meas) for group, result in zip(self._groups, results, strict=True)
         ]
@@ -153,11 +162,12 @@ class SampledProgram:
         return total
 
 
-def _by_chunks(run: Callable[[FloatArray], FloatArray], values: FloatArray, rows: int) -> list[FloatArray]:
+def by_chunks(run: Callable[[FloatArray], FloatArray], values: FloatArray, rows: int) -> list[FloatArray]:
+    """Run rows (N, P) at most ``rows`` at a time."""
     return [run(values[start : start + rows]) for start in range(0, len(values), rows)]
 
 
-def _in_known_gates(circuit: QuantumCircuit, simulator: AerSimulator) -> QuantumCircuit:
+def in_known_gates(circuit: QuantumCircuit, simulator: AerSimulator) -> QuantumCircuit:
     """Write the circuit in gates that Aer can bind and run; qubits stay where they are."""
     operations = [instruction.operation for instruction in circuit.data]
     if any(is_parametric(operation) and operation.name not in ROTATIONS for operation in operations):
@@ -169,18 +179,24 @@ def _in_known_gates(circuit: QuantumCircuit, simulator: AerSimulator) -> Quantum
     try:
         transpiled: QuantumCircuit = transpile(circuit, simulator, optimization_level=0)
     except QiskitError as error:
-        raise _aer_error(error) from error
+        raise aer_error(error) from error
     return transpiled
 
 
-def _result(job: PrimitiveJob[Any]) -> Any:
+def job_result(job: PrimitiveJob[Any]) -> Any:
+    """What a job of Aer gives.
+
+    Raises:
+        BackendError: If Aer fails.
+    """
     try:
         return job.result()
     except QiskitError as error:
-        raise _aer_error(error) from error
+        raise aer_error(error) from error
 
 
-def _aer_error(error: Exception) -> BackendError:
+def aer_error(error: Exception) -> BackendError:
+    """Error that Aer does not take a circuit."""
     return BackendError(
         "Aer must be able to run the circuit of the ansatz",
         got=f"{type(error).__name__}: {str(error).strip()}",

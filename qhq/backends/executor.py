@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qhq.errors import BackendError
 
-FloatArray = NDArray[np.float64]
+FloatArray = NDArray[np.floating[Any]]
+"""float64, or on the exact engine the precision of the inputs."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,7 @@ def as_values(values: ArrayLike, shape: tuple[int | None, ...], name: str) -> Fl
         wanted in (None, given) for wanted, given in zip(shape, array.shape, strict=True)
     )
     if not fits:
-        wanted = ", ".join("B" if each is None else str(each) for each in shape)
-        raise BackendError(
-            f"The {name} of an executor must have the shape ({wanted}{',' * (len(shape) == 1)})",
-            got=str(array.shape),
-            fix="Match the ansatz that the backend was opened for",
-        )
+        raise shape_error(name, array.shape, shape)
     if not np.isfinite(array).all():
         raise BackendError(
             f"The {name} of an executor must be finite",
@@ -92,3 +88,13 @@ def as_values(values: ArrayLike, shape: tuple[int | None, ...], name: str) -> Fl
             fix="Look for a diverged loss or missing prices before the quantum layer",
         )
     return array
+
+
+def shape_error(name: str, got: tuple[int, ...], shape: tuple[int | None, ...]) -> BackendError:
+    """Error that an argument of an executor does not fit its ansatz; None stands for any length."""
+    wanted = ", ".join("B" if each is None else str(each) for each in shape)
+    return BackendError(
+        f"The {name} of an executor must have the shape ({wanted}{',' * (len(shape) == 1)})",
+        got=str(got),
+        fix="Match the ansatz that the backend was opened for",
+    )

@@ -40,16 +40,24 @@ class ParameterShift:
         self, ansatz: Ansatz, open_program: Callable[[QuantumCircuit, Sequence[Parameter]], Program]
     ) -> None:
         separated, expressions = separate_angles(lower(ansatz.circuit))
-        self._map = AngleMap(expressions, ansatz.inputs, ansatz.weights)
+        # Weights are columns like inputs here: each row may have its own.
+        self._map = AngleMap(expressions, ansatz.parameters, ())
+        self._inputs = ansatz.num_inputs
         angles = {parameter.name: parameter for parameter in separated.parameters}
         self._program = open_program(separated, [angles[f"theta_{k}"] for k in range(len(expressions))])
+
+    def values(self, rows: FloatArray) -> FloatArray:
+        """Expectation values (N, O) of the circuit that is shifted, at rows (N, I + W)."""
+        return self._program(self._map.angles(rows, np.zeros(0)))
 
     def vjp(
         self, inputs: FloatArray, weights: FloatArray, cotangent: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """Pull a cotangent (B, O) back to inputs (B, I) and weights (W,)."""
-        angles = self._map.angles(inputs, weights)
-        return self._map.pullback(inputs, weights, self._angle_gradients(angles, cotangent))
+        rows = with_weights(inputs, weights)
+        angles = self._map.angles(rows, np.zeros(0))
+        gradients, _ = self._map.pullback(rows, np.zeros(0), self._angle_gradients(angles, cotangent))
+        return gradients[:, : self._inputs], gradients[:, self._inputs :].sum(axis=0)
 
     def _angle_gradients(self, angles: FloatArray, cotangent: FloatArray) -> FloatArray:
         """Gradient (B, K) of the contracted outputs by each angle (B, K)."""
@@ -69,3 +77,8 @@ class ParameterShift:
         values = self._program(shifted.reshape(-1, count)).reshape(2, count, batch, -1)
         jacobian: FloatArray = (values[0] - values[1]) / 2
         return jacobian
+
+
+def with_weights(inputs: FloatArray, weights: FloatArray) -> FloatArray:
+    """Rows (B, I + W): each sample's inputs, then the weights."""
+    return np.hstack([inputs, np.broadcast_to(weights, (len(inputs), len(weights)))])

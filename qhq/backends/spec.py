@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
+from qhq.backends.noise_spec import NoiseSpec
 from qhq.documents import Spec, read_mapping, validate
 from qhq.errors import ConfigError, nearest
 from qhq.paths import study_roots
@@ -31,22 +32,138 @@ class BackendSpec(Spec):
     gradient: str
 
 
-class AerSpec(BackendSpec):
-    """Qiskit Aer in this process, without noise.
+class SpsaSpec(Spec):
+    """Gradients by simultaneous perturbation, see :mod:`qhq.backends.spsa`.
 
     Attributes:
-        method: Aer's simulation method.
+        perturbations: Random directions averaged a sample; each takes two circuits.
+        step: How far to go along one, radians.
+    """
+
+    perturbations: int = Field(default=4, ge=1)
+    step: float = Field(default=0.1, gt=0)
+
+
+class TranspileSpec(Spec):
+    """How a circuit is rewritten for a device.
+
+    Attributes:
+        optimization_level: Qiskit's, 0 to 3.
+        seed: Of its random search, so that the same device gives the same circuit.
+        layout: Physical qubit that each logical one starts on; null leaves it to the transpiler.
+    """
+
+    optimization_level: Literal[0, 1, 2, 3] = 3
+    seed: int = Field(default=0, ge=0)
+    layout: tuple[int, ...] | None = None
+
+    @field_validator("layout")
+    @classmethod
+    def _names_each_once(cls, layout: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if layout is not None and (len(set(layout)) != len(layout) or min(layout, default=0) < 0):
+            raise ValueError("a layout must name physical qubits, each once")
+        return layout
+
+
+class SimulatedSpec(BackendSpec):
+    """What entries have in common that Aer simulates in this process.
+
+    Attributes:
+        method: Aer's simulation method; exact values with noise need ``density_matrix``.
         threads: Threads that Aer may use; 0 means all cores.
+        noise_scale: How strong the noise is: 0 none, 1 as given.
+        readout: How readout errors meet shots: ``sampled`` flips bits one by one, ``exact`` turns the
+            average as they would on average. Exact values have them exactly in any case.
+        transpile: How the circuit is rewritten for the device.
+        spsa: How gradients are estimated with gradient ``spsa``.
+    """
+
+    method: Literal["statevector", "density_matrix", "matrix_product_state"]
+    threads: int = Field(default=0, ge=0)
+    noise_scale: float = Field(default=1.0, ge=0)
+    readout: Literal["sampled", "exact"] = "sampled"
+    transpile: TranspileSpec = TranspileSpec()
+    spsa: SpsaSpec = SpsaSpec()
+
+
+class AerSpec(SimulatedSpec):
+    """Qiskit Aer in this process; with gradient ``adjoint`` training runs on the exact engine.
+
+    Attributes:
+        noise: Where noise comes from; null or ``none`` is none.
     """
 
     kind: Literal["aer"]
-    gradient: Literal["parameter_shift"] = "parameter_shift"
-    method: Literal["statevector"] = "statevector"
+    gradient: Literal["adjoint", "parameter_shift", "spsa"] = "parameter_shift"
+    method: Literal["statevector", "density_matrix", "matrix_product_state"] = "statevector"
+    noise: NoiseSpec | None = None
+
+    @field_validator("noise", mode="before")
+    @classmethod
+    def _none_is_a_word(cls, noise: Any) -> Any:
+        return None if noise == "none" else noise
+
+    @model_validator(mode="after")
+    def _adjoint_is_exact(self) -> AerSpec:
+        if self.gradient == "adjoint" and (self.shots is not None or self.noise is not None):
+            raise ValueError(
+                "gradient adjoint needs exact values; drop shots and noise or use parameter_shift"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _noise_fits(self) -> AerSpec:
+        if self.noise is None and (self.noise_scale != 1 or self.transpile != TranspileSpec()):
+            raise ValueError("noise_scale and transpile need noise")
+        if self.noise is not None:
+            _check_method(self)
+        return self
+
+
+class FakeSpec(SimulatedSpec):
+    """One of IBM's fake devices, cut to the qubits in use: no account, no network, and a best case.
+
+    Attributes:
+        device: Its name, such as ``fake_fez``.
+    """
+
+    kind: Literal["fake"]
+    description: str = "IBM's fake device: its noise on one past day, without crosstalk or drift; a best case"
+    gradient: Literal["parameter_shift", "spsa"] = "parameter_shift"
+    method: Literal["statevector", "density_matrix", "matrix_product_state"] = "density_matrix"
+    device: str
+
+    @property
+    def noise(self) -> NoiseSpec:
+        """Where its noise comes from, as an ``aer`` entry says it."""
+        return NoiseSpec(device=self.device)
+
+    @model_validator(mode="after")
+    def _noise_fits(self) -> FakeSpec:
+        _check_method(self)
+        return self
+
+
+class StatevectorSpec(BackendSpec):
+    """qhq's exact engine in this process: statevector values, adjoint gradients.
+
+    Attributes:
+        threads: Threads that the engine may use; 0 means all cores.
+    """
+
+    kind: Literal["statevector"]
+    shots: None = None
+    gradient: Literal["adjoint"] = "adjoint"
     threads: int = Field(default=0, ge=0)
 
 
-KINDS: dict[str, type[BackendSpec]] = {"aer": AerSpec}
+KINDS: dict[str, type[BackendSpec]] = {"aer": AerSpec, "fake": FakeSpec, "statevector": StatevectorSpec}
 """Kind of an entry -> what it may say."""
+
+
+def _check_method(spec: SimulatedSpec) -> None:
+    if spec.shots is None and spec.method != "density_matrix":
+        raise ValueError("exact values with noise need method density_matrix; or give shots")
 
 
 def load_backends(path: Path | None = None) -> dict[str, BackendSpec]:
@@ -75,6 +192,17 @@ def find_backend(name: str, path: Path | None = None) -> BackendSpec:
             "A backend must be an entry of backends.yaml", got=f"'{name}'", fix=nearest(name, entries)
         )
     return entries[name]
+
+
+def backend_from_record(entry: Mapping[str, Any], source: str) -> BackendSpec:
+    """Read an entry back that was stored with a run, its name inside it; ``source`` names the run."""
+    if entry.get("kind") not in KINDS:
+        raise ConfigError(
+            "A stored backend entry must have a known kind",
+            got=f"'{entry.get('kind')}' in {source}",
+            fix=nearest(str(entry.get("kind")), KINDS),
+        )
+    return validate(KINDS[entry["kind"]], entry, source)
 
 
 def _registry_file() -> Path:

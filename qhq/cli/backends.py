@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from qhq.cli.options import Debug, Json
-from qhq.cli.output import command
+from qhq.cli.output import command, plain_table
 
 app = typer.Typer(help="The registry of backends, backends.yaml.", no_args_is_help=True)
 
@@ -16,16 +16,15 @@ app = typer.Typer(help="The registry of backends, backends.yaml.", no_args_is_he
 def list_backends(json: Json = False, debug: Debug = False) -> None:
     """List the entries of backends.yaml."""
     with command(as_json=json, debug=debug) as output:
-        from rich.table import Table
-
         from qhq.backends.spec import load_backends
 
         rows = [{"name": name, **spec.model_dump(mode="json")} for name, spec in load_backends().items()]
-        table = Table("backend", "kind", "shots", "gradient", "description")
-        for row in rows:
-            shots = "exact" if row.get("shots") is None else str(row["shots"])
-            table.add_row(row["name"], row["kind"], shots, row["gradient"], row.get("description", ""))
-        output.result({"rows": rows}, table)
+        cells = [
+            [row["name"], row["kind"], row["shots"] or "exact", row["gradient"], row["description"]]
+            for row in rows
+        ]
+        columns = ("backend", "kind", "shots", "gradient", "description")
+        output.result({"rows": rows}, plain_table(columns, cells))
 
 
 @app.command("show")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qhq.cli.options import Debug, Json
-from qhq.cli.output import command
+from qhq.cli.output import command, plain_table
 from qhq.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ Out = Annotated[Path | None, typer.Option("--output", "-o", help="File to write.
 def list_circuits(json: Json = False, debug: Debug = False) -> None:
     """List the ansaetze, those of the current folder before the shipped ones."""
     with command(as_json=json, debug=debug) as output:
-        from rich.table import Table
-
         from qhq.ansatz.catalogue import list_ansaetze, load_ansatz
 
         rows = []
@@ -40,10 +38,9 @@ def list_circuits(json: Json = False, debug: Debug = False) -> None:
                 continue
             sizes = {"qubits": spec.qubits, "depth": spec.depth}
             rows.append({"name": name, **sizes, "description": spec.description, "path": str(path)})
-        table = Table("ansatz", "qubits", "depth", "description")
-        for row in rows:
-            table.add_row(*(str(row[key]) for key in ("name", "qubits", "depth", "description")))
-        output.result({"rows": rows}, table)
+        columns = ("name", "qubits", "depth", "description")
+        cells = [[row[column] for column in columns] for row in rows]
+        output.result({"rows": rows}, plain_table(columns, cells))
 
 
 @app.command()
@@ -72,27 +69,31 @@ def draw(
 def export(
     name: Name,
     form: Annotated[str, typer.Option("--format", help="qasm3, qasm2 or qpy.")] = "qasm3",
+    values: Annotated[
+        str | None,
+        typer.Option("--values", help="Inputs, then weights, separated by commas; qasm2 needs them."),
+    ] = None,
     out: Out = None,
     qubits: Qubits = None,
     depth: Depth = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Export an ansatz to OpenQASM 3 or QPY; the text goes to the terminal without --output."""
+    """Export an ansatz to OpenQASM 3, OpenQASM 2 or QPY; text goes to the terminal without --output."""
     with command(as_json=json, debug=debug) as output:
         from qhq.ansatz.export import export as export_ansatz
         from qhq.ansatz.export import export_circuit
 
-        ansatz = _build(name, qubits, depth)
+        ansatz, numbers = _build(name, qubits, depth), _numbers(values)
         if out is not None:
-            export_circuit(ansatz, out, form)
+            export_circuit(ansatz, out, form, numbers)
             output.result({"name": name, "format": form, "path": str(out)}, f"Wrote {out}")
         elif form == "qpy":
             raise ConfigError(
                 "QPY is binary and must go to a file", got="no --output", fix=f"Add --output {name}.qpy"
             )
         else:
-            text = export_ansatz(ansatz, form).decode()
+            text = export_ansatz(ansatz, form, numbers).decode()
             output.result({"name": name, "format": form, "text": text}, text.rstrip())
 
 
@@ -102,17 +103,13 @@ def info(
 ) -> None:
     """Count an ansatz: qubits, inputs, weights, depth, gates."""
     with command(as_json=json, debug=debug) as output:
-        from rich.table import Table
-
         from qhq.ansatz.describe import describe
 
         ansatz = _build(name, qubits, depth)
         facts = {"name": name, **asdict(describe(ansatz)), "angle_scaling": ansatz.angle_scaling}
-        table = Table(show_header=False)
-        for key, value in facts.items():
-            shown = ", ".join(f"{gate} {count}" for gate, count in value.items()) if key == "gates" else value
-            table.add_row(key.replace("_", " "), str(shown))
-        output.result(facts, table)
+        gates = ", ".join(f"{gate} {count}" for gate, count in facts["gates"].items())
+        cells = [[key.replace("_", " "), value] for key, value in {**facts, "gates": gates}.items()]
+        output.result(facts, plain_table(["", ""], cells))
 
 
 def _build(name: str, qubits: int | None, depth: int | None) -> Ansatz:
@@ -121,3 +118,14 @@ def _build(name: str, qubits: int | None, depth: int | None) -> Ansatz:
 
     sizes = {"qubits": qubits, "depth": depth}
     return build(load_ansatz(name, {key: value for key, value in sizes.items() if value is not None}))
+
+
+def _numbers(values: str | None) -> list[float] | None:
+    if values is None:
+        return None
+    try:
+        return [float(value) for value in values.split(",")]
+    except ValueError as error:
+        raise ConfigError(
+            "--values must be numbers separated by commas", got=f"'{values}'", fix="Write for example 0.1,0.2"
+        ) from error

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qhq.cli.options import Debug, Json
-from qhq.cli.output import Output, command
+from qhq.cli.output import Output, command, plain_table
 from qhq.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,16 +43,8 @@ def _rows(names: list[str] | None, output: Output) -> list[dict[str, Any]]:
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
-    from rich.table import Table
-
-    table = Table(*COLUMNS)
-    table.columns[0].overflow = "fold"
-    for row in rows:
-        table.add_row(*(_cell(row[column]) for column in COLUMNS))
-    return table
+    return plain_table(COLUMNS, [[_cell(row[column]) for column in COLUMNS] for row in rows])
 
 
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+def _cell(value: object) -> object:
+    return f"{value:.4f}" if isinstance(value, float) else value

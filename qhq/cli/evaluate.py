@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qhq.cli.options import Debug, Json, Run
-from qhq.cli.output import command, metrics_table
+from qhq.cli.output import command, metrics_table, plain_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -50,19 +50,17 @@ def _metrics(record: dict[str, Any]) -> Table:
 
 
 def _portability(record: dict[str, Any]) -> Table:
-    from rich.table import Table
-
-    title = "What each backend cost: change of MAE and mean |<O> - exact| against the exact simulator"
-    table = Table(
-        "backend", "shots", "change of MAE", "mean |<O> - exact|", "depth", "two-qubit gates", title=title
-    )
-    for result in record["results"]:
-        error = result["expectation_error"]
-        table.add_row(
+    title = "What each backend cost, against the exact simulator"
+    columns = ("backend", "shots", "change of MAE", "mean |<O> - exact|", "depth", "two-qubit gates")
+    rows = [
+        [
             result["backend"],
-            "exact" if result["shots"] is None else str(result["shots"]),
+            result["shots"] or "exact",
             f"{result['delta_mae']:+.6f}",
-            "-" if error is None else f"{error:.2e}",
-            *("-" if result[key] is None else str(result[key]) for key in ("depth", "two_qubit_gates")),
-        )
-    return table
+            None if result["expectation_error"] is None else f"{result['expectation_error']:.2e}",
+            result["depth"],
+            result["two_qubit_gates"],
+        ]
+        for result in record["results"]
+    ]
+    return plain_table(columns, rows, title=title)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ class Output:
         # A pipe or a log has no width of its own, and a table cut to 80 columns loses its figures.
         console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
         for part in people:
-            console.print(part, markup=False) if isinstance(part, str) else console.print(part)
+            typer.echo(part) if isinstance(part, str) else console.print(part)
 
     def note(self, text: str) -> None:
         """Tell a person something by the way, on standard error."""
@@ -62,14 +62,30 @@ def command(*, as_json: bool, debug: bool) -> Iterator[Output]:
         raise typer.Exit(130) from error
 
 
+def plain_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None
+) -> Table:
+    """Lay out values as they are: a bracket in a user's text is no markup."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*(Text("-" if value is None else str(value)) for value in row))
+    return table
+
+
 def metrics_table(title: str, rows: Sequence[tuple[str, dict[str, float]]]) -> Table:
     """Lay out metrics, one row a forecast, the naive forecast among them."""
-    from rich.table import Table
-
-    table = Table("", "MAE", "RMSE", "MAPE %", "MASE", "skill", title=title, title_justify="left")
+    cells = [
+        [
+            label,
+            *(f"{metrics[key]:.4f}" for key in ("mae", "rmse", "mape", "mase")),
+            f"{metrics['skill']:+.4f}",
+        ]
+        for label, metrics in rows
+    ]
+    table = plain_table(["", "MAE", "RMSE", "MAPE %", "MASE", "skill"], cells, title=title)
     for column in table.columns[1:]:
         column.justify = "right"
-    for label, metrics in rows:
-        values = [f"{metrics[key]:.4f}" for key in ("mae", "rmse", "mape", "mase")]
-        table.add_row(label, *values, f"{metrics['skill']:+.4f}")
     return table

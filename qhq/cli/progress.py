@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import TracebackType
 from typing import Self
 
@@ -15,7 +16,7 @@ class TrainingProgress(Watcher):
     """One bar an epoch, then one line with its losses and gradient norms."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False)
+        self.console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
         self.bar = Progress(
             TextColumn("epoch {task.fields[epoch]:>3}"),
             BarColumn(),
@@ -35,6 +36,10 @@ class TrainingProgress(Watcher):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bar.stop()
+
+    def note(self, text: str) -> None:
+        """Print a line."""
+        self.console.print(text)
 
     def epoch_started(self, epoch: int, batches: int) -> None:
         """Start the epoch's bar."""

@@ -142,7 +142,7 @@ def match_columns(present: Iterable[object], origin: str, wanted: Sequence[str] 
         raise DataError(
             f"{origin} must have the columns {', '.join(KEYS if wanted is None else needed)}",
             got=f"no '{missing[0]}'" + (f" (nor {', '.join(missing[1:])})" if missing[1:] else ""),
-            fix=f"Rename a column or change data.features and data.target. {nearest(missing[0], header)}",
+            fix=f"Rename a column or change data.features and data.targets. {nearest(missing[0], header)}",
         )
     return {name: known for name, known in found.items() if known in needed}
 

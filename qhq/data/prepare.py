@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qhq.data.panel import Panel
-from qhq.data.scaling import Scaler, fit_scaler
+from qhq.data.scaling import Scaler, check_scalable, fit_scaler
 from qhq.data.sources import load_panel
 from qhq.data.spec import DataSpec
 from qhq.data.split import Part, Parts, split_panel
@@ -56,6 +56,7 @@ def prepare(spec: DataSpec) -> Prepared:
     parts = split_panel(panel, spec)
     for part in (parts.train, parts.validation, parts.test):
         _check_targets(part)
+        check_scalable(spec.scaling, part)
     return Prepared(parts, fit_scaler(spec.scaling, parts.train), fingerprint(panel))
 
 
@@ -70,7 +71,7 @@ def _check_targets(part: Part) -> None:
             raise DataError(
                 "A target must not be zero, and must move in every part",
                 got=f"{'zero' if zero[own].any() else 'one value only'} for {symbol} in the {part.kind} part",
-                fix=f"Choose another data.target, drop {symbol} or change data.split",
+                fix=f"Choose other data.targets, drop {symbol} or change data.split",
             )
 
 

@@ -29,10 +29,10 @@ from qhq.data.scalers import (
     window_volatility,
 )
 from qhq.data.spec import Scaling
-from qhq.data.split import TrainingPart
+from qhq.data.split import Part, TrainingPart
 from qhq.errors import DataError
 
-__all__ = ["Scaler", "fit_scaler", "scaler_from_dict"]
+__all__ = ["Scaler", "check_scalable", "fit_scaler", "scaler_from_dict"]
 
 FLOOR_FRACTION = 0.1
 """A window's volatility is taken as at least this part of the median one in training."""
@@ -50,12 +50,22 @@ def fit_scaler(kind: Scaling, train: TrainingPart) -> Scaler:
             got=f"a {getattr(train, 'kind', type(train).__name__)}",
             fix="Pass split_panel(...).train",
         )
+    check_scalable(kind, train)
     return _FITS[kind](train)
+
+
+def check_scalable(kind: Scaling, part: Part) -> None:
+    """Check that a kind can scale the values of a part; nothing is learned from them.
+
+    Raises:
+        DataError: If the kind takes logarithms, and a value is not above zero.
+    """
+    if kind in ("window", "log_return"):
+        _check_positive(kind, _features(part))
 
 
 def _fit_window(train: TrainingPart) -> Scaler:
     panel = _features(train)
-    _check_positive("window", panel)
     floor = FLOOR_FRACTION * np.median(window_volatility(train.windows.inputs), axis=0)
     return WindowScaler(panel.columns, np.where(floor > 0, floor, 1.0))
 
@@ -79,17 +89,16 @@ def _fit_standard(train: TrainingPart) -> Scaler:
 
 def _fit_log_return(train: TrainingPart) -> Scaler:
     panel = _features(train)
-    _check_positive("log_return", panel)
     returns = np.diff(np.log(panel.values), axis=0)
     own = np.diff(panel.code) == 0
     mean_square = _symbol_mean(returns[own] ** 2, panel.code[1:][own], len(panel.symbols))
     return LogReturnScaler(panel.columns, panel.symbols, _unit(np.sqrt(mean_square)))
 
 
-def _features(train: TrainingPart) -> Panel:
-    """The training rows, of the features only."""
-    names = train.windows.cut.features
-    panel = train.panel
+def _features(part: Part) -> Panel:
+    """The rows of a part, of the features only."""
+    names = part.windows.cut.features
+    panel = part.panel
     return replace(panel, columns=names, values=panel.values[:, panel.positions(names)])
 
 

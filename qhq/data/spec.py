@@ -55,7 +55,7 @@ class DataSpec(Spec):
         start: First date to use, inclusive; None is all.
         end: Last date to use, inclusive; None is all.
         features: Columns that enter a window.
-        target: Column to forecast, one of ``features``.
+        targets: Columns to forecast together, K of them, each one of ``features``.
         window: Input rows of a window, T.
         horizon: Target rows of a window, H.
         split: How the sessions are shared out.
@@ -68,7 +68,7 @@ class DataSpec(Spec):
     start: date | None = None
     end: date | None = None
     features: Annotated[tuple[Name, ...], Field(min_length=1)] = ("adj_close",)
-    target: Name = "adj_close"
+    targets: Annotated[tuple[Name, ...], Field(min_length=1)] = ("adj_close",)
     window: Annotated[int, Field(ge=2)] = 20
     horizon: Annotated[int, Field(ge=1)] = 1
     split: SplitSpec = SplitSpec()
@@ -78,16 +78,12 @@ class DataSpec(Spec):
     def _is_consistent(self) -> Self:
         if (self.source == "bundled") != (self.path is None):
             raise ValueError("path must be given for source csv or parquet, and only then")
-        for key, names in (("symbols", self.symbols), ("features", self.features)):
+        for key, names in (("symbols", self.symbols), ("features", self.features), ("targets", self.targets)):
             if len(set(names)) != len(names):
                 raise ValueError(f"{key} must not name anything twice")
-        if self.target not in self.features:
-            raise ValueError(f"target '{self.target}' must be one of features ({', '.join(self.features)})")
+        for target in self.targets:
+            if target not in self.features:
+                raise ValueError(f"target '{target}' must be one of features ({', '.join(self.features)})")
         if self.start and self.end and self.start > self.end:
             raise ValueError(f"start {self.start} must not lie after end {self.end}")
         return self
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        """Columns to forecast, K of them; one for now."""
-        return (self.target,)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -146,28 +145,3 @@ def cut_windows(panel: Panel, cut: Cut) -> Windows:
     starts = np.arange(max(0, len(panel.code) - cut.rows + 1), dtype=np.intp)
     whole = panel.code[starts] == panel.code[starts + cut.rows - 1]
     return Windows(panel, starts[whole], cut)
-
-
-def concatenate(parts: Sequence[Windows]) -> Windows:
-    """Put windows of the same cut and symbols behind each other; none straddles the seam.
-
-    Raises:
-        DataError: If they were cut differently or are of other symbols.
-    """
-    first = parts[0]
-    for part in parts[1:]:
-        if (part.cut, part.panel.symbols) != (first.cut, first.panel.symbols):
-            raise DataError(
-                "Windows must be cut alike and be of the same symbols to be joined",
-                got=f"{part.cut} of {part.panel.symbols} beside {first.cut} of {first.panel.symbols}",
-                fix="Cut all of them from one config",
-            )
-    offsets = np.cumsum([0, *(len(part.panel.code) for part in parts[:-1])])
-    panel = replace(
-        first.panel,
-        code=np.concatenate([part.panel.code for part in parts]),
-        dates=np.concatenate([part.panel.dates for part in parts]),
-        values=np.concatenate([part.panel.values for part in parts]),
-    )
-    starts = [part.starts + offset for part, offset in zip(parts, offsets, strict=True)]
-    return Windows(panel, np.concatenate(starts), first.cut)

@@ -54,7 +54,12 @@ def load_config(path: str | None, overrides: Sequence[str] = ()) -> ExperimentCo
     Raises:
         ConfigError: If the file is missing, or breaks the spec.
     """
-    return load_document(ExperimentConfig, _config_path(path), overrides)
+    config = load_document(ExperimentConfig, _config_path(path), overrides)
+    if config.data.path is None:
+        return config
+    # A run must find its prices again from any folder.
+    data = config.data.model_copy(update={"path": str(Path(config.data.path).absolute())})
+    return config.model_copy(update={"data": data})
 
 
 def _config_path(path: str | None) -> Path:

@@ -77,19 +77,24 @@ def evaluate(experiment: Experiment, executor: Executor | None, windows: Windows
 
 
 def predictions_csv(evaluation: Evaluation) -> str:
-    """Write forecasts as CSV: symbol, date, horizon, actual, forecast, naive; floats in full precision."""
+    """Write forecasts as CSV: symbol, date, horizon, actual, forecast, naive; floats in full precision.
+
+    With several targets each row also names its ``target``.
+    """
     windows = evaluation.windows
     count, horizon = windows.dates.shape
-    frame = pd.DataFrame(
-        {
-            "symbol": np.repeat(windows.symbol, horizon),
-            "date": windows.dates.ravel().astype("datetime64[D]").astype(str),
-            "horizon": np.tile(np.arange(1, horizon + 1), count),
-            "actual": windows.targets[..., 0].ravel(),
-            "forecast": evaluation.forecast[..., 0].ravel(),
-            "naive": evaluation.naive[..., 0].ravel(),
-        }
-    )
+    names = windows.cut.targets
+    rows = {
+        "symbol": np.repeat(windows.symbol, horizon * len(names)),
+        "date": np.repeat(windows.dates.ravel(), len(names)).astype("datetime64[D]").astype(str),
+        "horizon": np.tile(np.repeat(np.arange(1, horizon + 1), len(names)), count),
+        "actual": windows.targets.ravel(),
+        "forecast": evaluation.forecast.ravel(),
+        "naive": evaluation.naive.ravel(),
+    }
+    if len(names) > 1:
+        rows["target"] = np.tile(names, count * horizon)
+    frame = pd.DataFrame(rows)
     stream = io.StringIO()
     frame.to_csv(stream, index=False, lineterminator="\n")
     return stream.getvalue()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+import hashlib
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,9 +12,12 @@ from qhq.ansatz.assemble import Ansatz, build
 from qhq.ansatz.catalogue import load_ansatz
 from qhq.ansatz.stored import fingerprint, load_built
 from qhq.backends.executor import Executor
-from qhq.backends.registry import open_backend
+from qhq.backends.registry import open_backend, open_training_backend
+from qhq.backends.spec import BackendSpec, backend_from_record, find_backend
 from qhq.data.prepare import Prepared, prepare
+from qhq.data.scaling import scaler_from_dict
 from qhq.data.windows import Windows
+from qhq.errors import DataError
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.models.hybrid import HybridForecaster, Shape, build_model
 from qhq.quantum.layer import QuantumLayer
@@ -33,6 +36,7 @@ class Experiment:
     config: ExperimentConfig
     data: Prepared
     ansatz: Ansatz | None
+    backend: BackendSpec
     model: HybridForecaster
 
     def samples(self, windows: Windows) -> Samples:
@@ -43,75 +47,99 @@ class Experiment:
         """Scaled inputs (N, T, F) of windows, in the training dtype."""
         return self._tensor(self.data.scaler.inputs(windows))
 
-    def weights_metadata(self) -> dict[str, str]:
+    def executor_name(self) -> str | None:
+        """What the quantum layer runs on in training: ``statevector`` for the exact engine."""
+        if self.model.quantum is None:
+            return None
+        return self.model.quantum.neural_network.executor.report().backend
+
+    def open_executor(self, stream: str) -> Executor | None:
+        """Open the backend for the circuit; ``stream`` names the random stream of its shots."""
+        if self.ansatz is None:
+            return None
+        return open_backend(self.backend, self.ansatz, seed=shot_seed(self.config, stream))
+
+    def identity(self) -> dict[str, str]:
         """What a checkpoint of this experiment must match besides its tensors."""
-        return {"circuit": fingerprint(self.ansatz) if self.ansatz else "none"}
+        design = self.config.model_dump_json(exclude={"name"})
+        return {
+            "circuit": fingerprint(self.ansatz) if self.ansatz else "none",
+            "config": hashlib.sha256(design.encode()).hexdigest(),
+        }
 
     def _tensor(self, values: object) -> Tensor:
         return torch.as_tensor(values, dtype=DTYPES[self.config.training.dtype])
 
 
-def open_experiment(config: ExperimentConfig, circuit: Path | None = None) -> Experiment:
-    """Read the prices, build circuit and model.
-
-    Args:
-        config: What to open.
-        circuit: QPY of a run to take the circuit from, instead of the ansatz that the config names.
+def open_experiment(config: ExperimentConfig) -> Experiment:
+    """Read the prices, build circuit and model, open the backend.
 
     Raises:
         QHQError: If any part cannot be had; nothing has been written then.
     """
-    torch.set_num_threads(config.training.threads)
+    ansatz = None
+    if config.quantum is not None:
+        ansatz = build(load_ansatz(config.quantum.ansatz, config.quantum.changes()))
+    return _assemble(config, prepare(config.data), ansatz, find_backend(config.backend))
+
+
+def open_run_experiment(folder: RunFolder) -> Experiment:
+    """Open a run's experiment as it was designed, with fresh weights.
+
+    Circuit and backend entry come from the folder, not from ``circuits/`` and ``backends.yaml``, which
+    may have changed since.
+
+    Raises:
+        QHQError: If the folder is damaged, or the prices are not those that the run was made for.
+    """
+    config, record = load_config(str(folder.config)), folder.read_record()
     data = prepare(config.data)
-    ansatz = open_ansatz(config, circuit)
-    layer = None if ansatz is None else _open_layer(config, ansatz)
-    shape = Shape(
-        features=data.scaler.inputs(data.train.select(slice(1))).shape[2],
-        horizon=config.data.horizon,
-        targets=len(config.data.targets),
-    )
-    model = build_model(
-        config.model,
-        shape,
-        quantum=layer,
-        angle_scaling=ansatz.angle_scaling if ansatz else "pi_tanh",
-        seed=child_seed(config.seed, "model"),
-    )
-    return Experiment(config, data, ansatz, model.to(DTYPES[config.training.dtype]))
+    if data.fingerprint != record["data"]["fingerprint"]:
+        raise DataError(
+            "A run must be continued and evaluated on the prices it was made for",
+            got=f"other prices from {config.data.path or config.data.source} than those of {folder.name}",
+            fix="Restore the file, or train again on the new prices",
+        )
+    data = replace(data, scaler=scaler_from_dict(record["scaler"]))
+    ansatz = load_built(folder.circuit) if config.quantum else None
+    return _assemble(config, data, ansatz, backend_from_record(record["backend_entry"], folder.name))
 
 
 def open_run(folder: RunFolder) -> Experiment:
-    """Open a run's experiment from its folder alone, with its trained weights.
+    """Open a run's experiment with its trained weights.
 
     Raises:
-        QHQError: If the folder is damaged, or the prices are not those it was trained on.
+        QHQError: If the folder is damaged, or the prices are not those that the run was made for.
     """
     experiment = open_run_experiment(folder)
-    load_weights(experiment.model, folder.weights, experiment.weights_metadata())
+    load_weights(experiment.model, folder.weights, experiment.identity())
     experiment.model.eval()
     return experiment
 
 
-def open_run_experiment(folder: RunFolder) -> Experiment:
-    """Open a run's experiment from its folder alone, with fresh weights."""
-    config = load_config(str(folder.config))
-    return open_experiment(config, folder.circuit if config.quantum else None)
+def _assemble(
+    config: ExperimentConfig, data: Prepared, ansatz: Ansatz | None, backend: BackendSpec
+) -> Experiment:
+    torch.set_num_threads(config.training.threads)
+    layer = None
+    if ansatz is not None:
+        executor = open_training_backend(backend, ansatz, seed=shot_seed(config, "train"))
+        layer = QuantumLayer(ansatz, executor, seed=child_seed(config.seed, "circuit"))
+    model = build_model(
+        config.model,
+        _shape(config, data),
+        quantum=layer,
+        angle_scaling=ansatz.angle_scaling if ansatz else "pi_tanh",
+        seed=child_seed(config.seed, "model"),
+    )
+    return Experiment(config, data, ansatz, backend, model.to(DTYPES[config.training.dtype]))
 
 
-def open_executor(config: ExperimentConfig, ansatz: Ansatz, stream: str) -> Executor:
-    """Open the config's backend for a circuit; ``stream`` names the random stream of its shots."""
-    return open_backend(config.backend, ansatz, seed=child_seed(config.seed, f"shots/{stream}"))
+def _shape(config: ExperimentConfig, data: Prepared) -> Shape:
+    scaled = data.scaler.inputs(data.train.select(slice(1)))
+    return Shape(scaled.shape[2], config.data.horizon, len(config.data.targets))
 
 
-def open_ansatz(config: ExperimentConfig, circuit: Path | None) -> Ansatz | None:
-    """Build the config's circuit, or read it from a run's QPY; None where there is no quantum layer."""
-    if config.quantum is None:
-        return None
-    if circuit is not None:
-        return load_built(circuit)
-    return build(load_ansatz(config.quantum.ansatz, config.quantum.changes()))
-
-
-def _open_layer(config: ExperimentConfig, ansatz: Ansatz) -> QuantumLayer:
-    executor = open_executor(config, ansatz, "train")
-    return QuantumLayer(ansatz, executor, seed=child_seed(config.seed, "circuit"))
+def shot_seed(config: ExperimentConfig, stream: str) -> int:
+    """Seed of one random stream of a run's shots."""
+    return child_seed(config.seed, f"shots/{stream}")

@@ -16,7 +16,7 @@ from qhq.data.windows import Windows
 from qhq.errors import ConfigError, nearest
 from qhq.experiment.evaluate import Evaluation, evaluate
 from qhq.experiment.opening import Experiment, open_run
-from qhq.experiment.record import now
+from qhq.experiment.record import git_commit, now, versions
 from qhq.seeding import child_generator, child_seed
 from qhq.tracking.run_folder import RunFolder
 
@@ -55,9 +55,8 @@ def evaluate_run(folder: RunFolder, request: EvalRequest) -> dict[str, Any]:
         evaluation = _evaluate_on(experiment, entry, windows, request.seed)
         results.append(_result(entry, evaluation, exact))
     record = {"run": folder.name, "results": results}
-    stamp = now().replace(":", "").replace("+0000", "Z")
-    names = "-".join(entry.name for entry in entries)[:80]
-    folder.write_json(f"evals/{stamp}-{names}.json", {**record, "request": asdict(request)})
+    provenance = {"created": now(), "request": asdict(request), "versions": versions(), "git": git_commit()}
+    folder.add_evaluation({**record, **provenance})
     return record
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from qhq import __version__
 from qhq.ansatz.describe import describe
+from qhq.backends.parity import Parity
 from qhq.data.prepare import Prepared
 from qhq.experiment.evaluate import Evaluation
 from qhq.experiment.opening import Experiment
@@ -41,17 +42,19 @@ class Stopwatch:
         return {"total": round(time.perf_counter() - self.started, 4), **self.phases}
 
 
-def design_record(experiment: Experiment) -> dict[str, Any]:
+def design_record(experiment: Experiment, parity: Parity | None) -> dict[str, Any]:
     """What is known before training: the run's design and what it runs on."""
     config, data = experiment.config, experiment.data
     return {
         "created": now(),
         "task": "forecast",
         "backend": config.backend,
+        "backend_entry": experiment.backend.model_dump(mode="json"),
         "seed": config.seed,
         "design": config.model_dump(mode="json"),
-        "quantum": _quantum(experiment),
+        "quantum": _quantum(experiment, parity),
         "data": {"fingerprint": data.fingerprint, **_parts(data)},
+        "scaler": data.scaler.to_dict(),
         "parameters": {
             part: sum(each.numel() for each in tensors) for part, tensors in experiment.model.parts().items()
         },
@@ -68,7 +71,7 @@ def result_record(state: TrainingState, evaluation: Evaluation, watch: Stopwatch
         "epochs": state.epoch,
         "best_epoch": state.epoch - state.epochs_since_best,
         "validation_loss": state.best_loss,
-        "seconds": watch.seconds(),
+        "seconds": {**watch.seconds(), "train_all_legs": round(state.seconds, 4)},
         "metrics": {"test": test, "naive": naive, "symbols": evaluation.by_symbol()},
     }
 
@@ -112,7 +115,7 @@ def _parts(data: Prepared) -> dict[str, dict[str, Any]]:
     }
 
 
-def _quantum(experiment: Experiment) -> dict[str, Any] | None:
+def _quantum(experiment: Experiment, parity: Parity | None) -> dict[str, Any] | None:
     if experiment.ansatz is None:
         return None
     facts = describe(experiment.ansatz)
@@ -124,6 +127,6 @@ def _quantum(experiment: Experiment) -> dict[str, Any] | None:
         "angle_scaling": experiment.ansatz.angle_scaling,
         "depth": facts.depth,
         "two_qubit_gates": facts.two_qubit_gates,
-        "engine": "aer",
-        "parity_max_abs": None,
+        "engine": experiment.executor_name(),
+        "parity_max_abs": None if parity is None else parity.max_abs,
     }

@@ -1,6 +1,7 @@
 """One run, from prices to a run folder. Read this file first.
 
     config -> open_experiment (prices, windows, circuit, model on its backend)
+           -> pass_parity_gate (the exact engine agrees with the backend)
            -> Trainer.run (early stopping on the validation part; a state on disk after each epoch)
            -> evaluate (the test part, looked at once) -> run folder
 
@@ -12,10 +13,12 @@ from __future__ import annotations
 
 from qhq.ansatz.export import to_qasm3
 from qhq.ansatz.stored import save_ansatz
+from qhq.backends.parity import Parity
 from qhq.documents import dump_document
 from qhq.experiment.config import ExperimentConfig
-from qhq.experiment.evaluate import Evaluation, evaluate, predictions_csv
-from qhq.experiment.opening import Experiment, open_executor, open_experiment, open_run_experiment
+from qhq.experiment.evaluate import evaluate, predictions_csv
+from qhq.experiment.opening import Experiment, open_experiment, open_run_experiment
+from qhq.experiment.parity import pass_parity_gate
 from qhq.experiment.record import Stopwatch, design_record, result_record
 from qhq.seeding import child_seed
 from qhq.tracking.run_folder import FINISHED, RUNNING, RunFolder, create_run
@@ -33,7 +36,8 @@ def train_run(config: ExperimentConfig, watcher: Watcher) -> RunFolder:
     watch = Stopwatch()
     with watch.phase("data"):
         experiment = open_experiment(config)
-    folder = create_run(config.name, config.seed, lambda new: _write_design(new, experiment))
+        parity = _pass_gate(experiment, watcher)
+    folder = create_run(config.name, config.seed, lambda new: _write_design(new, experiment, parity))
     with folder.locked():
         _complete(folder, experiment, watcher, watch)
     return folder
@@ -50,24 +54,36 @@ def resume_run(folder: RunFolder, watcher: Watcher) -> RunFolder:
     watch = Stopwatch()
     with watch.phase("data"):
         experiment = open_run_experiment(folder)
+        _pass_gate(experiment, watcher)
     with folder.locked():
         _complete(folder, experiment, watcher, watch)
     return folder
 
 
-def _write_design(folder: RunFolder, experiment: Experiment) -> None:
+def _pass_gate(experiment: Experiment, watcher: Watcher) -> Parity | None:
+    parity = pass_parity_gate(experiment)
+    if parity is not None:
+        backend = experiment.config.backend
+        watcher.note(
+            f"Parity of the exact engine with {backend}: {parity.values:.1e} in values,"
+            f" {parity.gradients:.1e} in gradients"
+        )
+    return parity
+
+
+def _write_design(folder: RunFolder, experiment: Experiment, parity: Parity | None) -> None:
     folder.write_text("config.yaml", dump_document(experiment.config))
     if experiment.ansatz is not None:
         save_ansatz(experiment.ansatz, folder.circuit)
         folder.write_text("circuit.qasm", to_qasm3(experiment.ansatz))
-    folder.write_json("run.json", {"status": RUNNING, **design_record(experiment)})
+    folder.write_json("run.json", {"status": RUNNING, **design_record(experiment, parity)})
 
 
 def _complete(folder: RunFolder, experiment: Experiment, watcher: Watcher, watch: Stopwatch) -> None:
     with watch.phase("train"):
         state = _train(folder, experiment, watcher)
     with watch.phase("eval"):
-        evaluation = _evaluate_test(experiment)
+        evaluation = evaluate(experiment, experiment.open_executor("test"), experiment.data.test)
     folder.write_text("predictions.csv", predictions_csv(evaluation))
     design = folder.read_record()
     results = result_record(state, evaluation, watch)
@@ -83,30 +99,24 @@ def _train(folder: RunFolder, experiment: Experiment, watcher: Watcher) -> Train
         config.training,
         seed=child_seed(config.seed, "training"),
     )
-    state = load_state(folder.resume) if folder.resume.exists() else trainer.initial_state()
-    watchers = Watchers([_FreshShots(experiment), _Saver(folder), watcher])
+    identity = experiment.identity()
+    state = load_state(folder.resume, identity) if folder.resume.exists() else trainer.initial_state()
+    watchers = Watchers([_FreshShots(experiment), _Saver(folder, identity), watcher])
     state = trainer.run(state, watchers)
-    save_weights(experiment.model, folder.weights, experiment.weights_metadata())
+    save_weights(experiment.model, folder.weights, identity)
     return state
-
-
-def _evaluate_test(experiment: Experiment) -> Evaluation:
-    executor = None
-    if experiment.ansatz is not None:
-        executor = open_executor(experiment.config, experiment.ansatz, "test")
-    return evaluate(experiment, executor, experiment.data.test)
 
 
 class _Saver(Watcher):
     """Keep on disk, after each epoch, what a resumed run needs."""
 
-    def __init__(self, folder: RunFolder) -> None:
-        self.folder = folder
+    def __init__(self, folder: RunFolder, identity: dict[str, str]) -> None:
+        self.folder, self.identity = folder, identity
 
     def epoch_done(self, state: TrainingState) -> None:
         """Write history and state; the state last, since it decides where a resumed run begins."""
         self.folder.write_text("history.csv", history_csv(state.history))
-        save_state(state, self.folder.resume)
+        save_state(state, self.folder.resume, self.identity)
 
 
 class _FreshShots(Watcher):
@@ -117,10 +127,7 @@ class _FreshShots(Watcher):
 
     def epoch_started(self, epoch: int, batches: int) -> None:  # noqa: ARG002
         """Reopen a sampling backend with the epoch's seed."""
-        layer, ansatz = self.experiment.model.quantum, self.experiment.ansatz
-        if (
-            layer is not None
-            and ansatz is not None
-            and layer.neural_network.executor.report().shots is not None
-        ):
-            layer.reopen(open_executor(self.experiment.config, ansatz, str(epoch)))
+        layer, sampled = self.experiment.model.quantum, self.experiment.backend.shots is not None
+        executor = self.experiment.open_executor(str(epoch)) if sampled else None
+        if layer is not None and executor is not None:
+            layer.reopen(executor)

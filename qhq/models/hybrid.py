@@ -124,7 +124,17 @@ def build_model(
     with seeded_torch(seed):
         model = HybridForecaster(spec, shape, quantum=quantum, angle_scaling=angle_scaling)
         open_forget_gates(model.encoder)
+        if spec.activation_before == "relu":
+            _keep_relu_alive(model.to_latent)
     return model
+
+
+def _keep_relu_alive(to_latent: nn.Linear) -> None:
+    """Start on the open side of a ReLU: behind a closed one the encoder has no gradient at all.
+
+    With ``pi_tanh``, 0.5 is an angle near pi/2, where the expectation values are steepest.
+    """
+    nn.init.constant_(to_latent.bias, 0.5)
 
 
 @contextmanager

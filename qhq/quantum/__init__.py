@@ -1,7 +1,7 @@
 """Quantum: an executor as a network of qiskit-machine-learning and as a layer of torch.
 
-Read in this order: ``angle_scaling`` (numbers to angles, in torch), ``network`` (``ExecutorNetwork``), and
-``layer`` (``QuantumLayer``, what models hold).
+Read in this order: ``angle_scaling`` (numbers to angles, in torch), ``network`` (``ExecutorNetwork``),
+``layer`` (``QuantumLayer``, what models hold) and ``adjoint_network`` (``EstimatorQNN`` on the exact engine).
 """
 
 from typing import TYPE_CHECKING
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from qhq.public import lazy_names
 
 if TYPE_CHECKING:
+    from qhq.quantum.adjoint_network import AdjointNetwork as AdjointNetwork
     from qhq.quantum.layer import QuantumLayer as QuantumLayer
 
-__getattr__ = lazy_names(__name__, {"QuantumLayer": "layer"})
+__getattr__ = lazy_names(__name__, {"AdjointNetwork": "adjoint_network", "QuantumLayer": "layer"})

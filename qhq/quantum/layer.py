@@ -11,6 +11,7 @@ from torch import Tensor
 
 from qhq.ansatz.program import Ansatz
 from qhq.backends.executor import Executor, FloatArray
+from qhq.backends.statevector import StatevectorExecutor
 from qhq.errors import BackendError
 from qhq.quantum.network import ExecutorNetwork
 from qhq.seeding import child_generator
@@ -63,17 +64,32 @@ class QuantumLayer(TorchConnector):
                 got=f"shape {shape} for {network.num_inputs} inputs",
                 fix="Let the linear layer before it give that many",
             )
+        if input_data.ndim == 2:  # the common case; two views more would cost as much as a small circuit
+            return _run(network.executor, input_data, self.weight)
         rows = input_data.reshape(-1, network.num_inputs)
-        values: Tensor = _Expectations.apply(rows, self.weight, network.executor)  # type: ignore[no-untyped-call]
-        return values.reshape(*shape[:-1], *network.output_shape)
+        values = _run(network.executor, rows, self.weight)
+        return values.reshape(*input_data.shape[:-1], *network.output_shape)
 
     def reopen(self, executor: Executor) -> None:
         """Go on with another executor of the same ansatz; the weights stay."""
         self.neural_network.reopen(executor)
 
 
+def _run(executor: Executor, rows: Tensor, weights: Tensor) -> Tensor:
+    """Values (B, O) of angles (B, I), by the shortest way that the executor and the tensors allow."""
+    function: type[torch.autograd.Function] = _Expectations
+    if isinstance(executor, StatevectorExecutor):
+        if rows.device.type != "cpu":
+            return executor.expectations_on_device(rows, weights)
+        function = _TwoPass
+    if not torch.is_grad_enabled():
+        return _like(executor.expectations(_array(rows), _array(weights)), rows)
+    values: Tensor = function.apply(rows, weights, executor)  # type: ignore[no-untyped-call]
+    return values
+
+
 class _Expectations(torch.autograd.Function):
-    """Values (B, O) of the executor, with its vector-Jacobian product as derivative."""
+    """Values (B, O) of any executor, with its vector-Jacobian product as derivative."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weights: Tensor, executor: Executor) -> Tensor:
@@ -84,8 +100,27 @@ class _Expectations(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, Tensor, None]:
         inputs, weights = ctx.saved_tensors
-        gradients = _Gradients.apply(inputs, weights, cotangents[0], ctx.executor)  # type: ignore[no-untyped-call]
-        return gradients[0], gradients[1], None
+        return *_Gradients.apply(inputs, weights, cotangents[0], ctx.executor), None  # type: ignore[no-untyped-call]
+
+
+class _TwoPass(torch.autograd.Function):
+    """Values (B, O) of the exact engine, whose backward sweep starts from the states of the forward one."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, weights: Tensor, executor: StatevectorExecutor) -> Tensor:
+        values, ctx.residual = executor.forward(_array(inputs), _array(weights))
+        ctx.save_for_backward(inputs, weights)
+        ctx.executor = executor
+        return torch.from_numpy(values)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, Tensor, None]:
+        # The residual looks at the tensors' own memory: torch refuses here if one changed since.
+        inputs, weights = ctx.saved_tensors
+        if torch.is_grad_enabled():  # asked for a graph of the gradients: see _Gradients
+            return *_Gradients.apply(inputs, weights, cotangents[0], ctx.executor), None  # type: ignore[no-untyped-call]
+        by_inputs, by_weights = ctx.executor.backward(ctx.residual, _array(cotangents[0]))
+        return torch.from_numpy(by_inputs), _like(by_weights, weights), None
 
 
 class _Gradients(torch.autograd.Function):
@@ -93,13 +128,17 @@ class _Gradients(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        _ctx: Any, inputs: Tensor, weights: Tensor, cotangent: Tensor, executor: Executor
+        ctx: Any,  # noqa: ARG004
+        inputs: Tensor,
+        weights: Tensor,
+        cotangent: Tensor,
+        executor: Executor,
     ) -> tuple[Tensor, Tensor]:
         by_inputs, by_weights = executor.vjp(_array(inputs), _array(weights), _array(cotangent))
         return _like(by_inputs, inputs), _like(by_weights, weights)
 
     @staticmethod
-    def backward(_ctx: Any, *_cotangents: Tensor) -> tuple[None, None, None, None]:
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[None, None, None, None]:  # noqa: ARG004
         raise BackendError(
             "A quantum layer must be differentiated once only",
             got="a second derivative (create_graph=True, then backward again)",
@@ -108,9 +147,10 @@ class _Gradients(torch.autograd.Function):
 
 
 def _array(tensor: Tensor) -> FloatArray:
-    array: FloatArray = tensor.detach().to("cpu", torch.float64).numpy()
+    array: FloatArray = tensor.numpy(force=True)
     return array
 
 
 def _like(values: FloatArray, tensor: Tensor) -> Tensor:
-    return torch.as_tensor(values).to(tensor)
+    made = torch.from_numpy(values)
+    return made if made.dtype == tensor.dtype and tensor.device.type == "cpu" else made.to(tensor)

@@ -11,13 +11,22 @@ from qhq.ansatz.draw import draw_circuit
 from qhq.ansatz.stored import load_built
 from qhq.experiment.config import load_config
 from qhq.report.model_diagram import draw_model
-from qhq.tracking.run_folder import RunFolder
+from qhq.tracking.run_folder import RunFolder, writable
 
 SESSIONS_SHOWN = 60
 
 
 def draw_run_figures(folder: RunFolder) -> list[Path]:
-    """Draw every figure of a finished run into its ``figures/``, and say which."""
+    """Draw every figure of a finished run into its ``figures/``, and say which.
+
+    Raises:
+        ConfigError: If the folder cannot be written.
+    """
+    with writable(folder.figures):
+        return _draw_all(folder)
+
+
+def _draw_all(folder: RunFolder) -> list[Path]:
     folder.figures.mkdir(exist_ok=True)
     config, record = load_config(str(folder.config)), folder.read_record()
     drawn = [

@@ -65,7 +65,7 @@ def model_boxes(config: ExperimentConfig, quantum: dict[str, Any] | None) -> lis
         Box("linear", f"{latent} features" + _after(model.activation_before), CLASSICAL),
         *middle,
         Box("head", "linear" + _after(model.output_activation), CLASSICAL),
-        Box("forecast", f"{data.horizon} x {data.target}", DATA),
+        Box("forecast", f"{data.horizon} x {', '.join(data.targets)}", DATA),
     ]
 
 

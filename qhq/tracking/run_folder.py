@@ -31,6 +31,9 @@ from qhq.paths import runs_dir
 
 RUNNING, FINISHED = "running", "finished"
 
+RECORD_KEYS = frozenset({"status", "backend", "backend_entry", "seed", "data", "scaler", "quantum"})
+"""What every ``run.json`` holds from its first moment."""
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -76,7 +79,7 @@ class RunFolder:
         """
         target = self.path / name
         temporary = target.with_name(f".{target.name}.tmp")
-        with _writable(target):
+        with writable(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_text(text, encoding="utf-8")
             temporary.replace(target)
@@ -85,6 +88,10 @@ class RunFolder:
     def write_json(self, name: str, content: dict[str, Any]) -> Path:
         """Write one JSON file whole, keys in the order given."""
         return self.write_text(name, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+    def add_evaluation(self, content: dict[str, Any]) -> Path:
+        """Write one evaluation under ``evals/``, never over another."""
+        return self.write_json(f"evals/{_stamp()}-{uuid.uuid4().hex[:6]}.json", content)
 
     def read_record(self) -> dict[str, Any]:
         """Read ``run.json``, the run's name added as ``run``.
@@ -101,10 +108,11 @@ class RunFolder:
                 got=f"{path}: {error}",
                 fix="Name another run; 'qhq compare' lists them",
             ) from error
-        if not isinstance(content, dict) or "status" not in content:
+        missing = RECORD_KEYS - content.keys() if isinstance(content, dict) else RECORD_KEYS
+        if missing:
             raise ConfigError(
-                "run.json must be an object with a status",
-                got=f"{path}: {type(content).__name__}",
+                "run.json must say what ran",
+                got=f"{path} without {', '.join(sorted(missing))}",
                 fix="Name another run; 'qhq compare' lists them",
             )
         return {"run": self.name, **content}
@@ -117,7 +125,7 @@ class RunFolder:
             ConfigError: If another process holds it.
         """
         lock = filelock.FileLock(self.path / ".lock")
-        with _writable(self.path):
+        with writable(self.path):
             try:
                 lock.acquire(timeout=0)
             except filelock.Timeout as error:
@@ -141,11 +149,10 @@ def create_run(name: str, seed: int, fill: Callable[[RunFolder], None]) -> RunFo
     Raises:
         ConfigError: If the runs folder cannot be written.
     """
-    now = datetime.datetime.now(tz=datetime.UTC)
-    stem = f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03d}-{name}-s{seed}"
+    stem = f"{_stamp()}-{name}-s{seed}"
     root = runs_dir()
     staging = root / f".new-{uuid.uuid4().hex}"
-    with _writable(root):
+    with writable(root):
         staging.mkdir(parents=True)
         try:
             fill(RunFolder(staging))
@@ -182,6 +189,12 @@ def list_runs() -> list[RunFolder]:
     return [RunFolder(path) for path in paths if (path / "run.json").is_file()]
 
 
+def _stamp() -> str:
+    """Now, in UTC, to the millisecond, so that names sort by time."""
+    now = datetime.datetime.now(tz=datetime.UTC)
+    return f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03d}"
+
+
 def _latest_run() -> RunFolder:
     for run in reversed(list_runs()):
         try:
@@ -203,7 +216,12 @@ def _move_unique(staging: Path, wanted: Path) -> Path:
 
 
 @contextmanager
-def _writable(path: Path) -> Iterator[None]:
+def writable(path: Path) -> Iterator[None]:
+    """Turn a failing write below ``path`` into an error in three parts.
+
+    Raises:
+        ConfigError: If the block raises an OSError.
+    """
     try:
         yield
     except OSError as error:

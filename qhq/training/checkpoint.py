@@ -14,18 +14,18 @@ from qhq.errors import ConfigError
 from qhq.training.loop import TrainingState
 
 
-def save_weights(model: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
-    """Write every tensor of the model once, with ``metadata`` that `load_weights` checks."""
+def save_weights(model: nn.Module, path: Path, identity: Mapping[str, str]) -> None:
+    """Write every tensor of the model once, with the ``identity`` that `load_weights` checks."""
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    _replace(path, lambda temporary: save_file(tensors, temporary, dict(metadata)))
+    _replace(path, lambda temporary: save_file(tensors, temporary, dict(identity)))
 
 
-def load_weights(model: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
+def load_weights(model: nn.Module, path: Path, identity: Mapping[str, str]) -> None:
     """Read weights into a model of the same design.
 
     Raises:
-        ConfigError: If the file is missing or damaged, was saved with other ``metadata`` (another
-            circuit, say), or holds other tensors than the model.
+        ConfigError: If the file is missing or damaged, is that of another design (another circuit,
+            say), or holds other tensors than the model.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -33,13 +33,7 @@ def load_weights(model: nn.Module, path: Path, metadata: Mapping[str, str]) -> N
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise _damaged(path, error) from error
-    for key, wanted in metadata.items():
-        if saved.get(key) != wanted:
-            raise ConfigError(
-                f"The checkpoint must belong to the run's {key}",
-                got=f"{path.name} of {key} {saved.get(key)}, wanted {wanted}",
-                fix="Use the model.safetensors that this run wrote, or train again",
-            )
+    _check_identity(saved, identity, path)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
@@ -50,27 +44,48 @@ def load_weights(model: nn.Module, path: Path, metadata: Mapping[str, str]) -> N
         ) from error
 
 
-def save_state(state: TrainingState, path: Path) -> None:
+def save_state(state: TrainingState, path: Path, identity: Mapping[str, str]) -> None:
     """Write what `load_state` resumes from; a kill at any moment leaves the old file or the new one."""
-    _replace(path, lambda temporary: torch.save(state.to_dict(), temporary))
+    content = {"identity": dict(identity), "state": state.to_dict()}
+    _replace(path, lambda temporary: torch.save(content, temporary))
 
 
-def load_state(path: Path) -> TrainingState:
+def load_state(path: Path, identity: Mapping[str, str]) -> TrainingState:
     """Read a training state; only tensors and plain values are unpickled.
 
     Raises:
-        ConfigError: If the file is missing or damaged.
+        ConfigError: If the file is missing or damaged, or is that of another design.
     """
     try:
-        return TrainingState.from_dict(torch.load(path, weights_only=True))
+        content = torch.load(path, weights_only=True)
+        saved, state = dict(content["identity"]), TrainingState.from_dict(content["state"])
     except Exception as error:  # on rubbish, torch raises whatever its unpickler stumbles over
         raise _damaged(path, error) from error
+    _check_identity(saved, identity, path)
+    return state
+
+
+def _check_identity(saved: Mapping[str, str], wanted: Mapping[str, str], path: Path) -> None:
+    for key, value in wanted.items():
+        if saved.get(key) != value:
+            raise ConfigError(
+                f"The checkpoint must belong to the run's {key}",
+                got=f"{path.name} of {key} {saved.get(key)}, wanted {value}",
+                fix=f"Use the {path.name} that this run wrote, or train again",
+            )
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
-    write(temporary)
-    temporary.replace(path)
+    try:
+        write(temporary)
+        temporary.replace(path)
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch's own writer raises RuntimeError
+        raise ConfigError(
+            "The checkpoint must be writable",
+            got=f"{path}: {str(error).splitlines()[0]}",
+            fix="Free some space, or make the run's folder writable; then go on with --resume",
+        ) from error
 
 
 def _damaged(path: Path, error: Exception) -> ConfigError:

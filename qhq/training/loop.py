@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -36,7 +37,7 @@ class Samples:
 
 @dataclass
 class TrainingState:
-    """All that the next epoch needs, and the weights of the best one so far."""
+    """All that the next epoch needs, and the weights of the best one so far; ``seconds`` trained in all."""
 
     model: dict[str, Tensor]
     optimizer: dict[str, Any]
@@ -44,6 +45,7 @@ class TrainingState:
     best_loss: float = math.inf
     epochs_since_best: int = 0
     stopped: bool = False
+    seconds: float = 0.0
     history: list[EpochRecord] = field(default_factory=list)
 
     @property
@@ -67,6 +69,9 @@ class TrainingState:
 class Watcher:
     """What a caller may do while a training goes on; each verb does nothing unless overridden."""
 
+    def note(self, text: str) -> None:
+        """Something a person should know, before or between epochs."""
+
     def epoch_started(self, epoch: int, batches: int) -> None:
         """Before the first batch of an epoch (counted from 0)."""
 
@@ -82,6 +87,11 @@ class Watchers(Watcher):
 
     def __init__(self, watchers: Iterable[Watcher]) -> None:
         self.watchers = tuple(watchers)
+
+    def note(self, text: str) -> None:
+        """Tell each watcher."""
+        for watcher in self.watchers:
+            watcher.note(text)
 
     def epoch_started(self, epoch: int, batches: int) -> None:
         """Tell each watcher."""
@@ -138,8 +148,10 @@ class Trainer:
         self.model.load_state_dict(state.model)
         self.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
         while state.epoch < self.spec.epochs and not state.stopped:
+            started = time.perf_counter()
             record = self._run_epoch(state.epoch, watcher)
             state = self._advance(state, record)
+            state.seconds += time.perf_counter() - started
             watcher.epoch_done(state)
         self.model.load_state_dict(state.best_model)
         return state
@@ -191,6 +203,7 @@ class Trainer:
             best_model=weights if better else state.best_model,
             best_loss=record.validation_loss if better else state.best_loss,
             epochs_since_best=since_best,
+            seconds=state.seconds,
             stopped=self.spec.patience is not None and since_best >= self.spec.patience,
             history=[*state.history, record],
         )

@@ -46,6 +46,13 @@ def with_nan() -> tuple[str, ...]:
     return own(frame)
 
 
+def with_late_zero() -> tuple[str, ...]:
+    frame = prices()
+    frame["volume"] = 1000.0
+    frame.loc[195, "volume"] = 0.0
+    return (*own(frame), "--set", "data.features=[adj_close, volume]")
+
+
 def with_negative() -> tuple[str, ...]:
     frame = prices()
     frame.loc[17, "adj_close"] = -1.0
@@ -115,6 +122,8 @@ PYTHON_SPEC = "qubits: 2\nfile: {path: mine.py}\n"
 CASES: list[tuple[str, Callable[[], tuple[str, ...]], int, str]] = [
     ("missing config", lambda: ("train", "none.yaml"), CONFIG, "CONFIG must be a YAML file"),
     ("unknown key", lambda: train("training.epoch=3"), CONFIG, "'training.epoch'.*Did you mean 'epochs'"),
+    ("number for a switch", lambda: train("model.layer_norm=1"), CONFIG, "must be true or false"),
+    ("switch for a number", lambda: train("training.epochs=true"), CONFIG, "must not be true or false"),
     ("wrong type", lambda: train("training.epochs=many"), CONFIG, "'training.epochs' is not valid"),
     ("out of range", lambda: train("model.dropout=1.5"), CONFIG, "'model.dropout' is not valid"),
     ("unknown unit", lambda: train("model.recurrent=[{unit: gruu}]"), CONFIG, "unit.*is not valid"),
@@ -122,6 +131,7 @@ CASES: list[tuple[str, Callable[[], tuple[str, ...]], int, str]] = [
     ("bad --set", lambda: ("train", "tiny.yaml", "--set", "epochs"), CONFIG, "KEY=VALUE"),
     ("bad name", lambda: train("name=../x"), CONFIG, "'name' is not valid"),
     ("unknown backend", lambda: ("train", "tiny.yaml", "--backend", "aerr"), CONFIG, "Did you mean 'aer'"),
+    ("unknown backend, no circuit", lambda: (*train("quantum=null"), "--backend", "x"), CONFIG, "'x'"),
     ("unknown ansatz", lambda: train("quantum.ansatz=referense"), CONFIG, "Did you mean 'reference'"),
     ("too many qubits", lambda: train("quantum.qubits=31"), CONFIG, "'qubits' is not valid"),
     ("unknown override", lambda: train("quantum.overrides={widht: 2}"), CONFIG, "'widht'"),
@@ -139,6 +149,7 @@ CASES: list[tuple[str, Callable[[], tuple[str, ...]], int, str]] = [
     ("missing symbol", lambda: train("data.symbols=[APPL]"), DATA, "Did you mean 'AAPL'"),
     ("missing column", with_wrong_columns, DATA, "adj_close.*adj_closed"),
     ("NaN price", with_nan, DATA, "ABC"),
+    ("zero in the test part", with_late_zero, DATA, "above zero.*volume.*ABC"),
     ("negative price", with_negative, DATA, "ABC"),
     ("duplicate date", with_duplicate_date, DATA, "ABC"),
     ("unreadable date", with_unreadable_date, DATA, "no readable date in row 4"),

@@ -73,3 +73,37 @@ def test_backends_are_listed_and_shown(qhq):
     assert (shown["name"], shown["kind"]) == ("aer_shots", "aer")
     assert "gradient:" in qhq("backends", "show", "aer").stdout
     assert "Did you mean 'aer_shots'" in qhq("backends", "show", "aer_shot").stderr
+
+
+def test_brackets_in_a_description_are_text(qhq, study):
+    (study / "circuits").mkdir()
+    (study / "circuits" / "mine.yaml").write_text("description: 'a [/x] and [red]b'\n")
+    assert "a [/x] and [red]b" in qhq("circuit", "list").stdout
+
+
+def test_wide_drawings_are_not_broken(qhq):
+    lines = qhq("circuit", "draw", "reference", "--depth", "12").stdout.splitlines()
+    assert len(lines) == 9
+    assert max(map(len, lines)) > 200
+
+
+def test_what_a_python_circuit_prints_stays_off_the_json(qhq, study):
+    (study / "circuits").mkdir()
+    (study / "circuits" / "noisy.yaml").write_text("qubits: 1\nfile: {path: noisy.py}\n")
+    (study / "circuits" / "noisy.py").write_text(
+        "from qiskit.circuit import Parameter, QuantumCircuit\n"
+        "print('hello')\n"
+        "def build(qubits, depth):\n"
+        "    x, circuit = Parameter('x'), QuantumCircuit(1)\n"
+        "    circuit.ry(x, 0)\n"
+        "    return circuit, [x], []\n"
+    )
+    result = qhq("circuit", "info", "noisy", "--json")
+    assert json.loads(result.stdout)["inputs"] == 1
+    assert "hello" in result.stderr
+
+
+def test_bound_circuit_exports_to_openqasm_2(qhq):
+    arguments = ("circuit", "export", "reference", "--qubits", "1", "--format", "qasm2", "--values")
+    assert "ry(0.25)" in qhq(*arguments, "0.25,0.5").stdout
+    assert "numbers separated by commas" in qhq(*arguments, "0.25,x").stderr

@@ -47,7 +47,7 @@ def test_a_target_that_cannot_be_judged_is_refused(tmp_path, change, match):
         path=str(tmp_path / "prices.csv"),
         symbols=("AAA",),
         features=(target,),
-        target=target,
+        targets=(target,),
         window=5,
         scaling="minmax",
     )

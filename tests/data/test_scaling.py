@@ -32,7 +32,7 @@ def test_scaling_then_inverting_is_the_identity(case):
 @each_kind
 @pytest.mark.parametrize("target", ["close", "adj_close"])
 def test_outputs_then_prices_then_outputs_is_the_identity(kind, target):
-    train = split_panel(make_panel(), make_spec(horizon=3, target=target)).train
+    train = split_panel(make_panel(), make_spec(horizon=3, targets=(target,))).train
     scaler = fit_scaler(kind, train)
     outputs = np.random.default_rng(1).normal(0, 0.5, train.windows.targets.shape)
     prices = scaler.to_price(outputs, train.windows)

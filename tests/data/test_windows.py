@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from qhq.data.panel import check_panel
-from qhq.data.windows import Cut, concatenate, cut_windows, make_windows
+from qhq.data.windows import Cut, cut_windows, make_windows
 from qhq.errors import DataError
 
 from .panels import make_frame, make_panel
@@ -81,22 +81,3 @@ def test_selecting_keeps_the_order_asked_for():
     picked = windows.select(np.array([7, 0, 3]))
     assert_allclose(picked.inputs, windows.inputs[[7, 0, 3]], rtol=0)
     assert len(windows.select(slice(0, 0)).inputs) == 0
-
-
-def test_concatenated_windows_are_the_windows_of_each():
-    panel = make_panel(rows=60)
-    sessions = panel.sessions
-    halves = [
-        cut_windows(panel.between(*ends), CUT)
-        for ends in ((sessions[0], sessions[29]), (sessions[30], sessions[-1]))
-    ]
-    joined = concatenate(halves)
-    for name in ("inputs", "targets", "last", "symbol", "dates"):
-        assert_array_equal(getattr(joined, name), np.concatenate([getattr(half, name) for half in halves]))
-
-
-def test_windows_cut_differently_cannot_be_joined():
-    panel = make_panel(rows=30)
-    other = Cut(window=4, horizon=2, features=CUT.features, targets=CUT.targets)
-    with pytest.raises(DataError, match="must be cut alike"):
-        concatenate([cut_windows(panel, CUT), cut_windows(panel, other)])

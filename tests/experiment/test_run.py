@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
+from qhq.errors import BackendError, ConfigError, DataError
 from qhq.experiment.config import load_config
+from qhq.experiment.opening import open_run
 from qhq.experiment.run import resume_run, train_run
 from qhq.tracking.run_folder import FINISHED, RUNNING, find_run, list_runs
 from qhq.training.loop import Watcher
@@ -40,8 +42,12 @@ def test_seed_decides_the_predictions_byte_for_byte(study):
 
 @pytest.mark.parametrize("backend", ["aer", "aer_shots"])
 def test_sampling_seed_belongs_to_the_run(study, backend):
-    one, same = (train(f"backend={backend}", "data.start=2012-06-01", "training.epochs=1") for _ in range(2))
+    one, same, other = (
+        train(f"backend={backend}", "data.start=2012-06-01", "training.epochs=1", f"seed={seed}")
+        for seed in (1, 1, 2)
+    )
     assert_same_weights(one, same)
+    assert not np.array_equal(weights(one)["quantum.weight"], weights(other)["quantum.weight"])
 
 
 class CutOff(Watcher):
@@ -124,8 +130,7 @@ def write_prices(path, change_from: str | None = None) -> None:
 
 @pytest.mark.parametrize("scaling", ["window", "minmax", "standard", "log_return"])
 def test_test_part_moves_no_weight(study, scaling):
-    own = ("data.source=csv", "data.path=own.csv", "data.symbols=[A, B]", "data.start=null",
-           f"data.scaling={scaling}")  # fmt: skip
+    own = (*OWN, f"data.scaling={scaling}")
     write_prices("own.csv")
     before = train(*own)
     test_from = before.read_record()["data"]["test"]["from"]
@@ -151,3 +156,67 @@ def test_record_says_what_ran(study):
     assert len(record["data"]["fingerprint"]) == 64
     assert set(record["metrics"]["symbols"]) == {"AAPL", "MSFT"}
     json.dumps(record, allow_nan=False)
+
+
+def cut_off(*overrides: str):
+    with pytest.raises(KeyboardInterrupt):
+        train(*overrides, watcher=CutOff(1, 1))
+    return list_runs()[-1]
+
+
+OWN = ("data.source=csv", "data.path=own.csv", "data.symbols=[A, B]", "data.start=null")
+
+
+def test_other_prices_are_refused_on_resume_and_evaluation(study):
+    write_prices("own.csv")
+    cut, done = cut_off(*OWN), train(*OWN)
+    write_prices("own.csv", change_from="2020-08-01")
+    for run in (lambda: resume_run(cut, Watcher()), lambda: open_run(done)):
+        with pytest.raises(
+            DataError, match=r"on the prices it was made for\. Got other prices from .*own.csv"
+        ):
+            run()
+
+
+def test_run_opens_from_any_folder(study, monkeypatch):
+    write_prices("own.csv")
+    run = train(*OWN)
+    (study / "elsewhere").mkdir()
+    monkeypatch.chdir(study / "elsewhere")
+    open_run(find_run(run.name))
+
+
+def test_state_of_another_run_is_refused(study):
+    one, other = cut_off(), cut_off("seed=9", "quantum.overrides={encoding: {gates: RX}}")
+    (one.resume).write_bytes(other.resume.read_bytes())
+    with pytest.raises(ConfigError, match="checkpoint must belong to the run's circuit"):
+        resume_run(one, Watcher())
+
+
+def test_resumed_run_keeps_its_backend_entry(study):
+    whole, cut = train(), cut_off()
+    (study / "backends.yaml").write_text("aer: {kind: aer, shots: 4}\n")
+    resume_run(cut, Watcher())
+    assert_same_weights(whole, cut)
+    assert cut.read_record()["backend_entry"]["shots"] is None
+
+
+def test_several_targets_and_horizons(study):
+    run = train("data.features=[adj_close, high, low]", "data.targets=[high, low]", "data.horizon=2",
+                "model.skip=concat")  # fmt: skip
+    rows = pd.read_csv(run.path / "predictions.csv")
+    assert list(rows.columns) == ["symbol", "date", "horizon", "actual", "forecast", "naive", "target"]
+    assert set(rows["horizon"]) == {1, 2}
+    high, low = (rows[rows["target"] == name].reset_index() for name in ("high", "low"))
+    assert (high["actual"] >= low["actual"]).all()
+    assert (high[["symbol", "date", "horizon"]] == low[["symbol", "date", "horizon"]]).all(axis=None)
+
+
+def test_parity_gate_stops_before_anything_is_written(study, monkeypatch):
+    record = train("training.epochs=1").read_record()
+    assert 0 < record["quantum"]["parity_max_abs"] < 1e-5
+    assert record["quantum"]["engine"] == "statevector"
+    monkeypatch.setattr("qhq.backends.parity.TOLERANCE", 1e-12)
+    with pytest.raises(BackendError, match="engine must agree with Aer"):
+        train("training.epochs=1")
+    assert len(list_runs()) == 1

@@ -11,7 +11,9 @@ from qiskit_machine_learning.gradients import ParamShiftEstimatorGradient
 from qiskit_machine_learning.neural_networks import EstimatorQNN
 from safetensors.torch import load_file, save_file
 
+from qhq.ansatz import AnsatzSpec, build
 from qhq.backends.registry import open_backend
+from qhq.backends.statevector import StatevectorExecutor
 from qhq.errors import BackendError
 from qhq.quantum.layer import QuantumLayer
 from tests.ansatz.circuits import SPECS, built, random_values
@@ -198,3 +200,21 @@ def test_a_layers_values_are_the_executors():
     inputs, _ = random_values(ansatz, 3)
     expected = executor.expectations(inputs, layer.weight.detach().numpy())
     np.testing.assert_array_equal(layer(torch.as_tensor(inputs)).detach(), expected)
+
+
+def test_tensors_off_the_cpu_stay_on_their_device():
+    """The meta device stands in for an accelerator: any copy through NumPy would fail on it."""
+    ansatz = build(AnsatzSpec(qubits=2))
+    layer = QuantumLayer(ansatz, StatevectorExecutor(ansatz), seed=0).to("meta")
+    out = layer(torch.zeros((5, 3, 2), device="meta"))
+    assert (out.device.type, out.shape) == ("meta", (5, 3, 2))
+
+
+def test_weights_changed_before_the_backward_pass_are_noticed():
+    ansatz = build(AnsatzSpec(qubits=2))
+    layer = QuantumLayer(ansatz, StatevectorExecutor(ansatz), seed=0)
+    out = layer(torch.zeros((5, 2))).sum()
+    with torch.no_grad():
+        layer.weight.add_(1.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        out.backward()

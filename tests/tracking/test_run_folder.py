@@ -7,7 +7,7 @@ import json
 import pytest
 
 from qhq.errors import ConfigError
-from qhq.tracking.run_folder import FINISHED, RUNNING, RunFolder, create_run, find_run, list_runs
+from qhq.tracking.run_folder import FINISHED, RECORD_KEYS, RUNNING, RunFolder, create_run, find_run, list_runs
 from qhq.tracking.summary import run_summary
 
 
@@ -18,9 +18,8 @@ def runs(tmp_path, monkeypatch):
 
 
 def make(status=FINISHED, name="study", seed=0) -> RunFolder:
-    return create_run(
-        name, seed, lambda folder: folder.write_json("run.json", {"status": status, "seed": seed})
-    )
+    record = dict.fromkeys(RECORD_KEYS) | {"status": status, "seed": seed}
+    return create_run(name, seed, lambda folder: folder.write_json("run.json", record))
 
 
 def test_run_is_found_by_name_path_and_as_the_latest():
@@ -64,7 +63,7 @@ def test_no_run_at_all_says_what_to_do():
         find_run(None)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"status": "finished"}'])
 def test_damaged_record_is_refused_and_passed_over(content):
     good, bad = make(), make()
     (bad.path / "run.json").write_text(content)

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from qhq.errors import ConfigError
-from qhq.training.checkpoint import load_state, load_weights, save_weights
+from qhq.training.checkpoint import load_state, load_weights, save_state, save_weights
+from qhq.training.loop import TrainingState
 
 
 def test_weights_round_trip(tmp_path):
@@ -39,7 +40,7 @@ def test_damaged_files_are_refused(tmp_path, content):
     with pytest.raises(ConfigError, match="readable file that qhq wrote|exactly the tensors"):
         load_weights(nn.Linear(3, 2), path, {})
     with pytest.raises(ConfigError, match="readable file that qhq wrote"):
-        load_state(path)
+        load_state(path, {})
 
 
 def test_truncated_weights_are_refused(tmp_path):
@@ -54,11 +55,29 @@ def test_missing_files_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="readable file that qhq wrote"):
         load_weights(nn.Linear(3, 2), tmp_path / "none", {})
     with pytest.raises(ConfigError, match="readable file that qhq wrote"):
-        load_state(tmp_path / "none")
+        load_state(tmp_path / "none", {})
 
 
 def test_state_with_code_in_it_is_refused(tmp_path):
     path = tmp_path / "resume.pt"
     torch.save({"model": print}, path)
     with pytest.raises(ConfigError, match="readable file that qhq wrote"):
-        load_state(path)
+        load_state(path, {})
+
+
+def test_state_of_another_design_is_refused(tmp_path):
+    state = TrainingState(model={}, optimizer={}, best_model={})
+    save_state(state, tmp_path / "resume.pt", {"circuit": "abc", "config": "1"})
+    assert load_state(tmp_path / "resume.pt", {"circuit": "abc", "config": "1"}) == state
+    with pytest.raises(
+        ConfigError, match=r"belong to the run's config\. Got resume.pt of config 1, wanted 2"
+    ):
+        load_state(tmp_path / "resume.pt", {"circuit": "abc", "config": "2"})
+
+
+def test_checkpoint_that_cannot_be_written_is_an_error(tmp_path):
+    (tmp_path / "model.safetensors").mkdir()
+    with pytest.raises(ConfigError, match="checkpoint must be writable"):
+        save_weights(nn.Linear(3, 2), tmp_path / "model.safetensors", {})
+    with pytest.raises(ConfigError, match="checkpoint must be writable"):
+        save_state(TrainingState({}, {}, {}), tmp_path / "none" / "resume.pt", {})

@@ -1,0 +1,158 @@
+"""A device as data: its configuration and the properties of one calibration, IBM's JSON. No Qiskit here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cached_property
+from typing import Any
+
+from qhq.errors import BackendError
+
+CONFIGURATION_KEYS = (
+    "backend_name",
+    "backend_version",
+    "basis_gates",
+    "clops_h",
+    "coupling_map",
+    "default_rep_delay",
+    "dt",
+    "max_experiments",
+    "max_shots",
+    "n_qubits",
+    "processor_type",
+    "rep_delay_range",
+)
+"""What is kept of a configuration; pulse channels, Hamiltonians and the like make up most of it."""
+
+PROPERTIES_KEYS = ("backend_name", "backend_version", "gates", "last_update_date", "qubits")
+"""What is kept of the properties."""
+
+SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Configuration and properties of a device at one time.
+
+    Attributes:
+        configuration: IBM's backend configuration, the keys `CONFIGURATION_KEYS`.
+        properties: IBM's backend properties, the keys `PROPERTIES_KEYS`.
+    """
+
+    configuration: dict[str, Any]
+    properties: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the device, as it calls itself."""
+        return str(self.configuration["backend_name"])
+
+    @property
+    def num_qubits(self) -> int:
+        """Physical qubits."""
+        return int(self.configuration["n_qubits"])
+
+    @property
+    def date(self) -> str:
+        """When the calibration was last updated: ISO 8601, UTC."""
+        return datetime.fromisoformat(self.properties["last_update_date"]).astimezone(UTC).isoformat()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of the device and its numbers; when each was measured does not matter."""
+        content = [
+            self.name,
+            self.num_qubits,
+            sorted(self.configuration["basis_gates"]),
+            [_numbers(each) for each in self.properties["qubits"]],
+            [
+                (each["gate"], each["qubits"], _numbers(each["parameters"]))
+                for each in self.properties["gates"]
+            ],
+        ]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    def qubit(self, qubit: int, item: str) -> float | None:
+        """One number of a physical qubit, times in seconds; None where it was not measured."""
+        return _find(self.properties["qubits"][qubit], item)
+
+    def cut(self, qubits: Sequence[int]) -> Calibration:
+        """The same numbers for some physical qubits alone; the k-th of them becomes qubit k."""
+        place = {qubit: index for index, qubit in enumerate(qubits)}
+        gates = [
+            {**each, "qubits": [place[qubit] for qubit in each["qubits"]]}
+            for each in self.properties["gates"]
+            if place.keys() >= set(each["qubits"])
+        ]
+        pairs = [
+            [place[qubit] for qubit in pair]
+            for pair in self.configuration.get("coupling_map") or []
+            if place.keys() >= set(pair)
+        ]
+        rows = [self.properties["qubits"][qubit] for qubit in qubits]
+        return Calibration(
+            {**self.configuration, "n_qubits": len(place), "coupling_map": pairs},
+            {**self.properties, "qubits": rows, "gates": gates},
+        )
+
+
+def make_calibration(configuration: Mapping[str, Any], properties: Mapping[str, Any]) -> Calibration:
+    """Keep what the simulation of a device needs.
+
+    Args:
+        configuration: IBM's backend configuration: its JSON, or what ``to_dict()`` gives.
+        properties: IBM's backend properties, likewise.
+
+    Raises:
+        BackendError: If they do not describe a calibrated device.
+    """
+    kept = (_keep(configuration, CONFIGURATION_KEYS), _keep(properties, PROPERTIES_KEYS))
+    try:
+        calibration = Calibration(*json.loads(json.dumps(kept, default=_plain)))
+        _check(calibration)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BackendError(
+            "A device must come with its configuration and calibrated properties",
+            got=f"'{configuration.get('backend_name', 'no name')}': {type(error).__name__}: {error}",
+            fix="Take another device, or make the snapshot again",
+        ) from error
+    return calibration
+
+
+def gate_number(parameters: Sequence[Mapping[str, Any]], item: str) -> float | None:
+    """One number of a gate, times in seconds; None where it was not measured."""
+    return _find(parameters, item)
+
+
+def _keep(content: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    return {key: content[key] for key in keys if key in content}
+
+
+def _find(entries: Sequence[Mapping[str, Any]], item: str) -> float | None:
+    for entry in entries:
+        if entry["name"] == item and entry["value"] is not None:
+            return float(entry["value"]) * SECONDS.get(entry.get("unit", ""), 1.0)
+    return None
+
+
+def _numbers(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, float]]:
+    return sorted((each["name"], each.get("unit", ""), each["value"]) for each in entries)
+
+
+def _check(calibration: Calibration) -> None:
+    if calibration.num_qubits != len(calibration.properties["qubits"]):
+        raise ValueError(
+            f"{calibration.num_qubits} qubits, {len(calibration.properties['qubits'])} calibrated"
+        )
+    _ = calibration.date, calibration.fingerprint
+
+
+def _plain(value: Any) -> Any:
+    # datetime in to_dict(), complex numbers in what is not kept.
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no JSON form")

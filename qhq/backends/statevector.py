@@ -1,0 +1,96 @@
+"""The exact engine as a backend: statevector values, gradients by adjoint differentiation."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from qhq.ansatz.describe import describe
+from qhq.ansatz.program import Ansatz
+from qhq.backends.executor import FloatArray, Report, shape_error
+from qhq.backends.spec import StatevectorSpec
+from qhq.engine.adjoint import Residual, StatevectorEngine
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from qhq.engine.torch_twin import TorchTwin
+
+
+def open_statevector(spec: StatevectorSpec, ansatz: Ansatz, *, seed: int) -> StatevectorExecutor:  # noqa: ARG001
+    """Open a ``statevector`` entry; nothing is drawn, so the seed does not matter."""
+    return StatevectorExecutor(ansatz, name=spec.name or spec.kind, threads=spec.threads)
+
+
+class StatevectorExecutor:
+    """An ansatz on the exact engine; see :class:`qhq.backends.executor.Executor`.
+
+    Values and gradients come in the precision of the inputs: float32 in, float32 out. A value that is not
+    finite is passed through, for the loss to show it.
+
+    Args:
+        ansatz: The program.
+        name: What the report calls it.
+        threads: Most threads to use; 0 means all cores.
+    """
+
+    def __init__(self, ansatz: Ansatz, *, name: str = "statevector", threads: int = 0) -> None:
+        self._ansatz, self._name = ansatz, name
+        self._engine = StatevectorEngine(
+            ansatz.circuit, ansatz.observables, ansatz.inputs, ansatz.weights, threads=threads or None
+        )
+
+    def expectations(self, inputs: ArrayLike, weights: ArrayLike) -> FloatArray:
+        """Expectation values (B, O) for inputs (B, I), in radians, and weights (W,)."""
+        return self._engine.expectations(*self._checked(inputs, weights))
+
+    def vjp(
+        self, inputs: ArrayLike, weights: ArrayLike, cotangent: ArrayLike
+    ) -> tuple[FloatArray, FloatArray]:
+        """Pull a cotangent (B, O) back to inputs (B, I) and weights (W,)."""
+        values, residual = self.forward(inputs, weights)
+        return self.backward(residual, self._fitting(cotangent, values.shape, "cotangent"))
+
+    def forward(self, inputs: ArrayLike, weights: ArrayLike) -> tuple[FloatArray, Residual]:
+        """``expectations``, and what ``backward`` goes on from without a second pass."""
+        return self._engine.forward(*self._checked(inputs, weights))
+
+    def backward(self, residual: Residual, cotangent: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """``vjp`` of a forward pass."""
+        return self._engine.backward(residual, cotangent)
+
+    @cached_property
+    def torch_twin(self) -> TorchTwin:
+        """The same program over torch operations, for tensors that live on an accelerator."""
+        from qhq.engine.torch_twin import TorchTwin
+
+        return TorchTwin(self._engine.tape)
+
+    def expectations_on_device(self, inputs: Tensor, weights: Tensor) -> Tensor:
+        """Expectation values (B, O), differentiable by torch, on the device of the inputs."""
+        return self.torch_twin.expectations(inputs, weights)
+
+    def report(self) -> Report:
+        """Say what ran."""
+        facts = describe(self._ansatz)
+        return Report(
+            backend=self._name,
+            qubits=facts.qubits,
+            depth=facts.depth,
+            two_qubit_gates=facts.two_qubit_gates,
+        )
+
+    def _checked(self, inputs: ArrayLike, weights: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        inputs, weights = np.asarray(inputs), np.asarray(weights)
+        if inputs.ndim != 2 or inputs.shape[1] != self._ansatz.num_inputs:
+            raise shape_error("inputs", inputs.shape, (None, self._ansatz.num_inputs))
+        return inputs, self._fitting(weights, (self._ansatz.num_weights,), "weights")
+
+    def _fitting(self, values: ArrayLike, shape: tuple[int, ...], name: str) -> FloatArray:
+        array = np.asarray(values)
+        if array.shape != shape:
+            raise shape_error(name, array.shape, shape)
+        return array
