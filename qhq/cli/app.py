@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from qhq import __version__
-from qhq.cli import backends, circuit, compare, evaluate, train
+from qhq.cli import backends, circuit, compare, evaluate, noise, train
 
 app = typer.Typer(
     name="qhq",
@@ -16,6 +16,7 @@ app = typer.Typer(
 )
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
+app.command("noise")(noise.noise)
 app.command("compare")(compare.compare)
 app.add_typer(circuit.app, name="circuit")
 app.add_typer(backends.app, name="backends")

@@ -34,7 +34,7 @@ def evaluate(
     Example: qhq eval --backend aer --backend aer_shots --shots 1024
     """
     with command(as_json=json, debug=debug) as output:
-        from qhq.experiment.portability import EvalRequest, evaluate_run
+        from qhq.studies.portability import EvalRequest, evaluate_run
         from qhq.tracking.run_folder import find_run
 
         request = EvalRequest(tuple(backend or ["aer"]), samples=samples, shots=shots, seed=seed)

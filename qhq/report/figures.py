@@ -30,9 +30,11 @@ def _draw_all(folder: RunFolder) -> list[Path]:
     folder.figures.mkdir(exist_ok=True)
     config, record = load_config(str(folder.config)), folder.read_record()
     drawn = [
-        _save(draw_history(pd.read_csv(folder.path / "history.csv")), folder.figures / "history.png"),
-        _save(draw_forecasts(pd.read_csv(folder.path / "predictions.csv")), folder.figures / "forecast.png"),
-        _save(draw_model(config, record), folder.figures / "model.png"),
+        save_figure(draw_history(pd.read_csv(folder.path / "history.csv")), folder.figures / "history.png"),
+        save_figure(
+            draw_forecasts(pd.read_csv(folder.path / "predictions.csv")), folder.figures / "forecast.png"
+        ),
+        save_figure(draw_model(config, record), folder.figures / "model.png"),
     ]
     if folder.circuit.exists():
         path = folder.figures / "circuit.png"
@@ -80,6 +82,15 @@ def draw_forecasts(predictions: pd.DataFrame) -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: Path) -> Path:
-    figure.savefig(path, dpi=150)
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure whole, in the format of its ending, and give the path back.
+
+    Raises:
+        ConfigError: If it cannot be written.
+    """
+    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    with writable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(temporary, dpi=150)
+        temporary.replace(path)
     return path

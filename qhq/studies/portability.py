@@ -17,7 +17,8 @@ from qhq.errors import ConfigError, nearest
 from qhq.experiment.evaluate import Evaluation, evaluate
 from qhq.experiment.opening import Experiment, open_run
 from qhq.experiment.record import git_commit, now, versions
-from qhq.seeding import child_generator, child_seed
+from qhq.seeding import child_seed
+from qhq.studies.subset import choose_windows
 from qhq.tracking.run_folder import RunFolder
 
 EXACT = AerSpec(kind="aer", name="exact")
@@ -48,7 +49,8 @@ def evaluate_run(folder: RunFolder, request: EvalRequest) -> dict[str, Any]:
     """
     entries = select_backends(request.backends, load_backends(), request.shots)
     experiment = open_run(folder)
-    windows = choose_windows(experiment.data.test, request.samples, request.seed)
+    test = experiment.data.test
+    windows = choose_windows(test, request.samples, request.seed)
     exact = _evaluate_on(experiment, EXACT, windows, request.seed)
     results = []
     for entry in entries:
@@ -90,32 +92,6 @@ def select_backends(
         entry if entry.shots is None else entry.model_copy(update={"shots": shots})
         for entry in chosen.values()
     ]
-
-
-def choose_windows(windows: Windows, samples: int | None, seed: int) -> Windows:
-    """Draw a seeded subset of windows, stratified by symbol, in order of time.
-
-    Raises:
-        ConfigError: If more are asked for than there are.
-    """
-    count = len(windows)
-    if samples is None:
-        return windows
-    if samples > count:
-        raise ConfigError(
-            "--samples must not exceed the test part",
-            got=f"{samples} of {count} windows",
-            fix="Ask for fewer",
-        )
-    order = child_generator(seed, "samples").permutation(count)
-    shuffled_symbols = windows.symbol[order]
-    # Rank within its symbol, as a share of the symbol: taking the smallest takes equal shares of each.
-    share = np.empty(count)
-    for symbol in np.unique(shuffled_symbols):
-        places = np.flatnonzero(shuffled_symbols == symbol)
-        share[places] = (np.arange(len(places)) + 0.5) / len(places)
-    chosen = order[np.argsort(share, kind="stable")[:samples]]
-    return windows.select(np.sort(chosen))
 
 
 def _evaluate_on(experiment: Experiment, entry: BackendSpec, windows: Windows, seed: int) -> Evaluation:

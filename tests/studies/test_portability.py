@@ -9,7 +9,8 @@ from qhq.backends.spec import AerSpec
 from qhq.data.prepare import prepare
 from qhq.data.spec import DataSpec
 from qhq.errors import ConfigError
-from qhq.experiment.portability import choose_windows, select_backends
+from qhq.studies.portability import select_backends
+from qhq.studies.subset import choose_windows
 
 KNOWN = {
     "aer": AerSpec(kind="aer", name="aer"),

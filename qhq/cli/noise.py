@@ -1,0 +1,102 @@
+"""``qhq noise``: errors of a checkpoint against noise strength and shots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qhq.cli.options import Debug, Json, Run
+from qhq.cli.output import command, plain_table
+from qhq.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def noise(
+    run: Run = None,
+    backend: Annotated[
+        str, typer.Option("--backend", help="A simulated backend with noise: aer_noisy, fake_fez, ...")
+    ] = "aer_noisy",
+    scale: Annotated[
+        str, typer.Option("--scale", help="Noise strengths; 0 is none, 1 the device itself.")
+    ] = "0,0.25,0.5,1,2,4",
+    shots: Annotated[str, typer.Option("--shots", help="Shots, or the word exact.")] = "exact,256,1024,4096",
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=2, help="Streams of shots a cell is repeated for.")
+    ] = 3,
+    samples: Annotated[
+        int | None, typer.Option("--samples", min=2, help="Seeded subset of N test windows.")
+    ] = 128,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the shots and of the subset.")] = 0,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure forecast and expectation error against noise strength and shots; resumable.
+
+    Example: qhq noise --backend fake_nairobi --scale 0,1,2 --shots exact,1024
+    """
+    with command(as_json=json, debug=debug) as output:
+        from qhq.cli.progress import StudyProgress
+        from qhq.report.figures import save_figure
+        from qhq.report.noise_figure import draw_noise
+        from qhq.studies.noise import NoiseRequest, run_noise_study
+        from qhq.tracking.run_folder import find_run
+
+        request = NoiseRequest(backend, _scales(scale), _shots(shots), seeds, samples, seed)
+        folder = find_run(run)
+        with StudyProgress() as progress:
+            record = run_noise_study(folder, request, progress.told)
+        path = save_figure(draw_noise(record), folder.figures / f"noise-{backend}.png")
+        record = {**record, "figure": str(path)}
+        output.result(record, f"Run {record['run']}", _table(record), record["verdict"], f"Figure {path}")
+
+
+def _scales(text: str) -> tuple[float, ...]:
+    try:
+        scales = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        scales = ()
+    if not scales or min(scales) < 0 or not max(scales) < float("inf"):
+        raise ConfigError(
+            "--scale must be numbers from 0 up, separated by commas", got=f"'{text}'", fix="Write 0,0.5,1"
+        )
+    return tuple(dict.fromkeys(scales))
+
+
+def _shots(text: str) -> tuple[int | None, ...]:
+    words = text.split(",")
+    if not all(word == "exact" or (word.isdigit() and int(word) > 0) for word in words):
+        raise ConfigError(
+            "--shots must be whole numbers above 0 or the word exact, separated by commas",
+            got=f"'{text}'",
+            fix="Write exact,256,1024",
+        )
+    return tuple(dict.fromkeys(None if word == "exact" else int(word) for word in words))
+
+
+def _table(record: dict[str, Any]) -> Table:
+    columns = (
+        "scale",
+        "shots",
+        "MAE",
+        "95 % interval",
+        "mean |<O> - exact|",
+        "95 % interval",
+        "against naive",
+    )
+    rows = [
+        [
+            f"{row['scale']:g}",
+            row["shots"] or "exact",
+            f"{row['mae']:.4f}",
+            f"{row['mae_low']:.4f} to {row['mae_high']:.4f}",
+            f"{row['expectation_error']:.2e}",
+            f"{row['expectation_error_low']:.1e} to {row['expectation_error_high']:.1e}",
+            row["against_naive"],
+        ]
+        for row in record["rows"]
+    ]
+    title = f"{record['backend']}, {record['samples']} windows; naive MAE {record['naive_mae']:.4f}"
+    return plain_table(columns, rows, title=title)

@@ -1,0 +1,51 @@
+"""A seeded subset of the test windows, and what evaluating only that many adds to the error."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qhq.data.windows import Windows
+from qhq.errors import ConfigError
+from qhq.experiment.evaluate import Evaluation
+from qhq.seeding import child_generator
+
+
+def choose_windows(windows: Windows, samples: int | None, seed: int) -> Windows:
+    """Draw a seeded subset of windows, stratified by symbol, in order of time.
+
+    Raises:
+        ConfigError: If more are asked for than there are.
+    """
+    count = len(windows)
+    if samples is None:
+        return windows
+    if samples > count:
+        raise ConfigError(
+            "--samples must not exceed the test part",
+            got=f"{samples} of {count} windows",
+            fix="Ask for fewer",
+        )
+    order = child_generator(seed, "samples").permutation(count)
+    code = windows.code[order]
+    # Rank within its symbol, as a share of the symbol: taking the smallest takes equal shares of each.
+    share = np.empty(count)
+    for symbol in np.unique(code):
+        places = np.flatnonzero(code == symbol)
+        share[places] = (np.arange(len(places)) + 0.5) / len(places)
+    chosen = order[np.argsort(share, kind="stable")[:samples]]
+    return windows.select(np.sort(chosen))
+
+
+def sampling_error(evaluation: Evaluation, population: int) -> float:
+    """Standard error of the MAE for having evaluated a subset, in the unit of the prices.
+
+    That of simple random sampling without replacement (Cochran, Sampling Techniques, 1977, eq. 2.20);
+    drawing equal shares of each symbol makes it smaller, so this is an upper bound. 0 for the whole part.
+    """
+    errors = np.abs(evaluation.forecast - evaluation.windows.targets).mean(axis=(1, 2))
+    count = len(errors)
+    if count == population:
+        return 0.0
+    if count == 1:
+        return float("nan")
+    return float(errors.std(ddof=1) * np.sqrt((1 - count / population) / count))

@@ -1,0 +1,145 @@
+"""The noise study: scale 0 is exact, scale 1 the device, shots converge, and a cut-off study goes on."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from qhq.backends import open_backend
+from qhq.backends.spec import find_backend
+from qhq.errors import ConfigError
+from qhq.experiment.config import load_config
+from qhq.experiment.evaluate import evaluate
+from qhq.experiment.opening import open_run
+from qhq.experiment.run import train_run
+from qhq.studies.noise import NoiseRequest, interval, run_noise_study
+from qhq.studies.portability import EXACT
+from qhq.studies.subset import choose_windows
+from qhq.training.loop import Watcher
+
+REQUEST = NoiseRequest("aer_noisy", (0.0, 1.0, 4.0), (None, 100, 10_000), seeds=2, samples=24)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """One trained run for all tests of this module."""
+    with pytest.MonkeyPatch.context() as patch:
+        from tests.conftest import TINY
+
+        folder = tmp_path_factory.mktemp("noise")
+        patch.setenv("QHQ_RUNS_DIR", str(folder / "runs"))
+        (folder / "tiny.yaml").write_text(TINY)
+        yield train_run(load_config(str(folder / "tiny.yaml"), ["training.epochs=1"]), Watcher())
+
+
+def silent(done: int, total: int, what: str) -> None:
+    pass
+
+
+def test_rows_follow_scale_and_shots(run):
+    record = run_noise_study(run, REQUEST, silent)
+    rows = {(row["scale"], row["shots"]): row for row in record["rows"]}
+    assert len(rows) == 9
+    errors = {key: row["expectation_error"] for key, row in rows.items()}
+    assert errors[0.0, None] < 1e-10
+    assert errors[0.0, None] < errors[1.0, None] < errors[4.0, None]
+    np.testing.assert_allclose(errors[0.0, 100] / errors[0.0, 10_000], 10, rtol=0.4)
+    assert rows[1.0, None]["mae_low"] == rows[1.0, None]["mae"] == rows[1.0, None]["mae_high"]
+    assert rows[1.0, 100]["mae_low"] < rows[1.0, 100]["mae"] < rows[1.0, 100]["mae_high"]
+    json.dumps(record, allow_nan=False)
+
+
+def test_scale_1_is_the_device_itself(run):
+    record = run_noise_study(run, REQUEST, silent)
+    experiment = open_run(run)
+    windows = choose_windows(experiment.data.test, REQUEST.samples, REQUEST.seed)
+    device, exact = (
+        evaluate(experiment, open_backend(entry, experiment.ansatz, seed=0), windows)
+        for entry in (find_backend("aer_noisy"), EXACT)
+    )
+    row = next(row for row in record["rows"] if (row["scale"], row["shots"]) == (1.0, None))
+    np.testing.assert_allclose(row["mae"], device.metrics().mae, rtol=1e-9)
+    error = np.abs(device.expectations - exact.expectations).mean()
+    np.testing.assert_allclose(row["expectation_error"], error, rtol=1e-9)
+
+
+class Interrupted(Exception):
+    pass
+
+
+def test_cut_off_study_goes_on_where_it_stopped(run):
+    request = NoiseRequest("aer_noisy", (0.0, 1.0), (None, 50), seeds=2, samples=10)
+    seen = []
+
+    def stop_at_third(done, total, what):
+        seen.append(what)
+        if done == 3:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        run_noise_study(run, request, stop_at_third)
+    store = next(
+        path for path in (run.path / "studies").glob("*.jsonl") if len(path.read_text().split()) < 40
+    )
+    with store.open("a") as file:
+        file.write('{"cell": "1/50/0", "val')
+    seen.clear()
+    record = run_noise_study(run, request, lambda done, total, what: seen.append(what))
+    assert seen == ["1/exact/0", "1/50/0", "1/50/1", ""]
+    assert len(record["rows"]) == 4
+    seen.clear()
+    again = run_noise_study(run, request, lambda done, total, what: seen.append(what))
+    assert seen == [""]
+    assert again["rows"] == record["rows"]
+
+
+@pytest.mark.parametrize("backend", ["aer", "aer_shots", "statevector"])
+def test_backend_without_noise_is_refused(run, backend):
+    with pytest.raises(ConfigError, match="needs a simulated backend with noise"):
+        run_noise_study(run, NoiseRequest(backend), silent)
+
+
+def test_interval_of_one_value_is_itself():
+    assert interval([3.0]) == (3.0, 3.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(("--scale", "0,-1"), "--scale must be"), (("--scale", "x"), "--scale must be"),
+     (("--shots", "0"), "--shots must be"), (("--shots", "some"), "--shots must be"),
+     (("--samples", "99999"), "--samples must not"), (("--backend", "aer"), "needs a simulated backend")],
+)  # fmt: skip
+def test_bad_requests_are_refused(run, arguments, message, monkeypatch):
+    from typer.testing import CliRunner
+
+    from qhq.cli.app import app
+
+    result = CliRunner().invoke(app, ["noise", str(run.path), *arguments])
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_command_writes_table_figure_and_verdict(run):
+    from typer.testing import CliRunner
+
+    from qhq.cli.app import app
+
+    arguments = [
+        "noise",
+        str(run.path),
+        "--scale",
+        "0,1",
+        "--shots",
+        "exact,64",
+        "--seeds",
+        "2",
+        "--samples",
+        "8",
+    ]
+    record = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
+    assert len(record["rows"]) == 4
+    assert record["verdict"].startswith("The model is behind") or "falls behind" in record["verdict"]
+    assert (run.figures / "noise-aer_noisy.png").read_bytes().startswith(b"\x89PNG")
+    assert "against naive" in CliRunner().invoke(app, arguments).stdout
