@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from qhq.paths import cache_dir
+
 TINY = """\
 name: tiny
 seed: 1
@@ -16,6 +18,18 @@ model: {recurrent: [{unit: gru, hidden: 4}]}
 training: {epochs: 2, batch_size: 64, learning_rate: 0.01}
 """
 """A config that trains in about a second."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory):
+    """A cache folder of the session's own; the engine's compiled kernels are those of the user."""
+    kernels = cache_dir() / "kernels"
+    folder = tmp_path_factory.mktemp("cache")
+    kernels.mkdir(parents=True, exist_ok=True)
+    (folder / "kernels").symlink_to(kernels)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QHQ_CACHE_DIR", str(folder))
+        yield folder
 
 
 @pytest.fixture

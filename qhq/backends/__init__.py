@@ -3,6 +3,11 @@
 Read in this order: ``spec`` (an entry of ``backends.yaml``), ``executor`` (the three verbs that whatever
 is opened offers), ``registry`` (kind -> opener), then the kinds: ``aer`` and what it stands on,
 ``sampling`` (shots to expectation values) and ``parameter_shift`` (gradients from values).
+
+Devices go one way: ``calibration`` (a device as JSON; from ``fakes`` or a ``snapshot``), ``target`` and
+``device`` (what the transpiler sees), ``isa`` (the program on physical qubits), ``gate`` (it must equal the
+logical one). Simulated with noise it goes on: ``noise`` and ``noise_scale``, ``noisy_program``, then
+``density`` with ``readout``, or ``trajectories``; ``noisy`` puts them together.
 """
 
 from typing import TYPE_CHECKING

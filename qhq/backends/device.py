@@ -18,7 +18,7 @@ from qhq.backends.snapshot import load_snapshot
 from qhq.backends.target import build_target
 from qhq.errors import BackendError
 
-UNIFORM_BASIS = ["cz", "rz", "sx", "x"]
+UNIFORM_BASIS = ["cz", "measure", "rz", "sx", "x"]
 """Gates of a device known by parameters alone: those of a Heron."""
 
 

@@ -24,7 +24,7 @@ class Report:
         depth: Depth of the circuit as run, all gates.
         two_qubit_gates: Two-qubit gates of the circuit as run.
         shots: Measurements a value was estimated from; None if exact.
-        layout: Physical qubit of each logical one; None without a device.
+        layout: Physical qubit that each logical one is read from; None without a device.
         calibration: Date (ISO 8601) of the calibration it ran under; None without one.
         job_ids: Jobs of a service, in order.
         qpu_seconds: Time on a quantum processor.

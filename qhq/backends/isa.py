@@ -23,6 +23,9 @@ from qhq.backends.spec import TranspileSpec
 from qhq.errors import BackendError, ConfigError
 from qhq.paths import cache_dir
 
+FORMAT = 3
+"""Of what is kept; another number leaves what an older qhq kept aside."""
+
 LAYOUT = "qhq_layout"
 """Key of a kept circuit's metadata under which its layout stands."""
 
@@ -57,7 +60,7 @@ class IsaProgram:
         """The same program on the qubits in use alone; the k-th of them becomes qubit k."""
         qubits = self.qubits
         place = {qubit: index for index, qubit in enumerate(qubits)}
-        circuit = QuantumCircuit(len(qubits), global_phase=self.circuit.global_phase)
+        circuit = QuantumCircuit(len(qubits))
         for step in self.circuit.data:
             circuit.append(step.operation, [place[self.circuit.find_bit(bit).index] for bit in step.qubits])
         observables = tuple(_cut_observable(each, list(qubits)) for each in self.observables)
@@ -106,6 +109,9 @@ def _cut_observable(observable: SparsePauliOp, qubits: list[int]) -> SparsePauli
 
 def _transpile(circuit: QuantumCircuit, device: Device, settings: TranspileSpec) -> QuantumCircuit:
     """The circuit on the device's qubits, with the layout after its last gate in the metadata."""
+    # Measured, so that the choice of qubits weighs their readout errors too.
+    measured = circuit.copy()
+    measured.measure_all()
     try:
         isa: QuantumCircuit = generate_preset_pass_manager(
             optimization_level=settings.optimization_level,
@@ -114,14 +120,30 @@ def _transpile(circuit: QuantumCircuit, device: Device, settings: TranspileSpec)
             seed_transpiler=settings.seed,
             # Never trade exactness for fewer gates, whatever the errors of the device.
             approximation_degree=1.0,
-        ).run(circuit)
+        ).run(measured)
     except (QiskitError, IndexError, KeyError) as error:
         raise BackendError(
             "The circuit must fit the device",
             got=f"{circuit.num_qubits} qubits, layout {settings.layout or 'free'} on {device.name}: {error}",
             fix="Correct transpile.layout of the entry, or choose another device",
         ) from error
-    isa.metadata = {LAYOUT: isa.layout.final_index_layout(filter_ancillas=True)}
+    return _without_measurement(isa)
+
+
+def _without_measurement(measured: QuantumCircuit) -> QuantumCircuit:
+    """The gates alone; where each logical qubit was measured goes into the metadata.
+
+    The global phase is left out too: it changes no expectation, and Aer stumbles over parameters in it.
+    """
+    isa = QuantumCircuit(measured.num_qubits)
+    layout = [0] * measured.num_clbits
+    for step in measured.data:
+        qubits = [measured.find_bit(bit).index for bit in step.qubits]
+        if step.name == "measure":
+            layout[measured.find_bit(step.clbits[0]).index] = qubits[0]
+        elif step.name != "barrier":
+            isa.append(step.operation, qubits)
+    isa.metadata = {LAYOUT: layout}
     return isa
 
 
@@ -131,8 +153,8 @@ def _key(circuit: QuantumCircuit, device: Device, settings: TranspileSpec) -> st
         (step.name, [str(each) for each in step.params], [circuit.find_bit(bit).index for bit in step.qubits])
         for step in circuit.data
     ]
-    content = [qiskit.__version__, device.fingerprint, settings.model_dump_json(), circuit.num_qubits, steps]
-    return hashlib.sha256(repr(content).encode()).hexdigest()
+    content = [FORMAT, qiskit.__version__, device.fingerprint, settings.model_dump_json(), steps]
+    return hashlib.sha256(repr([circuit.num_qubits, *content]).encode()).hexdigest()
 
 
 def _read_kept(file: Path) -> QuantumCircuit | None:

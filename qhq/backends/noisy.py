@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from qiskit.circuit import Parameter, QuantumCircuit
 
 from qhq.ansatz.program import Ansatz
+from qhq.backends.calibration import Calibration
 from qhq.backends.density import DensityProgram, DrawnProgram
 from qhq.backends.device import CalibratedDevice, Device, load_device
 from qhq.backends.executor import FloatArray, Report, as_values
@@ -51,6 +52,11 @@ class NoisyExecutor:
         self._spec, self._device, self._ansatz, self._seed = spec, device, ansatz, seed
         self._shift = ParameterShift(ansatz, self._open_program)
         self._gradient = self._open_gradient()
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What it runs under; None where the noise is given by parameters."""
+        return self._device.calibration if isinstance(self._device, CalibratedDevice) else None
 
     def expectations(self, inputs: ArrayLike, weights: ArrayLike) -> FloatArray:
         """Expectation values (B, O) for inputs (B, I), in radians, and weights (W,)."""

@@ -3,66 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from qhq.backends.entry import BackendSpec, SpsaSpec, TranspileSpec
+from qhq.backends.ibm_spec import IBMSpec
 from qhq.backends.noise_spec import NoiseSpec
-from qhq.documents import Spec, read_mapping, validate
+from qhq.documents import read_mapping, validate
 from qhq.errors import ConfigError, nearest
 from qhq.paths import study_roots
 
-
-class BackendSpec(Spec):
-    """What the entries of every kind have in common.
-
-    Attributes:
-        kind: What stands behind it; a key of :data:`KINDS`.
-        name: Key of the entry; never written inside it.
-        description: One line for lists.
-        shots: Measurements a value is estimated from; null means exact.
-        gradient: How gradients are found.
-    """
-
-    kind: str
-    name: str = ""
-    description: str = ""
-    shots: int | None = Field(default=None, ge=1)
-    gradient: str
-
-
-class SpsaSpec(Spec):
-    """Gradients by simultaneous perturbation, see :mod:`qhq.backends.spsa`.
-
-    Attributes:
-        perturbations: Random directions averaged a sample; each takes two circuits.
-        step: How far to go along one, radians.
-    """
-
-    perturbations: int = Field(default=4, ge=1)
-    step: float = Field(default=0.1, gt=0)
-
-
-class TranspileSpec(Spec):
-    """How a circuit is rewritten for a device.
-
-    Attributes:
-        optimization_level: Qiskit's, 0 to 3.
-        seed: Of its random search, so that the same device gives the same circuit.
-        layout: Physical qubit that each logical one starts on; null leaves it to the transpiler.
-    """
-
-    optimization_level: Literal[0, 1, 2, 3] = 3
-    seed: int = Field(default=0, ge=0)
-    layout: tuple[int, ...] | None = None
-
-    @field_validator("layout")
-    @classmethod
-    def _names_each_once(cls, layout: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        if layout is not None and (len(set(layout)) != len(layout) or min(layout, default=0) < 0):
-            raise ValueError("a layout must name physical qubits, each once")
-        return layout
+__all__ = [
+    "KINDS",
+    "AerSpec",
+    "BackendSpec",
+    "FakeSpec",
+    "IBMSpec",
+    "SimulatedSpec",
+    "SpsaSpec",
+    "StatevectorSpec",
+    "TranspileSpec",
+    "backend_from_record",
+    "find_backend",
+    "load_backends",
+]
 
 
 class SimulatedSpec(BackendSpec):
@@ -157,7 +124,12 @@ class StatevectorSpec(BackendSpec):
     threads: int = Field(default=0, ge=0)
 
 
-KINDS: dict[str, type[BackendSpec]] = {"aer": AerSpec, "fake": FakeSpec, "statevector": StatevectorSpec}
+KINDS: dict[str, type[BackendSpec]] = {
+    "aer": AerSpec,
+    "fake": FakeSpec,
+    "ibm": IBMSpec,
+    "statevector": StatevectorSpec,
+}
 """Kind of an entry -> what it may say."""
 
 
@@ -181,17 +153,18 @@ def load_backends(path: Path | None = None) -> dict[str, BackendSpec]:
 
 
 def find_backend(name: str, path: Path | None = None) -> BackendSpec:
-    """Read one entry by its name.
+    """Read one entry by its name, or the template (``ibm_*``) that stands for it; an exact name wins.
 
     Raises:
         ConfigError: If there is none, with the nearest name, or the file cannot be read.
     """
     entries = load_backends(path)
-    if name not in entries:
+    entry = entries.get(name) or _from_template(name, entries)
+    if entry is None:
         raise ConfigError(
             "A backend must be an entry of backends.yaml", got=f"'{name}'", fix=nearest(name, entries)
         )
-    return entries[name]
+    return entry
 
 
 def backend_from_record(entry: Mapping[str, Any], source: str) -> BackendSpec:
@@ -203,6 +176,13 @@ def backend_from_record(entry: Mapping[str, Any], source: str) -> BackendSpec:
             fix=nearest(str(entry.get("kind")), KINDS),
         )
     return validate(KINDS[entry["kind"]], entry, source)
+
+
+def _from_template(name: str, entries: Mapping[str, BackendSpec]) -> BackendSpec | None:
+    for pattern, entry in entries.items():
+        if isinstance(entry, IBMSpec) and fnmatchcase(name, pattern):
+            return entry.model_copy(update={"name": name})
+    return None
 
 
 def _registry_file() -> Path:

@@ -38,7 +38,7 @@ class Spsa:
         count, step = self._settings.perturbations, self._settings.step
         directions = self._generator.choice([-1.0, 1.0], size=(count, *rows.shape))
         moved = np.stack([rows + step * directions, rows - step * directions])
-        values = self._values(moved.reshape(-1, rows.shape[1])).reshape(2, count, len(rows), -1)
+        values = self._values(moved.reshape(-1, rows.shape[1])).reshape(*moved.shape[:3], cotangent.shape[1])
         slopes = np.einsum("rbo,bo->rb", values[0] - values[1], cotangent) / (2 * step)
         gradients = np.einsum("rb,rbp->bp", slopes, directions) / count
         return gradients[:, : inputs.shape[1]], gradients[:, inputs.shape[1] :].sum(axis=0)

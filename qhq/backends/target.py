@@ -48,7 +48,10 @@ def _gates(calibration: Calibration) -> dict[str, dict[tuple[int, ...], Instruct
 
 def _works(calibration: Calibration, gate: dict[str, Any]) -> bool:
     switches = [calibration.qubit(qubit, "operational") for qubit in gate["qubits"]]
-    return 0.0 not in [*switches, gate_number(gate["parameters"], "operational")]
+    if 0.0 in [*switches, gate_number(gate["parameters"], "operational")]:
+        return False
+    # An error of 1 is IBM's mark of a gate that could not be calibrated.
+    return (gate_number(gate["parameters"], "gate_error") or 0.0) < 1.0
 
 
 def _measurements(calibration: Calibration) -> dict[tuple[int], InstructionProperties]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -40,3 +41,40 @@ def show_backend(
 
         spec = find_backend(name)
         output.result({"name": name, **spec.model_dump(mode="json")}, dump_document(spec).rstrip())
+
+
+@app.command("snapshot")
+def snapshot_backend(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A device, such as ibm_fez or fake_fez.")],
+    out: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; NAME.json.gz if left out.")
+    ] = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Freeze a device's configuration and calibration into a file that aer entries replay offline."""
+    with command(as_json=json, debug=debug) as output:
+        from qhq.backends.registry import read_calibration
+        from qhq.backends.snapshot import save_snapshot
+
+        calibration, path = read_calibration(name), out or Path(f"{name}.json.gz")
+        save_snapshot(calibration, path)
+        facts = {"name": name, "path": str(path), "qubits": calibration.num_qubits, "date": calibration.date}
+        use = f"Replay it with an entry 'kind: aer, method: density_matrix, noise: {{snapshot: {path}}}'."
+        output.result(facts, f"Wrote {path}: {calibration.num_qubits} qubits, {calibration.date}", use)
+
+
+@app.command("check")
+def check_backend(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="An entry of backends.yaml, or a device.")],
+    ansatz: Annotated[str, typer.Option("--ansatz", help="The circuit to try it with.")] = "reference",
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Open a backend for a circuit, through the correctness gate; on a device nothing is sent."""
+    with command(as_json=json, debug=debug) as output:
+        from qhq.backends.check import check_entry
+
+        facts = check_entry(name, ansatz)
+        cells = [[key.replace("_", " "), value] for key, value in facts.items()]
+        output.result(facts, plain_table(["", ""], cells, title="Ready"))

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from qhq.cli.options import Debug, Json, Run
-from qhq.cli.output import command, metrics_table, plain_table
+from qhq.cli.output import Output, command, metrics_table, plain_table
+from qhq.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from qhq.studies.portability import EvalPlan
 
 
 def evaluate(
     run: Run = None,
     backend: Annotated[
         list[str] | None,
-        typer.Option("--backend", help="Entry of backends.yaml, or a glob; repeat it for several."),
+        typer.Option("--backend", help="Entry of backends.yaml, a device, or a glob; repeat it for several."),
     ] = None,
     samples: Annotated[
         int | None, typer.Option("--samples", min=1, help="Evaluate a seeded subset of N test windows.")
@@ -26,20 +30,79 @@ def evaluate(
         int | None, typer.Option("--shots", min=1, help="Shots instead of the entry's, on sampling backends.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the shots and of the subset.")] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would cost on hardware; send nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Send to hardware without asking.")] = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Evaluate a run's checkpoint on backends, beside the naive forecast and the exact simulator.
 
-    Example: qhq eval --backend aer --backend aer_shots --shots 1024
+    Example: qhq eval --backend aer --backend fake_fez --backend ibm_fez --samples 64 --dry-run
     """
     with command(as_json=json, debug=debug) as output:
-        from qhq.studies.portability import EvalRequest, evaluate_run
+        from qhq.studies.portability import EvalRequest, plan_evaluation
         from qhq.tracking.run_folder import find_run
 
         request = EvalRequest(tuple(backend or ["aer"]), samples=samples, shots=shots, seed=seed)
-        record = evaluate_run(find_run(run), request)
-        output.result(record, f"Run {record['run']}", _metrics(record), _portability(record))
+        plan = plan_evaluation(find_run(run), request)
+        if dry_run:
+            output.result(_forecast(plan), _costs(plan))
+            return
+        if plan.costs and not yes:
+            _confirm(plan, output)
+        record = _run(plan)
+        output.result(record, f"Run {record['run']}", _metrics(record), _portability(record), *_notes(record))
+
+
+def _run(plan: EvalPlan) -> dict[str, Any]:
+    from qhq.cli.progress import StudyProgress
+    from qhq.report.figures import save_figure
+    from qhq.report.portability_figure import draw_portability
+    from qhq.studies.portability import run_evaluation
+
+    with StudyProgress() as progress:
+        record = run_evaluation(plan, progress.told)
+    if len(record["results"]) > 1:
+        figure = save_figure(draw_portability(record), plan.folder.figures / "portability.png")
+        record["figure"] = str(figure)
+    return record
+
+
+def _confirm(plan: EvalPlan, output: Output) -> None:
+    if output.as_json or not sys.stdin.isatty():
+        raise ConfigError(
+            "A run on hardware must be confirmed",
+            got=f"no --yes for {', '.join(cost.backend for cost in plan.costs)}",
+            fix="Look with --dry-run what it costs, then add --yes",
+        )
+    output.tell(_costs(plan))
+    if not typer.confirm("Send these jobs?", err=True):
+        raise typer.Exit(130)
+
+
+def _forecast(plan: EvalPlan) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    names = [entry.name for entry in plan.entries]
+    costs = [asdict(cost) for cost in plan.costs]
+    return {"run": plan.folder.name, "dry_run": True, "backends": names, "samples": len(plan.windows),
+            "costs": costs}  # fmt: skip
+
+
+def _costs(plan: EvalPlan) -> Table | str:
+    from dataclasses import asdict
+
+    if not plan.costs:
+        return "No hardware among the backends: nothing to pay."
+    rows = [asdict(cost) for cost in plan.costs]
+    columns = list(rows[0])
+    return plain_table(
+        [column.replace("_", " ") for column in columns],
+        [[row[column] for column in columns] for row in rows],
+        title="What it would cost on hardware",
+    )
 
 
 def _metrics(record: dict[str, Any]) -> Table:
@@ -50,8 +113,8 @@ def _metrics(record: dict[str, Any]) -> Table:
 
 
 def _portability(record: dict[str, Any]) -> Table:
-    title = "What each backend cost, against the exact simulator"
-    columns = ("backend", "shots", "change of MAE", "mean |<O> - exact|", "depth", "two-qubit gates")
+    columns = ("backend", "shots", "change of MAE", "mean |<O> - exact|", "depth", "2q gates", "layout",
+               "calibration", "QPU s", "wall s")  # fmt: skip
     rows = [
         [
             result["backend"],
@@ -60,7 +123,19 @@ def _portability(record: dict[str, Any]) -> Table:
             None if result["expectation_error"] is None else f"{result['expectation_error']:.2e}",
             result["depth"],
             result["two_qubit_gates"],
+            result["layout"],
+            (result["calibration"] or "")[:10] or None,
+            f"{result['qpu_seconds']:.1f}" if result["kind"] == "ibm" else None,
+            f"{result['wall_seconds']:.1f}",
         ]
         for result in record["results"]
     ]
-    return plain_table(columns, rows, title=title)
+    return plain_table(columns, rows, title="What each backend cost, against the exact simulator")
+
+
+def _notes(record: dict[str, Any]) -> list[str]:
+    notes = [f"{result['backend']}: {result['note']}." for result in record["results"] if result["note"]]
+    error = record["results"][0]["mae_sampling_error"]
+    if error:
+        notes.append(f"A subset of the test part: its MAE has a standard error of {error:.4f} for that.")
+    return notes

@@ -35,6 +35,12 @@ class Output:
         for part in people:
             typer.echo(part) if isinstance(part, str) else console.print(part)
 
+    def tell(self, part: str | Table) -> None:
+        """Show a person something before the result, on standard error."""
+        from rich.console import Console
+
+        Console(stderr=True, highlight=False).print(part)
+
     def note(self, text: str) -> None:
         """Tell a person something by the way, on standard error."""
         typer.echo(text, err=True)

@@ -24,7 +24,7 @@ from qhq.experiment.opening import Experiment, open_run
 from qhq.experiment.record import git_commit, now, versions
 from qhq.seeding import child_seed
 from qhq.studies.cells import CellStore
-from qhq.studies.portability import EXACT
+from qhq.studies.portability import EXACT, expectation_error
 from qhq.studies.subset import choose_windows, sampling_error
 from qhq.tracking.run_folder import RunFolder
 
@@ -80,7 +80,7 @@ class _Bench:
             "mae": metrics.mae,
             "skill": metrics.skill,
             "delta_mae": metrics.mae - self.exact.metrics().mae,
-            "expectation_error": expectation_error(evaluation, self.exact),
+            "expectation_error": expectation_error(evaluation, self.exact) or 0.0,
         }
 
 
@@ -114,13 +114,6 @@ def run_noise_study(
     provenance = {"created": now(), "versions": versions(), "git": git_commit()}
     folder.write_json(f"studies/noise-{_digest(bench)}.json", {**record, **provenance})
     return record
-
-
-def expectation_error(evaluation: Evaluation, exact: Evaluation) -> float:
-    """Mean |<O> - exact| over windows and observables; 0 where the model has no circuit."""
-    if evaluation.expectations is None or exact.expectations is None:
-        return 0.0
-    return float(np.abs(evaluation.expectations - exact.expectations).mean())
 
 
 def _open_bench(folder: RunFolder, request: NoiseRequest) -> _Bench:

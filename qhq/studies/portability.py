@@ -1,35 +1,46 @@
-"""The same checkpoint on one backend after another, each beside the exact simulator."""
+"""The same checkpoint on one backend after another, each beside the exact simulator.
+
+plan_evaluation (backends, windows, what hardware will cost; nothing is sent)
+    -> run_evaluation (backend after backend; each result is on disk before the next is asked)
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 
+from qhq.backends.budget import CostForecast
+from qhq.backends.calibration import Calibration
 from qhq.backends.executor import Executor
+from qhq.backends.ibm_spec import IBMSpec
+from qhq.backends.journal import in_run
 from qhq.backends.registry import open_backend
-from qhq.backends.spec import AerSpec, BackendSpec, load_backends
+from qhq.backends.snapshot import save_snapshot
+from qhq.backends.spec import AerSpec, BackendSpec
 from qhq.data.windows import Windows
-from qhq.errors import ConfigError, nearest
+from qhq.errors import QHQError
 from qhq.experiment.evaluate import Evaluation, evaluate
 from qhq.experiment.opening import Experiment, open_run
 from qhq.experiment.record import git_commit, now, versions
 from qhq.seeding import child_seed
-from qhq.studies.subset import choose_windows
+from qhq.studies.selection import select_backends, with_shots
+from qhq.studies.subset import choose_windows, sampling_error
 from qhq.tracking.run_folder import RunFolder
 
 EXACT = AerSpec(kind="aer", name="exact")
+BEST_CASE = "best case: one past day's calibration, no crosstalk, no drift"
 
 
 @dataclass(frozen=True)
 class EvalRequest:
     """What ``qhq eval`` was asked for.
 
-    ``backends`` are entries of ``backends.yaml`` or globs; ``samples`` limits the test windows to a
-    seeded subset; ``shots`` replaces the shots of sampling entries; ``seed`` draws shots and subset.
+    ``backends`` are entries of ``backends.yaml``, devices or globs; ``samples`` limits the test windows to
+    a seeded subset; ``shots`` replaces the shots of sampling entries; ``seed`` draws shots and subset.
     """
 
     backends: tuple[str, ...]
@@ -38,82 +49,118 @@ class EvalRequest:
     seed: int = 0
 
 
-def evaluate_run(folder: RunFolder, request: EvalRequest) -> dict[str, Any]:
-    """Evaluate a run's checkpoint on each backend asked for and keep the result under ``evals/``.
+@dataclass(frozen=True)
+class EvalPlan:
+    """An evaluation that could start now; ``costs`` has one forecast for each hardware backend."""
+
+    folder: RunFolder
+    request: EvalRequest
+    experiment: Experiment
+    entries: tuple[BackendSpec, ...]
+    windows: Windows
+    costs: tuple[CostForecast, ...]
+
+
+def plan_evaluation(folder: RunFolder, request: EvalRequest) -> EvalPlan:
+    """Open the run, choose backends and windows, and forecast what hardware will cost.
+
+    Raises:
+        QHQError: If a backend is unknown, the folder is damaged, or a service cannot be asked.
+    """
+    entries = with_shots(select_backends(request.backends, _list_devices), request.shots)
+    experiment = open_run(folder)
+    windows = choose_windows(experiment.data.test, request.samples, request.seed)
+    hardware = [entry for entry in entries if isinstance(entry, IBMSpec)]
+    costs = tuple(_forecast(entry, experiment, len(windows)) for entry in hardware if experiment.ansatz)
+    return EvalPlan(folder, request, experiment, tuple(entries), windows, costs)
+
+
+def _forecast(entry: IBMSpec, experiment: Experiment, samples: int) -> CostForecast:
+    # The client of the service takes two seconds to import.
+    from qhq.backends.ibm_executor import forecast_cost
+
+    assert experiment.ansatz is not None
+    return forecast_cost(entry, experiment.ansatz, samples=samples)
+
+
+def _list_devices(template: IBMSpec) -> list[str]:
+    from qhq.backends.ibm_opening import list_devices
+
+    return list_devices(template)
+
+
+def run_evaluation(plan: EvalPlan, progress: Callable[[int, int, str], None]) -> dict[str, Any]:
+    """Evaluate the checkpoint on each backend and keep the results under ``evals/``.
 
     Returns:
         ``run`` and ``results``, one object a backend, as the contract of the command line has it.
 
     Raises:
-        QHQError: If a backend is unknown, the folder is damaged, or a backend cannot be opened.
+        QHQError: If a backend fails; what the backends before it gave is kept.
     """
-    entries = select_backends(request.backends, load_backends(), request.shots)
-    experiment = open_run(folder)
-    test = experiment.data.test
-    windows = choose_windows(test, request.samples, request.seed)
-    exact = _evaluate_on(experiment, EXACT, windows, request.seed)
-    results = []
-    for entry in entries:
-        evaluation = _evaluate_on(experiment, entry, windows, request.seed)
-        results.append(_result(entry, evaluation, exact))
-    record = {"run": folder.name, "results": results}
-    provenance = {"created": now(), "request": asdict(request), "versions": versions(), "git": git_commit()}
-    folder.add_evaluation({**record, **provenance})
+    exact = evaluate(plan.experiment, _open(plan, EXACT), plan.windows)
+    record: dict[str, Any] = {"run": plan.folder.name, "results": []}
+    try:
+        for number, entry in enumerate(plan.entries):
+            progress(number, len(plan.entries), entry.name)
+            record["results"].append(_measure(plan, entry, exact))
+    except QHQError as error:
+        _keep(plan, {**record, "failed": {"backend": entry.name, "error": str(error)}})
+        raise
+    progress(len(plan.entries), len(plan.entries), "")
+    record["file"] = str(_keep(plan, record))
     return record
 
 
-def select_backends(
-    wanted: tuple[str, ...], known: Mapping[str, BackendSpec], shots: int | None
-) -> list[BackendSpec]:
-    """Entries that names and globs stand for, each once, in the order asked for.
-
-    Raises:
-        ConfigError: If one stands for none, or ``shots`` is given and every entry is exact.
-    """
-    chosen: dict[str, BackendSpec] = {}
-    for name in wanted:
-        matches = [entry for entry in known if fnmatchcase(entry, name)]
-        if not matches:
-            raise ConfigError(
-                "--backend must be an entry of backends.yaml, or a glob that matches one",
-                got=f"'{name}'",
-                fix=nearest(name, known),
-            )
-        chosen.update({match: known[match] for match in matches})
-    if shots is None:
-        return list(chosen.values())
-    if all(entry.shots is None for entry in chosen.values()):
-        raise ConfigError(
-            "--shots needs a sampling backend",
-            got=f"--shots {shots} with {', '.join(chosen)}, exact",
-            fix="Add --backend aer_shots, or leave --shots out",
-        )
-    return [
-        entry if entry.shots is None else entry.model_copy(update={"shots": shots})
-        for entry in chosen.values()
-    ]
+def _measure(plan: EvalPlan, entry: BackendSpec, exact: Evaluation) -> dict[str, Any]:
+    started = time.perf_counter()
+    with in_run(plan.folder.name):
+        executor = _open(plan, entry)
+        evaluation = evaluate(plan.experiment, executor, plan.windows)
+    return {
+        **_result(plan, entry, evaluation, exact),
+        "calibration_file": _keep_calibration(plan, executor),
+        "wall_seconds": time.perf_counter() - started,
+    }
 
 
-def _evaluate_on(experiment: Experiment, entry: BackendSpec, windows: Windows, seed: int) -> Evaluation:
-    executor: Executor | None = None
-    if experiment.ansatz is not None:
-        executor = open_backend(entry, experiment.ansatz, seed=child_seed(seed, f"eval/{entry.name}"))
-    return evaluate(experiment, executor, windows)
+def _open(plan: EvalPlan, entry: BackendSpec) -> Executor | None:
+    if plan.experiment.ansatz is None:
+        return None
+    seed = child_seed(plan.request.seed, f"eval/{entry.name}")
+    return open_backend(entry, plan.experiment.ansatz, seed=seed)
 
 
-def _result(entry: BackendSpec, evaluation: Evaluation, exact: Evaluation) -> dict[str, Any]:
+def _keep_calibration(plan: EvalPlan, executor: Executor | None) -> str | None:
+    """Store the calibration that an evaluation ran under beside it, once; None where there is none."""
+    calibration: Calibration | None = getattr(executor, "calibration", None)
+    if calibration is None:
+        return None
+    name = f"evals/{calibration.name}-{calibration.fingerprint[:12]}.json.gz"
+    if not (plan.folder.path / name).exists():
+        save_snapshot(calibration, plan.folder.path / name)
+    return name
+
+
+def _keep(plan: EvalPlan, record: dict[str, Any]) -> object:
+    request = asdict(plan.request)
+    provenance = {"created": now(), "request": request, "versions": versions(), "git": git_commit()}
+    return plan.folder.add_evaluation({**record, **provenance})
+
+
+def _result(plan: EvalPlan, entry: BackendSpec, evaluation: Evaluation, exact: Evaluation) -> dict[str, Any]:
     metrics, report = evaluation.metrics(), evaluation.report
-    error = None
-    if evaluation.expectations is not None and exact.expectations is not None:
-        error = float(np.abs(evaluation.expectations - exact.expectations).mean())
     return {
         "backend": entry.name,
+        "kind": entry.kind,
+        "note": BEST_CASE if entry.kind == "fake" else "",
         "samples": len(evaluation.windows),
         "shots": report.shots if report else None,
         "metrics": asdict(metrics),
         "naive": asdict(evaluation.naive_metrics()),
         "delta_mae": metrics.mae - exact.metrics().mae,
-        "expectation_error": error,
+        "mae_sampling_error": sampling_error(evaluation, len(plan.experiment.data.test)),
+        "expectation_error": expectation_error(evaluation, exact),
         "depth": report.depth if report else None,
         "two_qubit_gates": report.two_qubit_gates if report else None,
         "layout": list(report.layout) if report and report.layout else None,
@@ -121,3 +168,10 @@ def _result(entry: BackendSpec, evaluation: Evaluation, exact: Evaluation) -> di
         "qpu_seconds": report.qpu_seconds if report else 0.0,
         "job_ids": list(report.job_ids) if report else [],
     }
+
+
+def expectation_error(evaluation: Evaluation, exact: Evaluation) -> float | None:
+    """Mean |<O> - exact| over windows and observables; None where the model has no circuit."""
+    if evaluation.expectations is None or exact.expectations is None:
+        return None
+    return float(np.abs(evaluation.expectations - exact.expectations).mean())

@@ -76,6 +76,18 @@ def test_every_standard_gate_takes_a_batch_of_parameters(name):
     np.testing.assert_allclose(values, statevector_expectations(ansatz, inputs, np.zeros(0)), atol=1e-12)
 
 
+@pytest.mark.parametrize("method", ["density_matrix", "matrix_product_state"])
+def test_other_methods_give_the_same_values(method):
+    ansatz = built("rot")
+    inputs, weights = random_values(ansatz, 4)
+    exact = statevector_expectations(ansatz, inputs, weights)
+    spec = EXACT.model_copy(update={"method": method})
+    values = open_backend(spec, ansatz, seed=0).expectations(inputs, weights)
+    np.testing.assert_allclose(values, exact, atol=1e-10)
+    sampled = open_backend(spec.model_copy(update={"shots": 2000}), ansatz, seed=0)
+    np.testing.assert_allclose(sampled.expectations(inputs, weights), exact, atol=5 / np.sqrt(2000))
+
+
 def test_a_users_own_gate_is_opened():
     x, inner = Parameter("x"), QuantumCircuit(2, name="mine")
     inner.ry(2 * x, 0)

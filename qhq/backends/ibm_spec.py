@@ -1,0 +1,119 @@
+"""An ``ibm`` entry: one device of an IBM Quantum account, or the template that stands for them all."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from qhq.backends.entry import BackendSpec, SpsaSpec, TranspileSpec
+from qhq.documents import Spec
+
+Switch = Literal["level", "on", "off"]
+"""``level`` leaves it to the resilience level."""
+
+MOST_TAGS = 7
+"""Tags of an entry: the service takes eight a job, and one of them is the journal's."""
+
+
+class ZneSpec(Spec):
+    """Zero-noise extrapolation.
+
+    Attributes:
+        enable: Whether it is done; resilience level 2 does it.
+        amplifier: Which two-qubit gates are folded to amplify the noise.
+        noise_factors: How strongly; each factor runs every circuit once more.
+        extrapolator: What is fitted, in the order tried.
+    """
+
+    enable: Switch = "level"
+    amplifier: Literal["gate_folding", "gate_folding_front", "gate_folding_back"] = "gate_folding"
+    noise_factors: tuple[float, ...] = (1.0, 3.0, 5.0)
+    extrapolator: tuple[
+        Literal["linear", "exponential", "polynomial_degree_2", "polynomial_degree_3", "fallback"], ...
+    ] = ("exponential", "linear")
+
+    @field_validator("noise_factors")
+    @classmethod
+    def _can_be_fitted(cls, factors: tuple[float, ...]) -> tuple[float, ...]:
+        if len(factors) < 2 or min(factors) < 1:
+            raise ValueError("noise factors must be two or more, each 1 or more")
+        return factors
+
+
+class TwirlingSpec(Spec):
+    """Averaging over circuits that differ by Pauli gates alone.
+
+    Attributes:
+        gates: Whether two-qubit gates are twirled; resilience level 2 does it.
+        measure: Whether measurements are; levels 1 and 2 do it.
+        randomizations: Circuits that the shots are divided over; null leaves it to the client.
+        strategy: Which qubits of a layer are twirled.
+    """
+
+    gates: Switch = "level"
+    measure: Switch = "level"
+    randomizations: int | None = Field(default=None, ge=1)
+    strategy: Literal["active", "active-accum", "active-circuit", "all"] = "active-accum"
+
+
+class IBMSpec(BackendSpec):
+    """A device of an IBM Quantum account; its name is the name of the entry.
+
+    The account comes from the environment or from the client's own file: no secret stands in an entry.
+
+    Attributes:
+        shots: Measurements a value is estimated from, for each setting of the readout.
+        mode: How jobs reach the device; the Open Plan has no ``session``.
+        resilience_level: 0 nothing; 1 TREX; 2 gate twirling and ZNE as well.
+        trex: Whether readout errors are measured and undone.
+        zne: Zero-noise extrapolation.
+        twirling: Averaging over equivalent circuits.
+        dynamical_decoupling: Pulses on idle qubits, or ``off``.
+        tags: Tags of every job, besides the journal's own.
+        max_qpu_seconds: Refuse to go beyond it before anything is sent; null is no cap.
+        samples_per_job: Most samples a job takes; more are split.
+        poll_seconds: Pause between two questions for a job; 10 to 60 is kind to the service.
+        patience_seconds: How long the service may be out of reach before waiting is left to
+            ``qhq jobs resume``.
+        settle_seconds: How long after a lost reply a job may still appear under its tag.
+        training: Whether gradients may be asked for: each step of a training is a set of jobs.
+        transpile: How the circuit is rewritten for the device.
+        spsa: How gradients are estimated with gradient ``spsa``.
+    """
+
+    kind: Literal["ibm"]
+    shots: int = Field(default=4096, ge=1)
+    gradient: Literal["parameter_shift", "spsa"] = "spsa"
+    mode: Literal["job", "batch", "session"] = "job"
+    resilience_level: Literal[0, 1, 2] = 1
+    trex: Switch = "level"
+    zne: ZneSpec = ZneSpec()
+    twirling: TwirlingSpec = TwirlingSpec()
+    dynamical_decoupling: Literal["off", "XX", "XpXm", "XY4"] = "off"
+    tags: tuple[str, ...] = ()
+    max_qpu_seconds: float | None = Field(default=None, gt=0)
+    samples_per_job: int = Field(default=4096, ge=1)
+    poll_seconds: float = Field(default=15.0, gt=0, le=60)
+    patience_seconds: float = Field(default=900.0, ge=0)
+    settle_seconds: float = Field(default=30.0, ge=0)
+    training: bool = False
+    transpile: TranspileSpec = TranspileSpec()
+    spsa: SpsaSpec = SpsaSpec()
+
+    @field_validator("tags")
+    @classmethod
+    def _are_few_words(cls, tags: tuple[str, ...]) -> tuple[str, ...]:
+        if len(tags) > MOST_TAGS or not all(re.fullmatch(r"[\w.-]{1,86}", tag) for tag in tags):
+            raise ValueError(f"tags must be {MOST_TAGS} at most, each of letters, digits, '_', '.' and '-'")
+        return tags
+
+    @property
+    def is_template(self) -> bool:
+        """Whether the entry stands for any device and names none."""
+        return not re.fullmatch(r"[\w-]+", self.name)
+
+    def is_on(self, switch: Switch, *, from_level: int) -> bool:
+        """Whether something is done that resilience levels from ``from_level`` on do by themselves."""
+        return switch == "on" or (switch == "level" and self.resilience_level >= from_level)

@@ -1,0 +1,154 @@
+"""From simulator to hardware on the command line, over a loopback IBM service and the real client."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from qhq.experiment.config import load_config
+from qhq.experiment.run import train_run
+from qhq.training.loop import Watcher
+from tests.cli.test_train_and_eval import EVAL_KEYS
+from tests.conftest import TINY
+from tests.loopback.fixtures import loopback, no_backoff
+from tests.loopback.remote import Remote
+from tests.loopback.service import KEY
+
+__all__ = ["loopback", "no_backoff"]
+
+ENTRIES = """\
+ibm_*:
+  {kind: ibm, resilience_level: 0, poll_seconds: 0.01, settle_seconds: 0.01, max_qpu_seconds: 600}
+fake_fez: {kind: fake, device: fake_fez}
+aer: {kind: aer, gradient: adjoint}
+"""
+
+
+@pytest.fixture
+def run(study):
+    """A trained run, in a folder whose registry asks the service quickly."""
+    (study / "backends.yaml").write_text(ENTRIES)
+    (study / "tiny.yaml").write_text(TINY)
+    return train_run(load_config("tiny.yaml", ["training.epochs=1"]), Watcher())
+
+
+EVAL = ("eval", "--backend", "ibm_fez", "--samples", "32", "--shots", "1024")
+
+
+def test_checkpoint_runs_on_a_device_in_a_new_process(run, study):
+    with Remote(study / "service.sqlite") as service:
+        answer = subprocess.run(
+            [sys.executable, "-m", "qhq", *EVAL, "--backend", "fake_fez", "--yes", "--json"],
+            env={**os.environ, **service.environment()}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert answer.returncode == 0, answer.stderr
+        jobs = service.jobs()
+    device, fake = json.loads(answer.stdout)["results"]
+    assert device.keys() >= EVAL_KEYS
+    assert (device["backend"], device["samples"], device["shots"]) == ("ibm_fez", 32, 1024)
+    assert device["layout"] == fake["layout"]
+    assert device["calibration"] == fake["calibration"]
+    assert device["two_qubit_gates"] == fake["two_qubit_gates"] > 0
+    assert device["job_ids"] == [job["id"] for job in jobs]
+    assert device["qpu_seconds"] > 0
+    # The same device simulated here: each value within sampling error of it, so the mean error is too.
+    bound = fake["expectation_error"] + 5 / np.sqrt(1024)
+    assert abs(device["metrics"]["mae"] - fake["metrics"]["mae"]) < 0.05 * fake["metrics"]["mae"]
+    assert 0 < device["expectation_error"] < bound
+    # One PUB for all samples and both observables, at the shots of one.
+    assert [job["pubs"] for job in jobs] == [[{"parameters": [32], "observables": 2, "bases": 1}]]
+    assert jobs[0]["shots"] == 32 * 1024 or jobs[0]["items"][0]["shots"] == 1024
+    stored = [path for path in study.rglob("*") if path.is_file()]
+    assert any(path.name.startswith("ibm_fez-") for path in stored)
+    assert not [path for path in stored if KEY.encode() in path.read_bytes()]
+    assert KEY not in answer.stdout + answer.stderr
+
+
+def test_dry_run_says_what_it_costs_and_sends_nothing(run, qhq, loopback):
+    (run.path.parent.parent / "backends.yaml").write_text(ENTRIES)
+    forecast = json.loads(qhq(*EVAL, "--dry-run", "--json").stdout)
+    (cost,) = forecast["costs"]
+    assert forecast["dry_run"] is True
+    assert cost["backend"] == "ibm_fez"
+    assert cost["samples"] == 32
+    assert cost["shots"] == 1024
+    assert cost["qpu_seconds"] > 0
+    assert cost["remaining_seconds"] > 0
+    assert cost["queue"] == 0
+    assert "qpu seconds" in qhq(*EVAL, "--dry-run").stdout
+    assert loopback.service.jobs() == []
+
+
+def test_hardware_asks_first(run, qhq, loopback):
+    (run.path.parent.parent / "backends.yaml").write_text(ENTRIES)
+    result = qhq(*EVAL)
+    assert result.exit_code == 2
+    assert "must be confirmed" in result.stderr
+    assert loopback.service.jobs() == []
+
+
+def test_cap_refuses_before_anything_is_sent(run, qhq, study, loopback):
+    (study / "backends.yaml").write_text(ENTRIES.replace("max_qpu_seconds: 600", "max_qpu_seconds: 1"))
+    result = qhq(*EVAL, "--yes")
+    assert result.exit_code == 4
+    assert "within max_qpu_seconds" in result.stderr
+    assert loopback.service.jobs() == []
+
+
+def test_finished_request_is_taken_from_the_journal(run, qhq, study, loopback, no_backoff):
+    (study / "backends.yaml").write_text(ENTRIES)
+    first, second = (json.loads(qhq(*EVAL, "--yes", "--json").stdout)["results"][0] for _ in range(2))
+    assert first["metrics"] == second["metrics"]
+    assert first["job_ids"] == second["job_ids"]
+    assert len(loopback.service.jobs()) == 1
+    (row,) = json.loads(qhq("jobs", "--json").stdout)["rows"]
+    assert (row["state"], row["run"], row["backend"]) == ("stored", run.name, "ibm_fez")
+    assert json.loads(qhq("jobs", "resume", "--json").stdout)["rows"] == []
+
+
+def test_glob_stands_for_the_devices_of_the_account(run, qhq, study, loopback):
+    (study / "backends.yaml").write_text(ENTRIES)
+    forecast = json.loads(qhq("eval", "--backend", "ibm_*", "--samples", "4", "--dry-run", "--json").stdout)
+    assert set(forecast["backends"]) >= {"ibm_fez", "ibm_torino", "ibm_nairobi"}
+
+
+def test_training_on_a_device_is_refused_with_its_cost(qhq, study, loopback):
+    (study / "backends.yaml").write_text(ENTRIES)
+    result = qhq("train", "tiny.yaml", "--backend", "ibm_nairobi")
+    assert result.exit_code == 4
+    assert "Training on a device must be asked for" in result.stderr
+    assert "s on the device a step" in result.stderr
+    assert loopback.service.jobs() == []
+    assert not list(study.glob("runs/*/run.json"))
+
+
+def test_check_and_snapshot_of_a_device_send_nothing(qhq, study, loopback):
+    (study / "backends.yaml").write_text(ENTRIES)
+    facts = json.loads(qhq("backends", "check", "ibm_nairobi", "--json").stdout)
+    assert facts["online"] is True
+    frozen = json.loads(qhq("backends", "snapshot", "ibm_nairobi", "-o", "nairobi.json.gz", "--json").stdout)
+    assert frozen["qubits"] == 7
+    assert (study / "nairobi.json.gz").stat().st_size < 10_000
+    assert loopback.service.jobs() == []
+
+
+def test_without_an_account_the_fake_twin_is_named(run, qhq, study, monkeypatch):
+    (study / "backends.yaml").write_text(ENTRIES)
+    monkeypatch.setenv("HOME", str(study))
+    for name in ("QHQ_IBM_URL", "QHQ_IBM_TOKEN", "QHQ_IBM_INSTANCE", "QISKIT_IBM_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    result = qhq("eval", "--backend", "ibm_fez")
+    assert result.exit_code == 4
+    assert "account is needed to open ibm_fez" in result.stderr
+    assert "--backend fake_fez" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["aer", "nothing"])
+def test_snapshot_of_what_has_no_calibration_is_refused(qhq, study, name):
+    (study / "backends.yaml").write_text(ENTRIES)
+    assert qhq("backends", "snapshot", name).exit_code == 2
