@@ -20,6 +20,9 @@ app = typer.Typer(help="The ansaetze in circuits/: list, draw, export, info.", n
 Name = Annotated[str, typer.Argument(metavar="NAME", help="An ansatz in circuits/, or the path of its YAML.")]
 Qubits = Annotated[int | None, typer.Option("--qubits", min=1, help="Qubits instead of the file's.")]
 Depth = Annotated[int | None, typer.Option("--depth", min=0, help="Layers instead of the file's.")]
+Isa = Annotated[
+    str | None, typer.Option("--isa", metavar="BACKEND", help="As this device would run it, on its qubits.")
+]
 Out = Annotated[Path | None, typer.Option("--output", "-o", help="File to write.")]
 
 
@@ -49,6 +52,7 @@ def draw(
     out: Out = None,
     qubits: Qubits = None,
     depth: Depth = None,
+    isa: Isa = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -56,7 +60,7 @@ def draw(
     with command(as_json=json, debug=debug) as output:
         from qhq.ansatz.draw import draw_circuit, draw_text
 
-        ansatz = _build(name, qubits, depth)
+        ansatz = _build(name, qubits, depth, isa)
         if out is None:
             text = draw_text(ansatz)
             output.result({"name": name, "text": text}, text)
@@ -76,6 +80,7 @@ def export(
     out: Out = None,
     qubits: Qubits = None,
     depth: Depth = None,
+    isa: Isa = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -84,7 +89,7 @@ def export(
         from qhq.ansatz.export import export as export_ansatz
         from qhq.ansatz.export import export_circuit
 
-        ansatz, numbers = _build(name, qubits, depth), _numbers(values)
+        ansatz, numbers = _build(name, qubits, depth, isa), _numbers(values)
         if out is not None:
             export_circuit(ansatz, out, form, numbers)
             output.result({"name": name, "format": form, "path": str(out)}, f"Wrote {out}")
@@ -99,25 +104,37 @@ def export(
 
 @app.command()
 def info(
-    name: Name, qubits: Qubits = None, depth: Depth = None, json: Json = False, debug: Debug = False
+    name: Name,
+    qubits: Qubits = None,
+    depth: Depth = None,
+    isa: Isa = None,
+    json: Json = False,
+    debug: Debug = False,
 ) -> None:
     """Count an ansatz: qubits, inputs, weights, depth, gates."""
     with command(as_json=json, debug=debug) as output:
         from qhq.ansatz.describe import describe
 
-        ansatz = _build(name, qubits, depth)
+        ansatz = _build(name, qubits, depth, isa)
         facts = {"name": name, **asdict(describe(ansatz)), "angle_scaling": ansatz.angle_scaling}
         gates = ", ".join(f"{gate} {count}" for gate, count in facts["gates"].items())
         cells = [[key.replace("_", " "), value] for key, value in {**facts, "gates": gates}.items()]
         output.result(facts, plain_table(["", ""], cells))
 
 
-def _build(name: str, qubits: int | None, depth: int | None) -> Ansatz:
+def _build(name: str, qubits: int | None, depth: int | None, isa: str | None) -> Ansatz:
     from qhq.ansatz.assemble import build
     from qhq.ansatz.catalogue import load_ansatz
 
     sizes = {"qubits": qubits, "depth": depth}
-    return build(load_ansatz(name, {key: value for key, value in sizes.items() if value is not None}))
+    ansatz = build(load_ansatz(name, {key: value for key, value in sizes.items() if value is not None}))
+    if isa is None:
+        return ansatz
+    from qhq.backends.as_run import as_run
+
+    written, layout = as_run(ansatz, isa)
+    typer.echo(f"On {isa}, logical qubits are read from physical {list(layout)}.", err=True)
+    return written
 
 
 def _numbers(values: str | None) -> list[float] | None:

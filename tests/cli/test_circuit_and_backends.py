@@ -107,3 +107,15 @@ def test_bound_circuit_exports_to_openqasm_2(qhq):
     arguments = ("circuit", "export", "reference", "--qubits", "1", "--format", "qasm2", "--values")
     assert "ry(0.25)" in qhq(*arguments, "0.25,0.5").stdout
     assert "numbers separated by commas" in qhq(*arguments, "0.25,x").stderr
+
+
+def test_circuit_as_a_device_runs_it(qhq):
+    arguments = ("circuit", "info", "reference", "--qubits", "3", "--json")
+    logical = json.loads(qhq(*arguments).stdout)
+    result = qhq(*arguments, "--isa", "fake_nairobi")
+    device = json.loads(result.stdout)
+    assert set(device["gates"]) <= {"cx", "rz", "sx", "x"}
+    assert (device["inputs"], device["weights"]) == (logical["inputs"], logical["weights"])
+    assert "read from physical" in result.stderr
+    assert "OPENQASM 3" in qhq("circuit", "export", "reference", "--isa", "fake_nairobi").stdout
+    assert "needs a backend with a device" in qhq("circuit", "draw", "reference", "--isa", "aer").stderr
