@@ -14,27 +14,17 @@ import numpy as np
 from qiskit.exceptions import QiskitError
 from qiskit.primitives.containers import BindingsArray
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
-from qiskit.providers.exceptions import QiskitBackendNotFoundError
 from qiskit_ibm_runtime import Batch, QiskitRuntimeService, Session
-from qiskit_ibm_runtime.accounts import AccountNotFoundError, InvalidAccountError
 from qiskit_ibm_runtime.api.auth import CloudAuth
-from qiskit_ibm_runtime.api.exceptions import RequestsApiError
 from qiskit_ibm_runtime.decoders.defaults import DEFAULT_DECODERS
 from qiskit_ibm_runtime.decoders.result_decoder import ResultDecoder
-from qiskit_ibm_runtime.exceptions import (
-    IBMInputValueError,
-    IBMNotAuthorizedError,
-    RuntimeInvalidStateError,
-    RuntimeJobFailureError,
-    RuntimeJobMaxTimeoutError,
-    RuntimeJobNotFound,
-    RuntimeProgramNotFound,
-)
+from qiskit_ibm_runtime.exceptions import IBMInputValueError, IBMNotAuthorizedError
 from qiskit_ibm_runtime.executor_estimator import Estimator
 
 from qhq.backends.calibration import Calibration, make_calibration
 from qhq.backends.executor import FloatArray
 from qhq.backends.ibm_account import Account
+from qhq.backends.ibm_errors import NoInstanceError, kind_of
 from qhq.backends.ibm_options import estimator_options
 from qhq.backends.ibm_spec import IBMSpec
 from qhq.backends.pub_request import LaidOut
@@ -42,28 +32,8 @@ from qhq.backends.trouble import Kind, ServiceError, redact
 
 T = TypeVar("T")
 
-CHANNEL = "ibm_quantum_platform"
+CHANNEL, API = "ibm_quantum_platform", "/api/v1"
 
-_KINDS: tuple[tuple[type[Exception], Kind], ...] = (
-    (IBMNotAuthorizedError, "unauthorized"),
-    (InvalidAccountError, "unauthorized"),
-    (AccountNotFoundError, "unauthorized"),
-    (RuntimeJobMaxTimeoutError, "too_long"),
-    (RuntimeInvalidStateError, "cancelled"),
-    (RuntimeJobFailureError, "failed"),
-    (RuntimeJobNotFound, "lost"),
-    (RuntimeProgramNotFound, "gone"),
-    (IBMInputValueError, "no_instance"),
-    (QiskitBackendNotFoundError, "gone"),
-)
-"""Errors of the client whose meaning does not depend on the reply."""
-
-_STATUSES: dict[int, Kind] = {
-    -1: "unreachable", 401: "unauthorized", 403: "unauthorized", 413: "too_large", 429: "busy",
-}  # fmt: skip
-"""HTTP status (-1: no reply) -> what it means; from 500 on the service is not well."""
-
-NO_SESSIONS_CODE = "1352"
 
 FINAL = frozenset({"DONE", "ERROR", "CANCELLED"})
 
@@ -207,7 +177,7 @@ class IBMClient:
             with _quiet():
                 return act()
         except (QiskitError, OSError) as error:
-            kind, message = _kind(error, missing), redact(error, self._secrets)
+            kind, message = kind_of(error, missing), redact(error, self._secrets)
         # Raised out here, so that no error of the client, which may quote a request, hangs on.
         raise ServiceError(kind, message)
 
@@ -254,39 +224,22 @@ def _check_key(account: Account) -> None:
 def _open_service(account: Account) -> Any:
     where: dict[str, Any] = {}
     if account.url is not None:
-        where = {"url": account.url.rstrip("/"), "url_resolver": lambda url, *_: f"{url}/api/v1"}
+        where = {
+            "url": account.url.rstrip("/").removesuffix(API),
+            "url_resolver": lambda url, *_: f"{url}{API}",
+        }
     if account.token is not None:
         where["token"] = account.token
-    return QiskitRuntimeService(channel=CHANNEL, instance=account.instance, **where)
+    try:
+        return QiskitRuntimeService(channel=CHANNEL, instance=account.instance, **where)
+    except IBMInputValueError as error:
+        raise NoInstanceError(str(error)) from None
 
 
 def _pub(program: LaidOut, values: FloatArray) -> EstimatorPub:
     rows = BindingsArray({program.parameters: values})
     columns = [[observable] for observable in program.observables]
     return EstimatorPub.coerce((program.circuit, columns, rows))
-
-
-def _kind(error: Exception, missing: Kind) -> Kind:
-    chain = list(_chain(error))
-    # Errors of the wire are OSErrors; those that carry a reply tell by its status.
-    if any(isinstance(each, OSError) and getattr(each, "response", None) is None for each in chain):
-        return "unreachable"
-    status = next((each.status_code for each in chain if isinstance(each, RequestsApiError)), None)
-    if status == 400 and NO_SESSIONS_CODE in str(error):
-        return "no_session"
-    for kind_of_error, kind in _KINDS:
-        if isinstance(error, kind_of_error):
-            return kind
-    if status == 404:
-        return missing
-    return "unreachable" if (status or 0) >= 500 else _STATUSES.get(status or 0, "refused")
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and those it was made from, hidden ones too."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from qhq.backends.journal import ENDED, OPEN, Journal, Origin, Part
+from qhq.backends.journal import ENDED, OPEN, Journal, Origin, Part, journal_file
 from qhq.errors import BackendError, ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ class JobRow:
 
 def list_jobs(journal: Journal | None = None) -> list[JobRow]:
     """All jobs of the journal, oldest first; the service is not asked."""
-    journal = journal or Journal()
+    journal = journal or _existing()
+    if journal is None:
+        return []
     origins = journal.origins()
     return [_row(part, origins[part.key]) for part in journal.parts()]
 
@@ -73,6 +75,9 @@ def resume_jobs(
         BackendError: If the service does not answer, or a job ended without a result; the others have been
             taken up all the same.
     """
+    journal = journal or _existing()
+    if journal is None and wanted is None:
+        return []
     journal = journal or Journal()
     keys = _open_keys(journal) if wanted is None else _matching_keys(journal, wanted)
     failures = []
@@ -85,6 +90,11 @@ def resume_jobs(
         raise failures[0]
     origins = journal.origins()
     return [_row(part, origins[key]) for key in keys for part in journal.parts(key)]
+
+
+def _existing() -> Journal | None:
+    """The journal of the folder of the runs, which looking for it must not make."""
+    return Journal() if journal_file().is_file() else None
 
 
 def _resume(journal: Journal, key: str, clock: Clock | None, *, again: bool) -> None:

@@ -12,6 +12,7 @@ import contextlib
 import os
 import sqlite3
 import uuid
+import weakref
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -108,6 +109,11 @@ def in_run(name: str) -> Iterator[None]:
         RUN.reset(token)
 
 
+def journal_file(folder: Path | None = None) -> Path:
+    """Where the journal of a folder lies; of that of the runs if none is given."""
+    return (folder or runs_dir()) / ".jobs.sqlite"
+
+
 class Journal:
     """Requests and their parts in one SQLite file; every method is one transaction.
 
@@ -119,7 +125,7 @@ class Journal:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.path = (folder or runs_dir()) / ".jobs.sqlite"
+        self.path = journal_file(folder)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # SQLite gives its side files the mode of the main one.
@@ -127,6 +133,8 @@ class Journal:
             self._connection = sqlite3.connect(
                 self.path, isolation_level=None, timeout=60, check_same_thread=False
             )
+            # Closing folds the write-ahead log into the file.
+            self._close = weakref.finalize(self, self._connection.close)
             self._connection.row_factory = sqlite3.Row
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
@@ -137,7 +145,7 @@ class Journal:
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        self._close()
 
     def sending(self) -> FileLock:
         """The lock under which one process at a time sends; freed by the system if its holder is killed."""

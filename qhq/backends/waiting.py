@@ -32,7 +32,7 @@ class WallClock:
 def growing_pauses(longest: float) -> Iterator[float]:
     """Pauses in seconds: 1, 2, 4 and so on up to the longest, then that one for ever.
 
-    >>> pauses = growing_pauses(5)
+    >>> pauses = growing_pauses(5.0)
     >>> [next(pauses) for _ in range(5)]
     [1.0, 2.0, 4.0, 5.0, 5.0]
     """

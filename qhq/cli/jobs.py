@@ -12,7 +12,7 @@ from qhq.cli.output import command, plain_table
 
 app = typer.Typer(help="Hardware jobs in the journal.", invoke_without_command=True)
 
-COLUMNS = ("tag", "run", "backend", "state", "job_id", "rows", "shots", "qpu_seconds", "message")
+COLUMNS = ("tag", "run", "backend", "state", "job_id", "samples", "shots", "qpu_seconds", "message")
 
 
 @app.callback()

@@ -1,4 +1,4 @@
-"""A small device behind the loopback service, a clock that nobody waits for, and what the service received."""
+"""A small device behind the loopback service, a clock that nobody waits for, and what was received."""
 
 from __future__ import annotations
 

@@ -31,50 +31,52 @@ def main() -> None:
     generator = np.random.default_rng(0)
     with Remote(noise="none") as service:
         os.environ.update(service.environment())
-        longest = _duration(service)
+        *_, longest = (_timed(_fork(_in_fresh_folder())) for _ in range(3))
         print(f"one run takes {longest:.2f} s")  # noqa: T201
         for trial in range(moments):
-            _in_fresh_folder()
-            before = len(service.jobs())
-            killed = [_kill_after(generator.uniform(0, share * longest)) for share in (1.0, 0.5)]
-            states = sorted(part.state for part in Journal().parts())
-            _check(service, before, killed, trial, states)
+            folder, before = _in_fresh_folder(), len(service.jobs())
+            killed = [_kill_after(generator.uniform(0, longest), folder) for _ in range(2)]
+            states = sorted(part.state for part in Journal(folder).parts())
+            _timed(_fork(folder, resume=True))
+            sent = [job["tags"][0] for job in service.jobs()[before:]]
+            assert len(sent) == len(set(sent)) == JOBS, sent
+            print(trial, [f"{each:.2f} s" for each in killed], states, "whole,", len(sent), "jobs")  # noqa: T201
 
 
-def _check(service: Remote, before: int, killed: list[float], trial: int, states: list[str]) -> None:
-    resume_jobs(clock=WallClock())
-    values = _run()
-    sent = [job["tags"][0] for job in service.jobs()[before:]]
-    assert len(sent) == len(set(sent)) == JOBS, sent
-    wanted = np.tile(exact(), (2, 1))[:JOBS]
-    np.testing.assert_allclose(values, wanted, rtol=0, atol=5 / np.sqrt(SETTINGS["shots"]))
-    print(trial, [f"{each:.2f} s" for each in killed], states, "whole,", len(sent), "jobs")  # noqa: T201
+def _in_fresh_folder() -> Path:
+    folder = tempfile.mkdtemp()
+    os.environ |= {"QHQ_RUNS_DIR": folder, "QHQ_CACHE_DIR": str(Path(folder) / "cache")}
+    return Path(folder)
 
 
-def _duration(service: Remote) -> float:
-    _in_fresh_folder()
-    _run()
+def _fork(folder: Path, *, resume: bool = False) -> int:
+    """A client in a process of its own; this one never computes, or its threads would be missing there."""
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        if resume:
+            resume_jobs(clock=WallClock())
+        inputs, weights = (np.tile(points()[0], (2, 1))[:JOBS], points()[1])
+        values = opened(WallClock(), **SETTINGS).expectations(inputs, weights)
+        wanted = np.tile(exact(), (2, 1))[:JOBS]
+        np.testing.assert_allclose(values, wanted, rtol=0, atol=5 / np.sqrt(SETTINGS["shots"]))
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _timed(child: int) -> float:
+    """Seconds until a client is done, which must end well."""
     start = time.monotonic()
-    _in_fresh_folder()
-    _run()
+    _, status = os.waitpid(child, 0)
+    assert status == 0
     return time.monotonic() - start
 
 
-def _in_fresh_folder() -> None:
-    folder = tempfile.mkdtemp()
-    os.environ |= {"QHQ_RUNS_DIR": folder, "QHQ_CACHE_DIR": str(Path(folder) / "cache")}
-
-
-def _run() -> np.ndarray:
-    inputs, weights = points()
-    return opened(WallClock(), **SETTINGS).expectations(np.tile(inputs, (2, 1))[:JOBS], weights)
-
-
-def _kill_after(seconds: float) -> float:
-    child = os.fork()
-    if child == 0:
-        _run()
-        os._exit(0)
+def _kill_after(seconds: float, folder: Path) -> float:
+    child = _fork(folder)
     time.sleep(seconds)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)

@@ -67,7 +67,7 @@ def test_an_account_that_the_client_saved_is_tightened(home):
 
 @pytest.mark.parametrize(
     "url",
-    ["http://example.org", "http://127.0.0.1.example.org", "ftp://localhost", "file:///etc", "nonsense"],
+    ["http://example.org", "http://127.0.0.1.example.org", "ftp://localhost", "file:///etc", "no"],
 )
 def test_an_address_must_be_safe(home, monkeypatch, url):
     monkeypatch.setenv("QHQ_IBM_URL", url)
@@ -137,7 +137,8 @@ def test_listing_backends_and_jobs_does_not_import_the_client(study):
 
     code = (
         "import sys; from qhq.backends.spec import load_backends; load_backends(); "
-        "assert 'qiskit' not in sys.modules; from qhq.backends.jobs import list_jobs; assert list_jobs() == []; "
+        "assert 'qiskit' not in sys.modules; "
+        "from qhq.backends.jobs import list_jobs; assert list_jobs() == []; "
         "assert 'qiskit_ibm_runtime' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=study)

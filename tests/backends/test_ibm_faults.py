@@ -1,5 +1,7 @@
 """The fault table, through the real client: no job lost, none doubled, and a clear word where it ends."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -38,8 +40,15 @@ def check_message(error, *parts: str) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "times"),
-    [("submit_500", 2), ("poll_dropped", 2), ("poll_dropped", 9), ("poll_502", 3), ("poll_502", 20)]
-    + [("results_dropped", 2), ("results_dropped", 12)],
+    [
+        ("submit_500", 2),
+        ("poll_dropped", 2),
+        ("poll_dropped", 9),
+        ("poll_502", 3),
+        ("poll_502", 20),
+        ("results_dropped", 2),
+        ("results_dropped", 12),
+    ],
 )
 def test_a_service_that_stumbles_gives_one_job_and_its_result(service, fault, times):
     service.fault(fault, times=times)
@@ -198,6 +207,28 @@ def test_the_open_plan_has_no_session(service):
         opened(mode="session").expectations(*points())
     check_message(error, "mode: batch or mode: job")
     assert service.jobs() == []
+
+
+def test_what_the_client_refuses_is_said_and_nothing_is_sent(service):
+    zne = {"enable": "on", "noise_factors": [1, 3], "extrapolator": ["polynomial_degree_3"]}
+    with pytest.raises(JobError, match="must accept what is asked") as error:
+        opened(zne=zne).expectations(*points())
+    check_message(error, "Correct the entry", "ibm_manila")
+    assert (service.jobs(), [row.state for row in list_jobs()]) == ([], ["planned"])
+
+
+def test_looking_for_jobs_makes_no_journal(service, study):
+    assert (list_jobs(), resume_jobs()) == ([], [])
+    assert not (study / "runs").exists()
+
+
+def test_an_address_may_name_the_api_and_the_search_may_be_left_to_the_client(service, monkeypatch):
+    monkeypatch.setenv("QHQ_IBM_URL", os.environ["QHQ_IBM_URL"] + "/api/v1/")
+    opened()
+    assert "POST /v3/resources/search" not in service.requests()
+    monkeypatch.delenv("QHQ_IBM_INSTANCE")
+    run_and_check(opened())
+    assert "POST /v3/resources/search" in service.requests()
 
 
 def test_a_session_is_closed_where_the_plan_has_them(service):

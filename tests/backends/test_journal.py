@@ -41,7 +41,8 @@ def test_a_request_comes_back_as_it_was_planned(journal):
     np.testing.assert_array_equal(found.values, wanted.values)
     for name in ("parameters", "qubits", "layout", "calibration", "settings", "gate_seconds", "idle_seconds"):
         assert getattr(found.program, name) == getattr(wanted.program, name)
-    assert all(one.equiv(other) for one, other in zip(found.program.observables, wanted.program.observables))
+    observables = found.program.observables, wanted.program.observables
+    assert all(one.equiv(other) for one, other in zip(*observables, strict=True))
     assert found.program.circuit.num_qubits == 5
     np.testing.assert_allclose(float(found.program.circuit.data[0].params[0].bind({
         found.program.circuit.parameters[0]: 1.0})), 1.5)  # fmt: skip
@@ -107,9 +108,10 @@ def test_a_transaction_that_breaks_leaves_nothing(journal, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(Journal, "_add_part", stop)
-        journal.plan(request(), 2, now=1.0)
+        with pytest.raises(KeyboardInterrupt):
+            journal.plan(request(), 2, now=1.0)
     assert journal.origins() == {}
     journal.plan(request(), 2, now=1.0)
     assert len(journal.parts()) == 3
