@@ -1,13 +1,15 @@
 """Backends: what stands behind a quantum layer, and how each kind of it is opened.
 
-Read in this order: ``spec`` (an entry of ``backends.yaml``), ``executor`` (the three verbs that whatever
-is opened offers), ``registry`` (kind -> opener), then the kinds: ``aer`` and what it stands on,
-``sampling`` (shots to expectation values) and ``parameter_shift`` (gradients from values).
+Read in this order: ``spec`` (an entry of ``backends.yaml``), ``executor`` (the three verbs that whatever is
+opened offers) and ``registry`` (kind -> opener). Each kind then has a room of its own:
 
-Devices go one way: ``calibration`` (a device as JSON; from ``fakes`` or a ``snapshot``), ``target`` and
-``device`` (what the transpiler sees), ``isa`` (the program on physical qubits), ``gate`` (it must equal the
-logical one). Simulated with noise it goes on: ``noise`` and ``noise_scale``, ``noisy_program``, then
-``density`` with ``readout``, or ``trajectories``; ``noisy`` puts them together.
+- ``simulators``: the exact engine, and Aer without noise, exact or sampled;
+- ``devices``: a device as data, and a circuit in its gates and on its qubits, behind the correctness gate;
+- ``noise``: a device simulated with its noise;
+- ``ibm``: a device of an account, with a journal, a budget and jobs that survive a crash;
+- ``gradients``: from values alone, for all of them.
+
+``parity`` compares two executors, ``check`` opens an entry to see whether it is ready.
 """
 
 from typing import TYPE_CHECKING

@@ -28,7 +28,7 @@ class BackendSpec(Spec):
 
 
 class SpsaSpec(Spec):
-    """Gradients by simultaneous perturbation, see :mod:`qhq.backends.spsa`.
+    """Gradients by simultaneous perturbation, see :mod:`qhq.backends.gradients.spsa`.
 
     Attributes:
         perturbations: Random directions averaged a sample; each takes two circuits.

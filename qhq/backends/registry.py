@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from qhq.ansatz.program import Ansatz
-from qhq.backends.aer import open_aer
-from qhq.backends.calibration import Calibration
-from qhq.backends.device import load_calibration
+from qhq.backends.devices.calibration import Calibration
+from qhq.backends.devices.device import load_calibration
 from qhq.backends.executor import Executor
-from qhq.backends.noisy import open_noisy
+from qhq.backends.noise.executor import open_noisy
+from qhq.backends.simulators.aer import open_aer
+from qhq.backends.simulators.statevector import StatevectorExecutor, open_statevector
 from qhq.backends.spec import AerSpec, BackendSpec, FakeSpec, IBMSpec, find_backend
-from qhq.backends.statevector import StatevectorExecutor, open_statevector
 from qhq.errors import ConfigError
 
 
@@ -28,7 +28,7 @@ def _open_fake(spec: FakeSpec, ansatz: Ansatz, *, seed: int) -> Executor:
 
 def _open_ibm(spec: IBMSpec, ansatz: Ansatz, *, seed: int) -> Executor:
     # The client takes two seconds to import.
-    from qhq.backends.ibm_executor import open_ibm
+    from qhq.backends.ibm.executor import open_ibm
 
     return open_ibm(spec, ansatz, seed=seed)
 
@@ -100,7 +100,7 @@ def read_calibration(backend: str | BackendSpec) -> Calibration:
     """
     spec: Any = _spec(backend)
     if isinstance(spec, IBMSpec):
-        from qhq.backends.ibm_opening import open_client, read_device
+        from qhq.backends.ibm.opening import open_client, read_device
 
         return read_device(open_client(spec)).calibration
     noise = getattr(spec, "noise", None)

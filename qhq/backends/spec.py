@@ -10,8 +10,8 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from qhq.backends.entry import BackendSpec, SpsaSpec, TranspileSpec
-from qhq.backends.ibm_spec import IBMSpec
-from qhq.backends.noise_spec import NoiseSpec
+from qhq.backends.ibm.spec import IBMSpec
+from qhq.backends.noise.spec import NoiseSpec
 from qhq.documents import read_mapping, validate
 from qhq.errors import ConfigError, nearest
 from qhq.paths import study_roots

@@ -54,8 +54,8 @@ def snapshot_backend(
 ) -> None:
     """Freeze a device's configuration and calibration into a file that aer entries replay offline."""
     with command(as_json=json, debug=debug) as output:
+        from qhq.backends.devices.snapshot import save_snapshot
         from qhq.backends.registry import read_calibration
-        from qhq.backends.snapshot import save_snapshot
 
         calibration, path = read_calibration(name), out or Path(f"{name}.json.gz")
         save_snapshot(calibration, path)

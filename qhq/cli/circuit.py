@@ -130,7 +130,7 @@ def _build(name: str, qubits: int | None, depth: int | None, isa: str | None) ->
     ansatz = build(load_ansatz(name, {key: value for key, value in sizes.items() if value is not None}))
     if isa is None:
         return ansatz
-    from qhq.backends.as_run import as_run
+    from qhq.backends.devices.as_run import as_run
 
     written, layout = as_run(ansatz, isa)
     typer.echo(f"On {isa}, logical qubits are read from physical {list(layout)}.", err=True)

@@ -21,7 +21,7 @@ def list_all(context: typer.Context, json: Json = False, debug: Debug = False) -
     if context.invoked_subcommand is not None:
         return
     with command(as_json=json, debug=debug) as output:
-        from qhq.backends.jobs import list_jobs
+        from qhq.backends.ibm.jobs import list_jobs
 
         rows = [asdict(job) for job in list_jobs()]
         output.result({"rows": rows}, _table(rows) if rows else "No hardware jobs in the journal.")
@@ -37,7 +37,7 @@ def resume(
 ) -> None:
     """Bring every job that was cut off to its end; none is sent twice."""
     with command(as_json=json, debug=debug) as output:
-        from qhq.backends.jobs import resume_jobs
+        from qhq.backends.ibm.jobs import resume_jobs
 
         rows = [asdict(each) for each in resume_jobs(job)]
         done = "Done: 'qhq eval' with the same request now takes these results from the journal."

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from qhq.ansatz.program import Ansatz
 from qhq.backends.executor import Executor, FloatArray
-from qhq.backends.statevector import StatevectorExecutor
+from qhq.backends.simulators.statevector import StatevectorExecutor
 from qhq.errors import BackendError
 from qhq.quantum.network import ExecutorNetwork
 from qhq.seeding import child_generator

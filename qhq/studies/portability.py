@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from qhq.backends.budget import CostForecast
-from qhq.backends.calibration import Calibration
+from qhq.backends.devices.calibration import Calibration
+from qhq.backends.devices.snapshot import save_snapshot
 from qhq.backends.executor import Executor
-from qhq.backends.ibm_spec import IBMSpec
-from qhq.backends.journal import in_run
+from qhq.backends.ibm.budget import CostForecast
+from qhq.backends.ibm.journal import in_run
+from qhq.backends.ibm.spec import IBMSpec
 from qhq.backends.registry import open_backend
-from qhq.backends.snapshot import save_snapshot
 from qhq.backends.spec import AerSpec, BackendSpec
 from qhq.data.windows import Windows
 from qhq.errors import QHQError
@@ -77,14 +77,14 @@ def plan_evaluation(folder: RunFolder, request: EvalRequest) -> EvalPlan:
 
 def _forecast(entry: IBMSpec, experiment: Experiment, samples: int) -> CostForecast:
     # The client of the service takes two seconds to import.
-    from qhq.backends.ibm_executor import forecast_cost
+    from qhq.backends.ibm.executor import forecast_cost
 
     assert experiment.ansatz is not None
     return forecast_cost(entry, experiment.ansatz, samples=samples)
 
 
 def _list_devices(template: IBMSpec) -> list[str]:
-    from qhq.backends.ibm_opening import list_devices
+    from qhq.backends.ibm.opening import list_devices
 
     return list_devices(template)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 
-from qhq.backends.ibm_spec import IBMSpec
+from qhq.backends.ibm.spec import IBMSpec
 from qhq.backends.spec import BackendSpec, find_backend, load_backends
 from qhq.errors import ConfigError
 

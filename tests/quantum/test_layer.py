@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from qhq.ansatz import AnsatzSpec, build
 from qhq.backends.registry import open_backend
-from qhq.backends.statevector import StatevectorExecutor
+from qhq.backends.simulators.statevector import StatevectorExecutor
 from qhq.errors import BackendError
 from qhq.quantum.layer import QuantumLayer
 from tests.ansatz.circuits import SPECS, built, random_values

@@ -1,0 +1,52 @@
+"""An ansatz as a device would run it, for drawing, exporting and counting; nothing is run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qhq.ansatz.program import Ansatz
+from qhq.backends.devices.device import CalibratedDevice, Device, load_device
+from qhq.backends.devices.isa import build_isa
+from qhq.backends.spec import BackendSpec, IBMSpec, find_backend
+from qhq.errors import ConfigError
+
+
+def as_run(ansatz: Ansatz, backend: str) -> tuple[Ansatz, tuple[int, ...]]:
+    """Write an ansatz in the gates of a device, on the physical qubits in use.
+
+    Args:
+        ansatz: What to write.
+        backend: An entry with a device: fake, of an account, a snapshot, or noise parameters.
+
+    Returns:
+        The ansatz, whose qubit k is the k-th physical qubit in use, and the physical qubit that each
+        logical one is read from.
+
+    Raises:
+        ConfigError: If the entry has no device.
+        BackendError: If the ansatz does not fit the device.
+    """
+    spec: Any = find_backend(backend)
+    device = _device(spec, ansatz.num_qubits)
+    isa = build_isa(ansatz.circuit, ansatz.parameters, ansatz.observables, device, spec.transpile)
+    cut = isa.cut()
+    inputs, weights = cut.parameters[: ansatz.num_inputs], cut.parameters[ansatz.num_inputs :]
+    written = Ansatz(cut.circuit, inputs, weights, cut.observables, ansatz.angle_scaling)
+    return written, isa.layout
+
+
+def _device(spec: BackendSpec, num_qubits: int) -> Device:
+    if isinstance(spec, IBMSpec):
+        # The client takes two seconds to import.
+        from qhq.backends.ibm.opening import open_client, read_device
+
+        device: CalibratedDevice = read_device(open_client(spec))
+        return device
+    noise = getattr(spec, "noise", None)
+    if noise is None:
+        raise ConfigError(
+            "--isa needs a backend with a device",
+            got=f"'{spec.name}', which runs the circuit as it stands",
+            fix="Name a device, such as fake_fez or ibm_fez",
+        )
+    return load_device(noise, num_qubits)

@@ -1,0 +1,69 @@
+"""The correctness gate: before anything is spent, the program on the device must equal the logical one."""
+
+from __future__ import annotations
+
+import numpy as np
+from qiskit_aer import AerSimulator
+
+from qhq.ansatz.program import Ansatz
+from qhq.backends.devices.isa import IsaProgram
+from qhq.backends.executor import FloatArray
+from qhq.backends.gradients.parameter_shift import with_weights
+from qhq.backends.simulators.aer import ExactProgram, in_known_gates
+from qhq.engine.angles import AngleMap, separate_angles
+from qhq.engine.lowering import lower
+from qhq.errors import BackendError
+from qhq.seeding import child_generator
+
+TOLERANCE = 1e-6
+"""Largest difference of an expectation value that passes."""
+
+SAMPLES = 4
+"""Random points that are compared."""
+
+STATEVECTOR_QUBITS = 24
+"""Widest program that is compared by statevector; a wider one by matrix product states."""
+
+
+def check_isa(isa: IsaProgram, ansatz: Ansatz, *, seed: int) -> None:
+    """Compare a program on a device, noiseless, with the ansatz it was made from.
+
+    Args:
+        isa: The program, its parameters the angles of the lowered ansatz, its observables laid out.
+        ansatz: What it must compute.
+        seed: Where the compared points come from.
+
+    Raises:
+        BackendError: If an expectation value differs by more than `TOLERANCE`.
+    """
+    generator = child_generator(seed, "gate")
+    inputs = generator.uniform(-np.pi, np.pi, (SAMPLES, ansatz.num_inputs))
+    weights = generator.uniform(-np.pi, np.pi, ansatz.num_weights)
+    distance = np.abs(_on_device(isa, ansatz, inputs, weights) - _logical(ansatz, inputs, weights)).max()
+    # Not <=, so that NaN does not pass.
+    if not distance < TOLERANCE:
+        raise BackendError(
+            f"The circuit on the device must compute what the ansatz computes, to {TOLERANCE:g}",
+            got=f"a difference of {distance:.1e} with layout {list(isa.layout)}",
+            fix="Report this with the circuit: a qubit order or an observable is wrong, so nothing was run",
+        )
+
+
+def _on_device(isa: IsaProgram, ansatz: Ansatz, inputs: FloatArray, weights: FloatArray) -> FloatArray:
+    _, expressions = separate_angles(lower(ansatz.circuit))
+    angles = AngleMap(expressions, ansatz.inputs, ansatz.weights).angles(inputs, weights)
+    cut = isa.cut()
+    simulator = _simulator(cut.circuit.num_qubits)
+    return ExactProgram(cut.circuit, cut.parameters, cut.observables, simulator)(angles)
+
+
+def _logical(ansatz: Ansatz, inputs: FloatArray, weights: FloatArray) -> FloatArray:
+    simulator = _simulator(ansatz.num_qubits)
+    circuit = in_known_gates(ansatz.circuit, simulator)
+    rows = with_weights(inputs, weights)
+    return ExactProgram(circuit, ansatz.parameters, ansatz.observables, simulator)(rows)
+
+
+def _simulator(num_qubits: int) -> AerSimulator:
+    method = "statevector" if num_qubits <= STATEVECTOR_QUBITS else "matrix_product_state"
+    return AerSimulator(method=method, runtime_parameter_bind_enable=True)

@@ -1,0 +1,65 @@
+"""A calibration -> what Qiskit's transpiler and Aer's noise read: a Target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qiskit.circuit import Measure
+from qiskit.circuit.library import get_standard_gate_name_mapping
+from qiskit.transpiler import InstructionProperties, QubitProperties, Target
+
+from qhq.backends.devices.calibration import Calibration, gate_number
+
+LEFT_OUT = frozenset({"delay", "id", "reset", "rx", "rzz"})
+"""No gates of a program; and fractional gates, whose angles a device restricts."""
+
+
+def build_target(calibration: Calibration) -> Target:
+    """All working qubits and gates of a device with their errors, durations (s), T1 and T2 (s)."""
+    target = Target(num_qubits=calibration.num_qubits, qubit_properties=_qubits(calibration))
+    standard = get_standard_gate_name_mapping()
+    for name, places in _gates(calibration).items():
+        if places:
+            target.add_instruction(standard[name], places)
+    target.add_instruction(Measure(), _measurements(calibration))
+    return target
+
+
+def _qubits(calibration: Calibration) -> list[QubitProperties]:
+    # Frequencies matter for thermal excitation alone, which IBM's noise models leave out.
+    return [
+        QubitProperties(t1=calibration.qubit(qubit, "T1"), t2=calibration.qubit(qubit, "T2"))
+        for qubit in range(calibration.num_qubits)
+    ]
+
+
+def _gates(calibration: Calibration) -> dict[str, dict[tuple[int, ...], InstructionProperties]]:
+    standard = get_standard_gate_name_mapping()
+    names = [name for name in calibration.configuration["basis_gates"] if name in standard.keys() - LEFT_OUT]
+    gates: dict[str, dict[tuple[int, ...], InstructionProperties]] = {name: {} for name in names}
+    for gate in calibration.properties["gates"]:
+        if gate["gate"] in gates and _works(calibration, gate):
+            gates[gate["gate"]][tuple(gate["qubits"])] = InstructionProperties(
+                error=gate_number(gate["parameters"], "gate_error"),
+                duration=gate_number(gate["parameters"], "gate_length"),
+            )
+    return gates
+
+
+def _works(calibration: Calibration, gate: dict[str, Any]) -> bool:
+    switches = [calibration.qubit(qubit, "operational") for qubit in gate["qubits"]]
+    if 0.0 in [*switches, gate_number(gate["parameters"], "operational")]:
+        return False
+    # An error of 1 is IBM's mark of a gate that could not be calibrated.
+    return (gate_number(gate["parameters"], "gate_error") or 0.0) < 1.0
+
+
+def _measurements(calibration: Calibration) -> dict[tuple[int], InstructionProperties]:
+    return {
+        (qubit,): InstructionProperties(
+            error=calibration.qubit(qubit, "readout_error"),
+            duration=calibration.qubit(qubit, "readout_length"),
+        )
+        for qubit in range(calibration.num_qubits)
+        if calibration.qubit(qubit, "operational") != 0.0
+    }

@@ -1,0 +1,145 @@
+"""What a device will cost before it costs anything, and the cap that refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qiskit.circuit import QuantumCircuit
+from qiskit.transpiler import Target
+
+from qhq.backends.devices.calibration import Calibration
+from qhq.backends.ibm.options import calibration_circuits, circuits_per_sample, shots_per_circuit
+from qhq.backends.ibm.pub_request import LaidOut
+from qhq.backends.ibm.spec import IBMSpec
+from qhq.errors import BackendError
+
+JOB_SECONDS = 2.0
+"""What a job takes on the device besides its shots: IBM's own rule of thumb."""
+
+DEFAULT_REP_DELAY_SECONDS = 250e-6
+"""Pause between two shots where a device does not say: that of IBM's devices."""
+
+MOST_EXECUTIONS = 10_000_000
+"""Shots of all circuits that one job may have."""
+
+
+@dataclass(frozen=True)
+class CostForecast:
+    """What a request would cost; nothing has been sent.
+
+    Attributes:
+        backend: The device.
+        samples: Rows of values.
+        jobs: Jobs that they make.
+        pubs: PUBs in them: one a job, with all observables.
+        circuits: Circuits run, those that learn the readout errors too.
+        shots: Measurements of each circuit.
+        executions: Measurements in all.
+        qpu_seconds: Estimate of the time on the device, see :func:`estimate_seconds`.
+        remaining_seconds: What the plan has left; None if it has no limit.
+        queue: Jobs that wait for the device.
+        online: Whether the device takes jobs.
+        calibration: Date (ISO 8601) of its calibration.
+        max_qpu_seconds: The cap of the entry.
+    """
+
+    backend: str
+    samples: int
+    jobs: int
+    pubs: int
+    circuits: int
+    shots: int
+    executions: int
+    qpu_seconds: float
+    remaining_seconds: float | None
+    queue: int
+    online: bool
+    calibration: str | None
+    max_qpu_seconds: float | None
+
+
+def count_circuits(spec: IBMSpec, program: LaidOut, rows: Sequence[int]) -> int:
+    """Circuits of jobs with so many rows each, those that learn the readout errors included."""
+    each = program.settings * circuits_per_sample(spec)
+    return sum(rows) * each + len(rows) * calibration_circuits(spec)
+
+
+def estimate_seconds(spec: IBMSpec, program: LaidOut, rows: Sequence[int]) -> float:
+    """Time on the device of jobs with so many rows each.
+
+    Every job takes 2 s, and every shot the time of its gates, of its readout and of the pause of the device
+    (``rep_delay``), all from the latest calibration. With ZNE, gates that are folded take as much longer as
+    the noise factor says.
+    """
+    factors = spec.zne.noise_factors if spec.is_on(spec.zne.enable, from_level=2) else (1.0,)
+    sample = sum(program.idle_seconds + factor * program.gate_seconds for factor in factors)
+    learning = calibration_circuits(spec) * program.idle_seconds
+    circuits = sum(rows) * program.settings * sample + len(rows) * learning
+    return len(rows) * JOB_SECONDS + shots_per_circuit(spec) * circuits
+
+
+def rows_per_job(spec: IBMSpec, program: LaidOut) -> int:
+    """Most rows of values that one job may have."""
+    each = program.settings * circuits_per_sample(spec) * shots_per_circuit(spec)
+    spare = MOST_EXECUTIONS - calibration_circuits(spec) * shots_per_circuit(spec)
+    return max(1, min(spec.samples_per_job, spare // each))
+
+
+def rows_of_jobs(spec: IBMSpec, program: LaidOut, samples: int) -> list[int]:
+    """How many rows each job of so many samples has."""
+    step = rows_per_job(spec, program)
+    return [min(step, samples - start) for start in range(0, samples, step)]
+
+
+def check_cap(spec: IBMSpec, needed: float, spent: float) -> None:
+    """Refuse what would go beyond the cap of the entry.
+
+    Raises:
+        BackendError: If it would.
+    """
+    if spec.max_qpu_seconds is not None and spent + needed > spec.max_qpu_seconds:
+        so_far = f" after {spent:.1f} s" if spent else ""
+        raise BackendError(
+            "A run on a device must stay within max_qpu_seconds",
+            got=f"about {needed:.1f} s on {spec.name}{so_far}, cap {spec.max_qpu_seconds:g} s",
+            fix="Lower --samples or --shots, or raise max_qpu_seconds of the entry; nothing was sent",
+        )
+
+
+def check_plan(spec: IBMSpec, needed: float, remaining: float | None) -> None:
+    """Refuse what the plan has no time for: the service would take it and let it wait.
+
+    Raises:
+        BackendError: If too little is left.
+    """
+    if remaining is not None and (remaining <= 0 or needed > remaining):
+        raise BackendError(
+            "The plan must have the time left that a run needs",
+            got=f"about {needed:.1f} s on {spec.name}, {remaining:.1f} s left",
+            fix="Lower --samples or --shots, wait for the next period of the plan, or take another instance; "
+            "nothing was sent",
+        )
+
+
+def circuit_seconds(circuit: QuantumCircuit, target: Target) -> float:
+    """Time that the gates of a circuit on a device take: its longest path."""
+    ends = [0.0] * circuit.num_qubits
+    for step in circuit.data:
+        qubits = tuple(circuit.find_bit(bit).index for bit in step.qubits)
+        end = max(ends[qubit] for qubit in qubits) + _duration(target, step.name, qubits)
+        for qubit in qubits:
+            ends[qubit] = end
+    return max(ends, default=0.0)
+
+
+def shot_seconds(calibration: Calibration, target: Target, layout: Sequence[int]) -> float:
+    """Time between two shots besides the gates: the slowest readout, and the pause of the device."""
+    microseconds = calibration.configuration.get("default_rep_delay")
+    pause = DEFAULT_REP_DELAY_SECONDS if microseconds is None else float(microseconds) * 1e-6
+    return pause + max(_duration(target, "measure", (qubit,)) for qubit in layout)
+
+
+def _duration(target: Target, name: str, qubits: tuple[int, ...]) -> float:
+    properties = target[name].get(qubits) if name in target.operation_names else None
+    return 0.0 if properties is None or properties.duration is None else float(properties.duration)

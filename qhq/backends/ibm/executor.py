@@ -1,0 +1,230 @@
+"""An ansatz on a device of IBM: the three verbs over jobs that survive crashes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+from qiskit.circuit import Parameter, QuantumCircuit
+
+from qhq.ansatz.program import Ansatz
+from qhq.ansatz.stored import fingerprint
+from qhq.backends.devices.calibration import Calibration
+from qhq.backends.devices.gate import check_isa
+from qhq.backends.devices.isa import IsaProgram, build_isa
+from qhq.backends.executor import FloatArray, Report, as_values
+from qhq.backends.gradients.parameter_shift import ParameterShift, Program, with_weights
+from qhq.backends.gradients.spsa import Spsa
+from qhq.backends.ibm.budget import (
+    CostForecast,
+    circuit_seconds,
+    count_circuits,
+    estimate_seconds,
+    rows_of_jobs,
+    shot_seconds,
+)
+from qhq.backends.ibm.client import IBMClient, decode
+from qhq.backends.ibm.job_runner import JobRunner
+from qhq.backends.ibm.journal import Journal, Part
+from qhq.backends.ibm.opening import Approval, open_client, read_device
+from qhq.backends.ibm.options import shots_per_circuit
+from qhq.backends.ibm.pub_request import LaidOut, PubRequest, question_key
+from qhq.backends.ibm.spec import IBMSpec
+from qhq.backends.ibm.trouble import ServiceError, as_job_error
+from qhq.backends.ibm.waiting import Clock, WallClock
+from qhq.backends.simulators.sampling import measured_groups
+from qhq.errors import BackendError, JobError
+
+
+def open_ibm(
+    spec: IBMSpec, ansatz: Ansatz, *, seed: int, journal: Journal | None = None, clock: Clock | None = None
+) -> IBMExecutor:
+    """Open a device of an IBM Quantum account; nothing is sent yet.
+
+    Args:
+        spec: The entry; its name is the device.
+        ansatz: The program.
+        seed: Where perturbations come from, and which measurement it is: the same seed and calls give the
+            same values, from the journal where they stand in it.
+        journal: Where jobs are written down; that of the folder of the runs if none is given.
+        clock: The time.
+
+    Raises:
+        BackendError: If there is no account or no such device, or the program does not fit it or fails the
+            correctness gate.
+    """
+    client = open_client(spec)
+    return IBMExecutor(spec, client, ansatz, seed, journal or Journal(), clock or WallClock())
+
+
+def forecast_cost(spec: IBMSpec, ansatz: Ansatz, *, samples: int, seed: int = 0) -> CostForecast:
+    """What evaluating so many samples on a device would cost; nothing is sent.
+
+    Raises:
+        BackendError: As for :func:`open_ibm`.
+    """
+    return open_ibm(spec, ansatz, seed=seed).forecast(samples)
+
+
+class IBMExecutor:
+    """An ansatz on a device; see :class:`qhq.backends.executor.Executor`.
+
+    Values and gradients run the same transpiled circuit, in which each angle stands for itself. Each call is
+    a request of the journal: an interrupted program that is run again finds its jobs there.
+    """
+
+    def __init__(
+        self,
+        spec: IBMSpec,
+        client: IBMClient,
+        ansatz: Ansatz,
+        seed: int,
+        journal: Journal,
+        clock: Clock,
+    ) -> None:
+        self._spec, self._client, self._ansatz, self._seed = spec, client, ansatz, seed
+        self._journal, self._logical = journal, fingerprint(ansatz)
+        self._runner = JobRunner(client, journal, clock, Approval(client, self._spent).check)
+        self._calls, self._parts = 0, list[Part]()
+        self._device = read_device(client)
+        self._shift = ParameterShift(ansatz, self._open_program)
+        self._ran = self._program
+        self._gradient = self._shift.vjp
+        if spec.gradient == "spsa":
+            self._gradient = Spsa(self._shift.values, spec.spsa, seed).vjp
+
+    @property
+    def calibration(self) -> Calibration:
+        """What the device was calibrated to when it was opened."""
+        return self._device.calibration
+
+    def expectations(self, inputs: ArrayLike, weights: ArrayLike) -> FloatArray:
+        """Expectation values (B, O) for inputs (B, I), in radians, and weights (W,).
+
+        Raises:
+            BackendError: If a shape does not fit, or sending is refused.
+            JobError: If a job ended without a result.
+        """
+        inputs = as_values(inputs, (None, self._ansatz.num_inputs), "inputs")
+        weights = as_values(weights, (self._ansatz.num_weights,), "weights")
+        return self._shift.values(with_weights(inputs, weights))
+
+    def vjp(
+        self, inputs: ArrayLike, weights: ArrayLike, cotangent: ArrayLike
+    ) -> tuple[FloatArray, FloatArray]:
+        """Pull a cotangent (B, O) back to inputs (B, I) and weights (W,).
+
+        Raises:
+            BackendError: If the entry does not allow training, a shape does not fit, or sending is refused.
+            JobError: If a job ended without a result.
+        """
+        inputs = as_values(inputs, (None, self._ansatz.num_inputs), "inputs")
+        weights = as_values(weights, (self._ansatz.num_weights,), "weights")
+        cotangent = as_values(cotangent, (len(inputs), self._ansatz.num_outputs), "cotangent")
+        if not self._spec.training:
+            raise self.training_refusal(len(inputs))
+        return self._gradient(inputs, weights, cotangent)
+
+    def report(self) -> Report:
+        """Say what ran so far."""
+        return Report(
+            backend=self._spec.name,
+            qubits=self._ran.qubits,
+            depth=self._ran.circuit.depth(),
+            two_qubit_gates=self._ran.circuit.num_nonlocal_gates(),
+            shots=self._spec.shots,
+            layout=self._ran.layout,
+            calibration=self._ran.calibration,
+            job_ids=tuple(str(part.job_id) for part in self._parts),
+            qpu_seconds=self._spent(),
+        )
+
+    def forecast(self, samples: int) -> CostForecast:
+        """What so many samples would cost; nothing is sent.
+
+        Raises:
+            BackendError: If the service does not answer.
+        """
+        spec, program = self._spec, self._program
+        rows, shots = rows_of_jobs(spec, program, samples), shots_per_circuit(spec)
+        circuits = count_circuits(spec, program, rows)
+        try:
+            state, usage = self._client.state(), self._client.usage()
+        except ServiceError as trouble:
+            raise as_job_error(trouble, spec.name) from None
+        return CostForecast(
+            backend=spec.name,
+            samples=samples,
+            jobs=len(rows),
+            pubs=len(rows),
+            circuits=circuits,
+            shots=shots,
+            executions=circuits * shots,
+            qpu_seconds=estimate_seconds(spec, program, rows),
+            remaining_seconds=usage.remaining_seconds,
+            queue=state.queue,
+            online=state.online,
+            calibration=program.calibration,
+            max_qpu_seconds=spec.max_qpu_seconds,
+        )
+
+    def training_refusal(self, batch: int) -> BackendError:
+        """The error that training on a device was not asked for, with what one step would cost."""
+        spec, program = self._spec, self._program
+        factor = 2 * (spec.spsa.perturbations if spec.gradient == "spsa" else len(program.parameters))
+        rows = rows_of_jobs(spec, program, batch) + rows_of_jobs(spec, program, factor * batch)
+        return BackendError(
+            "Training on a device must be asked for: every step is a set of jobs",
+            got=f"gradients of {batch} samples on {spec.name}: {len(rows)} jobs and about "
+            f"{estimate_seconds(spec, program, rows):.0f} s on the device a step",
+            fix="Train on aer and evaluate with 'qhq eval', or set training: true in the entry",
+        )
+
+    def _open_program(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Program:
+        spec = self._spec
+        isa = build_isa(circuit, parameters, self._ansatz.observables, self._device, spec.transpile)
+        check_isa(isa, self._ansatz, seed=spec.transpile.seed)
+        self._program = self._lay_out(isa)
+        return self._values
+
+    def _lay_out(self, isa: IsaProgram) -> LaidOut:
+        target, calibration = self._device.target, self._device.calibration
+        return LaidOut(
+            circuit=isa.circuit,
+            parameters=tuple(each.name for each in isa.parameters),
+            observables=isa.observables,
+            qubits=self._ansatz.num_qubits,
+            layout=isa.layout,
+            calibration=self._device.date,
+            settings=len(measured_groups(isa.observables)),
+            gate_seconds=circuit_seconds(isa.circuit, target),
+            idle_seconds=shot_seconds(calibration, target, isa.layout),
+        )
+
+    def _values(self, values: FloatArray) -> FloatArray:
+        """Expectation values (N, O) at angles (N, P)."""
+        if len(values) == 0:
+            return np.zeros((0, self._ansatz.num_outputs))
+        key = question_key(self._spec, self._logical, self._calls, self._seed, values)
+        parts = self._runner.submit_or_resume(PubRequest(key, self._spec, self._program, values))
+        found = np.concatenate([_decoded(self._journal, part) for part in parts])
+        # Only now: a call that failed and is made again is the same question.
+        self._calls += 1
+        self._parts += parts
+        self._ran = self._journal.request(key).program
+        return found
+
+    def _spent(self) -> float:
+        return sum(part.qpu_seconds or 0.0 for part in self._parts)
+
+
+def _decoded(journal: Journal, part: Part) -> FloatArray:
+    try:
+        return decode(journal.raw(part.tag))
+    except Exception as error:  # a reader of foreign bytes stumbles over whatever it finds
+        raise JobError(
+            "A stored result must be readable",
+            got=f"job {part.job_id}, tag {part.tag}: {type(error).__name__}: {error}",
+            fix="It is kept in the journal: install the version of qiskit-ibm-runtime that sent it",
+        ) from error

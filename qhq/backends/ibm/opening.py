@@ -1,0 +1,136 @@
+"""Whether a device of IBM can be opened, and whether something may be sent to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from qhq.backends.devices.device import CalibratedDevice
+from qhq.backends.ibm.account import fake_twin, find_account
+from qhq.backends.ibm.budget import check_cap, check_plan, estimate_seconds
+from qhq.backends.ibm.client import IBMClient
+from qhq.backends.ibm.job_runner import JobRunner
+from qhq.backends.ibm.journal import Journal, Part
+from qhq.backends.ibm.pub_request import PubRequest
+from qhq.backends.ibm.spec import IBMSpec
+from qhq.backends.ibm.trouble import ServiceError, as_job_error
+from qhq.backends.ibm.waiting import Clock
+from qhq.backends.spec import load_backends
+from qhq.errors import BackendError
+
+
+def open_client(spec: IBMSpec) -> IBMClient:
+    """The service behind an entry.
+
+    Raises:
+        BackendError: If there is no account, or the entry names no device.
+    """
+    client = IBMClient(find_account(spec.name, load_backends()), spec.name)
+    if spec.is_template:
+        raise BackendError(
+            "A device must be named",
+            got=f"'{spec.name}', which stands for all devices of the account",
+            fix=f"Name one: {_names(client)}",
+        )
+    return client
+
+
+def list_devices(template: IBMSpec) -> list[str]:
+    """Names of the devices of the account that take jobs.
+
+    Raises:
+        BackendError: If there is no account, or it cannot be asked.
+    """
+    client = IBMClient(find_account(template.name, load_backends()), template.name)
+    try:
+        return client.others()
+    except ServiceError as trouble:
+        raise as_job_error(trouble, template.name) from None
+
+
+def open_runner(spec: IBMSpec, journal: Journal, clock: Clock) -> JobRunner:
+    """What brings the jobs of an entry to their end, without a program of its own.
+
+    Raises:
+        BackendError: If there is no account.
+    """
+    client = open_client(spec)
+    return JobRunner(client, journal, clock, Approval(client).check)
+
+
+class Approval:
+    """Whether something may be sent: within the cap, to a device that is online, with time left in the plan.
+
+    Args:
+        client: The service.
+        spent: Seconds on the device that count towards the cap besides those of the request.
+    """
+
+    def __init__(self, client: IBMClient, spent: Callable[[], float] = lambda: 0.0) -> None:
+        self._client, self._spent = client, spent
+
+    def check(self, request: PubRequest, opened: Sequence[Part], spent: float) -> None:
+        """Refuse parts of a request that took some seconds so far.
+
+        Raises:
+            BackendError: If they may not be sent.
+            ServiceError: If the service does not answer.
+        """
+        needed = estimate_seconds(request.spec, request.program, [part.rows for part in opened])
+        check_cap(request.spec, needed, self._spent() + spent)
+        check_device(self._client)
+        check_plan(request.spec, needed, self._client.usage().remaining_seconds)
+
+
+def check_device(client: IBMClient) -> None:
+    """Refuse to send to a device that takes no jobs: they would wait without a word.
+
+    Raises:
+        BackendError: If it is offline or gone, with the devices of the account that are not.
+        ServiceError: If the service does not answer.
+    """
+    try:
+        state = client.state()
+    except ServiceError as trouble:
+        if trouble.kind != "gone":
+            raise
+        raise _unopened(client, trouble) from None
+    if not state.online:
+        raise BackendError(
+            "A device must be online",
+            got=f"{client.device}: {state.message or 'offline'}, {state.queue} jobs waiting",
+            fix=f"Wait, or take another: {_names(client)}",
+        )
+
+
+def read_device(client: IBMClient) -> CalibratedDevice:
+    """The device as its latest calibration describes it.
+
+    Raises:
+        BackendError: If it is gone, with the devices of the account that are not, or cannot be read.
+    """
+    try:
+        return CalibratedDevice(client.calibration())
+    except ServiceError as trouble:
+        raise _unopened(client, trouble) from None
+
+
+def _unopened(client: IBMClient, trouble: ServiceError) -> BackendError:
+    if trouble.kind != "gone":
+        return as_job_error(trouble, client.device)
+    return BackendError(
+        "A device must be one of the account's",
+        got=f"{client.device}, which is not, or no longer",
+        fix=f"Name another: {_names(client)}; its old jobs can still be read with 'qhq jobs resume'",
+    )
+
+
+def _names(client: IBMClient) -> str:
+    """Other devices that take jobs; the account may not be able to say."""
+    try:
+        names = client.others()
+    except ServiceError:
+        names = []
+    return (
+        ", ".join(names)
+        or f"none is online; --backend {fake_twin(client.device, load_backends())} needs none"
+    )

@@ -1,0 +1,108 @@
+"""Entries with noise, simulated by Aer: a program on physical qubits, cut to those in use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from numpy.typing import ArrayLike
+from qiskit.circuit import Parameter, QuantumCircuit
+
+from qhq.ansatz.program import Ansatz
+from qhq.backends.devices.calibration import Calibration
+from qhq.backends.devices.device import CalibratedDevice, Device, load_device
+from qhq.backends.devices.gate import check_isa
+from qhq.backends.devices.isa import IsaProgram, build_isa
+from qhq.backends.executor import FloatArray, Report, as_values
+from qhq.backends.gradients.parameter_shift import ParameterShift, Program, with_weights
+from qhq.backends.gradients.spsa import Spsa
+from qhq.backends.noise.density import DensityProgram, DrawnProgram
+from qhq.backends.noise.program import build_noisy_program
+from qhq.backends.noise.spec import NoiseSpec
+from qhq.backends.noise.trajectories import TrajectoryProgram
+from qhq.backends.spec import AerSpec, FakeSpec
+from qhq.seeding import child_seed
+
+
+def open_noisy(spec: AerSpec | FakeSpec, noise: NoiseSpec, ansatz: Ansatz, *, seed: int) -> NoisyExecutor:
+    """Open an entry with noise.
+
+    Args:
+        spec: The entry.
+        noise: Where its noise comes from.
+        ansatz: The program.
+        seed: Where shots and perturbations come from.
+
+    Raises:
+        ConfigError: If there is no such device or snapshot.
+        BackendError: If the program does not fit the device, fails the correctness gate, or meets no noise.
+    """
+    return NoisyExecutor(spec, load_device(noise, ansatz.num_qubits), ansatz, seed)
+
+
+class NoisyExecutor:
+    """An ansatz on a simulated device; see :class:`qhq.backends.executor.Executor`.
+
+    Values and parameter-shift gradients run the same transpiled circuit, in which each angle stands for
+    itself, so the gradients are those of the noisy values.
+    """
+
+    isa: IsaProgram
+
+    def __init__(self, spec: AerSpec | FakeSpec, device: Device, ansatz: Ansatz, seed: int) -> None:
+        self._spec, self._device, self._ansatz, self._seed = spec, device, ansatz, seed
+        self._shift = ParameterShift(ansatz, self._open_program)
+        self._gradient = self._open_gradient()
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What it runs under; None where the noise is given by parameters."""
+        return self._device.calibration if isinstance(self._device, CalibratedDevice) else None
+
+    def expectations(self, inputs: ArrayLike, weights: ArrayLike) -> FloatArray:
+        """Expectation values (B, O) for inputs (B, I), in radians, and weights (W,)."""
+        inputs, weights = self._checked(inputs, weights)
+        return self._shift.values(with_weights(inputs, weights))
+
+    def vjp(
+        self, inputs: ArrayLike, weights: ArrayLike, cotangent: ArrayLike
+    ) -> tuple[FloatArray, FloatArray]:
+        """Pull a cotangent (B, O) back to inputs (B, I) and weights (W,)."""
+        inputs, weights = self._checked(inputs, weights)
+        cotangent = as_values(cotangent, (len(inputs), self._ansatz.num_outputs), "cotangent")
+        return self._gradient(inputs, weights, cotangent)
+
+    def report(self) -> Report:
+        """Say what ran."""
+        calibrated = isinstance(self._device, CalibratedDevice)
+        return Report(
+            backend=self._spec.name or self._spec.kind,
+            qubits=self._ansatz.num_qubits,
+            depth=self.isa.circuit.depth(),
+            two_qubit_gates=self.isa.circuit.num_nonlocal_gates(),
+            shots=self._spec.shots,
+            layout=self.isa.layout if calibrated else None,
+            calibration=self._device.date,
+        )
+
+    def _open_gradient(self) -> Callable[..., tuple[FloatArray, FloatArray]]:
+        if self._spec.gradient == "spsa":
+            return Spsa(self._shift.values, self._spec.spsa, self._seed).vjp
+        return self._shift.vjp
+
+    def _open_program(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Program:
+        spec = self._spec
+        self.isa = build_isa(circuit, parameters, self._ansatz.observables, self._device, spec.transpile)
+        check_isa(self.isa, self._ansatz, seed=spec.transpile.seed)
+        program = build_noisy_program(self.isa, self._device, spec.noise_scale)
+        seed = child_seed(self._seed, "noisy values")
+        if spec.method != "density_matrix":
+            return TrajectoryProgram(program, spec, seed)
+        if spec.shots is None:
+            return DensityProgram(program, spec.threads)
+        return DrawnProgram(program, spec.threads, shots=spec.shots, readout=spec.readout, seed=seed)
+
+    def _checked(self, inputs: ArrayLike, weights: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        return (
+            as_values(inputs, (None, self._ansatz.num_inputs), "inputs"),
+            as_values(weights, (self._ansatz.num_weights,), "weights"),
+        )

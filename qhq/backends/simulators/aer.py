@@ -1,0 +1,204 @@
+"""Qiskit Aer: exact expectation values from the statevector, or sampled ones from shots."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from qiskit import transpile
+from qiskit.circuit import Parameter, QuantumCircuit
+from qiskit.exceptions import QiskitError
+from qiskit.primitives import PrimitiveJob
+from qiskit.primitives.containers import BindingsArray
+from qiskit.quantum_info import SparsePauliOp
+from qiskit_aer import AerSimulator
+from qiskit_aer.primitives import EstimatorV2, SamplerV2
+
+from qhq.ansatz.program import Ansatz
+from qhq.backends.executor import FloatArray, Report, as_values
+from qhq.backends.gradients.parameter_shift import ROWS_PER_PUB, ParameterShift, Program, with_weights
+from qhq.backends.gradients.spsa import Spsa
+from qhq.backends.simulators.sampling import measured_groups
+from qhq.backends.simulators.statevector import StatevectorExecutor
+from qhq.backends.spec import AerSpec
+from qhq.engine.lowering import ROTATIONS, is_parametric, lower
+from qhq.errors import BackendError
+from qhq.seeding import child_seed
+
+SAMPLES_PER_PUB = 2**21
+"""Most samples drawn at once: Aer holds each as a string, some 200 MB in all."""
+
+
+def open_aer(spec: AerSpec, ansatz: Ansatz, *, seed: int) -> AerExecutor:
+    """Open an ``aer`` entry: exact without ``shots``, sampled with them.
+
+    Raises:
+        BackendError: If Aer cannot run the circuit.
+    """
+    return AerExecutor(spec, ansatz, seed)
+
+
+class AerExecutor:
+    """An ansatz on Aer; see :class:`qhq.backends.executor.Executor`."""
+
+    def __init__(self, spec: AerSpec, ansatz: Ansatz, seed: int) -> None:
+        self._spec, self._ansatz, self._seed = spec, ansatz, seed
+        self._values = self._open_program(ansatz.circuit, ansatz.parameters, "values")
+        self._gradient = self._open_gradient()
+
+    def expectations(self, inputs: ArrayLike, weights: ArrayLike) -> FloatArray:
+        """Expectation values (B, O) for inputs (B, I), in radians, and weights (W,)."""
+        inputs, weights = self._checked(inputs, weights)
+        rows = with_weights(inputs, weights)
+        return self._values(rows)
+
+    def vjp(
+        self, inputs: ArrayLike, weights: ArrayLike, cotangent: ArrayLike
+    ) -> tuple[FloatArray, FloatArray]:
+        """Pull a cotangent (B, O) back to inputs (B, I) and weights (W,)."""
+        inputs, weights = self._checked(inputs, weights)
+        cotangent = as_values(cotangent, (len(inputs), self._ansatz.num_outputs), "cotangent")
+        return self._gradient(inputs, weights, cotangent)
+
+    def report(self) -> Report:
+        """Say what ran."""
+        circuit = self._values.circuit
+        return Report(
+            backend=self._spec.name or self._spec.kind,
+            qubits=circuit.num_qubits,
+            depth=circuit.depth(),
+            two_qubit_gates=circuit.num_nonlocal_gates(),
+            shots=self._spec.shots,
+        )
+
+    def _open_gradient(self) -> Callable[..., tuple[FloatArray, FloatArray]]:
+        if self._spec.gradient == "spsa":
+            return Spsa(self._values, self._spec.spsa, self._seed).vjp
+        if self._spec.gradient == "adjoint":
+            return StatevectorExecutor(self._ansatz, threads=self._spec.threads).vjp
+        return ParameterShift(self._ansatz, self._open_shifted).vjp
+
+    def _checked(self, inputs: ArrayLike, weights: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        return (
+            as_values(inputs, (None, self._ansatz.num_inputs), "inputs"),
+            as_values(weights, (self._ansatz.num_weights,), "weights"),
+        )
+
+    def _open_shifted(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Program:
+        return self._open_program(circuit, parameters, "shifted")
+
+    def _open_program(
+        self, circuit: QuantumCircuit, parameters: Sequence[Parameter], stream: str
+    ) -> ExactProgram | SampledProgram:
+        simulator = AerSimulator(
+            method=self._spec.method,
+            max_parallel_threads=self._spec.threads,
+            # One circuit for all rows instead of a bound copy a row: twice as fast.
+            runtime_parameter_bind_enable=True,
+        )
+        circuit = in_known_gates(circuit, simulator)
+        program = ExactProgram(circuit, tuple(parameters), self._ansatz.observables, simulator)
+        if self._spec.shots is None:
+            return program
+        return SampledProgram(program, self._spec.shots, child_seed(self._seed, f"aer {stream}"))
+
+
+class ExactProgram:
+    """Expectation values from the statevector; the same row gives the same values."""
+
+    def __init__(
+        self,
+        circuit: QuantumCircuit,
+        parameters: tuple[Parameter, ...],
+        observables: tuple[SparsePauliOp, ...],
+        simulator: AerSimulator,
+    ) -> None:
+        self.circuit, self.parameters = circuit, parameters
+        self.observables, self.simulator = observables, simulator
+        self._estimator = EstimatorV2.from_backend(simulator)
+
+    def __call__(self, values: FloatArray) -> FloatArray:
+        """Expectation values (N, O) at rows (N, P), from one broadcast PUB up to ROWS_PER_PUB rows."""
+        chunks = by_chunks(self._run, values, ROWS_PER_PUB)
+        return np.concatenate([np.zeros((0, len(self.observables))), *chunks])
+
+    def _run(self, values: FloatArray) -> FloatArray:
+        rows = BindingsArray({self.parameters: values[:, None, :]})
+        job = self._estimator.run([(self.circuit, list(self.observables), rows)], precision=0.0)
+        return np.asarray(job_result(job)[0].data.evs, dtype=np.float64)
+
+
+class SampledProgram:
+    """Expectation values from shots: each call draws anew, from child seeds of one seed in turn."""
+
+    def __init__(self, exact: ExactProgram, shots: int, seed: int) -> None:
+        self.circuit = exact.circuit
+        self._parameters, self._simulator = exact.parameters, exact.simulator
+        self._groups = measured_groups(exact.observables)
+        self._measured = [group.measure(exact.circuit) for group in self._groups]
+        self._outputs = len(exact.observables)
+        self._shots, self._seed, self._calls = shots, seed, itertools.count()
+
+    def __call__(self, values: FloatArray) -> FloatArray:
+        """Estimates (N, O) at rows (N, P), one broadcast PUB a group up to SAMPLES_PER_PUB samples."""
+        chunks = by_chunks(self._run, values, max(1, SAMPLES_PER_PUB // self._shots))
+        return np.concatenate([np.zeros((0, self._outputs)), *chunks])
+
+    def _run(self, values: FloatArray) -> FloatArray:
+        sampler = SamplerV2.from_backend(
+            self._simulator,
+            default_shots=self._shots,
+            seed=child_seed(self._seed, f"call {next(self._calls)}"),
+        )
+        rows = BindingsArray({self._parameters: values})
+        results = job_result(sampler.run([(circuit, rows) for circuit in self._measured]))
+        parts = [
+            group.contribution(result.data.meas) for group, result in zip(self._groups, results, strict=True)
+        ]
+        total: FloatArray = np.sum(parts, axis=0)
+        return total
+
+
+def by_chunks(run: Callable[[FloatArray], FloatArray], values: FloatArray, rows: int) -> list[FloatArray]:
+    """Run rows (N, P) at most ``rows`` at a time."""
+    return [run(values[start : start + rows]) for start in range(0, len(values), rows)]
+
+
+def in_known_gates(circuit: QuantumCircuit, simulator: AerSimulator) -> QuantumCircuit:
+    """Write the circuit in gates that Aer can bind and run; qubits stay where they are."""
+    operations = [instruction.operation for instruction in circuit.data]
+    if any(is_parametric(operation) and operation.name not in ROTATIONS for operation in operations):
+        # Aer loses all rows but the first when a controlled rotation has a parameter.
+        circuit = lower(circuit)
+    if simulator.target.operation_names >= circuit.count_ops().keys() - {"barrier"}:
+        # Spares the transpiler, whose plugins take a second to import.
+        return circuit
+    try:
+        transpiled: QuantumCircuit = transpile(circuit, simulator, optimization_level=0)
+    except QiskitError as error:
+        raise aer_error(error) from error
+    return transpiled
+
+
+def job_result(job: PrimitiveJob[Any]) -> Any:
+    """What a job of Aer gives.
+
+    Raises:
+        BackendError: If Aer fails.
+    """
+    try:
+        return job.result()
+    except QiskitError as error:
+        raise aer_error(error) from error
+
+
+def aer_error(error: Exception) -> BackendError:
+    """Error that Aer does not take a circuit."""
+    return BackendError(
+        "Aer must be able to run the circuit of the ansatz",
+        got=f"{type(error).__name__}: {str(error).strip()}",
+        fix="Use fewer qubits, or gates that Qiskit can decompose",
+    )

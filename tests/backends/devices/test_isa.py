@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+from qiskit.circuit import Parameter, QuantumCircuit
+from qiskit.circuit.random import random_circuit
+from qiskit.quantum_info import SparsePauliOp, Statevector, random_pauli_list
+
+from qhq.backends.devices import isa as isa_module
+from qhq.backends.devices.device import CalibratedDevice
+from qhq.backends.devices.fakes import load_fake
+from qhq.backends.devices.isa import build_isa
+from qhq.backends.spec import TranspileSpec
+from qhq.errors import BackendError
+
+NAIROBI = CalibratedDevice(load_fake("fake_nairobi"))
+FEZ = CalibratedDevice(load_fake("fake_fez"))
+FREE = TranspileSpec()
+ANGLE = Parameter("a")
+
+
+def small_circuit():
+    circuit = QuantumCircuit(2)
+    circuit.ry(ANGLE, 0)
+    circuit.cx(0, 1)
+    return circuit
+
+
+def small_program(device=NAIROBI, settings=FREE):
+    return build_isa(small_circuit(), [ANGLE], [SparsePauliOp("IZ"), SparsePauliOp("XY")], device, settings)
+
+
+@pytest.fixture
+def transpiled(monkeypatch, tmp_path):
+    """Circuits that were transpiled; nothing is kept from before."""
+    monkeypatch.setenv("QHQ_CACHE_DIR", str(tmp_path))
+    calls, transpile = [], isa_module._transpile
+    monkeypatch.setattr(isa_module, "_transpile", lambda *each: calls.append(each) or transpile(*each))
+    return calls
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_observables_follow_a_forced_layout(seed):
+    generator = np.random.default_rng(seed)
+    device, size = (NAIROBI, 7) if seed % 2 else (FEZ, 8)
+    qubits = int(generator.integers(2, 5))
+    circuit = random_circuit(qubits, 4, max_operands=2, seed=seed)
+    observables = [
+        SparsePauliOp(random_pauli_list(qubits, 2, seed=seed, phase=False), [1.0, -0.5]),
+        *(SparsePauliOp.from_sparse_list([("Z", [q], 1.0)], qubits) for q in range(qubits)),
+    ]
+    layout = tuple(int(each) for each in generator.permutation(size)[:qubits])
+    program = build_isa(circuit, [], observables, device, TranspileSpec(layout=layout))
+    assert program.circuit.num_qubits == device.calibration.num_qubits
+    cut = program.cut()
+    state, logical = Statevector(cut.circuit), Statevector(circuit)
+    np.testing.assert_allclose(
+        [state.expectation_value(each).real for each in cut.observables],
+        [logical.expectation_value(each).real for each in observables],
+        atol=1e-10,
+    )
+
+
+def test_only_gates_of_the_device_where_it_has_them():
+    program = small_program(FEZ)
+    for step in program.circuit.data:
+        qubits = tuple(program.circuit.find_bit(bit).index for bit in step.qubits)
+        assert FEZ.target.instruction_supported(step.name, qubits)
+
+
+def test_the_choice_of_qubits_weighs_their_readout():
+    device = CalibratedDevice(load_fake("fake_cusco"))
+    readout = [device.target["measure"][qubit,].error for qubit in small_program(device).layout]
+    # Its best coupled pair reads out by tossing a coin.
+    assert max(readout) < 0.1
+
+
+def test_a_cut_is_as_wide_as_the_qubits_in_use():
+    program = small_program(FEZ, TranspileSpec(layout=(83, 82)))
+    assert program.qubits == (82, 83)
+    cut = program.cut()
+    assert (cut.circuit.num_qubits, cut.layout) == (2, (1, 0))
+    assert [each.to_list() for each in cut.observables] == [[("ZI", 1)], [("YX", 1)]]
+
+
+def test_a_circuit_is_transpiled_once_for_a_device(transpiled):
+    first, second = small_program(), small_program()
+    assert len(transpiled) == 1
+    assert first.circuit == second.circuit
+    assert (first.layout, first.observables) == (second.layout, second.observables)
+
+
+@pytest.mark.parametrize(
+    ("device", "settings"),
+    [(FEZ, FREE), (NAIROBI, TranspileSpec(seed=1)), (NAIROBI, TranspileSpec(layout=(5, 3)))],
+)
+def test_another_device_or_setting_is_transpiled_anew(transpiled, device, settings):
+    small_program()
+    small_program(device, settings)
+    assert len(transpiled) == 2
+
+
+def test_a_damaged_file_is_made_again(transpiled, tmp_path):
+    expected = small_program()
+    (file,) = tmp_path.rglob("*.qpy")
+    file.write_bytes(file.read_bytes()[:100])
+    assert small_program().circuit == expected.circuit
+    assert len(transpiled) == 2
+    small_program()
+    assert len(transpiled) == 2
+
+
+def test_a_cache_that_cannot_be_written_costs_no_run(transpiled, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("QHQ_CACHE_DIR", str(tmp_path / "file"))
+    small_program()
+    small_program()
+    assert len(transpiled) == 2
+
+
+@pytest.mark.parametrize("layout", [(0,), (0, 1, 2), (0, 99)])
+def test_a_layout_that_does_not_fit_is_refused(layout):
+    with pytest.raises(BackendError, match="circuit must fit the device.*fake_nairobi"):
+        small_program(settings=TranspileSpec(layout=layout))

@@ -1,0 +1,150 @@
+"""Which account is used; what is said without one; no key in what is shown."""
+
+import sys
+
+import pytest
+
+from qhq.backends.ibm.account import Account, fake_twin, find_account, tighten
+from qhq.backends.ibm.options import estimator_options
+from qhq.backends.ibm.trouble import redact
+from qhq.backends.spec import find_backend, load_backends
+from qhq.errors import BackendError, ConfigError
+
+from .cases import entry
+
+NAMES = ("QHQ_IBM_URL", "QHQ_IBM_TOKEN", "QHQ_IBM_INSTANCE", "QISKIT_IBM_TOKEN")
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A home without an account, and an environment without one."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def test_without_an_account_three_parts_say_how_to_save_one_and_name_the_fake_twin(home):
+    with pytest.raises(BackendError, match="An IBM Quantum account is needed to open ibm_fez") as error:
+        find_account("ibm_fez", load_backends())
+    assert error.value.exit_status == 4
+    assert "no QHQ_IBM_TOKEN in the environment and no saved account" in error.value.got
+    for part in ("QHQ_IBM_TOKEN", "QHQ_IBM_INSTANCE", "save_account", "--backend fake_fez"):
+        assert part in error.value.fix
+
+
+@pytest.mark.parametrize(("device", "twin"), [("ibm_torino", "fake_torino"), ("ibm_unheard", "fake_fez")])
+def test_a_device_without_a_twin_is_given_another(device, twin):
+    assert fake_twin(device, load_backends()) == twin
+
+
+def test_the_environment_comes_before_the_file(home, monkeypatch):
+    monkeypatch.setenv("QHQ_IBM_TOKEN", "secret")
+    monkeypatch.setenv("QHQ_IBM_INSTANCE", "crn")
+    account = find_account("ibm_fez", {})
+    assert account == Account("secret", "crn", None)
+    assert "secret" not in repr(account)
+
+
+def test_a_saved_account_is_used_and_taken_away_from_others(home):
+    file = home / ".qiskit" / "qiskit-ibm.json"
+    file.parent.mkdir()
+    file.write_text("{}")
+    file.chmod(0o644)
+    assert find_account("ibm_fez", {}) == Account()
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_an_account_that_the_client_saved_is_tightened(home):
+    from qiskit_ibm_runtime import QiskitRuntimeService
+
+    file = home / "account.json"
+    QiskitRuntimeService.save_account(token="secret", instance="crn", filename=str(file))
+    tighten(file)
+    assert file.stat().st_mode & 0o777 == 0o600
+    tighten(home / "none")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://example.org", "http://127.0.0.1.example.org", "ftp://localhost", "file:///etc", "no"],
+)
+def test_an_address_must_be_safe(home, monkeypatch, url):
+    monkeypatch.setenv("QHQ_IBM_URL", url)
+    monkeypatch.setenv("QHQ_IBM_TOKEN", "secret")
+    with pytest.raises(BackendError, match="must be https, or http on this machine") as error:
+        find_account("ibm_fez", {})
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://example.org", "http://127.0.0.1:5", "http://[::1]:5", "http://localhost"]
+)
+def test_an_address_that_is_safe_is_taken(home, monkeypatch, url):
+    monkeypatch.setenv("QHQ_IBM_URL", url)
+    with pytest.raises(BackendError, match="must come with QHQ_IBM_TOKEN"):
+        find_account("ibm_fez", {})
+    monkeypatch.setenv("QHQ_IBM_TOKEN", "secret")
+    assert find_account("ibm_fez", {}).url == url
+
+
+def test_a_name_is_first_an_entry_then_what_a_template_stands_for(tmp_path):
+    file = tmp_path / "backends.yaml"
+    file.write_text("ibm_*: {kind: ibm, shots: 7}\nibm_fez: {kind: ibm, shots: 9}\n")
+    assert [find_backend(name, file).shots for name in ("ibm_fez", "ibm_torino", "ibm_*")] == [9, 7, 7]
+    assert [find_backend(name, file).name for name in ("ibm_torino", "ibm_*")] == ["ibm_torino", "ibm_*"]
+    assert [find_backend(name, file).is_template for name in ("ibm_torino", "ibm_*")] == [False, True]
+    with pytest.raises(ConfigError, match="must be an entry"):
+        find_backend("imb_fez", file)
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"token": "secret"}, "must be known"),
+        ({"resilience_level": 3}, "resilience_level"),
+        ({"mode": "sesion"}, "mode"),
+        ({"poll_seconds": 61}, "poll_seconds"),
+        ({"zne": {"noise_factors": [1]}}, "two or more"),
+        ({"zne": {"noise_factors": [0.5, 1]}}, "1 or more"),
+        ({"tags": ["a b"]}, "letters, digits"),
+        ({"tags": list("abcdefgh")}, "7 at most"),
+        ({"shots": None}, "shots"),
+    ],
+)
+def test_an_entry_that_breaks_a_rule_is_refused(tmp_path, changes, word):
+    import json
+
+    file = tmp_path / "backends.yaml"
+    file.write_text(json.dumps({"ibm_*": {"kind": "ibm", **changes}}))
+    with pytest.raises(ConfigError, match=word):
+        load_backends(file)
+
+
+def test_options_are_those_of_the_client():
+    from qiskit_ibm_runtime.options_models.estimator import EstimatorOptions
+
+    spec = entry(trex="on", zne={"enable": "off"}, twirling={"measure": "on"}, dynamical_decoupling="XX")
+    options = EstimatorOptions(**estimator_options(spec, "tag"))
+    assert (options.resilience.measure_mitigation, options.resilience.zne_mitigation) == (True, False)
+    assert (options.twirling.enable_measure, options.twirling.enable_gates) == (True, None)
+    assert (options.dynamical_decoupling.enable, options.max_execution_time) == (True, 60)
+    assert options.environment.job_tags == ["tag"]
+
+
+def test_listing_backends_and_jobs_does_not_import_the_client(study):
+    import subprocess
+
+    code = (
+        "import sys; from qhq.backends.spec import load_backends; load_backends(); "
+        "assert 'qiskit' not in sys.modules; "
+        "from qhq.backends.ibm.jobs import list_jobs; assert list_jobs() == []; "
+        "assert 'qiskit_ibm_runtime' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=study)
+
+
+def test_a_long_message_is_one_short_line_without_secrets():
+    text = redact("a\nkey " + "x" * 400, ["key", ""])
+    assert text.startswith("a *** x")
+    assert len(text) == 300

@@ -1,0 +1,189 @@
+"""The journal: written before anything is sent, one transaction a step, safe between processes."""
+
+import sqlite3
+import threading
+
+import numpy as np
+import pytest
+from qiskit.circuit import Parameter, QuantumCircuit
+from qiskit.quantum_info import SparsePauliOp
+
+from qhq.backends.ibm.journal import Journal, in_run
+from qhq.backends.ibm.pub_request import LaidOut, PubRequest, question_key
+from qhq.errors import BackendError
+
+from .cases import entry
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return Journal(tmp_path)
+
+
+def request(rows: int = 5, key: str = "question") -> PubRequest:
+    angle = Parameter("theta_0")
+    circuit = QuantumCircuit(5)
+    circuit.rz(angle + 0.5, 3)
+    observables = (SparsePauliOp("ZIIII"), SparsePauliOp(["XIIII", "IIIIY"], [0.5, -2.0]))
+    program = LaidOut(circuit, ("theta_0",), observables, 2, (3, 4), "2026-01-02", 2, 1e-6, 3e-4)
+    return PubRequest(key, entry(), program, np.arange(rows, dtype=float)[:, None])
+
+
+def states(journal: Journal) -> list[str]:
+    return [part.state for part in journal.parts()]
+
+
+def test_a_request_comes_back_as_it_was_planned(journal):
+    wanted = request()
+    journal.plan(wanted, 2, now=1.0)
+    found = journal.request(wanted.key)
+    assert (found.key, found.spec) == (wanted.key, wanted.spec)
+    np.testing.assert_array_equal(found.values, wanted.values)
+    for name in ("parameters", "qubits", "layout", "calibration", "settings", "gate_seconds", "idle_seconds"):
+        assert getattr(found.program, name) == getattr(wanted.program, name)
+    observables = found.program.observables, wanted.program.observables
+    assert all(one.equiv(other) for one, other in zip(*observables, strict=True))
+    assert found.program.circuit.num_qubits == 5
+    np.testing.assert_allclose(float(found.program.circuit.data[0].params[0].bind({
+        found.program.circuit.parameters[0]: 1.0})), 1.5)  # fmt: skip
+
+
+def test_parts_cover_the_rows_once_under_tags_of_their_own(journal):
+    journal.plan(request(), 2, now=1.0)
+    assert [(part.start, part.stop) for part in journal.parts("question")] == [(0, 2), (2, 4), (4, 5)]
+    assert len({part.tag for part in journal.parts()}) == 3
+    assert all(part.tag.startswith("qhq-") for part in journal.parts())
+
+
+def test_planning_again_changes_nothing(journal):
+    journal.plan(request(), 2, now=1.0)
+    before = journal.parts()
+    journal.plan(request(), 3, now=2.0)
+    assert journal.parts() == before
+
+
+def test_a_part_goes_one_way(journal):
+    journal.plan(request(), 5, now=1.0)
+    (part,) = journal.parts()
+    journal.sent(part.tag, "too early", 2.0)
+    assert states(journal) == ["planned"]
+    assert (journal.claim(part.tag, 2.0), journal.claim(part.tag, 2.0)) == (True, False)
+    journal.unclaim(part.tag, 3.0)
+    assert journal.claim(part.tag, 4.0)
+    journal.sent(part.tag, "job", 5.0)
+    journal.unclaim(part.tag, 6.0)
+    assert (states(journal), journal.part(part.tag).changed) == (["sent"], 5.0)
+    journal.store(part.tag, "raw", 7.0)
+    journal.store(part.tag, "other", 8.0)
+    journal.end(part.tag, "failed", "too late", 9.0)
+    assert (states(journal), journal.raw(part.tag)) == (["stored"], "raw")
+
+
+def test_ended_parts_are_renewed_under_another_tag_and_the_rest_is_not(journal):
+    journal.plan(request(4), 2, now=1.0)
+    first, second = journal.parts()
+    for part in (first, second):
+        journal.claim(part.tag, 2.0)
+        journal.sent(part.tag, f"job {part.start}", 3.0)
+    journal.end(first.tag, "cancelled", "by hand", 4.0)
+    journal.store(second.tag, "raw", 4.0)
+    journal.renew("question", 5.0)
+    journal.renew("question", 6.0)
+    renewed, kept = journal.parts("question")
+    assert (renewed.start, renewed.stop, renewed.state, kept) == (0, 2, "planned", journal.part(second.tag))
+    assert renewed.tag != first.tag
+
+
+def test_a_split_is_there_whole_and_what_was_spent_is_kept(journal):
+    journal.plan(request(5), 5, now=1.0)
+    (part,) = journal.parts()
+    journal.add_usage(part.tag, 2.5)
+    journal.split(part, 2.0)
+    journal.split(part, 3.0)
+    assert [(each.start, each.stop) for each in journal.parts("question")] == [(0, 2), (2, 5)]
+    assert journal.spent("question") == 2.5
+
+
+def test_a_transaction_that_breaks_leaves_nothing(journal, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "_add_part", stop)
+        with pytest.raises(KeyboardInterrupt):
+            journal.plan(request(), 2, now=1.0)
+    assert journal.origins() == {}
+    journal.plan(request(), 2, now=1.0)
+    assert len(journal.parts()) == 3
+
+
+def test_the_run_is_that_in_which_a_request_was_planned(journal):
+    with in_run("20260101-000000"):
+        journal.plan(request(key="one"), 5, now=1.0)
+    journal.plan(request(key="other"), 5, now=1.0)
+    origins = journal.origins()
+    assert (origins["one"].run, origins["other"].run) == ("20260101-000000", "")
+    assert (origins["one"].backend, origins["one"].shots) == ("ibm_manila", 256)
+
+
+def test_one_of_many_claims_wins(tmp_path):
+    Journal(tmp_path).plan(request(), 5, now=1.0)
+    (part,) = Journal(tmp_path).parts()
+    won: list[bool] = []
+
+    def claim() -> None:
+        won.append(Journal(tmp_path).claim(part.tag, 2.0))
+
+    threads = [threading.Thread(target=claim) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(won) == [False] * 7 + [True]
+
+
+def test_all_files_belong_to_the_user_alone(tmp_path, journal):
+    journal.plan(request(), 5, now=1.0)
+    with journal.sending():
+        files = list(tmp_path.iterdir())
+    assert len(files) == 4
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+
+
+def test_a_broken_journal_is_said(tmp_path):
+    (tmp_path / ".jobs.sqlite").write_text("no database " * 100)
+    with pytest.raises(BackendError, match=r"nothing is sent without it.*not a database.*QHQ_RUNS_DIR"):
+        Journal(tmp_path)
+
+
+def test_a_journal_that_cannot_be_made_is_said(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(BackendError, match="nothing is sent without it"):
+        Journal(tmp_path / "file")
+
+
+def test_a_journal_that_fails_later_is_said(journal):
+    journal.close()
+    with pytest.raises(BackendError, match="nothing is sent without it"):
+        journal.parts()
+    with pytest.raises(BackendError, match="nothing is sent without it"):
+        journal.claim("tag", 1.0)
+    assert issubclass(sqlite3.ProgrammingError, sqlite3.Error)
+
+
+def test_a_question_is_what_is_asked_not_how_it_is_waited_for():
+    values = np.ones((2, 3))
+    key = question_key(entry(), "circuit", 0, 1, values)
+    waits = {"poll_seconds": 1, "max_qpu_seconds": 5, "tags": ["a"], "samples_per_job": 2, "training": True}
+    assert question_key(entry(**waits), "circuit", 0, 1, values) == key
+    others = [
+        question_key(entry(shots=300), "circuit", 0, 1, values),
+        question_key(entry(resilience_level=1), "circuit", 0, 1, values),
+        question_key(entry(name="ibm_fez"), "circuit", 0, 1, values),
+        question_key(entry(), "other", 0, 1, values),
+        question_key(entry(), "circuit", 1, 1, values),
+        question_key(entry(), "circuit", 0, 2, values),
+        question_key(entry(), "circuit", 0, 1, values + 1e-9),
+        question_key(entry(), "circuit", 0, 1, values.reshape(3, 2)),
+    ]
+    assert len({key, *others}) == 9

@@ -1,0 +1,136 @@
+"""The exact engine as a backend: Aer's values and gradients, in the precision that is asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from qhq.ansatz import AnsatzSpec, build, load_ansatz
+from qhq.backends import open_backend
+from qhq.backends.parity import TOLERANCE, Parity, check_parity, measure_parity
+from qhq.backends.registry import open_parity_reference, open_training_backend
+from qhq.backends.simulators.statevector import StatevectorExecutor
+from qhq.backends.spec import AerSpec, StatevectorSpec
+from qhq.errors import BackendError
+
+SHIPPED = ["reference", "real_amplitudes", "efficient_su2", "zz_feature_map", "reuploading", "brickwork"]
+
+
+def values(ansatz, batch: int, dtype=np.float64):
+    generator = np.random.default_rng(7)
+    shapes = (batch, ansatz.num_inputs), (ansatz.num_weights,), (batch, ansatz.num_outputs)
+    return tuple(generator.normal(size=shape).astype(dtype) for shape in shapes)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_values_and_gradients_equal_aer(name):
+    ansatz = build(load_ansatz(name))
+    engine = StatevectorExecutor(ansatz)
+    aer = open_backend(AerSpec(kind="aer", gradient="parameter_shift"), ansatz, seed=0)
+    inputs, weights, cotangent = values(ansatz, 5)
+    np.testing.assert_allclose(
+        engine.expectations(inputs, weights), aer.expectations(inputs, weights), atol=1e-12
+    )
+    for one, other in zip(
+        engine.vjp(inputs, weights, cotangent), aer.vjp(inputs, weights, cotangent), strict=True
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-10)
+    assert measure_parity(engine, aer, inputs, weights).max_abs < 1e-10
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_twin_for_accelerators_equals_the_engine(name):
+    ansatz = build(load_ansatz(name))
+    engine = StatevectorExecutor(ansatz)
+    inputs, weights, cotangent = values(ansatz, 5)
+    leaves = torch.tensor(inputs, requires_grad=True), torch.tensor(weights, requires_grad=True)
+    out = engine.expectations_on_device(*leaves)
+    np.testing.assert_allclose(out.detach(), engine.expectations(inputs, weights), atol=1e-12)
+    out.backward(torch.tensor(cotangent))
+    for leaf, gradient in zip(leaves, engine.vjp(inputs, weights, cotangent), strict=True):
+        np.testing.assert_allclose(leaf.grad, gradient, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_precision_follows_the_inputs(dtype):
+    ansatz = build(AnsatzSpec(qubits=3))
+    engine, arrays = StatevectorExecutor(ansatz), values(ansatz, 4, dtype)
+    assert engine.expectations(*arrays[:2]).dtype == dtype
+    assert {gradient.dtype for gradient in engine.vjp(*arrays)} == {np.dtype(dtype)}
+
+
+def test_backward_can_be_asked_twice():
+    ansatz = build(AnsatzSpec(qubits=3))
+    engine = StatevectorExecutor(ansatz)
+    inputs, weights, cotangent = values(ansatz, 4)
+    _, residual = engine.forward(inputs, weights)
+    first, second = engine.backward(residual, cotangent), engine.backward(residual, 2 * cotangent)
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_allclose(2 * one, other, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["inputs", "weights", "cotangent"])
+def test_wrong_shapes_are_refused(name):
+    ansatz = build(AnsatzSpec(qubits=3))
+    inputs, weights, cotangent = values(ansatz, 4)
+    wrong = {"inputs": inputs[:, :1], "weights": weights[:1], "cotangent": cotangent[:2]}[name]
+    arrays = {"inputs": inputs, "weights": weights, "cotangent": cotangent, name: wrong}
+    with pytest.raises(BackendError, match=f"The {name} of an executor must have the shape"):
+        StatevectorExecutor(ansatz).vjp(**arrays)
+
+
+def test_training_runs_on_the_engine_where_the_gradient_is_adjoint():
+    ansatz = build(AnsatzSpec(qubits=2))
+    adjoint, shift = (AerSpec(kind="aer", gradient=gradient) for gradient in ("adjoint", "parameter_shift"))
+    assert isinstance(open_training_backend(adjoint, ansatz, seed=0), StatevectorExecutor)
+    assert open_training_backend(shift, ansatz, seed=0).report().backend == "aer"
+    assert open_parity_reference(adjoint, ansatz, seed=0).report().backend == "aer"
+    assert open_parity_reference(shift, ansatz, seed=0) is None
+    assert open_parity_reference(StatevectorSpec(kind="statevector"), ansatz, seed=0) is None
+
+
+def test_aer_with_adjoint_gradient_has_aer_values_and_engine_gradients():
+    ansatz = build(AnsatzSpec(qubits=3, depth=2))
+    aer = open_backend("aer", ansatz, seed=0)
+    inputs, weights, cotangent = values(ansatz, 4)
+    engine = StatevectorExecutor(ansatz)
+    np.testing.assert_allclose(
+        aer.expectations(inputs, weights), engine.expectations(inputs, weights), atol=1e-12
+    )
+    for one, other in zip(
+        aer.vjp(inputs, weights, cotangent), engine.vjp(inputs, weights, cotangent), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_adjoint_gradient_needs_exact_values():
+    with pytest.raises(ValueError, match="adjoint needs exact values"):
+        AerSpec(kind="aer", gradient="adjoint", shots=100)
+
+
+class Shifted:
+    """An executor that is wrong by a little."""
+
+    def __init__(self, executor, by: float) -> None:
+        self.executor, self.by = executor, by
+
+    def expectations(self, inputs, weights):
+        return self.executor.expectations(inputs, weights) + self.by
+
+    def vjp(self, inputs, weights, cotangent):
+        return self.executor.vjp(inputs, weights, cotangent)
+
+
+@pytest.mark.parametrize("by", [2 * TOLERANCE, float("nan")])
+def test_gate_refuses_an_engine_that_differs(by):
+    ansatz = build(AnsatzSpec(qubits=2))
+    aer = open_backend("aer", ansatz, seed=0)
+    inputs, weights, _ = values(ansatz, 4)
+    parity = measure_parity(Shifted(StatevectorExecutor(ansatz), by), aer, inputs, weights)
+    with pytest.raises(BackendError, match="engine must agree with Aer to 1e-05"):
+        check_parity(parity)
+
+
+def test_gate_lets_pass_what_agrees():
+    check_parity(Parity(values=TOLERANCE, gradients=0.0))
