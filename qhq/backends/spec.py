@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
+from pydantic.json_schema import models_json_schema
 
 from qhq.backends.entry import BackendSpec, SpsaSpec, TranspileSpec
 from qhq.backends.ibm.spec import IBMSpec
@@ -165,6 +166,22 @@ def find_backend(name: str, path: Path | None = None) -> BackendSpec:
             "A backend must be an entry of backends.yaml", got=f"'{name}'", fix=nearest(name, entries)
         )
     return entry
+
+
+def registry_schema() -> dict[str, Any]:
+    """JSON Schema of ``backends.yaml``, for editors: every kind with its fields, types and words."""
+    references, schema = models_json_schema([(kind, "validation") for kind in KINDS.values()])
+    definitions = schema["$defs"]
+    for kind in KINDS.values():
+        # The key of an entry is its name; it is never written inside.
+        definitions[kind.__name__]["properties"].pop("name")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "backends.yaml of qhq",
+        "type": "object",
+        "additionalProperties": {"oneOf": list(references.values())},
+        "$defs": definitions,
+    }
 
 
 def backend_from_record(entry: Mapping[str, Any], source: str) -> BackendSpec:

@@ -78,3 +78,12 @@ def check_backend(
         facts = check_entry(name, ansatz)
         cells = [[key.replace("_", " "), value] for key, value in facts.items()]
         output.result(facts, plain_table(["", ""], cells, title="Ready"))
+
+
+@app.command("schema")
+def print_schema(debug: Debug = False) -> None:
+    """Print the JSON Schema of backends.yaml, for editors that complete and check YAML."""
+    with command(as_json=True, debug=debug) as output:
+        from qhq.backends.spec import registry_schema
+
+        output.result(registry_schema())

@@ -1,6 +1,9 @@
+import json
+from pathlib import Path
+
 import pytest
 
-from qhq.backends.spec import AerSpec, find_backend, load_backends
+from qhq.backends.spec import KINDS, AerSpec, find_backend, load_backends, registry_schema
 from qhq.errors import ConfigError
 
 
@@ -78,3 +81,11 @@ def test_a_faulty_entry_is_named(registry, entry, message):
     registry.write_text(f"mine: {entry}\n")
     with pytest.raises(ConfigError, match=message):
         load_backends()
+
+
+def test_schema_for_editors_is_that_of_the_kinds():
+    """Written by: qhq backends schema | python -m json.tool > docs/schemas/backends.json."""
+    shipped = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "backends.json").read_text())
+    assert shipped == registry_schema()
+    assert {kind["properties"]["kind"]["const"] for kind in shipped["$defs"].values()
+            if "kind" in kind["properties"]} == set(KINDS)  # fmt: skip
