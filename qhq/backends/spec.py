@@ -163,7 +163,9 @@ def find_backend(name: str, path: Path | None = None) -> BackendSpec:
     entry = entries.get(name) or _from_template(name, entries)
     if entry is None:
         raise ConfigError(
-            "A backend must be an entry of backends.yaml", got=f"'{name}'", fix=nearest(name, entries)
+            "A backend must be an entry of backends.yaml",
+            got=f"'{name}', not in {path or _registry_file()}",
+            fix=nearest(name, entries),
         )
     return entry
 

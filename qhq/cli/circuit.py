@@ -133,7 +133,8 @@ def _build(name: str, qubits: int | None, depth: int | None, isa: str | None) ->
     from qhq.backends.devices.as_run import as_run
 
     written, layout = as_run(ansatz, isa)
-    typer.echo(f"On {isa}, logical qubits are read from physical {list(layout)}.", err=True)
+    places = ", ".join(f"{logical} from {physical}" for logical, physical in enumerate(layout))
+    typer.echo(f"On {isa}, logical qubits are read from physical ones: {places}.", err=True)
     return written
 
 

@@ -64,7 +64,7 @@ def _run(plan: EvalPlan) -> dict[str, Any]:
 
     with StudyProgress() as progress:
         record = run_evaluation(plan, progress.told)
-    if len(record["results"]) > 1:
+    if len(record["results"]) > 1 and plan.experiment.ansatz is not None:
         figure = save_figure(draw_portability(record), plan.folder.figures / "portability.png")
         record["figure"] = str(figure)
     return record
@@ -130,11 +130,18 @@ def _portability(record: dict[str, Any]) -> Table:
         ]
         for result in record["results"]
     ]
-    return plain_table(columns, rows, title="What each backend cost, against the exact simulator")
+    used = [place for place in range(len(columns)) if any(row[place] is not None for row in rows)]
+    return plain_table(
+        [columns[place] for place in used],
+        [[row[place] for place in used] for row in rows],
+        title="What each backend cost, against the exact simulator",
+    )
 
 
 def _notes(record: dict[str, Any]) -> list[str]:
     notes = [f"{result['backend']}: {result['note']}." for result in record["results"] if result["note"]]
+    if record["results"][0]["depth"] is None:
+        notes = ["This run has no quantum layer: every backend gives the same forecast."]
     error = record["results"][0]["mae_sampling_error"]
     if error:
         notes.append(f"A subset of the test part: its MAE has a standard error of {error:.4f} for that.")

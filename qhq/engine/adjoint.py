@@ -137,7 +137,7 @@ class StatevectorEngine:
         cotangent = plain(cotangent, data[0].dtype)
         _check_cotangent(cotangent, (len(data[0]), self.tape.num_observables))
         program = self._programs[data[0].dtype]
-        dvalues = np.empty_like(data[0])
+        dvalues = np.empty(data[0].shape, data[0].dtype)
         dweights = np.empty((len(room.backward_jobs), len(data[1])), data[0].dtype)
         jobs = [
             (program, data, desk, (cotangent, dvalues, dweights[k]), span)
@@ -159,7 +159,9 @@ class StatevectorEngine:
             return inputs, weights
         curved = tape.angle_map.curved_angles(inputs, weights).astype(inputs.dtype)
         shared = curved[:1, list(tape.curved_shared)].sum(axis=0)
-        return np.hstack([inputs, curved[:, list(tape.curved_sampled)]]), np.concatenate([weights, shared])
+        sampled = np.hstack([inputs, curved[:, list(tape.curved_sampled)]])
+        # Of one column and a picked one NumPy makes a Fortran array; the kernels know C order alone.
+        return np.ascontiguousarray(sampled), np.concatenate([weights, shared])
 
     def _pullback(self, residual: Residual, dvalues: Reals, dshared: Reals) -> tuple[Reals, Reals]:
         """The reverse of ``_variables``."""

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter, ParameterExpression
+from qiskit.exceptions import QiskitError
 
-from qhq.engine.lowering import is_parametric
+from qhq.engine.lowering import is_parametric, lower
 from qhq.errors import ConfigError
 
 Array = npt.NDArray[np.float64]
@@ -39,6 +40,25 @@ def separate_angles(lowered: QuantumCircuit) -> tuple[QuantumCircuit, tuple[Para
             gate = type(gate)(Parameter(f"theta_{len(expressions) - 1}"))
         separated.append(gate, [lowered.find_bit(bit).index for bit in instruction.qubits])
     return separated, tuple(expressions)
+
+
+def map_angles(
+    circuit: QuantumCircuit, inputs: Sequence[Parameter], weights: Sequence[Parameter]
+) -> tuple[QuantumCircuit, AngleMap]:
+    """Lower a circuit, give each parametric gate an angle of its own, and map inputs and weights to them.
+
+    Raises:
+        ConfigError: If a gate cannot be lowered; a gate of a user's own that Qiskit stumbles over is named.
+    """
+    try:
+        separated, expressions = separate_angles(lower(circuit))
+        return separated, AngleMap(expressions, inputs, weights)
+    except (TypeError, AttributeError, QiskitError) as error:
+        raise ConfigError(
+            "Every gate must come apart into rotations by differentiable angles, or into fixed gates",
+            got=f"{type(error).__name__}: {error}",
+            fix="Write that gate in standard gates, its parameters in their angles",
+        ) from error
 
 
 class AngleMap:

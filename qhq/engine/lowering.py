@@ -114,7 +114,8 @@ def _must_open(operation: Any) -> bool:
 
 def _hides_parameters(gate: Gate) -> bool:
     """A user's gate may hold parameters in its definition alone."""
-    definition = None if gate.base_class.__module__.startswith("qiskit.") else gate.definition
+    known = gate.base_class is not Gate and gate.base_class.__module__.startswith("qiskit.")
+    definition = None if known else gate.definition
     return definition is not None and definition.num_parameters > 0
 
 

@@ -10,9 +10,9 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.quantum_info import SparsePauliOp
 
-from qhq.engine.angles import AngleMap, separate_angles
+from qhq.engine.angles import AngleMap, map_angles
 from qhq.engine.frame import Basis, Frame, leading_bits
-from qhq.engine.lowering import is_parametric, lower
+from qhq.engine.lowering import is_parametric
 from qhq.engine.primitives import Angle, Primitive, fixed, rotation
 from qhq.engine.program import (
     DENSE,
@@ -70,8 +70,7 @@ def build_tape(
     Raises:
         ConfigError: If the circuit is not unitary, a parameter has no place, or an observable does not fit.
     """
-    separated, expressions = separate_angles(lower(circuit))
-    angle_map = AngleMap(expressions, inputs, weights)
+    separated, angle_map = map_angles(circuit, inputs, weights)
     weaver = Weaver(circuit.num_qubits)
     for step in _primitives(separated):
         weaver.add(step)

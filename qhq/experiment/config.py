@@ -54,12 +54,20 @@ def load_config(path: str | None, overrides: Sequence[str] = ()) -> ExperimentCo
     Raises:
         ConfigError: If the file is missing, or breaks the spec.
     """
-    config = load_document(ExperimentConfig, _config_path(path), overrides)
+    config = load_document(ExperimentConfig, _config_path(path), [*_own_size(overrides), *overrides])
     if config.data.path is None:
         return config
     # A run must find its prices again from any folder.
     data = config.data.model_copy(update={"path": str(Path(config.data.path).absolute())})
     return config.model_copy(update={"data": data})
+
+
+def _own_size(overrides: Sequence[str]) -> list[str]:
+    """Another ansatz on the command line comes in the size of its own file, not in that of the config's."""
+    keys = {override.partition("=")[0].strip() for override in overrides}
+    if "quantum.ansatz" not in keys:
+        return []
+    return [f"{key}=null" for key in ("quantum.qubits", "quantum.depth") if key not in keys]
 
 
 def _config_path(path: str | None) -> Path:

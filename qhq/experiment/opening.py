@@ -17,12 +17,12 @@ from qhq.backends.spec import BackendSpec, backend_from_record, find_backend
 from qhq.data.prepare import Prepared, prepare
 from qhq.data.scaling import scaler_from_dict
 from qhq.data.windows import Windows
-from qhq.errors import DataError
+from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.models.hybrid import HybridForecaster, Shape, build_model
 from qhq.quantum.layer import QuantumLayer
 from qhq.seeding import child_seed
-from qhq.tracking.run_folder import RunFolder
+from qhq.tracking.run_folder import FINISHED, RunFolder
 from qhq.training.checkpoint import load_weights
 from qhq.training.loop import Samples
 
@@ -111,6 +111,12 @@ def open_run(folder: RunFolder) -> Experiment:
     Raises:
         QHQError: If the folder is damaged, or the prices are not those that the run was made for.
     """
+    if folder.read_record()["status"] != FINISHED:
+        raise ConfigError(
+            "Only a finished run can be evaluated",
+            got=f"{folder.name}, which was cut off or is still training",
+            fix=f"Continue it with 'qhq train --resume {folder.name}'",
+        )
     experiment = open_run_experiment(folder)
     load_weights(experiment.model, folder.weights, experiment.identity())
     experiment.model.eval()

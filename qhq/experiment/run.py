@@ -80,8 +80,12 @@ def _write_design(folder: RunFolder, experiment: Experiment, parity: Parity | No
 
 
 def _complete(folder: RunFolder, experiment: Experiment, watcher: Watcher, watch: Stopwatch) -> None:
-    with watch.phase("train"):
-        state = _train(folder, experiment, watcher)
+    try:
+        with watch.phase("train"):
+            state = _train(folder, experiment, watcher)
+    except KeyboardInterrupt:
+        watcher.note(f"Cut off. Continue with: qhq train --resume {folder.name}")
+        raise
     with watch.phase("eval"):
         evaluation = evaluate(experiment, experiment.open_executor("test"), experiment.data.test)
     folder.write_text("predictions.csv", predictions_csv(evaluation))

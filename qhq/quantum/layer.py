@@ -64,11 +64,24 @@ class QuantumLayer(TorchConnector):
                 got=f"shape {shape} for {network.num_inputs} inputs",
                 fix="Let the linear layer before it give that many",
             )
+        if input_data.dtype not in (torch.float32, torch.float64):
+            return self._in_float32(input_data)
         if input_data.ndim == 2:  # the common case; two views more would cost as much as a small circuit
             return _run(network.executor, input_data, self.weight)
         rows = input_data.reshape(-1, network.num_inputs)
         values = _run(network.executor, rows, self.weight)
         return values.reshape(*input_data.shape[:-1], *network.output_shape)
+
+    def _in_float32(self, input_data: Tensor) -> Tensor:
+        """Half precision, as under autocast, is too coarse for angles: go by float32 and back."""
+        if not input_data.dtype.is_floating_point:
+            raise BackendError(
+                "The angles of a quantum layer must be real floating point numbers",
+                got=f"{input_data.dtype}",
+                fix="Convert them with .float()",
+            )
+        values: Tensor = self(input_data.float())
+        return values.to(input_data.dtype)
 
     def reopen(self, executor: Executor) -> None:
         """Go on with another executor of the same ansatz; the weights stay."""

@@ -47,7 +47,7 @@ def draw_history(history: pd.DataFrame) -> Figure:
     """Losses on the left, gradient norms of encoder, circuit and head on the right, by epoch."""
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     losses, norms = figure.subplots(1, 2)
-    epochs = history["epoch"] + 1
+    epochs = history["epoch"]
     for column, label in (("train_loss", "training"), ("validation_loss", "validation")):
         losses.plot(epochs, history[column], marker="o", markersize=3, label=label)
     losses.set(xlabel="epoch", ylabel="loss (scaled units)", title="Loss")

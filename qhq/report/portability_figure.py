@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 
 def draw_portability(record: dict[str, Any]) -> Figure:
@@ -27,6 +28,7 @@ def draw_portability(record: dict[str, Any]) -> Figure:
     circuit.barh(names, [result["expectation_error"] or 0.0 for result in results], color="tab:purple")
     circuit.set(xlabel="mean |<O> - exact|")
     forecast.invert_yaxis()
+    forecast.xaxis.set_major_locator(MaxNLocator(5))
     for axes in (forecast, circuit):
         axes.grid(alpha=0.3, axis="x")
     figure.suptitle(f"{record['run']}: {results[0]['samples']} windows", fontsize=10)

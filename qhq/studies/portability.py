@@ -17,7 +17,8 @@ from qhq.backends.devices.calibration import Calibration
 from qhq.backends.devices.snapshot import save_snapshot
 from qhq.backends.executor import Executor
 from qhq.backends.ibm.budget import CostForecast
-from qhq.backends.ibm.journal import in_run
+from qhq.backends.ibm.jobs import list_jobs
+from qhq.backends.ibm.journal import STORED, in_run
 from qhq.backends.ibm.spec import IBMSpec
 from qhq.backends.registry import open_backend
 from qhq.backends.spec import AerSpec, BackendSpec
@@ -33,6 +34,9 @@ from qhq.tracking.run_folder import RunFolder
 
 EXACT = AerSpec(kind="aer", name="exact")
 BEST_CASE = "best case: one past day's calibration, no crosstalk, no drift"
+
+
+REPLAYED = "answered from the journal, nothing was sent or paid again; another --seed measures anew"
 
 
 @dataclass(frozen=True)
@@ -113,15 +117,26 @@ def run_evaluation(plan: EvalPlan, progress: Callable[[int, int, str], None]) ->
 
 
 def _measure(plan: EvalPlan, entry: BackendSpec, exact: Evaluation) -> dict[str, Any]:
-    started = time.perf_counter()
+    started, known = time.perf_counter(), _stored_jobs(entry)
     with in_run(plan.folder.name):
         executor = _open(plan, entry)
         evaluation = evaluate(plan.experiment, executor, plan.windows)
+    result = _result(plan, entry, evaluation, exact)
+    replayed = bool(result["job_ids"]) and set(result["job_ids"]) <= known
     return {
-        **_result(plan, entry, evaluation, exact),
+        **result,
+        "replayed": replayed,
+        "note": REPLAYED if replayed else result["note"],
         "calibration_file": _keep_calibration(plan, executor),
         "wall_seconds": time.perf_counter() - started,
     }
+
+
+def _stored_jobs(entry: BackendSpec) -> set[str]:
+    """Jobs whose results were in the journal before."""
+    if not isinstance(entry, IBMSpec):
+        return set()
+    return {str(job.job_id) for job in list_jobs() if job.state == STORED}
 
 
 def _open(plan: EvalPlan, entry: BackendSpec) -> Executor | None:

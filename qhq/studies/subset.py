@@ -36,16 +36,17 @@ def choose_windows(windows: Windows, samples: int | None, seed: int) -> Windows:
     return windows.select(np.sort(chosen))
 
 
-def sampling_error(evaluation: Evaluation, population: int) -> float:
+def sampling_error(evaluation: Evaluation, population: int) -> float | None:
     """Standard error of the MAE for having evaluated a subset, in the unit of the prices.
 
     That of simple random sampling without replacement (Cochran, Sampling Techniques, 1977, eq. 2.20);
-    drawing equal shares of each symbol makes it smaller, so this is an upper bound. 0 for the whole part.
+    drawing equal shares of each symbol makes it smaller, so this is an upper bound. 0 for the whole part,
+    None for a single window, which says nothing of the spread.
     """
     errors = np.abs(evaluation.forecast - evaluation.windows.targets).mean(axis=(1, 2))
     count = len(errors)
     if count == population:
         return 0.0
     if count == 1:
-        return float("nan")
+        return None
     return float(errors.std(ddof=1) * np.sqrt((1 - count / population) / count))

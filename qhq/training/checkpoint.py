@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -13,11 +14,19 @@ from torch import nn
 from qhq.errors import ConfigError
 from qhq.training.loop import TrainingState
 
+IDENTITY = "identity"
+"""The one key of a weights file's metadata: several would be written in any order, and the bytes differ."""
+
 
 def save_weights(model: nn.Module, path: Path, identity: Mapping[str, str]) -> None:
     """Write every tensor of the model once, with the ``identity`` that `load_weights` checks."""
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    _replace(path, lambda temporary: save_file(tensors, temporary, dict(identity)))
+    _replace(
+        path,
+        lambda temporary: save_file(
+            tensors, temporary, {IDENTITY: json.dumps(dict(identity), sort_keys=True)}
+        ),
+    )
 
 
 def load_weights(model: nn.Module, path: Path, identity: Mapping[str, str]) -> None:
@@ -29,9 +38,9 @@ def load_weights(model: nn.Module, path: Path, identity: Mapping[str, str]) -> N
     """
     try:
         with safe_open(path, framework="pt") as file:
-            saved = file.metadata() or {}
+            saved = json.loads((file.metadata() or {}).get(IDENTITY, "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, ValueError) as error:
         raise _damaged(path, error) from error
     _check_identity(saved, identity, path)
     try:

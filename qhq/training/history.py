@@ -21,9 +21,9 @@ class EpochRecord:
 
 
 def history_csv(history: Sequence[EpochRecord]) -> str:
-    """Write epochs as CSV text with a header, one row an epoch, floats in full precision."""
+    """Write epochs as CSV text with a header, one row an epoch counted from 1, floats in full precision."""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, [field.name for field in fields(EpochRecord)], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(record) for record in history)
+    writer.writerows({**asdict(record), "epoch": record.epoch + 1} for record in history)
     return stream.getvalue()

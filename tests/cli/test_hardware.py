@@ -105,6 +105,8 @@ def test_finished_request_is_taken_from_the_journal(run, qhq, study, loopback, n
     first, second = (json.loads(qhq(*EVAL, "--yes", "--json").stdout)["results"][0] for _ in range(2))
     assert first["metrics"] == second["metrics"]
     assert first["job_ids"] == second["job_ids"]
+    assert (first["replayed"], second["replayed"]) == (False, True)
+    assert "nothing was sent" in second["note"]
     assert len(loopback.service.jobs()) == 1
     (row,) = json.loads(qhq("jobs", "--json").stdout)["rows"]
     assert (row["state"], row["run"], row["backend"]) == ("stored", run.name, "ibm_fez")
@@ -152,3 +154,17 @@ def test_without_an_account_the_fake_twin_is_named(run, qhq, study, monkeypatch)
 def test_snapshot_of_what_has_no_calibration_is_refused(qhq, study, name):
     (study / "backends.yaml").write_text(ENTRIES)
     assert qhq("backends", "snapshot", name).exit_code == 2
+
+
+def test_more_shots_than_a_job_may_have_are_refused(run, qhq, study, loopback):
+    (study / "backends.yaml").write_text(ENTRIES)
+    result = qhq("eval", "--backend", "ibm_fez", "--samples", "2", "--shots", "90000000", "--dry-run")
+    assert result.exit_code == 4
+    assert "too many for one sample" in result.stderr
+
+
+@pytest.mark.parametrize("samples", ["1", "2"])
+def test_smallest_subsets_evaluate(run, qhq, samples):
+    result = json.loads(qhq("eval", "--backend", "aer", "--samples", samples, "--json").stdout)["results"][0]
+    assert result["samples"] == int(samples)
+    assert (result["mae_sampling_error"] is None) == (samples == "1")

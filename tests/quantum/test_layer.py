@@ -218,3 +218,23 @@ def test_weights_changed_before_the_backward_pass_are_noticed():
         layer.weight.add_(1.0)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         out.backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_goes_by_float32_and_back(dtype):
+    ansatz = build(AnsatzSpec(qubits=2))
+    layer = QuantumLayer(ansatz, StatevectorExecutor(ansatz), seed=0)
+    rows = torch.randn((5, 2), generator=torch.Generator().manual_seed(0)).to(dtype).requires_grad_()
+    out = layer(rows)
+    assert out.dtype == dtype
+    np.testing.assert_allclose(out.detach().float(), layer(rows.detach().float()).detach(), atol=1e-2)
+    out.sum().backward()
+    assert rows.grad.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.complex64])
+def test_angles_that_are_no_real_numbers_are_refused(dtype):
+    ansatz = build(AnsatzSpec(qubits=2))
+    layer = QuantumLayer(ansatz, StatevectorExecutor(ansatz), seed=0)
+    with pytest.raises(BackendError, match="must be real floating point"):
+        layer(torch.zeros((5, 2), dtype=dtype))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from qiskit.circuit import QuantumCircuit, QuantumRegister
+
 from qhq.ansatz.program import Ansatz
 from qhq.backends.devices.device import CalibratedDevice, Device, load_device
-from qhq.backends.devices.isa import build_isa
+from qhq.backends.devices.isa import IsaProgram, build_isa
 from qhq.backends.spec import BackendSpec, IBMSpec, find_backend
 from qhq.errors import ConfigError
 
@@ -31,8 +33,15 @@ def as_run(ansatz: Ansatz, backend: str) -> tuple[Ansatz, tuple[int, ...]]:
     isa = build_isa(ansatz.circuit, ansatz.parameters, ansatz.observables, device, spec.transpile)
     cut = isa.cut()
     inputs, weights = cut.parameters[: ansatz.num_inputs], cut.parameters[ansatz.num_inputs :]
-    written = Ansatz(cut.circuit, inputs, weights, cut.observables, ansatz.angle_scaling)
-    return written, isa.layout
+    named = _named(cut.circuit, isa)
+    return Ansatz(named, inputs, weights, cut.observables, ansatz.angle_scaling), isa.layout
+
+
+def _named(circuit: QuantumCircuit, isa: IsaProgram) -> QuantumCircuit:
+    """Call each qubit by its physical number, and by the logical one that is read from it."""
+    logical = {physical: f"_q{index}" for index, physical in enumerate(isa.layout)}
+    named = QuantumCircuit(*(QuantumRegister(1, f"p{each}{logical.get(each, '')}") for each in isa.qubits))
+    return named.compose(circuit, range(circuit.num_qubits))
 
 
 def _device(spec: BackendSpec, num_qubits: int) -> Device:

@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import qiskit
@@ -25,6 +26,9 @@ from qhq.paths import cache_dir
 
 FORMAT = 3
 """Of what is kept; another number leaves what an older qhq kept aside."""
+
+STANDARD = "qiskit.circuit.library.standard_gates"
+"""Where Qiskit keeps the gates whose names say all of them."""
 
 LAYOUT = "qhq_layout"
 """Key of a kept circuit's metadata under which its layout stands."""
@@ -148,13 +152,26 @@ def _without_measurement(measured: QuantumCircuit) -> QuantumCircuit:
 
 
 def _key(circuit: QuantumCircuit, device: Device, settings: TranspileSpec) -> str:
-    # Parameters get a fresh identity in each process, so they are written by name.
+    content = [FORMAT, qiskit.__version__, device.fingerprint, settings.model_dump_json(), _content(circuit)]
+    return hashlib.sha256(repr(content).encode()).hexdigest()
+
+
+def _content(circuit: QuantumCircuit) -> list[Any]:
+    """What decides what a circuit does; parameters by name, as each process gives them a fresh identity."""
     steps = [
-        (step.name, [str(each) for each in step.params], [circuit.find_bit(bit).index for bit in step.qubits])
+        (_gate_content(step.operation), [circuit.find_bit(bit).index for bit in step.qubits])
         for step in circuit.data
     ]
-    content = [FORMAT, qiskit.__version__, device.fingerprint, settings.model_dump_json(), steps]
-    return hashlib.sha256(repr([circuit.num_qubits, *content]).encode()).hexdigest()
+    return [circuit.num_qubits, str(circuit.global_phase), steps]
+
+
+def _gate_content(gate: Any) -> list[Any]:
+    """Name and numbers of a gate; what it is made of too, unless its name alone says so."""
+    numbers = [each.tobytes() if isinstance(each, np.ndarray) else str(each) for each in gate.params]
+    state, inside = getattr(gate, "ctrl_state", None), None
+    if not str(gate.base_class.__module__).startswith(STANDARD) and gate.definition is not None:
+        inside = _content(gate.definition)
+    return [gate.name, numbers, state, inside]
 
 
 def _read_kept(file: Path) -> QuantumCircuit | None:

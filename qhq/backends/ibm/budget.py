@@ -80,10 +80,20 @@ def estimate_seconds(spec: IBMSpec, program: LaidOut, rows: Sequence[int]) -> fl
 
 
 def rows_per_job(spec: IBMSpec, program: LaidOut) -> int:
-    """Most rows of values that one job may have."""
+    """Most rows of values that one job may have.
+
+    Raises:
+        BackendError: If one row alone is more than a job may have.
+    """
     each = program.settings * circuits_per_sample(spec) * shots_per_circuit(spec)
     spare = MOST_EXECUTIONS - calibration_circuits(spec) * shots_per_circuit(spec)
-    return max(1, min(spec.samples_per_job, spare // each))
+    if spare < each:
+        raise BackendError(
+            f"A job must stay within {MOST_EXECUTIONS:,} shots of all its circuits",
+            got=f"{spec.shots:,} shots a value on {spec.name}, too many for one sample",
+            fix="Lower --shots; nothing was sent",
+        )
+    return min(spec.samples_per_job, spare // each)
 
 
 def rows_of_jobs(spec: IBMSpec, program: LaidOut, samples: int) -> list[int]:

@@ -95,9 +95,10 @@ class IBMExecutor:
             self._gradient = Spsa(self._shift.values, spec.spsa, seed).vjp
 
     @property
-    def calibration(self) -> Calibration:
-        """What the device was calibrated to when it was opened."""
-        return self._device.calibration
+    def calibration(self) -> Calibration | None:
+        """What the device was calibrated to; None for results of an earlier calibration, from the journal."""
+        current = self._device.calibration
+        return current if current.date == self._ran.calibration else None
 
     def expectations(self, inputs: ArrayLike, weights: ArrayLike) -> FloatArray:
         """Expectation values (B, O) for inputs (B, I), in radians, and weights (W,).

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
 import uuid
 import weakref
 from collections.abc import Iterator, Sequence
@@ -126,6 +127,8 @@ class Journal:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.path = journal_file(folder)
+        # The threads of a process share one connection, and a transaction belongs to the connection.
+        self._one_at_a_time = threading.RLock()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # SQLite gives its side files the mode of the main one.
@@ -254,23 +257,26 @@ class Journal:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._ask("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._ask("ROLLBACK")
-            raise
-        self._ask("COMMIT")
+        with self._one_at_a_time:
+            self._ask("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._ask("ROLLBACK")
+                raise
+            self._ask("COMMIT")
 
     def _ask(self, statement: str, *values: Any) -> list[sqlite3.Row]:
         try:
-            return self._connection.execute(statement, values).fetchall()
+            with self._one_at_a_time:
+                return self._connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise self._unusable(error) from error
 
     def _change(self, statement: str, *values: Any) -> int:
         try:
-            return self._connection.execute(statement, values).rowcount
+            with self._one_at_a_time:
+                return self._connection.execute(statement, values).rowcount
         except sqlite3.Error as error:
             raise self._unusable(error) from error
 

@@ -120,3 +120,20 @@ def test_a_cache_that_cannot_be_written_costs_no_run(transpiled, monkeypatch, tm
 def test_a_layout_that_does_not_fit_is_refused(layout):
     with pytest.raises(BackendError, match="circuit must fit the device.*fake_nairobi"):
         small_program(settings=TranspileSpec(layout=layout))
+
+
+def test_gates_of_one_name_are_kept_apart():
+    """Blocks, evolutions and unitaries whose names and printed numbers agree are other circuits."""
+    device = CalibratedDevice(load_fake("fake_nairobi"))
+    kept = []
+    for angle in (0.3, 0.7):
+        inside = QuantumCircuit(2, name="block")
+        inside.ry(angle, 0)
+        inside.cx(0, 1)
+        circuit = QuantumCircuit(2)
+        circuit.append(inside.to_gate(), [0, 1])
+        program = build_isa(circuit, (), [SparsePauliOp("ZZ"), SparsePauliOp("IZ")], device, TranspileSpec())
+        cut = program.cut()
+        kept.append([Statevector(cut.circuit).expectation_value(each).real for each in cut.observables])
+        wanted = [Statevector(circuit).expectation_value(SparsePauliOp(each)).real for each in ("ZZ", "IZ")]
+        np.testing.assert_allclose(kept[-1], wanted, atol=1e-9)

@@ -75,8 +75,9 @@ def test_jobs_hold_all_samples_and_no_more_than_they_may(samples):
     assert rows_per_job(entry(samples_per_job=7), program()) == 7
 
 
-def test_a_sample_that_is_too_much_for_a_job_is_sent_alone():
-    assert rows_per_job(entry(shots=9_000_000, resilience_level=2), program(3)) == 1
+def test_a_sample_that_is_too_much_for_a_job_is_refused():
+    with pytest.raises(BackendError, match="too many for one sample"):
+        rows_per_job(entry(shots=9_000_000, resilience_level=2), program(3))
 
 
 def test_the_cap_counts_what_was_spent():
