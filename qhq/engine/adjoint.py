@@ -77,7 +77,7 @@ class StatevectorEngine:
         self._programs: dict[np.dtype[Any], Program] = {
             np.dtype(kind): cast(self.tape.program, kind) for kind in (np.float32, np.float64)
         }
-        self._nothing = {kind: (np.empty((0, 0), kind), np.empty(0, kind)) for kind in self._programs}
+        self._nothing = {kind: (np.empty((0, 0), kind), np.empty((0, 0), kind)) for kind in self._programs}
         self._rooms = Rooms(self.tape)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -128,7 +128,7 @@ class StatevectorEngine:
         values = np.empty((len(inputs), self.tape.num_observables), inputs.dtype)
         room = self._rooms.take(inputs.dtype, len(inputs), self._parts(len(inputs), inputs.dtype), keep)
         program, results = self._programs[inputs.dtype], (values, *self._nothing[inputs.dtype])
-        run_parts([(program, data, desk, results, span) for desk, span in room.forward_jobs], room.first)
+        run_parts((program, data, room.desks, results, room.forward_spans))
         return values, Residual(data, inputs, weights, room, self._rooms)
 
     def _backward(self, residual: Residual, cotangent: npt.ArrayLike) -> tuple[Reals, Reals]:
@@ -138,12 +138,8 @@ class StatevectorEngine:
         _check_cotangent(cotangent, (len(data[0]), self.tape.num_observables))
         program = self._programs[data[0].dtype]
         dvalues = np.empty(data[0].shape, data[0].dtype)
-        dweights = np.empty((len(room.backward_jobs), len(data[1])), data[0].dtype)
-        jobs = [
-            (program, data, desk, (cotangent, dvalues, dweights[k]), span)
-            for k, (desk, span) in enumerate(room.backward_jobs)
-        ]
-        run_parts(jobs, None)
+        dweights = np.empty((len(room.backward_spans), len(data[1])), data[0].dtype)
+        run_parts((program, data, room.desks, (cotangent, dvalues, dweights), room.backward_spans))
         shared = dweights[0] if len(dweights) == 1 else dweights.sum(axis=0)
         return self._pullback(residual, dvalues, shared)
 

@@ -18,6 +18,7 @@ from qhq.engine.kernels_angle import (
     write_sampled,
     write_shared,
 )
+from qhq.engine.kernels_crew import FINISHED, PART, STATE, accept, await_all, next_order, order
 from qhq.engine.kernels_dense import multiply
 from qhq.engine.kernels_phase import (
     build_numbers,
@@ -30,6 +31,7 @@ from qhq.engine.kernels_phase import (
 )
 from qhq.engine.kernels_product import contract_product, write_product
 from qhq.engine.kernels_read import add_values, read_out, weigh_slots, write_costate
+from qhq.engine.kernels_signal import lay, peek, poke
 from qhq.engine.kernels_turn import turn
 from qhq.engine.kernels_unturn import unturn
 from qhq.engine.kernels_walsh import halve
@@ -57,6 +59,19 @@ class Desk(NamedTuple):
         tables: Tables of the shared phases, 2 N numbers each.
         angles: A.
         work: One thread's own: co-state 2 N, scratch 2 N, slopes A, their totals A, Walsh coefficients.
+    """
+
+    psi: Numbers
+    trig: Numbers
+    tables: Numbers
+    work: Numbers
+    angles: int
+
+
+class Desks(NamedTuple):
+    """The desks of all parts of a job: see ``Desk``. A row of ``psi`` and of ``work`` is one part's.
+
+    Where states are kept, ``psi`` has one row for all.
     """
 
     psi: Numbers
@@ -211,35 +226,37 @@ def spread_slopes(angles: Angles, bits: int, dinputs: Any, desk: Desk, tile: int
 
 
 @inner
-def start(program: Program, weights: Numbers, desk: Desk, shared: int) -> None:
-    """Before the first tile: empty totals and, where asked for, what the whole batch shares."""
-    layout, angles, _ = program
-    totals = totals_of(layout.bits, desk)
+def clear_totals(bits: int, desk: Desk) -> None:
+    """Before the first tile of a part."""
+    totals = totals_of(bits, desk)
     for k in range(desk.angles):
         store(totals, k, fill(totals, 0.0))
-    if shared:
-        trig = tile_trig(desk, -1)
-        write_shared(angles, weights, trig)
-        build_tables(layout, trig, desk)
 
 
-@entry
-def run(program: Program, data: Any, desk: Desk, results: Any, span: Integers) -> None:
-    """Expectations, or their vector-Jacobian product, of a span of tiles.
+@inner
+def prepare(program: Program, weights: Numbers, desk: Desk) -> None:
+    """Write what the whole batch shares."""
+    layout, angles, _ = program
+    trig = tile_trig(desk, -1)
+    write_shared(angles, weights, trig)
+    build_tables(layout, trig, desk)
 
-    Args:
-        program: In the precision of the data.
-        data: ``inputs`` (B, variables), ``weights`` (variables,).
-        desk: Backwards, as the way forwards left it; kept states are used up.
-        results: ``values`` (B, O): written, or the cotangent if backwards. Then ``dinputs`` (B, variables)
-            and ``dweights`` (variables,), written if backwards.
-        span: ``first, last, keep, prepare, back``: the tiles ``first <= tile < last``; whether the state of
-            tile ``k`` is kept in slot ``k`` of ``desk.psi`` (else all use slot 0); whether to write first
-            what the whole batch shares; whether to go backwards.
-    """
+
+@inner
+def desk_of(desks: Desks, part: int) -> Desk:
+    """The desk of one part."""
+    own = part if len(desks.psi) > 1 else 0
+    return Desk(desks.psi[own], desks.trig, desks.tables, desks.work[part], desks.angles)
+
+
+@inner
+def run_part(job: Any, part: int) -> None:
+    """One span of tiles."""
+    program, data, desks, results, spans = job
     layout, angles, readout = program
+    desk, span = desk_of(desks, part), spans[part]
     keep, back = span[2], span[4]
-    start(program, data[1], desk, span[3])
+    clear_totals(layout.bits, desk)
     for tile in range(span[0], span[1]):
         size = 2 << layout.bits
         psi = rows(desk.psi, (tile if keep else 0) * size, size)
@@ -252,4 +269,55 @@ def run(program: Program, data: Any, desk: Desk, results: Any, span: Integers) -
         else:
             read_tile(readout, psi, results[0], desk, tile)
     if back:
-        spread_shared(angles, totals_of(layout.bits, desk), results[2])
+        spread_shared(angles, totals_of(layout.bits, desk), results[2][part])
+
+
+@inner
+def run_ordered(board: int, like: Any) -> None:
+    """The part that was ordered. A function, so that the job is let go before the caller is told."""
+    run_part(accept(board, like), peek(board, PART))
+
+
+@inner
+def serve(board: int, like: Any) -> None:
+    """Do what is ordered until nothing has been for a while."""
+    while next_order(board):
+        run_ordered(board, like)
+        poke(board, STATE, FINISHED)
+
+
+@inner
+def lead(job: Any, boards: Integers) -> None:
+    """Do a job with the workers of these boards, who take the first parts."""
+    program, data, desks, _, spans = job
+    if len(spans) and spans[0, 3]:
+        prepare(program, data[1], desk_of(desks, 0))
+    address = lay(job)
+    for k in range(len(boards)):
+        order(boards[k], address, k)
+    for part in range(len(boards), len(spans)):
+        run_part(job, part)
+    await_all(boards)
+
+
+@entry
+def run(job: Any, boards: Integers, serving: int) -> None:
+    """Expectations, or their vector-Jacobian product, of spans of tiles. All in one, compiled once.
+
+    Args:
+        job: Program, data, desks, results, spans, all in the precision of the data:
+
+            - data: ``inputs`` (B, variables), ``weights`` (variables,).
+            - desks: Backwards, as the way forwards left them; kept states are used up.
+            - results: ``values`` (B, O): written, or the cotangent if backwards. Then ``dinputs``
+              (B, variables) and ``dweights`` (parts, variables), written if backwards.
+            - spans: Each ``first, last, keep, prepare, back``: the tiles ``first <= tile < last``; whether
+              the state of tile ``k`` is kept in slot ``k`` (else all of a part use its slot 0); whether to
+              write first what the whole batch shares; whether to go backwards.
+        boards: Workers to divide the parts with.
+        serving: Whether to be, instead, the worker of the only board, for jobs like this one.
+    """
+    if serving:
+        serve(boards[0], job)
+    else:
+        lead(job, boards)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qhq.engine.kernels import Desk
+from qhq.engine.kernels import Desks
 from qhq.engine.lanes import ROW_BYTES
 from qhq.engine.program import PHASE_SHARED, TURNS
 from qhq.engine.tape import Tape
@@ -21,8 +21,6 @@ _IDLE_ROOMS = 4
 _IDLE_BYTES = 1 << 28
 """A room larger than this is not kept for the next call."""
 
-Job = tuple[Desk, npt.NDArray[np.int64]]
-
 
 @dataclass(frozen=True)
 class Room:
@@ -30,16 +28,16 @@ class Room:
 
     Attributes:
         key: What makes two rooms exchangeable.
-        first: What prepares the shared tables, where several threads share them.
-        forward_jobs: Desk and span of each thread.
-        backward_jobs: The same for the way back.
+        desks: What the kernels work in.
+        forward_spans: Span of each thread.
+        backward_spans: The same for the way back.
         size: Bytes.
     """
 
     key: tuple[Any, ...]
-    first: Job | None
-    forward_jobs: list[Job]
-    backward_jobs: list[Job]
+    desks: Desks
+    forward_spans: npt.NDArray[np.int64]
+    backward_spans: npt.NDArray[np.int64]
     size: int
 
 
@@ -83,18 +81,17 @@ class Rooms:
         dtype, tiles, parts, keep = key
         trig = _rows(dtype, 2 * self._angles * (tiles + 1))
         tables = _rows(dtype, math.ceil(self._tables * self._state_rows * dtype.itemsize / ROW_BYTES))
-        kept = [_rows(dtype, self._state_rows * tiles)] * parts if keep else None
-        states = kept or [_rows(dtype, self._state_rows) for _ in range(parts)]
+        own = 1 if keep else parts
+        states = _rows(dtype, self._state_rows * (tiles if keep else parts)).reshape(own, -1)
         work_rows = 2 * self._state_rows + 2 * self._angles + self._slots
-        desks = [Desk(state, trig, tables, _rows(dtype, work_rows), self._angles) for state in states]
+        work = _rows(dtype, work_rows * parts).reshape(parts, -1)
         edges = [tiles * k // parts for k in range(parts + 1)]
-        alone = parts == 1
         return Room(
             key,
-            None if alone else (desks[0], np.array([0, 0, keep, 1, 0])),
-            [(d, np.array([edges[k], edges[k + 1], keep, alone, 0])) for k, d in enumerate(desks)],
-            [(d, np.array([edges[k], edges[k + 1], keep, 0, 1])) for k, d in enumerate(desks)],
-            sum(d.work.nbytes for d in desks) + (1 if keep else parts) * states[0].nbytes + tables.nbytes,
+            Desks(states, trig, tables, work, self._angles),
+            np.array([[edges[k], edges[k + 1], keep, 1, 0] for k in range(parts)]),
+            np.array([[edges[k], edges[k + 1], keep, 0, 1] for k in range(parts)]),
+            work.nbytes + states.nbytes + tables.nbytes,
         )
 
 

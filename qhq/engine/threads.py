@@ -5,37 +5,43 @@ They survive what an OpenMP team does not: calls from several threads at once, a
 
 from __future__ import annotations
 
+import atexit
 import os
-from collections.abc import Callable, Sequence
-from queue import SimpleQueue
-from threading import Thread
+from collections.abc import Callable
 from typing import Any
 
 import numba
 import numpy as np
 
 from qhq.engine.compiled import announced
+from qhq.engine.crew import Crew, Worker
 from qhq.engine.kernels import run
 
-_Answers = SimpleQueue[Exception | None]
-_Orders = SimpleQueue[tuple[Callable[..., None], Any, _Answers]]
-_crew: list[_Orders] = []
-"""One queue a worker; a queue of C is handed over five times faster than a future."""
 _entries: dict[Any, Callable[..., None]] = {}
 """Precision -> the compiled kernel, without Numba's look at the types of each call (5 us of 7)."""
+_crews: dict[Any, Crew] = {}
+"""Precision -> its workers: the code that one sits in is compiled for one."""
 _typeof: Any = numba.typeof
-_NO_TILES = np.zeros(5, np.int64)
+_NO_BOARDS = np.zeros(0, np.int64)
 
 Job = tuple[Any, Any, Any, Any, Any]
-"""Program, data, desk, results, span: see ``kernels.run``."""
+"""Program, data, desks, results, spans: see ``kernels.run``."""
 
 
 def _forget() -> None:
     """Threads do not live on in a forked child."""
-    _crew.clear()
+    _crews.clear()
+
+
+def _dismiss() -> None:
+    """Threads that come back from compiled code must find an interpreter."""
+    for crew in _crews.values():
+        crew.dismiss()
+    _crews.clear()
 
 
 os.register_at_fork(after_in_child=_forget)
+atexit.register(_dismiss)
 
 
 def available_cores() -> int:
@@ -51,65 +57,60 @@ def bounded_threads(asked: int | None) -> int:
     return max(1, min(wanted, cores))
 
 
-def run_parts(jobs: Sequence[Job], first: tuple[Any, Any] | None) -> None:
-    """Run the kernel once for each job, the last on the caller's thread.
+def run_parts(job: Job) -> None:
+    """Run the kernel on all spans of a job, the last on the caller's thread.
 
-    Args:
-        jobs: Arguments of each call.
-        first: Desk and span of a call that must end before the others start, or None.
+    Where no worker is idle, others keep the cores busy already, and the caller does the parts one by one.
     """
-    entry = _entry(jobs[0])
-    if first is not None:
-        program, data, _, results, _ = jobs[0]
-        entry(program, data, first[0], results, first[1])
-    if len(jobs) == 1:
-        entry(*jobs[0])
+    entry, parts = _entry(job), len(job[4])
+    if parts == 1:
+        entry(job, _NO_BOARDS, 0)
     else:
-        _run_together(entry, jobs)
+        _run_together(entry, job, _crew(entry, job).claim(parts - 1, available_cores() - 1))
 
 
-def _entry(job: Job) -> Callable[..., None]:
-    dtype = job[1][0].dtype
-    if dtype not in _entries:
-        _entries[dtype] = _load(job)
-    return _entries[dtype]
-
-
-def _load(job: Job) -> Callable[..., None]:
-    """Load the kernel of a precision from the disk, or compile it and say so."""
-    kernel: Any = run
-    with announced():
-        kernel(*job[:-1], _NO_TILES)
-    made = kernel.overloads.get(tuple(_typeof(argument) for argument in job))
-    entry: Callable[..., None] = getattr(made, "entry_point", kernel)
-    return entry
-
-
-def _run_together(entry: Callable[..., None], jobs: Sequence[Job]) -> None:
-    answers: _Answers = SimpleQueue()
-    for _ in range(len(jobs) - 1 - len(_crew)):
-        _hire()
-    for queue, job in zip(_crew, jobs[:-1], strict=False):
-        queue.put((entry, job, answers))
-    entry(*jobs[-1])
-    errors = [answers.get() for _ in jobs[:-1]]
+def _run_together(entry: Callable[..., None], job: Job, workers: list[Worker]) -> None:
+    try:
+        entry(job, np.array([worker.address for worker in workers], np.int64), 0)
+    finally:
+        errors = [worker.release() for worker in workers]
     for error in errors:
         if error is not None:
             raise error
 
 
-def _hire() -> None:
-    queue: _Orders = SimpleQueue()
-    Thread(target=_work, args=(queue,), name=f"qhq-engine-{len(_crew)}", daemon=True).start()
-    _crew.append(queue)
+def _entry(job: Job) -> Callable[..., None]:
+    dtype = job[1][0].dtype
+    if dtype not in _entries:
+        _entries[dtype] = _load(hollow(job))
+    return _entries[dtype]
 
 
-def _work(queue: _Orders) -> None:
-    while True:
-        entry, job, answers = queue.get()
-        try:
-            entry(*job)
-        except Exception as error:  # handed to the caller's thread
-            answers.put(error)
-        else:
-            answers.put(None)
+def _crew(entry: Callable[..., None], job: Job) -> Crew:
+    dtype = job[1][0].dtype
+    crew = _crews.get(dtype)
+    if crew is None:
+        like = hollow(job)
+        crew = _crews.setdefault(dtype, Crew(lambda boards: entry(like, boards, 1)))
+    return crew
+
+
+def _load(job: Job) -> Callable[..., None]:
+    """Load the kernel of a precision from the disk, or compile it and say so."""
+    kernel: Any = run
+    arguments = (job, _NO_BOARDS, 0)
+    with announced():
+        kernel(*arguments)
+    made = kernel.overloads.get(tuple(_typeof(argument) for argument in arguments))
+    entry: Callable[..., None] = getattr(made, "entry_point", kernel)
+    return entry
+
+
+def hollow(job: Any) -> Any:
+    """Something of the same type that holds no memory."""
+    if isinstance(job, np.ndarray):
+        return np.empty((0,) * job.ndim, job.dtype)
+    if isinstance(job, tuple):
+        parts = [hollow(part) for part in job]
+        return type(job)(*parts) if hasattr(job, "_fields") else tuple(parts)
+    return 0

@@ -1,10 +1,16 @@
 import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic, process_time, sleep
 
+import numba
 import numpy as np
 import pytest
 
 from qhq.engine import threads
 from qhq.engine.compiled import announced, entry
+from qhq.engine.crew import PATIENCE_NS, Crew
 
 from .circuits import ring_problem
 
@@ -26,17 +32,135 @@ def test_threads_are_bounded(monkeypatch, asked, variable, cores, expected):
     assert threads.bounded_threads(asked) == expected
 
 
+def _engine(monkeypatch, cores=2):
+    from qhq.engine.adjoint import StatevectorEngine
+
+    monkeypatch.setattr("qhq.engine.adjoint._ROWS_PER_THREAD", 1)
+    monkeypatch.setattr(threads, "available_cores", lambda: cores)
+    problem = ring_problem(3, 1)
+    engine = StatevectorEngine(
+        problem.circuit, problem.observables, problem.inputs, problem.weights, threads=cores
+    )
+    return engine, problem.numbers(np.random.default_rng(1), 40)
+
+
+def _workers():
+    return [worker for crew in threads._crews.values() for worker in crew._all]
+
+
+def _wait_until(true):
+    limit = monotonic() + 20
+    while not true():
+        assert monotonic() < limit
+        sleep(0.002)
+
+
 def test_an_error_on_another_thread_reaches_the_caller():
-    calls = []
+    def spoiled(boards):
+        raise ValueError("spoiled")
 
-    def kernel(k):
-        calls.append(k)
-        if k == 0:
-            raise ValueError("spoiled")
-
+    crew = Crew(spoiled)
+    (worker,) = crew.claim(1, 1)
+    _wait_until(lambda: worker._error is not None)
     with pytest.raises(ValueError, match="spoiled"):
-        threads._run_together(kernel, [(0,), (1,)])
-    assert sorted(calls) == [0, 1]
+        threads._run_together(lambda *_: None, (), [worker])
+    assert worker.release() is None
+    crew.dismiss()
+
+
+def test_an_error_on_the_callers_thread_frees_the_workers(monkeypatch):
+    engine, numbers = _engine(monkeypatch)
+    expected = engine.expectations(*numbers)
+    idle = [len(crew._idle) for crew in threads._crews.values()]
+
+    def spoiled(*_):
+        raise ValueError("spoiled")
+
+    with monkeypatch.context() as patch:
+        patch.setitem(threads._entries, np.dtype(np.float64), spoiled)
+        with pytest.raises(ValueError, match="spoiled"):
+            engine.expectations(*numbers)
+    assert [len(crew._idle) for crew in threads._crews.values()] == idle
+    assert np.array_equal(engine.expectations(*numbers), expected)
+
+
+def test_an_idle_worker_sleeps_and_wakes(monkeypatch):
+    engine, numbers = _engine(monkeypatch)
+    expected = engine.expectations(*numbers)
+    for _ in range(20):
+        _wait_until(lambda: all(worker.asleep for worker in _workers()))
+        assert np.array_equal(engine.expectations(*numbers), expected)
+    _wait_until(lambda: all(worker.asleep for worker in _workers()))
+    before = process_time()
+    sleep(0.3)
+    assert process_time() - before < 0.1
+
+
+def test_steps_around_the_patience_of_a_worker(monkeypatch):
+    engine, numbers = _engine(monkeypatch)
+    expected = engine.expectations(*numbers)
+    for k in range(400):  # an order now and then meets a worker on its way to sleep
+        sleep(PATIENCE_NS * 1e-9 * (k % 40) / 20)
+        assert np.array_equal(engine.expectations(*numbers), expected)
+
+
+@pytest.mark.parametrize("cores", [2, 4])
+def test_concurrent_callers(monkeypatch, cores):
+    engine, (inputs, weights) = _engine(monkeypatch, cores)
+    cases = [inputs + k for k in range(4)]
+    cotangent = np.ones((40, engine.tape.num_observables))
+    expected = [engine.vjp(case, weights, cotangent) for case in cases]
+
+    def call(k):
+        for _ in range(100):
+            for got, true in zip(engine.vjp(cases[k], weights, cotangent), expected[k], strict=True):
+                assert np.array_equal(got, true)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(call, range(4)))
+    assert all(len(crew._all) <= 3 for crew in threads._crews.values())
+
+
+def test_without_workers_the_caller_does_all_parts(monkeypatch):
+    engine, numbers = _engine(monkeypatch)
+    expected = engine.expectations(*numbers)
+    monkeypatch.setattr(Crew, "claim", lambda self, count, most: [])
+    assert np.array_equal(engine.expectations(*numbers), expected)
+
+
+def test_no_more_threads_is_no_error(monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("qhq.engine.crew.Worker.start", refuse)
+    assert Crew(lambda boards: None).claim(2, 3) == []
+
+
+def test_a_stand_in_for_a_job_has_its_type(monkeypatch):
+    engine, numbers = _engine(monkeypatch)
+    seen = []
+    monkeypatch.setattr(
+        "qhq.engine.adjoint.run_parts", lambda job: (seen.append(job), threads.run_parts(job))
+    )
+    engine.vjp(*numbers, np.ones((40, engine.tape.num_observables)))
+    for job in seen:
+        assert numba.typeof(threads.hollow(job)) == numba.typeof(job)
+
+
+def test_the_interpreter_ends_with_a_worker_awake():
+    code = (
+        "import numpy as np\n"
+        "from qhq.engine import adjoint, threads\n"
+        "from tests.engine.circuits import ring_problem\n"
+        "adjoint._ROWS_PER_THREAD, threads.available_cores = 1, lambda: 2\n"
+        "p = ring_problem(3, 1)\n"
+        "e = adjoint.StatevectorEngine(p.circuit, p.observables, p.inputs, p.weights, threads=2)\n"
+        "for _ in range(50): e.expectations(*p.numbers(np.random.default_rng(1), 40))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=100
+    )
+    assert (done.returncode, "Fatal" in done.stderr) == (0, False)
 
 
 def test_compiling_is_announced(capsys, tmp_path, monkeypatch):
@@ -56,17 +180,11 @@ def test_a_cache_that_cannot_be_written_is_no_error(monkeypatch):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_computes(monkeypatch):
-    from qhq.engine.adjoint import StatevectorEngine
-
-    monkeypatch.setattr("qhq.engine.adjoint._ROWS_PER_THREAD", 1)
-    monkeypatch.setattr(threads, "available_cores", lambda: 2)
-    problem = ring_problem(3, 1)
-    engine = StatevectorEngine(
-        problem.circuit, problem.observables, problem.inputs, problem.weights, threads=2
-    )
-    numbers = problem.numbers(np.random.default_rng(1), 40)
+    engine, numbers = _engine(monkeypatch)
     expected = engine.expectations(*numbers)
     child = os.fork()
     if child == 0:
-        os._exit(0 if np.array_equal(engine.expectations(*numbers), expected) else 1)
+        same = all(np.array_equal(engine.expectations(*numbers), expected) for _ in range(20))
+        os._exit(0 if same and len(_workers()) == 1 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert np.array_equal(engine.expectations(*numbers), expected)
