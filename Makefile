@@ -36,6 +36,7 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) --editable .
+	$(BIN)/python -m qhq.engine
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -62,7 +62,7 @@ class _Announce(event.Listener):  # type: ignore[misc, unused-ignore]  # Numba m
         if not self._told:
             self._told = True
             sys.stderr.write(
-                "qhq: compiling the exact engine, once for this machine and precision (about 15 s) ...\n"
+                "qhq: compiling the exact engine, once for this machine and precision (about 20 s) ...\n"
             )
 
     def on_end(self, event: Any) -> None:
