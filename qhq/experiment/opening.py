@@ -13,6 +13,7 @@ from qhq.ansatz.catalogue import load_ansatz
 from qhq.ansatz.stored import fingerprint, load_built
 from qhq.backends.executor import Executor
 from qhq.backends.registry import open_backend, open_training_backend
+from qhq.backends.simulators.statevector import StatevectorExecutor
 from qhq.backends.spec import BackendSpec, backend_from_record, find_backend
 from qhq.data.prepare import Prepared, prepare
 from qhq.data.scaling import scaler_from_dict
@@ -80,11 +81,11 @@ def open_experiment(config: ExperimentConfig) -> Experiment:
     ansatz = None
     if config.quantum is not None:
         ansatz = build(load_ansatz(config.quantum.ansatz, config.quantum.changes()))
-    return _assemble(config, prepare(config.data), ansatz, find_backend(config.backend))
+    return _on_training_backend(config, prepare(config.data), ansatz, find_backend(config.backend))
 
 
 def open_run_experiment(folder: RunFolder) -> Experiment:
-    """Open a run's experiment as it was designed, with fresh weights.
+    """Open a run's experiment as it was designed, with fresh weights, ready to go on training.
 
     Circuit and backend entry come from the folder, not from ``circuits/`` and ``backends.yaml``, which
     may have changed since.
@@ -92,6 +93,12 @@ def open_run_experiment(folder: RunFolder) -> Experiment:
     Raises:
         QHQError: If the folder is damaged, or the prices are not those that the run was made for.
     """
+    return _on_training_backend(*_read_design(folder))
+
+
+def _read_design(
+    folder: RunFolder,
+) -> tuple[ExperimentConfig, Prepared, Ansatz | None, BackendSpec]:
     config, record = load_config(str(folder.config)), folder.read_record()
     data = prepare(config.data)
     if data.fingerprint != record["data"]["fingerprint"]:
@@ -102,11 +109,13 @@ def open_run_experiment(folder: RunFolder) -> Experiment:
         )
     data = replace(data, scaler=scaler_from_dict(record["scaler"]))
     ansatz = load_built(folder.circuit) if config.quantum else None
-    return _assemble(config, data, ansatz, backend_from_record(record["backend_entry"], folder.name))
+    return config, data, ansatz, backend_from_record(record["backend_entry"], folder.name)
 
 
 def open_run(folder: RunFolder) -> Experiment:
     """Open a run's experiment with its trained weights.
+
+    What it was trained on is not asked: its layer stands on the exact engine, which needs no account.
 
     Raises:
         QHQError: If the folder is damaged, or the prices are not those that the run was made for.
@@ -117,19 +126,33 @@ def open_run(folder: RunFolder) -> Experiment:
             got=f"{folder.name}, which was cut off or is still training",
             fix=f"Continue it with 'qhq train --resume {folder.name}'",
         )
-    experiment = open_run_experiment(folder)
+    config, data, ansatz, backend = _read_design(folder)
+    executor = None if ansatz is None else StatevectorExecutor(ansatz)
+    experiment = _assemble(config, data, ansatz, backend, executor)
     load_weights(experiment.model, folder.weights, experiment.identity())
     experiment.model.eval()
     return experiment
 
 
-def _assemble(
+def _on_training_backend(
     config: ExperimentConfig, data: Prepared, ansatz: Ansatz | None, backend: BackendSpec
+) -> Experiment:
+    executor = None
+    if ansatz is not None:
+        executor = open_training_backend(backend, ansatz, seed=shot_seed(config, "train"))
+    return _assemble(config, data, ansatz, backend, executor)
+
+
+def _assemble(
+    config: ExperimentConfig,
+    data: Prepared,
+    ansatz: Ansatz | None,
+    backend: BackendSpec,
+    executor: Executor | None,
 ) -> Experiment:
     torch.set_num_threads(config.training.threads)
     layer = None
-    if ansatz is not None:
-        executor = open_training_backend(backend, ansatz, seed=shot_seed(config, "train"))
+    if ansatz is not None and executor is not None:
         layer = QuantumLayer(ansatz, executor, seed=child_seed(config.seed, "circuit"))
     model = build_model(
         config.model,

@@ -220,3 +220,14 @@ def test_parity_gate_stops_before_anything_is_written(study, monkeypatch):
     with pytest.raises(BackendError, match="engine must agree with Aer"):
         train("training.epochs=1")
     assert len(list_runs()) == 1
+
+
+def test_evaluation_does_not_ask_what_the_run_was_trained_on(study, monkeypatch):
+    run = train("training.epochs=1")
+    monkeypatch.setenv("HOME", str(study))
+    for name in ("QHQ_IBM_TOKEN", "QISKIT_IBM_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    device = {"kind": "ibm", "name": "ibm_gone", "training": True}
+    run.write_json("run.json", {**run.read_record(), "backend_entry": device})
+    experiment = open_run(run)
+    assert experiment.model.quantum.neural_network.executor.report().backend == "statevector"
