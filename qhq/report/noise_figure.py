@@ -67,7 +67,7 @@ def _draw_against_shots(axes: Axes, record: dict[str, Any]) -> None:
     axes.plot(sampled, guide, color="gray", linestyle="--", label="1/sqrt(shots)")
     axes.set(xscale="log", yscale="log")
     axes.set_xticks(sampled, labels=[str(shots) for shots in sampled])
-    axes.minorticks_off()
+    axes.xaxis.minorticks_off()
     axes.legend(fontsize=8)
 
 
