@@ -179,6 +179,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(monkeypatch):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # JAX, where the benchmarks loaded it
 def test_a_forked_child_computes(monkeypatch):
     engine, numbers = _engine(monkeypatch)
     expected = engine.expectations(*numbers)
