@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from qhq.data.panel import Panel
-from qhq.data.scaling import Scaler, check_scalable, fit_scaler
-from qhq.data.sources import load_panel
+from qhq.data.scaling.fit import check_scalable, fit_scaler
+from qhq.data.scaling.scalers import Scaler
+from qhq.data.sources.load import load_panel
 from qhq.data.spec import DataSpec
 from qhq.data.split import Part, Parts, split_panel
 from qhq.data.windows import Windows

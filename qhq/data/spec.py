@@ -59,7 +59,7 @@ class DataSpec(Spec):
         window: Input rows of a window, T.
         horizon: Target rows of a window, H.
         split: How the sessions are shared out.
-        scaling: How windows are scaled (``qhq.data.scaling``).
+        scaling: How windows are scaled (``qhq.data.scaling.fit``).
     """
 
     source: Source = "bundled"

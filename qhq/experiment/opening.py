@@ -16,7 +16,7 @@ from qhq.backends.registry import open_backend, open_training_backend
 from qhq.backends.simulators.statevector import StatevectorExecutor
 from qhq.backends.spec import BackendSpec, backend_from_record, find_backend
 from qhq.data.prepare import Prepared, prepare
-from qhq.data.scaling import scaler_from_dict
+from qhq.data.scaling.scalers import scaler_from_dict
 from qhq.data.windows import Windows
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import ExperimentConfig, load_config

@@ -4,7 +4,7 @@ from numpy.testing import assert_allclose
 
 from qhq.data.panel import Panel
 from qhq.data.prepare import prepare
-from qhq.data.sources import load_panel
+from qhq.data.sources.load import load_panel
 from qhq.data.spec import DataSpec
 from qhq.data.windows import Cut, cut_windows
 from qhq.errors import DataError

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from qhq.data.panel import check_panel
-from qhq.data.scaling import fit_scaler, scaler_from_dict
+from qhq.data.scaling.fit import fit_scaler
+from qhq.data.scaling.scalers import scaler_from_dict
 from qhq.data.split import split_panel
 from qhq.data.windows import Cut, cut_windows
 from qhq.errors import DataError
-
-from .panels import KINDS, make_frame, make_panel, make_spec, ragged_cases
+from tests.data.panels import KINDS, make_frame, make_panel, make_spec, ragged_cases
 
 each_kind = pytest.mark.parametrize("kind", KINDS)
 

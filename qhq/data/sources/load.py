@@ -6,19 +6,15 @@ import zlib
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from qhq.data.panel import Panel, check_panel, match_columns
+from qhq.data.panel import Panel, check_panel
+from qhq.data.sources.files import BUNDLED, read_csv, read_parquet
 from qhq.data.spec import DataSpec, Source
 from qhq.errors import DataError
-
-BUNDLED = Path(__file__).parent / "bundled" / "stocks_daily_2000_2013.csv.gz"
-"""Real daily prices in the public domain; see the NOTICE beside it."""
 
 _EDGE = np.timedelta64(7, "D")
 """How far outside the sessions a start or end may lie: a week of weekend and holidays."""
@@ -36,23 +32,6 @@ def load_panel(spec: DataSpec) -> Panel:
     frame = _read(_SOURCES[spec.source], path, origin, spec.features)
     panel = check_panel(frame, origin, symbols=spec.symbols, columns=spec.features)
     return _cut_span(panel, spec, origin)
-
-
-def read_csv(path: Path, origin: str, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Read every cell as text, so that a ticker 'NA' stays one and a bad number can be named."""
-    packed: Literal["gzip"] | None = "gzip" if path.suffix == ".gz" else None
-    # Only a read of all columns notices a row with a comma too many, such as an unquoted 1,234.50.
-    table = pd.read_csv(path, dtype=str, keep_default_na=False, compression=packed, encoding="utf-8-sig")
-    if not isinstance(table.index, pd.RangeIndex):
-        raise ValueError("the rows have more fields than the header")
-    return table[list(match_columns(table.columns, origin, columns))]
-
-
-def read_parquet(path: Path, origin: str, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Read the needed columns; an index that pandas stored is a column like any other."""
-    names = match_columns(pq.read_schema(path).names, origin, columns)
-    table: pd.DataFrame = pq.read_table(path, columns=list(names)).to_pandas(ignore_metadata=True)
-    return table
 
 
 _Reader = Callable[[Path, str, tuple[str, ...]], pd.DataFrame]

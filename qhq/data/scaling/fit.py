@@ -20,19 +20,16 @@ import numpy as np
 import numpy.typing as npt
 
 from qhq.data.panel import FloatArray, IntArray, Panel
-from qhq.data.scalers import (
+from qhq.data.scaling.scalers import (
     LogReturnScaler,
     Scaler,
     SymbolScaler,
     WindowScaler,
-    scaler_from_dict,
     window_volatility,
 )
 from qhq.data.spec import Scaling
 from qhq.data.split import Part, TrainingPart
 from qhq.errors import DataError
-
-__all__ = ["Scaler", "check_scalable", "fit_scaler", "scaler_from_dict"]
 
 FLOOR_FRACTION = 0.1
 """A window's volatility is taken as at least this part of the median one in training."""

@@ -1,0 +1,1 @@
+"""Where rows come from, one file a source; `load` hands each table to the panel's checks."""
