@@ -21,6 +21,7 @@ BENCHES: dict[str, str] = {
     "training_step": "one",
     "scaling": "one",
     "roofline": "one",
+    "implied_volatility": "one",
     "threads": "all",
     "memory": "all",
     "startup": "all",

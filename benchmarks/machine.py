@@ -13,6 +13,8 @@ from time import perf_counter
 DISTRIBUTIONS = (
     "numpy",
     "numba",
+    "scipy",
+    "quantlib",
     "torch",
     "qiskit",
     "qiskit-aer",

@@ -14,6 +14,7 @@ NAMES = [
     ("qhq.ansatz", "build"),
     ("qhq.ansatz", "load_ansatz"),
     ("qhq.backends", "open_backend"),
+    ("qhq.pricing", "price"),
     ("qhq.quantum", "AdjointNetwork"),
     ("qhq.quantum", "QuantumLayer"),
     ("qhq.models", "ModelSpec"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from qhq import __version__
-from qhq.cli import backends, circuit, compare, evaluate, jobs, noise, train
+from qhq.cli import backends, circuit, compare, data, evaluate, jobs, noise, train
 
 app = typer.Typer(
     name="qhq",
@@ -21,6 +21,7 @@ app.command("compare")(compare.compare)
 app.add_typer(circuit.app, name="circuit")
 app.add_typer(backends.app, name="backends")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(data.app, name="data")
 
 
 @app.callback(invoke_without_command=True)

@@ -57,7 +57,7 @@ def evaluate(
 
 
 def _run(plan: EvalPlan) -> dict[str, Any]:
-    from qhq.cli.progress import StudyProgress
+    from qhq.cli.steps import StudyProgress
     from qhq.report.figures import save_figure
     from qhq.report.portability_figure import draw_portability
     from qhq.studies.portability import run_evaluation

@@ -38,7 +38,7 @@ def noise(
     Example: qhq noise --backend fake_nairobi --scale 0,1,2 --shots exact,1024
     """
     with command(as_json=json, debug=debug) as output:
-        from qhq.cli.progress import StudyProgress
+        from qhq.cli.steps import StudyProgress
         from qhq.report.figures import save_figure
         from qhq.report.noise_figure import draw_noise
         from qhq.studies.noise import NoiseRequest, run_noise_study

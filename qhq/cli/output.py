@@ -83,17 +83,17 @@ def plain_table(
     return table
 
 
-def metrics_table(title: str, rows: Sequence[tuple[str, dict[str, float]]]) -> Table:
-    """Lay out metrics, one row a forecast, the naive forecast among them."""
+def metrics_table(title: str, rows: Sequence[tuple[str, dict[str, float | None]]]) -> Table:
+    """Lay out metrics, one row a forecast, the naive forecast among them; ``-`` is not defined."""
+    formats = {"mae": ".4f", "rmse": ".4f", "mape": ".4f", "mase": ".4f", "skill": "+.4f"}
     cells = [
-        [
-            label,
-            *(f"{metrics[key]:.4f}" for key in ("mae", "rmse", "mape", "mase")),
-            f"{metrics['skill']:+.4f}",
-        ]
-        for label, metrics in rows
+        [label, *(_number(metrics[key], form) for key, form in formats.items())] for label, metrics in rows
     ]
     table = plain_table(["", "MAE", "RMSE", "MAPE %", "MASE", "skill"], cells, title=title)
     for column in table.columns[1:]:
         column.justify = "right"
     return table
+
+
+def _number(value: float | None, form: str) -> str | None:
+    return None if value is None else format(value, form)

@@ -13,7 +13,6 @@ from rich.progress import (
     Progress,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 
 from qhq.training.loop import TrainingState, Watcher
@@ -66,35 +65,6 @@ class TrainingProgress(Watcher):
             f"epoch {last.epoch + 1:>3}  loss {last.train_loss:.5f}  "
             f"validation {last.validation_loss:.5f}  {_norms(norms)}{best}"
         )
-
-
-class StudyProgress:
-    """One bar over the cells of a study."""
-
-    def __init__(self) -> None:
-        self.bar = Progress(
-            TextColumn("{task.description:<20}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self.task = self.bar.add_task("", total=None)
-
-    def __enter__(self) -> Self:
-        self.bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.bar.stop()
-
-    def told(self, done: int, total: int, what: str) -> None:
-        """Move the bar; ``what`` is measured next."""
-        self.bar.update(self.task, completed=done, total=total, description=what)
 
 
 def _norms(norms: dict[str, float]) -> str:

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from qhq.cli.options import Debug, Json, Set
-from qhq.cli.output import command, metrics_table
+from qhq.cli.output import command
+from qhq.cli.results import result_tables, verdict
 from qhq.errors import ConfigError
 
 
@@ -37,7 +38,9 @@ def train(
                 fix="Give --resume RUN alone",
             )
         record = _run(config, backend, list(overrides or []), resume)
-        output.result(record, _summary(record), _table(record), _verdict(record))
+        output.result(record, _summary(record), *result_tables(record), verdict(record))
+        if record["collapse"] is not None:
+            output.note(f"Warning: {record['collapse']['message']}")
 
 
 def _run(config: str | None, backend: str | None, overrides: list[str], resume: str | None) -> dict[str, Any]:
@@ -65,15 +68,3 @@ def _summary(record: dict[str, Any]) -> str:
         f"Folder {record['path']}\n"
         f"Trained {record['epochs']} epochs on {record['backend']} in {record['seconds']['total']:.1f} s."
     )
-
-
-def _table(record: dict[str, Any]) -> Any:
-    rows = [("model", record["metrics"]["test"]), ("naive (last value)", record["metrics"]["naive"])]
-    return metrics_table("Test part", rows)
-
-
-def _verdict(record: dict[str, Any]) -> str:
-    skill = record["metrics"]["test"]["skill"]
-    if skill > 0:
-        return f"The model's error is {100 * skill:.2f} % below the last value's (one seed, not tested)."
-    return f"No better than the last value: the model's error is {-100 * skill:.2f} % above it."

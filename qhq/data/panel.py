@@ -1,64 +1,41 @@
-"""The panel: rows of (symbol, date), checked once, and the schema that a user's file must follow.
-
-A CSV (UTF-8, comma, a header; as .gz too) or Parquet file has one row for each symbol and session:
-
-| column    | what                                   | needed       | also read as               |
-|-----------|----------------------------------------|--------------|----------------------------|
-| symbol    | text, exact                            | yes          | ticker                     |
-| date      | YYYY-MM-DD (a time after it is dropped) | yes          | day, datetime, timestamp   |
-| open      | price > 0, unadjusted                  | where used   |                            |
-| high      | price > 0, at least open, close, low   | where used   |                            |
-| low       | price > 0, at most open, close, high   | where used   |                            |
-| close     | price > 0, unadjusted                  | where used   |                            |
-| volume    | shares >= 0                            | where used   | vol                        |
-| adj_close | price > 0, for splits and dividends    | where used   | adjusted_close, adjclose   |
-
-Names are compared without case, and a space, a dot or a dash counts as an underscore, so ``Adj Close`` is
-``adj_close``. A column is *used* when the config's ``features`` name it; any other numeric column may be
-used as well, under its own name. Columns that are not used are not read. Rows may come in any order; no
-(symbol, date) may come twice.
-"""
+"""The panel: rows by series and date, checked once at the border (columns: ``qhq.data.schema``)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from qhq.data.rules import Draft, check_rules
-from qhq.data.schema import COLUMNS, KEYS
+from qhq.data.cells import read_days, read_numbers
+from qhq.data.rules import STOCK_RULES, Draft, check_rules
+from qhq.data.schema import ACTIONS, COLUMNS, KEYS, STOCKS, Column, alias_names
 from qhq.errors import DataError, nearest
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
 DateArray = npt.NDArray[np.datetime64]
-
-_ALIASES = {
-    "ticker": "symbol",
-    "day": "date",
-    "datetime": "date",
-    "timestamp": "date",
-    "vol": "volume",
-    "adjclose": "adj_close",
-    "adjusted_close": "adj_close",
-}
-_DATE = r"\d{4}-\d{2}-\d{2}(?:[T ].*)?"
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """Checked rows of several symbols, R in all, by symbol and then by date.
+    """Checked rows of several series (stocks, or option contracts), R in all, by series and then by date.
 
     Attributes:
-        symbols: Names, in the order in which they were asked for.
+        symbols: Names of the S series: stocks in the order in which they were asked for, or contracts.
         columns: Names of the C columns.
         code: Index into ``symbols`` of each row, shape (R,).
         dates: Session of each row, datetime64[D], shape (R,).
-        values: Raw values, shape (R, C), in the unit of the file.
+        values: Raw values, shape (R, C), in the unit of the file; a missing option quote is NaN.
+        groups: Underlying of each series, S of them; empty for stocks, each of which is its own.
+        segment: Number of the run of rows that each row is in, shape (R,): no window leaves one. Left
+            empty, every series is one.
+        label: What the quotes are: traded, surface, model or mixed.
     """
 
     symbols: tuple[str, ...]
@@ -66,25 +43,84 @@ class Panel:
     code: IntArray
     dates: DateArray
     values: FloatArray
+    groups: tuple[str, ...] = ()
+    segment: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.intp))
+    label: str = "traded"
+
+    def __post_init__(self) -> None:
+        if len(self.segment) == 0:
+            object.__setattr__(self, "segment", self.code)
 
     @property
     def sessions(self) -> DateArray:
-        """Dates on which any symbol has a row, ascending, shape (S,)."""
+        """Dates on which any series has a row, ascending."""
         return np.unique(self.dates)
 
     @property
     def counts(self) -> IntArray:
-        """Rows of each symbol, in the order of ``symbols``."""
+        """Rows of each series, in the order of ``symbols``, shape (S,)."""
         return np.bincount(self.code, minlength=len(self.symbols))
 
-    def between(self, first: np.datetime64, last: np.datetime64) -> Panel:
-        """Copy out the rows with ``first <= date <= last``."""
-        keep = (self.dates >= first) & (self.dates <= last)
-        return replace(self, code=self.code[keep], dates=self.dates[keep], values=self.values[keep])
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        """Underlying of each series, S of them; of a stock its own symbol."""
+        return self.groups or self.symbols
+
+    @cached_property
+    def filled(self) -> FloatArray:
+        """Values with each gap filled from the row before in its segment, shape (R, C)."""
+        first = np.searchsorted(self.segment, self.segment)
+        rows = np.arange(len(self.values))[:, None]
+        newest = np.maximum.accumulate(np.where(np.isfinite(self.values), rows, -1), axis=0)
+        kept = np.take_along_axis(self.values, np.maximum(newest, 0), axis=0)
+        return np.where(newest >= first[:, None], kept, np.nan)
+
+    def column(self, name: str) -> FloatArray:
+        """Values of one column, shape (R,).
+
+        Raises:
+            DataError: If the panel has no such column.
+        """
+        if name not in self.columns:
+            raise DataError(
+                "A column must be one of the panel's", got=f"'{name}'", fix=nearest(name, self.columns)
+            )
+        return self.values[:, self.columns.index(name)]
 
     def positions(self, names: Iterable[str]) -> IntArray:
         """Column numbers of ``names``."""
         return np.array([self.columns.index(name) for name in names], dtype=np.intp)
+
+    def keep(self, rows: Mask) -> Panel:
+        """Copy out the rows of a mask of shape (R,); the series keep their numbers."""
+        return replace(
+            self,
+            code=self.code[rows],
+            dates=self.dates[rows],
+            values=self.values[rows],
+            segment=self.segment[rows],
+        )
+
+    def between(self, first: np.datetime64, last: np.datetime64) -> Panel:
+        """Copy out the rows with ``first <= date <= last``."""
+        return self.keep((self.dates >= first) & (self.dates <= last))
+
+    def without_groups(self, names: Iterable[str]) -> Panel:
+        """Drop the series of these groups, and their rows."""
+        stays = ~np.isin(np.asarray(self.group_names, dtype=np.str_), list(names))
+        rest = self.keep(stays[self.code])
+        chosen = np.flatnonzero(stays)
+        return replace(
+            rest,
+            symbols=tuple(self.symbols[code] for code in chosen),
+            groups=tuple(self.groups[code] for code in chosen) if self.groups else (),
+            code=(np.cumsum(stays) - 1)[rest.code],
+        )
+
+    def with_columns(self, columns: Mapping[str, FloatArray]) -> Panel:
+        """Add columns of shape (R,), at the end."""
+        added = np.column_stack([self.values, *columns.values()])
+        return replace(self, columns=(*self.columns, *columns), values=added)
 
 
 def check_panel(
@@ -94,7 +130,7 @@ def check_panel(
     symbols: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
 ) -> Panel:
-    """Check a table against the schema (see the top of this file) and sort it.
+    """Check a table of stocks against the schema and sort it.
 
     Args:
         frame: One row for each symbol and session, in any order; its index is not looked at.
@@ -105,17 +141,40 @@ def check_panel(
     Raises:
         DataError: At the first rule that is broken, with symbol, date and row.
     """
+    draft = draft_stocks(frame, origin, symbols, columns)
+    check_rules(draft, STOCK_RULES)
+    return Panel(draft.symbols, draft.columns, draft.code, draft.dates, draft.values)
+
+
+def draft_stocks(
+    frame: pd.DataFrame,
+    origin: str,
+    symbols: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+) -> Draft:
+    """Turn text into dates and numbers, and sort by symbol and date; arguments as of ``check_panel``.
+
+    Raises:
+        DataError: If a column or a symbol is missing.
+    """
     names = match_columns(frame.columns, origin, columns)
-    frame = frame[list(names)].rename(columns=names).reset_index(drop=True)
+    frame = frame[list(names)].rename(columns=names)
     wanted = tuple(columns or (name for name in COLUMNS if name in frame.columns))
     labels = frame["symbol"].astype(str)
     chosen = tuple(symbols) if symbols is not None else tuple(labels.unique())
     codes = pd.Index(chosen).get_indexer(pd.Index(labels)).astype(np.intp)
-    _check_symbols(chosen, codes, labels, origin)
+    check_names(chosen, np.bincount(codes[codes >= 0], minlength=len(chosen)), labels.unique(), origin)
     kept = np.flatnonzero(codes >= 0)
-    draft = _draft(frame.iloc[kept], kept, codes[kept], origin, (chosen, wanted))
-    check_rules(draft)
-    return Panel(chosen, wanted, draft.code, draft.dates, draft.values)
+    dates = read_days(frame["date"].iloc[kept])
+    order = np.lexsort((dates, codes[kept]))
+    rows = kept[order]
+    values = np.empty((len(rows), len(wanted)))
+    for place, name in enumerate(wanted):
+        values[:, place] = read_numbers(frame[name])[0][rows]
+    for name in set(ACTIONS).intersection(wanted):
+        place = wanted.index(name)
+        values[:, place] = np.where(np.isnan(values[:, place]), 0.0, values[:, place])
+    return Draft(chosen, wanted, codes[rows], dates[order], values, rows + 1, origin)
 
 
 def match_columns(present: Iterable[object], origin: str, wanted: Sequence[str] | None) -> dict[str, str]:
@@ -126,17 +185,7 @@ def match_columns(present: Iterable[object], origin: str, wanted: Sequence[str] 
     """
     header = [str(name) for name in present]
     needed = (*KEYS, *(COLUMNS if wanted is None else wanted))
-    found: dict[str, str] = {}
-    for name in header:
-        known = canonical_name(name)
-        if known in found.values() and known in needed:
-            twin = next(other for other in found if found[other] == known)
-            raise DataError(
-                f"{origin} must have one column for '{known}'",
-                got=f"both '{twin}' and '{name}'",
-                fix="Rename or drop one",
-            )
-        found[name] = known
+    found = name_columns(header, origin, needed, STOCKS)
     missing = [name for name in (KEYS if wanted is None else needed) if name not in found.values()]
     if missing:
         raise DataError(
@@ -144,64 +193,55 @@ def match_columns(present: Iterable[object], origin: str, wanted: Sequence[str] 
             got=f"no '{missing[0]}'" + (f" (nor {', '.join(missing[1:])})" if missing[1:] else ""),
             fix=f"Rename a column or change data.features and data.targets. {nearest(missing[0], header)}",
         )
-    return {name: known for name, known in found.items() if known in needed}
+    return found
 
 
-def canonical_name(name: str) -> str:
-    """Write a column name as the schema does.
+def name_columns(
+    header: Iterable[str], origin: str, wanted: Iterable[str], table: Mapping[str, Column]
+) -> dict[str, str]:
+    """Find the wanted columns that are there, ``{name in the file: name in the schema}``.
+
+    Raises:
+        DataError: If one stands there under two names.
+    """
+    names, known = set(wanted), {name: canonical_name(name, table) for name in header}
+    found: dict[str, str] = {}
+    for name in header:
+        if known[name] not in names:
+            continue
+        twin = next((other for other in found if found[other] == known[name]), None)
+        if twin is not None:
+            raise DataError(
+                f"{origin} must have one column for '{known[name]}'",
+                got=f"both '{twin}' and '{name}'",
+                fix="Rename or drop one",
+            )
+        found[name] = known[name]
+    return found
+
+
+def canonical_name(name: str, table: Mapping[str, Column] = STOCKS) -> str:
+    """Write a column name as the schema does: that of stocks, or another table of it.
 
     >>> canonical_name("Adj Close"), canonical_name("Ticker")
     ('adj_close', 'symbol')
     """
     plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-    return _ALIASES.get(plain, plain)
+    return alias_names(table).get(plain, plain)
 
 
-def _check_symbols(chosen: Sequence[str], codes: IntArray, labels: pd.Series[str], origin: str) -> None:
-    counts = np.bincount(codes[codes >= 0], minlength=len(chosen))
+def check_names(chosen: Sequence[str], counts: IntArray, present: Iterable[str], origin: str) -> None:
+    """Every name that is asked for has rows.
+
+    Raises:
+        DataError: If one has none, or there is no name at all.
+    """
     for symbol, count in zip(chosen, counts, strict=True):
         if count == 0:
             raise DataError(
                 f"Every symbol of data.symbols must be in {origin}",
                 got=f"no row of '{symbol}'",
-                fix=nearest(symbol, labels.unique()),
+                fix=nearest(symbol, present),
             )
     if not chosen:
         raise DataError(f"{origin} must have rows", got="none", fix="Check that the file is the right one")
-
-
-def _draft(
-    frame: pd.DataFrame, kept: IntArray, code: IntArray, origin: str, names: tuple[tuple[str, ...], ...]
-) -> Draft:
-    """Turn text into dates and numbers, and sort by symbol and date."""
-    symbols, columns = names
-    dates = _parse_dates(frame["date"])
-    order = np.lexsort((dates, code))
-    values = np.column_stack([_parse_numbers(frame[name]) for name in columns])
-    return Draft(
-        symbols=symbols,
-        columns=columns,
-        code=code[order],
-        dates=dates[order],
-        values=values[order],
-        rows=kept[order] + 1,
-        origin=origin,
-    )
-
-
-def _parse_dates(column: pd.Series) -> DateArray:
-    """Read dates, NaT where there is none; the local day of a time with an offset."""
-    if not pd.api.types.is_datetime64_any_dtype(column):
-        text = column.astype(str).str.strip()
-        column = pd.to_datetime(text.where(text.str.fullmatch(_DATE)).str[:10], errors="coerce")
-    days: DateArray = column.dt.tz_localize(None).to_numpy().astype("datetime64[D]")
-    return days
-
-
-def _parse_numbers(column: pd.Series) -> FloatArray:
-    """Read numbers exactly as Python does, NaN where there is none."""
-    if not pd.api.types.is_numeric_dtype(column):
-        readable = pd.to_numeric(column, errors="coerce").notna()
-        column = column.where(readable, "nan")
-        return column.to_numpy(dtype=object).astype(np.float64)
-    return column.to_numpy(dtype=np.float64, na_value=np.nan)

@@ -6,10 +6,14 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
+from qhq.data.layout import lay_out
 from qhq.data.panel import Panel
 from qhq.data.scaling.fit import check_scalable, fit_scaler
 from qhq.data.scaling.scalers import Scaler
+from qhq.data.scaling.static import StaticScaler, fit_static
+from qhq.data.schema import unit_of
 from qhq.data.sources.load import load_panel
 from qhq.data.spec import DataSpec
 from qhq.data.split import Part, Parts, split_panel
@@ -24,11 +28,13 @@ class Prepared:
     Attributes:
         parts: Rows and windows of each part.
         scaler: Fitted on ``parts.train``.
+        static: Scaler of the static features, fitted on ``parts.train``; None without any.
         fingerprint: sha256 of symbols, columns, dates and values, as hex.
     """
 
     parts: Parts
     scaler: Scaler
+    static: StaticScaler | None
     fingerprint: str
 
     @property
@@ -48,32 +54,41 @@ class Prepared:
 
 
 def prepare(spec: DataSpec) -> Prepared:
-    """Load, check, split, cut and fit.
+    """Load, check, lay out, split, cut and fit.
 
     Raises:
         DataError: If the data cannot be read, breaks a rule, or is too short for the config.
     """
     panel = load_panel(spec)
-    parts = split_panel(panel, spec)
+    parts = split_panel(lay_out(panel, spec), spec)
     for part in (parts.train, parts.validation, parts.test):
         _check_targets(part)
         check_scalable(spec.scaling, part)
-    return Prepared(parts, fit_scaler(spec.scaling, parts.train), fingerprint(panel))
+    static = fit_static(spec.scaling, parts.train) if spec.static else None
+    return Prepared(parts, fit_scaler(spec.scaling, parts.train), static, fingerprint(panel))
 
 
 def _check_targets(part: Part) -> None:
-    """Refuse what no error in percent and no skill can be told of, before hours go into training."""
+    """Refuse what no skill can be told of, before hours go into training."""
     windows = part.windows
-    zero = (windows.targets == 0).any(axis=(1, 2))
+    zero = _is_zero_price(windows)
     moves = (windows.targets[:, 0] != windows.last).any(axis=1)
-    for code, symbol in enumerate(windows.panel.symbols):
-        own = windows.code == code
+    for group in np.unique(windows.group):
+        own = windows.group == group
         if zero[own].any() or not moves[own].any():
             raise DataError(
                 "A target must not be zero, and must move in every part",
-                got=f"{'zero' if zero[own].any() else 'one value only'} for {symbol} in the {part.kind} part",
-                fix=f"Choose other data.targets, drop {symbol} or change data.split",
+                got=f"{'zero' if zero[own].any() else 'one value only'} for {group} in the {part.kind} part",
+                fix=f"Choose other data.targets, drop {group} or change data.split",
             )
+
+
+def _is_zero_price(windows: Windows) -> npt.NDArray[np.bool_]:
+    """Whether a target that is told in percent is zero, shape (N,); an option may be worth nothing."""
+    told = [unit_of(name) in ("price", "shares") for name in windows.cut.targets]
+    if windows.panel.groups:
+        told = [False] * len(told)
+    return np.asarray((windows.targets[:, :, told] == 0).any(axis=(1, 2)))
 
 
 def fingerprint(panel: Panel) -> str:

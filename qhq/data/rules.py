@@ -1,8 +1,10 @@
-"""The rules that rows must keep, each a DataError that names symbol, date and row."""
+"""The rules that rows must keep: each finds the rows that break it, and names the first."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +13,7 @@ from qhq.data.schema import PRICES
 from qhq.errors import DataError
 
 Mask = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +34,7 @@ class Draft:
     columns: tuple[str, ...]
     code: npt.NDArray[np.intp]
     dates: npt.NDArray[np.datetime64]
-    values: npt.NDArray[np.float64]
+    values: FloatArray
     rows: npt.NDArray[np.intp]
     origin: str
 
@@ -40,57 +43,96 @@ class Draft:
         symbol = self.symbols[self.code[row]]
         return f"{symbol} on {self.dates[row]} (row {self.rows[row]} of {self.origin})"
 
+    def column(self, name: str) -> FloatArray:
+        """Values of a column, all NaN where there is none, shape (R,)."""
+        if name not in self.columns:
+            return np.full(len(self.code), np.nan)
+        return self.values[:, self.columns.index(name)]
 
-def check_rules(draft: Draft) -> None:
+    def follows(self) -> Mask:
+        """Whether each row has a row before it in its series, shape (R,)."""
+        follows = np.zeros(len(self.code), dtype=np.bool_)
+        follows[1:] = self.code[1:] == self.code[:-1]
+        return follows
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """A broken rule, in the three parts of an error.
+
+    Attributes:
+        must: What must hold.
+        rows: Positions in the draft of the rows where it does not, ascending, at least one.
+        got: What came in the first of them.
+        fix: What the user can do.
+    """
+
+    must: str
+    rows: npt.NDArray[np.intp]
+    got: str
+    fix: str
+
+
+DraftT = TypeVar("DraftT", bound=Draft)
+Rules = Mapping[str, Callable[[DraftT], Iterator[Finding]]]
+
+DROP_ROW = "Correct or drop that row"
+
+
+def check_rules(draft: DraftT, rules: Rules[DraftT]) -> None:
     """Check every rule.
 
     Raises:
         DataError: At the first row that breaks one.
     """
-    _check_dates(draft)
-    _check_duplicates(draft)
-    _check_finite(draft)
-    _check_signs(draft)
-    _check_ranges(draft)
+    for rule in rules.values():
+        for finding in rule(draft):
+            raise DataError(finding.must, got=finding.got, fix=finding.fix)
 
 
-def _first(broken: Mask) -> int | None:
-    """Row of the first True, or None."""
-    return int(np.argmax(broken)) if broken.any() else None
+def find_rows(broken: Mask, must: str, got: Callable[[int], str], fix: str = DROP_ROW) -> Iterator[Finding]:
+    """Tell of the rows of a mask, if there are any; ``got`` describes one of them."""
+    rows = np.flatnonzero(broken)
+    if len(rows):
+        yield Finding(must, rows, got(int(rows[0])), fix)
 
 
-def _check_dates(draft: Draft) -> None:
-    row = _first(np.isnat(draft.dates))
-    if row is not None:
-        raise DataError(
-            "Every row must have a date written YYYY-MM-DD",
-            got=f"no readable date in row {draft.rows[row]} of {draft.origin}"
-            f" ({draft.symbols[draft.code[row]]})",
-            fix="Correct or drop that row",
-        )
+def check_dates(draft: Draft) -> Iterator[Finding]:
+    """Every row has a date."""
+    return find_rows(
+        np.isnat(draft.dates),
+        "Every row must have a date written YYYY-MM-DD",
+        lambda row: (
+            f"no readable date in row {draft.rows[row]} of {draft.origin} ({draft.symbols[draft.code[row]]})"
+        ),
+    )
 
 
-def _check_duplicates(draft: Draft) -> None:
-    same: Mask = (draft.code[1:] == draft.code[:-1]) & (draft.dates[1:] == draft.dates[:-1])
-    row = _first(same)
-    if row is not None:
-        raise DataError(
-            "A symbol must have one row a date",
-            got=f"{draft.at(row)} and again in row {draft.rows[row + 1]}",
-            fix=f"Drop the doubles, {np.count_nonzero(same)} in all",
-        )
+def check_duplicates(draft: Draft, noun: str = "symbol") -> Iterator[Finding]:
+    """No date comes twice in a series; the rows told of are the later ones."""
+    same = draft.follows()
+    same[1:] &= draft.dates[1:] == draft.dates[:-1]
+    return find_rows(
+        same,
+        f"A {noun} must have one row a date",
+        lambda row: f"{draft.at(row - 1)} and again in row {draft.rows[row]}",
+        f"Drop the doubles, {np.count_nonzero(same)} in all",
+    )
 
 
-def _check_finite(draft: Draft) -> None:
+def check_finite(draft: Draft) -> Iterator[Finding]:
+    """No number is missing or infinite."""
     broken = ~np.isfinite(draft.values)
     rows = np.asarray(broken.any(axis=1))
-    row = _first(rows)
-    if row is not None:
+    count = np.count_nonzero(rows)
+    if count:
+        row = int(np.argmax(rows))
         column = int(np.argmax(broken[row]))
-        raise DataError(
+        yield Finding(
             f"'{draft.columns[column]}' must be a finite number in every row",
-            got=f"{_name_number(draft.values[row, column])} for {draft.at(row)}",
-            fix=f"Fill or drop the rows, {np.count_nonzero(rows)} in all",
+            np.flatnonzero(rows),
+            f"{_name_number(draft.values[row, column])} for {draft.at(row)}",
+            f"Fill or drop the rows, {count} in all",
         )
 
 
@@ -98,31 +140,49 @@ def _name_number(value: float) -> str:
     return "NaN or no number" if np.isnan(value) else f"{value:g}"
 
 
-def _check_signs(draft: Draft) -> None:
-    for column, name in enumerate(draft.columns):
-        if name not in (*PRICES, "volume"):
-            continue
-        values = draft.values[:, column]
-        row = _first(values < 0 if name == "volume" else values <= 0)
-        if row is not None:
-            raise DataError(
-                f"'{name}' must be {'zero or more' if name == 'volume' else 'above zero'}",
-                got=f"{values[row]:g} for {draft.at(row)}",
-                fix="Correct or drop that row",
+def check_bounds(draft: Draft, names: tuple[str, ...], *, zero: bool) -> Iterator[Finding]:
+    """Columns are above zero, or zero or more with ``zero``."""
+    for name in draft.columns:
+        if name in names:
+            values = draft.column(name)
+            yield from find_rows(
+                values < 0 if zero else values <= 0,
+                f"'{name}' must be {'zero or more' if zero else 'above zero'}",
+                lambda row, values=values: f"{values[row]:g} for {draft.at(row)}",  # type: ignore[misc]
             )
 
 
-def _check_ranges(draft: Draft) -> None:
+def check_order(draft: Draft, below: str, above: str) -> Iterator[Finding]:
+    """One column does not exceed another, where both have a value."""
+    low, high = draft.column(below), draft.column(above)
+    return find_rows(
+        low > high,
+        f"'{below}' must not exceed '{above}'",
+        lambda row: f"{low[row]:g} > {high[row]:g} for {draft.at(row)}",
+    )
+
+
+def _check_prices(draft: Draft) -> Iterator[Finding]:
+    return check_bounds(draft, PRICES, zero=False)
+
+
+def _check_amounts(draft: Draft) -> Iterator[Finding]:
+    return check_bounds(draft, ("volume", "dividend", "split"), zero=True)
+
+
+def _check_ranges(draft: Draft) -> Iterator[Finding]:
     """High is at least, and low at most, each of the day's unadjusted prices."""
-    present = {name: draft.values[:, column] for column, name in enumerate(draft.columns)}
     pairs = [("low", "high"), ("open", "high"), ("close", "high"), ("low", "open"), ("low", "close")]
     for below, above in pairs:
-        if below not in present or above not in present:
-            continue
-        row = _first(present[below] > present[above])
-        if row is not None:
-            raise DataError(
-                f"'{below}' must not exceed '{above}'",
-                got=f"{present[below][row]:g} > {present[above][row]:g} for {draft.at(row)}",
-                fix="Correct or drop that row",
-            )
+        yield from check_order(draft, below, above)
+
+
+STOCK_RULES: Rules[Draft] = {
+    "date": check_dates,
+    "duplicate": check_duplicates,
+    "number": check_finite,
+    "price": _check_prices,
+    "amount": _check_amounts,
+    "range": _check_ranges,
+}
+"""What every row of a stock panel keeps, in the order in which it is checked."""

@@ -2,88 +2,162 @@
 
 from __future__ import annotations
 
-import math
 from datetime import date
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from qhq.data.schema import QUOTE_DERIVED, PanelKind
+from qhq.data.split_spec import SplitSpec
 from qhq.documents import Spec
 
-Scaling = Literal["window", "minmax", "standard", "log_return"]
-Source = Literal["bundled", "csv", "parquet"]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
+Source = Literal["bundled", "csv", "parquet", "yahoo", "recorded", "surface", "synthetic"]
+Task = Literal["forecast", "price"]
+Gaps = Literal["close", "mask"]
+Scaling = Literal[
+    "window",
+    "window_mean",
+    "minmax",
+    "standard",
+    "log_return",
+    "raw",
+    "panel_minmax",
+    "contract_minmax",
+    "over_strike",
+    "over_spot",
+    "residual",
+    "implied_volatility",
+]
 Name = Annotated[str, Field(min_length=1)]
+Names = tuple[Name, ...]
+Range = tuple[float | None, float | None]
 
+OPTION_SOURCES = ("recorded", "surface", "synthetic")
+FILE_SOURCES = ("csv", "parquet", "recorded")
+OPTION_SCALINGS = ("contract_minmax", "over_strike", "over_spot", "residual", "implied_volatility")
+"""Scalings that need a contract's strike, spot or volatility."""
 
-class SplitSpec(Spec):
-    """How the sessions are shared out: by fractions, or by two dates, which then win.
-
-    Attributes:
-        train: Fraction of the sessions, the oldest.
-        validation: Fraction of the sessions that follow.
-        test: Fraction of the sessions, the newest.
-        validation_from: First date of the validation part, together with ``test_from``.
-        test_from: First date of the test part.
-    """
-
-    train: Fraction = 0.7
-    validation: Fraction = 0.1
-    test: Fraction = 0.2
-    validation_from: date | None = None
-    test_from: date | None = None
-
-    @model_validator(mode="after")
-    def _adds_up(self) -> Self:
-        total = self.train + self.validation + self.test
-        if not math.isclose(total, 1.0, abs_tol=1e-9):
-            raise ValueError(f"train + validation + test must sum to 1, not to {total:g}")
-        if (self.validation_from is None) != (self.test_from is None):
-            raise ValueError("validation_from and test_from must be given together")
-        if self.validation_from and self.test_from and self.validation_from >= self.test_from:
-            raise ValueError("validation_from must lie before test_from")
-        return self
+OPTION_COLUMNS = ("spot", "strike", "years", "right", "rate", "forward", "mid", "iv")
+"""What every option panel holds beside the columns that a config names: pricing and judging need it."""
 
 
 class DataSpec(Spec):
-    """Which prices, cut and scaled how.
+    """Which prices, for which task, cut and scaled how.
 
     Attributes:
-        source: The bundled prices, or a user's own file (schema: ``qhq.data.panel``).
-        path: The file of ``csv`` or ``parquet``, relative to the current folder.
-        symbols: Symbols to read, in this order.
+        source: The bundled prices, a user's own file (schema: ``qhq.data.panel`` and ``qhq.data.options``),
+            Yahoo, chains that ``qhq data record`` kept, the surface data of the extra ``data``, or
+            synthetic options on the bundled prices.
+        panel: Stocks or options; needed for ``csv`` and ``parquet`` files of options only.
+        path: The file of ``csv`` or ``parquet``, or the folder of ``recorded``.
+        symbols: Symbols, or underlyings of the options, in this order; None is all.
         start: First date to use, inclusive; None is all.
         end: Last date to use, inclusive; None is all.
-        features: Columns that enter a window.
+        task: ``forecast``: nothing of a target's day or later is an input. ``price``: option quotes of a
+            day from that day's spot and the history until the day before.
+        features: Columns that enter a window, row by row.
+        static: Columns that enter once beside it: of the last input row (``forecast``), or of the target's
+            own row (``price``), where none may come from that day's option quotes.
         targets: Columns to forecast together, K of them, each one of ``features``.
         window: Input rows of a window, T.
         horizon: Target rows of a window, H.
+        gaps: ``close`` takes the rows there are as neighbours; ``mask`` lays them on the sessions, fills a
+            missing input from before, and tells the model in one more feature which rows are real.
+        max_gap: Missing sessions in a row that a window may span.
+        where: ``{column: [low, high]}`` that a window's last input row must keep; null is no limit.
         split: How the sessions are shared out.
-        scaling: How windows are scaled (``qhq.data.scaling.fit``).
+        scaling: How windows are scaled (``qhq.data.scaling``).
+        rate: Interest rate per year for option files without a column ``rate``, continuously compounded.
+        offline: Serve Yahoo from the cache alone.
+        panel_seed: Seed of the synthetic panel.
     """
 
     source: Source = "bundled"
+    panel: PanelKind | None = None
     path: str | None = None
-    symbols: Annotated[tuple[Name, ...], Field(min_length=1)] = ("AAPL", "MSFT", "GOOG")
+    symbols: Annotated[Names, Field(min_length=1)] | None = ("AAPL", "MSFT", "GOOG")
     start: date | None = None
     end: date | None = None
-    features: Annotated[tuple[Name, ...], Field(min_length=1)] = ("adj_close",)
-    targets: Annotated[tuple[Name, ...], Field(min_length=1)] = ("adj_close",)
+    task: Task = "forecast"
+    features: Annotated[Names, Field(min_length=1)] = ("adj_close",)
+    static: Names = ()
+    targets: Annotated[Names, Field(min_length=1)] = ("adj_close",)
     window: Annotated[int, Field(ge=2)] = 20
     horizon: Annotated[int, Field(ge=1)] = 1
+    gaps: Gaps = "close"
+    max_gap: Annotated[int, Field(ge=0)] = 10
+    where: dict[str, Range] = Field(default_factory=dict)
     split: SplitSpec = SplitSpec()
     scaling: Scaling = "window"
+    rate: float = 0.0
+    offline: bool = False
+    panel_seed: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def kind(self) -> PanelKind:
+        """Stocks or options."""
+        return "options" if self.source in OPTION_SOURCES else self.panel or "stocks"
+
+    @property
+    def columns(self) -> Names:
+        """Every column that the config needs, each once; features first."""
+        always = OPTION_COLUMNS if self.kind == "options" else ()
+        return tuple(dict.fromkeys([*self.features, *self.static, *self.targets, *self.where, *always]))
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        if (self.source == "bundled") != (self.path is None):
-            raise ValueError("path must be given for source csv or parquet, and only then")
-        for key, names in (("symbols", self.symbols), ("features", self.features), ("targets", self.targets)):
+        if (self.source in FILE_SOURCES) != (self.path is not None):
+            raise ValueError("path must be given for source csv, parquet or recorded, and only then")
+        if self.panel is not None and self.panel != self.kind:
+            raise ValueError(f"source {self.source} has a panel of {self.kind}, not of {self.panel}")
+        if self.source == "yahoo" and None in (self.symbols, self.start, self.end):
+            raise ValueError("symbols, start and end must be named for source yahoo")
+        if self.start and self.end and self.start > self.end:
+            raise ValueError(f"start {self.start} must not lie after end {self.end}")
+        self._check_names()
+        self._check_task()
+        self._check_scaling()
+        return self
+
+    def _check_names(self) -> None:
+        lists = {"features": self.features, "targets": self.targets, "static": self.static}
+        for key, names in ({"symbols": self.symbols or ()} | lists).items():
             if len(set(names)) != len(names):
                 raise ValueError(f"{key} must not name anything twice")
         for target in self.targets:
             if target not in self.features:
                 raise ValueError(f"target '{target}' must be one of features ({', '.join(self.features)})")
-        if self.start and self.end and self.start > self.end:
-            raise ValueError(f"start {self.start} must not lie after end {self.end}")
-        return self
+        for symbol in self.split.held_out:
+            if self.symbols is not None and symbol not in self.symbols:
+                raise ValueError(f"split.held_out '{symbol}' must be one of symbols")
+
+    def _check_task(self) -> None:
+        if self.task == "forecast":
+            return
+        if self.kind != "options" or self.horizon != 1:
+            raise ValueError("task price needs an option panel and horizon 1: it prices today's quotes")
+        for name in self.static:
+            if name in QUOTE_DERIVED:
+                raise ValueError(
+                    f"static '{name}' comes from the day's option quotes, which task price must not see;"
+                    " put it among features, which end the day before"
+                )
+        for target in self.targets:
+            if target not in QUOTE_DERIVED:
+                raise ValueError(f"target '{target}' of task price must be an option quote (such as mid)")
+
+    def _check_scaling(self) -> None:
+        if self.scaling in OPTION_SCALINGS and self.kind != "options":
+            raise ValueError(f"scaling {self.scaling} needs an option panel")
+        # An adjusted level tells of dividends to come; only what is relative to the series itself does not.
+        if self.scaling in ("raw", "panel_minmax", "window_mean") and "adj_close" in (
+            *self.features,
+            *self.static,
+        ):
+            raise ValueError(
+                f"scaling {self.scaling} of adj_close would tell of later dividends: take close, or another"
+                " scaling"
+            )
+        # A static value is not taken relative to its own series either.
+        if "adj_close" in self.static:
+            raise ValueError("adj_close must not be static: its level tells of later dividends")

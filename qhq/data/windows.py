@@ -2,29 +2,63 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from qhq.data.panel import DateArray, FloatArray, IntArray, Panel
-from qhq.data.spec import DataSpec
+from qhq.data.schema import QUOTE_DERIVED
+from qhq.data.spec import DataSpec, Range, Task
 from qhq.errors import DataError
+
+Mask = npt.NDArray[np.bool_]
+
+LEAST_OBSERVED = 0.5
+"""Share of its input rows that a window with masked gaps must really have."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """How windows are cut: input rows T, target rows H, and the names of the F features and K targets."""
+    """How windows are cut.
+
+    Attributes:
+        window: Input rows, T.
+        horizon: Target rows, H.
+        features: Names of the F features.
+        targets: Names of the K targets.
+        static: Names of the S static features.
+        task: What is an input and what is not (see ``DataSpec.task``).
+        masked: Whether missing input rows are filled from before.
+        needed: Columns that the last input row must have.
+        where: Limits that the last input row must keep.
+    """
 
     window: int
     horizon: int
     features: tuple[str, ...]
     targets: tuple[str, ...]
+    static: tuple[str, ...] = ()
+    task: Task = "forecast"
+    masked: bool = False
+    needed: tuple[str, ...] = ()
+    where: Mapping[str, Range] = field(default_factory=dict)
 
     @classmethod
     def of(cls, spec: DataSpec) -> Cut:
         """Take from a config what concerns the cut."""
-        return cls(spec.window, spec.horizon, spec.features, spec.targets)
+        return cls(
+            spec.window,
+            spec.horizon,
+            spec.features,
+            spec.targets,
+            static=spec.static,
+            task=spec.task,
+            masked=spec.gaps == "mask",
+            needed=_needed(spec),
+            where=spec.where,
+        )
 
     @property
     def rows(self) -> int:
@@ -37,9 +71,17 @@ class Cut:
         return np.array([self.features.index(name) for name in self.targets], dtype=np.intp)
 
 
+def _needed(spec: DataSpec) -> tuple[str, ...]:
+    """Columns that pricing from the last input row takes."""
+    if spec.kind != "options":
+        return ()
+    by_volatility = spec.task == "price" or spec.scaling in ("residual", "implied_volatility")
+    return ("spot", "strike", *(("iv", "mid") if by_volatility else ()))
+
+
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """N windows over any number of symbols, raw, in the unit of the file.
+    """N windows over any number of series, raw, in the unit of the file.
 
     Only the number of each window's first row is kept, so cutting and selecting copy no values; the arrays
     below are gathered when asked for.
@@ -59,21 +101,33 @@ class Windows:
 
     @property
     def inputs(self) -> FloatArray:
-        """Features, shape (N, T, F), oldest first."""
-        past, _ = self._pairs(self.cut.features)
-        return np.ascontiguousarray(past[self.starts])
+        """Features, shape (N, T, F), oldest first; a masked gap holds the last value before it."""
+        return self._past(self.panel.filled if self.cut.masked else self.panel.values, self.cut.features)
 
     @property
     def targets(self) -> FloatArray:
-        """What followed, shape (N, H, K)."""
-        _, future = self._pairs(self.cut.targets)
-        return np.ascontiguousarray(future[self.starts])
+        """What followed, shape (N, H, K), never filled."""
+        columns = self.panel.values[:, self.panel.positions(self.cut.targets)]
+        future: FloatArray = columns[self._target_rows]
+        return future
 
     @property
     def last(self) -> FloatArray:
         """Last known value of each target, shape (N, K)."""
-        rows = self.starts + self.cut.window - 1
-        return self.panel.values[np.ix_(rows, self.panel.positions(self.cut.targets))]
+        return self.panel.values[np.ix_(self._last_rows, self.panel.positions(self.cut.targets))]
+
+    @property
+    def static(self) -> FloatArray:
+        """Static features, shape (N, S): of the last input row, or of the target's own (task ``price``)."""
+        columns = [self.known(name) for name in self.cut.static]
+        return np.column_stack(columns) if columns else np.empty((len(self), 0))
+
+    @property
+    def mask(self) -> FloatArray:
+        """1 where an input row is real, 0 where it was filled, shape (N, T)."""
+        rows = self.starts[:, None] + np.arange(self.cut.window)
+        real: FloatArray = _observed(self.panel, self.cut.features)[rows].astype(np.float64)
+        return real
 
     @property
     def code(self) -> IntArray:
@@ -82,31 +136,71 @@ class Windows:
 
     @property
     def symbol(self) -> npt.NDArray[np.str_]:
-        """Name of each window's symbol, shape (N,)."""
+        """Name of each window's series, shape (N,)."""
         return np.asarray(self.panel.symbols, dtype=np.str_)[self.code]
+
+    @property
+    def group(self) -> npt.NDArray[np.str_]:
+        """Name of each window's underlying (of a stock: its symbol), shape (N,)."""
+        return np.asarray(self.panel.group_names, dtype=np.str_)[self.code]
 
     @property
     def dates(self) -> DateArray:
         """Dates of the targets, datetime64[D], shape (N, H)."""
-        return self._dates(self.cut.window, self.cut.horizon)
+        days: DateArray = self.panel.dates[self._target_rows]
+        return days
 
     @property
     def input_dates(self) -> DateArray:
         """Dates of the inputs, datetime64[D], shape (N, T)."""
-        return self._dates(0, self.cut.window)
+        days: DateArray = self.panel.dates[self.starts[:, None] + np.arange(self.cut.window)]
+        return days
 
-    def select(self, rows: slice | IntArray | npt.NDArray[np.bool_]) -> Windows:
+    def at_last(self, name: str) -> FloatArray:
+        """Look up any column of the panel at the last input row, shape (N,)."""
+        values: FloatArray = self.panel.column(name)[self._last_rows]
+        return values
+
+    def known(self, name: str) -> FloatArray:
+        """Look up the newest value of a column that a forecast may know, shape (N,).
+
+        That of the last input row; for task ``price`` that of the target's own row.
+
+        Raises:
+            DataError: If the task is ``price`` and the column comes from the day's option quotes.
+        """
+        if self.cut.task == "forecast":
+            return self.at_last(name)
+        if name in QUOTE_DERIVED:
+            raise DataError(
+                "Task price must not see the day's option quotes",
+                got=f"'{name}' of the target's own row",
+                fix="Take it at the last input row",
+            )
+        return self.panel.column(name)[self._target_rows[:, 0]]
+
+    def along(self, name: str) -> FloatArray:
+        """Look up any column of the panel along the input rows, gaps filled from before, shape (N, T)."""
+        values = self.panel.filled if self.cut.masked else self.panel.values
+        return self._past(values, (name,))[:, :, 0]
+
+    def select(self, rows: slice | IntArray | Mask) -> Windows:
         """Keep some windows: a slice, numbers (in their order) or a mask of shape (N,)."""
         return replace(self, starts=self.starts[rows])
 
-    def _pairs(self, names: tuple[str, ...]) -> tuple[FloatArray, FloatArray]:
-        """Views of the pair that starts at each row, also where it would straddle symbols."""
-        columns = self.panel.values[:, self.panel.positions(names)]
-        return make_windows(columns, length=self.cut.window, horizon=self.cut.horizon)
+    @property
+    def _last_rows(self) -> IntArray:
+        return self.starts + self.cut.window - 1
 
-    def _dates(self, offset: int, length: int) -> DateArray:
-        days: DateArray = self.panel.dates[self.starts[:, None] + offset + np.arange(length)]
-        return days
+    @property
+    def _target_rows(self) -> IntArray:
+        return self.starts[:, None] + self.cut.window + np.arange(self.cut.horizon)
+
+    def _past(self, values: FloatArray, names: tuple[str, ...]) -> FloatArray:
+        """Gather the input rows from views, also of pairs that would straddle symbols."""
+        columns = values[:, self.panel.positions(names)]
+        past, _ = make_windows(columns, length=self.cut.window, horizon=self.cut.horizon)
+        return np.ascontiguousarray(past[self.starts])
 
 
 def make_windows(series: FloatArray, *, length: int, horizon: int) -> tuple[FloatArray, FloatArray]:
@@ -141,7 +235,38 @@ def make_windows(series: FloatArray, *, length: int, horizon: int) -> tuple[Floa
 
 
 def cut_windows(panel: Panel, cut: Cut) -> Windows:
-    """Cut every window that lies in rows of one symbol; none where a symbol is too short."""
+    """Cut every window that lies in one segment and has what it needs; none where a series is too short.
+
+    The first and last input row and every target row must be real, and so must half of the input rows.
+    What a window is kept or dropped for is known at its last input row, but for the target's being there.
+    """
     starts = np.arange(max(0, len(panel.code) - cut.rows + 1), dtype=np.intp)
-    whole = panel.code[starts] == panel.code[starts + cut.rows - 1]
-    return Windows(panel, starts[whole], cut)
+    starts = starts[panel.segment[starts] == panel.segment[starts + cut.rows - 1]]
+    windows = Windows(panel, starts, cut)
+    return windows.select(_has_inputs(windows) & _has_targets(windows)) if len(starts) else windows
+
+
+def _has_inputs(windows: Windows) -> Mask:
+    panel, cut, last = windows.panel, windows.cut, windows._last_rows
+    real = _observed(panel, cut.features)
+    count = np.concatenate([[0], np.cumsum(real)])
+    share = (count[last + 1] - count[windows.starts]) / cut.window
+    good = real[windows.starts] & real[last] & (share >= LEAST_OBSERVED)
+    good &= _observed(panel, cut.needed)[last]
+    for name, (low, high) in cut.where.items():
+        value = panel.column(name)[last]
+        good &= (value >= (-np.inf if low is None else low)) & (value <= (np.inf if high is None else high))
+    return np.asarray(good & np.isfinite(windows.static).all(axis=1))
+
+
+def _has_targets(windows: Windows) -> Mask:
+    rows = windows._target_rows
+    good = _observed(windows.panel, windows.cut.targets)[rows].all(axis=1)
+    if windows.cut.task == "price":
+        good &= _observed(windows.panel, ("spot", "strike", "years"))[rows[:, 0]]
+    return np.asarray(good)
+
+
+def _observed(panel: Panel, names: tuple[str, ...]) -> Mask:
+    """Whether a row has all of some columns, shape (R,)."""
+    return np.asarray(np.isfinite(panel.values[:, panel.positions(names)]).all(axis=1))

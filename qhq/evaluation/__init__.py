@@ -1,5 +1,7 @@
 """Judging forecasts, always beside what needs no model.
 
-Read ``baselines`` first (the last value, and its error in training), then ``metrics`` (errors in the unit of
-the prices, in percent, and against the last value).
+Read ``baselines`` first (what a model has to beat), then ``metrics`` (errors in the unit of the targets, in
+percent, and against the last value) and ``groups`` (the same by underlying, and for those never trained on).
+``options`` measures option prices over the strike and in volatility; ``collapse`` finds a model that gives
+one value for everything.
 """

@@ -1,10 +1,9 @@
-"""One checkpoint on one backend: forecasts in dollars, metrics beside the naive forecast."""
+"""One checkpoint on one backend: forecasts in the unit of the data, beside the baselines."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,8 +12,11 @@ from numpy.typing import NDArray
 
 from qhq.backends.executor import Executor, Report
 from qhq.data.windows import Windows
-from qhq.evaluation.baselines import in_sample_naive_mae, last_value, symbol_scale
-from qhq.evaluation.metrics import Metrics, score, score_by_symbol
+from qhq.evaluation.baselines.catalogue import fit_baselines
+from qhq.evaluation.baselines.last_value import in_sample_naive_mae, last_value, symbol_scale
+from qhq.evaluation.collapse import Collapse, find_collapse
+from qhq.evaluation.groups import score_windows
+from qhq.evaluation.metrics import Metrics
 from qhq.experiment.opening import Experiment
 
 Array = NDArray[np.float64]
@@ -24,32 +26,30 @@ Array = NDArray[np.float64]
 class Evaluation:
     """What a checkpoint forecast on some windows.
 
-    ``forecast`` and ``naive`` have shape (N, H, K), in the unit of the raw data; ``expectations``
-    (N, O) is what the circuit gave, None without one.
+    ``forecast``, ``naive`` and each of ``baselines`` have shape (N, H, K), in the unit of the raw data;
+    ``expectations`` (N, O) is what the circuit gave, None without one; ``scale`` (N,) is that of MASE.
     """
 
     windows: Windows
     forecast: Array
     naive: Array
+    baselines: dict[str, Array]
     expectations: Array | None
     scale: Array
     report: Report | None
+    collapse: Collapse | None
 
     def metrics(self) -> Metrics:
         """Metrics of the forecast over all windows."""
-        return score(self.windows.targets, self.forecast, self.naive, self.scale)
+        return self.score(self.forecast)
 
     def naive_metrics(self) -> Metrics:
         """Metrics of the last value over the same windows."""
-        return score(self.windows.targets, self.naive, self.naive, self.scale)
+        return self.score(self.naive)
 
-    def by_symbol(self) -> dict[str, dict[str, Any]]:
-        """Metrics of forecast and naive, symbol by symbol."""
-        test, naive = (
-            score_by_symbol(self.windows.symbol, self.windows.targets, forecast, self.naive, self.scale)
-            for forecast in (self.forecast, self.naive)
-        )
-        return {symbol: {"test": asdict(test[symbol]), "naive": asdict(naive[symbol])} for symbol in test}
+    def score(self, forecast: Array) -> Metrics:
+        """Metrics of any forecast of these windows."""
+        return score_windows(self.windows, forecast, self.naive, self.scale)
 
 
 @torch.no_grad()
@@ -58,28 +58,42 @@ def evaluate(experiment: Experiment, executor: Executor | None, windows: Windows
 
     The model's weights are read, nothing of it is changed; its own backend is not asked.
     """
+    scaled, expectations = _forecast(experiment, executor, windows)
+    scaler, train = experiment.data.scaler, experiment.data.train
+    forecast = scaler.to_price(scaled, windows)
+    fitted = fit_baselines(train)
+    return Evaluation(
+        windows=windows,
+        forecast=forecast,
+        naive=last_value(windows),
+        baselines={name: each(windows) for name, each in fitted.items() if name != "last_value"},
+        expectations=expectations,
+        scale=symbol_scale(windows, in_sample_naive_mae(train)),
+        report=None if executor is None else executor.report(),
+        collapse=find_collapse(windows, forecast, scaled, scaler.targets(windows), level=scaler.level),
+    )
+
+
+def _forecast(
+    experiment: Experiment, executor: Executor | None, windows: Windows
+) -> tuple[Array, Array | None]:
+    """Scaled outputs (N, H, K), and expectation values (N, O) where a circuit ran."""
     model = experiment.model.eval()
-    latent = model.encode(experiment.inputs(windows))
+    latent = experiment.latent(windows)
     middle, expectations = latent, None
     if executor is not None and model.quantum is not None:
         angles, weights = model.angles(latent), model.quantum.weight
         expectations = executor.expectations(angles.numpy(), weights.detach().numpy())
         middle = torch.as_tensor(expectations, dtype=latent.dtype)
     scaled = model.decode(latent, middle).double().numpy()
-    return Evaluation(
-        windows=windows,
-        forecast=experiment.data.scaler.to_price(scaled, windows),
-        naive=last_value(windows),
-        expectations=None if expectations is None else np.asarray(expectations, dtype=np.float64),
-        scale=symbol_scale(windows, in_sample_naive_mae(experiment.data.train)),
-        report=None if executor is None else executor.report(),
-    )
+    return scaled, None if expectations is None else np.asarray(expectations, dtype=np.float64)
 
 
 def predictions_csv(evaluation: Evaluation) -> str:
     """Write forecasts as CSV: symbol, date, horizon, actual, forecast, naive; floats in full precision.
 
-    With several targets each row also names its ``target``.
+    Each other baseline has a column of its name. Of options, ``symbol`` is the contract, and ``underlying``
+    is told as well; with several targets each row also names its ``target``.
     """
     windows = evaluation.windows
     count, horizon = windows.dates.shape
@@ -91,7 +105,10 @@ def predictions_csv(evaluation: Evaluation) -> str:
         "actual": windows.targets.ravel(),
         "forecast": evaluation.forecast.ravel(),
         "naive": evaluation.naive.ravel(),
+        **{name: forecast.ravel() for name, forecast in evaluation.baselines.items()},
     }
+    if windows.panel.groups:
+        rows["underlying"] = np.repeat(windows.group, horizon * len(names))
     if len(names) > 1:
         rows["target"] = np.tile(names, count * horizon)
     frame = pd.DataFrame(rows)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +19,7 @@ from qhq.backends.simulators.statevector import StatevectorExecutor
 from qhq.backends.spec import BackendSpec, backend_from_record, find_backend
 from qhq.data.prepare import Prepared, prepare
 from qhq.data.scaling.scalers import scaler_from_dict
+from qhq.data.scaling.static import StaticScaler
 from qhq.data.windows import Windows
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import ExperimentConfig, load_config
@@ -26,6 +29,9 @@ from qhq.seeding import child_seed
 from qhq.tracking.run_folder import FINISHED, RunFolder
 from qhq.training.checkpoint import load_weights
 from qhq.training.loop import Samples
+
+CHUNK = 16384
+"""Windows scaled at a time: scaling takes several copies in double precision."""
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -41,12 +47,29 @@ class Experiment:
     model: HybridForecaster
 
     def samples(self, windows: Windows) -> Samples:
-        """Scaled inputs (N, T, F) and targets (N, H, K) of windows, in the training dtype."""
-        return Samples(self.inputs(windows), self._tensor(self.data.scaler.targets(windows)))
+        """Scaled inputs (N, T, F), targets (N, H, K) and static features of windows, to be trained on.
+
+        Windows whose target has no scaled value (an option price without an implied volatility) are left
+        out here; they are still forecast and judged.
+        """
+        targets = self.data.scaler.targets(windows)
+        good = np.asarray(np.isfinite(targets).all(axis=(1, 2)))
+        windows = windows.select(good)
+        return Samples(self.inputs(windows), self._tensor(targets[good]), self.static(windows))
+
+    def latent(self, windows: Windows) -> Tensor:
+        """Latent features (N, I) that the model's encoder makes of windows."""
+        model = self.model
+        return torch.cat([model.encode(self._scaled(each), self.static(each)) for each in _chunks(windows)])
 
     def inputs(self, windows: Windows) -> Tensor:
-        """Scaled inputs (N, T, F) of windows, in the training dtype."""
-        return self._tensor(self.data.scaler.inputs(windows))
+        """Scaled inputs (N, T, F) of windows, in the training dtype; the mask of gaps is the last feature."""
+        return torch.cat([self._scaled(each) for each in _chunks(windows)])
+
+    def static(self, windows: Windows) -> Tensor | None:
+        """Scaled static features (N, S) of windows, in the training dtype; None without any."""
+        scaler = self.data.static
+        return None if scaler is None else self._tensor(scaler.scale(windows))
 
     def executor_name(self) -> str | None:
         """What the quantum layer runs on in training: ``statevector`` for the exact engine."""
@@ -68,8 +91,21 @@ class Experiment:
             "config": hashlib.sha256(design.encode()).hexdigest(),
         }
 
+    def _scaled(self, windows: Windows) -> Tensor:
+        inputs = self.data.scaler.inputs(windows)
+        if windows.cut.masked:
+            mask = windows.mask[:, -inputs.shape[1] :]
+            inputs = np.concatenate([inputs, mask[:, :, None]], axis=2)
+        return self._tensor(inputs)
+
     def _tensor(self, values: object) -> Tensor:
         return torch.as_tensor(values, dtype=DTYPES[self.config.training.dtype])
+
+
+def _chunks(windows: Windows) -> Iterator[Windows]:
+    """Some windows at a time; at least one lot, which may be empty."""
+    for at in range(0, max(len(windows), 1), CHUNK):
+        yield windows.select(slice(at, at + CHUNK))
 
 
 def open_experiment(config: ExperimentConfig) -> Experiment:
@@ -107,7 +143,8 @@ def _read_design(
             got=f"other prices from {config.data.path or config.data.source} than those of {folder.name}",
             fix="Restore the file, or train again on the new prices",
         )
-    data = replace(data, scaler=scaler_from_dict(record["scaler"]))
+    static = None if data.static is None else StaticScaler.from_dict(record["static_scaler"])
+    data = replace(data, scaler=scaler_from_dict(record["scaler"]), static=static)
     ansatz = load_built(folder.circuit) if config.quantum else None
     return config, data, ansatz, backend_from_record(record["backend_entry"], folder.name)
 
@@ -166,7 +203,8 @@ def _assemble(
 
 def _shape(config: ExperimentConfig, data: Prepared) -> Shape:
     scaled = data.scaler.inputs(data.train.select(slice(1)))
-    return Shape(scaled.shape[2], config.data.horizon, len(config.data.targets))
+    features = scaled.shape[2] + (config.data.gaps == "mask")
+    return Shape(features, config.data.horizon, len(config.data.targets), len(config.data.static))
 
 
 def shot_seed(config: ExperimentConfig, stream: str) -> int:

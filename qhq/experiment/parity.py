@@ -25,8 +25,9 @@ def pass_parity_gate(experiment: Experiment) -> Parity | None:
     reference = open_parity_reference(experiment.backend, ansatz, seed=shot_seed(config, "parity"))
     if reference is None:
         return None
-    batch = experiment.inputs(experiment.data.train.select(slice(config.training.batch_size)))
-    angles, weights = model.eval().angles(model.encode(batch)), model.quantum.weight
+    model.eval()
+    latent = experiment.latent(experiment.data.train.select(slice(config.training.batch_size)))
+    angles, weights = model.angles(latent), model.quantum.weight
     engine = model.quantum.neural_network.executor
     parity = measure_parity(engine, reference, angles.numpy(), weights.detach().numpy())
     check_parity(parity)

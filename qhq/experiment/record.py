@@ -8,7 +8,6 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -18,6 +17,7 @@ from qhq.backends.parity import Parity
 from qhq.data.prepare import Prepared
 from qhq.experiment.evaluate import Evaluation
 from qhq.experiment.opening import Experiment
+from qhq.experiment.results import metrics_record
 from qhq.training.loop import TrainingState
 
 PACKAGES = ("qiskit", "qiskit-aer", "qiskit-machine-learning", "torch", "numpy", "pandas")
@@ -47,7 +47,7 @@ def design_record(experiment: Experiment, parity: Parity | None) -> dict[str, An
     config, data = experiment.config, experiment.data
     return {
         "created": now(),
-        "task": "forecast",
+        "task": config.data.task,
         "backend": config.backend,
         "backend_entry": experiment.backend.model_dump(mode="json"),
         "seed": config.seed,
@@ -55,6 +55,7 @@ def design_record(experiment: Experiment, parity: Parity | None) -> dict[str, An
         "quantum": _quantum(experiment, parity),
         "data": {"fingerprint": data.fingerprint, **_parts(data)},
         "scaler": data.scaler.to_dict(),
+        "static_scaler": None if data.static is None else data.static.to_dict(),
         "parameters": {
             part: sum(each.numel() for each in tensors) for part, tensors in experiment.model.parts().items()
         },
@@ -63,16 +64,19 @@ def design_record(experiment: Experiment, parity: Parity | None) -> dict[str, An
     }
 
 
-def result_record(state: TrainingState, evaluation: Evaluation, watch: Stopwatch) -> dict[str, Any]:
-    """What is known after training: epochs, seconds, metrics beside the naive forecast's."""
-    test, naive = asdict(evaluation.metrics()), asdict(evaluation.naive_metrics())
+def result_record(
+    experiment: Experiment, state: TrainingState, evaluation: Evaluation, watch: Stopwatch
+) -> dict[str, Any]:
+    """What is known after training: epochs, seconds, metrics beside the baselines', a collapse if any."""
+    collapse = evaluation.collapse
     return {
         "finished": now(),
         "epochs": state.epoch,
         "best_epoch": state.epoch - state.epochs_since_best,
         "validation_loss": state.best_loss,
         "seconds": {**watch.seconds(), "train_all_legs": round(state.seconds, 4)},
-        "metrics": {"test": test, "naive": naive, "symbols": evaluation.by_symbol()},
+        "metrics": metrics_record(evaluation, experiment.config.data.split.held_out),
+        "collapse": None if collapse is None else collapse.to_dict(),
     }
 
 

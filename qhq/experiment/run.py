@@ -90,7 +90,7 @@ def _complete(folder: RunFolder, experiment: Experiment, watcher: Watcher, watch
         evaluation = evaluate(experiment, experiment.open_executor("test"), experiment.data.test)
     folder.write_text("predictions.csv", predictions_csv(evaluation))
     design = folder.read_record()
-    results = result_record(state, evaluation, watch)
+    results = result_record(experiment, state, evaluation, watch)
     folder.write_json("run.json", {**design, "status": FINISHED, **results})
 
 

@@ -2,7 +2,7 @@
 
 ::
 
-    windows (B, T, F) --encode--> latent (B, I) --angles--> (B, I) --quantum--> <O> (B, O)
+    windows (B, T, F), static (B, S) --encode--> latent (B, I) --angles--> (B, I) --quantum--> <O> (B, O)
     latent and <O> --decode--> forecast (B, H, K)
 
 `encode`, `angles` and `decode` are separate verbs because the same checkpoint is evaluated on many
@@ -34,11 +34,12 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes that the data dictates: F input features, H horizon steps, K targets."""
+    """Sizes that the data dictates: F input features, H horizon steps, K targets, S static features."""
 
     features: int
     horizon: int
     targets: int
+    static: int = 0
 
 
 class HybridForecaster(nn.Module):
@@ -55,7 +56,7 @@ class HybridForecaster(nn.Module):
         latent, outputs = _middle_sizes(spec, quantum)
         self.spec, self.shape = spec, shape
         self.encoder = RecurrentStack(spec.recurrent, features=shape.features, dropout=spec.dropout)
-        self.to_latent = nn.Linear(self.encoder.hidden, latent)
+        self.to_latent = nn.Linear(self.encoder.hidden + shape.static, latent)
         self.activation_before = ACTIVATIONS[spec.activation_before]()
         self.angle_scaling = AngleScaling(angle_scaling)
         self.quantum = quantum
@@ -66,15 +67,18 @@ class HybridForecaster(nn.Module):
         self.head = nn.Linear(merged, shape.horizon * shape.targets)
         self.output_activation = ACTIVATIONS[spec.output_activation]()
 
-    def forward(self, windows: Tensor) -> Tensor:
-        """Forecast scaled targets (B, H, K) from scaled windows (B, T, F)."""
-        latent = self.encode(windows)
+    def forward(self, windows: Tensor, static: Tensor | None = None) -> Tensor:
+        """Forecast scaled targets (B, H, K) from scaled windows (B, T, F) and static features (B, S)."""
+        latent = self.encode(windows, static)
         middle = latent if self.quantum is None else self.quantum(self.angles(latent))
         return self.decode(latent, middle)
 
-    def encode(self, windows: Tensor) -> Tensor:
-        """Latent features (B, I) of windows (B, T, F)."""
-        latent: Tensor = self.activation_before(self.to_latent(self.encoder(windows)))
+    def encode(self, windows: Tensor, static: Tensor | None = None) -> Tensor:
+        """Latent features (B, I) of windows (B, T, F) and static features (B, S)."""
+        hidden = self.encoder(windows)
+        if static is not None:
+            hidden = torch.cat([hidden, static], dim=-1)
+        latent: Tensor = self.activation_before(self.to_latent(hidden))
         return latent
 
     def angles(self, latent: Tensor) -> Tensor:

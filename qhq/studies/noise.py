@@ -18,7 +18,7 @@ from scipy import stats
 
 from qhq.backends.registry import open_backend
 from qhq.backends.spec import BackendSpec, SimulatedSpec, find_backend
-from qhq.errors import ConfigError
+from qhq.errors import ConfigError, DataError
 from qhq.experiment.evaluate import Evaluation, evaluate
 from qhq.experiment.opening import Experiment, open_run
 from qhq.experiment.record import git_commit, now, versions
@@ -78,10 +78,20 @@ class _Bench:
         metrics = evaluation.metrics()
         return {
             "mae": metrics.mae,
-            "skill": metrics.skill,
+            "skill": _defined(metrics.skill),
             "delta_mae": metrics.mae - self.exact.metrics().mae,
             "expectation_error": expectation_error(evaluation, self.exact) or 0.0,
         }
+
+
+def _defined(skill: float | None) -> float:
+    if skill is None:
+        raise DataError(
+            "A noise study needs windows whose targets move",
+            got="a last value that never errs",
+            fix="Ask for more --samples",
+        )
+    return skill
 
 
 def run_noise_study(

@@ -21,18 +21,27 @@ from qhq.seeding import child_generator, child_seed
 from qhq.training.history import EpochRecord
 from qhq.training.spec import TrainingSpec
 
+CHUNK = 1024
+"""Validation samples in one forward pass."""
+
 LOSSES: dict[str, type[nn.Module]] = {"mse": nn.MSELoss, "mae": nn.L1Loss, "huber": nn.HuberLoss}
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Scaled windows (N, T, F) and scaled targets (N, H, K)."""
+    """Scaled windows (N, T, F), scaled targets (N, H, K) and, where there are any, static features (N, S)."""
 
     inputs: Tensor
     targets: Tensor
+    static: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    def arguments(self, rows: Tensor | slice) -> tuple[Tensor, ...]:
+        """What a model is called with for some samples."""
+        inputs = self.inputs[rows]
+        return (inputs,) if self.static is None else (inputs, self.static[rows])
 
 
 @dataclass
@@ -177,7 +186,7 @@ class Trainer:
 
     def _step(self, batch: Tensor) -> tuple[float, dict[str, float]]:
         self.optimizer.zero_grad()
-        loss = self.loss(self.model(self.train.inputs[batch]), self.train.targets[batch])
+        loss = self.loss(self.model(*self.train.arguments(batch)), self.train.targets[batch])
         value = _finite(float(loss.detach()))
         loss.backward()
         norms = {part: gradient_norm(parameters) for part, parameters in self.parts.items()}
@@ -190,7 +199,8 @@ class Trainer:
     def validation_loss(self) -> float:
         """Loss over the validation part, in scaled units."""
         self.model.eval()
-        forecasts = [self.model(inputs) for inputs in torch.split(self.validation.inputs, 1024)]
+        starts = range(0, len(self.validation), CHUNK)
+        forecasts = [self.model(*self.validation.arguments(slice(at, at + CHUNK))) for at in starts]
         return _finite(float(self.loss(torch.cat(forecasts), self.validation.targets)))
 
     def _advance(self, state: TrainingState, record: EpochRecord) -> TrainingState:

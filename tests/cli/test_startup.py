@@ -10,7 +10,10 @@ import pytest
 HEAVY = ["torch", "qiskit", "qiskit_aer", "pandas", "numpy", "numba", "matplotlib", "sympy", "scipy"]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["eval", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["train", "--help"], ["eval", "--help"], ["data", "record", "--help"], ["--version"]],
+)
 def test_help_imports_nothing_heavy(arguments):
     program = (
         "import sys; from qhq.cli.app import main\n"

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from qhq.data.panel import check_panel
+from qhq.data.panel import Panel, check_panel
 from qhq.errors import DataError
 
 from .panels import make_frame
@@ -105,3 +105,55 @@ def test_missing_columns_name_the_nearest():
     frame = make_frame().drop(columns="adj_close")
     with pytest.raises(DataError, match=r"Got no 'adj_close'\. .* Did you mean 'close'"):
         check_panel(frame, "test", columns=("adj_close",))
+
+
+def test_dividends_and_splits_may_be_empty():
+    frame = make_frame().assign(Dividends="", stock_splits="")
+    frame.loc[3, "Dividends"] = "0.5"
+    panel = check_panel(frame, "test", columns=("dividend", "split"))
+    assert_allclose(panel.values.sum(axis=0), [0.5, 0.0], rtol=0)
+
+
+def with_gaps(segment=None):
+    days = np.arange(6) + np.datetime64("2020-01-01")
+    values = np.array([[1.0, np.nan], [np.nan, 2.0], [3.0, np.nan]] * 2)
+    code = np.repeat(np.arange(2), 3)
+    more = {} if segment is None else {"segment": segment}
+    return Panel(("C1", "C2"), ("bid", "ask"), code, days, values, groups=("A", "B"), label="model", **more)
+
+
+def test_a_stock_is_its_own_group_and_segment():
+    panel = check_panel(make_frame(), "test")
+    assert panel.group_names == panel.symbols
+    assert panel.label == "traded"
+    assert_array_equal(panel.segment, panel.code)
+
+
+def test_gaps_are_filled_from_before_and_never_across_segments():
+    nan = np.nan
+    own = [[1.0, nan], [1.0, 2.0], [3.0, 2.0]]
+    assert_array_equal(with_gaps().filled, [*own, *own])
+    segment = np.array([0, 0, 1, 2, 2, 2])
+    assert_array_equal(with_gaps(segment).filled, [[1.0, nan], [1.0, 2.0], [3.0, nan], *own])
+
+
+def test_a_selection_carries_everything_along():
+    panel = with_gaps(np.array([0, 0, 1, 2, 2, 2])).between(*np.array(["2020-01-02", "2020-01-05"], "M8[D]"))
+    assert_array_equal(panel.segment, [0, 1, 2, 2])
+    assert_array_equal(panel.code, [0, 0, 1, 1])
+    assert (panel.groups, panel.label) == (("A", "B"), "model")
+
+
+def test_groups_can_be_left_out():
+    panel = with_gaps().without_groups(["A"])
+    assert (panel.symbols, panel.groups) == (("C2",), ("B",))
+    assert_array_equal(panel.code, [0, 0, 0])
+    stocks = check_panel(make_frame(), "test").without_groups(["AAA"])
+    assert (stocks.symbols, stocks.groups, len(stocks.code)) == (("BBB",), (), 200)
+
+
+def test_columns_are_found_by_name_and_added():
+    panel = with_gaps().with_columns({"mid": np.arange(6.0)})
+    assert_array_equal(panel.column("mid"), np.arange(6.0))
+    with pytest.raises(DataError, match=r"Got 'mad'\. Did you mean 'mid'"):
+        panel.column("mad")

@@ -14,6 +14,9 @@ def test_the_defaults_are_the_bundled_prices():
     assert (spec.source, spec.symbols, spec.scaling) == ("bundled", ("AAPL", "MSFT", "GOOG"), "window")
 
 
+PRICE = {"source": "surface", "task": "price", "features": ["mid", "spot"], "targets": ["mid"]}
+
+
 @pytest.mark.parametrize(
     ("content", "match"),
     [
@@ -29,7 +32,21 @@ def test_the_defaults_are_the_bundled_prices():
         ({"features": ["close"]}, r"target 'adj_close' must be one of features \(close\)"),
         ({"window": 1}, "greater than or equal to 2"),
         ({"horizon": 0}, "greater than or equal to 1"),
-        ({"scaling": "maxmin"}, "'window', 'minmax', 'standard' or 'log_return'"),
+        ({"scaling": "maxmin"}, "'minmax', 'standard', 'log_return'"),
+        ({"scaling": "residual"}, "scaling residual needs an option panel"),
+        ({"scaling": "raw"}, "would tell of later dividends"),
+        ({"static": ["adj_close"]}, "level tells of later dividends"),
+        ({"task": "price"}, "task price needs an option panel"),
+        ({**PRICE, "horizon": 2}, "task price needs an option panel and horizon 1"),
+        ({**PRICE, "static": ["years", "mid"]}, "static 'mid' comes from the day's option quotes"),
+        ({**PRICE, "static": ["open_interest"]}, "static 'open_interest' comes from the day's option quotes"),
+        ({**PRICE, "targets": ["spot"]}, "target 'spot' of task price must be an option quote"),
+        ({"source": "surface", "panel": "stocks"}, "source surface has a panel of options, not of stocks"),
+        ({"source": "recorded"}, "path must be given"),
+        ({"source": "yahoo"}, "symbols, start and end must be named"),
+        ({"split": {"held_out": ["IBM"]}}, r"split.held_out 'IBM' must be one of symbols"),
+        ({"split": {"folds": 3}}, "folds need scheme expanding or rolling"),
+        ({"split": {"scheme": "rolling", "folds": 3, "fold": 3}}, "fold must be below folds, 3"),
         ({"windw": 5}, "Did you mean 'window'"),
     ],
 )

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from numpy.testing import assert_array_equal
 
-from qhq.data.split import Parts, split_panel
+from qhq.data.split import Parts, split_panel, walk_forward
 from qhq.errors import DataError
 
 from .panels import make_panel, make_spec, ragged_cases
@@ -77,3 +77,50 @@ def test_parts_out_of_order_cannot_be_put_together():
     )
     with pytest.raises(DataError, match="Parts must follow each other in time"):
         Parts(late.train, early.validation, early.test)
+
+
+def walk(scheme, folds=4, **more):
+    split = {"scheme": scheme, "folds": folds, "train": 0.4, "validation": 0.2, "test": 0.4, **more}
+    return make_spec(split=split)
+
+
+@pytest.mark.parametrize("scheme", ["expanding", "rolling"])
+@pytest.mark.parametrize("embargo", [0, 3])
+def test_a_walk_forward_tests_every_late_session_once_and_trains_before_it(scheme, embargo):
+    panel = make_panel(rows=300)
+    spec = walk(scheme, embargo=embargo, folds=3)
+    folds = list(walk_forward(panel, spec))
+    assert len(folds) == 3
+    blocks = [parts.test.panel.sessions for parts in folds]
+    tested = np.concatenate(blocks)
+    assert len(np.unique(tested)) == len(tested) == 120 - 3 * embargo
+    for parts in folds:
+        ends = [parts.train.windows.dates.max(), parts.validation.windows.dates.min()]
+        assert np.diff(np.searchsorted(panel.sessions, ends))[0] == spec.window + spec.horizon + embargo
+        assert parts.validation.last < parts.test.first
+    lengths = [len(parts.train.panel.sessions) for parts in folds]
+    assert lengths[0] == 120
+    assert lengths == ([120, 160, 200] if scheme == "expanding" else [120, 120, 120])
+
+
+def test_a_held_out_symbol_is_in_the_test_part_alone():
+    parts = split_panel(make_panel(), make_spec(split={"held_out": ["BBB"]}))
+    assert set(parts.train.windows.symbol) == set(parts.validation.windows.symbol) == {"AAA"}
+    assert set(parts.test.windows.symbol) == {"AAA", "BBB"}
+    assert parts.train.panel.symbols == ("AAA",)
+
+
+def test_an_unknown_held_out_symbol_is_named():
+    spec = make_spec(symbols=None, split={"held_out": ["BBBB"]})
+    with pytest.raises(DataError, match=r"held_out must name .* Got 'BBBB'. .*BBB"):
+        split_panel(make_panel(), spec)
+
+
+def test_where_looks_at_the_last_input_row_and_at_no_later_one():
+    panel = make_panel()
+    middle = float(np.median(panel.column("close")))
+    spec = make_spec(where={"close": [middle, None]})
+    windows = split_panel(panel, spec).train.windows
+    assert (windows.at_last("close") >= middle).all()
+    assert (windows.panel.column("close")[windows.starts + spec.window] < middle).any()
+    assert 0 < len(windows) < len(split_panel(panel, make_spec()).train.windows)

@@ -1,38 +1,48 @@
 """Scalers: fitted on a training part, and the one way back to prices.
 
-| kind       | a value x of one column becomes                                                          |
-|------------|------------------------------------------------------------------------------------------|
-| window     | (x - l) / (v l); l the window's last value, v its volatility, not below a fitted floor   |
-| minmax     | (x - a) / (b - a); a, b the symbol's lowest and highest value in training                |
-| standard   | (x - m) / s; m, s the symbol's mean and standard deviation in training                   |
-| log_return | inputs ln(x_t / x_{t-1}) / v, targets ln(x / l) / v; v the symbol's volatility in training |
+| kind               | a value x of one column becomes                                                      |
+|--------------------|--------------------------------------------------------------------------------------|
+| window             | (x - l) / (v l); l the window's last value, v its volatility, above a fitted floor |
+| window_mean        | (x - m) / s; m the window's mean, s the spread about it in training                  |
+| minmax             | (x - a) / (b - a); a, b the symbol's lowest and highest value in training            |
+| standard           | (x - m) / s; m, s the symbol's mean and standard deviation in training               |
+| log_return         | inputs ln(x_t / x_{t-1}) / v, targets ln(x / l) / v; v the symbol's volatility       |
+| raw                | x                                                                                    |
+| panel_minmax       | (x - a) / (b - a); a, b the lowest and highest value of all series in training       |
+| contract_minmax    | (x - a) / (b - a); a, b the contract's own until the last input row                  |
+| over_strike        | inputs (x / K - m) / s with the row's strike K, targets (x - l) / (K s)              |
+| over_spot          | the same with the spot for the strike                                                |
+| residual           | inputs as over_strike, targets (x - b) / (K s); b Black-Scholes at the last iv |
+| implied_volatility | inputs as over_strike, targets (implied volatility of x - the last row's) / s        |
 
-Volatility is the root mean square of the log returns, per session. A column that does not move in training is
-divided by 1. Window scaling after Kim et al., "Reversible instance normalization" (ICLR 2022).
+Volatility is the root mean square of the log returns, per session. A column that does not move in training
+is divided by 1. The last four divide only prices by the strike or spot; they take counts as ln(1 + x), and
+m and s are the mean and the robust spread of all contracts together. Window scaling after Kim et al.,
+"Reversible instance normalization" (ICLR 2022).
+
+Symbols never seen can be scaled by all but minmax, standard and log_return; of options, the last four are
+what carries over. Raw values and min-max of options are there to be measured beside them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
-from qhq.data.panel import FloatArray, IntArray, Panel
-from qhq.data.scaling.scalers import (
-    LogReturnScaler,
-    Scaler,
-    SymbolScaler,
-    WindowScaler,
-    window_volatility,
-)
-from qhq.data.spec import Scaling
+from qhq.data.reference import QUOTES
+from qhq.data.scaling.level import ContractScaler, fit_panel_minmax, fit_raw
+from qhq.data.scaling.option import ChangeScaler, ImpliedVolatilityScaler
+from qhq.data.scaling.scalers import Scaler
+from qhq.data.scaling.symbol import fit_log_return, fit_minmax, fit_standard
+from qhq.data.scaling.window import WindowMeanScaler, WindowScaler
+from qhq.data.spec import OPTION_SCALINGS, Scaling
 from qhq.data.split import Part, TrainingPart
+from qhq.data.windows import Windows
 from qhq.errors import DataError
 
-FLOOR_FRACTION = 0.1
-"""A window's volatility is taken as at least this part of the median one in training."""
+SYMBOL_SCALINGS = ("minmax", "standard", "log_return")
+"""Scalings that keep statistics of each series, which a contract that was not there has not."""
 
 
 def fit_scaler(kind: Scaling, train: TrainingPart) -> Scaler:
@@ -48,93 +58,81 @@ def fit_scaler(kind: Scaling, train: TrainingPart) -> Scaler:
             fix="Pass split_panel(...).train",
         )
     check_scalable(kind, train)
-    return _FITS[kind](train)
+    return _FITS[kind](train.windows)
 
 
 def check_scalable(kind: Scaling, part: Part) -> None:
     """Check that a kind can scale the values of a part; nothing is learned from them.
 
     Raises:
-        DataError: If the kind takes logarithms, and a value is not above zero.
+        DataError: If the kind takes logarithms and a value is not above zero, if it keeps statistics of each
+            series and they are contracts, if it needs a strike and there is none, or if it takes implied
+            volatilities of a target that has none.
     """
+    options = "strike" in part.panel.columns
+    if kind in SYMBOL_SCALINGS and options:
+        raise DataError(
+            f"Scaling '{kind}' needs series that are there in every part",
+            got="option contracts, which come and expire",
+            fix=f"Choose scaling {', '.join(OPTION_SCALINGS)}",
+        )
+    if kind in OPTION_SCALINGS and not options:
+        raise DataError(f"Scaling '{kind}' needs options", got="no strike", fix="Choose scaling window")
     if kind in ("window", "log_return"):
-        _check_positive(kind, _features(part))
+        _check_positive(kind, part)
+    if kind == "implied_volatility":
+        _check_priced(part)
 
 
-def _fit_window(train: TrainingPart) -> Scaler:
-    panel = _features(train)
-    floor = FLOOR_FRACTION * np.median(window_volatility(train.windows.inputs), axis=0)
-    return WindowScaler(panel.columns, np.where(floor > 0, floor, 1.0))
-
-
-def _fit_minmax(train: TrainingPart) -> Scaler:
-    panel = _features(train)
-    first = _first_rows(panel)
-    low = np.minimum.reduceat(panel.values, first, axis=0)
-    high = np.maximum.reduceat(panel.values, first, axis=0)
-    return SymbolScaler("minmax", panel.columns, panel.symbols, low, _unit(high - low))
-
-
-def _fit_standard(train: TrainingPart) -> Scaler:
-    panel = _features(train)
-    mean = _symbol_mean(panel.values, panel.code, len(panel.symbols))
-    variance = _symbol_mean((panel.values - mean[panel.code]) ** 2, panel.code, len(panel.symbols))
-    # A constant column has a variance of rounding errors only, which must not become its unit.
-    unit = _unit(np.where(_is_constant(panel), 0.0, np.sqrt(variance)))
-    return SymbolScaler("standard", panel.columns, panel.symbols, mean, unit)
-
-
-def _fit_log_return(train: TrainingPart) -> Scaler:
-    panel = _features(train)
-    returns = np.diff(np.log(panel.values), axis=0)
-    own = np.diff(panel.code) == 0
-    mean_square = _symbol_mean(returns[own] ** 2, panel.code[1:][own], len(panel.symbols))
-    return LogReturnScaler(panel.columns, panel.symbols, _unit(np.sqrt(mean_square)))
-
-
-def _features(part: Part) -> Panel:
-    """The rows of a part, of the features only."""
-    names = part.windows.cut.features
-    panel = part.panel
-    return replace(panel, columns=names, values=panel.values[:, panel.positions(names)])
-
-
-def _first_rows(panel: Panel) -> IntArray:
-    return np.searchsorted(panel.code, np.arange(len(panel.symbols)))
-
-
-def _symbol_mean(values: FloatArray, code: IntArray, count: int) -> FloatArray:
-    """Mean of the rows of each symbol: (R, F) -> (S, F)."""
-    total = np.zeros((count, values.shape[1]))
-    np.add.at(total, code, values)
-    return total / np.bincount(code, minlength=count)[:, None]
-
-
-def _is_constant(panel: Panel) -> npt.NDArray[np.bool_]:
-    first = _first_rows(panel)
-    low, high = np.minimum.reduceat(panel.values, first), np.maximum.reduceat(panel.values, first)
-    return np.asarray(low == high)
-
-
-def _unit(spread: FloatArray) -> FloatArray:
-    return np.where(spread > 0, spread, 1.0)
-
-
-def _check_positive(kind: Scaling, panel: Panel) -> None:
-    broken = panel.values <= 0
+def _check_positive(kind: Scaling, part: Part) -> None:
+    panel, names = part.panel, part.windows.cut.features
+    values = panel.values[:, panel.positions(names)]
+    broken = values <= 0
     if broken.any():
         row, column = np.argwhere(broken)[0]
+        other = "over_strike" if "strike" in panel.columns else "window_mean, minmax or standard"
         raise DataError(
             f"Scaling '{kind}' needs values above zero",
-            got=f"{panel.values[row, column]:g} in '{panel.columns[column]}' "
+            got=f"{values[row, column]:g} in '{names[column]}' "
             f"of {panel.symbols[panel.code[row]]} on {panel.dates[row]}",
-            fix="Choose scaling minmax or standard, or drop that feature",
+            fix=f"Choose scaling {other}, or drop that feature",
         )
 
 
-_FITS: dict[Scaling, Callable[[TrainingPart], Scaler]] = {
-    "window": _fit_window,
-    "minmax": _fit_minmax,
-    "standard": _fit_standard,
-    "log_return": _fit_log_return,
+def _check_priced(part: Part) -> None:
+    known = (*QUOTES, "iv")
+    for name in part.windows.cut.targets:
+        if name not in known:
+            raise DataError(
+                f"Scaling 'implied_volatility' needs targets among {', '.join(known)}",
+                got=f"'{name}'",
+                fix="Change data.targets, or choose scaling over_strike",
+            )
+
+
+def _fit_over_strike(train: Windows) -> Scaler:
+    return ChangeScaler.fit(train, "over_strike")
+
+
+def _fit_over_spot(train: Windows) -> Scaler:
+    return ChangeScaler.fit(train, "over_spot")
+
+
+def _fit_residual(train: Windows) -> Scaler:
+    return ChangeScaler.fit(train, "residual")
+
+
+_FITS: dict[Scaling, Callable[[Windows], Scaler]] = {
+    "window": WindowScaler.fit,
+    "window_mean": WindowMeanScaler.fit,
+    "minmax": fit_minmax,
+    "standard": fit_standard,
+    "log_return": fit_log_return,
+    "raw": fit_raw,
+    "panel_minmax": fit_panel_minmax,
+    "contract_minmax": ContractScaler.fit,
+    "over_strike": _fit_over_strike,
+    "over_spot": _fit_over_spot,
+    "residual": _fit_residual,
+    "implied_volatility": ImpliedVolatilityScaler.fit,
 }

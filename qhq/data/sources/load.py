@@ -1,59 +1,122 @@
-"""Where prices come from: each source hands a table to the panel's checks."""
+"""From a config to a checked panel: read the rows, check them, cut the span, compute the other columns."""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
-from qhq.data.panel import Panel, check_panel
-from qhq.data.sources.files import BUNDLED, read_csv, read_parquet
+from qhq.data.columns.catalogue import compute_columns, raw_columns
+from qhq.data.columns.splits import infer_splits
+from qhq.data.options import check_options
+from qhq.data.panel import Panel, canonical_name, check_panel
+from qhq.data.schema import UNADJUSTED
+from qhq.data.sources.files import BUNDLED, read_file
+from qhq.data.sources.recorded import read_recorded
+from qhq.data.sources.surface import read_surface
+from qhq.data.sources.synthetic import synthesise
 from qhq.data.spec import DataSpec, Source
+from qhq.data.yahoo.load import load_history
 from qhq.errors import DataError
 
 _EDGE = np.timedelta64(7, "D")
 """How far outside the sessions a start or end may lie: a week of weekend and holidays."""
 
+_ORIGINS: dict[Source, str] = {
+    "bundled": "the bundled prices",
+    "yahoo": "Yahoo",
+    "surface": "the surface data",
+    "synthetic": "the synthetic panel",
+}
+
 
 def load_panel(spec: DataSpec) -> Panel:
-    """Read and check the rows that a config asks for.
+    """Read, check and compute the rows and columns that a config asks for.
 
     Raises:
         DataError: If the file cannot be read, breaks a rule of the panel, or lacks a symbol, a column or
             the span between ``start`` and ``end``.
     """
+    origin = _origin(spec)
+    panel = _load_options(spec, origin) if spec.kind == "options" else _load_stocks(spec, origin)
+    return compute_columns(_cut_span(panel, spec, origin), spec.kind, spec.columns)
+
+
+def read_table(spec: DataSpec) -> tuple[pd.DataFrame, str]:
+    """Read the rows of a config's source as they stand there, unchecked, with the name of the source.
+
+    Raises:
+        DataError: If they cannot be read.
+    """
+    return _READERS[spec.source](spec, None, ()), _origin(spec)
+
+
+def _origin(spec: DataSpec) -> str:
+    return spec.path or _ORIGINS[spec.source]
+
+
+def _load_stocks(spec: DataSpec, origin: str) -> Panel:
+    columns, optional = raw_columns(spec.columns), _split_columns(spec)
+    frame = _READERS[spec.source](spec, columns, optional)
+    there = {canonical_name(str(name)) for name in frame.columns}
+    extra = [name for name in optional if name in there and name not in columns]
+    panel = check_panel(frame, origin, symbols=spec.symbols, columns=(*columns, *extra))
+    return infer_splits(panel) if optional else panel
+
+
+def _split_columns(spec: DataSpec) -> tuple[str, ...]:
+    """What tells of splits, where a column in use is not adjusted for them."""
+    if UNADJUSTED.isdisjoint((*spec.features, *spec.targets)):
+        return ()
+    return ("split", "close", "adj_close")
+
+
+def _load_options(spec: DataSpec, origin: str) -> Panel:
+    frame = _READERS[spec.source](spec, None, ())
+    panel = check_options(frame, origin, underlyings=spec.symbols, columns=spec.columns)
+    if "rate" in panel.columns:
+        return panel
+    rate = np.full((len(panel.code), 1), spec.rate)
+    return panel.with_columns({"rate": rate[:, 0]})
+
+
+Columns = tuple[str, ...] | None
+_Reader = Callable[[DataSpec, Columns, tuple[str, ...]], pd.DataFrame]
+
+
+def _read_file(spec: DataSpec, columns: Columns, optional: tuple[str, ...]) -> pd.DataFrame:
     path = BUNDLED if spec.path is None else Path(spec.path)
-    origin = "the bundled prices" if spec.path is None else spec.path
-    frame = _read(_SOURCES[spec.source], path, origin, spec.features)
-    panel = check_panel(frame, origin, symbols=spec.symbols, columns=spec.features)
-    return _cut_span(panel, spec, origin)
+    return read_file(path, _origin(spec), columns, optional, parquet=spec.source == "parquet")
 
 
-_Reader = Callable[[Path, str, tuple[str, ...]], pd.DataFrame]
-_SOURCES: dict[Source, _Reader] = {"bundled": read_csv, "csv": read_csv, "parquet": read_parquet}
+def _read_yahoo(spec: DataSpec, columns: Columns, optional: tuple[str, ...]) -> pd.DataFrame:  # noqa: ARG001
+    return load_history(spec.symbols or (), spec.start, spec.end, offline=spec.offline)
 
 
-def _read(reader: _Reader, path: Path, origin: str, columns: tuple[str, ...]) -> pd.DataFrame:
-    if not path.is_file():
-        raise DataError(
-            "data.path must be a file",
-            got=f"{origin}, which is {'a folder' if path.is_dir() else 'not there'}",
-            fix=f"Check the path; it is looked up in {Path.cwd()}",
-        )
-    try:
-        return reader(path, origin, columns)
-    except (OSError, EOFError, zlib.error, ValueError, pa.ArrowException) as error:
-        kind = "Parquet" if reader is read_parquet else "CSV"
-        raise DataError(
-            f"{origin} must be a readable {kind} file",
-            got=f"{type(error).__name__}: {str(error).partition(chr(10))[0].rstrip('.')}",
-            fix="Check data.source and the file",
-        ) from error
+def _read_chains(spec: DataSpec, columns: Columns, optional: tuple[str, ...]) -> pd.DataFrame:  # noqa: ARG001
+    return read_recorded(Path(spec.path or ""), spec.symbols)
+
+
+def _read_surface(spec: DataSpec, columns: Columns, optional: tuple[str, ...]) -> pd.DataFrame:  # noqa: ARG001
+    return read_surface()
+
+
+def _synthesise(spec: DataSpec, columns: Columns, optional: tuple[str, ...]) -> pd.DataFrame:  # noqa: ARG001
+    return synthesise(seed=spec.panel_seed, symbols=spec.symbols, start=spec.start, end=spec.end)
+
+
+_READERS: dict[Source, _Reader] = {
+    "bundled": _read_file,
+    "csv": _read_file,
+    "parquet": _read_file,
+    "yahoo": _read_yahoo,
+    "recorded": _read_chains,
+    "surface": _read_surface,
+    "synthetic": _synthesise,
+}
 
 
 def _cut_span(panel: Panel, spec: DataSpec, origin: str) -> Panel:

@@ -15,15 +15,16 @@ from qhq.data.windows import Cut, cut_windows
 from qhq.errors import DataError
 from tests.data.panels import KINDS, make_frame, make_panel, make_spec, ragged_cases
 
-each_kind = pytest.mark.parametrize("kind", KINDS)
+STOCK_KINDS = (*KINDS, "window_mean", "raw", "panel_minmax")
+each_kind = pytest.mark.parametrize("kind", STOCK_KINDS)
 
 
 @settings(max_examples=60, deadline=None)
-@given(ragged_cases())
-def test_scaling_then_inverting_is_the_identity(case):
+@given(ragged_cases(), st.sampled_from(STOCK_KINDS))
+def test_scaling_then_inverting_is_the_identity(case, kind):
     panel, spec = case
     parts = split_panel(panel, spec)
-    scaler = fit_scaler(spec.scaling, parts.train)
+    scaler = fit_scaler(kind, parts.train)
     for part in (parts.train, parts.validation, parts.test):
         back = scaler.to_price(scaler.targets(part.windows), part.windows)
         assert_allclose(back, part.windows.targets, rtol=1e-12)
@@ -46,7 +47,7 @@ def test_outputs_then_prices_then_outputs_is_the_identity(kind, target):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from(KINDS), st.sampled_from((0, 200)), st.integers(140, 199), st.floats(0.01, 1e6))
+@given(st.sampled_from(STOCK_KINDS), st.sampled_from((0, 200)), st.integers(140, 199), st.floats(0.01, 1e6))
 def test_a_price_after_the_training_part_moves_no_scaler_and_no_training_window(kind, first, day, price):
     frame, spec, row = make_frame(), make_spec(), first + day
     moved = frame.copy()
@@ -120,7 +121,7 @@ def test_minmax_and_standard_are_of_each_symbols_training_rows():
         assert_allclose(flat["standard"].inputs(own)[0], expected, rtol=1e-9, atol=1e-12)
 
 
-@each_kind
+@pytest.mark.parametrize("kind", [kind for kind in STOCK_KINDS if kind != "raw"])
 def test_quiet_prices_do_not_blow_up(kind):
     frame = make_frame()
     frame.loc[frame["symbol"] == "AAA", ["close", "adj_close"]] = 0.1
@@ -162,3 +163,70 @@ def test_windows_of_other_features_are_refused(kind):
     other = split_panel(make_panel(), make_spec(features=("adj_close",))).test
     with pytest.raises(DataError, match=r"fitted on the features adj_close, close. Got windows of adj_close"):
         scaler.inputs(other.windows)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(KINDS), st.integers(141, 199), st.floats(0.5, 0.999))
+def test_a_later_dividend_moves_nothing_before_it(kind, day, factor):
+    """It lowers every adjusted close before its day, which a scaling must not show."""
+    frame, spec = make_frame(), make_spec()
+    moved = frame.copy()
+    before = (frame["symbol"] == "AAA") & (frame["date"] < frame["date"][day])
+    moved.loc[before, "adj_close"] *= factor
+    one, two = (split_panel(check_panel(each, "", columns=spec.features), spec) for each in (frame, moved))
+    scalers = [fit_scaler(kind, parts.train) for parts in (one, two)]
+    for part in ("train", "validation", "test"):
+        windows = [getattr(parts, part).windows for parts in (one, two)]
+        earlier = windows[0].dates[:, -1] < np.datetime64(frame["date"][day], "D")
+        for scaled in ("inputs", "targets"):
+            both = [getattr(scaler, scaled)(own) for scaler, own in zip(scalers, windows, strict=True)]
+            assert_allclose(both[0][earlier], both[1][earlier], rtol=1e-7, atol=1e-9)
+
+
+def test_window_mean_is_about_the_mean_of_the_targets_own_column():
+    frame = make_frame()
+    frame["signal"] = np.random.default_rng(3).normal(-3, 0.5, len(frame))
+    spec = make_spec(features=("close", "signal"), targets=("signal",), window=8)
+    parts = split_panel(check_panel(frame, "", columns=spec.features), spec)
+    scaler, windows = fit_scaler("window_mean", parts.train), parts.train.windows
+    inputs = scaler.inputs(windows)
+    assert_allclose(inputs.mean(axis=1), 0, atol=1e-9)
+    assert_allclose(np.sqrt((inputs**2).mean(axis=(0, 1))), 1, rtol=1e-9)
+    zero = np.zeros(windows.targets.shape)
+    assert_allclose(scaler.to_price(zero, windows)[:, 0, 0], windows.inputs[:, :, 1].mean(axis=1), rtol=1e-12)
+
+
+def test_panel_minmax_is_of_all_symbols_together():
+    train = split_panel(make_panel(), make_spec()).train
+    scaler, values = fit_scaler("panel_minmax", train), train.panel.values
+    low, high = values.min(axis=0), values.max(axis=0)
+    expected = (train.windows.inputs - low) / (high - low)
+    assert_allclose(scaler.inputs(train.windows), expected, rtol=1e-12, atol=1e-12)
+
+
+@each_kind
+def test_which_outputs_are_levels(kind):
+    scaler = fit_scaler(kind, split_panel(make_panel(), make_spec()).train)
+    assert scaler.level == (kind in ("raw", "minmax", "standard", "panel_minmax"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gaps_that_are_masked_are_no_trouble(kind):
+    panel = make_panel()
+    values = panel.values.copy()
+    values[np.random.default_rng(1).random(len(values)) < 0.1] = np.nan
+    parts = split_panel(replace(panel, values=values), make_spec(gaps="mask"))
+    scaler = fit_scaler(kind, parts.train)
+    for part in (parts.train, parts.test):
+        assert np.isfinite(scaler.inputs(part.windows)).all()
+        assert np.isfinite(scaler.targets(part.windows)).all()
+
+
+@pytest.mark.parametrize("kind", ["minmax", "standard", "log_return"])
+def test_a_symbol_without_rows_in_training_is_refused(kind):
+    train = split_panel(make_panel(), make_spec()).train
+    values = np.where(train.panel.code[:, None] == 1, np.nan, train.panel.values)
+    panel = replace(train.panel, values=values)
+    part = replace(train, panel=panel, windows=cut_windows(panel, train.windows.cut))
+    with pytest.raises(DataError, match="two rows of every symbol.*Got 0 of BBB"):
+        fit_scaler(kind, part)

@@ -2,22 +2,18 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from qhq.data.panel import Panel
 from qhq.data.prepare import prepare
 from qhq.data.sources.load import load_panel
 from qhq.data.spec import DataSpec
 from qhq.data.windows import Cut, cut_windows
 from qhq.errors import DataError
-from qhq.evaluation.baselines import in_sample_naive_mae, last_value, symbol_scale
+from qhq.evaluation.baselines.last_value import in_sample_naive_mae, last_value, symbol_scale
 from qhq.evaluation.metrics import score
+from tests.evaluation.panels import option_windows, stock_windows
 
 
 def make_windows_of(first, second, horizon=2):
-    days = np.arange(len(first)).astype("datetime64[D]")
-    code = np.repeat([0, 1], [len(first), len(second)])
-    values = np.concatenate([first, second])[:, None].astype(float)
-    panel = Panel(("A", "B"), ("close",), code, np.concatenate([days, days]), values)
-    return cut_windows(panel, Cut(2, horizon, ("close",), ("close",)))
+    return stock_windows({"close": {"A": first, "B": second}}, window=2, horizon=horizon)
 
 
 def test_the_last_value_is_the_last_input_at_every_horizon():
@@ -26,6 +22,27 @@ def test_the_last_value_is_the_last_input_at_every_horizon():
     assert forecast.shape == windows.targets.shape
     for step in range(3):
         assert_allclose(forecast[:, step, 0], windows.inputs[:, -1, 0], rtol=0)
+
+
+def test_of_a_return_the_last_value_is_that_the_price_stays():
+    rng = np.random.default_rng(0)
+    columns = {name: {"A": rng.normal(0, 1, 12)} for name in ("close", "log_return")}
+    windows = stock_windows(columns, window=3, horizon=2)
+    forecast = last_value(windows)
+    assert_allclose(forecast[:, :, 1], np.zeros((len(windows), 2)), rtol=0)
+    assert_allclose(forecast[:, 1, 0], windows.last[:, 0], rtol=0)
+    change = np.abs(windows.targets[:, 0] - [[0, 0]] - np.stack([windows.last[:, 0], np.zeros(8)], 1))
+    assert_allclose(in_sample_naive_mae(windows)["A"], change.mean())
+
+
+def test_the_scale_is_of_the_underlying_and_unknown_where_it_was_not_trained_on():
+    windows = option_windows()
+    scale = in_sample_naive_mae(windows)
+    assert list(scale) == ["AAA", "BBB"]
+    own = windows.group == "BBB"
+    assert_allclose(scale["BBB"], np.abs(windows.targets - windows.last[:, None])[own].mean())
+    unseen = symbol_scale(windows, {"AAA": 2.0})
+    assert_allclose(unseen, np.where(windows.group == "AAA", 2.0, np.nan))
 
 
 def test_in_sample_naive_mae_is_the_mean_one_step_change_of_each_symbol():

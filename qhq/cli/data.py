@@ -1,0 +1,270 @@
+"""``qhq data``: fetch prices, record option chains, look at rows, check them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qhq.cli.options import Debug, Json, Set
+from qhq.cli.output import Output, command, plain_table
+from qhq.errors import ConfigError, DataError, QHQError
+
+if TYPE_CHECKING:
+    from qhq.data.recording.recorder import Recorded
+
+app = typer.Typer(help="Prices and option chains: fetch, record, show, check.", no_args_is_help=True)
+
+Symbols = Annotated[list[str], typer.Argument(metavar="SYMBOL", help="Yahoo's, such as AAPL or BRK-B.")]
+Target = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[CONFIG|FILE]",
+        help="A config, a CSV or Parquet file, or a folder of recorded chains; the quickstart if left out.",
+    ),
+]
+Panel = Annotated[
+    str | None,
+    typer.Option("--panel", help="stocks or options; a file with a column strike is taken for options."),
+]
+DAY = ["%Y-%m-%d"]
+
+
+@app.command()
+def fetch(
+    symbols: Symbols,
+    start: Annotated[
+        datetime | None, typer.Option("--start", help="First day; all there is if left out.", formats=DAY)
+    ] = None,
+    end: Annotated[
+        datetime | None, typer.Option("--end", help="Last day; the last session if left out.", formats=DAY)
+    ] = None,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Fetch again what the cache holds.")] = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Fetch daily prices with dividends and splits from Yahoo into the cache.
+
+    Example: qhq data fetch AAPL MSFT GOOGL --start 2015-01-01 --end 2024-12-31
+    """
+    with command(as_json=json, debug=debug) as output:
+        from qhq.cli.steps import StudyProgress
+        from qhq.data.fetching import fetch_prices
+
+        span = (start and start.date(), end and end.date())
+        with StudyProgress() as progress:
+            done = fetch_prices(symbols, *span, refresh=refresh, told=progress.told)
+        rows = [asdict(each) | {"first": _text(each.first), "last": _text(each.last)} for each in done]
+        columns = ("symbol", "rows", "first", "last", "dividends", "splits", "source")
+        table = plain_table(columns, [[row[column] for column in columns] for row in rows])
+        failed = {each.symbol: each.error for each in done if each.error}
+        output.result({"rows": rows, "failed": list(failed)}, table)
+        _fail(output, failed, "fetched")
+
+
+@app.command()
+def record(
+    symbols: Symbols,
+    path: Annotated[Path, typer.Option("--path", help="Folder of the recording.")] = Path("chains"),
+    every: Annotated[
+        str | None,
+        typer.Option("--every", metavar="day", help="Record after each session's close, for ever."),
+    ] = None,
+    expiries: Annotated[
+        int | None, typer.Option("--expiries", min=1, help="Only the N nearest expiries.")
+    ] = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Record today's option chains: once, or after every session's close with --every day.
+
+    Recordings cannot be had again afterwards; keep the folder. Running it twice doubles no row.
+
+    Example: qhq data record AAPL AMD --every day
+    """
+    with command(as_json=json, debug=debug) as output:
+        if every not in (None, "day"):
+            raise ConfigError(
+                "--every must be day", got=f"'{every}'", fix="Write --every day, or leave it out"
+            )
+        names = list(dict.fromkeys(symbol.upper() for symbol in symbols))
+        if every is None:
+            done = _record_once(names, path, expiries)
+            output.result(_recording(path, done), _recorded_table(path, done))
+            _fail(output, _tell_aside(output, done), "recorded")
+        else:
+            _record_daily(output, names, path, expiries)
+
+
+@app.command()
+def show(
+    target: Target = None,
+    overrides: Set = None,
+    panel: Panel = None,
+    day: Annotated[
+        datetime | None, typer.Option("--date", help="Day of the smiles; the last if left out.", formats=DAY)
+    ] = None,
+    out: Annotated[Path, typer.Option("--output", "-o", help="Folder of the figures.")] = Path(
+        "data-figures"
+    ),
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show what rows there are: spans, gaps, splits, contracts; a chart per symbol, a smile per underlying.
+
+    Example: qhq data show experiments/options --output figures
+    """
+    with command(as_json=json, debug=debug) as output:
+        from qhq.cli.data_show import show_data
+        from qhq.cli.named_data import find_data
+
+        show_data(output, find_data(target, list(overrides or []), panel), out, day and day.date())
+
+
+@app.command()
+def check(
+    target: Target = None,
+    overrides: Set = None,
+    panel: Panel = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Check rows against every rule of the panel; exit status 1 if one is broken, 0 with warnings only.
+
+    Example: qhq data check prices.csv
+    """
+    with command(as_json=json, debug=debug) as output:
+        from qhq.cli.named_data import find_data
+        from qhq.data.breaches import find_breaches
+        from qhq.data.sources.load import read_table
+
+        spec = find_data(target, list(overrides or []), panel).spec
+        frame, origin = read_table(spec)
+        found = find_breaches(frame, origin, spec.kind)
+        errors = sum(breach.severity == "error" for breach in found)
+        facts: dict[str, Any] = {"origin": origin, "panel": spec.kind, "rows": len(frame), "errors": errors}
+        facts |= {"warnings": len(found) - errors, "breaches": [asdict(breach) for breach in found]}
+        output.result(facts, _verdict(facts), *([_breach_table(facts["breaches"])] if found else []))
+        if errors:
+            raise typer.Exit(1)
+
+
+def _record_once(names: Collection[str], path: Path, expiries: int | None) -> list[Recorded]:
+    from qhq.cli.steps import StudyProgress
+    from qhq.data.recording.recorder import YahooChains, record_chains
+
+    with StudyProgress() as progress:
+        return record_chains(names, path, source=YahooChains(), expiries=expiries, told=progress.told)
+
+
+def _record_daily(output: Output, names: list[str], path: Path, expiries: int | None) -> None:
+    """Record until interrupted; what was recorded is then the result."""
+    from time import sleep
+
+    from qhq.data.recording.schedule import record_daily, utc_now
+    from qhq.data.yahoo.session import find_address
+
+    find_address()  # a mistake in the environment is told now, not at the first close
+    rows: list[dict[str, Any]] = []
+
+    def record_now(symbols: Collection[str]) -> list[str]:
+        try:
+            done = _record_once(symbols, path, expiries)
+        except QHQError as error:
+            output.note(f"Not recorded: {', '.join(symbols)}: {error}")
+            return list(symbols)
+        rows.extend(_recording(path, done)["rows"])
+        output.tell(_recorded_table(path, done))
+        failed = _tell_aside(output, done)
+        for symbol, reason in failed.items():
+            output.note(f"Not recorded: {symbol}: {reason}")
+        return list(failed)
+
+    def wait(slot: datetime) -> None:
+        output.note(f"Next recording at {slot:%Y-%m-%d %H:%M} UTC. Ctrl-C ends it.")
+
+    try:
+        record_daily(names, record_now, clock=utc_now, sleep=sleep, waiting=wait)
+    except KeyboardInterrupt:
+        output.result({"path": str(path), "rows": rows}, f"{len(rows)} chains recorded in {path}.")
+        raise
+
+
+def _recording(path: Path, done: list[Recorded]) -> dict[str, Any]:
+    rows = [
+        {
+            "symbol": each.symbol,
+            "sessions": [str(file.session) for file in each.files],
+            "expiries": each.expiries,
+            "contracts": each.contracts,
+            "added": sum(file.added for file in each.files),
+            "files": [str(file.path) for file in each.files],
+            "damaged": [str(file.aside) for file in each.files if file.aside],
+            "error": each.error,
+        }
+        for each in done
+    ]
+    return {"path": str(path), "rows": rows, "failed": [each.symbol for each in done if each.error]}
+
+
+def _recorded_table(path: Path, done: list[Recorded]) -> Any:
+    cells = [
+        [row["symbol"], ", ".join(row["sessions"]), row["expiries"], row["contracts"], row["added"]]
+        for row in _recording(path, done)["rows"]
+    ]
+    columns = ("symbol", "session", "expiries", "contracts", "new rows")
+    return plain_table(columns, cells, title=f"Recorded in {path}")
+
+
+def _tell_aside(output: Output, done: list[Recorded]) -> dict[str, str]:
+    """Name damaged files that were kept aside; give back what failed."""
+    for each in done:
+        for file in each.files:
+            if file.aside:
+                output.note(f"Damaged, kept aside as {file.aside}: {file.path} begins anew.")
+    return {each.symbol: each.error for each in done if each.error}
+
+
+def _fail(output: Output, failed: dict[str, str], verb: str) -> None:
+    """End with the status of bad data, after the result of the others was given."""
+    if failed:
+        error = DataError(
+            f"Every symbol must be {verb}",
+            got=f"nothing, or not all, of {', '.join(failed)}",
+            fix="See why below; the others are kept",
+        )
+        output.note(f"Error: {error}")
+        for symbol, reason in failed.items():
+            output.note(f"{symbol}: {reason}")
+        raise typer.Exit(error.exit_status)
+
+
+def _verdict(facts: dict[str, Any]) -> str:
+    return (
+        f"{facts['origin']}: {facts['rows']:,} rows of {facts['panel']}; "
+        f"rules broken: {facts['errors']}, warnings: {facts['warnings']}."
+    )
+
+
+def _breach_table(breaches: list[dict[str, Any]]) -> Any:
+    cells = [
+        [
+            breach["severity"],
+            breach["rule"],
+            breach["must"],
+            f"{breach['count']:,}",
+            ", ".join(map(str, breach["rows"])) + (", ..." if breach["count"] > len(breach["rows"]) else ""),
+            breach["example"],
+            breach["fix"],
+        ]
+        for breach in breaches
+    ]
+    return plain_table(("", "rule", "must hold", "count", "rows", "first", "fix"), cells)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

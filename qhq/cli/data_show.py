@@ -1,0 +1,181 @@
+"""What ``qhq data show`` says and draws."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qhq.cli.output import Output, plain_table
+from qhq.errors import ConfigError, DataError, nearest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    from qhq.cli.named_data import NamedData
+    from qhq.data.panel import Panel
+    from qhq.data.spec import DataSpec
+
+STOCKS = ("symbol", "rows", "first", "last", "gaps", "splits")
+OPTIONS = ("symbol", "kind", "rows", "first", "last", "sessions", "contracts", "expiries", "without_quote",
+           "without_iv", "gaps", "splits")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is drawn, and where to."""
+
+    panel: Panel
+    parts: Mapping[str, tuple[np.datetime64, np.datetime64]]
+    held_out: tuple[str, ...]
+    folder: Path
+    day: date | None
+
+
+def show_data(output: Output, named: NamedData, folder: Path, day: date | None) -> None:
+    """Describe the rows, draw them, and give both as the command's result.
+
+    Raises:
+        DataError: If the rows break a rule, or there are none on ``day``.
+        ConfigError: If the figures cannot be written.
+    """
+    from qhq.data.overview import describe_panel
+
+    panel = _load(named.spec)
+    rows = describe_panel(panel)
+    _check_day(panel, day)
+    _check_writable(folder)
+    parts = _parts(output, named)
+    plan = _Plan(panel, parts, named.spec.split.held_out, folder, day)
+    facts = {
+        "panel": named.spec.kind,
+        "source": named.spec.source,
+        "path": named.spec.path,
+        "kind": panel.label,
+        "task": named.spec.task if named.has_split else None,
+        "rows": rows,
+        "parts": {part: [str(each) for each in days] for part, days in parts.items()},
+        "figures": [str(path) for path in _draw(plan, rows)],
+    }
+    output.result(facts, _table(rows, named.spec.kind), *_lines(facts))
+
+
+def _load(spec: DataSpec) -> Panel:
+    """Load what the config names, and what a chart needs besides."""
+    from qhq.data.columns.catalogue import compute_columns
+    from qhq.data.sources.load import load_panel
+
+    if spec.kind == "options":
+        return compute_columns(load_panel(spec), "options", ["log_moneyness"])
+    try:
+        # Unadjusted closes tell of splits; a file need not have them.
+        return load_panel(
+            spec.model_copy(update={"features": tuple(dict.fromkeys([*spec.features, "close"]))})
+        )
+    except DataError:
+        return load_panel(spec)
+
+
+def _parts(output: Output, named: NamedData) -> dict[str, tuple[np.datetime64, np.datetime64]]:
+    """First and last day of each part, as a training on the config would have them."""
+    from qhq.data.layout import lay_out
+    from qhq.data.sources.load import load_panel
+    from qhq.data.split import split_panel
+
+    if not named.has_split:
+        return {}
+    try:
+        parts = split_panel(lay_out(load_panel(named.spec), named.spec), named.spec)
+    except DataError as error:
+        output.note(f"No parts to shade: {error}")
+        return {}
+    return {part.kind: (part.first, part.last) for part in (parts.train, parts.validation, parts.test)}
+
+
+def _check_day(panel: Panel, day: date | None) -> None:
+    days = [str(each) for each in panel.sessions]
+    if day is not None and (not panel.groups or str(day) not in days):
+        raise DataError(
+            "--date must be a day of the option rows",
+            got=f"{day}" if panel.groups else "a panel of stocks, which has no smiles",
+            fix=nearest(str(day), days) if panel.groups else "Leave --date out",
+        )
+
+
+def _draw(plan: _Plan, rows: list[dict[str, Any]]) -> list[Path]:
+    from qhq.cli.steps import StudyProgress
+    from qhq.report.figures import save_figure
+
+    paths: list[Path] = []
+    with StudyProgress() as progress:
+        for number, facts in enumerate(rows):
+            progress.told(number, len(rows), facts["symbol"])
+            for name, figure in _figures(plan, facts):
+                file = re.sub(r"[^A-Za-z0-9^=._-]+", "_", name)
+                paths.append(save_figure(figure, plan.folder / f"{file}.png"))
+    return paths
+
+
+def _figures(plan: _Plan, facts: dict[str, Any]) -> Iterator[tuple[str, Figure]]:
+    """Draw one symbol: names and figures."""
+    import numpy as np
+
+    from qhq.report.data_figures import Frame, draw_smile, draw_stock, draw_underlying, latest_day
+
+    panel, symbol = plan.panel, facts["symbol"]
+    # A training sees held-out symbols in the test part alone.
+    parts = {part: days for part, days in plan.parts.items() if part == "test" or symbol not in plan.held_out}
+    frame = Frame(facts, parts)
+    if not panel.groups:
+        column = "close" if "close" in panel.columns else panel.columns[0]
+        yield symbol, draw_stock(panel, frame, column)
+        return
+    yield symbol, draw_underlying(panel, frame)
+    day = latest_day(panel, symbol, [] if plan.day is None else [np.datetime64(plan.day, "D")])
+    if day is not None:
+        yield f"{symbol}-smile-{day}", draw_smile(panel, symbol, day)
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise ConfigError(
+            "--output must be a folder that can be written", got=f"{folder}", fix="Choose another folder"
+        )
+
+
+def _table(rows: list[dict[str, Any]], kind: str) -> Any:
+    columns = OPTIONS if kind == "options" else STOCKS
+    cells = [[_cell(row[column]) for column in columns] for row in rows]
+    return plain_table([column.replace("_", " ") for column in columns], cells)
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, list):
+        return len(value)
+    return f"{value:,}" if isinstance(value, int) else value
+
+
+def _lines(facts: dict[str, Any]) -> list[str]:
+    lines = []
+    for row in facts["rows"]:
+        splits = ", ".join(f"{split['date']} ({split['ratio']:g})" for split in row["splits"])
+        lines += [f"{row['symbol']} split: {splits}"] if splits else []
+        longest = max(row["gaps"], key=lambda gap: (gap["sessions"], gap["weekdays"]), default=None)
+        if longest:
+            lines.append(
+                f"{row['symbol']} longest gap: {longest['after']} to {longest['before']},"
+                f" {longest['sessions']} sessions of others, {longest['weekdays']} weekdays"
+            )
+    for part, days in facts["parts"].items():
+        lines.append(f"{part}: {days[0]} to {days[1]}")
+    return lines + [f"Figure {path}" for path in facts["figures"]]

@@ -1,0 +1,68 @@
+"""The results of a run for people: tables with every baseline beside the model, and a verdict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qhq.cli.output import metrics_table, plain_table
+
+LABELS = {
+    "test": "model",
+    "naive": "naive (last value)",
+    "har": "HAR",
+    "black_scholes": "Black-Scholes, volatility of the day before",
+}
+NAMES = {
+    "last_value": "the last value",
+    "black_scholes": "Black-Scholes with the volatility of the day before",
+}
+
+
+def result_tables(record: dict[str, Any]) -> list[Any]:
+    """Metrics on the test part: in all, of what was trained on and held out, and over the strike."""
+    metrics, task = record["metrics"], record["task"]
+    whole = {"test": metrics["test"], "naive": metrics["naive"], **metrics["baselines"]}
+    tables = [_table(f"Test part, task {task}", whole)]
+    for part, title in (("seen", "Trained on"), ("held_out", "Held out")):
+        if metrics.get(part):
+            tables.append(_table(title, metrics[part]))
+    if "options" in metrics:
+        tables.append(_option_table(metrics["options"]))
+    return tables
+
+
+def verdict(record: dict[str, Any]) -> str:
+    """One sentence: the model's error against the baseline of its task."""
+    metrics = record["metrics"]
+    name = metrics["baseline"]
+    rival = metrics["naive"] if name == "last_value" else metrics["baselines"][name]
+    change = 100 * (1 - metrics["test"]["mae"] / rival["mae"]) if rival["mae"] else 0.0
+    if change > 0:
+        return f"The model's error is {change:.2f} % below that of {NAMES[name]} (one seed, not tested)."
+    return f"No better than {NAMES[name]}: the model's error is {-change:.2f} % above it."
+
+
+def _table(title: str, forecasts: dict[str, dict[str, Any]]) -> Any:
+    return metrics_table(title, [(LABELS.get(name, name), each) for name, each in forecasts.items()])
+
+
+def _option_table(options: dict[str, Any]) -> Any:
+    """Errors over the strike, in basis points of it, in all and by underlying."""
+    parts = {"all": {name: each for name, each in options.items() if name != "symbols"}, **options["symbols"]}
+    rows = [
+        [part, LABELS.get(name, name), *_option_cells(each)]
+        for part, forecasts in parts.items()
+        for name, each in forecasts.items()
+    ]
+    table = plain_table(["", "", "MAE / strike, bp", "RMSE / strike, bp", "MAE of iv, points"], rows)
+    table.title = "Over the strike (1 bp = 0.01 %), and in implied volatility"
+    return table
+
+
+def _option_cells(metrics: dict[str, Any]) -> list[str]:
+    volatility = metrics["iv_mae"]
+    return [
+        f"{1e4 * metrics['mae_over_strike']:.2f}",
+        f"{1e4 * metrics['rmse_over_strike']:.2f}",
+        "-" if volatility is None else f"{100 * volatility:.2f}",
+    ]

@@ -1,0 +1,185 @@
+"""What rows may hold but ought to be looked at: no rule is broken, yet the data may not be what they seem."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from qhq.data.option_rules import KINDS, OptionDraft, today
+from qhq.data.rules import Draft, Finding, FloatArray, Mask, Rules, find_rows
+
+FILLED_RUN = 5
+"""Equal rows in a row that look as if they were filled forward."""
+LONGEST_GAP = 10
+"""Weekdays that a series may miss."""
+LARGEST_MOVE = 0.4
+"""Move of an unadjusted price from one row to the next; a split of 2 for 1 moves it by half."""
+
+ROUNDING = 1e-6
+"""Relative error of a price that is no fault of the data."""
+
+
+def _doubt_filled_stocks(draft: Draft) -> Iterator[Finding]:
+    """Days on which nothing was traded that repeat the day before."""
+    names = [name for name in ("open", "high", "low", "close") if name in draft.columns]
+    if names:
+        same = _repeats(draft, names)
+        if "volume" in draft.columns:
+            same &= draft.column("volume") == 0
+        yield from _tell_filled(draft, same, " and ".join(names))
+
+
+def _doubt_filled_options(draft: OptionDraft) -> Iterator[Finding]:
+    """Quotes that stand still while the spot moves; those of a worthless option, bid zero, may."""
+    names = [name for name in ("bid", "ask", "last") if name in draft.columns]
+    if {"bid", "ask"} <= set(names):
+        quoted = (draft.column("bid") > 0) & np.isfinite(draft.column("ask"))
+        still = _repeats(draft, ["spot"])
+        yield from _tell_filled(draft, _repeats(draft, names) & quoted & ~still, " and ".join(names))
+
+
+def _tell_filled(draft: Draft, same: Mask, names: str) -> Iterator[Finding]:
+    """Tell of runs in which each row but the first is the same as the one before."""
+    run = np.cumsum(~same)
+    long = same & (np.bincount(run)[run] >= FILLED_RUN) if len(run) else same
+    return find_rows(
+        long,
+        f"Rows should not look filled forward: {names} the same {FILLED_RUN} times",
+        lambda row: f"the values of the row before for {draft.at(row)}",
+        "Drop rows that were filled in; a target must never be one",
+    )
+
+
+def _repeats(draft: Draft, names: Sequence[str]) -> Mask:
+    """Whether a row has the same values as the row before in its series, or like it none."""
+    same = draft.follows()
+    for name in names:
+        values = draft.column(name)
+        both_empty = np.isnan(values[1:]) & np.isnan(values[:-1])
+        same[1:] &= (values[1:] == values[:-1]) | both_empty
+    return same
+
+
+def _doubt_gaps(draft: Draft) -> Iterator[Finding]:
+    """Series that stop for long; weekdays stand in for the sessions of an exchange."""
+    pairs = draft.follows()
+    pairs[1:] &= ~np.isnat(draft.dates[1:]) & ~np.isnat(draft.dates[:-1])
+    late = np.flatnonzero(pairs)
+    missed = np.zeros(len(pairs), dtype=np.int64)
+    missed[late] = np.busday_count(draft.dates[late - 1], draft.dates[late]) - 1
+    return find_rows(
+        missed > LONGEST_GAP,
+        f"A series should not miss more than {LONGEST_GAP} sessions",
+        lambda row: f"about {missed[row]} from {draft.dates[row - 1]} to {draft.at(row)}",
+        "Fetch the missing rows; data.max_gap keeps windows from spanning them",
+    )
+
+
+def _doubt_jumps(draft: Draft, name: str) -> Iterator[Finding]:
+    """Moves of an unadjusted price that only a split explains, without one in the column split."""
+    values = draft.column(name)
+    move = np.full(len(values), np.nan)
+    with np.errstate(all="ignore"):  # prices that are no prices break a rule of their own
+        move[1:] = values[1:] / values[:-1] - 1
+    told = draft.column("split")
+    known = (told > 0) & (told != 1)
+    return find_rows(
+        draft.follows() & (np.abs(move) > LARGEST_MOVE) & ~known,
+        f"'{name}' should not move by more than {LARGEST_MOVE:.0%} without a split in the column 'split'",
+        lambda row: f"{move[row]:+.0%} for {draft.at(row)}",
+        "If the shares were split, write the ratio into 'split'",
+    )
+
+
+def _doubt_closes(draft: Draft) -> Iterator[Finding]:
+    return _doubt_jumps(draft, "close")
+
+
+def _doubt_spots(draft: OptionDraft) -> Iterator[Finding]:
+    return _doubt_jumps(draft, "spot")
+
+
+def _doubt_today(draft: Draft) -> Iterator[Finding]:
+    """Bars that may not be finished."""
+    return find_rows(
+        draft.dates >= today(),
+        "Rows should lie before today: today's session may not be over",
+        draft.at,
+        "Set data.end, or fetch again when the session is over",
+    )
+
+
+def _doubt_volume(draft: Draft) -> Iterator[Finding]:
+    return find_rows(
+        draft.column("volume") == 0,
+        "'volume' should be above zero: nothing was traded",
+        lambda row: f"0 for {draft.at(row)}",
+        "Look at the rows; log scalings need a volume above zero",
+    )
+
+
+def _doubt_stale(draft: OptionDraft) -> Iterator[Finding]:
+    return find_rows(
+        draft.stale,
+        "'last' should be a price of the row's own day, with a volume or a last_trade to show it",
+        lambda row: f"an older or unproven one for {draft.at(row)}",
+        "Nothing to do: it is taken as no price",
+    )
+
+
+def _doubt_negative(draft: OptionDraft) -> Iterator[Finding]:
+    return find_rows(
+        draft.negative,
+        "Quotes should not be below zero",
+        lambda row: f"one for {draft.at(row)}",
+        "Leave the cell empty; it is taken as no quote",
+    )
+
+
+def _doubt_early_exercise(draft: OptionDraft) -> Iterator[Finding]:
+    """American puts in the money that are worth less than any European one could be."""
+    days = draft.dates.astype("datetime64[D]").astype(np.float64)
+    years = np.where(np.isnat(draft.dates), np.nan, draft.column("expiry") - days) / 365
+    with np.errstate(all="ignore"):  # what is out of bounds breaks a rule of its own
+        discount = np.exp(-np.nan_to_num(draft.column("rate")) * years)
+        forward = _first_finite(draft.column("forward"), draft.column("spot") / discount)
+    least = discount * (draft.column("strike") - forward)
+    mid = _first_finite(draft.column("mid"), (draft.column("bid") + draft.column("ask")) / 2)
+    put = (draft.column("right") == -1) & (least > 0) & _is_american(draft)
+    return find_rows(
+        put & (mid < least * (1 - ROUNDING)),
+        "American puts should be worth their European intrinsic value; early exercise is not handled",
+        lambda row: f"{mid[row]:g} < {least[row]:g} for {draft.at(row)}",
+        "Their implied volatility is missing; keep to data.where on log_moneyness to leave them out",
+    )
+
+
+def _is_american(draft: OptionDraft) -> Mask:
+    """As the file says; one that does not is taken to hold options on US stocks."""
+    if "style" in draft.columns:
+        return np.asarray(draft.column("style") == 1)
+    return np.asarray(draft.kind == KINDS.index("traded"))
+
+
+def _first_finite(values: FloatArray, others: FloatArray) -> FloatArray:
+    return np.where(np.isnan(values), others, values)
+
+
+STOCK_DOUBTS: Rules[Draft] = {
+    "filled": _doubt_filled_stocks,
+    "gap": _doubt_gaps,
+    "jump": _doubt_closes,
+    "today": _doubt_today,
+    "volume": _doubt_volume,
+}
+OPTION_DOUBTS: Rules[OptionDraft] = {
+    "filled": _doubt_filled_options,
+    "gap": _doubt_gaps,
+    "jump": _doubt_spots,
+    "today": _doubt_today,
+    "volume": _doubt_volume,
+    "stale": _doubt_stale,
+    "negative": _doubt_negative,
+    "early_exercise": _doubt_early_exercise,
+}

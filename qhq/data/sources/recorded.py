@@ -1,0 +1,61 @@
+"""Chains that ``qhq data record`` kept, as an option table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from qhq.data.recording.store import ChainStore
+from qhq.errors import DataError, nearest
+
+
+def read_recorded(path: Path, underlyings: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read a recording: of each contract and session the latest row that has a quote.
+
+    Args:
+        path: Folder that ``qhq data record`` wrote to.
+        underlyings: Underlyings to read, in this order; None is all, by name.
+
+    Returns:
+        One row for each (contract_id, date), by underlying, then by session. ``quote_time`` is empty where
+        the quotes were asked for more than a day later, over a weekend.
+
+    Raises:
+        DataError: If nothing is recorded there, an underlying is not, or a file is damaged; it is named.
+    """
+    store = ChainStore(path)
+    known = store.underlyings()
+    if not known:
+        raise DataError(
+            "data.path must be a folder of recorded chains",
+            got=f"{path}, which {'holds none' if path.is_dir() else 'is no folder'}",
+            fix="Record some with 'qhq data record AAPL', or correct the path",
+        )
+    chosen = known if underlyings is None else list(underlyings)
+    for name in chosen:
+        if name not in known:
+            raise DataError(
+                f"Every underlying must be recorded in {path}", got=f"'{name}'", fix=nearest(name, known)
+            )
+    return _latest(store.read(chosen))
+
+
+def _latest(rows: pd.DataFrame) -> pd.DataFrame:
+    """Newest row of each contract and session, those with a quote before those without.
+
+    Outside hours Yahoo shows no quotes; such a row must not take the place of the afternoon's.
+    """
+    quotes = [name for name in ("bid", "ask", "mid") if name in rows.columns]
+    quoted = rows[quotes].notna().any(axis=1) if quotes else True
+    newest = rows.assign(_quoted=quoted).sort_values(["_quoted", "quote_time"], kind="stable")
+    newest = newest.drop_duplicates(["contract_id", "date"], keep="last").drop(columns="_quoted")
+    return _untimed(newest.sort_index().reset_index(drop=True))
+
+
+def _untimed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Empty the stamps of quotes asked for over a weekend: they are older, nobody knows by how much."""
+    days = rows["quote_time"].dt.tz_localize(None).dt.normalize()
+    old = days > rows["date"] + pd.Timedelta(days=1)
+    return rows.assign(quote_time=rows["quote_time"].mask(old))

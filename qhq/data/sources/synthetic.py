@@ -1,0 +1,249 @@
+"""A seeded option panel on the bundled stocks whose truth is known: model prices, not traded ones.
+
+The stocks are real, unadjusted closes; every option quote is computed, so ``kind`` is 'model' and no result
+on this panel says anything about a market. It serves where the truth must be known: tests, benchmarks, and
+the question whether a normalisation carries over to an underlying never seen.
+
+The world, with F the forward, K the strike, T the years to expiry and u an AR(1) noise of each underlying:
+
+    variance(T) = slow + (fast - slow) (1 - exp(-4 T)) / (4 T),  EWMAs of squared returns, times exp(2u)
+    z           = 2 tanh(x / 2),  x = ln(K / F) / sqrt(variance(T) T)
+    volatility  = sqrt(variance(T)) (1 - 0.08 z + 0.09 z^2)
+
+A return beyond 10 % counts as 10 %. The skew and the smile are those of the 30-day points of the surface
+data. The rate is 2 % and the model's world pays no dividends, F = spot exp(rate T). A quote is the Black
+(1976) price of that volatility, moved by an idiosyncratic noise of at most half the half-spread, less and
+plus the half-spread, rounded outwards to the cent: the true price always lies between bid and ask. The
+half-spread is 1 % of the time value, more away from the money, plus 0.2 % of the intrinsic value, and at
+least a cent; the bid is at least the intrinsic value, rounded down. Volume is drawn around a share
+of the stock's volume of that day; open interest counts a third of the contracts traded up to the session
+before.
+
+Expiries and strikes are listed as ``exchange`` tells; no contract crosses a split of its stock.
+
+Rows up to a date depend on nothing after it, and a contract's rows on nothing but its own underlying, the
+seed and ``strikes``: asking for fewer symbols or a shorter span gives the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.signal import lfilter
+
+from qhq.data.panel import check_panel
+from qhq.data.sources.exchange import Listing, Stock, list_expiries
+from qhq.data.sources.files import BUNDLED, read_file
+from qhq.errors import ConfigError, DataError
+from qhq.pricing.black_scholes import price
+from qhq.seeding import child_generator
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
+Dates = npt.NDArray[np.datetime64]
+
+RATE = 0.02
+"""Per year, continuously compounded."""
+CENTS = 100
+"""Ticks of one unit of price."""
+
+_HALF_LIVES = {"fast": 11, "slow": 126}
+_SESSIONS = 252
+_LEAST_VOLATILITY = 0.05
+_LARGEST_MOVE = 0.1
+_REVERSION = 4.0
+_SKEW, _SMILE, _SATURATION = -0.08, 0.09, 2.0
+_AR, _AR_STEP = 0.95, 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """R rows by contract, then date; ``noise`` is (R, 2), for the quote and for the volume."""
+
+    contract: Ints
+    session: Ints
+    expiry: Dates
+    strike: Floats
+    right: Floats
+    noise: Floats
+
+
+def synthesise(
+    symbols: Sequence[str] | None = None,
+    start: date | None = None,
+    end: date | None = None,
+    *,
+    seed: int = 0,
+    strikes: int = 6,
+    truth: bool = False,
+) -> pd.DataFrame:
+    """Make the panel, about 25,000 rows for each symbol and year at 6 strikes each way.
+
+    Args:
+        symbols: Bundled underlyings (AAPL, FB, GOOG, IBM, MSFT); None is all.
+        start: First date of the rows, inclusive; None is the first there is.
+        end: Last date of the rows, inclusive.
+        seed: Of every noise.
+        strikes: Strikes listed above and below the spot: the size of the panel grows with it.
+        truth: Whether to add ``true_iv``, the volatility that priced the row, before any noise.
+
+    Returns:
+        Columns contract_id, underlying, date, expiry, strike, right, style, bid, ask, volume, open_interest,
+        spot, rate, forward, kind, by underlying, expiry and contract, then date.
+
+    Raises:
+        ConfigError: If ``strikes`` is below 1.
+        DataError: If a symbol is not bundled, or the span holds no row.
+    """
+    if strikes < 1:
+        raise ConfigError("strikes must be at least 1", got=f"{strikes}", fix="Ask for 6, say")
+    first = None if start is None else np.datetime64(start, "D")
+    stocks = read_stocks(symbols, end)
+    tables = [quote_options(stock, seed=seed, strikes=strikes, start=first) for stock in stocks]
+    rows = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    if rows.empty:
+        raise DataError(
+            "The span of a synthetic panel must hold rows",
+            got=f"none of {', '.join(symbols or ['any'])} from {start or 'the first'} to {end or 'the last'}",
+            fix="Widen it: the bundled prices run from 2000-03-01 to 2013-03-01, FB and GOOG from later",
+        )
+    return rows if truth else rows.drop(columns="true_iv")
+
+
+def read_stocks(symbols: Sequence[str] | None = None, end: date | None = None) -> list[Stock]:
+    """Read the bundled underlyings up to ``end``; one without rows by then is left out."""
+    origin, columns = "the bundled prices", ("close", "adj_close", "volume")
+    panel = check_panel(read_file(BUNDLED, origin, columns), origin, symbols=symbols, columns=columns)
+    known = panel.dates <= (panel.dates.max() if end is None else np.datetime64(end, "D"))
+    stocks = []
+    for code, symbol in enumerate(panel.symbols):
+        rows = known & (panel.code == code)
+        if rows.any():
+            stocks.append(Stock(symbol, panel.dates[rows], *panel.values[rows].T))
+    return stocks
+
+
+def quote_options(
+    stock: Stock, *, seed: int, strikes: int, start: np.datetime64 | None = None
+) -> pd.DataFrame:
+    """List and quote all options on one stock, with ``true_iv``; columns as of ``synthesise``."""
+    listings = list(list_expiries(stock, strikes))
+    if start is not None:
+        listings = [listing for listing in listings if listing.expiry > start]
+    if not listings:
+        return pd.DataFrame()
+    names = [name for listing in listings for name in listing.contracts]
+    table = _quote(stock, _lay_out(listings, seed), names, _levels(stock, seed))
+    return table if start is None else table[table["date"] >= pd.Timestamp(start)]
+
+
+def _lay_out(listings: list[Listing], seed: int) -> _Rows:
+    """Write the listings as rows; each strike of an expiry draws its own noise, from its first session."""
+    parts, contracts = [], 0
+    for listing in listings:
+        count, sessions = listing.listed.shape
+        listed = np.broadcast_to(listing.listed[:, None], (count, 2, sessions))
+        strike, side, day = np.nonzero(listed)
+        noise = np.stack([_draw(listing, place, sessions, seed) for place in range(count)])
+        parts.append(
+            _Rows(
+                contract=contracts + 2 * strike + side,
+                session=listing.first + day,
+                expiry=np.full(len(day), listing.expiry),
+                strike=listing.strikes[strike],
+                right=np.where(side == 0, 1.0, -1.0),
+                noise=noise[strike, day, side],
+            )
+        )
+        contracts += 2 * count
+    names = _Rows.__dataclass_fields__
+    return _Rows(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+def _draw(listing: Listing, place: int, sessions: int, seed: int) -> Floats:
+    """Normal noise of one strike, (D, right, 2), row by row, so that a longer life begins with the same."""
+    name = f"synthetic {listing.name} {listing.strikes[place]:g}{listing.suffix}"
+    return child_generator(seed, name).standard_normal((sessions, 2, 2))
+
+
+def _levels(stock: Stock, seed: int) -> Floats:
+    """Fast and slow variance a year, shape (2, T): causal EWMAs of squared returns times the AR(1) noise."""
+    moves = np.diff(np.log(stock.adj_close), prepend=np.nan).clip(-_LARGEST_MOVE, _LARGEST_MOVE)
+    squares = pd.Series(moves**2 * _SESSIONS)
+    means = np.stack([squares.ewm(halflife=life).mean().to_numpy() for life in _HALF_LIVES.values()])
+    steps = child_generator(seed, f"synthetic {stock.symbol} volatility").standard_normal(len(moves))
+    noise = lfilter([_AR_STEP], [1.0, -_AR], steps)
+    return np.asarray(np.maximum(means, _LEAST_VOLATILITY**2) * np.exp(2 * noise))
+
+
+def _quote(stock: Stock, rows: _Rows, names: list[str], levels: Floats) -> pd.DataFrame:
+    """Price every row and write the table."""
+    spot, dates = stock.close[rows.session], stock.dates[rows.session]
+    years = (rows.expiry - dates).astype(np.float64) / 365
+    discount = np.exp(-RATE * years)
+    forward = spot / discount
+    distance, volatility = _smile(levels[:, rows.session], np.log(rows.strike / forward), years)
+    value = price(forward, rows.strike, years, volatility, discount, rows.right)
+    intrinsic = discount * np.maximum(rows.right * (forward - rows.strike), 0.0)
+    bid, ask = _spread(value, intrinsic, distance, rows.noise[:, 0])
+    traded = _trade(stock.volume[rows.session], distance, rows.noise[:, 1])
+    columns = {
+        "contract_id": pd.array(names, dtype="str").take(rows.contract),
+        "underlying": stock.symbol,
+        "date": dates,
+        "expiry": rows.expiry,
+        "strike": rows.strike,
+        "right": pd.array(["put", "call"], dtype="str").take((rows.right > 0).astype(np.intp)),
+        "style": "european",
+        "bid": bid,
+        "ask": ask,
+        "volume": traded,
+        "open_interest": _open_interest(traded, rows.contract),
+        "spot": spot,
+        "rate": RATE,
+        "forward": forward,
+        "kind": "model",
+        "true_iv": volatility,
+    }
+    return pd.DataFrame(columns)
+
+
+def _smile(levels: Floats, log_moneyness: Floats, years: Floats) -> tuple[Floats, Floats]:
+    """Standardised log-moneyness x and the true volatility a year, as the top of this file says."""
+    fast, slow = levels
+    reach = _REVERSION * years
+    level = np.sqrt(slow + (fast - slow) * -np.expm1(-reach) / reach)
+    distance = log_moneyness / (level * np.sqrt(years))
+    z = _SATURATION * np.tanh(distance / _SATURATION)
+    return distance, level * (1 + _SKEW * z + _SMILE * z**2)
+
+
+def _spread(value: Floats, intrinsic: Floats, distance: Floats, noise: Floats) -> tuple[Floats, Floats]:
+    """Bid and ask around a noisy price, rounded outwards; a bid below intrinsic value would be outbid."""
+    time_value = np.maximum(value - intrinsic, 0.0)
+    wide = 0.01 * (1 + np.minimum(np.abs(distance), 3.0)) * time_value + 0.002 * intrinsic
+    half = np.maximum(wide, 1 / CENTS)
+    middle = value + half * np.clip(0.2 * noise, -0.5, 0.5)
+    bid = np.floor(np.maximum(middle - half, intrinsic) * CENTS + 1e-9) / CENTS
+    ask = np.ceil((middle + half) * CENTS - 1e-9) / CENTS
+    return bid, ask
+
+
+def _trade(shares: Floats, distance: Floats, noise: Floats) -> npt.NDArray[np.int64]:
+    """Contracts traded: most at the money, more on days when the stock trades more."""
+    mean = 1e-4 * shares * np.exp(-(distance**2) / 2)
+    return np.floor(mean * np.exp(0.8 * noise)).astype(np.int64)
+
+
+def _open_interest(traded: npt.NDArray[np.int64], contract: Ints) -> npt.NDArray[np.int64]:
+    """A third of what a contract traded before today: what a clearing house tells in the morning."""
+    before = np.cumsum(traded) - traded
+    starts = np.flatnonzero(np.diff(contract, prepend=-1))
+    lengths = np.diff(starts, append=len(contract))
+    counts: npt.NDArray[np.int64] = (before - np.repeat(before[starts], lengths)) // 3
+    return counts

@@ -1,0 +1,67 @@
+"""How the sessions are shared out, as the ``data.split`` part of a config."""
+
+from __future__ import annotations
+
+import math
+from datetime import date
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from qhq.documents import Spec
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Scheme = Literal["single", "expanding", "rolling"]
+
+
+class SplitSpec(Spec):
+    """How the sessions are shared out: by fractions, or by two dates, which then win.
+
+    Walk-forward (``expanding`` or ``rolling``) divides the newest ``test`` fraction into ``folds`` test
+    blocks one after another; fold k is validated on the ``validation`` fraction before its block and trained
+    on all sessions before that (``expanding``), or on the newest ``train`` fraction of them (``rolling``).
+
+    Attributes:
+        scheme: One split, or one fold of a walk-forward.
+        train: Fraction of the sessions, the oldest.
+        validation: Fraction of the sessions that follow.
+        test: Fraction of the sessions, the newest.
+        validation_from: First date of the validation part, together with ``test_from``.
+        test_from: First date of the test part.
+        folds: Number of test blocks of a walk-forward.
+        fold: Which of them, from 0.
+        embargo: Sessions left out between two parts, beyond window and horizon.
+        held_out: Symbols (underlyings) that only the test part may see.
+    """
+
+    scheme: Scheme = "single"
+    train: Fraction = 0.7
+    validation: Fraction = 0.1
+    test: Fraction = 0.2
+    validation_from: date | None = None
+    test_from: date | None = None
+    folds: Annotated[int, Field(ge=1)] = 1
+    fold: Annotated[int, Field(ge=0)] = 0
+    embargo: Annotated[int, Field(ge=0)] = 0
+    held_out: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        total = self.train + self.validation + self.test
+        if not math.isclose(total, 1.0, abs_tol=1e-9):
+            raise ValueError(f"train + validation + test must sum to 1, not to {total:g}")
+        if (self.validation_from is None) != (self.test_from is None):
+            raise ValueError("validation_from and test_from must be given together")
+        if self.validation_from and self.test_from and self.validation_from >= self.test_from:
+            raise ValueError("validation_from must lie before test_from")
+        return self
+
+    @model_validator(mode="after")
+    def _walks_forward(self) -> Self:
+        if self.fold >= self.folds:
+            raise ValueError(f"fold must be below folds, {self.folds}; the first is 0")
+        if self.scheme == "single" and self.folds > 1:
+            raise ValueError("folds need scheme expanding or rolling")
+        if self.scheme != "single" and self.test_from is not None:
+            raise ValueError("validation_from and test_from are for scheme single")
+        return self

@@ -1,0 +1,139 @@
+"""Option chains: what is quoted now. Yahoo stamps no quote and forgets every expired contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+
+from qhq.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    from qhq.data.yahoo.client import Yahoo
+
+CHAIN_COLUMNS = (
+    *("contract_id", "underlying", "date", "expiry", "strike", "right", "style", "bid", "ask", "last", "iv"),
+    *("volume", "open_interest", "spot", "quote_time", "last_trade", "contract_size", "kind"),
+)
+_NAMES = {
+    "contractSymbol": "contract_id",
+    "lastTradeDate": "last_trade",
+    "lastPrice": "last",
+    "openInterest": "open_interest",
+    "impliedVolatility": "iv",
+    "contractSize": "contract_size",
+}
+_NUMBERS = ("strike", "bid", "ask", "last", "iv", "volume", "open_interest")
+_NEW_YORK = "America/New_York"
+"""Yahoo serves the options of US exchanges only."""
+
+_AMERICAN_INDICES = frozenset({"^OEX"})
+"""Options on stocks and funds are American, on indices European but for these."""
+
+
+def fetch_expiries(symbol: str, *, yahoo: Yahoo | None = None) -> tuple[date, ...]:
+    """Ask for the expiries that are listed now, ascending.
+
+    Raises:
+        DataError: If there are none, or the answer is empty, broken or refused.
+    """
+    from qhq.data.yahoo.client import open_yahoo
+
+    names = (yahoo or open_yahoo()).ask(symbol, "option expiries", _expiries)
+    return tuple(sorted(date.fromisoformat(name) for name in names))
+
+
+def fetch_chain(
+    symbol: str, expiry: date, now: datetime | None = None, *, yahoo: Yahoo | None = None
+) -> pd.DataFrame:
+    """Ask for all contracts of one expiry.
+
+    Args:
+        symbol: Of the underlying.
+        expiry: One of ``fetch_expiries``.
+        now: The stamp, aware; None is the time of the call.
+        yahoo: An open session; one for all expiries of a symbol saves a request each.
+
+    Returns:
+        Columns ``CHAIN_COLUMNS``, calls before puts, by strike. ``date`` is the exchange's day of the
+        underlying's last trade, to which the quotes belong; ``quote_time`` (UTC) is when they were asked for,
+        and they may be 15 minutes old by then. A bid or an ask of zero, which Yahoo shows outside hours, is
+        NaN, and so is Yahoo's volatility where there is no ask. Prices per share.
+
+    Raises:
+        DataError: If the expiry is not listed, or the answer is empty, broken or refused.
+    """
+    from qhq.data.yahoo.client import EmptyReply, open_yahoo
+
+    yahoo = yahoo or open_yahoo()
+
+    def question(ticker: Any) -> pd.DataFrame:
+        _check_listed(symbol, expiry, _expiries(ticker))
+        chain = ticker.option_chain(expiry.isoformat())
+        if chain.calls is None or len(chain.calls) + len(chain.puts) == 0:
+            raise EmptyReply("an empty chain")
+        both = [chain.calls.assign(right="call"), chain.puts.assign(right="put")]
+        contracts = pd.concat([side for side in both if len(side)], ignore_index=True)
+        stamp = now or yahoo.now()
+        return _chain(contracts, chain.underlying, expiry, pd.Timestamp(stamp).tz_convert("UTC"))
+
+    return yahoo.ask(symbol, f"option chain of {expiry}", question)
+
+
+def _expiries(ticker: Any) -> tuple[str, ...]:
+    from qhq.data.yahoo.client import EmptyReply
+
+    names: tuple[str, ...] = ticker.options
+    if not names:
+        raise EmptyReply("no listed option")
+    return names
+
+
+def _check_listed(symbol: str, expiry: date, listed: tuple[str, ...]) -> None:
+    if expiry.isoformat() not in listed:
+        raise DataError(
+            f"The expiry must be one of those listed for {symbol}",
+            got=f"{expiry}",
+            fix=nearest(expiry.isoformat(), listed),
+        )
+
+
+def _chain(
+    contracts: pd.DataFrame, underlying: Mapping[str, Any], expiry: date, stamp: pd.Timestamp
+) -> pd.DataFrame:
+    """Make yfinance's table ours."""
+    frame = contracts.rename(columns=_NAMES)
+    if not frame["contract_id"].is_unique or frame["strike"].isna().any():
+        raise ValueError("a contract comes twice or without a strike")
+    frame = frame.astype(dict.fromkeys(_NUMBERS, np.float64))
+    frame[["bid", "ask"]] = frame[["bid", "ask"]].where(frame[["bid", "ask"]] > 0)
+    # Without an ask Yahoo's search for the volatility ends at its starting points, which look like values.
+    frame["iv"] = frame["iv"].where(frame["ask"].notna())
+    symbol = str(underlying["symbol"])
+    frame = frame.assign(
+        underlying=symbol,
+        date=_session(underlying, stamp),
+        expiry=pd.Timestamp(expiry).as_unit("ms"),
+        style=_style(symbol, underlying),
+        spot=float(underlying["regularMarketPrice"]),
+        quote_time=stamp.as_unit("ms"),
+        kind="traded",
+    )
+    return frame.sort_values(["right", "strike"], kind="stable", ignore_index=True)[list(CHAIN_COLUMNS)]
+
+
+def _session(underlying: Mapping[str, Any], stamp: pd.Timestamp) -> pd.Timestamp:
+    """The exchange's day of the underlying's last trade: on a Sunday that is Friday."""
+    zone = ZoneInfo(underlying.get("exchangeTimezoneName") or _NEW_YORK)
+    seconds = underlying.get("regularMarketTime")
+    moment = stamp if seconds is None else pd.Timestamp(int(seconds), unit="s", tz="UTC")
+    return pd.Timestamp(moment.tz_convert(zone).date()).as_unit("ms")
+
+
+def _style(symbol: str, underlying: Mapping[str, Any]) -> str:
+    is_index = underlying.get("quoteType") == "INDEX" and symbol not in _AMERICAN_INDICES
+    return "european" if is_index else "american"

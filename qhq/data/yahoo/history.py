@@ -1,0 +1,192 @@
+"""Daily prices as they were traded, out of Yahoo's, which are adjusted for every split up to today.
+
+Yahoo divides open, high, low, close and dividends by all splits between their day and today, and multiplies
+volume by them; yfinance's ``auto_adjust=False`` leaves out the adjustment for dividends only. A split
+tomorrow therefore changes every price that Yahoo ever told. So prices are always asked for up to today,
+whatever the last day wanted, and the splits in the answer are undone: what comes out never changes again.
+
+Capital gains that funds pay out are in ``dividend`` as far as Yahoo counts them as dividends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from qhq.data.yahoo.adjustment import forward_adjusted, later_splits, split_ratio
+from qhq.errors import DataError
+
+if TYPE_CHECKING:
+    from qhq.data.yahoo.client import Yahoo
+
+EARLIEST = date(1962, 1, 2)
+"""First session of Yahoo's oldest stocks, asked for when no start is given."""
+
+SETTLING = timedelta(minutes=30)
+"""Time after the close until the day's bar has its closing auction; quotes may be delayed by as much."""
+
+RAW = ("symbol", "date", "open", "high", "low", "close", "volume", "dividend", "split")
+COLUMNS = ("symbol", "date", "open", "high", "low", "close", "volume", "adj_close", "dividend", "split")
+_NAMES = {
+    "Open": "open",
+    "High": "high",
+    "Low": "low",
+    "Close": "close",
+    "Volume": "volume",
+    "Dividends": "dividend",
+    "Stock Splits": "split",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Bars:
+    """Finished sessions of one symbol.
+
+    Attributes:
+        frame: Columns ``RAW``, one row a session, oldest first; prices as traded.
+        through: Last day that can have no further row.
+    """
+
+    frame: pd.DataFrame
+    through: date
+
+
+def fetch_history(
+    symbol: str, start: date | None = None, end: date | None = None, *, yahoo: Yahoo | None = None
+) -> pd.DataFrame:
+    """Ask for daily prices; nothing is kept. ``load_history`` does the same through the cache.
+
+    Args:
+        symbol: Yahoo's.
+        start: First day, None is the oldest there is.
+        end: Last day, itself included; None is the last finished session.
+        yahoo: An open session.
+
+    Returns:
+        Columns ``COLUMNS``, see ``cut_history``.
+
+    Raises:
+        DataError: If there are none, or the answer is empty, broken or refused.
+    """
+    return cut_history(fetch_bars(symbol, start, yahoo=yahoo).frame, start, end)
+
+
+def fetch_bars(symbol: str, start: date | None = None, *, yahoo: Yahoo | None = None) -> Bars:
+    """Ask for all finished sessions from ``start`` until now.
+
+    Raises:
+        DataError: If there are none, or the answer is empty, broken or refused.
+    """
+    from qhq.data.yahoo.client import open_yahoo
+
+    yahoo = yahoo or open_yahoo()
+    now = yahoo.now()
+
+    def question(ticker: Any) -> Bars:
+        frame = ticker.history(
+            start=start or EARLIEST,
+            end=now.date() + timedelta(days=2),  # exclusive, and the exchange may be a day ahead
+            interval="1d",
+            auto_adjust=False,
+            actions=True,
+        )
+        return _bars(symbol, frame, last_finished_day(ticker.get_history_metadata(), now))
+
+    return yahoo.ask(symbol, "daily prices", question)
+
+
+def cut_history(frame: pd.DataFrame, start: date | None, end: date | None) -> pd.DataFrame:
+    """Cut out the rows of a span and adjust their closes.
+
+    Args:
+        frame: Columns ``RAW``, one symbol.
+        start: First day.
+        end: Last day, itself included.
+
+    Returns:
+        Columns ``COLUMNS``: the exchange's date, without a time; prices and dividends in its currency per
+        share as traded; volume in shares as traded; ``adj_close`` from the first row of the cut onwards
+        (``forward_adjusted``); split 0 where there is none.
+
+    Raises:
+        DataError: If no row is left.
+    """
+    first = pd.Timestamp(start or frame["date"].iloc[0])
+    last = pd.Timestamp(end or frame["date"].iloc[-1])
+    cut = frame[frame["date"].between(first, last)].reset_index(drop=True)
+    if cut.empty:
+        raise DataError(
+            f"Yahoo must have sessions of {frame['symbol'].iloc[0]} between start and end",
+            got=f"none from {first.date()} to {last.date()}, "
+            f"where its sessions run from {frame['date'].iloc[0].date()} to {frame['date'].iloc[-1].date()}",
+            fix="Widen the span",
+        )
+    close, dividend, split = (cut[name].to_numpy(np.float64) for name in ("close", "dividend", "split"))
+    return cut.assign(adj_close=forward_adjusted(close, dividend, split))[list(COLUMNS)]
+
+
+def last_finished_day(meta: Mapping[str, Any], now: datetime) -> date:
+    """Last day whose bar is complete: today from half an hour after the close on, before that yesterday.
+
+    Args:
+        meta: Of the chart; its ``currentTradingPeriod`` is the session of today, or the last one.
+        now: The time, aware.
+    """
+    today = now.astimezone(ZoneInfo(meta["exchangeTimezoneName"])).date()
+    close = _close(meta)
+    closed = close is not None and close.date() == today and now >= close + SETTLING
+    return today if closed else today - timedelta(days=1)
+
+
+def _close(meta: Mapping[str, Any]) -> pd.Timestamp | None:
+    """When the session of the metadata closes, in the exchange's time."""
+    end = ((meta.get("currentTradingPeriod") or {}).get("regular") or {}).get("end")
+    if end is None:
+        return None
+    stamp = pd.Timestamp(end, unit="s", tz="UTC") if isinstance(end, int) else pd.Timestamp(end)
+    return stamp.tz_convert(meta["exchangeTimezoneName"])
+
+
+def _bars(symbol: str, answer: pd.DataFrame, through: date) -> Bars:
+    """Make yfinance's table ours: as traded, without an unfinished bar."""
+    from qhq.data.yahoo.client import EmptyReply
+
+    if answer.empty:
+        raise EmptyReply("an empty table")
+    frame = _as_traded(answer[list(_NAMES)].rename(columns=_NAMES).astype(np.float64))
+    frame.insert(0, "symbol", symbol)
+    frame.insert(1, "date", pd.DatetimeIndex(answer.index).tz_localize(None).normalize().as_unit("ms"))
+    frame = _move_actions(frame.reset_index(drop=True))
+    frame = frame[frame["date"] <= pd.Timestamp(through)].reset_index(drop=True)
+    if frame.empty:
+        raise EmptyReply("no finished session")
+    if not frame["date"].is_monotonic_increasing or not frame["date"].is_unique:
+        raise ValueError("a session comes twice or out of order")
+    return Bars(frame, through)
+
+
+def _as_traded(frame: pd.DataFrame) -> pd.DataFrame:
+    """Undo Yahoo's adjustment for the splits after each row; actions of a row still unfinished count too."""
+    later = later_splits(frame["split"].to_numpy(np.float64))
+    priced = {name: frame[name] * later for name in ("open", "high", "low", "close", "dividend")}
+    return frame.assign(**priced, volume=np.rint(frame["volume"] / later))
+
+
+def _move_actions(frame: pd.DataFrame) -> pd.DataFrame:
+    """Drop rows without a close, which are no sessions; their actions go to the next session."""
+    priced = frame["close"].notna().to_numpy()
+    session: npt.NDArray[np.intp] = np.cumsum(priced) - priced
+    dividend = np.zeros(len(frame) + 1)
+    split = np.ones(len(frame) + 1)
+    np.add.at(dividend, session, frame["dividend"])
+    np.multiply.at(split, session, split_ratio(frame["split"].to_numpy(np.float64)))
+    count = int(priced.sum())
+    split = np.where(split == 1.0, 0.0, split)
+    return frame[priced].assign(dividend=dividend[:count], split=split[:count])

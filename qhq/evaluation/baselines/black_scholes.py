@@ -1,0 +1,33 @@
+"""Black-Scholes with the implied volatility of the last input row, at the same strike and expiry."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qhq.data.panel import FloatArray
+from qhq.data.reference import QUOTES, black_scholes_reference
+from qhq.data.windows import Cut, Windows
+from qhq.evaluation.baselines.last_value import last_value
+
+PRICED = frozenset({*QUOTES, "iv"})
+"""Quotes that follow from a volatility."""
+
+
+def suits_black_scholes(windows: Windows) -> bool:
+    """Whether the windows are of options, know implied volatilities, and ask for quotes that follow."""
+    panel = windows.panel
+    return bool(panel.groups) and "iv" in panel.columns and has_priced_targets(windows.cut)
+
+
+def has_priced_targets(cut: Cut) -> bool:
+    """Whether every target is a quote that follows from a volatility."""
+    return PRICED.issuperset(cut.targets)
+
+
+def black_scholes(windows: Windows) -> FloatArray:
+    """Forecast that the contract's volatility stays, shape (N, H, K), in the unit of the targets.
+
+    A window whose last input row has no implied volatility gets the last value instead.
+    """
+    reference = black_scholes_reference(windows)
+    return np.where(np.isfinite(reference), reference, last_value(windows))

@@ -1,0 +1,68 @@
+"""The metrics of a run as its record has them: the model, the naive forecast and the other baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from qhq.evaluation.baselines.catalogue import task_baseline
+from qhq.evaluation.groups import score_by_group, score_held_out
+from qhq.evaluation.options import has_option_prices, score_options, score_options_by_group
+from qhq.experiment.evaluate import Array, Evaluation
+
+
+def metrics_record(evaluation: Evaluation, held_out: tuple[str, ...]) -> dict[str, Any]:
+    """Metrics of model and baselines, in all, by symbol, and by what was held out.
+
+    ``test`` and ``naive`` are of the model and the last value; ``baseline`` names what the task is judged
+    against. Errors over the strike stand under ``options``, for option prices.
+    """
+    return {
+        "test": asdict(evaluation.metrics()),
+        "naive": asdict(evaluation.naive_metrics()),
+        "baselines": {name: asdict(evaluation.score(each)) for name, each in evaluation.baselines.items()},
+        "baseline": task_baseline(evaluation.windows.cut),
+        "symbols": _by_symbol(evaluation),
+        **_held_out(evaluation, held_out),
+        **_options(evaluation),
+    }
+
+
+def _forecasts(evaluation: Evaluation) -> dict[str, Array]:
+    """Every forecast under the name that the record has for it."""
+    return {"test": evaluation.forecast, "naive": evaluation.naive, **evaluation.baselines}
+
+
+def _by_symbol(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
+    return _turned(
+        evaluation,
+        lambda forecast: score_by_group(evaluation.windows, forecast, evaluation.naive, evaluation.scale),
+    )
+
+
+def _held_out(evaluation: Evaluation, names: tuple[str, ...]) -> dict[str, Any]:
+    if not names:
+        return {}
+    windows, naive, scale = evaluation.windows, evaluation.naive, evaluation.scale
+    return _turned(evaluation, lambda forecast: score_held_out(windows, forecast, naive, scale, names))
+
+
+def _options(evaluation: Evaluation) -> dict[str, Any]:
+    windows = evaluation.windows
+    if not has_option_prices(windows):
+        return {}
+    forecasts = _forecasts(evaluation)
+    whole = {name: asdict(score_options(windows, forecast)) for name, forecast in forecasts.items()}
+    parts = _turned(evaluation, lambda forecast: score_options_by_group(windows, forecast))
+    return {"options": {**whole, "symbols": parts}}
+
+
+def _turned(evaluation: Evaluation, measure: Callable[[Array], dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Measure every forecast by part, and sort by part first: ``{part: {forecast: metrics}}``."""
+    found = {name: measure(forecast) for name, forecast in _forecasts(evaluation).items()}
+    parts = next(iter(found.values()))
+    return {
+        part: {name: asdict(each[part]) for name, each in found.items() if each[part] is not None}
+        for part in parts
+    }

@@ -1,0 +1,21 @@
+"""Pricing: what Black's formula says of European options, as arrays.
+
+Read ``black_scholes`` (price and greeks), then ``implied_volatility`` (the way back from a quote). Every
+function broadcasts like a NumPy ufunc and answers NaN, never an error, where a quote makes no sense.
+"""
+
+from typing import TYPE_CHECKING
+
+from qhq.public import lazy_names
+
+if TYPE_CHECKING:
+    from qhq.pricing.black_scholes import delta as delta
+    from qhq.pricing.black_scholes import gamma as gamma
+    from qhq.pricing.black_scholes import price as price
+    from qhq.pricing.black_scholes import theta as theta
+    from qhq.pricing.black_scholes import vega as vega
+
+GREEKS = ("delta", "gamma", "vega", "theta")
+"""Names of the greeks; each is a function of ``black_scholes`` with the arguments of ``price``."""
+
+__getattr__ = lazy_names(__name__, dict.fromkeys(("price", *GREEKS), "black_scholes"))

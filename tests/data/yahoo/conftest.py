@@ -1,0 +1,5 @@
+"""The fixture of the service, for the tests of this room."""
+
+from tests.yahoo_loopback.fixtures import yahoo_loopback
+
+__all__ = ["yahoo_loopback"]

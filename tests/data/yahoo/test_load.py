@@ -1,0 +1,211 @@
+"""Prices through the cache: what is held is not asked for, what is missing is, no row is lost or doubled."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime
+
+import pandas as pd
+import pytest
+
+from qhq.data.yahoo.cache import entry_path
+from qhq.data.yahoo.load import load_history
+from qhq.errors import ConfigError, DataError
+
+from .test_history import check_traded
+
+FIRST = date(2023, 1, 2)
+
+
+@pytest.fixture
+def load(yahoo_loopback):
+    """Load through a fresh session, as another process would, by the market's clock."""
+
+    def load(symbols, *span, **options):
+        return load_history(symbols, *span, yahoo=yahoo_loopback.open(), **options)
+
+    return load
+
+
+def at(market, month, day, hour=22):
+    market.now = datetime(2024, month, day, hour, tzinfo=UTC)
+
+
+def test_a_span_inside_the_cache_asks_nothing(yahoo_loopback, load):
+    market = yahoo_loopback.market
+    load(["AAPL"], FIRST, date(2024, 3, 1))
+    market.requests.clear()
+    at(market, 12, 1)
+    frame = load(["AAPL"], date(2023, 5, 1), date(2024, 6, 28))
+    check_traded(frame, market.listings["AAPL"], date(2023, 5, 1), date(2024, 6, 28))
+    assert market.requests == []
+
+
+def test_the_answer_does_not_depend_on_what_is_held(yahoo_loopback, load):
+    span = (date(2023, 7, 3), date(2024, 2, 1))
+    alone = load(["AAPL"], *span)
+    load(["AAPL"], FIRST)
+    pd.testing.assert_frame_equal(load(["AAPL"], *span), alone)
+
+
+def test_a_later_end_fetches_the_rest_only(yahoo_loopback, load):
+    market = yahoo_loopback.market
+    load(["MSFT"], FIRST)
+    at(market, 8, 1)
+    market.spans.clear()
+    frame = load(["MSFT"], FIRST, date(2024, 7, 31))
+    check_traded(frame, market.listings["MSFT"], FIRST, date(2024, 7, 31))
+    assert market.spans == [date(2024, 6, 24)]
+
+
+def test_an_earlier_start_fetches_all(yahoo_loopback, load):
+    load(["MSFT"], date(2024, 1, 2), date(2024, 3, 1))
+    frame = load(["MSFT"], FIRST, date(2024, 3, 1))
+    check_traded(frame, yahoo_loopback.market.listings["MSFT"], FIRST, date(2024, 3, 1))
+
+
+@pytest.mark.parametrize(("month", "day"), [(9, 9), (9, 10), (9, 11), (12, 31)])
+def test_a_split_between_two_fetches(yahoo_loopback, load, month, day):
+    market = yahoo_loopback.market
+    before = load(["AAPL"], FIRST)
+    at(market, month, day)
+    market.spans.clear()
+    after = load(["AAPL"], FIRST)
+    check_traded(after, market.listings["AAPL"], FIRST, date(2024, month, day))
+    pd.testing.assert_frame_equal(after.head(len(before)), before, rtol=1e-6)
+    assert market.spans == ([date(2024, 6, 24)] if day == 9 else [date(2024, 6, 24), FIRST])
+
+
+def test_a_dividend_between_two_fetches_refetches_all(yahoo_loopback, load):
+    market = yahoo_loopback.market
+    at(market, 5, 3)
+    before = load(["AAPL"], FIRST)
+    at(market, 5, 20)
+    market.spans.clear()
+    after = load(["AAPL"], FIRST)
+    assert market.spans[-1] == FIRST
+    check_traded(after, market.listings["AAPL"], FIRST, date(2024, 5, 20))
+    pd.testing.assert_frame_equal(after.head(len(before)), before)
+
+
+def test_a_past_told_otherwise_refetches_all(yahoo_loopback, load):
+    market = yahoo_loopback.market
+    load(["MSFT"], FIRST)
+    at(market, 7, 10)
+    market.listings["MSFT"].prices[:389] *= 1.01
+    frame = load(["MSFT"], FIRST)
+    check_traded(frame, market.listings["MSFT"], FIRST, date(2024, 7, 10))
+
+
+def test_fetching_every_day_loses_and_doubles_nothing(yahoo_loopback, load):
+    market = yahoo_loopback.market
+    at(market, 8, 26)
+    load(["AAPL"], date(2024, 1, 2))
+    for day, hour in [(27, 15), (27, 21), (28, 15), (30, 15), (31, 12)]:
+        at(market, 8, day, hour)
+        load(["AAPL"], date(2024, 1, 2))
+    for day, hour in [(2, 21), (6, 19), (9, 20), (10, 15), (10, 21), (11, 15), (11, 21), (20, 21)]:
+        at(market, 9, day, hour)
+        frame = load(["AAPL"], date(2024, 1, 2))
+    check_traded(frame, market.listings["AAPL"], date(2024, 1, 2), date(2024, 9, 20))
+
+
+def test_a_reply_that_lacks_held_sessions_is_refused(yahoo_loopback, load):
+    market = yahoo_loopback.market
+    load(["MSFT"], FIRST)
+    at(market, 7, 10)
+    listing = market.listings["MSFT"]
+    gone = listing.days.index(date(2024, 6, 26))
+    listing.prices[gone] = float("nan")
+    with pytest.raises(DataError, match="every session of MSFT that it had before. Got 1 fewer, 2024-06-26"):
+        load(["MSFT"], FIRST)
+    assert len(load(["MSFT"], FIRST, offline=True)) == 390
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".json"])
+def test_a_damaged_file_is_fetched_again(yahoo_loopback, load, ending):
+    whole = load(["AAPL"], FIRST)
+    path = entry_path("AAPL").with_suffix(ending)
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(
+        DataError, match=r"Got nothing, or a damaged file.*qhq data fetch AAPL --start 2023-01-02"
+    ):
+        load(["AAPL"], FIRST, offline=True)
+    pd.testing.assert_frame_equal(load(["AAPL"], FIRST), whole)
+
+
+def test_offline_serves_what_was_asked_for_before(yahoo_loopback, load):
+    market = yahoo_loopback.market
+    online = load(["AAPL", "MSFT"], FIRST, date(2024, 6, 30))  # a Sunday
+    market.requests.clear()
+    pd.testing.assert_frame_equal(load(["AAPL", "MSFT"], FIRST, date(2024, 6, 30), offline=True), online)
+    with pytest.raises(
+        DataError,
+        match=r"hold AAPL from 2023-01-02 to 2024-07-01. Got 2023-01-02 to 2024-06-28. "
+        r"Run once with a network: qhq data fetch AAPL --start 2023-01-02 --end 2024-07-01\.",
+    ):
+        load(["AAPL"], FIRST, date(2024, 7, 1), offline=True)
+    assert market.requests == []
+
+
+def test_offline_opens_no_session(monkeypatch, yahoo_loopback):
+    monkeypatch.setattr("qhq.data.yahoo.client.open_yahoo", None)
+    with pytest.raises(DataError, match=r"qhq data fetch ^GSPC".replace("^", r"\^")):
+        load_history(["^GSPC"], offline=True)
+
+
+def test_symbols_come_in_order_once_each_and_progress_is_told(load):
+    told = []
+    frame = load(["MSFT", "aapl", "MSFT", "^GSPC"], FIRST, progress=lambda *told_now: told.append(told_now))
+    assert frame["symbol"].drop_duplicates().tolist() == ["MSFT", "AAPL", "^GSPC"]
+    assert told == [(1, 3, "MSFT"), (2, 3, "AAPL"), (3, 3, "^GSPC")]
+    assert not frame.duplicated(["symbol", "date"]).any()
+
+
+def test_what_came_before_a_failure_is_kept(yahoo_loopback, load):
+    with pytest.raises(DataError, match="NOPE"):
+        load(["AAPL", "NOPE", "MSFT"], FIRST)
+    assert len(load(["AAPL"], FIRST, offline=True)) == 390
+    assert not entry_path("NOPE").exists()
+
+
+def test_a_failed_update_leaves_the_cache_as_it_was(yahoo_loopback, load):
+    market = yahoo_loopback.market
+    whole = load(["AAPL"], FIRST)
+    at(market, 7, 10)
+    market.fault("/v8/finance/chart/AAPL", do="half", times=None)
+    with pytest.raises(DataError, match="must be whole"):
+        load(["AAPL"], FIRST)
+    pd.testing.assert_frame_equal(load(["AAPL"], FIRST, offline=True), whole)
+
+
+def test_two_at_once_fetch_once(yahoo_loopback):
+    yahoo = yahoo_loopback.open()
+    with ThreadPoolExecutor(2) as pool:
+        spans = [pool.submit(load_history, ["AAPL"], FIRST, date(2024, 6, 28), yahoo=yahoo) for _ in range(2)]
+    first, second = (span.result() for span in spans)
+    pd.testing.assert_frame_equal(first, second)
+    assert yahoo_loopback.market.asked() == 2  # time zone and prices
+
+
+@pytest.mark.parametrize(
+    ("symbols", "span", "match"),
+    [
+        ([], (), "There must be a symbol"),
+        (["../AAPL"], (), "must be Yahoo's"),
+        (["AAPL"], (date(2024, 2, 1), date(2024, 1, 1)), "start must not lie after end"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_refused(yahoo_loopback, load, symbols, span, match):
+    with pytest.raises(DataError, match=match):
+        load(symbols, *span)
+    assert yahoo_loopback.market.requests == []
+
+
+def test_the_real_clock_does_for_a_market_of_the_past(yahoo_loopback):
+    frame = load_history(["AAPL"], FIRST, date(2024, 6, 28))
+    check_traded(frame, yahoo_loopback.market.listings["AAPL"], FIRST, date(2024, 6, 28))
+
+
+def test_an_unsafe_address_is_told(monkeypatch, yahoo_loopback):
+    monkeypatch.setenv("QHQ_YAHOO_URL", "http://mirror.example")
+    with pytest.raises(ConfigError, match="QHQ_YAHOO_URL"):
+        load_history(["AAPL"])

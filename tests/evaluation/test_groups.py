@@ -1,0 +1,54 @@
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from qhq.evaluation.baselines.last_value import in_sample_naive_mae, last_value, symbol_scale
+from qhq.evaluation.groups import has_percent, score_by_group, score_held_out, score_windows
+from qhq.evaluation.metrics import score
+from tests.evaluation.panels import option_windows
+
+
+def make_case(targets=("mid",)):
+    windows = option_windows(targets=targets)
+    forecast = windows.targets + np.random.default_rng(0).normal(0, 0.1, windows.targets.shape)
+    scale = symbol_scale(windows, {"AAA": in_sample_naive_mae(windows)["AAA"]})
+    return windows, forecast, last_value(windows), scale
+
+
+def test_each_underlying_is_measured_with_all_of_its_contracts():
+    windows, forecast, naive, scale = make_case()
+    rows = score_by_group(windows, forecast, naive, scale)
+    assert list(rows) == ["AAA", "BBB"]
+    own = windows.group == "AAA"
+    assert rows["AAA"] == score(windows.targets[own], forecast[own], naive[own], scale[own])
+
+
+def test_held_out_underlyings_are_measured_apart_and_have_no_mase():
+    windows, forecast, naive, scale = make_case(("bid", "ask"))
+    both = score_held_out(windows, forecast, naive, scale, ("BBB",))
+    by_group = score_by_group(windows, forecast, naive, scale)
+    assert both == {"seen": by_group["AAA"], "held_out": by_group["BBB"]}
+    assert both["held_out"].mase is None
+    assert both["seen"].mase is not None
+    json.dumps({name: asdict(metrics) for name, metrics in both.items()}, allow_nan=False)
+
+
+def test_without_held_out_underlyings_all_is_seen():
+    case = make_case()
+    assert score_held_out(*case, ()) == {"seen": score_windows(*case), "held_out": None}
+
+
+@pytest.mark.parametrize(
+    ("targets", "told"),
+    [
+        (("adj_close",), True),
+        (("garman_klass",), True),
+        (("mid", "iv"), True),
+        (("log_return",), False),
+        (("garman_klass", "log_garman_klass"), False),
+    ],
+)
+def test_errors_in_percent_are_told_where_zero_means_nothing_left(targets, told):
+    assert has_percent(targets) is told
