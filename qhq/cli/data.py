@@ -53,7 +53,7 @@ def fetch(
     """
     with command(as_json=json, debug=debug) as output:
         from qhq.cli.steps import StudyProgress
-        from qhq.data.fetching import fetch_prices
+        from qhq.data.yahoo.fetching import fetch_prices
 
         span = (start and start.date(), end and end.date())
         with StudyProgress() as progress:
@@ -139,7 +139,7 @@ def check(
     """
     with command(as_json=json, debug=debug) as output:
         from qhq.cli.named_data import find_data
-        from qhq.data.breaches import find_breaches
+        from qhq.data.checks.breaches import find_breaches
         from qhq.data.sources.load import read_table
 
         spec = find_data(target, list(overrides or []), panel).spec

@@ -73,7 +73,7 @@ def _describe_file(target: str, source: str, panel: str | None) -> dict[str, Any
 
 def _panel_of(frame: pd.DataFrame) -> str:
     """No stock has a strike."""
-    from qhq.data.panel import canonical_name
+    from qhq.data.checks.headers import canonical_name
     from qhq.data.schema import OPTIONS
 
     names = {canonical_name(str(name), OPTIONS) for name in frame.columns}
@@ -82,7 +82,7 @@ def _panel_of(frame: pd.DataFrame) -> str:
 
 def _main_column(frame: pd.DataFrame) -> str:
     """Name the price to draw: the first of the schema that is there."""
-    from qhq.data.panel import canonical_name
+    from qhq.data.checks.headers import canonical_name
     from qhq.data.schema import COLUMNS
 
     names = {canonical_name(str(name)) for name in frame.columns}

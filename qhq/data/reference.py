@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qhq.data.cells import FloatArray
+from qhq.data.panel import FloatArray
 from qhq.data.windows import Windows
 from qhq.pricing import black_scholes
 from qhq.pricing.implied_volatility import implied_volatility

@@ -45,7 +45,7 @@ class DataSpec(Spec):
     """Which prices, for which task, cut and scaled how.
 
     Attributes:
-        source: The bundled prices, a user's own file (schema: ``qhq.data.panel`` and ``qhq.data.options``),
+        source: The bundled prices, a user's own file (schema: ``qhq.data.schema``),
             Yahoo, chains that ``qhq data record`` kept, the surface data of the extra ``data``, or
             synthetic options on the bundled prices.
         panel: Stocks or options; needed for ``csv`` and ``parquet`` files of options only.

@@ -7,7 +7,8 @@ import pandas as pd
 from hypothesis import strategies as st
 from scipy.special import ndtr
 
-from qhq.data.panel import Panel, check_panel
+from qhq.data.checks.stocks import check_panel
+from qhq.data.panel import Panel
 from qhq.data.spec import DataSpec
 
 KINDS = ("window", "minmax", "standard", "log_return")

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from qhq.data.breaches import find_breaches
+from qhq.data.checks.breaches import find_breaches
+from qhq.data.checks.options import check_options
+from qhq.data.checks.stocks import check_panel
 from qhq.data.columns.catalogue import compute_columns
 from qhq.data.layout import lay_out
-from qhq.data.options import check_options
-from qhq.data.panel import check_panel
 from qhq.data.scaling.fit import fit_scaler
 from qhq.data.spec import DataSpec
 from qhq.data.split import split_panel

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from qhq.data.checks.options import check_options
+from qhq.data.checks.stocks import check_panel
 from qhq.data.columns.catalogue import compute_columns
-from qhq.data.options import check_options
 from qhq.data.overview import describe_panel, find_gaps
-from qhq.data.panel import Panel, check_panel
+from qhq.data.panel import Panel
 from tests.data.recording.chains import make_chain
 
 

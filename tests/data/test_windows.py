@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from qhq.data.panel import check_panel
+from qhq.data.checks.stocks import check_panel
 from qhq.data.windows import Cut, cut_windows, make_windows
 from qhq.errors import DataError
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from qhq.data.cells import FloatArray
+from qhq.data.panel import FloatArray
 from qhq.data.scaling.pooled import input_values, robust_spread
 from qhq.data.scaling.stored import check_columns, read_array
 from qhq.data.schema import unit_of

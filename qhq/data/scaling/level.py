@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from qhq.data.cells import FloatArray, IntArray
+from qhq.data.panel import FloatArray, IntArray
 from qhq.data.scaling.homogeneous import price_power
 from qhq.data.scaling.pooled import input_values
 from qhq.data.scaling.stored import check_columns, read_array

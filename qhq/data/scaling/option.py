@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from qhq.data.cells import FloatArray
+from qhq.data.panel import FloatArray
 from qhq.data.reference import QUOTES, black_scholes_reference, known_market
 from qhq.data.scaling.homogeneous import HomogeneousInputs, price_power
 from qhq.data.scaling.pooled import robust_spread

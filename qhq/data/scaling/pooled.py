@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from qhq.data.cells import FloatArray
+from qhq.data.panel import FloatArray
 from qhq.data.windows import Windows
 
 STILL = 1e-9

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from qhq.data.cells import FloatArray
+from qhq.data.panel import FloatArray
 from qhq.data.scaling.level import ContractScaler, PanelScaler
 from qhq.data.scaling.option import ChangeScaler, ImpliedVolatilityScaler
 from qhq.data.scaling.symbol import LogReturnScaler, SymbolScaler

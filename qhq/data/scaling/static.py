@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from qhq.data.cells import FloatArray
+from qhq.data.panel import FloatArray
 from qhq.data.scaling.homogeneous import count_logs
 from qhq.data.scaling.pooled import standard_deviation
 from qhq.data.scaling.stored import check_statics, read_array

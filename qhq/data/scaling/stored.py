@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from qhq.data.cells import FloatArray
+from qhq.data.panel import FloatArray
 from qhq.data.windows import Windows
 from qhq.errors import DataError
 

@@ -9,8 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from qhq.data.cells import FloatArray, IntArray
-from qhq.data.panel import Panel
+from qhq.data.panel import FloatArray, IntArray, Panel
 from qhq.data.scaling.stored import check_columns, read_array
 from qhq.data.spec import Scaling
 from qhq.data.windows import Windows

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from qhq.data.cells import FloatArray
+from qhq.data.panel import FloatArray
 from qhq.data.scaling.pooled import STILL
 from qhq.data.scaling.stored import check_columns, read_array
 from qhq.data.spec import Scaling

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from qhq.data.checks.headers import canonical_name
+from qhq.data.checks.options import check_options
+from qhq.data.checks.stocks import check_panel
 from qhq.data.columns.catalogue import compute_columns, raw_columns
 from qhq.data.columns.splits import infer_splits
-from qhq.data.options import check_options
-from qhq.data.panel import Panel, canonical_name, check_panel
+from qhq.data.panel import Panel
 from qhq.data.schema import UNADJUSTED
 from qhq.data.sources.files import BUNDLED, read_file
 from qhq.data.sources.recorded import read_recorded

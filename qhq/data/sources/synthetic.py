@@ -36,7 +36,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.signal import lfilter
 
-from qhq.data.panel import check_panel
+from qhq.data.checks.stocks import check_panel
 from qhq.data.sources.exchange import Listing, Stock, list_expiries
 from qhq.data.sources.files import BUNDLED, read_file
 from qhq.errors import ConfigError, DataError

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from qhq.data.checks.options import check_options
 from qhq.data.columns.catalogue import COMPUTED, compute_columns
-from qhq.data.options import check_options
 from qhq.errors import DataError
 from qhq.pricing import black_scholes
 from tests.data.panels import option_frame

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from qhq.data.checks.stocks import check_panel
 from qhq.data.columns.catalogue import COMPUTED, compute_columns, raw_columns
 from qhq.data.columns.splits import infer_splits
-from qhq.data.panel import check_panel
 from qhq.data.schema import COLUMNS
 from qhq.data.sources.load import load_panel
 from qhq.data.spec import DataSpec

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qhq.data.options import check_options
+from qhq.data.checks.options import check_options
 from qhq.data.recording import session_file
 from qhq.data.recording.store import ChainStore
 from qhq.data.sources.recorded import read_recorded
@@ -163,7 +163,7 @@ def test_a_damaged_file_is_named_and_kept_aside(store, damage):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from qhq.data.options import check_options
+from qhq.data.checks.options import check_options
 from qhq.data.recording import session_file
 from qhq.data.recording.store import ChainStore
 from tests.data.recording.chains import make_chain

@@ -3,10 +3,10 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from qhq.data.panel import Panel, check_panel
+from qhq.data.checks.stocks import check_panel
+from qhq.data.panel import Panel
 from qhq.errors import DataError
-
-from .panels import make_frame
+from tests.data.panels import make_frame
 
 
 def test_rows_are_sorted_by_the_symbols_asked_for_and_by_date():

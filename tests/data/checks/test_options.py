@@ -5,10 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from qhq.data.options import check_options
+from qhq.data.checks.options import check_options
 from qhq.errors import DataError
-
-from .panels import option_frame
+from tests.data.panels import option_frame
 
 NAMES = {
     "contract_id": "contractSymbol",

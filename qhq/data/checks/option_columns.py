@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
-from qhq.data.panel import canonical_name, name_columns
+from qhq.data.checks.headers import canonical_name, name_columns
 from qhq.data.schema import DERIVED_UNITS, OPTIONS, QUOTES
 from qhq.errors import SHOWN_NAMES, DataError
 

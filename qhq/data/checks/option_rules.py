@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from qhq.data.rules import (
+from qhq.data.checks.rules import (
     Draft,
     Finding,
     FloatArray,

@@ -2,12 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from qhq.data.breaches import find_breaches
-from qhq.data.options import check_options
-from qhq.data.panel import check_panel
+from qhq.data.checks.breaches import find_breaches
+from qhq.data.checks.options import check_options
+from qhq.data.checks.stocks import check_panel
 from qhq.errors import DataError
-
-from .panels import make_frame, option_frame
+from tests.data.panels import make_frame, option_frame
 
 
 def told(breaches):

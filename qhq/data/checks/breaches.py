@@ -8,11 +8,11 @@ from typing import Literal
 
 import pandas as pd
 
-from qhq.data.doubts import OPTION_DOUBTS, STOCK_DOUBTS
-from qhq.data.option_rules import OPTION_RULES
-from qhq.data.options import draft_options
-from qhq.data.panel import draft_stocks
-from qhq.data.rules import STOCK_RULES, DraftT, Rules
+from qhq.data.checks.doubts import OPTION_DOUBTS, STOCK_DOUBTS
+from qhq.data.checks.option_rules import OPTION_RULES
+from qhq.data.checks.options import draft_options
+from qhq.data.checks.rules import STOCK_RULES, DraftT, Rules
+from qhq.data.checks.stocks import draft_stocks
 from qhq.data.schema import PanelKind
 
 Severity = Literal["error", "warning"]

@@ -1,0 +1,68 @@
+"""Checking a table of stocks: columns found, text made into dates and numbers, every rule kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from qhq.data.checks.cells import read_days, read_numbers
+from qhq.data.checks.headers import check_names, match_columns
+from qhq.data.checks.rules import STOCK_RULES, Draft, check_rules
+from qhq.data.panel import Panel
+from qhq.data.schema import ACTIONS, COLUMNS
+
+
+def check_panel(
+    frame: pd.DataFrame,
+    origin: str,
+    *,
+    symbols: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+) -> Panel:
+    """Check a table of stocks against the schema and sort it.
+
+    Args:
+        frame: One row for each symbol and session, in any order; its index is not looked at.
+        origin: Where it came from, for errors.
+        symbols: Symbols to keep; None is all.
+        columns: Value columns to keep; None is every column of the schema that is there.
+
+    Raises:
+        DataError: At the first rule that is broken, with symbol, date and row.
+    """
+    draft = draft_stocks(frame, origin, symbols, columns)
+    check_rules(draft, STOCK_RULES)
+    return Panel(draft.symbols, draft.columns, draft.code, draft.dates, draft.values)
+
+
+def draft_stocks(
+    frame: pd.DataFrame,
+    origin: str,
+    symbols: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+) -> Draft:
+    """Turn text into dates and numbers, and sort by symbol and date; arguments as of ``check_panel``.
+
+    Raises:
+        DataError: If a column or a symbol is missing.
+    """
+    names = match_columns(frame.columns, origin, columns)
+    frame = frame[list(names)].rename(columns=names)
+    wanted = tuple(columns or (name for name in COLUMNS if name in frame.columns))
+    labels = frame["symbol"].astype(str)
+    chosen = tuple(symbols) if symbols is not None else tuple(labels.unique())
+    codes = pd.Index(chosen).get_indexer(pd.Index(labels)).astype(np.intp)
+    check_names(chosen, np.bincount(codes[codes >= 0], minlength=len(chosen)), labels.unique(), origin)
+    kept = np.flatnonzero(codes >= 0)
+    dates = read_days(frame["date"].iloc[kept])
+    order = np.lexsort((dates, codes[kept]))
+    rows = kept[order]
+    values = np.empty((len(rows), len(wanted)))
+    for place, name in enumerate(wanted):
+        values[:, place] = read_numbers(frame[name])[0][rows]
+    for name in set(ACTIONS).intersection(wanted):
+        place = wanted.index(name)
+        values[:, place] = np.where(np.isnan(values[:, place]), 0.0, values[:, place])
+    return Draft(chosen, wanted, codes[rows], dates[order], values, rows + 1, origin)
