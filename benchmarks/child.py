@@ -22,6 +22,7 @@ BENCHES: dict[str, str] = {
     "scaling": "one",
     "roofline": "one",
     "implied_volatility": "one",
+    "option_panel": "one",
     "threads": "all",
     "memory": "all",
     "startup": "all",

@@ -108,10 +108,14 @@ def info(
     qubits: Qubits = None,
     depth: Depth = None,
     isa: Isa = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Measure gradients, states, spectrum, capacity and sensitivity.")
+    ] = False,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of what --deep draws.")] = 0,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Count an ansatz: qubits, inputs, weights, depth, gates."""
+    """Count an ansatz: qubits, inputs, weights, depth, gates; with --deep measure what it can do."""
     with command(as_json=json, debug=debug) as output:
         from qhq.ansatz.describe import describe
 
@@ -119,7 +123,14 @@ def info(
         facts = {"name": name, **asdict(describe(ansatz)), "angle_scaling": ansatz.angle_scaling}
         gates = ", ".join(f"{gate} {count}" for gate, count in facts["gates"].items())
         cells = [[key.replace("_", " "), value] for key, value in {**facts, "gates": gates}.items()]
-        output.result(facts, plain_table(["", ""], cells))
+        tables = [plain_table(["", ""], cells)]
+        if deep:
+            from qhq.cli.deep import deep_facts
+
+            family = None if isa else lambda width: _build(name, width, depth, None)
+            facts["deep"], table = deep_facts(ansatz, family, seed)
+            tables.append(table)
+        output.result(facts, *tables)
 
 
 def _build(name: str, qubits: int | None, depth: int | None, isa: str | None) -> Ansatz:

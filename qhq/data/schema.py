@@ -59,7 +59,7 @@ STOCKS: dict[str, Column] = _table(
 """A stock file. What is not needed must be there when a config names it."""
 
 OPTIONS: dict[str, Column] = _table(
-    Column("contract_id", "text", "one contract, such as its OCC symbol; of a surface: one point", True,
+    Column("contract_id", "text", "one contract, such as its OCC symbol", True,
            ("contract", "contract_symbol", "contractsymbol", "option_symbol", "occ_symbol", "occ")),
     Column("underlying", "text", "ticker of the stock", True, ("underlying_symbol", "ticker", "root")),
     Column("date", "date", "session of the quotes, YYYY-MM-DD", True, (*_DAY, "quote_date", "trade_date")),
@@ -141,6 +141,7 @@ DERIVED_UNITS: dict[str, str] = {
     "forward": "price",
     "log_moneyness": "log",
     "moneyness": "ratio",
+    "spot_return": "return",
     "spread": "price",
     "delta": "ratio",
     "gamma": "number",

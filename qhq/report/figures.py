@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from qhq.ansatz.draw import draw_circuit
@@ -14,6 +15,7 @@ from qhq.report.model_diagram import draw_model
 from qhq.tracking.run_folder import RunFolder, writable
 
 SESSIONS_SHOWN = 60
+SERIES_SHOWN = 12
 
 
 def draw_run_figures(folder: RunFolder) -> list[Path]:
@@ -64,22 +66,49 @@ def draw_history(history: pd.DataFrame) -> Figure:
 
 
 def draw_forecasts(predictions: pd.DataFrame) -> Figure:
-    """Actual, forecast and naive of each symbol over the last sessions of the test part."""
-    first = predictions[predictions["horizon"] == 1]
-    symbols = sorted(first["symbol"].unique())
-    figure = Figure(figsize=(10, 2.6 * len(symbols)), layout="constrained")
-    grid = figure.subplots(len(symbols), 1, squeeze=False)[:, 0]
-    for axes, symbol in zip(grid, symbols, strict=True):
-        rows = first[first["symbol"] == symbol].tail(SESSIONS_SHOWN)
-        dates = pd.to_datetime(rows["date"])
-        axes.plot(dates, rows["actual"], color="black", linewidth=1.6, label="actual")
-        axes.plot(dates, rows["naive"], color="tab:gray", linestyle=":", label="naive (last value)")
-        axes.plot(dates, rows["forecast"], color="tab:blue", linewidth=1.2, label="forecast")
-        axes.set(ylabel=f"{symbol} (price)")
-        axes.grid(alpha=0.3)
-    figure.suptitle(f"Last {SESSIONS_SHOWN} sessions of the test part, one step ahead")
-    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    """Actual, forecast and naive of each symbol over the last rows of the test part.
+
+    Of options, the contract with the most rows stands for each underlying; of several targets, the first.
+    """
+    shown = _first_target(predictions[predictions["horizon"] == 1])
+    series = _longest_series(shown)
+    figure = Figure(figsize=(10, 2.6 * len(series)), layout="constrained")
+    grid = figure.subplots(len(series), 1, squeeze=False)[:, 0]
+    for axes, name in zip(grid, series, strict=True):
+        _draw_series(axes, shown[shown["symbol"] == name].tail(SESSIONS_SHOWN), name)
+    figure.suptitle(f"Last {SESSIONS_SHOWN} rows of the test part at most, one step ahead{_target(shown)}")
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
+
+
+def _first_target(predictions: pd.DataFrame) -> pd.DataFrame:
+    if "target" not in predictions:
+        return predictions
+    first: pd.DataFrame = predictions[predictions["target"] == predictions["target"].iloc[0]]
+    return first
+
+
+def _target(predictions: pd.DataFrame) -> str:
+    return f": {predictions['target'].iloc[0]}" if "target" in predictions else ""
+
+
+def _longest_series(predictions: pd.DataFrame) -> list[str]:
+    """The symbols; of options the longest contract of each underlying."""
+    if "underlying" not in predictions:
+        return sorted(predictions["symbol"].unique())[:SERIES_SHOWN]
+    rows = predictions.groupby(["underlying", "symbol"]).size()
+    return [str(name) for _, name in rows.groupby("underlying").idxmax()][:SERIES_SHOWN]
+
+
+def _draw_series(axes: Axes, rows: pd.DataFrame, name: str) -> None:
+    dates = pd.to_datetime(rows["date"])
+    axes.plot(dates, rows["actual"], color="black", linewidth=1.6, label="actual")
+    axes.plot(dates, rows["naive"], color="tab:gray", linestyle=":", label="naive (last value)")
+    if "black_scholes" in rows:
+        axes.plot(dates, rows["black_scholes"], color="tab:orange", linewidth=1, label="Black-Scholes")
+    axes.plot(dates, rows["forecast"], color="tab:blue", linewidth=1.2, label="forecast")
+    axes.set(ylabel=name)
+    axes.grid(alpha=0.3)
 
 
 def save_figure(figure: Figure, path: Path) -> Path:

@@ -41,6 +41,7 @@ _OPTIONS = {
     "forward": Computed(options.forward, ("spot", "rate", "years")),
     "mid": Computed(options.mid, ("forward", "strike", "years", "right", "rate")),
     "iv": Computed(options.iv, ("mid", "forward", "strike", "years", "right", "rate")),
+    "spot_return": Computed(options.spot_return, ("spot",)),
     "spread": Computed(options.spread, ("bid", "ask")),
     "log_moneyness": Computed(options.log_moneyness, ("strike", "forward")),
     "moneyness": Computed(options.moneyness, ("strike", "forward", "years", "iv")),

@@ -37,6 +37,12 @@ def forward(panel: Panel) -> FloatArray:
     return panel.column("spot") / discount(panel)
 
 
+def spot_return(panel: Panel) -> FloatArray:
+    """ln(spot / the row before's): what the underlying did since the last quotes, shape (R,)."""
+    logs = np.log(panel.column("spot"))
+    return logs - previous(panel, logs)
+
+
 def spread(panel: Panel) -> FloatArray:
     """Ask - bid, shape (R,)."""
     return panel.column("ask") - panel.column("bid")
