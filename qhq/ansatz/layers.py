@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 from qiskit.circuit import ParameterVector, QuantumCircuit
 from qiskit.circuit.library import efficient_su2, real_amplitudes, zz_feature_map
 
+from qhq.ansatz.patterns import PATTERNS
 from qhq.ansatz.spec import (
+    FIXED_GATES,
     ROTATIONS,
     AngleEncoding,
     Block,
+    CouplingBlock,
     EfficientSU2Block,
     Encoding,
     Entangler,
@@ -37,7 +40,7 @@ def encoding_circuit(encoding: Encoding, qubits: int, *, first: bool) -> Quantum
         circuit = QuantumCircuit(qubits)
         if encoding.hadamard and first:
             circuit.h(range(qubits))
-        return circuit.compose(rotation_columns(encoding.gates, qubits))
+        return circuit.compose(rotation_columns(encoding.gates, qubits, range(qubits)))
     return zz_feature_map(qubits, reps=encoding.reps, entanglement=encoding.entanglement)
 
 
@@ -48,39 +51,39 @@ def block_circuit(block: Block, qubits: int, *, last: bool) -> QuantumCircuit:
     together are the library's circuit with as many repetitions.
     """
     if isinstance(block, RotationBlock):
-        return rotation_columns(block.gates, qubits)
+        on = range(qubits) if block.on == "all" else range(1, qubits - 1)
+        return rotation_columns(block.gates, qubits, on)
+    if isinstance(block, CouplingBlock):
+        return coupling_circuit(block.gate, block.pattern, qubits)
     make = LIBRARY[type(block)]
     return make(qubits, reps=1, entanglement=block.entanglement, skip_final_rotation_layer=not last)
 
 
-def rotation_columns(gates: str, qubits: int) -> QuantumCircuit:
-    """One column a gate, one parameter a qubit; parameters run down the columns."""
-    circuit = QuantumCircuit(qubits)
-    methods = [method for word in gates.split() for method in ROTATIONS[word]]
-    angles = ParameterVector("r", len(methods) * qubits)
-    for angle, (method, qubit) in zip(angles, itertools.product(methods, range(qubits)), strict=True):
-        getattr(circuit, method)(angle, qubit)
+def rotation_columns(gates: str, qubits: int, on: Iterable[int]) -> QuantumCircuit:
+    """One column a gate, one parameter a qubit it is ``on``; parameters run down the columns."""
+    circuit, on = QuantumCircuit(qubits), list(on)
+    words = gates.split()
+    angles = iter(ParameterVector("r", len(on) * sum(len(ROTATIONS.get(word, ())) for word in words)))
+    for word in words:
+        for method in FIXED_GATES.get(word, ()):
+            getattr(circuit, method)(on)
+        for method, qubit in itertools.product(ROTATIONS.get(word, ()), on):
+            getattr(circuit, method)(next(angles), qubit)
+    return circuit
+
+
+def coupling_circuit(gate: str, pattern: str, qubits: int) -> QuantumCircuit:
+    """Two-qubit gates, and for rotations one parameter each, in order of time."""
+    circuit, pairs = QuantumCircuit(qubits), PATTERNS[pattern](qubits)
+    if gate in ("cx", "cz"):
+        for control, target in pairs:
+            getattr(circuit, gate)(control, target)
+    else:
+        for angle, (control, target) in zip(ParameterVector("r", len(pairs)), pairs, strict=True):
+            getattr(circuit, gate)(angle, control, target)
     return circuit
 
 
 def entangler_circuit(entangler: Entangler, qubits: int) -> QuantumCircuit:
-    """Two-qubit gates of an entangler.
-
-    The ring of two qubits is one gate, not two: its way there and its way back would partly undo each
-    other (wholly for cz). One qubit has none.
-    """
-    circuit = QuantumCircuit(qubits)
-    for control, target in _pairs(entangler.pattern, qubits):
-        getattr(circuit, entangler.gate)(control, target)
-    return circuit
-
-
-def _pairs(pattern: str, qubits: int) -> Sequence[tuple[int, int]]:
-    line = [(qubit, qubit + 1) for qubit in range(qubits - 1)]
-    if pattern == "none":
-        return []
-    if pattern == "full":
-        return list(itertools.combinations(range(qubits), 2))
-    if pattern == "ring" and qubits > 2:
-        return [*line, (qubits - 1, 0)]
-    return line
+    """Two-qubit gates of an entangler."""
+    return coupling_circuit(entangler.gate, entangler.pattern, qubits)

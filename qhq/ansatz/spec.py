@@ -25,6 +25,9 @@ ROTATIONS: dict[str, tuple[str, ...]] = {
 }
 """Words of a block's ``gates`` and the Qiskit methods they stand for, in order of time."""
 
+FIXED_GATES: dict[str, tuple[str, ...]] = {"H": ("h",)}
+"""The same for words that take no weight."""
+
 
 class AngleEncoding(Spec):
     """One rotation an input and qubit; several gates encode several inputs on each qubit."""
@@ -59,15 +62,33 @@ class ZZFeatureMap(Spec):
 
 
 class RotationBlock(Spec):
-    """One weight a gate and qubit: ``RY``, ``RX RZ``, ``Rot`` (RZ RY RZ), or any row of these words."""
+    """One weight a gate and qubit: ``RY``, ``RX RZ``, ``Rot`` (RZ RY RZ), or any row of these words.
+
+    ``H`` stands for a column of Hadamard gates, which takes no weight. ``inner`` leaves out the first and the
+    last qubit.
+    """
 
     kind: Literal["rotations"] = "rotations"
     gates: str = "RY"
+    on: Literal["all", "inner"] = "all"
 
     @field_validator("gates")
     @classmethod
     def _check_gates(cls, gates: str) -> str:
-        return " ".join(gate_words(gates, tuple(ROTATIONS)))
+        return " ".join(gate_words(gates, (*ROTATIONS, *FIXED_GATES)))
+
+
+class CouplingBlock(Spec):
+    """Two-qubit gates between blocks; ``crx`` and ``crz`` take one weight a gate, ``cx`` and ``cz`` none.
+
+    The patterns are those of :mod:`qhq.ansatz.patterns`.
+    """
+
+    kind: Literal["couplings"]
+    gate: Literal["cx", "cz", "crx", "crz"]
+    pattern: Literal[
+        "linear", "falling", "ring", "rising_ring", "falling_ring", "full", "all_to_all", "even", "odd"
+    ]
 
 
 class RealAmplitudesBlock(Spec):
@@ -136,6 +157,7 @@ Encoding = Annotated[
 ]
 Block = Annotated[
     Annotated[RotationBlock, Tag("rotations")]
+    | Annotated[CouplingBlock, Tag("couplings")]
     | Annotated[RealAmplitudesBlock, Tag("real_amplitudes")]
     | Annotated[EfficientSU2Block, Tag("efficient_su2")],
     _kind_or("rotations"),

@@ -43,6 +43,7 @@ class Tape:
         curved_shared: Places in ``angle_map.curved`` that follow the weights, in order.
         num_observables: O.
         num_angles: Angles of the program (merged ones count once).
+        frame: Which basis state each stored amplitude of the final state belongs to.
     """
 
     program: Program
@@ -51,6 +52,7 @@ class Tape:
     curved_shared: tuple[int, ...]
     num_observables: int
     num_angles: int
+    frame: Frame
 
 
 def build_tape(
@@ -170,7 +172,8 @@ class _Flattener:
         )
         readout = Readout(self._qubits, _table(reads, 5), terms, maps, *_coefficients(strings))
         program = Program(layout, self._affine_angles(), readout)
-        return Tape(program, self._map, self._sampled, self._shared, num_observables, len(self._angles))
+        counts = (num_observables, len(self._angles))
+        return Tape(program, self._map, self._sampled, self._shared, *counts, woven.frame)
 
     def _append(self, item: list[Rotation] | Diagonal | Matrix) -> None:
         if isinstance(item, Diagonal):

@@ -46,10 +46,12 @@ def _contract(spot, strike, right, rng):
     return np.column_stack([*columns, mid - 0.05, mid + 0.05])
 
 
-def option_windows(panel=None, *, window=5, horizon=1, targets=("mid",), features=None, task="price"):
+def option_windows(
+    panel=None, *, window=5, horizon=1, targets=("mid",), features=None, task="price", **kwargs
+):
     """Windows of `option_panel`; the features are the targets unless they are told."""
     panel = option_panel() if panel is None else panel
-    return cut_windows(panel, Cut(window, horizon, features or targets, targets, task=task))
+    return cut_windows(panel, Cut(window, horizon, features or targets, targets, task=task, **kwargs))
 
 
 def stock_windows(columns, *, window=5, horizon=1, targets=None):

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from qhq.data.panel import FloatArray
 from qhq.data.windows import Cut, Windows
+from qhq.errors import ConfigError, nearest
+from qhq.evaluation.baselines.autoregression import fit_autoregression
 from qhq.evaluation.baselines.black_scholes import black_scholes, has_priced_targets, suits_black_scholes
+from qhq.evaluation.baselines.drift import fit_drift
+from qhq.evaluation.baselines.exponential_smoothing import fit_exponential_smoothing
 from qhq.evaluation.baselines.har import fit_har, suits_har
 from qhq.evaluation.baselines.last_value import last_value
+from qhq.evaluation.baselines.moving_average import fit_moving_average
+from qhq.evaluation.baselines.regression import Setting, fit_gradient_boosting, fit_ridge
 
 Forecaster = Callable[[Windows], FloatArray]
 """Forecasts of windows, shape (N, H, K), in the unit of the targets."""
@@ -23,25 +29,85 @@ class Baseline:
         meaning: What it says, for people.
         suits: Whether it can be had for windows cut like these.
         fit: Makes it, from the training windows alone.
+        light: Whether it costs next to nothing, so that every run is put beside it.
     """
 
     meaning: str
     suits: Callable[[Windows], bool]
     fit: Callable[[Windows], Forecaster]
+    light: bool = False
 
 
-BASELINES: dict[str, Baseline] = {
-    "last_value": Baseline("last value", lambda _: True, lambda _: last_value),
-    "har": Baseline("HAR (day, week and month)", suits_har, fit_har),
+@dataclass(frozen=True)
+class ScaledBaseline:
+    """A regression on what a model sees.
+
+    Attributes:
+        meaning: What it says, for people.
+        fit: Makes it, from the scaled training windows alone.
+    """
+
+    meaning: str
+    fit: Callable[[Setting], Forecaster]
+
+
+def _suits_all(_: Windows) -> bool:
+    return True
+
+
+BASELINES: dict[str, Baseline | ScaledBaseline] = {
+    "last_value": Baseline("last value", _suits_all, lambda _: last_value, light=True),
+    "drift": Baseline("last value, and on with the mean change in training", _suits_all, fit_drift),
+    "moving_average": Baseline("mean of the last rows", _suits_all, fit_moving_average),
+    "exponential_smoothing": Baseline("exponential smoothing", _suits_all, fit_exponential_smoothing),
+    "ar": Baseline("AR, of prices ARIMA(p, 1, 0)", _suits_all, fit_autoregression),
+    "har": Baseline("HAR (day, week and month)", suits_har, fit_har, light=True),
     "black_scholes": Baseline(
-        "Black-Scholes, volatility of the row before", suits_black_scholes, lambda _: black_scholes
+        "Black-Scholes, volatility of the row before",
+        suits_black_scholes,
+        lambda _: black_scholes,
+        light=True,
     ),
+    "ridge": ScaledBaseline("ridge regression on the scaled windows", fit_ridge),
+    "gradient_boosting": ScaledBaseline("boosted trees on the scaled windows", fit_gradient_boosting),
 }
+"""From the simplest on; only those marked light are beside every run."""
 
 
 def fit_baselines(train: Windows) -> dict[str, Forecaster]:
-    """Fit each baseline that suits the data on the training windows, ``{name: forecaster}``."""
-    return {name: each.fit(train) for name, each in BASELINES.items() if each.suits(train)}
+    """Fit each light baseline that suits the data on the training windows, ``{name: forecaster}``."""
+    return {
+        name: each.fit(train)
+        for name, each in BASELINES.items()
+        if isinstance(each, Baseline) and each.light and each.suits(train)
+    }
+
+
+def fit_all_baselines(setting: Setting, names: Iterable[str] | None = None) -> dict[str, Forecaster]:
+    """Fit every baseline that suits the data, or those of some names, ``{name: forecaster}``.
+
+    Raises:
+        ConfigError: If a name is not that of a baseline, or it does not suit the data.
+    """
+    known = suited_baselines(setting.train)
+    chosen = known if names is None else tuple(names)
+    for name in chosen:
+        if name not in known:
+            raise ConfigError(
+                "A baseline must be one that suits the data", got=f"'{name}'", fix=nearest(name, known)
+            )
+    return {name: _fit(BASELINES[name], setting) for name in chosen}
+
+
+def suited_baselines(train: Windows) -> tuple[str, ...]:
+    """Names of the baselines that can be had for windows cut like these."""
+    return tuple(
+        name for name, each in BASELINES.items() if isinstance(each, ScaledBaseline) or each.suits(train)
+    )
+
+
+def _fit(baseline: Baseline | ScaledBaseline, setting: Setting) -> Forecaster:
+    return baseline.fit(setting.train) if isinstance(baseline, Baseline) else baseline.fit(setting)
 
 
 def task_baseline(cut: Cut) -> str:
