@@ -3,7 +3,16 @@ import pytest
 from qhq.ansatz.catalogue import list_ansaetze, load_ansatz
 from qhq.errors import ConfigError
 
-SHIPPED = ("brickwork", "efficient_su2", "real_amplitudes", "reference", "reuploading", "zz_feature_map")
+SIM = tuple(f"sim_{number:02}" for number in range(1, 20))
+SHIPPED = (
+    "brickwork",
+    "efficient_su2",
+    "real_amplitudes",
+    "reference",
+    "reuploading",
+    *SIM,
+    "zz_feature_map",
+)
 
 
 @pytest.fixture
