@@ -53,9 +53,8 @@ def deep_facts(
     with LateProgress() as progress:
         overview = look_deep(ansatz, family, seed=seed, told=progress.told)
     readings = read(overview)
-    return {**asdict(overview), "seed": seed, "readings": [asdict(each) for each in readings]}, _table(
-        readings
-    )
+    facts = {**asdict(overview), "seed": seed, "readings": [asdict(each) for each in readings]}
+    return facts, _table(readings)
 
 
 def _table(readings: Sequence[Reading]) -> Table:

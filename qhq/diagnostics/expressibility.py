@@ -1,0 +1,107 @@
+"""Expressibility: how far the states of random weights are from Haar-random ones.
+
+After Sim, Johnson and Aspuru-Guzik, arXiv:1905.10876: the divergence of the histogram of fidelities
+``F = |<psi|phi>|^2`` of pairs of states from that of Haar-random states, ``P(F) = (N - 1) (1 - F)^(N - 2)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from qhq.ansatz.program import Ansatz
+from qhq.diagnostics.estimate import Array, Estimate, spread_of
+from qhq.diagnostics.probe import Probe
+from qhq.diagnostics.sampling import Sampling
+from qhq.engine.states import States
+
+BINS = 75
+"""Of the paper; the divergence depends on it."""
+_RESAMPLED = 400
+
+
+@dataclass(frozen=True)
+class Expressibility:
+    """How much of the state space random weights fill.
+
+    Attributes:
+        divergence: Kullback-Leibler divergence from Haar of the histogram, in nats; 0 is Haar, and a single
+            state ``(N - 1) ln bins``. A finite number of pairs raises it by about the floor, which is not
+            taken off: the paper does not.
+        floor: What as many pairs of Haar-random states give, and the range they give it in: smaller
+            differences mean nothing.
+        counts: Pairs in each bin of the fidelity, (bins,).
+        haar: The share of Haar-random pairs in each, (bins,).
+    """
+
+    divergence: Estimate
+    floor: Estimate
+    counts: tuple[int, ...]
+    haar: tuple[float, ...]
+
+
+def expressibility(ansatz: Ansatz, sampling: Sampling, *, bins: int = BINS) -> Expressibility:
+    """Measure the expressibility over ``sampling.samples`` independent pairs of states.
+
+    The paper's circuits have no inputs: hold them at zero to measure the weights alone.
+    """
+    probe = Probe(ansatz)
+    one, other = (probe.states(sampling.draw(ansatz, f"expressibility/{side}")) for side in ("a", "b"))
+    counts = histogram(fidelities(one, other), bins)
+    log_masses = haar_log_masses(ansatz.num_qubits, bins)
+    generator = sampling.generator("expressibility/resampled")
+    again = generator.multinomial(sampling.samples, counts / counts.sum(), _RESAMPLED)
+    value = float(divergence(counts, log_masses))
+    masses = np.exp(log_masses)
+    return Expressibility(
+        divergence=spread_of(value, divergence(again, log_masses), sampling.samples, sampling.confidence),
+        floor=_floor(log_masses, sampling, generator),
+        counts=tuple(counts.tolist()),
+        haar=tuple(masses.tolist()),
+    )
+
+
+def fidelities(one: States, other: States) -> Array:
+    """``|<one[b]|other[b]>|^2``, shape (B,)."""
+    overlaps = np.einsum("bz,bz->b", one.conj(), other)
+    squares: Array = np.clip(overlaps.real**2 + overlaps.imag**2, 0.0, 1.0)
+    return squares
+
+
+def histogram(values: Array, bins: int = BINS) -> npt.NDArray[np.int64]:
+    """Counts (bins,) of fidelities in equal bins of [0, 1].
+
+    Rounding must not carry a fidelity over a border: identical states belong to the last bin.
+    """
+    places = np.minimum(np.floor(values * bins + 1e-9), bins - 1).astype(np.int64)
+    return np.bincount(places, minlength=bins).astype(np.int64)
+
+
+def haar_log_masses(qubits: int, bins: int = BINS) -> Array:
+    """Logarithm of the exact share of Haar-random pairs in each bin, (bins,).
+
+    Bin (a, b) holds ``(1 - a)^(N - 1) - (1 - b)^(N - 1)``, which underflows at 8 qubits; its logarithm does
+    not.
+    """
+    power = 2.0**qubits - 1
+    above = np.arange(bins, 0, -1)
+    masses: Array = power * np.log(above / bins) + np.log1p(-(((above - 1) / above) ** power))
+    return masses
+
+
+def divergence(counts: npt.NDArray[np.int64], log_masses: Array) -> Array:
+    """Kullback-Leibler divergence in nats of histograms (..., bins) from the shares of the same bins."""
+    shares = counts / counts.sum(axis=-1, keepdims=True)
+    logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+    total: Array = (shares * (logs - log_masses)).sum(axis=-1)
+    return total
+
+
+def _floor(log_masses: Array, sampling: Sampling, generator: np.random.Generator) -> Estimate:
+    masses = np.exp(log_masses)
+    counts = generator.multinomial(sampling.samples, masses / masses.sum(), _RESAMPLED)
+    found = divergence(counts, log_masses)
+    low, high = np.quantile(found, [(1 - sampling.confidence) / 2, (1 + sampling.confidence) / 2])
+    return Estimate(float(found.mean()), float(low), float(high), sampling.samples)

@@ -1,0 +1,165 @@
+"""Barren plateaus: the variance of the gradient over random weights, and how it falls with the qubits.
+
+After McClean et al., arXiv:1803.11173, and Cerezo et al., arXiv:2001.00550.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from qhq.ansatz.program import Ansatz
+from qhq.diagnostics.estimate import Array, Estimate, positive_mean_of
+from qhq.diagnostics.probe import SILENT, Probe, check_has_weights
+from qhq.diagnostics.sampling import Sampling
+from qhq.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class GradientVariance:
+    """How much the slopes of the outputs by the weights vary.
+
+    A pair of output and weight whose slope is zero everywhere (outside the light cone, or commuting with what
+    is measured) is left out of all means; how many there are is said instead.
+
+    Attributes:
+        mean: Over all pairs of output and weight.
+        per_weight: Over the outputs that depend on the weight; 0 if none does.
+        two_design: What the mean would be on a circuit that is a unitary 2-design: the barren plateau.
+        idle_pairs: Share of the pairs whose slope is zero everywhere.
+        idle_weights: Weights that no output depends on.
+    """
+
+    mean: Estimate
+    per_weight: tuple[Estimate, ...]
+    two_design: float
+    idle_pairs: float
+    idle_weights: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class GradientTrend:
+    """The mean gradient variance over the number of qubits.
+
+    Attributes:
+        qubits: Q of each point.
+        variances: Mean gradient variance of each.
+        two_design: The 2-design value of each.
+        slope: Of log2(variance) per qubit: -1 is a variance that halves with each qubit, a barren plateau;
+            0 is one that stays. Weighted least squares; ``samples`` counts the points.
+    """
+
+    qubits: tuple[int, ...]
+    variances: tuple[Estimate, ...]
+    two_design: tuple[float, ...]
+    slope: Estimate
+
+
+def two_design_variance(qubits: int) -> float:
+    """Gradient variance of a Pauli observable by a Pauli rotation between two unitary 2-designs.
+
+    ``N^2 / (2 (N^2 - 1) (N + 1))``, N = 2^Q.
+
+    >>> round(two_design_variance(2), 4)
+    0.1067
+    """
+    size = 2.0**qubits
+    return size**2 / (2 * (size**2 - 1) * (size + 1))
+
+
+def haar_variance(qubits: int) -> float:
+    """Variance of a Pauli expectation over Haar-random states, ``1 / (N + 1)``."""
+    return 1 / (2.0**qubits + 1)
+
+
+def gradient_variance(ansatz: Ansatz, sampling: Sampling) -> GradientVariance:
+    """Measure the gradient variance of each weight over random weights, and inputs if they are drawn.
+
+    Raises:
+        ConfigError: If the ansatz has no weights.
+    """
+    check_has_weights(ansatz)
+    values = sampling.draw(ansatz, "gradients")
+    return variance_of(
+        Probe(ansatz).weight_gradients(values), mean_two_design(ansatz), confidence=sampling.confidence
+    )
+
+
+def variance_of(slopes: Array, two_design: float, *, confidence: float = 0.95) -> GradientVariance:
+    """Gradient variance of measured slopes (S, O, W)."""
+    squares = (slopes - slopes.mean(axis=0)) ** 2 * (len(slopes) / (len(slopes) - 1))
+    alive = np.abs(slopes).max(axis=0) > SILENT
+    weights = [squares[:, alive[:, w], w] for w in range(slopes.shape[2])]
+    return GradientVariance(
+        mean=_mean(squares[:, alive], confidence),
+        per_weight=tuple(_mean(each, confidence) for each in weights),
+        two_design=two_design,
+        idle_pairs=float(1 - alive.mean()),
+        idle_weights=tuple(np.flatnonzero(~alive.any(axis=0)).tolist()),
+    )
+
+
+def _mean(squares: Array, confidence: float) -> Estimate:
+    """Mean of (S, pairs); the pairs of one sample depend on each other, the samples do not."""
+    if squares.shape[1] == 0:
+        return Estimate(0.0, 0.0, 0.0, len(squares))
+    return positive_mean_of(squares.mean(axis=1), confidence)
+
+
+def mean_two_design(ansatz: Ansatz) -> float:
+    """The 2-design value of the ansatz's observables; a sum of Paulis counts by its squared coefficients."""
+    weights = [
+        sum(
+            abs(coefficient) ** 2
+            for pauli, coefficient in zip(each.paulis, each.coeffs, strict=True)
+            if (pauli.x | pauli.z).any()
+        )
+        for each in (observable.simplify() for observable in ansatz.observables)
+    ]
+    return two_design_variance(ansatz.num_qubits) * float(np.mean(weights))
+
+
+def gradient_trend(
+    make: Callable[[int], Ansatz], qubits: Sequence[int], sampling: Sampling
+) -> GradientTrend | None:
+    """Measure the gradient variance of a family of circuits at several widths.
+
+    Args:
+        make: Qubits -> the ansatz.
+        qubits: Widths to measure, at least three of them.
+        sampling: Samples of each.
+
+    Returns:
+        None where a gradient is zero everywhere, so that nothing falls.
+
+    Raises:
+        ConfigError: If there are fewer than three widths.
+    """
+    if len(set(qubits)) < 3:
+        raise ConfigError(
+            "A trend needs at least three widths", got=f"{list(qubits)}", fix="Give for example 2, 4 and 6"
+        )
+    found = [gradient_variance(make(width), sampling) for width in qubits]
+    if any(each.mean.value < SILENT for each in found):
+        return None
+    means = tuple(each.mean for each in found)
+    slope = _fitted_slope(np.array(qubits, np.float64), means, sampling.confidence)
+    return GradientTrend(tuple(qubits), means, tuple(each.two_design for each in found), slope)
+
+
+def _fitted_slope(qubits: Array, variances: Sequence[Estimate], confidence: float) -> Estimate:
+    """Weighted fit of log2(variance); points off the line by more than their errors widen the interval."""
+    logs = np.log2([each.value for each in variances])
+    reach = stats.norm.ppf((1 + confidence) / 2)
+    errors = [(each.high - each.value) / reach / (each.value * np.log(2)) for each in variances]
+    weight = 1 / np.maximum(errors, 1e-12) ** 2
+    centred = qubits - np.average(qubits, weights=weight)
+    spread = float(weight @ centred**2)
+    slope = float(weight @ (centred * logs)) / spread
+    off = logs - np.average(logs, weights=weight) - slope * centred
+    misfit = max(1.0, float(weight @ off**2) / (len(qubits) - 2))
+    width = float(stats.t.ppf((1 + confidence) / 2, len(qubits) - 2)) * np.sqrt(misfit / spread)
+    return Estimate(slope, float(slope - width), float(slope + width), len(qubits))

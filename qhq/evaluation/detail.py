@@ -1,0 +1,217 @@
+"""Further measures of a forecast: of all windows, by group, by horizon, by both; and histograms of errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qhq.data.panel import FloatArray, IntArray
+from qhq.data.schema import unit_of
+from qhq.data.windows import Mask, Windows
+from qhq.errors import DataError
+from qhq.evaluation.direction import Direction, directional_accuracy
+from qhq.evaluation.groups import has_percent
+from qhq.evaluation.metrics import Metrics, score
+
+
+@dataclass(frozen=True)
+class Detail:
+    """Measures beside ``Metrics``; None where one is not defined.
+
+    Attributes:
+        smape: Mean of 200 |f - a| / (|f| + |a|), in percent, 0 to 200; None of returns and logarithms.
+        direction: Whether it goes up or down.
+        qlike: Mean of s - ln s - 1, s the actual over the forecast variance; None unless a target is a
+            volatility, or the logarithm of one, and where one is not above zero.
+    """
+
+    smape: float | None
+    direction: Direction
+    qlike: float | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        group: Underlying; None is all.
+        horizon: Rows ahead, from 1; None is all.
+        windows: How many.
+        metrics: Errors.
+        detail: Further measures.
+    """
+
+    group: str | None
+    horizon: int | None
+    windows: int
+    metrics: Metrics
+    detail: Detail
+
+
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """Forecasts beside what came: arrays (N, H, K), and the scale of MASE (N,)."""
+
+    targets: tuple[str, ...]
+    actual: FloatArray
+    forecast: FloatArray
+    naive: FloatArray
+    scale: FloatArray
+
+    def part(self, rows: Mask, steps: slice) -> _Case:
+        """Some windows, a mask (N,), at some horizons."""
+        cells = {name: getattr(self, name)[rows, steps] for name in ("actual", "forecast", "naive")}
+        return replace(self, **cells, scale=self.scale[rows])
+
+    def metrics(self) -> Metrics:
+        percent = has_percent(self.targets)
+        return score(self.actual, self.forecast, self.naive, self.scale, percent=percent)
+
+    def detail(self) -> Detail:
+        return Detail(
+            smape=smape(self.actual, self.forecast) if has_percent(self.targets) else None,
+            direction=directional_accuracy(self.actual, self.forecast, self.naive),
+            qlike=_volatility_qlike(self),
+        )
+
+
+def score_detail(windows: Windows, forecast: FloatArray, naive: FloatArray) -> Detail:
+    """Measure a forecast (N, H, K) of windows; ``naive`` is their last value, from which directions start."""
+    return _case(windows, forecast, naive, np.ones(len(windows))).detail()
+
+
+def score_table(
+    windows: Windows, forecast: FloatArray, naive: FloatArray, scale: FloatArray
+) -> tuple[Row, ...]:
+    """Measure a forecast in all, by horizon, by group, and by both; arguments as in ``score``.
+
+    With one horizon, or one group, what would stand there twice is left out.
+    """
+    case = _case(windows, forecast, naive, scale)
+    return tuple(_rows(case, windows.group))
+
+
+def _case(windows: Windows, forecast: FloatArray, naive: FloatArray, scale: FloatArray) -> _Case:
+    return _Case(windows.cut.targets, windows.targets, forecast, naive, scale)
+
+
+def _rows(case: _Case, group: npt.NDArray[np.str_]) -> Iterator[Row]:
+    names, horizon = list(dict.fromkeys(group.tolist())), case.actual.shape[1]
+    groups = [None, *(names if len(names) > 1 else ())]
+    steps = [None, *(range(1, horizon + 1) if horizon > 1 else ())]
+    for name in groups:
+        rows = np.ones(len(group), dtype=bool) if name is None else group == name
+        for step in steps:
+            part = case.part(rows, slice(None) if step is None else slice(step - 1, step))
+            yield Row(name, step, int(np.count_nonzero(rows)), part.metrics(), part.detail())
+
+
+def smape(actual: FloatArray, forecast: FloatArray) -> float:
+    """Symmetric error in percent, 0 to 200; where both are zero it is 0.
+
+    >>> smape(np.array([100.0, 0.0]), np.array([300.0, 0.0]))
+    50.0
+    """
+    size = np.abs(actual) + np.abs(forecast)
+    return float(np.mean(200 * np.abs(forecast - actual) / np.where(size > 0, size, 1.0)))
+
+
+def qlike(actual: FloatArray, forecast: FloatArray) -> float | None:
+    """QLIKE loss of volatilities, 0 for the truth; None where one is not above zero.
+
+    Patton, "Volatility forecast comparison using imperfect volatility proxies" (2011): the ranking of
+    forecasts is right in expectation though what came is measured with noise. An underestimate costs more.
+    """
+    if not (np.all(actual > 0) and np.all(forecast > 0)):
+        return None
+    with np.errstate(over="ignore"):
+        logarithm = 2 * (np.log(actual) - np.log(forecast))
+        mean = float(np.mean(np.expm1(logarithm) - logarithm))
+    return mean if np.isfinite(mean) else None
+
+
+def volatility_targets(targets: tuple[str, ...]) -> dict[str, bool]:
+    """Targets that are volatilities, and whether they are logarithms of them, ``{name: is logarithm}``.
+
+    >>> volatility_targets(("close", "iv", "log_parkinson", "log_moneyness"))
+    {'iv': False, 'log_parkinson': True}
+    """
+    kinds = {name: unit_of(name.removeprefix("log_")) == "volatility" for name in targets}
+    return {name: unit_of(name) == "log" for name, is_volatility in kinds.items() if is_volatility}
+
+
+def _volatility_qlike(case: _Case) -> float | None:
+    """QLIKE over the targets that are volatilities.
+
+    The exponential of a forecast logarithm is a median, not a mean: it is a little low, which costs all
+    forecasts of logarithms alike.
+    """
+    kinds = volatility_targets(case.targets)
+    if not kinds:
+        return None
+    place = [case.targets.index(name) for name in kinds]
+    is_log = np.array(list(kinds.values()))
+    with np.errstate(over="ignore"):
+        pair = [
+            np.where(is_log, np.exp(np.where(is_log, values[:, :, place], 0.0)), values[:, :, place])
+            for values in (case.actual, case.forecast)
+        ]
+    return qlike(pair[0], pair[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Histograms:
+    """Errors of several forecasts, counted in the same bins.
+
+    Attributes:
+        edges: Borders of the B bins, ascending, about 0, shape (B + 1,).
+        counts: Errors in each bin, by forecast, each of shape (B,).
+        outside: Errors below the first and above the last border, by forecast.
+    """
+
+    edges: FloatArray
+    counts: dict[str, IntArray]
+    outside: dict[str, tuple[int, int]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain JSON."""
+        counts = {name: each.tolist() for name, each in self.counts.items()}
+        outside = {name: list(each) for name, each in self.outside.items()}
+        return {"edges": self.edges.tolist(), "counts": counts, "outside": outside}
+
+
+def error_histograms(
+    actual: FloatArray, forecasts: Mapping[str, FloatArray], unit: FloatArray | None = None, bins: int = 41
+) -> Histograms:
+    """Count errors, forecast minus actual, in bins that reach to the 99 % quantile of their size.
+
+    Args:
+        actual: What came, shape (N, H, K).
+        forecasts: One or more, each (N, H, K); the bins suit the one in the middle.
+        unit: Of each window's errors, above zero, so that symbols can be put together, shape (N,): see
+            ``significance.loss_unit``.
+        bins: How many; an odd number has one about 0.
+
+    Raises:
+        DataError: If a window has no unit.
+    """
+    size = np.ones(len(actual)) if unit is None else unit
+    if not np.all(size > 0):
+        raise DataError(
+            "Errors must have a unit above zero",
+            got=f"{np.count_nonzero(~(size > 0))} windows without one",
+            fix="Take significance.loss_unit",
+        )
+    errors = {name: ((each - actual) / size[:, None, None]).ravel() for name, each in forecasts.items()}
+    reach = float(np.median([np.quantile(np.abs(each), 0.99) for each in errors.values()])) or 1.0
+    edges = np.linspace(-reach, reach, bins + 1)
+    return Histograms(
+        edges,
+        {name: np.histogram(each, edges)[0] for name, each in errors.items()},
+        {name: (int((each < -reach).sum()), int((each > reach).sum())) for name, each in errors.items()},
+    )

@@ -1,0 +1,121 @@
+import json
+from math import ceil
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.stats import binom
+
+from qhq.errors import ConfigError, DataError
+from qhq.evaluation.baselines.last_value import last_value
+from qhq.evaluation.conformal import conformal_radius, fit_conformal, measure_coverage
+from tests.evaluation.panels import option_windows, random_walks, stock_windows
+
+
+def make_windows(**kwargs):
+    return stock_windows({"close": random_walks(**kwargs)}, horizon=2)
+
+
+@pytest.mark.parametrize(("count", "level"), [(9, 0.9), (19, 0.9), (100, 0.8), (57, 0.95), (999, 0.9)])
+def test_the_radius_is_the_error_of_the_rank_that_is_asked_for(count, level):
+    error = np.random.default_rng(0).exponential(size=(count, 2, 3))
+    rank = next(k for k in range(1, count + 1) if k >= round((count + 1) * level, 9))
+    assert_allclose(conformal_radius(error, level), np.sort(error, axis=0)[rank - 1])
+
+
+@pytest.mark.parametrize(("count", "level"), [(9, 0.9), (19, 0.9), (30, 0.8), (40, 0.95)])
+def test_the_coverage_of_exchangeable_errors_is_the_exact_one(count, level):
+    # Of continuous exchangeable errors it is rank / (n + 1), whatever their distribution.
+    repeats, exact = 4000, ceil(round((count + 1) * level, 9)) / (count + 1)
+    errors = np.abs(np.random.default_rng(count).standard_t(2, (count + 1, repeats)))
+    held = np.count_nonzero(errors[-1] <= conformal_radius(errors[:-1], level))
+    assert exact >= level - 1e-9
+    low, high = binom.ppf([1e-3, 1 - 1e-3], repeats, exact)
+    assert low <= held <= high
+
+
+@pytest.mark.parametrize("unit", ["none", "series", "window"])
+def test_intervals_hold_the_part_they_were_made_on(unit):
+    windows = make_windows(sessions=200)
+    conformal = fit_conformal(windows, last_value(windows), 0.9, unit)
+    rank = ceil((len(windows) + 1) * 0.9)
+    for step, coverage in enumerate(measure_coverage(conformal, windows, last_value(windows)), start=1):
+        assert (coverage.horizon, coverage.level) == (step, 0.9)
+        assert_allclose(coverage.held.value, rank / len(windows))
+
+
+def test_a_wider_level_is_a_wider_interval_about_the_forecast():
+    windows = make_windows()
+    forecast = last_value(windows)
+    narrow, wide = (
+        fit_conformal(windows, forecast, level).interval(windows, forecast) for level in (0.5, 0.9)
+    )
+    assert np.all((wide[0] < narrow[0]) & (narrow[1] < wide[1]))
+    for low, high in (narrow, wide):
+        assert_allclose((low + high) / 2, forecast)
+
+
+@pytest.mark.parametrize("unit", ["series", "window"])
+def test_symbols_of_other_prices_are_held_as_often(unit):
+    windows = make_windows(sessions=400)
+    forecast = last_value(windows)
+    fitted, plain = (fit_conformal(windows, forecast, 0.9, each) for each in (unit, "none"))
+    held, bare = (
+        [
+            measure_coverage(each, windows.select(own), forecast[own])[0].held.value
+            for own in (windows.code == 0, windows.code == 1)
+        ]
+        for each in (fitted, plain)
+    )
+    assert_allclose(held, 0.9, atol=0.03)
+    assert bare[0] - bare[1] > 0.1
+
+
+def test_another_currency_gives_the_same_intervals_in_it():
+    walks = random_walks()
+    windows, other = (
+        stock_windows({"close": {name: unit * walk for name, walk in walks.items()}}) for unit in (1, 9)
+    )
+    ends = [
+        fit_conformal(each, last_value(each)).interval(each, last_value(each)) for each in (windows, other)
+    ]
+    assert_allclose(ends[1], 9 * np.array(ends[0]))
+
+
+def test_where_the_window_moves_more_the_interval_is_wider():
+    quiet = np.repeat([0.002, 0.02], 150)
+    walk = {"A": 50 * np.exp(np.cumsum(quiet * np.random.default_rng(0).normal(size=300)))}
+    windows = stock_windows({"close": walk}, window=20)
+    low, high = fit_conformal(windows, last_value(windows)).interval(windows, last_value(windows))
+    width = (high - low)[:, 0, 0] / windows.last[:, 0]
+    assert np.median(width[150:]) > 5 * np.median(width[:120])
+
+
+def test_options_that_are_priced_have_their_strike_for_a_unit():
+    windows = option_windows()
+    conformal = fit_conformal(windows, last_value(windows))
+    assert conformal.unit == "series"
+    low, high = conformal.interval(windows, last_value(windows))
+    assert_allclose((high - low)[:, 0, 0] / 2, conformal.radius[0, 0] * windows.at_last("strike"))
+    assert fit_conformal(option_windows(task="forecast"), last_value(windows)).unit == "window"
+
+
+def test_prices_that_stand_still_have_intervals_too():
+    walk = {"A": np.concatenate([np.full(60, 5.0), random_walks(("A",))["A"]])}
+    windows = stock_windows({"close": walk})
+    low, high = fit_conformal(windows, last_value(windows)).interval(windows, last_value(windows))
+    assert np.all(high > low)
+
+
+def test_too_few_windows_and_impossible_levels_are_refused():
+    with pytest.raises(DataError, match="at 90 % need 9 validation windows. Got 8"):
+        conformal_radius(np.ones(8), 0.9)
+    for level in (0.0, 1.0, 1.5):
+        with pytest.raises(ConfigError, match="between 0 and 1"):
+            conformal_radius(np.ones(8), level)
+
+
+def test_intervals_are_plain_json():
+    windows = make_windows()
+    content = fit_conformal(windows, last_value(windows)).to_dict()
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
