@@ -23,6 +23,9 @@ def train(
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="RUN", help="Continue a run that was cut off.")
     ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Take Yahoo's prices from the cache alone.")
+    ] = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -37,7 +40,8 @@ def train(
                 got="--resume together with CONFIG, --backend or --set",
                 fix="Give --resume RUN alone",
             )
-        record = _run(config, backend, list(overrides or []), resume)
+        changes = [*(overrides or []), *(["data.offline=true"] if offline else [])]
+        record = _run(config, backend, changes, resume)
         output.result(record, _summary(record), *result_tables(record), verdict(record))
         if record["collapse"] is not None:
             output.note(f"Warning: {record['collapse']['message']}")

@@ -102,7 +102,13 @@ class Panel:
 
     def without_groups(self, names: Iterable[str]) -> Panel:
         """Drop the series of these groups, and their rows."""
-        stays = ~np.isin(np.asarray(self.group_names, dtype=np.str_), list(names))
+        return self._with_series(~np.isin(np.asarray(self.group_names, dtype=np.str_), list(names)))
+
+    def without_empty_series(self) -> Panel:
+        """Drop the series that have no row."""
+        return self._with_series(self.counts > 0)
+
+    def _with_series(self, stays: npt.NDArray[np.bool_]) -> Panel:
         rest = self.keep(stays[self.code])
         chosen = np.flatnonzero(stays)
         return replace(
@@ -111,6 +117,13 @@ class Panel:
             groups=tuple(self.groups[code] for code in chosen) if self.groups else (),
             code=(np.cumsum(stays) - 1)[rest.code],
         )
+
+    def without_columns(self, names: Iterable[str]) -> Panel:
+        """Drop columns, where they are there."""
+        dropped = set(names)
+        stays = [name not in dropped for name in self.columns]
+        columns = tuple(name for name in self.columns if name not in dropped)
+        return replace(self, columns=columns, values=self.values[:, stays])
 
     def with_columns(self, columns: Mapping[str, FloatArray]) -> Panel:
         """Add columns of shape (R,), at the end."""

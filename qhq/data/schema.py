@@ -8,6 +8,7 @@ as well, under their own names.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -154,6 +155,12 @@ QUOTE_DERIVED = frozenset({"spread", *(column.name for column in OPTIONS.values(
 """Columns made of the same day's quotes of the option: no input when today's option is priced."""
 
 
+KNOWN_TODAY = frozenset(
+    ("spot", "spot_return", "strike", "years", "right", "style", "rate", "weekday", "days_since")
+) | {"log_moneyness", "moneyness", "delta", "gamma", "vega", "theta"}
+"""Columns of which pricing may see the day's own row: nothing in them is made of its option quotes."""
+
+
 def unit_of(name: str) -> str:
     """Unit of a column, ``number`` for a user's own; ``volume`` of a contract counts as shares do.
 
@@ -162,6 +169,16 @@ def unit_of(name: str) -> str:
     """
     column = STOCKS.get(name) or OPTIONS.get(name)
     return column.unit if column else DERIVED_UNITS.get(name, "number")
+
+
+def canonical_name(name: str, table: Mapping[str, Column] = STOCKS) -> str:
+    """Write a column name as the schema does: that of stocks, or another table of it.
+
+    >>> canonical_name("Adj Close"), canonical_name("Ticker")
+    ('adj_close', 'symbol')
+    """
+    plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    return alias_names(table).get(plain, plain)
 
 
 def alias_names(table: Mapping[str, Column]) -> dict[str, str]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from qhq.data.schema import QUOTE_DERIVED, PanelKind
+from qhq.data.schema import KNOWN_TODAY, QUOTE_DERIVED, TABLES, PanelKind, canonical_name
 from qhq.data.split_spec import SplitSpec
 from qhq.documents import Spec
 
-Source = Literal["bundled", "csv", "parquet", "yahoo", "recorded", "surface", "synthetic"]
+Source = Literal[
+    "bundled", "csv", "parquet", "yahoo", "recorded", "surface", "synthetic", "random_walk", "planted"
+]
 Task = Literal["forecast", "price"]
 Gaps = Literal["close", "mask"]
 Scaling = Literal[
@@ -41,13 +43,17 @@ OPTION_COLUMNS = ("spot", "strike", "years", "right", "rate", "forward", "mid", 
 """What every option panel holds beside the columns that a config names: pricing and judging need it."""
 
 
+def _canonical(name: str) -> str:
+    return canonical_name(name, TABLES["options"] | TABLES["stocks"])
+
+
 class DataSpec(Spec):
     """Which prices, for which task, cut and scaled how.
 
     Attributes:
         source: The bundled prices, a user's own file (schema: ``qhq.data.schema``),
-            Yahoo, chains that ``qhq data record`` kept, the surface data of the extra ``data``, or
-            synthetic options on the bundled prices.
+            Yahoo, chains that ``qhq data record`` kept, the surface data of the extra ``data``,
+            synthetic options on the bundled prices, or a control (``qhq.data.sources.control``).
         panel: Stocks or options; needed for ``csv`` and ``parquet`` files of options only.
         path: The file of ``csv`` or ``parquet``, or the folder of ``recorded``.
         symbols: Symbols, or underlyings of the options, in this order; None is all.
@@ -69,7 +75,7 @@ class DataSpec(Spec):
         scaling: How windows are scaled (``qhq.data.scaling``).
         rate: Interest rate per year for option files without a column ``rate``, continuously compounded.
         offline: Serve Yahoo from the cache alone.
-        panel_seed: Seed of the synthetic panel.
+        panel_seed: Seed of the synthetic panel, or of a control.
     """
 
     source: Source = "bundled"
@@ -104,6 +110,16 @@ class DataSpec(Spec):
         always = OPTION_COLUMNS if self.kind == "options" else ()
         return tuple(dict.fromkeys([*self.features, *self.static, *self.targets, *self.where, *always]))
 
+    @field_validator("features", "static", "targets")
+    @classmethod
+    def _write_as_schema(cls, names: Names) -> Names:
+        return tuple(_canonical(name) for name in names)
+
+    @field_validator("where")
+    @classmethod
+    def _write_keys_as_schema(cls, where: dict[str, Range]) -> dict[str, Range]:
+        return {_canonical(name): limits for name, limits in where.items()}
+
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if (self.source in FILE_SOURCES) != (self.path is not None):
@@ -112,6 +128,8 @@ class DataSpec(Spec):
             raise ValueError(f"source {self.source} has a panel of {self.kind}, not of {self.panel}")
         if self.source == "yahoo" and None in (self.symbols, self.start, self.end):
             raise ValueError("symbols, start and end must be named for source yahoo")
+        if self.source == "yahoo" and any(name != name.upper() for name in self.symbols or ()):
+            raise ValueError("symbols of source yahoo must be in capitals")
         if self.start and self.end and self.start > self.end:
             raise ValueError(f"start {self.start} must not lie after end {self.end}")
         self._check_names()
@@ -137,10 +155,11 @@ class DataSpec(Spec):
         if self.kind != "options" or self.horizon != 1:
             raise ValueError("task price needs an option panel and horizon 1: it prices today's quotes")
         for name in self.static:
-            if name in QUOTE_DERIVED:
+            if name not in KNOWN_TODAY:
                 raise ValueError(
-                    f"static '{name}' comes from the day's option quotes, which task price must not see;"
-                    " put it among features, which end the day before"
+                    f"static '{name}' may come from the day's option quotes, which task price must not see;"
+                    " put it among features, which end the day before, or take some of"
+                    f" {', '.join(sorted(KNOWN_TODAY))}"
                 )
         for target in self.targets:
             if target not in QUOTE_DERIVED:
@@ -158,6 +177,7 @@ class DataSpec(Spec):
                 f"scaling {self.scaling} of adj_close would tell of later dividends: take close, or another"
                 " scaling"
             )
-        # A static value is not taken relative to its own series either.
-        if "adj_close" in self.static:
-            raise ValueError("adj_close must not be static: its level tells of later dividends")
+        # Neither a static value nor a limit is taken relative to its own series.
+        for key in ("static", "where"):
+            if "adj_close" in getattr(self, key):
+                raise ValueError(f"adj_close must not be in {key}: its level tells of later dividends")

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qhq.data.panel import DateArray, FloatArray, IntArray, Panel
-from qhq.data.schema import QUOTE_DERIVED
+from qhq.data.schema import KNOWN_TODAY
 from qhq.data.spec import DataSpec, Range, Task
 from qhq.errors import DataError
 
@@ -167,11 +167,11 @@ class Windows:
         That of the last input row; for task ``price`` that of the target's own row.
 
         Raises:
-            DataError: If the task is ``price`` and the column comes from the day's option quotes.
+            DataError: If the task is ``price`` and the column may come from the day's option quotes.
         """
         if self.cut.task == "forecast":
             return self.at_last(name)
-        if name in QUOTE_DERIVED:
+        if name not in KNOWN_TODAY:
             raise DataError(
                 "Task price must not see the day's option quotes",
                 got=f"'{name}' of the target's own row",
@@ -237,8 +237,9 @@ def make_windows(series: FloatArray, *, length: int, horizon: int) -> tuple[Floa
 def cut_windows(panel: Panel, cut: Cut) -> Windows:
     """Cut every window that lies in one segment and has what it needs; none where a series is too short.
 
-    The first and last input row and every target row must be real, and so must half of the input rows.
-    What a window is kept or dropped for is known at its last input row, but for the target's being there.
+    The first and last input row and every target row must be real, and so must half of the input rows, or
+    all of them where gaps are not masked. What a window is kept or dropped for is known at its last input
+    row, but for the target's being there.
     """
     starts = np.arange(max(0, len(panel.code) - cut.rows + 1), dtype=np.intp)
     starts = starts[panel.segment[starts] == panel.segment[starts + cut.rows - 1]]
@@ -251,7 +252,7 @@ def _has_inputs(windows: Windows) -> Mask:
     real = _observed(panel, cut.features)
     count = np.concatenate([[0], np.cumsum(real)])
     share = (count[last + 1] - count[windows.starts]) / cut.window
-    good = real[windows.starts] & real[last] & (share >= LEAST_OBSERVED)
+    good = real[windows.starts] & real[last] & (share >= (LEAST_OBSERVED if cut.masked else 1))
     good &= _observed(panel, cut.needed)[last]
     for name, (low, high) in cut.where.items():
         value = panel.column(name)[last]
@@ -263,7 +264,7 @@ def _has_targets(windows: Windows) -> Mask:
     rows = windows._target_rows
     good = _observed(windows.panel, windows.cut.targets)[rows].all(axis=1)
     if windows.cut.task == "price":
-        good &= _observed(windows.panel, ("spot", "strike", "years"))[rows[:, 0]]
+        good &= _observed(windows.panel, ("spot", "strike", "years", "rate"))[rows[:, 0]]
     return np.asarray(good)
 
 

@@ -92,6 +92,22 @@ def test_closed_up_rows_are_neighbours_until_the_gap_is_too_long():
     assert spans.max() < 10
 
 
+def test_a_split_counts_on_a_day_whose_row_is_dropped_or_missing():
+    frame = make_frame(rows=60).assign(split=0.0)
+    day = frame["date"][30]
+    own = frame["symbol"] == "AAA"
+    frame.loc[own & (frame["date"] == day), "split"] = 2.0
+    panel = check_panel(frame, "test", columns=("adj_close", "close", "split"))
+    at = (panel.dates == np.datetime64(day, "D")) & (panel.code == 0)
+    panel.values[at, panel.columns.index("close")] = np.nan
+    for gaps in ("close", "mask"):
+        spec = make_spec(gaps=gaps)
+        windows = cut_windows(lay_out(panel, spec), Cut.of(spec))
+        windows = windows.select(windows.symbol == "AAA")
+        date = np.datetime64(day, "D")
+        assert not ((windows.input_dates[:, 0] < date) & (windows.dates[:, 0] >= date)).any()
+
+
 def test_a_split_of_the_shares_is_never_inside_a_window_of_raw_prices():
     frame = make_frame(rows=60).assign(split=0.0)
     frame.loc[(frame["symbol"] == "AAA") & (frame["date"] == frame["date"][30]), "split"] = 2.0

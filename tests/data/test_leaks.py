@@ -11,8 +11,10 @@ from qhq.data.checks.breaches import find_breaches
 from qhq.data.checks.options import check_options
 from qhq.data.checks.stocks import check_panel
 from qhq.data.columns.catalogue import compute_columns
+from qhq.data.columns.market import complete_market
 from qhq.data.layout import lay_out
 from qhq.data.scaling.fit import fit_scaler
+from qhq.data.sources.load import load_panel
 from qhq.data.spec import DataSpec
 from qhq.data.split import split_panel
 from qhq.data.windows import Cut, cut_windows
@@ -42,9 +44,8 @@ def stocks(frame, spec):
 
 def options(frame, spec):
     panel = check_options(frame, "test", columns=spec.columns)
-    if "rate" not in panel.columns:
-        panel = panel.with_columns({"rate": np.zeros(len(panel.code))})
-    return lay_out(compute_columns(panel, "options", spec.columns), spec)
+    panel = compute_columns(complete_market(panel, 0.0), "options", spec.columns)
+    return lay_out(panel, spec)
 
 
 def later_changed(frame, day, columns, seed):
@@ -123,8 +124,28 @@ def test_5_a_forecast_knows_nothing_of_its_targets_day_and_pricing_none_of_its_q
             assert_array_equal(before, after)
 
 
+def test_5_a_files_own_greeks_and_forward_of_the_day_do_not_get_in():
+    frame = option_frame(sessions=60)
+    planted = frame.assign(delta=frame["mid"], moneyness=frame["mid"], forward=frame["mid"] + frame["spot"])
+    told = frame.assign(delta=0.5, moneyness=0.0, forward=frame["spot"])
+    day = np.unique(frame["date"])[40]
+    late = frame["date"] >= day
+    planted.loc[~late] = told.loc[~late]
+    seen = []
+    for each in (told, planted):
+        windows = cut_windows(options(each, DataSpec(**PRICE)), Cut.of(DataSpec(**PRICE)))
+        windows = windows.select(windows.dates[:, 0] == np.datetime64(str(day)[:10], "D"))
+        seen.append(windows.static)
+    assert len(seen[0]) > 0
+    assert_array_equal(*seen)
+    with pytest.raises(ValueError, match="static 'forward' may come from"):
+        DataSpec(**PRICE | {"static": ("forward",)})
+    with pytest.raises(ValueError, match="static 'own_signal' may come from"):
+        DataSpec(**PRICE | {"static": ("own_signal",)})
+
+
 def test_5_a_quote_of_the_day_cannot_be_asked_for():
-    with pytest.raises(ValueError, match="static 'iv' comes from the day's option quotes"):
+    with pytest.raises(ValueError, match="static .iv. may come from the day's option quotes"):
         DataSpec(**PRICE | {"static": ("iv",)})
     windows = cut_windows(options(option_frame(), DataSpec(**PRICE)), Cut.of(DataSpec(**PRICE)))
     with pytest.raises(DataError, match="must not see the day's option quotes"):
@@ -157,6 +178,11 @@ def test_6_a_later_dividend_moves_no_scaled_value_before_it(seed, factor, kind):
     assert len(seen[0][0]) > 0
     for before, after in zip(*seen, strict=True):
         assert_allclose(before, after, rtol=1e-9, atol=1e-9)
+
+
+def test_6_a_filter_on_adjusted_prices_is_refused():
+    with pytest.raises(ValueError, match="adj_close must not be in where"):
+        make_spec(where={"adj_close": (20, None)})
 
 
 @pytest.mark.parametrize("kind", ["raw", "panel_minmax", "window_mean"])
@@ -194,6 +220,20 @@ def test_8_no_filter_looks_at_future_volume(seed):
         kept.append(set(zip(chosen.symbol.tolist(), chosen.dates[:, 0].tolist(), strict=True)))
     assert kept[0] == kept[1]
     assert kept[0]
+
+
+def test_9_todays_bar_is_left_out_and_a_later_one_refused(tmp_path):
+    today = pd.Timestamp.now(tz="UTC").normalize().tz_localize(None)
+    frame = make_frame(rows=30)
+    spec = make_spec(source="csv", path=str(tmp_path / "a.csv"))
+    for day, match in ((today, None), (today + pd.Timedelta(days=2), "must not lie after today")):
+        frame.loc[frame.index[-1], "date"] = str(day.date())
+        frame.to_csv(tmp_path / "a.csv", index=False)
+        if match is None:
+            assert load_panel(spec).dates.max() < np.datetime64(today, "D")
+        else:
+            with pytest.raises(DataError, match=match):
+                load_panel(spec)
 
 
 def test_9_todays_bar_may_not_be_finished():

@@ -8,6 +8,7 @@ import pandas as pd
 from qhq.data.checks.options import check_options
 from qhq.data.checks.stocks import check_panel
 from qhq.data.columns.catalogue import compute_columns
+from qhq.data.columns.market import complete_market
 from qhq.data.overview import describe_panel, find_gaps
 from qhq.data.panel import Panel
 from tests.data.recording.chains import make_chain
@@ -31,8 +32,7 @@ def options() -> Panel:
         make_chain("AMD", bid=np.nan).assign(ask=np.nan),
     ]
     panel = check_options(pd.concat(chains), "chains")
-    panel = panel.with_columns({"rate": np.zeros(len(panel.code))})
-    return compute_columns(panel, "options", ["iv", "mid", "forward", "log_moneyness"])
+    return compute_columns(complete_market(panel, 0.0), "options", ["log_moneyness"])
 
 
 def test_description_of_stocks():

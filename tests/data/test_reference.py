@@ -47,8 +47,8 @@ def test_a_dividend_yield_in_the_forward_is_kept(task):
     yields = np.exp(-0.02 * panel.column("years"))
     moved = with_values(panel, lambda name, values: values * yields if name == "forward" else values)
     windows = windows_of(moved, task=task)
-    name = "known" if task == "price" else "at_last"
-    years, forward = (getattr(windows, name)(column) for column in ("years", "forward"))
+    rows = windows.starts + windows.cut.window - (task == "forecast")
+    years, forward = (windows.panel.column(name)[rows] for name in ("years", "forward"))
     market = known_market(windows)
     assert_allclose(market.forward[:, 0], forward, rtol=1e-12)
     assert_allclose(market.years[:, 0], years, rtol=0)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from qhq.data.checks.option_rules import KINDS, OptionDraft, today
-from qhq.data.checks.rules import Draft, Finding, FloatArray, Mask, Rules, find_rows
+from qhq.data.checks.option_rules import KINDS, OptionDraft
+from qhq.data.checks.rules import Draft, Finding, FloatArray, Mask, Rules, find_rows, today
 
 FILLED_RUN = 5
 """Equal rows in a row that look as if they were filled forward."""

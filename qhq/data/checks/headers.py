@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from qhq.data.panel import IntArray
-from qhq.data.schema import COLUMNS, KEYS, STOCKS, Column, alias_names
+from qhq.data.schema import COLUMNS, KEYS, STOCKS, Column, canonical_name
 from qhq.errors import DataError, nearest
 
 
@@ -51,16 +50,6 @@ def name_columns(
             )
         found[name] = known[name]
     return found
-
-
-def canonical_name(name: str, table: Mapping[str, Column] = STOCKS) -> str:
-    """Write a column name as the schema does: that of stocks, or another table of it.
-
-    >>> canonical_name("Adj Close"), canonical_name("Ticker")
-    ('adj_close', 'symbol')
-    """
-    plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-    return alias_names(table).get(plain, plain)
 
 
 def check_names(chosen: Sequence[str], counts: IntArray, present: Iterable[str], origin: str) -> None:

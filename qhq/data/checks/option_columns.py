@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
-from qhq.data.checks.headers import canonical_name, name_columns
-from qhq.data.schema import DERIVED_UNITS, OPTIONS, QUOTES
+from qhq.data.checks.headers import name_columns
+from qhq.data.schema import DERIVED_UNITS, OPTIONS, QUOTES, canonical_name
 from qhq.errors import SHOWN_NAMES, DataError
 
 COMPUTED = frozenset({*DERIVED_UNITS, "rate"})

@@ -18,6 +18,7 @@ from qhq.data.checks.rules import (
     check_bounds,
     check_dates,
     check_duplicates,
+    check_future,
     check_order,
     find_rows,
 )
@@ -51,11 +52,6 @@ class OptionDraft(Draft):
     unreadable: Mask
     negative: Mask
     stale: Mask
-
-
-def today() -> np.datetime64:
-    """Today's date in UTC, which no exchange of stock options is ahead of while it trades."""
-    return np.datetime64("today", "D")
 
 
 def _check_names(draft: OptionDraft) -> Iterator[Finding]:
@@ -137,15 +133,6 @@ def _check_expiry(draft: OptionDraft) -> Iterator[Finding]:
     )
 
 
-def _check_future(draft: OptionDraft) -> Iterator[Finding]:
-    """No row lies after today."""
-    return find_rows(
-        draft.dates > today(),
-        "'date' must not lie after today",
-        lambda row: f"today {today()} for {draft.at(row)}",
-    )
-
-
 def _check_crossed(draft: OptionDraft) -> Iterator[Finding]:
     return check_order(draft, "bid", "ask")
 
@@ -198,7 +185,7 @@ OPTION_RULES: Rules[OptionDraft] = {
     "amount": _check_amounts,
     "fraction": _check_fractions,
     "expiry": _check_expiry,
-    "future": _check_future,
+    "future": check_future,
     "crossed": _check_crossed,
     "contract": _check_one_contract,
     "quote_time": _check_quote_time,

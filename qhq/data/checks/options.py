@@ -18,12 +18,12 @@ import numpy as np
 import pandas as pd
 
 from qhq.data.checks.cells import code_names, code_words, is_empty, read_days, read_numbers
-from qhq.data.checks.headers import canonical_name, check_names
+from qhq.data.checks.headers import check_names
 from qhq.data.checks.option_columns import match_option_columns
 from qhq.data.checks.option_rules import KINDS, OPTION_RULES, OptionDraft
 from qhq.data.checks.rules import check_rules
 from qhq.data.panel import DateArray, FloatArray, IntArray, Mask, Panel
-from qhq.data.schema import ACTIONS, OPTION_COLUMNS, OPTIONS
+from qhq.data.schema import ACTIONS, OPTION_COLUMNS, OPTIONS, canonical_name
 
 RIGHTS = {
     "call": 1.0,

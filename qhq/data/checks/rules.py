@@ -177,8 +177,23 @@ def _check_ranges(draft: Draft) -> Iterator[Finding]:
         yield from check_order(draft, below, above)
 
 
+def today() -> np.datetime64:
+    """Today's date in UTC, which no exchange of stock options is ahead of while it trades."""
+    return np.datetime64("today", "D")
+
+
+def check_future(draft: Draft) -> Iterator[Finding]:
+    """No row lies after today."""
+    return find_rows(
+        draft.dates > today(),
+        "'date' must not lie after today",
+        lambda row: f"{draft.dates[row]} with today {today()}, for {draft.at(row)}",
+    )
+
+
 STOCK_RULES: Rules[Draft] = {
     "date": check_dates,
+    "future": check_future,
     "duplicate": check_duplicates,
     "number": check_finite,
     "price": _check_prices,

@@ -23,7 +23,7 @@ class Computed:
     needs: tuple[str, ...]
 
 
-_MARKET = ("forward", "strike", "years", "right", "rate", "iv")
+_MARKET = ("spot", "forward", "strike", "years", "right", "rate", "iv")
 _SESSION = {
     "weekday": Computed(stocks.weekday, ()),
     "days_since": Computed(stocks.days_since, ()),
@@ -37,14 +37,10 @@ _STOCKS = {
     **_SESSION,
 }
 _OPTIONS = {
-    "years": Computed(options.years, ("expiry",)),
-    "forward": Computed(options.forward, ("spot", "rate", "years")),
-    "mid": Computed(options.mid, ("forward", "strike", "years", "right", "rate")),
-    "iv": Computed(options.iv, ("mid", "forward", "strike", "years", "right", "rate")),
     "spot_return": Computed(options.spot_return, ("spot",)),
     "spread": Computed(options.spread, ("bid", "ask")),
-    "log_moneyness": Computed(options.log_moneyness, ("strike", "forward")),
-    "moneyness": Computed(options.moneyness, ("strike", "forward", "years", "iv")),
+    "log_moneyness": Computed(options.log_moneyness, _MARKET),
+    "moneyness": Computed(options.moneyness, _MARKET),
     "delta": Computed(options.delta, _MARKET),
     "gamma": Computed(options.gamma, _MARKET),
     "vega": Computed(options.vega, _MARKET),
@@ -63,28 +59,38 @@ def raw_columns(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def compute_columns(panel: Panel, kind: PanelKind, names: Iterable[str]) -> Panel:
-    """Add the computed columns that a panel lacks of ``names``; what a file has, it keeps.
+    """Add the computed columns among ``names``; a file's own column of such a name gives way.
+
+    Nobody knows what a file's delta was made of: of the same day's quotes, as a rule.
 
     Raises:
-        DataError: If a name is neither there nor computed.
+        DataError: If a name is neither in the data nor computed.
     """
-    for name in names:
-        panel = _with(panel, kind, name, ())
-    return panel
-
-
-def _with(panel: Panel, kind: PanelKind, name: str, asked: tuple[str, ...]) -> Panel:
-    if name in panel.columns:
-        return panel
     known = COMPUTED[kind]
-    if name not in known or name in asked:
-        raise DataError(
-            f"A column of a {kind} panel must be in the data, or be one that qhq computes",
-            got=f"'{name}'",
-            fix=nearest(name, [*panel.columns, *known, *TABLES[kind]]),
-        )
-    for needed in known[name].needs:
-        panel = _with(panel, kind, needed, (*asked, name))
+    names = tuple(dict.fromkeys(names))
+    for name in names:
+        if name not in panel.columns and name not in known:
+            raise _unknown_column(name, (*panel.columns, *known, *TABLES[kind]), kind)
+    panel = panel.without_columns(name for name in names if name in known)
     with np.errstate(all="ignore"):  # a missing quote gives a missing value
-        values = known[name].compute(panel)
-    return panel.with_columns({name: values})
+        return panel.with_columns({name: _compute(panel, kind, name) for name in names if name in known})
+
+
+def _compute(panel: Panel, kind: PanelKind, name: str) -> FloatArray:
+    computed = COMPUTED[kind][name]
+    for needed in computed.needs:
+        if needed not in panel.columns:
+            raise DataError(
+                f"'{name}' is computed from the columns {', '.join(computed.needs)}",
+                got=f"data without '{needed}'",
+                fix="Add the column, or choose another feature",
+            )
+    return computed.compute(panel)
+
+
+def _unknown_column(name: str, known: Iterable[str], kind: PanelKind) -> DataError:
+    return DataError(
+        f"A column of a panel of {kind} must be in the data, or be one that qhq computes",
+        got=f"'{name}'",
+        fix=nearest(name, sorted(set(known))),
+    )

@@ -1,4 +1,4 @@
-"""Columns of options. Moneyness and greeks take the implied volatility of the row before.
+"""Columns of options. Moneyness and greeks take volatility and dividend yield of the row before.
 
 So they are known before the day's option quotes are, and may stand beside a window of task ``price``.
 """
@@ -7,34 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from qhq.data.columns.market import discount
 from qhq.data.columns.series import last_finite, previous
 from qhq.data.panel import FloatArray, Panel
 from qhq.pricing import black_scholes
-from qhq.pricing.implied_volatility import implied_volatility
-
-DAYS_A_YEAR = 365.0
-
-
-def years(panel: Panel) -> FloatArray:
-    """Calendar days to expiry over 365, shape (R,)."""
-    return (panel.column("expiry") - panel.dates.astype("datetime64[D]").astype(np.float64)) / DAYS_A_YEAR
-
-
-def mid(panel: Panel) -> FloatArray:
-    """Middle of bid and ask, or without them the Black-Scholes price of ``iv``, shape (R,)."""
-    if {"bid", "ask"} <= set(panel.columns):
-        return (panel.column("bid") + panel.column("ask")) / 2
-    return black_scholes.price(*_contract(panel), panel.column("iv"), discount(panel), panel.column("right"))
-
-
-def iv(panel: Panel) -> FloatArray:
-    """Black-Scholes implied volatility of ``mid``, NaN where there is none, shape (R,)."""
-    return implied_volatility(panel.column("mid"), *_contract(panel), discount(panel), panel.column("right"))
-
-
-def forward(panel: Panel) -> FloatArray:
-    """Forward price of the underlying, spot / discount: no dividend until expiry, shape (R,)."""
-    return panel.column("spot") / discount(panel)
 
 
 def spot_return(panel: Panel) -> FloatArray:
@@ -49,8 +25,8 @@ def spread(panel: Panel) -> FloatArray:
 
 
 def log_moneyness(panel: Panel) -> FloatArray:
-    """ln(strike / forward), shape (R,)."""
-    return np.log(panel.column("strike") / panel.column("forward"))
+    """ln(strike / forward), the forward by the dividend yield of the row before, shape (R,)."""
+    return np.log(panel.column("strike") / known_forward(panel))
 
 
 def moneyness(panel: Panel) -> FloatArray:
@@ -79,9 +55,16 @@ def theta(panel: Panel) -> FloatArray:
     return black_scholes.theta(*_greek_inputs(panel))
 
 
-def discount(panel: Panel) -> FloatArray:
-    """exp(-rate years), shape (R,)."""
-    return np.exp(-panel.column("rate") * panel.column("years"))
+def known_forward(panel: Panel) -> FloatArray:
+    """Spot exp((rate - q) years), q the dividend yield in the row before's forward, at first 0, shape (R,).
+
+    The day's own forward is often taken from the day's option quotes.
+    """
+    rate, years, spot = panel.column("rate"), panel.column("years"), panel.column("spot")
+    growth = np.log(panel.column("forward") / spot)
+    before = previous(panel, rate - _divide(growth, years))
+    known = np.nan_to_num(before, nan=0.0)
+    return spot * np.exp((rate - known) * years)
 
 
 def earlier_volatility(panel: Panel) -> FloatArray:
@@ -89,12 +72,9 @@ def earlier_volatility(panel: Panel) -> FloatArray:
     return previous(panel, last_finite(panel, panel.column("iv")))
 
 
-def _contract(panel: Panel) -> tuple[FloatArray, FloatArray, FloatArray]:
-    return panel.column("forward"), panel.column("strike"), panel.column("years")
-
-
 def _greek_inputs(panel: Panel) -> tuple[FloatArray, ...]:
-    return (*_contract(panel), earlier_volatility(panel), discount(panel), panel.column("right"))
+    contract = (known_forward(panel), panel.column("strike"), panel.column("years"))
+    return (*contract, earlier_volatility(panel), discount(panel), panel.column("right"))
 
 
 def _divide(values: FloatArray, by: FloatArray) -> FloatArray:

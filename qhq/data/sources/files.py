@@ -11,7 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from qhq.data.checks.headers import canonical_name, match_columns
+from qhq.data.checks.headers import match_columns
+from qhq.data.schema import canonical_name
 from qhq.errors import DataError
 
 Columns = tuple[str, ...] | None

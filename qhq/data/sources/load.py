@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from qhq.data.checks.headers import canonical_name
 from qhq.data.checks.options import check_options
 from qhq.data.checks.stocks import check_panel
 from qhq.data.columns.catalogue import compute_columns, raw_columns
+from qhq.data.columns.market import complete_market
 from qhq.data.columns.splits import infer_splits
 from qhq.data.panel import Panel
-from qhq.data.schema import UNADJUSTED
+from qhq.data.schema import UNADJUSTED, canonical_name
+from qhq.data.sources.control import make_control
 from qhq.data.sources.files import BUNDLED, read_file
 from qhq.data.sources.recorded import read_recorded
 from qhq.data.sources.surface import read_surface
@@ -32,6 +33,8 @@ _ORIGINS: dict[Source, str] = {
     "yahoo": "Yahoo",
     "surface": "the surface data",
     "synthetic": "the synthetic panel",
+    "random_walk": "the random walk",
+    "planted": "the planted signal",
 }
 
 
@@ -44,7 +47,10 @@ def load_panel(spec: DataSpec) -> Panel:
     """
     origin = _origin(spec)
     panel = _load_options(spec, origin) if spec.kind == "options" else _load_stocks(spec, origin)
-    return compute_columns(_cut_span(panel, spec, origin), spec.kind, spec.columns)
+    panel = _cut_span(_finished(panel, origin), spec, origin)
+    if spec.kind == "options":
+        panel = complete_market(panel, spec.rate)
+    return compute_columns(panel, spec.kind, spec.columns)
 
 
 def read_table(spec: DataSpec) -> tuple[pd.DataFrame, str]:
@@ -78,11 +84,19 @@ def _split_columns(spec: DataSpec) -> tuple[str, ...]:
 
 def _load_options(spec: DataSpec, origin: str) -> Panel:
     frame = _READERS[spec.source](spec, None, ())
-    panel = check_options(frame, origin, underlyings=spec.symbols, columns=spec.columns)
-    if "rate" in panel.columns:
-        return panel
-    rate = np.full((len(panel.code), 1), spec.rate)
-    return panel.with_columns({"rate": rate[:, 0]})
+    return check_options(frame, origin, underlyings=spec.symbols, columns=spec.columns)
+
+
+def _finished(panel: Panel, origin: str) -> Panel:
+    """Leave out the rows of today, whose session may not be over."""
+    finished = panel.dates < np.datetime64("today", "D")
+    if not finished.any():
+        raise DataError(
+            f"{origin} must have rows of sessions that are over",
+            got="rows of today only",
+            fix="Come back tomorrow, or add older rows",
+        )
+    return panel if finished.all() else panel.keep(finished)
 
 
 Columns = tuple[str, ...] | None
@@ -118,6 +132,8 @@ _READERS: dict[Source, _Reader] = {
     "recorded": _read_chains,
     "surface": _read_surface,
     "synthetic": _synthesise,
+    "random_walk": lambda spec, *_: make_control("random_walk", spec.symbols, seed=spec.panel_seed),
+    "planted": lambda spec, *_: make_control("planted", spec.symbols, seed=spec.panel_seed),
 }
 
 
@@ -126,14 +142,15 @@ def _cut_span(panel: Panel, spec: DataSpec, origin: str) -> Panel:
     _check_inside("start", spec.start, (first, last), origin)
     _check_inside("end", spec.end, (first, last), origin)
     cut = panel.between(np.datetime64(spec.start or first, "D"), np.datetime64(spec.end or last, "D"))
-    for symbol, count in zip(cut.symbols, cut.counts, strict=True):
-        if count == 0:
+    left = set(np.asarray(cut.group_names)[np.unique(cut.code)])
+    for symbol in dict.fromkeys(cut.group_names):
+        if symbol not in left:
             raise DataError(
                 "Every symbol must have rows between data.start and data.end",
                 got=f"none of {symbol} from {spec.start or first} to {spec.end or last}",
                 fix=f"Widen the span or drop {symbol}",
             )
-    return cut
+    return cut.without_empty_series()
 
 
 def _check_inside(key: str, day: date | None, span: tuple[np.datetime64, np.datetime64], origin: str) -> None:

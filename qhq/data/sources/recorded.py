@@ -10,6 +10,9 @@ import pandas as pd
 from qhq.data.recording.store import ChainStore
 from qhq.errors import DataError, nearest
 
+EXCHANGE = "America/New_York"
+CLOSE = pd.Timedelta(hours=16)
+
 
 def read_recorded(path: Path, underlyings: Sequence[str] | None = None) -> pd.DataFrame:
     """Read a recording: of each contract and session the latest row that has a quote.
@@ -39,7 +42,23 @@ def read_recorded(path: Path, underlyings: Sequence[str] | None = None) -> pd.Da
             raise DataError(
                 f"Every underlying must be recorded in {path}", got=f"'{name}'", fix=nearest(name, known)
             )
-    return _latest(store.read(chosen))
+    return _latest(_finished(store.read(chosen), path))
+
+
+def _finished(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Leave out quotes taken while the session was open: they are not those of its end.
+
+    US options trade until 16:00 in New York; a quote after an early close, before that hour, is left out too.
+    """
+    taken = rows["quote_time"].dt.tz_convert(EXCHANGE).dt.tz_localize(None)
+    over: pd.DataFrame = rows[taken >= rows["date"] + CLOSE]
+    if over.empty and len(rows):
+        raise DataError(
+            f"Chains in {path} must be recorded after the close",
+            got="quotes of open sessions only",
+            fix="Record after 16:00 in New York; '--every day' does",
+        )
+    return over
 
 
 def _latest(rows: pd.DataFrame) -> pd.DataFrame:

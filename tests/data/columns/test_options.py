@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from qhq.data.checks.options import check_options
 from qhq.data.columns.catalogue import COMPUTED, compute_columns
+from qhq.data.columns.market import complete_market
 from qhq.errors import DataError
 from qhq.pricing import black_scholes
 from tests.data.panels import option_frame
@@ -14,10 +15,7 @@ NAMES = tuple(COMPUTED["options"])
 
 
 def computed(frame, names=NAMES):
-    panel = check_options(frame, "test")
-    if "rate" not in panel.columns:
-        panel = panel.with_columns({"rate": np.full(len(panel.code), 0.01)})
-    return compute_columns(panel, "options", names)
+    return compute_columns(complete_market(check_options(frame, "test"), 0.01), "options", names)
 
 
 def test_years_forward_and_moneyness_are_their_formulas():

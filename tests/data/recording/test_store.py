@@ -119,7 +119,9 @@ def test_every_value_comes_back(store):
 
 
 def test_columns_may_come_and_go(store):
-    store.append([make_chain(), make_chain(session="2026-11-23").assign(style=None)])
+    store.append(
+        [make_chain(), make_chain(session="2026-11-23", stamp="2026-11-23T21:20:00").assign(style=None)]
+    )
     store.append([make_chain(stamp=LATER).drop(columns="last").assign(delta=0.5)])
     back = read_recorded(store.root)
     assert back["last"].isna().sum() == 4

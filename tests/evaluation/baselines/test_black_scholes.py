@@ -12,8 +12,9 @@ from tests.evaluation.panels import black, option_panel, option_windows
 @pytest.mark.parametrize("task", ["price", "forecast"])
 def test_it_is_the_price_at_the_volatility_of_the_row_before(task):
     windows = option_windows(task=task)
+    rows = windows.starts + windows.cut.window - (task == "forecast")
     forward, strike, years, rate, right = (
-        windows.known(name) for name in ("forward", "strike", "years", "rate", "right")
+        windows.panel.column(name)[rows] for name in ("forward", "strike", "years", "rate", "right")
     )
     expected = black(forward, strike, years, windows.at_last("iv"), np.exp(-rate * years), right)
     assert_allclose(black_scholes(windows)[:, 0, 0], expected, rtol=1e-10)
