@@ -73,8 +73,7 @@ def _describe_file(target: str, source: str, panel: str | None) -> dict[str, Any
 
 def _panel_of(frame: pd.DataFrame) -> str:
     """No stock has a strike."""
-    from qhq.data.checks.headers import canonical_name
-    from qhq.data.schema import OPTIONS
+    from qhq.data.schema import OPTIONS, canonical_name
 
     names = {canonical_name(str(name), OPTIONS) for name in frame.columns}
     return "options" if "strike" in names else "stocks"
@@ -82,8 +81,7 @@ def _panel_of(frame: pd.DataFrame) -> str:
 
 def _main_column(frame: pd.DataFrame) -> str:
     """Name the price to draw: the first of the schema that is there."""
-    from qhq.data.checks.headers import canonical_name
-    from qhq.data.schema import COLUMNS
+    from qhq.data.schema import COLUMNS, canonical_name
 
     names = {canonical_name(str(name)) for name in frame.columns}
     return next((name for name in ("close", "adj_close", *COLUMNS) if name in names), "close")
