@@ -10,7 +10,7 @@ QHQError (exit status 2)
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 class QHQError(Exception):
@@ -27,6 +27,14 @@ class QHQError(Exception):
     def __init__(self, must: str, *, got: str, fix: str) -> None:
         super().__init__(f"{must}. Got {got}. {fix}.")
         self.must, self.got, self.fix = must, got, fix
+
+    def __reduce__(self) -> tuple[Callable[..., QHQError], tuple[type[QHQError], str, str, str]]:
+        """Be picklable, so that an error in a worker process reaches the one that asked."""
+        return _rebuild, (type(self), self.must, self.got, self.fix)
+
+
+def _rebuild(kind: type[QHQError], must: str, got: str, fix: str) -> QHQError:
+    return kind(must, got=got, fix=fix)
 
 
 class ConfigError(QHQError):

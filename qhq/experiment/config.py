@@ -22,13 +22,16 @@ class QuantumSpec(Spec):
     """Which ansatz stands between encoder and head.
 
     ``ansatz`` is a name in ``circuits/`` or a path; ``qubits`` and ``depth`` override the file's;
-    ``overrides`` any other of its keys.
+    ``overrides`` any other of its keys. ``entangled: false`` takes out every gate on several qubits, and
+    ``frozen: true`` leaves the weights as they were drawn: what `qhq ablate` puts beside a circuit.
     """
 
     ansatz: str = "reference"
     qubits: int | None = Field(None, ge=1)
     depth: int | None = Field(None, ge=0)
     overrides: dict[str, Any] = Field(default_factory=dict)
+    entangled: bool = True
+    frozen: bool = False
 
     def changes(self) -> dict[str, Any]:
         """Keys of the ansatz file that this config overrides."""
@@ -37,7 +40,7 @@ class QuantumSpec(Spec):
 
 
 class ExperimentConfig(Spec):
-    """A whole run. ``quantum: null`` leaves the quantum layer out: the classical twin."""
+    """A whole run. ``quantum: null`` leaves the quantum layer out; ``model.middle`` may take its place."""
 
     name: str = Field("quickstart", pattern=r"^[A-Za-z0-9_.-]{1,60}$")
     seed: int = Field(0, ge=0)

@@ -58,7 +58,7 @@ def evaluate(experiment: Experiment, executor: Executor | None, windows: Windows
 
     The model's weights are read, nothing of it is changed; its own backend is not asked.
     """
-    scaled, expectations = _forecast(experiment, executor, windows)
+    scaled, expectations = forecast_scaled(experiment, executor, windows)
     scaler, train = experiment.data.scaler, experiment.data.train
     forecast = scaler.to_price(scaled, windows)
     fitted = fit_baselines(train)
@@ -74,25 +74,29 @@ def evaluate(experiment: Experiment, executor: Executor | None, windows: Windows
     )
 
 
-def _forecast(
+@torch.no_grad()
+def forecast_scaled(
     experiment: Experiment, executor: Executor | None, windows: Windows
 ) -> tuple[Array, Array | None]:
-    """Scaled outputs (N, H, K), and expectation values (N, O) where a circuit ran."""
+    """Scaled outputs (N, H, K), and expectation values (N, O) where ``executor`` ran the circuit."""
     model = experiment.model.eval()
     latent = experiment.latent(windows)
-    middle, expectations = latent, None
+    expectations = None
     if executor is not None and model.quantum is not None:
         angles, weights = model.angles(latent), model.quantum.weight
         expectations = executor.expectations(angles.numpy(), weights.detach().numpy())
         middle = torch.as_tensor(expectations, dtype=latent.dtype)
+    else:
+        middle = model.middle(latent)
     scaled = model.decode(latent, middle).double().numpy()
     return scaled, None if expectations is None else np.asarray(expectations, dtype=np.float64)
 
 
-def predictions_csv(evaluation: Evaluation) -> str:
+def predictions_csv(evaluation: Evaluation, ends: tuple[Array, Array] | None = None) -> str:
     """Write forecasts as CSV: symbol, date, horizon, actual, forecast, naive; floats in full precision.
 
-    Each other baseline has a column of its name. Of options, ``symbol`` is the contract, and ``underlying``
+    Each other baseline has a column of its name, and ``ends`` of intervals, each (N, H, K), have the columns
+    low and high. Of options, ``symbol`` is the contract, and ``underlying``
     is told as well; with several targets each row also names its ``target``.
     """
     windows = evaluation.windows
@@ -107,6 +111,8 @@ def predictions_csv(evaluation: Evaluation) -> str:
         "naive": evaluation.naive.ravel(),
         **{name: forecast.ravel() for name, forecast in evaluation.baselines.items()},
     }
+    if ends is not None:
+        rows["low"], rows["high"] = (end.ravel() for end in ends)
     if windows.panel.groups:
         rows["underlying"] = np.repeat(windows.group, horizon * len(names))
     if len(names) > 1:

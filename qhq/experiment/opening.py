@@ -12,6 +12,7 @@ from torch import Tensor
 
 from qhq.ansatz.assemble import Ansatz, build
 from qhq.ansatz.catalogue import load_ansatz
+from qhq.ansatz.product import without_entanglers
 from qhq.ansatz.stored import fingerprint, load_built
 from qhq.backends.executor import Executor
 from qhq.backends.registry import open_backend, open_training_backend
@@ -22,7 +23,7 @@ from qhq.data.scaling.scalers import scaler_from_dict
 from qhq.data.scaling.static import StaticScaler
 from qhq.data.windows import Windows
 from qhq.errors import ConfigError, DataError
-from qhq.experiment.config import ExperimentConfig, load_config
+from qhq.experiment.config import ExperimentConfig, QuantumSpec, load_config
 from qhq.models.hybrid import HybridForecaster, Shape, build_model
 from qhq.quantum.layer import QuantumLayer
 from qhq.seeding import child_seed
@@ -114,10 +115,27 @@ def open_experiment(config: ExperimentConfig) -> Experiment:
     Raises:
         QHQError: If any part cannot be had; nothing has been written then.
     """
-    ansatz = None
-    if config.quantum is not None:
-        ansatz = build(load_ansatz(config.quantum.ansatz, config.quantum.changes()))
-    return _on_training_backend(config, prepare(config.data), ansatz, find_backend(config.backend))
+    return open_on_data(config, prepare(config.data))
+
+
+def open_on_data(config: ExperimentConfig, data: Prepared) -> Experiment:
+    """Open an experiment on data that is already prepared from ``config.data``.
+
+    Raises:
+        QHQError: If circuit, model or backend cannot be had.
+    """
+    ansatz = None if config.quantum is None else build_circuit(config.quantum)
+    return _on_training_backend(config, data, ansatz, find_backend(config.backend))
+
+
+def build_circuit(spec: QuantumSpec) -> Ansatz:
+    """Build the circuit of a config.
+
+    Raises:
+        ConfigError: If it is not there, or is left without a part it needs.
+    """
+    ansatz = build(load_ansatz(spec.ansatz, spec.changes()))
+    return ansatz if spec.entangled else without_entanglers(ansatz)
 
 
 def open_run_experiment(folder: RunFolder) -> Experiment:
@@ -191,6 +209,7 @@ def _assemble(
     layer = None
     if ansatz is not None and executor is not None:
         layer = QuantumLayer(ansatz, executor, seed=child_seed(config.seed, "circuit"))
+        layer.requires_grad_(not _is_frozen(config))
     model = build_model(
         config.model,
         _shape(config, data),
@@ -199,6 +218,10 @@ def _assemble(
         seed=child_seed(config.seed, "model"),
     )
     return Experiment(config, data, ansatz, backend, model.to(DTYPES[config.training.dtype]))
+
+
+def _is_frozen(config: ExperimentConfig) -> bool:
+    return config.quantum is not None and config.quantum.frozen
 
 
 def _shape(config: ExperimentConfig, data: Prepared) -> Shape:

@@ -7,8 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from qhq.evaluation.baselines.catalogue import task_baseline
+from qhq.evaluation.detail import error_histograms, score_detail, score_table
 from qhq.evaluation.groups import score_by_group, score_held_out
 from qhq.evaluation.options import has_option_prices, score_options, score_options_by_group
+from qhq.evaluation.significance import loss_unit
 from qhq.experiment.evaluate import Array, Evaluation
 
 
@@ -24,6 +26,8 @@ def metrics_record(evaluation: Evaluation, held_out: tuple[str, ...]) -> dict[st
         "baselines": {name: asdict(evaluation.score(each)) for name, each in evaluation.baselines.items()},
         "baseline": task_baseline(evaluation.windows.cut),
         "symbols": _by_symbol(evaluation),
+        "detail": _detail(evaluation),
+        "histogram": _histogram(evaluation),
         **_held_out(evaluation, held_out),
         **_options(evaluation),
     }
@@ -32,6 +36,24 @@ def metrics_record(evaluation: Evaluation, held_out: tuple[str, ...]) -> dict[st
 def _forecasts(evaluation: Evaluation) -> dict[str, Array]:
     """Every forecast under the name that the record has for it."""
     return {"test": evaluation.forecast, "naive": evaluation.naive, **evaluation.baselines}
+
+
+def _detail(evaluation: Evaluation) -> dict[str, Any]:
+    """Further measures of the model and of each baseline, and of the model by symbol and horizon."""
+    windows, naive = evaluation.windows, evaluation.naive
+    whole = {
+        name: asdict(score_detail(windows, each, naive)) for name, each in _forecasts(evaluation).items()
+    }
+    rows = score_table(windows, evaluation.forecast, naive, evaluation.scale)
+    return {**whole, "rows": [asdict(row) for row in rows]}
+
+
+def _histogram(evaluation: Evaluation) -> dict[str, Any]:
+    """Errors of every forecast, each window's over its unit, counted in the same bins."""
+    unit = loss_unit(evaluation.windows, evaluation.scale)
+    found = error_histograms(evaluation.windows.targets, _forecasts(evaluation), unit)
+    counts = {name: each.tolist() for name, each in found.counts.items()}
+    return {"edges": found.edges.tolist(), "counts": counts, "outside": found.outside}
 
 
 def _by_symbol(evaluation: Evaluation) -> dict[str, dict[str, Any]]:

@@ -17,14 +17,15 @@ from qhq.backends.parity import Parity
 from qhq.documents import dump_document
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.evaluate import evaluate, predictions_csv
+from qhq.experiment.fit import FreshShots, open_trainer
+from qhq.experiment.intervals import prediction_intervals
 from qhq.experiment.opening import Experiment, open_experiment, open_run_experiment
 from qhq.experiment.parity import pass_parity_gate
 from qhq.experiment.record import Stopwatch, design_record, result_record
-from qhq.seeding import child_seed
 from qhq.tracking.run_folder import FINISHED, RUNNING, RunFolder, create_run
 from qhq.training.checkpoint import load_state, save_state, save_weights
 from qhq.training.history import history_csv
-from qhq.training.loop import Trainer, TrainingState, Watcher, Watchers
+from qhq.training.loop import TrainingState, Watcher, Watchers
 
 
 def train_run(config: ExperimentConfig, watcher: Watcher) -> RunFolder:
@@ -88,24 +89,18 @@ def _complete(folder: RunFolder, experiment: Experiment, watcher: Watcher, watch
         raise
     with watch.phase("eval"):
         evaluation = evaluate(experiment, experiment.open_executor("test"), experiment.data.test)
-    folder.write_text("predictions.csv", predictions_csv(evaluation))
+        intervals = prediction_intervals(experiment, evaluation)
+    folder.write_text("predictions.csv", predictions_csv(evaluation, intervals.ends))
     design = folder.read_record()
     results = result_record(experiment, state, evaluation, watch)
+    results["metrics"]["intervals"] = intervals.record
     folder.write_json("run.json", {**design, "status": FINISHED, **results})
 
 
 def _train(folder: RunFolder, experiment: Experiment, watcher: Watcher) -> TrainingState:
-    config, data = experiment.config, experiment.data
-    trainer = Trainer(
-        experiment.model,
-        experiment.samples(data.train),
-        experiment.samples(data.validation),
-        config.training,
-        seed=child_seed(config.seed, "training"),
-    )
-    identity = experiment.identity()
+    trainer, identity = open_trainer(experiment), experiment.identity()
     state = load_state(folder.resume, identity) if folder.resume.exists() else trainer.initial_state()
-    watchers = Watchers([_FreshShots(experiment), _Saver(folder, identity), watcher])
+    watchers = Watchers([FreshShots(experiment), _Saver(folder, identity), watcher])
     state = trainer.run(state, watchers)
     save_weights(experiment.model, folder.weights, identity)
     return state
@@ -121,17 +116,3 @@ class _Saver(Watcher):
         """Write history and state; the state last, since it decides where a resumed run begins."""
         self.folder.write_text("history.csv", history_csv(state.history))
         save_state(state, self.folder.resume, self.identity)
-
-
-class _FreshShots(Watcher):
-    """Give each epoch on a sampling backend its own stream of shots, so that a resumed one repeats it."""
-
-    def __init__(self, experiment: Experiment) -> None:
-        self.experiment = experiment
-
-    def epoch_started(self, epoch: int, batches: int) -> None:  # noqa: ARG002
-        """Reopen a sampling backend with the epoch's seed."""
-        layer, sampled = self.experiment.model.quantum, self.experiment.backend.shots is not None
-        executor = self.experiment.open_executor(str(epoch)) if sampled else None
-        if layer is not None and executor is not None:
-            layer.reopen(executor)

@@ -21,8 +21,10 @@ from torch import Tensor, nn
 from qhq.errors import ConfigError
 from qhq.models.recurrent import RecurrentStack, open_forget_gates
 from qhq.models.spec import Activation, ModelSpec
+from qhq.models.twin import TanhTwin
 from qhq.quantum.angle_scaling import AngleScaling
 from qhq.quantum.layer import QuantumLayer
+from qhq.seeding import child_seed
 
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     "none": nn.Identity,
@@ -43,14 +45,20 @@ class Shape:
 
 
 class HybridForecaster(nn.Module):
-    """A recurrent forecaster with a quantum layer between encoder and head, or with none.
+    """A recurrent forecaster with a quantum layer between encoder and head, a classical twin of it, or none.
 
     Build it with `build_model`. Inputs and forecasts are scaled values; the scaler that made them
     takes forecasts back to prices.
     """
 
     def __init__(
-        self, spec: ModelSpec, shape: Shape, *, quantum: QuantumLayer | None, angle_scaling: str
+        self,
+        spec: ModelSpec,
+        shape: Shape,
+        *,
+        quantum: QuantumLayer | None,
+        twin: TanhTwin | None = None,
+        angle_scaling: str,
     ) -> None:
         super().__init__()
         latent, outputs = _middle_sizes(spec, quantum)
@@ -59,7 +67,7 @@ class HybridForecaster(nn.Module):
         self.to_latent = nn.Linear(self.encoder.hidden + shape.static, latent)
         self.activation_before = ACTIVATIONS[spec.activation_before]()
         self.angle_scaling = AngleScaling(angle_scaling)
-        self.quantum = quantum
+        self.quantum, self.twin = quantum, twin
         self.activation_after = ACTIVATIONS[spec.activation_after]()
         self.layer_norm = nn.LayerNorm(outputs) if spec.layer_norm else nn.Identity()
         self.dropout = nn.Dropout(spec.dropout)
@@ -70,8 +78,16 @@ class HybridForecaster(nn.Module):
     def forward(self, windows: Tensor, static: Tensor | None = None) -> Tensor:
         """Forecast scaled targets (B, H, K) from scaled windows (B, T, F) and static features (B, S)."""
         latent = self.encode(windows, static)
-        middle = latent if self.quantum is None else self.quantum(self.angles(latent))
-        return self.decode(latent, middle)
+        return self.decode(latent, self.middle(latent))
+
+    def middle(self, latent: Tensor) -> Tensor:
+        """What the middle makes of latent features (B, I): values (B, O); themselves where there is none."""
+        layer = self._layer()
+        values: Tensor = latent if layer is None else layer(self.angles(latent))
+        return values
+
+    def _layer(self) -> nn.Module | None:
+        return self.twin if self.quantum is None else self.quantum
 
     def encode(self, windows: Tensor, static: Tensor | None = None) -> Tensor:
         """Latent features (B, I) of windows (B, T, F) and static features (B, S)."""
@@ -97,10 +113,11 @@ class HybridForecaster(nn.Module):
         return flat.reshape(-1, self.shape.horizon, self.shape.targets)
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
-        """Parameters by part, for gradient norms: encoder, circuit, head."""
+        """Parameters by part, for gradient norms: encoder, circuit (or its twin), head."""
+        layer = self._layer()
         return {
             "encoder": [*self.encoder.parameters(), *self.to_latent.parameters()],
-            "circuit": [] if self.quantum is None else list(self.quantum.parameters()),
+            "circuit": [] if layer is None else list(layer.parameters()),
             "head": [*self.layer_norm.parameters(), *self.head.parameters()],
         }
 
@@ -119,18 +136,37 @@ def build_model(
         spec: The ``model`` part of a config.
         shape: Features, horizon and targets of the data.
         quantum: The quantum layer, opened on a backend; None for a classical model.
-        angle_scaling: Name of the bounded map from latent features to angles (see `AngleScaling`).
+        angle_scaling: Name of the bounded map from latent features to angles (see `AngleScaling`); that of
+            ``spec.middle`` is its own.
         seed: Seed of the classical weights.
 
     Raises:
-        ConfigError: If ``skip: add`` meets a circuit whose outputs are not as many as its inputs.
+        ConfigError: If ``skip: add`` meets a middle whose outputs are not as many as its inputs, or there are
+            two middles.
     """
+    twin = _build_twin(spec, quantum, seed)
+    if spec.middle is not None:
+        angle_scaling = spec.middle.angle_scaling
     with seeded_torch(seed):
-        model = HybridForecaster(spec, shape, quantum=quantum, angle_scaling=angle_scaling)
+        model = HybridForecaster(spec, shape, quantum=quantum, twin=twin, angle_scaling=angle_scaling)
         open_forget_gates(model.encoder)
         if spec.activation_before == "relu":
             _keep_relu_alive(model.to_latent)
     return model
+
+
+def _build_twin(spec: ModelSpec, quantum: QuantumLayer | None, seed: int) -> TanhTwin | None:
+    """Draw the twin from a stream of its own, so that all other weights are those of the hybrid."""
+    if spec.middle is None:
+        return None
+    if quantum is not None:
+        raise ConfigError(
+            "Either a quantum layer or model.middle must stand between encoder and head",
+            got="both",
+            fix="Set quantum: null for the classical twin, or model.middle: null",
+        )
+    with seeded_torch(child_seed(seed, "twin")):
+        return TanhTwin(spec.latent, spec.middle.hidden, spec.middle.outputs)
 
 
 def _keep_relu_alive(to_latent: nn.Linear) -> None:
@@ -150,13 +186,14 @@ def seeded_torch(seed: int) -> Iterator[None]:
 
 
 def _middle_sizes(spec: ModelSpec, quantum: QuantumLayer | None) -> tuple[int, int]:
-    if quantum is None:
-        return spec.latent, spec.latent
-    network = quantum.neural_network
-    inputs, outputs = network.num_inputs, network.output_shape[0]
+    inputs = outputs = spec.latent
+    if quantum is not None:
+        inputs, outputs = quantum.neural_network.num_inputs, quantum.neural_network.output_shape[0]
+    elif spec.middle is not None:
+        outputs = spec.middle.outputs
     if spec.skip == "add" and inputs != outputs:
         raise ConfigError(
-            "model.skip 'add' needs as many circuit outputs as inputs",
+            f"model.skip 'add' needs as many {'circuit' if quantum else 'middle'} outputs as inputs",
             got=f"{inputs} inputs and {outputs} outputs",
             fix="Use skip 'concat' or 'none', or another set of observables",
         )

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from qhq.ansatz.spec import AngleScalingKind
 from qhq.documents import Spec
 
 Unit = Literal["lstm", "gru", "rnn"]
@@ -20,15 +21,25 @@ class RecurrentLayerSpec(Spec):
     hidden: int = Field(16, ge=1, le=4096)
 
 
+class MiddleSpec(Spec):
+    """A tanh MLP in the place of a quantum layer: the same angles in, ``outputs`` values out."""
+
+    hidden: int = Field(4, ge=1, le=4096)
+    outputs: int = Field(4, ge=1, le=4096)
+    angle_scaling: AngleScalingKind = "pi_tanh"
+
+
 class ModelSpec(Spec):
     """Recurrent encoder, latent features, optional quantum layer, head.
 
     ``latent`` is the number of latent features when there is no quantum layer; with one it is the
-    number of the circuit's inputs. ``dropout`` acts between recurrent layers and after the middle.
+    number of the circuit's inputs. ``middle`` is what stands in the place of a quantum layer, for a classical
+    twin. ``dropout`` acts between recurrent layers and after the middle.
     """
 
     recurrent: tuple[RecurrentLayerSpec, ...] = Field((RecurrentLayerSpec(),), min_length=1)
     latent: int = Field(4, ge=1, le=4096)
+    middle: MiddleSpec | None = None
     activation_before: Activation = "none"
     activation_after: Activation = "none"
     layer_norm: bool = False

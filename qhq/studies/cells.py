@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from qhq.tracking.run_folder import writable
 
@@ -15,7 +16,7 @@ class CellStore:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def read(self) -> dict[str, dict[str, float]]:
+    def read(self) -> dict[str, dict[str, Any]]:
         """Cells by key; a line that a kill cut off is passed over."""
         if not self.path.exists():
             return {}
@@ -28,7 +29,7 @@ class CellStore:
                 continue
         return cells
 
-    def append(self, key: str, values: dict[str, float]) -> None:
+    def append(self, key: str, values: dict[str, Any]) -> None:
         """Keep one cell; on disk when this returns.
 
         Raises:

@@ -47,7 +47,8 @@ def test_train_keeps_the_contract(qhq, study):
 def test_metrics_are_those_of_the_predictions(qhq, study):
     record = trained(qhq)
     rows = pd.read_csv(study / "runs" / record["run"] / "predictions.csv")
-    assert list(rows.columns) == ["symbol", "date", "horizon", "actual", "forecast", "naive"]
+    contract = ["symbol", "date", "horizon", "actual", "forecast", "naive"]
+    assert list(rows.columns) == [*contract, "low", "high"]
     error, naive = ((rows[column] - rows["actual"]).abs() for column in ("forecast", "naive"))
     np.testing.assert_allclose(record["metrics"]["test"]["mae"], error.mean(), rtol=1e-12)
     np.testing.assert_allclose(

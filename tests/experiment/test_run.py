@@ -205,7 +205,17 @@ def test_several_targets_and_horizons(study):
     run = train("data.features=[adj_close, high, low]", "data.targets=[high, low]", "data.horizon=2",
                 "model.skip=concat")  # fmt: skip
     rows = pd.read_csv(run.path / "predictions.csv")
-    assert list(rows.columns) == ["symbol", "date", "horizon", "actual", "forecast", "naive", "target"]
+    assert list(rows.columns) == [
+        "symbol",
+        "date",
+        "horizon",
+        "actual",
+        "forecast",
+        "naive",
+        "low",
+        "high",
+        "target",
+    ]
     assert set(rows["horizon"]) == {1, 2}
     high, low = (rows[rows["target"] == name].reset_index() for name in ("high", "low"))
     assert (high["actual"] >= low["actual"]).all()
