@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import load_file
 
 from qhq.data.schema import OPTIONS
 from tests.data.panels import option_frame
@@ -80,3 +81,18 @@ def test_a_collapse_is_named(qhq, study):
 def test_a_leak_cannot_be_configured(qhq):
     record, _ = train(qhq, "data.static=[iv]", status=2)
     assert "which task price must not see" in record["error"]["message"]
+
+
+def test_the_test_part_moves_no_weight_of_an_option_model(qhq, study):
+    frame, weights = option_frame(sessions=120), []
+    days = np.unique(frame["date"])
+    late = frame["date"] >= days[int(0.9 * len(days))]
+    for factor in (1.0, 1.01):
+        changed = frame.copy()
+        for name in ("bid", "ask", "mid", "last", "spot"):
+            changed.loc[late, name] = frame.loc[late, name] * factor
+        changed.to_csv(study / "options.csv", index=False)
+        record, _ = train(qhq, *OWN)
+        weights.append(load_file(f"{record['path']}/model.safetensors"))
+    for name, tensor in weights[0].items():
+        np.testing.assert_array_equal(tensor, weights[1][name])

@@ -73,6 +73,7 @@ def test_1_no_scaler_sees_anything_after_the_training_part(seed, kind):
 
 
 def test_2_early_stopping_is_given_no_test_part():
+    # That no weight moves with it: tests/experiment/test_run.py and, for options, tests/cli/test_options.py.
     accepted = set(Trainer.__init__.__annotations__)
     assert accepted == {"model", "train", "validation", "spec", "seed", "return"}
     assert set(Samples.__annotations__) == {"inputs", "targets", "static"}
