@@ -82,7 +82,8 @@ def record(
 ) -> None:
     """Record today's option chains: once, or after every session's close with --every day.
 
-    Recordings cannot be had again afterwards; keep the folder. Running it twice doubles no row.
+    Recordings cannot be had again afterwards; keep the folder. A second run on a day adds its quotes under
+    their time and loses none; the panel reads one row a contract and session.
 
     Example: qhq data record AAPL AMD --every day
     """

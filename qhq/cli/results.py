@@ -36,7 +36,9 @@ def verdict(record: dict[str, Any]) -> str:
     metrics = record["metrics"]
     name = metrics["baseline"]
     rival = metrics["naive"] if name == "last_value" else metrics["baselines"][name]
-    change = 100 * (1 - metrics["test"]["mae"] / rival["mae"]) if rival["mae"] else 0.0
+    if rival["mae"] <= 1e-9 * metrics["test"]["mae"]:
+        return f"No better than {NAMES[name]}, which does not err here at all."
+    change = 100 * (1 - metrics["test"]["mae"] / rival["mae"])
     if change > 0:
         return f"The model's error is {change:.2f} % below that of {NAMES[name]} (one seed, not tested)."
     return f"No better than {NAMES[name]}: the model's error is {-change:.2f} % above it."

@@ -20,6 +20,9 @@ from qhq.data.split import Part, Parts, split_panel
 from qhq.data.windows import Windows
 from qhq.errors import DataError
 
+LEAST_SPREAD = 1e-9
+"""Scaled targets that differ by less are one value and rounding errors."""
+
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
@@ -65,7 +68,23 @@ def prepare(spec: DataSpec) -> Prepared:
         _check_targets(part)
         check_scalable(spec.scaling, part)
     static = fit_static(spec.scaling, parts.train) if spec.static else None
-    return Prepared(parts, fit_scaler(spec.scaling, parts.train), static, fingerprint(panel))
+    scaler = fit_scaler(spec.scaling, parts.train)
+    _check_scaler(scaler, parts)
+    return Prepared(parts, scaler, static, fingerprint(panel))
+
+
+def _check_scaler(scaler: Scaler, parts: Parts) -> None:
+    """Refuse here, not after a training, what cannot be scaled or leaves nothing to learn."""
+    for part in (parts.validation, parts.test):
+        scaler.inputs(part.windows.select(slice(1)))
+    targets = scaler.targets(parts.train.windows)
+    spread = np.ptp(targets[np.isfinite(targets)]) if np.isfinite(targets).any() else 0.0
+    if spread <= LEAST_SPREAD:
+        raise DataError(
+            f"Scaled targets must vary in training (data.scaling {scaler.kind})",
+            got="one value in all windows",
+            fix="Choose another data.scaling: under this one there is nothing to learn",
+        )
 
 
 def _check_targets(part: Part) -> None:

@@ -128,6 +128,16 @@ def open_on_data(config: ExperimentConfig, data: Prepared) -> Experiment:
     return _on_training_backend(config, data, ansatz, find_backend(config.backend))
 
 
+def open_design(config: ExperimentConfig) -> Experiment:
+    """Open an experiment with fresh weights on the exact engine; its backend is not asked.
+
+    Raises:
+        QHQError: If the prices, the circuit or the model cannot be had.
+    """
+    ansatz = None if config.quantum is None else build_circuit(config.quantum)
+    return _on_engine(config, prepare(config.data), ansatz, find_backend(config.backend))
+
+
 def build_circuit(spec: QuantumSpec) -> Ansatz:
     """Build the circuit of a config.
 
@@ -181,12 +191,26 @@ def open_run(folder: RunFolder) -> Experiment:
             got=f"{folder.name}, which was cut off or is still training",
             fix=f"Continue it with 'qhq train --resume {folder.name}'",
         )
-    config, data, ansatz, backend = _read_design(folder)
-    executor = None if ansatz is None else StatevectorExecutor(ansatz)
-    experiment = _assemble(config, data, ansatz, backend, executor)
+    experiment = open_run_design(folder)
     load_weights(experiment.model, folder.weights, experiment.identity())
     experiment.model.eval()
     return experiment
+
+
+def open_run_design(folder: RunFolder) -> Experiment:
+    """Open a run's experiment with the weights it began with, on the exact engine.
+
+    Raises:
+        QHQError: If the folder is damaged, or the prices are not those that the run was made for.
+    """
+    return _on_engine(*_read_design(folder))
+
+
+def _on_engine(
+    config: ExperimentConfig, data: Prepared, ansatz: Ansatz | None, backend: BackendSpec
+) -> Experiment:
+    executor = None if ansatz is None else StatevectorExecutor(ansatz)
+    return _assemble(config, data, ansatz, backend, executor)
 
 
 def _on_training_backend(

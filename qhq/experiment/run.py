@@ -2,7 +2,8 @@
 
     config -> open_experiment (prices, windows, circuit, model on its backend)
            -> pass_parity_gate (the exact engine agrees with the backend)
-           -> Trainer.run (early stopping on the validation part; a state on disk after each epoch)
+           -> Trainer.run (early stopping on the validation part; a state on disk after each epoch; the
+              doctor looks after the first and the last)
            -> evaluate (the test part, looked at once) -> run folder
 
 Nothing is written before everything could be opened. From then on the folder says ``running`` until
@@ -11,10 +12,13 @@ its last file is whole, and `resume_run` continues it after a kill, bit for bit.
 
 from __future__ import annotations
 
+from typing import Any
+
 from qhq.ansatz.export import to_qasm3
 from qhq.ansatz.stored import save_ansatz
 from qhq.backends.parity import Parity
 from qhq.documents import dump_document
+from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.evaluate import evaluate, predictions_csv
 from qhq.experiment.fit import FreshShots, open_trainer
@@ -83,7 +87,7 @@ def _write_design(folder: RunFolder, experiment: Experiment, parity: Parity | No
 def _complete(folder: RunFolder, experiment: Experiment, watcher: Watcher, watch: Stopwatch) -> None:
     try:
         with watch.phase("train"):
-            state = _train(folder, experiment, watcher)
+            state, findings = _train(folder, experiment, watcher)
     except KeyboardInterrupt:
         watcher.note(f"Cut off. Continue with: qhq train --resume {folder.name}")
         raise
@@ -94,16 +98,21 @@ def _complete(folder: RunFolder, experiment: Experiment, watcher: Watcher, watch
     design = folder.read_record()
     results = result_record(experiment, state, evaluation, watch)
     results["metrics"]["intervals"] = intervals.record
+    results["doctor"] = findings
     folder.write_json("run.json", {**design, "status": FINISHED, **results})
 
 
-def _train(folder: RunFolder, experiment: Experiment, watcher: Watcher) -> TrainingState:
+def _train(
+    folder: RunFolder, experiment: Experiment, watcher: Watcher
+) -> tuple[TrainingState, dict[str, Any]]:
+    """Train, and say what the doctor found at the end of it."""
     trainer, identity = open_trainer(experiment), experiment.identity()
     state = load_state(folder.resume, identity) if folder.resume.exists() else trainer.initial_state()
-    watchers = Watchers([FreshShots(experiment), _Saver(folder, identity), watcher])
+    doctor = Doctor(experiment, trainer.train, watcher)
+    watchers = Watchers([FreshShots(experiment), _Saver(folder, identity), watcher, doctor])
     state = trainer.run(state, watchers)
     save_weights(experiment.model, folder.weights, identity)
-    return state
+    return state, doctor.record(state)
 
 
 class _Saver(Watcher):

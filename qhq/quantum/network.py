@@ -30,7 +30,7 @@ class ExecutorNetwork(NeuralNetwork):
             output_shape=ansatz.num_outputs,
             input_gradients=True,
         )
-        self._executor = executor
+        self.ansatz, self._executor = ansatz, executor
 
     @property
     def executor(self) -> Executor:

@@ -162,6 +162,17 @@ def create_run(name: str, seed: int, fill: Callable[[RunFolder], None]) -> RunFo
             raise
 
 
+def is_run(reference: str) -> bool:
+    """Whether a text is the folder or the name of a run."""
+    return _run_at(reference) is not None
+
+
+def _run_at(reference: str) -> Path | None:
+    """Where a run's folder is, by its path or by its name below the runs folder."""
+    places = (Path(reference), runs_dir() / reference)
+    return next((path for path in places if (path / "run.json").is_file()), None)
+
+
 def find_run(reference: str | None) -> RunFolder:
     """Find a run by its path, its name below the runs folder, or take the latest finished one.
 
@@ -170,9 +181,9 @@ def find_run(reference: str | None) -> RunFolder:
     """
     if reference is None:
         return _latest_run()
-    for path in (Path(reference), runs_dir() / reference):
-        if (path / "run.json").is_file():
-            return RunFolder(path.absolute())
+    path = _run_at(reference)
+    if path is not None:
+        return RunFolder(path.absolute())
     raise ConfigError(
         "RUN must be a run folder or the name of one",
         got=f"'{reference}', not found in {runs_dir()}",

@@ -1,4 +1,4 @@
-"""``qhq data``: fetch, record, show, check."""
+"""``qhq data``: fetch, record."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import json
 import time
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from qhq.data.sources.recorded import read_recorded
-from tests.data.recording.chains import make_chain
 from tests.yahoo_loopback.fixtures import yahoo_loopback  # noqa: F401
 
 SPAN = ("--start", "2023-01-02", "--end", "2024-06-27")
@@ -22,18 +20,6 @@ def yahoo(yahoo_loopback, monkeypatch):  # noqa: F811
     """Yahoo on this machine, by its own clock."""
     monkeypatch.setattr("qhq.data.yahoo.client.open_yahoo", yahoo_loopback.open)
     return yahoo_loopback
-
-
-def prices(rows: int = 60) -> pd.DataFrame:
-    days = pd.bdate_range("2020-01-01", periods=rows).strftime("%Y-%m-%d")
-    return pd.DataFrame({"symbol": "ABC", "date": days, "close": 100.0 + np.arange(rows)})
-
-
-def chains(**changes: object) -> pd.DataFrame:
-    return pd.concat([make_chain(session="2026-11-19"), make_chain()]).assign(**changes)
-
-
-# fetch
 
 
 def test_fetch_fills_the_cache_and_says_what_came(qhq, yahoo):

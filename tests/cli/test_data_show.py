@@ -1,37 +1,14 @@
-"""``qhq data``: fetch, record, show, check."""
+"""``qhq data``: show, check."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from tests.data.recording.chains import make_chain
-from tests.yahoo_loopback.fixtures import yahoo_loopback  # noqa: F401
-
-SPAN = ("--start", "2023-01-02", "--end", "2024-06-27")
-
-
-@pytest.fixture
-def yahoo(yahoo_loopback, monkeypatch):  # noqa: F811
-    """Yahoo on this machine, by its own clock."""
-    monkeypatch.setattr("qhq.data.yahoo.client.open_yahoo", yahoo_loopback.open)
-    return yahoo_loopback
-
-
-def prices(rows: int = 60) -> pd.DataFrame:
-    days = pd.bdate_range("2020-01-01", periods=rows).strftime("%Y-%m-%d")
-    return pd.DataFrame({"symbol": "ABC", "date": days, "close": 100.0 + np.arange(rows)})
-
-
-def chains(**changes: object) -> pd.DataFrame:
-    return pd.concat([make_chain(session="2026-11-19"), make_chain()]).assign(**changes)
-
-
-# fetch
+from tests.cli.rows import chains, prices
 
 
 def test_show_the_quickstart(qhq, study):

@@ -6,7 +6,7 @@ from qhq.data.prepare import fingerprint, prepare
 from qhq.data.spec import DataSpec
 from qhq.errors import DataError
 
-from .panels import KINDS, make_frame, make_panel
+from .panels import KINDS, make_frame, make_panel, option_frame
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -58,3 +58,27 @@ def test_a_target_that_cannot_be_judged_is_refused(tmp_path, change, match):
 def test_a_symbol_without_training_rows_is_named():
     with pytest.raises(DataError, match=r"The train part must hold .* > 0 rows of FB"):
         prepare(DataSpec(symbols=("AAPL", "FB")))
+
+
+def test_a_scaler_that_does_not_know_a_held_out_symbol_is_refused_before_training():
+    spec = DataSpec(scaling="minmax", split={"held_out": ["GOOG"]})
+    with pytest.raises(DataError, match="must have seen every symbol in training. Got 'GOOG'"):
+        prepare(spec)
+
+
+def test_targets_that_the_scaling_leaves_no_spread_are_refused(tmp_path):
+    frame = option_frame(sessions=120).drop(columns=["bid", "ask", "mid", "last"]).assign(iv=0.3)
+    frame.to_csv(tmp_path / "options.csv", index=False)
+    spec = DataSpec(
+        source="csv",
+        panel="options",
+        path=str(tmp_path / "options.csv"),
+        symbols=None,
+        task="price",
+        features=("mid", "spot"),
+        targets=("mid",),
+        window=4,
+        scaling="residual",
+    )
+    with pytest.raises(DataError, match="must vary in training .data.scaling residual"):
+        prepare(spec)

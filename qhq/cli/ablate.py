@@ -1,0 +1,135 @@
+"""``qhq ablate``: does the quantum layer earn its place?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qhq.cli.options import Debug, Json, Set
+from qhq.cli.output import command, plain_table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from qhq.experiment.config import ExperimentConfig
+    from qhq.studies.ablation.study import AblationRequest
+
+TITLES = {"random_walk": "Control: random walk", "planted": "Control: planted signal"}
+
+
+def ablate(
+    subject: Annotated[
+        str | None,
+        typer.Argument(metavar="[RUN or CONFIG]", help="A run or a config; the quickstart if left out."),
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds, from the config's own on.")] = 5,
+    control: Annotated[
+        bool,
+        typer.Option("--control", help="On a random walk and on a planted signal, instead of the data."),
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes; the cores if left out, 8 at most.")
+    ] = None,
+    overrides: Set = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Put a hybrid beside its classical twin, a frozen circuit, one without entanglers, none, and baselines.
+
+    The same recipe, budget and seeds for all; resumable. With --control, exit status 1 where one fails.
+
+    Example: qhq ablate --seeds 5 --set training.epochs=20
+    """
+    with command(as_json=json, debug=debug) as output:
+        from qhq.studies.ablation.pool import cores
+        from qhq.studies.ablation.study import AblationRequest
+        from qhq.studies.ablation.subject import load_subject
+
+        config = load_subject(subject, overrides or [])
+        request = AblationRequest(seeds, workers or min(cores(), 8))
+        if not control:
+            record = _ablate(config, request)
+            output.result(record, *_study_parts(record, ""), record["verdict"], f"Page {record['page']}")
+            return
+        record = _control(config, request)
+        parts = [part for name, each in record["controls"].items() for part in _study_parts(each, name)]
+        output.result(record, *parts, record["verdict"], f"Page {record['page']}")
+        if not record["passed"]:
+            raise typer.Exit(1)
+
+
+def _ablate(config: ExperimentConfig, request: AblationRequest) -> dict[str, Any]:
+    from qhq.cli.steps import StudyProgress
+    from qhq.studies.ablation.study import run_ablation
+
+    with StudyProgress() as progress:
+        record = run_ablation(config, request, progress.told)
+    return _illustrated(record, f"Ablation of {record['config']}", {"Variants and baselines": record})
+
+
+def _control(config: ExperimentConfig, request: AblationRequest) -> dict[str, Any]:
+    from qhq.cli.steps import StudyProgress
+    from qhq.studies.ablation.controls import run_controls
+
+    with StudyProgress() as progress:
+        record = run_controls(config, request, lambda _: progress.told)
+    studies = {TITLES[name]: each for name, each in record["controls"].items()}
+    return _illustrated(record, f"Controls of {config.name}", studies)
+
+
+def _illustrated(record: dict[str, Any], title: str, studies: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Draw each study into its folder, write the page into the last one's, and say where they are."""
+    from pathlib import Path
+
+    from qhq.report.ablation_figure import draw_ablation
+    from qhq.report.ablation_page import render_ablation
+    from qhq.report.figures import save_figure
+    from qhq.tracking.run_folder import RunFolder
+
+    folders = [Path(each["folder"]) for each in studies.values()]
+    for folder, each in zip(folders, studies.values(), strict=True):
+        each["figure"] = str(save_figure(draw_ablation(each), folder / "ablation.png"))
+    page = render_ablation(title, record["verdict"], studies)
+    path = RunFolder(folders[-1]).write_text("report.html", page)
+    return {**record, "page": str(path)}
+
+
+def _study_parts(record: dict[str, Any], control: str) -> list[str | Table]:
+    left_out = [f"Left out: {name}, since {reason}" for name, reason in record["left_out"].items()]
+    return [_table(record, control), *left_out, f"Figure {record['figure']}"]
+
+
+def _table(record: dict[str, Any], control: str) -> Table:
+    rivals = [key.removesuffix("_p_holm") for key in record["rows"][0] if key.endswith("_p_holm")]
+    columns = ["variant", "middle/all", "MAE", "95 % interval", "skill %", "alive"]
+    columns += [word for rival in rivals for word in (rival.replace("_", " "), "Holm p")]
+    rows = [
+        [*_cells(row), *(cell for rival in rivals for cell in (row[rival], _p(row[f"{rival}_p_holm"])))]
+        for row in record["rows"]
+    ]
+    heading = TITLES.get(control, record["config"])
+    title = (
+        f"{heading}: {len(record['seeds'])} seeds, {record['windows']} windows on {record['dates']} dates;"
+        f" circuit {record['circuit_weights']} weights, twin {record['twin_parameters']} parameters"
+    )
+    return plain_table(columns, rows, title=title)
+
+
+def _cells(row: dict[str, Any]) -> list[object]:
+    low, high = row["mae_low"], row["mae_high"]
+    model = row["kind"] == "model"
+    return [
+        row["variant"].replace("_", " "),
+        f"{row['parameters_middle']}/{row['parameters_total']}" if model else None,
+        f"{row['mae']:.4f}",
+        None if low is None else f"{low:.4f} to {high:.4f}",
+        None if row["skill"] is None else f"{100 * row['skill']:+.2f}",
+        None if row["alive"] is None else f"{row['alive']}/{row['seeds']}",
+    ]
+
+
+def _p(value: float | None) -> str | None:
+    if value is None:
+        return None
+    return "<.001" if value < 0.001 else f"{value:.3f}"

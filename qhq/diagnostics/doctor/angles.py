@@ -1,0 +1,186 @@
+"""Angles: what enters the circuit, and whether the encoding can tell samples apart there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from qhq.diagnostics.doctor.circuit import can_simulate, values_at
+from qhq.diagnostics.doctor.finding import Finding
+from qhq.diagnostics.doctor.graph import Activation
+from qhq.diagnostics.doctor.signs import LayerSigns, Signs
+from qhq.diagnostics.estimate import Array
+from qhq.diagnostics.probe import Probe
+
+SMALL = 0.1
+"""Radians: below it cos x is 1 within half a per cent."""
+TINY = 0.03
+"""Radians: a hundredth of the half turn that a bounded scaling offers."""
+FLAT_SLOPE = 0.15
+"""Of <O> by the angles: sin 0.1 is 0.1, a typical angle's is 0.7."""
+FLAT_BEND = 0.05
+"""Slope of a squashing function over its largest: tanh beyond 2.2."""
+PLATEAU_SHARE = 0.5
+"""Share of the samples that makes an angle saturated."""
+TWO_PI = 2 * math.pi
+_ROWS = 32
+
+
+def dead_relu(signs: Signs) -> Iterator[Finding]:
+    """A ReLU before the encoding that is closed on every sample."""
+    for layer in signs.layers:
+        for relu in (each for each in layer.activations if each.kind == "relu"):
+            closed = (relu.slopes == 0).all(dim=0)
+            dead, columns = int(closed.sum()), closed.numel()
+            if dead == columns or (dead and relu.near):
+                yield _dead(layer, dead, columns, rows=len(relu.slopes))
+                break
+
+
+def _dead(layer: LayerSigns, dead: int, columns: int, *, rows: int) -> Finding:
+    whole = dead == columns
+    cut = "nothing before it has a gradient" if whole else "what stands before them learns nothing from them"
+    return Finding(
+        "dead_relu",
+        "error" if whole else "warning",
+        f"The ReLU before '{layer.name}' gives exactly 0 in {dead} of {columns} columns on all {rows}"
+        f" samples, so those angles never move and {cut}.",
+        "--set model.activation_before=none (or tanh); to keep the ReLU, start its bias above 0:"
+        " torch.nn.init.constant_(model.to_latent.bias, 0.5)",
+        {"layer": layer.name, "dead_columns": dead, "columns": columns, "samples": rows},
+    )
+
+
+def angles_small(signs: Signs) -> Iterator[Finding]:
+    """Angles near 0: an error where the circuit is stationary (<Z> = cos x has slope sin x), else a waste."""
+    for layer in signs.layers:
+        if not layer.called or layer.angles.shape[1] == 0:
+            continue
+        size = float(np.quantile(np.abs(layer.angles), 0.95))
+        slope = _slope(signs, layer)
+        if size < SMALL and (slope < FLAT_SLOPE or size < TINY):
+            yield _small(layer, size, slope)
+
+
+def _small(layer: LayerSigns, size: float, slope: float) -> Finding:
+    low, high = float(layer.outputs.min()), float(layer.outputs.max())
+    stationary = slope < FLAT_SLOPE
+    where = "where the circuit is stationary" if stationary else "of the turn that they could use"
+    return Finding(
+        "angles_small",
+        "error" if stationary else "warning",
+        f"The angles of '{layer.name}' stay within {size:.3g} rad, {where}: its outputs lie in"
+        f" [{low:.7f}, {high:.7f}] and move by {slope:.2g} a radian.",
+        "Encode away from the stationary point and let the angles spread:"
+        " --set 'quantum.overrides={angle_scaling: pi_tanh, encoding: {hadamard: true}}'"
+        " --set model.activation_before=none --set data.scaling=window",
+        {
+            "layer": layer.name,
+            "angle_p95": size,
+            "angle_max": float(np.abs(layer.angles).max()),
+            "output_min": low,
+            "output_max": high,
+            "slope": slope,
+            "stationary": stationary,
+        },
+    )
+
+
+def _slope(signs: Signs, layer: LayerSigns) -> float:
+    """Slope of the outputs by the angles: from the gradient, or the exact engine where there is none."""
+    slope = layer.slope
+    if math.isnan(slope) and signs.thorough and can_simulate(layer.circuit):
+        slope = _rms_slope(layer, layer.angles[:_ROWS])
+    if math.isnan(slope):  # nobody can say: that of a rotation on its own
+        slope = float(np.sin(np.abs(layer.angles)).max())
+    return slope
+
+
+def _rms_slope(layer: LayerSigns, angles: Array) -> float:
+    """Root mean square over samples of the largest slope of any output by an angle, from the exact engine."""
+    assert layer.circuit is not None
+    jacobian = Probe(layer.circuit).input_gradients(values_at(angles, layer.weights))
+    return float(np.sqrt((np.abs(jacobian).max(axis=(1, 2)) ** 2).mean()))
+
+
+def angles_saturated(signs: Signs) -> Iterator[Finding]:
+    """Angles at the ends of a bounded scaling, where it is flat."""
+    for layer in signs.layers:
+        for squash in (each for each in layer.activations if each.near and each.kind in _BOUNDED):
+            flat = (squash.slopes < FLAT_BEND).double().mean(dim=0)
+            stuck = int((flat > PLATEAU_SHARE).sum())
+            if stuck:
+                yield _saturated(layer, squash, float(flat.mean()), stuck)
+                break
+
+
+_BOUNDED = ("tanh", "sigmoid", "arctan", "clamp")
+
+
+def _saturated(layer: LayerSigns, squash: Activation, share: float, stuck: int) -> Finding:
+    columns = squash.slopes.shape[1]
+    slope = float(squash.slopes.mean())
+    return Finding(
+        "angles_saturated",
+        "error" if stuck == columns or share > PLATEAU_SHARE else "warning",
+        f"{100 * share:.0f} % of the angles of '{layer.name}' sit at an end of {squash.kind}, {stuck} of"
+        f" {columns} inputs most of the time: its slope there is {slope:.1e} of its largest, so the encoder"
+        " hardly learns.",
+        "Make what is squashed smaller: start from smaller weights (model.to_latent.weight.data.mul_(0.1)),"
+        " lower training.learning_rate or set training.weight_decay, or normalise it (torch.nn.LayerNorm)",
+        {
+            "layer": layer.name,
+            "activation": squash.kind,
+            "share": share,
+            "saturated_inputs": stuck,
+            "inputs": columns,
+            "mean_slope": slope,
+            "angle_max": float(np.abs(layer.angles).max()),
+        },
+    )
+
+
+def angles_wrapped(signs: Signs) -> Iterator[Finding]:
+    """Angles that run over more than a turn, so that far apart inputs meet in one state."""
+    for layer in signs.layers:
+        turned = _turned(layer)
+        if turned is None or not len(turned):
+            continue
+        reach = float((turned.max(axis=0) - turned.min(axis=0)).max())
+        usual = float((np.quantile(turned, 0.95, axis=0) - np.quantile(turned, 0.05, axis=0)).max())
+        if reach > TWO_PI and _comes_back(signs, layer):
+            yield Finding(
+                "angles_wrapped",
+                "error" if usual > TWO_PI else "warning",
+                f"The angles of '{layer.name}' run over {reach:.1f} rad ({reach / TWO_PI:.1f} turns; 90 %"
+                f" of the samples over {usual:.1f} rad): inputs 2 pi apart give the same state.",
+                "Bound them: --set 'quantum.overrides={angle_scaling: pi_tanh}', or scale the data"
+                " (--set data.scaling=window)",
+                {
+                    "layer": layer.name,
+                    "range": reach,
+                    "range_p90": usual,
+                    "turns": reach / TWO_PI,
+                    "angle_max": float(np.abs(turned).max()),
+                },
+            )
+
+
+def _turned(layer: LayerSigns) -> Array | None:
+    """The angles, or what a sine folds into them: a fold loses as much as a turn."""
+    for each in layer.activations:
+        if each.near and each.kind == "sin":
+            folded: Array = each.values.double().cpu().numpy()
+            return folded
+    return layer.angles if layer.called else None
+
+
+def _comes_back(signs: Signs, layer: LayerSigns) -> bool:
+    """Whether a whole turn of the angles changes nothing; not so where a circuit divides its inputs."""
+    if not signs.thorough or not can_simulate(layer.circuit):
+        return True
+    probe, rows = Probe(layer.circuit), layer.angles[:_ROWS]
+    here, there = (probe.expectations(values_at(rows + turn, layer.weights)) for turn in (0.0, TWO_PI))
+    return bool(np.abs(here - there).max() < 1e-6)

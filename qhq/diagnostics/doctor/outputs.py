@@ -1,0 +1,195 @@
+"""Outputs: whether the circuit's answers, and the forecast, move with what goes in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from qhq.diagnostics.doctor.circuit import can_simulate, shots_of
+from qhq.diagnostics.doctor.finding import Finding
+from qhq.diagnostics.doctor.signs import LayerSigns, Signs, pooled_spread
+from qhq.diagnostics.estimate import Array
+from qhq.diagnostics.sampling import Sampling
+from qhq.diagnostics.sensitivity import InputSensitivity, input_sensitivity
+
+DEAD_BAND = 3e-4
+UNTRAINED_BAND = 1e-3
+NARROW_BAND = 1e-2
+"""Width of the widest output's band over the samples, where +1 to -1 is all there is.
+
+A deep encoder may start narrow and open in training, so that is no reason to warn before it.
+"""
+CONSTANT = 1e-5
+COLLAPSED = 0.05
+"""Spread of forecasts over that of the targets."""
+_SAMPLES = 16
+_ROUNDING = 1e-6
+
+
+def output_band_tight(signs: Signs) -> Iterator[Finding]:
+    """Outputs that stay in a narrow band whatever goes in."""
+    for layer in signs.layers:
+        if len(layer.outputs) < 2:
+            continue
+        low, high = layer.outputs.min(axis=0), layer.outputs.max(axis=0)
+        widest = int((high - low).argmax())
+        width = float((high - low)[widest])
+        if width < (NARROW_BAND if signs.background.epochs else UNTRAINED_BAND):
+            yield _tight(layer, float(low[widest]), float(high[widest]))
+
+
+def _tight(layer: LayerSigns, low: float, high: float) -> Finding:
+    moved = float(np.ptp(layer.angles, axis=0).max())
+    why = (
+        f"its angles move by {moved:.2g} rad only"
+        if moved < 10 * NARROW_BAND
+        else "the circuit flattens them"
+    )
+    return Finding(
+        "output_band_tight",
+        "error" if high - low < DEAD_BAND else "warning",
+        f"The outputs of '{layer.name}' hardly move: the widest band over {len(layer.outputs)} samples is"
+        f" [{low:.7f}, {high:.7f}], {high - low:.1e} wide ({why}).",
+        "Widen the angles (--set model.activation_before=none, --set data.scaling=window, an encoding with"
+        " hadamard: true), or measure local observables (--set 'quantum.overrides={observables: z_each}')",
+        {
+            "layer": layer.name,
+            "output_min": low,
+            "output_max": high,
+            "width": high - low,
+            "angle_range": moved,
+            "samples": len(layer.outputs),
+        },
+    )
+
+
+def some_inputs_ignored(signs: Signs) -> Iterator[Finding]:
+    """Inputs that no output depends on, at any angles."""
+    for layer, seen in _sensitivities(signs):
+        ignored = seen.ignored_inputs
+        if 0 < len(ignored) < layer.angles.shape[1]:
+            yield _ignored("some_inputs_ignored", layer, seen)
+
+
+def all_inputs_ignored(signs: Signs) -> Iterator[Finding]:
+    """Outputs that depend on no input at all: the layer is a constant."""
+    for layer, seen in _sensitivities(signs):
+        if len(seen.ignored_inputs) == layer.angles.shape[1] > 0:
+            yield _ignored("all_inputs_ignored", layer, seen)
+
+
+def some_outputs_constant(signs: Signs) -> Iterator[Finding]:
+    """Outputs that depend on no input, beside others that do."""
+    for layer, seen in _sensitivities(signs):
+        constant = seen.constant_outputs
+        if 0 < len(constant) < layer.outputs.shape[1]:
+            names = ", ".join(map(str, constant))
+            yield Finding(
+                "some_outputs_constant",
+                "warning",
+                f"{len(constant)} of {layer.outputs.shape[1]} outputs of '{layer.name}' depend on no input"
+                f" (numbers {names}): they are constants to the head.",
+                "Measure what the encoding reaches: another quantum.overrides observables or entangler"
+                " pattern",
+                {"layer": layer.name, "constant_outputs": names, "outputs": layer.outputs.shape[1]},
+            )
+
+
+def _sensitivities(signs: Signs) -> Iterator[tuple[LayerSigns, InputSensitivity]]:
+    """Jacobians d<O>/dx at random angles and weights, beside the light cones, from the exact engine."""
+    for layer in signs.layers if signs.thorough else ():
+        if layer.called and can_simulate(layer.circuit):
+            yield layer, input_sensitivity(layer.circuit, Sampling(_SAMPLES, seed=signs.background.seed))
+
+
+def _ignored(code: str, layer: LayerSigns, seen: InputSensitivity) -> Finding:
+    ignored, inputs = seen.ignored_inputs, layer.angles.shape[1]
+    outputs = layer.outputs.shape[1]
+    outside = sum(all((o, i) in seen.outside_cone for o in range(outputs)) for i in ignored)
+    commuting = len(ignored) - outside
+    why = f"{outside} outside the light cone of every output, {commuting} commuting with what is measured"
+    names = ", ".join(map(str, ignored))
+    return Finding(
+        code,
+        "error",
+        f"No output of '{layer.name}' depends on {len(ignored)} of its {inputs} inputs (numbers {names}:"
+        f" {why}).",
+        "Rotate by RY or RX instead of RZ (--set 'quantum.overrides={encoding: {gates: RY}}'), measure every"
+        " qubit (--set 'quantum.overrides={observables: z_each}') or entangle them"
+        " (--set 'quantum.overrides={entangler: {pattern: ring}}')",
+        {
+            "layer": layer.name,
+            "ignored": names,
+            "ignored_inputs": len(ignored),
+            "inputs": inputs,
+            "outside_light_cone": outside,
+            "jacobian_norm": seen.norm.value,
+        },
+    )
+
+
+def shot_noise(signs: Signs) -> Iterator[Finding]:
+    """Fewer shots than it takes to tell one sample's outputs from another's."""
+    for layer in signs.layers:
+        shots = signs.background.shots or shots_of(layer.layer)
+        if shots is None or len(layer.outputs) < 2:
+            continue
+        noise, signal = _noise(layer.outputs, shots), _signal(layer, shots)
+        if signal < 2 * noise:
+            needed = math.ceil(shots * 16 * noise**2 / max(signal, _ROUNDING) ** 2)
+            yield Finding(
+                "shot_noise",
+                "error" if signal < noise else "warning",
+                f"With {shots} shots an output of '{layer.name}' is known within {noise:.2g}, but over the"
+                f" samples it moves by {signal:.2g} only (standard deviations): {signal / noise:.2g} of the"
+                " noise.",
+                f"Take about {needed} shots (in the entry of backends.yaml, or --shots), or widen the"
+                " outputs",
+                {
+                    "layer": layer.name,
+                    "shots": shots,
+                    "noise": noise,
+                    "signal": signal,
+                    "ratio": signal / noise,
+                    "shots_needed": needed,
+                },
+            )
+
+
+def _noise(outputs: Array, shots: int) -> float:
+    """Standard error of an output of eigenvalues +-1, root mean square over samples and outputs."""
+    return float(np.sqrt(np.clip(1 - outputs**2, 0, 1).mean() / shots))
+
+
+def _signal(layer: LayerSigns, shots: int) -> float:
+    """Standard deviation of the exact outputs over the samples, mean over outputs."""
+    noisy = shots_of(layer.layer) is not None
+    variance = layer.outputs.var(axis=0).mean() - (_noise(layer.outputs, shots) ** 2 if noisy else 0.0)
+    return float(np.sqrt(max(variance, 0.0)))
+
+
+def constant_forecast(signs: Signs) -> Iterator[Finding]:
+    """A forecast that hardly moves over the samples, beside the targets."""
+    if signs.targets is None or len(signs.forecast) < 2:
+        return
+    moves = pooled_spread(signs.targets)
+    ratio = signs.spread / moves if moves > 0 else math.inf
+    # While training goes on a forecast may well be near its mean still.
+    judged = signs.background.epochs > 0 and signs.thorough and not signs.background.relative
+    if ratio < CONSTANT or (ratio < COLLAPSED and judged):
+        yield Finding(
+            "constant_forecast",
+            "error" if ratio < CONSTANT else "warning",
+            f"The forecast hardly moves over {len(signs.forecast)} samples: its standard deviation is"
+            f" {100 * ratio:.2g} % of the targets'.",
+            "Choose a data.scaling relative to the window (--set data.scaling=window), train longer or with"
+            " another training.learning_rate; of returns little more may be known",
+            {
+                "ratio": ratio,
+                "forecast_std": signs.spread,
+                "target_std": moves,
+                "samples": len(signs.forecast),
+            },
+        )

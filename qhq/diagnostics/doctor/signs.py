@@ -1,0 +1,214 @@
+"""The signs of a model on some samples: what every check reads. Nothing of the model is changed.
+
+Gradients are those of the forecast, not of the loss: of ``sum_b r_b forecast_b / sqrt(B)`` with random signs
+``r``, whose mean square is that of a sample's own slope. The loss's gradient vanishes wherever a model has
+learned; the forecast's only where something is cut off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from qhq.ansatz.program import Ansatz
+from qhq.diagnostics.doctor.background import Background
+from qhq.diagnostics.doctor.circuit import circuit_of
+from qhq.diagnostics.doctor.graph import Activation
+from qhq.diagnostics.doctor.listening import Heard, calm, listen, with_outputs
+from qhq.diagnostics.estimate import Array
+from qhq.seeding import child_generator
+
+
+@dataclass(frozen=True)
+class LayerSigns:
+    """What was seen of one quantum layer.
+
+    Attributes:
+        name: Of the layer in the model.
+        layer: The layer.
+        circuit: Its ansatz, None if it cannot be had.
+        runs: How often a circuit ran for one pass over the samples.
+        angles: What went in, (R, I) in radians; R = 0 if it was not called.
+        outputs: What came out, (R, O).
+        activations: What stands before the encoding.
+        asks_gradient: Whether something trainable stands before the angles.
+        angle_gradient: By the angles, through the circuit alone, (R, I); None if torch gives none.
+        output_gradient: By the outputs, (R, O); None if torch gives none.
+    """
+
+    name: str
+    layer: nn.Module
+    circuit: Ansatz | None
+    runs: int
+    angles: Array
+    outputs: Array
+    activations: Sequence[Activation]
+    asks_gradient: bool
+    angle_gradient: Array | None
+    output_gradient: Array | None
+
+    @property
+    def called(self) -> bool:
+        """Whether the layer took part in the forecast."""
+        return len(self.outputs) > 0
+
+    @property
+    def weights(self) -> Array:
+        """Its weights (W,)."""
+        found = [each.detach().double().cpu().numpy().ravel() for each in self.layer.parameters()]
+        return found[0] if found else np.empty(0)
+
+    @property
+    def slope(self) -> float:
+        """How much of a gradient the circuit lets through: |by angles| / |by outputs|, nan if not defined."""
+        if self.angle_gradient is None or self.output_gradient is None:
+            return float("nan")
+        passed, given = (np.linalg.norm(each) for each in (self.angle_gradient, self.output_gradient))
+        return float(passed / given) if given > 0 else float("nan")
+
+
+@dataclass(frozen=True)
+class Signs:
+    """All signs.
+
+    Attributes:
+        model: The model.
+        arguments: What it was called with.
+        targets: Scaled targets, of the forecast's shape; None if unknown.
+        background: What is known besides.
+        thorough: Whether checks may take their time.
+        failure: Why the model cannot run at all.
+        angle_dtypes: Of the tensors that quantum layers were given, also by a model that then failed.
+        forecast: Shape (B, ...); empty if it cannot run.
+        layers: Its quantum layers.
+        gradients: Norm of the gradient by module that owns weights; None where torch gives none.
+    """
+
+    model: nn.Module
+    arguments: tuple[Tensor, ...]
+    targets: Array | None
+    background: Background
+    thorough: bool
+    failure: Exception | None = None
+    angle_dtypes: frozenset[torch.dtype] = frozenset()
+    forecast: Array = field(default_factory=lambda: np.empty((0, 1)))
+    layers: tuple[LayerSigns, ...] = ()
+    gradients: dict[str, float | None] = field(default_factory=dict)
+
+    @cached_property
+    def spread(self) -> float:
+        """Standard deviation of the forecasts over the samples, all their values pooled."""
+        return pooled_spread(self.forecast)
+
+    def change_with(self, layer: LayerSigns, change: Callable[[Tensor], Tensor]) -> float:
+        """Root mean square change of the forecasts if a layer's outputs are changed, over their spread."""
+        with torch.no_grad(), calm(self.model), with_outputs(layer.layer, change):
+            other = _array(self.model(*self.arguments))
+        return float(np.sqrt(np.mean((other - self.forecast) ** 2)) / self.spread)
+
+
+def pooled_spread(values: Array) -> float:
+    """Root of the variance over samples (B, ...), mean over all values of a sample."""
+    return float(np.sqrt(values.var(axis=0).mean())) if values.size else 0.0
+
+
+def owners(model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """Weights by the module that owns them, those that train only."""
+    found = {
+        name: [each for each in module.parameters(recurse=False) if each.requires_grad]
+        for name, module in model.named_modules()
+    }
+    return {name or "model": parameters for name, parameters in found.items() if parameters}
+
+
+def read_signs(
+    model: nn.Module,
+    arguments: tuple[Tensor, ...],
+    targets: Tensor | None,
+    background: Background,
+    *,
+    thorough: bool,
+) -> Signs:
+    """Run a model forward and back once; a model that cannot run gives signs that say why."""
+    known: dict[str, Any] = {
+        "model": model,
+        "arguments": arguments,
+        "targets": None if targets is None else _array(targets),
+        "background": background,
+        "thorough": thorough,
+    }
+    with torch.enable_grad(), calm(model), listen(model) as heard:
+        try:
+            forecast = model(*arguments)
+            seen = {"forecast": _array(forecast), **_differentiate(model, forecast, heard, background)}
+        except Exception as error:  # whatever a user's module raises is a finding, not a crash of the doctor
+            seen = {"failure": error}
+        given = frozenset(angles.dtype for each in heard for angles in each.angles)
+    return Signs(**known, angle_dtypes=given, **seen)
+
+
+def _differentiate(
+    model: nn.Module, forecast: Tensor, heard: Sequence[Heard], background: Background
+) -> dict[str, Any]:
+    modules = owners(model)
+    weights = [each for parameters in modules.values() for each in parameters]
+    angles = [each for one in heard for each in one.angles if each.requires_grad]
+    outputs = [each for one in heard for each in one.outputs if each.requires_grad]
+    asked = [*weights, *angles, *outputs]
+    got: tuple[Tensor | None, ...] = (None,) * len(asked)
+    if asked and forecast.requires_grad:
+        got = torch.autograd.grad(forecast, asked, _signs_like(forecast, background.seed), allow_unused=True)
+    by = {id(tensor): gradient for tensor, gradient in zip(asked, got, strict=True)}
+    norms = {name: _norm([by[id(each)] for each in parameters]) for name, parameters in modules.items()}
+    only = background.circuit if len(heard) == 1 else None
+    return {"gradients": norms, "layers": tuple(_layer_signs(each, by, only) for each in heard)}
+
+
+def _layer_signs(heard: Heard, by: dict[int, Tensor | None], circuit: Ansatz | None) -> LayerSigns:
+    return LayerSigns(
+        name=heard.name,
+        layer=heard.layer,
+        circuit=circuit or circuit_of(heard.layer),
+        runs=heard.runs,
+        angles=_stacked(heard.angles),
+        outputs=_stacked(heard.outputs),
+        activations=heard.activations,
+        asks_gradient=any(each.requires_grad for each in heard.angles),
+        angle_gradient=_stacked_gradients(heard.angles, by),
+        output_gradient=_stacked_gradients(heard.outputs, by),
+    )
+
+
+def _stacked(values: Sequence[Tensor]) -> Array:
+    rows = [each.reshape(-1, each.shape[-1]) for each in values]
+    return _array(torch.cat(rows)) if rows else np.empty((0, 0))
+
+
+def _stacked_gradients(values: Sequence[Tensor], by: dict[int, Tensor | None]) -> Array | None:
+    found = [by.get(id(each)) for each in values]
+    given = [each for each in found if each is not None]
+    return _stacked(given) if given else None
+
+
+def _signs_like(forecast: Tensor, seed: int) -> Tensor:
+    signs = child_generator(seed, "doctor/signs").choice([-1.0, 1.0], tuple(forecast.shape))
+    return torch.as_tensor(signs / np.sqrt(max(1, len(forecast)))).to(forecast)
+
+
+def _norm(gradients: Sequence[Tensor | None]) -> float | None:
+    """L2 norm over the gradients there are, in double precision; None if there is none."""
+    given = [each.detach().double() for each in gradients if each is not None]
+    if not given:
+        return None
+    return float(torch.sqrt(torch.stack([(each**2).sum() for each in given]).sum()))
+
+
+def _array(tensor: Tensor) -> Array:
+    values: Array = tensor.detach().double().cpu().numpy()
+    return values

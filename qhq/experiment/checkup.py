@@ -1,0 +1,205 @@
+"""The doctor's visits: to a run, to a config before training, and to a training that goes on.
+
+Nothing here asks a backend: whatever the model is to run on, it is looked at on the exact engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qhq.ansatz.program import Ansatz
+from qhq.backends.simulators.statevector import StatevectorExecutor
+from qhq.diagnostics.doctor.background import Background
+from qhq.diagnostics.doctor.circuit import can_simulate
+from qhq.diagnostics.doctor.finding import Diagnosis
+from qhq.diagnostics.doctor.visit import examine
+from qhq.errors import ConfigError
+from qhq.experiment.config import ExperimentConfig, load_config
+from qhq.experiment.opening import Experiment, build_circuit, open_design, open_run_design
+from qhq.tracking.run_folder import FINISHED, RunFolder, find_run, is_run
+from qhq.training.checkpoint import load_state, load_weights
+from qhq.training.loop import Samples, TrainingState, Watcher
+
+SAMPLES = 256
+"""Training windows that a visit looks at, spread evenly over the training part."""
+QUICK_SAMPLES = 64
+"""The same while training."""
+FEW_SAMPLES = 16
+"""The same where the exact engine is slow."""
+
+
+def examine_subject(reference: str | None, overrides: Sequence[str] = ()) -> tuple[str, Diagnosis]:
+    """Look at a run, or at what a config describes before training.
+
+    Args:
+        reference: A run's folder or name, or a config; None is the latest finished run.
+        overrides: Config keys; a run with them is looked at as it would begin with them.
+
+    Returns:
+        What was looked at, for people, and what was found.
+
+    Raises:
+        QHQError: If there is no such run or config, or it cannot be opened.
+    """
+    if reference is None or is_run(reference):
+        folder = find_run(reference)
+        if not overrides:
+            return f"run {folder.name}", examine_run(folder)
+        reference = str(folder.config)
+    try:
+        config = load_config(reference, overrides)
+    except ConfigError as error:
+        if Path(reference).exists() or error.must.partition(" ")[0] != "CONFIG":
+            raise
+        raise ConfigError(
+            "RUN or CONFIG must be a run, a YAML file, or a folder with a config.yaml",
+            got=f"'{reference}', which is neither",
+            fix="Check the path, or leave it out to look at the latest run; 'qhq compare' lists them",
+        ) from error
+    return f"config {config.name}, before training", examine_config(config)
+
+
+def examine_config(config: ExperimentConfig) -> Diagnosis:
+    """Look thoroughly at the model that a config describes, with the weights that it would begin with."""
+    return _examine(open_design(config), initial=None, epochs=0)
+
+
+def examine_run(folder: RunFolder) -> Diagnosis:
+    """Look thoroughly at a run's model: the best weights of a finished one, the last of one cut off.
+
+    Raises:
+        QHQError: If the folder is damaged, or the prices are not those that the run was made for.
+    """
+    experiment, record = open_run_design(folder), folder.read_record()
+    model, identity, epochs = experiment.model, experiment.identity(), 0
+    initial = _copy(model.state_dict())
+    if record["status"] == FINISHED:
+        load_weights(model, folder.weights, identity)
+        epochs = record["epochs"]
+    elif folder.resume.exists():
+        state = load_state(folder.resume, identity)
+        model.load_state_dict(state.model)
+        epochs = state.epoch
+    return _examine(experiment, initial=initial, epochs=epochs)
+
+
+def _examine(experiment: Experiment, *, initial: dict[str, Tensor] | None, epochs: int) -> Diagnosis:
+    train = experiment.data.train
+    most = SAMPLES if _is_small(experiment.ansatz) else FEW_SAMPLES
+    samples = experiment.samples(train.select(_spread_rows(len(train), most)))
+    background = Background(
+        circuit=experiment.ansatz,
+        family=lambda qubits: _wide(experiment.config, qubits),
+        shots=experiment.backend.shots,
+        initial=initial,
+        epochs=epochs,
+        relative=not experiment.data.scaler.level,
+        seed=experiment.config.seed,
+    )
+    return examine(experiment.model, samples.arguments(slice(None)), samples.targets, background=background)
+
+
+def _wide(config: ExperimentConfig, qubits: int) -> Ansatz:
+    """The config's circuit at another width."""
+    if config.quantum is None:
+        raise ConfigError("There must be a circuit to widen", got="quantum: null", fix="Name an ansatz")
+    return build_circuit(config.quantum.model_copy(update={"qubits": qubits}))
+
+
+class Doctor(Watcher):
+    """Looks at a model after the first and the last epoch of a training, cheaply, and warns.
+
+    Args:
+        experiment: The experiment, its model with the weights that training begins with.
+        samples: The training samples.
+        watcher: Who is told what a person should know.
+    """
+
+    def __init__(self, experiment: Experiment, samples: Samples, watcher: Watcher) -> None:
+        self.experiment, self.watcher = experiment, watcher
+        self.rows = torch.from_numpy(_spread_rows(len(samples), QUICK_SAMPLES))
+        self.arguments, self.targets = samples.arguments(self.rows), samples.targets[self.rows]
+        self.initial = _copy(experiment.model.state_dict())
+        self.last: tuple[int, Diagnosis] | None = None
+        self.told: set[str] = set()
+
+    def epoch_done(self, state: TrainingState) -> None:
+        """Look after the first and the last epoch; a fault is told once."""
+        last = state.stopped or state.epoch == self.experiment.config.training.epochs
+        if state.epoch == 1 or last:
+            self._look(state.epoch)
+
+    def record(self, state: TrainingState) -> dict[str, Any]:
+        """What was found after the last epoch, for the run's record."""
+        if self.last is None or self.last[0] != state.epoch:  # a run resumed after its last epoch
+            self._look(state.epoch)
+        if self.last is None:
+            return {"epoch": state.epoch, "healthy": None, "findings": []}
+        return {"epoch": state.epoch, **self.last[1].to_dict()}
+
+    def _look(self, epoch: int) -> None:
+        if self._trains_elsewhere and not _is_small(self.experiment.ansatz):
+            return  # a look on the exact engine would cost more than it may
+        background = Background(
+            circuit=self.experiment.ansatz,
+            shots=self.experiment.backend.shots,
+            initial=self.initial,
+            epochs=epoch,
+            seed=self.experiment.config.seed,
+        )
+        with self._on_engine():
+            found = examine(
+                self.experiment.model, self.arguments, self.targets, background=background, thorough=False
+            )
+        self.last = (epoch, found)
+        for finding in found.findings:
+            if finding.severity != "info" and finding.code not in self.told:
+                self.told.add(finding.code)
+                self.watcher.note(
+                    f"Doctor, after epoch {epoch}: {finding.severity} {finding.code}. {finding.message}"
+                    f" Fix: {finding.fix}."
+                )
+
+    @contextmanager
+    def _on_engine(self) -> Iterator[None]:
+        """Put the layer on the exact engine for a while: a visit costs no shots and draws none."""
+        layer = self.experiment.model.quantum
+        if layer is None or not self._trains_elsewhere:
+            yield
+            return
+        trained_on = layer.neural_network.executor
+        layer.reopen(self._engine)
+        try:
+            yield
+        finally:
+            layer.reopen(trained_on)
+
+    @property
+    def _trains_elsewhere(self) -> bool:
+        layer = self.experiment.model.quantum
+        return layer is not None and not isinstance(layer.neural_network.executor, StatevectorExecutor)
+
+    @cached_property
+    def _engine(self) -> StatevectorExecutor:
+        assert self.experiment.ansatz is not None
+        return StatevectorExecutor(self.experiment.ansatz)
+
+
+def _is_small(ansatz: Ansatz | None) -> bool:
+    return ansatz is None or can_simulate(ansatz)
+
+
+def _spread_rows(count: int, most: int) -> np.typing.NDArray[np.int64]:
+    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
+
+
+def _copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}

@@ -1,0 +1,7 @@
+"""The ablation study: does the quantum layer earn its place?
+
+Read ``study`` first. ``variants`` says what stands beside the hybrid, each an ordinary config; ``cell``
+measures one of them with one seed, ``life`` whether its circuit does anything, ``pool`` many of them at once;
+``table`` sums up and tests, ``verdict`` says it in one sentence; ``controls`` does all of it on data whose
+answer is known.
+"""

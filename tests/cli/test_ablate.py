@@ -1,0 +1,56 @@
+"""``qhq ablate``: one JSON object, a table, a figure and a page that needs nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+QUICK = ("--set", "training.epochs=1", "--set", "backend=statevector", "--workers", "1")
+
+
+@pytest.fixture
+def result(qhq):
+    return qhq("ablate", "tiny.yaml", "--seeds", "2", *QUICK, "--json")
+
+
+def test_json_holds_rows_and_verdict_and_stderr_the_rest(result, qhq):
+    assert result.exit_code == 0, result.stderr
+    record = json.loads(result.stdout)
+    assert record["verdict"].startswith("The quantum layer is ")
+    hybrid = record["rows"][0]
+    assert hybrid["variant"] == "hybrid"
+    assert hybrid["mae_low"] <= hybrid["mae"] <= hybrid["mae_high"]
+    assert Path(record["figure"]).read_bytes().startswith(b"\x89PNG")
+    check_page(Path(record["page"]).read_text(), record)
+    people = qhq("ablate", "tiny.yaml", "--seeds", "2", *QUICK).stdout
+    assert record["verdict"] in people
+    for word in ("hybrid", "twin", "frozen", "unentangled", "no middle", "last value", "gradient boosting"):
+        assert word in people
+
+
+def check_page(page: str, record: dict) -> None:
+    assert record["verdict"] in page
+    assert page.count("<tr class=") == len(record["rows"])
+    assert "data:image/png;base64," in page
+    for outside in ("http://", "https://", "<script", 'src="/', "href="):
+        assert outside not in page
+
+
+def test_a_failed_control_is_a_finding(qhq):
+    """A learning rate of nearly nothing finds no signal."""
+    result = qhq("ablate", "tiny.yaml", "--control", "--seeds", "1", *QUICK,
+                 "--set", "training.learning_rate=1e-12", "--json")  # fmt: skip
+    assert result.exit_code == 1, result.stderr
+    record = json.loads(result.stdout)
+    assert record["passed"] is False
+    assert "which it should not be" in record["verdict"]
+    assert {row["control"] for row in record["rows"]} == {"random_walk", "planted"}
+    assert Path(record["page"]).read_text().count("<h2>") == 2
+
+
+def test_a_config_without_a_circuit_is_refused(qhq):
+    result = qhq("ablate", "tiny.yaml", "--set", "quantum=null")
+    assert result.exit_code == 2
+    assert "needs a config with a quantum layer" in result.stderr

@@ -1,0 +1,48 @@
+"""``qhq doctor`` as a person and as a program sees it."""
+
+from __future__ import annotations
+
+import json
+
+QUICK = ("--set", "data.start=2012-06-01")
+PLATEAU = (
+    "--set", "quantum.qubits=8", "--set", "quantum.depth=16", "--set", "model.skip=concat",
+    "--set", "quantum.overrides={observables: [Z0 Z1], blocks: [{gates: Rot}]}",
+)  # fmt: skip
+
+
+def test_healthy_config_says_so_and_exits_0(qhq):
+    result = qhq("doctor", "tiny.yaml", *QUICK)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Healthy: config tiny, before training.")
+    answer = qhq("doctor", "tiny.yaml", *QUICK, "--json")
+    assert json.loads(answer.stdout) == {"healthy": True, "findings": []}
+
+
+def test_fault_is_named_with_its_figures_and_fix_and_exits_1(qhq):
+    result = qhq("doctor", "tiny.yaml", *QUICK, *PLATEAU)
+    assert result.exit_code == 1
+    for text in ("Not healthy: config tiny", "ERROR barren_plateau", "Fix: Fewer layers", "two_design"):
+        assert text in result.stdout
+    answer = qhq("doctor", "tiny.yaml", *QUICK, *PLATEAU, "--json")
+    assert answer.exit_code == 1
+    content = json.loads(answer.stdout)
+    assert content.keys() == {"healthy", "findings"}
+    assert content["healthy"] is False
+    (finding,) = content["findings"]
+    assert finding.keys() == {"code", "severity", "message", "fix", "evidence"}
+    assert finding["code"] == "barren_plateau"
+
+
+def test_latest_run_is_looked_at_by_default(qhq):
+    assert qhq("doctor").exit_code == 2
+    assert qhq("train", "tiny.yaml", *QUICK, "--set", "training.epochs=1").exit_code == 0
+    result = qhq("doctor")
+    assert result.exit_code == 0
+    assert "-tiny-s1" in result.stdout
+
+
+def test_what_is_neither_run_nor_config_exits_2(qhq):
+    result = qhq("doctor", "nowhere")
+    assert result.exit_code == 2
+    assert "RUN or CONFIG must be a run" in result.stderr
