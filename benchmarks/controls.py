@@ -40,8 +40,9 @@ def repeat(control: Control, number: int) -> dict[str, object]:
     from qhq.experiment.opening import build_circuit
     from qhq.studies.ablation.cell import Bench
     from qhq.studies.ablation.controls import control_config
-    from qhq.studies.ablation.table import compare_all, rivals
+    from qhq.studies.ablation.table import rivals
     from qhq.studies.ablation.variants import build_variants, quantum_of
+    from qhq.studies.comparisons import compare_all
 
     config = control_config(_recipe(number), control)
     data = DataSpec.model_validate({**config.data.model_dump(), **DATA, "panel_seed": number})

@@ -42,9 +42,9 @@ def ablate(
     Example: qhq ablate --seeds 5 --set training.epochs=20
     """
     with command(as_json=json, debug=debug) as output:
-        from qhq.studies.ablation.pool import cores
         from qhq.studies.ablation.study import AblationRequest
         from qhq.studies.ablation.subject import load_subject
+        from qhq.studies.workers.local import cores
 
         config = load_subject(subject, overrides or [])
         request = AblationRequest(seeds, workers or min(cores(), 8))

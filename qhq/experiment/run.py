@@ -17,13 +17,14 @@ from typing import Any
 from qhq.ansatz.export import to_qasm3
 from qhq.ansatz.stored import save_ansatz
 from qhq.backends.parity import Parity
+from qhq.data.prepare import Prepared
 from qhq.documents import dump_document
 from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.evaluate import evaluate, predictions_csv
 from qhq.experiment.fit import FreshShots, open_trainer
 from qhq.experiment.intervals import prediction_intervals
-from qhq.experiment.opening import Experiment, open_experiment, open_run_experiment
+from qhq.experiment.opening import Experiment, open_experiment, open_on_data, open_run_experiment
 from qhq.experiment.parity import pass_parity_gate
 from qhq.experiment.record import Stopwatch, design_record, result_record
 from qhq.tracking.run_folder import FINISHED, RUNNING, RunFolder, create_run
@@ -42,7 +43,7 @@ def train_run(config: ExperimentConfig, watcher: Watcher) -> RunFolder:
     with watch.phase("data"):
         experiment = open_experiment(config)
         parity = _pass_gate(experiment, watcher)
-    folder = create_run(config.name, config.seed, lambda new: _write_design(new, experiment, parity))
+    folder = create_run(config.name, config.seed, lambda new: write_design(new, experiment, parity))
     with folder.locked():
         _complete(folder, experiment, watcher, watch)
     return folder
@@ -76,7 +77,22 @@ def _pass_gate(experiment: Experiment, watcher: Watcher) -> Parity | None:
     return parity
 
 
-def _write_design(folder: RunFolder, experiment: Experiment, parity: Parity | None) -> None:
+def train_in(folder: RunFolder, config: ExperimentConfig, data: Prepared, watcher: Watcher) -> None:
+    """Train and evaluate as `train_run` does, on data already prepared, in an empty folder of the caller's.
+
+    Raises:
+        QHQError: As `train_run`; the folder is half written then.
+    """
+    watch = Stopwatch()
+    with watch.phase("data"):
+        experiment = open_on_data(config, data)
+        parity = _pass_gate(experiment, watcher)
+    write_design(folder, experiment, parity)
+    _complete(folder, experiment, watcher, watch)
+
+
+def write_design(folder: RunFolder, experiment: Experiment, parity: Parity | None) -> None:
+    """Write all of a run's folder that is known before training."""
     folder.write_text("config.yaml", dump_document(experiment.config))
     if experiment.ansatz is not None:
         save_ansatz(experiment.ansatz, folder.circuit)

@@ -149,7 +149,7 @@ def create_run(name: str, seed: int, fill: Callable[[RunFolder], None]) -> RunFo
     Raises:
         ConfigError: If the runs folder cannot be written.
     """
-    stem = f"{_stamp()}-{name}-s{seed}"
+    stem = new_name(name, seed)
     root = runs_dir()
     staging = root / f".new-{uuid.uuid4().hex}"
     with writable(root):
@@ -160,6 +160,11 @@ def create_run(name: str, seed: int, fill: Callable[[RunFolder], None]) -> RunFo
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
+
+
+def new_name(name: str, seed: int) -> str:
+    """Name a run folder after now, its config and its seed."""
+    return f"{_stamp()}-{name}-s{seed}"
 
 
 def is_run(reference: str) -> bool:

@@ -148,15 +148,21 @@ class Trainer:
             model=weights, optimizer=copy.deepcopy(self.optimizer.state_dict()), best_model=weights
         )
 
-    def run(self, state: TrainingState, watcher: Watcher) -> TrainingState:
+    def run(self, state: TrainingState, watcher: Watcher, until: int | None = None) -> TrainingState:
         """Train from ``state`` to the end and leave the best weights in the model.
+
+        Args:
+            state: Where to begin.
+            watcher: Who is told.
+            until: Leave off after so many epochs in all, to go on later from the state returned.
 
         Raises:
             ConfigError: If the loss stops being a finite number.
         """
         self.model.load_state_dict(state.model)
         self.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
-        while state.epoch < self.spec.epochs and not state.stopped:
+        epochs = self.spec.epochs if until is None else min(until, self.spec.epochs)
+        while state.epoch < epochs and not state.stopped:
             started = time.perf_counter()
             record = self._run_epoch(state.epoch, watcher)
             state = self._advance(state, record)

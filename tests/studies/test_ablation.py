@@ -19,9 +19,10 @@ from qhq.studies.ablation.controls import control_config, judge, run_controls
 from qhq.studies.ablation.life import circuit_weights, measure_life
 from qhq.studies.ablation.study import AblationRequest, run_ablation
 from qhq.studies.ablation.subject import load_subject
-from qhq.studies.ablation.table import compare_all, rivals, table_rows
+from qhq.studies.ablation.table import rivals, table_rows
 from qhq.studies.ablation.variants import build_variants, twin_spec
 from qhq.studies.ablation.verdict import say_verdict
+from qhq.studies.comparisons import compare_all
 from qhq.training.loop import Watcher
 from tests.conftest import TINY
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 
 from qhq.data.prepare import prepare
 from qhq.experiment.config import ExperimentConfig
 from qhq.studies.ablation.cell import Bench, Cell, Values
+from qhq.studies.workers.local import start_quietly
 
 _OPENED: list[Bench] = []
 """The bench of a worker process; it cannot be sent with every cell."""
@@ -39,27 +37,10 @@ def measure_cells(bench: Bench, cells: Sequence[Cell], workers: int) -> Iterator
             raise
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _open(configs: dict[str, ExperimentConfig]) -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    start_quietly()
     first = next(iter(configs.values()))
     _OPENED.append(Bench(configs, prepare(first.data)))
-
-
-def _end_with_parent() -> None:
-    """A killed parent closes nothing: without this its workers would wait for work for ever."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _measure(cell: Cell) -> Values:

@@ -26,10 +26,11 @@ from qhq.models.twin import twin_parameters
 from qhq.paths import runs_dir
 from qhq.studies.ablation.cell import Bench, Values
 from qhq.studies.ablation.pool import measure_cells
-from qhq.studies.ablation.table import call, compare_all, rivals, table_rows
-from qhq.studies.ablation.variants import Variants, build_variants, quantum_of, twin_spec
+from qhq.studies.ablation.table import rivals, table_rows
+from qhq.studies.ablation.variants import MEANINGS, Variants, build_variants, quantum_of, twin_spec
 from qhq.studies.ablation.verdict import say_verdict
 from qhq.studies.cells import CellStore
+from qhq.studies.comparisons import call, compare_all
 from qhq.tracking.run_folder import RunFolder, writable
 
 Progress = Callable[[int, int, str], None]
@@ -139,7 +140,7 @@ def _summary(study: _Study, seeds: range, done: dict[str, Values]) -> dict[str, 
         "left_out": study.variants.left_out,
         "rows": rows,
         "best": min(rows, key=lambda row: row["mae"])["variant"],
-        "pairs": [{**vars(each), "verdict": call(measured, each)} for each in comparisons],
+        "pairs": [{**vars(each), "verdict": call(measured, each, MEANINGS)} for each in comparisons],
         "verdict": say_verdict(rows, sum(each.adjusted is not None for each in comparisons)),
         "seed_mae": {name: [each["mae"] for each in values] for name, values in measured.items()},
         "life": [

@@ -1,0 +1,85 @@
+"""One trial of a search: trained, and judged on the validation part. The test part is not looked at.
+
+A trial may be trained in legs: what the first left in its folder, the next goes on from, bit for bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from qhq.data.prepare import Prepared
+from qhq.evaluation.baselines.last_value import in_sample_naive_mae, last_value, symbol_scale
+from qhq.evaluation.groups import score_windows
+from qhq.experiment.checkup import Doctor
+from qhq.experiment.config import ExperimentConfig
+from qhq.experiment.evaluate import forecast_scaled
+from qhq.experiment.fit import FreshShots, open_trainer
+from qhq.experiment.opening import Experiment, open_on_data
+from qhq.experiment.parity import pass_parity_gate
+from qhq.experiment.record import Stopwatch, now
+from qhq.experiment.run import write_design
+from qhq.tracking.run_folder import FINISHED, RUNNING, RunFolder
+from qhq.training.checkpoint import load_state, save_state, save_weights
+from qhq.training.history import history_csv
+from qhq.training.loop import TrainingState, Watcher, Watchers
+
+
+def run_trial(folder: RunFolder, config: ExperimentConfig, data: Prepared, until: int | None = None) -> None:
+    """Train one leg of a trial and write its folder.
+
+    Args:
+        folder: Holds nothing, or the ``resume.pt`` of the leg before.
+        config: The trial's.
+        data: Prepared from ``config.data``.
+        until: Epochs in all after which the leg ends; None trains to the end.
+
+    Raises:
+        QHQError: If circuit, model or backend cannot be had, or the loss stops being a finite number.
+    """
+    watch = Stopwatch()
+    with watch.phase("data"):
+        experiment = open_on_data(config, data)
+        parity = pass_parity_gate(experiment)
+    write_design(folder, experiment, parity)
+    with watch.phase("train"):
+        state, findings = _train(folder, experiment, until)
+    ended = state.stopped or state.epoch >= config.training.epochs
+    with watch.phase("eval"):
+        metrics = _validation_metrics(experiment)
+    results = {
+        "finished": now(),
+        "epochs": state.epoch,
+        "best_epoch": state.epoch - state.epochs_since_best,
+        "validation_loss": state.best_loss,
+        "seconds": {**watch.seconds(), "train_all_legs": round(state.seconds, 4)},
+        "metrics": metrics,
+        "doctor": findings,
+    }
+    design = folder.read_record()
+    folder.write_json("run.json", {**design, "status": FINISHED if ended else RUNNING, **results})
+
+
+def _train(
+    folder: RunFolder, experiment: Experiment, until: int | None
+) -> tuple[TrainingState, dict[str, Any]]:
+    trainer, identity = open_trainer(experiment), experiment.identity()
+    state = load_state(folder.resume, identity) if folder.resume.exists() else trainer.initial_state()
+    doctor = Doctor(experiment, trainer.train, Watcher())
+    state = trainer.run(state, Watchers([FreshShots(experiment), doctor]), until)
+    folder.write_text("history.csv", history_csv(state.history))
+    save_state(state, folder.resume, identity)
+    save_weights(experiment.model, folder.weights, identity)
+    return state, doctor.record(state)
+
+
+def _validation_metrics(experiment: Experiment) -> dict[str, Any]:
+    """Errors of the best weights so far beside the last value's, in the unit of the data."""
+    data, windows = experiment.data, experiment.data.validation
+    scaled, _ = forecast_scaled(experiment, experiment.open_executor("validation"), windows)
+    forecast, naive = data.scaler.to_price(scaled, windows), last_value(windows)
+    scale = symbol_scale(windows, in_sample_naive_mae(data.train))
+    return {
+        "validation": asdict(score_windows(windows, forecast, naive, scale)),
+        "validation_naive": asdict(score_windows(windows, naive, naive, scale)),
+    }

@@ -1,0 +1,121 @@
+"""The sweep's folder: what is done, what was cut off.
+
+::
+
+    sweep.yaml          the sweep as it was asked for
+    sweep.json          rankings, winner, final results; there from the first stage on
+    final.json          names of the final runs, which lie beside all other runs
+    trials/NAME/        one run folder a trial that ended, finished or failed
+    legs/NAME-eN/       a trial's first N epochs, where a stage prunes; run.json alone once it has ended
+    working/NAME        a trial that was handed out and has not come back
+    figures/            one a stage
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from qhq.paths import runs_dir
+from qhq.studies.sweep.work import FAILED, Outcome, Task
+from qhq.tracking.run_folder import RunFolder, writable
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The folder of one sweep; only its driver writes there."""
+
+    folder: RunFolder
+
+    def find(self, task: Task) -> RunFolder | None:
+        """What a task has made, if it is done; a trial that failed in one leg has failed in all."""
+        trial, whole = RunFolder(self._trial(task.name)), RunFolder(self._whole(task))
+        if _is_there(trial) and (task.until is None or _has_failed(trial)):
+            return trial
+        return whole if _is_there(whole) else None
+
+    def keep(self, task: Task, outcome: Outcome) -> RunFolder:
+        """Put the files of a task where `find` finds them, whole or not at all."""
+        ended = task.until is None or outcome.failed
+        path = self._trial(task.name) if outcome.failed else self._whole(task)
+        with writable(path):
+            lay_down(outcome.files, path)
+            if ended:
+                self._strip(task.name)
+            self._working(task.name).unlink(missing_ok=True)
+        return RunFolder(path)
+
+    def hand_out(self, task: Task) -> Task:
+        """Remember that a task is being worked on, and give it with what its last leg left."""
+        with writable(self._working(task.name)):
+            self._working(task.name).parent.mkdir(parents=True, exist_ok=True)
+            self._working(task.name).touch()
+        legs = self.folder.path.glob(f"legs/{task.name}-e*/resume.pt")
+        last = max(legs, key=lambda path: int(path.parent.name.rpartition("-e")[2]), default=None)
+        return task if last is None else replace(task, resume=last.read_bytes())
+
+    def stale(self) -> list[str]:
+        """Forget what was handed out by a driver that is no more, and say what it was."""
+        found = sorted(self.folder.path.glob("working/*"))
+        for path in found:
+            path.unlink(missing_ok=True)
+        return [path.name for path in found if not _is_there(RunFolder(self._trial(path.name)))]
+
+    def read(self) -> dict[str, Any] | None:
+        """``sweep.json``; None if there is none yet."""
+        path = self.folder.path / "sweep.json"
+        content: dict[str, Any] | None = None
+        if path.is_file():
+            content = json.loads(path.read_text(encoding="utf-8"))
+        return content
+
+    def _trial(self, name: str) -> Path:
+        return self.folder.path / "trials" / name
+
+    def _whole(self, task: Task) -> Path:
+        """Where the files of a task that went well go."""
+        if task.kind == "run":
+            return runs_dir() / task.name
+        return self._trial(task.name) if task.until is None else self._leg(task)
+
+    def _leg(self, task: Task) -> Path:
+        return self.folder.path / "legs" / f"{task.name}-e{task.until}"
+
+    def _working(self, name: str) -> Path:
+        return self.folder.path / "working" / name
+
+    def _strip(self, name: str) -> None:
+        """Of the legs of a trial that ended keep what was measured: a sweep that goes on is told the same."""
+        for leg in self.folder.path.glob(f"legs/{name}-e*"):
+            for path in leg.iterdir():
+                if path.name != "run.json":
+                    path.unlink()
+        (self._trial(name) / "resume.pt").unlink(missing_ok=True)
+
+
+def _is_there(folder: RunFolder) -> bool:
+    return (folder.path / "run.json").is_file()
+
+
+def _has_failed(trial: RunFolder) -> bool:
+    return bool(trial.read_record()["status"] == FAILED)
+
+
+def lay_down(files: dict[str, bytes], path: Path) -> None:
+    """Make a folder of files; it appears when it is whole. One that is there stays."""
+    if (path / "run.json").is_file():
+        return
+    staging = path.with_name(f".new-{uuid.uuid4().hex}")
+    for name, content in files.items():
+        target = staging / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    try:
+        staging.rename(path)
+    except OSError:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise

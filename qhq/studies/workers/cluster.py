@@ -1,0 +1,101 @@
+"""Workers of a Dask cluster: the only file that imports distributed (extra ``cluster``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from qhq.errors import BackendError, ConfigError
+from qhq.studies.workers.local import Item, Note, Result
+
+try:
+    import distributed
+except ImportError as missing:
+    raise ConfigError(
+        "--cluster needs Dask distributed",
+        got="an installation without it",
+        fix="Run: pip install 'qhq[cluster]'",
+    ) from missing
+
+PATIENCE = "15s"
+"""How long a scheduler may take to answer at first."""
+MOST_DEATHS = 10
+"""Workers that one piece of work may take with it."""
+
+
+class ClusterWorkers:
+    """Whoever serves a Dask scheduler; workers may come and go.
+
+    Args:
+        address: Of the scheduler, such as ``tcp://host:8786``.
+        note: Told when work is done again, or waits for workers.
+
+    Raises:
+        BackendError: If the scheduler does not answer.
+    """
+
+    def __init__(self, address: str, note: Note) -> None:
+        self.address, self.note = address, note
+        try:
+            self.client = distributed.Client(address, timeout=PATIENCE, set_as_default=False)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise BackendError(
+                "--cluster must be the address of a running Dask scheduler",
+                got=f"'{address}': {str(error).splitlines()[0] if str(error) else 'no answer'}",
+                fix="Start 'dask scheduler' and 'dask worker ADDRESS --nthreads 1', and give that address",
+            ) from error
+        if not self.client.scheduler_info()["workers"]:
+            note(f"No worker at {address} yet; start 'dask worker {address} --nthreads 1'. Waiting.")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.client.close()
+
+    def run(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
+        """See `Workers.run`."""
+        futures = {self._submit(function, item): index for index, item in enumerate(items)}
+        coming = distributed.as_completed(futures)
+        deaths: dict[int, int] = {}
+        try:
+            for future in coming:
+                index = futures.pop(future)
+                if self._has_died(future):
+                    deaths[index] = deaths.get(index, 0) + 1
+                    self._mourn(deaths[index])
+                    again = self._submit(function, items[index])
+                    futures[again] = index
+                    coming.add(again)
+                else:
+                    yield index, self._result(future)
+        finally:
+            self.client.cancel(list(futures))
+
+    def _submit(self, function: Callable[[Item], Result], item: Item) -> Any:
+        return self.client.submit(function, item, pure=False)
+
+    def _has_died(self, future: Any) -> bool:
+        """Whether Dask gave a piece of work up because of the workers that died over it."""
+        return future.status == "error" and isinstance(future.exception(), distributed.KilledWorker)
+
+    def _mourn(self, deaths: int) -> None:
+        if deaths == MOST_DEATHS:
+            raise BackendError(
+                "Workers must live long enough for one piece of work",
+                got=f"one that was given up {deaths} times, its workers dead",
+                fix="Look at the memory of the workers; then call it again, it goes on",
+            )
+        self.note("A piece of work was lost with its workers, and is done again.")
+
+    def _result(self, future: Any) -> Any:
+        if future.status in ("cancelled", "lost"):
+            raise BackendError(
+                "The Dask scheduler must stay up while it has work",
+                got=f"{self.address}, which is gone",
+                fix="Start it again and call the same command: what is done is kept",
+            )
+        return future.result()
