@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from qhq import __version__
-from qhq.cli import ablate, backends, circuit, compare, data, doctor, evaluate, jobs, noise, train
+from qhq.cli import ablate, backends, circuit, compare, data, doctor, evaluate, jobs, noise, sweep, train
 
 app = typer.Typer(
     name="qhq",
@@ -19,6 +19,7 @@ app.command("eval")(evaluate.evaluate)
 app.command("noise")(noise.noise)
 app.command("doctor")(doctor.doctor)
 app.command("ablate")(ablate.ablate)
+app.command("sweep")(sweep.sweep)
 app.command("compare")(compare.compare)
 app.add_typer(circuit.app, name="circuit")
 app.add_typer(backends.app, name="backends")

@@ -70,3 +70,29 @@ def seed_difference(measured: Measured, first: str, second: str) -> Median:
     one, other = (np.array([np.mean(each["losses"]) for each in measured[name]]) for name in (first, second))
     count = max(len(one), len(other))
     return paired_interval(np.broadcast_to(one, count), np.broadcast_to(other, count))
+
+
+def tested(
+    measured: Measured, comparison: Comparison | None, key: str, models: Collection[str]
+) -> dict[str, Any]:
+    """What the first of a pair is called, its gain, p-values and interval over seeds, as columns of a table.
+
+    The interval is of the difference of mean losses; below zero the first is better.
+
+    Args:
+        measured: Where both are.
+        comparison: By the dates; None, as of one against itself, has columns of None.
+        key: What the columns' names begin with.
+        models: Names of what was trained with a seed.
+    """
+    if comparison is None:
+        return dict.fromkeys([key, *(f"{key}_{each}" for each in ("gain", "p", "p_holm", "low", "high"))])
+    seeds = seed_difference(measured, comparison.first, comparison.second)
+    return {
+        key: call(measured, comparison, models),
+        f"{key}_gain": comparison.gain,
+        f"{key}_p": comparison.p_value,
+        f"{key}_p_holm": comparison.adjusted,
+        f"{key}_low": seeds.low,
+        f"{key}_high": seeds.high,
+    }

@@ -13,7 +13,7 @@ from qhq.evaluation.baselines.catalogue import BASELINES
 from qhq.evaluation.bootstrap import median_interval
 from qhq.evaluation.significance import Comparison
 from qhq.studies.ablation.variants import FROZEN, MEANINGS, TWIN
-from qhq.studies.comparisons import Measured, call, seed_difference
+from qhq.studies.comparisons import Measured, tested
 
 LAST_VALUE = "last_value"
 
@@ -31,7 +31,7 @@ def table_rows(measured: Measured, comparisons: Sequence[Comparison]) -> list[di
     for name, cells in measured.items():
         row = _facts(name, cells)
         for rival in against:
-            row |= _tested(measured, found.get((name, rival)), rival)
+            row |= tested(measured, found.get((name, rival)), _key(rival), MEANINGS)
         rows.append(row)
     return rows
 
@@ -64,20 +64,5 @@ def _median(key: str, values: list[float | None]) -> dict[str, float | None]:
     return {key: median.value, f"{key}_low": median.low, f"{key}_high": median.high}
 
 
-def _tested(measured: Measured, comparison: Comparison | None, rival: str) -> dict[str, Any]:
-    """``vs_...`` of a row: what it is called, gain, p-values, interval over seeds; None against itself.
-
-    The interval is of the difference of mean losses; below zero the row is better.
-    """
-    key = "vs_naive" if rival == LAST_VALUE else f"vs_{rival}"
-    if comparison is None:
-        return dict.fromkeys([key, *(f"{key}_{each}" for each in ("gain", "p", "p_holm", "low", "high"))])
-    seeds = seed_difference(measured, comparison.first, comparison.second)
-    return {
-        key: call(measured, comparison, MEANINGS),
-        f"{key}_gain": comparison.gain,
-        f"{key}_p": comparison.p_value,
-        f"{key}_p_holm": comparison.adjusted,
-        f"{key}_low": seeds.low,
-        f"{key}_high": seeds.high,
-    }
+def _key(rival: str) -> str:
+    return "vs_naive" if rival == LAST_VALUE else f"vs_{rival}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from qhq.errors import QHQError
@@ -15,6 +15,12 @@ from qhq.tracking.run_folder import RunFolder
 
 Folders = dict[str, RunFolder]
 """Folders of done tasks by the task's name."""
+Follow = Callable[[str, Folders], None]
+"""Told the name of each task that is done, and all that are."""
+
+
+def follow_nothing(name: str, done: Folders) -> None:
+    """Let tasks come."""
 
 
 @dataclass(frozen=True)
@@ -34,22 +40,30 @@ class Dispatch:
             self.shelf.keep(task, Outcome(failure_files(config, error), failed=True))
             return task
 
-    def execute(self, tasks: Sequence[Task]) -> Folders:
+    def execute(self, tasks: Sequence[Task], follow: Follow = follow_nothing) -> Folders:
         """Do what is not done; two tasks of one name are one.
+
+        Args:
+            tasks: What is wanted.
+            follow: Told of each.
 
         Raises:
             QHQError: If workers die, are not of the driver's version, or cannot write.
         """
         wanted = {task.name: task for task in tasks}
         found = {name: self.shelf.find(task) for name, task in wanted.items()}
-        done = {name: folder for name, folder in found.items() if folder is not None}
+        done: Folders = {}
+        for name, folder in found.items():
+            if folder is not None:
+                done[name] = folder
+                self._tell(wanted[name], folder, fresh=False)
+                follow(name, done)
         missing = [self.shelf.hand_out(task) for name, task in wanted.items() if name not in done]
-        for name, folder in done.items():
-            self._tell(wanted[name], folder, fresh=False)
         for index, outcome in self.workers.run(run_task, missing):
             task = missing[index]
             done[task.name] = self.shelf.keep(task, outcome)
             self._tell(task, done[task.name], fresh=True)
+            follow(task.name, done)
         return done
 
     def _tell(self, task: Task, folder: RunFolder, *, fresh: bool) -> None:

@@ -20,6 +20,8 @@ from qhq.seeding import child_generator
 
 LEVEL = 0.05
 DRAWS = 4_000
+LEAST_POINTS = 8
+"""Of fewer points no trend is told: its interval would be of chance alone."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def measure_trends(sizes: Mapping[str, Sequence[float]], values: FloatArray) -> 
         sizes: Numbers of each point by name, each (k,); one that hardly varies is left out.
         values: Median of each point, shape (k,).
     """
-    if len(values) < 4 or np.ptp(values) == 0:
+    if len(values) < LEAST_POINTS or np.ptp(values) == 0:
         return []
     return [
         _trend(key, np.asarray(each, dtype=float), values) for key, each in sizes.items() if np.ptp(each) > 0

@@ -3,7 +3,9 @@
 ::
 
     sweep.yaml          the sweep as it was asked for
+    start.yaml          the config that it starts from
     sweep.json          rankings, winner, final results; there from the first stage on
+    winner.yaml         the config of the best so far
     final.json          names of the final runs, which lie beside all other runs
     trials/NAME/        one run folder a trial that ended, finished or failed
     legs/NAME-eN/       a trial's first N epochs, where a stage prunes; run.json alone once it has ended
@@ -65,9 +67,9 @@ class Shelf:
             path.unlink(missing_ok=True)
         return [path.name for path in found if not _is_there(RunFolder(self._trial(path.name)))]
 
-    def read(self) -> dict[str, Any] | None:
-        """``sweep.json``; None if there is none yet."""
-        path = self.folder.path / "sweep.json"
+    def read(self, name: str) -> dict[str, Any] | None:
+        """One of its JSON files; None if there is none yet."""
+        path = self.folder.path / name
         content: dict[str, Any] | None = None
         if path.is_file():
             content = json.loads(path.read_text(encoding="utf-8"))

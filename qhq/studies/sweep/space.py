@@ -115,7 +115,7 @@ class Stacks(Spec):
 
 def _kind(value: Any) -> str:
     keys = set(value) if isinstance(value, dict) else set()
-    return "range" if keys & {"low", "high"} else "listed"
+    return "range" if isinstance(value, Range) or keys & {"low", "high"} else "listed"
 
 
 def _listed(value: Any) -> Any:

@@ -6,10 +6,12 @@ it throws away, and sends back the files. A worker that dies has therefore lost 
 
 from __future__ import annotations
 
+import os
 import platform
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -75,8 +77,18 @@ def open_task(name: str, config: ExperimentConfig, *, kind: Literal["trial", "ru
     Raises:
         QHQError: If data or circuit cannot be had.
     """
+    data, circuit = fingerprints(config)
+    return Task(name, kind, config, data, circuit)
+
+
+def fingerprints(config: ExperimentConfig) -> tuple[str, str | None]:
+    """Fingerprints of a config's prices and of its circuit.
+
+    Raises:
+        QHQError: If data or circuit cannot be had.
+    """
     circuit = None if config.quantum is None else fingerprint(build_circuit(config.quantum))
-    return Task(name, kind, config, prepared(config.data).fingerprint, circuit)
+    return prepared(config.data).fingerprint, circuit
 
 
 def run_task(task: Task) -> Outcome:
@@ -86,7 +98,7 @@ def run_task(task: Task) -> Outcome:
         QHQError: If data, circuit or qhq are not the driver's: then nothing here can be relied on.
     """
     data = _same_data(task)
-    with _ALONE, tempfile.TemporaryDirectory(prefix="qhq-") as place:
+    with _ALONE, _one_thread(), tempfile.TemporaryDirectory(prefix="qhq-") as place:
         folder = RunFolder(Path(place) / task.name)
         folder.path.mkdir()
         try:
@@ -94,6 +106,20 @@ def run_task(task: Task) -> Outcome:
         except QHQError as error:
             return Outcome(failure_files(task.config, error), failed=True)
         return Outcome(_read_files(folder.path))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums over threads depend on how many there are, and a result must not depend on the worker."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
 
 
 def _train(task: Task, folder: RunFolder, data: Prepared) -> None:
@@ -140,9 +166,8 @@ def _files(root: Path) -> Iterator[Path]:
 
 def _same_data(task: Task) -> Prepared:
     """Prepare the task's data, if they and all else are as the driver has them."""
-    data, quantum = prepared(task.config.data), task.config.quantum
-    circuit = None if quantum is None else fingerprint(build_circuit(quantum))
-    seen = {"qhq": __version__, "prices": data.fingerprint, "circuit": circuit}
+    prices, circuit = fingerprints(task.config)
+    seen = {"qhq": __version__, "prices": prices, "circuit": circuit}
     for what, wanted in {"qhq": task.version, "prices": task.data, "circuit": task.circuit}.items():
         if seen[what] != wanted:
             raise ConfigError(
@@ -150,4 +175,4 @@ def _same_data(task: Task) -> Prepared:
                 got=f"{seen[what]} on {platform.node()}, wanted {wanted}",
                 fix="Install the same qhq and lay out the same files where the workers run",
             )
-    return data
+    return prepared(task.config.data)

@@ -1,0 +1,173 @@
+"""``qhq sweep``: the staged search."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qhq.cli.options import Debug, Json, Set
+from qhq.cli.output import command, plain_table
+from qhq.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from qhq.cli.sweep_progress import SweepProgress
+    from qhq.studies.sweep.study import Sweep
+    from qhq.studies.workers.local import Workers
+
+SHOWN_ROWS = 12
+STAGED = "experiments/staged"
+
+
+def sweep(
+    config: Annotated[
+        str,
+        typer.Argument(metavar="[CONFIG]", help="A sweep's YAML or folder; the shipped one if left out."),
+    ] = STAGED,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes; the cores if left out.")
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option("--cluster", metavar="ADDRESS", help="A Dask scheduler's, instead of processes here."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Refuse to begin anew: go on with one that was cut off.")
+    ] = False,
+    overrides: Set = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Search stage by stage by the validation part, then test the winner with fresh seeds.
+
+    The same call goes on where one was cut off. --set changes keys of the sweep.
+
+    Example: qhq sweep experiments/staged --workers 2
+    """
+    with command(as_json=json, debug=debug) as output:
+        if cluster is not None and workers is not None:
+            raise ConfigError(
+                "A sweep works on processes here or on a cluster",
+                got="--workers together with --cluster",
+                fix="Give one of them",
+            )
+        from qhq.studies.sweep.spec import load_sweep
+        from qhq.studies.sweep.study import open_sweep
+
+        opened = open_sweep(*load_sweep(config, overrides or []))
+        if resume and not opened.has_begun:
+            raise _nothing_to_resume(opened)
+        record = _run(opened, workers, cluster)
+        output.result(record, *_parts(record))
+
+
+def _run(opened: Sweep, count: int | None, cluster: str | None) -> dict[str, Any]:
+    from qhq.cli.sweep_progress import SweepProgress
+    from qhq.report.figures import draw_run_figures
+    from qhq.studies.sweep.study import run_sweep
+    from qhq.tracking.run_folder import find_run
+
+    with SweepProgress(opened.folder.path / "figures", opened.spec.metric) as progress:
+        progress.note(f"Sweep {opened.folder.path}")
+        with _open_workers(count, cluster, progress) as workers:
+            record = run_sweep(opened, workers, progress)
+    for row in (record["final"] or {"rows": []})["rows"]:
+        for name in row.get("runs", []):
+            draw_run_figures(find_run(name))
+    figures = sorted(str(path) for path in (opened.folder.path / "figures").glob("*.png"))
+    return {**record, "figures": figures}
+
+
+def _open_workers(
+    count: int | None, cluster: str | None, progress: SweepProgress
+) -> AbstractContextManager[Workers]:
+    if cluster is not None:
+        from qhq.studies.workers.cluster import ClusterWorkers
+
+        return ClusterWorkers(cluster, progress.note)
+    from qhq.studies.workers.local import LocalWorkers, cores
+
+    return LocalWorkers(count or cores(), progress.note)
+
+
+def _nothing_to_resume(opened: Sweep) -> ConfigError:
+    known = sorted(path.parent.name for path in opened.folder.path.parent.glob("*/sweep.yaml"))
+    return ConfigError(
+        "--resume needs a sweep that was begun with the same config, prices and version",
+        got=f"no {opened.folder.path.name}; known: {', '.join(known) or 'none'}",
+        fix="Leave --resume out to begin it",
+    )
+
+
+def _parts(record: dict[str, Any]) -> list[str | Table]:
+    parts: list[str | Table] = []
+    for stage in record["stages"]:
+        parts += [_stage_table(stage, record["metric"]), *_stage_lines(stage)]
+    if record["final"] is not None:
+        parts.append(_final_table(record["final"]))
+    folder = Path(record["folder"])
+    places = [f"Winner {folder / 'winner.yaml'}", *(f"Figure {path}" for path in record["figures"])]
+    return [*parts, record["verdict"], *places]
+
+
+def _stage_table(stage: dict[str, Any], metric: str) -> Table:
+    shown = stage["rows"][:SHOWN_ROWS]
+    columns = [*(key.rpartition(".")[2] for key in stage["keys"])]
+    columns += [f"{metric}/naive", "over seeds", "parameters", "epochs", "healthy", ""]
+    rows = [[*(_short(row[key]) for key in stage["keys"]), *_row_cells(row)] for row in shown]
+    more = f", the best {len(shown)} shown" if len(shown) < len(stage["rows"]) else ""
+    title = f"Stage {stage['stage']} ({stage['search']}): {stage['points']} points{more}, validation part"
+    return plain_table(columns, rows, title=title)
+
+
+def _row_cells(row: dict[str, Any]) -> list[object]:
+    spread = None if row["low"] is None else f"{row['low']:.4f} to {row['high']:.4f}"
+    word = "chosen" if row["chosen"] else "ties" if row["tied"] else row["status"]
+    value = None if row["value"] is None else f"{row['value']:.4f}"
+    healthy = f"{row['healthy']}/{row['seeds']}"
+    return [value, spread, row["parameters"], row["epochs"], healthy, "" if word == "finished" else word]
+
+
+def _stage_lines(stage: dict[str, Any]) -> list[str]:
+    lines = [f"{stage['noise']['sentence']}. Chosen: {stage['best']}."]
+    if stage["tied"] > 1:
+        lines.append(f"{stage['tied']} points tie, the best among them; the simplest of these is chosen.")
+    lines += [
+        f"Rank correlation of the error with {trend['key']} {trend['rho']:+.2f}"
+        f" ({trend['low']:+.2f} to {trend['high']:+.2f}), p {trend['p_value']:.3f}"
+        for trend in stage["trends"]
+    ]
+    return lines
+
+
+def _final_table(final: dict[str, Any]) -> Table:
+    columns = ["", "seeds", "MAE", "MAPE %", "MASE", "95 % interval", "skill %", "vs naive", "vs start"]
+    rows = [_final_cells(row) for row in final["rows"]]
+    what = f"{final['windows']} forecasts on {final['dates']} dates, seeds {_span(final['seeds'])}"
+    title = f"Final, test part: {what}"
+    return plain_table(columns, rows, title=title)
+
+
+def _final_cells(row: dict[str, Any]) -> list[object]:
+    low = row.get("mase_low")
+    return [
+        row["variant"].replace("_", " "),
+        row["seeds"],
+        *(None if row[key] is None else f"{row[key]:.4f}" for key in ("mae", "mape", "mase")),
+        None if low is None else f"{low:.4f} to {row['mase_high']:.4f}",
+        None if row["skill"] is None else f"{100 * row['skill']:+.2f}",
+        row["vs_naive"],
+        row.get("vs_start"),
+    ]
+
+
+def _span(seeds: list[int]) -> str:
+    return f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,110 @@
+"""The live progress of a sweep, on standard error: stage, trials, best so far, time left."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from qhq.studies.sweep.watcher import SweepWatcher
+from qhq.tracking.run_folder import RunFolder
+
+SPEED_SECONDS = 600.0
+"""The time left is told by the trials of so long: the first ones of a stage say little."""
+LOG_EVERY = 10
+"""Where standard error is no terminal, a line after so many trials."""
+
+
+class SweepProgress(SweepWatcher):
+    """One bar a stage; its ranking when it is done, and its figure.
+
+    Args:
+        figures: Folder for one figure a stage.
+        metric: What is ranked.
+    """
+
+    def __init__(self, figures: Path, metric: str) -> None:
+        self.figures, self.metric = figures, metric
+        self.console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("trials, best {task.fields[best]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            speed_estimate_period=SPEED_SECONDS,
+        )
+        self.task = self.bar.add_task("", total=None, best="-", visible=False)
+        self.stage, self.done, self.total = "", set[str](), 0
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def note(self, text: str) -> None:
+        """Print a line."""
+        self.console.print(text, markup=False)
+
+    def stage_started(self, name: str, place: str, trials: int) -> None:
+        """Start the stage's bar."""
+        self.stage, self.done, self.total = f"{place} {name}", set[str](), trials
+        self.bar.reset(self.task, total=trials, description=self.stage, best="-", visible=True)
+
+    def trial_done(self, folder: RunFolder, *, fresh: bool) -> None:
+        """Move the bar."""
+        self._count([folder.name], fresh=fresh)
+
+    def trials_pruned(self, names: Sequence[str]) -> None:
+        """Count trials that are given up as done."""
+        self._count(names, fresh=True)
+
+    def best_so_far(self, label: str, value: float) -> None:
+        """Show the best point."""
+        self.bar.update(self.task, best=f"{value:.4f} of the last value's {self.metric} ({label})")
+
+    def stage_done(self, record: dict[str, Any]) -> None:
+        """Say how the stage ended, and draw it."""
+        from qhq.report.figures import save_figure
+        from qhq.report.sweep_figure import draw_stage
+
+        self.note(
+            f"{self.stage}: {record['points']} points, best {record['value']:.4f} ({record['best']})."
+            f" {record['noise']['sentence']}."
+        )
+        self.figures.mkdir(exist_ok=True)
+        save_figure(draw_stage(record, self.metric), self.figures / f"{record['stage']}.png")
+
+    def _count(self, names: Sequence[str], *, fresh: bool) -> None:
+        self.done.update(names)
+        self.bar.update(self.task, completed=len(self.done))
+        if fresh and not self.console.is_terminal and len(self.done) % LOG_EVERY == 0:
+            left = self.bar.tasks[self.task].time_remaining
+            self.note(
+                f"{self.stage}: {len(self.done)} of {self.total} trials,"
+                f" best {self.bar.tasks[self.task].fields['best']}, left {_minutes(left)}"
+            )
+
+
+def _minutes(seconds: float | None) -> str:
+    return "unknown" if seconds is None else f"{seconds / 60:.1f} min"

@@ -1,0 +1,149 @@
+"""The last stage: the winner, and what the sweep started from, trained with fresh seeds and then tested.
+
+These are runs as those of `qhq train`, beside all others in the runs folder. Their names are kept before the
+first is trained, so that a sweep that was cut off goes on with the same runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from qhq.errors import ConfigError
+from qhq.evaluation.bootstrap import median_interval
+from qhq.experiment.config import ExperimentConfig
+from qhq.studies.comparisons import compare_all, tested
+from qhq.studies.sweep.design import change, digest
+from qhq.studies.sweep.dispatch import Dispatch
+from qhq.studies.sweep.losses import LAST_VALUE, Losses, read_losses
+from qhq.studies.sweep.spec import FinalSpec, SweepSpec
+from qhq.studies.sweep.work import FAILED, open_task
+from qhq.tracking.run_folder import RunFolder, new_name
+
+WINNER, START = "winner", "start"
+MODELS = (WINNER, START)
+
+METRICS = ("mae", "rmse", "mape", "mase", "skill")
+
+
+@dataclass(frozen=True)
+class Finals:
+    """The configs of the last stage by variant, and their seeds."""
+
+    configs: dict[str, ExperimentConfig]
+    seeds: range
+
+    def with_seed(self, variant: str, seed: int) -> ExperimentConfig:
+        """The config of one run."""
+        return self.configs[variant].model_copy(update={"seed": seed})
+
+
+def plan_finals(
+    sweep: SweepSpec, final: FinalSpec, start: ExperimentConfig, winner: ExperimentConfig
+) -> Finals:
+    """Choose what is trained, with seeds that no stage has seen.
+
+    Raises:
+        ConfigError: If what the last stage sets makes no valid config.
+    """
+    each = {WINNER: winner, **({START: start} if final.baseline else {})}
+    configs = {
+        name: change(config, final.set, "final, set").model_copy(update={"name": f"{sweep.name}-{name}"})
+        for name, config in each.items()
+    }
+    if START in configs and digest(configs[START]) == digest(configs[WINNER]):
+        del configs[START]
+    first = start.seed + max(sweep.seeds_of(stage) for stage in sweep.stages)
+    return Finals(configs, range(first, first + final.seeds))
+
+
+def run_finals(finals: Finals, dispatch: Dispatch) -> dict[str, Any]:
+    """Train, test and compare; a record as plain JSON.
+
+    Raises:
+        ConfigError: If no seed of the winner can be trained.
+        QHQError: If workers die, are not of the driver's version, or cannot write.
+    """
+    names = _names(finals, dispatch)
+    tasks = [
+        open_task(name, finals.with_seed(variant, seed), kind="run")
+        for variant, runs in names.items()
+        for seed, name in zip(finals.seeds, runs, strict=True)
+    ]
+    folders = dispatch.execute(tasks)
+    runs = {variant: _trained([folders[name] for name in each]) for variant, each in names.items()}
+    if not runs[WINNER]:
+        raise _untrained(folders[names[WINNER][0]])
+    losses = read_losses({variant: each for variant, each in runs.items() if each})
+    rows = [_row(variant, each, finals) for variant, each in runs.items()]
+    return {
+        "seeds": list(finals.seeds),
+        "windows": losses.windows,
+        "dates": losses.dates,
+        "rows": _compared([*rows, _last_value(runs[WINNER])], losses),
+    }
+
+
+def _names(finals: Finals, dispatch: Dispatch) -> dict[str, list[str]]:
+    """Names of the runs by variant: those planned before, or new ones."""
+    planned = dispatch.shelf.read("final.json") or {}
+    plan = {variant: digest(config) for variant, config in finals.configs.items()}
+    if planned.get("configs") != plan or planned.get("seeds") != list(finals.seeds):
+        runs = {
+            variant: [new_name(config.name, seed) for seed in finals.seeds]
+            for variant, config in finals.configs.items()
+        }
+        planned = {"configs": plan, "seeds": list(finals.seeds), "runs": runs}
+        dispatch.shelf.folder.write_json("final.json", planned)
+    names: dict[str, list[str]] = planned["runs"]
+    return names
+
+
+def _trained(folders: list[RunFolder]) -> list[RunFolder]:
+    return [folder for folder in folders if folder.read_record()["status"] != FAILED]
+
+
+def _row(variant: str, folders: list[RunFolder], finals: Finals) -> dict[str, Any]:
+    """One flat object: medians over seeds with their intervals."""
+    records = [folder.read_record() for folder in folders]
+    row: dict[str, Any] = {"variant": variant, "seeds": len(records)}
+    row["failed"] = len(finals.seeds) - len(records)
+    for key in METRICS:
+        values = [record["metrics"]["test"][key] for record in records]
+        row |= _median(key, [value for value in values if value is not None])
+    row["parameters"] = sum(records[0]["parameters"].values()) if records else None
+    row["healthy"] = sum(bool(record.get("doctor", {}).get("healthy")) for record in records)
+    row["seconds"] = round(sum(record["seconds"]["train_all_legs"] for record in records), 2)
+    return {**row, "runs": [folder.name for folder in folders]}
+
+
+def _median(key: str, values: list[float]) -> dict[str, float | None]:
+    if not values:
+        return {key: None, f"{key}_low": None, f"{key}_high": None}
+    median = median_interval(values)
+    return {key: median.value, f"{key}_low": median.low, f"{key}_high": median.high}
+
+
+def _last_value(folders: list[RunFolder]) -> dict[str, Any]:
+    naive = folders[0].read_record()["metrics"]["naive"]
+    return {"variant": LAST_VALUE, "seeds": None, **{key: naive[key] for key in METRICS}}
+
+
+def _compared(rows: list[dict[str, Any]], losses: Losses) -> list[dict[str, Any]]:
+    """Add to each row what it is beside the last value and beside the start."""
+    measured = losses.measured
+    rivals = {LAST_VALUE: "vs_naive", **({START: "vs_start"} if START in measured else {})}
+    pairs = compare_all(measured, losses.horizon, list(rivals))
+    found = {(each.first, each.second): each for each in pairs}
+    for row in rows:
+        for rival, key in rivals.items():
+            row.update(tested(measured, found.get((row["variant"], rival)), key, MODELS))
+    return rows
+
+
+def _untrained(folder: RunFolder) -> ConfigError:
+    return ConfigError(
+        "The winner must be trained to its end with one fresh seed at least",
+        got=f"none; the first said: {folder.read_record().get('error')}",
+        fix="Mend what the last stage sets, and call it again",
+    )

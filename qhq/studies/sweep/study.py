@@ -1,0 +1,178 @@
+"""A whole sweep: stages in order, the best of each carried on, then the winner with fresh seeds.
+
+The sweep has a folder of its own below ``sweeps/`` of the runs folder, named after all that its numbers
+depend on. What is done lies there, so a sweep that was cut off is called again and goes on: it asks its
+sampler the same, is told the same, and trains only what is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from qhq import __version__
+from qhq.backends.spec import find_backend
+from qhq.documents import dump_document
+from qhq.errors import ConfigError, QHQError
+from qhq.experiment.config import ExperimentConfig
+from qhq.experiment.record import git_commit, now, versions
+from qhq.paths import runs_dir
+from qhq.studies.sweep.design import change
+from qhq.studies.sweep.dispatch import Dispatch
+from qhq.studies.sweep.final import plan_finals, run_finals
+from qhq.studies.sweep.ground import Ground
+from qhq.studies.sweep.shelf import Shelf
+from qhq.studies.sweep.spec import StageSpec, SweepSpec
+from qhq.studies.sweep.stage import run_stage
+from qhq.studies.sweep.verdict import say_verdict
+from qhq.studies.sweep.watcher import SweepWatcher
+from qhq.studies.sweep.work import fingerprints
+from qhq.studies.workers.local import Workers
+from qhq.tracking.run_folder import RunFolder, writable
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep that has been checked and has its folder.
+
+    Attributes:
+        spec: What was asked for.
+        start: The config that the first stage starts from.
+        folder: Where it is kept.
+    """
+
+    spec: SweepSpec
+    start: ExperimentConfig
+    folder: RunFolder
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a part of it is done already."""
+        return (self.folder.path / "sweep.yaml").is_file()
+
+
+def open_sweep(spec: SweepSpec, config: ExperimentConfig) -> Sweep:
+    """Check every config that the sweep may come to, and name its folder; nothing is written.
+
+    Raises:
+        QHQError: If a point makes no valid config, or the prices cannot be had.
+    """
+    start = change(config, spec.set, "set")
+    seen = sorted({fingerprint for each in _configs(spec, start) for fingerprint in _seen(each)})
+    content = [spec.model_dump_json(), start.model_dump_json(), fingerprints(start), seen, __version__]
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:10]
+    return Sweep(spec, start, RunFolder(runs_dir() / "sweeps" / f"{spec.name}-{digest}"))
+
+
+def _configs(spec: SweepSpec, start: ExperimentConfig) -> Iterator[ExperimentConfig]:
+    """Configs of every stage as if it were the first: each choice, and both ends of each range."""
+    _refuse_devices(start)
+    for stage in spec.stages:
+        ground = Ground(spec, stage, start)
+        for point in stage.points.grid() if stage.search == "grid" else stage.points.corners():
+            config = ground.config(point)
+            _refuse_devices(config)
+            yield config
+    if spec.final is not None:
+        yield change(start, spec.final.set, "final, set")
+
+
+def _refuse_devices(config: ExperimentConfig) -> None:
+    if find_backend(config.backend).kind == "ibm":
+        raise ConfigError(
+            "A sweep must train on a simulator: its trials run side by side and are thrown away",
+            got=f"backend {config.backend}, a device",
+            fix="Sweep on 'aer', and evaluate the winner with 'qhq eval --backend'",
+        )
+
+
+def _seen(config: ExperimentConfig) -> tuple[str, ...]:
+    """Fingerprint of a point's circuit; none where it cannot be built: its trials will fail by themselves."""
+    try:
+        circuit = fingerprints(config)[1]
+    except QHQError:
+        return ()
+    return () if circuit is None else (circuit,)
+
+
+def run_sweep(sweep: Sweep, workers: Workers, watcher: SweepWatcher) -> dict[str, Any]:
+    """Do what is not done, stage by stage.
+
+    Args:
+        sweep: From `open_sweep`.
+        workers: Who trains.
+        watcher: Told of stages and trials.
+
+    Returns:
+        ``stages``, a record each; ``final``, the record of the last; ``rows``, those of the final table, or
+        of the last stage if the test part was left alone; ``verdict``; ``folder``.
+
+    Raises:
+        ConfigError: If a stage has no point that can be trained.
+        QHQError: If workers die, are not of the driver's version, or cannot write.
+    """
+    with writable(sweep.folder.path):
+        sweep.folder.path.mkdir(parents=True, exist_ok=True)
+    with sweep.folder.locked():
+        sweep.folder.write_text("sweep.yaml", dump_document(sweep.spec))
+        sweep.folder.write_text("start.yaml", dump_document(sweep.start))
+        shelf = Shelf(sweep.folder)
+        _tell_stale(shelf, watcher)
+        return _run(sweep, Dispatch(shelf, workers, watcher))
+
+
+def _tell_stale(shelf: Shelf, watcher: SweepWatcher) -> None:
+    stale = shelf.stale()
+    if stale:
+        watcher.note(f"Cut off before: {len(stale)} trials that had been handed out are queued again.")
+
+
+def _run(sweep: Sweep, dispatch: Dispatch) -> dict[str, Any]:
+    config, stages = sweep.start, []
+    for index, stage in enumerate(sweep.spec.stages):
+        dispatch.watcher.stage_started(stage.name, _place(sweep, index), _most_trials(sweep.spec, stage))
+        result = run_stage(Ground(sweep.spec, stage, config), dispatch)
+        config = result.winner
+        stages.append(result.record)
+        record = _keep(sweep, stages, config, None)
+        dispatch.watcher.stage_done(result.record)
+    final = sweep.spec.final
+    if final is None:
+        return record
+    finals = plan_finals(sweep.spec, final, sweep.start, config)
+    trainings = len(finals.configs) * len(finals.seeds)
+    dispatch.watcher.stage_started("final", _place(sweep, len(stages)), trainings)
+    return _keep(sweep, stages, config, run_finals(finals, dispatch))
+
+
+def _place(sweep: Sweep, index: int) -> str:
+    return f"{index + 1} of {len(sweep.spec.stages) + (sweep.spec.final is not None)}"
+
+
+def _most_trials(spec: SweepSpec, stage: StageSpec) -> int:
+    points = sum(1 for _ in stage.points.grid()) if stage.search == "grid" else stage.trials or 0
+    return points * spec.seeds_of(stage)
+
+
+def _keep(
+    sweep: Sweep, stages: list[dict[str, Any]], winner: ExperimentConfig, final: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Write what is known so far, and give it."""
+    done = len(stages) == len(sweep.spec.stages) and (final is not None or sweep.spec.final is None)
+    record = {
+        "sweep": sweep.folder.name,
+        "folder": str(sweep.folder.path),
+        "status": "finished" if done else "running",
+        "metric": sweep.spec.metric,
+        "stages": stages,
+        "final": final,
+        "rows": stages[-1]["rows"] if final is None else final["rows"],
+        "verdict": say_verdict(stages, final),
+    }
+    sweep.folder.write_text("winner.yaml", dump_document(winner))
+    provenance = {"created": now(), "versions": versions(), "git": git_commit()}
+    sweep.folder.write_json("sweep.json", {**record, **provenance})
+    return record
