@@ -27,7 +27,8 @@ def draw_stage(record: dict[str, Any], metric: str) -> Figure:
         metric: What was ranked.
     """
     rows = [row for row in record["rows"] if row["value"] is not None]
-    keys = [*record["keys"], *(["parameters"] if len(rows) > 1 else [])]
+    varied = len({row["parameters"] for row in rows}) > 1
+    keys = [*record["keys"], *(["parameters"] if varied else [])]
     columns = min(PANELS_A_ROW, len(keys))
     lines = math.ceil(len(keys) / columns)
     figure = Figure(figsize=(1 + 4.2 * columns, 1.3 + 3.2 * lines), layout="constrained")
@@ -47,7 +48,7 @@ def draw_stage(record: dict[str, Any], metric: str) -> Figure:
 def _draw_key(axes: Axes, rows: Sequence[dict[str, Any]], key: str, trend: dict[str, Any] | None) -> None:
     values = np.array([row["value"] for row in rows])
     labels = [row[key] for row in rows]
-    if len(set(labels)) > MOST_LEVEL and all(isinstance(label, int | float) for label in labels):
+    if _is_continuous(labels):
         _scatter(axes, np.array(labels, dtype=float), values)
     else:
         _by_label(axes, labels, values)
@@ -59,6 +60,13 @@ def _draw_key(axes: Axes, rows: Sequence[dict[str, Any]], key: str, trend: dict[
     axes.set_xlabel(key)
     axes.set_title(_say_trend(trend), fontsize=9)
     axes.grid(alpha=0.3)
+
+
+def _is_continuous(labels: list[Any]) -> bool:
+    """Whether labels are numbers for an axis, and not a few to stand side by side."""
+    if not all(isinstance(label, int | float) for label in labels):
+        return False
+    return len(set(labels)) > MOST_LEVEL or any(isinstance(label, float) for label in labels)
 
 
 def _scatter(axes: Axes, numbers: FloatArray, values: FloatArray) -> None:
@@ -97,7 +105,7 @@ def _order(label: Any) -> tuple[int, float, str]:
 
 def _say_trend(trend: dict[str, Any] | None) -> str:
     if trend is None:
-        return "no order to follow"
+        return "no trend to tell: unordered, or few points"
     return (
         f"rank correlation {trend['rho']:+.2f} ({trend['low']:+.2f} to {trend['high']:+.2f}),"
         f" p {trend['p_value']:.2f}"
