@@ -192,7 +192,9 @@ def _has(content: Any, key: int | str) -> bool:
 
 
 def _position(keys: Location, content: Any) -> str:
-    """``:line:column`` of the deepest key that stands in the file; '' where none does."""
+    """``:line:column`` of the deepest key that stands in the file; '' where none does, or without one."""
+    if not isinstance(content, CommentedMap | CommentedSeq):
+        return ""
     found = ""
     for key in keys:
         if isinstance(content, CommentedMap) and key in (content.lc.data or {}):

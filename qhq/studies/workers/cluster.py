@@ -58,8 +58,10 @@ class ClusterWorkers:
 
     def run(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
         """See `Workers.run`."""
+        if not items:
+            return
         futures = {self._submit(function, item): index for index, item in enumerate(items)}
-        coming = distributed.as_completed(futures)
+        coming = distributed.as_completed(futures, loop=self.client.loop)
         deaths: dict[int, int] = {}
         try:
             for future in coming:

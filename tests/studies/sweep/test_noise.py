@@ -1,0 +1,89 @@
+"""Whether a ranking is more than the luck of the seeds, and what ties."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from qhq.studies.sweep.noise import measure_noise, measure_trends, say_noise
+from qhq.studies.sweep.ranking import Entry, best_of, relative_error, table_rows
+
+
+def test_pure_noise_is_called_a_ranking_no_more_often_than_the_level():
+    generator = np.random.default_rng(3)
+    called = sum(measure_noise(generator.normal(size=(8, 3))).is_ranking for _ in range(200))
+    assert called <= 20
+
+
+def test_points_that_differ_are_a_ranking_whatever_a_seed_adds_to_all():
+    generator = np.random.default_rng(0)
+    points, seeds = np.arange(8.0)[:, None], 100 * generator.normal(size=3)
+    noise = measure_noise(points + seeds + 0.1 * generator.normal(size=(8, 3)))
+    assert noise.is_ranking
+    np.testing.assert_allclose(noise.seed_sd, 0.1, rtol=0.5)
+    np.testing.assert_allclose(noise.point_sd, points.std(ddof=1), rtol=0.1)
+
+
+def test_the_p_value_is_that_of_friedman_by_permutation():
+    values = np.random.default_rng(1).normal(size=(5, 10)) + 0.4 * np.arange(5)[:, None]
+    by_table = stats.friedmanchisquare(*values).pvalue
+    np.testing.assert_allclose(measure_noise(values).p_value, by_table, atol=0.02)
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (4, 1), (0, 1)])
+def test_one_seed_or_one_point_tells_nothing(shape):
+    noise = measure_noise(np.ones(shape))
+    assert noise.is_ranking is None
+    assert say_noise(noise).startswith("Cannot be told")
+
+
+def test_a_trend_is_spearmans_and_its_interval_holds_it():
+    generator = np.random.default_rng(0)
+    size = np.repeat(np.arange(1.0, 8.0), 5)
+    values = size + generator.normal(size=35)
+    (trend,) = measure_trends({"depth": size, "constant": np.ones(35)}, values)
+    np.testing.assert_allclose(trend.rho, stats.spearmanr(size, values).statistic)
+    assert trend.key == "depth"
+    assert 0 < trend.low < trend.rho < trend.high <= 1
+
+
+def test_a_few_points_have_no_trend():
+    assert measure_trends({"depth": [1, 2, 3]}, np.array([1.0, 2.0, 3.0])) == []
+
+
+def entry(name: str, values: list[float], parameters: int, status: str = "finished") -> Entry:
+    records = tuple({"parameters": {"all": parameters}} for _ in values)
+    return Entry(
+        {"a": name}, tuple(f"{name}-s{n}" for n in range(len(values))), records, np.array(values), status
+    )
+
+
+def test_of_what_ties_the_simplest_is_chosen():
+    entries = [entry("large", [0.90], 100), entry("small", [0.91], 10), entry("tiny", [0.99], 1)]
+    assert best_of(entries, 0.02).point == {"a": "small"}
+    assert best_of(entries, 0.0).point == {"a": "large"}
+    rows = table_rows(entries, best_of(entries, 0.02), 0.02)
+    assert [(row["a"], row["tied"], row["chosen"]) for row in rows] == [
+        ("large", True, False),
+        ("small", True, True),
+        ("tiny", False, False),
+    ]
+
+
+def test_what_failed_or_was_pruned_is_never_the_best():
+    bad = [entry("failed", [0.1, math.nan], 1, "failed"), entry("pruned", [0.1], 1, "pruned")]
+    assert best_of(bad, 0.0) is None
+    assert best_of([*bad, entry("good", [2.0], 9)], 10.0).point == {"a": "good"}
+    assert table_rows(bad, None, 0.0)[0]["value"] is None
+
+
+def test_a_value_is_the_error_over_that_of_the_last_value():
+    record = {
+        "metrics": {"validation": {"mae": 2.0, "mape": None}, "validation_naive": {"mae": 4.0, "mape": 1.0}}
+    }
+    assert relative_error(record, "mae") == 0.5
+    assert math.isnan(relative_error(record, "mape"))
+    assert math.isnan(relative_error({}, "mae"))

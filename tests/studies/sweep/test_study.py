@@ -1,0 +1,266 @@
+"""A whole sweep: the same table whoever works, however often it is cut off; one look at the test part."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import distributed
+import numpy as np
+import pytest
+
+from qhq.documents import validate
+from qhq.errors import ConfigError
+from qhq.experiment.config import load_config
+from qhq.studies.sweep.spec import SweepSpec, load_sweep
+from qhq.studies.sweep.study import open_sweep, run_sweep
+from qhq.studies.sweep.watcher import SweepWatcher
+from qhq.studies.workers.cluster import ClusterWorkers
+from qhq.studies.workers.local import LocalWorkers
+from tests.conftest import TINY
+
+SWEEP = """\
+name: small
+experiment: tiny.yaml
+set: {backend: statevector, training.epochs: 2}
+seeds: 2
+stages:
+  - name: circuit
+    space: {quantum.qubits: [2, 3], quantum.depth: [1, 2]}
+  - name: rate
+    search: tpe
+    trials: 5
+    round: 2
+    prune: {at: [1]}
+    space: {training.learning_rate: {low: 0.001, high: 0.05, log: true}, data.window: [4, 5]}
+final: {seeds: 2, set: {training.epochs: 1}}
+"""
+
+
+class Log(SweepWatcher):
+    """Remembers what it was told."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.fresh: list[str] = []
+        self.notes: list[str] = []
+        self.stop_after = stop_after
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def trial_done(self, folder, *, fresh):
+        if fresh:
+            self.fresh.append(folder.name)
+        if self.stop_after is not None and len(self.fresh) == self.stop_after:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch) -> Path:
+    return lay_out(tmp_path, monkeypatch)
+
+
+def lay_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("QHQ_RUNS_DIR", str(folder / "runs"))
+    (folder / "tiny.yaml").write_text(TINY)
+    (folder / "sweep.yaml").write_text(SWEEP)
+    return folder
+
+
+def run(log: SweepWatcher | None = None, count: int = 1, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
+    with LocalWorkers(count, lambda _: None) as workers:
+        return run_sweep(open_sweep(*load_sweep("sweep.yaml", overrides)), workers, log or SweepWatcher())
+
+
+def table(record: Any) -> Any:
+    """All of a record but wall times, folders and the names of the final runs."""
+    left_out = ("seconds", "folder", "runs", "trials")
+    if isinstance(record, dict):
+        return {key: table(value) for key, value in record.items() if key not in left_out}
+    return [table(each) for each in record] if isinstance(record, list) else record
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The record of a sweep that nothing disturbed, and where it was made."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = lay_out(tmp_path_factory.mktemp("whole"), patch)
+        return run(), folder
+
+
+def test_stages_carry_the_winner_and_only_the_last_looks_at_the_test_part(whole):
+    record, folder = whole
+    sweep = Path(record["folder"])
+    start, winner = (load_config(str(sweep / f"{name}.yaml")) for name in ("start", "winner"))
+    chosen = [next(row for row in stage["rows"] if row["chosen"]) for stage in record["stages"]]
+    assert str(winner.quantum.qubits) == chosen[0]["quantum.qubits"]
+    assert winner.training.learning_rate == chosen[1]["training.learning_rate"]
+    assert start.training.learning_rate == 0.01
+    for path in sweep.glob("trials/*/run.json"):
+        assert set(json.loads(path.read_text())["metrics"]) == {"validation", "validation_naive"}
+        assert not (path.parent / "predictions.csv").exists()
+    seeds = {int(path.name.rpartition("-s")[2]) for path in sweep.glob("trials/*")}
+    assert seeds == {1, 2}
+    assert record["final"]["seeds"] == [3, 4]
+    finals = {path.name for path in (folder / "runs").iterdir() if path.name != "sweeps"}
+    assert finals == {name for row in record["final"]["rows"] for name in row.get("runs", [])}
+
+
+def test_every_point_of_the_grid_is_ranked_and_tpe_begins_where_the_stage_starts(whole):
+    circuit, rate = whole[0]["stages"]
+    assert circuit["points"] == 4
+    values = [row["value"] for row in circuit["rows"]]
+    assert values == sorted(values)
+    assert rate["points"] == 5
+    assert any(row["training.learning_rate"] == 0.01 and row["data.window"] == "5" for row in rate["rows"])
+    assert rate["pruned"] == sum(row["status"] == "pruned" for row in rate["rows"])
+    assert all(row["epochs"] == 1 for row in rate["rows"] if row["status"] == "pruned")
+
+
+def test_the_final_table_stands_beside_the_last_value_with_its_tests(whole):
+    rows = {row["variant"]: row for row in whole[0]["final"]["rows"]}
+    assert set(rows) == {"winner", "start", "last_value"}
+    assert rows["last_value"]["skill"] == 0
+    for name in ("winner", "start"):
+        assert rows[name]["mase_low"] <= rows[name]["mase"] <= rows[name]["mase_high"]
+        assert rows[name]["vs_naive"] in ("better", "no different", "worse")
+    record = json.loads((Path(whole[0]["folder"]) / "sweep.json").read_text())
+    assert record["status"] == "finished"
+    assert record["versions"]["qhq"]
+    assert record["verdict"] == whole[0]["verdict"]
+
+
+def test_a_finished_sweep_asked_again_trains_nothing(whole, monkeypatch):
+    monkeypatch.chdir(whole[1])
+    monkeypatch.setenv("QHQ_RUNS_DIR", str(whole[1] / "runs"))
+    log = Log()
+    assert run(log) == whole[0]
+    assert log.fresh == []
+
+
+def test_two_processes_give_the_same_table(whole, place):
+    assert table(run(count=2)) == table(whole[0])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_gives_the_same_table(whole, place):
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+        ) as cluster,
+        ClusterWorkers(cluster.scheduler_address, lambda _: None) as workers,
+    ):
+        record = run_sweep(open_sweep(*load_sweep("sweep.yaml")), workers, SweepWatcher())
+    assert table(record) == table(whole[0])
+
+
+@pytest.mark.parametrize("after", [1, 6, 11, 13])
+def test_cut_off_anywhere_it_goes_on_and_trains_nothing_twice(whole, place, after):
+    first, second = Log(stop_after=after), Log()
+    with pytest.raises(KeyboardInterrupt):
+        run(first)
+    assert table(run(second)) == table(whole[0])
+    assert len(first.fresh) == after
+    assert not set(first.fresh) & set(second.fresh)
+    if after in (1, 6):
+        assert "queued again" in second.notes[0]
+
+
+DRIVER = """
+import os, signal, sys
+from qhq.studies.sweep.spec import load_sweep
+from qhq.studies.sweep.study import open_sweep, run_sweep
+from qhq.studies.sweep.watcher import SweepWatcher
+from qhq.studies.workers.local import LocalWorkers
+
+class Killer(SweepWatcher):
+    done = 0
+    def trial_done(self, folder, *, fresh):
+        Killer.done += 1
+        if Killer.done == int(sys.argv[1]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    with LocalWorkers(2, print) as workers:
+        run_sweep(open_sweep(*load_sweep("sweep.yaml")), workers, Killer())
+"""
+
+
+def test_a_killed_driver_leaves_what_a_second_one_completes(whole, place):
+    (place / "driver.py").write_text(DRIVER)
+    root = Path(__file__).parents[3]
+    killed = subprocess.run(
+        [sys.executable, "driver.py", "5"],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        check=False,
+        timeout=120,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    log = Log()
+    assert table(run(log)) == table(whole[0])
+    done = {path.name for path in Path(whole[0]["folder"]).glob("trials/*")}
+    swept = next((place / "runs" / "sweeps").iterdir())
+    assert {path.name for path in swept.glob("trials/*")} == done
+    assert not list(swept.glob("working/*"))
+
+
+def test_a_damaged_trial_is_named_and_one_taken_away_is_trained_again(whole, place):
+    record = run()
+    trial = next(Path(record["folder"]).glob("trials/*"))
+    shutil.rmtree(trial)
+    log = Log()
+    assert run(log) == {**record, "stages": run()["stages"]}
+    assert log.fresh == [trial.name]
+
+
+def test_what_cannot_be_trained_fails_by_itself(place):
+    record = run(overrides=("stages=[{name: a, space: {data.window: [5, 100000]}}]", "final=null"))
+    (stage,) = record["stages"]
+    assert [row["status"] for row in stage["rows"]] == ["finished", "failed"]
+    assert stage["failed"] == 1
+    assert record["final"] is None
+    assert record["verdict"].endswith("The test part was not looked at.")
+
+
+def test_a_stage_without_any_that_can_be_trained_says_why(place):
+    with pytest.raises(ConfigError, match=r"none of 1; the first said: .*100000"):
+        run(overrides=("stages=[{name: a, space: {data.window: [100000]}}]", "final=null"))
+
+
+def test_a_device_is_refused(place):
+    with pytest.raises(ConfigError, match="must train on a simulator"):
+        open_sweep(*load_sweep("sweep.yaml", ["set={backend: ibm_torino}"]))
+
+
+def test_another_config_has_another_folder_and_another_name_of_a_stage_too(place):
+    spec, config = load_sweep("sweep.yaml")
+    names = {open_sweep(spec, config).folder.name}
+    names.add(open_sweep(spec, config.model_copy(update={"seed": 9})).folder.name)
+    names.add(open_sweep(validate(SweepSpec, {**spec.model_dump(), "seeds": 3}, "test"), config).folder.name)
+    assert len(names) == 3
+
+
+def test_two_drivers_of_one_sweep_are_one_too_many(place):
+    sweep = open_sweep(*load_sweep("sweep.yaml"))
+    sweep.folder.path.mkdir(parents=True)
+    with sweep.folder.locked(), pytest.raises(ConfigError, match="one process at a time"):
+        run()
+
+
+def test_seeds_of_trials_repeat_those_of_a_training(whole, place):
+    """A trial is the training that qhq train would do, without the look at the test part."""
+    from qhq.experiment.run import train_run
+    from qhq.training.loop import Watcher
+
+    trial = next(iter(sorted(Path(whole[0]["folder"]).glob("trials/*"))))
+    config = load_config(str(trial / "config.yaml"))
+    history = np.genfromtxt(trial / "history.csv", delimiter=",", names=True)
+    again = np.genfromtxt(train_run(config, Watcher()).path / "history.csv", delimiter=",", names=True)
+    np.testing.assert_array_equal(history["validation_loss"], again["validation_loss"])

@@ -1,0 +1,62 @@
+"""Worker processes: every piece of work once, whoever dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from qhq.errors import BackendError, DataError
+from qhq.studies.workers.local import LocalWorkers
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def die_once(item: tuple[str, int]) -> int:
+    """Die without a word the first time."""
+    marker, number = Path(item[0]) / str(item[1]), item[1]
+    if number == 2 and not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def die(number: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def refuse(number: int) -> int:
+    raise DataError("Numbers must please", got=str(number), fix="Take another")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_each_result_comes_with_its_index_call_after_call(count):
+    notes: list[str] = []
+    with LocalWorkers(count, notes.append) as workers:
+        for items in ([3, 1, 2], [5], []):
+            assert dict(workers.run(double, items)) == {index: 2 * each for index, each in enumerate(items)}
+    assert notes == []
+
+
+def test_the_work_of_a_dead_worker_is_done_again_and_nothing_twice(tmp_path):
+    notes: list[str] = []
+    with LocalWorkers(2, notes.append) as workers:
+        results = list(workers.run(die_once, [(str(tmp_path), number) for number in range(6)]))
+    assert sorted(results) == [(number, number) for number in range(6)]
+    assert len(notes) == 1
+    assert "A worker died" in notes[0]
+
+
+def test_workers_that_always_die_are_given_up():
+    with LocalWorkers(2, lambda _: None) as workers, pytest.raises(BackendError, match="one after the other"):
+        list(workers.run(die, [1, 2]))
+
+
+def test_an_error_reaches_the_caller():
+    with LocalWorkers(2, lambda _: None) as workers, pytest.raises(DataError, match="Numbers must please"):
+        list(workers.run(refuse, [1, 2]))
