@@ -1,9 +1,9 @@
 """How long the 105 circuits of the published grid take: ``python -m benchmarks.reference_grid``.
 
-Runs ``qhq sweep experiments/reference/grid_published.yaml`` in a folder of its own, and beside it measures the
-training step of each of the 105 models as the published loop takes it (see `benchmarks.published_loop`). What
-that loop would need for the same number of steps is extrapolated: steps that the sweep took, times the step
-measured, on one core.
+Runs ``qhq sweep experiments/reference/grid_published.yaml`` in a folder of its own, and beside it measures
+the training step of each of the 105 models as the published loop takes it (see `benchmarks.published_loop`).
+What that loop would need for the same number of steps is extrapolated: steps that the sweep took, times the
+step measured, on one core.
 """
 
 from __future__ import annotations
@@ -87,9 +87,9 @@ def say(report: dict[str, Any]) -> str:
     return (
         f"{report['circuits']} circuits, {report['steps']} training steps: {own / 60:.1f} minutes with"
         f" {report['workers']} workers.\n"
-        f"Published loop, one call a sample: {1e3 * times[0]:.0f} to {1e3 * times[-1]:.0f} ms a step; the same"
-        f" steps would take {theirs / 3600:.1f} hours on one core (extrapolated), {theirs / core:.0f} times"
-        " the core time of the sweep."
+        f"Published loop, one call a sample: {1e3 * times[0]:.0f} to {1e3 * times[-1]:.0f} ms a step."
+        f" The same steps would take {theirs / 3600:.1f} hours on one core (extrapolated):"
+        f" {theirs / core:.0f} times the core time of the sweep."
     )
 
 
