@@ -1,0 +1,50 @@
+"""Tables of flat rows as CSV, Excel and LaTeX, each file whole or not at all."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from qhq.errors import ConfigError
+
+Format = Literal["csv", "excel", "latex"]
+
+_WRITERS: dict[Format, Callable[[pd.DataFrame, Path], object]] = {
+    "csv": lambda frame, path: frame.to_csv(path, index=False),
+    "excel": lambda frame, path: frame.to_excel(path, index=False, engine="openpyxl"),
+    "latex": lambda frame, path: path.write_text(_latex(frame), encoding="utf-8"),
+}
+_ENDINGS: dict[Format, str] = {"csv": ".csv", "excel": ".xlsx", "latex": ".tex"}
+
+
+def export_table(rows: Sequence[dict[str, Any]], path: Path, form: Format) -> Path:
+    """Write rows, one line a row, over a file that may be there.
+
+    Raises:
+        ConfigError: If it cannot be written; what was there stays.
+    """
+    frame = pd.DataFrame(list(rows))
+    staging = path.with_name(f".{path.stem}-{uuid.uuid4().hex}{_ENDINGS[form]}")
+    try:
+        _WRITERS[form](frame, staging)
+        staging.replace(path)
+    except OSError as error:
+        staging.unlink(missing_ok=True)
+        raise ConfigError(
+            f"--{form} must name a file that can be written",
+            got=f"{path}: {error.strerror or error}",
+            fix="Name a file in a folder that exists",
+        ) from error
+    return path
+
+
+def _latex(frame: pd.DataFrame) -> str:
+    """A booktabs table; texts are escaped, numbers have four decimals."""
+    named = frame.rename(columns=lambda name: str(name).replace("_", r"\_"))
+    style = named.style.hide(axis="index").format(precision=4, na_rep="--", escape="latex")
+    text: str = style.to_latex(hrules=True)
+    return text

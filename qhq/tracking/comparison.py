@@ -1,0 +1,166 @@
+"""Runs side by side, from their folders alone: rows, what differs between designs, filters, an order."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from qhq.errors import ConfigError, nearest
+from qhq.tracking.run_folder import RunFolder
+from qhq.tracking.summary import run_design, run_summary
+
+Row = dict[str, Any]
+
+OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "!=": operator.ne,
+    "<=": operator.le,
+    ">=": operator.ge,
+    "=": operator.eq,
+    "<": operator.lt,
+    ">": operator.gt,
+    "~": lambda value, part: str(part) in str(value),
+}
+_FILTER = re.compile(r"\s*([\w.]+)\s*(!=|<=|>=|=|<|>|~)\s*([^\s=<>!~].*?)\s*")
+_IN_SUMMARY = ("backend", "seed", "name")
+"""Keys of a design that the summary tells as well, or that only name the run."""
+
+
+@dataclass(frozen=True)
+class RunTable:
+    """Rows of runs.
+
+    Attributes:
+        summaries: One flat row a run: what it is and its errors.
+        designs: Its resolved config by dotted keys; a key that a run does not have is missing.
+    """
+
+    summaries: list[Row]
+    designs: list[Row]
+
+    @property
+    def keys(self) -> list[str]:
+        """Every design key, in the order of the configs."""
+        return list(dict.fromkeys(key for design in self.designs for key in design))
+
+    @property
+    def differs(self) -> list[str]:
+        """Design keys that are not the same in all runs."""
+        return [
+            key
+            for key in self.keys
+            if key not in _IN_SUMMARY and len({str(design.get(key)) for design in self.designs}) > 1
+        ]
+
+    def rows(self, keys: Sequence[str]) -> list[Row]:
+        """Flat rows: the summary, then the design keys asked for."""
+        pairs = zip(self.summaries, self.designs, strict=True)
+        return [
+            summary | {key: design.get(key) for key in keys if key not in summary}
+            for summary, design in pairs
+        ]
+
+    def where(self, condition: str) -> RunTable:
+        """Only runs for which ``KEY OP VALUE`` holds; a run without a value holds for ``!=`` alone.
+
+        Raises:
+            ConfigError: If it is no condition, or the key is unknown.
+        """
+        key, compare, wanted = self._condition(condition)
+        kept = [place for place, value in enumerate(self._column(key)) if _holds(value, compare, wanted)]
+        return RunTable([self.summaries[place] for place in kept], [self.designs[place] for place in kept])
+
+    def sorted_by(self, key: str) -> RunTable:
+        """In the order of a key, from high to low for ``-KEY``; runs without a value last.
+
+        Raises:
+            ConfigError: If the key is unknown.
+        """
+        name, falling = key.removeprefix("-"), key.startswith("-")
+        column = self._column(name)
+        known = [place for place, value in enumerate(column) if value is not None]
+        known.sort(key=lambda place: _order(column[place]), reverse=falling)
+        order = [*known, *(place for place, value in enumerate(column) if value is None)]
+        return RunTable([self.summaries[place] for place in order], [self.designs[place] for place in order])
+
+    def first(self, count: int) -> RunTable:
+        """The first runs of it."""
+        return replace(self, summaries=self.summaries[:count], designs=self.designs[:count])
+
+    def _column(self, key: str) -> list[Any]:
+        names = {*(self.summaries[0] if self.summaries else ()), *self.keys}
+        if self.summaries and key not in names:
+            raise ConfigError(
+                "A key must be one of a run's results or of its config",
+                got=f"'{key}'",
+                fix=nearest(key, names),
+            )
+        pairs = zip(self.summaries, self.designs, strict=True)
+        return [summary[key] if key in summary else design.get(key) for summary, design in pairs]
+
+    def _condition(self, text: str) -> tuple[str, str, str]:
+        found = _FILTER.fullmatch(text)
+        if found is None:
+            raise ConfigError(
+                "A filter must be KEY OP VALUE, OP one of = != < <= > >= ~",
+                got=f"'{text}'",
+                fix="Write such as --filter 'quantum.qubits >= 4' or --filter 'run ~ twin'",
+            )
+        key, compare, wanted = found.groups()
+        return key, compare, wanted
+
+
+def tabulate(folders: Iterable[RunFolder], skipped: Callable[[str], None]) -> RunTable:
+    """Read runs; one that is damaged is left out.
+
+    Args:
+        folders: The runs.
+        skipped: Told of each that is left out, and why.
+    """
+    summaries, designs = [], []
+    for folder in folders:
+        try:
+            record = folder.read_record()
+            summary, design = run_summary(record), run_design(record)
+        except ConfigError as error:
+            skipped(f"Skipped {folder.name}: {error}")
+            continue
+        summaries.append(summary)
+        designs.append(design)
+    return RunTable(summaries, designs)
+
+
+def _holds(value: Any, compare: str, wanted: str) -> bool:
+    if value is None:
+        return compare == "!="
+    act = OPERATORS[compare]
+    number = _number(wanted)
+    if compare != "~" and isinstance(value, int | float) and number is not None:
+        return act(value, number)
+    if compare in ("=", "!=", "~"):
+        return act(_text(value), wanted)
+    if isinstance(value, str):
+        return act(value, wanted)
+    raise ConfigError(
+        "What is compared with a number must be one",
+        got=f"'{wanted}'",
+        fix="Compare with a number, or use =",
+    )
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _order(value: Any) -> tuple[int, float, str]:
+    """Numbers by size, before texts by letter."""
+    return (0, float(value), "") if isinstance(value, int | float) else (1, 0.0, str(value))
