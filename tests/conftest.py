@@ -29,6 +29,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory):
     (folder / "kernels").symlink_to(kernels)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("QHQ_CACHE_DIR", str(folder))
+        patch.setenv("QHQ_MLFLOW", "off")  # the tests of the mirror switch it on
         yield folder
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qhq.cli.options import Debug, Json, Set
-from qhq.cli.output import command, plain_table
+from qhq.cli.output import Output, command, plain_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,12 +51,24 @@ def ablate(
         if not control:
             record = _ablate(config, request)
             output.result(record, *_study_parts(record, ""), record["verdict"], f"Page {record['page']}")
+            _mirror(record, output)
             return
         record = _control(config, request)
         parts = [part for name, each in record["controls"].items() for part in _study_parts(each, name)]
         output.result(record, *parts, record["verdict"], f"Page {record['page']}")
+        for each in record["controls"].values():
+            _mirror(each, output)
         if not record["passed"]:
             raise typer.Exit(1)
+
+
+def _mirror(record: dict[str, Any], output: Output) -> None:
+    from pathlib import Path
+
+    from qhq.tracking.mirror import mirror_study
+    from qhq.tracking.run_folder import RunFolder
+
+    mirror_study(RunFolder(Path(record["folder"])), "ablation", record, output.note)
 
 
 def _ablate(config: ExperimentConfig, request: AblationRequest) -> dict[str, Any]:

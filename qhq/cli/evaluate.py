@@ -43,6 +43,7 @@ def evaluate(
     """
     with command(as_json=json, debug=debug) as output:
         from qhq.studies.portability import EvalRequest, plan_evaluation
+        from qhq.tracking.mirror import mirror_run
         from qhq.tracking.run_folder import find_run
 
         request = EvalRequest(tuple(backend or ["aer"]), samples=samples, shots=shots, seed=seed)
@@ -54,6 +55,7 @@ def evaluate(
             _confirm(plan, output)
         record = _run(plan)
         output.result(record, f"Run {record['run']}", _metrics(record), _portability(record), *_notes(record))
+        mirror_run(plan.folder, output.note)
 
 
 def _run(plan: EvalPlan) -> dict[str, Any]:

@@ -42,6 +42,7 @@ def noise(
         from qhq.report.figures import save_figure
         from qhq.report.noise_figure import draw_noise
         from qhq.studies.noise import NoiseRequest, run_noise_study
+        from qhq.tracking.mirror import mirror_run
         from qhq.tracking.run_folder import find_run
 
         request = NoiseRequest(backend, _scales(scale), _shots(shots), seeds, samples, seed)
@@ -51,6 +52,7 @@ def noise(
         path = save_figure(draw_noise(record), folder.figures / f"noise-{backend}.png")
         record = {**record, "figure": str(path)}
         output.result(record, f"Run {record['run']}", _table(record), record["verdict"], f"Figure {path}")
+        mirror_run(folder, output.note)
 
 
 def _scales(text: str) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qhq.cli.options import Debug, Json, Set
-from qhq.cli.output import command, plain_table
+from qhq.cli.output import Output, command, plain_table
 from qhq.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def sweep(
             raise _nothing_to_resume(opened)
         record = _run(opened, workers, cluster)
         output.result(record, *_parts(record))
+        _mirror(opened, record, output)
 
 
 def _run(opened: Sweep, count: int | None, cluster: str | None) -> dict[str, Any]:
@@ -80,6 +81,18 @@ def _run(opened: Sweep, count: int | None, cluster: str | None) -> dict[str, Any
             draw_run_figures(find_run(name))
     figures = sorted(str(path) for path in (opened.folder.path / "figures").glob("*.png"))
     return {**record, "figures": figures}
+
+
+def _mirror(opened: Sweep, record: dict[str, Any], output: Output) -> None:
+    """The sweep with its trials, and its final runs, which are runs as any other."""
+    from qhq.tracking.mirror import mirror_run, mirror_study
+    from qhq.tracking.run_folder import find_run
+
+    if not mirror_study(opened.folder, "sweep", record, output.note):
+        return
+    finals = [name for row in (record["final"] or {"rows": []})["rows"] for name in row.get("runs", [])]
+    if finals:
+        mirror_run(find_run(finals[0]), output.note)
 
 
 def _open_workers(

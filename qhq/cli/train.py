@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -34,6 +35,9 @@ def train(
     Example: qhq train --backend aer --set training.epochs=5
     """
     with command(as_json=json, debug=debug) as output:
+        from qhq.tracking.mirror import mirror_run
+        from qhq.tracking.run_folder import RunFolder
+
         if resume is not None and (config or backend or overrides):
             raise ConfigError(
                 "--resume continues a run as it was configured",
@@ -45,6 +49,7 @@ def train(
         output.result(record, _summary(record), *result_tables(record), verdict(record))
         if record["collapse"] is not None:
             output.note(f"Warning: {record['collapse']['message']}")
+        mirror_run(RunFolder(Path(record["path"])), output.note)
 
 
 def _run(config: str | None, backend: str | None, overrides: list[str], resume: str | None) -> dict[str, Any]:

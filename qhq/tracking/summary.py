@@ -23,7 +23,6 @@ def run_summary(record: dict[str, Any]) -> dict[str, Any]:
     part = "validation" if "validation" in metrics and "test" not in metrics else "test"
     own = _mapping(metrics, part)
     naive = _mapping(metrics, "naive" if part == "test" else "validation_naive")
-    leaks = record.get("leaks") or []
     return {
         "run": record["run"],
         "status": record["status"],
@@ -37,7 +36,7 @@ def run_summary(record: dict[str, Any]) -> dict[str, Any]:
         "naive_mae": naive.get("mae"),
         "naive_mape": naive.get("mape"),
         "seconds": _mapping(record, "seconds").get("total"),
-        "leaks": " ".join(map(str, leaks)) or None,
+        "leaks": _leaks(record),
         "created": record.get("created"),
     }
 
@@ -67,15 +66,27 @@ def _text(value: list[Any] | dict[str, Any]) -> str:
     return ", ".join(" ".join(str(word) for word in words) for words in parts)
 
 
+def _leaks(record: Mapping[str, Any]) -> str | None:
+    """Names of the leaks that were switched on; None without any."""
+    leaks = record.get("leaks") or []
+    if not isinstance(leaks, list):
+        raise _damaged(record, "leaks", "a list", leaks)
+    return " ".join(map(str, leaks)) or None
+
+
 def _mapping(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """A part of a record; empty where it is missing or null."""
     value = record.get(key)
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise ConfigError(
-            f"'{key}' of run.json must be a mapping",
-            got=f"{type(value).__name__} in {record.get('run', 'a run')}",
-            fix="Name another run; 'qhq compare' lists them",
-        )
+        raise _damaged(record, key, "a mapping", value)
     return value
+
+
+def _damaged(record: Mapping[str, Any], key: str, wanted: str, value: object) -> ConfigError:
+    return ConfigError(
+        f"'{key}' of run.json must be {wanted}",
+        got=f"{type(value).__name__} in {record.get('run', 'a run')}",
+        fix="Name another run; 'qhq compare' lists them",
+    )

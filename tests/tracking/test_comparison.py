@@ -1,0 +1,165 @@
+"""Runs side by side: what differs, an order, filters; a damaged folder is left out."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+from qhq.errors import ConfigError
+from qhq.report.table_export import export_table
+from qhq.tracking.comparison import tabulate
+from qhq.tracking.gather import gather_runs
+from qhq.tracking.run_folder import RECORD_KEYS, RunFolder
+
+
+@pytest.fixture(autouse=True)
+def runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("QHQ_RUNS_DIR", str(tmp_path / "runs"))
+    return tmp_path / "runs"
+
+
+def make(name: str, mape: float | None, depth: int, folder: str = "", **keys) -> RunFolder:
+    run = RunFolder(RunFolder(_root() / folder / name).path)
+    design = {"name": name, "seed": 0, "backend": "aer", "quantum": {"depth": depth, "frozen": depth > 2}}
+    design["model"] = {"recurrent": [{"unit": "gru", "hidden": depth}], "skip": "add"}
+    record = dict.fromkeys(RECORD_KEYS) | {
+        "status": "finished",
+        "seed": 0,
+        "backend": "aer",
+        "design": design,
+    }
+    record["metrics"] = {"test": {"mape": mape, "mae": 1.0}, "naive": {"mae": 2.0}}
+    run.write_json("run.json", record | keys)
+    return run
+
+
+def _root():
+    from qhq.paths import runs_dir
+
+    return runs_dir()
+
+
+@pytest.fixture
+def table():
+    make("a", 3.0, 1)
+    make("b", None, 2)
+    make("c", 1.0, 3)
+    return tabulate(gather_runs([]), pytest.fail)
+
+
+def test_only_keys_that_differ_are_named(table):
+    assert table.differs == ["quantum.depth", "quantum.frozen", "model.recurrent"]
+    assert table.rows(table.differs)[0]["model.recurrent"] == "gru 1"
+    assert table.first(1).differs == []
+    assert "model.skip" in table.keys
+
+
+@pytest.mark.parametrize(
+    ("key", "names"), [("mape", "cab"), ("-mape", "acb"), ("-quantum.depth", "cba"), ("run", "abc")]
+)
+def test_order_with_what_has_no_value_last(table, key, names):
+    assert "".join(row["run"] for row in table.sorted_by(key).rows([])) == names
+
+
+@pytest.mark.parametrize(
+    ("condition", "names"),
+    [
+        ("quantum.depth >= 2", "bc"),
+        ("quantum.depth=2", "b"),
+        ("mape<2", "c"),
+        ("mape != 3", "bc"),
+        ("run ~ a", "a"),
+        ("run != a", "bc"),
+        ("quantum.frozen = true", "c"),
+        ("model.recurrent = gru 2", "b"),
+        ("naive_mae > 5", ""),
+    ],
+)
+def test_filters(table, condition, names):
+    assert "".join(row["run"] for row in table.where(condition).rows([])) == names
+
+
+@pytest.mark.parametrize("condition", ["quantum.depht = 2", "depth", "mape <> 3", "mape < small"])
+def test_a_filter_that_makes_no_sense_is_refused(table, condition):
+    with pytest.raises(ConfigError):
+        table.where(condition)
+
+
+def test_an_unknown_order_names_the_nearest(table):
+    with pytest.raises(ConfigError, match="Did you mean"):
+        table.sorted_by("-mpae")
+
+
+DAMAGE = {
+    "truncated": lambda text: text[: len(text) // 2],
+    "empty": lambda _: "",
+    "list": lambda _: "[]",
+    "metrics": lambda text: json.dumps({**json.loads(text), "metrics": [1]}),
+    "test": lambda text: json.dumps({**json.loads(text), "metrics": {"test": "good"}}),
+    "design": lambda text: json.dumps({**json.loads(text), "design": 3}),
+    "quantum": lambda text: json.dumps({**json.loads(text), "quantum": "four"}),
+    "seconds": lambda text: json.dumps({**json.loads(text), "seconds": 3}),
+    "leaks": lambda text: json.dumps({**json.loads(text), "leaks": 3}),
+    "bytes": lambda _: "\udcff",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_run_is_skipped_with_a_warning(damage):
+    good, bad = make("good", 1.0, 1), make("bad", 1.0, 1)
+    path = bad.path / "run.json"
+    path.write_bytes(DAMAGE[damage](path.read_text()).encode("utf-8", "surrogateescape"))
+    notes: list[str] = []
+    rows = tabulate([good, bad], notes.append).rows([])
+    assert [row["run"] for row in rows] == ["good"]
+    assert len(notes) == 1
+    assert "bad" in notes[0]
+
+
+def test_runs_are_meant_by_folder_sweep_glob_and_name(runs):
+    make("a", 1.0, 1)
+    make("t1-s0", 1.0, 1, "sweeps/s/trials")
+    make("t2-s0", 1.0, 1, "sweeps/s/trials")
+    names = lambda *references: [run.name for run in gather_runs(references)]  # noqa: E731
+    assert names() == ["a"]
+    assert names("sweeps/s") == ["t1-s0", "t2-s0"] == names(str(runs / "sweeps" / "s" / "trials"))
+    assert names("a*", "a", "runs/a") == ["a"]
+    assert names("sweeps/*/trials/t1*") == ["t1-s0"]
+    for missing in ("b*", "b", "sweeps/none"):
+        with pytest.raises(ConfigError):
+            names(missing)
+
+
+def test_a_trial_is_told_by_its_validation_part():
+    metrics = {"validation": {"mae": 1.0}, "validation_naive": {"mae": 4.0}}
+    run = make("t", None, 1, metrics=metrics)
+    (row,) = tabulate([run], pytest.fail).rows([])
+    assert (row["part"], row["mae"], row["naive_mae"]) == ("validation", 1.0, 4.0)
+
+
+@pytest.mark.parametrize("form", ["csv", "excel", "latex"])
+def test_exports_hold_every_row(tmp_path, form):
+    rows = [{"run": "a_b", "mape": 1.25, "leaks": None}, {"run": "c&d", "mape": None, "leaks": "x"}]
+    path = export_table(rows, tmp_path / "table", form)
+    if form == "latex":
+        text = path.read_text()
+        assert r"a\_b" in text
+        assert r"c\&d" in text
+        assert "1.2500" in text
+    else:
+        frame = pd.read_csv(path) if form == "csv" else pd.read_excel(path)
+        assert list(frame["run"]) == ["a_b", "c&d"]
+        assert frame["mape"][0] == 1.25
+    assert [each.name for each in tmp_path.iterdir()] == ["table"]
+
+
+def test_an_export_that_cannot_be_written_leaves_what_was_there(tmp_path):
+    with pytest.raises(ConfigError, match="--csv must name a file"):
+        export_table([{"a": 1}], tmp_path / "none" / "table.csv", "csv")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ConfigError, match="--latex must name a file"):
+        export_table([{"a": 1}], tmp_path / "folder", "latex")
+    assert [each.name for each in tmp_path.iterdir()] == ["folder"]
