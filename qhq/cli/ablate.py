@@ -101,7 +101,7 @@ def _illustrated(record: dict[str, Any], title: str, studies: dict[str, dict[str
 
     folders = [Path(each["folder"]) for each in studies.values()]
     for folder, each in zip(folders, studies.values(), strict=True):
-        each["figure"] = str(save_figure(draw_ablation(each), folder / "ablation.png"))
+        each["figure"] = str(save_figure(draw_ablation(each), folder / "ablation.png", each["leaks"]))
     page = render_ablation(title, record["verdict"], studies)
     path = RunFolder(folders[-1]).write_text("report.html", page)
     return {**record, "page": str(path)}

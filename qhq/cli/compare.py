@@ -53,7 +53,8 @@ def compare(
         rows = table.rows(keys)
         files: dict[Format, Path | None] = {"csv": csv, "excel": excel, "latex": latex}
         written = _export(rows, files)
-        record = {"rows": rows, "differs": table.differs, "files": written}
+        leaks = dict.fromkeys(name for row in rows for name in (row["leaks"] or "").split())
+        record = {"leaks": list(leaks), "rows": rows, "differs": table.differs, "files": written}
         output.result(record, *_people(rows, keys, every=every), *(f"Wrote {path}" for path in written))
 
 

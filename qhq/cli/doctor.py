@@ -33,8 +33,10 @@ def doctor(
     with command(as_json=json, debug=debug) as output:
         from qhq.experiment.checkup import examine_subject
 
-        looked_at, diagnosis = examine_subject(subject, overrides or [])
-        output.result(diagnosis.to_dict(), *_parts(looked_at, diagnosis))
+        found = examine_subject(subject, overrides or [])
+        diagnosis = found.diagnosis
+        record = {**diagnosis.to_dict(), "leaks": list(found.leaks)}
+        output.result(record, *_parts(found.subject, diagnosis))
         if not diagnosis.healthy:
             raise typer.Exit(1)
 

@@ -67,7 +67,9 @@ def _run(plan: EvalPlan) -> dict[str, Any]:
     with StudyProgress() as progress:
         record = run_evaluation(plan, progress.told)
     if len(record["results"]) > 1 and plan.experiment.ansatz is not None:
-        figure = save_figure(draw_portability(record), plan.folder.figures / "portability.png")
+        figure = save_figure(
+            draw_portability(record), plan.folder.figures / "portability.png", record["leaks"]
+        )
         record["figure"] = str(figure)
     return record
 

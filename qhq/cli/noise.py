@@ -49,7 +49,7 @@ def noise(
         folder = find_run(run)
         with StudyProgress() as progress:
             record = run_noise_study(folder, request, progress.told)
-        path = save_figure(draw_noise(record), folder.figures / f"noise-{backend}.png")
+        path = save_figure(draw_noise(record), folder.figures / f"noise-{backend}.png", record["leaks"])
         record = {**record, "figure": str(path)}
         output.result(record, f"Run {record['run']}", _table(record), record["verdict"], f"Figure {path}")
         mirror_run(folder, output.note)

@@ -24,12 +24,19 @@ class Output:
     as_json: bool
 
     def result(self, content: dict[str, Any], *people: str | Table) -> None:
-        """Give the command's one result, as JSON or as lines and tables for a person."""
+        """Give the command's one result, as JSON or as lines and tables for a person.
+
+        Leaks that were switched on (``leaks`` of the content) are told first.
+        """
         if self.as_json:
             typer.echo(json.dumps(content, allow_nan=False))
             return
         from rich.console import Console
 
+        from qhq.data.leak_spec import explain_leaks, leak_mark
+
+        if content.get("leaks"):
+            typer.echo(f"{leak_mark(content['leaks'])} ({explain_leaks(content['leaks'])}).")
         # A pipe or a log has no width of its own, and a table cut to 80 columns loses its figures.
         console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
         for part in people:

@@ -72,15 +72,15 @@ def _run(opened: Sweep, count: int | None, cluster: str | None) -> dict[str, Any
     from qhq.studies.sweep.study import run_sweep
     from qhq.tracking.run_folder import find_run
 
-    with SweepProgress(opened.folder.path / "figures", opened.spec.metric) as progress:
+    figures, leaks = opened.folder.path / "figures", opened.start.data.leaks
+    with SweepProgress(figures, opened.spec.metric, leaks) as progress:
         progress.note(f"Sweep {opened.folder.path}")
         with _open_workers(count, cluster, progress) as workers:
             record = run_sweep(opened, workers, progress)
     for row in (record["final"] or {"rows": []})["rows"]:
         for name in row.get("runs", []):
             draw_run_figures(find_run(name))
-    figures = sorted(str(path) for path in (opened.folder.path / "figures").glob("*.png"))
-    return {**record, "figures": figures}
+    return {**record, "figures": sorted(str(path) for path in figures.glob("*.png"))}
 
 
 def _mirror(opened: Sweep, record: dict[str, Any], output: Output) -> None:

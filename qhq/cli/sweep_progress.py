@@ -33,10 +33,11 @@ class SweepProgress(SweepWatcher):
     Args:
         figures: Folder for one figure a stage.
         metric: What is ranked.
+        leaks: Leaks that the experiment switched on.
     """
 
-    def __init__(self, figures: Path, metric: str) -> None:
-        self.figures, self.metric = figures, metric
+    def __init__(self, figures: Path, metric: str, leaks: Sequence[str]) -> None:
+        self.figures, self.metric, self.leaks = figures, metric, leaks
         self.console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -93,7 +94,7 @@ class SweepProgress(SweepWatcher):
             f" {record['noise']['sentence']}."
         )
         self.figures.mkdir(exist_ok=True)
-        save_figure(draw_stage(record, self.metric), self.figures / f"{record['stage']}.png")
+        save_figure(draw_stage(record, self.metric), self.figures / f"{record['stage']}.png", self.leaks)
 
     def _count(self, names: Sequence[str], *, fresh: bool) -> None:
         self.done.update(names)

@@ -9,15 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 from qhq.data.layout import lay_out
+from qhq.data.leak_spec import Leak
+from qhq.data.leaks import in_last_scale, seen_by_scaler
 from qhq.data.panel import Panel
 from qhq.data.scaling.fit import check_scalable, fit_scaler
 from qhq.data.scaling.scalers import Scaler
 from qhq.data.scaling.static import StaticScaler, fit_static
+from qhq.data.scaling.symbol import SymbolScaler
 from qhq.data.schema import unit_of
 from qhq.data.sources.load import load_panel
 from qhq.data.spec import DataSpec
 from qhq.data.split import Part, Parts, split_panel
-from qhq.data.windows import Windows
+from qhq.data.windows import Cut, Windows
 from qhq.errors import DataError
 
 LEAST_SPREAD = 1e-9
@@ -33,12 +36,14 @@ class Prepared:
         scaler: Fitted on ``parts.train``.
         static: Scaler of the static features, fitted on ``parts.train``; None without any.
         fingerprint: sha256 of symbols, columns, dates and values, as hex.
+        leaks: Leaks that the config switched on by name; none, unless it is to show what they do.
     """
 
     parts: Parts
     scaler: Scaler
     static: StaticScaler | None
     fingerprint: str
+    leaks: tuple[Leak, ...] = ()
 
     @property
     def train(self) -> Windows:
@@ -47,8 +52,8 @@ class Prepared:
 
     @property
     def validation(self) -> Windows:
-        """Windows of the validation part."""
-        return self.parts.validation.windows
+        """Windows of the validation part, which early stopping may look at."""
+        return self.test if "stops_on_test" in self.leaks else self.parts.validation.windows
 
     @property
     def test(self) -> Windows:
@@ -63,14 +68,19 @@ def prepare(spec: DataSpec) -> Prepared:
         DataError: If the data cannot be read, breaks a rule, or is too short for the config.
     """
     panel = load_panel(spec)
-    parts = split_panel(lay_out(panel, spec), spec)
+    laid_out = lay_out(panel, spec)
+    parts = split_panel(laid_out, spec)
     for part in (parts.train, parts.validation, parts.test):
         _check_targets(part)
         check_scalable(spec.scaling, part)
-    static = fit_static(spec.scaling, parts.train) if spec.static else None
-    scaler = fit_scaler(spec.scaling, parts.train)
+    seen = seen_by_scaler(laid_out, Cut.of(spec)) if "scaler_sees_test" in spec.leaks else parts.train
+    static = fit_static(spec.scaling, seen) if spec.static else None
+    scaler = fit_scaler(spec.scaling, seen)
+    if "last_symbol_inverts" in spec.leaks and isinstance(scaler, SymbolScaler):
+        laid_out, scaler = in_last_scale(laid_out, scaler)
+        parts = split_panel(laid_out, spec)
     _check_scaler(scaler, parts)
-    return Prepared(parts, scaler, static, fingerprint(panel))
+    return Prepared(parts, scaler, static, fingerprint(panel), spec.leaks)
 
 
 def _check_scaler(scaler: Scaler, parts: Parts) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from qhq.data.leak_spec import Leak
 from qhq.data.schema import KNOWN_TODAY, QUOTE_DERIVED, TABLES, PanelKind, canonical_name
 from qhq.data.split_spec import SplitSpec
 from qhq.documents import Spec
@@ -76,6 +77,7 @@ class DataSpec(Spec):
         rate: Interest rate per year for option files without a column ``rate``, continuously compounded.
         offline: Serve Yahoo from the cache alone.
         panel_seed: Seed of the synthetic panel, or of a control.
+        leaks: Leaks to switch on by name, to show what they do; every output then says so.
     """
 
     source: Source = "bundled"
@@ -98,6 +100,7 @@ class DataSpec(Spec):
     rate: float = 0.0
     offline: bool = False
     panel_seed: Annotated[int, Field(ge=0)] = 0
+    leaks: tuple[Leak, ...] = ()
 
     @property
     def kind(self) -> PanelKind:
@@ -135,6 +138,7 @@ class DataSpec(Spec):
         self._check_names()
         self._check_task()
         self._check_scaling()
+        self._check_leaks()
         return self
 
     def _check_names(self) -> None:
@@ -164,6 +168,17 @@ class DataSpec(Spec):
         for target in self.targets:
             if target not in QUOTE_DERIVED:
                 raise ValueError(f"target '{target}' of task price must be an option quote (such as mid)")
+
+    def _check_leaks(self) -> None:
+        if len(set(self.leaks)) != len(self.leaks):
+            raise ValueError("leaks must not name anything twice")
+        if "last_symbol_inverts" in self.leaks and (
+            self.scaling not in ("minmax", "standard") or self.static or self.where or self.gaps == "mask"
+        ):
+            raise ValueError(
+                "leak last_symbol_inverts needs scaling minmax or standard, which keep a scale of each symbol,"
+                " and neither static, where nor gaps: mask"
+            )
 
     def _check_scaling(self) -> None:
         if self.scaling in OPTION_SCALINGS and self.kind != "options":

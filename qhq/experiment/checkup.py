@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,15 +37,21 @@ FEW_SAMPLES = 16
 """The same where the exact engine is slow."""
 
 
-def examine_subject(reference: str | None, overrides: Sequence[str] = ()) -> tuple[str, Diagnosis]:
+@dataclass(frozen=True)
+class Examination:
+    """What was looked at, for people; leaks that are switched on there; and what was found."""
+
+    subject: str
+    leaks: tuple[str, ...]
+    diagnosis: Diagnosis
+
+
+def examine_subject(reference: str | None, overrides: Sequence[str] = ()) -> Examination:
     """Look at a run, or at what a config describes before training.
 
     Args:
         reference: A run's folder or name, or a config; None is the latest finished run.
         overrides: Config keys; a run with them is looked at as it would begin with them.
-
-    Returns:
-        What was looked at, for people, and what was found.
 
     Raises:
         QHQError: If there is no such run or config, or it cannot be opened.
@@ -52,7 +59,8 @@ def examine_subject(reference: str | None, overrides: Sequence[str] = ()) -> tup
     if reference is None or is_run(reference):
         folder = find_run(reference)
         if not overrides:
-            return f"run {folder.name}", examine_run(folder)
+            leaks = load_config(str(folder.config)).data.leaks
+            return Examination(f"run {folder.name}", leaks, examine_run(folder))
         reference = str(folder.config)
     try:
         config = load_config(reference, overrides)
@@ -64,7 +72,8 @@ def examine_subject(reference: str | None, overrides: Sequence[str] = ()) -> tup
             got=f"'{reference}', which is neither",
             fix="Check the path, or leave it out to look at the latest run; 'qhq compare' lists them",
         ) from error
-    return f"config {config.name}, before training", examine_config(config)
+    subject = f"config {config.name}, before training"
+    return Examination(subject, config.data.leaks, examine_config(config))
 
 
 def examine_config(config: ExperimentConfig) -> Diagnosis:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,12 +93,15 @@ def forecast_scaled(
     return scaled, None if expectations is None else np.asarray(expectations, dtype=np.float64)
 
 
-def predictions_csv(evaluation: Evaluation, ends: tuple[Array, Array] | None = None) -> str:
+def predictions_csv(
+    evaluation: Evaluation, ends: tuple[Array, Array] | None = None, leaks: Sequence[str] = ()
+) -> str:
     """Write forecasts as CSV: symbol, date, horizon, actual, forecast, naive; floats in full precision.
 
     Each other baseline has a column of its name, and ``ends`` of intervals, each (N, H, K), have the columns
     low and high. Of options, ``symbol`` is the contract, and ``underlying``
-    is told as well; with several targets each row also names its ``target``.
+    is told as well; with several targets each row also names its ``target``; with leaks switched on, each
+    row names them.
     """
     windows = evaluation.windows
     count, horizon = windows.dates.shape
@@ -118,6 +122,8 @@ def predictions_csv(evaluation: Evaluation, ends: tuple[Array, Array] | None = N
     if len(names) > 1:
         rows["target"] = np.tile(names, count * horizon)
     frame = pd.DataFrame(rows)
+    if leaks:
+        frame["leaks"] = " ".join(leaks)
     stream = io.StringIO()
     frame.to_csv(stream, index=False, lineterminator="\n")
     return stream.getvalue()

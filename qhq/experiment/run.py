@@ -110,7 +110,7 @@ def _complete(folder: RunFolder, experiment: Experiment, watcher: Watcher, watch
     with watch.phase("eval"):
         evaluation = evaluate(experiment, experiment.open_executor("test"), experiment.data.test)
         intervals = prediction_intervals(experiment, evaluation)
-    folder.write_text("predictions.csv", predictions_csv(evaluation, intervals.ends))
+    folder.write_text("predictions.csv", predictions_csv(evaluation, intervals.ends, experiment.data.leaks))
     design = folder.read_record()
     results = result_record(experiment, state, evaluation, watch)
     results["metrics"]["intervals"] = intervals.record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from qhq.ansatz.draw import draw_circuit
 from qhq.ansatz.stored import load_built
 from qhq.experiment.config import load_config
+from qhq.report.leak_title import mark_leaks
 from qhq.report.model_diagram import draw_model
 from qhq.tracking.run_folder import RunFolder, writable
 
@@ -31,13 +33,13 @@ def draw_run_figures(folder: RunFolder) -> list[Path]:
 def _draw_all(folder: RunFolder) -> list[Path]:
     folder.figures.mkdir(exist_ok=True)
     config, record = load_config(str(folder.config)), folder.read_record()
-    drawn = [
-        save_figure(draw_history(pd.read_csv(folder.path / "history.csv")), folder.figures / "history.png"),
-        save_figure(
-            draw_forecasts(pd.read_csv(folder.path / "predictions.csv")), folder.figures / "forecast.png"
-        ),
-        save_figure(draw_model(config, record), folder.figures / "model.png"),
-    ]
+    figures = {
+        "history": draw_history(pd.read_csv(folder.path / "history.csv")),
+        "forecast": draw_forecasts(pd.read_csv(folder.path / "predictions.csv")),
+        "model": draw_model(config, record),
+    }
+    leaks = config.data.leaks
+    drawn = [save_figure(each, folder.figures / f"{name}.png", leaks) for name, each in figures.items()]
     if folder.circuit.exists():
         path = folder.figures / "circuit.png"
         draw_circuit(load_built(folder.circuit), path)
@@ -111,12 +113,18 @@ def _draw_series(axes: Axes, rows: pd.DataFrame, name: str) -> None:
     axes.grid(alpha=0.3)
 
 
-def save_figure(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path, leaks: Sequence[str] = ()) -> Path:
     """Write a figure whole, in the format of its ending, and give the path back.
+
+    Args:
+        figure: What was drawn.
+        path: Where to.
+        leaks: Leaks that were switched on: the title then says so.
 
     Raises:
         ConfigError: If it cannot be written.
     """
+    mark_leaks(figure, leaks)
     temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
     with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -103,7 +103,11 @@ def run_evaluation(plan: EvalPlan, progress: Callable[[int, int, str], None]) ->
         QHQError: If a backend fails; what the backends before it gave is kept.
     """
     exact = evaluate(plan.experiment, _open(plan, EXACT), plan.windows)
-    record: dict[str, Any] = {"run": plan.folder.name, "results": []}
+    record: dict[str, Any] = {
+        "run": plan.folder.name,
+        "leaks": list(plan.experiment.data.leaks),
+        "results": [],
+    }
     try:
         for number, entry in enumerate(plan.entries):
             progress(number, len(plan.entries), entry.name)

@@ -139,7 +139,8 @@ def test_a_subject_is_the_latest_run_a_run_or_a_config(study):
         (run.name, ("model.skip=concat",), "config tiny, before training"),
         ("tiny.yaml", QUICK, "config tiny, before training"),
     ):
-        looked_at, diagnosis = examine_subject(reference, overrides)
+        found = examine_subject(reference, overrides)
+        looked_at, diagnosis = found.subject, found.diagnosis
         assert looked_at == told
         assert diagnosis.healthy
         json.dumps(diagnosis.to_dict(), allow_nan=False)
