@@ -176,7 +176,7 @@ class DataSpec(Spec):
             self.scaling not in ("minmax", "standard") or self.static or self.where or self.gaps == "mask"
         ):
             raise ValueError(
-                "leak last_symbol_inverts needs scaling minmax or standard, which keep a scale of each symbol,"
+                "leak last_symbol_inverts needs scaling minmax or standard, which are by symbol,"
                 " and neither static, where nor gaps: mask"
             )
 
