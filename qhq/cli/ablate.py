@@ -94,6 +94,7 @@ def _illustrated(record: dict[str, Any], title: str, studies: dict[str, dict[str
     """Draw each study into its folder, write the page into the last one's, and say where they are."""
     from pathlib import Path
 
+    from qhq.data.leak_spec import leak_mark
     from qhq.report.ablation_figure import draw_ablation
     from qhq.report.ablation_page import render_ablation
     from qhq.report.figures import save_figure
@@ -102,7 +103,9 @@ def _illustrated(record: dict[str, Any], title: str, studies: dict[str, dict[str
     folders = [Path(each["folder"]) for each in studies.values()]
     for folder, each in zip(folders, studies.values(), strict=True):
         each["figure"] = str(save_figure(draw_ablation(each), folder / "ablation.png", each["leaks"]))
-    page = render_ablation(title, record["verdict"], studies)
+    leaks = next(iter(studies.values()))["leaks"]
+    heading = f"{title}. {leak_mark(leaks)}" if leaks else title
+    page = render_ablation(heading, record["verdict"], studies)
     path = RunFolder(folders[-1]).write_text("report.html", page)
     return {**record, "page": str(path)}
 

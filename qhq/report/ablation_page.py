@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from qhq.evaluation.significance import LEVEL
 from qhq.report.ablation_figure import draw_ablation
+from qhq.report.leak_title import mark_leaks
 
 
 def render_ablation(title: str, verdict: str, studies: Mapping[str, Mapping[str, Any]]) -> str:
@@ -28,7 +29,7 @@ def render_ablation(title: str, verdict: str, studies: Mapping[str, Mapping[str,
     )  # fmt: skip
     environment.filters |= {"percent": _percent, "interval": _interval, "p_value": _p_value}
     parts = [
-        {**record, "heading": heading, "picture": _picture(draw_ablation(dict(record)))}
+        {**record, "heading": heading, "picture": _picture(draw_ablation(dict(record)), record["leaks"])}
         for heading, record in studies.items()
     ]
     return environment.get_template("ablation.html").render(
@@ -36,7 +37,8 @@ def render_ablation(title: str, verdict: str, studies: Mapping[str, Mapping[str,
     )
 
 
-def _picture(figure: Figure) -> str:
+def _picture(figure: Figure, leaks: Sequence[str]) -> str:
+    mark_leaks(figure, leaks)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=130)
     return base64.b64encode(stream.getvalue()).decode()

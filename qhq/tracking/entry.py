@@ -168,6 +168,7 @@ def _tags(record: Mapping[str, Any], kind: str) -> dict[str, str]:
         "qhq.leaks": " ".join(record.get("leaks") or []),
         "qhq.prices": data.get("fingerprint"),
         "qhq.error": record.get("error"),
+        "mlflow.source.name": "qhq",
         "mlflow.source.git.commit": git.get("commit"),
         **{f"version.{name}": each for name, each in (record.get("versions") or {}).items()},
     }
