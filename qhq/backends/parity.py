@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from qhq.backends.executor import Executor, FloatArray
 from qhq.errors import BackendError
 
 TOLERANCE = 1e-5
-"""Largest difference of a value or gradient that training may start with."""
+"""Largest difference of a value or gradient that training may start with, of a circuit of a few gates."""
+ROUNDINGS = 2.0
+"""Roundings of a gate that a deep circuit may add up: a wrong gate differs by far more."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +62,26 @@ def measure_parity(
     return Parity(values, slope)
 
 
-def check_parity(parity: Parity) -> None:
-    """Refuse to go on from a difference above `TOLERANCE`.
+def parity_tolerance(dtype: npt.DTypeLike, gates: int) -> float:
+    """Largest difference that rounding may make: it grows with the gates of the circuit.
+
+    Args:
+        dtype: What the engine calculates in.
+        gates: How many the circuit has.
+    """
+    return max(TOLERANCE, ROUNDINGS * gates * float(np.finfo(dtype).eps))
+
+
+def check_parity(parity: Parity, tolerance: float = TOLERANCE) -> None:
+    """Refuse to go on from a difference above the tolerance.
 
     Raises:
         BackendError: If there is one.
     """
-    if parity.max_abs <= TOLERANCE:
+    if parity.max_abs <= tolerance:
         return
     raise BackendError(
-        f"The exact engine must agree with Aer to {TOLERANCE:g}",
+        f"The exact engine must agree with Aer to {tolerance:.2g}",
         got=f"a difference of {parity.values:.1e} in values and {parity.gradients:.1e} in gradients",
         fix="Set training.dtype=float64, or gradient: parameter_shift in backends.yaml to train on Aer",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from qhq.backends.parity import Parity, check_parity, measure_parity
+from qhq.backends.parity import Parity, check_parity, measure_parity, parity_tolerance
 from qhq.backends.registry import open_parity_reference
 from qhq.experiment.opening import Experiment, shot_seed
 
@@ -29,6 +29,7 @@ def pass_parity_gate(experiment: Experiment) -> Parity | None:
     latent = experiment.latent(experiment.data.train.select(slice(config.training.batch_size)))
     angles, weights = model.angles(latent), model.quantum.weight
     engine = model.quantum.neural_network.executor
-    parity = measure_parity(engine, reference, angles.numpy(), weights.detach().numpy())
-    check_parity(parity)
+    inputs = angles.numpy()
+    parity = measure_parity(engine, reference, inputs, weights.detach().numpy())
+    check_parity(parity, parity_tolerance(inputs.dtype, ansatz.circuit.size()))
     return parity

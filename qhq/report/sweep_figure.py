@@ -35,7 +35,7 @@ def draw_stage(record: dict[str, Any], metric: str) -> Figure:
     grid = figure.subplots(lines, columns, squeeze=False).ravel()
     trends = {trend["key"]: trend for trend in record["trends"]}
     for axes, key in zip(grid, keys, strict=False):
-        _draw_key(axes, rows, key, trends.get(key))
+        _draw_key(axes, rows, key, trends.get(key) or trends.get(f"length of {key}"))
     for axes in grid[len(keys) :]:
         axes.remove()
     for axes in grid[: len(keys) : columns]:
@@ -54,9 +54,11 @@ def _draw_key(axes: Axes, rows: Sequence[dict[str, Any]], key: str, trend: dict[
         _by_label(axes, labels, values)
     chosen = next(row for row in rows if row["chosen"])
     axes.axhline(chosen["value"], color="tab:green", linestyle="--", linewidth=1, label="chosen")
-    axes.axhline(1, color="black", linestyle=":", linewidth=1, label="last value")
     room = 0.08 * (np.ptp(values) or 0.01)
-    axes.set_ylim(values.min() - room, values.max() + room)
+    low, high = values.min() - room, values.max() + room
+    if low <= 1 <= high:
+        axes.axhline(1, color="black", linestyle=":", linewidth=1, label="last value")
+    axes.set_ylim(low, high)
     axes.set_xlabel(key)
     axes.set_title(_say_trend(trend), fontsize=9)
     axes.grid(alpha=0.3)
@@ -106,7 +108,9 @@ def _order(label: Any) -> tuple[int, float, str]:
 def _say_trend(trend: dict[str, Any] | None) -> str:
     if trend is None:
         return "no trend to tell: unordered, or few points"
+    what = "rank correlation"
+    if trend["key"].startswith("length of"):
+        what += " with length"
     return (
-        f"rank correlation {trend['rho']:+.2f} ({trend['low']:+.2f} to {trend['high']:+.2f}),"
-        f" p {trend['p_value']:.2f}"
+        f"{what} {trend['rho']:+.2f} ({trend['low']:+.2f} to {trend['high']:+.2f}), p {trend['p_value']:.2f}"
     )

@@ -16,7 +16,7 @@ def test_healthy_config_says_so_and_exits_0(qhq):
     assert result.exit_code == 0
     assert result.stdout.startswith("Healthy: config tiny, before training.")
     answer = qhq("doctor", "tiny.yaml", *QUICK, "--json")
-    assert json.loads(answer.stdout) == {"healthy": True, "findings": []}
+    assert json.loads(answer.stdout) == {"healthy": True, "findings": [], "leaks": []}
 
 
 def test_fault_is_named_with_its_figures_and_fix_and_exits_1(qhq):

@@ -168,10 +168,8 @@ class Space:
             yield {key: values[min(index, len(values) - 1)] for key, values in ends.items()}
 
 
-def number_of(label: str | float, value: Any) -> float | None:
-    """The number by which an option can be ordered: its own, its label's, or how many parts it has."""
-    if isinstance(label, str) and isinstance(value, list):
-        return float(len(value))
+def number_of(label: str | float) -> float | None:
+    """The number by which an option can be ordered: its own, or its label's; None if it has none."""
     try:
         return float(label)
     except ValueError:

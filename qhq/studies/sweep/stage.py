@@ -94,12 +94,12 @@ def _sizes(space: Space, entries: Sequence[Entry]) -> dict[str, list[float]]:
     sizes: dict[str, list[float]] = {"parameters": [float(entry.parameters) for entry in entries]}
     changes = [space.changes(entry.point) for entry in entries]
     for key in space.options:
-        numbers = [
-            number_of(entry.point[key], each[key]) for entry, each in zip(entries, changes, strict=True)
-        ]
-        known = [number for number in numbers if number is not None]
-        if len(known) == len(numbers):
-            sizes[key] = known
+        numbers = [number_of(entry.point[key]) for entry in entries]
+        values = [each[key] for each in changes]
+        if all(number is not None for number in numbers):
+            sizes[key] = [number for number in numbers if number is not None]
+        elif all(isinstance(value, list) for value in values):
+            sizes[f"length of {key}"] = [float(len(value)) for value in values]
     return sizes
 
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from qhq.ansatz import AnsatzSpec, build, load_ansatz
+from qhq.ansatz.spec import RotationBlock
 from qhq.backends import open_backend
-from qhq.backends.parity import TOLERANCE, Parity, check_parity, measure_parity
+from qhq.backends.parity import TOLERANCE, Parity, check_parity, measure_parity, parity_tolerance
 from qhq.backends.registry import open_parity_reference, open_training_backend
 from qhq.backends.simulators.statevector import StatevectorExecutor
 from qhq.backends.spec import AerSpec, StatevectorSpec
@@ -134,3 +135,20 @@ def test_gate_refuses_an_engine_that_differs(by):
 
 def test_gate_lets_pass_what_agrees():
     check_parity(Parity(values=TOLERANCE, gradients=0.0))
+
+
+def test_the_tolerance_grows_with_the_gates_by_rounding_alone():
+    assert parity_tolerance(np.float32, 10) == TOLERANCE == parity_tolerance(np.float64, 10_000)
+    assert TOLERANCE < parity_tolerance(np.float32, 140) < 1e-4
+
+
+@pytest.mark.parametrize("gates", ["RY", "RX RZ", "Rot"])
+def test_a_deep_circuit_in_single_precision_passes_the_gate(gates):
+    ansatz = build(AnsatzSpec(qubits=6, depth=7, blocks=(RotationBlock(gates=gates),)))
+    generator = np.random.default_rng(0)
+    inputs = generator.uniform(-np.pi, np.pi, (8, 6)).astype(np.float32)
+    weights = generator.uniform(-np.pi, np.pi, ansatz.num_weights).astype(np.float32)
+    engine = StatevectorExecutor(ansatz)
+    aer = open_backend(AerSpec(kind="aer", gradient="parameter_shift"), ansatz, seed=0)
+    parity = measure_parity(engine, aer, inputs, weights)
+    check_parity(parity, parity_tolerance(np.float32, ansatz.circuit.size()))
