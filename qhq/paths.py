@@ -20,6 +20,17 @@ def study_roots() -> tuple[Path, ...]:
     return (Path.cwd(), shipped_root())
 
 
+def find_study_file(wanted: str | Path) -> Path | None:
+    """A YAML file, or the ``config.yaml`` of a folder, in the first of the `study_roots` that has it."""
+    for root in study_roots():
+        found = root / wanted
+        if found.is_dir():
+            found = found / "config.yaml"
+        if found.is_file():
+            return found
+    return None
+
+
 def runs_dir() -> Path:
     """Folder of the run folders: ``QHQ_RUNS_DIR``, else ``runs/`` in the current folder."""
     return Path(os.environ.get("QHQ_RUNS_DIR") or "runs").absolute()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import (
@@ -15,10 +13,11 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from qhq.cli.live import Live
 from qhq.training.loop import TrainingState, Watcher
 
 
-class TrainingProgress(Watcher):
+class TrainingProgress(Live, Watcher):
     """One bar an epoch, then one line with its losses and gradient norms."""
 
     def __init__(self) -> None:
@@ -33,15 +32,6 @@ class TrainingProgress(Watcher):
             transient=True,
         )
         self.task = self.bar.add_task("", total=None, epoch=1, status="", visible=False)
-
-    def __enter__(self) -> Self:
-        self.bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.bar.stop()
 
     def note(self, text: str) -> None:
         """Print a line."""

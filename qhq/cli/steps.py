@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -15,8 +12,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from qhq.cli.live import Live
 
-class StudyProgress:
+
+class StudyProgress(Live):
     """One bar over the cells of a study."""
 
     def __init__(self) -> None:
@@ -30,15 +29,6 @@ class StudyProgress:
             transient=True,
         )
         self.task = self.bar.add_task("", total=None)
-
-    def __enter__(self) -> Self:
-        self.bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.bar.stop()
 
     def told(self, done: int, total: int, what: str) -> None:
         """Move the bar; ``what`` is measured next."""

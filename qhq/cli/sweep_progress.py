@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -18,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from qhq.cli.live import Live
 from qhq.studies.sweep.watcher import SweepWatcher
 from qhq.tracking.run_folder import RunFolder
 
@@ -27,7 +27,7 @@ LOG_EVERY = 10
 """Where standard error is no terminal, a line after so many trials."""
 
 
-class SweepProgress(SweepWatcher):
+class SweepProgress(Live, SweepWatcher):
     """One bar a stage; its ranking when it is done, and its figure.
 
     Args:
@@ -53,15 +53,6 @@ class SweepProgress(SweepWatcher):
         )
         self.task = self.bar.add_task("", total=None, best="-", visible=False)
         self.stage, self.done, self.total = "", set[str](), 0
-
-    def __enter__(self) -> Self:
-        self.bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.bar.stop()
 
     def note(self, text: str) -> None:
         """Print a line."""

@@ -12,7 +12,7 @@ from qhq.data.spec import DataSpec
 from qhq.documents import Spec, load_document
 from qhq.errors import ConfigError
 from qhq.models.spec import ModelSpec
-from qhq.paths import study_roots
+from qhq.paths import find_study_file
 from qhq.training.spec import TrainingSpec
 
 QUICKSTART = Path("experiments") / "quickstart" / "config.yaml"
@@ -75,12 +75,9 @@ def _own_size(overrides: Sequence[str]) -> list[str]:
 
 def _config_path(path: str | None) -> Path:
     wanted = QUICKSTART if path is None else Path(path)
-    for root in study_roots():
-        found = root / wanted
-        if found.is_dir():
-            found = found / "config.yaml"
-        if found.is_file():
-            return found
+    found = find_study_file(wanted)
+    if found is not None:
+        return found
     raise ConfigError(
         "CONFIG must be a YAML file, or a folder with a config.yaml",
         got=f"'{wanted}', which does not exist",

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from qhq.documents import Spec, load_document
 from qhq.errors import ConfigError
 from qhq.experiment.config import ExperimentConfig, load_config
-from qhq.paths import study_roots
+from qhq.paths import find_study_file
 from qhq.studies.sweep.space import Options, Space
 
 Metric = Literal["mae", "rmse", "mape", "mase"]
@@ -154,12 +154,9 @@ def load_sweep(path: str, overrides: Sequence[str] = ()) -> tuple[SweepSpec, Exp
 
 
 def _sweep_path(path: str) -> Path:
-    for root in study_roots():
-        found = root / path
-        if found.is_dir():
-            found = found / "config.yaml"
-        if found.is_file():
-            return found
+    found = find_study_file(path)
+    if found is not None:
+        return found
     raise ConfigError(
         "CONFIG must be a sweep's YAML file, or a folder with a config.yaml",
         got=f"'{path}', which does not exist",
