@@ -1,8 +1,7 @@
-"""From a config and what a point changes to the point's config, and to its name."""
+"""From a config and what a point changes to the point's config."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,11 +32,6 @@ def look_up(config: ExperimentConfig, key: str) -> Any:
     for word in key.split("."):
         node = node.get(word) if isinstance(node, dict) else None
     return node
-
-
-def digest(config: ExperimentConfig) -> str:
-    """Name of all that a training depends on besides its seed and its own name, in 10 letters."""
-    return hashlib.sha256(config.model_dump_json(exclude={"name", "seed"}).encode()).hexdigest()[:10]
 
 
 def _put(node: dict[str, Any], keys: list[str], value: Any) -> None:

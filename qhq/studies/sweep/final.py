@@ -13,11 +13,11 @@ from qhq.errors import ConfigError
 from qhq.evaluation.bootstrap import median_interval
 from qhq.experiment.config import ExperimentConfig
 from qhq.studies.comparisons import compare_all, tested
-from qhq.studies.sweep.design import change, digest
+from qhq.studies.sweep.design import change
 from qhq.studies.sweep.dispatch import Dispatch
 from qhq.studies.sweep.losses import LAST_VALUE, Losses, read_losses
 from qhq.studies.sweep.spec import FinalSpec, SweepSpec
-from qhq.studies.sweep.work import FAILED, open_task
+from qhq.studies.sweep.work import FAILED, digest, open_task
 from qhq.tracking.run_folder import RunFolder, new_name
 
 WINNER, START = "winner", "start"
@@ -85,18 +85,23 @@ def run_finals(finals: Finals, dispatch: Dispatch) -> dict[str, Any]:
 
 
 def _names(finals: Finals, dispatch: Dispatch) -> dict[str, list[str]]:
-    """Names of the runs by variant: those planned before, or new ones."""
-    planned = dispatch.shelf.read("final.json") or {}
-    plan = {variant: digest(config) for variant, config in finals.configs.items()}
-    if planned.get("configs") != plan or planned.get("seeds") != list(finals.seeds):
-        runs = {
-            variant: [new_name(config.name, seed) for seed in finals.seeds]
-            for variant, config in finals.configs.items()
-        }
-        planned = {"configs": plan, "seeds": list(finals.seeds), "runs": runs}
-        dispatch.shelf.folder.write_json("final.json", planned)
-    names: dict[str, list[str]] = planned["runs"]
+    """Names of the runs by variant: those planned before for the same config and seed, or new ones."""
+    known = dispatch.shelf.read("final.json") or {}
+    names = {
+        variant: [known.get(_key(config, seed)) or new_name(config.name, seed) for seed in finals.seeds]
+        for variant, config in finals.configs.items()
+    }
+    planned = {
+        _key(config, seed): name
+        for variant, config in finals.configs.items()
+        for seed, name in zip(finals.seeds, names[variant], strict=True)
+    }
+    dispatch.shelf.folder.write_json("final.json", {**known, **planned})
     return names
+
+
+def _key(config: ExperimentConfig, seed: int) -> str:
+    return f"{config.name} {digest(config)} s{seed}"
 
 
 def _trained(folders: list[RunFolder]) -> list[RunFolder]:

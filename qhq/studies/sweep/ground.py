@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qhq.experiment.config import ExperimentConfig
-from qhq.studies.sweep.design import change, digest
+from qhq.studies.sweep.design import change
 from qhq.studies.sweep.space import Point
 from qhq.studies.sweep.spec import StageSpec, SweepSpec
+from qhq.studies.sweep.work import digest
 
 Trials = list[tuple[str, ExperimentConfig]]
 """Names and configs of one point's trainings, one a seed."""

@@ -1,22 +1,20 @@
 """A whole sweep: stages in order, the best of each carried on, then the winner with fresh seeds.
 
-The sweep has a folder of its own below ``sweeps/`` of the runs folder, named after all that its numbers
-depend on. What is done lies there, so a sweep that was cut off is called again and goes on: it asks its
-sampler the same, is told the same, and trains only what is missing.
+The sweep has a folder of its own below ``sweeps/`` of the runs folder, named after the config that it starts
+from, and each trial in it after all that its numbers depend on. What is done lies there, so a sweep that was
+cut off is called again and goes on: it asks its sampler the same, is told the same, and trains only what is
+missing.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from qhq import __version__
 from qhq.backends.spec import find_backend
 from qhq.documents import dump_document
-from qhq.errors import ConfigError, QHQError
+from qhq.errors import ConfigError
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.record import git_commit, now, versions
 from qhq.paths import runs_dir
@@ -29,7 +27,7 @@ from qhq.studies.sweep.spec import StageSpec, SweepSpec
 from qhq.studies.sweep.stage import run_stage
 from qhq.studies.sweep.verdict import say_verdict
 from qhq.studies.sweep.watcher import SweepWatcher
-from qhq.studies.sweep.work import fingerprints
+from qhq.studies.sweep.work import digest, fingerprints
 from qhq.studies.workers.local import Workers
 from qhq.tracking.run_folder import RunFolder, writable
 
@@ -57,25 +55,27 @@ class Sweep:
 def open_sweep(spec: SweepSpec, config: ExperimentConfig) -> Sweep:
     """Check every config that the sweep may come to, and name its folder; nothing is written.
 
+    The folder is that of the config the sweep starts from: with other stages, or more final seeds, it is the
+    same, and what was trained before is not trained again.
+
     Raises:
         QHQError: If a point makes no valid config, or the prices cannot be had.
     """
     start = change(config, spec.set, "set")
-    seen = sorted({fingerprint for each in _configs(spec, start) for fingerprint in _seen(each)})
-    content = [spec.model_dump_json(), start.model_dump_json(), fingerprints(start), seen, __version__]
-    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:10]
-    return Sweep(spec, start, RunFolder(runs_dir() / "sweeps" / f"{spec.name}-{digest}"))
+    for each in _configs(spec, start):
+        _refuse_devices(each)
+    fingerprints(start)
+    name = f"{spec.name}-{digest(start)}-s{start.seed}"
+    return Sweep(spec, start, RunFolder(runs_dir() / "sweeps" / name))
 
 
 def _configs(spec: SweepSpec, start: ExperimentConfig) -> Iterator[ExperimentConfig]:
     """Configs of every stage as if it were the first: each choice, and both ends of each range."""
-    _refuse_devices(start)
+    yield start
     for stage in spec.stages:
         ground = Ground(spec, stage, start)
         for point in stage.points.grid() if stage.search == "grid" else stage.points.corners():
-            config = ground.config(point)
-            _refuse_devices(config)
-            yield config
+            yield ground.config(point)
     if spec.final is not None:
         yield change(start, spec.final.set, "final, set")
 
@@ -87,15 +87,6 @@ def _refuse_devices(config: ExperimentConfig) -> None:
             got=f"backend {config.backend}, a device",
             fix="Sweep on 'aer', and evaluate the winner with 'qhq eval --backend'",
         )
-
-
-def _seen(config: ExperimentConfig) -> tuple[str, ...]:
-    """Fingerprint of a point's circuit; none where it cannot be built: its trials will fail by themselves."""
-    try:
-        circuit = fingerprints(config)[1]
-    except QHQError:
-        return ()
-    return () if circuit is None else (circuit,)
 
 
 def run_sweep(sweep: Sweep, workers: Workers, watcher: SweepWatcher) -> dict[str, Any]:

@@ -6,6 +6,8 @@ it throws away, and sends back the files. A worker that dies has therefore lost 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import platform
 import tempfile
@@ -23,7 +25,7 @@ from qhq.data.prepare import Prepared, prepare
 from qhq.data.spec import DataSpec
 from qhq.documents import dump_document
 from qhq.errors import ConfigError, QHQError
-from qhq.experiment.config import ExperimentConfig
+from qhq.experiment.config import ExperimentConfig, QuantumSpec
 from qhq.experiment.opening import build_circuit
 from qhq.experiment.run import train_in
 from qhq.experiment.trial import run_trial
@@ -87,8 +89,26 @@ def fingerprints(config: ExperimentConfig) -> tuple[str, str | None]:
     Raises:
         QHQError: If data or circuit cannot be had.
     """
-    circuit = None if config.quantum is None else fingerprint(build_circuit(config.quantum))
+    circuit = None if config.quantum is None else _circuit(config.quantum.model_dump_json())
     return prepared(config.data).fingerprint, circuit
+
+
+@lru_cache(maxsize=1024)
+def _circuit(spec: str) -> str:
+    return fingerprint(build_circuit(QuantumSpec.model_validate_json(spec)))
+
+
+def digest(config: ExperimentConfig) -> str:
+    """Name of all that a training depends on besides its seed: config, prices, circuit, version; 10 letters.
+
+    Of a config whose prices or circuit cannot be had, the config alone: its training will fail by itself.
+    """
+    try:
+        seen: tuple[str | None, ...] = fingerprints(config)
+    except QHQError:
+        seen = ()
+    content = [config.model_dump_json(exclude={"name", "seed"}), seen, __version__]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:10]
 
 
 def run_task(task: Task) -> Outcome:

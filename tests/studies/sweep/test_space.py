@@ -7,9 +7,10 @@ import pytest
 from qhq.documents import validate
 from qhq.errors import ConfigError
 from qhq.experiment.config import ExperimentConfig
-from qhq.studies.sweep.design import change, digest, look_up
+from qhq.studies.sweep.design import change, look_up
 from qhq.studies.sweep.proposals import Proposals
 from qhq.studies.sweep.spec import StageSpec, SweepSpec, load_sweep
+from qhq.studies.sweep.work import digest
 
 
 def stage(**keys) -> StageSpec:

@@ -15,12 +15,12 @@ import distributed
 import numpy as np
 import pytest
 
-from qhq.documents import validate
 from qhq.errors import ConfigError
 from qhq.experiment.config import load_config
-from qhq.studies.sweep.spec import SweepSpec, load_sweep
+from qhq.studies.sweep.spec import load_sweep
 from qhq.studies.sweep.study import open_sweep, run_sweep
 from qhq.studies.sweep.watcher import SweepWatcher
+from qhq.studies.sweep.work import _circuit, digest
 from qhq.studies.workers.cluster import ClusterWorkers
 from qhq.studies.workers.local import LocalWorkers
 from tests.conftest import TINY
@@ -178,6 +178,7 @@ import os, signal, sys
 from qhq.studies.sweep.spec import load_sweep
 from qhq.studies.sweep.study import open_sweep, run_sweep
 from qhq.studies.sweep.watcher import SweepWatcher
+from qhq.studies.sweep.work import _circuit, digest
 from qhq.studies.workers.local import LocalWorkers
 
 class Killer(SweepWatcher):
@@ -239,12 +240,30 @@ def test_a_device_is_refused(place):
         open_sweep(*load_sweep("sweep.yaml", ["set={backend: ibm_torino}"]))
 
 
-def test_another_config_has_another_folder_and_another_name_of_a_stage_too(place):
+def test_a_sweep_is_named_by_where_it_starts_and_more_final_seeds_train_no_stage_again(whole, place):
     spec, config = load_sweep("sweep.yaml")
-    names = {open_sweep(spec, config).folder.name}
-    names.add(open_sweep(spec, config.model_copy(update={"seed": 9})).folder.name)
-    names.add(open_sweep(validate(SweepSpec, {**spec.model_dump(), "seeds": 3}, "test"), config).folder.name)
-    assert len(names) == 3
+    assert open_sweep(spec, config).folder.name == Path(whole[0]["folder"]).name
+    assert (
+        open_sweep(spec, config.model_copy(update={"seed": 9})).folder.name != Path(whole[0]["folder"]).name
+    )
+    shutil.copytree(whole[1] / "runs", place / "runs")
+    log = Log()
+    record = run(log, overrides=("final.seeds=3",))
+    assert record["final"]["seeds"] == [3, 4, 5]
+    assert record["stages"] == whole[0]["stages"]
+    assert [name.rpartition("-s")[2] for name in log.fresh] == ["5", "5"]
+
+
+def test_another_circuit_of_the_same_name_is_another_trial(place):
+    (place / "circuits").mkdir()
+    text = "qubits: 2\ndepth: 1\nblocks: [{kind: rotations, gates: RX}]\n"
+    config = load_config("tiny.yaml", ["quantum.ansatz=circuits/mine.yaml"])
+    names = set()
+    for gates in ("RX", "RY"):
+        (place / "circuits" / "mine.yaml").write_text(text.replace("RX", gates))
+        _circuit.cache_clear()  # another process
+        names.add(digest(config))
+    assert len(names) == 2
 
 
 def test_two_drivers_of_one_sweep_are_one_too_many(place):
