@@ -77,7 +77,8 @@ class DataSpec(Spec):
         rate: Interest rate per year for option files without a column ``rate``, continuously compounded.
         offline: Serve Yahoo from the cache alone.
         panel_seed: Seed of the synthetic panel, or of a control.
-        leaks: Leaks to switch on by name, to show what they do; every output then says so.
+        leaks: Leaks to switch on by name, to show what they do; every output then says so. Without any it is
+            not written, so that a config without leaks is called what it was.
     """
 
     source: Source = "bundled"
@@ -100,7 +101,7 @@ class DataSpec(Spec):
     rate: float = 0.0
     offline: bool = False
     panel_seed: Annotated[int, Field(ge=0)] = 0
-    leaks: tuple[Leak, ...] = ()
+    leaks: tuple[Leak, ...] = Field((), exclude_if=lambda leaks: not leaks)
 
     @property
     def kind(self) -> PanelKind:

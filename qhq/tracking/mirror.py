@@ -1,148 +1,150 @@
-"""Mirroring runs into MLflow: by itself, never twice, and never in the way of the run.
+"""The mirror: what lies in the run folders, shown by MLflow as well. The folders stay the truth.
 
-The run folder is the truth. What it was mirrored as stands in its ``mlflow.json``; a run that could not be
-mirrored, since nobody answered, is with the next one that can.
+A mirror never raises and never keeps a run from ending well. It says in one line what it could not
+mirror; the next one that reaches the store makes up for it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
-from qhq.errors import ConfigError
-from qhq.tracking.entry import Entry, run_entry, study_entry
-from qhq.tracking.mlflow_store import Store, open_store, shown_uri, store_uri
-from qhq.tracking.run_folder import RUNNING, RunFolder, list_runs
+from qhq.paths import runs_dir
+from qhq.tracking.mirror_entry import make_entry
+from qhq.tracking.mirror_store import DATABASE, Store, Target, find_target, open_store, without_password
+from qhq.tracking.mirror_units import Memory, Unit, all_units, recall, remember
+from qhq.tracking.run_folder import RunFolder
+
+SWITCH = "QHQ_MLFLOW"
+CATCH_UP_SECONDS = 10.0
+"""How long one command makes up for earlier runs that were missed."""
+
+WASTED_SECONDS = 5.0
+"""How long a store may fail, in all, before the rest is left for the next command."""
 
 Note = Callable[[str], None]
 
-DAMAGED = (ConfigError, AttributeError, KeyError, TypeError, ValueError)
-"""What a run folder changed by hand may raise; it must not keep others from the store."""
-MOST_MISSED = 50
-"""Runs missed before that one call takes with it; the rest is for the next."""
 
-
-def mirror_run(folder: RunFolder, note: Note) -> bool:
-    """Mirror a run with all that was done with it, and runs that were missed; whether that was possible.
+def mirror_run(folder: RunFolder | Path, note: Note) -> bool | None:
+    """Mirror a run with its evaluations, then earlier ones that were missed.
 
     Args:
-        folder: The run.
-        note: Told in one line if it was not.
+        folder: The run's folder, complete.
+        note: Told, in one line each, what a person should know.
+
+    Returns:
+        Whether it is mirrored; None where the mirror is switched off by ``QHQ_MLFLOW=off``.
     """
-
-    def put(store: Store) -> None:
-        _put_run(store, folder, "train")
-        for missed in _missed(folder):
-            _put_run(store, missed, "train")
-
-    return _try(put, folder.name, note)
+    path = _path(folder)
+    return _mirror([Unit(path, "run.json", "trial" if path.parent.name == "trials" else "train")], note)
 
 
-def mirror_study(folder: RunFolder, kind: str, record: Mapping[str, Any], note: Note) -> bool:
-    """Mirror a study, and the trials of a sweep below it; whether that was possible.
+def mirror_study(folder: RunFolder | Path, kind: str, record: dict[str, Any], note: Note) -> bool | None:
+    """Mirror a study; with a sweep its trials too.
 
     Args:
-        folder: Of the study.
-        kind: ``ablation`` or ``sweep``.
-        record: What the study gave.
-        note: Told in one line if it was not.
+        folder: The study's folder; a noise study's is that of its run.
+        kind: ``noise``, ``ablation`` or ``sweep``.
+        record: Its record; ``file`` names the file that holds it, else it is ``sweep.json`` of a sweep
+            or ``study.json``.
+        note: Told, in one line each, what a person should know.
+
+    Returns:
+        Whether all of it is mirrored; None where the mirror is switched off.
     """
-
-    def put(store: Store) -> None:
-        number = _put(
-            store, folder, study_entry(folder, kind, record), _state(folder, "study.json", "sweep.json")
-        )
-        for path in sorted(folder.path.glob("trials/*/run.json")):
-            _put_run(store, RunFolder(path.parent), "trial", number)
-
-    return _try(put, folder.name, note)
+    file = _record_file(_path(folder), kind, record)
+    units = [Unit(file.parent, file.name, kind, record)]
+    trials = sorted(_path(folder).glob("trials/*/run.json")) if kind == "sweep" else []
+    return _mirror([*units, *(Unit(path.parent, path.name, "trial") for path in trials)], note)
 
 
-def _try(put: Callable[[Store], None], name: str, note: Note) -> bool:
-    if os.environ.get("QHQ_MLFLOW", "").lower() == "off":
-        return False
+def _record_file(folder: Path, kind: str, record: dict[str, Any]) -> Path:
+    """The file of a study's record: the one it names, else that of its kind."""
+    own = folder / f"{kind}.json"
+    return Path(record.get("file") or (own if own.exists() else folder / "study.json"))
+
+
+def _path(folder: RunFolder | Path) -> Path:
+    return (folder.path if isinstance(folder, RunFolder) else folder).absolute()
+
+
+def _mirror(units: list[Unit], note: Note) -> bool | None:
+    if os.environ.get(SWITCH, "").lower() == "off":
+        return None
+    target = find_target(runs_dir())
+    if target.is_default and not (target.root / DATABASE).exists():
+        note("Making the MLflow store of the runs folder, once ...")
+    missed = {unit.name: "the store was not reached" for unit in units}
     try:
-        with open_store() as store:
-            put(store)
-    except Exception as error:  # whatever a server or a disk does: the run itself is whole
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        note(
-            f"Not mirrored to {shown_uri(store_uri())}: {name} ({_short(reason)})."
-            " Its folder has it all; the next run takes it along. QHQ_MLFLOW=off mirrors nothing."
-        )
-        return False
-    return True
+        with open_store(target) as store:
+            missed = _write_all(store, units)
+            _catch_up(store, target.root, units, note)
+    except KeyboardInterrupt:
+        note("The mirror was interrupted.")
+    except Exception as error:  # Whatever a store does, the run is there and has ended well.
+        missed = {name: _short(error) for name in missed}
+    if missed:
+        note(_explain(missed, target))
+    return not missed
 
 
-def _missed(but: RunFolder) -> Iterator[RunFolder]:
-    """Runs that are not as they were when they were mirrored, the latest first; none that still runs."""
-    left = MOST_MISSED
-    for folder in reversed(list_runs()):
-        if left and folder.path != but.path and not _is_mirrored(folder) and _is_whole(folder):
-            left -= 1
-            yield folder
+def _explain(missed: dict[str, str], target: Target) -> str:
+    names = ", ".join(list(missed)[:3]) + (f" and {len(missed) - 3} more" if len(missed) > 3 else "")
+    reason = next(iter(missed.values()))
+    return (
+        f"Not mirrored to MLflow ({target.shown}): {names}; {reason}."
+        f" The run folder holds everything; the next run that reaches the store mirrors it too."
+    )
 
 
-def _is_whole(folder: RunFolder) -> bool:
-    try:
-        return bool(folder.read_record()["status"] != RUNNING)
-    except DAMAGED:
-        return False
+def _short(error: Exception) -> str:
+    lines = str(error).splitlines() or [""]
+    text = without_password(lines[0]).rstrip(".")
+    return f"{type(error).__name__}: {text[:160]}{'...' if len(text) > 160 else ''}"
 
 
-def _put_run(store: Store, folder: RunFolder, kind: str, parent: str | None = None) -> None:
-    if _is_mirrored(folder):
-        return
-    try:
-        entry = run_entry(folder, kind)
-    except DAMAGED:
-        return  # `qhq compare` says so
-    _put(store, folder, entry, _run_state(folder), parent)
+def _write_all(store: Store, units: Iterable[Unit], deadline: float = math.inf) -> dict[str, str]:
+    """Mirror each; the names of those that could not be, and why."""
+    missed: dict[str, str] = {}
+    wasted = 0.0
+    for unit in units:
+        begin = time.monotonic()
+        if begin > deadline or wasted > WASTED_SECONDS:
+            missed[unit.name] = next(iter(missed.values()), "no time was left")
+            continue
+        try:
+            _write(store, unit)
+        except Exception as error:  # One folder damaged by hand must not keep the others.
+            missed[unit.name] = _short(error)
+            wasted += time.monotonic() - begin
+    return missed
 
 
-def _put(store: Store, folder: RunFolder, entry: Entry, state: str, parent: str | None = None) -> str:
-    memory = _memory(folder)
-    number = store.put(entry, known=memory.get("run_id"), parent=parent)
-    content = {**_memories(folder), _key(): {"run_id": number, "state": state}}
-    folder.write_json("mlflow.json", content)
-    return number
+def _write(store: Store, unit: Unit) -> None:
+    state, entry = unit.state(), make_entry(unit)
+    known = store.find(recall(unit, store.key).run_id, entry)
+    run_id = known or store.create(entry, _parent(unit, store))
+    remember(unit, store.key, Memory(run_id))
+    store.write(run_id, entry)
+    remember(unit, store.key, Memory(run_id, state))
 
 
-def _is_mirrored(folder: RunFolder) -> bool:
-    return _memory(folder).get("state") == _run_state(folder)
+def _parent(unit: Unit, store: Store) -> str | None:
+    """The id of the sweep that a trial belongs to; a sweep is mirrored before its trials."""
+    if unit.kind != "trial":
+        return None
+    return recall(Unit(unit.folder.parents[1], "sweep.json", "sweep"), store.key).run_id
 
 
-def _run_state(folder: RunFolder) -> str:
-    return _state(folder, "run.json", "evals/*.json", "studies/*.json")
-
-
-def _state(folder: RunFolder, *patterns: str) -> str:
-    """Changes whenever one of the files does."""
-    paths = [path for pattern in patterns for path in sorted(folder.path.glob(pattern))]
-    facts = [(path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in paths]
-    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
-
-
-def _memory(folder: RunFolder) -> dict[str, Any]:
-    found: dict[str, Any] = _memories(folder).get(_key(), {})
-    return found
-
-
-def _memories(folder: RunFolder) -> dict[str, Any]:
-    """What ``mlflow.json`` says by store; nothing if it is missing or damaged."""
-    try:
-        content = json.loads((folder.path / "mlflow.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _key() -> str:
-    return f"{shown_uri(store_uri())} {os.environ.get('MLFLOW_EXPERIMENT_NAME') or 'qhq'}"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 200 else f"{text[:200]}..."
+def _catch_up(store: Store, root: Path, done: list[Unit], note: Note) -> None:
+    """Mirror what earlier commands missed, for a while."""
+    left = [
+        unit for unit in all_units(root) if unit not in done and recall(unit, store.key).state != unit.state()
+    ]
+    still = _write_all(store, left, time.monotonic() + CATCH_UP_SECONDS)
+    if len(left) > len(still):
+        note(f"Mirrored to MLflow what was missed before: {len(left) - len(still)} of {len(left)}.")

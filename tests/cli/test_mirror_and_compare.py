@@ -23,7 +23,7 @@ def test_a_training_ends_well_and_says_what_was_not_mirrored(qhq, monkeypatch):
     result = train(qhq, "--json")
     assert result.exit_code == 0
     record = json.loads(result.stdout)
-    assert "Not mirrored to http://127.0.0.1" in result.stderr
+    assert "Not mirrored to MLflow (http://127.0.0.1" in result.stderr
     assert record["run"] in result.stderr
     assert json.loads((Path(record["path"]) / "run.json").read_text())["status"] == "finished"
 

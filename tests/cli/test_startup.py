@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
-HEAVY = ["torch", "qiskit", "qiskit_aer", "pandas", "numpy", "numba", "matplotlib", "sympy", "scipy"]
+HEAVY = [
+    "torch", "qiskit", "qiskit_aer", "pandas", "numpy", "numba", "matplotlib", "sympy", "scipy", "mlflow",
+    "sqlalchemy", "openpyxl",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(

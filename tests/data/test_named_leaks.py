@@ -23,6 +23,8 @@ def test_without_a_name_there_is_no_leak():
     assert DataSpec().leaks == ()
     assert leak_mark(()) == ""
     assert prepared().leaks == ()
+    assert "leaks" not in DataSpec().model_dump()
+    assert DataSpec.model_validate(DataSpec().model_dump()) == DataSpec()
 
 
 def test_scaler_sees_test_fits_the_scale_on_all_rows():

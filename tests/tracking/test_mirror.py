@@ -1,206 +1,271 @@
-"""The mirror in MLflow: by itself, never twice, missed runs later, and never in the way."""
+"""The mirror: MLflow shows what lies in the folders, once each, and no store keeps a run from ending well."""
 
 from __future__ import annotations
 
 import json
-import os
+import multiprocessing
+import shutil
 import socket
-import subprocess
-import sys
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from qhq.tracking.mirror import mirror_run, mirror_study
-from qhq.tracking.run_folder import RECORD_KEYS, RunFolder, create_run
-
-pytestmark = pytest.mark.filterwarnings("ignore")
-
-ROOT = Path(__file__).parents[2]
+from qhq.tracking.mirror_store import find_target, open_store
+from qhq.tracking.mirror_units import MEMORY, all_units, recall
+from tests.tracking.records import record, trial, write_eval, write_run
 
 
-@pytest.fixture(autouse=True)
-def runs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("QHQ_RUNS_DIR", str(tmp_path / "runs"))
-    monkeypatch.setenv("QHQ_MLFLOW", "on")
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
-    return tmp_path / "runs"
+@pytest.fixture(scope="session")
+def made(tmp_path_factory, cache):
+    """A store of a runs folder, its tables made; making them takes seconds."""
+    root = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        with open_store(find_target(root)):
+            pass
+        with sqlite3.connect(root / "mlflow.db") as database:
+            database.execute("delete from experiment_tags where experiment_id > 0")
+            database.execute("delete from experiments where experiment_id > 0")
+        database.close()
+    return root / "mlflow.db"
 
 
-def fill(folder: RunFolder, **keys) -> None:
-    design = {"name": "study", "seed": 3, "quantum": {"qubits": 4}}
-    record = dict.fromkeys(RECORD_KEYS) | {
-        "status": "finished",
-        "seed": 3,
-        "backend": "aer",
-        "design": design,
-    }
-    record |= {
-        "metrics": {"test": {"mae": 1.5, "mape": None}, "naive": {"mae": 2.0}},
-        "leaks": ["stops_on_test"],
-    }
-    record |= {"created": "2026-01-02T03:04:05+00:00", "finished": "2026-01-02T03:05:05+00:00", "epochs": 2}
-    folder.write_json("run.json", record | keys)
-    folder.write_text("config.yaml", "name: study\n")
-    folder.write_text("history.csv", "epoch,train_loss,grad_circuit\n1,0.5,\n2,0.25,0.125\n")
-    folder.write_text("figures/forecast.png", "no picture")
+@pytest.fixture
+def runs(tmp_path, monkeypatch, made):
+    """A runs folder with an empty store, the mirror switched on."""
+    root = tmp_path / "runs of mine"
+    root.mkdir()
+    shutil.copy(made, root / "mlflow.db")
+    monkeypatch.setenv("QHQ_RUNS_DIR", str(root))
+    monkeypatch.delenv("QHQ_MLFLOW")
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    return root
 
 
-def make(**keys) -> RunFolder:
-    return create_run("study", 3, lambda folder: fill(folder, **keys))
+@pytest.fixture
+def notes():
+    return []
 
 
-def mirrored(kind: str = "train") -> dict[str, object]:
-    """Runs of the store by name."""
-    from mlflow import MlflowClient
-
-    client = MlflowClient(f"sqlite:///{Path('runs/mlflow.db').absolute()}")
-    experiment = client.get_experiment_by_name("qhq").experiment_id
-    found = client.search_runs([experiment], f"tags.`qhq.kind` = '{kind}'", max_results=1000)
-    assert len({run.info.run_name for run in found}) == len(found), "a run was mirrored twice"
-    return {run.info.run_name: run for run in found}
+def stored(root: Path) -> dict:
+    """Every run in the store by its name: MLflow's view; a name must not be there twice."""
+    with open_store(find_target(root)) as store:
+        found = store.client.search_runs([store.experiment_id])
+        names = [run.info.run_name for run in found]
+        assert len(names) == len(set(names))
+        return dict(zip(names, found, strict=True))
 
 
-def artifacts(run) -> set[str]:
-    place = Path(run.info.artifact_uri.removeprefix("file://"))
-    return {str(path.relative_to(place)) for path in place.rglob("*") if path.is_file()}
+def test_a_run_is_mirrored_whole(runs, notes):
+    run = write_run(runs / "a", record(leaks=[{"code": "scaler"}]))
+    write_eval(run)
+    assert mirror_run(run, notes.append) is True
+    assert notes == []
+    (mirrored,) = stored(runs).values()
+    data = mirrored.data
+    assert mirrored.info.status == "FINISHED"
+    assert mirrored.info.end_time - mirrored.info.start_time == 60_000
+    assert data.params["training.learning_rate"] == "0.01"
+    assert data.params["data.symbols"] == '["AAPL", "MSFT"]'
+    assert data.metrics["test.mae"] == 0.7
+    assert data.metrics["naive.mae"] == 0.6
+    assert data.metrics["eval.aer_shots.mae"] == 0.8
+    assert data.metrics["history.grad_circuit"] == 0.1
+    assert data.tags["qhq.data"] == "f" * 64
+    assert data.tags["qhq.seed"] == "1"
+    assert data.tags["version.qhq"] == "0.1.0"
+    assert data.tags["mlflow.source.git.commit"] == "c" * 40
+    assert "scaler" in data.tags["qhq.leaks"]
+    artifacts = runs / "mlflow-artifacts" / mirrored.info.run_id / "artifacts"
+    for name in ("config.yaml", "run.json", "history.csv", "figures/history.png"):
+        assert (artifacts / name).read_bytes() == (run.path / name).read_bytes()
 
 
-def test_a_run_is_there_with_params_metrics_steps_tags_and_files(runs):
-    folder = make()
-    assert mirror_run(folder, pytest.fail)
-    run = mirrored()[folder.name]
-    assert run.info.status == "FINISHED"
-    assert run.info.end_time - run.info.start_time == 60_000
-    assert run.data.params["quantum.qubits"] == "4"
-    assert run.data.metrics["mae"] == 1.5
-    assert run.data.metrics["naive_mae"] == 2.0
-    assert run.data.metrics["train_loss"] == 0.25
-    assert "mape" not in run.data.metrics
-    assert run.data.tags["qhq.leaks"] == "stops_on_test"
-    assert artifacts(run) == {"config.yaml", "run.json", "history.csv", "figures/forecast.png"}
+def test_history_has_one_step_an_epoch(runs, notes):
+    run = write_run(runs / "a")
+    mirror_run(run, notes.append)
+    mirror_run(run, notes.append)
+    with open_store(find_target(runs)) as store:
+        run_id = recall(next(all_units(runs)), store.key).run_id
+        losses = store.client.get_metric_history(run_id, "history.train_loss")
+    assert [(each.step, each.value) for each in losses] == [(1, 3.5), (2, 2.5)]
 
 
-def test_mirrored_twice_it_is_one_run_even_if_the_folder_forgot():
-    folder = make()
-    for forget in (False, False, True):
-        if forget:
-            (folder.path / "mlflow.json").unlink()
-        assert mirror_run(folder, pytest.fail)
-    assert len(mirrored()) == 1
+@pytest.mark.parametrize("lost", [None, "gone", "garbage", "[]", '{"run.json": {"x": 1}}'])
+def test_mirrored_twice_is_one_run(runs, notes, lost):
+    run = write_run(runs / "a")
+    assert mirror_run(run, notes.append)
+    if lost == "gone":
+        (run.path / MEMORY).unlink()
+    elif lost is not None:
+        (run.path / MEMORY).write_text(lost)
+    write_eval(run)
+    assert mirror_run(run, notes.append)
+    assert stored(runs)["a"].data.metrics["eval.aer_shots.mae"] == 0.8
+    assert notes == []
 
 
-def test_an_evaluation_is_added_to_the_run_that_is_there():
-    folder = make()
-    mirror_run(folder, pytest.fail)
-    folder.add_evaluation({"results": [{"backend": "aer_shots", "metrics": {"mae": 3.0}, "delta_mae": 0.5}]})
-    mirror_run(folder, pytest.fail)
-    run = mirrored()[folder.name]
-    assert run.data.metrics["eval.aer_shots.mae"] == 3.0
-    assert run.data.metrics["eval.aer_shots.delta_mae"] == 0.5
+def test_a_resumed_run_replaces_its_results(runs, notes):
+    run = write_run(runs / "a", record(status="running"))
+    mirror_run(run, notes.append)
+    assert stored(runs)["a"].info.status == "RUNNING"
+    content = record(metrics__test__mae=0.5, finished="2026-01-05T11:00:00+00:00")
+    (run.path / "run.json").write_text(json.dumps(content))
+    mirror_run(run, notes.append)
+    mirrored = stored(runs)["a"]
+    assert (mirrored.info.status, mirrored.data.metrics["test.mae"]) == ("FINISHED", 0.5)
 
 
-def closed_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
+def test_what_was_missed_is_mirrored_next_time(runs, notes):
+    write_run(runs / "missed")
+    write_run(runs / "sweeps" / "s" / "trials" / "0a1b-s1", trial())
+    (runs / "damaged").mkdir()
+    (runs / "damaged" / "run.json").write_text('{"status": ')
+    assert mirror_run(write_run(runs / "now"), notes.append)
+    assert stored(runs).keys() == {"missed", "now", "0a1b-s1"}
+    assert notes == ["Mirrored to MLflow what was missed before: 2 of 3."]
 
 
-def test_nobody_at_the_address_is_one_line_and_the_run_comes_later(monkeypatch):
-    first, notes = make(), []
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{closed_port()}")
-    assert not mirror_run(first, notes.append)
-    assert len(notes) == 1
-    assert first.name in notes[0]
-    assert "secret" not in notes[0].partition("(")[0]
-    monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    second = make()
-    assert mirror_run(second, pytest.fail)
-    assert set(mirrored()) == {first.name, second.name}
+def test_a_store_made_anew_gets_everything_again(runs, notes, made):
+    run = write_run(runs / "a")
+    mirror_run(run, notes.append)
+    shutil.copy(made, runs / "mlflow.db")
+    mirror_run(write_run(runs / "b"), notes.append)
+    assert stored(runs).keys() == {"a", "b"}
 
 
-def test_a_server_that_never_answers_is_given_up(monkeypatch):
+@pytest.mark.parametrize(
+    "content",
+    [trial(leaks=[]), trial(status="failed", error="ConfigError: no", metrics={}), trial(leaks=None)],
+)
+def test_trials_are_tolerated(runs, notes, content):
+    run = write_run(runs / "sweeps" / "s" / "trials" / "0a1b-s1", content)
+    assert mirror_run(run, notes.append) is True
+    (mirrored,) = stored(runs).values()
+    assert mirrored.data.tags["qhq.kind"] == "trial"
+    assert mirrored.info.status == ("FAILED" if content["status"] == "failed" else "FINISHED")
+    assert mirrored.data.metrics.get("validation.mae") == (0.7 if content["metrics"] else None)
+    assert "test.mae" not in mirrored.data.metrics
+
+
+@pytest.mark.parametrize("kind", ["ablation", "sweep", "noise"])
+def test_studies_are_mirrored_with_rows_and_verdict(runs, notes, kind):
+    rows = [{"variant": "hybrid", "mae": 0.5, "skill": None}, {"variant": "twin", "mae": 0.4, "skill": 0.1}]
+    if kind != "ablation":
+        rows = [{key: value for key, value in row.items() if key != "variant"} for row in rows]
+    study = {"rows": rows, "verdict": "No better.", "config": "tiny", "request": {"seeds": 2}}
+    folder = runs / {"ablation": "studies/x", "sweep": "sweeps/x", "noise": "a/studies"}[kind]
+    folder.mkdir(parents=True)
+    file = folder / ("noise-0a.json" if kind == "noise" else "study.json")
+    file.write_text(json.dumps({**study, "created": "2026-01-05T10:00:00+00:00"}))
+    place = folder.parent if kind == "noise" else folder
+    given = {**study, "file": str(file)} if kind == "noise" else study
+    for _ in range(2):
+        assert mirror_study(place, kind, given, notes.append) is True
+    (mirrored,) = stored(runs).values()
+    assert mirrored.data.tags["mlflow.note.content"] == "No better."
+    assert mirrored.data.tags["qhq.kind"] == kind
+    assert mirrored.data.params["config"] == "tiny"
+    assert mirrored.data.metrics["twin.mae" if kind == "ablation" else "rows.mae"] == 0.4
+    assert notes == []
+
+
+def test_a_study_asked_again_replaces_itself(runs, notes):
+    folder = runs / "studies" / "x"
+    folder.mkdir(parents=True)
+    for seeds in ([1], [1, 2]):
+        study = {"rows": [{"variant": "hybrid", "mae": 0.1 * len(seeds)}], "seeds": seeds}
+        (folder / "study.json").write_text(json.dumps(study))
+        assert mirror_study(folder, "ablation", study, notes.append) is True
+    data = stored(runs)["x"].data
+    assert (data.params["seeds"], data.metrics["hybrid.mae"]) == ("[1, 2]", 0.2)
+
+
+def test_a_sweep_brings_its_trials(runs, notes):
+    for number in range(3):
+        write_run(runs / "sweeps" / "s" / "trials" / f"{number}-s1", trial())
+    study = {"rows": [], "verdict": "None better."}
+    (runs / "sweeps" / "s" / "study.json").write_text(json.dumps(study))
+    assert mirror_study(runs / "sweeps" / "s", "sweep", study, notes.append) is True
+    assert stored(runs).keys() == {"s", "0-s1", "1-s1", "2-s1"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", '{"design": []}', json.dumps(record(design=None)), json.dumps(record(metrics=3)),
+     json.dumps(record(created="yesterday"))],
+)  # fmt: skip
+def test_a_damaged_run_is_told_and_keeps_no_other(runs, notes, content):
+    run = write_run(runs / "bad")
+    (run.path / "run.json").write_text(content)
+    write_run(runs / "good")
+    mirror_run(run, notes.append)
+    assert "good" in stored(runs)
+
+
+def test_off_is_off(runs, notes, monkeypatch):
+    monkeypatch.setenv("QHQ_MLFLOW", "off")
+    run = write_run(runs / "a")
+    assert mirror_run(run, notes.append) is None
+    assert notes == []
+    assert not (run.path / MEMORY).exists()
+
+
+@pytest.fixture
+def silent_server():
+    """A server that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("kind", ["silent", "closed", "garbage", "folder", "unknown"])
+def test_a_store_that_cannot_be_reached_is_a_line(runs, notes, monkeypatch, silent_server, kind):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    notes: list[str] = []
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        assert not mirror_run(make(), notes.append)
-    assert "Not mirrored" in notes[0]
+    (runs / "garbage.db").write_text("no database, but text that is long enough to be read as one" * 20)
+    uri = {
+        "silent": silent_server,
+        "closed": "http://someone:secret@127.0.0.1:9",
+        "garbage": f"sqlite:///{runs}/garbage.db",
+        "folder": f"sqlite:///{runs}",
+        "unknown": "gopher://nowhere",
+    }[kind]
+    run = write_run(runs / "a")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert mirror_run(run, notes.append) is False
+    (note,) = notes
+    assert note.startswith("Not mirrored to MLflow (")
+    assert ": a; " in note
+    assert "the next run that reaches the store mirrors it too" in note
+    assert "secret" not in note
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert mirror_run(write_run(runs / "b"), notes.append) is True
+    assert stored(runs).keys() == {"a", "b"}
 
 
-def test_a_store_that_cannot_be_written_is_one_line(runs, monkeypatch):
-    folder, notes = make(), []
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder.path}/run.json/none.db")
-    assert not mirror_run(folder, notes.append)
-    assert len(notes) == 1
+def mirror_some(root: str, names: list[str]) -> None:
+    for name in names:
+        told: list[str] = []
+        assert mirror_run(Path(root) / name, told.append) is True, told
 
 
-def test_a_damaged_store_is_one_line(runs):
-    folder, notes = make(), []
-    (runs / "mlflow.db").write_text("no database")
-    assert not mirror_run(folder, notes.append)
-    assert len(notes) == 1
-
-
-def test_a_damaged_run_keeps_no_other_from_the_store():
-    make(versions=["no", "mapping"])
-    make(created="yesterday")
-    good = make()
-    assert mirror_run(good, pytest.fail)
-    assert set(mirrored()) == {good.name}
-
-
-def test_switched_off_it_makes_nothing(runs, monkeypatch):
-    monkeypatch.setenv("QHQ_MLFLOW", "off")
-    assert not mirror_run(make(), pytest.fail)
-    assert not (runs / "mlflow.db").exists()
-
-
-def test_a_sweep_has_its_trials_below_it(runs):
-    folder = RunFolder(runs / "sweeps" / "small")
-    metrics = {"validation": {"mae": 1.0}, "validation_naive": {"mae": 2.0}}
-    for name, keys in {"a-s0": {"metrics": metrics}, "b-s0": {"status": "failed", "metrics": None}}.items():
-        fill(RunFolder(folder.path / "trials" / name), **keys)
-    record = {
-        "rows": [{"variant": "winner", "mae": 1.0, "skill": None}],
-        "verdict": "No better.",
-        "stages": [],
-    }
-    for _ in range(2):
-        assert mirror_study(folder, "sweep", record, pytest.fail)
-    (sweep,), trials = mirrored("sweep").values(), mirrored("trial")
-    assert sweep.data.metrics == {"winner.mae": 1.0}
-    assert sweep.data.tags["mlflow.note.content"] == "No better."
-    assert {run.info.status for run in trials.values()} == {"FINISHED", "FAILED"}
-    assert {run.data.tags["mlflow.parentRunId"] for run in trials.values()} == {sweep.info.run_id}
-    assert trials["a-s0"].data.metrics["naive_mae"] == 2.0
-
-
-MIRROR_ALL = """
-from qhq.tracking.mirror import mirror_run
-from qhq.tracking.run_folder import list_runs
-import sys
-for folder in list_runs()[int(sys.argv[1])::2]:
-    assert mirror_run(folder, print)
-"""
-
-
-def test_two_processes_at_once_lose_nothing():
-    names = {make().name for _ in range(6)}
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-W", "ignore", "-c", MIRROR_ALL]
-    both = [subprocess.Popen([*command, str(part)], env=environment) for part in (0, 1)]
-    assert [process.wait(timeout=120) for process in both] == [0, 0]
-    assert set(mirrored()) == names
-
-
-def test_what_is_remembered_is_of_one_store_alone(tmp_path, monkeypatch):
-    folder = make()
-    mirror_run(folder, pytest.fail)
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "other")
-    mirror_run(folder, pytest.fail)
-    memory = json.loads((folder.path / "mlflow.json").read_text())
-    assert len({each["run_id"] for each in memory.values()}) == 2
+@pytest.mark.parametrize("fresh", [False, True])
+def test_two_processes_at_once_lose_nothing(runs, fresh):
+    """Each has runs of its own and sees the other's as missed; in a fresh folder both make the store."""
+    if fresh:
+        (runs / "mlflow.db").unlink()
+    names = [f"run-{number}" for number in range(8)]
+    for name in names:
+        write_run(runs / name)
+    context = multiprocessing.get_context("spawn")
+    parts = names[::2], names[1::2]
+    workers = [context.Process(target=mirror_some, args=(str(runs), part)) for part in parts]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    assert stored(runs).keys() == set(names)

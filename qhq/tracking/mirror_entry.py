@@ -1,0 +1,189 @@
+"""What the mirror says of a run or a study: parameters, metrics, tags, files. Of MLflow only the limits."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import re
+from collections.abc import Iterator
+from csv import DictReader
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qhq.tracking.flatten import flatten
+from qhq.tracking.mirror_units import Unit
+
+KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH = 250, 6000, 5000
+"""MLflow's limits, in characters."""
+
+STATUS = {"finished": "FINISHED", "running": "RUNNING", "failed": "FAILED"}
+RESULTS = ("test", "naive", "baselines", "seen", "held_out", "validation", "validation_naive")
+"""Parts of a run's metrics that become metrics of the mirror; the rest stays in ``run.json``."""
+
+FIGURES = ("epochs", "best_epoch", "validation_loss", "seconds", "parameters", "quantum")
+EVAL_KEYS = ("delta_mae", "expectation_error", "samples", "shots", "depth", "two_qubit_gates", "qpu_seconds")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of a metric; ``time`` in milliseconds since 1970."""
+
+    key: str
+    value: float
+    step: int
+    time: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """All that the mirror logs of one unit; times in milliseconds since 1970."""
+
+    name: str
+    status: str
+    started: int
+    ended: int
+    params: dict[str, str]
+    points: list[Point]
+    tags: dict[str, str]
+    files: list[tuple[Path, str | None]]
+
+
+def make_entry(unit: Unit) -> Entry:
+    """Read a unit's folder.
+
+    Raises:
+        ValueError, TypeError, AttributeError, KeyError, OSError: If it was damaged by hand.
+    """
+    record = unit.read()
+    started = _time(record.get("created")) or unit.written()
+    ended = _time(record.get("finished")) or started
+    is_run = unit.record == "run.json"
+    points = _run_points(unit, record, started, ended) if is_run else _study_points(record, ended)
+    status = STATUS.get(record.get("status", "finished"), "FAILED")
+    params = _run_params(record) if is_run else _study_params(record)
+    return Entry(unit.name, status, started, ended, params, points, _tags(unit, record), _files(unit, record))
+
+
+def _time(text: object) -> int:
+    if not isinstance(text, str):
+        return 0
+    return int(1000 * datetime.datetime.fromisoformat(text).timestamp())
+
+
+def _key(text: str) -> str:
+    """A name as MLflow allows it."""
+    return re.sub(r"[^\w. -]", "_", text, flags=re.ASCII)[:KEY_LENGTH]
+
+
+def _text(value: object, limit: int) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text[:limit]
+
+
+def _numbers(content: object, prefix: str) -> Iterator[tuple[str, float]]:
+    """Every finite number below ``content``, with its dotted name."""
+    for key, value in flatten(content, prefix).items():
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            yield _key(key), float(value)
+
+
+def _run_params(record: dict[str, Any]) -> dict[str, str]:
+    design = flatten(record.get("design"))
+    return {_key(key): _text(value, PARAM_LENGTH) for key, value in design.items()}
+
+
+def _study_params(record: dict[str, Any]) -> dict[str, str]:
+    plain = {key: value for key, value in record.items() if key not in ("rows", "pairs", "life", "verdict")}
+    texts = {key: value for key, value in flatten(plain).items() if not isinstance(value, float)}
+    left_out = ("versions.", "git.", "seed_mae.", "folder", "file", "figure", "page", "created")
+    return {
+        _key(key): _text(value, PARAM_LENGTH) for key, value in texts.items() if not key.startswith(left_out)
+    }
+
+
+def _run_points(unit: Unit, record: dict[str, Any], started: int, ended: int) -> list[Point]:
+    metrics = record.get("metrics") or {}
+    step = int(record.get("epochs") or 0)
+    found = [each for part in RESULTS for each in _numbers(metrics.get(part), part)]
+    found += [each for part in FIGURES for each in _numbers(record.get(part), part)]
+    points = [Point(key, value, step, ended) for key, value in found]
+    return [*points, *_history(unit, started), *_evals(unit)]
+
+
+def _history(unit: Unit, started: int) -> Iterator[Point]:
+    """Losses and gradient norms; the step is the epoch, and so many milliseconds after the start."""
+    path = unit.folder / "history.csv"
+    if not path.is_file():
+        return
+    for row in DictReader(path.read_text(encoding="utf-8").splitlines()):
+        epoch = int(row.pop("epoch"))
+        values = {key: float(value) for key, value in row.items() if value}
+        for key, value in _numbers(values, "history"):
+            yield Point(key, value, epoch, started + epoch)
+
+
+def _evals(unit: Unit) -> Iterator[Point]:
+    """``eval.BACKEND.mae`` and the like; the step counts the evaluations on that backend."""
+    counts: dict[str, int] = {}
+    for path in sorted((unit.folder / "evals").glob("*.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        for result in content["results"]:
+            backend = result["backend"]
+            counts[backend] = counts.get(backend, -1) + 1
+            values = {**result["metrics"], "naive_mae": result["naive"]["mae"]}
+            values |= {key: result[key] for key in EVAL_KEYS}
+            for key, value in _numbers(values, f"eval.{backend}"):
+                yield Point(key, value, counts[backend], _time(content.get("created")))
+
+
+def _study_points(record: dict[str, Any], ended: int) -> list[Point]:
+    """``VARIANT.mae`` where rows are variants, else ``rows.mae`` with the number of the row as step."""
+    points = []
+    for number, row in enumerate(record.get("rows") or []):
+        prefix, step = (row["variant"], 0) if "variant" in row else ("rows", number)
+        points += [Point(key, value, step, ended) for key, value in _numbers(row, prefix)]
+    points += [Point(key, value, 0, ended) for key, value in _numbers(_outside_rows(record), "study")]
+    return points
+
+
+def _outside_rows(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if isinstance(value, float)}
+
+
+def _tags(unit: Unit, record: dict[str, Any]) -> dict[str, str]:
+    git, data, versions = (record.get(key) or {} for key in ("git", "data", "versions"))
+    leaks = record.get("leaks")
+    tags = {
+        "mlflow.runName": unit.name,
+        "mlflow.source.name": f"qhq {unit.kind}",
+        "mlflow.source.git.commit": git.get("commit"),
+        "mlflow.note.content": record.get("verdict") or record.get("error"),
+        "qhq.identity": unit.identity,
+        "qhq.kind": unit.kind,
+        "qhq.status": record.get("status", "finished"),
+        "qhq.seed": record.get("seed"),
+        "qhq.backend": record.get("backend"),
+        "qhq.task": record.get("task"),
+        "qhq.data": data.get("fingerprint"),
+        "qhq.changed": git.get("changed"),
+        "qhq.leaks": leaks if leaks else None,
+        "qhq.collapse": (record.get("collapse") or {}).get("message"),
+        **{f"version.{name}": version for name, version in versions.items()},
+    }
+    return {_key(key): _text(value, TAG_LENGTH) for key, value in tags.items() if value is not None}
+
+
+def _files(unit: Unit, record: dict[str, Any]) -> list[tuple[Path, str | None]]:
+    files = unit.files()
+    figure = record.get("figure")
+    if unit.kind == "noise" and isinstance(figure, str) and Path(figure).is_file():
+        files.append(Path(figure))
+    return [(path, _below(path, unit.folder)) for path in files]
+
+
+def _below(path: Path, folder: Path) -> str | None:
+    """The folder of a file in the mirror: that below the unit's own, None for the top."""
+    parent = path.parent
+    return parent.name if parent != folder else None

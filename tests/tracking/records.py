@@ -1,0 +1,69 @@
+"""Run folders as `qhq train` and a sweep leave them, without a training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from qhq.tracking.run_folder import RunFolder
+
+ERRORS = {"mae": 0.7, "rmse": 1.2, "mape": 1.4, "mase": 1.1, "skill": -0.1}
+NAIVE = {"mae": 0.6, "rmse": 1.1, "mape": 1.3, "mase": 1.0, "skill": 0.0}
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    """A finished run; ``changes`` replace keys, dotted ones below them."""
+    content: dict[str, Any] = {
+        "status": "finished",
+        "created": "2026-01-05T10:00:00+00:00",
+        "finished": "2026-01-05T10:01:00+00:00",
+        "task": "forecast",
+        "backend": "aer",
+        "seed": 1,
+        "design": {
+            "name": "tiny",
+            "seed": 1,
+            "backend": "aer",
+            "data": {"symbols": ["AAPL", "MSFT"], "window": 5},
+            "quantum": {"ansatz": "reference", "qubits": 2},
+            "training": {"epochs": 2, "learning_rate": 0.01},
+        },
+        "quantum": {"qubits": 2, "weights": 2},
+        "data": {"fingerprint": "f" * 64},
+        "versions": {"qhq": "0.1.0"},
+        "git": {"commit": "c" * 40, "changed": False},
+        "epochs": 2,
+        "seconds": {"total": 1.5},
+        "metrics": {"test": dict(ERRORS), "naive": dict(NAIVE), "baselines": {}},
+    }
+    for key, value in changes.items():
+        *parents, last = key.split("__")
+        node = content
+        for parent in parents:
+            node = node[parent]
+        node[last] = value
+    return content
+
+
+def trial(**changes: Any) -> dict[str, Any]:
+    """A trial of a sweep: judged on the validation part, its test part not looked at."""
+    return record(**{"metrics": {"validation": dict(ERRORS), "validation_naive": dict(NAIVE)}} | changes)
+
+
+def write_run(folder: Path, content: dict[str, Any] | None = None) -> RunFolder:
+    """A run folder with its record, config, history and a figure."""
+    (folder / "figures").mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps(content or record()))
+    (folder / "config.yaml").write_text("name: tiny\n")
+    (folder / "history.csv").write_text("epoch,train_loss,grad_circuit\n1,3.5,\n2,2.5,0.1\n")
+    (folder / "figures" / "history.png").write_bytes(b"\x89PNG")
+    return RunFolder(folder)
+
+
+def write_eval(run: RunFolder, mae: float = 0.8) -> None:
+    """An evaluation on ``aer_shots``."""
+    figures = {"samples": 20, "shots": 1024, "depth": 3, "two_qubit_gates": 1, "qpu_seconds": 0.0}
+    result = {"backend": "aer_shots", "metrics": {**ERRORS, "mae": mae}, "naive": NAIVE, "delta_mae": 0.1,
+              "expectation_error": None, **figures}  # fmt: skip
+    run.add_evaluation({"run": run.name, "results": [result], "created": "2026-01-05T10:02:00+00:00"})
