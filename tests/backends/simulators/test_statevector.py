@@ -139,14 +139,15 @@ def test_gate_lets_pass_what_agrees():
 
 def test_the_tolerance_grows_with_the_gates_by_rounding_alone():
     assert parity_tolerance(np.float32, 10) == TOLERANCE == parity_tolerance(np.float64, 10_000)
-    assert TOLERANCE < parity_tolerance(np.float32, 140) < 1e-4
+    assert TOLERANCE < parity_tolerance(np.float32, 140) < 2e-4
 
 
+@pytest.mark.parametrize("qubits", [3, 6])
 @pytest.mark.parametrize("gates", ["RY", "RX RZ", "Rot"])
-def test_a_deep_circuit_in_single_precision_passes_the_gate(gates):
-    ansatz = build(AnsatzSpec(qubits=6, depth=7, blocks=(RotationBlock(gates=gates),)))
+def test_a_deep_circuit_in_single_precision_passes_the_gate(gates, qubits):
+    ansatz = build(AnsatzSpec(qubits=qubits, depth=7, blocks=(RotationBlock(gates=gates),)))
     generator = np.random.default_rng(0)
-    inputs = generator.uniform(-np.pi, np.pi, (8, 6)).astype(np.float32)
+    inputs = generator.uniform(-np.pi, np.pi, (8, qubits)).astype(np.float32)
     weights = generator.uniform(-np.pi, np.pi, ansatz.num_weights).astype(np.float32)
     engine = StatevectorExecutor(ansatz)
     aer = open_backend(AerSpec(kind="aer", gradient="parameter_shift"), ansatz, seed=0)
