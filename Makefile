@@ -2,13 +2,14 @@
 # make test    the test suite
 # make check   ruff, mypy --strict, import-linter, deptry
 # make bench   the benchmarks, beside other libraries (installs them)
+# make ui      MLflow's page of the runs, on this machine alone (installs it, apart)
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: train test check bench clean
+.PHONY: train test check bench ui clean
 
 train: $(VENV)/.installed
 	$(BIN)/qhq train --backend aer
@@ -26,8 +27,13 @@ check: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks
 
+# Its pyarrow is older than the one that qhq is tested with: an environment of its own.
+ui: $(VENV)-ui/.installed
+	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(VENV)-ui/bin/mlflow ui --host 127.0.0.1 \
+	  --backend-store-uri "sqlite:///$${QHQ_RUNS_DIR:-runs}/mlflow.db"
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-ui .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -45,4 +51,11 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 
 $(VENV)/.installed-bench: $(VENV)/.installed
 	$(PIP) --editable '.[bench]'
+	touch $@
+
+$(VENV)-ui/.installed: constraints.txt
+	$(PYTHON) -m venv $(VENV)-ui
+	grep -v '^pyarrow==' constraints.txt > $(VENV)-ui/constraints.txt
+	$(VENV)-ui/bin/python -m pip --disable-pip-version-check install --quiet \
+	  --constraint $(VENV)-ui/constraints.txt mlflow
 	touch $@

@@ -13,8 +13,8 @@ from qhq.errors import BackendError
 TOLERANCE = 1e-5
 """Largest difference of a value or gradient that training may start with, of a circuit of a few gates."""
 ROUNDINGS = 8.0
-"""Roundings of each gate that a circuit may add up, the samples of a gradient together (up to 3 were measured,
-with RX in single precision): a wrong gate differs by far more."""
+"""Roundings of each gate that a circuit may add up, the samples of a gradient together; up to 3 were
+measured, with RX in single precision. A wrong gate differs by far more."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ def export_table(rows: Sequence[dict[str, Any]], path: Path, form: Format) -> Pa
         ConfigError: If it cannot be written; what was there stays.
     """
     frame = pd.DataFrame(list(rows))
+    if form == "excel":
+        frame = frame.map(_no_formula)
     staging = path.with_name(f".{path.stem}-{uuid.uuid4().hex}{_ENDINGS[form]}")
     try:
         _WRITERS[form](frame, staging)
@@ -42,9 +45,14 @@ def export_table(rows: Sequence[dict[str, Any]], path: Path, form: Format) -> Pa
     return path
 
 
+def _no_formula(value: Any) -> Any:
+    """A text that a spreadsheet would calculate, as a text."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
+
+
 def _latex(frame: pd.DataFrame) -> str:
     """A booktabs table; texts are escaped, numbers have four decimals."""
-    named = frame.rename(columns=lambda name: str(name).replace("_", r"\_"))
+    named = frame.rename(columns=lambda name: re.sub(r"([&%$#_{}])", r"\\\1", str(name)))
     style = named.style.hide(axis="index").format(precision=4, na_rep="--", escape="latex")
     text: str = style.to_latex(hrules=True)
     return text

@@ -23,7 +23,7 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     "~": lambda value, part: str(part) in str(value),
 }
-_FILTER = re.compile(r"\s*([\w.]+)\s*(!=|<=|>=|=|<|>|~)\s*([^\s=<>!~].*?)\s*")
+_FILTER = re.compile(r"\s*([\w.-]+)\s*(!=|<=|>=|=|<|>|~)\s*([^\s=<>!~].*?)\s*")
 _IN_SUMMARY = ("backend", "seed", "name")
 """Keys of a design that the summary tells as well, or that only name the run."""
 
@@ -124,7 +124,7 @@ def tabulate(folders: Iterable[RunFolder], skipped: Callable[[str], None]) -> Ru
         try:
             record = folder.read_record()
             summary, design = run_summary(record), run_design(record)
-        except ConfigError as error:
+        except (ConfigError, RecursionError) as error:
             skipped(f"Skipped {folder.name}: {error}")
             continue
         summaries.append(summary)

@@ -9,6 +9,10 @@ from typing import Any
 from qhq.errors import ConfigError
 
 RESULTS = ("mae", "rmse", "mape", "mase", "skill")
+TEXTS = ("run", "status", "backend", "part", "leaks", "created")
+"""Columns of a summary that are texts; all others are numbers."""
+MOST = 1e300
+"""No result or config key is a number as large; NaN is not smaller either."""
 
 
 def run_summary(record: dict[str, Any]) -> dict[str, Any]:
@@ -23,7 +27,7 @@ def run_summary(record: dict[str, Any]) -> dict[str, Any]:
     part = "validation" if "validation" in metrics and "test" not in metrics else "test"
     own = _mapping(metrics, part)
     naive = _mapping(metrics, "naive" if part == "test" else "validation_naive")
-    return {
+    row = {
         "run": record["run"],
         "status": record["status"],
         "backend": record["backend"],
@@ -39,6 +43,11 @@ def run_summary(record: dict[str, Any]) -> dict[str, Any]:
         "leaks": _leaks(record),
         "created": record.get("created"),
     }
+    for key, value in row.items():
+        wanted = str if key in TEXTS else (int, float)
+        if not (value is None and key not in ("status", "backend")) and not _is_plain(value, wanted):
+            raise _damaged(record, key, "a text" if key in TEXTS else "a number", value)
+    return row
 
 
 def run_design(record: dict[str, Any]) -> dict[str, Any]:
@@ -47,7 +56,20 @@ def run_design(record: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: If the record is damaged.
     """
-    return dict(_leaves(_mapping(record, "design"), ""))
+    design = dict(_leaves(_mapping(record, "design"), ""))
+    for key, value in design.items():
+        if value is not None and not _is_plain(value, (str, bool, int, float)):
+            raise _damaged(record, key, "a text or a number", value)
+    return design
+
+
+def _is_plain(value: object, wanted: type | tuple[type, ...]) -> bool:
+    """Whether a value is of a type, and can be written and printed."""
+    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted == (int, float)):
+        return False
+    if isinstance(value, str):
+        return value.isprintable() and value.encode("utf-8", "ignore").decode("utf-8") == value
+    return not isinstance(value, int | float) or abs(value) < MOST
 
 
 def _leaves(node: Mapping[str, Any], above: str) -> Iterator[tuple[str, Any]]:

@@ -93,25 +93,22 @@ def test_an_unknown_order_names_the_nearest(table):
         table.sorted_by("-mpae")
 
 
-DAMAGE = {
-    "truncated": lambda text: text[: len(text) // 2],
-    "empty": lambda _: "",
-    "list": lambda _: "[]",
-    "metrics": lambda text: json.dumps({**json.loads(text), "metrics": [1]}),
-    "test": lambda text: json.dumps({**json.loads(text), "metrics": {"test": "good"}}),
-    "design": lambda text: json.dumps({**json.loads(text), "design": 3}),
-    "quantum": lambda text: json.dumps({**json.loads(text), "quantum": "four"}),
-    "seconds": lambda text: json.dumps({**json.loads(text), "seconds": 3}),
-    "leaks": lambda text: json.dumps({**json.loads(text), "leaks": 3}),
-    "bytes": lambda _: "\udcff",
-}
+CHANGES = [
+    {"metrics": [1]}, {"metrics": {"test": "good"}}, {"metrics": {"test": {"mae": "0.1"}}},
+    {"metrics": {"test": {"mae": float("nan")}}}, {"metrics": {"test": {"mae": 10**400}}},
+    {"metrics": {"test": {"mae": True}}}, {"design": 3}, {"design": {"data": {"window": float("inf")}}},
+    {"design": {"name": "\ud800"}}, {"quantum": "four"}, {"seconds": 3}, {"leaks": 3}, {"seed": "1"},
+    {"status": None}, {"status": "a\nb"}, {"backend": 1}, {"epochs": []},
+]  # fmt: skip
+TEXTS = ["", "{", "[]", "{}", "null", "3", "\x00", "[" * 100_000, "\udcff"]
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("damage", [*CHANGES, *TEXTS], ids=lambda damage: repr(damage)[:30])
 def test_a_damaged_run_is_skipped_with_a_warning(damage):
     good, bad = make("good", 1.0, 1), make("bad", 1.0, 1)
     path = bad.path / "run.json"
-    path.write_bytes(DAMAGE[damage](path.read_text()).encode("utf-8", "surrogateescape"))
+    text = damage if isinstance(damage, str) else json.dumps(json.loads(path.read_text()) | damage)
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
     notes: list[str] = []
     rows = tabulate([good, bad], notes.append).rows([])
     assert [row["run"] for row in rows] == ["good"]
@@ -142,7 +139,7 @@ def test_a_trial_is_told_by_its_validation_part():
 
 @pytest.mark.parametrize("form", ["csv", "excel", "latex"])
 def test_exports_hold_every_row(tmp_path, form):
-    rows = [{"run": "a_b", "mape": 1.25, "leaks": None}, {"run": "c&d", "mape": None, "leaks": "x"}]
+    rows = [{"run": "a_b", "mape": 1.25, "leaks": None}, {"run": "c&d", "mape": None, "leaks": "=1+1"}]
     path = export_table(rows, tmp_path / "table", form)
     if form == "latex":
         text = path.read_text()
@@ -153,6 +150,7 @@ def test_exports_hold_every_row(tmp_path, form):
         frame = pd.read_csv(path) if form == "csv" else pd.read_excel(path)
         assert list(frame["run"]) == ["a_b", "c&d"]
         assert frame["mape"][0] == 1.25
+        assert frame["leaks"][1] == ("=1+1" if form == "csv" else "'=1+1")
     assert [each.name for each in tmp_path.iterdir()] == ["table"]
 
 
