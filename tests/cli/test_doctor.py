@@ -27,7 +27,7 @@ def test_fault_is_named_with_its_figures_and_fix_and_exits_1(qhq):
     answer = qhq("doctor", "tiny.yaml", *QUICK, *PLATEAU, "--json")
     assert answer.exit_code == 1
     content = json.loads(answer.stdout)
-    assert content.keys() == {"healthy", "findings"}
+    assert content.keys() == {"healthy", "findings", "leaks"}
     assert content["healthy"] is False
     (finding,) = content["findings"]
     assert finding.keys() == {"code", "severity", "message", "fix", "evidence"}

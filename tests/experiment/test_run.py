@@ -227,6 +227,7 @@ def test_parity_gate_stops_before_anything_is_written(study, monkeypatch):
     assert 0 < record["quantum"]["parity_max_abs"] < 1e-5
     assert record["quantum"]["engine"] == "statevector"
     monkeypatch.setattr("qhq.backends.parity.TOLERANCE", 1e-12)
+    monkeypatch.setattr("qhq.backends.parity.ROUNDINGS", 0.0)
     with pytest.raises(BackendError, match="engine must agree with Aer"):
         train("training.epochs=1")
     assert len(list_runs()) == 1

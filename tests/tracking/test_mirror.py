@@ -122,11 +122,13 @@ def test_a_resumed_run_replaces_its_results(runs, notes):
 def test_what_was_missed_is_mirrored_next_time(runs, notes):
     write_run(runs / "missed")
     write_run(runs / "sweeps" / "s" / "trials" / "0a1b-s1", trial())
+    (runs / "sweeps" / "s" / "sweep.json").write_text('{"rows": [], "verdict": "None better."}')
+    write_run(runs / "sweeps" / "begun" / "trials" / "2c3d-s1", trial())  # goes below its sweep, once there
     (runs / "damaged").mkdir()
     (runs / "damaged" / "run.json").write_text('{"status": ')
     assert mirror_run(write_run(runs / "now"), notes.append)
-    assert stored(runs).keys() == {"missed", "now", "0a1b-s1"}
-    assert notes == ["Mirrored to MLflow what was missed before: 2 of 3."]
+    assert stored(runs).keys() == {"missed", "now", "s", "0a1b-s1"}
+    assert notes == ["Mirrored to MLflow what was missed before: 3 of 4."]
 
 
 def test_a_store_made_anew_gets_everything_again(runs, notes, made):
