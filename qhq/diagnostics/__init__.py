@@ -12,9 +12,9 @@ from qhq.public import lazy_names
 
 if TYPE_CHECKING:
     from qhq.diagnostics.capacity import effective_dimension as effective_dimension
-    from qhq.diagnostics.entanglement import entanglement as entanglement
+    from qhq.diagnostics.entanglement import measure_entanglement as measure_entanglement
     from qhq.diagnostics.estimate import Estimate as Estimate
-    from qhq.diagnostics.expressibility import expressibility as expressibility
+    from qhq.diagnostics.expressibility import measure_expressibility as measure_expressibility
     from qhq.diagnostics.gradients import gradient_trend as gradient_trend
     from qhq.diagnostics.gradients import gradient_variance as gradient_variance
     from qhq.diagnostics.overview import look_deep as look_deep
@@ -28,12 +28,12 @@ __getattr__ = lazy_names(
         "Estimate": "estimate",
         "Sampling": "sampling",
         "effective_dimension": "capacity",
-        "entanglement": "entanglement",
-        "expressibility": "expressibility",
         "gradient_trend": "gradients",
         "gradient_variance": "gradients",
         "input_sensitivity": "sensitivity",
         "look_deep": "overview",
+        "measure_entanglement": "entanglement",
+        "measure_expressibility": "expressibility",
         "spectra": "spectrum",
     },
 )

@@ -28,7 +28,7 @@ class Entanglement:
     haar: float
 
 
-def entanglement(ansatz: Ansatz, sampling: Sampling) -> Entanglement:
+def measure_entanglement(ansatz: Ansatz, sampling: Sampling) -> Entanglement:
     """Measure the mean Meyer-Wallach measure over random weights, and inputs if they are drawn."""
     values = meyer_wallach(Probe(ansatz).states(sampling.draw(ansatz, "entanglement")))
     mean = positive_mean_of(values, sampling.confidence)

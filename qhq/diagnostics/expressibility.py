@@ -42,7 +42,7 @@ class Expressibility:
     haar: tuple[float, ...]
 
 
-def expressibility(ansatz: Ansatz, sampling: Sampling, *, bins: int = BINS) -> Expressibility:
+def measure_expressibility(ansatz: Ansatz, sampling: Sampling, *, bins: int = BINS) -> Expressibility:
     """Measure the expressibility over ``sampling.samples`` independent pairs of states.
 
     The paper's circuits have no inputs: hold them at zero to measure the weights alone.

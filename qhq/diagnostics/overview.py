@@ -8,8 +8,8 @@ from typing import Any
 
 from qhq.ansatz.program import Ansatz
 from qhq.diagnostics.capacity import EffectiveDimension, effective_dimension
-from qhq.diagnostics.entanglement import Entanglement, entanglement
-from qhq.diagnostics.expressibility import Expressibility, expressibility
+from qhq.diagnostics.entanglement import Entanglement, measure_entanglement
+from qhq.diagnostics.expressibility import Expressibility, measure_expressibility
 from qhq.diagnostics.gradients import (
     GradientTrend,
     GradientVariance,
@@ -103,10 +103,10 @@ def _steps(ansatz: Ansatz, family: Family | None, seed: int) -> Iterator[Step]:
     rows = drawn(100, _FEWEST * outputs).samples
     yield "gradients", lambda: gradient_variance(ansatz, drawn(2000, outputs)), True
     yield "trend", lambda: _trend(family, seed), True
-    yield "expressibility", lambda: expressibility(ansatz, pairs.with_inputs_at_zero()), True
-    yield "expressibility_with_inputs", lambda: expressibility(ansatz, pairs), False
-    yield "entanglement", lambda: entanglement(ansatz, pairs.with_inputs_at_zero()), True
-    yield "entanglement_with_inputs", lambda: entanglement(ansatz, pairs), False
+    yield "expressibility", lambda: measure_expressibility(ansatz, pairs.with_inputs_at_zero()), True
+    yield "expressibility_with_inputs", lambda: measure_expressibility(ansatz, pairs), False
+    yield "entanglement", lambda: measure_entanglement(ansatz, pairs.with_inputs_at_zero()), True
+    yield "entanglement_with_inputs", lambda: measure_entanglement(ansatz, pairs), False
     yield "spectrum", lambda: spectra(ansatz, drawn(200, 8 * ansatz.num_inputs)), False
     weights = drawn(100, rows * outputs)
     yield "dimension", lambda: effective_dimension(ansatz, weights, num_inputs=rows), True

@@ -207,7 +207,7 @@ def _rank(value: float, *steps: tuple[float, Verdict, str]) -> tuple[Verdict, st
 
 
 def _shown(estimate: Estimate) -> str:
-    if estimate.high < 1e-12:  # rounding
+    if max(abs(estimate.low), abs(estimate.high)) < 1e-12:  # rounding
         return "0"
     return f"{estimate.value:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]"
 

@@ -92,12 +92,23 @@ def examine_run(folder: RunFolder) -> Diagnosis:
     initial = _copy(model.state_dict())
     if record["status"] == FINISHED:
         load_weights(model, folder.weights, identity)
-        epochs = record["epochs"]
+        epochs = _epochs_of(record)
     elif folder.resume.exists():
         state = load_state(folder.resume, identity)
         model.load_state_dict(state.model)
         epochs = state.epoch
     return _examine(experiment, initial=initial, epochs=epochs)
+
+
+def _epochs_of(record: dict[str, Any]) -> int:
+    epochs = record.get("epochs")
+    if isinstance(epochs, int) and epochs > 0:
+        return epochs
+    raise ConfigError(
+        "The run.json of a finished run must say how many epochs it was trained",
+        got=f"epochs: {epochs!r} in that of {record['run']}",
+        fix="Name another run; 'qhq compare' lists them",
+    )
 
 
 def _examine(experiment: Experiment, *, initial: dict[str, Tensor] | None, epochs: int) -> Diagnosis:

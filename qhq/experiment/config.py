@@ -78,8 +78,9 @@ def _config_path(path: str | None) -> Path:
     found = find_study_file(wanted)
     if found is not None:
         return found
+    without = "holds no config.yaml" if wanted.is_dir() else "does not exist"
     raise ConfigError(
         "CONFIG must be a YAML file, or a folder with a config.yaml",
-        got=f"'{wanted}', which does not exist",
+        got=f"'{wanted}', which {without}",
         fix="Check the path, or leave it out to run the quickstart",
     )

@@ -1,9 +1,13 @@
-"""Results of a study's cells, kept one line each as they come, so that a kill loses one at most."""
+"""Results of a study's cells, kept one line each as they come, so that a kill loses one at most.
+
+Each line carries a checksum of its values: what a kill cut off or a hand changed is measured again.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +15,24 @@ from qhq.tracking.run_folder import writable
 
 
 class CellStore:
-    """A JSON Lines file of ``{"cell": key, "values": {...}}``."""
+    """A JSON Lines file of ``{"cell": key, "values": {...}, "crc32": checksum}``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def read(self) -> dict[str, dict[str, Any]]:
-        """Cells by key; a line that a kill cut off is passed over."""
+        """Cells by key; a line that is damaged is passed over."""
         if not self.path.exists():
             return {}
         cells = {}
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        for line in self.path.read_bytes().splitlines():
             try:
                 content = json.loads(line)
-                cells[str(content["cell"])] = dict(content["values"])
+                key, values = content["cell"], content["values"]
             except (ValueError, KeyError, TypeError):
                 continue
+            if content.get("crc32") == _checksum(key, values):
+                cells[key] = values
         return cells
 
     def append(self, key: str, values: dict[str, Any]) -> None:
@@ -35,7 +41,8 @@ class CellStore:
         Raises:
             ConfigError: If the file cannot be written.
         """
-        line = json.dumps({"cell": key, "values": values}, allow_nan=False)
+        content = {"cell": key, "values": values, "crc32": _checksum(key, values)}
+        line = json.dumps(content, allow_nan=False)
         with writable(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
@@ -43,3 +50,7 @@ class CellStore:
                 file.write(f"\n{line}\n")
                 file.flush()
                 os.fsync(file.fileno())
+
+
+def _checksum(key: str, values: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps([key, values]).encode())

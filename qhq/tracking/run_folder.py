@@ -34,6 +34,9 @@ RUNNING, FINISHED = "running", "finished"
 RECORD_KEYS = frozenset({"status", "backend", "backend_entry", "seed", "data", "scaler", "quantum"})
 """What every ``run.json`` holds from its first moment."""
 
+MARKS = ("run.json", "model.safetensors", "resume.pt")
+"""Files that no folder but a run's has."""
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -173,9 +176,9 @@ def is_run(reference: str) -> bool:
 
 
 def _run_at(reference: str) -> Path | None:
-    """Where a run's folder is, by its path or by its name below the runs folder."""
+    """Where a run's folder is, by its path or by its name below the runs folder; its record may be lost."""
     places = (Path(reference), runs_dir() / reference)
-    return next((path for path in places if (path / "run.json").is_file()), None)
+    return next((path for path in places if any((path / name).is_file() for name in MARKS)), None)
 
 
 def find_run(reference: str | None) -> RunFolder:

@@ -42,6 +42,32 @@ def test_latest_run_is_looked_at_by_default(qhq):
     assert "-tiny-s1" in result.stdout
 
 
+def test_a_run_without_its_record_is_no_config(qhq, tmp_path):
+    assert qhq("train", "tiny.yaml", *QUICK, "--set", "training.epochs=1").exit_code == 0
+    (record,) = tmp_path.glob("**/run.json")
+    content = json.loads(record.read_text())
+    record.write_text(json.dumps({**content, "epochs": "many"}))
+    result = qhq("doctor", str(record.parent))
+    assert (result.exit_code, "how many epochs" in result.stderr) == (2, True)
+    record.unlink()
+    result = qhq("doctor", str(record.parent))
+    assert (result.exit_code, "readable run.json" in result.stderr) == (2, True)
+
+
+def test_a_damaged_circuit_is_an_error_in_three_parts(qhq, tmp_path):
+    assert qhq("train", "tiny.yaml", *QUICK, "--set", "training.epochs=1").exit_code == 0
+    (circuit,) = tmp_path.glob("**/circuit.qpy")
+    circuit.write_bytes(circuit.read_bytes()[:-40])
+    result = qhq("doctor")
+    assert (result.exit_code, "QPY" in result.stderr) == (2, True)
+
+
+def test_an_empty_folder_is_no_config(qhq, tmp_path):
+    (tmp_path / "empty").mkdir()
+    result = qhq("doctor", str(tmp_path / "empty"))
+    assert (result.exit_code, "holds no config.yaml" in result.stderr) == (2, True)
+
+
 def test_what_is_neither_run_nor_config_exits_2(qhq):
     result = qhq("doctor", "nowhere")
     assert result.exit_code == 2

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qhq.diagnostics.entanglement import entanglement, haar_meyer_wallach, meyer_wallach
+from qhq.diagnostics.entanglement import haar_meyer_wallach, measure_entanglement, meyer_wallach
 from qhq.diagnostics.estimate import mean_of
 from qhq.diagnostics.probe import Probe
 from qhq.diagnostics.sampling import Sampling
@@ -61,7 +61,7 @@ def test_sims_second_circuit_is_exact():
 
 
 def test_sims_second_circuit_is_measured_within_its_interval():
-    found = entanglement(shipped("sim_02"), Sampling(10_000, confidence=0.999).with_inputs_at_zero())
+    found = measure_entanglement(shipped("sim_02"), Sampling(10_000, confidence=0.999).with_inputs_at_zero())
     assert found.mean.holds(159 / 256)
     assert found.haar == 14 / 17
 
@@ -70,7 +70,7 @@ def test_sims_second_circuit_is_measured_within_its_interval():
 @pytest.mark.parametrize(("layers", "place"), [(1, 2), (3, 3)])
 def test_sims_circuits_have_their_mean(number, layers, place):
     sampling = Sampling(4000, seed=1, confidence=0.999).with_inputs_at_zero()
-    found = entanglement(shipped(f"sim_{number:02}", depth=layers), sampling).mean
+    found = measure_entanglement(shipped(f"sim_{number:02}", depth=layers), sampling).mean
     # The recorded means rest on 20,000 states and are rounded to three places.
     recorded = SIM[number][place]
     assert found.low - 0.005 < recorded < found.high + 0.005

@@ -4,10 +4,10 @@ from qiskit.circuit import ParameterVector, QuantumCircuit
 
 from qhq.diagnostics.expressibility import (
     divergence,
-    expressibility,
     fidelities,
     haar_log_masses,
     histogram,
+    measure_expressibility,
 )
 from qhq.diagnostics.sampling import Sampling
 
@@ -23,7 +23,9 @@ FLOOR = 0.0035
 def test_sims_circuits_have_their_divergence(number, layers, place):
     expected = SIM[number][place]
     ansatz = shipped(f"sim_{number:02}", depth=layers)
-    runs = [expressibility(ansatz, Sampling(5000, seed=seed).with_inputs_at_zero()) for seed in range(4)]
+    runs = [
+        measure_expressibility(ansatz, Sampling(5000, seed=seed).with_inputs_at_zero()) for seed in range(4)
+    ]
     found = np.mean([run.divergence.value for run in runs])
     if expected > 0.01:
         # Few pairs in bins of next to no Haar mass: at three layers means of four runs scatter by 10 %.
@@ -37,7 +39,7 @@ def test_one_state_is_fifteen_times_the_logarithm_of_the_bins():
     circuit.rx(x[0], 0)
     for qubit in range(4):
         circuit.rz(w[qubit], qubit)
-    found = expressibility(ansatz_of(circuit, x, w), Sampling(200).with_inputs_at_zero())
+    found = measure_expressibility(ansatz_of(circuit, x, w), Sampling(200).with_inputs_at_zero())
     np.testing.assert_allclose(found.divergence.value, 15 * np.log(75), rtol=0, atol=1e-10)
     assert found.counts[-1] == 200
 
@@ -58,19 +60,19 @@ def test_the_masses_of_wide_circuits_do_not_underflow():
 def test_haar_states_are_at_the_floor():
     counts = histogram(fidelities(haar_states(4, 20_000, seed=1), haar_states(4, 20_000, seed=2)))
     found = divergence(counts, haar_log_masses(4))
-    floor = expressibility(shipped("reference"), Sampling(20_000, confidence=0.999)).floor
+    floor = measure_expressibility(shipped("reference"), Sampling(20_000, confidence=0.999)).floor
     assert floor.holds(found)
 
 
 def test_the_floor_of_five_thousand_pairs_is_the_published_one():
-    floor = expressibility(shipped("reference"), Sampling(5000)).floor
+    floor = measure_expressibility(shipped("reference"), Sampling(5000)).floor
     np.testing.assert_allclose(floor.value, FLOOR, atol=0.0010)
 
 
 def test_the_interval_covers_a_larger_sample():
     ansatz = shipped("sim_08")
-    few = expressibility(ansatz, Sampling(5000, seed=5, confidence=0.99).with_inputs_at_zero())
-    many = expressibility(ansatz, Sampling(50_000, seed=6).with_inputs_at_zero())
+    few = measure_expressibility(ansatz, Sampling(5000, seed=5, confidence=0.99).with_inputs_at_zero())
+    many = measure_expressibility(ansatz, Sampling(50_000, seed=6).with_inputs_at_zero())
     assert few.divergence.holds(many.divergence.value + few.floor.value - many.floor.value)
 
 
@@ -81,4 +83,4 @@ def test_a_histogram_equals_the_obvious_one():
 
 def test_the_same_seed_gives_the_same_figure():
     ansatz = shipped("sim_02")
-    assert expressibility(ansatz, Sampling(50)) == expressibility(ansatz, Sampling(50))
+    assert measure_expressibility(ansatz, Sampling(50)) == measure_expressibility(ansatz, Sampling(50))

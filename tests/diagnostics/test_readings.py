@@ -57,5 +57,11 @@ def test_the_trend_is_read(name, overrides, verdict):
     assert readings(name, family=True, **overrides)["its trend"].verdict == verdict
 
 
+def test_a_falling_trend_is_shown_with_its_figures():
+    figure = readings("reference", family=True, depth=6)["its trend"].figure
+    slope, low, high = (float(each.strip("[],")) for each in figure.split()[:3])
+    assert low <= slope <= high < 0
+
+
 def test_one_qubit_has_no_entanglement_to_read():
     assert not any("entanglement" in name for name in readings("reference", qubits=1))

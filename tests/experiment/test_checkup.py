@@ -64,7 +64,7 @@ def test_a_dead_layer_is_told_once_and_recorded(study, monkeypatch, backend):
     assert doctor["findings"][0]["code"] == "dead_relu"
     (warning,) = (text for text in listener.warnings if "dead_relu" in text)
     assert warning.startswith(
-        "Doctor, after epoch 1: error dead_relu. The ReLU before 'quantum' gives exactly 0"
+        "Doctor, after epoch 1: error dead_relu. The ReLU before 'quantum' is closed in"
     )
     assert "Fix: --set model.activation_before=none" in warning
     again = examine_run(run)

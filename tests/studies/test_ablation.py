@@ -275,11 +275,12 @@ def test_a_study_that_was_cut_off_equals_one_that_was_not(record, tiny, tmp_path
     with pytest.raises(Interrupted):
         run_ablation(tiny, AblationRequest(seeds=2), stop)
     (store,) = tmp_path.glob("studies/*/cells.jsonl")
-    with store.open("a") as file:
-        file.write('{"cell": "twin/1", "val')
+    whole = store.read_bytes().splitlines()
+    damage = [whole[0].replace(b"0.", b"1.", 1), b'{"cell": "twin/1", "values": {}}', b'"\xff', b"[]"]
+    store.write_bytes(b"\n".join([*damage, *whole[1:], b'{"cell": "twin/1", "val']))
     seen = []
     again = run_ablation(tiny, AblationRequest(seeds=2), lambda done, total, what: seen.append(done))
-    assert seen[0] == 9
+    assert seen[0] == 8  # one cell's values were changed by hand
     assert plain(again) == plain(record)
     assert len(list(store.parent.glob("variants/*.yaml"))) == 5
 

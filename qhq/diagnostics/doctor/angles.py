@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from qhq.diagnostics.doctor.activations import Activation
 from qhq.diagnostics.doctor.circuit import can_simulate, values_at
 from qhq.diagnostics.doctor.finding import Finding
-from qhq.diagnostics.doctor.graph import Activation
 from qhq.diagnostics.doctor.signs import LayerSigns, Signs
 from qhq.diagnostics.estimate import Array
 from qhq.diagnostics.probe import Probe
@@ -45,7 +45,7 @@ def _dead(layer: LayerSigns, dead: int, columns: int, *, rows: int) -> Finding:
     return Finding(
         "dead_relu",
         "error" if whole else "warning",
-        f"The ReLU before '{layer.name}' gives exactly 0 in {dead} of {columns} columns on all {rows}"
+        f"The ReLU before '{layer.name}' is closed in {dead} of {columns} columns on all {rows}"
         f" samples, so those angles never move and {cut}.",
         "--set model.activation_before=none (or tanh); to keep the ReLU, start its bias above 0:"
         " torch.nn.init.constant_(model.to_latent.bias, 0.5)",
@@ -116,7 +116,7 @@ def angles_saturated(signs: Signs) -> Iterator[Finding]:
                 break
 
 
-_BOUNDED = ("tanh", "sigmoid", "arctan", "clamp")
+_BOUNDED = ("tanh", "sigmoid", "arctan", "erf", "clamp")
 
 
 def _saturated(layer: LayerSigns, squash: Activation, share: float, stuck: int) -> Finding:
@@ -169,9 +169,9 @@ def angles_wrapped(signs: Signs) -> Iterator[Finding]:
 
 
 def _turned(layer: LayerSigns) -> Array | None:
-    """The angles, or what a sine folds into them: a fold loses as much as a turn."""
+    """The angles, or what a sine or cosine folds into them: a fold loses as much as a turn."""
     for each in layer.activations:
-        if each.near and each.kind == "sin":
+        if each.near and each.kind in ("sin", "cos"):
             folded: Array = each.values.double().cpu().numpy()
             return folded
     return layer.angles if layer.called else None

@@ -55,9 +55,19 @@ def is_exact(layer: nn.Module) -> bool | None:
 
 
 def shots_of(layer: nn.Module) -> int | None:
-    """Shots of the executor that the layer stands on; None if exact or unknown."""
-    executor: Any = getattr(layer.neural_network, "executor", None)
-    return None if executor is None else executor.report().shots
+    """Shots of the executor that the layer stands on; None if exact or unknown.
+
+    A network that asks an estimator for a precision p, as ``EstimatorQNN``, stands for ``1 / p^2`` shots.
+    """
+    network: Any = layer.neural_network
+    executor: Any = getattr(network, "executor", None)
+    if executor is not None:
+        shots: int | None = executor.report().shots
+        return shots
+    precision: float | None = getattr(network, "default_precision", None)
+    if isinstance(network, AdjointNetwork) or not precision:
+        return None
+    return round(1 / precision**2)
 
 
 def values_at(angles: Array, weights: Array) -> Array:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from qhq.diagnostics.doctor.finding import Finding
 from qhq.diagnostics.doctor.listening import quantum_layers
-from qhq.diagnostics.doctor.signs import Signs
+from qhq.diagnostics.doctor.signs import LayerSigns, Signs
 
 VANISHING = 1e-6
 """A gradient below this part of the model's largest is lost: it is no larger than float32's rounding."""
@@ -40,7 +40,7 @@ def input_gradients_off(signs: Signs) -> Iterator[Finding]:
 
 
 def gradient_none(signs: Signs) -> Iterator[Finding]:
-    """Modules with weights to train that torch has no gradient for."""
+    """Modules with weights to train that torch has no gradient for, and angles cut off from them."""
     for name, norm in signs.gradients.items():
         if norm is None:
             yield Finding(
@@ -52,6 +52,19 @@ def gradient_none(signs: Signs) -> Iterator[Finding]:
                 f" train, say so: model.get_submodule('{name}').requires_grad_(False)",
                 {"module": name, "gradient": None},
             )
+    if None not in signs.gradients.values():  # a way round the circuit hides what its angles lack
+        yield from (_detached(each) for each in signs.layers if signs.detached(each))
+
+
+def _detached(layer: LayerSigns) -> Finding:
+    return Finding(
+        "gradient_none",
+        "error",
+        f"The angles of '{layer.name}' hang on weights that are to train, but torch sees no path to them:"
+        " what stands before the layer learns nothing through it.",
+        "Take out detach(), .data, no_grad() or a trip through NumPy before the layer",
+        {"module": layer.name, "gradient": None, "detached_angles": layer.angles.shape[1]},
+    )
 
 
 def gradient_zero(signs: Signs) -> Iterator[Finding]:

@@ -15,7 +15,8 @@ import torch
 from qiskit_machine_learning.connectors import TorchConnector
 from torch import Tensor, nn
 
-from qhq.diagnostics.doctor.graph import Activation, find_activations
+from qhq.diagnostics.doctor.activations import Activation
+from qhq.diagnostics.doctor.graph import find_activations
 from qhq.errors import BackendError
 
 _VERBS = ("forward", "expectations", "expectations_on_device")

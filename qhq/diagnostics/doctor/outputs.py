@@ -145,8 +145,8 @@ def shot_noise(signs: Signs) -> Iterator[Finding]:
                 f"With {shots} shots an output of '{layer.name}' is known within {noise:.2g}, but over the"
                 f" samples it moves by {signal:.2g} only (standard deviations): {signal / noise:.2g} of the"
                 " noise.",
-                f"Take about {needed} shots (in the entry of backends.yaml, or --shots), or widen the"
-                " outputs",
+                f"Take about {needed} shots (in the entry of backends.yaml, or --shots; of an EstimatorQNN"
+                f" default_precision={1 / math.sqrt(needed):.2g}), or widen the outputs",
                 {
                     "layer": layer.name,
                     "shots": shots,

@@ -17,8 +17,10 @@ from qhq.errors import ConfigError
 
 FLAT = 2.5e-3
 """Variance of a slope: typical slopes are below 0.05, and fall with each qubit more."""
-SCRAMBLED = 2.0
-"""Times the 2-design value: at or below it the circuit is as flat as a random unitary."""
+SCRAMBLED = 3.0
+"""Times the 2-design value: below it the circuit is about as flat as a random unitary. A product of single
+qubits measured by one observable of all of them has 2 (McClean et al., arXiv:1803.11173; Cerezo et al.,
+arXiv:2001.00550), and falls as fast."""
 FEWEST_QUBITS = 6
 _WORK = 2e9
 """Amplitudes times gates that a measurement may take, about two seconds."""

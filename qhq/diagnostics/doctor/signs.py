@@ -15,14 +15,18 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from qhq.ansatz.program import Ansatz
+from qhq.diagnostics.doctor.activations import Activation
 from qhq.diagnostics.doctor.background import Background
 from qhq.diagnostics.doctor.circuit import circuit_of
-from qhq.diagnostics.doctor.graph import Activation
 from qhq.diagnostics.doctor.listening import Heard, calm, listen, with_outputs
 from qhq.diagnostics.estimate import Array
 from qhq.seeding import child_generator
+
+_NUDGE = 0.05
+"""Added to every weight to see what moves with it."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,16 @@ class Signs:
         with torch.no_grad(), calm(self.model), with_outputs(layer.layer, change):
             other = _array(self.model(*self.arguments))
         return float(np.sqrt(np.mean((other - self.forecast) ** 2)) / self.spread)
+
+    def detached(self, layer: LayerSigns) -> bool:
+        """Whether the angles move with weights that are to train, and torch knows nothing of it."""
+        if layer.asks_gradient or not layer.called:
+            return False
+        nudged = {name: each + _NUDGE for name, each in self.model.named_parameters() if each.requires_grad}
+        with torch.no_grad(), calm(self.model), listen(self.model) as heard:
+            functional_call(self.model, nudged, self.arguments)
+        (again,) = (_stacked(each.angles) for each in heard if each.layer is layer.layer)
+        return not np.array_equal(again, layer.angles)
 
 
 def pooled_spread(values: Array) -> float:

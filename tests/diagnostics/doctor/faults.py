@@ -26,6 +26,12 @@ def gradient_none(case: Patient) -> None:
     case.model.encode = lambda windows, static=None: encode(windows, static).detach()
 
 
+def detached_behind_a_skip(case: Patient) -> None:
+    """The way round the circuit gives the encoder its gradient; the circuit gives none."""
+    angles = case.model.angles
+    case.model.angles = lambda latent: angles(latent).detach()
+
+
 @torch.no_grad()
 def gradient_zero(case: Patient) -> None:
     """The head answers with its bias alone on what the encoder gives, though not on the circuit."""
@@ -46,6 +52,35 @@ def dead_relu(case: Patient) -> None:
     scale(case, 1.0, bias=-10.0)
 
 
+class Activated(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.forward = function
+
+
+def dead_by_another_name(function: Callable[[torch.Tensor], torch.Tensor], bias: float = -10.0) -> Plant:
+    def plant(case: Patient) -> None:
+        case.model.activation_before = Activated(function)
+        scale(case, 1.0, bias=bias)
+
+    return plant
+
+
+ZERO = torch.zeros(())
+DEAD_RELUS = [
+    dead_by_another_name(nn.functional.relu6),
+    dead_by_another_name(lambda latent: nn.functional.threshold(latent, 0.1, 0.0)),
+    dead_by_another_name(lambda latent: latent.clamp(min=0)),
+    dead_by_another_name(lambda latent: latent.clamp_min(0)),
+    dead_by_another_name(lambda latent: torch.clamp(latent, torch.zeros_like(latent), None)),
+    dead_by_another_name(lambda latent: torch.maximum(latent, ZERO)),
+    dead_by_another_name(lambda latent: torch.max(torch.zeros_like(latent), latent)),
+    dead_by_another_name(lambda latent: torch.minimum(latent, ZERO), bias=10.0),
+]
+
+
 def angles_small(case: Patient) -> None:
     scale(case, 1e-3, bias=0.012 / np.pi)
 
@@ -53,6 +88,24 @@ def angles_small(case: Patient) -> None:
 def angles_saturated(case: Patient) -> None:
     case.model.activation_before = nn.Identity()
     scale(case, 1.0, bias=6.0)
+
+
+def saturated(function: Callable[[torch.Tensor], torch.Tensor]) -> Plant:
+    def plant(case: Patient) -> None:
+        case.model.activation_before = Activated(function)
+        case.model.angle_scaling = nn.Identity()
+        scale(case, 1.0, bias=6.0)
+
+    return plant
+
+
+SATURATED = [saturated(each) for each in (torch.erf, nn.functional.hardsigmoid, nn.functional.hardtanh)]
+
+
+def folded_by_a_cosine(case: Patient) -> None:
+    case.model.activation_before = Activated(torch.cos)
+    case.model.angle_scaling = nn.Identity()
+    scale(case, 60.0)
 
 
 def angles_wrapped(case: Patient) -> None:
@@ -141,12 +194,30 @@ def whole_angles(case: Patient) -> None:
     case.model.angles = lambda latent: angles(latent).long()
 
 
+def double_angles(case: Patient) -> None:
+    """The circuit answers in double precision, which the head cannot take."""
+    angles = case.model.angles
+    case.model.angles = lambda latent: angles(latent).double()
+    case.model.quantum.register_forward_hook(lambda _, __, output: output.double())
+
+
+def bfloat16(case: Patient) -> None:
+    """NumPy has no such numbers: the layer cannot run."""
+    case.model.bfloat16()
+    case.inputs = case.inputs.bfloat16()
+
+
 def head_of_another_dtype(case: Patient) -> None:
     case.model.head.double()
 
 
 def head_on_another_device(case: Patient) -> None:
     case.model.head.to("meta")
+
+
+def buffer_on_another_device(case: Patient) -> None:
+    case.model.head.register_buffer("shift", torch.zeros(1, device="meta"))
+    case.model.head.register_forward_hook(lambda head, _, output: output + head.shift)
 
 
 @torch.no_grad()
@@ -202,6 +273,15 @@ _DEEP = (
 )
 FLAT = tuple(each.with_circuit(observables=["Z0 Z1"]) for each in _DEEP)
 
+_ALONE = {"qubits": 10, "depth": 1, "entangler": {"pattern": "none"},
+          "observables": ["Z0 Z1 Z2 Z3 Z4 Z5 Z6 Z7 Z8 Z9"]}  # fmt: skip
+FLAT_PRODUCTS = (
+    Design("gru", "none", circuit={**_ALONE, "blocks": [{"gates": "RY"}]}),
+    Design("lstm", "concat", circuit={**_ALONE, "blocks": [{"gates": "RX"}]}),
+    Design("rnn", "concat", circuit={**_ALONE, "blocks": [{"gates": "RY RZ"}]}),
+)
+"""Single qubits, measured by one observable of all of them."""
+
 ROUND = (
     Design("gru", "concat"),
     Design("lstm", "add", model={"layer_norm": True}),
@@ -210,14 +290,14 @@ ROUND = (
 
 FAULTS: dict[str, list[tuple[Plant, tuple[Design, ...]]]] = {
     "input_gradients_off": [(input_gradients_off, DESIGNS)],
-    "gradient_none": [(gradient_none, DESIGNS)],
+    "gradient_none": [(gradient_none, DESIGNS), (detached_behind_a_skip, DESIGNS)],
     "gradient_zero": [(gradient_zero, DESIGNS)],
     "gradient_vanishing": [(gradient_vanishing, DESIGNS)],
     "gradient_exploding": [(gradient_exploding, DESIGNS)],
-    "dead_relu": [(dead_relu, DESIGNS)],
+    "dead_relu": [(each, DESIGNS) for each in (dead_relu, *DEAD_RELUS)],
     "angles_small": [(angles_small, FLAT_AT_ZERO)],
-    "angles_saturated": [(angles_saturated, DESIGNS)],
-    "angles_wrapped": [(angles_wrapped, DESIGNS)],
+    "angles_saturated": [(each, DESIGNS) for each in (angles_saturated, *SATURATED)],
+    "angles_wrapped": [(angles_wrapped, DESIGNS), (folded_by_a_cosine, DESIGNS)],
     "output_band_tight": [(output_band_tight, DESIGNS)],
     "some_inputs_ignored": [(as_designed, BLIND)],
     "all_inputs_ignored": [(as_designed, IDLE)],
@@ -230,13 +310,15 @@ FAULTS: dict[str, list[tuple[Plant, tuple[Design, ...]]]] = {
         (replaced_by_a_mock, DESIGNS),
     ],
     "quantum_not_executed": [(not_called, DESIGNS), (mocked, DESIGNS)],
-    "barren_plateau": [(as_designed, FLAT)],
+    "barren_plateau": [(as_designed, FLAT), (as_designed, FLAT_PRODUCTS)],
     "dtype_mismatch": [
         (inputs_of_another_dtype, DESIGNS),
         (head_of_another_dtype, DESIGNS),
         (whole_angles, DESIGNS),
+        (double_angles, DESIGNS),
+        (bfloat16, DESIGNS),
     ],
-    "device_mismatch": [(head_on_another_device, DESIGNS)],
+    "device_mismatch": [(head_on_another_device, DESIGNS), (buffer_on_another_device, DESIGNS)],
     "shot_noise": [(shot_noise, DESIGNS)],
     "constant_forecast": [(constant_forecast, DESIGNS)],
     "not_finite": [(not_finite, DESIGNS)],

@@ -213,6 +213,31 @@ def test_shots_of_a_sampling_layer_are_seen_in_its_report():
     assert "shot_noise" in spec.diagnosis(thorough=False).codes
 
 
+def test_the_precision_that_an_estimator_is_asked_for_is_shot_noise():
+    x, w = ParameterVector("x", 2), ParameterVector("w", 2)
+    circuit = QuantumCircuit(2)
+    for qubit in range(2):
+        circuit.ry(x[qubit], qubit)
+        circuit.ry(w[qubit], qubit)
+    found = []
+    for precision in (0.0, 0.5):
+        stock = TorchConnector(network(circuit, x, w, input_gradients=True), np.ones(2))
+        stock.neural_network._default_precision = precision
+        model = nn.Sequential(nn.Linear(1, 2), stock, nn.Linear(2, 1))
+        with torch.no_grad():
+            model[0].weight.fill_(0.3)
+        diagnosis = examine(model, torch.linspace(-1, 1, 32)[:, None])
+        found.append([each.evidence["shots"] for each in diagnosis.findings if each.code == "shot_noise"])
+    assert found == [[], [4]]
+
+
+def test_a_circuit_that_takes_the_inputs_themselves_is_not_cut_off():
+    case = patient(DESIGNS[0])
+    model = nn.Sequential(case.model.quantum, nn.Linear(case.circuit.num_outputs, 1))
+    rows = torch.tensor(np.random.default_rng(0).normal(size=(12, case.circuit.num_inputs))).float()
+    assert examine(model, rows).codes == ()
+
+
 def test_consequences_are_told_as_info_and_never_without_their_cause():
     dead = Finding("dead_relu", "error", "m.", "f")
     tight = Finding("output_band_tight", "error", "m.", "f", {"width": 0.0})
