@@ -146,12 +146,14 @@ def _row_cells(row: dict[str, Any]) -> list[object]:
 
 
 def _stage_lines(stage: dict[str, Any]) -> list[str]:
+    from qhq.evaluation.significance import say_p_value
+
     lines = [f"{stage['noise']['sentence']}. Chosen: {stage['best']}."]
     if stage["tied"] > 1:
         lines.append(f"{stage['tied']} points tie, the best among them; the simplest of these is chosen.")
     lines += [
         f"Rank correlation of the error with {trend['key']} {trend['rho']:+.2f}"
-        f" ({trend['low']:+.2f} to {trend['high']:+.2f}), p {trend['p_value']:.3f}"
+        f" ({trend['low']:+.2f} to {trend['high']:+.2f}), p {say_p_value(trend['p_value'])}"
         for trend in stage["trends"]
     ]
     return lines

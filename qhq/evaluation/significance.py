@@ -201,6 +201,15 @@ def _compare(names: tuple[str, str], losses: tuple[FloatArray, FloatArray], hori
     return Comparison(*names, gain, len(losses[0]), statistic, p_value, None, reason)
 
 
+def say_p_value(value: float) -> str:
+    """A p-value for people.
+
+    >>> say_p_value(0.0421), say_p_value(0.0)
+    ('0.042', '< 0.001')
+    """
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def holm(p_values: npt.ArrayLike) -> FloatArray:
     """Adjust p-values for all being looked at, (m,); NaN is one that was not tested, and stays.
 

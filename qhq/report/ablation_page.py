@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from qhq.evaluation.significance import LEVEL
+from qhq.evaluation.significance import LEVEL, say_p_value
 from qhq.report.ablation_figure import draw_ablation
 from qhq.report.leak_title import mark_leaks
 
@@ -54,6 +54,4 @@ def _interval(row: Mapping[str, Any], key: str) -> str:
 
 
 def _p_value(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return "–" if value is None else say_p_value(value)

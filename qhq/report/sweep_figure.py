@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from qhq.data.panel import FloatArray
 from qhq.evaluation.bootstrap import median_interval
+from qhq.evaluation.significance import say_p_value
 
 PANELS_A_ROW = 3
 DOT = "a point, median of its seeds"
@@ -111,6 +112,5 @@ def _say_trend(trend: dict[str, Any] | None) -> str:
     what = "rank correlation"
     if trend["key"].startswith("length of"):
         what += " with length"
-    return (
-        f"{what} {trend['rho']:+.2f} ({trend['low']:+.2f} to {trend['high']:+.2f}), p {trend['p_value']:.2f}"
-    )
+    interval = f"{trend['low']:+.2f} to {trend['high']:+.2f}"
+    return f"{what} {trend['rho']:+.2f} ({interval}), p {say_p_value(trend['p_value'])}"

@@ -275,7 +275,7 @@ def test_a_study_that_was_cut_off_equals_one_that_was_not(record, tiny, tmp_path
     with pytest.raises(Interrupted):
         run_ablation(tiny, AblationRequest(seeds=2), stop)
     (store,) = tmp_path.glob("studies/*/cells.jsonl")
-    whole = store.read_bytes().splitlines()
+    whole = [line for line in store.read_bytes().splitlines() if line]
     damage = [whole[0].replace(b"0.", b"1.", 1), b'{"cell": "twin/1", "values": {}}', b'"\xff', b"[]"]
     store.write_bytes(b"\n".join([*damage, *whole[1:], b'{"cell": "twin/1", "val']))
     seen = []

@@ -16,6 +16,7 @@ import numpy as np
 from scipy import stats
 
 from qhq.data.panel import FloatArray
+from qhq.evaluation.significance import say_p_value
 from qhq.seeding import child_generator
 
 LEVEL = 0.05
@@ -147,7 +148,8 @@ def say_noise(noise: Noise) -> str:
     if noise.p_value is None or noise.seed_sd is None or noise.point_sd is None:
         why = "one seed each" if noise.seeds < 2 else "one point only"
         return f"Cannot be told from seed noise ({why})"
-    spread = f"spread over points {noise.point_sd:.4f}, over seeds {noise.seed_sd:.4f}, p {noise.p_value:.3f}"
+    sds = f"spread over points {noise.point_sd:.4f}, over seeds {noise.seed_sd:.4f}"
+    spread = f"{sds}, p {say_p_value(noise.p_value)}"
     if noise.is_ranking:
         return f"More than seed noise ({spread})"
     return f"No more than seed noise ({spread})"
