@@ -1,8 +1,8 @@
 """Two workers beside one, and a Dask cluster beside both: ``python -m benchmarks.sweep_workers``.
 
 The same grid of 24 trainings, each time in an empty folder; one worker, two workers and two workers of a
-cluster take turns. The tables must be the same. What is timed includes the start of the program and its workers, which
-no second worker makes faster: about 18 s where a training takes 9.
+cluster take turns. The tables must be the same. What is timed includes the start of the program and its
+workers, which no second worker makes faster (about 18 s on the machine where the figures were taken).
 """
 
 from __future__ import annotations
