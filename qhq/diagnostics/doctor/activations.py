@@ -23,7 +23,7 @@ class Activation:
         kind: ``relu``, ``tanh``, ``sigmoid``, ``arctan``, ``erf``, ``sin``, ``cos`` or ``clamp``.
         near: Whether only elementwise steps lie between it and the angles.
         slopes: Its derivative over its largest one, shape (rows, columns).
-        values: What it took (``sin``, ``cos``) or gave or took (all others), same shape.
+        values: What it took, as ``sin`` and ``cos``, or what torch saved of it in its place; same shape.
     """
 
     kind: str
@@ -93,7 +93,8 @@ def _beside_constant(node: Any, passes: Callable[[Tensor, Tensor], Tensor]) -> R
     if first and second:
         return None
     given, constant = (one, other) if first else (other, one)
-    return "relu", passes(given, constant).to(given.dtype), given.expand_as(passes(given, constant))
+    is_open = passes(given, constant)
+    return "relu", is_open.to(given.dtype), given.expand_as(is_open)
 
 
 _READERS: dict[str, Callable[[Any], Reading | None]] = {
