@@ -66,23 +66,21 @@ class ClusterWorkers:
         try:
             for future in coming:
                 index = futures.pop(future)
-                if self._has_died(future):
+                try:
+                    result = self._result(future)
+                except distributed.KilledWorker:
                     deaths[index] = deaths.get(index, 0) + 1
                     self._mourn(deaths[index])
                     again = self._submit(function, items[index])
                     futures[again] = index
                     coming.add(again)
                 else:
-                    yield index, self._result(future)
+                    yield index, result
         finally:
             self.client.cancel(list(futures))
 
     def _submit(self, function: Callable[[Item], Result], item: Item) -> Any:
         return self.client.submit(function, item, pure=False)
-
-    def _has_died(self, future: Any) -> bool:
-        """Whether Dask gave a piece of work up because of the workers that died over it."""
-        return future.status == "error" and isinstance(future.exception(), distributed.KilledWorker)
 
     def _mourn(self, deaths: int) -> None:
         if deaths == MOST_DEATHS:
@@ -94,10 +92,17 @@ class ClusterWorkers:
         self.note("A piece of work was lost with its workers, and is done again.")
 
     def _result(self, future: Any) -> Any:
-        if future.status in ("cancelled", "lost"):
+        """What the work gave; waits for it to be done again if it was lost with the worker that kept it.
+
+        Raises:
+            KilledWorker: If Dask gave it up because of the workers that died over it.
+            BackendError: If the scheduler is gone.
+        """
+        try:
+            return future.result()
+        except distributed.CancelledError as error:
             raise BackendError(
                 "The Dask scheduler must stay up while it has work",
                 got=f"{self.address}, which is gone",
                 fix="Start it again and call the same command: what is done is kept",
-            )
-        return future.result()
+            ) from error

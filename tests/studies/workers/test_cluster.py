@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import warnings
 
 import distributed
@@ -34,6 +37,46 @@ def test_the_work_of_a_dead_worker_is_done_again_and_nothing_twice(address, tmp_
     with ClusterWorkers(address, lambda _: None) as workers:
         results = list(workers.run(die_once, [(str(tmp_path), number) for number in range(6)]))
     assert sorted(results) == [(number, number) for number in range(6)]
+
+
+def test_a_result_lost_with_the_worker_that_kept_it_is_computed_again(address):
+    with ClusterWorkers(address, lambda _: None) as workers:
+        done, lost = watch(workers, "key-in-memory"), watch(workers, "lost-data")
+        results = workers.run(double, [3, 4])
+        first = next(results)
+        while not all(future.done() for future in list(workers.client.futures.values())):
+            assert done.wait(60)
+            done.clear()
+        for pid in workers.client.run(os.getpid).values():
+            os.kill(pid, signal.SIGKILL)
+        assert lost.wait(60)
+        assert sorted([first, *results]) == [(0, 6), (1, 8)]
+
+
+def watch(workers: ClusterWorkers, message: str) -> threading.Event:
+    """Set when the scheduler has told the client so."""
+    told, handlers = threading.Event(), workers.client._stream_handlers
+    handle = handlers[message]
+
+    def handle_and_tell(**said):
+        handle(**said)
+        told.set()
+
+    handlers[message] = handle_and_tell
+    return told
+
+
+def test_a_scheduler_that_is_gone_is_an_error(monkeypatch):
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+    ) as cluster:
+        with ClusterWorkers(cluster.scheduler_address, lambda _: None) as workers:
+            results = workers.run(double, [1, 2])
+            next(results)
+            workers.client._timeout = 0.1
+            cluster.close()
+            with pytest.raises(BackendError, match="must stay up"):
+                list(results)
 
 
 def test_nobody_at_the_address_is_an_error(monkeypatch):
