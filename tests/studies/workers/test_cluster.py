@@ -67,16 +67,18 @@ def watch(workers: ClusterWorkers, message: str) -> threading.Event:
 
 
 def test_a_scheduler_that_is_gone_is_an_error(monkeypatch):
-    with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
-    ) as cluster:
-        with ClusterWorkers(cluster.scheduler_address, lambda _: None) as workers:
-            results = workers.run(double, [1, 2])
-            next(results)
-            workers.client._timeout = 0.1
-            cluster.close()
-            with pytest.raises(BackendError, match="must stay up"):
-                list(results)
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+        ) as cluster,
+        ClusterWorkers(cluster.scheduler_address, lambda _: None) as workers,
+    ):
+        results = workers.run(double, [1, 2])
+        next(results)
+        workers.client._timeout = 0.1
+        cluster.close()
+        with pytest.raises(BackendError, match="must stay up"):
+            list(results)
 
 
 def test_nobody_at_the_address_is_an_error(monkeypatch):
