@@ -1,5 +1,5 @@
 # make train   the quickstart: train on the bundled prices, on Aer
-# make test    the test suite
+# make test    the test suite, on 2 cores
 # make check   ruff, mypy --strict, import-linter, deptry
 # make bench   the benchmarks, beside other libraries (installs them)
 # make ui      MLflow's page of the runs, on this machine alone (installs it, apart)
@@ -15,7 +15,7 @@ train: $(VENV)/.installed
 	$(BIN)/qhq train --backend aer
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

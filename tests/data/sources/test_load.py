@@ -85,6 +85,9 @@ def test_dates_outside_the_data_are_refused(span, match):
         load_panel(DataSpec(**span))
 
 
+CUT_SHORT = gzip.compress(b"symbol,date,adj_close\n" * 99, mtime=0)[:40]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "match"),
     [
@@ -94,7 +97,7 @@ def test_dates_outside_the_data_are_refused(span, match):
         ("a.csv", b"symbol,date,adj_close\nAAA,2020-01-01,1,234\n", "more fields than the header"),
         ("a.csv", b"symbol,date,adj_close\n", "no row of 'AAA'"),
         ("a.csv.gz", b"no gzip", "readable CSV file. Got BadGzipFile"),
-        ("a.csv.gz", gzip.compress(b"symbol,date,adj_close\n" * 99)[:40], "readable CSV file. Got EOFError"),
+        ("a.csv.gz", CUT_SHORT, "readable CSV file. Got EOFError"),
         ("a.parquet", b"symbol,date,adj_close\n", "readable Parquet file. Got ArrowInvalid"),
         ("a.parquet", b"", "readable Parquet file. Got ArrowInvalid"),
     ],
