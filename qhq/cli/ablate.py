@@ -145,6 +145,6 @@ def _cells(row: dict[str, Any]) -> list[object]:
 
 
 def _p(value: float | None) -> str | None:
-    if value is None:
-        return None
-    return "<.001" if value < 0.001 else f"{value:.3f}"
+    from qhq.evaluation.significance import say_p_value
+
+    return None if value is None else say_p_value(value)

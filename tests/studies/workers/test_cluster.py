@@ -66,7 +66,7 @@ def watch(workers: ClusterWorkers, message: str) -> threading.Event:
     return told
 
 
-def test_a_scheduler_that_is_gone_is_an_error(monkeypatch):
+def test_a_scheduler_that_is_gone_is_an_error():
     with (
         distributed.LocalCluster(
             n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
