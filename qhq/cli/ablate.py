@@ -111,18 +111,17 @@ def _illustrated(record: dict[str, Any], title: str, studies: dict[str, dict[str
 
 
 def _study_parts(record: dict[str, Any], control: str) -> list[str | Table]:
+    from qhq.evaluation.significance import WEIGHING
+
     left_out = [f"Left out: {name}, since {reason}" for name, reason in record["left_out"].items()]
-    return [_table(record, control), *left_out, f"Figure {record['figure']}"]
+    return [_table(record, control), WEIGHING, *left_out, f"Figure {record['figure']}"]
 
 
 def _table(record: dict[str, Any], control: str) -> Table:
     rivals = [key.removesuffix("_p_holm") for key in record["rows"][0] if key.endswith("_p_holm")]
     columns = ["variant", "middle/all", "MAE", "95 % interval", "skill %", "alive"]
-    columns += [word for rival in rivals for word in (rival.replace("_", " "), "Holm p")]
-    rows = [
-        [*_cells(row), *(cell for rival in rivals for cell in (row[rival], _p(row[f"{rival}_p_holm"])))]
-        for row in record["rows"]
-    ]
+    columns += [f"{rival.replace('_', ' ')} (Holm p)" for rival in rivals]
+    rows = [[*_cells(row), *(_verdict(row, rival) for rival in rivals)] for row in record["rows"]]
     heading = TITLES.get(control, record["config"])
     title = (
         f"{heading}: {len(record['seeds'])} seeds, {record['windows']} windows on {record['dates']} dates;"
@@ -144,7 +143,8 @@ def _cells(row: dict[str, Any]) -> list[object]:
     ]
 
 
-def _p(value: float | None) -> str | None:
+def _verdict(row: dict[str, Any], rival: str) -> str | None:
     from qhq.evaluation.significance import say_p_value
 
-    return None if value is None else say_p_value(value)
+    p_value = row[f"{rival}_p_holm"]
+    return row[rival] if p_value is None else f"{row[rival]} ({say_p_value(p_value)})"

@@ -14,7 +14,11 @@ import typer
 from qhq.errors import QHQError
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
+
+LONGEST_WORD = 24
+"""Characters that no table breaks: a figure cut in two would be misread. Longer ones (paths) are folded."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +44,14 @@ class Output:
         # A pipe or a log has no width of its own, and a table cut to 80 columns loses its figures.
         console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
         for part in people:
-            typer.echo(part) if isinstance(part, str) else console.print(part)
+            typer.echo(part) if isinstance(part, str) else _print_table(console, part)
 
     def tell(self, part: str | Table) -> None:
         """Show a person something before the result, on standard error."""
         from rich.console import Console
 
-        Console(stderr=True, highlight=False).print(part)
+        console = Console(stderr=True, highlight=False)
+        console.print(part) if isinstance(part, str) else _print_table(console, part)
 
     def note(self, text: str) -> None:
         """Tell a person something by the way, on standard error."""
@@ -83,11 +88,22 @@ def plain_table(
     from rich.text import Text
 
     table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text("-" if value is None else str(value)) for value in row))
+    cells = [["-" if value is None else str(value) for value in row] for row in rows]
+    for place, column in enumerate(columns):
+        words = " ".join([column, *(row[place] for row in cells)]).split()
+        longest = max(map(len, words), default=0)
+        table.add_column(column, overflow="fold", min_width=min(longest, LONGEST_WORD))
+    for row in cells:
+        table.add_row(*map(Text, row))
     return table
+
+
+def _print_table(console: Console, table: Table) -> None:
+    """Print a table that breaks between words alone; where they do not fit it loses its padding."""
+    needed = console.measure(table, options=console.options.update(width=1000)).minimum
+    if needed > console.width:
+        table.padding = (0, 0)
+    console.print(table, crop=False)
 
 
 def metrics_table(title: str, rows: Sequence[tuple[str, dict[str, float | None]]]) -> Table:

@@ -33,6 +33,8 @@ Loss = Literal["absolute", "squared"]
 Verdict = Literal["better", "no different", "worse", "not tested"]
 
 LEVEL = 0.05
+WEIGHING = "The tests give every symbol the same weight; in the MAE those of high prices weigh more."
+"""Why a forecast can have the lower MAE and yet be the worse one."""
 
 LEAST_DATES = 10
 """Fewer dates, or fewer than twice the horizon, are not tested."""

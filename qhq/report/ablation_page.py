@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from qhq.evaluation.significance import LEVEL, say_p_value
+from qhq.evaluation.significance import LEVEL, WEIGHING, say_p_value
 from qhq.report.ablation_figure import draw_ablation
 from qhq.report.leak_title import mark_leaks
 
@@ -33,7 +33,7 @@ def render_ablation(title: str, verdict: str, studies: Mapping[str, Mapping[str,
         for heading, record in studies.items()
     ]
     return environment.get_template("ablation.html").render(
-        title=title, verdict=verdict, studies=parts, level=f"{100 * LEVEL:g} %"
+        title=title, verdict=verdict, studies=parts, level=f"{100 * LEVEL:g} %", weighing=WEIGHING
     )
 
 
