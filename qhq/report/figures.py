@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from qhq.ansatz.draw import draw_circuit
 from qhq.ansatz.stored import load_built
 from qhq.experiment.config import load_config
+from qhq.files import replacing
 from qhq.report.leak_title import mark_leaks
 from qhq.report.model_diagram import draw_model
 from qhq.tracking.run_folder import RunFolder, writable
@@ -125,9 +126,8 @@ def save_figure(figure: Figure, path: Path, leaks: Sequence[str] = ()) -> Path:
         ConfigError: If it cannot be written.
     """
     mark_leaks(figure, leaks)
-    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
     with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(temporary, dpi=150)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=150)
     return path

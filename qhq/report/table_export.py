@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from qhq.errors import ConfigError
+from qhq.files import replacing
 
 Format = Literal["csv", "excel", "latex"]
 
@@ -31,12 +31,10 @@ def export_table(rows: Sequence[dict[str, Any]], path: Path, form: Format) -> Pa
     frame = pd.DataFrame(list(rows))
     if form == "excel":
         frame = frame.map(_no_formula)
-    staging = path.with_name(f".{path.stem}-{uuid.uuid4().hex}{_ENDINGS[form]}")
     try:
-        _WRITERS[form](frame, staging)
-        staging.replace(path)
+        with replacing(path, ending=_ENDINGS[form]) as temporary:
+            _WRITERS[form](frame, temporary)
     except OSError as error:
-        staging.unlink(missing_ok=True)
         raise ConfigError(
             f"--{form} must name a file that can be written",
             got=f"{path}: {error.strerror or error}",

@@ -27,6 +27,7 @@ from typing import Any
 import filelock
 
 from qhq.errors import ConfigError, nearest
+from qhq.files import write_atomically
 from qhq.paths import runs_dir
 
 RUNNING, FINISHED = "running", "finished"
@@ -81,11 +82,8 @@ class RunFolder:
             ConfigError: If the folder cannot be written.
         """
         target = self.path / name
-        temporary = target.with_name(f".{target.name}.tmp")
         with writable(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(target)
+            write_atomically(target, text)
         return target
 
     def write_json(self, name: str, content: dict[str, Any]) -> Path:

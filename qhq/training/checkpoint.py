@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from qhq.errors import ConfigError
+from qhq.files import replacing
 from qhq.training.loop import TrainingState
 
 IDENTITY = "identity"
@@ -85,10 +86,9 @@ def _check_identity(saved: Mapping[str, str], wanted: Mapping[str, str], path: P
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        write(temporary)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            write(temporary)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch's own writer raises RuntimeError
         raise ConfigError(
             "The checkpoint must be writable",

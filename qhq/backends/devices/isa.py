@@ -18,10 +18,10 @@ from qiskit.quantum_info import PauliList, SparsePauliOp
 from qiskit.transpiler import generate_preset_pass_manager
 
 from qhq.ansatz.files import read_qpy
-from qhq.backends.devices.atomic import write_atomically
 from qhq.backends.devices.device import Device
 from qhq.backends.spec import TranspileSpec
 from qhq.errors import BackendError, ConfigError
+from qhq.files import write_atomically
 from qhq.paths import cache_dir
 
 FORMAT = 3

@@ -6,9 +6,9 @@ import gzip
 import json
 from pathlib import Path
 
-from qhq.backends.devices.atomic import write_atomically
 from qhq.backends.devices.calibration import Calibration, make_calibration
 from qhq.errors import BackendError, ConfigError
+from qhq.files import write_atomically
 
 FORMAT = 1
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from qhq.errors import DataError, nearest
+from qhq.files import replacing
 
 LOCK_SECONDS = 60.0
 """How long a recorder waits for another one that writes the same underlying."""
@@ -121,17 +121,8 @@ def _free_name(path: Path) -> Path:
 
 def write_whole(table: pa.Table, path: Path) -> None:
     """Write beside, then move into place, so that a kill at any moment leaves a whole file."""
-    # Under the lock the name is ours; what a kill left there is written over.
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            pq.write_table(table, stream, compression="zstd")
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from filelock import FileLock, Timeout
 
 from qhq.data.yahoo.history import EARLIEST, RAW
 from qhq.errors import DataError
+from qhq.files import write_atomically
 from qhq.paths import cache_dir
 
 SCHEMA = 1
@@ -125,8 +125,8 @@ def write_entry(path: Path, symbol: str, entry: Entry) -> None:
     entry.frame.to_parquet(buffer, index=False)
     data = buffer.getvalue()
     note = {**_describe(symbol, entry), "sha256": hashlib.sha256(data).hexdigest()}
-    _replace(path, data)
-    _replace(path.with_suffix(".json"), json.dumps(note, indent=2).encode())
+    write_atomically(path, data)
+    write_atomically(path.with_suffix(".json"), json.dumps(note, indent=2))
 
 
 def _describe(symbol: str, entry: Entry) -> dict[str, Any]:
@@ -146,16 +146,3 @@ def _describe(symbol: str, entry: Entry) -> dict[str, Any]:
         },
         "rows": len(entry.frame),
     }
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write beside, then move: a reader finds the old content or the new, never half of it."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -173,9 +173,8 @@ from tests.data.recording.chains import make_chain
 def die(*arguments, **options):
     os.kill(os.getpid(), signal.SIGKILL)
 
-def die_half_way(table, stream, **options):
-    stream.write(b"PAR1 half of it")
-    stream.flush()
+def die_half_way(table, path, **options):
+    path.write_bytes(b"PAR1 half of it")
     die()
 
 if sys.argv[2] == "write":
@@ -209,7 +208,7 @@ def test_a_failing_write_leaves_what_was_there(store, monkeypatch):
     with pytest.raises(DataError, match=r"must be writable.*No space left"):
         store.append([make_chain(stamp=LATER)])
     assert path.read_bytes() == before
-    assert not list(path.parent.glob("*.tmp"))
+    assert not list(path.parent.glob(".qhq-*"))
 
 
 def test_a_held_lock_is_waited_for_and_then_told(store, monkeypatch):

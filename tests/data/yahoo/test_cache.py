@@ -88,13 +88,11 @@ def test_what_is_damaged_is_not_there(path, ending, damage):
 
 
 def test_a_write_that_fails_leaves_the_old_content(path, entry, monkeypatch):
-    monkeypatch.setattr(
-        "qhq.data.yahoo.cache.os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full"))
-    )
+    monkeypatch.setattr("qhq.files.os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         write_entry(path, "AAPL", replace(entry, frame=entry.frame.head(3)))
     assert len(read_entry(path).frame) == 390
-    assert not list(path.parent.glob("*.tmp"))
+    assert not list(path.parent.glob(".qhq-*"))
 
 
 @pytest.mark.parametrize(

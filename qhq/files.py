@@ -1,0 +1,208 @@
+"""The one border between qhq and the file system: whole writes, bounded reads of regular files.
+
+A run folder is written by several processes at once, on disks that fill up, and read from folders that
+other people made. So every file that qhq writes appears whole under its name or not at all, whoever else
+writes it meanwhile; and every file that it reads is a regular one, of a size that was looked at before its
+content was taken into memory.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import stat
+import uuid
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from qhq.errors import ConfigError
+
+MEBIBYTE = 1 << 20
+
+MOST_DOCUMENT_BYTES = 16 * MEBIBYTE
+"""Of a text that people write by hand or qhq writes for them: YAML, JSON, a circuit."""
+
+
+def _place() -> str:
+    """Digest of what numbers this process: machines and containers that share a folder count apart."""
+    try:
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        namespace = ""
+    return f"{zlib.crc32((platform.node() + namespace).encode()):08x}"
+
+
+_MARK = f".qhq-{_place()}-"
+"""Begins the name of a file that is being written; the number of the process that writes it follows."""
+
+_NAME_BYTES = 255
+"""The longest name of a file that Linux and macOS keep."""
+
+
+@contextmanager
+def replacing(path: Path, *, mode: int | None = None, ending: str | None = None) -> Iterator[Path]:
+    """Give a path beside ``path`` to write to, and move what was written there into place.
+
+    The name beside it is unique to this call, so that two processes that write one file each replace it with
+    a whole content; the last one wins. What was there stays where the block fails.
+
+    Args:
+        path: The file to write or replace, in a folder that exists. The temporary file has its ending, for
+            writers that go by it.
+        mode: Permissions of the file; by default those of any new file of the user.
+        ending: Ending of the temporary file where that of ``path`` would mislead its writer.
+
+    Raises:
+        OSError: If the disk is full, the folder cannot be written, or the name is too long.
+    """
+    if len(os.fsencode(path.name)) > _NAME_BYTES:
+        # Said before the content is written, which would happen under the short temporary name.
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(path))
+    _remove_leftovers(path.parent)
+    name = f"{_MARK}{os.getpid()}-{uuid.uuid4().hex}{(path.suffix if ending is None else ending)[:16]}"
+    temporary = path.with_name(name)
+    try:
+        if mode is not None:
+            # Made with its mode, not given it afterwards: nobody may read the content in between.
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_atomically(path: Path, content: bytes | str, *, mode: int | None = None) -> None:
+    """Write a whole file: another process sees the old content or the new, never half of one.
+
+    Args:
+        path: The file; its folder is made.
+        content: Bytes, or a text that is written in UTF-8.
+        mode: Permissions of the file; by default those of any new file of the user.
+
+    Raises:
+        OSError: If it cannot be written; what was there stays.
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, mode=mode) as temporary:
+        temporary.write_bytes(data)
+
+
+def read_regular(path: Path, *, most: int = MOST_DOCUMENT_BYTES, what: str = "file") -> bytes:
+    """Read a file that must be a regular one of a bounded size.
+
+    It is opened without waiting, since a FIFO in a file's place would block for ever, and looked at through
+    the open handle, so that nothing can be exchanged between the look and the read.
+
+    Args:
+        path: The file; a symbolic link is followed.
+        most: Bytes it may have.
+        what: What to call it in the error.
+
+    Raises:
+        OSError: If it does not exist or cannot be opened.
+        ConfigError: If it is a folder, a device or a FIFO, or too large.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise ConfigError(
+                f"The {what} must be a regular file",
+                got=f"{path}, which is {_kind(found.st_mode)}",
+                fix="Name a file",
+            )
+        if found.st_size > most:
+            raise too_large(path, found.st_size, most, what)
+        # A file that grows while it is read is cut off one byte too late, and refused like any other.
+        with os.fdopen(os.dup(handle), "rb") as stream:
+            data = stream.read(most + 1)
+    finally:
+        os.close(handle)
+    if len(data) > most:
+        raise too_large(path, len(data), most, what)
+    return data
+
+
+def expand_gzip(data: bytes, *, most: int, source: Path, what: str = "file") -> bytes:
+    """Expand gzip content, stopping at ``most`` bytes: two megabytes can hold two gigabytes of zeros.
+
+    Raises:
+        ConfigError: If it expands to more, is damaged or is cut off.
+    """
+    pieces, size, rest = [], 0, data
+    while rest:
+        # One member after another, as `gzip -d` reads them.
+        expander = zlib.decompressobj(wbits=31)
+        try:
+            piece = expander.decompress(rest, most + 1 - size)
+        except zlib.error as error:
+            raise _damaged(source, what, str(error)) from error
+        pieces.append(piece)
+        size += len(piece)
+        if size > most:
+            raise too_large(source, size, most, f"expanded {what}")
+        if not expander.eof:
+            raise _damaged(source, what, "it ends before its content does")
+        rest = expander.unused_data.lstrip(b"\0")
+    return b"".join(pieces)
+
+
+def too_large(path: Path, size: int, most: int, what: str) -> ConfigError:
+    """Error that a file is larger than anything that belongs there."""
+    return ConfigError(
+        f"The {what} must have at most {most / MEBIBYTE:,.0f} MiB",
+        got=f"{path} with {size / MEBIBYTE:,.1f} MiB or more",
+        fix="Name the right file; what belongs there is much smaller",
+    )
+
+
+def _damaged(path: Path, what: str, reason: str) -> ConfigError:
+    return ConfigError(
+        f"The {what} must be gzip content that can be expanded",
+        got=f"{path}: {reason}",
+        fix="Copy the file again",
+    )
+
+
+def _kind(mode: int) -> str:
+    kinds = {
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a FIFO",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
+    return kinds.get(stat.S_IFMT(mode), "no regular file")
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what writers of this machine left in a folder when they were killed."""
+    for path in folder.glob(f"{_MARK}*"):
+        writer = path.name.removeprefix(_MARK).partition("-")[0]
+        if writer.isdigit() and not _is_alive(int(writer)):
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
+def _sync(path: Path) -> None:
+    """Have the content on the disk before the name points at it: else a power cut leaves an empty file."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
