@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from qhq.engine import threads
-from qhq.engine.compiled import announced, entry
 from qhq.engine.crew import PATIENCE_NS, Crew
 
 from .circuits import ring_problem
@@ -161,20 +160,6 @@ def test_the_interpreter_ends_with_a_worker_awake():
         [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=100
     )
     assert (done.returncode, "Fatal" in done.stderr) == (0, False)
-
-
-def test_compiling_is_announced(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("qhq.engine.compiled._CACHE", str(tmp_path))
-    kernel = entry(lambda number: number + 1)
-    with announced():
-        assert kernel(1) == 2
-        assert kernel(2) == 3
-    assert capsys.readouterr().err.count("compiling the exact engine") == 1
-
-
-def test_a_cache_that_cannot_be_written_is_no_error(monkeypatch):
-    monkeypatch.setattr("qhq.engine.compiled._CACHE", os.devnull)
-    assert entry(lambda number: number + 2)(1) == 3
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
