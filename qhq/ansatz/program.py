@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
-from qiskit.circuit import ControlFlowOp, Parameter, QuantumCircuit
+from qiskit.circuit import BoxOp, ControlFlowOp, Measure, Parameter, QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
 from qhq.ansatz.spec import AngleScalingKind
+from qhq.engine.lowering import lower, without_final_measurements
 from qhq.errors import ConfigError
 
 
@@ -17,7 +19,7 @@ class Ansatz:
     """A program that any backend can be opened for.
 
     Attributes:
-        circuit: Unitary circuit on Q qubits.
+        circuit: Unitary circuit on Q qubits; measurements at its end are taken out.
         inputs: The I parameters that take the angles, in the order of an input row.
         weights: The W trained parameters, in the order of the weight vector.
         observables: The O operators on Q qubits whose expectation values are the outputs.
@@ -35,8 +37,22 @@ class Ansatz:
 
     def __post_init__(self) -> None:
         _check_roles(self.circuit, self.inputs, self.weights)
+        object.__setattr__(self, "circuit", without_final_measurements(self.circuit))
         _check_unitary(self.circuit)
         _check_observables(self.circuit.num_qubits, self.observables)
+
+    @cached_property
+    def lowered(self) -> QuantumCircuit:
+        """The circuit as every backend runs it, in the closed set of gates of `qhq.engine.lowering.lower`.
+
+        Qubit ``q`` is qubit ``q`` of ``circuit``; there are no classical bits, barriers, delays and global
+        phases. A parameter that stood nowhere else is still an input or a weight, but no parameter of this
+        circuit.
+
+        Raises:
+            ConfigError: If an operation cannot be lowered.
+        """
+        return lower(self.circuit)
 
     @property
     def num_qubits(self) -> int:
@@ -102,13 +118,14 @@ def _check_roles(
 
 
 def _check_unitary(circuit: QuantumCircuit) -> None:
+    """What can be seen without opening a gate; `Ansatz.lowered` sees the rest."""
     for instruction in circuit.data:
         operation = instruction.operation
-        if isinstance(operation, ControlFlowOp) or operation.name in ("measure", "reset", "initialize"):
+        if isinstance(operation, ControlFlowOp | Measure) and not isinstance(operation, BoxOp):
             raise ConfigError(
                 "An ansatz must be made of gates only; qhq measures its observables itself",
-                got=f"'{operation.name}' in circuit '{circuit.name}'",
-                fix="Take it out, for example with remove_final_measurements()",
+                got=f"'{operation.name}' within circuit '{circuit.name}'",
+                fix="Take it out; measurements at the very end may stay",
             )
 
 

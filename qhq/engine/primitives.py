@@ -16,7 +16,7 @@ import numpy.typing as npt
 from qiskit.circuit import Gate
 from qiskit.circuit.library import CXGate, CZGate, RZZGate, SwapGate, UnitaryGate, XGate
 
-from qhq.engine.lowering import expand
+from qhq.engine.lowering import lower
 
 _NATIVE = {"cx": CXGate, "x": XGate, "swap": SwapGate, "cz": CZGate, "rzz": RZZGate}
 _TINY = 1e-15
@@ -105,11 +105,7 @@ def controlled_phase(qubits: tuple[int, ...], angle: float) -> Iterator[Primitiv
 
 
 def fixed(gate: Gate, qubits: tuple[int, ...]) -> Iterator[Primitive]:
-    """A gate without free parameters as primitives.
-
-    Raises:
-        ConfigError: If the gate has neither a definition nor a matrix.
-    """
+    """A gate of a lowered circuit without free parameters as primitives."""
     native = gate.name if gate.base_class is _NATIVE.get(gate.name) else ""
     if native in {"cx", "x", "swap"}:
         yield Move(native, qubits)
@@ -118,21 +114,14 @@ def fixed(gate: Gate, qubits: tuple[int, ...]) -> Iterator[Primitive]:
     elif native == "rzz":
         yield Phase(qubits, Angle(float(gate.params[0])))
     elif len(qubits) == 1:
-        yield from one_qubit(_matrix(gate), qubits[0])
+        yield from one_qubit(np.asarray(gate.to_matrix(), np.complex128), qubits[0])
     elif isinstance(gate, UnitaryGate) or gate.definition is None:
-        yield Dense(qubits, _matrix(gate))
+        yield Dense(qubits, np.asarray(gate.to_matrix(), np.complex128))
     else:
-        for part, wires in expand(gate, qubits):
-            if part.name not in {"barrier", "delay", "id"} and wires:
-                yield from fixed(part, wires)
-
-
-def _matrix(gate: Gate) -> npt.NDArray[np.complex128]:
-    if hasattr(gate, "__array__"):
-        return np.asarray(gate.to_matrix(), np.complex128)
-    from qiskit.quantum_info import Operator  # a definition that has to be multiplied out
-
-    return np.asarray(Operator(gate).data, np.complex128)
+        definition = lower(gate.definition)
+        for step in definition.data:
+            wires = tuple(qubits[definition.find_bit(bit).index] for bit in step.qubits)
+            yield from fixed(step.operation, wires)
 
 
 def one_qubit(matrix: npt.NDArray[np.complex128], qubit: int) -> Iterator[Primitive]:

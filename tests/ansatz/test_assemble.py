@@ -97,10 +97,20 @@ def test_a_parameter_with_two_roles_is_refused():
         Ansatz(ansatz.circuit, ansatz.inputs, (*ansatz.weights, ansatz.inputs[0]), ansatz.observables)
 
 
-def test_a_measured_circuit_is_refused():
+def test_measurements_at_the_end_are_taken_out():
     ansatz = built("ry")
     measured = ansatz.circuit.copy()
     measured.measure_all()
+    again = Ansatz(measured, ansatz.inputs, ansatz.weights, ansatz.observables)
+    assert again.circuit.num_clbits == 0
+    assert again.lowered == ansatz.lowered
+
+
+def test_a_measurement_within_the_circuit_is_refused():
+    ansatz = built("ry")
+    measured = ansatz.circuit.copy()
+    measured.measure_all()
+    measured.h(0)
     with pytest.raises(ConfigError, match="'measure'"):
         Ansatz(measured, ansatz.inputs, ansatz.weights, ansatz.observables)
 

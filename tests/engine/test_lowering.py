@@ -105,7 +105,9 @@ def initialised(circuit):
 @pytest.mark.parametrize("spoil", [measured, was_reset, branched, initialised])
 def test_circuits_that_are_not_unitary_are_refused(spoil):
     circuit = QuantumCircuit(1, 1)
+    circuit.h(0)
     spoil(circuit)
+    circuit.h(0)
     with pytest.raises(ConfigError, match="must be unitary"):
         lower(circuit)
 

@@ -30,7 +30,7 @@ def as_run(ansatz: Ansatz, backend: str) -> tuple[Ansatz, tuple[int, ...]]:
     """
     spec: Any = find_backend(backend)
     device = _device(spec, ansatz.num_qubits)
-    isa = build_isa(ansatz.circuit, ansatz.parameters, ansatz.observables, device, spec.transpile)
+    isa = build_isa(ansatz.lowered, ansatz.parameters, ansatz.observables, device, spec.transpile)
     cut = isa.cut()
     inputs, weights = cut.parameters[: ansatz.num_inputs], cut.parameters[ansatz.num_inputs :]
     named = _named(cut.circuit, isa)

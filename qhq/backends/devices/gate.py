@@ -11,7 +11,6 @@ from qhq.backends.executor import FloatArray
 from qhq.backends.gradients.parameter_shift import with_weights
 from qhq.backends.simulators.aer import ExactProgram, in_known_gates
 from qhq.engine.angles import AngleMap, separate_angles
-from qhq.engine.lowering import lower
 from qhq.errors import BackendError
 from qhq.seeding import child_generator
 
@@ -50,7 +49,7 @@ def check_isa(isa: IsaProgram, ansatz: Ansatz, *, seed: int) -> None:
 
 
 def _on_device(isa: IsaProgram, ansatz: Ansatz, inputs: FloatArray, weights: FloatArray) -> FloatArray:
-    _, expressions = separate_angles(lower(ansatz.circuit))
+    _, expressions = separate_angles(ansatz.lowered)
     angles = AngleMap(expressions, ansatz.inputs, ansatz.weights).angles(inputs, weights)
     cut = isa.cut()
     simulator = _simulator(cut.circuit.num_qubits)
@@ -59,7 +58,7 @@ def _on_device(isa: IsaProgram, ansatz: Ansatz, inputs: FloatArray, weights: Flo
 
 def _logical(ansatz: Ansatz, inputs: FloatArray, weights: FloatArray) -> FloatArray:
     simulator = _simulator(ansatz.num_qubits)
-    circuit = in_known_gates(ansatz.circuit, simulator)
+    circuit = in_known_gates(ansatz.lowered, simulator)
     rows = with_weights(inputs, weights)
     return ExactProgram(circuit, ansatz.parameters, ansatz.observables, simulator)(rows)
 

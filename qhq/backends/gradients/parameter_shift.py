@@ -11,7 +11,6 @@ from qiskit.circuit import Parameter, QuantumCircuit
 from qhq.ansatz.program import Ansatz
 from qhq.backends.executor import FloatArray
 from qhq.engine.angles import AngleMap, separate_angles
-from qhq.engine.lowering import lower
 
 ROWS_PER_PUB = 8192
 """Most parameter rows sent at once: some 100 MB of Aer's results."""
@@ -39,7 +38,7 @@ class ParameterShift:
     def __init__(
         self, ansatz: Ansatz, open_program: Callable[[QuantumCircuit, Sequence[Parameter]], Program]
     ) -> None:
-        separated, expressions = separate_angles(lower(ansatz.circuit))
+        separated, expressions = separate_angles(ansatz.lowered)
         # Weights are columns like inputs here: each row may have its own.
         self._map = AngleMap(expressions, ansatz.parameters, ())
         self._inputs = ansatz.num_inputs

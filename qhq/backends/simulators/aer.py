@@ -46,7 +46,7 @@ class AerExecutor:
 
     def __init__(self, spec: AerSpec, ansatz: Ansatz, seed: int) -> None:
         self._spec, self._ansatz, self._seed = spec, ansatz, seed
-        self._values = self._open_program(ansatz.circuit, ansatz.parameters, "values")
+        self._values = self._open_program(ansatz.lowered, ansatz.parameters, "values")
         self._gradient = self._open_gradient()
 
     def expectations(self, inputs: ArrayLike, weights: ArrayLike) -> FloatArray:

@@ -40,7 +40,7 @@ class StatevectorExecutor:
     def __init__(self, ansatz: Ansatz, *, name: str = "statevector", threads: int = 0) -> None:
         self._ansatz, self._name = ansatz, name
         self._engine = StatevectorEngine(
-            ansatz.circuit, ansatz.observables, ansatz.inputs, ansatz.weights, threads=threads or None
+            ansatz.lowered, ansatz.observables, ansatz.inputs, ansatz.weights, threads=threads or None
         )
 
     def expectations(self, inputs: ArrayLike, weights: ArrayLike) -> FloatArray:
