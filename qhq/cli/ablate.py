@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from qhq.experiment.config import ExperimentConfig
+    from qhq.report.figures import Note
     from qhq.studies.ablation.study import AblationRequest
 
 TITLES = {"random_walk": "Control: random walk", "planted": "Control: planted signal"}
@@ -49,13 +50,13 @@ def ablate(
         config = load_subject(subject, overrides or [])
         request = AblationRequest(seeds, workers or min(cores(), 8))
         if not control:
-            record = _ablate(config, request)
-            output.result(record, *_study_parts(record, ""), record["verdict"], f"Page {record['page']}")
+            record = _ablate(config, request, output.note)
+            output.result(record, *_study_parts(record, ""), record["verdict"], *_page(record))
             _mirror(record, output)
             return
-        record = _control(config, request)
+        record = _control(config, request, output.note)
         parts = [part for name, each in record["controls"].items() for part in _study_parts(each, name)]
-        output.result(record, *parts, record["verdict"], f"Page {record['page']}")
+        output.result(record, *parts, record["verdict"], *_page(record))
         for each in record["controls"].values():
             _mirror(each, output)
         if not record["passed"]:
@@ -71,50 +72,67 @@ def _mirror(record: dict[str, Any], output: Output) -> None:
     mirror_study(RunFolder(Path(record["folder"])), "ablation", record, output.note)
 
 
-def _ablate(config: ExperimentConfig, request: AblationRequest) -> dict[str, Any]:
+def _ablate(config: ExperimentConfig, request: AblationRequest, note: Note) -> dict[str, Any]:
     from qhq.cli.steps import StudyProgress
     from qhq.studies.ablation.study import run_ablation
 
     with StudyProgress() as progress:
         record = run_ablation(config, request, progress.told)
-    return _illustrated(record, f"Ablation of {record['config']}", {"Variants and baselines": record})
+    return _illustrated(record, f"Ablation of {record['config']}", {"Variants and baselines": record}, note)
 
 
-def _control(config: ExperimentConfig, request: AblationRequest) -> dict[str, Any]:
+def _control(config: ExperimentConfig, request: AblationRequest, note: Note) -> dict[str, Any]:
     from qhq.cli.steps import StudyProgress
     from qhq.studies.ablation.controls import run_controls
 
     with StudyProgress() as progress:
         record = run_controls(config, request, lambda _: progress.told)
     studies = {TITLES[name]: each for name, each in record["controls"].items()}
-    return _illustrated(record, f"Controls of {config.name}", studies)
+    return _illustrated(record, f"Controls of {config.name}", studies, note)
 
 
-def _illustrated(record: dict[str, Any], title: str, studies: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _illustrated(
+    record: dict[str, Any], title: str, studies: dict[str, dict[str, Any]], note: Note
+) -> dict[str, Any]:
     """Draw each study into its folder, write the page into the last one's, and say where they are."""
     from pathlib import Path
 
     from qhq.data.leak_spec import leak_mark
     from qhq.report.ablation_figure import draw_ablation
     from qhq.report.ablation_page import render_ablation
-    from qhq.report.figures import save_figure
+    from qhq.report.figures import save_figure, try_figure
     from qhq.tracking.run_folder import RunFolder
 
     folders = [Path(each["folder"]) for each in studies.values()]
     for folder, each in zip(folders, studies.values(), strict=True):
-        each["figure"] = str(save_figure(draw_ablation(each), folder / "ablation.png", each["leaks"]))
+        figure = try_figure(
+            lambda path, each=each: save_figure(draw_ablation(each), path, each["leaks"]),  # type: ignore[misc]
+            folder / "ablation.png",
+            note,
+        )
+        each["figure"] = figure and str(figure)
     leaks = next(iter(studies.values()))["leaks"]
     heading = f"{title}. {leak_mark(leaks)}" if leaks else title
-    page = render_ablation(heading, record["verdict"], studies)
-    path = RunFolder(folders[-1]).write_text("report.html", page)
-    return {**record, "page": str(path)}
+    page = try_figure(
+        lambda path: RunFolder(path.parent).write_text(
+            path.name, render_ablation(heading, record["verdict"], studies)
+        ),
+        folders[-1] / "report.html",
+        note,
+    )
+    return {**record, "page": page and str(page)}
+
+
+def _page(record: dict[str, Any]) -> list[str]:
+    return [f"Page {record['page']}"] if record["page"] else []
 
 
 def _study_parts(record: dict[str, Any], control: str) -> list[str | Table]:
     from qhq.evaluation.significance import WEIGHING
 
     left_out = [f"Left out: {name}, since {reason}" for name, reason in record["left_out"].items()]
-    return [_table(record, control), WEIGHING, *left_out, f"Figure {record['figure']}"]
+    figure = [f"Figure {record['figure']}"] if record["figure"] else []
+    return [_table(record, control), WEIGHING, *left_out, *figure]
 
 
 def _table(record: dict[str, Any], control: str) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -53,24 +54,26 @@ def evaluate(
             return
         if plan.costs and not yes:
             _confirm(plan, output)
-        record = _run(plan)
+        record = _run(plan, output.note)
         output.result(record, f"Run {record['run']}", _metrics(record), _portability(record), *_notes(record))
         mirror_run(plan.folder, output.note)
 
 
-def _run(plan: EvalPlan) -> dict[str, Any]:
+def _run(plan: EvalPlan, note: Callable[[str], None]) -> dict[str, Any]:
     from qhq.cli.steps import StudyProgress
-    from qhq.report.figures import save_figure
+    from qhq.report.figures import save_figure, try_figure
     from qhq.report.portability_figure import draw_portability
     from qhq.studies.portability import run_evaluation
 
     with StudyProgress() as progress:
         record = run_evaluation(plan, progress.told)
     if len(record["results"]) > 1 and plan.experiment.ansatz is not None:
-        figure = save_figure(
-            draw_portability(record), plan.folder.figures / "portability.png", record["leaks"]
+        path = try_figure(
+            lambda path: save_figure(draw_portability(record), path, record["leaks"]),
+            plan.folder.figures / "portability.png",
+            note,
         )
-        record["figure"] = str(figure)
+        record["figure"] = path and str(path)
     return record
 
 

@@ -39,7 +39,7 @@ def noise(
     """
     with command(as_json=json, debug=debug) as output:
         from qhq.cli.steps import StudyProgress
-        from qhq.report.figures import save_figure
+        from qhq.report.figures import save_figure, try_figure
         from qhq.report.noise_figure import draw_noise
         from qhq.studies.noise import NoiseRequest, run_noise_study
         from qhq.tracking.mirror import mirror_run
@@ -49,9 +49,19 @@ def noise(
         folder = find_run(run)
         with StudyProgress() as progress:
             record = run_noise_study(folder, request, progress.told)
-        path = save_figure(draw_noise(record), folder.figures / f"noise-{backend}.png", record["leaks"])
-        record = {**record, "figure": str(path)}
-        output.result(record, f"Run {record['run']}", _table(record), record["verdict"], f"Figure {path}")
+        path = try_figure(
+            lambda path: save_figure(draw_noise(record), path, record["leaks"]),
+            folder.figures / f"noise-{record['backend']}.png",
+            output.note,
+        )
+        figure = [] if path is None else [f"Figure {path}"]
+        output.result(
+            {**record, "figure": path and str(path)},
+            f"Run {record['run']}",
+            _table(record),
+            record["verdict"],
+            *figure,
+        )
         mirror_run(folder, output.note)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from qhq.cli.sweep_progress import SweepProgress
+    from qhq.report.figures import Note
     from qhq.studies.sweep.study import Sweep
     from qhq.studies.workers.local import Workers
 
@@ -61,12 +62,12 @@ def sweep(
         opened = open_sweep(*load_sweep(config, overrides or []))
         if resume and not opened.has_begun:
             raise _nothing_to_resume(opened)
-        record = _run(opened, workers, cluster)
+        record = _run(opened, workers, cluster, output.note)
         output.result(record, *_parts(record))
         _mirror(opened, record, output)
 
 
-def _run(opened: Sweep, count: int | None, cluster: str | None) -> dict[str, Any]:
+def _run(opened: Sweep, count: int | None, cluster: str | None, note: Note) -> dict[str, Any]:
     from qhq.cli.sweep_progress import SweepProgress
     from qhq.report.figures import draw_run_figures
     from qhq.studies.sweep.study import run_sweep
@@ -79,7 +80,7 @@ def _run(opened: Sweep, count: int | None, cluster: str | None) -> dict[str, Any
             record = run_sweep(opened, workers, progress)
     for row in (record["final"] or {"rows": []})["rows"]:
         for name in row.get("runs", []):
-            draw_run_figures(find_run(name))
+            draw_run_figures(find_run(name), note)
     return {**record, "figures": sorted(str(path) for path in figures.glob("*.png"))}
 
 

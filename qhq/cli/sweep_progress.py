@@ -77,15 +77,18 @@ class SweepProgress(Live, SweepWatcher):
 
     def stage_done(self, record: dict[str, Any]) -> None:
         """Say how the stage ended, and draw it."""
-        from qhq.report.figures import save_figure
+        from qhq.report.figures import save_figure, try_figure
         from qhq.report.sweep_figure import draw_stage
 
         self.note(
             f"{self.stage}: {record['points']} points, best {record['value']:.4f} ({record['best']})."
             f" {record['noise']['sentence']}."
         )
-        self.figures.mkdir(exist_ok=True)
-        save_figure(draw_stage(record, self.metric), self.figures / f"{record['stage']}.png", self.leaks)
+        try_figure(
+            lambda path: save_figure(draw_stage(record, self.metric), path, self.leaks),
+            self.figures / f"{record['stage']}.png",
+            self.note,
+        )
 
     def _count(self, names: Sequence[str], *, fresh: bool) -> None:
         self.done.update(names)

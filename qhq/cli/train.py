@@ -35,6 +35,7 @@ def train(
     Example: qhq train --backend aer --set training.epochs=5
     """
     with command(as_json=json, debug=debug) as output:
+        from qhq.report.figures import draw_run_figures
         from qhq.tracking.mirror import mirror_run
         from qhq.tracking.run_folder import RunFolder
 
@@ -47,16 +48,17 @@ def train(
         changes = [*(overrides or []), *(["data.offline=true"] if offline else [])]
         record = _run(config, backend, changes, resume)
         output.result(record, _summary(record), *result_tables(record), verdict(record))
+        folder = RunFolder(Path(record["path"]))
+        draw_run_figures(folder, output.note)
         if record["collapse"] is not None:
             output.note(f"Warning: {record['collapse']['message']}")
-        mirror_run(RunFolder(Path(record["path"])), output.note)
+        mirror_run(folder, output.note)
 
 
 def _run(config: str | None, backend: str | None, overrides: list[str], resume: str | None) -> dict[str, Any]:
     from qhq.cli.progress import TrainingProgress
     from qhq.experiment.config import load_config
     from qhq.experiment.run import resume_run, train_run
-    from qhq.report.figures import draw_run_figures
     from qhq.tracking.run_folder import find_run
 
     with TrainingProgress() as progress:
@@ -67,7 +69,6 @@ def _run(config: str | None, backend: str | None, overrides: list[str], resume: 
             if backend is not None:
                 study = study.model_copy(update={"backend": backend})
             folder = train_run(study, progress)
-    draw_run_figures(folder)
     return {**folder.read_record(), "path": str(folder.path)}
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from qhq.evaluation.significance import LEVEL, WEIGHING, say_p_value
 from qhq.report.ablation_figure import draw_ablation
-from qhq.report.leak_title import mark_leaks
+from qhq.report.finish import finish_figure
 
 
 def render_ablation(title: str, verdict: str, studies: Mapping[str, Mapping[str, Any]]) -> str:
@@ -38,7 +38,7 @@ def render_ablation(title: str, verdict: str, studies: Mapping[str, Mapping[str,
 
 
 def _picture(figure: Figure, leaks: Sequence[str]) -> str:
-    mark_leaks(figure, leaks)
+    finish_figure(figure, leaks)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=130)
     return base64.b64encode(stream.getvalue()).decode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -13,39 +13,64 @@ from qhq.ansatz.draw import draw_circuit
 from qhq.ansatz.stored import load_built
 from qhq.experiment.config import load_config
 from qhq.files import replacing
-from qhq.report.leak_title import mark_leaks
+from qhq.report.finish import finish_figure
 from qhq.report.model_diagram import draw_model
 from qhq.tracking.run_folder import RunFolder, writable
+
+Note = Callable[[str], None]
+"""Tells a person something by the way."""
 
 SESSIONS_SHOWN = 60
 SERIES_SHOWN = 12
 
 
-def draw_run_figures(folder: RunFolder) -> list[Path]:
-    """Draw every figure of a finished run into its ``figures/``, and say which.
-
-    Raises:
-        ConfigError: If the folder cannot be written.
-    """
-    with writable(folder.figures):
-        return _draw_all(folder)
-
-
-def _draw_all(folder: RunFolder) -> list[Path]:
-    folder.figures.mkdir(exist_ok=True)
-    config, record = load_config(str(folder.config)), folder.read_record()
-    figures = {
-        "history": draw_history(pd.read_csv(folder.path / "history.csv")),
-        "forecast": draw_forecasts(pd.read_csv(folder.path / "predictions.csv")),
-        "model": draw_model(config, record),
-    }
+def draw_run_figures(folder: RunFolder, note: Note) -> list[Path]:
+    """Draw every figure of a finished run into its ``figures/``, and say which; one that fails is noted."""
+    config = load_config(str(folder.config))
     leaks = config.data.leaks
-    drawn = [save_figure(each, folder.figures / f"{name}.png", leaks) for name, each in figures.items()]
+    drawings: dict[str, Callable[[], Figure]] = {
+        "history": lambda: draw_history(pd.read_csv(folder.path / "history.csv")),
+        "forecast": lambda: draw_forecasts(pd.read_csv(folder.path / "predictions.csv")),
+        "model": lambda: draw_model(config, folder.read_record()),
+    }
+
+    def saving(draw: Callable[[], Figure]) -> Callable[[Path], object]:
+        return lambda path: save_figure(draw(), path, leaks)
+
+    paths = [
+        try_figure(saving(draw), folder.figures / f"{name}.png", note) for name, draw in drawings.items()
+    ]
     if folder.circuit.exists():
-        path = folder.figures / "circuit.png"
-        draw_circuit(load_built(folder.circuit), path)
-        drawn.append(path)
-    return drawn
+        paths.append(
+            try_figure(lambda path: _save_circuit(folder, path), folder.figures / "circuit.png", note)
+        )
+    return [path for path in paths if path is not None]
+
+
+def _save_circuit(folder: RunFolder, path: Path) -> None:
+    with writable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    draw_circuit(load_built(folder.circuit), path)
+
+
+def try_figure(save: Callable[[Path], object], path: Path, note: Note) -> Path | None:
+    """Draw a figure that only illustrates a result: where it fails, the result must not be lost with it.
+
+    Args:
+        save: Draws, and writes to the path that it is given.
+        path: Where to.
+        note: Told of a figure that could not be drawn.
+
+    Returns:
+        The path, or None where there is no figure.
+    """
+    try:
+        save(path)
+    except Exception as error:  # matplotlib raises whatever a font, a glyph or a full disk makes it raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        note(f"The figure {path} could not be drawn: {reason}")
+        return None
+    return path
 
 
 def draw_history(history: pd.DataFrame) -> Figure:
@@ -125,7 +150,7 @@ def save_figure(figure: Figure, path: Path, leaks: Sequence[str] = ()) -> Path:
     Raises:
         ConfigError: If it cannot be written.
     """
-    mark_leaks(figure, leaks)
+    finish_figure(figure, leaks)
     with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:

@@ -63,7 +63,7 @@ def make_entry(unit: Unit) -> Entry:
     points = _run_points(unit, record, started, ended) if is_run else _study_points(record, ended)
     status = STATUS.get(record.get("status", "finished"), "FAILED")
     params = _run_params(record) if is_run else _study_params(record)
-    return Entry(unit.name, status, started, ended, params, points, _tags(unit, record), _files(unit, record))
+    return Entry(unit.name, status, started, ended, params, points, _tags(unit, record), _files(unit))
 
 
 def _time(text: object) -> int:
@@ -115,7 +115,7 @@ def _run_points(unit: Unit, record: dict[str, Any], started: int, ended: int) ->
 def _history(unit: Unit, started: int) -> Iterator[Point]:
     """Losses and gradient norms; the step is the epoch, and so many milliseconds after the start."""
     path = unit.folder / "history.csv"
-    if not path.is_file():
+    if path not in unit.files():
         return
     for row in DictReader(path.read_text(encoding="utf-8").splitlines()):
         epoch = int(row.pop("epoch"))
@@ -127,7 +127,7 @@ def _history(unit: Unit, started: int) -> Iterator[Point]:
 def _evals(unit: Unit) -> Iterator[Point]:
     """``eval.BACKEND.mae`` and the like; the step counts the evaluations on that backend."""
     counts: dict[str, int] = {}
-    for path in sorted((unit.folder / "evals").glob("*.json")):
+    for path in (each for each in unit.files() if each.parent.name == "evals"):
         content = json.loads(path.read_text(encoding="utf-8"))
         for result in content["results"]:
             backend = result["backend"]
@@ -175,12 +175,8 @@ def _tags(unit: Unit, record: dict[str, Any]) -> dict[str, str]:
     return {_key(key): _text(value, TAG_LENGTH) for key, value in tags.items() if value is not None}
 
 
-def _files(unit: Unit, record: dict[str, Any]) -> list[tuple[Path, str | None]]:
-    files = unit.files()
-    figure = record.get("figure")
-    if unit.kind == "noise" and isinstance(figure, str) and Path(figure).is_file():
-        files.append(Path(figure))
-    return [(path, _below(path, unit.folder)) for path in files]
+def _files(unit: Unit) -> list[tuple[Path, str | None]]:
+    return [(path, _below(path, unit.folder)) for path in unit.files()]
 
 
 def _below(path: Path, folder: Path) -> str | None:

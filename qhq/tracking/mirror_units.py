@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,10 +80,40 @@ class Unit:
         return path.stat().st_mtime_ns // 1_000_000 if path.exists() else 0
 
     def files(self) -> list[Path]:
-        """The files to be mirrored, each below `LARGEST_BYTES`."""
-        patterns = (self.record,) if self.kind == "noise" else FILES
-        found = (path for pattern in patterns for path in sorted(self.folder.glob(pattern)))
-        return [path for path in found if path.is_file() and path.stat().st_size <= LARGEST_BYTES]
+        """The files to be mirrored, each below `LARGEST_BYTES`.
+
+        A store may be a server, and a run folder somebody else's: only regular files inside the folder go
+        there, found by their names. A link, or a path that a record names, could point at anything.
+        """
+        if self.kind == "noise":
+            figures = self.folder.parent / "figures"
+            found = [self.folder / self.record, *sorted(figures.glob("noise-*.png"))]
+            drawn = f"noise-{self._backend()}.png"
+            found = [path for path in found if path.name in (self.record, drawn)]
+        else:
+            found = [path for pattern in FILES for path in sorted(self.folder.glob(pattern))]
+        return [path for path in found if self._is_own(path)]
+
+    def _backend(self) -> object:
+        try:
+            return self.read().get("backend")
+        except (OSError, ValueError):
+            return None
+
+    def _is_own(self, path: Path) -> bool:
+        """Whether a path is a regular file of its own below the folder, neither a link nor behind one."""
+        top = self.folder.parent if self.kind == "noise" else self.folder
+        steps = [path, *path.parents]
+        if any(step.is_symlink() for step in steps[: steps.index(top)]):
+            return False
+        found = path.lstat() if path.exists() else None
+        # A second name of one file (a hard link) may be that of a file elsewhere.
+        return (
+            found is not None
+            and stat.S_ISREG(found.st_mode)
+            and found.st_nlink == 1
+            and found.st_size <= LARGEST_BYTES
+        )
 
     def state(self) -> str:
         """A digest that changes whenever one of the files does."""

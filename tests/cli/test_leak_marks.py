@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from qhq.experiment.config import load_config
-from qhq.report.leak_title import mark_leaks
+from qhq.report.finish import finish_figure
 
 LEAKS = ["scaler_sees_test", "stops_on_test"]
 ON = (
@@ -66,9 +66,9 @@ def test_ablate_and_data_show_say_so(qhq, study):
 def test_a_figure_says_so_above_what_it_said(run):
     figure = Figure()
     figure.suptitle("Forecasts")
-    mark_leaks(figure, ())
+    finish_figure(figure, ())
     assert figure.get_suptitle() == "Forecasts"
-    mark_leaks(figure, LEAKS)
+    finish_figure(figure, LEAKS)
     assert figure.get_suptitle() == f"{MARK}\nForecasts"
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 from qhq.documents import validate
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.run import train_run
-from qhq.report.figures import draw_run_figures
+from qhq.report.figures import draw_forecasts, draw_run_figures, save_figure, try_figure
 from qhq.report.model_diagram import draw_model, model_boxes
 from qhq.training.loop import Watcher
 
@@ -27,7 +29,7 @@ def test_figures_run_no_model_and_move_no_generator(study, monkeypatch):
 
     monkeypatch.setattr(nn.Module, "__call__", refuse)
     before = (torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate())  # noqa: NPY002
-    paths = draw_run_figures(folder)
+    paths = draw_run_figures(folder, refuse)
     after = (torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate())  # noqa: NPY002
     assert before == after
     assert {path.name for path in paths} == {"history.png", "forecast.png", "model.png", "circuit.png"}
@@ -54,3 +56,57 @@ def test_boxes_are_the_stages_of_the_config(model, quantum, titles):
     config = validate(ExperimentConfig, {"model": model, **({} if quantum else {"quantum": None})}, "test")
     assert [box.title for box in model_boxes(config, quantum)] == titles
     draw_model(config, {"quantum": quantum}).canvas.draw()
+
+
+NAMES = ["A$B$", "$\\frac{", "$", "$$", "\\$x", "x_1^2", "%s", "\\", "{", "É$ü$", "a\nb", "<b>", "€$\\alpha$"]
+
+
+def forecasts(names):
+    days = pd.date_range("2020-01-01", periods=4).astype(str)
+    rows = [
+        {"symbol": name, "date": day, "horizon": 1, "actual": 1.0, "forecast": 1.1, "naive": 0.9}
+        for name in names
+        for day in days
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_symbol_is_no_mathematics(tmp_path, name):
+    assert save_figure(draw_forecasts(forecasts([name])), tmp_path / "forecast.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_on_an_axis_is_no_mathematics(tmp_path, name):
+    figure = Figure()
+    category, fixed, power = figure.subplots(1, 3)
+    category.barh([name, "other"], [1, 2])
+    fixed.plot([1, 2])
+    fixed.set_xticks([0, 1], labels=[name, "other"])
+    power.plot([1, 1000])
+    power.set(yscale="log", title=name)
+    save_figure(figure, tmp_path / "figure.svg")
+    shown = {text.get_text() for text in category.get_yticklabels()}
+    assert {text.replace(r"\$", "$") for text in shown} == {name, "other"}
+    assert "mathdefault{10" in power.get_yticklabels()[1].get_text()
+
+
+def test_a_figure_that_fails_is_a_note(tmp_path):
+    notes = []
+
+    def fail(path):
+        raise RuntimeError("no such glyph\nand more")
+
+    assert try_figure(fail, tmp_path / "figure.png", notes.append) is None
+    assert notes == [f"The figure {tmp_path / 'figure.png'} could not be drawn: no such glyph"]
+    assert try_figure(lambda path: path.write_text(""), tmp_path / "ok", notes.append) == tmp_path / "ok"
+
+
+def test_one_figure_that_fails_keeps_no_other_from_being_drawn(study, monkeypatch):
+    folder = train_run(load_config("tiny.yaml", ["training.epochs=1"]), Watcher())
+    (folder.path / "history.csv").write_text("")
+    (folder.figures / "circuit.png").mkdir(parents=True)
+    notes = []
+    names = {path.name for path in draw_run_figures(folder, notes.append)}
+    assert names == {"forecast.png", "model.png"}
+    assert len(notes) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import shutil
 import socket
 import sqlite3
@@ -271,3 +272,48 @@ def test_two_processes_at_once_lose_nothing(runs, fresh):
         worker.join()
     assert [worker.exitcode for worker in workers] == [0, 0]
     assert stored(runs).keys() == set(names)
+
+
+def mirrored_files(root):
+    return {path.name for path in (root / "mlflow-artifacts").rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        lambda run, secret: (run / "figures" / "x.png").symlink_to(secret),
+        lambda run, secret: (run / "report.html").symlink_to(secret),
+        lambda run, secret: (run / "evals").symlink_to(secret.parent),
+        lambda run, secret: (run / "circuit.qasm").hardlink_to(secret),
+        lambda run, secret: (run / "figures" / "fifo.png").mkdir(),
+        lambda run, secret: os.mkfifo(run / "figures" / "fifo.png"),
+    ],
+)
+def test_nothing_outside_the_folder_is_mirrored(runs, notes, tmp_path, plant):
+    secret = tmp_path / "elsewhere" / "secret.json"
+    secret.parent.mkdir()
+    secret.write_text(json.dumps({"key": "secret"}))
+    run = write_run(runs / "a")
+    plant(run.path, secret)
+    assert mirror_run(run, notes.append) is True
+    assert notes == []
+    stored = [path for path in (runs / "mlflow-artifacts").rglob("*") if path.is_file()]
+    assert len(stored) == 4
+    assert not [path for path in stored if b"secret" in path.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    "backend", ["aer_noisy", "../../../elsewhere/secret", "*", "", None, ["x"], {"a": 1}]
+)
+def test_a_noise_record_names_no_file(runs, notes, tmp_path, backend):
+    secret = tmp_path / "elsewhere" / "secret.png"
+    secret.parent.mkdir()
+    secret.write_bytes(b"secret")
+    run = write_run(runs / "a")
+    (run.figures / "noise-aer_noisy.png").write_bytes(b"\x89PNG")
+    content = {"run": "a", "backend": backend, "figure": str(secret), "rows": [], "verdict": ""}
+    file = run.write_json("studies/noise-1234.json", content)
+    mirror_study(run, "noise", {**content, "file": str(file)}, notes.append)
+    expected = {"noise-1234.json", "noise-aer_noisy.png"} if backend == "aer_noisy" else {"noise-1234.json"}
+    assert expected <= mirrored_files(runs)
+    assert "secret.png" not in mirrored_files(runs)
