@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qhq.cli.options import Debug, Json, Run
-from qhq.cli.output import Output, command, metrics_table, plain_table
+from qhq.cli.output import Output, command, figure, metrics_table, plain_table
 from qhq.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -120,13 +120,14 @@ def _metrics(record: dict[str, Any]) -> Table:
 
 
 def _portability(record: dict[str, Any]) -> Table:
-    columns = ("backend", "shots", "change of MAE", "mean |<O> - exact|", "depth", "2q gates", "layout",
-               "calibration", "QPU s", "wall s")  # fmt: skip
+    columns = ("backend", "shots", "change of MAE", "change of skill, %", "mean |<O> - exact|", "depth",
+               "2q gates", "layout", "calibration", "QPU s", "wall s")  # fmt: skip
     rows = [
         [
             result["backend"],
             result["shots"] or "exact",
-            f"{result['delta_mae']:+.6f}",
+            f"{result['delta_mae']:+.3g}",
+            None if result["delta_skill"] is None else f"{100 * result['delta_skill']:+.3g}",
             None if result["expectation_error"] is None else f"{result['expectation_error']:.2e}",
             result["depth"],
             result["two_qubit_gates"],
@@ -151,5 +152,5 @@ def _notes(record: dict[str, Any]) -> list[str]:
         notes = ["This run has no quantum layer: every backend gives the same forecast."]
     error = record["results"][0]["mae_sampling_error"]
     if error:
-        notes.append(f"A subset of the test part: its MAE has a standard error of {error:.4f} for that.")
+        notes.append(f"A subset of the test part: its MAE has a standard error of {figure(error)} for that.")
     return notes

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qhq.cli.options import Debug, Json, Run
-from qhq.cli.output import command, plain_table
+from qhq.cli.output import command, figure, plain_table
 from qhq.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -93,22 +93,26 @@ def _table(record: dict[str, Any]) -> Table:
         "scale",
         "shots",
         "MAE",
-        "95 % interval",
-        "mean |<O> - exact|",
+        "change of MAE",
+        "skill %",
         "95 % interval",
         "against naive",
+        "mean |<O> - exact|",
+        "95 % interval",
     )
     rows = [
         [
             f"{row['scale']:g}",
             row["shots"] or "exact",
-            f"{row['mae']:.4f}",
-            f"{row['mae_low']:.4f} to {row['mae_high']:.4f}",
+            figure(row["mae"]),
+            f"{row['delta_mae']:+.3g}",
+            f"{100 * row['skill']:+.3f}",
+            f"{100 * row['skill_low']:+.3f} to {100 * row['skill_high']:+.3f}",
+            row["against_naive"],
             f"{row['expectation_error']:.2e}",
             f"{row['expectation_error_low']:.1e} to {row['expectation_error_high']:.1e}",
-            row["against_naive"],
         ]
         for row in record["rows"]
     ]
-    title = f"{record['backend']}, {record['samples']} windows; naive MAE {record['naive_mae']:.4f}"
+    title = f"{record['backend']}, {record['samples']} windows; naive MAE {figure(record['naive_mae'])}"
     return plain_table(columns, rows, title=title)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ from qhq.errors import QHQError
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
 LONGEST_WORD = 24
 """Characters that no table breaks: a figure cut in two would be misread. Longer ones (paths) are folded."""
@@ -41,8 +43,9 @@ class Output:
 
         if content.get("leaks"):
             typer.echo(f"{leak_mark(content['leaks'])} ({explain_leaks(content['leaks'])}).")
-        # A pipe or a log has no width of its own, and a table cut to 80 columns loses its figures.
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+        # A pipe or a log has no width of its own: there a table may be wide, unless COLUMNS says otherwise.
+        known = sys.stdout.isatty() or "COLUMNS" in os.environ
+        console = Console(highlight=False, width=None if known else 160)
         for part in people:
             typer.echo(part) if isinstance(part, str) else _print_table(console, part)
 
@@ -99,24 +102,96 @@ def plain_table(
 
 
 def _print_table(console: Console, table: Table) -> None:
-    """Print a table that breaks between words alone; where they do not fit it loses its padding."""
-    needed = console.measure(table, options=console.options.update(width=1000)).minimum
-    if needed > console.width:
-        table.padding = (0, 0)
-    console.print(table, crop=False)
+    """Print a table that breaks between words alone, within the width of the console.
+
+    Where its columns do not fit beside one another it loses its padding, and where that is not enough it is
+    told as several tables one below the other. Each of these begins with the first column, so that every row
+    keeps its name.
+    """
+    wanted = [_wanted(column) for column in table.columns]
+    rest = list(range(1, len(wanted)))
+    while True:
+        sizes = range(len(rest), 0, -1) if rest else [0]
+        for size, padding in itertools.product(sizes, (1, 0)):
+            places = [0, *rest[:size]]
+            widths = _share(wanted, places, console.width, padding)
+            # A single column that is too wide beside the first goes over the edge, whole.
+            if widths is not None or (size < 2 and padding == 0):
+                break
+        least = [wanted[place][0] for place in places]
+        console.print(_choose(table, places, padding, least, widths), crop=False)
+        table.title, rest = None, rest[size:]
+        if not rest:
+            return
 
 
-def metrics_table(title: str, rows: Sequence[tuple[str, dict[str, float | None]]]) -> Table:
+def _share(
+    wanted: Sequence[tuple[int, int]], places: Sequence[int], width: int, padding: int
+) -> list[int] | None:
+    """Widths of some columns, as large as there is room for; None if they do not fit.
+
+    Rich narrows columns in proportion to their widths, and lets one go over the edge whose longest word then
+    does not fit: here every column has its longest word first, and then what is left over.
+    """
+    widths = [wanted[place][0] for place in places]
+    room = width - (len(places) + 1) - 2 * padding * len(places) - sum(widths)
+    if room < 0:
+        return None
+    missing = [wanted[place][1] - wanted[place][0] for place in places]
+    # The columns that need the least to be whole get it first.
+    for index in sorted(range(len(places)), key=lambda index: missing[index]):
+        more = min(room, missing[index])
+        widths[index] += more
+        room -= more
+    return widths
+
+
+def _wanted(column: Column) -> tuple[int, int]:
+    """Width of a column that breaks no word, and one that breaks no line."""
+    from rich.cells import cell_len
+
+    texts = [str(column.header), *map(str, column.cells)]
+    most = max(cell_len(line) for text in texts for line in text.splitlines() or [""])
+    return (most if column.no_wrap else min(column.min_width or 1, most) or 1), most or 1
+
+
+def _choose(
+    table: Table, places: Sequence[int], padding: int, least: Sequence[int], widths: Sequence[int] | None
+) -> Table:
+    """The same rows with some of the columns, of given or of least widths."""
+    from rich.table import Table
+
+    chosen = Table(title=table.title, title_justify=table.title_justify, padding=(0, padding))
+    columns = [table.columns[place] for place in places]
+    for index, each in enumerate(columns):
+        chosen.add_column(each.header, justify=each.justify, overflow=each.overflow, no_wrap=each.no_wrap,
+                          min_width=least[index], width=widths[index] if widths else None)  # fmt: skip
+    for cells in zip(*(each.cells for each in columns), strict=True):
+        chosen.add_row(*cells)
+    return chosen
+
+
+def figure(value: float) -> str:
+    """A number with four decimals, or with four digits where these would say too little of it.
+
+    >>> figure(1.5), figure(123456.789), figure(0.0), figure(0.0001234567), figure(1e-5)
+    ('1.5000', '123456.7890', '0.0000', '0.0001235', '1e-05')
+    """
+    return f"{value:.4f}" if value == 0 or abs(value) >= 0.01 else f"{value:.4g}"
+
+
+def metrics_table(title: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> Table:
     """Lay out metrics, one row a forecast, the naive forecast among them; ``-`` is not defined."""
-    formats = {"mae": ".4f", "rmse": ".4f", "mape": ".4f", "mase": ".4f", "skill": "+.4f"}
+    keys = ("mae", "rmse", "mape", "mase")
     cells = [
-        [label, *(_number(metrics[key], form) for key, form in formats.items())] for label, metrics in rows
+        [
+            label,
+            *(None if metrics[key] is None else figure(metrics[key]) for key in keys),
+            None if metrics["skill"] is None else f"{metrics['skill']:+.4f}",
+        ]
+        for label, metrics in rows
     ]
     table = plain_table(["", "MAE", "RMSE", "MAPE %", "MASE", "skill"], cells, title=title)
     for column in table.columns[1:]:
         column.justify = "right"
     return table
-
-
-def _number(value: float | None, form: str) -> str | None:
-    return None if value is None else format(value, form)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qhq.cli.output import metrics_table, plain_table
+from qhq.tracking.summary import run_skill
 
 LABELS = {
     "test": "model",
@@ -32,16 +33,39 @@ def result_tables(record: dict[str, Any]) -> list[Any]:
 
 
 def verdict(record: dict[str, Any]) -> str:
-    """One sentence: the model's error against the baseline of its task."""
+    """One sentence: the model's error against the baseline of its task.
+
+    What is compared is the error over that of the last value, averaged over symbols and targets, so that no
+    symbol decides by the size of its prices. MASE weighs windows another way: where the two do not agree,
+    the model is not called better.
+    """
     metrics = record["metrics"]
     name = metrics["baseline"]
-    rival = metrics["naive"] if name == "last_value" else metrics["baselines"][name]
-    if rival["mae"] <= 1e-9 * metrics["test"]["mae"]:
+    rival = "naive" if name == "last_value" else name
+    rivals = metrics["naive"] if name == "last_value" else metrics["baselines"][name]
+    own, other = (_relative(record, each) for each in ("test", rival))
+    if own is None or other is None or other <= 1e-9 * own:
         return f"No better than {NAMES[name]}, which does not err here at all."
-    change = 100 * (1 - metrics["test"]["mae"] / rival["mae"])
-    if change > 0:
-        return f"The model's error is {change:.2f} % below that of {NAMES[name]} (one seed, not tested)."
-    return f"No better than {NAMES[name]}: the model's error is {-change:.2f} % above it."
+    change = 100 * (1 - own / other)
+    count = len(metrics.get("symbols") or ())
+    over = f", averaged over {count} symbols" if count > 1 else ""
+    if change < 1e-7:  # a sum over symbols is never exact, and equal errors are no better
+        return f"No better than {NAMES[name]}: the model's error is {max(-change, 0):.2f} % above it{over}."
+    mase, against = metrics["test"]["mase"], rivals["mase"]
+    if mase is not None and against is not None and mase >= against:
+        return (
+            f"No better than {NAMES[name]}: MASE {mase:.4g} against {against:.4g}, though each symbol's error"
+            f" over that of the last value is {change:.2f} % less on average."
+        )
+    return f"The model's error is {change:.2f} % below that of {NAMES[name]}{over} (one seed, not tested)."
+
+
+def _relative(record: dict[str, Any], forecast: str) -> float | None:
+    """Error of a forecast over that of the last value; None where that never errs."""
+    metrics = record["metrics"]
+    known = {"test": metrics["test"], "naive": metrics["naive"], **metrics["baselines"]}
+    skill = run_skill({"metrics": {**metrics, **known}}, forecast)
+    return None if skill is None else 1 - skill
 
 
 def _table(title: str, forecasts: dict[str, dict[str, Any]]) -> Any:

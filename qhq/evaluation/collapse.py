@@ -3,10 +3,14 @@
 Spread is a standard deviation over windows. A target has collapsed where the spread of its forecasts is
 below 5 % of the spread of the target, in one of three measures:
 
-- over all windows, in the unit of the file;
+- over all windows, in the unit of the file: how far the forecasts lie from the one value that is their mean;
 - over all windows, scaled, where the scaling is one of levels: one scaled value for everything, which the
   way back spreads over the symbols again;
 - within a series of 20 windows or more, the median of all such series: one value for each contract.
+
+The first two are taken symbol by symbol (of options, underlying by underlying), against the spread of that
+symbol's own targets, and the median counts: pooled, a symbol at 500,000 would decide for all. Only where no
+symbol has 20 windows are all put together.
 
 A forecast that equals the last value is never called one, though of a return it is a constant, 0.
 """
@@ -104,10 +108,12 @@ def find_collapse(
     pairs: dict[Measure, tuple[FloatArray, FloatArray]] = {"windows": (forecast, windows.targets)}
     if level and scaled_forecast is not None and scaled_targets is not None:
         pairs["scaled"] = (scaled_forecast, scaled_targets)
-    one = np.zeros(len(windows), dtype=np.intp)
+    group = np.unique(windows.group, return_inverse=True)[1]
+    if np.bincount(group).max() < LEAST_WINDOWS:
+        group = np.zeros(len(windows), dtype=np.intp)
     moving = _moving_targets(windows, forecast)
     found = [
-        *(each for measure, pair in pairs.items() for each in _find(windows, measure, pair, one)),
+        *(each for measure, pair in pairs.items() for each in _find(windows, measure, pair, group)),
         *_find(windows, "series", pairs["windows"], windows.code),
     ]
     return next((each for each in found if each.target in moving), None)
@@ -118,41 +124,58 @@ def _find(
 ) -> Iterator[Collapse]:
     """Collapses of each target in one measure, the windows taken series by series."""
     for place, target in enumerate(windows.cut.targets):
-        ratios = _ratios(pair[0][:, :, place], pair[1][:, :, place], series)
+        forecast, actual = pair[0][:, :, place], pair[1][:, :, place]
+        # One value for everything has its centre in common; one for each series has one of its own.
+        # Taken from the first window on, so that the mean of one value is that value to the last digit.
+        centre = None if measure == "series" else forecast[0] + (forecast - forecast[0]).mean(axis=0)
+        ratios = _ratios(forecast, actual, series, centre)
         ratio = float(np.median(ratios)) if len(ratios) else np.inf
         if ratio < LEAST_RATIO:
             yield Collapse(target, measure, ratio, len(windows) if measure != "series" else len(ratios))
 
 
 def _moving_targets(windows: Windows, forecast: FloatArray) -> set[str]:
-    """Targets whose forecast is not the last value."""
+    """Targets whose forecast is not the last value, for half of the symbols at least."""
     naive = last_value(windows)
-    apart = np.abs(forecast - naive).mean(axis=(0, 1))
-    error = np.abs(windows.targets - naive).mean(axis=(0, 1))
-    return {
-        name for place, name in enumerate(windows.cut.targets) if apart[place] > NAIVE_SHARE * error[place]
-    }
+    group = np.unique(windows.group, return_inverse=True)[1]
+    apart, error = (
+        np.stack([np.bincount(group, each) for each in np.abs(values - naive).mean(axis=1).T])
+        for values in (forecast, windows.targets)
+    )
+    moving = (apart > NAIVE_SHARE * error).mean(axis=1)
+    return {name for place, name in enumerate(windows.cut.targets) if moving[place] >= 0.5}
 
 
-def _ratios(forecast: FloatArray, actual: FloatArray, series: IntArray) -> FloatArray:
-    """Spread of forecasts (N, H) over that of what came, of each series long enough that moves."""
+def _ratios(
+    forecast: FloatArray, actual: FloatArray, series: IntArray, centre: FloatArray | None
+) -> FloatArray:
+    """Spread of forecasts (N, H) over that of what came, of each series long enough that moves.
+
+    The forecasts' spread is about ``centre`` (H,), or about each series' own mean.
+    """
     _, index, counts = np.unique(series, return_inverse=True, return_counts=True)
     spread = _spread(actual, index, counts)
     # A series of one value has a spread of rounding errors only.
     largest = np.zeros(len(counts))
     np.maximum.at(largest, index, np.abs(actual).max(axis=1))
     usable = (counts >= LEAST_WINDOWS) & (spread > 1e-12 * largest)
-    ratios: FloatArray = _spread(forecast, index, counts)[usable] / spread[usable]
+    ratios: FloatArray = _spread(forecast, index, counts, centre)[usable] / spread[usable]
     return ratios
 
 
-def _spread(values: FloatArray, index: IntArray, counts: IntArray) -> FloatArray:
-    """Root of the variance over windows, mean of all horizons: (N, H), S series -> (S,)."""
+def _spread(
+    values: FloatArray, index: IntArray, counts: IntArray, centre: FloatArray | None = None
+) -> FloatArray:
+    """Root of the variance over windows, mean of all horizons: (N, H), S series -> (S,).
+
+    About a centre (H,) that all have in common, or each series about its own mean.
+    """
     horizon = values.shape[1]
     cells = (index[:, None] * horizon + np.arange(horizon)).ravel()
     size = len(counts) * horizon
     count = np.repeat(counts, horizon)
-    mean = np.bincount(cells, values.ravel(), size) / count
+    own = np.bincount(cells, values.ravel(), size) / count
+    mean = own if centre is None else np.tile(centre, len(counts))
     variance = np.bincount(cells, (values.ravel() - mean[cells]) ** 2, size) / count
     spread: FloatArray = np.sqrt(variance.reshape(-1, horizon).mean(axis=1))
     return spread

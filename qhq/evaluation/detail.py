@@ -55,9 +55,10 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class _Case:
-    """Forecasts beside what came: arrays (N, H, K), and the scale of MASE (N,)."""
+    """Forecasts beside what came: arrays (N, H, K), the scale of MASE (N,) or (N, K), and the groups (N,)."""
 
     targets: tuple[str, ...]
+    group: npt.NDArray[np.str_]
     actual: FloatArray
     forecast: FloatArray
     naive: FloatArray
@@ -66,11 +67,12 @@ class _Case:
     def part(self, rows: Mask, steps: slice) -> _Case:
         """Some windows, a mask (N,), at some horizons."""
         cells = {name: getattr(self, name)[rows, steps] for name in ("actual", "forecast", "naive")}
-        return replace(self, **cells, scale=self.scale[rows])
+        return replace(self, **cells, scale=self.scale[rows], group=self.group[rows])
 
     def metrics(self) -> Metrics:
         percent = has_percent(self.targets)
-        return score(self.actual, self.forecast, self.naive, self.scale, percent=percent)
+        arrays = (self.actual, self.forecast, self.naive, self.scale)
+        return score(*arrays, group=self.group, percent=percent)
 
     def detail(self) -> Detail:
         return Detail(
@@ -93,14 +95,15 @@ def score_table(
     With one horizon, or one group, what would stand there twice is left out.
     """
     case = _case(windows, forecast, naive, scale)
-    return tuple(_rows(case, windows.group))
+    return tuple(_rows(case))
 
 
 def _case(windows: Windows, forecast: FloatArray, naive: FloatArray, scale: FloatArray) -> _Case:
-    return _Case(windows.cut.targets, windows.targets, forecast, naive, scale)
+    return _Case(windows.cut.targets, windows.group, windows.targets, forecast, naive, scale)
 
 
-def _rows(case: _Case, group: npt.NDArray[np.str_]) -> Iterator[Row]:
+def _rows(case: _Case) -> Iterator[Row]:
+    group = case.group
     names, horizon = list(dict.fromkeys(group.tolist())), case.actual.shape[1]
     groups = [None, *(names if len(names) > 1 else ())]
     steps = [None, *(range(1, horizon + 1) if horizon > 1 else ())]
@@ -193,8 +196,8 @@ def error_histograms(
     Args:
         actual: What came, shape (N, H, K).
         forecasts: One or more, each (N, H, K); the bins suit the one in the middle.
-        unit: Of each window's errors, above zero, so that symbols can be put together, shape (N,): see
-            ``significance.loss_unit``.
+        unit: Of each window's errors, above zero, so that symbols can be put together, shape (N,) or, of
+            each target, (N, K): see ``significance.loss_unit``.
         bins: How many; an odd number has one about 0.
 
     Raises:
@@ -204,10 +207,11 @@ def error_histograms(
     if not np.all(size > 0):
         raise DataError(
             "Errors must have a unit above zero",
-            got=f"{np.count_nonzero(~(size > 0))} windows without one",
+            got=f"{np.count_nonzero(~(size > 0).reshape(len(size), -1).all(axis=1))} windows without one",
             fix="Take significance.loss_unit",
         )
-    errors = {name: ((each - actual) / size[:, None, None]).ravel() for name, each in forecasts.items()}
+    size = size.reshape(len(size), 1, -1)
+    errors = {name: ((each - actual) / size).ravel() for name, each in forecasts.items()}
     reach = float(np.median([np.quantile(np.abs(each), 0.99) for each in errors.values()])) or 1.0
     edges = np.linspace(-reach, reach, bins + 1)
     return Histograms(

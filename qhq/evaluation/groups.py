@@ -18,8 +18,12 @@ def has_percent(targets: Collection[str]) -> bool:
 
 
 def score_windows(windows: Windows, forecast: FloatArray, naive: FloatArray, scale: FloatArray) -> Metrics:
-    """Measure a forecast (N, H, K) of windows beside the last value; arguments as in ``score``."""
-    return score(windows.targets, forecast, naive, scale, percent=has_percent(windows.cut.targets))
+    """Measure a forecast (N, H, K) of windows beside the last value; arguments as in ``score``.
+
+    The skill is the mean over groups (symbols, or underlyings of options) and targets.
+    """
+    percent = has_percent(windows.cut.targets)
+    return score(windows.targets, forecast, naive, scale, group=windows.group, percent=percent)
 
 
 def score_by_group(

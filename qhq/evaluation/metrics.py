@@ -1,4 +1,11 @@
-"""Errors of a forecast: absolute, in percent, and against the last value."""
+"""Errors of a forecast: absolute, in percent, and against the last value.
+
+Two kinds of numbers stand side by side. ``mae`` and ``rmse`` are pooled over all windows, in the unit of the
+targets: they tell how large an error is, and one symbol at 500,000 makes up all of them. ``mase`` and
+``skill`` have no unit: each symbol and target is measured against its own last value, and then they are
+averaged. Whatever is called better, best, or below is judged by these alone; multiplying the prices of one
+symbol by a million moves none of them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from qhq.data.panel import FloatArray
 from qhq.errors import DataError
@@ -20,10 +28,10 @@ class Metrics:
         rmse: Root mean square error, in the unit of the targets.
         mape: Mean absolute error over the actual value, in percent; None where one is zero, and for returns
             and logarithms, whose zero means nothing.
-        mase: Mean of the absolute error over the symbol's in-sample naive MAE; below 1 beats it; None where
-            a symbol was never trained on.
-        skill: 1 - MAE / MAE of the last value; 0 is no better than the last value; None where that never
-            errs.
+        mase: Mean of the absolute error over the in-sample naive MAE of the symbol and target; below 1 beats
+            it; None where a symbol was never trained on.
+        skill: 1 - MAE / MAE of the last value, of each symbol and target alone, then their mean; 0 is no
+            better than the last value; None where that never errs.
     """
 
     mae: float
@@ -39,6 +47,7 @@ def score(
     naive: FloatArray,
     symbol_scale: npt.ArrayLike,
     *,
+    group: npt.NDArray[np.str_] | None = None,
     percent: bool = True,
 ) -> Metrics:
     """Measure a forecast beside the last value.
@@ -47,7 +56,9 @@ def score(
         actual: What came, shape (N, H, K), in the unit of the targets.
         forecast: What was forecast, shape (N, H, K).
         naive: The last value, shape (N, H, K).
-        symbol_scale: In-sample naive MAE of each window's symbol, NaN where there is none, shape (N,).
+        symbol_scale: In-sample naive MAE of each window's symbol, NaN where there is none, shape (N,) or, of
+            each of its targets, (N, K).
+        group: Symbol (of options, underlying) of each window, shape (N,); None is one symbol for all.
         percent: Whether an error in percent means anything.
 
     Raises:
@@ -60,14 +71,69 @@ def score(
     scale = np.asarray(symbol_scale, dtype=np.float64)
     _check(actual, forecast, naive, scale)
     error = np.abs(forecast - actual)
-    mae, naive_mae = float(error.mean()), float(np.abs(naive - actual).mean())
+    relative = relative_errors(actual, forecast, naive, group)
     return Metrics(
-        mae=mae,
+        mae=float(error.mean()),
         rmse=float(np.sqrt(np.mean(error**2))),
         mape=_mean_ratio(100 * error, np.abs(actual)) if percent else None,
-        mase=_mean_ratio(error, scale[:, None, None]),
-        skill=1 - mae / naive_mae if naive_mae > 0 else None,
+        mase=_mase(error, scale.reshape(len(error), -1)),
+        skill=None if relative.mae is None else 1 - relative.mae,
     )
+
+
+@dataclass(frozen=True)
+class RelativeErrors:
+    """Error over that of the last value, of each symbol and target alone, then their mean.
+
+    Attributes:
+        mae: Of the mean absolute errors; below 1 is better than the last value. None where that never errs.
+        rmse: Of the root mean square errors.
+    """
+
+    mae: float | None
+    rmse: float | None
+
+
+STILL = 1e-12
+"""A last value whose error is below this part of the symbol's largest value errs by rounding alone."""
+
+
+def relative_errors(
+    actual: FloatArray, forecast: FloatArray, naive: FloatArray, group: npt.NDArray[np.str_] | None = None
+) -> RelativeErrors:
+    """Measure a forecast against the last value, symbol by symbol and target by target.
+
+    A symbol and target whose last value never errs is left out: nothing can be told of it in these terms,
+    and MASE, whose scale is of the training split, still counts it.
+
+    Args:
+        actual: What came, shape (N, H, K).
+        forecast: What was forecast, shape (N, H, K).
+        naive: The last value, shape (N, H, K).
+        group: Symbol of each window, shape (N,); None is one symbol for all.
+
+    >>> actual, naive = np.array([[[1.0]], [[4e5]]]), np.array([[[2.0]], [[5e5]]])
+    >>> relative_errors(actual, np.array([[[3.0]], [[4.5e5]]]), naive, np.array(["penny", "dear"]))
+    RelativeErrors(mae=1.25, rmse=1.25)
+    """
+    code = np.zeros(len(actual), dtype=np.intp) if group is None else pd.factorize(group)[0]
+    count = np.bincount(code)
+
+    def means(values: FloatArray) -> FloatArray:
+        """Mean over the windows and horizons of each of G groups: (N, H, K) -> (G, K)."""
+        summed = [np.bincount(code, each, len(count)) for each in values.mean(axis=1).T]
+        return np.stack(summed, axis=1) / count[:, None]
+
+    largest = np.zeros((len(count), actual.shape[2]))
+    np.maximum.at(largest, code, np.abs(actual).max(axis=1))
+    own, rival = np.abs(forecast - actual), np.abs(naive - actual)
+    moves = means(rival) > STILL * largest
+    if not moves.any():
+        return RelativeErrors(None, None)
+    with np.errstate(over="ignore"):
+        mae = float((means(own)[moves] / means(rival)[moves]).mean())
+        rmse = float(np.sqrt(means(own**2)[moves] / means(rival**2)[moves]).mean())
+    return RelativeErrors(mae if np.isfinite(mae) else None, rmse if np.isfinite(rmse) else None)
 
 
 def score_by_symbol(
@@ -79,7 +145,10 @@ def score_by_symbol(
     *,
     percent: bool = True,
 ) -> dict[str, Metrics]:
-    """Measure each symbol alone; ``symbol`` names each window's, shape (N,), the rest as in ``score``."""
+    """Measure each symbol alone; ``symbol`` names each window's, shape (N,), the rest as in ``score``.
+
+    The skill of a symbol with several targets is the mean over these.
+    """
     scale = np.asarray(symbol_scale, dtype=np.float64)
     names, first = np.unique(symbol, return_index=True)
     masks = {str(name): symbol == name for name in names[np.argsort(first)]}
@@ -87,6 +156,20 @@ def score_by_symbol(
         name: score(actual[mask], forecast[mask], naive[mask], scale[mask], percent=percent)
         for name, mask in masks.items()
     }
+
+
+def _mase(error: FloatArray, scale: FloatArray) -> float | None:
+    """Mean of errors (N, H, K) over scales (N, 1) or (N, K); None where a window has none.
+
+    A target that did not move in training has no scale, and does not count beside those that did.
+    """
+    known = ~np.isnan(scale)
+    if not known.any(axis=1).all():
+        return None
+    each = error.mean(axis=1)
+    with np.errstate(over="ignore"):
+        mean = float(np.nanmean(each / scale))
+    return mean if np.isfinite(mean) else None
 
 
 def _mean_ratio(error: FloatArray, unit: FloatArray) -> float | None:
@@ -100,9 +183,10 @@ def _mean_ratio(error: FloatArray, unit: FloatArray) -> float | None:
 
 def _check(actual: FloatArray, forecast: FloatArray, naive: FloatArray, scale: FloatArray) -> None:
     shapes = (actual.shape, forecast.shape, naive.shape, scale.shape)
-    if actual.ndim != 3 or not len(actual) or set(shapes[:3]) != {shapes[0]} or shapes[3] != shapes[0][:1]:
+    same = actual.ndim == 3 and len(actual) and set(shapes[:3]) == {shapes[0]}
+    if not same or shapes[3] not in (shapes[0][:1], shapes[0][::2]):
         raise DataError(
-            "actual, forecast and naive must have one shape (N, H, K), N > 0, and the scale (N,)",
+            "actual, forecast and naive must have one shape (N, H, K), N > 0, and the scale (N,) or (N, K)",
             got=", ".join(map(str, shapes)),
             fix="Select the same windows for all of them",
         )

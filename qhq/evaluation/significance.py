@@ -33,7 +33,7 @@ Loss = Literal["absolute", "squared"]
 Verdict = Literal["better", "no different", "worse", "not tested"]
 
 LEVEL = 0.05
-WEIGHING = "The tests give every symbol the same weight; in the MAE those of high prices weigh more."
+WEIGHING = "Skill and tests give every symbol the same weight; in the MAE those of high prices weigh more."
 """Why a forecast can have the lower MAE and yet be the worse one."""
 
 LEAST_DATES = 10
@@ -88,10 +88,10 @@ def date_losses(
     Args:
         windows: N of them.
         forecast: Shape (N, H, K).
-        unit: Of each window's errors, shape (N,): see ``loss_unit``.
+        unit: Of each window's errors, shape (N,) or, of each target, (N, K): see ``loss_unit``.
         loss: Of an error over its unit.
     """
-    error = np.abs(forecast - windows.targets) / unit[:, None, None]
+    error = np.abs(forecast - windows.targets) / unit.reshape(len(unit), 1, -1)
     each = (error**2 if loss == "squared" else error).mean(axis=(1, 2))
     return mean_by_date(windows, each)
 
@@ -104,18 +104,21 @@ def mean_by_date(windows: Windows, losses: FloatArray) -> FloatArray:
 
 
 def loss_unit(windows: Windows, scale: FloatArray) -> FloatArray:
-    """What errors are divided by so that no group outweighs the others, shape (N,).
+    """What errors are divided by so that no group and no target outweighs the others, shape (N, K).
 
-    Of option prices the strike; else the scale of MASE, and for a group never trained on the mean error of
-    its last value in these windows. It weighs groups; it is the same for all forecasts.
+    Of option prices the strike; else the scale of MASE (N,) or (N, K), and for a group never trained on, or
+    a target that did not move in training, the mean error of its last value in these windows. It weighs
+    groups and targets; it is the same for all forecasts.
     """
+    shape = (len(windows), len(windows.cut.targets))
     if has_option_prices(windows):
-        return windows.known("strike")
-    unit = scale.copy()
-    error = np.abs(windows.targets - last_value(windows)).mean(axis=(1, 2))
-    for name in np.unique(windows.group[np.isnan(scale)]):
+        return np.broadcast_to(windows.known("strike")[:, None], shape)
+    unit = np.broadcast_to(scale.reshape(len(scale), -1), shape).copy()
+    error = np.abs(windows.targets - last_value(windows)).mean(axis=1)
+    for name in np.unique(windows.group[np.isnan(unit).any(axis=1)]):
         own = windows.group == name
-        unit[own] = error[own].mean() or 1.0
+        mean = error[own].mean(axis=0)
+        unit[own] = np.where(np.isnan(unit[own]), np.where(mean > 0, mean, 1.0), unit[own])
     return unit
 
 

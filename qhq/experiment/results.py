@@ -9,6 +9,7 @@ from typing import Any
 from qhq.evaluation.baselines.catalogue import task_baseline
 from qhq.evaluation.detail import error_histograms, score_detail, score_table
 from qhq.evaluation.groups import score_by_group, score_held_out
+from qhq.evaluation.metrics import relative_errors
 from qhq.evaluation.options import has_option_prices, score_options, score_options_by_group
 from qhq.evaluation.significance import loss_unit
 from qhq.experiment.evaluate import Array, Evaluation
@@ -18,13 +19,15 @@ def metrics_record(evaluation: Evaluation, held_out: tuple[str, ...]) -> dict[st
     """Metrics of model and baselines, in all, by symbol, and by what was held out.
 
     ``test`` and ``naive`` are of the model and the last value; ``baseline`` names what the task is judged
-    against. Errors over the strike stand under ``options``, for option prices.
+    against. ``relative`` has each forecast's errors over those of the last value, symbol by symbol and then
+    averaged. Errors over the strike stand under ``options``, for option prices.
     """
     return {
         "test": asdict(evaluation.metrics()),
         "naive": asdict(evaluation.naive_metrics()),
         "baselines": {name: asdict(evaluation.score(each)) for name, each in evaluation.baselines.items()},
         "baseline": task_baseline(evaluation.windows.cut),
+        "relative": _relative(evaluation),
         "symbols": _by_symbol(evaluation),
         "detail": _detail(evaluation),
         "histogram": _histogram(evaluation),
@@ -36,6 +39,14 @@ def metrics_record(evaluation: Evaluation, held_out: tuple[str, ...]) -> dict[st
 def _forecasts(evaluation: Evaluation) -> dict[str, Array]:
     """Every forecast under the name that the record has for it."""
     return {"test": evaluation.forecast, "naive": evaluation.naive, **evaluation.baselines}
+
+
+def _relative(evaluation: Evaluation) -> dict[str, Any]:
+    windows, naive = evaluation.windows, evaluation.naive
+    return {
+        name: asdict(relative_errors(windows.targets, forecast, naive, windows.group))
+        for name, forecast in _forecasts(evaluation).items()
+    }
 
 
 def _detail(evaluation: Evaluation) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from qhq.data.prepare import Prepared
 from qhq.evaluation.baselines.last_value import in_sample_naive_mae, last_value, symbol_scale
 from qhq.evaluation.groups import score_windows
+from qhq.evaluation.metrics import relative_errors
 from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.evaluate import forecast_scaled
@@ -79,7 +80,9 @@ def _validation_metrics(experiment: Experiment) -> dict[str, Any]:
     scaled, _ = forecast_scaled(experiment, experiment.open_executor("validation"), windows)
     forecast, naive = data.scaler.to_price(scaled, windows), last_value(windows)
     scale = symbol_scale(windows, in_sample_naive_mae(data.train))
+    relative = relative_errors(windows.targets, forecast, naive, windows.group)
     return {
         "validation": asdict(score_windows(windows, forecast, naive, scale)),
         "validation_naive": asdict(score_windows(windows, naive, naive, scale)),
+        "validation_relative": asdict(relative),
     }

@@ -26,14 +26,13 @@ def draw_ablation(record: dict[str, Any]) -> Figure:
     Args:
         record: What `run_ablation` returns.
     """
-    naive = next(row["mae"] for row in record["rows"] if row["variant"] == "last_value")
     rows = [row for row in record["rows"] if row["variant"] != "last_value"]
     worst = min(row["skill"] for row in rows if row["kind"] == "model")
     shown = [row for row in rows if row["skill"] >= min(worst, LEFT_OUT)]
     figure = Figure(figsize=(9, 1.8 + 0.36 * len(shown)), layout="constrained")
     axes = figure.subplots()
     for row in shown:
-        _draw_row(axes, row, [1 - mae / naive for mae in record["seed_mae"][row["variant"]]])
+        _draw_row(axes, row, record["seed_skill"][row["variant"]])
     axes.axvline(0, color="black", linestyle=":", label="last value")
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -9,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 
 def draw_portability(record: dict[str, Any]) -> Figure:
-    """Forecast error beside the naive forecast, and error of the expectation values, backend by backend.
+    """Skill beside the last value, and error of the expectation values, backend by backend.
 
     Args:
         record: What `run_evaluation` returns.
@@ -18,12 +19,13 @@ def draw_portability(record: dict[str, Any]) -> Figure:
     names = [_label(result) for result in results]
     figure = Figure(figsize=(11, 1.4 + 0.5 * len(results)), layout="constrained")
     forecast, circuit = figure.subplots(1, 2, sharey=True)
-    exact = results[0]["metrics"]["mae"] - results[0]["delta_mae"]
-    forecast.plot([result["delta_mae"] for result in results], names, "o", color="tab:blue", label="model")
-    forecast.axvline(0, color="tab:green", label="model on the exact simulator")
-    naive = results[0]["naive"]["mae"] - exact
-    forecast.axvline(naive, color="black", linestyle=":", label="naive (last value)")
-    forecast.set(xlabel="change of MAE against the exact simulator (price)")
+    # Not the MAE: of several symbols that of the dearest would be all there is to see.
+    skills = [_percent(result["metrics"]["skill"]) for result in results]
+    forecast.plot(skills, names, "o", color="tab:blue", label="model")
+    exact = skills[0] - _percent(results[0]["delta_skill"])
+    forecast.axvline(exact, color="tab:green", label="model on the exact simulator")
+    forecast.axvline(0, color="black", linestyle=":", label="naive (last value)")
+    forecast.set(xlabel="skill over the last value, %; right is better")
     figure.legend(*forecast.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     circuit.barh(names, [result["expectation_error"] or 0.0 for result in results], color="tab:purple")
     circuit.set(xlabel="mean |<O> - exact|")
@@ -33,6 +35,11 @@ def draw_portability(record: dict[str, Any]) -> Figure:
         axes.grid(alpha=0.3, axis="x")
     figure.suptitle(f"{record['run']}: {results[0]['samples']} windows", fontsize=10)
     return figure
+
+
+def _percent(value: float | None) -> float:
+    """In percent; NaN, which is not drawn, where the last value never errs."""
+    return math.nan if value is None else 100 * value
 
 
 def _label(result: dict[str, Any]) -> str:

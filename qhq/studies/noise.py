@@ -18,6 +18,7 @@ from scipy import stats
 
 from qhq.backends.registry import open_backend
 from qhq.backends.spec import BackendSpec, SimulatedSpec, find_backend
+from qhq.data.windows import Windows
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.evaluate import Evaluation, evaluate
 from qhq.experiment.opening import Experiment, open_run
@@ -164,8 +165,15 @@ def _digest(bench: _Bench) -> str:
         bench.experiment.identity(),
         request.samples,
         request.seed,
+        # Cells of earlier versions have the skill of errors pooled over symbols: of several, measure again.
+        *(["skill by symbol"] if _has_several(bench.exact.windows) else []),
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
+
+
+def _has_several(windows: Windows) -> bool:
+    """Whether there is more than one symbol or target to be averaged over."""
+    return len(windows.cut.targets) > 1 or len(np.unique(windows.group)) > 1
 
 
 def _summary(folder: RunFolder, bench: _Bench, done: dict[str, dict[str, float]]) -> dict[str, Any]:
@@ -182,6 +190,7 @@ def _summary(folder: RunFolder, bench: _Bench, done: dict[str, dict[str, float]]
         "samples": len(exact.windows),
         "seeds": request.seeds,
         "exact_mae": exact.metrics().mae,
+        "exact_skill": exact.metrics().skill,
         "naive_mae": exact.naive_metrics().mae,
         "mae_sampling_error": sampling_error(exact, population),
         "rows": rows,
@@ -199,14 +208,14 @@ def _row(bench: _Bench, done: dict[str, dict[str, float]], scale: float, shots: 
         mean, low, high = interval([cell[key] for cell in cells])
         row |= {key: mean, f"{key}_low": low, f"{key}_high": high}
     naive = bench.exact.naive_metrics().mae
-    return {**row, "naive_mae": naive, "against_naive": _against(row, naive)}
+    return {**row, "naive_mae": naive, "against_naive": _against(row)}
 
 
-def _against(row: dict[str, Any], naive: float) -> str:
-    """On which side of the naive error the whole interval lies."""
-    if row["mae_low"] > naive:
+def _against(row: dict[str, Any]) -> str:
+    """On which side of the last value the whole interval of the skill lies."""
+    if row["skill_high"] < 0:
         return "behind"
-    return "ahead" if row["mae_high"] < naive else "undecided"
+    return "ahead" if row["skill_low"] > 0 else "undecided"
 
 
 def interval(values: list[float]) -> tuple[float, float, float]:
@@ -224,7 +233,7 @@ def interval(values: list[float]) -> tuple[float, float, float]:
 
 def _limit(rows: list[dict[str, Any]], shots: int | None) -> float | None:
     """Smallest scale, between the measured ones linearly, at which the whole interval is behind the naive."""
-    line = sorted((row["scale"], row["mae_low"] - row["naive_mae"]) for row in rows if row["shots"] == shots)
+    line = sorted((row["scale"], -row["skill_high"]) for row in rows if row["shots"] == shots)
     if line and line[0][1] > 0:
         return float(line[0][0])
     for (before, below), (after, above) in itertools.pairwise(line):
@@ -234,8 +243,11 @@ def _limit(rows: list[dict[str, Any]], shots: int | None) -> float | None:
 
 
 def _verdict(exact: Evaluation, limits: dict[str, float | None]) -> str:
-    if exact.metrics().mae > exact.naive_metrics().mae:
-        return "The model is behind the last value already without noise: read the change of MAE."
+    if _defined(exact.metrics().skill) < 0:
+        return (
+            "The model is behind the last value already without noise, so no noise can make it fall behind:"
+            " read what noise and shots add to its error in the column 'change of MAE'."
+        )
     parts = [
         f"{word}: {'never in this range' if scale is None else f'from noise scale {scale:.2g}'}"
         for word, scale in limits.items()

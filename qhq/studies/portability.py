@@ -169,6 +169,7 @@ def _keep(plan: EvalPlan, record: dict[str, Any]) -> object:
 
 def _result(plan: EvalPlan, entry: BackendSpec, evaluation: Evaluation, exact: Evaluation) -> dict[str, Any]:
     metrics, report = evaluation.metrics(), evaluation.report
+    skills = metrics.skill, exact.metrics().skill
     return {
         "backend": entry.name,
         "kind": entry.kind,
@@ -178,6 +179,8 @@ def _result(plan: EvalPlan, entry: BackendSpec, evaluation: Evaluation, exact: E
         "metrics": asdict(metrics),
         "naive": asdict(evaluation.naive_metrics()),
         "delta_mae": metrics.mae - exact.metrics().mae,
+        # The change of MAE is in the unit of the targets, and of several symbols the dearest makes it up.
+        "delta_skill": None if skills[0] is None or skills[1] is None else skills[0] - skills[1],
         "mae_sampling_error": sampling_error(evaluation, len(plan.experiment.data.test)),
         "expectation_error": expectation_error(evaluation, exact),
         "depth": report.depth if report else None,

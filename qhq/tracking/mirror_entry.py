@@ -23,7 +23,8 @@ RESULTS = ("test", "naive", "baselines", "seen", "held_out", "validation", "vali
 """Parts of a run's metrics that become metrics of the mirror; the rest stays in ``run.json``."""
 
 FIGURES = ("epochs", "best_epoch", "validation_loss", "seconds", "parameters", "quantum")
-EVAL_KEYS = ("delta_mae", "expectation_error", "samples", "shots", "depth", "two_qubit_gates", "qpu_seconds")
+EVAL_KEYS = ("delta_mae", "delta_skill", "expectation_error", "samples", "shots", "depth", "two_qubit_gates",
+             "qpu_seconds")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def _run_params(record: dict[str, Any]) -> dict[str, str]:
 def _study_params(record: dict[str, Any]) -> dict[str, str]:
     plain = {key: value for key, value in record.items() if key not in ("rows", "pairs", "life", "verdict")}
     texts = {key: value for key, value in flatten(plain).items() if not isinstance(value, float)}
-    left_out = ("versions.", "git.", "seed_mae.", "folder", "file", "figure", "page", "created")
+    left_out = ("versions.", "git.", "seed_", "folder", "file", "figure", "page", "created")
     return {
         _key(key): _text(value, PARAM_LENGTH) for key, value in texts.items() if not key.startswith(left_out)
     }
@@ -133,7 +134,7 @@ def _evals(unit: Unit) -> Iterator[Point]:
             backend = result["backend"]
             counts[backend] = counts.get(backend, -1) + 1
             values = {**result["metrics"], "naive_mae": result["naive"]["mae"]}
-            values |= {key: result[key] for key in EVAL_KEYS}
+            values |= {key: result[key] for key in EVAL_KEYS if key in result}
             for key, value in _numbers(values, f"eval.{backend}"):
                 yield Point(key, value, counts[backend], _time(content.get("created")))
 

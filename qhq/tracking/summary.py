@@ -37,6 +37,7 @@ def run_summary(record: dict[str, Any]) -> dict[str, Any]:
         "epochs": record.get("epochs"),
         "part": part,
         **{key: own.get(key) for key in RESULTS},
+        "skill": run_skill(record, part),
         "naive_mae": naive.get("mae"),
         "naive_mape": naive.get("mape"),
         "seconds": _mapping(record, "seconds").get("total"),
@@ -48,6 +49,29 @@ def run_summary(record: dict[str, Any]) -> dict[str, Any]:
         if not (value is None and key not in ("status", "backend")) and not _is_plain(value, wanted):
             raise _damaged(record, key, "a text" if key in TEXTS else "a number", value)
     return row
+
+
+def run_skill(record: Mapping[str, Any], forecast: str = "test") -> float | None:
+    """Skill of one of a run's forecasts: 1 - MAE / MAE of the last value, averaged over symbols.
+
+    Runs of earlier versions have that of errors pooled over all symbols, in which the dearest decides; where
+    they kept each symbol's own, the mean of these is told instead.
+
+    Args:
+        record: Of a run.
+        forecast: Its name among the metrics: ``test`` is the model.
+
+    Raises:
+        ConfigError: If the record is damaged.
+    """
+    metrics = _mapping(record, "metrics")
+    symbols = _mapping(metrics, "symbols")
+    pooled: float | None = _mapping(metrics, forecast).get("skill")
+    if "relative" in metrics or len(symbols) < 2:
+        return pooled
+    each = [_mapping(_mapping(symbols, name), forecast).get("skill") for name in symbols]
+    known = [skill for skill in each if isinstance(skill, int | float)]
+    return sum(known) / len(known) if known else pooled
 
 
 def run_design(record: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from qhq.cli.output import _print_table, plain_table
+from qhq.cli.output import Output, _print_table, plain_table
 
 COLUMNS = ["variant", "middle/all", "95 % interval", "vs naive (Holm p)"]
 ROW = ["exponential smoothing", "8/993", "1.4293 to 1.4382", "no different (1.000)"]
@@ -28,3 +28,31 @@ def test_what_is_longer_than_any_figure_is_folded():
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= 40
     assert "".join(lines).count("a") == 91
+
+
+WIDE = [f"column {number}" for number in range(12)]
+CELLS = [[f"row-{row}", *(f"{10.0**row * number:.4f}" for number in range(11))] for row in range(3)]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 130, 160])
+def test_a_wide_table_is_told_in_blocks_that_fit_and_every_row_keeps_its_name(width):
+    console = Console(width=width, record=True, file=StringIO())
+    _print_table(console, plain_table(WIDE, CELLS, title="Title"))
+    shown = console.export_text()
+    assert max(map(len, shown.splitlines())) <= width
+    assert shown.count("Title") == 1
+    blocks = shown.count("┏")
+    for row in CELLS:
+        assert shown.count(row[0]) == blocks
+        for cell in row[1:]:
+            assert cell in shown
+    assert (blocks == 1) is (width >= 130)
+
+
+def test_a_pipe_is_as_wide_as_columns_says(monkeypatch, capsys):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    Output(as_json=False).result({}, plain_table(WIDE, CELLS))
+    assert 80 < max(map(len, capsys.readouterr().out.splitlines())) <= 160
+    monkeypatch.setenv("COLUMNS", "80")
+    Output(as_json=False).result({}, plain_table(WIDE, CELLS))
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80

@@ -51,9 +51,11 @@ def test_metrics_are_those_of_the_predictions(qhq, study):
     assert list(rows.columns) == [*contract, "low", "high"]
     error, naive = ((rows[column] - rows["actual"]).abs() for column in ("forecast", "naive"))
     np.testing.assert_allclose(record["metrics"]["test"]["mae"], error.mean(), rtol=1e-12)
-    np.testing.assert_allclose(
-        record["metrics"]["test"]["skill"], 1 - error.mean() / naive.mean(), atol=1e-12
-    )
+    own, rival = (each.groupby(rows["symbol"]).mean() for each in (error, naive))
+    np.testing.assert_allclose(record["metrics"]["test"]["skill"], (1 - own / rival).mean(), atol=1e-12)
+    relative = record["metrics"]["relative"]
+    np.testing.assert_allclose(relative["test"]["mae"], 1 - record["metrics"]["test"]["skill"], atol=1e-12)
+    assert relative["naive"] == {"mae": 1.0, "rmse": 1.0}
 
 
 def test_eval_on_the_training_backend_gives_the_same_metrics(qhq, study):

@@ -43,6 +43,27 @@ def test_a_model_that_tracks_the_last_value_is_not_found(seed):
     assert find_collapse(windows, forecast, scaled, windows.targets / windows.last[:, None] - 1) is None
 
 
+@given(st.floats(1e-6, 1e6), st.sampled_from(["good", "still for most", "good for most", "constant"]))
+def test_no_symbol_decides_by_the_size_of_its_prices(factor, kind):
+    names = ("AAA", "BBB", "CCC", "DDD", "EEE")
+    found = []
+    for size in (1.0, factor):
+        walks = random_walks(names)
+        windows = stock_windows({"close": {**walks, "EEE": size * walks["EEE"]}})
+        code, targets = windows.code[:, None, None], windows.targets
+        unit = np.where(code == 4, size, 1.0)
+        means = np.array([targets[windows.code == place].mean() for place in range(5)])[windows.code]
+        still = np.broadcast_to(means[:, None, None], targets.shape)
+        forecast = {
+            "good": 0.5 * (targets + still),
+            "still for most": np.where(code == 4, targets, still),
+            "good for most": np.where(code == 4, still, targets + 1e-3 * targets),
+            "constant": 70.0 * unit * np.ones_like(targets),
+        }[kind]
+        found.append(find_collapse(windows, forecast) is not None)
+    assert found == [kind in ("still for most", "constant")] * 2
+
+
 @given(seeds)
 def test_one_value_for_each_series_is_found(seed):
     windows = make_windows(seed)

@@ -1,5 +1,5 @@
 import json
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from qhq.errors import DataError
-from qhq.evaluation.metrics import score, score_by_symbol
+from qhq.evaluation.metrics import relative_errors, score, score_by_symbol
 
 
 def make_case(seed=0, shape=(12, 3, 1)):
@@ -34,6 +34,45 @@ def test_the_last_value_has_no_skill_and_the_truth_has_all():
     assert score(actual, naive, naive, scale).skill == 0
     perfect = score(actual, actual, naive, scale)
     assert (perfect.mae, perfect.rmse, perfect.mape, perfect.mase, perfect.skill) == (0, 0, 0, 0, 1)
+
+
+@given(st.floats(1e-6, 1e6), st.sampled_from(["A", "B", "C"]), st.integers(0, 2**32 - 1))
+def test_no_symbol_and_no_target_decides_by_its_size(factor, name, seed):
+    actual, forecast, naive, _ = make_case(seed, (12, 3, 2))
+    group = np.array(["A", "B", "C"] * 4)
+    scale = np.abs(actual - naive).mean(axis=1)
+    plain = score(actual, forecast, naive, scale, group=group)
+    unit = np.ones((12, 1, 2))
+    unit[group == name] = factor
+    unit[:, :, 1] *= factor
+    sized = score(actual * unit, forecast * unit, naive * unit, scale * unit[:, 0], group=group)
+    assert_allclose([sized.mase, sized.skill, sized.mape], [plain.mase, plain.skill, plain.mape])
+    assert_allclose(
+        astuple(relative_errors(actual * unit, forecast * unit, naive * unit, group)),
+        astuple(relative_errors(actual, forecast, naive, group)),
+    )
+
+
+def test_the_skill_is_the_mean_over_symbols_and_targets():
+    actual, forecast, naive, scale = make_case(shape=(12, 3, 2))
+    group = np.array(["A", "B", "B"] * 4)
+    skills = [
+        1 - np.abs(forecast - actual)[own, :, k].mean() / np.abs(naive - actual)[own, :, k].mean()
+        for own in (group == "A", group == "B")
+        for k in range(2)
+    ]
+    assert_allclose(score(actual, forecast, naive, scale, group=group).skill, np.mean(skills))
+    assert score(actual, naive, naive, scale, group=group).skill == 0
+
+
+def test_a_symbol_whose_last_value_errs_by_rounding_alone_is_left_out_of_the_skill_and_not_of_mase():
+    actual, forecast, naive, scale = make_case()
+    group = np.array(["A", "B", "B"] * 4)
+    still = np.where((group == "A")[:, None, None], actual * (1 + 1e-16), naive)
+    own = group == "B"
+    found = score(actual, forecast, still, scale, group=group)
+    assert_allclose(found.skill, score(actual[own], forecast[own], naive[own], scale[own]).skill)
+    assert_allclose(found.mase, score(actual, forecast, naive, scale).mase)
 
 
 @given(st.floats(1e-3, 1e3))

@@ -240,6 +240,25 @@ def test_every_group_weighs_alike():
     scale = symbol_scale(windows, in_sample_naive_mae(windows))
     assert_allclose(loss_unit(windows, scale), scale)
     # Of the same windows, a group never trained on gets the unit that it would have had.
-    assert_allclose(loss_unit(windows, np.where(windows.code == 0, scale, np.nan)), scale)
+    assert_allclose(loss_unit(windows, np.where(windows.code[:, None] == 0, scale, np.nan)), scale)
     assert_allclose(loss_unit(option_windows(), np.full(len(option_windows()), np.nan)),
-                    option_windows().known("strike"))  # fmt: skip
+                    option_windows().known("strike")[:, None])  # fmt: skip
+
+
+@given(st.floats(1e-6, 1e6), st.sampled_from(["symbol", "target"]))
+def test_the_losses_of_a_date_do_not_know_the_unit_of_a_symbol_or_target(factor, which):
+    columns = {"close": random_walks(), "volume": random_walks(seed=1)}
+    if which == "symbol":
+        other = {name: {**each, "BBB": factor * each["BBB"]} for name, each in columns.items()}
+    else:
+        other = {**columns, "volume": {name: factor * each for name, each in columns["volume"].items()}}
+    found = []
+    for each in (columns, other):
+        windows = stock_windows(each)
+        scale = symbol_scale(windows, in_sample_naive_mae(windows))
+        forecast = windows.targets + 0.3 * (windows.last[:, None] - windows.targets)
+        held_out = np.where(windows.code[:, None] == 1, np.nan, scale)
+        found.append(
+            [date_losses(windows, forecast, loss_unit(windows, known)) for known in (scale, held_out)]
+        )
+    assert_allclose(found[1], found[0])

@@ -137,6 +137,18 @@ def test_a_trial_is_told_by_its_validation_part():
     assert (row["part"], row["mae"], row["naive_mae"]) == ("validation", 1.0, 4.0)
 
 
+def test_skills_of_earlier_versions_are_compared_as_the_mean_of_their_symbols():
+    symbols = {"A": {"test": {"skill": -0.4}}, "B": {"test": {"skill": 0.2}}, "C": {"test": {"skill": None}}}
+    metrics = {"test": {"mae": 1.0, "skill": 0.2}, "naive": {"mae": 2.0}, "symbols": symbols}
+    runs = [
+        make("old", None, 1, metrics=metrics),
+        make("new", None, 1, metrics={**metrics, "relative": {}}),
+        make("one", None, 1, metrics={**metrics, "symbols": {"A": symbols["A"]}}),
+    ]
+    rows = {row["run"]: row["skill"] for row in tabulate(runs, pytest.fail).rows([])}
+    assert rows == {"old": pytest.approx(-0.1), "new": 0.2, "one": 0.2}
+
+
 @pytest.mark.parametrize("form", ["csv", "excel", "latex"])
 def test_exports_hold_every_row(tmp_path, form):
     rows = [{"run": "a_b", "mape": 1.25, "leaks": None}, {"run": "c&d", "mape": None, "leaks": "=1+1"}]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+import numpy.typing as npt
 
 from qhq.data.panel import FloatArray
 from qhq.data.schema import unit_of
@@ -20,31 +23,35 @@ def last_value(windows: Windows) -> FloatArray:
     return np.repeat(stays[:, None], windows.cut.horizon, axis=1)
 
 
-def in_sample_naive_mae(train: Windows) -> dict[str, float]:
-    """Mean absolute error of the last value in training, one step ahead, of each group (underlying).
+def in_sample_naive_mae(train: Windows) -> dict[str, FloatArray]:
+    """Mean absolute error of the last value in training, one step ahead, of each group and target, (K,).
 
-    In the unit of the targets, over all of them. The scale of MASE (Hyndman and Koehler, "Another look at
-    measures of forecast accuracy", 2006).
+    In the unit of each target: a price and a volume have nothing in common. NaN of a target that never moves
+    beside others that do. The scale of MASE (Hyndman and Koehler, "Another look at measures of forecast
+    accuracy", 2006).
 
     Raises:
-        DataError: If the targets of a group never move.
+        DataError: If no target of a group ever moves.
     """
-    change = np.abs(train.targets[:, 0] - last_value(train)[:, 0]).mean(axis=1)
+    change = np.abs(train.targets[:, 0] - last_value(train)[:, 0])
     names = list(dict.fromkeys(train.panel.group_names))
     group = np.array([names.index(name) for name in train.panel.group_names], dtype=np.intp)[train.code]
-    count, total = (np.bincount(group, weights, len(names)) for weights in (None, change))
-    scale = {name: float(total[row] / count[row]) for row, name in enumerate(names) if count[row]}
+    count = np.bincount(group, minlength=len(names))
+    total = np.stack([np.bincount(group, each, len(names)) for each in change.T], axis=1)
+    scale = {name: total[row] / count[row] for row, name in enumerate(names) if count[row]}
     for name, mean in scale.items():
-        if mean == 0:
+        if not mean.any():
             raise DataError(
                 "A target must move in the training part",
                 got=f"one value in all windows of {name}",
                 fix=f"Drop {name} or lengthen the training part",
             )
-    return scale
+    return {name: np.where(mean > 0, mean, np.nan) for name, mean in scale.items()}
 
 
-def symbol_scale(windows: Windows, scale: dict[str, float]) -> FloatArray:
-    """Look up each window's MASE scale by its group, NaN for one that was never trained on, shape (N,)."""
-    known = [scale.get(name, np.nan) for name in windows.panel.group_names]
-    return np.array(known, dtype=np.float64)[windows.code]
+def symbol_scale(windows: Windows, scale: Mapping[str, npt.ArrayLike]) -> FloatArray:
+    """Look up each window's MASE scale by its group, NaN for one that was never trained on, shape (N, K)."""
+    targets = len(windows.cut.targets)
+    known = [np.broadcast_to(scale.get(name, np.nan), targets) for name in windows.panel.group_names]
+    rows: FloatArray = np.array(known, dtype=np.float64)[windows.code]
+    return rows

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from qhq import __version__
 from qhq.ansatz.program import Ansatz
 from qhq.ansatz.stored import fingerprint
@@ -67,7 +69,7 @@ def run_ablation(config: ExperimentConfig, request: AblationRequest, progress: P
 
     Returns:
         ``rows``, one flat object a variant and baseline; ``verdict``, one sentence; ``pairs``, every test;
-        ``seed_mae``, the error of each seed; ``folder``, where the study lies.
+        ``seed_mae`` and ``seed_skill``, those of each seed; ``folder``, where the study lies.
 
     Raises:
         QHQError: If the config has no quantum layer, anything cannot be opened, or a cell fails.
@@ -98,7 +100,18 @@ def _digest(variants: Variants, ansatz: Ansatz, data: Prepared) -> str:
     """Name of all that a cell's value depends on besides its variant and seed."""
     configs = [each.model_dump_json(exclude={"name", "seed"}) for each in variants.configs.values()]
     content = [*configs, fingerprint(ansatz), data.fingerprint, __version__]
+    if len(data.test.cut.targets) > 1 or len(np.unique(data.test.group)) > 1:
+        # Cells of earlier versions have the skill of errors pooled over symbols: they are measured again.
+        content.append("skill by symbol")
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
+
+
+def _best(rows: list[dict[str, Any]]) -> str:
+    """The variant or baseline of the highest median skill, in which every symbol has the same weight."""
+    known = [row for row in rows if row["skill"] is not None]
+    # Without a skill the last value never errs: then there is one price only, and nothing beats it.
+    best = max(known, key=lambda row: row["skill"]) if known else min(rows, key=lambda row: row["mae"])
+    return str(best["variant"])
 
 
 def _measure(study: _Study, request: AblationRequest, progress: Progress) -> dict[str, Values]:
@@ -140,10 +153,13 @@ def _summary(study: _Study, seeds: range, done: dict[str, Values]) -> dict[str, 
         "twin_parameters": twin_parameters(ansatz.num_inputs, twin.hidden, ansatz.num_outputs),
         "left_out": study.variants.left_out,
         "rows": rows,
-        "best": min(rows, key=lambda row: row["mae"])["variant"],
+        "best": _best(rows),
         "pairs": [{**vars(each), "verdict": call(measured, each, MEANINGS)} for each in comparisons],
         "verdict": say_verdict(rows, sum(each.adjusted is not None for each in comparisons)),
-        "seed_mae": {name: [each["mae"] for each in values] for name, values in measured.items()},
+        **{
+            f"seed_{key}": {name: [each[key] for each in values] for name, values in measured.items()}
+            for key in ("mae", "skill")
+        },
         "life": [
             {key: each[key] for key in ("gradient", "moved", "share", "findings", "alive")}
             for each in measured["hybrid"]

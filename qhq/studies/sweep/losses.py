@@ -36,7 +36,7 @@ class Losses:
 
 
 def read_losses(runs: Mapping[str, Sequence[RunFolder]]) -> Losses:
-    """Read the forecasts of runs, and measure them in the mean error of the last value of each group.
+    """Read the forecasts of runs, measured in the mean error of the last value of each group and target.
 
     Args:
         runs: Finished runs of each variant.
@@ -73,9 +73,11 @@ def _read(folder: RunFolder) -> pd.DataFrame:
 
 
 def _unit(frame: pd.DataFrame) -> pd.Series[float]:
-    """Mean error of the last value of each row's group; 1 where it never errs."""
+    """Mean error of the last value of each row's group and target; 1 where it never errs."""
     error = (frame["naive"] - frame["actual"]).abs()
-    unit: pd.Series[float] = error.groupby(frame["underlying"]).transform("mean")
+    unit: pd.Series[float] = error.groupby([frame["underlying"], pd.Grouper(level="target")]).transform(
+        "mean"
+    )
     return unit.where(unit > 0, 1.0)
 
 

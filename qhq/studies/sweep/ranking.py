@@ -46,8 +46,16 @@ class Entry:
 
 
 def relative_error(record: dict[str, Any], metric: str) -> float:
-    """Error on the validation part over that of the last value on the same windows; NaN if undefined."""
+    """Error on the validation part over that of the last value on the same windows; NaN if undefined.
+
+    No symbol may decide by the size of its prices. MASE and MAPE have no unit; of MAE and RMSE the ratio is
+    that of each symbol and target alone, then their mean. A trial of an earlier version has no such mean: of
+    it, and of it alone, the ratio is that of the pooled errors, which is the same for one symbol.
+    """
     metrics = record.get("metrics", {})
+    relative = metrics.get("validation_relative", {}).get(metric)
+    if relative is not None:
+        return float(relative)
     own, naive = (metrics.get(part, {}).get(metric) for part in ("validation", "validation_naive"))
     return own / naive if own is not None and naive else math.nan
 

@@ -32,7 +32,7 @@ def test_of_a_return_the_last_value_is_that_the_price_stays():
     assert_allclose(forecast[:, :, 1], np.zeros((len(windows), 2)), rtol=0)
     assert_allclose(forecast[:, 1, 0], windows.last[:, 0], rtol=0)
     change = np.abs(windows.targets[:, 0] - [[0, 0]] - np.stack([windows.last[:, 0], np.zeros(8)], 1))
-    assert_allclose(in_sample_naive_mae(windows)["A"], change.mean())
+    assert_allclose(in_sample_naive_mae(windows)["A"], change.mean(axis=0))
 
 
 def test_the_scale_is_of_the_underlying_and_unknown_where_it_was_not_trained_on():
@@ -42,14 +42,22 @@ def test_the_scale_is_of_the_underlying_and_unknown_where_it_was_not_trained_on(
     own = windows.group == "BBB"
     assert_allclose(scale["BBB"], np.abs(windows.targets - windows.last[:, None])[own].mean())
     unseen = symbol_scale(windows, {"AAA": 2.0})
-    assert_allclose(unseen, np.where(windows.group == "AAA", 2.0, np.nan))
+    assert_allclose(unseen, np.where(windows.group == "AAA", 2.0, np.nan)[:, None])
 
 
 def test_in_sample_naive_mae_is_the_mean_one_step_change_of_each_symbol():
     windows = make_windows_of([1, 2, 4, 7, 11], [100, 90, 110, 90, 110])
     scale = in_sample_naive_mae(windows)
     assert scale == {"A": 2.5, "B": 20.0}
-    assert_allclose(symbol_scale(windows, scale), [2.5, 2.5, 20, 20])
+    assert_allclose(symbol_scale(windows, scale), [[2.5], [2.5], [20], [20]])
+
+
+def test_each_target_has_a_scale_of_its_own_and_one_that_stays_beside_others_has_none():
+    walk = np.array([1.0, 2, 4, 7, 11])
+    columns = {"close": {"A": walk, "B": walk}, "volume": {"A": 1e6 * walk, "B": np.full(5, 3.0)}}
+    scale = in_sample_naive_mae(stock_windows(columns, window=2))
+    assert_allclose(scale["A"], [3, 3e6])
+    assert_allclose(scale["B"], [3, np.nan])
 
 
 def test_a_target_that_never_moves_has_no_scale():
@@ -67,5 +75,5 @@ def test_naive_error_on_the_last_fifth_of_the_bundled_prices_is_the_known_one(sy
     naive = last_value(newest)
     # The figures on record divide by the last value; MAPE divides by what came, a few thousandths less.
     assert_allclose(100 * np.mean(np.abs(newest.targets - naive) / naive), mape, atol=5.1e-4)
-    scale = np.full(len(newest), in_sample_naive_mae(windows)[symbol])
+    scale = symbol_scale(newest, in_sample_naive_mae(windows))
     assert_allclose(score(newest.targets, naive, naive, scale).mape, mape, atol=3e-3)

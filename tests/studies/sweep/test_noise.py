@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
+from qhq.studies.sweep.losses import read_losses
 from qhq.studies.sweep.noise import measure_noise, measure_trends, say_noise
 from qhq.studies.sweep.ranking import Entry, best_of, relative_error, table_rows
+from qhq.tracking.run_folder import RunFolder
 
 
 def test_pure_noise_is_called_a_ranking_no_more_often_than_the_level():
@@ -87,3 +91,31 @@ def test_a_value_is_the_error_over_that_of_the_last_value():
     assert relative_error(record, "mae") == 0.5
     assert math.isnan(relative_error(record, "mape"))
     assert math.isnan(relative_error({}, "mae"))
+
+
+def test_the_metric_of_a_trial_is_that_of_its_symbols_and_of_an_earlier_version_the_pooled_one():
+    metrics = {"validation": {"mae": 2.0, "mase": 1.5}, "validation_naive": {"mae": 4.0, "mase": 1.0}}
+    record = {"metrics": {**metrics, "validation_relative": {"mae": 1.2, "rmse": None}}}
+    assert relative_error(record, "mae") == 1.2
+    assert relative_error(record, "mase") == 1.5
+    assert math.isnan(relative_error(record, "rmse"))
+
+
+def test_losses_of_finals_do_not_know_the_unit_of_a_symbol_or_target(tmp_path):
+    found = []
+    for place, factor in enumerate((1.0, 1e6)):
+        rng = np.random.default_rng(0)
+        rows = []
+        for symbol, target in itertools.product("AB", ("close", "volume")):
+            for day in range(12):
+                actual, forecast, naive = rng.uniform(1, 2, 3) * (
+                    factor if (symbol, target) == ("B", "volume") else 1
+                )
+                rows.append((symbol, f"2020-01-{day + 1:02}", 1, actual, forecast, naive, target))
+        names = ["symbol", "date", "horizon", "actual", "forecast", "naive", "target"]
+        frame = pd.DataFrame(rows, columns=names).sort_values(["date", "symbol"], kind="stable")
+        (tmp_path / str(place)).mkdir()
+        frame.to_csv(tmp_path / str(place) / "predictions.csv", index=False)
+        found.append(read_losses({"winner": [RunFolder(tmp_path / str(place))]}).measured)
+    for name in ("winner", "last_value"):
+        np.testing.assert_allclose(found[1][name][0]["losses"], found[0][name][0]["losses"])

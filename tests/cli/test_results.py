@@ -1,0 +1,91 @@
+"""The verdict of a training: judged without a unit, so that no symbol decides by the size of its prices."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qhq.cli.results import verdict
+from qhq.evaluation.metrics import relative_errors, score, score_by_symbol
+
+NAMES = ("SHIB", "AAPL", "BRK-A")
+
+
+def measured(levels, factors, moves=(0.01, 0.01, 0.01), *, earlier=False, baseline="last_value"):
+    """Metrics as a run has them, of symbols at ``levels`` on which the model errs ``factors`` as the naive.
+
+    ``moves`` are the errors of the last value in the test split over those in training, in percent of the
+    price; a run of an earlier version has errors pooled over the symbols.
+    """
+    symbol = np.repeat(NAMES, 20)
+    level = np.repeat(np.asarray(levels, dtype=float), 20)[:, None, None]
+    sign = np.random.default_rng(0).choice([-1.0, 1.0], level.shape)
+    actual = level * (1 + np.repeat(moves, 20)[:, None, None] * sign)
+    model = actual + np.repeat(np.asarray(factors, dtype=float), 20)[:, None, None] * (level - actual)
+    scale = 0.01 * level.ravel()
+    group = None if earlier else symbol
+    forecasts = {"test": model, "naive": level, "har": actual + 0.9 * (level - actual)}
+    each = {name: score_by_symbol(symbol, actual, one, level, scale) for name, one in forecasts.items()}
+    whole = {name: asdict(score(actual, one, level, scale, group=group)) for name, one in forecasts.items()}
+    relative = {name: asdict(relative_errors(actual, one, level, symbol)) for name, one in forecasts.items()}
+    return {
+        "test": whole["test"],
+        "naive": whole["naive"],
+        "baselines": {"har": whole["har"], "black_scholes": whole["har"]},
+        "baseline": baseline,
+        "symbols": {
+            name: {forecast: asdict(rows[name]) for forecast, rows in each.items()} for name in NAMES
+        },
+        **({} if earlier else {"relative": relative}),
+    }
+
+
+@given(
+    st.lists(st.floats(1e-7, 1e7), min_size=3, max_size=3),
+    st.lists(st.floats(0.5, 2.0), min_size=3, max_size=3),
+    st.sampled_from(["last_value", "black_scholes"]),
+)
+def test_the_sentence_does_not_know_the_size_of_the_prices(levels, factors, baseline):
+    metrics = measured(levels, factors, baseline=baseline)
+    sentence = verdict({"metrics": metrics})
+    assert sentence == verdict({"metrics": measured((1, 1, 1), factors, baseline=baseline)})
+    naive = metrics["naive"] if baseline == "last_value" else metrics["baselines"]["black_scholes"]
+    if "below" in sentence:
+        assert metrics["test"]["mase"] < naive["mase"]
+        assert metrics["test"]["skill"] > naive["skill"]
+
+
+def test_one_dear_symbol_is_outvoted():
+    sentence = verdict({"metrics": measured((1e-5, 150, 500_000), (1.2, 1.2, 0.95))})
+    assert sentence.startswith(
+        "No better than the last value: the model's error is 11.67 % above it, averaged"
+    )
+    assert "3 symbols" in sentence
+
+
+def test_where_mase_does_not_agree_nothing_is_called_better():
+    metrics = measured((1, 1, 1), (0.5, 0.9, 1.3), moves=(0.01, 0.01, 0.1))
+    assert metrics["test"]["skill"] > 0
+    assert verdict({"metrics": metrics}).startswith(
+        "No better than the last value: MASE 4.8 against 4, though"
+    )
+
+
+@pytest.mark.parametrize("factors", [(1.2, 1.2, 0.95), (0.9, 0.9, 0.95)])
+def test_a_run_of_an_earlier_version_is_judged_by_the_symbols_it_kept(factors):
+    levels = (1e-5, 150, 500_000)
+    old, new = (verdict({"metrics": measured(levels, factors, earlier=each)}) for each in (True, False))
+    assert old == new
+
+
+def test_a_run_without_symbols_says_what_its_metrics_say():
+    metrics = measured((1, 1, 1), (0.9, 0.9, 0.9)) | {"symbols": {}}
+    assert verdict({"metrics": metrics}) == (
+        "The model's error is 10.00 % below that of the last value (one seed, not tested)."
+    )
+    metrics["naive"] = metrics["test"] = {**metrics["test"], "skill": None}
+    assert "does not err here at all" in verdict({"metrics": metrics})
