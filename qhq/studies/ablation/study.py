@@ -122,7 +122,11 @@ def _measure(study: _Study, request: AblationRequest, progress: Progress) -> dic
     missing = [cell for cell in cells if cell.key not in done]
     count = len(cells) - len(missing)
     progress(count, len(cells), "")
-    for cell, values in measure_cells(study.bench, missing, request.workers):
+
+    def note(text: str) -> None:
+        progress(count, len(cells), text)
+
+    for cell, values in measure_cells(study.bench, missing, request.workers, note):
         store.append(cell.key, values)
         done[cell.key] = values
         count += 1

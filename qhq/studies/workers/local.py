@@ -40,10 +40,20 @@ class LocalWorkers:
     Args:
         count: How many.
         note: Told when a worker died and its work is done again.
+        initializer: Called in each process as it starts, with ``initargs``, for what cannot be sent with
+            every item.
     """
 
-    def __init__(self, count: int, note: Note) -> None:
+    def __init__(
+        self,
+        count: int,
+        note: Note,
+        *,
+        initializer: Callable[..., None] | None = None,
+        initargs: tuple[Any, ...] = (),
+    ) -> None:
         self.count, self.note = count, note
+        self.initializer, self.initargs = initializer, initargs
         self.pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Self:
@@ -75,7 +85,10 @@ class LocalWorkers:
         """Give what could be done before a worker died, which takes all others with it."""
         if self.pool is None:
             self.pool = ProcessPoolExecutor(
-                self.count, mp_context=get_context("spawn"), initializer=start_quietly
+                self.count,
+                mp_context=get_context("spawn"),
+                initializer=_start,
+                initargs=(self.initializer, self.initargs),
             )
         futures = {}
         try:
@@ -118,6 +131,12 @@ def start_quietly(*_: Any) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _start(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:
+    start_quietly()
+    if initializer is not None:
+        initializer(*initargs)
 
 
 def _end_with_parent() -> None:

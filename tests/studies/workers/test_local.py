@@ -60,3 +60,22 @@ def test_workers_that_always_die_are_given_up():
 def test_an_error_reaches_the_caller():
     with LocalWorkers(2, lambda _: None) as workers, pytest.raises(DataError, match="Numbers must please"):
         list(workers.run(refuse, [1, 2]))
+
+
+BEGUN: list[int] = []
+
+
+def begin(number: int) -> None:
+    BEGUN.append(number)
+
+
+def add_begun(item: tuple[str, int]) -> int:
+    return die_once(item) + BEGUN[0]
+
+
+def test_a_worker_that_takes_a_dead_ones_place_is_initialised_too(tmp_path):
+    notes: list[str] = []
+    with LocalWorkers(2, notes.append, initializer=begin, initargs=(100,)) as workers:
+        results = list(workers.run(add_begun, [(str(tmp_path), number) for number in range(4)]))
+    assert sorted(results) == [(number, number + 100) for number in range(4)]
+    assert len(notes) == 1
