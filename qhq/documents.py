@@ -1,10 +1,17 @@
-"""YAML documents checked by pydantic; an error names file:line:column and the nearest known key."""
+"""YAML documents checked by pydantic; an error names file:line:column and the nearest known key.
+
+A file of another kind (a workbook, a table of prices, a circuit) is told what it is and where it goes.
+"""
 
 from __future__ import annotations
 
+import codecs
 import io
+import re
 import typing
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +21,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from qhq.errors import ConfigError, nearest
+from qhq.files import MOST_DOCUMENT_BYTES, read_regular
 
 
 class Spec(BaseModel):
@@ -55,32 +63,189 @@ def load_document(model: type[SpecT], path: Path, overrides: Sequence[str] = ())
 
 
 def read_mapping(path: Path) -> CommentedMap:
-    """Read one YAML file whose top level is a mapping, keeping the position of each key."""
+    """Read one YAML file whose top level is a mapping, keeping the position of each key.
+
+    Raises:
+        ConfigError: If the file is missing, is no such YAML, or is a file of another kind, which is named.
+    """
+    content = read_bytes(path)
     try:
-        content = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(
-            "The file must exist and be readable",
-            got=f"{path}: {error.strerror}",
-            fix="Check the path",
-        ) from error
+        text = content.decode("utf-8-sig")
+        mapping = YAML(typ="rt").load(text)
     except UnicodeDecodeError as error:
+        _refuse_other_kind(path, content)
+        line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError(
-            "The file must be text in UTF-8", got=f"{path}: {error.reason}", fix="Save it as UTF-8 YAML"
+            "The file must be text in UTF-8",
+            got=f"{path}: byte 0x{content[error.start]:02x} in line {line}",
+            fix="Save it in the encoding UTF-8",
         ) from error
     except YAMLError as error:
+        _refuse_other_kind(path, content)
         raise ConfigError(
             "The file must be valid YAML", got=_yaml_fault(path, error), fix="Mend that line"
         ) from error
-    if content is None:
+    # JSON is YAML, so that a notebook parses too; and so does a table, as one long text.
+    if not isinstance(mapping, CommentedMap) or text.lstrip().startswith("{"):
+        _refuse_other_kind(path, content)
+    if mapping is None:
         return CommentedMap()
-    if not isinstance(content, CommentedMap):
+    if not isinstance(mapping, CommentedMap):
         raise ConfigError(
             "The top level of the file must be keys with values",
-            got=f"{path}: {type(content).__name__}",
+            got=f"{path}, which begins with {_shorten(text.strip().splitlines()[0])}",
             fix="Write 'key: value' lines",
         )
-    return content
+    return mapping
+
+
+def read_bytes(path: Path, *, most: int = MOST_DOCUMENT_BYTES) -> bytes:
+    """Read a whole file that a user named, of at most ``most`` bytes.
+
+    Raises:
+        ConfigError: If it does not exist, is no regular file, is too large, or may not be read.
+    """
+    try:
+        return read_regular(path, most=most)
+    except OSError as error:
+        raise ConfigError(
+            "The file must exist and be readable", got=f"{path}: {error.strerror}", fix="Check the path"
+        ) from error
+
+
+@dataclass(frozen=True)
+class FileLook:
+    """What a file looks like from its content.
+
+    Attributes:
+        name: A noun phrase: ``an Excel workbook``.
+        goes: What its user can do with it, without a full stop; '' if nothing.
+    """
+
+    name: str
+    goes: str = ""
+
+
+PRICES = "Give prices as --set data.path=FILE; 'qhq data check FILE' says how they are read"
+CIRCUIT = "Name a circuit as file.path in the YAML of an ansatz, and give that YAML"
+RUN = "Give the run's folder to a command that takes a RUN"
+
+SIGNATURES: tuple[tuple[bytes, FileLook], ...] = (
+    (b"PAR1", FileLook("a Parquet file", PRICES)),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", FileLook("an old Excel workbook (.xls)", PRICES)),
+    (b"QISKIT", FileLook("a QPY file", CIRCUIT)),
+    (b"\x1f\x8b", FileLook("a gzip file", f"Unpack it with gunzip. {PRICES}")),
+    (b"BZh", FileLook("a bzip2 file", "Unpack it with bunzip2")),
+    (b"\xfd7zXZ\x00", FileLook("an xz file", "Unpack it with unxz")),
+    (b"\x28\xb5\x2f\xfd", FileLook("a Zstandard file", "Unpack it with unzstd")),
+    (b"7z\xbc\xaf\x27\x1c", FileLook("a 7z archive", "Unpack it first")),
+    (b"\x89PNG", FileLook("a PNG image")),
+    (b"\xff\xd8\xff", FileLook("a JPEG image")),
+    (b"GIF8", FileLook("a GIF image")),
+    (b"%PDF", FileLook("a PDF")),
+    (b"\x89HDF", FileLook("an HDF5 file")),
+    (b"SQLite format 3", FileLook("an SQLite database")),
+    (b"\x93NUMPY", FileLook("a NumPy array")),
+    *((bytes([0x80, protocol]), FileLook("a Python pickle")) for protocol in range(2, 6)),
+    *(
+        (mark, FileLook("text in UTF-16", "Save it in the encoding UTF-8"))
+        for mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    ),
+)
+"""First bytes of a file -> what it is."""
+
+MEMBERS = {
+    "xl/": FileLook("an Excel workbook", PRICES),
+    "word/": FileLook("a Word document"),
+    "ppt/": FileLook("a PowerPoint presentation"),
+    "content.xml": FileLook("an OpenDocument file", f"Save its sheet as CSV. {PRICES}"),
+    "data.pkl": FileLook("a PyTorch checkpoint", RUN),
+}
+"""How a member of a zip archive begins or ends -> what the archive is."""
+
+TEXTS: tuple[tuple[str, FileLook], ...] = (
+    (r"OPENQASM\s+2|include\s+\"qelib1|qreg\s", FileLook("OpenQASM 2", CIRCUIT)),
+    (r"OPENQASM\s+3|include\s+\"stdgates|qubit[\s\[]|input\s+(float|angle)", FileLook("OpenQASM 3", CIRCUIT)),
+    (r"<(TICKER|DATE)>", FileLook("prices as stooq writes them", PRICES)),
+    (r"<!doctype html|<html", FileLook("a web page", "Download the file itself, not the page that shows it")),
+    (r"(<\?xml.*?\?>\s*)?(<!--.*?-->\s*)?(<!DOCTYPE svg.*?>\s*)?<svg", FileLook("an SVG image")),
+    (r"<\?xml|<[a-zA-Z]+[ >]", FileLook("XML")),
+    (r'\{\s*"(cells|nbformat|metadata)"', FileLook("a Jupyter notebook", "Copy what you need out of it")),
+    (r"(from [\w.]+ )?import [\w.]+|def \w+\(|[\"']{3}|#!.*python", FileLook("a Python program", CIRCUIT)),
+)
+"""How a text begins, after its comments -> what it is."""
+
+
+def file_look(content: bytes) -> FileLook | None:
+    r"""Tell what a file is from its content, whatever its name says; None if it could be anything.
+
+    >>> file_look(b"QISKIT" + bytes(9)).name
+    'a QPY file'
+    >>> file_look(b"Date,Open,Close\n2020-01-02,1,2\n").name
+    'a table separated by commas'
+    """
+    if not content.strip():
+        return FileLook("an empty file")
+    if content.startswith(b"PK"):
+        return _archive_look(content)
+    for start, look in SIGNATURES:
+        if content.startswith(start):
+            return look
+    if content[8:10] == b'{"':
+        return FileLook("a safetensors file", RUN)
+    head = content[:8192]
+    if b"\0" in head:
+        wide = head.count(0) > len(head) // 4 and any(not head[at::2].strip(b"\0") for at in (0, 1))
+        return (
+            FileLook("text in UTF-16", "Save it in the encoding UTF-8") if wide else FileLook("a binary file")
+        )
+    return _text_look(head.decode("utf-8-sig", errors="replace"))
+
+
+def _archive_look(content: bytes) -> FileLook:
+    try:
+        members = zipfile.ZipFile(io.BytesIO(content)).namelist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return FileLook("a damaged zip archive or workbook", "Save or download it again")
+    for mark, look in MEMBERS.items():
+        if any(member.startswith(mark) or member.endswith(mark) for member in members):
+            return look
+    return FileLook("a zip archive", "Unpack it first")
+
+
+def _text_look(text: str) -> FileLook | None:
+    bare = blank_comments(text).strip()
+    for pattern, look in TEXTS:
+        if re.match(pattern, bare, re.IGNORECASE | re.DOTALL):
+            return look
+    lines = [line for line in text.splitlines()[:20] if line.strip()]
+    for mark, word in ((",", "commas"), (";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        counts = [line.rstrip(mark).count(mark) for line in lines[:-1]]
+        if len(lines) > 1 and min(counts) > 0 and max(counts) == min(counts) and ": " not in lines[0]:
+            return FileLook(f"a table separated by {word}", PRICES)
+    return None
+
+
+def blank_comments(text: str) -> str:
+    """Leave out ``// ...`` and ``/* ... */``; every line keeps its number, and strings are left alone."""
+
+    def blank(match: re.Match[str]) -> str:
+        return match[0] if match[0].startswith('"') else "\n" * match[0].count("\n")
+
+    return re.sub(r'"[^"\n]*"|//[^\n]*|/\*.*?\*/', blank, text, flags=re.DOTALL)
+
+
+def _refuse_other_kind(path: Path, content: bytes) -> None:
+    """Name a file that is of another kind than YAML.
+
+    Raises:
+        ConfigError: If its kind is known.
+    """
+    look = file_look(content)
+    if look is not None and content.strip():
+        raise ConfigError(
+            "The file must be YAML", got=f"{path}, which is {look.name}", fix=look.goes or "Give a YAML file"
+        )
 
 
 def validate(model: type[SpecT], content: Mapping[str, Any], source: str) -> SpecT:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import zipfile
+
 import pytest
 
 from qhq.documents import Spec, dump_document, load_document
@@ -82,3 +86,69 @@ def test_override_of_null_makes_a_part_absent(tmp_path):
 def test_bad_overrides_are_refused(tmp_path, override, message):
     with pytest.raises(ConfigError, match=message):
         load(tmp_path, "name: a\ninner:\n  length: 3\n", [override])
+
+
+def archive(*members):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as file:
+        for member in members:
+            file.writestr(member, "content")
+    return stream.getvalue()
+
+
+STOOQ = b"<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>\nAAPL.US,D,20200102,000000,1\n"
+KINDS = {
+    "workbook": (archive("[Content_Types].xml", "xl/workbook.xml"), "an Excel workbook. .*data.path=FILE"),
+    "old workbook": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(8), "an old Excel workbook"),
+    "document": (archive("word/document.xml"), "a Word document"),
+    "zip": (archive("prices.csv"), "a zip archive. Unpack it first"),
+    "checkpoint": (archive("archive/data.pkl"), "a PyTorch checkpoint"),
+    "stooq": (STOOQ, "prices as stooq writes them. .*data check"),
+    "csv": (
+        b"\xef\xbb\xbfDate,Open,Close\r\n2020-01-02,1,2\r\n",
+        "a table separated by commas. .*data check",
+    ),
+    "one column": (b"Date;Close\n2020-01-02;1\n2020-01-03;2\n", "a table separated by semicolons"),
+    "tabs": (b"Date\tClose\n2020-01-02\t1\n", "a table separated by tabs"),
+    "csv with a mark": (b"Date,Close\n2020-01-02,@1\n2020-01-03,2\n", "a table separated by commas"),
+    "gzip": (gzip.compress(b"name: a"), "a gzip file. Unpack it"),
+    "parquet": (b"PAR1" + bytes(40), "a Parquet file. .*data.path"),
+    "picture": (b"\x89PNG\r\n\x1a\n" + bytes(40), "a PNG image"),
+    "pdf": (b"%PDF-1.7\n%\xe2\xe3", "a PDF"),
+    "pickle": (b"\x80\x04\x95" + bytes(20), "a Python pickle"),
+    "safetensors": (b"\x10" + bytes(7) + b'{"a":1}', "a safetensors file. Give the run's folder"),
+    "UTF-16": ("name: a\n".encode("utf-16"), "text in UTF-16. Save it in the encoding UTF-8"),
+    "UTF-16 bare": ("name: a\n".encode("utf-16-le"), "text in UTF-16"),
+    "Latin-1": ("# a\nname: é\n".encode("latin-1"), r"UTF-8. Got .*: byte 0xe9 in line 2. Save it"),
+    "QPY": (b"QISKIT\x12" + bytes(30), "a QPY file. Name a circuit as file.path"),
+    "OpenQASM": (b"// mine\nOPENQASM 2.0;\nqreg q[1];\n", "OpenQASM 2. Name a circuit as file.path"),
+    "Python": (
+        b"from qiskit import QuantumCircuit\ndef build(q, d): ...\n",
+        "a Python program. Name a circuit",
+    ),
+    "web page": (b"<!DOCTYPE html><html></html>", "a web page. Download the file itself"),
+    "notebook": (b'{"cells": [], "nbformat": 4}', "a Jupyter notebook"),
+    "a sentence": (
+        b"hello there\n",
+        "Got .* begins with 'hello there'. Write 'key: value'",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_of_another_kind_is_told_what_it_is(tmp_path, kind):
+    content, message = KINDS[kind]
+    path = tmp_path / "it.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        load_document(Outer, path)
+
+
+def test_a_folder_is_no_document(tmp_path):
+    with pytest.raises(ConfigError, match="a folder. Name a file"):
+        load_document(Outer, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["\ufeffname: a\n", "name: a\r\n", '{"name": "a"}', "# a, b\nname: a\n"])
+def test_yaml_in_each_dress_is_read(tmp_path, text):
+    assert load(tmp_path, text).name == "a"

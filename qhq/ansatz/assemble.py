@@ -8,7 +8,7 @@ from itertools import islice
 from qiskit.circuit import Parameter, ParameterVector, QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
-from qhq.ansatz.files import read_circuit_file
+from qhq.ansatz.files import read_block, read_circuit_file
 from qhq.ansatz.layers import block_circuit, encoding_circuit, entangler_circuit
 from qhq.ansatz.program import Ansatz
 from qhq.ansatz.spec import AnsatzSpec
@@ -30,7 +30,7 @@ def build(spec: AnsatzSpec) -> Ansatz:
     Raises:
         ConfigError: If a circuit file cannot be used, or an observable does not fit the circuit.
     """
-    if spec.file is not None:
+    if spec.file is not None and spec.file.weights is None:
         circuit, inputs, weights = read_circuit_file(spec.file, spec.qubits, spec.depth)
     else:
         circuit, inputs, weights = _stack_layers(spec)
@@ -74,7 +74,10 @@ def _stack_layers(spec: AnsatzSpec) -> tuple[QuantumCircuit, tuple[Parameter, ..
     inputs = tuple(ParameterVector("x", encoding.num_parameters))
     circuit = QuantumCircuit(spec.qubits, name="ansatz").compose(_renamed(encoding, inputs))
     again = _renamed(encoding_circuit(spec.encoding, spec.qubits, first=False), inputs)
-    layers = [_layer_blocks(spec, last=layer == spec.depth - 1) for layer in range(spec.depth)]
+    if spec.file is not None:
+        layers = [[read_block(spec.file, spec.qubits)]] * spec.depth
+    else:
+        layers = [_layer_blocks(spec, last=layer == spec.depth - 1) for layer in range(spec.depth)]
     weights = tuple(ParameterVector("w", sum(block.num_parameters for layer in layers for block in layer)))
     unused = iter(weights)
     for layer, blocks in enumerate(layers):

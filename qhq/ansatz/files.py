@@ -1,26 +1,52 @@
-"""A user's own circuit: QPY, OpenQASM 3, or Python with ``build(qubits, depth)``."""
+"""A user's own circuit: QPY, OpenQASM 2 or 3, or Python with ``build(qubits, depth)``.
+
+What a file is decides its content, not its ending. Qiskit's readers answer a bad file with whatever they
+stumble over (``AttributeError``, panics of their Rust code, empty messages); none of it leaves this module.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
+import io
 import re
 import sys
 import traceback
+import warnings
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from qiskit import qasm3, qpy
-from qiskit.circuit import Parameter, QuantumCircuit
+from qiskit import qasm2, qasm3, qpy
+from qiskit.circuit import (
+    ControlFlowOp,
+    Gate,
+    Instruction,
+    Measure,
+    Parameter,
+    ParameterVector,
+    QuantumCircuit,
+    Reset,
+)
+from qiskit.circuit.library import Initialize, get_standard_gate_name_mapping
+from qiskit.quantum_info import Operator
 
 from qhq.ansatz.spec import CircuitFile
+from qhq.documents import CIRCUIT, blank_comments, file_look, read_bytes
+from qhq.engine.lowering import without_final_measurements
 from qhq.errors import ConfigError
+from qhq.files import MEBIBYTE, expand_gzip
 
 Program = tuple[QuantumCircuit, tuple[Parameter, ...], tuple[Parameter, ...]]
 """Circuit, inputs, weights."""
+
+MOST_BYTES = 64 * MEBIBYTE
+"""Of a circuit file, packed or not; matrices of ten qubits in QPY are 16 MiB each."""
+
+MOST_BITS = 100_000
+"""Qubits or classical bits of any circuit that a reader is asked for; devices have some hundred."""
 
 
 def read_circuit_file(file: CircuitFile, qubits: int, depth: int) -> Program:
@@ -38,58 +64,179 @@ def read_circuit_file(file: CircuitFile, qubits: int, depth: int) -> Program:
         ConfigError: If the file is missing, cannot be read, or gives another width.
     """
     path = Path(file.path)
-    if not path.is_file():
-        raise ConfigError(
-            "The circuit file of an ansatz must exist", got=f"no file {path}", fix="Correct file.path"
-        )
+    _check_exists(path)
     if file.suffix == ".py":
         program = _build_from_python(path, qubits, depth)
     else:
         _check_depth_unset(path, depth)
-        circuit = READERS[file.suffix](path)
+        circuit = read_circuit(path)
         program = (circuit, *_split_roles(circuit, file.inputs or (), path))
-    if program[0].num_qubits != qubits:
-        raise ConfigError(
-            "The circuit of a file must have the width that the ansatz states",
-            got=f"{program[0].num_qubits} qubits in {path}, qubits: {qubits}",
-            fix=f"Set qubits: {program[0].num_qubits}",
-        )
+    _check_width(program[0], qubits, path)
     return program
+
+
+def read_block(file: CircuitFile, qubits: int) -> QuantumCircuit:
+    """Read a circuit without parameters as a block that follows an encoding.
+
+    Returns:
+        The circuit on ``qubits`` qubits. With ``weights: angles`` each angle of its gates is an element of
+        the vector ``a``, in order of time; with ``weights: none`` it stays as it is.
+
+    Raises:
+        ConfigError: If the file cannot be read, has free parameters, measures before its end, or has another
+            width.
+    """
+    path = Path(file.path)
+    _check_exists(path)
+    circuit = read_circuit(path)
+    _check_width(circuit, qubits, path)
+    if circuit.num_parameters:
+        raise ConfigError(
+            "file.weights is for a circuit without free parameters",
+            got=f"{', '.join(sorted(each.name for each in circuit.parameters)[:5])} in {path}",
+            fix="Replace it by file.inputs, which names the parameters that take the inputs",
+        )
+    block, angles = QuantumCircuit(qubits), list[Parameter]()
+    free = angles if file.weights == "angles" else None
+    for gate, wires in _block_steps(circuit, list(range(qubits)), path, free):
+        block.append(gate, wires)
+    return block.assign_parameters(dict(zip(angles, ParameterVector("a", len(angles)), strict=True)))
+
+
+def read_circuit(path: Path) -> QuantumCircuit:
+    """Read a QPY or OpenQASM file, packed by gzip or not, without its measurements at the end.
+
+    Raises:
+        ConfigError: If it is missing or of another kind, or cannot be parsed; with the line where Qiskit's
+            reader names one.
+    """
+    content = _read_packed(path)
+    look = file_look(content)
+    name = "" if look is None else look.name
+    if content.startswith(b"QISKIT"):
+        circuit = _load_qpy(path, content)
+    elif name == "OpenQASM 2":
+        circuit = _load_qasm2(path, _text(content))
+    elif name == "OpenQASM 3" or (look is None and ".qasm" in path.name.lower()):
+        circuit = _load_qasm3(path, _text(content))
+    else:
+        saved = "Name a file that qpy.dump(circuit, stream) or qasm3.dump(circuit, stream) wrote"
+        raise ConfigError(
+            "A circuit file must be readable QPY, OpenQASM 2 or OpenQASM 3",
+            got=f"{path}, which is {name or 'of no kind that qhq knows'}",
+            fix=look.goes if look is not None and look.goes not in ("", CIRCUIT) else saved,
+        )
+    return without_final_measurements(circuit)
 
 
 def read_qpy(path: Path) -> QuantumCircuit:
     """Read the one circuit of a QPY file.
 
     Raises:
-        ConfigError: If the file is no QPY, or holds another number of circuits.
+        ConfigError: If the file is missing or no QPY, or holds another number of circuits.
     """
+    return _load_qpy(path, _read_packed(path))
+
+
+def _read_packed(path: Path) -> bytes:
+    content = read_bytes(path, most=MOST_BYTES)
+    if not content.startswith(b"\x1f\x8b"):
+        return content
+    return expand_gzip(content, most=MOST_BYTES, source=path, what="circuit file")
+
+
+def _load_qpy(path: Path, content: bytes) -> QuantumCircuit:
+    if max(_widths_in_qpy(content)) > MOST_BITS:
+        raise _unreadable(path, "QPY", ValueError("it is damaged"))
     try:
-        with path.open("rb") as stream:
-            circuits = qpy.load(stream)
-    except Exception as error:  # qpy answers a damaged file with whatever it stumbles over
+        with warnings.catch_warnings():
+            # Elements missing from a vector get placeholders; no circuit changes by that.
+            warnings.simplefilter("ignore")
+            circuits = qpy.load(io.BytesIO(content))
+    except BaseException as error:  # a panic of Qiskit's Rust code is no Exception
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
         raise _unreadable(path, "QPY", error) from error
     if len(circuits) != 1 or not isinstance(circuits[0], QuantumCircuit):
+        names = ", ".join(f"'{getattr(each, 'name', '?')}'" for each in circuits[:5])
         raise ConfigError(
             "A QPY file of an ansatz must hold one circuit",
-            got=f"{len(circuits)} programs in {path}",
-            fix="Save it with qpy.dump(circuit, stream)",
+            got=f"{len(circuits)} programs in {path}{': ' + names if names else ''}",
+            fix="Save the one that is meant by itself: qpy.dump(circuit, stream)",
         )
     return circuits[0]
 
 
-def read_qasm3(path: Path) -> QuantumCircuit:
-    """Read an OpenQASM 3 file; its ``input`` variables become parameters.
+def _widths_in_qpy(content: bytes) -> tuple[int, int]:
+    """Qubits and classical bits that the first circuit of a QPY file claims to have; zeros where unknown.
 
-    Raises:
-        ConfigError: If it cannot be parsed, with the line where the parser says so.
+    Qiskit makes as many bits as these two numbers say before it looks at anything else, and where one of them
+    is damaged it takes all the memory of the machine.
     """
+    version, programs = content[6:7], int.from_bytes(content[10:18], "big")
+    if not version >= b"\x05" or programs != 1:
+        return 0, 0
+    # Header, symbolic encoding, type of the program, table of the programs; then name and global phase.
+    at = 18 + (version >= b"\x0a") + 1 + 8 * (version >= b"\x10") + 5
+    return int.from_bytes(content[at : at + 4], "big"), int.from_bytes(content[at + 4 : at + 8], "big")
+
+
+def _text(content: bytes) -> str:
+    """Text of an OpenQASM file; a byte order mark and what stands in comments do not matter."""
+    text = content.decode("utf-8-sig", errors="replace")
+    # Qiskit's parser of OpenQASM 2 takes no block comments and ASCII only.
+    return blank_comments(text).replace("\r\n", "\n")
+
+
+def _load_qasm2(path: Path, text: str) -> QuantumCircuit:
+    # Gates that Qiskit exports beyond the paper's qelib1.inc. A name that the file declares is its own.
+    declared = set(re.findall(r"\b(?:gate|opaque|qreg|creg)\s+(\w+)", text))
+    known = [each for each in qasm2.LEGACY_CUSTOM_INSTRUCTIONS if each.name not in declared]
     try:
-        return qasm3.loads(path.read_text(encoding="utf-8"))
+        return qasm2.loads(
+            text,
+            include_path=(path.parent,),
+            custom_instructions=known,
+            custom_classical=qasm2.LEGACY_CUSTOM_CLASSICAL,
+        )
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
+        raise _unreadable(path, "OpenQASM 2", error) from error
+
+
+def _load_qasm3(path: Path, text: str) -> QuantumCircuit:
+    said = io.StringIO()
+    try:
+        # The parser prints where a fault is, and raises one that says nothing.
+        with contextlib.redirect_stderr(said):
+            return qasm3.loads(_inline_includes(text, path.parent, 0))
     except Exception as error:  # the parser and the importer raise families of their own
-        raise _unreadable(path, "OpenQASM 3", error) from error
+        raise _unreadable(path, "OpenQASM 3", error, said.getvalue()) from error
 
 
-READERS: dict[str, Callable[[Path], QuantumCircuit]] = {".qpy": read_qpy, ".qasm": read_qasm3}
+def _inline_includes(text: str, folder: Path, level: int) -> str:
+    """Put the files that stand beside a program in place of their includes, which Qiskit's reader refuses."""
+
+    def content(match: re.Match[str]) -> str:
+        name = match[1]
+        beside = folder / name
+        if name == "qelib1.inc" and not beside.is_file():
+            return 'include "stdgates.inc";'
+        if name == "stdgates.inc" or level > 8 or not beside.is_file():
+            return match[0]
+        return _inline_includes(_text(read_bytes(beside)), folder, level + 1).replace("\n", " ")
+
+    return re.sub(r'include\s+"([^"\n]+)"\s*;', content, text)
+
+
+def _check_exists(path: Path) -> None:
+    if not path.is_file():
+        raise ConfigError(
+            "The circuit file of an ansatz must exist",
+            got=f"a folder, {path}" if path.is_dir() else f"no file {path}",
+            fix="Correct file.path",
+        )
 
 
 def _check_depth_unset(path: Path, depth: int) -> None:
@@ -101,29 +248,113 @@ def _check_depth_unset(path: Path, depth: int) -> None:
         )
 
 
+def _check_width(circuit: QuantumCircuit, qubits: int, path: Path) -> None:
+    if circuit.num_qubits != qubits:
+        raise ConfigError(
+            "The circuit of a file must have the width that the ansatz states",
+            got=f"{circuit.num_qubits} qubits in {path}, qubits: {qubits}",
+            fix=f"Set qubits: {circuit.num_qubits}",
+        )
+
+
 def _split_roles(
     circuit: QuantumCircuit, wanted: str | tuple[str, ...], path: Path
 ) -> tuple[tuple[Parameter, ...], tuple[Parameter, ...]]:
     named = {each.name: each for each in sorted(circuit.parameters, key=_natural_order)}
+    if not named:
+        raise ConfigError(
+            "file.inputs must name free parameters of the circuit",
+            got=f"none in {path}{_why_none(path)}",
+            fix="Write weights: angles in place of inputs, which puts the encoding before the circuit and"
+            " trains its rotation angles, or save the circuit with free parameters, as OpenQASM 3 or QPY",
+        )
     names = [name for name in named if name.startswith(wanted)] if isinstance(wanted, str) else wanted
     unknown = [name for name in names if name not in named]
     if unknown or not names:
         raise ConfigError(
             "file.inputs must name parameters of the circuit",
             got=f"'{wanted if isinstance(wanted, str) else ', '.join(unknown)}' for {path}",
-            fix=f"Choose from {', '.join(named) or 'none: the circuit has no parameters'}",
+            fix=f"Choose from {', '.join(named)}",
         )
     weights = tuple(parameter for name, parameter in named.items() if name not in names)
     return tuple(named[name] for name in names), weights
 
 
+def _why_none(path: Path) -> str:
+    look = file_look(_read_packed(path))
+    is_qasm2 = look is not None and look.name == "OpenQASM 2"
+    return ": it is OpenQASM 2, which has numbers in place of parameters" if is_qasm2 else ""
+
+
 def _natural_order(parameter: Parameter) -> list[int | str]:
     """Sort ``w2`` before ``w10``."""
     pieces = re.split(r"(\d+)", parameter.name)
-    return [int(piece) if piece.isdigit() else piece for piece in pieces]
+    return [int(piece) if piece.isdecimal() else piece for piece in pieces]
+
+
+Step = tuple[Any, list[int]]
+"""An operation and the places of its qubits."""
+
+STANDARD = get_standard_gate_name_mapping()
+TURNING = frozenset(
+    type(gate) for gate in STANDARD.values() if isinstance(gate, Gate) and gate.params and gate.num_qubits
+)
+"""Classes of Qiskit's gates whose parameters are angles."""
+
+
+def _block_steps(
+    circuit: QuantumCircuit, wires: list[int], path: Path, angles: list[Parameter] | None
+) -> Iterator[Step]:
+    """The steps of a circuit; ``angles``, if given, gains a fresh parameter for each angle of its gates."""
+    for instruction in circuit.data:
+        gate = instruction.operation
+        places = [wires[circuit.find_bit(each).index] for each in instruction.qubits]
+        if instruction.clbits or isinstance(gate, Measure | Reset | Initialize | ControlFlowOp):
+            raise ConfigError(
+                "A circuit file must be made of gates, with measurements at its end at most",
+                got=f"'{gate.name}' in {path}",
+                fix="Take it out of the circuit",
+            )
+        turning = None if angles is None else _turning(gate)
+        if angles is not None and turning is not None:
+            fresh = [Parameter(f"angle_{len(angles) + index}") for index in range(len(turning.params))]
+            turning.params = fresh
+            angles += fresh
+            yield turning, places
+        elif angles is not None and _is_own(gate):
+            yield from _block_steps(gate.definition, places, path, angles)
+        else:
+            yield gate, places
+
+
+def _turning(gate: Any) -> Gate | None:
+    """A copy of the gate as one of ``TURNING``; None if it is none of them."""
+    if type(gate) in TURNING:
+        return gate.to_mutable()
+    # Many files define rzz or cu1 themselves; opened, its one angle would become several.
+    known = STANDARD.get(gate.name)
+    if not gate.params or type(known) not in TURNING or len(known.params) != len(gate.params):
+        return None
+    copy = known.to_mutable()
+    copy.params = list(gate.params)
+    same = copy.num_qubits == gate.num_qubits and Operator(copy).equiv(Operator(gate))
+    return copy if same else None
+
+
+def _is_own(gate: Any) -> bool:
+    """Whether a gate is a circuit of the file's own, of which some gates may turn by an angle.
+
+    What Qiskit's library holds means something as a whole (a matrix, a Fourier transform), and ``h`` that a
+    file defines as U(pi/2, 0, pi) is still no rotation that anybody means to train.
+    """
+    from_library = (type(gate).__module__ or "").startswith("qiskit.circuit.library")
+    is_plain = gate.name in STANDARD and not gate.params
+    own = isinstance(gate, Instruction) and not from_library and not is_plain
+    return own and gate.definition is not None
 
 
 def _build_from_python(path: Path, qubits: int, depth: int) -> Program:
+    _refuse_other_kind(path)
     try:
         # What the file prints must not mix with a command's JSON on standard output.
         with contextlib.redirect_stdout(sys.stderr):
@@ -135,6 +366,16 @@ def _build_from_python(path: Path, qubits: int, depth: int) -> Program:
             fix="Mend that line",
         ) from error
     return _checked_answer(answer, path)
+
+
+def _refuse_other_kind(path: Path) -> None:
+    look = file_look(read_bytes(path))
+    if look is not None and look.name in ("a QPY file", "OpenQASM 2", "OpenQASM 3"):
+        raise ConfigError(
+            "A circuit file that ends in .py must be Python",
+            got=f"{path}, which is {look.name}",
+            fix="Give it the ending .qpy or .qasm",
+        )
 
 
 def _load_module(path: Path) -> ModuleType:
@@ -178,10 +419,21 @@ def _flat(parameters: Any) -> Iterable[Any]:
     return [parameters] if isinstance(parameters, Parameter) else list(parameters)
 
 
-def _unreadable(path: Path, form: str, error: Exception) -> ConfigError:
-    reason = str(error).strip().splitlines()
+def _unreadable(path: Path, form: str, error: BaseException, said: str = "") -> ConfigError:
+    """What a reader raised and ``said``, with the place where it names one, as an error of qhq's."""
+    reason = (str(error).strip().strip("'\"").splitlines() or said.splitlines() or [""])[0]
+    where = re.match(r"(?:<input>:|L|line )?(\d+)[,:]C?(\d+):? *", reason)
+    place = f"{path}:{where[1]}:{int(where[2]) + 1}" if where else str(path)
+    reason = reason[where.end() :] if where else reason
+    if "binary parsing error" in reason:
+        reason = "it is damaged or cut off"
+    if not reason or isinstance(error, AttributeError | KeyError | IndexError):
+        reason = "Qiskit's reader cannot make sense of it"
+    newer = "upgrade your version of Qiskit" in reason
     return ConfigError(
         f"The circuit file must be readable {form}",
-        got=f"{path}: {reason[0] if reason else type(error).__name__}",
-        fix="Export it again from Qiskit",
+        got=f"{place}: {reason[:200].rstrip('.')}",
+        fix="Install a newer Qiskit, or export it again"
+        if newer
+        else "Mend it, or export it again from Qiskit",
     )

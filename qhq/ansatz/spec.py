@@ -29,6 +29,10 @@ FIXED_GATES: dict[str, tuple[str, ...]] = {"H": ("h",)}
 """The same for words that take no weight."""
 
 
+QASM_ENDINGS = (".qasm", ".qasm2", ".qasm3", ".inc")
+"""Of OpenQASM files; which version one is, its first line says."""
+
+
 class AngleEncoding(Spec):
     """One rotation an input and qubit; several gates encode several inputs on each qubit."""
 
@@ -116,30 +120,41 @@ class CircuitFile(Spec):
     """A user's own circuit instead of layers.
 
     Attributes:
-        path: ``.qpy``, ``.qasm`` or ``.py`` (with ``build(qubits, depth)``), relative to the YAML file.
+        path: QPY (``.qpy``), OpenQASM 2 or 3 (``.qasm``), either packed by gzip or not, or ``.py`` (with
+            ``build(qubits, depth)``), relative to the YAML file.
         inputs: Parameters that take the inputs, by name, or one prefix of their names; the rest are
             weights. Not for ``.py``, whose ``build`` says so itself.
+        weights: For a circuit without free parameters, such as OpenQASM 2, in place of ``inputs``. The
+            circuit is then the block of each layer behind the ansatz's ``encoding``. With ``angles`` each
+            rotation angle in it becomes a weight; with ``none`` it stays as it is.
     """
 
     path: str
     inputs: str | tuple[str, ...] | None = None
+    weights: Literal["angles", "none"] | None = None
 
     @model_validator(mode="after")
     def _check_roles(self) -> CircuitFile:
         suffix = self.suffix
-        if suffix not in (".qpy", ".qasm", ".py"):
+        if suffix not in (*QASM_ENDINGS, ".qpy", ".py"):
             raise ValueError("path must end in .qpy, .qasm or .py")
-        if suffix == ".py" and self.inputs is not None:
-            raise ValueError("inputs must be left out, since build() of a Python file returns them")
-        if suffix != ".py" and not self.inputs:
-            raise ValueError("inputs must name the input parameters of the circuit, or their prefix")
+        given = bool(self.inputs) + (self.weights is not None)
+        if suffix == ".py" and given:
+            raise ValueError(
+                "inputs must be left out, and weights too, since build() of a Python file returns both"
+            )
+        if suffix != ".py" and given != 1:
+            raise ValueError(
+                "inputs must name the input parameters of the circuit, or their prefix; a circuit without"
+                " free parameters has weights: angles, or weights: none, in place of inputs"
+            )
         return self
 
     @property
     def suffix(self) -> str:
-        """Ending of the file's name, in lower case with its dot; '' if it has none."""
-        _, dot, ending = self.path.rpartition(".")
-        return dot + ending.lower()
+        """Ending of the file's name without ``.gz``, in lower case with its dot; '' if it has none."""
+        _, dot, ending = self.path.lower().removesuffix(".gz").rpartition(".")
+        return dot + ending
 
 
 def _kind_or(default: str) -> Discriminator:
@@ -178,7 +193,8 @@ class AnsatzSpec(Spec):
         entangler: What couples the qubits at the end of a layer.
         observables: ``z_each`` (Z on every qubit), or Pauli operators, each written either as Qiskit
             does (``IIXZ``, qubit 0 rightmost) or by qubit (``Z0 X1``).
-        file: A circuit of the user's own; encoding, blocks and entangler then stay unset.
+        file: A circuit of the user's own; blocks and entangler then stay unset, and so does encoding unless
+            the file is a block (``file.weights``).
     """
 
     description: str = ""
@@ -211,8 +227,12 @@ class AnsatzSpec(Spec):
 
     @model_validator(mode="after")
     def _check_file_stands_alone(self) -> AnsatzSpec:
+        if self.file is None:
+            return self
         unset = AnsatzSpec.model_fields
-        for name in ("encoding", "blocks", "entangler") if self.file else ():
+        for name in ("encoding", "blocks", "entangler"):
+            if name == "encoding" and self.file.weights is not None:
+                continue
             if getattr(self, name) != unset[name].default:
                 raise ValueError(f"file and {name} exclude each other; a circuit from a file is complete")
         return self
