@@ -90,7 +90,7 @@ def _forecast(entry: IBMSpec, experiment: Experiment, samples: int) -> CostForec
 def _list_devices(template: IBMSpec) -> list[str]:
     from qhq.backends.ibm.opening import list_devices
 
-    return list_devices(template)
+    return [each.name for each in list_devices(template) if each.state and each.state.online]
 
 
 def run_evaluation(plan: EvalPlan, progress: Callable[[int, int, str], None]) -> dict[str, Any]:

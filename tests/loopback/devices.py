@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib.util
 import json
@@ -50,6 +51,29 @@ def load_device(name: str) -> Device:
     updated = datetime.fromisoformat(properties["last_update_date"]).astimezone(UTC).isoformat()
     properties |= {"backend_name": name, "last_update_date": updated}
     return Device(name, configuration, properties)
+
+
+def changed_device(
+    device: Device, *, updated: str, without: tuple[int, ...] = (), times: float = 1.0
+) -> Device:
+    """A device as it is after a calibration: gates on some qubits gone, all gate errors multiplied.
+
+    Args:
+        device: As it was.
+        updated: When it was calibrated, ISO 8601.
+        without: Qubits that no longer work.
+        times: What gate errors are multiplied by.
+    """
+    configuration, properties = copy.deepcopy((device.configuration, device.properties))
+    dead = {"name": "operational", "value": 0, "unit": "", "date": updated}
+    for qubit in without:
+        properties["qubits"][qubit].append(dead)
+    for gate in properties["gates"]:
+        for entry in gate["parameters"]:
+            if entry["name"] == "gate_error" and 0 < entry["value"] * times < 1:
+                entry["value"] *= times
+    properties["last_update_date"] = updated
+    return Device(device.name, configuration, properties)
 
 
 def _package() -> Path:

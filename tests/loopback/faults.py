@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 POLL = r"GET /jobs/{id}"
@@ -17,6 +17,11 @@ NAMED: dict[str, dict[str, Any]] = {
     "poll_502": {"on": POLL, "status": 502, "times": 3},
     "results_dropped": {"on": "GET /jobs/{id}/results", "do": "drop"},
     "unauthorized": {"on": "* /jobs*", "status": 401, "code": 1201, "message": "Unauthorized."},
+    "gateway_504": {"on": "POST /jobs", "do": "act", "status": 504},
+    "gateway_502": {"on": "POST /jobs", "do": "act", "status": 502},
+    "retry_after": {"on": POLL, "status": 429, "headers": {"Retry-After": "300"}},
+    "redirect": {"on": POLL, "status": 302, "headers": {"Location": "http://elsewhere.invalid/api/v1/jobs"}},
+    "spoiled_result": {"on": "GET /jobs/{id}/results", "do": "spoil", "spoil": "truncated"},
     "too_large": {"on": "POST /jobs", "status": 413, "code": 1207, "message": "Job payload is too large."},
     "too_many": {"on": "POST /jobs", "status": 429, "code": 1429, "message": "Too many requests."},
 }
@@ -28,7 +33,9 @@ class Fault:
     """The next ``times`` requests (``None``: for ever) that match ``on``, after ``skip`` spared ones.
 
     ``do`` is "answer" (with ``status``, untouched by the service), "drop" (the connection closes before the
-    service acts) or "lose" (the service acts, then the connection closes without a reply).
+    service acts), "lose" (the service acts, then the connection closes without a reply), "act" (the service
+    acts, then a gateway answers with ``status``), "spoil" (the service acts, and `spoil.SPOILED[spoil]` is
+    made of its reply) or "hang" (nothing is answered for ``seconds``, then the connection closes).
     """
 
     on: str
@@ -36,6 +43,9 @@ class Fault:
     status: int = 500
     code: int = 1000
     message: str = "Injected fault."
+    headers: dict[str, str] = field(default_factory=dict)
+    spoil: str = ""
+    seconds: float = 0.0
     times: int | None = 1
     skip: int = 0
     hits: int = 0

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .devices import load_device
 from .ledger import FINAL
 from .service import Service
 
@@ -47,7 +46,7 @@ def list_backends(service: Service, request: Request) -> Answer:
     devices = [
         {
             "name": name,
-            "qubits": load_device(name).qubits,
+            "qubits": service.device(name).qubits,
             "status": {"name": "offline" if name in service.offline else "online", "reason": ""},
             "queue_length": waiting.count(name),
         }
@@ -58,21 +57,21 @@ def list_backends(service: Service, request: Request) -> Answer:
 
 def configuration(service: Service, request: Request) -> Answer:
     """Configuration of a device."""
-    return 200, load_device(_device(service, request)).configuration
+    return 200, service.device(_device(service, request)).configuration
 
 
 def properties(service: Service, request: Request) -> Answer:
-    """Calibration of a device."""
-    return 200, load_device(_device(service, request)).properties
+    """Calibration of a device, the latest or the latest before a time."""
+    return 200, service.device(_device(service, request), request.one("updated_before", "")).properties
 
 
 def status(service: Service, request: Request) -> Answer:
     """State of a device."""
     name = _device(service, request)
     online = name not in service.offline
-    version = load_device(name).configuration["backend_version"]
+    version = service.device(name).configuration["backend_version"]
     queued = sum(job["backend"] == name and job["status"] == "Queued" for job in service.ledger.jobs())
-    word = "active" if online else "offline"
+    word = service.words.get(name, "active") if online else "offline"
     return 200, {"state": online, "status": word, "length_queue": queued, "backend_version": version}
 
 

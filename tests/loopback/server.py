@@ -8,12 +8,16 @@ import socket
 import sqlite3
 import sys
 import threading
+import time
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from .routes import ROUTES, Refused, Request
 from .service import INSTANCE, KEY, Service
+from .spoil import SPOILED
 
 
 class Loopback:
@@ -118,13 +122,21 @@ class _Handler(BaseHTTPRequestHandler):
         fault = None if path.startswith("/loopback/") else service.faults.strike(f"{self.command} {path}")
         if fault and fault.do == "drop":
             return self._hang_up()
+        if fault and fault.do == "hang":
+            time.sleep(fault.seconds)
+            return self._hang_up()
         if fault and fault.do == "answer":
             refused = Refused(fault.status, fault.code, fault.message)
-            return self._answer(refused.status, refused.body)
+            return self._answer(refused.status, refused.body, fault.headers)
         try:
             status, answer = _answer(service, self.headers, name, Request(ids, parse_qs(address.query), body))
         except Refused as refused:
             status, answer = refused.status, refused.body
+        if fault and fault.do == "act":
+            return self._answer(fault.status, "Gateway", fault.headers)
+        if fault and fault.do == "spoil":
+            text = answer if isinstance(answer, str) else json.dumps(answer)
+            return self._answer(status, SPOILED[fault.spoil](text))
         return self._hang_up() if fault else self._answer(status, answer)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815
@@ -136,12 +148,14 @@ class _Handler(BaseHTTPRequestHandler):
             raise ConnectionError("The client went away in the middle of its request.")
         return body
 
-    def _answer(self, status: int, answer: Any) -> None:
+    def _answer(self, status: int, answer: Any, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         is_text = isinstance(answer, str)
         data = b"" if answer is None else (answer if is_text else json.dumps(answer)).encode()
         self.send_response(status)
         self.send_header("Content-Type", "text/plain; charset=utf-8" if is_text else "application/json")
         self.send_header("Content-Length", str(len(data)))
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
 

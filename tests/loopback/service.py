@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import threading
+import time
 import uuid
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from .devices import DEVICES
+from .devices import DEVICES, Device, changed_device, load_device
 from .faults import FaultBook
 from .identity import Identity
 from .ledger import FINAL, Ledger
@@ -42,7 +44,7 @@ class Service:
 
     VERBS = (
         "fault", "clear", "hold", "release", "cancel", "doom", "revoke", "expire", "spend", "limit",
-        "set_status", "retire", "record", "submissions", "requests", "jobs",
+        "set_status", "recalibrate", "delay", "retire", "record", "submissions", "requests", "jobs",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +54,9 @@ class Service:
         self.ledger, self.faults, self.identity = Ledger(state), FaultBook(), Identity(KEY, INSTANCE)
         self.devices = list(DEVICES)
         self.offline: set[str] = set()
+        self.words: dict[str, str] = {}
+        self.calibrations: dict[str, list[tuple[str, Device]]] = {}
+        self.delays: dict[str, float] = {}
         self.sessions: dict[str, dict[str, Any]] = {}
         self.limit_seconds, self.extra_seconds = 600.0, 0.0
         self.job_bytes, self.job_seconds = math.inf, math.inf
@@ -120,11 +125,34 @@ class Service:
         """Refuse larger jobs with 413, and end longer ones with code 1305; smaller ones pass."""
         self._set(job_bytes=job_bytes, job_seconds=job_seconds)
 
-    def set_status(self, device: str, online: bool) -> None:
-        """Take a device offline (jobs are taken and stay queued), or bring it back."""
+    def set_status(self, device: str, online: bool, word: str = "active") -> None:
+        """Take a device offline (jobs are taken and stay queued) or back, with a word of its own."""
         with self.changed:
+            self.words[device] = word
             (self.offline.discard if online else self.offline.add)(device)
             self.changed.notify_all()
+
+    def recalibrate(
+        self, device: str, updated: str = "", without: Sequence[int] = (), times: float = 1.0
+    ) -> None:
+        """Calibrate a device anew, from now on; see `devices.changed_device`."""
+        changed = changed_device(
+            self.device(device), updated=updated or _now(), without=tuple(without), times=times
+        )
+        self.calibrations.setdefault(device, []).append((_now(), changed))
+
+    def delay(self, device: str, seconds: float) -> None:
+        """Let each job of a device wait so long in its queue."""
+        self._set(delays={**self.delays, device: seconds})
+
+    def device(self, name: str, before: str = "") -> Device:
+        """A device as its latest calibration describes it, or the latest at a time (ISO 8601)."""
+        known = [
+            device
+            for since, device in self.calibrations.get(name, [])
+            if not before or _utc(since) <= _utc(before)
+        ]
+        return known[-1] if known else load_device(name)
 
     def retire(self, device: str) -> None:
         """Remove a device for good; its old jobs can still be read."""
@@ -205,6 +233,8 @@ class Service:
             and job["backend"] in self.devices
             and job["backend"] not in self.offline
         )
+        waited = time.time() - _utc(job["created"]).timestamp()
+        free = free and waited >= self.delays.get(job["backend"], 0.0)
         return free and self._allowed != 0 and not self.usage()["usage_limit_reached"]
 
     def _state(self, job_id: str) -> str | None:
@@ -217,7 +247,9 @@ class Service:
     def _work(self) -> None:
         while True:
             with self.changed:
-                self.changed.wait_for(lambda: not self._open or self._next())
+                while self._open and not self._next():
+                    # A job that waits for its time wakes nobody.
+                    self.changed.wait(timeout=0.1 if self.delays else None)
                 if not self._open:
                     return
                 job = self.ledger.find(self._next()["id"])
@@ -245,6 +277,10 @@ class Service:
         except Exception as error:
             return {"status": "Failed", "reason": f"{type(error).__name__}: {error}", "reason_code": 1517}
         return {"status": "Completed", "result": result}
+
+
+def _utc(moment: str) -> datetime:
+    return datetime.fromisoformat(moment).astimezone(UTC)
 
 
 def _now() -> str:

@@ -39,6 +39,10 @@ def check_isa(isa: IsaProgram, ansatz: Ansatz, *, seed: int) -> None:
     inputs = generator.uniform(-np.pi, np.pi, (SAMPLES, ansatz.num_inputs))
     weights = generator.uniform(-np.pi, np.pi, ansatz.num_weights)
     distance = np.abs(_on_device(isa, ansatz, inputs, weights) - _logical(ansatz, inputs, weights)).max()
+    _check_distance(distance, isa)
+
+
+def _check_distance(distance: float, isa: IsaProgram) -> None:
     # Not <=, so that NaN does not pass.
     if not distance < TOLERANCE:
         raise BackendError(
@@ -46,6 +50,20 @@ def check_isa(isa: IsaProgram, ansatz: Ansatz, *, seed: int) -> None:
             got=f"a difference of {distance:.1e} with layout {list(isa.layout)}",
             fix="Report this with the circuit: a qubit order or an observable is wrong, so nothing was run",
         )
+
+
+def check_same(isa: IsaProgram, known: IsaProgram, *, seed: int) -> None:
+    """Compare a program, noiseless, with one of the same parameters and observables that passed the gate.
+
+    Raises:
+        BackendError: If an expectation value differs by more than `TOLERANCE`.
+    """
+    angles = child_generator(seed, "gate").uniform(-np.pi, np.pi, (SAMPLES, len(isa.parameters)))
+    values = []
+    for each in (isa.cut(), known.cut()):
+        simulator = _simulator(each.circuit.num_qubits)
+        values.append(ExactProgram(each.circuit, each.parameters, each.observables, simulator)(angles))
+    _check_distance(np.abs(values[0] - values[1]).max(), isa)
 
 
 def _on_device(isa: IsaProgram, ansatz: Ansatz, inputs: FloatArray, weights: FloatArray) -> FloatArray:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,29 +20,44 @@ from qiskit_ibm_runtime import Batch, QiskitRuntimeService, Session
 from qiskit_ibm_runtime.api.auth import CloudAuth
 from qiskit_ibm_runtime.decoders.defaults import DEFAULT_DECODERS
 from qiskit_ibm_runtime.decoders.result_decoder import ResultDecoder
-from qiskit_ibm_runtime.exceptions import IBMInputValueError, IBMNotAuthorizedError
+from qiskit_ibm_runtime.exceptions import (
+    IBMInputValueError,
+    IBMNotAuthorizedError,
+    RuntimeInvalidStateError,
+)
 from qiskit_ibm_runtime.executor_estimator import Estimator
+from requests.exceptions import TooManyRedirects
 
 from qhq.backends.devices.calibration import Calibration, make_calibration
 from qhq.backends.executor import FloatArray
 from qhq.backends.ibm.account import Account
-from qhq.backends.ibm.errors import NoInstanceError, kind_of
+from qhq.backends.ibm.errors import NoInstanceError, RefusedHereError, kind_of, retry_after
 from qhq.backends.ibm.options import estimator_options
 from qhq.backends.ibm.pub_request import LaidOut
+from qhq.backends.ibm.results import Estimates, Item
 from qhq.backends.ibm.spec import IBMSpec
+from qhq.backends.ibm.talk import heartbeat
 from qhq.backends.ibm.trouble import Kind, ServiceError, redact
+from qhq.backends.ibm.wire import WireSession, keep_key_here, own_wire
+from qhq.errors import BackendError
 
 T = TypeVar("T")
 
 CHANNEL, API = "ibm_quantum_platform", "/api/v1"
 
-
 FINAL = frozenset({"DONE", "ERROR", "CANCELLED"})
+
+TAKES_JOBS = frozenset({"active", "online", "available", ""})
+"""What a device says of itself that runs jobs; in any other status (internal, dedicated, maintenance) it
+takes them and lets them wait."""
+
+MOST_TWINS = 20
+"""Jobs of one tag that are looked for."""
 
 
 @dataclass(frozen=True)
 class DeviceState:
-    """Whether a device takes jobs, and how many wait before it."""
+    """Whether a device runs jobs, how many wait before it, and what it says of itself."""
 
     online: bool
     queue: int
@@ -48,10 +65,32 @@ class DeviceState:
 
 
 @dataclass(frozen=True)
+class ListedDevice:
+    """A device of the account, its width, and its state; None where the service could not say."""
+
+    name: str
+    qubits: int
+    state: DeviceState | None
+
+
+@dataclass(frozen=True)
 class Usage:
     """Seconds on a QPU that the plan has left; None where it has no limit."""
 
     remaining_seconds: float | None
+
+
+@dataclass(frozen=True)
+class JobState:
+    """What a job is doing, in the client's words, and its place in the queue where the service says so."""
+
+    status: str
+    place: int | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it has come to an end."""
+        return self.status in FINAL
 
 
 class IBMClient:
@@ -64,6 +103,7 @@ class IBMClient:
 
     def __init__(self, account: Account, device: str) -> None:
         self.device = device
+        self.on_mode: Callable[[str], None] = lambda _: None
         self._account = account
         self._secrets = [account.token or "", os.environ.get("QISKIT_IBM_TOKEN", "")]
         self._service: Any = None
@@ -77,77 +117,151 @@ class IBMClient:
         self._jobs.clear()
 
     def calibration(self) -> Calibration:
-        """Configuration and latest properties of the device."""
+        """Configuration and latest properties of the device, asked for afresh."""
 
         def read() -> Calibration:
-            backend = self._device()
-            return make_calibration(backend.configuration().to_dict(), backend.properties().to_dict())
+            known, backend = self._backend is not None, self._device()
+            if known:
+                # Its qubits and gates may have changed, not its numbers alone.
+                backend.refresh()
+            return make_calibration(backend.configuration().to_dict(), _as_dict(backend.properties()))
 
-        return self._call(read)
+        return self._call(read, "calibration")
 
     def state(self) -> DeviceState:
-        """Whether the device takes jobs now."""
-        status = self._call(lambda: self._device().status(), missing="gone")
-        return DeviceState(bool(status.operational), int(status.pending_jobs), str(status.status_msg))
+        """Whether the device runs jobs now."""
+        return self._call(lambda: _state(self._device()), "status", missing="gone")
+
+    def devices(self) -> list[ListedDevice]:
+        """All devices of the account, with their states."""
+
+        def read() -> list[ListedDevice]:
+            self._connected().usage()
+            return [_listed(each) for each in self._connected().backends()]
+
+        return sorted(self._call(read, "devices"), key=lambda each: each.name)
 
     def others(self) -> list[str]:
-        """Names of the other devices of the account that take jobs."""
-        backends = self._call(lambda: self._connected().backends(operational=True))
-        return sorted(each.name for each in backends if each.name != self.device)
+        """Names of the other devices of the account that run jobs."""
+        found = self.devices()
+        return [each.name for each in found if each.name != self.device and each.state and each.state.online]
 
     def usage(self) -> Usage:
         """What the plan has left."""
-        content = self._call(lambda: self._connected().usage())
-        remaining = content.get("usage_remaining_seconds")
-        if content.get("usage_limit_reached"):
-            remaining = 0.0
-        return Usage(None if remaining is None else float(remaining))
+
+        def read() -> Usage:
+            content = self._connected().usage()
+            if not any(key.startswith("usage_") for key in content):
+                raise ValueError("the usage of the plan is not in the reply")
+            remaining = content.get("usage_remaining_seconds")
+            if content.get("usage_limit_reached"):
+                remaining = 0.0
+            return Usage(None if remaining is None else float(remaining))
+
+        return self._call(read, "usage")
 
     def submit(self, spec: IBMSpec, program: LaidOut, values: FloatArray, tag: str) -> str:
-        """Send rows of values (N, P) as one PUB with all observables; the id of the job."""
+        """Send rows of values (N, P) as one PUB with all observables, once; the id of the job."""
 
         def send() -> str:
             backend = self._device()
             mode = self._opened(spec, backend)
-            estimator = Estimator(mode=mode or backend, options=estimator_options(spec, tag))
-            job = estimator.run([_pub(program, values)])
+            before = WireSession.posts
+            try:
+                estimator = Estimator(mode=mode or backend, options=estimator_options(spec, tag))
+                job = estimator.run([_pub(program, values)])
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                if WireSession.posts == before and not isinstance(error, OSError):
+                    raise RefusedHereError(str(error)) from None
+                raise
             self._jobs[job.job_id()] = job
             return str(job.job_id())
 
-        return self._call(send)
+        return self._call(send, "submission")
 
-    def find(self, tag: str) -> str | None:
-        """Id of the job that bears a tag, if the service knows one."""
-        jobs = self._call(lambda: self._connected().jobs(limit=2, job_tags=[tag]))
-        return str(jobs[-1].job_id()) if jobs else None
+    def find(self, tag: str) -> list[str]:
+        """Ids of the jobs that bear a tag, the oldest first."""
+        jobs = self._call(
+            lambda: self._connected().jobs(limit=MOST_TWINS, job_tags=[tag], descending=False), "jobs"
+        )
+        return [str(job.job_id()) for job in jobs]
 
-    def is_final(self, job_id: str) -> bool:
-        """Whether a job has come to an end."""
-        return self._call(lambda: self._job(job_id).status() in FINAL, missing="lost")
+    def job_state(self, job_id: str) -> JobState:
+        """What a job is doing."""
+
+        def read() -> JobState:
+            job = self._job(job_id)
+            status = str(job.status())
+            return JobState(status, _place(job) if status == "QUEUED" else None)
+
+        return self._call(read, f"job {job_id}", missing="lost")
 
     def raw_result(self, job_id: str) -> str:
-        """Result of a job that came to an end, as the service gives it."""
-        raw = self._call(lambda: self._job(job_id).result(decoder=_AsReceived), missing="lost")
-        if not raw:
-            raise ServiceError("failed", f"job {job_id} came back without a result")
-        return str(raw)
+        """Result of a job that came to an end, as the service gives it; it may be anything."""
+        raw = self._call(
+            lambda: self._job(job_id).result(decoder=_AsReceived), f"result of {job_id}", missing="lost"
+        )
+        return str(raw or "")
+
+    def job_calibration(self, job_id: str) -> Calibration | None:
+        """What the device was calibrated to as a job ran; None where the service does not say."""
+
+        def read() -> Calibration | None:
+            job = self._job(job_id)
+            properties = job.properties()
+            return properties and make_calibration(
+                job.backend().configuration().to_dict(), _as_dict(properties)
+            )
+
+        return self._call(read, f"calibration of {job_id}", missing="lost")
 
     def qpu_seconds(self, job_id: str) -> float | None:
         """What a job took on the device; None until the service has worked it out."""
-        metrics = self._call(lambda: self._job(job_id).metrics(), missing="lost")
-        usage = metrics.get("usage") or {}
-        seconds = usage.get("qpu_charge_time_seconds", usage.get("quantum_seconds"))
-        return None if usage.get("status") == "pending" or seconds is None else float(seconds)
+
+        def read() -> float | None:
+            usage = self._job(job_id).metrics().get("usage") or {}
+            seconds = usage.get("qpu_charge_time_seconds", usage.get("quantum_seconds"))
+            if usage.get("status") == "pending" or seconds is None or not 0 <= float(seconds) < float("inf"):
+                return None
+            return float(seconds)
+
+        return self._call(read, f"usage of {job_id}", missing="lost")
+
+    def cancel(self, job_id: str) -> bool:
+        """Cancel a job; False if it had come to an end."""
+
+        def act() -> bool:
+            try:
+                self._job(job_id).cancel()
+            except RuntimeInvalidStateError:
+                return False
+            return True
+
+        return self._call(act, f"cancelling {job_id}", missing="lost")
+
+    def close_session(self, session_id: str) -> None:
+        """Close a batch or session that another process left open; one that is gone is closed."""
+
+        def act() -> None:
+            service = self._connected()
+            service._get_api_client().close_session(session_id)
+
+        try:
+            self._call(act, "session", missing="lost")
+        except ServiceError as trouble:
+            if trouble.kind != "lost":
+                raise
 
     def close_mode(self) -> None:
         """Close the batch or session that was opened, if any: an open session costs by the wall clock."""
         mode, self._mode = self._mode, None
         if mode is not None:
-            self._call(mode.close)
+            self._call(mode.close, "session")
 
     def _opened(self, spec: IBMSpec, backend: Any) -> Any:
         if spec.mode != "job" and self._mode is None:
             self._mode = (Batch if spec.mode == "batch" else Session)(backend=backend)
+            self.on_mode(str(self._mode.session_id))
         return self._mode
 
     def _connected(self) -> Any:
@@ -171,26 +285,69 @@ class IBMClient:
             self._jobs[job_id] = self._connected().job(job_id)
         return self._jobs[job_id]
 
-    def _call(self, act: Callable[[], T], *, missing: Kind = "no_instance") -> T:
-        """Do something with the client; ``missing`` is what it means that the service does not find it."""
+    def _call(self, act: Callable[[], T], what: str, *, missing: Kind = "no_instance") -> T:
+        """Do something with the client.
+
+        Args:
+            act: What to do.
+            what: What is waited for, in a word.
+            missing: What it means that the service does not find it.
+        """
         try:
-            with _quiet():
+            with _quiet(), own_wire(), heartbeat(f"{self.device}, {what}"):
                 return act()
-        except (QiskitError, OSError) as error:
-            kind, message = kind_of(error, missing), redact(error, self._secrets)
+        except BackendError as error:
+            # A device that cannot be understood: what the service sent is at fault.
+            kind: Kind = "garbled"
+            message, wait = redact(error.got, self._secrets), None
+        except Exception as error:  # the client lets whatever its parsers stumble over through
+            kind = kind_of(error, missing)
+            message, wait = redact(_message(error), self._secrets), retry_after(error, time.time())
         # Raised out here, so that no error of the client, which may quote a request, hangs on.
-        raise ServiceError(kind, message)
+        raise ServiceError(kind, message, wait)
 
 
-def decode(raw: str) -> FloatArray:
-    """Expectation values (N, O) of a result that was stored as received."""
-    result: Any = raw
-    with _quiet():
-        for decoder in DEFAULT_DECODERS["executor"]:
-            if decoder.is_applicable(result):
-                result = decoder.decode(result)
-    values: FloatArray = np.asarray(result[0].data.evs, dtype=np.float64).T
-    return values
+def decode(raw: str) -> Estimates:
+    """Expectation values, their standard errors and the measurements behind them, of a result as received.
+
+    Raises:
+        ServiceError: If it cannot be read.
+    """
+    try:
+        _check_json(raw)
+        with _quiet():
+            executor, *_ = DEFAULT_DECODERS["executor"]
+            program: Any = executor.decode(raw)
+            result: Any = program
+            for decoder in DEFAULT_DECODERS["executor"]:
+                if decoder.is_applicable(result):
+                    result = decoder.decode(result)
+            data = result[0].data
+            content = program.passthrough_data
+            asked = content["qiskit_mitigation"][0]
+            return Estimates(
+                values=np.asarray(data.evs, dtype=np.float64).T,
+                stds=np.asarray(data.stds, dtype=np.float64).T,
+                items=tuple(Item({str(key): value for key, value in each.items()}) for each in program),
+                settings=len(asked["param_basis_pairs"]),
+                tags=tuple(content["post_processor"]["options"]["environment"]["job_tags"]),
+            )
+    except Exception as error:  # a reader of foreign bytes stumbles over whatever it finds
+        start = redact(raw[:60], ())
+        message = redact(_message(error), ())
+    raise ServiceError("garbled", f"a result of {len(raw)} characters, '{start}': {message}")
+
+
+def _check_json(raw: str) -> None:
+    """Say what is no JSON object at all: the client would stumble over it in ways that explain nothing."""
+    try:
+        content = json.loads(raw)
+    except RecursionError:
+        raise ValueError("nested without end") from None
+    except ValueError as error:
+        raise ValueError(f"cut off, or no JSON ({error})" if raw.strip() else "empty") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"a JSON {type(content).__name__}, and no object")
 
 
 class _AsReceived(ResultDecoder):  # type: ignore[misc]
@@ -211,13 +368,18 @@ def _check_key(account: Account) -> None:
     """
     if account.token is None:
         return
+    auth = CloudAuth(account.token, account.instance or "")
+    keep_key_here(auth)
     try:
-        CloudAuth(account.token, account.instance or "").tm.get_token()
+        auth.tm.get_token()
     except OSError:
         raise
-    except Exception as error:  # whatever the layers below make of a refusal
-        if getattr(error, "status_code", 400) >= 500:
-            raise ConnectionError(str(error)) from None
+    except Exception as error:  # whatever the layers below make of a refusal, or of a reply that is no token
+        status = getattr(error, "status_code", None)
+        if status is None or status >= 500 or status == 429:
+            raise ConnectionError(f"The identity service gave no token: {_message(error)}") from None
+        if status < 400:
+            raise TooManyRedirects("The identity service redirects elsewhere") from None
         raise IBMNotAuthorizedError(f"The identity service refused the key: {error}") from None
 
 
@@ -240,6 +402,47 @@ def _pub(program: LaidOut, values: FloatArray) -> EstimatorPub:
     rows = BindingsArray({program.parameters: values})
     columns = [[observable] for observable in program.observables]
     return EstimatorPub.coerce((program.circuit, columns, rows))
+
+
+def _state(backend: Any) -> DeviceState:
+    status = backend.status()
+    message = str(status.status_msg)
+    if not message and not status.operational:
+        raise ValueError("the status of the device is not in the reply")
+    online = bool(status.operational) and message.lower() in TAKES_JOBS
+    return DeviceState(online, int(status.pending_jobs), message)
+
+
+def _listed(backend: Any) -> ListedDevice:
+    """A device; one of many may not answer, and the others are listed all the same."""
+    try:
+        state = _state(backend)
+    except (QiskitError, OSError, ValueError, TypeError, KeyError, AttributeError):
+        state = None
+    return ListedDevice(str(backend.name), int(backend.num_qubits), state)
+
+
+def _place(job: Any) -> int | None:
+    """Place of a job in the queue: good to know, and no more."""
+    try:
+        place = job.metrics().get("position_in_queue")
+        return None if place is None else int(place)
+    except (QiskitError, OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _as_dict(properties: Any) -> dict[str, Any]:
+    if properties is None:
+        raise ValueError("the service has no properties of the device")
+    content: dict[str, Any] = properties.to_dict()
+    return content
+
+
+def _message(error: Exception) -> str:
+    """What an error says; one that says a key alone is told with its type."""
+    if isinstance(error, QiskitError | OSError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
 
 
 @contextlib.contextmanager

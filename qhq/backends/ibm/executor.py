@@ -12,28 +12,27 @@ from qhq.ansatz.program import Ansatz
 from qhq.ansatz.stored import fingerprint
 from qhq.backends.devices.calibration import Calibration
 from qhq.backends.devices.gate import check_isa
-from qhq.backends.devices.isa import IsaProgram, build_isa
+from qhq.backends.devices.isa import build_isa
 from qhq.backends.executor import FloatArray, Report, as_values
 from qhq.backends.gradients.parameter_shift import ParameterShift, Program, with_weights
 from qhq.backends.gradients.spsa import Spsa
 from qhq.backends.ibm.budget import (
     CostForecast,
-    circuit_seconds,
     count_circuits,
     estimate_seconds,
     rows_of_jobs,
-    shot_seconds,
 )
 from qhq.backends.ibm.client import IBMClient, decode
 from qhq.backends.ibm.job_runner import JobRunner
 from qhq.backends.ibm.journal import Journal, Part
+from qhq.backends.ibm.layout import lay_out
 from qhq.backends.ibm.opening import Approval, open_client, read_device
 from qhq.backends.ibm.options import shots_per_circuit
-from qhq.backends.ibm.pub_request import LaidOut, PubRequest, question_key
+from qhq.backends.ibm.pub_request import PubRequest, question_key
+from qhq.backends.ibm.results import Estimates
 from qhq.backends.ibm.spec import IBMSpec
 from qhq.backends.ibm.trouble import ServiceError, as_job_error
 from qhq.backends.ibm.waiting import Clock, WallClock
-from qhq.backends.simulators.sampling import measured_groups
 from qhq.errors import BackendError, JobError
 
 
@@ -72,6 +71,10 @@ class IBMExecutor:
 
     Values and gradients run the same transpiled circuit, in which each angle stands for itself. Each call is
     a request of the journal: an interrupted program that is run again finds its jobs there.
+
+    Attributes:
+        stds: Standard errors (B, O) of the values of the last call, as the client works them out; infinite
+            where an extrapolation has none.
     """
 
     def __init__(
@@ -85,8 +88,9 @@ class IBMExecutor:
     ) -> None:
         self._spec, self._client, self._ansatz, self._seed = spec, client, ansatz, seed
         self._journal, self._logical = journal, fingerprint(ansatz)
-        self._runner = JobRunner(client, journal, clock, Approval(client, self._spent).check)
-        self._calls, self._parts = 0, list[Part]()
+        self._runner = JobRunner(client, journal, clock, Approval(client, self._spent), decode)
+        self._calls, self._parts, self._keys, self._only_sends = 0, list[Part](), list[str](), False
+        self.stds: FloatArray = np.zeros((0, ansatz.num_outputs))
         self._device = read_device(client)
         self._shift = ParameterShift(ansatz, self._open_program)
         self._ran = self._program
@@ -96,9 +100,30 @@ class IBMExecutor:
 
     @property
     def calibration(self) -> Calibration | None:
-        """What the device was calibrated to; None for results of an earlier calibration, from the journal."""
+        """What the device was calibrated to as the last job ran, as the service has it.
+
+        Where the service does not say, what the circuit was laid out for; None for results of an earlier
+        calibration, from the journal.
+        """
+        for part in reversed(self._parts):
+            found = self._journal.calibration(part)
+            if found is not None:
+                return found
         current = self._device.calibration
         return current if current.date == self._ran.calibration else None
+
+    def send(self, inputs: ArrayLike, weights: ArrayLike) -> None:
+        """Send what :meth:`expectations` of the same arguments will wait for, so that others can be sent too.
+
+        Raises:
+            BackendError: If a shape does not fit, or sending is refused.
+            JobError: If the service does not take it.
+        """
+        self._only_sends = True
+        try:
+            self.expectations(inputs, weights)
+        finally:
+            self._only_sends = False
 
     def expectations(self, inputs: ArrayLike, weights: ArrayLike) -> FloatArray:
         """Expectation values (B, O) for inputs (B, I), in radians, and weights (W,).
@@ -136,10 +161,15 @@ class IBMExecutor:
             two_qubit_gates=self._ran.circuit.num_nonlocal_gates(),
             shots=self._spec.shots,
             layout=self._ran.layout,
-            calibration=self._ran.calibration,
+            calibration=self._calibration_date(),
             job_ids=tuple(str(part.job_id) for part in self._parts),
             qpu_seconds=self._spent(),
         )
+
+    def _calibration_date(self) -> str | None:
+        """Date of the calibration that the jobs ran under, or before that of the layout."""
+        found = [self._journal.calibration(part) for part in self._parts]
+        return max((each.date for each in found if each is not None), default=self._ran.calibration)
 
     def forecast(self, samples: int) -> CostForecast:
         """What so many samples would cost; nothing is sent.
@@ -186,46 +216,44 @@ class IBMExecutor:
         spec = self._spec
         isa = build_isa(circuit, parameters, self._ansatz.observables, self._device, spec.transpile)
         check_isa(isa, self._ansatz, seed=spec.transpile.seed)
-        self._program = self._lay_out(isa)
+        self._program = lay_out(isa, self._device, self._ansatz.num_qubits)
         return self._values
-
-    def _lay_out(self, isa: IsaProgram) -> LaidOut:
-        target, calibration = self._device.target, self._device.calibration
-        return LaidOut(
-            circuit=isa.circuit,
-            parameters=tuple(each.name for each in isa.parameters),
-            observables=isa.observables,
-            qubits=self._ansatz.num_qubits,
-            layout=isa.layout,
-            calibration=self._device.date,
-            settings=len(measured_groups(isa.observables)),
-            gate_seconds=circuit_seconds(isa.circuit, target),
-            idle_seconds=shot_seconds(calibration, target, isa.layout),
-        )
 
     def _values(self, values: FloatArray) -> FloatArray:
         """Expectation values (N, O) at angles (N, P)."""
         if len(values) == 0:
+            self.stds = np.zeros((0, self._ansatz.num_outputs))
             return np.zeros((0, self._ansatz.num_outputs))
         key = question_key(self._spec, self._logical, self._calls, self._seed, values)
-        parts = self._runner.submit_or_resume(PubRequest(key, self._spec, self._program, values))
-        found = np.concatenate([_decoded(self._journal, part) for part in parts])
+        request = PubRequest(key, self._spec, self._program, values)
+        if self._only_sends:
+            self._runner.submit(request)
+            return np.zeros((len(values), self._ansatz.num_outputs))
+        parts = self._runner.submit_or_resume(request)
+        found = [decode_stored(self._journal, part) for part in parts]
         # Only now: a call that failed and is made again is the same question.
         self._calls += 1
         self._parts += parts
+        self._keys.append(key)
         self._ran = self._journal.request(key).program
-        return found
+        self.stds = np.concatenate([each.stds for each in found])
+        return np.concatenate([each.values for each in found])
 
     def _spent(self) -> float:
-        return sum(part.qpu_seconds or 0.0 for part in self._parts)
+        return sum(self._journal.spent(key) for key in self._keys)
 
 
-def _decoded(journal: Journal, part: Part) -> FloatArray:
+def decode_stored(journal: Journal, part: Part) -> Estimates:
+    """The result of a part that is stored.
+
+    Raises:
+        JobError: If the client of today cannot read it.
+    """
     try:
         return decode(journal.raw(part.tag))
-    except Exception as error:  # a reader of foreign bytes stumbles over whatever it finds
+    except ServiceError as trouble:
         raise JobError(
             "A stored result must be readable",
-            got=f"job {part.job_id}, tag {part.tag}: {type(error).__name__}: {error}",
+            got=f"job {part.job_id}, tag {part.tag}: {trouble.message}",
             fix="It is kept in the journal: install the version of qiskit-ibm-runtime that sent it",
-        ) from error
+        ) from None

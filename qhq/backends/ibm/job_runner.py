@@ -1,9 +1,11 @@
 """Hardware jobs that survive crashes: sent once, waited for with patience, taken up where they were left.
 
 A part goes through the states of the journal in this order, each written before the next thing is done:
-planned, sending (then it is sent), sent (the service named the job), stored (its result is here). A part
-found in the state sending belongs to a process that died or lost the reply: the service is asked for its
-tag, and only if no job bears it, some seconds after the attempt, is it sent again.
+planned, sending (then it is sent), sent (the service named the job), stored (its result was read, found good
+and is here). A part found in the state sending belongs to a process that died or lost the reply: the service
+is asked for its tag, and only if no job bears it, some seconds after the attempt, is it sent again. What
+comes back is checked before it is stored; a job whose result cannot be used is never taken for one that
+failed, for it was paid.
 """
 
 from __future__ import annotations
@@ -13,13 +15,34 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
+from qhq.backends.devices.calibration import Calibration
 from qhq.backends.executor import FloatArray
 from qhq.backends.ibm.budget import rows_per_job
-from qhq.backends.ibm.journal import CANCELLED, FAILED, OPEN, PLANNED, SENDING, SENT, Journal, Part
+from qhq.backends.ibm.journal import (
+    CANCELLED,
+    FAILED,
+    PLANNED,
+    SENDING,
+    STORED,
+    UNREADABLE,
+    UNSENT,
+    WITH_SERVICE,
+    Journal,
+    Part,
+)
 from qhq.backends.ibm.pub_request import LaidOut, PubRequest
+from qhq.backends.ibm.results import Estimates, check_estimates
 from qhq.backends.ibm.spec import IBMSpec
-from qhq.backends.ibm.trouble import NOT_TAKEN, PASSING, TOO_MUCH, ServiceError, as_job_error
-from qhq.backends.ibm.waiting import Clock, growing_pauses
+from qhq.backends.ibm.talk import TALK
+from qhq.backends.ibm.trouble import (
+    ENDS_A_JOB,
+    NOT_TAKEN,
+    PASSING,
+    TOO_MUCH,
+    ServiceError,
+    as_job_error,
+)
+from qhq.backends.ibm.waiting import Clock, growing_pauses, let_pass, polling_pauses
 from qhq.errors import JobError
 
 T = TypeVar("T")
@@ -27,11 +50,32 @@ T = TypeVar("T")
 LONGEST_PAUSE_SECONDS = 60.0
 """Between two attempts to reach a service that does not answer."""
 
+MOST_READINGS = 5
+"""How often a result that cannot be used is asked for before that is left to a later resume."""
+
 logger = logging.getLogger(__name__)
+
+
+class State(Protocol):
+    """What a job is doing."""
+
+    @property
+    def status(self) -> str:
+        """In the client's words."""
+
+    @property
+    def place(self) -> int | None:
+        """Its place in the queue, where the service says so."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it has come to an end."""
 
 
 class Client(Protocol):
     """What jobs need of a service; every verb may raise :class:`ServiceError`."""
+
+    on_mode: Callable[[str], None]
 
     def reconnect(self) -> None:
         """Start afresh."""
@@ -39,20 +83,36 @@ class Client(Protocol):
     def submit(self, spec: IBMSpec, program: LaidOut, values: FloatArray, tag: str) -> str:
         """Send rows of values (N, P) as one PUB; the id of the job."""
 
-    def find(self, tag: str) -> str | None:
-        """Id of the job that bears a tag."""
+    def find(self, tag: str) -> list[str]:
+        """Ids of the jobs that bear a tag, the oldest first."""
 
-    def is_final(self, job_id: str) -> bool:
-        """Whether a job has come to an end."""
+    def job_state(self, job_id: str) -> State:
+        """What a job is doing."""
 
     def raw_result(self, job_id: str) -> str:
         """Result of a job that came to an end."""
 
+    def job_calibration(self, job_id: str) -> Calibration | None:
+        """What the device was calibrated to as a job ran."""
+
     def qpu_seconds(self, job_id: str) -> float | None:
         """What a job took on the device."""
 
+    def cancel(self, job_id: str) -> bool:
+        """Cancel a job; False if it had come to an end."""
+
     def close_mode(self) -> None:
         """Close the batch or session."""
+
+
+class Gatekeeper(Protocol):
+    """What is asked before something is sent."""
+
+    def check(self, request: PubRequest, opened: Sequence[Part], spent: float) -> None:
+        """Refuse parts of a request that took some seconds so far."""
+
+    def fit(self, request: PubRequest, now: float) -> LaidOut | None:
+        """The program for the device as it is now; None where the one of the request is."""
 
 
 class JobRunner:
@@ -62,8 +122,8 @@ class JobRunner:
         client: The service.
         journal: What is known of the jobs.
         clock: The time.
-        approve: Called before anything is sent with the request, its parts without a result, and the
-            seconds that it took so far; raises to refuse.
+        gatekeeper: Asked before anything is sent.
+        decode: Reads a result; raises :class:`ServiceError` where it cannot.
     """
 
     def __init__(
@@ -71,9 +131,22 @@ class JobRunner:
         client: Client,
         journal: Journal,
         clock: Clock,
-        approve: Callable[[PubRequest, Sequence[Part], float], None],
+        gatekeeper: Gatekeeper,
+        decode: Callable[[str], Estimates],
     ) -> None:
-        self._client, self._journal, self._clock, self._approve = client, journal, clock, approve
+        self._client, self._journal, self._clock = client, journal, clock
+        self._gatekeeper, self._decode = gatekeeper, decode
+        self._sessions: list[str] = []
+        client.on_mode = self._note_session
+
+    def submit(self, request: PubRequest) -> None:
+        """Send every part of a request that has not been sent; their results are waited for by another call.
+
+        Raises:
+            JobError: If a part cannot be sent.
+            BackendError: If sending is refused.
+        """
+        self._send_all(self._plan(request))
 
     def submit_or_resume(self, request: PubRequest) -> list[Part]:
         """See to it that every part of a request has its result in the journal.
@@ -88,63 +161,145 @@ class JobRunner:
             JobError: If a part came to an end without a result; what came back of the others is kept.
             BackendError: If sending is refused.
         """
-        now = self._clock.now()
-        self._journal.plan(request, rows_per_job(request.spec, request.program), now)
-        self._journal.renew(request.key, now)
-        return self.resume(replace(self._journal.request(request.key), spec=request.spec))
+        return self.resume(self._plan(request))
 
-    def resume(self, request: PubRequest) -> list[Part]:
+    def resume(self, request: PubRequest, *, send: bool = True) -> list[Part]:
         """Take up a request that stands in the journal; parts that ended without a result stay as they are.
+
+        Args:
+            request: The request.
+            send: Whether what has not been sent is sent; if not it stays as it is.
 
         Raises:
             JobError: If a part comes to an end without a result.
             BackendError: If sending is refused.
         """
         try:
-            failure = self._work_through(request)
+            failure = self._work_through(request, send=send)
         finally:
-            self._close_mode()
+            self.close()
         for part in self._journal.parts(request.key):
-            self._note_usage(part)
+            self._note_after(request, part)
         if failure is not None:
             raise failure
         return self._journal.parts(request.key)
 
-    def _work_through(self, request: PubRequest) -> JobError | None:
+    def close(self) -> None:
+        """Close the batch or session that was opened, if any."""
+        try:
+            self._client.close_mode()
+        except ServiceError as trouble:
+            TALK.get().tell(
+                f"The batch or session could not be closed ({trouble.message}): 'qhq jobs resume' tries again"
+            )
+            return
+        for session in self._sessions:
+            self._journal.closed_session(session, self._clock.now())
+        self._sessions.clear()
+
+    def _plan(self, request: PubRequest) -> PubRequest:
+        """The request as the journal has it; what has not been sent of it follows the device of today."""
+        now = self._clock.now()
+        self._journal.plan(request, rows_per_job(request.spec, request.program), now)
+        self._journal.renew(request.key, now, discarded=True)
+        known = self._journal.request(request.key)
+        unsent = any(part.state in UNSENT for part in self._journal.parts(request.key))
+        if unsent and known.program.fingerprint != request.program.fingerprint:
+            self._replan(known, request.program)
+            known = replace(known, program=request.program)
+        return replace(known, spec=request.spec)
+
+    def _work_through(self, request: PubRequest, *, send: bool) -> JobError | None:
         """Send all that is open, then wait for it; again as long as parts were split."""
-        failure = None
-        while opened := [part for part in self._journal.parts(request.key) if part.state in OPEN]:
-            if any(part.state == PLANNED for part in opened):
-                self._ask_approval(request, opened)
-            for part in opened:
-                self._send(request, part)
-            for part in self._journal.parts(request.key):
-                if part.state == SENT:
-                    failure = self._fetch(request, part) or failure
-        return failure
+        failure, tried = None, set[str]()
+        while True:
+            request = self._send_all(request) if send else self._adopt_all(request)
+            waiting = [
+                part
+                for part in self._journal.parts(request.key)
+                if part.state in WITH_SERVICE and part.tag not in tried
+            ]
+            if not waiting:
+                return failure
+            for part in waiting:
+                tried.add(part.tag)
+                failure = self._fetch(request, part) or failure
+
+    def _send_all(self, request: PubRequest) -> PubRequest:
+        """Send what has not been sent, after asking; the request as it is sent."""
+        while unsent := [part for part in self._journal.parts(request.key) if part.state in UNSENT]:
+            if any(part.state == PLANNED for part in unsent):
+                self._ask_approval(request, unsent)
+            for part in unsent:
+                request = self._send(request, part)
+        return request
+
+    def _adopt_all(self, request: PubRequest) -> PubRequest:
+        """Find what was sent without being noted; nothing is sent."""
+        for part in self._journal.parts(request.key):
+            if part.state == SENDING:
+                try:
+                    self._persist(request, lambda tag=part.tag: self._adopt(request, self._journal.part(tag)))  # type: ignore[misc]
+                except ServiceError as trouble:
+                    raise as_job_error(trouble, f"{request.spec.name}, tag {part.tag}") from None
+        return request
 
     def _ask_approval(self, request: PubRequest, opened: Sequence[Part]) -> None:
         spent = self._journal.spent(request.key)
         try:
-            self._persist(request, lambda: self._approve(request, opened, spent))
+            self._persist(request, lambda: self._gatekeeper.check(request, opened, spent))
         except ServiceError as trouble:
             raise as_job_error(trouble, request.spec.name) from None
 
-    def _send(self, request: PubRequest, part: Part) -> None:
+    def _send(self, request: PubRequest, part: Part) -> PubRequest:
+        """Send one part, laid out for the device as it is at this moment."""
         try:
-            self._persist(request, lambda: self._send_once(request, part.tag))
+            request = self._persist(request, lambda: self._send_once(request, part.tag))
+            self._persist_a_little(lambda: self._look_for_extras(request, part.tag))
         except ServiceError as trouble:
             if trouble.kind not in TOO_MUCH or part.rows < 2:
                 raise as_job_error(trouble, f"{request.spec.name}, tag {part.tag}") from None
             self._split(part, trouble)
+        return request
 
-    def _send_once(self, request: PubRequest, tag: str) -> None:
+    def _send_once(self, request: PubRequest, tag: str) -> PubRequest:
         with self._journal.sending():
             part = self._journal.part(tag)
             if part.state == SENDING:
                 self._adopt(request, part)
-            elif part.state == PLANNED:
+                part = self._journal.part(tag)
+            if part.state == PLANNED:
+                request = self._follow_device(request, part)
                 self._submit(request, part)
+        return request
+
+    def _follow_device(self, request: PubRequest, part: Part) -> PubRequest:
+        """The request for the device of this moment: it may have changed since it was laid out."""
+        program = self._gatekeeper.fit(request, self._clock.now())
+        if program is None:
+            return request
+        self._replan(request, program)
+        request = replace(request, program=program)
+        self._gatekeeper.check(request, [part], self._journal.spent(request.key))
+        return request
+
+    def _replan(self, request: PubRequest, program: LaidOut) -> None:
+        before, name = request.program, request.spec.name
+        self._journal.replan(request.key, program)
+        if before.layout == program.layout:
+            return
+        done = [part for part in self._journal.parts(request.key) if part.state not in UNSENT]
+        text = (
+            f"{name} changed since its jobs were planned: layout {list(before.layout)} of "
+            f"{before.calibration} -> {list(program.layout)} of {program.calibration}"
+            + (f"; {len(done)} of its jobs had been sent before" if done else "")
+        )
+        if not TALK.get().agree(f"{text}. Send the rest in the new layout"):
+            raise JobError(
+                "Jobs must be sent in a layout that was agreed to",
+                got=text,
+                fix="Nothing more was sent: 'qhq jobs resume --yes' sends the rest, 'qhq jobs discard' not",
+            )
 
     def _submit(self, request: PubRequest, part: Part) -> None:
         if not self._journal.claim(part.tag, self._clock.now()):
@@ -157,38 +312,93 @@ class JobRunner:
                 self._journal.unclaim(part.tag, self._clock.now())
             raise
         self._journal.sent(part.tag, job_id, self._clock.now())
-        logger.info("job %s sent to %s: %d samples", job_id, request.spec.name, part.rows)
+        TALK.get().wait(f"{request.spec.name}: job {job_id} sent, {part.rows} samples")
 
     def _adopt(self, request: PubRequest, part: Part) -> None:
-        """Find out what became of a submission whose end nobody saw."""
-        job_id = self._client.find(part.tag)
+        """Find out what became of a submission whose end nobody saw; planned again if it never arrived."""
+        found = self._client.find(part.tag)
         now = self._clock.now()
-        if job_id is not None:
-            self._journal.sent(part.tag, job_id, now)
-            logger.info("job %s found by its tag", job_id)
+        if found:
+            self._journal.sent(part.tag, found[0], now)
+            TALK.get().wait(f"{request.spec.name}: job {found[0]} found by its tag")
         elif now - part.changed < request.spec.settle_seconds:
             raise ServiceError("unsettled", "no job bears the tag yet")
         else:
             self._journal.unclaim(part.tag, now)
-            self._submit(request, part)
+
+    def _look_for_extras(self, request: PubRequest, tag: str) -> None:
+        """Cancel what a submission became besides the job that is used, and say so."""
+        part = self._journal.part(tag)
+        if part.job_id is None:
+            return
+        known = {extra.job_id for extra in self._journal.extras(part.key)}
+        for job_id in self._client.find(tag):
+            if job_id == part.job_id or job_id in known:
+                continue
+            cancelled = self._client.cancel(job_id)
+            self._journal.add_extra(part, job_id, cancelled=cancelled, now=self._clock.now())
+            what = "it was cancelled" if cancelled else "it had run already, and counts as spent"
+            TALK.get().tell(
+                f"{request.spec.name}: one submission became two jobs; {part.job_id} is used, "
+                f"of {job_id} nothing is: {what}"
+            )
 
     def _fetch(self, request: PubRequest, part: Part) -> JobError | None:
-        """Wait for a job and keep its result; the error, if it ended without one."""
-        job_id = str(part.job_id)
+        """Wait for a job and keep its result; the error, if there is none."""
         try:
-            self._wait(request, job_id)
-            raw = self._persist(request, lambda: self._client.raw_result(job_id))
+            self._wait(request, part)
+            self._read(request, part)
         except ServiceError as trouble:
             return self._ended(request, part, trouble)
-        self._journal.store(part.tag, raw, self._clock.now())
-        logger.info("job %s: result stored", job_id)
+        # A gateway may deliver late what it was given twice.
+        self._persist_a_little(lambda: self._look_for_extras(request, part.tag))
         return None
 
-    def _wait(self, request: PubRequest, job_id: str) -> None:
-        for pause in growing_pauses(request.spec.poll_seconds):
-            if self._persist(request, lambda: self._client.is_final(job_id)):
+    def _wait(self, request: PubRequest, part: Part) -> None:
+        job_id, name = str(part.job_id), request.spec.name
+        for pause in polling_pauses(request.spec.poll_seconds):
+            state = self._persist(request, lambda: self._client.job_state(job_id), f"{name}, job {job_id}")
+            if state.is_final:
                 return
-            self._clock.sleep(pause)
+            place = "" if state.place is None else f", place {state.place} in the queue"
+            let_pass(self._clock, pause, f"{name}, job {job_id}: {state.status.lower()}{place}")
+
+    def _read(self, request: PubRequest, part: Part) -> None:
+        """Ask for a result until it can be used, some times; then keep what came, and leave the job open."""
+        job_id, where = str(part.job_id), f"{request.spec.name}, job {part.job_id}"
+        if part.state == UNREADABLE and self._is_readable(request, part):
+            # What could not be read was kept: the qhq or the client of today may be able to.
+            self._keep(part, self._journal.raw(part.tag))
+            return
+        for number, pause in enumerate(growing_pauses(LONGEST_PAUSE_SECONDS), start=1):
+            raw = self._persist(request, lambda: self._client.raw_result(job_id), where)
+            try:
+                self._check(request, part, raw)
+            except ServiceError as trouble:
+                if number == MOST_READINGS:
+                    self._journal.hold(part.tag, raw, trouble.message, self._clock.now())
+                    raise
+                TALK.get().tell(
+                    f"{where}: {trouble.message}; asking again, reply {number} of {MOST_READINGS}"
+                )
+            else:
+                self._keep(part, raw)
+                return
+            let_pass(self._clock, pause, where)
+
+    def _is_readable(self, request: PubRequest, part: Part) -> bool:
+        try:
+            self._check(request, part, self._journal.raw(part.tag))
+        except ServiceError:
+            return False
+        return True
+
+    def _check(self, request: PubRequest, part: Part, raw: str) -> None:
+        check_estimates(self._decode(raw), request.spec, request.program, part.rows, part.tag)
+
+    def _keep(self, part: Part, raw: str) -> None:
+        self._journal.store(part.tag, raw, self._clock.now())
+        TALK.get().wait(f"job {part.job_id}: result stored")
 
     def _ended(self, request: PubRequest, part: Part, trouble: ServiceError) -> JobError | None:
         if trouble.kind in TOO_MUCH and part.rows > 1:
@@ -196,38 +406,65 @@ class JobRunner:
             self._split(part, trouble)
             return None
         error = as_job_error(trouble, f"{request.spec.name}, job {part.job_id}, tag {part.tag}")
-        if trouble.kind in ("unreachable", "busy", "unauthorized"):
-            # The job itself is well: it stays open.
+        if trouble.kind in ENDS_A_JOB:
+            state = CANCELLED if trouble.kind == "cancelled" else FAILED
+            self._journal.end(part.tag, state, trouble.message, self._clock.now())
+        elif trouble.kind in (*PASSING, "unauthorized", "moved") and trouble.kind != "garbled":
+            # No other job of the service would fare better.
             raise error
-        state = CANCELLED if trouble.kind == "cancelled" else FAILED
-        self._journal.end(part.tag, state, trouble.message, self._clock.now())
         return error
 
     def _split(self, part: Part, trouble: ServiceError) -> None:
-        logger.info("%d samples split in two: %s", part.rows, trouble.message)
+        TALK.get().wait(f"{part.rows} samples split in two: {trouble.message}")
         self._journal.split(self._journal.part(part.tag), self._clock.now())
 
+    def _note_after(self, request: PubRequest, part: Part) -> None:
+        """Write what a job took and ran under, if the service can say: no result hangs on it."""
+        self._note_usage(part)
+        if part.state == STORED and part.job_id is not None and part.calibration is None:
+            try:
+                calibration = self._client.job_calibration(part.job_id)
+            except ServiceError as trouble:
+                logger.info("calibration of job %s: %s", part.job_id, trouble.message)
+            else:
+                if calibration is not None:
+                    self._journal.add_calibration(part.tag, calibration)
+        for extra in self._journal.extras(request.key):
+            if extra.tag == part.tag and extra.qpu_seconds is None:
+                seconds = self._usage(extra.job_id)
+                if seconds is not None:
+                    self._journal.add_extra_usage(extra.job_id, seconds)
+
     def _note_usage(self, part: Part) -> None:
-        """Write what a job took, if the service can say: no result hangs on it."""
         if part.job_id is None or part.qpu_seconds is not None:
             return
-        try:
-            seconds = self._client.qpu_seconds(part.job_id)
-        except ServiceError:
-            return
+        seconds = self._usage(part.job_id)
         if seconds is not None:
             self._journal.add_usage(part.tag, seconds)
 
-    def _close_mode(self) -> None:
+    def _usage(self, job_id: str) -> float | None:
         try:
-            self._client.close_mode()
-        except ServiceError as trouble:
-            logger.warning("The batch or session could not be closed: %s", trouble.message)
+            return self._client.qpu_seconds(job_id)
+        except ServiceError:
+            return None
 
-    def _persist(self, request: PubRequest, act: Callable[[], T]) -> T:
+    def _note_session(self, session_id: str) -> None:
+        self._sessions.append(session_id)
+        self._journal.opened_session(session_id, getattr(self._client, "device", ""), self._clock.now())
+
+    def _persist_a_little(self, act: Callable[[], None]) -> None:
+        """Do something that is made good later if the service does not answer."""
+        try:
+            act()
+        except ServiceError as trouble:
+            logger.info("left for later: %s", trouble)
+
+    def _persist(self, request: PubRequest, act: Callable[[], T], where: str = "") -> T:
         """Do something, and again after each failure that waiting or a fresh token may cure."""
         waited, rebuilt = 0.0, False
-        for pause in growing_pauses(LONGEST_PAUSE_SECONDS):
+        where = where or request.spec.name
+        patience = max(request.spec.patience_seconds, request.spec.settle_seconds)
+        for growing in growing_pauses(LONGEST_PAUSE_SECONDS):
             try:
                 return act()
             except ServiceError as trouble:
@@ -235,10 +472,14 @@ class JobRunner:
                     rebuilt = True
                     self._client.reconnect()
                     continue
-                patience = max(request.spec.patience_seconds, request.spec.settle_seconds)
                 if trouble.kind not in PASSING or waited >= patience:
                     raise
-                logger.info("%s; again in %g s", trouble, pause)
-            self._clock.sleep(pause)
+                pause = max(growing, trouble.retry_after or 0.0)
+                if waited + pause > patience and trouble.retry_after:
+                    message = f"{trouble.message}; the service asks to come back in {pause:.0f} s"
+                    raise ServiceError(trouble.kind, message, pause) from None
+                asked = ", as the service asks" if trouble.retry_after else ""
+                why = f"{where}: {trouble.message}{asked}"
+            let_pass(self._clock, pause, why)
             waited += pause
         raise AssertionError("pauses never end")

@@ -1,4 +1,4 @@
-"""``qhq jobs``: what the journal knows of hardware jobs, and how the open ones are taken up again."""
+"""``qhq jobs``: what the journal knows of hardware jobs, and how they are taken up, cancelled or given up."""
 
 from __future__ import annotations
 
@@ -7,7 +7,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from qhq.backends.ibm.journal import ENDED, OPEN, Journal, Origin, Part, journal_file
+from qhq.backends.ibm.journal import (
+    CANCELLED,
+    DISCARDED,
+    ENDED,
+    OPEN,
+    PLANNED,
+    SENDING,
+    SENT,
+    UNREADABLE,
+    UNSENT,
+    Damaged,
+    Journal,
+    Origin,
+    Part,
+    journal_file,
+)
 from qhq.errors import BackendError, ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -23,13 +38,14 @@ class JobRow:
         job_id: The service's name for it; None before it was sent.
         run: Run that it was made for; empty if none.
         backend: The device.
-        state: planned, sending, sent, stored, cancelled or failed.
+        state: planned, sending, sent, stored, unreadable, cancelled, failed or discarded; damaged is a row of
+            the journal that cannot be read, extra a job that one submission became besides the one in use.
         samples: Rows of values.
         shots: Measurements of each value.
         created: When it was planned, ISO 8601, UTC.
         changed: When its state last changed, likewise.
         qpu_seconds: Time it took on the device; None until known.
-        message: Why it ended without a result.
+        message: Why it ended without a result, or what is wrong with what came.
     """
 
     tag: str
@@ -38,32 +54,74 @@ class JobRow:
     backend: str
     state: str
     samples: int
-    shots: int
+    shots: int | None
     created: str
     changed: str
     qpu_seconds: float | None
     message: str
 
 
+NEWER = "This journal was written by a newer qhq: some of what it says may not be shown"
+
+NOWHERE = Origin("", "", None)
+"""Of a job whose request cannot be read."""
+
+
 def list_jobs(journal: Journal | None = None) -> list[JobRow]:
-    """All jobs of the journal, oldest first; the service is not asked."""
+    """All jobs of the journal, oldest first, then what of it cannot be read; the service is not asked."""
     journal = journal or _existing()
     if journal is None:
         return []
-    origins = journal.origins()
-    return [_row(part, origins[part.key]) for part in journal.parts()]
+    origins, parts = journal.origins(), journal.parts()
+    rows = [_row(part, origins.get(part.key, NOWHERE)) for part in parts]
+    by_tag = {part.tag: part for part in parts}
+    for extra in journal.extras():
+        part = by_tag.get(extra.tag)
+        origin = origins.get(part.key, NOWHERE) if part else NOWHERE
+        what = "cancelled" if extra.cancelled else "it ran, and nothing of it is used"
+        rows.append(
+            JobRow(extra.tag, extra.job_id, origin.run, origin.backend, "extra", 0, origin.shots, "", "",
+                   extra.qpu_seconds, f"sent twice by a gateway: {what}")
+        )  # fmt: skip
+    return rows + [_damaged_row(each) for each in journal.damaged()]
+
+
+def journal_note() -> str | None:
+    """What a list should say of the journal itself; None if nothing."""
+    journal = _existing()
+    return NEWER if journal is not None and journal.is_newer else None
+
+
+def jobs_to_send(wanted: str | None = None, journal: Journal | None = None) -> list[JobRow]:
+    """Jobs that :func:`resume_jobs` of the same argument would send, or might have to send again.
+
+    Raises:
+        ConfigError: If there is no such job.
+    """
+    journal = journal or _existing()
+    if journal is None:
+        return []
+    keys = _open_keys(journal) if wanted is None else _matching_keys(journal, wanted)
+    states = UNSENT if wanted is None else (*UNSENT, *ENDED)
+    return [row for row in _rows(journal, keys) if row.state in states]
 
 
 def resume_jobs(
-    wanted: str | None = None, *, journal: Journal | None = None, clock: Clock | None = None
+    wanted: str | None = None,
+    *,
+    send: bool = True,
+    journal: Journal | None = None,
+    clock: Clock | None = None,
 ) -> list[JobRow]:
     """Take up jobs where they were left, until their results are in the journal.
 
-    The command that first asked for them finds the results there when it is run again.
+    The command that first asked for them finds the results there when it is run again. Batches and sessions
+    that a process left open as it died are closed.
 
     Args:
         wanted: Id or tag (or its beginning) of a job, or the name of a run; those that were cancelled or
             failed are sent again. None takes up all that are open, and sends nothing again that ended.
+        send: Whether what has not been sent is sent; without it only results are fetched.
         journal: Where jobs are written down; that of the folder of the runs if none is given.
         clock: The time.
 
@@ -79,17 +137,97 @@ def resume_jobs(
     if journal is None and wanted is None:
         return []
     journal = journal or Journal()
+    clock = _clock(clock)
     keys = _open_keys(journal) if wanted is None else _matching_keys(journal, wanted)
+    _close_orphans(journal, clock)
     failures = []
     for key in keys:
         try:
-            _resume(journal, key, clock, again=wanted is not None)
+            _resume(journal, key, clock, again=wanted is not None, send=send)
         except BackendError as error:
             failures.append(error)
     if failures:
         raise failures[0]
-    origins = journal.origins()
-    return [_row(part, origins[key]) for key in keys for part in journal.parts(key)]
+    return _rows(journal, keys)
+
+
+def cancel_jobs(wanted: str, *, journal: Journal | None = None, clock: Clock | None = None) -> list[JobRow]:
+    """Cancel jobs at the service, and drop what has not been sent; what ran is left to be fetched by resume.
+
+    Args:
+        wanted: Id or tag (or its beginning) of a job, or the name of a run.
+        journal: Where jobs are written down.
+        clock: The time.
+
+    Returns:
+        The jobs, as they are now.
+
+    Raises:
+        ConfigError: If there is no such job.
+        BackendError: If the service does not answer.
+    """
+    from qhq.backends.ibm.client import IBMClient
+    from qhq.backends.ibm.opening import find_client
+    from qhq.backends.ibm.talk import TALK
+    from qhq.backends.ibm.trouble import ServiceError, as_job_error
+
+    journal, clock = journal or Journal(), _clock(clock)
+    keys = _matching_keys(journal, wanted)
+    origins, clients = journal.origins(), dict[str, IBMClient]()
+    for part in _matching_parts(journal, wanted):
+        device = origins.get(part.key, NOWHERE).backend
+        if part.state == PLANNED:
+            journal.end(part.tag, CANCELLED, "cancelled before it was sent", clock.now())
+            continue
+        if part.state not in (SENDING, SENT):
+            continue
+        if device not in clients:
+            clients[device] = find_client(device)
+        try:
+            ids = [part.job_id] if part.job_id else clients[device].find(part.tag)
+            ran = [job_id for job_id in ids if not clients[device].cancel(job_id)]
+        except ServiceError as trouble:
+            raise as_job_error(trouble, f"{device}, tag {part.tag}") from None
+        if part.state == SENDING and ids:
+            journal.sent(part.tag, (ran or ids)[0], clock.now())
+        if ran:
+            TALK.get().tell(
+                f"{device}: job {ran[0]} had come to an end: 'qhq jobs resume' fetches its result"
+            )
+        else:
+            journal.end(part.tag, CANCELLED, "cancelled by qhq jobs cancel", clock.now())
+    return _rows(journal, keys)
+
+
+def discard_jobs(wanted: str, *, journal: Journal | None = None, clock: Clock | None = None) -> list[JobRow]:
+    """Give jobs up: they are not resumed any more, and nothing is asked of the service.
+
+    Args:
+        wanted: Id or tag (or its beginning) of a job, or the name of a run.
+        journal: Where jobs are written down.
+        clock: The time.
+
+    Returns:
+        The jobs, as they are now; results that are stored stay.
+
+    Raises:
+        ConfigError: If there is no such job, or it may still run and would be paid for.
+    """
+    journal, clock = journal or Journal(), _clock(clock)
+    parts = _matching_parts(journal, wanted)
+    running = [part for part in parts if part.state in (SENDING, SENT)]
+    if running:
+        raise ConfigError(
+            "Jobs that are given up must not be with the service any more: they would run, and be paid for",
+            got=f"{len(running)} sent: {', '.join(part.job_id or part.tag for part in running[:4])}",
+            fix=f"First 'qhq jobs cancel {wanted}', or fetch their results with 'qhq jobs resume'",
+        )
+    for part in parts:
+        if part.state in (PLANNED, UNREADABLE, *ENDED):
+            journal.end(
+                part.tag, DISCARDED, f"given up while {part.state}; {part.message}"[:300], clock.now()
+            )
+    return _rows(journal, _keys(parts))
 
 
 def _existing() -> Journal | None:
@@ -97,18 +235,29 @@ def _existing() -> Journal | None:
     return Journal() if journal_file().is_file() else None
 
 
-def _resume(journal: Journal, key: str, clock: Clock | None, *, again: bool) -> None:
-    # The client takes two seconds to import, and a list of jobs does not need it.
-    from qhq.backends.ibm.opening import open_runner
+def _clock(clock: Clock | None) -> Clock:
     from qhq.backends.ibm.waiting import WallClock
 
-    clock = clock or WallClock()
-    if again:
+    return clock or WallClock()
+
+
+def _close_orphans(journal: Journal, clock: Clock) -> None:
+    if journal.orphaned_sessions():
+        from qhq.backends.ibm.opening import close_orphans
+
+        close_orphans(journal, clock)
+
+
+def _resume(journal: Journal, key: str, clock: Clock, *, again: bool, send: bool) -> None:
+    # The client takes two seconds to import, and a list of jobs does not need it.
+    from qhq.backends.ibm.opening import open_runner
+
+    if again and send:
         journal.renew(key, clock.now())
     if not any(part.state in OPEN for part in journal.parts(key)):
         return
     request = journal.request(key)
-    open_runner(request.spec, journal, clock).resume(request)
+    open_runner(request.spec, journal, clock).resume(request, send=send)
 
 
 def _open_keys(journal: Journal) -> list[str]:
@@ -116,22 +265,41 @@ def _open_keys(journal: Journal) -> list[str]:
 
 
 def _matching_keys(journal: Journal, wanted: str) -> list[str]:
+    return _keys(_matching_parts(journal, wanted))
+
+
+def _matching_parts(journal: Journal, wanted: str) -> list[Part]:
     parts, origins = journal.parts(), journal.origins()
     matches = [
         part
         for part in parts
-        if part.tag.startswith(wanted) or wanted in (part.job_id, origins[part.key].run)
+        if (wanted and part.tag.startswith(wanted))
+        or wanted in (part.job_id, origins.get(part.key, NOWHERE).run or None)
     ]
     if not matches:
         ids = [part.job_id or part.tag for part in parts if part.state in (*OPEN, *ENDED)]
         raise ConfigError(
-            "A job to resume must stand in the journal", got=f"'{wanted}'", fix=nearest(wanted, ids)
+            "A job to take up must stand in the journal: its id, its tag, or its run",
+            got=f"'{wanted}'",
+            fix=nearest(wanted, ids),
         )
-    return _keys(matches)
+    return matches
 
 
 def _keys(parts: Sequence[Part]) -> list[str]:
     return list(dict.fromkeys(part.key for part in parts))
+
+
+def _rows(journal: Journal, keys: Sequence[str]) -> list[JobRow]:
+    origins = journal.origins()
+    return [_row(part, origins.get(key, NOWHERE)) for key in keys for part in journal.parts(key)]
+
+
+def _damaged_row(row: Damaged) -> JobRow:
+    return JobRow(
+        row.tag, row.job_id, "", "", "damaged", 0, None, "", "", None,
+        f"row {row.row} of the journal cannot be read: {row.reason}",
+    )  # fmt: skip
 
 
 def _row(part: Part, origin: Origin) -> JobRow:
@@ -146,7 +314,7 @@ def _row(part: Part, origin: Origin) -> JobRow:
         created=_date(part.created),
         changed=_date(part.changed),
         qpu_seconds=part.qpu_seconds,
-        message=part.message,
+        message=part.message or "",
     )
 
 

@@ -9,7 +9,11 @@ power cut; the lock beside it belongs to the operating system, which releases it
 from __future__ import annotations
 
 import contextlib
+import gzip
+import json
+import math
 import os
+import socket
 import sqlite3
 import threading
 import uuid
@@ -22,7 +26,9 @@ from typing import Any
 
 from filelock import FileLock
 
+from qhq.backends.devices.calibration import Calibration
 from qhq.backends.ibm.pub_request import (
+    LaidOut,
     PubRequest,
     pack_program,
     pack_values,
@@ -35,26 +41,43 @@ from qhq.errors import BackendError
 from qhq.paths import runs_dir
 
 PLANNED, SENDING, SENT, STORED = "planned", "sending", "sent", "stored"
-CANCELLED, FAILED, REPLACED = "cancelled", "failed", "replaced"
-"""States of a part. Replaced: others stand in for it, as it was split or is to be sent again."""
+UNREADABLE, CANCELLED, FAILED, DISCARDED = "unreadable", "cancelled", "failed", "discarded"
+REPLACED = "replaced"
+"""States of a part. Unreadable: the job is done, and its result came several times but could not be used.
+Discarded: the user gave it up. Replaced: others stand in for it, as it was split or is to be sent again."""
 
-OPEN = (PLANNED, SENDING, SENT)
+UNSENT = (PLANNED, SENDING)
+WITH_SERVICE = (SENT, UNREADABLE)
+OPEN = (*UNSENT, *WITH_SERVICE)
 ENDED = (CANCELLED, FAILED)
+STATES = (*OPEN, STORED, *ENDED, DISCARDED, REPLACED)
 
 RUN: ContextVar[str] = ContextVar("run", default="")
 """Name of the run that is being worked on; see :func:`in_run`."""
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS requests (
-  key TEXT PRIMARY KEY, run TEXT, backend TEXT, spec TEXT, circuit BLOB, program TEXT, input BLOB,
-  created REAL);
-CREATE TABLE IF NOT EXISTS parts (
-  tag TEXT PRIMARY KEY, key TEXT, start INTEGER, stop INTEGER, state TEXT, job_id TEXT, created REAL,
-  changed REAL, message TEXT DEFAULT '', raw TEXT, qpu_seconds REAL);
-CREATE INDEX IF NOT EXISTS parts_of_request ON parts (key);
-"""
+MIGRATIONS = (
+    (
+        """CREATE TABLE IF NOT EXISTS requests (
+             key TEXT PRIMARY KEY, run TEXT, backend TEXT, spec TEXT, circuit BLOB, program TEXT, input BLOB,
+             created REAL)""",
+        """CREATE TABLE IF NOT EXISTS parts (
+             tag TEXT PRIMARY KEY, key TEXT, start INTEGER, stop INTEGER, state TEXT, job_id TEXT,
+             created REAL, changed REAL, message TEXT DEFAULT '', raw TEXT, qpu_seconds REAL)""",
+        "CREATE INDEX IF NOT EXISTS parts_of_request ON parts (key)",
+    ),
+    (
+        "ALTER TABLE parts ADD COLUMN calibration TEXT",
+        "CREATE TABLE calibrations (fingerprint TEXT PRIMARY KEY, content BLOB)",
+        """CREATE TABLE extras (
+             job_id TEXT PRIMARY KEY, tag TEXT, key TEXT, cancelled INTEGER, found REAL, qpu_seconds REAL)""",
+        """CREATE TABLE sessions (
+             id TEXT PRIMARY KEY, backend TEXT, pid INTEGER, host TEXT, opened REAL, closed REAL)""",
+    ),
+)
+"""What makes a journal of each schema version out of one of the version before; the first of a file that
+is new or was written before versions were counted. Add at the end; never change what stands here."""
 
-_LIGHT = "tag, key, start, stop, state, job_id, created, changed, message, qpu_seconds"
+_LIGHT = "tag, key, start, stop, state, job_id, created, changed, message, qpu_seconds, calibration"
 
 
 @dataclass(frozen=True)
@@ -72,6 +95,7 @@ class Part:
         changed: When its state last changed.
         message: Why it ended without a result.
         qpu_seconds: Time it took on the device, once known.
+        calibration: Fingerprint of what the device was calibrated to as it ran, once known.
     """
 
     tag: str
@@ -84,6 +108,7 @@ class Part:
     changed: float
     message: str
     qpu_seconds: float | None
+    calibration: str | None = None
 
     @property
     def rows(self) -> int:
@@ -93,11 +118,38 @@ class Part:
 
 @dataclass(frozen=True)
 class Origin:
-    """Run that a request was made for (empty if none), device, and shots of each value."""
+    """Run that a request was made for (empty if none), device, and shots of each value if readable."""
 
     run: str
     backend: str
-    shots: int
+    shots: int | None
+
+
+@dataclass(frozen=True)
+class Extra:
+    """A job that one submission became besides the one that is used: a gateway sent it twice.
+
+    Attributes:
+        job_id: The service's name for it.
+        tag: The tag it shares.
+        cancelled: Whether it was cancelled before it ran.
+        qpu_seconds: Time it took on the device, once known.
+    """
+
+    job_id: str
+    tag: str
+    cancelled: bool
+    qpu_seconds: float | None
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A row of the journal that cannot be read, and why: its number, and its tag and job if they can."""
+
+    row: int
+    tag: str
+    job_id: str | None
+    reason: str
 
 
 @contextlib.contextmanager
@@ -139,12 +191,37 @@ class Journal:
             # Closing folds the write-ahead log into the file.
             self._close = weakref.finalize(self, self._connection.close)
             self._connection.row_factory = sqlite3.Row
+            # A byte that is no text must not hide the rest of its row.
+            self._connection.text_factory = lambda content: content.decode("utf-8", "replace")
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.executescript(_SCHEMA)
+            self._migrate()
         except (OSError, sqlite3.Error) as error:
             raise self._unusable(error) from error
         self._lock = FileLock(str(self.path.with_name(".jobs.lock")), mode=0o600)
+
+    def _migrate(self) -> None:
+        """Bring the file to the schema of today; one of tomorrow's qhq is left as it is."""
+        execute = self._connection.execute
+        if execute("PRAGMA user_version").fetchone()[0] >= len(MIGRATIONS):
+            return
+        execute("BEGIN IMMEDIATE")
+        try:
+            # Read again: another process may have been faster.
+            version = execute("PRAGMA user_version").fetchone()[0]
+            for statements in MIGRATIONS[version:]:
+                for statement in statements:
+                    execute(statement)
+            execute(f"PRAGMA user_version = {max(version, len(MIGRATIONS))}")
+        except BaseException:
+            execute("ROLLBACK")
+            raise
+        execute("COMMIT")
+
+    @property
+    def is_newer(self) -> bool:
+        """Whether a later qhq wrote the file, so that what it says may not be all that there is."""
+        return int(self._ask("PRAGMA user_version")[0][0]) > len(MIGRATIONS)
 
     def close(self) -> None:
         """Close the file."""
@@ -167,39 +244,114 @@ class Journal:
             for start in range(0, count, rows):
                 self._add_part(request.key, start, min(start + rows, count), now)
 
-    def renew(self, key: str, now: float) -> None:
-        """Plan those parts of a request once more that ended without a result."""
+    def replan(self, key: str, program: LaidOut) -> None:
+        """Let what has not been sent of a request be another program: the device has changed."""
+        circuit, rest = pack_program(program)
+        self._change("UPDATE requests SET circuit = ?, program = ? WHERE key = ?", circuit, rest, key)
+
+    def renew(self, key: str, now: float, *, discarded: bool = False) -> None:
+        """Plan those parts of a request once more that ended without a result, or were given up."""
+        states = (*ENDED, DISCARDED) if discarded else ENDED
         with self._transaction():
-            for part in self._parts("key = ? AND state IN (?, ?)", key, *ENDED):
+            for part in self._parts(f"key = ? AND state IN ({_marks(states)})", key, *states):
                 self._replace(part, [(part.start, part.stop)], now)
 
     def request(self, key: str) -> PubRequest:
-        """A request that was planned."""
-        (row,) = self._ask("SELECT * FROM requests WHERE key = ?", key)
-        program = unpack_program(row["circuit"], row["program"])
-        return PubRequest(key, spec_from_json(row["spec"]), program, unpack_values(row["input"]))
+        """A request that was planned.
+
+        Raises:
+            BackendError: If what stands of it cannot be read; results that were stored still can.
+        """
+        row = next(iter(self._ask("SELECT * FROM requests WHERE key = ?", key)), None)
+        try:
+            if row is None:
+                raise ValueError("no such request")
+            program = unpack_program(row["circuit"], row["program"])
+            return PubRequest(key, spec_from_json(row["spec"]), program, unpack_values(row["input"]))
+        except Exception as error:  # whatever a reader of damaged bytes stumbles over
+            raise BackendError(
+                "A request in the journal of hardware jobs must be readable",
+                got=f"{self.path}, request {key[:12]}: {type(error).__name__}: {str(error)[:200]}",
+                fix="Install the version of qhq that wrote it, or give its jobs up with 'qhq jobs discard'",
+            ) from error
 
     def origins(self) -> dict[str, Origin]:
-        """Where each request came from, by its key."""
-        rows = self._ask("SELECT key, run, backend, spec FROM requests")
-        return {
-            row["key"]: Origin(row["run"], row["backend"], spec_from_json(row["spec"]).shots) for row in rows
-        }
+        """Where each request came from, by its key; what cannot be read of one is left out."""
+        found = {}
+        for _, row in self._each("requests", "key, run, backend, spec"):
+            if isinstance(row, sqlite3.Row) and isinstance(row["key"], str):
+                found[row["key"]] = Origin(_text(row["run"]), _text(row["backend"]), _shots(row["spec"]))
+        return found
 
     def spent(self, key: str) -> float:
-        """Seconds on the device that the parts of a request took, those that others stand in for too."""
-        return float(self._ask("SELECT TOTAL(qpu_seconds) AS sum FROM parts WHERE key = ?", key)[0]["sum"])
+        """Seconds on the device that the jobs of a request took, those that were split and extra ones too."""
+        tables = ("parts", "extras")
+        sums = [self._ask(f"SELECT TOTAL(qpu_seconds) FROM {each} WHERE key = ?", key) for each in tables]
+        return sum(float(rows[0][0]) for rows in sums)
 
     def parts(self, key: str | None = None) -> list[Part]:
-        """Parts that no others stand in for: of one request by row, or of all requests by age."""
-        if key is None:
-            return self._parts("state != ? ORDER BY created, start", REPLACED)
-        return self._parts("key = ? AND state != ? ORDER BY start", key, REPLACED)
+        """Parts that no others stand in for: of one request by row, or of all requests by age.
+
+        Raises:
+            BackendError: If one of the request cannot be read; among all those are left out, see `damaged`.
+        """
+        if key is not None:
+            return self._parts("key = ? AND state != ? ORDER BY start", key, REPLACED)
+        found = [part for part in self._read() if isinstance(part, Part) and part.state != REPLACED]
+        return sorted(found, key=lambda part: (part.created, part.start))
+
+    def damaged(self) -> list[Damaged]:
+        """Parts that cannot be read."""
+        return [each for each in self._read() if isinstance(each, Damaged)]
+
+    def _read(self) -> Iterator[Part | Damaged]:
+        for number, row in self._each("parts", _LIGHT):
+            if not isinstance(row, sqlite3.Row):
+                yield Damaged(number, "", None, str(row))
+                continue
+            try:
+                yield _part(row)
+            except ValueError as error:
+                job_id = row["job_id"] if isinstance(row["job_id"], str) else None
+                yield Damaged(number, _text(row["tag"]), job_id, str(error))
 
     def part(self, tag: str) -> Part:
         """One part by its tag."""
         (part,) = self._parts("tag = ?", tag)
         return part
+
+    def extras(self, key: str | None = None) -> list[Extra]:
+        """Jobs besides those that are used: of one request, or of all."""
+        rows = self._ask("SELECT job_id, tag, cancelled, qpu_seconds, key FROM extras ORDER BY found")
+        return [Extra(row[0], row[1], bool(row[2]), row[3]) for row in rows if key in (None, row[4])]
+
+    def add_extra(self, part: Part, job_id: str, *, cancelled: bool, now: float) -> None:
+        """Write that a submission became one job more."""
+        row = [job_id, part.tag, part.key, int(cancelled), now]
+        self._ask(
+            "INSERT OR IGNORE INTO extras (job_id, tag, key, cancelled, found) VALUES (?, ?, ?, ?, ?)", *row
+        )
+
+    def add_extra_usage(self, job_id: str, qpu_seconds: float) -> None:
+        """Write what an extra job took on the device."""
+        self._change("UPDATE extras SET qpu_seconds = ? WHERE job_id = ?", qpu_seconds, job_id)
+
+    def opened_session(self, session_id: str, backend: str, now: float) -> None:
+        """Write that this process opened a batch or session: whoever resumes closes it if it dies."""
+        row = [session_id, backend, os.getpid(), socket.gethostname(), now]
+        self._ask(
+            "INSERT OR REPLACE INTO sessions (id, backend, pid, host, opened) VALUES (?, ?, ?, ?, ?)", *row
+        )
+
+    def closed_session(self, session_id: str, now: float) -> None:
+        """Write that a batch or session is closed."""
+        self._change("UPDATE sessions SET closed = ? WHERE id = ?", now, session_id)
+
+    def orphaned_sessions(self) -> list[tuple[str, str]]:
+        """Batches and sessions (id, device) whose process is dead, on this machine."""
+        rows = self._ask("SELECT id, backend, pid, host FROM sessions WHERE closed IS NULL")
+        here = socket.gethostname()
+        return [(row["id"], row["backend"]) for row in rows if row["host"] == here and not _lives(row["pid"])]
 
     def claim(self, tag: str, now: float) -> bool:
         """Write that a planned part is about to be sent; False if another process was first."""
@@ -214,12 +366,33 @@ class Journal:
         self._set(tag, SENDING, now, state=SENT, job_id=job_id)
 
     def store(self, tag: str, raw: str, now: float) -> None:
-        """Keep a result as the service gave it."""
-        self._set(tag, SENT, now, state=STORED, raw=raw)
+        """Keep a result as the service gave it, once it was read and checked."""
+        for before in WITH_SERVICE:
+            self._set(tag, before, now, state=STORED, raw=raw, message="")
+
+    def hold(self, tag: str, raw: str, message: str, now: float) -> None:
+        """Keep what came in place of a result; the job stays one to be asked for."""
+        for before in WITH_SERVICE:
+            self._set(tag, before, now, state=UNREADABLE, raw=raw, message=message)
 
     def end(self, tag: str, state: str, message: str, now: float) -> None:
         """Write that a part ended without a result."""
-        self._set(tag, SENT, now, state=state, message=message)
+        for before in (*UNSENT, *WITH_SERVICE, *ENDED):
+            if before != state:
+                self._set(tag, before, now, state=state, message=message)
+
+    def add_calibration(self, tag: str, calibration: Calibration) -> None:
+        """Write what the device was calibrated to as a part ran."""
+        content = json.dumps([calibration.configuration, calibration.properties]).encode()
+        row = [calibration.fingerprint + calibration.date, gzip.compress(content, mtime=0)]
+        with self._transaction():
+            self._ask("INSERT OR IGNORE INTO calibrations VALUES (?, ?)", *row)
+            self._ask("UPDATE parts SET calibration = ? WHERE tag = ?", row[0], tag)
+
+    def calibration(self, part: Part) -> Calibration | None:
+        """What the device was calibrated to as a part ran; None where it is not known."""
+        rows = self._ask("SELECT content FROM calibrations WHERE fingerprint = ?", part.calibration)
+        return Calibration(*json.loads(gzip.decompress(rows[0]["content"]))) if rows else None
 
     def add_usage(self, tag: str, qpu_seconds: float) -> None:
         """Write what a part took on the device."""
@@ -247,7 +420,21 @@ class Journal:
         self._ask(f"INSERT INTO parts ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", *row)
 
     def _parts(self, condition: str, *values: Any) -> list[Part]:
-        return [Part(*row) for row in self._ask(f"SELECT {_LIGHT} FROM parts WHERE {condition}", *values)]
+        try:
+            return [_part(row) for row in self._ask(f"SELECT {_LIGHT} FROM parts WHERE {condition}", *values)]
+        except ValueError as error:
+            raise self._unusable(error) from error
+
+    def _each(self, table: str, columns: str) -> Iterator[tuple[int, sqlite3.Row | str]]:
+        """Rows of a table, each read by itself: a damaged one costs no other; in its place stands why."""
+        last = self._ask(f"SELECT max(rowid) FROM {table}")[0][0] or 0
+        for number in range(1, last + 1):
+            try:
+                rows = self._ask(f"SELECT {columns} FROM {table} WHERE rowid = ?", number)
+            except BackendError as error:
+                yield number, error.got
+                continue
+            yield from ((number, row) for row in rows)
 
     def _set(self, tag: str, before: str, now: float, **columns: Any) -> int:
         """Change a part that is in a certain state; another process may have been faster."""
@@ -286,3 +473,55 @@ class Journal:
             got=f"{self.path}: {error}",
             fix="Free disk space, or point QHQ_RUNS_DIR at a folder of your own",
         )
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _part(row: sqlite3.Row) -> Part:
+    """A row as what it should be.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    part = Part(*row)
+    if not (isinstance(part.tag, str) and isinstance(part.key, str)):
+        raise ValueError("a tag or key that is no text")
+    if part.state not in STATES:
+        raise ValueError(f"tag {part.tag}: state '{part.state}' is not known here")
+    if not (isinstance(part.start, int) and isinstance(part.stop, int) and 0 <= part.start < part.stop):
+        raise ValueError(f"tag {part.tag}: rows {part.start} to {part.stop}")
+    for name in ("created", "changed"):
+        if not _is_time(getattr(part, name)):
+            raise ValueError(f"tag {part.tag}: {name} '{getattr(part, name)}' is no time")
+    if not (part.qpu_seconds is None or _is_time(part.qpu_seconds)):
+        raise ValueError(f"tag {part.tag}: qpu_seconds '{part.qpu_seconds}'")
+    return part
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and 0 <= value < 1e11
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _shots(spec: object) -> int | None:
+    """Shots of a stored entry, whatever else a later version may have written into it."""
+    try:
+        shots = json.loads(str(spec))["shots"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return shots if isinstance(shots, int) else None
+
+
+def _lives(pid: object) -> bool:
+    try:
+        os.kill(int(str(pid)), 0)
+    except (ProcessLookupError, ValueError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True

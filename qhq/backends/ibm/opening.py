@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from qhq.backends.devices.device import CalibratedDevice
 from qhq.backends.ibm.account import fake_twin, find_account
 from qhq.backends.ibm.budget import check_cap, check_plan, estimate_seconds
-from qhq.backends.ibm.client import IBMClient
+from qhq.backends.ibm.client import IBMClient, ListedDevice, decode
 from qhq.backends.ibm.job_runner import JobRunner
 from qhq.backends.ibm.journal import Journal, Part
-from qhq.backends.ibm.pub_request import PubRequest
+from qhq.backends.ibm.layout import refit
+from qhq.backends.ibm.pub_request import LaidOut, PubRequest
 from qhq.backends.ibm.spec import IBMSpec
+from qhq.backends.ibm.talk import TALK
 from qhq.backends.ibm.trouble import ServiceError, as_job_error
 from qhq.backends.ibm.waiting import Clock
 from qhq.backends.spec import load_backends
@@ -34,15 +36,24 @@ def open_client(spec: IBMSpec) -> IBMClient:
     return client
 
 
-def list_devices(template: IBMSpec) -> list[str]:
-    """Names of the devices of the account that take jobs.
+def find_client(device: str) -> IBMClient:
+    """The service behind a device that the journal names, with the entry of today.
+
+    Raises:
+        BackendError: If there is no account.
+    """
+    return open_client(IBMSpec(kind="ibm", name=device))
+
+
+def list_devices(template: IBMSpec) -> list[ListedDevice]:
+    """The devices of the account, those that take no jobs too, each with its state.
 
     Raises:
         BackendError: If there is no account, or it cannot be asked.
     """
     client = IBMClient(find_account(template.name, load_backends()), template.name)
     try:
-        return client.others()
+        return client.devices()
     except ServiceError as trouble:
         raise as_job_error(trouble, template.name) from None
 
@@ -54,7 +65,29 @@ def open_runner(spec: IBMSpec, journal: Journal, clock: Clock) -> JobRunner:
         BackendError: If there is no account.
     """
     client = open_client(spec)
-    return JobRunner(client, journal, clock, Approval(client).check)
+    return JobRunner(client, journal, clock, Approval(client), decode)
+
+
+def close_orphans(journal: Journal, clock: Clock) -> list[str]:
+    """Close batches and sessions that processes left open as they died; the ids of those that are closed now.
+
+    An open session costs by the wall clock.
+    """
+    closed = []
+    for session, device in journal.orphaned_sessions():
+        try:
+            find_client(device).close_session(session)
+        except ServiceError as trouble:
+            TALK.get().tell(f"Session {session} of {device} could not be closed: {trouble.message}")
+        else:
+            journal.closed_session(session, clock.now())
+            TALK.get().tell(f"Closed session {session} of {device}, left open by a process that died")
+            closed.append(session)
+    return closed
+
+
+RECHECK_SECONDS = 10.0
+"""How old the calibration may be that a job is sent under."""
 
 
 class Approval:
@@ -67,6 +100,27 @@ class Approval:
 
     def __init__(self, client: IBMClient, spent: Callable[[], float] = lambda: 0.0) -> None:
         self._client, self._spent = client, spent
+        self._device: CalibratedDevice | None = None
+        self._read = 0.0
+
+    def fit(self, request: PubRequest, now: float) -> LaidOut | None:
+        """The program for the device as it is now, past the gate; None where that of the request is for it.
+
+        Raises:
+            BackendError: If the device is gone, or the program no longer fits it.
+            ServiceError: If the service does not answer.
+        """
+        if self._device is None or not 0 <= now - self._read < RECHECK_SECONDS:
+            try:
+                self._device = CalibratedDevice(self._client.calibration())
+            except ServiceError as trouble:
+                if trouble.kind != "gone":
+                    raise
+                raise _unopened(self._client, trouble) from None
+            self._read = now
+        if request.program.fingerprint == self._device.fingerprint:
+            return None
+        return refit(request.program, request.spec, self._device)
 
     def check(self, request: PubRequest, opened: Sequence[Part], spent: float) -> None:
         """Refuse parts of a request that took some seconds so far.
@@ -98,7 +152,7 @@ def check_device(client: IBMClient) -> None:
         raise BackendError(
             "A device must be online",
             got=f"{client.device}: {state.message or 'offline'}, {state.queue} jobs waiting",
-            fix=f"Wait, or take another: {_names(client)}",
+            fix=f"Wait, as jobs would, or take another: {_names(client)}",
         )
 
 

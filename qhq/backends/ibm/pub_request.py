@@ -6,10 +6,11 @@ import hashlib
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 from qiskit import qpy
 from qiskit.circuit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
@@ -32,6 +33,7 @@ class LaidOut:
         settings: Settings of the readout that measure all observables.
         gate_seconds: Time that its gates take.
         idle_seconds: Time between two of its shots: readout, and the pause of the device.
+        fingerprint: Of the device and its calibration that it was laid out for; empty if not known.
     """
 
     circuit: QuantumCircuit
@@ -43,6 +45,7 @@ class LaidOut:
     settings: int = 1
     gate_seconds: float = 0.0
     idle_seconds: float = 0.0
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ def pack_program(program: LaidOut) -> tuple[bytes, str]:
 def unpack_program(circuit: bytes, rest: str) -> LaidOut:
     """What :func:`pack_program` packed."""
     isa = qpy.load(io.BytesIO(circuit))[0]
-    content = json.loads(rest)
+    names = {each.name for each in fields(LaidOut)}
+    content = {key: value for key, value in json.loads(rest).items() if key in names}
     observables = tuple(_operator(each, isa.num_qubits) for each in content.pop("observables"))
     parameters, layout = tuple(content.pop("parameters")), tuple(content.pop("layout"))
     return LaidOut(isa, parameters, observables, layout=layout, **content)
@@ -123,5 +127,18 @@ def spec_json(spec: IBMSpec) -> str:
 
 
 def spec_from_json(content: str) -> IBMSpec:
-    """What :func:`spec_json` wrote."""
-    return IBMSpec.model_validate_json(content)
+    """What :func:`spec_json` wrote, of this version or of one that knew more fields: those are left out."""
+    return IBMSpec.model_validate(_known(IBMSpec, json.loads(content)))
+
+
+def _known(model: type[BaseModel], content: Any) -> Any:
+    """What a model has fields for, inside of it too."""
+    if not isinstance(content, dict):
+        return content
+    kept = {}
+    for name, field in model.model_fields.items():
+        if name in content:
+            kind: Any = field.annotation
+            inside = isinstance(kind, type) and issubclass(kind, BaseModel)
+            kept[name] = _known(kind, content[name]) if inside else content[name]
+    return kept

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Literal
+from urllib.parse import quote, quote_plus
 
 from qhq.errors import JobError
 
 Kind = Literal[
     "unreachable", "busy", "unsettled", "unauthorized", "too_large", "too_long", "cancelled", "failed",
-    "lost", "gone", "no_instance", "no_session", "refused",
+    "lost", "gone", "no_instance", "no_session", "refused", "garbled", "wrong", "moved",
 ]  # fmt: skip
 
-PASSING = frozenset({"unreachable", "busy", "unsettled"})
+PASSING = frozenset({"unreachable", "busy", "unsettled", "garbled"})
 """Kinds that waiting may cure."""
 
 NOT_TAKEN = frozenset({"busy", "unauthorized", "too_large", "gone", "no_instance", "no_session", "refused"})
@@ -22,6 +24,9 @@ TOO_MUCH = frozenset({"too_large", "too_long"})
 """Kinds that fewer rows cure."""
 
 LONGEST_MESSAGE = 300
+
+ENDS_A_JOB = frozenset({"cancelled", "failed", "too_long"})
+"""Kinds by which the service itself says that a job gives no result; any other leaves the job as it was."""
 
 _ENDS: dict[Kind, tuple[str, str]] = {
     "unreachable": (
@@ -58,8 +63,8 @@ _ENDS: dict[Kind, tuple[str, str]] = {
     ),
     "lost": (
         "A job that was sent must still be known to the service",
-        "Check QHQ_IBM_INSTANCE: it must be the account that sent it; with its id or tag "
-        "'qhq jobs resume' sends it again",
+        "Check QHQ_IBM_INSTANCE: it must be the account that sent it, then run 'qhq jobs resume'; if the job "
+        "was deleted, 'qhq jobs discard' gives it up",
     ),
     "gone": (
         "The device must still be there for what has not been sent",
@@ -77,6 +82,20 @@ _ENDS: dict[Kind, tuple[str, str]] = {
         "The service must accept what is asked",
         "Correct the entry as the service says; finished parts are kept",
     ),
+    "garbled": (
+        "The service must answer with something that can be read",
+        "Nothing is lost and nothing is sent again: run 'qhq jobs resume' later; if it stays so, check "
+        "QHQ_IBM_URL, and any proxy on the way",
+    ),
+    "wrong": (
+        "A result must be whole: finite values within their bounds, from all shots that were asked for",
+        "It was paid for and is not sent again: 'qhq jobs resume' asks for it once more, "
+        "'qhq jobs discard' gives it up",
+    ),
+    "moved": (
+        "The service must answer at its own address: a redirect to another one is not followed",
+        "Correct QHQ_IBM_URL, or look at the proxy on the way; then run 'qhq jobs resume'",
+    ),
 }
 
 
@@ -86,11 +105,12 @@ class ServiceError(Exception):
     Args:
         kind: What it means.
         message: What the service or the client said, secrets taken out.
+        retry_after: Seconds that the service asks to wait, if it said so.
     """
 
-    def __init__(self, kind: Kind, message: str) -> None:
+    def __init__(self, kind: Kind, message: str, retry_after: float | None = None) -> None:
         super().__init__(f"{kind}: {message}")
-        self.kind, self.message = kind, message
+        self.kind, self.message, self.retry_after = kind, message, retry_after
 
 
 def as_job_error(trouble: ServiceError, where: str) -> JobError:
@@ -99,14 +119,29 @@ def as_job_error(trouble: ServiceError, where: str) -> JobError:
     return JobError(must, got=f"{trouble.message.rstrip('.')} ({where})", fix=fix)
 
 
+_CREDENTIALS = (
+    re.compile(r"(?i)\b(bearer|basic)(\s+|%20|\+)[\w.~+/=%-]+"),
+    re.compile(r"\beyJ[\w-]+(?:\.[\w-]+){0,2}"),
+    re.compile(r"""(?i)\b(api_?key|access_token|refresh_token|token)(["']?\s*[=:]\s*["']?)[^\s"'&,;)]+"""),
+)
+"""What is a credential by its looks: an authorization header, a JSON Web Token, a field of a form."""
+
+
 def redact(text: object, secrets: Iterable[str]) -> str:
-    """One line of bounded length in which no secret stands.
+    """One line of bounded length in which no secret stands, encoded for a URL or not.
 
     >>> redact("key abc123 is bad", ["abc123"])
     'key *** is bad'
+    >>> redact("POST apikey=a%2Fb%2B1&x=1 Authorization: Bearer eyJh.eyJi.c", ["a/b+1"])
+    'POST apikey=***&x=1 Authorization: Bearer ***'
     """
     line = " ".join(str(text).split())
-    for secret in secrets:
-        if secret:
-            line = line.replace(secret, "***")
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        for form in {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1]}:
+            # Percent-encoding may be written in either case.
+            line = re.sub(re.escape(form), "***", line, flags=re.IGNORECASE)
+    for number, pattern in enumerate(_CREDENTIALS):
+        line = pattern.sub(("\\1 ***", "***", "\\1\\2***")[number], line)
+    # A terminal must not be steered by what a service says.
+    line = "".join(each if each.isprintable() else "?" for each in line)
     return line if len(line) <= LONGEST_MESSAGE else f"{line[: LONGEST_MESSAGE - 3]}..."

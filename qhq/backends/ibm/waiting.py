@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator
 from typing import Protocol
 
+from qhq.backends.ibm.talk import LONGEST_SILENCE_SECONDS, TALK
+
 
 class Clock(Protocol):
     """Tells the time and lets it pass."""
@@ -30,7 +32,7 @@ class WallClock:
 
 
 def growing_pauses(longest: float) -> Iterator[float]:
-    """Pauses in seconds: 1, 2, 4 and so on up to the longest, then that one for ever.
+    """Pauses in seconds before the next attempt: 1, 2, 4 and so on up to the longest, then that one for ever.
 
     >>> pauses = growing_pauses(5.0)
     >>> [next(pauses) for _ in range(5)]
@@ -40,3 +42,30 @@ def growing_pauses(longest: float) -> Iterator[float]:
     while True:
         yield pause
         pause = min(2 * pause, longest)
+
+
+def polling_pauses(longest: float) -> Iterator[float]:
+    """Pauses in seconds between two questions for a job: a quarter of what was waited so far, 1 at least.
+
+    So the end of a job is seen at most a quarter later than it came, and a queue of an hour takes no more
+    questions than one of a minute and then one a `longest`.
+
+    >>> pauses = polling_pauses(15.0)
+    >>> [next(pauses) for _ in range(6)]
+    [1.0, 1.0, 1.0, 1.0, 1.0, 1.25]
+    """
+    waited = 0.0
+    while True:
+        pause = min(max(1.0, waited / 4), longest)
+        yield pause
+        waited += pause
+
+
+def let_pass(clock: Clock, seconds: float, why: str) -> None:
+    """Let some seconds pass, and say every now and then why, and how long it still takes."""
+    left = seconds
+    while left > 0:
+        TALK.get().wait(f"{why}; again in {left:.0f} s" if left >= 1 else why)
+        step = min(left, LONGEST_SILENCE_SECONDS)
+        clock.sleep(step)
+        left -= step

@@ -29,7 +29,7 @@ MOMENTS = {
     "sent and written down": ("Journal", "sent", 1),
     "one sent, the other about to be": ("Journal", "claim", 2),
     "both sent": ("Journal", "sent", 2),
-    "waiting": ("IBMClient", "is_final", 1),
+    "waiting": ("IBMClient", "job_state", 1),
     "result here, not stored": ("IBMClient", "raw_result", 1),
     "one stored": ("Journal", "store", 1),
     "all stored, not read": ("Journal", "store", 2),

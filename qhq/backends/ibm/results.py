@@ -1,0 +1,180 @@
+"""What came back of a job, and whether it can be what was asked for; no client here.
+
+A result is checked before it is stored: bytes that a proxy cut off, a calibration of the readout that failed
+or a job of somebody else's all give numbers, and numbers that were paid for are believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit.quantum_info import SparsePauliOp
+
+from qhq.backends.executor import FloatArray
+from qhq.backends.ibm.options import calibration_circuits, circuits_per_sample
+from qhq.backends.ibm.pub_request import LaidOut
+from qhq.backends.ibm.spec import IBMSpec
+from qhq.backends.ibm.trouble import ServiceError
+
+SIGMAS = 6.0
+"""How far beyond its bound, in standard errors, a value may lie that mitigation has stretched."""
+
+MOST_STRETCH = 0.5
+"""No value may lie farther beyond its bound than this share of it, whatever its standard error."""
+
+MOST_STRETCH_ZNE = 1.0
+"""The same where values are extrapolated to no noise."""
+
+WORST_READOUT = 0.25
+"""A qubit that is misread more often than this has told nothing: TREX would divide by nearly zero."""
+
+FLIPS = "measurement_flips."
+"""Before the name of a register: which of its bits were flipped on purpose."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """What one circuit of a job measured: arrays by name, registers of shape (*shape, shots, bits)."""
+
+    arrays: dict[str, NDArray[Any]]
+
+    @property
+    def registers(self) -> dict[str, NDArray[np.bool_]]:
+        """What was measured."""
+        return {
+            name: array
+            for name, array in self.arrays.items()
+            if not name.startswith(FLIPS) and array.dtype == bool and array.ndim >= 2
+        }
+
+    @property
+    def shots(self) -> int:
+        """Measurements, all randomizations together; of the register with the fewest."""
+        return min((int(np.prod(each.shape[:-1])) for each in self.registers.values()), default=0)
+
+    @property
+    def shots_each(self) -> set[int]:
+        """Measurements of each randomization."""
+        return {each.shape[-2] for each in self.registers.values()}
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """A decoded result.
+
+    Attributes:
+        values: Expectation values, shape (N, O).
+        stds: Their standard errors, shape (N, O); infinite where an extrapolation has none.
+        items: What was measured, the circuits of the samples first, that of the readout last.
+        settings: Rows times settings of the readout.
+        tags: Tags that the job was sent with.
+    """
+
+    values: FloatArray
+    stds: FloatArray
+    items: tuple[Item, ...]
+    settings: int
+    tags: tuple[str, ...]
+
+
+def check_estimates(found: Estimates, spec: IBMSpec, program: LaidOut, rows: int, tag: str) -> None:
+    """Refuse a result that cannot be what was asked for.
+
+    Args:
+        found: The result.
+        spec: The entry it was asked for with.
+        program: What ran.
+        rows: Rows of values.
+        tag: Tag of the job.
+
+    Raises:
+        ServiceError: Kind ``wrong``, with what is wrong with it.
+    """
+    _check_whose(found, program, rows, tag)
+    _check_shots(found, spec, rows)
+    if spec.is_on(spec.trex, from_level=1):
+        _check_readout(found.items[-1], program)
+    _check_values(found, spec, program)
+
+
+def _check_whose(found: Estimates, program: LaidOut, rows: int, tag: str) -> None:
+    if found.tags and tag not in found.tags:
+        raise _wrong(f"the result of another job (tags {', '.join(found.tags)})")
+    wanted = (rows, len(program.observables))
+    for name, array in (("values", found.values), ("standard errors", found.stds)):
+        if array.shape != wanted:
+            raise _wrong(f"{name} of shape {array.shape} for {wanted[0]} samples and {wanted[1]} observables")
+
+
+def _check_shots(found: Estimates, spec: IBMSpec, rows: int) -> None:
+    wanted = circuits_per_sample(spec) + calibration_circuits(spec)
+    if len(found.items) != wanted:
+        raise _wrong(f"measurements of {len(found.items)} circuits of {wanted}")
+    each = set().union(*(item.shots_each for item in found.items))
+    if len(each) != 1:
+        raise _wrong(f"circuits measured with different numbers of shots: {sorted(each)}")
+    for place, item in enumerate(found.items):
+        flips = {name: item.arrays.get(FLIPS + name) for name in item.registers}
+        for name, array in item.registers.items():
+            flip = flips[name]
+            if flip is not None and flip.shape[:-2] != array.shape[:-2]:
+                raise _wrong(f"{array.shape[:-2]} randomizations, of which {flip.shape[:-2]} are told")
+        is_readout = place >= circuits_per_sample(spec)
+        settings = 1 if is_readout else found.settings
+        if settings < 1 or (not is_readout and settings % rows) or item.shots < settings * spec.shots:
+            what = "the readout" if is_readout else "each value"
+            got = item.shots / max(settings, 1)
+            raise _wrong(f"{got:g} shots of {what} of the {spec.shots} that were asked for")
+
+
+def _check_readout(item: Item, program: LaidOut) -> None:
+    """The circuit that learns the readout errors prepares 0 and flips on purpose: undone, most bits are 0."""
+    for name, bits in item.registers.items():
+        flips = item.arrays.get(FLIPS + name)
+        if flips is None or bits.shape[-1] != program.circuit.num_qubits:
+            continue
+        misread = (bits ^ flips).mean(axis=tuple(range(bits.ndim - 1)))
+        used = [qubit for qubit in _measured_qubits(program.observables) if misread[qubit] > WORST_READOUT]
+        if used:
+            raise _wrong(f"a readout of qubit {used[0]} that is wrong {misread[used[0]]:.0%} of the time")
+
+
+def _check_values(found: Estimates, spec: IBMSpec, program: LaidOut) -> None:
+    if not np.isfinite(found.values).all():
+        raise _wrong(f"{int((~np.isfinite(found.values)).sum())} values that are not finite")
+    if np.isnan(found.stds).any() or (found.stds < 0).any():
+        raise _wrong("standard errors that are negative or no numbers")
+    bounds = np.array([np.abs(each.coeffs).sum() for each in program.observables])
+    excess = np.abs(found.values) - bounds
+    worst = np.unravel_index(int((excess / bounds).argmax()), excess.shape)
+    if (excess > _stretch(found, spec, bounds) + 1e-9).any():
+        raise _wrong(f"a value of {found.values[worst]:.4g} where at most {bounds[worst[1]]:g} is possible")
+
+
+def _stretch(found: Estimates, spec: IBMSpec, bounds: FloatArray) -> FloatArray:
+    """How far beyond its bound each value may lie, shape (N, O); unmitigated ones are means: not at all."""
+    if spec.is_on(spec.zne.enable, from_level=2):
+        most = MOST_STRETCH_ZNE * bounds
+    elif spec.is_on(spec.trex, from_level=1):
+        most = MOST_STRETCH * bounds
+    else:
+        return np.zeros_like(found.values)
+    # A value near its bound has nearly no spread of its own; that of the readout's calibration remains.
+    spread = np.maximum(found.stds, bounds / np.sqrt(spec.shots))
+    stretch: FloatArray = np.minimum(SIGMAS * spread, most)
+    return stretch
+
+
+def _measured_qubits(observables: Sequence[SparsePauliOp]) -> list[int]:
+    used: set[int] = set()
+    for each in observables:
+        used |= set(np.flatnonzero((each.paulis.x | each.paulis.z).any(axis=0)).tolist())
+    return sorted(used)
+
+
+def _wrong(what: str) -> ServiceError:
+    return ServiceError("wrong", f"a result with {what}")
