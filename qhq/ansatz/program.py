@@ -10,7 +10,8 @@ from qiskit.circuit import BoxOp, ControlFlowOp, Measure, Parameter, QuantumCirc
 from qiskit.quantum_info import SparsePauliOp
 
 from qhq.ansatz.spec import AngleScalingKind
-from qhq.engine.lowering import lower, without_final_measurements
+from qhq.engine.equivalence import lower_checked
+from qhq.engine.lowering import without_final_measurements
 from qhq.errors import ConfigError
 
 
@@ -47,12 +48,12 @@ class Ansatz:
 
         Qubit ``q`` is qubit ``q`` of ``circuit``; there are no classical bits, barriers, delays and global
         phases. A parameter that stood nowhere else is still an input or a weight, but no parameter of this
-        circuit.
+        circuit. Made once, and compared with Qiskit's operator of ``circuit`` while that is cheap.
 
         Raises:
-            ConfigError: If an operation cannot be lowered.
+            ConfigError: If an operation cannot be lowered, or the two differ.
         """
-        return lower(self.circuit)
+        return lower_checked(self.circuit)
 
     @property
     def num_qubits(self) -> int:

@@ -1,13 +1,12 @@
 """The angles of a lowered circuit as functions of inputs and weights, batched, with their chain rule.
 
 Angle ``k`` of sample ``b`` is ``angles[b, k] = f_k(inputs[b, :], weights)``, where ``f_k`` is the expression
-of the k-th parametric gate. Affine expressions are two matrix products; all others go through SymPy once.
+of the k-th parametric gate. Affine expressions are two matrix products; all others are compiled once.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter, ParameterExpression
 from qiskit.exceptions import QiskitError
 
+from qhq.engine.expressions import Curve, code_of
 from qhq.engine.lowering import is_parametric, lower
 from qhq.errors import ConfigError
 
@@ -77,7 +77,7 @@ class AngleMap:
         curves: Their expressions, in the same order.
 
     Raises:
-        ConfigError: If a parameter is in neither list or in both, or an expression has no derivative.
+        ConfigError: If a parameter is in neither list or in both, or an angle is not real.
     """
 
     def __init__(
@@ -93,16 +93,18 @@ class AngleMap:
         self.constant = np.zeros(len(expressions))
         self.curved: tuple[int, ...] = ()
         row = {parameter: index for index, parameter in enumerate(parameters)}
+        self.curves: list[Curve] = []
         for k, expression in enumerate(expressions):
-            affine = _affine(expression)
+            code = code_of(expression, row)
+            affine = code.affine()
             if affine is None:
                 self.curved += (k,)
+                self.curves.append(Curve(expression, code, row))
                 continue
             self.constant[k] = affine[0]
             for parameter, slope in affine[1].items():
                 slopes[row[parameter], k] = slope
         self.input_slopes, self.weight_slopes = slopes[: self._split], slopes[self._split :]
-        self.curves = [Curve(expressions[k], row) for k in self.curved]
 
     @property
     def num_angles(self) -> int:
@@ -158,8 +160,8 @@ class AngleMap:
         dinputs, dweights = np.zeros(np.shape(inputs)), np.zeros(len(weights))
         for place, curve in enumerate(self.curves):
             arguments = [values[row] for row in curve.rows]
-            for row, slope in zip(curve.rows, curve.slopes, strict=True):
-                part = dcurved[:, place] * slope(*arguments)
+            for row, slope in zip(curve.rows, curve.slopes(*arguments), strict=True):
+                part = dcurved[:, place] * slope
                 if row < self._split:
                     dinputs[:, row] += part
                 else:
@@ -170,66 +172,6 @@ class AngleMap:
         """A column (B,) for each input, then a scalar for each weight."""
         columns = list(np.asarray(inputs, np.float64).T)
         return [*columns, *np.asarray(weights, np.float64)]
-
-
-class Curve:
-    """One expression that is not affine: its value and its slopes, vectorised.
-
-    Attributes:
-        rows: Places of its parameters among inputs and then weights: the order of the arguments.
-        value: Arrays, one a parameter -> the angle.
-        slopes: Of each parameter, likewise.
-    """
-
-    def __init__(self, expression: ParameterExpression, row: dict[Parameter, int]) -> None:
-        # SymPy takes 0.3 s to import, and only circuits with products of parameters need it.
-        import sympy
-
-        parameters = sorted(expression.parameters, key=row.__getitem__)
-        self.rows = tuple(row[parameter] for parameter in parameters)
-        self._symbols = sympy.symbols(f"v:{len(parameters)}", real=True)
-        names = {p.sympify(): s for p, s in zip(parameters, self._symbols, strict=True)}
-        self._body = expression.sympify().subs(names)
-        self.value: Callable[..., Any] = sympy.lambdify(self._symbols, self._body, modules="numpy")
-        # Not Qiskit's gradient(): its 2.6 gives back the wrong element of a vector from sympify().
-        slopes = [sympy.diff(self._body, symbol) for symbol in self._symbols]
-        self.slopes = tuple(sympy.lambdify(self._symbols, slope, modules="numpy") for slope in slopes)
-
-    def value_over(self, functions: dict[str, Callable[..., Any]]) -> Callable[..., Any]:
-        """``value`` made of other functions than NumPy's, by SymPy's names (``sin``, ``Abs``, ...)."""
-        import sympy
-
-        made: Callable[..., Any] = sympy.lambdify(self._symbols, self._body, modules=[functions, "math"])
-        return made
-
-
-def _gradient(expression: ParameterExpression, parameter: Parameter) -> Any:
-    try:
-        return expression.gradient(parameter)
-    except RuntimeError as error:
-        raise ConfigError(
-            "Every angle must be a differentiable expression",
-            got=f"'{expression}', of which Qiskit says: {error}",
-            fix="Take the function that has no derivative out of the circuit",
-        ) from error
-
-
-def _affine(expression: ParameterExpression) -> tuple[float, dict[Parameter, float]] | None:
-    """Constant and slopes, or None where a slope depends on a parameter."""
-    slopes = {parameter: _gradient(expression, parameter) for parameter in expression.parameters}
-    values = {parameter: _number(slope) for parameter, slope in slopes.items()}
-    if any(value is None for value in values.values()):
-        return None
-    constant = _number(expression.bind(dict.fromkeys(expression.parameters, 0.0)))
-    if constant is None or not math.isfinite(constant):
-        return None
-    return constant, {parameter: value for parameter, value in values.items() if value is not None}
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, ParameterExpression):
-        return None if value.parameters else float(value)
-    return float(value)
 
 
 def _check_parameters(expressions: Sequence[ParameterExpression], parameters: Sequence[Parameter]) -> None:

@@ -100,7 +100,7 @@ def lower(circuit: QuantumCircuit) -> QuantumCircuit:
         ConfigError: If the circuit measures or resets before its end, branches, or holds an operation that
             has neither a definition nor a matrix until its parameters are bound.
     """
-    lowering = _Lowering(circuit.num_qubits)
+    lowering = Lowering(circuit.num_qubits)
     lowering.add_circuit(circuit, tuple(range(circuit.num_qubits)))
     return lowering.lowered
 
@@ -135,7 +135,7 @@ def without_final_measurements(circuit: QuantumCircuit) -> QuantumCircuit:
     return bare
 
 
-class _Lowering:
+class Lowering:
     """A lowered circuit in the making.
 
     Attributes:
@@ -253,7 +253,7 @@ class _Lowering:
 
     def _closed(self, circuit: QuantumCircuit) -> QuantumCircuit:
         """A unitary circuit lowered with its global phase."""
-        inner = _Lowering(circuit.num_qubits, self._depth)
+        inner = Lowering(circuit.num_qubits, self._depth)
         inner.add_circuit(circuit, tuple(range(circuit.num_qubits)))
         if inner.measured or inner.was_reset:
             raise _not_unitary(Measure() if inner.measured else Reset())
@@ -379,7 +379,7 @@ def _not_unitary(operation: Any) -> ConfigError:
 def _no_gate(operation: Any, why: str) -> ConfigError:
     kind = class_of(operation).__name__
     return ConfigError(
-        "Every operation must be a gate that comes apart into rotations by its parameters and fixed gates",
+        "Every gate must come apart into rotations by its parameters and fixed gates",
         got=f"{kind} '{operation.name}' on {operation.num_qubits} qubits, which has {why}",
         fix="Give the gate a definition in standard gates, or bind its parameters",
     )

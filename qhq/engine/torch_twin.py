@@ -20,15 +20,16 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sin": torch.sin,
     "cos": torch.cos,
     "tan": torch.tan,
-    "asin": torch.asin,
-    "acos": torch.acos,
-    "atan": torch.atan,
+    "arcsin": torch.arcsin,
+    "arccos": torch.arccos,
+    "arctan": torch.arctan,
     "exp": torch.exp,
     "log": torch.log,
-    "sqrt": torch.sqrt,
-    "Abs": torch.abs,
+    "abs": torch.abs,
+    "sign": torch.sgn,
+    "conj": torch.conj,
 }
-"""What a Qiskit expression may hold, by SymPy's names."""
+"""What an expression is made of, by NumPy's names."""
 
 
 class TorchTwin:

@@ -82,9 +82,3 @@ def test_parameter_in_both_lists_is_refused():
     x = Parameter("x")
     with pytest.raises(ConfigError, match="once"):
         AngleMap([x], [x], [x])
-
-
-def test_kink_is_refused():
-    x = Parameter("x")
-    with pytest.raises(ConfigError, match="differentiable"):
-        AngleMap([x.sign()], [x], [])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from qiskit import QuantumCircuit
 from qiskit.circuit import Gate, ParameterVector
-from qiskit.circuit.library import HamiltonianGate
+from qiskit.circuit.library import RVGate
 from qiskit.quantum_info import SparsePauliOp
 
 from qhq.engine.adjoint import StatevectorEngine
@@ -61,8 +61,8 @@ def test_plain_gate_is_opened():
 
 
 def test_gate_that_cannot_be_opened_is_named():
-    x = ParameterVector("x", 1)
+    x = ParameterVector("x", 2)
     circuit = QuantumCircuit(1)
-    circuit.append(HamiltonianGate(np.diag([1.0, -1.0]), x[0]), [0])
+    circuit.append(RVGate(x[0], x[1], 0.0), [0])
     with pytest.raises(ConfigError, match="Every gate must come apart"):
         StatevectorEngine(circuit, [SparsePauliOp("Z")], list(x), [])

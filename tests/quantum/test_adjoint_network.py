@@ -118,5 +118,6 @@ def test_faults_are_refused():
     with pytest.raises(ConfigError):
         AdjointNetwork(circuit=circuit, observables=SparsePauliOp("ZZ"), weight_params=[theta])
     circuit.measure_all()
+    circuit.rx(theta, 0)
     with pytest.raises(ConfigError, match="measure"):
         AdjointNetwork(circuit=circuit, weight_params=[theta])

@@ -7,10 +7,8 @@ from qiskit_aer import AerSimulator
 
 from qhq.ansatz.program import Ansatz
 from qhq.backends.devices.isa import IsaProgram
-from qhq.backends.executor import FloatArray
-from qhq.backends.gradients.parameter_shift import with_weights
+from qhq.backends.gradients.parameter_shift import by_angles
 from qhq.backends.simulators.aer import ExactProgram, in_known_gates
-from qhq.engine.angles import AngleMap, separate_angles
 from qhq.errors import BackendError
 from qhq.seeding import child_generator
 
@@ -35,10 +33,15 @@ def check_isa(isa: IsaProgram, ansatz: Ansatz, *, seed: int) -> None:
     Raises:
         BackendError: If an expectation value differs by more than `TOLERANCE`.
     """
-    generator = child_generator(seed, "gate")
-    inputs = generator.uniform(-np.pi, np.pi, (SAMPLES, ansatz.num_inputs))
-    weights = generator.uniform(-np.pi, np.pi, ansatz.num_weights)
-    distance = np.abs(_on_device(isa, ansatz, inputs, weights) - _logical(ansatz, inputs, weights)).max()
+    circuit, parameters, _ = by_angles(ansatz)
+    simulator = _simulator(ansatz.num_qubits)
+    circuit = in_known_gates(circuit, simulator)
+    logical = ExactProgram(circuit, tuple(parameters), ansatz.observables, simulator)
+    cut = isa.cut()
+    simulator = _simulator(cut.circuit.num_qubits)
+    on_device = ExactProgram(cut.circuit, cut.parameters, cut.observables, simulator)
+    angles = child_generator(seed, "gate").uniform(-np.pi, np.pi, (SAMPLES, len(parameters)))
+    distance = np.abs(on_device(angles) - logical(angles)).max()
     _check_distance(distance, isa)
 
 
@@ -64,21 +67,6 @@ def check_same(isa: IsaProgram, known: IsaProgram, *, seed: int) -> None:
         simulator = _simulator(each.circuit.num_qubits)
         values.append(ExactProgram(each.circuit, each.parameters, each.observables, simulator)(angles))
     _check_distance(np.abs(values[0] - values[1]).max(), isa)
-
-
-def _on_device(isa: IsaProgram, ansatz: Ansatz, inputs: FloatArray, weights: FloatArray) -> FloatArray:
-    _, expressions = separate_angles(ansatz.lowered)
-    angles = AngleMap(expressions, ansatz.inputs, ansatz.weights).angles(inputs, weights)
-    cut = isa.cut()
-    simulator = _simulator(cut.circuit.num_qubits)
-    return ExactProgram(cut.circuit, cut.parameters, cut.observables, simulator)(angles)
-
-
-def _logical(ansatz: Ansatz, inputs: FloatArray, weights: FloatArray) -> FloatArray:
-    simulator = _simulator(ansatz.num_qubits)
-    circuit = in_known_gates(ansatz.lowered, simulator)
-    rows = with_weights(inputs, weights)
-    return ExactProgram(circuit, ansatz.parameters, ansatz.observables, simulator)(rows)
 
 
 def _simulator(num_qubits: int) -> AerSimulator:

@@ -38,12 +38,9 @@ class ParameterShift:
     def __init__(
         self, ansatz: Ansatz, open_program: Callable[[QuantumCircuit, Sequence[Parameter]], Program]
     ) -> None:
-        separated, expressions = separate_angles(ansatz.lowered)
-        # Weights are columns like inputs here: each row may have its own.
-        self._map = AngleMap(expressions, ansatz.parameters, ())
+        circuit, angles, self._map = by_angles(ansatz)
         self._inputs = ansatz.num_inputs
-        angles = {parameter.name: parameter for parameter in separated.parameters}
-        self._program = open_program(separated, [angles[f"theta_{k}"] for k in range(len(expressions))])
+        self._program = open_program(circuit, angles)
 
     def values(self, rows: FloatArray) -> FloatArray:
         """Expectation values (N, O) of the circuit that is shifted, at rows (N, I + W)."""
@@ -61,7 +58,7 @@ class ParameterShift:
     def _angle_gradients(self, angles: FloatArray, cotangent: FloatArray) -> FloatArray:
         """Gradient (B, K) of the contracted outputs by each angle (B, K)."""
         gradients = np.zeros_like(angles)
-        step = max(1, ROWS_PER_PUB // (2 * angles.shape[1]))
+        step = max(1, ROWS_PER_PUB // max(1, 2 * angles.shape[1]))
         for start in range(0, len(angles), step):
             rows = slice(start, start + step)
             jacobian = self._jacobian(angles[rows])
@@ -76,6 +73,26 @@ class ParameterShift:
         values = self._program(shifted.reshape(-1, count)).reshape(2, count, batch, -1)
         jacobian: FloatArray = (values[0] - values[1]) / 2
         return jacobian
+
+
+def by_angles(ansatz: Ansatz) -> tuple[QuantumCircuit, list[Parameter], AngleMap]:
+    """The lowered circuit with a parameter of its own in each parametric gate, and what these are.
+
+    Returns:
+        The circuit, its K >= 1 parameters in order, and the map to them from rows (I + W): weights are
+        columns like inputs here, since each row may have its own.
+    """
+    circuit, expressions = separate_angles(ansatz.lowered)
+    if not expressions:
+        # Aer runs rows of numbers only for a circuit with a parameter: one that changes nothing, on |0>.
+        zero = Parameter("zero")
+        expressions = (zero.bind({zero: 0.0}),)
+        circuit = circuit.copy_empty_like()
+        circuit.rz(Parameter("theta_0"), 0)
+        circuit.compose(ansatz.lowered, inplace=True)
+    named = {each.name: each for each in circuit.parameters}
+    angles = [named[f"theta_{k}"] for k in range(len(expressions))]
+    return circuit, angles, AngleMap(expressions, ansatz.parameters, ())
 
 
 def with_weights(inputs: FloatArray, weights: FloatArray) -> FloatArray:

@@ -24,7 +24,6 @@ from qhq.backends.gradients.spsa import Spsa
 from qhq.backends.simulators.sampling import measured_groups
 from qhq.backends.simulators.statevector import StatevectorExecutor
 from qhq.backends.spec import AerSpec
-from qhq.engine.lowering import ROTATIONS, is_parametric, lower
 from qhq.errors import BackendError
 from qhq.seeding import child_seed
 
@@ -46,14 +45,14 @@ class AerExecutor:
 
     def __init__(self, spec: AerSpec, ansatz: Ansatz, seed: int) -> None:
         self._spec, self._ansatz, self._seed = spec, ansatz, seed
-        self._values = self._open_program(ansatz.lowered, ansatz.parameters, "values")
+        # Aer is given a number for each angle: its own binding of expressions has faults.
+        self._shift = ParameterShift(ansatz, self._open_values)
         self._gradient = self._open_gradient()
 
     def expectations(self, inputs: ArrayLike, weights: ArrayLike) -> FloatArray:
         """Expectation values (B, O) for inputs (B, I), in radians, and weights (W,)."""
         inputs, weights = self._checked(inputs, weights)
-        rows = with_weights(inputs, weights)
-        return self._values(rows)
+        return self._shift.values(with_weights(inputs, weights))
 
     def vjp(
         self, inputs: ArrayLike, weights: ArrayLike, cotangent: ArrayLike
@@ -65,7 +64,7 @@ class AerExecutor:
 
     def report(self) -> Report:
         """Say what ran."""
-        circuit = self._values.circuit
+        circuit = self._program.circuit
         return Report(
             backend=self._spec.name or self._spec.kind,
             qubits=circuit.num_qubits,
@@ -76,7 +75,7 @@ class AerExecutor:
 
     def _open_gradient(self) -> Callable[..., tuple[FloatArray, FloatArray]]:
         if self._spec.gradient == "spsa":
-            return Spsa(self._values, self._spec.spsa, self._seed).vjp
+            return Spsa(self._shift.values, self._spec.spsa, self._seed).vjp
         if self._spec.gradient == "adjoint":
             return StatevectorExecutor(self._ansatz, threads=self._spec.threads).vjp
         return ParameterShift(self._ansatz, self._open_shifted).vjp
@@ -86,6 +85,10 @@ class AerExecutor:
             as_values(inputs, (None, self._ansatz.num_inputs), "inputs"),
             as_values(weights, (self._ansatz.num_weights,), "weights"),
         )
+
+    def _open_values(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Program:
+        self._program = self._open_program(circuit, parameters, "values")
+        return self._program
 
     def _open_shifted(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Program:
         return self._open_program(circuit, parameters, "shifted")
@@ -168,18 +171,15 @@ def by_chunks(run: Callable[[FloatArray], FloatArray], values: FloatArray, rows:
 
 
 def in_known_gates(circuit: QuantumCircuit, simulator: AerSimulator) -> QuantumCircuit:
-    """Write the circuit in gates that Aer can bind and run; qubits stay where they are."""
-    operations = [instruction.operation for instruction in circuit.data]
-    if any(is_parametric(operation) and operation.name not in ROTATIONS for operation in operations):
-        # Aer loses all rows but the first when a controlled rotation has a parameter.
-        circuit = lower(circuit)
-    if simulator.target.operation_names >= circuit.count_ops().keys() - {"barrier"}:
+    """Write a lowered circuit in gates that Aer knows; qubits stay where they are."""
+    if simulator.target.operation_names >= circuit.count_ops().keys():
         # Spares the transpiler, whose plugins take a second to import.
         return circuit
     try:
         transpiled: QuantumCircuit = transpile(circuit, simulator, optimization_level=0)
     except QiskitError as error:
         raise aer_error(error) from error
+    transpiled.global_phase = 0  # it changes no expectation, and Aer stumbles over parameters in it
     return transpiled
 
 
