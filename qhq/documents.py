@@ -316,7 +316,8 @@ def _config_error(
     keys = _present_keys(fault["loc"], content)
     name = ".".join(str(key) for key in keys) or "the document"
     at = f"{source}{_position(keys, content)}"
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    others = [_say_other(model, content, source, each) for each in faults if each is not fault]
+    more = f" (also: {'; '.join(dict.fromkeys(others))})" if others else ""
     if fault["type"] == "extra_forbidden":
         known = sorted(_known_keys(model, keys[:-1]))
         return ConfigError(
@@ -330,6 +331,19 @@ def _config_error(
         got=f"{_shorten(fault['input'])} at {at}{more}",
         fix="Correct the value",
     )
+
+
+def _say_other(model: type[Spec], content: Mapping[str, Any], source: str, fault: Any) -> str:
+    """One of several faults in a line: all are told at once, so that all can be mended at once."""
+    keys = _present_keys(fault["loc"], content)
+    name = ".".join(str(key) for key in keys) or "the document"
+    at = f"{source}{_position(keys, content)}"
+    if fault["type"] == "extra_forbidden":
+        return f"'{name}' at {at} is unknown. {nearest(str(keys[-1]), sorted(_known_keys(model, keys[:-1])))}"
+    if fault["type"] == "missing":
+        return f"'{name}' must be given at {at}"
+    rule = fault["msg"].removeprefix("Value error, ").rstrip(".")
+    return f"'{name}' at {at}: {rule}, got {_shorten(fault['input'])}"
 
 
 def _shorten(value: object) -> str:

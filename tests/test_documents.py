@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import zipfile
 
 import pytest
@@ -50,6 +51,20 @@ def test_document_round_trips(tmp_path):
 def test_faults_name_place_rule_and_fix(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message):
         load(tmp_path, text)
+
+
+def test_every_fault_is_told_at_once(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, "nam: a\ninner: {length: two, lenght: 3, names: [x, [y]]}\n")
+    said = str(caught.value)
+    for part in (
+        r"'nam' at .*it.yaml:1:1 is unknown. Did you mean 'name'\?",
+        r"'name' must be given at .*it.yaml",
+        r"'inner.length' at .*:2:9: .*integer.*, got 'two'",
+        r"'inner.lenght' at .*:2:22 \(also: .*\). Did you mean 'length'\?",
+        r"'inner.names.1' at .*:2:\d+: ",
+    ):
+        assert re.search(part, said), part
 
 
 def test_missing_file_is_named(tmp_path):

@@ -42,7 +42,7 @@ def noise(
         from qhq.report.figures import save_figure, try_figure
         from qhq.report.noise_figure import draw_noise
         from qhq.studies.noise import NoiseRequest, run_noise_study
-        from qhq.tracking.mirror import mirror_run
+        from qhq.tracking.mirror import mirror_study
         from qhq.tracking.run_folder import find_run
 
         request = NoiseRequest(backend, _scales(scale), _shots(shots), seeds, samples, seed)
@@ -62,7 +62,7 @@ def noise(
             record["verdict"],
             *figure,
         )
-        mirror_run(folder, output.note)
+        mirror_study(folder, "noise", record, output.note, runs=[folder])
 
 
 def _scales(text: str) -> tuple[float, ...]:

@@ -86,14 +86,11 @@ def _run(opened: Sweep, count: int | None, cluster: str | None, note: Note) -> d
 
 def _mirror(opened: Sweep, record: dict[str, Any], output: Output) -> None:
     """The sweep with its trials, and its final runs, which are runs as any other."""
-    from qhq.tracking.mirror import mirror_run, mirror_study
+    from qhq.tracking.mirror import mirror_study
     from qhq.tracking.run_folder import find_run
 
-    if not mirror_study(opened.folder, "sweep", record, output.note):
-        return
     finals = [name for row in (record["final"] or {"rows": []})["rows"] for name in row.get("runs", [])]
-    if finals:
-        mirror_run(find_run(finals[0]), output.note)
+    mirror_study(opened.folder, "sweep", record, output.note, runs=map(find_run, finals))
 
 
 def _open_workers(
@@ -130,10 +127,15 @@ def _parts(record: dict[str, Any]) -> list[str | Table]:
 
 def _stage_table(stage: dict[str, Any], metric: str) -> Table:
     shown = stage["rows"][:SHOWN_ROWS]
+    shown += [row for row in stage["rows"][SHOWN_ROWS:] if row["chosen"]]
     columns = [*(key.rpartition(".")[2] for key in stage["keys"])]
     columns += [f"{metric}/naive", "over seeds", "parameters", "epochs", "healthy", ""]
     rows = [[*(_short(row[key]) for key in stage["keys"]), *_row_cells(row)] for row in shown]
-    more = f", the best {len(shown)} shown" if len(shown) < len(stage["rows"]) else ""
+    more = (
+        f", the {SHOWN_ROWS} of lowest error and the chosen one shown"
+        if len(shown) < len(stage["rows"])
+        else ""
+    )
     title = f"Stage {stage['stage']} ({stage['search']}): {stage['points']} points{more}, validation part"
     return plain_table(columns, rows, title=title)
 
@@ -148,10 +150,9 @@ def _row_cells(row: dict[str, Any]) -> list[object]:
 
 def _stage_lines(stage: dict[str, Any]) -> list[str]:
     from qhq.evaluation.significance import say_p_value
+    from qhq.studies.sweep.verdict import say_choice
 
-    lines = [f"{stage['noise']['sentence']}. Chosen: {stage['best']}."]
-    if stage["tied"] > 1:
-        lines.append(f"{stage['tied']} points tie, the best among them; the simplest of these is chosen.")
+    lines = [f"{stage['noise']['sentence']}.", say_choice(stage)]
     lines += [
         f"Rank correlation of the error with {trend['key']} {trend['rho']:+.2f}"
         f" ({trend['low']:+.2f} to {trend['high']:+.2f}), p {say_p_value(trend['p_value'])}"

@@ -43,7 +43,7 @@ class SweepProgress(Live, SweepWatcher):
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            TextColumn("trials, best {task.fields[best]}"),
+            TextColumn("trials, lowest {task.fields[best]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -72,17 +72,17 @@ class SweepProgress(Live, SweepWatcher):
         self._count(names, fresh=True)
 
     def best_so_far(self, label: str, value: float) -> None:
-        """Show the best point."""
+        """Show the point of the lowest error; which one is chosen is told at the end of the stage."""
         self.bar.update(self.task, best=f"{value:.4f} of the last value's {self.metric} ({label})")
 
     def stage_done(self, record: dict[str, Any]) -> None:
         """Say how the stage ended, and draw it."""
         from qhq.report.figures import save_figure, try_figure
         from qhq.report.sweep_figure import draw_stage
+        from qhq.studies.sweep.verdict import say_choice
 
         self.note(
-            f"{self.stage}: {record['points']} points, best {record['value']:.4f} ({record['best']})."
-            f" {record['noise']['sentence']}."
+            f"{self.stage}: {record['points']} points. {record['noise']['sentence']}. {say_choice(record)}"
         )
         try_figure(
             lambda path: save_figure(draw_stage(record, self.metric), path, self.leaks),
@@ -97,7 +97,7 @@ class SweepProgress(Live, SweepWatcher):
             left = self.bar.tasks[self.task].time_remaining
             self.note(
                 f"{self.stage}: {len(self.done)} of {self.total} trials,"
-                f" best {self.bar.tasks[self.task].fields['best']}, left {_minutes(left)}"
+                f" lowest {self.bar.tasks[self.task].fields['best']}, left {_minutes(left)}"
             )
 
 

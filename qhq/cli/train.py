@@ -73,8 +73,9 @@ def _run(config: str | None, backend: str | None, overrides: list[str], resume: 
 
 
 def _summary(record: dict[str, Any]) -> str:
-    return (
-        f"Run {record['run']}\n"
-        f"Folder {record['path']}\n"
-        f"Trained {record['epochs']} epochs on {record['backend']} in {record['seconds']['total']:.1f} s."
+    trained, seconds = f"Trained {record['epochs']} epochs", f"{record['seconds']['total']:.1f} s"
+    # Without a circuit the backend of the config is asked nothing.
+    ending = (
+        f" on {record['backend']} in {seconds}" if record["quantum"] else f" in {seconds}, without a circuit"
     )
+    return f"Run {record['run']}\nFolder {record['path']}\n{trained}{ending}."

@@ -54,7 +54,7 @@ def run_trial(folder: RunFolder, config: ExperimentConfig, data: Prepared, until
         "best_epoch": state.epoch - state.epochs_since_best,
         "validation_loss": state.best_loss,
         "seconds": {**watch.seconds(), "train_all_legs": round(state.seconds, 4)},
-        "metrics": metrics,
+        **metrics,
         "doctor": findings,
     }
     design = folder.read_record()
@@ -75,14 +75,14 @@ def _train(
 
 
 def _validation_metrics(experiment: Experiment) -> dict[str, Any]:
-    """Errors of the best weights so far beside the last value's, in the unit of the data."""
+    """Errors of the best weights so far beside the last value's, in the unit of the data and over it."""
     data, windows = experiment.data, experiment.data.validation
     scaled, _ = forecast_scaled(experiment, experiment.open_executor("validation"), windows)
     forecast, naive = data.scaler.to_price(scaled, windows), last_value(windows)
     scale = symbol_scale(windows, in_sample_naive_mae(data.train))
     relative = relative_errors(windows.targets, forecast, naive, windows.group)
-    return {
+    metrics = {
         "validation": asdict(score_windows(windows, forecast, naive, scale)),
         "validation_naive": asdict(score_windows(windows, naive, naive, scale)),
-        "validation_relative": asdict(relative),
     }
+    return {"metrics": metrics, "relative": asdict(relative)}

@@ -54,7 +54,8 @@ def _draw_key(axes: Axes, rows: Sequence[dict[str, Any]], key: str, trend: dict[
     else:
         _by_label(axes, labels, values)
     chosen = next(row for row in rows if row["chosen"])
-    axes.axhline(chosen["value"], color="tab:green", linestyle="--", linewidth=1, label="chosen")
+    axes.axhline(chosen["value"], color="tab:green", linestyle="--", linewidth=1,
+                 label="chosen: the simplest that ties with the lowest")  # fmt: skip
     room = 0.08 * (np.ptp(values) or 0.01)
     low, high = values.min() - room, values.max() + room
     if low <= 1 <= high:

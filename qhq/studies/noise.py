@@ -107,7 +107,7 @@ def run_noise_study(
 
     Returns:
         ``rows``, one flat object a scale and shots; ``verdict``, one sentence; ``limits``, the scale at which
-        each number of shots falls behind the naive forecast.
+        each number of shots falls behind the naive forecast; ``file``, where all that is kept.
 
     Raises:
         QHQError: If the backend has no noise to scale, the run has no circuit, or a cell cannot be measured.
@@ -123,8 +123,9 @@ def run_noise_study(
     progress(len(bench.cells), len(bench.cells), "")
     record = _summary(folder, bench, done)
     provenance = {"created": now(), "versions": versions(), "git": git_commit()}
-    folder.write_json(f"studies/noise-{_digest(bench)}.json", {**record, **provenance})
-    return record
+    name = f"studies/noise-{_digest(bench)}.json"
+    folder.write_json(name, {**record, **provenance})
+    return {**record, "file": str(folder.path / name)}
 
 
 def _open_bench(folder: RunFolder, request: NoiseRequest) -> _Bench:

@@ -43,8 +43,10 @@ def mirror_run(folder: RunFolder | Path, note: Note) -> bool | None:
     return _mirror([Unit(path, "run.json", "trial" if path.parent.name == "trials" else "train")], note)
 
 
-def mirror_study(folder: RunFolder | Path, kind: str, record: dict[str, Any], note: Note) -> bool | None:
-    """Mirror a study; with a sweep its trials too.
+def mirror_study(
+    folder: RunFolder | Path, kind: str, record: dict[str, Any], note: Note, runs: Iterable[RunFolder] = ()
+) -> bool | None:
+    """Mirror a study; with a sweep its trials too, and the runs that it made or looked at.
 
     Args:
         folder: The study's folder; a noise study's is that of its run.
@@ -52,6 +54,7 @@ def mirror_study(folder: RunFolder | Path, kind: str, record: dict[str, Any], no
         record: Its record; ``file`` names the file that holds it, else it is ``sweep.json`` of a sweep
             or ``study.json``.
         note: Told, in one line each, what a person should know.
+        runs: The final runs of a sweep; the run of a noise study.
 
     Returns:
         Whether all of it is mirrored; None where the mirror is switched off.
@@ -59,7 +62,8 @@ def mirror_study(folder: RunFolder | Path, kind: str, record: dict[str, Any], no
     file = _record_file(_path(folder), kind, record)
     units = [Unit(file.parent, file.name, kind, record)]
     trials = sorted(_path(folder).glob("trials/*/run.json")) if kind == "sweep" else []
-    return _mirror([*units, *(Unit(path.parent, path.name, "trial") for path in trials)], note)
+    units += [Unit(path.parent, path.name, "trial") for path in trials]
+    return _mirror([*units, *(Unit(_path(run), "run.json", "train") for run in runs)], note)
 
 
 def _record_file(folder: Path, kind: str, record: dict[str, Any]) -> Path:
@@ -153,5 +157,7 @@ def _catch_up(store: Store, root: Path, done: list[Unit], note: Note) -> None:
         if unit not in done and _may_go(unit) and recall(unit, store.key).state != unit.state()
     ]
     still = _write_all(store, left, time.monotonic() + CATCH_UP_SECONDS)
-    if len(left) > len(still):
-        note(f"Mirrored to MLflow what was missed before: {len(left) - len(still)} of {len(left)}.")
+    count = len(left) - len(still)
+    if count:
+        later = f"; {len(still)} left for later" if still else ""
+        note(f"Also mirrored to MLflow, as earlier commands had not: {count} runs or studies{later}.")

@@ -129,7 +129,22 @@ def test_what_was_missed_is_mirrored_next_time(runs, notes):
     (runs / "damaged" / "run.json").write_text('{"status": ')
     assert mirror_run(write_run(runs / "now"), notes.append)
     assert stored(runs).keys() == {"missed", "now", "s", "0a1b-s1"}
-    assert notes == ["Mirrored to MLflow what was missed before: 3 of 4."]
+    assert notes == [
+        "Also mirrored to MLflow, as earlier commands had not: 3 runs or studies; 1 left for later."
+    ]
+
+
+def test_what_a_study_made_itself_is_not_called_missed(runs, notes):
+    finals = [write_run(runs / name) for name in ("final-1", "final-2")]
+    (runs / "sweeps" / "s").mkdir(parents=True)
+    sweep = {"rows": [], "verdict": "None better."}
+    (runs / "sweeps" / "s" / "sweep.json").write_text(json.dumps(sweep))
+    assert mirror_study(runs / "sweeps" / "s", "sweep", sweep, notes.append, runs=finals)
+    noise = {"rows": [], "verdict": ""}
+    file = finals[0].write_json("studies/noise-1234.json", noise)
+    assert mirror_study(finals[0], "noise", {**noise, "file": str(file)}, notes.append, runs=finals[:1])
+    assert {"s", "final-1", "final-2", "final-1/noise-1234"} <= stored(runs).keys()
+    assert notes == []
 
 
 def test_a_store_made_anew_gets_everything_again(runs, notes, made):

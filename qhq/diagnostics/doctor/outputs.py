@@ -26,6 +26,8 @@ COLLAPSED = 0.05
 """Spread of forecasts over that of the targets."""
 _SAMPLES = 16
 _ROUNDING = 1e-6
+MOST_SHOTS = 10_000_000
+"""No device takes more executions in a job; who needs more for each value cannot get there by shots."""
 
 
 def output_band_tight(signs: Signs) -> Iterator[Finding]:
@@ -145,8 +147,7 @@ def shot_noise(signs: Signs) -> Iterator[Finding]:
                 f"With {shots} shots an output of '{layer.name}' is known within {noise:.2g}, but over the"
                 f" samples it moves by {signal:.2g} only (standard deviations): {signal / noise:.2g} of the"
                 " noise.",
-                f"Take about {needed} shots (in the entry of backends.yaml, or --shots; of an EstimatorQNN"
-                f" default_precision={1 / math.sqrt(needed):.2g}), or widen the outputs",
+                _more_shots(needed),
                 {
                     "layer": layer.name,
                     "shots": shots,
@@ -156,6 +157,31 @@ def shot_noise(signs: Signs) -> Iterator[Finding]:
                     "shots_needed": needed,
                 },
             )
+
+
+def _more_shots(needed: int) -> str:
+    """What to do about too few shots; some outputs no number of shots can tell apart."""
+    widen = "widen the outputs: other observables, larger angles, or a longer training"
+    if needed > MOST_SHOTS:
+        most = _round_number(MOST_SHOTS)
+        return f"More shots do not help: it would take more than {most} for each value. Instead {widen}"
+    return (
+        f"Take about {_round_number(needed)} shots (in the entry of backends.yaml, or --shots; of an"
+        f" EstimatorQNN default_precision={1 / math.sqrt(needed):.2g}), or {widen}"
+    )
+
+
+def _round_number(count: int) -> str:
+    """A count in two digits, for people.
+
+    >>> _round_number(15_159), _round_number(1_000_000), _round_number(99)
+    ('15,000', '1 million', '99')
+    """
+    digits = max(len(str(count)) - 2, 0)
+    rounded = round(count, -digits)
+    if rounded >= 1_000_000:
+        return f"{rounded / 1e6:g} million"
+    return f"{rounded:,}"
 
 
 def _noise(outputs: Array, shots: int) -> float:

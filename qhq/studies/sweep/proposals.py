@@ -68,10 +68,14 @@ class Proposals:
         options = self.space.options[key]
         if not isinstance(options, Range):
             return str(handle.suggest_categorical(key, options.values))
+        # Optuna is told the last number, as it warns of a range that its step does not divide; and what it
+        # adds up in floating point is brought back to the number that it stands for.
         if options.whole:
             step = int(options.step or 1)
-            return handle.suggest_int(key, int(options.low), int(options.high), step=step, log=options.log)
-        return handle.suggest_float(key, options.low, options.high, step=options.step, log=options.log)
+            low, last = int(options.low), int(options.last)
+            return handle.suggest_int(key, low, last, step=step, log=options.log)
+        found = handle.suggest_float(key, options.low, options.last, step=options.step, log=options.log)
+        return options.nearest(found)
 
     def give_up(self, proposal: Proposal, value: float, epoch: int) -> bool:
         """Report a value after some epochs; whether Optuna's pruner gives the point up."""

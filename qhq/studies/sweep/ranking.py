@@ -53,7 +53,7 @@ def relative_error(record: dict[str, Any], metric: str) -> float:
     it, and of it alone, the ratio is that of the pooled errors, which is the same for one symbol.
     """
     metrics = record.get("metrics", {})
-    relative = metrics.get("validation_relative", {}).get(metric)
+    relative = record.get("relative", {}).get(metric)
     if relative is not None:
         return float(relative)
     own, naive = (metrics.get(part, {}).get(metric) for part in ("validation", "validation_naive"))

@@ -89,7 +89,7 @@ class StageSpec(_Changing):
         if self.search == "grid":
             endless = [key for key, options in self.space.items() if options.values is None]
             if endless:
-                raise ValueError(f"a grid needs a list of values or a step for {', '.join(endless)}")
+                raise ValueError(f"a grid needs a list of values or a (larger) step for {', '.join(endless)}")
         return self
 
     @property

@@ -18,7 +18,7 @@ from qhq.studies.sweep.noise import measure_noise, measure_trends, say_noise
 from qhq.studies.sweep.proposals import Proposals
 from qhq.studies.sweep.ranking import Entry, best_of, table_rows
 from qhq.studies.sweep.round import Leader, Round, say_point
-from qhq.studies.sweep.space import Point, Space, number_of
+from qhq.studies.sweep.space import Listed, Point, Range, Space, number_of
 from qhq.studies.sweep.work import FAILED, PRUNED
 
 
@@ -45,16 +45,41 @@ def run_stage(ground: Ground, dispatch: Dispatch) -> StageResult:
         for proposal, entry in zip(proposed, found, strict=True):
             value = entry.value if np.isfinite(entry.value) else None
             proposals.tell(proposal, value, pruned=entry.status == PRUNED)
-            entries.setdefault(entry.trials[0], entry)
+            first = entries.setdefault(entry.trials[0], entry)
+            if first.point != entry.point:
+                # Such as 1 and 1.0 of a key that is a whole number: what is trained is one thing.
+                dispatch.watcher.note(
+                    f"{say_point(entry.point)} makes the same config as {say_point(first.point)}: one point."
+                )
     return _conclude(ground, list(entries.values()))
 
 
 def _incumbent(ground: Ground) -> Point | None:
     """The point where the stage starts; None if the space does not hold it."""
     options = ground.stage.points.options
-    labels = {key: each.label_of(look_up(ground.base, key)) for key, each in options.items()}
+    labels = {key: _label_at_start(ground, key, each) for key, each in options.items()}
     point = {key: label for key, label in labels.items() if label is not None}
     return point if len(point) == len(options) else None
+
+
+def _label_at_start(ground: Ground, key: str, options: Listed | Range) -> str | float | None:
+    """The option of a key that the stage starts with.
+
+    A choice may say in another way what the config says (a stack whose defaults are left out, "4" for 4):
+    then it is the one that changes nothing.
+    """
+    found = options.label_of(look_up(ground.base, key))
+    if found is not None or isinstance(options, Range):
+        return found
+    start = ground.base.model_dump_json()
+    for label, value in options.choices.items():
+        try:
+            same = change(ground.base, {key: value}, "stage").model_dump_json() == start
+        except ConfigError:  # it makes a config only together with the stage's other keys
+            continue
+        if same:
+            return label
+    return None
 
 
 def _conclude(ground: Ground, entries: list[Entry]) -> StageResult:
@@ -65,6 +90,7 @@ def _conclude(ground: Ground, entries: list[Entry]) -> StageResult:
     good = [entry for entry in entries if np.isfinite(entry.value)]
     trends = measure_trends(_sizes(ground.stage.points, good), np.array([entry.value for entry in good]))
     rows = table_rows(entries, chosen, noise.margin)
+    lowest = min(good, key=lambda entry: (entry.value, entry.parameters))
     record = {
         "stage": ground.stage.name,
         "search": ground.stage.search,
@@ -74,6 +100,8 @@ def _conclude(ground: Ground, entries: list[Entry]) -> StageResult:
         "failed": sum(entry.status == FAILED for entry in entries),
         "best": say_point(chosen.point),
         "value": chosen.value,
+        "lowest": say_point(lowest.point),
+        "lowest_value": lowest.value,
         "tied": sum(row["tied"] for row in rows),
         "noise": {**noise.to_dict(), "sentence": say_noise(noise)},
         "trends": [asdict(trend) for trend in trends],

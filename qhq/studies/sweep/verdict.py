@@ -32,6 +32,21 @@ def say_verdict(stages: Sequence[dict[str, Any]], final: dict[str, Any] | None) 
     return " ".join([_say_rankings(stages), _say_final(final)])
 
 
+def say_choice(stage: dict[str, Any]) -> str:
+    """Say which point a stage goes on with, and why where another has the lowest error."""
+    tied, margin = stage["tied"], stage["noise"]["margin"]
+    chosen = f"Chosen: {stage['best']} ({stage['value']:.4f})"
+    if tied < 2:
+        return f"{chosen}, the lowest error."
+    if stage["value"] == stage["lowest_value"]:
+        return f"{chosen}, the lowest error and the fewest parameters of the {tied} points that tie with it."
+    return (
+        f"Lowest error: {stage['lowest']} ({stage['lowest_value']:.4f}). {chosen}, by the tie rule:"
+        f" {tied} points lie within {margin:.4f} of the lowest, the standard error of the difference of two"
+        " points, and of these it has the fewest parameters."
+    )
+
+
 def _say_rankings(stages: Sequence[dict[str, Any]]) -> str:
     groups = {
         "More than seed noise": [each["stage"] for each in stages if each["noise"]["is_ranking"] is True],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import warnings
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from torch import nn
 from qhq.backends.registry import open_backend
 from qhq.diagnostics.doctor import Background, examine
 from qhq.diagnostics.doctor.finding import Finding
+from qhq.diagnostics.doctor.outputs import _more_shots
 from qhq.diagnostics.doctor.visit import diagnose
 from qhq.models.hybrid import Shape, build_model
 from qhq.models.spec import ModelSpec
@@ -261,3 +263,14 @@ def test_a_background_alone_says_that_a_circuit_is_missing():
     model = build_model(ModelSpec(), Shape(1, 1, 1), quantum=None, seed=0)
     diagnosis = examine(model, case.inputs, background=Background(circuit=case.circuit))
     assert diagnosis.codes == ("quantum_replaced",)
+
+
+@pytest.mark.parametrize(
+    ("needed", "said"),
+    [(95, "about 95 shots"), (15_159, "about 15,000 shots"), (2_345_678, "about 2.3 million shots"),
+     (15_159_550_989_556, "More shots do not help: it would take more than 10 million for each value")],
+)  # fmt: skip
+def test_shots_are_told_in_figures_for_people_and_within_what_can_be_had(needed, said):
+    told = _more_shots(needed)
+    assert said in told
+    assert not re.search(r"\d{6}", told)

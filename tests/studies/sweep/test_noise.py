@@ -13,6 +13,7 @@ from scipy import stats
 from qhq.studies.sweep.losses import read_losses
 from qhq.studies.sweep.noise import measure_noise, measure_trends, say_noise
 from qhq.studies.sweep.ranking import Entry, best_of, relative_error, table_rows
+from qhq.studies.sweep.verdict import say_choice
 from qhq.tracking.run_folder import RunFolder
 
 
@@ -95,7 +96,7 @@ def test_a_value_is_the_error_over_that_of_the_last_value():
 
 def test_the_metric_of_a_trial_is_that_of_its_symbols_and_of_an_earlier_version_the_pooled_one():
     metrics = {"validation": {"mae": 2.0, "mase": 1.5}, "validation_naive": {"mae": 4.0, "mase": 1.0}}
-    record = {"metrics": {**metrics, "validation_relative": {"mae": 1.2, "rmse": None}}}
+    record = {"metrics": metrics, "relative": {"mae": 1.2, "rmse": None}}
     assert relative_error(record, "mae") == 1.2
     assert relative_error(record, "mase") == 1.5
     assert math.isnan(relative_error(record, "rmse"))
@@ -119,3 +120,15 @@ def test_losses_of_finals_do_not_know_the_unit_of_a_symbol_or_target(tmp_path):
         found.append(read_losses({"winner": [RunFolder(tmp_path / str(place))]}).measured)
     for name in ("winner", "last_value"):
         np.testing.assert_allclose(found[1][name][0]["losses"], found[0][name][0]["losses"])
+
+
+def test_the_choice_says_what_is_lowest_and_why_another_is_taken():
+    stage = {"best": "depth 1", "value": 1.0252, "lowest": "depth 3", "lowest_value": 0.9962, "tied": 3}
+    stage["noise"] = {"margin": 0.0315}
+    said = say_choice(stage)
+    for words in ("Lowest error: depth 3 (0.9962)", "Chosen: depth 1 (1.0252), by the tie rule: 3 points lie",
+                  "within 0.0315 of the lowest", "fewest parameters"):  # fmt: skip
+        assert words in said
+    same = stage | {"best": "depth 3", "value": 0.9962}
+    assert say_choice(same | {"tied": 1}) == "Chosen: depth 3 (0.9962), the lowest error."
+    assert "the lowest error and the fewest parameters of the 3" in say_choice(same)

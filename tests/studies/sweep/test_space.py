@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from qhq.documents import validate
 from qhq.errors import ConfigError
 from qhq.experiment.config import ExperimentConfig
 from qhq.studies.sweep.design import change, look_up
+from qhq.studies.sweep.ground import Ground
 from qhq.studies.sweep.proposals import Proposals
+from qhq.studies.sweep.space import Range
 from qhq.studies.sweep.spec import StageSpec, SweepSpec, load_sweep
+from qhq.studies.sweep.stage import _incumbent
 from qhq.studies.sweep.work import digest
 
 
@@ -88,6 +95,127 @@ def test_a_digest_leaves_out_seed_and_name_alone():
 def test_a_key_that_is_not_there_has_no_value():
     assert look_up(ExperimentConfig(), "quantum.overrides.blocks") is None
     assert look_up(ExperimentConfig(), "training.epochs") == ExperimentConfig().training.epochs
+
+
+# Ranges: the numbers that a person has written
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "step", "numbers"),
+    [
+        (0.0, 0.3, 0.1, (0.0, 0.1, 0.2, 0.3)),
+        (0, 0.3, 0.1, (0.0, 0.1, 0.2, 0.3)),
+        (0.1, 0.7, 0.2, (0.1, 0.3, 0.5, 0.7)),
+        (0.8, 1.0, 0.1, (0.8, 0.9, 1.0)),
+        (1e-5, 5e-5, 1e-5, (1e-5, 2e-5, 3e-5, 4e-5, 5e-5)),
+        (-0.3, 0.3, 0.1, (-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3)),
+        (0.0, 1.0, 0.3, (0.0, 0.3, 0.6, 0.9)),
+        (1.0, 2.0, 5.0, (1.0,)),
+        (1, 2, 0.5, (1.0, 1.5, 2.0)),
+        (10, 40, 10, (10, 20, 30, 40)),
+        (10, 45, 10, (10, 20, 30, 40)),
+        (-3, 3, None, (-3, -2, -1, 0, 1, 2, 3)),
+    ],
+)
+@pytest.mark.parametrize("search", ["grid", "tpe", "random"])
+def test_a_range_tries_the_numbers_that_were_written_and_no_others(low, high, step, numbers, search):
+    options = {"low": low, "high": high} | ({} if step is None else {"step": step})
+    more = {} if search == "grid" else {"search": search, "trials": 30}
+    one = stage(space={"a": options}, **more)
+    assert one.space["a"].values == numbers
+    assert [type(each) for each in one.space["a"].values] == [type(each) for each in numbers]
+    proposals = Proposals(one, 0, {"a": numbers[-1]} if more else None)
+    found = []
+    for proposed in proposals.rounds():
+        found += [each.point["a"] for each in proposed]
+        for each in proposed:
+            proposals.tell(each, float(each.point["a"]))
+    assert set(found) <= set(numbers)
+    assert found == list(numbers) if search == "grid" else found[0] == numbers[-1]
+    for number in numbers:
+        assert one.space["a"].label_of(number) == number
+    assert one.space["a"].label_of(high + 1) is None
+
+
+@given(
+    st.decimals(-100, 100, places=3),
+    st.decimals("0.001", 10, places=3),
+    st.integers(1, 60),
+    st.integers(-6, 6),
+)
+def test_a_range_ends_at_its_high_and_holds_every_written_number(low, step, count, power):
+    unit = Decimal(10) ** power
+    written = [float((low + index * step) * unit) for index in range(count + 1)]
+    options = Range(low=written[0], high=written[-1], step=float(step * unit))
+    assert options.values == tuple(written)
+    assert options.last == written[-1]
+    # What floating point adds up to is the same number, written worse.
+    for index, number in enumerate(written):
+        assert options.label_of(written[0] + index * float(step * unit)) in (number, None)
+        assert options.label_of(number) == number
+
+
+def test_a_range_of_very_many_numbers_is_not_listed():
+    whole, fine = Range(low=1, high=10**12), Range(low=0.0, high=1.0, step=1e-9)
+    assert (whole.values, fine.values) == (None, None)
+    assert (whole.label_of(10**9), fine.label_of(0.123456789)) == (10**9, 0.123456789)
+    assert whole.label_of(1.5) is None
+    with pytest.raises(ConfigError, match="larger"):
+        stage(space={"a": {"low": 1, "high": 10**12}})
+
+
+def test_a_step_down_is_told_how_to_be_written():
+    with pytest.raises(ConfigError, match="step must be above 0, not -0.1: it goes from low up to high"):
+        stage(space={"a": {"low": 0.0, "high": 0.3, "step": -0.1}})
+
+
+# Choices: what is written differently is not the same
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        (["1", 1], ['"1"', "1"]),
+        ([True, 1], ["true", "1"]),
+        ([1, 1.0], ["1", "1.0"]),
+        ([None, "null"], ["null", '"null"']),
+        (["true", True, "false"], ['"true"', "true", "false"]),
+        ([[1, 2], [1.0, 2], "[1, 2]"], ["[1, 2]", "[1.0, 2]", '"[1, 2]"']),
+        ([{"a": 1}, {"a": True}, {"a": "1"}], ['{"a": 1}', '{"a": true}', '{"a": "1"}']),
+        (["gru", "lstm"], ["gru", "lstm"]),
+    ],
+)
+def test_choices_do_not_collapse(values, labels):
+    listed = stage(space={"a": values}).space["a"]
+    assert list(listed.values) == labels
+    for label, value in zip(labels, values, strict=True):
+        assert listed.label_of(value) == label
+        assert (listed.value(label), type(listed.value(label))) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("values", "word"), [([1, 2, 1], "1"), (["a", "a"], '"a"'), ([{"a": 1, "b": 2}, {"b": 2, "a": 1}], "a")]
+)
+def test_a_choice_that_stands_there_twice_is_told(values, word):
+    with pytest.raises(ConfigError, match=f"listed once, and .*{word}.* stands there twice"):
+        stage(space={"a": values})
+
+
+def test_a_start_is_found_however_its_number_is_written():
+    listed = stage(space={"a": [1, 2.5, True]}).space["a"]
+    assert [listed.label_of(value) for value in (1.0, 2.5, True, 3, "1")] == ["1", "2.5", "true", None, None]
+
+
+def test_a_start_is_found_where_a_choice_leaves_out_defaults():
+    config = ExperimentConfig()
+    space = {
+        "model.recurrent": [[{"unit": "rnn"}], [{"unit": "gru"}]],
+        "training.epochs": [config.training.epochs],
+    }
+    sweep = validate(SweepSpec, {"stages": [{"name": "one", "space": space}]}, "test")
+    start = change(config, {"model.recurrent": [{"unit": "gru"}]}, "test")
+    found = _incumbent(Ground(sweep, sweep.stages[0], start))
+    assert found == {"model.recurrent": '[{"unit": "gru"}]', "training.epochs": str(config.training.epochs)}
 
 
 @pytest.mark.parametrize("search", ["tpe", "random"])

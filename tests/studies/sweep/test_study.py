@@ -104,7 +104,11 @@ def test_stages_carry_the_winner_and_only_the_last_looks_at_the_test_part(whole)
     assert winner.training.learning_rate == chosen[1]["training.learning_rate"]
     assert start.training.learning_rate == 0.01
     for path in sweep.glob("trials/*/run.json"):
-        assert set(json.loads(path.read_text())["metrics"]) == {"validation", "validation_naive"}
+        content = json.loads(path.read_text())
+        assert set(content["metrics"]) == {"validation", "validation_naive"}
+        np.testing.assert_allclose(
+            content["relative"]["mae"], 1 - content["metrics"]["validation"]["skill"], atol=1e-12
+        )
         assert not (path.parent / "predictions.csv").exists()
     seeds = {int(path.name.rpartition("-s")[2]) for path in sweep.glob("trials/*")}
     assert seeds == {1, 2}
