@@ -42,7 +42,7 @@ OPENERS: dict[str, Callable[..., Executor]] = {
 """Kind of an entry -> what opens it."""
 
 
-def open_backend(backend: str | BackendSpec, ansatz: Ansatz, *, seed: int) -> Executor:
+def open_backend(backend: str | BackendSpec, ansatz: Ansatz, *, seed: int = 0) -> Executor:
     """Open a backend for an ansatz.
 
     Args:

@@ -232,7 +232,7 @@ def _assemble(
     torch.set_num_threads(config.training.threads)
     layer = None
     if ansatz is not None and executor is not None:
-        layer = QuantumLayer(ansatz, executor, seed=child_seed(config.seed, "circuit"))
+        layer = QuantumLayer(ansatz, executor, seed=child_seed(config.seed, "circuit"), scale_inputs=False)
         layer.requires_grad_(not _is_frozen(config))
     model = build_model(
         config.model,

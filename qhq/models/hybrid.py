@@ -141,9 +141,15 @@ def build_model(
         seed: Seed of the classical weights.
 
     Raises:
-        ConfigError: If ``skip: add`` meets a middle whose outputs are not as many as its inputs, or there are
-            two middles.
+        ConfigError: If ``skip: add`` meets a middle whose outputs are not as many as its inputs, there are
+            two middles, or the quantum layer scales its inputs too.
     """
+    if quantum is not None and quantum.angle_scaling is not None:
+        raise ConfigError(
+            "The angles must be scaled once: the model does it, before its quantum layer",
+            got="a quantum layer that scales its inputs too",
+            fix="Build it with QuantumLayer(..., scale_inputs=False)",
+        )
     twin = _build_twin(spec, quantum, seed)
     if spec.middle is not None:
         angle_scaling = spec.middle.angle_scaling

@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import copy
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from qiskit.circuit import Parameter, QuantumCircuit
-from qiskit.quantum_info import SparsePauliOp
+from qiskit.quantum_info import Operator, Pauli, PauliList, SparseObservable, SparsePauliOp
 from qiskit.quantum_info.operators.base_operator import BaseOperator
 from qiskit_machine_learning.neural_networks import NeuralNetwork
 
 from qhq.engine.adjoint import StatevectorEngine
-from qhq.errors import ConfigError
+from qhq.errors import ConfigError, nearest
 
 Array = NDArray[np.float64]
+Observable: TypeAlias = BaseOperator | SparseObservable | Mapping[str, float] | str
+"""What has one expectation value: any of Qiskit's operators, or labels with their coefficients."""
+
+_ESTIMATOR_KEYWORDS = ("estimator", "gradient", "default_precision", "pass_manager")
+"""What ``EstimatorQNN`` takes besides, and has no meaning without an estimator."""
+_KEYWORDS = ("circuit", "observables", "input_params", "weight_params", "input_gradients")
+_ROUNDING = 1e-12
+"""Imaginary part of a coefficient, beside the largest one, that multiplying matrices leaves behind."""
 
 
 class AdjointNetwork(NeuralNetwork):
     """``EstimatorQNN`` with exact values, and exact gradients in one backward sweep an observable.
 
-    The keywords are those of ``EstimatorQNN``, so that one name is all that changes; what belongs to an
-    estimator (``estimator``, ``gradient``, ``default_precision``, ``pass_manager``) does not exist here.
+    The keywords and attributes are those of ``EstimatorQNN``, so that one name is all that changes; what
+    belongs to an estimator (``estimator``, ``gradient``, ``default_precision``, ``pass_manager``) does not
+    exist here. Three things are better defined: a ``PauliList`` is one output for each of its Paulis, a
+    mapping of labels to coefficients is one output, and the observables of a transpiled circuit follow its
+    layout.
 
     Args:
-        circuit: Unitary circuit on n qubits.
-        observables: Operators on n qubits; by default Z on all of them at once.
+        circuit: Circuit on n qubits, unitary up to final measurements, which are left out: the observables
+            say what is measured.
+        observables: One operator, or a list of them, O in all; by default Z on all qubits at once. An
+            operator is a ``SparsePauliOp``, ``Pauli``, ``SparseObservable``, ``Operator``, a label such as
+            ``"ZI"``, or a mapping of labels to coefficients.
         input_params: Parameters that take the input data, I in all.
         weight_params: Parameters that are trained, W in all.
-        input_gradients: Whether ``backward`` also gives gradients by inputs.
+        input_gradients: Whether ``backward`` also gives gradients by inputs. Left out it is False, as for
+            ``EstimatorQNN``, except inside a backward pass of torch: through a ``TorchConnector`` whatever
+            stands before the network always learns, unless this is set to False in so many words.
 
     Raises:
-        ConfigError: If the circuit is not unitary, a parameter has no place, or an observable does not fit.
+        ConfigError: If the circuit is not unitary, a parameter has no place, an observable does not fit, or a
+            keyword belongs to an estimator.
 
     >>> from qiskit.circuit.library import real_amplitudes, zz_feature_map
     >>> features, ansatz = zz_feature_map(2), real_amplitudes(2, reps=1)
@@ -46,24 +65,70 @@ class AdjointNetwork(NeuralNetwork):
         self,
         *,
         circuit: QuantumCircuit,
-        observables: Sequence[BaseOperator] | BaseOperator | None = None,
-        input_params: Sequence[Parameter] | None = None,
-        weight_params: Sequence[Parameter] | None = None,
-        input_gradients: bool = False,
+        observables: Iterable[Observable] | Observable | None = None,
+        input_params: Iterable[Parameter] | None = None,
+        weight_params: Iterable[Parameter] | None = None,
+        input_gradients: bool | None = None,
+        **estimator_keywords: Any,
     ) -> None:
-        self.circuit = circuit
-        self.observables = _as_paulis(observables, circuit.num_qubits)
-        self.input_params, self.weight_params = tuple(input_params or ()), tuple(weight_params or ())
-        # Gradients by weights are wanted sample by sample, which the engine gives for its inputs only.
-        parameters = [*self.input_params, *self.weight_params]
-        self._engine = StatevectorEngine(circuit, self.observables, parameters, [])
+        _refuse_keywords(estimator_keywords)
+        if not isinstance(circuit, QuantumCircuit):
+            raise ConfigError(
+                "The circuit of a network must be a QuantumCircuit",
+                got=f"a {type(circuit).__name__}",
+                fix="Pass circuit=..., with the roles of its parameters in input_params and weight_params",
+            )
+        self._circuit = circuit
+        # A transpiled circuit may be wider than the one that was written, and its qubits elsewhere.
+        written = getattr(circuit.layout, "_input_qubit_count", None)
+        self.num_virtual_qubits = int(circuit.num_qubits if written is None else written)
+        self._observables = _listed(observables, self.num_virtual_qubits)
+        self._input_params = _parameters("input_params", input_params, circuit)
+        self._weight_params = _parameters("weight_params", weight_params, circuit)
         super().__init__(
-            num_inputs=len(self.input_params),
-            num_weights=len(self.weight_params),
+            num_inputs=len(self._input_params),
+            num_weights=len(self._weight_params),
             sparse=False,
-            output_shape=len(self.observables),
-            input_gradients=input_gradients,
+            output_shape=len(self._observables),
+            input_gradients=bool(input_gradients),
         )
+        self._asked_for = input_gradients
+        self._open()
+
+    def _open(self) -> None:
+        paulis = [_on_circuit(as_pauli_sum(each), self._circuit) for each in self._observables]
+        parameters = [*self._input_params, *self._weight_params]
+        # Gradients by weights are wanted sample by sample, which the engine gives for its inputs only.
+        self._engine = StatevectorEngine(self._circuit, paulis, parameters, [])
+
+    @property
+    def circuit(self) -> QuantumCircuit:
+        """The circuit as it was given."""
+        return copy.copy(self._circuit)
+
+    @property
+    def observables(self) -> list[Observable]:
+        """The observables as they were given, one an output."""
+        return list(self._observables)
+
+    @property
+    def input_params(self) -> list[Parameter]:
+        """The parameters that take the input data."""
+        return list(self._input_params)
+
+    @property
+    def weight_params(self) -> list[Parameter]:
+        """The parameters that are trained."""
+        return list(self._weight_params)
+
+    @property
+    def input_gradients(self) -> bool:
+        """Whether ``backward`` gives gradients by inputs when it is called outside torch."""
+        return bool(self._asked_for)
+
+    @input_gradients.setter
+    def input_gradients(self, input_gradients: bool) -> None:
+        self._asked_for = input_gradients
 
     def _forward(self, input_data: Array | None, weights: Array | None) -> Array:
         return self._engine.expectations(self._rows(input_data, weights), _NO_WEIGHTS)
@@ -77,12 +142,23 @@ class AdjointNetwork(NeuralNetwork):
             cotangent[:, output] = 1.0
             jacobian[:, output], _ = self._engine.vjp(rows, _NO_WEIGHTS, cotangent)
         by_inputs, by_weights = np.split(jacobian, [self.num_inputs], axis=2)
-        return by_inputs if self.input_gradients else None, by_weights
+        wanted = _inside_torch() if self._asked_for is None else self._asked_for
+        return by_inputs if wanted else None, by_weights
 
     def _rows(self, input_data: Array | None, weights: Array | None) -> Array:
         """One row (I + W) a sample: its inputs, then the weights."""
         inputs = np.zeros((1, 0)) if input_data is None else np.asarray(input_data, dtype=np.float64)
         shared = np.zeros(0) if weights is None else np.asarray(weights, dtype=np.float64)
+        for name, given, wanted in (
+            ("input_data", inputs.shape[1], self.num_inputs),
+            ("weights", len(shared), self.num_weights),
+        ):
+            if given != wanted:
+                raise ConfigError(
+                    f"A network must be given {name} for all its parameters",
+                    got=f"{given} for {wanted}",
+                    fix=f"Pass {name} with {wanted} columns",
+                )
         return np.hstack([inputs, np.broadcast_to(shared, (len(inputs), len(shared)))])
 
     def __getstate__(self) -> dict[str, Any]:
@@ -91,37 +167,130 @@ class AdjointNetwork(NeuralNetwork):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        parameters = [*self.input_params, *self.weight_params]
-        self._engine = StatevectorEngine(self.circuit, self.observables, parameters, [])
+        self._open()
 
 
 _NO_WEIGHTS = np.zeros(0)
 
 
-def _as_paulis(
-    observables: Sequence[BaseOperator] | BaseOperator | None, qubits: int
-) -> tuple[SparsePauliOp, ...]:
-    if observables is None:
-        return (SparsePauliOp("Z" * qubits),)
-    listed = (observables,) if isinstance(observables, BaseOperator) else tuple(observables)
-    return tuple(_as_pauli(each) for each in listed)
+def as_pauli_sum(observable: Observable) -> SparsePauliOp:
+    """Any Hermitian operator as a sum of Paulis with real coefficients.
 
+    >>> as_pauli_sum({"ZZ": 0.5, "XI": 2.0})
+    SparsePauliOp(['ZZ', 'XI'],
+                  coeffs=[0.5+0.j, 2. +0.j])
 
-def _as_pauli(observable: Any) -> SparsePauliOp:
-    if isinstance(observable, SparsePauliOp):
-        return observable
+    Raises:
+        ConfigError: If it is no operator, or not Hermitian.
+    """
     try:
-        return SparsePauliOp(observable)
-    except Exception:
-        return _from_operator(observable)
-
-
-def _from_operator(observable: Any) -> SparsePauliOp:
-    try:
-        return SparsePauliOp.from_operator(observable)
-    except Exception as error:
+        paulis = _to_paulis(observable)
+        coefficients = np.asarray(paulis.coeffs, dtype=np.complex128)  # refuses free parameters
+        if not np.isfinite(coefficients).all():
+            raise ValueError("a coefficient is not finite")
+    except Exception as error:  # Qiskit's constructors raise whatever comes
         raise ConfigError(
-            "An observable must be a Pauli operator, or a sum of them",
-            got=f"{type(observable).__name__}",
-            fix="Pass SparsePauliOp objects",
+            "An observable must be an operator with numbers as coefficients, or the label of one",
+            got=f"{_shown(observable)} ({type(observable).__name__})",
+            fix="Pass SparsePauliOp objects, or labels of one letter a qubit such as 'ZI'",
         ) from error
+    largest = np.abs(coefficients).max(initial=0.0)
+    imaginary = np.abs(coefficients.imag)
+    if imaginary.max(initial=0.0) > _ROUNDING * largest:
+        raise ConfigError(
+            "An observable must be Hermitian, so that its expectation value is real",
+            got=f"{_shown(observable)}, with the coefficient {coefficients[imaginary.argmax()]}",
+            fix="Use real coefficients, or take the real and the imaginary part as two observables",
+        )
+    return SparsePauliOp(paulis.paulis, coefficients.real)
+
+
+def _shown(observable: Any) -> str:
+    """Its repr in one line."""
+    text = " ".join(repr(observable).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _to_paulis(observable: Any) -> SparsePauliOp:
+    if isinstance(observable, SparsePauliOp):
+        return observable.simplify() if np.iscomplex(observable.coeffs).any() else observable
+    if isinstance(observable, SparseObservable):  # may hold projectors, which are sums of Paulis
+        return SparsePauliOp.from_sparse_observable(observable)
+    if isinstance(observable, Mapping):
+        return SparsePauliOp.from_list(list(observable.items()))
+    if isinstance(observable, str | Pauli):
+        return SparsePauliOp(observable)
+    if isinstance(observable, PauliList) or not isinstance(observable, BaseOperator):
+        raise TypeError("one output is no list")
+    return SparsePauliOp.from_operator(Operator(observable))
+
+
+def _listed(observables: Any, qubits: int) -> list[Observable]:
+    """One observable an output."""
+    if observables is None:
+        return [SparsePauliOp("Z" * qubits)]
+    if isinstance(observables, PauliList):
+        return [SparsePauliOp(each) for each in observables]
+    if isinstance(observables, BaseOperator | SparseObservable | Mapping | str):
+        return [observables]
+    try:
+        listed = list(observables)
+    except TypeError:
+        return [observables]  # whose turn in `as_pauli_sum` says what is wrong with it
+    # A list of one PauliList, or with one among its members, stands for all of theirs.
+    flat = [each for member in listed for each in (member if isinstance(member, PauliList) else [member])]
+    if not flat:
+        raise ConfigError(
+            "A network must have at least one observable",
+            got="an empty list",
+            fix="Leave observables out for Z on all qubits, or name some",
+        )
+    return flat
+
+
+def _parameters(name: str, given: Any, circuit: QuantumCircuit) -> list[Parameter]:
+    try:
+        listed = [] if given is None else list(given)
+    except TypeError:
+        listed = [given]  # one parameter by itself
+    present = set(circuit.parameters)
+    for each in listed:
+        if each not in present:
+            raise ConfigError(
+                f"Each of {name} must be a parameter of the circuit",
+                got=f"{_shown(each)}, which is not among {', '.join(map(str, circuit.parameters)) or 'none'}",
+                fix="Pass the Parameter objects that stand in its gates",
+            )
+    return listed
+
+
+def _on_circuit(observable: SparsePauliOp, circuit: QuantumCircuit) -> SparsePauliOp:
+    """The observable on the qubits of the circuit: that of a transpiled one goes where its layout says."""
+    layout = circuit.layout
+    if layout is None or not observable.num_qubits == layout._input_qubit_count < circuit.num_qubits:
+        return observable
+    return observable.apply_layout(layout)
+
+
+def _inside_torch() -> bool:
+    """Whether torch is going back through a graph at the moment, and so asks for every gradient."""
+    torch = sys.modules.get("torch")
+    return torch is not None and torch._C._current_graph_task_id() != -1
+
+
+def _refuse_keywords(given: Mapping[str, Any]) -> None:
+    """Say what a keyword is for; those that ask for nothing, as ``estimator=None``, are let through."""
+    for name, value in given.items():
+        if name in _ESTIMATOR_KEYWORDS:
+            if value is None or (name == "default_precision" and value == 0):
+                continue
+            raise ConfigError(
+                "AdjointNetwork calculates exact values itself and takes nothing of an estimator",
+                got=f"the keyword '{name}' ({type(value).__name__})",
+                fix=f"Leave {name} out, or use qiskit-machine-learning's EstimatorQNN for it",
+            )
+        raise ConfigError(
+            "AdjointNetwork must be given keywords that it knows",
+            got=f"'{name}'",
+            fix=nearest(name, _KEYWORDS),
+        )

@@ -3,38 +3,76 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
 from qiskit_machine_learning.connectors import TorchConnector
 from torch import Tensor
 
+from qhq.ansatz.assemble import build
+from qhq.ansatz.catalogue import load_ansatz
 from qhq.ansatz.program import Ansatz
-from qhq.backends.executor import Executor, FloatArray
+from qhq.ansatz.spec import AnsatzSpec
+from qhq.backends.executor import Executor
+from qhq.backends.registry import open_backend
 from qhq.backends.simulators.statevector import StatevectorExecutor
-from qhq.errors import BackendError
+from qhq.backends.spec import BackendSpec
+from qhq.errors import BackendError, ConfigError
+from qhq.quantum.angle_scaling import AngleScaling
+from qhq.quantum.differentiation import evaluate
 from qhq.quantum.network import ExecutorNetwork
 from qhq.seeding import child_generator
 
 
 class QuantumLayer(TorchConnector):
-    """Angles in, expectation values out; trains its weights and passes gradients to what stands before.
+    """Numbers in, expectation values out; trains its weights and passes gradients to what stands before.
 
     Against its parent, ``TorchConnector``, it keeps the dtype of its input, takes any leading shape, asks the
     executor for one vector-Jacobian product instead of full Jacobians, draws its weights from a seed,
-    and saves each tensor once. Copies and pickles leave the backend behind: :meth:`reopen` them.
+    and saves each tensor once. A copy shares the backend; a pickle leaves it behind: :meth:`open` it again.
 
     Args:
-        ansatz: The program; I inputs, W weights, O observables.
-        executor: The ansatz opened on a backend.
-        seed: Seed of the run; initial weights are uniform in [-pi, pi).
+        ansatz: The program, with I inputs, W weights and O observables: an `Ansatz`, an `AnsatzSpec`, the
+            name of a file in ``circuits/``, or the path of one.
+        executor: Where it runs: an entry of ``backends.yaml`` by name or as a spec, or an executor that was
+            opened for the ansatz. By default the exact engine, with adjoint gradients.
+        seed: Where the initial weights come from, uniform in [-pi, pi), and what a backend draws.
+        scale_inputs: Whether the layer turns its inputs into angles by the scaling that the ansatz names,
+            such as ``pi * tanh``. By default it does where it opens the backend itself. Over an executor,
+            which takes angles in radians, it does not: its inputs then are angles.
+        overrides: Keys laid over those of the ansatz's file, such as ``qubits=4, depth=2``.
+
+    Raises:
+        ConfigError: If there is no such ansatz or backend, or a key does not exist.
+        BackendError: If the executor was opened for another ansatz.
+
+    >>> layer = QuantumLayer("reference", qubits=4, depth=2)
+    >>> layer(torch.ones(16, 4)).shape
+    torch.Size([16, 4])
     """
 
-    def __init__(self, ansatz: Ansatz, executor: Executor, *, seed: int) -> None:
-        initial = child_generator(seed, "quantum weights").uniform(-math.pi, math.pi, ansatz.num_weights)
-        super().__init__(ExecutorNetwork(ansatz, executor), initial_weights=initial)
+    def __init__(
+        self,
+        ansatz: Ansatz | AnsatzSpec | str | Path,
+        executor: Executor | BackendSpec | str | None = None,
+        *,
+        seed: int = 0,
+        scale_inputs: bool | None = None,
+        **overrides: Any,
+    ) -> None:
+        program = _built(ansatz, overrides)
+        if scale_inputs is None:
+            scale_inputs = executor is None or isinstance(executor, BackendSpec | str)
+        if executor is None:
+            executor = StatevectorExecutor(program)
+        elif isinstance(executor, BackendSpec | str):
+            executor = open_backend(executor, program, seed=seed)
+        initial = child_generator(seed, "quantum weights").uniform(-math.pi, math.pi, program.num_weights)
+        super().__init__(ExecutorNetwork(program, executor), initial_weights=initial)
         # The parent registers one tensor under two names, which safetensors refuses to save.
         del self._weights
+        self.angle_scaling = AngleScaling(program.angle_scaling) if scale_inputs else None
 
     @property
     def neural_network(self) -> ExecutorNetwork:
@@ -43,127 +81,137 @@ class QuantumLayer(TorchConnector):
         return network
 
     @property
+    def ansatz(self) -> Ansatz:
+        """The program."""
+        return self.neural_network.ansatz
+
+    @property
     def weight(self) -> Tensor:
-        """Weights (W,), in radians."""
-        weights: Tensor | None = self.__dict__.get("_parameters", {}).get("weight")
+        """Weights (W,), in radians.
+
+        A parameter; or a plain tensor where torch computes it from others before each call, as
+        ``torch.nn.utils.prune`` and ``DataParallel`` do.
+        """
+        state = self.__dict__
+        weights: Tensor | None = state.get("_parameters", {}).get("weight")
+        if weights is None:
+            weights = state.get("weight")
         if weights is None:
             raise AttributeError("weight")
         return weights
 
+    @weight.setter
+    def weight(self, weights: Tensor) -> None:
+        self.__dict__["weight"] = weights
+
+    @weight.deleter
+    def weight(self) -> None:
+        del self.__dict__["weight"]
+
     def forward(self, input_data: Tensor | None = None) -> Tensor:
-        """Expectation values (..., O) of angles (..., I), in the dtype and on the device of the input.
+        """Expectation values (..., O) of inputs (..., I), in the dtype and on the device of the input.
 
         Raises:
             BackendError: If the last dimension is not I, the layer is closed, or the backend fails.
         """
         network = self.neural_network
-        shape = () if input_data is None else tuple(input_data.shape)
-        if input_data is None or shape[-1:] != (network.num_inputs,):
-            raise BackendError(
-                "The last dimension of the angles must be the inputs of the ansatz",
-                got=f"shape {shape} for {network.num_inputs} inputs",
-                fix="Let the linear layer before it give that many",
-            )
-        if input_data.dtype not in (torch.float32, torch.float64):
-            return self._in_float32(input_data)
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            raise _tracing_error()
+        if not isinstance(input_data, Tensor) or input_data.shape[-1:] != (network.num_inputs,):
+            raise _input_error(input_data, network.num_inputs)
+        dtype = input_data.dtype
+        if dtype not in (torch.float32, torch.float64):
+            if not dtype.is_floating_point:
+                raise _dtype_error(dtype)
+            input_data = input_data.float()  # half precision, as under autocast, is too coarse for angles
+        if self.angle_scaling is not None:
+            input_data = self.angle_scaling(input_data)
         if input_data.ndim == 2:  # the common case; two views more would cost as much as a small circuit
-            return _run(network.executor, input_data, self.weight)
-        rows = input_data.reshape(-1, network.num_inputs)
-        values = _run(network.executor, rows, self.weight)
-        return values.reshape(*input_data.shape[:-1], *network.output_shape)
+            values = evaluate(network, input_data, self.weight)
+        else:
+            values = evaluate(network, input_data.reshape(-1, network.num_inputs), self.weight)
+            values = values.reshape(*input_data.shape[:-1], *network.output_shape)
+        return values if values.dtype == dtype else values.to(dtype)
 
-    def _in_float32(self, input_data: Tensor) -> Tensor:
-        """Half precision, as under autocast, is too coarse for angles: go by float32 and back."""
-        if not input_data.dtype.is_floating_point:
-            raise BackendError(
-                "The angles of a quantum layer must be real floating point numbers",
-                got=f"{input_data.dtype}",
-                fix="Convert them with .float()",
-            )
-        values: Tensor = self(input_data.float())
-        return values.to(input_data.dtype)
+    def open(self, backend: BackendSpec | str, *, seed: int = 0) -> None:
+        """Go on with the same weights on another backend.
+
+        Args:
+            backend: Name of an entry of ``backends.yaml``, or the entry.
+            seed: Where whatever the backend draws comes from.
+
+        Raises:
+            ConfigError: If there is no such entry.
+            BackendError: If the backend cannot run the ansatz.
+        """
+        self.reopen(open_backend(backend, self.ansatz, seed=seed))
 
     def reopen(self, executor: Executor) -> None:
-        """Go on with another executor of the same ansatz; the weights stay."""
+        """Go on with another executor of the same ansatz; the weights stay.
+
+        Raises:
+            BackendError: If the executor was opened for another ansatz.
+        """
         self.neural_network.reopen(executor)
 
-
-def _run(executor: Executor, rows: Tensor, weights: Tensor) -> Tensor:
-    """Values (B, O) of angles (B, I), by the shortest way that the executor and the tensors allow."""
-    function: type[torch.autograd.Function] = _Expectations
-    if isinstance(executor, StatevectorExecutor):
-        if rows.device.type != "cpu":
-            return executor.expectations_on_device(rows, weights)
-        function = _TwoPass
-    if not torch.is_grad_enabled():
-        return _like(executor.expectations(_array(rows), _array(weights)), rows)
-    values: Tensor = function.apply(rows, weights, executor)  # type: ignore[no-untyped-call]
-    return values
-
-
-class _Expectations(torch.autograd.Function):
-    """Values (B, O) of any executor, with its vector-Jacobian product as derivative."""
-
-    @staticmethod
-    def forward(ctx: Any, inputs: Tensor, weights: Tensor, executor: Executor) -> Tensor:
-        ctx.save_for_backward(inputs, weights)
-        ctx.executor = executor
-        return _like(executor.expectations(_array(inputs), _array(weights)), inputs)
-
-    @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, Tensor, None]:
-        inputs, weights = ctx.saved_tensors
-        return *_Gradients.apply(inputs, weights, cotangents[0], ctx.executor), None  # type: ignore[no-untyped-call]
-
-
-class _TwoPass(torch.autograd.Function):
-    """Values (B, O) of the exact engine, whose backward sweep starts from the states of the forward one."""
-
-    @staticmethod
-    def forward(ctx: Any, inputs: Tensor, weights: Tensor, executor: StatevectorExecutor) -> Tensor:
-        values, ctx.residual = executor.forward(_array(inputs), _array(weights))
-        ctx.save_for_backward(inputs, weights)
-        ctx.executor = executor
-        return torch.from_numpy(values)
-
-    @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, Tensor, None]:
-        # The residual looks at the tensors' own memory: torch refuses here if one changed since.
-        inputs, weights = ctx.saved_tensors
-        if torch.is_grad_enabled():  # asked for a graph of the gradients: see _Gradients
-            return *_Gradients.apply(inputs, weights, cotangents[0], ctx.executor), None  # type: ignore[no-untyped-call]
-        by_inputs, by_weights = ctx.executor.backward(ctx.residual, _array(cotangents[0]))
-        return torch.from_numpy(by_inputs), _like(by_weights, weights), None
-
-
-class _Gradients(torch.autograd.Function):
-    """The product itself, a node of its own so that a second derivative is refused in plain words."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,  # noqa: ARG004
-        inputs: Tensor,
-        weights: Tensor,
-        cotangent: Tensor,
-        executor: Executor,
-    ) -> tuple[Tensor, Tensor]:
-        by_inputs, by_weights = executor.vjp(_array(inputs), _array(weights), _array(cotangent))
-        return _like(by_inputs, inputs), _like(by_weights, weights)
-
-    @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[None, None, None, None]:  # noqa: ARG004
-        raise BackendError(
-            "A quantum layer must be differentiated once only",
-            got="a second derivative (create_graph=True, then backward again)",
-            fix="Take second-order terms by finite differences, or leave create_graph out",
+    def extra_repr(self) -> str:
+        """What the layer runs, and where."""
+        program, backend = self.ansatz, self.neural_network.backend
+        return (
+            f"ansatz='{program.circuit.name}', qubits={program.num_qubits}, inputs={program.num_inputs},"
+            f" weights={program.num_weights}, outputs={program.num_outputs},"
+            f" backend={backend!r}, scale_inputs={self.angle_scaling is not None}"
         )
 
 
-def _array(tensor: Tensor) -> FloatArray:
-    array: FloatArray = tensor.numpy(force=True)
-    return array
+def _built(ansatz: Ansatz | AnsatzSpec | str | Path, overrides: dict[str, Any]) -> Ansatz:
+    if isinstance(ansatz, str | Path):
+        program = build(load_ansatz(str(ansatz), overrides))
+        program.circuit.name = Path(ansatz).stem
+        return program
+    if overrides:
+        raise ConfigError(
+            "Keys of an ansatz can be changed where the layer reads its file",
+            got=f"{', '.join(overrides)} beside an object that is already built",
+            fix=f"Write QuantumLayer('reference', {next(iter(overrides))}=...), or leave them out",
+        )
+    if isinstance(ansatz, AnsatzSpec):
+        return build(ansatz)
+    if not isinstance(ansatz, Ansatz):
+        raise ConfigError(
+            "A quantum layer must be made of an ansatz",
+            got=f"a {type(ansatz).__name__}",
+            fix="Name a file of circuits/, or say the roles of a circuit's parameters:"
+            " Ansatz(circuit, inputs, weights, observables)",
+        )
+    return ansatz
 
 
-def _like(values: FloatArray, tensor: Tensor) -> Tensor:
-    made = torch.from_numpy(values)
-    return made if made.dtype == tensor.dtype and tensor.device.type == "cpu" else made.to(tensor)
+def _input_error(given: Any, inputs: int) -> BackendError:
+    if given is not None and not isinstance(given, Tensor):
+        return BackendError(
+            "The inputs of a quantum layer must be a torch tensor",
+            got=f"a {type(given).__name__}",
+            fix="Convert it, with torch.as_tensor(values, dtype=torch.float32)",
+        )
+    return BackendError(
+        "The last dimension of the angles must be the inputs of the ansatz",
+        got=f"shape {() if given is None else tuple(given.shape)} for {inputs} inputs",
+        fix="Let the linear layer before it give that many",
+    )
+
+
+def _dtype_error(dtype: torch.dtype) -> BackendError:
+    return BackendError(
+        "The inputs of a quantum layer must be real floating point numbers",
+        got=str(dtype),
+        fix="Convert them with .float()",
+    )
+
+
+def _tracing_error() -> BackendError:
+    return BackendError(
+        "A quantum layer must run each time it is called",
+        got="torch.jit.trace, which would store today's values as constants",
+        fix="Use torch.compile, or save the state_dict and build the layer again",
+    )

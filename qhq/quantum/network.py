@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from qiskit_machine_learning.neural_networks import NeuralNetwork
 
 from qhq.ansatz.program import Ansatz
+from qhq.ansatz.stored import fingerprint
 from qhq.backends.executor import Executor, FloatArray
+from qhq.backends.simulators.statevector import StatevectorExecutor
 from qhq.errors import BackendError
+from qhq.seeding import child_generator
+
+_MOST_QUBITS = 12
+"""Two programs on more qubits are told apart by their gates alone, not by what they compute."""
+
+_numbers = itertools.count()
 
 
 class ExecutorNetwork(NeuralNetwork):
     """A ``NeuralNetwork`` whose values and gradients come from an executor.
 
-    The executor is never copied or pickled: a copy is closed until :meth:`reopen`.
+    A copy in this process shares the executor. A pickle leaves it behind, since a backend belongs to a
+    process: what is loaded is closed until :meth:`reopen`.
 
     Args:
         ansatz: What the executor was opened for.
         executor: An ansatz opened on a backend; None leaves the network closed.
+
+    Attributes:
+        handle: Number by which a compiled graph, which can hold no Python object, finds the network.
+
+    Raises:
+        BackendError: If the executor was opened for another ansatz.
     """
 
     def __init__(self, ansatz: Ansatz, executor: Executor | None = None) -> None:
@@ -30,30 +48,62 @@ class ExecutorNetwork(NeuralNetwork):
             output_shape=ansatz.num_outputs,
             input_gradients=True,
         )
-        self.ansatz, self._executor = ansatz, executor
+        self.ansatz = ansatz
+        self._executor: Executor | None = None
+        self._register()
+        if executor is not None:
+            self.reopen(executor)
 
     @property
     def executor(self) -> Executor:
         """The open executor.
 
         Raises:
-            BackendError: If there is none, as after copying or loading.
+            BackendError: If there is none, as after loading.
         """
         if self._executor is None:
             raise BackendError(
                 "A quantum layer must be opened on a backend before it runs",
-                got="one that was copied or loaded without its backend",
-                fix="Call layer.reopen(open_backend(name, ansatz, seed=seed))",
+                got="one that was loaded without its backend",
+                fix="Call layer.open(name) or layer.reopen(open_backend(name, ansatz, seed=seed))",
             )
         return self._executor
 
+    @property
+    def backend(self) -> str | None:
+        """Name of the entry that the executor was opened on; None if the network is closed."""
+        return None if self._executor is None else self._executor.report().backend
+
     def reopen(self, executor: Executor) -> None:
-        """Go on with another executor of the same ansatz."""
+        """Go on with another executor of the same ansatz.
+
+        Raises:
+            BackendError: If it was opened for another one.
+        """
+        other = getattr(executor, "ansatz", None)  # a user's own executor need not say it
+        if isinstance(other, Ansatz) and not _same_program(self.ansatz, other):
+            raise BackendError(
+                "An executor must be opened for the ansatz of its layer",
+                got=f"one for {_sizes(other)}; the layer has {_sizes(self.ansatz)}",
+                fix="Open the backend for layer.ansatz, as layer.open(name) does",
+            )
         self._executor = executor
+
+    def _register(self) -> None:
+        self.handle = next(_numbers)
+        NETWORKS[self.handle] = self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ExecutorNetwork:
+        """A network of its own over the same ansatz and executor, neither of which ever changes."""
+        return ExecutorNetwork(self.ansatz, self._executor)
 
     def __getstate__(self) -> dict[str, Any]:
         """State without the executor."""
         return {**self.__dict__, "_executor": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._register()
 
     def _forward(self, input_data: FloatArray | None, weights: FloatArray | None) -> FloatArray:
         return self.executor.expectations(_given(input_data), _given(weights))
@@ -76,6 +126,41 @@ class ExecutorNetwork(NeuralNetwork):
         return by_inputs, by_weights
 
 
+NETWORKS: WeakValueDictionary[int, ExecutorNetwork] = WeakValueDictionary()
+"""Handle -> network, as long as something else holds it."""
+
+
 def _given(values: FloatArray | None) -> FloatArray:
     """Values that qiskit-machine-learning may leave out; the executor then says what is missing."""
     return np.zeros(0) if values is None else values
+
+
+def _same_program(one: Ansatz, other: Ansatz) -> bool:
+    """Whether two ansatzes compute the same outputs of the same inputs and weights.
+
+    Equal gates do. So do other gates with equal values, such as a circuit that was lowered or transpiled in
+    between: two programs that agree at a random point agree everywhere but on a set of measure zero.
+    """
+    if one is other:
+        return True
+    if (one.num_inputs, one.num_weights, one.num_outputs) != (
+        other.num_inputs,
+        other.num_weights,
+        other.num_outputs,
+    ):
+        return False
+    if fingerprint(one) == fingerprint(replace(other, angle_scaling=one.angle_scaling)):
+        return True
+    if max(one.num_qubits, other.num_qubits) > _MOST_QUBITS:
+        return False
+    draw = child_generator(0, "same program")
+    point = draw.uniform(-2, 2, (2, one.num_inputs)), draw.uniform(-2, 2, one.num_weights)
+    ours, theirs = (StatevectorExecutor(each, threads=1).expectations(*point) for each in (one, other))
+    return bool(np.allclose(ours, theirs, rtol=0, atol=1e-9))
+
+
+def _sizes(ansatz: Ansatz) -> str:
+    return (
+        f"'{ansatz.circuit.name}' ({ansatz.num_qubits} qubits, {ansatz.num_inputs} inputs,"
+        f" {ansatz.num_weights} weights, {ansatz.num_outputs} outputs)"
+    )

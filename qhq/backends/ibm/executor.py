@@ -99,6 +99,11 @@ class IBMExecutor:
             self._gradient = Spsa(self._shift.values, spec.spsa, seed).vjp
 
     @property
+    def ansatz(self) -> Ansatz:
+        """What it was opened for."""
+        return self._ansatz
+
+    @property
     def calibration(self) -> Calibration | None:
         """What the device was calibrated to as the last job ran, as the service has it.
 

@@ -54,6 +54,11 @@ class NoisyExecutor:
         self._gradient = self._open_gradient()
 
     @property
+    def ansatz(self) -> Ansatz:
+        """What it was opened for."""
+        return self._ansatz
+
+    @property
     def calibration(self) -> Calibration | None:
         """What it runs under; None where the noise is given by parameters."""
         return self._device.calibration if isinstance(self._device, CalibratedDevice) else None

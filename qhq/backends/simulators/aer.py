@@ -21,12 +21,16 @@ from qhq.ansatz.program import Ansatz
 from qhq.backends.executor import FloatArray, Report, as_values
 from qhq.backends.gradients.parameter_shift import ROWS_PER_PUB, ParameterShift, Program, with_weights
 from qhq.backends.gradients.spsa import Spsa
+from qhq.backends.parity import Parity, check_parity, parity_tolerance
 from qhq.backends.simulators.sampling import measured_groups
 from qhq.backends.simulators.statevector import StatevectorExecutor
 from qhq.backends.spec import AerSpec
+from qhq.engine.adjoint import Residual
 from qhq.errors import BackendError
 from qhq.seeding import child_seed
 
+PARITY_ROWS = 4
+"""Rows that the exact engine and Aer are compared at before the engine is trained on."""
 SAMPLES_PER_PUB = 2**21
 """Most samples drawn at once: Aer holds each as a string, some 200 MB in all."""
 
@@ -37,7 +41,7 @@ def open_aer(spec: AerSpec, ansatz: Ansatz, *, seed: int) -> AerExecutor:
     Raises:
         BackendError: If Aer cannot run the circuit.
     """
-    return AerExecutor(spec, ansatz, seed)
+    return (AdjointAerExecutor if spec.gradient == "adjoint" else AerExecutor)(spec, ansatz, seed)
 
 
 class AerExecutor:
@@ -48,6 +52,11 @@ class AerExecutor:
         # Aer is given a number for each angle: its own binding of expressions has faults.
         self._shift = ParameterShift(ansatz, self._open_values)
         self._gradient = self._open_gradient()
+
+    @property
+    def ansatz(self) -> Ansatz:
+        """What it was opened for."""
+        return self._ansatz
 
     def expectations(self, inputs: ArrayLike, weights: ArrayLike) -> FloatArray:
         """Expectation values (B, O) for inputs (B, I), in radians, and weights (W,)."""
@@ -76,8 +85,6 @@ class AerExecutor:
     def _open_gradient(self) -> Callable[..., tuple[FloatArray, FloatArray]]:
         if self._spec.gradient == "spsa":
             return Spsa(self._shift.values, self._spec.spsa, self._seed).vjp
-        if self._spec.gradient == "adjoint":
-            return StatevectorExecutor(self._ansatz, threads=self._spec.threads).vjp
         return ParameterShift(self._ansatz, self._open_shifted).vjp
 
     def _checked(self, inputs: ArrayLike, weights: ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -107,6 +114,40 @@ class AerExecutor:
         if self._spec.shots is None:
             return program
         return SampledProgram(program, self._spec.shots, child_seed(self._seed, f"aer {stream}"))
+
+
+class AdjointAerExecutor(AerExecutor):
+    """Aer for values, and qhq's exact engine wherever gradients are asked for.
+
+    A training step of a quantum layer goes forward and back on the engine, as ``qhq train`` does, at a
+    hundredth of Aer's time; its first one checks that the two agree. Values without gradients are Aer's own.
+    """
+
+    def __init__(self, spec: AerSpec, ansatz: Ansatz, seed: int) -> None:
+        self._engine, self._agreed = StatevectorExecutor(ansatz, threads=spec.threads), False
+        super().__init__(spec, ansatz, seed)
+
+    def forward(self, inputs: ArrayLike, weights: ArrayLike) -> tuple[FloatArray, Residual]:
+        """Values (B, O) of the engine, in the precision of the inputs, and what ``backward`` goes on from.
+
+        Raises:
+            BackendError: If a shape does not fit, a value is not finite, or the engine differs from Aer.
+        """
+        checked = self._checked(inputs, weights)
+        values, residual = self._engine.forward(inputs, weights)
+        if not self._agreed and len(values):
+            rows, few = checked[0][:PARITY_ROWS], values[:PARITY_ROWS]
+            distance = float(np.abs(few - self.expectations(rows, checked[1])).max())
+            check_parity(Parity(distance, 0.0), parity_tolerance(values.dtype, self._program.circuit.size()))
+            self._agreed = True
+        return values, residual
+
+    def backward(self, residual: Residual, cotangent: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Pull a cotangent (B, O) of a forward pass back to inputs (B, I) and weights (W,)."""
+        return self._engine.backward(residual, cotangent)
+
+    def _open_gradient(self) -> Callable[..., tuple[FloatArray, FloatArray]]:
+        return self._engine.vjp
 
 
 class ExactProgram:

@@ -43,6 +43,11 @@ class StatevectorExecutor:
             ansatz.lowered, ansatz.observables, ansatz.inputs, ansatz.weights, threads=threads or None
         )
 
+    @property
+    def ansatz(self) -> Ansatz:
+        """What it was opened for."""
+        return self._ansatz
+
     def expectations(self, inputs: ArrayLike, weights: ArrayLike) -> FloatArray:
         """Expectation values (B, O) for inputs (B, I), in radians, and weights (W,)."""
         return self._engine.expectations(*self._checked(inputs, weights))

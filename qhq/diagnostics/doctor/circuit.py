@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any, TypeGuard
 
 import numpy as np
-from qiskit.quantum_info import SparsePauliOp
 from torch import nn
 
 from qhq.ansatz.program import Ansatz
 from qhq.backends.simulators.statevector import StatevectorExecutor
 from qhq.diagnostics.estimate import Array
+from qhq.engine.lowering import without_final_measurements
 from qhq.errors import QHQError
-from qhq.quantum.adjoint_network import AdjointNetwork
+from qhq.quantum.adjoint_network import AdjointNetwork, as_pauli_sum
 
 MOST_QUBITS = 14
 """Wider circuits are not simulated for the checks that need many states."""
@@ -26,18 +26,13 @@ def circuit_of(layer: nn.Module) -> Ansatz | None:
         return ansatz
     try:
         return Ansatz(
-            circuit=network.circuit,
+            circuit=without_final_measurements(network.circuit),
             inputs=tuple(network.input_params),
             weights=tuple(network.weight_params),
-            observables=_paulis(network.observables),
+            observables=tuple(as_pauli_sum(each) for each in network.observables),
         )
     except (AttributeError, TypeError, QHQError):  # a network of another kind, as SamplerQNN
         return None
-
-
-def _paulis(observables: Any) -> tuple[SparsePauliOp, ...]:
-    given = observables if isinstance(observables, (list, tuple)) else [observables]
-    return tuple(each if isinstance(each, SparsePauliOp) else SparsePauliOp(each) for each in given)
 
 
 def can_simulate(circuit: Ansatz | None) -> TypeGuard[Ansatz]:

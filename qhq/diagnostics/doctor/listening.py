@@ -62,19 +62,30 @@ def listen(model: nn.Module) -> Iterator[list[Heard]]:
 
 @contextmanager
 def _hooked(heard: Heard) -> Iterator[None]:
+    def listened(angles: Tensor) -> Tensor:
+        # A view of its own: its gradient is that of the circuit alone, whatever else uses the angles.
+        angles = angles.view_as(angles)
+        heard.angles.append(angles)
+        heard.activations = find_activations(angles)
+        return angles
+
     def before(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
         if not given or not isinstance(given[0], Tensor):
             return None
-        # A view of its own: its gradient is that of the circuit alone, whatever else uses the angles.
-        angles = given[0].view_as(given[0])
-        heard.angles.append(angles)
-        heard.activations = find_activations(angles)
-        return (angles, *given[1:])
+        return (listened(given[0]), *given[1:])
+
+    def scaled(_: nn.Module, __: tuple[Any, ...], angles: Tensor) -> Tensor:
+        return listened(angles)
 
     def after(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> None:
         heard.outputs.append(output)
 
-    handles = [heard.layer.register_forward_pre_hook(before), heard.layer.register_forward_hook(after)]
+    handles = [heard.layer.register_forward_hook(after)]
+    scaling = getattr(heard.layer, "angle_scaling", None)
+    if isinstance(scaling, nn.Module):  # the layer makes the angles itself
+        handles.append(scaling.register_forward_hook(scaled))
+    else:
+        handles.append(heard.layer.register_forward_pre_hook(before))
     try:
         yield
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -226,7 +226,7 @@ def not_finite(case: Patient) -> None:
 
 
 def closed(case: Patient) -> None:
-    case.model = copy.deepcopy(case.model)
+    case.model = pickle.loads(pickle.dumps(case.model))
 
 
 def as_designed(case: Patient) -> None:

@@ -37,7 +37,7 @@ def test_the_doctor_names_the_planted_fault_and_no_other(code, plant, design):
     diagnosis = case.diagnosis()
     assert code in diagnosis.codes
     assert set(diagnosis.codes) <= {code} | TOGETHER.get(code, set())
-    warns = code == "some_outputs_constant"
+    warns = code == "some_outputs_constant" or plant.__name__ == "bfloat16"  # it runs, coarsely
     assert diagnosis.healthy == warns
     for finding in diagnosis.findings:
         assert finding.evidence

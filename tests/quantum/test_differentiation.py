@@ -1,0 +1,183 @@
+"""Whatever torch does with a function, it may do with a quantum layer, or is told in words why not."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.autograd import forward_ad
+from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, stack_module_state, vjp, vmap
+
+from qhq.errors import BackendError
+from qhq.quantum import QuantumLayer
+from qhq.quantum.network import NETWORKS
+
+# torch imports what it deprecates itself when it compiles or goes forward.
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+
+BACKENDS = ["statevector", "aer"]
+
+
+def opened(backend="statevector", seed=0):
+    return QuantumLayer("reference", backend, qubits=3, depth=2, seed=seed).double()
+
+
+def rows(*shape, seed=0):
+    return torch.randn(*shape, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def function_of(layer):
+    return lambda weight, inputs: functional_call(layer, {"weight": weight}, (inputs,))
+
+
+@pytest.fixture(params=BACKENDS)
+def layer(request):
+    return opened(request.param)
+
+
+def assert_near(one, other):
+    np.testing.assert_allclose(one.detach(), other.detach(), atol=1e-12)
+
+
+# torch.func
+
+
+def test_grad_is_backward(layer):
+    call, weight, inputs = function_of(layer), layer.weight.detach(), rows(4)
+    by_weight, by_inputs = grad(lambda w, x: call(w, x).square().sum(), argnums=(0, 1))(weight, inputs)
+    w, x = weight.clone().requires_grad_(), inputs.clone().requires_grad_()
+    call(w, x).square().sum().backward()
+    assert_near(by_weight, w.grad)
+    assert_near(by_inputs, x.grad)
+
+
+def test_jacobians_are_those_of_autograd(layer):
+    call, arguments = function_of(layer), (layer.weight.detach(), rows(2))
+    expected = torch.autograd.functional.jacobian(call, arguments)
+    for one, other in zip(jacrev(call, argnums=(0, 1))(*arguments), expected, strict=True):
+        assert_near(one, other)
+    values, pull = vjp(call, *arguments)
+    unit = torch.zeros_like(values)
+    unit[1, 2] = 1.0
+    for one, other in zip(pull(unit), expected, strict=True):
+        assert_near(one, other[1, 2])
+
+
+@pytest.mark.parametrize("dims", [(0, 0), (1, 1), (1, 0)])
+def test_vmap_over_inputs_is_a_larger_batch(layer, dims):
+    inputs = rows(4, 5)
+    expected = layer(inputs.movedim(dims[0], 0)).movedim(0, dims[1])
+    assert_near(vmap(layer, in_dims=dims[0], out_dims=dims[1])(inputs), expected)
+    with torch.no_grad():
+        assert_near(vmap(layer, in_dims=dims[0], out_dims=dims[1])(inputs), expected)
+
+
+def test_vmaps_nest_and_reach_single_samples(layer):
+    inputs = rows(2, 3)
+    assert_near(vmap(vmap(layer))(inputs), layer(inputs))
+
+
+def test_vmap_over_weights_is_an_ensemble(layer):
+    members = [opened(seed=seed) for seed in range(3)]
+    state, _ = stack_module_state(members)
+    inputs = rows(2)
+    values = vmap(lambda each: functional_call(layer, each, (inputs,)))(state)
+    assert_near(values, torch.stack([member(inputs) for member in members]))
+    each_its_own = vmap(function_of(layer))(state["weight"], rows(3, 2))
+    assert_near(each_its_own[1], members[1](rows(3, 2)[1]))
+
+
+def test_gradients_sample_by_sample(layer):
+    call, weight, inputs = function_of(layer), layer.weight.detach(), rows(4)
+
+    def loss(w, x):
+        return call(w, x).square().sum()
+
+    expected = torch.stack([grad(loss)(weight, each) for each in inputs])
+    assert_near(vmap(grad(loss), in_dims=(None, 0))(weight, inputs), expected)
+
+
+def dual(layer, inputs):
+    with forward_ad.dual_level():
+        layer(forward_ad.make_dual(inputs, inputs))
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda layer, inputs: jvp(layer, (inputs,), (inputs,)),
+        lambda layer, inputs: jacfwd(layer)(inputs),
+        lambda layer, inputs: hessian(lambda x: layer(x).sum())(inputs),
+        dual,
+    ],
+)
+def test_forward_mode_is_refused_in_words(layer, ask):
+    with pytest.raises(BackendError, match="reverse mode"):
+        ask(layer, rows(2))
+
+
+def test_a_second_derivative_is_refused_in_words(layer):
+    with pytest.raises(BackendError, match="differentiated once only"):
+        grad(lambda x: grad(lambda y: layer(y).sum())(x).sum())(rows(2))
+
+
+def test_the_older_batched_gradients_are_refused_in_words():
+    inputs = rows(2).requires_grad_()
+    with pytest.raises(BackendError, match="torch.func in place of is_grads_batched"):
+        torch.autograd.grad(
+            opened()(inputs).sum(0), inputs, torch.eye(3, dtype=torch.float64), is_grads_batched=True
+        )
+
+
+# torch.compile: as a part of one graph, whatever compiles it
+
+
+@pytest.mark.parametrize(("compiler", "fullgraph"), [("eager", False), ("aot_eager", True)])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_compiled_model_gives_the_same_values_and_gradients(compiler, backend, fullgraph):
+    torch._dynamo.reset()
+    layer = opened(backend)
+    model = nn.Sequential(nn.Linear(3, 3), layer, nn.Linear(3, 1)).double()
+    fast = torch.compile(model, backend=compiler, fullgraph=fullgraph)
+    results = []
+    for run in (model, fast):
+        inputs = rows(5).requires_grad_()
+        model.zero_grad()
+        values = run(inputs)
+        values.square().sum().backward()
+        results.append([values, inputs.grad, *(each.grad for each in model.parameters())])
+    for one, other in zip(*results, strict=True):
+        assert_near(one, other)
+
+
+def test_a_compiled_layer_follows_its_weights_shapes_and_backends():
+    torch._dynamo.reset()
+    layer = opened("aer")
+    fast = torch.compile(layer, backend="aot_eager")
+    for inputs in (rows(5), rows(2), rows(2, 4), rows(5).float()):
+        np.testing.assert_allclose(fast(inputs).detach(), layer(inputs).detach(), atol=1e-6)
+        with torch.no_grad():
+            layer.weight.add_(0.1)
+            np.testing.assert_allclose(fast(inputs), layer(inputs), atol=1e-6)
+    layer.open("statevector")
+    assert_near(fast(rows(5)), layer(rows(5)))
+    layer.open("aer_shots")
+    np.testing.assert_allclose(fast(rows(5)).detach(), opened()(rows(5)).detach(), atol=2)
+
+
+def test_a_compiled_graph_whose_layer_is_gone_says_so():
+    network = opened().neural_network
+    handle = network.handle
+    assert NETWORKS[handle] is network
+    del network
+    gc.collect()
+    with pytest.raises(BackendError, match="whose layer is gone"):
+        torch.ops.qhq.expectations(rows(2), torch.zeros(6), handle, 3)
+
+
+def test_tracing_is_refused_before_values_turn_into_constants():
+    with pytest.raises(BackendError, match=r"torch.jit.trace.*constants"):
+        torch.jit.trace(opened(), rows(2))
