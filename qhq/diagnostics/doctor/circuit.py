@@ -10,7 +10,6 @@ from torch import nn
 from qhq.ansatz.program import Ansatz
 from qhq.backends.simulators.statevector import StatevectorExecutor
 from qhq.diagnostics.estimate import Array
-from qhq.engine.lowering import without_final_measurements
 from qhq.errors import QHQError
 from qhq.quantum.adjoint_network import AdjointNetwork, as_pauli_sum
 
@@ -26,7 +25,7 @@ def circuit_of(layer: nn.Module) -> Ansatz | None:
         return ansatz
     try:
         return Ansatz(
-            circuit=without_final_measurements(network.circuit),
+            circuit=network.circuit,
             inputs=tuple(network.input_params),
             weights=tuple(network.weight_params),
             observables=tuple(as_pauli_sum(each) for each in network.observables),
