@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from qhq.cli.hardware import hardware
 from qhq.cli.options import Debug, Json, Run
 from qhq.cli.output import Output, command, figure, metrics_table, plain_table
 from qhq.errors import ConfigError
@@ -48,14 +49,17 @@ def evaluate(
         from qhq.tracking.run_folder import find_run
 
         request = EvalRequest(tuple(backend or ["aer"]), samples=samples, shots=shots, seed=seed)
-        plan = plan_evaluation(find_run(run), request)
-        if dry_run:
-            output.result(_forecast(plan), _costs(plan))
-            return
-        if plan.costs and not yes:
-            _confirm(plan, output)
-        record = _run(plan, output.note)
-        output.result(record, f"Run {record['run']}", _metrics(record), _portability(record), *_notes(record))
+        folder = find_run(run)
+        with hardware(output, yes=yes, run=folder.name):
+            plan = plan_evaluation(folder, request)
+            if dry_run:
+                output.result(_forecast(plan), _costs(plan), *_left_out(_forecast(plan)))
+                return
+            if plan.costs and not yes:
+                _confirm(plan, output)
+            record = _run(plan, output.note)
+        tables = _metrics(record), _portability(record)
+        output.result(record, f"Run {record['run']}", *tables, *_notes(record), *_left_out(record))
         mirror_run(plan.folder, output.note)
 
 
@@ -95,7 +99,7 @@ def _forecast(plan: EvalPlan) -> dict[str, Any]:
     names = [entry.name for entry in plan.entries]
     costs = [asdict(cost) for cost in plan.costs]
     return {"run": plan.folder.name, "dry_run": True, "backends": names, "samples": len(plan.windows),
-            "costs": costs}  # fmt: skip
+            "costs": costs, "skipped": [asdict(each) for each in plan.skipped]}  # fmt: skip
 
 
 def _costs(plan: EvalPlan) -> Table | str:
@@ -112,6 +116,10 @@ def _costs(plan: EvalPlan) -> Table | str:
     )
 
 
+def _left_out(record: dict[str, Any]) -> list[str]:
+    return [f"Left out {each['backend']}: {each['reason']}." for each in record["skipped"]]
+
+
 def _metrics(record: dict[str, Any]) -> Table:
     results = record["results"]
     rows = [(result["backend"], result["metrics"]) for result in results]
@@ -120,8 +128,8 @@ def _metrics(record: dict[str, Any]) -> Table:
 
 
 def _portability(record: dict[str, Any]) -> Table:
-    columns = ("backend", "shots", "change of MAE", "change of skill, %", "mean |<O> - exact|", "depth",
-               "2q gates", "layout", "calibration", "QPU s", "wall s")  # fmt: skip
+    columns = ("backend", "shots", "change of MAE", "change of skill, %", "mean |<O> - exact|", "s.e. of <O>",
+               "depth", "2q gates", "layout", "calibration", "QPU s", "wall s")  # fmt: skip
     rows = [
         [
             result["backend"],
@@ -129,6 +137,7 @@ def _portability(record: dict[str, Any]) -> Table:
             f"{result['delta_mae']:+.3g}",
             None if result["delta_skill"] is None else f"{100 * result['delta_skill']:+.3g}",
             None if result["expectation_error"] is None else f"{result['expectation_error']:.2e}",
+            None if result["expectation_std"] is None else f"{result['expectation_std']:.1e}",
             result["depth"],
             result["two_qubit_gates"],
             result["layout"],

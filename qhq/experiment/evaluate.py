@@ -54,12 +54,15 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(experiment: Experiment, executor: Executor | None, windows: Windows) -> Evaluation:
+def evaluate(
+    experiment: Experiment, executor: Executor | None, windows: Windows, latent: torch.Tensor | None = None
+) -> Evaluation:
     """Forecast ``windows`` with the experiment's model, its circuit run by ``executor``.
 
-    The model's weights are read, nothing of it is changed; its own backend is not asked.
+    The model's weights are read, nothing of it is changed; its own backend is not asked. ``latent`` is what
+    `encode` made of the windows, if it is known.
     """
-    scaled, expectations = forecast_scaled(experiment, executor, windows)
+    scaled, expectations = forecast_scaled(experiment, executor, windows, latent)
     scaler, train = experiment.data.scaler, experiment.data.train
     forecast = scaler.to_price(scaled, windows)
     fitted = fit_baselines(train)
@@ -76,16 +79,30 @@ def evaluate(experiment: Experiment, executor: Executor | None, windows: Windows
 
 
 @torch.no_grad()
+def encode(experiment: Experiment, windows: Windows) -> torch.Tensor:
+    """Latent features (N, I) of windows, which every backend is asked about alike."""
+    experiment.model.eval()
+    return experiment.latent(windows)
+
+
+@torch.no_grad()
+def circuit_arguments(experiment: Experiment, latent: torch.Tensor) -> tuple[Array, Array]:
+    """What the circuit is run at: angles (N, I), and weights (W,)."""
+    model = experiment.model.eval()
+    assert model.quantum is not None
+    return model.angles(latent).numpy(), model.quantum.weight.detach().numpy()
+
+
+@torch.no_grad()
 def forecast_scaled(
-    experiment: Experiment, executor: Executor | None, windows: Windows
+    experiment: Experiment, executor: Executor | None, windows: Windows, latent: torch.Tensor | None = None
 ) -> tuple[Array, Array | None]:
     """Scaled outputs (N, H, K), and expectation values (N, O) where ``executor`` ran the circuit."""
     model = experiment.model.eval()
-    latent = experiment.latent(windows)
+    latent = encode(experiment, windows) if latent is None else latent
     expectations = None
     if executor is not None and model.quantum is not None:
-        angles, weights = model.angles(latent), model.quantum.weight
-        expectations = executor.expectations(angles.numpy(), weights.detach().numpy())
+        expectations = executor.expectations(*circuit_arguments(experiment, latent))
         middle = torch.as_tensor(expectations, dtype=latent.dtype)
     else:
         middle = model.middle(latent)

@@ -27,8 +27,14 @@ def draw_portability(record: dict[str, Any]) -> Figure:
     forecast.axvline(0, color="black", linestyle=":", label="naive (last value)")
     forecast.set(xlabel="skill over the last value, %; right is better")
     figure.legend(*forecast.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
-    circuit.barh(names, [result["expectation_error"] or 0.0 for result in results], color="tab:purple")
-    circuit.set(xlabel="mean |<O> - exact|")
+    errors = [result["expectation_error"] or 0.0 for result in results]
+    # Of entries whose service works standard errors out.
+    stds = [result.get("expectation_std") or 0.0 for result in results]
+    circuit.barh(names, errors, color="tab:purple")
+    if any(stds):
+        circuit.errorbar(errors, names, xerr=stds, fmt="none", color="black", capsize=3)
+    bars = "; bars: standard error of one value" if any(stds) else ""
+    circuit.set(xlabel=f"mean |<O> - exact|{bars}")
     forecast.invert_yaxis()
     forecast.xaxis.set_major_locator(MaxNLocator(5))
     for axes in (forecast, circuit):

@@ -1,17 +1,20 @@
 """The same checkpoint on one backend after another, each beside the exact simulator.
 
 plan_evaluation (backends, windows, what hardware will cost; nothing is sent)
-    -> run_evaluation (backend after backend; each result is on disk before the next is asked)
+    -> run_evaluation (all that goes to hardware is sent first, so that the queues of several devices run side
+       by side; then backend after backend is measured or waited for)
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from qhq.backends.devices.calibration import Calibration
 from qhq.backends.devices.snapshot import save_snapshot
@@ -20,15 +23,16 @@ from qhq.backends.ibm.budget import CostForecast
 from qhq.backends.ibm.jobs import list_jobs
 from qhq.backends.ibm.journal import STORED, in_run
 from qhq.backends.ibm.spec import IBMSpec
+from qhq.backends.ibm.talk import TALK
 from qhq.backends.registry import open_backend
 from qhq.backends.spec import AerSpec, BackendSpec
 from qhq.data.windows import Windows
-from qhq.errors import QHQError
-from qhq.experiment.evaluate import Evaluation, evaluate
+from qhq.errors import BackendError, JobError, QHQError
+from qhq.experiment.evaluate import Evaluation, circuit_arguments, encode, evaluate
 from qhq.experiment.opening import Experiment, open_run
 from qhq.experiment.record import git_commit, now, versions
 from qhq.seeding import child_seed
-from qhq.studies.selection import select_backends, with_shots
+from qhq.studies.selection import Device, Selection, Skipped, nothing_left, select_backends, with_shots
 from qhq.studies.subset import choose_windows, sampling_error
 from qhq.tracking.run_folder import RunFolder
 
@@ -55,7 +59,10 @@ class EvalRequest:
 
 @dataclass(frozen=True)
 class EvalPlan:
-    """An evaluation that could start now; ``costs`` has one forecast for each hardware backend."""
+    """An evaluation that could start now; ``costs`` has one forecast for each hardware backend.
+
+    ``globbed`` are the names that a glob alone stands for, ``skipped`` those of them that cannot be used.
+    """
 
     folder: RunFolder
     request: EvalRequest
@@ -63,6 +70,8 @@ class EvalPlan:
     entries: tuple[BackendSpec, ...]
     windows: Windows
     costs: tuple[CostForecast, ...]
+    globbed: frozenset[str] = frozenset()
+    skipped: tuple[Skipped, ...] = ()
 
 
 def plan_evaluation(folder: RunFolder, request: EvalRequest) -> EvalPlan:
@@ -71,12 +80,38 @@ def plan_evaluation(folder: RunFolder, request: EvalRequest) -> EvalPlan:
     Raises:
         QHQError: If a backend is unknown, the folder is damaged, or a service cannot be asked.
     """
-    entries = with_shots(select_backends(request.backends, _list_devices), request.shots)
+    selection = select_backends(request.backends, _list_devices)
+    entries = with_shots(selection.entries, request.shots)
     experiment = open_run(folder)
     windows = choose_windows(experiment.data.test, request.samples, request.seed)
-    hardware = [entry for entry in entries if isinstance(entry, IBMSpec)]
-    costs = tuple(_forecast(entry, experiment, len(windows)) for entry in hardware if experiment.ansatz)
-    return EvalPlan(folder, request, experiment, tuple(entries), windows, costs)
+    kept, costs, skipped = list[BackendSpec](), list[CostForecast](), list(selection.skipped)
+    for entry in entries:
+        reason = _too_small(entry, experiment, selection)
+        if reason is None and isinstance(entry, IBMSpec) and experiment.ansatz:
+            try:
+                costs.append(_forecast(entry, experiment, len(windows)))
+            except BackendError as error:
+                if entry.name not in selection.globbed:
+                    raise
+                reason = error.got
+        if reason is None:
+            kept.append(entry)
+        else:
+            skipped.append(Skipped(entry.name, reason))
+    if not kept:
+        raise nothing_left(skipped)
+    return EvalPlan(
+        folder, request, experiment, tuple(kept), windows, tuple(costs), selection.globbed, tuple(skipped)
+    )
+
+
+def _too_small(entry: BackendSpec, experiment: Experiment, selection: Selection) -> str | None:
+    """Why a device that a glob matched cannot hold the circuit; None if it can."""
+    wanted = experiment.ansatz.num_qubits if experiment.ansatz else 0
+    found = selection.qubits.get(entry.name, wanted)
+    if entry.name in selection.globbed and found < wanted:
+        return f"{found} qubits for the {wanted} of the circuit"
+    return None
 
 
 def _forecast(entry: IBMSpec, experiment: Experiment, samples: int) -> CostForecast:
@@ -87,75 +122,161 @@ def _forecast(entry: IBMSpec, experiment: Experiment, samples: int) -> CostForec
     return forecast_cost(entry, experiment.ansatz, samples=samples)
 
 
-def _list_devices(template: IBMSpec) -> list[str]:
+def _list_devices(template: IBMSpec) -> list[Device]:
     from qhq.backends.ibm.opening import list_devices
 
-    return [each.name for each in list_devices(template) if each.state and each.state.online]
+    return list(list_devices(template))
 
 
 def run_evaluation(plan: EvalPlan, progress: Callable[[int, int, str], None]) -> dict[str, Any]:
     """Evaluate the checkpoint on each backend and keep the results under ``evals/``.
 
+    A backend that fails holds up no other: what was sent elsewhere is waited for and kept.
+
     Returns:
-        ``run`` and ``results``, one object a backend, as the contract of the command line has it.
+        ``run``, ``results``, one object a backend, as the contract of the command line has it, and
+        ``skipped``, backends that a glob matched and that could not be used.
 
     Raises:
-        QHQError: If a backend fails; what the backends before it gave is kept.
+        QHQError: If a backend fails, the first error; what the others gave is kept.
     """
-    exact = evaluate(plan.experiment, _open(plan, EXACT), plan.windows)
+    campaign = _Campaign(plan)
     record: dict[str, Any] = {
         "run": plan.folder.name,
         "leaks": list(plan.experiment.data.leaks),
         "results": [],
     }
     try:
+        exact = evaluate(plan.experiment, campaign.open(EXACT), plan.windows, campaign.latent)
+        for entry in plan.entries:
+            if isinstance(entry, IBMSpec) and plan.experiment.ansatz is not None:
+                progress(0, len(plan.entries), f"sending to {entry.name}")
+                campaign.attempt(entry, lambda entry=entry: campaign.send(entry))  # type: ignore[misc]
         for number, entry in enumerate(plan.entries):
             progress(number, len(plan.entries), entry.name)
-            record["results"].append(_measure(plan, entry, exact))
-    except QHQError as error:
-        _keep(plan, {**record, "failed": {"backend": entry.name, "error": str(error)}})
+            if entry.name not in campaign.done_with:
+                result = campaign.attempt(entry, lambda entry=entry: campaign.measure(entry, exact))  # type: ignore[misc]
+                record["results"] += [] if result is None else [result]
+    except KeyboardInterrupt:
+        _keep(plan, {**record, "failed": {"backend": None, "error": "interrupted"}})
         raise
+    finally:
+        campaign.close()
+    record["skipped"] = [asdict(each) for each in campaign.skipped]
+    if campaign.failures:
+        name, error = campaign.failures[0]
+        _keep(plan, {**record, "failed": {"backend": name, "error": str(error)}})
+        raise error
+    if not record["results"]:
+        raise nothing_left(campaign.skipped)
     progress(len(plan.entries), len(plan.entries), "")
     record["file"] = str(_keep(plan, record))
     return record
 
 
-def _measure(plan: EvalPlan, entry: BackendSpec, exact: Evaluation) -> dict[str, Any]:
-    started, known = time.perf_counter(), _stored_jobs(entry)
-    with in_run(plan.folder.name):
-        executor = _open(plan, entry)
-        evaluation = evaluate(plan.experiment, executor, plan.windows)
-    result = _result(plan, entry, evaluation, exact)
-    replayed = bool(result["job_ids"]) and set(result["job_ids"]) <= known
-    return {
-        **result,
-        "replayed": replayed,
-        "note": REPLAYED if replayed else result["note"],
-        "calibration_file": _keep_calibration(plan, executor),
-        "wall_seconds": time.perf_counter() - started,
-    }
+class _Campaign:
+    """The backends of one evaluation, those of hardware open from the moment that something is sent to them.
+
+    Every backend is asked about the very same numbers: what was sent would not be found again otherwise.
+    """
+
+    def __init__(self, plan: EvalPlan) -> None:
+        self.plan = plan
+        self.latent: torch.Tensor = encode(plan.experiment, plan.windows)
+        self.failures: list[tuple[str, QHQError]] = []
+        self.skipped = list(plan.skipped)
+        self.done_with: set[str] = set()
+        self._stored = _stored_jobs(plan.entries)
+        self._hardware: dict[str, Any] = {}
+        self._seconds: dict[str, float] = {}
+
+    def attempt(self, entry: BackendSpec, act: Callable[[], Any]) -> Any:
+        """Do something with a backend; if it fails it is left out, or its error is kept for the end."""
+        started = time.perf_counter()
+        try:
+            return act()
+        except QHQError as error:
+            self.done_with.add(entry.name)
+            # A job that failed may have been paid for: that is no reason to say nothing.
+            if (
+                entry.name in self.plan.globbed
+                and isinstance(error, BackendError)
+                and not isinstance(error, JobError)
+            ):
+                self.skipped.append(Skipped(entry.name, f"{error.must}: {error.got}"))
+            else:
+                self.failures.append((entry.name, error))
+            return None
+        finally:
+            self._seconds[entry.name] = self._seconds.get(entry.name, 0.0) + time.perf_counter() - started
+
+    def open(self, entry: BackendSpec) -> Executor | None:
+        """Open a backend for the circuit; None without one."""
+        ansatz = self.plan.experiment.ansatz
+        if ansatz is None:
+            return None
+        seed = child_seed(self.plan.request.seed, f"eval/{entry.name}")
+        return open_backend(entry, ansatz, seed=seed)
+
+    def send(self, entry: IBMSpec) -> None:
+        """Send what a device is asked, and wait for nothing."""
+        executor: Any = self.open(entry)
+        agreed = next((cost for cost in self.plan.costs if cost.backend == entry.name), None)
+        layout = executor.report().layout
+        if agreed is not None and agreed.layout != layout:
+            text = f"{entry.name} changed since its cost was shown: layout {agreed.layout} -> {layout}"
+            if not TALK.get().agree(f"{text}. Send it all the same"):
+                raise BackendError("Jobs must be sent in a layout that was agreed to", got=text,
+                                   fix="Run the command again; nothing was sent to it")  # fmt: skip
+        self._hardware[entry.name] = executor
+        with in_run(self.plan.folder.name):
+            executor.send(*circuit_arguments(self.plan.experiment, self.latent))
+
+    def measure(self, entry: BackendSpec, exact: Evaluation) -> dict[str, Any]:
+        """Evaluate on a backend; on a device, wait for what was sent."""
+        plan, started = self.plan, time.perf_counter()
+        with in_run(plan.folder.name):
+            executor = self._hardware.get(entry.name) or self.open(entry)
+            evaluation = evaluate(plan.experiment, executor, plan.windows, self.latent)
+        result = _result(plan, entry, evaluation, exact)
+        replayed = bool(result["job_ids"]) and set(result["job_ids"]) <= self._stored
+        return {
+            **result,
+            "expectation_std": _typical_std(executor),
+            "replayed": replayed,
+            "note": REPLAYED if replayed else result["note"],
+            "calibration_file": _keep_calibration(plan, entry, executor),
+            "wall_seconds": self._seconds.get(entry.name, 0.0) + time.perf_counter() - started,
+        }
+
+    def close(self) -> None:
+        """Close batches and sessions: an open one costs by the wall clock."""
+        for executor in self._hardware.values():
+            executor.close()
 
 
-def _stored_jobs(entry: BackendSpec) -> set[str]:
+def _typical_std(executor: Executor | None) -> float | None:
+    """Standard error of one expectation value, root mean square, as a service has it; None without one."""
+    stds: Any = getattr(executor, "stds", None)
+    if stds is None or not np.isfinite(stds).any():
+        return None
+    return float(np.sqrt(np.mean(stds[np.isfinite(stds)] ** 2)))
+
+
+def _stored_jobs(entries: tuple[BackendSpec, ...]) -> set[str]:
     """Jobs whose results were in the journal before."""
-    if not isinstance(entry, IBMSpec):
+    if not any(isinstance(entry, IBMSpec) for entry in entries):
         return set()
     return {str(job.job_id) for job in list_jobs() if job.state == STORED}
 
 
-def _open(plan: EvalPlan, entry: BackendSpec) -> Executor | None:
-    if plan.experiment.ansatz is None:
-        return None
-    seed = child_seed(plan.request.seed, f"eval/{entry.name}")
-    return open_backend(entry, plan.experiment.ansatz, seed=seed)
-
-
-def _keep_calibration(plan: EvalPlan, executor: Executor | None) -> str | None:
+def _keep_calibration(plan: EvalPlan, entry: BackendSpec, executor: Executor | None) -> str | None:
     """Store the calibration that an evaluation ran under beside it, once; None where there is none."""
     calibration: Calibration | None = getattr(executor, "calibration", None)
     if calibration is None:
         return None
-    name = f"evals/{calibration.name}-{calibration.fingerprint[:12]}.json.gz"
+    # Never what the device calls itself: a snapshot of somebody else's may call it ``../../x``.
+    name = f"evals/{re.sub(r'[^A-Za-z0-9_-]', '_', entry.name)[:60]}-{calibration.fingerprint[:12]}.json.gz"
     if not (plan.folder.path / name).exists():
         save_snapshot(calibration, plan.folder.path / name)
     return name
@@ -164,7 +285,10 @@ def _keep_calibration(plan: EvalPlan, executor: Executor | None) -> str | None:
 def _keep(plan: EvalPlan, record: dict[str, Any]) -> object:
     request = asdict(plan.request)
     provenance = {"created": now(), "request": request, "versions": versions(), "git": git_commit()}
-    return plan.folder.add_evaluation({**record, **provenance})
+    path = plan.folder.add_evaluation({**record, **provenance})
+    # It names jobs and what they cost: the user's alone, like the journal that they stand in.
+    path.chmod(0o600)
+    return path
 
 
 def _result(plan: EvalPlan, entry: BackendSpec, evaluation: Evaluation, exact: Evaluation) -> dict[str, Any]:

@@ -3,18 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Protocol
 
 from qhq.backends.ibm.spec import IBMSpec
 from qhq.backends.spec import BackendSpec, find_backend, load_backends
-from qhq.errors import ConfigError
-
-Devices = Callable[[IBMSpec], Sequence[str]]
-"""Names of the devices of the account that a template stands for."""
+from qhq.errors import BackendError, ConfigError
 
 
-def select_backends(wanted: Sequence[str], devices: Devices) -> list[BackendSpec]:
-    """Entries that names and globs stand for, each once, in the order asked for.
+class DeviceState(Protocol):
+    """What a device says of itself."""
+
+    @property
+    def online(self) -> bool:
+        """Whether it runs jobs."""
+
+    @property
+    def message(self) -> str:
+        """In its own word."""
+
+
+class Device(Protocol):
+    """A device of an account."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def qubits(self) -> int:
+        """Its width."""
+
+    @property
+    def state(self) -> DeviceState | None:
+        """Its state; None where the service could not say."""
+
+
+Devices = Callable[[IBMSpec], Sequence[Device]]
+"""The devices of the account that a template stands for."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A backend that a glob matched and that is left out, and why."""
+
+    backend: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What names and globs stand for.
+
+    Attributes:
+        entries: Each once, in the order asked for.
+        globbed: Names of those that a glob alone stands for: one that cannot be used is left out, with a
+            word, where one that was named would be an error.
+        qubits: Widths of the devices of an account among them.
+        skipped: Devices that a glob matched and that take no jobs now.
+    """
+
+    entries: tuple[BackendSpec, ...]
+    globbed: frozenset[str]
+    qubits: dict[str, int]
+    skipped: tuple[Skipped, ...]
+
+
+def select_backends(wanted: Sequence[str], devices: Devices) -> Selection:
+    """Entries that names and globs stand for.
 
     A name is looked up as it stands, and may be a device that a template (``ibm_*``) stands for. A glob
     stands for every entry it matches; a template among them for all devices of the account that the glob
@@ -22,14 +79,28 @@ def select_backends(wanted: Sequence[str], devices: Devices) -> list[BackendSpec
 
     Raises:
         ConfigError: If one stands for none.
-        BackendError: If the account has to be asked and cannot be.
+        BackendError: If the account has to be asked and cannot be, or none of its devices takes jobs.
     """
     chosen: dict[str, BackendSpec] = {}
+    named = [word for word in wanted if not set(word) & set("*?[")]
+    qubits, skipped = dict[str, int](), dict[str, Skipped]()
     for word in wanted:
-        names = _expand(word, devices) if set(word) & set("*?[") else [word]
+        names = [word] if word in named else _expand(word, devices, qubits, skipped)
         for name in names:
             chosen.setdefault(name, find_backend(name))
-    return list(chosen.values())
+    left_out = [each for name, each in skipped.items() if name not in chosen]
+    if not chosen:
+        raise nothing_left(left_out)
+    return Selection(tuple(chosen.values()), frozenset(chosen.keys() - set(named)), qubits, tuple(left_out))
+
+
+def nothing_left(skipped: Sequence[Skipped]) -> BackendError:
+    """The error that every backend that a glob matched had to be left out."""
+    return BackendError(
+        "Of the backends that a glob matches one at least must be usable",
+        got="; ".join(f"{each.backend}: {each.reason}" for each in skipped),
+        fix="Wait, or name others with --backend; nothing was sent",
+    )
 
 
 def with_shots(entries: Sequence[BackendSpec], shots: int | None) -> list[BackendSpec]:
@@ -54,16 +125,24 @@ def _can_sample(entry: BackendSpec) -> bool:
     return entry.shots is not None or getattr(entry, "noise", None) is not None
 
 
-def _expand(glob: str, devices: Devices) -> list[str]:
+def _expand(glob: str, devices: Devices, qubits: dict[str, int], skipped: dict[str, Skipped]) -> list[str]:
+    """Names that a glob stands for; adds widths of devices, and those that take no jobs, to the others."""
     names: list[str] = []
     for name, entry in load_backends().items():
         if isinstance(entry, IBMSpec) and entry.is_template:
             # The part before the first wildcard tells whether glob and template can meet.
-            if _may_meet(glob, name):
-                names += [device for device in devices(entry) if fnmatchcase(device, glob)]
+            for device in devices(entry) if _may_meet(glob, name) else ():
+                if not fnmatchcase(device.name, glob):
+                    continue
+                qubits[device.name] = device.qubits
+                if device.state is None or not device.state.online:
+                    word = device.state.message if device.state else "it does not say its state"
+                    skipped[device.name] = Skipped(device.name, word or "offline")
+                else:
+                    names.append(device.name)
         elif fnmatchcase(name, glob):
             names.append(name)
-    if not names:
+    if not names and not any(fnmatchcase(name, glob) for name in skipped):
         raise ConfigError(
             "--backend must be an entry of backends.yaml, or a glob that matches one",
             got=f"'{glob}'",

@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from qhq.backends.ibm.client import IBMClient
 from qhq.experiment.config import load_config
 from qhq.experiment.run import train_run
 from qhq.training.loop import Watcher
@@ -117,6 +119,130 @@ def test_glob_stands_for_the_devices_of_the_account(run, qhq, study, loopback):
     (study / "backends.yaml").write_text(ENTRIES)
     forecast = json.loads(qhq("eval", "--backend", "ibm_*", "--samples", "4", "--dry-run", "--json").stdout)
     assert set(forecast["backends"]) >= {"ibm_fez", "ibm_torino", "ibm_nairobi"}
+
+
+SMALL = ("eval", "--samples", "4", "--shots", "64")
+
+
+def test_a_glob_evaluates_what_it_can_and_says_why_not_the_rest(run, qhq, study, loopback, no_backoff):
+    (study / "backends.yaml").write_text(ENTRIES)
+    for large in ("ibm_fez", "ibm_torino", "ibm_kingston"):
+        loopback.service.retire(large)
+    loopback.service.set_status("ibm_manila", online=False)
+    asked = (*SMALL, "--backend", "ibm_*a*")
+    forecast = json.loads(qhq(*asked, "--dry-run", "--json").stdout)
+    record = json.loads(qhq(*asked, "--yes", "--json").stdout)
+    assert [result["backend"] for result in record["results"]] == forecast["backends"] == ["ibm_nairobi"]
+    reasons = {each["backend"]: each["reason"] for each in record["skipped"]}
+    assert reasons == {"ibm_manila": "offline", "ibm_armonk": "1 qubits for the 2 of the circuit"}
+    assert [job["backend"] for job in loopback.service.jobs()] == ["ibm_nairobi"]
+    assert "Left out ibm_manila: offline." in qhq(*asked, "--yes").stdout
+    loopback.service.set_status("ibm_nairobi", online=False)
+    nothing = qhq(*asked, "--yes")
+    assert nothing.exit_code == 4
+    assert "ibm_nairobi: offline" in nothing.stderr
+    named = qhq(*asked, "--backend", "ibm_manila", "--yes")
+    assert named.exit_code == 4
+
+
+def test_all_devices_are_sent_to_before_one_is_waited_for(run, qhq, study, loopback, monkeypatch):
+    (study / "backends.yaml").write_text(ENTRIES)
+    sent = []
+    real = IBMClient.job_state
+
+    def job_state(client, job_id):
+        sent.append(len(loopback.service.jobs()))
+        return real(client, job_id)
+
+    monkeypatch.setattr(IBMClient, "job_state", job_state)
+    asked = (*SMALL, "--backend", "ibm_manila", "--backend", "ibm_nairobi", "--yes", "--json")
+    record = json.loads(qhq(*asked).stdout)
+    assert set(sent) == {2}
+    assert all(result["expectation_std"] > 0 for result in record["results"])
+    assert record["skipped"] == []
+    assert oct(Path(record["file"]).stat().st_mode & 0o777) == "0o600"
+
+
+def test_one_device_that_fails_holds_up_no_other(run, qhq, study, loopback, no_backoff):
+    (study / "backends.yaml").write_text(ENTRIES)
+    loopback.service.doom("failed")
+    asked = (*SMALL, "--backend", "ibm_manila", "--backend", "ibm_nairobi", "--yes", "--json")
+    failed = qhq(*asked)
+    assert (failed.exit_code, json.loads(failed.stdout)["error"]["kind"]) == (4, "JobError")
+    (kept,) = [json.loads(file.read_text()) for file in (run.path / "evals").glob("*.json")]
+    assert [result["backend"] for result in kept["results"]] == ["ibm_nairobi"]
+    assert kept["failed"]["backend"] == "ibm_manila"
+    assert len(json.loads(qhq(*asked).stdout)["results"]) == 2
+    assert len(loopback.service.jobs()) == 3
+
+
+def test_an_interrupt_says_which_jobs_are_where_and_how_to_go_on(run, qhq, study, loopback, monkeypatch):
+    (study / "backends.yaml").write_text(ENTRIES)
+    loopback.service.hold()
+    with monkeypatch.context() as patch:
+        patch.setattr(IBMClient, "job_state", _interrupt)
+        result = qhq(*SMALL, "--backend", "ibm_manila", "--backend", "ibm_nairobi", "--yes")
+    assert result.exit_code == 130
+    for job in loopback.service.jobs():
+        assert f"{job['backend']}: {job['id']}, sent, 4 samples" in result.stderr
+    for part in ("2 jobs are not finished", "qhq jobs resume", f"qhq jobs cancel {run.name}"):
+        assert part in result.stderr
+    cancelled = json.loads(qhq("jobs", "cancel", run.name, "--json").stdout)["rows"]
+    assert [row["state"] for row in cancelled] == ["cancelled"] * 2
+    assert {job["status"] for job in loopback.service.jobs()} == {"Cancelled"}
+    given_up = json.loads(qhq("jobs", "discard", run.name, "--json").stdout)["rows"]
+    assert [row["state"] for row in given_up] == ["discarded"] * 2
+    assert qhq("jobs", "resume").exit_code == 0
+
+
+def _interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_resume_asks_before_it_sends(run, qhq, study, loopback, monkeypatch):
+    (study / "backends.yaml").write_text(ENTRIES.replace("poll_seconds", "samples_per_job: 2, poll_seconds"))
+    with monkeypatch.context() as patch:
+        patch.setattr(IBMClient, "find", _interrupt)
+        assert qhq(*SMALL, "--backend", "ibm_manila", "--yes").exit_code == 130
+    assert len(loopback.service.jobs()) == 1
+    refused = qhq("jobs", "resume")
+    assert refused.exit_code == 2
+    assert "sent with --yes alone" in refused.stderr
+    rows = json.loads(qhq("jobs", "--json").stdout)["rows"]
+    assert sorted(row["state"] for row in rows) == ["planned", "stored"]
+    assert len(loopback.service.jobs()) == 1
+    assert qhq("jobs", "resume", "--yes").exit_code == 0
+    assert len(loopback.service.jobs()) == 2
+
+
+def test_what_is_waited_for_is_said_with_job_and_place_in_the_queue(run, qhq, study, loopback):
+    (study / "backends.yaml").write_text(ENTRIES)
+    loopback.service.hold()
+    real, asked = loopback.service.await_final, []
+
+    def await_final(job_id, seconds):
+        asked.append(job_id)
+        if len(asked) == 3:
+            loopback.service.release()
+        return real(job_id, 0.0 if len(asked) < 3 else seconds)
+
+    loopback.service.await_final = await_final
+    result = qhq(*SMALL, "--backend", "ibm_manila", "--yes")
+    (job,) = loopback.service.jobs()
+    assert f"ibm_manila, job {job['id']}: queued, place 1 in the queue" in result.stderr
+
+
+def test_a_dry_run_says_what_would_be_refused(run, qhq, study, loopback):
+    (study / "backends.yaml").write_text(ENTRIES.replace("max_qpu_seconds: 600", "max_qpu_seconds: 1"))
+    (cost,) = json.loads(qhq(*EVAL, "--dry-run", "--json").stdout)["costs"]
+    assert "max_qpu_seconds" in cost["refusal"]
+    (study / "backends.yaml").write_text(ENTRIES)
+    loopback.service.set_status("ibm_fez", online=True, word="internal")
+    (cost,) = json.loads(qhq(*EVAL, "--dry-run", "--json").stdout)["costs"]
+    assert "internal" in cost["refusal"]
+    loopback.service.set_status("ibm_fez", online=True)
+    (cost,) = json.loads(qhq(*EVAL, "--dry-run", "--json").stdout)["costs"]
+    assert cost["refusal"] is None
 
 
 def test_training_on_a_device_is_refused_with_its_cost(qhq, study, loopback):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from qhq.backends.ibm.client import DeviceState, ListedDevice
 from qhq.data.prepare import prepare
 from qhq.data.spec import DataSpec
-from qhq.errors import ConfigError
+from qhq.errors import BackendError, ConfigError
 from qhq.studies.selection import select_backends, with_shots
 from qhq.studies.subset import choose_windows
 
@@ -27,7 +28,8 @@ def registry(study):
 
 def devices(template):
     assert template.name == "ibm_*"
-    return ["ibm_fez", "ibm_own"]
+    state = DeviceState(online=True, queue=0, message="active")
+    return [ListedDevice(name, 156, state) for name in ("ibm_fez", "ibm_own")]
 
 
 @pytest.mark.parametrize(
@@ -44,11 +46,27 @@ def devices(template):
     ],
 )
 def test_names_and_globs_select_each_entry_once(registry, wanted, names):
-    assert [entry.name for entry in select_backends(wanted, devices)] == names
+    assert [entry.name for entry in select_backends(wanted, devices).entries] == names
+
+
+def test_devices_that_take_no_jobs_are_left_out_with_a_word(registry):
+    def some_offline(template):
+        states = {"ibm_on": DeviceState(True, 0, "active"), "ibm_off": DeviceState(False, 3, "maintenance")}
+        return [ListedDevice(name, 5, state) for name, state in [*states.items(), ("ibm_mute", None)]]
+
+    found = select_backends(["ibm_o*", "ibm_m*"], some_offline)
+    assert [entry.name for entry in found.entries] == ["ibm_on", "ibm_own"]
+    assert {each.backend: each.reason for each in found.skipped} == {
+        "ibm_off": "maintenance",
+        "ibm_mute": "it does not say its state",
+    }
+    assert (found.globbed, found.qubits["ibm_on"]) == ({"ibm_on", "ibm_own"}, 5)
+    with pytest.raises(BackendError, match="ibm_off: maintenance"):
+        select_backends(["ibm_off*"], some_offline)
 
 
 def test_own_entry_of_a_device_wins_over_the_template(registry):
-    assert [entry.shots for entry in select_backends(["ibm_*"], devices)] == [4096, 77]
+    assert [entry.shots for entry in select_backends(["ibm_*"], devices).entries] == [4096, 77]
 
 
 @pytest.mark.parametrize("wanted", ["aerr", "x*"])
@@ -58,14 +76,14 @@ def test_what_stands_for_no_backend_is_refused(registry, wanted):
 
 
 def test_shots_replace_those_of_entries_that_can_sample(registry):
-    entries = select_backends(["aer", "aer_shots", "noisy", "ibm_fez"], devices)
+    entries = select_backends(["aer", "aer_shots", "noisy", "ibm_fez"], devices).entries
     assert [entry.shots for entry in with_shots(entries, 7)] == [None, 7, 7, 7]
-    assert with_shots(entries, None) == entries
+    assert with_shots(entries, None) == list(entries)
 
 
 def test_shots_need_a_sampling_entry(registry):
     with pytest.raises(ConfigError, match="--shots needs a sampling backend"):
-        with_shots(select_backends(["aer"], devices), 7)
+        with_shots(select_backends(["aer"], devices).entries, 7)
 
 
 @pytest.mark.parametrize("count", [1, 7, 30, 99])

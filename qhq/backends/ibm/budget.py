@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from qiskit.circuit import QuantumCircuit
 from qiskit.transpiler import Target
@@ -24,6 +25,26 @@ MOST_EXECUTIONS = 10_000_000
 """Shots of all circuits that one job may have."""
 
 
+class State(Protocol):
+    """What a device says of itself."""
+
+    @property
+    def online(self) -> bool:
+        """Whether it runs jobs."""
+
+    @property
+    def message(self) -> str:
+        """In its own word."""
+
+
+class Remaining(Protocol):
+    """What a plan has left."""
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """Seconds on a QPU; None where it has no limit."""
+
+
 @dataclass(frozen=True)
 class CostForecast:
     """What a request would cost; nothing has been sent.
@@ -42,6 +63,8 @@ class CostForecast:
         online: Whether the device takes jobs.
         calibration: Date (ISO 8601) of its calibration.
         max_qpu_seconds: The cap of the entry.
+        layout: Physical qubit of each logical one.
+        refusal: Why it would not be sent as things are; None if it would.
     """
 
     backend: str
@@ -57,6 +80,8 @@ class CostForecast:
     online: bool
     calibration: str | None
     max_qpu_seconds: float | None
+    layout: tuple[int, ...] = ()
+    refusal: str | None = None
 
 
 def count_circuits(spec: IBMSpec, program: LaidOut, rows: Sequence[int]) -> int:
@@ -130,6 +155,16 @@ def check_plan(spec: IBMSpec, needed: float, remaining: float | None) -> None:
             fix="Lower --samples or --shots, wait for the next period of the plan, or take another instance; "
             "nothing was sent",
         )
+
+
+def forecast_refusal(spec: IBMSpec, needed: float, state: State, usage: Remaining) -> str | None:
+    """Why a request would be refused as things are, by cap, plan or device; None if it would not."""
+    try:
+        check_cap(spec, needed, 0.0)
+        check_plan(spec, needed, usage.remaining_seconds)
+    except BackendError as error:
+        return f"{error.must}: {error.got}"
+    return None if state.online else f"{spec.name} is {state.message or 'offline'}"
 
 
 def circuit_seconds(circuit: QuantumCircuit, target: Target) -> float:

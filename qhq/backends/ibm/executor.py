@@ -20,6 +20,7 @@ from qhq.backends.ibm.budget import (
     CostForecast,
     count_circuits,
     estimate_seconds,
+    forecast_refusal,
     rows_of_jobs,
 )
 from qhq.backends.ibm.client import IBMClient, decode
@@ -130,6 +131,10 @@ class IBMExecutor:
         finally:
             self._only_sends = False
 
+    def close(self) -> None:
+        """Close the batch or session that was opened, if any; jobs that wait in it still run."""
+        self._runner.close()
+
     def expectations(self, inputs: ArrayLike, weights: ArrayLike) -> FloatArray:
         """Expectation values (B, O) for inputs (B, I), in radians, and weights (W,).
 
@@ -203,6 +208,8 @@ class IBMExecutor:
             online=state.online,
             calibration=program.calibration,
             max_qpu_seconds=spec.max_qpu_seconds,
+            layout=program.layout,
+            refusal=forecast_refusal(spec, estimate_seconds(spec, program, rows), state, usage),
         )
 
     def training_refusal(self, batch: int) -> BackendError:

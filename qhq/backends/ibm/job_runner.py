@@ -137,6 +137,7 @@ class JobRunner:
         self._client, self._journal, self._clock = client, journal, clock
         self._gatekeeper, self._decode = gatekeeper, decode
         self._sessions: list[str] = []
+        self._programs: dict[str, LaidOut] = {}
         client.on_mode = self._note_session
 
     def submit(self, request: PubRequest) -> None:
@@ -263,6 +264,8 @@ class JobRunner:
         return request
 
     def _send_once(self, request: PubRequest, tag: str) -> PubRequest:
+        # An attempt before this one may have followed the device already.
+        request = replace(request, program=self._programs.get(request.key, request.program))
         with self._journal.sending():
             part = self._journal.part(tag)
             if part.state == SENDING:
@@ -285,9 +288,12 @@ class JobRunner:
 
     def _replan(self, request: PubRequest, program: LaidOut) -> None:
         before, name = request.program, request.spec.name
+        if before.layout != program.layout:
+            self._ask_about_layout(request, before, program, name)
         self._journal.replan(request.key, program)
-        if before.layout == program.layout:
-            return
+        self._programs[request.key] = program
+
+    def _ask_about_layout(self, request: PubRequest, before: LaidOut, program: LaidOut, name: str) -> None:
         done = [part for part in self._journal.parts(request.key) if part.state not in UNSENT]
         text = (
             f"{name} changed since its jobs were planned: layout {list(before.layout)} of "

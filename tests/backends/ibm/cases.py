@@ -85,3 +85,23 @@ def check_each_sent_once(service: Any, jobs: int = 1) -> None:
     tags = {tag: count for tag, count in service.submissions().items() if tag.startswith("qhq-")}
     assert set(tags.values()) == {1}
     assert len(tags) == len(service.jobs()) == jobs
+
+
+class Heard:
+    """Whoever is told; says yes, or no."""
+
+    def __init__(self, agrees: bool = True) -> None:
+        self.agrees = agrees
+        self.told: list[str] = []
+        self.waited: list[str] = []
+        self.asked: list[str] = []
+
+    def tell(self, text: str) -> None:
+        self.told.append(text)
+
+    def wait(self, text: str) -> None:
+        self.waited.append(text)
+
+    def agree(self, question: str) -> bool:
+        self.asked.append(question)
+        return self.agrees
