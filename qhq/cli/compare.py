@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from qhq.cli.options import Debug, Json
-from qhq.cli.output import Output, command, plain_table
+from qhq.cli.output import Output, command, figure, plain_table
+from qhq.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from qhq.report.table_export import Format
-    from qhq.tracking.comparison import RunTable
+    from qhq.tracking.comparison import Row, RunTable
 
-COLUMNS = ("run", "status", "backend", "qubits", "epochs", "mape", "mae", "naive_mae", "skill")
-MOST_KEYS = 5
-"""More design keys than these make a table that nobody reads; --all shows them."""
+RESULTS = ("skill", "mase", "mape", "mae")
+"""Without a unit first: those alone compare runs on other prices."""
+FACTS = ("status", "backend", "qubits", "epochs", "seed")
+"""Shown where they are not the same in all runs, or there is one run only."""
+
+IMPORTANT = (
+    "quantum.ansatz", "quantum.depth", "model.recurrent", "model.skip", "data.horizon", "data.window",
+    "data.targets", "data.features", "data.symbols", "data.scaling", "training.learning_rate", "data.task",
+    "data.source", "model.middle", "model.latent", "quantum.frozen", "quantum.entangled",
+    "quantum.overrides", "training.epochs", "training.batch_size", "training.loss", "model", "quantum",
+    "training", "data.split", "data",
+)  # fmt: skip
+"""Config keys, or what they begin with, in the order in which a table has room for them."""
+MOST_KEYS = 8
+"""More config keys than these make a table that nobody reads; the rest is named below it."""
+LONGEST_CELL = 40
+"""Longer texts, such as a list of 500 symbols, are cut in a table for people; the files have them whole."""
 
 
 def compare(
@@ -27,7 +42,14 @@ def compare(
         list[str] | None,
         typer.Argument(metavar="[RUN]...", help="Runs, folders of runs, or globs; all if left out."),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="All keys of the designs, not what differs.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="All columns, not what differs.")] = False,
+    columns: Annotated[
+        str | None,
+        typer.Option("--columns", metavar="A,B,..", help="These columns alone, as run,skill,quantum.depth."),
+    ] = None,
+    list_columns: Annotated[
+        bool, typer.Option("--list-columns", help="Name the columns there are, and show no table.")
+    ] = False,
     sort: Annotated[
         str | None, typer.Option("--sort", metavar="KEY|-KEY", help="Order by a result or a config key.")
     ] = None,
@@ -36,26 +58,35 @@ def compare(
         typer.Option("--filter", metavar="'KEY OP VALUE'", help="As 'quantum.qubits >= 4', 'run ~ twin'."),
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="The first N rows.")] = None,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write the table as CSV.")] = None,
-    excel: Annotated[Path | None, typer.Option("--excel", help="Write it as an Excel file.")] = None,
-    latex: Annotated[Path | None, typer.Option("--latex", help="Write it as LaTeX.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", help="Write all columns, or those of --columns, as CSV.")
+    ] = None,
+    excel: Annotated[Path | None, typer.Option("--excel", help="Write the same as an Excel file.")] = None,
+    latex: Annotated[Path | None, typer.Option("--latex", help="Write the columns shown as LaTeX.")] = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Put runs side by side: designs where they differ, and results beside the last value's.
+    """Put runs side by side: what they are worth beside the last value, and the config keys that differ.
 
-    Example: qhq compare --sort mape --filter 'quantum.qubits >= 4' --latex table.tex
+    Example: qhq compare --sort -skill --filter 'quantum.qubits >= 4' --latex table.tex
     """
     with command(as_json=json, debug=debug) as output:
         table = _select(runs or [], conditions or [], sort, output)
         table = table if limit is None else table.first(limit)
-        keys = table.keys if every else table.differs
+        if list_columns:
+            names = _all_columns(table)
+            output.result({"columns": names, "differs": table.differs}, *_list(names, table.differs))
+            return
+        chosen = None if columns is None or not table.summaries else _chosen(table, columns)
+        keys = table.keys if every or chosen is not None else table.differs
         rows = table.rows(keys)
+        shown = chosen or (_all_columns(table) if every else _shown(table))
+        people = _people(rows, shown, _hidden(table, shown) if chosen is None else [], whole=every)
         files: dict[Format, Path | None] = {"csv": csv, "excel": excel, "latex": latex}
-        written = _export(rows, files)
+        written = _export(rows, shown, files, all_columns=chosen is None)
         leaks = dict.fromkeys(name for row in rows for name in (row["leaks"] or "").split())
         record = {"leaks": list(leaks), "rows": rows, "differs": table.differs, "files": written}
-        output.result(record, *_people(rows, keys, every=every), *(f"Wrote {path}" for path in written))
+        output.result(record, *people, *(f"Wrote {path}" for path in written))
 
 
 def _select(runs: Sequence[str], conditions: Sequence[str], sort: str | None, output: Output) -> RunTable:
@@ -65,36 +96,158 @@ def _select(runs: Sequence[str], conditions: Sequence[str], sort: str | None, ou
     table = tabulate(gather_runs(runs), output.note)
     for condition in conditions:
         table = table.where(condition)
-    return table if sort is None else table.sorted_by(sort)
+    if sort is None:
+        return table
+    unit = {"data.symbols", "data.targets", "data.path", "data.source"} & set(table.differs)
+    if sort.lstrip("-") in ("mae", "rmse", "naive_mae") and unit:
+        output.note(
+            f"{sort.lstrip('-')} is in the unit of the prices, and these runs differ in"
+            f" {', '.join(sorted(unit))}: skill and mase compare them."
+        )
+    return table.sorted_by(sort)
 
 
-def _export(rows: list[dict[str, Any]], files: dict[Format, Path | None]) -> list[str]:
+def _all_columns(table: RunTable) -> list[str]:
+    return list(dict.fromkeys([*(table.summaries[0] if table.summaries else ()), *table.keys]))
+
+
+def _list(names: Sequence[str], differs: Sequence[str]) -> list[str]:
+    return [f"{name}{'  (differs)' if name in differs else ''}" for name in names] or ["No runs."]
+
+
+def _chosen(table: RunTable, text: str) -> list[str]:
+    """Columns by their names, or by the last words of these where only one ends so.
+
+    Raises:
+        ConfigError: If a name is not, or more than one, column.
+    """
+    known = _all_columns(table)
+    found = []
+    for word in (each.strip() for each in text.split(",")):
+        ending = [name for name in known if name.endswith(f".{word}")]
+        if word not in known and len(ending) != 1:
+            raise ConfigError(
+                "--columns must name columns, separated by commas",
+                got=f"'{word}'" + (f", which may be {', '.join(ending)}" if ending else ""),
+                fix="Write the name in full" if ending else f"{nearest(word, known)} See --list-columns",
+            )
+        found.append(word if word in known else ending[0])
+    return list(dict.fromkeys(found))
+
+
+def _shown(table: RunTable) -> list[str]:
+    """The columns that matter: what a run is worth, then what tells it from the others."""
+    rows = table.summaries
+    facts = [name for name in FACTS if len(rows) < 2 or len({row[name] for row in rows}) > 1]
+    if "status" not in facts and rows and rows[0]["status"] != "finished":
+        facts.append("status")
+    leaks = ["leaks"] if any(row["leaks"] for row in rows) else []
+    part = ["part"] if any(row["part"] != "test" for row in rows) else []
+    return ["run", *RESULTS, *_ranked(table)[:MOST_KEYS], *facts, *leaks, *part]
+
+
+def _hidden(table: RunTable, shown: Sequence[str]) -> list[str]:
+    return [key for key in _ranked(table) if key not in shown]
+
+
+def _ranked(table: RunTable) -> list[str]:
+    """Config keys that differ, the important ones first, and paths last."""
+    told = [
+        key for key in table.differs
+        # The summary has the qubits; where one run has no circuit, 'quantum' itself is a key without value.
+        if key != "quantum.qubits" and not any(other.startswith(f"{key}.") for other in table.keys)
+    ]  # fmt: skip
+
+    def place(key: str) -> tuple[bool, int]:
+        beginnings = [
+            index for index, each in enumerate(IMPORTANT) if key == each or key.startswith(f"{each}.")
+        ]
+        return _names_path(key), min(beginnings, default=len(IMPORTANT))
+
+    return sorted(told, key=place)
+
+
+def _people(
+    rows: list[Row], columns: Sequence[str], hidden: Sequence[str], *, whole: bool
+) -> list[str | Table]:
+    if not rows:
+        return ["No runs: 'qhq train --backend aer' makes one; or loosen --filter."]
+    cells = _cells(rows, columns)
+    names = list(columns) if whole else _short_names(columns)
+    table = plain_table(names, zip(*cells, strict=True))
+    if columns[0] == "run" and max(map(len, map(str, cells[0]))) <= LONGEST_CELL:
+        table.columns[0].no_wrap = True
+    if not hidden:
+        return [table]
+    return [table, f"{len(hidden)} more keys differ: {', '.join(hidden)}. --columns or --all shows them."]
+
+
+def _cells(rows: Sequence[Row], columns: Sequence[str]) -> list[list[object]]:
+    """The cells of each column as they are shown."""
+    return [_column(name, rows) for name in columns]
+
+
+def _column(name: str, rows: Sequence[Row]) -> list[object]:
+    values = [row[name] for row in rows]
+    if name == "backend":  # what has no circuit has asked no backend
+        values = [
+            value if row["qubits"] is not None else None for value, row in zip(values, rows, strict=True)
+        ]
+    if _names_path(name):
+        values = _shortened(values)
+    return [_cell(name, value) for value in values]
+
+
+def _cell(name: str, value: object) -> object:
+    if isinstance(value, float):
+        if name == "skill":
+            return f"{value:+.4f}"
+        return f"{value:.6g}" if "." in name else figure(value)
+    if isinstance(value, str) and len(value) > LONGEST_CELL and name != "run":
+        return f"{value[: LONGEST_CELL - 1]}…"
+    return value
+
+
+def _short_names(columns: Sequence[str]) -> list[str]:
+    """The last word of each column, or the last two where two columns have the same."""
+    last = [column.rpartition(".")[2] for column in columns]
+    return [
+        word.replace("_", " ")
+        if last.count(word) == 1
+        else " ".join(column.split(".")[-2:]).replace("_", " ")
+        for column, word in zip(columns, last, strict=True)
+    ]
+
+
+def _names_path(key: str) -> bool:
+    return key.rpartition(".")[2] in ("path", "file", "folder", "experiment")
+
+
+def _shortened(values: Sequence[object]) -> list[object]:
+    """Paths by as many of their last names as tell them apart."""
+    paths = {value: PurePath(value).parts for value in values if isinstance(value, str)}
+    for count in range(1, max(map(len, paths.values()), default=1) + 1):
+        ends = {value: parts[-count:] for value, parts in paths.items()}
+        if len(set(ends.values())) == len(ends):
+            break
+    return [
+        (value if len(ends[value]) == len(paths[value]) else "…/" + "/".join(ends[value]))
+        if isinstance(value, str) else value
+        for value in values
+    ]  # fmt: skip
+
+
+def _export(
+    rows: list[Row], shown: Sequence[str], files: dict[Format, Path | None], *, all_columns: bool
+) -> list[str]:
+    """Write the table: a spreadsheet has room for every column, a page for those shown."""
     wanted = {form: path for form, path in files.items() if path is not None}
     if not wanted:
         return []
     from qhq.report.table_export import export_table
 
-    return [str(export_table(rows, path, form)) for form, path in wanted.items()]
-
-
-def _people(rows: list[dict[str, Any]], keys: Sequence[str], *, every: bool) -> list[str | Table]:
-    if not rows:
-        return ["No runs: 'qhq train --backend aer' makes one; or loosen --filter."]
-    told = [key for key in keys if key not in ("backend", "seed", "name", "quantum.qubits")]
-    shown = told if every else told[:MOST_KEYS]
-    columns = [*COLUMNS, *_when_told(rows), *shown]
-    names = [column if every else column.rpartition(".")[2].replace("_", " ") for column in columns]
-    table = plain_table(names, [[_cell(row[column]) for column in columns] for row in rows])
-    table.columns[0].no_wrap = True
-    more = told[len(shown) :]
-    return [table, f"{len(more)} more keys differ: {', '.join(more)}; --all shows them."] if more else [table]
-
-
-def _when_told(rows: list[dict[str, Any]]) -> list[str]:
-    """Columns that only some tables need: leaks that were switched on, and errors that are no test errors."""
-    leaks = ["leaks"] if any(row["leaks"] for row in rows) else []
-    return [*leaks, *(["part"] if any(row["part"] != "test" for row in rows) else [])]
-
-
-def _cell(value: object) -> object:
-    return f"{value:.4f}" if isinstance(value, float) else value
+    chosen = [{name: row[name] for name in shown} for row in rows]
+    names, cells = _short_names(shown), _cells(rows, shown)
+    page: list[dict[str, Any]] = [dict(zip(names, each, strict=True)) for each in zip(*cells, strict=True)]
+    tables = {"latex": page, "csv": rows if all_columns else chosen, "excel": rows if all_columns else chosen}
+    return [str(export_table(tables[form], path, form)) for form, path in wanted.items()]

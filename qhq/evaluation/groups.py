@@ -34,6 +34,30 @@ def score_by_group(
     return score_by_symbol(windows.group, windows.targets, forecast, naive, scale, percent=percent)
 
 
+def largest_share(windows: Windows, scaled: FloatArray) -> tuple[str, float] | None:
+    """The symbol or target that makes up most of a training's loss, and its part of it; None of a single one.
+
+    A scaling that keeps the size of the prices (``raw``, ``panel_minmax``, ``window_mean`` of prices) leaves
+    a loss that is that of the dearest symbol, and so are its early stopping and its best epoch.
+
+    Args:
+        windows: Of the validation split, N of them.
+        scaled: Their targets as the model sees them, shape (N, H, K).
+    """
+    names = list(dict.fromkeys(windows.group.tolist()))
+    values = [scaled[windows.group == name] for name in names]
+    moves = np.array([((each - each.mean(axis=(0, 1))) ** 2).sum(axis=(0, 1)) for each in values])  # (G, K)
+    sums = {
+        **(dict(zip(names, moves.sum(axis=1), strict=True)) if len(names) > 1 else {}),
+        **(dict(zip(windows.cut.targets, moves.sum(axis=0), strict=True)) if moves.shape[1] > 1 else {}),
+    }
+    total = float(moves.sum())
+    if not sums or not np.isfinite(total) or total <= 0:
+        return None
+    name = max(sums, key=lambda each: sums[each])
+    return name, float(sums[name]) / total
+
+
 def score_held_out(
     windows: Windows,
     forecast: FloatArray,

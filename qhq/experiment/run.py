@@ -19,6 +19,7 @@ from qhq.ansatz.stored import save_ansatz
 from qhq.backends.parity import Parity
 from qhq.data.prepare import Prepared
 from qhq.documents import dump_document
+from qhq.evaluation.groups import largest_share
 from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.evaluate import evaluate, predictions_csv
@@ -31,6 +32,9 @@ from qhq.tracking.run_folder import FINISHED, RUNNING, RunFolder, create_run
 from qhq.training.checkpoint import load_state, save_state, save_weights
 from qhq.training.history import history_csv
 from qhq.training.loop import TrainingState, Watcher, Watchers
+
+MOST_OF_LOSS = 0.95
+"""A symbol or target with more of the validation loss than this decides alone."""
 
 
 def train_run(config: ExperimentConfig, watcher: Watcher) -> RunFolder:
@@ -100,7 +104,20 @@ def write_design(folder: RunFolder, experiment: Experiment, parity: Parity | Non
     folder.write_json("run.json", {"status": RUNNING, **design_record(experiment, parity)})
 
 
+def _warn_of_weights(experiment: Experiment, watcher: Watcher) -> None:
+    """Say so where one symbol or target decides alone when the training stops and which epoch is kept."""
+    data = experiment.data
+    found = largest_share(data.validation, data.scaler.targets(data.validation))
+    if found is not None and found[1] > MOST_OF_LOSS:
+        watcher.note(
+            f"Scaled by data.scaling {data.scaler.kind}, {found[0]} makes up {100 * found[1]:.1f} % of the"
+            " validation loss: training and early stopping follow it alone. A scaling relative to the window"
+            " (window), to the symbol (standard), or of options to the strike (over_strike) weighs all alike."
+        )
+
+
 def _complete(folder: RunFolder, experiment: Experiment, watcher: Watcher, watch: Stopwatch) -> None:
+    _warn_of_weights(experiment, watcher)
     try:
         with watch.phase("train"):
             state, findings = _train(folder, experiment, watcher)

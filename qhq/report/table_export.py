@@ -28,7 +28,8 @@ def export_table(rows: Sequence[dict[str, Any]], path: Path, form: Format) -> Pa
     Raises:
         ConfigError: If it cannot be written; what was there stays.
     """
-    frame = pd.DataFrame(list(rows))
+    # As objects: a column of whole numbers with a gap would become one of floats, 4 qubits 4.0.
+    frame = pd.DataFrame(list(rows), dtype=object)
     if form == "excel":
         frame = frame.map(_no_formula)
     try:

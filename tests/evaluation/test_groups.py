@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from qhq.evaluation.baselines.last_value import in_sample_naive_mae, last_value, symbol_scale
-from qhq.evaluation.groups import has_percent, score_by_group, score_held_out, score_windows
+from qhq.evaluation.groups import has_percent, largest_share, score_by_group, score_held_out, score_windows
 from qhq.evaluation.metrics import score
-from tests.evaluation.panels import option_windows
+from tests.evaluation.panels import option_windows, random_walks, stock_windows
 
 
 def make_case(targets=("mid",)):
@@ -52,3 +52,18 @@ def test_without_held_out_underlyings_all_is_seen():
 )
 def test_errors_in_percent_are_told_where_zero_means_nothing_left(targets, told):
     assert has_percent(targets) is told
+
+
+@pytest.mark.parametrize(("factor", "least"), [(1.0, 0.0), (1e3, 0.999)])
+def test_the_symbol_or_target_that_makes_up_the_loss_is_named(factor, least):
+    walks = random_walks(("AAA", "BBB", "CCC"))
+    dear = stock_windows({"close": {**walks, "BBB": 25 * factor * walks["BBB"]}})
+    name, share = largest_share(dear, dear.targets)
+    assert (name == "BBB" or factor == 1, share > least, share <= 1) == (True, True, True)
+    two = stock_windows({"close": walks, "volume": {key: 1e6 * factor * each for key, each in walks.items()}})
+    assert largest_share(two, two.targets)[0] == "volume"
+    # Over its own last value a symbol's size is gone.
+    same = (dear.targets / dear.last[:, None]) - 1
+    assert largest_share(dear, same)[1] < 0.6
+    alone = stock_windows({"close": {"AAA": walks["AAA"]}})
+    assert largest_share(alone, alone.targets) is None
