@@ -11,6 +11,7 @@ import re
 import typing
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, fie
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import ScalarEvent
 
 from qhq.errors import ConfigError, nearest
 from qhq.files import MOST_DOCUMENT_BYTES, read_regular
@@ -40,6 +42,9 @@ class Spec(BaseModel):
             raise ValueError("must not be true or false")
         return value
 
+
+MOST_DEPTH, MOST_NODES = 60, 100_000
+"""Levels and values of a document: far more than any config has, far less than aliases can unfold into."""
 
 SpecT = TypeVar("SpecT", bound=Spec)
 Location = tuple[int | str, ...]
@@ -85,6 +90,11 @@ def read_mapping(path: Path) -> CommentedMap:
         raise ConfigError(
             "The file must be valid YAML", got=_yaml_fault(path, error), fix="Mend that line"
         ) from error
+    except Exception as error:  # of a value such as 2012-02-30 ruamel raises whatever its constructor does
+        raise ConfigError(
+            "The file must be valid YAML", got=f"{path}{_value_fault(text, error)}", fix="Mend or quote it"
+        ) from error
+    _check_bounds(mapping, str(path))
     # JSON is YAML, so that a notebook parses too; and so does a table, as one long text.
     if not isinstance(mapping, CommentedMap) or text.lstrip().startswith("{"):
         _refuse_other_kind(path, content)
@@ -294,11 +304,64 @@ def override_key(node: CommentedMap, key: str, value: Any) -> None:
 
 def _override_value(override: str, text: str) -> Any:
     try:
-        return YAML(typ="safe").load(text)
-    except YAMLError as error:
+        value = YAML(typ="safe").load(text)
+    except Exception as error:  # of a value such as 2012-02-30 ruamel raises whatever its constructor does
         raise ConfigError(
-            "The value of --set must be YAML", got=f"'{override}'", fix="Quote the value"
+            "The value of --set must be YAML", got=f"'{_shorten(override)}'", fix="Quote the value"
         ) from error
+    _check_bounds(value, "--set")
+    return value
+
+
+def _value_fault(text: str, error: Exception) -> str:
+    """``:line:column: value: reason`` of the first scalar that YAML cannot make a value of."""
+    if isinstance(error, RecursionError):
+        return ": brackets or lines nested too deeply"
+    reader = YAML(typ="safe", pure=True)
+    with suppress(YAMLError):  # a version or a tag that the parser itself refuses
+        for event in YAML(typ="rt").parse(text):
+            if not isinstance(event, ScalarEvent) or event.style is not None or event.value == "<<":
+                continue
+            try:
+                reader.load(f"!<{event.tag}> {event.value}" if event.tag else event.value)
+            except Exception as reason:
+                mark = event.start_mark
+                first = (str(reason).splitlines() or [type(reason).__name__])[0]
+                return f":{mark.line + 1}:{mark.column + 1}: {_shorten(event.value)}: {first}"
+    return f": an alias, a merge key or a directive that cannot be followed ({type(error).__name__})"
+
+
+def _check_bounds(content: Any, source: str) -> None:
+    """Refuse a document whose aliases lead in a circle or unfold into more than anyone writes by hand.
+
+    Raises:
+        ConfigError: If it is circular, too deep or too large.
+    """
+    sizes: dict[int, int] = {}
+
+    def measure(node: Any, depth: int) -> int:
+        if not isinstance(node, Mapping | list | tuple | set | frozenset):
+            return 1
+        size = sizes.get(id(node))
+        if size == 0 or depth > MOST_DEPTH:
+            raise ConfigError(
+                f"A document must end {MOST_DEPTH} levels deep",
+                got=f"an alias that contains itself, or deeper nesting, in {source}",
+                fix="Write the values out",
+            )
+        if size is None:
+            sizes[id(node)] = 0  # under way: met again, it contains itself
+            inner = node.values() if isinstance(node, Mapping) else node
+            size = sizes[id(node)] = 1 + sum(measure(each, depth + 1) for each in inner)
+        return size
+
+    size = measure(content, 0)
+    if size > MOST_NODES:
+        raise ConfigError(
+            f"A document must have at most {MOST_NODES} values",
+            got=f"{size} in {source}, its aliases written out",
+            fix="Take out what is not needed",
+        )
 
 
 def _yaml_fault(path: Path, error: YAMLError) -> str:

@@ -6,6 +6,7 @@ import gzip
 import io
 import re
 import zipfile
+from itertools import pairwise
 
 import pytest
 
@@ -65,6 +66,45 @@ def test_every_fault_is_told_at_once(tmp_path):
         r"'inner.names.1' at .*:2:\d+: ",
     ):
         assert re.search(part, said), part
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: 2012-02-30\n", r"it.yaml:1:7: '2012-02-30': day is out of range"),
+        ("name: a\ninner: {length: 2012-13-01}\n", r":2:17: '2012-13-01': month must be"),
+        ("name: !!int x\n", r":1:7: 'x': invalid literal"),
+        ("name: !!float y\n", r":1:7: 'y': could not convert"),
+        ("name: !!bool maybe\n", r":1:7: 'maybe'"),
+        ("name: 2012-01-01 25:61:61\n", r":1:7: '2012-01-01 25:61:61': hour must be"),
+        ("name: " + "[" * 1000 + "\n", r"nested too deeply"),
+        ("- " * 1000 + "\n", r"nested too deeply|60 levels"),
+        ("name: a\ninner: &a {<<: *a}\n", r"cannot be followed|contains itself"),
+        ("name: &a [*a]\n", r"'name' is not valid|an alias that contains itself"),
+        ("name: &a {b: [*a]}\n", r"'name' is not valid|an alias that contains itself"),
+        ("%YAML 9.9\n---\nname: a\n", r"cannot be followed|incompatible"),
+        ("name: !!set {a, b}\n", r"'name' is not valid"),
+        ("? [a, b]\n: c\nname: a\n", r"Every key must be known|not valid"),
+        ("1: 2\n2012-01-01: 3\nnull: 4\nname: a\n", r"Every key must be known|not valid"),
+        ("a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
+            f"{next_}: &{next_} [{','.join(['*' + last] * 10)}]\n" for last, next_ in pairwise("abcdefghi")
+        ), r"at most 100000 values. Got 1\d+"),
+    ],
+)  # fmt: skip
+def test_what_yaml_stumbles_over_is_an_error_with_its_place(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message):
+        load(tmp_path, text)
+
+
+@pytest.mark.parametrize("value", ["2012-02-30", "!!int x", "&a [*a]", "[" * 1000, "*nope"])
+def test_an_override_that_yaml_stumbles_over_is_an_error(tmp_path, value):
+    with pytest.raises(ConfigError, match="value of --set must be YAML|in --set|contains itself"):
+        load(tmp_path, "name: a\n", [f"name={value}"])
+
+
+def test_an_alias_may_be_used_many_times(tmp_path):
+    text = "name: a\ninner: {names: &n [x, y]}\nmaybe: {names: *n}\n"
+    assert load(tmp_path, text).maybe.names == ("x", "y")
 
 
 def test_missing_file_is_named(tmp_path):

@@ -188,7 +188,7 @@ def registry_schema() -> dict[str, Any]:
 
 def backend_from_record(entry: Mapping[str, Any], source: str) -> BackendSpec:
     """Read an entry back that was stored with a run, its name inside it; ``source`` names the run."""
-    if entry.get("kind") not in KINDS:
+    if not isinstance(entry.get("kind"), str) or entry["kind"] not in KINDS:
         raise ConfigError(
             "A stored backend entry must have a known kind",
             got=f"'{entry.get('kind')}' in {source}",
@@ -211,7 +211,7 @@ def _registry_file() -> Path:
 
 def _read_entry(name: str, entry: Any, path: Path) -> BackendSpec:
     kind = entry.get("kind") if isinstance(entry, Mapping) else None
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ConfigError(
             "Each entry of backends.yaml must have a known kind",
             got=f"kind '{kind}' in entry '{name}' of {path}",
