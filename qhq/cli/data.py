@@ -134,7 +134,9 @@ def check(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Check rows against every rule of the panel; exit status 1 if one is broken, 0 with warnings only.
+    """Check rows against every rule of the panel; exit status 1 if training would refuse them.
+
+    Rows that a training would set aside (data.bad_rows) are listed, and so is what looks doubtful.
 
     Example: qhq data check prices.csv
     """
@@ -145,10 +147,13 @@ def check(
 
         spec = find_data(target, list(overrides or []), panel).spec
         frame, origin = read_table(spec)
-        found = find_breaches(frame, origin, spec.kind)
-        errors = sum(breach.severity == "error" for breach in found)
+        found = find_breaches(
+            frame, origin, spec.kind, spec.row_policy, units=spec.format, signed=not spec.takes_logs
+        )
+        errors, aside = (sum(breach.severity == each for breach in found) for each in ("error", "aside"))
         facts: dict[str, Any] = {"origin": origin, "panel": spec.kind, "rows": len(frame), "errors": errors}
-        facts |= {"warnings": len(found) - errors, "breaches": [asdict(breach) for breach in found]}
+        facts |= {"warnings": len(found) - errors - aside, "aside": aside}
+        facts |= {"breaches": [asdict(breach) for breach in found]}
         output.result(facts, _verdict(facts), *([_breach_table(facts["breaches"])] if found else []))
         if errors:
             raise typer.Exit(1)
@@ -247,7 +252,8 @@ def _fail(output: Output, failed: dict[str, str], verb: str) -> None:
 def _verdict(facts: dict[str, Any]) -> str:
     return (
         f"{facts['origin']}: {facts['rows']:,} rows of {facts['panel']}; "
-        f"rules broken: {facts['errors']}, warnings: {facts['warnings']}."
+        f"rules broken: {facts['errors']}, set aside in training: {facts['aside']}, warnings:"
+        f" {facts['warnings']}."
     )
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from qhq.data.quarantine import NOTHING_ASIDE, Doubt, Quarantine
 from qhq.errors import DataError, nearest
 
 FloatArray = npt.NDArray[np.float64]
@@ -31,6 +32,9 @@ class Panel:
         segment: Number of the run of rows that each row is in, shape (R,): no window leaves one. Left
             empty, every series is one.
         label: What the quotes are: traded, surface, model or mixed.
+        missed: Sessions of rows that were set aside, so that the gap they leave is one. datetime64[D].
+        quarantine: What was set aside.
+        doubts: How the rows may have been misread.
     """
 
     symbols: tuple[str, ...]
@@ -41,6 +45,9 @@ class Panel:
     groups: tuple[str, ...] = ()
     segment: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.intp))
     label: str = "traded"
+    missed: DateArray = field(default_factory=lambda: np.empty(0, dtype="datetime64[D]"))
+    quarantine: Quarantine = NOTHING_ASIDE
+    doubts: tuple[Doubt, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.segment) == 0:
@@ -48,8 +55,8 @@ class Panel:
 
     @property
     def sessions(self) -> DateArray:
-        """Dates on which any series has a row, ascending."""
-        return np.unique(self.dates)
+        """Dates on which any series has a row, or had one that was set aside, ascending."""
+        return np.unique(np.concatenate([self.dates, self.missed]))
 
     @property
     def counts(self) -> IntArray:
@@ -98,7 +105,8 @@ class Panel:
 
     def between(self, first: np.datetime64, last: np.datetime64) -> Panel:
         """Copy out the rows with ``first <= date <= last``."""
-        return self.keep((self.dates >= first) & (self.dates <= last))
+        missed = self.missed[(self.missed >= first) & (self.missed <= last)]
+        return replace(self.keep((self.dates >= first) & (self.dates <= last)), missed=missed)
 
     def without_groups(self, names: Iterable[str]) -> Panel:
         """Drop the series of these groups, and their rows."""

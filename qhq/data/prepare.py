@@ -12,6 +12,7 @@ from qhq.data.layout import lay_out
 from qhq.data.leak_spec import Leak
 from qhq.data.leaks import in_last_scale, seen_by_scaler
 from qhq.data.panel import Panel
+from qhq.data.quarantine import NOTHING_ASIDE, Doubt, Quarantine
 from qhq.data.scaling.fit import check_scalable, fit_scaler
 from qhq.data.scaling.scalers import Scaler
 from qhq.data.scaling.static import StaticScaler, fit_static
@@ -37,6 +38,8 @@ class Prepared:
         static: Scaler of the static features, fitted on ``parts.train``; None without any.
         fingerprint: sha256 of symbols, columns, dates and values, as hex.
         leaks: Leaks that the config switched on by name; none, unless it is to show what they do.
+        quarantine: Rows that were set aside.
+        doubts: How the rows may have been misread.
     """
 
     parts: Parts
@@ -44,6 +47,8 @@ class Prepared:
     static: StaticScaler | None
     fingerprint: str
     leaks: tuple[Leak, ...] = ()
+    quarantine: Quarantine = NOTHING_ASIDE
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def train(self) -> Windows:
@@ -80,7 +85,15 @@ def prepare(spec: DataSpec) -> Prepared:
         laid_out, scaler = in_last_scale(laid_out, scaler)
         parts = split_panel(laid_out, spec)
     _check_scaler(scaler, parts)
-    return Prepared(parts, scaler, static, fingerprint(panel), spec.leaks)
+    return Prepared(
+        parts,
+        scaler,
+        static,
+        fingerprint(panel),
+        spec.leaks,
+        quarantine=panel.quarantine,
+        doubts=panel.doubts,
+    )
 
 
 def _check_scaler(scaler: Scaler, parts: Parts) -> None:
@@ -126,4 +139,6 @@ def fingerprint(panel: Panel) -> str:
     for array in (panel.code.astype("<i8"), panel.dates.astype("datetime64[D]").astype("<i8")):
         digest.update(array.tobytes())
     digest.update(np.ascontiguousarray(panel.values, dtype="<f8").tobytes())
+    # Sessions without a row decide which rows are neighbours. A panel that misses none is named as ever.
+    digest.update(panel.missed.astype("datetime64[D]").astype("<i8").tobytes())
     return digest.hexdigest()

@@ -8,6 +8,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from qhq.data.leak_spec import Leak
+from qhq.data.option_units import OptionUnits
+from qhq.data.quarantine import LIMIT, BadRows, RowPolicy
 from qhq.data.schema import KNOWN_TODAY, QUOTE_DERIVED, TABLES, PanelKind, canonical_name
 from qhq.data.split_spec import SplitSpec
 from qhq.documents import Spec
@@ -37,6 +39,12 @@ Range = tuple[float | None, float | None]
 
 OPTION_SOURCES = ("recorded", "surface", "synthetic")
 FILE_SOURCES = ("csv", "parquet", "recorded")
+EDITABLE_SOURCES = ("csv", "parquet")
+"""Files of the user's own; nobody can correct a row of the others."""
+LOG_SCALINGS = ("window", "log_return")
+LOG_COLUMNS = frozenset(("log_return", "garman_klass", "log_garman_klass", "parkinson", "log_parkinson"))
+"""What takes logarithms of prices, which then must be above zero."""
+
 OPTION_SCALINGS = ("contract_minmax", "over_strike", "over_spot", "residual", "implied_volatility")
 """Scalings that need a contract's strike, spot or volatility."""
 
@@ -74,7 +82,13 @@ class DataSpec(Spec):
         where: ``{column: [low, high]}`` that a window's last input row must keep; null is no limit.
         split: How the sessions are shared out.
         scaling: How windows are scaled (``qhq.data.scaling``).
-        rate: Interest rate per year for option files without a column ``rate``, continuously compounded.
+        rate: Interest rate per year for option files without a column ``rate``, continuously compounded; a
+            fraction, not percent.
+        format: Units of an option file.
+        bad_rows: ``quarantine`` sets rows that break a rule aside and says so, ``refuse`` takes no data with
+            one. None sets aside, but for cells of a user's own file that cannot be read, and for real prices
+            below zero where logarithms are taken (``qhq.data.quarantine``).
+        bad_rows_limit: Share of bad rows above which the data are refused all the same.
         offline: Serve Yahoo from the cache alone.
         panel_seed: Seed of the synthetic panel, or of a control.
         leaks: Leaks to switch on by name, to show what they do; every output then says so. Without any it is
@@ -98,7 +112,12 @@ class DataSpec(Spec):
     where: dict[str, Range] = Field(default_factory=dict)
     split: SplitSpec = SplitSpec()
     scaling: Scaling = "window"
-    rate: float = 0.0
+    rate: Annotated[float, Field(gt=-1, lt=1)] = 0.0
+    format: OptionUnits = Field(OptionUnits(), exclude_if=lambda units: units == OptionUnits())
+    bad_rows: BadRows | None = Field(None, exclude_if=lambda choice: choice is None)
+    bad_rows_limit: Annotated[float, Field(ge=0, le=1)] = Field(
+        LIMIT, exclude_if=lambda limit: limit == LIMIT
+    )
     offline: bool = False
     panel_seed: Annotated[int, Field(ge=0)] = 0
     leaks: tuple[Leak, ...] = Field((), exclude_if=lambda leaks: not leaks)
@@ -113,6 +132,16 @@ class DataSpec(Spec):
         """Every column that the config needs, each once; features first."""
         always = OPTION_COLUMNS if self.kind == "options" else ()
         return tuple(dict.fromkeys([*self.features, *self.static, *self.targets, *self.where, *always]))
+
+    @property
+    def row_policy(self) -> RowPolicy:
+        """What to do with rows that break a rule."""
+        return RowPolicy(self.bad_rows, self.bad_rows_limit, editable=self.source in EDITABLE_SOURCES)
+
+    @property
+    def takes_logs(self) -> bool:
+        """Whether prices must be above zero: a scaling or a computed column takes their logarithms."""
+        return self.scaling in LOG_SCALINGS or not LOG_COLUMNS.isdisjoint(self.columns)
 
     @field_validator("features", "static", "targets")
     @classmethod

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -54,7 +55,12 @@ def design_record(experiment: Experiment, parity: Parity | None) -> dict[str, An
         "seed": config.seed,
         "design": config.model_dump(mode="json"),
         "quantum": _quantum(experiment, parity),
-        "data": {"fingerprint": data.fingerprint, **_parts(data)},
+        "data": {
+            "fingerprint": data.fingerprint,
+            **_parts(data),
+            "quarantine": data.quarantine.to_dict(),
+            "doubts": [asdict(doubt) for doubt in data.doubts],
+        },
         "scaler": data.scaler.to_dict(),
         "static_scaler": None if data.static is None else data.static.to_dict(),
         "parameters": {

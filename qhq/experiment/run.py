@@ -46,6 +46,7 @@ def train_run(config: ExperimentConfig, watcher: Watcher) -> RunFolder:
     watch = Stopwatch()
     with watch.phase("data"):
         experiment = open_experiment(config)
+        _tell_of_rows(experiment.data, watcher)
         parity = _pass_gate(experiment, watcher)
     folder = create_run(config.name, config.seed, lambda new: write_design(new, experiment, parity))
     with folder.locked():
@@ -68,6 +69,16 @@ def resume_run(folder: RunFolder, watcher: Watcher) -> RunFolder:
     with folder.locked():
         _complete(folder, experiment, watcher, watch)
     return folder
+
+
+def _tell_of_rows(data: Prepared, watcher: Watcher) -> None:
+    """Say once which rows were set aside, and how others may have been misread."""
+    if data.quarantine.reasons:
+        watcher.note(data.quarantine.note())
+    for doubt in data.doubts:
+        watcher.note(
+            f"Doubt '{doubt.rule}' in {doubt.count:,} rows: {doubt.must}. Got {doubt.example}. {doubt.fix}."
+        )
 
 
 def _pass_gate(experiment: Experiment, watcher: Watcher) -> Parity | None:

@@ -81,10 +81,10 @@ def option_frame(underlyings=("AAA", "BBB"), sessions=40, strikes=2, seed=0):
 def _options_on(underlying, days, strikes, rng):
     spot = pd.Series(100 * np.exp(np.cumsum(rng.normal(0, 0.01, len(days)))), index=days)
     level = pd.Series(0.3 * np.exp(np.cumsum(rng.normal(0, 0.02, len(days)))), index=days)
-    expiries = [days[len(days) // 2] + pd.Timedelta(days=3), days[-1] + pd.Timedelta(days=30)]
+    expiries = [days[len(days) // 2] + pd.Timedelta(days=5), days[-1] + pd.Timedelta(days=30)]
     grid = np.round(100 * 1.05 ** np.arange(-strikes, strikes + 1), 2)
     rows = pd.MultiIndex.from_product([expiries, grid, ["call", "put"], days]).to_frame(index=False)
-    rows = rows.set_axis(["expiry", "strike", "right", "date"], axis=1).query("date <= expiry")
+    rows = rows.set_axis(["expiry", "strike", "right", "date"], axis=1).query("date < expiry")
     rows = rows.assign(spot=spot[rows["date"]].to_numpy(), rate=0.02, underlying=underlying)
     years = (rows["expiry"] - rows["date"]).dt.days / 365
     rows["iv"] = level[rows["date"]].to_numpy() + 0.1 * np.log(rows["strike"] / rows["spot"]) ** 2

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 import pandas as pd
 
 from qhq.data.checks.doubts import OPTION_DOUBTS, STOCK_DOUBTS
+from qhq.data.checks.option_readings import READING_DOUBTS, UNIT_RULES
 from qhq.data.checks.option_rules import OPTION_RULES
 from qhq.data.checks.options import draft_options
 from qhq.data.checks.rules import STOCK_RULES, DraftT, Rules
+from qhq.data.checks.sift import advice, find_broken, find_doubts
 from qhq.data.checks.stocks import draft_stocks
+from qhq.data.option_units import AS_PANEL, OptionUnits
+from qhq.data.quarantine import STRICT, Doubt, RowPolicy
 from qhq.data.schema import PanelKind
 
-Severity = Literal["error", "warning"]
-SHOWN_ROWS = 10
+Severity = Literal["error", "aside", "warning"]
+LEFT_OUT = "Nothing to do: set aside in training (data.bad_rows)"
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Breach:
         rows: The first of them, as row numbers in the file; the first below the header is 1.
         example: What came in the first of them.
         fix: What the user can do.
-        severity: ``error`` keeps the data out of training, ``warning`` does not.
+        severity: ``error`` keeps the data out of training, ``aside`` the rows alone, ``warning`` nothing.
     """
 
     rule: str
@@ -42,26 +46,54 @@ class Breach:
     severity: Severity
 
 
-def find_breaches(frame: pd.DataFrame, origin: str, kind: PanelKind) -> list[Breach]:
-    """Check every rule on every row, errors first.
+def find_breaches(
+    frame: pd.DataFrame,
+    origin: str,
+    kind: PanelKind,
+    policy: RowPolicy = STRICT,
+    *,
+    units: OptionUnits = AS_PANEL,
+    signed: bool = False,
+) -> list[Breach]:
+    """Check every rule on every row: errors first, then rows that are set aside, then doubts.
 
     Args:
         frame: A table, as ``check_panel`` or ``check_options`` take it; its index is not looked at.
         origin: Where it came from.
         kind: Which of the two panels it should be.
+        policy: What to do with rows that break a rule; under the strict one every broken rule is an error.
+        units: Units of an option file.
+        signed: Whether prices of stocks may be below zero.
 
     Raises:
         DataError: If needed columns are missing, or it has no rows.
     """
     if kind == "stocks":
-        stocks = draft_stocks(frame, origin)
-        return [*_tell(stocks, STOCK_RULES, "error"), *_tell(stocks, STOCK_DOUBTS, "warning")]
-    options = draft_options(frame, origin)
-    return [*_tell(options, OPTION_RULES, "error"), *_tell(options, OPTION_DOUBTS, "warning")]
+        found, stocks = _sorted_out(draft_stocks(frame, origin, signed=signed), STOCK_RULES, policy)
+        return [*found, *_told(find_doubts(stocks, STOCK_DOUBTS), "warning")]
+    options = draft_options(frame, origin, units=units)
+    misread = _told(find_doubts(options, UNIT_RULES), "error")
+    found, options = _sorted_out(options, OPTION_RULES, policy)
+    doubts = find_doubts(options, {**OPTION_DOUBTS, **READING_DOUBTS})
+    return [*misread, *found, *_told(doubts, "warning")]
 
 
-def _tell(draft: DraftT, rules: Rules[DraftT], severity: Severity) -> Iterator[Breach]:
-    for code, rule in rules.items():
-        for finding in rule(draft):
-            rows = tuple(int(row) for row in draft.rows[finding.rows[:SHOWN_ROWS]])
-            yield Breach(code, finding.must, len(finding.rows), rows, finding.got, finding.fix, severity)
+def _sorted_out(draft: DraftT, rules: Rules[DraftT], policy: RowPolicy) -> tuple[list[Breach], DraftT]:
+    """Broken rules, all that count as errors if they are more than may be set aside; and the rows left."""
+    broken, kept = find_broken(draft, rules, policy)
+    fits = policy.allows(sum(each.reason.count for each in broken if each.reason.counted), len(draft.rows))
+    found = []
+    for each in broken:
+        aside = not each.refused and (fits or not each.reason.counted)
+        fix = f"{LEFT_OUT}{f'. {each.finding.fix}, if you can' if policy.editable else ''}"
+        told = (each.reason.must, len(each.finding.rows), each.reason.rows, each.reason.example)
+        severity: Severity = "aside" if aside else "error"
+        found.append(Breach(each.rule, *told, fix if aside else advice(each.finding, policy), severity))
+    return sorted(found, key=lambda breach: breach.severity != "error"), kept
+
+
+def _told(doubts: Iterable[Doubt], severity: Severity) -> list[Breach]:
+    return [
+        Breach(each.rule, each.must, each.count, each.rows, each.example, each.fix, severity)
+        for each in doubts
+    ]

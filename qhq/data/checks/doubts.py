@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from qhq.data.checks.option_rules import KINDS, OptionDraft
+from qhq.data.checks.option_readings import is_american
+from qhq.data.checks.option_rules import OptionDraft
 from qhq.data.checks.rules import Draft, Finding, FloatArray, Mask, Rules, find_rows, today
 
 FILLED_RUN = 5
@@ -146,20 +147,13 @@ def _doubt_early_exercise(draft: OptionDraft) -> Iterator[Finding]:
         forward = _first_finite(draft.column("forward"), draft.column("spot") / discount)
     least = discount * (draft.column("strike") - forward)
     mid = _first_finite(draft.column("mid"), (draft.column("bid") + draft.column("ask")) / 2)
-    put = (draft.column("right") == -1) & (least > 0) & _is_american(draft)
+    put = (draft.column("right") == -1) & (least > 0) & is_american(draft)
     return find_rows(
         put & (mid < least * (1 - ROUNDING)),
         "American puts should be worth their European intrinsic value; early exercise is not handled",
         lambda row: f"{mid[row]:g} < {least[row]:g} for {draft.at(row)}",
         "Their implied volatility is missing; keep to data.where on log_moneyness to leave them out",
     )
-
-
-def _is_american(draft: OptionDraft) -> Mask:
-    """As the file says; one that does not is taken to hold options on US stocks."""
-    if "style" in draft.columns:
-        return np.asarray(draft.column("style") == 1)
-    return np.asarray(draft.kind == KINDS.index("traded"))
 
 
 def _first_finite(values: FloatArray, others: FloatArray) -> FloatArray:

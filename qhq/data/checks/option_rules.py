@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
+from qhq.data.checks.contracts import is_adjusted, read_symbols
 from qhq.data.checks.rules import (
+    DROP_ROW,
+    ROUNDED,
     Draft,
     Finding,
     FloatArray,
@@ -22,9 +25,12 @@ from qhq.data.checks.rules import (
     check_order,
     find_rows,
 )
+from qhq.data.option_units import OptionUnits
 
 KINDS = ("traded", "surface", "model")
 MOST_IV = 20.0
+STANDARD_SHARES = (1.0, 10.0, 100.0, 1000.0)
+"""Of nanos, minis, standard and large contracts; all of them are quoted per share."""
 LATEST_QUOTE_DAYS = 4
 """A chain recorded on a Monday holiday still has Friday's quotes."""
 
@@ -39,9 +45,11 @@ class OptionDraft(Draft):
         kind: Index into ``KINDS``, NaN where it is none of them, shape (R,).
         quoted: Day of quote_time, NaT without one, shape (R,).
         untimed: Whether a quote_time is there and cannot be read, shape (R,).
-        unreadable: Whether a cell holds something that cannot be read, shape (R, C).
         negative: Whether a quote below zero was dropped, shape (R,).
         stale: Whether a last price of an earlier day was dropped, shape (R,).
+        shares: Shares that the contract delivers, NaN where the file does not say, shape (R,).
+        days: Days to expiry as the file says them, NaN where it does not, shape (R,).
+        units: What the config says of the file's units; the values are in the panel's already.
     """
 
     groups: tuple[str, ...]
@@ -49,9 +57,11 @@ class OptionDraft(Draft):
     kind: FloatArray
     quoted: npt.NDArray[np.datetime64]
     untimed: Mask
-    unreadable: Mask
     negative: Mask
     stale: Mask
+    shares: FloatArray
+    days: FloatArray
+    units: OptionUnits
 
 
 def _check_names(draft: OptionDraft) -> Iterator[Finding]:
@@ -73,18 +83,22 @@ def _check_text(draft: OptionDraft) -> Iterator[Finding]:
     for column, name in enumerate(draft.columns):
         must = f"'{name}' must be {_READABLE.get(name, 'a finite number in every row, or empty')}"
         yield from find_rows(
-            draft.unreadable[:, column], must, lambda row: f"something else for {draft.at(row)}"
+            draft.unreadable[:, column],
+            must,
+            lambda row: f"something else for {draft.at(row)}",
+            misread=True,
         )
     yield from find_rows(
         np.isnan(draft.kind),
         f"'kind' must be {', '.join(KINDS[:-1])} or {KINDS[-1]}",
         lambda row: f"something else for {draft.at(row)}",
+        misread=True,
     )
 
 
 _READABLE = {
     "expiry": "a date written YYYY-MM-DD",
-    "right": "call or put (C, P, +1, -1)",
+    "right": "call or put (C, P, CE, PE, +1, -1; never 0, which means the one or the other)",
     "style": "european or american",
 }
 
@@ -115,8 +129,12 @@ def _check_fractions(draft: OptionDraft) -> Iterator[Finding]:
             (values <= least) | (values >= most),
             f"'{name}' must be a fraction between {least:g} and {most:g}",
             partial(_name_value, draft, values),
-            "Divide percent by 100, or correct or drop that row",
+            f"If they are percent, set data.format.{_UNIT_KEYS[name]}: percent; else correct or drop that"
+            f" row",
         )
+
+
+_UNIT_KEYS = {"iv": "volatility", "rate": "rates"}
 
 
 def _name_value(draft: OptionDraft, values: FloatArray, row: int) -> str:
@@ -137,21 +155,94 @@ def _check_crossed(draft: OptionDraft) -> Iterator[Finding]:
     return check_order(draft, "bid", "ask")
 
 
+def _check_bound(draft: OptionDraft) -> Iterator[Finding]:
+    """Nobody bids more for a call than the share costs, or for a put than it can ever pay."""
+    bid = np.where(np.isnan(draft.column("bid")), draft.column("mid"), draft.column("bid"))
+    call = draft.column("right") == 1
+    with np.errstate(all="ignore"):
+        forward = np.fmax(draft.column("spot"), draft.column("forward"))
+        most = np.where(call, forward, draft.column("strike"))
+        broken = bid > most * (1 + ROUNDED)
+    return find_rows(
+        broken,
+        "An option must not cost more than the share (a call) or the strike (a put)",
+        lambda row: f"{bid[row]:g} > {most[row]:g} for {draft.at(row)}",
+    )
+
+
+def _check_symbols(draft: OptionDraft) -> Iterator[Finding]:
+    """A contract_id written by the OCC's rule says the same of its contract as the row does."""
+    told = read_symbols(draft.symbols)
+    if not told.known.any():
+        return
+    code = draft.code
+    for name, values, others in (
+        ("right", told.right[code], draft.column("right")),
+        ("strike", told.strike[code], draft.column("strike")),
+        ("expiry", told.expiry[code], draft.column("expiry")),
+    ):
+        # Until 2015 one vendor writes the Saturday of expiry where another writes the Friday.
+        slack = LATEST_QUOTE_DAYS if name == "expiry" else ROUNDED * np.abs(values)
+        broken = np.abs(values - others) > slack
+        fix = DROP_ROW
+        ratio = np.nanmedian(others / values) if name == "strike" and broken.any() else 1.0
+        if np.isclose(ratio, 1000):
+            fix = "Set data.format.strikes: thousandths"
+        elif np.isclose(ratio, 100):
+            fix = "Set data.format.strikes: hundredths"
+        yield from find_rows(
+            broken,
+            f"A row must have the {name} that its contract_id names",
+            lambda row, values=values, others=others, name=name: (  # type: ignore[misc]
+                f"{_say(name, others[row])} where the symbol says {_say(name, values[row])}, for"
+                f" {draft.at(row)}"
+            ),
+            fix,
+        )
+
+
+def _say(name: str, value: float) -> str:
+    if name == "expiry":
+        return str(np.datetime64(int(value), "D"))
+    return f"{value:g}" if name == "strike" else ("call" if value > 0 else "put")
+
+
+def _check_deliverable(draft: OptionDraft) -> Iterator[Finding]:
+    """A contract delivers shares that the spot is the price of; one adjusted for a split or merger does not.
+
+    Its root ends in a digit (AAPL1), or it delivers another number of shares. Such rows are set aside
+    whatever their number: they are right, but no formula of strike and spot prices them. Minis of 10 shares
+    are quoted per share and stay.
+    """
+    adjusted = is_adjusted(read_symbols(draft.symbols))[draft.code]
+    odd = ~np.isnan(draft.shares) & ~np.isin(draft.shares, STANDARD_SHARES)
+    for finding in find_rows(
+        adjusted | odd,
+        "A contract must deliver what the spot is the price of; one adjusted after a split, merger or special"
+        " dividend delivers something else",
+        lambda row: (
+            f"{'an adjusted root' if adjusted[row] else f'{draft.shares[row]:g} shares'} for {draft.at(row)}"
+        ),
+        "Drop the adjusted contracts, or leave data.bad_rows at quarantine, which does",
+    ):
+        yield replace(finding, counted=False)
+
+
 def _check_one_contract(draft: OptionDraft) -> Iterator[Finding]:
-    """A contract is one thing; only a point of a surface moves its expiry and strike."""
+    """A contract stays what its first row says; only a point of a surface moves its expiry and strike."""
     surface = draft.kind == KINDS.index("surface")
+    first = np.searchsorted(draft.code, draft.code)
     for name, values in (
         ("underlying", draft.group),
         ("kind", draft.kind),
         *((name, draft.column(name)) for name in ("right", "style")),
         *((name, np.where(surface, 0.0, draft.column(name))) for name in ("expiry", "strike")),
     ):
-        changed = draft.follows()
-        changed[1:] &= (values[1:] != values[:-1]) & ~np.isnan(values[1:]) & ~np.isnan(values[:-1])
+        changed = (values != values[first]) & ~np.isnan(values) & ~np.isnan(values[first])
         yield from find_rows(
             changed,
             f"A contract_id must have one {name}",
-            lambda row: f"another for {draft.at(row)} than in row {draft.rows[row - 1]}",
+            lambda row: f"another for {draft.at(row)} than in row {draft.rows[first[row]]}",
             "Correct the row, or give each contract its own contract_id"
             + (" (kind surface lets expiry and strike move)" if name in ("expiry", "strike") else ""),
         )
@@ -163,6 +254,7 @@ def _check_quote_time(draft: OptionDraft) -> Iterator[Finding]:
         draft.untimed,
         "'quote_time' must be written YYYY-MM-DD HH:MM:SS, or be empty",
         lambda row: f"something else for {draft.at(row)}",
+        misread=True,
     )
     yield from find_rows(
         draft.quoted > draft.dates + np.timedelta64(LATEST_QUOTE_DAYS, "D"),
@@ -180,14 +272,17 @@ OPTION_RULES: Rules[OptionDraft] = {
     "date": check_dates,
     "cell": _check_text,
     "number": _check_present,
-    "duplicate": _check_duplicates,
     "price": _check_prices,
     "amount": _check_amounts,
     "fraction": _check_fractions,
     "expiry": _check_expiry,
     "future": check_future,
     "crossed": _check_crossed,
+    "bound": _check_bound,
+    "symbol": _check_symbols,
+    "deliverable": _check_deliverable,
     "contract": _check_one_contract,
+    "duplicate": _check_duplicates,
     "quote_time": _check_quote_time,
 }
 """What every row of an option panel keeps, in the order in which it is checked."""

@@ -20,19 +20,28 @@ import pandas as pd
 from qhq.data.checks.cells import code_names, code_words, is_empty, read_days, read_numbers
 from qhq.data.checks.headers import check_names
 from qhq.data.checks.option_columns import match_option_columns
+from qhq.data.checks.option_readings import READING_DOUBTS, UNIT_RULES
 from qhq.data.checks.option_rules import KINDS, OPTION_RULES, OptionDraft
-from qhq.data.checks.rules import check_rules
+from qhq.data.checks.sift import find_doubts, sift
+from qhq.data.checks.units import convert
+from qhq.data.option_units import AS_PANEL, OptionUnits
 from qhq.data.panel import DateArray, FloatArray, IntArray, Mask, Panel
+from qhq.data.quarantine import STRICT, RowPolicy
 from qhq.data.schema import ACTIONS, OPTION_COLUMNS, OPTIONS, canonical_name
+from qhq.errors import DataError
 
 RIGHTS = {
     "call": 1.0,
+    "calls": 1.0,
     "c": 1.0,
+    "ce": 1.0,
     "+1": 1.0,
     "1": 1.0,
     "1.0": 1.0,
     "put": -1.0,
+    "puts": -1.0,
     "p": -1.0,
+    "pe": -1.0,
     "-1": -1.0,
     "-1.0": -1.0,
 }
@@ -48,6 +57,8 @@ def check_options(
     *,
     underlyings: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
+    policy: RowPolicy = STRICT,
+    units: OptionUnits = AS_PANEL,
 ) -> Panel:
     """Check a table of options against the schema, code its text and sort it.
 
@@ -57,6 +68,8 @@ def check_options(
         underlyings: Underlyings to keep; None is all.
         columns: Columns that a config names. One that qhq computes may be absent; a user's own numeric
             column is read when it is named here.
+        policy: What to do with rows that break a rule.
+        units: Units of the file.
 
     Returns:
         A panel whose series are the contracts, by underlying as asked for and then as they come first, whose
@@ -65,11 +78,16 @@ def check_options(
         expiry the days since 1970-01-01, a missing quote NaN.
 
     Raises:
-        DataError: If columns are missing, all of them named with the nearest present; or at the first rule
-            that is broken, with contract, date and row.
+        DataError: If columns are missing, all of them named with the nearest present; if the units are other
+            than they seem to be; or at the first rule that is broken and whose rows ``policy`` does not let
+            be set aside, with contract, date and row.
     """
-    draft = draft_options(frame, origin, underlyings, columns)
-    check_rules(draft, OPTION_RULES)
+    draft = draft_options(frame, origin, underlyings, columns, units)
+    for rule in UNIT_RULES.values():
+        for finding in rule(draft):
+            raise DataError(finding.must, got=finding.got, fix=finding.fix)
+    sifted = sift(draft, OPTION_RULES, policy)
+    draft = sifted.draft
     groups = np.zeros(len(draft.symbols), dtype=np.intp)
     groups[draft.code] = draft.group
     return Panel(
@@ -80,6 +98,9 @@ def check_options(
         draft.values,
         groups=tuple(draft.groups[group] for group in groups),
         label=_label(draft.kind),
+        missed=sifted.missed,
+        quarantine=sifted.quarantine,
+        doubts=find_doubts(draft, READING_DOUBTS),
     )
 
 
@@ -93,6 +114,7 @@ def draft_options(
     origin: str,
     underlyings: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
+    units: OptionUnits = AS_PANEL,
 ) -> OptionDraft:
     """Turn text into dates and numbers, sort, and drop what is no quote; arguments as of ``check_options``.
 
@@ -109,6 +131,9 @@ def draft_options(
     for place, name in enumerate(wanted):
         values[:, place], unreadable[:, place] = _read(table[name].iloc[lines.rows], name)
     quotes = dict(zip(wanted, values.T, strict=True))
+    shares = _read_shares(table, lines.rows)
+    convert(quotes, lines.dates, shares, units)
+    negative = _drop_no_quotes(quotes)
     quoted, untimed = _read_quote_time(table, lines)
     return OptionDraft(
         symbols=lines.symbols,
@@ -124,8 +149,12 @@ def draft_options(
         quoted=quoted,
         untimed=untimed,
         unreadable=unreadable,
-        negative=_drop_no_quotes(quotes),
+        signed=False,
+        negative=negative,
         stale=_drop_stale(quotes, _is_fresh(table, lines)),
+        shares=shares,
+        days=_read_days_to_expiry(table, lines.rows),
+        units=units,
     )
 
 
@@ -179,6 +208,21 @@ def _read_kind(table: pd.DataFrame, rows: IntArray) -> FloatArray:
     if "kind" not in table.columns:
         return np.zeros(len(rows))
     return code_words(table["kind"].iloc[rows], {kind: float(code) for code, kind in enumerate(KINDS)})
+
+
+def _read_shares(table: pd.DataFrame, rows: IntArray) -> FloatArray:
+    """Shares that each contract delivers, as a number or in Yahoo's words, shape (R,)."""
+    if "multiplier" not in table.columns:
+        return np.full(len(rows), np.nan)
+    column = table["multiplier"].iloc[rows]
+    words = code_words(column, {"regular": 100.0, "mini": 10.0})
+    return np.where(np.isnan(words), read_numbers(column)[0], words)
+
+
+def _read_days_to_expiry(table: pd.DataFrame, rows: IntArray) -> FloatArray:
+    if "days_to_expiry" not in table.columns:
+        return np.full(len(rows), np.nan)
+    return read_numbers(table["days_to_expiry"].iloc[rows])[0]
 
 
 def _read_quote_time(table: pd.DataFrame, lines: _Lines) -> tuple[DateArray, Mask]:

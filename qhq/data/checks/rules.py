@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from qhq.data.schema import PRICES
-from qhq.errors import DataError
 
 Mask = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
@@ -28,6 +27,8 @@ class Draft:
         values: NaN where a number could not be read, shape (R, C).
         rows: Row number in the file, the first below the header is 1, shape (R,).
         origin: The file.
+        unreadable: Whether a cell holds something that cannot be read, shape (R, C).
+        signed: Whether prices may be below zero: nothing takes their logarithms.
     """
 
     symbols: tuple[str, ...]
@@ -37,6 +38,8 @@ class Draft:
     values: FloatArray
     rows: npt.NDArray[np.intp]
     origin: str
+    unreadable: Mask
+    signed: bool
 
     def at(self, row: int) -> str:
         """Name one row for people."""
@@ -48,6 +51,12 @@ class Draft:
         if name not in self.columns:
             return np.full(len(self.code), np.nan)
         return self.values[:, self.columns.index(name)]
+
+    def keep(self, rows: Mask) -> Self:
+        """Copy out the rows of a mask of shape (R,); names keep their numbers."""
+        parts: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
+        arrays = {name: part[rows] for name, part in parts.items() if isinstance(part, np.ndarray)}
+        return replace(self, **(parts | arrays))
 
     def follows(self) -> Mask:
         """Whether each row has a row before it in its series, shape (R,)."""
@@ -65,36 +74,40 @@ class Finding:
         rows: Positions in the draft of the rows where it does not, ascending, at least one.
         got: What came in the first of them.
         fix: What the user can do.
+        aside: Positions of the rows to set aside, where they are not ``rows``.
+        misread: Whether it points at a wrong reading of the file rather than at a wrong row
+            (``RowPolicy.bad_rows``).
+        unusable: Whether no policy but an explicit one may set the rows aside: they are real.
+        counted: Whether the rows count towards ``data.bad_rows_limit``.
     """
 
     must: str
     rows: npt.NDArray[np.intp]
     got: str
     fix: str
+    aside: npt.NDArray[np.intp] | None = None
+    misread: bool = False
+    unusable: bool = False
+    counted: bool = True
 
 
 DraftT = TypeVar("DraftT", bound=Draft)
 Rules = Mapping[str, Callable[[DraftT], Iterator[Finding]]]
 
 DROP_ROW = "Correct or drop that row"
+EQUAL = 1e-9
+"""Relative difference of two numbers that say the same."""
+ROUNDED = 1e-3
+"""Relative difference of two prices of a day that rounding to the cent, or an adjustment, can make."""
 
 
-def check_rules(draft: DraftT, rules: Rules[DraftT]) -> None:
-    """Check every rule.
-
-    Raises:
-        DataError: At the first row that breaks one.
-    """
-    for rule in rules.values():
-        for finding in rule(draft):
-            raise DataError(finding.must, got=finding.got, fix=finding.fix)
-
-
-def find_rows(broken: Mask, must: str, got: Callable[[int], str], fix: str = DROP_ROW) -> Iterator[Finding]:
+def find_rows(
+    broken: Mask, must: str, got: Callable[[int], str], fix: str = DROP_ROW, *, misread: bool = False
+) -> Iterator[Finding]:
     """Tell of the rows of a mask, if there are any; ``got`` describes one of them."""
     rows = np.flatnonzero(broken)
     if len(rows):
-        yield Finding(must, rows, got(int(rows[0])), fix)
+        yield Finding(must, rows, got(int(rows[0])), fix, misread=misread)
 
 
 def check_dates(draft: Draft) -> Iterator[Finding]:
@@ -105,24 +118,50 @@ def check_dates(draft: Draft) -> Iterator[Finding]:
         lambda row: (
             f"no readable date in row {draft.rows[row]} of {draft.origin} ({draft.symbols[draft.code[row]]})"
         ),
+        misread=True,
     )
 
 
 def check_duplicates(draft: Draft, noun: str = "symbol") -> Iterator[Finding]:
-    """No date comes twice in a series; the rows told of are the later ones."""
+    """No date comes twice in a series; the rows told of are the later ones.
+
+    Of rows that say the same, one stays. Of rows that differ none can be trusted, so none does.
+    """
     same = draft.follows()
     same[1:] &= draft.dates[1:] == draft.dates[:-1]
-    return find_rows(
-        same,
-        f"A {noun} must have one row a date",
-        lambda row: f"{draft.at(row - 1)} and again in row {draft.rows[row]}",
-        f"Drop the doubles, {np.count_nonzero(same)} in all",
-    )
+    later = np.flatnonzero(same)
+    if not len(later):
+        return
+    one, other = draft.values[later], draft.values[later - 1]
+    differs = np.zeros(len(same), dtype=np.bool_)
+    differs[later] = ~(np.isclose(one, other, rtol=EQUAL, atol=0, equal_nan=True)).all(axis=1)
+    day = np.cumsum(~same) - 1  # the number of each (series, date)
+    torn = np.bincount(day, weights=differs)[day] > 0
+    for told, aside in ((same & torn, torn), (same & ~torn, same & ~torn)):
+        rows = np.flatnonzero(told)
+        if len(rows):
+            row = int(rows[0])
+            yield Finding(
+                f"A {noun} must have one row a date",
+                rows,
+                f"{draft.at(row - 1)} and again in row {draft.rows[row]}",
+                f"Drop the doubles, {len(later)} in all",
+                aside=np.flatnonzero(aside),
+                counted=bool(torn[row]),
+            )
+
+
+def check_readable(draft: Draft) -> Iterator[Finding]:
+    """What stands in a cell of numbers is a number."""
+    yield from _tell_cells(draft, draft.unreadable, misread=True)
 
 
 def check_finite(draft: Draft) -> Iterator[Finding]:
     """No number is missing or infinite."""
-    broken = ~np.isfinite(draft.values)
+    yield from _tell_cells(draft, ~np.isfinite(draft.values) & ~draft.unreadable, misread=False)
+
+
+def _tell_cells(draft: Draft, broken: Mask, *, misread: bool) -> Iterator[Finding]:
     rows = np.asarray(broken.any(axis=1))
     count = np.count_nonzero(rows)
     if count:
@@ -133,6 +172,7 @@ def check_finite(draft: Draft) -> Iterator[Finding]:
             np.flatnonzero(rows),
             f"{_name_number(draft.values[row, column])} for {draft.at(row)}",
             f"Fill or drop the rows, {count} in all",
+            misread=misread,
         )
 
 
@@ -152,18 +192,52 @@ def check_bounds(draft: Draft, names: tuple[str, ...], *, zero: bool) -> Iterato
             )
 
 
-def check_order(draft: Draft, below: str, above: str) -> Iterator[Finding]:
-    """One column does not exceed another, where both have a value."""
+def check_order(draft: Draft, below: str, above: str, rounded: float = 0.0) -> Iterator[Finding]:
+    """One column does not exceed another by more than a relative error, where both have a value."""
     low, high = draft.column(below), draft.column(above)
     return find_rows(
-        low > high,
+        low - high > rounded * np.abs(high),
         f"'{below}' must not exceed '{above}'",
         lambda row: f"{low[row]:g} > {high[row]:g} for {draft.at(row)}",
     )
 
 
+def _below_zero(draft: Draft, name: str) -> Mask:
+    """Prices below zero that can be real: oil, power, spreads between contracts."""
+    values, close = draft.column(name), draft.column("close")
+    # Adjusting for dividends above the price makes adjusted closes below zero of closes above it.
+    return (values < 0) & ~(close > 0) if name == "adj_close" else values < 0
+
+
+def _check_below_zero(draft: Draft) -> Iterator[Finding]:
+    """No price is below zero where logarithms are taken; such a row is real, and the reading of it is not."""
+    for name in PRICES:
+        if name in draft.columns and not draft.signed:
+            must, got = f"'{name}' must be above zero", _teller(draft, draft.column(name))
+            for finding in find_rows(_below_zero(draft, name), must, got, _NO_LOGARITHM):
+                yield replace(finding, unusable=True)
+
+
 def _check_prices(draft: Draft) -> Iterator[Finding]:
-    return check_bounds(draft, PRICES, zero=False)
+    """Prices are above zero. Zero is no price anywhere: vendors write it where they have none."""
+    for name in PRICES:
+        if name in draft.columns:
+            values = draft.column(name)
+            broken = (values <= 0) & ~_below_zero(draft, name)
+            yield from find_rows(broken, f"'{name}' must be above zero", _teller(draft, values))
+
+
+def _teller(draft: Draft, values: FloatArray) -> Callable[[int], str]:
+    return lambda row: f"{values[row]:g} for {draft.at(row)}"
+
+
+_NO_LOGARITHM = (
+    "Prices below zero have no logarithm: choose data.scaling window_mean, minmax or standard and no"
+    " column made of"
+    " returns, cut the days off with data.start or data.end, or correct that row; data.bad_rows:"
+    " quarantine leaves it"
+    " out"
+)
 
 
 def _check_amounts(draft: Draft) -> Iterator[Finding]:
@@ -171,10 +245,10 @@ def _check_amounts(draft: Draft) -> Iterator[Finding]:
 
 
 def _check_ranges(draft: Draft) -> Iterator[Finding]:
-    """High is at least, and low at most, each of the day's unadjusted prices."""
+    """High is at least, and low at most, each of the day's unadjusted prices, but for rounding."""
     pairs = [("low", "high"), ("open", "high"), ("close", "high"), ("low", "open"), ("low", "close")]
     for below, above in pairs:
-        yield from check_order(draft, below, above)
+        yield from check_order(draft, below, above, rounded=ROUNDED)
 
 
 def today() -> np.datetime64:
@@ -188,16 +262,19 @@ def check_future(draft: Draft) -> Iterator[Finding]:
         draft.dates > today(),
         "'date' must not lie after today",
         lambda row: f"{draft.dates[row]} with today {today()}, for {draft.at(row)}",
+        misread=True,
     )
 
 
 STOCK_RULES: Rules[Draft] = {
     "date": check_dates,
     "future": check_future,
-    "duplicate": check_duplicates,
+    "cell": check_readable,
     "number": check_finite,
+    "below_zero": _check_below_zero,
     "price": _check_prices,
     "amount": _check_amounts,
     "range": _check_ranges,
+    "duplicate": check_duplicates,
 }
 """What every row of a stock panel keeps, in the order in which it is checked."""

@@ -9,8 +9,10 @@ import pandas as pd
 
 from qhq.data.checks.cells import read_days, read_numbers
 from qhq.data.checks.headers import check_names, match_columns
-from qhq.data.checks.rules import STOCK_RULES, Draft, check_rules
+from qhq.data.checks.rules import STOCK_RULES, Draft
+from qhq.data.checks.sift import sift
 from qhq.data.panel import Panel
+from qhq.data.quarantine import STRICT, RowPolicy
 from qhq.data.schema import ACTIONS, COLUMNS
 
 
@@ -20,6 +22,8 @@ def check_panel(
     *,
     symbols: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
+    policy: RowPolicy = STRICT,
+    signed: bool = False,
 ) -> Panel:
     """Check a table of stocks against the schema and sort it.
 
@@ -28,13 +32,24 @@ def check_panel(
         origin: Where it came from, for errors.
         symbols: Symbols to keep; None is all.
         columns: Value columns to keep; None is every column of the schema that is there.
+        policy: What to do with rows that break a rule.
+        signed: Whether prices may be below zero: nothing takes their logarithms.
 
     Raises:
-        DataError: At the first rule that is broken, with symbol, date and row.
+        DataError: At the first rule that is broken and whose rows ``policy`` does not let be set aside, with
+            symbol, date and row.
     """
-    draft = draft_stocks(frame, origin, symbols, columns)
-    check_rules(draft, STOCK_RULES)
-    return Panel(draft.symbols, draft.columns, draft.code, draft.dates, draft.values)
+    sifted = sift(draft_stocks(frame, origin, symbols, columns, signed=signed), STOCK_RULES, policy)
+    draft = sifted.draft
+    return Panel(
+        draft.symbols,
+        draft.columns,
+        draft.code,
+        draft.dates,
+        draft.values,
+        missed=sifted.missed,
+        quarantine=sifted.quarantine,
+    )
 
 
 def draft_stocks(
@@ -42,6 +57,8 @@ def draft_stocks(
     origin: str,
     symbols: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
+    *,
+    signed: bool = False,
 ) -> Draft:
     """Turn text into dates and numbers, and sort by symbol and date; arguments as of ``check_panel``.
 
@@ -60,9 +77,21 @@ def draft_stocks(
     order = np.lexsort((dates, codes[kept]))
     rows = kept[order]
     values = np.empty((len(rows), len(wanted)))
+    unreadable = np.zeros(values.shape, dtype=np.bool_)
     for place, name in enumerate(wanted):
-        values[:, place] = read_numbers(frame[name])[0][rows]
+        values[:, place], unreadable[:, place] = (each[rows] for each in read_numbers(frame[name]))
     for name in set(ACTIONS).intersection(wanted):
         place = wanted.index(name)
-        values[:, place] = np.where(np.isnan(values[:, place]), 0.0, values[:, place])
-    return Draft(chosen, wanted, codes[rows], dates[order], values, rows + 1, origin)
+        empty = np.isnan(values[:, place]) & ~unreadable[:, place]
+        values[empty, place] = 0.0
+    return Draft(
+        chosen,
+        wanted,
+        codes[rows],
+        dates[order],
+        values,
+        rows + 1,
+        origin,
+        unreadable=unreadable,
+        signed=signed,
+    )

@@ -71,7 +71,14 @@ def _load_stocks(spec: DataSpec, origin: str) -> Panel:
     frame = _READERS[spec.source](spec, columns, optional)
     there = {canonical_name(str(name)) for name in frame.columns}
     extra = [name for name in optional if name in there and name not in columns]
-    panel = check_panel(frame, origin, symbols=spec.symbols, columns=(*columns, *extra))
+    panel = check_panel(
+        frame,
+        origin,
+        symbols=spec.symbols,
+        columns=(*columns, *extra),
+        policy=spec.row_policy,
+        signed=not spec.takes_logs,
+    )
     return infer_splits(panel) if optional else panel
 
 
@@ -84,19 +91,26 @@ def _split_columns(spec: DataSpec) -> tuple[str, ...]:
 
 def _load_options(spec: DataSpec, origin: str) -> Panel:
     frame = _READERS[spec.source](spec, None, ())
-    return check_options(frame, origin, underlyings=spec.symbols, columns=spec.columns)
+    return check_options(
+        frame,
+        origin,
+        underlyings=spec.symbols,
+        columns=spec.columns,
+        policy=spec.row_policy,
+        units=spec.format,
+    )
 
 
 def _finished(panel: Panel, origin: str) -> Panel:
     """Leave out the rows of today, whose session may not be over."""
-    finished = panel.dates < np.datetime64("today", "D")
-    if not finished.any():
+    yesterday = np.datetime64("today", "D") - np.timedelta64(1, "D")
+    if not (panel.dates <= yesterday).any():
         raise DataError(
             f"{origin} must have rows of sessions that are over",
             got="rows of today only",
             fix="Come back tomorrow, or add older rows",
         )
-    return panel if finished.all() else panel.keep(finished)
+    return panel.between(panel.dates.min(), yesterday)
 
 
 Columns = tuple[str, ...] | None

@@ -113,7 +113,7 @@ def cut_history(frame: pd.DataFrame, start: date | None, end: date | None) -> pd
     Returns:
         Columns ``COLUMNS``: the exchange's date, without a time; prices and dividends in its currency per
         share as traded; volume in shares as traded; ``adj_close`` from the first row of the cut onwards
-        (``forward_adjusted``); split 0 where there is none.
+        (``forward_adjusted``), NaN where it cannot be said; split 0 where there is none.
 
     Raises:
         DataError: If no row is left.

@@ -28,11 +28,18 @@ def test_every_broken_rule_of_stocks_is_told_with_its_rows():
     frame.loc[70, "volume"] = -5
     found = told(find_breaches(frame, "test", "stocks"))
     errors = {rule: breach for (rule, severity), breach in found.items() if severity == "error"}
-    assert list(errors) == ["date", "duplicate", "number", "price", "amount", "range"]
+    assert list(errors) == [
+        "date",
+        "cell",
+        "below_zero",
+        "amount",
+        "range",
+        "duplicate",
+    ]
     assert errors["date"].rows == (4,)
     assert errors["duplicate"].rows == (8,)
-    assert (errors["number"].count, errors["number"].rows) == (20, tuple(range(21, 31)))
-    assert errors["price"].example.startswith("-1 for AAA on ")
+    assert (errors["cell"].count, errors["cell"].rows) == (20, tuple(range(21, 31)))
+    assert errors["below_zero"].example.startswith("-1 for AAA on ")
     assert errors["amount"].must == "'volume' must be zero or more"
 
 
@@ -56,7 +63,7 @@ def test_every_broken_rule_of_options_is_told():
         frame.loc[row, name] = value
     frame.loc[70, "date"] = str(np.datetime64("today") + 5)
     errors = [breach.rule for breach in find_breaches(frame, "test", "options") if breach.severity == "error"]
-    from_cells = {"name", "date", "cell", "number", "price", "amount", "fraction"}
+    from_cells = {"name", "date", "cell", "number", "price", "amount", "fraction", "bound"}
     from_dates = {"duplicate", "expiry", "future", "quote_time"}
     assert set(errors) == from_cells | from_dates | {"crossed", "contract"}
 
@@ -151,12 +158,12 @@ def moving_spot(frame):
 @pytest.mark.parametrize(
     ("change", "rules"),
     [
-        (still, {"filled"}),
+        (still, {"filled", "intrinsic"}),
         (no_volume, {"volume", "stale"}),
         (old_trade, {"stale"}),
         (below_zero, {"negative"}),
         (cheap_put, {"early_exercise"}),
-        (moving_spot, {"jump"}),
+        (moving_spot, {"jump", "spot", "intrinsic"}),
     ],
 )
 def test_doubtful_options_are_warned_of(change, rules):
@@ -170,5 +177,7 @@ def test_doubtful_options_are_warned_of(change, rules):
 
 def test_quotes_of_a_worthless_option_may_stand_still():
     frame = option_frame()
-    frame.loc[3:9, ["bid", "ask", "last", "mid"]] = [0.0, 0.05, 0.02, 0.025]
+    worthless = frame.query("right == 'call' and strike > 1.08 * spot").groupby("contract_id").get_group
+    name = frame.query("right == 'call' and strike > 1.08 * spot")["contract_id"].iloc[0]
+    frame.loc[worthless(name).index[:7], ["bid", "ask", "last", "mid"]] = [0.0, 0.05, 0.02, 0.025]
     assert find_breaches(frame, "test", "options") == []

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from qhq.data.yahoo.adjustment import forward_adjusted, later_splits
-from qhq.errors import DataError
 
 ROW = st.tuples(
     st.floats(1.0, 1000.0),
@@ -68,8 +67,27 @@ def test_an_owner_who_reinvests_gets_the_adjusted_return():
     assert_allclose(forward_adjusted(close, dividend, split)[1], 48 * 2 * 50 / 49)
 
 
-def test_a_dividend_above_the_price_is_refused():
-    with pytest.raises(
-        DataError, match="smaller than the close before it. Got a dividend of 60 after .* 50 in row 2"
-    ):
-        forward_adjusted(np.array([50.0, 50.0]), np.array([0, 60.0]), np.zeros(2))
+@pytest.mark.parametrize("dividend", [50.0, 60.0, 5000.0], ids=["all", "liquidation", "in pence"])
+def test_what_a_dividend_not_below_the_price_earns_cannot_be_said(dividend):
+    close = np.array([40.0, 50.0, 5.0, 6.0])
+    adjusted = forward_adjusted(close, np.array([0, 0, dividend, 0]), np.zeros(4))
+    assert_allclose(adjusted, [40.0, 50.0, np.nan, 50.0 * 6 / 5])
+
+
+@pytest.mark.parametrize("missing", [0.0, np.nan])
+def test_a_dividend_is_paid_on_the_last_price_before_it(missing):
+    close = np.array([100.0, missing, 99.0, 99.0])
+    adjusted = forward_adjusted(close, np.array([0, 0, 1.0, 0]), np.zeros(4))
+    assert_allclose(adjusted, [100.0, missing, 100.0, 100.0])
+
+
+@pytest.mark.parametrize("large", [15.0, 45.0, 99.0], ids=["special", "return of capital", "spin-off"])
+def test_a_large_dividend_below_the_price_is_one_like_any_other(large):
+    close = np.array([100.0, 100.0 - large])
+    assert_allclose(forward_adjusted(close, np.array([0, large]), np.zeros(2)), 100.0)
+
+
+@pytest.mark.parametrize("split", [0.0, -2.0, np.nan, 1.0])
+def test_a_ratio_that_is_none_is_no_split(split):
+    close = np.array([10.0, 11.0, 12.0])
+    assert_allclose(forward_adjusted(close, np.zeros(3), np.array([0, split, 0])), close, rtol=0)
