@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,6 +33,25 @@ def evaluate(
         int | None, typer.Option("--shots", min=1, help="Shots instead of the entry's, on sampling backends.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the shots and of the subset.")] = 0,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", metavar="FILE", help="Evaluate on other data than the run's, such as new rows."
+        ),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="data.KEY=VALUE", help="Change where the data comes from."),
+    ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            "--since",
+            formats=["%Y-%m-%d"],
+            metavar="DATE",
+            help="First target to evaluate; the start of the run's test split if left out.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it would cost on hardware; send nothing.")
     ] = False,
@@ -39,16 +59,21 @@ def evaluate(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Evaluate a run's checkpoint on backends, beside the naive forecast and the exact simulator.
+    """Evaluate a run's checkpoint on backends, beside the last-value forecast and the exact simulator.
+
+    With --data, --set or --since it is evaluated on other data than its own, with the scalers of its
+    training; what lies in its training and validation splits is left out unless --since asks for it.
 
     Example: qhq eval --backend aer --backend fake_fez --backend ibm_fez --samples 64 --dry-run
     """
     with command(as_json=json, debug=debug) as output:
+        from qhq.experiment.other_data import OtherDataRequest
         from qhq.studies.portability import EvalRequest, plan_evaluation
         from qhq.tracking.mirror import mirror_run
         from qhq.tracking.run_folder import find_run
 
-        request = EvalRequest(tuple(backend or ["aer"]), samples=samples, shots=shots, seed=seed)
+        other = OtherDataRequest(data, tuple(overrides or ()), None if since is None else since.date())
+        request = EvalRequest(tuple(backend or ["aer"]), samples, shots, seed, other)
         folder = find_run(run)
         with hardware(output, yes=yes, run=folder.name):
             plan = plan_evaluation(folder, request)
@@ -59,7 +84,8 @@ def evaluate(
                 _confirm(plan, output)
             record = _run(plan, output.note)
         tables = _metrics(record), _portability(record)
-        output.result(record, f"Run {record['run']}", *tables, *_notes(record), *_left_out(record))
+        first = f"Run {record['run']}", *_other_data(record)
+        output.result(record, *first, *tables, *_notes(record), *_left_out(record))
         mirror_run(plan.folder, output.note)
 
 
@@ -93,6 +119,9 @@ def _confirm(plan: EvalPlan, output: Output) -> None:
         raise typer.Exit(130)
 
 
+_DATA = {False: "Other data than the run's", True: "The run's own data, other dates"}
+
+
 def _forecast(plan: EvalPlan) -> dict[str, Any]:
     from dataclasses import asdict
 
@@ -123,8 +152,24 @@ def _left_out(record: dict[str, Any]) -> list[str]:
 def _metrics(record: dict[str, Any]) -> Table:
     results = record["results"]
     rows = [(result["backend"], result["metrics"]) for result in results]
-    naive = ("naive (last value)", results[0]["naive"])
-    return metrics_table(f"Test part, {results[0]['samples']} windows", [*rows, naive])
+    naive = ("last-value forecast", results[0]["naive"])
+    other = record["other_data"]
+    title = "Test split" if other is None else _DATA[other["same_rows"]]
+    return metrics_table(f"{title}, {results[0]['samples']} windows", [*rows, naive])
+
+
+def _other_data(record: dict[str, Any]) -> list[str]:
+    """Say which other data than the run's own was evaluated, if any."""
+    other = record["other_data"]
+    if other is None:
+        return []
+    origin = other["path"] or f"source {other['source']}"
+    told = f"{_DATA[other['same_rows']]}: {origin}, targets from {other['from']} to {other['to']}."
+    return [
+        told,
+        "Scalers are the run's own; nothing was fitted anew.",
+        *(f"{note}." for note in other["notes"]),
+    ]
 
 
 def _portability(record: dict[str, Any]) -> Table:

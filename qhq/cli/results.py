@@ -9,7 +9,7 @@ from qhq.tracking.summary import run_skill
 
 LABELS = {
     "test": "model",
-    "naive": "naive (last value)",
+    "naive": "last-value forecast",
     "har": "HAR",
     "black_scholes": "Black-Scholes, volatility of the day before",
 }

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from qhq.data.layout import lay_out
 from qhq.data.leak_spec import Leak
 from qhq.data.leaks import in_last_scale, seen_by_scaler
+from qhq.data.overlap import OtherData
 from qhq.data.panel import Panel
 from qhq.data.quarantine import NOTHING_ASIDE, Doubt, Quarantine
 from qhq.data.scaling.fit import check_scalable, fit_scaler
@@ -40,15 +41,19 @@ class Prepared:
         leaks: Leaks that the config switched on by name; none, unless it is to show what they do.
         quarantine: Rows that were set aside.
         doubts: How the rows may have been misread.
+        span: Dates of the oldest and the newest row.
+        other: What is to be said of it where it is not the data that the run was made from.
     """
 
     parts: Parts
     scaler: Scaler
     static: StaticScaler | None
     fingerprint: str
-    leaks: tuple[Leak, ...] = ()
+    leaks: tuple[Leak, ...]
+    span: tuple[np.datetime64, np.datetime64]
     quarantine: Quarantine = NOTHING_ASIDE
     doubts: tuple[Doubt, ...] = ()
+    other: OtherData | None = None
 
     @property
     def train(self) -> Windows:
@@ -76,7 +81,7 @@ def prepare(spec: DataSpec) -> Prepared:
     laid_out = lay_out(panel, spec)
     parts = split_panel(laid_out, spec)
     for part in (parts.train, parts.validation, parts.test):
-        _check_targets(part)
+        check_targets(part)
         check_scalable(spec.scaling, part)
     seen = seen_by_scaler(laid_out, Cut.of(spec)) if "scaler_sees_test" in spec.leaks else parts.train
     static = fit_static(spec.scaling, seen) if spec.static else None
@@ -91,6 +96,7 @@ def prepare(spec: DataSpec) -> Prepared:
         static,
         fingerprint(panel),
         spec.leaks,
+        span_of(panel),
         quarantine=panel.quarantine,
         doubts=panel.doubts,
     )
@@ -110,14 +116,22 @@ def _check_scaler(scaler: Scaler, parts: Parts) -> None:
         )
 
 
-def _check_targets(part: Part) -> None:
-    """Refuse what no skill can be told of, before hours go into training."""
+def check_targets(part: Part, *, moving: bool = True) -> None:
+    """Refuse what no skill can be told of, before hours go into training.
+
+    Args:
+        part: The part to be looked at.
+        moving: Whether every group must move; a few new sessions need not.
+
+    Raises:
+        DataError: If a target is zero, or does not move.
+    """
     windows = part.windows
     zero = _is_zero_price(windows)
     moves = (windows.targets[:, 0] != windows.last).any(axis=1)
     for group in np.unique(windows.group):
         own = windows.group == group
-        if zero[own].any() or not moves[own].any():
+        if zero[own].any() or (moving and not moves[own].any()):
             raise DataError(
                 "A target must not be zero, and must move in every part",
                 got=f"{'zero' if zero[own].any() else 'one value only'} for {group} in the {part.kind} part",
@@ -131,6 +145,11 @@ def _is_zero_price(windows: Windows) -> npt.NDArray[np.bool_]:
     if windows.panel.groups:
         told = [False] * len(told)
     return np.asarray((windows.targets[:, :, told] == 0).any(axis=(1, 2)))
+
+
+def span_of(panel: Panel) -> tuple[np.datetime64, np.datetime64]:
+    """Dates of the oldest and the newest row of a panel."""
+    return panel.dates.min(), panel.dates.max()
 
 
 def fingerprint(panel: Panel) -> str:

@@ -65,7 +65,8 @@ def evaluate(
     scaled, expectations = forecast_scaled(experiment, executor, windows, latent)
     scaler, train = experiment.data.scaler, experiment.data.train
     forecast = scaler.to_price(scaled, windows)
-    fitted = fit_baselines(train)
+    # Other data than the run's may hold none of its training split, and then nothing can be fitted on it.
+    fitted = fit_baselines(train) if len(train) else {}
     return Evaluation(
         windows=windows,
         forecast=forecast,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -161,37 +162,62 @@ def open_run_experiment(folder: RunFolder) -> Experiment:
 
 
 def _read_design(
-    folder: RunFolder,
+    folder: RunFolder, data: Prepared | None = None
 ) -> tuple[ExperimentConfig, Prepared, Ansatz | None, BackendSpec]:
     config, record = load_config(str(folder.config)), folder.read_record()
-    data = prepare(config.data)
-    if data.fingerprint != record["data"]["fingerprint"]:
-        raise DataError(
-            "A run must be continued and evaluated on the prices it was made for",
-            got=f"other prices from {config.data.path or config.data.source} than those of {folder.name}",
-            fix="Restore the file, or train again on the new prices",
-        )
-    static = None if data.static is None else StaticScaler.from_dict(record["static_scaler"])
-    data = replace(data, scaler=scaler_from_dict(record["scaler"]), static=static)
+    if data is None:
+        data = _own_data(folder, config, record)
     ansatz = load_built(folder.circuit) if config.quantum else None
     return config, data, ansatz, backend_from_record(record["backend_entry"], folder.name)
 
 
-def open_run(folder: RunFolder) -> Experiment:
-    """Open a run's experiment with its trained weights.
+def _own_data(folder: RunFolder, config: ExperimentConfig, record: dict[str, Any]) -> Prepared:
+    """The data that a run was made for, with its own scalers; anything else is refused."""
+    data, known = prepare(config.data), record["data"]
+    if data.fingerprint != known["fingerprint"]:
+        origin = config.data.path or f"source {config.data.source}"
+        then = f", where the run had them to {known['last']}" if "last" in known else ""
+        ask = f"--data {config.data.path}" if config.data.path else "--data FILE"
+        raise DataError(
+            "A run must be continued and evaluated on exactly the prices that it was made for",
+            got=f"other prices from {origin} than those of {folder.name}: rows to {data.span[1]}{then}",
+            fix=f"Evaluate a finished run on the new prices with 'qhq eval {folder.name} {ask}', restore the"
+            " old ones, or train again",
+        )
+    static = None if data.static is None else StaticScaler.from_dict(record["static_scaler"])
+    return replace(data, scaler=scaler_from_dict(record["scaler"]), static=static)
 
-    What it was trained on is not asked: its layer stands on the exact engine, which needs no account.
+
+def read_finished(folder: RunFolder) -> dict[str, Any]:
+    """The record of a finished run.
 
     Raises:
-        QHQError: If the folder is damaged, or the prices are not those that the run was made for.
+        ConfigError: If the run is not finished, or its folder is damaged.
     """
-    if folder.read_record()["status"] != FINISHED:
+    record = folder.read_record()
+    if record["status"] != FINISHED:
         raise ConfigError(
             "Only a finished run can be evaluated",
             got=f"{folder.name}, which was cut off or is still training",
             fix=f"Continue it with 'qhq train --resume {folder.name}'",
         )
-    experiment = open_run_design(folder)
+    return record
+
+
+def open_run(folder: RunFolder, data: Prepared | None = None) -> Experiment:
+    """Open a run's experiment with its trained weights.
+
+    What it was trained on is not asked: its layer stands on the exact engine, which needs no account.
+
+    Args:
+        folder: The run.
+        data: Other data than the run's own, with the run's scalers (see `qhq.experiment.other_data`).
+
+    Raises:
+        QHQError: If the folder is damaged, or the prices are not those that the run was made for.
+    """
+    read_finished(folder)
+    experiment = _on_engine(*_read_design(folder, data))
     load_weights(experiment.model, folder.weights, experiment.identity())
     experiment.model.eval()
     return experiment
@@ -249,7 +275,8 @@ def _is_frozen(config: ExperimentConfig) -> bool:
 
 
 def _shape(config: ExperimentConfig, data: Prepared) -> Shape:
-    scaled = data.scaler.inputs(data.train.select(slice(1)))
+    some = data.train if len(data.train) else data.test
+    scaled = data.scaler.inputs(some.select(slice(1)))
     features = scaled.shape[2] + (config.data.gaps == "mask")
     return Shape(features, config.data.horizon, len(config.data.targets), len(config.data.static))
 

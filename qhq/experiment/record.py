@@ -57,6 +57,8 @@ def design_record(experiment: Experiment, parity: Parity | None) -> dict[str, An
         "quantum": _quantum(experiment, parity),
         "data": {
             "fingerprint": data.fingerprint,
+            "first": str(data.span[0]),
+            "last": str(data.span[1]),
             **_parts(data),
             "quarantine": data.quarantine.to_dict(),
             "doubts": [asdict(doubt) for doubt in data.doubts],

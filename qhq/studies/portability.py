@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,8 @@ from qhq.backends.spec import AerSpec, BackendSpec
 from qhq.data.windows import Windows
 from qhq.errors import BackendError, JobError, QHQError
 from qhq.experiment.evaluate import Evaluation, circuit_arguments, encode, evaluate
-from qhq.experiment.opening import Experiment, open_run
+from qhq.experiment.opening import Experiment
+from qhq.experiment.other_data import OtherDataRequest, open_run_on
 from qhq.experiment.record import git_commit, now, versions
 from qhq.seeding import child_seed
 from qhq.studies.selection import Device, Selection, Skipped, nothing_left, select_backends, with_shots
@@ -48,13 +49,15 @@ class EvalRequest:
     """What ``qhq eval`` was asked for.
 
     ``backends`` are entries of ``backends.yaml``, devices or globs; ``samples`` limits the test windows to
-    a seeded subset; ``shots`` replaces the shots of sampling entries; ``seed`` draws shots and subset.
+    a seeded subset; ``shots`` replaces the shots of sampling entries; ``seed`` draws shots and subset;
+    ``data`` asks for other data than the run's own.
     """
 
     backends: tuple[str, ...]
     samples: int | None = None
     shots: int | None = None
     seed: int = 0
+    data: OtherDataRequest = field(default_factory=OtherDataRequest)
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def plan_evaluation(folder: RunFolder, request: EvalRequest) -> EvalPlan:
     """
     selection = select_backends(request.backends, _list_devices)
     entries = with_shots(selection.entries, request.shots)
-    experiment = open_run(folder)
+    experiment = open_run_on(folder, request.data)
     windows = choose_windows(experiment.data.test, request.samples, request.seed)
     kept, costs, skipped = list[BackendSpec](), list[CostForecast](), list(selection.skipped)
     for entry in entries:
@@ -144,6 +147,7 @@ def run_evaluation(plan: EvalPlan, progress: Callable[[int, int, str], None]) ->
     record: dict[str, Any] = {
         "run": plan.folder.name,
         "leaks": list(plan.experiment.data.leaks),
+        "other_data": None if plan.experiment.data.other is None else plan.experiment.data.other.to_dict(),
         "results": [],
     }
     try:
@@ -283,12 +287,19 @@ def _keep_calibration(plan: EvalPlan, entry: BackendSpec, executor: Executor | N
 
 
 def _keep(plan: EvalPlan, record: dict[str, Any]) -> object:
-    request = asdict(plan.request)
+    request = {**asdict(plan.request), "data": _asked_data(plan.request.data)}
     provenance = {"created": now(), "request": request, "versions": versions(), "git": git_commit()}
     path = plan.folder.add_evaluation({**record, **provenance})
     # It names jobs and what they cost: the user's alone, like the journal that they stand in.
     path.chmod(0o600)
     return path
+
+
+def _asked_data(request: OtherDataRequest) -> dict[str, Any] | None:
+    if not request:
+        return None
+    since = None if request.since is None else str(request.since)
+    return {"path": request.path, "set": list(request.overrides), "since": since}
 
 
 def _result(plan: EvalPlan, entry: BackendSpec, evaluation: Evaluation, exact: Evaluation) -> dict[str, Any]:

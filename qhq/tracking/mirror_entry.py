@@ -126,16 +126,20 @@ def _history(unit: Unit, started: int) -> Iterator[Point]:
 
 
 def _evals(unit: Unit) -> Iterator[Point]:
-    """``eval.BACKEND.mae`` and the like; the step counts the evaluations on that backend."""
+    """``eval.BACKEND.mae`` and the like; the step counts the evaluations on that backend.
+
+    On other data than the run's own it is ``eval_other_data.BACKEND.mae``: another curve, never on the same.
+    """
     counts: dict[str, int] = {}
     for path in (each for each in unit.files() if each.parent.name == "evals"):
         content = json.loads(path.read_text(encoding="utf-8"))
+        kind = "eval_other_data" if content.get("other_data") else "eval"
         for result in content["results"]:
-            backend = result["backend"]
+            backend = f"{kind}.{result['backend']}"
             counts[backend] = counts.get(backend, -1) + 1
             values = {**result["metrics"], "naive_mae": result["naive"]["mae"]}
             values |= {key: result[key] for key in EVAL_KEYS if key in result}
-            for key, value in _numbers(values, f"eval.{backend}"):
+            for key, value in _numbers(values, backend):
                 yield Point(key, value, counts[backend], _time(content.get("created")))
 
 

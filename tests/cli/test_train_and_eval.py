@@ -160,10 +160,10 @@ def test_run_does_not_need_the_circuit_file_again(qhq, study):
 
 def test_people_read_a_table_with_the_naive_forecast(qhq):
     result = qhq("train", "tiny.yaml")
-    assert "naive (last value)" in result.stdout
+    assert "last-value forecast" in result.stdout
     assert "last value" in result.stdout.splitlines()[-1]
     assert "|grad| encoder" in result.stderr
-    assert "naive (last value)" in qhq("eval").stdout
+    assert "last-value forecast" in qhq("eval").stdout
 
 
 def test_compare_lists_runs_and_skips_damaged_ones(qhq, study):
@@ -182,3 +182,29 @@ def test_compare_lists_runs_and_skips_damaged_ones(qhq, study):
 def test_debug_shows_the_traceback(study):
     with pytest.raises(ConfigError, match="CONFIG must be"):
         main(["train", "none.yaml", "--debug"], standalone_mode=False)
+
+
+def test_eval_on_other_data_is_marked_everywhere(qhq, study):
+    days = pd.bdate_range("2020-01-01", periods=220).strftime("%Y-%m-%d")
+    walk = 100 * np.exp(np.random.default_rng(0).normal(0, 0.01, 220).cumsum())
+    frame = pd.DataFrame({"symbol": "ABC", "date": days, "adj_close": walk})
+    frame.head(200).to_csv("old.csv", index=False)
+    frame.to_csv("new.csv", index=False)
+    own = ("data={source: csv, path: old.csv, symbols: [ABC], window: 5}", "quantum=null")
+    record = trained(qhq, *(part for each in own for part in ("--set", each)))
+
+    result = json.loads(qhq("eval", "--data", "new.csv", "--json").stdout)
+    assert result["other_data"]["path"] == str(study / "new.csv")
+    assert result["other_data"]["to"] == days[-1]
+    assert result["results"][0]["samples"] == result["other_data"]["windows"]
+    (file,) = (study / "runs" / record["run"] / "evals").iterdir()
+    assert json.loads(file.read_text())["other_data"] == result["other_data"]
+    assert json.loads(file.read_text())["request"]["data"]["path"] == "new.csv"
+    assert "Other data than the run's: " in qhq("eval", "--data", "new.csv").stdout
+    assert json.loads(qhq("eval", "--json").stdout)["other_data"] is None
+
+    frame.to_csv("old.csv", index=False)
+    refused = qhq("eval")
+    assert refused.exit_code == 3
+    assert f"qhq eval {record['run']} --data {study / 'old.csv'}" in refused.stderr
+    assert qhq("eval", "--data", "old.csv").exit_code == 0

@@ -173,7 +173,7 @@ def test_other_prices_are_refused_on_resume_and_evaluation(study):
     write_prices("own.csv", change_from="2020-08-01")
     for run in (lambda: resume_run(cut, Watcher()), lambda: open_run(done)):
         with pytest.raises(
-            DataError, match=r"on the prices it was made for\. Got other prices from .*own.csv"
+            DataError, match=r"on exactly the prices that it was made for\. Got other prices from .*own.csv"
         ):
             run()
 

@@ -1,0 +1,254 @@
+"""Other data than a run was made from: the same windows and the run's own scalers, nothing fitted anew.
+
+A run knows the dates of its splits. In other data they are found by date again: windows whose targets lie in
+the training split serve the baselines and the scale of MASE, and what is evaluated begins where the run's
+test split began. Its inputs may look back over that border, since what has happened by then is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+from qhq.data.layout import lay_out
+from qhq.data.overlap import UNIT_FREE, OtherData, Overlap
+from qhq.data.panel import DateArray, Mask, Panel
+from qhq.data.prepare import Prepared, check_targets, fingerprint, span_of
+from qhq.data.scaling.fit import check_scalable
+from qhq.data.scaling.scalers import Scaler
+from qhq.data.scaling.static import StaticScaler
+from qhq.data.schema import unit_of
+from qhq.data.sources.load import load_panel
+from qhq.data.spec import DataSpec
+from qhq.data.split import Parts, TestPart, TrainingPart, ValidationPart, split_panel
+from qhq.data.windows import Cut, Windows, cut_windows
+from qhq.errors import DataError, QHQError
+
+OTHER_UNIT = 1.25
+"""Prices that many times another run's, or more, are in another unit: no dividend moves a series so far."""
+SAME = 1e-9
+"""Relative difference below which two prices are one price."""
+OTHER_FREQUENCY = 3.0
+"""Days between sessions, as a multiple of the run's, from which on the rows are of another frequency."""
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is still known of the data that a run was made from.
+
+    Attributes:
+        spec: The run's own data config.
+        fingerprint: Of its rows (see ``qhq.data.prepare.fingerprint``).
+        splits: ``train``, ``validation`` and ``test``: the first and last date of its targets.
+        first: Its oldest row; None where an older run did not write it down.
+        last: Its newest row; None likewise.
+        actual: What came in the test split: columns symbol, date, target, value.
+    """
+
+    spec: DataSpec
+    fingerprint: str
+    splits: Mapping[str, tuple[np.datetime64, np.datetime64]]
+    first: np.datetime64 | None
+    last: np.datetime64 | None
+    actual: pd.DataFrame
+
+    def own_panel(self, other: Panel) -> Panel | None:
+        """The very rows of the run, from other data or its own source; None if neither has them."""
+        first = self.first if self.first is not None else other.dates.min()
+        last = self.last if self.last is not None else self.splits["test"][1]
+        older = other.between(first, last)
+        if len(older.code) and fingerprint(older) == self.fingerprint:
+            return older
+        try:
+            panel = load_panel(self.spec.model_copy(update={"offline": True}))
+        except QHQError:
+            return None
+        return panel if fingerprint(panel) == self.fingerprint else None
+
+
+class _PartsByDate(Parts):
+    """The splits of a run found again by date: any may be empty, and the evaluated one lies anywhere."""
+
+    def __post_init__(self) -> None:
+        pass
+
+
+def prepare_other(
+    spec: DataSpec,
+    known: Known,
+    scaler: Scaler,
+    static: StaticScaler | None,
+    since: date | None = None,
+) -> Prepared:
+    """Load other data and cut it into windows, for a run whose scalers are given.
+
+    Args:
+        spec: The run's data config, but for where the rows come from.
+        known: What is known of the run's own data.
+        scaler: The run's.
+        static: The run's.
+        since: First date of an evaluated target; None is where the run's test split began.
+
+    Returns:
+        The data: ``test`` is what is evaluated; ``other`` says how it lies to the run's own, and is None if
+        the rows are those of the run.
+
+    Raises:
+        DataError: If the rows cannot be read, break a rule, or do not fit the run.
+    """
+    panel = load_panel(spec)
+    origin = spec.path or f"source {spec.source}"
+    cut, laid_out, border = Cut.of(spec), lay_out(panel, spec), known.splits["validation"][1]
+    name, own = fingerprint(panel), known.own_panel(panel)
+    if name == known.fingerprint and since is None:
+        parts: Parts = split_panel(lay_out(panel, known.spec), known.spec)
+        return Prepared(
+            parts, scaler, static, name, spec.leaks, span_of(panel), panel.quarantine, panel.doubts
+        )
+    windows = cut_windows(laid_out, cut)
+    begin = known.splits["test"][0] if since is None else np.datetime64(since, "D")
+    chosen = windows.select(_targets_between(windows, begin, laid_out.dates.max()))
+    overlap = _compare(panel, own, known)
+    _check_unit(overlap, spec, origin, panel, known)
+    if not len(chosen):
+        raise _no_window(origin, laid_out, cut, begin, asked=since is not None)
+    _check_frequency(chosen, own, known, origin)
+    train = _training_windows(windows, own, known, overlap)
+    test = TestPart(laid_out.between(begin, laid_out.dates.max()), chosen)
+    check_targets(test, moving=False)
+    check_scalable(spec.scaling, test)
+    scaler.inputs(chosen.select(slice(1)))
+    before, between = (
+        laid_out.keep(laid_out.dates <= known.splits["train"][1]),
+        laid_out.keep((laid_out.dates > known.splits["train"][1]) & (laid_out.dates <= border)),
+    )
+    held = windows.select(_targets_between(windows, known.splits["validation"][0], border))
+    parts = _PartsByDate(TrainingPart(before, train), ValidationPart(between, held), test)
+    days = np.unique(chosen.dates)
+    other = OtherData(
+        origin=origin,
+        spec=spec,
+        fingerprint=name,
+        first=str(panel.dates.min()),
+        last=str(panel.dates.max()),
+        since=str(days[0]),
+        until=str(days[-1]),
+        windows=len(chosen),
+        overlap=overlap,
+        seen_sessions=int(np.count_nonzero((days >= (known.first or days[0])) & (days <= border))),
+        same=name == known.fingerprint,
+    )
+    return Prepared(
+        parts, scaler, static, name, spec.leaks, span_of(panel), panel.quarantine, panel.doubts, other
+    )
+
+
+def _targets_between(windows: Windows, first: np.datetime64, last: np.datetime64) -> Mask:
+    """Whether all targets of a window lie in a span, shape (N,)."""
+    return np.asarray(((windows.dates >= first) & (windows.dates <= last)).all(axis=1))
+
+
+def _training_windows(windows: Windows, own: Panel | None, known: Known, overlap: Overlap) -> Windows:
+    """Windows that baselines are fitted on: the run's own, or those of the other data in its training split.
+
+    In another unit than the forecasts' they would spoil the scale of MASE; then the other data's serve.
+    """
+    if own is not None and not overlap.factors:
+        return split_panel(lay_out(own, known.spec), known.spec).train.windows
+    found = windows.select(_targets_between(windows, *known.splits["train"]))
+    return found.select(~np.isin(found.group, list(known.spec.split.held_out)))
+
+
+def _compare(panel: Panel, own: Panel | None, known: Known) -> Overlap:
+    """Find what other data shares with the run's own rows, or with the test split's if those are gone."""
+    keys = ["symbol", "date", "target"]
+    old = known.actual if own is None else _values(own, known.spec.features)
+    both = _values(panel, known.spec.features).merge(old, on=keys, suffixes=("_new", "_old"))
+    new, before = (both[f"value_{each}"].to_numpy() for each in ("new", "old"))
+    factors: dict[str, float] = {}
+    expected = before.copy()
+    # A split makes other contracts of options, not other prices of the same one.
+    priced = np.array([not panel.groups and unit_of(name) == "price" for name in both["target"]], dtype=bool)
+    kept = np.flatnonzero(priced & (before > 0))
+    series = both.iloc[kept].groupby(["symbol", "target"], sort=False).ngroup().to_numpy()
+    for number in range(series.max(initial=-1) + 1):
+        places = kept[series == number]
+        factor = float(np.median(new[places] / before[places]))
+        if abs(factor - 1) > SAME:
+            expected[places] *= factor
+            symbol = str(both["symbol"].iloc[places[0]])
+            factors[symbol] = max(factors.get(symbol, 1.0), factor, key=lambda each: abs(np.log(each)))
+    # A vendor rounds adjusted prices anew after every dividend; that is no revision.
+    slack = 1e-4 if factors else SAME
+    off = ~np.isclose(new, expected, rtol=slack, atol=0, equal_nan=True)
+    example = ""
+    if off.any():
+        row = int(np.argmax(off))
+        name, day, column = (both[key].iloc[row] for key in keys)
+        example = f"such as {column} of {name} on {day:%Y-%m-%d}: {new[row]:g} instead of {before[row]:g}"
+    sessions = panel.sessions
+    start = known.first if known.first is not None else known.splits["train"][0]
+    trained, seen = known.splits["train"][1], known.splits["validation"][1]
+    spans = {"train": (start, trained), "validation": (trained + 1, seen), "test": known.splits["test"]}
+    counts = {
+        name: int(np.count_nonzero((sessions >= low) & (sessions <= high)))
+        for name, (low, high) in spans.items()
+    }
+    return Overlap(counts, len(both), int(off.sum()), example, factors)
+
+
+def _values(panel: Panel, columns: tuple[str, ...]) -> pd.DataFrame:
+    """Every finite value of some columns: columns symbol, date, target, value."""
+    wide = pd.DataFrame(panel.values[:, panel.positions(columns)], columns=list(columns))
+    wide["symbol"] = np.asarray(panel.symbols, dtype=object)[panel.code]
+    wide["date"] = panel.dates.astype("datetime64[s]")
+    return wide.melt(["symbol", "date"], var_name="target", value_name="value").dropna(subset=["value"])
+
+
+def _check_unit(overlap: Overlap, spec: DataSpec, origin: str, panel: Panel, known: Known) -> None:
+    """Refuse prices in another unit where the run's scaler was fitted on the old one."""
+    if spec.scaling in UNIT_FREE:
+        return
+    for symbol, factor in overlap.factors.items():
+        if not 1 / OTHER_UNIT < factor < OTHER_UNIT:
+            raise DataError(
+                f"Prices must be in the unit of those that the run's scaling '{spec.scaling}' was fitted on",
+                got=f"prices of {symbol} in {origin} that are {factor:.6g} times those of the run on the same"
+                f" dates, {panel.dates.min()} to {known.splits['test'][1]}",
+                fix="Bring them into the old unit (a split since?), or train again on the new prices",
+            )
+
+
+def _check_frequency(chosen: Windows, own: Panel | None, known: Known, origin: str) -> None:
+    """Refuse weekly rows for a run of daily ones, and the like."""
+    then = np.unique(known.actual["date"].to_numpy().astype("datetime64[D]")) if own is None else own.sessions
+    days = np.unique(chosen.panel.dates[np.unique(chosen.starts)[:, None] + np.arange(chosen.cut.rows)])
+    before, now = _spacing(then), _spacing(days)
+    if before and now and not 1 / OTHER_FREQUENCY < now / before < OTHER_FREQUENCY:
+        raise DataError(
+            "Rows must have the frequency of those that the run was trained on",
+            got=f"{origin} with a row every {now:g} days, where the run had one every {before:g}",
+            fix="Give rows of the same frequency, or train again on these",
+        )
+
+
+def _spacing(days: DateArray) -> float:
+    """Median number of calendar days between sessions, 0 where there are too few to say."""
+    return float(np.median(np.diff(days).astype(int))) if len(days) > 2 else 0.0
+
+
+def _no_window(origin: str, laid_out: Panel, cut: Cut, begin: np.datetime64, *, asked: bool) -> DataError:
+    rows = int(np.count_nonzero(laid_out.sessions >= begin))
+    where = "from the date of --since on" if asked else "after the run's training and validation splits"
+    return DataError(
+        f"Other data must hold {cut.window} input rows and {cut.horizon} target rows of a series, the targets"
+        f" {where}",
+        got=f"{origin} with rows from {laid_out.dates.min()} to {laid_out.dates.max()}, {rows} sessions of"
+        f" them from {begin} on",
+        fix="Give newer or more rows, or an earlier --since"
+        + ("" if asked else " DATE, from where on what the run has seen is evaluated too"),
+    )

@@ -1,0 +1,109 @@
+"""What other data than a run's shares with the run's own, in its record and for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from qhq.data.spec import DataSpec, Scaling
+
+UNIT_FREE: tuple[Scaling, ...] = (
+    "window", "log_return", "over_strike", "over_spot", "residual", "implied_volatility",
+)  # fmt: skip
+"""Scalings under which a model does not notice that all prices were multiplied by one number."""
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How other data and the run's own lie to each other.
+
+    Attributes:
+        sessions: Sessions of the other data inside the run's ``train``, ``validation`` and ``test`` split.
+        compared: Values that both have.
+        revised: Those of them that are not the same, beyond a common factor.
+        example: The first of these, for people.
+        factors: Common factor of a symbol's prices to those of the run, where it is not 1.
+    """
+
+    sessions: dict[str, int]
+    compared: int
+    revised: int
+    example: str
+    factors: dict[str, float]
+
+
+@dataclass(frozen=True)
+class OtherData:
+    """What an evaluation on other data says of it.
+
+    Attributes:
+        origin: The file, or the name of the source.
+        spec: The data config with what was asked for.
+        fingerprint: Of its rows.
+        first: Its oldest row.
+        last: Its newest row.
+        since: Where the evaluated targets begin, and ``until`` where they end.
+        windows: How many are evaluated.
+        overlap: What it shares with the run's own data.
+        seen_sessions: Evaluated sessions that lie in the run's training or validation split.
+        same: Whether the rows are the run's own after all, and only other dates of them are evaluated.
+    """
+
+    origin: str
+    spec: DataSpec
+    fingerprint: str
+    first: str
+    last: str
+    since: str
+    until: str
+    windows: int
+    overlap: Overlap
+    seen_sessions: int
+    same: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return {
+            "source": self.spec.source,
+            "path": self.spec.path,
+            "symbols": None if self.spec.symbols is None else list(self.spec.symbols),
+            "same_rows": self.same,
+            "fingerprint": self.fingerprint,
+            "first": self.first,
+            "last": self.last,
+            "from": self.since,
+            "to": self.until,
+            "windows": self.windows,
+            "seen_sessions": self.seen_sessions,
+            "overlap": {
+                "sessions": self.overlap.sessions,
+                "compared": self.overlap.compared,
+                "revised": self.overlap.revised,
+                "factors": self.overlap.factors,
+            },
+            "notes": self.notes(),
+        }
+
+    def notes(self) -> list[str]:
+        """What a reader of the results must know, one sentence each."""
+        overlap, notes = self.overlap, []
+        left = overlap.sessions["train"] + overlap.sessions["validation"]
+        if self.seen_sessions:
+            notes.append(
+                f"Warning: {self.seen_sessions} evaluated sessions lie in the run's training or validation"
+                " split: these errors are too low"
+            )
+        elif left:
+            notes.append(f"{left} sessions lie in the run's training and validation splits: not evaluated")
+        if overlap.revised:
+            notes.append(
+                f"{overlap.revised} of {overlap.compared} values shared with the run's data were revised,"
+                f" {overlap.example}"
+            )
+        harmless = "does not depend on it" if self.spec.scaling in UNIT_FREE else "was fitted on the old ones"
+        for symbol, factor in overlap.factors.items():
+            notes.append(
+                f"Prices of {symbol} are {factor:.6g} times those of the run (a split, a dividend or another"
+                f" unit since); scaling '{self.spec.scaling}' {harmless}"
+            )
+        return notes

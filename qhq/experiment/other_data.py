@@ -1,0 +1,145 @@
+"""A trained run on other data than its own: newer rows, another file, another symbol; asked for by name.
+
+`open_run` is strict, so that no number changes unnoticed. Here the data config of a run is changed in nothing
+but where its rows come from; what the model was built and scaled for stays as it was trained.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from qhq.data.other import Known, prepare_other
+from qhq.data.scaling.scalers import scaler_from_dict
+from qhq.data.scaling.static import StaticScaler
+from qhq.data.spec import DataSpec
+from qhq.errors import ConfigError
+from qhq.experiment.config import load_config
+from qhq.experiment.opening import Experiment, open_run, read_finished
+from qhq.tracking.run_folder import RunFolder
+
+TRAINED = ("task", "features", "static", "targets", "window", "horizon", "gaps", "max_gap", "where",
+           "scaling", "leaks")  # fmt: skip
+"""Keys of ``data`` that a model is built for: they stay as they were in training."""
+
+
+@dataclass(frozen=True)
+class OtherDataRequest:
+    """Which data a run is to be opened on instead of its own.
+
+    Attributes:
+        path: A file of rows or a folder of recorded chains; None keeps the run's source.
+        overrides: ``data.KEY=VALUE`` texts, laid over the run's config.
+        since: First date of an evaluated target; None is where the run's test split began.
+    """
+
+    path: str | None = None
+    overrides: tuple[str, ...] = ()
+    since: date | None = None
+
+    def __bool__(self) -> bool:
+        """Whether anything else than the run's own data is asked for."""
+        return bool(self.path or self.overrides or self.since)
+
+
+def open_run_on(folder: RunFolder, request: OtherDataRequest) -> Experiment:
+    """Open a finished run with its trained weights and scalers on other data.
+
+    Raises:
+        QHQError: If the folder is damaged, or the data cannot be read or does not fit the run.
+    """
+    if not request:
+        return open_run(folder)
+    record = read_finished(folder)
+    spec = load_config(str(folder.config)).data
+    other = _asked(folder, spec, request)
+    if "last_symbol_inverts" in spec.leaks:
+        raise ConfigError(
+            "A run with the leak last_symbol_inverts can be evaluated on its own data alone",
+            got=f"{folder.name} with other data",
+            fix="Name a run without that leak",
+        )
+    static = None if record["static_scaler"] is None else StaticScaler.from_dict(record["static_scaler"])
+    data = prepare_other(
+        other, _known(folder, spec, record), scaler_from_dict(record["scaler"]), static, request.since
+    )
+    return open_run(folder, data)
+
+
+def _asked(folder: RunFolder, own: DataSpec, request: OtherDataRequest) -> DataSpec:
+    """The run's data config with what was asked for, and nothing changed that the model was built for."""
+    overrides = list(request.overrides)
+    keys = {each.partition("=")[0].strip() for each in overrides}
+    for override in overrides:
+        if not override.strip().startswith("data."):
+            raise ConfigError(
+                "--set of an evaluation must change where the data comes from: data.KEY=VALUE",
+                got=f"'{override}'",
+                fix="Train again to change the model; --backend, --shots and --seed are options of their own",
+            )
+    changes = []
+    if request.path is not None:
+        path = str(Path(request.path).expanduser().absolute())
+        changes = [f"data.source={_source(Path(path))}", f"data.path={json.dumps(path)}",
+                   f"data.panel={own.kind}", "data.start=null", "data.end=null"]  # fmt: skip
+    if "data.symbols" in keys:
+        changes.append("data.split.held_out=[]")
+    asked = load_config(str(folder.config), [*changes, *overrides]).data
+    split = asked.split.model_copy(update={"held_out": own.split.held_out})
+    for key in TRAINED:
+        if getattr(asked, key) != getattr(own, key):
+            raise _other_windows(key, getattr(asked, key), getattr(own, key))
+    if split != own.split:
+        raise _other_windows("split", split.model_dump(exclude_defaults=True), "the dates of its own split")
+    if asked.kind != own.kind:
+        raise _other_windows("panel", asked.kind, own.kind)
+    return asked
+
+
+def _other_windows(key: str, asked: Any, own: Any) -> ConfigError:
+    return ConfigError(
+        f"A run must be evaluated with the data.{key} that it was trained with",
+        got=f"{asked!r}, where the run has {own!r}",
+        fix=f"Leave data.{key} out, or train again with it",
+    )
+
+
+def _source(path: Path) -> str:
+    if path.is_dir():
+        return "recorded"
+    return "parquet" if path.suffix == ".parquet" else "csv"
+
+
+def _known(folder: RunFolder, spec: DataSpec, record: dict[str, Any]) -> Known:
+    """What the run's record and its forecasts tell of its own data."""
+    content = record["data"]
+    splits = {
+        name: (np.datetime64(content[name]["from"]), np.datetime64(content[name]["to"]))
+        for name in ("train", "validation", "test")
+    }
+    first, last = (np.datetime64(content[key]) if key in content else None for key in ("first", "last"))
+    return Known(spec, content["fingerprint"], splits, first, last, _actual(folder, spec))
+
+
+def _actual(folder: RunFolder, spec: DataSpec) -> pd.DataFrame:
+    """What came in the run's test split: columns symbol, date, target, value."""
+    path = folder.path / "predictions.csv"
+    try:
+        rows = pd.read_csv(path, dtype={"symbol": str}, keep_default_na=False, parse_dates=["date"])
+        rows["target"] = rows["target"] if "target" in rows.columns else spec.targets[0]
+        frame = rows[["symbol", "date", "target", "actual"]].rename(columns={"actual": "value"})
+        frame["value"] = frame["value"].astype(float)
+        frame["date"] = frame["date"].astype("datetime64[s]")
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(
+            "A finished run must hold its forecasts in predictions.csv",
+            got=f"{path}: {type(error).__name__}: {error}",
+            fix="Name another run, or train again",
+        ) from error
+    return frame.drop_duplicates(["symbol", "date", "target"])
