@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from qhq.backends.entry import BackendSpec
@@ -50,11 +52,81 @@ def find_account(device: str, entries: dict[str, BackendSpec]) -> Account:
     url, token = os.environ.get(URL) or None, os.environ.get(TOKEN) or None
     if url is not None:
         _check_url(url, token)
-    if token is None and not os.environ.get("QISKIT_IBM_TOKEN") and not saved_file().is_file():
+    if token is None and not os.environ.get("QISKIT_IBM_TOKEN") and not saved_file().exists():
         raise _no_account(device, entries)
-    if token is None:
+    if token is None and not os.environ.get("QISKIT_IBM_TOKEN"):
         tighten(saved_file())
+        fault = saved_fault(saved_file())
+        if fault is not None:
+            raise _unusable(device, entries, *fault)
     return Account(token, os.environ.get(INSTANCE) or None, url)
+
+
+CHANNELS = ("ibm_quantum_platform", "ibm_cloud")
+"""Channels of the service; ``ibm_quantum`` was that of the old platform, which IBM has switched off."""
+
+
+class _UnusableError(Exception):
+    """What is wrong with a file of saved accounts, and what to do."""
+
+
+def saved_fault(file: Path) -> tuple[str, str] | None:
+    """What is wrong with a file of saved accounts and what to do, None where the client will find one.
+
+    The client takes the account marked as the default one, else the one with a channel's default name.
+    """
+    try:
+        _check_default(_read_accounts(file))
+    except _UnusableError as error:
+        what, fix = error.args
+        return what, fix
+    return None
+
+
+def _read_accounts(file: Path) -> dict[str, dict[str, Any]]:
+    aside = f"Move {file} away and save the account once more"
+    if file.is_dir():
+        raise _UnusableError("which is a folder", aside)
+    try:
+        text = file.read_text(encoding="utf-8")
+        content = json.loads(text) if text.strip() else None
+    except OSError as error:
+        what = f"which cannot be read: {error.strerror or error}"
+        raise _UnusableError(what, f"Give yourself the right to read {file}") from error
+    except UnicodeDecodeError as error:
+        raise _UnusableError("which is no text", aside) from error
+    except (ValueError, RecursionError) as error:
+        # The text itself may hold a key: only the place is told.
+        place = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
+        raise _UnusableError(f"which is no JSON{place}", aside) from error
+    if content is None and not text.strip():
+        raise _UnusableError("which is empty", "Save the account once more")
+    if not isinstance(content, dict) or not all(isinstance(each, dict) for each in content.values()):
+        raise _UnusableError("which holds something else than accounts by name", aside)
+    return content
+
+
+def _check_default(accounts: dict[str, dict[str, Any]]) -> None:
+    if not accounts:
+        raise _UnusableError("which holds no account: it was deleted from it", "Save an account again")
+    marked = [name for name, each in accounts.items() if each.get("is_default_account")]
+    usual = [f"default-{channel.replace('_', '-')}" for channel in CHANNELS]
+    chosen = next((name for name in (*marked, *usual) if name in accounts), None)
+    if chosen is None:
+        known = ", ".join(f"'{name}' (channel {each.get('channel')})" for name, each in accounts.items())
+        raise _UnusableError(
+            f"which holds no default account, but {known}",
+            "Save the one to use with set_as_default=True, overwrite=True",
+        )
+    channel = accounts[chosen].get("channel")
+    if channel not in CHANNELS:
+        raise _UnusableError(
+            f"whose account '{chosen}' is of channel {channel!r}, not of {' or '.join(CHANNELS)}",
+            "Save an account of the IBM Quantum Platform instead, with overwrite=True",
+        )
+    if not accounts[chosen].get("token"):
+        fix = "Save it once more with its API key, overwrite=True"
+        raise _UnusableError(f"whose account '{chosen}' has no token", fix)
 
 
 def tighten(file: Path) -> None:
@@ -88,12 +160,26 @@ def _check_url(url: str, token: str | None) -> None:
         )
 
 
+def _unusable(device: str, entries: dict[str, BackendSpec], what: str, fix: str) -> BackendError:
+    return BackendError(
+        f"An IBM Quantum account is needed to open {device}",
+        got=f"no {TOKEN} in the environment, and {saved_file()}, {what}",
+        fix=f"{fix}: {SAVE}; or set {TOKEN} and {INSTANCE}; without an account try"
+        f" --backend {fake_twin(device, entries)}",
+    )
+
+
+SAVE = (
+    'python -c "from qiskit_ibm_runtime import QiskitRuntimeService as S; '
+    "S.save_account(token='...', instance='...')\""
+)
+
+
 def _no_account(device: str, entries: dict[str, BackendSpec]) -> BackendError:
     return BackendError(
         f"An IBM Quantum account is needed to open {device}",
         got=f"no {TOKEN} in the environment and no saved account",
         fix=f"Set {TOKEN} to your API key and {INSTANCE} to your CRN (https://quantum.cloud.ibm.com), "
-        'or save them once: python -c "from qiskit_ibm_runtime import QiskitRuntimeService as S; '
-        "S.save_account(token='...', instance='...')\"; "
+        f"or save them once: {SAVE}; "
         f"without an account try its fake twin: --backend {fake_twin(device, entries)}",
     )

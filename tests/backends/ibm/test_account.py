@@ -1,10 +1,12 @@
 """Which account is used; what is said without one; no key in what is shown."""
 
+import json
 import sys
+from pathlib import Path
 
 import pytest
 
-from qhq.backends.ibm.account import Account, fake_twin, find_account, tighten
+from qhq.backends.ibm.account import Account, fake_twin, find_account, saved_fault, tighten
 from qhq.backends.ibm.options import estimator_options
 from qhq.backends.ibm.trouble import redact
 from qhq.backends.spec import find_backend, load_backends
@@ -13,6 +15,10 @@ from qhq.errors import BackendError, ConfigError
 from .cases import entry
 
 NAMES = ("QHQ_IBM_URL", "QHQ_IBM_TOKEN", "QHQ_IBM_INSTANCE", "QISKIT_IBM_TOKEN")
+
+
+def saved(name: str, channel: str = "ibm_quantum_platform", **more: object) -> str:
+    return json.dumps({name: {"channel": channel, "token": "secret", "instance": "crn", **more}})
 
 
 @pytest.fixture
@@ -49,10 +55,72 @@ def test_the_environment_comes_before_the_file(home, monkeypatch):
 def test_a_saved_account_is_used_and_taken_away_from_others(home):
     file = home / ".qiskit" / "qiskit-ibm.json"
     file.parent.mkdir()
-    file.write_text("{}")
+    file.write_text(saved("default-ibm-quantum-platform"))
     file.chmod(0o644)
     assert find_account("ibm_fez", {}) == Account()
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+SAVED = {
+    "deleted": ("{}", "holds no account", "Save an account again"),
+    "empty": (" \n", "is empty", "Save the account once more"),
+    "cut off": ('{"default-ibm-cloud": {"token": "secret"', r"no JSON \(line 1\)", "away"),
+    "a list": ("[1]", "something else", "away"),
+    "a name without an account": ('{"default-ibm-cloud": "secret"}', "something else", "away"),
+    "no text": (b"\xff\xfe\x00", "is no text", "away"),
+    "another name": (saved("mine"), r"no default account, but 'mine' \(channel ibm_quantum_platform\)",
+                     "set_as_default=True"),
+    "the old platform's": (saved("default-ibm-quantum", "ibm_quantum"), "channel ibm_quantum",
+                           "set_as_default=True"),
+    "the old platform's, marked": (saved("x", "ibm_quantum", is_default_account=True), "'ibm_quantum', not",
+                                   "IBM Quantum Platform"),
+    "no token": (saved("default-ibm-cloud", "ibm_cloud", token=""), "has no token", "API key"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_a_saved_account_that_cannot_be_used_is_told_what_it_is(home, name):
+    content, got, fix = SAVED[name]
+    file = home / ".qiskit" / "qiskit-ibm.json"
+    file.parent.mkdir()
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(BackendError, match=got) as error:
+        find_account("ibm_fez", load_backends())
+    assert str(file) in error.value.got
+    assert fix in error.value.fix
+    assert "fake_fez" in error.value.fix
+    assert "secret" not in str(error.value)
+
+
+def test_a_folder_or_a_forbidden_file_is_told(home, monkeypatch):
+    file = home / ".qiskit" / "qiskit-ibm.json"
+    file.mkdir(parents=True)
+    with pytest.raises(BackendError, match="is a folder"):
+        find_account("ibm_fez", {})
+    file.rmdir()
+    file.write_text(saved("default-ibm-cloud", "ibm_cloud"))
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(BackendError, match="cannot be read: Permission denied"):
+        find_account("ibm_fez", {})
+
+
+def test_the_environment_makes_a_broken_file_harmless(home, monkeypatch):
+    file = home / ".qiskit" / "qiskit-ibm.json"
+    file.parent.mkdir()
+    file.write_text("{}")
+    monkeypatch.setenv("QISKIT_IBM_TOKEN", "secret")
+    assert find_account("ibm_fez", {}) == Account()
+
+
+@pytest.mark.parametrize("name", ["default-ibm-cloud", "mine"])
+def test_what_the_client_takes_is_no_fault(home, name):
+    file = home / "accounts.json"
+    file.write_text(saved(name, "ibm_cloud", is_default_account=name == "mine"))
+    assert saved_fault(file) is None
 
 
 def test_an_account_that_the_client_saved_is_tightened(home):
