@@ -2,13 +2,60 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from typing import Any
+
 import typer
+from typer.core import TyperGroup
 
 from qhq import __version__
 from qhq.cli import ablate, backends, circuit, compare, data, doctor, evaluate, jobs, noise, sweep, train
+from qhq.cli.output import end_with
+from qhq.errors import ConfigError
+
+
+class Commands(TyperGroup):
+    """Every command, and the one place where nothing that goes wrong leaves without an answer."""
+
+    def main(
+        self, args: Sequence[str] | None = None, *others: Any, standalone_mode: bool = True, **more: Any
+    ) -> Any:
+        """Run the command line; other than Typer's own it ends every failure as `end_with` says."""
+        words = list(sys.argv[1:] if args is None else args)
+        if not standalone_mode:
+            return super().main(words, *others, standalone_mode=False, **more)
+        as_json = "--json" in words
+        try:
+            status = super().main(words, *others, standalone_mode=False, **more)
+            sys.stdout.flush()
+        except Exception as error:
+            if hasattr(error, "format_message"):
+                status = _end_usage(error, as_json=as_json)
+            elif "--debug" in words and not isinstance(error, BrokenPipeError | typer.Abort):
+                raise
+            else:
+                status = end_with(error, as_json=as_json)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _end_usage(error: Any, *, as_json: bool) -> int:
+    """Say what is wrong with a command line; Typer's box for a person, one object for a program."""
+    status: int = error.exit_code
+    where = getattr(getattr(error, "ctx", None), "command_path", "qhq")
+    if as_json:
+        got = error.format_message().rstrip(".") or "no command"
+        rule = ConfigError("The command line must be one of qhq's", got=got, fix=f"See {where} --help")
+        return end_with(rule, as_json=True)
+    from typer.rich_utils import rich_format_error
+
+    rich_format_error(error)
+    return status
+
 
 app = typer.Typer(
     name="qhq",
+    cls=Commands,
     help="Take a hybrid quantum-classical forecasting model from the notebook to quantum hardware.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

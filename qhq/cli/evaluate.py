@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qhq.cli.hardware import hardware
+from qhq.cli.heartbeat import doing
 from qhq.cli.options import Debug, Json, Run
 from qhq.cli.output import Output, command, figure, metrics_table, plain_table
 from qhq.errors import ConfigError
@@ -74,6 +75,7 @@ def evaluate(
 
         other = OtherDataRequest(data, tuple(overrides or ()), None if since is None else since.date())
         request = EvalRequest(tuple(backend or ["aer"]), samples, shots, seed, other)
+        doing("Opening the run and its prices")
         folder = find_run(run)
         with hardware(output, yes=yes, run=folder.name):
             plan = plan_evaluation(folder, request)

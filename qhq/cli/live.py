@@ -7,6 +7,8 @@ from typing import Self
 
 from rich.progress import Progress
 
+from qhq.cli.heartbeat import count_bars
+
 
 class Live:
     """A bar that is shown while a ``with`` block lasts."""
@@ -15,9 +17,11 @@ class Live:
 
     def __enter__(self) -> Self:
         self.bar.start()
+        count_bars(+1)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bar.stop()
+        count_bars(-1)

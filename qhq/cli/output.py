@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import itertools
 import json
 import os
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from qhq.cli.heartbeat import Heartbeat
 from qhq.errors import QHQError
 
 if TYPE_CHECKING:
@@ -23,11 +26,12 @@ LONGEST_WORD = 24
 """Characters that no table breaks: a figure cut in two would be misread. Longer ones (paths) are folded."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Output:
-    """Where a command's result goes: a person's terminal, or one JSON object."""
+    """Where a command's result goes: a person's terminal, or one JSON object; ``given`` once it is there."""
 
     as_json: bool
+    given: bool = False
 
     def result(self, content: dict[str, Any], *people: str | Table) -> None:
         """Give the command's one result, as JSON or as lines and tables for a person.
@@ -35,7 +39,9 @@ class Output:
         Leaks that were switched on (``leaks`` of the content) are told first.
         """
         if self.as_json:
-            typer.echo(json.dumps(content, allow_nan=False))
+            text = json.dumps(content, allow_nan=False)
+            self.given = True
+            typer.echo(text)
             return
         from rich.console import Console
 
@@ -63,24 +69,76 @@ class Output:
 
 @contextmanager
 def command(*, as_json: bool, debug: bool) -> Iterator[Output]:
-    """Run a command's body: a QHQError becomes its message and its exit status.
+    """Run a command's body: whatever it raises becomes a message and an exit status (see `end_with`).
 
-    With ``--json`` the error is also the one JSON object on standard output.
+    With ``--json`` the error is also the one JSON object on standard output, unless the result is there.
     """
+    output = Output(as_json)
     try:
-        yield Output(as_json)
-    except QHQError as error:
-        if debug:
+        with Heartbeat(" ".join(["qhq", *sys.argv[1:2]])):
+            yield output
+    except (KeyboardInterrupt, BrokenPipeError) as error:
+        raise typer.Exit(end_with(error, as_json=as_json and not output.given)) from error
+    except Exception as error:
+        if debug or is_click(error):
             raise
+        raise typer.Exit(end_with(error, as_json=as_json and not output.given)) from error
+
+
+def is_click(error: BaseException) -> bool:
+    """Whether Typer raised it to say how a command ends, or that a command line is wrong."""
+    return isinstance(error, (typer.Exit, typer.Abort)) or hasattr(error, "format_message")
+
+
+SHORT_OF = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE, errno.ENOMEM}
+)
+"""What a system refuses for want of space or permission: no fault of qhq."""
+
+
+def end_with(error: BaseException, *, as_json: bool) -> int:
+    """Say why a command ends, in three parts, and return its exit status.
+
+    2 usage, config, memory or disk; 3 data; 4 a backend; 70 a fault of qhq itself, whose traceback
+    ``--debug`` shows; 130 interrupted; 141 whoever read the output has gone (``qhq compare | head -1``).
+    """
+    if isinstance(error, BrokenPipeError):
+        silence_stdout()
+        return 141
+    status, must, got, fix = _explain(error)
+    message = f"{must}. Got {got}. {fix}."
+    with contextlib.suppress(BrokenPipeError):
         if as_json:
-            parts = {"must": error.must, "got": error.got, "fix": error.fix}
-            kind = type(error).__name__
-            typer.echo(json.dumps({"error": {"kind": kind, "message": str(error), **parts}}))
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(error.exit_status) from error
-    except KeyboardInterrupt as error:
-        typer.echo("Interrupted.", err=True)
-        raise typer.Exit(130) from error
+            parts = {"must": must, "got": got, "fix": fix}
+            typer.echo(json.dumps({"error": {"kind": type(error).__name__, "message": message, **parts}}))
+        typer.echo("Interrupted." if status == 130 else f"Error: {message}", err=True)
+    return status
+
+
+def _explain(error: BaseException) -> tuple[int, str, str, str]:
+    """Exit status, what must hold, what came, what to do."""
+    if isinstance(error, QHQError):
+        return error.exit_status, error.must, error.got, error.fix
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        return 130, "A command must run to its end", "an interruption", "Run it again"
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    got = (type(error).__name__ + (f": {first}" if first else "")).rstrip(".")
+    if isinstance(error, MemoryError):
+        fix = "Use fewer qubits, smaller batches (training.batch_size) or fewer --workers"
+        return 2, "This machine must have enough memory for what was asked", got, fix
+    if isinstance(error, OSError) and error.errno in SHORT_OF:
+        fix = "Free some space, or name another folder (QHQ_RUNS_DIR, QHQ_CACHE_DIR)"
+        return 2, "qhq must be able to read and write its files", got, fix
+    must = "This must not happen: it is a fault of qhq, not of what you asked for"
+    return 70, must, got, "Report it with the command; --debug shows the traceback"
+
+
+def silence_stdout() -> None:
+    """Lead standard output nowhere, so that the interpreter does not complain of a closed pipe at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def plain_table(

@@ -13,6 +13,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from qhq.cli.heartbeat import doing
 from qhq.cli.live import Live
 from qhq.training.loop import TrainingState, Watcher
 
@@ -32,30 +33,41 @@ class TrainingProgress(Live, Watcher):
             transient=True,
         )
         self.task = self.bar.add_task("", total=None, epoch=1, status="", visible=False)
+        self.epoch, self.batches, self.batch = 1, 0, 0
+        self.explained = False
 
     def note(self, text: str) -> None:
         """Print a line."""
         self.console.print(text)
+        doing("Going on: training")
 
     def epoch_started(self, epoch: int, batches: int) -> None:
         """Start the epoch's bar."""
+        self.epoch, self.batches, self.batch = epoch + 1, batches, 0
+        doing(f"Epoch {self.epoch}, batch 1 of {batches}")
         self.bar.reset(self.task, total=batches, epoch=epoch + 1, status="", visible=True)
 
     def batch_done(self, loss: float, gradient_norms: dict[str, float]) -> None:
         """Move the bar by one batch."""
+        self.batch += 1
+        doing(f"Epoch {self.epoch}, {self.batch} of {self.batches} batches done", anew=False)
         status = f"loss {loss:.4f}  {_norms(gradient_norms)}"
         self.bar.update(self.task, advance=1, status=status)
 
     def epoch_done(self, state: TrainingState) -> None:
         """Print the epoch's line; a star marks the best validation loss so far."""
         last = state.history[-1]
+        if not self.explained:
+            self.console.print("loss: training / validation; |grad|: gradient norms; *: best so far")
+            self.explained = True
+        doing("Going on: the next epoch, or the evaluation")
         norms = {"encoder": last.grad_encoder, "circuit": last.grad_circuit, "head": last.grad_head}
         best = " *" if state.epochs_since_best == 0 else ""
         self.console.print(
-            f"epoch {last.epoch + 1:>3}  loss {last.train_loss:.5f}  "
-            f"validation {last.validation_loss:.5f}  {_norms(norms)}{best}"
+            f"epoch {last.epoch + 1:>3}  loss {last.train_loss:.4f} / {last.validation_loss:.4f}"
+            f"  {_norms(norms)}{best}"
         )
 
 
 def _norms(norms: dict[str, float]) -> str:
-    return "|grad| " + " ".join(f"{part} {norm:.1e}" for part, norm in norms.items())
+    return "|grad| " + " ".join(f"{part} {norm:.0e}" for part, norm in norms.items())

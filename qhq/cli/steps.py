@@ -12,6 +12,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from qhq.cli.heartbeat import doing
 from qhq.cli.live import Live
 
 
@@ -32,4 +33,5 @@ class StudyProgress(Live):
 
     def told(self, done: int, total: int, what: str) -> None:
         """Move the bar; ``what`` is measured next."""
+        doing(f"Measuring {what}, {done} of {total} done" if what else "Putting the results together")
         self.bar.update(self.task, completed=done, total=total, description=what)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from qhq.cli.heartbeat import doing
 from qhq.cli.options import Debug, Json, Set
 from qhq.cli.output import command
 from qhq.cli.results import result_tables, verdict
@@ -61,6 +62,7 @@ def _run(config: str | None, backend: str | None, overrides: list[str], resume: 
     from qhq.experiment.run import resume_run, train_run
     from qhq.tracking.run_folder import find_run
 
+    doing("Reading the prices, building the model and comparing the exact engine with the backend")
     with TrainingProgress() as progress:
         if resume is not None:
             folder = resume_run(find_run(resume), progress)

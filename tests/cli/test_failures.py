@@ -1,0 +1,112 @@
+"""Whatever goes wrong, a command ends with an answer: three parts, an exit status, no traceback."""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from qhq.cli.app import app
+from qhq.errors import ConfigError
+
+FAILURES = {
+    "a fault of qhq": (KeyError("qubit"), 70, "KeyError: 'qubit'"),
+    "a message of many lines": (ValueError("first\nsecond"), 70, "ValueError: first. "),
+    "no message at all": (AssertionError(), 70, "Got AssertionError. "),
+    "too deep": (RecursionError("maximum recursion depth exceeded"), 70, "RecursionError"),
+    "too large a number": (OverflowError("int too large"), 70, "OverflowError"),
+    "no memory": (MemoryError(), 2, "enough memory"),
+    "no memory for an array": (MemoryError("Unable to allocate 16. GiB"), 2, "16. GiB"),
+    "a full disk": (OSError(errno.ENOSPC, "No space left on device", "runs/x"), 2, "No space left"),
+    "a forbidden file": (PermissionError(errno.EACCES, "Permission denied", "x"), 2, "Permission denied"),
+    "a user's mistake": (ConfigError("A must hold", got="b", fix="Do c"), 2, "A must hold. Got b. Do c."),
+    "Ctrl-C": (KeyboardInterrupt(), 130, "Interrupted"),
+}
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    def fail(error):
+        def gather(_):
+            raise error
+
+        monkeypatch.setattr("qhq.tracking.gather.gather_runs", gather)
+
+    return fail
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_every_failure_is_told_in_three_parts(qhq, failing, name):
+    error, status, text = FAILURES[name]
+    failing(error)
+    result = qhq("compare")
+    assert (result.exit_code, result.stdout) == (status, "")
+    told = " ".join(result.stderr.split())
+    assert text in told
+    assert "Traceback" not in told
+    if status != 130:
+        assert re.search(r"^Error: .+\. Got .+\. .+\.$", told)
+    if status == 70:
+        assert "--debug" in told
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_with_json_every_failure_is_one_object(qhq, failing, name):
+    error, status, _ = FAILURES[name]
+    failing(error)
+    result = qhq("compare", "--json")
+    assert result.exit_code == status
+    told = json.loads(result.stdout)["error"]
+    assert told["kind"] == type(error).__name__
+    assert told["message"] == f"{told['must']}. Got {told['got']}. {told['fix']}."
+
+
+def test_what_fails_after_the_result_adds_no_second_object(qhq, monkeypatch):
+    def fail(*_):
+        raise KeyError("late")
+
+    monkeypatch.setattr("qhq.tracking.mirror.mirror_run", fail)
+    result = qhq("train", "tiny.yaml", "--set", "training.epochs=1", "--set", "quantum=null", "--json")
+    assert result.exit_code == 70
+    assert json.loads(result.stdout)["status"] == "finished"
+    assert "KeyError: 'late'" in result.stderr
+
+
+def test_debug_lets_the_traceback_through(study, failing):
+    failing(KeyError("qubit"))
+    with pytest.raises(KeyError, match="qubit"):
+        app(["compare", "--debug"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("train", "--no-such-option"), ("nosuch",), ("eval", "--shots", "many"), ("circuit", "draw")],
+)
+def test_usage_errors_are_an_object_too(qhq, arguments):
+    result = qhq(*arguments, "--json")
+    assert result.exit_code == 2
+    told = json.loads(result.stdout)["error"]
+    assert told["message"] == f"{told['must']}. Got {told['got']}. {told['fix']}."
+    assert "--help" in told["fix"]
+
+
+def test_help_and_version_still_end_well(qhq):
+    assert qhq("--help").exit_code == qhq("--version").exit_code == 0
+    assert qhq().exit_code == 2
+
+
+def test_a_reader_that_is_gone_is_no_error(study):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "qhq", "backends", "list", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdout.close()
+    told = process.stderr.read().decode()
+    process.stderr.close()
+    assert process.wait() == 141
+    assert told == ""

@@ -1,0 +1,62 @@
+"""What a command says while it works: nothing when it is quick, what it does when it is not."""
+
+from __future__ import annotations
+
+import io
+import threading
+
+import pytest
+
+from qhq.cli import heartbeat
+from qhq.cli.heartbeat import Heartbeat, doing
+
+
+class Terminal(io.StringIO):
+    """Standard error that tells when a line has come."""
+
+    def __init__(self, *, tty: bool = False) -> None:
+        super().__init__()
+        self.come, self.tty = threading.Event(), tty
+
+    def write(self, text: str) -> int:
+        count = super().write(text)
+        self.come.set()
+        return count
+
+    def isatty(self) -> bool:
+        return self.tty
+
+
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """A terminal of the test's own; pytest exchanges standard error between a fixture and its test."""
+    screen = Terminal()
+    monkeypatch.setattr(heartbeat, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr("sys.stderr", screen)
+    return screen
+
+
+def test_slow_work_is_named(monkeypatch):
+    terminal = impatient(monkeypatch)
+    with Heartbeat("qhq train: reading the prices"):
+        terminal.come.wait()
+        assert terminal.getvalue().startswith("qhq train: reading the prices ... (")
+        terminal.come.clear()
+        doing("qhq train: comparing the engines")
+        terminal.come.wait()
+    assert "qhq train: comparing the engines ... (" in terminal.getvalue()
+
+
+def test_quick_work_says_nothing(monkeypatch):
+    screen = Terminal()
+    monkeypatch.setattr("sys.stderr", screen)
+    with Heartbeat("qhq compare"):
+        pass
+    assert screen.getvalue() == ""
+    doing("nothing runs: nobody is told")
+
+
+def test_a_closed_standard_error_ends_it_quietly(monkeypatch):
+    terminal = impatient(monkeypatch)
+    with Heartbeat("qhq train") as beat:
+        terminal.close()
+        beat._over.wait()
