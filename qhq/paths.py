@@ -31,6 +31,16 @@ def find_study_file(wanted: str | Path) -> Path | None:
     return None
 
 
+def beside(path: str | Path, file: Path) -> str:
+    """A path that a config file names, absolute: taken beside that file, as every path in a file is.
+
+    Where nothing is there but something in the current folder, that is meant: older configs were written so.
+    """
+    wanted = Path(path).expanduser()
+    found = file.absolute().parent / wanted
+    return str(wanted.absolute() if not found.exists() and wanted.exists() else found)
+
+
 def runs_dir() -> Path:
     """Folder of the run folders: ``QHQ_RUNS_DIR``, else ``runs/`` in the current folder."""
     return Path(os.environ.get("QHQ_RUNS_DIR") or "runs").absolute()

@@ -46,8 +46,13 @@ def load_ansatz(name_or_path: str, overrides: Mapping[str, Any] | None = None) -
     return spec.model_copy(update={"file": anchored})
 
 
+def is_path(name_or_path: str) -> bool:
+    """Whether an ansatz is named by the path of its file, not by its name in ``circuits/``."""
+    return Path(name_or_path).suffix in (".yaml", ".yml") or len(Path(name_or_path).parts) > 1
+
+
 def _find(name_or_path: str) -> Path:
-    if Path(name_or_path).suffix in (".yaml", ".yml") or len(Path(name_or_path).parts) > 1:
+    if is_path(name_or_path):
         return Path(name_or_path)
     known = list_ansaetze()
     if name_or_path not in known:

@@ -15,7 +15,7 @@ from qhq.backends.ibm.spec import IBMSpec
 from qhq.backends.noise.spec import NoiseSpec
 from qhq.documents import read_mapping, validate
 from qhq.errors import ConfigError, nearest
-from qhq.paths import study_roots
+from qhq.paths import beside, study_roots
 
 __all__ = [
     "KINDS",
@@ -217,4 +217,10 @@ def _read_entry(name: str, entry: Any, path: Path) -> BackendSpec:
             got=f"kind '{kind}' in entry '{name}' of {path}",
             fix=nearest(str(kind), KINDS),
         )
-    return validate(KINDS[kind], entry, str(path)).model_copy(update={"name": name})
+    spec = validate(KINDS[kind], entry, str(path))
+    noise = getattr(spec, "noise", None)
+    snapshot = getattr(noise, "snapshot", None)
+    changes: dict[str, Any] = {"name": name}
+    if snapshot is not None:
+        changes["noise"] = noise.model_copy(update={"snapshot": beside(snapshot, path)})
+    return spec.model_copy(update=changes)

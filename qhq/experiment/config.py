@@ -8,11 +8,12 @@ from typing import Any
 
 from pydantic import Field
 
+from qhq.ansatz.catalogue import is_path
 from qhq.data.spec import DataSpec
 from qhq.documents import Spec, load_document
 from qhq.errors import ConfigError
 from qhq.models.spec import ModelSpec
-from qhq.paths import find_study_file
+from qhq.paths import beside, find_study_file
 from qhq.training.spec import TrainingSpec
 
 QUICKSTART = Path("experiments") / "quickstart" / "config.yaml"
@@ -57,12 +58,29 @@ def load_config(path: str | None, overrides: Sequence[str] = ()) -> ExperimentCo
     Raises:
         ConfigError: If the file is missing, or breaks the spec.
     """
-    config = load_document(ExperimentConfig, _config_path(path), [*_own_size(overrides), *overrides])
-    if config.data.path is None:
-        return config
-    # A run must find its prices again from any folder.
-    data = config.data.model_copy(update={"path": str(Path(config.data.path).absolute())})
-    return config.model_copy(update={"data": data})
+    file = _config_path(path)
+    config = load_document(ExperimentConfig, file, [*_own_size(overrides), *overrides])
+    return _anchored(config, file, {override.partition("=")[0].strip() for override in overrides})
+
+
+def _anchored(config: ExperimentConfig, file: Path, typed: set[str]) -> ExperimentConfig:
+    """Make every path absolute, so that a run finds its files again from any folder.
+
+    What a file says is taken beside that file; what was typed on the command line, in the current folder.
+    """
+    here = Path.cwd() / "typed"  # stands for a file in the current folder
+    changes: dict[str, Any] = {}
+    if config.data.path is not None:
+        near = here if typed & {"data", "data.path"} else file
+        changes["data"] = config.data.model_copy(update={"path": beside(config.data.path, near)})
+    quantum = config.quantum
+    named = bool(typed & {"quantum", "quantum.ansatz"})
+    # A run keeps its circuit itself, and its weights know the config by the very text of it.
+    is_run = (file.parent / "run.json").exists()
+    if quantum is not None and is_path(quantum.ansatz) and (named or not is_run):
+        near = here if named else file
+        changes["quantum"] = quantum.model_copy(update={"ansatz": beside(quantum.ansatz, near)})
+    return config.model_copy(update=changes)
 
 
 def _own_size(overrides: Sequence[str]) -> list[str]:

@@ -50,7 +50,7 @@ class NoiseSpec(Spec):
 
     Attributes:
         device: One of IBM's fake devices, such as ``fake_fez``.
-        snapshot: File of a calibration snapshot, relative to the current folder.
+        snapshot: File of a calibration snapshot, beside the file of the entry.
         parameters: Noise that is the same on all qubits.
     """
 

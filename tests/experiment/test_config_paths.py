@@ -1,0 +1,85 @@
+"""Paths in a config: beside its file, whatever the current folder; typed ones in the current folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qhq.ansatz.catalogue import load_ansatz
+from qhq.backends.spec import load_backends
+from qhq.experiment.config import load_config
+
+CONFIG = "data: {source: csv, path: prices.csv, symbols: [A]}\nquantum: {ansatz: mine.yaml}\n"
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch) -> tuple[Path, Path]:
+    """A study with its files, and another folder, which is the current one."""
+    study, elsewhere = tmp_path / "study", tmp_path / "elsewhere"
+    for folder in (study, elsewhere):
+        folder.mkdir()
+    (study / "config.yaml").write_text(CONFIG)
+    (study / "prices.csv").write_text("")
+    (study / "mine.yaml").write_text("qubits: 2\nfile: {path: mine.py}\n")
+    monkeypatch.chdir(elsewhere)
+    return study, elsewhere
+
+
+@pytest.mark.parametrize("name", ["../study/config.yaml", "../study"])
+def test_what_a_file_names_lies_beside_it(places, name):
+    study, elsewhere = places
+    (elsewhere / "prices.csv").write_text("another file of that name")
+    config = load_config(name)
+    assert Path(config.data.path).resolve() == study / "prices.csv"
+    assert Path(config.quantum.ansatz).resolve() == study / "mine.yaml"
+    assert Path(load_ansatz(config.quantum.ansatz).file.path).resolve() == study / "mine.py"
+
+
+def test_it_is_said_of_a_missing_file_too(places):
+    study, _ = places
+    (study / "prices.csv").unlink()
+    assert Path(load_config("../study").data.path).resolve() == study / "prices.csv"
+
+
+@pytest.mark.parametrize(
+    "override", ["data.path=own.csv", "data={source: csv, path: own.csv, symbols: [A]}", " data.path=own.csv"]
+)
+def test_what_is_typed_lies_in_the_current_folder(places, override):
+    study, elsewhere = places
+    (study / "own.csv").write_text("")
+    assert load_config("../study", [override]).data.path == str(elsewhere / "own.csv")
+
+
+def test_an_ansatz_that_is_typed_lies_in_the_current_folder(places):
+    _, elsewhere = places
+    config = load_config("../study", ["quantum.ansatz=./mine.yaml"])
+    assert config.quantum.ansatz == str(elsewhere / "mine.yaml")
+    assert load_config("../study", ["quantum.ansatz=reference"]).quantum.ansatz == "reference"
+
+
+def test_a_home_folder_and_an_absolute_path_stay(places, monkeypatch):
+    study, elsewhere = places
+    monkeypatch.setenv("HOME", str(elsewhere))
+    assert load_config("../study", ["data.path=~/a.csv"]).data.path == str(elsewhere / "a.csv")
+    assert load_config("../study", [f"data.path={study}/a.csv"]).data.path == f"{study}/a.csv"
+
+
+def test_an_older_config_that_meant_the_current_folder_still_works(places):
+    study, elsewhere = places
+    (study / "prices.csv").unlink()
+    (elsewhere / "prices.csv").write_text("")
+    assert load_config("../study").data.path == str(elsewhere / "prices.csv")
+
+
+def test_the_config_of_a_run_says_what_it_said(places):
+    study, _ = places
+    (study / "run.json").write_text("{}")
+    assert load_config("../study").quantum.ansatz == "mine.yaml"
+
+
+def test_a_snapshot_lies_beside_the_registry(places):
+    study, _ = places
+    (study / "backends.yaml").write_text("noisy: {kind: aer, shots: 9, noise: {snapshot: fez.json.gz}}\n")
+    (entry,) = load_backends(Path("../study/backends.yaml")).values()
+    assert Path(entry.noise.snapshot).resolve() == study / "fez.json.gz"
