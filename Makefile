@@ -38,24 +38,30 @@ clean:
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "qhq needs Python 3.11 or newer. Got $$($(PYTHON) --version). Run: make PYTHON=python3.12"; exit 2; }
-	$(PYTHON) -m venv $(VENV)
+	@echo "Making $(VENV), an environment of its own ..."
+	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(PIP) --editable .
-	$(BIN)/python -m qhq.engine
-	touch $@
+	@echo "Installing qhq and its packages into $(VENV) (about 2 GB on disk, one to three minutes) ..."
+	@$(PIP) --editable .
+	@echo "Compiling the exact engine, once for this machine (about half a minute) ..."
+	@$(BIN)/python -m qhq.engine
+	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(PIP) --editable '.[dev]'
-	touch $@
+	@echo "Installing what the tests and checks need (about a minute) ..."
+	@$(PIP) --editable '.[dev]'
+	@touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed
-	$(PIP) --editable '.[bench]'
-	touch $@
+	@echo "Installing the libraries that the benchmarks compare with (one to three minutes) ..."
+	@$(PIP) --editable '.[bench]'
+	@touch $@
 
 $(VENV)-ui/.installed: constraints.txt
-	$(PYTHON) -m venv $(VENV)-ui
-	grep -v '^pyarrow==' constraints.txt > $(VENV)-ui/constraints.txt
-	$(VENV)-ui/bin/python -m pip --disable-pip-version-check install --quiet \
+	@echo "Installing MLflow's page into $(VENV)-ui (about a minute) ..."
+	@$(PYTHON) -m venv $(VENV)-ui
+	@grep -v '^pyarrow==' constraints.txt > $(VENV)-ui/constraints.txt
+	@$(VENV)-ui/bin/python -m pip --disable-pip-version-check install --quiet \
 	  --constraint $(VENV)-ui/constraints.txt mlflow
-	touch $@
+	@touch $@

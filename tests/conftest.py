@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from typer.testing import CliRunner, Result
 
 from qhq.paths import cache_dir
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+"""A test says what is right, never how fast: on a busy machine every example takes as long as it takes."""
 
 TINY = """\
 name: tiny
@@ -40,6 +45,12 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("QHQ_RUNS_DIR", str(tmp_path / "runs"))
     (tmp_path / "tiny.yaml").write_text(TINY)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def silent_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a command prints must not depend on how long it took."""
+    monkeypatch.setattr("qhq.cli.heartbeat.PATIENCE_SECONDS", float("inf"))
 
 
 @pytest.fixture
