@@ -219,8 +219,7 @@ def _read_entry(name: str, entry: Any, path: Path) -> BackendSpec:
         )
     spec = validate(KINDS[kind], entry, str(path))
     noise = getattr(spec, "noise", None)
-    snapshot = getattr(noise, "snapshot", None)
     changes: dict[str, Any] = {"name": name}
-    if snapshot is not None:
-        changes["noise"] = noise.model_copy(update={"snapshot": beside(snapshot, path)})
+    if noise is not None and noise.snapshot is not None:
+        changes["noise"] = noise.model_copy(update={"snapshot": beside(noise.snapshot, path)})
     return spec.model_copy(update=changes)

@@ -19,15 +19,21 @@ class Commands(TyperGroup):
     """Every command, and the one place where nothing that goes wrong leaves without an answer."""
 
     def main(
-        self, args: Sequence[str] | None = None, *others: Any, standalone_mode: bool = True, **more: Any
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **more: Any,
     ) -> Any:
         """Run the command line; other than Typer's own it ends every failure as `end_with` says."""
         words = list(sys.argv[1:] if args is None else args)
         if not standalone_mode:
-            return super().main(words, *others, standalone_mode=False, **more)
+            return super().main(words, prog_name, complete_var, False, windows_expand_args, **more)
         as_json = "--json" in words
         try:
-            status = super().main(words, *others, standalone_mode=False, **more)
+            status = super().main(words, prog_name, complete_var, False, windows_expand_args, **more)
             sys.stdout.flush()
         except Exception as error:
             if hasattr(error, "format_message"):
