@@ -208,13 +208,10 @@ class Lowering:
         if definition is None:
             self._emit(_unitary(operation, _matrix(operation)), qubits)
             return
-        if definition.num_qubits != len(qubits) or self._depth > _DEEPEST:
-            raise _no_gate(
-                operation,
-                "a definition within itself"
-                if self._depth > _DEEPEST
-                else f"a definition on {definition.num_qubits}",
-            )
+        if self._depth > _DEEPEST:
+            raise _no_gate(operation, "a definition that holds itself")
+        if definition.num_qubits > len(qubits):  # some of Qiskit's leave an ancilla out
+            raise _no_gate(operation, f"a definition on {definition.num_qubits}")
         self.add_circuit(definition, qubits)
 
     def _emit(self, gate: Gate, qubits: tuple[int, ...]) -> None:
