@@ -13,7 +13,7 @@ from qiskit.circuit import Parameter
 from qiskit.quantum_info import SparsePauliOp
 
 from qhq.engine.program import Program, cast
-from qhq.engine.room import Room, Rooms
+from qhq.engine.room import Room, Rooms, check_width
 from qhq.engine.tape import Tape, build_tape
 from qhq.engine.threads import bounded_threads, run_parts
 from qhq.errors import ConfigError
@@ -71,6 +71,7 @@ class StatevectorEngine:
         threads: int | None = None,
     ) -> None:
         self._recipe = (circuit, list(observables), list(inputs), list(weights), threads)
+        check_width(int(circuit.num_qubits))
         self.tape: Tape = build_tape(circuit, observables, inputs, weights)
         self.threads = bounded_threads(threads)
         self.num_inputs, self.num_weights = len(inputs), len(weights)

@@ -141,7 +141,8 @@ def _apply_circuit(circuit: QuantumCircuit, tensor: Tensor, qubits: Sequence[int
     for instruction in circuit.data:
         wires = [qubits[circuit.find_bit(bit).index] for bit in instruction.qubits]
         tensor = _apply(instruction.operation, tensor, wires)
-    return tensor * np.exp(1j * float(circuit.global_phase))
+    phased: Tensor = tensor * np.exp(1j * float(circuit.global_phase))
+    return phased
 
 
 def _apply(operation: Any, tensor: Tensor, qubits: Sequence[int]) -> Tensor:

@@ -14,12 +14,27 @@ from qhq.engine.kernels import Desks
 from qhq.engine.lanes import ROW_BYTES
 from qhq.engine.program import PHASE_SHARED, TURNS
 from qhq.engine.tape import Tape
+from qhq.memory import available_bytes, require_memory
 
 KEPT_BYTES = 1 << 29
 """States of a forward pass are kept for the backward pass up to this size; beyond it they are made again."""
 _IDLE_ROOMS = 4
 _IDLE_BYTES = 1 << 28
 """A room larger than this is not kept for the next call."""
+
+
+def check_width(qubits: int) -> None:
+    """Refuse a circuit of which not even one sample fits, before anything of size is made for it.
+
+    Raises:
+        BackendError: With the memory that it needs.
+    """
+    # The index maps of the program, twice while they grow, and of one tile the state, co-state and scratch.
+    require_memory(
+        (2 * 4 + 3 * 2 * ROW_BYTES) << qubits,
+        f"The exact engine's state of {qubits} qubits",
+        fix="Use fewer qubits (quantum.qubits)",
+    )
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,10 @@ class Rooms:
         """A room for a batch on ``parts`` threads; ``keep`` asks for a state a tile, not one a thread."""
         tiles = math.ceil(batch / (ROW_BYTES // dtype.itemsize))
         keep = keep and tiles * self._state_rows * ROW_BYTES <= KEPT_BYTES
+        if parts > 1 and self._bytes(dtype, tiles, parts, keep) > _IDLE_BYTES:
+            # Each thread has states of its own: fewer threads rather than none at all.
+            share = self._bytes(dtype, tiles, parts, keep) // parts
+            parts = max(1, min(parts, available_bytes() // (2 * share)))
         key = (dtype, tiles, parts, keep)
         with self._lock:
             for k, room in enumerate(self._idle):
@@ -77,8 +96,19 @@ class Rooms:
     def _state_rows(self) -> int:
         return 2 << self._qubits
 
+    def _bytes(self, dtype: np.dtype[Any], tiles: int, parts: int, keep: bool) -> int:
+        """What ``_build`` takes."""
+        own = (tiles if keep else parts) * self._state_rows + parts * (2 * self._state_rows + self._slots)
+        angles = 2 * self._angles * (tiles + 1 + parts)
+        return (own + angles) * ROW_BYTES + self._tables * self._state_rows * int(dtype.itemsize)
+
     def _build(self, key: tuple[Any, ...]) -> Room:
         dtype, tiles, parts, keep = key
+        require_memory(
+            self._bytes(dtype, tiles, parts, keep),
+            f"The exact engine's batch of states of {self._qubits} qubits",
+            fix="Use fewer qubits or a smaller batch",
+        )
         trig = _rows(dtype, 2 * self._angles * (tiles + 1))
         tables = _rows(dtype, math.ceil(self._tables * self._state_rows * dtype.itemsize / ROW_BYTES))
         own = 1 if keep else parts

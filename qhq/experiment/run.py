@@ -35,6 +35,8 @@ from qhq.training.loop import TrainingState, Watcher, Watchers
 
 MOST_OF_LOSS = 0.95
 """A symbol or target with more of the validation loss than this decides alone."""
+WIDE_QUBITS = 16
+"""From here on the parity gate takes long enough to be told of."""
 
 
 def train_run(config: ExperimentConfig, watcher: Watcher) -> RunFolder:
@@ -82,6 +84,11 @@ def _tell_of_rows(data: Prepared, watcher: Watcher) -> None:
 
 
 def _pass_gate(experiment: Experiment, watcher: Watcher) -> Parity | None:
+    ansatz = experiment.ansatz
+    if ansatz is not None and ansatz.num_qubits >= WIDE_QUBITS:
+        watcher.note(
+            f"Comparing the exact engine with {experiment.config.backend} on {ansatz.num_qubits} qubits"
+        )
     parity = pass_parity_gate(experiment)
     if parity is not None:
         backend = experiment.config.backend

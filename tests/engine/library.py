@@ -1,7 +1,7 @@
 """Seeded random circuits with every gate of Qiskit's library, and with what users make of gates.
 
-``build(seed, x, w)`` makes the same circuit of parameters or of numbers. Of numbers it is the reference: Python has
-worked out its angles, so that no fault of Qiskit's binding is in it.
+``build(seed, x, w)`` makes the same circuit of parameters or of numbers. Of numbers it is the reference:
+Python has worked out its angles, so that no fault of Qiskit's binding is in it.
 """
 
 import cmath
@@ -31,7 +31,40 @@ from qiskit.quantum_info import (
 )
 
 INPUTS, WEIGHTS = 3, 4
-NAMES = ["rx", "ry", "rz", "p", "u", "cx", "cz", "x", "h", "id", "barrier", "delay", "measure", "reset", "global_phase", "unitary", "ccx", "rxx", "swap", "initialize", "box", "if_else", "qft", "permutation", "mcx", "clifford", "pauli", "sx", "cp", "mcphase", "snapshot", "save_statevector"]
+NAMES = [
+    "rx",
+    "ry",
+    "rz",
+    "p",
+    "u",
+    "cx",
+    "cz",
+    "x",
+    "h",
+    "id",
+    "barrier",
+    "delay",
+    "measure",
+    "reset",
+    "global_phase",
+    "unitary",
+    "ccx",
+    "rxx",
+    "swap",
+    "initialize",
+    "box",
+    "if_else",
+    "qft",
+    "permutation",
+    "mcx",
+    "clifford",
+    "pauli",
+    "sx",
+    "cp",
+    "mcphase",
+    "snapshot",
+    "save_statevector",
+]
 """Names that a user may give a gate, all of which mean something to Qiskit or Aer."""
 
 
@@ -138,7 +171,60 @@ def _of_angles(name):
     return lambda d: kind(*[d.angle() for _ in given])
 
 
-STANDARD = ["C3SXGate", "C3XGate", "C4XGate", "CCXGate", "CCZGate", "CHGate", "CPhaseGate", "CRXGate", "CRYGate", "CRZGate", "CSGate", "CSXGate", "CSdgGate", "CSwapGate", "CU1Gate", "CU3Gate", "CUGate", "CXGate", "CYGate", "CZGate", "DCXGate", "ECRGate", "HGate", "IGate", "PhaseGate", "RC3XGate", "RCCXGate", "RGate", "RXGate", "RXXGate", "RYGate", "RYYGate", "RZGate", "RZXGate", "RZZGate", "SGate", "SXGate", "SXdgGate", "SdgGate", "SwapGate", "TGate", "TdgGate", "U1Gate", "U2Gate", "U3Gate", "UGate", "XGate", "XXMinusYYGate", "XXPlusYYGate", "YGate", "ZGate", "iSwapGate"]
+STANDARD = [
+    "C3SXGate",
+    "C3XGate",
+    "C4XGate",
+    "CCXGate",
+    "CCZGate",
+    "CHGate",
+    "CPhaseGate",
+    "CRXGate",
+    "CRYGate",
+    "CRZGate",
+    "CSGate",
+    "CSXGate",
+    "CSdgGate",
+    "CSwapGate",
+    "CU1Gate",
+    "CU3Gate",
+    "CUGate",
+    "CXGate",
+    "CYGate",
+    "CZGate",
+    "DCXGate",
+    "ECRGate",
+    "HGate",
+    "IGate",
+    "PhaseGate",
+    "RC3XGate",
+    "RCCXGate",
+    "RGate",
+    "RXGate",
+    "RXXGate",
+    "RYGate",
+    "RYYGate",
+    "RZGate",
+    "RZXGate",
+    "RZZGate",
+    "SGate",
+    "SXGate",
+    "SXdgGate",
+    "SdgGate",
+    "SwapGate",
+    "TGate",
+    "TdgGate",
+    "U1Gate",
+    "U2Gate",
+    "U3Gate",
+    "UGate",
+    "XGate",
+    "XXMinusYYGate",
+    "XXPlusYYGate",
+    "YGate",
+    "ZGate",
+    "iSwapGate",
+]
 
 MAKERS = {name: _of_angles(name) for name in STANDARD if hasattr(library, name)} | {
     "GlobalPhaseGate": lambda d: library.GlobalPhaseGate(d.angle()),
@@ -208,7 +294,7 @@ MAKERS = {name: _of_angles(name) for name in STANDARD if hasattr(library, name)}
 """Class of ``qiskit.circuit.library`` -> a gate of it."""
 
 NO_GATE = {"Barrier", "Initialize", "Measure", "PauliProductMeasurement", "Reset", "WeightedSumGate"}
-"""Classes that are no unitary gate by themselves; the last has no definition without clean qubits beside it."""
+"""Classes that are no unitary gate; the last has no definition without clean qubits beside it."""
 
 
 def library_classes():

@@ -12,7 +12,7 @@ from qhq.backends.gradients.parameter_shift import ROWS_PER_PUB
 from qhq.backends.noise.channels import noise_model
 from qhq.backends.noise.program import NoisyProgram
 from qhq.backends.noise.readout import flip_probabilities, outcome_values
-from qhq.backends.simulators.aer import aer_error, by_chunks
+from qhq.backends.simulators.aer import aer_error, by_chunks, check_width
 from qhq.errors import BackendError
 from qhq.seeding import child_generator
 
@@ -32,7 +32,7 @@ class DensityProgram:
     """
 
     def __init__(self, program: NoisyProgram, threads: int) -> None:
-        _check_width(program.num_qubits)
+        check_density_width(program.num_qubits)
         self.num_qubits, self.num_outputs = program.num_qubits, program.num_outputs
         self._parameters, self._groups, self._flips = program.parameters, program.groups, program.noise.flips
         self._circuits = [_saving_probabilities(circuit) for circuit in program.circuits]
@@ -106,10 +106,16 @@ def _saving_probabilities(circuit: QuantumCircuit) -> QuantumCircuit:
     return saving
 
 
-def _check_width(num_qubits: int) -> None:
+def check_density_width(num_qubits: int) -> None:
+    """Refuse what would take too much time or memory.
+
+    Raises:
+        BackendError: With the figure.
+    """
     if num_qubits > MOST_QUBITS:
         raise BackendError(
             f"The density matrix of a noisy simulation must have at most {MOST_QUBITS} qubits",
             got=f"{num_qubits} physical qubits in use",
             fix="Set method to statevector or matrix_product_state with shots, or use fewer qubits",
         )
+    check_width("density_matrix", num_qubits)

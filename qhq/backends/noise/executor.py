@@ -15,10 +15,11 @@ from qhq.backends.devices.isa import IsaProgram, build_isa
 from qhq.backends.executor import FloatArray, Report, as_values
 from qhq.backends.gradients.parameter_shift import ParameterShift, Program, with_weights
 from qhq.backends.gradients.spsa import Spsa
-from qhq.backends.noise.density import DensityProgram, DrawnProgram
+from qhq.backends.noise.density import DensityProgram, DrawnProgram, check_density_width
 from qhq.backends.noise.program import build_noisy_program
 from qhq.backends.noise.spec import NoiseSpec
 from qhq.backends.noise.trajectories import TrajectoryProgram
+from qhq.backends.simulators.aer import check_width
 from qhq.backends.spec import AerSpec, FakeSpec
 from qhq.seeding import child_seed
 
@@ -50,6 +51,11 @@ class NoisyExecutor:
 
     def __init__(self, spec: AerSpec | FakeSpec, device: Device, ansatz: Ansatz, seed: int) -> None:
         self._spec, self._device, self._ansatz, self._seed = spec, device, ansatz, seed
+        # Before the transpiler and the gate: the qubits in use are these at least.
+        if spec.method == "density_matrix":
+            check_density_width(ansatz.num_qubits)
+        else:
+            check_width(spec.method, ansatz.num_qubits)
         self._shift = ParameterShift(ansatz, self._open_program)
         self._gradient = self._open_gradient()
 

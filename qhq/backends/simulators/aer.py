@@ -27,6 +27,7 @@ from qhq.backends.simulators.statevector import StatevectorExecutor
 from qhq.backends.spec import AerSpec
 from qhq.engine.adjoint import Residual
 from qhq.errors import BackendError
+from qhq.memory import require_memory
 from qhq.seeding import child_seed
 
 PARITY_ROWS = 4
@@ -49,6 +50,7 @@ class AerExecutor:
 
     def __init__(self, spec: AerSpec, ansatz: Ansatz, seed: int) -> None:
         self._spec, self._ansatz, self._seed = spec, ansatz, seed
+        check_width(spec.method, ansatz.num_qubits)
         # Aer is given a number for each angle: its own binding of expressions has faults.
         self._shift = ParameterShift(ansatz, self._open_values)
         self._gradient = self._open_gradient()
@@ -148,6 +150,21 @@ class AdjointAerExecutor(AerExecutor):
 
     def _open_gradient(self) -> Callable[..., tuple[FloatArray, FloatArray]]:
         return self._engine.vjp
+
+
+def check_width(method: str, qubits: int) -> None:
+    """Refuse what Aer could not hold: a state or density matrix, and a copy of it.
+
+    Raises:
+        BackendError: With the memory that it needs.
+    """
+    if method != "matrix_product_state":
+        bits = qubits if method == "statevector" else 2 * qubits
+        require_memory(
+            32 << bits,
+            f"Aer's {method.replace('_', ' ')} of {qubits} qubits",
+            fix="Use fewer qubits (quantum.qubits), or the method matrix_product_state in the entry",
+        )
 
 
 class ExactProgram:
