@@ -147,9 +147,7 @@ def check(
 
         spec = find_data(target, list(overrides or []), panel).spec
         frame, origin = read_table(spec)
-        found = find_breaches(
-            frame, origin, spec.kind, spec.row_policy, units=spec.format, signed=not spec.takes_logs
-        )
+        found = find_breaches(frame, origin, spec.kind, spec.row_policy, units=spec.format)
         errors, aside = (sum(breach.severity == each for breach in found) for each in ("error", "aside"))
         facts: dict[str, Any] = {"origin": origin, "panel": spec.kind, "rows": len(frame), "errors": errors}
         facts |= {"warnings": len(found) - errors - aside, "aside": aside}

@@ -48,6 +48,8 @@ def show_data(output: Output, named: NamedData, folder: Path, day: date | None) 
     from qhq.data.overview import describe_panel
 
     panel = _load(named.spec)
+    if panel.quarantine.reasons:
+        output.note(panel.quarantine.note())
     rows = describe_panel(panel)
     _check_day(panel, day)
     _check_writable(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from datetime import date
 from typing import Any, Literal
 
 BadRows = Literal["quarantine", "refuse"]
@@ -24,11 +25,15 @@ class RowPolicy:
         limit: Largest share of bad rows that may be set aside, rounded up to whole rows.
         editable: Whether the source is a file of the user's own. Of a source that nobody can edit, unreadable
             cells are set aside too, and no message advises to correct a row.
+        signed: Whether prices of stocks may be below zero: nothing takes their logarithms.
+        span: First and last day to look at; None is no limit.
     """
 
     bad_rows: BadRows | None = "refuse"
     limit: float = LIMIT
     editable: bool = True
+    signed: bool = False
+    span: tuple[date | None, date | None] = (None, None)
 
     def allows(self, bad: int, checked: int) -> bool:
         """Whether so many bad rows may be set aside; one may be, however few rows there are."""

@@ -136,7 +136,13 @@ class DataSpec(Spec):
     @property
     def row_policy(self) -> RowPolicy:
         """What to do with rows that break a rule."""
-        return RowPolicy(self.bad_rows, self.bad_rows_limit, editable=self.source in EDITABLE_SOURCES)
+        return RowPolicy(
+            self.bad_rows,
+            self.bad_rows_limit,
+            editable=self.source in EDITABLE_SOURCES,
+            signed=not self.takes_logs,
+            span=(self.start, self.end),
+        )
 
     @property
     def takes_logs(self) -> bool:

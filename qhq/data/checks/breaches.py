@@ -13,7 +13,7 @@ from qhq.data.checks.option_readings import READING_DOUBTS, UNIT_RULES
 from qhq.data.checks.option_rules import OPTION_RULES
 from qhq.data.checks.options import draft_options
 from qhq.data.checks.rules import STOCK_RULES, DraftT, Rules
-from qhq.data.checks.sift import advice, find_broken, find_doubts
+from qhq.data.checks.sift import advice, cut_span, find_broken, find_doubts
 from qhq.data.checks.stocks import draft_stocks
 from qhq.data.option_units import AS_PANEL, OptionUnits
 from qhq.data.quarantine import STRICT, Doubt, RowPolicy
@@ -53,7 +53,6 @@ def find_breaches(
     policy: RowPolicy = STRICT,
     *,
     units: OptionUnits = AS_PANEL,
-    signed: bool = False,
 ) -> list[Breach]:
     """Check every rule on every row: errors first, then rows that are set aside, then doubts.
 
@@ -63,15 +62,16 @@ def find_breaches(
         kind: Which of the two panels it should be.
         policy: What to do with rows that break a rule; under the strict one every broken rule is an error.
         units: Units of an option file.
-        signed: Whether prices of stocks may be below zero.
 
     Raises:
         DataError: If needed columns are missing, or it has no rows.
     """
     if kind == "stocks":
-        found, stocks = _sorted_out(draft_stocks(frame, origin, signed=signed), STOCK_RULES, policy)
+        found, stocks = _sorted_out(
+            cut_span(draft_stocks(frame, origin, signed=policy.signed), policy.span), STOCK_RULES, policy
+        )
         return [*found, *_told(find_doubts(stocks, STOCK_DOUBTS), "warning")]
-    options = draft_options(frame, origin, units=units)
+    options = cut_span(draft_options(frame, origin, units=units), policy.span)
     misread = _told(find_doubts(options, UNIT_RULES), "error")
     found, options = _sorted_out(options, OPTION_RULES, policy)
     doubts = find_doubts(options, {**OPTION_DOUBTS, **READING_DOUBTS})

@@ -16,6 +16,8 @@ LONGEST_GAP = 10
 """Weekdays that a series may miss."""
 LARGEST_MOVE = 0.4
 """Move of an unadjusted price from one row to the next; a split of 2 for 1 moves it by half."""
+LARGEST_DIVIDEND = 0.25
+"""Share of the price that a regular dividend never reaches."""
 
 ROUNDING = 1e-6
 """Relative error of a price that is no fault of the data."""
@@ -160,12 +162,38 @@ def _first_finite(values: FloatArray, others: FloatArray) -> FloatArray:
     return np.where(np.isnan(values), others, values)
 
 
+def _doubt_dividends(draft: Draft) -> Iterator[Finding]:
+    """Dividends of which a share of the price is paid: special ones, spin-offs, or another unit."""
+    paid, close = draft.column("dividend"), draft.column("close")
+    before = np.concatenate([close[:1] * np.nan, close[:-1]])
+    return find_rows(
+        draft.follows() & (paid > LARGEST_DIVIDEND * before),
+        f"A dividend should not be more than {LARGEST_DIVIDEND:.0%} of the close before it",
+        lambda row: f"{paid[row]:g} after a close of {before[row]:g} for {draft.at(row)}",
+        "Nothing if it was a special dividend, a spin-off or a return of capital; else it is in another unit"
+        " (pence): take close in the place of adj_close",
+    )
+
+
+def _doubt_below_zero(draft: Draft) -> Iterator[Finding]:
+    """Prices below zero, where nothing takes their logarithms."""
+    close = draft.column("close")
+    return find_rows(
+        (close < 0) & draft.signed,
+        "Prices should be above zero",
+        lambda row: f"{close[row]:g} for {draft.at(row)}",
+        "Nothing if they are real (oil, power, spreads): this scaling takes them; percent errors say little",
+    )
+
+
 STOCK_DOUBTS: Rules[Draft] = {
     "filled": _doubt_filled_stocks,
     "gap": _doubt_gaps,
     "jump": _doubt_closes,
     "today": _doubt_today,
     "volume": _doubt_volume,
+    "large_dividend": _doubt_dividends,
+    "below_zero": _doubt_below_zero,
 }
 OPTION_DOUBTS: Rules[OptionDraft] = {
     "filled": _doubt_filled_options,

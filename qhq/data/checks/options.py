@@ -22,7 +22,7 @@ from qhq.data.checks.headers import check_names
 from qhq.data.checks.option_columns import match_option_columns
 from qhq.data.checks.option_readings import READING_DOUBTS, UNIT_RULES
 from qhq.data.checks.option_rules import KINDS, OPTION_RULES, OptionDraft
-from qhq.data.checks.sift import find_doubts, sift
+from qhq.data.checks.sift import cut_span, find_doubts, sift
 from qhq.data.checks.units import convert
 from qhq.data.option_units import AS_PANEL, OptionUnits
 from qhq.data.panel import DateArray, FloatArray, IntArray, Mask, Panel
@@ -82,7 +82,7 @@ def check_options(
             than they seem to be; or at the first rule that is broken and whose rows ``policy`` does not let
             be set aside, with contract, date and row.
     """
-    draft = draft_options(frame, origin, underlyings, columns, units)
+    draft = cut_span(draft_options(frame, origin, underlyings, columns, units), policy.span)
     for rule in UNIT_RULES.values():
         for finding in rule(draft):
             raise DataError(finding.must, got=finding.got, fix=finding.fix)

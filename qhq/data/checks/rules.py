@@ -232,12 +232,28 @@ def _teller(draft: Draft, values: FloatArray) -> Callable[[int], str]:
 
 
 _NO_LOGARITHM = (
-    "Prices below zero have no logarithm: choose data.scaling window_mean, minmax or standard and no"
-    " column made of"
-    " returns, cut the days off with data.start or data.end, or correct that row; data.bad_rows:"
-    " quarantine leaves it"
-    " out"
+    "Prices below zero have no logarithm: choose data.scaling window_mean, minmax or standard and no column"
+    " made of returns, cut the days off with data.start or data.end, or correct that row; data.bad_rows:"
+    " quarantine leaves it out"
 )
+
+
+def _check_dividends(draft: Draft) -> Iterator[Finding]:
+    """Where a dividend is not below the close before it, nobody can say what an owner earned.
+
+    Yahoo tells liquidations so, and payments in another unit. The adjusted close is missing on that day
+    alone; the prices as traded need none.
+    """
+    if not {"close", "dividend", "adj_close"} <= set(draft.columns):
+        return
+    paid, close = draft.column("dividend"), draft.column("close")
+    before = np.concatenate([close[:1] * np.nan, close[:-1]])
+    yield from find_rows(
+        draft.follows() & np.isnan(draft.column("adj_close")) & (paid > 0) & ~(paid < before),
+        "A dividend must be smaller than the close before it, to adjust for",
+        lambda row: f"a dividend of {paid[row]:g} after a close of {before[row]:g} for {draft.at(row)}",
+        "Take close, as it was traded, in the place of adj_close",
+    )
 
 
 def _check_amounts(draft: Draft) -> Iterator[Finding]:
@@ -270,6 +286,7 @@ STOCK_RULES: Rules[Draft] = {
     "date": check_dates,
     "future": check_future,
     "cell": check_readable,
+    "dividend": _check_dividends,
     "number": check_finite,
     "below_zero": _check_below_zero,
     "price": _check_prices,

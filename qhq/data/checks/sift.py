@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from typing import Generic
 
 import numpy as np
@@ -49,13 +50,43 @@ class Broken:
     refused: bool
 
 
+_EDGE = np.timedelta64(7, "D")
+"""How far outside the sessions a start or end may lie: a week of weekend and holidays."""
+
+
+def cut_span(draft: DraftT, span: tuple[date | None, date | None]) -> DraftT:
+    """Leave out the rows before ``data.start`` and after ``data.end``, so that no rule looks at them.
+
+    Raises:
+        DataError: If one of the two lies outside the rows: cutting would pretend to years that are not there.
+    """
+    if span == (None, None):
+        return draft
+    dated = ~np.isnat(draft.dates)
+    inside = np.ones(len(dated), dtype=np.bool_)
+    for key, day in zip(("start", "end"), span, strict=True):
+        if day is None or not dated.any():
+            continue
+        first, last = draft.dates[dated].min(), draft.dates[dated].max()
+        limit = np.datetime64(day, "D")
+        if not first - _EDGE <= limit <= last + _EDGE:
+            raise DataError(
+                f"data.{key} must lie in the span of the data",
+                got=f"{day}, where the rows of {draft.origin} run from {first} to {last}",
+                fix=f"Choose a date in that span, or leave data.{key} out",
+            )
+        inside &= ~dated | (draft.dates >= limit if key == "start" else draft.dates <= limit)
+    return draft.keep(inside)
+
+
 def sift(draft: DraftT, rules: Rules[DraftT], policy: RowPolicy) -> Sifted[DraftT]:
     """Set the rows aside that break a rule.
 
     Raises:
-        DataError: At the first broken rule whose rows ``policy`` does not let be set aside; or if they are
-            too many.
+        DataError: If ``policy.span`` lies outside the rows; at the first broken rule whose rows ``policy``
+            does not let be set aside; or if they are too many.
     """
+    draft = cut_span(draft, policy.span)
     if policy.bad_rows == "refuse":
         for rule in rules.values():
             for finding in rule(draft):

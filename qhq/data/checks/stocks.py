@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from qhq.data.checks.cells import read_days, read_numbers
 from qhq.data.checks.headers import check_names, match_columns
 from qhq.data.checks.rules import STOCK_RULES, Draft
 from qhq.data.checks.sift import sift
-from qhq.data.panel import Panel
+from qhq.data.panel import FloatArray, Panel
 from qhq.data.quarantine import STRICT, RowPolicy
-from qhq.data.schema import ACTIONS, COLUMNS
+from qhq.data.schema import ACTIONS, COLUMNS, canonical_name
 
 
 def check_panel(
@@ -23,7 +24,7 @@ def check_panel(
     symbols: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
     policy: RowPolicy = STRICT,
-    signed: bool = False,
+    helpers: Sequence[str] = (),
 ) -> Panel:
     """Check a table of stocks against the schema and sort it.
 
@@ -33,15 +34,17 @@ def check_panel(
         symbols: Symbols to keep; None is all.
         columns: Value columns to keep; None is every column of the schema that is there.
         policy: What to do with rows that break a rule.
-        signed: Whether prices may be below zero: nothing takes their logarithms.
+        helpers: Columns that only tell of splits. No row is bad for what stands in them: what is no price is
+            NaN there, what is no ratio 0.
 
     Raises:
         DataError: At the first rule that is broken and whose rows ``policy`` does not let be set aside, with
             symbol, date and row.
     """
-    sifted = sift(draft_stocks(frame, origin, symbols, columns, signed=signed), STOCK_RULES, policy)
+    draft = draft_stocks(frame, origin, symbols, columns, signed=policy.signed)
+    sifted = sift(draft, STOCK_RULES, policy)
     draft = sifted.draft
-    return Panel(
+    panel = Panel(
         draft.symbols,
         draft.columns,
         draft.code,
@@ -50,6 +53,19 @@ def check_panel(
         missed=sifted.missed,
         quarantine=sifted.quarantine,
     )
+    return panel.with_columns(_read_helpers(frame, helpers, draft.rows)) if helpers else panel
+
+
+def _read_helpers(
+    frame: pd.DataFrame, names: Sequence[str], rows: npt.NDArray[np.intp]
+) -> dict[str, FloatArray]:
+    there = {canonical_name(str(name)): str(name) for name in frame.columns}
+    read = {name: read_numbers(frame[there[name]])[0][rows - 1] for name in names}
+    with np.errstate(invalid="ignore"):
+        return {
+            name: np.where(values > 0, values, 0.0 if name in ACTIONS else np.nan)
+            for name, values in read.items()
+        }
 
 
 def draft_stocks(

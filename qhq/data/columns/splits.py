@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qhq.data.columns.series import previous
+from qhq.data.columns.series import last_finite, previous
 from qhq.data.panel import Panel
 
 LEAST_RATIO = 1.2
@@ -19,6 +19,6 @@ def infer_splits(panel: Panel) -> Panel:
     if "split" in panel.columns or not {"close", "adj_close"} <= set(panel.columns):
         return panel
     adjustment = panel.column("adj_close") / panel.column("close")
-    ratio = np.nan_to_num(adjustment / previous(panel, adjustment), nan=1.0)
+    ratio = np.nan_to_num(adjustment / previous(panel, last_finite(panel, adjustment)), nan=1.0)
     jump = np.maximum(ratio, 1 / ratio) >= LEAST_RATIO
     return panel.with_columns({"split": np.where(jump, ratio, 0.0)})

@@ -30,7 +30,9 @@ def parkinson(panel: Panel) -> FloatArray:
 
     Parkinson, "The extreme value method for estimating the variance of the rate of return" (1980).
     """
-    volatility: FloatArray = np.log(panel.column("high") / panel.column("low")) / np.sqrt(4 * np.log(2))
+    # Rounding can put a low above its high by a hair.
+    span = np.maximum(np.log(panel.column("high") / panel.column("low")), 0)
+    volatility: FloatArray = span / np.sqrt(4 * np.log(2))
     return volatility
 
 

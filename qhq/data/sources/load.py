@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +24,8 @@ from qhq.data.spec import DataSpec, Source
 from qhq.data.yahoo.load import load_history
 from qhq.errors import DataError
 
-_EDGE = np.timedelta64(7, "D")
-"""How far outside the sessions a start or end may lie: a week of weekend and holidays."""
+EXPLAINING = ("close", "dividend")
+"""Columns of Yahoo's that say why there is no adjusted close."""
 
 _ORIGINS: dict[Source, str] = {
     "bundled": "the bundled prices",
@@ -47,7 +46,7 @@ def load_panel(spec: DataSpec) -> Panel:
     """
     origin = _origin(spec)
     panel = _load_options(spec, origin) if spec.kind == "options" else _load_stocks(spec, origin)
-    panel = _cut_span(_finished(panel, origin), spec, origin)
+    panel = _cut_span(_finished(panel, origin), spec)
     if spec.kind == "options":
         panel = complete_market(panel, spec.rate)
     return compute_columns(panel, spec.kind, spec.columns)
@@ -70,15 +69,19 @@ def _load_stocks(spec: DataSpec, origin: str) -> Panel:
     columns, optional = raw_columns(spec.columns), _split_columns(spec)
     frame = _READERS[spec.source](spec, columns, optional)
     there = {canonical_name(str(name)) for name in frame.columns}
-    extra = [name for name in optional if name in there and name not in columns]
+    helpers = [name for name in optional if name in there and name not in columns]
+    explained = spec.source == "yahoo" and "adj_close" in columns
+    explaining = [name for name in EXPLAINING if explained and name not in (*columns, *helpers)]
     panel = check_panel(
         frame,
         origin,
         symbols=spec.symbols,
-        columns=(*columns, *extra),
+        columns=(*columns, *explaining),
         policy=spec.row_policy,
-        signed=not spec.takes_logs,
+        helpers=helpers,
     )
+    # What only explains an adjusted close that is missing.
+    panel = panel.without_columns(explaining)
     return infer_splits(panel) if optional else panel
 
 
@@ -151,10 +154,8 @@ _READERS: dict[Source, _Reader] = {
 }
 
 
-def _cut_span(panel: Panel, spec: DataSpec, origin: str) -> Panel:
+def _cut_span(panel: Panel, spec: DataSpec) -> Panel:
     first, last = panel.dates.min(), panel.dates.max()
-    _check_inside("start", spec.start, (first, last), origin)
-    _check_inside("end", spec.end, (first, last), origin)
     cut = panel.between(np.datetime64(spec.start or first, "D"), np.datetime64(spec.end or last, "D"))
     left = set(np.asarray(cut.group_names)[np.unique(cut.code)])
     for symbol in dict.fromkeys(cut.group_names):
@@ -165,14 +166,3 @@ def _cut_span(panel: Panel, spec: DataSpec, origin: str) -> Panel:
                 fix=f"Widen the span or drop {symbol}",
             )
     return cut.without_empty_series()
-
-
-def _check_inside(key: str, day: date | None, span: tuple[np.datetime64, np.datetime64], origin: str) -> None:
-    """A date outside the data is refused: cutting silently would pretend to years that are not there."""
-    first, last = span
-    if day is not None and not first - _EDGE <= np.datetime64(day, "D") <= last + _EDGE:
-        raise DataError(
-            f"data.{key} must lie in the span of the data",
-            got=f"{day}, where the rows of {origin} run from {first} to {last}",
-            fix=f"Choose a date in that span, or leave data.{key} out",
-        )

@@ -413,5 +413,56 @@ def test_a_column_of_returns_takes_logarithms_whatever_the_scaling(feature):
 
 def test_an_adjusted_close_below_zero_of_a_close_above_it_is_no_price():
     frame = OIL.assign(close=20.0, adj_close=[1.0, 2.0, -0.5, 2.0, 2.0])
-    panel = check_panel(frame, "test", columns=("close", "adj_close"), policy=OWN, signed=True)
+    panel = check_panel(frame, "test", columns=("close", "adj_close"), policy=RowPolicy(None, signed=True))
     assert [reason.rule for reason in panel.quarantine.reasons] == ["price"]
+
+
+def test_a_row_outside_the_span_asked_for_costs_nothing(tmp_path):
+    path = tmp_path / "own.csv"
+    frame = make_frame(symbols=("AAA",))
+    frame.loc[:9, "close"] = 0.0
+    frame.to_csv(path, index=False)
+    chosen = {
+        "source": "csv",
+        "path": str(path),
+        "symbols": None,
+        "features": ("close",),
+        "targets": ("close",),
+    }
+    with pytest.raises(DataError, match="10 of 200 rows"):
+        load_panel(DataSpec(**chosen))
+    panel = load_panel(DataSpec(**chosen, start="2015-01-15", bad_rows="refuse"))
+    assert (len(panel.code), panel.quarantine.count) == (190, 0)
+
+
+@pytest.mark.parametrize(
+    "cells", [{"adj_close": np.nan}, {"adj_close": 0.0}, {"split": -2.0}, {"split": "?"}]
+)
+def test_columns_that_only_tell_of_splits_cost_no_row(tmp_path, cells):
+    path = tmp_path / "own.csv"
+    frame = make_frame(symbols=("AAA",)).assign(split=0.0)
+    changed(frame, slice(3, 60), **cells).to_csv(path, index=False)
+    spec = DataSpec(source="csv", path=str(path), symbols=None, features=("close",), targets=("close",))
+    panel = load_panel(spec)
+    assert (len(panel.code), panel.quarantine.count) == (200, 0)
+    assert (panel.column("split") == 0).all()
+
+
+@pytest.mark.parametrize("dividend", [3.0, 15.0, 45.0], ids=["special", "spin-off", "return of capital"])
+def test_a_large_dividend_is_at_most_doubted(dividend):
+    frame = make_frame(symbols=("AAA",)).assign(dividend=0.0)
+    frame.loc[5, "dividend"] = dividend
+    found = find_breaches(frame, "test", "stocks", OWN)
+    assert {breach.rule for breach in found} <= {"large_dividend"}
+    assert bool(found) == (dividend > 0.25 * frame.loc[4, "close"])
+
+
+def test_the_better_of_two_quotes_of_a_session_is_read(tmp_path):
+    evening = pd.Timestamp("2023-06-02 23:00", tz="UTC")
+    store = ChainStore(tmp_path)
+    store.append([chain("2023-06-01")])
+    store.append([chain("2023-06-02")])
+    store.append([chain("2023-06-02", bid=6.0).assign(quote_time=evening)])
+    panel = load_panel(DataSpec(**RECORDED, path=str(tmp_path), scaling="over_strike"))
+    assert panel.quarantine.count == 0
+    assert_allclose(panel.column("bid")[panel.column("strike") == 420.0], 5.3)

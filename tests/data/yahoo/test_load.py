@@ -3,10 +3,17 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 
+import numpy as np
 import pandas as pd
 import pytest
+from numpy.testing import assert_allclose
 
+from qhq.data.checks.stocks import check_panel
+from qhq.data.quarantine import RowPolicy
+from qhq.data.sources.load import load_panel
+from qhq.data.spec import DataSpec
 from qhq.data.yahoo.cache import entry_path
+from qhq.data.yahoo.history import _bars, cut_history
 from qhq.data.yahoo.load import load_history
 from qhq.errors import ConfigError, DataError
 
@@ -209,3 +216,58 @@ def test_an_unsafe_address_is_told(monkeypatch, yahoo_loopback):
     monkeypatch.setenv("QHQ_YAHOO_URL", "http://mirror.example")
     with pytest.raises(ConfigError, match="QHQ_YAHOO_URL"):
         load_history(["AAPL"])
+
+
+def config(**more):
+    base = {"source": "yahoo", "symbols": ("MSFT",), "start": FIRST, "end": date(2024, 3, 1)}
+    return DataSpec(**(base | more))
+
+
+def spoil(listing, day, **what):
+    """Let Yahoo tell one session wrongly."""
+    row = listing.days.index(day)
+    if "close" in what:
+        listing.prices[row, 3] = what["close"]
+    if "dividend" in what:
+        listing.dividends[day] = what["dividend"]
+    return row
+
+
+@pytest.mark.parametrize("dividend", [1.0, 25.0], ids=["all of it", "in another unit"])
+def test_a_dividend_not_below_the_close_costs_its_day_alone(yahoo_loopback, load, dividend):
+    listing, day = yahoo_loopback.market.listings["MSFT"], date(2023, 6, 14)
+    spoil(listing, day, dividend=dividend * listing.prices[listing.days.index(day) - 1, 3])
+    frame = load(["MSFT"], FIRST, date(2024, 3, 1))
+    assert frame.loc[frame["adj_close"].isna(), "date"].dt.date.tolist() == [day]
+    panel = load_panel(config(offline=True))
+    assert [(reason.rule, reason.count) for reason in panel.quarantine.reasons] == [("dividend", 1)]
+    assert "a dividend of" in panel.quarantine.note()
+    assert "drop" not in panel.quarantine.note()
+    assert len(panel.dates) == len(frame) - 1
+    assert set(panel.missed.astype(object)) == {day}
+    # The prices as traded need no adjustment.
+    traded = load_panel(config(offline=True, features=("close",), targets=("close",)))
+    assert (len(traded.dates), traded.quarantine.count) == (len(frame), 0)
+
+
+def test_a_zero_close_costs_its_day_alone(yahoo_loopback, load):
+    listing, day = yahoo_loopback.market.listings["MSFT"], date(2023, 6, 14)
+    spoil(listing, day, close=0.0)
+    load(["MSFT"], FIRST, date(2024, 3, 1))
+    for column in ("close", "adj_close"):
+        panel = load_panel(config(offline=True, features=(column,), targets=(column,)))
+        assert panel.quarantine.count == 1
+        assert set(panel.missed.astype(object)) == {day}
+        assert (np.abs(np.diff(np.log(panel.column(column)))) < 0.3).all()
+
+
+@pytest.mark.parametrize(("factor", "lost"), [(1.0, 0), (1.01, 1)], ids=["equal", "different"])
+def test_a_session_that_yahoo_tells_twice_costs_itself_at_most(factor, lost):
+    days = pd.DatetimeIndex(["2024-01-02", "2024-01-03", "2024-01-03", "2024-01-04"], tz="America/New_York")
+    prices = np.array([100.0, 101.0, 101.0 * factor, 102.0])
+    answer = pd.DataFrame({name: prices for name in ("Open", "High", "Low", "Close")}, index=days)
+    answer = answer.assign(Volume=1.0, Dividends=[0, 1.0, 1.0, 0], **{"Stock Splits": 0.0})
+    frame = cut_history(_bars("X", answer, date(2024, 2, 1)).frame, None, None)
+    panel = check_panel(frame, "Yahoo", policy=RowPolicy(None, limit=1.0, editable=False))
+    assert len(panel.dates) == 3 - lost
+    assert_allclose(panel.column("adj_close")[-1], 102.0 / (1 - 1 / 100))
