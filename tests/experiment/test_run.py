@@ -18,6 +18,7 @@ from qhq.experiment.opening import open_run
 from qhq.experiment.run import resume_run, train_run
 from qhq.tracking.run_folder import FINISHED, RUNNING, find_run, list_runs
 from qhq.training.loop import Watcher
+from tests.data.panels import make_frame
 
 
 def train(*overrides: str, watcher: Watcher | None = None):
@@ -242,3 +243,31 @@ def test_evaluation_does_not_ask_what_the_run_was_trained_on(study, monkeypatch)
     run.write_json("run.json", {**run.read_record(), "backend_entry": device})
     experiment = open_run(run)
     assert experiment.model.quantum.neural_network.executor.report().backend == "statevector"
+
+
+def test_rows_set_aside_are_told_once_and_kept_in_the_record(study):
+    frame = make_frame(symbols=("AAA",), rows=150)
+    frame.loc[[20, 130], "adj_close"] = 0.0
+    frame.to_csv("own.csv", index=False)
+    told = Notes()
+    own = ("data.source=csv", "data.path=own.csv", "data.symbols=null", "data.start=null", "data.end=null")
+    run = train(*own, "training.epochs=1", watcher=told)
+    (note,) = [each for each in told.notes if "Set aside" in each]
+    assert "Set aside 2 of 150 rows" in note
+    record = run.read_record()["data"]
+    assert (record["quarantine"]["rows"], record["quarantine"]["of"], record["doubts"]) == (2, 150, [])
+    assert record["quarantine"]["reasons"][0]["rows"] == [21, 131]
+    # The same rows are left out when the run is opened again.
+    assert open_run(run).data.fingerprint == record["fingerprint"]
+    with pytest.raises(DataError, match="'adj_close' must be above zero"):
+        train(*own, "data.bad_rows=refuse", "training.epochs=1")
+
+
+class Notes(Watcher):
+    """Keep what is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text):
+        self.notes.append(text)
