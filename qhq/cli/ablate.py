@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qhq.cli.options import Debug, Json, Set
-from qhq.cli.output import Output, command, plain_table
+from qhq.cli.output import Output, command, figure, plain_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -154,8 +154,8 @@ def _cells(row: dict[str, Any]) -> list[object]:
     return [
         row["variant"].replace("_", " "),
         f"{row['parameters_middle']}/{row['parameters_total']}" if model else None,
-        f"{row['mae']:.4f}",
-        None if low is None else f"{low:.4f} to {high:.4f}",
+        figure(row["mae"]),
+        None if low is None else f"{figure(low)} to {figure(high)}",
         None if row["skill"] is None else f"{100 * row['skill']:+.2f}",
         None if row["alive"] is None else f"{row['alive']}/{row['seeds']}",
     ]

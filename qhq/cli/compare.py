@@ -156,6 +156,8 @@ def _ranked(table: RunTable) -> list[str]:
         key for key in table.differs
         # The summary has the qubits; where one run has no circuit, 'quantum' itself is a key without value.
         if key != "quantum.qubits" and not any(other.startswith(f"{key}.") for other in table.keys)
+        # What a circuit is like does not tell runs apart of which the others have none.
+        and (key == "quantum.ansatz" or len({str(each[key]) for each in table.designs if key in each}) > 1)
     ]  # fmt: skip
 
     def place(key: str) -> tuple[bool, int]:

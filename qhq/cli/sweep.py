@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qhq.cli.options import Debug, Json, Set
-from qhq.cli.output import Output, command, plain_table
+from qhq.cli.output import Output, command, figure, plain_table
 from qhq.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def _final_cells(row: dict[str, Any]) -> list[object]:
     return [
         row["variant"].replace("_", " "),
         row["seeds"],
-        *(None if row[key] is None else f"{row[key]:.4f}" for key in ("mae", "mape", "mase")),
+        *(None if row[key] is None else figure(row[key]) for key in ("mae", "mape", "mase")),
         None if low is None else f"{low:.4f} to {row['mase_high']:.4f}",
         None if row["skill"] is None else f"{100 * row['skill']:+.2f}",
         row["vs_naive"],
