@@ -84,7 +84,9 @@ def run_design(record: dict[str, Any]) -> dict[str, Any]:
     for key, value in design.items():
         if value is not None and not _is_plain(value, (str, bool, int, float)):
             raise _damaged(record, key, "a text or a number", value)
-    return design
+    aside = _mapping(_mapping(record, "data"), "quarantine").get("rows")
+    # Told where any were: runs on the same config are alike only if the same rows were left out.
+    return design | ({"data.rows_set_aside": aside} if isinstance(aside, int) and aside else {})
 
 
 def _is_plain(value: object, wanted: type | tuple[type, ...]) -> bool:

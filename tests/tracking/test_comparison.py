@@ -173,3 +173,16 @@ def test_an_export_that_cannot_be_written_leaves_what_was_there(tmp_path):
     with pytest.raises(ConfigError, match="--latex must name a file"):
         export_table([{"a": 1}], tmp_path / "folder", "latex")
     assert [each.name for each in tmp_path.iterdir()] == ["folder"]
+
+
+def test_rows_set_aside_differ_where_a_run_has_any():
+    make("a", 3.0, 1, data={"quarantine": {"rows": 3, "of": 100}})
+    make("b", 2.0, 1, data={"quarantine": {"rows": 0, "of": 100}})
+    make("c", 1.0, 1)
+    table = tabulate(gather_runs([]), pytest.fail)
+    assert "data.rows_set_aside" in table.differs
+    assert sorted(str(row["data.rows_set_aside"]) for row in table.rows(["data.rows_set_aside"])) == [
+        "3",
+        "None",
+        "None",
+    ]

@@ -85,10 +85,12 @@ class Product:
         style: How they are exercised.
         morning: Roots that are settled at the open of the day of expiry; they last trade on the session
             before.
+        home: Country of the exchange.
     """
 
     style: Literal["european", "american"]
     morning: frozenset[str] = frozenset()
+    home: str = "US"
 
 
 PRODUCTS: dict[str, Product] = {
@@ -104,16 +106,16 @@ PRODUCTS: dict[str, Product] = {
     "NANOS": Product("european"),
     "OEX": Product("american"),
     "XEO": Product("european"),
-    "NIFTY": Product("european"),
-    "BANKNIFTY": Product("european"),
-    "SX5E": Product("european"),
-    "STOXX50E": Product("european"),
-    "DAX": Product("european"),
-    "GDAXI": Product("european"),
-    "FTSE": Product("european"),
-    "N225": Product("european"),
-    "HSI": Product("european"),
-    "KOSPI200": Product("european"),
+    "NIFTY": Product("european", home="IN"),
+    "BANKNIFTY": Product("european", home="IN"),
+    "SX5E": Product("european", home="EU"),
+    "STOXX50E": Product("european", home="EU"),
+    "DAX": Product("european", home="DE"),
+    "GDAXI": Product("european", home="DE"),
+    "FTSE": Product("european", home="GB"),
+    "N225": Product("european", home="JP"),
+    "HSI": Product("european", home="HK"),
+    "KOSPI200": Product("european", home="KR"),
 }
 """By underlying, or by a root of its own (SPXW and NDXP are settled at the close)."""
 
@@ -130,3 +132,13 @@ def product_of(name: str) -> Product | None:
     if plain in ("GSPC", "INX"):
         plain = "SPX"
     return PRODUCTS.get(_ROOTS.get(plain, plain))
+
+
+def trades_in_us(name: str) -> bool:
+    """Whether options on an underlying trade on US exchanges, as far as its name tells.
+
+    >>> trades_in_us("AAPL"), trades_in_us("BRK.B"), trades_in_us("RELIANCE.NS"), trades_in_us("NIFTY")
+    (True, True, False, False)
+    """
+    product = product_of(name)
+    return product.home == "US" if product else re.fullmatch(r".*\.[A-Z]{2,3}", name.strip().upper()) is None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from qhq.data.checks.contracts import PRODUCTS, product_of, read_symbols
+from qhq.data.checks.contracts import PRODUCTS, product_of, read_symbols, trades_in_us
 from qhq.data.checks.option_rules import KINDS, OptionDraft
 from qhq.data.checks.rules import Finding, FloatArray, Mask, Rules, find_rows
 from qhq.data.checks.units import VOLATILITIES, as_days, is_closed
@@ -319,7 +319,8 @@ def _doubt_expiries(draft: OptionDraft) -> Iterator[Finding]:
     listed = np.isfinite(expiry) & (draft.kind == KINDS.index("traded"))
     weekday = (whole + 3) % 7
     saturday = listed & (weekday == 5) & (whole < SATURDAYS_END)
-    other = listed & is_closed(whole) & ~saturday
+    home = np.array([trades_in_us(name) for name in draft.groups], dtype=np.bool_)[draft.group]
+    other = listed & np.where(home, is_closed(whole), weekday > 4) & ~saturday
     fix = "Set data.format.expiries: last_trading_day to count to the day before, as_written to keep them"
     yield from find_rows(
         saturday,

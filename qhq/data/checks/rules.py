@@ -214,7 +214,8 @@ def _check_below_zero(draft: Draft) -> Iterator[Finding]:
     for name in PRICES:
         if name in draft.columns and not draft.signed:
             must, got = f"'{name}' must be above zero", _teller(draft, draft.column(name))
-            for finding in find_rows(_below_zero(draft, name), must, got, _NO_LOGARITHM):
+            fix = _ADJUSTED_TOO_FAR if name == "adj_close" else _NO_LOGARITHM
+            for finding in find_rows(_below_zero(draft, name), must, got, fix):
                 yield replace(finding, unusable=True)
 
 
@@ -235,6 +236,13 @@ _NO_LOGARITHM = (
     "Prices below zero have no logarithm: choose data.scaling window_mean, minmax or standard and no column"
     " made of returns, cut the days off with data.start or data.end, or correct that row; data.bad_rows:"
     " quarantine leaves it out"
+)
+
+
+_ADJUSTED_TOO_FAR = (
+    "An adjusted close below zero comes of dividends above the price: take close, as it was traded, in the"
+    " place of adj_close. If the price itself was below zero, choose data.scaling window_mean, minmax or"
+    " standard; data.bad_rows: quarantine leaves the rows out"
 )
 
 

@@ -55,7 +55,7 @@ def forward_adjusted(close: FloatArray, dividend: FloatArray, split: FloatArray)
 
 def split_ratio(split: FloatArray) -> FloatArray:
     """New shares for an old one, 1 where there is no split."""
-    return np.where(split > 0, split, 1.0)
+    return np.where((split > 0) & np.isfinite(split), split, 1.0)
 
 
 def later_splits(split: FloatArray) -> FloatArray:

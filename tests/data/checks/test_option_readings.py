@@ -440,3 +440,10 @@ def test_doubts_of_a_file_go_with_its_panel():
     panel = check_options(frame, "test", policy=OWN)
     assert [doubt.rule for doubt in panel.doubts] == ["spot"]
     assert panel.keep(panel.dates > panel.dates.min()).doubts == panel.doubts
+
+
+@pytest.mark.parametrize(("name", "doubted"), [("XYZ", True), ("NIFTY", False), ("INFY.NS", False)])
+def test_a_holiday_of_the_us_is_a_day_like_any_other_elsewhere(name, doubted):
+    frame = SATURDAY.iloc[::3].assign(underlying=name, expiry="2023-11-23", date="2023-11-20")
+    found = [each.rule for each in check_options(frame, "test", policy=OWN).doubts]
+    assert ("expiry_day" in found) == doubted

@@ -466,3 +466,10 @@ def test_the_better_of_two_quotes_of_a_session_is_read(tmp_path):
     panel = load_panel(DataSpec(**RECORDED, path=str(tmp_path), scaling="over_strike"))
     assert panel.quarantine.count == 0
     assert_allclose(panel.column("bid")[panel.column("strike") == 420.0], 5.3)
+
+
+def test_an_adjusted_close_below_zero_is_told_to_be_left_for_the_close():
+    frame = make_frame(symbols=("AAA",))
+    frame.loc[:99, "adj_close"] = -1.0
+    with pytest.raises(DataError, match="take close, as it was traded"):
+        check_panel(frame, "test", columns=("adj_close",), policy=OWN)

@@ -87,7 +87,7 @@ def test_a_large_dividend_below_the_price_is_one_like_any_other(large):
     assert_allclose(forward_adjusted(close, np.array([0, large]), np.zeros(2)), 100.0)
 
 
-@pytest.mark.parametrize("split", [0.0, -2.0, np.nan, 1.0])
+@pytest.mark.parametrize("split", [0.0, -2.0, np.nan, np.inf, 1.0])
 def test_a_ratio_that_is_none_is_no_split(split):
     close = np.array([10.0, 11.0, 12.0])
     assert_allclose(forward_adjusted(close, np.zeros(3), np.array([0, split, 0])), close, rtol=0)
