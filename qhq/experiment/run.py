@@ -79,7 +79,7 @@ def _tell_of_rows(data: Prepared, watcher: Watcher) -> None:
         watcher.note(data.quarantine.note())
     for doubt in data.doubts:
         watcher.note(
-            f"Doubt '{doubt.rule}' in {doubt.count:,} rows: {doubt.must}. Got {doubt.example}. {doubt.fix}."
+            f"Doubt '{doubt.rule}' (rows: {doubt.count:,}): {doubt.must}. Got {doubt.example}. {doubt.fix}."
         )
 
 

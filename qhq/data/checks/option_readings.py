@@ -120,7 +120,7 @@ def _check_volatility(draft: OptionDraft) -> Iterator[Finding]:
     median, hint = float(np.median(iv[known])), _hint_of_prices(draft)
     if hint is not None and hint.contradicts:
         unit = hint.unit
-        why = f"which the file's own prices contradict: they imply what {_NAMES[unit]} of that size mean"
+        why = f"where the file's own prices imply volatilities that they are only as {_NAMES[unit]}"
     elif median > HIGHEST_MEDIAN_IV and (hint is None or hint.as_fraction > DIFFERS):
         unit = "percent" if median < 300 else "basis_points"
         why = f"which would be {median:.0%} a year"

@@ -52,9 +52,7 @@ WRITTEN = {
 def test_a_unit_that_the_prices_contradict_is_refused_until_it_is_told(unit):
     frame = option_frame(underlyings=("AAA",))
     written = frame.assign(iv=WRITTEN[unit](frame))
-    with pytest.raises(
-        DataError, match=rf"the file's own prices contradict.* data.format.volatility: {unit}\."
-    ):
+    with pytest.raises(DataError, match=rf"the file's own prices imply.* data.format.volatility: {unit}\."):
         check_options(written, "test", policy=OWN)
     breach = told(written)["volatility_unit"]
     assert (breach.severity, breach.count) == ("error", (years(frame) > 7 / 365).sum())
