@@ -44,6 +44,7 @@ class Output:
             typer.echo(text)
             return
         from rich.console import Console
+        from rich.text import Text
 
         from qhq.data.leak_spec import explain_leaks, leak_mark
 
@@ -53,7 +54,12 @@ class Output:
         known = sys.stdout.isatty() or "COLUMNS" in os.environ
         console = Console(highlight=False, width=None if known else 160)
         for part in people:
-            typer.echo(part) if isinstance(part, str) else _print_table(console, part)
+            if not isinstance(part, str):
+                _print_table(console, part)
+            elif known:
+                console.print(Text(part))  # breaks a line between words; a pipe gets it whole
+            else:
+                typer.echo(part)
 
     def tell(self, part: str | Table) -> None:
         """Show a person something before the result, on standard error."""

@@ -62,7 +62,7 @@ def _run(config: str | None, backend: str | None, overrides: list[str], resume: 
     from qhq.experiment.run import resume_run, train_run
     from qhq.tracking.run_folder import find_run
 
-    doing("Reading the prices, building the model and comparing the exact engine with the backend")
+    doing("Opening prices, model and backend; comparing the exact engine with it")
     with TrainingProgress() as progress:
         if resume is not None:
             folder = resume_run(find_run(resume), progress)
