@@ -1,5 +1,6 @@
 # make train   the quickstart: train on the bundled prices, on Aer
 # make test    the test suite, on 2 cores
+# make fuzz    a thousand random circuits of Qiskit's whole library on every executor (some minutes)
 # make check   ruff, mypy --strict, import-linter, deptry
 # make bench   the benchmarks, beside other libraries (installs them)
 # make ui      MLflow's page of the runs, on this machine alone (installs it, apart)
@@ -9,13 +10,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: train test check bench ui clean
+.PHONY: train test fuzz check bench ui clean
 
 train: $(VENV)/.installed
 	$(BIN)/qhq train --backend aer
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+fuzz: $(VENV)/.installed-dev
+	QHQ_FUZZ=$${QHQ_FUZZ:-1000} $(BIN)/python -m pytest tests/backends/test_library.py
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.quantum_info import SparsePauliOp
@@ -172,6 +173,7 @@ class _Flattener:
         )
         readout = Readout(self._qubits, _table(reads, 5), terms, maps, *_coefficients(strings))
         program = Program(layout, self._affine_angles(), readout)
+        _check_bounds(program, len(self._map.input_slopes), len(self._map.weight_slopes))
         counts = (num_observables, len(self._angles))
         return Tape(program, self._map, self._sampled, self._shared, *counts, woven.frame)
 
@@ -263,6 +265,47 @@ class _Flattener:
         x = _ragged([list(by_input.items()) for _, by_input, _ in self._angles])
         constant = np.array([constant for constant, _, _ in self._angles], np.float64)
         return Angles(sum(bool(by_input) for _, by_input, _ in self._angles), constant, *w, *x)
+
+
+def _check_bounds(program: Program, num_inputs: int, num_weights: int) -> None:
+    """Compiled code reads and writes without asking: no index may lead out of an array."""
+    layout, angles, readout = program
+    size, count, slots = 1 << layout.bits, len(angles.constant), len(readout.starts) - 1
+    kinds, columns = layout.ops[:, 0], layout.ops
+    turns = columns[kinds == TURNS]
+    used = [turns[turns[:, 1] > j][:, 2 + 3 * j : 5 + 3 * j] for j in range(3)]
+    masks = np.concatenate([each[:, :2].ravel() for each in used] + [layout.flips, readout.reads[:, 0]])
+    places = np.concatenate([each[:, 2] for each in used] + [layout.pairs[:, 1]])
+    phases = columns[(kinds == PHASE_SHARED) | (kinds == PHASE_SAMPLE)]
+    families = np.concatenate([phases[:, 1:4], readout.reads[:, 2:5]])
+    dense = columns[kinds == DENSE]
+    levels, rest, terms = layout.terms.T
+    good = (
+        _within(masks, size)
+        and _within(places, count)
+        and _within(layout.pairs[:, 0], max(1, layout.bits))
+        and _within(families[:, 0], len(layout.maps))
+        and _within(families[:, 1:], len(layout.terms) + 1)
+        and _within(levels + 1, layout.bits + 1)
+        and _within(rest, size)
+        and all(_within(terms[begin:end], count) for _, begin, end in phases[:, 1:4])
+        and all(_within(terms[begin:end], slots) for *_, begin, end in readout.reads)
+        and _within(columns[kinds == PHASE_SHARED][:, 4], layout.tables)
+        and _within(dense[:, 2] + 3 * dense[:, 1], len(layout.flips) + 1)
+        and _within(dense[:, 3] + 4 * 4 ** dense[:, 1], len(layout.dense) + 1)
+        and _within(angles.x_index, num_inputs + count)
+        and _within(angles.w_index, num_weights + count)
+    )
+    if not good:
+        raise ConfigError(
+            "Every index of a program must lie within its arrays",
+            got=f"one outside, of a circuit on {layout.bits} qubits with {count} angles",
+            fix="Report this with the circuit: qhq has lowered it wrongly, and nothing was run",
+        )
+
+
+def _within(indices: npt.NDArray[np.int64], end: int) -> bool:
+    return indices.size == 0 or bool(indices.min() >= 0 and indices.max() < end)
 
 
 def _add_column(row: dict[int, float], slopes: np.ndarray, scale: float) -> None:

@@ -1,12 +1,26 @@
+import math
+
 import numpy as np
 import pytest
+import qiskit_aer  # noqa: F401  # gives circuits save_statevector
 from qiskit import QuantumCircuit
-from qiskit.circuit import AnnotatedOperation, ControlModifier, Parameter
-from qiskit.circuit.library import PauliEvolutionGate, RXGate, RYGate, zz_feature_map
-from qiskit.quantum_info import Operator, SparsePauliOp
+from qiskit.circuit import AnnotatedOperation, CircuitInstruction, ControlModifier, Gate, Parameter
+from qiskit.circuit.library import (
+    GlobalPhaseGate,
+    HamiltonianGate,
+    PauliEvolutionGate,
+    RVGate,
+    RXGate,
+    RYGate,
+    XXPlusYYGate,
+    zz_feature_map,
+)
+from qiskit.quantum_info import Operator, SparsePauliOp, Statevector, random_hermitian
 
-from qhq.engine.lowering import ROTATIONS, is_parametric, lower
+from qhq.engine.equivalence import lower_checked
+from qhq.engine.lowering import ROTATIONS, is_parametric, lower, without_final_measurements
 from qhq.errors import ConfigError
+from tests.engine.library import NAMES
 
 from .circuits import PARAMETRIC, STANDARD, WIDTH, add_gate, random_problem
 
@@ -113,9 +127,206 @@ def test_circuits_that_are_not_unitary_are_refused(spoil):
 
 
 def test_gate_without_definition_is_refused():
-    from qiskit.circuit import Gate
-
     circuit = QuantumCircuit(1)
     circuit.append(Gate("mystery", 1, [Parameter("x")]), [0])
     with pytest.raises(ConfigError, match=r"'mystery'.*neither"):
+        lower(circuit)
+
+
+def own(name, qubits, params=(), define=None, **more):
+    """A gate of a user's own class; ``define`` fills its definition."""
+
+    class Own(Gate):
+        def _define(self):
+            self.definition = QuantumCircuit(qubits)
+            define(self.definition, *self.params)
+
+    gate = Own(name, qubits, list(params))
+    for key, value in more.items():
+        setattr(gate, key, value)
+    return gate
+
+
+@pytest.mark.parametrize("qubits", [1, 2, 3])
+@pytest.mark.parametrize("count", [0, 1, 3])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_says_nothing(name, count, qubits):
+    def define(body, *angles):
+        body.h(0)
+        for angle in angles:
+            body.ry(angle, qubits - 1)
+        if qubits > 1:
+            body.cz(0, 1)
+
+    circuit = QuantumCircuit(3)
+    circuit.ry(0.3, 0)
+    circuit.append(own(name, qubits, [Parameter(f"a{k}") for k in range(count)], define), range(qubits))
+    circuit.append(QuantumCircuit(1, name=name).to_gate(), [0])
+    assert lower_checked(circuit).count_ops()["h"] == 1
+
+
+def test_a_subclass_of_a_standard_gate_is_its_definition():
+    class Echo(XXPlusYYGate):
+        def _define(self):
+            self.definition = QuantumCircuit(2)
+            self.definition.rx(self.params[0], 1)
+
+        def __array__(self, dtype=None, copy=None):
+            return Operator(self.definition).data
+
+    inner = QuantumCircuit(2)
+    inner._append(CircuitInstruction(Echo(0.3), inner.qubits))
+    assert "rx" in lower(inner).count_ops() or inner.data[0].operation.base_class is XXPlusYYGate
+
+
+def endless():
+    class Endless(Gate):
+        def _define(self):
+            self.definition = QuantumCircuit(1)
+            self.definition.append(Endless("endless", 1, []), [0])
+
+    return Endless("endless", 1, [])
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (
+            lambda: own("a", 1, [Parameter("x")], lambda body, x: body.rx(math.sin(x), 0)),
+            "Own 'a'.*TypeError",
+        ),
+        (lambda: own("b", 1, [], lambda body: body.append(own("b", 1), [0])), "Own 'b'.*TypeError"),
+        (lambda: own("c", 1, [], lambda body: 1 / 0), "Own 'c'.*ZeroDivisionError"),
+        (lambda: own("d", 1, [], None, definition=QuantumCircuit(3)), "Own 'd'.*definition on 3"),
+        (lambda: Gate("e", 2, []), "Gate 'e'.*neither a definition nor a matrix"),
+        (lambda: by_matrix(np.ones((2, 2))), "ByMatrix.*not unitary"),
+        (lambda: by_matrix(np.eye(8)), "ByMatrix.*matrix on 3"),
+        (lambda: by_matrix(np.eye(3)), "ByMatrix.*not unitary"),
+        (lambda: by_matrix(None), "ByMatrix"),
+        (endless, "Endless 'endless'.*holds itself"),
+        (lambda: RVGate(Parameter("x"), 0.1, 0), "RVGate"),
+        (lambda: HamiltonianGate(np.eye(128), Parameter("t")), "HamiltonianGate.*more than 6"),
+    ],
+)
+def test_what_cannot_be_opened_is_named(make, said):
+    gate = make()
+    circuit = QuantumCircuit(gate.num_qubits)
+    circuit.append(gate, range(gate.num_qubits))
+    with pytest.raises(ConfigError, match=f"Every gate must come apart.*{said}"):
+        lower_checked(circuit)
+
+
+def by_matrix(matrix):
+    class ByMatrix(Gate):
+        def to_matrix(self):
+            return matrix
+
+    return ByMatrix("rx", 1, [])
+
+
+def test_a_definition_beside_another_matrix_is_refused():
+    gate = own("g", 1, [], lambda body: body.h(0))
+    type(gate).__array__ = lambda self, dtype=None, copy=None: np.eye(2)
+    circuit = QuantumCircuit(1)
+    circuit.append(gate, [0])
+    with pytest.raises(ConfigError, match=r"must be the operator that Qiskit says.*Own"):
+        lower_checked(circuit)
+
+
+def test_parameters_of_a_phase_that_becomes_relative_count():
+    phase, angle = Parameter("phase"), Parameter("angle")
+    inner = QuantumCircuit(1, global_phase=phase * 2)
+    inner.p(angle, 0)
+    circuit = QuantumCircuit(2, global_phase=angle - phase)
+    circuit.h(0)
+    circuit.append(inner.to_gate().control(1), [0, 1])
+    circuit.append(AnnotatedOperation(inner.to_gate(), ControlModifier(1, ctrl_state=0)), [1, 0])
+    assert_lowered(circuit)
+    assert set(lower(circuit).parameters) == {phase, angle}
+    assert lower(circuit).global_phase == 0
+
+
+def test_parameters_without_effect_are_dropped():
+    phase, time = Parameter("phase"), Parameter("time")
+    circuit = QuantumCircuit(1, global_phase=phase)
+    circuit.delay(time, 0, unit="s")
+    circuit.append(GlobalPhaseGate(phase * time))
+    circuit.h(0)
+    assert not lower_checked(circuit).parameters
+
+
+def test_measurements_at_the_end_are_left_out_wherever_they_stand():
+    circuit = QuantumCircuit(2, 3)
+    circuit.h(0)
+    circuit.measure(1, 0)
+    circuit.barrier()
+    circuit.measure(0, 2)
+    bare = without_final_measurements(circuit)
+    assert bare.count_ops() == {"h": 1, "barrier": 1}
+    assert (bare.num_qubits, bare.num_clbits) == (2, 0)
+    part = QuantumCircuit(2, 1)
+    part.measure(1, 0)
+    circuit.append(part.to_instruction(), [0, 1], [1])
+    assert [step.name for step in lower_checked(circuit).data] == ["h"]
+
+
+def test_a_gate_called_measure_is_no_measurement():
+    circuit = QuantumCircuit(1)
+    circuit.append(own("measure", 1, [], lambda body: body.x(0)), [0])
+    assert without_final_measurements(circuit) is circuit
+    assert lower(circuit).count_ops() == {"x": 1}
+
+
+def test_what_begins_by_preparing_a_state_is_unitary_on_zero():
+    circuit = QuantumCircuit(2)
+    circuit.reset(0)
+    circuit.initialize([0.6, 0.8j], 1)
+    circuit.cx(1, 0)
+    lowered = lower_checked(circuit)
+    assert Statevector(lowered).equiv(Statevector(circuit))
+    circuit.initialize([0.6, 0.8j], 1)
+    with pytest.raises(ConfigError, match=r"must be unitary.*'reset'"):
+        lower(circuit)
+
+
+def test_a_box_is_what_it_holds():
+    circuit = QuantumCircuit(2)
+    with circuit.box():
+        circuit.ry(Parameter("x"), 1)
+        circuit.cx(1, 0)
+    assert_lowered_equal(circuit, "ry", "cx")
+
+
+def assert_lowered_equal(circuit, *names):
+    assert [step.name for step in lower(circuit).data] == list(names)
+
+
+def test_what_simulators_save_is_dropped():
+    circuit = QuantumCircuit(1)
+    circuit.h(0)
+    circuit.save_statevector()
+    assert_lowered_equal(circuit, "h")
+
+
+def test_a_product_formula_is_no_difference():
+    circuit = QuantumCircuit(2)
+    circuit.append(PauliEvolutionGate(SparsePauliOp(["XX", "ZI"], [0.9, 0.7]), time=Parameter("t")), [0, 1])
+    assert is_parametric(lower_checked(circuit).data[-1].operation)
+
+
+@pytest.mark.parametrize("qubits", [1, 2, 4])
+def test_evolution_by_a_free_time_is_exact(qubits):
+    hamiltonian = random_hermitian(2**qubits, seed=3)
+    circuit = QuantumCircuit(qubits)
+    circuit.append(HamiltonianGate(hamiltonian, Parameter("t")), range(qubits))
+    assert_lowered(circuit)
+
+
+def test_two_parameters_of_one_name_are_refused():
+    hidden = QuantumCircuit(1)
+    hidden.rx(Parameter("a"), 0)
+    circuit = QuantumCircuit(1)
+    circuit.rx(Parameter("a"), 0)
+    circuit.append(own("g", 1, [], None, definition=hidden), [0])
+    with pytest.raises(ConfigError, match="'rx'.*[Nn]ame conflict"):
         lower(circuit)
