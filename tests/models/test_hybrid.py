@@ -124,3 +124,8 @@ def test_adding_needs_as_many_outputs_as_inputs():
     ansatz = build(AnsatzSpec(qubits=2, observables=("Z0",)))
     with pytest.raises(ConfigError, match="as many circuit outputs as inputs. Got 2 inputs and 1 outputs"):
         build_model(ModelSpec(skip="add"), SHAPE, quantum=quantum(ansatz=ansatz), seed=0)
+
+
+def test_angles_are_never_scaled_twice():
+    with pytest.raises(ConfigError, match=r"scaled once.*scale_inputs=False"):
+        build_model(ModelSpec(latent=2), SHAPE, quantum=QuantumLayer(ANSATZ), seed=0)
