@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qhq.cli.results import verdict
+from qhq.cli.train import _summary
 from qhq.evaluation.metrics import relative_errors, score, score_by_symbol
 
 NAMES = ("SHIB", "AAPL", "BRK-A")
@@ -89,3 +90,16 @@ def test_a_run_without_symbols_says_what_its_metrics_say():
     )
     metrics["naive"] = metrics["test"] = {**metrics["test"], "skill": None}
     assert "does not err here at all" in verdict({"metrics": metrics})
+
+
+def test_a_training_without_a_circuit_names_no_backend():
+    record = {
+        "run": "a",
+        "path": "b",
+        "epochs": 3,
+        "backend": "aer",
+        "seconds": {"total": 1.25},
+        "quantum": None,
+    }
+    assert _summary(record).endswith("Trained 3 epochs in 1.2 s, without a circuit.")
+    assert _summary(record | {"quantum": {"qubits": 2}}).endswith("Trained 3 epochs on aer in 1.2 s.")

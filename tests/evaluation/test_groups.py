@@ -1,5 +1,5 @@
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -7,7 +7,8 @@ import pytest
 from qhq.evaluation.baselines.last_value import in_sample_naive_mae, last_value, symbol_scale
 from qhq.evaluation.groups import has_percent, largest_share, score_by_group, score_held_out, score_windows
 from qhq.evaluation.metrics import score
-from tests.evaluation.panels import option_windows, random_walks, stock_windows
+from qhq.evaluation.significance import date_losses, loss_unit
+from tests.evaluation.panels import option_panel, option_windows, random_walks, stock_windows
 
 
 def make_case(targets=("mid",)):
@@ -67,3 +68,22 @@ def test_the_symbol_or_target_that_makes_up_the_loss_is_named(factor, least):
     assert largest_share(dear, same)[1] < 0.6
     alone = stock_windows({"close": {"AAA": walks["AAA"]}})
     assert largest_share(alone, alone.targets) is None
+
+
+@pytest.mark.parametrize("targets", [("mid",), ("bid", "ask"), ("mid", "iv")])
+def test_no_underlying_decides_by_the_size_of_its_prices(targets):
+    found = []
+    for factor in (1.0, 2.0**20):
+        panel = option_panel()
+        dear = np.array(panel.groups)[panel.code] == "BBB"
+        prices = panel.positions(("spot", "strike", "forward", "mid", "bid", "ask"))
+        values = panel.values.copy()
+        values[np.ix_(dear, prices)] *= factor
+        windows = option_windows(replace(panel, values=values), targets=targets)
+        noise = np.random.default_rng(0).normal(0, 0.5, windows.targets.shape)
+        forecast = windows.targets + noise * (windows.targets - windows.last[:, None])
+        scale = symbol_scale(windows, in_sample_naive_mae(windows))
+        metrics = score_windows(windows, forecast, last_value(windows), scale)
+        losses = date_losses(windows, forecast, loss_unit(windows, scale))
+        found.append([metrics.mase, metrics.skill, metrics.mape, *losses])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-9)
