@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -30,6 +32,17 @@ CONFIGURATION_KEYS = (
 
 PROPERTIES_KEYS = ("backend_name", "backend_version", "gates", "last_update_date", "qubits")
 """What is kept of the properties."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+"""What a device may be called: its name stands in tables, in messages and in names of files."""
+
+MOST_QUBITS = 10_000
+
+SHARES = frozenset({"gate_error", "readout_error", "prob_meas0_prep1", "prob_meas1_prep0", "operational"})
+"""Numbers between 0 and 1."""
+
+TIMES = {"T1": 1e3, "T2": 1e3, "gate_length": 1.0, "readout_length": 1.0}
+"""Times, and the longest that each can be, seconds; a coherence time is more than 0."""
 
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
 
@@ -114,10 +127,10 @@ def make_calibration(configuration: Mapping[str, Any], properties: Mapping[str, 
     try:
         calibration = Calibration(*json.loads(json.dumps(kept, default=_plain)))
         _check(calibration)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise BackendError(
             "A device must come with its configuration and calibrated properties",
-            got=f"'{configuration.get('backend_name', 'no name')}': {type(error).__name__}: {error}",
+            got=f"{str(configuration.get('backend_name', 'no name'))[:100]!r}: {_reason(error)}",
             fix="Take another device, or make the snapshot again",
         ) from error
     return calibration
@@ -143,12 +156,53 @@ def _numbers(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, float
     return sorted((each["name"], each.get("unit", ""), each["value"]) for each in entries)
 
 
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+
+
 def _check(calibration: Calibration) -> None:
-    if calibration.num_qubits != len(calibration.properties["qubits"]):
-        raise ValueError(
-            f"{calibration.num_qubits} qubits, {len(calibration.properties['qubits'])} calibrated"
-        )
+    """Refuse what no device is: a simulation would take any number, and give any result for it."""
+    configuration, properties = calibration.configuration, calibration.properties
+    if not (isinstance(configuration["backend_name"], str) and NAME.fullmatch(calibration.name)):
+        raise ValueError("a backend_name must be letters, digits, '_', '-' and '.', 100 at most")
+    if type(configuration["n_qubits"]) is not int or not 1 <= calibration.num_qubits <= MOST_QUBITS:
+        raise ValueError(f"n_qubits {configuration['n_qubits']!r}, of 1 to {MOST_QUBITS}")
+    if calibration.num_qubits != len(properties["qubits"]):
+        raise ValueError(f"{calibration.num_qubits} qubits, {len(properties['qubits'])} calibrated")
+    if not all(isinstance(gate, str) for gate in configuration["basis_gates"]):
+        raise ValueError("basis_gates must be names")
+    for number, row in enumerate(properties["qubits"]):
+        for entry in row:
+            _check_number(entry, f"qubit {number}")
+    for gate in properties["gates"]:
+        place = f"{gate['gate']} on {gate['qubits']}"
+        _check_places(gate["qubits"], calibration.num_qubits, place)
+        for entry in gate["parameters"]:
+            _check_number(entry, place)
+    for pair in configuration.get("coupling_map") or []:
+        _check_places(pair, calibration.num_qubits, f"coupling_map {pair}")
     _ = calibration.date, calibration.fingerprint
+
+
+def _check_places(qubits: Sequence[Any], count: int, where: str) -> None:
+    if not all(type(each) is int and 0 <= each < count for each in qubits) or len(set(qubits)) != len(qubits):
+        raise ValueError(f"{where[:200]}: qubits must be different ones of 0 to {count - 1}")
+
+
+def _check_number(entry: Mapping[str, Any], where: str) -> None:
+    name, value, unit = entry["name"], entry["value"], entry.get("unit", "")
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{where[:200]}: {name} {value!r} is no finite number")
+    if name in SHARES and not 0 <= value <= 1:
+        raise ValueError(f"{where[:200]}: {name} {value:g} is not between 0 and 1")
+    if name in TIMES:
+        if unit not in SECONDS:
+            raise ValueError(f"{where[:200]}: {name} in '{unit}', which is no unit of time")
+        seconds, least = value * SECONDS[unit], name in ("T1", "T2")
+        if not 0 <= seconds <= TIMES[name] or (least and seconds == 0):
+            raise ValueError(f"{where[:200]}: {name} of {value:g} {unit}")
 
 
 def _plain(value: Any) -> Any:
