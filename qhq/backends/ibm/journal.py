@@ -37,6 +37,7 @@ from qhq.backends.ibm.pub_request import (
     unpack_program,
     unpack_values,
 )
+from qhq.backends.ibm.trouble import redact
 from qhq.errors import BackendError
 from qhq.paths import runs_dir
 
@@ -240,7 +241,8 @@ class Journal:
             if self._ask("SELECT 1 FROM requests WHERE key = ?", request.key):
                 return
             row = [request.key, RUN.get(), request.spec.name, *content]
-            self._ask("INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *row)
+            columns = "key, run, backend, spec, circuit, program, input, created"
+            self._ask(f"INSERT INTO requests ({columns}) VALUES ({_marks(row)})", *row)
             for start in range(0, count, rows):
                 self._add_part(request.key, start, min(start + rows, count), now)
 
@@ -271,7 +273,7 @@ class Journal:
         except Exception as error:  # whatever a reader of damaged bytes stumbles over
             raise BackendError(
                 "A request in the journal of hardware jobs must be readable",
-                got=f"{self.path}, request {key[:12]}: {type(error).__name__}: {str(error)[:200]}",
+                got=f"{self.path}, request {key[:12]}: {type(error).__name__}: {redact(error, ())}",
                 fix="Install the version of qhq that wrote it, or give its jobs up with 'qhq jobs discard'",
             ) from error
 
@@ -386,7 +388,7 @@ class Journal:
         content = json.dumps([calibration.configuration, calibration.properties]).encode()
         row = [calibration.fingerprint + calibration.date, gzip.compress(content, mtime=0)]
         with self._transaction():
-            self._ask("INSERT OR IGNORE INTO calibrations VALUES (?, ?)", *row)
+            self._ask("INSERT OR IGNORE INTO calibrations (fingerprint, content) VALUES (?, ?)", *row)
             self._ask("UPDATE parts SET calibration = ? WHERE tag = ?", row[0], tag)
 
     def calibration(self, part: Part) -> Calibration | None:
@@ -427,7 +429,11 @@ class Journal:
 
     def _each(self, table: str, columns: str) -> Iterator[tuple[int, sqlite3.Row | str]]:
         """Rows of a table, each read by itself: a damaged one costs no other; in its place stands why."""
-        last = self._ask(f"SELECT max(rowid) FROM {table}")[0][0] or 0
+        try:
+            last = self._ask(f"SELECT max(rowid) FROM {table}")[0][0] or 0
+        except BackendError:
+            # The last page is a damaged one; the count is taken from an index.
+            last = self._ask(f"SELECT count(*) FROM {table}")[0][0]
         for number in range(1, last + 1):
             try:
                 rows = self._ask(f"SELECT {columns} FROM {table} WHERE rowid = ?", number)
@@ -488,6 +494,9 @@ def _part(row: sqlite3.Row) -> Part:
     part = Part(*row)
     if not (isinstance(part.tag, str) and isinstance(part.key, str)):
         raise ValueError("a tag or key that is no text")
+    for name in ("job_id", "message", "calibration"):
+        if not isinstance(getattr(part, name), str | None):
+            raise ValueError(f"tag {part.tag}: {name} is no text")
     if part.state not in STATES:
         raise ValueError(f"tag {part.tag}: state '{part.state}' is not known here")
     if not (isinstance(part.start, int) and isinstance(part.stop, int) and 0 <= part.start < part.stop):

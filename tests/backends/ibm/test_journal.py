@@ -1,18 +1,28 @@
 """The journal: written before anything is sent, one transaction a step, safe between processes."""
 
+import json
 import sqlite3
 import threading
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 from qiskit.circuit import Parameter, QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
-from qhq.backends.ibm.journal import Journal, in_run
-from qhq.backends.ibm.pub_request import LaidOut, PubRequest, question_key
+from qhq.backends.ibm.jobs import discard_jobs, list_jobs
+from qhq.backends.ibm.journal import MIGRATIONS, Journal, in_run
+from qhq.backends.ibm.pub_request import (
+    LaidOut,
+    PubRequest,
+    pack_program,
+    pack_values,
+    question_key,
+    spec_json,
+)
 from qhq.errors import BackendError
 
-from .cases import entry
+from .cases import Clock, entry
 
 
 @pytest.fixture
@@ -187,3 +197,137 @@ def test_a_question_is_what_is_asked_not_how_it_is_waited_for():
         question_key(entry(), "circuit", 0, 1, values.reshape(3, 2)),
     ]
     assert len({key, *others}) == 9
+
+
+# What another version of qhq, or a damage, left in the file.
+
+
+def old_journal(folder):
+    """A journal as it was before versions were counted, with one job whose result is stored and one sent."""
+    connection = sqlite3.connect(folder / ".jobs.sqlite")
+    for statement in MIGRATIONS[0]:
+        connection.execute(statement)
+    circuit, program = pack_program(request().program)
+    spec = spec_json(entry()).replace('"kind"', '"field_of_tomorrow": 3, "kind"')
+    program = program.replace('"fingerprint": "", ', "").replace(', "fingerprint": ""', "")
+    row = ["question", "run", "ibm_manila", spec, circuit, program, pack_values(request().values), 1.0]
+    connection.execute("INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    columns = "tag, key, start, stop, state, job_id, created, changed, raw"
+    for tag, start, state, raw in (("qhq-a", 0, "stored", "raw"), ("qhq-b", 2, "sent", None)):
+        values = [tag, "question", start, start + 2, state, f"job {tag}", 1.0, 2.0, raw]
+        connection.execute(f"INSERT INTO parts ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+    connection.commit()
+    connection.close()
+
+
+def test_a_journal_of_an_older_version_is_brought_to_this_one(tmp_path):
+    old_journal(tmp_path)
+    journal = Journal(tmp_path)
+    assert states(journal) == ["stored", "sent"]
+    assert journal.raw("qhq-a") == "raw"
+    assert (journal.request("question").spec, journal.request("question").program.fingerprint) == (
+        entry(),
+        "",
+    )
+    assert not journal.is_newer
+    journal.store("qhq-b", "other", 3.0)
+    assert states(Journal(tmp_path)) == ["stored", "stored"]
+
+
+def test_many_processes_migrate_a_journal_once(tmp_path):
+    old_journal(tmp_path)
+    threads = [threading.Thread(target=Journal, args=(tmp_path,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert states(Journal(tmp_path)) == ["stored", "sent"]
+
+
+def test_a_journal_of_a_newer_version_is_listed_with_a_word(tmp_path):
+    Journal(tmp_path).plan(request(), 5, now=1.0)
+    connection = sqlite3.connect(tmp_path / ".jobs.sqlite")
+    connection.execute("PRAGMA user_version = 99")
+    connection.execute("ALTER TABLE parts ADD COLUMN tomorrow TEXT")
+    connection.execute("ALTER TABLE requests ADD COLUMN tomorrow TEXT")
+    connection.close()
+    journal = Journal(tmp_path)
+    assert journal.is_newer
+    assert [row.state for row in list_jobs(journal)] == ["planned"]
+    journal.plan(request(key="another"), 5, now=1.0)
+    assert len(list_jobs(journal)) == 2
+
+
+DAMAGE = {
+    "a state of tomorrow": "UPDATE parts SET state = 'paused' WHERE tag = ?",
+    "rows that are words": "UPDATE parts SET start = 'abc' WHERE tag = ?",
+    "rows that end before they start": "UPDATE parts SET stop = -1 WHERE tag = ?",
+    "no time": "UPDATE parts SET created = NULL WHERE tag = ?",
+    "a time far away": "UPDATE parts SET changed = 1e300 WHERE tag = ?",
+    "a time that is a word": "UPDATE parts SET changed = 'today' WHERE tag = ?",
+    "a bill that is a word": "UPDATE parts SET qpu_seconds = 'much' WHERE tag = ?",
+    "bytes for a message": "UPDATE parts SET message = x'fffe00' WHERE tag = ?",
+    "bytes for a key": "UPDATE parts SET key = x'ff' WHERE tag = ?",
+    "text that is no text": "UPDATE parts SET message = CAST(x'fffe41' AS TEXT) WHERE tag = ?",
+    "no job": "UPDATE parts SET job_id = x'00' WHERE tag = ?",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_one_damaged_row_hides_no_other(journal, tmp_path, damage):
+    journal.plan(request(4), 2, now=1.0)
+    first, second = journal.parts()
+    connection = sqlite3.connect(tmp_path / ".jobs.sqlite")
+    connection.execute(DAMAGE[damage], [first.tag])
+    connection.commit()
+    rows = list_jobs(journal)
+    assert len(rows) == 2
+    assert second.tag in [row.tag for row in rows if row.state == "planned"]
+    (other,) = [row for row in rows if row.tag != second.tag]
+    if other.state == "damaged":
+        assert (first.tag in (other.tag, "") and "cannot be read" in other.message) or other.tag == first.tag
+    json.dumps([asdict(row) for row in rows], allow_nan=False)
+
+
+REQUESTS = {
+    "no JSON": "UPDATE requests SET spec = '{' WHERE key = ?",
+    "another kind": """UPDATE requests SET spec = '{"kind": "laser"}' WHERE key = ?""",
+    "a word for the shots": """UPDATE requests SET spec = '{"kind": "ibm", "shots": "many"}' WHERE key = ?""",
+    "a damaged circuit": "UPDATE requests SET circuit = x'00ff' WHERE key = ?",
+    "no circuit": "UPDATE requests SET circuit = NULL WHERE key = ?",
+    "a damaged program": "UPDATE requests SET program = '[]' WHERE key = ?",
+    "damaged values": "UPDATE requests SET input = x'93' WHERE key = ?",
+    "bytes for a run": "UPDATE requests SET run = x'ff' WHERE key = ?",
+    "nothing": "DELETE FROM requests WHERE key = ?",
+}
+
+
+@pytest.mark.parametrize("damage", REQUESTS)
+def test_a_damaged_request_is_listed_and_said_when_it_is_needed(journal, tmp_path, damage):
+    journal.plan(request(4), 4, now=1.0)
+    journal.plan(request(2, key="good"), 4, now=2.0)
+    connection = sqlite3.connect(tmp_path / ".jobs.sqlite")
+    connection.execute(REQUESTS[damage], ["question"])
+    connection.commit()
+    assert sorted(row.samples for row in list_jobs(journal)) == [2, 4]
+    assert len(journal.request("good").values) == 2
+    if damage != "bytes for a run":
+        with pytest.raises(BackendError, match=r"must be readable.*jobs discard"):
+            journal.request("question")
+    tag = next(row.tag for row in list_jobs(journal) if row.samples == 4)
+    assert discard_jobs(tag, journal=journal, clock=Clock())[0].state == "discarded"
+
+
+def test_a_damaged_page_hides_only_what_stands_on_it(tmp_path):
+    journal = Journal(tmp_path)
+    journal.plan(request(300), 1, now=1.0)
+    journal.close()
+    file = tmp_path / ".jobs.sqlite"
+    content = bytearray(file.read_bytes())
+    # A leaf page of the table: most rows stand on others.
+    place = content.rindex(b"qhq-") // 4096 * 4096
+    content[place : place + 4096] = b"\xff" * 4096
+    file.write_bytes(content)
+    rows = list_jobs(Journal(tmp_path))
+    assert len(rows) > 100
+    assert {row.state for row in rows} <= {"planned", "damaged"}
