@@ -10,11 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from qhq.backends.entry import BackendSpec
 from qhq.errors import BackendError
 
 URL, TOKEN, INSTANCE = "QHQ_IBM_URL", "QHQ_IBM_TOKEN", "QHQ_IBM_INSTANCE"
+
+CLIENTS_URLS = ("IAM_URL", "GLOBAL_SEARCH_URL", "GLOBAL_CATALOG_URL", "QISKIT_IBM_URL")
+"""Addresses that the client takes from the environment, and gives the key or a token of it to."""
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -50,8 +54,11 @@ def find_account(device: str, entries: dict[str, BackendSpec]) -> Account:
         BackendError: If there is none, or the address is not safe.
     """
     url, token = os.environ.get(URL) or None, os.environ.get(TOKEN) or None
+    for name in (URL, *CLIENTS_URLS):
+        if os.environ.get(name):
+            _check_address(name, os.environ[name])
     if url is not None:
-        _check_url(url, token)
+        _check_has_token(token)
     if token is None and not os.environ.get("QISKIT_IBM_TOKEN") and not saved_file().exists():
         raise _no_account(device, entries)
     if token is None and not os.environ.get("QISKIT_IBM_TOKEN"):
@@ -143,15 +150,29 @@ def fake_twin(device: str, entries: dict[str, BackendSpec]) -> str:
     return twin if twin in fakes or not fakes else fakes[0]
 
 
-def _check_url(url: str, token: str | None) -> None:
-    address = urlsplit(url)
-    safe = address.scheme == "https" or (address.scheme == "http" and address.hostname in LOOPBACK)
-    if not safe or not address.hostname:
+def _check_address(name: str, url: str) -> None:
+    try:
+        address = urlsplit(url)
+        scheme, host, _ = address.scheme, address.hostname, address.port
+    except ValueError:
+        scheme, host = "", None
+    safe = scheme == "https" or (scheme == "http" and host in LOOPBACK)
+    if not safe or not host:
         raise BackendError(
-            f"{URL} must be https, or http on this machine",
-            got=f"scheme '{address.scheme}' and host '{address.hostname}'",
+            f"{name} must be https, or http on this machine: the API key or a token of it goes there",
+            got=f"scheme '{scheme}' and host '{host}'",
             fix="Correct it, or unset it to use IBM's own service",
         )
+    proxy = "" if scheme == "https" or proxy_bypass(str(host)) else getproxies().get("http", "")
+    if proxy:
+        raise BackendError(
+            f"{name} on this machine must be reached without a proxy: it would be told the API key in clear",
+            got=f"{host} through HTTP_PROXY, host '{urlsplit(proxy).hostname}'",
+            fix=f"Set NO_PROXY={host}",
+        )
+
+
+def _check_has_token(token: str | None) -> None:
     if token is None:
         raise BackendError(
             f"{URL} must come with {TOKEN}: a saved account is for IBM's own service alone",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Literal
-from urllib.parse import quote, quote_plus
 
 from qhq.errors import JobError
 
@@ -127,6 +126,12 @@ _CREDENTIALS = (
 """What is a credential by its looks: an authorization header, a JSON Web Token, a field of a form."""
 
 
+def _encoded(letter: str) -> str:
+    """A character as it is percent-encoded, all of them can be; a blank as a plus too."""
+    code = "".join(f"%{byte:02x}" for byte in letter.encode())
+    return rf"{code}|\+" if letter == " " else code
+
+
 def redact(text: object, secrets: Iterable[str]) -> str:
     """One line of bounded length in which no secret stands, encoded for a URL or not.
 
@@ -137,9 +142,9 @@ def redact(text: object, secrets: Iterable[str]) -> str:
     """
     line = " ".join(str(text).split())
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        for form in {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1]}:
-            # Percent-encoding may be written in either case.
-            line = re.sub(re.escape(form), "***", line, flags=re.IGNORECASE)
+        # Each character may be encoded for a URL or not, in either case, and a blank may be a plus.
+        forms = (f"(?:{re.escape(each)}|{_encoded(each)})" for each in secret)
+        line = re.sub("".join(forms), "***", line, flags=re.IGNORECASE)
     for number, pattern in enumerate(_CREDENTIALS):
         line = pattern.sub(("\\1 ***", "***", "\\1\\2***")[number], line)
     # A terminal must not be steered by what a service says.

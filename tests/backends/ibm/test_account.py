@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -14,7 +15,7 @@ from qhq.errors import BackendError, ConfigError
 
 from .cases import entry
 
-NAMES = ("QHQ_IBM_URL", "QHQ_IBM_TOKEN", "QHQ_IBM_INSTANCE", "QISKIT_IBM_TOKEN")
+NAMES = ("QHQ_IBM_URL", "QHQ_IBM_TOKEN", "QHQ_IBM_INSTANCE", "QISKIT_IBM_TOKEN", "IAM_URL")
 
 
 def saved(name: str, channel: str = "ibm_quantum_platform", **more: object) -> str:
@@ -145,6 +146,30 @@ def test_an_address_must_be_safe(home, monkeypatch, url):
     assert "secret" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["IAM_URL", "GLOBAL_SEARCH_URL", "GLOBAL_CATALOG_URL", "QISKIT_IBM_URL"])
+@pytest.mark.parametrize("url", ["http://example.org", "http://127.0.0.1@example.org", "http://[::2", "no"])
+def test_the_addresses_of_the_client_must_be_safe_too(home, monkeypatch, name, url):
+    monkeypatch.setenv("QHQ_IBM_TOKEN", "secret")
+    monkeypatch.setenv(name, url)
+    with pytest.raises(BackendError, match=f"{name} must be https, or http on this machine"):
+        find_account("ibm_fez", {})
+    monkeypatch.setenv(name, "https://example.org")
+    assert find_account("ibm_fez", {}).token == "secret"
+
+
+def test_a_proxy_is_not_told_what_is_for_this_machine(home, monkeypatch):
+    monkeypatch.setenv("QHQ_IBM_TOKEN", "secret")
+    monkeypatch.setenv("IAM_URL", "http://127.0.0.1:5")
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example.org:3128")
+    monkeypatch.setenv("http_proxy", "http://proxy.example.org:3128")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(BackendError, match="NO_PROXY=127.0.0.1"):
+        find_account("ibm_fez", {})
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert find_account("ibm_fez", {}).token == "secret"
+
+
 @pytest.mark.parametrize(
     "url", ["https://example.org", "http://127.0.0.1:5", "http://[::1]:5", "http://localhost"]
 )
@@ -210,6 +235,36 @@ def test_listing_backends_and_jobs_does_not_import_the_client(study):
         "assert 'qiskit_ibm_runtime' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=study)
+
+
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJsb29wYmFjayJ9.c2lnbmF0dXJl"
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("POST /identity/token?apikey=a%2Fb%2B1%3D", "a/b+1="),
+        ("apikey=a%2fb%2b1%3d lower", "a/b+1="),
+        ("body: a/b%2B1=", "a/b+1="),
+        ("form a%2Fb+1", "a/b 1"),
+        ("Authorization: Bearer abc.def-ghi", "abc.def-ghi"),
+        ("{'Authorization': 'Bearer xyz123=='}", "xyz123=="),
+        (f"token {JWT} is old", JWT),
+        ('{"access_token": "opaque-token-1"}', "opaque-token-1"),
+        ("refresh_token=opaque-token-2&x=1", "opaque-token-2"),
+        ("api_key: 'opaque-3'", "opaque-3"),
+    ],
+)
+def test_no_form_of_a_credential_is_shown(text, secret):
+    known = [secret] if secret.startswith("a/") else []
+    shown = redact(text, known)
+    for form in (secret, quote(secret, safe=""), quote(secret, safe="").lower()):
+        assert form not in shown
+    assert "***" in shown
+
+
+def test_what_a_service_says_does_not_steer_a_terminal():
+    assert redact("a\x1b[2Jb\u202ec\x07", []) == "a?[2Jb?c?"
 
 
 def test_a_long_message_is_one_short_line_without_secrets():
