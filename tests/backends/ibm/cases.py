@@ -105,3 +105,17 @@ class Heard:
     def agree(self, question: str) -> bool:
         self.asked.append(question)
         return self.agrees
+
+
+class Listening(Clock):
+    """A clock that keeps the longest time in which nothing was said."""
+
+    def __init__(self, heard):
+        super().__init__()
+        self.heard, self.silent, self.longest, self.lines = heard, 0.0, 0.0, 0
+
+    def sleep(self, seconds):
+        lines = len(self.heard.told) + len(self.heard.waited)
+        self.silent = seconds if lines > self.lines else self.silent + seconds
+        self.lines, self.longest = lines, max(self.longest, self.silent)
+        super().sleep(seconds)
