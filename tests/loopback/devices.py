@@ -15,11 +15,12 @@ DEVICES = {
     "ibm_armonk": "armonk",
     "ibm_manila": "manila",
     "ibm_nairobi": "nairobi",
+    "ibm_fractional": "fractional",
     "ibm_fez": "fez",
     "ibm_torino": "torino",
     "ibm_kingston": "kingston",
 }
-"""Name served -> fake device: 1, 5, 7, 156, 133 and 156 qubits."""
+"""Name served -> fake device: 1, 5, 7, 5, 156, 133 and 156 qubits."""
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,13 @@ UNIFORM_BASIS = ["cz", "measure", "rz", "sx", "x"]
 
 @dataclass(frozen=True)
 class CalibratedDevice:
-    """A device known by its configuration and properties: fake, frozen in a snapshot, or real."""
+    """A device known by its configuration and properties: fake, frozen in a snapshot, or real.
+
+    ``fractional`` is whether programs for it may have fractional gates.
+    """
 
     calibration: Calibration
+    fractional: bool = False
 
     @property
     def name(self) -> str:
@@ -41,12 +45,12 @@ class CalibratedDevice:
     @property
     def fingerprint(self) -> str:
         """Digest of all that a transpiled circuit depends on."""
-        return self.calibration.fingerprint
+        return self.calibration.fingerprint + ("+fractional" if self.fractional else "")
 
     @cached_property
     def target(self) -> Target:
         """Gates, where they may act, and their errors."""
-        return build_target(self.calibration)
+        return build_target(self.calibration, fractional=self.fractional)
 
     def noise(self, qubits: Sequence[int]) -> DeviceNoise:
         """Noise on some physical qubits, renumbered; the rest of the device costs nothing."""

@@ -10,15 +10,23 @@ from qiskit.transpiler import InstructionProperties, QubitProperties, Target
 
 from qhq.backends.devices.calibration import Calibration, gate_number
 
-LEFT_OUT = frozenset({"delay", "id", "reset", "rx", "rzz"})
-"""No gates of a program; and fractional gates, whose angles a device restricts."""
+LEFT_OUT = frozenset({"delay", "id", "reset"})
+"""No gates of a program."""
+
+FRACTIONAL = frozenset({"rx", "rzz"})
+"""Gates with an angle of their own; a device restricts that of rzz."""
 
 
-def build_target(calibration: Calibration) -> Target:
-    """All working qubits and gates of a device with their errors, durations (s), T1 and T2 (s)."""
+def build_target(calibration: Calibration, *, fractional: bool = False) -> Target:
+    """All working qubits and gates of a device with their errors, durations (s), T1 and T2 (s).
+
+    Args:
+        calibration: The device.
+        fractional: Whether its fractional gates are among them.
+    """
     target = Target(num_qubits=calibration.num_qubits, qubit_properties=_qubits(calibration))
     standard = get_standard_gate_name_mapping()
-    for name, places in _gates(calibration).items():
+    for name, places in _gates(calibration, LEFT_OUT if fractional else LEFT_OUT | FRACTIONAL).items():
         if places:
             target.add_instruction(standard[name], places)
     target.add_instruction(Measure(), _measurements(calibration))
@@ -33,9 +41,11 @@ def _qubits(calibration: Calibration) -> list[QubitProperties]:
     ]
 
 
-def _gates(calibration: Calibration) -> dict[str, dict[tuple[int, ...], InstructionProperties]]:
+def _gates(
+    calibration: Calibration, left_out: frozenset[str]
+) -> dict[str, dict[tuple[int, ...], InstructionProperties]]:
     standard = get_standard_gate_name_mapping()
-    names = [name for name in calibration.configuration["basis_gates"] if name in standard.keys() - LEFT_OUT]
+    names = [name for name in calibration.configuration["basis_gates"] if name in standard.keys() - left_out]
     gates: dict[str, dict[tuple[int, ...], InstructionProperties]] = {name: {} for name in names}
     for gate in calibration.properties["gates"]:
         if gate["gate"] in gates and _works(calibration, gate):

@@ -32,6 +32,7 @@ from qhq.backends.devices.calibration import Calibration, make_calibration
 from qhq.backends.executor import FloatArray
 from qhq.backends.ibm.account import Account
 from qhq.backends.ibm.errors import NoInstanceError, RefusedHereError, kind_of, retry_after
+from qhq.backends.ibm.fractional import within_range
 from qhq.backends.ibm.options import estimator_options
 from qhq.backends.ibm.pub_request import LaidOut
 from qhq.backends.ibm.results import Estimates, Item
@@ -99,10 +100,11 @@ class IBMClient:
     Args:
         account: Where to ask and as whom.
         device: Name of the device; it is looked up when it is first needed.
+        fractional: Whether its fractional gates are asked for.
     """
 
-    def __init__(self, account: Account, device: str) -> None:
-        self.device = device
+    def __init__(self, account: Account, device: str, *, fractional: bool = False) -> None:
+        self.device, self.fractional = device, fractional
         self.on_mode: Callable[[str], None] = lambda _: None
         self._account = account
         self._secrets = [account.token or "", os.environ.get("QISKIT_IBM_TOKEN", "")]
@@ -277,7 +279,7 @@ class IBMClient:
             service = self._connected()
             # The client takes a list of devices that it could not read for an empty one: ask something first.
             service.usage()
-            self._backend = service.backend(self.device)
+            self._backend = service.backend(self.device, use_fractional_gates=self.fractional)
         return self._backend
 
     def _job(self, job_id: str) -> Any:
@@ -399,9 +401,10 @@ def _open_service(account: Account) -> Any:
 
 
 def _pub(program: LaidOut, values: FloatArray) -> EstimatorPub:
-    rows = BindingsArray({program.parameters: values})
+    circuit, parameters, values = within_range(program.circuit, program.parameters, values)
+    rows = BindingsArray({parameters: values})
     columns = [[observable] for observable in program.observables]
-    return EstimatorPub.coerce((program.circuit, columns, rows))
+    return EstimatorPub.coerce((circuit, columns, rows))
 
 
 def _state(backend: Any) -> DeviceState:

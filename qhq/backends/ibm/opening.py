@@ -26,7 +26,8 @@ def open_client(spec: IBMSpec) -> IBMClient:
     Raises:
         BackendError: If there is no account, or the entry names no device.
     """
-    client = IBMClient(find_account(spec.name, load_backends()), spec.name)
+    account = find_account(spec.name, load_backends())
+    client = IBMClient(account, spec.name, fractional=spec.fractional_gates)
     if spec.is_template:
         raise BackendError(
             "A device must be named",
@@ -112,7 +113,7 @@ class Approval:
         """
         if self._device is None or not 0 <= now - self._read < RECHECK_SECONDS:
             try:
-                self._device = CalibratedDevice(self._client.calibration())
+                self._device = CalibratedDevice(self._client.calibration(), self._client.fractional)
             except ServiceError as trouble:
                 if trouble.kind != "gone":
                     raise
@@ -163,7 +164,7 @@ def read_device(client: IBMClient) -> CalibratedDevice:
         BackendError: If it is gone, with the devices of the account that are not, or cannot be read.
     """
     try:
-        return CalibratedDevice(client.calibration())
+        return CalibratedDevice(client.calibration(), client.fractional)
     except ServiceError as trouble:
         raise _unopened(client, trouble) from None
 

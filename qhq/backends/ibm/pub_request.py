@@ -72,7 +72,9 @@ def question_key(spec: IBMSpec, logical: str, call: int, seed: int, values: Floa
     How long to wait and what it may cost does not belong to the question.
     """
     waiting = {"description", "max_qpu_seconds", "poll_seconds", "patience_seconds", "settle_seconds"}
-    asked = [spec.model_dump_json(exclude={*waiting, "training", "tags", "samples_per_job"}), logical]
+    # A field that came later is left out where it changes nothing: questions that were paid keep their keys.
+    later = set() if spec.fractional_gates else {"fractional_gates"}
+    asked = [spec.model_dump_json(exclude={*waiting, *later, "training", "tags", "samples_per_job"}), logical]
     digest = hashlib.sha256(json.dumps([*asked, call, seed, values.shape]).encode())
     digest.update(np.ascontiguousarray(values, dtype=np.float64).tobytes())
     return digest.hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from qhq.backends.entry import BackendSpec, SpsaSpec, TranspileSpec
 from qhq.documents import Spec
@@ -79,6 +79,8 @@ class IBMSpec(BackendSpec):
             ``qhq jobs resume``.
         settle_seconds: How long after a lost reply a job may still appear under its tag.
         training: Whether gradients may be asked for: each step of a training is a set of jobs.
+        fractional_gates: Whether the circuit may have the device's gates with an angle of their own, rx and
+            rzz; they cannot be twirled or folded.
         transpile: How the circuit is rewritten for the device.
         spsa: How gradients are estimated with gradient ``spsa``.
     """
@@ -99,6 +101,7 @@ class IBMSpec(BackendSpec):
     patience_seconds: float = Field(default=900.0, ge=0)
     settle_seconds: float = Field(default=30.0, ge=0)
     training: bool = False
+    fractional_gates: bool = False
     transpile: TranspileSpec = TranspileSpec()
     spsa: SpsaSpec = SpsaSpec()
 
@@ -108,6 +111,16 @@ class IBMSpec(BackendSpec):
         if len(tags) > MOST_TAGS or not all(re.fullmatch(r"[\w.-]{1,86}", tag) for tag in tags):
             raise ValueError(f"tags must be {MOST_TAGS} at most, each of letters, digits, '_', '.' and '-'")
         return tags
+
+    @model_validator(mode="after")
+    def _fractional_gates_are_left_alone(self) -> IBMSpec:
+        twirled = self.is_on(self.twirling.gates, from_level=2) or self.is_on(self.zne.enable, from_level=2)
+        if self.fractional_gates and twirled:
+            raise ValueError(
+                "fractional_gates cannot be twirled or folded: set resilience_level 0 or 1, twirling.gates "
+                "and zne.enable off"
+            )
+        return self
 
     @property
     def is_template(self) -> bool:
