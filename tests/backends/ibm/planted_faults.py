@@ -1,10 +1,10 @@
 """``python -m tests.backends.ibm.planted_faults [queues]``: the fault table of the hardware path, counted.
 
 Each run opens a device of the loopback service with the real client, plants one fault in one phase,
-evaluates, clears the fault, resumes and evaluates again, on a clock that nobody waits for. Counted are paid results lost,
-jobs doubled without a word, wrong values taken, seconds without a word, and errors that are not the three-part
-ones of a backend. With ``queues``, three devices whose queues take 20 s are then evaluated in one command, on
-the wall clock.
+evaluates, clears the fault, resumes and evaluates again, on a clock that nobody waits for. Counted are paid
+results lost, jobs doubled without a word, wrong values taken, seconds without a word, and errors that are not
+the three-part ones of a backend. With ``queues``, three devices whose queues take 20 s are then evaluated in
+one command, on the wall clock.
 """
 
 from __future__ import annotations
