@@ -15,7 +15,7 @@ DEVICES = {
     "ibm_armonk": "armonk",
     "ibm_manila": "manila",
     "ibm_nairobi": "nairobi",
-    "ibm_fractional": "fractional",
+    "ibm_rzz": "fractional",
     "ibm_fez": "fez",
     "ibm_torino": "torino",
     "ibm_kingston": "kingston",

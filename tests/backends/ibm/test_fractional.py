@@ -83,7 +83,7 @@ def test_a_device_runs_them_and_the_values_are_right(noiseless, level):
     executor = opened(
         Clock(),
         ansatz=ansatz,
-        name="ibm_fractional",
+        name="ibm_rzz",
         fractional_gates=True,
         resilience_level=level,
         shots=1024,
@@ -98,7 +98,7 @@ def test_a_device_runs_them_and_the_values_are_right(noiseless, level):
     wanted = open_aer(AerSpec(kind="aer"), ansatz, seed=0).expectations(inputs, [4.0])
     np.testing.assert_allclose(values, wanted, rtol=0, atol=FIVE_SIGMA)
     check_each_sent_once(noiseless.service)
-    plain = opened(Clock(), ansatz=ansatz, name="ibm_fractional")
+    plain = opened(Clock(), ansatz=ansatz, name="ibm_rzz")
     assert "rzz" not in plain._program.circuit.count_ops()
 
 
