@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from qhq.cli.hardware import hardware
 from qhq.cli.options import Debug, Json
 from qhq.cli.output import command, plain_table
 
@@ -53,7 +54,7 @@ def snapshot_backend(
     debug: Debug = False,
 ) -> None:
     """Freeze a device's configuration and calibration into a file that aer entries replay offline."""
-    with command(as_json=json, debug=debug) as output:
+    with command(as_json=json, debug=debug) as output, hardware(output, yes=False):
         from qhq.backends.devices.snapshot import save_snapshot
         from qhq.backends.registry import read_calibration
 
@@ -72,7 +73,7 @@ def check_backend(
     debug: Debug = False,
 ) -> None:
     """Open a backend for a circuit, through the correctness gate; on a device nothing is sent."""
-    with command(as_json=json, debug=debug) as output:
+    with command(as_json=json, debug=debug) as output, hardware(output, yes=False):
         from qhq.backends.check import check_entry
 
         facts = check_entry(name, ansatz)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from qhq.cli.hardware import hardware
 from qhq.cli.heartbeat import doing
 from qhq.cli.options import Debug, Json, Set
 from qhq.cli.output import command
@@ -47,7 +48,9 @@ def train(
                 fix="Give --resume RUN alone",
             )
         changes = [*(overrides or []), *(["data.offline=true"] if offline else [])]
-        record = _run(config, backend, changes, resume)
+        # A device is trained on where its entry says so, which is the consent.
+        with hardware(output, yes=True):
+            record = _run(config, backend, changes, resume)
         output.result(record, _summary(record), *result_tables(record), verdict(record))
         folder = RunFolder(Path(record["path"]))
         draw_run_figures(folder, output.note)

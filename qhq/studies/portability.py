@@ -151,11 +151,11 @@ def run_evaluation(plan: EvalPlan, progress: Callable[[int, int, str], None]) ->
         "results": [],
     }
     try:
-        exact = evaluate(plan.experiment, campaign.open(EXACT), plan.windows, campaign.latent)
         for entry in plan.entries:
             if isinstance(entry, IBMSpec) and plan.experiment.ansatz is not None:
                 progress(0, len(plan.entries), f"sending to {entry.name}")
                 campaign.attempt(entry, lambda entry=entry: campaign.send(entry))  # type: ignore[misc]
+        exact = evaluate(plan.experiment, campaign.open(EXACT), plan.windows, campaign.latent)
         for number, entry in enumerate(plan.entries):
             progress(number, len(plan.entries), entry.name)
             if entry.name not in campaign.done_with:

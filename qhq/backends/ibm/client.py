@@ -229,6 +229,15 @@ class IBMClient:
 
         return self._call(read, f"usage of {job_id}", missing="lost")
 
+    def estimated_seconds(self, job_id: str) -> float | None:
+        """What the service expects a job to take on the device; None where it does not say."""
+
+        def read() -> float | None:
+            seconds = self._job(job_id).usage_estimation.get("quantum_seconds")
+            return None if seconds is None else float(seconds)
+
+        return self._call(read, f"estimate of {job_id}", missing="lost")
+
     def cancel(self, job_id: str) -> bool:
         """Cancel a job; False if it had come to an end."""
 

@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 
 from qhq.backends.devices.calibration import Calibration
 from qhq.backends.executor import FloatArray
-from qhq.backends.ibm.budget import rows_per_job
+from qhq.backends.ibm.budget import estimate_seconds, rows_per_job
 from qhq.backends.ibm.journal import (
     CANCELLED,
     FAILED,
@@ -97,6 +97,9 @@ class Client(Protocol):
 
     def qpu_seconds(self, job_id: str) -> float | None:
         """What a job took on the device."""
+
+    def estimated_seconds(self, job_id: str) -> float | None:
+        """What the service expects a job to take on the device."""
 
     def cancel(self, job_id: str) -> bool:
         """Cancel a job; False if it had come to an end."""
@@ -320,6 +323,16 @@ class JobRunner:
         self._journal.sent(part.tag, job_id, self._clock.now())
         TALK.get().wait(f"{request.spec.name}: job {job_id} sent, {part.rows} samples")
 
+    def _estimates(self, request: PubRequest, part: Part, job_id: str) -> str:
+        """What a job is expected to take, by us and by the service."""
+        ours = estimate_seconds(request.spec, request.program, [part.rows])
+        try:
+            theirs = self._client.estimated_seconds(job_id)
+        except ServiceError:
+            theirs = None
+        beside = "" if theirs is None else f", {theirs:.1f} s by the service's own"
+        return f"about {ours:.1f} s on the device by our estimate{beside}"
+
     def _adopt(self, request: PubRequest, part: Part) -> None:
         """Find out what became of a submission whose end nobody saw; planned again if it never arrived."""
         found = self._client.find(part.tag)
@@ -361,11 +374,14 @@ class JobRunner:
         return None
 
     def _wait(self, request: PubRequest, part: Part) -> None:
-        job_id, name = str(part.job_id), request.spec.name
+        job_id, name, told = str(part.job_id), request.spec.name, False
         for pause in polling_pauses(request.spec.poll_seconds):
             state = self._persist(request, lambda: self._client.job_state(job_id), f"{name}, job {job_id}")
             if state.is_final:
                 return
+            if not told:
+                TALK.get().wait(f"{name}, job {job_id}: {self._estimates(request, part, job_id)}")
+                told = True
             place = "" if state.place is None else f", place {state.place} in the queue"
             let_pass(self._clock, pause, f"{name}, job {job_id}: {state.status.lower()}{place}")
 

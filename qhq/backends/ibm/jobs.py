@@ -17,6 +17,7 @@ from qhq.backends.ibm.journal import (
     SENT,
     UNREADABLE,
     UNSENT,
+    WITH_SERVICE,
     Damaged,
     Journal,
     Origin,
@@ -256,8 +257,34 @@ def _resume(journal: Journal, key: str, clock: Clock, *, again: bool, send: bool
         journal.renew(key, clock.now())
     if not any(part.state in OPEN for part in journal.parts(key)):
         return
-    request = journal.request(key)
+    try:
+        request = journal.request(key)
+    except BackendError:
+        _rescue(journal, key, clock)
+        raise
     open_runner(request.spec, journal, clock).resume(request, send=send)
+
+
+def _rescue(journal: Journal, key: str, clock: Clock) -> None:
+    """Fetch what was paid for, though what was asked cannot be read any more: the result can be decoded."""
+    from qhq.backends.ibm.client import decode
+    from qhq.backends.ibm.opening import find_client
+    from qhq.backends.ibm.talk import TALK
+    from qhq.backends.ibm.trouble import ServiceError
+
+    origin = journal.origins().get(key, NOWHERE)
+    for part in journal.parts(key):
+        if part.state not in WITH_SERVICE or not origin.backend:
+            continue
+        client, job_id = find_client(origin.backend), str(part.job_id)
+        try:
+            if client.job_state(job_id).is_final:
+                raw = client.raw_result(job_id)
+                if part.tag in decode(raw).tags:
+                    journal.store(part.tag, raw, clock.now())
+                    TALK.get().tell(f"job {job_id}: result stored, though its request cannot be read")
+        except ServiceError as trouble:
+            TALK.get().tell(f"job {job_id}: {trouble.message}")
 
 
 def _open_keys(journal: Journal) -> list[str]:

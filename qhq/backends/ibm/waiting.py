@@ -45,18 +45,18 @@ def growing_pauses(longest: float) -> Iterator[float]:
 
 
 def polling_pauses(longest: float) -> Iterator[float]:
-    """Pauses in seconds between two questions for a job: a quarter of what was waited so far, 1 at least.
+    """Pauses in seconds between two questions for a job: an eighth of what was waited so far, 1 at least.
 
-    So the end of a job is seen at most a quarter later than it came, and a queue of an hour takes no more
-    questions than one of a minute and then one a `longest`.
+    So the end of a job is seen at most an eighth later than it came, and after two minutes (of the shipped
+    15 s) it is asked for once a `longest`.
 
     >>> pauses = polling_pauses(15.0)
-    >>> [next(pauses) for _ in range(6)]
-    [1.0, 1.0, 1.0, 1.0, 1.0, 1.25]
+    >>> [next(pauses) for _ in range(10)][-3:]
+    [1.0, 1.0, 1.125]
     """
     waited = 0.0
     while True:
-        pause = min(max(1.0, waited / 4), longest)
+        pause = min(max(1.0, waited / 8), longest)
         yield pause
         waited += pause
 

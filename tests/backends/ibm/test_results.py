@@ -5,12 +5,13 @@ import pytest
 from qiskit.circuit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
+from qhq.backends.ibm.client import decode
 from qhq.backends.ibm.jobs import discard_jobs, list_jobs, resume_jobs
 from qhq.backends.ibm.journal import Journal
 from qhq.backends.ibm.pub_request import LaidOut
 from qhq.backends.ibm.results import Estimates, Item, check_estimates
 from qhq.backends.ibm.trouble import ServiceError
-from qhq.errors import ConfigError, JobError
+from qhq.errors import BackendError, ConfigError, JobError
 from tests.loopback.fixtures import *  # noqa: F403
 from tests.loopback.spoil import SPOILED
 
@@ -228,3 +229,21 @@ def test_a_result_is_looked_at_again_before_it_is_asked_for(service):
         opened().expectations(*points())
     (part,) = Journal().parts()
     assert Journal().raw(part.tag) == ""
+
+
+@pytest.mark.parametrize("state", ["sent", "unreadable"])
+def test_a_paid_result_is_fetched_though_its_request_cannot_be_read(service, state):
+    if state == "unreadable":
+        spoil(service, "html", times=5)
+        with pytest.raises(JobError):
+            opened().expectations(*points())
+    else:
+        opened().send(*points())
+    journal = Journal()
+    (part,) = journal.parts()
+    journal._change("UPDATE requests SET circuit = x'00ff' WHERE key = ?", part.key)
+    service.await_final(part.job_id, 5)
+    with pytest.raises(BackendError, match="must be readable"):
+        resume_jobs(clock=Clock())
+    assert [row.state for row in list_jobs()] == ["stored"]
+    assert decode(journal.raw(part.tag)).values.shape == (4, 2)

@@ -70,7 +70,7 @@ def test_polling_a_minute_apart_is_not_silent(service):
     service.hold()
     heard = Heard()
     clock = Listening(heard)
-    clock.on_sleep = [lambda: None] * 60 + [service.release]
+    clock.on_sleep = [lambda: None] * 90 + [service.release]
     with talking(heard):
         run_and_check(opened(clock, poll_seconds=60))
     assert clock.longest <= 30
