@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import typer
 
+from qhq.cli.heartbeat import doing
 from qhq.cli.output import Output
 
 SAME_AGAIN_SECONDS = 15.0
@@ -36,6 +37,8 @@ class Terminal:
         """Print a line where it says something new, or nothing was said for a while."""
         # What follows the semicolon is how long it still takes.
         what, now = text.partition(";")[0], time.monotonic()
+        if what != self._last:
+            doing(what)
         if what != self._last or now - self._said >= SAME_AGAIN_SECONDS:
             self.tell(text)
         self._last = what

@@ -131,6 +131,11 @@ def _check_default(accounts: dict[str, dict[str, Any]]) -> None:
             f"whose account '{chosen}' is of channel {channel!r}, not of {' or '.join(CHANNELS)}",
             "Save an account of the IBM Quantum Platform instead, with overwrite=True",
         )
+    url = str(accounts[chosen].get("url") or "https://cloud.ibm.com")
+    if not _is_safe(*_parts(url)):
+        raise _UnusableError(
+            f"whose account '{chosen}' is at an address that is not https", "Save it once more without a url"
+        )
     if not accounts[chosen].get("token"):
         fix = "Save it once more with its API key, overwrite=True"
         raise _UnusableError(f"whose account '{chosen}' has no token", fix)
@@ -151,13 +156,8 @@ def fake_twin(device: str, entries: dict[str, BackendSpec]) -> str:
 
 
 def _check_address(name: str, url: str) -> None:
-    try:
-        address = urlsplit(url)
-        scheme, host, _ = address.scheme, address.hostname, address.port
-    except ValueError:
-        scheme, host = "", None
-    safe = scheme == "https" or (scheme == "http" and host in LOOPBACK)
-    if not safe or not host:
+    scheme, host = _parts(url)
+    if not _is_safe(scheme, host):
         raise BackendError(
             f"{name} must be https, or http on this machine: the API key or a token of it goes there",
             got=f"scheme '{scheme}' and host '{host}'",
@@ -170,6 +170,19 @@ def _check_address(name: str, url: str) -> None:
             got=f"{host} through HTTP_PROXY, host '{urlsplit(proxy).hostname}'",
             fix=f"Set NO_PROXY={host}",
         )
+
+
+def _parts(url: str) -> tuple[str, str | None]:
+    """Scheme and host of an address; none of one that is no address."""
+    try:
+        address = urlsplit(url)
+        return (address.scheme, address.hostname) if address.port is None or address.port else ("", None)
+    except ValueError:
+        return "", None
+
+
+def _is_safe(scheme: str, host: str | None) -> bool:
+    return bool(host) and (scheme == "https" or (scheme == "http" and host in LOOPBACK))
 
 
 def _check_has_token(token: str | None) -> None:

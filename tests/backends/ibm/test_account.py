@@ -271,3 +271,14 @@ def test_a_long_message_is_one_short_line_without_secrets():
     text = redact("a\nkey " + "x" * 400, ["key", ""])
     assert text.startswith("a *** x")
     assert len(text) == 300
+
+
+@pytest.mark.parametrize("url", ["http://example.org", "ftp://localhost", "file:///etc", "no"])
+def test_a_saved_account_is_not_taken_to_an_address_in_clear(home, url):
+    file = home / ".qiskit" / "qiskit-ibm.json"
+    file.parent.mkdir()
+    file.write_text(saved("default-ibm-quantum-platform", url=url))
+    with pytest.raises(BackendError, match="not https"):
+        find_account("ibm_fez", load_backends())
+    file.write_text(saved("default-ibm-quantum-platform", url="https://cloud.ibm.com"))
+    assert find_account("ibm_fez", load_backends()) == Account()
