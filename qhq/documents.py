@@ -8,11 +8,13 @@ from __future__ import annotations
 import codecs
 import io
 import re
+import types
 import typing
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,9 +64,76 @@ def load_document(model: type[SpecT], path: Path, overrides: Sequence[str] = ())
         ConfigError: If the file is missing, no YAML, or breaks the spec.
     """
     content = read_mapping(path)
+    written = _as_written(read_bytes(path).decode("utf-8-sig"))
+    written = written if isinstance(written, dict) else {}
     for override in overrides:
         _apply_override(content, override)
+        keys, _, text = override.partition("=")
+        _lay_over(written, keys.strip().split("."), _as_written(text))
+    _keep_text(model, content, written)
     return validate(model, content, str(path))
+
+
+def _as_written(text: str) -> Any:
+    """Read YAML with each scalar as the text that stands there: 0700 and TRUE are tickers."""
+    try:
+        return YAML(typ="base", pure=True).load(text)
+    except YAMLError:  # the same text, read with types, has told why
+        return None
+
+
+def _lay_over(written: dict[str, Any], keys: Sequence[str], value: Any) -> None:
+    *parents, last = keys
+    for parent in parents:
+        if not isinstance(written.get(parent), dict):
+            written[parent] = {}
+        written = written[parent]
+    written[last] = value
+
+
+def _keep_text(model: type[BaseModel], content: Any, written: Any) -> None:
+    """Give back its text to what YAML took for a number or a truth value where a name is asked for."""
+    if not isinstance(content, dict) or not isinstance(written, dict):
+        return
+    for key, field in model.model_fields.items():
+        if key not in content or key not in written:
+            continue
+        for inner in _models_in(field.annotation):
+            _keep_text(inner, content[key], written[key])
+        value, text = content[key], written[key]
+        if _is_text(field.annotation) and _was_taken(value) and isinstance(text, str):
+            content[key] = text
+        elif _is_list_of_text(field.annotation) and isinstance(value, list) and isinstance(text, list):
+            for place, (each, own) in enumerate(zip(value, text, strict=False)):
+                if (_was_taken(each) or each is None) and isinstance(own, str) and own:
+                    value[place] = own
+
+
+def _was_taken(value: object) -> bool:
+    """Whether YAML made a number, a truth value or a date of a word."""
+    return isinstance(value, bool | int | float | date)
+
+
+def _is_text(annotation: Any) -> bool:
+    """Whether a key takes a text and nothing that is written alike: str, or None."""
+    options = [each for each in _options(annotation) if each is not type(None)]
+    return bool(options) and all(each is str for each in options)
+
+
+def _is_list_of_text(annotation: Any) -> bool:
+    lists = [each for each in _options(annotation) if typing.get_origin(each) in (tuple, list)]
+    return len(lists) == 1 and all(
+        _is_text(each) for each in typing.get_args(lists[0]) if each is not Ellipsis
+    )
+
+
+def _options(annotation: Any) -> list[Any]:
+    """Members of a union, without their constraints."""
+    while typing.get_origin(annotation) is typing.Annotated:
+        annotation = typing.get_args(annotation)[0]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return [inner for each in typing.get_args(annotation) for inner in _options(each)]
+    return [annotation]
 
 
 def read_mapping(path: Path) -> CommentedMap:

@@ -141,18 +141,21 @@ def check(
     Example: qhq data check prices.csv
     """
     with command(as_json=json, debug=debug) as output:
+        from qhq.cli.data_check import breach_lines, file_facts, file_parts
         from qhq.cli.named_data import find_data
         from qhq.data.checks.breaches import find_breaches
         from qhq.data.sources.load import read_table
 
-        spec = find_data(target, list(overrides or []), panel).spec
-        frame, origin = read_table(spec)
+        named = find_data(target, list(overrides or []), panel)
+        spec = named.spec
+        frame, origin = (named.reading.frame, str(target)) if named.reading else read_table(spec)
         found = find_breaches(frame, origin, spec.kind, spec.row_policy, units=spec.format)
         errors, aside = (sum(breach.severity == each for breach in found) for each in ("error", "aside"))
         facts: dict[str, Any] = {"origin": origin, "panel": spec.kind, "rows": len(frame), "errors": errors}
         facts |= {"warnings": len(found) - errors - aside, "aside": aside}
         facts |= {"breaches": [asdict(breach) for breach in found]}
-        output.result(facts, _verdict(facts), *([_breach_table(facts["breaches"])] if found else []))
+        facts |= file_facts(named)
+        output.result(facts, *file_parts(facts), _verdict(facts), *breach_lines(facts["breaches"]))
         if errors:
             raise typer.Exit(1)
 
@@ -249,26 +252,10 @@ def _fail(output: Output, failed: dict[str, str], verb: str) -> None:
 
 def _verdict(facts: dict[str, Any]) -> str:
     return (
-        f"{facts['origin']}: {facts['rows']:,} rows of {facts['panel']}; "
-        f"rules broken: {facts['errors']}, set aside in training: {facts['aside']}, warnings:"
+        f"{facts['origin']}: {facts['rows']:,} rows of {facts['panel']}.\n"
+        f"Rules broken: {facts['errors']}, set aside in training: {facts['aside']}, warnings:"
         f" {facts['warnings']}."
     )
-
-
-def _breach_table(breaches: list[dict[str, Any]]) -> Any:
-    cells = [
-        [
-            breach["severity"],
-            breach["rule"],
-            breach["must"],
-            f"{breach['count']:,}",
-            ", ".join(map(str, breach["rows"])) + (", ..." if breach["count"] > len(breach["rows"]) else ""),
-            breach["example"],
-            breach["fix"],
-        ]
-        for breach in breaches
-    ]
-    return plain_table(("", "rule", "must hold", "count", "rows", "first", "fix"), cells)
 
 
 def _text(value: object) -> str | None:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import pandas as pd
+from qhq.data.schema import COLUMNS, PanelKind, canonical_name
 
+if TYPE_CHECKING:
+    from qhq.data.sources.files import Reading
     from qhq.data.spec import DataSpec
 
-TABLES = {".csv": "csv", ".gz": "csv", ".parquet": "parquet"}
-"""Endings of files of rows; everything else is a config."""
+CONFIGS = (".yaml", ".yml", "")
+"""Endings of configs, a folder's included; every other file is one of rows."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,12 @@ class NamedData:
     Attributes:
         spec: The config's data, or one made for a file, with all its symbols.
         has_split: Whether a config says how the sessions are shared out.
+        reading: The file as it was understood, where a file was named and no config.
     """
 
     spec: DataSpec
     has_split: bool
+    reading: Reading | None = None
 
 
 def find_data(target: str | None, overrides: Sequence[str], panel: str | None) -> NamedData:
@@ -43,45 +46,36 @@ def find_data(target: str | None, overrides: Sequence[str], panel: str | None) -
     if target is None or source is None:
         forced = [f"data.panel={panel}"] if panel else []
         return NamedData(load_config(target, [*overrides, *forced]).data, has_split=True)
-    data = json.dumps(_describe_file(target, source, panel))
-    spec = load_config(None, [f"data={data}", *overrides]).data
+    content, reading = _describe_file(target, source, panel, overrides)
+    spec = load_config(None, [f"data={json.dumps(content)}", *overrides]).data
     # Named as the user did: a config's path is made absolute.
-    return NamedData(spec.model_copy(update={"path": target}), has_split=False)
+    return NamedData(spec.model_copy(update={"path": target}), has_split=False, reading=reading)
 
 
 def _table_source(target: str | None) -> str | None:
     path = Path(target or "")
-    if target and path.suffix in TABLES:
-        return TABLES[path.suffix]
+    if target and path.suffix.lower() not in CONFIGS and not path.is_dir():
+        return "parquet" if path.suffix == ".parquet" else "csv"
     is_recording = path.is_dir() and not (path / "config.yaml").exists() and any(path.glob("*/*.parquet"))
     return "recorded" if target and is_recording else None
 
 
-def _describe_file(target: str, source: str, panel: str | None) -> dict[str, Any]:
+def _describe_file(
+    target: str, source: str, panel: str | None, overrides: Sequence[str]
+) -> tuple[dict[str, Any], Reading | None]:
     """Write the ``data`` part of a config for a file; only what must be there is named as a feature."""
-    from qhq.data.sources.files import read_file
+    from qhq.data.sources.files import Asked, understand_file
+    from qhq.experiment.config import load_config
 
-    kind = "options"
-    feature = "mid"
+    kind, feature, reading = "options", "mid", None
     if source != "recorded":
-        frame = read_file(Path(target), target, parquet=source == "parquet")
-        kind = panel or _panel_of(frame)
-        feature = feature if kind == "options" else _main_column(frame)
+        # What --set says of the file's form is needed to find out what it holds.
+        given = load_config(None, [each for each in overrides if each.startswith("data.format")]).data.format
+        wanted: PanelKind | None = None if panel is None else "options" if panel == "options" else "stocks"
+        reading = understand_file(Path(target), target, asked=Asked(given, wanted))
+        kind = reading.kind
+        names = {canonical_name(str(name)) for name in reading.frame.columns}
+        main = next((name for name in ("close", "adj_close", *COLUMNS) if name in names), "close")
+        feature = feature if kind == "options" else main
     chosen = {"features": [feature], "targets": [feature]}
-    return {"source": source, "path": target, "panel": kind, "symbols": None, **chosen}
-
-
-def _panel_of(frame: pd.DataFrame) -> str:
-    """No stock has a strike."""
-    from qhq.data.schema import OPTIONS, canonical_name
-
-    names = {canonical_name(str(name), OPTIONS) for name in frame.columns}
-    return "options" if "strike" in names else "stocks"
-
-
-def _main_column(frame: pd.DataFrame) -> str:
-    """Name the price to draw: the first of the schema that is there."""
-    from qhq.data.schema import COLUMNS, canonical_name
-
-    names = {canonical_name(str(name)) for name in frame.columns}
-    return next((name for name in ("close", "adj_close", *COLUMNS) if name in names), "close")
+    return {"source": source, "path": target, "panel": kind, "symbols": None, **chosen}, reading

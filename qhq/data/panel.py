@@ -35,6 +35,7 @@ class Panel:
         missed: Sessions of rows that were set aside, so that the gap they leave is one. datetime64[D].
         quarantine: What was set aside.
         doubts: How the rows may have been misread.
+        notes: What a user should know of how a file was read.
     """
 
     symbols: tuple[str, ...]
@@ -48,6 +49,7 @@ class Panel:
     missed: DateArray = field(default_factory=lambda: np.empty(0, dtype="datetime64[D]"))
     quarantine: Quarantine = NOTHING_ASIDE
     doubts: tuple[Doubt, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.segment) == 0:

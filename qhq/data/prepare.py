@@ -43,6 +43,7 @@ class Prepared:
         doubts: How the rows may have been misread.
         span: Dates of the oldest and the newest row.
         other: What is to be said of it where it is not the data that the run was made from.
+        notes: What a user should know of how a file was read.
     """
 
     parts: Parts
@@ -54,6 +55,7 @@ class Prepared:
     quarantine: Quarantine = NOTHING_ASIDE
     doubts: tuple[Doubt, ...] = ()
     other: OtherData | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def train(self) -> Windows:
@@ -99,6 +101,7 @@ def prepare(spec: DataSpec) -> Prepared:
         span_of(panel),
         quarantine=panel.quarantine,
         doubts=panel.doubts,
+        notes=panel.notes,
     )
 
 

@@ -62,7 +62,7 @@ STOCKS: dict[str, Column] = _table(
 OPTIONS: dict[str, Column] = _table(
     Column("contract_id", "text", "one contract, such as its OCC symbol", True,
            ("contract", "contract_symbol", "contractsymbol", "option_symbol", "occ_symbol", "occ")),
-    Column("underlying", "text", "ticker of the stock", True, ("underlying_symbol", "ticker", "root")),
+    Column("underlying", "text", "ticker of the stock", True, ("underlying_symbol", "ticker")),
     Column("date", "date", "session of the quotes, YYYY-MM-DD", True, (*_DAY, "quote_date", "trade_date")),
     Column("expiry", "date", "last day of the contract, on or after date", True,
            ("expiration", "expiration_date", "expiry_date", "exdate")),

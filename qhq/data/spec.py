@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from qhq.data.format_spec import FileFormat
 from qhq.data.leak_spec import Leak
-from qhq.data.option_units import OptionUnits
 from qhq.data.quarantine import LIMIT, BadRows, RowPolicy
 from qhq.data.schema import KNOWN_TODAY, QUOTE_DERIVED, TABLES, PanelKind, canonical_name
 from qhq.data.split_spec import SplitSpec
@@ -64,7 +65,10 @@ class DataSpec(Spec):
             Yahoo, chains that ``qhq data record`` kept, the surface data of the extra ``data``,
             synthetic options on the bundled prices, or a control (``qhq.data.sources.control``).
         panel: Stocks or options; needed for ``csv`` and ``parquet`` files of options only.
-        path: The file of ``csv`` or ``parquet``, or the folder of ``recorded``.
+        path: The file of ``csv`` or ``parquet`` (its content decides which), or the folder of
+            ``recorded``. Given alone it stands for source ``csv``, with all symbols of the file unless some
+            are named.
+        format: How the file is written, where it leaves two readings (``qhq.data.format_spec``).
         symbols: Symbols, or underlyings of the options, in this order; None is all.
         start: First date to use, inclusive; None is all.
         end: Last date to use, inclusive; None is all.
@@ -84,7 +88,6 @@ class DataSpec(Spec):
         scaling: How windows are scaled (``qhq.data.scaling``).
         rate: Interest rate per year for option files without a column ``rate``, continuously compounded; a
             fraction, not percent.
-        format: Units of an option file.
         bad_rows: ``quarantine`` sets rows that break a rule aside and says so, ``refuse`` takes no data with
             one. None sets aside, but for cells of a user's own file that cannot be read, and for real prices
             below zero where logarithms are taken (``qhq.data.quarantine``).
@@ -98,6 +101,7 @@ class DataSpec(Spec):
     source: Source = "bundled"
     panel: PanelKind | None = None
     path: str | None = None
+    format: FileFormat = Field(FileFormat(), exclude_if=lambda given: given == FileFormat())
     symbols: Annotated[Names, Field(min_length=1)] | None = ("AAPL", "MSFT", "GOOG")
     start: date | None = None
     end: date | None = None
@@ -113,7 +117,6 @@ class DataSpec(Spec):
     split: SplitSpec = SplitSpec()
     scaling: Scaling = "window"
     rate: Annotated[float, Field(gt=-1, lt=1)] = 0.0
-    format: OptionUnits = Field(OptionUnits(), exclude_if=lambda units: units == OptionUnits())
     bad_rows: BadRows | None = Field(None, exclude_if=lambda choice: choice is None)
     bad_rows_limit: Annotated[float, Field(ge=0, le=1)] = Field(
         LIMIT, exclude_if=lambda limit: limit == LIMIT
@@ -148,6 +151,19 @@ class DataSpec(Spec):
     def takes_logs(self) -> bool:
         """Whether prices must be above zero: a scaling or a computed column takes their logarithms."""
         return self.scaling in LOG_SCALINGS or not LOG_COLUMNS.isdisjoint(self.columns)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_implies_source(cls, content: Any) -> Any:
+        """A path alone is a file of the user's own, and its symbols are those in it."""
+        if isinstance(content, Mapping) and content.get("path") is not None and "source" not in content:
+            return {"symbols": None} | dict(content) | {"source": "csv"}
+        return content
+
+    @field_validator("symbols")
+    @classmethod
+    def _strip(cls, names: Names | None) -> Names | None:
+        return None if names is None else tuple(name.strip() for name in names)
 
     @field_validator("features", "static", "targets")
     @classmethod

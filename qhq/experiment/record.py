@@ -62,6 +62,7 @@ def design_record(experiment: Experiment, parity: Parity | None) -> dict[str, An
             **_parts(data),
             "quarantine": data.quarantine.to_dict(),
             "doubts": [asdict(doubt) for doubt in data.doubts],
+            "notes": list(data.notes),
         },
         "scaler": data.scaler.to_dict(),
         "static_scaler": None if data.static is None else data.static.to_dict(),

@@ -74,7 +74,9 @@ def resume_run(folder: RunFolder, watcher: Watcher) -> RunFolder:
 
 
 def _tell_of_rows(data: Prepared, watcher: Watcher) -> None:
-    """Say once which rows were set aside, and how others may have been misread."""
+    """Say once how a file was read, which rows were set aside, and how others may have been misread."""
+    for note in data.notes:
+        watcher.note(f"Data: {note}.")
     if data.quarantine.reasons:
         watcher.note(data.quarantine.note())
     for doubt in data.doubts:

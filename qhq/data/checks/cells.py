@@ -15,7 +15,23 @@ IntArray = npt.NDArray[np.intp]
 DateArray = npt.NDArray[np.datetime64]
 Mask = npt.NDArray[np.bool_]
 
-EMPTY_WORDS = ("", "nan", "na", "n/a", "<na>", "nat", "none", "null", "-")
+EMPTY_WORDS = (
+    "",
+    "nan",
+    "na",
+    "n/a",
+    "<na>",
+    "nat",
+    "none",
+    "null",
+    "nil",
+    "-",
+    "--",
+    ".",
+    "\u2014",
+    "#n/a",
+    "#n/a n/a",
+)
 """What stands in a cell that holds nothing, without case."""
 
 _DATE = r"\d{4}-\d{2}-\d{2}(?:[T ].*)?"

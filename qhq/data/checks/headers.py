@@ -9,8 +9,19 @@ from qhq.data.schema import COLUMNS, KEYS, STOCKS, Column, canonical_name
 from qhq.errors import DataError, nearest
 
 
-def match_columns(present: Iterable[object], origin: str, wanted: Sequence[str] | None) -> dict[str, str]:
+def match_columns(
+    present: Iterable[object],
+    origin: str,
+    wanted: Sequence[str] | None,
+    shown: Iterable[object] | None = None,
+) -> dict[str, str]:
     """Find the columns that are needed, ``{name in the file: name in the schema}``.
+
+    Args:
+        present: Names that are there.
+        origin: The file, for errors.
+        wanted: Names of the schema that are needed beside symbol and date; None is none.
+        shown: Names of the file to suggest from, where ``present`` are not all of them.
 
     Raises:
         DataError: If one is missing, or stands there under two names.
@@ -23,7 +34,9 @@ def match_columns(present: Iterable[object], origin: str, wanted: Sequence[str] 
         raise DataError(
             f"{origin} must have the columns {', '.join(KEYS if wanted is None else needed)}",
             got=f"no '{missing[0]}'" + (f" (nor {', '.join(missing[1:])})" if missing[1:] else ""),
-            fix=f"Rename a column or change data.features and data.targets. {nearest(missing[0], header)}",
+            fix=f"Say which column it is with data.format.columns.{missing[0]}=NAME, or change"
+            " data.features and"
+            f" data.targets. {nearest(missing[0], header if shown is None else map(str, shown))}",
         )
     return found
 
@@ -46,7 +59,7 @@ def name_columns(
             raise DataError(
                 f"{origin} must have one column for '{known[name]}'",
                 got=f"both '{twin}' and '{name}'",
-                fix="Rename or drop one",
+                fix=f"Say which in data.format.columns.{known[name]}, or drop one",
             )
         found[name] = known[name]
     return found

@@ -74,7 +74,7 @@ def _check_names(draft: OptionDraft) -> Iterator[Finding]:
         yield from find_rows(
             empty[code],
             f"Every row must have its {name}",
-            lambda row: f"none in row {draft.rows[row]} of {draft.origin}",
+            lambda row: f"none in {draft.place(row)}",
         )
 
 
@@ -82,16 +82,15 @@ def _check_text(draft: OptionDraft) -> Iterator[Finding]:
     """What stands in a cell can be read; kind is one of three words."""
     for column, name in enumerate(draft.columns):
         must = f"'{name}' must be {_READABLE.get(name, 'a finite number in every row, or empty')}"
-        yield from find_rows(
-            draft.unreadable[:, column],
-            must,
-            lambda row: f"something else for {draft.at(row)}",
-            misread=True,
-        )
+        rows = np.flatnonzero(draft.unreadable[:, column])
+        if len(rows):
+            first = int(rows[0])
+            fix = f"{draft.cure(first, name)} ({len(rows):,} in all)"
+            yield Finding(must, rows, draft.show(first, name), fix, misread=True)
     yield from find_rows(
         np.isnan(draft.kind),
         f"'kind' must be {', '.join(KINDS[:-1])} or {KINDS[-1]}",
-        lambda row: f"something else for {draft.at(row)}",
+        lambda row: f"'{draft.cell(row, 'kind')}' for {draft.at(row)}",
         misread=True,
     )
 
@@ -253,7 +252,7 @@ def _check_quote_time(draft: OptionDraft) -> Iterator[Finding]:
     yield from find_rows(
         draft.untimed,
         "'quote_time' must be written YYYY-MM-DD HH:MM:SS, or be empty",
-        lambda row: f"something else for {draft.at(row)}",
+        lambda row: f"'{draft.cell(row, 'quote_time')}' for {draft.at(row)}",
         misread=True,
     )
     yield from find_rows(

@@ -143,6 +143,7 @@ def draft_options(
         values=values,
         rows=lines.rows + 1,
         origin=origin,
+        table=table,
         groups=lines.groups,
         group=lines.group,
         kind=_read_kind(table, lines.rows),

@@ -8,8 +8,10 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-from qhq.data.schema import PRICES
+from qhq.data.checks.marks import explain_cell
+from qhq.data.schema import PRICES, unit_of
 
 Mask = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
@@ -29,6 +31,8 @@ class Draft:
         origin: The file.
         unreadable: Whether a cell holds something that cannot be read, shape (R, C).
         signed: Whether prices may be below zero: nothing takes their logarithms.
+        table: The table it was made of, under the names of the schema: row n of the file is its row n - 1.
+            An index named ``line`` is the line of the file; ``attrs['headers']`` are the file's own names.
     """
 
     symbols: tuple[str, ...]
@@ -40,11 +44,38 @@ class Draft:
     origin: str
     unreadable: Mask
     signed: bool
+    table: pd.DataFrame
 
     def at(self, row: int) -> str:
-        """Name one row for people."""
+        """Name one row for people: by symbol and date, and as a person counts in the file."""
         symbol = self.symbols[self.code[row]]
-        return f"{symbol} on {self.dates[row]} (row {self.rows[row]} of {self.origin})"
+        day = "" if np.isnat(self.dates[row]) else f" on {self.dates[row]}"
+        return f"{symbol}{day} ({self.place(row)})"
+
+    def place(self, row: int) -> str:
+        """Where a row stands in the file: the first below the header is row 1, the first line is line 1."""
+        number = int(self.rows[row])
+        line = f", line {self.table.index[number - 1]}" if self.table.index.name == "line" else ""
+        return f"row {number} of {self.origin}{line}"
+
+    def cell(self, row: int, name: str) -> str:
+        """Text of a cell as it stands in the file; '' where it is empty or the column is not there."""
+        if name not in self.table.columns:
+            return ""
+        value = self.table[name].iloc[int(self.rows[row]) - 1]
+        return "" if pd.isna(value) else str(value).strip()
+
+    def show(self, row: int, name: str) -> str:
+        """Show a cell that cannot be read: its text, column, place and likely cause."""
+        header = self.table.attrs.get("headers", {}).get(name, name)
+        cell = self.cell(row, name)
+        cause, _ = explain_cell(cell, unit_of(name))
+        shown = f"'{cell}' in column '{header}'" if cell else f"nothing in column '{header}'"
+        return f"{shown} for {self.at(row)}: {cause}"
+
+    def cure(self, row: int, name: str) -> str:
+        """What to do about a cell that cannot be read."""
+        return explain_cell(self.cell(row, name), unit_of(name))[1]
 
     def column(self, name: str) -> FloatArray:
         """Values of a column, all NaN where there is none, shape (R,)."""
@@ -112,14 +143,12 @@ def find_rows(
 
 def check_dates(draft: Draft) -> Iterator[Finding]:
     """Every row has a date."""
-    return find_rows(
-        np.isnat(draft.dates),
-        "Every row must have a date written YYYY-MM-DD",
-        lambda row: (
-            f"no readable date in row {draft.rows[row]} of {draft.origin} ({draft.symbols[draft.code[row]]})"
-        ),
-        misread=True,
-    )
+    rows = np.flatnonzero(np.isnat(draft.dates))
+    if len(rows):
+        first = int(rows[0])
+        fix = f"{draft.cure(first, 'date')} ({len(rows):,} in all)"
+        must = "Every row must have a date that can be read"
+        yield Finding(must, rows, draft.show(first, "date"), fix, misread=True)
 
 
 def check_duplicates(draft: Draft, noun: str = "symbol") -> Iterator[Finding]:
@@ -162,22 +191,15 @@ def check_finite(draft: Draft) -> Iterator[Finding]:
 
 
 def _tell_cells(draft: Draft, broken: Mask, *, misread: bool) -> Iterator[Finding]:
-    rows = np.asarray(broken.any(axis=1))
-    count = np.count_nonzero(rows)
-    if count:
-        row = int(np.argmax(rows))
-        column = int(np.argmax(broken[row]))
-        yield Finding(
-            f"'{draft.columns[column]}' must be a finite number in every row",
-            np.flatnonzero(rows),
-            f"{_name_number(draft.values[row, column])} for {draft.at(row)}",
-            f"Fill or drop the rows, {count} in all",
-            misread=misread,
-        )
-
-
-def _name_number(value: float) -> str:
-    return "NaN or no number" if np.isnan(value) else f"{value:g}"
+    """Show the first cell of each column that cannot be used."""
+    for place, name in enumerate(draft.columns):
+        rows = np.flatnonzero(broken[:, place])
+        if len(rows):
+            first = int(rows[0])
+            value = draft.values[first, place]
+            got = f"{value:g} for {draft.at(first)}" if np.isinf(value) else draft.show(first, name)
+            fix = f"{DROP_ROW if np.isinf(value) else draft.cure(first, name)} ({len(rows):,} in all)"
+            yield Finding(f"'{name}' must be a finite number in every row", rows, got, fix, misread=misread)
 
 
 def check_bounds(draft: Draft, names: tuple[str, ...], *, zero: bool) -> Iterator[Finding]:

@@ -110,4 +110,5 @@ def draft_stocks(
         origin,
         unreadable=unreadable,
         signed=signed,
+        table=frame,
     )

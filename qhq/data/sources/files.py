@@ -1,18 +1,30 @@
-"""Files of rows: the bundled prices, CSV and Parquet, each read with nothing guessed."""
+"""A file's one way in: whatever a vendor wrote, as the columns of the schema, or refused with the cell.
+
+Five steps, each of which may refuse and none of which guesses: the bytes become a table of text (``raw``),
+its header tells the vendor's form and what the columns mean (``meaning``), all cells of a column together
+tell how its dates and numbers are written (``marked``), an option's missing columns come from the others
+(``contracts``), and the rows become one a session (here). What was understood travels with the frame, so that
+``qhq data check`` can say it.
+"""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterable
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
+import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from qhq.data.checks.headers import match_columns
-from qhq.data.schema import canonical_name
+from qhq.data.checks.marks import Numerals
+from qhq.data.format_spec import FileFormat
+from qhq.data.schema import PanelKind
+from qhq.data.sources.contracts import complete_options, convert_units
+from qhq.data.sources.marked import date_columns, number_columns
+from qhq.data.sources.meaning import CLOCK, Meaning, find_meaning, pick_columns
+from qhq.data.sources.raw import RawTable, read_raw
 from qhq.errors import DataError
 
 Columns = tuple[str, ...] | None
@@ -21,66 +33,262 @@ BUNDLED = Path(__file__).parents[1] / "bundled" / "stocks_daily_2000_2013.csv.gz
 """Real daily prices in the public domain; see the NOTICE beside it."""
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a config says of a file.
+
+    Attributes:
+        given: How it is written.
+        kind: Stocks or options; None is what its header says.
+        symbols: Symbols that are asked for: a file without a column for them may hold the only one of them.
+    """
+
+    given: FileFormat = field(default_factory=FileFormat)
+    kind: PanelKind | None = None
+    symbols: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A file as it was understood.
+
+    Attributes:
+        frame: The columns of the schema under its names, and the file's other columns under their own. Dates
+            and numbers are such where every cell could be read; a column with a cell that could not is text,
+            in which that cell stands as the file has it. The index, ``line``, is the line of the file, and
+            ``attrs`` hold ``headers`` ``{name of the schema: column of the file}`` and ``notes``.
+        kind: Stocks or options.
+        raw: The table of text behind it.
+        form: Name of the vendor's form, None where the header is nobody's.
+        title: Of that form, for people.
+        columns: ``{name of the schema: column of the file}``.
+        dates: How dates are written, as ``data.format.dates`` says it.
+        numerals: How numbers are written; None where they are as Python has them.
+        symbol: Where the symbol came from, if no column has it.
+        notes: What a user should know.
+    """
+
+    frame: pd.DataFrame
+    kind: PanelKind
+    raw: RawTable
+    form: str | None
+    title: str
+    columns: Mapping[str, str]
+    dates: str
+    numerals: Numerals | None
+    symbol: str | None
+    notes: tuple[str, ...]
+
+
 def read_file(
     path: Path,
     origin: str,
     columns: Columns = None,
     optional: tuple[str, ...] = (),
-    *,
-    parquet: bool | None = None,
+    asked: Asked | None = None,
 ) -> pd.DataFrame:
-    """Read a CSV or Parquet file; which of the two, its ending says unless the caller does.
+    """Read a file of prices into the columns of the schema: the frame of ``understand_file``."""
+    return understand_file(path, origin, columns, optional, asked).frame
+
+
+def understand_file(
+    path: Path,
+    origin: str,
+    columns: Columns = None,
+    optional: tuple[str, ...] = (),
+    asked: Asked | None = None,
+) -> Reading:
+    """Read a file in whichever form its vendor writes it.
+
+    Args:
+        path: CSV or other delimited text, Excel, Parquet or JSON, packed or not; its content decides.
+        origin: Its name in errors.
+        columns: Columns of a stock file to read, by the names of the schema; None is all.
+        optional: Columns to read where they are there.
+        asked: What a config says of it.
 
     Raises:
-        DataError: If it is not there, or cannot be read as what it should be.
+        DataError: If it is not there, no table, or has no single reading: with the cell, both readings and
+            the key of ``data.format`` that decides.
     """
+    asked = asked or Asked()
     if not path.is_file():
         raise DataError(
             "data.path must be a file",
             got=f"{origin}, which is {'a folder' if path.is_dir() else 'not there'}",
             fix=f"Check the path; it is looked up in {Path.cwd()}",
         )
-    packed = path.suffix == ".parquet" if parquet is None else parquet
-    reader = read_parquet if packed else read_csv
-    try:
-        return reader(path, origin, columns, optional)
-    except (OSError, EOFError, zlib.error, ValueError, pa.ArrowException) as error:
-        kind = "Parquet" if reader is read_parquet else "CSV"
+    raw = read_raw(path, origin, asked.given)
+    meaning = find_meaning(raw, origin, asked.given, asked.kind)
+    if not len(raw.frame):
+        names = ", ".join(str(name) for name in raw.frame.columns[:6])
         raise DataError(
-            f"{origin} must be a readable {kind} file",
-            got=f"{type(error).__name__}: {str(error).partition(chr(10))[0].rstrip('.')}",
-            fix="Check data.source and the file",
-        ) from error
+            f"{origin} must have rows",
+            got=f"a header alone ({names})",
+            fix="Check that it is the right file; a failed download often looks so",
+        )
+    frame = _keep_rows(pick_columns(meaning, asked.given, columns, optional), meaning)
+    frame, symbol = _name_series(frame, meaning, asked, path)
+    frame, dates, times = date_columns(frame, meaning, asked.given)
+    frame, numerals = number_columns(frame, meaning, asked.given, {*(columns or ()), *optional})
+    frame = convert_units(frame, meaning)
+    if meaning.kind == "options":
+        frame = complete_options(frame, meaning, _spot_prices(frame, asked.given))
+    if times is not None:
+        frame = _one_a_session(frame, times, meaning, asked.given)
+    if meaning.kind == "stocks" and columns is not None:
+        frame = _chosen(frame, meaning, columns, optional)
+    form = meaning.form
+    notes = [*meaning.notes, *([f"{form.title}: {note}" for note in form.notes] if form else [])]
+    frame.attrs = {"headers": dict(meaning.columns), "notes": notes, "origin": origin}
+    return Reading(
+        frame, meaning.kind, raw, meaning.form_name, form.title if form else "no vendor's in particular",
+        meaning.columns, dates, numerals, symbol, tuple(notes),
+    )  # fmt: skip
 
 
-def read_csv(path: Path, origin: str, columns: Columns, optional: tuple[str, ...] = ()) -> pd.DataFrame:
-    """Read every cell as text, so that a ticker 'NA' stays one and a bad number can be named.
+def _keep_rows(frame: pd.DataFrame, meaning: Meaning) -> pd.DataFrame:
+    """Leave out the rows of other things that a vendor puts into the same file."""
+    for name, values in (meaning.form.keep if meaning.form else {}).items():
+        key = f"keep:{name}"
+        if key not in frame.columns:
+            continue
+        cells = frame[key].astype("str").str.strip()
+        kept, wanted = cells.isin(values).to_numpy(), "/".join(filter(None, values))
+        if not kept.any():
+            raise DataError(
+                f"{meaning.origin} must have rows with {meaning.header[name]} {wanted}",
+                got=f"only {', '.join(sorted(set(cells))[:6])}",
+                fix="These rows are bars within the day, or neither stocks nor options: download the"
+                " others, or"
+                " set data.format.form=plain to read all rows by the names of their columns",
+            )
+        if not kept.all():
+            count = int(np.count_nonzero(~kept))
+            meaning.notes.append(f"{count:,} rows left out: {meaning.header[name]} other than {wanted}")
+        frame = frame[kept]
+    return frame.drop(
+        columns=[name for name in frame.columns if str(name).startswith("keep:") and name != CLOCK]
+    )
 
-    Args:
-        path: The file, as .gz too.
-        origin: Its name in errors.
-        columns: Columns to read, by the names of the schema; None is all.
-        optional: Columns to read where they are there.
+
+def _name_series(
+    frame: pd.DataFrame, meaning: Meaning, asked: Asked, path: Path
+) -> tuple[pd.DataFrame, str | None]:
+    """Strip the symbols, or find the one of a file without; where it came from in the second case."""
+    key = "symbol" if meaning.kind == "stocks" else "underlying"
+    names = {key, "contract_id"}.intersection(map(str, frame.columns))
+    frame = frame.assign(**{name: _words(frame[name]) for name in names})
+    if asked.given.symbol is not None:
+        return frame.assign(**{key: asked.given.symbol}), "data.format.symbol"
+    if key in frame.columns or "contract_id" in frame.columns:
+        return frame, None
+    if meaning.raw.symbol is not None:
+        return frame.assign(**{key: meaning.raw.symbol}), "the file itself"
+    if asked.symbols is not None and len(asked.symbols) == 1:
+        return frame.assign(**{key: asked.symbols[0]}), "data.symbols"
+    symbol = symbol_of(path)
+    meaning.notes.append(f"symbol {symbol} from the file's name; data.format.symbol names another")
+    return frame.assign(**{key: symbol}), "the file's name"
+
+
+def _words(column: pd.Series) -> pd.Series:
+    """Names without blanks around them; those of a Parquet file may be numbers."""
+    return column.astype("str").str.strip()
+
+
+def symbol_of(path: Path) -> str:
+    """Take the symbol from a file's name, without what vendors write around it.
+
+    >>> [symbol_of(Path(name)) for name in ("aapl.us.txt", "daily_IBM.csv", "AAPL Historical Data.csv")]
+    ['AAPL.US', 'IBM', 'AAPL']
     """
-    packed: Literal["gzip"] | None = "gzip" if path.suffix == ".gz" else None
-    # Only a read of all columns notices a row with a comma too many, such as an unquoted 1,234.50.
-    table = pd.read_csv(path, dtype=str, keep_default_na=False, compression=packed, encoding="utf-8-sig")
-    if not isinstance(table.index, pd.RangeIndex):
-        raise ValueError("the rows have more fields than the header")
-    return table[_chosen(table.columns, origin, columns, optional)]
+    stem = re.sub(
+        r"(\.(csv|txt|tsv|xlsx|parquet|json|gz|zip|bz2|xz|zst))+$", "", path.name, flags=re.IGNORECASE
+    )
+    plain = stem
+    for pattern in _AROUND:
+        plain = re.sub(pattern, "", plain, flags=re.IGNORECASE).strip(" _-")
+    name = re.sub(r"\s+", "_", plain or stem)
+    return name.upper() if name == name.lower() else name
 
 
-def read_parquet(path: Path, origin: str, columns: Columns, optional: tuple[str, ...] = ()) -> pd.DataFrame:
-    """Read the needed columns; an index that pandas stored is a column like any other."""
-    chosen = _chosen(pq.read_schema(path).names, origin, columns, optional)
-    table: pd.DataFrame = pq.read_table(path, columns=chosen).to_pandas(ignore_metadata=True)
-    return table
+_AROUND = (
+    r"[\s_-]*\(\d+\)$",  # a second download
+    r"[\s_-]*(stock price history|historical[ _]?(data|prices|quotes)|price history|max)[\s_-]*\d*$",
+    r"^(daily|weekly|download data - \w+_[a-z]+_\w{4}|quote-equity|quote|stock)[\s_-]+",
+    r"_(eod|eoddata)?_?\d{4,8}$",
+    r"[_-](1?d|daily|1day)$",
+)
+"""What vendors write around a symbol in a file's name."""
 
 
-def _chosen(present: Iterable[str], origin: str, columns: Columns, optional: tuple[str, ...]) -> list[str]:
-    """Names in the file of the columns to read."""
-    header = list(present)
-    if columns is None:
-        return header
-    there = {canonical_name(name) for name in header}
-    return list(match_columns(header, origin, (*columns, *(each for each in optional if each in there))))
+def _spot_prices(frame: pd.DataFrame, given: FileFormat) -> pd.DataFrame | None:
+    """Daily prices of the underlyings, from the file that ``data.format.spot`` names."""
+    if given.spot is None:
+        return None
+    names = tuple(dict.fromkeys(frame["underlying"].astype("str"))) if "underlying" in frame.columns else ()
+    return read_file(Path(given.spot), given.spot, ("close",), (), Asked(kind="stocks", symbols=names))
+
+
+# One row a session
+
+
+def _one_a_session(
+    frame: pd.DataFrame, times: pd.Series, meaning: Meaning, given: FileFormat
+) -> pd.DataFrame:
+    """Refuse bars within the day, or make one row of each session where the config says so."""
+    key = "symbol" if meaning.kind == "stocks" else "contract_id"
+    if key not in frame.columns:
+        return frame
+    rows = pd.DataFrame({"key": frame[key].array, "day": frame["date"].array, "time": times.array})
+    several = rows.drop_duplicates().duplicated(["key", "day"], keep=False)
+    if not several.any():
+        return frame
+    if given.intraday == "last":
+        return _aggregate(frame, rows, key, meaning)
+    first = int(several[several].index[0])
+    symbol, day = rows["key"].iloc[first], str(rows["day"].iloc[first])[:10]
+    count = int(((rows["key"] == symbol) & (rows["day"] == rows["day"].iloc[first])).sum())
+    raise DataError(
+        f"{meaning.origin} must have one row for each {'symbol' if key == 'symbol' else 'contract'} and"
+        " session",
+        got=f"{count} times on {day} for {symbol}, the first '{rows['time'].iloc[first]}' (line"
+        f" {frame.index[first]}):"
+        " bars or quotes within the day",
+        fix="Download daily prices, as qhq forecasts sessions; or set data.format.intraday=last, which"
+        " makes one row"
+        " of each day (of bars the first open, highest high, lowest low, last close and whole volume)",
+    )
+
+
+def _aggregate(frame: pd.DataFrame, rows: pd.DataFrame, key: str, meaning: Meaning) -> pd.DataFrame:
+    moments = pd.to_datetime(rows["time"], utc=True, errors="coerce", format="mixed").to_numpy()
+    ordered = frame.iloc[np.argsort(moments, kind="stable")]
+    last = ordered[~ordered.duplicated([key, "date"], keep="last")]
+    if key == "symbol":
+        how = {"open": "first", "high": "max", "low": "min", "volume": "sum", "dividend": "sum"}
+        there = {name: rule for name, rule in how.items() if name in frame.columns}
+        made = (
+            ordered.groupby([key, "date"], sort=False)
+            .agg(there)
+            .reindex(pd.MultiIndex.from_frame(last[[key, "date"]]))
+        )
+        last = last.assign(**{name: made[name].to_numpy() for name in there})
+    meaning.notes.append(
+        f"{len(frame):,} rows within the day made {len(last):,} sessions (data.format.intraday)"
+    )
+    return last
+
+
+def _chosen(
+    frame: pd.DataFrame, meaning: Meaning, columns: Sequence[str], optional: Sequence[str]
+) -> pd.DataFrame:
+    """Take the columns asked for; the close stands for an adjusted close that is not there."""
+    if "adj_close" in columns and "adj_close" not in frame.columns and "close" in frame.columns:
+        meaning.notes.append(
+            f"no adjusted close: '{meaning.column('close')}' stands for it, with prices as the file has them"
+        )
+        frame = frame.assign(adj_close=frame["close"])
+    needed = (*columns, *(name for name in optional if name in frame.columns))
+    return frame[list(match_columns(frame.columns, meaning.origin, needed, meaning.raw.frame.columns))]

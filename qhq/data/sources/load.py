@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from qhq.data.columns.splits import infer_splits
 from qhq.data.panel import Panel
 from qhq.data.schema import UNADJUSTED, canonical_name
 from qhq.data.sources.control import make_control
-from qhq.data.sources.files import BUNDLED, read_file
+from qhq.data.sources.files import BUNDLED, Asked, read_file
 from qhq.data.sources.recorded import read_recorded
 from qhq.data.sources.surface import read_surface
 from qhq.data.sources.synthetic import synthesise
@@ -82,6 +83,7 @@ def _load_stocks(spec: DataSpec, origin: str) -> Panel:
     )
     # What only explains an adjusted close that is missing.
     panel = panel.without_columns(explaining)
+    panel = replace(panel, notes=tuple(frame.attrs.get("notes", ())))
     return infer_splits(panel) if optional else panel
 
 
@@ -94,7 +96,7 @@ def _split_columns(spec: DataSpec) -> tuple[str, ...]:
 
 def _load_options(spec: DataSpec, origin: str) -> Panel:
     frame = _READERS[spec.source](spec, None, ())
-    return check_options(
+    panel = check_options(
         frame,
         origin,
         underlyings=spec.symbols,
@@ -102,6 +104,7 @@ def _load_options(spec: DataSpec, origin: str) -> Panel:
         policy=spec.row_policy,
         units=spec.format,
     )
+    return replace(panel, notes=tuple(frame.attrs.get("notes", ())))
 
 
 def _finished(panel: Panel, origin: str) -> Panel:
@@ -122,7 +125,7 @@ _Reader = Callable[[DataSpec, Columns, tuple[str, ...]], pd.DataFrame]
 
 def _read_file(spec: DataSpec, columns: Columns, optional: tuple[str, ...]) -> pd.DataFrame:
     path = BUNDLED if spec.path is None else Path(spec.path)
-    return read_file(path, _origin(spec), columns, optional, parquet=spec.source == "parquet")
+    return read_file(path, _origin(spec), columns, optional, Asked(spec.format, spec.kind, spec.symbols))
 
 
 def _read_yahoo(spec: DataSpec, columns: Columns, optional: tuple[str, ...]) -> pd.DataFrame:  # noqa: ARG001

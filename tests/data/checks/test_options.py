@@ -145,7 +145,7 @@ def test_a_column_that_a_config_asks_for_must_be_there():
     [
         ({"contract_id": ""}, r"its contract_id\. Got none in row 4 of test"),
         ({"underlying": None}, r"its underlying\. Got none in row 4 of test"),
-        ({"date": "06/01/2020"}, r"YYYY-MM-DD\. Got no readable date in row 4 of test \(AAA"),
+        ({"date": "06/01/2020"}, r"a date.*Got '06/01/2020' in column 'date' for AAA.*\(row 4 of test\)"),
         ({"expiry": "soon"}, r"'expiry' must be a date .* AAA\S+ on 2020-01-06 \(row 4 of test\)"),
         ({"strike": "abc"}, "'strike' must be a finite number"),
         ({"strike": np.nan}, r"'strike' must be a finite number in every row\. Got none for AAA"),

@@ -91,15 +91,15 @@ CUT_SHORT = gzip.compress(b"symbol,date,adj_close\n" * 99, mtime=0)[:40]
 @pytest.mark.parametrize(
     ("name", "content", "match"),
     [
-        ("a.csv", b"", "readable CSV file. Got EmptyDataError"),
-        ("a.csv", b"\x89PNG\r\n\x1a\n", "readable CSV file. Got UnicodeDecodeError"),
-        ("a.csv", b"just a note\n", "Got no 'symbol'"),
-        ("a.csv", b"symbol,date,adj_close\nAAA,2020-01-01,1,234\n", "more fields than the header"),
-        ("a.csv", b"symbol,date,adj_close\n", "no row of 'AAA'"),
-        ("a.csv.gz", b"no gzip", "readable CSV file. Got BadGzipFile"),
+        ("a.csv", b"", "Got an empty file"),
+        ("a.csv", b"\x89PNG\r\n\x1a\n", "Got a picture"),
+        ("a.csv", b"just a note\n", "Got one column, 'just a note'"),
+        ("a.csv", b"symbol,date,adj_close\nAAA,2020-01-01,1,234\n", "4 in line 2: 'AAA,2020-01-01,1,234'"),
+        ("a.csv", b"symbol,date,adj_close\n", "Got a header alone"),
+        ("a.csv.gz", b"no gzip", "Got no .gz archive"),
         ("a.csv.gz", CUT_SHORT, "readable CSV file. Got EOFError"),
-        ("a.parquet", b"symbol,date,adj_close\n", "readable Parquet file. Got ArrowInvalid"),
-        ("a.parquet", b"", "readable Parquet file. Got ArrowInvalid"),
+        ("a.parquet", b"symbol,date,adj_close\n", "Got a header alone"),
+        ("a.parquet", b"PAR1 and no more", "readable Parquet file. Got ArrowInvalid"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path, name, content, match):

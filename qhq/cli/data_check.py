@@ -1,0 +1,214 @@
+"""What ``qhq data check`` says of a file: its form, its columns, and the config that reads it."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from qhq.cli.output import plain_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from qhq.cli.named_data import NamedData
+    from qhq.data.sources.files import Reading
+
+WIDTH = 80
+SHOWN_SYMBOLS = 8
+SHOWN_ROWS = 3
+
+
+def file_facts(named: NamedData) -> dict[str, Any]:
+    """What a file is and how it is read: one JSON object, empty for a config or a recording."""
+    reading = named.reading
+    if reading is None:
+        return {}
+    numerals, raw = reading.numerals, reading.raw
+    return {
+        "container": raw.container,
+        "delimiter": raw.delimiter,
+        "encoding": raw.encoding,
+        "header_line": raw.header_line,
+        "form": reading.form,
+        "vendor": reading.title,
+        "columns": dict(reading.columns),
+        "unread": [str(name) for name in raw.frame.columns if name not in set(reading.columns.values())],
+        "dates": reading.dates,
+        "decimal": numerals.decimal if numerals else ".",
+        "thousands": numerals.thousands if numerals else "",
+        "symbol_from": reading.symbol or "a column",
+        "symbols": _spans(reading),
+        "sample": _sample(reading),
+        "notes": list(reading.notes),
+        "config": _config(named, reading),
+        "command": _command(named, reading),
+    }
+
+
+def _spans(reading: Reading) -> list[dict[str, Any]]:
+    """First and last session and rows of each symbol, or underlying."""
+    from qhq.data.checks.cells import read_days
+
+    key = "symbol" if reading.kind == "stocks" else "underlying"
+    frame = reading.frame
+    if not {key, "date"} <= set(frame.columns):
+        return []
+    days = frame[[key]].assign(date=read_days(frame["date"])).groupby(key, sort=False)["date"]
+    spans = days.agg(["min", "max", "size"])
+    return [
+        {"symbol": str(name), "first": _day(first), "last": _day(last), "rows": int(rows)}
+        for name, first, last, rows in spans.itertuples()
+    ]
+
+
+def _day(day: Any) -> str | None:
+    text = str(day)[:10]
+    return None if text == "NaT" else text
+
+
+def _sample(reading: Reading) -> list[dict[str, Any]]:
+    """The first rows as they are understood, columns of the schema alone."""
+    names = [name for name in reading.columns if name in reading.frame.columns]
+    key = "symbol" if reading.kind == "stocks" else "underlying"
+    names = list(dict.fromkeys([each for each in (key, "date") if each in reading.frame.columns] + names))
+    return [{name: _cell(row[name]) for name in names} for _, row in _head(reading.frame, names).iterrows()]
+
+
+def _head(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    return frame[list(names)].head(SHOWN_ROWS)
+
+
+def _cell(value: Any) -> Any:
+    import numpy as np
+    import pandas as pd
+
+    if pd.isna(value):
+        return None
+    if isinstance(value, float | int | np.number):
+        return float(value)
+    return str(value)[:10] if isinstance(value, pd.Timestamp | np.datetime64) else str(value)
+
+
+def _config(named: NamedData, reading: Reading) -> str:
+    """The part ``data`` of a config that reads the file, as YAML."""
+    lines = ["data:", f"  path: {_yaml(named.spec.path or '')}"]
+    if reading.kind == "options":
+        lines.append("  panel: options")
+    given = named.spec.format.model_dump(mode="json", exclude_defaults=True)
+    if given:
+        lines.append("  format:")
+        lines += [f"    {key}: {_yaml(value)}" for key, value in given.items()]
+    names = [span["symbol"] for span in _spans(reading)]
+    shown = ", ".join(map(_yaml, names)) if 0 < len(names) <= SHOWN_SYMBOLS else ""
+    lines.append(f"  symbols: [{shown}]" if shown else "  symbols: null  # all of them")
+    return "\n".join(lines)
+
+
+def _command(named: NamedData, reading: Reading) -> str:
+    """The command that trains on the file."""
+    what = "qhq train experiments/options" if reading.kind == "options" else "qhq train"
+    sets = [f"data.path={named.spec.path}"]
+    given = named.spec.format.model_dump(mode="json", exclude_defaults=True)
+    for key, value in given.items():
+        pairs = value.items() if isinstance(value, dict) else [("", value)]
+        sets += [f"data.format.{key}{'.' if name else ''}{name}={_yaml(each)}" for name, each in pairs]
+    return " ".join([what, *(f"--set {_shell(each)}" for each in sets)])
+
+
+def _yaml(value: Any) -> str:
+    """A value as YAML, quoted where it would be read as something else than the text it is."""
+    if not isinstance(value, str):
+        return json.dumps(value)
+    plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9_./^-]*", value) and value.lower() not in _OTHERWISE
+    return value if plain else json.dumps(value, ensure_ascii=False)
+
+
+_OTHERWISE = ("true", "false", "yes", "no", "on", "off", "null", "nan", "y", "n")
+
+
+def _shell(text: str) -> str:
+    import shlex
+
+    return shlex.quote(text)
+
+
+def file_parts(facts: dict[str, Any]) -> list[Any]:
+    """The same for a person, in 80 columns."""
+    if not facts.get("container"):
+        return []
+    where = [facts["container"]]
+    if facts["container"] == "CSV":
+        where += [f"fields between '{_shown(facts['delimiter'])}'", str(facts["encoding"])]
+    lines = [_wrap(f"Form: {facts['vendor']} ({', '.join(where)})")]
+    pairs = [f"{name} = '{column}'" for name, column in facts["columns"].items()]
+    lines.append(_wrap(f"Columns: {'; '.join(pairs)}", "  "))
+    if facts["unread"]:
+        lines.append(_wrap(f"Not read: {', '.join(facts['unread'])}", "  "))
+    thousands = f", thousands '{facts['thousands']}'" if facts["thousands"] else ""
+    lines.append(_wrap(f"Dates: {facts['dates']}; decimal mark '{facts['decimal']}'{thousands}"))
+    spans = [
+        f"{each['symbol']} {each['first']} to {each['last']} ({each['rows']:,} rows)"
+        for each in facts["symbols"][:SHOWN_SYMBOLS]
+    ]
+    more = len(facts["symbols"]) - SHOWN_SYMBOLS
+    lines.append(_wrap(f"Symbols: {'; '.join(spans)}" + (f"; and {more} more" if more > 0 else ""), "  "))
+    lines += [_wrap(f"Note: {note}.", "  ") for note in facts["notes"]]
+    config = [
+        "Config that reads it:",
+        textwrap.indent(facts["config"], "  "),
+        "Train on it:",
+        f"  {facts['command']}",
+    ]
+    return ["\n".join(lines), *_sample_table(facts["sample"]), "\n".join(config)]
+
+
+def _sample_table(sample: list[dict[str, Any]]) -> list[Any]:
+    """The rows that are understood, as many columns as fit."""
+    if not sample:
+        return []
+    cells = {name: [_number(row[name]) for row in sample] for name in sample[0]}
+    shown, width = [], 1
+    for name, column in cells.items():
+        width += max(len(name), *map(len, column)) + 3
+        if width > WIDTH:
+            break
+        shown.append(name)
+    rows = [[cells[name][place] for name in shown] for place in range(len(sample))]
+    return [plain_table(shown, rows, title="First rows as they are understood")]
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.6g}" if isinstance(value, float) and abs(value) < 1e6 else (
+        f"{value:,.0f}" if isinstance(value, float) else str(value)
+    )  # fmt: skip
+
+
+def _shown(delimiter: str | None) -> str:
+    return {"\t": "tab", None: ""}.get(delimiter, str(delimiter))
+
+
+def breach_lines(breaches: list[dict[str, Any]]) -> list[str]:
+    """Each broken rule for a person: how many rows, the first of them, and what to do."""
+    return ["\n".join(_breach(breach)) for breach in breaches]
+
+
+def _breach(breach: dict[str, Any]) -> list[str]:
+    rows = ", ".join(map(str, breach["rows"])) + (", ..." if breach["count"] > len(breach["rows"]) else "")
+    head = f"{breach['severity'].upper()} {breach['rule']}: {breach['must']}."
+    return [
+        _wrap(head),
+        _wrap(f"  {breach['count']:,} rows: {rows}", "    "),
+        _wrap(f"  first: {breach['example']}", "    "),
+        _wrap(f"  fix: {breach['fix']}", "    "),
+    ]
+
+
+def _wrap(text: str, indent: str = "  ") -> str:
+    return textwrap.fill(
+        text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )

@@ -1,0 +1,394 @@
+"""The forms in which vendors write files of prices: one row of a table for each.
+
+A form is recognised by its header, never by the name of the file, and says what its columns mean there: the
+same name means different things at different vendors (``vol`` is a volume, but DoltHub's implied volatility;
+``date`` is a session, or an expiry; OptionMetrics' strikes are thousandths). What a form does not mention is
+read by the names of the schema (``qhq.data.schema``). Names are compared as ``plain_name`` writes them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from qhq.data.schema import PanelKind
+
+
+@dataclass(frozen=True)
+class Form:
+    """How one vendor writes a file.
+
+    Attributes:
+        title: What it is, for people.
+        kind: Stocks or options.
+        header: Columns by which it is recognised: all of them are there. The form with most of them wins.
+        columns: Names of the schema and the column that each is read from.
+        ignore: Columns that mean something else than their name says in the schema.
+        calls: Columns of the call's values, where calls and puts stand side by side in a row.
+        puts: Those of the put.
+        dates: Order of the dates where the cells allow several.
+        scale: Factor of a column, such as 0.001 for strikes in thousandths.
+        missing: Numbers that stand for an empty cell.
+        absolute: Columns whose sign is a mark and no part of the value.
+        in_spot: Columns in units of the underlying: an option's price in bitcoin.
+        percent: Columns in percent.
+        keep: Rows to keep, ``{column: values}``, where a file mixes kinds of rows.
+        notes: What to know of its numbers.
+        lacks: What such a file has not, and how to add it.
+    """
+
+    title: str
+    kind: PanelKind
+    header: frozenset[str]
+    columns: Mapping[str, str] = field(default_factory=dict)
+    ignore: frozenset[str] = frozenset()
+    calls: Mapping[str, str] = field(default_factory=dict)
+    puts: Mapping[str, str] = field(default_factory=dict)
+    dates: str | None = None
+    scale: Mapping[str, float] = field(default_factory=dict)
+    missing: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    absolute: tuple[str, ...] = ()
+    in_spot: tuple[str, ...] = ()
+    percent: tuple[str, ...] = ()
+    keep: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    lacks: str = ""
+
+
+def plain_name(name: object) -> str:
+    """Write a column's name without case, marks and accents that vary from export to export.
+
+    >>> [plain_name(name) for name in (" [QUOTE_DATE]", "<TICKER>", "5. adjusted close", "Vol.")]
+    ['quote_date', 'ticker', 'adjusted_close', 'vol']
+    """
+    text = re.sub(r"^\s*\d{1,2}[a-z]?\. ", "", str(name).lower())
+    return re.sub(r"[^\w]+", "_", text).strip("_")
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """``close=price volume=vol`` as a dict."""
+    return dict(pair.split("=") for pair in text.split())
+
+
+_ADJUSTED = "its prices are adjusted for splits"
+_NO_SPOT = (
+    "the price of the underlying: name a file of its daily prices in data.format.spot, or add a column spot"
+)
+_OHLCV = "open high low close volume"
+
+FORMS: dict[str, Form] = {
+    # Stocks and other prices
+    "yfinance_download": Form(  # told by its two or three rows of names, before there is a header
+        "yfinance, download", "stocks", _names("(price,ticker)"),
+        notes=("its prices are adjusted for splits, and without a column 'Adj Close' for dividends too",),
+    ),
+    "yfinance_history": Form(
+        "yfinance, Ticker.history", "stocks", _names("date open high low close volume dividends"
+        " stock_splits"),
+        ignore=_names("stock_splits"),
+        notes=("its prices are adjusted for splits, and without a column 'Adj Close' for dividends too",),
+    ),
+    "alpha_vantage_adjusted": Form(
+        "Alpha Vantage, TIME_SERIES_DAILY_ADJUSTED", "stocks",
+        _names("adjusted_close dividend_amount split_coefficient"),
+        _pairs("adj_close=adjusted_close dividend=dividend_amount split=split_coefficient"),
+    ),
+    "alpaca": Form(
+        "Alpaca, bars", "stocks", _names(f"symbol timestamp {_OHLCV} trade_count vwap"), notes=(_ADJUSTED,),
+    ),
+    "alpha_vantage": Form("Alpha Vantage, TIME_SERIES_DAILY", "stocks", _names(f"timestamp {_OHLCV}")),
+    "stooq": Form(
+        "stooq, bulk text", "stocks", _names("ticker per date time open high low close vol openint"),
+        keep={"per": ("D",)}, notes=(_ADJUSTED,),
+    ),
+    "stooq_polish": Form(
+        "stooq, in Polish", "stocks", _names("data otwarcie najwyzszy najnizszy zamkniecie"),
+        _pairs("date=data open=otwarcie high=najwyzszy low=najnizszy close=zamkniecie volume=wolumen"),
+    ),
+    "all_stocks_5yr": Form(
+        "Kaggle, all_stocks_5yr (S&P 500)", "stocks", _names("date open high low close volume name"),
+        _pairs("symbol=name"),
+    ),
+    "investing": Form(
+        "investing.com, historical data", "stocks", _names("date price open high low"),
+        _pairs("close=price volume=vol"), ignore=_names("change"), notes=(_ADJUSTED,),
+    ),
+    "investing_german": Form(
+        "investing.com, in German", "stocks", _names("datum zuletzt eröffn hoch tief"),
+        _pairs("date=datum close=zuletzt open=eröffn high=hoch low=tief volume=vol"), dates="dayfirst",
+    ),
+    "investing_french": Form(
+        "investing.com, in French", "stocks", _names("date dernier ouv plus_haut plus_bas"),
+        _pairs("close=dernier open=ouv high=plus_haut low=plus_bas volume=vol"), dates="dayfirst",
+    ),
+    "investing_spanish": Form(
+        "investing.com, in Spanish", "stocks", _names("fecha último apertura máximo mínimo"),
+        _pairs("date=fecha close=último open=apertura high=máximo low=mínimo volume=vol"), dates="dayfirst",
+    ),
+    "investing_italian": Form(
+        "investing.com, in Italian", "stocks", _names("data ultimo apertura massimo minimo"),
+        _pairs("date=data close=ultimo open=apertura high=massimo low=minimo volume=vol"), dates="dayfirst",
+    ),
+    "investing_portuguese": Form(
+        "investing.com, in Portuguese", "stocks", _names("data último abertura máxima mínima"),
+        _pairs("date=data close=último open=abertura high=máxima low=mínima volume=vol"), dates="dayfirst",
+    ),
+    "german_bank": Form(
+        "a German bank or exchange (ariva and others)", "stocks",
+        _names("datum erster hoch tief schlusskurs"),
+        _pairs("date=datum open=erster high=hoch low=tief close=schlusskurs volume=stuecke"),
+        dates="dayfirst",
+        ignore=_names("volumen"),
+    ),
+    "akshare": Form(
+        "akshare (Chinese)", "stocks", _names("日期 开盘 收盘 最高 最低"),
+        _pairs("date=日期 symbol=股票代码 open=开盘 close=收盘 high=最高 low=最低 volume=成交量"),
+        scale={"volume": 100.0}, notes=("its volume is in lots of 100 shares, and read so",),
+    ),
+    "tushare": Form(
+        "tushare, daily", "stocks", _names("ts_code trade_date open high low close vol"),
+        _pairs("symbol=ts_code date=trade_date volume=vol"), scale={"volume": 100.0},
+        notes=("its volume is in lots of 100 shares, and read so",),
+    ),
+    "nse_history": Form(
+        "NSE India, historical data", "stocks", _names("date series open high low prev_close ltp close vwap"),
+        ignore=_names("ltp prev_close"), keep={"series": ("EQ", "BE", "")}, dates="dayfirst",
+    ),
+    "nse_archive": Form(
+        "NSE India, security-wise archive", "stocks",
+        _names("symbol series date prev_close open_price high_price low_price last_price close_price"),
+        _pairs("open=open_price high=high_price low=low_price close=close_price"
+        " volume=total_traded_quantity"),
+        ignore=_names("last_price prev_close"), keep={"series": ("EQ", "BE", "")}, dates="dayfirst",
+    ),
+    "nse_kaggle": Form(
+        "NSE India, Kaggle's Nifty 50", "stocks", _names("date symbol series prev_close open high low last"
+        " close"),
+        ignore=_names("last prev_close"), keep={"series": ("EQ", "BE", "")},
+    ),
+    "nse_bhavcopy": Form(
+        "NSE India, bhavcopy of equities", "stocks",
+        _names("symbol series open high low close last prevclose tottrdqty timestamp"),
+        _pairs("volume=tottrdqty date=timestamp"), ignore=_names("last prevclose"),
+        keep={"series": ("EQ", "BE", "")}, dates="dayfirst",
+    ),
+    "nse_bhavdata_full": Form(
+        "NSE India, sec_bhavdata_full", "stocks",
+        _names("symbol series date1 prev_close open_price high_price low_price close_price ttl_trd_qnty"),
+        _pairs("date=date1 open=open_price high=high_price low=low_price close=close_price"
+        " volume=ttl_trd_qnty"),
+        ignore=_names("last_price prev_close"), keep={"series": ("EQ", "BE", "")}, dates="dayfirst",
+    ),
+    "nasdaq": Form(
+        "Nasdaq.com, historical quotes", "stocks", _names("date close_last volume open high low"),
+        _pairs("close=close_last"), dates="monthfirst", notes=(_ADJUSTED,),
+    ),
+    "tiingo": Form(
+        "Tiingo, end of day", "stocks", _names("date close high low open volume adjclose divcash"
+        " splitfactor"),
+        _pairs("adj_close=adjclose dividend=divcash split=splitfactor"),
+    ),
+    "polygon": Form(
+        "Polygon.io, aggregates", "stocks", _names("v o c h l t"),
+        _pairs("date=t open=o high=h low=l close=c volume=v symbol=ticker"), notes=(_ADJUSTED,),
+    ),
+    "polygon_flat": Form(
+        "Polygon.io, flat file", "stocks", _names("ticker volume open close high low window_start"
+        " transactions"),
+        _pairs("date=window_start symbol=ticker"),
+    ),
+    "wiki": Form(
+        "Quandl WIKI prices", "stocks", _names("date open high low close volume ex_dividend split_ratio"),
+        _pairs("dividend=ex_dividend split=split_ratio"),
+    ),
+    "sharadar": Form(
+        "Sharadar SEP", "stocks", _names("ticker date open high low close volume closeadj closeunadj"),
+        _pairs("symbol=ticker adj_close=closeadj"), notes=(_ADJUSTED,),
+    ),
+    "binance": Form(
+        "Binance klines", "stocks", _names("open_time open high low close volume close_time"),
+        _pairs("date=open_time"), ignore=_names("close_time"),
+    ),
+    "cryptodatadownload": Form(
+        "CryptoDataDownload", "stocks", _names("unix date symbol open high low close"), ignore=_names("unix"),
+    ),
+    "coinmarketcap": Form(
+        "CoinMarketCap", "stocks", _names("timeopen timeclose timehigh timelow open high low close volume"),
+        _pairs("date=timeopen symbol=name"), ignore=_names("timestamp"),
+        notes=("its volume is in dollars, not in coins",),
+    ),
+    "coingecko": Form(
+        "CoinGecko", "stocks", _names("snapped_at price market_cap total_volume"),
+        _pairs("date=snapped_at close=price volume=total_volume"),
+        notes=("its volume is in dollars, not in coins", "its price is that of the time stamp, not a close"),
+    ),
+    "crsp": Form(
+        "CRSP daily (WRDS)", "stocks", _names("permno date prc"),
+        _pairs("symbol=ticker close=prc high=askhi low=bidlo open=openprc volume=vol"),
+        absolute=("close", "open", "high", "low"), missing={"close": (0.0,), "volume": (-99.0,), "open":
+        (0.0,)}, notes=("a negative PRC is the middle of bid and ask of a day without a trade, and read as"
+        " its price",
+               "without a trade that day BIDLO and ASKHI are a bid and an ask"),
+    ),
+    "compustat": Form(
+        "Compustat daily (WRDS)", "stocks", _names("gvkey datadate prccd"),
+        _pairs("symbol=tic date=datadate close=prccd open=prcod high=prchd low=prcld volume=cshtrd"),
+    ),
+    "bloomberg": Form(
+        "Bloomberg", "stocks", _names("px_last"),
+        _pairs("close=px_last open=px_open high=px_high low=px_low volume=px_volume"),
+    ),
+    "eikon": Form(
+        "Refinitiv Eikon", "stocks", _names("instrument date price_close"),
+        _pairs("symbol=instrument close=price_close open=price_open high=price_high low=price_low"),
+    ),
+    "barchart": Form(
+        "Barchart", "stocks", _names("time open high low last change volume"), _pairs("date=time close=last"),
+        ignore=_names("change"),
+    ),
+    "metatrader": Form(
+        "MetaTrader", "stocks", _names("date open high low close tickvol vol spread"),
+        _pairs("volume=tickvol"), ignore=_names("vol spread"),
+    ),
+    "dukascopy": Form(
+        "Dukascopy", "stocks", _names("gmt_time open high low close volume"), _pairs("date=gmt_time"),
+        dates="dayfirst",
+    ),
+    "tradingview": Form("TradingView", "stocks", _names("time open high low close"), _pairs("date=time")),
+    "yahoo": Form(
+        "Yahoo Finance (its download, Kaggle and others)", "stocks", _names("date open high low close"
+        " adj_close volume"),
+    ),
+    # Options
+    "cboe_1545": Form(
+        "Cboe DataShop, end of day, its quotes of 15:45", "options",
+        _names("underlying_symbol quote_date root expiration strike option_type bid_1545 ask_1545"),
+        _pairs("underlying=underlying_symbol date=quote_date bid=bid_1545 ask=ask_1545"
+        " iv=implied_volatility_1545"
+               " volume=trade_volume last=close spot=active_underlying_price_1545"
+               " spot_bid=underlying_bid_1545"
+               " spot_ask=underlying_ask_1545"),
+        ignore=_names("open high low vwap"), missing={"iv": (0.0,), "spot": (0.0,)},
+        notes=("bid, ask and spot are those of 15:45; data.format.form=cboe_eod takes the end of the day",),
+    ),
+    "cboe_eod": Form(
+        "Cboe DataShop, end of day, its closing quotes", "options",
+        _names("underlying_symbol quote_date root expiration strike option_type bid_eod ask_eod"),
+        _pairs("underlying=underlying_symbol date=quote_date bid=bid_eod ask=ask_eod volume=trade_volume"
+               " last=close spot_bid=underlying_bid_eod spot_ask=underlying_ask_eod"),
+        ignore=_names("open high low vwap implied_volatility_1545"),
+    ),
+    "cboe": Form(
+        "Cboe DataShop", "options", _names("underlying_symbol quote_date root expiration strike option_type"),
+        _pairs("underlying=underlying_symbol date=quote_date volume=trade_volume last=close"
+               " spot_bid=underlying_bid spot_ask=underlying_ask"),
+        ignore=_names("open high low vwap"), missing={"iv": (0.0,)},
+    ),
+    "optionmetrics": Form(
+        "OptionMetrics IvyDB (WRDS)", "options", _names("secid date exdate cp_flag strike_price"),
+        _pairs("underlying=ticker expiry=exdate right=cp_flag strike=strike_price bid=best_bid ask=best_offer"
+               " iv=impl_volatility contract_id=optionid style=exercise_style"),
+        ignore=_names("symbol root last_date"), scale={"strike": 0.001}, missing={"iv": (-99.99,)},
+        keep={"ss_flag": ("0", "")}, notes=("strikes are thousandths there, and read so",
+                                            "rows of non-standard settlement (ss_flag) are left out"),
+        lacks=_NO_SPOT,
+    ),
+    "yfinance_chain": Form(
+        "yfinance, Ticker.option_chain", "options", _names("contractsymbol lasttradedate strike lastprice"
+        " bid ask"),
+        lacks="the day of its quotes and the price of the underlying: add columns date and spot, or record"
+              " chains with 'qhq data record'",
+    ),
+    "deltaneutral": Form(
+        "DeltaNeutral (historicaloptiondata.com)", "options",
+        _names("underlyingsymbol underlyingprice type expiration datadate strike bid ask"),
+        _pairs("underlying=underlyingsymbol spot=underlyingprice right=type date=datadate expiry=expiration"
+               " contract_id=optionsymbol iv=ivmean"),
+        ignore=_names("optionroot"), dates="monthfirst",
+    ),
+    "orats": Form(
+        "ORATS", "options", _names("ticker tradedate expirdate strike stockprice callbidprice putbidprice"),
+        _pairs("underlying=ticker date=tradedate expiry=expirdate spot=stockprice"),
+        ignore=_names("delta gamma theta vega rho"),
+        calls=_pairs("bid=callbidprice ask=callaskprice iv=callmidiv volume=callvolume"
+                     " open_interest=callopeninterest"),
+        puts=_pairs("bid=putbidprice ask=putaskprice iv=putmidiv volume=putvolume"
+                    " open_interest=putopeninterest"),
+    ),
+    "orats_legacy": Form(
+        "ORATS, near end of day", "options", _names("ticker stkpx expirdate strike cbidpx pbidpx trade_date"),
+        _pairs("underlying=ticker date=trade_date expiry=expirdate spot=stkpx"),
+        ignore=_names("delta gamma theta vega rho"),
+        calls=_pairs("bid=cbidpx ask=caskpx iv=cmidiv volume=cvolu open_interest=coi"),
+        puts=_pairs("bid=pbidpx ask=paskpx iv=pmidiv volume=pvolu open_interest=poi"),
+        dates="monthfirst",
+    ),
+    "optionsdx": Form(
+        "OptionsDX", "options", _names("quote_date underlying_last expire_date strike c_bid c_ask p_bid"
+        " p_ask"),
+        _pairs("date=quote_date expiry=expire_date spot=underlying_last"),
+        calls=_pairs("bid=c_bid ask=c_ask iv=c_iv volume=c_volume last=c_last"),
+        puts=_pairs("bid=p_bid ask=p_ask iv=p_iv volume=p_volume last=p_last"),
+    ),
+    "deribit": Form(
+        "Deribit", "options", _names("instrument_name underlying_price mark_iv"),
+        _pairs("contract_id=instrument_name date=timestamp bid=best_bid_price ask=best_ask_price"
+        " last=last_price"
+               " mid=mark_price iv=mark_iv spot=underlying_price"),
+        ignore=_names("bid_price ask_price"), in_spot=("bid", "ask", "mid", "last"), percent=("iv",),
+        notes=("prices are in units of the underlying there, and read in its currency; volatilities in"
+        " percent",),
+    ),
+    "nse_udiff": Form(
+        "NSE India, UDiFF bhavcopy of derivatives", "options",
+        _names("traddt tckrsymb xprydt strkpric optntp clspric undrlygpric"),
+        _pairs("date=traddt underlying=tckrsymb expiry=xprydt strike=strkpric right=optntp spot=undrlygpric"
+               " mid=sttlmpric last=clspric volume=ttltradgvol open_interest=opnintrst"),
+        keep={"fininstrmtp": ("IDO", "STO")}, missing={"mid": (0.0,)},
+        notes=("there are no quotes: the settlement price stands for the middle",),
+    ),
+    "nse_options": Form(
+        "NSE India, bhavcopy of derivatives", "options",
+        _names("instrument symbol expiry_dt strike_pr option_typ open high low close settle_pr contracts"),
+        _pairs("underlying=symbol expiry=expiry_dt strike=strike_pr right=option_typ date=timestamp"
+               " mid=settle_pr last=close volume=contracts open_interest=open_int"),
+        ignore=_names("open high low"), keep={"option_typ": ("CE", "PE", "CA", "PA")}, dates="dayfirst",
+        missing={"mid": (0.0,)}, lacks=_NO_SPOT,
+        notes=("there are no quotes: the settlement price stands for the middle",),
+    ),
+    "dolthub": Form(
+        "DoltHub option chains", "options", _names("date act_symbol expiration strike call_put bid ask vol"),
+        _pairs("underlying=act_symbol expiry=expiration right=call_put iv=vol"),
+        notes=("vol is the implied volatility there, no volume",), lacks=_NO_SPOT,
+    ),
+    "alpha_vantage_options": Form(
+        "Alpha Vantage, HISTORICAL_OPTIONS", "options",
+        _names("contractid symbol expiration strike type last mark bid ask date implied_volatility"),
+        _pairs("contract_id=contractid underlying=symbol right=type mid=mark"), lacks=_NO_SPOT,
+    ),
+    "thetadata": Form(
+        "ThetaData", "options", _names("root expiration strike right date bid ask bid_size ask_size"
+        " ms_of_day"),
+        _pairs("underlying=root"), scale={"strike": 0.001}, lacks=_NO_SPOT,
+        notes=("strikes are thousandths there, and read so",),
+    ),
+}  # fmt: skip
+"""Every form, by its name in ``data.format.form``."""
+
+BINANCE_HEADER = (
+    "open_time", "open", "high", "low", "close", "volume", "close_time", "quote_volume", "count",
+    "taker_buy_volume", "taker_buy_quote_volume", "ignore",
+)  # fmt: skip
+"""Columns of a Binance file, which often has no header."""
+
+
+def recognise(header: Collection[str], kind: PanelKind | None = None) -> str | None:
+    """Name the form of a header of plain names: of those that are all there, the one with most columns."""
+    there = set(header)
+    fitting = [name for name, form in FORMS.items() if form.header <= there and kind in (None, form.kind)]
+    return max(fitting, key=lambda name: len(FORMS[name].header), default=None)

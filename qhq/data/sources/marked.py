@@ -1,0 +1,213 @@
+"""Dates and numbers of a table, read from all cells of a column together (``qhq.data.checks.marks``).
+
+Where every cell can be read the column becomes dates or numbers; where one cannot, the column is text in
+which that cell stands as the file has it, so that the rules of the panel can show it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from qhq.data.checks.cells import Mask, is_empty, read_days, read_numbers
+from qhq.data.checks.marks import Days, Doubt, Numerals, choose_numerals, read_dates, read_marked_numbers
+from qhq.data.format_spec import FileFormat
+from qhq.data.schema import KEYS, PRICES, TABLES
+from qhq.data.sources.forms import plain_name
+from qhq.data.sources.meaning import CLOCK, Meaning
+from qhq.errors import DataError
+
+_FOOTERS = 5
+"""Most lines at the end of a file that are no rows: a total, a source."""
+
+
+# Dates
+
+
+def date_columns(
+    frame: pd.DataFrame, meaning: Meaning, given: FileFormat
+) -> tuple[pd.DataFrame, str, pd.Series | None]:
+    """Read the dates.
+
+    Returns:
+        The table; how its dates are written; and, where a time of day stands in one, the text of each.
+
+    Raises:
+        DataError: If they have no single reading.
+    """
+    order, times = "iso", None
+    if "expiry" in frame.columns:
+        frame, _ = _date_column(frame, "expiry", meaning, None)
+    if "date" in frame.columns:
+        text = frame["date"].astype("str")
+        frame, days = _date_column(frame, "date", meaning, given.dates)
+        order = days.order
+        if days.timed.any():
+            times = text
+        elif CLOCK in frame.columns:
+            times = text + " " + frame[CLOCK].astype("str")
+        frame = _drop_footers(frame, meaning)
+        times = None if times is None else times[frame.pop("keep:row").to_numpy()]
+    return frame.drop(columns=[CLOCK, "keep:row"], errors="ignore"), order, times
+
+
+def _date_column(
+    frame: pd.DataFrame, name: str, meaning: Meaning, wanted: str | None
+) -> tuple[pd.DataFrame, Days]:
+    column = frame[name]
+    if pd.api.types.is_datetime64_any_dtype(column):
+        local = column.dt.tz_localize(None)
+        timed = (local != local.dt.normalize()).to_numpy()
+        return frame.assign(**{name: read_days(column)}), Days(read_days(column), "dates", timed)
+    codes, found = pd.factorize(column)
+    cells = [str(cell) for cell in found]
+    read = read_dates(cells, wanted=wanted, usual=meaning.form.dates if meaning.form else None)
+    if isinstance(read, Doubt):
+        raise tell_doubt(frame[[name]], meaning, read, "dates")
+    days = np.append(read.days, np.datetime64("NaT", "D"))[codes]
+    bad = np.isnat(days)
+    if not bad.any():
+        return frame.assign(**{name: days}), read
+    text = np.where(bad, column.astype("str").to_numpy(dtype=object), days.astype(str).astype(object))
+    return frame.assign(**{name: pd.Series(text, index=frame.index, dtype="object")}), read
+
+
+def _drop_footers(frame: pd.DataFrame, meaning: Meaning) -> pd.DataFrame:
+    """Leave out a header that is repeated, and lines at the end that hold a remark and no prices."""
+    frame["keep:row"] = np.arange(len(frame))
+    if pd.api.types.is_datetime64_any_dtype(frame["date"]):
+        return frame
+    bad = np.isnat(read_days(frame["date"]))
+    cells = frame["date"].astype("str")
+    repeated = bad & (cells.map(plain_name) == plain_name(meaning.column("date"))).to_numpy()
+    footer = np.zeros(len(frame), dtype=np.bool_)
+    prices = [name for name in (*PRICES, "strike", "bid", "ask", "iv") if name in frame.columns]
+    for row in range(len(frame) - 1, max(len(frame) - 1 - _FOOTERS, -1), -1):
+        if not bad[row] or any(np.isfinite(read_numbers(frame[name].iloc[[row]])[0][0]) for name in prices):
+            break
+        footer[row] = True
+    for mask, what in ((repeated, "repeated headers"), (footer & ~repeated, "lines below the table")):
+        if mask.any():
+            first = int(np.argmax(mask))
+            shown = f"line {frame.index[first]}: '{cells.iloc[first][:40]}'"
+            meaning.notes.append(f"{what} left out: {np.count_nonzero(mask)}, such as {shown}")
+    frame = frame[~(repeated | footer)]
+    days = read_days(frame["date"])
+    return frame if np.isnat(days).any() else frame.assign(date=days)
+
+
+def tell_doubt(frame: pd.DataFrame, meaning: Meaning, doubt: Doubt, noun: str) -> DataError:
+    """Tell of two readings: the cells with their lines, and the key that decides."""
+    places = [_find_cell(frame, meaning, cell) for cell in doubt.cells]
+    key = f"data.format.{'dates' if noun == 'dates' else 'decimal'}"
+    settings = " or ".join(f"{key}={each}" for each in doubt.settings)
+    if len(places) == 1:
+        return DataError(
+            f"The {noun} of {meaning.origin} must have one reading",
+            got=f"{places[0]}, which is {' or '.join(doubt.readings)}",
+            fix=f"Set {settings}",
+        )
+    told = " and ".join(f"{place}, {how}" for place, how in zip(places, doubt.readings, strict=True))
+    return DataError(
+        f"The {noun} of {meaning.origin} must all be written in one way",
+        got=told,
+        fix=f"Look at both lines. {settings} reads one way, and then shows each cell that does not fit",
+    )
+
+
+def _find_cell(frame: pd.DataFrame, meaning: Meaning, cell: str) -> str:
+    for name in frame.columns:
+        same = (frame[name].astype("str").str.strip() == cell.strip()).to_numpy()
+        if same.any():
+            return f"'{cell}' in column '{meaning.column(str(name))}' (line {frame.index[same][0]})"
+    return f"'{cell}'"
+
+
+# Numbers
+
+
+def number_columns(
+    frame: pd.DataFrame, meaning: Meaning, given: FileFormat, asked: Collection[str]
+) -> tuple[pd.DataFrame, Numerals | None]:
+    """Make numbers of the schema's columns and of those asked for, with the marks that all of them show.
+
+    Returns:
+        The table, and how its numbers are written; None where Python reads them as they are.
+
+    Raises:
+        DataError: If the cells contradict each other, or have two readings.
+    """
+    names = [str(name) for name in frame.columns if _is_number(str(name), meaning, asked)]
+    texts = [name for name in names if not pd.api.types.is_numeric_dtype(frame[name])]
+    read = {name: read_numbers(frame[name]) for name in names}
+    failing = [name for name, (_, bad) in read.items() if bad.any()]
+    numerals = None
+    if texts and (failing or given.decimal or given.thousands or given.ignore):
+        numerals = _find_numerals(frame, meaning, given, {name: read[name][1] for name in texts})
+        # A decimal comma makes thousands of 1.234, which Python reads without complaint.
+        for name in texts if numerals.decimal == "," else failing:
+            read[name] = _read_marked(frame[name], numerals, meaning.unit(name))
+    plain = {name: _with_cells(frame[name], *values) for name, values in read.items()}
+    return frame.assign(**plain), numerals
+
+
+def _is_number(name: str, meaning: Meaning, asked: Collection[str]) -> bool:
+    if name in ("right", "style", *KEYS):
+        return False
+    column = TABLES[meaning.kind].get(name)
+    if column is None:
+        return name in asked or name in ("spot_bid", "spot_ask")
+    return column.unit not in ("text", "time", "date")
+
+
+def _with_cells(column: pd.Series, values: np.ndarray, bad: Mask) -> np.ndarray:
+    """Numbers; or text, where a cell is none and must be shown."""
+    if not bad.any():
+        return values
+    text = np.array([repr(value) for value in values.tolist()], dtype=object)
+    cells = column.astype("str").to_numpy(dtype=object)
+    return np.where(bad, cells, np.where(np.isnan(values), "", text))
+
+
+def _find_numerals(
+    frame: pd.DataFrame, meaning: Meaning, given: FileFormat, failing: dict[str, Mask]
+) -> Numerals:
+    if given.decimal is not None:
+        other = "." if given.decimal == "," else ","
+        return Numerals(given.decimal, other if given.thousands is None else given.thousands, given.ignore)
+    counts: set[str] = set()  # '1,234' shares are no fraction; as a price they may be
+    others: set[str] = set()
+    for name, bad in failing.items():
+        if bad.any():
+            cells = map(str, frame[name][bad].astype("str").unique())
+            (counts if meaning.unit(name) in ("shares", "contracts") else others).update(cells)
+        else:
+            others.update(_pointed(frame[name]))
+    chosen = choose_numerals(sorted(others))
+    if chosen is None:
+        chosen = choose_numerals(sorted(counts), counts=True)
+    if isinstance(chosen, Doubt):
+        raise tell_doubt(frame[list(failing)], meaning, chosen, "numbers")
+    chosen = chosen or Numerals()
+    thousands = chosen.thousands if given.thousands is None else given.thousands
+    return Numerals(chosen.decimal, thousands, given.ignore)
+
+
+def _pointed(column: pd.Series) -> list[str]:
+    """First cell of a column with a decimal point that cannot be a thousands separator, if there is one."""
+    cells = pa.array(column.astype("str"), from_pandas=True)
+    cells = cells.combine_chunks() if isinstance(cells, pa.ChunkedArray) else cells
+    shown = pc.match_substring_regex(cells.cast(pa.string()), r"^\s*[-+]?(0\.\d+|\d*\.(\d{1,2}|\d{4,}))\s*$")
+    rows = np.flatnonzero(shown.fill_null(False).to_numpy(zero_copy_only=False))
+    return [str(column.iloc[int(rows[0])])] if len(rows) else []
+
+
+def _read_marked(column: pd.Series, numerals: Numerals, unit: str) -> tuple[np.ndarray, Mask]:
+    codes, found = pd.factorize(column)
+    cells: Sequence[str] = [str(cell) for cell in found]
+    values = np.append(read_marked_numbers(cells, numerals, unit), np.nan)[codes]
+    return values, np.isnan(values) & ~is_empty(column)

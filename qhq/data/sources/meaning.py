@@ -1,0 +1,280 @@
+"""What the columns of a file mean: its vendor's form, stocks or options, and which column is which.
+
+A form is asked first, then the names of the schema, then names that only hint (``_WEAK``). Two columns for
+one meaning are refused with their first cells and the key that decides; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from qhq.data.checks.cells import is_empty, read_numbers
+from qhq.data.checks.marks import Numerals, read_marked_numbers
+from qhq.data.format_spec import FileFormat
+from qhq.data.schema import KEYS, TABLES, PanelKind, alias_names, canonical_name
+from qhq.data.sources.forms import FORMS, Form, plain_name, recognise
+from qhq.data.sources.raw import RawTable
+from qhq.errors import DataError, nearest
+
+_WEAK: dict[PanelKind, dict[str, tuple[str, ...]]] = {
+    "stocks": {
+        "close": ("price", "last", "close_price", "closing_price", "settle", "settlement_price", "last_price",
+                  "value", "nav"),
+        "date": ("time", "trade_date", "datadate", "observation_date", "index", "index_level_0", ""),
+        "symbol": ("name", "code", "instrument", "security", "isin", "secid", "tic"),
+    },
+    "options": {
+        "date": ("index", "index_level_0", ""),
+        "underlying": ("symbol", "root"),
+        "spot": ("underlying_close", "underlying_last_price", "s", "spot_price", "stock_close"),
+    },
+}  # fmt: skip
+"""Names that say what a column is only where no better one is there."""
+
+_OF_OPTIONS = ("strike", "strike_price", "strike_pr", "strkpric", "contractsymbol")
+"""Columns that no file of stocks has."""
+
+CLOCK = "keep:clock"
+"""Where the time of day stands while rows are read, if it has a column of its own."""
+
+
+@dataclass(frozen=True, eq=False)
+class Meaning:
+    """How a table is to be read.
+
+    Attributes:
+        raw: The table.
+        origin: Its name in errors.
+        form: Its vendor's form; None is nobody's.
+        form_name: Name of that form.
+        kind: Stocks or options.
+        header: ``{plain name: column of the file}``.
+        columns: ``{name of the schema: column of the file}``.
+        notes: What to tell of it; filled while it is read.
+    """
+
+    raw: RawTable
+    origin: str
+    form: Form | None
+    form_name: str | None
+    kind: PanelKind
+    header: Mapping[str, str]
+    columns: dict[str, str]
+    notes: list[str] = field(default_factory=list)
+
+    def column(self, name: str) -> str:
+        """Name in the file of a column of the schema."""
+        return self.columns.get(name, name)
+
+    def unit(self, name: str) -> str:
+        """Unit of a column."""
+        column = TABLES[self.kind].get(name)
+        return column.unit if column else "price" if name in ("spot_bid", "spot_ask") else "number"
+
+
+def find_meaning(raw: RawTable, origin: str, given: FileFormat, kind: PanelKind | None) -> Meaning:
+    """Find out what the columns of a table mean.
+
+    Raises:
+        DataError: If two columns have one meaning, a column that the config names is not there, or the file
+            holds options where stocks are asked for.
+    """
+    header: dict[str, str] = {}
+    for name in raw.frame.columns:
+        header.setdefault(plain_name(name), name)
+    options = next((header[name] for name in _OF_OPTIONS if name in header), None)
+    if kind == "stocks" and options is not None:
+        raise DataError(
+            f"{origin} must hold stocks, as data.panel says or leaves out",
+            got=f"a file of options: it has a column '{options}'",
+            fix="Train on it with 'qhq train experiments/options --set data.path=FILE', or set"
+            " data.panel=options",
+        )
+    form_name = _find_form(raw, header, given, kind)
+    form = FORMS.get(form_name or "")
+    found: PanelKind = kind or (form.kind if form else "options" if options else "stocks")
+    meaning = Meaning(raw, origin, form, form_name, found, header, {}, list(raw.notes))
+    meaning.columns.update(_given_columns(meaning, given))
+    _match_form(meaning)
+    _match_schema(meaning)
+    _match_weak(meaning)
+    return meaning
+
+
+def _find_form(
+    raw: RawTable, header: Mapping[str, str], given: FileFormat, kind: PanelKind | None
+) -> str | None:
+    if given.form is None:
+        return raw.form or recognise(header, kind)
+    if given.form not in ("plain", *FORMS):
+        raise DataError(
+            "data.format.form must be a form that qhq knows",
+            got=f"'{given.form}'",
+            fix=nearest(given.form, ("plain", *FORMS)),
+        )
+    return None if given.form == "plain" else given.form
+
+
+def _given_columns(meaning: Meaning, given: FileFormat) -> dict[str, str]:
+    found = {}
+    for name, column in given.columns.items():
+        if plain_name(column) not in meaning.header:
+            raise DataError(
+                f"data.format.columns.{name} must be a column of {meaning.origin}",
+                got=f"'{column}'",
+                fix=nearest(column, map(str, meaning.raw.frame.columns)),
+            )
+        found[canonical_name(name, TABLES[meaning.kind])] = meaning.header[plain_name(column)]
+    return found
+
+
+def _match_form(meaning: Meaning) -> None:
+    for name, plain in (meaning.form.columns if meaning.form else {}).items():
+        if plain in meaning.header:
+            meaning.columns.setdefault(name, meaning.header[plain])
+
+
+def _match_schema(meaning: Meaning) -> None:
+    """Take what is left by the names of the schema; the form's word and the config's stand above them."""
+    table, decided = TABLES[meaning.kind], set(meaning.columns)
+    aliases, spoken = (
+        alias_names(table),
+        {*meaning.columns.values(), *_spoken_for(meaning.form, meaning.header)},
+    )
+    for plain, column in meaning.header.items():
+        name = aliases.get(plain, plain)
+        if name not in table or column in spoken or name in decided:
+            continue
+        if name in meaning.columns:
+            raise _two_columns(meaning, name, [meaning.columns[name], column])
+        meaning.columns[name] = column
+
+
+def _spoken_for(form: Form | None, header: Mapping[str, str]) -> set[str]:
+    """Columns that a form takes or ignores."""
+    if form is None:
+        return set()
+    plain = {*form.ignore, *form.calls.values(), *form.puts.values()}
+    return {header[name] for name in plain if name in header}
+
+
+def _match_weak(meaning: Meaning) -> None:
+    for name, weak in _WEAK[meaning.kind].items():
+        spoken = {*meaning.columns.values(), *_spoken_for(meaning.form, meaning.header)}
+        there = [meaning.header[each] for each in weak if each in meaning.header]
+        there = [column for column in there if column not in spoken]
+        if name in meaning.columns or not there:
+            continue
+        if len(there) > 1 and name == "close":
+            raise _two_columns(meaning, name, there)
+        meaning.columns[name] = there[0]
+
+
+def _two_columns(meaning: Meaning, name: str, columns: Sequence[str]) -> DataError:
+    frame = meaning.raw.frame
+    cells = [f" ({frame[each].iloc[0]})" if len(frame) else "" for each in columns]
+    shown = " and ".join(f"'{column}'{cell}" for column, cell in zip(columns, cells, strict=True))
+    return DataError(
+        f"{meaning.origin} must have one column for '{name}'",
+        got=f"both {shown}",
+        fix=f"Set data.format.columns.{name}='{columns[0]}' or '{columns[1]}', whichever it is",
+    )
+
+
+def pick_columns(
+    meaning: Meaning, given: FileFormat, columns: Sequence[str] | None, optional: Sequence[str]
+) -> pd.DataFrame:
+    """Take the columns out of a table, under the names of the schema; calls and puts below each other.
+
+    Args:
+        meaning: The table.
+        given: What the config says of it.
+        columns: Columns of stocks to take; None is all.
+        optional: Columns to take where they are there.
+    """
+    raw = meaning.raw.frame
+    if meaning.kind == "stocks" and _is_wide(meaning, given):
+        return _melt(meaning)
+    if meaning.kind == "stocks" and columns is not None:
+        wanted = {*KEYS, *columns, *optional, *(("close",) if "adj_close" in columns else ())}
+        own = {canonical_name(str(name)): str(name) for name in raw.columns}
+        chosen = {name: column for name, column in meaning.columns.items() if name in wanted}
+        chosen |= {name: own[name] for name in wanted if name not in chosen and name in own}
+    else:
+        chosen = meaning.columns | _others(meaning)
+    frame = raw[list(chosen.values())].set_axis(list(chosen), axis=1)
+    hidden = {f"keep:{name}": name for name in (meaning.form.keep if meaning.form else {})}
+    if "time" in meaning.header and meaning.header["time"] not in meaning.columns.values():
+        hidden[CLOCK] = "time"
+    there = {key: raw[meaning.header[name]] for key, name in hidden.items() if name in meaning.header}
+    frame = frame.assign(**there) if there else frame
+    return _stack_sides(meaning, frame, meaning.form) if meaning.form and meaning.form.calls else frame
+
+
+def _others(meaning: Meaning) -> dict[str, str]:
+    """What is left keeps its own name, but no name that the schema would read again."""
+    table, taken = TABLES[meaning.kind], set(meaning.columns.values())
+    aliases = alias_names(table)
+    spoken = _spoken_for(meaning.form, meaning.header) if meaning.form and meaning.form.calls else set()
+    return {
+        str(column): column
+        for plain, column in meaning.header.items()
+        if column not in taken and column not in spoken and aliases.get(plain, plain) not in table
+    }
+
+
+def _stack_sides(meaning: Meaning, frame: pd.DataFrame, form: Form) -> pd.DataFrame:
+    sides = []
+    for right, columns in (("call", form.calls), ("put", form.puts)):
+        there = {name: plain for name, plain in columns.items() if plain in meaning.header}
+        values = {name: meaning.raw.frame[meaning.header[plain]] for name, plain in there.items()}
+        sides.append(frame.assign(right=right, **values))
+    return pd.concat(sides)
+
+
+def _is_wide(meaning: Meaning, given: FileFormat) -> bool:
+    """Whether a table has a column of prices for each ticker: a date, and no name that says price."""
+    named = set(meaning.columns)
+    alone = named <= set(KEYS) and "date" in named and "symbol" not in named
+    return alone and given.symbol is None and not given.columns and len(meaning.raw.frame.columns) > 1
+
+
+def _melt(meaning: Meaning) -> pd.DataFrame:
+    """Bring a column for each ticker into rows."""
+    table, dates = meaning.raw.frame, meaning.columns["date"]
+    parts = []
+    for name in table.columns:
+        if name == dates or not str(name).strip() or not _has_numbers(table[name]):
+            continue
+        part = pd.DataFrame({"symbol": str(name).strip(), "date": table[dates], "close": table[name]})
+        parts.append(part[~is_empty(table[name])])
+    if not parts:
+        raise DataError(
+            f"{meaning.origin} must have a column of prices beside its dates",
+            got=f"the columns {', '.join(map(str, table.columns[:8]))}",
+            fix="Name the price in data.format.columns.close",
+        )
+    frame = pd.concat(parts)
+    empty = len(table) * len(parts) - len(frame)
+    meaning.columns.update(close="one for each symbol", symbol="the header")
+    meaning.notes.append(
+        f"one column for each symbol ({len(parts)}), each read as its close"
+        + (f"; {empty:,} empty cells have no row" if empty else "")
+    )
+    return frame
+
+
+def _has_numbers(column: pd.Series) -> bool:
+    """Whether the first cell that is not empty may be a number, with marks or without."""
+    values, unreadable = read_numbers(column)
+    if np.isfinite(values).any() or not unreadable.any():
+        return bool(np.isfinite(values).any())
+    cell = str(column[unreadable].iloc[0])
+    return any(
+        bool(np.isfinite(read_marked_numbers([cell], numerals, "price")).any())
+        for numerals in (Numerals(), Numerals(",", "."))
+    )
