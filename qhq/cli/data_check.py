@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from qhq.cli.output import plain_table
+from qhq.data.schema import TABLES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,7 @@ def file_facts(named: NamedData) -> dict[str, Any]:
         "header_line": raw.header_line,
         "form": reading.form,
         "vendor": reading.title,
-        "columns": dict(reading.columns),
+        "columns": {name: str(reading.columns[name]) for name in _in_order(reading)},
         "unread": [str(name) for name in raw.frame.columns if name not in set(reading.columns.values())],
         "dates": reading.dates,
         "decimal": numerals.decimal if numerals else ".",
@@ -71,10 +72,15 @@ def _day(day: Any) -> str | None:
 
 def _sample(reading: Reading) -> list[dict[str, Any]]:
     """The first rows as they are understood, columns of the schema alone."""
-    names = [name for name in reading.columns if name in reading.frame.columns]
     key = "symbol" if reading.kind == "stocks" else "underlying"
-    names = list(dict.fromkeys([each for each in (key, "date") if each in reading.frame.columns] + names))
+    names = [name for name in dict.fromkeys((key, *_in_order(reading))) if name in reading.frame.columns]
     return [{name: _cell(row[name]) for name in names} for _, row in _head(reading.frame, names).iterrows()]
+
+
+def _in_order(reading: Reading) -> list[str]:
+    """Names of the columns that are read, in the order of the schema."""
+    order = list(TABLES[reading.kind])
+    return sorted(reading.columns, key=lambda name: order.index(name) if name in order else len(order))
 
 
 def _head(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -143,10 +149,12 @@ def file_parts(facts: dict[str, Any]) -> list[Any]:
     if facts["container"] == "CSV":
         where += [f"fields between '{_shown(facts['delimiter'])}'", str(facts["encoding"])]
     lines = [_wrap(f"Form: {facts['vendor']} ({', '.join(where)})")]
-    pairs = [f"{name} = '{column}'" for name, column in facts["columns"].items()]
+    pairs = [f"{name} = '{column.strip()}'" for name, column in facts["columns"].items()]
     lines.append(_wrap(f"Columns: {'; '.join(pairs)}", "  "))
     if facts["unread"]:
-        lines.append(_wrap(f"Not read: {', '.join(facts['unread'])}", "  "))
+        lines.append(
+            _wrap(f"Not read: {', '.join(name.strip() or '(unnamed)' for name in facts['unread'])}", "  ")
+        )
     thousands = f", thousands '{facts['thousands']}'" if facts["thousands"] else ""
     lines.append(_wrap(f"Dates: {facts['dates']}; decimal mark '{facts['decimal']}'{thousands}"))
     spans = [
@@ -202,7 +210,7 @@ def _breach(breach: dict[str, Any]) -> list[str]:
     head = f"{breach['severity'].upper()} {breach['rule']}: {breach['must']}."
     return [
         _wrap(head),
-        _wrap(f"  {breach['count']:,} rows: {rows}", "    "),
+        _wrap(f"  {breach['count']:,} row{'s' if breach['count'] > 1 else ''}: {rows}", "    "),
         _wrap(f"  first: {breach['example']}", "    "),
         _wrap(f"  fix: {breach['fix']}", "    "),
     ]

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import Field
 
 from qhq.ansatz.catalogue import is_path
-from qhq.data.spec import DataSpec
-from qhq.documents import Spec, load_document
+from qhq.data.spec import OPTION_SOURCES, DataSpec
+from qhq.documents import Spec, load_document, read_mapping
 from qhq.errors import ConfigError
 from qhq.models.spec import ModelSpec
 from qhq.paths import beside, find_study_file
@@ -59,7 +59,8 @@ def load_config(path: str | None, overrides: Sequence[str] = ()) -> ExperimentCo
         ConfigError: If the file is missing, or breaks the spec.
     """
     file = _config_path(path)
-    config = load_document(ExperimentConfig, file, [*_own_size(overrides), *overrides])
+    implied = [*_own_size(overrides), *_own_prices(file, overrides)]
+    config = load_document(ExperimentConfig, file, [*implied, *overrides])
     return _anchored(config, file, {override.partition("=")[0].strip() for override in overrides})
 
 
@@ -73,6 +74,12 @@ def _anchored(config: ExperimentConfig, file: Path, typed: set[str]) -> Experime
     if config.data.path is not None:
         near = here if typed & {"data", "data.path"} else file
         changes["data"] = config.data.model_copy(update={"path": beside(config.data.path, near)})
+    spots = config.data.format.spot
+    if spots is not None:
+        near = here if typed & {"data", "data.format", "data.format.spot"} else file
+        data = changes.get("data", config.data)
+        given = data.format.model_copy(update={"spot": beside(spots, near)})
+        changes["data"] = data.model_copy(update={"format": given})
     quantum = config.quantum
     named = bool(typed & {"quantum", "quantum.ansatz"})
     # A run keeps its circuit itself, and its weights know the config by the very text of it.
@@ -89,6 +96,24 @@ def _own_size(overrides: Sequence[str]) -> list[str]:
     if "quantum.ansatz" not in keys:
         return []
     return [f"{key}=null" for key in ("quantum.qubits", "quantum.depth") if key not in keys]
+
+
+def _own_prices(file: Path, overrides: Sequence[str]) -> list[str]:
+    """A file of prices on the command line stands in for the config's own: all its symbols and sessions."""
+    typed = dict(override.partition("=")[::2] for override in overrides)
+    keys = {key.strip() for key in typed}
+    content = read_mapping(file).get("data") or {}
+    if "data.path" not in keys or "data" in keys or content.get("path") is not None:
+        return []
+    is_options = content.get("source") in OPTION_SOURCES or content.get("panel") == "options"
+    own = {
+        "data.source": "recorded" if Path(typed["data.path"]).is_dir() else "csv",
+        "data.panel": "options" if is_options else "null",
+        **{f"data.{key}": "null" for key in ("symbols", "start", "end")},
+    }
+    if "held_out" in (content.get("split") or {}):
+        own["data.split.held_out"] = "[]"
+    return [f"{key}={value}" for key, value in own.items() if key not in keys]
 
 
 def _config_path(path: str | None) -> Path:

@@ -77,7 +77,7 @@ def read_marked_number(text: str, numerals: Numerals, unit: str = "number") -> f
     if not grouped or not (digits + fraction).isdigit():
         return np.nan
     value = float(f"{digits or '0'}.{fraction or '0'}{match['exponent'] or ''}")
-    value *= _SIZES.get((match["size"] or "").lower(), 1.0) * (0.01 if match["percent"] else 1.0)
+    value = value * _SIZES.get((match["size"] or "").lower(), 1.0) / (100 if match["percent"] else 1)
     negative = "-" in (match["sign"] or "", match["sign2"] or "") or bool(match["open"] and match["close"])
     return -value if negative else value
 

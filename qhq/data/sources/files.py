@@ -215,7 +215,9 @@ def symbol_of(path: Path) -> str:
 
 _AROUND = (
     r"[\s_-]*\(\d+\)$",  # a second download
-    r"[\s_-]*(stock price history|historical[ _]?(data|prices|quotes)|price history|max)[\s_-]*\d*$",
+    r"[\s_-]*(stock price history|historical[ _]?(data|prices|quotes)|price history|max|historische["
+    " _]daten|données[ _]historiques"
+    r"|datos[ _]históricos|dati[ _]storici|dados[ _]históricos)[\s_-]*\d*$",
     r"^(daily|weekly|download data - \w+_[a-z]+_\w{4}|quote-equity|quote|stock)[\s_-]+",
     r"_(eod|eoddata)?_?\d{4,8}$",
     r"[_-](1?d|daily|1day)$",

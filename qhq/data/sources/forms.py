@@ -95,7 +95,7 @@ FORMS: dict[str, Form] = {
     ),
     "alpha_vantage_adjusted": Form(
         "Alpha Vantage, TIME_SERIES_DAILY_ADJUSTED", "stocks",
-        _names("adjusted_close dividend_amount split_coefficient"),
+        _names("open high low close volume adjusted_close dividend_amount split_coefficient"),
         _pairs("adj_close=adjusted_close dividend=dividend_amount split=split_coefficient"),
     ),
     "alpaca": Form(

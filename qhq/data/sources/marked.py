@@ -51,7 +51,7 @@ def date_columns(
         elif CLOCK in frame.columns:
             times = text + " " + frame[CLOCK].astype("str")
         frame = _drop_footers(frame, meaning)
-        times = None if times is None else times[frame.pop("keep:row").to_numpy()]
+        times = None if times is None else times.iloc[frame.pop("keep:row").to_numpy()]
     return frame.drop(columns=[CLOCK, "keep:row"], errors="ignore"), order, times
 
 
@@ -182,11 +182,9 @@ def _find_numerals(
     counts: set[str] = set()  # '1,234' shares are no fraction; as a price they may be
     others: set[str] = set()
     for name, bad in failing.items():
-        if bad.any():
-            cells = map(str, frame[name][bad].astype("str").unique())
-            (counts if meaning.unit(name) in ("shares", "contracts") else others).update(cells)
-        else:
-            others.update(_pointed(frame[name]))
+        cells = map(str, frame[name][bad].astype("str").unique())
+        (counts if meaning.unit(name) in ("shares", "contracts") else others).update(cells)
+        others.update(_pointed(frame[name]))  # what Python reads may show the file's decimal point
     chosen = choose_numerals(sorted(others))
     if chosen is None:
         chosen = choose_numerals(sorted(counts), counts=True)

@@ -68,7 +68,7 @@ class Meaning:
 
     def column(self, name: str) -> str:
         """Name in the file of a column of the schema."""
-        return self.columns.get(name, name)
+        return str(self.columns.get(name, name)).strip()
 
     def unit(self, name: str) -> str:
         """Unit of a column."""

@@ -174,8 +174,11 @@ def _unpacked(path: Path, packed: str) -> Iterator[IO[bytes]]:
 
 
 def _lines(path: Path, packed: str, encoding: str) -> Iterator[str]:
-    with _unpacked(path, packed) as inside:
-        yield from io.TextIOWrapper(inside, encoding=encoding, errors="replace", newline="")
+    with (
+        _unpacked(path, packed) as inside,
+        io.TextIOWrapper(inside, encoding=encoding, errors="replace", newline="") as text,
+    ):
+        yield from text
 
 
 # Text
@@ -255,9 +258,7 @@ class _Layout:
                 " fields",
             )
         _, delimiter, place, rows = best
-        count = 1
-        if given.header is None and _is_stacked(rows, place):
-            count = 3 if len(rows) > place + 2 and _is_index_row(rows[place + 2]) else 2
+        place, count = (place, 1) if given.header else _stacked_header(rows, place)
         headless = given.header is None and _known(rows[place]) == 0 and _is_data(rows[place])
         return cls(delimiter, place, tuple(tuple(row) for row in rows[place : place + count]), headless)
 
@@ -308,16 +309,24 @@ _PRICE_NAMES = {
 
 def _is_stacked(rows: Sequence[Sequence[str]], place: int) -> bool:
     """Whether two rows of names stand above each other, as ``yfinance.download`` writes them."""
-    if len(rows) < place + 2:
+    if len(rows) < place + 2 or len(rows[place]) < 2 or len(rows[place]) != len(rows[place + 1]):
         return False
     above, below = ([plain_name(cell) for cell in rows[place + step]] for step in (0, 1))
     first, second = above[0], below[0]
-    if len(above) != len(below) or first not in ("price", "ticker", "attributes", "") or second not in (
+    if first not in ("price", "ticker", "attributes", "") or second not in (
         "ticker", "price", "symbols", "",
     ):  # fmt: skip
         return False
     prices = [set(each[1:]) - {""} for each in (above, below)]
     return (prices[0] <= _PRICE_NAMES) != (prices[1] <= _PRICE_NAMES) and not _is_data(rows[place + 1])
+
+
+def _stacked_header(rows: Sequence[Sequence[str]], place: int) -> tuple[int, int]:
+    """First row of the names, and how many rows they take."""
+    for first in (place, place - 1):  # of two rows of names, the one with the prices has more that are known
+        if first >= 0 and _is_stacked(rows, first):
+            return first, 3 if len(rows) > first + 2 and _is_index_row(rows[first + 2]) else 2
+    return place, 1
 
 
 def _is_index_row(row: Sequence[str]) -> bool:
@@ -490,33 +499,36 @@ def _read_parquet(path: Path) -> RawTable:
 def _read_excel(path: Path, origin: str, given: FileFormat) -> RawTable:
     with pd.ExcelFile(path, engine="openpyxl") as book:
         sheets = [str(name) for name in book.sheet_names]
-        if given.sheet is not None and given.sheet not in sheets:
-            raise DataError(
-                "data.format.sheet must be a sheet of the file", got=f"'{given.sheet}'",
-                fix=f"{origin} has {', '.join(sheets)}",
-            )  # fmt: skip
-        sheet = given.sheet or sheets[0]
-        cells = book.parse(sheet, header=None, dtype=object, keep_default_na=False, na_values=[])
-        notes = (
-            (f"sheet '{sheet}' of {len(sheets)}; data.format.sheet takes another",) if len(sheets) > 1 else ()
+    if given.sheet is not None and given.sheet not in sheets:
+        raise DataError(
+            "data.format.sheet must be a sheet of the file",
+            got=f"'{given.sheet}'",
+            fix=f"{origin} has {', '.join(sheets)}",
         )
+    sheet = given.sheet or sheets[0]
+    cells = pd.read_excel(
+        path,
+        sheet_name=sheet,
+        header=None,
+        dtype=object,
+        keep_default_na=False,
+        na_values=[],
+        engine="openpyxl",
+    )
+    notes = (f"sheet '{sheet}' of {len(sheets)}; data.format.sheet takes another",) if len(sheets) > 1 else ()
     if not len(cells):
         raise _refuse(origin, f"an empty sheet '{sheet}'", "Name another with data.format.sheet")
     text = cells.map(_cell_text)
-    rows = text.head(30).to_numpy().tolist()
+    rows = text.head(40).to_numpy().tolist()
     place = given.header - 1 if given.header else (_header_place(rows) or 0)
-    count = 1
-    if _is_stacked(rows, place):
-        count = 3 if len(rows) > place + 2 and _is_index_row(rows[place + 2]) else 2
+    place, count = (place, 1) if given.header else _stacked_header(rows, place)
     frame = text.iloc[place + count :]
     frame.index = pd.RangeIndex(place + count + 1, place + count + 1 + len(frame), name="line")
     frame = frame[(frame != "").any(axis=1)]
+    table = RawTable(frame, "Excel", header_line=place + 1, notes=notes)
     if count > 1:
-        table = RawTable(frame, "Excel", header_line=place + 1, notes=notes)
         return unstack(table, rows[place : place + count])
-    return RawTable(
-        frame.set_axis(once_each(rows[place]), axis=1), "Excel", header_line=place + 1, notes=notes
-    )
+    return replace(table, frame=frame.set_axis(once_each(rows[place]), axis=1))
 
 
 def _cell_text(cell: object) -> str:
