@@ -103,7 +103,8 @@ def _own_prices(file: Path, overrides: Sequence[str]) -> list[str]:
     typed = dict(override.partition("=")[::2] for override in overrides)
     keys = {key.strip() for key in typed}
     content = read_mapping(file).get("data") or {}
-    if "data.path" not in keys or "data" in keys or content.get("path") is not None:
+    is_run = (file.parent / "run.json").exists()  # which keeps its own symbols
+    if "data.path" not in keys or "data" in keys or content.get("path") is not None or is_run:
         return []
     is_options = content.get("source") in OPTION_SOURCES or content.get("panel") == "options"
     own = {

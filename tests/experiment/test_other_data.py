@@ -234,7 +234,7 @@ def test_what_the_model_was_trained_for_stays(run, override, message):
 
 def test_missing_column_is_refused(run):
     with pytest.raises(DataError, match="no 'adj_close'"):
-        opened(run, prices().rename(columns={"adj_close": "price"}))
+        opened(run, prices().rename(columns={"adj_close": "level"}))
 
 
 def test_options_for_a_run_of_stocks_are_refused(run):
