@@ -178,6 +178,17 @@ def read_mapping(path: Path) -> CommentedMap:
     return mapping
 
 
+def read_plain(path: Path) -> dict[str, Any]:
+    """Read a YAML file that qhq wrote, as dicts, lists and values.
+
+    Raises:
+        ConfigError: If it is missing, or is no such YAML.
+    """
+    read_mapping(path)
+    content: dict[str, Any] = YAML(typ="safe").load(read_bytes(path).decode("utf-8-sig"))
+    return content
+
+
 def read_bytes(path: Path, *, most: int = MOST_DOCUMENT_BYTES) -> bytes:
     """Read a whole file that a user named, of at most ``most`` bytes.
 

@@ -1,18 +1,81 @@
-"""Writing an ansatz for other tools: OpenQASM 3, OpenQASM 2, QPY."""
+"""Writing an ansatz for other tools: OpenQASM 3, OpenQASM 2, QPY.
+
+Every export is read back by Qiskit before it is given out, and compared. Where the circuit as it was
+written does not survive that (Qiskit writes OpenQASM that it cannot read: powers, gates of one name, Pauli
+gates), the lowered circuit is written instead, in gates and expressions that its readers know.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from qiskit import qasm2, qasm3
-from qiskit.circuit import QuantumCircuit
+from qiskit.circuit import Gate, Parameter, ParameterExpression, QuantumCircuit
+from qiskit.circuit.library import (
+    CCXGate,
+    CHGate,
+    CPhaseGate,
+    CRXGate,
+    CRYGate,
+    CRZGate,
+    CSwapGate,
+    CXGate,
+    CYGate,
+    CZGate,
+    HGate,
+    PhaseGate,
+    RXGate,
+    RYGate,
+    RZGate,
+    SdgGate,
+    SGate,
+    SwapGate,
+    SXGate,
+    TdgGate,
+    TGate,
+    U1Gate,
+    U3Gate,
+    UGate,
+    XGate,
+    YGate,
+    ZGate,
+)
+from qiskit.quantum_info import Operator, Statevector
 
 from qhq.ansatz.program import Ansatz, with_plain_names
-from qhq.ansatz.stored import qpy_bytes
+from qhq.ansatz.stored import plain_names, plain_program, qpy_as_written, qpy_bytes, read_bytes_back, steps_at
+from qhq.engine.lowering import class_of, is_parametric
 from qhq.errors import ConfigError, nearest
+
+WIDEST_STATE = 12
+"""Qubits up to which an export is compared by what it does to a random state; wider ones gate by gate."""
+
+TOLERANCE = 1e-9
+
+MOST_FACTORS = 64
+"""Largest power that is written as a product."""
+
+_BOTH = {XGate, YGate, ZGate, HGate, SGate, SdgGate, TGate, TdgGate, RXGate, RYGate, RZGate}
+_BOTH |= {CXGate, CYGate, CZGate, CHGate, CRZGate, CCXGate}
+GATES_OF_QASM3 = frozenset(
+    {*_BOTH, PhaseGate, SXGate, SwapGate, CSwapGate, CPhaseGate, CRXGate, CRYGate, UGate}
+)
+"""Gates that Qiskit's reader of OpenQASM 3 gives back as they were."""
+
+GATES_OF_QASM2 = frozenset({*_BOTH, U1Gate, U3Gate})
+"""Gates of the qelib1.inc of the paper on OpenQASM 2 (arXiv:1707.03429), which every reader has."""
+
+Reader = Callable[[str], QuantumCircuit]
+
+
+class UnsupportedExport(ConfigError):  # noqa: N818
+    """The form cannot hold the circuit; another form can."""
 
 
 def export(ansatz: Ansatz, form: str, values: ArrayLike | None = None) -> bytes:
@@ -52,8 +115,19 @@ def to_qasm3(ansatz: Ansatz, values: ArrayLike | None = None) -> str:
     Args:
         ansatz: What to write.
         values: Values in place of the parameters, shape (I + W,).
+
+    Raises:
+        ConfigError: If an angle is no sum, product or quotient, which is all that Qiskit reads.
     """
-    return str(qasm3.dumps(_bound(ansatz, values)))
+    if values is not None:
+        return _written_with_values(ansatz, values, qasm3.dumps, qasm3.loads, GATES_OF_QASM3)
+    text = _try_to_write(with_plain_names, ansatz, qasm3.dumps, qasm3.loads)
+    if text is not None:
+        return text
+    text = _try_to_write(_plain_in_stdgates, ansatz, _dump_expressions, qasm3.loads)
+    if text is not None:
+        return text
+    raise _no_export("OpenQASM 3", ansatz, "export to qpy, or give the values of inputs and weights")
 
 
 def to_qasm2(ansatz: Ansatz, values: ArrayLike | None) -> str:
@@ -72,11 +146,11 @@ def to_qasm2(ansatz: Ansatz, values: ArrayLike | None) -> str:
             got=f"{ansatz.num_inputs + ansatz.num_weights} free parameters",
             fix="Export to qasm3 or qpy, or give the values of inputs and weights",
         )
-    return str(qasm2.dumps(_bound(ansatz, values)))
+    return _written_with_values(ansatz, values, qasm2.dumps, qasm2.loads, GATES_OF_QASM2)
 
 
 def to_qpy(ansatz: Ansatz, values: ArrayLike | None = None) -> bytes:
-    """QPY, which holds the whole ansatz.
+    """QPY, which holds the whole ansatz: the circuit as it was written, or lowered if QPY cannot hold that.
 
     Raises:
         ConfigError: If values are given; QPY keeps the parameters, so that it stays an ansatz.
@@ -87,6 +161,12 @@ def to_qpy(ansatz: Ansatz, values: ArrayLike | None = None) -> bytes:
             got="values in their place",
             fix="Leave the values out, or export to qasm3",
         )
+    try:
+        content = qpy_as_written(ansatz)
+        if _agree(ansatz, read_bytes_back(ansatz, content)):
+            return content
+    except Exception:  # whatever Qiskit stumbles over: the lowered circuit is in gates that it knows
+        return qpy_bytes(ansatz)
     return qpy_bytes(ansatz)
 
 
@@ -97,9 +177,38 @@ FORMS: dict[str, Callable[[Ansatz, ArrayLike | None], bytes]] = {
 }
 
 
-def _bound(ansatz: Ansatz, values: ArrayLike | None) -> QuantumCircuit:
-    if values is None:
-        return with_plain_names(ansatz)
+def _try_to_write(
+    prepare: Callable[[Ansatz], QuantumCircuit],
+    ansatz: Ansatz,
+    write: Callable[[QuantumCircuit], str],
+    read: Reader,
+) -> str | None:
+    """Text of the circuit with its parameters free; None if it cannot be written and read back the same."""
+    try:
+        circuit = prepare(ansatz)
+        text = write(circuit)
+        read_back = _with_roles(read(text), ansatz)
+        agrees = _agree(ansatz, read_back) or _agree(_with_roles(circuit, ansatz), read_back)
+    except Exception:  # writers and readers raise families of their own; there is another way, or a refusal
+        return None
+    return text if agrees else None
+
+
+def _with_roles(circuit: QuantumCircuit, ansatz: Ansatz) -> Ansatz:
+    """The ansatz with another circuit, whose parameters are named by position."""
+    named = {each.name: each for each in circuit.parameters}
+    roles = [named[name] for name in plain_names(ansatz.num_inputs, ansatz.num_weights)]
+    split = ansatz.num_inputs
+    return Ansatz(circuit, tuple(roles[:split]), tuple(roles[split:]), ansatz.observables)
+
+
+def _written_with_values(
+    ansatz: Ansatz,
+    values: ArrayLike,
+    write: Callable[[QuantumCircuit], str],
+    read: Reader,
+    gates: frozenset[type],
+) -> str:
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.shape != (len(ansatz.parameters),):
         raise ConfigError(
@@ -107,4 +216,160 @@ def _bound(ansatz: Ansatz, values: ArrayLike | None) -> QuantumCircuit:
             got=f"shape {numbers.shape} for {ansatz.num_inputs} inputs and {ansatz.num_weights} weights",
             fix="Give the inputs, then the weights",
         )
-    return ansatz.circuit.assign_parameters(dict(zip(ansatz.parameters, numbers, strict=True)))
+    if not np.isfinite(numbers).all():
+        raise ConfigError(
+            "The values of inputs and weights must be finite numbers",
+            got=", ".join(str(each) for each in numbers[~np.isfinite(numbers)]),
+            fix="Give a number for each",
+        )
+    given = dict(zip(ansatz.parameters, numbers.tolist(), strict=True))
+    wanted = _bound(ansatz.lowered, given)
+    for circuit in (lambda: _bound(ansatz.circuit, given), lambda: _in_gates(wanted, gates)):
+        try:
+            bound = circuit()
+            text = write(bound)
+            again = read(text)
+            if _same_action(wanted, again) or _same_steps(bound, again):
+                return text
+        except Exception:  # as above
+            continue
+    raise _no_export("OpenQASM", ansatz, "export to qpy")
+
+
+def _bound(circuit: QuantumCircuit, given: dict[Parameter, float]) -> QuantumCircuit:
+    return circuit.assign_parameters({each: given[each] for each in circuit.parameters})
+
+
+def _agree(one: Ansatz, other: Ansatz) -> bool:
+    """Whether two ansaetze do the same for any values, seen at two rows of them."""
+    generator = np.random.default_rng(0)
+    for _ in range(2):
+        row = generator.uniform(0.1, 1.2, len(one.parameters)).tolist()
+        mine, others = (
+            _bound(each.lowered, dict(zip(each.parameters, row, strict=True))) for each in (one, other)
+        )
+        if not (_same_steps(mine, others) or _same_action(mine, others)):
+            return False
+    return True
+
+
+def _same_steps(one: QuantumCircuit, other: QuantumCircuit) -> bool:
+    """Whether two circuits without parameters are the same gates in the same order."""
+    pairs = list(zip_longest(steps_at(one), steps_at(other), fillvalue=("", [], [])))
+    return all(
+        mine[:2] == others[:2]
+        and [each.shape for each in mine[2]] == [each.shape for each in others[2]]
+        and all(np.abs(p - q).max() <= TOLERANCE for p, q in zip(mine[2], others[2], strict=True))
+        for mine, others in pairs
+    )
+
+
+def _same_action(one: QuantumCircuit, other: QuantumCircuit) -> bool:
+    """Whether two circuits without parameters turn a random state into the same, up to its phase."""
+    if one.num_qubits != other.num_qubits or one.num_qubits > WIDEST_STATE:
+        return False
+    generator = np.random.default_rng(1)
+    size = 2**one.num_qubits
+    state = generator.normal(size=size) + 1j * generator.normal(size=size)
+    start = Statevector(state / np.linalg.norm(state))
+    ends = [start.evolve(each).data for each in (one, other)]
+    overlap = np.vdot(*ends)
+    return bool(np.abs(ends[0] * overlap - ends[1]).max() <= TOLERANCE)
+
+
+def _plain_in_stdgates(ansatz: Ansatz) -> QuantumCircuit:
+    return _in_gates(plain_program(ansatz), GATES_OF_QASM3)
+
+
+def _in_gates(circuit: QuantumCircuit, gates: frozenset[type]) -> QuantumCircuit:
+    """A lowered circuit in the given gates alone, up to a global phase."""
+    written = QuantumCircuit(circuit.num_qubits)
+    if circuit.parameters:
+        # Parameters that stand in no gate are kept here.
+        written.global_phase = circuit.global_phase
+    for step in circuit.data:
+        places = [circuit.find_bit(bit).index for bit in step.qubits]
+        for gate, qubits in _opened(step.operation, places, gates):
+            written.append(gate, qubits)
+    return written
+
+
+def _opened(gate: Any, qubits: list[int], gates: frozenset[type]) -> Iterator[tuple[Gate, list[int]]]:
+    kind = class_of(gate)
+    if kind in gates:
+        yield gate, qubits
+    elif kind is PhaseGate and U1Gate in gates:
+        yield U1Gate(*gate.params), qubits
+    elif kind is UGate and U3Gate in gates:
+        yield U3Gate(*gate.params), qubits
+    else:
+        definition = gate.definition
+        if not is_parametric(gate) and not Operator(definition).equiv(Operator(gate), rtol=0, atol=TOLERANCE):
+            raise ValueError(f"the definition of {gate.name} is not exact")
+        for step in definition.data:
+            places = [qubits[definition.find_bit(bit).index] for bit in step.qubits]
+            yield from _opened(step.operation, places, gates)
+
+
+def _dump_expressions(circuit: QuantumCircuit) -> str:
+    """OpenQASM 3 whose angles are written as sums, products and quotients, which is all that Qiskit reads."""
+    replaced, texts = QuantumCircuit(circuit.num_qubits), dict[str, str]()
+    replaced.global_phase = circuit.global_phase
+    for step in circuit.data:
+        gate = step.operation
+        if is_parametric(gate):
+            gate, angles = gate.to_mutable(), []
+            for value in gate.params:
+                if isinstance(value, ParameterExpression) and not isinstance(value, Parameter):
+                    name = f"angle_{len(texts)}_"
+                    texts[name] = _expression_text(value)
+                    angles.append(Parameter(name))
+                else:
+                    angles.append(value)
+            gate.params = angles
+        replaced.append(gate, [circuit.find_bit(bit).index for bit in step.qubits])
+    absent = set(circuit.parameters) - set(replaced.parameters)
+    text = qasm3.dumps(replaced)
+    text = re.sub(r"^input float\[64\] angle_\d+_;\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"\bangle_\d+_\b", lambda match: texts[match[0]], text)
+    declared = "".join(f"input float[64] {name};\n" for name in sorted(each.name for each in absent))
+    return text.replace("qubit[", f"{declared}qubit[", 1)
+
+
+def _expression_text(expression: ParameterExpression) -> str:
+    # SymPy takes 0.3 s to import, and only few exports need it.
+    import sympy
+
+    def write(node: Any) -> str:
+        if node.is_Symbol:
+            return str(node)
+        if node.is_number:
+            value = float(node)
+            return repr(value) if value >= 0 else f"({value!r})"
+        if node.is_Add:
+            return f"({' + '.join(map(write, node.args))})"
+        if node.is_Mul:
+            return "*".join(map(write, node.args))
+        if node.is_Pow and node.exp.is_Number and float(node.exp).is_integer():
+            count = int(node.exp)
+            if abs(count) <= MOST_FACTORS:
+                product = "*".join([write(node.base)] * abs(count))
+                return f"({product})" if count > 0 else f"(1.0/({product}))"
+        raise ValueError(f"{node} is no sum, product or quotient")
+
+    return write(sympy.sympify(expression.sympify()))
+
+
+def _no_export(form: str, ansatz: Ansatz, fix: str) -> UnsupportedExport:
+    odd = [
+        str(value)
+        for step in ansatz.lowered.data
+        for value in step.operation.params
+        if isinstance(value, ParameterExpression) and re.search(r"[a-z]+\(", str(value))
+    ]
+    what = f"the angle {odd[0][:100]}" if odd else f"circuit '{ansatz.circuit.name}'"
+    return UnsupportedExport(
+        f"An export must be {form} that Qiskit reads back as the same circuit",
+        got=f"{what}, which it cannot",
+        fix=fix[0].upper() + fix[1:],
+    )

@@ -114,7 +114,7 @@ def read_circuit(path: Path) -> QuantumCircuit:
     look = file_look(content)
     name = "" if look is None else look.name
     if content.startswith(b"QISKIT"):
-        circuit = _load_qpy(path, content)
+        circuit = parse_qpy(path, content)
     elif name == "OpenQASM 2":
         circuit = _load_qasm2(path, _text(content))
     elif name == "OpenQASM 3" or (look is None and ".qasm" in path.name.lower()):
@@ -135,7 +135,7 @@ def read_qpy(path: Path) -> QuantumCircuit:
     Raises:
         ConfigError: If the file is missing or no QPY, or holds another number of circuits.
     """
-    return _load_qpy(path, _read_packed(path))
+    return parse_qpy(path, _read_packed(path))
 
 
 def _read_packed(path: Path) -> bytes:
@@ -145,7 +145,12 @@ def _read_packed(path: Path) -> bytes:
     return expand_gzip(content, most=MOST_BYTES, source=path, what="circuit file")
 
 
-def _load_qpy(path: Path, content: bytes) -> QuantumCircuit:
+def parse_qpy(path: Path, content: bytes) -> QuantumCircuit:
+    """The one circuit of the content of a QPY file; ``path`` is what its errors call it.
+
+    Raises:
+        ConfigError: If it is no QPY, or holds another number of circuits.
+    """
     if max(_widths_in_qpy(content)) > MOST_BITS:
         raise _unreadable(path, "QPY", ValueError("it is damaged"))
     try:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qiskit.circuit import CircuitInstruction, QuantumCircuit, Qubit
-from qiskit.circuit.library import Barrier
+from qiskit.circuit.library import Barrier, UnitaryGate
 
 from qhq.ansatz.program import Ansatz
-from qhq.ansatz.stored import STANDARD_GATES
+from qhq.engine.lowering import STANDARD, class_of
 from qhq.errors import ConfigError
 
 
@@ -58,4 +58,5 @@ def _is_composite(instruction: CircuitInstruction) -> bool:
     """Whether a gate on several qubits is a circuit of its own, of which parts may act on one qubit."""
     gate = instruction.operation
     definition = getattr(gate, "definition", None)
-    return definition is not None and not isinstance(gate, Barrier) and gate.name not in STANDARD_GATES
+    is_whole = isinstance(gate, Barrier) or class_of(gate) in STANDARD or class_of(gate) is UnitaryGate
+    return definition is not None and not is_whole

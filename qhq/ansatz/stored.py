@@ -1,37 +1,80 @@
-"""The QPY file of a run: the circuit with roles, observables and angle scaling in its metadata."""
+"""The QPY file of a run: the lowered circuit, with roles, observables and angle scaling in its metadata.
+
+What is stored is what every backend runs, `Ansatz.lowered`: a closed set of Qiskit's own gates. QPY writes
+many a circuit that it cannot read back as it was (gates of a user's own class, two definitions of one name,
+elements missing from a vector, metadata that is no JSON), and none of that is left after lowering. The
+parameters are called ``x_0``, ``x_1``, ... and ``w_0``, ``w_1``, ... in the file, by position; the names that
+the user gave them stand in the metadata, as text.
+
+Format 1 held the circuit as it was written. It stays readable, and its runs are known by the fingerprint of
+that format.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from qiskit import qpy
-from qiskit.circuit import QuantumCircuit
+from qiskit.circuit import Parameter, ParameterExpression, QuantumCircuit
 from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.quantum_info import SparsePauliOp
 
-from qhq.ansatz.files import read_qpy
+from qhq.ansatz.files import parse_qpy, read_qpy
 from qhq.ansatz.program import Ansatz, with_plain_names
+from qhq.engine.lowering import class_of, lower
 from qhq.errors import ConfigError
+from qhq.files import write_atomically
 
 KEY = "qhq"
 """Key of the circuit's metadata under which the rest of the ansatz stands."""
 
-FORMAT = 1
+FORMAT = 2
+
+AS_WRITTEN = 3
+"""Format of an export that kept the circuit as it was written."""
 
 STANDARD_GATES = frozenset(get_standard_gate_name_mapping())
 
+POINTS = (0.3, 0.7)
+"""Expressions are compared where parameter ``k`` is ``point + sin(k + 1) / 4``, within most domains."""
+
+
+def settle(ansatz: Ansatz) -> Ansatz:
+    """The ansatz as a run stores it: written, read back and compared, so that it can be relied on later.
+
+    A training that runs the result runs what its folder will hold, to the last bit.
+
+    Raises:
+        ConfigError: If the circuit cannot be lowered or stored, or is another one when it is read back.
+    """
+    try:
+        again = read_bytes_back(ansatz, qpy_bytes(ansatz))
+    except ConfigError:
+        raise
+    except Exception as error:  # whatever Qiskit's writer or reader stumbles over
+        raise _unstorable(ansatz, f"{type(error).__name__}: {error}") from error
+    if program_digest(again) != program_digest(ansatz):
+        raise _unstorable(ansatz, "another program when it is read back")
+    return again
+
 
 def save_ansatz(ansatz: Ansatz, path: Path) -> None:
-    """Write an ansatz as one QPY file that :func:`load_built` reads back whole."""
-    path.write_bytes(qpy_bytes(ansatz))
+    """Write an ansatz as one QPY file that :func:`load_built` reads back whole.
+
+    Raises:
+        ConfigError: If it cannot be stored; see :func:`settle`.
+        OSError: If the file cannot be written.
+    """
+    write_atomically(path, qpy_bytes(ansatz))
 
 
 def load_built(path: Path) -> Ansatz:
-    """Read an ansatz that :func:`save_ansatz` wrote.
+    """Read an ansatz that :func:`save_ansatz` wrote, now or in an earlier version.
 
     Raises:
         ConfigError: If the file is missing, damaged, or plain QPY without the roles of its parameters.
@@ -42,7 +85,7 @@ def load_built(path: Path) -> Ansatz:
         )
     circuit = read_qpy(path)
     try:
-        return _from_metadata(circuit, (circuit.metadata or {})[KEY])
+        return _from_circuit(circuit)
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(
             "A stored circuit must say which of its parameters are inputs",
@@ -52,38 +95,158 @@ def load_built(path: Path) -> Ansatz:
 
 
 def qpy_bytes(ansatz: Ansatz) -> bytes:
-    """Content of the QPY file of an ansatz."""
-    circuit = ansatz.circuit.copy()
-    circuit.metadata = {KEY: _to_metadata(ansatz)}
+    """Content of the QPY file of an ansatz.
+
+    Raises:
+        ConfigError: If Qiskit cannot write it.
+    """
+    return _dumped(plain_program(ansatz), ansatz, FORMAT)
+
+
+def qpy_as_written(ansatz: Ansatz) -> bytes:
+    """QPY of the circuit as its user wrote it, if it can be written at all.
+
+    Raises:
+        ConfigError: If Qiskit cannot write it. What it wrote may still be another circuit when it is read.
+    """
+    return _dumped(ansatz.circuit.copy(), ansatz, AS_WRITTEN)
+
+
+def read_bytes_back(ansatz: Ansatz, content: bytes) -> Ansatz:
+    """Read what was written of an ansatz.
+
+    Raises:
+        ConfigError: If that is no QPY.
+        Exception: Whatever Qiskit stumbles over.
+    """
+    return _from_circuit(parse_qpy(Path(f"circuit '{ansatz.circuit.name}'"), content))
+
+
+def _dumped(circuit: QuantumCircuit, ansatz: Ansatz, form: int) -> bytes:
+    circuit.metadata = {KEY: {**_to_metadata(ansatz), "format": form}}
     stream = io.BytesIO()
-    qpy.dump(circuit, stream)
+    try:
+        qpy.dump(circuit, stream)
+    except BaseException as error:  # a panic of Qiskit's Rust code is no Exception
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
+        raise _unstorable(ansatz, f"{type(error).__name__}: {error}") from error
     return stream.getvalue()
 
 
+def plain_program(ansatz: Ansatz) -> QuantumCircuit:
+    """The lowered circuit with inputs called ``x_0``, ``x_1``, ... and weights ``w_0``, ``w_1``, ...
+
+    A parameter that no gate holds stands in the global phase, which changes no expectation, so that it is
+    still a parameter of the circuit.
+    """
+    names = map(Parameter, plain_names(ansatz.num_inputs, ansatz.num_weights))
+    return _renamed(ansatz.lowered, dict(zip(ansatz.parameters, names, strict=True)))
+
+
 def fingerprint(ansatz: Ansatz) -> str:
-    """Digest of the program: the same gates, roles and observables give the same, whatever their names.
+    """Digest of a program that a run is known by; of one read from format 1, that which this format had.
 
     >>> from qhq.ansatz.assemble import build
     >>> from qhq.ansatz.spec import AnsatzSpec
     >>> fingerprint(build(AnsatzSpec(depth=1))) == fingerprint(build(AnsatzSpec(depth=2)))
     False
     """
-    content = _to_metadata(ansatz)
-    content["gates"] = list(_gates(with_plain_names(ansatz), tuple(range(ansatz.num_qubits))))
+    stored = (ansatz.circuit.metadata or {}).get(KEY)
+    if isinstance(stored, Mapping) and stored.get("format") == 1:
+        return _fingerprint_of_format_1(ansatz)
+    return program_digest(ansatz)
+
+
+def program_digest(ansatz: Ansatz) -> str:
+    """Digest of what runs: the same gates, roles and observables give the same, whatever their names.
+
+    Of an expression its values count, not how it is written, which QPY may change.
+    """
+    values = [
+        {
+            parameter: point + float(np.sin(place + 1.0)) / 4
+            for place, parameter in enumerate(ansatz.parameters)
+        }
+        for point in POINTS
+    ]
+    content: dict[str, Any] = {**_to_metadata(ansatz), "format": 2}
     content["inputs"], content["weights"] = ansatz.num_inputs, ansatz.num_weights
+    content["qubits"] = ansatz.num_qubits
+    circuit = ansatz.lowered
+    content["gates"] = [
+        (
+            class_of(step.operation).__name__,
+            [circuit.find_bit(bit).index for bit in step.qubits],
+            [_parameter_content(each, values) for each in step.operation.params],
+        )
+        for step in circuit.data
+    ]
     return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
-def _gates(circuit: QuantumCircuit, qubits: tuple[int, ...]) -> Iterator[tuple[str, list[str], list[int]]]:
-    """Name, parameters and qubits of each standard gate; a user's own gates are opened."""
-    for instruction in circuit.data:
-        gate = instruction.operation
-        wires = tuple(qubits[circuit.find_bit(bit).index] for bit in instruction.qubits)
-        definition = getattr(gate, "definition", None)
-        if gate.name not in STANDARD_GATES and definition is not None:
-            yield from _gates(definition, wires)
-        else:
-            yield gate.name, [str(value) for value in gate.params], list(wires)
+def steps_at(circuit: QuantumCircuit) -> list[tuple[str, list[int], list[Any]]]:
+    """Class, qubits and numbers of each gate of a circuit without parameters, its own gates opened."""
+    steps = lower(circuit)
+    return [
+        (
+            class_of(step.operation).__name__,
+            [steps.find_bit(bit).index for bit in step.qubits],
+            [np.asarray(each, np.complex128) for each in step.operation.params],
+        )
+        for step in steps.data
+    ]
+
+
+def _parameter_content(value: Any, points: list[dict[Parameter, float]]) -> Any:
+    if isinstance(value, np.ndarray):
+        rounded = np.round(value, 9) + 0.0  # no minus zero
+        return [rounded.shape, hashlib.sha256(np.ascontiguousarray(rounded).tobytes()).hexdigest()]
+    if isinstance(value, ParameterExpression) and value.parameters:
+        return [_value_at(value, point) for point in points]
+    return f"{float(value):.12g}"
+
+
+def _value_at(expression: ParameterExpression, point: Mapping[Parameter, float]) -> str:
+    try:
+        value = complex(expression.bind({each: point[each] for each in expression.parameters}))
+    except Exception as error:  # infinite or undefined there: so it is when it is read back
+        return type(error).__name__
+    return f"{value.real:.9g} {value.imag:.9g}"
+
+
+def _renamed(circuit: QuantumCircuit, names: Mapping[Parameter, Parameter]) -> QuantumCircuit:
+    """A copy of a lowered circuit with other parameters; those that no gate holds go to its phase."""
+    copy = QuantumCircuit(circuit.num_qubits, name=_storable(circuit.name))
+    idle = set(names)
+    for step in circuit.data:
+        gate = step.operation
+        if any(isinstance(each, ParameterExpression) and each.parameters for each in gate.params):
+            (angle,) = gate.params
+            idle -= set(angle.parameters)
+            gate = type(gate)(_substituted(angle, names))
+        copy.append(gate, [circuit.find_bit(bit).index for bit in step.qubits], copy=False)
+    copy.global_phase = sum((names[each] for each in names if each in idle), 0)
+    return copy
+
+
+def _substituted(
+    expression: ParameterExpression, names: Mapping[Parameter, Parameter]
+) -> ParameterExpression:
+    if isinstance(expression, Parameter):
+        return names[expression]
+    # In two steps: a new name may be that of another parameter, which Qiskit takes for a conflict.
+    between = {each: Parameter(f"_{place}_qhq") for place, each in enumerate(expression.parameters)}
+    return expression.subs(between).subs({new: names[old] for old, new in between.items()})
+
+
+def plain_names(inputs: int, weights: int) -> list[str]:
+    """Names that parameters have by their position, inputs first."""
+    return [f"x_{index}" for index in range(inputs)] + [f"w_{index}" for index in range(weights)]
+
+
+def _storable(name: str | None) -> str:
+    return (name or "ansatz").encode("utf-8", "replace").decode()[:200]
 
 
 def _to_metadata(ansatz: Ansatz) -> dict[str, Any]:
@@ -100,12 +263,44 @@ def _terms(observable: SparsePauliOp) -> list[tuple[str, float]]:
     return [(label, float(coefficient.real)) for label, coefficient in observable.to_list()]
 
 
-def _from_metadata(circuit: QuantumCircuit, content: dict[str, Any]) -> Ansatz:
+def _from_circuit(circuit: QuantumCircuit) -> Ansatz:
+    content = (circuit.metadata or {})[KEY]
+    given = (content["inputs"], content["weights"])
     named = {parameter.name: parameter for parameter in circuit.parameters}
-    return Ansatz(
-        circuit=circuit,
-        inputs=tuple(named[name] for name in content["inputs"]),
-        weights=tuple(named[name] for name in content["weights"]),
-        observables=tuple(SparsePauliOp.from_list(terms) for terms in content["observables"]),
-        angle_scaling=content["angle_scaling"],
+    if content["format"] in (1, AS_WRITTEN):
+        inputs, weights = (tuple(named[name] for name in names) for names in given)
+    else:
+        inputs, weights = (tuple(map(Parameter, names)) for names in given)
+        plain = [named[name] for name in plain_names(len(inputs), len(weights))]
+        metadata = circuit.metadata
+        circuit = _renamed(circuit, dict(zip(plain, inputs + weights, strict=True)))
+        circuit.metadata = metadata
+    observables = tuple(SparsePauliOp.from_list(terms) for terms in content["observables"])
+    return Ansatz(circuit, inputs, weights, observables, content["angle_scaling"])
+
+
+def _unstorable(ansatz: Ansatz, why: str) -> ConfigError:
+    return ConfigError(
+        "A run must be able to store its circuit and read it back",
+        got=f"circuit '{ansatz.circuit.name}': {why}",
+        fix="Write the gate or the angle that is named in Qiskit's standard gates",
     )
+
+
+def _fingerprint_of_format_1(ansatz: Ansatz) -> str:
+    content: dict[str, Any] = {**_to_metadata(ansatz), "format": 1}
+    content["gates"] = list(_gates(with_plain_names(ansatz), tuple(range(ansatz.num_qubits))))
+    content["inputs"], content["weights"] = ansatz.num_inputs, ansatz.num_weights
+    return hashlib.sha256(repr(content).encode()).hexdigest()
+
+
+def _gates(circuit: QuantumCircuit, qubits: tuple[int, ...]) -> Iterator[tuple[str, list[str], list[int]]]:
+    """Name, parameters and qubits of each standard gate as format 1 knew them; other gates are opened."""
+    for instruction in circuit.data:
+        gate = instruction.operation
+        wires = tuple(qubits[circuit.find_bit(bit).index] for bit in instruction.qubits)
+        definition = getattr(gate, "definition", None)
+        if gate.name not in STANDARD_GATES and definition is not None:
+            yield from _gates(definition, wires)
+        else:
+            yield gate.name, [str(value) for value in gate.params], list(wires)

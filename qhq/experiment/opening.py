@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic_core import to_json
 from torch import Tensor
 
 from qhq.ansatz.assemble import Ansatz, build
 from qhq.ansatz.catalogue import load_ansatz
 from qhq.ansatz.product import without_entanglers
-from qhq.ansatz.stored import fingerprint, load_built
+from qhq.ansatz.stored import fingerprint, load_built, settle
 from qhq.backends.executor import Executor
 from qhq.backends.registry import open_backend, open_training_backend
 from qhq.backends.simulators.statevector import StatevectorExecutor
@@ -23,6 +24,7 @@ from qhq.data.prepare import Prepared, prepare
 from qhq.data.scaling.scalers import scaler_from_dict
 from qhq.data.scaling.static import StaticScaler
 from qhq.data.windows import Windows
+from qhq.documents import read_plain
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import ExperimentConfig, QuantumSpec, load_config
 from qhq.models.hybrid import HybridForecaster, Shape, build_model
@@ -40,13 +42,18 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 @dataclass(frozen=True)
 class Experiment:
-    """A config with all that it names: data in windows, circuit, model on its training backend."""
+    """A config with all that it names: data in windows, circuit, model on its training backend.
+
+    ``design`` is the config of a run as its folder holds it, None of a new one. A run that was made before
+    qhq had some key is still known by the keys that it has.
+    """
 
     config: ExperimentConfig
     data: Prepared
     ansatz: Ansatz | None
     backend: BackendSpec
     model: HybridForecaster
+    design: dict[str, Any] | None = None
 
     def samples(self, windows: Windows) -> Samples:
         """Scaled inputs (N, T, F), targets (N, H, K) and static features of windows, to be trained on.
@@ -87,10 +94,11 @@ class Experiment:
 
     def identity(self) -> dict[str, str]:
         """What a checkpoint of this experiment must match besides its tensors."""
-        design = self.config.model_dump_json(exclude={"name"})
+        design = self.config.model_dump(mode="json") if self.design is None else self.design
+        content = to_json({key: value for key, value in design.items() if key != "name"})
         return {
             "circuit": fingerprint(self.ansatz) if self.ansatz else "none",
-            "config": hashlib.sha256(design.encode()).hexdigest(),
+            "config": hashlib.sha256(content).hexdigest(),
         }
 
     def _scaled(self, windows: Windows) -> Tensor:
@@ -125,7 +133,7 @@ def open_on_data(config: ExperimentConfig, data: Prepared) -> Experiment:
     Raises:
         QHQError: If circuit, model or backend cannot be had.
     """
-    ansatz = None if config.quantum is None else build_circuit(config.quantum)
+    ansatz = None if config.quantum is None else settle(build_circuit(config.quantum))
     return _on_training_backend(config, data, ansatz, find_backend(config.backend))
 
 
@@ -158,7 +166,7 @@ def open_run_experiment(folder: RunFolder) -> Experiment:
     Raises:
         QHQError: If the folder is damaged, or the prices are not those that the run was made for.
     """
-    return _on_training_backend(*_read_design(folder))
+    return replace(_on_training_backend(*_read_design(folder)), design=read_plain(folder.config))
 
 
 def _read_design(
@@ -229,7 +237,7 @@ def open_run_design(folder: RunFolder) -> Experiment:
     Raises:
         QHQError: If the folder is damaged, or the prices are not those that the run was made for.
     """
-    return _on_engine(*_read_design(folder))
+    return replace(_on_engine(*_read_design(folder)), design=read_plain(folder.config))
 
 
 def _on_engine(

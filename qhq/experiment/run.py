@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qhq.ansatz.export import to_qasm3
+from qhq.ansatz.export import UnsupportedExport, to_qasm3
 from qhq.ansatz.stored import save_ansatz
 from qhq.backends.parity import Parity
 from qhq.data.prepare import Prepared
@@ -28,7 +28,7 @@ from qhq.experiment.intervals import prediction_intervals
 from qhq.experiment.opening import Experiment, open_experiment, open_on_data, open_run_experiment
 from qhq.experiment.parity import pass_parity_gate
 from qhq.experiment.record import Stopwatch, design_record, result_record
-from qhq.tracking.run_folder import FINISHED, RUNNING, RunFolder, create_run
+from qhq.tracking.run_folder import FINISHED, RUNNING, RunFolder, create_run, writable
 from qhq.training.checkpoint import load_state, save_state, save_weights
 from qhq.training.history import history_csv
 from qhq.training.loop import TrainingState, Watcher, Watchers
@@ -50,7 +50,7 @@ def train_run(config: ExperimentConfig, watcher: Watcher) -> RunFolder:
         experiment = open_experiment(config)
         _tell_of_rows(experiment.data, watcher)
         parity = _pass_gate(experiment, watcher)
-    folder = create_run(config.name, config.seed, lambda new: write_design(new, experiment, parity))
+    folder = create_run(config.name, config.seed, lambda new: write_design(new, experiment, parity, watcher))
     with folder.locked():
         _complete(folder, experiment, watcher, watch)
     return folder
@@ -111,16 +111,27 @@ def train_in(folder: RunFolder, config: ExperimentConfig, data: Prepared, watche
     with watch.phase("data"):
         experiment = open_on_data(config, data)
         parity = _pass_gate(experiment, watcher)
-    write_design(folder, experiment, parity)
+    write_design(folder, experiment, parity, watcher)
     _complete(folder, experiment, watcher, watch)
 
 
-def write_design(folder: RunFolder, experiment: Experiment, parity: Parity | None) -> None:
-    """Write all of a run's folder that is known before training."""
+def write_design(
+    folder: RunFolder, experiment: Experiment, parity: Parity | None, watcher: Watcher | None = None
+) -> None:
+    """Write all of a run's folder that is known before training.
+
+    ``circuit.qpy`` is what the run is evaluated with later; ``circuit.qasm`` is for other tools, and is left
+    out where OpenQASM 3 cannot hold the circuit.
+    """
     folder.write_text("config.yaml", dump_document(experiment.config))
     if experiment.ansatz is not None:
-        save_ansatz(experiment.ansatz, folder.circuit)
-        folder.write_text("circuit.qasm", to_qasm3(experiment.ansatz))
+        with writable(folder.circuit):
+            save_ansatz(experiment.ansatz, folder.circuit)
+        try:
+            folder.write_text("circuit.qasm", to_qasm3(experiment.ansatz))
+        except UnsupportedExport as error:
+            if watcher is not None:
+                watcher.note(f"circuit.qasm is left out: {error.got}.")
     folder.write_json("run.json", {"status": RUNNING, **design_record(experiment, parity)})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qhq.ansatz.stored import fingerprint, load_built
+from qhq.ansatz.stored import load_built, program_digest
 from qhq.errors import ConfigError
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.opening import build_circuit
@@ -29,7 +29,7 @@ def _check_circuit(folder: RunFolder) -> None:
     quantum = load_config(str(folder.config)).quantum
     if quantum is None:
         return
-    if fingerprint(build_circuit(quantum)) != fingerprint(load_built(folder.circuit)):
+    if program_digest(build_circuit(quantum)) != program_digest(load_built(folder.circuit)):
         raise ConfigError(
             "A run must be ablated with the circuit it was made with",
             got=f"another one in circuits/ now than in {folder.name}",
