@@ -1,14 +1,26 @@
-"""Drawing the circuit of an ansatz: never a model, never a random number."""
+"""Drawing the circuit of an ansatz: never a model, never a random number, never a change of the circuit.
+
+Names and labels are anybody's text, and matplotlib takes what stands between two dollars for mathematics.
+What it cannot read so is drawn as it is spelled, and angles longer than a box are cut short.
+"""
 
 from __future__ import annotations
 
+import re
+import warnings
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib import pyplot as plt
+from matplotlib.cbook import is_math_text
 from matplotlib.figure import Figure
+from matplotlib.mathtext import MathTextParser
+from matplotlib.text import Text
+from qiskit.circuit import ControlFlowOp, Instruction, Parameter, ParameterExpression, QuantumCircuit
 
 from qhq.ansatz.program import Ansatz
+from qhq.ansatz.stored import plain_program
 from qhq.errors import ConfigError, nearest
 
 FORMS = ("txt", "png", "svg", "pdf")
@@ -17,18 +29,42 @@ FORMS = ("txt", "png", "svg", "pdf")
 FOLD = 24
 """Columns of a picture before it goes on below."""
 
+LONGEST_IN_FIGURE, LONGEST_IN_TEXT = 60, 300
+"""Characters of an angle or a name that are drawn."""
+
+DPI, MOST_PIXELS = 150, 60_000
+"""Resolution of a picture, and the longest side that matplotlib's renderer takes."""
+
 
 def draw_text(ansatz: Ansatz) -> str:
     """The circuit in box-drawing characters, unfolded."""
-    return str(ansatz.circuit.draw("text", fold=-1))
+    for circuit in (ansatz.circuit, plain_program(ansatz)):
+        try:
+            drawing = _drawable(circuit, LONGEST_IN_TEXT, math=False).draw("text", fold=-1)
+            return str(drawing).encode("utf-8", "replace").decode()
+        except Exception:  # Qiskit's drawer stumbles over a gate: what the gate is made of can still be drawn
+            continue
+    raise _undrawable(ansatz)
 
 
 def draw_figure(ansatz: Ansatz) -> Figure:
     """The circuit as a matplotlib figure."""
-    figure: Figure = ansatz.circuit.draw("mpl", fold=FOLD, style="iqp")
-    # Qiskit draws through pyplot, which would keep the figure for ever.
-    plt.close(figure)
-    return figure
+    for circuit in (ansatz.circuit, plain_program(ansatz)):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                figure: Figure = _drawable(circuit, LONGEST_IN_FIGURE, math=True).draw(
+                    "mpl", fold=FOLD, style="iqp"
+                )
+        except Exception:  # as above
+            continue
+        # Qiskit draws through pyplot, which would keep the figure for ever.
+        plt.close(figure)
+        for text in figure.findobj(Text):
+            if isinstance(text, Text) and not _is_readable(text.get_text()):
+                text.set_parse_math(False)
+        return figure
+    raise _undrawable(ansatz)
 
 
 def draw_circuit(ansatz: Ansatz, path: Path) -> None:
@@ -55,7 +91,76 @@ def _write(ansatz: Ansatz, path: Path, form: str) -> None:
         path.write_text(draw_text(ansatz) + "\n", encoding="utf-8")
         return
     # Without a salt SVG ids are random; without metadata SVG and PDF carry the date.
-    with mpl.rc_context({"svg.hashsalt": "qhq"}):
+    with mpl.rc_context({"svg.hashsalt": "qhq"}), warnings.catch_warnings():
+        # A character that the font does not have is drawn as a box.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
         figure = draw_figure(ansatz)
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form)
-        figure.savefig(path, dpi=150, bbox_inches="tight", metadata=metadata)
+        dpi = min(DPI, MOST_PIXELS / max(figure.get_size_inches()))
+        figure.savefig(path, dpi=dpi, bbox_inches="tight", metadata=metadata)
+
+
+def _drawable(circuit: QuantumCircuit, longest: int, *, math: bool) -> QuantumCircuit:
+    """The circuit, or where a name, a label or an angle in it cannot be drawn, a copy that shows what can."""
+    shown: dict[str, Parameter] = {}
+    copy = circuit.copy_empty_like()
+    changed = False
+    for step in circuit.data:
+        operation = _shown(step.operation, shown, longest, math=math)
+        changed = changed or operation is not step.operation
+        copy.append(operation, step.qubits, step.clbits)
+    return copy if changed else circuit
+
+
+def _shown(operation: Any, shown: dict[str, Parameter], longest: int, *, math: bool) -> Any:
+    """The operation with each of its texts as it is drawn; itself if that is as they are."""
+    if not isinstance(operation, Instruction) or isinstance(operation, ControlFlowOp):
+        return operation
+    texts = {name: getattr(operation, name, None) for name in ("name", "label")}
+    wanted = {name: _spelled(text, longest, math=math) for name, text in texts.items() if text}
+    angles = []
+    for value in operation.params:
+        text = str(value) if isinstance(value, ParameterExpression) else ""
+        spelled = _spelled(text, longest, math=math)
+        angles.append(value if spelled == text else shown.setdefault(spelled, Parameter(spelled)))
+    is_new = any(angle is not value for angle, value in zip(angles, operation.params, strict=True))
+    if not is_new and all(texts[name] == text for name, text in wanted.items()):
+        return operation
+    copy = operation.to_mutable()
+    if is_new:
+        copy.params = angles
+    for name, text in wanted.items():
+        if texts[name] != text:
+            setattr(copy, name, text)
+    return copy
+
+
+def _spelled(text: str, longest: int, *, math: bool) -> str:
+    """A text that a drawer can take: one line, not too long, its dollars balanced or no mathematics."""
+    line = re.sub(r"[\s\x00-\x1f\x7f-\x9f]", " ", text)
+    line = line if len(line) <= longest else line[: longest - 3] + "..."
+    # Qiskit draws a minus in an angle as mathematics.
+    if math and not (_is_readable(line) and _is_readable(line.replace("-", "$-$"))):
+        line = line.replace("$", "\\$")
+    if math and "\\" in line and not is_math_text(line):
+        # Qiskit measures a text as LaTeX, which a backslash would be a command to.
+        line = line.replace("\\$", "＄").replace("\\", "∖").replace("＄", "\\$")
+    return line
+
+
+def _is_readable(text: str) -> bool:
+    if not is_math_text(text):
+        return True
+    try:
+        MathTextParser("path").parse(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _undrawable(ansatz: Ansatz) -> ConfigError:
+    return ConfigError(
+        "A circuit must be made of gates that Qiskit can draw",
+        got=f"circuit '{ansatz.circuit.name}'",
+        fix="Export it to QPY, and draw it with another version of Qiskit",
+    )
