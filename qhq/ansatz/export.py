@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from qiskit import qasm2, qasm3
-from qiskit.circuit import Gate, Parameter, ParameterExpression, QuantumCircuit
+from qiskit.circuit import CircuitInstruction, Gate, Parameter, ParameterExpression, QuantumCircuit
 from qiskit.circuit.library import (
     CCXGate,
     CHGate,
@@ -49,8 +48,16 @@ from qiskit.circuit.library import (
 from qiskit.quantum_info import Operator, Statevector
 
 from qhq.ansatz.program import Ansatz, with_plain_names
-from qhq.ansatz.stored import plain_names, plain_program, qpy_as_written, qpy_bytes, read_bytes_back, steps_at
-from qhq.engine.lowering import class_of, is_parametric
+from qhq.ansatz.stored import (
+    plain_names,
+    plain_program,
+    program_at,
+    qpy_as_written,
+    qpy_bytes,
+    read_bytes_back,
+)
+from qhq.engine.expressions import Code, Operand, Slot
+from qhq.engine.lowering import class_of, is_parametric, lower
 from qhq.errors import ConfigError, nearest
 
 WIDEST_STATE = 12
@@ -58,8 +65,10 @@ WIDEST_STATE = 12
 
 TOLERANCE = 1e-9
 
-MOST_FACTORS = 64
-"""Largest power that is written as a product."""
+MOST_FACTORS, MOST_CHARACTERS = 64, 100_000
+"""Largest power that is written as a product, and longest angle."""
+
+INFIX = {"ADD": "+", "SUB": "-", "MUL": "*", "DIV": "/"}
 
 _BOTH = {XGate, YGate, ZGate, HGate, SGate, SdgGate, TGate, TdgGate, RXGate, RYGate, RZGate}
 _BOTH |= {CXGate, CYGate, CZGate, CHGate, CRZGate, CCXGate}
@@ -222,46 +231,60 @@ def _written_with_values(
             got=", ".join(str(each) for each in numbers[~np.isfinite(numbers)]),
             fix="Give a number for each",
         )
+    wanted = program_at(ansatz, numbers)
     given = dict(zip(ansatz.parameters, numbers.tolist(), strict=True))
-    wanted = _bound(ansatz.lowered, given)
-    for circuit in (lambda: _bound(ansatz.circuit, given), lambda: _in_gates(wanted, gates)):
+
+    def as_written() -> QuantumCircuit:
+        return ansatz.circuit.assign_parameters(given)
+
+    def in_gates() -> QuantumCircuit:
+        return _in_gates(wanted, gates)
+
+    for prepare in (as_written, in_gates):
         try:
-            bound = circuit()
-            text = write(bound)
-            again = read(text)
-            if _same_action(wanted, again) or _same_steps(bound, again):
+            circuit = prepare()
+            text = write(circuit)
+            again = lower(read(text))
+            if _same_steps(wanted, again) or _same_action(wanted, again):
                 return text
-        except Exception:  # as above
+            # Too wide for a state: the gates that were read must be those that were written.
+            if prepare is in_gates and _same_steps(lower(circuit), again):
+                return text
+        except Exception:  # writers and readers raise families of their own
             continue
     raise _no_export("OpenQASM", ansatz, "export to qpy")
-
-
-def _bound(circuit: QuantumCircuit, given: dict[Parameter, float]) -> QuantumCircuit:
-    return circuit.assign_parameters({each: given[each] for each in circuit.parameters})
 
 
 def _agree(one: Ansatz, other: Ansatz) -> bool:
     """Whether two ansaetze do the same for any values, seen at two rows of them."""
     generator = np.random.default_rng(0)
     for _ in range(2):
-        row = generator.uniform(0.1, 1.2, len(one.parameters)).tolist()
-        mine, others = (
-            _bound(each.lowered, dict(zip(each.parameters, row, strict=True))) for each in (one, other)
-        )
+        row = generator.uniform(0.1, 1.2, len(one.parameters))
+        mine, others = program_at(one, row), program_at(other, row)
         if not (_same_steps(mine, others) or _same_action(mine, others)):
             return False
     return True
 
 
 def _same_steps(one: QuantumCircuit, other: QuantumCircuit) -> bool:
-    """Whether two circuits without parameters are the same gates in the same order."""
-    pairs = list(zip_longest(steps_at(one), steps_at(other), fillvalue=("", [], [])))
-    return all(
-        mine[:2] == others[:2]
-        and [each.shape for each in mine[2]] == [each.shape for each in others[2]]
-        and all(np.abs(p - q).max() <= TOLERANCE for p, q in zip(mine[2], others[2], strict=True))
-        for mine, others in pairs
-    )
+    """Whether two lowered circuits without parameters are the same gates in the same order."""
+    if one.size() != other.size():
+        return False
+    for mine, others in zip(one.data, other.data, strict=True):
+        if class_of(mine.operation) is not class_of(others.operation):
+            return False
+        if [one.find_bit(bit).index for bit in mine.qubits] != [
+            other.find_bit(bit).index for bit in others.qubits
+        ]:
+            return False
+        for p, q in zip(mine.operation.params, others.operation.params, strict=True):
+            if not np.abs(np.asarray(p, complex) - np.asarray(q, complex)).max() <= TOLERANCE:
+                return False
+    return True
+
+
+def _places(circuit: QuantumCircuit, step: CircuitInstruction) -> list[int]:
+    return [circuit.find_bit(bit).index for bit in step.qubits]
 
 
 def _same_action(one: QuantumCircuit, other: QuantumCircuit) -> bool:
@@ -288,8 +311,7 @@ def _in_gates(circuit: QuantumCircuit, gates: frozenset[type]) -> QuantumCircuit
         # Parameters that stand in no gate are kept here.
         written.global_phase = circuit.global_phase
     for step in circuit.data:
-        places = [circuit.find_bit(bit).index for bit in step.qubits]
-        for gate, qubits in _opened(step.operation, places, gates):
+        for gate, qubits in _opened(step.operation, _places(circuit, step), gates):
             written.append(gate, qubits)
     return written
 
@@ -327,7 +349,7 @@ def _dump_expressions(circuit: QuantumCircuit) -> str:
                 else:
                     angles.append(value)
             gate.params = angles
-        replaced.append(gate, [circuit.find_bit(bit).index for bit in step.qubits])
+        replaced.append(gate, _places(circuit, step))
     absent = set(circuit.parameters) - set(replaced.parameters)
     text = qasm3.dumps(replaced)
     text = re.sub(r"^input float\[64\] angle_\d+_;\n", "", text, flags=re.MULTILINE)
@@ -337,27 +359,38 @@ def _dump_expressions(circuit: QuantumCircuit) -> str:
 
 
 def _expression_text(expression: ParameterExpression) -> str:
-    # SymPy takes 0.3 s to import, and only few exports need it.
-    import sympy
+    """An angle in + - * / alone.
 
-    def write(node: Any) -> str:
-        if node.is_Symbol:
-            return str(node)
-        if node.is_number:
-            value = float(node)
-            return repr(value) if value >= 0 else f"({value!r})"
-        if node.is_Add:
-            return f"({' + '.join(map(write, node.args))})"
-        if node.is_Mul:
-            return "*".join(map(write, node.args))
-        if node.is_Pow and node.exp.is_Number and float(node.exp).is_integer():
-            count = int(node.exp)
-            if abs(count) <= MOST_FACTORS:
-                product = "*".join([write(node.base)] * abs(count))
-                return f"({product})" if count > 0 else f"(1.0/({product}))"
-        raise ValueError(f"{node} is no sum, product or quotient")
+    Raises:
+        ValueError: If it has a function, or is too long when its powers are products.
+    """
+    parameters = sorted(expression.parameters, key=lambda each: each.name)
+    code = Code(expression, parameters)
+    texts: list[str] = [each.name for each in parameters]
 
-    return write(sympy.sympify(expression.sympify()))
+    def text(operand: Operand | None) -> str:
+        if isinstance(operand, Slot):
+            return texts[operand.index]
+        if not isinstance(operand, float):
+            raise ValueError("a complex number")
+        # 2.0, not 2: Qiskit's reader divides two integers without a rest.
+        return repr(operand) if operand >= 0 else f"({operand!r})"
+
+    for step in code.steps:
+        if step.op in INFIX:
+            found = f"({text(step.left)} {INFIX[step.op]} {text(step.right)})"
+        elif step.op == "POW" and isinstance(step.right, float) and step.right.is_integer():
+            count = int(step.right)
+            product = "*".join([text(step.left)] * min(abs(count), MOST_FACTORS + 1))
+            if not 0 < abs(count) <= MOST_FACTORS:
+                raise ValueError(f"the power {count}")
+            found = f"({product})" if count > 0 else f"(1.0/({product}))"
+        else:
+            raise ValueError(f"the function {step.op}")
+        if len(found) > MOST_CHARACTERS:
+            raise ValueError("too long")
+        texts.append(found)
+    return text(code.result)
 
 
 def _no_export(form: str, ansatz: Ansatz, fix: str) -> UnsupportedExport:

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Mapping
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from qiskit import qpy
 from qiskit.circuit import Parameter, ParameterExpression, QuantumCircuit
 from qiskit.circuit.library import get_standard_gate_name_mapping
@@ -26,7 +28,9 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qhq.ansatz.files import parse_qpy, read_qpy
 from qhq.ansatz.program import Ansatz, with_plain_names
-from qhq.engine.lowering import class_of, lower
+from qhq.engine.angles import AngleMap, separate_angles
+from qhq.engine.expressions import Code, Operand, Slot
+from qhq.engine.lowering import class_of, is_parametric
 from qhq.errors import ConfigError
 from qhq.files import write_atomically
 
@@ -38,10 +42,32 @@ FORMAT = 2
 AS_WRITTEN = 3
 """Format of an export that kept the circuit as it was written."""
 
+REPLAY: dict[str, Callable[[Any, Any], Any]] = {
+    "ADD": operator.add,
+    "SUB": operator.sub,
+    "MUL": operator.mul,
+    "DIV": operator.truediv,
+    "POW": operator.pow,
+    "SIN": lambda a, _: a.sin(),
+    "COS": lambda a, _: a.cos(),
+    "TAN": lambda a, _: a.tan(),
+    "ASIN": lambda a, _: a.arcsin(),
+    "ACOS": lambda a, _: a.arccos(),
+    "ATAN": lambda a, _: a.arctan(),
+    "EXP": lambda a, _: a.exp(),
+    "LOG": lambda a, _: a.log(),
+    "ABS": lambda a, _: a.abs(),
+    "SIGN": lambda a, _: a.sign(),
+    "CONJ": lambda a, _: a.conjugate(),
+}
+"""Step of an expression's code -> the same of Qiskit's expressions."""
+
+Array = npt.NDArray[np.float64]
+
 STANDARD_GATES = frozenset(get_standard_gate_name_mapping())
 
 POINTS = (0.3, 0.7)
-"""Expressions are compared where parameter ``k`` is ``point + sin(k + 1) / 4``, within most domains."""
+"""Angles are compared where parameter ``k`` is ``point + sin(k + 1) / 4``, within most domains."""
 
 
 def settle(ansatz: Ansatz) -> Ansatz:
@@ -161,58 +187,58 @@ def fingerprint(ansatz: Ansatz) -> str:
 def program_digest(ansatz: Ansatz) -> str:
     """Digest of what runs: the same gates, roles and observables give the same, whatever their names.
 
-    Of an expression its values count, not how it is written, which QPY may change.
+    Of an angle its values count, not how it is written, which QPY may change.
     """
-    values = [
-        {
-            parameter: point + float(np.sin(place + 1.0)) / 4
-            for place, parameter in enumerate(ansatz.parameters)
-        }
-        for point in POINTS
-    ]
-    content: dict[str, Any] = {**_to_metadata(ansatz), "format": 2}
-    content["inputs"], content["weights"] = ansatz.num_inputs, ansatz.num_weights
-    content["qubits"] = ansatz.num_qubits
-    circuit = ansatz.lowered
-    content["gates"] = [
-        (
-            class_of(step.operation).__name__,
-            [circuit.find_bit(bit).index for bit in step.qubits],
-            [_parameter_content(each, values) for each in step.operation.params],
-        )
-        for step in circuit.data
-    ]
+    separated, angle_map = _angles(ansatz)
+    with np.errstate(all="ignore"):
+        angles = [angle_map.angles(*_split(ansatz, _point(ansatz, point))) for point in POINTS]
+    columns = iter(np.concatenate(angles).T)
+    gates = []
+    for step in separated.data:
+        gate, qubits = step.operation, [separated.find_bit(bit).index for bit in step.qubits]
+        if is_parametric(gate):
+            numbers = [f"{value:.9g}" for value in next(columns)]
+        else:
+            numbers = [_number_content(each) for each in gate.params]
+        gates.append((class_of(gate).__name__, qubits, numbers))
+    content: dict[str, Any] = {**_to_metadata(ansatz), "format": 2, "gates": gates}
+    content |= {"inputs": ansatz.num_inputs, "weights": ansatz.num_weights, "qubits": ansatz.num_qubits}
     return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
-def steps_at(circuit: QuantumCircuit) -> list[tuple[str, list[int], list[Any]]]:
-    """Class, qubits and numbers of each gate of a circuit without parameters, its own gates opened."""
-    steps = lower(circuit)
-    return [
-        (
-            class_of(step.operation).__name__,
-            [steps.find_bit(bit).index for bit in step.qubits],
-            [np.asarray(each, np.complex128) for each in step.operation.params],
-        )
-        for step in steps.data
-    ]
+def program_at(ansatz: Ansatz, row: Sequence[float] | Array) -> QuantumCircuit:
+    """The lowered circuit at a row of values, shape (I + W,).
+
+    Not by ``assign_parameters``, which gets some expressions wrong (see `qhq.engine.expressions`).
+    """
+    separated, angle_map = _angles(ansatz)
+    angles = angle_map.angles(*_split(ansatz, np.asarray(row, np.float64)))[0]
+    named = {each.name: each for each in separated.parameters}
+    bound: QuantumCircuit = separated.assign_parameters(
+        {named[f"theta_{place}"]: float(angle) for place, angle in enumerate(angles)}
+    )
+    return bound
 
 
-def _parameter_content(value: Any, points: list[dict[Parameter, float]]) -> Any:
+def _angles(ansatz: Ansatz) -> tuple[QuantumCircuit, AngleMap]:
+    separated, expressions = separate_angles(ansatz.lowered)
+    return separated, AngleMap(expressions, ansatz.inputs, ansatz.weights)
+
+
+def _point(ansatz: Ansatz, point: float) -> Array:
+    row: Array = point + np.sin(np.arange(len(ansatz.parameters)) + 1.0) / 4
+    return row
+
+
+def _split(ansatz: Ansatz, row: Array) -> tuple[Array, Array]:
+    return row[None, : ansatz.num_inputs], row[ansatz.num_inputs :]
+
+
+def _number_content(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         rounded = np.round(value, 9) + 0.0  # no minus zero
         return [rounded.shape, hashlib.sha256(np.ascontiguousarray(rounded).tobytes()).hexdigest()]
-    if isinstance(value, ParameterExpression) and value.parameters:
-        return [_value_at(value, point) for point in points]
     return f"{float(value):.12g}"
-
-
-def _value_at(expression: ParameterExpression, point: Mapping[Parameter, float]) -> str:
-    try:
-        value = complex(expression.bind({each: point[each] for each in expression.parameters}))
-    except Exception as error:  # infinite or undefined there: so it is when it is read back
-        return type(error).__name__
-    return f"{value.real:.9g} {value.imag:.9g}"
 
 
 def _renamed(circuit: QuantumCircuit, names: Mapping[Parameter, Parameter]) -> QuantumCircuit:
@@ -233,11 +259,22 @@ def _renamed(circuit: QuantumCircuit, names: Mapping[Parameter, Parameter]) -> Q
 def _substituted(
     expression: ParameterExpression, names: Mapping[Parameter, Parameter]
 ) -> ParameterExpression:
+    """The expression of other parameters, made anew from Qiskit's record of it.
+
+    Not by ``subs``, for which a new name that is also an old one is a conflict.
+    """
     if isinstance(expression, Parameter):
         return names[expression]
-    # In two steps: a new name may be that of another parameter, which Qiskit takes for a conflict.
-    between = {each: Parameter(f"_{place}_qhq") for place, each in enumerate(expression.parameters)}
-    return expression.subs(between).subs({new: names[old] for old, new in between.items()})
+    parameters = sorted(expression.parameters, key=list(names).index)
+    code = Code(expression, parameters)
+    values: list[Any] = [names[each] for each in parameters]
+
+    def value(operand: Operand | None) -> Any:
+        return values[operand.index] if isinstance(operand, Slot) else operand
+
+    for step in code.steps:
+        values.append(REPLAY[step.op](value(step.left), value(step.right)))
+    return value(code.result)
 
 
 def plain_names(inputs: int, weights: int) -> list[str]:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from qiskit import qpy
@@ -5,7 +7,7 @@ from qiskit.circuit import Parameter, QuantumCircuit
 from qiskit.quantum_info import Operator, SparsePauliOp
 
 from qhq.ansatz.assemble import Ansatz
-from qhq.ansatz.stored import fingerprint, load_built, save_ansatz
+from qhq.ansatz.stored import fingerprint, load_built, program_digest, save_ansatz, settle
 from qhq.errors import ConfigError
 from tests.ansatz.circuits import SPECS, built, matrix, random_values
 
@@ -73,3 +75,49 @@ def test_plain_qpy_is_not_an_ansatz(tmp_path):
         qpy.dump(built("ry").circuit, stream)
     with pytest.raises(ConfigError, match="must say which of its parameters are inputs"):
         load_built(path)
+
+
+def test_a_circuit_of_format_1_is_read_and_known_by_its_fingerprint():
+    """Stored by qhq 0.1.0: a gate of its own, an angle that is no sum, vectors and names in Greek."""
+    ansatz = load_built(Path(__file__).parent / "stored_by_0_1" / "circuit.qpy")
+    assert fingerprint(ansatz) == "4f2f1f82415fd2195ef3c8aaf3ef4cfcaf5e5b777956b2caf657ce0296ceda12"
+    assert [each.name for each in ansatz.parameters] == ["x[0]", "x[1]", "θ", "β"]
+    assert ansatz.angle_scaling == "pi_sin"
+    x0, x1, theta, beta = 0.3, -0.7, 1.1, 0.4
+    wanted = QuantumCircuit(2)
+    wanted.ry(x0, 0)
+    wanted.u(x1, 0.3, -0.2, 1)
+    wanted.ry(2 * theta + 0.1, 0)
+    wanted.cx(0, 1)
+    wanted.rx((np.pi - x0) * beta, 1)
+    wanted.rzz(0.7, 0, 1)
+    wanted.ry(beta, 0)
+    np.testing.assert_allclose(matrix(ansatz, [x0, x1, theta, beta]), Operator(wanted).data, atol=1e-12)
+    assert program_digest(settle(ansatz)) == program_digest(ansatz)
+
+
+def test_a_circuit_that_cannot_be_stored_is_refused(monkeypatch):
+    def stumble(*arguments):
+        raise OSError("no such gate")
+
+    monkeypatch.setattr(qpy, "dump", stumble)
+    with pytest.raises(ConfigError, match="must be able to store its circuit.*OSError: no such gate"):
+        settle(built("ry"))
+
+
+def test_a_circuit_that_comes_back_as_another_is_refused(monkeypatch):
+    other = built("rot")
+    monkeypatch.setattr("qhq.ansatz.stored.read_bytes_back", lambda *arguments: other)
+    with pytest.raises(ConfigError, match="another program when it is read back"):
+        settle(built("ry"))
+
+
+def test_names_and_writing_do_not_count_in_a_fingerprint_but_values_do():
+    def written(name, angle):
+        x, circuit = Parameter(name), QuantumCircuit(1)
+        circuit.ry(angle(x), 0)
+        return fingerprint(Ansatz(circuit, (x,), (), (SparsePauliOp("Z"),)))
+
+    plain = written("x", lambda x: 2 * x + 1)
+    assert plain == written("y", lambda x: 1 + x + x) == written("x", lambda x: np.float64(2) * x + 1)
+    assert plain != written("x", lambda x: 2 * x + 1.000001)
