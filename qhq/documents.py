@@ -11,7 +11,7 @@ import re
 import types
 import typing
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -47,6 +47,9 @@ class Spec(BaseModel):
 
 MOST_DEPTH, MOST_NODES = 60, 100_000
 """Levels and values of a document: far more than any config has, far less than aliases can unfold into."""
+
+SET_ELSEWHERE = " (set on the command line)"
+"""In place of the line and column of a key that does not stand in the file."""
 
 SpecT = TypeVar("SpecT", bound=Spec)
 Location = tuple[int | str, ...]
@@ -338,8 +341,20 @@ def _refuse_other_kind(path: Path, content: bytes) -> None:
         )
 
 
-def validate(model: type[SpecT], content: Mapping[str, Any], source: str) -> SpecT:
-    """Check ``content`` against ``model``; ``source`` names where it came from in the error.
+def validate(
+    model: type[SpecT],
+    content: Mapping[str, Any],
+    source: str,
+    overridden: Callable[[str], str] | None = None,
+) -> SpecT:
+    """Check ``content`` against ``model``.
+
+    Args:
+        model: The spec that it must follow.
+        content: Keys and values.
+        source: Where they came from, for the error.
+        overridden: From a key of the document that does not stand in ``source`` to the key by which it was
+            set elsewhere, for the error. None where such keys come from the command line.
 
     Raises:
         ConfigError: At the first key that breaks the spec.
@@ -347,7 +362,7 @@ def validate(model: type[SpecT], content: Mapping[str, Any], source: str) -> Spe
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise _config_error(model, content, source, error.errors()) from error
+        raise _config_error(model, content, source, error.errors(), overridden) from error
 
 
 def dump_document(spec: Spec) -> str:
@@ -452,14 +467,17 @@ def _yaml_fault(path: Path, error: YAMLError) -> str:
 
 
 def _config_error(
-    model: type[Spec], content: Mapping[str, Any], source: str, faults: Sequence[Any]
+    model: type[Spec],
+    content: Mapping[str, Any],
+    source: str,
+    faults: Sequence[Any],
+    overridden: Callable[[str], str] | None,
 ) -> ConfigError:
     # A misspelt key makes its right spelling missing too: name the misspelling.
     fault = min(faults, key=lambda each: each["type"] != "extra_forbidden")
     keys = _present_keys(fault["loc"], content)
-    name = ".".join(str(key) for key in keys) or "the document"
-    at = f"{source}{_position(keys, content)}"
-    others = [_say_other(model, content, source, each) for each in faults if each is not fault]
+    name, at = _place(keys, content, source, overridden)
+    others = [_say_other(model, content, source, each, overridden) for each in faults if each is not fault]
     more = f" (also: {'; '.join(dict.fromkeys(others))})" if others else ""
     if fault["type"] == "extra_forbidden":
         known = sorted(_known_keys(model, keys[:-1]))
@@ -476,11 +494,26 @@ def _config_error(
     )
 
 
-def _say_other(model: type[Spec], content: Mapping[str, Any], source: str, fault: Any) -> str:
+def _place(
+    keys: Location, content: Any, source: str, overridden: Callable[[str], str] | None
+) -> tuple[str, str]:
+    """What to call a key, and where it was set."""
+    name, position = ".".join(str(key) for key in keys) or "the document", _position(keys, content)
+    if overridden is not None and position == SET_ELSEWHERE:
+        return overridden(name), f"the config, over {source}"
+    return name, f"{source}{position}"
+
+
+def _say_other(
+    model: type[Spec],
+    content: Mapping[str, Any],
+    source: str,
+    fault: Any,
+    overridden: Callable[[str], str] | None,
+) -> str:
     """One of several faults in a line: all are told at once, so that all can be mended at once."""
     keys = _present_keys(fault["loc"], content)
-    name = ".".join(str(key) for key in keys) or "the document"
-    at = f"{source}{_position(keys, content)}"
+    name, at = _place(keys, content, source, overridden)
     if fault["type"] == "extra_forbidden":
         return f"'{name}' at {at} is unknown. {nearest(str(keys[-1]), sorted(_known_keys(model, keys[:-1])))}"
     if fault["type"] == "missing":
@@ -524,7 +557,7 @@ def _position(keys: Location, content: Any) -> str:
         elif isinstance(content, CommentedSeq) and key in (content.lc.data or {}):
             line, column = content.lc.item(key)
         elif _has(content, key):
-            return " (set on the command line)"
+            return SET_ELSEWHERE
         else:
             return found
         found = f":{line + 1}:{column + 1}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,19 @@ def list_ansaetze() -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def load_ansatz(name_or_path: str, overrides: Mapping[str, Any] | None = None) -> AnsatzSpec:
+def load_ansatz(
+    name_or_path: str,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    named: Callable[[str], str] | None = None,
+) -> AnsatzSpec:
     """Read an ansatz.
 
     Args:
         name_or_path: A name (``reference`` is ``circuits/reference.yaml``), or the path of a YAML file.
         overrides: Keys laid over the file's, nested ones key by key.
+        named: From a key of the ansatz to the key of a config by which it was overridden, for errors. None
+            where overrides come from the command line.
 
     Returns:
         The spec; the path of a circuit file in it is absolute.
@@ -39,7 +46,7 @@ def load_ansatz(name_or_path: str, overrides: Mapping[str, Any] | None = None) -
     path = _find(name_or_path)
     content = read_mapping(path)
     _lay_over(content, overrides or {})
-    spec = validate(AnsatzSpec, content, str(path))
+    spec = validate(AnsatzSpec, content, str(path), named)
     if spec.file is None:
         return spec
     anchored = spec.file.model_copy(update={"path": str((path.parent / spec.file.path).absolute())})
@@ -52,8 +59,9 @@ def is_path(name_or_path: str) -> bool:
 
 
 def _find(name_or_path: str) -> Path:
-    if is_path(name_or_path):
-        return Path(name_or_path)
+    path = Path(name_or_path)
+    if is_path(name_or_path) or (path.suffix and path.is_file()):
+        return path
     known = list_ansaetze()
     if name_or_path not in known:
         raise ConfigError(

@@ -39,6 +39,11 @@ class QuantumSpec(Spec):
         given = {"qubits": self.qubits, "depth": self.depth}
         return {**self.overrides, **{key: value for key, value in given.items() if value is not None}}
 
+    def key_of(self, key: str) -> str:
+        """The key of a config by which a key of the ansatz file was overridden."""
+        own = (key == "qubits" and self.qubits is not None) or (key == "depth" and self.depth is not None)
+        return f"quantum.{key}" if own else f"quantum.overrides.{key}"
+
 
 class ExperimentConfig(Spec):
     """A whole run. ``quantum: null`` leaves the quantum layer out; ``model.middle`` may take its place."""

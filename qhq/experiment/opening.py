@@ -153,7 +153,7 @@ def build_circuit(spec: QuantumSpec) -> Ansatz:
     Raises:
         ConfigError: If it is not there, or is left without a part it needs.
     """
-    ansatz = build(load_ansatz(spec.ansatz, spec.changes()))
+    ansatz = build(load_ansatz(spec.ansatz, spec.changes(), named=spec.key_of))
     return ansatz if spec.entangled else without_entanglers(ansatz)
 
 
@@ -225,7 +225,7 @@ def open_run(folder: RunFolder, data: Prepared | None = None) -> Experiment:
         QHQError: If the folder is damaged, or the prices are not those that the run was made for.
     """
     read_finished(folder)
-    experiment = _on_engine(*_read_design(folder, data))
+    experiment = replace(_on_engine(*_read_design(folder, data)), design=read_plain(folder.config))
     load_weights(experiment.model, folder.weights, experiment.identity())
     experiment.model.eval()
     return experiment

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from qhq.ansatz.catalogue import list_ansaetze, load_ansatz
@@ -75,3 +77,37 @@ def test_a_fault_is_named_by_file_line_and_column(study):
 def test_a_fault_of_an_override_does_not_blame_the_file(study):
     with pytest.raises(ConfigError, match="set on the command line"):
         load_ansatz("reference", {"qubits": "many"})
+
+
+def test_a_fault_of_a_config_is_named_by_its_key_there(study):
+    named = "quantum.overrides.{}".format
+    for overrides, message in (
+        (
+            {"encoding": {"gates": "RQ"}},
+            r"'quantum.overrides.encoding.gates' is not valid.*Got 'RQ' at the config",
+        ),
+        ({"blocks": [{"gates": "RQ"}]}, r"'quantum.overrides.blocks.0.gates' is not valid.*at the config"),
+        (
+            {"entangle": "ring"},
+            r"Got 'quantum.overrides.entangle' at the config.*Did you mean",
+        ),
+        (
+            {"file": {"path": "a.qpy"}},
+            r"'quantum.overrides.file' is not valid: inputs must.*at the config",
+        ),
+    ):
+        with pytest.raises(ConfigError, match=message) as caught:
+            load_ansatz("reference", overrides, named=named)
+        assert not re.search(r"\.yaml:\d", str(caught.value))
+
+
+def test_a_fault_of_the_file_is_not_blamed_on_the_config(study):
+    (study / "circuits" / "mine.yaml").write_text("qubits: 4\nentangler: {pattern: star}\n")
+    with pytest.raises(ConfigError, match=r"'entangler.pattern' is not valid.*mine\.yaml:2:13"):
+        load_ansatz("mine", {"qubits": 3}, named="quantum.overrides.{}".format)
+
+
+def test_a_circuit_file_in_place_of_a_yaml_is_told_where_it_goes(study, monkeypatch):
+    (study / "mine.qasm").write_text("OPENQASM 2.0;\n")
+    with pytest.raises(ConfigError, match=r"mine.qasm, which is OpenQASM 2. Name a circuit as file.path"):
+        load_ansatz("mine.qasm")
