@@ -207,3 +207,38 @@ def test_a_folder_is_no_document(tmp_path):
 @pytest.mark.parametrize("text", ["\ufeffname: a\n", "name: a\r\n", '{"name": "a"}', "# a, b\nname: a\n"])
 def test_yaml_in_each_dress_is_read(tmp_path, text):
     assert load(tmp_path, text).name == "a"
+
+
+TICKERS = (
+    "ON",
+    "NO",
+    "0700",
+    "1E5",
+    "TRUE",
+    "2330",
+    "NA",
+    "null",
+    "2024-01-02",
+    ".5",
+    "nan",
+    "0x1F",
+    "1:30",
+    "~",
+)
+
+
+@pytest.mark.parametrize("ticker", TICKERS)
+def test_a_name_is_the_text_that_stands_there(tmp_path, ticker):
+    for text, overrides in (
+        (f"name: a\ninner: {{names: [{ticker}, '{ticker}x']}}\n", []),
+        ("name: a\n", [f"inner.names=[{ticker}, {ticker}x]"]),
+        (f"name: a\ninner:\n  names:\n  - {ticker}\n  - {ticker}x\n", []),
+    ):
+        outer = load(tmp_path, text, overrides)
+        assert outer.inner.names == (ticker, f"{ticker}x")
+        assert load(tmp_path, dump_document(outer)) == outer
+
+
+def test_a_name_of_digits_is_one_and_a_number_stays_a_number(tmp_path):
+    outer = load(tmp_path, "name: 0700\ninner: {length: 007}\nmaybe: null\n", ["inner.length=8"])
+    assert (outer.name, outer.inner.length, outer.maybe) == ("0700", 8, None)

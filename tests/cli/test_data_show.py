@@ -167,3 +167,56 @@ def test_a_config_that_is_not_there_is_status_2(qhq):
     assert result.exit_code == 2
     assert "CONFIG must be a YAML file" in result.stderr
     assert qhq("data", "show", "tiny.yaml", "--panel", "bonds").exit_code == 2
+
+
+# what a file is
+
+ROW = '"{month:02d}/{day:02d}/2021","1,{close}.50","1,210.00","1,240.00","1,190.00","1.2M","0.45%"\n'
+INVESTING = '\ufeff"Date","Price","Open","High","Low","Vol.","Change %"\n' + "".join(
+    ROW.format(month=month, day=day, close=day + 200) for month in range(6, 0, -1) for day in range(28, 0, -1)
+)
+
+
+def test_check_says_what_a_file_is_and_what_reads_it(qhq, study):
+    (study / "AAPL Historical Data.csv").write_text(INVESTING)
+    answer = json.loads(qhq("data", "check", "AAPL Historical Data.csv", "--json").stdout)
+    assert (answer["form"], answer["container"], answer["dates"]) == ("investing", "CSV", "monthfirst")
+    assert (answer["decimal"], answer["thousands"], answer["symbol_from"]) == (".", ",", "the file's name")
+    assert answer["columns"] == {
+        "date": "Date", "open": "Open", "high": "High", "low": "Low", "close": "Price", "volume": "Vol.",
+    }  # fmt: skip
+    assert answer["symbols"] == [{"symbol": "AAPL", "first": "2021-01-01", "last": "2021-06-28", "rows": 168}]
+    assert answer["sample"][0]["close"] == 1228.5
+    (study / "own.yaml").write_text(
+        answer["config"].replace("data:", "data:\n  features: [close]\n  targets: [close]")
+    )
+    assert json.loads(qhq("data", "show", "own.yaml", "--json").stdout)["rows"][0]["rows"] == 168
+    people = qhq("data", "check", "AAPL Historical Data.csv").stdout
+    assert max(map(len, people.splitlines())) <= 80
+    assert "qhq train --set 'data.path=AAPL Historical Data.csv'" in people
+
+
+def test_check_reads_as_it_is_told(qhq, study):
+    (study / "own.csv").write_text("Day;Settle;Last\n01/02/2021;1.234,5;7\n02/02/2021;1.235,5;8\n")
+    refused = qhq("data", "check", "own.csv")
+    assert refused.exit_code == 3
+    assert "data.format.columns.close='Last' or 'Settle'" in refused.stderr
+    sets = ["data.format.columns.close=Settle", "data.format.dates=dayfirst", "data.format.symbol=0700.HK"]
+    result = qhq("data", "check", "own.csv", *(part for each in sets for part in ("--set", each)), "--json")
+    answer = json.loads(result.stdout)
+    assert answer["symbols"] == [
+        {"symbol": "0700.HK", "first": "2021-02-01", "last": "2021-02-02", "rows": 2}
+    ]
+    assert answer["sample"][1]["close"] == 1235.5
+    assert 'symbol: "0700.HK"' in answer["config"]
+    for each in sets[:2]:
+        assert f"--set {each}" in answer["command"]
+
+
+def test_train_on_a_file_as_it_is(qhq, study):
+    (study / "AAPL Historical Data.csv").write_text(INVESTING)
+    sets = ["data.path=AAPL Historical Data.csv", "data.window=5", "training.epochs=1", "quantum=null"]
+    result = qhq("train", *(part for each in sets for part in ("--set", each)), "--json")
+    assert result.exit_code == 0, result.stderr
+    assert "no adjusted close: 'Price' stands for it" in result.stderr
+    assert json.loads(result.stdout)["data"]["notes"]

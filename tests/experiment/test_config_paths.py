@@ -83,3 +83,24 @@ def test_a_snapshot_lies_beside_the_registry(places):
     (study / "backends.yaml").write_text("noisy: {kind: aer, shots: 9, noise: {snapshot: fez.json.gz}}\n")
     (entry,) = load_backends(Path("../study/backends.yaml")).values()
     assert Path(entry.noise.snapshot).resolve() == study / "fez.json.gz"
+
+
+def test_a_typed_file_of_prices_takes_the_place_of_the_configs_own(places):
+    data = load_config(None, ["data.path=prices.csv"]).data
+    assert (data.source, data.symbols, data.start) == ("csv", None, None)
+    assert load_config(None, ["data.path=prices.csv", "data.symbols=[A]"]).data.symbols == ("A",)
+    assert load_config(None, ["data.path=prices.pq", "data.source=parquet"]).data.source == "parquet"
+
+
+def test_a_typed_file_of_options_takes_the_place_of_the_configs_own(places):
+    for name in ("experiments/options", "experiments/options/synthetic.yaml"):
+        data = load_config(name, ["data.path=options.csv"]).data
+        assert (data.source, data.kind, data.symbols, data.split.held_out) == ("csv", "options", None, ())
+
+
+def test_a_file_of_spots_lies_beside_the_config_that_names_it(places):
+    study, elsewhere = places
+    (study / "config.yaml").write_text(CONFIG.replace("symbols", "format: {spot: spots.csv}, symbols"))
+    assert Path(load_config("../study").data.format.spot).resolve() == study / "spots.csv"
+    typed = load_config("../study", ["data.format.spot=spots.csv"])
+    assert Path(typed.data.format.spot).resolve() == elsewhere / "spots.csv"

@@ -32,7 +32,23 @@ def test_a_malformed_contract_is_refused(name):
 
 
 @pytest.mark.parametrize(
-    "symbol", ["AAPL", "^GSPC", "BRK-B", "EURUSD=X", "0700.HK", "ES=F", "AAPL240119C00190000"]
+    "symbol",
+    [
+        "AAPL",
+        "^GSPC",
+        "BRK-B",
+        "EURUSD=X",
+        "0700.HK",
+        "ES=F",
+        "AAPL240119C00190000",
+        "M&M.NS",
+        "J&KBANK.NS",
+        "BRK.B",
+        "BTC-USD",
+        "DX-Y.NYB",
+        "VOLV-B.ST",
+        "^NSEI",
+    ],
 )
 def test_yahoos_symbols_pass(symbol):
     check_symbol(symbol)
