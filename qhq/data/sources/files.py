@@ -130,6 +130,13 @@ def understand_file(
     frame = _keep_rows(pick_columns(meaning, asked.given, columns, optional), meaning)
     frame, symbol = _name_series(frame, meaning, asked, path)
     frame, dates, times = date_columns(frame, meaning, asked.given)
+    if not len(frame):
+        raise DataError(
+            f"{origin} must have rows with a date that can be read",
+            got=f"none of {len(raw.frame):,}, such as '{' '.join(map(str, raw.frame.iloc[0]))[:60]}'",
+            fix="See which column is taken for the date with 'qhq data check', and name it in"
+            " data.format.columns.date",
+        )
     frame, numerals = number_columns(frame, meaning, asked.given, {*(columns or ()), *optional})
     frame = convert_units(frame, meaning)
     if meaning.kind == "options":
