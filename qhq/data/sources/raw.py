@@ -236,7 +236,7 @@ class _Layout:
     @classmethod
     def of(cls, text: str, given: FileFormat, origin: str) -> _Layout:
         """Find the delimiter and the line of the header among the first lines."""
-        lines = text.splitlines()[:40]
+        lines = text.splitlines()[: max(40, given.header or 0)]
         hint = re.fullmatch(r"sep=(.)", lines[0].strip()) if lines else None  # Excel's own
         named = given.delimiter or (hint[1] if hint else None)
         delimiters = [named] if named else [",", ";", "\t", "|"]
@@ -253,11 +253,17 @@ class _Layout:
             one = _fields(next((line for line in lines if line.strip()), ""), "\0")
             raise DataError(
                 f"{origin} must have at least two columns, a date and a price",
-                got=f"one column, '{one[0][:_SHOWN]}'",
+                got=f"one column, '{''.join(one[:1])[:_SHOWN]}'",
                 fix="Check that it is the right file; data.format.delimiter names what stands between the"
                 " fields",
             )
         _, delimiter, place, rows = best
+        if place >= len(rows):
+            raise DataError(
+                "data.format.header must be a line of the file",
+                got=f"{place + 1}, where {origin} has {len(rows)}",
+                fix="Name the line with the names of the columns, counted from 1",
+            )
         place, count = (place, 1) if given.header else _stacked_header(rows, place)
         headless = given.header is None and _known(rows[place]) == 0 and _is_data(rows[place])
         return cls(delimiter, place, tuple(tuple(row) for row in rows[place : place + count]), headless)
@@ -330,7 +336,9 @@ def _stacked_header(rows: Sequence[Sequence[str]], place: int) -> tuple[int, int
 
 
 def _is_index_row(row: Sequence[str]) -> bool:
-    return plain_name(row[0]) in ("date", "datetime") and not any(cell.strip() for cell in row[1:])
+    return (
+        bool(row) and plain_name(row[0]) in ("date", "datetime") and not any(cell.strip() for cell in row[1:])
+    )
 
 
 def _read_csv(

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -469,6 +470,50 @@ def test_a_vendors_file(case, tmp_path):
     assert len(reading.frame) == case.rows
     first = reading.frame.iloc[0]
     assert {name: first[name] for name, wanted in case.first.items() if not same(first[name], wanted)} == {}
+
+
+DAMAGE = (
+    b",",
+    b"\n",
+    b'"',
+    b";;",
+    b"\n\n",
+    b"nan",
+    b"-",
+    b",,,\n",
+    b"1.2.3",
+    b"2024",
+    b"\xe9",
+    b"Total",
+    b"\x00",
+)
+
+
+def damaged(content: bytes, rng: np.random.Generator) -> bytes:
+    """A file in which a few bytes are added, cut out or cut off, or lines change places."""
+    for _ in range(rng.integers(1, 6)):
+        place, kind = int(rng.integers(len(content) + 1)), rng.integers(4)
+        if kind == 0:
+            content = content[:place] + DAMAGE[rng.integers(len(DAMAGE))] + content[place:]
+        elif kind == 1:
+            content = content[:place] + content[place + int(rng.integers(1, 8)) :]
+        elif kind == 2:
+            content = content[:place]
+        else:
+            lines = content.split(b"\n")
+            content = b"\n".join(lines[each] for each in rng.permutation(len(lines)))
+    return content
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_damaged_file_is_read_or_refused_and_nothing_else(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    for case in (*STOCKS, *OPTIONS):
+        path = case.write(tmp_path)
+        path.write_bytes(damaged(path.read_bytes(), rng))
+        with suppress(DataError):
+            reading = understand_file(path, path.name)
+            find_breaches(reading.frame, path.name, reading.kind)
 
 
 def verdict(case: Case) -> tuple[str, str, str]:
