@@ -102,7 +102,7 @@ def read_calibration(backend: str | BackendSpec) -> Calibration:
     if isinstance(spec, IBMSpec):
         from qhq.backends.ibm.opening import open_client, read_device
 
-        return read_device(open_client(spec)).calibration
+        return read_device(open_client(spec), spec).calibration
     noise = getattr(spec, "noise", None)
     if noise is None or noise.parameters is not None:
         raise ConfigError(

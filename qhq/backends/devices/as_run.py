@@ -49,7 +49,7 @@ def _device(spec: BackendSpec, num_qubits: int) -> Device:
         # The client takes two seconds to import.
         from qhq.backends.ibm.opening import open_client, read_device
 
-        device: CalibratedDevice = read_device(open_client(spec))
+        device: CalibratedDevice = read_device(open_client(spec), spec)
         return device
     noise = getattr(spec, "noise", None)
     if noise is None:

@@ -27,7 +27,7 @@ from qhq.backends.ibm.client import IBMClient, decode
 from qhq.backends.ibm.job_runner import JobRunner
 from qhq.backends.ibm.journal import Journal, Part
 from qhq.backends.ibm.layout import lay_out
-from qhq.backends.ibm.opening import Approval, open_client, read_device
+from qhq.backends.ibm.opening import Approval, ask, open_client, read_device
 from qhq.backends.ibm.options import shots_per_circuit
 from qhq.backends.ibm.pub_request import PubRequest, question_key
 from qhq.backends.ibm.results import Estimates
@@ -92,7 +92,7 @@ class IBMExecutor:
         self._runner = JobRunner(client, journal, clock, Approval(client, self._spent), decode)
         self._calls, self._parts, self._keys, self._only_sends = 0, list[Part](), list[str](), False
         self.stds: FloatArray = np.zeros((0, ansatz.num_outputs))
-        self._device = read_device(client)
+        self._device, self._clock = read_device(client, spec, clock), clock
         self._shift = ParameterShift(ansatz, self._open_program)
         self._ran = self._program
         self._gradient = self._shift.vjp
@@ -191,7 +191,8 @@ class IBMExecutor:
         rows, shots = rows_of_jobs(spec, program, samples), shots_per_circuit(spec)
         circuits = count_circuits(spec, program, rows)
         try:
-            state, usage = self._client.state(), self._client.usage()
+            state = ask(self._client, spec, self._client.state, self._clock)
+            usage = ask(self._client, spec, self._client.usage, self._clock)
         except ServiceError as trouble:
             raise as_job_error(trouble, spec.name) from None
         return CostForecast(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from qhq.backends.devices.calibration import Calibration
@@ -483,25 +483,51 @@ class JobRunner:
 
     def _persist(self, request: PubRequest, act: Callable[[], T], where: str = "") -> T:
         """Do something, and again after each failure that waiting or a fresh token may cure."""
-        waited, rebuilt = 0.0, False
-        where = where or request.spec.name
         patience = max(request.spec.patience_seconds, request.spec.settle_seconds)
-        for growing in growing_pauses(LONGEST_PAUSE_SECONDS):
-            try:
-                return act()
-            except ServiceError as trouble:
-                if trouble.kind == "unauthorized" and not rebuilt:
-                    rebuilt = True
-                    self._client.reconnect()
-                    continue
-                if trouble.kind not in PASSING or waited >= patience:
-                    raise
-                pause = max(growing, trouble.retry_after or 0.0)
-                if waited + pause > patience and trouble.retry_after:
-                    message = f"{trouble.message}; the service asks to come back in {pause:.0f} s"
-                    raise ServiceError(trouble.kind, message, pause) from None
-                asked = ", as the service asks" if trouble.retry_after else ""
-                why = f"{where}: {trouble.message}{asked}"
-            let_pass(self._clock, pause, why)
-            waited += pause
-        raise AssertionError("pauses never end")
+        return persist(
+            act, self._client, self._clock, Patience(patience, patience), where or request.spec.name
+        )
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for a service, seconds: one that asks to wait, and one that does not answer."""
+
+    asked: float
+    unanswered: float
+
+
+def persist(act: Callable[[], T], client: Client, clock: Clock, patience: Patience, where: str) -> T:
+    """Do something with a service, and again after each failure that waiting or a fresh token may cure.
+
+    Args:
+        act: What to do.
+        client: The service; it is reached afresh once if it refuses a token.
+        clock: The time.
+        patience: How long to go on; a wish of the service to wait longer than that is handed on.
+        where: Device or job, for what is said meanwhile.
+
+    Raises:
+        ServiceError: If waiting does not cure it, or not in time.
+    """
+    waited, rebuilt = 0.0, False
+    for growing in growing_pauses(LONGEST_PAUSE_SECONDS):
+        try:
+            return act()
+        except ServiceError as trouble:
+            if trouble.kind == "unauthorized" and not rebuilt:
+                rebuilt = True
+                client.reconnect()
+                continue
+            longest = patience.asked if trouble.retry_after else patience.unanswered
+            if trouble.kind not in PASSING or waited >= longest:
+                raise
+            pause = max(growing, trouble.retry_after or 0.0)
+            if waited + pause > longest and trouble.retry_after:
+                message = f"{trouble.message}; the service asks to come back in {pause:.0f} s"
+                raise ServiceError(trouble.kind, message, pause) from None
+            asked = ", as the service asks" if trouble.retry_after else ""
+            why = f"{where}: {trouble.message}{asked}"
+        let_pass(clock, pause, why)
+        waited += pause
+    raise AssertionError("pauses never end")

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from qhq.backends.devices.device import CalibratedDevice
 from qhq.backends.ibm.account import fake_twin, find_account
 from qhq.backends.ibm.budget import check_cap, check_plan, estimate_seconds
 from qhq.backends.ibm.client import IBMClient, ListedDevice, decode
-from qhq.backends.ibm.job_runner import JobRunner
+from qhq.backends.ibm.job_runner import JobRunner, Patience, persist
 from qhq.backends.ibm.journal import Journal, Part
 from qhq.backends.ibm.layout import refit
 from qhq.backends.ibm.pub_request import LaidOut, PubRequest
 from qhq.backends.ibm.spec import IBMSpec
 from qhq.backends.ibm.talk import TALK
 from qhq.backends.ibm.trouble import ServiceError, as_job_error
-from qhq.backends.ibm.waiting import Clock
+from qhq.backends.ibm.waiting import Clock, WallClock
 from qhq.backends.spec import load_backends
 from qhq.errors import BackendError
+
+T = TypeVar("T")
 
 
 def open_client(spec: IBMSpec) -> IBMClient:
@@ -46,6 +49,20 @@ def find_client(device: str) -> IBMClient:
     return open_client(IBMSpec(kind="ibm", name=device))
 
 
+OPENING_PATIENCE_SECONDS = 15.0
+"""How long a service may stumble while a device is opened: nothing has been sent, and nothing is lost."""
+
+
+def ask(client: IBMClient, spec: IBMSpec, act: Callable[[], T], clock: Clock | None = None) -> T:
+    """Ask a service something before anything is sent; one that stumbles, or asks to wait, is asked again.
+
+    Raises:
+        ServiceError: If it does not answer.
+    """
+    patience = Patience(spec.patience_seconds, OPENING_PATIENCE_SECONDS)
+    return persist(act, client, clock or WallClock(), patience, spec.name)
+
+
 def list_devices(template: IBMSpec) -> list[ListedDevice]:
     """The devices of the account, those that take no jobs too, each with its state.
 
@@ -54,7 +71,7 @@ def list_devices(template: IBMSpec) -> list[ListedDevice]:
     """
     client = IBMClient(find_account(template.name, load_backends()), template.name)
     try:
-        return client.devices()
+        return ask(client, template, client.devices)
     except ServiceError as trouble:
         raise as_job_error(trouble, template.name) from None
 
@@ -157,14 +174,14 @@ def check_device(client: IBMClient) -> None:
         )
 
 
-def read_device(client: IBMClient) -> CalibratedDevice:
-    """The device as its latest calibration describes it.
+def read_device(client: IBMClient, spec: IBMSpec, clock: Clock | None = None) -> CalibratedDevice:
+    """The device of an entry as its latest calibration describes it.
 
     Raises:
         BackendError: If it is gone, with the devices of the account that are not, or cannot be read.
     """
     try:
-        return CalibratedDevice(client.calibration(), client.fractional)
+        return CalibratedDevice(ask(client, spec, client.calibration, clock), client.fractional)
     except ServiceError as trouble:
         raise _unopened(client, trouble) from None
 

@@ -30,11 +30,12 @@ ENDS_A_JOB = frozenset({"cancelled", "failed", "too_long"})
 _ENDS: dict[Kind, tuple[str, str]] = {
     "unreachable": (
         "The service must be reachable",
-        "Nothing is lost: run 'qhq jobs resume' once the connection is back",
+        "Nothing is lost: once the connection is back run the command again, or 'qhq jobs resume' for jobs "
+        "that were sent",
     ),
     "busy": (
-        "The service must have room for another job",
-        "Wait for other jobs to finish, then run 'qhq jobs resume'",
+        "The service must have room for another request",
+        "Wait a while; then run the command again, or 'qhq jobs resume' for jobs that were sent",
     ),
     "unsettled": (
         "A job whose reply was lost must be found or ruled out before it is sent again",

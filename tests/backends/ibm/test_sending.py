@@ -104,7 +104,7 @@ def half_sent(service):
     clock = Clock()
     service.fault(on="POST /jobs", status=429, skip=1, times=None)
     executor = opened(clock, samples_per_job=2, patience_seconds=0, settle_seconds=0)
-    with pytest.raises(JobError, match="room for another job"):
+    with pytest.raises(JobError, match="room for another request"):
         executor.send(*points())
     service.clear()
     assert sorted(row.state for row in list_jobs()) == ["planned", "sent"]

@@ -162,3 +162,22 @@ def test_a_redirect_of_the_identity_service_does_not_carry_the_key_along(service
     service.fault("redirect", on="POST /identity/token", status=307, times=None)
     with pytest.raises(BackendError, match="own address"):
         opened()
+
+
+@pytest.mark.parametrize("on", ["GET /backends/{id}/properties", "GET /instances/usage"])
+def test_a_service_that_asks_to_wait_while_a_device_is_opened_is_waited_for_aloud(service, on):
+    service.fault("retry_after", on=on)
+    heard = Heard()
+    clock = Listening(heard)
+    with talking(heard):
+        opened(clock)
+    assert sum(clock.slept) == 300
+    assert clock.longest <= 30
+
+
+def test_a_service_that_is_away_while_a_device_is_opened_is_not_waited_for_long(service):
+    service.fault(on="GET /backends/{id}/properties", do="spoil", spoil="html", times=None)
+    clock = Clock()
+    with pytest.raises(JobError, match="can be read"):
+        opened(clock)
+    assert 5 < sum(clock.slept) < 60
