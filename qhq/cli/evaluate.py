@@ -93,12 +93,17 @@ def evaluate(
 
 def _run(plan: EvalPlan, note: Callable[[str], None]) -> dict[str, Any]:
     from qhq.cli.steps import StudyProgress
-    from qhq.report.figures import save_figure, try_figure
-    from qhq.report.portability_figure import draw_portability
     from qhq.studies.portability import run_evaluation
 
+    def load_figures() -> None:
+        # It takes a second, which a queue has to spare.
+        import qhq.report.portability_figure  # noqa: F401
+
     with StudyProgress() as progress:
-        record = run_evaluation(plan, progress.told)
+        record = run_evaluation(plan, progress.told, load_figures)
+    from qhq.report.figures import save_figure, try_figure
+    from qhq.report.portability_figure import draw_portability
+
     if len(record["results"]) > 1 and plan.experiment.ansatz is not None:
         path = try_figure(
             lambda path: save_figure(draw_portability(record), path, record["leaks"]),

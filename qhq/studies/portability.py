@@ -23,7 +23,6 @@ from qhq.backends.ibm.budget import CostForecast
 from qhq.backends.ibm.jobs import list_jobs
 from qhq.backends.ibm.journal import STORED, in_run
 from qhq.backends.ibm.spec import IBMSpec
-from qhq.backends.ibm.talk import TALK
 from qhq.backends.registry import open_backend
 from qhq.backends.spec import AerSpec, BackendSpec
 from qhq.data.windows import Windows
@@ -64,7 +63,8 @@ class EvalRequest:
 class EvalPlan:
     """An evaluation that could start now; ``costs`` has one forecast for each hardware backend.
 
-    ``globbed`` are the names that a glob alone stands for, ``skipped`` those of them that cannot be used.
+    ``globbed`` are the names that a glob alone stands for, ``skipped`` those of them that cannot be used;
+    ``opened`` are the hardware backends, as the forecast opened them.
     """
 
     folder: RunFolder
@@ -75,6 +75,7 @@ class EvalPlan:
     costs: tuple[CostForecast, ...]
     globbed: frozenset[str] = frozenset()
     skipped: tuple[Skipped, ...] = ()
+    opened: dict[str, Any] = field(default_factory=dict)
 
 
 def plan_evaluation(folder: RunFolder, request: EvalRequest) -> EvalPlan:
@@ -88,11 +89,14 @@ def plan_evaluation(folder: RunFolder, request: EvalRequest) -> EvalPlan:
     experiment = open_run_on(folder, request.data)
     windows = choose_windows(experiment.data.test, request.samples, request.seed)
     kept, costs, skipped = list[BackendSpec](), list[CostForecast](), list(selection.skipped)
+    opened: dict[str, Any] = {}
     for entry in entries:
         reason = _too_small(entry, experiment, selection)
         if reason is None and isinstance(entry, IBMSpec) and experiment.ansatz:
             try:
-                costs.append(_forecast(entry, experiment, len(windows)))
+                executor: Any = _open(entry, experiment, request.seed)
+                costs.append(executor.forecast(len(windows)))
+                opened[entry.name] = executor
             except BackendError as error:
                 if entry.name not in selection.globbed:
                     raise
@@ -103,9 +107,8 @@ def plan_evaluation(folder: RunFolder, request: EvalRequest) -> EvalPlan:
             skipped.append(Skipped(entry.name, reason))
     if not kept:
         raise nothing_left(skipped)
-    return EvalPlan(
-        folder, request, experiment, tuple(kept), windows, tuple(costs), selection.globbed, tuple(skipped)
-    )
+    chosen = tuple(kept), windows, tuple(costs), selection.globbed, tuple(skipped)
+    return EvalPlan(folder, request, experiment, *chosen, opened)
 
 
 def _too_small(entry: BackendSpec, experiment: Experiment, selection: Selection) -> str | None:
@@ -117,12 +120,11 @@ def _too_small(entry: BackendSpec, experiment: Experiment, selection: Selection)
     return None
 
 
-def _forecast(entry: IBMSpec, experiment: Experiment, samples: int) -> CostForecast:
-    # The client of the service takes two seconds to import.
-    from qhq.backends.ibm.executor import forecast_cost
-
-    assert experiment.ansatz is not None
-    return forecast_cost(entry, experiment.ansatz, samples=samples)
+def _open(entry: BackendSpec, experiment: Experiment, seed: int) -> Executor | None:
+    """Open a backend for the circuit of an experiment; None without one."""
+    if experiment.ansatz is None:
+        return None
+    return open_backend(entry, experiment.ansatz, seed=child_seed(seed, f"eval/{entry.name}"))
 
 
 def _list_devices(template: IBMSpec) -> list[Device]:
@@ -131,10 +133,13 @@ def _list_devices(template: IBMSpec) -> list[Device]:
     return list(list_devices(template))
 
 
-def run_evaluation(plan: EvalPlan, progress: Callable[[int, int, str], None]) -> dict[str, Any]:
+def run_evaluation(
+    plan: EvalPlan, progress: Callable[[int, int, str], None], meanwhile: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
     """Evaluate the checkpoint on each backend and keep the results under ``evals/``.
 
-    A backend that fails holds up no other: what was sent elsewhere is waited for and kept.
+    A backend that fails holds up no other: what was sent elsewhere is waited for and kept. ``meanwhile`` is
+    done once all is sent, as the queues run.
 
     Returns:
         ``run``, ``results``, one object a backend, as the contract of the command line has it, and
@@ -155,6 +160,7 @@ def run_evaluation(plan: EvalPlan, progress: Callable[[int, int, str], None]) ->
             if isinstance(entry, IBMSpec) and plan.experiment.ansatz is not None:
                 progress(0, len(plan.entries), f"sending to {entry.name}")
                 campaign.attempt(entry, lambda entry=entry: campaign.send(entry))  # type: ignore[misc]
+        meanwhile()
         exact = evaluate(plan.experiment, campaign.open(EXACT), plan.windows, campaign.latent)
         for number, entry in enumerate(plan.entries):
             progress(number, len(plan.entries), entry.name)
@@ -191,7 +197,7 @@ class _Campaign:
         self.skipped = list(plan.skipped)
         self.done_with: set[str] = set()
         self._stored = _stored_jobs(plan.entries)
-        self._hardware: dict[str, Any] = {}
+        self._hardware = dict(plan.opened)
         self._seconds: dict[str, float] = {}
 
     def attempt(self, entry: BackendSpec, act: Callable[[], Any]) -> Any:
@@ -216,25 +222,12 @@ class _Campaign:
 
     def open(self, entry: BackendSpec) -> Executor | None:
         """Open a backend for the circuit; None without one."""
-        ansatz = self.plan.experiment.ansatz
-        if ansatz is None:
-            return None
-        seed = child_seed(self.plan.request.seed, f"eval/{entry.name}")
-        return open_backend(entry, ansatz, seed=seed)
+        return _open(entry, self.plan.experiment, self.plan.request.seed)
 
     def send(self, entry: IBMSpec) -> None:
-        """Send what a device is asked, and wait for nothing."""
-        executor: Any = self.open(entry)
-        agreed = next((cost for cost in self.plan.costs if cost.backend == entry.name), None)
-        layout = executor.report().layout
-        if agreed is not None and agreed.layout != layout:
-            text = f"{entry.name} changed since its cost was shown: layout {agreed.layout} -> {layout}"
-            if not TALK.get().agree(f"{text}. Send it all the same"):
-                raise BackendError("Jobs must be sent in a layout that was agreed to", got=text,
-                                   fix="Run the command again; nothing was sent to it")  # fmt: skip
-        self._hardware[entry.name] = executor
+        """Send what a device is asked, and wait for nothing; it is asked for its calibration once more."""
         with in_run(self.plan.folder.name):
-            executor.send(*circuit_arguments(self.plan.experiment, self.latent))
+            self._hardware[entry.name].send(*circuit_arguments(self.plan.experiment, self.latent))
 
     def measure(self, entry: BackendSpec, exact: Evaluation) -> dict[str, Any]:
         """Evaluate on a backend; on a device, wait for what was sent."""

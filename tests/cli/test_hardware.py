@@ -12,9 +12,13 @@ import numpy as np
 import pytest
 
 from qhq.backends.ibm.client import IBMClient
+from qhq.backends.ibm.talk import talking
+from qhq.errors import JobError
 from qhq.experiment.config import load_config
 from qhq.experiment.run import train_run
+from qhq.studies.portability import EvalRequest, plan_evaluation, run_evaluation
 from qhq.training.loop import Watcher
+from tests.backends.ibm.cases import Heard
 from tests.cli.test_train_and_eval import EVAL_KEYS
 from tests.conftest import TINY
 from tests.loopback.fixtures import loopback, no_backoff
@@ -161,6 +165,24 @@ def test_all_devices_are_sent_to_before_one_is_waited_for(run, qhq, study, loopb
     assert all(result["expectation_std"] > 0 for result in record["results"])
     assert record["skipped"] == []
     assert oct(Path(record["file"]).stat().st_mode & 0o777) == "0o600"
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+def test_a_device_that_changed_after_its_cost_was_shown_is_asked_about(run, study, loopback, agrees):
+    (study / "backends.yaml").write_text(ENTRIES)
+    plan = plan_evaluation(run, EvalRequest(("ibm_manila",), samples=4, shots=64))
+    (cost,) = plan.costs
+    loopback.service.recalibrate("ibm_manila", without=[cost.layout[0]])
+    heard = Heard(agrees)
+    with talking(heard):
+        if agrees:
+            (result,) = run_evaluation(plan, lambda *_: None)["results"]
+            assert cost.layout[0] not in result["layout"]
+        else:
+            with pytest.raises(JobError, match="agreed to"):
+                run_evaluation(plan, lambda *_: None)
+            assert loopback.service.jobs() == []
+    assert len(heard.asked) == 1
 
 
 def test_one_device_that_fails_holds_up_no_other(run, qhq, study, loopback, no_backoff):

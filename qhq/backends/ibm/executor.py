@@ -58,15 +58,6 @@ def open_ibm(
     return IBMExecutor(spec, client, ansatz, seed, journal or Journal(), clock or WallClock())
 
 
-def forecast_cost(spec: IBMSpec, ansatz: Ansatz, *, samples: int, seed: int = 0) -> CostForecast:
-    """What evaluating so many samples on a device would cost; nothing is sent.
-
-    Raises:
-        BackendError: As for :func:`open_ibm`.
-    """
-    return open_ibm(spec, ansatz, seed=seed).forecast(samples)
-
-
 class IBMExecutor:
     """An ansatz on a device; see :class:`qhq.backends.executor.Executor`.
 

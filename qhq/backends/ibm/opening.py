@@ -104,8 +104,8 @@ def close_orphans(journal: Journal, clock: Clock) -> list[str]:
     return closed
 
 
-RECHECK_SECONDS = 10.0
-"""How old the calibration may be that a job is sent under."""
+RECHECK_SECONDS = 3.0
+"""How old what is known of a device may be when a job is sent to it."""
 
 
 class Approval:
