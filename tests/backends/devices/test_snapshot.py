@@ -66,8 +66,6 @@ OTHER_FILES = {
     "NaN": b'{"qhq_snapshot": NaN}',
     "infinity": b'{"qhq_snapshot": -Infinity}',
     "nested without end": b"[" * 100_000,
-    "a bomb": gzip.compress(b" " * (200 << 20), 1),
-    "a large file": b" " * (17 << 20),
     "half a file": gzip.compress(b'{"qhq_snapshot": 1}')[:-9],
     "a number of many digits": b'{"qhq_snapshot": ' + b"9" * 5000 + b"}",
 }
@@ -78,6 +76,14 @@ def test_another_file_is_refused(tmp_path, name):
     (tmp_path / "file").write_bytes(OTHER_FILES[name])
     with pytest.raises(ConfigError, match=r"must (be|have)"):
         load_snapshot(tmp_path / "file")
+
+
+def test_a_bomb_and_a_large_file_are_refused_before_they_are_in_memory(tmp_path):
+    (tmp_path / "bomb").write_bytes(gzip.compress(b" " * (64 << 20), 1))
+    (tmp_path / "large").write_bytes(b" " * (17 << 20))
+    for name in ("bomb", "large"):
+        with pytest.raises(ConfigError, match="at most 16 MiB"):
+            load_snapshot(tmp_path / name)
 
 
 def _change(place, value):
@@ -162,10 +168,9 @@ def test_a_fifo_or_a_folder_is_no_snapshot(tmp_path):
             load_snapshot(tmp_path / name)
 
 
-@pytest.mark.parametrize("name", list_fakes())
-def test_every_fake_device_is_one_that_can_be(name, tmp_path):
-    save_snapshot(load_fake(name), tmp_path / "file")
-    assert load_snapshot(tmp_path / "file").name == name
+def test_every_fake_device_is_one_that_can_be():
+    # Their numbers are those of real devices; reading one checks them.
+    assert [load_fake(name).name for name in list_fakes()] == list_fakes()
 
 
 def test_a_missing_file_is_named(tmp_path):
