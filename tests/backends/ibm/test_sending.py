@@ -298,7 +298,7 @@ def test_all_is_sent_before_anything_is_waited_for(service):
     check_each_sent_once(service, jobs=3)
 
 
-@pytest.mark.parametrize("word", ["internal", "dedicated", "maintenance"])
+@pytest.mark.parametrize("word", ["internal", "dedicated"])
 def test_a_device_that_takes_jobs_and_runs_none_is_not_sent_to(service, word):
     executor = opened()
     service.set_status("ibm_manila", online=True, word=word)

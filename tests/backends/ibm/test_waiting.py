@@ -108,7 +108,7 @@ QUESTIONS = {
     "GET /jobs/{id}/metrics": "sending",
     "POST /identity/token": "opening",
 }
-ODD = ("object", "null", "html", "truncated")
+ODD = ("object", "null", "html")
 
 
 def _said(act):
