@@ -11,7 +11,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from qhq.documents import Spec
 
-AngleScalingKind = Literal["pi_tanh", "half_pi_tanh", "pi_sin", "two_arctan"]
+AngleScalingKind = Literal["pi_tanh", "half_pi_tanh", "pi_sin", "two_arctan", "unit_tanh"]
 """Bounded maps of any real number to an angle in radians, see :mod:`qhq.quantum.angle_scaling`."""
 
 Entanglement = Literal["linear", "reverse_linear", "full", "circular", "pairwise", "sca"]
@@ -28,6 +28,9 @@ ROTATIONS: dict[str, tuple[str, ...]] = {
 FIXED_GATES: dict[str, tuple[str, ...]] = {"H": ("h",)}
 """The same for words that take no weight."""
 
+
+MOST_GATES = 2_000_000
+"""Of a circuit, counted generously; more would take minutes to build and gigabytes to hold."""
 
 QASM_ENDINGS = (".qasm", ".qasm2", ".qasm3", ".inc")
 """Of OpenQASM files; which version one is, its first line says."""
@@ -60,7 +63,7 @@ class ZZFeatureMap(Spec):
     """Qiskit's ``zz_feature_map`` as encoding: one input a qubit, and products of pairs of inputs."""
 
     kind: Literal["zz_feature_map"]
-    reps: int = Field(default=1, ge=1)
+    reps: int = Field(default=1, ge=1, le=100)
     entanglement: Entanglement = "full"
     repeat: bool = False
 
@@ -202,7 +205,7 @@ class AnsatzSpec(Spec):
     depth: int = Field(default=1, ge=0, le=1000)
     angle_scaling: AngleScalingKind = "pi_tanh"
     encoding: Encoding = AngleEncoding()
-    blocks: tuple[Block, ...] = Field(default=(RotationBlock(),), min_length=1)
+    blocks: tuple[Block, ...] = Field(default=(RotationBlock(),), min_length=1, max_length=100)
     entangler: Entangler = Entangler()
     observables: Literal["z_each"] | tuple[str, ...] = "z_each"
     file: CircuitFile | None = None
@@ -223,6 +226,19 @@ class AnsatzSpec(Spec):
     def _check_pairs(self) -> AnsatzSpec:
         if isinstance(self.encoding, ZZFeatureMap) and self.qubits < 2:
             raise ValueError("zz_feature_map encodes pairs of qubits; set qubits to 2 or more")
+        return self
+
+    @model_validator(mode="after")
+    def _check_size(self) -> AnsatzSpec:
+        """Depth, reps and pairs of qubits multiply: refused before Qiskit is asked to build it."""
+        pairs = self.qubits**2
+        encodings = 1 + self.depth * self.encoding.repeat
+        entered = self.encoding.reps * pairs if isinstance(self.encoding, ZZFeatureMap) else 3 * self.qubits
+        gates = encodings * entered + self.depth * len(self.blocks) * pairs
+        if gates > MOST_GATES:
+            raise ValueError(
+                f"qubits, depth and reps must make at most {MOST_GATES:,} gates, not some {gates:,}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from qhq.documents import Spec
+from qhq.limits import MOST_COUNT, MOST_FACTOR, MOST_SEED, MOST_SHOTS
 
 
 class BackendSpec(Spec):
@@ -23,7 +24,7 @@ class BackendSpec(Spec):
     kind: str
     name: str = ""
     description: str = ""
-    shots: int | None = Field(default=None, ge=1)
+    shots: int | None = Field(default=None, ge=1, le=MOST_SHOTS)
     gradient: str
 
 
@@ -35,8 +36,8 @@ class SpsaSpec(Spec):
         step: How far to go along one, radians.
     """
 
-    perturbations: int = Field(default=4, ge=1)
-    step: float = Field(default=0.1, gt=0)
+    perturbations: int = Field(default=4, ge=1, le=MOST_COUNT)
+    step: float = Field(default=0.1, gt=0, le=MOST_FACTOR)
 
 
 class TranspileSpec(Spec):
@@ -49,7 +50,7 @@ class TranspileSpec(Spec):
     """
 
     optimization_level: Literal[0, 1, 2, 3] = 3
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=MOST_SEED)
     layout: tuple[int, ...] | None = None
 
     @field_validator("layout")

@@ -15,6 +15,7 @@ from qhq.backends.ibm.spec import IBMSpec
 from qhq.backends.noise.spec import NoiseSpec
 from qhq.documents import read_mapping, validate
 from qhq.errors import ConfigError, nearest
+from qhq.limits import MOST_FACTOR, MOST_THREADS
 from qhq.paths import beside, study_roots
 
 __all__ = [
@@ -47,8 +48,8 @@ class SimulatedSpec(BackendSpec):
     """
 
     method: Literal["statevector", "density_matrix", "matrix_product_state"]
-    threads: int = Field(default=0, ge=0)
-    noise_scale: float = Field(default=1.0, ge=0)
+    threads: int = Field(default=0, ge=0, le=MOST_THREADS)
+    noise_scale: float = Field(default=1.0, ge=0, le=MOST_FACTOR)
     readout: Literal["sampled", "exact"] = "sampled"
     transpile: TranspileSpec = TranspileSpec()
     spsa: SpsaSpec = SpsaSpec()
@@ -122,7 +123,7 @@ class StatevectorSpec(BackendSpec):
     kind: Literal["statevector"]
     shots: None = None
     gradient: Literal["adjoint"] = "adjoint"
-    threads: int = Field(default=0, ge=0)
+    threads: int = Field(default=0, ge=0, le=MOST_THREADS)
 
 
 KINDS: dict[str, type[BackendSpec]] = {

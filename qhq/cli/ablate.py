@@ -8,6 +8,7 @@ import typer
 
 from qhq.cli.options import Debug, Json, Set
 from qhq.cli.output import Output, command, figure, plain_table
+from qhq.limits import MOST_COUNT, MOST_THREADS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,13 +25,18 @@ def ablate(
         str | None,
         typer.Argument(metavar="[RUN or CONFIG]", help="A run or a config; the quickstart if left out."),
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds, from the config's own on.")] = 5,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, max=MOST_COUNT, help="Seeds, from the config's own on.")
+    ] = 5,
     control: Annotated[
         bool,
         typer.Option("--control", help="On a random walk and on a planted signal, instead of the data."),
     ] = False,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Processes; the cores if left out, 8 at most.")
+        int | None,
+        typer.Option(
+            "--workers", min=1, max=MOST_THREADS, help="Processes; the cores if left out, 8 at most."
+        ),
     ] = None,
     overrides: Set = None,
     json: Json = False,

@@ -11,6 +11,7 @@ import typer
 from qhq.cli.options import Debug, Json
 from qhq.cli.output import command, plain_table
 from qhq.errors import ConfigError
+from qhq.limits import MOST_COUNT, MOST_SEED
 
 if TYPE_CHECKING:
     from qhq.ansatz.program import Ansatz
@@ -18,8 +19,12 @@ if TYPE_CHECKING:
 app = typer.Typer(help="The ansaetze in circuits/: list, draw, export, info.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="An ansatz in circuits/, or the path of its YAML.")]
-Qubits = Annotated[int | None, typer.Option("--qubits", min=1, help="Qubits instead of the file's.")]
-Depth = Annotated[int | None, typer.Option("--depth", min=0, help="Layers instead of the file's.")]
+Qubits = Annotated[
+    int | None, typer.Option("--qubits", min=1, max=MOST_COUNT, help="Qubits instead of the file's.")
+]
+Depth = Annotated[
+    int | None, typer.Option("--depth", min=0, max=MOST_COUNT, help="Layers instead of the file's.")
+]
 Isa = Annotated[
     str | None, typer.Option("--isa", metavar="BACKEND", help="As this device would run it, on its qubits.")
 ]
@@ -111,7 +116,7 @@ def info(
     deep: Annotated[
         bool, typer.Option("--deep", help="Measure gradients, states, spectrum, capacity and sensitivity.")
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of what --deep draws.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of what --deep draws.")] = 0,
     json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -11,6 +11,7 @@ import typer
 from qhq.cli.options import Debug, Json
 from qhq.cli.output import Output, command, figure, plain_table
 from qhq.errors import ConfigError, nearest
+from qhq.limits import MOST_COUNT
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -57,7 +58,9 @@ def compare(
         list[str] | None,
         typer.Option("--filter", metavar="'KEY OP VALUE'", help="As 'quantum.qubits >= 4', 'run ~ twin'."),
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="The first N rows.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, max=MOST_COUNT, help="The first N rows.")
+    ] = None,
     csv: Annotated[
         Path | None, typer.Option("--csv", help="Write all columns, or those of --columns, as CSV.")
     ] = None,

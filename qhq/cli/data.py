@@ -13,6 +13,7 @@ import typer
 from qhq.cli.options import Debug, Json, Set
 from qhq.cli.output import Output, command, plain_table
 from qhq.errors import ConfigError, DataError, QHQError
+from qhq.limits import MOST_COUNT
 
 if TYPE_CHECKING:
     from qhq.data.recording.recorder import Recorded
@@ -75,7 +76,7 @@ def record(
         typer.Option("--every", metavar="day", help="Record after each session's close, for ever."),
     ] = None,
     expiries: Annotated[
-        int | None, typer.Option("--expiries", min=1, help="Only the N nearest expiries.")
+        int | None, typer.Option("--expiries", min=1, max=MOST_COUNT, help="Only the N nearest expiries.")
     ] = None,
     json: Json = False,
     debug: Debug = False,

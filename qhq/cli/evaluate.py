@@ -14,6 +14,7 @@ from qhq.cli.heartbeat import doing
 from qhq.cli.options import Debug, Json, Run
 from qhq.cli.output import Output, command, figure, metrics_table, plain_table
 from qhq.errors import ConfigError
+from qhq.limits import MOST_COUNT, MOST_SEED, MOST_SHOTS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,12 +29,18 @@ def evaluate(
         typer.Option("--backend", help="Entry of backends.yaml, a device, or a glob; repeat it for several."),
     ] = None,
     samples: Annotated[
-        int | None, typer.Option("--samples", min=1, help="Evaluate a seeded subset of N test windows.")
+        int | None,
+        typer.Option("--samples", min=1, max=MOST_COUNT, help="Evaluate a seeded subset of N test windows."),
     ] = None,
     shots: Annotated[
-        int | None, typer.Option("--shots", min=1, help="Shots instead of the entry's, on sampling backends.")
+        int | None,
+        typer.Option(
+            "--shots", min=1, max=MOST_SHOTS, help="Shots instead of the entry's, on sampling backends."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the shots and of the subset.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of the shots and of the subset.")
+    ] = 0,
     data: Annotated[
         str | None,
         typer.Option(

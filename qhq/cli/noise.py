@@ -9,6 +9,7 @@ import typer
 from qhq.cli.options import Debug, Json, Run
 from qhq.cli.output import command, figure, plain_table
 from qhq.errors import ConfigError
+from qhq.limits import MOST_COUNT, MOST_FACTOR, MOST_SEED, MOST_SHOTS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,12 +25,14 @@ def noise(
     ] = "0,0.25,0.5,1,2,4",
     shots: Annotated[str, typer.Option("--shots", help="Shots, or the word exact.")] = "exact,256,1024,4096",
     seeds: Annotated[
-        int, typer.Option("--seeds", min=2, help="Streams of shots a cell is repeated for.")
+        int, typer.Option("--seeds", min=2, max=MOST_COUNT, help="Streams of shots a cell is repeated for.")
     ] = 3,
     samples: Annotated[
-        int | None, typer.Option("--samples", min=2, help="Seeded subset of N test windows.")
+        int | None, typer.Option("--samples", min=2, max=MOST_COUNT, help="Seeded subset of N test windows.")
     ] = 128,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the shots and of the subset.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of the shots and of the subset.")
+    ] = 0,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -70,7 +73,7 @@ def _scales(text: str) -> tuple[float, ...]:
         scales = tuple(float(word) for word in text.split(","))
     except ValueError:
         scales = ()
-    if not scales or min(scales) < 0 or not max(scales) < float("inf"):
+    if not scales or min(scales) < 0 or not max(scales) <= MOST_FACTOR:
         raise ConfigError(
             "--scale must be numbers from 0 up, separated by commas", got=f"'{text}'", fix="Write 0,0.5,1"
         )
@@ -79,9 +82,12 @@ def _scales(text: str) -> tuple[float, ...]:
 
 def _shots(text: str) -> tuple[int | None, ...]:
     words = text.split(",")
-    if not all(word == "exact" or (word.isdigit() and int(word) > 0) for word in words):
+    if not all(
+        word == "exact" or (word.isdecimal() and len(word) < 20 and 0 < int(word) <= MOST_SHOTS)
+        for word in words
+    ):
         raise ConfigError(
-            "--shots must be whole numbers above 0 or the word exact, separated by commas",
+            f"--shots must be whole numbers from 1 to {MOST_SHOTS:,} or the word exact, separated by commas",
             got=f"'{text}'",
             fix="Write exact,256,1024",
         )

@@ -11,6 +11,7 @@ import typer
 from qhq.cli.options import Debug, Json, Set
 from qhq.cli.output import Output, command, figure, plain_table
 from qhq.errors import ConfigError
+from qhq.limits import MOST_THREADS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,7 +31,8 @@ def sweep(
         typer.Argument(metavar="[CONFIG]", help="A sweep's YAML or folder; the shipped one if left out."),
     ] = STAGED,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Processes; the cores if left out.")
+        int | None,
+        typer.Option("--workers", min=1, max=MOST_THREADS, help="Processes; the cores if left out."),
     ] = None,
     cluster: Annotated[
         str | None,

@@ -14,6 +14,7 @@ from qhq.data.quarantine import LIMIT, BadRows, RowPolicy
 from qhq.data.schema import KNOWN_TODAY, QUOTE_DERIVED, TABLES, PanelKind, canonical_name
 from qhq.data.split_spec import SplitSpec
 from qhq.documents import Spec
+from qhq.limits import MOST_SEED, MOST_STEPS
 
 Source = Literal[
     "bundled", "csv", "parquet", "yahoo", "recorded", "surface", "synthetic", "random_walk", "planted"
@@ -109,10 +110,10 @@ class DataSpec(Spec):
     features: Annotated[Names, Field(min_length=1)] = ("adj_close",)
     static: Names = ()
     targets: Annotated[Names, Field(min_length=1)] = ("adj_close",)
-    window: Annotated[int, Field(ge=2)] = 20
-    horizon: Annotated[int, Field(ge=1)] = 1
+    window: Annotated[int, Field(ge=2, le=MOST_STEPS)] = 20
+    horizon: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 1
     gaps: Gaps = "close"
-    max_gap: Annotated[int, Field(ge=0)] = 10
+    max_gap: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 10
     where: dict[str, Range] = Field(default_factory=dict)
     split: SplitSpec = SplitSpec()
     scaling: Scaling = "window"
@@ -122,7 +123,7 @@ class DataSpec(Spec):
         LIMIT, exclude_if=lambda limit: limit == LIMIT
     )
     offline: bool = False
-    panel_seed: Annotated[int, Field(ge=0)] = 0
+    panel_seed: Annotated[int, Field(ge=0, le=MOST_SEED)] = 0
     leaks: tuple[Leak, ...] = Field((), exclude_if=lambda leaks: not leaks)
 
     @property

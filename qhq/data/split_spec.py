@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from qhq.documents import Spec
+from qhq.limits import MOST_STEPS
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Scheme = Literal["single", "expanding", "rolling"]
@@ -40,9 +41,9 @@ class SplitSpec(Spec):
     test: Fraction = 0.2
     validation_from: date | None = None
     test_from: date | None = None
-    folds: Annotated[int, Field(ge=1)] = 1
-    fold: Annotated[int, Field(ge=0)] = 0
-    embargo: Annotated[int, Field(ge=0)] = 0
+    folds: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 1
+    fold: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 0
+    embargo: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 0
     held_out: tuple[str, ...] = ()
 
     @model_validator(mode="after")

@@ -102,6 +102,12 @@ class AngleMap:
                 self.curves.append(Curve(expression, code, row))
                 continue
             self.constant[k] = affine[0]
+            if not np.isfinite([affine[0], *affine[1].values()]).all():
+                raise ConfigError(
+                    "Every angle must be a finite number",
+                    got=f"the angle {_shown(expression)}, which is infinite whatever its parameters are",
+                    fix="Mend that gate's angle in the circuit",
+                )
             for parameter, slope in affine[1].items():
                 slopes[row[parameter], k] = slope
         self.input_slopes, self.weight_slopes = slopes[: self._split], slopes[self._split :]
@@ -145,11 +151,18 @@ class AngleMap:
         return dinputs, dweights
 
     def curved_angles(self, inputs: npt.NDArray[Any], weights: npt.NDArray[Any]) -> Array:
-        """The angles that are not affine alone, in the order of ``curved``, shape (B, len(curved))."""
+        """The angles that are not affine alone, in the order of ``curved``, shape (B, len(curved)).
+
+        Raises:
+            ConfigError: If finite inputs and weights have no finite angle, as 2 has no arcsine.
+        """
         values = self._values(inputs, weights)
         out = np.empty((len(inputs), len(self.curves)))
         for place, curve in enumerate(self.curves):
-            out[:, place] = curve.value(*(values[row] for row in curve.rows))
+            arguments = [values[row] for row in curve.rows]
+            out[:, place] = curve.value(*arguments)
+            if not np.isfinite(out[:, place]).all():
+                self._check_domain(curve, arguments, out[:, place], "The angle")
         return out
 
     def curved_pullback(
@@ -161,6 +174,8 @@ class AngleMap:
         for place, curve in enumerate(self.curves):
             arguments = [values[row] for row in curve.rows]
             for row, slope in zip(curve.rows, curve.slopes(*arguments), strict=True):
+                if not np.isfinite(slope).all():
+                    self._check_domain(curve, arguments, slope, "The slope of the angle")
                 part = dcurved[:, place] * slope
                 if row < self._split:
                     dinputs[:, row] += part
@@ -168,10 +183,40 @@ class AngleMap:
                     dweights[row - self._split] += part.sum()
         return dinputs, dweights
 
+    def _check_domain(self, curve: Curve, arguments: Sequence[Any], found: Any, what: str) -> None:
+        """Refuse arguments that are finite and outside the domain of an angle; NaN may pass through it.
+
+        Raises:
+            ConfigError: With the angle, its parameters and their values in the first such sample.
+        """
+        columns = np.broadcast_arrays(found, *arguments)
+        outside = ~np.isfinite(columns[0]) & np.isfinite(columns[1:]).all(axis=0)
+        if not outside.any():
+            return
+        at = int(np.argmax(outside))
+        names, values = [], []
+        for row, parameter, column in zip(curve.rows, curve.parameters, columns[1:], strict=True):
+            is_input = row < self._split
+            place = row if is_input else row - self._split
+            names.append(f"{parameter.name} ({'input' if is_input else 'weight'} {place})")
+            values.append(f"{parameter.name} = {float(column.flat[at]):g}")
+        raise ConfigError(
+            f"{what} {_shown(curve.expression)} must be finite for the values of {', '.join(names)}",
+            got=f"{float(np.asarray(columns[0]).flat[at]):g} at {', '.join(values)}"
+            f" ({int(outside.sum())} of {outside.size} samples)",
+            fix="Scale what the function takes into its domain, inside it if the slope is infinite at its"
+            " end: an ansatz with angle_scaling unit_tanh does (between -1 and 1), or 0.99*x in the circuit",
+        )
+
     def _values(self, inputs: npt.NDArray[Any], weights: npt.NDArray[Any]) -> list[Any]:
         """A column (B,) for each input, then a scalar for each weight."""
         columns = list(np.asarray(inputs, np.float64).T)
         return [*columns, *np.asarray(weights, np.float64)]
+
+
+def _shown(expression: ParameterExpression) -> str:
+    text = str(expression)
+    return f"'{text if len(text) <= 60 else text[:57] + '...'}'"
 
 
 def _check_parameters(expressions: Sequence[ParameterExpression], parameters: Sequence[Parameter]) -> None:

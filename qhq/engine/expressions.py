@@ -272,10 +272,13 @@ class Curve:
     A value that is no real number, such as ``arcsin(2)``, is NaN.
 
     Attributes:
-        rows: Places of its parameters among inputs and then weights: the order of the arguments.
+        expression: What it computes.
+        parameters: Its parameters, in the order of the arguments.
+        rows: Their places among inputs and then weights.
     """
 
     def __init__(self, expression: ParameterExpression, code: Code, row: dict[Parameter, int]) -> None:
+        self.expression, self.parameters = expression, code.parameters
         self.rows = tuple(row[parameter] for parameter in code.parameters)
         self._code = code
         self._value, self._slopes = code.value(), code.slopes()

@@ -12,6 +12,7 @@ from qhq.ansatz.catalogue import is_path
 from qhq.data.spec import OPTION_SOURCES, DataSpec
 from qhq.documents import Spec, load_document, read_mapping
 from qhq.errors import ConfigError
+from qhq.limits import MOST_COUNT, MOST_SEED
 from qhq.models.spec import ModelSpec
 from qhq.paths import beside, find_study_file
 from qhq.training.spec import TrainingSpec
@@ -28,8 +29,8 @@ class QuantumSpec(Spec):
     """
 
     ansatz: str = "reference"
-    qubits: int | None = Field(None, ge=1)
-    depth: int | None = Field(None, ge=0)
+    qubits: int | None = Field(None, ge=1, le=MOST_COUNT)
+    depth: int | None = Field(None, ge=0, le=MOST_COUNT)
     overrides: dict[str, Any] = Field(default_factory=dict)
     entangled: bool = True
     frozen: bool = False
@@ -49,7 +50,7 @@ class ExperimentConfig(Spec):
     """A whole run. ``quantum: null`` leaves the quantum layer out; ``model.middle`` may take its place."""
 
     name: str = Field("quickstart", pattern=r"^[A-Za-z0-9_.-]{1,60}$")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=MOST_SEED)
     backend: str = "aer"
     data: DataSpec = DataSpec()
     quantum: QuantumSpec | None = QuantumSpec()

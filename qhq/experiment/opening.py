@@ -30,7 +30,7 @@ from qhq.experiment.config import ExperimentConfig, QuantumSpec, load_config
 from qhq.models.hybrid import HybridForecaster, Shape, build_model
 from qhq.quantum.layer import QuantumLayer
 from qhq.seeding import child_seed
-from qhq.tracking.run_folder import FINISHED, RunFolder
+from qhq.tracking.run_folder import FAILED, FINISHED, RunFolder
 from qhq.training.checkpoint import load_weights
 from qhq.training.loop import Samples
 
@@ -206,8 +206,14 @@ def read_finished(folder: RunFolder) -> dict[str, Any]:
     if record["status"] != FINISHED:
         raise ConfigError(
             "Only a finished run can be evaluated",
-            got=f"{folder.name}, which was cut off or is still training",
-            fix=f"Continue it with 'qhq train --resume {folder.name}'",
+            got=f"{folder.name}, which "
+            + (
+                f"failed: {str(record.get('error', 'without a reason')).rstrip('.')}"
+                if record["status"] == FAILED
+                else "was cut off or is still training"
+            ),
+            fix=f"Continue it with 'qhq train --resume {folder.name}'"
+            + (", or train again with another config" if record["status"] == FAILED else ""),
         )
     return record
 

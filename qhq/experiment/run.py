@@ -12,6 +12,7 @@ its last file is whole, and `resume_run` continues it after a kill, bit for bit.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from qhq.ansatz.export import UnsupportedExport, to_qasm3
@@ -19,6 +20,7 @@ from qhq.ansatz.stored import save_ansatz
 from qhq.backends.parity import Parity
 from qhq.data.prepare import Prepared
 from qhq.documents import dump_document
+from qhq.errors import QHQError
 from qhq.evaluation.groups import largest_share
 from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
@@ -28,7 +30,7 @@ from qhq.experiment.intervals import prediction_intervals
 from qhq.experiment.opening import Experiment, open_experiment, open_on_data, open_run_experiment
 from qhq.experiment.parity import pass_parity_gate
 from qhq.experiment.record import Stopwatch, design_record, result_record
-from qhq.tracking.run_folder import FINISHED, RUNNING, RunFolder, create_run, writable
+from qhq.tracking.run_folder import FAILED, FINISHED, RUNNING, RunFolder, create_run, writable
 from qhq.training.checkpoint import load_state, save_state, save_weights
 from qhq.training.history import history_csv
 from qhq.training.loop import TrainingState, Watcher, Watchers
@@ -69,6 +71,8 @@ def resume_run(folder: RunFolder, watcher: Watcher) -> RunFolder:
         experiment = open_run_experiment(folder)
         _pass_gate(experiment, watcher)
     with folder.locked():
+        record = {key: value for key, value in folder.read_record().items() if key != "error"}
+        folder.write_json("run.json", {**record, "status": RUNNING})
         _complete(folder, experiment, watcher, watch)
     return folder
 
@@ -148,13 +152,23 @@ def _warn_of_weights(experiment: Experiment, watcher: Watcher) -> None:
 
 
 def _complete(folder: RunFolder, experiment: Experiment, watcher: Watcher, watch: Stopwatch) -> None:
-    _warn_of_weights(experiment, watcher)
     try:
-        with watch.phase("train"):
-            state, findings = _train(folder, experiment, watcher)
+        _train_and_test(folder, experiment, watcher, watch)
     except KeyboardInterrupt:
         watcher.note(f"Cut off. Continue with: qhq train --resume {folder.name}")
         raise
+    except Exception as error:
+        # On a full disk the record cannot be written either: then the run stays one that was cut off.
+        with suppress(QHQError, OSError):
+            reason = str(error) if isinstance(error, QHQError) else f"{type(error).__name__}: {error}"
+            folder.write_json("run.json", {**folder.read_record(), "status": FAILED, "error": reason})
+        raise
+
+
+def _train_and_test(folder: RunFolder, experiment: Experiment, watcher: Watcher, watch: Stopwatch) -> None:
+    _warn_of_weights(experiment, watcher)
+    with watch.phase("train"):
+        state, findings = _train(folder, experiment, watcher)
     with watch.phase("eval"):
         evaluation = evaluate(experiment, experiment.open_executor("test"), experiment.data.test)
         intervals = prediction_intervals(experiment, evaluation)

@@ -37,7 +37,7 @@ class ModelSpec(Spec):
     twin. ``dropout`` acts between recurrent layers and after the middle.
     """
 
-    recurrent: tuple[RecurrentLayerSpec, ...] = Field((RecurrentLayerSpec(),), min_length=1)
+    recurrent: tuple[RecurrentLayerSpec, ...] = Field((RecurrentLayerSpec(),), min_length=1, max_length=64)
     latent: int = Field(4, ge=1, le=4096)
     middle: MiddleSpec | None = None
     activation_before: Activation = "none"

@@ -16,6 +16,8 @@ SCALINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "half_pi_tanh": lambda values: math.pi / 2 * torch.tanh(values),
     "pi_sin": lambda values: math.pi * torch.sin(values),
     "two_arctan": lambda values: 2 * torch.arctan(values),
+    # For arcsin and arccos, which end at 1 with an infinite slope: single precision rounds tanh(10) to 1.
+    "unit_tanh": lambda values: 0.99 * torch.tanh(values),
 }
 """Name in an ansatz -> map to radians, each within [-pi, pi] and of non-zero slope at 0."""
 

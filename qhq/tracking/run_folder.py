@@ -30,7 +30,8 @@ from qhq.errors import ConfigError, nearest
 from qhq.files import write_atomically
 from qhq.paths import runs_dir
 
-RUNNING, FINISHED = "running", "finished"
+RUNNING, FINISHED, FAILED = "running", "finished", "failed"
+"""Status of a run: a failed one says why under ``error``; ``--resume`` tries it again."""
 
 RECORD_KEYS = frozenset({"status", "backend", "backend_entry", "seed", "data", "scaler", "quantum"})
 """What every ``run.json`` holds from its first moment."""
@@ -116,7 +117,8 @@ class RunFolder:
                 got=f"{path} without {', '.join(sorted(missing))}",
                 fix="Name another run; 'qhq compare' lists them",
             )
-        return {"run": self.name, **content}
+        # A folder may have been renamed or copied since it was written: its name is what it is called now.
+        return {**content, "run": self.name}
 
     @contextmanager
     def locked(self) -> Iterator[None]:

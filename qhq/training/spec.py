@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from qhq.documents import Spec
+from qhq.limits import MOST_COUNT, MOST_FACTOR, MOST_THREADS
 
 
 class TrainingSpec(Spec):
@@ -17,11 +18,11 @@ class TrainingSpec(Spec):
     """
 
     epochs: int = Field(12, ge=1, le=100_000)
-    batch_size: int = Field(64, ge=1)
-    learning_rate: float = Field(1e-3, gt=0.0)
-    weight_decay: float = Field(0.0, ge=0.0)
+    batch_size: int = Field(64, ge=1, le=MOST_COUNT)
+    learning_rate: float = Field(1e-3, gt=0.0, le=MOST_FACTOR)
+    weight_decay: float = Field(0.0, ge=0.0, le=MOST_FACTOR)
     loss: Literal["mse", "mae", "huber"] = "mse"
-    patience: int | None = Field(4, ge=1)
-    clip_norm: float | None = Field(None, gt=0.0)
+    patience: int | None = Field(4, ge=1, le=MOST_COUNT)
+    clip_norm: float | None = Field(None, gt=0.0, le=MOST_FACTOR)
     dtype: Literal["float32", "float64"] = "float32"
-    threads: int = Field(1, ge=1)
+    threads: int = Field(1, ge=1, le=MOST_THREADS)

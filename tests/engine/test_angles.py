@@ -82,3 +82,42 @@ def test_parameter_in_both_lists_is_refused():
     x = Parameter("x")
     with pytest.raises(ConfigError, match="once"):
         AngleMap([x], [x], [x])
+
+
+OUTSIDE = {
+    "arcsin above 1": (lambda x, w: (2 * x[0]).arcsin(), [0.9, 0.0]),
+    "arccos of a square": (lambda x, w: (x[1] * x[1]).arccos(), [0.0, -1.5]),
+    "log of a negative": (lambda x, w: x[0].log(), [-0.5, 0.0]),
+    "log of zero": (lambda x, w: x[0].log(), [0.0, 0.0]),
+    "division by zero": (lambda x, w: w[0] / x[1], [0.3, 0.0]),
+    "root of a negative": (lambda x, w: x[0] ** 0.5, [-0.3, 0.0]),
+    "negative power of zero": (lambda x, w: x[1] ** -2, [0.3, 0.0]),
+    "overflow": (lambda x, w: (1000 * x[0]).exp(), [1.0, 0.0]),
+    "tan of arcsin": (lambda x, w: (x[0].arcsin()).tan(), [-1.1, 0.0]),
+}
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_an_input_outside_a_functions_domain_is_named(name):
+    make, bad = OUTSIDE[name]
+    x, w = ParameterVector("x", 2), ParameterVector("w", 2)
+    angle_map = AngleMap([x[0], make(x, w)], list(x), list(w))
+    good = np.full((3, 2), 0.25)
+    assert np.isfinite(angle_map.angles(good, np.full(2, 0.5))).all()
+    with pytest.raises(ConfigError, match=r"(?s)angle '.*x\[.*\] = .*1 of 4 samples.*unit_tanh"):
+        angle_map.angles(np.vstack([good, [bad]]), np.full(2, 0.5))
+
+
+def test_a_slope_that_is_infinite_is_named_and_one_through_nan_is_not():
+    x, w = ParameterVector("x", 1), ParameterVector("w", 0)
+    angle_map = AngleMap([x[0].arcsin()], list(x), list(w))
+    with pytest.raises(ConfigError, match=r"slope of the angle 'asin\(x\[0\]\)'.*x\[0\] = 1"):
+        angle_map.pullback(np.ones((1, 1)), np.zeros(0), np.ones((1, 1)))
+    # What is not finite already is a diverged training's affair, not the circuit's.
+    assert np.isnan(angle_map.angles(np.full((1, 1), np.nan), np.zeros(0))).all()
+
+
+def test_an_angle_that_is_never_finite_is_refused():
+    x = ParameterVector("x", 1)
+    with pytest.raises(ConfigError, match="finite"):
+        AngleMap([x[0] + 2.0, 1e308 * (1e308 * x[0])], list(x), [])

@@ -16,7 +16,7 @@ from qhq.errors import BackendError, ConfigError, DataError
 from qhq.experiment.config import load_config
 from qhq.experiment.opening import open_run
 from qhq.experiment.run import resume_run, train_run
-from qhq.tracking.run_folder import FINISHED, RUNNING, find_run, list_runs
+from qhq.tracking.run_folder import FAILED, FINISHED, RUNNING, find_run, list_runs
 from qhq.training.loop import Watcher
 from tests.data.panels import make_frame
 
@@ -271,3 +271,42 @@ class Notes(Watcher):
 
     def note(self, text):
         self.notes.append(text)
+
+
+def test_a_run_that_diverges_says_so_and_may_be_tried_again(study):
+    with pytest.raises(ConfigError, match="finite"):
+        train("training.learning_rate=1e30")
+    (folder,) = list_runs()
+    record = folder.read_record()
+    assert record["status"] == FAILED
+    assert "The loss must stay a finite number" in record["error"]
+    with pytest.raises(ConfigError, match="failed: The loss must stay a finite number"):
+        open_run(folder)
+    with pytest.raises(ConfigError, match="finite"):
+        resume_run(folder, Watcher())
+    assert folder.read_record()["status"] == FAILED
+
+
+@pytest.mark.parametrize("error", [MemoryError("8 GiB"), RuntimeError("of torch")])
+def test_whatever_ends_a_training_is_its_reason(study, error):
+    class Failing(Watcher):
+        def epoch_done(self, state):
+            raise error
+
+    with pytest.raises(type(error)):
+        train(watcher=Failing())
+    (folder,) = list_runs()
+    assert folder.read_record()["status"] == FAILED
+    assert str(error) in folder.read_record()["error"]
+    assert resume_run(folder, Watcher()).read_record()["status"] == FINISHED
+    assert "error" not in folder.read_record()
+
+
+def test_a_run_is_called_what_its_folder_is_called(study):
+    folder = train("training.epochs=1")
+    moved = folder.path.rename(folder.path.with_name("kept"))
+    record = find_run("kept").read_record()
+    assert record["run"] == "kept"
+    assert open_run(find_run("kept")).config.name == "tiny"
+    resume_run(find_run(str(moved)), Watcher())
+    assert [run.name for run in list_runs()] == ["kept"]

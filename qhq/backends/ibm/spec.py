@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from qhq.backends.entry import BackendSpec, SpsaSpec, TranspileSpec
 from qhq.documents import Spec
+from qhq.limits import MOST_COUNT, MOST_SHOTS
 
 Switch = Literal["level", "on", "off"]
 """``level`` leaves it to the resilience level."""
@@ -54,7 +55,7 @@ class TwirlingSpec(Spec):
 
     gates: Switch = "level"
     measure: Switch = "level"
-    randomizations: int | None = Field(default=None, ge=1)
+    randomizations: int | None = Field(default=None, ge=1, le=MOST_COUNT)
     strategy: Literal["active", "active-accum", "active-circuit", "all"] = "active-accum"
 
 
@@ -86,7 +87,7 @@ class IBMSpec(BackendSpec):
     """
 
     kind: Literal["ibm"]
-    shots: int = Field(default=4096, ge=1)
+    shots: int = Field(default=4096, ge=1, le=MOST_SHOTS)
     gradient: Literal["parameter_shift", "spsa"] = "spsa"
     mode: Literal["job", "batch", "session"] = "job"
     resilience_level: Literal[0, 1, 2] = 1
@@ -96,7 +97,7 @@ class IBMSpec(BackendSpec):
     dynamical_decoupling: Literal["off", "XX", "XpXm", "XY4"] = "off"
     tags: tuple[str, ...] = ()
     max_qpu_seconds: float | None = Field(default=None, gt=0)
-    samples_per_job: int = Field(default=4096, ge=1)
+    samples_per_job: int = Field(default=4096, ge=1, le=MOST_COUNT)
     poll_seconds: float = Field(default=15.0, gt=0, le=60)
     patience_seconds: float = Field(default=900.0, ge=0)
     settle_seconds: float = Field(default=30.0, ge=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from qhq.documents import Spec
+from qhq.limits import MOST_FACTOR
 
 
 class UniformNoiseSpec(Spec):
@@ -23,10 +24,10 @@ class UniformNoiseSpec(Spec):
 
     depolarizing_1q: float = Field(default=0.0, ge=0, le=1)
     depolarizing_2q: float = Field(default=0.0, ge=0, le=1)
-    t1_us: float | None = Field(default=None, gt=0)
-    t2_us: float | None = Field(default=None, gt=0)
-    gate_ns_1q: float = Field(default=32.0, ge=0)
-    gate_ns_2q: float = Field(default=68.0, ge=0)
+    t1_us: float | None = Field(default=None, gt=0, le=MOST_FACTOR)
+    t2_us: float | None = Field(default=None, gt=0, le=MOST_FACTOR)
+    gate_ns_1q: float = Field(default=32.0, ge=0, le=MOST_FACTOR)
+    gate_ns_2q: float = Field(default=68.0, ge=0, le=MOST_FACTOR)
     readout_1_given_0: float = Field(default=0.0, ge=0, le=1)
     readout_0_given_1: float = Field(default=0.0, ge=0, le=1)
 

@@ -17,8 +17,8 @@ from qhq.studies.sweep.design import change
 from qhq.studies.sweep.dispatch import Dispatch
 from qhq.studies.sweep.losses import LAST_VALUE, Losses, read_losses
 from qhq.studies.sweep.spec import FinalSpec, SweepSpec
-from qhq.studies.sweep.work import FAILED, digest, open_task
-from qhq.tracking.run_folder import RunFolder, new_name
+from qhq.studies.sweep.work import digest, open_task
+from qhq.tracking.run_folder import FAILED, RunFolder, new_name
 
 WINNER, START = "winner", "start"
 MODELS = (WINNER, START)

@@ -14,8 +14,8 @@ from qhq.studies.sweep.proposals import Proposal, Proposals
 from qhq.studies.sweep.ranking import Entry, relative_error
 from qhq.studies.sweep.space import Point
 from qhq.studies.sweep.watcher import SweepWatcher
-from qhq.studies.sweep.work import FAILED, PRUNED
-from qhq.tracking.run_folder import FINISHED
+from qhq.studies.sweep.work import PRUNED
+from qhq.tracking.run_folder import FAILED, FINISHED
 
 
 @dataclass

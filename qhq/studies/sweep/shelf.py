@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from qhq.paths import runs_dir
-from qhq.studies.sweep.work import FAILED, Outcome, Task
-from qhq.tracking.run_folder import RunFolder, writable
+from qhq.studies.sweep.work import Outcome, Task
+from qhq.tracking.run_folder import FAILED, RunFolder, writable
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,10 @@ from typing import Annotated, Any, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from qhq.documents import Spec
+from qhq.limits import MOST_FACTOR
 from qhq.models.spec import Unit
+
+Number = Annotated[int | float, Field(ge=-MOST_FACTOR, le=MOST_FACTOR)]
 
 Point = dict[str, str | int | float]
 """A point of the space by config key: the label of a choice, or a number of a range."""
@@ -58,10 +61,10 @@ class Range(Spec):
     0.30000000000000004; where the step does not divide the range, the last lies below ``high``.
     """
 
-    low: int | float
-    high: int | float
+    low: Number
+    high: Number
     log: bool = False
-    step: int | float | None = None
+    step: Number | None = None
 
     @model_validator(mode="after")
     def _is_a_range(self) -> Self:
@@ -134,7 +137,7 @@ class Stacks(Spec):
 
     layers: tuple[Annotated[int, Field(ge=1, le=16)], ...] = Field(min_length=1)
     units: tuple[str, ...] = ("lstm", "gru", "rnn")
-    hidden: tuple[Annotated[int, Field(ge=1)], ...] = (16,)
+    hidden: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = (16,)
 
     @model_validator(mode="after")
     def _has_units(self) -> Self:

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from qhq.documents import Spec, load_document
 from qhq.errors import ConfigError
 from qhq.experiment.config import ExperimentConfig, load_config
+from qhq.limits import MOST_COUNT
 from qhq.paths import find_study_file
 from qhq.studies.sweep.space import Options, Space
 
@@ -49,7 +50,7 @@ class PruneSpec(Spec):
     """
 
     kind: Literal["median", "halving"] = "median"
-    at: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
+    at: tuple[Annotated[int, Field(ge=1, le=MOST_COUNT)], ...] = Field(min_length=1)
 
     @field_validator("at")
     @classmethod
@@ -77,9 +78,9 @@ class StageSpec(_Changing):
     name: StageName
     space: dict[str, Options] = Field(min_length=1)
     search: Search = "grid"
-    trials: int | None = Field(None, ge=1)
-    round: int = Field(8, ge=1)
-    seeds: int | None = Field(None, ge=1)
+    trials: int | None = Field(None, ge=1, le=MOST_COUNT)
+    round: int = Field(8, ge=1, le=MOST_COUNT)
+    seeds: int | None = Field(None, ge=1, le=MOST_COUNT)
     prune: PruneSpec | None = None
 
     @model_validator(mode="after")
@@ -104,7 +105,7 @@ class FinalSpec(_Changing):
     ``baseline`` trains what the sweep started from in the same way, beside it.
     """
 
-    seeds: int = Field(5, ge=1)
+    seeds: int = Field(5, ge=1, le=MOST_COUNT)
     baseline: bool = True
 
 
@@ -124,7 +125,7 @@ class SweepSpec(_Changing):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")] = "sweep"
     experiment: str = "experiments/quickstart"
     metric: Metric = "mase"
-    seeds: int = Field(3, ge=1)
+    seeds: int = Field(3, ge=1, le=MOST_COUNT)
     stages: tuple[StageSpec, ...] = Field(min_length=1)
     final: FinalSpec | None = FinalSpec()
 

@@ -19,7 +19,8 @@ from qhq.studies.sweep.proposals import Proposals
 from qhq.studies.sweep.ranking import Entry, best_of, table_rows
 from qhq.studies.sweep.round import Leader, Round, say_point
 from qhq.studies.sweep.space import Listed, Point, Range, Space, number_of
-from qhq.studies.sweep.work import FAILED, PRUNED
+from qhq.studies.sweep.work import PRUNED
+from qhq.tracking.run_folder import FAILED
 
 
 @dataclass(frozen=True)

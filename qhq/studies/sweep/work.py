@@ -29,11 +29,11 @@ from qhq.experiment.config import ExperimentConfig, QuantumSpec
 from qhq.experiment.opening import build_circuit
 from qhq.experiment.run import train_in
 from qhq.experiment.trial import run_trial
-from qhq.tracking.run_folder import RunFolder
+from qhq.tracking.run_folder import FAILED, RunFolder
 from qhq.training.loop import Watcher
 
-FAILED, PRUNED = "failed", "pruned"
-"""Status of a trial that could not be trained, and of one given up."""
+PRUNED = "pruned"
+"""Status of a trial that was given up; one that could not be trained is FAILED."""
 
 _ALONE = threading.Lock()
 """Torch's seed and number of threads are the process's own: one training at a time, even if a worker of a
