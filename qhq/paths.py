@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import filecmp
+import multiprocessing
 import os
+import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
@@ -27,8 +30,38 @@ def find_study_file(wanted: str | Path) -> Path | None:
         if found.is_dir():
             found = found / "config.yaml"
         if found.is_file():
+            tell_of_hidden(found, wanted)
             return found
     return None
+
+
+_TOLD: set[Path] = set()
+"""Files that this process has told of."""
+
+
+def tell_of_hidden(found: Path, wanted: str | Path) -> bool:
+    """Say once, on standard error, that a file of the current folder stands in for one that qhq ships.
+
+    A folder that somebody else made may hold a ``circuits/reference.yaml`` of its own, and whoever trains in
+    it would not know. An equal copy, as a clone of qhq has it, hides nothing.
+
+    Args:
+        found: The file in use.
+        wanted: What was looked up, below the `study_roots`.
+
+    Returns:
+        Whether it hides another one.
+    """
+    shipped = shipped_root() / wanted
+    if shipped.is_dir():
+        shipped = shipped / "config.yaml"
+    if not shipped.is_file() or found.samefile(shipped) or filecmp.cmp(found, shipped, shallow=False):
+        return False
+    # A worker process would say it again for each command.
+    if found not in _TOLD and multiprocessing.parent_process() is None:
+        _TOLD.add(found)
+        sys.stderr.write(f"Using {found}, which stands in for the one that qhq ships.\n")
+    return True
 
 
 def beside(path: str | Path, file: Path) -> str:

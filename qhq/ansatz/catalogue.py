@@ -11,7 +11,7 @@ from ruamel.yaml.comments import CommentedMap
 from qhq.ansatz.spec import AnsatzSpec
 from qhq.documents import override_key, read_mapping, validate
 from qhq.errors import ConfigError, nearest
-from qhq.paths import study_roots
+from qhq.paths import study_roots, tell_of_hidden
 
 
 def list_ansaetze() -> dict[str, Path]:
@@ -44,12 +44,26 @@ def load_ansatz(
         ConfigError: If there is no such ansatz, or it breaks a rule.
     """
     path = _find(name_or_path)
+    by_name = not (is_path(name_or_path) or path == Path(name_or_path))
+    hides = by_name and tell_of_hidden(path, Path("circuits") / path.name)
     content = read_mapping(path)
     _lay_over(content, overrides or {})
     spec = validate(AnsatzSpec, content, str(path), named)
     if spec.file is None:
         return spec
-    anchored = spec.file.model_copy(update={"path": str((path.parent / spec.file.path).absolute())})
+    code = (path.parent / spec.file.path).absolute()
+    if (
+        by_name
+        and spec.file.suffix == ".py"
+        and (hides or tell_of_hidden(code, Path("circuits") / code.name))
+    ):
+        raise ConfigError(
+            "A Python circuit of the current folder must not take the name of a shipped one: it would run as"
+            " a program that nobody named",
+            got=f"'{name_or_path}', which is {path} here",
+            fix=f"Name its file, circuits/{path.name}, if you trust it, or give it another name",
+        )
+    anchored = spec.file.model_copy(update={"path": str(code)})
     return spec.model_copy(update={"file": anchored})
 
 

@@ -16,7 +16,7 @@ from qhq.backends.noise.spec import NoiseSpec
 from qhq.documents import read_mapping, validate
 from qhq.errors import ConfigError, nearest
 from qhq.limits import MOST_FACTOR, MOST_THREADS
-from qhq.paths import beside, study_roots
+from qhq.paths import beside, study_roots, tell_of_hidden
 
 __all__ = [
     "KINDS",
@@ -207,7 +207,9 @@ def _from_template(name: str, entries: Mapping[str, BackendSpec]) -> BackendSpec
 
 def _registry_file() -> Path:
     files = [root / "backends.yaml" for root in study_roots()]
-    return next((file for file in files if file.is_file()), files[-1])
+    found = next((file for file in files if file.is_file()), files[-1])
+    tell_of_hidden(found, "backends.yaml")
+    return found
 
 
 def _read_entry(name: str, entry: Any, path: Path) -> BackendSpec:

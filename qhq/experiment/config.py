@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from qhq.ansatz.catalogue import is_path
 from qhq.data.spec import OPTION_SOURCES, DataSpec
@@ -18,6 +19,32 @@ from qhq.paths import beside, find_study_file
 from qhq.training.spec import TrainingSpec
 
 QUICKSTART = Path("experiments") / "quickstart" / "config.yaml"
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """The run whose config a quantum part was read from: its circuit is the one that lies in the folder.
+
+    A run needs its circuit's file no longer, and must not: a run folder that somebody else made would say
+    which Python file to run.
+
+    Attributes:
+        folder: The run's.
+        ansatz: What its config names.
+        changes: The keys of the ansatz that its config overrides; None where the command line changed them.
+    """
+
+    folder: Path
+    ansatz: str
+    changes: dict[str, Any] | None
+
+    def __eq__(self, other: object) -> bool:
+        """Where a config was read from is no part of what it says."""
+        return other is None or isinstance(other, Origin)
+
+    def __hash__(self) -> int:
+        """Equal for all, as they are."""
+        return 0
 
 
 class QuantumSpec(Spec):
@@ -34,6 +61,25 @@ class QuantumSpec(Spec):
     overrides: dict[str, Any] = Field(default_factory=dict)
     entangled: bool = True
     frozen: bool = False
+    _origin: Origin | None = PrivateAttr(default=None)
+
+    @property
+    def origin(self) -> Origin | None:
+        """The run that it was read from, if any."""
+        return self._origin
+
+    @property
+    def stored(self) -> Path | None:
+        """The circuit of the run that it was read from, where that is still the one it describes."""
+        origin = self._origin
+        same = origin is not None and (self.ansatz, self.changes()) == (origin.ansatz, origin.changes)
+        return origin.folder / "circuit.qpy" if same and origin is not None else None
+
+    def read_from(self, origin: Origin | None) -> QuantumSpec:
+        """The same, known to be read from a run."""
+        copy = self.model_copy()
+        copy._origin = origin
+        return copy
 
     def changes(self) -> dict[str, Any]:
         """Keys of the ansatz file that this config overrides."""
@@ -89,11 +135,20 @@ def _anchored(config: ExperimentConfig, file: Path, typed: set[str]) -> Experime
     quantum = config.quantum
     named = bool(typed & {"quantum", "quantum.ansatz"})
     # A run keeps its circuit itself, and its weights know the config by the very text of it.
-    is_run = (file.parent / "run.json").exists()
+    is_run = is_run_folder(file.parent)
     if quantum is not None and is_path(quantum.ansatz) and (named or not is_run):
         near = here if named else file
         changes["quantum"] = quantum.model_copy(update={"ansatz": beside(quantum.ansatz, near)})
+    if quantum is not None and is_run and not named:
+        own = not any(key.startswith("quantum.") and key != "quantum.frozen" for key in typed)
+        origin = Origin(file.parent.absolute(), quantum.ansatz, quantum.changes() if own else None)
+        changes["quantum"] = quantum.read_from(origin)
     return config.model_copy(update=changes)
+
+
+def is_run_folder(folder: Path) -> bool:
+    """Whether a folder is a run's: it holds what no other has."""
+    return any((folder / name).exists() for name in ("run.json", "model.safetensors", "resume.pt"))
 
 
 def _own_size(overrides: Sequence[str]) -> list[str]:

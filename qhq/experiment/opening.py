@@ -148,12 +148,23 @@ def open_design(config: ExperimentConfig) -> Experiment:
 
 
 def build_circuit(spec: QuantumSpec) -> Ansatz:
-    """Build the circuit of a config.
+    """Build the circuit of a config; that of a run is read from its folder.
 
     Raises:
-        ConfigError: If it is not there, or is left without a part it needs.
+        ConfigError: If it is not there, is left without a part it needs, or is a program that a run alone
+            names.
     """
-    ansatz = build(load_ansatz(spec.ansatz, spec.changes(), named=spec.key_of))
+    if spec.stored is not None:
+        ansatz = load_built(spec.stored)
+        return ansatz if spec.entangled else without_entanglers(ansatz)
+    file = load_ansatz(spec.ansatz, spec.changes(), named=spec.key_of)
+    if spec.origin is not None and file.file is not None and file.file.suffix == ".py":
+        raise ConfigError(
+            "A Python circuit must be named by your own command or config before it runs",
+            got=f"{file.file.path}, which the config of run {spec.origin.folder.name} names",
+            fix=f"Add --set quantum.ansatz={spec.ansatz} if you trust it",
+        )
+    ansatz = build(file)
     return ansatz if spec.entangled else without_entanglers(ansatz)
 
 

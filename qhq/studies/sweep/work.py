@@ -89,7 +89,13 @@ def fingerprints(config: ExperimentConfig) -> tuple[str, str | None]:
     Raises:
         QHQError: If data or circuit cannot be had.
     """
-    circuit = None if config.quantum is None else _circuit(config.quantum.model_dump_json())
+    quantum = config.quantum
+    if quantum is None:
+        circuit = None
+    elif quantum.origin is not None:  # a run's, of which another run may say the same
+        circuit = fingerprint(build_circuit(quantum))
+    else:
+        circuit = _circuit(quantum.model_dump_json())
     return prepared(config.data).fingerprint, circuit
 
 
