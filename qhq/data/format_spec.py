@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from qhq.data.option_units import OptionUnits
+from qhq.limits import MOST_STEPS
 
 DATE_ORDERS = (
     "iso", "dayfirst", "monthfirst", "yearfirst", "compact", "epoch_s", "epoch_ms", "epoch_us", "epoch_ns",
@@ -53,7 +54,7 @@ class FileFormat(OptionUnits):
     delimiter: Text | None = None
     encoding: Text | None = None
     sheet: Text | None = None
-    header: Annotated[int, Field(ge=1)] | None = None
+    header: Annotated[int, Field(ge=1, le=MOST_STEPS)] | None = None
     intraday: Annotated[str, Field(pattern="^last$")] | None = None
     spot: Text | None = None
 
