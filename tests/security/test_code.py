@@ -14,6 +14,8 @@ from qhq.errors import ConfigError
 from qhq.experiment.config import load_config
 from qhq.experiment.opening import build_circuit
 from qhq.experiment.run import train_run
+from qhq.studies.ablation.subject import load_subject
+from qhq.studies.ablation.variants import build_variants
 from qhq.tracking.run_folder import list_runs
 from qhq.training.loop import Watcher
 from tests.conftest import TINY
@@ -108,7 +110,6 @@ def qhq_paths_root() -> Path:
 
 
 ON_A_RUN = {
-    "ablate": (("ablate", "RUN", "--seeds", "1", "--set", "training.epochs=1"), 0),
     "doctor": (("doctor", "RUN"), None),
     "doctor with keys": (("doctor", "RUN", "--set", "training.learning_rate=0.1"), None),
     "doctor with another width": (("doctor", "RUN", "--set", "quantum.qubits=3"), 2),
@@ -169,3 +170,12 @@ def test_a_circuit_that_changed_since_does_not_change_a_run(trained, original):
     assert program_digest(build_circuit(quantum)) == program_digest(load_built(trained.circuit))
     with pytest.raises(ConfigError, match="must be named by your own command"):
         build_circuit(quantum.model_copy(update={"qubits": 3}))
+
+
+def test_every_variant_of_a_runs_ablation_has_its_stored_circuit(trained, mark):
+    config = load_subject(trained.name)
+    variants = build_variants(config, build_circuit(config.quantum)).configs
+    built = {name: build_circuit(each.quantum) for name, each in variants.items() if each.quantum}
+    assert built.keys() >= {"hybrid", "frozen"}
+    assert {program_digest(each) for each in built.values()} == {program_digest(load_built(trained.circuit))}
+    assert not mark.exists()
