@@ -18,6 +18,9 @@ from qhq.models.spec import ModelSpec
 from qhq.paths import beside, find_study_file
 from qhq.training.spec import TrainingSpec
 
+PRICES = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".parquet", ".gz", ".zip")
+"""Endings of files of prices, which no config has."""
+
 QUICKSTART = Path("experiments") / "quickstart" / "config.yaml"
 
 
@@ -181,6 +184,12 @@ def _own_prices(file: Path, overrides: Sequence[str]) -> list[str]:
 def _config_path(path: str | None) -> Path:
     wanted = QUICKSTART if path is None else Path(path)
     found = find_study_file(wanted)
+    if found is not None and found.suffix.lower() in PRICES:
+        raise ConfigError(
+            "CONFIG must be a YAML file, or a folder with a config.yaml",
+            got=f"'{wanted}', which is named like a file of prices",
+            fix=f"Train on it with --set 'data.path={wanted}'; 'qhq data check' says how it is read",
+        )
     if found is not None:
         return found
     without = "holds no config.yaml" if wanted.is_dir() else "does not exist"

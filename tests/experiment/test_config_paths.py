@@ -8,6 +8,7 @@ import pytest
 
 from qhq.ansatz.catalogue import load_ansatz
 from qhq.backends.spec import load_backends
+from qhq.errors import ConfigError
 from qhq.experiment.config import load_config
 
 CONFIG = "data: {source: csv, path: prices.csv, symbols: [A]}\nquantum: {ansatz: mine.yaml}\n"
@@ -104,3 +105,10 @@ def test_a_file_of_spots_lies_beside_the_config_that_names_it(places):
     assert Path(load_config("../study").data.format.spot).resolve() == study / "spots.csv"
     typed = load_config("../study", ["data.format.spot=spots.csv"])
     assert Path(typed.data.format.spot).resolve() == elsewhere / "spots.csv"
+
+
+@pytest.mark.parametrize("name", ["prices.csv", "prices.xlsx", "aapl.us.txt", "prices.parquet"])
+def test_a_file_of_prices_is_no_config(places, name):
+    Path(name).write_text("Price,Close,Close\nTicker,AAPL,MSFT\nDate,,\n")
+    with pytest.raises(ConfigError, match=rf"file of prices. Train on it with --set 'data.path={name}'"):
+        load_config(name)

@@ -41,7 +41,13 @@ def match_option_columns(
         raise DataError(
             f"{origin} must have the columns {_needed(wanted)}",
             got="; ".join(_tell(names, free) for names in groups),
-            fix=f"Rename or add columns; the file has: {_shorten(header)}",
+            fix=f"Say which it is with data.format.columns.{groups[0][0]}=NAME"
+            + (
+                ", or name a file of the underlyings' prices in data.format.spot"
+                if ("spot",) in groups
+                else ""
+            )
+            + f"; the file has: {_shorten(header)}",
         )
     return found
 
