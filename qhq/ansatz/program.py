@@ -23,7 +23,8 @@ class Ansatz:
         circuit: Unitary circuit on Q qubits; measurements at its end are taken out.
         inputs: The I parameters that take the angles, in the order of an input row.
         weights: The W trained parameters, in the order of the weight vector.
-        observables: The O operators on Q qubits whose expectation values are the outputs.
+        observables: The O operators on Q qubits whose expectation values are the outputs. Narrower ones, of
+            the width that a transpiled circuit was written with, are put where its layout says.
         angle_scaling: How the model turns any number into an input angle, by name.
 
     Raises:
@@ -38,6 +39,8 @@ class Ansatz:
 
     def __post_init__(self) -> None:
         _check_roles(self.circuit, self.inputs, self.weights)
+        laid = tuple(laid_out(each, self.circuit) for each in self.observables)
+        object.__setattr__(self, "observables", laid)
         object.__setattr__(self, "circuit", without_final_measurements(self.circuit))
         _check_unitary(self.circuit)
         _check_observables(self.circuit.num_qubits, self.observables)
@@ -79,6 +82,18 @@ class Ansatz:
     def parameters(self) -> tuple[Parameter, ...]:
         """Inputs, then weights: the column order of every array of parameter values."""
         return self.inputs + self.weights
+
+
+def laid_out(observable: SparsePauliOp, circuit: QuantumCircuit) -> SparsePauliOp:
+    """An observable on the qubits of a circuit that was written narrower than it became when transpiled.
+
+    One that is as wide as the circuit is meant for its own qubits, as they are after
+    ``observable.apply_layout(circuit.layout)``: nothing tells it from one that was not moved.
+    """
+    layout = circuit.layout
+    if layout is None or not observable.num_qubits == layout._input_qubit_count < circuit.num_qubits:
+        return observable
+    return observable.apply_layout(layout)
 
 
 def with_plain_names(ansatz: Ansatz) -> QuantumCircuit:

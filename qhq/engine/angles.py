@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter, ParameterExpression
-from qiskit.exceptions import QiskitError
 
 from qhq.engine.expressions import Curve, code_of
 from qhq.engine.lowering import is_parametric, lower
@@ -48,17 +47,10 @@ def map_angles(
     """Lower a circuit, give each parametric gate an angle of its own, and map inputs and weights to them.
 
     Raises:
-        ConfigError: If a gate cannot be lowered; a gate of a user's own that Qiskit stumbles over is named.
+        ConfigError: If a gate cannot be lowered, a parameter has no place, or an angle is not real.
     """
-    try:
-        separated, expressions = separate_angles(lower(circuit))
-        return separated, AngleMap(expressions, inputs, weights)
-    except (TypeError, AttributeError, QiskitError) as error:
-        raise ConfigError(
-            "Every gate must come apart into rotations by differentiable angles, or into fixed gates",
-            got=f"{type(error).__name__}: {error}",
-            fix="Write that gate in standard gates, its parameters in their angles",
-        ) from error
+    separated, expressions = separate_angles(lower(circuit))
+    return separated, AngleMap(expressions, inputs, weights)
 
 
 class AngleMap:

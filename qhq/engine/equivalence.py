@@ -23,11 +23,11 @@ from qiskit.circuit import (
     PowerModifier,
     Reset,
 )
-from qiskit.circuit.library import PauliEvolutionGate
+from qiskit.circuit.library import GlobalPhaseGate, IGate, PauliEvolutionGate
 from qiskit.quantum_info import Operator
 
 from qhq.engine.angles import AngleMap, separate_angles
-from qhq.engine.lowering import STANDARD, Lowering, class_of
+from qhq.engine.lowering import STANDARD, class_of, lowering_of
 from qhq.errors import ConfigError
 
 MOST_QUBITS = 12
@@ -49,19 +49,24 @@ def lower_checked(circuit: QuantumCircuit) -> QuantumCircuit:
         ConfigError: As ``lower`` does, or if the two are different operators: then a gate's matrix is not
             what its definition says, or qhq is wrong.
     """
-    lowering = Lowering(circuit.num_qubits)
-    lowering.add_circuit(circuit, tuple(range(circuit.num_qubits)))
+    lowering = lowering_of(circuit)
     lowered = lowering.lowered
     gates, qubits = lowered.size(), circuit.num_qubits
     if 0 < qubits <= MOST_QUBITS and gates <= min(MOST_GATES, MOST_WORK >> qubits):
         difference = _difference(circuit, lowered, from_zero=lowering.was_reset)
         if not difference < _TOLERANCE:
             own = sorted({class_of(each.operation).__name__ for each in circuit.data if _is_own(each)})
+            lost = sorted({class_of(each.operation).__name__ for each in circuit.data if _is_lost(each)})
+            agree = "Make your gate's definition agree with its matrix (to_matrix); otherwise report this"
+            derive = (
+                f"Derive {', '.join(lost)} from Gate: Qiskit puts the standard gate in a subclass's place"
+                " wherever it copies a circuit"
+            )
             raise ConfigError(
                 "A circuit must be the operator that Qiskit says it is, in whichever way it is written",
                 got=f"amplitudes that differ by {difference:.2g}; beside standard gates it has "
                 f"{', '.join(own) or 'none'}",
-                fix="Make your gate's definition agree with its matrix (to_matrix); otherwise report this",
+                fix=derive if lost else agree,
             )
     return lowered
 
@@ -127,7 +132,12 @@ def _kept(given: dict[Parameter, float], circuit: QuantumCircuit) -> dict[Parame
 
 
 def _is_own(instruction: Any) -> bool:
-    return class_of(instruction.operation) not in STANDARD
+    return class_of(instruction.operation) not in STANDARD | {IGate, GlobalPhaseGate}
+
+
+def _is_lost(instruction: Any) -> bool:
+    """Whether Qiskit takes an operation for the standard gate that its class is derived from."""
+    return getattr(instruction.operation, "_standard_gate", None) is not None and _is_own(instruction)
 
 
 def _evolved(circuit: QuantumCircuit, columns: Tensor) -> Tensor:

@@ -100,9 +100,25 @@ def lower(circuit: QuantumCircuit) -> QuantumCircuit:
         ConfigError: If the circuit measures or resets before its end, branches, or holds an operation that
             has neither a definition nor a matrix until its parameters are bound.
     """
+    return lowering_of(circuit).lowered
+
+
+def lowering_of(circuit: QuantumCircuit) -> Lowering:
+    """``lower``, with what was left out.
+
+    Raises:
+        ConfigError: As ``lower`` does; a gate of a user's own that Qiskit stumbles over is named.
+    """
     lowering = Lowering(circuit.num_qubits)
-    lowering.add_circuit(circuit, tuple(range(circuit.num_qubits)))
-    return lowering.lowered
+    try:
+        lowering.add_circuit(circuit, tuple(range(circuit.num_qubits)))
+    except (TypeError, ValueError, AttributeError, QiskitError) as error:
+        raise ConfigError(
+            "Every gate must come apart into rotations by differentiable angles, or into fixed gates",
+            got=f"{type(error).__name__}: {error}",
+            fix="Write that gate in standard gates, its parameters in their angles",
+        ) from error
+    return lowering
 
 
 def is_parametric(operation: Any) -> bool:

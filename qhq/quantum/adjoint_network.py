@@ -14,7 +14,10 @@ from qiskit.quantum_info import Operator, Pauli, PauliList, SparseObservable, Sp
 from qiskit.quantum_info.operators.base_operator import BaseOperator
 from qiskit_machine_learning.neural_networks import NeuralNetwork
 
+from qhq.ansatz.program import laid_out
 from qhq.engine.adjoint import StatevectorEngine
+from qhq.engine.equivalence import lower_checked
+from qhq.engine.room import check_width
 from qhq.errors import ConfigError, nearest
 
 Array = NDArray[np.float64]
@@ -34,8 +37,9 @@ class AdjointNetwork(NeuralNetwork):
     The keywords and attributes are those of ``EstimatorQNN``, so that one name is all that changes; what
     belongs to an estimator (``estimator``, ``gradient``, ``default_precision``, ``pass_manager``) does not
     exist here. Three things are better defined: a ``PauliList`` is one output for each of its Paulis, a
-    mapping of labels to coefficients is one output, and the observables of a transpiled circuit follow its
-    layout.
+    mapping of labels to coefficients is one output, and observables that are narrower than a transpiled
+    circuit follow its layout. Those that are as wide as the circuit act on its own qubits, and must be moved
+    by ``observable.apply_layout(circuit.layout)`` first, as for ``EstimatorQNN``.
 
     Args:
         circuit: Circuit on n qubits, unitary up to final measurements, which are left out: the observables
@@ -96,10 +100,11 @@ class AdjointNetwork(NeuralNetwork):
         self._open()
 
     def _open(self) -> None:
-        paulis = [_on_circuit(as_pauli_sum(each), self._circuit) for each in self._observables]
+        paulis = [laid_out(as_pauli_sum(each), self._circuit) for each in self._observables]
         parameters = [*self._input_params, *self._weight_params]
         # Gradients by weights are wanted sample by sample, which the engine gives for its inputs only.
-        self._engine = StatevectorEngine(self._circuit, paulis, parameters, [])
+        check_width(self._circuit.num_qubits)
+        self._engine = StatevectorEngine(lower_checked(self._circuit), paulis, parameters, [])
 
     @property
     def circuit(self) -> QuantumCircuit:
@@ -262,14 +267,6 @@ def _parameters(name: str, given: Any, circuit: QuantumCircuit) -> list[Paramete
                 fix="Pass the Parameter objects that stand in its gates",
             )
     return listed
-
-
-def _on_circuit(observable: SparsePauliOp, circuit: QuantumCircuit) -> SparsePauliOp:
-    """The observable on the qubits of the circuit: that of a transpiled one goes where its layout says."""
-    layout = circuit.layout
-    if layout is None or not observable.num_qubits == layout._input_qubit_count < circuit.num_qubits:
-        return observable
-    return observable.apply_layout(layout)
 
 
 def _inside_torch() -> bool:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from qiskit import transpile
-from qiskit.circuit import ClassicalRegister, Clbit, Parameter, ParameterVector, QuantumCircuit
-from qiskit.circuit.library import real_amplitudes, zz_feature_map
+from qiskit.circuit import ClassicalRegister, Clbit, Gate, Parameter, ParameterVector, QuantumCircuit
+from qiskit.circuit.library import RXGate, real_amplitudes, zz_feature_map
 from qiskit.primitives import StatevectorEstimator
 from qiskit.providers.fake_provider import GenericBackendV2
 from qiskit.quantum_info import Clifford, Operator, Pauli, PauliList, SparseObservable, SparsePauliOp
@@ -261,6 +261,34 @@ def test_a_measurement_in_the_middle_is_refused(after):
         circuit.reset(0)
     with pytest.raises(ConfigError, match="must be unitary"):
         AdjointNetwork(circuit=circuit)
+
+
+@pytest.mark.parametrize("named", ["own", "rx"])
+def test_a_gate_whose_matrix_is_not_its_definition_is_refused(named):
+    class Twofold(Gate):
+        def _define(self):
+            self.definition = QuantumCircuit(1)
+            self.definition.ry(self.params[0], 0)
+
+        def __array__(self, dtype=None, copy=None):
+            return RXGate(float(self.params[0])).to_matrix()
+
+    x, circuit = Parameter("x"), QuantumCircuit(1)
+    circuit.append(Twofold(named, 1, [x]), [0])
+    with pytest.raises(ConfigError, match="Twofold.*definition agree with its matrix"):
+        AdjointNetwork(circuit=circuit, input_params=[x])
+
+
+def test_a_subclass_of_a_standard_gate_is_refused_since_qiskit_forgets_it():
+    class Turned(RXGate):
+        def _define(self):
+            self.definition = QuantumCircuit(1)
+            self.definition.ry(self.params[0], 0)
+
+    x, circuit = Parameter("x"), QuantumCircuit(1)
+    circuit.append(Turned(x), [0])
+    with pytest.raises(ConfigError, match="Derive Turned from Gate"):
+        AdjointNetwork(circuit=circuit, input_params=[x])
 
 
 # Transpiled circuits

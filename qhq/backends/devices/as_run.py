@@ -34,6 +34,9 @@ def as_run(ansatz: Ansatz, backend: str) -> tuple[Ansatz, tuple[int, ...]]:
     cut = isa.cut()
     inputs, weights = cut.parameters[: ansatz.num_inputs], cut.parameters[ansatz.num_inputs :]
     named = _named(cut.circuit, isa)
+    # It changes no expectation, and keeps a parameter that stands in no gate (any more) in the circuit.
+    idle = set(cut.parameters) - set(named.parameters)
+    named.global_phase = sum((each for each in cut.parameters if each in idle), 0)
     return Ansatz(named, inputs, weights, cut.observables, ansatz.angle_scaling), isa.layout
 
 

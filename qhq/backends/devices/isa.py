@@ -40,7 +40,8 @@ class IsaProgram:
 
     Attributes:
         circuit: Gates of the device, on all its qubits.
-        parameters: Its parameters, in the order of the columns of a row of values.
+        parameters: Its parameters, in the order of the columns of a row of values. One that no gate holds, as
+            after the transpiler has cancelled its gates, is among them all the same.
         observables: The O operators, on all qubits of the device.
         layout: Physical qubit that each logical one is read from, after the last gate.
     """
@@ -101,7 +102,7 @@ def build_isa(
     named = {parameter.name: parameter for parameter in isa.parameters}
     layout = tuple(isa.metadata[LAYOUT])
     laid = tuple(each.apply_layout(list(layout), isa.num_qubits) for each in observables)
-    return IsaProgram(isa, tuple(named[each.name] for each in parameters), laid, layout)
+    return IsaProgram(isa, tuple(named.get(each.name, each) for each in parameters), laid, layout)
 
 
 def _cut_observable(observable: SparsePauliOp, qubits: list[int]) -> SparsePauliOp:
