@@ -52,9 +52,10 @@ def size_text(size: int) -> str:
 
 
 def _of_machine() -> int:
-    for line in _read(Path("/proc/meminfo")).splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) << 10
+    for line in filter(str.strip, _read(Path("/proc/meminfo")).splitlines()):
+        name, *words = line.split()
+        if name == "MemAvailable:" and words and words[0].isdigit():
+            return int(words[0]) << 10
     try:  # macOS: all there is, in use or not
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError):
@@ -65,7 +66,8 @@ def _of_container() -> int:
     """What the memory limits of the control groups leave; files that the kernel can drop do not count."""
     left = 1 << 62
     for line in _read(Path("/proc/self/cgroup")).splitlines():
-        number, controllers, path = line.split(":", 2)
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
         if number == "0":
             root, limit, used, idle = Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file"
         elif "memory" in controllers.split(","):
@@ -86,7 +88,7 @@ def _of_container() -> int:
 def _of_process() -> int:
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     pages = _read(Path("/proc/self/statm")).split()
-    if limit == resource.RLIM_INFINITY or not pages:
+    if limit == resource.RLIM_INFINITY or not pages or not pages[0].isdigit():
         return 1 << 62
     return limit - int(pages[0]) * resource.getpagesize()
 
@@ -94,13 +96,13 @@ def _of_process() -> int:
 def _statistic(path: Path, name: str) -> int:
     for line in _read(path).splitlines():
         key, _, value = line.partition(" ")
-        if key == name:
+        if key == name and value.strip().isdigit():
             return int(value)
     return 0
 
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(errors="replace")
     except OSError:
         return ""

@@ -9,6 +9,7 @@ import torch
 from qhq.ansatz import AnsatzSpec, build, load_ansatz
 from qhq.ansatz.spec import RotationBlock
 from qhq.backends import open_backend
+from qhq.backends import parity as parity_module
 from qhq.backends.parity import TOLERANCE, Parity, check_parity, measure_parity, parity_tolerance
 from qhq.backends.registry import open_parity_reference, open_training_backend
 from qhq.backends.simulators.statevector import StatevectorExecutor
@@ -153,3 +154,38 @@ def test_a_deep_circuit_in_single_precision_passes_the_gate(gates, qubits):
     aer = open_backend(AerSpec(kind="aer", gradient="parameter_shift"), ansatz, seed=0)
     parity = measure_parity(engine, aer, inputs, weights)
     check_parity(parity, parity_tolerance(np.float32, ansatz.circuit.size()))
+
+
+class Turned(Shifted):
+    """An executor that is right but for one gradient."""
+
+    def __init__(self, executor, place: int, by: float) -> None:
+        super().__init__(executor, 0.0)
+        self.place, self.turn = place, by
+
+    def vjp(self, inputs, weights, cotangent):
+        slopes = [each.copy() for each in self.executor.vjp(inputs, weights, cotangent)]
+        slopes[self.place].flat[0] += self.turn
+        return tuple(slopes)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("samples", [1, 3, 20])
+def test_the_gradient_of_a_wide_circuit_is_compared_along_a_direction(monkeypatch, samples, kind):
+    ansatz = build(AnsatzSpec(qubits=3, depth=2))
+    monkeypatch.setattr(parity_module, "MOST_AMPLITUDES", samples << 3)
+    aer = open_backend(AerSpec(kind="aer", gradient="parameter_shift"), ansatz, seed=0)
+    monkeypatch.setattr(aer, "vjp", lambda *_: pytest.fail("parameter shifts of a wide circuit take hours"))
+    counted = []
+    values_of = aer.expectations
+    monkeypatch.setattr(aer, "expectations", lambda x, w: counted.append(len(x)) or values_of(x, w))
+    inputs, weights, _ = (each.astype(kind) for each in values(ansatz, 24))
+    engine = StatevectorExecutor(ansatz)
+    parity = measure_parity(engine, aer, inputs, weights)
+    assert (counted[0], max(counted), len(counted)) == (samples, samples, 5)
+    check_parity(parity, parity_tolerance(kind, ansatz.circuit.size()))
+    for place in (0, 1):
+        wrong = measure_parity(Turned(engine, place, 0.1), aer, inputs, weights)
+        assert wrong.values < TOLERANCE < 100 * TOLERANCE < wrong.gradients
+    lost = measure_parity(Turned(engine, 1, np.nan), aer, inputs, weights)
+    assert lost.gradients == np.inf
