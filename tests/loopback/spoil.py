@@ -70,10 +70,13 @@ def _lost_flips(name: str, array: np.ndarray, readout: bool) -> np.ndarray:
     return np.zeros_like(array) if readout and not _is_register(name) else array
 
 
-def _of_another(text: str) -> str:
-    content = json.loads(text)
-    content["passthrough_data"]["post_processor"]["options"]["environment"]["job_tags"] = ["qhq-another"]
-    return json.dumps(content)
+def _tagged(*tags: str) -> Callable[[str], str]:
+    def spoil(text: str) -> str:
+        content = json.loads(text)
+        content["passthrough_data"]["post_processor"]["options"]["environment"]["job_tags"] = list(tags)
+        return json.dumps(content)
+
+    return spoil
 
 
 def _without(*path: str) -> Callable[[str], str]:
@@ -103,7 +106,8 @@ SPOILED: dict[str, Callable[[str], str]] = {
     "no_data": _without("data"),
     "no_passthrough": _without("passthrough_data"),
     "no_role": _without("semantic_role"),
-    "of_another_job": _of_another,
+    "of_another_job": _tagged("qhq-another"),
+    "of_an_untagged_job": _tagged(),
     "half_shots": _bits(_half_shots),
     "no_shots": _bits(_no_shots),
     "fewer_rows": _bits(_fewer_rows),

@@ -163,7 +163,8 @@ def _check_address(name: str, url: str) -> None:
             got=f"scheme '{scheme}' and host '{host}'",
             fix="Correct it, or unset it to use IBM's own service",
         )
-    proxy = "" if scheme == "https" or proxy_bypass(str(host)) else getproxies().get("http", "")
+    proxies = getproxies()
+    proxy = "" if scheme == "https" or proxy_bypass(str(host)) else proxies.get("http") or proxies.get("all")
     if proxy:
         raise BackendError(
             f"{name} on this machine must be reached without a proxy: it would be told the API key in clear",
@@ -176,6 +177,9 @@ def _parts(url: str) -> tuple[str, str | None]:
     """Scheme and host of an address; none of one that is no address."""
     try:
         address = urlsplit(url)
+        # What stands before an @, and a backslash, are taken for a host by some readers and not by others.
+        if not url.isprintable() or set(url) & set("\\@ "):
+            return "", None
         return (address.scheme, address.hostname) if address.port is None or address.port else ("", None)
     except ValueError:
         return "", None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import os
@@ -18,6 +19,7 @@ from qiskit.primitives.containers import BindingsArray
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit_ibm_runtime import Batch, QiskitRuntimeService, Session
 from qiskit_ibm_runtime.api.auth import CloudAuth
+from qiskit_ibm_runtime.api.exceptions import RequestsApiError
 from qiskit_ibm_runtime.decoders.defaults import DEFAULT_DECODERS
 from qiskit_ibm_runtime.decoders.result_decoder import ResultDecoder
 from qiskit_ibm_runtime.exceptions import (
@@ -46,14 +48,16 @@ T = TypeVar("T")
 
 CHANNEL, API = "ibm_quantum_platform", "/api/v1"
 
+NOT_FOUND = 404
+
 FINAL = frozenset({"DONE", "ERROR", "CANCELLED"})
 
 TAKES_JOBS = frozenset({"active", "online", "available", ""})
 """What a device says of itself that runs jobs; in any other status (internal, dedicated, maintenance) it
 takes them and lets them wait."""
 
-MOST_TWINS = 20
-"""Jobs of one tag that are looked for."""
+PAGE = 20
+"""Jobs that are asked for at a time."""
 
 
 @dataclass(frozen=True)
@@ -168,25 +172,43 @@ class IBMClient:
         def send() -> str:
             backend = self._device()
             mode = self._opened(spec, backend)
-            before = WireSession.posts
+            posts = WireSession.posts
+            sent, taken = posts.sent, posts.taken
             try:
                 estimator = Estimator(mode=mode or backend, options=estimator_options(spec, tag))
                 job = estimator.run([_pub(program, values)])
             except (ValueError, TypeError, KeyError, AttributeError) as error:
-                if WireSession.posts == before and not isinstance(error, OSError):
+                if posts.sent == sent and not isinstance(error, OSError):
                     raise RefusedHereError(str(error)) from None
+                raise
+            except Exception as error:
+                # The client asks more once the job is taken: what fails then says nothing of the job.
+                if posts.taken > taken:
+                    raise ConnectionError(f"The job was taken, and then: {_message(error)}") from None
                 raise
             self._jobs[job.job_id()] = job
             return str(job.job_id())
 
         return self._call(send, "submission")
 
+    def instance(self) -> str:
+        """CRN of the instance that the device is used through."""
+        return self._call(lambda: str(self._device()._instance), "instance", missing="gone")
+
+    def instances(self) -> list[str]:
+        """CRNs of the instances that jobs are looked for in."""
+        return self._call(lambda: list(map(str, self._connected()._get_api_clients())), "instances")
+
     def find(self, tag: str) -> list[str]:
-        """Ids of the jobs that bear a tag, the oldest first."""
-        jobs = self._call(
-            lambda: self._connected().jobs(limit=MOST_TWINS, job_tags=[tag], descending=False), "jobs"
-        )
-        return [str(job.job_id()) for job in jobs]
+        """Ids of the jobs that bear a tag, the oldest first, in all instances that the key reaches."""
+
+        def read() -> list[str]:
+            # Without an instance of the user's choice, the client would ask any one of them.
+            services = self._connected()._get_api_clients().values()
+            jobs = [job for service in services for job in _bearing(service, tag)]
+            return [str(job["id"]) for job in sorted(jobs, key=lambda job: str(job.get("created", "")))]
+
+        return self._call(read, "jobs")
 
     def job_state(self, job_id: str) -> JobState:
         """What a job is doing."""
@@ -254,8 +276,18 @@ class IBMClient:
         """Close a batch or session that another process left open; one that is gone is closed."""
 
         def act() -> None:
-            service = self._connected()
-            service._get_api_client().close_session(session_id)
+            missing = None
+            for service in self._connected()._get_api_clients().values():
+                try:
+                    service.close_session(session_id)
+                except RequestsApiError as error:
+                    if error.status_code != NOT_FOUND:
+                        raise
+                    missing = error
+                else:
+                    return
+            if missing is not None:
+                raise missing
 
         try:
             self._call(act, "session", missing="lost")
@@ -263,11 +295,9 @@ class IBMClient:
             if trouble.kind != "lost":
                 raise
 
-    def close_mode(self) -> None:
-        """Close the batch or session that was opened, if any: an open session costs by the wall clock."""
-        mode, self._mode = self._mode, None
-        if mode is not None:
-            self._call(mode.close, "session")
+    def leave_mode(self) -> None:
+        """Send what follows in another batch or session than what went before."""
+        self._mode = None
 
     def _opened(self, spec: IBMSpec, backend: Any) -> Any:
         if spec.mode != "job" and self._mode is None:
@@ -359,6 +389,21 @@ def _check_json(raw: str) -> None:
         raise ValueError(f"cut off, or no JSON ({error})" if raw.strip() else "empty") from None
     if not isinstance(content, dict):
         raise ValueError(f"a JSON {type(content).__name__}, and no object")
+
+
+def _bearing(service: Any, tag: str) -> Iterator[dict[str, Any]]:
+    """Jobs of an instance that bear a tag.
+
+    Raises:
+        ValueError: If others come too: what is found is used, and cancelled, as ours.
+    """
+    for page in itertools.count():
+        jobs = service.jobs_get(limit=PAGE, skip=page * PAGE, job_tags=[tag], descending=False)["jobs"]
+        if any(tag not in (job.get("tags") or ()) for job in jobs):
+            raise ValueError(f"jobs without the tag {tag} were given for it")
+        yield from jobs
+        if len(jobs) < PAGE:
+            return
 
 
 class _AsReceived(ResultDecoder):  # type: ignore[misc]

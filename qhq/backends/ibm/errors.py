@@ -56,8 +56,10 @@ _WIRE: tuple[tuple[type[Exception], Kind], ...] = (
 
 _STATUSES: dict[int, Kind] = {
     -1: "unreachable", 401: "unauthorized", 403: "unauthorized", 413: "too_large", 429: "busy",
+    408: "unreachable", 409: "unreachable", 425: "unreachable", 499: "unreachable",
 }  # fmt: skip
-"""HTTP status (-1: no reply) -> what it means; from 500 on the service is not well."""
+"""HTTP status (-1: no reply) -> what it means; from 500 on the service is not well. After a timeout or a
+conflict nobody knows what became of a submission."""
 
 NO_SESSIONS_CODE = "1352"
 

@@ -31,7 +31,7 @@ from qhq.backends.ibm.journal import (
     Part,
 )
 from qhq.backends.ibm.pub_request import LaidOut, PubRequest
-from qhq.backends.ibm.results import Estimates, check_estimates
+from qhq.backends.ibm.results import Estimates, check_estimates, measured_qubits
 from qhq.backends.ibm.spec import IBMSpec
 from qhq.backends.ibm.talk import TALK
 from qhq.backends.ibm.trouble import (
@@ -83,6 +83,12 @@ class Client(Protocol):
     def submit(self, spec: IBMSpec, program: LaidOut, values: FloatArray, tag: str) -> str:
         """Send rows of values (N, P) as one PUB; the id of the job."""
 
+    def instance(self) -> str:
+        """The instance that the device is used through."""
+
+    def instances(self) -> list[str]:
+        """The instances that jobs are looked for in."""
+
     def find(self, tag: str) -> list[str]:
         """Ids of the jobs that bear a tag, the oldest first."""
 
@@ -104,8 +110,11 @@ class Client(Protocol):
     def cancel(self, job_id: str) -> bool:
         """Cancel a job; False if it had come to an end."""
 
-    def close_mode(self) -> None:
-        """Close the batch or session."""
+    def close_session(self, session_id: str) -> None:
+        """Close a batch or session."""
+
+    def leave_mode(self) -> None:
+        """Send what follows in another batch or session."""
 
 
 class Gatekeeper(Protocol):
@@ -165,7 +174,15 @@ class JobRunner:
             JobError: If a part came to an end without a result; what came back of the others is kept.
             BackendError: If sending is refused.
         """
-        return self.resume(self._plan(request))
+        parts = self.resume(self._plan(request))
+        for part in parts:
+            if part.state != STORED:
+                raise JobError(
+                    "A job must have come to its end with a result",
+                    got=f"{request.spec.name}, {part.job_id or part.tag}: {part.state} {part.message}",
+                    fix="Another process has changed it meanwhile: look with 'qhq jobs', then run this again",
+                )
+        return parts
 
     def resume(self, request: PubRequest, *, send: bool = True) -> list[Part]:
         """Take up a request that stands in the journal; parts that ended without a result stay as they are.
@@ -189,17 +206,19 @@ class JobRunner:
         return self._journal.parts(request.key)
 
     def close(self) -> None:
-        """Close the batch or session that was opened, if any."""
-        try:
-            self._client.close_mode()
-        except ServiceError as trouble:
-            TALK.get().tell(
-                f"The batch or session could not be closed ({trouble.message}): 'qhq jobs resume' tries again"
-            )
-            return
-        for session in self._sessions:
-            self._journal.closed_session(session, self._clock.now())
-        self._sessions.clear()
+        """Close the batches and sessions that were opened, several if the service was reached afresh."""
+        self._client.leave_mode()
+        sessions, self._sessions = self._sessions, []
+        for session in sessions:
+            try:
+                self._client.close_session(session)
+            except ServiceError as trouble:
+                TALK.get().tell(
+                    f"Batch or session {session} could not be closed ({trouble.message}): "
+                    "'qhq jobs resume' tries again"
+                )
+            else:
+                self._journal.closed_session(session, self._clock.now())
 
     def _plan(self, request: PubRequest) -> PubRequest:
         """The request as the journal has it; what has not been sent of it follows the device of today."""
@@ -311,7 +330,8 @@ class JobRunner:
             )
 
     def _submit(self, request: PubRequest, part: Part) -> None:
-        if not self._journal.claim(part.tag, self._clock.now()):
+        qubits, instance = measured_qubits(request.program.observables), self._client.instance()
+        if not self._journal.claim(part.tag, self._clock.now(), instance=instance, qubits=qubits):
             return
         values = request.values[part.start : part.stop]
         try:
@@ -335,6 +355,8 @@ class JobRunner:
 
     def _adopt(self, request: PubRequest, part: Part) -> None:
         """Find out what became of a submission whose end nobody saw; planned again if it never arrived."""
+        if part.instance and part.instance not in self._client.instances():
+            raise ServiceError("lost", f"it was being sent through {part.instance}, which is not at hand")
         found = self._client.find(part.tag)
         now = self._clock.now()
         if found:
@@ -416,7 +438,8 @@ class JobRunner:
         return True
 
     def _check(self, request: PubRequest, part: Part, raw: str) -> None:
-        check_estimates(self._decode(raw), request.spec, request.program, part.rows, part.tag)
+        found = self._decode(raw)
+        check_estimates(found, request.spec, request.program, part.rows, part.tag, part.measured)
 
     def _keep(self, part: Part, raw: str) -> None:
         self._journal.store(part.tag, raw, self._clock.now())
@@ -430,7 +453,7 @@ class JobRunner:
         error = as_job_error(trouble, f"{request.spec.name}, job {part.job_id}, tag {part.tag}")
         if trouble.kind in ENDS_A_JOB:
             state = CANCELLED if trouble.kind == "cancelled" else FAILED
-            self._journal.end(part.tag, state, trouble.message, self._clock.now())
+            self._journal.end(part, state, trouble.message, self._clock.now())
         elif trouble.kind in (*PASSING, "unauthorized", "moved") and trouble.kind != "garbled":
             # No other job of the service would fare better.
             raise error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -24,9 +24,11 @@ from qhq.backends.ibm.journal import (
     Part,
     journal_file,
 )
+from qhq.backends.ibm.trouble import ServiceError, as_job_error
 from qhq.errors import BackendError, ConfigError, nearest
 
 if TYPE_CHECKING:
+    from qhq.backends.ibm.client import IBMClient
     from qhq.backends.ibm.waiting import Clock
 
 
@@ -63,6 +65,9 @@ class JobRow:
 
 
 NEWER = "This journal was written by a newer qhq: some of what it says may not be shown"
+
+SETTLE_SECONDS = 30.0
+"""How long after a submission whose end nobody saw a job may still appear under its tag."""
 
 NOWHERE = Origin("", "", None)
 """Of a job whose request cannot be read."""
@@ -169,35 +174,59 @@ def cancel_jobs(wanted: str, *, journal: Journal | None = None, clock: Clock | N
     """
     from qhq.backends.ibm.client import IBMClient
     from qhq.backends.ibm.opening import find_client
-    from qhq.backends.ibm.talk import TALK
-    from qhq.backends.ibm.trouble import ServiceError, as_job_error
 
     journal, clock = journal or Journal(), _clock(clock)
     keys = _matching_keys(journal, wanted)
     origins, clients = journal.origins(), dict[str, IBMClient]()
-    for part in _matching_parts(journal, wanted):
-        device = origins.get(part.key, NOWHERE).backend
-        if part.state == PLANNED:
-            journal.end(part.tag, CANCELLED, "cancelled before it was sent", clock.now())
-            continue
-        if part.state not in (SENDING, SENT):
-            continue
-        if device not in clients:
-            clients[device] = find_client(device)
-        try:
-            ids = [part.job_id] if part.job_id else clients[device].find(part.tag)
-            ran = [job_id for job_id in ids if not clients[device].cancel(job_id)]
-        except ServiceError as trouble:
-            raise as_job_error(trouble, f"{device}, tag {part.tag}") from None
-        if part.state == SENDING and ids:
-            journal.sent(part.tag, (ran or ids)[0], clock.now())
-        if ran:
-            TALK.get().tell(
-                f"{device}: job {ran[0]} had come to an end: 'qhq jobs resume' fetches its result"
-            )
-        else:
-            journal.end(part.tag, CANCELLED, "cancelled by qhq jobs cancel", clock.now())
+    for tag in [part.tag for part in _matching_parts(journal, wanted)]:
+        # Whoever sends it at this moment is let finish: a job that nobody knows of would run, and be paid.
+        with journal.sending():
+            part = journal.part(tag)
+            device = origins.get(part.key, NOWHERE).backend
+            if part.state == PLANNED:
+                journal.end(part, CANCELLED, "cancelled before it was sent", clock.now())
+            if part.state not in (SENDING, SENT):
+                continue
+            if device not in clients:
+                clients[device] = find_client(device)
+            try:
+                _cancel_sent(journal, part, clients[device], clock)
+            except ServiceError as trouble:
+                raise as_job_error(trouble, f"{device}, tag {tag}") from None
     return _rows(journal, keys)
+
+
+def _cancel_sent(journal: Journal, part: Part, client: IBMClient, clock: Clock) -> None:
+    """Cancel a job, or all that a submission whose end nobody saw may have become.
+
+    Raises:
+        ServiceError: If it cannot be said that it will not run.
+    """
+    from qhq.backends.ibm.talk import TALK
+
+    if part.state == SENDING and part.instance and part.instance not in client.instances():
+        raise ServiceError("lost", f"it was being sent through {part.instance}, which is not at hand")
+    ids = [part.job_id] if part.job_id else client.find(part.tag)
+    if not ids and clock.now() - part.changed < SETTLE_SECONDS:
+        raise ServiceError("unsettled", "no job bears the tag yet")
+    ran = [job_id for job_id in ids if not client.cancel(job_id)]
+    if part.state == SENDING and ids:
+        used = (ran or ids)[0]
+        journal.sent(part.tag, used, clock.now())
+        for job_id in ids:
+            if job_id != used:
+                journal.add_extra(part, job_id, cancelled=job_id not in ran, now=clock.now())
+    if ran:
+        TALK.get().tell(
+            f"{client.device}: job {ran[0]} had come to an end: 'qhq jobs resume' fetches its result"
+        )
+    else:
+        journal.end(
+            replace(part, state=SENT if ids else part.state),
+            CANCELLED,
+            "cancelled by qhq jobs cancel",
+            clock.now(),
+        )
 
 
 def discard_jobs(wanted: str, *, journal: Journal | None = None, clock: Clock | None = None) -> list[JobRow]:
@@ -225,9 +254,7 @@ def discard_jobs(wanted: str, *, journal: Journal | None = None, clock: Clock | 
         )
     for part in parts:
         if part.state in (PLANNED, UNREADABLE, *ENDED):
-            journal.end(
-                part.tag, DISCARDED, f"given up while {part.state}; {part.message}"[:300], clock.now()
-            )
+            journal.end(part, DISCARDED, f"given up while {part.state}; {part.message}"[:300], clock.now())
     return _rows(journal, _keys(parts))
 
 
@@ -270,7 +297,6 @@ def _rescue(journal: Journal, key: str, clock: Clock) -> None:
     from qhq.backends.ibm.client import decode
     from qhq.backends.ibm.opening import find_client
     from qhq.backends.ibm.talk import TALK
-    from qhq.backends.ibm.trouble import ServiceError
 
     origin = journal.origins().get(key, NOWHERE)
     for part in journal.parts(key):

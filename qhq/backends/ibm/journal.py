@@ -18,11 +18,11 @@ import sqlite3
 import threading
 import uuid
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock
 
@@ -37,6 +37,7 @@ from qhq.backends.ibm.pub_request import (
     unpack_program,
     unpack_values,
 )
+from qhq.backends.ibm.talk import TALK, heartbeat
 from qhq.backends.ibm.trouble import redact
 from qhq.errors import BackendError
 from qhq.paths import runs_dir
@@ -74,11 +75,23 @@ MIGRATIONS = (
         """CREATE TABLE sessions (
              id TEXT PRIMARY KEY, backend TEXT, pid INTEGER, host TEXT, opened REAL, closed REAL)""",
     ),
+    (
+        "ALTER TABLE parts ADD COLUMN instance TEXT",
+        "ALTER TABLE parts ADD COLUMN qubits TEXT",
+    ),
 )
 """What makes a journal of each schema version out of one of the version before; the first of a file that
 is new or was written before versions were counted. Add at the end; never change what stands here."""
 
-_LIGHT = "tag, key, start, stop, state, job_id, created, changed, message, qpu_seconds, calibration"
+LOCKED_SECONDS, MOST_LOCKED = 15.0, 4
+"""How long a statement waits for a file that another process has locked, and how often it does."""
+
+T = TypeVar("T")
+
+_LIGHT = (
+    "tag, key, start, stop, state, job_id, created, changed, message, qpu_seconds, calibration, instance, "
+    "qubits"
+)
 
 
 @dataclass(frozen=True)
@@ -97,6 +110,8 @@ class Part:
         message: Why it ended without a result.
         qpu_seconds: Time it took on the device, once known.
         calibration: Fingerprint of what the device was calibrated to as it ran, once known.
+        instance: CRN of the instance that it was sent through: no other can say what became of it.
+        qubits: Qubits of the device that it measures, a JSON list; the layout of a request may change later.
     """
 
     tag: str
@@ -110,6 +125,13 @@ class Part:
     message: str
     qpu_seconds: float | None
     calibration: str | None = None
+    instance: str | None = None
+    qubits: str | None = None
+
+    @property
+    def measured(self) -> list[int] | None:
+        """Qubits of the device that it measures; None before it was sent."""
+        return None if self.qubits is None else [int(each) for each in json.loads(self.qubits)]
 
     @property
     def rows(self) -> int:
@@ -187,7 +209,7 @@ class Journal:
             # SQLite gives its side files the mode of the main one.
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
             self._connection = sqlite3.connect(
-                self.path, isolation_level=None, timeout=60, check_same_thread=False
+                self.path, isolation_level=None, timeout=LOCKED_SECONDS, check_same_thread=False
             )
             # Closing folds the write-ahead log into the file.
             self._close = weakref.finalize(self, self._connection.close)
@@ -228,9 +250,13 @@ class Journal:
         """Close the file."""
         self._close()
 
-    def sending(self) -> FileLock:
-        """The lock under which one process at a time sends; freed by the system if its holder is killed."""
-        return self._lock
+    @contextlib.contextmanager
+    def sending(self) -> Iterator[None]:
+        """One process at a time sends inside; its lock is freed by the system if it is killed."""
+        with contextlib.ExitStack() as held:
+            with heartbeat("another qhq is sending, and one at a time may"):
+                held.enter_context(self._lock)
+            yield
 
     def plan(self, request: PubRequest, rows: int, now: float) -> None:
         """Write a request and its parts of at most some rows, unless it is known."""
@@ -355,9 +381,17 @@ class Journal:
         here = socket.gethostname()
         return [(row["id"], row["backend"]) for row in rows if row["host"] == here and not _lives(row["pid"])]
 
-    def claim(self, tag: str, now: float) -> bool:
-        """Write that a planned part is about to be sent; False if another process was first."""
-        return bool(self._set(tag, PLANNED, now, state=SENDING))
+    def claim(self, tag: str, now: float, *, instance: str, qubits: Sequence[int]) -> bool:
+        """Write that a planned part is about to be sent; False if another process was first.
+
+        Args:
+            tag: Of the part.
+            now: Seconds since 1970.
+            instance: CRN of the instance that it is sent through.
+            qubits: Qubits of the device that it measures.
+        """
+        written = json.dumps([int(each) for each in qubits])
+        return bool(self._set(tag, PLANNED, now, state=SENDING, instance=instance, qubits=written))
 
     def unclaim(self, tag: str, now: float) -> None:
         """Write that a part was certainly not taken: it may be sent again."""
@@ -377,11 +411,14 @@ class Journal:
         for before in WITH_SERVICE:
             self._set(tag, before, now, state=UNREADABLE, raw=raw, message=message)
 
-    def end(self, tag: str, state: str, message: str, now: float) -> None:
-        """Write that a part ended without a result."""
-        for before in (*UNSENT, *WITH_SERVICE, *ENDED):
-            if before != state:
-                self._set(tag, before, now, state=state, message=message)
+    def end(self, part: Part, state: str, message: str, now: float) -> bool:
+        """Write that a part ended without a result; False if it is in another state than it was read in.
+
+        Another process may have sent it, or have its result, since.
+        """
+        if part.state == STORED:
+            return False
+        return bool(self._set(part.tag, part.state, now, state=state, message=message))
 
     def add_calibration(self, tag: str, calibration: Calibration) -> None:
         """Write what the device was calibrated to as a part ran."""
@@ -460,25 +497,35 @@ class Journal:
             self._ask("COMMIT")
 
     def _ask(self, statement: str, *values: Any) -> list[sqlite3.Row]:
-        try:
-            with self._one_at_a_time:
-                return self._connection.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
-            raise self._unusable(error) from error
+        return self._execute(lambda: self._connection.execute(statement, values).fetchall())
 
     def _change(self, statement: str, *values: Any) -> int:
-        try:
-            with self._one_at_a_time:
-                return self._connection.execute(statement, values).rowcount
-        except sqlite3.Error as error:
-            raise self._unusable(error) from error
+        return self._execute(lambda: self._connection.execute(statement, values).rowcount)
+
+    def _execute(self, act: Callable[[], T]) -> T:
+        """Do one statement; a file that another process has locked is waited for some times, aloud."""
+        for attempt in range(1, MOST_LOCKED + 1):
+            try:
+                with self._one_at_a_time:
+                    return act()
+            except sqlite3.Error as error:
+                if attempt == MOST_LOCKED or not _is_locked(error):
+                    raise self._unusable(error) from error
+            TALK.get().wait(f"{self.path} is locked by another process, attempt {attempt} of {MOST_LOCKED}")
+        raise AssertionError("the last attempt returns or raises")
 
     def _unusable(self, error: Exception) -> BackendError:
         return BackendError(
             "The journal of hardware jobs must be readable and writable: nothing is sent without it",
             got=f"{self.path}: {error}",
-            fix="Free disk space, or point QHQ_RUNS_DIR at a folder of your own",
+            fix="Wait until the process that holds it has ended: what was sent is found again by its tag"
+            if _is_locked(error)
+            else "Free disk space, or point QHQ_RUNS_DIR at a folder of your own",
         )
+
+
+def _is_locked(error: Exception) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
 
 
 def _marks(values: Sequence[Any]) -> str:
@@ -494,7 +541,7 @@ def _part(row: sqlite3.Row) -> Part:
     part = Part(*row)
     if not (isinstance(part.tag, str) and isinstance(part.key, str)):
         raise ValueError("a tag or key that is no text")
-    for name in ("job_id", "message", "calibration"):
+    for name in ("job_id", "message", "calibration", "instance", "qubits"):
         if not isinstance(getattr(part, name), str | None):
             raise ValueError(f"tag {part.tag}: {name} is no text")
     if part.state not in STATES:

@@ -81,7 +81,14 @@ class Estimates:
     tags: tuple[str, ...]
 
 
-def check_estimates(found: Estimates, spec: IBMSpec, program: LaidOut, rows: int, tag: str) -> None:
+def check_estimates(
+    found: Estimates,
+    spec: IBMSpec,
+    program: LaidOut,
+    rows: int,
+    tag: str,
+    qubits: Sequence[int] | None = None,
+) -> None:
     """Refuse a result that cannot be what was asked for.
 
     Args:
@@ -90,6 +97,8 @@ def check_estimates(found: Estimates, spec: IBMSpec, program: LaidOut, rows: int
         program: What ran.
         rows: Rows of values.
         tag: Tag of the job.
+        qubits: Qubits of the device that it measured; those of the program if not known. A device may have
+            changed, and the program with it, since the job was sent.
 
     Raises:
         ServiceError: Kind ``wrong``, with what is wrong with it.
@@ -97,13 +106,14 @@ def check_estimates(found: Estimates, spec: IBMSpec, program: LaidOut, rows: int
     _check_whose(found, program, rows, tag)
     _check_shots(found, spec, rows)
     if spec.is_on(spec.trex, from_level=1):
-        _check_readout(found.items[-1], program)
+        used = measured_qubits(program.observables) if qubits is None else qubits
+        _check_readout(found.items[-1], program.circuit.num_qubits, used)
     _check_values(found, spec, program)
 
 
 def _check_whose(found: Estimates, program: LaidOut, rows: int, tag: str) -> None:
-    if found.tags and tag not in found.tags:
-        raise _wrong(f"the result of another job (tags {', '.join(found.tags)})")
+    if tag not in found.tags:
+        raise _wrong(f"the result of another job (tags {', '.join(found.tags) or 'none'})")
     wanted = (rows, len(program.observables))
     for name, array in (("values", found.values), ("standard errors", found.stds)):
         if array.shape != wanted:
@@ -131,16 +141,16 @@ def _check_shots(found: Estimates, spec: IBMSpec, rows: int) -> None:
             raise _wrong(f"{got:g} shots of {what} of the {spec.shots} that were asked for")
 
 
-def _check_readout(item: Item, program: LaidOut) -> None:
+def _check_readout(item: Item, num_qubits: int, qubits: Sequence[int]) -> None:
     """The circuit that learns the readout errors prepares 0 and flips on purpose: undone, most bits are 0."""
     for name, bits in item.registers.items():
         flips = item.arrays.get(FLIPS + name)
-        if flips is None or bits.shape[-1] != program.circuit.num_qubits:
+        if flips is None or bits.shape[-1] != num_qubits:
             continue
         misread = (bits ^ flips).mean(axis=tuple(range(bits.ndim - 1)))
-        used = [qubit for qubit in _measured_qubits(program.observables) if misread[qubit] > WORST_READOUT]
-        if used:
-            raise _wrong(f"a readout of qubit {used[0]} that is wrong {misread[used[0]]:.0%} of the time")
+        bad = [qubit for qubit in qubits if misread[qubit] > WORST_READOUT]
+        if bad:
+            raise _wrong(f"a readout of qubit {bad[0]} that is wrong {misread[bad[0]]:.0%} of the time")
 
 
 def _check_values(found: Estimates, spec: IBMSpec, program: LaidOut) -> None:
@@ -169,7 +179,8 @@ def _stretch(found: Estimates, spec: IBMSpec, bounds: FloatArray) -> FloatArray:
     return stretch
 
 
-def _measured_qubits(observables: Sequence[SparsePauliOp]) -> list[int]:
+def measured_qubits(observables: Sequence[SparsePauliOp]) -> list[int]:
+    """Qubits of a device that observables are measured on."""
     used: set[int] = set()
     for each in observables:
         used |= set(np.flatnonzero((each.paulis.x | each.paulis.z).any(axis=0)).tolist())

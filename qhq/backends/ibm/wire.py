@@ -34,10 +34,17 @@ class _Retry(PostForcelistRetry):  # type: ignore[misc]
         return bool(super().is_retry(method, status_code, has_retry_after))
 
 
-class WireSession(RetrySession):  # type: ignore[misc]
-    """What the client talks through; ``posts`` counts what was sent, by all sessions."""
+class Posts(threading.local):
+    """What a thread posted so far, and how much of it the service took."""
 
-    posts = 0
+    sent = 0
+    taken = 0
+
+
+class WireSession(RetrySession):  # type: ignore[misc]
+    """What the client talks through; ``posts`` counts what a thread sent, through all of its sessions."""
+
+    posts = Posts()
 
     def _initialize_retry(self, retries_total: int, retries_connect: int, backoff_factor: float) -> None:
         retry = _Retry(
@@ -55,11 +62,14 @@ class WireSession(RetrySession):  # type: ignore[misc]
 
     def request(self, method: str, url: str, bare: bool = False, **named: Any) -> Any:
         """Send a request, and wait for its reply a bounded time."""
-        if method.upper() == "POST":
-            WireSession.posts += 1
+        posted = int(method.upper() == "POST")
+        self.posts.sent += posted
         if named.get("timeout") is None:
             named["timeout"] = (CONNECT_SECONDS, READ_SECONDS)
-        return super().request(method, url, bare, **named)
+        reply = super().request(method, url, bare, **named)
+        # A refusal has been raised.
+        self.posts.taken += posted
+        return reply
 
     def resolve_redirects(self, resp: Any, req: Any, **named: Any) -> Any:
         """Follow a redirect within the same address alone, and never one of a submission."""

@@ -282,3 +282,35 @@ def test_a_saved_account_is_not_taken_to_an_address_in_clear(home, url):
         find_account("ibm_fez", load_backends())
     file.write_text(saved("default-ibm-quantum-platform", url="https://cloud.ibm.com"))
     assert find_account("ibm_fez", load_backends()) == Account()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        # Some readers of addresses take the first for the host, and some the second.
+        "http://evil.example\\@127.0.0.1:8000",
+        "http://evil.example@127.0.0.1:8000",
+        "http://127.0.0.1:8000\n.evil.example",
+        "https://quantum.example/ x",
+    ],
+)
+def test_an_address_that_can_be_read_in_two_ways_is_refused(home, monkeypatch, url):
+    monkeypatch.setenv("QHQ_IBM_TOKEN", "key")
+    for name in ("QHQ_IBM_URL", "IAM_URL"):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, url)
+            with pytest.raises(BackendError, match=f"{name} must be https"):
+                find_account("ibm_fez", {})
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
+def test_no_proxy_of_any_name_is_told_the_key_in_clear(home, monkeypatch, name):
+    for other in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv("QHQ_IBM_TOKEN", "key")
+    monkeypatch.setenv("QHQ_IBM_URL", "http://127.0.0.1:8000")
+    monkeypatch.setenv(name, "http://proxy.example:3128")
+    with pytest.raises(BackendError, match="proxy"):
+        find_account("ibm_fez", {})
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    assert find_account("ibm_fez", {}).url == "http://127.0.0.1:8000"

@@ -11,7 +11,7 @@ from qiskit.circuit import Parameter, QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
 from qhq.backends.ibm.jobs import discard_jobs, list_jobs
-from qhq.backends.ibm.journal import MIGRATIONS, Journal, in_run
+from qhq.backends.ibm.journal import MIGRATIONS, MOST_LOCKED, Journal, Part, in_run
 from qhq.backends.ibm.pub_request import (
     LaidOut,
     PubRequest,
@@ -20,9 +20,10 @@ from qhq.backends.ibm.pub_request import (
     question_key,
     spec_json,
 )
+from qhq.backends.ibm.talk import talking
 from qhq.errors import BackendError
 
-from .cases import Clock, entry
+from .cases import Clock, Heard, entry
 
 
 @pytest.fixture
@@ -37,6 +38,10 @@ def request(rows: int = 5, key: str = "question") -> PubRequest:
     observables = (SparsePauliOp("ZIIII"), SparsePauliOp(["XIIII", "IIIIY"], [0.5, -2.0]))
     program = LaidOut(circuit, ("theta_0",), observables, 2, (3, 4), "2026-01-02", 2, 1e-6, 3e-4)
     return PubRequest(key, entry(), program, np.arange(rows, dtype=float)[:, None])
+
+
+def claim(journal: Journal, part: Part, now: float) -> bool:
+    return journal.claim(part.tag, now, instance="crn:v1:a", qubits=[3, 4])
 
 
 def states(journal: Journal) -> list[str]:
@@ -77,15 +82,17 @@ def test_a_part_goes_one_way(journal):
     (part,) = journal.parts()
     journal.sent(part.tag, "too early", 2.0)
     assert states(journal) == ["planned"]
-    assert (journal.claim(part.tag, 2.0), journal.claim(part.tag, 2.0)) == (True, False)
+    assert (claim(journal, part, 2.0), claim(journal, part, 2.0)) == (True, False)
     journal.unclaim(part.tag, 3.0)
-    assert journal.claim(part.tag, 4.0)
+    assert claim(journal, part, 4.0)
+    assert journal.part(part.tag).measured == [3, 4]
     journal.sent(part.tag, "job", 5.0)
     journal.unclaim(part.tag, 6.0)
     assert (states(journal), journal.part(part.tag).changed) == (["sent"], 5.0)
     journal.store(part.tag, "raw", 7.0)
     journal.store(part.tag, "other", 8.0)
-    journal.end(part.tag, "failed", "too late", 9.0)
+    assert not journal.end(part, "failed", "too late", 9.0)
+    assert not journal.end(journal.part(part.tag), "failed", "too late", 9.0)
     assert (states(journal), journal.raw(part.tag)) == (["stored"], "raw")
 
 
@@ -93,9 +100,9 @@ def test_ended_parts_are_renewed_under_another_tag_and_the_rest_is_not(journal):
     journal.plan(request(4), 2, now=1.0)
     first, second = journal.parts()
     for part in (first, second):
-        journal.claim(part.tag, 2.0)
+        claim(journal, part, 2.0)
         journal.sent(part.tag, f"job {part.start}", 3.0)
-    journal.end(first.tag, "cancelled", "by hand", 4.0)
+    journal.end(journal.part(first.tag), "cancelled", "by hand", 4.0)
     journal.store(second.tag, "raw", 4.0)
     journal.renew("question", 5.0)
     journal.renew("question", 6.0)
@@ -141,10 +148,10 @@ def test_one_of_many_claims_wins(tmp_path):
     (part,) = Journal(tmp_path).parts()
     won: list[bool] = []
 
-    def claim() -> None:
-        won.append(Journal(tmp_path).claim(part.tag, 2.0))
+    def race() -> None:
+        won.append(claim(Journal(tmp_path), part, 2.0))
 
-    threads = [threading.Thread(target=claim) for _ in range(8)]
+    threads = [threading.Thread(target=race) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -177,7 +184,7 @@ def test_a_journal_that_fails_later_is_said(journal):
     with pytest.raises(BackendError, match="nothing is sent without it"):
         journal.parts()
     with pytest.raises(BackendError, match="nothing is sent without it"):
-        journal.claim("tag", 1.0)
+        journal.claim("tag", 1.0, instance="", qubits=[])
     assert issubclass(sqlite3.ProgrammingError, sqlite3.Error)
 
 
@@ -331,3 +338,25 @@ def test_a_damaged_page_hides_only_what_stands_on_it(tmp_path):
     rows = list_jobs(Journal(tmp_path))
     assert len(rows) > 100
     assert {row.state for row in rows} <= {"planned", "damaged"}
+
+
+def test_a_locked_file_is_waited_for_aloud_and_what_holds_it_is_told(journal, tmp_path, monkeypatch):
+    journal.plan(request(), 5, now=1.0)
+    monkeypatch.setattr("qhq.backends.ibm.journal.LOCKED_SECONDS", 0.0)
+    second, heard = Journal(tmp_path), Heard()
+    (part,) = second.parts()
+    other = sqlite3.connect(journal.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with talking(heard), pytest.raises(BackendError, match="another process|holds it"):
+        claim(second, part, 2.0)
+    assert len(heard.waited) == MOST_LOCKED - 1
+    other.execute("COMMIT")
+    assert claim(second, part, 2.0)
+
+
+def test_what_another_process_sent_meanwhile_is_not_given_up(journal, tmp_path):
+    journal.plan(request(), 5, now=1.0)
+    (seen,) = journal.parts()
+    claim(Journal(tmp_path), seen, 2.0)
+    assert not journal.end(seen, "discarded", "given up", 3.0)
+    assert states(journal) == ["sending"]

@@ -105,7 +105,7 @@ def test_a_job_that_is_unknown_for_a_while_is_not_taken_for_failed(service):
     check_each_sent_once(service)
 
 
-@pytest.mark.parametrize("status", [400, 404, 409, 418])
+@pytest.mark.parametrize("status", [400, 404, 410, 418])
 def test_no_status_of_a_reply_makes_a_paid_job_fail(service, status):
     service.fault(on="GET /jobs/{id}/results", status=status, times=1)
     executor = opened()

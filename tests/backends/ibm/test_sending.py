@@ -9,6 +9,7 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
 from qhq.backends.ibm import layout
+from qhq.backends.ibm.client import IBMClient
 from qhq.backends.ibm.jobs import cancel_jobs, discard_jobs, jobs_to_send, list_jobs, resume_jobs
 from qhq.backends.ibm.journal import Journal
 from qhq.backends.ibm.talk import talking
@@ -332,3 +333,105 @@ def test_a_process_is_dead_or_lives():
 
     assert (_lives(os.getpid()), _lives(2**22 + 1), _lives("x"), _lives(2**70)) == (True, False, False, False)
     assert np.isfinite(1.0)
+
+
+def test_what_fails_after_a_job_was_taken_does_not_send_it_again(service, monkeypatch):
+    real = service.submit
+    # The client then looks for the device that the reply names.
+    monkeypatch.setattr(service, "submit", lambda body: {**real(body), "backend": "ibm_elsewhere"})
+    run_and_check(opened())
+    check_each_sent_once(service)
+
+
+@pytest.mark.parametrize("status", [408, 409, 425, 499])
+def test_a_submission_of_unknown_end_is_looked_for_before_it_is_sent_again(service, status):
+    service.fault(on="POST /jobs", do="act", status=status)
+    run_and_check(opened())
+    check_each_sent_once(service)
+
+
+def _lost(service, **settings):
+    """A submission that arrived, and of which this side knows nothing."""
+    service.hold()
+    service.fault("reply_lost")
+    with pytest.raises(JobError):
+        opened(patience_seconds=0, settle_seconds=0, **settings).send(*points())
+    assert [row.state for row in list_jobs()] == ["sending"]
+
+
+def test_a_submission_is_looked_for_in_the_instance_it_was_sent_through(service, monkeypatch):
+    _lost(service)
+    # The account of another project, in which there is no such job.
+    with monkeypatch.context() as patch:
+        patch.setattr(IBMClient, "instances", lambda client: ["crn:v1:another::"])
+        patch.setattr(IBMClient, "find", lambda client, tag: [])
+        for act in (resume_jobs, lambda **named: cancel_jobs(list_jobs()[0].tag, **named)):
+            with pytest.raises(JobError, match="QHQ_IBM_INSTANCE"):
+                act(clock=Clock())
+        assert [row.state for row in list_jobs()] == ["sending"]
+    service.release()
+    assert [row.state for row in resume_jobs(clock=Clock())] == ["stored"]
+    check_each_sent_once(service)
+
+
+def test_a_submission_that_may_still_arrive_is_not_called_cancelled(service):
+    service.fault("submit_dropped")
+    with pytest.raises(JobError):
+        opened(patience_seconds=0, settle_seconds=0).send(*points())
+    tag, clock = list_jobs()[0].tag, Clock()
+    with pytest.raises(JobError, match="found or ruled out"):
+        cancel_jobs(tag, clock=clock)
+    assert [row.state for row in list_jobs()] == ["sending"]
+    clock.sleep(31)
+    assert [row.state for row in cancel_jobs(tag, clock=clock)] == ["cancelled"]
+
+
+def test_what_a_lost_submission_became_is_cancelled(service):
+    _double(service, 1)
+    _lost(service)
+    (row,) = cancel_jobs(list_jobs()[0].tag, clock=Clock())
+    assert row.state == "cancelled"
+    assert [job["status"] for job in service.jobs()] == ["Cancelled"] * 2
+    assert sorted(each.state for each in list_jobs()) == ["cancelled", "extra"]
+
+
+def test_jobs_of_others_are_neither_used_nor_cancelled(service, monkeypatch):
+    service.hold()
+    opened(seed=5).send(*points())
+    # A service that does not know the filter gives all jobs for any tag.
+    monkeypatch.setattr("tests.loopback.routes._is_wanted", lambda job, request: True)
+    executor = opened(patience_seconds=0, settle_seconds=0)
+    executor.send(*points())
+    service.fault("reply_lost")
+    for reason in ("must be reachable", "without the tag"):
+        with pytest.raises(JobError, match=reason):
+            opened(seed=6, patience_seconds=0, settle_seconds=0).send(*points())
+    assert [job["status"] for job in service.jobs()] == ["Queued"] * 3
+
+
+def test_jobs_of_a_tag_are_found_on_every_page(service, monkeypatch):
+    monkeypatch.setattr("qhq.backends.ibm.client.PAGE", 2)
+    service.hold()
+    _double(service, 4)
+    executor = opened()
+    executor.send(*points())
+    assert [job["status"] for job in service.jobs()] == ["Queued"] + ["Cancelled"] * 4
+
+
+def test_all_sessions_are_closed_though_the_service_was_reached_afresh(service):
+    service.plan = "premium"
+    service.fault(on="POST /jobs", status=401, code=1201)
+    executor = opened(mode="session")
+    run_and_check(executor)
+    assert len(service.sessions) == 2
+    assert not any(each["accepting_jobs"] for each in service.sessions.values())
+
+
+def test_a_part_is_judged_by_the_qubits_it_ran_on(service, half_sent):
+    (key,) = {part.key for part in Journal().parts()}
+    old = Journal().request(key).program
+    service.recalibrate("ibm_manila", without=[old.layout[0]])
+    resume_jobs(clock=half_sent)
+    measured = [part.measured for part in Journal().parts(key)]
+    assert measured[0] == sorted(old.layout)
+    assert measured[1] == sorted(Journal().request(key).program.layout)
