@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from qhq.visible import visible
+
 PACKAGE = Path(__file__).parent
 SHIPPED = PACKAGE / "shipped"
 """Top-level YAML as a wheel carries it (see pyproject.toml)."""
@@ -60,7 +62,7 @@ def tell_of_hidden(found: Path, wanted: str | Path) -> bool:
     # A worker process would say it again for each command.
     if found not in _TOLD and multiprocessing.parent_process() is None:
         _TOLD.add(found)
-        sys.stderr.write(f"Using {found}, which stands in for the one that qhq ships.\n")
+        sys.stderr.write(f"Using {visible(str(found))}, which stands in for the one that qhq ships.\n")
     return True
 
 

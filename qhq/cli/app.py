@@ -13,6 +13,7 @@ from qhq import __version__
 from qhq.cli import ablate, backends, circuit, compare, data, doctor, evaluate, jobs, noise, sweep, train
 from qhq.cli.output import end_with
 from qhq.errors import ConfigError
+from qhq.visible import visible
 
 
 class Commands(TyperGroup):
@@ -55,6 +56,8 @@ def _end_usage(error: Any, *, as_json: bool) -> int:
         return end_with(rule, as_json=True)
     from typer.rich_utils import rich_format_error
 
+    if isinstance(getattr(error, "message", None), str):
+        error.message = visible(error.message)
     rich_format_error(error)
     return status
 

@@ -11,6 +11,7 @@ import typer
 
 from qhq.cli.heartbeat import doing
 from qhq.cli.output import Output
+from qhq.visible import visible
 
 SAME_AGAIN_SECONDS = 15.0
 """The same thing that is waited for is said again after so long."""
@@ -30,7 +31,7 @@ class Terminal:
 
     def tell(self, text: str) -> None:
         """Print a line."""
-        typer.echo(text, err=True)
+        typer.echo(visible(text), err=True)
         self._said = time.monotonic()
 
     def wait(self, text: str) -> None:

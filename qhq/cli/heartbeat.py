@@ -8,6 +8,8 @@ import time
 from types import TracebackType
 from typing import Self
 
+from qhq.visible import visible
+
 PATIENCE_SECONDS = 4.0
 """Silence that needs no explanation."""
 LONGEST_SECONDS = 60.0
@@ -63,7 +65,7 @@ class Heartbeat:
 
     def _tell(self, passed: float) -> None:
         try:
-            sys.stderr.write(f"{self.doing} ... ({passed:.0f} s)\n")
+            sys.stderr.write(f"{visible(self.doing)} ... ({passed:.0f} s)\n")
             sys.stderr.flush()
         except (OSError, ValueError):
             self._over.set()  # nobody listens any more

@@ -17,6 +17,7 @@ import typer
 
 from qhq.cli.heartbeat import Heartbeat
 from qhq.errors import QHQError
+from qhq.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,20 +58,20 @@ class Output:
             if not isinstance(part, str):
                 _print_table(console, part)
             elif known:
-                console.print(Text(part))  # breaks a line between words; a pipe gets it whole
+                console.print(Text(visible(part)))  # breaks a line between words; a pipe gets it whole
             else:
-                typer.echo(part)
+                typer.echo(visible(part))
 
     def tell(self, part: str | Table) -> None:
         """Show a person something before the result, on standard error."""
         from rich.console import Console
 
         console = Console(stderr=True, highlight=False)
-        console.print(part) if isinstance(part, str) else _print_table(console, part)
+        console.print(visible(part), markup=False) if isinstance(part, str) else _print_table(console, part)
 
     def note(self, text: str) -> None:
         """Tell a person something by the way, on standard error."""
-        typer.echo(text, err=True)
+        typer.echo(visible(text), err=True)
 
 
 @contextmanager
@@ -117,7 +118,7 @@ def end_with(error: BaseException, *, as_json: bool) -> int:
         if as_json:
             parts = {"must": must, "got": got, "fix": fix}
             typer.echo(json.dumps({"error": {"kind": type(error).__name__, "message": message, **parts}}))
-        typer.echo("Interrupted." if status == 130 else f"Error: {message}", err=True)
+        typer.echo("Interrupted." if status == 130 else f"Error: {visible(message)}", err=True)
     return status
 
 
@@ -154,12 +155,13 @@ def plain_table(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left")
-    cells = [["-" if value is None else str(value) for value in row] for row in rows]
+    table = Table(title=None if title is None else Text(visible(title)), title_justify="left")
+    cells = [["-" if value is None else visible(str(value), cell=True) for value in row] for row in rows]
+    columns = [visible(column, cell=True) for column in columns]
     for place, column in enumerate(columns):
         words = " ".join([column, *(row[place] for row in cells)]).split()
         longest = max(map(len, words), default=0)
-        table.add_column(column, overflow="fold", min_width=min(longest, LONGEST_WORD))
+        table.add_column(Text(column), overflow="fold", min_width=min(longest, LONGEST_WORD))
     for row in cells:
         table.add_row(*map(Text, row))
     return table

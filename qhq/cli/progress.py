@@ -16,6 +16,7 @@ from rich.progress import (
 from qhq.cli.heartbeat import doing
 from qhq.cli.live import Live
 from qhq.training.loop import TrainingState, Watcher
+from qhq.visible import visible
 
 
 class TrainingProgress(Live, Watcher):
@@ -38,7 +39,7 @@ class TrainingProgress(Live, Watcher):
 
     def note(self, text: str) -> None:
         """Print a line."""
-        self.console.print(text)
+        self.console.print(visible(text), markup=False)
         doing("Going on: training")
 
     def epoch_started(self, epoch: int, batches: int) -> None:

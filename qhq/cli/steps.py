@@ -14,6 +14,7 @@ from rich.progress import (
 
 from qhq.cli.heartbeat import doing
 from qhq.cli.live import Live
+from qhq.visible import visible
 
 
 class StudyProgress(Live):
@@ -21,7 +22,7 @@ class StudyProgress(Live):
 
     def __init__(self) -> None:
         self.bar = Progress(
-            TextColumn("{task.description:<20}"),
+            TextColumn("{task.description:<20}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -34,4 +35,4 @@ class StudyProgress(Live):
     def told(self, done: int, total: int, what: str) -> None:
         """Move the bar; ``what`` is measured next."""
         doing(f"Measuring {what}, {done} of {total} done" if what else "Putting the results together")
-        self.bar.update(self.task, completed=done, total=total, description=what)
+        self.bar.update(self.task, completed=done, total=total, description=visible(what, cell=True))

@@ -20,6 +20,7 @@ from rich.progress import (
 from qhq.cli.live import Live
 from qhq.studies.sweep.watcher import SweepWatcher
 from qhq.tracking.run_folder import RunFolder
+from qhq.visible import visible
 
 SPEED_SECONDS = 600.0
 """The time left is told by the trials of so long: the first ones of a stage say little."""
@@ -40,10 +41,10 @@ class SweepProgress(Live, SweepWatcher):
         self.figures, self.metric, self.leaks = figures, metric, leaks
         self.console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            TextColumn("trials, lowest {task.fields[best]}"),
+            TextColumn("trials, lowest {task.fields[best]}", markup=False),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -56,7 +57,7 @@ class SweepProgress(Live, SweepWatcher):
 
     def note(self, text: str) -> None:
         """Print a line."""
-        self.console.print(text, markup=False)
+        self.console.print(visible(text), markup=False)
 
     def stage_started(self, name: str, place: str, trials: int) -> None:
         """Start the stage's bar."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +10,7 @@ import pandas as pd
 
 from qhq.errors import ConfigError
 from qhq.files import replacing
+from qhq.visible import no_formula, visible
 
 Format = Literal["csv", "excel", "latex"]
 
@@ -29,9 +29,9 @@ def export_table(rows: Sequence[dict[str, Any]], path: Path, form: Format) -> Pa
         ConfigError: If it cannot be written; what was there stays.
     """
     # As objects: a column of whole numbers with a gap would become one of floats, 4 qubits 4.0.
-    frame = pd.DataFrame(list(rows), dtype=object)
-    if form == "excel":
-        frame = frame.map(_no_formula)
+    plain = visible_cell if form == "latex" else no_formula
+    cells = [{plain(str(key)): _cell(value, plain) for key, value in row.items()} for row in rows]
+    frame = pd.DataFrame(cells, dtype=object)
     try:
         with replacing(path, ending=_ENDINGS[form]) as temporary:
             _WRITERS[form](frame, temporary)
@@ -44,14 +44,19 @@ def export_table(rows: Sequence[dict[str, Any]], path: Path, form: Format) -> Pa
     return path
 
 
-def _no_formula(value: Any) -> Any:
-    """A text that a spreadsheet would calculate, as a text."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
+def visible_cell(text: str) -> str:
+    """A text as one cell of a page."""
+    return visible(text, cell=True)
+
+
+def _cell(value: Any, text: Callable[[str], str]) -> Any:
+    """A number as it is; a text, and whatever is written as one, as a text that does nothing."""
+    return value if value is None or isinstance(value, int | float) else text(str(value))
 
 
 def _latex(frame: pd.DataFrame) -> str:
     """A booktabs table; texts are escaped, numbers have four decimals."""
-    named = frame.rename(columns=lambda name: re.sub(r"([&%$#_{}])", r"\\\1", str(name)))
-    style = named.style.hide(axis="index").format(precision=4, na_rep="--", escape="latex")
+    style = frame.style.hide(axis="index").format(precision=4, na_rep="--", escape="latex")
+    style = style.format_index(axis="columns", escape="latex")
     text: str = style.to_latex(hrules=True)
     return text
