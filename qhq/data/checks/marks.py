@@ -16,7 +16,10 @@ import pandas as pd
 
 from qhq.data.checks.cells import EMPTY_WORDS, DateArray, FloatArray, Mask
 
-_CURRENCY = r"(?:[$€£¥₹₩₽฿]|US\$|USD|EUR|GBP|CHF|INR|JPY|CNY|HKD|CAD|AUD|Rs\.?|kr|zł)"
+_CURRENCY = (
+    r"(?:[$€£¥₹₩₽฿₺₪₫円元원]|(?:US|HK|C|A|S|R|NT|NZ)\$|USD|EUR|GBP|GBX|GBp|CHF|INR|JPY|CNY|HKD|CAD|AUD|NZD|SGD|KRW|SEK"
+    r"|NOK|DKK|PLN|CZK|HUF|TRY|RUB|BRL|MXN|ZAR|ZAc|ILS|TWD|Rs\.?|R(?= ?\d)|kr\.?|zł|TL|руб\.?|(?<=\d)p)"
+)
 _NUMBER = re.compile(
     rf"(?P<open>\()?\s*(?P<sign>[-+])?\s*{_CURRENCY}?\s*(?P<sign2>[-+])?(?P<body>\d[\d.,' ]*|\.\d+)"
     rf"(?P<exponent>[eE][-+]?\d+)?\s*(?P<size>[kKmMbBtT]|[mM]n|[bB]n|[lL]akh|Cr|cr)?\s*(?P<percent>%)?"
@@ -157,28 +160,39 @@ _CLOCK = re.compile(
     r"[T ,]+\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?\s*(?:[AaPp]\.?[Mm]\.?)?"
     r"\s*(?:Z|UTC|GMT|[A-Z]{3,4}|[-+]\d{2}:?\d{2})?$"
 )
-_MIDNIGHT = re.compile(r"[T ,]+0?0:00(?::00(?:[.,]0+)?)?(?![:\d])")
+_MIDNIGHT = re.compile(r"[T ,]+(?:0?0:00(?::00(?:[.,]0+)?)?(?![:\d])|0{4,6}$)")
+_COMPACT_CLOCK = re.compile(r"(?<=^\d{8})[T ]\d{4}(?:\d{2})?$")
 _WEEKDAY = re.compile(r"^(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+", re.IGNORECASE)
 _MONTHS = {
     name: number
     for number, names in enumerate(
-        ("jan", "feb", "mar mrz mär", "apr", "may mai", "jun", "jul", "aug", "sep", "oct okt", "nov",
-         "dec dez"), start=1,
+        ("jan ene gen sty oca", "feb fev fév lut şub", "mar mrz mär mrt", "apr abr avr kwi nis",
+         "may mai mag mei maj", "jun juin giu cze haz", "jul juil lug lip tem", "aug ago aoû aou sie ağu",
+         "sep set wrz eyl", "oct okt ott out paź eki", "nov lis kas", "dec dez déc dic gru ara"), start=1,
     )
     for name in names.split()
 }  # fmt: skip
-_EPOCHS = {10: "s", 13: "ms", 16: "us", 19: "ns"}
+"""By the first letters, four where three are those of two months: English, German, French, Spanish, Italian,
+Portuguese, Dutch, Polish, Turkish."""
+_EPOCHS = {9: "s", 10: "s", 12: "ms", 13: "ms", 15: "us", 16: "us", 18: "ns", 19: "ns"}
+"""Unit by the digits: one fewer before September 2001."""
 _EPOCH_UNITS = {f"epoch_{unit}": unit for unit in _EPOCHS.values()}
-_ORDERS = {"dayfirst": (2, 1, 0), "monthfirst": (2, 0, 1), "yearfirst": (0, 1, 2)}
+_SIGNS = (
+    (re.compile(r"\s*[年월月년]\s*"), "-"),
+    (re.compile(r"\s*[日일]$|(?<=\d)\.0+$"), ""),
+    (re.compile(r" del? "), " "),
+)
+"""What stands in a date beside its numbers and its month: East Asian signs, a float's .0, a Spanish 'de'."""
+PART_ORDERS = {"dayfirst": (2, 1, 0), "monthfirst": (2, 0, 1), "yearfirst": (0, 1, 2)}
 Parts = tuple[int, int, int]
 
 _FORMS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("iso", re.compile(r"(?P<y>\d{4})([-/.])(?P<m>\d{1,2})\2(?P<d>\d{1,2})")),
     ("compact", re.compile(r"(?P<y>(?:18|19|20|21)\d\d)(?P<m>\d{2})(?P<d>\d{2})")),
     ("numeric", re.compile(r"(?P<y>\d{1,2})([-/.])(?P<m>\d{1,2})\2(?P<d>\d{4}|\d{2})")),
-    ("named", re.compile(r"(?P<d>\d{1,2})(?:st|nd|rd|th)?[-. /]+(?P<m>[^\W\d_]{3,9})\.?[-.,"
+    ("named", re.compile(r"(?P<d>\d{1,2})(?:st|nd|rd|th)?[-. /]+(?P<m>[^\W\d_]{3,10})\.?[-.,"
     r" /]+(?P<y>\d{4}|\d{2})")),
-    ("named", re.compile(r"(?P<m>[^\W\d_]{3,9})\.? +(?P<d>\d{1,2})(?:st|nd|rd|th)?,? +(?P<y>\d{4})")),
+    ("named", re.compile(r"(?P<m>[^\W\d_]{3,10})\.? +(?P<d>\d{1,2})(?:st|nd|rd|th)?,? +(?P<y>\d{4})")),
 )  # fmt: skip
 """Forms of a date; of ``numeric`` the parts are three numbers in an order that only the column tells."""
 
@@ -217,11 +231,8 @@ def read_dates(cells: Sequence[str], *, wanted: str | None = None, usual: str | 
     numeric: dict[int, Parts] = {}
     orders: dict[str, int] = {}
     for place, cell in enumerate(cells):
-        text = cell.strip()
-        clock = _CLOCK.search(text)
-        if clock is not None:
-            timed[place], text = not _MIDNIGHT.search(clock[0]), text[: clock.start()]
-        order, parts = _split_date(_WEEKDAY.sub("", text).strip())
+        text, timed[place] = _split_clock(cell)
+        order, parts = _split_date(text)
         if order == "numeric":
             numeric[place] = parts
         elif order and _is_wanted(order, wanted):
@@ -230,7 +241,7 @@ def read_dates(cells: Sequence[str], *, wanted: str | None = None, usual: str | 
                 days[place], timed[place] = _count_days(int(text), order)
             else:
                 days[place] = _day(*parts)
-    if numeric and wanted in (None, *_ORDERS):
+    if numeric and wanted in (None, *PART_ORDERS):
         dotted = all("." in cells[place] for place in numeric)
         chosen = wanted or _choose_order(cells, numeric, usual or ("dayfirst" if dotted else None))
         if isinstance(chosen, Doubt):
@@ -241,9 +252,19 @@ def read_dates(cells: Sequence[str], *, wanted: str | None = None, usual: str | 
     return Days(days, max(orders, key=orders.__getitem__, default=wanted or "iso"), timed)
 
 
+def _split_clock(cell: str) -> tuple[str, bool]:
+    """A date without its time of day, its weekday and its signs; and whether that time is not midnight."""
+    text = cell.strip()
+    for sign, mark in _SIGNS:
+        text = sign.sub(mark, text)
+    clock = _CLOCK.search(text) or _COMPACT_CLOCK.search(text)
+    timed = clock is not None and not _MIDNIGHT.search(clock[0])
+    return _WEEKDAY.sub("", text[: clock.start()] if clock else text).strip(), timed
+
+
 def _is_wanted(order: str, wanted: str | None) -> bool:
     """A month in words has one reading, whichever order of numbers is asked for."""
-    return wanted in (None, order) or (order == "named" and wanted in _ORDERS) or (
+    return wanted in (None, order) or (order == "named" and wanted in PART_ORDERS) or (
         order == "iso" and wanted == "yearfirst"
     )  # fmt: skip
 
@@ -253,12 +274,16 @@ def _split_date(text: str) -> tuple[str, Parts]:
     for order, pattern in _FORMS:
         if match := pattern.fullmatch(text):
             month = match["m"]
-            number = int(month) if month.isdigit() else _MONTHS.get(month[:3].lower(), 0)
+            number = int(month) if month.isdigit() else _month(month.lower())
             year = int(match["y"]) if order == "numeric" else _year(int(match["y"]))
             return order, (year, number, int(match["d"]))
     if text.isdigit() and len(text) in _EPOCHS:
         return f"epoch_{_EPOCHS[len(text)]}", (0, 0, 0)
     return ("excel", (0, 0, 0)) if re.fullmatch(r"[2-6]\d{4}", text) else ("", (0, 0, 0))
+
+
+def _month(name: str) -> int:
+    return _MONTHS.get(name[:4], _MONTHS.get(name[:3], 0))
 
 
 def _year(number: int) -> int:
@@ -282,14 +307,14 @@ def _count_days(number: int, order: str) -> tuple[np.datetime64, bool]:
 
 
 def _arrange(parts: Parts, order: str) -> Parts:
-    year, month, day = (parts[place] for place in _ORDERS[order])
+    year, month, day = (parts[place] for place in PART_ORDERS[order])
     return _year(year), month, day
 
 
 def _choose_order(cells: Sequence[str], numeric: dict[int, Parts], usual: str | None) -> str | Doubt:
     """Order in which every date of three numbers is a day."""
     short = any(parts[2] < 100 for parts in numeric.values())
-    names = list(_ORDERS)[: 3 if short else 2]
+    names = list(PART_ORDERS)[: 3 if short else 2]
     fits = {
         place: [name for name in names if not np.isnat(_day(*_arrange(parts, name)))]
         for place, parts in numeric.items()
@@ -301,7 +326,9 @@ def _choose_order(cells: Sequence[str], numeric: dict[int, Parts], usual: str | 
     }
     fitting = [name for name in names if denied[name] is None]
     if len(fitting) > 1 and "yearfirst" in fitting:
-        fitting.remove("yearfirst")  # 01/02/03 is hardly ever written so; 24/01/31 leaves no other reading
+        # The years of a file are few and its days many: 19/01/02 to 19/12/31 are no nineteenths of months.
+        first, last = (len({parts[place] for parts in numeric.values()}) for place in (0, 2))
+        fitting = ["yearfirst"] if first < last else [name for name in fitting if name != "yearfirst"]
     if not fitting:
         two = (str(denied["monthfirst"]), str(denied["dayfirst"]))
         return Doubt(two, ("a day first", "a month first"), ("dayfirst", "monthfirst"))
@@ -326,8 +353,25 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
     (r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*", "a date in a column of numbers",
      "See which column is read as what with 'qhq data check', and name it in data.format.columns"),
 )  # fmt: skip
+_NO_SESSION = (
+    "qhq forecasts sessions: download daily prices, or name the column of the days in"
+    " data.format.columns.date"
+)
+_MONTH_ALONE = (
+    r"\d{4}[-/.](0?[1-9]|1[0-2])|(19|20)\d\d(0[1-9]|1[0-2])"
+    r"|[a-z]{3,9}\.?[- ]+(\d{4}|\d{2})|\d{4}[- ][a-z]{3,9}"
+)
 _DATE_CAUSES: tuple[tuple[str, str, str], ...] = (
     (_REMARK, "a footer or a row of totals", "Delete that line: it is no session"),
+    (r"\d{4}[- ]?W\d{1,2}", "a week, no day", _NO_SESSION),
+    (r"(\d{4}[- ]?Q[1-4])|(Q[1-4][- ]?\d{4})", "a quarter, no day", _NO_SESSION),
+    (_MONTH_ALONE, "a month, no day", _NO_SESSION),
+    (r"(18|19|20)\d\d", "a year, no day", _NO_SESSION),
+    (r"\d{6}", "a day in six digits, of which only you know the order",
+     "Set data.format.dates='%y%m%d' or data.format.dates='%d%m%y'"),
+    (r"(19|20)\d\d[0-3]\d\d", "a year and the number of a day in it", "Set data.format.dates='%Y%j'"),
+    (r"\d(\.\d+)?e\+?\d+", "a date that a spreadsheet has rounded",
+     "Export the column as text, or with all its digits"),
     (r"\d{1,2}:\d{2}.*", "a time without a date", "Name the column of the dates in data.format.columns.date"),
     (r"\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})(\D.*)?", "no day of the calendar, or another order than the"
     " rest",

@@ -14,7 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qhq.data.checks.cells import Mask, is_empty, read_days, read_numbers
-from qhq.data.checks.marks import Days, Doubt, Numerals, choose_numerals, read_dates, read_marked_numbers
+from qhq.data.checks.marks import (
+    PART_ORDERS,
+    Days,
+    Doubt,
+    Numerals,
+    choose_numerals,
+    read_dates,
+    read_marked_numbers,
+)
 from qhq.data.format_spec import FileFormat
 from qhq.data.schema import KEYS, PRICES, TABLES
 from qhq.data.sources.forms import plain_name
@@ -40,11 +48,11 @@ def date_columns(
         DataError: If they have no single reading.
     """
     order, times = "iso", None
-    if "expiry" in frame.columns:
-        frame, _ = _date_column(frame, "expiry", meaning, None)
+    usual = meaning.form.dates if meaning.form else None
+    expiries = _order_of(frame["expiry"]) if "expiry" in frame.columns else None
     if "date" in frame.columns:
         text = frame["date"].astype("str")
-        frame, days = _date_column(frame, "date", meaning, given.dates)
+        frame, days = _date_column(frame, "date", meaning, given.dates, usual or expiries)
         order = days.order
         if days.timed.any():
             times = text
@@ -52,11 +60,25 @@ def date_columns(
             times = text + " " + frame[CLOCK].astype("str")
         frame = _drop_footers(frame, meaning)
         times = None if times is None else times.iloc[frame.pop("keep:row").to_numpy()]
+    if "expiry" in frame.columns:
+        # Expiries may be written otherwise than the dates: what the config says is read where it fits.
+        usual = given.dates if given.dates in PART_ORDERS else order if order in PART_ORDERS else usual
+        pattern = given.dates if given.dates and "%" in given.dates else None
+        fits = pattern and _order_of(frame["expiry"], pattern)
+        frame, _ = _date_column(frame, "expiry", meaning, pattern if fits else None, usual)
     return frame.drop(columns=[CLOCK, "keep:row"], errors="ignore"), order, times
 
 
+def _order_of(column: pd.Series, wanted: str | None = None) -> str | None:
+    """How the dates of a column are written, None where that is open or none can be read."""
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return None
+    read = read_dates([str(cell) for cell in column.unique()], wanted=wanted)
+    return None if isinstance(read, Doubt) or np.isnat(read.days).all() else read.order
+
+
 def _date_column(
-    frame: pd.DataFrame, name: str, meaning: Meaning, wanted: str | None
+    frame: pd.DataFrame, name: str, meaning: Meaning, wanted: str | None, usual: str | None
 ) -> tuple[pd.DataFrame, Days]:
     column = frame[name]
     if pd.api.types.is_datetime64_any_dtype(column):
@@ -65,7 +87,7 @@ def _date_column(
         return frame.assign(**{name: read_days(column)}), Days(read_days(column), "dates", timed)
     codes, found = pd.factorize(column)
     cells = [str(cell) for cell in found]
-    read = read_dates(cells, wanted=wanted, usual=meaning.form.dates if meaning.form else None)
+    read = read_dates(cells, wanted=wanted, usual=usual)
     if isinstance(read, Doubt):
         raise tell_doubt(frame[[name]], meaning, read, "dates")
     days = np.append(read.days, np.datetime64("NaT", "D"))[codes]
@@ -150,7 +172,9 @@ def number_columns(
         numerals = _find_numerals(frame, meaning, given, {name: read[name][1] for name in texts})
         # A decimal comma makes thousands of 1.234, which Python reads without complaint.
         for name in texts if numerals.decimal == "," else failing:
-            read[name] = _read_marked(frame[name], numerals, meaning.unit(name))
+            read[name] = _read_marked(
+                frame[name], numerals, meaning.unit(name), _SIGNED.get(_said(name, given))
+            )
     plain = {name: _with_cells(frame[name], *values) for name, values in read.items()}
     return frame.assign(**plain), numerals
 
@@ -204,8 +228,23 @@ def _pointed(column: pd.Series) -> list[str]:
     return [str(column.iloc[int(rows[0])])] if len(rows) else []
 
 
-def _read_marked(column: pd.Series, numerals: Numerals, unit: str) -> tuple[np.ndarray, Mask]:
+_SIGNED = {"percent": 100.0, "basis_points": 10_000.0}
+"""What a fraction is in a unit that the config names: '25%' is 25 percent, and not a quarter of one."""
+
+
+def _said(name: str, given: FileFormat) -> str:
+    """Unit that the config names for volatilities or rates."""
+    return str({"iv": given.volatility, "rate": given.rates}.get(name) or "")
+
+
+def _read_marked(
+    column: pd.Series, numerals: Numerals, unit: str, signed: float | None
+) -> tuple[np.ndarray, Mask]:
+    """Read a column with marks; ``signed`` is what a cell with a percent sign is multiplied by."""
     codes, found = pd.factorize(column)
     cells: Sequence[str] = [str(cell) for cell in found]
-    values = np.append(read_marked_numbers(cells, numerals, unit), np.nan)[codes]
+    numbers = read_marked_numbers(cells, numerals, unit)
+    if signed is not None:
+        numbers = np.where(["%" in cell for cell in cells], numbers * signed, numbers)
+    values = np.append(numbers, np.nan)[codes]
     return values, np.isnan(values) & ~is_empty(column)
