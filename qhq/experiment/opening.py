@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic_core import to_json
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from qhq.ansatz.assemble import Ansatz, build
@@ -95,7 +95,8 @@ class Experiment:
     def identity(self) -> dict[str, str]:
         """What a checkpoint of this experiment must match besides its tensors."""
         design = self.config.model_dump(mode="json") if self.design is None else self.design
-        content = to_json({key: value for key, value in design.items() if key != "name"})
+        named = {key: value for key, value in design.items() if key != "name"}
+        content = TypeAdapter(dict[str, Any]).dump_json(named)
         return {
             "circuit": fingerprint(self.ansatz) if self.ansatz else "none",
             "config": hashlib.sha256(content).hexdigest(),
