@@ -138,7 +138,7 @@ def _study_parts(record: dict[str, Any], control: str) -> list[str | Table]:
 
     left_out = [f"Left out: {name}, since {reason}" for name, reason in record["left_out"].items()]
     figure = [f"Figure {record['figure']}"] if record["figure"] else []
-    return [_table(record, control), WEIGHING, *left_out, *figure]
+    return [*record["data_notes"], _table(record, control), WEIGHING, *left_out, *figure]
 
 
 def _table(record: dict[str, Any], control: str) -> Table:

@@ -51,8 +51,12 @@ def _end_usage(error: Any, *, as_json: bool) -> int:
     status: int = error.exit_code
     where = getattr(getattr(error, "ctx", None), "command_path", "qhq")
     if as_json:
-        got = error.format_message().rstrip(".") or "no command"
-        rule = ConfigError("The command line must be one of qhq's", got=got, fix=f"See {where} --help")
+        said = error.format_message().removeprefix("Got ").rstrip(".") or "no command"
+        got, fix = said, f"See {where} --help"
+        if ". Did you mean " in said:
+            got, _, nearest = said.partition(". ")
+            fix = f"{nearest} {fix}"
+        rule = ConfigError("The command line must be one of qhq's", got=got, fix=fix)
         return end_with(rule, as_json=True)
     from typer.rich_utils import rich_format_error
 

@@ -46,10 +46,11 @@ def show_data(output: Output, named: NamedData, folder: Path, day: date | None) 
         ConfigError: If the figures cannot be written.
     """
     from qhq.data.overview import describe_panel
+    from qhq.data.quarantine import tell_rows
 
     panel = _load(named.spec)
-    if panel.quarantine.reasons:
-        output.note(panel.quarantine.note())
+    for sentence in tell_rows(panel.quarantine, panel.doubts, panel.notes):
+        output.note(sentence)
     rows = describe_panel(panel)
     _check_day(panel, day)
     _check_writable(folder)

@@ -220,5 +220,6 @@ def _notes(record: dict[str, Any]) -> list[str]:
         notes = ["This run has no quantum layer: every backend gives the same forecast."]
     error = record["results"][0]["mae_sampling_error"]
     if error:
-        notes.append(f"A subset of the test part: its MAE has a standard error of {figure(error)} for that.")
+        whole = "test split" if record["other_data"] is None else "other data"
+        notes.append(f"A subset of the {whole}: its MAE has a standard error of {figure(error)} for that.")
     return notes

@@ -23,6 +23,11 @@ def result_tables(record: dict[str, Any]) -> list[Any]:
     """Metrics on the test part: in all, of what was trained on and held out, and over the strike."""
     metrics, task = record["metrics"], record["task"]
     whole = {"test": metrics["test"], "naive": metrics["naive"], **metrics["baselines"]}
+    # The skill that the verdict and `qhq compare` tell, of a run of an earlier version too.
+    whole = {
+        name: {**each, "skill": run_skill({"metrics": {**metrics, **whole}}, name)}
+        for name, each in whole.items()
+    }
     tables = [_table(f"Test part, task {task}", whole)]
     for part, title in (("seen", "Trained on"), ("held_out", "Held out")):
         if metrics.get(part):

@@ -141,6 +141,9 @@ def prepare_other(
         overlap=overlap,
         seen_sessions=int(np.count_nonzero((days >= (known.first or days[0])) & (days <= border))),
         same=name == known.fingerprint,
+        quarantine=panel.quarantine,
+        doubts=panel.doubts,
+        read=panel.notes,
     )
     return Prepared(
         parts, scaler, static, name, spec.leaks, span_of(panel), panel.quarantine, panel.doubts, other

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from qhq.data.quarantine import Doubt, Quarantine, tell_rows
 from qhq.data.spec import DataSpec, Scaling
 
 UNIT_FREE: tuple[Scaling, ...] = (
@@ -47,6 +48,9 @@ class OtherData:
         overlap: What it shares with the run's own data.
         seen_sessions: Evaluated sessions that lie in the run's training or validation split.
         same: Whether the rows are the run's own after all, and only other dates of them are evaluated.
+        quarantine: Its rows that were set aside.
+        doubts: How others may have been misread.
+        read: How its file was read, where that had to be found out.
     """
 
     origin: str
@@ -60,6 +64,9 @@ class OtherData:
     overlap: Overlap
     seen_sessions: int
     same: bool
+    quarantine: Quarantine
+    doubts: tuple[Doubt, ...]
+    read: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -81,11 +88,13 @@ class OtherData:
                 "revised": self.overlap.revised,
                 "factors": self.overlap.factors,
             },
+            "quarantine": self.quarantine.to_dict(),
+            "doubts": [asdict(doubt) for doubt in self.doubts],
             "notes": self.notes(),
         }
 
     def notes(self) -> list[str]:
-        """What a reader of the results must know, one sentence each."""
+        """What a reader of the results must know, a sentence or more each, without the last full stop."""
         overlap, notes = self.overlap, []
         left = overlap.sessions["train"] + overlap.sessions["validation"]
         if self.seen_sessions:
@@ -106,4 +115,5 @@ class OtherData:
                 f"Prices of {symbol} are {factor:.6g} times those of the run (a split, a dividend or another"
                 f" unit since); scaling '{self.spec.scaling}' {harmless}"
             )
+        notes += [each.removesuffix(".") for each in tell_rows(self.quarantine, self.doubts, self.read)]
         return notes

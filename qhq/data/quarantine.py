@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Literal
@@ -122,6 +123,16 @@ class Quarantine:
 
 
 NOTHING_ASIDE = Quarantine()
+
+
+def tell_rows(quarantine: Quarantine, doubts: Iterable[Doubt] = (), notes: Iterable[str] = ()) -> list[str]:
+    """Say in whole sentences how a file was read, which rows were set aside, and which may be misread."""
+    read = [f"Data: {note}." for note in notes]
+    aside = [quarantine.note()] if quarantine.reasons else []
+    return [*read, *aside] + [
+        f"Doubt '{doubt.rule}' (rows: {doubt.count:,}): {doubt.must}. Got {doubt.example}. {doubt.fix}."
+        for doubt in doubts
+    ]
 
 
 def share(part: int, whole: int) -> str:

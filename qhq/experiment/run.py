@@ -19,6 +19,7 @@ from qhq.ansatz.export import UnsupportedExport, to_qasm3
 from qhq.ansatz.stored import save_ansatz
 from qhq.backends.parity import Parity
 from qhq.data.prepare import Prepared
+from qhq.data.quarantine import tell_rows
 from qhq.documents import dump_document
 from qhq.errors import QHQError
 from qhq.evaluation.groups import largest_share
@@ -79,14 +80,8 @@ def resume_run(folder: RunFolder, watcher: Watcher) -> RunFolder:
 
 def _tell_of_rows(data: Prepared, watcher: Watcher) -> None:
     """Say once how a file was read, which rows were set aside, and how others may have been misread."""
-    for note in data.notes:
-        watcher.note(f"Data: {note}.")
-    if data.quarantine.reasons:
-        watcher.note(data.quarantine.note())
-    for doubt in data.doubts:
-        watcher.note(
-            f"Doubt '{doubt.rule}' (rows: {doubt.count:,}): {doubt.must}. Got {doubt.example}. {doubt.fix}."
-        )
+    for sentence in tell_rows(data.quarantine, data.doubts, data.notes):
+        watcher.note(sentence)
 
 
 def _pass_gate(experiment: Experiment, watcher: Watcher) -> Parity | None:

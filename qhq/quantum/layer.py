@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from qiskit_machine_learning.connectors import TorchConnector
-from torch import Tensor
+from torch import Tensor, nn
+from torch.fx import Proxy
 
 from qhq.ansatz.assemble import build
 from qhq.ansatz.catalogue import load_ansatz
@@ -72,6 +73,10 @@ class QuantumLayer(TorchConnector):
         super().__init__(ExecutorNetwork(program, executor), initial_weights=initial)
         # The parent registers one tensor under two names, which safetensors refuses to save.
         del self._weights
+        if (
+            self.weight.dtype != torch.get_default_dtype()
+        ):  # the parent's are single, whatever torch's default
+            self.weight = nn.Parameter(torch.as_tensor(initial, dtype=torch.get_default_dtype()))
         self.angle_scaling = AngleScaling(program.angle_scaling) if scale_inputs else None
 
     @property
@@ -116,7 +121,9 @@ class QuantumLayer(TorchConnector):
         """
         network = self.neural_network
         if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
-            raise _tracing_error()
+            raise _tracing_error("torch.jit.trace, which would store today's values as constants")
+        if isinstance(input_data, Proxy):
+            raise _tracing_error("torch.fx.symbolic_trace, which would look into NumPy")
         if not isinstance(input_data, Tensor) or input_data.shape[-1:] != (network.num_inputs,):
             raise _input_error(input_data, network.num_inputs)
         dtype = input_data.dtype
@@ -209,9 +216,9 @@ def _dtype_error(dtype: torch.dtype) -> BackendError:
     )
 
 
-def _tracing_error() -> BackendError:
+def _tracing_error(tracer: str) -> BackendError:
     return BackendError(
         "A quantum layer must run each time it is called",
-        got="torch.jit.trace, which would store today's values as constants",
+        got=tracer,
         fix="Use torch.compile, or save the state_dict and build the layer again",
     )

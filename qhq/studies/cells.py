@@ -11,7 +11,20 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from qhq.data.windows import Windows
 from qhq.tracking.run_folder import writable
+
+
+def judged_by_symbol(windows: Windows) -> list[str]:
+    """What the name of a study's results holds besides, so that none of an earlier version is taken for one.
+
+    Earlier versions judged by errors pooled over all symbols and targets, in which the dearest decides. Where
+    there are several, what they kept is measured again; of a single one it is the same, and serves on.
+    """
+    several = len(windows.cut.targets) > 1 or len(np.unique(windows.group)) > 1
+    return ["skill by symbol"] if several else []
 
 
 class CellStore:

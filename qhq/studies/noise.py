@@ -18,13 +18,12 @@ from scipy import stats
 
 from qhq.backends.registry import open_backend
 from qhq.backends.spec import BackendSpec, SimulatedSpec, find_backend
-from qhq.data.windows import Windows
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.evaluate import Evaluation, evaluate
 from qhq.experiment.opening import Experiment, open_run
 from qhq.experiment.record import git_commit, now, versions
 from qhq.seeding import child_seed
-from qhq.studies.cells import CellStore
+from qhq.studies.cells import CellStore, judged_by_symbol
 from qhq.studies.portability import EXACT, expectation_error
 from qhq.studies.subset import choose_windows, sampling_error
 from qhq.tracking.run_folder import RunFolder
@@ -166,15 +165,9 @@ def _digest(bench: _Bench) -> str:
         bench.experiment.identity(),
         request.samples,
         request.seed,
-        # Cells of earlier versions have the skill of errors pooled over symbols: of several, measure again.
-        *(["skill by symbol"] if _has_several(bench.exact.windows) else []),
+        *judged_by_symbol(bench.exact.windows),
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
-
-
-def _has_several(windows: Windows) -> bool:
-    """Whether there is more than one symbol or target to be averaged over."""
-    return len(windows.cut.targets) > 1 or len(np.unique(windows.group)) > 1
 
 
 def _summary(folder: RunFolder, bench: _Bench, done: dict[str, dict[str, float]]) -> dict[str, Any]:

@@ -92,6 +92,9 @@ def test_usage_errors_are_an_object_too(qhq, arguments):
     told = json.loads(result.stdout)["error"]
     assert told["message"] == f"{told['must']}. Got {told['got']}. {told['fix']}."
     assert "--help" in told["fix"]
+    message = json.loads(result.stdout)["error"]["message"]
+    assert "Got Got" not in message
+    assert "?." not in message
 
 
 def test_help_and_version_still_end_well(qhq):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qhq.cli.results import verdict
+from qhq.cli.results import result_tables, verdict
 from qhq.cli.train import _summary
 from qhq.evaluation.metrics import relative_errors, score, score_by_symbol
 
@@ -81,6 +81,14 @@ def test_a_run_of_an_earlier_version_is_judged_by_the_symbols_it_kept(factors):
     levels = (1e-5, 150, 500_000)
     old, new = (verdict({"metrics": measured(levels, factors, earlier=each)}) for each in (True, False))
     assert old == new
+
+
+def test_the_table_of_a_run_of_an_earlier_version_tells_the_skill_of_its_verdict():
+    metrics = measured((1e-5, 150, 500_000), (1.2, 1.2, 0.95), earlier=True)
+    assert metrics["test"]["skill"] > 0  # that of the dearest symbol
+    table = result_tables({"metrics": metrics, "task": "forecast"})[0]
+    skills = [float(str(cell)) for cell in table.columns[-1].cells]
+    np.testing.assert_allclose(skills[:2], [-0.1167, 0], atol=5e-5)
 
 
 def test_a_run_without_symbols_says_what_its_metrics_say():

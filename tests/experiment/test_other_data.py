@@ -134,6 +134,18 @@ def test_without_any_row_of_the_training_split_there_is_no_mase(run, monkeypatch
     assert metrics.skill is not None
 
 
+def test_rows_set_aside_are_told_and_kept_in_the_record(run):
+    frame = prices()
+    assert opened(run, frame).data.other.to_dict()["quarantine"]["rows"] == 0
+    day = sorted(frame["date"].unique())[OLD + 5]
+    frame.loc[(frame["symbol"] == "AAA") & (frame["date"] == day), "adj_close"] = np.nan
+    other = opened(run, frame).data.other
+    assert other.to_dict()["quarantine"]["rows"] == 1
+    told = " ".join(other.notes())
+    assert "Set aside 1 of 540 rows" in told
+    assert f"AAA on {day}" in told
+
+
 def test_revised_row_of_the_past_is_told(run):
     frame = prices()
     frame.loc[3, "adj_close"] += 1

@@ -181,3 +181,5 @@ def test_a_compiled_graph_whose_layer_is_gone_says_so():
 def test_tracing_is_refused_before_values_turn_into_constants():
     with pytest.raises(BackendError, match=r"torch.jit.trace.*constants"):
         torch.jit.trace(opened(), rows(2))
+    with pytest.raises(BackendError, match=r"torch.fx.symbolic_trace.*torch.compile"):
+        torch.fx.symbolic_trace(torch.nn.Sequential(opened()))

@@ -471,3 +471,17 @@ def test_a_training_step_on_aer_is_refused_where_the_engine_differs():
     layer = QuantumLayer(ansatz, executor)
     with pytest.raises(BackendError, match="must agree with Aer"):
         layer(angles(layer, 2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_weights_follow_the_default_dtype_of_torch(dtype):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        layer = QuantumLayer("reference", qubits=2, depth=1, seed=3)
+    finally:
+        torch.set_default_dtype(before)
+    assert layer.weight.dtype == dtype
+    assert [name for name, _ in layer.named_parameters()] == list(layer.state_dict()) == ["weight"]
+    other = QuantumLayer("reference", qubits=2, depth=1, seed=3)
+    np.testing.assert_array_equal(layer.weight.float().numpy(force=True), other.weight.numpy(force=True))

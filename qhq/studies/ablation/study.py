@@ -13,12 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from qhq import __version__
 from qhq.ansatz.program import Ansatz
 from qhq.ansatz.stored import fingerprint
 from qhq.data.prepare import Prepared, prepare
+from qhq.data.quarantine import tell_rows
 from qhq.documents import dump_document
 from qhq.evaluation.baselines.catalogue import task_baseline
 from qhq.experiment.config import ExperimentConfig
@@ -31,7 +30,7 @@ from qhq.studies.ablation.pool import measure_cells
 from qhq.studies.ablation.table import rivals, table_rows
 from qhq.studies.ablation.variants import MEANINGS, Variants, build_variants, quantum_of, twin_spec
 from qhq.studies.ablation.verdict import say_verdict
-from qhq.studies.cells import CellStore
+from qhq.studies.cells import CellStore, judged_by_symbol
 from qhq.studies.comparisons import call, compare_all
 from qhq.tracking.run_folder import RunFolder, writable
 
@@ -100,9 +99,7 @@ def _digest(variants: Variants, ansatz: Ansatz, data: Prepared) -> str:
     """Name of all that a cell's value depends on besides its variant and seed."""
     configs = [each.model_dump_json(exclude={"name", "seed"}) for each in variants.configs.values()]
     content = [*configs, fingerprint(ansatz), data.fingerprint, __version__]
-    if len(data.test.cut.targets) > 1 or len(np.unique(data.test.group)) > 1:
-        # Cells of earlier versions have the skill of errors pooled over symbols: they are measured again.
-        content.append("skill by symbol")
+    content += judged_by_symbol(data.test)
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
 
 
@@ -148,6 +145,7 @@ def _summary(study: _Study, seeds: range, done: dict[str, Values]) -> dict[str, 
         "folder": str(study.folder.path),
         "config": study.config.name,
         "leaks": list(study.data.leaks),
+        "data_notes": tell_rows(study.data.quarantine, study.data.doubts, study.data.notes),
         "seeds": list(seeds),
         "windows": len(study.data.test),
         "dates": comparisons[0].dates,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qhq.backends.spec import find_backend
+from qhq.data.quarantine import tell_rows
 from qhq.documents import dump_document
 from qhq.errors import ConfigError
 from qhq.experiment.config import ExperimentConfig
@@ -27,7 +28,7 @@ from qhq.studies.sweep.spec import StageSpec, SweepSpec
 from qhq.studies.sweep.stage import run_stage
 from qhq.studies.sweep.verdict import say_verdict
 from qhq.studies.sweep.watcher import SweepWatcher
-from qhq.studies.sweep.work import digest, fingerprints
+from qhq.studies.sweep.work import digest, fingerprints, prepared
 from qhq.studies.workers.local import Workers
 from qhq.tracking.run_folder import RunFolder, writable
 
@@ -111,6 +112,9 @@ def run_sweep(sweep: Sweep, workers: Workers, watcher: SweepWatcher) -> dict[str
         sweep.folder.write_text("sweep.yaml", dump_document(sweep.spec))
         sweep.folder.write_text("start.yaml", dump_document(sweep.start))
         shelf = Shelf(sweep.folder)
+        data = prepared(sweep.start.data)
+        for sentence in tell_rows(data.quarantine, data.doubts, data.notes):
+            watcher.note(sentence)
         _tell_stale(shelf, watcher)
         return _run(sweep, Dispatch(shelf, workers, watcher))
 

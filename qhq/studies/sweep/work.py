@@ -29,6 +29,7 @@ from qhq.experiment.config import ExperimentConfig, QuantumSpec
 from qhq.experiment.opening import build_circuit
 from qhq.experiment.run import train_in
 from qhq.experiment.trial import run_trial
+from qhq.studies.cells import judged_by_symbol
 from qhq.tracking.run_folder import FAILED, RunFolder
 from qhq.training.loop import Watcher
 
@@ -113,7 +114,9 @@ def digest(config: ExperimentConfig) -> str:
         seen: tuple[str | None, ...] = fingerprints(config)
     except QHQError:
         seen = ()
-    content = [config.model_dump_json(exclude={"name", "seed"}), seen, __version__]
+    content: list[object] = [config.model_dump_json(exclude={"name", "seed"}), seen, __version__]
+    if seen:
+        content += judged_by_symbol(prepared(config.data).test)
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:10]
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,14 +15,16 @@ from typing import Any
 
 import distributed
 import numpy as np
+import pandas as pd
 import pytest
 
+from qhq import __version__
 from qhq.errors import ConfigError
 from qhq.experiment.config import load_config
 from qhq.studies.sweep.spec import load_sweep
 from qhq.studies.sweep.study import open_sweep, run_sweep
 from qhq.studies.sweep.watcher import SweepWatcher
-from qhq.studies.sweep.work import _circuit, digest
+from qhq.studies.sweep.work import _circuit, digest, fingerprints
 from qhq.studies.workers.cluster import ClusterWorkers
 from qhq.studies.workers.local import LocalWorkers
 from tests.conftest import TINY
@@ -182,7 +186,7 @@ import os, signal, sys
 from qhq.studies.sweep.spec import load_sweep
 from qhq.studies.sweep.study import open_sweep, run_sweep
 from qhq.studies.sweep.watcher import SweepWatcher
-from qhq.studies.sweep.work import _circuit, digest
+from qhq.studies.sweep.work import _circuit, digest, fingerprints
 from qhq.studies.workers.local import LocalWorkers
 
 class Killer(SweepWatcher):
@@ -286,3 +290,24 @@ def test_seeds_of_trials_repeat_those_of_a_training(whole, place):
     history = np.genfromtxt(trial / "history.csv", delimiter=",", names=True)
     again = np.genfromtxt(train_run(config, Watcher()).path / "history.csv", delimiter=",", names=True)
     np.testing.assert_array_equal(history["validation_loss"], again["validation_loss"])
+
+
+@pytest.mark.parametrize(("symbols", "serves"), [("[AAPL]", True), ("[AAPL, MSFT]", False)])
+def test_errors_pooled_over_symbols_by_an_earlier_version_are_measured_again(place, symbols, serves):
+    config = load_config("tiny.yaml", [f"data.symbols={symbols}"])
+    content = [config.model_dump_json(exclude={"name", "seed"}), fingerprints(config), __version__]
+    earlier = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:10]
+    assert (digest(config) == earlier) is serves
+
+
+def test_a_sweep_says_which_rows_were_set_aside(place):
+    days = pd.bdate_range("2020-01-01", periods=200).strftime("%Y-%m-%d")
+    prices = 100 + np.random.default_rng(0).normal(0, 1, 200).cumsum()
+    prices[50] = np.nan
+    pd.DataFrame({"symbol": "AAA", "date": days, "adj_close": prices}).to_csv("bad.csv", index=False)
+    data = "data: {source: csv, path: bad.csv, symbols: [AAA], window: 5}"
+    Path("tiny.yaml").write_text(re.sub(r"data: \{.*?\}", data, TINY))
+    log = Log(stop_after=1)
+    with pytest.raises(KeyboardInterrupt):
+        run(log)
+    assert f"AAA on {days[50]}" in log.notes[0]
