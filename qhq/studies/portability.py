@@ -23,6 +23,7 @@ from qhq.backends.ibm.budget import CostForecast
 from qhq.backends.ibm.jobs import list_jobs
 from qhq.backends.ibm.journal import STORED, in_run
 from qhq.backends.ibm.spec import IBMSpec
+from qhq.backends.ibm.talk import TALK
 from qhq.backends.registry import open_backend
 from qhq.backends.spec import AerSpec, BackendSpec
 from qhq.data.windows import Windows
@@ -176,6 +177,8 @@ def run_evaluation(
     if campaign.failures:
         name, error = campaign.failures[0]
         _keep(plan, {**record, "failed": {"backend": name, "error": str(error)}})
+        for other, also in campaign.failures[1:]:
+            TALK.get().tell(f"Error on {other} too: {also}")
         raise error
     if not record["results"]:
         raise nothing_left(campaign.skipped)

@@ -12,7 +12,11 @@ from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any
 
+from qiskit.circuit.library import get_standard_gate_name_mapping
+
 from qhq.errors import BackendError
+
+GATES = get_standard_gate_name_mapping()
 
 CONFIGURATION_KEYS = (
     "backend_name",
@@ -43,6 +47,9 @@ SHARES = frozenset({"gate_error", "readout_error", "prob_meas0_prep1", "prob_mea
 
 TIMES = {"T1": 1e3, "T2": 1e3, "gate_length": 1.0, "readout_length": 1.0}
 """Times, and the longest that each can be, seconds; a coherence time is more than 0."""
+
+LONGEST_REP_DELAY = 1e6
+"""Pause between two shots, microseconds."""
 
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
 
@@ -171,26 +178,46 @@ def _check(calibration: Calibration) -> None:
         raise ValueError(f"{calibration.num_qubits} qubits, {len(properties['qubits'])} calibrated")
     if not all(isinstance(gate, str) for gate in configuration["basis_gates"]):
         raise ValueError("basis_gates must be names")
+    _check_pause(configuration.get("default_rep_delay"))
     for number, row in enumerate(properties["qubits"]):
         for entry in row:
             _check_number(entry, f"qubit {number}")
     for gate in properties["gates"]:
         place = f"{gate['gate']} on {gate['qubits']}"
-        _check_places(gate["qubits"], calibration.num_qubits, place)
+        _check_places(gate["qubits"], calibration.num_qubits, place, _width(gate["gate"]))
         for entry in gate["parameters"]:
             _check_number(entry, place)
     for pair in configuration.get("coupling_map") or []:
-        _check_places(pair, calibration.num_qubits, f"coupling_map {pair}")
+        _check_places(pair, calibration.num_qubits, f"coupling_map {pair}", 2)
     _ = calibration.date, calibration.fingerprint
 
 
-def _check_places(qubits: Sequence[Any], count: int, where: str) -> None:
+def _check_pause(microseconds: object) -> None:
+    """An estimate of the time on the device is made with it, and the cap is held against that."""
+    number = isinstance(microseconds, int | float) and not isinstance(microseconds, bool)
+    if microseconds is not None and not (number and 0 <= float(str(microseconds)) <= LONGEST_REP_DELAY):
+        raise ValueError(f"default_rep_delay {str(microseconds)[:100]!r} is no number of microseconds")
+
+
+def _width(gate: object) -> int | None:
+    """Qubits that a gate acts on; None for one that is unknown, and not used."""
+    if not isinstance(gate, str):
+        raise ValueError(f"a gate called {str(gate)[:100]!r}, which is no name")
+    known = GATES.get(gate)
+    return None if known is None else int(known.num_qubits)
+
+
+def _check_places(qubits: Sequence[Any], count: int, where: str, width: int | None) -> None:
+    if width is not None and len(qubits) != width:
+        raise ValueError(f"{where[:200]}: {len(qubits)} qubits, where there must be {width}")
     if not all(type(each) is int and 0 <= each < count for each in qubits) or len(set(qubits)) != len(qubits):
         raise ValueError(f"{where[:200]}: qubits must be different ones of 0 to {count - 1}")
 
 
 def _check_number(entry: Mapping[str, Any], where: str) -> None:
     name, value, unit = entry["name"], entry["value"], entry.get("unit", "")
+    if not isinstance(name, str) or not isinstance(unit, str):
+        raise ValueError(f"{where[:200]}: a number whose name or unit is no text")
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):

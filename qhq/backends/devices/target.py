@@ -10,8 +10,8 @@ from qiskit.transpiler import InstructionProperties, QubitProperties, Target
 
 from qhq.backends.devices.calibration import Calibration, gate_number
 
-LEFT_OUT = frozenset({"delay", "id", "reset"})
-"""No gates of a program."""
+LEFT_OUT = frozenset({"delay", "id", "measure", "reset"})
+"""No gates of a program; measurements are made from the readout of each qubit."""
 
 FRACTIONAL = frozenset({"rx", "rzz"})
 """Gates with an angle of their own; a device restricts that of rzz."""

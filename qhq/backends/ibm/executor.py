@@ -234,6 +234,8 @@ class IBMExecutor:
             self._runner.submit(request)
             return np.zeros((len(values), self._ansatz.num_outputs))
         parts = self._runner.submit_or_resume(request)
+        if any([self._runner.put_back(request, part) for part in parts]):
+            parts = self._runner.submit_or_resume(request)
         found = [decode_stored(self._journal, part) for part in parts]
         # Only now: a call that failed and is made again is the same question.
         self._calls += 1

@@ -53,6 +53,9 @@ LONGEST_PAUSE_SECONDS = 60.0
 MOST_READINGS = 5
 """How often a result that cannot be used is asked for before that is left to a later resume."""
 
+UNSAID = (*WITH_SERVICE, STORED)
+"""States of a job that takes, or took, time on the device."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -159,7 +162,25 @@ class JobRunner:
             JobError: If a part cannot be sent.
             BackendError: If sending is refused.
         """
-        self._send_all(self._plan(request))
+        self.send(self._plan(request))
+
+    def send(self, request: PubRequest) -> PubRequest:
+        """Send what has not been sent of a request that stands in the journal; the request as it was sent.
+
+        Raises:
+            JobError: If a part cannot be sent.
+            BackendError: If sending is refused.
+        """
+        return self._send_all(request)
+
+    def put_back(self, request: PubRequest, part: Part) -> bool:
+        """Let a result be asked for again that an earlier qhq stored unseen; False if it is good."""
+        unchecked = part.state == STORED and part.instance is None and part.job_id is not None
+        if not unchecked or self._is_readable(request, part):
+            return False
+        TALK.get().tell(f"job {part.job_id}: what was stored of it cannot be used, and is asked for again")
+        self._journal.put_back(part.tag, self._clock.now())
+        return True
 
     def submit_or_resume(self, request: PubRequest) -> list[Part]:
         """See to it that every part of a request has its result in the journal.
@@ -268,7 +289,7 @@ class JobRunner:
         return request
 
     def _ask_approval(self, request: PubRequest, opened: Sequence[Part]) -> None:
-        spent = self._journal.spent(request.key)
+        spent = self._spent(request)
         try:
             self._persist(request, lambda: self._gatekeeper.check(request, opened, spent))
         except ServiceError as trouble:
@@ -305,8 +326,14 @@ class JobRunner:
             return request
         self._replan(request, program)
         request = replace(request, program=program)
-        self._gatekeeper.check(request, [part], self._journal.spent(request.key))
+        self._gatekeeper.check(request, [part], self._spent(request))
         return request
+
+    def _spent(self, request: PubRequest) -> float:
+        """Seconds that the jobs of a request took, by our estimate where the service has not said yet."""
+        parts = self._journal.parts(request.key)
+        unsaid = [part.rows for part in parts if part.state in UNSAID and part.qpu_seconds is None]
+        return self._journal.spent(request.key) + estimate_seconds(request.spec, request.program, unsaid)
 
     def _replan(self, request: PubRequest, program: LaidOut) -> None:
         before, name = request.program, request.spec.name

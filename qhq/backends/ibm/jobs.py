@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -24,11 +25,14 @@ from qhq.backends.ibm.journal import (
     Part,
     journal_file,
 )
+from qhq.backends.ibm.talk import TALK
 from qhq.backends.ibm.trouble import ServiceError, as_job_error
 from qhq.errors import BackendError, ConfigError, nearest
 
 if TYPE_CHECKING:
     from qhq.backends.ibm.client import IBMClient
+    from qhq.backends.ibm.job_runner import JobRunner
+    from qhq.backends.ibm.pub_request import PubRequest
     from qhq.backends.ibm.waiting import Clock
 
 
@@ -146,12 +150,24 @@ def resume_jobs(
     clock = _clock(clock)
     keys = _open_keys(journal) if wanted is None else _matching_keys(journal, wanted)
     _close_orphans(journal, clock)
-    failures = []
-    for key in keys:
-        try:
-            _resume(journal, key, clock, again=wanted is not None, send=send)
-        except BackendError as error:
-            failures.append(error)
+    failures: list[BackendError] = []
+    open_ones: list[tuple[JobRunner, PubRequest]] = []
+    # All is sent before anything is waited for, so that the queues of several devices run side by side.
+    try:
+        for key in keys:
+            with _collected(failures):
+                if wanted is not None and send:
+                    journal.renew(key, clock.now())
+                if any(part.state in OPEN for part in journal.parts(key)):
+                    open_ones.append(_send(journal, key, clock, send=send))
+        for runner, request in open_ones:
+            with _collected(failures):
+                runner.resume(request, send=send)
+    finally:
+        for runner, _ in open_ones:
+            runner.close()
+    for error in failures[1:]:
+        TALK.get().tell(f"Error: {error}")
     if failures:
         raise failures[0]
     return _rows(journal, keys)
@@ -202,8 +218,6 @@ def _cancel_sent(journal: Journal, part: Part, client: IBMClient, clock: Clock) 
     Raises:
         ServiceError: If it cannot be said that it will not run.
     """
-    from qhq.backends.ibm.talk import TALK
-
     if part.state == SENDING and part.instance and part.instance not in client.instances():
         raise ServiceError("lost", f"it was being sent through {part.instance}, which is not at hand")
     ids = [part.job_id] if part.job_id else client.find(part.tag)
@@ -276,27 +290,37 @@ def _close_orphans(journal: Journal, clock: Clock) -> None:
         close_orphans(journal, clock)
 
 
-def _resume(journal: Journal, key: str, clock: Clock, *, again: bool, send: bool) -> None:
+@contextlib.contextmanager
+def _collected(failures: list[BackendError]) -> Iterator[None]:
+    """One request that cannot be taken up holds up no other."""
+    try:
+        yield
+    except BackendError as error:
+        failures.append(error)
+
+
+def _send(journal: Journal, key: str, clock: Clock, *, send: bool) -> tuple[JobRunner, PubRequest]:
+    """Send what has not been sent of a request, if it is to be; what waits for the rest."""
     # The client takes two seconds to import, and a list of jobs does not need it.
     from qhq.backends.ibm.opening import open_runner
 
-    if again and send:
-        journal.renew(key, clock.now())
-    if not any(part.state in OPEN for part in journal.parts(key)):
-        return
     try:
         request = journal.request(key)
     except BackendError:
         _rescue(journal, key, clock)
         raise
-    open_runner(request.spec, journal, clock).resume(request, send=send)
+    runner = open_runner(request.spec, journal, clock)
+    try:
+        return runner, runner.send(request) if send else request
+    except BaseException:
+        runner.close()
+        raise
 
 
 def _rescue(journal: Journal, key: str, clock: Clock) -> None:
     """Fetch what was paid for, though what was asked cannot be read any more: the result can be decoded."""
     from qhq.backends.ibm.client import decode
     from qhq.backends.ibm.opening import find_client
-    from qhq.backends.ibm.talk import TALK
 
     origin = journal.origins().get(key, NOWHERE)
     for part in journal.parts(key):

@@ -406,6 +406,10 @@ class Journal:
         for before in WITH_SERVICE:
             self._set(tag, before, now, state=STORED, raw=raw, message="")
 
+    def put_back(self, tag: str, now: float) -> None:
+        """Let a stored result be one to be asked for: it cannot be used."""
+        self._set(tag, STORED, now, state=SENT)
+
     def hold(self, tag: str, raw: str, message: str, now: float) -> None:
         """Keep what came in place of a result; the job stays one to be asked for."""
         for before in WITH_SERVICE:

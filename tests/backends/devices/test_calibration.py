@@ -4,6 +4,7 @@ from datetime import datetime
 import pytest
 
 from qhq.backends.devices.calibration import make_calibration
+from qhq.backends.devices.device import CalibratedDevice
 from qhq.backends.devices.fakes import list_fakes, load_fake
 from qhq.errors import BackendError, ConfigError
 
@@ -81,3 +82,39 @@ def test_a_device_with_an_uncalibrated_qubit_is_refused():
     properties["qubits"].pop()
     with pytest.raises(BackendError, match="7 qubits, 6 calibrated"):
         make_calibration(configuration, properties)
+
+
+def _add_gate(gate, qubits):
+    return lambda configuration, properties: properties["gates"].append(
+        {"gate": gate, "qubits": qubits, "parameters": []}
+    )
+
+
+BROKEN = {
+    "a gate on too few qubits": _add_gate("cx", [0]),
+    "a gate on too many qubits": _add_gate("x", [0, 1]),
+    "a gate without a name": _add_gate(["x"], [0]),
+    "a pair of three": lambda configuration, properties: configuration.update(coupling_map=[[0, 1, 2]]),
+    "a unit that is no text": lambda configuration, properties: properties["qubits"][0][0].update(unit=[]),
+    "a name that is no text": lambda configuration, properties: properties["qubits"][0][0].update(name=7),
+    # A negative pause would make an estimate that every cap has room for.
+    "a negative pause": lambda configuration, properties: configuration.update(default_rep_delay=-1e9),
+    "a pause in words": lambda configuration, properties: configuration.update(default_rep_delay="long"),
+    "a pause without end": lambda configuration, properties: configuration.update(default_rep_delay=1e300),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_no_device_is_is_refused_before_anything_is_made_of_it(name):
+    configuration, properties = parts()
+    BROKEN[name](configuration, properties)
+    with pytest.raises(BackendError, match="fake_nairobi"):
+        make_calibration(configuration, properties)
+
+
+def test_a_device_may_list_measurements_among_its_gates():
+    configuration, properties = parts()
+    configuration["basis_gates"].append("measure")
+    _add_gate("measure", [0])(configuration, properties)
+    target = CalibratedDevice(make_calibration(configuration, properties)).target
+    assert len(target["measure"]) == 7

@@ -247,3 +247,13 @@ def test_a_paid_result_is_fetched_though_its_request_cannot_be_read(service, sta
         resume_jobs(clock=Clock())
     assert [row.state for row in list_jobs()] == ["stored"]
     assert decode(journal.raw(part.tag)).values.shape == (4, 2)
+
+
+@pytest.mark.parametrize("raw", ["<html>", "", "{}"])
+def test_what_an_earlier_version_stored_unseen_is_asked_for_again(service, raw):
+    run_and_check(opened())
+    journal = Journal()
+    journal._change("UPDATE parts SET raw = ?, instance = NULL, qubits = NULL", raw)
+    run_and_check(opened())
+    check_each_sent_once(service)
+    assert [row.state for row in list_jobs()] == ["stored"]

@@ -9,6 +9,7 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
 from qhq.backends.ibm import layout
+from qhq.backends.ibm.budget import estimate_seconds
 from qhq.backends.ibm.client import IBMClient
 from qhq.backends.ibm.jobs import cancel_jobs, discard_jobs, jobs_to_send, list_jobs, resume_jobs
 from qhq.backends.ibm.journal import Journal
@@ -435,3 +436,42 @@ def test_a_part_is_judged_by_the_qubits_it_ran_on(service, half_sent):
     measured = [part.measured for part in Journal().parts(key)]
     assert measured[0] == sorted(old.layout)
     assert measured[1] == sorted(Journal().request(key).program.layout)
+
+
+def test_resume_sends_all_before_it_waits_for_anything(service):
+    service.fault(on="POST /jobs", status=429, times=2)
+    for seed in range(2):
+        with pytest.raises(JobError, match="room for another request"):
+            opened(seed=seed, patience_seconds=0, settle_seconds=0).send(*points())
+    service.hold()
+    clock, seen = Clock(), []
+    clock.on_sleep = [lambda: (seen.append(len(service.jobs())), service.release())]
+    assert [row.state for row in resume_jobs(clock=clock)] == ["stored"] * 2
+    assert seen == [2]
+
+
+def test_every_request_that_cannot_be_resumed_is_told(service):
+    for seed in range(2):
+        opened(seed=seed).send(*points())
+    for job in service.jobs():
+        service.await_final(job["id"], 5)
+    service.fault("spoiled_result", spoil="html", times=None)
+    heard = Heard()
+    with talking(heard), pytest.raises(JobError) as error:
+        resume_jobs(clock=Clock())
+    told = [line for line in heard.told if line.startswith("Error")]
+    assert len(told) == 1
+    ids = [job["id"] for job in service.jobs()]
+    assert ids[0] in str(error.value)
+    assert ids[1] in told[0]
+
+
+def test_jobs_that_are_still_out_count_against_the_cap(service, half_sent):
+    service.hold()
+    (key,) = {part.key for part in Journal().parts()}
+    request = Journal().request(key)
+    each = estimate_seconds(request.spec, request.program, [2])
+    # There is room for one of the two jobs, and one is out.
+    with pytest.raises(BackendError, match="max_qpu_seconds"):
+        opened(half_sent, samples_per_job=2, max_qpu_seconds=1.5 * each).send(*points())
+    assert len(service.jobs()) == 1
