@@ -27,7 +27,7 @@ from qiskit.circuit.library import GlobalPhaseGate, IGate, PauliEvolutionGate
 from qiskit.quantum_info import Operator
 
 from qhq.engine.angles import AngleMap, separate_angles
-from qhq.engine.lowering import STANDARD, class_of, lowering_of
+from qhq.engine.lowering import STANDARD, STOPS, class_of, lowering_of
 from qhq.errors import ConfigError
 
 MOST_QUBITS = 12
@@ -94,7 +94,9 @@ def _difference(circuit: QuantumCircuit, lowered: QuantumCircuit, *, from_zero: 
     plain = {named[f"theta_{k}"]: float(angle) for k, angle in enumerate(angles)}
     try:
         one = _evolved(_undelayed(circuit).assign_parameters(given, strict=False), start)
-    except Exception:  # Qiskit's own binding fails on expressions that it takes for complex
+    except STOPS:
+        raise
+    except BaseException:  # Qiskit's own binding fails on expressions that it takes for complex
         return 0.0
     other = _evolved(separated.assign_parameters(plain), start)
     difference = _distance(one, other)
@@ -178,7 +180,9 @@ def _matrix(operation: Any) -> Tensor | None:
         return None
     try:
         return np.asarray(operation.to_matrix(), np.complex128)
-    except Exception:
+    except STOPS:
+        raise
+    except BaseException:
         return None
 
 

@@ -73,6 +73,9 @@ STANDARD: frozenset[type[Gate]] = frozenset(
 ) - {GlobalPhaseGate, IGate}
 """Classes of the fixed gates that a lowered circuit may hold, beside ``UnitaryGate``."""
 
+STOPS = (KeyboardInterrupt, SystemExit)
+"""What a user means, and no fault of a gate."""
+
 _DEEPEST = 100
 """Definitions within definitions; a gate that is defined by itself never ends."""
 
@@ -123,8 +126,11 @@ def lowering_of(circuit: QuantumCircuit) -> Lowering:
 
 def is_parametric(operation: Any) -> bool:
     """Whether an angle of the operation still waits for a value."""
-    values = getattr(operation, "params", ())
-    return any(isinstance(value, ParameterExpression) and value.parameters for value in values)
+    return any(map(_is_free, getattr(operation, "params", ())))
+
+
+def _is_free(value: Any) -> bool:
+    return isinstance(value, ParameterExpression) and bool(value.parameters)
 
 
 def without_final_measurements(circuit: QuantumCircuit) -> QuantumCircuit:
@@ -231,6 +237,12 @@ class Lowering:
         self.add_circuit(definition, qubits)
 
     def _emit(self, gate: Gate, qubits: tuple[int, ...]) -> None:
+        if not all(np.isfinite(value).all() for value in gate.params if not _is_free(value)):
+            raise ConfigError(
+                "Every angle must be a finite number, or an expression of the circuit's parameters",
+                got=f"{', '.join(map(str, gate.params))} in '{gate.name}' on qubits {qubits}",
+                fix="Look where the circuit is built for a division by zero or a missing value",
+            )
         if gate.num_qubits != len(qubits) or len(set(qubits)) != len(qubits):
             raise _no_gate(gate, f"qubits {qubits}")
         if not self.measured.isdisjoint(qubits):
@@ -298,7 +310,9 @@ def _definition(operation: Any) -> QuantumCircuit | None:
         return None  # its matrix is nearer than the gates that Qiskit makes of it
     try:
         definition = getattr(operation, "definition", None)
-    except Exception as error:  # whatever a user's class raises
+    except STOPS:
+        raise
+    except BaseException as error:  # whatever a user's class raises; a panic of Qiskit's Rust is no Exception
         raise _no_gate(operation, f"{type(error).__name__}: {error}") from error
     return definition if isinstance(definition, QuantumCircuit) else None
 
@@ -306,7 +320,9 @@ def _definition(operation: Any) -> QuantumCircuit | None:
 def _matrix(operation: Any) -> Matrix:
     try:
         return np.asarray(operation.to_matrix(), np.complex128)
-    except Exception as error:  # whatever a user's class raises
+    except STOPS:
+        raise
+    except BaseException as error:
         free = " while a parameter is free" if is_parametric(operation) else ""
         raise _no_gate(operation, f"neither a definition nor a matrix{free}") from error
 

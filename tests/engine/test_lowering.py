@@ -6,9 +6,11 @@ import qiskit_aer  # noqa: F401  # gives circuits save_statevector
 from qiskit import QuantumCircuit
 from qiskit.circuit import AnnotatedOperation, CircuitInstruction, ControlModifier, Gate, Parameter
 from qiskit.circuit.library import (
+    CRXGate,
     GlobalPhaseGate,
     HamiltonianGate,
     PauliEvolutionGate,
+    PhaseGate,
     RVGate,
     RXGate,
     RYGate,
@@ -213,6 +215,49 @@ def test_what_cannot_be_opened_is_named(make, said):
     circuit = QuantumCircuit(gate.num_qubits)
     circuit.append(gate, range(gate.num_qubits))
     with pytest.raises(ConfigError, match=f"Every gate must come apart.*{said}"):
+        lower_checked(circuit)
+
+
+class Panic(BaseException):
+    """As what Qiskit's Rust code raises."""
+
+
+@pytest.mark.parametrize("method", ["_define", "to_matrix"])
+@pytest.mark.parametrize("raised", [Panic("boom"), MemoryError("boom"), RecursionError("boom")])
+def test_whatever_a_gate_raises_is_an_error_of_qhqs(method, raised):
+    def fail(gate):
+        raise raised
+
+    gate = type("Own", (Gate,), {method: fail})("rx", 1, [])
+    circuit = QuantumCircuit(1)
+    circuit.append(gate, [0])
+    with pytest.raises(ConfigError, match="Own 'rx' on 1 qubits"):
+        lower_checked(circuit)
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_a_user_who_stops_it_stops_it(stop):
+    def fail(gate):
+        raise stop
+
+    circuit = QuantumCircuit(1)
+    circuit.append(type("Own", (Gate,), {"_define": fail})("own", 1, []), [0])
+    with pytest.raises(stop):
+        lower_checked(circuit)
+
+
+@pytest.mark.parametrize("qubits", [2, 14])
+@pytest.mark.parametrize("angle", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("gate", [RXGate, CRXGate, PhaseGate, GlobalPhaseGate])
+def test_an_angle_that_is_no_finite_number_is_refused(gate, angle, qubits):
+    circuit = QuantumCircuit(qubits)
+    circuit.append(gate(angle), range(gate(0.1).num_qubits))
+    if gate is GlobalPhaseGate:  # it counts where it becomes relative
+        circuit = circuit.to_gate(label="own").control(1, annotated=True)
+        outer = QuantumCircuit(qubits + 1)
+        outer.append(circuit, range(qubits + 1))
+        circuit = outer
+    with pytest.raises(ConfigError, match=r"must be a finite number.*(nan|inf)"):
         lower_checked(circuit)
 
 
