@@ -11,7 +11,9 @@ from __future__ import annotations
 import errno
 import os
 import platform
+import shutil
 import stat
+import tempfile
 import uuid
 import zlib
 from collections.abc import Iterator
@@ -21,6 +23,9 @@ from pathlib import Path
 from qhq.errors import ConfigError
 
 MEBIBYTE = 1 << 20
+
+MOST_TABLE_BYTES = 1024 * MEBIBYTE
+"""Of a table, a checkpoint or a store of cells that qhq wrote."""
 
 MOST_DOCUMENT_BYTES = 16 * MEBIBYTE
 """Of a text that people write by hand or qhq writes for them: YAML, JSON, a circuit."""
@@ -58,6 +63,10 @@ def replacing(path: Path, *, mode: int | None = None, ending: str | None = None)
     Raises:
         OSError: If the disk is full, the folder cannot be written, or the name is too long.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        with _written_through(path, path.suffix if ending is None else ending) as temporary:
+            yield temporary
+        return
     if len(os.fsencode(path.name)) > _NAME_BYTES:
         # Said before the content is written, which would happen under the short temporary name.
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(path))
@@ -74,6 +83,54 @@ def replacing(path: Path, *, mode: int | None = None, ending: str | None = None)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def _written_through(path: Path, ending: str) -> Iterator[Path]:
+    """Write to a device or a FIFO (``/dev/stdout``, a shell's ``>(cmd)``): a file must not take its place.
+
+    Raises:
+        OSError: Also if nobody reads the FIFO, for which a plain open would wait for ever.
+    """
+    with tempfile.TemporaryDirectory(prefix="qhq-") as folder:
+        temporary = Path(folder) / f"content{ending[:16]}"
+        yield temporary
+        handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.set_blocking(handle, True)
+        with os.fdopen(handle, "wb") as stream, temporary.open("rb") as content:
+            shutil.copyfileobj(content, stream)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file that several processes may add to; on disk when this returns.
+
+    It is written in one piece, and begins on a line of its own: what was cut off before must not swallow it.
+
+    Raises:
+        OSError: If it cannot be written, or the path is no regular file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    with os.fdopen(handle, "ab", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "no regular file", str(path))
+        file.write(f"\n{line}\n".encode())
+        os.fsync(handle)
+
+
+def check_regular(path: Path, *, most: int, what: str = "file") -> Path:
+    """Look at a file before a library opens it by its path; see `read_regular`.
+
+    Raises:
+        OSError: If it does not exist or cannot be opened.
+        ConfigError: If it is a folder, a device or a FIFO, or too large.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise _irregular(path, found.st_mode, what)
+    if found.st_size > most:
+        raise too_large(path, found.st_size, most, what)
+    return path
 
 
 def write_atomically(path: Path, content: bytes | str, *, mode: int | None = None) -> None:
@@ -112,11 +169,7 @@ def read_regular(path: Path, *, most: int = MOST_DOCUMENT_BYTES, what: str = "fi
     try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
-            raise ConfigError(
-                f"The {what} must be a regular file",
-                got=f"{path}, which is {_kind(found.st_mode)}",
-                fix="Name a file",
-            )
+            raise _irregular(path, found.st_mode, what)
         if found.st_size > most:
             raise too_large(path, found.st_size, most, what)
         # A file that grows while it is read is cut off one byte too late, and refused like any other.
@@ -167,6 +220,12 @@ def _damaged(path: Path, what: str, reason: str) -> ConfigError:
         f"The {what} must be gzip content that can be expanded",
         got=f"{path}: {reason}",
         fix="Copy the file again",
+    )
+
+
+def _irregular(path: Path, mode: int, what: str) -> ConfigError:
+    return ConfigError(
+        f"The {what} must be a regular file", got=f"{path}, which is {_kind(mode)}", fix="Name a file"
     )
 
 

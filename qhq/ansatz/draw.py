@@ -22,6 +22,7 @@ from qiskit.circuit import ControlFlowOp, Instruction, Parameter, ParameterExpre
 from qhq.ansatz.program import Ansatz
 from qhq.ansatz.stored import plain_program
 from qhq.errors import ConfigError, nearest
+from qhq.files import replacing
 
 FORMS = ("txt", "png", "svg", "pdf")
 """Endings of files that can be drawn."""
@@ -79,7 +80,8 @@ def draw_circuit(ansatz: Ansatz, path: Path) -> None:
             "A drawing must end in .txt, .png, .svg or .pdf", got=f"'{path}'", fix=nearest(form, FORMS)
         )
     try:
-        _write(ansatz, path, form)
+        with replacing(path) as temporary:
+            _write(ansatz, temporary, form)
     except OSError as error:
         raise ConfigError(
             "The drawing must be writable", got=f"{path}: {error.strerror}", fix="Choose another path"

@@ -59,6 +59,7 @@ from qhq.ansatz.stored import (
 from qhq.engine.expressions import Code, Operand, Slot
 from qhq.engine.lowering import class_of, is_parametric, lower
 from qhq.errors import ConfigError, nearest
+from qhq.files import replacing
 
 WIDEST_STATE = 12
 """Qubits up to which an export is compared by what it does to a random state; wider ones gate by gate."""
@@ -111,7 +112,8 @@ def export_circuit(ansatz: Ansatz, path: Path, form: str, values: ArrayLike | No
     """
     content = export(ansatz, form, values)
     try:
-        path.write_bytes(content)
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
     except OSError as error:
         raise ConfigError(
             "The export must be writable", got=f"{path}: {error.strerror}", fix="Choose another path"

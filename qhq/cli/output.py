@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import itertools
 import json
 import os
@@ -11,12 +12,13 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from qhq.cli.heartbeat import Heartbeat
-from qhq.errors import QHQError
+from qhq.errors import ConfigError, QHQError
 from qhq.visible import visible
 
 if TYPE_CHECKING:
@@ -82,6 +84,7 @@ def command(*, as_json: bool, debug: bool) -> Iterator[Output]:
     """
     output = Output(as_json)
     try:
+        _check_current_folder()
         with Heartbeat(" ".join(["qhq", *sys.argv[1:2]])):
             yield output
     except (KeyboardInterrupt, BrokenPipeError) as error:
@@ -90,6 +93,18 @@ def command(*, as_json: bool, debug: bool) -> Iterator[Output]:
         if debug or is_click(error):
             raise
         raise typer.Exit(end_with(error, as_json=as_json and not output.given)) from error
+
+
+def _check_current_folder() -> None:
+    """Refuse to begin in a folder that is gone: libraries answer that by killing the process."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise ConfigError(
+            "The current folder must exist",
+            got=f"one that was removed ({error.strerror})",
+            fix="cd into another",
+        ) from error
 
 
 def is_click(error: BaseException) -> bool:
@@ -114,10 +129,11 @@ def end_with(error: BaseException, *, as_json: bool) -> int:
         return 141
     status, must, got, fix = _explain(error)
     message = f"{must}. Got {got}. {fix}."
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(OSError):
         if as_json:
             parts = {"must": must, "got": got, "fix": fix}
             typer.echo(json.dumps({"error": {"kind": type(error).__name__, "message": message, **parts}}))
+    with contextlib.suppress(OSError):
         typer.echo("Interrupted." if status == 130 else f"Error: {visible(message)}", err=True)
     return status
 
@@ -133,11 +149,51 @@ def _explain(error: BaseException) -> tuple[int, str, str, str]:
     if isinstance(error, MemoryError):
         fix = "Use fewer qubits, smaller batches (training.batch_size) or fewer --workers"
         return 2, "This machine must have enough memory for what was asked", got, fix
+    if isinstance(error, OSError) and error.errno is not None and error.errno not in SHORT_OF:
+        must = "The files and folders that a command names must be there and be usable"
+        return 2, must, got, "Check the path, its length and what it is"
     if isinstance(error, OSError) and error.errno in SHORT_OF:
         fix = "Free some space, or name another folder (QHQ_RUNS_DIR, QHQ_CACHE_DIR)"
         return 2, "qhq must be able to read and write its files", got, fix
     must = "This must not happen: it is a fault of qhq, not of what you asked for"
     return 70, must, got, "Report it with the command; --debug shows the traceback"
+
+
+class Heedless(io.TextIOWrapper):
+    """Standard error that may be full, closed or gone: a note nobody can read ends no training."""
+
+    def write(self, text: str, /) -> int:
+        """Write, or do nothing."""
+        with contextlib.suppress(OSError, ValueError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or do nothing."""
+        with contextlib.suppress(OSError, ValueError):
+            super().flush()
+
+
+def secure_streams() -> None:
+    """Give the process its three streams, wherever they lead, before anything is opened.
+
+    Where a shell closed one (``2>&-``), the next file that is opened would take its number, and whatever a
+    library says there would be written into it. A letter that the stream's encoding lacks is escaped.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    raw = open(2, "wb", buffering=0, closefd=False)  # noqa: SIM115
+    sys.stderr = Heedless(raw, encoding=encoding, errors="backslashreplace", write_through=True)
 
 
 def silence_stdout() -> None:

@@ -6,6 +6,7 @@ but where its rows come from; what the model was built and scaled for stays as i
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass
 from datetime import date
@@ -22,6 +23,7 @@ from qhq.data.spec import DataSpec
 from qhq.errors import ConfigError
 from qhq.experiment.config import load_config
 from qhq.experiment.opening import Experiment, open_run, read_finished
+from qhq.files import MOST_TABLE_BYTES, read_regular
 from qhq.tracking.run_folder import RunFolder
 
 TRAINED = ("task", "features", "static", "targets", "window", "horizon", "gaps", "max_gap", "where",
@@ -131,7 +133,12 @@ def _actual(folder: RunFolder, spec: DataSpec) -> pd.DataFrame:
     """What came in the run's test split: columns symbol, date, target, value."""
     path = folder.path / "predictions.csv"
     try:
-        rows = pd.read_csv(path, dtype={"symbol": str}, keep_default_na=False, parse_dates=["date"])
+        rows = pd.read_csv(
+            io.BytesIO(read_regular(path, most=MOST_TABLE_BYTES)),
+            dtype={"symbol": str},
+            keep_default_na=False,
+            parse_dates=["date"],
+        )
         rows["target"] = rows["target"] if "target" in rows.columns else spec.targets[0]
         frame = rows[["symbol", "date", "target", "actual"]].rename(columns={"actual": "value"})
         frame["value"] = frame["value"].astype(float)

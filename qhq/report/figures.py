@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from qhq.ansatz.draw import draw_circuit
 from qhq.ansatz.stored import load_built
 from qhq.experiment.config import load_config
-from qhq.files import replacing
+from qhq.files import MOST_TABLE_BYTES, read_regular, replacing
 from qhq.report.finish import finish_figure
 from qhq.report.model_diagram import draw_model
 from qhq.tracking.run_folder import RunFolder, writable
@@ -29,8 +30,8 @@ def draw_run_figures(folder: RunFolder, note: Note) -> list[Path]:
     config = load_config(str(folder.config))
     leaks = config.data.leaks
     drawings: dict[str, Callable[[], Figure]] = {
-        "history": lambda: draw_history(pd.read_csv(folder.path / "history.csv")),
-        "forecast": lambda: draw_forecasts(pd.read_csv(folder.path / "predictions.csv")),
+        "history": lambda: draw_history(_table(folder.path / "history.csv")),
+        "forecast": lambda: draw_forecasts(_table(folder.path / "predictions.csv")),
         "model": lambda: draw_model(config, folder.read_record()),
     }
 
@@ -45,6 +46,11 @@ def draw_run_figures(folder: RunFolder, note: Note) -> list[Path]:
             try_figure(lambda path: _save_circuit(folder, path), folder.figures / "circuit.png", note)
         )
     return [path for path in paths if path is not None]
+
+
+def _table(path: Path) -> pd.DataFrame:
+    frame: pd.DataFrame = pd.read_csv(io.BytesIO(read_regular(path, most=MOST_TABLE_BYTES)))
+    return frame
 
 
 def _save_circuit(folder: RunFolder, path: Path) -> None:

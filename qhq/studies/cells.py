@@ -6,7 +6,6 @@ Each line carries a checksum of its values: what a kill cut off or a hand change
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from qhq.data.windows import Windows
+from qhq.files import MOST_TABLE_BYTES, append_line, read_regular
 from qhq.tracking.run_folder import writable
 
 
@@ -35,14 +35,16 @@ class CellStore:
 
     def read(self) -> dict[str, dict[str, Any]]:
         """Cells by key; a line that is damaged is passed over."""
-        if not self.path.exists():
+        try:
+            content_of = read_regular(self.path, most=MOST_TABLE_BYTES, what="store of cells")
+        except FileNotFoundError:
             return {}
         cells = {}
-        for line in self.path.read_bytes().splitlines():
+        for line in content_of.splitlines():
             try:
                 content = json.loads(line)
                 key, values = content["cell"], content["values"]
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue
             if content.get("crc32") == _checksum(key, values):
                 cells[key] = values
@@ -57,12 +59,7 @@ class CellStore:
         content = {"cell": key, "values": values, "crc32": _checksum(key, values)}
         line = json.dumps(content, allow_nan=False)
         with writable(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
-                # A line cut off before must not swallow this one.
-                file.write(f"\n{line}\n")
-                file.flush()
-                os.fsync(file.fileno())
+            append_line(self.path, line)
 
 
 def _checksum(key: str, values: dict[str, Any]) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qhq.files import MOST_TABLE_BYTES, read_regular
 from qhq.tracking.flatten import flatten
 from qhq.tracking.mirror_units import Unit
 
@@ -118,7 +119,7 @@ def _history(unit: Unit, started: int) -> Iterator[Point]:
     path = unit.folder / "history.csv"
     if path not in unit.files():
         return
-    for row in DictReader(path.read_text(encoding="utf-8").splitlines()):
+    for row in DictReader(read_regular(path, most=MOST_TABLE_BYTES).decode("utf-8").splitlines()):
         epoch = int(row.pop("epoch"))
         values = {key: float(value) for key, value in row.items() if value}
         for key, value in _numbers(values, "history"):
@@ -132,7 +133,7 @@ def _evals(unit: Unit) -> Iterator[Point]:
     """
     counts: dict[str, int] = {}
     for path in (each for each in unit.files() if each.parent.name == "evals"):
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_regular(path))
         kind = "eval_other_data" if content.get("other_data") else "eval"
         for result in content["results"]:
             backend = f"{kind}.{result['backend']}"

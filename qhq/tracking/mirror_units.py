@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qhq.files import read_regular
 from qhq.tracking.run_folder import RunFolder
 
 MEMORY = "mlflow.json"
@@ -69,7 +70,7 @@ class Unit:
         path = self.folder / self.record
         if self.given is not None and not path.exists():
             return self.given
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_regular(path))
         if not isinstance(content, dict):
             raise ValueError(f"{self.record} holds no object")
         return {**(self.given or {}), **content}
@@ -162,7 +163,7 @@ def remember(unit: Unit, store: str, memory: Memory) -> None:
 
 def _memories(folder: Path) -> dict[str, Any]:
     try:
-        content = json.loads((folder / MEMORY).read_text(encoding="utf-8"))
+        content = json.loads(read_regular(folder / MEMORY))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

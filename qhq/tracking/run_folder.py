@@ -27,7 +27,7 @@ from typing import Any
 import filelock
 
 from qhq.errors import ConfigError, nearest
-from qhq.files import write_atomically
+from qhq.files import read_regular, write_atomically
 from qhq.paths import runs_dir
 
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
@@ -93,7 +93,11 @@ class RunFolder:
 
     def add_evaluation(self, content: dict[str, Any]) -> Path:
         """Write one evaluation under ``evals/``, never over another."""
-        return self.write_json(f"evals/{_stamp()}-{uuid.uuid4().hex[:6]}.json", content)
+        path = self.path / f"evals/{_stamp()}-{uuid.uuid4().hex[:6]}.json"
+        with writable(path):
+            # Of hardware it names jobs and instances, as the journal does: for its owner alone.
+            write_atomically(path, json.dumps(content, indent=2, allow_nan=False) + "\n", mode=0o600)
+        return path
 
     def read_record(self) -> dict[str, Any]:
         """Read ``run.json``, the run's name added as ``run``.
@@ -103,8 +107,8 @@ class RunFolder:
         """
         path = self.path / "run.json"
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            content = json.loads(read_regular(path, what="record of a run"))
+        except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(
                 "A run folder must hold a readable run.json",
                 got=f"{path}: {error}",

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from qhq.errors import ConfigError
-from qhq.files import replacing
+from qhq.files import MOST_TABLE_BYTES, check_regular, replacing
 from qhq.training.loop import TrainingState
 
 IDENTITY = "identity"
@@ -38,6 +38,7 @@ def load_weights(model: nn.Module, path: Path, identity: Mapping[str, str]) -> N
             say), or holds other tensors than the model.
     """
     try:
+        check_regular(path, most=MOST_TABLE_BYTES, what="checkpoint")
         with safe_open(path, framework="pt") as file:
             saved = json.loads((file.metadata() or {}).get(IDENTITY, "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -67,6 +68,7 @@ def load_state(path: Path, identity: Mapping[str, str]) -> TrainingState:
         ConfigError: If the file is missing or damaged, or is that of another design.
     """
     try:
+        check_regular(path, most=MOST_TABLE_BYTES, what="checkpoint")
         content = torch.load(path, weights_only=True)
         saved, state = dict(content["identity"]), TrainingState.from_dict(content["state"])
     except Exception as error:  # on rubbish, torch raises whatever its unpickler stumbles over

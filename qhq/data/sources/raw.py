@@ -30,6 +30,7 @@ import pyarrow.parquet as pq
 from qhq.data.format_spec import FileFormat
 from qhq.data.schema import OPTIONS, STOCKS, alias_names
 from qhq.data.sources.forms import BINANCE_HEADER, FORMS, plain_name
+from qhq.data.sources.sizes import check_parquet, check_text, check_workbook
 from qhq.errors import DataError
 
 PEEKED = 1 << 16
@@ -95,12 +96,15 @@ def read_raw(path: Path, origin: str, given: FileFormat) -> RawTable:
             if start.startswith(magic):
                 raise _refuse(origin, what, fix)
         if start.startswith(b"PAR1"):
+            check_parquet(path, origin)
             return _read_parquet(path)
         if start.startswith(b"PK"):
+            check_workbook(path, origin)
             return _read_excel(path, origin, given)
         if start[:1] in (b"\x80", b"\x93") or (b"\x00" in start and _encoding_of(start) == "utf-8"):
             what = "a pickle or NumPy file" if start[:1] in (b"\x80", b"\x93") else "binary data"
             raise _refuse(origin, what, "Save the table as CSV or Parquet")
+        check_text(path, origin, (lambda: _unpacked(path, packed)) if packed else None)
         return _read_text(path, origin, given, packed, start)
     except (
         OSError,

@@ -5,6 +5,7 @@ A stage may have changed the window, and then a run's first test windows are not
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from qhq.files import MOST_TABLE_BYTES, read_regular
 from qhq.studies.comparisons import Measured
 from qhq.tracking.run_folder import RunFolder
 
@@ -61,7 +63,7 @@ def read_losses(runs: Mapping[str, Sequence[RunFolder]]) -> Losses:
 
 def _read(folder: RunFolder) -> pd.DataFrame:
     """Predictions by origin (the first date that a window forecasts), symbol, horizon and target."""
-    frame = pd.read_csv(folder.path / "predictions.csv")
+    frame = pd.read_csv(io.BytesIO(read_regular(folder.path / "predictions.csv", most=MOST_TABLE_BYTES)))
     if "target" not in frame:
         frame["target"] = ""
     if "underlying" not in frame:

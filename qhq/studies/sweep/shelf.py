@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from qhq.files import MOST_TABLE_BYTES, read_regular, write_atomically
 from qhq.paths import runs_dir
 from qhq.studies.sweep.work import Outcome, Task
 from qhq.tracking.run_folder import FAILED, RunFolder, writable
@@ -58,7 +59,7 @@ class Shelf:
             self._working(task.name).touch()
         legs = self.folder.path.glob(f"legs/{task.name}-e*/resume.pt")
         last = max(legs, key=lambda path: int(path.parent.name.rpartition("-e")[2]), default=None)
-        return task if last is None else replace(task, resume=last.read_bytes())
+        return task if last is None else replace(task, resume=read_regular(last, most=MOST_TABLE_BYTES))
 
     def stale(self) -> list[str]:
         """Forget what was handed out by a driver that is no more, and say what it was."""
@@ -72,7 +73,7 @@ class Shelf:
         path = self.folder.path / name
         content: dict[str, Any] | None = None
         if path.is_file():
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(read_regular(path, most=MOST_TABLE_BYTES))
         return content
 
     def _trial(self, name: str) -> Path:
@@ -114,8 +115,7 @@ def lay_down(files: dict[str, bytes], path: Path) -> None:
     staging = path.with_name(f".new-{uuid.uuid4().hex}")
     for name, content in files.items():
         target = staging / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
+        write_atomically(target, content)
     try:
         staging.rename(path)
     except OSError:

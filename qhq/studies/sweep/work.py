@@ -30,6 +30,7 @@ from qhq.experiment.opening import build_circuit
 from qhq.experiment.run import train_in
 from qhq.experiment.trial import run_trial
 from qhq.studies.cells import judged_by_symbol
+from qhq.files import MOST_TABLE_BYTES, read_regular, write_atomically
 from qhq.tracking.run_folder import FAILED, RunFolder
 from qhq.training.loop import Watcher
 
@@ -156,7 +157,7 @@ def _train(task: Task, folder: RunFolder, data: Prepared) -> None:
         train_in(folder, task.config, data, Watcher())
         return
     if task.resume is not None:
-        folder.resume.write_bytes(task.resume)
+        write_atomically(folder.resume, task.resume)
     run_trial(folder, task.config, data, task.until)
 
 
@@ -186,7 +187,7 @@ def _prepared(spec: str) -> Prepared:
 
 
 def _read_files(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in _files(root)}
+    return {str(path.relative_to(root)): read_regular(path, most=MOST_TABLE_BYTES) for path in _files(root)}
 
 
 def _files(root: Path) -> Iterator[Path]:
