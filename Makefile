@@ -3,6 +3,7 @@
 # make fuzz    a thousand random circuits of Qiskit's whole library on every executor (some minutes)
 # make check   ruff, mypy --strict, import-linter, deptry
 # make bench   the benchmarks, beside other libraries (installs them)
+# make fuzz    some 2,000 damaged files, fed to qhq (about ten minutes)
 # make ui      MLflow's page of the runs, on this machine alone (installs it, apart)
 
 PYTHON ?= python3
@@ -30,6 +31,9 @@ check: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks
+
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.hostile
 
 # Its pyarrow is older than the one that qhq is tested with: an environment of its own.
 ui: $(VENV)-ui/.installed

@@ -351,7 +351,11 @@ class Journal:
     def extras(self, key: str | None = None) -> list[Extra]:
         """Jobs besides those that are used: of one request, or of all."""
         rows = self._ask("SELECT job_id, tag, cancelled, qpu_seconds, key FROM extras ORDER BY found")
-        return [Extra(row[0], row[1], bool(row[2]), row[3]) for row in rows if key in (None, row[4])]
+        return [
+            Extra(row[0], row[1], bool(row[2]), row[3] if _is_time(row[3]) else None)
+            for row in rows
+            if key in (None, row[4]) and isinstance(row[0], str) and isinstance(row[1], str)
+        ]
 
     def add_extra(self, part: Part, job_id: str, *, cancelled: bool, now: float) -> None:
         """Write that a submission became one job more."""

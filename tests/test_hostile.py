@@ -1,0 +1,16 @@
+"""A small part of ``python -m benchmarks.hostile``: damaged files are used or refused."""
+
+import pytest
+
+from benchmarks.hostile import KINDS, attack
+
+CASES = [("documents", 60), ("data files", 25), ("circuits", 60), ("run folders", 25), ("journals", 20)]
+
+
+@pytest.mark.parametrize(("kind", "count"), CASES)
+def test_what_is_damaged_is_used_or_refused(kind, count):
+    tally = attack(kind, count, seed=7)
+    assert tally.cases == count
+    assert tally.faults == []
+    assert len(tally.statuses) > 1
+    assert kind in KINDS
