@@ -29,8 +29,8 @@ from qhq.experiment.config import ExperimentConfig, QuantumSpec
 from qhq.experiment.opening import build_circuit
 from qhq.experiment.run import train_in
 from qhq.experiment.trial import run_trial
-from qhq.studies.cells import judged_by_symbol
 from qhq.files import MOST_TABLE_BYTES, read_regular, write_atomically
+from qhq.studies.cells import judged_by_symbol
 from qhq.tracking.run_folder import FAILED, RunFolder
 from qhq.training.loop import Watcher
 
