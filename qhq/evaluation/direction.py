@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
 from qhq.data.panel import FloatArray
 
@@ -59,6 +58,9 @@ def share(hits: int, count: int, level: float = LEVEL) -> Share:
     >>> even.value, round(even.low, 4), round(even.high, 4)
     (0.5, 0.2366, 0.7634)
     """
+    # scipy.stats takes half a second to import, which whoever only sends to hardware need not wait for.
+    from scipy.stats import binomtest
+
     interval = binomtest(hits, count).proportion_ci(level, method="wilson")
     return Share(hits / count, float(interval.low), float(interval.high), count)
 

@@ -21,7 +21,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t as student
 
 from qhq.data.panel import FloatArray
 from qhq.data.windows import Windows
@@ -141,6 +140,9 @@ def diebold_mariano(first: FloatArray, second: FloatArray, horizon: int = 1) -> 
     count, mean = len(difference), difference.mean()
     factor = (count + 1 - 2 * horizon + horizon * (horizon - 1) / count) / count
     statistic = mean / np.sqrt(_variance(difference, horizon) / count) * np.sqrt(factor)
+    # scipy.stats takes half a second to import, which whoever only sends to hardware need not wait for.
+    from scipy.stats import t as student
+
     return float(statistic), float(2 * student.sf(abs(statistic), count - 1))
 
 

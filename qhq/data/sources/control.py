@@ -22,7 +22,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.signal import lfilter
 
 from qhq.seeding import child_generator
 
@@ -66,6 +65,9 @@ def log_returns(control: Control, symbol: str, sessions: int, *, seed: int = 0) 
     new = child_generator(seed, f"{control} {symbol}").standard_normal(sessions)
     persistence = PERSISTENCE[control]
     new[0] /= math.sqrt(1 - persistence**2)
+    # scipy.signal takes a second to import, and few runs make data up.
+    from scipy.signal import lfilter
+
     returns: Floats = STEP * lfilter([1.0], [1.0, -persistence], new)
     return returns
 

@@ -34,7 +34,6 @@ from datetime import date
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.signal import lfilter
 
 from qhq.data.checks.stocks import check_panel
 from qhq.data.sources.exchange import Listing, Stock, list_expiries
@@ -177,6 +176,9 @@ def _levels(stock: Stock, seed: int) -> Floats:
     squares = pd.Series(moves**2 * _SESSIONS)
     means = np.stack([squares.ewm(halflife=life).mean().to_numpy() for life in _HALF_LIVES.values()])
     steps = child_generator(seed, f"synthetic {stock.symbol} volatility").standard_normal(len(moves))
+    # scipy.signal takes a second to import, and few runs make data up.
+    from scipy.signal import lfilter
+
     noise = lfilter([_AR_STEP], [1.0, -_AR], steps)
     return np.asarray(np.maximum(means, _LEAST_VOLATILITY**2) * np.exp(2 * noise))
 
