@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -91,11 +92,9 @@ class LocalWorkers:
                 initargs=(self.initializer, self.initargs),
             )
         futures = {}
-        try:
+        with contextlib.suppress(BrokenProcessPool), _interrupts_held():
             for index, item in items.items():
                 futures[self.pool.submit(function, item)] = index
-        except BrokenProcessPool:
-            pass
         for future in as_completed(futures):
             try:
                 result = future.result()
@@ -126,10 +125,29 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold an interruption back while workers are started, and in each of them until `start_quietly`.
+
+    A new process inherits the mask. Without it, Ctrl-C in the seconds that a worker imports what it needs
+    would end in the traceback of an import. Nothing is lost: what was held back comes at the end.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def start_quietly(*_: Any) -> None:
     """Begin a worker process: on one thread, silent when interrupted, and gone when its parent is."""
     os.environ["OMP_NUM_THREADS"] = "1"
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -79,3 +79,37 @@ def test_a_worker_that_takes_a_dead_ones_place_is_initialised_too(tmp_path):
         results = list(workers.run(add_begun, [(str(tmp_path), number) for number in range(4)]))
     assert sorted(results) == [(number, number + 100) for number in range(4)]
     assert len(notes) == 1
+
+
+_WHILE_STARTING: list[bool] = []
+
+
+def _holds_interrupts() -> bool:
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+class _Probe:
+    """Looks at the mask where a worker reads it: before its initializer, as its imports are."""
+
+    def __reduce__(self):
+        return _note_mask, ()
+
+
+def _note_mask() -> None:
+    _WHILE_STARTING.append(_holds_interrupts())
+
+
+def _masks(_: int) -> tuple[bool, bool]:
+    return _WHILE_STARTING[0], _holds_interrupts()
+
+
+def _nothing(_: object) -> None:
+    """An initializer."""
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="no signal masks on Windows")
+def test_an_interruption_waits_until_a_worker_can_end_without_a_traceback():
+    with LocalWorkers(2, print, initializer=_nothing, initargs=(_Probe(),)) as workers:
+        found = [masks for _, masks in workers.run(_masks, [0, 1])]
+    assert found == [(True, False)] * 2
+    assert not _holds_interrupts()
