@@ -61,7 +61,8 @@ def load_document(model: type[SpecT], path: Path, overrides: Sequence[str] = ())
     Args:
         model: The spec that the file must follow.
         path: The file.
-        overrides: ``a.b=value`` texts, each laid over the file; values are YAML.
+        overrides: ``a.b=value`` texts, each laid over the file; values are YAML, or the text itself where a
+            key takes a text and YAML makes nothing of it, such as ``,`` or ``%d.%m.%Y``.
 
     Raises:
         ConfigError: If the file is missing, no YAML, or breaks the spec.
@@ -70,7 +71,7 @@ def load_document(model: type[SpecT], path: Path, overrides: Sequence[str] = ())
     written = _as_written(read_bytes(path).decode("utf-8-sig"))
     written = written if isinstance(written, dict) else {}
     for override in overrides:
-        _apply_override(content, override)
+        _apply_override(model, content, override)
         keys, _, text = override.partition("=")
         _lay_over(written, keys.strip().split("."), _as_written(text))
     _keep_text(model, content, written)
@@ -374,7 +375,7 @@ def dump_document(spec: Spec) -> str:
     return stream.getvalue()
 
 
-def _apply_override(content: CommentedMap, override: str) -> None:
+def _apply_override(model: type[BaseModel], content: CommentedMap, override: str) -> None:
     keys, separator, text = override.partition("=")
     if not separator or not all(keys.split(".")):
         raise ConfigError(
@@ -382,13 +383,14 @@ def _apply_override(content: CommentedMap, override: str) -> None:
             got=f"'{override}'",
             fix="Write for example --set training.epochs=5",
         )
-    *parents, last = keys.strip().split(".")
+    places = keys.strip().split(".")
+    *parents, last = places
     node = content
     for parent in parents:
         if not isinstance(node.get(parent), dict):
             node[parent] = CommentedMap()
         node = node[parent]
-    override_key(node, last, _override_value(override, text))
+    override_key(node, last, _override_value(override, text, is_text=_takes_text(model, places)))
 
 
 def override_key(node: CommentedMap, key: str, value: Any) -> None:
@@ -397,10 +399,29 @@ def override_key(node: CommentedMap, key: str, value: Any) -> None:
     (node.lc.data or {}).pop(key, None)
 
 
-def _override_value(override: str, text: str) -> Any:
+def _takes_text(model: type[BaseModel], keys: Sequence[str]) -> bool:
+    """Whether the key at the end of ``keys`` takes a text and nothing else."""
+    annotations: list[Any] = [model]
+    for key in keys:
+        inner = []
+        for option in (each for annotation in annotations for each in _options(annotation)):
+            if isinstance(option, type) and issubclass(option, BaseModel):
+                inner += [option.model_fields[key].annotation] if key in option.model_fields else []
+            elif typing.get_origin(option) is dict:
+                inner.append(typing.get_args(option)[1])
+        annotations = inner
+    return bool(annotations) and all(map(_is_text, annotations))
+
+
+def _override_value(override: str, text: str, *, is_text: bool) -> Any:
+    # A mark alone is a text to whoever types it, but YAML's own sign: ',' '%' '#' ':' '|' '*' or a tab.
+    if is_text and len(text) == 1 and text != "~":
+        return text
     try:
         value = YAML(typ="safe").load(text)
     except Exception as error:  # of a value such as 2012-02-30 ruamel raises whatever its constructor does
+        if is_text:  # '%d.%m.%Y', '[1].csv', '*.csv'
+            return text
         raise ConfigError(
             "The value of --set must be YAML", got=f"'{_shorten(override)}'", fix="Quote the value"
         ) from error

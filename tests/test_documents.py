@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import re
 import zipfile
 from itertools import pairwise
 
 import pytest
+from pydantic import Field
 
 from qhq.documents import Spec, dump_document, load_document
 from qhq.errors import ConfigError
@@ -17,6 +19,7 @@ from qhq.errors import ConfigError
 class Inner(Spec):
     length: int = 1
     names: tuple[str, ...] = ()
+    by_name: dict[str, str] = Field(default_factory=dict)
 
 
 class Outer(Spec):
@@ -99,7 +102,36 @@ def test_what_yaml_stumbles_over_is_an_error_with_its_place(tmp_path, text, mess
 @pytest.mark.parametrize("value", ["2012-02-30", "!!int x", "&a [*a]", "[" * 1000, "*nope"])
 def test_an_override_that_yaml_stumbles_over_is_an_error(tmp_path, value):
     with pytest.raises(ConfigError, match="value of --set must be YAML|in --set|contains itself"):
-        load(tmp_path, "name: a\n", [f"name={value}"])
+        load(tmp_path, "name: a\n", [f"inner.length={value}"])
+
+
+MARKS = (
+    ",",
+    ";",
+    ".",
+    "'",
+    "%",
+    "#",
+    ":",
+    "|",
+    "*",
+    "-",
+    "?",
+    "\t",
+    " ",
+    "%d.%m.%Y",
+    "[1].csv",
+    "*.csv",
+    "@x",
+)
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_an_override_of_a_text_that_is_no_yaml_is_that_text(tmp_path, mark):
+    outer = load(tmp_path, "name: a\n", [f"name={mark}", f"inner.by_name.close={mark}"])
+    assert (outer.name, outer.inner.by_name) == (mark, {"close": mark})
+    quoted = load(tmp_path, "name: a\n", [f"name={json.dumps(mark)}"])
+    assert quoted.name == mark
 
 
 def test_an_alias_may_be_used_many_times(tmp_path):

@@ -7,6 +7,7 @@ which that cell stands as the file has it, so that the rules of the panel can sh
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime, time
 
 import numpy as np
 import pandas as pd
@@ -73,7 +74,8 @@ def _order_of(column: pd.Series, wanted: str | None = None) -> str | None:
     """How the dates of a column are written, None where that is open or none can be read."""
     if pd.api.types.is_datetime64_any_dtype(column):
         return None
-    read = read_dates([str(cell) for cell in column.unique()], wanted=wanted)
+    cells = [str(cell) for cell in column.unique() if not isinstance(cell, datetime)]
+    read = read_dates(cells, wanted=wanted)
     return None if isinstance(read, Doubt) or np.isnat(read.days).all() else read.order
 
 
@@ -86,10 +88,15 @@ def _date_column(
         timed = (local != local.dt.normalize()).to_numpy()
         return frame.assign(**{name: read_days(column)}), Days(read_days(column), "dates", timed)
     codes, found = pd.factorize(column)
-    cells = [str(cell) for cell in found]
+    # A date of a workbook is one already: no order of text applies to it.
+    typed = {place: cell for place, cell in enumerate(found) if isinstance(cell, datetime)}
+    cells = ["" if place in typed else str(cell) for place, cell in enumerate(found)]
     read = read_dates(cells, wanted=wanted, usual=usual)
     if isinstance(read, Doubt):
         raise tell_doubt(frame[[name]], meaning, read, "dates")
+    for place, moment in typed.items():
+        read.days[place] = np.datetime64(moment.date(), "D")
+        read.timed[place] = moment.time() != time()
     days = np.append(read.days, np.datetime64("NaT", "D"))[codes]
     bad = np.isnat(days)
     if not bad.any():
@@ -220,7 +227,9 @@ def _find_numerals(
 
 
 def _pointed(column: pd.Series) -> list[str]:
-    """First cell of a column with a decimal point that cannot be a thousands separator, if there is one."""
+    """First text of a column with a decimal point that cannot be a thousands separator, if there is one."""
+    if column.dtype == object:  # numbers of a workbook show no mark
+        column = column[[isinstance(cell, str) for cell in column]]
     cells = pa.array(column.astype("str"), from_pandas=True)
     cells = cells.combine_chunks() if isinstance(cells, pa.ChunkedArray) else cells
     shown = pc.match_substring_regex(cells.cast(pa.string()), r"^\s*[-+]?(0\.\d+|\d*\.(\d{1,2}|\d{4,}))\s*$")
@@ -244,6 +253,8 @@ def _read_marked(
     codes, found = pd.factorize(column)
     cells: Sequence[str] = [str(cell) for cell in found]
     numbers = read_marked_numbers(cells, numerals, unit)
+    typed = [isinstance(cell, int | float) for cell in found]
+    numbers[typed] = [float(cell) for cell, is_number in zip(found, typed, strict=True) if is_number]
     if signed is not None:
         numbers = np.where(["%" in cell for cell in cells], numbers * signed, numbers)
     values = np.append(numbers, np.nan)[codes]

@@ -61,7 +61,8 @@ class RawTable:
     """A table as it stands in a file, nothing converted.
 
     Attributes:
-        frame: Text of each cell, or what a Parquet file holds; the index is the line of the file, from 1.
+        frame: Text of each cell, or the number or date that an Excel, JSON or Parquet file holds; the index
+            is the line of the file, from 1.
         container: CSV text, Excel, Parquet or JSON.
         delimiter: Of text.
         encoding: Of text.
@@ -530,8 +531,8 @@ def _read_excel(path: Path, origin: str, given: FileFormat) -> RawTable:
     notes = (f"sheet '{sheet}' of {len(sheets)}; data.format.sheet takes another",) if len(sheets) > 1 else ()
     if not len(cells):
         raise _refuse(origin, f"an empty sheet '{sheet}'", "Name another with data.format.sheet")
-    text = cells.map(_cell_text)
-    rows = text.head(40).to_numpy().tolist()
+    text = cells.map(_plain_cell)
+    rows = [[str(cell) for cell in row] for row in text.head(40).to_numpy().tolist()]
     place = given.header - 1 if given.header else (_header_place(rows) or 0)
     place, count = (place, 1) if given.header else _stacked_header(rows, place)
     frame = text.iloc[place + count :]
@@ -543,12 +544,14 @@ def _read_excel(path: Path, origin: str, given: FileFormat) -> RawTable:
     return replace(table, frame=frame.set_axis(once_each(rows[place]), axis=1))
 
 
-def _cell_text(cell: object) -> str:
+def _plain_cell(cell: object) -> object:
+    """A number or a date as it is, which no marks of ``data.format`` can misread; all else as text."""
     if cell is None or cell is pd.NaT or (isinstance(cell, float) and np.isnan(cell)):
         return ""
     if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15:
-        return str(int(cell))
-    return cell.isoformat(sep=" ") if isinstance(cell, datetime) else str(cell)
+        return int(cell)
+    typed = isinstance(cell, int | float | datetime) and not isinstance(cell, bool)
+    return cell if typed else str(cell)
 
 
 def _read_json(path: Path, origin: str, packed: str, encoding: str) -> RawTable:
@@ -599,6 +602,6 @@ def _json_rows(content: object) -> list[dict[str, Any]]:
 
 
 def _json_table(records: Sequence[dict[str, Any]], symbol: str | None) -> RawTable:
-    frame = pd.DataFrame(list(records), dtype=object).map(_cell_text)
+    frame = pd.DataFrame(list(records), dtype=object).map(_plain_cell)
     frame.index = pd.RangeIndex(1, 1 + len(frame), name="line")
     return RawTable(frame, "JSON", header_line=0, symbol=symbol)

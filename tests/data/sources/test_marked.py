@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import numpy as np
+import pandas as pd
 import pytest
+from numpy.testing import assert_allclose
 
 from qhq.data.checks.marks import Numerals as Marks
 from qhq.data.checks.marks import explain_cell, read_dates, read_marked_number
 from qhq.data.format_spec import FileFormat
-from qhq.data.sources.files import Asked, read_file
+from qhq.data.sources.files import Asked, read_file, understand_file
 
 HEADER = "underlying,date,expiry,strike,right,iv,rate,spot\n"
 
@@ -104,3 +108,24 @@ def test_a_date_that_is_no_day_has_a_cure_of_its_own(cell, cause, cure):
 )
 def test_marks_of_currencies(cell):
     assert read_marked_number(cell, Marks(), "price") == 1.5
+
+
+def test_marks_apply_to_text_and_never_to_the_numbers_and_dates_of_a_workbook(tmp_path):
+    rows = [
+        [datetime(2024, 1, 5), 1.234, 1000],
+        ["06.01.2024", "1.235,5", "1.000"],
+        [datetime(2024, 1, 8), 2.5, None],
+    ]
+    pd.DataFrame(rows, columns=["Date", "Close", "Volume"], dtype=object).to_excel(
+        tmp_path / "x.xlsx", index=False
+    )
+    (tmp_path / "x.json").write_text(
+        '[{"date": "2024-01-05", "close": 1.234}, {"date": "2024-01-06", "close": "1.235,5"}]'
+    )
+    for given in (FileFormat(), FileFormat(decimal=","), FileFormat(decimal=",", dates="dayfirst")):
+        frame = understand_file(tmp_path / "x.xlsx", "x", asked=Asked(given)).frame
+        assert_allclose(frame["close"], [1.234, 1235.5, 2.5])
+        assert_allclose(frame["volume"], [1000, 1000, np.nan])
+        assert frame["date"].astype("str").tolist() == ["2024-01-05", "2024-01-06", "2024-01-08"]
+    frame = understand_file(tmp_path / "x.json", "x", asked=Asked(FileFormat(decimal=","))).frame
+    assert_allclose(frame["close"], [1.234, 1235.5])
