@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from qiskit.circuit import BoxOp, ControlFlowOp, Measure, Parameter, QuantumCircuit
-from qiskit.quantum_info import SparsePauliOp
+import numpy as np
+from qiskit.circuit import (
+    Barrier,
+    BoxOp,
+    ControlFlowOp,
+    Delay,
+    Measure,
+    Parameter,
+    QuantumCircuit,
+    QuantumRegister,
+)
+from qiskit.quantum_info import PauliList, SparsePauliOp
+from qiskit.transpiler import TranspileLayout
 
 from qhq.ansatz.spec import AngleScalingKind
 from qhq.engine.equivalence import lower_checked
-from qhq.engine.lowering import without_final_measurements
+from qhq.engine.lowering import is_parametric, without_final_measurements
 from qhq.errors import ConfigError
 
 
@@ -20,7 +31,8 @@ class Ansatz:
     """A program that any backend can be opened for.
 
     Attributes:
-        circuit: Unitary circuit on Q qubits; measurements at its end are taken out.
+        circuit: Unitary circuit on Q qubits; measurements at its end are taken out. Of a circuit that was
+            transpiled for a wider device, so are the qubits that nothing acts on and no observable reads.
         inputs: The I parameters that take the angles, in the order of an input row.
         weights: The W trained parameters, in the order of the weight vector.
         observables: The O operators on Q qubits whose expectation values are the outputs. Narrower ones, of
@@ -41,9 +53,13 @@ class Ansatz:
         _check_roles(self.circuit, self.inputs, self.weights)
         laid = tuple(laid_out(each, self.circuit) for each in self.observables)
         object.__setattr__(self, "observables", laid)
+        layout = self.circuit.layout
         object.__setattr__(self, "circuit", without_final_measurements(self.circuit))
         _check_unitary(self.circuit)
         _check_observables(self.circuit.num_qubits, self.observables)
+        circuit, observables = without_idle_qubits(self.circuit, layout, self.observables)
+        object.__setattr__(self, "circuit", circuit)
+        object.__setattr__(self, "observables", observables)
 
     @cached_property
     def lowered(self) -> QuantumCircuit:
@@ -94,6 +110,50 @@ def laid_out(observable: SparsePauliOp, circuit: QuantumCircuit) -> SparsePauliO
     if layout is None or not observable.num_qubits == layout._input_qubit_count < circuit.num_qubits:
         return observable
     return observable.apply_layout(layout)
+
+
+def without_idle_qubits(
+    circuit: QuantumCircuit, layout: TranspileLayout | None, observables: Sequence[SparsePauliOp]
+) -> tuple[QuantumCircuit, tuple[SparsePauliOp, ...]]:
+    """A transpiled circuit on the qubits in use, in their order, with its observables on the same.
+
+    The others are those of the device, of which there may be hundreds. No expectation depends on them.
+
+    Args:
+        circuit: On all qubits of the device.
+        layout: Its layout; a circuit without one stays as it was written.
+        observables: On all qubits of the device.
+    """
+    if layout is None or layout._input_qubit_count == circuit.num_qubits or circuit.num_vars:
+        return circuit, tuple(observables)
+    used: set[int] = set()
+    for each in observables:
+        used.update(np.flatnonzero((each.paulis.x | each.paulis.z).any(axis=0)).tolist())
+    for step in circuit.data:
+        fixed = isinstance(step.operation, Delay) and not is_parametric(step.operation)
+        if not fixed and not isinstance(step.operation, Barrier):
+            used |= {circuit.find_bit(bit).index for bit in step.qubits}
+    qubits = sorted(used) or [0]
+    if len(qubits) == circuit.num_qubits:
+        return circuit, tuple(observables)
+    place = {circuit.qubits[qubit]: index for index, qubit in enumerate(qubits)}
+    cut = QuantumCircuit(*(QuantumRegister(1, f"q{qubit}") for qubit in qubits), name=circuit.name)
+    cut.metadata, cut.global_phase = circuit.metadata, circuit.global_phase
+    if any(step.clbits for step in circuit.data):
+        cut.add_bits(circuit.clbits)
+    for step in circuit.data:
+        wires = [place[bit] for bit in step.qubits if bit in place]
+        if len(wires) == len(step.qubits):
+            cut.append(step.operation, wires, step.clbits)
+        elif wires and isinstance(step.operation, Barrier):
+            cut.barrier(wires)
+    return cut, tuple(on_qubits(each, qubits) for each in observables)
+
+
+def on_qubits(observable: SparsePauliOp, qubits: Sequence[int]) -> SparsePauliOp:
+    """An observable that acts on some qubits alone, on those; the k-th of them becomes qubit k."""
+    paulis, kept = observable.paulis, list(qubits)
+    return SparsePauliOp(PauliList.from_symplectic(paulis.z[:, kept], paulis.x[:, kept]), observable.coeffs)
 
 
 def with_plain_names(ansatz: Ansatz) -> QuantumCircuit:

@@ -14,7 +14,7 @@ from qiskit.quantum_info import Operator, Pauli, PauliList, SparseObservable, Sp
 from qiskit.quantum_info.operators.base_operator import BaseOperator
 from qiskit_machine_learning.neural_networks import NeuralNetwork
 
-from qhq.ansatz.program import laid_out
+from qhq.ansatz.program import laid_out, without_idle_qubits
 from qhq.engine.adjoint import StatevectorEngine
 from qhq.engine.equivalence import lower_checked
 from qhq.engine.room import check_width
@@ -100,11 +100,14 @@ class AdjointNetwork(NeuralNetwork):
         self._open()
 
     def _open(self) -> None:
-        paulis = [laid_out(as_pauli_sum(each), self._circuit) for each in self._observables]
+        paulis = tuple(laid_out(as_pauli_sum(each), self._circuit) for each in self._observables)
         parameters = [*self._input_params, *self._weight_params]
         # Gradients by weights are wanted sample by sample, which the engine gives for its inputs only.
-        check_width(self._circuit.num_qubits)
-        self._engine = StatevectorEngine(lower_checked(self._circuit), paulis, parameters, [])
+        circuit = self._circuit
+        if all(each.num_qubits == circuit.num_qubits for each in paulis):  # else the engine says so
+            circuit, paulis = without_idle_qubits(circuit, circuit.layout, paulis)
+        check_width(circuit.num_qubits)
+        self._engine = StatevectorEngine(lower_checked(circuit), paulis, parameters, [])
 
     @property
     def circuit(self) -> QuantumCircuit:

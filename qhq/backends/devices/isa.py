@@ -14,10 +14,11 @@ import qiskit
 from qiskit import qpy
 from qiskit.circuit import Parameter, QuantumCircuit
 from qiskit.exceptions import QiskitError
-from qiskit.quantum_info import PauliList, SparsePauliOp
+from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import generate_preset_pass_manager
 
 from qhq.ansatz.files import read_qpy
+from qhq.ansatz.program import on_qubits
 from qhq.backends.devices.device import Device
 from qhq.backends.spec import TranspileSpec
 from qhq.errors import BackendError, ConfigError
@@ -68,7 +69,7 @@ class IsaProgram:
         circuit = QuantumCircuit(len(qubits))
         for step in self.circuit.data:
             circuit.append(step.operation, [place[self.circuit.find_bit(bit).index] for bit in step.qubits])
-        observables = tuple(_cut_observable(each, list(qubits)) for each in self.observables)
+        observables = tuple(on_qubits(each, qubits) for each in self.observables)
         return IsaProgram(circuit, self.parameters, observables, tuple(place[each] for each in self.layout))
 
 
@@ -103,13 +104,6 @@ def build_isa(
     layout = tuple(isa.metadata[LAYOUT])
     laid = tuple(each.apply_layout(list(layout), isa.num_qubits) for each in observables)
     return IsaProgram(isa, tuple(named.get(each.name, each) for each in parameters), laid, layout)
-
-
-def _cut_observable(observable: SparsePauliOp, qubits: list[int]) -> SparsePauliOp:
-    paulis = observable.paulis
-    return SparsePauliOp(
-        PauliList.from_symplectic(paulis.z[:, qubits], paulis.x[:, qubits]), observable.coeffs
-    )
 
 
 def _transpile(circuit: QuantumCircuit, device: Device, settings: TranspileSpec) -> QuantumCircuit:
