@@ -125,3 +125,20 @@ def test_layers_of_an_ansatz_cannot_multiply_without_end(study):
     repeated = {"kind": "zz_feature_map", "reps": 100, "repeat": True}
     with pytest.raises(ConfigError, match="gates"):
         load_ansatz("reference", {"encoding": repeated, "depth": 1000, "qubits": 20})
+
+
+def test_a_model_or_windows_that_would_not_fit_are_refused(study, monkeypatch):
+    from qhq.errors import ConfigError
+    from qhq.experiment.config import load_config
+    from qhq.experiment.opening import open_experiment
+    from qhq.models.hybrid import Shape, build_model
+    from qhq.models.spec import ModelSpec, RecurrentLayerSpec
+
+    large = ModelSpec(recurrent=(RecurrentLayerSpec(hidden=4096, unit="lstm"),) * 64)
+    monkeypatch.setattr("qhq.memory.available_bytes", lambda: 8 << 30)
+    with pytest.raises(ConfigError, match=r"weights must fit into memory. Got 12\d\.\d GiB needed, 8.0 GiB"):
+        build_model(large, Shape(1, 1, 1), quantum=None, seed=0)
+    monkeypatch.setattr("qhq.memory.available_bytes", lambda: 32 << 20)
+    monkeypatch.setattr("qhq.memory._SPARE", 0)
+    with pytest.raises(ConfigError, match=r"windows of 250 \+ 1 sessions must fit into memory"):
+        open_experiment(load_config(None, ["data.window=250", "data.symbols=[AAPL, MSFT, GOOG]", "data.start=null"]))

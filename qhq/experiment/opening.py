@@ -25,8 +25,9 @@ from qhq.data.scaling.scalers import scaler_from_dict
 from qhq.data.scaling.static import StaticScaler
 from qhq.data.windows import Windows
 from qhq.documents import read_plain
-from qhq.errors import ConfigError, DataError
+from qhq.errors import BackendError, ConfigError, DataError
 from qhq.experiment.config import ExperimentConfig, QuantumSpec, load_config
+from qhq.memory import require_memory
 from qhq.models.hybrid import HybridForecaster, Shape, build_model
 from qhq.quantum.layer import QuantumLayer
 from qhq.seeding import child_seed
@@ -281,6 +282,7 @@ def _assemble(
     backend: BackendSpec,
     executor: Executor | None,
 ) -> Experiment:
+    _check_room(config, data)
     torch.set_num_threads(config.training.threads)
     layer = None
     if ansatz is not None and executor is not None:
@@ -294,6 +296,24 @@ def _assemble(
         seed=child_seed(config.seed, "model"),
     )
     return Experiment(config, data, ansatz, backend, model.to(DTYPES[config.training.dtype]))
+
+
+def _check_room(config: ExperimentConfig, data: Prepared) -> None:
+    """Refuse windows that would not fit, before they are gathered.
+
+    Raises:
+        ConfigError: With both figures.
+    """
+    spec, count = config.data, max(len(data.train), len(data.test))
+    kept = 4 if config.training.dtype == "float32" else 8
+    each = spec.window * (len(spec.features) + 1)
+    needed = count * each * kept + min(count, CHUNK) * each * 8 * 3
+    needed += count * spec.horizon * len(spec.targets) * 8 * 3
+    what = f"{count:,} windows of {spec.window} + {spec.horizon} sessions"
+    try:
+        require_memory(needed, what, fix="Shorten data.window or data.horizon, or take fewer symbols")
+    except BackendError as error:
+        raise ConfigError(error.must, got=error.got, fix=error.fix) from error
 
 
 def _is_frozen(config: ExperimentConfig) -> bool:

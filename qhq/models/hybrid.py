@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from qhq.errors import ConfigError
+from qhq.errors import BackendError, ConfigError
+from qhq.memory import require_memory
 from qhq.models.recurrent import RecurrentStack, open_forget_gates
 from qhq.models.spec import Activation, ModelSpec
 from qhq.models.twin import TanhTwin
@@ -150,6 +151,7 @@ def build_model(
             got="a quantum layer that scales its inputs too",
             fix="Build it with QuantumLayer(..., scale_inputs=False)",
         )
+    _check_room(spec, shape)
     twin = _build_twin(spec, quantum, seed)
     if spec.middle is not None:
         angle_scaling = spec.middle.angle_scaling
@@ -159,6 +161,27 @@ def build_model(
         if spec.activation_before == "relu":
             _keep_relu_alive(model.to_latent)
     return model
+
+
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+
+
+def _check_room(spec: ModelSpec, shape: Shape) -> None:
+    """Refuse a model that would not fit: weights, gradients and two moments of Adam each.
+
+    Raises:
+        ConfigError: With both figures.
+    """
+    weights, width = 0, shape.features
+    for layer in spec.recurrent:
+        weights += GATES[layer.unit] * layer.hidden * (width + layer.hidden + 2)
+        width = layer.hidden
+    middle = spec.latent if spec.middle is None else max(spec.latent, spec.middle.hidden, spec.middle.outputs)
+    weights += middle * (width + 2 * middle + shape.static + 2 * shape.horizon * shape.targets)
+    try:
+        require_memory(16 * weights, f"A model of {weights:,} weights", fix="Make model.recurrent smaller")
+    except BackendError as error:
+        raise ConfigError(error.must, got=error.got, fix=error.fix) from error
 
 
 def _build_twin(spec: ModelSpec, quantum: QuantumLayer | None, seed: int) -> TanhTwin | None:
