@@ -141,4 +141,6 @@ def test_a_model_or_windows_that_would_not_fit_are_refused(study, monkeypatch):
     monkeypatch.setattr("qhq.memory.available_bytes", lambda: 32 << 20)
     monkeypatch.setattr("qhq.memory._SPARE", 0)
     with pytest.raises(ConfigError, match=r"windows of 250 \+ 1 sessions must fit into memory"):
-        open_experiment(load_config(None, ["data.window=250", "data.symbols=[AAPL, MSFT, GOOG]", "data.start=null"]))
+        open_experiment(
+            load_config(None, ["data.window=250", "data.symbols=[AAPL, MSFT, GOOG]", "data.start=null"])
+        )

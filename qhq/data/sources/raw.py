@@ -116,6 +116,11 @@ def read_raw(path: Path, origin: str, given: FileFormat) -> RawTable:
         UnicodeError,
         ValueError,
         KeyError,
+        # openpyxl meets a damaged workbook with whatever it stumbles over, and XML with a SyntaxError.
+        SyntaxError,
+        TypeError,
+        IndexError,
+        AttributeError,
         pa.ArrowException,
     ) as error:
         kind = "Parquet" if start.startswith(b"PAR1") else "Excel" if start.startswith(b"PK") else "CSV"
