@@ -158,7 +158,7 @@ def _fraction(text: str) -> str:
 
 _CLOCK = re.compile(
     r"[T ,]+\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?\s*(?:[AaPp]\.?[Mm]\.?)?"
-    r"\s*(?:Z|UTC|GMT|[A-Z]{3,4}|[-+]\d{2}:?\d{2})?$"
+    r"\s*(?:Z|(?:UTC|GMT)?[-+]\d{2}:?\d{2}|[A-Z]{3,4})?$"
 )
 _MIDNIGHT = re.compile(r"[T ,]+(?:0?0:00(?::00(?:[.,]0+)?)?(?![:\d])|0{4,6}$)")
 _COMPACT_CLOCK = re.compile(r"(?<=^\d{8})[T ]\d{4}(?:\d{2})?$")

@@ -13,14 +13,20 @@ from qhq.data.sources.meaning import Meaning
 from qhq.errors import DataError
 
 _SYMBOLS = (
-    (r"^(?P<root>[A-Z0-9^.]{1,6}?)\s*(?P<day>\d{6})(?P<right>[CP])(?P<strike>\d{8})$", "%y%m%d", 1000.0),
+    (
+        r"^(?:O:)?\.?(?P<root>[A-Z0-9^.]{1,6}?)[\s_]*(?P<day>\d{6})(?P<right>[CP])(?P<strike>\d{8})$",
+        "%y%m%d",
+        1000.0,
+    ),
     (
         r"^(?P<root>[A-Z0-9_]+)-(?P<day>\d{1,2}[A-Z]{3}\d{2})-(?P<strike>[\dd]+)-(?P<right>[CP])$",
         "%d%b%y",
         1.0,
     ),
+    (r"^(?P<root>[A-Z0-9]+)-(?P<day>\d{6})-(?P<strike>[\d.]+)-(?P<right>[CP])$", "%y%m%d", 1.0),
 )
-"""How a contract's symbol says its parts, the form of the day, and the unit of the strike: OCC, Deribit."""
+"""How a contract's symbol says its parts, the form of the day, and the unit of the strike: OCC, Deribit,
+Binance."""
 _PARTS = ("underlying", "expiry", "right", "strike")
 
 
@@ -57,6 +63,8 @@ def complete_options(frame: pd.DataFrame, meaning: Meaning, prices: pd.DataFrame
     """
     if "contract_id" in frame.columns:
         frame = _split_symbols(frame)
+    if "expiry" not in frame.columns and {"date", "days_to_expiry"} <= set(frame.columns):
+        frame = _add_expiries(frame, meaning)
     if "right" in frame.columns and not pd.api.types.is_numeric_dtype(frame["right"]):
         words = frame["right"].astype("str").str.strip()
         frame = frame.assign(right=words.replace({"CE": "C", "PE": "P", "CA": "C", "PA": "P"}))
@@ -78,6 +86,19 @@ def complete_options(frame: pd.DataFrame, meaning: Meaning, prices: pd.DataFrame
     if "contract_id" not in frame.columns and set(_PARTS) <= set(frame.columns):
         frame = frame.assign(contract_id=_contracts(frame, meaning))
     return frame
+
+
+def _add_expiries(frame: pd.DataFrame, meaning: Meaning) -> pd.DataFrame:
+    """Count the days to expiry on from the dates, as calendar days."""
+    days, bad = read_numbers(frame["days_to_expiry"])
+    dates = read_days(frame["date"])
+    if bad.any() or np.isnan(days).any() or np.isnat(dates).any():
+        return frame
+    meaning.notes.append(
+        f"no expiry: '{meaning.column('date')}' and '{meaning.column('days_to_expiry')}', taken for calendar"
+        " days, make it"
+    )
+    return frame.assign(expiry=dates + np.rint(days).astype("timedelta64[D]"))
 
 
 def _split_symbols(frame: pd.DataFrame) -> pd.DataFrame:

@@ -211,7 +211,10 @@ def symbol_of(path: Path) -> str:
     ['AAPL.US', 'IBM', 'AAPL']
     """
     stem = re.sub(
-        r"(\.(csv|txt|tsv|xlsx|parquet|json|gz|zip|bz2|xz|zst))+$", "", path.name, flags=re.IGNORECASE
+        r"(\.(csv|txt|tsv|xlsx|parquet|jsonl?|ndjson|gz|zip|bz2|xz|zst))+$",
+        "",
+        path.name,
+        flags=re.IGNORECASE,
     )
     plain = stem
     for pattern in _AROUND:
@@ -222,12 +225,13 @@ def symbol_of(path: Path) -> str:
 
 _AROUND = (
     r"[\s_-]*\(\d+\)$",  # a second download
+    r"\s*-\s*sheet ?\d+$|,\s*1D(ay)?$|_candlestick_1_d_(bid|ask).*$",  # Google Sheets, TradingView, Dukascopy
     r"[\s_-]*(stock price history|historical[ _]?(data|prices|quotes)|price history|max|historische["
     " _]daten|données[ _]historiques"
-    r"|datos[ _]históricos|dati[ _]storici|dados[ _]históricos)[\s_-]*\d*$",
+    r"|geçmiş[ _]verileri|過去データ|datos[ _]históricos|dati[ _]storici|dados[ _]históricos)[\s_-]*\d*$",
     r"^(daily|weekly|download data - \w+_[a-z]+_\w{4}|quote-equity|quote|stock)[\s_-]+",
     r"_(eod|eoddata)?_?\d{4,8}$",
-    r"[_-](1?d|daily|1day)$",
+    r"[_-](1?d|d1|daily|1day|historic)$",
 )
 """What vendors write around a symbol in a file's name."""
 

@@ -206,6 +206,33 @@ FORMS: dict[str, Form] = {
         "Quandl WIKI prices", "stocks", _names("date open high low close volume ex_dividend split_ratio"),
         _pairs("dividend=ex_dividend split=split_ratio"),
     ),
+    "finam": Form(
+        "Finam, Moscow Exchange", "stocks", _names("ticker per date time open high low close vol"),
+        keep={"per": ("D", "1440")},
+    ),
+    "moex": Form(
+        "Moscow Exchange, ISS history", "stocks",
+        _names("boardid tradedate secid open low high close volume"),
+        _pairs("symbol=secid date=tradedate"),
+    ),
+    "euronext": Form(
+        "Euronext", "stocks", _names("date open high low last close number_of_shares"),
+        _pairs("volume=number_of_shares"), ignore=_names("last"), dates="dayfirst",
+    ),
+    "eikon_history": Form(
+        "Refinitiv, price history", "stocks", _names("exchange_date close open low high"),
+        _pairs("date=exchange_date"), ignore=_names("net"),
+    ),
+    "bse": Form(
+        "BSE India", "stocks",
+        _names("date open_price high_price low_price close_price wap no_of_shares"),
+        _pairs("open=open_price high=high_price low=low_price close=close_price volume=no_of_shares"),
+        dates="dayfirst",
+    ),
+    "finnhub": Form(
+        "Finnhub, candles", "stocks", _names("c h l o s t v"),
+        _pairs("date=t open=o high=h low=l close=c volume=v"), notes=(_ADJUSTED,),
+    ),
     "sharadar": Form(
         "Sharadar SEP", "stocks", _names("ticker date open high low close volume closeadj closeunadj"),
         _pairs("symbol=ticker adj_close=closeadj"), notes=(_ADJUSTED,),
@@ -304,6 +331,75 @@ FORMS: dict[str, Form] = {
         lacks="the day of its quotes and the price of the underlying: add columns date and spot, or record"
               " chains with 'qhq data record'",
     ),
+    "polygon_options": Form(
+        "Polygon.io, flat file of options", "options",
+        _names("ticker volume open close high low window_start transactions"),
+        _pairs("contract_id=ticker date=window_start mid=close last=close"), ignore=_names("open high low"),
+        missing={"mid": (0.0,)}, lacks=_NO_SPOT,
+        notes=("there are no quotes: the last trade of the day stands for the middle",),
+    ),
+    "ivolatility": Form(
+        "iVolatility", "options",
+        _names("symbol date option_symbol expiration_date strike call_put ask bid"),
+        _pairs("underlying=symbol contract_id=option_symbol expiry=expiration_date right=call_put"
+               " spot=stock_price_close mid=mean_price forward=forward_price"),
+        ignore=_names("stock_price_for_iv settlement"), dates="monthfirst", missing={"iv": (-1.0,)},
+    ),
+    "eodhd_options": Form(
+        "EODHD, options", "options",
+        _names("contract underlying_symbol exp_date type strike bid ask tradetime"),
+        _pairs("contract_id=contract underlying=underlying_symbol expiry=exp_date right=type date=tradetime"
+               " iv=volatility"),
+        ignore=_names("open high low previous change"), lacks=_NO_SPOT,
+        notes=("its day is that of the last trade; quotes of another day are in bid_date and ask_date",),
+    ),
+    "schwab": Form(
+        "Schwab (TD Ameritrade), option chain", "options",
+        _names("putcall symbol bid ask strikeprice expirationdate volatility"),
+        _pairs("contract_id=symbol right=putcall mid=mark volume=totalvolume iv=volatility strike=strikeprice"
+               " expiry=expirationdate spot=underlyingprice date=quotetimeinlong"),
+        percent=("iv",), missing={"iv": (-999.0, -9.99)}, lacks=_NO_SPOT,
+        notes=("its volatilities are in percent, and read so",),
+    ),
+    "tardis": Form(
+        "Tardis, Deribit's option chain", "options",
+        _names("exchange symbol timestamp strike_price type expiration bid_price ask_price mark_iv"
+               " underlying_price"),
+        _pairs("contract_id=symbol date=timestamp strike=strike_price right=type expiry=expiration"
+               " bid=bid_price ask=ask_price mid=mark_price last=last_price iv=mark_iv"
+               " spot=underlying_price"),
+        ignore=_names("local_timestamp underlying_index"), in_spot=("bid", "ask", "mid", "last"),
+        percent=("iv",),
+        notes=("prices are in units of the underlying there, and read in its currency; volatilities in"
+        " percent",),
+    ),
+    "binance_options": Form(
+        "Binance, end of hour summary of options", "options",
+        _names("date hour symbol underlying type strike best_bid_price best_ask_price mark_iv"),
+        _pairs("contract_id=symbol right=type bid=best_bid_price ask=best_ask_price mid=mark_price iv=mark_iv"
+               " volume=volume_contracts open_interest=openinterest_contracts last=close"),
+        ignore=_names("open high low"), lacks=_NO_SPOT,
+    ),
+    "eurex": Form(
+        "Eurex", "options",
+        _names("trade_date product expiration exercise_price call_put settlement_price"),
+        _pairs("date=trade_date underlying=product expiry=expiration strike=exercise_price right=call_put"
+               " mid=settlement_price volume=traded_contracts"),
+        dates="dayfirst", lacks=_NO_SPOT,
+        notes=("there are no quotes: the settlement price stands for the middle",),
+    ),
+    "thetadata_v3": Form(
+        "ThetaData, version 3", "options",
+        _names("symbol expiration strike right created last_trade bid ask"),
+        _pairs("underlying=symbol date=created last=close"), ignore=_names("open high low"), lacks=_NO_SPOT,
+    ),
+    "cboe_intraday": Form(
+        "Cboe DataShop, quotes within the day", "options",
+        _names("underlying_symbol quote_datetime root expiration strike option_type bid ask"),
+        _pairs("underlying=underlying_symbol date=quote_datetime volume=trade_volume last=close"
+               " spot_bid=underlying_bid spot_ask=underlying_ask"),
+        ignore=_names("open high low vwap"), missing={"iv": (0.0,)},
+    ),
     "deltaneutral": Form(
         "DeltaNeutral (historicaloptiondata.com)", "options",
         _names("underlyingsymbol underlyingprice type expiration datadate strike bid ask"),
@@ -380,6 +476,31 @@ FORMS: dict[str, Form] = {
 }  # fmt: skip
 """Every form, by its name in ``data.format.form``."""
 
+WORDS: dict[str, frozenset[str]] = {
+    "date": _names("datum tarih fecha data дата 日付 日付け 日期 交易日期 날짜 일자 dato päivämäärä tanggal"
+                   " tradedate exchange_date local_time trade_date date_time day"),
+    "open": _names("eröffnung eröffn erster apertura abertura ouverture ouv açılış открытие откр otwarcie"
+                   " opening öppning åpning 始値 开盘 开盘价 開盤價 시가 open_price opening_price"),
+    "high": _names("hoch tageshoch höchst máximo máxima massimo plus_haut haut yüksek максимум макс max"
+                   " najwyższy najwyzszy hoog hoogste hög høy 高値 最高 最高价 最高價 고가 high_price"),
+    "low": _names("tief tagestief tiefst mínimo mínima minimo minima plus_bas bas düşük минимум мин min"
+                  " najniższy najnizszy laag laagste låg lav 安値 最低 最低价 最低價 저가 low_price"),
+    "close": _names("schluss schlusskurs zuletzt kurs letzter último ultimo cierre chiusura fechamento"
+                    " dernier clôture cloture şimdi kapanış цена закрытие ostatnio zamknięcie zamkniecie"
+                    " laatste slotkoers sluiting 終値 收盘 收盘价 收盤價 종가 closeprice close_c"
+                    " close_close_price_adjusted_for_splits"),
+    "adj_close": _names("調整後終値 修正終値 adj_close_adjusted_close_price_adjusted_for_splits_and_dividend"
+                        "_and_or_capital_gain_distributions"),
+    "volume": _names("volumen stücke stuecke umsatz_stück hac hacim объём объем wol wolumen 出来高 売買高"
+                     " 成交量 거래량 no_of_shares number_of_shares total_volume share_volume"
+                     " total_traded_quantity"),
+    "symbol": _names("símbolo sembol инструмент sc_code 股票代码 证券代码 종목코드 コード"),
+}  # fmt: skip
+"""Words for a column in other languages and at other vendors, read where nothing better is there."""
+
+DAY_FIRST = _names("datum tarih fecha data дата dato päivämäärä tanggal")
+"""Names of dates in languages that write the day first."""
+
 BINANCE_HEADER = (
     "open_time", "open", "high", "low", "close", "volume", "close_time", "quote_volume", "count",
     "taker_buy_volume", "taker_buy_quote_volume", "ignore",
@@ -388,7 +509,16 @@ BINANCE_HEADER = (
 
 
 def recognise(header: Collection[str], kind: PanelKind | None = None) -> str | None:
-    """Name the form of a header of plain names: of those that are all there, the one with most columns."""
+    """Name the form of a header of plain names: of those that are all there, the one with most columns.
+
+    A form that takes its dates from elsewhere (``time``) is none where a column ``date`` stands beside it.
+    """
     there = set(header)
-    fitting = [name for name, form in FORMS.items() if form.header <= there and kind in (None, form.kind)]
+    fitting = [
+        name
+        for name, form in FORMS.items()
+        if form.header <= there
+        and kind in (None, form.kind)
+        and not ("date" in there - form.header - form.ignore and form.columns.get("date", "date") != "date")
+    ]
     return max(fitting, key=lambda name: len(FORMS[name].header), default=None)

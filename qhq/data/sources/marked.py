@@ -49,7 +49,7 @@ def date_columns(
         DataError: If they have no single reading.
     """
     order, times = "iso", None
-    usual = meaning.form.dates if meaning.form else None
+    usual = meaning.usual_dates
     expiries = _order_of(frame["expiry"]) if "expiry" in frame.columns else None
     if "date" in frame.columns:
         text = frame["date"].astype("str")
@@ -108,25 +108,57 @@ def _date_column(
 def _drop_footers(frame: pd.DataFrame, meaning: Meaning) -> pd.DataFrame:
     """Leave out a header that is repeated, and lines at the end that hold a remark and no prices."""
     frame["keep:row"] = np.arange(len(frame))
-    if pd.api.types.is_datetime64_any_dtype(frame["date"]):
+    remark = _tells_of_actions(frame)
+    if pd.api.types.is_datetime64_any_dtype(frame["date"]) and not remark.any():
         return frame
     bad = np.isnat(read_days(frame["date"]))
     cells = frame["date"].astype("str")
-    repeated = bad & (cells.map(plain_name) == plain_name(meaning.column("date"))).to_numpy()
+    names = {plain_name(meaning.column("date")), *(("price", "ticker") if meaning.raw.form else ())}
+    repeated = bad & cells.map(plain_name).isin(names).to_numpy()
+    _refuse_other_order(
+        frame[repeated & (cells.map(plain_name) == plain_name(meaning.column("date")))], meaning
+    )
+    remark |= bad & cells.str.match(r"\s*(#|//)").to_numpy()
     footer = np.zeros(len(frame), dtype=np.bool_)
     prices = [name for name in (*PRICES, "strike", "bid", "ask", "iv") if name in frame.columns]
     for row in range(len(frame) - 1, max(len(frame) - 1 - _FOOTERS, -1), -1):
         if not bad[row] or any(np.isfinite(read_numbers(frame[name].iloc[[row]])[0][0]) for name in prices):
             break
         footer[row] = True
-    for mask, what in ((repeated, "repeated headers"), (footer & ~repeated, "lines below the table")):
+    for mask, what in (
+        (repeated, "repeated headers"),
+        (remark, "remarks between the rows"),
+        (footer & ~repeated & ~remark, "lines below the table"),
+    ):
         if mask.any():
             first = int(np.argmax(mask))
             shown = f"line {frame.index[first]}: '{cells.iloc[first][:40]}'"
             meaning.notes.append(f"{what} left out: {np.count_nonzero(mask)}, such as {shown}")
-    frame = frame[~(repeated | footer)]
+    frame = frame[~(repeated | footer | remark)]
     days = read_days(frame["date"])
     return frame if np.isnat(days).any() else frame.assign(date=days)
+
+
+def _refuse_other_order(headers: pd.DataFrame, meaning: Meaning) -> None:
+    """Refuse files glued together of which the later has its columns in another order."""
+    for name, column in meaning.columns.items():
+        if name not in headers.columns or column not in meaning.raw.frame.columns:
+            continue
+        for line, cell in headers[name].items():
+            if plain_name(cell) in meaning.header and plain_name(cell) != plain_name(column):
+                raise DataError(
+                    f"{meaning.origin} must have its columns in one order",
+                    got=f"'{column}' above and '{cell}' in the header of line {line}, in the same place",
+                    fix="These are several files in one: read them one by one and join them by column",
+                )
+
+
+def _tells_of_actions(frame: pd.DataFrame) -> Mask:
+    """Lines such as '0.24 Dividend', which Yahoo's page puts between the days."""
+    if not {"open", "close"} <= set(frame.columns) or pd.api.types.is_numeric_dtype(frame["open"]):
+        return np.zeros(len(frame), dtype=np.bool_)
+    told = frame["open"].astype("str").str.contains(r"\d\s*(?:dividend|stock split|splits?)", case=False)
+    return np.asarray(told.to_numpy(dtype=np.bool_) & is_empty(frame["close"]))
 
 
 def tell_doubt(frame: pd.DataFrame, meaning: Meaning, doubt: Doubt, noun: str) -> DataError:

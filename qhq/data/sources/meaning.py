@@ -6,6 +6,7 @@ one meaning are refused with their first cells and the key that decides; nothing
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,10 +14,11 @@ import numpy as np
 import pandas as pd
 
 from qhq.data.checks.cells import is_empty, read_numbers
+from qhq.data.checks.contracts import read_symbols
 from qhq.data.checks.marks import Numerals, read_marked_numbers
 from qhq.data.format_spec import FileFormat
-from qhq.data.schema import KEYS, TABLES, PanelKind, alias_names, canonical_name
-from qhq.data.sources.forms import FORMS, Form, plain_name, recognise
+from qhq.data.schema import KEYS, PRICES, TABLES, PanelKind, alias_names, canonical_name
+from qhq.data.sources.forms import DAY_FIRST, FORMS, WORDS, Form, plain_name, recognise
 from qhq.data.sources.raw import RawTable
 from qhq.errors import DataError, nearest
 
@@ -28,15 +30,23 @@ _WEAK: dict[PanelKind, dict[str, tuple[str, ...]]] = {
         "symbol": ("name", "code", "instrument", "security", "isin", "secid", "tic"),
     },
     "options": {
-        "date": ("index", "index_level_0", ""),
-        "underlying": ("symbol", "root"),
+        "date": ("quote_datetime", "quotedate", "tradedate", "data_date", "datadate", "index",
+                 "index_level_0", ""),
+        "underlying": ("symbol", "root", "product"),
+        "expiry": ("expirationdate", "exp_date", "expdate", "expirdate", "maturity", "maturity_date"),
+        "strike": ("strikeprice", "strike_price", "exercise_price"),
+        "right": ("putcall", "callput", "option_right", "optiontype"),
         "spot": ("underlying_close", "underlying_last_price", "s", "spot_price", "stock_close"),
     },
 }  # fmt: skip
 """Names that say what a column is only where no better one is there."""
 
-_OF_OPTIONS = ("strike", "strike_price", "strike_pr", "strkpric", "contractsymbol")
+_OF_OPTIONS = ("strike", "strike_price", "strikeprice", "strike_pr", "strkpric", "exercise_price",
+               "contract_id", "contractid", "contractsymbol", "contract_symbol", "option_symbol",
+               "optionsymbol", "occ_symbol")  # fmt: skip
 """Columns that no file of stocks has."""
+_MAY_HOLD_CONTRACTS = ("ticker", "symbol", "contract", "instrument", "name", "code", "id")
+"""Columns in which a contract's symbol may stand in the place of a stock's."""
 
 CLOCK = "keep:clock"
 """Where the time of day stands while rows are read, if it has a column of its own."""
@@ -70,6 +80,12 @@ class Meaning:
         """Name in the file of a column of the schema."""
         return str(self.columns.get(name, name)).strip()
 
+    @property
+    def usual_dates(self) -> str | None:
+        """Order of the dates where cells allow several: the vendor's, or that of the header's language."""
+        foreign = plain_name(self.columns.get("date", "")) in DAY_FIRST
+        return (self.form.dates if self.form else None) or ("dayfirst" if foreign else None)
+
     def unit(self, name: str) -> str:
         """Unit of a column."""
         column = TABLES[self.kind].get(name)
@@ -86,7 +102,8 @@ def find_meaning(raw: RawTable, origin: str, given: FileFormat, kind: PanelKind 
     header: dict[str, str] = {}
     for name in raw.frame.columns:
         header.setdefault(plain_name(name), name)
-    options = next((header[name] for name in _OF_OPTIONS if name in header), None)
+    symbols = _column_of_contracts(raw, header)
+    options = next((header[name] for name in _OF_OPTIONS if name in header), symbols)
     if kind == "stocks" and options is not None:
         raise DataError(
             f"{origin} must hold stocks, as data.panel says or leaves out",
@@ -94,15 +111,28 @@ def find_meaning(raw: RawTable, origin: str, given: FileFormat, kind: PanelKind 
             fix="Train on it with 'qhq train experiments/options --set data.path=FILE', or set"
             " data.panel=options",
         )
-    form_name = _find_form(raw, header, given, kind)
+    form_name = _find_form(raw, header, given, kind or ("options" if options else None))
     form = FORMS.get(form_name or "")
     found: PanelKind = kind or (form.kind if form else "options" if options else "stocks")
     meaning = Meaning(raw, origin, form, form_name, found, header, {}, list(raw.notes))
     meaning.columns.update(_given_columns(meaning, given))
     _match_form(meaning)
+    if found == "options" and symbols and symbols not in meaning.columns.values():
+        meaning.columns.setdefault("contract_id", symbols)
     _match_schema(meaning)
     _match_weak(meaning)
+    _refuse_twins(meaning, given)
     return meaning
+
+
+def _column_of_contracts(raw: RawTable, header: Mapping[str, str]) -> str | None:
+    """A column of symbols that say what contract each is, as ``O:SPY251219C00650000`` does."""
+    for name in _MAY_HOLD_CONTRACTS:
+        if name in header:
+            cells = [str(cell) for cell in raw.frame[header[name]].head(20)]
+            if cells and bool(read_symbols(cells).known.all()):
+                return header[name]
+    return None
 
 
 def _find_form(
@@ -128,7 +158,8 @@ def _given_columns(meaning: Meaning, given: FileFormat) -> dict[str, str]:
                 got=f"'{column}'",
                 fix=nearest(column, map(str, meaning.raw.frame.columns)),
             )
-        found[canonical_name(name, TABLES[meaning.kind])] = meaning.header[plain_name(column)]
+        exact = next((each for each in meaning.raw.frame.columns if str(each) == column), None)
+        found[canonical_name(name, TABLES[meaning.kind])] = exact or meaning.header[plain_name(column)]
     return found
 
 
@@ -163,7 +194,12 @@ def _spoken_for(form: Form | None, header: Mapping[str, str]) -> set[str]:
 
 
 def _match_weak(meaning: Meaning) -> None:
-    for name, weak in _WEAK[meaning.kind].items():
+    known = _WEAK[meaning.kind]
+    words = WORDS if meaning.kind == "stocks" else {}
+    for name in dict.fromkeys((*known, *words)):
+        if name in (*PRICES, "volume") and name != "close" and "close" not in meaning.columns:
+            continue  # of a table with a column for each ticker: BAS and MAX are such
+        weak = (*known.get(name, ()), *sorted(words.get(name, ())))
         spoken = {*meaning.columns.values(), *_spoken_for(meaning.form, meaning.header)}
         there = [meaning.header[each] for each in weak if each in meaning.header]
         there = [column for column in there if column not in spoken]
@@ -172,6 +208,18 @@ def _match_weak(meaning: Meaning) -> None:
         if len(there) > 1 and name == "close":
             raise _two_columns(meaning, name, there)
         meaning.columns[name] = there[0]
+
+
+def _refuse_twins(meaning: Meaning, given: FileFormat) -> None:
+    """Refuse two columns of one name that say different things: which of them is meant nobody can tell."""
+    frame, said = meaning.raw.frame, {canonical_name(name, TABLES[meaning.kind]) for name in given.columns}
+    for name, column in meaning.columns.items():
+        for other in frame.columns:
+            base = re.sub(r"\.\d+$", "", str(other))
+            if other == column or not base or plain_name(base) != plain_name(column) or name in said:
+                continue
+            if not (frame[other].astype("str") == frame[column].astype("str")).all():
+                raise _two_columns(meaning, name, [column, other])
 
 
 def _two_columns(meaning: Meaning, name: str, columns: Sequence[str]) -> DataError:
@@ -240,15 +288,23 @@ def _is_wide(meaning: Meaning, given: FileFormat) -> bool:
     """Whether a table has a column of prices for each ticker: a date, and no name that says price."""
     named = set(meaning.columns)
     alone = named <= set(KEYS) and "date" in named and "symbol" not in named
-    return alone and given.symbol is None and not given.columns and len(meaning.raw.frame.columns) > 1
+    free = given.symbol is None and set(given.columns) <= {"date"}
+    return alone and free and len(meaning.raw.frame.columns) > 1
 
 
 def _melt(meaning: Meaning) -> pd.DataFrame:
-    """Bring a column for each ticker into rows."""
+    """Bring a column for each ticker into rows, or for each price of each ticker (``AAPL.Open``)."""
     table, dates = meaning.raw.frame, meaning.columns["date"]
-    parts = []
-    for name in table.columns:
-        if name == dates or not str(name).strip() or not _has_numbers(table[name]):
+    names = [name for name in table.columns if name != dates and str(name).strip()]
+    names = [name for name in names if _has_numbers(table[name])]
+    priced = {name: pair for name in names if (pair := _ticker_and_price(name))}
+    if 2 * len(priced) > len(names):
+        return _melt_priced(meaning, names, priced)
+    parts, others = [], [name for name, (_, price) in priced.items() if price != "close"]
+    if others:
+        meaning.notes.append(f"no ticker's prices, left out: {', '.join(map(str, others))}")
+    for name in names:
+        if name in others:
             continue
         part = pd.DataFrame({"symbol": str(name).strip(), "date": table[dates], "close": table[name]})
         parts.append(part[~is_empty(table[name])])
@@ -265,6 +321,43 @@ def _melt(meaning: Meaning) -> pd.DataFrame:
         f"one column for each symbol ({len(parts)}), each read as its close"
         + (f"; {empty:,} empty cells have no row" if empty else "")
     )
+    return frame
+
+
+_PRICE = r"(?P<price>adj(?:usted)?[ _.]?close|adjusted|open|high|low|close|volume)"
+_BETWEEN = r"[\s._|/:-]+"
+
+
+def _ticker_and_price(name: object) -> tuple[str, str] | None:
+    """Take apart a name such as ``AAPL.Open``, ``Close_AAPL`` or ``('Close', 'AAPL')``.
+
+    >>> _ticker_and_price("BRK.B.Adjusted"), _ticker_and_price("('Close', 'AAPL')"), _ticker_and_price("MSFT")
+    (('BRK.B', 'adj_close'), ('AAPL', 'close'), None)
+    """
+    text = re.sub(r"[()'\"]", "", str(name)).replace(", ", " ").strip()
+    for pattern in (rf"(?P<ticker>.+?){_BETWEEN}{_PRICE}", rf"{_PRICE}{_BETWEEN}(?P<ticker>.+)"):
+        if match := re.fullmatch(pattern, text, re.IGNORECASE):
+            price = match["price"].lower()
+            return match["ticker"], "adj_close" if price.startswith("adj") else price
+    return None
+
+
+def _melt_priced(
+    meaning: Meaning, names: Sequence[str], priced: Mapping[str, tuple[str, str]]
+) -> pd.DataFrame:
+    """Bring a column for each price of each ticker into rows of one ticker and session."""
+    table, dates = meaning.raw.frame, meaning.columns["date"]
+    parts = []
+    for ticker in dict.fromkeys(ticker for ticker, _ in priced.values()):
+        own = {price: name for name, (each, price) in priced.items() if each == ticker}
+        part = pd.DataFrame({"symbol": ticker, "date": table[dates]} | {key: table[own[key]] for key in own})
+        parts.append(part[~np.all([is_empty(table[name]) for name in own.values()], axis=0)])
+    prices = dict.fromkeys(price for _, price in priced.values())
+    meaning.columns.update(dict.fromkeys(prices, "one for each symbol"), symbol="the header")
+    meaning.notes.append(f"one column for each price of each symbol ({len(parts)}): {', '.join(prices)}")
+    if others := [str(name) for name in names if name not in priced]:
+        meaning.notes.append(f"no ticker's prices, left out: {', '.join(others)}")
+    frame: pd.DataFrame = pd.concat(parts)
     return frame
 
 

@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 
 from qhq.data.format_spec import FileFormat
 from qhq.data.schema import OPTIONS, STOCKS, alias_names
-from qhq.data.sources.forms import BINANCE_HEADER, FORMS, plain_name
+from qhq.data.sources.forms import BINANCE_HEADER, FORMS, WORDS, plain_name
 from qhq.data.sources.sizes import check_parquet, check_text, check_workbook
 from qhq.errors import DataError
 
@@ -286,7 +286,8 @@ def _fields(line: str, delimiter: str) -> list[str]:
 _NAMES = (
     {*STOCKS, *OPTIONS, *alias_names(STOCKS), *alias_names(OPTIONS)}
     | {plain for form in FORMS.values() for plain in form.header}
-    | {"price", "adj_close", "datum", "data", "fecha", "px_last", "observation_date"}
+    | {word for words in WORDS.values() for word in words}
+    | {"price", "adj_close", "px_last", "observation_date"}
 )
 
 
