@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from qhq.data.checks.option_readings import is_american
+from qhq.data.checks.option_readings import READING_DOUBTS, is_american
 from qhq.data.checks.option_rules import OptionDraft
 from qhq.data.checks.rules import Draft, Finding, FloatArray, Mask, Rules, find_rows, today
 
@@ -16,6 +16,14 @@ LONGEST_GAP = 10
 """Weekdays that a series may miss."""
 LARGEST_MOVE = 0.4
 """Move of an unadjusted price from one row to the next; a split of 2 for 1 moves it by half."""
+SLIP = 5.0
+"""Factor by which a price leaves both its neighbours, to look like a slip of the decimal point."""
+SLIP_OF_QUOTES = 5.0
+LEAST_QUOTE = 1e-3
+"""Share of the spot below which an option's quote may be any multiple of yesterday's."""
+LONGEST_STEP = 5.0
+"""Median days from row to row from which rows are weeks or months."""
+FEWEST_STEPS = 8
 LARGEST_DIVIDEND = 0.25
 """Share of the price that a regular dividend never reaches."""
 
@@ -88,11 +96,19 @@ def _doubt_jumps(draft: Draft, name: str) -> Iterator[Finding]:
     told = draft.column("split")
     known = (told > 0) & (told != 1)
     return find_rows(
-        draft.follows() & (np.abs(move) > LARGEST_MOVE) & ~known,
+        draft.follows() & (np.abs(move) > LARGEST_MOVE) & ~known & ~_beside_slips(draft, values),
         f"'{name}' should not move by more than {LARGEST_MOVE:.0%} without a split in the column 'split'",
         lambda row: f"{move[row]:+.0%} for {draft.at(row)}",
         "If the shares were split, write the ratio into 'split'",
     )
+
+
+def _beside_slips(draft: Draft, values: FloatArray) -> Mask:
+    """Whether a row is a slip, or follows one: no split explains its move."""
+    slipped = _slips(draft, values, SLIP)
+    after = np.zeros(len(slipped), dtype=np.bool_)
+    after[1:] = slipped[:-1]
+    return np.asarray(slipped | after)
 
 
 def _doubt_closes(draft: Draft) -> Iterator[Finding]:
@@ -101,6 +117,87 @@ def _doubt_closes(draft: Draft) -> Iterator[Finding]:
 
 def _doubt_spots(draft: OptionDraft) -> Iterator[Finding]:
     return _doubt_jumps(draft, "spot")
+
+
+def _doubt_slips(draft: Draft, name: str, values: FloatArray, factor: float) -> Iterator[Finding]:
+    """Values that leave those before and after by a factor: a decimal point in another place."""
+    slipped = _slips(draft, values, factor)
+    return find_rows(
+        slipped,
+        f"'{name}' should not leave its neighbours by a factor of {factor:g} for one row",
+        lambda row: (
+            f"{values[row]:g} for {draft.at(row)}, between {values[row - 1]:g} and {values[row + 1]:g}"
+        ),
+        "It looks like a slip of the decimal point or another contract: look the row up, and correct or drop"
+        " it",
+    )
+
+
+def _slips(draft: Draft, values: FloatArray, factor: float) -> Mask:
+    """Whether a row's value is so far above, or below, both of its neighbours in the series."""
+    follows, slipped = draft.follows(), np.zeros(len(values), dtype=np.bool_)
+    if len(values) < 3:
+        return slipped
+    with np.errstate(all="ignore"):
+        before, after = values[1:-1] / values[:-2], values[1:-1] / values[2:]
+        far = (np.minimum(before, after) > factor) | (np.maximum(before, after) < 1 / factor)
+    slipped[1:-1] = far & (np.fmin(before, after) > 0) & follows[1:-1] & follows[2:]
+    return slipped
+
+
+def _doubt_slipped_closes(draft: Draft) -> Iterator[Finding]:
+    name = "close" if "close" in draft.columns else "adj_close"
+    return _doubt_slips(draft, name, draft.column(name), SLIP)
+
+
+def _doubt_slipped_quotes(draft: OptionDraft) -> Iterator[Finding]:
+    """Spots and quotes; options may double and halve, and are not five times as dear for one day."""
+    yield from _doubt_slips(draft, "spot", draft.column("spot"), SLIP)
+    middle = (draft.column("bid") + draft.column("ask")) / 2
+    middle = np.where(middle > draft.column("spot") * LEAST_QUOTE, middle, np.nan)
+    yield from _doubt_slips(draft, "bid and ask", middle, SLIP_OF_QUOTES)
+
+
+def _doubt_frequency(draft: Draft) -> Iterator[Finding]:
+    """Bars of weeks or months: every window, return and test then means something else."""
+    follows = draft.follows()
+    steps = np.zeros(len(follows), dtype=np.float64)
+    known = follows.copy()
+    known[1:] &= ~np.isnat(draft.dates[1:]) & ~np.isnat(draft.dates[:-1])
+    late = np.flatnonzero(known)
+    steps[late] = (draft.dates[late] - draft.dates[late - 1]) / np.timedelta64(1, "D")
+    rare = np.zeros(len(follows), dtype=np.bool_)
+    middle: dict[int, float] = {}
+    for code in np.unique(draft.code[late]):
+        own = late[draft.code[late] == code]
+        middle[int(code)] = float(np.median(steps[own]))
+        if len(own) >= FEWEST_STEPS and middle[int(code)] >= LONGEST_STEP:
+            rare[own] = True
+    return find_rows(
+        rare,
+        "Rows should be daily sessions",
+        lambda row: f"{_bars(middle[int(draft.code[row])])}, such as {draft.at(row)}",
+        "Download daily prices. If these are meant, read each 'session' of a result as one of these bars",
+    )
+
+
+def _bars(days: float) -> str:
+    return "bars of a week" if days < 10 else "bars of a month" if days < 45 else f"a row every {days:g} days"
+
+
+def _doubt_shifted(draft: Draft) -> Iterator[Finding]:
+    """Sundays and no Fridays: stamps in UTC of an exchange in the East, whose day began the day before."""
+    weekday = (draft.dates.astype("datetime64[D]").astype(np.int64) + 3) % 7
+    weekday = np.where(np.isnat(draft.dates), -1, weekday)
+    sundays = np.bincount(draft.code, weights=weekday == 6, minlength=len(draft.symbols))
+    fridays = np.bincount(draft.code, weights=weekday == 4, minlength=len(draft.symbols))
+    shifted = (sundays >= 3) & (fridays < 0.2 * sundays)
+    return find_rows(
+        (weekday == 6) & shifted[draft.code],
+        "Sessions should lie on the exchange's own days, Monday to Friday",
+        lambda row: f"a Sunday for {draft.at(row)}, and hardly a Friday in the whole series",
+        "The times look like UTC of an exchange whose day begins the day before: write its own dates",
+    )
 
 
 def _doubt_today(draft: Draft) -> Iterator[Finding]:
@@ -186,7 +283,14 @@ def _doubt_below_zero(draft: Draft) -> Iterator[Finding]:
     )
 
 
+STOCK_READING_DOUBTS: Rules[Draft] = {
+    "slip": _doubt_slipped_closes,
+    "frequency": _doubt_frequency,
+    "shifted": _doubt_shifted,
+}
+"""Ways in which prices may mean something else than they seem to; told at training too."""
 STOCK_DOUBTS: Rules[Draft] = {
+    **STOCK_READING_DOUBTS,
     "filled": _doubt_filled_stocks,
     "gap": _doubt_gaps,
     "jump": _doubt_closes,
@@ -199,9 +303,12 @@ OPTION_DOUBTS: Rules[OptionDraft] = {
     "filled": _doubt_filled_options,
     "gap": _doubt_gaps,
     "jump": _doubt_spots,
+    "slip": _doubt_slipped_quotes,
     "today": _doubt_today,
     "volume": _doubt_volume,
     "stale": _doubt_stale,
     "negative": _doubt_negative,
     "early_exercise": _doubt_early_exercise,
 }
+OPTION_READING_DOUBTS: Rules[OptionDraft] = {**READING_DOUBTS, "slip": _doubt_slipped_quotes}
+"""Of options: ``qhq.data.checks.option_readings``, and slips."""

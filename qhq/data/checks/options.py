@@ -18,9 +18,10 @@ import numpy as np
 import pandas as pd
 
 from qhq.data.checks.cells import code_names, code_words, is_empty, read_days, read_numbers
+from qhq.data.checks.doubts import OPTION_READING_DOUBTS
 from qhq.data.checks.headers import check_names
 from qhq.data.checks.option_columns import match_option_columns
-from qhq.data.checks.option_readings import READING_DOUBTS, UNIT_RULES
+from qhq.data.checks.option_readings import UNIT_RULES
 from qhq.data.checks.option_rules import KINDS, OPTION_RULES, OptionDraft
 from qhq.data.checks.sift import cut_span, find_doubts, sift
 from qhq.data.checks.units import convert
@@ -100,7 +101,7 @@ def check_options(
         label=_label(draft.kind),
         missed=sifted.missed,
         quarantine=sifted.quarantine,
-        doubts=find_doubts(draft, READING_DOUBTS),
+        doubts=find_doubts(draft, OPTION_READING_DOUBTS),
     )
 
 

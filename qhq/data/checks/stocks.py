@@ -9,9 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from qhq.data.checks.cells import read_days, read_numbers
+from qhq.data.checks.doubts import STOCK_READING_DOUBTS
 from qhq.data.checks.headers import check_names, match_columns
 from qhq.data.checks.rules import STOCK_RULES, Draft
-from qhq.data.checks.sift import sift
+from qhq.data.checks.sift import find_doubts, sift
 from qhq.data.panel import FloatArray, Panel
 from qhq.data.quarantine import STRICT, RowPolicy
 from qhq.data.schema import ACTIONS, COLUMNS, canonical_name
@@ -52,6 +53,7 @@ def check_panel(
         draft.values,
         missed=sifted.missed,
         quarantine=sifted.quarantine,
+        doubts=find_doubts(draft, STOCK_READING_DOUBTS),
     )
     return panel.with_columns(_read_helpers(frame, helpers, draft.rows)) if helpers else panel
 

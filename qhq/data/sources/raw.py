@@ -518,36 +518,48 @@ def _read_parquet(path: Path) -> RawTable:
 def _read_excel(path: Path, origin: str, given: FileFormat) -> RawTable:
     with pd.ExcelFile(path, engine="openpyxl") as book:
         sheets = [str(name) for name in book.sheet_names]
-    if given.sheet is not None and given.sheet not in sheets:
-        raise DataError(
-            "data.format.sheet must be a sheet of the file",
-            got=f"'{given.sheet}'",
-            fix=f"{origin} has {', '.join(sheets)}",
-        )
-    sheet = given.sheet or sheets[0]
-    cells = pd.read_excel(
-        path,
-        sheet_name=sheet,
-        header=None,
-        dtype=object,
-        keep_default_na=False,
-        na_values=[],
-        engine="openpyxl",
+        if given.sheet is not None and given.sheet not in sheets:
+            raise DataError(
+                "data.format.sheet must be a sheet of the file",
+                got=f"'{given.sheet}'",
+                fix=f"{origin} has {', '.join(sheets)}",
+            )
+        texts = {name: _sheet_cells(book, name) for name in sheets}
+    # A workbook often begins with a sheet of remarks: the first sheet with names of columns is the table.
+    named = {
+        name: max(map(_known, text.head(40).to_numpy().tolist()), default=0) for name, text in texts.items()
+    }
+    tables = [name for name in texts if named[name] > 1]
+    sheet = given.sheet or (tables or sheets)[0]
+    text, others = texts[sheet], [name for name in tables if name != sheet]
+    notes: tuple[str, ...] = (
+        (f"sheet '{sheet}' of {len(sheets)}; data.format.sheet takes another",) if len(sheets) > 1 else ()
     )
-    notes = (f"sheet '{sheet}' of {len(sheets)}; data.format.sheet takes another",) if len(sheets) > 1 else ()
-    if not len(cells):
+    if others:
+        notes += (f"not read: {', '.join(others)}, which hold tables too",)
+    if not len(text):
         raise _refuse(origin, f"an empty sheet '{sheet}'", "Name another with data.format.sheet")
-    text = cells.map(_plain_cell)
     rows = [[str(cell) for cell in row] for row in text.head(40).to_numpy().tolist()]
     place = given.header - 1 if given.header else (_header_place(rows) or 0)
     place, count = (place, 1) if given.header else _stacked_header(rows, place)
     frame = text.iloc[place + count :]
     frame.index = pd.RangeIndex(place + count + 1, place + count + 1 + len(frame), name="line")
     frame = frame[(frame != "").any(axis=1)]
-    table = RawTable(frame, "Excel", header_line=place + 1, notes=notes)
+    # Where each sheet holds a table of its own, its name says which stock's.
+    symbol = (
+        sheet if others and not re.fullmatch(r"(?i)(sheet|tabelle|feuil|hoja|foglio) ?\d*", sheet) else None
+    )
+    table = RawTable(frame, "Excel", header_line=place + 1, notes=notes, symbol=symbol)
     if count > 1:
         return unstack(table, rows[place : place + count])
     return replace(table, frame=frame.set_axis(once_each(rows[place]), axis=1))
+
+
+def _sheet_cells(book: pd.ExcelFile, name: str) -> pd.DataFrame:
+    cells = pd.read_excel(
+        book, sheet_name=name, header=None, dtype=object, keep_default_na=False, na_values=[]
+    )
+    return cells.map(_plain_cell)
 
 
 def _plain_cell(cell: object) -> object:
@@ -569,6 +581,8 @@ def _read_json(path: Path, origin: str, packed: str, encoding: str) -> RawTable:
     symbol = None
     if isinstance(content, dict):
         symbol = _json_symbol(content)
+        content = _json_columns(content) or content
+    if isinstance(content, dict):
         content = next((value for value in map(_json_rows, content.values()) if value), None) or content
     rows = _json_rows(content)
     if rows and "open_time" in rows[0] and "taker_buy_volume" in rows[0]:
@@ -589,9 +603,56 @@ def _read_json(path: Path, origin: str, packed: str, encoding: str) -> RawTable:
     raise _refuse(origin, "JSON without rows", "Save the table as CSV: one row for each symbol and session")
 
 
+def _json_columns(content: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of a table that was written column by column: pandas' ``to_json``, Finnhub, Yahoo's chart."""
+    chart = content.get("chart")
+    if isinstance(chart, dict) and isinstance(chart.get("result"), list) and chart["result"]:
+        result = chart["result"][0]
+        adjusted = (result["indicators"].get("adjclose") or [{}])[0]
+        content = {"timestamp": result["timestamp"], **result["indicators"]["quote"][0], **adjusted}
+    if isinstance(content.get("columns"), list) and isinstance(content.get("data"), list):  # orient="split"
+        names, index = content["columns"], content.get("index", [])
+        dated = not _known(list(map(str, names))) or not {"date", "datetime", "time"} & set(
+            map(plain_name, names)
+        )
+        names = ["date", *names] if dated and index else names
+        data = (
+            [[day, *row] for day, row in zip(index, content["data"], strict=False)]
+            if dated and index
+            else content["data"]
+        )
+        return [dict(zip(names, row, strict=False)) for row in data]
+    columns = {
+        str(name): cells for name, cells in content.items() if isinstance(cells, list | dict) and cells
+    }
+    if len(columns) < 2 or len({len(cells) for cells in columns.values()}) != 1:
+        return []
+    if all(isinstance(cells, list) for cells in columns.values()):
+        flat = all(not isinstance(cell, list | dict) for cells in columns.values() for cell in cells[:2])
+        return (
+            [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+            if flat
+            else []
+        )
+    by_row = {name: cells for name, cells in columns.items() if isinstance(cells, dict)}
+    if _known(list(columns)) < 2 or len(by_row) < len(columns):
+        return []
+    index = list(next(iter(by_row.values())))  # the rows' own names: dates, or nothing but numbers
+    dated = not {"date", "datetime", "timestamp"} & set(map(plain_name, columns))
+    return [
+        ({"date": key} if dated else {}) | {name: cells.get(key) for name, cells in by_row.items()}
+        for key in index
+    ]
+
+
 def _json_symbol(content: dict[str, Any]) -> str | None:
     """Symbol of an answer of a service, where it names one beside its rows."""
-    about = content.get("Meta Data", content)
+    about = content.get("Meta Data", content.get("meta", content))
+    chart = content.get("chart")
+    if isinstance(chart, dict) and chart.get("result"):
+        about = chart["result"][0].get("meta", {})
+    if not isinstance(about, dict):
+        return None
     keys = [key for key in about if key.split(". ")[-1].lower() in ("symbol", "ticker")]
     return str(about[keys[0]]) if keys else None
 
