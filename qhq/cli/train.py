@@ -51,10 +51,10 @@ def train(
         # A device is trained on where its entry says so, which is the consent.
         with hardware(output, yes=True):
             record = _run(config, backend, changes, resume)
-        output.result(record, _summary(record), *result_tables(record), verdict(record))
+        output.result(record, *_people(record))
         folder = RunFolder(Path(record["path"]))
         draw_run_figures(folder, output.note)
-        if record["collapse"] is not None:
+        if record.get("collapse"):
             output.note(f"Warning: {record['collapse']['message']}")
         mirror_run(folder, output.note)
 
@@ -75,6 +75,22 @@ def _run(config: str | None, backend: str | None, overrides: list[str], resume: 
                 study = study.model_copy(update={"backend": backend})
             folder = train_run(study, progress)
     return {**folder.read_record(), "path": str(folder.path)}
+
+
+def _people(record: dict[str, Any]) -> list[Any]:
+    """What a person is shown of a run; that of somebody else may lack any of it.
+
+    Raises:
+        ConfigError: If the record does not hold what a finished run's does.
+    """
+    try:
+        return [_summary(record), *result_tables(record), verdict(record)]
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise ConfigError(
+            "The run.json of a finished run must hold its results",
+            got=f"{record['path']}: {type(error).__name__}: {error}",
+            fix="Name another run; 'qhq compare' lists them",
+        ) from error
 
 
 def _summary(record: dict[str, Any]) -> str:

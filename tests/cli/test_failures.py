@@ -113,3 +113,18 @@ def test_a_reader_that_is_gone_is_no_error(study):
     process.stderr.close()
     assert process.wait() == 141
     assert told == ""
+
+
+DAMAGES = [lambda r: r.pop("metrics"), lambda r: r.update(metrics=[]), lambda r: r.pop("epochs")]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_finished_run_without_its_results_is_refused(qhq, study, damage):
+    record = {"status": "finished", "backend": "aer", "backend_entry": {}, "seed": 0, "data": {}, "scaler": {},
+              "quantum": None, "epochs": 1, "seconds": {"total": 1.0}, "metrics": {}, "collapse": None}  # fmt: skip
+    damage(record)
+    (study / "runs" / "given").mkdir(parents=True)
+    (study / "runs" / "given" / "run.json").write_text(json.dumps(record))
+    result = qhq("train", "--resume", "given")
+    assert result.exit_code == 2
+    assert "must hold its results" in " ".join(result.stderr.split())
