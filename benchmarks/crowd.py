@@ -114,6 +114,13 @@ def kill(words: list[str], after: float) -> int:
     return process.wait()
 
 
+def timed(words: list[str]) -> float:
+    """Seconds that a command takes undisturbed."""
+    begun = time.monotonic()
+    run(words)
+    return time.monotonic() - begun
+
+
 def main() -> int:
     """Crowd, then kills."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -126,22 +133,22 @@ def main() -> int:
         os.chdir(folder)
         os.environ |= {"QHQ_MLFLOW": "off", "OMP_NUM_THREADS": "1", "QHQ_RUNS_DIR": str(folder / "runs")}
         (folder / "tiny.yaml").write_text(CONFIG)
-        begun = time.monotonic()
         assert run(["train", "tiny.yaml"]).returncode == 0
-        seconds = time.monotonic() - begun
         (whole,) = (folder / "runs").glob("2*")
         whole.rename(folder / "runs" / "given")
         wanted = (folder / "runs" / "given" / "predictions.csv").read_bytes()
         shutil.copytree(folder / "runs" / "given", folder / "kept")
         faults += crowd(folder)
+        commands = {"train": ["train", "tiny.yaml"], "noise": NOISE, "eval": EVAL}
+        seconds = {what: timed(words) for what, words in commands.items()}
         for number in range(asked.kills):
             shutil.rmtree(folder / "runs")
             (folder / "runs").mkdir()
             what = ("train", "noise", "eval")[number % 3]
             if what != "train":
                 shutil.copytree(folder / "kept", folder / "runs" / "given")
-            words = {"train": ["train", "tiny.yaml"], "noise": NOISE, "eval": EVAL}[what]
-            killed += kill(words, chance.uniform(0.3, 1.1) * seconds) == -9
+            words = commands[what]
+            killed += kill(words, chance.uniform(0.2, 0.9) * seconds[what]) == -9
             faults += [f"torn by a kill of {what}: {each}" for each in torn(folder / "runs")]
             if what == "train":
                 for each in (folder / "runs").glob("2*"):

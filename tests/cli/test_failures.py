@@ -120,8 +120,9 @@ DAMAGES = [lambda r: r.pop("metrics"), lambda r: r.update(metrics=[]), lambda r:
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_finished_run_without_its_results_is_refused(qhq, study, damage):
-    record = {"status": "finished", "backend": "aer", "backend_entry": {}, "seed": 0, "data": {}, "scaler": {},
-              "quantum": None, "epochs": 1, "seconds": {"total": 1.0}, "metrics": {}, "collapse": None}  # fmt: skip
+    record = {"status": "finished", "backend": "aer", "backend_entry": {}, "seed": 0, "data": {}}
+    record |= {"scaler": {}, "quantum": None, "epochs": 1, "seconds": {"total": 1.0}, "metrics": {}}
+    record["collapse"] = None
     damage(record)
     (study / "runs" / "given").mkdir(parents=True)
     (study / "runs" / "given" / "run.json").write_text(json.dumps(record))
