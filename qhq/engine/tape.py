@@ -173,7 +173,12 @@ class _Flattener:
         )
         readout = Readout(self._qubits, _table(reads, 5), terms, maps, *_coefficients(strings))
         program = Program(layout, self._affine_angles(), readout)
-        _check_bounds(program, len(self._map.input_slopes), len(self._map.weight_slopes))
+        # Angles that are not affine are variables of their own, behind the inputs and the weights.
+        variables = (
+            len(self._map.input_slopes) + len(self._sampled),
+            len(self._map.weight_slopes) + len(self._shared),
+        )
+        _check_bounds(program, *variables)
         counts = (num_observables, len(self._angles))
         return Tape(program, self._map, self._sampled, self._shared, *counts, woven.frame)
 
@@ -267,7 +272,7 @@ class _Flattener:
         return Angles(sum(bool(by_input) for _, by_input, _ in self._angles), constant, *w, *x)
 
 
-def _check_bounds(program: Program, num_inputs: int, num_weights: int) -> None:
+def _check_bounds(program: Program, inputs: int, weights: int) -> None:
     """Compiled code reads and writes without asking: no index may lead out of an array."""
     layout, angles, readout = program
     size, count, slots = 1 << layout.bits, len(angles.constant), len(readout.starts) - 1
@@ -293,8 +298,8 @@ def _check_bounds(program: Program, num_inputs: int, num_weights: int) -> None:
         and _within(columns[kinds == PHASE_SHARED][:, 4], layout.tables)
         and _within(dense[:, 2] + 3 * dense[:, 1], len(layout.flips) + 1)
         and _within(dense[:, 3] + 4 * 4 ** dense[:, 1], len(layout.dense) + 1)
-        and _within(angles.x_index, num_inputs + count)
-        and _within(angles.w_index, num_weights + count)
+        and _within(angles.x_index, inputs)
+        and _within(angles.w_index, weights)
     )
     if not good:
         raise ConfigError(
