@@ -25,7 +25,8 @@ Target = Annotated[
     str | None,
     typer.Argument(
         metavar="[CONFIG|FILE]",
-        help="A config, a CSV or Parquet file, or a folder of recorded chains; the quickstart if left out.",
+        help="A config, a file of rows (CSV or other text, Excel, Parquet, JSON), or a folder of recorded"
+        " chains; the quickstart if left out.",
     ),
 ]
 Panel = Annotated[
@@ -145,15 +146,19 @@ def check(
         from qhq.cli.data_check import breach_lines, file_facts, file_parts
         from qhq.cli.named_data import find_data
         from qhq.data.checks.breaches import find_breaches
+        from qhq.data.columns.catalogue import raw_columns
         from qhq.data.sources.load import read_table
 
         named = find_data(target, list(overrides or []), panel)
         spec = named.spec
         frame, origin = (named.reading.frame, str(target)) if named.reading else read_table(spec)
-        found = find_breaches(frame, origin, spec.kind, spec.row_policy, units=spec.format)
+        # Which of the two a training reads is for its config to say; a file alone has no other columns read.
+        read = {*raw_columns(spec.columns), *(() if named.has_split else ("close", "adj_close"))}
+        found = find_breaches(frame, origin, spec.kind, spec.row_policy, units=spec.format, read=read)
         errors, aside = (sum(breach.severity == each for breach in found) for each in ("error", "aside"))
         facts: dict[str, Any] = {"origin": origin, "panel": spec.kind, "rows": len(frame), "errors": errors}
         facts |= {"warnings": len(found) - errors - aside, "aside": aside}
+        facts["rows_aside"] = sum(breach.count for breach in found if breach.severity == "aside")
         facts |= {"breaches": [asdict(breach) for breach in found]}
         facts |= file_facts(named)
         output.result(facts, *file_parts(facts), _verdict(facts), *breach_lines(facts["breaches"]))
@@ -254,8 +259,8 @@ def _fail(output: Output, failed: dict[str, str], verb: str) -> None:
 def _verdict(facts: dict[str, Any]) -> str:
     return (
         f"{facts['origin']}: {facts['rows']:,} rows of {facts['panel']}.\n"
-        f"Rules broken: {facts['errors']}, set aside in training: {facts['aside']}, warnings:"
-        f" {facts['warnings']}."
+        f"Rules broken: {facts['errors']}, rows left out: {facts['rows_aside']:,} (rules:"
+        f" {facts['aside']}), warnings: {facts['warnings']}."
     )
 
 

@@ -62,6 +62,7 @@ def _spans(reading: Reading) -> list[dict[str, Any]]:
     return [
         {"symbol": str(name), "first": _day(first), "last": _day(last), "rows": int(rows)}
         for name, first, last, rows in spans.itertuples()
+        if str(name)
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,7 +20,6 @@ from qhq.data.quarantine import STRICT, Doubt, RowPolicy
 from qhq.data.schema import PanelKind
 
 Severity = Literal["error", "aside", "warning"]
-LEFT_OUT = "Nothing to do: set aside in training (data.bad_rows)"
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,7 @@ def find_breaches(
     policy: RowPolicy = STRICT,
     *,
     units: OptionUnits = AS_PANEL,
+    read: Collection[str] | None = None,
 ) -> list[Breach]:
     """Check every rule on every row: errors first, then rows that are set aside, then doubts.
 
@@ -62,14 +62,15 @@ def find_breaches(
         kind: Which of the two panels it should be.
         policy: What to do with rows that break a rule; under the strict one every broken rule is an error.
         units: Units of an option file.
+        read: Columns of stocks that a training reads; None is all. What is wrong in another one concerns
+            only a config that reads it, and is no error.
 
     Raises:
         DataError: If needed columns are missing, or it has no rows.
     """
     if kind == "stocks":
-        found, stocks = _sorted_out(
-            cut_span(draft_stocks(frame, origin, signed=policy.signed), policy.span), STOCK_RULES, policy
-        )
+        draft = cut_span(draft_stocks(frame, origin, signed=policy.signed), policy.span)
+        found, stocks = _sorted_out(draft, STOCK_RULES, policy, read)
         return [*found, *_told(find_doubts(stocks, STOCK_DOUBTS), "warning")]
     options = cut_span(draft_options(frame, origin, units=units), policy.span)
     misread = _told(find_doubts(options, UNIT_RULES), "error")
@@ -78,18 +79,32 @@ def find_breaches(
     return [*misread, *found, *_told(doubts, "warning")]
 
 
-def _sorted_out(draft: DraftT, rules: Rules[DraftT], policy: RowPolicy) -> tuple[list[Breach], DraftT]:
+def _sorted_out(
+    draft: DraftT, rules: Rules[DraftT], policy: RowPolicy, read: Collection[str] | None = None
+) -> tuple[list[Breach], DraftT]:
     """Broken rules, all that count as errors if they are more than may be set aside; and the rows left."""
-    broken, kept = find_broken(draft, rules, policy)
-    fits = policy.allows(sum(each.reason.count for each in broken if each.reason.counted), len(draft.rows))
+    broken, kept = find_broken(draft, rules, policy, read)
+    unread = [
+        [] if read is None else [name for name in each.finding.columns if name not in read] for each in broken
+    ]
+    counts = [each.reason.count if each.reason.counted else 0 for each in broken]
+    for_all = sum(count for count, others in zip(counts, unread, strict=True) if not others)
     found = []
-    for each in broken:
+    for each, count, others in zip(broken, counts, unread, strict=True):
+        fits = policy.allows(for_all + (count if others else 0), len(draft.rows))
         aside = not each.refused and (fits or not each.reason.counted)
-        fix = f"{LEFT_OUT}{f'. {each.finding.fix}, if you can' if policy.editable else ''}"
+        where = f"a config that reads {' and '.join(others)}" if others else ""
         told = (each.reason.must, len(each.finding.rows), each.reason.rows, each.reason.example)
-        severity: Severity = "aside" if aside else "error"
-        found.append(Breach(each.rule, *told, fix if aside else advice(each.finding, policy), severity))
-    return sorted(found, key=lambda breach: breach.severity != "error"), kept
+        cure = advice(each.finding, policy)
+        if aside:
+            fix = f"None is needed: {where or 'training'} leaves these rows out (data.bad_rows)"
+            fix += f". To keep them: {cure[0].lower()}{cure[1:]}" if policy.editable else ""
+        else:
+            fix = f"Only {where} refuses the file for it. There: {cure}" if others else cure
+        severity: Severity = "aside" if aside else "warning" if others else "error"
+        found.append(Breach(each.rule, *told, fix, severity))
+    order = ("error", "aside", "warning")
+    return sorted(found, key=lambda breach: order.index(breach.severity)), kept
 
 
 def _told(doubts: Iterable[Doubt], severity: Severity) -> list[Breach]:

@@ -389,7 +389,8 @@ def explain_cell(text: str, unit: str = "number") -> tuple[str, str]:
     """
     cell = text.strip()
     if cell.lower() in EMPTY_WORDS:
-        return "an empty cell", "Look the value up at the vendor; never fill it in from other rows"
+        cause = "a sign for no value" if cell else "an empty cell"
+        return cause, "Look the value up at the vendor; never fill it in from other rows"
     for pattern, cause, cure in _DATE_CAUSES if unit == "date" else _CAUSES:
         if re.fullmatch(pattern, cell, re.IGNORECASE):
             return cause, cure

@@ -63,12 +63,18 @@ class Draft:
         if name not in self.table.columns:
             return ""
         value = self.table[name].iloc[int(self.rows[row]) - 1]
-        return "" if pd.isna(value) else str(value).strip()
+        if not pd.isna(value):
+            return str(value).strip()
+        words = self.table.attrs.get("words", {}).get(name, {})
+        return str(words.get(int(self.table.index[int(self.rows[row]) - 1]), "")) if words else ""
+
+    def header(self, name: str) -> str:
+        """Name of a column in the file."""
+        return str(self.table.attrs.get("headers", {}).get(name, name))
 
     def show(self, row: int, name: str) -> str:
         """Show a cell that cannot be read: its text, column, place and likely cause."""
-        header = self.table.attrs.get("headers", {}).get(name, name)
-        cell = self.cell(row, name)
+        header, cell = self.header(name), self.cell(row, name)
         cause, _ = explain_cell(cell, unit_of(name))
         shown = f"'{cell}' in column '{header}'" if cell else f"nothing in column '{header}'"
         return f"{shown} for {self.at(row)}: {cause}"
@@ -110,6 +116,7 @@ class Finding:
             (``RowPolicy.bad_rows``).
         unusable: Whether no policy but an explicit one may set the rows aside: they are real.
         counted: Whether the rows count towards ``data.bad_rows_limit``.
+        columns: Columns that it is about: it holds only where all of them are read. Empty is the row itself.
     """
 
     must: str
@@ -120,6 +127,7 @@ class Finding:
     misread: bool = False
     unusable: bool = False
     counted: bool = True
+    columns: tuple[str, ...] = ()
 
 
 DraftT = TypeVar("DraftT", bound=Draft)
@@ -133,12 +141,29 @@ ROUNDED = 1e-3
 
 
 def find_rows(
-    broken: Mask, must: str, got: Callable[[int], str], fix: str = DROP_ROW, *, misread: bool = False
+    broken: Mask,
+    must: str,
+    got: Callable[[int], str],
+    fix: str = DROP_ROW,
+    *,
+    misread: bool = False,
+    columns: tuple[str, ...] = (),
 ) -> Iterator[Finding]:
     """Tell of the rows of a mask, if there are any; ``got`` describes one of them."""
     rows = np.flatnonzero(broken)
     if len(rows):
-        yield Finding(must, rows, got(int(rows[0])), fix, misread=misread)
+        yield Finding(must, rows, got(int(rows[0])), fix, misread=misread, columns=columns)
+
+
+def _check_names(draft: Draft) -> Iterator[Finding]:
+    """Every row names its symbol."""
+    nameless = np.array([not name for name in draft.symbols], dtype=np.bool_)[draft.code]
+    return find_rows(
+        nameless,
+        "Every row must name its symbol",
+        lambda row: f"nothing in column '{draft.header('symbol')}' of {draft.place(row)}",
+        "Download the file again: it was probably cut off. data.format.symbol names that of a file of one",
+    )
 
 
 def check_dates(draft: Draft) -> Iterator[Finding]:
@@ -173,11 +198,19 @@ def check_duplicates(draft: Draft, noun: str = "symbol") -> Iterator[Finding]:
             yield Finding(
                 f"A {noun} must have one row a date",
                 rows,
-                f"{draft.at(row - 1)} and again in row {draft.rows[row]}",
-                f"Drop the doubles, {len(later)} in all",
+                f"{draft.at(row - 1)} and again in row {draft.rows[row]}{_difference(draft, row)}",
+                f"{'Keep the right one of each' if torn[row] else 'Drop the doubles'}, {len(later)} in all",
                 aside=np.flatnonzero(aside),
                 counted=bool(torn[row]),
             )
+
+
+def _difference(draft: Draft, row: int) -> str:
+    """Say where a row and the one before it differ; '' where they say the same."""
+    one, other = draft.values[row - 1], draft.values[row]
+    differ = np.flatnonzero(~np.isclose(one, other, rtol=EQUAL, atol=0, equal_nan=True))
+    told = [f"{draft.columns[place]} {one[place]:.10g} and {other[place]:.10g}" for place in differ[:3]]
+    return f" ({', '.join(told)})" if told else ""
 
 
 def check_readable(draft: Draft) -> Iterator[Finding]:
@@ -199,7 +232,8 @@ def _tell_cells(draft: Draft, broken: Mask, *, misread: bool) -> Iterator[Findin
             value = draft.values[first, place]
             got = f"{value:g} for {draft.at(first)}" if np.isinf(value) else draft.show(first, name)
             fix = f"{DROP_ROW if np.isinf(value) else draft.cure(first, name)} ({len(rows):,} in all)"
-            yield Finding(f"'{name}' must be a finite number in every row", rows, got, fix, misread=misread)
+            must = f"'{name}' must be a finite number in every row"
+            yield Finding(must, rows, got, fix, misread=misread, columns=(name,))
 
 
 def check_bounds(draft: Draft, names: tuple[str, ...], *, zero: bool) -> Iterator[Finding]:
@@ -211,6 +245,7 @@ def check_bounds(draft: Draft, names: tuple[str, ...], *, zero: bool) -> Iterato
                 values < 0 if zero else values <= 0,
                 f"'{name}' must be {'zero or more' if zero else 'above zero'}",
                 lambda row, values=values: f"{values[row]:g} for {draft.at(row)}",  # type: ignore[misc]
+                columns=(name,),
             )
 
 
@@ -221,6 +256,7 @@ def check_order(draft: Draft, below: str, above: str, rounded: float = 0.0) -> I
         low - high > rounded * np.abs(high),
         f"'{below}' must not exceed '{above}'",
         lambda row: f"{low[row]:g} > {high[row]:g} for {draft.at(row)}",
+        columns=(below, above),
     )
 
 
@@ -237,7 +273,7 @@ def _check_below_zero(draft: Draft) -> Iterator[Finding]:
         if name in draft.columns and not draft.signed:
             must, got = f"'{name}' must be above zero", _teller(draft, draft.column(name))
             fix = _ADJUSTED_TOO_FAR if name == "adj_close" else _NO_LOGARITHM
-            for finding in find_rows(_below_zero(draft, name), must, got, fix):
+            for finding in find_rows(_below_zero(draft, name), must, got, fix, columns=(name,)):
                 yield replace(finding, unusable=True)
 
 
@@ -247,7 +283,8 @@ def _check_prices(draft: Draft) -> Iterator[Finding]:
         if name in draft.columns:
             values = draft.column(name)
             broken = (values <= 0) & ~_below_zero(draft, name)
-            yield from find_rows(broken, f"'{name}' must be above zero", _teller(draft, values))
+            must = f"'{name}' must be above zero"
+            yield from find_rows(broken, must, _teller(draft, values), columns=(name,))
 
 
 def _teller(draft: Draft, values: FloatArray) -> Callable[[int], str]:
@@ -283,6 +320,7 @@ def _check_dividends(draft: Draft) -> Iterator[Finding]:
         "A dividend must be smaller than the close before it, to adjust for",
         lambda row: f"a dividend of {paid[row]:g} after a close of {before[row]:g} for {draft.at(row)}",
         "Take close, as it was traded, in the place of adj_close",
+        columns=("adj_close",),
     )
 
 
@@ -313,6 +351,7 @@ def check_future(draft: Draft) -> Iterator[Finding]:
 
 
 STOCK_RULES: Rules[Draft] = {
+    "name": _check_names,
     "date": check_dates,
     "future": check_future,
     "cell": check_readable,

@@ -6,7 +6,7 @@ model trained until then has seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Generic
@@ -109,14 +109,23 @@ def sift(draft: DraftT, rules: Rules[DraftT], policy: RowPolicy) -> Sifted[Draft
     return Sifted(draft, quarantine, np.unique(np.concatenate(missed)))
 
 
-def find_broken(draft: DraftT, rules: Rules[DraftT], policy: RowPolicy) -> tuple[list[Broken], DraftT]:
-    """Tell of every broken rule, in order, and give back the rows that are left when it is not refused."""
+def find_broken(
+    draft: DraftT, rules: Rules[DraftT], policy: RowPolicy, read: Collection[str] | None = None
+) -> tuple[list[Broken], DraftT]:
+    """Tell of every broken rule, in order, and give back the rows that are left when it is not refused.
+
+    A row that is bad in a column that is not among ``read`` stays: a training keeps it.
+    """
     broken: list[Broken] = []
     for code, rule in rules.items():
-        bad = np.zeros(len(draft.rows), dtype=np.bool_)
-        broken += _tell(draft, code, rule(draft), bad, policy)
+        told = list(_tell(draft, code, rule(draft), np.zeros(len(draft.rows), dtype=np.bool_), policy))
+        broken += told
         if policy.bad_rows != "refuse":
-            draft = draft.keep(~bad)
+            kept = np.ones(len(draft.rows), dtype=np.bool_)
+            for finding in (each.finding for each in told):
+                if read is None or set(finding.columns) <= set(read):
+                    kept[finding.rows if finding.aside is None else finding.aside] = False
+            draft = draft.keep(kept)
     return broken, draft
 
 

@@ -46,7 +46,7 @@ def check_panel(
     sifted = sift(draft, STOCK_RULES, policy)
     draft = sifted.draft
     panel = Panel(
-        draft.symbols,
+        tuple(filter(None, draft.symbols)),
         draft.columns,
         draft.code,
         draft.dates,
@@ -86,8 +86,10 @@ def draft_stocks(
     names = match_columns(frame.columns, origin, columns)
     frame = frame[list(names)].rename(columns=names)
     wanted = tuple(columns or (name for name in COLUMNS if name in frame.columns))
-    labels = frame["symbol"].astype(str)
-    chosen = tuple(symbols) if symbols is not None else tuple(labels.unique())
+    labels = frame["symbol"].astype(str).mask(frame["symbol"].isna().to_numpy(), "")
+    chosen = tuple(symbols) if symbols is not None else tuple(filter(None, labels.unique()))
+    if not labels.all():
+        chosen = (*chosen, "")  # the last, so that no other name changes its number when it goes
     codes = pd.Index(chosen).get_indexer(pd.Index(labels)).astype(np.intp)
     check_names(chosen, np.bincount(codes[codes >= 0], minlength=len(chosen)), labels.unique(), origin)
     kept = np.flatnonzero(codes >= 0)

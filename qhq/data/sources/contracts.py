@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from qhq.data.checks.cells import FloatArray, read_days, read_numbers
+from qhq.data.checks.cells import FloatArray, is_empty, read_days, read_numbers
 from qhq.data.sources.forms import plain_name
 from qhq.data.sources.meaning import Meaning
 from qhq.errors import DataError
@@ -74,8 +74,8 @@ def complete_options(frame: pd.DataFrame, meaning: Meaning, prices: pd.DataFrame
         spot = frame["spot"].to_numpy() if "spot" in frame.columns else np.full(len(frame), np.nan)
         frame = frame.assign(spot=np.where(np.isnan(spot), middle, spot))
     frame = frame.drop(columns=["spot_bid", "spot_ask"], errors="ignore")
-    if "spot" not in frame.columns and prices is not None and {"underlying", "date"} <= set(frame.columns):
-        frame = frame.assign(spot=_spots(frame, meaning, prices))
+    if {"underlying", "date"} <= set(frame.columns):
+        frame = _fill_spot(frame, meaning, prices)
     absent = [name for name in ("date", "underlying", "spot") if name not in frame.columns]
     if absent and meaning.form is not None and meaning.form.lacks:
         raise DataError(
@@ -145,6 +145,31 @@ def _contracts(frame: pd.DataFrame, meaning: Meaning) -> pd.Series:
     return pd.Series(np.asarray(names, dtype=object)[again], index=frame.index, dtype="str")
 
 
+def _fill_spot(frame: pd.DataFrame, meaning: Meaning, prices: pd.DataFrame | None) -> pd.DataFrame:
+    """Put the close of ``prices`` where the file has no price of the underlying: nothing, or a zero.
+
+    Raises:
+        DataError: If ``prices`` lack a row that is needed, or there are none and no row has a price.
+    """
+    held = "spot" in frame.columns
+    spot = read_numbers(frame["spot"])[0] if held else np.full(len(frame), np.nan)
+    absent = ~(spot > 0)
+    if prices is not None and absent.any():
+        found = spot.copy()
+        found[absent] = _spots(frame[absent], meaning, prices)
+        return frame.assign(spot=found)
+    if held and (is_empty(frame["spot"]) | (spot == 0)).all():
+        there = [meaning.column(name) for name in ("spot", "spot_bid", "spot_ask") if name in meaning.columns]
+        at_close = meaning.form_name == "cboe_1545" and "underlying_bid_eod" in meaning.header
+        raise DataError(
+            f"{meaning.origin} must have a price of the underlying",
+            got=f"0 or nothing in every row of {', '.join(there) or 'spot'}",
+            fix="Set data.format.spot=FILE, a file of daily prices of the underlyings"
+            + (", or data.format.form=cboe_eod, which reads the closing quotes" if at_close else ""),
+        )
+    return frame
+
+
 def _spots(frame: pd.DataFrame, meaning: Meaning, prices: pd.DataFrame) -> FloatArray:
     """Price of the underlying of each row, from the closes of a file of daily prices."""
     origin = prices.attrs["origin"]
@@ -164,5 +189,6 @@ def _spots(frame: pd.DataFrame, meaning: Meaning, prices: pd.DataFrame) -> Float
             " the rows,"
             " or name the symbol of a file of one in data.format.symbol of that file's own name",
         )
-    meaning.notes.append(f"the price of the underlying is the close of {Path(origin).name}")
+    rows = "" if len(frame) == len(meaning.raw.frame) else f" in {len(frame):,} rows"
+    meaning.notes.append(f"the price of the underlying{rows} is the close of {Path(origin).name}")
     return found

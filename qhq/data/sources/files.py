@@ -147,7 +147,7 @@ def understand_file(
         frame = _chosen(frame, meaning, columns, optional)
     form = meaning.form
     notes = [*meaning.notes, *([f"{form.title}: {note}" for note in form.notes] if form else [])]
-    frame.attrs = {"headers": dict(meaning.columns), "notes": notes, "origin": origin}
+    frame.attrs = {"headers": dict(meaning.columns), "notes": notes, "origin": origin, "words": meaning.words}
     return Reading(
         frame, meaning.kind, raw, meaning.form_name, form.title if form else "no vendor's in particular",
         meaning.columns, dates, numerals, symbol, tuple(notes),

@@ -30,6 +30,8 @@ from qhq.data.sources.forms import plain_name
 from qhq.data.sources.meaning import CLOCK, Meaning
 from qhq.errors import DataError
 
+_WORDS = 500
+"""Most cells of a column that say in words that they hold nothing, kept to be shown."""
 _FOOTERS = 5
 """Most lines at the end of a file that are no rows: a total, a source."""
 
@@ -214,6 +216,12 @@ def number_columns(
             read[name] = _read_marked(
                 frame[name], numerals, meaning.unit(name), _SIGNED.get(_said(name, given))
             )
+    for name in texts:
+        hollow = np.flatnonzero(is_empty(frame[name]))
+        cells = frame[name].iloc[hollow].astype("str").str.strip()
+        said = cells[cells != ""].head(_WORDS)
+        if len(said):
+            meaning.words[name] = {int(line): str(word) for line, word in said.items()}
     plain = {name: _with_cells(frame[name], *values) for name, values in read.items()}
     return frame.assign(**plain), numerals
 

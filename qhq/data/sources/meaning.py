@@ -65,6 +65,8 @@ class Meaning:
         header: ``{plain name: column of the file}``.
         columns: ``{name of the schema: column of the file}``.
         notes: What to tell of it; filled while it is read.
+        words: ``{name of the schema: {line: text}}`` of cells that say in words that they hold nothing, such
+            as N/A: the first of each column; filled while it is read.
     """
 
     raw: RawTable
@@ -75,6 +77,7 @@ class Meaning:
     header: Mapping[str, str]
     columns: dict[str, str]
     notes: list[str] = field(default_factory=list)
+    words: dict[str, dict[int, str]] = field(default_factory=dict)
 
     def column(self, name: str) -> str:
         """Name in the file of a column of the schema."""
