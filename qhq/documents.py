@@ -337,9 +337,14 @@ def _refuse_other_kind(path: Path, content: bytes) -> None:
     """
     look = file_look(content)
     if look is not None and content.strip():
-        raise ConfigError(
-            "The file must be YAML", got=f"{path}, which is {look.name}", fix=look.goes or "Give a YAML file"
-        )
+        fix = look.goes or "Give a YAML file"
+        if look.goes == CIRCUIT:
+            # In flow style it is one line, as messages are.
+            fix += (
+                f". One line is enough: 'file: {{path: {path.name}}}' in {path.stem}.yaml beside it"
+                " (docs/circuits.md has qubits, depth and inputs)"
+            )
+        raise ConfigError("The file must be YAML", got=f"{path}, which is {look.name}", fix=fix)
 
 
 def validate(

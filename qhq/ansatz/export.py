@@ -155,7 +155,8 @@ def to_qasm2(ansatz: Ansatz, values: ArrayLike | None) -> str:
         raise ConfigError(
             "OpenQASM 2 must have a number at every angle",
             got=f"{ansatz.num_inputs + ansatz.num_weights} free parameters",
-            fix="Export to qasm3 or qpy, or give the values of inputs and weights",
+            fix="Give their values, inputs first (on the command line --values 0.1,0.2,...), or export to"
+            " qasm3 or qpy, which keep parameters",
         )
     return _written_with_values(ansatz, values, qasm2.dumps, qasm2.loads, GATES_OF_QASM2)
 

@@ -26,7 +26,8 @@ FACTS = ("status", "backend", "qubits", "epochs", "seed")
 
 IMPORTANT = (
     "quantum.ansatz", "quantum.depth", "model.recurrent", "model.skip", "data.horizon", "data.window",
-    "data.targets", "data.features", "data.symbols", "data.scaling", "training.learning_rate", "data.task",
+    "data.targets", "data.features", "data.symbols", "data.path", "data.scaling", "training.learning_rate",
+    "data.task",
     "data.source", "model.middle", "model.latent", "quantum.frozen", "quantum.entangled",
     "quantum.overrides", "training.epochs", "training.batch_size", "training.loss", "model", "quantum",
     "training", "data.split", "data",
@@ -56,7 +57,7 @@ def compare(
     ] = None,
     conditions: Annotated[
         list[str] | None,
-        typer.Option("--filter", metavar="'KEY OP VALUE'", help="As 'quantum.qubits >= 4', 'run ~ twin'."),
+        typer.Option("--filter", metavar="'KEY OP VALUE'", help="As 'quantum.qubits >= 4', 'run ~ mlp'."),
     ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, max=MOST_COUNT, help="The first N rows.")
@@ -167,7 +168,7 @@ def _ranked(table: RunTable) -> list[str]:
         beginnings = [
             index for index, each in enumerate(IMPORTANT) if key == each or key.startswith(f"{each}.")
         ]
-        return _names_path(key), min(beginnings, default=len(IMPORTANT))
+        return _names_path(key) and key != "data.path", min(beginnings, default=len(IMPORTANT))
 
     return sorted(told, key=place)
 

@@ -13,6 +13,7 @@ from qhq.cli.hardware import hardware
 from qhq.cli.heartbeat import doing
 from qhq.cli.options import Debug, Json, Run
 from qhq.cli.output import Output, command, figure, metrics_table, plain_table
+from qhq.cli.results import LABELS
 from qhq.errors import ConfigError
 from qhq.limits import MOST_COUNT, MOST_SEED, MOST_SHOTS
 
@@ -84,6 +85,8 @@ def evaluate(
         request = EvalRequest(tuple(backend or ["aer"]), samples, shots, seed, other)
         doing("Opening the run and its prices")
         folder = find_run(run)
+        if run is None:
+            output.note(f"Run {folder.name}, the latest finished one.")
         with hardware(output, yes=yes, run=folder.name):
             plan = plan_evaluation(folder, request)
             if dry_run:
@@ -167,9 +170,10 @@ def _metrics(record: dict[str, Any]) -> Table:
     results = record["results"]
     rows = [(result["backend"], result["metrics"]) for result in results]
     naive = ("last-value forecast", results[0]["naive"])
+    others = [(LABELS.get(name, name), each) for name, each in results[0]["baselines"].items()]
     other = record["other_data"]
     title = "Test split" if other is None else _DATA[other["same_rows"]]
-    return metrics_table(f"{title}, {results[0]['samples']} windows", [*rows, naive])
+    return metrics_table(f"{title}, {results[0]['samples']} windows", [*rows, naive, *others])
 
 
 def _other_data(record: dict[str, Any]) -> list[str]:

@@ -38,6 +38,10 @@ class Heartbeat:
         if anew:
             self._since = time.monotonic()
 
+    def stop(self) -> None:
+        """Say no more: the result is out, and nothing should stand below it that looks unfinished."""
+        self._over.set()
+
     def __enter__(self) -> Self:
         self._outer = current[0]
         current[0] = self

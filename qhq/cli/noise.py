@@ -102,7 +102,7 @@ def _table(record: dict[str, Any]) -> Table:
         "change of MAE",
         "skill %",
         "95 % interval",
-        "against naive",
+        "against last value",
         "mean |<O> - exact|",
         "95 % interval",
     )
@@ -113,12 +113,17 @@ def _table(record: dict[str, Any]) -> Table:
             figure(row["mae"]),
             f"{row['delta_mae']:+.3g}",
             f"{100 * row['skill']:+.3f}",
-            f"{100 * row['skill_low']:+.3f} to {100 * row['skill_high']:+.3f}",
+            # Where nothing was drawn there is no interval, and none of width zero.
+            "-"
+            if row["skill_low"] == row["skill_high"]
+            else f"{100 * row['skill_low']:+.3f} to {100 * row['skill_high']:+.3f}",
             row["against_naive"],
             f"{row['expectation_error']:.2e}",
-            f"{row['expectation_error_low']:.1e} to {row['expectation_error_high']:.1e}",
+            "-"
+            if row["expectation_error_low"] == row["expectation_error_high"]
+            else f"{row['expectation_error_low']:.1e} to {row['expectation_error_high']:.1e}",
         ]
         for row in record["rows"]
     ]
-    title = f"{record['backend']}, {record['samples']} windows; naive MAE {figure(record['naive_mae'])}"
+    title = f"{record['backend']}, {record['samples']} windows; last-value MAE {figure(record['naive_mae'])}"
     return plain_table(columns, rows, title=title)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from qhq.cli.heartbeat import Heartbeat
+from qhq.cli.heartbeat import Heartbeat, current
 from qhq.errors import ConfigError, QHQError
 from qhq.visible import visible
 
@@ -44,8 +44,12 @@ class Output:
         if self.as_json:
             text = json.dumps(content, allow_nan=False)
             self.given = True
+            if current[0] is not None:
+                current[0].stop()
             typer.echo(text)
             return
+        if current[0] is not None:
+            current[0].stop()
         from rich.console import Console
         from rich.text import Text
 

@@ -32,7 +32,7 @@ def train(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Train a model, evaluate it beside the naive forecast, and save it as a run.
+    """Train a model, evaluate it beside the last-value forecast, and save it as a run.
 
     Example: qhq train --backend aer --set training.epochs=5
     """
@@ -94,7 +94,10 @@ def _people(record: dict[str, Any]) -> list[Any]:
 
 
 def _summary(record: dict[str, Any]) -> str:
-    trained, seconds = f"Trained {record['epochs']} epochs", f"{record['seconds']['total']:.1f} s"
+    trained, seconds = (
+        f"Trained {record['epochs']} epoch{'s' if record['epochs'] != 1 else ''}",
+        f"{record['seconds']['total']:.1f} s",
+    )
     # Without a circuit the backend of the config is asked nothing.
     ending = (
         f" on {record['backend']} in {seconds}" if record["quantum"] else f" in {seconds}, without a circuit"

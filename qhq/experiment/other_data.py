@@ -19,8 +19,9 @@ import pandas as pd
 from qhq.data.other import Known, prepare_other
 from qhq.data.scaling.scalers import scaler_from_dict
 from qhq.data.scaling.static import StaticScaler
+from qhq.data.sources.files import names_symbols
 from qhq.data.spec import DataSpec
-from qhq.errors import ConfigError
+from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import load_config
 from qhq.experiment.opening import Experiment, open_run, read_finished
 from qhq.files import MOST_TABLE_BYTES, read_regular
@@ -60,7 +61,7 @@ def open_run_on(folder: RunFolder, request: OtherDataRequest) -> Experiment:
         return open_run(folder)
     record = read_finished(folder)
     spec = load_config(str(folder.config)).data
-    other = _asked(folder, spec, request)
+    other = _with_symbol(_asked(folder, spec, request), record, request)
     if "last_symbol_inverts" in spec.leaks:
         raise ConfigError(
             "A run with the leak last_symbol_inverts can be evaluated on its own data alone",
@@ -68,10 +69,27 @@ def open_run_on(folder: RunFolder, request: OtherDataRequest) -> Experiment:
             fix="Name a run without that leak",
         )
     static = None if record["static_scaler"] is None else StaticScaler.from_dict(record["static_scaler"])
-    data = prepare_other(
-        other, _known(folder, spec, record), scaler_from_dict(record["scaler"]), static, request.since
-    )
+    known, scaler = _known(folder, spec, record), scaler_from_dict(record["scaler"])
+    try:
+        data = prepare_other(other, known, scaler, static, request.since)
+    except DataError as error:
+        raise _tell_format(error, spec, request) from error
     return open_run(folder, data)
+
+
+def _tell_format(error: DataError, own: DataSpec, request: OtherDataRequest) -> DataError:
+    """Say which keys of ``data.format`` another file is read by only because the run's own was."""
+    changed = {each.partition("=")[0].strip() for each in request.overrides}
+    kept = {
+        f"data.format.{key}": value
+        for key, value in own.format.model_dump(mode="json", exclude_defaults=True).items()
+        if not changed & {f"data.format.{key}", "data.format"}
+    }
+    if request.path is None or not kept:
+        return error
+    told = ", ".join(f"{key}={value}" for key, value in kept.items())
+    fix = f"{error.fix}. From the run come {told}: --set {next(iter(kept))}=... says otherwise for this file"
+    return DataError(error.must, got=error.got, fix=fix)
 
 
 def _asked(folder: RunFolder, own: DataSpec, request: OtherDataRequest) -> DataSpec:
@@ -102,6 +120,17 @@ def _asked(folder: RunFolder, own: DataSpec, request: OtherDataRequest) -> DataS
     if asked.kind != own.kind:
         raise _other_windows("panel", asked.kind, own.kind)
     return asked
+
+
+def _with_symbol(asked: DataSpec, record: dict[str, Any], request: OtherDataRequest) -> DataSpec:
+    """A file that names no symbol is of the run's, where the run has one."""
+    symbols = list(record["metrics"].get("symbols") or ())
+    if request.path is None or asked.symbols is not None or len(symbols) != 1 or asked.source == "recorded":
+        return asked
+    path = Path(str(asked.path))
+    if not path.is_file() or names_symbols(path, str(path), asked.format, asked.kind):
+        return asked
+    return asked.model_copy(update={"symbols": tuple(symbols)})
 
 
 def _other_windows(key: str, asked: Any, own: Any) -> ConfigError:

@@ -20,6 +20,10 @@ LEFT_OUT = -0.1
 """A baseline of less skill than this, and than all models, would squeeze the others together."""
 
 
+LEAST_SEEDS = 5
+"""Of fewer, no interval holds the median with 95 % confidence."""
+
+
 def draw_ablation(record: dict[str, Any]) -> Figure:
     """Skill over the last value: a dot a seed, the median and its interval of each variant, the baselines.
 
@@ -31,8 +35,11 @@ def draw_ablation(record: dict[str, Any]) -> Figure:
     shown = [row for row in rows if row["skill"] >= min(worst, LEFT_OUT)]
     figure = Figure(figsize=(9, 1.8 + 0.36 * len(shown)), layout="constrained")
     axes = figure.subplots()
+    seeds = len(record["seeds"])
     for row in shown:
-        _draw_row(axes, row, record["seed_skill"][row["variant"]])
+        _draw_row(axes, row, record["seed_skill"][row["variant"]], whole=seeds >= LEAST_SEEDS)
+    if any(row["kind"] == "baseline" for row in shown):
+        axes.plot([], [], "D", color=BASELINE, markersize=6, label="classical baseline")
     axes.axvline(0, color="black", linestyle=":", label="last value")
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
@@ -44,7 +51,7 @@ def draw_ablation(record: dict[str, Any]) -> Figure:
     return figure
 
 
-def _draw_row(axes: Axes, row: dict[str, Any], skills: list[float]) -> None:
+def _draw_row(axes: Axes, row: dict[str, Any], skills: list[float], *, whole: bool) -> None:
     name, colour = row["variant"].replace("_", " "), COLOURS.get(row["variant"], BASELINE)
     if row["kind"] == "baseline":
         axes.plot(skills, [name], "D", color=colour, markersize=6)
@@ -52,7 +59,7 @@ def _draw_row(axes: Axes, row: dict[str, Any], skills: list[float]) -> None:
     first = name == "hybrid"
     axes.plot(skills, [name] * len(skills), "o", color=colour, alpha=0.5, markersize=5,
               label="one seed" if first else None)  # fmt: skip
-    if row["skill_low"] is not None:
+    if row["skill_low"] is not None and whole:
         ends = [[row["skill"] - row["skill_low"]], [row["skill_high"] - row["skill"]]]
         axes.errorbar([row["skill"]], [name], xerr=ends, color=colour, capsize=4,
                       label="95 % interval of the median" if first else None)  # fmt: skip

@@ -309,6 +309,7 @@ def _result(plan: EvalPlan, entry: BackendSpec, evaluation: Evaluation, exact: E
         "shots": report.shots if report else None,
         "metrics": asdict(metrics),
         "naive": asdict(evaluation.naive_metrics()),
+        "baselines": {name: asdict(evaluation.score(each)) for name, each in evaluation.baselines.items()},
         "delta_mae": metrics.mae - exact.metrics().mae,
         # The change of MAE is in the unit of the targets, and of several symbols the dearest makes it up.
         "delta_skill": None if skills[0] is None or skills[1] is None else skills[0] - skills[1],

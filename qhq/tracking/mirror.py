@@ -80,8 +80,7 @@ def _mirror(units: list[Unit], note: Note) -> bool | None:
     if os.environ.get(SWITCH, "").lower() == "off":
         return None
     target = find_target(runs_dir())
-    if target.is_default and not (target.root / DATABASE).exists():
-        note("Making the MLflow store of the runs folder, once ...")
+    is_new = target.is_default and not (target.root / DATABASE).exists()
     missed = {unit.name: "the store was not reached" for unit in units}
     try:
         with open_store(target) as store:
@@ -93,6 +92,8 @@ def _mirror(units: list[Unit], note: Note) -> bool | None:
         missed = {name: _short(error) for name in missed}
     if missed:
         note(_explain(missed, target))
+    elif is_new:
+        note("The runs folder has an MLflow store now; docs/tracking.md says how to look at it.")
     return not missed
 
 

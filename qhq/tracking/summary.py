@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import PurePath
 from typing import Any
 
 from qhq.errors import ConfigError
@@ -84,6 +85,12 @@ def run_design(record: dict[str, Any]) -> dict[str, Any]:
     for key, value in design.items():
         if value is not None and not _is_plain(value, (str, bool, int, float)):
             raise _damaged(record, key, "a text or a number", value)
+    if design.get("data.symbols") is None and design.get("data.path") is not None:
+        # A config that takes all symbols of a file does not name them; the results do.
+        read = list(_mapping(_mapping(record, "metrics"), "symbols")) if record.get("metrics") else []
+        names = read or [PurePath(str(design["data.path"])).name]
+        if all(_is_plain(name, str) for name in names):
+            design["data.symbols"] = ", ".join(names)
     aside = _mapping(_mapping(record, "data"), "quarantine").get("rows")
     # Told where any were: runs on the same config are alike only if the same rows were left out.
     return design | ({"data.rows_set_aside": aside} if isinstance(aside, int) and aside else {})

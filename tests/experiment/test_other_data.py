@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from qhq.data.spec import DataSpec
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import load_config
 from qhq.experiment.evaluate import evaluate
 from qhq.experiment.opening import open_run
-from qhq.experiment.other_data import OtherDataRequest, open_run_on
+from qhq.experiment.other_data import OtherDataRequest, _tell_format, _with_symbol, open_run_on
 from qhq.experiment.run import train_run
 from qhq.tracking.run_folder import RunFolder
 from qhq.training.loop import Watcher
@@ -263,3 +264,23 @@ def test_strict_opening_says_what_to_do_instead(tmp_path):
     data = open_run_on(run, OtherDataRequest(str(tmp_path / "old.csv"))).data
     assert data.other.overlap.compared == 2 * OLD
     assert len(data.train) > 0
+
+
+def test_a_key_of_the_format_that_comes_from_the_run_is_told():
+    error = DataError("It must be so", got="this", fix="Mend it")
+    own = DataSpec(source="csv", path="x.csv", format={"dates": "dayfirst"})
+    told = _tell_format(error, own, OtherDataRequest("new.csv"))
+    assert "From the run come data.format.dates=dayfirst" in told.fix
+    assert _tell_format(error, own, OtherDataRequest("new.csv", ("data.format.dates=iso",))) is error
+
+
+def test_a_file_that_names_no_symbol_is_of_the_runs_one(tmp_path):
+    path = tmp_path / "newer.csv"
+    request = OtherDataRequest(str(path))
+    spec = DataSpec(source="csv", path=str(path), symbols=None)
+    record = {"metrics": {"symbols": {"OWN": {}}}}
+    path.write_text("Date,Close\n2024-01-02,5\n")
+    assert _with_symbol(spec, record, request).symbols == ("OWN",)
+    assert _with_symbol(spec, {"metrics": {"symbols": {"A": {}, "B": {}}}}, request).symbols is None
+    path.write_text("Date,Close,Symbol\n2024-01-02,5,OTHER\n")
+    assert _with_symbol(spec, record, request).symbols is None

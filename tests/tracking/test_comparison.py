@@ -12,6 +12,7 @@ from qhq.report.table_export import export_table
 from qhq.tracking.comparison import tabulate
 from qhq.tracking.gather import gather_runs
 from qhq.tracking.run_folder import RECORD_KEYS, RunFolder
+from qhq.tracking.summary import run_design
 
 
 @pytest.fixture(autouse=True)
@@ -186,3 +187,11 @@ def test_rows_set_aside_differ_where_a_run_has_any():
         "None",
         "None",
     ]
+
+
+def test_runs_of_files_of_ones_own_are_told_apart_by_the_symbols_that_were_read():
+    for name, path in (("a", "/x/one.csv"), ("b", "/x/two.csv")):
+        record = {"design": {"data": {"symbols": None, "path": path}}, "metrics": {}, "data": {}}
+        assert run_design(record)["data.symbols"] == f"{path[3:6]}.csv", name
+    record["metrics"] = {"symbols": {"AAA": {}, "BBB": {}}}
+    assert run_design(record)["data.symbols"] == "AAA, BBB"

@@ -68,6 +68,12 @@ class Draft:
         words = self.table.attrs.get("words", {}).get(name, {})
         return str(words.get(int(self.table.index[int(self.rows[row]) - 1]), "")) if words else ""
 
+    def called(self, name: str) -> str:
+        """Name of a column in rules: an adjusted close for which the close stands is a close."""
+        headers = self.table.attrs.get("headers", {})
+        stands_in = name == "adj_close" and "close" in headers and headers.get(name) == headers["close"]
+        return "close" if stands_in else name
+
     def header(self, name: str) -> str:
         """Name of a column in the file."""
         return str(self.table.attrs.get("headers", {}).get(name, name))
@@ -81,6 +87,9 @@ class Draft:
 
     def cure(self, row: int, name: str) -> str:
         """What to do about a cell that cannot be read."""
+        order = self.table.attrs.get("dates")
+        if unit_of(name) == "date" and order and self.cell(row, name):
+            return f"Correct the cell, or set data.format.dates to another order than {order}, which is set"
         return explain_cell(self.cell(row, name), unit_of(name))[1]
 
     def column(self, name: str) -> FloatArray:
@@ -232,7 +241,7 @@ def _tell_cells(draft: Draft, broken: Mask, *, misread: bool) -> Iterator[Findin
             value = draft.values[first, place]
             got = f"{value:g} for {draft.at(first)}" if np.isinf(value) else draft.show(first, name)
             fix = f"{DROP_ROW if np.isinf(value) else draft.cure(first, name)} ({len(rows):,} in all)"
-            must = f"'{name}' must be a finite number in every row"
+            must = f"'{draft.called(name)}' must be a finite number in every row"
             yield Finding(must, rows, got, fix, misread=misread, columns=(name,))
 
 
@@ -271,8 +280,8 @@ def _check_below_zero(draft: Draft) -> Iterator[Finding]:
     """No price is below zero where logarithms are taken; such a row is real, and the reading of it is not."""
     for name in PRICES:
         if name in draft.columns and not draft.signed:
-            must, got = f"'{name}' must be above zero", _teller(draft, draft.column(name))
-            fix = _ADJUSTED_TOO_FAR if name == "adj_close" else _NO_LOGARITHM
+            must, got = f"'{draft.called(name)}' must be above zero", _teller(draft, draft.column(name))
+            fix = _ADJUSTED_TOO_FAR if draft.called(name) == "adj_close" else _NO_LOGARITHM
             for finding in find_rows(_below_zero(draft, name), must, got, fix, columns=(name,)):
                 yield replace(finding, unusable=True)
 
@@ -283,7 +292,7 @@ def _check_prices(draft: Draft) -> Iterator[Finding]:
         if name in draft.columns:
             values = draft.column(name)
             broken = (values <= 0) & ~_below_zero(draft, name)
-            must = f"'{name}' must be above zero"
+            must = f"'{draft.called(name)}' must be above zero"
             yield from find_rows(broken, must, _teller(draft, values), columns=(name,))
 
 

@@ -23,7 +23,7 @@ from qhq.data.format_spec import FileFormat
 from qhq.data.schema import PanelKind
 from qhq.data.sources.contracts import complete_options, convert_units
 from qhq.data.sources.marked import date_columns, number_columns
-from qhq.data.sources.meaning import CLOCK, Meaning, find_meaning, pick_columns
+from qhq.data.sources.meaning import CLOCK, Meaning, find_meaning, is_wide, pick_columns
 from qhq.data.sources.raw import RawTable, read_raw
 from qhq.errors import DataError
 
@@ -147,11 +147,25 @@ def understand_file(
         frame = _chosen(frame, meaning, columns, optional)
     form = meaning.form
     notes = [*meaning.notes, *([f"{form.title}: {note}" for note in form.notes] if form else [])]
-    frame.attrs = {"headers": dict(meaning.columns), "notes": notes, "origin": origin, "words": meaning.words}
+    frame.attrs = {
+        "headers": dict(meaning.columns),
+        "notes": notes,
+        "origin": origin,
+        "words": meaning.words,
+        "dates": asked.given.dates,
+    }
     return Reading(
-        frame, meaning.kind, raw, meaning.form_name, form.title if form else "no vendor's in particular",
+        frame, meaning.kind, raw, meaning.form_name, form.title if form else _title(meaning),
         meaning.columns, dates, numerals, symbol, tuple(notes),
     )  # fmt: skip
+
+
+def _title(meaning: Meaning) -> str:
+    """What to call a form that is nobody's own."""
+    usual = {"date", "open", "high", "low", "close"}
+    if meaning.kind == "stocks" and usual <= set(meaning.header) <= {*usual, "volume"}:
+        return "the usual columns, as stooq's CSV and others have them"
+    return "no vendor's in particular"
 
 
 def _keep_rows(frame: pd.DataFrame, meaning: Meaning) -> pd.DataFrame:
@@ -193,10 +207,27 @@ def _name_series(
     if meaning.raw.symbol is not None:
         return frame.assign(**{key: meaning.raw.symbol}), "the file itself"
     if asked.symbols is not None and len(asked.symbols) == 1:
+        meaning.notes.append(
+            f"symbol {asked.symbols[0]}, the one that is asked for, as no column names it;"
+            " data.format.symbol names another"
+        )
         return frame.assign(**{key: asked.symbols[0]}), "data.symbols"
     symbol = symbol_of(path)
     meaning.notes.append(f"symbol {symbol} from the file's name; data.format.symbol names another")
     return frame.assign(**{key: symbol}), "the file's name"
+
+
+def names_symbols(path: Path, origin: str, given: FileFormat, kind: PanelKind) -> bool:
+    """Whether a file, or what a config says of it, tells which symbol its rows are of.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    raw = read_raw(path, origin, given)
+    meaning = find_meaning(raw, origin, given, kind)
+    keys = {"symbol" if kind == "stocks" else "underlying", "contract_id"}
+    wide = kind == "stocks" and is_wide(meaning, given)
+    return bool(given.symbol or raw.symbol or keys & set(meaning.columns) or wide)
 
 
 def _words(column: pd.Series) -> pd.Series:
@@ -303,5 +334,6 @@ def _chosen(
             f"no adjusted close: '{meaning.column('close')}' stands for it, with prices as the file has them"
         )
         frame = frame.assign(adj_close=frame["close"])
+        meaning.columns["adj_close"] = meaning.column("close")  # what an error shows is in the file
     needed = (*columns, *(name for name in optional if name in frame.columns))
     return frame[list(match_columns(frame.columns, meaning.origin, needed, meaning.raw.frame.columns))]

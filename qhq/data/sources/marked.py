@@ -221,7 +221,7 @@ def number_columns(
         cells = frame[name].iloc[hollow].astype("str").str.strip()
         said = cells[cells != ""].head(_WORDS)
         if len(said):
-            meaning.words[name] = {int(line): str(word) for line, word in said.items()}
+            meaning.words[name] = dict(zip(said.index.to_numpy().tolist(), said.tolist(), strict=True))
     plain = {name: _with_cells(frame[name], *values) for name, values in read.items()}
     return frame.assign(**plain), numerals
 

@@ -248,7 +248,7 @@ def pick_columns(
         optional: Columns to take where they are there.
     """
     raw = meaning.raw.frame
-    if meaning.kind == "stocks" and _is_wide(meaning, given):
+    if meaning.kind == "stocks" and is_wide(meaning, given):
         return _melt(meaning)
     if meaning.kind == "stocks" and columns is not None:
         wanted = {*KEYS, *columns, *optional, *(("close",) if "adj_close" in columns else ())}
@@ -287,7 +287,7 @@ def _stack_sides(meaning: Meaning, frame: pd.DataFrame, form: Form) -> pd.DataFr
     return pd.concat(sides)
 
 
-def _is_wide(meaning: Meaning, given: FileFormat) -> bool:
+def is_wide(meaning: Meaning, given: FileFormat) -> bool:
     """Whether a table has a column of prices for each ticker: a date, and no name that says price."""
     named = set(meaning.columns)
     alone = named <= set(KEYS) and "date" in named and "symbol" not in named

@@ -367,7 +367,7 @@ def _read_csv(
     try:
         frame = pd.read_csv(path, names=names, **options)
         if not isinstance(frame.index, pd.RangeIndex):
-            frame = _drop_trailing(pd.read_csv(path, **options), names, origin, first)
+            frame = _drop_trailing(pd.read_csv(path, **options), names, origin, first, layout.delimiter)
     except pd.errors.EmptyDataError:
         frame = pd.DataFrame(columns=names, dtype=str)
     except pd.errors.ParserError as error:
@@ -418,7 +418,9 @@ def once_each(names: Sequence[str]) -> list[str]:
     return unique
 
 
-def _drop_trailing(frame: pd.DataFrame, names: list[str], origin: str, first: int) -> pd.DataFrame:
+def _drop_trailing(
+    frame: pd.DataFrame, names: list[str], origin: str, first: int, delimiter: str
+) -> pd.DataFrame:
     """Take a delimiter at the end of every line for what it is; anything else is a field without a name."""
     extra = frame.iloc[:, len(names) :]
     filled = np.flatnonzero(((extra != "") & extra.notna()).any(axis=1).to_numpy())
@@ -428,7 +430,7 @@ def _drop_trailing(frame: pd.DataFrame, names: list[str], origin: str, first: in
         raise DataError(
             f"{origin} must have as many fields in each line as names in its header, {len(names)}",
             got=f"{frame.shape[1]} in line {first + row + 1}: '{text[:_SHOWN]}'",
-            fix="Likely a thousands separator without quotes: export it with quotes or another delimiter",
+            fix=_two_commas(delimiter),
         )
     return frame.iloc[:, : len(names)].set_axis(names, axis=1)
 
@@ -448,8 +450,19 @@ def _wide_line(
     return DataError(
         f"{origin} must have as many fields in each line as names in its header, {len(names)}",
         got=f"{found[3]} in line {line}: '{text.strip()[:_SHOWN]}'",
-        fix="Likely a thousands separator or a comma without quotes in that line: quote the cell, or"
-        " export with another delimiter",
+        fix=_two_commas(layout.delimiter),
+    )
+
+
+def _two_commas(delimiter: str) -> str:
+    """The two readings of a line with more fields than names, and the cure of both."""
+    if delimiter != ",":
+        return (
+            f"A cell has the delimiter '{delimiter}' in it: export the file with quotes or another delimiter"
+        )
+    return (
+        "A comma is likely a number's own: its decimal mark (12,34 is 12.34) or its thousands separator"
+        " (1,234 is 1234). Export it with quotes around such cells, or with a delimiter such as ';'"
     )
 
 

@@ -11,8 +11,10 @@ from numpy.testing import assert_allclose
 
 from qhq.data.checks.marks import Numerals as Marks
 from qhq.data.checks.marks import explain_cell, read_dates, read_marked_number
+from qhq.data.checks.stocks import check_panel
 from qhq.data.format_spec import FileFormat
 from qhq.data.sources.files import Asked, read_file, understand_file
+from qhq.errors import DataError
 
 HEADER = "underlying,date,expiry,strike,right,iv,rate,spot\n"
 
@@ -129,3 +131,27 @@ def test_marks_apply_to_text_and_never_to_the_numbers_and_dates_of_a_workbook(tm
         assert frame["date"].astype("str").tolist() == ["2024-01-05", "2024-01-06", "2024-01-08"]
     frame = understand_file(tmp_path / "x.json", "x", asked=Asked(FileFormat(decimal=","))).frame
     assert_allclose(frame["close"], [1.234, 1235.5])
+
+
+def test_a_date_that_does_not_fit_the_order_that_is_set_is_not_cured_by_setting_it(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("Date,Close\n01/02/2024,5\n25/02/2024,6\n")
+    frame = read_file(path, "x", asked=Asked(FileFormat(dates="monthfirst")))
+    with pytest.raises(DataError, match=r"'25/02/2024'.*to another order than monthfirst") as caught:
+        check_panel(frame, "x", columns=("close",))
+    assert "dates=monthfirst" not in str(caught.value)
+
+
+def test_a_close_that_stands_for_an_adjusted_close_is_called_one(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("Date,Price\n2024-01-02,5\n2024-01-03,\n")
+    frame = read_file(path, "x", ("adj_close",))
+    with pytest.raises(DataError, match=r"'close' must be a finite number.*column 'Price'"):
+        check_panel(frame, "x", columns=("adj_close",))
+
+
+def test_a_line_with_a_comma_too_many_has_two_readings(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("Date,Open,Close\n2024-01-02,1,5,2,5\n")
+    with pytest.raises(DataError, match=r"decimal mark .* thousands separator"):
+        read_file(path, "x")
