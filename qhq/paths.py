@@ -73,7 +73,9 @@ def beside(path: str | Path, file: Path) -> str:
     """
     wanted = Path(path).expanduser()
     found = file.absolute().parent / wanted
-    return str(wanted.absolute() if not found.exists() and wanted.exists() else found)
+    found = wanted.absolute() if not found.exists() and wanted.exists() else found
+    # '..' goes by what a link points to, and a path without it is the one that people know again.
+    return str(found.resolve() if ".." in found.parts else found)
 
 
 def runs_dir() -> Path:

@@ -105,7 +105,8 @@ def _asked(folder: RunFolder, own: DataSpec, request: OtherDataRequest) -> DataS
             )
     changes = []
     if request.path is not None:
-        path = str(Path(request.path).expanduser().absolute())
+        given = Path(request.path).expanduser().absolute()
+        path = str(given.resolve() if ".." in given.parts else given)
         changes = [f"data.source={_source(Path(path))}", f"data.path={json.dumps(path)}",
                    f"data.panel={own.kind}", "data.start=null", "data.end=null"]  # fmt: skip
     if "data.symbols" in keys:

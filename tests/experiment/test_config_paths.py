@@ -32,6 +32,7 @@ def test_what_a_file_names_lies_beside_it(places, name):
     study, elsewhere = places
     (elsewhere / "prices.csv").write_text("another file of that name")
     config = load_config(name)
+    assert ".." not in config.data.path
     assert Path(config.data.path).resolve() == study / "prices.csv"
     assert Path(config.quantum.ansatz).resolve() == study / "mine.yaml"
     assert Path(load_ansatz(config.quantum.ansatz).file.path).resolve() == study / "mine.py"
