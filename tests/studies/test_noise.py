@@ -142,4 +142,4 @@ def test_command_writes_table_figure_and_verdict(run):
     assert len(record["rows"]) == 4
     assert record["verdict"].startswith("The model is behind") or "falls behind" in record["verdict"]
     assert (run.figures / "noise-aer_noisy.png").read_bytes().startswith(b"\x89PNG")
-    assert "against naive" in CliRunner().invoke(app, arguments).stdout
+    assert "against last value" in CliRunner().invoke(app, arguments).stdout
