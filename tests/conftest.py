@@ -10,9 +10,14 @@ from typer.testing import CliRunner, Result
 
 from qhq.paths import cache_dir
 
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "any machine", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("any machine")
-"""A test says what is right, never how fast: on a busy machine every example takes as long as it takes."""
+"""A test says what is right, never how fast: on a busy machine every example takes as long as it takes.
+
+The examples are the same each time, so that a change is judged by what it changed and not by luck.
+"""
 
 TINY = """\
 name: tiny

@@ -46,7 +46,8 @@ def measured(levels, factors, moves=(0.01, 0.01, 0.01), *, earlier=False, baseli
 
 
 @given(
-    st.lists(st.floats(1e-7, 1e7), min_size=3, max_size=3),
+    # Powers of two scale without rounding: else the last printed digit could differ by chance.
+    st.lists(st.integers(-23, 23).map(lambda power: 2.0**power), min_size=3, max_size=3),
     st.lists(st.floats(0.5, 2.0), min_size=3, max_size=3),
     st.sampled_from(["last_value", "black_scholes"]),
 )
