@@ -22,10 +22,11 @@ _CURRENCY = (
 )
 _NUMBER = re.compile(
     rf"(?P<open>\()?\s*(?P<sign>[-+])?\s*{_CURRENCY}?\s*(?P<sign2>[-+])?(?P<body>\d[\d.,' ]*|\.\d+)"
-    rf"(?P<exponent>[eE][-+]?\d+)?\s*(?P<size>[kKmMbBtT]|[mM]n|[bB]n|[lL]akh|Cr|cr)?\s*(?P<percent>%)?"
+    rf"(?P<exponent>[eE][-+]?\d{1,5})?\s*(?P<size>[kKmMbBtT]|[mM]n|[bB]n|[lL]akh|Cr|cr)?\s*(?P<percent>%)?"
     rf"\s*{_CURRENCY}?\s*(?P<close>\))?"
 )
-_SIZES = {"k": 1e3, "m": 1e6, "mn": 1e6, "b": 1e9, "bn": 1e9, "t": 1e12, "lakh": 1e5, "cr": 1e7}
+_SIZES = {"k": 3, "m": 6, "mn": 6, "b": 9, "bn": 9, "t": 12, "lakh": 5, "cr": 7}
+"""Powers of ten."""
 _BLANKS = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2212": "-", "\u2019": "'"})
 PERCENT_UNITS = frozenset({"volatility", "rate", "return", "number"})
 """Units of which a percent sign means hundredths; in any other column it is a mistake."""
@@ -79,8 +80,9 @@ def read_marked_number(text: str, numerals: Numerals, unit: str = "number") -> f
     digits = "".join(groups)
     if not grouped or not (digits + fraction).isdigit():
         return np.nan
-    value = float(f"{digits or '0'}.{fraction or '0'}{match['exponent'] or ''}")
-    value = value * _SIZES.get((match["size"] or "").lower(), 1.0) / (100 if match["percent"] else 1)
+    # All powers of ten go into the exponent, so that the value is the nearest to what is written.
+    power = int((match["exponent"] or "e0")[1:]) + _SIZES.get((match["size"] or "").lower(), 0)
+    value = float(f"{digits or '0'}.{fraction or '0'}e{power - 2 if match['percent'] else power}")
     negative = "-" in (match["sign"] or "", match["sign2"] or "") or bool(match["open"] and match["close"])
     return -value if negative else value
 
