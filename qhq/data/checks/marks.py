@@ -22,7 +22,7 @@ _CURRENCY = (
 )
 _NUMBER = re.compile(
     rf"(?P<open>\()?\s*(?P<sign>[-+])?\s*{_CURRENCY}?\s*(?P<sign2>[-+])?(?P<body>\d[\d.,' ]*|\.\d+)"
-    rf"(?P<exponent>[eE][-+]?\d{1, 5})?\s*(?P<size>[kKmMbBtT]|[mM]n|[bB]n|[lL]akh|Cr|cr)?\s*(?P<percent>%)?"
+    rf"(?P<exponent>[eE][-+]?\d{{1,5}})?\s*(?P<size>[kKmMbBtT]|[mM]n|[bB]n|[lL]akh|Cr|cr)?\s*(?P<percent>%)?"
     rf"\s*{_CURRENCY}?\s*(?P<close>\))?"
 )
 _SIZES = {"k": 3, "m": 6, "mn": 6, "b": 9, "bn": 9, "t": 12, "lakh": 5, "cr": 7}
