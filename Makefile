@@ -1,9 +1,8 @@
 # make train   the quickstart: train on the bundled prices, on Aer
 # make test    the test suite, on 2 cores
-# make fuzz    a thousand random circuits of Qiskit's whole library on every executor (some minutes)
+# make fuzz    a thousand random circuits of Qiskit's library on every executor, 2,000 damaged files (long)
 # make check   ruff, mypy --strict, import-linter, deptry
 # make bench   the benchmarks, beside other libraries (installs them)
-# make fuzz    some 2,000 damaged files, fed to qhq (about ten minutes)
 # make ui      MLflow's page of the runs, on this machine alone (installs it, apart)
 
 PYTHON ?= python3
@@ -21,6 +20,7 @@ test: $(VENV)/.installed-dev
 
 fuzz: $(VENV)/.installed-dev
 	QHQ_FUZZ=$${QHQ_FUZZ:-1000} $(BIN)/python -m pytest tests/backends/test_library.py
+	$(BIN)/python -m benchmarks.hostile
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -31,9 +31,6 @@ check: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks
-
-fuzz: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks.hostile
 
 # Its pyarrow is older than the one that qhq is tested with: an environment of its own.
 ui: $(VENV)-ui/.installed
