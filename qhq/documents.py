@@ -38,9 +38,10 @@ class Spec(BaseModel):
     def _tell_truth_from_numbers(cls, value: Any, info: ValidationInfo) -> Any:
         """YAML's true is no 1 and its 1 no true, though pydantic would take either for the other."""
         annotation = cls.model_fields[str(info.field_name)].annotation
-        if annotation is bool and not isinstance(value, bool):
+        left_open = annotation == bool | None
+        if (annotation is bool or (left_open and value is not None)) and not isinstance(value, bool):
             raise ValueError("must be true or false")
-        if isinstance(value, bool) and annotation not in (bool, Any):
+        if isinstance(value, bool) and annotation not in (bool, Any) and not left_open:
             raise ValueError("must not be true or false")
         return value
 

@@ -83,7 +83,8 @@ def prepare(spec: DataSpec) -> Prepared:
     laid_out = lay_out(panel, spec)
     parts = split_panel(laid_out, spec)
     for part in (parts.train, parts.validation, parts.test):
-        check_targets(part)
+        # A block of a walk-forward may be a few sessions, in which a price may well stand still.
+        check_targets(part, moving=part.kind == "train" or spec.split.scheme == "single")
         check_scalable(spec.scaling, part)
     seen = seen_by_scaler(laid_out, Cut.of(spec)) if "scaler_sees_test" in spec.leaks else parts.train
     static = fit_static(spec.scaling, seen) if spec.static else None

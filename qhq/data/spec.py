@@ -137,6 +137,10 @@ class DataSpec(Spec):
         always = OPTION_COLUMNS if self.kind == "options" else ()
         return tuple(dict.fromkeys([*self.features, *self.static, *self.targets, *self.where, *always]))
 
+    def with_fold(self, fold: int) -> DataSpec:
+        """The same of one fold of a walk-forward."""
+        return self.model_copy(update={"split": self.split.model_copy(update={"fold": fold})})
+
     @property
     def row_policy(self) -> RowPolicy:
         """What to do with rows that break a rule."""

@@ -1,7 +1,18 @@
-"""Parts by date: first the sessions are shared out, then each part is cut into windows of its own rows.
+"""Parts by date: first the sessions are shared out, then each part is cut into windows.
 
 With S sessions (dates on which any symbol has a row), an embargo of E sessions and the borders
-``a < b1 < b2 < c``, the parts hold the sessions
+``a < b1 < b2 < c``, there are two rules. Where windows look back (``data.split.lookback``, every
+walk-forward), a part holds the windows whose *targets* lie in the sessions
+
+    train [a, b1 - E)    validation [b1, b2 - E)    test [b2, c)
+
+and the inputs of validation and test may lie in the part before: they are known by then, which is no leak.
+A window of training or validation has all of its H targets inside, so the H - 1 windows whose targets would
+cross a border are purged; one of test belongs to the block that its first target lies in, and its later
+targets may lie beyond. So the test blocks of a walk-forward tile the calendar: however many folds there are,
+the same dates are forecast, each once at each horizon.
+
+Where they do not look back (a single split, unless told otherwise), a part holds whole windows, inputs too:
 
     train [a, b1)    validation [b1 + H - 1 + E, b2)    test [b2 + H - 1 + E, c)
 
@@ -12,8 +23,9 @@ borders of its own (see ``SplitSpec``).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -27,7 +39,12 @@ from qhq.errors import DataError, nearest
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """The rows of some consecutive sessions, and the windows cut from them."""
+    """The rows of some consecutive sessions, and the windows that are forecast there.
+
+    Attributes:
+        panel: The rows of the sessions.
+        windows: Their own panel is the same one, or, where they look back, also holds all rows before.
+    """
 
     kind: ClassVar[str] = "part"
     panel: Panel
@@ -114,8 +131,10 @@ def split_panel(panel: Panel, spec: DataSpec) -> Parts:
         _check_contracts(panel)
     sessions = panel.sessions
     borders = _borders(sessions, spec.split)
-    gap = spec.horizon - 1 + spec.split.embargo
     known = _without(panel, spec.split.held_out)
+    if spec.split.lookback:
+        return _looking_back(panel, known, sessions, borders, spec)
+    gap = spec.horizon - 1 + spec.split.embargo
     return Parts(
         _make_part(TrainingPart, known, sessions[borders.train : borders.validation], cut),
         _make_part(ValidationPart, known, sessions[borders.validation + gap : borders.test], cut),
@@ -125,9 +144,48 @@ def split_panel(panel: Panel, spec: DataSpec) -> Parts:
 
 def walk_forward(panel: Panel, spec: DataSpec) -> Iterator[Parts]:
     """Split a panel into the parts of one fold after another, oldest first."""
-    for fold in range(spec.split.folds):
-        split = spec.split.model_copy(update={"fold": fold})
-        yield split_panel(panel, spec.model_copy(update={"split": split}))
+    for fold in folds_of(panel, spec):
+        yield split_panel(panel, spec.with_fold(fold))
+
+
+def folds_of(panel: Panel, spec: DataSpec) -> list[int]:
+    """Number the folds of a walk-forward, oldest first, without those in which nothing is to be forecast.
+
+    At the end of the data a block may have no window, since the targets of a long horizon are still to come.
+
+    Raises:
+        DataError: If there are more folds than sessions to test.
+    """
+    split = spec.split
+    if split.refit is None:
+        count = split.folds
+    else:
+        count = max(1, math.ceil(round(split.test * len(panel.sessions)) / split.refit))
+    if not split.lookback:
+        return list(range(count))
+    begins = np.unique(cut_windows(panel, Cut.of(spec)).dates[:, 0])
+    places = np.searchsorted(panel.sessions, begins)
+    found = []
+    for fold in range(count):
+        borders = _borders(panel.sessions, split.model_copy(update={"fold": fold}))
+        if ((places >= borders.test) & (places < borders.end)).any():
+            found.append(fold)
+    return found
+
+
+def _looking_back(
+    panel: Panel, known: Panel, sessions: DateArray, borders: _Borders, spec: DataSpec
+) -> Parts:
+    cut, embargo = Cut.of(spec), spec.split.embargo
+    train = sessions[borders.train : max(borders.train, borders.validation - embargo)]
+    validation = sessions[borders.validation : max(borders.validation, borders.test - embargo)]
+    test = sessions[borders.test : borders.end]
+    every = spec.split.scheme == "single"  # in a walk-forward symbols come and go
+    return Parts(
+        _make_part(TrainingPart, known, train, cut),
+        _part_that_looks_back(ValidationPart, known, validation, cut, every=every),
+        _part_that_looks_back(TestPart, panel, test, cut, every=every),
+    )
 
 
 def _borders(sessions: DateArray, split: SplitSpec) -> _Borders:
@@ -138,9 +196,19 @@ def _borders(sessions: DateArray, split: SplitSpec) -> _Borders:
         return _Borders(0, int(validation), int(test), count)
     if split.scheme == "single":
         return _Borders(0, round(split.train * count), count - round(split.test * count), count)
-    block = split.test * count / split.folds
-    first = count - round(split.test * count)
-    test, end = first + round(split.fold * block), first + round((split.fold + 1) * block)
+    tested, fold = round(split.test * count), split.fold or 0
+    first = count - tested
+    if split.refit is None:
+        block = split.test * count / split.folds
+        test, end = (first + round(each * block) for each in (fold, fold + 1))
+    else:
+        test, end = first + fold * split.refit, min(first + (fold + 1) * split.refit, count)
+    if test >= end:
+        raise DataError(
+            "Every fold of a walk-forward must have a session to test",
+            got=f"none in fold {fold} of {tested} test sessions",
+            fix="Take fewer data.split.folds, a larger data.split.test, or an earlier data.split.fold",
+        )
     validation = test - round(split.validation * count)
     train = max(0, validation - round(split.train * count)) if split.scheme == "rolling" else 0
     return _Borders(train, validation, test, end)
@@ -158,24 +226,70 @@ def _without(panel: Panel, held_out: tuple[str, ...]) -> Panel:
 
 
 def _make_part(kind: type[PartT], panel: Panel, sessions: DateArray, cut: Cut) -> PartT:
-    if len(sessions) == 0:
-        raise DataError(
-            f"The {kind.kind} part must have sessions",
-            got=f"0 of the {len(panel.sessions)} from {panel.dates.min()} to {panel.dates.max()}",
-            fix=f"Give it more in data.split.{kind.kind}, or move data.split.validation_from and test_from",
-        )
+    _check_sessions(kind.kind, panel, sessions)
     rows = panel.between(sessions[0], sessions[-1])
     if not panel.groups:
         _check_symbols(kind.kind, rows, cut)
     part = kind(rows, cut_windows(rows, cut))
+    _check_windows(part, sessions)
+    return part
+
+
+def _part_that_looks_back(
+    kind: type[PartT], panel: Panel, sessions: DateArray, cut: Cut, *, every: bool
+) -> PartT:
+    """The windows whose targets lie in some sessions, their inputs wherever they lie.
+
+    Args:
+        kind: Validation or test.
+        panel: Rows of all sessions.
+        sessions: Those of the part.
+        cut: How windows are cut.
+        every: Whether every stock must have a window here.
+    """
+    _check_sessions(kind.kind, panel, sessions)
+    windows = cut_windows(panel, cut)
+    dates = windows.dates
+    first, last = dates[:, 0], dates[:, 0 if kind is TestPart else -1]
+    chosen = windows.select((first >= sessions[0]) & (last <= sessions[-1]))
+    end = max(chosen.dates.max(), sessions[-1]) if len(chosen) else sessions[-1]
+    # Rows after the last target are taken away, and the windows numbered among the rows that are left: what
+    # a part does not hold, nothing that is handed the part can look at.
+    stays = panel.dates <= end
+    history = replace(panel.keep(stays), missed=panel.missed[panel.missed <= end])
+    number = np.cumsum(stays) - 1
+    part = kind(
+        panel.between(sessions[0], sessions[-1]), replace(chosen, panel=history, starts=number[chosen.starts])
+    )
+    _check_windows(part, sessions)
+    if every and not panel.groups:
+        for code in np.setdiff1d(np.arange(len(panel.symbols)), part.windows.code)[:1]:
+            symbol = panel.symbols[code]
+            raise DataError(
+                f"The {kind.kind} part must hold a window of every symbol",
+                got=f"none of {symbol} from {sessions[0]} to {sessions[-1]}",
+                fix=f"Lengthen the part (data.split), shorten data.window or drop {symbol}",
+            )
+    return part
+
+
+def _check_sessions(kind: str, panel: Panel, sessions: DateArray) -> None:
+    if len(sessions) == 0:
+        raise DataError(
+            f"The {kind} part must have sessions",
+            got=f"0 of the {len(panel.sessions)} from {panel.dates.min()} to {panel.dates.max()}",
+            fix=f"Give it more in data.split.{kind}, or move data.split.validation_from and test_from",
+        )
+
+
+def _check_windows(part: Part, sessions: DateArray) -> None:
     if not len(part.windows):
         raise DataError(
-            f"The {kind.kind} part must hold at least one window",
-            got=f"none in {len(rows.code)} rows from {sessions[0]} to {sessions[-1]}",
+            f"The {part.kind} part must hold at least one window",
+            got=f"none in {len(part.panel.code)} rows from {sessions[0]} to {sessions[-1]}",
             fix="Shorten data.window or data.horizon, loosen data.where, data.max_gap or data.features,"
             " or lengthen the part (data.split)",
         )
-    return part
 
 
 def _check_symbols(part: str, rows: Panel, cut: Cut) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,7 @@ def load_config(path: str | None, overrides: Sequence[str] = ()) -> ExperimentCo
         ConfigError: If the file is missing, or breaks the spec.
     """
     file = _config_path(path)
-    implied = [*_own_size(overrides), *_own_prices(file, overrides)]
+    implied = [*_own_size(overrides), *_own_prices(file, overrides), *_own_split(file)]
     config = load_document(ExperimentConfig, file, [*implied, *overrides])
     return _anchored(config, file, {override.partition("=")[0].strip() for override in overrides})
 
@@ -179,6 +179,16 @@ def _own_prices(file: Path, overrides: Sequence[str]) -> list[str]:
     if "held_out" in (content.get("split") or {}):
         own["data.split.held_out"] = "[]"
     return [f"{key}={value}" for key, value in own.items() if key not in keys]
+
+
+def _own_split(file: Path) -> list[str]:
+    """Folds of a run that was made before windows looked back are cut as they were."""
+    content = read_mapping(file) if is_run_folder(file.parent) else {}
+    data = content.get("data")
+    split = data.get("split") if isinstance(data, Mapping) else None
+    if not isinstance(split, Mapping) or split.get("scheme", "single") == "single" or "lookback" in split:
+        return []
+    return ["data.split.lookback=false"]
 
 
 def _config_path(path: str | None) -> Path:

@@ -46,7 +46,7 @@ PRICE = {"source": "surface", "task": "price", "features": ["mid", "spot"], "tar
         ({"source": "recorded"}, "path must be given"),
         ({"source": "yahoo"}, "symbols, start and end must be named"),
         ({"split": {"held_out": ["IBM"]}}, r"split.held_out 'IBM' must be one of symbols"),
-        ({"split": {"folds": 3}}, "folds need scheme expanding or rolling"),
+        ({"split": {"folds": 3}}, "folds and refit need scheme expanding or rolling"),
         ({"split": {"scheme": "rolling", "folds": 3, "fold": 3}}, "fold must be below folds, 3"),
         ({"windw": 5}, "Did you mean 'window'"),
     ],

@@ -1,12 +1,23 @@
+import functools
+from datetime import date
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+from qhq.data.checks.options import check_options
+from qhq.data.checks.stocks import check_panel
+from qhq.data.columns.catalogue import compute_columns
+from qhq.data.columns.market import complete_market
+from qhq.data.layout import lay_out
+from qhq.data.spec import DataSpec
 from qhq.data.split import Parts, split_panel, walk_forward
+from qhq.data.windows import Cut, cut_windows
 from qhq.errors import DataError
 
-from .panels import make_panel, make_spec, ragged_cases
+from .panels import make_frame, make_panel, make_spec, option_frame, ragged_cases
 
 
 @settings(max_examples=60, deadline=None)
@@ -79,28 +90,130 @@ def test_parts_out_of_order_cannot_be_put_together():
         Parts(late.train, early.validation, early.test)
 
 
-def walk(scheme, folds=4, **more):
-    split = {"scheme": scheme, "folds": folds, "train": 0.4, "validation": 0.2, "test": 0.4, **more}
-    return make_spec(split=split)
+@functools.cache
+def option_panel(seed):
+    columns = DataSpec(source="synthetic", features=("mid", "spot"), targets=("mid",),
+                       static=("log_moneyness",)).columns  # fmt: skip
+    panel = check_options(option_frame(sessions=80, strikes=1, seed=seed), "test", columns=columns)
+    return compute_columns(complete_market(panel, 0.0), "options", columns)
 
 
-@pytest.mark.parametrize("scheme", ["expanding", "rolling"])
-@pytest.mark.parametrize("embargo", [0, 3])
-def test_a_walk_forward_tests_every_late_session_once_and_trains_before_it(scheme, embargo):
-    panel = make_panel(rows=300)
-    spec = walk(scheme, embargo=embargo, folds=3)
-    folds = list(walk_forward(panel, spec))
-    assert len(folds) == 3
-    blocks = [parts.test.panel.sessions for parts in folds]
-    tested = np.concatenate(blocks)
-    assert len(np.unique(tested)) == len(tested) == 120 - 3 * embargo
-    for parts in folds:
-        ends = [parts.train.windows.dates.max(), parts.validation.windows.dates.min()]
-        assert np.diff(np.searchsorted(panel.sessions, ends))[0] == spec.window + spec.horizon + embargo
-        assert parts.validation.last < parts.test.first
-    lengths = [len(parts.train.panel.sessions) for parts in folds]
-    assert lengths[0] == 120
-    assert lengths == ([120, 160, 200] if scheme == "expanding" else [120, 120, 120])
+@st.composite
+def walks(draw):
+    """A walk-forward over stocks that come, go and miss sessions, over options, or over masked gaps."""
+    options = draw(st.integers(0, 5)) == 0
+    horizon, window = draw(st.sampled_from([1, 2, 5])), draw(st.integers(2, 12))
+    split = {
+        "scheme": draw(st.sampled_from(["expanding", "rolling"])),
+        "train": 0.4, "validation": 0.2, "test": 0.4,
+        "embargo": draw(st.sampled_from([0, 0, 1, 6])),
+    }  # fmt: skip
+    seed = draw(st.integers(0, 2**32 - 1))
+    if options:
+        split |= {"held_out": draw(st.sampled_from([(), ("BBB",)]))}
+        spec = DataSpec(source="synthetic", symbols=("AAA", "BBB"), features=("mid", "spot"),
+                        targets=("mid",), static=("log_moneyness",), window=min(window, 4), horizon=horizon,
+                        scaling="over_strike", split=split)  # fmt: skip
+        return lay_out(option_panel(seed % 3), spec), spec
+    spec = make_spec(
+        symbols=("AAA", "BBB", "CCC"), features=("adj_close",), window=window, horizon=horizon, split=split,
+        gaps=draw(st.sampled_from(["close", "mask"])),
+    )  # fmt: skip
+    frame, rng = make_frame(symbols=spec.symbols, rows=170, seed=seed), np.random.default_rng(seed)
+    kept = rng.random(len(frame)) > draw(st.sampled_from([0.0, 0.1]))
+    gone = (frame["symbol"] == "CCC") & (frame["date"] > str(date(2015, 6, draw(st.integers(1, 28)))))
+    return lay_out(check_panel(frame[kept & ~gone], "test", columns=spec.features), spec), spec
+
+
+def forecasts(every):
+    """Symbol and first target date of each window, and all the model sees and is asked there, sorted."""
+    symbol = np.concatenate([windows.symbol for windows in every])
+    date = np.concatenate([windows.dates[:, 0] for windows in every])
+    arrays = [(windows.inputs, windows.targets, windows.static, windows.last) for windows in every]
+    content = [np.column_stack([each.reshape(len(each), -1) for each in some]) for some in arrays]
+    order = np.lexsort([date, symbol])
+    return symbol[order], date[order], np.concatenate(content)[order]
+
+
+@settings(max_examples=25, deadline=None)
+@given(walks())
+def test_every_number_of_folds_forecasts_the_same_dates_each_once(case):
+    panel, spec = case
+    first = len(panel.sessions) - round(0.4 * len(panel.sessions))
+    windows = cut_windows(panel, Cut.of(spec))
+    # Each window that has its rows, and a first target in the test sessions.
+    expected = forecasts([windows.select(windows.dates[:, 0] >= panel.sessions[first])])
+    assert len(np.unique(np.char.add(expected[0], expected[1].astype(str)))) == len(expected[0]) > 0
+    for folds in ({"folds": 1}, {"folds": 5}, {"folds": 10}, {"folds": 20}, {"refit": 3}):
+        split = spec.split.model_copy(update={"fold": None} | folds)
+        walked = list(walk_forward(panel, spec.model_copy(update={"split": split})))
+        for found, wanted in zip(forecasts([each.test.windows for each in walked]), expected, strict=True):
+            assert_array_equal(found, wanted)
+        for parts in walked:
+            check_order(panel, spec, parts)
+
+
+def check_order(panel, spec, parts):
+    """No target of a part is one of another, the embargo lies between, and nothing later is at hand."""
+    train, validation, test = (each.windows for each in (parts.train, parts.validation, parts.test))
+    for before, after in ((train, validation), (validation, test)):
+        ends = np.searchsorted(panel.sessions, [before.dates.max(), after.dates.min()])
+        assert ends[1] - ends[0] > spec.split.embargo
+        assert before.panel.dates.max() < after.dates.min()
+    assert (train.input_dates >= parts.train.first).all()
+    assert not set(spec.split.held_out) & {*train.group, *validation.group}
+
+
+def test_a_single_split_looks_back_where_it_is_told_to_and_else_keeps_to_its_rows():
+    panel = make_panel()
+    for horizon, embargo in ((1, 0), (3, 2)):
+        split = {"embargo": embargo}
+        plain = split_panel(panel, make_spec(horizon=horizon, split=split))
+        back = split_panel(panel, make_spec(horizon=horizon, split={**split, "lookback": True}))
+        sessions = panel.sessions
+        assert back.test.windows.dates.min() == sessions[160]
+        assert back.validation.windows.dates.min() == sessions[140]
+        assert back.validation.windows.dates.max() == sessions[159 - embargo]
+        assert back.train.windows.dates.max() == sessions[139 - embargo]
+        assert plain.test.windows.dates.min() == sessions[160 + horizon - 1 + embargo + 5]
+        assert plain.test.windows.input_dates.min() == plain.test.first
+        assert set(plain.test.windows.dates[:, 0]) < set(back.test.windows.dates[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("split", "match"),
+    [
+        ({"scheme": "expanding", "folds": 3, "refit": 2}, "give one of them"),
+        ({"refit": 2}, "folds and refit need scheme"),
+        ({"folds": 2}, "folds and refit need scheme"),
+        ({"scheme": "expanding", "folds": 2, "fold": 2}, "fold must be below folds, 2"),
+        ({"scheme": "expanding", "lookback": 1}, "must be true or false"),
+    ],
+)
+def test_a_walk_forward_that_cannot_be_meant_is_refused(split, match):
+    with pytest.raises(ValueError, match=match):
+        make_spec(split=split)
+
+
+@pytest.mark.parametrize("split", [{"folds": 100}, {"refit": 7, "fold": 12}])
+def test_a_fold_without_a_session_is_named(split):
+    spec = make_spec(split={"scheme": "expanding", **split})
+    with pytest.raises(DataError, match="must have a session to test"):
+        next(walk_forward(make_panel(), spec)) if "folds" in split else split_panel(make_panel(), spec)
+
+
+def test_what_was_left_open_is_written_down():
+    """So a stored config means the same under a later rule; and a single split is called what it was."""
+    single, walk_, fold = (
+        make_spec(split=each).model_dump(mode="json")["split"]
+        for each in ({}, {"scheme": "rolling", "folds": 3}, {"scheme": "rolling", "folds": 3, "fold": 0})
+    )
+    assert single["fold"] == 0
+    assert not {"lookback", "refit"} & single.keys()
+    assert (walk_["fold"], walk_["lookback"], fold["fold"]) == (None, True, 0)
+    assert make_spec(split=walk_).split.walks
+    assert not make_spec(split=fold).split.walks
+    assert make_spec(split={**walk_, "lookback": False}).split.lookback is False
 
 
 def test_a_held_out_symbol_is_in_the_test_part_alone():

@@ -113,3 +113,14 @@ def test_a_file_of_prices_is_no_config(places, name):
     Path(name).write_text("Price,Close,Close\nTicker,AAPL,MSFT\nDate,,\n")
     with pytest.raises(ConfigError, match=rf"file of prices. Train on it with --set 'data.path={name}'"):
         load_config(name)
+
+
+def test_folds_of_a_run_from_before_windows_looked_back_are_cut_as_they_were(tmp_path):
+    """Its metrics are those of the windows that it had; another walk-forward looks back."""
+    (tmp_path / "config.yaml").write_text("data: {split: {scheme: expanding, folds: 4, fold: 1}}\n")
+    assert load_config(str(tmp_path)).data.split.lookback is True
+    (tmp_path / "run.json").write_text("{}")
+    assert load_config(str(tmp_path)).data.split.lookback is False
+    assert load_config(str(tmp_path), ["data.split.lookback=true"]).data.split.lookback is True
+    (tmp_path / "config.yaml").write_text("data: {split: {fold: 0}}\n")
+    assert load_config(str(tmp_path), ["data.split.scheme=rolling"]).data.split.lookback is True

@@ -69,7 +69,7 @@ def check_scalable(kind: Scaling, part: Part) -> None:
             series and they are contracts, if it needs a strike and there is none, or if it takes implied
             volatilities of a target that has none.
     """
-    options = "strike" in part.panel.columns
+    options = "strike" in part.windows.panel.columns
     if kind in SYMBOL_SCALINGS and options:
         raise DataError(
             f"Scaling '{kind}' needs series that are there in every part",
@@ -85,7 +85,7 @@ def check_scalable(kind: Scaling, part: Part) -> None:
 
 
 def _check_positive(kind: Scaling, part: Part) -> None:
-    panel, names = part.panel, part.windows.cut.features
+    panel, names = part.windows.panel, part.windows.cut.features
     values = panel.values[:, panel.positions(names)]
     broken = values <= 0
     if broken.any():
