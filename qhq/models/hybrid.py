@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from qhq.errors import BackendError, ConfigError
 from qhq.memory import require_memory
+from qhq.models.mlp import TanhMLP
 from qhq.models.recurrent import RecurrentStack, open_forget_gates
 from qhq.models.spec import Activation, ModelSpec
-from qhq.models.twin import TanhTwin
 from qhq.quantum.angle_scaling import AngleScaling
 from qhq.quantum.layer import QuantumLayer
 from qhq.seeding import child_seed
@@ -46,7 +46,7 @@ class Shape:
 
 
 class HybridForecaster(nn.Module):
-    """A recurrent forecaster with a quantum layer between encoder and head, a classical twin of it, or none.
+    """A recurrent forecaster with a quantum layer between encoder and head, an MLP in its place, or neither.
 
     Build it with `build_model`. Inputs and forecasts are scaled values; the scaler that made them
     takes forecasts back to prices.
@@ -58,7 +58,7 @@ class HybridForecaster(nn.Module):
         shape: Shape,
         *,
         quantum: QuantumLayer | None,
-        twin: TanhTwin | None = None,
+        mlp: TanhMLP | None = None,
         angle_scaling: str,
     ) -> None:
         super().__init__()
@@ -68,13 +68,14 @@ class HybridForecaster(nn.Module):
         self.to_latent = nn.Linear(self.encoder.hidden + shape.static, latent)
         self.activation_before = ACTIVATIONS[spec.activation_before]()
         self.angle_scaling = AngleScaling(angle_scaling)
-        self.quantum, self.twin = quantum, twin
+        self.quantum, self.mlp = quantum, mlp
         self.activation_after = ACTIVATIONS[spec.activation_after]()
         self.layer_norm = nn.LayerNorm(outputs) if spec.layer_norm else nn.Identity()
         self.dropout = nn.Dropout(spec.dropout)
         merged = outputs + latent if spec.skip == "concat" else outputs
         self.head = nn.Linear(merged, shape.horizon * shape.targets)
         self.output_activation = ACTIVATIONS[spec.output_activation]()
+        self.register_load_state_dict_pre_hook(_read_earlier_names)  # type: ignore[no-untyped-call]
 
     def forward(self, windows: Tensor, static: Tensor | None = None) -> Tensor:
         """Forecast scaled targets (B, H, K) from scaled windows (B, T, F) and static features (B, S)."""
@@ -88,7 +89,7 @@ class HybridForecaster(nn.Module):
         return values
 
     def _layer(self) -> nn.Module | None:
-        return self.twin if self.quantum is None else self.quantum
+        return self.mlp if self.quantum is None else self.quantum
 
     def encode(self, windows: Tensor, static: Tensor | None = None) -> Tensor:
         """Latent features (B, I) of windows (B, T, F) and static features (B, S)."""
@@ -114,13 +115,19 @@ class HybridForecaster(nn.Module):
         return flat.reshape(-1, self.shape.horizon, self.shape.targets)
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
-        """Parameters by part, for gradient norms: encoder, circuit (or its twin), head."""
+        """Parameters by part, for gradient norms: encoder, circuit (or the MLP in its place), head."""
         layer = self._layer()
         return {
             "encoder": [*self.encoder.parameters(), *self.to_latent.parameters()],
             "circuit": [] if layer is None else list(layer.parameters()),
             "head": [*self.layer_norm.parameters(), *self.head.parameters()],
         }
+
+
+def _read_earlier_names(_: nn.Module, tensors: dict[str, Tensor], *__: object) -> None:
+    """Take the MLP's tensors under ``twin``, as earlier versions wrote them, for those of ``mlp``."""
+    for name in [name for name in tensors if name.startswith("twin.")]:
+        tensors[f"mlp.{name.removeprefix('twin.')}"] = tensors.pop(name)
 
 
 def build_model(
@@ -152,11 +159,11 @@ def build_model(
             fix="Build it with QuantumLayer(..., scale_inputs=False)",
         )
     _check_room(spec, shape)
-    twin = _build_twin(spec, quantum, seed)
+    mlp = _build_mlp(spec, quantum, seed)
     if spec.middle is not None:
         angle_scaling = spec.middle.angle_scaling
     with seeded_torch(seed):
-        model = HybridForecaster(spec, shape, quantum=quantum, twin=twin, angle_scaling=angle_scaling)
+        model = HybridForecaster(spec, shape, quantum=quantum, mlp=mlp, angle_scaling=angle_scaling)
         open_forget_gates(model.encoder)
         if spec.activation_before == "relu":
             _keep_relu_alive(model.to_latent)
@@ -184,18 +191,19 @@ def _check_room(spec: ModelSpec, shape: Shape) -> None:
         raise ConfigError(error.must, got=error.got, fix=error.fix) from error
 
 
-def _build_twin(spec: ModelSpec, quantum: QuantumLayer | None, seed: int) -> TanhTwin | None:
-    """Draw the twin from a stream of its own, so that all other weights are those of the hybrid."""
+def _build_mlp(spec: ModelSpec, quantum: QuantumLayer | None, seed: int) -> TanhMLP | None:
+    """Draw the MLP from a stream of its own, so that all other weights are those of the hybrid."""
     if spec.middle is None:
         return None
     if quantum is not None:
         raise ConfigError(
             "Either a quantum layer or model.middle must stand between encoder and head",
             got="both",
-            fix="Set quantum: null for the classical twin, or model.middle: null",
+            fix="Set quantum: null for the MLP, or model.middle: null",
         )
+    # The stream's name is that of earlier versions: another would draw other weights for the same seed.
     with seeded_torch(child_seed(seed, "twin")):
-        return TanhTwin(spec.latent, spec.middle.hidden, spec.middle.outputs)
+        return TanhMLP(spec.latent, spec.middle.hidden, spec.middle.outputs)
 
 
 def _keep_relu_alive(to_latent: nn.Linear) -> None:

@@ -33,8 +33,8 @@ class ModelSpec(Spec):
     """Recurrent encoder, latent features, optional quantum layer, head.
 
     ``latent`` is the number of latent features when there is no quantum layer; with one it is the
-    number of the circuit's inputs. ``middle`` is what stands in the place of a quantum layer, for a classical
-    twin. ``dropout`` acts between recurrent layers and after the middle.
+    number of the circuit's inputs. ``middle`` is what stands in the place of a quantum layer, for the
+    classical baseline model. ``dropout`` acts between recurrent layers and after the middle.
     """
 
     recurrent: tuple[RecurrentLayerSpec, ...] = Field((RecurrentLayerSpec(),), min_length=1, max_length=64)

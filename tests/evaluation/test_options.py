@@ -6,7 +6,13 @@ import pytest
 from numpy.testing import assert_allclose
 
 from qhq.errors import DataError
-from qhq.evaluation.options import has_option_prices, score_options, score_options_by_group
+from qhq.evaluation.options import (
+    HIGHEST_VOLATILITY,
+    has_option_prices,
+    score_options,
+    score_options_by_group,
+    volatility_errors,
+)
 from tests.evaluation.panels import black, option_panel, option_windows, random_walks, stock_windows
 
 
@@ -55,13 +61,41 @@ def test_each_underlying_is_measured_alone():
     assert rows["BBB"] == score_options(windows.select(own), forecast[own])
 
 
-def test_prices_without_a_volatility_are_left_out_and_counted():
+def test_a_forecast_without_a_volatility_counts_at_the_bound_and_is_counted():
+    """The worst rows of a forecast are not left out, and all forecasts are judged by the same ones."""
     windows = option_windows()
-    forecast = windows.targets.copy()
-    forecast[0] = -1.0
-    assert score_options(windows, forecast).iv_rows == len(windows) - 1
-    nothing = score_options(windows, np.full_like(forecast, -1.0))
-    assert (nothing.iv_mae, nothing.iv_rows) == (None, 0)
+    actual = windows.panel.column("iv")[windows.starts + windows.cut.window]
+    low, high = windows.targets.copy(), windows.targets.copy()
+    low[0], high[1] = -1.0, 1e6
+    for forecast, error in ((low, actual[0]), (high, HIGHEST_VOLATILITY - actual[1])):
+        found = score_options(windows, forecast)
+        assert (found.iv_rows, found.iv_bounded) == (len(windows), 1)
+        assert_allclose(found.iv_mae, error / len(windows), rtol=1e-6)
+    assert score_options(windows, windows.targets).iv_bounded == 0
+    everywhere = score_options(windows, np.full_like(low, -1.0))
+    assert everywhere.iv_bounded == everywhere.iv_rows == len(windows)
+    assert_allclose(everywhere.iv_mae, actual.mean(), rtol=1e-6)
+
+
+def test_a_worse_price_never_has_the_smaller_volatility_error():
+    """Also where it leaves the prices that an option can have."""
+    windows = option_windows()
+    span = windows.known("strike")[:, None, None] * np.linspace(0, 2, 60)
+    for prices in (windows.targets + span, windows.targets - span):
+        errors = np.stack([volatility_errors(windows, each[:, None, None])[0] for each in prices[:, 0].T])
+        assert np.isfinite(errors).all()
+        assert (np.diff(np.abs(errors), axis=0) >= -1e-6).all()
+
+
+def test_actual_prices_without_a_volatility_are_left_out_of_every_forecast():
+    panel = option_panel()
+    panel.values[30, panel.columns.index("mid")] = 0.0
+    windows = option_windows(panel, targets=("mid", "bid"), features=("mid", "bid"))
+    forecasts = (windows.targets, windows.targets + 1.0, np.full_like(windows.targets, -1.0))
+    rows = [score_options(windows, each).iv_rows for each in forecasts]
+    assert rows == [2 * len(windows) - 1] * 3
+    nothing = score_options(windows.select(windows.targets[:, 0, 0] == 0).select([0]), np.zeros((1, 1, 2)))
+    assert nothing.iv_rows == 1  # the bid has one
     assert json.loads(json.dumps(asdict(nothing), allow_nan=False)) == asdict(nothing)
 
 

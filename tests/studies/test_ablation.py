@@ -71,7 +71,7 @@ def test_every_variant_is_a_config_that_trains_and_opens_again(tiny, variant):
     trained = open_run(folder)
     with_circuit = variant in ("hybrid", "frozen", "unentangled")
     assert (trained.model.quantum is not None) == with_circuit == folder.circuit.exists()
-    assert (trained.model.twin is not None) == (variant == "twin")
+    assert (trained.model.mlp is not None) == (variant == "twin")
     if variant == "unentangled":
         assert trained.ansatz.circuit.num_nonlocal_gates() == 0
 

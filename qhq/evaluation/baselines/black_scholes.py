@@ -14,14 +14,19 @@ PRICED = frozenset({*QUOTES, "iv"})
 
 
 def suits_black_scholes(windows: Windows) -> bool:
-    """Whether the windows are of options, know implied volatilities, and ask for quotes that follow."""
+    """Whether the windows are of options, know implied volatilities, and it says more than the last value."""
     panel = windows.panel
-    return bool(panel.groups) and "iv" in panel.columns and has_priced_targets(windows.cut)
+    return bool(panel.groups) and "iv" in panel.columns and is_priced(windows.cut)
 
 
-def has_priced_targets(cut: Cut) -> bool:
-    """Whether every target is a quote that follows from a volatility."""
-    return PRICED.issuperset(cut.targets)
+def is_priced(cut: Cut) -> bool:
+    """Whether today's quotes are asked for, and follow from a volatility and today's spot.
+
+    Without today's spot (task ``forecast``), or where the volatility itself is the target, a volatility that
+    stays is a quote that stays: the last value once more, which is not counted twice.
+    """
+    targets = set(cut.targets)
+    return cut.task == "price" and targets <= PRICED and not targets.isdisjoint(QUOTES)
 
 
 def black_scholes(windows: Windows) -> FloatArray:

@@ -9,10 +9,10 @@ from qhq.data.panel import FloatArray
 from qhq.data.windows import Cut, Windows
 from qhq.errors import ConfigError, nearest
 from qhq.evaluation.baselines.autoregression import fit_autoregression
-from qhq.evaluation.baselines.black_scholes import black_scholes, has_priced_targets, suits_black_scholes
+from qhq.evaluation.baselines.black_scholes import black_scholes, is_priced, suits_black_scholes
 from qhq.evaluation.baselines.drift import fit_drift
 from qhq.evaluation.baselines.exponential_smoothing import fit_exponential_smoothing
-from qhq.evaluation.baselines.har import fit_har, suits_har
+from qhq.evaluation.baselines.har import fit_har, fit_log_har, suits_har, suits_log_har
 from qhq.evaluation.baselines.last_value import last_value
 from qhq.evaluation.baselines.moving_average import fit_moving_average
 from qhq.evaluation.baselines.regression import Setting, fit_gradient_boosting, fit_ridge
@@ -62,6 +62,7 @@ BASELINES: dict[str, Baseline | ScaledBaseline] = {
     "exponential_smoothing": Baseline("exponential smoothing", _suits_all, fit_exponential_smoothing),
     "ar": Baseline("AR, of prices ARIMA(p, 1, 0)", _suits_all, fit_autoregression),
     "har": Baseline("HAR (day, week and month)", suits_har, fit_har, light=True),
+    "log_har": Baseline("log-HAR (logarithms of day, week and month)", suits_log_har, fit_log_har),
     "black_scholes": Baseline(
         "Black-Scholes, volatility of the row before",
         suits_black_scholes,
@@ -112,4 +113,8 @@ def _fit(baseline: Baseline | ScaledBaseline, setting: Setting) -> Forecaster:
 
 def task_baseline(cut: Cut) -> str:
     """Name the baseline that a task is judged against: pricing has today's spot, a forecast has not."""
-    return "black_scholes" if cut.task == "price" and has_priced_targets(cut) else "last_value"
+    return "black_scholes" if is_priced(cut) else "last_value"
+
+
+NAMED_RIVALS = ("har", "log_har", "black_scholes")
+"""Baselines of the literature of one task, which whoever forecasts volatility or prices options must beat."""

@@ -23,7 +23,7 @@ from qhq.evaluation.baselines.catalogue import task_baseline
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.opening import build_circuit
 from qhq.experiment.record import git_commit, now, versions
-from qhq.models.twin import twin_parameters
+from qhq.models.mlp import mlp_parameters
 from qhq.paths import runs_dir
 from qhq.studies.ablation.cell import Bench, Values
 from qhq.studies.ablation.pool import measure_cells
@@ -152,7 +152,7 @@ def _summary(study: _Study, seeds: range, done: dict[str, Values]) -> dict[str, 
         "target": ", ".join(cut.targets),
         "circuit_weights": ansatz.num_weights,
         "twin_hidden": twin.hidden,
-        "twin_parameters": twin_parameters(ansatz.num_inputs, twin.hidden, ansatz.num_outputs),
+        "twin_parameters": mlp_parameters(ansatz.num_inputs, twin.hidden, ansatz.num_outputs),
         "left_out": study.variants.left_out,
         "rows": rows,
         "best": _best(rows),

@@ -8,8 +8,8 @@ from qhq.ansatz.product import without_entanglers
 from qhq.ansatz.program import Ansatz
 from qhq.errors import ConfigError
 from qhq.experiment.config import ExperimentConfig, QuantumSpec
+from qhq.models.mlp import matched_width
 from qhq.models.spec import MiddleSpec
-from qhq.models.twin import twin_width
 
 HYBRID, TWIN, FROZEN = "hybrid", "twin", "frozen"
 UNENTANGLED, NO_MIDDLE = "unentangled", "no_middle"
@@ -56,7 +56,7 @@ def build_variants(config: ExperimentConfig, ansatz: Ansatz) -> Variants:
 
 def twin_spec(ansatz: Ansatz) -> MiddleSpec:
     """The MLP with a circuit's inputs, outputs and angles, and about as many parameters as it has weights."""
-    hidden = twin_width(ansatz.num_inputs, ansatz.num_outputs, ansatz.num_weights)
+    hidden = matched_width(ansatz.num_inputs, ansatz.num_outputs, ansatz.num_weights)
     return MiddleSpec(hidden=hidden, outputs=ansatz.num_outputs, angle_scaling=ansatz.angle_scaling)
 
 

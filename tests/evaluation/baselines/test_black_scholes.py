@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from qhq.evaluation.baselines.black_scholes import black_scholes, has_priced_targets
+from qhq.evaluation.baselines.black_scholes import black_scholes, is_priced, suits_black_scholes
 from qhq.evaluation.baselines.last_value import last_value
 from tests.evaluation.panels import black, option_panel, option_windows
 
@@ -48,8 +48,15 @@ def test_without_a_volatility_it_is_the_last_value():
 
 
 @pytest.mark.parametrize(
-    ("targets", "priced"), [(("bid", "ask"), True), (("iv",), True), (("mid", "volume"), False)]
-)
-def test_only_what_follows_from_a_volatility_is_priced(targets, priced):
-    cut = replace(option_windows().cut, targets=targets, features=targets)
-    assert has_priced_targets(cut) is priced
+    ("targets", "task", "priced"),
+    [(("bid", "ask"), "price", True), (("mid", "iv"), "price", True), (("mid", "volume"), "price", False),
+     (("iv",), "price", False), (("mid",), "forecast", False)],
+)  # fmt: skip
+def test_it_stands_where_it_says_more_than_the_last_value(targets, task, priced):
+    panel = option_panel()
+    volume = np.random.default_rng(0).integers(1, 9, (len(panel.values), 1))
+    panel = replace(panel, columns=(*panel.columns, "volume"), values=np.hstack([panel.values, volume]))
+    windows = option_windows(panel, targets=targets, task=task)
+    assert is_priced(windows.cut) is suits_black_scholes(windows) is priced
+    same = np.allclose(black_scholes(windows), last_value(windows), rtol=1e-9)
+    assert same is (not priced and "volume" not in targets)

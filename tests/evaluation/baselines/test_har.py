@@ -5,7 +5,7 @@ from numpy.testing import assert_allclose
 from qhq.data.prepare import prepare
 from qhq.data.spec import DataSpec
 from qhq.errors import DataError
-from qhq.evaluation.baselines.har import fit_har, suits_har
+from qhq.evaluation.baselines.har import fit_har, fit_log_har, suits_har, suits_log_har
 from qhq.evaluation.baselines.last_value import last_value
 from tests.evaluation.panels import stock_windows
 
@@ -99,3 +99,58 @@ def test_har_beats_the_last_value_of_the_bundled_volatility_by_what_is_known():
         for name, forecaster in (("har", fit_har(data.train)), ("naive", last_value))
     }
     assert_allclose([error["har"], error["naive"]], [0.2955, 0.3641], atol=2e-3)
+
+
+# log-HAR
+
+
+def planted_log_har(sessions=400, noise=0.0, seed=0):
+    """Volatilities of which log-HAR is the truth: the logarithm on those of the three means."""
+    rng = np.random.default_rng(seed)
+    truth, values = np.array([-0.4, 0.4, 0.3, 0.2]), list(0.02 * np.exp(rng.normal(0, 0.5, 22)))
+    while len(values) < sessions:
+        means = [values[-1], np.mean(values[-5:]), np.mean(values[-22:])]
+        values.append(np.exp(truth @ [1, *np.log(means)] + noise * rng.normal()))
+    return truth, np.array(values)
+
+
+@pytest.mark.parametrize("name", ["garman_klass", "log_parkinson"])
+def test_log_har_finds_the_truth_where_the_truth_is_log_har(name):
+    truth, values = planted_log_har(60)
+    column = np.log(values) if name.startswith("log") else values
+    windows = stock_windows({name: {"A": column}}, window=22)
+    fitted = fit_log_har(windows)
+    assert_allclose(fitted.coefficients, truth[None, None], rtol=1e-5)
+    assert_allclose(fitted(windows), windows.targets, rtol=1e-6)
+
+
+def test_log_har_of_a_volatility_forecasts_its_mean_and_of_a_logarithm_its_own():
+    """Of log-normal errors the mean of the volatility is above the exponential of the mean logarithm."""
+    _, values = planted_log_har(2000, noise=0.6)
+    level = stock_windows({"parkinson": {"A": values}}, window=22)
+    log = stock_windows({"log_parkinson": {"A": np.log(values)}}, window=22)
+    of_level, of_log = (fit_log_har(each)(each) for each in (level, log))
+    assert_allclose(np.log(of_level) - of_log, 0.6**2 / 2, rtol=0.1)
+    assert_allclose(of_level.mean(), level.targets.mean(), rtol=0.03)
+    assert_allclose(of_log.mean(), log.targets.mean(), rtol=1e-6)
+
+
+def test_a_session_that_did_not_move_has_a_logarithm_all_the_same():
+    _, values = planted_log_har(200, noise=0.3)
+    values[[30, 31, 199]] = 0.0
+    windows = stock_windows({"parkinson": {"A": values}}, window=22, horizon=2)
+    forecast = fit_log_har(windows.select(slice(0, 100)))(windows)
+    assert np.isfinite(forecast).all()
+    assert (forecast > 0).all()
+
+
+@pytest.mark.parametrize(("column", "suits"), [("log_garman_klass", True), ("parkinson", True), ("iv", False),
+                                               ("log_moneyness", False), ("close", False)])  # fmt: skip
+def test_log_har_is_for_realised_volatility(column, suits):
+    walk = {"A": np.random.default_rng(0).normal(1, 0.1, 60)}
+    assert suits_log_har(stock_windows({column: walk}, window=22)) is suits
+
+
+def test_windows_that_are_too_short_for_log_har_are_refused():
+    with pytest.raises(DataError, match="at least 22 rows. Got data.window 10"):
+        fit_log_har(make_windows(window=10))
