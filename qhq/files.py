@@ -182,6 +182,27 @@ def read_regular(path: Path, *, most: int = MOST_DOCUMENT_BYTES, what: str = "fi
     return data
 
 
+def read_tail(path: Path, *, most: int, what: str = "file") -> tuple[bytes, bool]:
+    """Read the end of a regular file that is only added to, and whether that is all of it.
+
+    Args:
+        path: The file; a symbolic link is followed.
+        most: Bytes to read.
+        what: What to call it in the error.
+
+    Raises:
+        OSError: If it does not exist or cannot be opened.
+        ConfigError: If it is a folder, a device or a FIFO.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as stream:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise _irregular(path, found.st_mode, what)
+        stream.seek(max(0, found.st_size - most))
+        return stream.read(most), found.st_size <= most
+
+
 def expand_gzip(data: bytes, *, most: int, source: Path, what: str = "file") -> bytes:
     """Expand gzip content, stopping at ``most`` bytes: two megabytes can hold two gigabytes of zeros.
 

@@ -52,12 +52,14 @@ def ablate(
         from qhq.studies.ablation.study import AblationRequest
         from qhq.studies.ablation.subject import load_subject
         from qhq.studies.workers.local import cores
+        from qhq.tracking.looks import say_looks
 
         config = load_subject(subject, overrides or [])
         request = AblationRequest(seeds, workers or min(cores(), 8))
         if not control:
             record = _ablate(config, request, output.note)
-            output.result(record, *_study_parts(record, ""), record["verdict"], *_page(record))
+            said = [record["verdict"], *say_looks(record["looks"])]
+            output.result(record, *_study_parts(record, ""), *said, *_page(record))
             _mirror(record, output)
             return
         record = _control(config, request, output.note)

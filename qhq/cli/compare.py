@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from qhq.cli.options import Debug, Json
-from qhq.cli.output import Output, command, figure, plain_table
+from qhq.cli.output import command, figure, plain_table
 from qhq.errors import ConfigError, nearest
 from qhq.limits import MOST_COUNT
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from qhq.tracking.comparison import Row, RunTable
 
 RESULTS = ("skill", "mase", "mape", "mae")
-"""Without a unit first: those alone compare runs on other prices."""
+"""Without a unit first."""
 FACTS = ("status", "backend", "qubits", "epochs", "seed")
 """Shown where they are not the same in all runs, or there is one run only."""
 
@@ -53,14 +53,15 @@ def compare(
         bool, typer.Option("--list-columns", help="Name the columns there are, and show no table.")
     ] = False,
     sort: Annotated[
-        str | None, typer.Option("--sort", metavar="KEY|-KEY", help="Order by a result or a config key.")
+        str | None,
+        typer.Option("--sort", metavar="KEY|-KEY", help="Order each group by a result or a config key."),
     ] = None,
     conditions: Annotated[
         list[str] | None,
         typer.Option("--filter", metavar="'KEY OP VALUE'", help="As 'quantum.qubits >= 4', 'run ~ mlp'."),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, max=MOST_COUNT, help="The first N rows.")
+        int | None, typer.Option("--limit", min=1, max=MOST_COUNT, help="The first N rows of each group.")
     ] = None,
     csv: Annotated[
         Path | None, typer.Option("--csv", help="Write all columns, or those of --columns, as CSV.")
@@ -72,10 +73,12 @@ def compare(
 ) -> None:
     """Put runs side by side: what they are worth beside the last value, and the config keys that differ.
 
+    Runs that forecast the same of the same data form a group; no order goes across groups.
+
     Example: qhq compare --sort -skill --filter 'quantum.qubits >= 4' --latex table.tex
     """
     with command(as_json=json, debug=debug) as output:
-        table = _select(runs or [], conditions or [], sort, output)
+        table = _select(runs or [], conditions or [], sort, output.note)
         table = table if limit is None else table.first(limit)
         if list_columns:
             names = _all_columns(table)
@@ -85,30 +88,32 @@ def compare(
         keys = table.keys if every or chosen is not None else table.differs
         rows = table.rows(keys)
         shown = chosen or (_all_columns(table) if every else _shown(table))
-        people = _people(rows, shown, _hidden(table, shown) if chosen is None else [], whole=every)
+        people = _people(table, rows, shown, _hidden(table, shown) if chosen is None else [], whole=every)
         files: dict[Format, Path | None] = {"csv": csv, "excel": excel, "latex": latex}
-        written = _export(rows, shown, files, all_columns=chosen is None)
+        paged = ["group", *shown] if len(table.groups) > 1 and "group" not in shown else shown
+        written = _export(rows, shown if chosen else paged, files, all_columns=chosen is None)
         leaks = dict.fromkeys(name for row in rows for name in (row["leaks"] or "").split())
-        record = {"leaks": list(leaks), "rows": rows, "differs": table.differs, "files": written}
+        groups = {str(group): table.headings[group] for group in table.groups}
+        record = {
+            "leaks": list(leaks),
+            "rows": rows,
+            "groups": groups,
+            "differs": table.differs,
+            "files": written,
+        }
         output.result(record, *people, *(f"Wrote {path}" for path in written))
 
 
-def _select(runs: Sequence[str], conditions: Sequence[str], sort: str | None, output: Output) -> RunTable:
+def _select(
+    runs: Sequence[str], conditions: Sequence[str], sort: str | None, note: Callable[[str], None]
+) -> RunTable:
     from qhq.tracking.comparison import tabulate
     from qhq.tracking.gather import gather_runs
 
-    table = tabulate(gather_runs(runs), output.note)
+    table = tabulate(gather_runs(runs), note)
     for condition in conditions:
         table = table.where(condition)
-    if sort is None:
-        return table
-    unit = {"data.symbols", "data.targets", "data.path", "data.source"} & set(table.differs)
-    if sort.lstrip("-") in ("mae", "rmse", "naive_mae") and unit:
-        output.note(
-            f"{sort.lstrip('-')} is in the unit of the prices, and these runs differ in"
-            f" {', '.join(sorted(unit))}: skill and mase compare them."
-        )
-    return table.sorted_by(sort)
+    return table if sort is None else table.sorted_by(sort)
 
 
 def _all_columns(table: RunTable) -> list[str]:
@@ -174,18 +179,26 @@ def _ranked(table: RunTable) -> list[str]:
 
 
 def _people(
-    rows: list[Row], columns: Sequence[str], hidden: Sequence[str], *, whole: bool
+    table: RunTable, rows: list[Row], columns: Sequence[str], hidden: Sequence[str], *, whole: bool
 ) -> list[str | Table]:
     if not rows:
         return ["No runs: 'qhq train --backend aer' makes one; or loosen --filter."]
     cells = _cells(rows, columns)
     names = list(columns) if whole else _short_names(columns)
-    table = plain_table(names, zip(*cells, strict=True))
-    if columns[0] == "run" and max(map(len, map(str, cells[0]))) <= LONGEST_CELL:
-        table.columns[0].no_wrap = True
+    short = columns[0] == "run" and max(map(len, map(str, cells[0]))) <= LONGEST_CELL
+    parts: list[str | Table] = []
+    for group in table.groups:
+        chosen = [[column[place] for column in cells] for place in table.places(group)]
+        heading = f"Group {group}: {table.headings[group]}" if len(table.groups) > 1 else None
+        parts.append(plain_table(names, chosen, title=heading))
+        if short:
+            parts[-1].columns[0].no_wrap = True  # type: ignore[union-attr]
+    if len(table.groups) > 1:
+        parts.append("Groups forecast other things or other data: their errors have no common order.")
     if not hidden:
-        return [table]
-    return [table, f"{len(hidden)} more keys differ: {', '.join(hidden)}. --columns or --all shows them."]
+        return parts
+    more = f"{len(hidden)} more keys differ: {', '.join(hidden)}. --columns or --all shows them."
+    return [*parts, more]
 
 
 def _cells(rows: Sequence[Row], columns: Sequence[str]) -> list[list[object]]:

@@ -219,11 +219,14 @@ def _portability(record: dict[str, Any]) -> Table:
 
 
 def _notes(record: dict[str, Any]) -> list[str]:
+    from qhq.tracking.looks import say_looks
+
     notes = [f"{result['backend']}: {result['note']}." for result in record["results"] if result["note"]]
     if record["results"][0]["depth"] is None:
         notes = ["This run has no quantum layer: every backend gives the same forecast."]
+    notes += [f"{record['mape_reason']}."] if record["mape_reason"] else []
     error = record["results"][0]["mae_sampling_error"]
     if error:
         whole = "test split" if record["other_data"] is None else "other data"
         notes.append(f"A subset of the {whole}: its MAE has a standard error of {figure(error)} for that.")
-    return notes
+    return [*notes, *say_looks(record["looks"])]

@@ -45,6 +45,7 @@ def noise(
         from qhq.report.figures import save_figure, try_figure
         from qhq.report.noise_figure import draw_noise
         from qhq.studies.noise import NoiseRequest, run_noise_study
+        from qhq.tracking.looks import say_looks
         from qhq.tracking.mirror import mirror_study
         from qhq.tracking.run_folder import find_run
 
@@ -63,6 +64,7 @@ def noise(
             f"Run {record['run']}",
             _table(record),
             record["verdict"],
+            *say_looks(record["looks"]),
             *figure,
         )
         mirror_study(folder, "noise", record, output.note, runs=[folder])

@@ -32,6 +32,8 @@ def result_tables(record: dict[str, Any]) -> list[Any]:
     for part, title in (("seen", "Trained on"), ("held_out", "Held out")):
         if metrics.get(part):
             tables.append(_table(title, metrics[part]))
+    if metrics.get("mape_reason"):
+        tables.append(f"{metrics['mape_reason']}.")
     if "options" in metrics:
         tables.append(_option_table(metrics["options"]))
     return tables

@@ -117,6 +117,8 @@ def _nothing_to_resume(opened: Sweep) -> ConfigError:
 
 
 def _parts(record: dict[str, Any]) -> list[str | Table]:
+    from qhq.tracking.looks import say_looks
+
     parts: list[str | Table] = []
     for stage in record["stages"]:
         parts += [_stage_table(stage, record["metric"]), *_stage_lines(stage)]
@@ -124,7 +126,8 @@ def _parts(record: dict[str, Any]) -> list[str | Table]:
         parts.append(_final_table(record["final"]))
     folder = Path(record["folder"])
     places = [f"Winner {folder / 'winner.yaml'}", *(f"Figure {path}" for path in record["figures"])]
-    return [*parts, record["verdict"], *places]
+    looks = say_looks((record["final"] or {}).get("looks"))
+    return [*parts, record["verdict"], *looks, *places]
 
 
 def _stage_table(stage: dict[str, Any], metric: str) -> Table:

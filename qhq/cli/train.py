@@ -83,8 +83,10 @@ def _people(record: dict[str, Any]) -> list[Any]:
     Raises:
         ConfigError: If the record does not hold what a finished run's does.
     """
+    from qhq.tracking.looks import say_looks
+
     try:
-        return [_summary(record), *result_tables(record), verdict(record)]
+        return [_summary(record), *result_tables(record), verdict(record), *say_looks(record.get("looks"))]
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ConfigError(
             "The run.json of a finished run must hold its results",

@@ -23,7 +23,8 @@ class Detail:
     """Measures beside ``Metrics``; None where one is not defined.
 
     Attributes:
-        smape: Mean of 200 |f - a| / (|f| + |a|), in percent, 0 to 200; None of returns and logarithms.
+        smape: Mean of 200 |f - a| / (|f| + |a|), in percent, 0 to 200; None of returns and logarithms,
+            and where an actual value is below zero.
         direction: Whether it goes up or down.
         qlike: Mean of s - ln s - 1, s the actual over the forecast variance; None unless a target is a
             volatility, or the logarithm of one, and where one is not above zero.
@@ -74,9 +75,13 @@ class _Case:
         arrays = (self.actual, self.forecast, self.naive, self.scale)
         return score(*arrays, group=self.group, percent=percent)
 
+    def _counts_up_from_zero(self) -> bool:
+        # Of signed values every forecast of the other sign errs by the same 200 %.
+        return has_percent(self.targets) and bool((self.actual >= 0).all())
+
     def detail(self) -> Detail:
         return Detail(
-            smape=smape(self.actual, self.forecast) if has_percent(self.targets) else None,
+            smape=smape(self.actual, self.forecast) if self._counts_up_from_zero() else None,
             direction=directional_accuracy(self.actual, self.forecast, self.naive),
             qlike=_volatility_qlike(self),
         )

@@ -9,12 +9,34 @@ import numpy as np
 from qhq.data.panel import FloatArray
 from qhq.data.schema import unit_of
 from qhq.data.windows import Windows
-from qhq.evaluation.metrics import Metrics, score, score_by_symbol
+from qhq.evaluation.metrics import Metrics, near_zero, score, score_by_symbol
 
 
 def has_percent(targets: Collection[str]) -> bool:
     """Whether an error in percent of these columns means anything: not of returns, nor of logarithms."""
     return not {"return", "log"} & {unit_of(name) for name in targets}
+
+
+def why_no_percent(windows: Windows) -> str | None:
+    """Say why the errors of these windows are not told in percent; None where they are."""
+    for name in windows.cut.targets:
+        unit = unit_of(name)
+        if unit in ("return", "log"):
+            kind = "a return" if unit == "return" else "a logarithm"
+            return f"No MAPE: {name} is {kind}, whose zero means nothing"
+    found = near_zero(windows.targets, windows.group)
+    if found is None:
+        return None
+    symbol, name = (
+        list(dict.fromkeys(windows.group.tolist()))[found.symbol],
+        windows.cut.targets[found.target],
+    )
+    if found.smallest <= 0:
+        return f"No MAPE: {name} of {symbol} is {found.smallest:.4g} in the test split, and not above zero"
+    return (
+        f"No MAPE: {name} of {symbol} is as small as {found.smallest:.4g} in the test split beside a median"
+        f" of {found.median:.4g}, and errors over such values would be all of it"
+    )
 
 
 def score_windows(windows: Windows, forecast: FloatArray, naive: FloatArray, scale: FloatArray) -> Metrics:

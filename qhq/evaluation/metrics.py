@@ -26,8 +26,9 @@ class Metrics:
     Attributes:
         mae: Mean absolute error, in the unit of the targets.
         rmse: Root mean square error, in the unit of the targets.
-        mape: Mean absolute error over the actual value, in percent; None where one is zero, and for returns
-            and logarithms, whose zero means nothing.
+        mape: Mean absolute error over the actual value, in percent; None where an actual value is not above
+            zero, or is close to it beside others of its symbol and target (see ``LEAST_PERCENT``), and for
+            returns and logarithms, whose zero means nothing.
         mase: Mean of the absolute error over the in-sample naive MAE of the symbol and target; below 1 beats
             it; None where a symbol was never trained on.
         skill: 1 - MAE / MAE of the last value, of each symbol and target alone, then their mean; 0 is no
@@ -75,10 +76,54 @@ def score(
     return Metrics(
         mae=float(error.mean()),
         rmse=float(np.sqrt(np.mean(error**2))),
-        mape=_mean_ratio(100 * error, np.abs(actual)) if percent else None,
+        mape=None if not percent or near_zero(actual, group) else _mean_ratio(100 * error, actual),
         mase=_mase(error, scale.reshape(len(error), -1)),
         skill=None if relative.mae is None else 1 - relative.mae,
     )
+
+
+LEAST_PERCENT = 0.05
+"""A value below this part of the median of its symbol and target makes errors in percent its own: one cent
+beside a median of five dollars, missed by a cent, weighs as much as five dollars missed altogether."""
+
+
+@dataclass(frozen=True)
+class NearZero:
+    """The value that forbids errors in percent.
+
+    Attributes:
+        symbol: Number of its symbol, in the order in which symbols appear.
+        target: Number of its target.
+        smallest: It.
+        median: Of the absolute values of its symbol and target.
+    """
+
+    symbol: int
+    target: int
+    smallest: float
+    median: float
+
+
+def near_zero(actual: FloatArray, group: npt.NDArray[np.str_] | None = None) -> NearZero | None:
+    """Find where errors in percent mean nothing: values not above zero, or close to it; None if nowhere.
+
+    Args:
+        actual: What came, shape (N, H, K).
+        group: Symbol of each window, shape (N,); None is one symbol for all.
+
+    >>> near_zero(np.array([[[1.0]], [[2.0]]])) is None
+    True
+    >>> near_zero(np.array([[[1.0]], [[-2.0]]]))
+    NearZero(symbol=0, target=0, smallest=-2.0, median=1.5)
+    """
+    code = np.zeros(len(actual), dtype=np.intp) if group is None else pd.factorize(group)[0]
+    order = np.argsort(code, kind="stable")
+    parts = np.split(actual[order], np.flatnonzero(np.diff(code[order])) + 1)
+    for number, values in enumerate(parts):
+        smallest, median = values.min(axis=(0, 1)), np.median(np.abs(values), axis=(0, 1))
+        for target in np.flatnonzero((smallest <= 0) | (smallest < LEAST_PERCENT * median))[:1]:
+            return NearZero(number, int(target), float(smallest[target]), float(median[target]))
+    return None
 
 
 @dataclass(frozen=True)

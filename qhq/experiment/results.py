@@ -8,7 +8,7 @@ from typing import Any
 
 from qhq.evaluation.baselines.catalogue import task_baseline
 from qhq.evaluation.detail import error_histograms, score_detail, score_table
-from qhq.evaluation.groups import score_by_group, score_held_out
+from qhq.evaluation.groups import score_by_group, score_held_out, why_no_percent
 from qhq.evaluation.metrics import relative_errors
 from qhq.evaluation.options import has_option_prices, score_options, score_options_by_group
 from qhq.evaluation.significance import loss_unit
@@ -26,6 +26,7 @@ def metrics_record(evaluation: Evaluation, held_out: tuple[str, ...]) -> dict[st
         "test": asdict(evaluation.metrics()),
         "naive": asdict(evaluation.naive_metrics()),
         "baselines": {name: asdict(evaluation.score(each)) for name, each in evaluation.baselines.items()},
+        "mape_reason": why_no_percent(evaluation.windows),
         "baseline": task_baseline(evaluation.windows.cut),
         "relative": _relative(evaluation),
         "symbols": _by_symbol(evaluation),

@@ -31,6 +31,7 @@ from qhq.experiment.intervals import prediction_intervals
 from qhq.experiment.opening import Experiment, open_experiment, open_on_data, open_run_experiment
 from qhq.experiment.parity import pass_parity_gate
 from qhq.experiment.record import Stopwatch, design_record, result_record
+from qhq.tracking.looks import add_look
 from qhq.tracking.run_folder import FAILED, FINISHED, RUNNING, RunFolder, create_run, writable
 from qhq.training.checkpoint import load_state, save_state, save_weights
 from qhq.training.history import history_csv
@@ -55,7 +56,7 @@ def train_run(config: ExperimentConfig, watcher: Watcher) -> RunFolder:
         parity = _pass_gate(experiment, watcher)
     folder = create_run(config.name, config.seed, lambda new: write_design(new, experiment, parity, watcher))
     with folder.locked():
-        _complete(folder, experiment, watcher, watch)
+        _complete(folder, experiment, watcher, watch, command="train")
     return folder
 
 
@@ -74,7 +75,7 @@ def resume_run(folder: RunFolder, watcher: Watcher) -> RunFolder:
     with folder.locked():
         record = {key: value for key, value in folder.read_record().items() if key != "error"}
         folder.write_json("run.json", {**record, "status": RUNNING})
-        _complete(folder, experiment, watcher, watch)
+        _complete(folder, experiment, watcher, watch, command="train")
     return folder
 
 
@@ -146,9 +147,17 @@ def _warn_of_weights(experiment: Experiment, watcher: Watcher) -> None:
         )
 
 
-def _complete(folder: RunFolder, experiment: Experiment, watcher: Watcher, watch: Stopwatch) -> None:
+def _complete(
+    folder: RunFolder,
+    experiment: Experiment,
+    watcher: Watcher,
+    watch: Stopwatch,
+    *,
+    command: str | None = None,
+) -> None:
+    """Train and test; ``command`` is what the ledger of looks calls it, None where the caller keeps it."""
     try:
-        _train_and_test(folder, experiment, watcher, watch)
+        _train_and_test(folder, experiment, watcher, watch, command)
     except KeyboardInterrupt:
         watcher.note(f"Cut off. Continue with: qhq train --resume {folder.name}")
         raise
@@ -160,10 +169,13 @@ def _complete(folder: RunFolder, experiment: Experiment, watcher: Watcher, watch
         raise
 
 
-def _train_and_test(folder: RunFolder, experiment: Experiment, watcher: Watcher, watch: Stopwatch) -> None:
+def _train_and_test(
+    folder: RunFolder, experiment: Experiment, watcher: Watcher, watch: Stopwatch, command: str | None
+) -> None:
     _warn_of_weights(experiment, watcher)
     with watch.phase("train"):
         state, findings = _train(folder, experiment, watcher)
+    looks = None if command is None else add_look(experiment.data.test, run=folder.name, command=command)
     with watch.phase("eval"):
         evaluation = evaluate(experiment, experiment.open_executor("test"), experiment.data.test)
         intervals = prediction_intervals(experiment, evaluation)
@@ -172,6 +184,7 @@ def _train_and_test(folder: RunFolder, experiment: Experiment, watcher: Watcher,
     results = result_record(experiment, state, evaluation, watch)
     results["metrics"]["intervals"] = intervals.record
     results["doctor"] = findings
+    results["looks"] = None if looks is None else looks.to_dict()
     folder.write_json("run.json", {**design, "status": FINISHED, **results})
 
 

@@ -26,6 +26,7 @@ from qhq.seeding import child_seed
 from qhq.studies.cells import CellStore, judged_by_symbol
 from qhq.studies.portability import EXACT, expectation_error
 from qhq.studies.subset import choose_windows, sampling_error
+from qhq.tracking.looks import add_look
 from qhq.tracking.run_folder import RunFolder
 
 CONFIDENCE = 0.95
@@ -114,13 +115,15 @@ def run_noise_study(
     bench = _open_bench(folder, request)
     store = CellStore(folder.path / "studies" / f"noise-{_digest(bench)}.jsonl")
     done = store.read()
+    test, missing = bench.experiment.data.test, any(each.key not in done for each in bench.cells)
+    looks = add_look(test, run=folder.name, command="noise", times=int(missing))
     for number, cell in enumerate(bench.cells):
         if cell.key not in done:
             progress(number, len(bench.cells), cell.key)
             done[cell.key] = bench.measure(cell)
             store.append(cell.key, done[cell.key])
     progress(len(bench.cells), len(bench.cells), "")
-    record = _summary(folder, bench, done)
+    record = {**_summary(folder, bench, done), "looks": looks.to_dict()}
     provenance = {"created": now(), "versions": versions(), "git": git_commit()}
     name = f"studies/noise-{_digest(bench)}.json"
     folder.write_json(name, {**record, **provenance})

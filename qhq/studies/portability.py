@@ -28,6 +28,7 @@ from qhq.backends.registry import open_backend
 from qhq.backends.spec import AerSpec, BackendSpec
 from qhq.data.windows import Windows
 from qhq.errors import BackendError, JobError, QHQError
+from qhq.evaluation.groups import why_no_percent
 from qhq.experiment.evaluate import Evaluation, circuit_arguments, encode, evaluate
 from qhq.experiment.opening import Experiment
 from qhq.experiment.other_data import OtherDataRequest, open_run_on
@@ -35,6 +36,7 @@ from qhq.experiment.record import git_commit, now, versions
 from qhq.seeding import child_seed
 from qhq.studies.selection import Device, Selection, Skipped, nothing_left, select_backends, with_shots
 from qhq.studies.subset import choose_windows, sampling_error
+from qhq.tracking.looks import add_look
 from qhq.tracking.run_folder import RunFolder
 
 EXACT = AerSpec(kind="aer", name="exact")
@@ -150,10 +152,13 @@ def run_evaluation(
         QHQError: If a backend fails, the first error; what the others gave is kept.
     """
     campaign = _Campaign(plan)
+    looks = add_look(plan.experiment.data.test, run=plan.folder.name, command="eval")
     record: dict[str, Any] = {
         "run": plan.folder.name,
         "leaks": list(plan.experiment.data.leaks),
         "other_data": None if plan.experiment.data.other is None else plan.experiment.data.other.to_dict(),
+        "mape_reason": why_no_percent(plan.windows),
+        "looks": looks.to_dict(),
         "results": [],
     }
     try:

@@ -1,16 +1,21 @@
-"""Runs side by side, from their folders alone: rows, what differs between designs, filters, an order."""
+"""Runs side by side, from their folders alone: rows, what differs between designs, filters, an order.
+
+Errors can be put in one order only where the same was forecast of the same data. So runs come in groups
+(`qhq.tracking.summary.run_terms` says what a group has in common), one below the other, and an order, and a
+number of first runs, is of each group alone.
+"""
 
 from __future__ import annotations
 
 import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from qhq.errors import ConfigError, nearest
 from qhq.tracking.run_folder import RunFolder
-from qhq.tracking.summary import run_design, run_summary
+from qhq.tracking.summary import run_design, run_summary, run_terms, say_terms
 
 Row = dict[str, Any]
 
@@ -33,12 +38,19 @@ class RunTable:
     """Rows of runs.
 
     Attributes:
-        summaries: One flat row a run: what it is and its errors.
+        summaries: One flat row a run: what it is and its errors. Those of one ``group`` stand together.
         designs: Its resolved config by dotted keys; a key that a run does not have is missing.
+        headings: What the runs of each group were asked for, by the group's number.
     """
 
     summaries: list[Row]
     designs: list[Row]
+    headings: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def groups(self) -> list[int]:
+        """Numbers of the groups that have a run here, in their order."""
+        return list(dict.fromkeys(row["group"] for row in self.summaries))
 
     @property
     def keys(self) -> list[str]:
@@ -70,10 +82,10 @@ class RunTable:
         """
         key, compare, wanted = self._condition(condition)
         kept = [place for place, value in enumerate(self._column(key)) if _holds(value, compare, wanted)]
-        return RunTable([self.summaries[place] for place in kept], [self.designs[place] for place in kept])
+        return self._of(kept)
 
     def sorted_by(self, key: str) -> RunTable:
-        """In the order of a key, from high to low for ``-KEY``; runs without a value last.
+        """Each group in the order of a key, from high to low for ``-KEY``; runs without a value last.
 
         Raises:
             ConfigError: If the key is unknown.
@@ -83,11 +95,20 @@ class RunTable:
         known = [place for place, value in enumerate(column) if value is not None]
         known.sort(key=lambda place: _order(column[place]), reverse=falling)
         order = [*known, *(place for place, value in enumerate(column) if value is None)]
-        return RunTable([self.summaries[place] for place in order], [self.designs[place] for place in order])
+        rank = {group: number for number, group in enumerate(self.groups)}
+        return self._of(sorted(order, key=lambda place: rank[self.summaries[place]["group"]]))
 
     def first(self, count: int) -> RunTable:
-        """The first runs of it."""
-        return replace(self, summaries=self.summaries[:count], designs=self.designs[:count])
+        """The first runs of each group."""
+        return self._of([place for group in self.groups for place in self.places(group)[:count]])
+
+    def places(self, group: int) -> list[int]:
+        """Numbers of the rows of a group."""
+        return [place for place, row in enumerate(self.summaries) if row["group"] == group]
+
+    def _of(self, places: Sequence[int]) -> RunTable:
+        rows, designs = ([each[place] for place in places] for each in (self.summaries, self.designs))
+        return RunTable(rows, designs, self.headings)
 
     def _column(self, key: str) -> list[Any]:
         names = {*(self.summaries[0] if self.summaries else ()), *self.keys}
@@ -119,17 +140,33 @@ def tabulate(folders: Iterable[RunFolder], skipped: Callable[[str], None]) -> Ru
         folders: The runs.
         skipped: Told of each that is left out, and why.
     """
-    summaries, designs = [], []
+    summaries, designs, terms = [], [], []
     for folder in folders:
         try:
             record = folder.read_record()
-            summary, design = run_summary(record), run_design(record)
+            summary, design, each = run_summary(record), run_design(record), run_terms(record)
         except (ConfigError, RecursionError) as error:
             skipped(f"Skipped {folder.name}: {error}")
             continue
         summaries.append(summary)
         designs.append(design)
-    return RunTable(summaries, designs)
+        terms.append(each)
+    return _grouped(summaries, designs, terms)
+
+
+def _grouped(summaries: list[Row], designs: list[Row], terms: list[Row]) -> RunTable:
+    """Number the groups by their first run, and put the runs of each together.
+
+    A run without errors, which was cut off or has failed, stands with those that it was to be like.
+    """
+    finished = {each["about"]: each["exact"] for each in reversed(terms) if each["exact"] is not None}
+    keys = [each["exact"] or finished.get(each["about"]) or each["about"] for each in terms]
+    number = {key: place + 1 for place, key in enumerate(dict.fromkeys(keys))}
+    headings = {number[key]: say_terms(each) for key, each in reversed(list(zip(keys, terms, strict=True)))}
+    rows = [{**row, "group": number[key]} for row, key in zip(summaries, keys, strict=True)]
+    return RunTable(rows, designs, headings)._of(
+        sorted(range(len(rows)), key=lambda place: rows[place]["group"])
+    )
 
 
 def _holds(value: Any, compare: str, wanted: str) -> bool:

@@ -52,6 +52,56 @@ def run_summary(record: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
+def run_terms(record: dict[str, Any]) -> dict[str, Any]:
+    """What errors must have in common to be put in one order: the same forecasts, asked of the same data.
+
+    ``exact`` names the windows by what they are and by the errors of the last value there, which are the same
+    for all models, whatever their features, and of no other data; None where a run has no errors yet.
+    ``about`` is what is known of a run from its first moment on.
+
+    Raises:
+        ConfigError: If the record is damaged.
+    """
+    metrics, data = _mapping(record, "metrics"), _mapping(record, "data")
+    asked = _mapping(_mapping(record, "design"), "data")
+    part = "validation" if "validation" in metrics and "test" not in metrics else "test"
+    naive = _mapping(metrics, "naive" if part == "test" else "validation_naive")
+    span = _mapping(data, part)
+    terms = {
+        "part": part,
+        "task": asked.get("task") or record.get("task"),
+        "targets": asked.get("targets"),
+        "horizon": asked.get("horizon"),
+        "from": span.get("from"),
+        "to": span.get("to"),
+    }
+    told = run_design(record).get("data.symbols")
+    windows = span.get("windows")
+    mae, rmse = naive.get("mae"), naive.get("rmse")
+    errors = [f"{each:.10g}" if isinstance(each, int | float) else str(each) for each in (mae, rmse)]
+    return {
+        **terms,
+        "symbols": told,
+        "windows": windows,
+        "exact": None if mae is None else json.dumps([terms, windows, errors], default=str),
+        "about": json.dumps([terms, data.get("fingerprint")], default=str),
+    }
+
+
+def say_terms(terms: Mapping[str, Any]) -> str:
+    """Say what a group of runs was asked for, as far as their records tell."""
+    targets = terms["targets"]
+    names = ", ".join(map(str, targets)) if isinstance(targets, list) else str(targets or "the targets")
+    said = f"{terms['task'] or 'forecast'} of {names}"
+    if terms["horizon"] is not None:
+        said += f" {terms['horizon']} ahead"
+    if terms["symbols"] is not None:
+        said += f", {terms['symbols']}"
+    if terms["from"] is not None:
+        said += f", {terms['part']} split {terms['from']} to {terms['to']}"
+    return said + ("" if terms["windows"] is None else f", {terms['windows']} windows")
+
+
 def run_skill(record: Mapping[str, Any], forecast: str = "test") -> float | None:
     """Skill of one of a run's forecasts: 1 - MAE / MAE of the last value, averaged over symbols.
 

@@ -118,16 +118,40 @@ def test_a_name_that_ends_two_columns_must_be_written_in_full(qhq, runs):
     assert "extra.one.hidden, extra.two.hidden" in result.stderr
 
 
-def test_the_unit_of_an_order_is_told_where_the_prices_differ(qhq, runs):
-    assert "skill and mase compare them" in qhq("compare", "--sort", "mae").stderr
-    assert "compare them" not in qhq("compare", "--sort", "-skill").stderr
-    assert "compare them" not in qhq("compare", "*06550*", "--sort", "mae").stderr
+def test_unlike_runs_stand_in_groups_with_a_heading_each_and_no_order_goes_across(qhq, study):
+    """Two data sets, two horizons, two features: only the features may be ranked against each other."""
+    span = {"windows": 90, "from": "2010-01-04", "to": "2012-12-31"}
+    for name, mape, horizon, symbol, features, naive in (
+        ("a", 3.0, 1, "AAPL", "close", 0.6), ("b", 9.0, 1, "MSFT", "close", 0.7),
+        ("c", 2.0, 1, "AAPL", "close, volume", 0.6), ("d", 5.0, 5, "AAPL", "close", 0.9),
+        ("e", 8.0, 1, "MSFT", "volume", 0.7),
+    ):  # fmt: skip
+        data = {**DESIGN["data"], "symbols": [symbol], "horizon": horizon, "targets": ["close"],
+                "features": features.split(", "), "task": "forecast"}  # fmt: skip
+        write(study / "runs" / name, design={**DESIGN, "data": data}, metrics__test__mape=mape,
+              metrics__naive__mae=naive, data={"fingerprint": name * 64, "test": span})  # fmt: skip
+    record = json.loads(qhq("compare", "--sort", "mape", "--csv", "a.csv", "--json").stdout)
+    assert [(row["run"], row["group"]) for row in record["rows"]] == [
+        ("c", 1), ("a", 1), ("e", 2), ("b", 2), ("d", 3),
+    ]  # fmt: skip
+    assert record["groups"]["3"] == (
+        "forecast of close 5 ahead, AAPL, test split 2010-01-04 to 2012-12-31, 90 windows"
+    )
+    assert pd.read_csv("a.csv")["group"].tolist() == [1, 1, 2, 2, 3]
+    shown = qhq("compare", "--sort", "-skill").stdout
+    assert [shown.count(f"Group {group}: forecast of close") for group in (1, 2, 3)] == [1, 1, 1]
+    assert "no common order" in shown
+    first = json.loads(qhq("compare", "--sort", "mape", "--limit", "1", "--json").stdout)["rows"]
+    assert [row["run"] for row in first] == ["c", "e", "d"]
+    alone = qhq("compare", "--filter", "group = 2").stdout
+    assert "Group" not in alone
+    assert [line.split()[1] for line in alone.splitlines() if line.startswith("│")] == ["b", "e"]
 
 
 def test_what_is_the_same_in_all_runs_takes_no_room(qhq, runs):
     words = qhq("compare").stdout.split("┡")[0].split()
     assert not {"status", "backend", "qubits"} & set(words)
-    assert {"status", "backend", "qubits", "skill"} <= set(qhq("compare", "--limit", "1").stdout.split())
+    assert {"status", "backend", "qubits", "skill"} <= set(qhq("compare", "*06550*").stdout.split())
 
 
 def test_a_run_without_a_circuit_names_no_backend(qhq, study):

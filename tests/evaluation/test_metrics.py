@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from qhq.errors import DataError
-from qhq.evaluation.metrics import relative_errors, score, score_by_symbol
+from qhq.evaluation.metrics import NearZero, near_zero, relative_errors, score, score_by_symbol
 
 
 def make_case(seed=0, shape=(12, 3, 1)):
@@ -134,3 +134,31 @@ def test_what_cannot_be_measured_is_refused(change, match):
     names = ("actual", "forecast", "naive", "symbol_scale")
     with pytest.raises(DataError, match=match):
         score(**(dict(zip(names, make_case(), strict=True)) | change))
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ([100.0, 90.0, 30.0], True),
+        ([100.0, 90.0, 4.0], False),  # one cent beside dollars is all of the mean
+        ([100.0, 90.0, -100.0], False),
+        ([-100.0, -90.0, -80.0], False),
+        ([100.0, 90.0, 0.0], False),
+        ([1e-9, 2e-9, 3e-9], True),  # a small unit is not near zero
+    ],
+)
+def test_errors_in_percent_are_told_of_what_is_above_zero_and_far_from_it(values, told):
+    actual = np.array(values).reshape(-1, 1, 1)
+    metrics = score(actual, 1.01 * actual, 1.02 * actual, np.ones(3))
+    assert (metrics.mape is not None) == told
+    assert metrics.skill is not None
+
+
+def test_each_symbol_has_its_own_scale_of_percent():
+    """A penny share beside a dear one is no value near zero; a collapse of either is."""
+    actual = np.array([0.5, 0.6, 900.0, 800.0]).reshape(-1, 1, 1)
+    group = np.array(["penny", "penny", "dear", "dear"])
+    assert near_zero(actual, group) is None
+    assert near_zero(actual) is not None
+    actual[3] = 20.0
+    assert near_zero(actual, group) == NearZero(1, 0, 20.0, 460.0)

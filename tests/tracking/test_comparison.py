@@ -89,6 +89,17 @@ def test_a_filter_that_makes_no_sense_is_refused(table, condition):
         table.where(condition)
 
 
+def test_a_run_without_errors_stands_with_those_it_was_to_be_like():
+    span = {"windows": 9, "from": "2020-01-01", "to": "2020-02-01"}
+    known = {"data": {"fingerprint": "f", "test": span}}
+    make("a", 1.0, 1, **known)
+    make("b", 1.0, 1, data={"fingerprint": "g", "test": span}, metrics={"test": {}, "naive": {"mae": 3.0}})
+    make("c", None, 1, metrics={}, status="failed", **known)
+    make("d", None, 1, metrics={}, data={"fingerprint": "h"})
+    rows = tabulate(gather_runs([]), pytest.fail).rows([])
+    assert [(row["run"], row["group"]) for row in rows] == [("a", 1), ("c", 1), ("b", 2), ("d", 3)]
+
+
 def test_an_unknown_order_names_the_nearest(table):
     with pytest.raises(ConfigError, match="Did you mean"):
         table.sorted_by("-mpae")
@@ -99,6 +110,7 @@ CHANGES = [
     {"metrics": {"test": {"mae": float("nan")}}}, {"metrics": {"test": {"mae": 10**400}}},
     {"metrics": {"test": {"mae": True}}}, {"design": 3}, {"design": {"data": {"window": float("inf")}}},
     {"design": {"name": "\ud800"}}, {"quantum": "four"}, {"seconds": 3}, {"leaks": 3}, {"seed": "1"},
+    {"data": 3}, {"data": {"test": [1]}},
     {"status": None}, {"status": "a\nb"}, {"backend": 1}, {"epochs": []},
 ]  # fmt: skip
 TEXTS = ["", "{", "[]", "{}", "null", "3", "\x00", "[" * 100_000, "\udcff"]

@@ -32,6 +32,7 @@ from qhq.studies.ablation.variants import MEANINGS, Variants, build_variants, qu
 from qhq.studies.ablation.verdict import say_verdict
 from qhq.studies.cells import CellStore, judged_by_symbol
 from qhq.studies.comparisons import call, compare_all
+from qhq.tracking.looks import Looks, add_look
 from qhq.tracking.run_folder import RunFolder, writable
 
 Progress = Callable[[int, int, str], None]
@@ -75,9 +76,9 @@ def run_ablation(config: ExperimentConfig, request: AblationRequest, progress: P
     """
     study = _open(config)
     with study.folder.locked():
-        done = _measure(study, request, progress)
+        done, looks = _measure(study, request, progress)
     seeds = range(config.seed, config.seed + request.seeds)
-    record = _summary(study, seeds, done)
+    record = {**_summary(study, seeds, done), "looks": looks.to_dict()}
     provenance = {"created": now(), "versions": versions(), "git": git_commit()}
     study.folder.write_json("study.json", {**record, **provenance})
     return record
@@ -111,12 +112,15 @@ def _best(rows: list[dict[str, Any]]) -> str:
     return str(best["variant"])
 
 
-def _measure(study: _Study, request: AblationRequest, progress: Progress) -> dict[str, Values]:
+def _measure(study: _Study, request: AblationRequest, progress: Progress) -> tuple[dict[str, Values], Looks]:
     first = study.config.seed
     cells = study.bench.cells(range(first, first + request.seeds))
     store = CellStore(study.folder.path / "cells.jsonl")
     done = store.read()
     missing = [cell for cell in cells if cell.key not in done]
+    # Baselines have nothing that was chosen; each trained model is a look of its own.
+    models = sum(cell.seed is not None for cell in missing)
+    looks = add_look(study.data.test, run=study.folder.name, command="ablate", times=models)
     count = len(cells) - len(missing)
     progress(count, len(cells), "")
 
@@ -128,7 +132,7 @@ def _measure(study: _Study, request: AblationRequest, progress: Progress) -> dic
         done[cell.key] = values
         count += 1
         progress(count, len(cells), cell.key)
-    return done
+    return done, looks
 
 
 def _summary(study: _Study, seeds: range, done: dict[str, Values]) -> dict[str, Any]:

@@ -7,18 +7,21 @@ first is trained, so that a sweep that was cut off goes on with the same runs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from qhq.errors import ConfigError
 from qhq.evaluation.bootstrap import median_interval
 from qhq.experiment.config import ExperimentConfig
+from qhq.paths import runs_dir
 from qhq.studies.comparisons import compare_all, tested
 from qhq.studies.sweep.design import change
 from qhq.studies.sweep.dispatch import Dispatch
 from qhq.studies.sweep.losses import LAST_VALUE, Losses, read_losses
 from qhq.studies.sweep.spec import FinalSpec, SweepSpec
-from qhq.studies.sweep.work import digest, open_task
-from qhq.tracking.run_folder import FAILED, RunFolder, new_name
+from qhq.studies.sweep.work import digest, open_task, prepared
+from qhq.tracking.looks import Looks, add_look
+from qhq.tracking.run_folder import FAILED, FINISHED, RunFolder, new_name
 
 WINNER, START = "winner", "start"
 MODELS = (WINNER, START)
@@ -70,6 +73,7 @@ def run_finals(finals: Finals, dispatch: Dispatch) -> dict[str, Any]:
         for variant, runs in names.items()
         for seed, name in zip(finals.seeds, runs, strict=True)
     ]
+    looks = _look(finals, names, dispatch)
     folders = dispatch.execute(tasks)
     runs = {variant: _trained([folders[name] for name in each]) for variant, each in names.items()}
     if not runs[WINNER]:
@@ -81,7 +85,25 @@ def run_finals(finals: Finals, dispatch: Dispatch) -> dict[str, Any]:
         "windows": losses.windows,
         "dates": losses.dates,
         "rows": _compared([*rows, _last_value(runs[WINNER])], losses),
+        "looks": looks.to_dict(),
     }
+
+
+def _look(finals: Finals, names: dict[str, list[str]], dispatch: Dispatch) -> Looks:
+    """Write down which test splits are looked at now; the count is that of the winner's."""
+    found = []
+    for variant in sorted(names, key=lambda each: each == WINNER):
+        new = sum(not _has_finished(runs_dir() / name) for name in names[variant])
+        test = prepared(finals.configs[variant].data).test
+        found.append(add_look(test, run=dispatch.shelf.folder.name, command="sweep", times=new))
+    return found[-1]
+
+
+def _has_finished(path: Path) -> bool:
+    try:
+        return bool(RunFolder(path).read_record()["status"] == FINISHED)
+    except ConfigError:
+        return False
 
 
 def _names(finals: Finals, dispatch: Dispatch) -> dict[str, list[str]]:

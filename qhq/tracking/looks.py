@@ -1,0 +1,202 @@
+"""A ledger of looks: how often each test split was looked at, in one file of the runs folder.
+
+A test split says something of a model that was chosen without it. After fifty looks the best of fifty models
+is the luckiest one too, and no test on that model alone can tell. So whatever measures errors on a test split
+adds a line to the ledger first, and every verdict says how many there are.
+
+A split is known by what it asks for, not by how it was asked: by its targets, symbol by symbol and date by
+date. Other features, another window, model or backend make no new test split of it. Two splits that share
+half of all their targets count as one, since a longer window or another border loses only a few dates.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+import numpy.typing as npt
+
+from qhq.data.panel import FloatArray
+from qhq.data.windows import Windows
+from qhq.errors import ConfigError
+from qhq.files import MEBIBYTE, append_line, read_tail
+from qhq.paths import runs_dir
+
+LEDGER = "looks.jsonl"
+MOST_BYTES = 16 * MEBIBYTE
+"""Read of the ledger: its newest 30,000 lines or so."""
+
+SAMPLE = 32
+"""Targets of a split that the ledger names: those of the smallest hashes, so that all name the same ones."""
+
+SHARED = 0.5
+"""Splits that share this part of the targets that they have between them are one."""
+
+PATIENCE_SECONDS = 10.0
+"""For another process that is writing a line; then it is written all the same, in one piece."""
+
+
+@dataclass(frozen=True)
+class Looks:
+    """How often a test split was looked at, this time included.
+
+    Attributes:
+        times: Models that were measured on it.
+        runs: Runs and studies that these belong to.
+        at_least: Whether the ledger is longer than what is read of it.
+        fault: Why this look could not be written down; empty if it was.
+    """
+
+    times: int
+    runs: int
+    at_least: bool = False
+    fault: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON."""
+        fault = {"fault": self.fault} if self.fault else {}
+        return {"times": self.times, "runs": self.runs, "at_least": self.at_least, **fault}
+
+
+def say_looks(looks: dict[str, Any] | None) -> list[str]:
+    """One short line on what `Looks.to_dict` has; none where a record is from before there was a ledger."""
+    if not isinstance(looks, dict):
+        return []
+    times, runs = looks.get("times"), looks.get("runs")
+    least = "at least " if looks.get("at_least") else ""
+    fault = f"; this look could not be written down: {looks['fault']}" if looks.get("fault") else ""
+    if times == 1:
+        return [f"This test split has been looked at for the first time{fault}."]
+    word = "run or study" if runs == 1 else "runs and studies"
+    return [f"This test split has been looked at {least}{times} times ({runs} {word}){fault}."]
+
+
+def add_look(windows: Windows, *, run: str, command: str, times: int = 1) -> Looks:
+    """Write down that models are measured on a test split, and count.
+
+    A runs folder that cannot be written to, or a damaged ledger, ends nothing: the count says so.
+
+    Args:
+        windows: Of the whole test split, also where only some of them are evaluated.
+        run: Name of the run or the study.
+        command: What measures: ``train``, ``eval``, ...
+        times: How many models; 0 counts and writes nothing.
+    """
+    path, sample = runs_dir() / LEDGER, sample_of(windows)
+    line = {
+        "time": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "run": run,
+        "times": times,
+        "test": hashlib.sha256("".join(sample).encode()).hexdigest()[:16],
+        "targets": list(windows.cut.targets),
+        "from": str(windows.dates.min()),
+        "to": str(windows.dates.max()),
+        "sample": sample,
+    }
+    fault = _append(path, json.dumps(line)) if times else ""
+    seen, at_least, unread = _read(path)
+    same = [(each["times"], each["run"]) for each in seen if _is_same(each["sample"], sample)]
+    if fault:
+        same.append((times, run))
+    total = sum(count for count, _ in same)
+    return Looks(total, len({name for _, name in same}), at_least, fault or unread)
+
+
+def sample_of(windows: Windows) -> list[str]:
+    """Name the targets of the smallest hashes among all of a split, ascending, at most ``SAMPLE`` of them.
+
+    The same targets give the same names on every machine. Values count to six digits: a file that was written
+    with fewer, or read from another form, is still the same split.
+    """
+    dates = windows.dates.astype("datetime64[D]").astype(np.int64)
+    hashes = []
+    for place, target in enumerate(windows.cut.targets):
+        keys = np.array([_key(f"{symbol}\n{target}") for symbol in windows.panel.symbols], dtype=np.uint64)
+        values = _significant(windows.targets[:, :, place])
+        hashes.append(_mix(_mix(keys[windows.code][:, None] ^ dates.view(np.uint64)) ^ values).ravel())
+    smallest = np.unique(np.concatenate(hashes))[:SAMPLE]
+    return [f"{each:016x}" for each in smallest.tolist()]
+
+
+def _is_same(one: list[str], other: list[str]) -> bool:
+    """Whether two splits share enough, by the share of common names among the smallest of both together.
+
+    That share estimates common targets over all targets (Broder, "On the resemblance and containment of
+    documents", 1997), and is exact where the samples are all there is.
+    """
+    both = set(one) & set(other)
+    union = sorted({*one, *other})[:SAMPLE]
+    return bool(union) and sum(name in both for name in union) >= SHARED * len(union)
+
+
+def _append(path: Path, line: str) -> str:
+    """Write a line; the reason if that fails, else an empty text."""
+    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(filelock.Timeout):
+            lock.acquire(timeout=PATIENCE_SECONDS)
+        try:
+            append_line(path, line)
+        finally:
+            lock.release()
+    except OSError as error:
+        return f"{path}: {error.strerror or error}"
+    return ""
+
+
+def _read(path: Path) -> tuple[list[dict[str, Any]], bool, str]:
+    """Every whole line, whether older ones were left unread, and why nothing could be read."""
+    try:
+        data, whole = read_tail(path, most=MOST_BYTES, what="ledger of looks")
+    except FileNotFoundError:
+        return [], False, ""
+    except (OSError, ConfigError) as error:
+        return [], False, f"{path}: {error.got if isinstance(error, ConfigError) else error.strerror}"
+    return list(_lines(data)), not whole, ""
+
+
+def _lines(data: bytes) -> Iterator[dict[str, Any]]:
+    """Lines as they were written; one that was cut off, or is of something else, is left out."""
+    for text in data.split(b"\n"):
+        if not text.startswith(b"{"):
+            continue
+        try:
+            line = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        times, sample = line.get("times"), line.get("sample")
+        good = isinstance(times, int) and 0 < times < 10**9 and isinstance(line.get("run"), str)
+        if good and isinstance(sample, list) and all(isinstance(each, str) for each in sample[: SAMPLE + 1]):
+            yield {"times": times, "run": line["run"], "sample": sample[:SAMPLE]}
+
+
+def _key(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
+
+
+def _significant(values: FloatArray) -> npt.NDArray[np.uint64]:
+    """Six significant digits and the exponent of each value, as one whole number."""
+    size = np.abs(values)
+    exponent = np.floor(np.log10(np.where(size > 0, size, 1.0)))
+    digits = np.round(values / 10.0**exponent * 1e5).astype(np.int64)
+    # 9.999999 is rounded up to 10.0, which is 1.0 of the next exponent.
+    over = np.abs(digits) == 10**6
+    digits, exponent = np.where(over, digits // 10, digits), np.where(over, exponent + 1, exponent)
+    return np.asarray(digits * 1024 + exponent.astype(np.int64)).view(np.uint64)
+
+
+def _mix(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Scatter 64-bit numbers (Steele, Lea and Flood, "Fast splittable pseudorandom number generators")."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
