@@ -12,6 +12,7 @@ that format.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import operator
@@ -24,6 +25,7 @@ import numpy.typing as npt
 from qiskit import qpy
 from qiskit.circuit import Parameter, ParameterExpression, QuantumCircuit
 from qiskit.circuit.library import get_standard_gate_name_mapping
+from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import SparsePauliOp
 
 from qhq.ansatz.files import parse_qpy, read_qpy
@@ -182,6 +184,18 @@ def fingerprint(ansatz: Ansatz) -> str:
     if isinstance(stored, Mapping) and stored.get("format") == 1:
         return _fingerprint_of_format_1(ansatz)
     return program_digest(ansatz)
+
+
+def fingerprints(ansatz: Ansatz) -> tuple[str, ...]:
+    """The fingerprint of a program, then those that it has, or had, by other formats.
+
+    What was paid for under one of them is an answer to the same question.
+    """
+    known = [fingerprint(ansatz), program_digest(ansatz)]
+    # A circuit that format 1 could not name was never asked about under it.
+    with contextlib.suppress(QiskitError, ValueError, TypeError):
+        known.append(_fingerprint_of_format_1(ansatz))
+    return tuple(dict.fromkeys(known))
 
 
 def program_digest(ansatz: Ansatz) -> str:

@@ -92,7 +92,7 @@ def evaluate(
             if dry_run:
                 output.result(_forecast(plan), _costs(plan), *_left_out(_forecast(plan)))
                 return
-            if plan.costs and not yes:
+            if any(cost.jobs for cost in plan.costs) and not yes:
                 _confirm(plan, output)
             record = _run(plan, output.note)
         tables = _metrics(record), _portability(record)

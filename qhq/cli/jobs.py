@@ -63,14 +63,17 @@ def resume(
 @app.command()
 def cancel(
     job: Annotated[str, typer.Argument(metavar="ID", help="A tag, job id or run.")],
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Also jobs that the folder this one was copied from may wait for.")
+    ] = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Cancel jobs at the service that have not run, and what was never sent."""
-    with command(as_json=json, debug=debug) as output, hardware(output, yes=False):
+    with command(as_json=json, debug=debug) as output, hardware(output, yes=yes):
         from qhq.backends.ibm.jobs import cancel_jobs
 
-        rows = [asdict(each) for each in cancel_jobs(job)]
+        rows = [asdict(each) for each in cancel_jobs(job, others=yes)]
         output.result({"rows": rows}, _table(rows))
 
 

@@ -66,6 +66,7 @@ class EvalRequest:
 class EvalPlan:
     """An evaluation that could start now; ``costs`` has one forecast for each hardware backend.
 
+    ``latent`` is what the encoder makes of ``windows``: every backend is asked about the very same numbers.
     ``globbed`` are the names that a glob alone stands for, ``skipped`` those of them that cannot be used;
     ``opened`` are the hardware backends, as the forecast opened them.
     """
@@ -75,6 +76,7 @@ class EvalPlan:
     experiment: Experiment
     entries: tuple[BackendSpec, ...]
     windows: Windows
+    latent: torch.Tensor
     costs: tuple[CostForecast, ...]
     globbed: frozenset[str] = frozenset()
     skipped: tuple[Skipped, ...] = ()
@@ -91,6 +93,7 @@ def plan_evaluation(folder: RunFolder, request: EvalRequest) -> EvalPlan:
     entries = with_shots(selection.entries, request.shots)
     experiment = open_run_on(folder, request.data)
     windows = choose_windows(experiment.data.test, request.samples, request.seed)
+    latent = encode(experiment, windows)
     kept, costs, skipped = list[BackendSpec](), list[CostForecast](), list(selection.skipped)
     opened: dict[str, Any] = {}
     for entry in entries:
@@ -98,7 +101,7 @@ def plan_evaluation(folder: RunFolder, request: EvalRequest) -> EvalPlan:
         if reason is None and isinstance(entry, IBMSpec) and experiment.ansatz:
             try:
                 executor: Any = _open(entry, experiment, request.seed)
-                costs.append(executor.forecast(len(windows)))
+                costs.append(executor.forecast(len(windows), *circuit_arguments(experiment, latent)))
                 opened[entry.name] = executor
             except BackendError as error:
                 if entry.name not in selection.globbed:
@@ -110,7 +113,7 @@ def plan_evaluation(folder: RunFolder, request: EvalRequest) -> EvalPlan:
             skipped.append(Skipped(entry.name, reason))
     if not kept:
         raise nothing_left(skipped)
-    chosen = tuple(kept), windows, tuple(costs), selection.globbed, tuple(skipped)
+    chosen = tuple(kept), windows, latent, tuple(costs), selection.globbed, tuple(skipped)
     return EvalPlan(folder, request, experiment, *chosen, opened)
 
 
@@ -200,7 +203,7 @@ class _Campaign:
 
     def __init__(self, plan: EvalPlan) -> None:
         self.plan = plan
-        self.latent: torch.Tensor = encode(plan.experiment, plan.windows)
+        self.latent = plan.latent
         self.failures: list[tuple[str, QHQError]] = []
         self.skipped = list(plan.skipped)
         self.done_with: set[str] = set()

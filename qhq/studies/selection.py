@@ -32,12 +32,16 @@ class Device(Protocol):
         """Its name."""
 
     @property
-    def qubits(self) -> int:
-        """Its width."""
+    def qubits(self) -> int | None:
+        """Its width; None where the service does not say."""
 
     @property
     def state(self) -> DeviceState | None:
         """Its state; None where the service could not say."""
+
+    @property
+    def fault(self) -> str:
+        """Why it could not."""
 
 
 Devices = Callable[[IBMSpec], Sequence[Device]]
@@ -60,7 +64,7 @@ class Selection:
         entries: Each once, in the order asked for.
         globbed: Names of those that a glob alone stands for: one that cannot be used is left out, with a
             word, where one that was named would be an error.
-        qubits: Widths of the devices of an account among them.
+        qubits: Widths of the devices of an account among them, where the service says them.
         skipped: Devices that a glob matched and that take no jobs now.
     """
 
@@ -134,10 +138,13 @@ def _expand(glob: str, devices: Devices, qubits: dict[str, int], skipped: dict[s
             for device in devices(entry) if _may_meet(glob, name) else ():
                 if not fnmatchcase(device.name, glob):
                     continue
-                qubits[device.name] = device.qubits
-                if device.state is None or not device.state.online:
-                    word = device.state.message if device.state else "it does not say its state"
-                    skipped[device.name] = Skipped(device.name, word or "offline")
+                if device.qubits is not None:
+                    qubits[device.name] = device.qubits
+                if device.state is None:
+                    why = f": {device.fault}" if device.fault else ""
+                    skipped[device.name] = Skipped(device.name, f"it does not say its state{why}")
+                elif not device.state.online:
+                    skipped[device.name] = Skipped(device.name, device.state.message or "offline")
                 else:
                     names.append(device.name)
         elif fnmatchcase(name, glob):

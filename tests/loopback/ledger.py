@@ -12,12 +12,12 @@ CREATE TABLE IF NOT EXISTS jobs (
   number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, backend TEXT, program_id TEXT, tags TEXT,
   session_id TEXT, private INTEGER, status TEXT DEFAULT 'Queued', reason TEXT, reason_code INTEGER,
   pubs TEXT, items TEXT, shots INTEGER, seconds REAL, created TEXT, running TEXT, finished TEXT,
-  deleted INTEGER DEFAULT 0, params TEXT, result TEXT);
+  deleted INTEGER DEFAULT 0, limit_seconds REAL, params TEXT, result TEXT);
 CREATE TABLE IF NOT EXISTS submissions (number INTEGER PRIMARY KEY AUTOINCREMENT, job TEXT, tags TEXT);
 """
 _LIGHT = (
     "number, id, backend, program_id, tags, session_id, private, status, reason, reason_code, "
-    "pubs, items, shots, seconds, created, running, finished, deleted"
+    "pubs, items, shots, seconds, created, running, finished, deleted, limit_seconds"
 )
 """All columns but the heavy two, parameters and result."""
 _JSON = ("tags", "pubs", "items")

@@ -192,6 +192,7 @@ class Service:
                 tags=body.get("tags", []),
                 session_id=body.get("session_id"),
                 private=bool(body.get("private")),
+                limit_seconds=body.get("cost"),
                 created=_now(),
                 **read_request(body["params"]),
             )
@@ -264,7 +265,7 @@ class Service:
     def _outcome(self, job: dict[str, Any]) -> dict[str, Any]:
         if self._dooms:
             return DOOMS[self._dooms.pop(0)]
-        if job["seconds"] > self.job_seconds:
+        if job["seconds"] > min(self.job_seconds, job["limit_seconds"] or math.inf):
             return DOOMS["timeout"]
         # Imported here: it takes seconds to load, and a service that only answers need not wait for it.
         from .execute import run_job

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -47,12 +48,12 @@ class Remaining(Protocol):
 
 @dataclass(frozen=True)
 class CostForecast:
-    """What a request would cost; nothing has been sent.
+    """What is still to be paid of a request; nothing has been sent.
 
     Attributes:
         backend: The device.
         samples: Rows of values.
-        jobs: Jobs that they make.
+        jobs: Jobs that are still to be sent; what follows is of these.
         pubs: PUBs in them: one a job, with all observables.
         circuits: Circuits run, those that learn the readout errors too.
         shots: Measurements of each circuit.
@@ -65,6 +66,14 @@ class CostForecast:
         max_qpu_seconds: The cap of the entry.
         layout: Physical qubit of each logical one.
         refusal: Why it would not be sent as things are; None if it would.
+        held_samples: Rows whose results are in the journal, or whose jobs are with the service: they are not
+            paid again.
+        spent_seconds: Time on the device that those took, or may still take.
+        most_seconds: Time on the device beyond which the service stops the jobs that are still to be sent,
+            all together: what the cap leaves; None without a cap.
+        service_seconds: What the service itself expects of them, by a dry run of its own; None where it has
+            none.
+        service_note: Why it has none, or what came of it.
     """
 
     backend: str
@@ -82,6 +91,11 @@ class CostForecast:
     max_qpu_seconds: float | None
     layout: tuple[int, ...] = ()
     refusal: str | None = None
+    held_samples: int = 0
+    spent_seconds: float = 0.0
+    most_seconds: float | None = None
+    service_seconds: float | None = None
+    service_note: str | None = None
 
 
 def count_circuits(spec: IBMSpec, program: LaidOut, rows: Sequence[int]) -> int:
@@ -102,6 +116,11 @@ def estimate_seconds(spec: IBMSpec, program: LaidOut, rows: Sequence[int]) -> fl
     learning = calibration_circuits(spec) * program.idle_seconds
     circuits = sum(rows) * program.settings * sample + len(rows) * learning
     return len(rows) * JOB_SECONDS + shots_per_circuit(spec) * circuits
+
+
+def seconds_of_jobs(spec: IBMSpec, program: LaidOut, rows: Sequence[int]) -> list[float]:
+    """Time on the device of each job with so many rows; see :func:`estimate_seconds`."""
+    return [estimate_seconds(spec, program, [each]) for each in rows]
 
 
 def rows_per_job(spec: IBMSpec, program: LaidOut) -> int:
@@ -127,19 +146,56 @@ def rows_of_jobs(spec: IBMSpec, program: LaidOut, samples: int) -> list[int]:
     return [min(step, samples - start) for start in range(0, samples, step)]
 
 
-def check_cap(spec: IBMSpec, needed: float, spent: float) -> None:
-    """Refuse what would go beyond the cap of the entry.
+def check_cap(spec: IBMSpec, jobs: Sequence[float], spent: float) -> None:
+    """Refuse jobs that would go beyond the cap of the entry.
+
+    The service stops a job after whole seconds, so each must have at least its forecast, rounded up.
+
+    Args:
+        spec: The entry.
+        jobs: Forecast of each job, seconds.
+        spent: Seconds that others took, or may still take.
 
     Raises:
-        BackendError: If it would.
+        BackendError: If they would.
     """
-    if spec.max_qpu_seconds is not None and spent + needed > spec.max_qpu_seconds:
+    if spec.max_qpu_seconds is None or not jobs:
+        return
+    needed, whole = sum(jobs), sum(map(math.ceil, jobs))
+    if spent + whole > spec.max_qpu_seconds:
         so_far = f" after {spent:.1f} s" if spent else ""
+        rounded = "" if spent + needed > spec.max_qpu_seconds else f", {whole} s in whole seconds a job"
         raise BackendError(
             "A run on a device must stay within max_qpu_seconds",
-            got=f"about {needed:.1f} s on {spec.name}{so_far}, cap {spec.max_qpu_seconds:g} s",
+            got=f"about {needed:.1f} s{rounded} on {spec.name}{so_far}, cap {spec.max_qpu_seconds:g} s",
             fix="Lower --samples or --shots, or raise max_qpu_seconds of the entry; nothing was sent",
         )
+
+
+def job_limits(spec: IBMSpec, jobs: Sequence[float], spent: float) -> list[int] | None:
+    """Whole seconds after which the service stops each job; None where the entry has no cap.
+
+    What the cap leaves is shared out by the forecasts, so that all jobs together cannot take more than it,
+    whatever the forecasts are worth.
+
+    Args:
+        spec: The entry.
+        jobs: Forecast of each job, seconds.
+        spent: Seconds that others took, or may still take.
+
+    Raises:
+        BackendError: If the cap leaves too little.
+
+    >>> spec = IBMSpec(kind="ibm", name="ibm_fez", max_qpu_seconds=60)
+    >>> job_limits(spec, [2.5, 2.5, 5.0], spent=9.5)
+    [12, 12, 25]
+    """
+    check_cap(spec, jobs, spent)
+    if spec.max_qpu_seconds is None:
+        return None
+    least = [math.ceil(each) for each in jobs]
+    spare = math.floor(spec.max_qpu_seconds - spent) - sum(least)
+    return [low + int(spare * each / sum(jobs)) for low, each in zip(least, jobs, strict=True)]
 
 
 def check_plan(spec: IBMSpec, needed: float, remaining: float | None) -> None:
@@ -157,11 +213,15 @@ def check_plan(spec: IBMSpec, needed: float, remaining: float | None) -> None:
         )
 
 
-def forecast_refusal(spec: IBMSpec, needed: float, state: State, usage: Remaining) -> str | None:
-    """Why a request would be refused as things are, by cap, plan or device; None if it would not."""
+def forecast_refusal(
+    spec: IBMSpec, jobs: Sequence[float], spent: float, state: State, usage: Remaining
+) -> str | None:
+    """Why jobs would be refused as things are, by cap, plan or device; None if they would not."""
+    if not jobs:
+        return None
     try:
-        check_cap(spec, needed, 0.0)
-        check_plan(spec, needed, usage.remaining_seconds)
+        check_cap(spec, jobs, spent)
+        check_plan(spec, sum(jobs), usage.remaining_seconds)
     except BackendError as error:
         return f"{error.must}: {error.got}"
     return None if state.online else f"{spec.name} is {state.message or 'offline'}"

@@ -7,6 +7,7 @@ import itertools
 import json
 import logging
 import os
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import numpy as np
 from qiskit.exceptions import QiskitError
 from qiskit.primitives.containers import BindingsArray
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
+from qiskit.providers.exceptions import QiskitBackendNotFoundError
 from qiskit_ibm_runtime import Batch, QiskitRuntimeService, Session
 from qiskit_ibm_runtime.api.auth import CloudAuth
 from qiskit_ibm_runtime.api.exceptions import RequestsApiError
@@ -71,11 +73,19 @@ class DeviceState:
 
 @dataclass(frozen=True)
 class ListedDevice:
-    """A device of the account, its width, and its state; None where the service could not say."""
+    """A device of the account: its width, and its state; None where the service could not say.
+
+    Attributes:
+        name: Its name.
+        qubits: Its width.
+        state: Its state.
+        fault: Why the service could not say its state, or what is wrong with what it said.
+    """
 
     name: str
-    qubits: int
+    qubits: int | None
     state: DeviceState | None
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,16 +146,36 @@ class IBMClient:
 
     def state(self) -> DeviceState:
         """Whether the device runs jobs now."""
-        return self._call(lambda: _state(self._device()), "status", missing="gone")
+        return self._call(
+            lambda: _state(self._device()._api_client.backend_status(self.device)), "status", missing="gone"
+        )
 
     def devices(self) -> list[ListedDevice]:
-        """All devices of the account, with their states."""
+        """All devices of the account, with their states; one that cannot be read is among them.
+
+        The client's own list leaves out, without a word, devices whose configuration it cannot read.
+        """
 
         def read() -> list[ListedDevice]:
-            self._connected().usage()
-            return [_listed(each) for each in self._connected().backends()]
+            service, found = self._connected(), dict[str, ListedDevice]()
+            service.usage()
+            for api, listed in _listings(service):
+                for each in listed:
+                    if str(each["name"]) not in found:
+                        found[str(each["name"])] = self._listed(api, each)
+            if not found:
+                raise ValueError("no device of the account is in the reply")
+            return list(found.values())
 
         return sorted(self._call(read, "devices"), key=lambda each: each.name)
+
+    def _listed(self, api: Any, listed: dict[str, Any]) -> ListedDevice:
+        name, qubits = str(listed["name"]), listed.get("qubits")
+        width = qubits if type(qubits) is int else None
+        try:
+            return ListedDevice(name, width, _state(api.backend_status(name)))
+        except Exception as error:  # one of many may not answer, and the others are listed all the same
+            return ListedDevice(name, width, None, redact(_message(error), self._secrets))
 
     def others(self) -> list[str]:
         """Names of the other devices of the account that run jobs."""
@@ -166,8 +196,11 @@ class IBMClient:
 
         return self._call(read, "usage")
 
-    def submit(self, spec: IBMSpec, program: LaidOut, values: FloatArray, tag: str) -> str:
-        """Send rows of values (N, P) as one PUB with all observables, once; the id of the job."""
+    def submit(self, spec: IBMSpec, program: LaidOut, values: FloatArray, tag: str, limit: int | None) -> str:
+        """Send rows of values (N, P) as one PUB with all observables, once; the id of the job.
+
+        The service stops it after ``limit`` seconds on the device.
+        """
 
         def send() -> str:
             backend = self._device()
@@ -175,7 +208,7 @@ class IBMClient:
             posts = WireSession.posts
             sent, taken = posts.sent, posts.taken
             try:
-                estimator = Estimator(mode=mode or backend, options=estimator_options(spec, tag))
+                estimator = Estimator(mode=mode or backend, options=estimator_options(spec, tag, limit))
                 job = estimator.run([_pub(program, values)])
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 if posts.sent == sent and not isinstance(error, OSError):
@@ -308,7 +341,7 @@ class IBMClient:
     def _connected(self) -> Any:
         if self._service is None:
             _check_key(self._account)
-            with _without_search(self._account):
+            with _SURROUNDINGS.without_search(self._account):
                 self._service = _open_service(self._account)
             self._secrets.append(self._service.active_account().get("token", ""))
         return self._service
@@ -318,8 +351,19 @@ class IBMClient:
             service = self._connected()
             # The client takes a list of devices that it could not read for an empty one: ask something first.
             service.usage()
-            self._backend = service.backend(self.device, use_fractional_gates=self.fractional)
+            try:
+                self._backend = service.backend(self.device, use_fractional_gates=self.fractional)
+            except QiskitBackendNotFoundError:
+                self._say_why_unreadable(service)
+                raise
         return self._backend
+
+    def _say_why_unreadable(self, service: Any) -> None:
+        """Raise what is wrong with a device that the account has: the client says that there is none."""
+        for api, listed in _listings(service):
+            if any(each["name"] == self.device for each in listed):
+                api.backend_configuration(self.device, refresh=True)
+                raise ValueError(f"the configuration of {self.device} cannot be read")
 
     def _job(self, job_id: str) -> Any:
         if job_id not in self._jobs:
@@ -335,7 +379,7 @@ class IBMClient:
             missing: What it means that the service does not find it.
         """
         try:
-            with _quiet(), own_wire(), heartbeat(f"{self.device}, {what}"):
+            with _SURROUNDINGS.quiet(), own_wire(), heartbeat(f"{self.device}, {what}"):
                 return act()
         except BackendError as error:
             # A device that cannot be understood: what the service sent is at fault.
@@ -356,7 +400,7 @@ def decode(raw: str) -> Estimates:
     """
     try:
         _check_json(raw)
-        with _quiet():
+        with _SURROUNDINGS.quiet():
             executor, *_ = DEFAULT_DECODERS["executor"]
             program: Any = executor.decode(raw)
             result: Any = program
@@ -461,22 +505,23 @@ def _pub(program: LaidOut, values: FloatArray) -> EstimatorPub:
     return EstimatorPub.coerce((circuit, columns, rows))
 
 
-def _state(backend: Any) -> DeviceState:
-    status = backend.status()
-    message = str(status.status_msg)
-    if not message and not status.operational:
+def _listings(service: Any) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
+    """What each instance has to say of its devices, those that imitate others left out."""
+    # The client reads the lists here, and takes one that it could not read for an empty one.
+    instances = [crn for crn, _ in service._resolve_cloud_instances(None)]
+    for crn in instances:
+        api, known = service._get_api_clients()[crn], service._backends_info_per_instance.get(crn)
+        listed = api.list_backends() if known is None and len(instances) == 1 else known or []
+        yield api, [each for each in listed if each.get("class") != "mock"]
+
+
+def _state(status: dict[str, Any]) -> DeviceState:
+    """State of a device in the words of the service."""
+    message = str(status["status_msg"])
+    if not message and not status["operational"]:
         raise ValueError("the status of the device is not in the reply")
-    online = bool(status.operational) and message.lower() in TAKES_JOBS
-    return DeviceState(online, int(status.pending_jobs), message)
-
-
-def _listed(backend: Any) -> ListedDevice:
-    """A device; one of many may not answer, and the others are listed all the same."""
-    try:
-        state = _state(backend)
-    except (QiskitError, OSError, ValueError, TypeError, KeyError, AttributeError):
-        state = None
-    return ListedDevice(str(backend.name), int(backend.num_qubits), state)
+    online = bool(status["operational"]) and message.lower() in TAKES_JOBS
+    return DeviceState(online, int(status["pending_jobs"]), message)
 
 
 def _place(job: Any) -> int | None:
@@ -502,29 +547,55 @@ def _message(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """What the client warns of is checked here before; its warnings would only repeat it."""
-    logger = logging.getLogger("qiskit_ibm_runtime")
-    level = logger.level
-    logger.setLevel(max(level, logging.ERROR))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+class _Surroundings:
+    """What the client must find as long as any thread is inside of it, put back by the last that leaves.
+
+    Its warnings and log are silent: what it warns of is checked here before, and they would only repeat it. A
+    service of one's own has no global catalogue, and a named instance needs no search.
+    """
+
+    SWITCH = "QISKIT_FUNCTIONS_EXPERIMENTAL"
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._unsearched = threading.Lock(), 0, 0
+        self._undo = contextlib.ExitStack()
+
+    @contextlib.contextmanager
+    def quiet(self) -> Iterator[None]:
+        """No warnings inside."""
+        with self._lock:
+            if self._inside == 0:
+                self._undo = contextlib.ExitStack()
+                self._undo.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore")
+                log = logging.getLogger("qiskit_ibm_runtime")
+                self._undo.callback(log.setLevel, log.level)
+                log.setLevel(max(log.level, logging.ERROR))
+            self._inside += 1
+        try:
             yield
-    finally:
-        logger.setLevel(level)
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if self._inside == 0:
+                    self._undo.close()
+
+    @contextlib.contextmanager
+    def without_search(self, account: Account) -> Iterator[None]:
+        """No global search inside, where there is nothing to be searched."""
+        with self._lock:
+            known = account.url is None or account.instance is None
+            ours = not known and (self._unsearched > 0 or self.SWITCH not in os.environ)
+            if ours:
+                os.environ[self.SWITCH] = "1"
+                self._unsearched += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._unsearched -= int(ours)
+                if ours and self._unsearched == 0:
+                    del os.environ[self.SWITCH]
 
 
-@contextlib.contextmanager
-def _without_search(account: Account) -> Iterator[None]:
-    """A service of one's own has no global catalogue, and a named instance needs no search."""
-    switch = "QISKIT_FUNCTIONS_EXPERIMENTAL"
-    if account.url is None or account.instance is None or switch in os.environ:
-        yield
-        return
-    os.environ[switch] = "1"
-    try:
-        yield
-    finally:
-        del os.environ[switch]
+_SURROUNDINGS = _Surroundings()

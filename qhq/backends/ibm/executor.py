@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 from qiskit.circuit import Parameter, QuantumCircuit
 
 from qhq.ansatz.program import Ansatz
-from qhq.ansatz.stored import fingerprint
+from qhq.ansatz.stored import fingerprints
 from qhq.backends.devices.calibration import Calibration
 from qhq.backends.devices.gate import check_isa
 from qhq.backends.devices.isa import build_isa
@@ -21,11 +22,13 @@ from qhq.backends.ibm.budget import (
     count_circuits,
     estimate_seconds,
     forecast_refusal,
+    job_limits,
     rows_of_jobs,
+    seconds_of_jobs,
 )
 from qhq.backends.ibm.client import IBMClient, decode
 from qhq.backends.ibm.job_runner import JobRunner
-from qhq.backends.ibm.journal import Journal, Part
+from qhq.backends.ibm.journal import HELD, Journal, Part
 from qhq.backends.ibm.layout import lay_out
 from qhq.backends.ibm.opening import Approval, ask, open_client, read_device
 from qhq.backends.ibm.options import shots_per_circuit
@@ -79,9 +82,10 @@ class IBMExecutor:
         clock: Clock,
     ) -> None:
         self._spec, self._client, self._ansatz, self._seed = spec, client, ansatz, seed
-        self._journal, self._logical = journal, fingerprint(ansatz)
-        self._runner = JobRunner(client, journal, clock, Approval(client, self._spent), decode)
-        self._calls, self._parts, self._keys, self._only_sends = 0, list[Part](), list[str](), False
+        self._journal, self._logical = journal, fingerprints(ansatz)
+        self._runner = JobRunner(client, journal, clock, Approval(client, self._committed), decode)
+        self._calls, self._parts, self._asked = 0, list[Part](), list[PubRequest]()
+        self._act: Callable[[PubRequest], list[Estimates]] = self._run
         self.stds: FloatArray = np.zeros((0, ansatz.num_outputs))
         self._device, self._clock = read_device(client, spec, clock), clock
         self._shift = ParameterShift(ansatz, self._open_program)
@@ -116,11 +120,11 @@ class IBMExecutor:
             BackendError: If a shape does not fit, or sending is refused.
             JobError: If the service does not take it.
         """
-        self._only_sends = True
+        self._act = self._send
         try:
             self.expectations(inputs, weights)
         finally:
-            self._only_sends = False
+            self._act = self._run
 
     def close(self) -> None:
         """Close the batch or session that was opened, if any; jobs that wait in it still run."""
@@ -172,14 +176,29 @@ class IBMExecutor:
         found = [self._journal.calibration(part) for part in self._parts]
         return max((each.date for each in found if each is not None), default=self._ran.calibration)
 
-    def forecast(self, samples: int) -> CostForecast:
-        """What so many samples would cost; nothing is sent.
+    def forecast(
+        self, samples: int, inputs: ArrayLike | None = None, weights: ArrayLike | None = None
+    ) -> CostForecast:
+        """What is still to be paid for so many samples; nothing is sent.
+
+        Args:
+            samples: Rows of values.
+            inputs: The rows themselves (B, I), radians: what the journal holds of them is not paid again.
+            weights: Weights (W,).
 
         Raises:
             BackendError: If the service does not answer.
         """
         spec, program = self._spec, self._program
-        rows, shots = rows_of_jobs(spec, program, samples), shots_per_circuit(spec)
+        rows, held, spent = rows_of_jobs(spec, program, samples), 0, self._committed()
+        if samples and inputs is not None and weights is not None:
+            request = self._question(inputs, weights)
+            parts = self._journal.parts(request.key)
+            if parts:
+                rows = [part.rows for part in parts if part.state not in HELD]
+                held = sum(part.rows for part in parts if part.state in HELD)
+                spent += self._runner.spent(request)
+        jobs, shots = seconds_of_jobs(spec, program, rows), shots_per_circuit(spec)
         circuits = count_circuits(spec, program, rows)
         try:
             state = ask(self._client, spec, self._client.state, self._clock)
@@ -194,14 +213,17 @@ class IBMExecutor:
             circuits=circuits,
             shots=shots,
             executions=circuits * shots,
-            qpu_seconds=estimate_seconds(spec, program, rows),
+            qpu_seconds=sum(jobs),
             remaining_seconds=usage.remaining_seconds,
             queue=state.queue,
             online=state.online,
             calibration=program.calibration,
             max_qpu_seconds=spec.max_qpu_seconds,
             layout=program.layout,
-            refusal=forecast_refusal(spec, estimate_seconds(spec, program, rows), state, usage),
+            refusal=forecast_refusal(spec, jobs, spent, state, usage),
+            held_samples=held,
+            spent_seconds=spent,
+            most_seconds=_most_seconds(spec, jobs, spent),
         )
 
     def training_refusal(self, batch: int) -> BackendError:
@@ -228,11 +250,42 @@ class IBMExecutor:
         if len(values) == 0:
             self.stds = np.zeros((0, self._ansatz.num_outputs))
             return np.zeros((0, self._ansatz.num_outputs))
-        key = question_key(self._spec, self._logical, self._calls, self._seed, values)
-        request = PubRequest(key, self._spec, self._program, values)
-        if self._only_sends:
-            self._runner.submit(request)
+        found = self._act(self._request(values))
+        if not found:
             return np.zeros((len(values), self._ansatz.num_outputs))
+        self.stds = np.concatenate([each.stds for each in found])
+        return np.concatenate([each.values for each in found])
+
+    def _request(self, values: FloatArray) -> PubRequest:
+        """The question at angles (N, P), under the key that the journal knows it by if it does."""
+        keys = [
+            question_key(self._spec, logical, self._calls, self._seed, values) for logical in self._logical
+        ]
+        known = next((key for key in keys if self._journal.knows(key)), keys[0])
+        return PubRequest(known, self._spec, self._program, values)
+
+    def _question(self, inputs: ArrayLike, weights: ArrayLike) -> PubRequest:
+        """What :meth:`expectations` of the same arguments would ask."""
+        asked: list[PubRequest] = []
+
+        def look(request: PubRequest) -> list[Estimates]:
+            asked.append(request)
+            return []
+
+        self._act = look
+        try:
+            self.expectations(inputs, weights)
+        finally:
+            self._act = self._run
+        (request,) = asked
+        return request
+
+    def _send(self, request: PubRequest) -> list[Estimates]:
+        self._runner.submit(request)
+        return []
+
+    def _run(self, request: PubRequest) -> list[Estimates]:
+        """Results of a request, part by part: from the journal, or waited for."""
         parts = self._runner.submit_or_resume(request)
         if any([self._runner.put_back(request, part) for part in parts]):
             parts = self._runner.submit_or_resume(request)
@@ -240,13 +293,25 @@ class IBMExecutor:
         # Only now: a call that failed and is made again is the same question.
         self._calls += 1
         self._parts += parts
-        self._keys.append(key)
-        self._ran = self._journal.request(key).program
-        self.stds = np.concatenate([each.stds for each in found])
-        return np.concatenate([each.values for each in found])
+        self._asked.append(replace(request, values=request.values[:0]))
+        self._ran = self._journal.request(request.key).program
+        return found
 
     def _spent(self) -> float:
-        return sum(self._journal.spent(key) for key in self._keys)
+        return sum(self._journal.spent(request.key) for request in self._asked)
+
+    def _committed(self) -> float:
+        """Seconds that what was asked before took, or may still take."""
+        return sum(self._runner.spent(request) for request in self._asked)
+
+
+def _most_seconds(spec: IBMSpec, jobs: Sequence[float], spent: float) -> float | None:
+    """Seconds after which the service stops jobs, all together; None without a cap, or beyond it."""
+    try:
+        limits = job_limits(spec, jobs, spent)
+    except BackendError:
+        return None
+    return None if limits is None else float(sum(limits))
 
 
 def decode_stored(journal: Journal, part: Part) -> Estimates:

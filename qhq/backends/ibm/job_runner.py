@@ -3,9 +3,10 @@
 A part goes through the states of the journal in this order, each written before the next thing is done:
 planned, sending (then it is sent), sent (the service named the job), stored (its result was read, found good
 and is here). A part found in the state sending belongs to a process that died or lost the reply: the service
-is asked for its tag, and only if no job bears it, some seconds after the attempt, is it sent again. What
-comes back is checked before it is stored; a job whose result cannot be used is never taken for one that
-failed, for it was paid.
+is asked for its tag, and only if no job bears it, some seconds after the attempt, is it sent again. So is a
+planned part that this process did not make: it may have been sent before the journal was copied, or put back
+from a backup. What comes back is checked before it is stored; a job whose result cannot be used is never
+taken for one that failed, for it was paid.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from qhq.backends.ibm.budget import estimate_seconds, rows_per_job
 from qhq.backends.ibm.journal import (
     CANCELLED,
     FAILED,
+    HELD,
     PLANNED,
     SENDING,
+    SENT,
     STORED,
     UNREADABLE,
     UNSENT,
@@ -53,9 +56,6 @@ LONGEST_PAUSE_SECONDS = 60.0
 MOST_READINGS = 5
 """How often a result that cannot be used is asked for before that is left to a later resume."""
 
-UNSAID = (*WITH_SERVICE, STORED)
-"""States of a job that takes, or took, time on the device."""
-
 logger = logging.getLogger(__name__)
 
 
@@ -83,8 +83,8 @@ class Client(Protocol):
     def reconnect(self) -> None:
         """Start afresh."""
 
-    def submit(self, spec: IBMSpec, program: LaidOut, values: FloatArray, tag: str) -> str:
-        """Send rows of values (N, P) as one PUB; the id of the job."""
+    def submit(self, spec: IBMSpec, program: LaidOut, values: FloatArray, tag: str, limit: int | None) -> str:
+        """Send rows of values (N, P) as one PUB, to be stopped after some seconds; the id of the job."""
 
     def instance(self) -> str:
         """The instance that the device is used through."""
@@ -128,6 +128,9 @@ class Gatekeeper(Protocol):
 
     def fit(self, request: PubRequest, now: float) -> LaidOut | None:
         """The program for the device as it is now; None where the one of the request is."""
+
+    def limit(self, request: PubRequest, rows: Sequence[int], spent: float) -> int | None:
+        """Seconds after which the first of jobs with so many rows is stopped; None without a cap."""
 
 
 class JobRunner:
@@ -289,7 +292,7 @@ class JobRunner:
         return request
 
     def _ask_approval(self, request: PubRequest, opened: Sequence[Part]) -> None:
-        spent = self._spent(request)
+        spent = self.spent(request)
         try:
             self._persist(request, lambda: self._gatekeeper.check(request, opened, spent))
         except ServiceError as trouble:
@@ -311,7 +314,7 @@ class JobRunner:
         request = replace(request, program=self._programs.get(request.key, request.program))
         with self._journal.sending():
             part = self._journal.part(tag)
-            if part.state == SENDING:
+            if part.state in UNSENT and not self._journal.is_unused(tag):
                 self._adopt(request, part)
                 part = self._journal.part(tag)
             if part.state == PLANNED:
@@ -326,14 +329,29 @@ class JobRunner:
             return request
         self._replan(request, program)
         request = replace(request, program=program)
-        self._gatekeeper.check(request, [part], self._spent(request))
+        self._gatekeeper.check(request, [part], self.spent(request))
         return request
 
-    def _spent(self, request: PubRequest) -> float:
-        """Seconds that the jobs of a request took, by our estimate where the service has not said yet."""
-        parts = self._journal.parts(request.key)
-        unsaid = [part.rows for part in parts if part.state in UNSAID and part.qpu_seconds is None]
-        return self._journal.spent(request.key) + estimate_seconds(request.spec, request.program, unsaid)
+    def spent(self, request: PubRequest) -> float:
+        """Seconds that the jobs of a request took, or may still take.
+
+        A job that is with the service may take all that it is allowed to; one that is done, and of which the
+        service does not say what it took, counts by our estimate.
+        """
+        total, rows = self._journal.spent(request.key), {}
+        for part in self._journal.parts(request.key):
+            rows[part.tag] = part.rows
+            if part.state in HELD and part.qpu_seconds is None:
+                if request.spec.max_qpu_seconds is not None and part.state != SENT:
+                    seconds = self._note_usage(part)
+                    if seconds is not None:
+                        total += seconds
+                        continue
+                estimate = estimate_seconds(request.spec, request.program, [part.rows])
+                total += max(estimate, part.limit_seconds or 0.0) if part.state == SENT else estimate
+        unsaid = [extra for extra in self._journal.extras(request.key) if extra.qpu_seconds is None]
+        ran = [rows[extra.tag] for extra in unsaid if not extra.cancelled and extra.tag in rows]
+        return total + estimate_seconds(request.spec, request.program, ran)
 
     def _replan(self, request: PubRequest, program: LaidOut) -> None:
         before, name = request.program, request.spec.name
@@ -358,11 +376,14 @@ class JobRunner:
 
     def _submit(self, request: PubRequest, part: Part) -> None:
         qubits, instance = measured_qubits(request.program.observables), self._client.instance()
-        if not self._journal.claim(part.tag, self._clock.now(), instance=instance, qubits=qubits):
+        unsent = [each for each in self._journal.parts(request.key) if each.state in UNSENT]
+        rows = [part.rows, *(each.rows for each in unsent if each.tag != part.tag)]
+        limit = self._gatekeeper.limit(request, rows, self.spent(request))
+        now, values = self._clock.now(), request.values[part.start : part.stop]
+        if not self._journal.claim(part.tag, now, instance=instance, qubits=qubits, limit_seconds=limit):
             return
-        values = request.values[part.start : part.stop]
         try:
-            job_id = self._client.submit(request.spec, request.program, values, part.tag)
+            job_id = self._client.submit(request.spec, request.program, values, part.tag, limit)
         except ServiceError as trouble:
             if trouble.kind in NOT_TAKEN:
                 self._journal.unclaim(part.tag, self._clock.now())
@@ -381,23 +402,26 @@ class JobRunner:
         return f"about {ours:.1f} s on the device by our estimate{beside}"
 
     def _adopt(self, request: PubRequest, part: Part) -> None:
-        """Find out what became of a submission whose end nobody saw; planned again if it never arrived."""
+        """Find out what became of a part that may have been sent; planned again if it never arrived."""
         if part.instance and part.instance not in self._client.instances():
             raise ServiceError("lost", f"it was being sent through {part.instance}, which is not at hand")
         found = self._client.find(part.tag)
         now = self._clock.now()
         if found:
-            self._journal.sent(part.tag, found[0], now)
+            self._journal.adopt(part, found[0], now)
             TALK.get().wait(f"{request.spec.name}: job {found[0]} found by its tag")
-        elif now - part.changed < request.spec.settle_seconds:
+        elif part.state == SENDING and now - part.changed < request.spec.settle_seconds:
             raise ServiceError("unsettled", "no job bears the tag yet")
+        elif not self._journal.owns(part):
+            # The folder that this one was copied from may still send it: under this tag it would be its.
+            self._journal.take_over(part, now)
         else:
             self._journal.unclaim(part.tag, now)
 
     def _look_for_extras(self, request: PubRequest, tag: str) -> None:
         """Cancel what a submission became besides the job that is used, and say so."""
         part = self._journal.part(tag)
-        if part.job_id is None:
+        if part.job_id is None or not self._journal.owns(part):
             return
         known = {extra.job_id for extra in self._journal.extras(part.key)}
         for job_id in self._client.find(tag):
@@ -473,8 +497,10 @@ class JobRunner:
         TALK.get().wait(f"job {part.job_id}: result stored")
 
     def _ended(self, request: PubRequest, part: Part, trouble: ServiceError) -> JobError | None:
-        if trouble.kind in TOO_MUCH and part.rows > 1:
+        if trouble.kind in (*TOO_MUCH, *ENDS_A_JOB):
+            # What stands in for it later must fit beside it under the cap.
             self._note_usage(part)
+        if trouble.kind in TOO_MUCH and part.rows > 1:
             self._split(part, trouble)
             return None
         error = as_job_error(trouble, f"{request.spec.name}, job {part.job_id}, tag {part.tag}")
@@ -507,12 +533,14 @@ class JobRunner:
                 if seconds is not None:
                     self._journal.add_extra_usage(extra.job_id, seconds)
 
-    def _note_usage(self, part: Part) -> None:
+    def _note_usage(self, part: Part) -> float | None:
+        """Write what a job took, if that is not known and the service can say; what was written."""
         if part.job_id is None or part.qpu_seconds is not None:
-            return
+            return None
         seconds = self._usage(part.job_id)
         if seconds is not None:
             self._journal.add_usage(part.tag, seconds)
+        return seconds
 
     def _usage(self, job_id: str) -> float | None:
         try:

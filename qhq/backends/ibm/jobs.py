@@ -70,6 +70,8 @@ class JobRow:
 
 NEWER = "This journal was written by a newer qhq: some of what it says may not be shown"
 
+SENT_ELSEWHERE = "sent from the folder that this one was copied from, or by an earlier qhq"
+
 SETTLE_SECONDS = 30.0
 """How long after a submission whose end nobody saw a job may still appear under its tag."""
 
@@ -83,7 +85,7 @@ def list_jobs(journal: Journal | None = None) -> list[JobRow]:
     if journal is None:
         return []
     origins, parts = journal.origins(), journal.parts()
-    rows = [_row(part, origins.get(part.key, NOWHERE)) for part in parts]
+    rows = [_row(journal, part, origins.get(part.key, NOWHERE)) for part in parts]
     by_tag = {part.tag: part for part in parts}
     for extra in journal.extras():
         part = by_tag.get(extra.tag)
@@ -173,11 +175,15 @@ def resume_jobs(
     return _rows(journal, keys)
 
 
-def cancel_jobs(wanted: str, *, journal: Journal | None = None, clock: Clock | None = None) -> list[JobRow]:
+def cancel_jobs(
+    wanted: str, *, others: bool = False, journal: Journal | None = None, clock: Clock | None = None
+) -> list[JobRow]:
     """Cancel jobs at the service, and drop what has not been sent; what ran is left to be fetched by resume.
 
     Args:
         wanted: Id or tag (or its beginning) of a job, or the name of a run.
+        others: Whether jobs are cancelled too that another folder may have sent, and wait for; see
+            :meth:`Journal.owns`.
         journal: Where jobs are written down.
         clock: The time.
 
@@ -185,16 +191,24 @@ def cancel_jobs(wanted: str, *, journal: Journal | None = None, clock: Clock | N
         The jobs, as they are now.
 
     Raises:
-        ConfigError: If there is no such job.
+        ConfigError: If there is no such job, or another folder may wait for it.
         BackendError: If the service does not answer.
     """
     from qhq.backends.ibm.client import IBMClient
     from qhq.backends.ibm.opening import find_client
 
     journal, clock = journal or Journal(), _clock(clock)
-    keys = _matching_keys(journal, wanted)
+    parts, keys = _matching_parts(journal, wanted), _matching_keys(journal, wanted)
+    foreign = [part for part in parts if part.state in (SENDING, SENT) and not journal.owns(part)]
+    if foreign and not others:
+        raise ConfigError(
+            "A job that another folder may wait for must not be cancelled unasked",
+            got=f"{', '.join(part.job_id or part.tag for part in foreign[:4])}: {SENT_ELSEWHERE}",
+            fix=f"If no other folder needs it, 'qhq jobs cancel {wanted} --yes'; 'qhq jobs discard {wanted}' "
+            "gives it up here alone",
+        )
     origins, clients = journal.origins(), dict[str, IBMClient]()
-    for tag in [part.tag for part in _matching_parts(journal, wanted)]:
+    for tag in [part.tag for part in parts]:
         # Whoever sends it at this moment is let finish: a job that nobody knows of would run, and be paid.
         with journal.sending():
             part = journal.part(tag)
@@ -259,7 +273,9 @@ def discard_jobs(wanted: str, *, journal: Journal | None = None, clock: Clock | 
     """
     journal, clock = journal or Journal(), _clock(clock)
     parts = _matching_parts(journal, wanted)
-    running = [part for part in parts if part.state in (SENDING, SENT)]
+    with_service = [part for part in parts if part.state in (SENDING, SENT)]
+    # Those of another folder are that folder's to cancel, or to wait for.
+    running = [part for part in with_service if journal.owns(part)]
     if running:
         raise ConfigError(
             "Jobs that are given up must not be with the service any more: they would run, and be paid for",
@@ -267,7 +283,7 @@ def discard_jobs(wanted: str, *, journal: Journal | None = None, clock: Clock | 
             fix=f"First 'qhq jobs cancel {wanted}', or fetch their results with 'qhq jobs resume'",
         )
     for part in parts:
-        if part.state in (PLANNED, UNREADABLE, *ENDED):
+        if part.state in (PLANNED, UNREADABLE, *ENDED) or part in with_service:
             journal.end(part, DISCARDED, f"given up while {part.state}; {part.message}"[:300], clock.now())
     return _rows(journal, _keys(parts))
 
@@ -369,7 +385,7 @@ def _keys(parts: Sequence[Part]) -> list[str]:
 
 def _rows(journal: Journal, keys: Sequence[str]) -> list[JobRow]:
     origins = journal.origins()
-    return [_row(part, origins.get(key, NOWHERE)) for key in keys for part in journal.parts(key)]
+    return [_row(journal, part, origins.get(key, NOWHERE)) for key in keys for part in journal.parts(key)]
 
 
 def _damaged_row(row: Damaged) -> JobRow:
@@ -379,7 +395,9 @@ def _damaged_row(row: Damaged) -> JobRow:
     )  # fmt: skip
 
 
-def _row(part: Part, origin: Origin) -> JobRow:
+def _row(journal: Journal, part: Part, origin: Origin) -> JobRow:
+    # What is said of a job that ended is more than where it came from.
+    elsewhere = SENT_ELSEWHERE if part.state in (SENDING, SENT) and not journal.owns(part) else ""
     return JobRow(
         tag=part.tag,
         job_id=part.job_id,
@@ -391,7 +409,7 @@ def _row(part: Part, origin: Origin) -> JobRow:
         created=_date(part.created),
         changed=_date(part.changed),
         qpu_seconds=part.qpu_seconds,
-        message=part.message or "",
+        message=part.message or elsewhere,
     )
 
 

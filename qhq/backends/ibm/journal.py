@@ -4,6 +4,10 @@ It stands in the folder of the runs (``runs/.jobs.sqlite``), not in the cache: i
 paid for and holds their results, and a cache may be emptied at any time. One file serves all runs of the
 folder and all processes at once. SQLite in WAL mode with full synchronisation survives ``kill -9`` and a
 power cut; the lock beside it belongs to the operating system, which releases it when its holder dies.
+
+A folder may be copied, and then two journals know the same jobs. Each place where a journal lies is an
+instance with an id of its own, and each part has an owner: the instance that made its tag. A part of
+another owner is never sent under its tag, and its job is never cancelled unasked; see :meth:`Journal.owns`.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import os
 import socket
 import sqlite3
 import threading
+import time
 import uuid
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -52,6 +57,8 @@ UNSENT = (PLANNED, SENDING)
 WITH_SERVICE = (SENT, UNREADABLE)
 OPEN = (*UNSENT, *WITH_SERVICE)
 ENDED = (CANCELLED, FAILED)
+HELD = (*WITH_SERVICE, STORED)
+"""States of a part that is not paid again: its result is here, or its job is with the service."""
 STATES = (*OPEN, STORED, *ENDED, DISCARDED, REPLACED)
 
 RUN: ContextVar[str] = ContextVar("run", default="")
@@ -79,6 +86,11 @@ MIGRATIONS = (
         "ALTER TABLE parts ADD COLUMN instance TEXT",
         "ALTER TABLE parts ADD COLUMN qubits TEXT",
     ),
+    (
+        "ALTER TABLE parts ADD COLUMN owner TEXT",
+        "ALTER TABLE parts ADD COLUMN limit_seconds REAL",
+        "CREATE TABLE instances (id TEXT PRIMARY KEY, place TEXT, made REAL)",
+    ),
 )
 """What makes a journal of each schema version out of one of the version before; the first of a file that
 is new or was written before versions were counted. Add at the end; never change what stands here."""
@@ -90,7 +102,7 @@ T = TypeVar("T")
 
 _LIGHT = (
     "tag, key, start, stop, state, job_id, created, changed, message, qpu_seconds, calibration, instance, "
-    "qubits"
+    "qubits, owner, limit_seconds"
 )
 
 
@@ -112,6 +124,8 @@ class Part:
         calibration: Fingerprint of what the device was calibrated to as it ran, once known.
         instance: CRN of the instance that it was sent through: no other can say what became of it.
         qubits: Qubits of the device that it measures, a JSON list; the layout of a request may change later.
+        owner: Instance of the journal that made its tag; None of one from before they were told apart.
+        limit_seconds: Time on the device after which the service stops it; None without a cap.
     """
 
     tag: str
@@ -127,6 +141,8 @@ class Part:
     calibration: str | None = None
     instance: str | None = None
     qubits: str | None = None
+    owner: str | None = None
+    limit_seconds: float | None = None
 
     @property
     def measured(self) -> list[int] | None:
@@ -219,9 +235,12 @@ class Journal:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._migrate()
+            self.instance = self._find_instance()
         except (OSError, sqlite3.Error) as error:
             raise self._unusable(error) from error
         self._lock = FileLock(str(self.path.with_name(".jobs.lock")), mode=0o600)
+        # Tags that were made here and never sent: no job can bear them.
+        self._unused: set[str] = set()
 
     def _migrate(self) -> None:
         """Bring the file to the schema of today; one of tomorrow's qhq is left as it is."""
@@ -240,6 +259,51 @@ class Journal:
             execute("ROLLBACK")
             raise
         execute("COMMIT")
+
+    def _find_instance(self) -> str:
+        """Id of the journal at this place: a copy, or one restored from elsewhere, gets one of its own."""
+        found = self.path.stat()
+        path, device, inode = str(self.path.resolve()), found.st_dev, found.st_ino
+        here = [socket.gethostname(), path, device, inode]
+
+        def known() -> str | None:
+            for row in self._connection.execute("SELECT id, place FROM instances").fetchall():
+                try:
+                    host, its_path, its_device, its_inode = json.loads(row["place"])
+                except (ValueError, TypeError):
+                    continue
+                # A folder that is renamed keeps its device and inode, and one whose disk is mounted
+                # elsewhere under the same path its inode. A copy has another.
+                if (host, its_inode) == (here[0], inode) and (its_path == path or its_device == device):
+                    return str(row["id"])
+            return None
+
+        instance = known()
+        if instance is None:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                # Look again: another process may have been faster.
+                instance = known()
+                if instance is None:
+                    instance = uuid.uuid4().hex
+                    row = [instance, json.dumps(here), time.time()]
+                    self._connection.execute("INSERT INTO instances (id, place, made) VALUES (?, ?, ?)", row)
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+        return instance
+
+    def owns(self, part: Part) -> bool:
+        """Whether a job under the tag of a part can only be of this journal.
+
+        Of a folder that was copied, the journal it was copied from may have sent the part, and wait for it.
+        """
+        return part.owner == self.instance
+
+    def is_unused(self, tag: str) -> bool:
+        """Whether no job can bear a tag: it was made by this object, and nothing was sent under it."""
+        return tag in self._unused
 
     @property
     def is_newer(self) -> bool:
@@ -283,6 +347,10 @@ class Journal:
         with self._transaction():
             for part in self._parts(f"key = ? AND state IN ({_marks(states)})", key, *states):
                 self._replace(part, [(part.start, part.stop)], now)
+
+    def knows(self, key: str) -> bool:
+        """Whether a request was planned."""
+        return bool(self._ask("SELECT 1 FROM requests WHERE key = ?", key))
 
     def request(self, key: str) -> PubRequest:
         """A request that was planned.
@@ -385,17 +453,38 @@ class Journal:
         here = socket.gethostname()
         return [(row["id"], row["backend"]) for row in rows if row["host"] == here and not _lives(row["pid"])]
 
-    def claim(self, tag: str, now: float, *, instance: str, qubits: Sequence[int]) -> bool:
+    def claim(
+        self,
+        tag: str,
+        now: float,
+        *,
+        instance: str,
+        qubits: Sequence[int],
+        limit_seconds: float | None = None,
+    ) -> bool:
         """Write that a planned part is about to be sent; False if another process was first.
 
         Args:
-            tag: Of the part.
+            tag: Of the part, which must be one of this journal's own.
             now: Seconds since 1970.
             instance: CRN of the instance that it is sent through.
             qubits: Qubits of the device that it measures.
+            limit_seconds: Time on the device after which the service is to stop it.
         """
-        written = json.dumps([int(each) for each in qubits])
-        return bool(self._set(tag, PLANNED, now, state=SENDING, instance=instance, qubits=written))
+        self._unused.discard(tag)
+        if not self.owns(self.part(tag)):
+            return False
+        written = {"instance": instance, "qubits": json.dumps([int(each) for each in qubits])}
+        return bool(self._set(tag, PLANNED, now, state=SENDING, limit_seconds=limit_seconds, **written))
+
+    def take_over(self, part: Part, now: float) -> None:
+        """Let a part of this journal, with a tag of its own, stand in for an unsent one of another."""
+        with self._transaction():
+            self._replace(part, [(part.start, part.stop)], now)
+
+    def adopt(self, part: Part, job_id: str, now: float) -> None:
+        """Write that a job bears the tag of a part which was not known to be sent."""
+        self._set(part.tag, part.state, now, state=SENT, job_id=job_id)
 
     def unclaim(self, tag: str, now: float) -> None:
         """Write that a part was certainly not taken: it may be sent again."""
@@ -462,9 +551,10 @@ class Journal:
                 self._add_part(part.key, start, stop, now)
 
     def _add_part(self, key: str, start: int, stop: int, now: float) -> None:
-        row = [f"qhq-{uuid.uuid4().hex}", key, start, stop, PLANNED, now, now]
-        columns = "tag, key, start, stop, state, created, changed"
-        self._ask(f"INSERT INTO parts ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", *row)
+        row = [f"qhq-{uuid.uuid4().hex}", key, start, stop, PLANNED, now, now, self.instance]
+        columns = "tag, key, start, stop, state, created, changed, owner"
+        self._ask(f"INSERT INTO parts ({columns}) VALUES ({_marks(row)})", *row)
+        self._unused.add(str(row[0]))
 
     def _parts(self, condition: str, *values: Any) -> list[Part]:
         try:
@@ -549,7 +639,7 @@ def _part(row: sqlite3.Row) -> Part:
     part = Part(*row)
     if not (isinstance(part.tag, str) and isinstance(part.key, str)):
         raise ValueError("a tag or key that is no text")
-    for name in ("job_id", "message", "calibration", "instance", "qubits"):
+    for name in ("job_id", "message", "calibration", "instance", "qubits", "owner"):
         if not isinstance(getattr(part, name), str | None):
             raise ValueError(f"tag {part.tag}: {name} is no text")
     if part.state not in STATES:
@@ -559,8 +649,9 @@ def _part(row: sqlite3.Row) -> Part:
     for name in ("created", "changed"):
         if not _is_time(getattr(part, name)):
             raise ValueError(f"tag {part.tag}: {name} '{getattr(part, name)}' is no time")
-    if not (part.qpu_seconds is None or _is_time(part.qpu_seconds)):
-        raise ValueError(f"tag {part.tag}: qpu_seconds '{part.qpu_seconds}'")
+    for name in ("qpu_seconds", "limit_seconds"):
+        if not (getattr(part, name) is None or _is_time(getattr(part, name))):
+            raise ValueError(f"tag {part.tag}: {name} '{getattr(part, name)}'")
     return part
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from qhq.backends.devices.device import CalibratedDevice
 from qhq.backends.ibm.account import fake_twin, find_account
-from qhq.backends.ibm.budget import check_cap, check_plan, estimate_seconds
+from qhq.backends.ibm.budget import check_cap, check_plan, job_limits, seconds_of_jobs
 from qhq.backends.ibm.client import IBMClient, ListedDevice, decode
 from qhq.backends.ibm.job_runner import JobRunner, Patience, persist
 from qhq.backends.ibm.journal import Journal, Part
@@ -147,10 +147,20 @@ class Approval:
             BackendError: If they may not be sent.
             ServiceError: If the service does not answer.
         """
-        needed = estimate_seconds(request.spec, request.program, [part.rows for part in opened])
-        check_cap(request.spec, needed, self._spent() + spent)
+        jobs = seconds_of_jobs(request.spec, request.program, [part.rows for part in opened])
+        check_cap(request.spec, jobs, self._spent() + spent)
         check_device(self._client)
-        check_plan(request.spec, needed, self._client.usage().remaining_seconds)
+        check_plan(request.spec, sum(jobs), self._client.usage().remaining_seconds)
+
+    def limit(self, request: PubRequest, rows: Sequence[int], spent: float) -> int | None:
+        """Seconds after which the service is to stop the first of jobs with so many rows; None for no cap.
+
+        Raises:
+            BackendError: If the cap leaves too little.
+        """
+        jobs = seconds_of_jobs(request.spec, request.program, rows)
+        limits = job_limits(request.spec, jobs, self._spent() + spent)
+        return None if limits is None else limits[0]
 
 
 def check_device(client: IBMClient) -> None:

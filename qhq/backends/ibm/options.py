@@ -14,14 +14,14 @@ AUTO_SHOTS, AUTO_RANDOMIZATIONS = 64, 32
 """How the client divides shots over randomizations: at least 64 each, at most 32 of them."""
 
 
-def estimator_options(spec: IBMSpec, tag: str) -> dict[str, Any]:
+def estimator_options(spec: IBMSpec, tag: str, limit: int | None) -> dict[str, Any]:
     """Options of ``qiskit_ibm_runtime.executor_estimator.Estimator`` for one job.
 
     Args:
         spec: The entry.
         tag: The journal's tag of the job; those of the entry come after it.
+        limit: Seconds on the device after which the service is to stop it; None for none.
     """
-    limit = None if spec.max_qpu_seconds is None else math.ceil(spec.max_qpu_seconds)
     return {
         "default_shots": spec.shots,
         "resilience_level": spec.resilience_level,

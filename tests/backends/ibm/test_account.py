@@ -218,7 +218,7 @@ def test_options_are_those_of_the_client():
     from qiskit_ibm_runtime.options_models.estimator import EstimatorOptions
 
     spec = entry(trex="on", zne={"enable": "off"}, twirling={"measure": "on"}, dynamical_decoupling="XX")
-    options = EstimatorOptions(**estimator_options(spec, "tag"))
+    options = EstimatorOptions(**estimator_options(spec, "tag", 60))
     assert (options.resilience.measure_mitigation, options.resilience.zne_mitigation) == (True, False)
     assert (options.twirling.enable_measure, options.twirling.enable_gates) == (True, None)
     assert (options.dynamical_decoupling.enable, options.max_execution_time) == (True, 60)

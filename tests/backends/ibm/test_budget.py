@@ -14,6 +14,7 @@ from qhq.backends.ibm.budget import (
     circuit_seconds,
     count_circuits,
     estimate_seconds,
+    job_limits,
     rows_of_jobs,
     rows_per_job,
     shot_seconds,
@@ -81,10 +82,31 @@ def test_a_sample_that_is_too_much_for_a_job_is_refused():
 
 
 def test_the_cap_counts_what_was_spent():
-    check_cap(entry(max_qpu_seconds=10), needed=4, spent=6)
-    check_cap(entry(max_qpu_seconds=None), needed=1e9, spent=1e9)
+    check_cap(entry(max_qpu_seconds=10), [4.0], spent=6)
+    check_cap(entry(max_qpu_seconds=None), [1e9], spent=1e9)
     with pytest.raises(BackendError, match=r"max_qpu_seconds.*4\.0 s on ibm_manila after 7\.0 s, cap 10 s"):
-        check_cap(entry(max_qpu_seconds=10), needed=4, spent=7)
+        check_cap(entry(max_qpu_seconds=10), [4.0], spent=7)
+
+
+def test_a_cap_holds_whole_seconds_of_each_job():
+    check_cap(entry(max_qpu_seconds=6), [2.2, 2.2], spent=0)
+    with pytest.raises(BackendError, match="4.4 s, 6 s in whole seconds a job on ibm_manila, cap 5 s"):
+        check_cap(entry(max_qpu_seconds=5), [2.2, 2.2], spent=0)
+
+
+@pytest.mark.parametrize("cap", [10.0, 11.5, 60.0, 7200.0])
+@pytest.mark.parametrize("spent", [0.0, 0.7, 1.0])
+def test_all_jobs_together_are_stopped_within_the_cap_and_none_before_its_forecast(cap, spent):
+    jobs = [2.1, 2.9, 2.0]
+    limits = job_limits(entry(max_qpu_seconds=cap), jobs, spent)
+    assert sum(limits) + spent <= cap
+    assert all(limit >= needed for limit, needed in zip(limits, jobs, strict=True))
+    # One after the other, each under what those before it were given, they are given the same.
+    given = []
+    for place in range(len(jobs)):
+        given.append(job_limits(entry(max_qpu_seconds=cap), jobs[place:], spent + sum(given))[0])
+    assert sum(given) + spent <= cap
+    assert job_limits(entry(max_qpu_seconds=None), jobs, spent) is None
 
 
 def test_a_plan_without_time_is_refused_and_one_without_limit_is_not():
