@@ -10,7 +10,7 @@ import typer
 from qhq.cli.hardware import hardware
 from qhq.cli.heartbeat import doing
 from qhq.cli.options import Debug, Json, Set
-from qhq.cli.output import command
+from qhq.cli.output import command, figure, plain_table
 from qhq.cli.results import result_tables, verdict
 from qhq.errors import ConfigError
 
@@ -34,6 +34,9 @@ def train(
 ) -> None:
     """Train a model, evaluate it beside the last-value forecast, and save it as a run.
 
+    A config that walks forward (data.split.scheme expanding or rolling, no fold named) trains a run for each
+    fold, and tests the forecasts of all folds together.
+
     Example: qhq train --backend aer --set training.epochs=5
     """
     with command(as_json=json, debug=debug) as output:
@@ -52,6 +55,8 @@ def train(
         with hardware(output, yes=True):
             record = _run(config, backend, changes, resume)
         output.result(record, *_people(record))
+        if "folds" in record:
+            return
         folder = RunFolder(Path(record["path"]))
         draw_run_figures(folder, output.note)
         if record.get("collapse"):
@@ -63,18 +68,25 @@ def _run(config: str | None, backend: str | None, overrides: list[str], resume: 
     from qhq.cli.progress import TrainingProgress
     from qhq.experiment.config import load_config
     from qhq.experiment.run import resume_run, train_run
+    from qhq.experiment.walk_forward import find_walk, read_walk, resume_walk, train_walk
     from qhq.tracking.run_folder import find_run
 
     doing("Opening prices, model and backend; comparing the exact engine with it")
     with TrainingProgress() as progress:
-        if resume is not None:
+        walk = None if resume is None else find_walk(resume)
+        if walk is not None:
+            folder = resume_walk(walk, progress)
+        elif resume is not None:
             folder = resume_run(find_run(resume), progress)
         else:
             study = load_config(config, overrides)
             if backend is not None:
                 study = study.model_copy(update={"backend": backend})
-            folder = train_run(study, progress)
-    return {**folder.read_record(), "path": str(folder.path)}
+            walks = study.data.split.walks
+            folder = (train_walk if walks else train_run)(study, progress)
+            walk = folder if walks else None
+    record = read_walk(folder) if walk is not None else folder.read_record()
+    return {**record, "path": str(folder.path)}
 
 
 def _people(record: dict[str, Any]) -> list[Any]:
@@ -86,13 +98,40 @@ def _people(record: dict[str, Any]) -> list[Any]:
     from qhq.tracking.looks import say_looks
 
     try:
-        return [_summary(record), *result_tables(record), verdict(record), *say_looks(record.get("looks"))]
+        looks = say_looks(record.get("looks"))
+        if "folds" in record:
+            return [_summary(record), _folds(record), *result_tables(record), record["verdict"], *looks]
+        return [_summary(record), *result_tables(record), verdict(record), *looks]
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ConfigError(
             "The run.json of a finished run must hold its results",
             got=f"{record['path']}: {type(error).__name__}: {error}",
             fix="Name another run; 'qhq compare' lists them",
         ) from error
+
+
+def _folds(record: dict[str, Any]) -> Any:
+    """A row a fold: what it was trained to and forecasts, and its skill."""
+    columns = [
+        "fold",
+        "trained to",
+        "forecasts from",
+        "to",
+        "windows",
+        "epochs",
+        "MAE",
+        "last value",
+        "skill",
+    ]
+    rows = [
+        [
+            row["fold"], row["trained_to"], row["from"], row["to"], row["windows"], row["epochs"],
+            figure(row["mae"]), figure(row["naive_mae"]),
+            None if row["skill"] is None else f"{row['skill']:+.4f}",
+        ]
+        for row in record["folds"]
+    ]  # fmt: skip
+    return plain_table(columns, rows, title=f"{len(rows)} folds, each a run below {record['run']}")
 
 
 def _summary(record: dict[str, Any]) -> str:

@@ -73,13 +73,17 @@ class Prepared:
         return self.parts.test.windows
 
 
-def prepare(spec: DataSpec) -> Prepared:
+def prepare(spec: DataSpec, panel: Panel | None = None) -> Prepared:
     """Load, check, lay out, split, cut and fit.
+
+    Args:
+        spec: What is asked for.
+        panel: What `load_panel` gave for it, where that is at hand.
 
     Raises:
         DataError: If the data cannot be read, breaks a rule, or is too short for the config.
     """
-    panel = load_panel(spec)
+    panel = load_panel(spec) if panel is None else panel
     laid_out = lay_out(panel, spec)
     parts = split_panel(laid_out, spec)
     for part in (parts.train, parts.validation, parts.test):

@@ -150,8 +150,10 @@ def _anchored(config: ExperimentConfig, file: Path, typed: set[str]) -> Experime
 
 
 def is_run_folder(folder: Path) -> bool:
-    """Whether a folder is a run's: it holds what no other has."""
-    return any((folder / name).exists() for name in ("run.json", "model.safetensors", "resume.pt"))
+    """Whether a folder is a run's, or a walk-forward's: it holds what no other has."""
+    return any(
+        (folder / name).exists() for name in ("run.json", "model.safetensors", "resume.pt", "walk.json")
+    )
 
 
 def _own_size(overrides: Sequence[str]) -> list[str]:

@@ -60,8 +60,13 @@ def train_run(config: ExperimentConfig, watcher: Watcher) -> RunFolder:
     return folder
 
 
-def resume_run(folder: RunFolder, watcher: Watcher) -> RunFolder:
+def resume_run(folder: RunFolder, watcher: Watcher, *, command: str | None = "train") -> RunFolder:
     """Continue a run that was cut off; a finished one is left as it is.
+
+    Args:
+        folder: The run.
+        watcher: Told of each epoch.
+        command: What the ledger of looks calls it; None for a fold of a walk-forward, which keeps it itself.
 
     Raises:
         QHQError: If the folder is damaged, or another process is training it.
@@ -75,7 +80,7 @@ def resume_run(folder: RunFolder, watcher: Watcher) -> RunFolder:
     with folder.locked():
         record = {key: value for key, value in folder.read_record().items() if key != "error"}
         folder.write_json("run.json", {**record, "status": RUNNING})
-        _complete(folder, experiment, watcher, watch, command="train")
+        _complete(folder, experiment, watcher, watch, command=command)
     return folder
 
 
@@ -159,7 +164,8 @@ def _complete(
     try:
         _train_and_test(folder, experiment, watcher, watch, command)
     except KeyboardInterrupt:
-        watcher.note(f"Cut off. Continue with: qhq train --resume {folder.name}")
+        if command is not None:
+            watcher.note(f"Cut off. Continue with: qhq train --resume {folder.name}")
         raise
     except Exception as error:
         # On a full disk the record cannot be written either: then the run stays one that was cut off.

@@ -36,6 +36,9 @@ RUNNING, FINISHED, FAILED = "running", "finished", "failed"
 RECORD_KEYS = frozenset({"status", "backend", "backend_entry", "seed", "data", "scaler", "quantum"})
 """What every ``run.json`` holds from its first moment."""
 
+WALK = "walk.json"
+"""Record of a walk-forward, whose folder holds a run a fold."""
+
 MARKS = ("run.json", "model.safetensors", "resume.pt")
 """Files that no folder but a run's has."""
 

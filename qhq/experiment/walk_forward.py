@@ -1,0 +1,433 @@
+"""A walk-forward: a model a fold, each an ordinary run, and one verdict over all dates that they forecast.
+
+    config with data.split.scheme: expanding or rolling, and no fold named
+        -> a folder in the runs folder: config.yaml, the circuit, walk.json
+        -> fold after fold, each a run of its own below it: fold-000, fold-001, ...
+        -> the forecasts of all folds, put together from their predictions.csv: one table, one test
+
+Every date is forecast once, by the model that was trained on what came before it (`qhq.data.split`). A walk
+that was cut off goes on where it stopped: folds that are finished are not trained again.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from qhq.ansatz.stored import save_ansatz, settle
+from qhq.data.layout import lay_out
+from qhq.data.panel import Panel
+from qhq.data.prepare import fingerprint, prepare
+from qhq.data.quarantine import tell_rows
+from qhq.data.sources.load import load_panel
+from qhq.data.split import Parts, folds_of, split_panel
+from qhq.data.windows import Cut, Windows
+from qhq.documents import dump_document
+from qhq.errors import ConfigError, DataError
+from qhq.evaluation.baselines.last_value import in_sample_naive_mae, symbol_scale
+from qhq.evaluation.collapse import find_collapse
+from qhq.evaluation.direction import share
+from qhq.evaluation.losses import TITLES, loss_names, task_losses
+from qhq.evaluation.significance import Comparison, compare, say_p_value
+from qhq.experiment.config import ExperimentConfig, load_config
+from qhq.experiment.evaluate import Array, Evaluation, predictions_csv
+from qhq.experiment.opening import build_circuit
+from qhq.experiment.record import git_commit, now, versions
+from qhq.experiment.results import metrics_record
+from qhq.experiment.run import resume_run, train_in
+from qhq.files import MOST_TABLE_BYTES, read_regular
+from qhq.paths import runs_dir
+from qhq.tracking.looks import add_look
+from qhq.tracking.run_folder import FINISHED, RUNNING, WALK, RunFolder, create_run, writable
+from qhq.training.loop import Watcher
+
+COLUMNS = (
+    "symbol",
+    "date",
+    "horizon",
+    "actual",
+    "forecast",
+    "naive",
+    "low",
+    "high",
+    "underlying",
+    "target",
+    "leaks",
+)
+"""Of a predictions.csv, beside one for each other baseline."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Walk:
+    """A walk-forward whose data are at hand.
+
+    Attributes:
+        folder: Where it lies.
+        config: As the folder holds it.
+        panel: As it was loaded, and ``laid_out`` as windows read it.
+        folds: Numbers of the folds in which something is to be forecast.
+    """
+
+    folder: RunFolder
+    config: ExperimentConfig
+    panel: Panel
+    laid_out: Panel
+    folds: list[int]
+
+    def fold(self, number: int) -> RunFolder:
+        return RunFolder(self.folder.path / f"fold-{number:03d}")
+
+    def fold_config(self, number: int) -> ExperimentConfig:
+        return self.config.model_copy(update={"data": self.config.data.with_fold(number)})
+
+    def parts(self, number: int) -> Parts:
+        return split_panel(self.laid_out, self.config.data.with_fold(number))
+
+
+def train_walk(config: ExperimentConfig, watcher: Watcher) -> RunFolder:
+    """Train every fold of a walk-forward, one after another, and test all forecasts together.
+
+    Args:
+        config: With ``data.split.scheme`` expanding or rolling, and no ``fold``.
+        watcher: Told of each fold, and of each epoch as in `train_run`.
+
+    Returns:
+        The walk's folder; `read_walk` reads what it found.
+
+    Raises:
+        QHQError: If the config, the data or the backend is not good, or a fold cannot be trained; the folder
+            is there then as soon as the data could be split, and `resume_walk` goes on with it.
+    """
+    if "last_symbol_inverts" in config.data.leaks:
+        raise ConfigError(
+            "The folds of a walk-forward must have one scale to be put together",
+            got="leak last_symbol_inverts, which gives each fold a scale of its own",
+            fix="Name one fold with data.split.fold, or leave the leak out",
+        )
+    panel = load_panel(config.data)
+    laid_out = lay_out(panel, config.data)
+    folds = folds_of(laid_out, config.data)
+    for number in (folds[0], folds[-1]):  # what cannot be split is told before hours go into training
+        split_panel(laid_out, config.data.with_fold(number))
+    for sentence in tell_rows(panel.quarantine, panel.doubts, panel.notes):
+        watcher.note(sentence)
+    design = {
+        "status": RUNNING,
+        "created": now(),
+        "task": config.data.task,
+        "leaks": list(config.data.leaks),
+        "backend": config.backend,
+        "seed": config.seed,
+        "design": config.model_dump(mode="json"),
+        "data": {"fingerprint": fingerprint(panel)},
+        "fold_numbers": folds,
+        "versions": versions(),
+        "git": git_commit(),
+    }
+
+    def fill(folder: RunFolder) -> None:
+        folder.write_text("config.yaml", dump_document(config))
+        if config.quantum is not None:
+            with writable(folder.circuit):
+                save_ansatz(settle(build_circuit(config.quantum)), folder.circuit)
+        folder.write_json(WALK, design)
+
+    folder = create_run(f"{config.name}-walk", config.seed, fill)
+    # Every fold is trained from what the folder holds, so that one that is trained after a kill is no other.
+    return _go_on(_Walk(folder, load_config(str(folder.config)), panel, laid_out, folds), watcher)
+
+
+def resume_walk(folder: RunFolder, watcher: Watcher) -> RunFolder:
+    """Go on with a walk-forward that was cut off; one that is finished is left as it is.
+
+    Raises:
+        QHQError: If the folder is damaged, or the prices are not those that it was begun with.
+    """
+    record = read_walk(folder)
+    if record["status"] == FINISHED:
+        return folder
+    config = load_config(str(folder.config))
+    panel = load_panel(config.data)
+    if fingerprint(panel) != record["data"].get("fingerprint"):
+        raise DataError(
+            "A walk-forward must be continued on exactly the prices that it was begun with",
+            got=f"other prices than those of {folder.name}: rows to {panel.dates.max()}",
+            fix="Restore the old ones, or begin it anew",
+        )
+    laid_out = lay_out(panel, config.data)
+    return _go_on(_Walk(folder, config, panel, laid_out, folds_of(laid_out, config.data)), watcher)
+
+
+def find_walk(reference: str) -> RunFolder | None:
+    """Find the folder of a walk-forward by its path or its name; None if it is none's."""
+    places = (Path(reference), runs_dir() / reference)
+    return next((RunFolder(each.absolute()) for each in places if (each / WALK).is_file()), None)
+
+
+def read_walk(folder: RunFolder) -> dict[str, Any]:
+    """Read ``walk.json``, the folder's name added as ``run``.
+
+    Raises:
+        ConfigError: If it is missing or damaged.
+    """
+    path = folder.path / WALK
+    try:
+        content = json.loads(read_regular(path, what="record of a walk-forward"))
+        good = isinstance(content.get("data"), dict) and isinstance(content.get("status"), str)
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise ConfigError(
+            "The folder of a walk-forward must hold a readable walk.json",
+            got=f"{path}: {error}",
+            fix="Name another, or begin it anew with 'qhq train CONFIG'",
+        ) from error
+    if not good:
+        raise ConfigError(
+            "walk.json must say what was walked", got=f"{path} without data or status", fix="Begin it anew"
+        )
+    return {**content, "run": folder.name}
+
+
+def _go_on(walk: _Walk, watcher: Watcher) -> RunFolder:
+    folder = walk.folder
+    with folder.locked():
+        try:
+            _train_folds(walk, watcher)
+        except KeyboardInterrupt:
+            watcher.note(f"Cut off. Continue with: qhq train --resume {folder.name}")
+            raise
+        evaluation, ends, rows = _pool(walk)
+        record = _record(walk, evaluation, ends, rows)
+        folder.write_text("predictions.csv", predictions_csv(evaluation, ends, walk.config.data.leaks))
+        folder.write_json(WALK, {**read_walk(folder), "status": FINISHED, "finished": now(), **record})
+    return folder
+
+
+def _train_folds(walk: _Walk, watcher: Watcher) -> None:
+    for place, number in enumerate(walk.folds):
+        folder, config = walk.fold(number), walk.fold_config(number)
+        begun = (folder.path / "run.json").is_file()
+        if begun and folder.read_record()["status"] == FINISHED:
+            continue
+        test = walk.parts(number).test.windows
+        watcher.note(
+            f"Fold {place + 1} of {len(walk.folds)}: forecasts {test.dates[:, 0].min()} to"
+            f" {test.dates[:, 0].max()}, {len(test)} windows"
+        )
+        _look(walk)
+        if begun:
+            resume_run(folder, watcher, command=None)
+            continue
+        shutil.rmtree(folder.path, ignore_errors=True)  # a kill left it without a record
+        with writable(folder.path):
+            folder.path.mkdir()
+        with folder.locked():
+            train_in(folder, config, prepare(config.data, walk.panel), watcher)
+
+
+def _look(walk: _Walk) -> None:
+    """Write the look at all test blocks down before the first is looked at, once."""
+    record = read_walk(walk.folder)
+    if record.get("looks") is None:
+        every = _together(walk, [walk.parts(number).test.windows for number in walk.folds])[0]
+        looks = add_look(every, run=walk.folder.name, command="train").to_dict()
+        walk.folder.write_json(WALK, {**record, "looks": looks})
+
+
+def _together(walk: _Walk, blocks: list[Windows]) -> tuple[Windows, Any]:
+    """All windows of some blocks as windows of the whole panel, and the order that sorts the blocks so."""
+    panel, cut = walk.laid_out, Cut.of(walk.config.data)
+    first = panel.dates.min()
+
+    def place(code: Any, dates: Any) -> Any:
+        return code.astype(np.int64) * 10**6 + (dates - first).astype(np.int64)
+
+    rows = place(panel.code, panel.dates)
+    asked = np.concatenate([place(each.code, each.dates[:, 0]) for each in blocks])
+    starts = np.searchsorted(rows, asked) - cut.window
+    order = np.argsort(starts, kind="stable")
+    return Windows(panel, starts[order], cut), order
+
+
+def _pool(walk: _Walk) -> tuple[Evaluation, tuple[Array, Array] | None, list[dict[str, Any]]]:
+    """Put the forecasts of all folds together, and measure each fold alone."""
+    blocks, scales, tables, rows = [], [], [], []
+    for number in walk.folds:
+        parts, record = walk.parts(number), walk.fold(number).read_record()
+        windows = parts.test.windows
+        scale = symbol_scale(windows, in_sample_naive_mae(parts.train.windows))
+        table = _read_forecasts(walk.fold(number), windows)
+        blocks.append(windows)
+        scales.append(scale)
+        tables.append(table)
+        errors = _evaluation(windows, table, scale)
+        metrics, naive = errors.metrics(), errors.naive_metrics()
+        rows.append(
+            {
+                "fold": number,
+                "run": f"{walk.folder.name}/{walk.fold(number).name}",
+                "trained_to": str(parts.train.windows.dates.max()),
+                "from": str(windows.dates[:, 0].min()),
+                "to": str(windows.dates[:, 0].max()),
+                "windows": len(windows),
+                "skill": metrics.skill,
+                "mae": metrics.mae,
+                "naive_mae": naive.mae,
+                "epochs": record.get("epochs"),
+            }
+        )
+    windows, order = _together(walk, blocks)
+    shared = [name for name in tables[0] if all(name in table for table in tables)]
+    whole = {name: np.concatenate([table[name] for table in tables])[order] for name in shared}
+    ends = (whole["low"], whole["high"]) if {"low", "high"} <= whole.keys() else None
+    return _evaluation(windows, whole, np.concatenate(scales)[order]), ends, rows
+
+
+def _evaluation(windows: Windows, table: dict[str, Array], scale: Array) -> Evaluation:
+    forecast = table["forecast"]
+    return Evaluation(
+        windows=windows,
+        forecast=forecast,
+        naive=table["naive"],
+        baselines={name: each for name, each in table.items() if name not in COLUMNS},
+        expectations=None,
+        scale=scale,
+        report=None,
+        collapse=find_collapse(windows, forecast),
+    )
+
+
+def _read_forecasts(folder: RunFolder, windows: Windows) -> dict[str, Array]:
+    """Forecasts of a fold by the names of their columns, each (N, H, K), in the order of its windows.
+
+    Raises:
+        DataError: If they are not those of these windows.
+    """
+    path, shape = folder.path / "predictions.csv", windows.targets.shape
+    try:
+        content = read_regular(path, most=MOST_TABLE_BYTES, what="table of forecasts")
+        frame = pd.read_csv(io.BytesIO(content), dtype={"symbol": str}, keep_default_na=False)
+        names = [
+            name for name in frame.columns if name not in ("symbol", "date", "underlying", "target", "leaks")
+        ]
+        numbers = {name: frame[name].to_numpy(dtype=np.float64).reshape(shape) for name in names}
+        dates = frame["date"].to_numpy(dtype="datetime64[D]").reshape(shape)[:, :, 0]
+        same = bool((dates == windows.dates).all() and (numbers["actual"] == windows.targets).all())
+        same &= bool((frame["symbol"].to_numpy().reshape(shape)[:, 0, 0] == windows.symbol).all())
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(
+            "A finished fold must hold its forecasts in predictions.csv",
+            got=f"{path}: {type(error).__name__}: {error}",
+            fix=f"Remove {folder.path}, and go on with --resume",
+        ) from error
+    if not same:
+        raise DataError(
+            "The forecasts of a fold must be of its own windows",
+            got=f"{path}, in which symbols, dates or actual values are others",
+            fix=f"Remove {folder.path}, and go on with --resume",
+        )
+    return numbers
+
+
+def _record(
+    walk: _Walk, evaluation: Evaluation, ends: tuple[Array, Array] | None, rows: list[dict[str, Any]]
+) -> dict[str, Any]:
+    records = [walk.fold(number).read_record() for number in walk.folds]
+    windows, split = evaluation.windows, walk.config.data.split
+    metrics = metrics_record(evaluation, split.held_out)
+    metrics["intervals"] = _coverage(windows, ends, records)
+    tests = _tests(evaluation, metrics["baseline"])
+    seconds = {
+        key: round(sum(each["seconds"].get(key, 0.0) for each in records), 4)
+        for key in ("total", "data", "train", "eval")
+    }
+    return {
+        "quantum": records[0]["quantum"],
+        "epochs": sum(each["epochs"] for each in records),
+        "seconds": seconds,
+        "metrics": metrics,
+        "collapse": None if evaluation.collapse is None else evaluation.collapse.to_dict(),
+        "data": {
+            **read_walk(walk.folder)["data"],
+            "test": {
+                "windows": len(windows),
+                "from": str(windows.dates.min()),
+                "to": str(windows.dates.max()),
+            },
+        },
+        "folds": rows,
+        "tests": [vars(each) | {"verdict": each.verdict()} for each in tests],
+        "verdict": _verdict(evaluation, tests, rows),
+    }
+
+
+def _coverage(
+    windows: Windows, ends: tuple[Array, Array] | None, records: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """How often the intervals of all folds, each fitted on its own validation, held what came."""
+    conformal = [(each["metrics"].get("intervals") or {}).get("conformal") or {} for each in records]
+    if ends is None or not all(conformal):
+        return {"reason": "a fold has no intervals: its validation split is too short for them"}
+    inside = (ends[0] <= windows.targets) & (windows.targets <= ends[1])
+    width = ends[1] - ends[0]
+    return {
+        "coverage": [
+            {
+                "horizon": step + 1,
+                "level": conformal[0]["level"],
+                "held": vars(share(int(np.count_nonzero(inside[:, step])), inside[:, step].size)),
+                "width": float(width[:, step].mean()),
+            }
+            for step in range(inside.shape[1])
+        ]
+    }
+
+
+MODEL, LAST_VALUE = "model", "last value"
+
+
+def _tests(evaluation: Evaluation, baseline: str) -> tuple[Comparison, ...]:
+    """The model against the last value, and against the baseline of the task where that is another.
+
+    The family is named here, before anything was measured: these two and no other.
+    """
+    rivals = {LAST_VALUE: evaluation.naive}
+    if baseline in evaluation.baselines:
+        rivals[baseline] = evaluation.baselines[baseline]
+    forecasts = {MODEL: evaluation.forecast, **rivals}
+    losses = task_losses(evaluation.windows, forecasts, evaluation.scale)
+    pairs = [(MODEL, name) for name in rivals]
+    return compare(losses.by_name[losses.primary], evaluation.windows.cut.horizon, pairs)
+
+
+_SAID = {"better": "better than", "worse": "worse than", "not tested": "not tested against"}
+
+
+def _verdict(evaluation: Evaluation, tests: tuple[Comparison, ...], rows: list[dict[str, Any]]) -> str:
+    """One sentence on all dates, and in how many folds the model beat the last value."""
+    loss = TITLES[loss_names(evaluation.windows)[0]]
+    known = [row["skill"] for row in rows if row["skill"] is not None]
+    ahead = sum(skill > 0 for skill in known)
+    said = []
+    for each in tests:
+        found = _SAID.get(each.verdict(), "not shown to differ from")
+        gain = (
+            ""
+            if each.gain is None
+            else f"loss {abs(100 * each.gain):.2f} % {'below' if each.gain > 0 else 'above'}"
+        )
+        p_value = each.reason if each.adjusted is None else f"p {say_p_value(each.adjusted)}"
+        name = each.second.replace("_", " ")
+        said.append(f"{found} the {name}" if name == LAST_VALUE else f"{found} {name}")
+        said[-1] += f" ({', '.join(part for part in (gain, p_value) if part)})"
+    return (
+        f"Over {tests[0].dates} dates, forecast by {len(rows)} models of one seed, each trained on what came"
+        f" before: {' and '.join(said)} by {loss} (Diebold-Mariano, Holm over {len(tests)});"
+        f" ahead of the last value in {ahead} of {len(known)} folds."
+    )
