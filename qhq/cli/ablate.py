@@ -170,7 +170,6 @@ def _cells(row: dict[str, Any]) -> list[object]:
 
 
 def _verdict(row: dict[str, Any], rival: str) -> str | None:
-    from qhq.evaluation.significance import say_p_value
+    from qhq.studies.comparisons import say_found
 
-    p_value = row[f"{rival}_p_holm"]
-    return row[rival] if p_value is None else f"{row[rival]} ({say_p_value(p_value)})"
+    return say_found(row, rival)

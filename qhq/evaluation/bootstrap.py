@@ -1,7 +1,15 @@
-"""What several seeds say: their median, and how far it could be from it."""
+"""How far a figure could be from the truth: a median over seeds, a statistic over dates.
+
+Seeds are drawn as they are, each independent of the others. Dates are not independent, neither the windows of
+one date nor the dates of one month, so they are drawn in blocks: the stationary bootstrap of Politis and
+Romano ("The stationary bootstrap", 1994), whose mean block length is that of Politis and White (2004), as the
+package `arch` has both.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +20,13 @@ from qhq.errors import DataError
 from qhq.seeding import child_generator
 
 LEVEL = 0.95
-DRAWS = 10_000
+DRAWS, DATE_DRAWS = 10_000, 2_000
+
+LEAST_SEEDS = 5
+"""An interval of fewer would be their range at most: that of three holds the median in 75 of 100 cases."""
+
+LEAST_DATES = 10
+"""Of fewer dates no interval is made, as no test is."""
 
 
 @dataclass(frozen=True)
@@ -20,23 +34,39 @@ class Median:
     """Median over seeds.
 
     With n seeds the interval is never wider than their range, which holds the true median with probability
-    1 - 2^(1 - n): 94 % of five seeds, 75 % of three. So that of a few seeds is too narrow.
+    1 - 2^(1 - n): 94 % of five seeds, the fewest that have one.
 
     Attributes:
         value: Median.
-        low: Lower end of its 95 % bootstrap interval; None of one seed.
+        low: Lower end of its 95 % bootstrap interval; None of fewer than five seeds.
         high: Upper end.
         count: Seeds.
+        values: The figure of each, as they were given.
     """
 
     value: float
     low: float | None
     high: float | None
     count: int
+    values: tuple[float, ...]
+
+    @property
+    def reason(self) -> str:
+        """Why there is no interval; empty if there is."""
+        return "" if self.low is not None else f"{say_seeds(self.count)}, an interval needs {LEAST_SEEDS}"
+
+
+def say_seeds(count: int) -> str:
+    """Number of seeds in words.
+
+    >>> say_seeds(1), say_seeds(3)
+    ('one seed', '3 seeds')
+    """
+    return "one seed" if count == 1 else f"{count} seeds"
 
 
 def median_interval(values: npt.ArrayLike, level: float = LEVEL, seed: int = 0) -> Median:
-    """Tell the median of a figure over seeds, with a percentile bootstrap interval.
+    """Tell the median of a figure over seeds, from five on with a percentile bootstrap interval.
 
     Args:
         values: One of each seed, shape (n,).
@@ -46,8 +76,11 @@ def median_interval(values: npt.ArrayLike, level: float = LEVEL, seed: int = 0) 
     Raises:
         DataError: If there is no value, or one is not finite.
 
-    >>> median_interval([3.0, 1.0, 2.0, 5.0, 4.0])
-    Median(value=3.0, low=1.0, high=5.0, count=5)
+    >>> found = median_interval([3.0, 1.0, 2.0, 5.0, 4.0])
+    >>> found.value, found.low, found.high
+    (3.0, 1.0, 5.0)
+    >>> median_interval([3.0, 1.0]).reason
+    '2 seeds, an interval needs 5'
     """
     each = np.asarray(values, dtype=np.float64)
     if each.ndim != 1 or not len(each) or not np.isfinite(each).all():
@@ -56,12 +89,17 @@ def median_interval(values: npt.ArrayLike, level: float = LEVEL, seed: int = 0) 
             got=f"shape {each.shape}, {np.count_nonzero(~np.isfinite(each))} not finite",
             fix="Leave out the runs that failed, and say so",
         )
-    median = float(np.median(each))
-    if len(each) == 1:
-        return Median(median, None, None, 1)
-    tail = (1 - level) / 2
-    low, high = np.quantile(_draw_medians(each, seed), [tail, 1 - tail])
-    return Median(median, float(low), float(high), len(each))
+    median, given = float(np.median(each)), tuple(each.tolist())
+    if len(each) < LEAST_SEEDS:
+        return Median(median, None, None, len(each), given)
+    # scipy.stats takes half a second to import, which whoever only sends to hardware need not wait for.
+    from scipy.stats import bootstrap
+
+    found = bootstrap(
+        (each,), np.median, n_resamples=DRAWS, confidence_level=level, method="percentile",
+        rng=child_generator(seed, "bootstrap"),
+    ).confidence_interval  # fmt: skip
+    return Median(median, float(found.low), float(found.high), len(each), given)
 
 
 def paired_interval(
@@ -82,8 +120,97 @@ def paired_interval(
     return median_interval(one - other, level, seed)
 
 
-def _draw_medians(values: FloatArray, seed: int) -> FloatArray:
-    """Medians of samples drawn with replacement, shape (DRAWS,)."""
-    rows = child_generator(seed, "bootstrap").integers(0, len(values), (DRAWS, len(values)))
-    medians: FloatArray = np.median(values[rows], axis=1)
-    return medians
+@dataclass(frozen=True)
+class Interval:
+    """A statistic over dates.
+
+    Attributes:
+        value: Of all dates.
+        low: Lower end of its 95 % block bootstrap interval; None where there is none.
+        high: Upper end.
+        dates: How many.
+        block: Mean length of a block, in dates; None where there is no interval.
+        reason: Why there is none; empty where there is one.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    dates: int
+    block: float | None
+    reason: str = ""
+
+
+def date_mean(losses: FloatArray) -> float:
+    """Mean over dates; of two columns (D, 2), hits and how many could have been, the rate of all.
+
+    >>> date_mean(np.array([1.0, 3.0])), date_mean(np.array([[9.0, 10.0], [0.0, 2.0]]))
+    (2.0, 0.75)
+    """
+    if losses.ndim == 2:
+        return float(losses[:, 0].sum() / losses[:, 1].sum())
+    return float(losses.mean())
+
+
+def date_interval(
+    losses: FloatArray,
+    statistic: Callable[[FloatArray], float] = date_mean,
+    seed: int = 0,
+    *,
+    level: float = LEVEL,
+    horizon: int = 1,
+) -> Interval:
+    """Tell a statistic of dates with a percentile interval of the stationary bootstrap.
+
+    Args:
+        losses: Losses, hits or whatever each date has, dates ascending, shape (D,) or (D, M); with M columns
+            whole rows are drawn. For a rate of windows give the hits and the windows of each date.
+        statistic: Of an array as the losses; the mean, or the rate, if left out.
+        seed: Of the draws; the same seed gives the same interval.
+        level: Probability that the interval is made for.
+        horizon: Rows ahead of the furthest forecast, H: no block is shorter.
+
+    Raises:
+        DataError: If there are no dates, or one is not finite.
+
+    >>> found = date_interval(np.arange(40.0) % 7)
+    >>> found.low < found.value < found.high
+    True
+    """
+    each = np.asarray(losses, dtype=np.float64)
+    if each.ndim not in (1, 2) or not len(each) or not np.isfinite(each).all():
+        raise DataError(
+            "An interval over dates needs one finite figure, or row of figures, of each date",
+            got=f"shape {each.shape}, {np.count_nonzero(~np.isfinite(each))} not finite",
+            fix="Leave out the dates without a forecast",
+        )
+    value, count = float(statistic(each)), len(each)
+    least = max(LEAST_DATES, 2 * horizon)
+    if count < least:
+        return Interval(value, None, None, count, None, f"{count} dates, fewer than {least}")
+    from arch.bootstrap import StationaryBootstrap
+
+    block = block_length(each, horizon)
+    drawn = StationaryBootstrap(block, each, seed=child_generator(seed, "dates"))
+    tail = 100 * (1 - level) / 2
+    values = drawn.apply(lambda rows: np.array([statistic(rows)]), DATE_DRAWS)[:, 0]
+    # A rate of no windows, drawn by chance, is no rate; all the others are.
+    low, high = np.nanpercentile(values, [tail, 100 - tail])
+    return Interval(value, float(low), float(high), count, block)
+
+
+def block_length(series: FloatArray, horizon: int = 1) -> int:
+    """Mean length of the stationary bootstrap's blocks in dates, by Politis and White's rule.
+
+    Args:
+        series: Each (D,) or, of several, (D, M): the longest of theirs.
+        horizon: No block is shorter, nor longer than a quarter of the dates.
+    """
+    from arch.bootstrap import optimal_block_length
+
+    columns = series.reshape(len(series), -1)
+    moving = columns[:, np.ptp(columns, axis=0) > 0]
+    # A column that does not move has no length of its own.
+    found = optimal_block_length(moving)["stationary"].to_numpy() if moving.shape[1] else np.ones(1)
+    longest = float(np.max(np.where(np.isfinite(found), found, 1.0)))
+    return max(1, min(math.ceil(max(longest, horizon)), len(series) // 4))

@@ -1,35 +1,39 @@
 """Whether one forecast is better than another, or only luckier.
 
-The test is that of Diebold and Mariano ("Comparing predictive accuracy", 1995) on the differences d of two
-losses, with the correction of Harvey, Leybourne and Newbold ("Testing the equality of prediction mean squared
-errors", 1997). With n dates, a horizon of h rows and the autocovariances g_k of d,
-
-    V = g_0 + 2 (g_1 + ... + g_(h-1))        errors h rows ahead overlap, and reach no further
-    statistic = mean(d) / sqrt(V / n) * sqrt((n + 1 - 2h + h(h - 1)/n) / n),   against t with n - 1 degrees
+The test is that of Diebold and Mariano ("Comparing predictive accuracy", 1995): whether the mean of the
+differences of two losses is zero. How far it may be from zero by luck depends on how long the differences
+remember their past, which `qhq.evaluation.mean_test` reckons with. The factor of Harvey, Leybourne and
+Newbold (1997) belongs to the variance truncated at the horizon, which knows of no memory beyond it; the
+distribution used here is right in small samples without it.
 
 Several symbols on one date move together, so their losses are averaged by date first: n counts dates, not
-windows. Over many pairs some are unequal by chance; Holm (1979) keeps the probability of calling any of them
-so, wrongly, at the level.
+windows. `compare_groups` tests each symbol alone beside it.
+
+Who looks at many pairs finds some unequal by chance. So a family of at most four pairs, named before
+anything is measured, is tested together under Holm (1979), which keeps the probability of any wrong claim at
+the level; every other pair is exploratory: it has a p-value of its own, and no verdict. Nothing is ever
+called equal: a difference that was not shown may be there, and how large it would have to be is said.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from qhq.data.panel import FloatArray
 from qhq.data.windows import Windows
 from qhq.errors import DataError, nearest
 from qhq.evaluation.baselines.last_value import last_value
+from qhq.evaluation.mean_test import mean_test
 from qhq.evaluation.options import has_option_prices
 
 Loss = Literal["absolute", "squared"]
-Verdict = Literal["better", "no different", "worse", "not tested"]
+Verdict = Literal["better", "worse", "not shown", "not tested"]
 
 LEVEL = 0.05
 WEIGHING = "Skill and tests give every symbol the same weight; in the MAE those of high prices weigh more."
@@ -37,6 +41,9 @@ WEIGHING = "Skill and tests give every symbol the same weight; in the MAE those 
 
 LEAST_DATES = 10
 """Fewer dates, or fewer than twice the horizon, are not tested."""
+
+MOST_FAMILY = 4
+"""Pairs of a family: each further one costs the others power."""
 
 SAME = 1e-9
 """Losses that differ by less than this part of their mean are of one forecast, but for rounding."""
@@ -52,11 +59,15 @@ class Comparison:
         gain: 1 - mean loss of the first / that of the second; above zero the first is better. None where
             the second never errs.
         dates: How many there are.
-        statistic: Diebold-Mariano with the small-sample correction; below zero the first is better. None
-            where it was not tested.
-        p_value: Two-sided; None where it was not tested.
-        adjusted: The same after Holm over all pairs of the table; None where it was not tested.
+        statistic: Diebold and Mariano's; below zero the first is better. None where it was not tested.
+        p_value: Two-sided, of this pair alone; None where it was not tested.
+        adjusted: The same after Holm over its family; None where it was not tested, or is exploratory.
         reason: Why it was not tested; empty where it was.
+        exploratory: Whether the pair is outside the family that was named in advance.
+        detectable: Size of the gain that would be shown with a probability of 80 % on as many dates, at the
+            family's level; None where it was not tested, or the second never errs.
+        dates_needed: On how many dates a gain such as this one would be shown with that probability; None
+            where it was not tested, or the mean losses are equal.
     """
 
     first: str
@@ -67,14 +78,36 @@ class Comparison:
     p_value: float | None
     adjusted: float | None
     reason: str = ""
+    exploratory: bool = False
+    detectable: float | None = None
+    dates_needed: int | None = None
 
     def verdict(self, level: float = LEVEL) -> Verdict:
-        """Whether the first is better or worse than the second, at a level over all pairs."""
-        if self.adjusted is None or self.statistic is None:
+        """Whether the first is shown to be better or worse, at a level over the family; else "not shown".
+
+        An exploratory pair shows nothing by itself: see `suggests`.
+        """
+        if self.p_value is None or self.statistic is None:
             return "not tested"
-        if self.adjusted > level:
-            return "no different"
+        if self.adjusted is None or self.adjusted > level:
+            return "not shown"
         return "better" if self.statistic < 0 else "worse"
+
+    def suggests(self, level: float = LEVEL) -> Literal["better", "worse"] | None:
+        """What the pair's own p-value would say if no other pair had been looked at; a hint, no finding."""
+        if self.p_value is None or self.statistic is None or self.p_value > level:
+            return None
+        return "better" if self.statistic < 0 else "worse"
+
+
+def read_verdict(word: str) -> Verdict:
+    """Verdict of a record, which up to version 0.1 said "no different" of a difference that was not shown.
+
+    >>> read_verdict("no different"), read_verdict("worse")
+    ('not shown', 'worse')
+    """
+    found: dict[str, Verdict] = {"better": "better", "worse": "worse", "not tested": "not tested"}
+    return found.get(word, "not shown")
 
 
 def date_losses(
@@ -121,8 +154,19 @@ def loss_unit(windows: Windows, scale: FloatArray) -> FloatArray:
     return unit
 
 
+def group_losses(
+    windows: Windows, forecast: FloatArray, unit: FloatArray, loss: Loss = "absolute"
+) -> dict[str, FloatArray]:
+    """Losses of each date of each group alone, each (D,) of its own dates; arguments as of `date_losses`."""
+    found = {}
+    for name in dict.fromkeys(windows.group.tolist()):
+        rows = windows.group == name
+        found[name] = date_losses(windows.select(rows), forecast[rows], unit[rows], loss)
+    return found
+
+
 def diebold_mariano(first: FloatArray, second: FloatArray, horizon: int = 1) -> tuple[float, float]:
-    """Test that two losses are alike: the corrected statistic, and its two-sided p-value.
+    """Test that two losses are alike in the mean: the statistic, and its two-sided p-value.
 
     Args:
         first: Loss of the one on each date, in their order, shape (D,).
@@ -136,14 +180,8 @@ def diebold_mariano(first: FloatArray, second: FloatArray, horizon: int = 1) -> 
     reason = _reason(first, second, horizon)
     if reason:
         raise DataError("A Diebold-Mariano test needs losses that differ", got=reason, fix="Lengthen test")
-    difference = first - second
-    count, mean = len(difference), difference.mean()
-    factor = (count + 1 - 2 * horizon + horizon * (horizon - 1) / count) / count
-    statistic = mean / np.sqrt(_variance(difference, horizon) / count) * np.sqrt(factor)
-    # scipy.stats takes half a second to import, which whoever only sends to hardware need not wait for.
-    from scipy.stats import t as student
-
-    return float(statistic), float(2 * student.sf(abs(statistic), count - 1))
+    test = mean_test(first - second, horizon)
+    return test.statistic, test.p_value
 
 
 def _reason(first: FloatArray, second: FloatArray, horizon: int) -> str:
@@ -162,50 +200,135 @@ def _reason(first: FloatArray, second: FloatArray, horizon: int) -> str:
     return "losses that differ by the same on all dates" if np.ptp(difference) <= size else ""
 
 
-def _variance(difference: FloatArray, horizon: int) -> float:
-    """Long-run variance of n times the mean; with Bartlett's weights if it is not above zero without."""
-    centred = difference - difference.mean()
-    count = len(centred)
-    covariance = np.array([centred[lag:] @ centred[: count - lag] / count for lag in range(horizon)])
-    plain = covariance[0] + 2 * covariance[1:].sum()
-    # A truncated sum need not be a variance: of differences that swing to and fro it may be negative.
-    if plain > 1e-9 * covariance[0]:
-        return float(plain)
-    weights = 1 - np.arange(1, horizon) / horizon
-    return float(covariance[0] + 2 * weights @ covariance[1:])
-
-
 def compare(
-    losses: Mapping[str, FloatArray], horizon: int, pairs: Iterable[tuple[str, str]] | None = None
+    losses: Mapping[str, FloatArray],
+    horizon: int,
+    pairs: Iterable[tuple[str, str]] | None = None,
+    family: Sequence[tuple[str, str]] = (),
 ) -> tuple[Comparison, ...]:
-    """Test pairs of forecasts, and adjust the p-values by Holm over all that can be tested.
+    """Test pairs of forecasts; those of the family under Holm, the others as exploration.
 
     Args:
         losses: Of each forecast on each date, from the same windows, each of shape (D,).
         horizon: Rows ahead of the furthest forecast, H.
-        pairs: Names; None is every pair, in their order.
+        pairs: Names of what is tested; None is the family or, without one, every pair in their order.
+        family: The pairs among them that were named before anything was measured, four at most.
 
     Raises:
-        DataError: If a pair names no forecast.
+        DataError: If a pair names no forecast, or the family is too large or not among the pairs.
     """
-    chosen = list(combinations(losses, 2) if pairs is None else pairs)
+    chosen = list(pairs if pairs is not None else family or combinations(losses, 2))
+    _refuse_family(family, chosen)
     for name in (name for pair in chosen for name in pair):
         if name not in losses:
             raise DataError("A pair must name forecasts", got=f"'{name}'", fix=nearest(name, losses))
-    found = [_compare(pair, (losses[pair[0]], losses[pair[1]]), horizon) for pair in chosen]
-    values = [np.nan if each.p_value is None else each.p_value for each in found]
-    return tuple(
-        replace(each, adjusted=None if np.isnan(adjusted) else float(adjusted))
-        for each, adjusted in zip(found, holm(values), strict=True)
+    # What cannot be tested asks nothing of the level; whether it can is known before its losses are weighed.
+    tested = [pair for pair in family if not _reason(losses[pair[0]], losses[pair[1]], horizon)]
+    level = LEVEL / max(1, len(tested))
+    found = {
+        pair: _compare(pair, losses, horizon, level if pair in family else LEVEL, pair not in family)
+        for pair in chosen
+    }
+    adjusted = _holm([found[pair].p_value or 0.0 for pair in tested])
+    for pair, value in zip(tested, adjusted, strict=True):
+        found[pair] = replace(found[pair], adjusted=value)
+    return tuple(found.values())
+
+
+def _refuse_family(family: Sequence[tuple[str, str]], chosen: Sequence[tuple[str, str]]) -> None:
+    if len(set(family)) > MOST_FAMILY:
+        raise DataError(
+            f"A family of tests must have at most {MOST_FAMILY} pairs",
+            got=f"{len(set(family))} pairs",
+            fix="Name the comparisons that the question is about; the others are exploratory",
+        )
+    missing = [pair for pair in family if pair not in chosen]
+    if missing:
+        raise DataError("A family must be among the pairs", got=str(missing[0]), fix="Add it to the pairs")
+
+
+def _compare(
+    pair: tuple[str, str], losses: Mapping[str, FloatArray], horizon: int, level: float, exploratory: bool
+) -> Comparison:
+    first, second = (losses[name] for name in pair)
+    mean = float(second.mean())
+    gain = 1 - float(first.mean()) / mean if mean > 0 else None
+    reason = _reason(first, second, horizon)
+    if reason:
+        return Comparison(*pair, gain, len(first), None, None, None, reason, exploratory)
+    test = mean_test(first - second, horizon)
+    size = test.detectable(level)
+    ratio = size / abs(test.mean) if test.mean else math.inf
+    return Comparison(
+        *pair,
+        gain,
+        len(first),
+        test.statistic,
+        test.p_value,
+        None,
+        exploratory=exploratory,
+        detectable=size / mean if mean > 0 else None,
+        # The standard error falls with the root of the dates. Above a thousand millennia it is no number.
+        dates_needed=math.ceil(len(first) * ratio**2) if ratio < 1e3 else None,
     )
 
 
-def _compare(names: tuple[str, str], losses: tuple[FloatArray, FloatArray], horizon: int) -> Comparison:
-    reason = _reason(*losses, horizon)
-    statistic, p_value = (None, None) if reason else diebold_mariano(*losses, horizon)
-    means = [float(each.mean()) for each in losses]
-    gain = 1 - means[0] / means[1] if means[1] > 0 else None
-    return Comparison(*names, gain, len(losses[0]), statistic, p_value, None, reason)
+def _holm(p_values: Sequence[float]) -> list[float]:
+    # Alone, a p-value is its own; the call below clears the memory each time, which takes a tenth of a second.
+    if len(p_values) < 2:
+        return list(p_values)
+    from statsmodels.stats.multitest import multipletests
+
+    return [float(each) for each in multipletests(p_values, method="holm")[1]]
+
+
+@dataclass(frozen=True)
+class GroupFindings:
+    """A pair of forecasts tested in each group (symbol) alone; exploratory.
+
+    The mean over groups can hide that a forecast is good for one and bad for another. The groups' p-values
+    are adjusted by Holm, which holds however the groups depend on each other (Fisher's and Stouffer's
+    combinations do not, and symbols move together), and which names the groups; a combination such as
+    Cauchy's says that there is one, not which.
+
+    Attributes:
+        tested: Groups with dates enough.
+        better: Groups in which the first is better, at the level over all groups.
+        worse: Groups in which it is worse.
+        p_value: The smallest adjusted one: that of the claim that the two differ in any group. None where
+            no group was tested.
+    """
+
+    tested: int
+    better: tuple[str, ...]
+    worse: tuple[str, ...]
+    p_value: float | None
+
+
+def compare_groups(
+    losses: Mapping[str, tuple[FloatArray, FloatArray]], horizon: int, level: float = LEVEL
+) -> GroupFindings:
+    """Test a pair of forecasts in each group alone.
+
+    Args:
+        losses: Of the first and the second forecast on each date, by group, each (D,) of the group's dates.
+        horizon: Rows ahead of the furthest forecast, H.
+        level: Over all groups.
+    """
+    able = {name: pair for name, pair in losses.items() if not _reason(*pair, horizon)}
+    tests = {name: mean_test(first - second, horizon) for name, (first, second) in able.items()}
+    adjusted = _holm([test.p_value for test in tests.values()])
+    found = [
+        (name, test.statistic)
+        for (name, test), value in zip(tests.items(), adjusted, strict=True)
+        if value <= level
+    ]
+    return GroupFindings(
+        len(tests),
+        tuple(name for name, statistic in found if statistic < 0),
+        tuple(name for name, statistic in found if statistic > 0),
+        min(adjusted, default=None),
+    )
 
 
 def say_p_value(value: float) -> str:
@@ -215,17 +338,3 @@ def say_p_value(value: float) -> str:
     ('0.042', '< 0.001')
     """
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def holm(p_values: npt.ArrayLike) -> FloatArray:
-    """Adjust p-values for all being looked at, (m,); NaN is one that was not tested, and stays.
-
-    >>> holm([0.01, 0.04, 0.03, np.nan]).tolist()
-    [0.03, 0.06, 0.06, nan]
-    """
-    values = np.asarray(p_values, dtype=np.float64)
-    adjusted = np.full(values.shape, np.nan)
-    order = np.argsort(values)[: np.count_nonzero(~np.isnan(values))]  # NaN is sorted to the end
-    stepped = values[order] * np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
-    return adjusted

@@ -2,35 +2,48 @@
 
 The losses of a forecast are those of each date over the unit of its group, averaged over the seeds: it is
 tested how a model of the recipe errs, not how the average of several forecasts does. Holm's correction is
-over all pairs of a table (see `qhq.evaluation.significance`).
+over the family named in advance (see `qhq.evaluation.significance`); every other pair is exploratory.
 
-Diebold-Mariano knows the luck of the dates, not that of the seeds. So two are called different only if the
-bootstrap interval of their difference over the seeds leaves out zero as well, and two trained models of one
-seed each are not tested at all.
+Diebold-Mariano knows the luck of the dates, not that of the seeds. So one is called better only if the seeds
+agree: from five seeds on the bootstrap interval of their difference leaves out zero, of two to four every
+one's difference is on the same side. A model trained with one seed is not tested at all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from qhq.data.panel import FloatArray
 from qhq.evaluation.bootstrap import Median, paired_interval
-from qhq.evaluation.significance import Comparison, Verdict, compare
+from qhq.evaluation.significance import LEVEL, Comparison, Verdict, compare, read_verdict, say_p_value
 
 Measured = Mapping[str, Sequence[Mapping[str, Any]]]
 """What was measured of each model, one a seed, and of each baseline, one in all; each with ``losses``."""
 
+ONE_SEED = "one seed"
+"""Reason of a model that is not tested, since its next training may come out otherwise."""
 
-def compare_all(measured: Measured, horizon: int, rivals: Sequence[str]) -> tuple[Comparison, ...]:
+
+class Call(NamedTuple):
+    """A verdict, and why there is none where it is "not tested"."""
+
+    verdict: Verdict
+    reason: str = ""
+
+
+def compare_all(
+    measured: Measured, horizon: int, rivals: Sequence[str], family: Sequence[tuple[str, str]] = ()
+) -> tuple[Comparison, ...]:
     """Test every model and baseline against each rival that it is not itself, each pair once.
 
     Args:
         measured: Values with ``losses``, one a date.
         horizon: Rows ahead of the furthest forecast, H.
         rivals: Names of some of them, the most basic one first: it is the second of all its pairs.
+        family: The pairs among these that the question is about, four at most; the others are exploratory.
     """
     losses = {name: mean_losses(each) for name, each in measured.items()}
     pairs = [
@@ -39,7 +52,7 @@ def compare_all(measured: Measured, horizon: int, rivals: Sequence[str]) -> tupl
         for name in losses
         if name != rival and name not in rivals[:place]
     ]
-    return compare(losses, horizon, pairs)
+    return compare(losses, horizon, pairs, family)
 
 
 def mean_losses(measured: Sequence[Mapping[str, Any]]) -> FloatArray:
@@ -48,21 +61,32 @@ def mean_losses(measured: Sequence[Mapping[str, Any]]) -> FloatArray:
     return means
 
 
-def call(measured: Measured, comparison: Comparison, models: Collection[str]) -> Verdict:
-    """Whether the first is better or worse than the second, by the dates and by the seeds.
+def call(measured: Measured, comparison: Comparison, models: Collection[str]) -> Call:
+    """Whether the first is shown to be better or worse than the second, by the dates and by the seeds.
 
     Args:
         measured: Where both are.
         comparison: By the dates.
         models: Names of what was trained with a seed.
     """
-    found, seeds = comparison.verdict(), seed_difference(measured, comparison.first, comparison.second)
-    if found in ("no different", "not tested"):
-        return found
-    if seeds.low is None or seeds.high is None:
-        return "not tested" if comparison.first in models and comparison.second in models else found
-    agreed = seeds.high < 0 if found == "better" else seeds.low > 0
-    return found if agreed else "no different"
+    found = comparison.verdict()
+    if found == "not tested":
+        return Call(found, comparison.reason)
+    if any(len(measured[name]) == 1 for name in (comparison.first, comparison.second) if name in models):
+        return Call("not tested", ONE_SEED)
+    if found == "not shown" or _agree(measured, comparison, models):
+        return Call(found)
+    return Call("not shown")
+
+
+def _agree(measured: Measured, comparison: Comparison, models: Collection[str]) -> bool:
+    """Whether the seeds say what the dates say; two baselines have none."""
+    if comparison.first not in models and comparison.second not in models:
+        return True
+    seeds = seed_difference(measured, comparison.first, comparison.second)
+    low = min(seeds.values) if seeds.low is None else seeds.low
+    high = max(seeds.values) if seeds.high is None else seeds.high
+    return high < 0 if (comparison.statistic or 0.0) < 0 else low > 0
 
 
 def seed_difference(measured: Measured, first: str, second: str) -> Median:
@@ -72,12 +96,19 @@ def seed_difference(measured: Measured, first: str, second: str) -> Median:
     return paired_interval(np.broadcast_to(one, count), np.broadcast_to(other, count))
 
 
+COLUMNS = (
+    "gain", "p", "p_holm", "low", "high", "exploratory", "suggests", "detectable", "dates_needed", "reason",
+)  # fmt: skip
+"""What stands beside a verdict in a table, each after the verdict's own key."""
+
+
 def tested(
     measured: Measured, comparison: Comparison | None, key: str, models: Collection[str]
 ) -> dict[str, Any]:
-    """What the first of a pair is called, its gain, p-values and interval over seeds, as columns of a table.
+    """What the first of a pair is called, and all that belongs to it, as columns of a table.
 
-    The interval is of the difference of mean losses; below zero the first is better.
+    ``_low`` and ``_high`` are the interval of the difference of mean losses over seeds, from five on; below
+    zero the first is better. ``_suggests`` is what an exploratory pair's own p-value says, a hint at most.
 
     Args:
         measured: Where both are.
@@ -86,13 +117,67 @@ def tested(
         models: Names of what was trained with a seed.
     """
     if comparison is None:
-        return dict.fromkeys([key, *(f"{key}_{each}" for each in ("gain", "p", "p_holm", "low", "high"))])
+        return dict.fromkeys([key, *(f"{key}_{each}" for each in COLUMNS)])
     seeds = seed_difference(measured, comparison.first, comparison.second)
+    called = call(measured, comparison, models)
+    hint = comparison.suggests() if comparison.exploratory and called.verdict != "not tested" else None
+    if hint is not None and not _agree(measured, comparison, models):
+        hint = None
+    values = (
+        comparison.gain, comparison.p_value, comparison.adjusted, seeds.low, seeds.high,
+        comparison.exploratory, hint, comparison.detectable, comparison.dates_needed, called.reason,
+    )  # fmt: skip
     return {
-        key: call(measured, comparison, models),
-        f"{key}_gain": comparison.gain,
-        f"{key}_p": comparison.p_value,
-        f"{key}_p_holm": comparison.adjusted,
-        f"{key}_low": seeds.low,
-        f"{key}_high": seeds.high,
+        key: called.verdict,
+        **{f"{key}_{name}": each for name, each in zip(COLUMNS, values, strict=True)},
     }
+
+
+def say_found(row: Mapping[str, Any], key: str, level: float = LEVEL) -> str:
+    """A pair's columns in words, for a table.
+
+    Args:
+        row: With the columns of `tested`; those that a record of an earlier version lacks are not said.
+        key: What their names begin with.
+        level: At which the verdict was made.
+
+    >>> say_found({"vs_naive": "better", "vs_naive_p_holm": 0.012}, "vs_naive")
+    'better (Holm p 0.012)'
+    >>> columns = {"vs_start_p": 0.2, "vs_start_p_holm": 0.4, "vs_start_detectable": 0.051}
+    >>> say_found({"vs_start": "not shown", "vs_start_dates_needed": 1432, **columns}, "vs_start")
+    'not shown (Holm p 0.400; detectable 5.1 %, about 1,400 dates needed)'
+    >>> say_found({"vs_naive": "not tested", "vs_naive_reason": "one seed"}, "vs_naive")
+    'one seed, not tested'
+    """
+    if row.get(key) is None:
+        return ""
+    verdict = read_verdict(row[key])
+    reason = row.get(f"{key}_reason") or ""
+    if verdict == "not tested":
+        return f"{reason}, not tested" if reason else "not tested"
+    if row.get(f"{key}_exploratory"):
+        hint = row[f"{key}_suggests"]
+        word = f"suggests {hint}" if hint else "suggests nothing"
+        return f"exploratory: {word} (p {say_p_value(row[f'{key}_p'])})"
+    p_value = row.get(f"{key}_p_holm")
+    known = [] if p_value is None else [f"Holm p {say_p_value(p_value)}"]
+    if verdict in ("better", "worse"):
+        return f"{verdict} ({known[0]})" if known else verdict
+    if p_value is not None and p_value <= level:
+        known.append("the seeds do not agree")
+    known += [say_power(row.get(f"{key}_detectable"), row.get(f"{key}_dates_needed"))]
+    said = "; ".join(each for each in known if each)
+    return f"not shown ({said})" if said else "not shown"
+
+
+def say_power(detectable: float | None, dates_needed: int | None) -> str:
+    """What could have been shown, and what this would have taken; empty where neither is known.
+
+    >>> say_power(0.04, 1_234_567), say_power(0.04, None)
+    ('detectable 4.0 %, about 1,200,000 dates needed', 'detectable 4.0 %')
+    """
+    said = [] if detectable is None else [f"detectable {100 * detectable:.1f} %"]
+    if dates_needed is not None:
+        digits = max(0, len(str(dates_needed)) - 2)
+        said.append(f"about {round(dates_needed, -digits):,} dates needed")
+    return ", ".join(said)

@@ -10,7 +10,7 @@ from rich.console import Console
 from qhq.cli.output import Output, _print_table, plain_table
 
 COLUMNS = ["variant", "middle/all", "95 % interval", "vs naive (Holm p)"]
-ROW = ["exponential smoothing", "8/993", "1.4293 to 1.4382", "no different (1.000)"]
+ROW = ["exponential smoothing", "8/993", "1.4293 to 1.4382", "not shown (1.000)"]
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 160])

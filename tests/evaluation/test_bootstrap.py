@@ -2,17 +2,20 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from arch.bootstrap import StationaryBootstrap, optimal_block_length
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from qhq.errors import DataError
-from qhq.evaluation.bootstrap import median_interval, paired_interval
+from qhq.evaluation.bootstrap import block_length, date_interval, median_interval, paired_interval
+from qhq.seeding import child_generator
 
-figures = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=9)
+figures = st.lists(st.floats(-1e3, 1e3), min_size=5, max_size=9)
 
 
 @given(figures)
+@settings(max_examples=25)
 def test_the_interval_lies_about_the_median_and_in_the_range(values):
     found = median_interval(values)
     assert min(values) <= found.low <= found.value <= found.high <= max(values)
@@ -29,12 +32,17 @@ def test_it_is_that_of_all_samples_there_are(level):
     assert_allclose([found.low, found.high], expected)
 
 
-def test_one_seed_has_no_interval():
-    found = median_interval([2.5])
-    assert (found.value, found.low, found.high, found.count) == (2.5, None, None, 1)
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_fewer_than_five_seeds_have_values_and_no_interval(count):
+    found = median_interval(np.arange(count))
+    assert (found.value, found.low, found.high, found.count) == ((count - 1) / 2, None, None, count)
+    assert found.values == tuple(range(count))
+    assert found.reason.endswith("an interval needs 5")
+    assert median_interval(np.arange(5)).reason == ""
 
 
 @given(figures, st.floats(-100, 100))
+@settings(max_examples=25)
 def test_paired_differences_forget_what_both_have(values, shift):
     second = np.array(values)
     found = paired_interval(second + shift, second)
@@ -43,8 +51,8 @@ def test_paired_differences_forget_what_both_have(values, shift):
 
 def test_the_interval_holds_the_median_nearly_as_often_as_it_says():
     rng = np.random.default_rng(0)
-    found = [median_interval(rng.normal(size=25)) for _ in range(150)]
-    assert 0.90 < np.mean([each.low <= 0 <= each.high for each in found]) <= 0.99
+    found = [median_interval(rng.normal(size=25)) for _ in range(60)]
+    assert 0.85 < np.mean([each.low <= 0 <= each.high for each in found]) <= 0.99
 
 
 @pytest.mark.parametrize("values", [[], [1.0, np.nan], [[1.0, 2.0]]])
@@ -56,3 +64,60 @@ def test_what_is_no_figure_of_each_seed_is_refused(values):
 def test_pairs_must_be_of_the_same_seeds():
     with pytest.raises(DataError, match=r"same seeds. Got shapes \(2,\) and \(3,\)"):
         paired_interval([1, 2], [1, 2, 3])
+
+
+# Dates
+
+
+def moving(rng, count, memory=0.0):
+    shocks = rng.normal(size=count)
+    for t in range(1, count):
+        shocks[t] += memory * shocks[t - 1]
+    return shocks
+
+
+def test_an_interval_over_dates_is_that_of_arch():
+    losses = moving(np.random.default_rng(0), 150, 0.6)
+    found = date_interval(losses, seed=3)
+    block = int(np.ceil(optimal_block_length(losses)["stationary"].iloc[0]))
+    drawn = StationaryBootstrap(block, losses, seed=child_generator(3, "dates"))
+    expected = drawn.conf_int(np.mean, reps=2000, method="percentile", size=0.95)[:, 0]
+    assert_allclose([found.low, found.high], expected, rtol=1e-10)
+    assert (found.value, found.block, found.dates) == (losses.mean(), block, 150)
+    assert date_interval(losses, seed=3) == found != date_interval(losses, seed=4)
+
+
+def test_windows_of_a_date_that_move_together_are_no_more_evidence_than_one():
+    """Hits of 36 windows a date, all or none: the rate is that of the dates, and so is the interval."""
+    hits = (np.random.default_rng(0).uniform(size=60) < 0.88).astype(float)
+    alone = date_interval(np.column_stack([hits, np.ones(60)]))
+    together = date_interval(np.column_stack([36 * hits, np.full(60, 36.0)]))
+    assert_allclose([together.value, together.low, together.high], [alone.value, alone.low, alone.high])
+    naive = 1.96 * np.sqrt(hits.mean() * (1 - hits.mean()) / (60 * 36))
+    assert together.high - together.low > 5 * naive
+
+
+def test_it_holds_the_mean_nearly_as_often_as_it_says():
+    rng = np.random.default_rng(5)
+    found = [date_interval(moving(rng, 200, 0.6)) for _ in range(25)]
+    assert np.mean([each.low <= 0 <= each.high for each in found]) >= 0.8
+
+
+def test_any_statistic_has_an_interval_and_no_block_is_shorter_than_the_horizon():
+    losses = np.random.default_rng(0).exponential(size=80)
+    found = date_interval(losses, lambda drawn: float(np.quantile(drawn, 0.9)), horizon=5)
+    assert found.low <= found.value == np.quantile(losses, 0.9) <= found.high
+    assert found.block >= 5
+    assert block_length(np.ones(40)) == 1
+    both = block_length(np.column_stack([losses, np.cumsum(losses)]))
+    assert both == block_length(np.cumsum(losses)) > block_length(losses)
+    assert block_length(np.cumsum(losses), horizon=30) == 20
+
+
+def test_few_dates_have_no_interval_and_say_why():
+    found = date_interval(np.arange(9.0))
+    assert (found.value, found.low, found.block, found.reason) == (4.0, None, None, "9 dates, fewer than 10")
+    assert date_interval(np.arange(12.0), horizon=8).reason == "12 dates, fewer than 16"
+    for losses in (np.array([]), np.array([1.0, np.nan] * 10), np.ones((12, 2, 2))):
+        with pytest.raises(DataError, match="one finite figure"):
+            date_interval(losses)

@@ -1,13 +1,13 @@
 import json
 from dataclasses import asdict
+from itertools import combinations
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
-from scipy.stats import binom, ttest_1samp
-from statsmodels.regression.linear_model import OLS
+from scipy.stats import binom
 from statsmodels.stats.multitest import multipletests
 
 from qhq.errors import DataError
@@ -15,88 +15,13 @@ from qhq.evaluation.baselines.last_value import in_sample_naive_mae, last_value,
 from qhq.evaluation.significance import (
     Comparison,
     compare,
+    compare_groups,
     date_losses,
     diebold_mariano,
-    holm,
+    group_losses,
     loss_unit,
 )
 from tests.evaluation.panels import option_windows, random_walks, stock_windows
-
-
-def obvious(difference, horizon):
-    """The formulas of the paper, summed one by one."""
-    n = len(difference)
-    mean = sum(difference) / n
-    covariance = [
-        sum((difference[t] - mean) * (difference[t - lag] - mean) for t in range(lag, n)) / n
-        for lag in range(horizon)
-    ]
-    variance = (covariance[0] + 2 * sum(covariance[1:])) / n
-    factor = (n + 1 - 2 * horizon + horizon * (horizon - 1) / n) / n
-    return mean / variance**0.5 * factor**0.5
-
-
-def moving_average(rng, count, order):
-    """Differences of forecasts ``order`` + 1 rows ahead: MA(order) of mean 0."""
-    shocks = rng.normal(size=count + order)
-    return np.convolve(shocks, np.ones(order + 1), mode="valid")
-
-
-@pytest.mark.parametrize("horizon", [1, 2, 5])
-@pytest.mark.parametrize("count", [12, 60])
-def test_the_statistic_is_the_obvious_formula(horizon, count):
-    rng = np.random.default_rng(count + horizon)
-    difference = moving_average(rng, count, horizon - 1) + 0.3
-    second = rng.exponential(size=count)
-    statistic, _ = diebold_mariano(second + difference, second, horizon)
-    assert_allclose(statistic, obvious(difference, horizon), rtol=1e-10)
-
-
-def test_one_row_ahead_it_is_students_t_test():
-    # With h = 1, V = g_0 and the factor (n - 1) / n make it the t-test of a mean, to the last digit.
-    difference = np.random.default_rng(0).normal(0.2, 1, 40)
-    expected = ttest_1samp(difference, 0)
-    assert_allclose(diebold_mariano(difference, np.zeros(40)), expected, rtol=1e-10)
-
-
-@pytest.mark.parametrize("horizon", [2, 4])
-def test_the_variance_is_that_of_statsmodels_with_the_same_lags(horizon):
-    difference = moving_average(np.random.default_rng(1), 80, horizon - 1) + 0.5
-
-    def uniform(lags):
-        return np.ones(lags + 1)
-
-    fit = OLS(difference, np.ones(80)).fit(
-        cov_type="HAC", cov_kwds={"maxlags": horizon - 1, "weights_func": uniform, "use_correction": False}
-    )
-    factor = (81 - 2 * horizon + horizon * (horizon - 1) / 80) / 80
-    statistic, _ = diebold_mariano(difference, np.zeros(80), horizon)
-    assert_allclose(statistic, fit.tvalues[0] * factor**0.5, rtol=1e-8)
-
-
-def test_differences_that_swing_have_a_variance_above_zero_all_the_same():
-    difference = np.tile([1.0, -1.0], 20) + 0.01 * np.arange(40)
-    centred = difference - difference.mean()
-    plain = centred @ centred + 2 * centred[1:] @ centred[:-1]
-    assert plain < 0
-    bartlett = (centred @ centred + centred[1:] @ centred[:-1]) / 40
-    expected = difference.mean() / np.sqrt(bartlett / 40) * np.sqrt((41 - 4 + 2 / 40) / 40)
-    assert_allclose(diebold_mariano(difference, np.zeros(40), 2)[0], expected)
-
-
-@pytest.mark.parametrize(("count", "horizon"), [(12, 1), (40, 1), (80, 3)])
-def test_of_equal_forecasts_it_calls_as_many_different_as_the_level_says(count, horizon):
-    rng, repeats, level = np.random.default_rng(count), 1500, 0.05
-    calls = 0
-    for _ in range(repeats):
-        difference = moving_average(rng, count, horizon - 1)
-        calls += diebold_mariano(difference, np.zeros(count), horizon)[1] < level
-    if horizon == 1:
-        low, high = binom.ppf([1e-3, 1 - 1e-3], repeats, level)
-        assert low <= calls <= high
-    else:
-        # The correction is made for h > 1 in small samples, and leaves a few percent (their table 1).
-        assert 0.03 <= calls / repeats <= 0.09
 
 
 def test_a_difference_that_is_there_is_found():
@@ -136,51 +61,24 @@ def test_what_cannot_be_tested_is_said(first, horizon, reason):
         assert found.verdict() == "not tested"
 
 
-probabilities = st.lists(st.floats(0, 1), min_size=1, max_size=12)
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_holm_is_that_of_statsmodels(seed):
-    rng = np.random.default_rng(seed)
-    p_values = rng.uniform(size=rng.integers(1, 12)) ** 4
-    p_values = rng.choice([0, 1, *p_values], len(p_values))  # ties, and both borders
-    assert_allclose(holm(p_values), multipletests(p_values, method="holm")[1], atol=1e-15)
-
-
-@given(probabilities, st.data())
-def test_what_was_not_tested_does_not_count(p_values, data):
-    place = data.draw(st.integers(0, len(p_values)))
-    found = holm(np.insert(np.array(p_values), place, np.nan))
-    assert np.isnan(found[place])
-    assert_allclose(np.delete(found, place), holm(p_values))
-
-
-def test_holm_of_nothing_is_nothing():
-    assert holm([]).shape == (0,)
-    assert np.isnan(holm([np.nan, np.nan])).all()
-
-
-def test_over_all_pairs_of_equal_forecasts_few_tables_call_any_unequal():
-    rng, repeats = np.random.default_rng(0), 300
-    calls = 0
-    for _ in range(repeats):
-        losses = dict(zip("abcd", rng.exponential(size=(4, 60)), strict=True))
-        calls += any(each.verdict() != "no different" for each in compare(losses, 1))
-    assert calls <= binom.ppf(1 - 1e-3, repeats, 0.05)
-
-
 def make_losses():
     rng = np.random.default_rng(0)
     common = rng.exponential(size=120)
     return {name: common + rng.normal(shift, 0.1, 120) for name, shift in (("a", 1), ("b", 1.2), ("c", 1.0))}
 
 
-def test_every_pair_is_compared_and_adjusted_over_all():
+FAMILY = [("a", "b"), ("a", "c")]
+
+
+def test_pairs_of_the_family_are_adjusted_by_holm_and_others_are_exploratory():
     losses = make_losses()
-    found = compare(losses, 1)
+    found = compare(losses, 1, combinations(losses, 2), FAMILY)
     assert [(each.first, each.second) for each in found] == [("a", "b"), ("a", "c"), ("b", "c")]
-    assert_allclose([each.adjusted for each in found], holm([each.p_value for each in found]))
-    assert [each.verdict() for each in found] == ["better", "no different", "worse"]
+    expected = multipletests([each.p_value for each in found[:2]], method="holm")[1]
+    assert_allclose([each.adjusted for each in found[:2]], expected, atol=1e-15)
+    assert [each.verdict() for each in found] == ["better", "not shown", "not shown"]
+    assert [each.exploratory for each in found] == [False, False, True]
+    assert (found[2].adjusted, found[2].suggests()) == (None, "worse")
     for each in found:
         expected = diebold_mariano(losses[each.first], losses[each.second])
         assert_allclose((each.statistic, each.p_value), expected)
@@ -189,21 +87,99 @@ def test_every_pair_is_compared_and_adjusted_over_all():
     json.dumps([asdict(each) for each in found], allow_nan=False)
 
 
-def test_only_the_pairs_that_are_asked_for_are_counted():
-    (found,) = compare(make_losses(), 1, [("c", "b")])
-    assert (found.first, found.second, found.adjusted) == ("c", "b", found.p_value)
+def test_an_exploratory_pair_has_no_verdict_however_small_its_p_value():
+    losses = {"a": np.zeros(60), "b": np.random.default_rng(0).exponential(size=60)}
+    (found,) = compare(losses, 1)
+    assert found.p_value < 1e-4
+    assert (found.exploratory, found.verdict(), found.suggests()) == (True, "not shown", "better")
+
+
+def test_what_cannot_be_tested_costs_the_family_nothing():
+    losses = make_losses()
+    losses["same"] = losses["a"]
+    alone = compare(losses, 1, family=FAMILY[:1])
+    both = compare(losses, 1, family=[*FAMILY[:1], ("a", "same")])
+    assert both[0] == alone[0]
+    assert both[1].verdict() == "not tested"
+
+
+def test_a_family_is_small_and_among_the_pairs():
+    losses = make_losses()
     with pytest.raises(DataError, match="name forecasts. Got 'd'"):
-        compare(make_losses(), 1, [("a", "d")])
+        compare(losses, 1, [("a", "d")])
+    with pytest.raises(DataError, match=r"among the pairs. Got \('a', 'c'\)"):
+        compare(losses, 1, [("a", "b")], FAMILY)
+    with pytest.raises(DataError, match="at most 4 pairs. Got 5"):
+        compare(losses, 1, family=[("a", each) for each in "bcdef"])
+
+
+def test_over_a_family_of_equal_forecasts_few_tables_call_any_unequal():
+    rng, repeats = np.random.default_rng(0), 20
+    calls = 0
+    for _ in range(repeats):
+        losses = dict(zip("abcd", rng.exponential(size=(4, 60)), strict=True))
+        found = compare(losses, 1, family=[("a", each) for each in "bcd"])
+        calls += any(each.verdict() != "not shown" for each in found)
+    assert calls <= binom.ppf(1 - 1e-3, repeats, 0.05)
+
+
+def test_what_is_detectable_is_found_four_times_in_five():
+    """The gain that one draw calls detectable, planted in fresh draws of the same kind."""
+    rng, repeats, count = np.random.default_rng(0), 100, 60
+    found = 0
+    sizes = []
+    for _ in range(20):
+        losses = {name: rng.exponential(size=count) for name in "ab"}
+        sizes.append(compare(losses, 1, family=[("a", "b")])[0].detectable)
+    for _ in range(repeats):
+        losses = {"a": rng.exponential(size=count) - np.median(sizes), "b": rng.exponential(size=count)}
+        statistic, p_value = diebold_mariano(losses["a"], losses["b"])
+        found += statistic < 0 and p_value < 0.05
+    low, high = binom.ppf([1e-3, 1 - 1e-3], repeats, 0.8)
+    assert low <= found <= high
+
+
+def test_so_many_dates_would_show_what_was_seen():
+    rng = np.random.default_rng(1)
+    first, second = rng.exponential(size=(2, 80))
+    found = compare({"a": first, "b": second}, 1, family=[("a", "b")])[0]
+    assert found.verdict() == "not shown"
+    assert_allclose(found.dates_needed, 80 * (found.detectable / found.gain) ** 2, atol=1.0)
+    equal = compare({"a": np.tile([1.0, 2.0], 20), "b": np.tile([2.0, 1.0], 20)}, 1)[0]
+    assert (equal.gain, equal.dates_needed) == (0.0, None)
+
+
+def test_a_forecast_good_for_one_group_and_bad_for_another_is_found_in_the_groups():
+    rng = np.random.default_rng(0)
+    losses = {name: (1 + shift + rng.normal(size=200) / 2, 1 + rng.normal(size=200) / 2)
+              for name, shift in (("up", -0.4), ("down", 0.4), ("flat", 0.0))}  # fmt: skip
+    losses["short"] = (np.ones(5), np.zeros(5))
+    found = compare_groups(losses, 1)
+    assert (found.tested, found.better, found.worse) == (3, ("up",), ("down",))
+    together = {name: np.mean([losses[key][place] for key in ("up", "down")], axis=0)
+                for place, name in enumerate("ab")}  # fmt: skip
+    assert compare(together, 1, family=[("a", "b")])[0].verdict() == "not shown"
+    assert compare_groups({"short": losses["short"]}, 1).p_value is None
+
+
+def test_equal_forecasts_differ_in_few_sets_of_groups_that_move_together():
+    rng, repeats = np.random.default_rng(0), 20
+    calls = 0
+    for _ in range(repeats):
+        common = rng.normal(size=(2, 60))
+        groups = {str(n): tuple(common + 0.5 * rng.normal(size=(2, 60))) for n in range(5)}
+        calls += compare_groups(groups, 1).p_value <= 0.05
+    assert calls <= binom.ppf(1 - 1e-3, repeats, 0.05)
 
 
 def test_a_forecast_that_never_errs_leaves_no_gain_to_tell():
-    found = compare({"a": np.arange(20.0), "b": np.zeros(20)}, 1)[0]
+    found = compare({"a": np.arange(20.0) % 3, "b": np.zeros(20)}, 1, family=[("a", "b")])[0]
     assert (found.gain, found.verdict()) == (None, "worse")
 
 
 def test_a_verdict_is_at_its_level():
     found = Comparison("a", "b", 0.1, 50, -2.1, 0.03, 0.06)
-    assert (found.verdict(), found.verdict(0.1)) == ("no different", "better")
+    assert (found.verdict(), found.verdict(0.1)) == ("not shown", "better")
 
 
 def test_losses_are_averaged_by_date_over_symbols_horizons_and_targets():
@@ -219,6 +195,15 @@ def test_losses_are_averaged_by_date_over_symbols_horizons_and_targets():
             assert np.count_nonzero(own) == 2
             errors = np.abs(forecast - windows.targets)[own] / unit[own, None, None]
             assert_allclose(found[date], (errors**power).mean())
+
+
+def test_the_losses_of_groups_are_those_of_their_windows():
+    windows = stock_windows({"close": random_walks()})
+    forecast, unit = last_value(windows), np.ones(len(windows))
+    found = group_losses(windows, forecast, unit)
+    assert set(found) == set(windows.group.tolist())
+    for name, losses in found.items():
+        assert_allclose(losses, np.abs(forecast - windows.targets)[windows.group == name, 0, 0])
 
 
 def test_a_symbol_that_stands_there_twice_gives_no_more_evidence():

@@ -20,7 +20,7 @@ CONTROLS: tuple[Control, ...] = ("random_walk", "planted")
 
 _FOUND = {
     "better": "better than",
-    "no different": "no different from",
+    "not shown": "not shown to be better than",
     "worse": "worse than",
     "not tested": "not to be told from",
 }

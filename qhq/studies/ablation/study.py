@@ -28,7 +28,7 @@ from qhq.paths import runs_dir
 from qhq.studies.ablation.cell import Bench, Values
 from qhq.studies.ablation.pool import measure_cells
 from qhq.studies.ablation.table import rivals, table_rows
-from qhq.studies.ablation.variants import MEANINGS, Variants, build_variants, quantum_of, twin_spec
+from qhq.studies.ablation.variants import HYBRID, MEANINGS, Variants, build_variants, quantum_of, twin_spec
 from qhq.studies.ablation.verdict import say_verdict
 from qhq.studies.cells import CellStore, judged_by_symbol
 from qhq.studies.comparisons import call, compare_all
@@ -141,7 +141,9 @@ def _summary(study: _Study, seeds: range, done: dict[str, Values]) -> dict[str, 
     for cell in sorted(cells, key=lambda each: each.seed is None):  # the models first
         measured.setdefault(cell.name, []).append(done[cell.key])
     cut, ansatz = study.data.test.cut, study.ansatz
-    comparisons = compare_all(measured, cut.horizon, rivals(task_baseline(cut)))
+    against = rivals(task_baseline(cut))
+    family = [(HYBRID, rival) for rival in against]
+    comparisons = compare_all(measured, cut.horizon, against, family)
     rows = table_rows(measured, comparisons)
     twin = twin_spec(ansatz)
     return {
@@ -160,7 +162,7 @@ def _summary(study: _Study, seeds: range, done: dict[str, Values]) -> dict[str, 
         "left_out": study.variants.left_out,
         "rows": rows,
         "best": _best(rows),
-        "pairs": [{**vars(each), "verdict": call(measured, each, MEANINGS)} for each in comparisons],
+        "pairs": [{**vars(each), "verdict": call(measured, each, MEANINGS).verdict} for each in comparisons],
         "verdict": say_verdict(rows, sum(each.adjusted is not None for each in comparisons)),
         **{
             f"seed_{key}": {name: [each[key] for each in values] for name, values in measured.items()}

@@ -10,7 +10,7 @@ from qhq.studies.ablation.variants import HYBRID
 
 _TWIN = {
     "better": "better than its classical twin",
-    "no different": "no different from its classical twin",
+    "not shown": "not shown to be better or worse than its classical twin",
     "worse": "worse than its classical twin",
     "not tested": "could not be tested against its classical twin",
 }
@@ -48,7 +48,8 @@ def _say_life(hybrid: Mapping[str, Any]) -> str:
 
 
 def _say_useful(found: str, baseline: str) -> str:
-    if found == "better":
-        return f"better than {baseline}"
-    known = {"no different": "", "worse": ", but worse", "not tested": ", as far as can be tested"}[found]
-    return f"no better than {baseline}{known}"
+    if found in ("better", "worse"):
+        return f"{found} than {baseline}"
+    return (
+        f"not shown to differ from {baseline}" if found == "not shown" else f"not tested against {baseline}"
+    )
