@@ -167,7 +167,7 @@ def _stage_lines(stage: dict[str, Any]) -> list[str]:
 
 
 def _final_table(final: dict[str, Any]) -> Table:
-    columns = ["", "seeds", "MAE", "MAPE %", "MASE", "95 % interval", "skill %", "vs naive", "vs start"]
+    columns = ["", "seeds", "MAE", "MAPE %", "MASE", "its 95 % interval", "skill %", "vs naive", "vs start"]
     rows = [_final_cells(row) for row in final["rows"]]
     what = f"{final['windows']} forecasts on {final['dates']} dates, seeds {_span(final['seeds'])}"
     title = f"Final, test part: {what}"
@@ -175,16 +175,24 @@ def _final_table(final: dict[str, Any]) -> Table:
 
 
 def _final_cells(row: dict[str, Any]) -> list[object]:
+    from qhq.studies.comparisons import say_found
+
     low = row.get("mase_low")
     return [
         row["variant"].replace("_", " "),
         row["seeds"],
         *(None if row[key] is None else figure(row[key]) for key in ("mae", "mape", "mase")),
-        None if low is None else f"{low:.4f} to {row['mase_high']:.4f}",
+        _spread(row) if low is None else f"{low:.4f} to {row['mase_high']:.4f}",
         None if row["skill"] is None else f"{100 * row['skill']:+.2f}",
-        row["vs_naive"],
-        row.get("vs_start"),
+        say_found(row, "vs_naive"),
+        say_found(row, "vs_start"),
     ]
+
+
+def _spread(row: dict[str, Any]) -> str | None:
+    """The value of each seed, where there are too few for an interval."""
+    values = row.get("mase_seeds")
+    return ", ".join(f"{value:.4f}" for value in values) + " (each seed)" if values else None
 
 
 def _span(seeds: list[int]) -> str:

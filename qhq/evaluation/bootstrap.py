@@ -56,13 +56,14 @@ class Median:
         return "" if self.low is not None else f"{say_seeds(self.count)}, an interval needs {LEAST_SEEDS}"
 
 
-def say_seeds(count: int) -> str:
+def say_seeds(count: int, kind: str = "") -> str:
     """Number of seeds in words.
 
-    >>> say_seeds(1), say_seeds(3)
-    ('one seed', '3 seeds')
+    >>> say_seeds(1), say_seeds(3, "fresh")
+    ('one seed', '3 fresh seeds')
     """
-    return "one seed" if count == 1 else f"{count} seeds"
+    what = f"{kind} seed".lstrip()
+    return f"one {what}" if count == 1 else f"{count} {what}s"
 
 
 def median_interval(values: npt.ArrayLike, level: float = LEVEL, seed: int = 0) -> Median:

@@ -274,7 +274,7 @@ def _compare(
 
 
 def _holm(p_values: Sequence[float]) -> list[float]:
-    # Alone, a p-value is its own; the call below clears the memory each time, which takes a tenth of a second.
+    # One alone is its own; statsmodels collects garbage at each call, which takes a tenth of a second.
     if len(p_values) < 2:
         return list(p_values)
     from statsmodels.stats.multitest import multipletests

@@ -170,6 +170,29 @@ def say_found(row: Mapping[str, Any], key: str, level: float = LEVEL) -> str:
     return f"not shown ({said})" if said else "not shown"
 
 
+def say_against(row: Mapping[str, Any], key: str, rival: str) -> str:
+    """A pair's columns as the end of a sentence on the first of the pair.
+
+    Args:
+        row: With the columns of `tested`.
+        key: What their names begin with.
+        rival: The second, in words.
+
+    >>> say_against({"vs_naive": "worse"}, "vs_naive", "the last value")
+    'worse than the last value'
+    >>> say_against({"vs_naive": "not shown", "vs_naive_detectable": 0.05}, "vs_naive", "the last value")
+    'not shown to differ from the last value (detectable 5.0 %)'
+    """
+    verdict = read_verdict(row.get(key) or "not tested")
+    if verdict in ("better", "worse"):
+        return f"{verdict} than {rival}"
+    if verdict == "not tested":
+        reason = row.get(f"{key}_reason")
+        return f"not tested against {rival}" + (f" ({reason})" if reason else "")
+    said = say_power(row.get(f"{key}_detectable"), row.get(f"{key}_dates_needed"))
+    return f"not shown to differ from {rival}" + (f" ({said})" if said else "")
+
+
 def say_power(detectable: float | None, dates_needed: int | None) -> str:
     """What could have been shown, and what this would have taken; empty where neither is known.
 

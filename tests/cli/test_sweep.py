@@ -30,7 +30,7 @@ def test_json_holds_rows_and_verdict_and_people_get_tables(sweep):
     assert result.exit_code == 0, result.stderr
     record = json.loads(result.stdout)
     assert [row["variant"] for row in record["rows"]] == ["winner", "start", "last_value"]
-    assert "On the test part the winner is" in record["verdict"]
+    assert "On the test split the winner is" in record["verdict"]
     (figure,) = record["figures"]
     assert Path(figure).read_bytes().startswith(b"\x89PNG")
     for name in record["rows"][0]["runs"]:

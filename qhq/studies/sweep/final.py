@@ -144,11 +144,13 @@ def _row(variant: str, folders: list[RunFolder], finals: Finals) -> dict[str, An
     return {**row, "runs": [folder.name for folder in folders]}
 
 
-def _median(key: str, values: list[float]) -> dict[str, float | None]:
+def _median(key: str, values: list[float]) -> dict[str, Any]:
     if not values:
-        return {key: None, f"{key}_low": None, f"{key}_high": None}
-    median = median_interval(values)
-    return {key: median.value, f"{key}_low": median.low, f"{key}_high": median.high}
+        return {key: None, f"{key}_low": None, f"{key}_high": None, f"{key}_seeds": []}
+    found = median_interval(values)
+    return {
+        key: found.value, f"{key}_low": found.low, f"{key}_high": found.high, f"{key}_seeds": list(found.values)
+    }  # fmt: skip
 
 
 def _last_value(folders: list[RunFolder]) -> dict[str, Any]:
@@ -160,7 +162,8 @@ def _compared(rows: list[dict[str, Any]], losses: Losses) -> list[dict[str, Any]
     """Add to each row what it is beside the last value and beside the start."""
     measured = losses.measured
     rivals = {LAST_VALUE: "vs_naive", **({START: "vs_start"} if START in measured else {})}
-    pairs = compare_all(measured, losses.horizon, list(rivals))
+    family = [(WINNER, rival) for rival in rivals]
+    pairs = compare_all(measured, losses.horizon, list(rivals), family)
     found = {(each.first, each.second): each for each in pairs}
     for row in rows:
         for rival, key in rivals.items():

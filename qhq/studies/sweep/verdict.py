@@ -5,29 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from qhq.evaluation.bootstrap import say_seeds
 from qhq.evaluation.significance import LEVEL
+from qhq.studies.comparisons import say_against
 from qhq.studies.sweep.final import START, WINNER
-
-_NAIVE = {
-    "better": "better than the last value",
-    "no different": "no better than the last value",
-    "worse": "no better than the last value, but worse",
-    "not tested": "not tested against the last value",
-}
-_START = {
-    "better": "better than what the sweep started from",
-    "no different": "no different from what the sweep started from",
-    "worse": "worse than what the sweep started from",
-    "not tested": "not tested against what the sweep started from",
-}
 
 
 def say_verdict(stages: Sequence[dict[str, Any]], final: dict[str, Any] | None) -> str:
-    """Say which rankings are more than luck, and what the winner is worth on the test part.
+    """Say which rankings are more than luck, and what the winner is worth on the test split.
 
     Args:
         stages: Records of the stages done.
-        final: Record of the last stage; None if the test part was left alone.
+        final: Record of the last stage; None if the test split was left alone.
     """
     return " ".join([_say_rankings(stages), _say_final(final)])
 
@@ -62,11 +51,16 @@ def _say_rankings(stages: Sequence[dict[str, Any]]) -> str:
 
 def _say_final(final: dict[str, Any] | None) -> str:
     if final is None:
-        return "The test part was not looked at."
+        return "The test split was not looked at."
     winner = next(row for row in final["rows"] if row["variant"] == WINNER)
     start = any(row["variant"] == START for row in final["rows"])
-    beside = _START[winner.get("vs_start") or "not tested"] if start else "what the sweep started from itself"
+    beside = (
+        say_against(winner, "vs_start", "what the sweep started from")
+        if start
+        else "what the sweep started from itself"
+    )
     return (
-        f"On the test part the winner is {_NAIVE[winner['vs_naive'] or 'not tested']} and {beside}"
-        f" (Diebold-Mariano, Holm, {100 * LEVEL:g} %, {winner['seeds']} fresh seeds)."
+        f"On the test split the winner is {say_against(winner, 'vs_naive', 'the last value')} and {beside}"
+        f" (Diebold-Mariano, Holm over {'two pairs' if start else 'one pair'}, {100 * LEVEL:g} %,"
+        f" {say_seeds(winner['seeds'], 'fresh')})."
     )

@@ -137,8 +137,11 @@ def test_the_final_table_stands_beside_the_last_value_with_its_tests(whole):
     assert set(rows) == {"winner", "start", "last_value"}
     assert rows["last_value"]["skill"] == 0
     for name in ("winner", "start"):
-        assert rows[name]["mase_low"] <= rows[name]["mase"] <= rows[name]["mase_high"]
-        assert rows[name]["vs_naive"] in ("better", "no different", "worse")
+        assert (rows[name]["mase_low"], rows[name]["mase_high"]) == (None, None)  # of two seeds
+        assert np.median(rows[name]["mase_seeds"]) == rows[name]["mase"]
+        assert rows[name]["vs_naive"] in ("better", "not shown", "worse")
+        assert rows[name]["vs_naive_exploratory"] is (name == "start")
+    assert rows["winner"]["vs_naive_detectable"] > 0
     record = json.loads((Path(whole[0]["folder"]) / "sweep.json").read_text())
     assert record["status"] == "finished"
     assert record["versions"]["qhq"]
