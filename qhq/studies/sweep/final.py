@@ -148,9 +148,8 @@ def _median(key: str, values: list[float]) -> dict[str, Any]:
     if not values:
         return {key: None, f"{key}_low": None, f"{key}_high": None, f"{key}_seeds": []}
     found = median_interval(values)
-    return {
-        key: found.value, f"{key}_low": found.low, f"{key}_high": found.high, f"{key}_seeds": list(found.values)
-    }  # fmt: skip
+    ends = {f"{key}_low": found.low, f"{key}_high": found.high}
+    return {key: found.value, **ends, f"{key}_seeds": list(found.values)}
 
 
 def _last_value(folders: list[RunFolder]) -> dict[str, Any]:
