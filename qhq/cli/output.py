@@ -307,7 +307,7 @@ def figure(value: float) -> str:
 
 
 def metrics_table(title: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> Table:
-    """Lay out metrics, one row a forecast, the naive forecast among them; ``-`` is not defined."""
+    """Lay out metrics, one row a forecast, the last-value forecast among them; ``-`` is not defined."""
     keys = ("mae", "rmse", "mape", "mase")
     cells = [
         [

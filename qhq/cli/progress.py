@@ -63,7 +63,7 @@ class TrainingProgress(Live, Watcher):
             self.explained = True
         doing("Going on: the next epoch, or the evaluation")
         norms = {"encoder": last.grad_encoder, "circuit": last.grad_circuit, "head": last.grad_head}
-        best = " *" if state.epochs_since_best == 0 else ""
+        best = " *" if state.best_epoch == state.epoch else ""
         self.console.print(
             f"epoch {last.epoch + 1:>3}  loss {last.train_loss:.4f} / {last.validation_loss:.4f}"
             f"  {_norms(norms)}{best}"

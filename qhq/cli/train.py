@@ -1,4 +1,4 @@
-"""``qhq train``: train on the training part, evaluate on the test part, write a run folder."""
+"""``qhq train``: train on the training split, evaluate on the test split, write a run folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qhq.cli.hardware import hardware
 from qhq.cli.heartbeat import doing
 from qhq.cli.options import Debug, Json, Set
 from qhq.cli.output import command, figure, plain_table
-from qhq.cli.results import result_tables, verdict
+from qhq.cli.results import chosen, result_tables, verdict
 from qhq.errors import ConfigError
 
 
@@ -101,7 +101,7 @@ def _people(record: dict[str, Any]) -> list[Any]:
         looks = say_looks(record.get("looks"))
         if "folds" in record:
             return [_summary(record), _folds(record), *result_tables(record), record["verdict"], *looks]
-        return [_summary(record), *result_tables(record), verdict(record), *looks]
+        return [_summary(record), *chosen(record), *result_tables(record), verdict(record), *looks]
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ConfigError(
             "The run.json of a finished run must hold its results",

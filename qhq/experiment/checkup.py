@@ -30,7 +30,7 @@ from qhq.training.checkpoint import load_state, load_weights
 from qhq.training.loop import Samples, TrainingState, Watcher
 
 SAMPLES = 256
-"""Training windows that a visit looks at, spread evenly over the training part."""
+"""Training windows that a visit looks at, spread evenly over the training split."""
 QUICK_SAMPLES = 64
 """The same while training."""
 FEW_SAMPLES = 16
@@ -60,7 +60,8 @@ def examine_subject(reference: str | None, overrides: Sequence[str] = ()) -> Exa
         folder = find_run(reference)
         if not overrides:
             leaks = load_config(str(folder.config)).data.leaks
-            return Examination(f"run {folder.name}", leaks, examine_run(folder))
+            which = "" if _keeps_training(folder.read_record()) else f", {_which_weights(folder)}"
+            return Examination(f"run {folder.name}{which}", leaks, examine_run(folder))
         reference = str(folder.config)
     try:
         config = load_config(reference, overrides)
@@ -77,27 +78,48 @@ def examine_subject(reference: str | None, overrides: Sequence[str] = ()) -> Exa
 
 
 def examine_config(config: ExperimentConfig) -> Diagnosis:
-    """Look thoroughly at the model that a config describes, with the weights that it would begin with."""
-    return _examine(open_design(config), initial=None, epochs=0)
+    """Look thoroughly at the model that a config describes, with the weights that it would begin with.
+
+    The head is looked at as it is drawn (see `qhq.experiment.opening.open_design`).
+    """
+    return _examine(open_design(config, at_baseline=False), initial=None, epochs=0)
 
 
 def examine_run(folder: RunFolder) -> Diagnosis:
     """Look thoroughly at a run's model: the best weights of a finished one, the last of one cut off.
 
+    Where the best weights are the untrained ones, they say nothing of the training: then the last ones are
+    looked at, too.
+
     Raises:
         QHQError: If the folder is damaged, or the prices are not those that the run was made for.
     """
-    experiment, record = open_run_design(folder), folder.read_record()
-    model, identity, epochs = experiment.model, experiment.identity(), 0
+    record = folder.read_record()
+    trained = folder.resume.exists() or _keeps_training(record)
+    if not trained:
+        return _examine(open_run_design(folder, at_baseline=False), initial=None, epochs=0)
+    experiment = open_run_design(folder)
+    model, identity = experiment.model, experiment.identity()
     initial = _copy(model.state_dict())
-    if record["status"] == FINISHED:
+    if _keeps_training(record):
         load_weights(model, folder.weights, identity)
         epochs = _epochs_of(record)
-    elif folder.resume.exists():
+    else:
         state = load_state(folder.resume, identity)
         model.load_state_dict(state.model)
         epochs = state.epoch
-    return _examine(experiment, initial=initial, epochs=epochs)
+    steps = epochs * -(-len(experiment.data.train) // experiment.config.training.batch_size)
+    return _examine(experiment, initial=initial if steps > 1 else None, epochs=epochs)
+
+
+def _keeps_training(record: dict[str, Any]) -> bool:
+    """Whether a run is finished and its best weights are not the untrained ones."""
+    return record["status"] == FINISHED and record.get("best_epoch") != 0
+
+
+def _which_weights(folder: RunFolder) -> str:
+    """Which weights are looked at of a run whose best ones say nothing of its training."""
+    return "with the weights of its last epoch" if folder.resume.exists() else "as it began"
 
 
 def _epochs_of(record: dict[str, Any]) -> int:
@@ -148,6 +170,7 @@ class Doctor(Watcher):
         self.rows = torch.from_numpy(_spread_rows(len(samples), QUICK_SAMPLES))
         self.arguments, self.targets = samples.arguments(self.rows), samples.targets[self.rows]
         self.initial = _copy(experiment.model.state_dict())
+        self.steps = -(-len(samples) // experiment.config.training.batch_size)
         self.last: tuple[int, Diagnosis] | None = None
         self.told: set[str] = set()
 
@@ -171,7 +194,8 @@ class Doctor(Watcher):
         background = Background(
             circuit=self.experiment.ansatz,
             shots=self.experiment.backend.shots,
-            initial=self.initial,
+            # Behind a head of zeros nothing moves at the first step, and all at the second.
+            initial=self.initial if epoch * self.steps > 1 else None,
             epochs=epoch,
             seed=self.experiment.config.seed,
         )

@@ -1,15 +1,13 @@
-"""Prediction intervals of a run: split conformal on the validation part, measured on the test part."""
+"""Prediction intervals of a run: split conformal on the validation split, measured on the test split."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from qhq.backends.simulators.statevector import StatevectorExecutor
 from qhq.errors import DataError
-from qhq.evaluation.conformal import Conformal, fit_conformal, measure_coverage
-from qhq.experiment.evaluate import Array, Evaluation, forecast_scaled
-from qhq.experiment.opening import Experiment
+from qhq.evaluation.conformal import fit_conformal, measure_coverage
+from qhq.experiment.evaluate import Array, Evaluation
 
 
 @dataclass(frozen=True)
@@ -20,13 +18,13 @@ class Intervals:
     record: dict[str, Any]
 
 
-def prediction_intervals(experiment: Experiment, evaluation: Evaluation) -> Intervals:
-    """Fit intervals on the validation part, forecast on the exact engine whatever the backend is.
+def prediction_intervals(validation: Evaluation, evaluation: Evaluation) -> Intervals:
+    """Fit intervals on the forecasts of the validation split, and measure them on those of the test split.
 
-    A validation part too short for them is told in the record; it is no fault of the run.
+    A validation split too short for them is told in the record; it is no fault of the run.
     """
     try:
-        conformal = _fit(experiment)
+        conformal = fit_conformal(validation.windows, validation.forecast)
     except DataError as error:
         return Intervals(None, {"reason": str(error)})
     windows, forecast = evaluation.windows, evaluation.forecast
@@ -34,10 +32,3 @@ def prediction_intervals(experiment: Experiment, evaluation: Evaluation) -> Inte
     return Intervals(
         conformal.interval(windows, forecast), {"conformal": conformal.to_dict(), "coverage": coverage}
     )
-
-
-def _fit(experiment: Experiment) -> Conformal:
-    executor = None if experiment.ansatz is None else StatevectorExecutor(experiment.ansatz)
-    validation = experiment.data.validation
-    scaled, _ = forecast_scaled(experiment, executor, validation)
-    return fit_conformal(validation, experiment.data.scaler.to_price(scaled, validation))

@@ -139,14 +139,20 @@ def open_on_data(config: ExperimentConfig, data: Prepared) -> Experiment:
     return _on_training_backend(config, data, ansatz, find_backend(config.backend))
 
 
-def open_design(config: ExperimentConfig) -> Experiment:
+def open_design(config: ExperimentConfig, *, at_baseline: bool = True) -> Experiment:
     """Open an experiment with fresh weights on the exact engine; its backend is not asked.
+
+    Args:
+        config: The config.
+        at_baseline: False leaves the head as it is drawn, where training starts with one of zeros: through
+            that no gradient passes before the first step, so nothing could be said of what lies before it.
 
     Raises:
         QHQError: If the prices, the circuit or the model cannot be had.
     """
     ansatz = None if config.quantum is None else build_circuit(config.quantum)
-    return _on_engine(config, prepare(config.data), ansatz, find_backend(config.backend))
+    data, backend = prepare(config.data), find_backend(config.backend)
+    return _on_engine(config, data, ansatz, backend, at_baseline=at_baseline)
 
 
 def build_circuit(spec: QuantumSpec) -> Ansatz:
@@ -250,20 +256,26 @@ def open_run(folder: RunFolder, data: Prepared | None = None) -> Experiment:
     return experiment
 
 
-def open_run_design(folder: RunFolder) -> Experiment:
-    """Open a run's experiment with the weights it began with, on the exact engine.
+def open_run_design(folder: RunFolder, *, at_baseline: bool = True) -> Experiment:
+    """Open a run's experiment with the weights it began with, on the exact engine; see `open_design`.
 
     Raises:
         QHQError: If the folder is damaged, or the prices are not those that the run was made for.
     """
-    return replace(_on_engine(*_read_design(folder)), design=read_plain(folder.config))
+    experiment = _on_engine(*_read_design(folder), at_baseline=at_baseline)
+    return replace(experiment, design=read_plain(folder.config))
 
 
 def _on_engine(
-    config: ExperimentConfig, data: Prepared, ansatz: Ansatz | None, backend: BackendSpec
+    config: ExperimentConfig,
+    data: Prepared,
+    ansatz: Ansatz | None,
+    backend: BackendSpec,
+    *,
+    at_baseline: bool = True,
 ) -> Experiment:
     executor = None if ansatz is None else StatevectorExecutor(ansatz)
-    return _assemble(config, data, ansatz, backend, executor)
+    return _assemble(config, data, ansatz, backend, executor, at_baseline=at_baseline)
 
 
 def _on_training_backend(
@@ -281,6 +293,8 @@ def _assemble(
     ansatz: Ansatz | None,
     backend: BackendSpec,
     executor: Executor | None,
+    *,
+    at_baseline: bool = True,
 ) -> Experiment:
     _check_room(config, data)
     torch.set_num_threads(config.training.threads)
@@ -294,6 +308,8 @@ def _assemble(
         quantum=layer,
         angle_scaling=ansatz.angle_scaling if ansatz else "pi_tanh",
         seed=child_seed(config.seed, "model"),
+        # A scaled 0 is the baseline itself (the last value, or Black-Scholes) unless it is some level.
+        at_zero=at_baseline and not data.scaler.level,
     )
     return Experiment(config, data, ansatz, backend, model.to(DTYPES[config.training.dtype]))
 

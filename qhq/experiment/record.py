@@ -82,7 +82,7 @@ def result_record(
     return {
         "finished": now(),
         "epochs": state.epoch,
-        "best_epoch": state.epoch - state.epochs_since_best,
+        "best_epoch": state.best_epoch,
         "validation_loss": state.best_loss,
         "seconds": {**watch.seconds(), "train_all_legs": round(state.seconds, 4)},
         "metrics": metrics_record(evaluation, experiment.config.data.split.held_out),

@@ -2,9 +2,10 @@
 
     config -> open_experiment (prices, windows, circuit, model on its backend)
            -> pass_parity_gate (the exact engine agrees with the backend)
-           -> Trainer.run (early stopping on the validation part; a state on disk after each epoch; the
+           -> Trainer.run (early stopping on the validation split; a state on disk after each epoch; the
               doctor looks after the first and the last)
-           -> evaluate (the test part, looked at once) -> run folder
+           -> the validation split: is the model better than its baseline?
+           -> evaluate (the test split, looked at once) -> run folder
 
 Nothing is written before everything could be opened. From then on the folder says ``running`` until
 its last file is whole, and `resume_run` continues it after a kill, bit for bit.
@@ -31,6 +32,8 @@ from qhq.experiment.intervals import prediction_intervals
 from qhq.experiment.opening import Experiment, open_experiment, open_on_data, open_run_experiment
 from qhq.experiment.parity import pass_parity_gate
 from qhq.experiment.record import Stopwatch, design_record, result_record
+from qhq.experiment.validation import evaluate_validation, validation_record
+from qhq.experiment.words import say_test
 from qhq.tracking.looks import add_look
 from qhq.tracking.run_folder import FAILED, FINISHED, RUNNING, RunFolder, create_run, writable
 from qhq.training.checkpoint import load_state, save_state, save_weights
@@ -183,13 +186,16 @@ def _train_and_test(
         state, findings = _train(folder, experiment, watcher)
     looks = None if command is None else add_look(experiment.data.test, run=folder.name, command=command)
     with watch.phase("eval"):
+        chosen_on = evaluate_validation(experiment)
+        validation = validation_record(chosen_on, state)
         evaluation = evaluate(experiment, experiment.open_executor("test"), experiment.data.test)
-        intervals = prediction_intervals(experiment, evaluation)
+        intervals = prediction_intervals(chosen_on, evaluation)
     folder.write_text("predictions.csv", predictions_csv(evaluation, intervals.ends, experiment.data.leaks))
     design = folder.read_record()
     results = result_record(experiment, state, evaluation, watch)
     results["metrics"]["intervals"] = intervals.record
-    results["doctor"] = findings
+    results |= {"validation": validation, "doctor": findings}
+    results["verdict"] = say_test(results)
     results["looks"] = None if looks is None else looks.to_dict()
     folder.write_json("run.json", {**design, "status": FINISHED, **results})
 

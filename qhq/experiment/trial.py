@@ -51,7 +51,7 @@ def run_trial(folder: RunFolder, config: ExperimentConfig, data: Prepared, until
     results = {
         "finished": now(),
         "epochs": state.epoch,
-        "best_epoch": state.epoch - state.epochs_since_best,
+        "best_epoch": state.best_epoch,
         "validation_loss": state.best_loss,
         "seconds": {**watch.seconds(), "train_all_legs": round(state.seconds, 4)},
         **metrics,

@@ -34,6 +34,9 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     "sigmoid": nn.Sigmoid,
 }
 
+OPEN_AT_ZERO: frozenset[Activation] = frozenset({"none", "tanh"})
+"""Output activations that are 0 at 0 and pass a gradient there: a ReLU passes none, a sigmoid is 1/2."""
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -114,6 +117,17 @@ class HybridForecaster(nn.Module):
         flat: Tensor = self.output_activation(self.head(middle))
         return flat.reshape(-1, self.shape.horizon, self.shape.targets)
 
+    def start_at_zero(self) -> None:
+        """Make the untrained model forecast 0, scaled, for every window.
+
+        Where targets are scaled as changes from a baseline, that is the baseline's own forecast, and
+        training has to earn every step away from it. The head alone is set to 0 (Zhang, Dauphin and Ma,
+        "Fixup initialization", ICLR 2019, do the same to each residual branch): all other weights stay as
+        drawn. At the first optimiser step only the head has a gradient; from the second on all weights have.
+        """
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Parameters by part, for gradient norms: encoder, circuit (or the MLP in its place), head."""
         layer = self._layer()
@@ -137,6 +151,7 @@ def build_model(
     quantum: QuantumLayer | None,
     angle_scaling: str = "pi_tanh",
     seed: int,
+    at_zero: bool = False,
 ) -> HybridForecaster:
     """Build the reference model; the same seed gives the same weights, whatever torch's generator holds.
 
@@ -147,6 +162,8 @@ def build_model(
         angle_scaling: Name of the bounded map from latent features to angles (see `AngleScaling`); that of
             ``spec.middle`` is its own.
         seed: Seed of the classical weights.
+        at_zero: Whether the model starts at a forecast of 0 (see `HybridForecaster.start_at_zero`). One
+            whose ``output_activation`` is not 0 at 0, or has no slope there, starts where it was drawn.
 
     Raises:
         ConfigError: If ``skip: add`` meets a middle whose outputs are not as many as its inputs, there are
@@ -167,6 +184,8 @@ def build_model(
         open_forget_gates(model.encoder)
         if spec.activation_before == "relu":
             _keep_relu_alive(model.to_latent)
+    if at_zero and spec.output_activation in OPEN_AT_ZERO:
+        model.start_at_zero()
     return model
 
 

@@ -1,4 +1,4 @@
-"""The figures of a run: training curves, forecasts beside actual and naive, circuit, model."""
+"""The figures of a run: training curves, forecasts beside what came and the last value, circuit, model."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def draw_history(history: pd.DataFrame) -> Figure:
 
 
 def draw_forecasts(predictions: pd.DataFrame) -> Figure:
-    """Actual, forecast and naive of each symbol over the last rows of the test part.
+    """What came, the forecast and the last value of each symbol over the last rows of the test split.
 
     Of options, the contract with the most rows stands for each underlying; of several targets, the first.
     """
@@ -110,7 +110,7 @@ def draw_forecasts(predictions: pd.DataFrame) -> Figure:
     grid = figure.subplots(len(series), 1, squeeze=False)[:, 0]
     for axes, name in zip(grid, series, strict=True):
         _draw_series(axes, shown[shown["symbol"] == name].tail(SESSIONS_SHOWN), name)
-    figure.suptitle(f"Last {SESSIONS_SHOWN} rows of the test part at most, one step ahead{_target(shown)}")
+    figure.suptitle(f"Last {SESSIONS_SHOWN} rows of the test split at most, one step ahead{_target(shown)}")
     figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
@@ -137,7 +137,7 @@ def _longest_series(predictions: pd.DataFrame) -> list[str]:
 def _draw_series(axes: Axes, rows: pd.DataFrame, name: str) -> None:
     dates = pd.to_datetime(rows["date"])
     axes.plot(dates, rows["actual"], color="black", linewidth=1.6, label="actual")
-    axes.plot(dates, rows["naive"], color="tab:gray", linestyle=":", label="naive (last value)")
+    axes.plot(dates, rows["naive"], color="tab:gray", linestyle=":", label="last value")
     if "black_scholes" in rows:
         axes.plot(dates, rows["black_scholes"], color="tab:orange", linewidth=1, label="Black-Scholes")
     axes.plot(dates, rows["forecast"], color="tab:blue", linewidth=1.2, label="forecast")

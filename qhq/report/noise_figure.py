@@ -19,7 +19,7 @@ def draw_noise(record: dict[str, Any]) -> Figure:
     forecast, expectation, shots = figure.subplots(1, 3)
     # Not the MAE: of several symbols that of the dearest would be all there is to see.
     _draw_against_scale(forecast, record, "skill")
-    forecast.axhline(0, color="black", linestyle=":", label="naive (last value)")
+    forecast.axhline(0, color="black", linestyle=":", label="last value")
     forecast.yaxis.set_major_formatter(PercentFormatter(1.0))
     _mark_limits(forecast, record)
     forecast.set(title="Forecast", xlabel="noise scale", ylabel="skill over the last value")
@@ -46,10 +46,10 @@ def _draw_against_scale(axes: Axes, record: dict[str, Any], key: str) -> None:
 
 
 def _mark_limits(axes: Axes, record: dict[str, Any]) -> None:
-    """A cross where a line meets the naive forecast's."""
+    """A cross where a line meets that of the last value."""
     limits = [scale for scale in record["limits"].values() if scale is not None]
     if limits:
-        axes.plot(limits, [0.0] * len(limits), "kx", markersize=8, label="falls behind naive")
+        axes.plot(limits, [0.0] * len(limits), "kx", markersize=8, label="falls behind the last value")
 
 
 def _draw_against_shots(axes: Axes, record: dict[str, Any]) -> None:

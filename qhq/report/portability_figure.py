@@ -24,7 +24,7 @@ def draw_portability(record: dict[str, Any]) -> Figure:
     forecast.plot(skills, names, "o", color="tab:blue", label="model")
     exact = skills[0] - _percent(results[0]["delta_skill"])
     forecast.axvline(exact, color="tab:green", label="model on the exact simulator")
-    forecast.axvline(0, color="black", linestyle=":", label="naive (last value)")
+    forecast.axvline(0, color="black", linestyle=":", label="last value")
     forecast.set(xlabel="skill over the last value, %; right is better")
     figure.legend(*forecast.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     errors = [result["expectation_error"] or 0.0 for result in results]

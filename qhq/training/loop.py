@@ -1,4 +1,4 @@
-"""The training loop: Adam, early stopping on the validation part, resumable at every epoch.
+"""The training loop: Adam, early stopping on the validation split, resumable at every epoch.
 
 Everything random in epoch ``e`` (the order of the batches, dropout) is drawn from a generator named
 after ``e``. A run cut off in an epoch and taken up at its start therefore repeats it bit for bit.
@@ -46,12 +46,27 @@ class Samples:
 
 @dataclass
 class TrainingState:
-    """All that the next epoch needs, and the weights of the best one so far; ``seconds`` trained in all."""
+    """All that the next epoch needs, and the best weights so far.
+
+    Attributes:
+        model: Weights after the last epoch.
+        optimizer: State of the optimiser after the last epoch.
+        best_model: Weights with the lowest validation loss, those before the first epoch among them.
+        best_loss: That validation loss, in scaled units.
+        untrained_loss: Validation loss before the first epoch, which is that of epoch 0; infinite in a state
+            that an earlier version wrote, where epoch 0 was no candidate.
+        epochs_since_best: Epochs since the best of the trained ones. Patience counts from there: a model
+            that starts at a strong baseline has as many epochs to leave it as any other.
+        stopped: Whether patience ended the training.
+        seconds: Trained in all.
+        history: One record an epoch.
+    """
 
     model: dict[str, Tensor]
     optimizer: dict[str, Any]
     best_model: dict[str, Tensor]
     best_loss: float = math.inf
+    untrained_loss: float = math.inf
     epochs_since_best: int = 0
     stopped: bool = False
     seconds: float = 0.0
@@ -61,6 +76,16 @@ class TrainingState:
     def epoch(self) -> int:
         """Number of epochs done."""
         return len(self.history)
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch whose weights are kept, counted from 1; 0 is the untrained model."""
+        return 0 if self.untrained_loss <= self.best_trained_loss else self.epoch - self.epochs_since_best
+
+    @property
+    def best_trained_loss(self) -> float:
+        """Lowest validation loss after an epoch; infinite before the first."""
+        return min((record.validation_loss for record in self.history), default=math.inf)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain containers and tensors only, so that it can be read back with ``weights_only``."""
@@ -142,11 +167,14 @@ class Trainer:
         self.parts = _parts(model)
 
     def initial_state(self) -> TrainingState:
-        """State before the first epoch."""
-        weights = _copy(self.model.state_dict())
-        return TrainingState(
-            model=weights, optimizer=copy.deepcopy(self.optimizer.state_dict()), best_model=weights
-        )
+        """State before the first epoch; its weights are the first candidate for the best ones.
+
+        Raises:
+            ConfigError: If the validation loss is not a finite number.
+        """
+        weights, loss = _copy(self.model.state_dict()), self.validation_loss()
+        optimizer = copy.deepcopy(self.optimizer.state_dict())
+        return TrainingState(weights, optimizer, weights, best_loss=loss, untrained_loss=loss)
 
     def run(self, state: TrainingState, watcher: Watcher, until: int | None = None) -> TrainingState:
         """Train from ``state`` to the end and leave the best weights in the model.
@@ -203,7 +231,7 @@ class Trainer:
 
     @torch.no_grad()
     def validation_loss(self) -> float:
-        """Loss over the validation part, in scaled units."""
+        """Loss over the validation split, in scaled units."""
         self.model.eval()
         starts = range(0, len(self.validation), CHUNK)
         forecasts = [self.model(*self.validation.arguments(slice(at, at + CHUNK))) for at in starts]
@@ -212,12 +240,14 @@ class Trainer:
     def _advance(self, state: TrainingState, record: EpochRecord) -> TrainingState:
         weights = _copy(self.model.state_dict())
         better = record.validation_loss < state.best_loss
-        since_best = 0 if better else state.epochs_since_best + 1
+        ahead = record.validation_loss < state.best_trained_loss
+        since_best = 0 if ahead else state.epochs_since_best + 1
         return TrainingState(
             model=weights,
             optimizer=copy.deepcopy(self.optimizer.state_dict()),
             best_model=weights if better else state.best_model,
             best_loss=record.validation_loss if better else state.best_loss,
+            untrained_loss=state.untrained_loss,
             epochs_since_best=since_best,
             seconds=state.seconds,
             stopped=self.spec.patience is not None and since_best >= self.spec.patience,

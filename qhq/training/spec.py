@@ -11,10 +11,11 @@ from qhq.limits import MOST_COUNT, MOST_FACTOR, MOST_THREADS
 
 
 class TrainingSpec(Spec):
-    """Adam with early stopping on the validation part.
+    """Adam with early stopping on the validation split.
 
     ``patience`` is the number of epochs without a better validation loss after which training stops;
-    None trains all epochs. The weights of the best validation epoch are kept either way.
+    None trains all epochs. The weights of the best validation epoch are kept either way; the untrained
+    model counts as epoch 0.
     """
 
     epochs: int = Field(12, ge=1, le=100_000)

@@ -11,7 +11,7 @@ from torch import nn
 
 from qhq.errors import ConfigError
 from qhq.training.checkpoint import load_state, save_state
-from qhq.training.loop import Samples, Trainer, Watcher, gradient_norm
+from qhq.training.loop import Samples, Trainer, TrainingState, Watcher, gradient_norm
 from qhq.training.spec import TrainingSpec
 
 
@@ -112,6 +112,33 @@ def test_best_validation_epoch_is_kept_and_patience_stops():
     assert state.stopped
     assert len(losses) == best + 1 + 3
     np.testing.assert_allclose(run.validation_loss(), losses[best], rtol=1e-6)
+
+
+def test_the_untrained_model_is_a_candidate_and_patience_starts_with_the_epochs():
+    """From the truth every step leads away; patience counts from the best epoch, not from the start."""
+    run = trainer(epochs=30, patience=2, learning_rate=0.5)
+    run.train.targets.neg_()  # what is learned is wrong on the validation split
+    before = weights(run)
+    state = run.run(run.initial_state(), Watcher())
+    losses = [record.validation_loss for record in state.history]
+    assert state.untrained_loss == state.best_loss < min(losses)
+    assert state.best_epoch == 0
+    assert state.epoch == int(np.argmin(losses)) + 1 + 2
+    for one, other in zip(before, weights(run), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_state_of_an_earlier_version_goes_on_as_it_would_have():
+    """Its file has no loss of epoch 0: then that is no candidate, and the rest is the same."""
+    run = trainer(epochs=4)
+    whole = run.run(run.initial_state(), Watcher())
+    again = trainer(epochs=4)
+    plain = again.run(again.initial_state(), Watcher(), until=2).to_dict()
+    del plain["untrained_loss"]
+    fresh = trainer(epochs=4)
+    state = fresh.run(TrainingState.from_dict(plain), Watcher())
+    assert (state.history, state.best_epoch) == (whole.history, whole.best_epoch)
+    assert state.untrained_loss == np.inf
 
 
 @pytest.mark.parametrize("loss", ["mse", "mae", "huber"])

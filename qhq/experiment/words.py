@@ -1,0 +1,89 @@
+"""What the record of one run says in a sentence: of its test split, and of its validation split.
+
+One training with one seed tests nothing, so no sentence here calls a model better or worse: each gives the
+error beside that of the task's baseline, and says what it was measured on. Only `qhq ablate` tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from qhq.tracking.summary import run_skill
+
+LAST_VALUE = "last_value"
+BASELINES = {
+    LAST_VALUE: "the last-value forecast",
+    "black_scholes": "Black-Scholes with the volatility of the day before",
+}
+"""Baselines that a task is judged against, as people are told of them."""
+
+ONE_SEED = "One seed, not tested"
+
+SAME = 1e-9
+"""Errors that differ by less than this part are the same: a sum over symbols is never exact."""
+
+
+def say_test(record: Mapping[str, Any]) -> str:
+    """The model's error on the test split beside that of its task's baseline.
+
+    What is compared is the error over that of the last value, averaged over symbols and targets, so that no
+    symbol decides by the size of its prices. MASE weighs windows another way: where the two do not agree,
+    both are told.
+    """
+    metrics = record["metrics"]
+    name = metrics["baseline"]
+    rivals = metrics["naive"] if name == LAST_VALUE else metrics["baselines"][name]
+    own, other = (_relative(metrics, each) for each in ("test", _key(name)))
+    if own is None or other is None or other <= SAME * own:
+        return f"{ONE_SEED}: {BASELINES[name]} does not err on the test split at all."
+    count = len(metrics.get("symbols") or ())
+    over = f", averaged over {count} symbols" if count > 1 else ""
+    told = f"{ONE_SEED}: on the test split the model's error is {_beside(own, other, BASELINES[name])}{over}"
+    mase, against = metrics["test"]["mase"], rivals["mase"]
+    if mase is not None and against is not None and (own - other) * (mase - against) < 0:
+        told += f"; by MASE it is the other way round, {mase:.4g} against {against:.4g}"
+    return f"{told}."
+
+
+def say_validation(validation: Mapping[str, Any]) -> str:
+    """What the validation split says of the weights that were kept, without a look at the test split.
+
+    Args:
+        validation: As `qhq.experiment.validation` records it.
+    """
+    name, epoch = validation["baseline"], validation["epoch"]
+    if epoch == 0:
+        same = f", which is {BASELINES[name]}" if validation["is_baseline"] else ""
+        return (
+            f"Training did not improve on the untrained model: after no epoch was the validation loss below"
+            f" {validation['untrained_loss']:.4g}. The untrained model is kept{same}."
+        )
+    rivals = validation["naive"] if name == LAST_VALUE else validation["baselines"][name]
+    pair = f"MAE {validation['model']['mae']:.4g} against {rivals['mae']:.4g}"
+    own, other = validation["relative"]["model"], validation["relative"][_key(name)]
+    if own is None or other is None or other <= SAME * own:
+        return f"On the validation split {BASELINES[name]} does not err at all; {pair}."
+    told = f"On the validation split the error of epoch {epoch} is {_beside(own, other, BASELINES[name])}"
+    if validation["better"]:
+        return f"{told} ({pair})."
+    return f"No better than its baseline before any test: {told[0].lower()}{told[1:]} ({pair})."
+
+
+def _beside(own: float, other: float, name: str) -> str:
+    change = 100 * (own / other - 1)
+    if abs(change) <= 100 * SAME:
+        return f"that of {name}"
+    return f"{abs(change):.2f} % {'more' if change > 0 else 'less'} than that of {name}"
+
+
+def _key(baseline: str) -> str:
+    """The name of a baseline's forecast in a record."""
+    return "naive" if baseline == LAST_VALUE else baseline
+
+
+def _relative(metrics: Mapping[str, Any], forecast: str) -> float | None:
+    """Error of a forecast over that of the last value; None where that never errs."""
+    known = {"test": metrics["test"], "naive": metrics["naive"], **metrics["baselines"]}
+    skill = run_skill({"metrics": {**metrics, **known}}, forecast)
+    return None if skill is None else 1 - skill

@@ -1,0 +1,122 @@
+"""A model of changes starts as its baseline, and training has to earn every step away from it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from qhq.evaluation.baselines.black_scholes import black_scholes
+from qhq.evaluation.baselines.last_value import last_value
+from qhq.experiment.checkup import examine_config, examine_run, examine_subject
+from qhq.experiment.config import load_config
+from qhq.experiment.evaluate import forecast_scaled
+from qhq.experiment.opening import open_design, open_run
+from qhq.experiment.run import train_run
+from qhq.training.checkpoint import load_state
+from qhq.training.loop import Watcher
+from tests.data.panels import option_frame
+
+SMALL = ("quantum.qubits=2", "quantum.depth=1", "data.window=4", "data.static=[]")
+OPTIONS = ("data.source=csv", "data.panel=options", "data.path=options.csv", "data.features=[bid, ask, spot]",
+           "data.targets=[bid, ask]", "data.split.held_out=[]", *SMALL)  # fmt: skip
+WALK = ("data.scaling=window",)
+"""Prices, of which two epochs learn nothing: the untrained model is the best."""
+
+
+def untrained(*overrides, config="tiny.yaml"):
+    """Forecast of the untrained model, of the last value, and the windows of the test split."""
+    experiment = open_design(load_config(config, overrides))
+    windows = experiment.data.test
+    scaled, _ = forecast_scaled(experiment, None, windows)
+    return experiment.data.scaler.to_price(scaled, windows), windows
+
+
+@pytest.mark.parametrize("skip", ["none", "add", "concat"])
+@pytest.mark.parametrize("scaling", ["window", "log_return"])
+def test_an_untrained_model_of_changes_is_the_last_value(study, scaling, skip):
+    forecast, windows = untrained(f"data.scaling={scaling}", f"model.skip={skip}", "data.horizon=2")
+    np.testing.assert_allclose(forecast, last_value(windows), rtol=1e-12)
+
+
+@pytest.mark.parametrize("task", ["price", "forecast"])
+@pytest.mark.parametrize(
+    ("scaling", "baseline"),
+    [("residual", black_scholes), ("over_strike", last_value), ("over_spot", last_value)],
+)
+def test_an_untrained_model_of_options_is_its_baseline(study, task, scaling, baseline):
+    option_frame(sessions=60).to_csv(study / "options.csv", index=False)
+    changes = (f"data.scaling={scaling}", f"data.task={task}", "model.output_activation=tanh")
+    forecast, windows = untrained(*OPTIONS, *changes, config="experiments/options")
+    np.testing.assert_allclose(forecast, baseline(windows), rtol=1e-9)
+
+
+def test_an_untrained_model_of_volatilities_is_black_scholes(study):
+    option_frame(sessions=60).to_csv(study / "options.csv", index=False)
+    changes = ("data.scaling=implied_volatility", "data.features=[mid, spot]", "data.targets=[mid]")
+    forecast, windows = untrained(*OPTIONS, *changes, config="experiments/options")
+    np.testing.assert_allclose(forecast, black_scholes(windows), rtol=1e-9)
+
+
+@pytest.mark.parametrize("changes", [("data.scaling=minmax",), ("model.output_activation=relu",)])
+def test_where_zero_is_no_baseline_or_has_no_slope_the_head_is_as_drawn(study, changes):
+    model = open_design(load_config("tiny.yaml", ("data.scaling=window", *changes))).model
+    assert float(model.head.weight.detach().abs().min()) > 0
+
+
+def test_all_other_weights_are_as_drawn(study):
+    config = load_config("tiny.yaml", ("data.scaling=window",))
+    closed, drawn = (open_design(config, at_baseline=each).model.state_dict() for each in (True, False))
+    for name, tensor in closed.items():
+        same = torch.equal(tensor, drawn[name])
+        assert same is not name.startswith("head."), name
+
+
+def test_training_opens_the_head_and_all_weights_move(study):
+    run = train_run(load_config("tiny.yaml", (*WALK, "training.epochs=1")), Watcher())
+    state = load_state(run.resume, open_run(run).identity())
+    begun = open_design(load_config("tiny.yaml", WALK)).model.state_dict()
+    for name, tensor in state.model.items():
+        assert not torch.equal(tensor, begun[name]), name
+
+
+def test_a_training_that_comes_to_nothing_keeps_the_baseline_and_says_so(study):
+    record = train_run(load_config("tiny.yaml", WALK), Watcher()).read_record()
+    validation = record["validation"]
+    assert (record["best_epoch"], validation["epoch"], validation["better"]) == (0, 0, False)
+    assert validation["loss"] == validation["untrained_loss"] == record["validation_loss"]
+    assert validation["model"] == validation["naive"]
+    assert validation["verdict"].startswith("Training did not improve on the untrained model")
+    assert validation["verdict"].endswith("is kept, which is the last-value forecast.")
+    assert record["metrics"]["test"] == record["metrics"]["naive"]
+    assert record["verdict"].startswith("One seed, not tested")
+    assert record["doctor"]["healthy"]
+
+
+def test_the_doctor_looks_at_what_was_trained_though_the_start_is_kept(study):
+    assert examine_config(load_config("tiny.yaml", WALK)).healthy
+    run = train_run(load_config("tiny.yaml", WALK), Watcher())
+    found = examine_subject(run.name)
+    assert found.subject == f"run {run.name}, with the weights of its last epoch"
+    assert found.diagnosis.healthy
+    run.resume.unlink()
+    assert examine_subject(run.name).subject == f"run {run.name}, as it began"
+    assert examine_run(run).healthy
+
+
+def test_one_step_alone_is_no_fault(study):
+    """At the first step nothing behind a head of zeros has a gradient."""
+    record = train_run(load_config("tiny.yaml", (*WALK, "training.epochs=1", "training.batch_size=5000")),
+                       Watcher()).read_record()  # fmt: skip
+    assert record["doctor"]["healthy"]
+
+
+def test_a_checkpoint_behind_its_baseline_is_named_at_once(study):
+    """Levels are scaled as they are: after an epoch the model is far behind the last value."""
+    record = train_run(load_config("tiny.yaml", ("training.epochs=1",)), Watcher()).read_record()
+    validation = record["validation"]
+    assert (validation["epoch"], validation["better"], validation["is_baseline"]) == (1, False, False)
+    own, other = validation["model"]["mae"], validation["naive"]["mae"]
+    assert own > 1.2 * other
+    assert validation["verdict"].startswith("No better than its baseline before any test: on the validation")
+    assert f"(MAE {own:.4g} against {other:.4g})." in validation["verdict"]
