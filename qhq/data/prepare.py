@@ -44,6 +44,7 @@ class Prepared:
         span: Dates of the oldest and the newest row.
         other: What is to be said of it where it is not the data that the run was made from.
         notes: What a user should know of how a file was read.
+        panel: All rows as they were laid out, of data that a run is made from.
     """
 
     parts: Parts
@@ -56,6 +57,7 @@ class Prepared:
     doubts: tuple[Doubt, ...] = ()
     other: OtherData | None = None
     notes: tuple[str, ...] = ()
+    panel: Panel | None = None
 
     @property
     def train(self) -> Windows:
@@ -107,6 +109,7 @@ def prepare(spec: DataSpec, panel: Panel | None = None) -> Prepared:
         quarantine=panel.quarantine,
         doubts=panel.doubts,
         notes=panel.notes,
+        panel=laid_out,
     )
 
 

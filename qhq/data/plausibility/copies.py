@@ -1,0 +1,307 @@
+"""The same prices twice: a held-out symbol that moves as a trained one, and rows that come again in another split.
+
+Prices are compared by their changes, so that a copy may be a multiple, shifted, or a logarithm of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from qhq.data.panel import DateArray, FloatArray, IntArray, Panel
+from qhq.data.plausibility.doubt import SHOWN, LeakDoubt
+from qhq.data.spec import DataSpec
+from qhq.data.split import Parts
+
+SIMILAR = 0.99
+"""Correlation of changes from which a held-out symbol is no unseen one; sectors reach .95."""
+FEWEST_DAYS = 20
+LATEST = 250
+"""Sessions by which a copy may lag."""
+CLIP = 6.0
+
+FEWEST_REPEATED, MOST_REPEATED = 8, 60
+"""Changes in a row that a repeated block must have: as many as make a chance match unlikely."""
+CHANCE = 1e-9
+"""Expected matches by chance."""
+GRAIN = 4.0
+"""Factor between two widths of the bins in which changes are compared."""
+
+
+def find_copies(parts: Parts, spec: DataSpec) -> Iterator[LeakDoubt]:
+    """Doubt copies of trained symbols among the held-out ones, and blocks of rows that come again."""
+    yield from _copied_symbols(parts, spec)
+    yield from _repeated_blocks(parts, spec)
+
+
+def _copied_symbols(parts: Parts, spec: DataSpec) -> Iterator[LeakDoubt]:
+    panel, held_out = parts.test.panel, set(spec.split.held_out)
+    if not held_out:
+        return
+    names = ("spot",) if panel.groups else spec.targets
+    for symbol in sorted(held_out):
+        best: tuple[float, str, str, int, int] | None = None
+        for name in names:
+            days, table, groups = _by_date(panel, name)
+            own = groups.index(symbol)
+            trained = [place for place, group in enumerate(groups) if group not in held_out]
+            for found in _likenesses(table[:, own], table[:, trained]):
+                if best is None or abs(found[0]) > abs(best[0]):
+                    best = (found[0], groups[trained[found[1]]], name, found[2], len(days))
+        if best is None or abs(best[0]) < SIMILAR:
+            continue
+        likeness, other, name, lag, count = best
+        late = f", {abs(lag)} sessions {'later' if lag > 0 else 'earlier'}" if lag else ""
+        yield LeakDoubt(
+            f"copy_held_out:{symbol}",
+            "A held-out symbol must not move as one that is trained on, or nothing unseen is tested",
+            f"a correlation of {likeness:+.4f} between the changes of '{name}' of {symbol} and of {other}{late},"
+            f" over the {count:,} sessions of the test split",
+            f"Hold out another symbol, or {other} with it",
+            count=count,
+            rows=tuple(f"{symbol} {day}" for day in days[:SHOWN]),
+            statistic=round(abs(likeness), 6),
+            threshold=SIMILAR,
+        )
+
+
+def _by_date(panel: Panel, name: str) -> tuple[DateArray, FloatArray, list[str]]:
+    """One column as a table of dates by groups, (D, G), NaN where there is no row."""
+    groups = list(dict.fromkeys(panel.group_names))
+    place = np.array([groups.index(group) for group in panel.group_names], dtype=np.intp)[panel.code]
+    days, row = np.unique(panel.dates, return_inverse=True)
+    table = np.full((len(days), len(groups)), np.nan)
+    table[row, place] = panel.column(name)
+    return days, table, groups
+
+
+def _likenesses(own: FloatArray, others: FloatArray) -> Iterator[tuple[float, int, int]]:
+    """Largest correlation of changes with each other column, with its number and lag."""
+    for mine in _changes(own[:, None]):
+        for theirs in _changes(others):
+            size = 2 * len(mine)
+            late = min(LATEST, len(mine) - FEWEST_DAYS)
+            if late < 0:
+                continue
+            left, right = np.fft.rfft(mine, size, axis=0), np.fft.rfft(theirs, size, axis=0)
+            # Standardised changes, 0 where unknown: sums of products over the days that both have.
+            products = np.fft.irfft(left * np.conj(right), size, axis=0)
+            squares = [
+                np.fft.irfft(np.fft.rfft(a, size, axis=0) * np.conj(np.fft.rfft(b, size, axis=0)), size, axis=0)
+                for a, b in ((mine**2, (theirs != 0).astype(float)), ((mine != 0).astype(float), theirs**2))
+            ]
+            lags = np.concatenate([np.arange(late + 1), np.arange(-late, 0)])
+            with np.errstate(all="ignore"):
+                likeness = products[lags] / np.sqrt(np.maximum(squares[0][lags], 1e-9) * squares[1][lags])
+            likeness = np.nan_to_num(likeness, nan=0.0, posinf=0.0, neginf=0.0)
+            for other in range(others.shape[1]):
+                at = int(np.argmax(np.abs(likeness[:, other])))
+                yield float(likeness[at, other]), other, int(lags[at])
+
+
+def _changes(table: FloatArray) -> Iterator[FloatArray]:
+    """Changes of values and of their logarithms, in robust standard deviations, clipped; 0 where unknown."""
+    for logs in (False, True):
+        with np.errstate(all="ignore"):
+            values = np.log(table) if logs else table
+            change = np.diff(values, axis=0)
+        if logs and not np.isfinite(change).any():
+            continue
+        change = np.where(np.isfinite(change), change, np.nan)
+        with np.errstate(all="ignore"):
+            known = [column[np.isfinite(column)] for column in change.T]
+            scale = [
+                max(1.4826 * np.median(np.abs(each)), 0.3 * each.std()) if len(each) else 1.0 for each in known
+            ]
+        scale = np.maximum(scale, 1e-300)
+        yield np.clip(np.nan_to_num(change / scale), -CLIP, CLIP)
+
+
+@dataclass(frozen=True, eq=False)
+class _Changes:
+    """Changes of one column along the rows of a split, the rows that they lead to, and the run each is in."""
+
+    values: FloatArray
+    rows: IntArray
+    run: IntArray
+    scale: FloatArray
+    panel: Panel
+
+    @classmethod
+    def of(cls, panel: Panel, name: str, *, logs: bool) -> _Changes | None:
+        values = panel.column(name)
+        if logs and not (values[np.isfinite(values)] > 0).all():
+            return None
+        with np.errstate(all="ignore"):
+            change = np.diff(np.log(values) if logs else values)
+        # A change of nothing tells nothing: prices that stand still are no block.
+        good = (panel.segment[1:] == panel.segment[:-1]) & np.isfinite(change) & (change != 0)
+        rows = np.flatnonzero(good) + 1
+        if not len(rows):
+            return None
+        run = np.cumsum(np.diff(rows, prepend=-1) != 1)
+        change = change[good]
+        _, group = np.unique(np.asarray(panel.group_names, dtype=np.str_), return_inverse=True)
+        group = group[panel.code[rows]]
+        scale = np.empty(len(rows))
+        for each in np.unique(group):
+            scale[group == each] = np.median(np.abs(change[group == each]))
+        return cls(change, rows, run, scale, panel)
+
+
+def _repeated_blocks(parts: Parts, spec: DataSpec) -> Iterator[LeakDoubt]:
+    """Blocks of rows in training that come again in validation or test, and of validation in test."""
+    train, validation, test = (part.panel for part in (parts.train, parts.validation, parts.test))
+    validation = validation.keep(validation.dates > train.dates.max())
+    test = test.keep(test.dates > validation.dates.max())
+    found: dict[str, LeakDoubt] = {}
+    for early, late, where in (
+        (train, test, ("training", "test")),
+        (validation, test, ("validation", "test")),
+        (train, validation, ("training", "validation")),
+    ):
+        for name in spec.targets:
+            for logs in (True, False):
+                pair = [_Changes.of(panel, name, logs=logs) for panel in (early, late)]
+                if pair[0] is None or pair[1] is None:
+                    continue
+                for match in _matches(pair[0], pair[1]):
+                    doubt = _block_doubt(match, name, where)
+                    if doubt.code not in found or doubt.count > found[doubt.code].count:
+                        found[doubt.code] = doubt
+    yield from found.values()
+
+
+@dataclass(frozen=True)
+class _Match:
+    """Rows of a later split that repeat those of an earlier one."""
+
+    symbol: str
+    rows: tuple[str, str]
+    count: int
+    needed: int
+    source: str
+    source_day: str
+    how: str
+
+
+def _block_doubt(match: _Match, name: str, where: tuple[str, str]) -> LeakDoubt:
+    early, late = where
+    return LeakDoubt(
+        f"repeated_block:{match.symbol}",
+        f"No rows of the {early} split may come again in the {late} split: a model then knows them by heart",
+        f"{match.count:,} rows of {match.symbol} between {match.rows[0]} and {match.rows[1]} whose changes of"
+        f" '{name}' are those of {match.source} around {match.source_day}{match.how}",
+        "Find out how the rows got there, and drop one of the two",
+        count=match.count,
+        rows=tuple(f"{match.symbol} {day}" for day in match.rows),
+        statistic=float(match.count),
+        threshold=float(match.needed),
+    )
+
+
+def _matches(early: _Changes, late: _Changes) -> Iterator[_Match]:
+    """Find equal runs of changes, forwards, backwards and upside down, whatever the size of the prices.
+
+    Changes are compared in bins of a twentieth of their usual size or less; series of other sizes in other bins.
+    """
+    sizes = np.floor(np.log(np.concatenate([early.scale, late.scale])) / np.log(GRAIN))
+    found: dict[tuple[str, str], dict[int, int]] = {}
+    needed = 0
+    for level in range(int(sizes.min()), int(sizes.max()) + 2):
+        sides = [_binned(early, level), _binned(late, level)]
+        length = _length_needed(sides[0].bins, sides[1].bins)
+        if length is None:
+            continue
+        needed = max(needed, length)
+        for how, (sign, backwards) in _TURNS.items():
+            first = sides[0].hashes(length, sign=sign, backwards=backwards)
+            second = sides[1].hashes(length)
+            if not len(first.value) or not len(second.value):
+                continue
+            order = np.argsort(first.value)
+            place = np.minimum(np.searchsorted(first.value, second.value, sorter=order), len(order) - 1)
+            equal = np.flatnonzero(first.value[order[place]] == second.value)
+            for here, there in zip(second.row[equal], first.row[order[place[equal]]], strict=True):
+                rows = found.setdefault((_symbol(late, here), how), {})
+                rows.update(dict.fromkeys(range(here, here + length), int(there)))
+    for (symbol, how), rows in found.items():
+        places = np.array(sorted(rows))
+        days = late.panel.dates[late.rows[places]]
+        there = rows[int(places[0])]
+        day = early.panel.dates[early.rows[there]]
+        yield _Match(
+            symbol, (str(days[0]), str(days[-1])), len(places), needed, _symbol(early, there), str(day), how
+        )
+
+
+_TURNS: dict[str, tuple[int, bool]] = {
+    "": (1, False),
+    ", backwards": (-1, True),
+    ", upside down": (-1, False),
+    ", upside down and backwards": (1, True),
+}
+"""Sign of the changes, and whether their order is turned round: backwards a price takes its changes back."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Hashes:
+    """A number for each stretch of changes, and the change that it begins with."""
+
+    value: npt.NDArray[np.uint64]
+    row: IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class _Binned:
+    """Changes in bins of one width, with their numbers and the run of rows that each is in."""
+
+    bins: IntArray
+    places: IntArray
+    run: IntArray
+
+    def hashes(self, length: int, *, sign: int = 1, backwards: bool = False) -> _Hashes:
+        """Hash every stretch of ``length`` changes that lies in one run."""
+        count = len(self.bins) - length + 1
+        if count < 1:
+            return _Hashes(np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.intp))
+        weights = np.random.default_rng(0).integers(1, 2**63, length, dtype=np.uint64) | np.uint64(1)
+        if backwards:
+            weights = weights[::-1]
+        value = np.zeros(count, dtype=np.uint64)
+        turned = (sign * self.bins).astype(np.uint64)  # of negative ones modulo 2**64, as the products are
+        for place, weight in enumerate(weights):
+            value += turned[place : place + count] * weight
+        whole = self.run[:count] == self.run[length - 1 :]
+        return _Hashes(value[whole], self.places[:count][whole])
+
+
+def _binned(changes: _Changes, level: int) -> _Binned:
+    """The changes of series whose usual change is of a size that these bins are made for."""
+    width = GRAIN**level / 20
+    places = np.flatnonzero((changes.scale >= GRAIN ** (level - 1)) & (changes.scale < GRAIN ** (level + 1)))
+    # Where some are left out the rest are no longer beside one another.
+    run = np.cumsum((np.diff(places, prepend=-1) != 1) | (np.diff(changes.run[places], prepend=-1) != 0))
+    return _Binned(np.round(changes.values[places] / width).astype(np.int64), places, run)
+
+
+def _length_needed(left: IntArray, right: IntArray) -> int | None:
+    """Changes in a row that are hardly equal by chance; None where no block of a useful length would tell."""
+    if not len(left) or not len(right):
+        return None
+    _, place = np.unique(np.concatenate([left, right]), return_inverse=True)
+    shares = [np.bincount(part, minlength=place.max() + 1) / len(part) for part in np.split(place, [len(left)])]
+    # Also as likely as in the calmer of the two: quiet times resemble one another.
+    chance = max(float(shares[0] @ shares[1]), float(shares[0] @ shares[0]), float(shares[1] @ shares[1]))
+    if chance >= 0.7:
+        return None
+    pairs = np.log(len(_TURNS) * len(left)) + np.log(len(right))
+    length = int(np.ceil(1.5 * (pairs - np.log(CHANCE)) / -np.log(chance)))
+    return max(length, FEWEST_REPEATED) if length <= MOST_REPEATED else None
+
+
+def _symbol(changes: _Changes, place: int) -> str:
+    return changes.panel.symbols[changes.panel.code[changes.rows[place]]]
