@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qhq.cli.options import Debug, Json, Set
+from qhq.cli.options import Accept, Debug, Json, Set
 from qhq.cli.output import Output, command, plain_table
 from qhq.errors import ConfigError, DataError, QHQError
 from qhq.limits import MOST_COUNT
@@ -133,22 +133,32 @@ def check(
     target: Target = None,
     overrides: Set = None,
     panel: Panel = None,
+    accept: Accept = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Check rows against every rule of the panel; exit status 1 if training would refuse them.
 
-    Rows that a training would set aside (data.bad_rows) are listed, and so is what looks doubtful.
+    Rows that a training would set aside (data.bad_rows) are listed, and so is what looks doubtful: also
+    columns that know the future, copies and repeated rows, of which training warns and goes on.
 
     Example: qhq data check prices.csv
     """
     with command(as_json=json, debug=debug) as output:
-        from qhq.cli.data_check import breach_lines, file_facts, file_parts
+        from qhq.cli.data_check import (
+            breach_lines,
+            file_facts,
+            file_parts,
+            plausibility_facts,
+            plausible_lines,
+        )
         from qhq.cli.named_data import find_data
         from qhq.data.checks.breaches import find_breaches
         from qhq.data.columns.catalogue import raw_columns
+        from qhq.data.plausibility.doubt import check_names
         from qhq.data.sources.load import read_table
 
+        names = check_names(accept or ())
         named = find_data(target, list(overrides or []), panel)
         spec = named.spec
         frame, origin = (named.reading.frame, str(target)) if named.reading else read_table(spec)
@@ -161,7 +171,9 @@ def check(
         facts["rows_aside"] = sum(breach.count for breach in found if breach.severity == "aside")
         facts |= {"breaches": [asdict(breach) for breach in found]}
         facts |= file_facts(named)
-        output.result(facts, *file_parts(facts), _verdict(facts), *breach_lines(facts["breaches"]))
+        facts["plausibility"] = plausibility_facts(named, names, refused=errors > 0)
+        lines = (*breach_lines(facts["breaches"]), *plausible_lines(facts["plausibility"]))
+        output.result(facts, *file_parts(facts), _verdict(facts), *lines)
         if errors:
             raise typer.Exit(1)
 

@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qhq.cli.output import plain_table
-from qhq.data.schema import TABLES
+from qhq.data.schema import ACTIONS, TABLES, canonical_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from qhq.cli.named_data import NamedData
+    from qhq.data.plausibility import LeakDoubt
     from qhq.data.sources.files import Reading
+    from qhq.data.spec import DataSpec
 
 WIDTH = 80
 SHOWN_SYMBOLS = 8
 SHOWN_ROWS = 3
+MOSTLY = 0.9
+"""Share of cells that are numbers in a column of numbers."""
 
 
 def file_facts(named: NamedData) -> dict[str, Any]:
@@ -199,6 +203,78 @@ def _number(value: Any) -> str:
 
 def _shown(delimiter: str | None) -> str:
     return {"\t": "tab", None: ""}.get(delimiter, str(delimiter))
+
+
+def plausibility_facts(named: NamedData, names: Sequence[str], *, refused: bool) -> dict[str, Any]:
+    """Doubts of the data, as a training would raise them; of a file alone, of all of its numeric columns.
+
+    Args:
+        named: What was pointed to.
+        names: Doubts that the user accepts.
+        refused: Whether a training would refuse the rows anyway.
+    """
+    from qhq.data.layout import lay_out
+    from qhq.data.plausibility import find_leaks
+    from qhq.data.sources.load import load_panel
+    from qhq.data.split import split_panel
+    from qhq.errors import DataError
+    from qhq.experiment.plausibility import plausibility_record
+
+    reason = "training would refuse these rows"
+    for spec in () if refused else _looked_through(named):
+        try:
+            panel = lay_out(load_panel(spec), spec)
+            doubts = find_leaks(panel, split_panel(panel, spec), spec)
+        except DataError as error:
+            reason = str(error).removesuffix(".")
+            continue
+        return {**plausibility_record(doubts, names), "columns": list(spec.features)}
+    return {**plausibility_record((), names), "columns": [], "unseen": reason}
+
+
+def _looked_through(named: NamedData) -> Iterator[DataSpec]:
+    """Configs to look for leaks with: of a file, with every column that looks numeric, then without them."""
+    import pandas as pd
+
+    spec, reading = named.spec, named.reading
+    if reading is not None:
+        table = TABLES[reading.kind]
+        skipped = {name for name, column in table.items() if column.unit in ("text", "time", "date")}
+        skipped |= {*spec.features, *ACTIONS, "rate", "forward"}
+        added = []
+        for header in reading.frame.columns:
+            name, cells = canonical_name(str(header), table), reading.frame[header]
+            numbers = pd.to_numeric(cells.astype(str).str.replace(",", ".", regex=False), errors="coerce")
+            if name and name not in skipped and numbers.notna().mean() > MOSTLY:
+                added.append(name)
+        if added:
+            yield spec.model_copy(update={"features": (*spec.features, *dict.fromkeys(added))})
+    yield spec
+
+
+def plausible_lines(plausibility: dict[str, Any]) -> list[str]:
+    """The doubts for a person: what, which rows, what to do, and how to accept it."""
+    from qhq.data.plausibility import LeakDoubt
+
+    if "unseen" in plausibility:
+        return [_wrap(f"Leaks: not looked for; {plausibility['unseen']}.")]
+    doubts = [LeakDoubt.from_dict(each) for each in plausibility["doubts"]]
+    return ["\n".join(_doubt(doubt)) for doubt in doubts] or [
+        _wrap(f"Leaks: none found in {', '.join(plausibility['columns'])}.")
+    ]
+
+
+def _doubt(doubt: LeakDoubt) -> list[str]:
+    if doubt.accepted is not None:
+        return [_wrap(doubt.sentence())]
+    rows = ", ".join(doubt.rows) + (", ..." if doubt.count > len(doubt.rows) else "")
+    return [
+        _wrap(f"DOUBT {doubt.code}: {doubt.must}."),
+        _wrap(f"  got: {doubt.got}", "    "),
+        *([_wrap(f"  {doubt.count:,} rows: {rows}", "    ")] if doubt.rows else []),
+        _wrap(f"  fix: {doubt.fix}", "    "),
+        _wrap(f"  looked at, and right: --accept '{doubt.code}'", "    "),
+    ]
 
 
 def breach_lines(breaches: list[dict[str, Any]]) -> list[str]:

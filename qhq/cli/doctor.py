@@ -12,6 +12,7 @@ from qhq.cli.output import command, plain_table
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from qhq.data.plausibility import LeakDoubt
     from qhq.diagnostics.doctor.finding import Diagnosis, Finding
 
 
@@ -36,18 +37,26 @@ def doctor(
         found = examine_subject(subject, overrides or [])
         diagnosis = found.diagnosis
         record = {**diagnosis.to_dict(), "leaks": list(found.leaks)}
-        output.result(record, *_parts(found.subject, diagnosis))
+        record["plausibility"] = [doubt.to_dict() for doubt in found.doubts]
+        output.result(record, *_parts(found.subject, diagnosis, found.doubts))
         if not diagnosis.healthy:
             raise typer.Exit(1)
 
 
-def _parts(looked_at: str, diagnosis: Diagnosis) -> list[str | Table]:
+def _parts(looked_at: str, diagnosis: Diagnosis, doubts: tuple[LeakDoubt, ...]) -> list[str | Table]:
+    from qhq.data.plausibility import open_doubts
     from qhq.diagnostics.doctor.checks import CHECKS
 
+    waiting = [doubt.code for doubt in open_doubts(doubts)]
+    # A model may be sound and its data not.
+    but = f" But its data are in doubt: {', '.join(waiting)}." if waiting else ""
+    told = [doubt.sentence() for doubt in doubts]
     if not diagnosis.findings:
-        return [f"Healthy: {looked_at}. {len(CHECKS)} checks found nothing."]
+        state = "The model is healthy, its data are in doubt" if waiting else "Healthy"
+        return [f"{state}: {looked_at}. {len(CHECKS)} checks found nothing.", *told]
     state = "Healthy, with remarks" if diagnosis.healthy else "Not healthy"
-    return [f"{state}: {looked_at}.", *(part for each in diagnosis.findings for part in _lines(each))]
+    lines = (part for each in diagnosis.findings for part in _lines(each))
+    return [f"{state}: {looked_at}.{but}", *told, *lines]
 
 
 def _lines(finding: Finding) -> list[str | Table]:

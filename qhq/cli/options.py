@@ -12,6 +12,14 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a config key, such as training.epochs=5."),
 ]
+Accept = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept",
+        metavar="NAME",
+        help="A doubt that you looked at, such as future_column:ret; recorded with your name. Repeatable.",
+    ),
+]
 Run = Annotated[
     str | None,
     typer.Argument(metavar="[RUN]", help="A run folder or its name; the latest finished run if left out."),

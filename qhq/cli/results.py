@@ -47,6 +47,19 @@ def chosen(record: dict[str, Any]) -> list[str]:
     return [] if validation is None else [say_validation(validation)]
 
 
+def plausibility_lines(record: dict[str, Any]) -> list[str]:
+    """What stands against being glad of a run: each doubt that is open, and each that somebody accepted."""
+    from qhq.experiment.plausibility import read_doubts
+
+    doubts = read_doubts(record)
+    waiting = [doubt for doubt in doubts if doubt.accepted is None]
+    if not waiting:
+        return [doubt.sentence() for doubt in doubts]
+    many = f"{len(waiting)} doubts are" if len(waiting) > 1 else "1 doubt is"
+    head = f"Do not trust this result yet: {many} open ({', '.join(doubt.code for doubt in waiting)})."
+    return [head, *(doubt.sentence() for doubt in doubts)]
+
+
 def _table(title: str, forecasts: dict[str, dict[str, Any]]) -> Any:
     return metrics_table(title, [(LABELS.get(name, name), each) for name, each in forecasts.items()])
 

@@ -9,9 +9,9 @@ import typer
 
 from qhq.cli.hardware import hardware
 from qhq.cli.heartbeat import doing
-from qhq.cli.options import Debug, Json, Set
+from qhq.cli.options import Accept, Debug, Json, Set
 from qhq.cli.output import command, figure, plain_table
-from qhq.cli.results import chosen, result_tables, verdict
+from qhq.cli.results import chosen, plausibility_lines, result_tables, verdict
 from qhq.errors import ConfigError
 
 
@@ -29,6 +29,7 @@ def train(
     offline: Annotated[
         bool, typer.Option("--offline", help="Take Yahoo's prices from the cache alone.")
     ] = False,
+    accept: Accept = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -40,6 +41,7 @@ def train(
     Example: qhq train --backend aer --set training.epochs=5
     """
     with command(as_json=json, debug=debug) as output:
+        from qhq.data.plausibility.doubt import check_names
         from qhq.report.figures import draw_run_figures
         from qhq.tracking.mirror import mirror_run
         from qhq.tracking.run_folder import RunFolder
@@ -48,12 +50,13 @@ def train(
             raise ConfigError(
                 "--resume continues a run as it was configured",
                 got="--resume together with CONFIG, --backend or --set",
-                fix="Give --resume RUN alone",
+                fix="Give --resume RUN alone, or with --accept",
             )
+        accepted = check_names(accept or ())
         changes = [*(overrides or []), *(["data.offline=true"] if offline else [])]
         # A device is trained on where its entry says so, which is the consent.
         with hardware(output, yes=True):
-            record = _run(config, backend, changes, resume)
+            record = _run(config, backend, changes, resume, accepted)
         output.result(record, *_people(record))
         if "folds" in record:
             return
@@ -64,7 +67,13 @@ def train(
         mirror_run(folder, output.note)
 
 
-def _run(config: str | None, backend: str | None, overrides: list[str], resume: str | None) -> dict[str, Any]:
+def _run(
+    config: str | None,
+    backend: str | None,
+    overrides: list[str],
+    resume: str | None,
+    accepted: tuple[str, ...],
+) -> dict[str, Any]:
     from qhq.cli.progress import TrainingProgress
     from qhq.experiment.config import load_config
     from qhq.experiment.run import resume_run, train_run
@@ -75,15 +84,15 @@ def _run(config: str | None, backend: str | None, overrides: list[str], resume: 
     with TrainingProgress() as progress:
         walk = None if resume is None else find_walk(resume)
         if walk is not None:
-            folder = resume_walk(walk, progress)
+            folder = resume_walk(walk, progress, accepted)
         elif resume is not None:
-            folder = resume_run(find_run(resume), progress)
+            folder = resume_run(find_run(resume), progress, accept=accepted)
         else:
             study = load_config(config, overrides)
             if backend is not None:
                 study = study.model_copy(update={"backend": backend})
             walks = study.data.split.walks
-            folder = (train_walk if walks else train_run)(study, progress)
+            folder = (train_walk if walks else train_run)(study, progress, accepted)
             walk = folder if walks else None
     record = read_walk(folder) if walk is not None else folder.read_record()
     return {**record, "path": str(folder.path)}
@@ -98,10 +107,10 @@ def _people(record: dict[str, Any]) -> list[Any]:
     from qhq.tracking.looks import say_looks
 
     try:
-        looks = say_looks(record.get("looks"))
+        last = [*plausibility_lines(record), *say_looks(record.get("looks"))]
         if "folds" in record:
-            return [_summary(record), _folds(record), *result_tables(record), record["verdict"], *looks]
-        return [_summary(record), *chosen(record), *result_tables(record), verdict(record), *looks]
+            return [_summary(record), _folds(record), *result_tables(record), record["verdict"], *last]
+        return [_summary(record), *chosen(record), *result_tables(record), verdict(record), *last]
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ConfigError(
             "The run.json of a finished run must hold its results",

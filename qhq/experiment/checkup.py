@@ -18,6 +18,7 @@ from torch import Tensor
 
 from qhq.ansatz.program import Ansatz
 from qhq.backends.simulators.statevector import StatevectorExecutor
+from qhq.data.plausibility import LeakDoubt
 from qhq.diagnostics.doctor.background import Background
 from qhq.diagnostics.doctor.circuit import can_simulate
 from qhq.diagnostics.doctor.finding import Diagnosis
@@ -25,6 +26,7 @@ from qhq.diagnostics.doctor.visit import examine
 from qhq.errors import ConfigError
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.opening import Experiment, build_circuit, open_design, open_run_design
+from qhq.experiment.plausibility import doubt_data, read_doubts
 from qhq.tracking.run_folder import FINISHED, RunFolder, find_run, is_run
 from qhq.training.checkpoint import load_state, load_weights
 from qhq.training.loop import Samples, TrainingState, Watcher
@@ -39,11 +41,12 @@ FEW_SAMPLES = 16
 
 @dataclass(frozen=True)
 class Examination:
-    """What was looked at, for people; leaks that are switched on there; and what was found."""
+    """What was looked at, for people; leaks switched on there; what was found; and doubts of its data."""
 
     subject: str
     leaks: tuple[str, ...]
     diagnosis: Diagnosis
+    doubts: tuple[LeakDoubt, ...] = ()
 
 
 def examine_subject(reference: str | None, overrides: Sequence[str] = ()) -> Examination:
@@ -60,8 +63,10 @@ def examine_subject(reference: str | None, overrides: Sequence[str] = ()) -> Exa
         folder = find_run(reference)
         if not overrides:
             leaks = load_config(str(folder.config)).data.leaks
-            which = "" if _keeps_training(folder.read_record()) else f", {_which_weights(folder)}"
-            return Examination(f"run {folder.name}{which}", leaks, examine_run(folder))
+            record = folder.read_record()
+            which = "" if _keeps_training(record) else f", {_which_weights(folder)}"
+            doubts = read_doubts(record)
+            return Examination(f"run {folder.name}{which}", leaks, examine_run(folder), doubts)
         reference = str(folder.config)
     try:
         config = load_config(reference, overrides)
@@ -74,7 +79,9 @@ def examine_subject(reference: str | None, overrides: Sequence[str] = ()) -> Exa
             fix="Check the path, or leave it out to look at the latest run; 'qhq compare' lists them",
         ) from error
     subject = f"config {config.name}, before training"
-    return Examination(subject, config.data.leaks, examine_config(config))
+    experiment = open_design(config)
+    diagnosis = _examine(experiment, initial=None, epochs=0)
+    return Examination(subject, config.data.leaks, diagnosis, doubt_data(experiment.data, config.data))
 
 
 def examine_config(config: ExperimentConfig) -> Diagnosis:

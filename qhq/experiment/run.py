@@ -13,6 +13,7 @@ its last file is whole, and `resume_run` continues it after a kill, bit for bit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -31,6 +32,15 @@ from qhq.experiment.fit import FreshShots, open_trainer
 from qhq.experiment.intervals import prediction_intervals
 from qhq.experiment.opening import Experiment, open_experiment, open_on_data, open_run_experiment
 from qhq.experiment.parity import pass_parity_gate
+from qhq.experiment.plausibility import (
+    add_doubts,
+    doubt_data,
+    doubt_skill,
+    plausibility_record,
+    read_doubts,
+    tell_doubts,
+    tell_unmatched,
+)
 from qhq.experiment.record import Stopwatch, design_record, result_record
 from qhq.experiment.validation import evaluate_validation, validation_record
 from qhq.experiment.words import say_test
@@ -46,8 +56,13 @@ WIDE_QUBITS = 16
 """From here on the parity gate takes long enough to be told of."""
 
 
-def train_run(config: ExperimentConfig, watcher: Watcher) -> RunFolder:
+def train_run(config: ExperimentConfig, watcher: Watcher, accept: Sequence[str] = ()) -> RunFolder:
     """Train and evaluate what ``config`` describes, in a new run folder.
+
+    Args:
+        config: Of the run.
+        watcher: Who is told.
+        accept: Names of doubts that a person looked at (`qhq.data.plausibility`).
 
     Raises:
         QHQError: If the config, the data or the backend is not good; no folder is made then.
@@ -56,24 +71,35 @@ def train_run(config: ExperimentConfig, watcher: Watcher) -> RunFolder:
     with watch.phase("data"):
         experiment = open_experiment(config)
         _tell_of_rows(experiment.data, watcher)
+        doubts = plausibility_record(doubt_data(experiment.data, config.data), accept)
+        tell_doubts(read_doubts({"plausibility": doubts}), watcher)
         parity = _pass_gate(experiment, watcher)
-    folder = create_run(config.name, config.seed, lambda new: write_design(new, experiment, parity, watcher))
+    folder = create_run(
+        config.name, config.seed, lambda new: write_design(new, experiment, parity, watcher, doubts)
+    )
     with folder.locked():
         _complete(folder, experiment, watcher, watch, command="train")
     return folder
 
 
-def resume_run(folder: RunFolder, watcher: Watcher, *, command: str | None = "train") -> RunFolder:
-    """Continue a run that was cut off; a finished one is left as it is.
+def resume_run(
+    folder: RunFolder, watcher: Watcher, *, command: str | None = "train", accept: Sequence[str] = ()
+) -> RunFolder:
+    """Continue a run that was cut off; a finished one is left as it is, but for the doubts that are accepted.
 
     Args:
         folder: The run.
         watcher: Told of each epoch.
         command: What the ledger of looks calls it; None for a fold of a walk-forward, which keeps it itself.
+        accept: Names of doubts that a person looked at (`qhq.data.plausibility`).
 
     Raises:
         QHQError: If the folder is damaged, or another process is training it.
     """
+    if accept:
+        with folder.locked():
+            record = folder.read_record()
+            folder.write_json("run.json", {**record, "plausibility": add_doubts(record, names=accept)})
     if folder.read_record()["status"] == FINISHED:
         return folder
     watch = Stopwatch()
@@ -124,7 +150,11 @@ def train_in(folder: RunFolder, config: ExperimentConfig, data: Prepared, watche
 
 
 def write_design(
-    folder: RunFolder, experiment: Experiment, parity: Parity | None, watcher: Watcher | None = None
+    folder: RunFolder,
+    experiment: Experiment,
+    parity: Parity | None,
+    watcher: Watcher | None = None,
+    plausibility: dict[str, Any] | None = None,
 ) -> None:
     """Write all of a run's folder that is known before training.
 
@@ -140,7 +170,8 @@ def write_design(
         except UnsupportedExport as error:
             if watcher is not None:
                 watcher.note(f"circuit.qasm is left out: {error.got}.")
-    folder.write_json("run.json", {"status": RUNNING, **design_record(experiment, parity)})
+    doubted = {} if plausibility is None else {"plausibility": plausibility}
+    folder.write_json("run.json", {"status": RUNNING, **design_record(experiment, parity), **doubted})
 
 
 def _warn_of_weights(experiment: Experiment, watcher: Watcher) -> None:
@@ -197,7 +228,21 @@ def _train_and_test(
     results |= {"validation": validation, "doctor": findings}
     results["verdict"] = say_test(results)
     results["looks"] = None if looks is None else looks.to_dict()
+    if (
+        design.get("plausibility") is not None
+    ):  # of a study's cells, whose data it looks at once, there is none
+        results["plausibility"] = _judge_skill(experiment, design, watcher)
     folder.write_json("run.json", {**design, "status": FINISHED, **results})
+
+
+def _judge_skill(experiment: Experiment, record: dict[str, Any], watcher: Watcher) -> dict[str, Any]:
+    """Say of a skill that is too good to be true that it is, before anyone is glad."""
+    known = {doubt.code for doubt in read_doubts(record)}
+    plausibility = add_doubts(record, doubt_skill(experiment))
+    new = [doubt for doubt in read_doubts({"plausibility": plausibility}) if doubt.code not in known]
+    tell_doubts(new, watcher)
+    tell_unmatched(plausibility, watcher)
+    return plausibility
 
 
 def _train(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import pandas as pd
 from qhq.ansatz.stored import save_ansatz, settle
 from qhq.data.layout import lay_out
 from qhq.data.panel import Panel
+from qhq.data.plausibility import find_leaks
 from qhq.data.prepare import fingerprint, prepare
 from qhq.data.quarantine import tell_rows
 from qhq.data.sources.load import load_panel
@@ -39,6 +41,7 @@ from qhq.evaluation.significance import Comparison, compare, say_p_value
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.evaluate import Array, Evaluation, predictions_csv
 from qhq.experiment.opening import build_circuit
+from qhq.experiment.plausibility import add_doubts, plausibility_record, read_doubts, tell_doubts
 from qhq.experiment.record import git_commit, now, versions
 from qhq.experiment.results import metrics_record
 from qhq.experiment.run import resume_run, train_in
@@ -91,12 +94,13 @@ class _Walk:
         return split_panel(self.laid_out, self.config.data.with_fold(number))
 
 
-def train_walk(config: ExperimentConfig, watcher: Watcher) -> RunFolder:
+def train_walk(config: ExperimentConfig, watcher: Watcher, accept: Sequence[str] = ()) -> RunFolder:
     """Train every fold of a walk-forward, one after another, and test all forecasts together.
 
     Args:
         config: With ``data.split.scheme`` expanding or rolling, and no ``fold``.
         watcher: Told of each fold, and of each epoch as in `train_run`.
+        accept: Names of doubts that a person looked at (`qhq.data.plausibility`).
 
     Returns:
         The walk's folder; `read_walk` reads what it found.
@@ -118,6 +122,10 @@ def train_walk(config: ExperimentConfig, watcher: Watcher) -> RunFolder:
         split_panel(laid_out, config.data.with_fold(number))
     for sentence in tell_rows(panel.quarantine, panel.doubts, panel.notes):
         watcher.note(sentence)
+    # The last fold is trained on nearly all there is.
+    spec = config.data.with_fold(folds[-1])
+    plausibility = plausibility_record(find_leaks(laid_out, split_panel(laid_out, spec), spec), accept)
+    tell_doubts(read_doubts({"plausibility": plausibility}), watcher)
     design = {
         "status": RUNNING,
         "created": now(),
@@ -127,6 +135,7 @@ def train_walk(config: ExperimentConfig, watcher: Watcher) -> RunFolder:
         "seed": config.seed,
         "design": config.model_dump(mode="json"),
         "data": {"fingerprint": fingerprint(panel)},
+        "plausibility": plausibility,
         "fold_numbers": folds,
         "versions": versions(),
         "git": git_commit(),
@@ -144,13 +153,15 @@ def train_walk(config: ExperimentConfig, watcher: Watcher) -> RunFolder:
     return _go_on(_Walk(folder, load_config(str(folder.config)), panel, laid_out, folds), watcher)
 
 
-def resume_walk(folder: RunFolder, watcher: Watcher) -> RunFolder:
-    """Go on with a walk-forward that was cut off; one that is finished is left as it is.
+def resume_walk(folder: RunFolder, watcher: Watcher, accept: Sequence[str] = ()) -> RunFolder:
+    """Go on with a walk-forward that was cut off; a finished one is left as it is, but for accepted doubts.
 
     Raises:
         QHQError: If the folder is damaged, or the prices are not those that it was begun with.
     """
     record = read_walk(folder)
+    if accept:
+        folder.write_json(WALK, {**record, "plausibility": add_doubts(record, names=accept)})
     if record["status"] == FINISHED:
         return folder
     config = load_config(str(folder.config))

@@ -16,7 +16,9 @@ def test_healthy_config_says_so_and_exits_0(qhq):
     assert result.exit_code == 0
     assert result.stdout.startswith("Healthy: config tiny, before training.")
     answer = qhq("doctor", "tiny.yaml", *QUICK, "--json")
-    assert json.loads(answer.stdout) == {"healthy": True, "findings": [], "leaks": []}
+    assert json.loads(answer.stdout) == {
+        "healthy": True, "findings": [], "leaks": [], "plausibility": [],
+    }  # fmt: skip
 
 
 def test_fault_is_named_with_its_figures_and_fix_and_exits_1(qhq):
@@ -27,7 +29,7 @@ def test_fault_is_named_with_its_figures_and_fix_and_exits_1(qhq):
     answer = qhq("doctor", "tiny.yaml", *QUICK, *PLATEAU, "--json")
     assert answer.exit_code == 1
     content = json.loads(answer.stdout)
-    assert content.keys() == {"healthy", "findings", "leaks"}
+    assert content.keys() == {"healthy", "findings", "leaks", "plausibility"}
     assert content["healthy"] is False
     (finding,) = content["findings"]
     assert finding.keys() == {"code", "severity", "message", "fix", "evidence"}

@@ -1,17 +1,17 @@
 """Is it too good to be true? Doubts about data, found before a model is trained on them.
 
-Nothing here looks at what a model does with the test split: columns are tried on training and validation alone. Rows
-of the test split are only compared with others, and asked whether they were made of later ones.
+Nothing here looks at what a model does with the test split: columns are tried on training and validation
+alone. Rows of the test split are only compared with others, and asked whether they were made of later ones.
 """
 
 from __future__ import annotations
 
+from qhq.data.panel import Panel
 from qhq.data.plausibility.copies import find_copies
 from qhq.data.plausibility.doubt import KINDS, LeakDoubt, open_doubts
 from qhq.data.plausibility.quotes import find_quoted_columns
 from qhq.data.plausibility.rows import find_filled_rows, find_made_columns
 from qhq.data.plausibility.scan import find_future_columns
-from qhq.data.panel import Panel
 from qhq.data.spec import DataSpec
 from qhq.data.split import Parts
 

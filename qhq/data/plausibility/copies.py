@@ -1,4 +1,4 @@
-"""The same prices twice: a held-out symbol that moves as a trained one, and rows that come again in another split.
+"""The same prices twice: a held-out symbol that moves as a trained one, rows that come again elsewhere.
 
 Prices are compared by their changes, so that a copy may be a multiple, shifted, or a logarithm of the other.
 """
@@ -58,7 +58,8 @@ def _copied_symbols(parts: Parts, spec: DataSpec) -> Iterator[LeakDoubt]:
         yield LeakDoubt(
             f"copy_held_out:{symbol}",
             "A held-out symbol must not move as one that is trained on, or nothing unseen is tested",
-            f"a correlation of {likeness:+.4f} between the changes of '{name}' of {symbol} and of {other}{late},"
+            f"a correlation of {likeness:+.4f} between the changes of '{name}' of {symbol} and of"
+            f" {other}{late},"
             f" over the {count:,} sessions of the test split",
             f"Hold out another symbol, or {other} with it",
             count=count,
@@ -82,24 +83,30 @@ def _likenesses(own: FloatArray, others: FloatArray) -> Iterator[tuple[float, in
     """Largest correlation of changes with each other column, with its number and lag."""
     for mine in _changes(own[:, None]):
         for theirs in _changes(others):
-            size = 2 * len(mine)
             late = min(LATEST, len(mine) - FEWEST_DAYS)
             if late < 0:
                 continue
-            left, right = np.fft.rfft(mine, size, axis=0), np.fft.rfft(theirs, size, axis=0)
             # Standardised changes, 0 where unknown: sums of products over the days that both have.
-            products = np.fft.irfft(left * np.conj(right), size, axis=0)
-            squares = [
-                np.fft.irfft(np.fft.rfft(a, size, axis=0) * np.conj(np.fft.rfft(b, size, axis=0)), size, axis=0)
-                for a, b in ((mine**2, (theirs != 0).astype(float)), ((mine != 0).astype(float), theirs**2))
-            ]
+            products = _products(mine, theirs)
+            mines, other_squares = (
+                _products(mine**2, (theirs != 0).astype(float)),
+                _products((mine != 0).astype(float), theirs**2),
+            )
             lags = np.concatenate([np.arange(late + 1), np.arange(-late, 0)])
             with np.errstate(all="ignore"):
-                likeness = products[lags] / np.sqrt(np.maximum(squares[0][lags], 1e-9) * squares[1][lags])
+                likeness = products[lags] / np.sqrt(np.maximum(mines[lags], 1e-9) * other_squares[lags])
             likeness = np.nan_to_num(likeness, nan=0.0, posinf=0.0, neginf=0.0)
             for other in range(others.shape[1]):
                 at = int(np.argmax(np.abs(likeness[:, other])))
                 yield float(likeness[at, other]), other, int(lags[at])
+
+
+def _products(left: FloatArray, right: FloatArray) -> FloatArray:
+    """Sums of ``left[d + l] right[d]`` of (D, 1) and (D, G), a row for each lag l, shape (2 D, G)."""
+    size = 2 * len(left)
+    turned = np.conj(np.fft.rfft(right, size, axis=0))
+    sums: FloatArray = np.fft.irfft(np.fft.rfft(left, size, axis=0) * turned, size, axis=0)
+    return sums
 
 
 def _changes(table: FloatArray) -> Iterator[FloatArray]:
@@ -113,10 +120,10 @@ def _changes(table: FloatArray) -> Iterator[FloatArray]:
         change = np.where(np.isfinite(change), change, np.nan)
         with np.errstate(all="ignore"):
             known = [column[np.isfinite(column)] for column in change.T]
-            scale = [
-                max(1.4826 * np.median(np.abs(each)), 0.3 * each.std()) if len(each) else 1.0 for each in known
+            spreads = [
+                max(1.4826 * np.median(np.abs(each)), 0.3 * each.std()) if len(each) else 1 for each in known
             ]
-        scale = np.maximum(scale, 1e-300)
+        scale = np.maximum(np.array(spreads, dtype=np.float64), 1e-300)
         yield np.clip(np.nan_to_num(change / scale), -CLIP, CLIP)
 
 
@@ -206,7 +213,8 @@ def _block_doubt(match: _Match, name: str, where: tuple[str, str]) -> LeakDoubt:
 def _matches(early: _Changes, late: _Changes) -> Iterator[_Match]:
     """Find equal runs of changes, forwards, backwards and upside down, whatever the size of the prices.
 
-    Changes are compared in bins of a twentieth of their usual size or less; series of other sizes in other bins.
+    Changes are compared in bins of a twentieth of their usual size or less; series of other sizes in other
+    bins.
     """
     sizes = np.floor(np.log(np.concatenate([early.scale, late.scale])) / np.log(GRAIN))
     found: dict[tuple[str, str], dict[int, int]] = {}
@@ -293,7 +301,9 @@ def _length_needed(left: IntArray, right: IntArray) -> int | None:
     if not len(left) or not len(right):
         return None
     _, place = np.unique(np.concatenate([left, right]), return_inverse=True)
-    shares = [np.bincount(part, minlength=place.max() + 1) / len(part) for part in np.split(place, [len(left)])]
+    shares = [
+        np.bincount(part, minlength=place.max() + 1) / len(part) for part in np.split(place, [len(left)])
+    ]
     # Also as likely as in the calmer of the two: quiet times resemble one another.
     chance = max(float(shares[0] @ shares[1]), float(shares[0] @ shares[0]), float(shares[1] @ shares[1]))
     if chance >= 0.7:
@@ -304,4 +314,5 @@ def _length_needed(left: IntArray, right: IntArray) -> int | None:
 
 
 def _symbol(changes: _Changes, place: int) -> str:
-    return changes.panel.symbols[changes.panel.code[changes.rows[place]]]
+    name: str = changes.panel.symbols[changes.panel.code[changes.rows[place]]]
+    return name

@@ -1,7 +1,8 @@
 """What a leak would look like, as doubts that a person can look at and accept by name.
 
-A doubt is no broken rule: training goes on. But nothing that is found with a doubt open should make anyone glad.
-Each has a code, such as ``future_column:ret_next``: its kind, and the column, symbol or target that it is about.
+A doubt is no broken rule: training goes on. But nothing that is found with a doubt open should make anyone
+glad. Each has a code, such as ``future_column:ret_next``: its kind, and the column, symbol or target that
+it is about.
 """
 
 from __future__ import annotations
@@ -48,14 +49,18 @@ class Bound:
 BOUNDS: dict[str, Bound] = {
     "price": Bound(
         0.10,
-        "out-of-sample R2 of returns is about 0 to 2 % (Welch and Goyal 2008; Campbell and Thompson 2008; Gu, Kelly"
-        " and Xiu 2020); the largest known is the 9 % of weekly indices of the sixties (Lo and MacKinlay 1988)",
+        "out-of-sample R2 of returns is about 0 to 2 % (Welch and Goyal 2008; Campbell and Thompson 2008;"
+        " Gu, Kelly"
+        " and Xiu 2020); the largest known is the 9 % of weekly indices of the sixties (Lo and MacKinlay"
+        " 1988)",
     ),
     "session price": Bound(0.25, "open, high and low, beside the close of their session, are prices too"),
     "volatility": Bound(
         0.25,
-        "HAR explains 40 to 60 % of the level (Corsi 2009), which its own past does here too; implied volatility or"
-        " better measures explain up to about 15 % of the rest (Busch, Christensen and Nielsen 2011; Bollerslev,"
+        "HAR explains 40 to 60 % of the level (Corsi 2009), which its own past does here too; implied"
+        " volatility or"
+        " better measures explain up to about 15 % of the rest (Busch, Christensen and Nielsen 2011;"
+        " Bollerslev,"
         " Patton and Quaedvlieg 2016)",
     ),
     "volume": Bound(0.25, "volume is forecast from its own past and the calendar (Lo and Wang 2000)"),

@@ -54,12 +54,18 @@ def _differing(
         first = places[0]
         yield LeakDoubt(
             f"{name}_differs:{underlying}",
-            f"All contracts of {where} must have one {name}: where it follows the contract, it tells of its quotes",
+            f"All contracts of {where} must have one {name}: where it follows the contract, it tells of its"
+            " quotes",
             f"{name} from {low[first]:.8g} to {high[first]:.8g} between contracts of {underlying} on"
-            f" {panel.dates[rows[0]]}, and so on {len(places):,} of {int((several & (of_group == code)).sum()):,}"
+            f" {panel.dates[rows[0]]}, and so on {len(places):,} of"
+            f" {int((several & (of_group == code)).sum()):,}"
             " such dates",
             f"Take '{name}' from another source than the quotes"
-            + (" (data.format.spot: a file of daily prices)" if name == "spot" else " (data.rate, or a yield curve)"),
+            + (
+                " (data.format.spot: a file of daily prices)"
+                if name == "spot"
+                else " (data.rate, or a yield curve)"
+            ),
             count=len(places),
             rows=tuple(f"{underlying} {panel.dates[row]}" for row in rows[:SHOWN]),
             statistic=float((high - low)[places].max()),

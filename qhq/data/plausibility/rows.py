@@ -1,12 +1,12 @@
 """Columns whose rows were made out of later ones, and rows of days on which nothing was traded.
 
-Each test is exact, so that honest data cannot fail it by chance: a mean of 0 and a spread of 1 to the sixth digit
-over all rows, a value that is its own month's close, straight lines of another slope each.
+Each test is exact, so that honest data cannot fail it by chance: a mean of 0 and a spread of 1 to the sixth
+digit over all rows, a value that is its own month's close, straight lines of another slope each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -59,7 +59,8 @@ def _scaled(panel: Panel, name: str, values: FloatArray, late: Mask) -> LeakDoub
                 f"whole_sample_scale:{name}",
                 "A column must not be scaled with its later rows: a mean or a range of all rows tells in the"
                 " first what the last will be",
-                f"{how} over the {len(rows):,} rows of '{name}' of {scope}, those after the training split too",
+                f"{how} over the {len(rows):,} rows of '{name}' of {scope}, those after the training split"
+                " too",
                 f"Give '{name}' unscaled: data.scaling is fitted on the training split",
                 count=len(rows),
                 rows=_named(panel, rows[:SHOWN]),
@@ -111,16 +112,28 @@ def _grouped(panel: Panel, spec: DataSpec, name: str, values: FloatArray) -> Lea
                 equal = np.abs(aggregate(told, edges, counts) - low) <= SAME * spread
                 if equal[several].mean() >= ALL_BUT:
                     rows = edges[several & equal]
-                    return _group_doubt(panel, name, f"the {how} of {what} over the row's own {period}", rows, float(equal[several].mean()))
+                    return _group_doubt(
+                        panel,
+                        name,
+                        f"the {how} of {what} over the row's own {period}",
+                        rows,
+                        float(equal[several].mean()),
+                    )
     return _encoded(panel, name, values, references)
 
 
-def _encoded(panel: Panel, name: str, values: FloatArray, references: dict[str, FloatArray]) -> LeakDoubt | None:
+def _encoded(
+    panel: Panel, name: str, values: FloatArray, references: dict[str, FloatArray]
+) -> LeakDoubt | None:
     """A value for each category that is the mean of the target over all rows of that category."""
     good = np.isfinite(values)
     kinds, place, counts = np.unique(values[good], return_inverse=True, return_counts=True)
     if not 3 <= len(kinds) <= good.sum() / 3:
         return None
+    # A mean over the symbols of one day is known at its end; only over several days is it a leak.
+    order = np.argsort(place, kind="stable")
+    day, first = panel.dates[good][order], np.cumsum(counts) - counts
+    counts = np.where(np.minimum.reduceat(day, first) < np.maximum.reduceat(day, first), counts, 0)
     for what, told in references.items():
         own = told[good]
         known = np.isfinite(own)
@@ -135,7 +148,9 @@ def _encoded(panel: Panel, name: str, values: FloatArray, references: dict[str, 
         # Nor may the categories be the target's own few values.
         if equal.mean() >= ALL_BUT and float(np.abs(own[known] - kinds[place[known]]).max()) > 1e-3 * spread:
             rows = np.flatnonzero(good)[np.isin(place, np.flatnonzero(several))]
-            return _group_doubt(panel, name, f"the mean of {what} over all rows of the same value", rows, float(equal.mean()))
+            return _group_doubt(
+                panel, name, f"the mean of {what} over all rows of the same value", rows, float(equal.mean())
+            )
     return None
 
 
@@ -143,7 +158,7 @@ def _group_doubt(panel: Panel, name: str, what: str, rows: IntArray, share: floa
     return LeakDoubt(
         f"group_value:{name}",
         "A row must not hold what its whole group has only when the last row of it is there",
-        f"'{name}' is {what}, in {share:.0%} of them, such as {_named(panel, rows[:1])[0]}",
+        f"'{name}' is {what}, in {100 * share:.0f} % of them, such as {_named(panel, rows[:1])[0]}",
         f"Give '{name}' the value of the period before, or the mean of earlier rows alone",
         count=len(rows),
         rows=_named(panel, rows[:SHOWN]),
@@ -178,12 +193,18 @@ def _periods(panel: Panel) -> Iterator[tuple[str, IntArray]]:
     """Number of the week, month, quarter and year of each row within its series, ascending, shape (R,)."""
     days = panel.dates.astype("datetime64[D]").astype(np.int64)
     months = panel.dates.astype("datetime64[M]").astype(np.int64)
-    for period, number in (("week", (days + 3) // 7), ("month", months), ("quarter", months // 3), ("year", months // 12)):
+    for period, number in (
+        ("week", (days + 3) // 7),
+        ("month", months),
+        ("quarter", months // 3),
+        ("year", months // 12),
+    ):
         yield period, np.cumsum((np.diff(number, prepend=-1) != 0) | (np.diff(panel.code, prepend=-1) != 0))
 
 
 def _at_end(values: FloatArray, edges: IntArray, counts: IntArray) -> FloatArray:
-    return values[edges + counts - 1]
+    last: FloatArray = values[edges + counts - 1]
+    return last
 
 
 def _mean(values: FloatArray, edges: IntArray, counts: IntArray) -> FloatArray:
@@ -191,12 +212,12 @@ def _mean(values: FloatArray, edges: IntArray, counts: IntArray) -> FloatArray:
     return mean
 
 
-_AGGREGATES = {
+_AGGREGATES: dict[str, Callable[[FloatArray, IntArray, IntArray], FloatArray]] = {
     "last value": _at_end,
     "mean": _mean,
-    "sum": lambda values, edges, counts: np.add.reduceat(values, edges),  # noqa: ARG005
-    "largest value": lambda values, edges, counts: np.maximum.reduceat(values, edges),  # noqa: ARG005
-    "smallest value": lambda values, edges, counts: np.minimum.reduceat(values, edges),  # noqa: ARG005
+    "sum": lambda values, edges, _: np.add.reduceat(values, edges),
+    "largest value": lambda values, edges, _: np.maximum.reduceat(values, edges),
+    "smallest value": lambda values, edges, _: np.minimum.reduceat(values, edges),
 }
 
 
@@ -267,10 +288,13 @@ def find_filled_rows(panel: Panel, spec: DataSpec) -> Iterator[LeakDoubt]:
             shown = np.flatnonzero(rows & still)
             yield LeakDoubt(
                 f"filled_rows:{kind}",
-                f"Rows must be of sessions: on {kind} nothing was traded, and the last value is no forecast there but"
+                f"Rows must be of sessions: on {kind} nothing was traded, and the last value is no forecast"
+                " there but"
                 " the answer",
-                f"{len(shown):,} rows with the {' and '.join(names)} of the row before ({share:.0%} of those days,"
-                f" {usual:.1%} of the others), such as {_named(panel, shown[:1])[0]}",
+                f"{len(shown):,} rows with the {' and '.join(names)} of the row before ({100 * share:.0f} %"
+                " of"
+                " those days,"
+                f" {100 * usual:.1f} % of the others), such as {_named(panel, shown[:1])[0]}",
                 "Drop the rows that were filled in",
                 count=len(shown),
                 rows=_named(panel, shown[:SHOWN]),

@@ -1,18 +1,19 @@
 """Which columns know a target's next value: one ridge regression for each column, judged out of sample.
 
-For each target and each column c that a window holds, the next change y of the target is regressed on the newest
-values of c beside the target's own past. What c explains beyond the own past, on blocks of sessions that the
-regression was not fitted on, is compared with what was ever seen of that kind of target (`BOUNDS`). Windows of the
-training and the validation split take part, never one of the test split.
+For each target and each column c that a window holds, the next change y of the target is regressed on the
+newest values of c beside the target's own past. What c explains beyond the own past, on blocks of sessions
+that the regression was not fitted on, is compared with what was ever seen of that kind of target
+(`BOUNDS`). Windows of the training and the validation split take part, never one of the test split.
 
-Let SSE be the error out of sample, S(c) that with the column, and S(0) the least of: the mean change, the own past
-over two lags and over all, and (1 - n) Var(y). With n = max(0, -Corr(y(t+1), y(t))) the last of these is what would
-be left if somebody knew what part of today's value is noise (bid-ask bounce, a volatility of one day's range): an
-honest column may tell that, and it is no news of tomorrow. The statistic is 1 - S(c) / S(0).
+Let SSE be the error out of sample, S(c) that with the column, and S(0) the least of: the mean change, the
+own past over two lags and over all, and (1 - n) Var(y). With n = max(0, -Corr(y(t+1), y(t))) the last of
+these is what would be left if somebody knew what part of today's value is noise (bid-ask bounce, a
+volatility of one day's range): an honest column may tell that, and it is no news of tomorrow. The statistic
+is 1 - S(c) / S(0).
 
-A column is tried as it is, as its changes and, beside a price, as its logarithm minus that of the target, each over
-two lags and over up to `LAGS`. The long ones undo a centred mean: with the own past subtracted, an average over h
-sessions on either side holds the next value alone in its value of h - 1 sessions ago.
+A column is tried as it is, as its changes and, beside a price, as its logarithm minus that of the target,
+each over two lags and over up to `LAGS`. The long ones undo a centred mean: with the own past subtracted,
+an average over h sessions on either side holds the next value alone in its value of h - 1 sessions ago.
 """
 
 from __future__ import annotations
@@ -117,24 +118,24 @@ class Scan:
         self.order = np.argsort(group, kind="stable")
         self.groups, self.group = groups, group[self.order]
         self.edges = np.searchsorted(self.group, np.arange(len(groups) + 1))
-        days = self._of(lambda each: each.dates[:, 0]).astype("datetime64[D]").astype(np.int64)
+        days = self.of(lambda each: each.dates[:, 0]).astype("datetime64[D]").astype(np.int64)
         borders = np.quantile(days, np.linspace(0, 1, BLOCKS + 1)[1:-1], method="nearest")
         self.block = np.searchsorted(borders, days, side="right")
-        self.calendar = _Calendar(self._of(lambda each: each.input_dates[:, -1]))
-        static = self._of(lambda each: each.static)
+        self._calendar = _Calendar(self.of(lambda each: each.input_dates[:, -1]))
+        static = self.of(lambda each: each.static)
         # Beside today's spot a price follows by its greeks: what these tell is no news of the quotes.
         self.statics = self._each_standard(static if spec.task == "price" else static[:, :0])
 
     def _joined(self, get: Callable[[Windows], Any]) -> Any:
         return np.concatenate([get(each) for each in self.windows])
 
-    def _of(self, get: Callable[[Windows], Any]) -> Any:
+    def of(self, get: Callable[[Windows], Any]) -> Any:
         """Gather something of all windows, in the order of their groups."""
         return self._joined(get)[self.order]
 
     def past(self, name: str, lags: int) -> FloatArray:
         """Values of a column in the newest input rows, newest first, shape (N, lags)."""
-        values: FloatArray = self._of(lambda each: each.along(name)[:, : -lags - 1 : -1])
+        values: FloatArray = self.of(lambda each: each.along(name)[:, : -lags - 1 : -1])
         return values
 
     def columns(self, target: str) -> tuple[str, ...]:
@@ -151,7 +152,7 @@ class Scan:
         return tuple(
             name
             for name in names
-            if name not in known and not self.calendar.explains(self.past(name, 1)[:, 0])
+            if name not in known and not self._calendar.explains(self.past(name, 1)[:, 0])
         )
 
     def _is_session_price(self, target: str) -> bool:
@@ -164,38 +165,56 @@ class Scan:
 
     def targets(self) -> Iterator[Target]:
         """Each target, its next change and its own past."""
-        future = self._of(lambda each: each.targets)
-        options = self.spec.kind == "options"
-        strike = self._of(lambda each: each.at_last("strike"))[:, None] if options else np.ones((1, 1))
-        price = self.spec.task == "price"
-        reference = self._of(black_scholes_reference) if price else np.zeros_like(future)
-        steps = sorted({0, self.spec.horizon - 1})
+        future = self.of(lambda each: each.targets)
         for place, name in enumerate(self.spec.targets):
-            past, ahead = self.past(name, self.lags + 1), future[:, :, place]
-            kind = _scale_kind(name, self.spec, past, ahead)
-            forth = {"log": np.log, "count": np.log1p}.get(kind, lambda values: values / strike)
-            with np.errstate(all="ignore"):
-                past, ahead = forth(past), forth(ahead)
+            past, kind, forth = self._on_scale(name, future[:, :, place])
             is_return = unit_of(name) == "return"
-            if price:
-                change = ahead - reference[:, :, place] / strike
-            else:
-                change = np.cumsum(ahead, axis=1) if is_return else ahead - past[:, :1]
             returns_to_mean = kind not in ("log", "strike") and not is_return
             level = [past[:, : int(returns_to_mean)]]
             level += [forth(self.past(each, 1)) - past[:, :1] for each in self._known_beside(name)]
             target = Target(
                 name,
                 _bound_of(name, self.spec),
-                self._each_standard(change[:, steps], centre=False).T,
+                self._each_standard(self.changes(place, future), centre=False).T,
                 self._standard(past[:, :-1] if is_return else past[:, :-1] - past[:, 1:]),
                 self._each_standard(np.hstack(level)),
                 past[:, :-1] if kind == "log" else None,
             )
             yield replace(target, explained=self._explained(target))
 
+    def changes(self, place: int, future: FloatArray) -> FloatArray:
+        """What lies between the last value of a target (of task price, Black-Scholes) and what is to follow.
+
+        Args:
+            place: Number of the target.
+            future: What followed, or a forecast of it, in the unit of the file, shape (N, H, K).
+
+        Returns:
+            The change by the first session ahead, and by the last if that is another: (N, 1 or 2).
+        """
+        name, steps = self.spec.targets[place], sorted({0, self.spec.horizon - 1})
+        past, _, forth = self._on_scale(name, self.of(lambda each: each.targets)[:, :, place])
+        with np.errstate(all="ignore"):
+            ahead = forth(future[:, :, place])
+            if self.spec.task == "price":
+                change = ahead - forth(self.of(black_scholes_reference)[:, :, place])
+            else:
+                change = np.cumsum(ahead, axis=1) if unit_of(name) == "return" else ahead - past[:, :1]
+        chosen: FloatArray = change[:, steps]
+        return chosen
+
+    def _on_scale(self, name: str, ahead: FloatArray) -> tuple[FloatArray, str, Callable[[Any], Any]]:
+        """Past values of a target on a scale where changes are alike at every price, and the way there."""
+        past = self.past(name, self.lags + 1)
+        kind = _scale_kind(name, self.spec, past, ahead)
+        options = self.spec.kind == "options"
+        strike = self.of(lambda each: each.at_last("strike"))[:, None] if options else 1.0
+        forth = {"log": np.log, "count": np.log1p}.get(kind, lambda values: values / strike)
+        with np.errstate(all="ignore"):
+            return forth(past), kind, forth
+
     def _explained(self, target: Target) -> float:
-        """Part of the next change that all of the own past explains, 0 if none."""
+        """Part of the next change that the own past explains, or that is noise taken back; 0 if none."""
         rows = _finite(target.change[0], target.own, target.level)
         if rows.sum() < FEWEST_WINDOWS:
             return 0.0
@@ -203,21 +222,28 @@ class Scan:
         table = np.column_stack([np.ones(len(y)), target.level[rows], target.own[rows], y])
         sums, last = _block_sums(table, self.block[rows], BLOCKS)[None], table.shape[1] - 1
         own, total = _errors(sums, [*range(last + 1)]).sum(), _errors(sums, [0, last]).sum()
-        return float(max(0.0, 1 - own / total)) if total > 0 else 0.0
+        if total <= 0:
+            return 0.0
+        noise = float(_noise(sums.sum(axis=1), 1 + target.level.shape[1])[0])
+        return max(noise, 1 - float(own / total))
 
     def judge(self, target: Target, column: str) -> LeakDoubt | None:
         """Doubt a column that explains too much of a target."""
-        best = max(self.gains(target, column), key=lambda gain: gain.part, default=NO_GAIN)
         bound = BOUNDS[target.bound].most
+        # Of all symbols together where that shows it, of the worst one otherwise.
+        gains = sorted(self.gains(target, column), key=lambda gain: gain.part)
+        wide = [gain for gain in gains if not gain.symbol and gain.part > bound]
+        best = (wide or gains or [NO_GAIN])[-1]
         if best.part <= bound:
             return None
         return LeakDoubt(
             f"future_column:{column}",
             f"A column must not know what comes after its row: of the next change of '{target.name}' no more"
-            f" than {bound:.0%} was ever forecast beyond what its own past tells",
-            f"{best.part:.1%} explained by '{column}' for {best.symbol or 'all symbols together'}, out of sample"
-            f" on training and validation (t = {best.t:.1f}, {best.windows:,} windows)",
-            f"Find out how '{column}' was made: shift it, so that each row holds what was known when its session"
+            f" than {100 * bound:.0f} % was ever forecast beyond what its own past tells",
+            f"{100 * best.part:.1f} % explained by '{column}' for {best.symbol or 'all symbols together'},"
+            f" out of sample on training and validation (t = {best.t:.1f}, {best.windows:,} windows)",
+            f"Find out how '{column}' was made: shift it, so that each row holds what was known when its"
+            " session"
             " ended, or drop it",
             count=best.windows,
             statistic=round(best.part, 6),
@@ -236,9 +262,10 @@ class Scan:
             return None
         return LeakDoubt(
             f"smooth_target:{target.name}",
-            "The next change of a price must not be known from the changes before: only averages, filtered and"
+            "The next change of a price must not be known from the changes before: only averages, filtered"
+            " and"
             " interpolated prices move so, and skill on them is no forecast of a price",
-            f"{target.explained:.1%} of the next change of '{target.name}' explained by its own past,"
+            f"{100 * target.explained:.1f} % of the next change of '{target.name}' explained by its own past,"
             f" autocorrelation {again:+.2f}",
             "Forecast the price itself",
             count=int(rows.sum()),
@@ -260,9 +287,7 @@ class Scan:
             if self.lags > NEAR:
                 yield from self._compared(self._cells(target, change, tried, 1), target, len(tried))
 
-    def _cells(
-        self, target: Target, change: FloatArray, tried: list[FloatArray], groups: int
-    ) -> FloatArray:
+    def _cells(self, target: Target, change: FloatArray, tried: list[FloatArray], groups: int) -> FloatArray:
         """Cross products of 1, base, own past, each variant of the column, and y: (G, BLOCKS, P, P)."""
         own = target.own[:, : tried[0].shape[1]]
         rows = _finite(target.level, self.statics, own, change, *tried)
@@ -331,7 +356,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class Gain:
-    """Part of what was left that a column explains, its t value over the blocks, of how many, of which symbol."""
+    """Part of what was left that a column explains, its t value, and of how many windows of which symbol."""
 
     part: float
     t: float

@@ -1,0 +1,95 @@
+"""What a run says of its data and of its skill being too good to be true, and who looked at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from qhq.backends.simulators.statevector import StatevectorExecutor
+from qhq.data.plausibility import LeakDoubt, find_leaks
+from qhq.data.plausibility.doubt import accept, open_doubts, unmatched
+from qhq.data.prepare import Prepared
+from qhq.data.spec import DataSpec
+from qhq.errors import ConfigError
+from qhq.evaluation.baselines.last_value import last_value
+from qhq.evaluation.plausibility import judge_skill
+from qhq.experiment.evaluate import forecast_scaled
+from qhq.experiment.opening import Experiment
+from qhq.experiment.record import now
+from qhq.training.loop import Watcher
+
+MOST_WINDOWS = 2_000
+"""Validation windows, evenly spread, that a model's skill is judged on."""
+
+
+def doubt_data(data: Prepared, spec: DataSpec) -> tuple[LeakDoubt, ...]:
+    """Look for leaks in the data of a run."""
+    return () if data.panel is None else find_leaks(data.panel, data.parts, spec)
+
+
+def doubt_skill(experiment: Experiment) -> tuple[LeakDoubt, ...]:
+    """Look at a trained model's skill on validation, on the exact engine whatever the backend is."""
+    data, spec = experiment.data, experiment.config.data
+    windows = data.parts.validation.windows
+    kept = min(len(windows), MOST_WINDOWS)
+    windows = windows.select(np.linspace(0, len(windows) - 1, kept).round().astype(np.intp))
+    executor = None if experiment.ansatz is None else StatevectorExecutor(experiment.ansatz)
+    scaled, _ = forecast_scaled(experiment, executor, windows)
+    forecast = data.scaler.to_price(scaled, windows)
+    return tuple(judge_skill(data.train, windows, forecast, last_value(windows), spec))
+
+
+def plausibility_record(doubts: Iterable[LeakDoubt], names: Iterable[str] = ()) -> dict[str, Any]:
+    """What ``run.json`` says under ``plausibility``.
+
+    Args:
+        doubts: All that were raised.
+        names: What the user accepts. Those that no doubt has yet wait for one that the trained model may
+        raise.
+    """
+    names = tuple(dict.fromkeys(names))
+    marked = accept(tuple(doubts), names, at=now())
+    return {
+        "open": [doubt.code for doubt in open_doubts(marked)],
+        "accept": list(names),
+        "doubts": [doubt.to_dict() for doubt in marked],
+    }
+
+
+def read_doubts(record: dict[str, Any]) -> tuple[LeakDoubt, ...]:
+    """The doubts of a run's record; none where it was made before qhq looked for any.
+
+    Raises:
+        ConfigError: If the record is damaged.
+    """
+    known = record.get("plausibility")
+    try:
+        return tuple(LeakDoubt.from_dict(each) for each in known["doubts"]) if known else ()
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ConfigError(
+            "'plausibility' of run.json must hold doubts as qhq writes them",
+            got=f"{type(error).__name__}: {error} in that of {record.get('run', 'a run')}",
+            fix="Name another run; 'qhq compare' lists them",
+        ) from error
+
+
+def add_doubts(
+    record: dict[str, Any], doubts: Sequence[LeakDoubt] = (), names: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The ``plausibility`` of a run's record with more doubts or names; who looked before stays."""
+    earlier = record.get("plausibility") or {}
+    return plausibility_record((*read_doubts(record), *doubts), (*earlier.get("accept", ()), *names))
+
+
+def tell_doubts(doubts: Iterable[LeakDoubt], watcher: Watcher) -> None:
+    """Say each doubt in whole sentences."""
+    for doubt in doubts:
+        watcher.note(doubt.sentence())
+
+
+def tell_unmatched(plausibility: dict[str, Any], watcher: Watcher) -> None:
+    """Say which of the accepted names no doubt has."""
+    for name in unmatched(read_doubts({"plausibility": plausibility}), plausibility["accept"]):
+        watcher.note(f"--accept '{name}' meets no doubt: nothing of that name was found.")
