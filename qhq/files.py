@@ -9,6 +9,7 @@ content was taken into memory.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import platform
 import shutil
@@ -19,6 +20,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from qhq.errors import ConfigError
 
@@ -201,6 +203,20 @@ def read_tail(path: Path, *, most: int, what: str = "file") -> tuple[bytes, bool
             raise _irregular(path, found.st_mode, what)
         stream.seek(max(0, found.st_size - most))
         return stream.read(most), found.st_size <= most
+
+
+def read_json(path: Path, *, most: int = MOST_DOCUMENT_BYTES, what: str = "file") -> Any:
+    """Read a JSON file; see `read_regular`.
+
+    Raises:
+        OSError: If it does not exist or cannot be opened.
+        ConfigError: If it is a folder, a device or a FIFO, or too large.
+        ValueError: If it holds no JSON, or lists in lists without end.
+    """
+    try:
+        return json.loads(read_regular(path, most=most, what=what))
+    except RecursionError as error:
+        raise ValueError("nested without end") from error
 
 
 def expand_gzip(data: bytes, *, most: int, source: Path, what: str = "file") -> bytes:

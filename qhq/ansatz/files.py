@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import math
 import re
 import sys
 import traceback
@@ -193,7 +194,40 @@ def _text(content: bytes) -> str:
     return blank_comments(text).replace("\r\n", "\n")
 
 
+MOST_REPEATS = 1000
+"""Of a gate by ``pow``, and controls by ``ctrl``, in OpenQASM 3."""
+
+_SIZES = {
+    re.compile(r"\b(?:qubit|bit|(?:qreg|creg)\s+\w+)\s*\[([^\]]*)\]"): MOST_BITS,
+    re.compile(r"\b(?:ctrl|negctrl|pow)\s*\(([^@]*)\)\s*@"): MOST_REPEATS,
+}
+"""Where a text asks for a number of something -> the largest one."""
+
+_NUMBER = re.compile(r"0[xX][\da-fA-F_]+|0[bB][01_]+|0[oO][0-7_]+|\d[\d_]*(?:\.\d*)?(?:[eE][+-]?\d+)?")
+
+
+def _check_sizes(path: Path, form: str, text: str) -> None:
+    """Refuse a register or a modifier that Qiskit's readers would take all memory for, or never end on.
+
+    Raises:
+        ConfigError: With the size.
+    """
+    for pattern, most in _SIZES.items():
+        for found in pattern.finditer(text):
+            # Of an expression the product: it is not smaller than a sum or a quotient, bar those with ones.
+            sizes = [_as_number(number) for number in _NUMBER.findall(found[1])]
+            if "**" in found[1] or math.prod(max(size, 1.0) for size in sizes) > most:
+                said = f"{found[0][:60].strip()}, where {most:,} is the most that can be read"
+                raise _unreadable(path, form, ValueError(said))
+
+
+def _as_number(text: str) -> float:
+    plain = text.replace("_", "")
+    return float(plain) if plain[1:2] not in tuple("xXbBoO") else float(min(int(plain, 0), 2**60))
+
+
 def _load_qasm2(path: Path, text: str) -> QuantumCircuit:
+    _check_sizes(path, "OpenQASM 2", text)
     # Gates that Qiskit exports beyond the paper's qelib1.inc. A name that the file declares is its own.
     declared = set(re.findall(r"\b(?:gate|opaque|qreg|creg)\s+(\w+)", text))
     known = [each for each in qasm2.LEGACY_CUSTOM_INSTRUCTIONS if each.name not in declared]
@@ -215,7 +249,11 @@ def _load_qasm3(path: Path, text: str) -> QuantumCircuit:
     try:
         # The parser prints where a fault is, and raises one that says nothing.
         with contextlib.redirect_stderr(said):
-            return qasm3.loads(_inline_includes(text, path.parent, 0))
+            whole = _inline_includes(text, path.parent, 0)
+            _check_sizes(path, "OpenQASM 3", whole)
+            return qasm3.loads(whole)
+    except ConfigError:
+        raise
     except Exception as error:  # the parser and the importer raise families of their own
         raise _unreadable(path, "OpenQASM 3", error, said.getvalue()) from error
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qhq.files import MOST_TABLE_BYTES, read_regular
+from qhq.files import MOST_TABLE_BYTES, read_json, read_regular
 from qhq.tracking.flatten import flatten
 from qhq.tracking.mirror_units import Unit
 
@@ -133,7 +133,7 @@ def _evals(unit: Unit) -> Iterator[Point]:
     """
     counts: dict[str, int] = {}
     for path in (each for each in unit.files() if each.parent.name == "evals"):
-        content = json.loads(read_regular(path))
+        content = read_json(path)
         kind = "eval_other_data" if content.get("other_data") else "eval"
         for result in content["results"]:
             backend = f"{kind}.{result['backend']}"

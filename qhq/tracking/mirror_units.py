@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qhq.files import read_regular
+from qhq.errors import ConfigError
+from qhq.files import read_json
 from qhq.tracking.run_folder import RunFolder
 
 MEMORY = "mlflow.json"
@@ -70,7 +71,7 @@ class Unit:
         path = self.folder / self.record
         if self.given is not None and not path.exists():
             return self.given
-        content = json.loads(read_regular(path))
+        content = read_json(path)
         if not isinstance(content, dict):
             raise ValueError(f"{self.record} holds no object")
         return {**(self.given or {}), **content}
@@ -98,7 +99,7 @@ class Unit:
     def _backend(self) -> object:
         try:
             return self.read().get("backend")
-        except (OSError, ValueError):
+        except (OSError, ValueError, ConfigError):
             return None
 
     def _is_own(self, path: Path) -> bool:
@@ -163,7 +164,7 @@ def remember(unit: Unit, store: str, memory: Memory) -> None:
 
 def _memories(folder: Path) -> dict[str, Any]:
     try:
-        content = json.loads(read_regular(folder / MEMORY))
-    except (OSError, ValueError):
+        content = read_json(folder / MEMORY)
+    except (OSError, ValueError, ConfigError):
         return {}
     return content if isinstance(content, dict) else {}

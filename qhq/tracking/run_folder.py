@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ from typing import Any
 import filelock
 
 from qhq.errors import ConfigError, nearest
-from qhq.files import read_regular, write_atomically
+from qhq.files import read_json, write_atomically
 from qhq.paths import runs_dir
 
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
@@ -110,8 +111,8 @@ class RunFolder:
         """
         path = self.path / "run.json"
         try:
-            content = json.loads(read_regular(path, what="record of a run"))
-        except (OSError, ValueError, RecursionError) as error:
+            content = read_json(path, what="record of a run")
+        except (OSError, ValueError) as error:
             raise ConfigError(
                 "A run folder must hold a readable run.json",
                 got=f"{path}: {error}",
@@ -175,6 +176,11 @@ def create_run(name: str, seed: int, fill: Callable[[RunFolder], None]) -> RunFo
 def new_name(name: str, seed: int) -> str:
     """Name a run folder after now, its config and its seed."""
     return f"{_stamp()}-{name}-s{seed}"
+
+
+def is_run_name(name: object) -> bool:
+    """Whether something is a name that `new_name` could have given: of one folder, below the runs folder."""
+    return isinstance(name, str) and re.fullmatch(r"\d{8}-\d{6}-[A-Za-z0-9_.-]{1,200}", name) is not None
 
 
 def is_run(reference: str) -> bool:

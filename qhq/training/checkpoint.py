@@ -41,8 +41,10 @@ def load_weights(model: nn.Module, path: Path, identity: Mapping[str, str]) -> N
         check_regular(path, most=MOST_TABLE_BYTES, what="checkpoint")
         with safe_open(path, framework="pt") as file:
             saved = json.loads((file.metadata() or {}).get(IDENTITY, "{}"))
+            if not isinstance(saved, dict):
+                raise ValueError(f"{IDENTITY} must be an object")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise _damaged(path, error) from error
     _check_identity(saved, identity, path)
     try:

@@ -12,6 +12,7 @@ from qiskit.circuit.library import CHGate, CRXGate, RXGate, UnitaryGate
 from qiskit.quantum_info import Operator
 
 from qhq.ansatz.assemble import build
+from qhq.ansatz.files import read_circuit
 from qhq.ansatz.spec import AnsatzSpec
 from qhq.errors import ConfigError
 from tests.ansatz.circuits import matrix
@@ -221,3 +222,25 @@ def test_damage_of_any_byte_is_answered(tmp_path):
         except ConfigError:
             refused += 1
     assert refused > 50
+
+
+SIZES = [
+    "qubit[1000000000] q;", "qubit[99999*99999] q;", "qubit[9**9**9] q;", "qubit[0xffffffffff] q;",
+    "qubit[1_000_000] q;", "bit[999999999] c;", "qreg q[2147483647];", "creg c[1e9];",
+    "qubit[3] q; ctrl(1000000000) @ x q[0], q[1];", "qubit[3] q; pow(1e9) @ x q[0];",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", SIZES)
+def test_a_size_that_would_fill_the_machine_is_refused_before_it_is_read(tmp_path, text):
+    path = tmp_path / "c.qasm"
+    for head in ('OPENQASM 3.0;\ninclude "stdgates.inc";\n', 'OPENQASM 2.0;\ninclude "qelib1.inc";\n'):
+        path.write_text(head + text)
+        with pytest.raises(ConfigError, match="the most that can be read"):
+            read_circuit(path)
+
+
+def test_a_size_that_is_meant_is_read(tmp_path):
+    path = tmp_path / "c.qasm"
+    path.write_text('OPENQASM 3.0;\ninclude "stdgates.inc";\nqubit[0x1_0] q;\npow(2) @ x q[0];\n')
+    assert read_circuit(path).num_qubits == 16

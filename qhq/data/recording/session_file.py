@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from qhq.errors import DataError, nearest
-from qhq.files import replacing
+from qhq.data.sizes import check_parquet
+from qhq.errors import ConfigError, DataError, nearest
+from qhq.files import MOST_TABLE_BYTES, check_regular, replacing
 
 LOCK_SECONDS = 60.0
 """How long a recorder waits for another one that writes the same underlying."""
@@ -20,7 +22,7 @@ LOCK_SECONDS = 60.0
 NEEDED = ("contract_id", "underlying", "date", "quote_time")
 _STAMP = pa.timestamp("us", tz="UTC")
 _DAYS = ("date", "expiry")
-_UNREADABLE = (OSError, pa.ArrowException, ValueError)
+_UNREADABLE = (OSError, pa.ArrowException, ValueError, ConfigError)
 
 
 def typed(chain: pd.DataFrame) -> pa.Table:
@@ -63,12 +65,54 @@ def join(tables: Sequence[pa.Table], names: Sequence[Path]) -> pa.Table:
         try:
             schema = pa.unify_schemas([schema, table.schema], promote_options="permissive")
         except pa.ArrowException as error:
-            raise DataError(
-                "A column of recorded chains must keep its type",
-                got=f"{name}: {_reason(error)}",
-                fix="Keep it in another folder than the other sessions",
-            ) from error
+            raise _retyped(name, error) from error
     return pa.concat_tables(tables, promote_options="permissive")
+
+
+def join_whole(paths: Sequence[Path]) -> tuple[pa.Table, list[DataError]]:
+    """Read files and put them below each other, without those that cannot be read or do not go with the rest.
+
+    Returns:
+        The rows, and why each file that was left out was.
+
+    Raises:
+        DataError: If none can be read: the first reason.
+    """
+    tables, left_out = list[tuple[Path, pa.Table]](), list[DataError]()
+    for path in paths:
+        try:
+            tables.append((path, read_or_name(path)))
+        except DataError as error:
+            left_out.append(error)
+    usual, kept = _usual_types([table for _, table in tables]), list[tuple[Path, pa.Table]]()
+    for path, table in tables:
+        try:
+            pa.unify_schemas([usual, table.schema], promote_options="permissive")
+        except pa.ArrowException as error:
+            left_out.append(_retyped(path, error))
+        else:
+            kept.append((path, table))
+    if not kept:
+        raise left_out[0]
+    return join([table for _, table in kept], [path for path, _ in kept]), left_out
+
+
+def _usual_types(tables: Sequence[pa.Table]) -> pa.Schema:
+    """Of each column the type that most files give it, so that the odd one is left out and not all others."""
+    counts: dict[str, Counter[pa.DataType]] = {}
+    for table in tables:
+        for column in table.schema:
+            if not pa.types.is_null(column.type):
+                counts.setdefault(column.name, Counter())[column.type] += 1
+    return pa.schema([(name, types.most_common(1)[0][0]) for name, types in counts.items()])
+
+
+def _retyped(path: Path, error: Exception) -> DataError:
+    return DataError(
+        "A column of recorded chains must keep its type",
+        got=f"{path}: {_reason(error)}",
+        fix="Keep it in another folder than the other sessions",
+    )
 
 
 def read_or_name(path: Path) -> pa.Table:
@@ -83,7 +127,7 @@ def read_or_name(path: Path) -> pa.Table:
         raise DataError(
             "A recorded session must be a readable Parquet file",
             got=f"{path}: {_reason(error)}",
-            fix=f"Move it out of {path.parent} (the other sessions are whole), or restore a copy",
+            fix=f"Move it out of {path.parent}, or restore a copy; the other sessions do not need it",
         ) from error
 
 
@@ -103,13 +147,40 @@ def read_or_set_aside(path: Path) -> tuple[pa.Table | None, Path | None]:
 
 
 def _read(path: Path) -> pa.Table:
+    """Read a file that may be another's: a regular one, which fits, with the columns of a quote.
+
+    Raises:
+        DataError: If it would not fit into memory.
+    """
+    check_regular(path, most=MOST_TABLE_BYTES, what="recorded session")
+    check_parquet(path, str(path))
     # Read as one file: a folder such as 'date=2026' above it must not become a column.
     with path.open("rb") as stream:
         table = pq.ParquetFile(stream).read()
-    missing = [name for name in NEEDED if name not in table.column_names]
-    if missing:
-        raise ValueError(f"no column '{missing[0]}'")
+    if len(set(table.column_names)) < table.num_columns:
+        raise ValueError("two columns of one name")
+    for name, (is_right, wanted) in _IDENTITY.items():
+        if name not in table.column_names:
+            raise ValueError(f"no column '{name}'")
+        column = table.column(name)
+        if not is_right(column.type):
+            raise ValueError(f"'{name}' as {column.type}, where it must be {wanted}")
+        if column.null_count:
+            raise ValueError(f"{column.null_count:,} rows without '{name}'")
     return table
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+_IDENTITY: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
+    "contract_id": (_is_text, "text"),
+    "underlying": (_is_text, "text"),
+    "date": (lambda kind: pa.types.is_date(kind) or pa.types.is_timestamp(kind), "days"),
+    "quote_time": (lambda kind: pa.types.is_timestamp(kind) and kind.tz is not None, "times with their zone"),
+}
+"""What identifies a quote -> the test of its type, and what to call it."""
 
 
 def _free_name(path: Path) -> Path:

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 
 from qhq.data.recording.session_file import (
     join,
-    read_or_name,
+    join_whole,
     read_or_set_aside,
     typed,
     write_whole,
@@ -71,15 +71,25 @@ class ChainStore:
     def read(self, underlyings: Sequence[str]) -> pd.DataFrame:
         """Read every quote of some underlyings, by session, within one in the order of recording.
 
+        A file that is damaged, or that another program wrote in another form, costs its own session alone.
+
         Returns:
-            ``quote_time`` in UTC, ``date`` and ``expiry`` as datetime64.
+            ``quote_time`` in UTC, ``date`` and ``expiry`` as datetime64; ``attrs`` hold ``notes``, which name
+            each file that was left out, and why.
 
         Raises:
-            DataError: If a file is damaged or cannot be read, with its name.
+            DataError: If no file of an underlying can be read, with the name of the first one.
         """
-        paths = [path for name in underlyings for path in self.sessions(name)]
-        table = join([read_or_name(path) for path in paths], paths)
-        frame: pd.DataFrame = table.to_pandas(date_as_object=False)
+        tables, notes = list[pa.Table](), list[str]()
+        for name in underlyings:
+            table, left_out = join_whole(self.sessions(name))
+            tables.append(table)
+            notes += [
+                f"{error.got} (left out: {error.must[0].lower()}{error.must[1:]})" for error in left_out
+            ]
+        whole = join(tables, [self.root / name for name in underlyings])
+        frame: pd.DataFrame = whole.to_pandas(date_as_object=False, ignore_metadata=True)
+        frame.attrs["notes"] = notes
         return frame
 
     def append(self, chains: Sequence[pd.DataFrame]) -> list[Appended]:

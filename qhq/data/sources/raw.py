@@ -29,8 +29,8 @@ import pyarrow.parquet as pq
 
 from qhq.data.format_spec import FileFormat
 from qhq.data.schema import OPTIONS, STOCKS, alias_names
+from qhq.data.sizes import check_parquet, check_text, check_workbook
 from qhq.data.sources.forms import BINANCE_HEADER, FORMS, WORDS, plain_name
-from qhq.data.sources.sizes import check_parquet, check_text, check_workbook
 from qhq.errors import DataError
 
 PEEKED = 1 << 16
@@ -121,6 +121,7 @@ def read_raw(path: Path, origin: str, given: FileFormat) -> RawTable:
         TypeError,
         IndexError,
         AttributeError,
+        RecursionError,
         pa.ArrowException,
     ) as error:
         kind = "Parquet" if start.startswith(b"PAR1") else "Excel" if start.startswith(b"PK") else "CSV"

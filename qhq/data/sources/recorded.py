@@ -23,10 +23,11 @@ def read_recorded(path: Path, underlyings: Sequence[str] | None = None) -> pd.Da
 
     Returns:
         One row for each (contract_id, date), by underlying, then by session. ``quote_time`` is empty where
-        the quotes were asked for more than a day later, over a weekend.
+        the quotes were asked for more than a day later, over a weekend. ``attrs`` hold ``notes``, which name
+        the files that cannot be read.
 
     Raises:
-        DataError: If nothing is recorded there, an underlying is not, or a file is damaged; it is named.
+        DataError: If nothing is recorded there, an underlying is not, or none of its files can be read.
     """
     store = ChainStore(path)
     known = store.underlyings()
@@ -42,7 +43,10 @@ def read_recorded(path: Path, underlyings: Sequence[str] | None = None) -> pd.Da
             raise DataError(
                 f"Every underlying must be recorded in {path}", got=f"'{name}'", fix=nearest(name, known)
             )
-    return _latest(_finished(store.read(chosen), path))
+    rows = store.read(chosen)
+    frame = _latest(_finished(rows, path))
+    frame.attrs["notes"] = rows.attrs["notes"]
+    return frame
 
 
 def _finished(rows: pd.DataFrame, path: Path) -> pd.DataFrame:

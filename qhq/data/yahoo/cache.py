@@ -114,7 +114,7 @@ def read_entry(path: Path) -> Entry | None:
             through=date.fromisoformat(note["held"]["through"]),
             fetched_at=datetime.fromisoformat(note["fetched_at"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException):
         return None
     return entry if tuple(frame.columns) == RAW and len(frame) else None
 

@@ -21,7 +21,7 @@ from qhq.studies.sweep.losses import LAST_VALUE, Losses, read_losses
 from qhq.studies.sweep.spec import FinalSpec, SweepSpec
 from qhq.studies.sweep.work import digest, open_task, prepared
 from qhq.tracking.looks import Looks, add_look
-from qhq.tracking.run_folder import FAILED, FINISHED, RunFolder, new_name
+from qhq.tracking.run_folder import FAILED, FINISHED, RunFolder, is_run_name, new_name
 
 WINNER, START = "winner", "start"
 MODELS = (WINNER, START)
@@ -108,7 +108,9 @@ def _has_finished(path: Path) -> bool:
 
 def _names(finals: Finals, dispatch: Dispatch) -> dict[str, list[str]]:
     """Names of the runs by variant: those planned before for the same config and seed, or new ones."""
-    known = dispatch.shelf.read("final.json") or {}
+    # A name is joined to the runs folder: a sweep's folder that somebody else made must not lead out of it.
+    found = (dispatch.shelf.read("final.json") or {}).items()
+    known = {key: name for key, name in found if is_run_name(name)}
     names = {
         variant: [known.get(_key(config, seed)) or new_name(config.name, seed) for seed in finals.seeds]
         for variant, config in finals.configs.items()

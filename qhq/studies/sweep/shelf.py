@@ -15,14 +15,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from qhq.files import MOST_TABLE_BYTES, read_regular, write_atomically
+from qhq.errors import ConfigError
+from qhq.files import MOST_TABLE_BYTES, read_json, read_regular, write_atomically
 from qhq.paths import runs_dir
 from qhq.studies.sweep.work import Outcome, Task
 from qhq.tracking.run_folder import FAILED, RunFolder, writable
@@ -69,11 +69,20 @@ class Shelf:
         return [path.name for path in found if not _is_there(RunFolder(self._trial(path.name)))]
 
     def read(self, name: str) -> dict[str, Any] | None:
-        """One of its JSON files; None if there is none yet."""
+        """One of its JSON files; None if there is none yet.
+
+        Raises:
+            ConfigError: If it is damaged.
+        """
         path = self.folder.path / name
         content: dict[str, Any] | None = None
         if path.is_file():
-            content = json.loads(read_regular(path, most=MOST_TABLE_BYTES))
+            try:
+                content = read_json(path, most=MOST_TABLE_BYTES, what="record of a sweep")
+            except ValueError as error:
+                raise _damaged(path, str(error)) from error
+            if not isinstance(content, dict):
+                raise _damaged(path, f"a {type(content).__name__}")
         return content
 
     def _trial(self, name: str) -> Path:
@@ -98,6 +107,12 @@ class Shelf:
                 if path.name != "run.json":
                     path.unlink()
         (self._trial(name) / "resume.pt").unlink(missing_ok=True)
+
+
+def _damaged(path: Path, got: str) -> ConfigError:
+    return ConfigError(
+        "A record of a sweep must be a JSON object", got=f"{path}: {got}", fix="Remove it; it is made again"
+    )
 
 
 def _is_there(folder: RunFolder) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -160,6 +163,58 @@ def test_a_damaged_file_is_named_and_kept_aside(store, damage):
         assert done.aside.read_bytes() == content
         assert len(read_recorded(store.root)) == 4
         path.write_bytes(content)
+
+
+def bomb(path):
+    """A small file with a text of a megabyte in each of two million rows."""
+    table = pq.ParquetFile(path).read()
+    rows = pa.array([0] * 2_000_000, pa.int32())
+    long = pa.DictionaryArray.from_arrays(rows, pa.array(["a" * 1_000_000]))
+    other = {name: table[name].combine_chunks().take(rows) for name in table.column_names}
+    pq.write_table(pa.table({**other, "contract_id": long}), path, compression="zstd")
+
+
+def retype(path, name, array):
+    table = pq.ParquetFile(path).read()
+    column = array.take(pa.array([0] * table.num_rows))
+    pq.write_table(table.set_column(table.column_names.index(name), name, column), path)
+
+
+DAMAGES = {
+    "cut off": lambda path: path.write_bytes(path.read_bytes()[:900]),
+    "empty": lambda path: path.write_bytes(b""),
+    "a FIFO": lambda path: (path.unlink(), os.mkfifo(path)),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a device": lambda path: (path.unlink(), path.symlink_to("/dev/zero")),
+    "a bomb": bomb,
+    "text for a number": lambda path: retype(path, "bid", pa.array(["dear"])),
+    "days as text": lambda path: retype(path, "date", pa.array(["2026-11-20"])),
+    "times without a zone": lambda path: retype(path, "quote_time", pa.array([0], pa.timestamp("us"))),
+    "a quote without its time": lambda path: retype(
+        path, "quote_time", pa.nulls(1, pa.timestamp("us", "UTC"))
+    ),
+    "two columns of one name": lambda path: pq.write_table(
+        (table := pq.ParquetFile(path).read()).append_column("bid", table["bid"]), path
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_damaged_file_costs_its_own_session_alone(store, damage, number):
+    files = store.append(
+        [
+            make_chain(),
+            *(make_chain(session=f"2026-11-{day}", stamp=f"2026-11-{day}T21:20:00") for day in (23, 24)),
+        ]
+    )
+    DAMAGES[damage](files[number].path)
+    frame = read_recorded(store.root)
+    assert len(frame) == 8
+    assert str(files[number].session) not in set(frame["date"].dt.strftime("%Y-%m-%d"))
+    (note,) = frame.attrs["notes"]
+    assert f"AAPL/{files[number].path.name}" in note
+    assert "left out" in note
 
 
 KILLED = """

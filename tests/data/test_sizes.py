@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from qhq.data import sizes
 from qhq.data.format_spec import FileFormat
-from qhq.data.sources import sizes
 from qhq.data.sources.raw import read_raw
 from qhq.errors import DataError
 from qhq.memory import available_bytes

@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from qhq.errors import BackendError, DataError
@@ -54,17 +56,44 @@ def check_text(path: Path, origin: str, inside: Opener | None) -> None:
 
 
 def check_parquet(path: Path, origin: str) -> None:
-    """Look at what the footer of a Parquet file says of its rows.
+    """Look at what a Parquet file says of its rows, and at its texts, which the footer does not count.
 
     Raises:
         DataError: If it would not fit, or expands beyond measure.
     """
-    footer = pq.read_metadata(path)
+    footer, packed = pq.read_metadata(path), path.stat().st_size
     groups = sum(footer.row_group(index).total_byte_size for index in range(footer.num_row_groups))
     # A column of one value takes a few bytes, however many rows it has.
     size = max(groups, 8 * footer.num_rows * footer.num_columns)
-    _check_ratio(origin, path.stat().st_size, size)
+    _check_ratio(origin, packed, size)
+    size += _text_bytes(path, origin, footer, packed)
+    _check_ratio(origin, packed, size)
     _require(origin, PER_BYTE["Parquet"] * size)
+
+
+def _text_bytes(path: Path, origin: str, footer: pq.FileMetaData, packed: int) -> int:
+    """Bytes of all texts of a Parquet file, each row's its own, which it keeps once for all rows.
+
+    They are counted without being written out: a text of a megabyte in a million rows is a terabyte.
+    """
+    suspects: set[str] = set()
+    for group in map(footer.row_group, range(footer.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            most = group.num_rows * column.total_uncompressed_size
+            if column.physical_type == "BYTE_ARRAY" and most > SMALL:
+                suspects.add(column.path_in_schema)
+    file = pq.ParquetFile(path, read_dictionary=list(suspects))
+    counted = 0
+    for name in sorted(suspects & set(file.schema_arrow.names)):
+        for batch in file.iter_batches(batch_size=65_536, columns=[name]):
+            array = batch.column(0)
+            if not isinstance(array, pa.DictionaryArray):
+                counted += array.nbytes
+                continue
+            lengths = pc.binary_length(array.dictionary).cast(pa.int64()).take(array.indices)
+            counted += pc.sum(lengths).as_py() or 0
+            _check_ratio(origin, packed, counted)
+    return counted
 
 
 def check_workbook(path: Path, origin: str) -> None:
