@@ -109,13 +109,17 @@ def append_line(path: Path, line: str) -> None:
     It is written in one piece, and begins on a line of its own: what was cut off before must not swallow it.
 
     Raises:
-        OSError: If it cannot be written, or the path is no regular file.
+        OSError: If it cannot be written, or the path is no regular file or one of several names.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     with os.fdopen(handle, "ab", buffering=0) as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "no regular file", str(path))
+        if found.st_nlink > 1:
+            # What is replaced leaves its other names alone; what is added to would change under all of them.
+            raise OSError(errno.EMLINK, "a file of several names", str(path))
         file.write(f"\n{line}\n".encode())
         os.fsync(handle)
 
@@ -133,6 +137,40 @@ def check_regular(path: Path, *, most: int, what: str = "file") -> Path:
     if found.st_size > most:
         raise too_large(path, found.st_size, most, what)
     return path
+
+
+def own_file(top: Path, name: str | Path) -> Path:
+    """The path of a file of a folder that somebody else may have made, if it is the folder's own.
+
+    A link inside it could stand for any file or folder of whoever opens it: what leads out is refused, to be
+    read as to be written.
+
+    Args:
+        top: The folder. It may be a link itself: its user named it.
+        name: Path below it.
+
+    Raises:
+        ConfigError: If the name, or a link on the way, leads out of the folder.
+    """
+    path, step = top / name, top
+    for piece in Path(name).parts:
+        step = step / piece
+        if piece == ".." or Path(name).is_absolute() or "\0" in piece or _leads_out(step, top):
+            raise ConfigError(
+                "A folder of qhq's must hold its own files",
+                got=f"{step}, which leads out of it",
+                fix="Put a copy in the place of the link, if you trust where it comes from",
+            )
+    return path
+
+
+def _leads_out(step: Path, top: Path) -> bool:
+    if not step.is_symlink():
+        return False
+    try:
+        return not step.resolve(strict=False).is_relative_to(top.resolve())
+    except (OSError, RuntimeError):  # a link to itself
+        return True
 
 
 def write_atomically(path: Path, content: bytes | str, *, mode: int | None = None) -> None:

@@ -38,7 +38,7 @@ from qhq.ansatz.spec import CircuitFile
 from qhq.documents import CIRCUIT, blank_comments, file_look, read_bytes
 from qhq.engine.lowering import without_final_measurements
 from qhq.errors import ConfigError
-from qhq.files import MEBIBYTE, expand_gzip
+from qhq.files import MEBIBYTE, expand_gzip, own_file
 
 Program = tuple[QuantumCircuit, tuple[Parameter, ...], tuple[Parameter, ...]]
 """Circuit, inputs, weights."""
@@ -228,6 +228,8 @@ def _as_number(text: str) -> float:
 
 def _load_qasm2(path: Path, text: str) -> QuantumCircuit:
     _check_sizes(path, "OpenQASM 2", text)
+    for name in re.findall(r'include\s+"([^"\n]+)"', text):
+        own_file(path.parent, name)
     # Gates that Qiskit exports beyond the paper's qelib1.inc. A name that the file declares is its own.
     declared = set(re.findall(r"\b(?:gate|opaque|qreg|creg)\s+(\w+)", text))
     known = [each for each in qasm2.LEGACY_CUSTOM_INSTRUCTIONS if each.name not in declared]
@@ -263,7 +265,7 @@ def _inline_includes(text: str, folder: Path, level: int) -> str:
 
     def content(match: re.Match[str]) -> str:
         name = match[1]
-        beside = folder / name
+        beside = own_file(folder, name)
         if name == "qelib1.inc" and not beside.is_file():
             return 'include "stdgates.inc";'
         if name == "stdgates.inc" or level > 8 or not beside.is_file():

@@ -195,7 +195,22 @@ def backend_from_record(entry: Mapping[str, Any], source: str) -> BackendSpec:
             got=f"'{entry.get('kind')}' in {source}",
             fix=nearest(str(entry.get("kind")), KINDS),
         )
-    return validate(KINDS[entry["kind"]], entry, source)
+    spec = validate(KINDS[entry["kind"]], entry, source)
+    noise = getattr(spec, "noise", None)
+    if noise is not None and noise.snapshot is not None and noise.snapshot != _known_snapshot(spec.name):
+        raise ConfigError(
+            "A snapshot must be named by your own backends.yaml before it is read",
+            got=f"{noise.snapshot}, which {source} names for '{spec.name}'",
+            fix="Add that entry to backends.yaml if you trust it",
+        )
+    return spec
+
+
+def _known_snapshot(name: str) -> str | None:
+    """The snapshot that the user's own entry of a name replays."""
+    entry = load_backends().get(name)
+    noise = getattr(entry, "noise", None)
+    return None if noise is None else noise.snapshot
 
 
 def _from_template(name: str, entries: Mapping[str, BackendSpec]) -> BackendSpec | None:

@@ -117,7 +117,7 @@ def _run(plan: EvalPlan, note: Callable[[str], None]) -> dict[str, Any]:
     if len(record["results"]) > 1 and plan.experiment.ansatz is not None:
         path = try_figure(
             lambda path: save_figure(draw_portability(record), path, record["leaks"]),
-            plan.folder.figures / "portability.png",
+            plan.folder.file("figures/portability.png"),
             note,
         )
         record["figure"] = path and str(path)

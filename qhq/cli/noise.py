@@ -55,7 +55,7 @@ def noise(
             record = run_noise_study(folder, request, progress.told)
         path = try_figure(
             lambda path: save_figure(draw_noise(record), path, record["leaks"]),
-            folder.figures / f"noise-{record['backend']}.png",
+            folder.file(f"figures/noise-{record['backend']}.png"),
             output.note,
         )
         figure = [] if path is None else [f"Figure {path}"]

@@ -75,7 +75,7 @@ def _run(opened: Sweep, count: int | None, cluster: str | None, note: Note) -> d
     from qhq.studies.sweep.study import run_sweep
     from qhq.tracking.run_folder import find_run
 
-    figures, leaks = opened.folder.path / "figures", opened.start.data.leaks
+    figures, leaks = opened.folder.figures, opened.start.data.leaks
     with SweepProgress(figures, opened.spec.metric, leaks) as progress:
         progress.note(f"Sweep {opened.folder.path}")
         with _open_workers(count, cluster, progress) as workers:

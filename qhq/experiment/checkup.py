@@ -25,7 +25,7 @@ from qhq.diagnostics.doctor.finding import Diagnosis
 from qhq.diagnostics.doctor.visit import examine
 from qhq.errors import ConfigError
 from qhq.experiment.config import ExperimentConfig, load_config
-from qhq.experiment.opening import Experiment, build_circuit, open_design, open_run_design
+from qhq.experiment.opening import Experiment, build_circuit, check_own_prices, open_design, open_run_design
 from qhq.experiment.plausibility import doubt_data, read_doubts
 from qhq.tracking.run_folder import FINISHED, RunFolder, find_run, is_run
 from qhq.training.checkpoint import load_state, load_weights
@@ -68,6 +68,7 @@ def examine_subject(reference: str | None, overrides: Sequence[str] = ()) -> Exa
             doubts = read_doubts(record)
             return Examination(f"run {folder.name}{which}", leaks, examine_run(folder), doubts)
         reference = str(folder.config)
+        check_own_prices(folder, overrides)
     try:
         config = load_config(reference, overrides)
     except ConfigError as error:

@@ -13,6 +13,7 @@ from qhq.ansatz.catalogue import is_path
 from qhq.data.spec import OPTION_SOURCES, DataSpec
 from qhq.documents import Spec, load_document, read_mapping
 from qhq.errors import ConfigError
+from qhq.files import own_file
 from qhq.limits import MOST_COUNT, MOST_SEED
 from qhq.models.spec import ModelSpec
 from qhq.paths import beside, find_study_file
@@ -76,7 +77,7 @@ class QuantumSpec(Spec):
         """The circuit of the run that it was read from, where that is still the one it describes."""
         origin = self._origin
         same = origin is not None and (self.ansatz, self.changes()) == (origin.ansatz, origin.changes)
-        return origin.folder / "circuit.qpy" if same and origin is not None else None
+        return own_file(origin.folder, "circuit.qpy") if same and origin is not None else None
 
     def read_from(self, origin: Origin | None) -> QuantumSpec:
         """The same, known to be read from a run."""

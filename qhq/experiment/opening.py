@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from qhq.ansatz.assemble import Ansatz, build
-from qhq.ansatz.catalogue import load_ansatz
+from qhq.ansatz.catalogue import is_path, load_ansatz
 from qhq.ansatz.product import without_entanglers
 from qhq.ansatz.stored import fingerprint, load_built, settle
 from qhq.backends.executor import Executor
@@ -165,15 +165,22 @@ def build_circuit(spec: QuantumSpec) -> Ansatz:
     if spec.stored is not None:
         ansatz = load_built(spec.stored)
         return ansatz if spec.entangled else without_entanglers(ansatz)
+    if spec.origin is not None and is_path(spec.ansatz):
+        raise _named_by_a_run(spec.ansatz, spec.origin.folder.name, spec.ansatz)
     file = load_ansatz(spec.ansatz, spec.changes(), named=spec.key_of)
-    if spec.origin is not None and file.file is not None and file.file.suffix == ".py":
-        raise ConfigError(
-            "A Python circuit must be named by your own command or config before it runs",
-            got=f"{file.file.path}, which the config of run {spec.origin.folder.name} names",
-            fix=f"Add --set quantum.ansatz={spec.ansatz} if you trust it",
-        )
+    if spec.origin is not None and file.file is not None:
+        raise _named_by_a_run(file.file.path, spec.origin.folder.name, spec.ansatz)
     ansatz = build(file)
     return ansatz if spec.entangled else without_entanglers(ansatz)
+
+
+def _named_by_a_run(file: str, run: str, ansatz: str) -> ConfigError:
+    """A run carries its circuit; of another width it would have to be read where its config says, or run."""
+    return ConfigError(
+        "The file of a circuit must be named by your own command or config before it is read",
+        got=f"{file}, which the config of run {run} names",
+        fix=f"Add --set quantum.ansatz={ansatz} if you trust it",
+    )
 
 
 def open_run_experiment(folder: RunFolder) -> Experiment:
@@ -200,7 +207,11 @@ def _read_design(
 
 def _own_data(folder: RunFolder, config: ExperimentConfig, record: dict[str, Any]) -> Prepared:
     """The data that a run was made for, with its own scalers; anything else is refused."""
-    data, known = prepare(config.data), record["data"]
+    known = record["data"]
+    try:
+        data = prepare(config.data)
+    except DataError as error:
+        raise _other_file(folder, config, error) from error
     if data.fingerprint != known["fingerprint"]:
         origin = config.data.path or f"source {config.data.source}"
         then = f", where the run had them to {known['last']}" if "last" in known else ""
@@ -213,6 +224,37 @@ def _own_data(folder: RunFolder, config: ExperimentConfig, record: dict[str, Any
         )
     static = None if data.static is None else StaticScaler.from_dict(record["static_scaler"])
     return replace(data, scaler=scaler_from_dict(record["scaler"]), static=static)
+
+
+def _other_file(folder: RunFolder, config: ExperimentConfig, error: DataError) -> DataError:
+    """Say that a run's prices cannot be read, and nothing of what stands in their place.
+
+    A run folder of somebody else may name any file; no line of it belongs into a message or a log.
+    """
+    if config.data.path is None:
+        return error
+    return DataError(
+        "A run must be continued and evaluated on exactly the prices that it was made for",
+        got=f"{config.data.path}, which {folder.name} names and which cannot be read as they were",
+        fix=f"'qhq data check {config.data.path}' says why; restore the file, or evaluate a finished run on"
+        f" another with 'qhq eval {folder.name} --data FILE'",
+    )
+
+
+def check_own_prices(folder: RunFolder, overrides: Sequence[str] = ()) -> None:
+    """Refuse a file of prices that a run alone names, unless it is what the run was made on.
+
+    Args:
+        folder: The run.
+        overrides: What the command line changes of its config; it may name other prices.
+
+    Raises:
+        QHQError: If the folder is damaged, or the prices are not those that the run was made for.
+    """
+    config = load_config(str(folder.config))
+    typed = {override.partition("=")[0].strip() for override in overrides}
+    if config.data.path is not None and not typed & {"data", "data.path", "data.source"}:
+        _own_data(folder, config, folder.read_record())
 
 
 def read_finished(folder: RunFolder) -> dict[str, Any]:

@@ -161,7 +161,7 @@ def _known(folder: RunFolder, spec: DataSpec, record: dict[str, Any]) -> Known:
 
 def _actual(folder: RunFolder, spec: DataSpec) -> pd.DataFrame:
     """What came in the run's test split: columns symbol, date, target, value."""
-    path = folder.path / "predictions.csv"
+    path = folder.file("predictions.csv")
     try:
         rows = pd.read_csv(
             io.BytesIO(read_regular(path, most=MOST_TABLE_BYTES)),

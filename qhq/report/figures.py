@@ -30,8 +30,8 @@ def draw_run_figures(folder: RunFolder, note: Note) -> list[Path]:
     config = load_config(str(folder.config))
     leaks = config.data.leaks
     drawings: dict[str, Callable[[], Figure]] = {
-        "history": lambda: draw_history(_table(folder.path / "history.csv")),
-        "forecast": lambda: draw_forecasts(_table(folder.path / "predictions.csv")),
+        "history": lambda: draw_history(_table(folder.file("history.csv"))),
+        "forecast": lambda: draw_forecasts(_table(folder.file("predictions.csv"))),
         "model": lambda: draw_model(config, folder.read_record()),
     }
 
@@ -39,11 +39,11 @@ def draw_run_figures(folder: RunFolder, note: Note) -> list[Path]:
         return lambda path: save_figure(draw(), path, leaks)
 
     paths = [
-        try_figure(saving(draw), folder.figures / f"{name}.png", note) for name, draw in drawings.items()
+        try_figure(saving(draw), folder.file(f"figures/{name}.png"), note) for name, draw in drawings.items()
     ]
     if folder.circuit.exists():
         paths.append(
-            try_figure(lambda path: _save_circuit(folder, path), folder.figures / "circuit.png", note)
+            try_figure(lambda path: _save_circuit(folder, path), folder.file("figures/circuit.png"), note)
         )
     return [path for path in paths if path is not None]
 

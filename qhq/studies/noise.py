@@ -113,7 +113,7 @@ def run_noise_study(
         QHQError: If the backend has no noise to scale, the run has no circuit, or a cell cannot be measured.
     """
     bench = _open_bench(folder, request)
-    store = CellStore(folder.path / "studies" / f"noise-{_digest(bench)}.jsonl")
+    store = CellStore(folder.file(f"studies/noise-{_digest(bench)}.jsonl"))
     done = store.read()
     test, missing = bench.experiment.data.test, any(each.key not in done for each in bench.cells)
     looks = add_look(test, run=folder.name, command="noise", times=int(missing))

@@ -285,8 +285,9 @@ def _keep_calibration(plan: EvalPlan, entry: BackendSpec, executor: Executor | N
         return None
     # Never what the device calls itself: a snapshot of somebody else's may call it ``../../x``.
     name = f"evals/{re.sub(r'[^A-Za-z0-9_-]', '_', entry.name)[:60]}-{calibration.fingerprint[:12]}.json.gz"
-    if not (plan.folder.path / name).exists():
-        save_snapshot(calibration, plan.folder.path / name)
+    path = plan.folder.file(name)
+    if not path.exists():
+        save_snapshot(calibration, path)
     return name
 
 

@@ -172,6 +172,8 @@ class Store:
         its old one goes to MLflow's trash.
         """
         known = self._get(run_id) if run_id is not None else None
+        if known is not None and known.data.tags.get("qhq.identity") != entry.tags["qhq.identity"]:
+            known = None  # a folder that somebody else made may remember the run of another
         if known is None:
             query = f"tags.`qhq.identity` = '{entry.tags['qhq.identity']}'"
             known = next(iter(self.client.search_runs([self.experiment_id], query, max_results=1)), None)

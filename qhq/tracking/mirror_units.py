@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from qhq.errors import ConfigError
-from qhq.files import read_json
+from qhq.files import own_file, read_json
 from qhq.tracking.run_folder import RunFolder
 
 MEMORY = "mlflow.json"
@@ -71,7 +71,7 @@ class Unit:
         path = self.folder / self.record
         if self.given is not None and not path.exists():
             return self.given
-        content = read_json(path)
+        content = read_json(own_file(self.folder, self.record))
         if not isinstance(content, dict):
             raise ValueError(f"{self.record} holds no object")
         return {**(self.given or {}), **content}
@@ -164,7 +164,7 @@ def remember(unit: Unit, store: str, memory: Memory) -> None:
 
 def _memories(folder: Path) -> dict[str, Any]:
     try:
-        content = read_json(folder / MEMORY)
+        content = read_json(own_file(folder, MEMORY))
     except (OSError, ValueError, ConfigError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -28,7 +28,7 @@ from typing import Any
 import filelock
 
 from qhq.errors import ConfigError, nearest
-from qhq.files import read_json, write_atomically
+from qhq.files import own_file, read_json, write_atomically
 from qhq.paths import runs_dir
 
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
@@ -55,30 +55,38 @@ class RunFolder:
         """The folder's name, unique below the runs folder."""
         return self.path.name
 
+    def file(self, name: str) -> Path:
+        """A file or folder inside, by its path below the folder; it need not be there.
+
+        Raises:
+            ConfigError: If a link leads out of the folder: somebody else may have made it.
+        """
+        return own_file(self.path, name)
+
     @property
     def config(self) -> Path:
         """``config.yaml``."""
-        return self.path / "config.yaml"
+        return self.file("config.yaml")
 
     @property
     def weights(self) -> Path:
         """``model.safetensors``."""
-        return self.path / "model.safetensors"
+        return self.file("model.safetensors")
 
     @property
     def resume(self) -> Path:
         """``resume.pt``."""
-        return self.path / "resume.pt"
+        return self.file("resume.pt")
 
     @property
     def circuit(self) -> Path:
         """``circuit.qpy``; missing where the run has no quantum layer."""
-        return self.path / "circuit.qpy"
+        return self.file("circuit.qpy")
 
     @property
     def figures(self) -> Path:
         """``figures/``."""
-        return self.path / "figures"
+        return self.file("figures")
 
     def write_text(self, name: str, text: str) -> Path:
         """Write one text file whole: a reader never sees half of it.
@@ -86,7 +94,7 @@ class RunFolder:
         Raises:
             ConfigError: If the folder cannot be written.
         """
-        target = self.path / name
+        target = self.file(name)
         with writable(target):
             write_atomically(target, text)
         return target
@@ -97,7 +105,7 @@ class RunFolder:
 
     def add_evaluation(self, content: dict[str, Any]) -> Path:
         """Write one evaluation under ``evals/``, never over another."""
-        path = self.path / f"evals/{_stamp()}-{uuid.uuid4().hex[:6]}.json"
+        path = self.file("evals") / f"{_stamp()}-{uuid.uuid4().hex[:6]}.json"
         with writable(path):
             # Of hardware it names jobs and instances, as the journal does: for its owner alone.
             write_atomically(path, json.dumps(content, indent=2, allow_nan=False) + "\n", mode=0o600)
@@ -109,7 +117,7 @@ class RunFolder:
         Raises:
             ConfigError: If it is missing or damaged.
         """
-        path = self.path / "run.json"
+        path = self.file("run.json")
         try:
             content = read_json(path, what="record of a run")
         except (OSError, ValueError) as error:
@@ -135,7 +143,7 @@ class RunFolder:
         Raises:
             ConfigError: If another process holds it.
         """
-        lock = filelock.FileLock(self.path / ".lock")
+        lock = filelock.FileLock(self.file(".lock"))
         with writable(self.path):
             try:
                 lock.acquire(timeout=0)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from qhq.data.sizes import check_parquet
 from qhq.errors import ConfigError, DataError, nearest
-from qhq.files import MOST_TABLE_BYTES, check_regular, replacing
+from qhq.files import MOST_TABLE_BYTES, check_regular, own_file, replacing
 
 LOCK_SECONDS = 60.0
 """How long a recorder waits for another one that writes the same underlying."""
@@ -152,6 +152,8 @@ def _read(path: Path) -> pa.Table:
     Raises:
         DataError: If it would not fit into memory.
     """
+    # Of a recording that somebody else made a link could stand for any file.
+    own_file(path.parents[1], path.relative_to(path.parents[1]))
     check_regular(path, most=MOST_TABLE_BYTES, what="recorded session")
     check_parquet(path, str(path))
     # Read as one file: a folder such as 'date=2026' above it must not become a column.

@@ -115,7 +115,7 @@ def _best(rows: list[dict[str, Any]]) -> str:
 def _measure(study: _Study, request: AblationRequest, progress: Progress) -> tuple[dict[str, Values], Looks]:
     first = study.config.seed
     cells = study.bench.cells(range(first, first + request.seeds))
-    store = CellStore(study.folder.path / "cells.jsonl")
+    store = CellStore(study.folder.file("cells.jsonl"))
     done = store.read()
     missing = [cell for cell in cells if cell.key not in done]
     # Baselines have nothing that was chosen; each trained model is a look of its own.

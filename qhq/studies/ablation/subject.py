@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qhq.experiment.config import ExperimentConfig, load_config
+from qhq.experiment.opening import check_own_prices
 from qhq.tracking.run_folder import find_run, is_run
 
 
@@ -15,7 +16,11 @@ def load_subject(reference: str | None, overrides: Sequence[str] = ()) -> Experi
 
     Raises:
         ConfigError: If there is none.
+        DataError: If its prices are not those that the run was made for.
     """
     if reference is None or not is_run(reference):
         return load_config(reference, overrides)
-    return load_config(str(find_run(reference).config), overrides)
+    folder = find_run(reference)
+    config = load_config(str(folder.config), overrides)
+    check_own_prices(folder, overrides)
+    return config

@@ -63,7 +63,7 @@ def read_losses(runs: Mapping[str, Sequence[RunFolder]]) -> Losses:
 
 def _read(folder: RunFolder) -> pd.DataFrame:
     """Predictions by origin (the first date that a window forecasts), symbol, horizon and target."""
-    frame = pd.read_csv(io.BytesIO(read_regular(folder.path / "predictions.csv", most=MOST_TABLE_BYTES)))
+    frame = pd.read_csv(io.BytesIO(read_regular(folder.file("predictions.csv"), most=MOST_TABLE_BYTES)))
     if "target" not in frame:
         frame["target"] = ""
     if "underlying" not in frame:

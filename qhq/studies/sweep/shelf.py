@@ -57,13 +57,13 @@ class Shelf:
         with writable(self._working(task.name)):
             self._working(task.name).parent.mkdir(parents=True, exist_ok=True)
             self._working(task.name).touch()
-        legs = self.folder.path.glob(f"legs/{task.name}-e*/resume.pt")
+        legs = [self._own(path) for path in self.folder.file("legs").glob(f"{task.name}-e*/resume.pt")]
         last = max(legs, key=lambda path: int(path.parent.name.rpartition("-e")[2]), default=None)
         return task if last is None else replace(task, resume=read_regular(last, most=MOST_TABLE_BYTES))
 
     def stale(self) -> list[str]:
         """Forget what was handed out by a driver that is no more, and say what it was."""
-        found = sorted(self.folder.path.glob("working/*"))
+        found = sorted(self.folder.file("working").glob("*"))
         for path in found:
             path.unlink(missing_ok=True)
         return [path.name for path in found if not _is_there(RunFolder(self._trial(path.name)))]
@@ -74,7 +74,7 @@ class Shelf:
         Raises:
             ConfigError: If it is damaged.
         """
-        path = self.folder.path / name
+        path = self.folder.file(name)
         content: dict[str, Any] | None = None
         if path.is_file():
             try:
@@ -86,7 +86,7 @@ class Shelf:
         return content
 
     def _trial(self, name: str) -> Path:
-        return self.folder.path / "trials" / name
+        return self.folder.file(f"trials/{name}")
 
     def _whole(self, task: Task) -> Path:
         """Where the files of a task that went well go."""
@@ -95,15 +95,19 @@ class Shelf:
         return self._trial(task.name) if task.until is None else self._leg(task)
 
     def _leg(self, task: Task) -> Path:
-        return self.folder.path / "legs" / f"{task.name}-e{task.until}"
+        return self.folder.file(f"legs/{task.name}-e{task.until}")
 
     def _working(self, name: str) -> Path:
-        return self.folder.path / "working" / name
+        return self.folder.file(f"working/{name}")
+
+    def _own(self, path: Path) -> Path:
+        """A path found in the folder, unless a link leads out of it: what is found may be removed."""
+        return self.folder.file(str(path.relative_to(self.folder.path)))
 
     def _strip(self, name: str) -> None:
         """Of the legs of a trial that ended keep what was measured: a sweep that goes on is told the same."""
-        for leg in self.folder.path.glob(f"legs/{name}-e*"):
-            for path in leg.iterdir():
+        for leg in self.folder.file("legs").glob(f"{name}-e*"):
+            for path in self._own(leg).iterdir():
                 if path.name != "run.json":
                     path.unlink()
         (self._trial(name) / "resume.pt").unlink(missing_ok=True)
@@ -116,7 +120,7 @@ def _damaged(path: Path, got: str) -> ConfigError:
 
 
 def _is_there(folder: RunFolder) -> bool:
-    return (folder.path / "run.json").is_file()
+    return folder.file("run.json").is_file()
 
 
 def _has_failed(trial: RunFolder) -> bool:
