@@ -1,8 +1,8 @@
 """Nothing outside a folder is read or written by way of what stands in it: a table of plants, each tried.
 
-A folder that somebody else made (a run, a sweep, a recording, a circuit with its includes) can hold links, paths
-in its files and names that lead elsewhere. After each attempt the place outside is as it was, and nothing of its
-content was said or copied.
+A folder that somebody else made (a run, a sweep, a recording, a circuit with its includes) can hold links,
+paths in its files and names that lead elsewhere. After each attempt the place outside is as it was, and
+nothing of its content was said or copied.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ def original(tmp_path_factory):
 
 @dataclass
 class Scene:
-    """A run of somebody else in the user's runs folder, and a place outside with files that are the user's."""
+    """A run of somebody else in the user's runs folder, and a place outside with files of the user."""
 
     run: Path
     outside: Path
     qhq: object
 
     def link(self, name, target=None):
-        """Put a link to a file outside in the place of one of the run's, of which the file outside is a copy."""
+        """Put a link in the place of a file of the run; what it leads to is outside, and a copy of it."""
         path = self.run / name
         target = self.outside / (target or path.name)
         if path.is_file() and not target.exists():
@@ -169,11 +169,11 @@ REFUSED = {
     "config.yaml is a link to a link": (by_steps, EVAL, 2),
     "config.yaml is a link to itself": (to_itself, DOCTOR, 2),
     "config.yaml links a text": (linked("config.yaml", "secret.txt"), ABLATE, 2),
-    "run.json is a link": (linked("run.json"), COMPARE, 2),
+    "run.json is a link": (linked("run.json"), COMPARE, 0),
     "run.json is a link, noise": (linked("run.json"), NOISE, 2),
-    "run.json links a device": (linked("run.json", "/dev/zero"), COMPARE, 2),
+    "run.json links a device": (linked("run.json", "/dev/zero"), COMPARE, 0),
     "run.json links the environment": (linked("run.json", "/proc/self/environ"), DOCTOR, 2),
-    "run.json links a text": (linked("run.json", "secret.txt"), COMPARE, 2),
+    "run.json links a text": (linked("run.json", "secret.txt"), COMPARE, 0),
     "weights are a link": (linked("model.safetensors"), EVAL, 2),
     "weights are a link, doctor": (linked("model.safetensors"), DOCTOR, 2),
     "the circuit is a link": (linked("circuit.qpy"), EVAL, 2),

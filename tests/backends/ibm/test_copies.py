@@ -1,4 +1,4 @@
-"""A folder of runs that was copied, put back from a backup, or moved: whose jobs are whose, and none paid twice."""
+"""A folder of runs that was copied, restored or moved: whose jobs are whose, and none paid twice."""
 
 import shutil
 import sqlite3
