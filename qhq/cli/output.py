@@ -232,7 +232,7 @@ def _print_table(console: Console, table: Table) -> None:
 
     Where its columns do not fit beside one another it loses its padding, and where that is not enough it is
     told as several tables one below the other. Each of these begins with the first column, so that every row
-    keeps its name.
+    keeps its name. A column that is too wide even beside the first alone is told row by row.
     """
     wanted = [_wanted(column) for column in table.columns]
     rest = list(range(1, len(wanted)))
@@ -241,14 +241,32 @@ def _print_table(console: Console, table: Table) -> None:
         for size, padding in itertools.product(sizes, (1, 0)):
             places = [0, *rest[:size]]
             widths = _share(wanted, places, console.width, padding)
-            # A single column that is too wide beside the first goes over the edge, whole.
             if widths is not None or (size < 2 and padding == 0):
                 break
+        if widths is None:
+            _print_listed(console, table, places)
+            table.title, rest = None, rest[size:]
+            if not rest:
+                return
+            continue
         least = [wanted[place][0] for place in places]
         console.print(_choose(table, places, padding, least, widths), crop=False)
         table.title, rest = None, rest[size:]
         if not rest:
             return
+
+
+def _print_listed(console: Console, table: Table, places: Sequence[int]) -> None:
+    """Print a column that does not fit beside the first: each row its name, and below it the value."""
+    from rich.text import Text
+
+    if table.title is not None:
+        console.print(table.title)
+    name, *others = (table.columns[place] for place in places)
+    for row, cell in enumerate(name.cells):
+        console.print(Text(f"{name.header}: {cell}" if str(name.header) else str(cell)))
+        for column in others:
+            console.print(Text(f"  {column.header}: {list(column.cells)[row]}"))
 
 
 def _share(

@@ -30,7 +30,8 @@ from qhq.data.recording.session_file import (
     write_whole,
     writing,
 )
-from qhq.errors import DataError
+from qhq.errors import ConfigError, DataError
+from qhq.files import own_file
 
 _TICKER = re.compile(r"[A-Za-z0-9^=_-][A-Za-z0-9^=._-]{0,39}")
 
@@ -108,7 +109,8 @@ class ChainStore:
         return [self._append(_rows_of(table, *file), *file) for file in files]
 
     def _append(self, table: pa.Table, underlying: str, session: date) -> Appended:
-        path = self._folder(underlying) / f"{session}.parquet"
+        self._folder(underlying)
+        path = self._own(f"{underlying}/{session}.parquet")
         with writing(path):
             before, aside = read_or_set_aside(path)
             rows = _distinct(table if before is None else join([before, table], [path, path]))
@@ -124,7 +126,14 @@ class ChainStore:
                 got=f"'{underlying}'",
                 fix="Write it as Yahoo does, such as BRK-B",
             )
-        return self.root / underlying
+        return self._own(underlying)
+
+    def _own(self, name: str) -> Path:
+        """A file or folder of the recording, unless a link leads out of it: it may be written."""
+        try:
+            return own_file(self.root, name)
+        except ConfigError as error:
+            raise DataError(error.must, got=error.got, fix=error.fix) from error
 
 
 def _rows_of(table: pa.Table, underlying: str, session: date) -> pa.Table:
