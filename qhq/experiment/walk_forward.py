@@ -85,7 +85,7 @@ class _Walk:
     folds: list[int]
 
     def fold(self, number: int) -> RunFolder:
-        return RunFolder(self.folder.path / f"fold-{number:03d}")
+        return RunFolder(self.folder.file(f"fold-{number:03d}"))
 
     def fold_config(self, number: int) -> ExperimentConfig:
         return self.config.model_copy(update={"data": self.config.data.with_fold(number)})
@@ -188,7 +188,7 @@ def read_walk(folder: RunFolder) -> dict[str, Any]:
     Raises:
         ConfigError: If it is missing or damaged.
     """
-    path = folder.path / WALK
+    path = folder.file(WALK)
     try:
         content = json.loads(read_regular(path, what="record of a walk-forward"))
         good = isinstance(content.get("data"), dict) and isinstance(content.get("status"), str)
@@ -320,7 +320,7 @@ def _read_forecasts(folder: RunFolder, windows: Windows) -> dict[str, Array]:
     Raises:
         DataError: If they are not those of these windows.
     """
-    path, shape = folder.path / "predictions.csv", windows.targets.shape
+    path, shape = folder.file("predictions.csv"), windows.targets.shape
     try:
         content = read_regular(path, most=MOST_TABLE_BYTES, what="table of forecasts")
         frame = pd.read_csv(io.BytesIO(content), dtype={"symbol": str}, keep_default_na=False)
