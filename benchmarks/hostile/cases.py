@@ -102,8 +102,8 @@ def documents(place: Path) -> Make:
         )
 
     def make(chance: random.Random) -> Case:
-        for name in ("backends.yaml", "s.json.gz"):
-            (place / name).unlink(missing_ok=True)
+        for path in (place / "backends.yaml", place / "s.json.gz"):
+            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
         if chance.random() < 0.1:
             return snapshots(chance)
         texts, name, words, may = chance.choice([*sources, sources[0], sources[2]])

@@ -175,7 +175,7 @@ REFUSED = {
     "run.json links the environment": (linked("run.json", "/proc/self/environ"), DOCTOR, 2),
     "run.json links a text": (linked("run.json", "secret.txt"), COMPARE, 0),
     "weights are a link": (linked("model.safetensors"), EVAL, 2),
-    "weights are a link, doctor": (linked("model.safetensors"), DOCTOR, 2),
+    "the state is a link, doctor": (linked("resume.pt"), DOCTOR, 2),
     "the circuit is a link": (linked("circuit.qpy"), EVAL, 2),
     "the circuit is a link, ablate": (linked("circuit.qpy"), ABLATE, 2),
     "the state is a link": (to_cut_off(linked("resume.pt")), RESUME, 2),
