@@ -8,23 +8,33 @@ content was taken into memory.
 
 from __future__ import annotations
 
+import datetime
 import errno
+import itertools
 import json
 import os
 import platform
 import shutil
 import stat
+import sys
 import tempfile
 import uuid
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import filelock
 
 from qhq.errors import ConfigError
 
 MEBIBYTE = 1 << 20
+
+
+class HeldError(ConfigError):
+    """Another process holds what one process at a time may work on."""
+
 
 MOST_TABLE_BYTES = 1024 * MEBIBYTE
 """Of a table, a checkpoint or a store of cells that qhq wrote."""
@@ -44,6 +54,9 @@ def _place() -> str:
 
 _MARK = f".qhq-{_place()}-"
 """Begins the name of a file that is being written; the number of the process that writes it follows."""
+
+_TAKEN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR})
+"""Why a folder cannot be moved to a name that another one has."""
 
 _NAME_BYTES = 255
 """The longest name of a file that Linux and macOS keep."""
@@ -73,8 +86,7 @@ def replacing(path: Path, *, mode: int | None = None, ending: str | None = None)
         # Said before the content is written, which would happen under the short temporary name.
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(path))
     _remove_leftovers(path.parent)
-    name = f"{_MARK}{os.getpid()}-{uuid.uuid4().hex}{(path.suffix if ending is None else ending)[:16]}"
-    temporary = path.with_name(name)
+    temporary = _beside(path, (path.suffix if ending is None else ending)[:16])
     try:
         if mode is not None:
             # Made with its mode, not given it afterwards: nobody may read the content in between.
@@ -85,6 +97,117 @@ def replacing(path: Path, *, mode: int | None = None, ending: str | None = None)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def make_folder(path: Path, fill: Callable[[Path], object], *, numbered: bool = False) -> Path:
+    """Make a folder that appears when it is whole: it is filled under a hidden name beside its own.
+
+    Args:
+        path: The folder. One that is there, and is not empty, is never replaced or mixed with.
+        fill: Writes the files into the folder that it is given.
+        numbered: Take ``path-2``, ``path-3`` and so on where something is there; by default that is an error.
+
+    Returns:
+        Where the folder is.
+
+    Raises:
+        OSError: If it cannot be made; what was filled is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path.parent)
+    temporary = _beside(path)
+    try:
+        temporary.mkdir()
+        fill(temporary)
+        for number in itertools.count(2):
+            try:
+                # Looked at by the move itself: another process may take the name at any moment before.
+                return temporary.rename(path)
+            except OSError as error:
+                if not numbered or error.errno not in _TAKEN:
+                    raise
+            path = path.with_name(f"{path.name.removesuffix(f'-{number - 1}')}-{number}")
+        raise AssertionError  # the numbers never end
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def held_alone(path: Path, *, must: str, fix: str, seconds: float = 0.0) -> Iterator[None]:
+    """Hold a lock file alone, across processes; the system frees it when its holder dies, by whatever death.
+
+    Args:
+        path: The lock file, in a folder that exists. It stays, and says who held it last.
+        must: Of the error: the rule that one process at a time must keep to.
+        fix: Of the error: what to do meanwhile.
+        seconds: How long to wait for another process that holds it.
+
+    Raises:
+        HeldError: If another process still holds it then; says which.
+        OSError: If the file cannot be made.
+    """
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=seconds)
+    except filelock.Timeout as error:
+        raise HeldError(must, got=f"{path.parent.name}, held by {_holder(path)}", fix=fix) from error
+    try:
+        with suppress(OSError):  # the lock holds without it, on a full disk too
+            _sign(path)
+        yield
+    finally:
+        lock.release()
+
+
+def _sign(lock: Path) -> None:
+    """Write into a lock file who holds it: in place, since a new file would be another lock."""
+    now = datetime.datetime.now(tz=datetime.UTC)
+    command = " ".join(["qhq", *sys.argv[1:2]])
+    words = f"process {os.getpid()} on {platform.node()} ({command}), since {now:%Y-%m-%d %H:%M:%S} UTC"
+    flags = os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0) | os.O_NONBLOCK | os.O_CLOEXEC
+    with os.fdopen(os.open(lock, flags), "wb", buffering=0) as file:
+        found = os.fstat(file.fileno())
+        # In a folder that somebody else made, the file may be a second name of one elsewhere.
+        if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+            file.truncate(0)
+            file.write(words.encode())
+
+
+def _holder(lock: Path) -> str:
+    """Who holds a lock, as far as its file says."""
+    try:
+        found = read_regular(lock, most=1024, what="lock").decode("utf-8", "replace").strip()
+    except (OSError, ConfigError):
+        found = ""
+    return found or "another process"
+
+
+@contextmanager
+def reserving(folder: Path, size: int) -> Iterator[Callable[[], None]]:
+    """Keep some room of a disk while the block runs, so that a full one still takes its last word.
+
+    Args:
+        folder: Where; the file is hidden, and removed at the end.
+        size: Bytes.
+
+    Yields:
+        Gives the room back, for what must be written now.
+    """
+    ballast = _beside(folder / "reserve")
+    # Without it a full disk takes the last word as well, and nothing else.
+    with suppress(OSError):
+        ballast.write_bytes(os.urandom(size))  # zeros would take no room on many disks
+    try:
+        yield lambda: ballast.unlink(missing_ok=True)
+    finally:
+        with suppress(OSError):
+            ballast.unlink(missing_ok=True)
+
+
+def _beside(path: Path, ending: str = "") -> Path:
+    """A name beside ``path`` that no other call has, and that says which process writes under it."""
+    return path.with_name(f"{_MARK}{os.getpid()}-{uuid.uuid4().hex}{ending}")
 
 
 @contextmanager
@@ -120,7 +243,10 @@ def append_line(path: Path, line: str) -> None:
         if found.st_nlink > 1:
             # What is replaced leaves its other names alone; what is added to would change under all of them.
             raise OSError(errno.EMLINK, "a file of several names", str(path))
-        file.write(f"\n{line}\n".encode())
+        data = f"\n{line}\n".encode()
+        # A disk that fills up takes a part and raises nothing; the rest, written later, could be torn apart.
+        if (file.write(data) or 0) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         os.fsync(handle)
 
 
@@ -316,11 +442,14 @@ def _kind(mode: int) -> str:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove what writers of this machine left in a folder when they were killed."""
+    """Remove the files and folders that writers of this machine left in a folder when they were killed."""
     for path in folder.glob(f"{_MARK}*"):
         writer = path.name.removeprefix(_MARK).partition("-")[0]
         if writer.isdigit() and not _is_alive(int(writer)):
-            path.unlink(missing_ok=True)
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _is_alive(process: int) -> bool:

@@ -44,6 +44,7 @@ from qhq.experiment.plausibility import (
 from qhq.experiment.record import Stopwatch, design_record, result_record
 from qhq.experiment.validation import evaluate_validation, validation_record
 from qhq.experiment.words import say_test
+from qhq.files import reserving
 from qhq.tracking.looks import add_look
 from qhq.tracking.run_folder import FAILED, FINISHED, RUNNING, RunFolder, create_run, writable
 from qhq.training.checkpoint import load_state, save_state, save_weights
@@ -52,6 +53,8 @@ from qhq.training.loop import TrainingState, Watcher, Watchers
 
 MOST_OF_LOSS = 0.95
 """A symbol or target with more of the validation loss than this decides alone."""
+LAST_WORD_BYTES = 256 * 1024
+"""Kept free while a run trains: more than a run.json has, so that on a full disk it can be called failed."""
 WIDE_QUBITS = 16
 """From here on the parity gate takes long enough to be told of."""
 
@@ -195,18 +198,20 @@ def _complete(
     command: str | None = None,
 ) -> None:
     """Train and test; ``command`` is what the ledger of looks calls it, None where the caller keeps it."""
-    try:
-        _train_and_test(folder, experiment, watcher, watch, command)
-    except KeyboardInterrupt:
-        if command is not None:
-            watcher.note(f"Cut off. Continue with: qhq train --resume {folder.name}")
-        raise
-    except Exception as error:
-        # On a full disk the record cannot be written either: then the run stays one that was cut off.
-        with suppress(QHQError, OSError):
-            reason = str(error) if isinstance(error, QHQError) else f"{type(error).__name__}: {error}"
-            folder.write_json("run.json", {**folder.read_record(), "status": FAILED, "error": reason})
-        raise
+    with reserving(folder.path, LAST_WORD_BYTES) as give_back:
+        try:
+            _train_and_test(folder, experiment, watcher, watch, command)
+        except KeyboardInterrupt:
+            if command is not None:
+                watcher.note(f"Cut off. Continue with: qhq train --resume {folder.name}")
+            raise
+        except Exception as error:
+            give_back()
+            # In a folder that has become read-only the record cannot be written: the run stays one cut off.
+            with suppress(QHQError, OSError):
+                reason = str(error) if isinstance(error, QHQError) else f"{type(error).__name__}: {error}"
+                folder.write_json("run.json", {**folder.read_record(), "status": FAILED, "error": reason})
+            raise
 
 
 def _train_and_test(

@@ -1,7 +1,7 @@
 """The noise study: a checkpoint's forecast and expectation error against noise strength and shots.
 
 Every cell of scale x shots x seed is one evaluation of the same windows. Cells are kept as they are done,
-so a study that was cut off goes on where it stopped.
+so a study that was cut off goes on where it stopped, and several processes that ask for one share its cells.
 """
 
 from __future__ import annotations
@@ -114,14 +114,16 @@ def run_noise_study(
     """
     bench = _open_bench(folder, request)
     store = CellStore(folder.file(f"studies/noise-{_digest(bench)}.jsonl"))
-    done = store.read()
-    test, missing = bench.experiment.data.test, any(each.key not in done for each in bench.cells)
+    there = store.read()
+    test, missing = bench.experiment.data.test, any(each.key not in there for each in bench.cells)
     looks = add_look(test, run=folder.name, command="noise", times=int(missing))
-    for number, cell in enumerate(bench.cells):
-        if cell.key not in done:
-            progress(number, len(bench.cells), cell.key)
-            done[cell.key] = bench.measure(cell)
-            store.append(cell.key, done[cell.key])
+    cells = {cell.key: cell for cell in bench.cells}
+
+    def measure(key: str, there: int) -> dict[str, float]:
+        progress(there, len(cells), key)
+        return bench.measure(cells[key])
+
+    done = store.complete(list(cells), measure)
     progress(len(bench.cells), len(bench.cells), "")
     record = {**_summary(folder, bench, done), "looks": looks.to_dict()}
     provenance = {"created": now(), "versions": versions(), "git": git_commit()}

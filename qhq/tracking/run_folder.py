@@ -17,18 +17,15 @@ from __future__ import annotations
 import datetime
 import json
 import re
-import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from qhq.errors import ConfigError, nearest
-from qhq.files import own_file, read_json, write_atomically
+from qhq.files import held_alone, make_folder, own_file, read_json, write_atomically
 from qhq.paths import runs_dir
 
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
@@ -138,25 +135,20 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run alone: two processes never train into one folder.
+        """Hold the run or study alone: two processes never train into one folder.
 
         Raises:
-            ConfigError: If another process holds it.
+            ConfigError: If another process holds it; says which.
         """
-        lock = filelock.FileLock(self.file(".lock"))
-        with writable(self.path):
-            try:
-                lock.acquire(timeout=0)
-            except filelock.Timeout as error:
-                raise ConfigError(
-                    "A run must be trained by one process at a time",
-                    got=f"{self.name}, which another process is training",
-                    fix="Wait for it to end",
-                ) from error
-        try:
+        held = held_alone(
+            self.file(".lock"),
+            must="A run or study must be worked on by one process at a time",
+            fix="Wait for it to end, and call this again: what is done by then is not done again",
+        )
+        with ExitStack() as stack:
+            with writable(self.path):
+                stack.enter_context(held)
             yield
-        finally:
-            lock.release()
 
 
 def create_run(name: str, seed: int, fill: Callable[[RunFolder], None]) -> RunFolder:
@@ -168,17 +160,9 @@ def create_run(name: str, seed: int, fill: Callable[[RunFolder], None]) -> RunFo
     Raises:
         ConfigError: If the runs folder cannot be written.
     """
-    stem = new_name(name, seed)
-    root = runs_dir()
-    staging = root / f".new-{uuid.uuid4().hex}"
-    with writable(root):
-        staging.mkdir(parents=True)
-        try:
-            fill(RunFolder(staging))
-            return RunFolder(_move_unique(staging, root / stem))
-        except BaseException:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise
+    with writable(runs_dir()):
+        path = runs_dir() / new_name(name, seed)
+        return RunFolder(make_folder(path, lambda new: fill(RunFolder(new)), numbered=True))
 
 
 def new_name(name: str, seed: int) -> str:
@@ -245,14 +229,6 @@ def _latest_run() -> RunFolder:
     raise ConfigError(
         "There must be a finished run", got=f"none in {runs_dir()}", fix="Run 'qhq train --backend aer' first"
     )
-
-
-def _move_unique(staging: Path, wanted: Path) -> Path:
-    path, number = wanted, 1
-    while path.exists():
-        number += 1
-        path = wanted.with_name(f"{wanted.name}-{number}")
-    return staging.rename(path)
 
 
 @contextmanager

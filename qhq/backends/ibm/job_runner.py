@@ -410,7 +410,10 @@ class JobRunner:
         if found:
             self._journal.adopt(part, found[0], now)
             TALK.get().wait(f"{request.spec.name}: job {found[0]} found by its tag")
-        elif part.state == SENDING and now - part.changed < request.spec.settle_seconds:
+        elif (
+            part.state == SENDING
+            and self._journal.waited(self._journal.part(part.tag), now) < request.spec.settle_seconds
+        ):
             raise ServiceError("unsettled", "no job bears the tag yet")
         elif not self._journal.owns(part):
             # The folder that this one was copied from may still send it: under this tag it would be its.

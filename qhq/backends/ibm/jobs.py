@@ -235,7 +235,7 @@ def _cancel_sent(journal: Journal, part: Part, client: IBMClient, clock: Clock) 
     if part.state == SENDING and part.instance and part.instance not in client.instances():
         raise ServiceError("lost", f"it was being sent through {part.instance}, which is not at hand")
     ids = [part.job_id] if part.job_id else client.find(part.tag)
-    if not ids and clock.now() - part.changed < SETTLE_SECONDS:
+    if not ids and journal.waited(part, clock.now()) < SETTLE_SECONDS:
         raise ServiceError("unsettled", "no job bears the tag yet")
     ran = [job_id for job_id in ids if not client.cancel(job_id)]
     if part.state == SENDING and ids:

@@ -490,6 +490,13 @@ class Journal:
         """Write that a part was certainly not taken: it may be sent again."""
         self._set(tag, SENDING, now, state=PLANNED)
 
+    def waited(self, part: Part, now: float) -> float:
+        """Seconds since a part was being sent; 0, counted anew from now, where the clock was set back since."""
+        if part.changed <= now:
+            return now - part.changed
+        self._set(part.tag, SENDING, now)
+        return 0.0
+
     def sent(self, tag: str, job_id: str, now: float) -> None:
         """Write which job a part became."""
         self._set(tag, SENDING, now, state=SENT, job_id=job_id)

@@ -15,14 +15,12 @@
 
 from __future__ import annotations
 
-import shutil
-import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from qhq.errors import ConfigError
-from qhq.files import MOST_TABLE_BYTES, read_json, read_regular, write_atomically
+from qhq.files import MOST_TABLE_BYTES, make_folder, read_json, read_regular, write_atomically
 from qhq.paths import runs_dir
 from qhq.studies.sweep.work import Outcome, Task
 from qhq.tracking.run_folder import FAILED, RunFolder, writable
@@ -131,12 +129,9 @@ def lay_down(files: dict[str, bytes], path: Path) -> None:
     """Make a folder of files; it appears when it is whole. One that is there stays."""
     if (path / "run.json").is_file():
         return
-    staging = path.with_name(f".new-{uuid.uuid4().hex}")
-    for name, content in files.items():
-        target = staging / name
-        write_atomically(target, content)
-    try:
-        staging.rename(path)
-    except OSError:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
+
+    def fill(folder: Path) -> None:
+        for name, content in files.items():
+            write_atomically(folder / name, content)
+
+    make_folder(path, fill)
