@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from qhq.files import held_alone
 from qhq.paths import runs_dir
 from qhq.tracking.mirror_entry import make_entry
 from qhq.tracking.mirror_store import DATABASE, Store, Target, find_target, open_store, without_password
@@ -25,6 +26,9 @@ CATCH_UP_SECONDS = 10.0
 
 WASTED_SECONDS = 5.0
 """How long a store may fail, in all, before the rest is left for the next command."""
+
+LOCKED_SECONDS = 20.0
+"""How long a process waits for another one that mirrors the same folder."""
 
 Note = Callable[[str], None]
 
@@ -130,12 +134,20 @@ def _write_all(store: Store, units: Iterable[Unit], deadline: float = math.inf) 
 
 
 def _write(store: Store, unit: Unit) -> None:
-    state, entry = unit.state(), make_entry(unit)
-    known = store.find(recall(unit, store.key).run_id, entry)
-    run_id = known or store.create(entry, _parent(unit, store))
-    remember(unit, store.key, Memory(run_id))
-    store.write(run_id, entry)
-    remember(unit, store.key, Memory(run_id, state))
+    # Of two processes that find nothing in the store, each would make a run of it there.
+    alone = held_alone(
+        unit.folder / ".mlflow.lock",
+        must="A folder must be mirrored by one process at a time",
+        fix="The next command mirrors it",
+        seconds=LOCKED_SECONDS,
+    )
+    with alone:
+        state, entry = unit.state(), make_entry(unit)
+        known = store.find(recall(unit, store.key).run_id, entry)
+        run_id = known or store.create(entry, _parent(unit, store))
+        remember(unit, store.key, Memory(run_id))
+        store.write(run_id, entry)
+        remember(unit, store.key, Memory(run_id, state))
 
 
 def _parent(unit: Unit, store: Store) -> str | None:

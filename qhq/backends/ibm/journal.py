@@ -491,7 +491,7 @@ class Journal:
         self._set(tag, SENDING, now, state=PLANNED)
 
     def waited(self, part: Part, now: float) -> float:
-        """Seconds since a part was being sent; 0, counted anew from now, where the clock was set back since."""
+        """Seconds since a part was being sent; counted anew from now where the clock was set back since."""
         if part.changed <= now:
             return now - part.changed
         self._set(part.tag, SENDING, now)
