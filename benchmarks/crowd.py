@@ -83,7 +83,8 @@ SEARCH = ["sweep", "sweep.yaml", "--json"]
 TABLE = ["compare", "--csv", "runs/t.csv", "--excel", "runs/t.xlsx", "--latex", "runs/t.tex", "--json"]
 CHANGING = frozenset({
     "seconds", "created", "finished", "folder", "runs", "trials", "figure", "figures", "page", "file",
-    "job_ids", "git", "versions", "run", "path", "qpu_seconds", "files", "calibration", "sweep", "study", "wall_seconds",
+    "job_ids", "git", "versions", "run", "path", "qpu_seconds", "files", "calibration", "sweep", "study",
+    "wall_seconds",
 })  # fmt: skip
 """Keys of a record that say when and where, not what."""
 

@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 from qhq.errors import ConfigError
-from qhq.files import expand_gzip, read_regular, replacing, write_atomically
+from qhq.files import (
+    HeldError,
+    append_line,
+    expand_gzip,
+    held_alone,
+    make_folder,
+    read_regular,
+    replacing,
+    reserving,
+    write_atomically,
+)
 
 
 def test_a_file_is_written_with_its_folder_and_replaced(tmp_path):
@@ -149,3 +159,94 @@ def test_gzip_expands_up_to_its_bound(tmp_path):
         expand_gzip(bomb[:-20], most=100 << 20, source=tmp_path)
     with pytest.raises(ConfigError, match="gzip content"):
         expand_gzip(b"no gzip", most=100, source=tmp_path)
+
+
+def fill(folder):
+    (folder / "file").write_text("content")
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    def fail(folder):
+        fill(folder)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_folder(tmp_path / "one", fail)
+    assert list(tmp_path.iterdir()) == []
+    assert make_folder(tmp_path / "one", fill) == tmp_path / "one"
+    with pytest.raises(OSError, match="one"):
+        make_folder(tmp_path / "one", fill)
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
+def test_folders_of_one_name_are_numbered_whoever_was_faster(tmp_path):
+    def overtaken(folder):
+        fill(folder)
+        for name in ("one", "one-2"):  # another process, between the look and the move
+            (tmp_path / name).mkdir()
+            fill(tmp_path / name)
+
+    assert make_folder(tmp_path / "one", overtaken, numbered=True) == tmp_path / "one-3"
+    (tmp_path / "file").write_text("")
+    assert make_folder(tmp_path / "file", fill, numbered=True) == tmp_path / "file-2"
+
+
+def test_the_folder_of_a_killed_process_is_removed_by_the_next(tmp_path):
+    died = subprocess.Popen([sys.executable, "-c", "pass"])
+    died.wait()
+
+    def leave(folder):
+        left = folder.with_name(folder.name.replace(str(os.getpid()), str(died.pid), 1))
+        left.mkdir()
+        fill(left)
+
+    make_folder(tmp_path / "one", leave)
+    make_folder(tmp_path / "two", fill)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+
+
+def test_a_lock_says_who_holds_it(tmp_path):
+    rules = {"must": "One at a time", "fix": "Wait"}
+    path = tmp_path / ".lock"
+    who = rf"held by process {os.getpid()} on .* \(qhq"
+    with held_alone(path, **rules), pytest.raises(HeldError, match=who), held_alone(path, **rules):
+        pass
+    with held_alone(tmp_path / ".lock", **rules):
+        pass
+
+
+def test_a_disk_that_takes_part_of_a_line_is_full(tmp_path, monkeypatch):
+    real = os.fdopen
+
+    class Short:
+        def __init__(self, file):
+            self.file = file
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def write(self, data):
+            return self.file.write(data[:5])
+
+    with monkeypatch.context() as patch:
+        patch.setattr("qhq.files.os.fdopen", lambda *args, **named: Short(real(*args, **named)))
+        with pytest.raises(OSError, match="No space left"):
+            append_line(tmp_path / "store", "a line that is cut off")
+    append_line(tmp_path / "store", "next")
+    assert (tmp_path / "store").read_text().splitlines()[-1] == "next"
+
+
+def test_room_is_kept_and_given_back(tmp_path):
+    def taken():
+        return sum(path.stat().st_size for path in tmp_path.iterdir())
+
+    with reserving(tmp_path, 5000) as give_back:
+        assert taken() == 5000
+        give_back()
+        assert taken() == 0
+    with pytest.raises(ValueError, match="no"), reserving(tmp_path, 5000):
+        raise ValueError("no")
+    assert list(tmp_path.iterdir()) == []

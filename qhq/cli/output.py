@@ -19,6 +19,7 @@ import typer
 
 from qhq.cli.heartbeat import Heartbeat, current
 from qhq.errors import ConfigError, QHQError
+from qhq.paths import PACKAGE
 from qhq.visible import visible
 
 if TYPE_CHECKING:
@@ -117,15 +118,28 @@ def is_click(error: BaseException) -> bool:
 
 
 SHORT_OF = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE, errno.ENOMEM}
-)
-"""What a system refuses for want of space or permission: no fault of qhq."""
+    {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EFBIG, errno.ESTALE,
+     errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
+)  # fmt: skip
+"""What a system refuses for want of space, permission, files or processes: no fault of qhq."""
+
+NOT_USABLE = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG,
+     errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EXDEV}
+)  # fmt: skip
+"""What may be wrong with a path that a user named; with one that qhq carries itself it is a fault of qhq."""
+
+UNREACHABLE = frozenset(
+    {errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.EHOSTUNREACH, errno.ENETUNREACH,
+     errno.ETIMEDOUT}
+)  # fmt: skip
+"""What a network answers where no service does."""
 
 
 def end_with(error: BaseException, *, as_json: bool) -> int:
     """Say why a command ends, in three parts, and return its exit status.
 
-    2 usage, config, memory or disk; 3 data; 4 a backend; 70 a fault of qhq itself, whose traceback
+    2 usage, config, memory or disk; 3 data; 4 a backend or service; 70 a fault of qhq itself, whose traceback
     ``--debug`` shows; 130 interrupted; 141 whoever read the output has gone (``qhq compare | head -1``).
     """
     if isinstance(error, BrokenPipeError):
@@ -153,14 +167,42 @@ def _explain(error: BaseException) -> tuple[int, str, str, str]:
     if isinstance(error, MemoryError):
         fix = "Use fewer qubits, smaller batches (training.batch_size) or fewer --workers"
         return 2, "This machine must have enough memory for what was asked", got, fix
-    if isinstance(error, OSError) and error.errno is not None and error.errno not in SHORT_OF:
-        must = "The files and folders that a command names must be there and be usable"
-        return 2, must, got, "Check the path, its length and what it is"
-    if isinstance(error, OSError) and error.errno in SHORT_OF:
-        fix = "Free some space, or name another folder (QHQ_RUNS_DIR, QHQ_CACHE_DIR)"
-        return 2, "qhq must be able to read and write its files", got, fix
+    if isinstance(error, OSError):
+        found = _explain_system(error)
+        if found is not None:
+            status, must, fix = found
+            return status, must, got, fix
     must = "This must not happen: it is a fault of qhq, not of what you asked for"
     return 70, must, got, "Report it with the command; --debug shows the traceback"
+
+
+def _explain_system(error: OSError) -> tuple[int, str, str] | None:
+    """Exit status, what must hold and what to do of a refusal by the user's system; None of a fault of qhq.
+
+    A refusal says what it is of: a path, or the want of something. What else a system refuses (a descriptor
+    that is closed, an argument that it does not know, a path inside the installed package) no user can mend.
+    """
+    if error.errno in SHORT_OF:
+        fix = "Free some space, or name another folder (QHQ_RUNS_DIR, QHQ_CACHE_DIR)"
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            fix = "Allow more open files ('ulimit -n 1024'), or take fewer --workers"
+        elif error.errno in (errno.ENOMEM, errno.EAGAIN):
+            fix = "Free some memory or end other processes, or take fewer --workers"
+        return 2, "qhq must be able to read and write its files", fix
+    if error.errno in UNREACHABLE:
+        return 4, "A service that a command asks must answer", "Look at the connection, then run it again"
+    if error.errno in NOT_USABLE and isinstance(error.filename, str | bytes) and not _is_own(error.filename):
+        must = "The files and folders that a command names must be there and be usable"
+        return 2, must, "Check the path, its length and what it is"
+    return None
+
+
+def _is_own(path: str | bytes) -> bool:
+    """Whether a path is of the installed package or of Python itself, where no user has anything to mend."""
+    own = (PACKAGE, Path(sys.prefix), Path(sys.base_prefix), Path(os.__file__).parent)
+    # By its text alone: what raised the error may be a name that cannot even be looked at.
+    found = Path(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100
+    return any(found.is_relative_to(each) for each in own if each != Path("/usr"))
 
 
 class Heedless(io.TextIOWrapper):

@@ -12,6 +12,7 @@ import pytest
 
 from qhq.cli.app import app
 from qhq.errors import ConfigError
+from qhq.paths import PACKAGE
 
 FAILURES = {
     "a fault of qhq": (KeyError("qubit"), 70, "KeyError: 'qubit'"),
@@ -23,6 +24,21 @@ FAILURES = {
     "no memory for an array": (MemoryError("Unable to allocate 16. GiB"), 2, "16. GiB"),
     "a full disk": (OSError(errno.ENOSPC, "No space left on device", "runs/x"), 2, "No space left"),
     "a forbidden file": (PermissionError(errno.EACCES, "Permission denied", "x"), 2, "Permission denied"),
+    "a file that is not there": (FileNotFoundError(errno.ENOENT, "No such file", "x.csv"), 2, "x.csv"),
+    "a folder for a file": (IsADirectoryError(errno.EISDIR, "Is a directory", "x"), 2, "Is a directory: 'x'"),
+    "too many files": (OSError(errno.EMFILE, "Too many open files", "x"), 2, "ulimit -n"),
+    "no process left": (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), 2, "--workers"),
+    "a broken disk": (OSError(errno.EIO, "Input/output error", "runs/x"), 2, "runs/x"),
+    "no service": (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), 4, "must answer"),
+    "a file of qhq's own": (
+        FileNotFoundError(errno.ENOENT, "No", f"{PACKAGE}/shipped/x"),
+        70,
+        "fault of qhq",
+    ),
+    "a path that nobody named": (FileNotFoundError(errno.ENOENT, "No such file"), 70, "fault of qhq"),
+    "a closed descriptor": (OSError(errno.EBADF, "Bad file descriptor"), 70, "Bad file descriptor"),
+    "a wrong argument": (OSError(errno.EINVAL, "Invalid argument", "x"), 70, "fault of qhq"),
+    "an unnamed OSError": (OSError("something"), 70, "OSError: something"),
     "a user's mistake": (ConfigError("A must hold", got="b", fix="Do c"), 2, "A must hold. Got b. Do c."),
     "Ctrl-C": (KeyboardInterrupt(), 130, "Interrupted"),
 }

@@ -360,3 +360,12 @@ def test_what_another_process_sent_meanwhile_is_not_given_up(journal, tmp_path):
     claim(Journal(tmp_path), seen, 2.0)
     assert not journal.end(seen, "discarded", "given up", 3.0)
     assert states(journal) == ["sending"]
+
+
+def test_a_clock_that_was_set_back_makes_a_part_wait_anew_and_not_for_ever(journal):
+    journal.plan(request(), 5, now=1000.0)
+    (part,) = journal.parts()
+    claim(journal, part, 1000.0)
+    assert journal.waited(journal.part(part.tag), 1030.0) == 30.0
+    assert journal.waited(journal.part(part.tag), 400.0) == 0.0
+    assert journal.waited(journal.part(part.tag), 425.0) == 25.0
