@@ -16,6 +16,7 @@ command lines, the others a fork of this process (see `benchmarks.victims`).
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -84,7 +85,7 @@ TABLE = ["compare", "--csv", "runs/t.csv", "--excel", "runs/t.xlsx", "--latex", 
 CHANGING = frozenset({
     "seconds", "created", "finished", "folder", "runs", "trials", "figure", "figures", "page", "file",
     "job_ids", "git", "versions", "run", "path", "qpu_seconds", "files", "calibration", "sweep", "study",
-    "wall_seconds",
+    "wall_seconds", "looks",
 })  # fmt: skip
 """Keys of a record that say when and where, not what."""
 
@@ -379,17 +380,16 @@ def kills(place: Place, count: int, seconds: float, seed: int) -> dict[str, Scen
         print(f"{name}: {course.seconds:.1f} s, {course.changes} changes", file=sys.stderr, flush=True)
     until = time.monotonic() + seconds
     hit, missed = 0, 0
-    names = list(every)
+    turns = itertools.cycle(itertools.product(range(4), every))
     while hit < count and time.monotonic() < until and missed <= count:
-        name = names[hit % len(names)]
-        # Of each command every fourth, so that all of them are killed in both ways.
-        fork = (hit // len(names) + hit) % 4 != 0
-        known = len(every[name].faults)
-        struck = one_kill(place, every[name], fork, chance)
+        turn, name = next(turns)
+        scenario, known = every[name], len(every[name].faults)
+        # Every fourth of each command, the first of them at another turn, so that neither way comes late.
+        struck = one_kill(place, scenario, (turn + list(every).index(name)) % 4 != 0, chance)
         hit, missed = hit + struck, missed + (not struck)
-        for fault in every[name].faults[known:]:
+        for fault in scenario.faults[known:]:
             print(f"{name}: {fault}", file=sys.stderr, flush=True)
-        if struck and hit % 10 == 0:
+        if (hit + missed) % 10 == 0:
             print(f"{hit} kills that hit, {missed} that came too late", file=sys.stderr, flush=True)
     print(f"\n{hit} kills that hit, {missed} that came after the end and do not count")
     print(f"{'killed':<20}{'forks':>7}{'command lines':>15}{'lost, torn or doubled':>24}")

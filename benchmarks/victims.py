@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 POLL_SECONDS = 0.006
-LIBRARIES = ("libtorch_python", "qiskit/_accelerate")
-"""Once a command line has mapped these it works, and no longer only starts."""
+LIBRARIES = {"compare": ("pandas/_libs",), "jobs": ("qiskit/_accelerate",)}
+HEAVY = ("libtorch_python", "qiskit/_accelerate")
+"""Once a command line has mapped these, or what its command needs, it works and no longer only starts."""
 
 
 def import_everything() -> None:
@@ -60,6 +61,7 @@ class Command:
     pid: int
     out: Path
     forked: bool
+    name: str
 
     def ended(self) -> int | None:
         """Its exit status, -9 where it was killed; None while it runs."""
@@ -72,7 +74,7 @@ class Command:
             maps = Path(f"/proc/{self.pid}/maps").read_text()
         except OSError:
             return False
-        return self.forked or all(name in maps for name in LIBRARIES)
+        return self.forked or all(name in maps for name in LIBRARIES.get(self.name, HEAVY))
 
     def kill(self) -> int:
         """Kill it with all that it started; its exit status."""
@@ -97,10 +99,10 @@ def start(words: Sequence[str], out: Path, *, fork: bool) -> Command:
                 start_new_session=True,
             )  # fmt: skip
         process.returncode = 0  # it is waited for here, not by Popen
-        return Command(process.pid, out, forked=False)
+        return Command(process.pid, out, forked=False, name=words[0])
     pid = os.fork()
     if pid:
-        return Command(pid, out, forked=True)
+        return Command(pid, out, forked=True, name=words[0])
     status = 1
     try:
         os.setsid()
