@@ -110,6 +110,8 @@ def resume_run(
         experiment = open_run_experiment(folder)
         _pass_gate(experiment, watcher)
     with folder.locked():
+        if folder.read_record()["status"] == FINISHED:  # by another process, while this one opened its data
+            return folder
         record = {key: value for key, value in folder.read_record().items() if key != "error"}
         folder.write_json("run.json", {**record, "status": RUNNING})
         _complete(folder, experiment, watcher, watch, command=command)
