@@ -11,7 +11,7 @@ import re
 import types
 import typing
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -399,10 +399,11 @@ def _apply_override(model: type[BaseModel], content: CommentedMap, override: str
     override_key(node, last, _override_value(override, text, is_text=_takes_text(model, places)))
 
 
-def override_key(node: CommentedMap, key: str, value: Any) -> None:
+def override_key(node: MutableMapping[str, Any], key: str, value: Any) -> None:
     """Set a key that does not come from the file, so that no error points into the file for it."""
     node[key] = value
-    (node.lc.data or {}).pop(key, None)
+    if isinstance(node, CommentedMap):  # a mapping that was typed itself has no place in the file
+        (node.lc.data or {}).pop(key, None)
 
 
 def _takes_text(model: type[BaseModel], keys: Sequence[str]) -> bool:

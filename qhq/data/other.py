@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from qhq.data.layout import lay_out
-from qhq.data.overlap import UNIT_FREE, OtherData, Overlap
+from qhq.data.overlap import OtherData, Overlap, is_unit_free, say_scaling
 from qhq.data.panel import DateArray, Mask, Panel
 from qhq.data.prepare import Prepared, check_targets, fingerprint, span_of
 from qhq.data.scaling.fit import check_scalable
@@ -214,12 +214,13 @@ def _values(panel: Panel, columns: tuple[str, ...]) -> pd.DataFrame:
 
 def _check_unit(overlap: Overlap, spec: DataSpec, origin: str, panel: Panel, known: Known) -> None:
     """Refuse prices in another unit where the run's scaler was fitted on the old one."""
-    if spec.scaling in UNIT_FREE:
+    if is_unit_free(spec):
         return
     for symbol, factor in overlap.factors.items():
         if not 1 / OTHER_UNIT < factor < OTHER_UNIT:
             raise DataError(
-                f"Prices must be in the unit of those that the run's scaling '{spec.scaling}' was fitted on",
+                "Prices must be in the unit of those that the run's scaling"
+                f" '{say_scaling(spec)}' was fitted on",
                 got=f"prices of {symbol} in {origin} that are {factor:.6g} times those of the run on the same"
                 f" dates, {panel.dates.min()} to {known.splits['test'][1]}",
                 fix="Bring them into the old unit (a split since?), or train again on the new prices",

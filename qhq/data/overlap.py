@@ -6,12 +6,31 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from qhq.data.quarantine import Doubt, Quarantine, tell_rows
-from qhq.data.spec import DataSpec, Scaling
+from qhq.data.schema import unit_of
+from qhq.data.spec import DEFAULT, DataSpec, Scaling
 
 UNIT_FREE: tuple[Scaling, ...] = (
     "window", "log_return", "over_strike", "over_spot", "residual", "implied_volatility",
 )  # fmt: skip
 """Scalings under which a model does not notice that all prices were multiplied by one number."""
+
+
+def is_unit_free(spec: DataSpec) -> bool:
+    """Whether every price of a config is scaled so."""
+    kinds = [kind for name, kind in spec.scalings.items() if unit_of(name) == "price"]
+    return all(kind in UNIT_FREE for kind in kinds)
+
+
+def say_scaling(spec: DataSpec) -> str:
+    """Name the scaling of a config for people: one kind, or each for its columns.
+
+    >>> say_scaling(DataSpec(features=("adj_close", "volume"), scaling={"volume": "log_standard"}))
+    'window, log_standard of volume'
+    """
+    if isinstance(spec.scaling, str):
+        return spec.scaling
+    own = [f"{kind} of {name}" for name, kind in spec.scaling.items() if name != DEFAULT]
+    return ", ".join([spec.default_scaling, *own])
 
 
 @dataclass(frozen=True)
@@ -109,11 +128,11 @@ class OtherData:
                 f"{overlap.revised} of {overlap.compared} values shared with the run's data were revised,"
                 f" {overlap.example}"
             )
-        harmless = "does not depend on it" if self.spec.scaling in UNIT_FREE else "was fitted on the old ones"
+        harmless = "does not depend on it" if is_unit_free(self.spec) else "was fitted on the old ones"
         for symbol, factor in overlap.factors.items():
             notes.append(
                 f"Prices of {symbol} are {factor:.6g} times those of the run (a split, a dividend or another"
-                f" unit since); scaling '{self.spec.scaling}' {harmless}"
+                f" unit since); scaling '{say_scaling(self.spec)}' {harmless}"
             )
         notes += [each.removesuffix(".") for each in tell_rows(self.quarantine, self.doubts, self.read)]
         return notes

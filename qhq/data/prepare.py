@@ -93,7 +93,7 @@ def prepare(spec: DataSpec, panel: Panel | None = None) -> Prepared:
         check_targets(part, moving=part.kind == "train" or spec.split.scheme == "single")
         check_scalable(spec.scaling, part)
     seen = seen_by_scaler(laid_out, Cut.of(spec)) if "scaler_sees_test" in spec.leaks else parts.train
-    static = fit_static(spec.scaling, seen) if spec.static else None
+    static = fit_static(spec.default_scaling, seen) if spec.static else None
     scaler = fit_scaler(spec.scaling, seen)
     if "last_symbol_inverts" in spec.leaks and isinstance(scaler, SymbolScaler):
         laid_out, scaler = in_last_scale(laid_out, scaler)

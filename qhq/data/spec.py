@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
 from qhq.data.format_spec import FileFormat
 from qhq.data.leak_spec import Leak
 from qhq.data.quarantine import LIMIT, BadRows, RowPolicy
-from qhq.data.schema import KNOWN_TODAY, QUOTE_DERIVED, TABLES, PanelKind, canonical_name
+from qhq.data.schema import KNOWN_TODAY, QUOTE_DERIVED, TABLES, PanelKind, canonical_name, unit_of
 from qhq.data.split_spec import SplitSpec
 from qhq.documents import Spec
+from qhq.errors import nearest
 from qhq.limits import MOST_SEED, MOST_STEPS
 
 Source = Literal[
@@ -26,6 +27,7 @@ Scaling = Literal[
     "window_mean",
     "minmax",
     "standard",
+    "log_standard",
     "log_return",
     "raw",
     "panel_minmax",
@@ -43,6 +45,12 @@ OPTION_SOURCES = ("recorded", "surface", "synthetic")
 FILE_SOURCES = ("csv", "parquet", "recorded")
 EDITABLE_SOURCES = ("csv", "parquet")
 """Files of the user's own; nobody can correct a row of the others."""
+PRICED = ("mid", "bid", "ask", "last", "iv")
+"""Columns that an implied volatility can be turned into."""
+
+DEFAULT = "default"
+"""Key of `data.scaling` for every column that is not named there."""
+
 LOG_SCALINGS = ("window", "log_return")
 LOG_COLUMNS = frozenset(("log_return", "garman_klass", "log_garman_klass", "parkinson", "log_parkinson"))
 """What takes logarithms of prices, which then must be above zero."""
@@ -86,7 +94,8 @@ class DataSpec(Spec):
         max_gap: Missing sessions in a row that a window may span.
         where: ``{column: [low, high]}`` that a window's last input row must keep; null is no limit.
         split: How the sessions are shared out.
-        scaling: How windows are scaled (``qhq.data.scaling``).
+        scaling: How windows are scaled (``qhq.data.scaling``): one kind for all columns, or
+            ``{default: KIND, COLUMN: KIND, ...}``; static columns are scaled by the default.
         rate: Interest rate per year for option files without a column ``rate``, continuously compounded; a
             fraction, not percent.
         bad_rows: ``quarantine`` sets rows that break a rule aside and says so, ``refuse`` takes no data with
@@ -116,7 +125,7 @@ class DataSpec(Spec):
     max_gap: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 10
     where: dict[str, Range] = Field(default_factory=dict)
     split: SplitSpec = SplitSpec()
-    scaling: Scaling = "window"
+    scaling: Scaling | dict[Name, Scaling] = "window"
     rate: Annotated[float, Field(gt=-1, lt=1)] = 0.0
     bad_rows: BadRows | None = Field(None, exclude_if=lambda choice: choice is None)
     bad_rows_limit: Annotated[float, Field(ge=0, le=1)] = Field(
@@ -137,6 +146,17 @@ class DataSpec(Spec):
         always = OPTION_COLUMNS if self.kind == "options" else ()
         return tuple(dict.fromkeys([*self.features, *self.static, *self.targets, *self.where, *always]))
 
+    @property
+    def default_scaling(self) -> Scaling:
+        """Scaling of what has none of its own."""
+        return self.scaling if isinstance(self.scaling, str) else self.scaling[DEFAULT]
+
+    @property
+    def scalings(self) -> dict[str, Scaling]:
+        """Scaling of each feature."""
+        own: Mapping[str, Scaling] = {} if isinstance(self.scaling, str) else self.scaling
+        return {name: own.get(name, self.default_scaling) for name in self.features}
+
     def with_fold(self, fold: int) -> DataSpec:
         """The same of one fold of a walk-forward."""
         return self.model_copy(update={"split": self.split.model_copy(update={"fold": fold})})
@@ -155,7 +175,10 @@ class DataSpec(Spec):
     @property
     def takes_logs(self) -> bool:
         """Whether prices must be above zero: a scaling or a computed column takes their logarithms."""
-        return self.scaling in LOG_SCALINGS or not LOG_COLUMNS.isdisjoint(self.columns)
+        logs = {name for name, kind in self.scalings.items() if kind in LOG_SCALINGS}
+        # A return or an indicator has no say in whether a price may be below zero.
+        priced = isinstance(self.scaling, str) or any(unit_of(name) == "price" for name in logs)
+        return (priced and bool(logs)) or not LOG_COLUMNS.isdisjoint(self.columns)
 
     @model_validator(mode="before")
     @classmethod
@@ -164,6 +187,27 @@ class DataSpec(Spec):
         if isinstance(content, Mapping) and content.get("path") is not None and "source" not in content:
             return {"symbols": None} | dict(content) | {"source": "csv"}
         return content
+
+    @field_validator("scaling", mode="before")
+    @classmethod
+    def _settle_scaling(cls, given: Any) -> Any:
+        """A scaling for each column, names as in the schema; one for all of them is that kind itself."""
+        if isinstance(given, str) and given in get_args(Scaling):
+            return given
+        if not isinstance(given, Mapping):
+            hint = nearest(str(given), get_args(Scaling))
+            raise ValueError(f"must be a scaling, or {{default: SCALING, COLUMN: SCALING, ...}}. {hint}")
+        settled: dict[str, Any] = {DEFAULT: "window"}
+        for column, kind in given.items():
+            if kind not in get_args(Scaling):
+                raise ValueError(
+                    f"'{kind}' of '{column}' is no scaling. {nearest(str(kind), get_args(Scaling))}"
+                )
+            name = column if column == DEFAULT else _canonical(str(column))
+            if name in settled and name != DEFAULT:
+                raise ValueError(f"'{name}' must have one scaling")
+            settled[name] = kind
+        return settled if len(settled) > 1 else settled[DEFAULT]
 
     @field_validator("symbols")
     @classmethod
@@ -238,16 +282,30 @@ class DataSpec(Spec):
             )
 
     def _check_scaling(self) -> None:
-        if self.scaling in OPTION_SCALINGS and self.kind != "options":
-            raise ValueError(f"scaling {self.scaling} needs an option panel")
+        named = () if isinstance(self.scaling, str) else self.scaling
+        for column in named:
+            if column != DEFAULT and column not in self.features:
+                static = " (static columns are scaled by the default)" if column in self.static else ""
+                raise ValueError(
+                    f"scaling of '{column}' must be of one of the features{static}."
+                    f" {nearest(column, self.features)}"
+                )
+        for column, kind in self.scalings.items():
+            of = "" if isinstance(self.scaling, str) else f" of {column}"
+            if kind in OPTION_SCALINGS and self.kind != "options":
+                raise ValueError(f"scaling {kind}{of} needs an option panel")
+            if of and kind == "implied_volatility" and column in self.targets and column not in PRICED:
+                raise ValueError(
+                    f"scaling {kind} cannot bring target '{column}' back: it inverts {', '.join(PRICED)};"
+                    " give that column another"
+                )
         # An adjusted level tells of dividends to come; only what is relative to the series itself does not.
-        if self.scaling in ("raw", "panel_minmax", "window_mean") and "adj_close" in (
-            *self.features,
-            *self.static,
+        kind = self.scalings.get("adj_close", "window")
+        if kind in ("raw", "panel_minmax", "window_mean") or (
+            "adj_close" in self.static and self.default_scaling in ("raw", "panel_minmax", "window_mean")
         ):
             raise ValueError(
-                f"scaling {self.scaling} of adj_close would tell of later dividends: take close, or another"
-                " scaling"
+                f"scaling {kind} of adj_close would tell of later dividends: take close, or another scaling"
             )
         # Neither a static value nor a limit is taken relative to its own series.
         for key in ("static", "where"):

@@ -75,7 +75,8 @@ def _needed(spec: DataSpec) -> tuple[str, ...]:
     """Columns that pricing from the last input row takes."""
     if spec.kind != "options":
         return ()
-    by_volatility = spec.task == "price" or spec.scaling in ("residual", "implied_volatility")
+    kinds = {*spec.scalings.values()}
+    by_volatility = spec.task == "price" or not kinds.isdisjoint(("residual", "implied_volatility"))
     return ("spot", "strike", *(("iv", "mid") if by_volatility else ()))
 
 

@@ -116,6 +116,7 @@ def load_config(path: str | None, overrides: Sequence[str] = ()) -> ExperimentCo
     """
     file = _config_path(path)
     implied = [*_own_size(overrides), *_own_prices(file, overrides), *_own_split(file)]
+    implied += _own_scaling(file, overrides)
     config = load_document(ExperimentConfig, file, [*implied, *overrides])
     return _anchored(config, file, {override.partition("=")[0].strip() for override in overrides})
 
@@ -182,6 +183,14 @@ def _own_prices(file: Path, overrides: Sequence[str]) -> list[str]:
     if "held_out" in (content.get("split") or {}):
         own["data.split.held_out"] = "[]"
     return [f"{key}={value}" for key, value in own.items() if key not in keys]
+
+
+def _own_scaling(file: Path, overrides: Sequence[str]) -> list[str]:
+    """A scaling for one column on the command line leaves the others the one that the config has for all."""
+    data = read_mapping(file).get("data")
+    kind = data.get("scaling") if isinstance(data, Mapping) else None
+    named = any(override.strip().startswith("data.scaling.") for override in overrides)
+    return [f"data.scaling.default={kind}"] if named and isinstance(kind, str) else []
 
 
 def _own_split(file: Path) -> list[str]:

@@ -48,6 +48,7 @@ def model_boxes(config: ExperimentConfig, quantum: dict[str, Any] | None) -> lis
     """Stages of the model in the order of the data."""
     model, data = config.model, config.data
     latent = quantum["inputs"] if quantum else model.latent
+    scaling = data.scaling if isinstance(data.scaling, str) else "mixed"
     middle = []
     if quantum:
         angles = Box("angles", quantum["angle_scaling"], CLASSICAL)
@@ -60,7 +61,7 @@ def model_boxes(config: ExperimentConfig, quantum: dict[str, Any] | None) -> lis
     if after:
         middle.append(Box("after", "\n".join(after), CLASSICAL))
     return [
-        Box("window", f"{data.window} x {len(data.features)}\n{data.scaling} scaling", DATA),
+        Box("window", f"{data.window} x {len(data.features)}\n{scaling} scaling", DATA),
         *(Box(layer.unit.upper(), f"hidden {layer.hidden}", CLASSICAL) for layer in model.recurrent),
         Box("linear", f"{latent} features" + _after(model.activation_before), CLASSICAL),
         *middle,

@@ -124,3 +124,15 @@ def test_folds_of_a_run_from_before_windows_looked_back_are_cut_as_they_were(tmp
     assert load_config(str(tmp_path), ["data.split.lookback=true"]).data.split.lookback is True
     (tmp_path / "config.yaml").write_text("data: {split: {fold: 0}}\n")
     assert load_config(str(tmp_path), ["data.split.scheme=rolling"]).data.split.lookback is True
+
+
+def test_a_scaling_for_one_column_leaves_the_others_theirs(tmp_path):
+    (tmp_path / "config.yaml").write_text("data: {features: [adj_close, volume], scaling: minmax}\n")
+    own = load_config(str(tmp_path), ["data.scaling.volume=log_standard"]).data
+    assert own.scalings == {"adj_close": "minmax", "volume": "log_standard"}
+    again = load_config(str(tmp_path), ["data.scaling={volume: raw}", "data.scaling.default=standard"]).data
+    assert again.scalings == {"adj_close": "standard", "volume": "raw"}
+    with pytest.raises(ConfigError, match=r"scaling of 'volum' must be of one of the features.*'volume'"):
+        load_config(str(tmp_path), ["data.scaling.volum=raw"])
+    with pytest.raises(ConfigError, match=r"'data.scaling' is not valid: must be a scaling.*'minmax'"):
+        load_config(str(tmp_path), ["data.scaling=minmx"])

@@ -6,6 +6,7 @@
 | window_mean        | (x - m) / s; m the window's mean, s the spread about it in training                  |
 | minmax             | (x - a) / (b - a); a, b the symbol's lowest and highest value in training            |
 | standard           | (x - m) / s; m, s the symbol's mean and standard deviation in training               |
+| log_standard       | standard of ln(1 + x), for volumes and other counts                                  |
 | log_return         | inputs ln(x_t / x_{t-1}) / v, targets ln(x / l) / v; v the symbol's volatility       |
 | raw                | x                                                                                    |
 | panel_minmax       | (x - a) / (b - a); a, b the lowest and highest value of all series in training       |
@@ -20,32 +21,39 @@ is divided by 1. The last four divide only prices by the strike or spot; they ta
 m and s are the mean and the robust spread of all contracts together. Window scaling after Kim et al.,
 "Reversible instance normalization" (ICLR 2022).
 
-Symbols never seen can be scaled by all but minmax, standard and log_return; of options, the last four are
+A config may give columns scalings of their own, ``{default: window, returns: standard}``: see
+``qhq.data.scaling.by_column``. Symbols never seen can be scaled by all but minmax, standard, log_standard and
+log_return; of options, the last four are
 what carries over. Raw values and min-max of options are there to be measured beside them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from qhq.data.reference import QUOTES
+from qhq.data.scaling.by_column import ColumnScaler, of_columns
 from qhq.data.scaling.level import ContractScaler, fit_panel_minmax, fit_raw
 from qhq.data.scaling.option import ChangeScaler, ImpliedVolatilityScaler
 from qhq.data.scaling.scalers import Scaler
-from qhq.data.scaling.symbol import fit_log_return, fit_minmax, fit_standard
+from qhq.data.scaling.symbol import fit_log_return, fit_log_standard, fit_minmax, fit_standard
 from qhq.data.scaling.window import WindowMeanScaler, WindowScaler
-from qhq.data.spec import OPTION_SCALINGS, Scaling
+from qhq.data.spec import DEFAULT, OPTION_SCALINGS, Scaling
 from qhq.data.split import Part, TrainingPart
 from qhq.data.windows import Windows
 from qhq.errors import DataError
 
-SYMBOL_SCALINGS = ("minmax", "standard", "log_return")
+SYMBOL_SCALINGS = ("minmax", "standard", "log_standard", "log_return")
 """Scalings that keep statistics of each series, which a contract that was not there has not."""
 
 
-def fit_scaler(kind: Scaling, train: TrainingPart) -> Scaler:
+ScalingByColumn = Scaling | Mapping[str, Scaling]
+"""One kind for all features, or ``{default: KIND, COLUMN: KIND, ...}`` as in a config."""
+
+
+def fit_scaler(kind: ScalingByColumn, train: TrainingPart) -> Scaler:
     """Fit a scaler; there is no way to fit one on anything but a training part.
 
     Raises:
@@ -58,18 +66,36 @@ def fit_scaler(kind: Scaling, train: TrainingPart) -> Scaler:
             fix="Pass split_panel(...).train",
         )
     check_scalable(kind, train)
-    return _FITS[kind](train.windows)
+    windows = train.windows
+    if isinstance(kind, str):
+        return _FITS[kind](windows)
+    parts = tuple(_FITS[each](of_columns(windows, names)) for each, names in _by_kind(kind, windows).items())
+    return ColumnScaler(windows.cut.features, windows.cut.targets, parts)
 
 
-def check_scalable(kind: Scaling, part: Part) -> None:
-    """Check that a kind can scale the values of a part; nothing is learned from them.
+def check_scalable(kind: ScalingByColumn, part: Part) -> None:
+    """Check that a kind, or each for its columns, can scale the values of a part; nothing is learned.
 
     Raises:
         DataError: If the kind takes logarithms and a value is not above zero, if it keeps statistics of each
             series and they are contracts, if it needs a strike and there is none, or if it takes implied
             volatilities of a target that has none.
     """
-    options = "strike" in part.windows.panel.columns
+    for each, names in _by_kind(kind, part.windows).items():
+        _check_kind(each, of_columns(part.windows, names), kind)
+
+
+def _by_kind(kind: ScalingByColumn, windows: Windows) -> dict[Scaling, tuple[str, ...]]:
+    """Features of each kind in use, in their order."""
+    found: dict[Scaling, tuple[str, ...]] = {}
+    for name in windows.cut.features:
+        each: Scaling = kind if isinstance(kind, str) else kind.get(name, kind[DEFAULT])  # type: ignore[assignment]
+        found[each] = (*found.get(each, ()), name)
+    return found
+
+
+def _check_kind(kind: Scaling, windows: Windows, asked: ScalingByColumn) -> None:
+    options = "strike" in windows.panel.columns
     if kind in SYMBOL_SCALINGS and options:
         raise DataError(
             f"Scaling '{kind}' needs series that are there in every part",
@@ -78,30 +104,35 @@ def check_scalable(kind: Scaling, part: Part) -> None:
         )
     if kind in OPTION_SCALINGS and not options:
         raise DataError(f"Scaling '{kind}' needs options", got="no strike", fix="Choose scaling window")
-    if kind in ("window", "log_return"):
-        _check_positive(kind, part)
+    if kind in ("window", "log_return", "log_standard"):
+        _check_sign(kind, windows, asked)
     if kind == "implied_volatility":
-        _check_priced(part)
+        _check_priced(windows)
 
 
-def _check_positive(kind: Scaling, part: Part) -> None:
-    panel, names = part.windows.panel, part.windows.cut.features
+def _check_sign(kind: Scaling, windows: Windows, asked: ScalingByColumn) -> None:
+    """Refuse values without a logarithm, and say how that column alone is scaled another way."""
+    panel, names = windows.panel, windows.cut.features
     values = panel.values[:, panel.positions(names)]
-    broken = values <= 0
+    broken = values < 0 if kind == "log_standard" else values <= 0
     if broken.any():
         row, column = np.argwhere(broken)[0]
-        other = "over_strike" if "strike" in panel.columns else "window_mean, minmax or standard"
+        name = names[column]
+        other = "over_strike" if "strike" in panel.columns else "standard"
+        own = {DEFAULT: asked} if isinstance(asked, str) else dict(asked)
+        told = ", ".join(f"{key}: {value}" for key, value in {**own, name: other}.items())
         raise DataError(
-            f"Scaling '{kind}' needs values above zero",
-            got=f"{values[row, column]:g} in '{names[column]}' "
+            f"Scaling '{kind}' needs values {'not below' if kind == 'log_standard' else 'above'} zero",
+            got=f"{values[row, column]:g} in '{name}' "
             f"of {panel.symbols[panel.code[row]]} on {panel.dates[row]}",
-            fix=f"Choose scaling {other}, or drop that feature",
+            fix=f"Scale that column another way (data.scaling: {{{told}}}, or"
+            f" --set data.scaling.{name}={other}), or drop it",
         )
 
 
-def _check_priced(part: Part) -> None:
+def _check_priced(windows: Windows) -> None:
     known = (*QUOTES, "iv")
-    for name in part.windows.cut.targets:
+    for name in windows.cut.targets:
         if name not in known:
             raise DataError(
                 f"Scaling 'implied_volatility' needs targets among {', '.join(known)}",
@@ -127,6 +158,7 @@ _FITS: dict[Scaling, Callable[[Windows], Scaler]] = {
     "window_mean": WindowMeanScaler.fit,
     "minmax": fit_minmax,
     "standard": fit_standard,
+    "log_standard": fit_log_standard,
     "log_return": fit_log_return,
     "raw": fit_raw,
     "panel_minmax": fit_panel_minmax,

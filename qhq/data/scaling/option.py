@@ -173,6 +173,8 @@ class ImpliedVolatilityScaler:
 
 
 def _change_spread(changes: FloatArray) -> FloatArray:
-    """Spread of each target's changes, pooled over windows and horizons: (N, H, K) -> (K,)."""
+    """Spread of each target's changes, pooled over windows and horizons: (N, H, K) -> (K,); K may be 0."""
+    if not changes.shape[2]:
+        return np.ones(0)
     spread = robust_spread(changes.reshape(-1, changes.shape[2]))
     return np.where(spread > LEAST_CHANGE, spread, 1.0)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from qhq.data.panel import FloatArray
+from qhq.data.scaling.by_column import ColumnScaler
 from qhq.data.scaling.level import ContractScaler, PanelScaler
 from qhq.data.scaling.option import ChangeScaler, ImpliedVolatilityScaler
 from qhq.data.scaling.symbol import LogReturnScaler, SymbolScaler
@@ -19,8 +20,8 @@ class Scaler(Protocol):
     """What every scaler does. N windows, T' = T rows (T - 1 for log returns), F features, K targets."""
 
     @property
-    def kind(self) -> Scaling:
-        """Its name in a config."""
+    def kind(self) -> str:
+        """Its name in a config; ``by_column`` of several together."""
 
     @property
     def level(self) -> bool:
@@ -50,6 +51,8 @@ def scaler_from_dict(content: Mapping[str, Any]) -> Scaler:
         DataError: If the content is not that of a scaler.
     """
     try:
+        if content["kind"] == ColumnScaler.kind:
+            return ColumnScaler.from_dict(content, lambda part: _READERS[part["kind"]](part))
         return _READERS[content["kind"]](content)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
@@ -64,6 +67,7 @@ _READERS: dict[Scaling, Callable[[Mapping[str, Any]], Scaler]] = {
     "window_mean": WindowMeanScaler.from_dict,
     "minmax": SymbolScaler.from_dict,
     "standard": SymbolScaler.from_dict,
+    "log_standard": SymbolScaler.from_dict,
     "log_return": LogReturnScaler.from_dict,
     "raw": PanelScaler.from_dict,
     "panel_minmax": PanelScaler.from_dict,

@@ -18,10 +18,10 @@ from qhq.errors import DataError, nearest
 
 @dataclass(frozen=True, eq=False)
 class SymbolScaler:
-    """Each symbol by an offset and a unit from its training rows: min-max and standard.
+    """Each symbol by an offset and a unit from its training rows: min-max, standard and log-standard.
 
     Attributes:
-        kind: Which of the two.
+        kind: Which of the three; ``log_standard`` is standard of ln(1 + x), for what counts something.
         columns: The F features.
         symbols: The S symbols.
         offset: Subtracted first, shape (S, F).
@@ -38,17 +38,18 @@ class SymbolScaler:
     def inputs(self, windows: Windows) -> FloatArray:
         """See ``Scaler.inputs``."""
         rows = _rows(self.columns, self.symbols, windows)
-        return (windows.inputs - self.offset[rows][:, None]) / self.unit[rows][:, None]
+        return (self._forth(windows.inputs) - self.offset[rows][:, None]) / self.unit[rows][:, None]
 
     def targets(self, windows: Windows) -> FloatArray:
         """See ``Scaler.targets``."""
         offset, unit = self._of_targets(windows)
-        return (windows.targets - offset) / unit
+        return (self._forth(windows.targets) - offset) / unit
 
     def to_price(self, outputs: FloatArray, windows: Windows) -> FloatArray:
-        """See ``Scaler.to_price``."""
+        """See ``Scaler.to_price``; a count is not below zero."""
         offset, unit = self._of_targets(windows)
-        return outputs * unit + offset
+        values = outputs * unit + offset
+        return np.expm1(np.maximum(values, 0.0)) if self.kind == "log_standard" else values
 
     def to_dict(self) -> dict[str, Any]:
         """See ``Scaler.to_dict``."""
@@ -60,6 +61,9 @@ class SymbolScaler:
         """Read what ``to_dict`` wrote."""
         names = (content["kind"], tuple(content["columns"]), tuple(content["symbols"]))
         return cls(*names, read_array(content["offset"]), read_array(content["unit"]))
+
+    def _forth(self, values: FloatArray) -> FloatArray:
+        return np.log1p(values) if self.kind == "log_standard" else values
 
     def _of_targets(self, windows: Windows) -> tuple[FloatArray, FloatArray]:
         cells = np.ix_(_rows(self.columns, self.symbols, windows), windows.cut.target_positions)
@@ -122,12 +126,21 @@ def fit_minmax(train: Windows) -> SymbolScaler:
 
 def fit_standard(train: Windows) -> SymbolScaler:
     """Take each symbol's mean and standard deviation."""
+    return _by_mean("standard", _real_rows(train))
+
+
+def fit_log_standard(train: Windows) -> SymbolScaler:
+    """Take each symbol's mean and standard deviation of ln(1 + x)."""
     panel = _real_rows(train)
+    return _by_mean("log_standard", replace(panel, values=np.log1p(panel.values)))
+
+
+def _by_mean(kind: Scaling, panel: Panel) -> SymbolScaler:
     mean = _symbol_mean(panel.values, panel.code, len(panel.symbols))
     variance = _symbol_mean((panel.values - mean[panel.code]) ** 2, panel.code, len(panel.symbols))
     # A constant column has a variance of rounding errors only, which must not become its unit.
     unit = _unit(np.where(_is_constant(panel), 0.0, np.sqrt(variance)))
-    return SymbolScaler("standard", panel.columns, panel.symbols, mean, unit)
+    return SymbolScaler(kind, panel.columns, panel.symbols, mean, unit)
 
 
 def fit_log_return(train: Windows) -> LogReturnScaler:

@@ -1,0 +1,114 @@
+"""Each column by a scaling of its own: as it would be alone, and back by its own."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from qhq.data.checks.stocks import check_panel
+from qhq.data.prepare import _check_scaler
+from qhq.data.scaling.by_column import of_columns
+from qhq.data.scaling.fit import fit_scaler
+from qhq.data.scaling.scalers import scaler_from_dict
+from qhq.data.split import split_panel
+from qhq.errors import DataError
+from tests.data.panels import make_frame, make_spec
+
+FEATURES = ("adj_close", "close", "volume")
+KINDS = ("window", "window_mean", "minmax", "standard", "log_standard", "log_return", "panel_minmax", "raw")
+
+
+def split(**settings):
+    spec = make_spec(features=FEATURES, **settings)
+    checked = check_panel(make_frame(rows=220), "test", columns=spec.features)
+    return spec, split_panel(checked, spec)
+
+
+@pytest.mark.parametrize(("one", "other"), list(itertools.permutations(KINDS, 2)))
+def test_every_column_is_scaled_as_it_would_be_alone_and_targets_go_back(one, other):
+    spec, parts = split(targets=("volume", "close"), scaling={"close": one, "volume": other})
+    scaler, windows = fit_scaler(spec.scaling, parts.train), parts.test.windows
+    inputs = scaler.inputs(windows)
+    rows = spec.window - ("log_return" in (one, other))
+    assert inputs.shape == (len(windows), rows, 3)
+    for place, name in enumerate(spec.features):
+        kind = spec.scalings[name]
+        alone = fit_scaler(
+            kind, type(parts.train)(parts.train.panel, of_columns(parts.train.windows, (name,)))
+        )
+        assert_array_equal(inputs[:, :, place], alone.inputs(of_columns(windows, (name,)))[:, -rows:, 0])
+    targets = scaler.targets(windows)
+    assert_allclose(scaler.to_price(targets, windows), windows.targets, rtol=1e-9)
+    read = scaler_from_dict(json.loads(json.dumps(scaler.to_dict())))
+    assert_array_equal(read.inputs(windows), inputs)
+    assert_array_equal(read.to_price(targets, windows), scaler.to_price(targets, windows))
+    _check_scaler(scaler, parts)
+
+
+def test_a_plain_kind_stays_what_it_was():
+    spec, parts = split(scaling={"default": "standard"})
+    assert spec.scaling == "standard"
+    assert fit_scaler(spec.scaling, parts.train).kind == "standard"
+
+
+@pytest.mark.parametrize("kind", ["window", "log_return", "log_standard"])
+def test_a_column_that_has_no_logarithm_is_named_with_the_key_that_helps(kind):
+    spec = make_spec(features=("adj_close", "close"), scaling=kind)
+    parts = split_panel(check_panel(make_frame(rows=220), "test", columns=spec.features), spec)
+    parts.train.panel.values[7, 1] = -2.0
+    said = (
+        rf"'{kind}' needs values .* zero. Got -2 in 'close' of AAA .*"
+        rf"data.scaling: {{default: {kind}, close: standard}}, or --set data.scaling.close=standard"
+    )
+    with pytest.raises(DataError, match=said):
+        fit_scaler(kind, parts.train)
+    fixed = make_spec(features=("adj_close", "close"), scaling={"default": kind, "close": "standard"})
+    assert np.isfinite(fit_scaler(fixed.scaling, parts.train).inputs(parts.train.windows)).all()
+
+
+def test_counts_go_to_logarithms_and_never_below_zero():
+    spec, parts = split(targets=("volume",), scaling={"volume": "log_standard"})
+    scaler, windows = fit_scaler(spec.scaling, parts.train), parts.test.windows
+    low = scaler.to_price(np.full((len(windows), 1, 1), -1e3), windows)
+    assert (low == 0).all()
+    scaled = np.log1p(parts.train.panel.column("volume")[parts.train.panel.code == 0])
+    assert abs(scaled.mean() - scaler.parts[1].offset[0, 0]) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("scaling", "said"),
+    [
+        ({"clos": "standard"}, "scaling of 'clos' must be of one of the features.*'close'"),
+        ({"close": "standrd"}, "'standrd' of 'close' is no scaling. Did you mean 'standard'"),
+        ({"close": 3}, "'3' of 'close' is no scaling"),
+        ({"close": "over_strike"}, "over_strike of close needs an option panel"),
+        ({"adj_close": "raw"}, "raw of adj_close would tell of later dividends"),
+        ({"default": "raw"}, "raw of adj_close would tell of later dividends"),
+        ({"Close": "raw", "close": "standard"}, "'close' must have one scaling"),
+        ("windw", "must be a scaling, or .*'window'"),
+        (["window"], "must be a scaling"),
+        (None, "must be a scaling"),
+    ],
+)
+def test_a_scaling_that_cannot_be_is_refused_in_the_config(scaling, said):
+    with pytest.raises(ValueError, match=f"(?s){said}"):
+        make_spec(scaling=scaling)
+
+
+def test_a_target_whose_scaling_cannot_bring_it_back_is_refused_in_the_config():
+    options = {"source": "synthetic", "symbols": ("AAA",), "features": ("mid", "spot")}
+    with pytest.raises(ValueError, match="implied_volatility cannot bring target 'spot' back"):
+        make_spec(**options, targets=("mid", "spot"), scaling={"spot": "implied_volatility"})
+    make_spec(**options, targets=("mid",), scaling={"mid": "implied_volatility", "spot": "over_strike"})
+
+
+@pytest.mark.parametrize("damage", [{"parts": 3}, {"parts": [{"kind": "by_column"}]}, {"columns": None}])
+def test_a_damaged_record_is_refused(damage):
+    spec, parts = split(scaling={"volume": "log_standard"})
+    content = fit_scaler(spec.scaling, parts.train).to_dict()
+    with pytest.raises(DataError, match="A stored scaler must have the content"):
+        scaler_from_dict(content | damage)
