@@ -413,8 +413,8 @@ def _tests(evaluation: Evaluation, baseline: str) -> tuple[Comparison, ...]:
         rivals[baseline] = evaluation.baselines[baseline]
     forecasts = {MODEL: evaluation.forecast, **rivals}
     losses = task_losses(evaluation.windows, forecasts, evaluation.scale)
-    pairs = [(MODEL, name) for name in rivals]
-    return compare(losses.by_name[losses.primary], evaluation.windows.cut.horizon, pairs)
+    family = [(MODEL, name) for name in rivals]
+    return compare(losses.by_name[losses.primary], evaluation.windows.cut.horizon, family=family)
 
 
 _SAID = {"better": "better than", "worse": "worse than", "not tested": "not tested against"}
@@ -427,18 +427,19 @@ def _verdict(evaluation: Evaluation, tests: tuple[Comparison, ...], rows: list[d
     ahead = sum(skill > 0 for skill in known)
     said = []
     for each in tests:
-        found = _SAID.get(each.verdict(), "not shown to differ from")
-        gain = (
-            ""
-            if each.gain is None
-            else f"loss {abs(100 * each.gain):.2f} % {'below' if each.gain > 0 else 'above'}"
-        )
-        p_value = each.reason if each.adjusted is None else f"p {say_p_value(each.adjusted)}"
+        verdict = each.verdict()
+        side = "" if each.gain is None else "below" if each.gain > 0 else "above"
+        facts = [] if each.gain is None else [f"loss {abs(100 * each.gain):.2f} % {side}"]
+        facts.append(each.reason if each.adjusted is None else f"p {say_p_value(each.adjusted)}")
+        if verdict == "not shown" and each.detectable is not None:
+            facts.append(f"{100 * each.detectable:.2f} % would have been found in 4 of 5 cases")
         name = each.second.replace("_", " ")
-        said.append(f"{found} the {name}" if name == LAST_VALUE else f"{found} {name}")
-        said[-1] += f" ({', '.join(part for part in (gain, p_value) if part)})"
+        said.append(
+            f"{_SAID.get(verdict, 'not shown to differ from')} {'the ' * (name == LAST_VALUE)}{name}"
+            f" ({', '.join(facts)})"
+        )
     return (
-        f"Over {tests[0].dates} dates, forecast by {len(rows)} models of one seed, each trained on what came"
-        f" before: {' and '.join(said)} by {loss} (Diebold-Mariano, Holm over {len(tests)});"
-        f" ahead of the last value in {ahead} of {len(known)} folds."
+        f"Over {tests[0].dates} dates, forecast by {len(rows)} models of one seed, whose luck is not tested,"
+        f" each trained on what came before: {' and '.join(said)} by {loss}"
+        f" (Diebold-Mariano, Holm over {len(tests)}); ahead of the last value in {ahead} of {len(known)} folds."
     )

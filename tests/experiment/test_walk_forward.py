@@ -90,6 +90,7 @@ def test_every_test_date_is_forecast_once_and_pooled(walk):
         assert row["trained_to"] < row["from"]
         assert_allclose(row["skill"], 1 - error[own].mean() / naive[own].mean())
     assert [each["second"] for each in record["tests"]] == ["last value"]
+    assert all(each["adjusted"] is not None for each in record["tests"])  # no exploration, but a finding
     assert f"Over {len(table)} dates, forecast by 3 models" in record["verdict"]
     assert record["data"]["test"]["windows"] == len(table)
     assert record["looks"]["times"] == 1

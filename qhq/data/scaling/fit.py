@@ -89,7 +89,7 @@ def _by_kind(kind: ScalingByColumn, windows: Windows) -> dict[Scaling, tuple[str
     """Features of each kind in use, in their order."""
     found: dict[Scaling, tuple[str, ...]] = {}
     for name in windows.cut.features:
-        each: Scaling = kind if isinstance(kind, str) else kind.get(name, kind[DEFAULT])  # type: ignore[assignment]
+        each: Scaling = kind if isinstance(kind, str) else kind.get(name, kind[DEFAULT])
         found[each] = (*found.get(each, ()), name)
     return found
 
