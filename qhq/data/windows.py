@@ -88,7 +88,8 @@ class Windows:
     below are gathered when asked for.
 
     Attributes:
-        panel: The rows that the windows lie in, and no others: those of one part.
+        panel: The rows that the windows lie in: those of one part, or, where windows look back, also all
+            that come before them; never a later one.
         starts: First input row of each window, shape (N,).
         cut: How they were cut.
     """

@@ -441,5 +441,6 @@ def _verdict(evaluation: Evaluation, tests: tuple[Comparison, ...], rows: list[d
     return (
         f"Over {tests[0].dates} dates, forecast by {len(rows)} models of one seed, whose luck is not tested,"
         f" each trained on what came before: {' and '.join(said)} by {loss}"
-        f" (Diebold-Mariano, Holm over {len(tests)}); ahead of the last value in {ahead} of {len(known)} folds."
+        f" (Diebold-Mariano, Holm over {len(tests)});"
+        f" ahead of the last value in {ahead} of {len(known)} folds."
     )

@@ -33,7 +33,7 @@ PRICE = {"source": "surface", "task": "price", "features": ["mid", "spot"], "tar
         ({"features": ["close"]}, r"target 'adj_close' must be one of features \(close\)"),
         ({"window": 1}, "greater than or equal to 2"),
         ({"horizon": 0}, "greater than or equal to 1"),
-        ({"scaling": "maxmin"}, "'minmax', 'standard', 'log_return'"),
+        ({"scaling": "maxmin"}, "must be a scaling, or .* Did you mean 'minmax'"),
         ({"scaling": "residual"}, "scaling residual needs an option panel"),
         ({"scaling": "raw"}, "would tell of later dividends"),
         ({"static": ["adj_close"]}, "level tells of later dividends"),

@@ -37,12 +37,13 @@ from qhq.data.reference import QUOTES
 from qhq.data.scaling.by_column import ColumnScaler, of_columns
 from qhq.data.scaling.level import ContractScaler, fit_panel_minmax, fit_raw
 from qhq.data.scaling.option import ChangeScaler, ImpliedVolatilityScaler
+from qhq.data.scaling.pooled import window_rows
 from qhq.data.scaling.scalers import Scaler
 from qhq.data.scaling.symbol import fit_log_return, fit_log_standard, fit_minmax, fit_standard
 from qhq.data.scaling.window import WindowMeanScaler, WindowScaler
 from qhq.data.spec import DEFAULT, OPTION_SCALINGS, Scaling
 from qhq.data.split import Part, TrainingPart
-from qhq.data.windows import Windows
+from qhq.data.windows import Mask, Windows
 from qhq.errors import DataError
 
 SYMBOL_SCALINGS = ("minmax", "standard", "log_standard", "log_return")
@@ -81,8 +82,12 @@ def check_scalable(kind: ScalingByColumn, part: Part) -> None:
             series and they are contracts, if it needs a strike and there is none, or if it takes implied
             volatilities of a target that has none.
     """
+    # Where windows look back, the panel also holds rows that none of them reaches.
+    rows = np.ones(len(part.windows.panel.code), dtype=bool)
+    if part.windows.panel is not part.panel:
+        rows = window_rows(part.windows)
     for each, names in _by_kind(kind, part.windows).items():
-        _check_kind(each, of_columns(part.windows, names), kind)
+        _check_kind(each, of_columns(part.windows, names), kind, rows)
 
 
 def _by_kind(kind: ScalingByColumn, windows: Windows) -> dict[Scaling, tuple[str, ...]]:
@@ -94,7 +99,7 @@ def _by_kind(kind: ScalingByColumn, windows: Windows) -> dict[Scaling, tuple[str
     return found
 
 
-def _check_kind(kind: Scaling, windows: Windows, asked: ScalingByColumn) -> None:
+def _check_kind(kind: Scaling, windows: Windows, asked: ScalingByColumn, rows: Mask) -> None:
     options = "strike" in windows.panel.columns
     if kind in SYMBOL_SCALINGS and options:
         raise DataError(
@@ -105,16 +110,16 @@ def _check_kind(kind: Scaling, windows: Windows, asked: ScalingByColumn) -> None
     if kind in OPTION_SCALINGS and not options:
         raise DataError(f"Scaling '{kind}' needs options", got="no strike", fix="Choose scaling window")
     if kind in ("window", "log_return", "log_standard"):
-        _check_sign(kind, windows, asked)
+        _check_sign(kind, windows, asked, rows)
     if kind == "implied_volatility":
         _check_priced(windows)
 
 
-def _check_sign(kind: Scaling, windows: Windows, asked: ScalingByColumn) -> None:
+def _check_sign(kind: Scaling, windows: Windows, asked: ScalingByColumn, rows: Mask) -> None:
     """Refuse values without a logarithm, and say how that column alone is scaled another way."""
     panel, names = windows.panel, windows.cut.features
     values = panel.values[:, panel.positions(names)]
-    broken = values < 0 if kind == "log_standard" else values <= 0
+    broken = (values < 0 if kind == "log_standard" else values <= 0) & rows[:, None]
     if broken.any():
         row, column = np.argwhere(broken)[0]
         name = names[column]

@@ -20,9 +20,19 @@ _NORMAL = 1.4826
 
 def input_rows(windows: Windows) -> npt.NDArray[np.bool_]:
     """Which rows of the panel are an input of any window, shape (R,)."""
+    return _rows(windows, windows.cut.window)
+
+
+def window_rows(windows: Windows) -> npt.NDArray[np.bool_]:
+    """Which rows of the panel are an input or a target of any window, shape (R,)."""
+    return _rows(windows, windows.cut.rows)
+
+
+def _rows(windows: Windows, count: int) -> npt.NDArray[np.bool_]:
+    """Which rows are among the first ``count`` of any window, shape (R,)."""
     change = np.zeros(len(windows.panel.code) + 1, dtype=np.intp)
     np.add.at(change, windows.starts, 1)
-    np.add.at(change, windows.starts + windows.cut.window, -1)
+    np.add.at(change, windows.starts + count, -1)
     return np.cumsum(change)[:-1] > 0
 
 

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from qhq.data.checks.stocks import check_panel
 from qhq.data.prepare import _check_scaler
 from qhq.data.scaling.by_column import of_columns
-from qhq.data.scaling.fit import fit_scaler
+from qhq.data.scaling.fit import check_scalable, fit_scaler
 from qhq.data.scaling.scalers import scaler_from_dict
 from qhq.data.split import split_panel
 from qhq.errors import DataError
@@ -68,6 +68,20 @@ def test_a_column_that_has_no_logarithm_is_named_with_the_key_that_helps(kind):
         fit_scaler(kind, parts.train)
     fixed = make_spec(features=("adj_close", "close"), scaling={"default": kind, "close": "standard"})
     assert np.isfinite(fit_scaler(fixed.scaling, parts.train).inputs(parts.train.windows)).all()
+
+
+def test_only_rows_that_a_window_reaches_must_have_a_logarithm():
+    """A window that looks back takes rows of the part before; those further back are none of its business."""
+    spec = make_spec(features=("close",), targets=("close",), scaling="window", split={"lookback": True})
+    frame = make_frame(rows=220)
+    for row, fits in ((10, True), (-44 - 220 - 3, False)):  # far before, and three rows before, BBB's test
+        parts = split_panel(check_panel(frame, "test", columns=spec.features), spec)
+        parts.test.windows.panel.values[row, 0] = -1.0
+        if fits:
+            check_scalable("window", parts.test)
+        else:
+            with pytest.raises(DataError, match="Got -1 in 'close'"):
+                check_scalable("window", parts.test)
 
 
 def test_counts_go_to_logarithms_and_never_below_zero():
