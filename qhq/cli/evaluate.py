@@ -76,19 +76,23 @@ def evaluate(
     Example: qhq eval --backend aer --backend fake_fez --backend ibm_fez --samples 64 --dry-run
     """
     with command(as_json=json, debug=debug) as output:
-        from qhq.experiment.other_data import OtherDataRequest
-        from qhq.studies.portability import EvalRequest, plan_evaluation
-        from qhq.tracking.mirror import mirror_run
+        from qhq.studies.connections import reach_backends
         from qhq.tracking.run_folder import find_run
 
-        other = OtherDataRequest(data, tuple(overrides or ()), None if since is None else since.date())
-        request = EvalRequest(tuple(backend or ["aer"]), samples, shots, seed, other)
         doing("Opening the run and its prices")
         folder = find_run(run)
         if run is None:
             output.note(f"Run {folder.name}, the latest finished one.")
         with hardware(output, yes=yes, run=folder.name):
-            plan = plan_evaluation(folder, request)
+            # The devices are asked while PyTorch, the run and its prices are read.
+            wanted = tuple(backend or ["aer"])
+            connections = reach_backends(wanted, shots)
+            from qhq.experiment.other_data import OtherDataRequest
+            from qhq.studies.portability import EvalRequest, plan_evaluation
+
+            other = OtherDataRequest(data, tuple(overrides or ()), None if since is None else since.date())
+            request = EvalRequest(wanted, samples, shots, seed, other)
+            plan = plan_evaluation(folder, request, connections)
             if dry_run:
                 output.result(_forecast(plan), _costs(plan), *_left_out(_forecast(plan)))
                 return
@@ -98,6 +102,8 @@ def evaluate(
         tables = _metrics(record), _portability(record)
         first = f"Run {record['run']}", *_other_data(record)
         output.result(record, *first, *tables, *_notes(record), *_left_out(record))
+        from qhq.tracking.mirror import mirror_run
+
         mirror_run(plan.folder, output.note)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ class Terminal:
     def __init__(self, *, yes: bool, may_ask: bool) -> None:
         self._yes, self._may_ask = yes, may_ask
         self._last, self._said = "", 0.0
+        # Several devices may have something to ask at once.
+        self._asking = threading.Lock()
 
     def tell(self, text: str) -> None:
         """Print a line."""
@@ -49,7 +52,8 @@ class Terminal:
         if self._yes:
             self.tell(f"{question}: yes")
             return True
-        return self._may_ask and typer.confirm(f"{question}?", err=True)
+        with self._asking:
+            return self._may_ask and typer.confirm(f"{question}?", err=True)
 
 
 @contextmanager

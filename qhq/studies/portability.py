@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,8 @@ from qhq.experiment.opening import Experiment
 from qhq.experiment.other_data import OtherDataRequest, open_run_on
 from qhq.experiment.record import git_commit, now, versions
 from qhq.seeding import child_seed
-from qhq.studies.selection import Device, Selection, Skipped, nothing_left, select_backends, with_shots
+from qhq.studies.connections import Connections, Pending, reach_backends, side_by_side
+from qhq.studies.selection import Selection, Skipped, nothing_left
 from qhq.studies.subset import choose_windows, sampling_error
 from qhq.tracking.looks import add_look
 from qhq.tracking.run_folder import RunFolder
@@ -83,14 +85,21 @@ class EvalPlan:
     opened: dict[str, Any] = field(default_factory=dict)
 
 
-def plan_evaluation(folder: RunFolder, request: EvalRequest) -> EvalPlan:
+def plan_evaluation(
+    folder: RunFolder, request: EvalRequest, connections: Connections | None = None
+) -> EvalPlan:
     """Open the run, choose backends and windows, and forecast what hardware will cost.
+
+    Args:
+        folder: The run.
+        request: What was asked for.
+        connections: Its backends, if they are being reached already.
 
     Raises:
         QHQError: If a backend is unknown, the folder is damaged, or a service cannot be asked.
     """
-    selection = select_backends(request.backends, _list_devices)
-    entries = with_shots(selection.entries, request.shots)
+    connections = connections or reach_backends(request.backends, request.shots)
+    selection, entries = connections.selection, connections.entries
     experiment = open_run_on(folder, request.data)
     windows = choose_windows(experiment.data.test, request.samples, request.seed)
     latent = encode(experiment, windows)
@@ -100,7 +109,7 @@ def plan_evaluation(folder: RunFolder, request: EvalRequest) -> EvalPlan:
         reason = _too_small(entry, experiment, selection)
         if reason is None and isinstance(entry, IBMSpec) and experiment.ansatz:
             try:
-                executor: Any = _open(entry, experiment, request.seed)
+                executor = _open_device(entry, experiment, request.seed, connections)
                 costs.append(executor.forecast(len(windows), *circuit_arguments(experiment, latent)))
                 opened[entry.name] = executor
             except BackendError as error:
@@ -133,10 +142,13 @@ def _open(entry: BackendSpec, experiment: Experiment, seed: int) -> Executor | N
     return open_backend(entry, experiment.ansatz, seed=child_seed(seed, f"eval/{entry.name}"))
 
 
-def _list_devices(template: IBMSpec) -> list[Device]:
-    from qhq.backends.ibm.opening import list_devices
+def _open_device(entry: IBMSpec, experiment: Experiment, seed: int, connections: Connections) -> Any:
+    """Open a device that has been reached for the circuit of an experiment."""
+    from qhq.backends.ibm.executor import open_ibm
 
-    return list(list_devices(template))
+    assert experiment.ansatz is not None
+    seed = child_seed(seed, f"eval/{entry.name}")
+    return open_ibm(entry, experiment.ansatz, seed=seed, connection=connections.reached(entry.name))
 
 
 def run_evaluation(
@@ -165,23 +177,14 @@ def run_evaluation(
         "results": [],
     }
     try:
-        for entry in plan.entries:
-            if isinstance(entry, IBMSpec) and plan.experiment.ansatz is not None:
-                progress(0, len(plan.entries), f"sending to {entry.name}")
-                campaign.attempt(entry, lambda entry=entry: campaign.send(entry))  # type: ignore[misc]
-        meanwhile()
-        exact = evaluate(plan.experiment, campaign.open(EXACT), plan.windows, campaign.latent)
-        for number, entry in enumerate(plan.entries):
-            progress(number, len(plan.entries), entry.name)
-            if entry.name not in campaign.done_with:
-                result = campaign.attempt(entry, lambda entry=entry: campaign.measure(entry, exact))  # type: ignore[misc]
-                record["results"] += [] if result is None else [result]
+        campaign.run(progress, meanwhile)
     except KeyboardInterrupt:
+        record["results"] = campaign.results()
         _keep(plan, {**record, "failed": {"backend": None, "error": "interrupted"}})
         raise
     finally:
         campaign.close()
-    record["skipped"] = [asdict(each) for each in campaign.skipped]
+    record |= {"results": campaign.results(), "skipped": [asdict(each) for each in campaign.skipped]}
     if campaign.failures:
         name, error = campaign.failures[0]
         _keep(plan, {**record, "failed": {"backend": name, "error": str(error)}})
@@ -210,6 +213,45 @@ class _Campaign:
         self._stored = _stored_jobs(plan.entries)
         self._hardware = dict(plan.opened)
         self._seconds: dict[str, float] = {}
+        self._measured: dict[str, dict[str, Any]] = {}
+
+    def run(self, progress: Callable[[int, int, str], None], meanwhile: Callable[[], None]) -> None:
+        """Send to all devices at once, measure the rest as their queues run, then what they gave."""
+        entries = self.plan.entries
+        devices = [
+            each for each in entries if isinstance(each, IBMSpec) and self.plan.experiment.ansatz is not None
+        ]
+        if devices:
+            progress(0, len(entries), f"sending to {', '.join(each.name for each in devices)}")
+        side_by_side([partial(self.attempt, each, partial(self.send, each)) for each in devices])
+        queued = [each for each in devices if each.name not in self.done_with]
+        waited = [Pending(partial(self.attempt, each, partial(self.wait, each))) for each in queued]
+        meanwhile()
+        exact = evaluate(self.plan.experiment, self.open(EXACT), self.plan.windows, self.latent)
+        for entry in entries:
+            if entry not in devices:
+                self._measure_next(entry, exact, progress)
+        if queued:
+            progress(
+                len(self._measured), len(entries), f"waiting for {', '.join(each.name for each in queued)}"
+            )
+        for pending in waited:
+            pending.result()
+        for entry in queued:
+            if entry.name not in self.done_with:
+                self._measure_next(entry, exact, progress)
+
+    def results(self) -> list[dict[str, Any]]:
+        """What was measured, in the order asked for."""
+        return [self._measured[each.name] for each in self.plan.entries if each.name in self._measured]
+
+    def _measure_next(
+        self, entry: BackendSpec, exact: Evaluation, progress: Callable[[int, int, str], None]
+    ) -> None:
+        progress(len(self._measured), len(self.plan.entries), entry.name)
+        result = self.attempt(entry, partial(self.measure, entry, exact))
+        if result is not None:
+            self._measured[entry.name] = result
 
     def attempt(self, entry: BackendSpec, act: Callable[[], Any]) -> Any:
         """Do something with a backend; if it fails it is left out, or its error is kept for the end."""
@@ -239,6 +281,11 @@ class _Campaign:
         """Send what a device is asked, and wait for nothing; it is asked for its calibration once more."""
         with in_run(self.plan.folder.name):
             self._hardware[entry.name].send(*circuit_arguments(self.plan.experiment, self.latent))
+
+    def wait(self, entry: IBMSpec) -> None:
+        """Wait until the journal has the results of a device, each of which may come before another's."""
+        with in_run(self.plan.folder.name):
+            self._hardware[entry.name].wait(*circuit_arguments(self.plan.experiment, self.latent))
 
     def measure(self, entry: BackendSpec, exact: Evaluation) -> dict[str, Any]:
         """Evaluate on a backend; on a device, wait for what was sent."""

@@ -26,11 +26,11 @@ from qhq.backends.ibm.budget import (
     rows_of_jobs,
     seconds_of_jobs,
 )
-from qhq.backends.ibm.client import IBMClient, decode
+from qhq.backends.ibm.client import decode
 from qhq.backends.ibm.job_runner import JobRunner
 from qhq.backends.ibm.journal import HELD, Journal, Part
 from qhq.backends.ibm.layout import lay_out
-from qhq.backends.ibm.opening import Approval, ask, open_client, read_device
+from qhq.backends.ibm.opening import Approval, Connection, ask, connect
 from qhq.backends.ibm.options import shots_per_circuit
 from qhq.backends.ibm.pub_request import PubRequest, question_key
 from qhq.backends.ibm.results import Estimates
@@ -41,7 +41,13 @@ from qhq.errors import BackendError, JobError
 
 
 def open_ibm(
-    spec: IBMSpec, ansatz: Ansatz, *, seed: int, journal: Journal | None = None, clock: Clock | None = None
+    spec: IBMSpec,
+    ansatz: Ansatz,
+    *,
+    seed: int,
+    journal: Journal | None = None,
+    clock: Clock | None = None,
+    connection: Connection | None = None,
 ) -> IBMExecutor:
     """Open a device of an IBM Quantum account; nothing is sent yet.
 
@@ -52,13 +58,14 @@ def open_ibm(
             same values, from the journal where they stand in it.
         journal: Where jobs are written down; that of the folder of the runs if none is given.
         clock: The time.
+        connection: The device, if it was reached before.
 
     Raises:
         BackendError: If there is no account or no such device, or the program does not fit it or fails the
             correctness gate.
     """
-    client = open_client(spec)
-    return IBMExecutor(spec, client, ansatz, seed, journal or Journal(), clock or WallClock())
+    connection = connection or connect(spec, clock)
+    return IBMExecutor(spec, connection, ansatz, seed, journal or Journal(), clock or WallClock())
 
 
 class IBMExecutor:
@@ -75,19 +82,20 @@ class IBMExecutor:
     def __init__(
         self,
         spec: IBMSpec,
-        client: IBMClient,
+        connection: Connection,
         ansatz: Ansatz,
         seed: int,
         journal: Journal,
         clock: Clock,
     ) -> None:
+        client = connection.client
         self._spec, self._client, self._ansatz, self._seed = spec, client, ansatz, seed
         self._journal, self._logical = journal, fingerprints(ansatz)
         self._runner = JobRunner(client, journal, clock, Approval(client, self._committed), decode)
         self._calls, self._parts, self._asked = 0, list[Part](), list[PubRequest]()
         self._act: Callable[[PubRequest], list[Estimates]] = self._run
         self.stds: FloatArray = np.zeros((0, ansatz.num_outputs))
-        self._device, self._clock = read_device(client, spec, clock), clock
+        self._device, self._clock = connection.device, clock
         self._shift = ParameterShift(ansatz, self._open_program)
         self._ran = self._program
         self._gradient = self._shift.vjp
@@ -121,6 +129,19 @@ class IBMExecutor:
             JobError: If the service does not take it.
         """
         self._act = self._send
+        try:
+            self.expectations(inputs, weights)
+        finally:
+            self._act = self._run
+
+    def wait(self, inputs: ArrayLike, weights: ArrayLike) -> None:
+        """Wait until the journal has what :meth:`expectations` of the same arguments will take from it.
+
+        Raises:
+            BackendError: If a shape does not fit, or sending is refused.
+            JobError: If a job ended without a result.
+        """
+        self._act = self._wait
         try:
             self.expectations(inputs, weights)
         finally:
@@ -282,6 +303,10 @@ class IBMExecutor:
 
     def _send(self, request: PubRequest) -> list[Estimates]:
         self._runner.submit(request)
+        return []
+
+    def _wait(self, request: PubRequest) -> list[Estimates]:
+        self._runner.submit_or_resume(request)
         return []
 
     def _run(self, request: PubRequest) -> list[Estimates]:

@@ -312,7 +312,7 @@ class JobRunner:
     def _send_once(self, request: PubRequest, tag: str) -> PubRequest:
         # An attempt before this one may have followed the device already.
         request = replace(request, program=self._programs.get(request.key, request.program))
-        with self._journal.sending():
+        with self._journal.sending(request.spec.name):
             part = self._journal.part(tag)
             if part.state in UNSENT and not self._journal.is_unused(tag):
                 self._adopt(request, part)

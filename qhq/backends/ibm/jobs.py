@@ -208,11 +208,11 @@ def cancel_jobs(
             "gives it up here alone",
         )
     origins, clients = journal.origins(), dict[str, IBMClient]()
-    for tag in [part.tag for part in parts]:
+    for tag, key in [(part.tag, part.key) for part in parts]:
+        device = origins.get(key, NOWHERE).backend
         # Whoever sends it at this moment is let finish: a job that nobody knows of would run, and be paid.
-        with journal.sending():
+        with journal.sending(device):
             part = journal.part(tag)
-            device = origins.get(part.key, NOWHERE).backend
             if part.state == PLANNED:
                 journal.end(part, CANCELLED, "cancelled before it was sent", clock.now())
             if part.state not in (SENDING, SENT):

@@ -17,6 +17,7 @@ import gzip
 import json
 import math
 import os
+import re
 import socket
 import sqlite3
 import threading
@@ -238,7 +239,6 @@ class Journal:
             self.instance = self._find_instance()
         except (OSError, sqlite3.Error) as error:
             raise self._unusable(error) from error
-        self._lock = FileLock(str(self.path.with_name(".jobs.lock")), mode=0o600)
         # Tags that were made here and never sent: no job can bear them.
         self._unused: set[str] = set()
 
@@ -315,11 +315,13 @@ class Journal:
         self._close()
 
     @contextlib.contextmanager
-    def sending(self) -> Iterator[None]:
-        """One process at a time sends inside; its lock is freed by the system if it is killed."""
+    def sending(self, device: str) -> Iterator[None]:
+        """One at a time sends to a device inside; its lock is freed by the system if it is killed."""
+        name = re.sub(r"[^A-Za-z0-9_-]", "_", device)[:60]
+        lock = FileLock(str(self.path.with_name(f".jobs.{name}.lock")), mode=0o600)
         with contextlib.ExitStack() as held:
-            with heartbeat("another qhq is sending, and one at a time may"):
-                held.enter_context(self._lock)
+            with heartbeat(f"another qhq is sending to {device}, and one at a time may"):
+                held.enter_context(lock)
             yield
 
     def plan(self, request: PubRequest, rows: int, now: float) -> None:

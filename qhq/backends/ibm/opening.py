@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from qhq.backends.devices.device import CalibratedDevice
@@ -38,6 +39,24 @@ def open_client(spec: IBMSpec) -> IBMClient:
             fix=f"Name one: {_names(client)}",
         )
     return client
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A device of an entry as it was reached: the service behind it, and its latest calibration."""
+
+    client: IBMClient
+    device: CalibratedDevice
+
+
+def connect(spec: IBMSpec, clock: Clock | None = None) -> Connection:
+    """Reach the device of an entry; nothing is sent.
+
+    Raises:
+        BackendError: If there is no account or no such device, or it cannot be read.
+    """
+    client = open_client(spec)
+    return Connection(client, read_device(client, spec, clock))
 
 
 def find_client(device: str) -> IBMClient:

@@ -45,18 +45,18 @@ def growing_pauses(longest: float) -> Iterator[float]:
 
 
 def polling_pauses(longest: float) -> Iterator[float]:
-    """Pauses in seconds between two questions for a job: an eighth of what was waited so far, 1 at least.
+    """Pauses in seconds between two questions for a job: a sixteenth of what was waited so far, 1 at least.
 
-    So the end of a job is seen at most an eighth later than it came, and after two minutes (of the shipped
+    So the end of a job is seen at most a sixteenth later than it came, and after four minutes (of the shipped
     15 s) it is asked for once a `longest`.
 
     >>> pauses = polling_pauses(15.0)
-    >>> [next(pauses) for _ in range(10)][-3:]
-    [1.0, 1.0, 1.125]
+    >>> [next(pauses) for _ in range(18)][-3:]
+    [1.0, 1.0, 1.0625]
     """
     waited = 0.0
     while True:
-        pause = min(max(1.0, waited / 8), longest)
+        pause = min(max(1.0, waited / 16), longest)
         yield pause
         waited += pause
 

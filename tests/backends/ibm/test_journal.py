@@ -161,7 +161,7 @@ def test_one_of_many_claims_wins(tmp_path):
 
 def test_all_files_belong_to_the_user_alone(tmp_path, journal):
     journal.plan(request(), 5, now=1.0)
-    with journal.sending():
+    with journal.sending("ibm_manila"):
         files = list(tmp_path.iterdir())
     assert len(files) == 4
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}

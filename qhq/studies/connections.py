@@ -1,0 +1,106 @@
+"""Devices of an evaluation, reached side by side while the run that is evaluated is still being opened.
+
+What takes seconds each (a token, a list of devices, a calibration) does so at once for all of them, and no
+PyTorch is needed for it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from qhq.backends.ibm.spec import IBMSpec
+from qhq.backends.spec import BackendSpec
+from qhq.studies.selection import Device, Selection, select_backends, with_shots
+
+if TYPE_CHECKING:
+    from qhq.backends.ibm.opening import Connection
+
+T = TypeVar("T")
+
+
+class Pending(Generic[T]):
+    """Something that a thread of its own does, told and asked as its maker is.
+
+    The thread is a daemon: an interrupt ends the command at once, as ``kill -9`` would, and the journal
+    knows what had been sent.
+    """
+
+    def __init__(self, act: Callable[[], T]) -> None:
+        self._found: list[T] = []
+        self._error: BaseException | None = None
+        context = copy_context()
+
+        def run() -> None:
+            try:
+                self._found.append(context.run(act))
+            except BaseException as error:  # raised again where the result is asked for
+                self._error = error
+
+        self._thread = threading.Thread(target=run, name="qhq-device", daemon=True)
+        self._thread.start()
+
+    def result(self) -> T:
+        """What came of it, once it is done; an error is raised as it was."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._found[0]
+
+
+def side_by_side(acts: Iterable[Callable[[], T]]) -> list[T]:
+    """Do several things at once; their results in the same order, or the first error."""
+    pending = [Pending(act) for act in acts]
+    return [each.result() for each in pending]
+
+
+class Connections:
+    """Backends that were asked for, and those of them that are devices of an account, being reached.
+
+    Args:
+        selection: What names and globs stand for.
+        entries: Its entries, with the shots asked for.
+    """
+
+    def __init__(self, selection: Selection, entries: Sequence[BackendSpec]) -> None:
+        self.selection, self.entries = selection, tuple(entries)
+        devices = [entry for entry in entries if isinstance(entry, IBMSpec)]
+        self._reached: dict[str, Pending[Connection]] = {}
+        if devices:
+            # The client takes two seconds to import: here, as threads that import disturb each other.
+            from qhq.backends.ibm.opening import connect
+
+            self._reached = {entry.name: Pending(partial(connect, entry)) for entry in devices}
+
+    def reached(self, name: str) -> Connection:
+        """The connection to a device.
+
+        Raises:
+            BackendError: If it cannot be reached or read.
+        """
+        return self._reached[name].result()
+
+
+def reach_backends(backends: Sequence[str], shots: int | None = None) -> Connections:
+    """Begin to reach what an evaluation is to run on.
+
+    Args:
+        backends: Entries of ``backends.yaml``, devices or globs.
+        shots: Shots instead of those of sampling entries.
+
+    Raises:
+        ConfigError: If one stands for none.
+        BackendError: If the account has to be asked and cannot be, or none of its devices takes jobs.
+    """
+    selection = select_backends(backends, _list_devices)
+    return Connections(selection, with_shots(selection.entries, shots))
+
+
+def _list_devices(template: IBMSpec) -> list[Device]:
+    from qhq.backends.ibm.opening import list_devices
+
+    found: list[Any] = list(list_devices(template))
+    return found
