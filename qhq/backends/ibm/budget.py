@@ -71,9 +71,6 @@ class CostForecast:
         spent_seconds: Time on the device that those took, or may still take.
         most_seconds: Time on the device beyond which the service stops the jobs that are still to be sent,
             all together: what the cap leaves; None without a cap.
-        service_seconds: What the service itself expects of them, by a dry run of its own; None where it has
-            none.
-        service_note: Why it has none, or what came of it.
     """
 
     backend: str
@@ -94,8 +91,6 @@ class CostForecast:
     held_samples: int = 0
     spent_seconds: float = 0.0
     most_seconds: float | None = None
-    service_seconds: float | None = None
-    service_note: str | None = None
 
 
 def count_circuits(spec: IBMSpec, program: LaidOut, rows: Sequence[int]) -> int:
