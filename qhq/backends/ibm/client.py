@@ -510,7 +510,9 @@ def _listings(service: Any) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
     # The client reads the lists here, and takes one that it could not read for an empty one.
     instances = [crn for crn, _ in service._resolve_cloud_instances(None)]
     for crn in instances:
-        api, known = service._get_api_clients()[crn], service._backends_info_per_instance.get(crn)
+        api, known = service._get_api_clients().get(crn), service._backends_info_per_instance.get(crn)
+        if api is None:
+            continue
         listed = api.list_backends() if known is None and len(instances) == 1 else known or []
         yield api, [each for each in listed if each.get("class") != "mock"]
 
