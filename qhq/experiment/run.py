@@ -235,9 +235,7 @@ def _train_and_test(
     results |= {"validation": validation, "doctor": findings}
     results["verdict"] = say_test(results)
     results["looks"] = None if looks is None else looks.to_dict()
-    if (
-        design.get("plausibility") is not None
-    ):  # of a study's cells, whose data it looks at once, there is none
+    if design.get("plausibility") is not None:  # a study's cells have none
         results["plausibility"] = _judge_skill(experiment, design, watcher)
     folder.write_json("run.json", {**design, "status": FINISHED, **results})
 

@@ -144,8 +144,7 @@ class _Changes:
             return None
         with np.errstate(all="ignore"):
             change = np.diff(np.log(values) if logs else values)
-        # A change of nothing tells nothing: prices that stand still are no block.
-        good = (panel.segment[1:] == panel.segment[:-1]) & np.isfinite(change) & (change != 0)
+        good = (panel.segment[1:] == panel.segment[:-1]) & np.isfinite(change)
         rows = np.flatnonzero(good) + 1
         if not len(rows):
             return None
@@ -155,7 +154,8 @@ class _Changes:
         group = group[panel.code[rows]]
         scale = np.empty(len(rows))
         for each in np.unique(group):
-            scale[group == each] = np.median(np.abs(change[group == each]))
+            moved = np.abs(change[(group == each) & (change != 0)])
+            scale[group == each] = np.median(moved) if len(moved) else np.inf
         return cls(change, rows, run, scale, panel)
 
 
@@ -216,7 +216,10 @@ def _matches(early: _Changes, late: _Changes) -> Iterator[_Match]:
     Changes are compared in bins of a twentieth of their usual size or less; series of other sizes in other
     bins.
     """
-    sizes = np.floor(np.log(np.concatenate([early.scale, late.scale])) / np.log(GRAIN))
+    scales = np.concatenate([early.scale, late.scale])
+    if not np.isfinite(scales).any():
+        return
+    sizes = np.floor(np.log(scales[np.isfinite(scales)]) / np.log(GRAIN))
     found: dict[tuple[str, str], dict[int, int]] = {}
     needed = 0
     for level in range(int(sizes.min()), int(sizes.max()) + 2):
@@ -283,7 +286,11 @@ class _Binned:
         turned = (sign * self.bins).astype(np.uint64)  # of negative ones modulo 2**64, as the products are
         for place, weight in enumerate(weights):
             value += turned[place : place + count] * weight
-        whole = self.run[:count] == self.run[length - 1 :]
+        # Prices that stand still are no block: half of the changes must be some.
+        moved = np.concatenate([[0], np.cumsum(self.bins != 0)])
+        whole = (self.run[:count] == self.run[length - 1 :]) & (
+            2 * (moved[length:] - moved[:count]) >= length
+        )
         return _Hashes(value[whole], self.places[:count][whole])
 
 

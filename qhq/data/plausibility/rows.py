@@ -13,7 +13,7 @@ import numpy as np
 
 from qhq.data.panel import DateArray, FloatArray, IntArray, Mask, Panel
 from qhq.data.plausibility.doubt import SHOWN, LeakDoubt
-from qhq.data.schema import unit_of
+from qhq.data.schema import PRICES, unit_of
 from qhq.data.spec import DataSpec
 
 SAME = 1e-6
@@ -23,6 +23,8 @@ FEWEST_GROUPS = 8
 """Months, weeks or other groups that must show the same."""
 ALL_BUT = 0.9
 """Share of groups or days that must show it."""
+MOSTLY_MOVES = 0.3
+"""Largest share of the other days on which a price stands still."""
 STRAIGHT = 3
 """Equal steps in a row that look drawn with a ruler, and the steps' least size in units of the last digit."""
 LEAST_STEP = 20
@@ -75,13 +77,40 @@ def _whole_sample(own: FloatArray, late: Mask) -> str:
     mean, spread, low, high = own.mean(), own.std(), own.min(), own.max()
     unit = min(abs(spread - 1), abs(spread * np.sqrt(len(own) / (len(own) - 1)) - 1))
     standard, ranged = abs(mean) < 1e-5 and unit < 1e-5, (low, high) in _RANGES
-    if not (standard or ranged) or not late.any() or late.all() or len(np.unique(own)) < len(own) / 4:
+    robust, ranked = _has_unit_quartiles(own), _is_ranks(own)
+    if (
+        not (standard or ranged or robust or ranked)
+        or not late.any()
+        or late.all()
+        or len(np.unique(own)) < len(own) / 4
+    ):
         return ""
     if standard:
         return "mean 0 and standard deviation 1"
+    if robust:
+        return "median 0 and a range of quartiles of 1"
+    if ranked:
+        return "the ranks"
     ends = (own == low) | (own == high)
     # A share, an oscillator or a probability reaches its ends often; a range of the sample, once each.
     return f"a range of exactly {low:g} to {high:g}" if ends.sum() == 2 and late[ends].any() else ""
+
+
+def _has_unit_quartiles(own: FloatArray) -> bool:
+    """Median 0, and 1 from the lower to the upper quartile."""
+    if abs(float((own > 0).mean()) - 0.5) > 0.01:
+        return False
+    low, middle, high = np.quantile(own, (0.25, 0.5, 0.75))
+    return bool(abs(middle) < 1e-6 and abs(high - low - 1) < 1e-6)
+
+
+def _is_ranks(own: FloatArray) -> bool:
+    """Every row's place among all of them, as a number or a share, and not in the order of the rows."""
+    high, count = own.max(), len(own)
+    if high not in (1.0, count) or abs(own.min() - high / count) > 1e-6 * high:
+        return False
+    places = np.arange(1, count + 1) * (high / count)
+    return bool(np.abs(np.sort(own) - places).max() <= 1e-6 * high and not (np.diff(own) > 0).all())
 
 
 _RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 100.0))
@@ -266,10 +295,12 @@ def _last_digit(values: FloatArray) -> float:
 
 
 def find_filled_rows(panel: Panel, spec: DataSpec) -> Iterator[LeakDoubt]:
-    """Doubt rows of weekends and holidays that only repeat the session before."""
-    names = [name for name in dict.fromkeys((*spec.features, *spec.targets)) if unit_of(name) == "price"]
+    """Doubt rows of weekends and holidays that only repeat the session before, or the one after."""
+    if panel.groups:
+        return
+    names = [name for name in panel.columns if name in PRICES]
     names = names or [name for name in spec.targets if unit_of(name) == "number"]
-    if not names or panel.groups:
+    if not names:
         return
     values = panel.values[:, panel.positions(names)]
     follows = np.zeros(len(panel.code), dtype=bool)
@@ -279,30 +310,34 @@ def find_filled_rows(panel: Panel, spec: DataSpec) -> Iterator[LeakDoubt]:
     weekday = (panel.dates.astype("datetime64[D]").astype(np.int64) + 3) % 7
     weekend, holiday = weekday >= 5, _is_holiday(panel.dates) & (weekday < 5)
     together = _still_together(panel, still, follows) & (weekday < 5)
-    for kind, days in (("weekends", weekend), ("holidays", together), ("holidays", holiday)):
-        rows, others = days & follows, follows & ~days & ~weekend & ~holiday
+    # Filled backwards, the row after repeats it, and Monday's price is known on Saturday.
+    backwards = still | np.append(still[1:], False)
+    plain = follows & (weekday > 0) & (weekday < 5) & ~holiday
+    for kind, days, alike in (
+        ("weekends", weekend, backwards), ("holidays", together, still), ("holidays", holiday, still)
+    ):  # fmt: skip
+        rows, others = days & follows, plain & ~days
         if rows.sum() < 3 or others.sum() < FEWEST_ROWS:
             continue
-        share, usual = float(still[rows].mean()), float(still[others].mean())
-        if share >= ALL_BUT and usual <= 0.3:
-            shown = np.flatnonzero(rows & still)
-            yield LeakDoubt(
-                f"filled_rows:{kind}",
-                f"Rows must be of sessions: on {kind} nothing was traded, and the last value is no forecast"
-                " there but"
-                " the answer",
-                f"{len(shown):,} rows with the {' and '.join(names)} of the row before ({100 * share:.0f} %"
-                " of"
-                " those days,"
-                f" {100 * usual:.1f} % of the others), such as {_named(panel, shown[:1])[0]}",
-                "Drop the rows that were filled in",
-                count=len(shown),
-                rows=_named(panel, shown[:SHOWN]),
-                statistic=round(share, 6),
-                threshold=ALL_BUT,
-            )
-            if kind == "holidays":
-                return
+        share, usual = float(alike[rows].mean()), float(still[others].mean())
+        if share < ALL_BUT or usual > MOSTLY_MOVES:
+            continue
+        shown = np.flatnonzero(rows & alike)
+        yield LeakDoubt(
+            f"filled_rows:{kind}",
+            f"Rows must be of sessions: on {kind} nothing was traded, and the last value is the answer there,"
+            " or the next session's is told",
+            f"{len(shown):,} rows with the {' and '.join(names)} of the row beside them"
+            f" ({100 * share:.0f} % of those days, {100 * usual:.1f} % of the others), such as"
+            f" {_named(panel, shown[:1])[0]}",
+            "Drop the rows that were filled in",
+            count=len(shown),
+            rows=_named(panel, shown[:SHOWN]),
+            statistic=round(share, 6),
+            threshold=ALL_BUT,
+        )
+        if kind == "holidays":
+            return
 
 
 def _still_together(panel: Panel, still: Mask, follows: Mask) -> Mask:

@@ -42,14 +42,19 @@ def bars(rng, symbol="A", count=SESSIONS, step=0.01, freq="B"):
     return frame(symbol, days(count, freq), **prices, volume=np.round(1e6 * rng.lognormal(0, 0.4, count)))
 
 
-def doubts(table: pd.DataFrame, *features: str, **keys) -> tuple[LeakDoubt, ...]:
-    """What a table raises; the targets are ``close`` unless named."""
+def prepared(table: pd.DataFrame, *features: str, **keys):
+    """Panel, splits and config of a table; the targets are ``close`` unless named."""
     given = {"source": "csv", "path": "x", "symbols": None, "scaling": "standard", "targets": ("close",)}
     spec = DataSpec(**(given | {"features": features or ("close",)} | keys))
     names = raw_columns(spec.columns)
     panel = check_panel(table, "test", symbols=None, columns=names, policy=spec.row_policy)
     panel = lay_out(compute_columns(panel, "stocks", spec.columns), spec)
-    return find_leaks(panel, split_panel(panel, spec), spec)
+    return panel, split_panel(panel, spec), spec
+
+
+def doubts(table: pd.DataFrame, *features: str, **keys) -> tuple[LeakDoubt, ...]:
+    """What a table raises."""
+    return find_leaks(*prepared(table, *features, **keys))
 
 
 def option_doubts(table: pd.DataFrame, **keys) -> tuple[LeakDoubt, ...]:

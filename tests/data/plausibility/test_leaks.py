@@ -120,11 +120,19 @@ def test_training_prices_that_come_again_in_the_test_split_are_named_by_their_da
     assert found[0].count > 60
 
 
+def test_repeated_prices_of_a_penny_stock_are_found_between_those_that_stand_still(rng):
+    prices = np.round(walk(rng, first=1.0), 2)
+    prices[1000:1180] = prices[100:280]
+    assert codes(doubts(frame("A", days(), close=prices))) == ["repeated_block:A"]
+
+
 def test_weekends_and_holidays_that_were_filled_forward_are_named_by_their_days(rng):
     prices = pd.Series(walk(rng), index=days())
     daily = prices.asfreq("D").ffill()
     (found,) = doubts(frame("A", daily.index, close=daily.to_numpy()))
     assert (found.code, found.rows[0]) == ("filled_rows:weekends", "A 2010-01-09")
+    backwards = prices.asfreq("D").bfill()
+    assert codes(doubts(frame("A", backwards.index, close=backwards.to_numpy()))) == ["filled_rows:weekends"]
     closed = days()[(days().day_of_year % 61) == 7]  # of no country in particular
     tables = []
     for symbol in "ABC":
@@ -142,6 +150,8 @@ def test_weekends_and_holidays_that_were_filled_forward_are_named_by_their_days(
 WHOLE = {
     "mean and spread": lambda x: (x - x.mean()) / x.std(),
     "range": lambda x: (x - x.min()) / np.ptp(x),
+    "median and quartiles": lambda x: (x - np.median(x)) / np.subtract(*np.quantile(x, (0.75, 0.25))),
+    "rank": lambda x: pd.Series(x).rank(pct=True).to_numpy(),
     "range of -1 to 1": lambda x: 2 * (x - x.min()) / np.ptp(x) - 1,
 }
 
