@@ -42,9 +42,10 @@ def ablate(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Put a hybrid beside its classical twin, a frozen circuit, one without entanglers, none, and baselines.
+    """Put a hybrid beside MLPs, a frozen circuit, one without entanglers, none, and baselines.
 
-    The same recipe, budget and seeds for all; resumable. With --control, exit status 1 where one fails.
+    The same recipe, budget and seeds for all; resumable. The layer earns its place if the hybrid beats every
+    one of them by the loss of the task. With --control, exit status 1 where one fails.
 
     Example: qhq ablate --seeds 5 --set training.epochs=20
     """
@@ -140,36 +141,52 @@ def _study_parts(record: dict[str, Any], control: str) -> list[str | Table]:
 
     left_out = [f"Left out: {name}, since {reason}" for name, reason in record["left_out"].items()]
     figure = [f"Figure {record['figure']}"] if record["figure"] else []
-    return [*record["data_notes"], _table(record, control), WEIGHING, *left_out, *figure]
+    return [
+        f"Data: {record['data']}", *record["data_notes"], _table(record, control), *_bounded(record),
+        WEIGHING, *left_out, *figure,
+    ]  # fmt: skip
 
 
 def _table(record: dict[str, Any], control: str) -> Table:
-    rivals = [key.removesuffix("_p_holm") for key in record["rows"][0] if key.endswith("_p_holm")]
-    columns = ["variant", "middle/all", "MAE", "95 % interval", "skill %", "alive"]
-    columns += [f"{rival.replace('_', ' ')} (Holm p)" for rival in rivals]
-    rows = [[*_cells(row), *(_verdict(row, rival) for rival in rivals)] for row in record["rows"]]
-    heading = TITLES.get(control, record["config"])
+    from qhq.evaluation.losses import SHORT
+
+    columns = ["variant", "middle/all", "MAE", "95 % interval", "skill %", SHORT[record["loss"]]]
+    columns += [SHORT[name] for name in record["other_losses"]]
+    columns += ["alive", "the hybrid against it"]
+    rows = [_cells(row, record) for row in record["rows"]]
+    heading, chosen = TITLES.get(control, record["config"]), record["mlp_widths"]
+    tried = ", ".join(f"{each['hidden']}{'*' if each['chosen'] else ''}" for each in chosen)
     title = (
         f"{heading}: {len(record['seeds'])} seeds, {record['windows']} windows on {record['dates']} dates;"
-        f" circuit {record['circuit_weights']} weights, twin {record['twin_parameters']} parameters"
+        f" circuit {record['circuit_weights']} weights; hidden units of the MLP {tried} (*: best)"
     )
     return plain_table(columns, rows, title=title)
 
 
-def _cells(row: dict[str, Any]) -> list[object]:
+def _cells(row: dict[str, Any], record: dict[str, Any]) -> list[object]:
     low, high = row["mae_low"], row["mae_high"]
-    model = row["kind"] == "model"
     return [
         row["variant"].replace("_", " "),
-        f"{row['parameters_middle']}/{row['parameters_total']}" if model else None,
+        f"{row['parameters_middle']}/{row['parameters_total']}" if row["kind"] == "model" else None,
         figure(row["mae"]),
         None if low is None else f"{figure(low)} to {figure(high)}",
         None if row["skill"] is None else f"{100 * row['skill']:+.2f}",
+        figure(row["loss"]),
+        *(figure(row[name]) for name in record["other_losses"]),
         None if row["alive"] is None else f"{row['alive']}/{row['seeds']}",
+        row["hybrid_vs_says"],
     ]
 
 
-def _verdict(row: dict[str, Any], rival: str) -> str | None:
-    from qhq.studies.comparisons import say_found
-
-    return say_found(row, rival)
+def _bounded(record: dict[str, Any]) -> list[str]:
+    """How many forecasts were taken at a bound, where any were (see `qhq.evaluation.losses`)."""
+    rows = [row for row in record["rows"] if row["bounded"]]
+    if not rows:
+        return []
+    counts = ", ".join(f"{row['variant'].replace('_', ' ')} {row['bounded']}" for row in rows)
+    what = (
+        "prices without an implied volatility"
+        if record["loss"] == "over_strike"
+        else "volatilities a hundred times too low or too high"
+    )
+    return [f"Taken at the bound, {what}, all seeds together: {counts}"]

@@ -42,6 +42,15 @@ TITLES = {
 }
 """Losses as people read them."""
 
+SHORT = {
+    QLIKE: "QLIKE",
+    SQUARED_LOG: "log error²",
+    OVER_STRIKE: "error/strike",
+    IMPLIED_VOLATILITY: "iv error",
+    ABSOLUTE: "error/unit",
+}
+"""The same at the head of a column."""
+
 FURTHEST = float(np.log(100.0))
 """A forecast of less than a hundredth of the volatility, or more than a hundred times it, counts as that.
 

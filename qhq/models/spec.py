@@ -14,18 +14,22 @@ Activation = Literal["none", "relu", "tanh", "sigmoid"]
 Skip = Literal["none", "add", "concat"]
 
 
+MOST_HIDDEN = 4096
+"""Units of a layer."""
+
+
 class RecurrentLayerSpec(Spec):
     """One layer of the recurrent encoder."""
 
     unit: Unit = "gru"
-    hidden: int = Field(16, ge=1, le=4096)
+    hidden: int = Field(16, ge=1, le=MOST_HIDDEN)
 
 
 class MiddleSpec(Spec):
     """A tanh MLP in the place of a quantum layer: the same angles in, ``outputs`` values out."""
 
-    hidden: int = Field(4, ge=1, le=4096)
-    outputs: int = Field(4, ge=1, le=4096)
+    hidden: int = Field(4, ge=1, le=MOST_HIDDEN)
+    outputs: int = Field(4, ge=1, le=MOST_HIDDEN)
     angle_scaling: AngleScalingKind = "pi_tanh"
 
 
@@ -38,7 +42,7 @@ class ModelSpec(Spec):
     """
 
     recurrent: tuple[RecurrentLayerSpec, ...] = Field((RecurrentLayerSpec(),), min_length=1, max_length=64)
-    latent: int = Field(4, ge=1, le=4096)
+    latent: int = Field(4, ge=1, le=MOST_HIDDEN)
     middle: MiddleSpec | None = None
     activation_before: Activation = "none"
     activation_after: Activation = "none"

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from qhq.evaluation.bootstrap import LEAST_SEEDS, median_interval
+from qhq.evaluation.losses import TITLES
+
 COLOURS = {
     "hybrid": "tab:purple",
+    "mlp": "tab:blue",
+    "mlp_tuned": "tab:olive",
     "twin": "tab:blue",
     "frozen": "tab:cyan",
     "unentangled": "tab:pink",
@@ -17,53 +23,65 @@ COLOURS = {
 }
 BASELINE = "tab:gray"
 LEFT_OUT = -0.1
-"""A baseline of less skill than this, and than all models, would squeeze the others together."""
-
-
-LEAST_SEEDS = 5
-"""Of fewer, no interval holds the median with 95 % confidence."""
+"""A baseline of less gain than this, and than all models, would squeeze the others together."""
 
 
 def draw_ablation(record: dict[str, Any]) -> Figure:
-    """Skill over the last value: a dot a seed, the median and its interval of each variant, the baselines.
+    """Gain over the last value: a dot a seed, the median and its interval of each variant, the baselines.
+
+    The gain is by the loss that decides; in a record of an earlier version, which has none, it is the skill.
 
     Args:
         record: What `run_ablation` returns.
     """
+    gains = _gains(record)
     rows = [row for row in record["rows"] if row["variant"] != "last_value"]
-    worst = min(row["skill"] for row in rows if row["kind"] == "model")
-    shown = [row for row in rows if row["skill"] >= min(worst, LEFT_OUT)]
+    middle = {row["variant"]: float(np.median(gains[row["variant"]])) for row in rows}
+    worst = min(middle[row["variant"]] for row in rows if row["kind"] == "model")
+    shown = [row for row in rows if middle[row["variant"]] >= min(worst, LEFT_OUT)]
     figure = Figure(figsize=(9, 1.8 + 0.36 * len(shown)), layout="constrained")
     axes = figure.subplots()
-    seeds = len(record["seeds"])
     for row in shown:
-        _draw_row(axes, row, record["seed_skill"][row["variant"]], whole=seeds >= LEAST_SEEDS)
+        _draw_row(axes, row, gains[row["variant"]])
     if any(row["kind"] == "baseline" for row in shown):
         axes.plot([], [], "D", color=BASELINE, markersize=6, label="classical baseline")
     axes.axvline(0, color="black", linestyle=":", label="last value")
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.xaxis.set_major_locator(MaxNLocator(7))
-    axes.set(xlabel=f"skill over the last value, test part ({record['target']}); right is better")
+    what = f"{TITLES[record['loss']]}, below" if "loss" in record else "skill over"
+    axes.set(xlabel=f"{what} that of the last value, test split ({record['target']}); right is better")
     axes.grid(alpha=0.3, axis="x")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     figure.suptitle(_title(record, len(rows) - len(shown)), fontsize=10)
     return figure
 
 
-def _draw_row(axes: Axes, row: dict[str, Any], skills: list[float], *, whole: bool) -> None:
+def _gains(record: dict[str, Any]) -> dict[str, list[float]]:
+    """Gain over the last value of each seed, by variant."""
+    if "seed_loss" not in record:
+        return dict(record["seed_skill"])
+    naive = record["seed_loss"]["last_value"][0]
+    return {
+        name: [1 - loss / naive if naive > 0 else 0.0 for loss in losses]
+        for name, losses in record["seed_loss"].items()
+    }
+
+
+def _draw_row(axes: Axes, row: dict[str, Any], gains: list[float]) -> None:
     name, colour = row["variant"].replace("_", " "), COLOURS.get(row["variant"], BASELINE)
     if row["kind"] == "baseline":
-        axes.plot(skills, [name], "D", color=colour, markersize=6)
+        axes.plot(gains, [name], "D", color=colour, markersize=6)
         return
-    first = name == "hybrid"
-    axes.plot(skills, [name] * len(skills), "o", color=colour, alpha=0.5, markersize=5,
+    first, median = name == "hybrid", median_interval(gains)
+    axes.plot(gains, [name] * len(gains), "o", color=colour, alpha=0.5, markersize=5,
               label="one seed" if first else None)  # fmt: skip
-    if row["skill_low"] is not None and whole:
-        ends = [[row["skill"] - row["skill_low"]], [row["skill_high"] - row["skill"]]]
-        axes.errorbar([row["skill"]], [name], xerr=ends, color=colour, capsize=4,
+    # Of fewer than five seeds no interval holds the median with 95 % confidence.
+    if median.low is not None and median.high is not None and len(gains) >= LEAST_SEEDS:
+        ends = [[median.value - median.low], [median.high - median.value]]
+        axes.errorbar([median.value], [name], xerr=ends, color=colour, capsize=4,
                       label="95 % interval of the median" if first else None)  # fmt: skip
-    axes.plot([row["skill"]], [name], "|", color=colour, markersize=16, markeredgewidth=2.5,
+    axes.plot([median.value], [name], "|", color=colour, markersize=16, markeredgewidth=2.5,
               label="median" if first else None)  # fmt: skip
 
 

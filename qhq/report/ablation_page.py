@@ -10,7 +10,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from qhq.evaluation.significance import LEVEL, WEIGHING, say_p_value
+from qhq.evaluation.losses import TITLES
+from qhq.evaluation.significance import LEVEL, WEIGHING
 from qhq.report.ablation_figure import draw_ablation
 from qhq.report.finish import finish_figure
 
@@ -27,7 +28,8 @@ def render_ablation(title: str, verdict: str, studies: Mapping[str, Mapping[str,
         loader=PackageLoader("qhq.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"percent": _percent, "interval": _interval, "p_value": _p_value}
+    environment.filters |= {"percent": _percent, "interval": _interval}
+    environment.globals["losses"] = TITLES
     parts = [
         {**record, "heading": heading, "picture": _picture(draw_ablation(dict(record)), record["leaks"])}
         for heading, record in studies.items()
@@ -51,7 +53,3 @@ def _percent(value: float | None) -> str:
 def _interval(row: Mapping[str, Any], key: str) -> str:
     low, high = row[f"{key}_low"], row[f"{key}_high"]
     return "" if low is None else f"{low:.4f} to {high:.4f}"
-
-
-def _p_value(value: float | None) -> str:
-    return "–" if value is None else say_p_value(value)

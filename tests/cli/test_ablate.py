@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from markupsafe import escape
 
 QUICK = ("--set", "training.epochs=1", "--set", "backend=statevector", "--workers", "1")
 
@@ -21,18 +22,23 @@ def test_json_holds_rows_and_verdict_and_stderr_the_rest(result, qhq):
     assert record["verdict"].startswith("The quantum layer is ")
     hybrid = record["rows"][0]
     assert hybrid["variant"] == "hybrid"
-    assert hybrid["mae_low"] <= hybrid["mae"] <= hybrid["mae_high"]
+    assert record["seed_loss"]["hybrid"][0] > 0
+    assert record["data"] == "real prices (bundled)"
+    assert next(each["rival"] for each in record["family"]) == "last_value"
     assert Path(record["figure"]).read_bytes().startswith(b"\x89PNG")
     check_page(Path(record["page"]).read_text(), record)
     people = qhq("ablate", "tiny.yaml", "--seeds", "2", *QUICK).stdout
     assert record["verdict"] in people
-    for word in ("hybrid", "twin", "frozen", "unentangled", "no middle", "last value", "gradient boosting"):
+    assert people.startswith("Data: real prices (bundled)\n")
+    for word in ("hybrid", "mlp", "frozen", "unentangled", "no middle", "last value", "gradient boosting"):
         assert word in people
 
 
 def check_page(page: str, record: dict) -> None:
-    assert record["verdict"] in page
+    assert escape(record["verdict"]) in page
     assert page.count("<tr class=") == len(record["rows"])
+    assert page.count("named in advance:") == len(record["family"])
+    assert "Data: real prices (bundled)." in page
     assert "data:image/png;base64," in page
     for outside in ("http://", "https://", "<script", 'src="/', "href="):
         assert outside not in page

@@ -10,23 +10,25 @@ import pytest
 
 from qhq.ansatz.assemble import build
 from qhq.ansatz.spec import AnsatzSpec
+from qhq.data.prepare import prepare
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.fit import fit, open_trainer
 from qhq.experiment.opening import open_experiment, open_run
 from qhq.experiment.run import train_run
+from qhq.studies.ablation.cell import Bench, Cell
 from qhq.studies.ablation.controls import control_config, judge, run_controls
 from qhq.studies.ablation.life import circuit_weights, measure_life
+from qhq.studies.ablation.rivals import choose_rivals, choose_width, judge_place
 from qhq.studies.ablation.study import AblationRequest, run_ablation
 from qhq.studies.ablation.subject import load_subject
-from qhq.studies.ablation.table import rivals, table_rows
-from qhq.studies.ablation.variants import build_variants, twin_spec
-from qhq.studies.ablation.verdict import say_verdict
-from qhq.studies.comparisons import compare_all
+from qhq.studies.ablation.table import always_compared, compare_by_other_losses, compare_rows, table_rows
+from qhq.studies.ablation.variants import WIDTHS, build_variants, mlp_spec
+from qhq.studies.ablation.verdict import is_alive, say_verdict
 from qhq.training.loop import Watcher
 from tests.conftest import TINY
 
-ALL = ["hybrid", "twin", "frozen", "unentangled", "no_middle"]
+ALL = ["hybrid", "mlp", "mlp_x2", "mlp_x4", "frozen", "unentangled", "no_middle"]
 ANSATZ = build(AnsatzSpec(qubits=2, depth=1))
 
 
@@ -71,7 +73,7 @@ def test_every_variant_is_a_config_that_trains_and_opens_again(tiny, variant):
     trained = open_run(folder)
     with_circuit = variant in ("hybrid", "frozen", "unentangled")
     assert (trained.model.quantum is not None) == with_circuit == folder.circuit.exists()
-    assert (trained.model.mlp is not None) == (variant == "twin")
+    assert (trained.model.mlp is not None) == (variant in WIDTHS)
     if variant == "unentangled":
         assert trained.ansatz.circuit.num_nonlocal_gates() == 0
 
@@ -103,7 +105,7 @@ def test_a_circuit_that_couples_nothing_has_no_variant_without_entanglers(tiny):
     config = tiny.model_copy(update={"quantum": quantum})
     product = build(AnsatzSpec.model_validate({"qubits": 2, "entangler": {"pattern": "none"}}))
     variants = build_variants(config, product)
-    assert list(variants.configs) == ["hybrid", "twin", "no_middle"]
+    assert list(variants.configs) == ["hybrid", *WIDTHS, "no_middle"]
     assert variants.left_out == {
         "frozen": "the hybrid's circuit is frozen already",
         "unentangled": "no gate of the circuit couples qubits",
@@ -139,52 +141,128 @@ def test_share_without_a_skip_is_all(tiny):
     np.testing.assert_allclose(life.share, 1.0, atol=0.15)
 
 
-# Verdict
+# Rivals and verdict
+
+DATES = 400
 
 
-def measured(twin: float, naive: float, *, alive: tuple[float, ...] = (1.0, 1.0, 1.0)) -> dict:
-    """Cells whose hybrid errs by 1 on average, the twin and the last value by so much more."""
+def measured(*, alive: tuple[float, ...] = (1.0, 1.0, 1.0), **more: float) -> dict:
+    """Cells whose hybrid errs by 1 on average, and every other name by so much more."""
     rng = np.random.default_rng(0)
-    common = np.abs(rng.normal(size=400))
+    common = np.abs(rng.normal(size=DATES))
 
-    def cell(more: float, **values) -> dict:
-        losses = common + more + 0.2 * rng.normal(size=400)
-        mae = 1 + more + 0.001 * rng.normal()
+    def cell(name: str, extra: float, **values) -> dict:
+        losses = common + extra + 0.2 * rng.normal(size=DATES)
         return {
             "losses": losses.tolist(),
-            "mae": mae,
-            "skill": 1 - mae / (1 + naive),
+            "other_losses": {"squared_log": (2 * losses).tolist()},
+            "validation_loss": 1 + extra,
+            "bounded": 0,
+            "mae": 1 + extra,
+            "skill": -extra,
             "seconds": 1.0,
             **values,
         }
 
     sizes = {"parameters_middle": 8, "parameters_trained": 20, "parameters_total": 20}
-    return {
-        "hybrid": [cell(0.0, alive=each, **sizes) for each in alive],
-        "twin": [cell(twin, **sizes) for _ in alive],
-        "no_middle": [cell(0.0, **sizes) for _ in alive],
-        "last_value": [cell(naive)],
-    }
+    cells = {"hybrid": [cell("hybrid", 0.0, alive=each, **sizes) for each in alive]}
+    for name, extra in more.items():
+        trained = name in ("mlp", "mlp_tuned", "frozen", "unentangled", "no_middle")
+        count = len(alive) if trained else 1
+        cells[name] = [cell(name, extra, **(sizes if trained else {})) for _ in range(count)]
+    return cells
 
 
-WORDS = [
-    (0.2, 0.2, "better than its classical twin; the model is better than the last value ("),
-    (0.0, 0.2, "not shown to be better or worse than its classical twin; the model is better than the last"),
-    (-0.2, 0.0, "worse than its classical twin; the model is not shown to differ from the last value ("),
-    (
-        0.0,
-        -0.2,
-        "not shown to be better or worse than its classical twin; the model is worse than the last value (",
-    ),
-]
+def judged(cells: dict, task_baseline: str = "last_value") -> tuple[list, str]:
+    """Rows and verdict."""
+    rivals, always = choose_rivals(cells), always_compared(task_baseline)
+    comparisons = compare_rows(cells, 1, rivals, always)
+    rows = table_rows(cells, comparisons, always, rivals.roles, compare_by_other_losses(cells, 1))
+    place = judge_place(cells, comparisons, rivals, alive=is_alive(rows[0]))
+    verdict = say_verdict(rows, place, rivals, "qlike")
+    assert place.earned == ("and earns its place" in verdict)
+    return rows, verdict
 
 
-@pytest.mark.parametrize(("twin", "naive", "words"), WORDS)
-def test_the_verdict_says_what_the_losses_do(twin, naive, words):
-    rows, pairs = rows_of(measured(twin, naive))
-    verdict = say_verdict(rows, pairs)
-    assert verdict.startswith(f"The quantum layer is alive and {words}")
-    assert verdict.endswith("(Diebold-Mariano, Holm over 2 pairs, 5 %).")
+RIVALS = {"mlp": 0.2, "mlp_tuned": 0.15, "frozen": 0.2, "no_middle": 0.2, "last_value": 0.3, "har": 0.2,
+          "log_har": 0.2, "ridge": 0.2, "gradient_boosting": 0.2}  # fmt: skip
+
+
+def test_a_layer_that_beats_every_rival_earns_its_place():
+    _, verdict = judged(measured(**RIVALS))
+    assert verdict.startswith(
+        "The quantum layer is alive and earns its place: the hybrid is better than each of its 9 rivals"
+    )
+
+
+@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("extra", [0.0, -0.2])
+def test_one_rival_that_is_not_beaten_is_named(name, extra):
+    _, verdict = judged(measured(**{**RIVALS, name: extra}))
+    title = {"mlp": "the MLP", "mlp_tuned": "the MLP of the best width", "frozen": "the frozen circuit",
+             "no_middle": "no middle", "last_value": "the last value", "har": "HAR", "log_har": "log-HAR",
+             "ridge": "ridge regression", "gradient_boosting": "boosted trees"}[name]  # fmt: skip
+    assert f"does not earn its place: the hybrid is not shown to be better than {title} (1 of 9" in verdict
+
+
+def test_a_circuit_without_entanglers_is_no_rival():
+    """It is a quantum layer itself."""
+    _, verdict = judged(measured(**RIVALS, unentangled=-0.5))
+    assert "earns its place" in verdict
+
+
+def test_an_idle_layer_earns_nothing():
+    _, verdict = judged(measured(alive=(0.0, 0.0, 1.0), **RIVALS))
+    assert verdict.startswith(
+        "The quantum layer is idle in 2 of 3 seeds and does not earn its place, although"
+    )
+
+
+def test_the_family_is_chosen_on_the_validation_split_and_named():
+    cells = measured(**RIVALS)
+    for name, loss in (("frozen", 0.1), ("log_har", 0.2), ("ridge", 0.3)):
+        for cell in cells[name]:
+            cell["validation_loss"] = loss
+    rows, verdict = judged(cells)
+    assert {row["variant"] for row in rows if row["role"]} == {"last_value", "frozen", "log_har", "ridge"}
+    assert "Holm over 4, 5 %): better than the last value (loss" in verdict
+    assert "better than log-HAR, the strongest baseline of the task (loss" in verdict
+    # Whatever comes out on the test split, the same are chosen.
+    rng = np.random.default_rng(1)
+    for each in cells.values():
+        for cell in each:
+            cell["losses"] = rng.exponential(size=DATES).tolist()
+    assert {row["variant"] for row in judged(cells)[0] if row["role"]} == {
+        "last_value", "frozen", "log_har", "ridge",
+    }  # fmt: skip
+
+
+def test_only_pairs_named_in_advance_have_a_verdict():
+    rows, _ = judged(measured(**RIVALS))
+    for row in rows[1:]:
+        assert row["hybrid_vs"] == ("better" if row["role"] else "not shown")
+        assert row["hybrid_vs_exploratory"] is (row["role"] is None)
+        assert row["hybrid_vs_suggests"] == (None if row["role"] else "better")
+        assert row["hybrid_vs_squared_log_suggests"] == "better"
+    assert rows[0]["hybrid_vs"] is None
+
+
+def test_what_is_not_shown_says_what_could_have_been():
+    _, verdict = judged(measured(**{**RIVALS, "har": 0.0, "log_har": 0.1}))
+    assert "not shown against HAR, the strongest baseline of the task (loss " in verdict
+    assert "detectable" in verdict.split("not shown against HAR")[1]
+
+
+def test_the_earlier_name_of_the_mlp_serves_on():
+    rows, _ = judged(measured(**RIVALS))
+    for row in rows:
+        assert row["vs_twin"] == row["vs_mlp"]
+        assert row["vs_twin_p"] == row["vs_mlp_p"]
+
+
+def test_the_width_is_that_of_the_least_validation_loss():
+    cells = {name: [{"validation_loss": loss}] for name, loss in zip(WIDTHS, (2.0, 1.0, 1.0), strict=True)}
+    assert choose_width(cells) == "mlp_x2"  # of two alike the narrower
 
 
 @pytest.mark.parametrize(
@@ -193,48 +271,123 @@ def test_the_verdict_says_what_the_losses_do(twin, naive, words):
      ((0.0, 0.0, 1.0), "idle in 2 of 3 seeds and"), ((0.0, 0.0, 0.0), "idle and")],
 )  # fmt: skip
 def test_the_verdict_counts_the_living(alive, words):
-    rows, pairs = rows_of(measured(0.0, 0.0, alive=alive))
-    assert say_verdict(rows, pairs).startswith(f"The quantum layer is {words}")
+    assert judged(measured(alive=alive, **RIVALS))[1].startswith(f"The quantum layer is {words}")
 
 
 def test_pricing_is_judged_against_black_scholes_too():
-    cells = measured(0.0, 0.2) | {"black_scholes": measured(0.0, -0.3)["last_value"]}
-    rows, pairs = rows_of(cells, "black_scholes")
-    assert pairs == 3
-    assert "better than the last value and worse than Black-Scholes" in say_verdict(rows, pairs)
+    rows, verdict = judged(measured(mlp=0.1, last_value=0.2, black_scholes=-0.3), "black_scholes")
+    assert "worse than Black-Scholes with the volatility of the day before, the strongest baseline" in verdict
+    assert "not shown to be better than Black-Scholes" in verdict
+    assert all("vs_black_scholes" in row for row in rows)
 
 
 @pytest.mark.parametrize(("shifts", "found"), [((0.0, 0.0, 0.0), "better"), ((0.0, 0.0, -0.9), "not shown")])
 def test_a_lead_that_is_one_seeds_luck_is_none(shifts, found):
     """The dates alone would call it better both times."""
-    cells = measured(0.3, 0.3)
-    for cell, shift in zip(cells["twin"], shifts, strict=True):
+    cells = measured(mlp=0.3, last_value=0.3)
+    for cell, shift in zip(cells["mlp"], shifts, strict=True):
         cell["losses"] = [loss + shift / 2 for loss in cell["losses"]]
-    rows, _ = rows_of(cells)
-    assert rows[0]["vs_twin_p_holm"] < 0.01
-    assert rows[0]["vs_twin"] == found
+    rows, verdict = judged(cells)
+    assert rows[1]["hybrid_vs_p_holm"] < 0.01
+    assert rows[1]["hybrid_vs"] == found
+    assert ("earns its place" in verdict) is ("does not" not in verdict) is (found == "better")
 
 
 def test_a_model_of_one_seed_is_not_tested():
-    cells = {name: each[:1] for name, each in measured(0.3, 0.3).items()}
-    rows, pairs = rows_of(cells)
-    assert (rows[0]["vs_naive"], rows[0]["vs_twin"]) == ("not tested", "not tested")
-    assert rows[0]["vs_naive_reason"] == "one seed"
-    assert "could not be tested against its classical twin" in say_verdict(rows, pairs)
+    rows, verdict = judged(measured(alive=(1.0,), mlp=0.3, last_value=0.3))
+    assert (rows[1]["hybrid_vs"], rows[2]["hybrid_vs"]) == ("not tested", "not tested")
+    assert rows[1]["hybrid_vs_reason"] == "one seed"
+    assert verdict == "The quantum layer is alive and not shown to earn its place: one seed, not tested."
 
 
 def test_losses_are_averaged_over_seeds():
-    cells = measured(0.1, 0.1)
-    comparison = compare_all(cells, 1, rivals("last_value"))[0]
+    cells = measured(mlp=0.1, last_value=0.1)
+    rows, _ = judged(cells)
     losses = np.mean([cell["losses"] for cell in cells["hybrid"]], axis=0)
     gain = 1 - losses.mean() / np.mean(cells["last_value"][0]["losses"])
-    np.testing.assert_allclose(comparison.gain, gain)
+    np.testing.assert_allclose(rows[2]["hybrid_vs_gain"], gain)
+    np.testing.assert_allclose(rows[0]["loss"], losses.mean())
 
 
-def rows_of(cells: dict, baseline: str = "last_value") -> tuple[list, int]:
-    against = rivals(baseline)
-    comparisons = compare_all(cells, 1, against, [("hybrid", each) for each in against])
-    return table_rows(cells, comparisons), sum(each.adjusted is not None for each in comparisons)
+# Cases with a known answer
+
+
+@pytest.fixture
+def planted(tmp_path, monkeypatch):
+    """Ablate a tiny recipe on a table of columns; two seeds."""
+    monkeypatch.setenv("QHQ_RUNS_DIR", str(tmp_path / "runs"))
+
+    def ablate(columns: dict[str, np.ndarray], data: str, model: str, qubits: int) -> dict:
+        sessions = len(next(iter(columns.values())))
+        days = np.datetime64("2010-01-04") + np.arange(2 * sessions)
+        days = days[np.is_busday(days)][:sessions]
+        names = ",".join(["date", *columns])
+        rows = [",".join([str(day), *(repr(float(each[row])) for each in columns.values())])
+                for row, day in enumerate(days)]  # fmt: skip
+        (tmp_path / "planted.csv").write_text("\n".join([names, *rows]) + "\n")
+        (tmp_path / "planted.yaml").write_text(
+            f"name: planted\nbackend: statevector\n"
+            f"data: {{path: planted.csv, {data}}}\n"
+            f"quantum: {{ansatz: reference, qubits: {qubits}, depth: 2}}\n"
+            f"model: {{recurrent: [{{unit: gru, hidden: 8}}], {model}}}\n"
+            "training: {epochs: 2, batch_size: 64, learning_rate: 0.02}\n"
+        )
+        return run_ablation(load_config(str(tmp_path / "planted.yaml")), AblationRequest(seeds=2), silent)
+
+    return ablate
+
+
+def test_with_four_targets_a_linear_truth_is_not_won_by_a_circuit(planted):
+    """Case 1: the matched MLP had one hidden unit for four targets, and losing to the circuit was no feat."""
+    rng = np.random.default_rng(0)
+    matrix = 0.9 * np.linalg.qr(rng.normal(size=(4, 4)))[0]
+    state = [np.zeros(4)]
+    for _ in range(700):
+        state.append(matrix @ state[-1] + rng.normal(size=4))
+    columns = {f"x{place}": series for place, series in enumerate(np.array(state[1:]).T)}
+    names = "[x0, x1, x2, x3]"
+    record = planted(
+        columns | {"close": 50 + np.cumsum(rng.normal(0, 0.1, 700)) % 7},
+        f"features: {names}, targets: {names}, window: 3, scaling: standard", "skip: none", 4,
+    )  # fmt: skip
+    assert [each["hidden"] for each in record["mlp_widths"]] == [4, 8, 16]
+    assert record["circuit_weights"] < record["mlp_widths"][0]["parameters"]
+    assert record["loss"] == "absolute"
+    assert record["earns_place"] is False
+    # Ridge regression is the truth here, and what the middle lets through can only be less.
+    assert {"ridge", "no_middle"} <= set(record["not_beaten"])
+    assert record["best"] == "ridge"
+    assert (
+        "does not earn its place: the hybrid is not shown to be better than ridge regression"
+        in record["verdict"]
+    )
+
+
+def test_volatility_that_is_har_is_judged_against_har_by_qlike(planted):
+    """Case 2: better than the last value is no feat where four coefficients do it."""
+    rng = np.random.default_rng(0)
+    logs = list(rng.normal(-4, 0.3, 22))
+    for _ in range(700):
+        means = [logs[-1], np.mean(logs[-5:]), np.mean(logs[-22:])]
+        logs.append(-0.4 + float(np.dot([0.3, 0.4, 0.2], means)) + 0.3 * rng.normal())
+    volatility = np.exp(np.array(logs))
+    close = 100 * np.exp(np.cumsum(volatility * rng.normal(size=len(volatility))))
+    # A session that ends where it began has the range alone in its Garman-Klass volatility.
+    half = volatility / np.sqrt(2)
+    columns = {"open": close, "high": close * np.exp(half), "low": close * np.exp(-half), "close": close}
+    name = "[log_garman_klass]"
+    record = planted(
+        columns, f"features: {name}, targets: {name}, window: 22, scaling: window_mean", "skip: add", 2
+    )
+    rows = {row["variant"]: row for row in record["rows"]}
+    assert (record["loss"], record["other_losses"]) == ("qlike", ["squared_log"])
+    assert record["earns_place"] is False
+    assert {"har", "log_har"} <= set(record["not_beaten"])
+    assert rows["har"]["loss"] < rows["last_value"]["loss"]
+    assert "HAR, the strongest baseline of the task" in record["verdict"]
+    (named,) = {each["rival"] for each in record["family"]} & {"har", "log_har"}
+    assert rows[named]["hybrid_vs"] != "better"
+    assert record["data"] == "the user's file, planted.csv"
 
 
 # The study
@@ -242,15 +395,21 @@ def rows_of(cells: dict, baseline: str = "last_value") -> tuple[list, int]:
 
 def test_rows_are_flat_and_hold_every_variant_and_baseline(record, tiny):
     names = [row["variant"] for row in record["rows"]]
-    assert names[:5] == ALL
+    shown = [name for name in names if not name.startswith("mlp_")]
+    assert shown[:5] == ["hybrid", "mlp", "frozen", "unentangled", "no_middle"]
+    assert ("mlp_tuned" in names) is ("mlp_tuned" not in record["left_out"])
     assert {"last_value", "drift", "moving_average", "ar", "ridge", "gradient_boosting"} <= set(names)
     for row in record["rows"]:
         assert not any(isinstance(value, (list, dict)) for value in row.values())
-    hybrid, twin, frozen = record["rows"][:3]
+    hybrid, mlp, frozen = (next(row for row in record["rows"] if row["variant"] == name)
+                           for name in ("hybrid", "mlp", "frozen"))  # fmt: skip
     assert (hybrid["parameters_middle"], record["circuit_weights"]) == (2, 2)
-    assert twin["parameters_middle"] == record["twin_parameters"]
+    assert mlp["parameters_middle"] == record["twin_parameters"] == record["mlp_widths"][0]["parameters"]
+    assert sum(each["chosen"] for each in record["mlp_widths"]) == 1
+    least = min(record["mlp_widths"], key=lambda each: each["validation_loss"])
+    assert least["chosen"]
     assert frozen["parameters_total"] - frozen["parameters_trained"] == 2
-    assert twin_spec(ANSATZ).hidden == record["twin_hidden"]
+    assert mlp_spec(ANSATZ).hidden == record["twin_hidden"] == record["mlp_widths"][0]["hidden"]
     json.dumps(record, allow_nan=False)
 
 
@@ -259,6 +418,21 @@ def test_a_row_is_that_of_a_run(record, tiny):
     maes = [run.read_record()["metrics"]["test"]["mae"] for run in runs]
     np.testing.assert_allclose(record["seed_mae"]["hybrid"], maes, rtol=1e-12)
     np.testing.assert_allclose(record["rows"][0]["mae"], np.median(maes), rtol=1e-12)
+
+
+def test_a_choice_sees_nothing_of_the_test_split(tiny):
+    """Whatever the test split holds, the loss that rivals and widths are chosen by is the same."""
+    found = []
+    for change in (False, True):
+        bench = Bench(build_variants(tiny, ANSATZ).configs, prepare(tiny.data))
+        if change:
+            values = bench.data.parts.test.panel.values
+            values[:] = values * np.random.default_rng(0).uniform(0.5, 2, values.shape)
+        cells = [bench.measure(cell) for cell in (Cell("mlp_x2", 1), Cell("ridge", None))]
+        found.append([(cell["validation_loss"], cell["losses"]) for cell in cells])
+    for (seen, losses), (again, others) in zip(*found, strict=True):
+        assert seen == again
+        assert losses != others
 
 
 class Interrupted(Exception):
@@ -276,13 +450,13 @@ def test_a_study_that_was_cut_off_equals_one_that_was_not(record, tiny, tmp_path
         run_ablation(tiny, AblationRequest(seeds=2), stop)
     (store,) = tmp_path.glob("studies/*/cells.jsonl")
     whole = [line for line in store.read_bytes().splitlines() if line]
-    damage = [whole[0].replace(b"0.", b"1.", 1), b'{"cell": "twin/1", "values": {}}', b'"\xff', b"[]"]
-    store.write_bytes(b"\n".join([*damage, *whole[1:], b'{"cell": "twin/1", "val']))
+    damage = [whole[0].replace(b"0.", b"1.", 1), b'{"cell": "mlp/1", "values": {}}', b'"\xff', b"[]"]
+    store.write_bytes(b"\n".join([*damage, *whole[1:], b'{"cell": "mlp/1", "val']))
     seen = []
     again = run_ablation(tiny, AblationRequest(seeds=2), lambda done, total, what: seen.append(done))
     assert seen[0] == 8  # one cell's values were changed by hand
     assert plain(again) == plain(record)
-    assert len(list(store.parent.glob("variants/*.yaml"))) == 5
+    assert len(list(store.parent.glob("variants/*.yaml"))) == 7
 
 
 def test_several_processes_give_what_one_gives(record, tiny, tmp_path, monkeypatch):
@@ -301,9 +475,11 @@ def test_an_error_reaches_the_process_that_asked():
 
 
 def plain(content):
-    """A record without what no two studies share: places and seconds."""
+    """A record without what no two studies share: places, seconds, and how often others looked."""
     if isinstance(content, dict):
-        return {key: plain(each) for key, each in content.items() if key not in ("folder", "seconds")}
+        return {
+            key: plain(each) for key, each in content.items() if key not in ("folder", "seconds", "looks")
+        }
     return [plain(each) for each in content] if isinstance(content, list) else content
 
 
@@ -348,7 +524,7 @@ def test_controls_say_both(tiny):
         seen.append(control)
         return silent
 
-    record = run_controls(config, AblationRequest(seeds=1, workers=1), progress)
+    record = run_controls(config, AblationRequest(seeds=2, workers=1), progress)
     assert seen == ["random_walk", "planted"]
     assert record["passed"] == all(each["passed"] for each in record["controls"].values())
     hybrid = {row["control"]: row for row in record["rows"] if row["variant"] == "hybrid"}

@@ -26,16 +26,20 @@ class Baseline:
     """A forecast that needs no model.
 
     Attributes:
+        title: Its name in a sentence.
         meaning: What it says, for people.
         suits: Whether it can be had for windows cut like these.
         fit: Makes it, from the training windows alone.
         light: Whether it costs next to nothing, so that every run is put beside it.
+        of_task: Whether it is the one that the literature of its task sets as the line to beat.
     """
 
+    title: str
     meaning: str
     suits: Callable[[Windows], bool]
     fit: Callable[[Windows], Forecaster]
     light: bool = False
+    of_task: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,15 @@ class ScaledBaseline:
     """A regression on what a model sees.
 
     Attributes:
+        title: Its name in a sentence.
         meaning: What it says, for people.
         fit: Makes it, from the scaled training windows alone.
     """
 
+    title: str
     meaning: str
     fit: Callable[[Setting], Forecaster]
+    of_task = False
 
 
 def _suits_all(_: Windows) -> bool:
@@ -56,21 +63,29 @@ def _suits_all(_: Windows) -> bool:
 
 
 BASELINES: dict[str, Baseline | ScaledBaseline] = {
-    "last_value": Baseline("last value", _suits_all, lambda _: last_value, light=True),
-    "drift": Baseline("last value, and on with the mean change in training", _suits_all, fit_drift),
-    "moving_average": Baseline("mean of the last rows", _suits_all, fit_moving_average),
-    "exponential_smoothing": Baseline("exponential smoothing", _suits_all, fit_exponential_smoothing),
-    "ar": Baseline("AR, of prices ARIMA(p, 1, 0)", _suits_all, fit_autoregression),
-    "har": Baseline("HAR (day, week and month)", suits_har, fit_har, light=True),
-    "log_har": Baseline("log-HAR (logarithms of day, week and month)", suits_log_har, fit_log_har),
+    "last_value": Baseline("the last value", "last value", _suits_all, lambda _: last_value, light=True),
+    "drift": Baseline("drift", "last value, and on with the mean change in training", _suits_all, fit_drift),
+    "moving_average": Baseline("the moving average", "mean of the last rows", _suits_all, fit_moving_average),
+    "exponential_smoothing": Baseline(
+        "exponential smoothing", "exponential smoothing", _suits_all, fit_exponential_smoothing
+    ),
+    "ar": Baseline("AR", "AR, of prices ARIMA(p, 1, 0)", _suits_all, fit_autoregression),
+    "har": Baseline("HAR", "HAR (day, week and month)", suits_har, fit_har, light=True, of_task=True),
+    "log_har": Baseline(
+        "log-HAR", "log-HAR (logarithms of day, week and month)", suits_log_har, fit_log_har, of_task=True
+    ),
     "black_scholes": Baseline(
+        "Black-Scholes with the volatility of the day before",
         "Black-Scholes, volatility of the row before",
         suits_black_scholes,
         lambda _: black_scholes,
         light=True,
+        of_task=True,
     ),
-    "ridge": ScaledBaseline("ridge regression on the scaled windows", fit_ridge),
-    "gradient_boosting": ScaledBaseline("boosted trees on the scaled windows", fit_gradient_boosting),
+    "ridge": ScaledBaseline("ridge regression", "ridge regression on the scaled windows", fit_ridge),
+    "gradient_boosting": ScaledBaseline(
+        "boosted trees", "boosted trees on the scaled windows", fit_gradient_boosting
+    ),
 }
 """From the simplest on; only those marked light are beside every run."""
 
@@ -114,7 +129,3 @@ def _fit(baseline: Baseline | ScaledBaseline, setting: Setting) -> Forecaster:
 def task_baseline(cut: Cut) -> str:
     """Name the baseline that a task is judged against: pricing has today's spot, a forecast has not."""
     return "black_scholes" if is_priced(cut) else "last_value"
-
-
-NAMED_RIVALS = ("har", "log_har", "black_scholes")
-"""Baselines of the literature of one task, which whoever forecasts volatility or prices options must beat."""

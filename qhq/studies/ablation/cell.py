@@ -1,8 +1,12 @@
-"""One cell of the study: a variant trained with one seed, or a baseline, on the test part."""
+"""One cell of the study: a variant trained with one seed, or a baseline, on the test split.
+
+Its loss on the validation split is measured, too: by that, rivals are chosen.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +16,10 @@ from qhq.evaluation.baselines.catalogue import fit_all_baselines, suited_baselin
 from qhq.evaluation.baselines.last_value import in_sample_naive_mae, last_value, symbol_scale
 from qhq.evaluation.baselines.regression import Setting
 from qhq.evaluation.groups import score_windows
-from qhq.evaluation.significance import date_losses, loss_unit
+from qhq.evaluation.losses import task_losses
 from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
-from qhq.experiment.evaluate import Array, evaluate
+from qhq.experiment.evaluate import Array, forecast_scaled
 from qhq.experiment.fit import fit
 from qhq.experiment.opening import Experiment, open_on_data
 from qhq.experiment.parity import pass_parity_gate
@@ -23,7 +27,13 @@ from qhq.studies.ablation.life import circuit_weights, measure_life
 from qhq.training.loop import TrainingState, Watcher
 
 Values = dict[str, Any]
-"""What a cell gives, as plain JSON: ``mae``, ``skill``, ``losses`` (one a date), ``seconds``.
+"""What a cell gives, as plain JSON: ``mae``, ``skill``, ``seconds``, and of the test split
+
+- ``losses``: those that decide, by the first loss of the task, one a date;
+- ``other_losses``: the same by the task's other losses, by name (see `qhq.evaluation.losses`);
+- ``bounded``: how many values were taken at a bound;
+
+and ``validation_loss``: the mean over the dates of the validation split of the loss that decides.
 
 Of a variant also ``epochs``, ``parameters_middle``, ``parameters_trained``, ``parameters_total``, and of one
 with a circuit what `Life` has.
@@ -69,8 +79,8 @@ class Bench:
         return {**values, "seconds": round(time.perf_counter() - started, 3)}
 
     def _baseline(self, name: str) -> Values:
-        forecast = fit_all_baselines(Setting.of(self.data), [name])[name](self.data.test)
-        return _errors(self.data, forecast)
+        forecaster = fit_all_baselines(Setting.of(self.data), [name])[name]
+        return _judge(self.data, lambda windows, _: forecaster(windows))
 
     def _variant(self, config: ExperimentConfig) -> Values:
         experiment = open_on_data(config, self.data)
@@ -78,8 +88,12 @@ class Bench:
         first = circuit_weights(experiment)
         doctor = Doctor(experiment, experiment.samples(self.data.train), Watcher())
         state = fit(experiment, doctor)
-        evaluation = evaluate(experiment, experiment.open_executor("test"), self.data.test)
-        values = {**_errors(self.data, evaluation.forecast), "epochs": state.epoch, **_sizes(experiment)}
+
+        def forecast(windows: Windows, stream: str) -> Array:
+            scaled, _ = forecast_scaled(experiment, experiment.open_executor(stream), windows)
+            return self.data.scaler.to_price(scaled, windows)
+
+        values = {**_judge(self.data, forecast), "epochs": state.epoch, **_sizes(experiment)}
         if experiment.model.quantum is not None:
             life = measure_life(experiment, self.data.test, first, state.history)
             values |= life.to_dict(_errors_found(doctor, state))
@@ -91,12 +105,30 @@ def _errors_found(doctor: Doctor, state: TrainingState) -> list[str]:
     return [each["code"] for each in doctor.record(state)["findings"] if each["severity"] == "error"]
 
 
-def _errors(data: Prepared, forecast: Array) -> Values:
-    windows: Windows = data.test
-    scale = symbol_scale(windows, in_sample_naive_mae(data.train))
-    metrics = score_windows(windows, forecast, last_value(windows), scale)
-    losses = date_losses(windows, forecast, loss_unit(windows, scale))
-    return {"mae": metrics.mae, "skill": metrics.skill, "losses": losses.tolist()}
+def _judge(data: Prepared, forecast: Callable[[Windows, str], Array]) -> Values:
+    """Errors on the test split, and the loss on the validation split.
+
+    Args:
+        data: Of the study.
+        forecast: Of windows; its second argument names the random stream of shots, as a run's evaluation has
+            it. That on the validation split comes first, so that nothing can be chosen by the test split.
+    """
+    # The validation split itself, also where a leak that was switched on makes early stopping look elsewhere.
+    validation, known = data.parts.validation.windows, in_sample_naive_mae(data.train)
+    seen = task_losses(validation, {"": forecast(validation, "validation")}, symbol_scale(validation, known))
+    found, scale = forecast(data.test, "test"), symbol_scale(data.test, known)
+    losses = task_losses(data.test, {"": found}, scale)
+    metrics = score_windows(data.test, found, last_value(data.test), scale)
+    return {
+        "mae": metrics.mae,
+        "skill": metrics.skill,
+        "losses": losses.by_name[losses.primary][""].tolist(),
+        "other_losses": {
+            name: each[""].tolist() for name, each in losses.by_name.items() if name != losses.primary
+        },
+        "bounded": sum(losses.bounded.values()),
+        "validation_loss": float(seen.by_name[losses.primary][""].mean()),
+    }
 
 
 def _sizes(experiment: Experiment) -> Values:

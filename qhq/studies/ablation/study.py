@@ -11,7 +11,10 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from qhq import __version__
 from qhq.ansatz.program import Ansatz
@@ -20,6 +23,7 @@ from qhq.data.prepare import Prepared, prepare
 from qhq.data.quarantine import tell_rows
 from qhq.documents import dump_document
 from qhq.evaluation.baselines.catalogue import task_baseline
+from qhq.evaluation.losses import loss_names
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.opening import build_circuit
 from qhq.experiment.record import git_commit, now, versions
@@ -27,15 +31,51 @@ from qhq.models.mlp import mlp_parameters
 from qhq.paths import runs_dir
 from qhq.studies.ablation.cell import Bench, Values
 from qhq.studies.ablation.pool import measure_cells
-from qhq.studies.ablation.table import rivals, table_rows
-from qhq.studies.ablation.variants import HYBRID, MEANINGS, Variants, build_variants, quantum_of, twin_spec
-from qhq.studies.ablation.verdict import say_verdict
+from qhq.studies.ablation.rivals import (
+    choose_rivals,
+    choose_width,
+    judge_place,
+    validation_loss,
+    with_tuned_mlp,
+)
+from qhq.studies.ablation.table import (
+    always_compared,
+    compare_by_other_losses,
+    compare_rows,
+    table_rows,
+)
+from qhq.studies.ablation.variants import (
+    HYBRID,
+    MEANINGS,
+    MLP,
+    TUNED_MLP,
+    Variants,
+    build_variants,
+    quantum_of,
+)
+from qhq.studies.ablation.verdict import is_alive, say_verdict
 from qhq.studies.cells import CellStore, judged_by_symbol
-from qhq.studies.comparisons import call, compare_all
+from qhq.studies.comparisons import Measured, call
 from qhq.tracking.looks import Looks, add_look
 from qhq.tracking.run_folder import RunFolder, writable
 
 Progress = Callable[[int, int, str], None]
+
+JUDGED = "losses of the task on test and validation"
+"""What a cell holds; those of earlier versions hold less, and are measured again in a folder of their own."""
+
+DATA_KINDS = {
+    "bundled": "real prices (bundled)",
+    "yahoo": "real prices (Yahoo)",
+    "csv": "the user's file",
+    "parquet": "the user's file",
+    "recorded": "real option chains (recorded)",
+    "surface": "real volatility surfaces, interpolated at standard points: no traded contracts",
+    "synthetic": "synthetic option prices on real underlyings",
+    "random_walk": "synthetic (random walk)",
+    "planted": "synthetic (planted signal)",
+}
+"""What each source of data is; a result on model prices says nothing of traded ones."""
 
 
 @dataclass(frozen=True)
@@ -100,16 +140,13 @@ def _digest(variants: Variants, ansatz: Ansatz, data: Prepared) -> str:
     """Name of all that a cell's value depends on besides its variant and seed."""
     configs = [each.model_dump_json(exclude={"name", "seed"}) for each in variants.configs.values()]
     content = [*configs, fingerprint(ansatz), data.fingerprint, __version__]
-    content += judged_by_symbol(data.test)
+    content += [*judged_by_symbol(data.test), JUDGED]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
 
 
 def _best(rows: list[dict[str, Any]]) -> str:
-    """The variant or baseline of the highest median skill, in which every symbol has the same weight."""
-    known = [row for row in rows if row["skill"] is not None]
-    # Without a skill the last value never errs: then there is one price only, and nothing beats it.
-    best = max(known, key=lambda row: row["skill"]) if known else min(rows, key=lambda row: row["mae"])
-    return str(best["variant"])
+    """The variant or baseline of the lowest loss, in which every symbol has the same weight."""
+    return str(min(rows, key=lambda row: row["loss"])["variant"])
 
 
 def _measure(study: _Study, request: AblationRequest, progress: Progress) -> tuple[dict[str, Values], Looks]:
@@ -136,20 +173,26 @@ def _measure(study: _Study, request: AblationRequest, progress: Progress) -> tup
 
 
 def _summary(study: _Study, seeds: range, done: dict[str, Values]) -> dict[str, Any]:
-    cells = study.bench.cells(seeds)
-    measured: dict[str, list[Values]] = {}
-    for cell in sorted(cells, key=lambda each: each.seed is None):  # the models first
-        measured.setdefault(cell.name, []).append(done[cell.key])
+    found: dict[str, list[Values]] = {}
+    for cell in study.bench.cells(seeds):
+        found.setdefault(cell.name, []).append(done[cell.key])
+    measured = with_tuned_mlp(found)
+    left_out = dict(study.variants.left_out)
+    if TUNED_MLP not in measured:
+        left_out[TUNED_MLP] = "the width that matches the circuit is the best on the validation split"
     cut, ansatz = study.data.test.cut, study.ansatz
-    against = rivals(task_baseline(cut))
-    family = [(HYBRID, rival) for rival in against]
-    comparisons = compare_all(measured, cut.horizon, against, family)
-    rows = table_rows(measured, comparisons)
-    twin = twin_spec(ansatz)
+    rivals, loss = choose_rivals(measured), loss_names(study.data.test)[0]
+    always = always_compared(task_baseline(cut))
+    comparisons = compare_rows(measured, cut.horizon, rivals, always)
+    others = compare_by_other_losses(measured, cut.horizon)
+    rows = table_rows(measured, comparisons, always, rivals.roles, others)
+    place = judge_place(measured, comparisons, rivals, alive=is_alive(rows[0]))
+    matched = study.variants.widths[MLP]
     return {
         "study": study.folder.name,
         "folder": str(study.folder.path),
         "config": study.config.name,
+        "data": _say_data(study.config),
         "leaks": list(study.data.leaks),
         "data_notes": tell_rows(study.data.quarantine, study.data.doubts, study.data.notes),
         "seeds": list(seeds),
@@ -157,19 +200,48 @@ def _summary(study: _Study, seeds: range, done: dict[str, Values]) -> dict[str, 
         "dates": comparisons[0].dates,
         "target": ", ".join(cut.targets),
         "circuit_weights": ansatz.num_weights,
-        "twin_hidden": twin.hidden,
-        "twin_parameters": mlp_parameters(ansatz.num_inputs, twin.hidden, ansatz.num_outputs),
-        "left_out": study.variants.left_out,
+        "twin_hidden": matched,
+        "twin_parameters": mlp_parameters(ansatz.num_inputs, matched, ansatz.num_outputs),
+        "mlp_widths": _say_widths(study, found),
+        "left_out": left_out,
+        "loss": loss,
+        "other_losses": list(others),
         "rows": rows,
         "best": _best(rows),
+        "family": [{"rival": name, "role": role} for name, role in rivals.roles.items()],
+        "earns_place": place.earned if place.tested else None,
+        "not_beaten": list(place.others),
         "pairs": [{**vars(each), "verdict": call(measured, each, MEANINGS).verdict} for each in comparisons],
-        "verdict": say_verdict(rows, sum(each.adjusted is not None for each in comparisons)),
+        "verdict": say_verdict(rows, place, rivals, loss),
         **{
             f"seed_{key}": {name: [each[key] for each in values] for name, values in measured.items()}
             for key in ("mae", "skill")
         },
+        "seed_loss": {
+            name: [float(np.mean(each["losses"])) for each in values] for name, values in measured.items()
+        },
         "life": [
             {key: each[key] for key in ("gradient", "moved", "share", "findings", "alive")}
-            for each in measured["hybrid"]
+            for each in measured[HYBRID]
         ],
     }
+
+
+def _say_widths(study: _Study, found: Measured) -> list[dict[str, Any]]:
+    """What became of each width of the MLP."""
+    best = choose_width(found)
+    return [
+        {
+            "hidden": hidden,
+            "parameters": found[name][0]["parameters_middle"],
+            "validation_loss": validation_loss(found[name]),
+            "chosen": name == best,
+        }
+        for name, hidden in study.variants.widths.items()
+    ]
+
+
+def _say_data(config: ExperimentConfig) -> str:
+    """What the data is, in a line: synthetic or real, and the file if it is a user's own."""
+    kind, path = DATA_KINDS[config.data.source], config.data.path
+    return kind if path is None else f"{kind}, {Path(path).name}"

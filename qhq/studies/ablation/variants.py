@@ -1,4 +1,11 @@
-"""What stands beside the hybrid: the same recipe with another middle, each an ordinary config."""
+"""What stands beside the hybrid: the same recipe with another middle, each an ordinary config.
+
+The classical baseline model is a tanh MLP in the circuit's place. One width alone would be a rival of straw:
+at a circuit's number of weights it may be far too narrow, and the hybrid's own ansatz was chosen among many.
+So it is trained in several widths, each with the seeds and the epochs of the hybrid, and two of them are
+judged: the one with about as many parameters as the circuit, and the one that errs least on the validation
+split.
+"""
 
 from __future__ import annotations
 
@@ -9,27 +16,50 @@ from qhq.ansatz.program import Ansatz
 from qhq.errors import ConfigError
 from qhq.experiment.config import ExperimentConfig, QuantumSpec
 from qhq.models.mlp import matched_width
-from qhq.models.spec import MiddleSpec
+from qhq.models.spec import MOST_HIDDEN, MiddleSpec
 
-HYBRID, TWIN, FROZEN = "hybrid", "twin", "frozen"
+HYBRID, MLP, TUNED_MLP, FROZEN = "hybrid", "mlp", "mlp_tuned", "frozen"
 UNENTANGLED, NO_MIDDLE = "unentangled", "no_middle"
 
+WIDTHS = {MLP: 1, "mlp_x2": 2, "mlp_x4": 4}
+"""Widths that the MLP is trained in, as multiples of the one that matches the circuit."""
+
+EARLIER = {"twin": MLP}
+"""Names that studies of earlier versions have for variants."""
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """A variant for people: its name in a sentence, and what it is."""
+
+    title: str
+    text: str
+
+
 MEANINGS = {
-    HYBRID: "hybrid, as configured",
-    TWIN: "classical twin: a tanh MLP in the circuit's place",
-    FROZEN: "circuit frozen at random weights",
-    UNENTANGLED: "circuit without entanglers",
-    NO_MIDDLE: "no middle at all",
+    HYBRID: Meaning("the hybrid", "hybrid, as configured"),
+    MLP: Meaning("the MLP", "MLP in the circuit's place, about as many parameters"),
+    TUNED_MLP: Meaning("the MLP of the best width", "MLP in the circuit's place, best width on validation"),
+    FROZEN: Meaning("the frozen circuit", "circuit frozen at random weights"),
+    UNENTANGLED: Meaning("the circuit without entanglers", "circuit without entanglers"),
+    NO_MIDDLE: Meaning("no middle", "no middle at all"),
 }
 """Variants in the order of the table."""
 
 
 @dataclass(frozen=True)
 class Variants:
-    """Configs by the name of their variant, and why others are left out."""
+    """What is trained beside the hybrid.
+
+    Attributes:
+        configs: By name; an MLP for each of `WIDTHS`, of which the table shows two.
+        left_out: Why others are not among them.
+        widths: Hidden units of each MLP.
+    """
 
     configs: dict[str, ExperimentConfig]
     left_out: dict[str, str]
+    widths: dict[str, int]
 
 
 def build_variants(config: ExperimentConfig, ansatz: Ansatz) -> Variants:
@@ -41,9 +71,10 @@ def build_variants(config: ExperimentConfig, ansatz: Ansatz) -> Variants:
     """
     quantum = quantum_of(config)
     left_out = {FROZEN: _frozen_already(quantum, ansatz), UNENTANGLED: _uncoupled_already(ansatz)}
+    middles = {name: mlp_spec(ansatz, factor) for name, factor in WIDTHS.items()}
     configs = {
         HYBRID: config,
-        TWIN: _classical(config, ansatz, twin_spec(ansatz)),
+        **{name: _classical(config, ansatz, middle) for name, middle in middles.items()},
         FROZEN: _with_quantum(config, quantum.model_copy(update={"frozen": True})),
         UNENTANGLED: _with_quantum(config, quantum.model_copy(update={"entangled": False})),
         NO_MIDDLE: _classical(config, ansatz, None),
@@ -51,12 +82,14 @@ def build_variants(config: ExperimentConfig, ansatz: Ansatz) -> Variants:
     return Variants(
         {name: _renamed(each, name) for name, each in configs.items() if not left_out.get(name)},
         {name: reason for name, reason in left_out.items() if reason},
+        {name: middle.hidden for name, middle in middles.items()},
     )
 
 
-def twin_spec(ansatz: Ansatz) -> MiddleSpec:
-    """The MLP with a circuit's inputs, outputs and angles, and about as many parameters as it has weights."""
-    hidden = matched_width(ansatz.num_inputs, ansatz.num_outputs, ansatz.num_weights)
+def mlp_spec(ansatz: Ansatz, factor: int = 1) -> MiddleSpec:
+    """The MLP with a circuit's inputs, outputs and angles, ``factor`` times as wide as the matched one."""
+    matched = matched_width(ansatz.num_inputs, ansatz.num_outputs, ansatz.num_weights)
+    hidden = min(factor * matched, MOST_HIDDEN)
     return MiddleSpec(hidden=hidden, outputs=ansatz.num_outputs, angle_scaling=ansatz.angle_scaling)
 
 
