@@ -429,7 +429,7 @@ def _verdict(evaluation: Evaluation, tests: tuple[Comparison, ...], rows: list[d
     for each in tests:
         verdict = each.verdict()
         side = "" if each.gain is None else "below" if each.gain > 0 else "above"
-        facts = [] if each.gain is None else [f"loss {abs(100 * each.gain):.2f} % {side}"]
+        facts = [] if not each.gain else [f"loss {abs(100 * each.gain):.2f} % {side}"]
         facts.append(each.reason if each.adjusted is None else f"p {say_p_value(each.adjusted)}")
         if verdict == "not shown" and each.detectable is not None:
             facts.append(f"{100 * each.detectable:.2f} % would have been found in 4 of 5 cases")
