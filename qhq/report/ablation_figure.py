@@ -22,8 +22,8 @@ COLOURS = {
     "no_middle": "tab:green",
 }
 BASELINE = "tab:gray"
-LEFT_OUT = -0.1
-"""A baseline of less gain than this, and than all models, would squeeze the others together."""
+LEFT_OUT = 0.1
+"""A baseline so far below zero and all models, or below models far above zero, would squeeze the others."""
 
 
 def draw_ablation(record: dict[str, Any]) -> Figure:
@@ -38,14 +38,19 @@ def draw_ablation(record: dict[str, Any]) -> Figure:
     rows = [row for row in record["rows"] if row["variant"] != "last_value"]
     middle = {row["variant"]: float(np.median(gains[row["variant"]])) for row in rows}
     worst = min(middle[row["variant"]] for row in rows if row["kind"] == "model")
-    shown = [row for row in rows if middle[row["variant"]] >= min(worst, LEFT_OUT)]
+    models = [middle[row["variant"]] for row in rows if row["kind"] == "model"]
+    far = worst - max(LEFT_OUT, 3 * (max(models) - worst))
+    # Where all models are far better than the last value, that is what would squeeze them.
+    lowest = far if far > 0 else min(worst, -LEFT_OUT)
+    shown = [row for row in rows if middle[row["variant"]] >= lowest]
     figure = Figure(figsize=(9, 1.8 + 0.36 * len(shown)), layout="constrained")
     axes = figure.subplots()
     for row in shown:
         _draw_row(axes, row, gains[row["variant"]])
     if any(row["kind"] == "baseline" for row in shown):
         axes.plot([], [], "D", color=BASELINE, markersize=6, label="classical baseline")
-    axes.axvline(0, color="black", linestyle=":", label="last value")
+    if lowest <= 0:
+        axes.axvline(0, color="black", linestyle=":", label="last value")
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.xaxis.set_major_locator(MaxNLocator(7))
@@ -53,7 +58,7 @@ def draw_ablation(record: dict[str, Any]) -> Figure:
     axes.set(xlabel=f"{what} that of the last value, test split ({record['target']}); right is better")
     axes.grid(alpha=0.3, axis="x")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
-    figure.suptitle(_title(record, len(rows) - len(shown)), fontsize=10)
+    figure.suptitle(_title(record, len(rows) - len(shown), naive=lowest <= 0), fontsize=10)
     return figure
 
 
@@ -85,6 +90,8 @@ def _draw_row(axes: Axes, row: dict[str, Any], gains: list[float]) -> None:
               label="median" if first else None)  # fmt: skip
 
 
-def _title(record: dict[str, Any], hidden: int) -> str:
-    beyond = f"; {hidden} baseline{'s' if hidden > 1 else ''} far to the left not shown" if hidden else ""
+def _title(record: dict[str, Any], hidden: int, *, naive: bool) -> str:
+    away = [f"{hidden} baseline{'s' if hidden > 1 else ''}"] if hidden else []
+    away += [] if naive else ["the last value"]
+    beyond = f"; {' and '.join(away)} far to the left not shown" if away else ""
     return f"{record['config']}: {len(record['seeds'])} seeds, {record['dates']} test dates{beyond}"

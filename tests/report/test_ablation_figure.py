@@ -1,0 +1,52 @@
+"""The figure of an ablation: every row that can be told apart, and records of earlier versions."""
+
+from __future__ import annotations
+
+import pytest
+
+from qhq.report.ablation_figure import draw_ablation
+
+
+def record_of(losses: dict[str, list[float]], **more) -> dict:
+    rows = [
+        {"variant": name, "kind": "model" if len(each) > 1 else "baseline"} for name, each in losses.items()
+    ]
+    return {"rows": rows, "config": "tiny", "seeds": [0, 1], "dates": 50, "target": "mid", "loss": "absolute",
+            "seed_loss": losses, **more}  # fmt: skip
+
+
+def shown(figure) -> list[str]:
+    (axes,) = figure.axes
+    return [label.get_text() for label in axes.get_yticklabels()]
+
+
+NEAR = {
+    "hybrid": [0.9, 0.95],
+    "mlp_tuned": [0.92, 0.93],
+    "last_value": [1.0],
+    "ridge": [0.97],
+    "drift": [2.0],
+}
+FAR = {"hybrid": [0.15, 0.16], "mlp": [0.14, 0.15], "last_value": [1.0], "drift": [0.99], "har": [0.155]}
+
+
+@pytest.mark.parametrize(
+    ("losses", "names", "left_out"),
+    [
+        (NEAR, ["hybrid", "mlp tuned", "ridge"], "1 baseline far to the left"),
+        (FAR, ["hybrid", "mlp", "har"], "1 baseline and the last value far to the left"),
+    ],
+)
+def test_what_lies_far_off_does_not_squeeze_the_others(losses, names, left_out):
+    figure = draw_ablation(record_of(losses))
+    assert shown(figure) == names
+    assert left_out in figure.get_suptitle()
+
+
+def test_a_record_of_an_earlier_version_is_drawn_by_its_skill():
+    skills = {"hybrid": [0.1, 0.2], "twin": [0.0, 0.1], "last_value": [0.0]}
+    record = record_of(skills)
+    del record["loss"], record["seed_loss"]
+    figure = draw_ablation({**record, "seed_skill": skills})
+    assert shown(figure) == ["hybrid", "twin"]
+    assert figure.axes[0].get_xlabel().startswith("skill over")
