@@ -123,7 +123,7 @@ def _parts(record: dict[str, Any]) -> list[str | Table]:
     for stage in record["stages"]:
         parts += [_stage_table(stage, record["metric"]), *_stage_lines(stage)]
     if record["final"] is not None:
-        parts.append(_final_table(record["final"]))
+        parts += [_final_table(record["final"]), f"{record['final']['confidence_set']['sentence']}."]
     folder = Path(record["folder"])
     places = [f"Winner {folder / 'winner.yaml'}", *(f"Figure {path}" for path in record["figures"])]
     looks = say_looks((record["final"] or {}).get("looks"))
@@ -134,7 +134,7 @@ def _stage_table(stage: dict[str, Any], metric: str) -> Table:
     shown = stage["rows"][:SHOWN_ROWS]
     shown += [row for row in stage["rows"][SHOWN_ROWS:] if row["chosen"]]
     columns = [*(key.rpartition(".")[2] for key in stage["keys"])]
-    columns += [f"{metric}/naive", "over seeds", "parameters", "epochs", "healthy", ""]
+    columns += [f"{metric}/naive", "over seeds", "parameters", "epochs", "healthy", "may be best", ""]
     rows = [[*(_short(row[key]) for key in stage["keys"]), *_row_cells(row)] for row in shown]
     more = (
         f", the {SHOWN_ROWS} of lowest error and the chosen one shown"
@@ -148,16 +148,18 @@ def _stage_table(stage: dict[str, Any], metric: str) -> Table:
 def _row_cells(row: dict[str, Any]) -> list[object]:
     spread = None if row["low"] is None else f"{row['low']:.4f} to {row['high']:.4f}"
     word = "chosen" if row["chosen"] else "ties" if row["tied"] else row["status"]
+    in_set = {True: "yes", False: "no", None: None}[row["in_set"]]
     value = None if row["value"] is None else f"{row['value']:.4f}"
     healthy = f"{row['healthy']}/{row['seeds']}"
-    return [value, spread, row["parameters"], row["epochs"], healthy, "" if word == "finished" else word]
+    marks = [in_set, "" if word == "finished" else word]
+    return [value, spread, row["parameters"], row["epochs"], healthy, *marks]
 
 
 def _stage_lines(stage: dict[str, Any]) -> list[str]:
     from qhq.evaluation.significance import say_p_value
     from qhq.studies.sweep.verdict import say_choice
 
-    lines = [f"{stage['noise']['sentence']}.", say_choice(stage)]
+    lines = [f"{stage['noise']['sentence']}.", f"{stage['confidence_set']['sentence']}.", say_choice(stage)]
     lines += [
         f"Rank correlation of the error with {trend['key']} {trend['rho']:+.2f}"
         f" ({trend['low']:+.2f} to {trend['high']:+.2f}), p {say_p_value(trend['p_value'])}"

@@ -8,10 +8,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from qhq.data.prepare import Prepared
 from qhq.evaluation.baselines.last_value import in_sample_naive_mae, last_value, symbol_scale
 from qhq.evaluation.groups import score_windows
 from qhq.evaluation.metrics import relative_errors
+from qhq.evaluation.significance import date_losses, loss_unit
 from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.evaluate import forecast_scaled
@@ -85,4 +88,10 @@ def _validation_metrics(experiment: Experiment) -> dict[str, Any]:
         "validation": asdict(score_windows(windows, forecast, naive, scale)),
         "validation_naive": asdict(score_windows(windows, naive, naive, scale)),
     }
-    return {"metrics": metrics, "relative": asdict(relative)}
+    unit = loss_unit(windows, scale)
+    losses = {
+        "dates": np.datetime_as_string(np.unique(windows.dates[:, 0]), unit="D").tolist(),
+        "losses": date_losses(windows, forecast, unit).tolist(),
+        "naive": date_losses(windows, naive, unit).tolist(),
+    }
+    return {"metrics": metrics, "relative": asdict(relative), "validation_losses": losses}

@@ -12,9 +12,11 @@ from typing import Any
 
 from qhq.errors import ConfigError
 from qhq.evaluation.bootstrap import median_interval
+from qhq.evaluation.confidence_set import confidence_set, say_set
+from qhq.evaluation.significance import compare_groups
 from qhq.experiment.config import ExperimentConfig
 from qhq.paths import runs_dir
-from qhq.studies.comparisons import compare_all, tested
+from qhq.studies.comparisons import compare_all, mean_losses, tested
 from qhq.studies.sweep.design import change
 from qhq.studies.sweep.dispatch import Dispatch
 from qhq.studies.sweep.losses import LAST_VALUE, Losses, read_losses
@@ -85,6 +87,7 @@ def run_finals(finals: Finals, dispatch: Dispatch) -> dict[str, Any]:
         "windows": losses.windows,
         "dates": losses.dates,
         "rows": _compared([*rows, _last_value(runs[WINNER])], losses),
+        "confidence_set": _confidence_set(losses),
         "looks": looks.to_dict(),
     }
 
@@ -169,7 +172,29 @@ def _compared(rows: list[dict[str, Any]], losses: Losses) -> list[dict[str, Any]
     for row in rows:
         for rival, key in rivals.items():
             row.update(tested(measured, found.get((row["variant"], rival)), key, MODELS))
+            row.update(_groups(losses, row["variant"], rival, key))
     return rows
+
+
+def _groups(losses: Losses, variant: str, rival: str, key: str) -> dict[str, Any]:
+    """What the symbols say alone, as exploration: the mean over them may hide that they differ."""
+    names = ("better", "worse", "p")
+    # A failed variant has no losses, and of one seed nothing is tested.
+    few = variant not in losses.measured or any(
+        len(losses.measured[name]) < 2 for name in (variant, rival) if name in MODELS
+    )
+    if few or variant == rival or len(losses.groups) < 2:
+        return {f"{key}_symbols_{name}": None for name in names}
+    pairs = {name: (each[variant], each[rival]) for name, each in losses.groups.items()}
+    found = compare_groups(pairs, losses.horizon)
+    values = (", ".join(found.better), ", ".join(found.worse), found.p_value)
+    return {f"{key}_symbols_{name}": value for name, value in zip(names, values, strict=True)}
+
+
+def _confidence_set(losses: Losses) -> dict[str, Any]:
+    means = {name: mean_losses(each) for name, each in losses.measured.items()}
+    found = confidence_set(means, LAST_VALUE, horizon=losses.horizon)
+    return {**found.to_dict(), "sentence": say_set(found, "models", "the last value")}
 
 
 def _untrained(folder: RunFolder) -> ConfigError:

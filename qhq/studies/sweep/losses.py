@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from qhq.data.panel import FloatArray
 from qhq.files import MOST_TABLE_BYTES, read_regular
 from qhq.studies.comparisons import Measured
 from qhq.tracking.run_folder import RunFolder
@@ -26,15 +27,46 @@ class Losses:
 
     Attributes:
         measured: Losses of each date, of each run of a variant and of the last value.
+        groups: By symbol, losses of each of its dates (D,) by variant, over all seeds.
         windows: Forecasts that all runs share.
         dates: How many dates they are of.
         horizon: Rows ahead of the furthest forecast, H.
     """
 
     measured: Measured
+    groups: dict[str, dict[str, FloatArray]]
     windows: int
     dates: int
     horizon: int
+
+
+def trial_losses(trials: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, FloatArray]:
+    """Losses of the validation split, on the dates that all trials share, each averaged over its seeds.
+
+    Args:
+        trials: Records of each point's finished trials.
+
+    Returns:
+        Losses (D,) by point, and of the last value; none where a trial of an earlier version kept none, or no
+        date is shared.
+    """
+    kept: dict[str, list[Any]] = {
+        name: [record.get("validation_losses") for record in each] for name, each in trials.items()
+    }
+    every = [each for records in kept.values() for each in records]
+    if not every or not all(every):
+        return {}
+    first = every[0]
+    shared = sorted(set(first["dates"]).intersection(*(each["dates"] for each in every[1:])))
+
+    def read(record: Mapping[str, Any], key: str) -> FloatArray:
+        by_date = dict(zip(record["dates"], record[key], strict=True))
+        return np.array([by_date[date] for date in shared])
+
+    losses = {
+        name: np.mean([read(each, "losses") for each in records], axis=0) for name, records in kept.items()
+    }
+    return {**losses, LAST_VALUE: read(first, "naive")} if shared else {}
 
 
 def read_losses(runs: Mapping[str, Sequence[RunFolder]]) -> Losses:
@@ -49,16 +81,25 @@ def read_losses(runs: Mapping[str, Sequence[RunFolder]]) -> Losses:
     for frame in every[1:]:
         shared = shared.intersection(frame.index)
     shared = shared.sort_values()
+    cut = {variant: [frame.loc[shared] for frame in each] for variant, each in frames.items()}
     first = every[0].loc[shared]
     unit = _unit(first)
-    measured: dict[str, list[dict[str, Any]]] = {
-        variant: [{"losses": _by_date(frame.loc[shared], "forecast", unit)} for frame in each]
-        for variant, each in frames.items()
+    columns = {variant: ("forecast", each) for variant, each in cut.items()}
+    columns[LAST_VALUE] = ("naive", [first])
+    measured = {
+        name: [{"losses": _by_date(frame, column, unit).tolist()} for frame in each]
+        for name, (column, each) in columns.items()
     }
-    losses = _by_date(first, "naive", unit)
-    measured[LAST_VALUE] = [{"losses": losses}]
+    groups = {
+        str(name): {
+            variant: np.mean([_by_date(frame.loc[rows.index], column, rows) for frame in each], axis=0)
+            for variant, (column, each) in columns.items()
+        }
+        for name, rows in unit.groupby(first["underlying"])
+    }
     horizon = int(shared.get_level_values("horizon").max())
-    return Losses(measured, len(shared), len(losses), horizon)
+    dates = len(measured[LAST_VALUE][0]["losses"])
+    return Losses(measured, groups, len(shared), dates, horizon)
 
 
 def _read(folder: RunFolder) -> pd.DataFrame:
@@ -83,7 +124,8 @@ def _unit(frame: pd.DataFrame) -> pd.Series[float]:
     return unit.where(unit > 0, 1.0)
 
 
-def _by_date(frame: pd.DataFrame, column: str, unit: pd.Series[float]) -> list[float]:
+def _by_date(frame: pd.DataFrame, column: str, unit: pd.Series[float]) -> FloatArray:
+    """Mean error over the unit of each date, shape (D,)."""
     error = (frame[column] - frame["actual"]).abs() / unit
-    means: list[float] = error.groupby(level="origin").mean().tolist()
+    means: FloatArray = error.groupby(level="origin").mean().to_numpy(dtype=np.float64)
     return means

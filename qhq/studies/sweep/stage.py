@@ -10,10 +10,12 @@ import numpy as np
 
 from qhq.data.panel import FloatArray
 from qhq.errors import ConfigError
+from qhq.evaluation.confidence_set import confidence_set, say_set
 from qhq.experiment.config import ExperimentConfig
 from qhq.studies.sweep.design import change, look_up
 from qhq.studies.sweep.dispatch import Dispatch
 from qhq.studies.sweep.ground import Ground
+from qhq.studies.sweep.losses import LAST_VALUE, trial_losses
 from qhq.studies.sweep.noise import measure_noise, measure_trends, say_noise
 from qhq.studies.sweep.proposals import Proposals
 from qhq.studies.sweep.ranking import Entry, best_of, table_rows
@@ -91,6 +93,11 @@ def _conclude(ground: Ground, entries: list[Entry]) -> StageResult:
     good = [entry for entry in entries if np.isfinite(entry.value)]
     trends = measure_trends(_sizes(ground.stage.points, good), np.array([entry.value for entry in good]))
     rows = table_rows(entries, chosen, noise.margin)
+    kept = trial_losses({entry.trials[0]: entry.records for entry in good})
+    may_be_best = confidence_set(kept, LAST_VALUE if kept else "", horizon=ground.base.data.horizon)
+    for row in rows:
+        row["set_p"] = may_be_best.p_values.get(row["trials"][0])
+        row["in_set"] = row["trials"][0] in may_be_best.members if may_be_best.members else None
     lowest = min(good, key=lambda entry: (entry.value, entry.parameters))
     record = {
         "stage": ground.stage.name,
@@ -105,6 +112,10 @@ def _conclude(ground: Ground, entries: list[Entry]) -> StageResult:
         "lowest_value": lowest.value,
         "tied": sum(row["tied"] for row in rows),
         "noise": {**noise.to_dict(), "sentence": say_noise(noise)},
+        "confidence_set": {
+            **may_be_best.to_dict(),
+            "sentence": say_set(may_be_best, "points", "the last value"),
+        },
         "trends": [asdict(trend) for trend in trends],
         "rows": rows,
     }

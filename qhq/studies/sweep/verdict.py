@@ -46,7 +46,13 @@ def _say_rankings(stages: Sequence[dict[str, Any]]) -> str:
     }
     said = [f"{words}: {', '.join(names)}" for words, names in groups.items() if names]
     text = "; ".join(said)
-    return f"Rankings. {text[0].upper()}{text[1:]}."
+    sets = [
+        f"{each['stage']}: {each['confidence_set']['sentence']}."
+        for each in stages
+        if "confidence_set" in each and not each["confidence_set"]["reason"]
+    ]
+    heading = ["Validation split.", *sets] if sets else []
+    return " ".join([f"Rankings. {text[0].upper()}{text[1:]}.", *heading])
 
 
 def _say_final(final: dict[str, Any] | None) -> str:
@@ -62,5 +68,15 @@ def _say_final(final: dict[str, Any] | None) -> str:
     return (
         f"On the test split the winner is {say_against(winner, 'vs_naive', 'the last value')} and {beside}"
         f" (Diebold-Mariano, Holm over {'two pairs' if start else 'one pair'}, {100 * LEVEL:g} %,"
-        f" {say_seeds(winner['seeds'], 'fresh')})."
+        f" {say_seeds(winner['seeds'], 'fresh')}).{_say_groups(winner)}"
     )
+
+
+def _say_groups(winner: dict[str, Any]) -> str:
+    """What single symbols show beside the last value; nothing if they show nothing."""
+    found = [
+        f"{word} for {winner[f'vs_naive_symbols_{word}']}"
+        for word in ("better", "worse")
+        if winner.get(f"vs_naive_symbols_{word}")
+    ]
+    return f" Exploratory, symbol by symbol under Holm, it is {' and '.join(found)}." if found else ""

@@ -117,7 +117,7 @@ def test_stages_carry_the_winner_and_only_the_last_looks_at_the_test_part(whole)
     seeds = {int(path.name.rpartition("-s")[2]) for path in sweep.glob("trials/*")}
     assert seeds == {1, 2}
     assert record["final"]["seeds"] == [3, 4]
-    finals = {path.name for path in (folder / "runs").iterdir() if path.name != "sweeps"}
+    finals = {path.name for path in (folder / "runs").iterdir() if path.is_dir()} - {"sweeps"}
     assert finals == {name for row in record["final"]["rows"] for name in row.get("runs", [])}
 
 
@@ -132,6 +132,18 @@ def test_every_point_of_the_grid_is_ranked_and_tpe_begins_where_the_stage_starts
     assert all(row["epochs"] == 1 for row in rate["rows"] if row["status"] == "pruned")
 
 
+def test_the_points_that_may_be_the_best_are_told_on_the_validation_split(whole):
+    for stage in whole[0]["stages"]:
+        found = stage["confidence_set"]
+        trials = {row["trials"][0]: row for row in stage["rows"] if row["value"] is not None}
+        assert set(found["p_values"]) == {*trials, "last_value"}
+        assert 0 <= found["superior_p"] <= 1
+        for name, row in trials.items():
+            assert row["in_set"] is (name in found["members"])
+            assert row["set_p"] == found["p_values"][name]
+        assert found["sentence"] in whole[0]["verdict"]
+
+
 def test_the_final_table_stands_beside_the_last_value_with_its_tests(whole):
     rows = {row["variant"]: row for row in whole[0]["final"]["rows"]}
     assert set(rows) == {"winner", "start", "last_value"}
@@ -142,6 +154,9 @@ def test_the_final_table_stands_beside_the_last_value_with_its_tests(whole):
         assert rows[name]["vs_naive"] in ("better", "not shown", "worse")
         assert rows[name]["vs_naive_exploratory"] is (name == "start")
     assert rows["winner"]["vs_naive_detectable"] > 0
+    final = whole[0]["final"]["confidence_set"]
+    assert set(final["p_values"]) == set(rows)
+    assert final["benchmark"] == "last_value"
     record = json.loads((Path(whole[0]["folder"]) / "sweep.json").read_text())
     assert record["status"] == "finished"
     assert record["versions"]["qhq"]
