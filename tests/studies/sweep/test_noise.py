@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from qhq.studies.sweep.losses import read_losses
+from qhq.studies.sweep.final import _compared
+from qhq.studies.sweep.losses import read_losses, trial_losses
 from qhq.studies.sweep.noise import measure_noise, measure_trends, say_noise
 from qhq.studies.sweep.ranking import Entry, best_of, relative_error, table_rows
-from qhq.studies.sweep.verdict import say_choice
+from qhq.studies.sweep.verdict import say_choice, say_verdict
 from qhq.tracking.run_folder import RunFolder
 
 
@@ -132,3 +133,63 @@ def test_the_choice_says_what_is_lowest_and_why_another_is_taken():
     same = stage | {"best": "depth 3", "value": 0.9962}
     assert say_choice(same | {"tied": 1}) == "Chosen: depth 3 (0.9962), the lowest error."
     assert "the lowest error and the fewest parameters of the 3" in say_choice(same)
+
+
+STAGES = [{"stage": "circuit", "noise": {"is_ranking": None}}]
+
+
+def predictions(folder, edge: dict[str, float], seed: int) -> RunFolder:
+    """A run whose error is that of the last value less a symbol's edge, and some luck of the seed."""
+    days = pd.bdate_range("2020-01-01", periods=80).strftime("%Y-%m-%d")
+    naive, luck = 3 + np.random.default_rng(0).exponential(size=80), np.random.default_rng(seed)
+    rows = []
+    for symbol, gain in edge.items():
+        error = naive - gain + 0.5 * luck.normal(size=80)
+        both = zip(days, error, naive, strict=True)
+        rows += [(symbol, day, 1, 100.0, 100 + one, 100 + other) for day, one, other in both]
+    names = ["symbol", "date", "horizon", "actual", "forecast", "naive"]
+    frame = pd.DataFrame(rows, columns=names).sort_values(["date", "symbol"], kind="stable")
+    folder.mkdir()
+    frame.to_csv(folder / "predictions.csv", index=False)
+    return RunFolder(folder)
+
+
+def test_what_symbols_say_alone_is_told_as_exploration(tmp_path):
+    edge = {"UP": 0.6, "DOWN": -0.6}
+    runs = [predictions(tmp_path / str(seed), edge, seed) for seed in (1, 2)]
+    losses = read_losses({"winner": runs})
+    assert losses.groups.keys() == edge.keys()
+    np.testing.assert_allclose(
+        np.mean([each["winner"] for each in losses.groups.values()], axis=0),
+        np.mean([each["losses"] for each in losses.measured["winner"]], axis=0),
+    )
+    row, _ = _compared([{"variant": "winner", "seeds": 2}, {"variant": "last_value"}], losses)
+    assert row["vs_naive"] == "not shown"
+    assert (row["vs_naive_symbols_better"], row["vs_naive_symbols_worse"]) == ("UP", "DOWN")
+    said = say_verdict(STAGES, {"rows": [row]})
+    assert "not shown to differ from the last value (detectable" in said
+    assert "Holm over one pair, 5 %, 2 fresh seeds)" in said
+    assert said.endswith("symbol by symbol under Holm, it is better for UP and worse for DOWN.")
+
+
+def test_a_winner_of_one_seed_is_not_tested(tmp_path):
+    losses = read_losses({"winner": [predictions(tmp_path / "1", {"UP": 0.9, "TOO": 0.9}, 1)]})
+    row, _ = _compared([{"variant": "winner", "seeds": 1}, {"variant": "last_value"}], losses)
+    assert (row["vs_naive"], row["vs_naive_reason"]) == ("not tested", "one seed")
+    assert row["vs_naive_symbols_better"] is None
+    assert "not tested against the last value (one seed)" in say_verdict(STAGES, {"rows": [row]})
+
+
+def test_losses_of_trials_are_those_of_the_dates_that_all_share():
+    def record(first: int, shift: float) -> dict:
+        dates = [f"2020-01-{day:02}" for day in range(first, first + 4)]
+        losses = [float(day) + shift for day in range(first, first + 4)]
+        return {"validation_losses": {"dates": dates, "losses": losses, "naive": losses}}
+
+    found = trial_losses({"a": [record(1, 0.0), record(1, 1.0)], "b": [record(3, 0.5)]})
+    assert {name: each.tolist() for name, each in found.items()} == {
+        "a": [3.5, 4.5], "b": [3.5, 4.5], "last_value": [3.0, 4.0]
+    }  # fmt: skip
+    assert trial_losses({"a": [record(1, 0.0)], "old": [{}]}) == {}
+    assert trial_losses({"a": [record(1, 0.0)], "b": [record(9, 0.0)]}) == {}
+    assert trial_losses({}) == {}
