@@ -32,8 +32,9 @@ def result_tables(record: dict[str, Any]) -> list[Any]:
     if metrics.get("mape_reason"):
         tables.append(f"{metrics['mape_reason']}.")
     if "options" in metrics:
-        tables.append(_option_table(metrics["options"]))
-    return tables
+        tables += [_option_table(metrics["options"]), *_bounded(metrics["options"])]
+    held = (metrics.get("intervals") or {}).get("verdict")
+    return [*tables, held] if held else tables
 
 
 def verdict(record: dict[str, Any]) -> str:
@@ -72,9 +73,27 @@ def _option_table(options: dict[str, Any]) -> Any:
         for part, forecasts in parts.items()
         for name, each in forecasts.items()
     ]
-    table = plain_table(["", "", "MAE / strike, bp", "RMSE / strike, bp", "MAE of iv, points"], rows)
+    table = plain_table(
+        ["", "", "MAE / strike, bp", "RMSE / strike, bp", "MAE of iv, points", "values"], rows
+    )
     table.title = "Over the strike (1 bp = 0.01 %), and in implied volatility"
     return table
+
+
+def _bounded(options: dict[str, Any]) -> list[str]:
+    """Which forecasts have no implied volatility; a run of an earlier version did not count them."""
+    told = [
+        f"{LABELS.get(name, name)} {each['iv_bounded']:,}"
+        for name, each in options.items()
+        if name != "symbols" and each.get("iv_bounded")
+    ]
+    if not told:
+        return []
+    rows = options["test"]["iv_rows"]
+    return [
+        f"Forecasts outside what any volatility gives, such as below intrinsic value, of {rows:,}:"
+        f" {', '.join(told)}. They count with a volatility of 0 or of 500 %."
+    ]
 
 
 def _option_cells(metrics: dict[str, Any]) -> list[str]:
@@ -83,4 +102,5 @@ def _option_cells(metrics: dict[str, Any]) -> list[str]:
         f"{1e4 * metrics['mae_over_strike']:.2f}",
         f"{1e4 * metrics['rmse_over_strike']:.2f}",
         "-" if volatility is None else f"{100 * volatility:.2f}",
+        f"{metrics['iv_rows']:,}",
     ]

@@ -1,10 +1,11 @@
-"""Prediction intervals: split conformal on the validation part, and how often the test part keeps them.
+"""Prediction intervals: split conformal on the validation split, and how often the test split keeps them.
 
 With n windows of validation, the radius at level 1 - a is the ceil((n + 1)(1 - a))-th smallest of their
 absolute errors (Lei et al., "Distribution-free predictive inference for regression", 2018). If the test
 windows were exchangeable with them, an interval would hold what comes with a probability of 1 - a or more.
-Market data are not: volatility changes, and the validation part stopped the training. So the coverage that is
-measured is always told beside the one that was asked for.
+Market data are not: volatility changes, and the validation split stopped the training. So the coverage that
+is measured is always told beside the one that was asked for, with an interval over dates, by date and by
+regime. Intervals that follow a drift are in `adaptive`.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from qhq.data.panel import FloatArray
+from qhq.data.panel import FloatArray, Mask
 from qhq.data.windows import Windows
 from qhq.errors import ConfigError, DataError
-from qhq.evaluation.baselines.track import Track, tracks
-from qhq.evaluation.direction import Share, share
+from qhq.evaluation.baselines.track import tracks
+from qhq.evaluation.direction import Share, hits_by_date, share
+from qhq.evaluation.regimes import REGIMES, Regimes, movement
 
 Unit = Literal["none", "series", "window"]
 
@@ -49,7 +51,7 @@ class Conformal:
 
     def interval(self, windows: Windows, forecast: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Lower and upper ends about a forecast, each (N, H, K), in the unit of the targets."""
-        half = self.radius * _size(self.unit, windows, self.floor)[:, None]
+        half = self.radius * error_unit(self.unit, windows, self.floor)[:, None]
         return forecast - half, forecast + half
 
     def to_dict(self) -> dict[str, Any]:
@@ -59,20 +61,43 @@ class Conformal:
 
 
 @dataclass(frozen=True)
+class ByDate:
+    """Coverage of single dates, each the share of its own windows and targets.
+
+    Attributes:
+        lowest: Of the worst date.
+        quantiles: At 5, 25, 50, 75 and 95 % of the dates.
+        highest: Of the best date.
+    """
+
+    lowest: float
+    quantiles: tuple[float, ...]
+    highest: float
+
+
+@dataclass(frozen=True)
 class Coverage:
     """How often intervals held what came, at one horizon.
 
     Attributes:
         horizon: Rows ahead, from 1.
         level: Probability that was asked for.
-        held: Share of values inside; its own interval takes windows as independent (see ``Share``).
+        held: Share of values inside, with its interval over dates.
         width: Mean width, in the unit of the targets.
+        by_date: The same date by date.
+        by_regime: The same by regime (see `regimes`), without intervals; one without windows is left out,
+            and all where the regimes are not known.
     """
 
     horizon: int
     level: float
     held: Share
     width: float
+    by_date: ByDate
+    by_regime: dict[str, Share]
+
+
+DATE_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def fit_conformal(
@@ -95,7 +120,7 @@ def fit_conformal(
     """
     chosen = unit or ("series" if validation.cut.task == "price" else "window")
     floor = _fit_floor(validation)
-    error = np.abs(validation.targets - forecast) / _size(chosen, validation, floor)[:, None]
+    error = np.abs(validation.targets - forecast) / error_unit(chosen, validation, floor)[:, None]
     return Conformal(level, conformal_radius(error, level), chosen, floor, len(validation))
 
 
@@ -119,55 +144,84 @@ def conformal_radius(error: FloatArray, level: float) -> FloatArray:
         raise DataError(
             f"Intervals at {100 * level:g} % need {ceil(level / (1 - level) - 1e-9)} validation windows",
             got=f"{len(error)}",
-            fix="Lengthen the validation part (data.split), or lower the level",
+            fix="Lengthen the validation split (data.split), or lower the level",
         )
     return np.asarray(np.partition(error, rank - 1, axis=0)[rank - 1])
 
 
 def measure_coverage(
-    conformal: Conformal, test: Windows, forecast: FloatArray, actual: FloatArray | None = None
+    conformal: Conformal,
+    test: Windows,
+    forecast: FloatArray,
+    actual: FloatArray | None = None,
+    regimes: Regimes | None = None,
 ) -> tuple[Coverage, ...]:
     """Measure on other windows how often the intervals hold, of each horizon, over all targets.
 
     Args:
-        conformal: Fitted on the validation part.
-        test: Windows of the test part.
+        conformal: Fitted on the validation split.
+        test: Windows of the test split.
         forecast: Of those, shape (N, H, K).
         actual: What came, (N, H, K); None is the windows' targets.
+        regimes: To tell the coverage by regime.
     """
-    low, high = conformal.interval(test, forecast)
     came = test.targets if actual is None else actual
-    inside = (low <= came) & (came <= high)
+    return coverage_of(conformal.interval(test, forecast), test, conformal.level, came, regimes)
+
+
+def coverage_of(
+    ends: tuple[FloatArray, FloatArray],
+    windows: Windows,
+    level: float,
+    actual: FloatArray,
+    regimes: Regimes | None = None,
+) -> tuple[Coverage, ...]:
+    """Measure how often intervals with some lower and upper ends, each (N, H, K), held what came."""
+    low, high = ends
+    inside = (low <= actual) & (actual <= high)
+    regime = None if regimes is None else regimes.of(windows)
     return tuple(
-        Coverage(
-            horizon=step + 1,
-            level=conformal.level,
-            held=share(int(np.count_nonzero(inside[:, step])), inside[:, step].size),
-            width=float((high - low)[:, step].mean()),
-        )
+        _coverage(windows, step, level, inside[:, step], (high - low)[:, step], regime)
         for step in range(inside.shape[1])
     )
 
 
+def _coverage(
+    windows: Windows, step: int, level: float, inside: Mask, width: FloatArray, regime: FloatArray | None
+) -> Coverage:
+    dates, every = windows.dates[:, step], np.ones_like(inside)
+    counts = hits_by_date(inside, every, dates)
+    rate = counts[:, 0] / counts[:, 1]
+    parts = {} if regime is None else {name: regime == place for place, name in enumerate(REGIMES)}
+    return Coverage(
+        horizon=step + 1,
+        level=level,
+        held=share(counts, horizon=windows.cut.horizon),
+        width=float(width.mean()),
+        by_date=ByDate(
+            float(rate.min()),
+            tuple(np.quantile(rate, DATE_QUANTILES).tolist()),
+            float(rate.max()),
+        ),
+        by_regime={
+            name: share(hits_by_date(inside[rows], every[rows], dates[rows]), interval=False)
+            for name, rows in parts.items()
+            if rows.any()
+        },
+    )
+
+
 def _fit_floor(windows: Windows) -> FloatArray:
-    floors = np.array([np.median(_movement(track, windows)) for track in tracks(windows)])
+    floors = np.array([np.median(movement(track, windows)) for track in tracks(windows)])
     return np.where(floors > 0, FLOOR_FRACTION * floors, 1.0)
 
 
-def _size(unit: Unit, windows: Windows, floor: FloatArray) -> FloatArray:
+def error_unit(unit: Unit, windows: Windows, floor: FloatArray) -> FloatArray:
     """What the errors of each window and target are taken over, in the unit of the file, shape (N, K)."""
     every = tracks(windows)
     size = np.ones((len(windows), len(every)))
     if unit != "none":
         size *= np.column_stack([track.slope(windows) for track in every])
     if unit == "window":
-        size *= np.maximum(np.column_stack([_movement(track, windows) for track in every]), floor)
+        size *= np.maximum(np.column_stack([movement(track, windows) for track in every]), floor)
     return size
-
-
-def _movement(track: Track, windows: Windows) -> FloatArray:
-    """Root mean square of the changes along the input rows, on the track, shape (N,)."""
-    past = track.past(windows)
-    changes = past if track.is_return or past.shape[1] == 1 else np.diff(past, axis=1)
-    movement: FloatArray = np.sqrt(np.mean(changes**2, axis=1))
-    return movement

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qhq.data.panel import FloatArray, IntArray
+from qhq.data.panel import DateArray, FloatArray, IntArray
 from qhq.data.schema import unit_of
 from qhq.data.windows import Mask, Windows
 from qhq.errors import DataError
@@ -56,10 +56,15 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class _Case:
-    """Forecasts beside what came: arrays (N, H, K), the scale of MASE (N,) or (N, K), and the groups (N,)."""
+    """Forecasts beside what came: arrays (N, H, K), the scale of MASE (N,) or (N, K), groups and dates (N,).
+
+    ``horizon`` is how far ahead the furthest forecast reaches, whatever part of it this case has.
+    """
 
     targets: tuple[str, ...]
     group: npt.NDArray[np.str_]
+    dates: DateArray
+    horizon: int
     actual: FloatArray
     forecast: FloatArray
     naive: FloatArray
@@ -68,7 +73,7 @@ class _Case:
     def part(self, rows: Mask, steps: slice) -> _Case:
         """Some windows, a mask (N,), at some horizons."""
         cells = {name: getattr(self, name)[rows, steps] for name in ("actual", "forecast", "naive")}
-        return replace(self, **cells, scale=self.scale[rows], group=self.group[rows])
+        return replace(self, **cells, scale=self.scale[rows], group=self.group[rows], dates=self.dates[rows])
 
     def metrics(self) -> Metrics:
         percent = has_percent(self.targets)
@@ -79,10 +84,11 @@ class _Case:
         # Of signed values every forecast of the other sign errs by the same 200 %.
         return has_percent(self.targets) and bool((self.actual >= 0).all())
 
-    def detail(self) -> Detail:
+    def detail(self, *, interval: bool = True) -> Detail:
+        moves = (self.actual, self.forecast, self.naive, self.dates)
         return Detail(
             smape=smape(self.actual, self.forecast) if self._counts_up_from_zero() else None,
-            direction=directional_accuracy(self.actual, self.forecast, self.naive),
+            direction=directional_accuracy(*moves, horizon=self.horizon, interval=interval),
             qlike=_volatility_qlike(self),
         )
 
@@ -97,14 +103,16 @@ def score_table(
 ) -> tuple[Row, ...]:
     """Measure a forecast in all, by horizon, by group, and by both; arguments as in ``score``.
 
-    With one horizon, or one group, what would stand there twice is left out.
+    With one horizon, or one group, what would stand there twice is left out. Shares of single groups have no
+    interval: with hundreds of symbols it would take minutes.
     """
     case = _case(windows, forecast, naive, scale)
     return tuple(_rows(case))
 
 
 def _case(windows: Windows, forecast: FloatArray, naive: FloatArray, scale: FloatArray) -> _Case:
-    return _Case(windows.cut.targets, windows.group, windows.targets, forecast, naive, scale)
+    arrays = (windows.targets, forecast, naive, scale)
+    return _Case(windows.cut.targets, windows.group, windows.dates[:, 0], windows.cut.horizon, *arrays)
 
 
 def _rows(case: _Case) -> Iterator[Row]:
@@ -116,7 +124,9 @@ def _rows(case: _Case) -> Iterator[Row]:
         rows = np.ones(len(group), dtype=bool) if name is None else group == name
         for step in steps:
             part = case.part(rows, slice(None) if step is None else slice(step - 1, step))
-            yield Row(name, step, int(np.count_nonzero(rows)), part.metrics(), part.detail())
+            yield Row(
+                name, step, int(np.count_nonzero(rows)), part.metrics(), part.detail(interval=name is None)
+            )
 
 
 def smape(actual: FloatArray, forecast: FloatArray) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr
 
@@ -23,6 +23,10 @@ PRICES = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".parquet", ".gz", ".zip")
 """Endings of files of prices, which no config has."""
 
 QUICKSTART = Path("experiments") / "quickstart" / "config.yaml"
+
+
+IntervalKind = Literal["split", "adaptive"]
+"""How prediction intervals are made: by split conformal, or adaptive to drift (`qhq.evaluation.adaptive`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +101,11 @@ class QuantumSpec(Spec):
 
 
 class ExperimentConfig(Spec):
-    """A whole run. ``quantum: null`` leaves the quantum layer out; ``model.middle`` may take its place."""
+    """A whole run. ``quantum: null`` leaves the quantum layer out; ``model.middle`` may take its place.
+
+    ``intervals`` is ``split``, one width from the validation split for good, or ``adaptive``, widths that
+    follow how often the intervals before held.
+    """
 
     name: str = Field("quickstart", pattern=r"^[A-Za-z0-9_.-]{1,60}$")
     seed: int = Field(0, ge=0, le=MOST_SEED)
@@ -106,6 +114,7 @@ class ExperimentConfig(Spec):
     quantum: QuantumSpec | None = QuantumSpec()
     model: ModelSpec = ModelSpec()
     training: TrainingSpec = TrainingSpec()
+    intervals: IntervalKind = "split"
 
 
 def load_config(path: str | None, overrides: Sequence[str] = ()) -> ExperimentConfig:

@@ -227,7 +227,9 @@ def _train_and_test(
         chosen_on = evaluate_validation(experiment)
         validation = validation_record(chosen_on, state)
         evaluation = evaluate(experiment, experiment.open_executor("test"), experiment.data.test)
-        intervals = prediction_intervals(chosen_on, evaluation)
+        intervals = prediction_intervals(
+            experiment.config.intervals, experiment.data.train, chosen_on, evaluation
+        )
     folder.write_text("predictions.csv", predictions_csv(evaluation, intervals.ends, experiment.data.leaks))
     design = folder.read_record()
     results = result_record(experiment, state, evaluation, watch)

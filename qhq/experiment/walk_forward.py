@@ -15,7 +15,7 @@ import io
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from qhq.documents import dump_document
 from qhq.errors import ConfigError, DataError
 from qhq.evaluation.baselines.last_value import in_sample_naive_mae, symbol_scale
 from qhq.evaluation.collapse import find_collapse
-from qhq.evaluation.direction import share
+from qhq.evaluation.conformal import coverage_of
 from qhq.evaluation.losses import TITLES, loss_names, task_losses
 from qhq.evaluation.significance import Comparison, compare, say_p_value
 from qhq.experiment.config import ExperimentConfig, load_config
@@ -45,6 +45,7 @@ from qhq.experiment.plausibility import add_doubts, plausibility_record, read_do
 from qhq.experiment.record import git_commit, now, versions
 from qhq.experiment.results import metrics_record
 from qhq.experiment.run import resume_run, train_in
+from qhq.experiment.words import say_coverage
 from qhq.files import MOST_TABLE_BYTES, read_regular
 from qhq.paths import runs_dir
 from qhq.tracking.looks import add_look
@@ -385,19 +386,9 @@ def _coverage(
     conformal = [(each["metrics"].get("intervals") or {}).get("conformal") or {} for each in records]
     if ends is None or not all(conformal):
         return {"reason": "a fold has no intervals: its validation split is too short for them"}
-    inside = (ends[0] <= windows.targets) & (windows.targets <= ends[1])
-    width = ends[1] - ends[0]
-    return {
-        "coverage": [
-            {
-                "horizon": step + 1,
-                "level": conformal[0]["level"],
-                "held": vars(share(int(np.count_nonzero(inside[:, step])), inside[:, step].size)),
-                "width": float(width[:, step].mean()),
-            }
-            for step in range(inside.shape[1])
-        ]
-    }
+    level = float(conformal[0]["level"])
+    coverage = [asdict(each) for each in coverage_of(ends, windows, level, windows.targets)]
+    return {"coverage": coverage, "verdict": say_coverage(coverage)}
 
 
 MODEL, LAST_VALUE = "model", "last value"

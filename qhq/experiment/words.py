@@ -6,7 +6,7 @@ error beside that of the task's baseline, and says what it was measured on. Only
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qhq.tracking.summary import run_skill
@@ -68,6 +68,41 @@ def say_validation(validation: Mapping[str, Any]) -> str:
     if validation["better"]:
         return f"{told} ({pair})."
     return f"No better than its baseline before any test: {told[0].lower()}{told[1:]} ({pair})."
+
+
+FEW_DATES = 30
+"""So few dates say little of coverage, however many windows lie on them."""
+
+MANY_VALUES = 10
+"""With fewer values a date than this the coverage of a single date is hardly more than 0 or 1."""
+
+
+def say_coverage(coverage: Sequence[Mapping[str, Any]]) -> str:
+    """How often the intervals held what came, one step ahead, and how much that says.
+
+    Args:
+        coverage: As `qhq.evaluation.conformal.Coverage` has it, of each horizon.
+    """
+    first = coverage[0]
+    held, dates = first["held"], first["by_date"]
+    ends = (
+        f"95 % interval {held['low']:.3f} to {held['high']:.3f}"
+        if held["low"] is not None
+        else held["reason"]
+    )
+    told = (
+        f"Intervals at {100 * first['level']:g} % held {100 * held['value']:.1f} % of what came"
+        f" ({held['count']:,} values on {held['dates']} dates, {ends})"
+    )
+    if held["count"] >= MANY_VALUES * held["dates"]:
+        told += f"; single dates from {dates['lowest']:.2f} to {dates['highest']:.2f}"
+    parts = [f"{name} {part['value']:.2f}" for name, part in first["by_regime"].items()]
+    told += f"; {', '.join(parts)}" if len(parts) > 1 else ""
+    if held["dates"] < FEW_DATES and held["count"] > held["dates"]:
+        told += (
+            f". The values of a date hold or fail together: these are {held['dates']} observations, not more"
+        )
+    return f"{told}."
 
 
 def _beside(own: float, other: float, name: str) -> str:

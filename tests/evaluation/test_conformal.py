@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict
 from math import ceil
 
 import numpy as np
@@ -8,7 +9,9 @@ from scipy.stats import binom
 
 from qhq.errors import ConfigError, DataError
 from qhq.evaluation.baselines.last_value import last_value
-from qhq.evaluation.conformal import conformal_radius, fit_conformal, measure_coverage
+from qhq.evaluation.conformal import conformal_radius, coverage_of, fit_conformal, measure_coverage
+from qhq.evaluation.regimes import Regimes
+from qhq.experiment.words import say_coverage
 from tests.evaluation.panels import option_windows, random_walks, stock_windows
 
 
@@ -119,3 +122,42 @@ def test_intervals_are_plain_json():
     windows = make_windows()
     content = fit_conformal(windows, last_value(windows)).to_dict()
     assert json.loads(json.dumps(content, allow_nan=False)) == content
+
+
+def test_thousands_of_windows_of_twelve_dates_are_twelve_observations():
+    """Coverage of .88 over 36,000 windows said .877 to .884, and came from dates of .48 to 1.00."""
+    generator = np.random.default_rng(0)
+    rates = np.array([0.48, 1.0, 0.99, 0.97, 1.0, 0.75, 0.9, 0.98, 0.6, 1.0, 0.95, 0.94])
+    names = [f"S{place}" for place in range(300)]
+    walks = {name: 100 + generator.normal(0, 1, 17) for name in names}
+    windows = stock_windows({"iv": walks})
+    inside = (
+        generator.random((len(windows), 1, 1)) < rates[(windows.dates[:, 0].astype(int) - 5)][:, None, None]
+    )
+    low = np.where(inside, windows.targets - 1, windows.targets + 1)
+    (found,) = coverage_of((low, windows.targets + 2), windows, 0.9, windows.targets)
+    assert (found.held.count, found.held.dates) == (3600, 12)
+    assert found.held.high - found.held.low > 0.1
+    assert_allclose((found.by_date.lowest, found.by_date.highest), (0.48, 1.0), atol=0.06)
+    told = say_coverage([asdict(found)])
+    assert "(3,600 values on 12 dates, 95 % interval " in told
+    assert f"single dates from {found.by_date.lowest:.2f} to 1.00" in told
+    assert told.endswith("The values of a date hold or fail together: these are 12 observations, not more.")
+
+
+def test_coverage_is_told_by_regime():
+    quiet = np.repeat([0.002, 0.02], 150)
+    walk = {"A": 50 * np.exp(np.cumsum(quiet * np.random.default_rng(0).normal(size=300)))}
+    windows = stock_windows({"close": walk}, window=20)
+    regimes, forecast = Regimes.fit(windows), last_value(windows)
+    conformal = fit_conformal(windows, forecast, 0.9, "series")
+    (found,) = measure_coverage(conformal, windows, forecast, regimes=regimes)
+    held = {name: part.value for name, part in found.by_regime.items()}
+    assert list(held) == ["calm", "usual", "turbulent"]
+    assert held["calm"] == 1.0 > held["turbulent"]
+    counts = [part.count for part in found.by_regime.values()]
+    assert sum(counts) == len(windows)
+    assert max(counts) - min(counts) <= 1
+    late = windows.select(slice(200, None))
+    (rest,) = measure_coverage(conformal, late, forecast[200:], regimes=regimes)
+    assert "calm" not in rest.by_regime

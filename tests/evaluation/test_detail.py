@@ -73,7 +73,8 @@ def test_prices_have_no_qlike_and_their_direction_starts_at_the_last_value():
     windows, forecast, naive, _ = make_case()
     found = score_detail(windows, forecast, naive)
     assert found.qlike is None
-    assert found.direction == directional_accuracy(windows.targets, forecast, naive)
+    dates, horizon = windows.dates[:, 0], windows.cut.horizon
+    assert found.direction == directional_accuracy(windows.targets, forecast, naive, dates, horizon=horizon)
     assert_allclose(found.smape, smape(windows.targets, forecast))
 
 
