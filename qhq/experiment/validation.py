@@ -37,8 +37,9 @@ def validation_record(evaluation: Evaluation, state: TrainingState) -> dict[str,
     Returns:
         ``epoch`` (0 is the untrained model), ``loss`` and ``untrained_loss`` (scaled; None in a run that an
         earlier version began), the metrics ``model``, ``naive`` and ``baselines``, the name of the task's
-        ``baseline``, ``relative`` errors (over those of the last value, symbol by symbol and then averaged),
-        whether the model ``is_baseline``, is ``better``, and the ``verdict`` for people.
+        ``baseline``, how many ``symbols``, ``relative`` errors (over those of the last value, symbol by
+        symbol and then averaged), whether the model ``is_baseline``, is ``better``, and the ``verdict`` for
+        people.
     """
     windows, naive = evaluation.windows, evaluation.naive
     name = task_baseline(windows.cut)
@@ -57,6 +58,7 @@ def validation_record(evaluation: Evaluation, state: TrainingState) -> dict[str,
         "naive": asdict(evaluation.naive_metrics()),
         "baselines": {key: asdict(evaluation.score(each)) for key, each in evaluation.baselines.items()},
         "baseline": name,
+        "symbols": len(set(windows.group.tolist())),
         "relative": relative,
         "is_baseline": bool(np.allclose(evaluation.forecast, rival, rtol=1e-6, atol=0.0)),
         "better": own is not None and other is not None and own < other * (1 - 1e-9),

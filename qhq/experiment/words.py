@@ -60,11 +60,15 @@ def say_validation(validation: Mapping[str, Any]) -> str:
             f" {validation['untrained_loss']:.4g}. The untrained model is kept{same}."
         )
     rivals = validation["naive"] if name == LAST_VALUE else validation["baselines"][name]
-    pair = f"MAE {validation['model']['mae']:.4g} against {rivals['mae']:.4g}"
+    count = validation["symbols"]
+    kind = "pooled MAE" if count > 1 else "MAE"
+    pair = f"{kind} {validation['model']['mae']:.4g} against {rivals['mae']:.4g}"
     own, other = validation["relative"]["model"], validation["relative"][_key(name)]
     if own is None or other is None or other <= SAME * own:
         return f"On the validation split {BASELINES[name]} does not err at all; {pair}."
-    told = f"On the validation split the error of epoch {epoch} is {_beside(own, other, BASELINES[name])}"
+    over = f", averaged over {count} symbols" if count > 1 else ""
+    beside = f"{_beside(own, other, BASELINES[name])}{over}"
+    told = f"On the validation split the error of epoch {epoch} is {beside}"
     if validation["better"]:
         return f"{told} ({pair})."
     return f"No better than its baseline before any test: {told[0].lower()}{told[1:]} ({pair})."

@@ -30,7 +30,7 @@ def draw_run_figures(folder: RunFolder, note: Note) -> list[Path]:
     config = load_config(str(folder.config))
     leaks = config.data.leaks
     drawings: dict[str, Callable[[], Figure]] = {
-        "history": lambda: draw_history(_table(folder.file("history.csv"))),
+        "history": lambda: draw_history(_table(folder.file("history.csv")), _untrained(folder)),
         "forecast": lambda: draw_forecasts(_table(folder.file("predictions.csv"))),
         "model": lambda: draw_model(config, folder.read_record()),
     }
@@ -46,6 +46,12 @@ def draw_run_figures(folder: RunFolder, note: Note) -> list[Path]:
             try_figure(lambda path: _save_circuit(folder, path), folder.file("figures/circuit.png"), note)
         )
     return [path for path in paths if path is not None]
+
+
+def _untrained(folder: RunFolder) -> float | None:
+    """Validation loss of the untrained model; None in a run that an earlier version began."""
+    loss: float | None = (folder.read_record().get("validation") or {}).get("untrained_loss")
+    return loss
 
 
 def _table(path: Path) -> pd.DataFrame:
@@ -79,13 +85,20 @@ def try_figure(save: Callable[[Path], object], path: Path, note: Note) -> Path |
     return path
 
 
-def draw_history(history: pd.DataFrame) -> Figure:
-    """Losses on the left, gradient norms of encoder, circuit and head on the right, by epoch."""
+def draw_history(history: pd.DataFrame, untrained: float | None = None) -> Figure:
+    """Losses on the left, gradient norms of encoder, circuit and head on the right, by epoch.
+
+    Args:
+        history: One row an epoch.
+        untrained: Validation loss before the first epoch, drawn as a line; None leaves it out.
+    """
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     losses, norms = figure.subplots(1, 2)
     epochs = history["epoch"]
     for column, label in (("train_loss", "training"), ("validation_loss", "validation")):
         losses.plot(epochs, history[column], marker="o", markersize=3, label=label)
+    if untrained is not None:
+        losses.axhline(untrained, color="tab:gray", linestyle=":", label="validation, untrained")
     losses.set(xlabel="epoch", ylabel="loss (scaled units)", title="Loss")
     for part in ("encoder", "circuit", "head"):
         norm = history[f"grad_{part}"]

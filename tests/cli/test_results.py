@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 from qhq.cli.results import result_tables, verdict
 from qhq.cli.train import _summary
+from qhq.evaluation.baselines.last_value import last_value
 from qhq.evaluation.metrics import relative_errors, score, score_by_symbol
+from qhq.evaluation.options import score_options
+from tests.evaluation.panels import option_windows
 
 NAMES = ("SHIB", "AAPL", "BRK-A")
 
@@ -115,3 +118,19 @@ def test_a_training_without_a_circuit_names_no_backend():
     }
     assert _summary(record).endswith("Trained 3 epochs in 1.2 s, without a circuit.")
     assert _summary(record | {"quantum": {"qubits": 2}}).endswith("Trained 3 epochs on aer in 1.2 s.")
+
+
+def test_implied_volatilities_are_of_the_same_rows_and_what_has_none_is_told():
+    """A model below intrinsic value on its worst rows must not be rid of them."""
+    windows = option_windows()
+    good, bad = windows.targets * 1.01, windows.targets * 1.01
+    bad[:10] = -1.0
+    forecasts = {"test": bad, "naive": last_value(windows), "black_scholes": good}
+    whole = {name: asdict(score_options(windows, one)) for name, one in forecasts.items()}
+    assert {each["iv_rows"] for each in whole.values()} == {len(windows)}
+    assert whole["test"]["iv_mae"] > whole["black_scholes"]["iv_mae"]
+    metrics = measured((1, 1, 1), (0.9, 0.9, 0.9)) | {"options": {**whole, "symbols": {}}}
+    *_, table, told = result_tables({"metrics": metrics, "task": "price"})
+    assert {str(cell) for cell in table.columns[-1].cells} == {f"{len(windows):,}"}
+    assert told.startswith("Forecasts outside what any volatility gives, such as below intrinsic value")
+    assert f"of {len(windows)}: model 10. They" in told
