@@ -133,4 +133,4 @@ def test_implied_volatilities_are_of_the_same_rows_and_what_has_none_is_told():
     *_, table, told = result_tables({"metrics": metrics, "task": "price"})
     assert {str(cell) for cell in table.columns[-1].cells} == {f"{len(windows):,}"}
     assert told.startswith("Forecasts outside what any volatility gives, such as below intrinsic value")
-    assert f"of {len(windows)}: model 10. They" in told
+    assert f"of {len(windows)}: model 10, last-value forecast 1. They" in told
