@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from qhq.data.panel import FloatArray, Mask
+from qhq.data.panel import FloatArray, IntArray, Mask
 from qhq.data.windows import Windows
 from qhq.errors import ConfigError, DataError
 from qhq.evaluation.baselines.track import tracks
@@ -187,7 +187,7 @@ def coverage_of(
 
 
 def _coverage(
-    windows: Windows, step: int, level: float, inside: Mask, width: FloatArray, regime: FloatArray | None
+    windows: Windows, step: int, level: float, inside: Mask, width: FloatArray, regime: IntArray | None
 ) -> Coverage:
     dates, every = windows.dates[:, step], np.ones_like(inside)
     counts = hits_by_date(inside, every, dates)

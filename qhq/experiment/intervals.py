@@ -42,8 +42,8 @@ def prediction_intervals(
         return Intervals(None, {"kind": kind, "reason": str(error)})
     record: dict[str, Any] = {"kind": kind, "conformal": conformal.to_dict()}
     if kind == "adaptive":
-        pairs = ((each.windows, each.forecast) for each in (validation, test))
-        followed = follow_conformal(conformal, *pairs)
+        before, after = ((each.windows, each.forecast) for each in (validation, test))
+        followed = follow_conformal(conformal, before, after)
         ends, record["adaptive"] = followed.ends, followed.to_dict()
     else:
         ends = conformal.interval(test.windows, test.forecast)
