@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,7 +17,7 @@ from safetensors.numpy import load_file
 from qhq.errors import BackendError, ConfigError, DataError
 from qhq.experiment.config import load_config
 from qhq.experiment.opening import open_run
-from qhq.experiment.run import resume_run, train_run
+from qhq.experiment.run import LAST_WORD_BYTES, resume_run, train_run
 from qhq.tracking.run_folder import FAILED, FINISHED, RUNNING, find_run, list_runs
 from qhq.training.loop import Watcher
 from tests.data.panels import make_frame
@@ -310,3 +312,35 @@ def test_a_run_is_called_what_its_folder_is_called(study):
     assert open_run(find_run("kept")).config.name == "tiny"
     resume_run(find_run(str(moved)), Watcher())
     assert [run.name for run in list_runs()] == ["kept"]
+
+
+@pytest.mark.parametrize("full_at", ["resume.pt", "predictions.csv", "run.json"])
+def test_a_disk_that_fills_up_later_leaves_a_failed_run_that_goes_on(study, monkeypatch, full_at):
+    """Planted: after the second epoch nothing can be written, until the room that was kept is given back."""
+    plain = ("quantum=null", "training.epochs=3", "data.start=2012-06-01")
+    whole = train(*plain)
+    real, seen, full = os.replace, [], []
+
+    def replace(temporary, target):
+        folder, name = os.path.split(os.fspath(target))
+        seen.append(name)
+        if name == full_at and seen.count("resume.pt") > 1:
+            full.append(folder)
+        kept = [each for each in os.scandir(folder) if each.name.startswith(".qhq-")]
+        if folder in full and any(each.stat().st_size == LAST_WORD_BYTES for each in kept):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(target))
+        return real(temporary, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", replace)
+        with pytest.raises(ConfigError, match="No space left"):
+            train(*plain)
+    cut = list_runs()[-1]
+    record = cut.read_record()
+    assert record["status"] == FAILED
+    assert "No space left" in record["error"]
+    resumed = resume_run(cut, Watcher())
+    assert resumed.read_record()["status"] == FINISHED
+    assert "error" not in resumed.read_record()
+    assert (resumed.path / "predictions.csv").read_bytes() == (whole.path / "predictions.csv").read_bytes()
+    assert not list(resumed.path.glob(".qhq-*"))

@@ -7,7 +7,6 @@ first is trained, so that a sweep that was cut off goes on with the same runs.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from qhq.errors import ConfigError
@@ -15,7 +14,6 @@ from qhq.evaluation.bootstrap import median_interval
 from qhq.evaluation.confidence_set import confidence_set, say_set
 from qhq.evaluation.significance import compare_groups
 from qhq.experiment.config import ExperimentConfig
-from qhq.paths import runs_dir
 from qhq.studies.comparisons import compare_all, mean_losses, tested
 from qhq.studies.sweep.design import change
 from qhq.studies.sweep.dispatch import Dispatch
@@ -23,7 +21,7 @@ from qhq.studies.sweep.losses import LAST_VALUE, Losses, read_losses
 from qhq.studies.sweep.spec import FinalSpec, SweepSpec
 from qhq.studies.sweep.work import digest, open_task, prepared
 from qhq.tracking.looks import Looks, add_look
-from qhq.tracking.run_folder import FAILED, FINISHED, RunFolder, is_run_name, new_name
+from qhq.tracking.run_folder import FAILED, RunFolder, is_run_name, new_name
 
 WINNER, START = "winner", "start"
 MODELS = (WINNER, START)
@@ -69,13 +67,12 @@ def run_finals(finals: Finals, dispatch: Dispatch) -> dict[str, Any]:
         ConfigError: If no seed of the winner can be trained.
         QHQError: If workers die, are not of the driver's version, or cannot write.
     """
-    names = _names(finals, dispatch)
+    names, looks = _plan_names(finals, dispatch)
     tasks = [
         open_task(name, finals.with_seed(variant, seed), kind="run")
         for variant, runs in names.items()
         for seed, name in zip(finals.seeds, runs, strict=True)
     ]
-    looks = _look(finals, names, dispatch)
     folders = dispatch.execute(tasks)
     runs = {variant: _trained([folders[name] for name in each]) for variant, each in names.items()}
     if not runs[WINNER]:
@@ -92,39 +89,26 @@ def run_finals(finals: Finals, dispatch: Dispatch) -> dict[str, Any]:
     }
 
 
-def _look(finals: Finals, names: dict[str, list[str]], dispatch: Dispatch) -> Looks:
-    """Write down which test splits are looked at now; the count is that of the winner's."""
-    found = []
-    for variant in sorted(names, key=lambda each: each == WINNER):
-        new = sum(not _has_finished(runs_dir() / name) for name in names[variant])
-        test = prepared(finals.configs[variant].data).test
-        found.append(add_look(test, run=dispatch.shelf.folder.name, command="sweep", times=new))
-    return found[-1]
+def _plan_names(finals: Finals, dispatch: Dispatch) -> tuple[dict[str, list[str]], Looks]:
+    """Names of the runs by variant, planned before or new, and how often the winner's test split was seen.
 
-
-def _has_finished(path: Path) -> bool:
-    try:
-        return bool(RunFolder(path).read_record()["status"] == FINISHED)
-    except ConfigError:
-        return False
-
-
-def _names(finals: Finals, dispatch: Dispatch) -> dict[str, list[str]]:
-    """Names of the runs by variant: those planned before for the same config and seed, or new ones."""
+    A look at a test split is written down with the names of the runs that look, and before them: a sweep that
+    was cut off goes on with the runs that it had planned, and they count once.
+    """
     # A name is joined to the runs folder: a sweep's folder that somebody else made must not lead out of it.
     found = (dispatch.shelf.read("final.json") or {}).items()
     known = {key: name for key, name in found if is_run_name(name)}
-    names = {
-        variant: [known.get(_key(config, seed)) or new_name(config.name, seed) for seed in finals.seeds]
-        for variant, config in finals.configs.items()
-    }
-    planned = {
-        _key(config, seed): name
-        for variant, config in finals.configs.items()
-        for seed, name in zip(finals.seeds, names[variant], strict=True)
-    }
+    names: dict[str, list[str]] = {}
+    planned: dict[str, str] = {}
+    looks: dict[str, Looks] = {}
+    for variant, config in sorted(finals.configs.items(), key=lambda each: each[0] == WINNER):
+        keys = {_key(config, seed): seed for seed in finals.seeds}
+        test, new = prepared(config.data).test, sum(key not in known for key in keys)
+        looks[variant] = add_look(test, run=dispatch.shelf.folder.name, command="sweep", times=new)
+        named = {key: known.get(key) or new_name(config.name, seed) for key, seed in keys.items()}
+        names[variant], planned = list(named.values()), planned | named
     dispatch.shelf.folder.write_json("final.json", {**known, **planned})
-    return names
+    return {variant: names[variant] for variant in finals.configs}, looks[WINNER]
 
 
 def _key(config: ExperimentConfig, seed: int) -> str:
