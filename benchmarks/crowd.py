@@ -350,7 +350,7 @@ def one_kill(place: Place, scenario: Scenario, fork: bool, chance: random.Random
     workers = ["1" if fork else "2"]
     words = [*scenario.words, "--workers", *workers] if scenario.workers else scenario.words
     command = start(words, place.root / "killed.out", fork=fork)
-    # A command line loads kernels and fonts that a fork has already: its work takes longer.
+    # A command line loads kernels and fonts that a fork has already: it computes for longer.
     course = scenario.course if fork else replace(scenario.course, seconds=1.3 * scenario.course.seconds)
     if kill_at_random(command, place.runs, course, chance) != -9:
         return False
@@ -377,7 +377,9 @@ def kills(place: Place, count: int, seconds: float, seed: int) -> dict[str, Scen
     for name, scenario in every.items():
         calibrate(place, scenario)
         course = scenario.course
-        print(f"{name}: {course.seconds:.1f} s, {course.changes} changes", file=sys.stderr, flush=True)
+        print(
+            f"{name}: {course.seconds:.1f} s computed, {course.changes} changes", file=sys.stderr, flush=True
+        )
     until = time.monotonic() + seconds
     hit, missed = 0, 0
     turns = itertools.cycle(itertools.product(range(4), every))
