@@ -64,7 +64,7 @@ class Command:
     name: str
 
     def cpu(self) -> float:
-        """Seconds that its first process has computed: unlike those of a clock, the same on a busy machine."""
+        """Seconds that its first process has computed, which are the same on a busy machine."""
         try:
             words = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
@@ -132,7 +132,7 @@ def start(words: Sequence[str], out: Path, *, fork: bool) -> Command:
 
 @dataclass(frozen=True)
 class Course:
-    """How a command goes when nobody disturbs it: seconds that it computes, and how often its files change."""
+    """How a command goes undisturbed: seconds that it computes, and how often its files change."""
 
     seconds: float
     changes: int
