@@ -64,6 +64,13 @@ def evaluate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it would cost on hardware; send nothing.")
     ] = False,
+    service: Annotated[
+        bool,
+        typer.Option(
+            "--service",
+            help="With --dry-run: also the service's own dry run, which sends jobs that cost nothing.",
+        ),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Send to hardware without asking.")] = False,
     json: Json = False,
     debug: Debug = False,
@@ -79,6 +86,12 @@ def evaluate(
         from qhq.studies.connections import reach_backends
         from qhq.tracking.run_folder import find_run
 
+        if service and not dry_run:
+            raise ConfigError(
+                "--service needs --dry-run: it asks what jobs would cost",
+                got="--service alone",
+                fix="Add --dry-run, or leave --service out",
+            )
         doing("Opening the run and its prices")
         folder = find_run(run)
         if run is None:
@@ -92,7 +105,7 @@ def evaluate(
 
             other = OtherDataRequest(data, tuple(overrides or ()), None if since is None else since.date())
             request = EvalRequest(wanted, samples, shots, seed, other)
-            plan = plan_evaluation(folder, request, connections)
+            plan = plan_evaluation(folder, request, connections, ask_service=service)
             if dry_run:
                 output.result(_forecast(plan), _costs(plan), *_left_out(_forecast(plan)))
                 return

@@ -18,6 +18,13 @@ SAME_AGAIN_SECONDS = 15.0
 """The same thing that is waited for is said again after so long."""
 
 
+class _Heard(threading.local):
+    """What a thread said last, and when it last said anything."""
+
+    last = ""
+    at = 0.0
+
+
 class Terminal:
     """A person at a terminal, or whoever reads standard error.
 
@@ -28,24 +35,25 @@ class Terminal:
 
     def __init__(self, *, yes: bool, may_ask: bool) -> None:
         self._yes, self._may_ask = yes, may_ask
-        self._last, self._said = "", 0.0
+        # Of each thread: one waits for one device, and what another says is no news of it.
+        self._heard = _Heard()
         # Several devices may have something to ask at once.
         self._asking = threading.Lock()
 
     def tell(self, text: str) -> None:
         """Print a line."""
         typer.echo(visible(text), err=True)
-        self._said = time.monotonic()
+        self._heard.at = time.monotonic()
 
     def wait(self, text: str) -> None:
         """Print a line where it says something new, or nothing was said for a while."""
         # What follows the semicolon is how long it still takes.
         what, now = text.partition(";")[0], time.monotonic()
-        if what != self._last:
+        if what != self._heard.last:
             doing(what)
-        if what != self._last or now - self._said >= SAME_AGAIN_SECONDS:
+        if what != self._heard.last or now - self._heard.at >= SAME_AGAIN_SECONDS:
             self.tell(text)
-        self._last = what
+        self._heard.last = what
 
     def agree(self, question: str) -> bool:
         """Ask, unless ``--yes`` answered before; nobody there means no."""

@@ -7,7 +7,7 @@ PyTorch is needed for it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -19,7 +19,14 @@ from qhq.studies.selection import Device, Selection, select_backends, with_shots
 if TYPE_CHECKING:
     from qhq.backends.ibm.opening import Connection
 
+K = TypeVar("K")
 T = TypeVar("T")
+
+LOOK_SECONDS = 0.1
+"""How late the end of a thread may be seen."""
+
+REACHED_AT_ONCE = 8
+"""Devices that are reached at the same time: a service refuses whoever asks too much at once."""
 
 
 class Pending(Generic[T]):
@@ -43,6 +50,15 @@ class Pending(Generic[T]):
         self._thread = threading.Thread(target=run, name="qhq-device", daemon=True)
         self._thread.start()
 
+    @property
+    def is_done(self) -> bool:
+        """Whether it has come to its end."""
+        return not self._thread.is_alive()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until it is done, so long at most."""
+        self._thread.join(seconds)
+
     def result(self) -> T:
         """What came of it, once it is done; an error is raised as it was."""
         self._thread.join()
@@ -55,6 +71,17 @@ def side_by_side(acts: Iterable[Callable[[], T]]) -> list[T]:
     """Do several things at once; their results in the same order, or the first error."""
     pending = [Pending(act) for act in acts]
     return [each.result() for each in pending]
+
+
+def as_they_end(pending: Mapping[K, Pending[T]]) -> Iterator[tuple[K, T]]:
+    """Results of several things, each as soon as it is there; an error is raised in its turn."""
+    left = dict(pending)
+    while left:
+        done = [key for key, each in left.items() if each.is_done]
+        for key in done:
+            yield key, left.pop(key).result()
+        if not done:
+            next(iter(left.values())).wait(LOOK_SECONDS)
 
 
 class Connections:
@@ -73,7 +100,13 @@ class Connections:
             # The client takes two seconds to import: here, as threads that import disturb each other.
             from qhq.backends.ibm.opening import connect
 
-            self._reached = {entry.name: Pending(partial(connect, entry)) for entry in devices}
+            free = threading.BoundedSemaphore(REACHED_AT_ONCE)
+
+            def reach(entry: IBMSpec) -> Connection:
+                with free:
+                    return connect(entry)
+
+            self._reached = {entry.name: Pending(partial(reach, entry)) for entry in devices}
 
     def reached(self, name: str) -> Connection:
         """The connection to a device.

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ import torch
 from qhq.backends.devices.calibration import Calibration
 from qhq.backends.devices.snapshot import save_snapshot
 from qhq.backends.executor import Executor
-from qhq.backends.ibm.budget import CostForecast
+from qhq.backends.ibm.budget import CostForecast, check_plan_together
 from qhq.backends.ibm.jobs import list_jobs
 from qhq.backends.ibm.journal import STORED, in_run
 from qhq.backends.ibm.spec import IBMSpec
@@ -35,7 +35,7 @@ from qhq.experiment.opening import Experiment
 from qhq.experiment.other_data import OtherDataRequest, open_run_on
 from qhq.experiment.record import git_commit, now, versions
 from qhq.seeding import child_seed
-from qhq.studies.connections import Connections, Pending, reach_backends, side_by_side
+from qhq.studies.connections import Connections, Pending, as_they_end, reach_backends, side_by_side
 from qhq.studies.selection import Selection, Skipped, nothing_left
 from qhq.studies.subset import choose_windows, sampling_error
 from qhq.tracking.looks import add_look
@@ -86,7 +86,11 @@ class EvalPlan:
 
 
 def plan_evaluation(
-    folder: RunFolder, request: EvalRequest, connections: Connections | None = None
+    folder: RunFolder,
+    request: EvalRequest,
+    connections: Connections | None = None,
+    *,
+    ask_service: bool = False,
 ) -> EvalPlan:
     """Open the run, choose backends and windows, and forecast what hardware will cost.
 
@@ -94,6 +98,7 @@ def plan_evaluation(
         folder: The run.
         request: What was asked for.
         connections: Its backends, if they are being reached already.
+        ask_service: Whether the service says what it expects too, by a dry run of its own.
 
     Raises:
         QHQError: If a backend is unknown, the folder is damaged, or a service cannot be asked.
@@ -112,6 +117,8 @@ def plan_evaluation(
                 executor = _open_device(entry, experiment, request.seed, connections)
                 costs.append(executor.forecast(len(windows), *circuit_arguments(experiment, latent)))
                 opened[entry.name] = executor
+                if ask_service:
+                    costs[-1] = _beside_service(costs[-1], executor, experiment, latent, selection)
             except BackendError as error:
                 if entry.name not in selection.globbed:
                     raise
@@ -122,8 +129,31 @@ def plan_evaluation(
             skipped.append(Skipped(entry.name, reason))
     if not kept:
         raise nothing_left(skipped)
+    try:
+        check_plan_together(costs, _instances(opened))
+    except BackendError as error:
+        why = f"{error.must}: {error.got}"
+        costs = [replace(each, refusal=each.refusal or why) if each.jobs else each for each in costs]
     chosen = tuple(kept), windows, latent, tuple(costs), selection.globbed, tuple(skipped)
     return EvalPlan(folder, request, experiment, *chosen, opened)
+
+
+def _instances(opened: Mapping[str, Any]) -> dict[str, str]:
+    """The instance that each of several devices is used through."""
+    return {name: each.instance for name, each in opened.items()} if len(opened) > 1 else {}
+
+
+def _beside_service(
+    cost: CostForecast, executor: Any, experiment: Experiment, latent: torch.Tensor, selection: Selection
+) -> CostForecast:
+    """A forecast beside the service's own; for a device of a glob, why there is none."""
+    try:
+        found: CostForecast = executor.ask_service(cost, *circuit_arguments(experiment, latent))
+    except BackendError as error:
+        if cost.backend not in selection.globbed:
+            raise
+        return replace(cost, service_note=error.got)
+    return found
 
 
 def _too_small(entry: BackendSpec, experiment: Experiment, selection: Selection) -> str | None:
@@ -164,8 +194,10 @@ def run_evaluation(
         ``skipped``, backends that a glob matched and that could not be used.
 
     Raises:
-        QHQError: If a backend fails, the first error; what the others gave is kept.
+        QHQError: If a backend fails, the first error; what the others gave is kept. If the plan has no time
+            for all devices together, before anything is sent.
     """
+    check_plan_together(plan.costs, _instances(plan.opened))
     campaign = _Campaign(plan)
     looks = add_look(plan.experiment.data.test, run=plan.folder.name, command="eval")
     record: dict[str, Any] = {
@@ -179,6 +211,7 @@ def run_evaluation(
     try:
         campaign.run(progress, meanwhile)
     except KeyboardInterrupt:
+        campaign.stop()
         record["results"] = campaign.results()
         _keep(plan, {**record, "failed": {"backend": None, "error": "interrupted"}})
         raise
@@ -217,7 +250,7 @@ class _Campaign:
 
     def run(self, progress: Callable[[int, int, str], None], meanwhile: Callable[[], None]) -> None:
         """Send to all devices at once, measure the rest as their queues run, then what they gave."""
-        entries = self.plan.entries
+        entries, by_name = self.plan.entries, {each.name: each for each in self.plan.entries}
         devices = [
             each for each in entries if isinstance(each, IBMSpec) and self.plan.experiment.ansatz is not None
         ]
@@ -225,7 +258,9 @@ class _Campaign:
             progress(0, len(entries), f"sending to {', '.join(each.name for each in devices)}")
         side_by_side([partial(self.attempt, each, partial(self.send, each)) for each in devices])
         queued = [each for each in devices if each.name not in self.done_with]
-        waited = [Pending(partial(self.attempt, each, partial(self.wait, each))) for each in queued]
+        waited = {
+            each.name: Pending(partial(self.attempt, each, partial(self.wait, each))) for each in queued
+        }
         meanwhile()
         exact = evaluate(self.plan.experiment, self.open(EXACT), self.plan.windows, self.latent)
         for entry in entries:
@@ -235,11 +270,13 @@ class _Campaign:
             progress(
                 len(self._measured), len(entries), f"waiting for {', '.join(each.name for each in queued)}"
             )
-        for pending in waited:
-            pending.result()
-        for entry in queued:
-            if entry.name not in self.done_with:
-                self._measure_next(entry, exact, progress)
+        # Each as its results come: those of one device are kept though another's queue is interrupted.
+        for name, _ in as_they_end(waited):
+            if name not in self.done_with:
+                self._measure_next(by_name[name], exact, progress)
+                left = [each for each in waited if each not in self._measured.keys() | self.done_with]
+                if left:
+                    progress(len(self._measured), len(entries), f"waiting for {', '.join(left)}")
 
     def results(self) -> list[dict[str, Any]]:
         """What was measured, in the order asked for."""
@@ -303,6 +340,11 @@ class _Campaign:
             "calibration_file": _keep_calibration(plan, entry, executor),
             "wall_seconds": self._seconds.get(entry.name, 0.0) + time.perf_counter() - started,
         }
+
+    def stop(self) -> None:
+        """Let no thread send anything more."""
+        for executor in self._hardware.values():
+            executor.stop()
 
     def close(self) -> None:
         """Close batches and sessions: an open one costs by the wall clock."""

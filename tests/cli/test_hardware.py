@@ -6,16 +6,21 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from qhq.backends.ibm.budget import beside_service
 from qhq.backends.ibm.client import IBMClient
 from qhq.backends.ibm.talk import talking
+from qhq.cli.hardware import Terminal
+from qhq.cli.steps import StudyProgress
 from qhq.errors import JobError
 from qhq.experiment.config import load_config
 from qhq.experiment.run import train_run
+from qhq.studies.connections import side_by_side
 from qhq.studies.portability import EvalRequest, plan_evaluation, run_evaluation
 from qhq.training.loop import Watcher
 from tests.backends.ibm.cases import Heard
@@ -337,3 +342,93 @@ def test_a_glob_names_every_device_that_it_leaves_out(run, qhq, study, loopback,
     assert "not, or no longer" not in reasons["ibm_rzz"]
     assert "ibm_kingston" in reasons["ibm_kingston"]
     assert [job["backend"] for job in loopback.service.jobs()] == ["ibm_nairobi"]
+
+
+def test_the_services_own_dry_run_stands_beside_the_forecast(run, qhq, study, loopback):
+    (study / "backends.yaml").write_text(ENTRIES)
+    asked = (*SMALL, "--backend", "ibm_manila", "--dry-run", "--service", "--json")
+    without = qhq(*asked)
+    assert without.exit_code == 4
+    assert "Flex, Premium and On-Prem" in json.loads(without.stdout)["error"]["fix"]
+    assert loopback.service.jobs() == []
+    loopback.service.mocks = True
+    (cost,) = json.loads(qhq(*asked).stdout)["costs"]
+    (job,) = loopback.service.jobs()
+    assert (job["backend"], job["tags"][0]) == ("mock_manila", "qhq-dry-run")
+    assert cost["service_seconds"] == job["seconds"] != cost["qpu_seconds"]
+    assert cost["service_note"] is None
+    assert loopback.service.usage()["usage_consumed_seconds"] == 0
+    assert json.loads(qhq("jobs", "--json").stdout)["rows"] == []
+
+
+def test_the_services_own_dry_run_is_held_against_cap_and_kept_from_what_is_sent(run, qhq, study, loopback):
+    (study / "backends.yaml").write_text(ENTRIES)
+    loopback.service.mocks = True
+    asked = (*SMALL, "--backend", "ibm_manila")
+    assert json.loads(qhq(*asked, "--dry-run", "--json").stdout)["costs"][0]["service_seconds"] is None
+    assert loopback.service.jobs() == []
+    assert qhq(*asked, "--service", "--yes").exit_code == 2
+    loopback.service.delay("mock_manila", 0.0)
+    forecast = plan_evaluation(run, EvalRequest(("ibm_manila",), samples=4, shots=64)).costs[0]
+    assert beside_service(forecast, 601.0).service_note.startswith("the cap leaves 600 s")
+    record = json.loads(qhq(*asked, "--backend", "ibm_*a*", "--yes", "--json").stdout)
+    assert {job["backend"] for job in loopback.service.jobs()} == {
+        each["backend"] for each in record["results"]
+    }
+
+
+def test_a_plan_that_has_time_for_each_device_but_not_for_all_is_refused(run, qhq, study, loopback):
+    (study / "backends.yaml").write_text(ENTRIES)
+    asked = (*SMALL, "--backend", "ibm_manila", "--backend", "ibm_nairobi")
+    costs = json.loads(qhq(*asked, "--dry-run", "--json").stdout)["costs"]
+    assert [cost["refusal"] for cost in costs] == [None, None]
+    loopback.service.spend(0.0, limit=1.5 * max(cost["qpu_seconds"] for cost in costs))
+    costs = json.loads(qhq(*asked, "--dry-run", "--json").stdout)["costs"]
+    assert all("all devices need together" in cost["refusal"] for cost in costs)
+    refused = qhq(*asked, "--yes")
+    assert refused.exit_code == 4
+    assert "name fewer devices" in refused.stderr
+    assert loopback.service.jobs() == []
+
+
+def test_results_of_one_device_are_kept_though_the_wait_for_another_is_interrupted(
+    run, qhq, study, loopback, monkeypatch
+):
+    (study / "backends.yaml").write_text(ENTRIES)
+    loopback.service.set_status("ibm_nairobi", online=True)
+    loopback.service.delay("ibm_nairobi", 3600.0)
+    real = StudyProgress.told
+
+    def told(progress, done, total, what):
+        real(progress, done, total, what)
+        if done and what.startswith("waiting for"):
+            assert what == "waiting for ibm_nairobi"
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(StudyProgress, "told", told)
+    result = qhq(*SMALL, "--backend", "ibm_nairobi", "--backend", "ibm_manila", "--yes")
+    assert result.exit_code == 130
+    assert "1 jobs are not finished" in result.stderr
+    (kept,) = [json.loads(file.read_text()) for file in (run.path / "evals").glob("*.json")]
+    assert [each["backend"] for each in kept["results"]] == ["ibm_manila"]
+    assert kept["failed"] == {"backend": None, "error": "interrupted"}
+
+
+def test_nothing_is_sent_once_a_command_was_interrupted(run, study, loopback):
+    (study / "backends.yaml").write_text(ENTRIES)
+    plan = plan_evaluation(run, EvalRequest(("ibm_manila",), samples=4, shots=64))
+    plan.opened["ibm_manila"].stop()
+    with pytest.raises(JobError, match="once a command was interrupted"):
+        run_evaluation(plan, lambda *_: None)
+    assert loopback.service.jobs() == []
+
+
+def test_each_device_is_heard_of_as_if_it_were_alone(capsys):
+    terminal = Terminal(yes=True, may_ask=False)
+
+    def poll(name: str) -> None:
+        for left in range(5):
+            terminal.wait(f"{name}: queued; again in {left} s")
+
+    side_by_side([partial(poll, name) for name in ("ibm_fez", "ibm_torino")])
+    assert len(capsys.readouterr().err.splitlines()) == 2

@@ -63,8 +63,9 @@ class Ledger:
         return [_job(row) for row in rows]
 
     def spent(self) -> float:
-        """QPU seconds of all completed jobs."""
-        return float(self._ask("SELECT TOTAL(seconds) AS sum FROM jobs WHERE status = 'Completed'")[0]["sum"])
+        """QPU seconds of all completed jobs but dry runs."""
+        paid = "status = 'Completed' AND backend NOT LIKE 'mock~_%' ESCAPE '~'"
+        return float(self._ask(f"SELECT TOTAL(seconds) AS sum FROM jobs WHERE {paid}")[0]["sum"])
 
     def submissions(self) -> dict[str, int]:
         """How many submissions became jobs, by tag."""

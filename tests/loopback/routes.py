@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .ledger import FINAL
-from .service import Service
+from .service import MOCK, Service
 
 PATIENCE_SECONDS = 5.0
 """How long a question for a running job may wait for its end, so that tests need not poll."""
@@ -52,6 +52,11 @@ def list_backends(service: Service, request: Request) -> Answer:
         }
         for name in service.devices
     ]
+    if service.mocks:
+        mocks = [each["name"].replace("ibm_", MOCK, 1) for each in devices]
+        devices += [
+            {**each, "name": mock, "class": "mock"} for each, mock in zip(devices, mocks, strict=True)
+        ]
     return 200, {"devices": devices}
 
 
@@ -85,7 +90,7 @@ def submit(service: Service, request: Request) -> Answer:
     body = request.body
     if body.get("program_id") != "executor":
         raise Refused(404, 1207, f"Program {body.get('program_id')} not found.")
-    if body.get("backend") not in service.devices:
+    if not service.offers(body.get("backend") or ""):
         raise Refused(404, 1216, f"Backend {body.get('backend')} not found.")
     if len(json.dumps(body["params"])) > service.job_bytes:
         raise Refused(413, 1207, "Job payload is too large.")
@@ -131,7 +136,8 @@ def metrics(service: Service, request: Request) -> Answer:
     """Times and usage of a job."""
     job = _job(service, request)
     done = job["status"] in FINAL
-    charged = job["seconds"] if job["status"] == "Completed" else 0.0
+    paid = job["status"] == "Completed" and not job["backend"].startswith(MOCK)
+    charged = job["seconds"] if paid else 0.0
     return 200, {
         "timestamps": {key: job[key] for key in ("created", "running", "finished")},
         "usage": {
@@ -228,7 +234,7 @@ ROUTES: dict[str, Callable[[Service, Request], Answer]] = {
 
 
 def _device(service: Service, request: Request) -> str:
-    if request.ids[0] not in service.devices:
+    if not service.offers(request.ids[0]):
         raise Refused(404, 1216, f"Backend {request.ids[0]} not found.")
     return request.ids[0]
 

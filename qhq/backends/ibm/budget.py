@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from qiskit.circuit import QuantumCircuit
@@ -71,6 +71,8 @@ class CostForecast:
         spent_seconds: Time on the device that those took, or may still take.
         most_seconds: Time on the device beyond which the service stops the jobs that are still to be sent,
             all together: what the cap leaves; None without a cap.
+        service_seconds: What the service itself expects of them, by its own dry run; None if not asked.
+        service_note: What follows from it, or why there is none.
     """
 
     backend: str
@@ -91,6 +93,8 @@ class CostForecast:
     held_samples: int = 0
     spent_seconds: float = 0.0
     most_seconds: float | None = None
+    service_seconds: float | None = None
+    service_note: str | None = None
 
 
 def count_circuits(spec: IBMSpec, program: LaidOut, rows: Sequence[int]) -> int:
@@ -208,6 +212,29 @@ def check_plan(spec: IBMSpec, needed: float, remaining: float | None) -> None:
         )
 
 
+def check_plan_together(costs: Sequence[CostForecast], instances: Mapping[str, str]) -> None:
+    """Refuse jobs of several devices that the plan has no time for together: each alone may fit.
+
+    Args:
+        costs: Forecasts, one a device.
+        instances: The instance, and so the plan, that each device is used through.
+
+    Raises:
+        BackendError: If too little is left.
+    """
+    for instance in sorted(set(instances.values())):
+        shared = [each for each in costs if each.jobs and instances.get(each.backend) == instance]
+        left = [each.remaining_seconds for each in shared if each.remaining_seconds is not None]
+        needed = sum(each.qpu_seconds for each in shared)
+        if len(shared) > 1 and left and needed > min(left):
+            raise BackendError(
+                "The plan must have the time left that all devices need together",
+                got=f"about {needed:.1f} s on {', '.join(each.backend for each in shared)}, "
+                f"{min(left):.1f} s left",
+                fix="Lower --samples or --shots, or name fewer devices; nothing was sent",
+            )
+
+
 def forecast_refusal(
     spec: IBMSpec, jobs: Sequence[float], spent: float, state: State, usage: Remaining
 ) -> str | None:
@@ -220,6 +247,18 @@ def forecast_refusal(
     except BackendError as error:
         return f"{error.must}: {error.got}"
     return None if state.online else f"{spec.name} is {state.message or 'offline'}"
+
+
+def beside_service(forecast: CostForecast, seconds: float) -> CostForecast:
+    """A forecast with what the service expects beside it, and what that would mean."""
+    notes = []
+    if forecast.most_seconds is not None and seconds > forecast.most_seconds:
+        notes.append(
+            f"the cap leaves {forecast.most_seconds:g} s, after which the service would stop the jobs"
+        )
+    if forecast.remaining_seconds is not None and seconds > forecast.remaining_seconds:
+        notes.append(f"the plan has {forecast.remaining_seconds:.1f} s left")
+    return replace(forecast, service_seconds=seconds, service_note="; ".join(notes) or None)
 
 
 def circuit_seconds(circuit: QuantumCircuit, target: Target) -> float:

@@ -7,11 +7,13 @@ import itertools
 import json
 import logging
 import os
+import re
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, TypeVar
 
 import numpy as np
@@ -57,6 +59,9 @@ FINAL = frozenset({"DONE", "ERROR", "CANCELLED"})
 TAKES_JOBS = frozenset({"active", "online", "available", ""})
 """What a device says of itself that runs jobs; in any other status (internal, dedicated, maintenance) it
 takes them and lets them wait."""
+
+DRY_RUN_TAG = "qhq-dry-run"
+"""What jobs bear that cost nothing; the journal does not know them."""
 
 PAGE = 20
 """Jobs that are asked for at a time."""
@@ -293,6 +298,30 @@ class IBMClient:
 
         return self._call(read, f"estimate of {job_id}", missing="lost")
 
+    def imitation(self) -> str | None:
+        """Name of the device that imitates this one for the service's own dry runs; None if there is none."""
+
+        def read() -> str | None:
+            # The client's own rule; it would look the name up too, after it prepared the job.
+            name, service = re.sub(r"^[^_]+", "mock", self.device), self._connected()
+            service.usage()
+            mocks = [each for _, listed in _listings(service, mocks=True) for each in listed]
+            return next((name for each in mocks if each["name"] == name), None)
+
+        return self._call(read, "devices") if "dry_run" in signature(Estimator.run).parameters else None
+
+    def rehearse(self, imitation: str, spec: IBMSpec, program: LaidOut, values: FloatArray) -> str:
+        """Send rows of values (N, P) to the device that imitates this one, at no cost; the id of the job."""
+
+        def send() -> str:
+            mock = self._connected().backend(imitation, use_fractional_gates=self.fractional)
+            estimator = Estimator(mode=mock, options=estimator_options(spec, DRY_RUN_TAG, None))
+            job = estimator.run([_pub(program, values)], dry_run=True)
+            self._jobs[job.job_id()] = job
+            return str(job.job_id())
+
+        return self._call(send, "dry run")
+
     def cancel(self, job_id: str) -> bool:
         """Cancel a job; False if it had come to an end."""
 
@@ -505,8 +534,8 @@ def _pub(program: LaidOut, values: FloatArray) -> EstimatorPub:
     return EstimatorPub.coerce((circuit, columns, rows))
 
 
-def _listings(service: Any) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
-    """What each instance has to say of its devices, those that imitate others left out."""
+def _listings(service: Any, *, mocks: bool = False) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
+    """What each instance has to say of its devices, or of those that imitate others."""
     # The client reads the lists here, and takes one that it could not read for an empty one.
     instances = [crn for crn, _ in service._resolve_cloud_instances(None)]
     for crn in instances:
@@ -514,7 +543,7 @@ def _listings(service: Any) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
         if api is None:
             continue
         listed = api.list_backends() if known is None and len(instances) == 1 else known or []
-        yield api, [each for each in listed if each.get("class") != "mock"]
+        yield api, [each for each in listed if (each.get("class") == "mock") == mocks]
 
 
 def _state(status: dict[str, Any]) -> DeviceState:

@@ -19,6 +19,7 @@ from qhq.backends.gradients.parameter_shift import ParameterShift, Program, with
 from qhq.backends.gradients.spsa import Spsa
 from qhq.backends.ibm.budget import (
     CostForecast,
+    beside_service,
     count_circuits,
     estimate_seconds,
     forecast_refusal,
@@ -27,6 +28,7 @@ from qhq.backends.ibm.budget import (
     seconds_of_jobs,
 )
 from qhq.backends.ibm.client import decode
+from qhq.backends.ibm.dry_run import service_estimate
 from qhq.backends.ibm.job_runner import JobRunner
 from qhq.backends.ibm.journal import HELD, Journal, Part
 from qhq.backends.ibm.layout import lay_out
@@ -108,6 +110,14 @@ class IBMExecutor:
         return self._ansatz
 
     @property
+    def instance(self) -> str:
+        """CRN of the instance, and so of the plan, that the device is used through; empty if nobody says."""
+        try:
+            return self._client.instance()
+        except ServiceError:
+            return ""
+
+    @property
     def calibration(self) -> Calibration | None:
         """What the device was calibrated to as the last job ran, as the service has it.
 
@@ -146,6 +156,10 @@ class IBMExecutor:
             self.expectations(inputs, weights)
         finally:
             self._act = self._run
+
+    def stop(self) -> None:
+        """Send nothing more, in whichever thread: the command was interrupted."""
+        self._runner.stop()
 
     def close(self) -> None:
         """Close the batch or session that was opened, if any; jobs that wait in it still run."""
@@ -246,6 +260,21 @@ class IBMExecutor:
             spent_seconds=spent,
             most_seconds=_most_seconds(spec, jobs, spent),
         )
+
+    def ask_service(self, forecast: CostForecast, inputs: ArrayLike, weights: ArrayLike) -> CostForecast:
+        """A forecast of these arguments beside what the service's own dry run says of them.
+
+        It sends jobs that cost nothing, to a device that imitates this one.
+
+        Raises:
+            BackendError: If there is no dry run on this plan, or it does not come to an estimate.
+        """
+        request = self._question(inputs, weights)
+        parts = self._journal.parts(request.key)
+        rows = [part.rows for part in parts if part.state not in HELD]
+        if not parts:
+            rows = rows_of_jobs(self._spec, self._program, forecast.samples)
+        return beside_service(forecast, service_estimate(self._client, request, rows, self._clock))
 
     def training_refusal(self, batch: int) -> BackendError:
         """The error that training on a device was not asked for, with what one step would cost."""

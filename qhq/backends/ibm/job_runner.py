@@ -133,6 +133,36 @@ class Gatekeeper(Protocol):
         """Seconds after which the first of jobs with so many rows is stopped; None without a cap."""
 
 
+class _Stoppable:
+    """A clock that lets no more time pass once it was stopped, in whichever thread."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self.stopped = clock, False
+
+    def now(self) -> float:
+        """Seconds since 1970, UTC."""
+        return self._clock.now()
+
+    def sleep(self, seconds: float) -> None:
+        """Let some seconds pass.
+
+        Raises:
+            JobError: If it was stopped.
+        """
+        self.check()
+        self._clock.sleep(seconds)
+        self.check()
+
+    def check(self) -> None:
+        """Raise an error if it was stopped."""
+        if self.stopped:
+            raise JobError(
+                "Nothing may be sent or waited for once a command was interrupted",
+                got="an interrupt",
+                fix="The same command, or 'qhq jobs resume', goes on",
+            )
+
+
 class JobRunner:
     """Brings the parts of a request from planned to stored.
 
@@ -152,7 +182,7 @@ class JobRunner:
         gatekeeper: Gatekeeper,
         decode: Callable[[str], Estimates],
     ) -> None:
-        self._client, self._journal, self._clock = client, journal, clock
+        self._client, self._journal, self._clock = client, journal, _Stoppable(clock)
         self._gatekeeper, self._decode = gatekeeper, decode
         self._sessions: list[str] = []
         self._programs: dict[str, LaidOut] = {}
@@ -228,6 +258,10 @@ class JobRunner:
         if failure is not None:
             raise failure
         return self._journal.parts(request.key)
+
+    def stop(self) -> None:
+        """Let no thread send anything more, nor wait for long; what was sent is not touched."""
+        self._clock.stopped = True
 
     def close(self) -> None:
         """Close the batches and sessions that were opened, several if the service was reached afresh."""
@@ -319,6 +353,7 @@ class JobRunner:
                 part = self._journal.part(tag)
             if part.state == PLANNED:
                 request = self._follow_device(request, part)
+                self._clock.check()
                 self._submit(request, part)
         return request
 

@@ -3,8 +3,8 @@
 Each run opens a device of the loopback service with the real client, plants one fault in one phase,
 evaluates, clears the fault, resumes and evaluates again, on a clock that nobody waits for. Counted are paid
 results lost, jobs doubled without a word, wrong values taken, seconds without a word, and errors that are not
-the three-part ones of a backend. With ``queues``, three devices whose queues take 20 s are then evaluated in
-one command, on the wall clock.
+the three-part ones of a backend. With ``queues``, three devices whose queues take 20 s are evaluated in one
+command instead, on the wall clock.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -137,8 +138,8 @@ def _check(
         count.add("doubled without a word", fault)
 
 
-def run_queues() -> float:
-    """Seconds that ``qhq eval`` takes on three devices, each with a queue of 20 s."""
+def run_queues() -> str:
+    """What ``qhq eval`` takes on three devices, each with a queue of 20 s, and what of it where."""
     folder = Path(tempfile.mkdtemp())
     names = ("ibm_manila", "ibm_nairobi", "ibm_fez")
     (folder / "backends.yaml").write_text("ibm_*: {kind: ibm, resilience_level: 0}\naer: {kind: aer}\n")
@@ -160,30 +161,49 @@ def run_queues() -> float:
         for name in names:
             service.delay(name, 20.0)
         asked = [part for name in names for part in ("--backend", name)]
-        started = time.monotonic()
+        started = time.time()
         answer = subprocess.run([*command, "eval", *asked, "--samples", "8", "--yes", "--json"], cwd=folder,
                                 env=env, check=True, capture_output=True, text=True)  # fmt: skip
-        seconds = time.monotonic() - started
-        assert len(json.loads(answer.stdout)["results"]) == len(service.jobs()) == len(names)
-    return seconds
+        ended, jobs = time.time(), service.jobs()
+        assert len(json.loads(answer.stdout)["results"]) == len(jobs) == len(names)
+    sent, done = (sorted(map(_seconds, [job[key] for job in jobs])) for key in ("created", "finished"))
+    return (
+        f"three devices with queues of 20 s: {ended - started:.1f} s; jobs sent after "
+        f"{', '.join(f'{each - started:.1f}' for each in sent)} s, done after "
+        f"{', '.join(f'{each - started:.1f}' for each in done)} s, the rest {ended - done[-1]:.1f} s"
+    )
+
+
+def _seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
 
 
 def main() -> None:
-    """Run the table, print what went wrong, and end with status 1 if anything did."""
+    """Run the table, print what went wrong, and end with status 1 if anything did; or measure the queues."""
+    if "queues" in sys.argv[1:]:
+        _print(run_queues())
+        return
     import urllib3.util.retry
 
     # The client tries again as often as ever, but at once.
     urllib3.util.retry.Retry.get_backoff_time = lambda retry: 0.0
-    count, started = Count(), time.monotonic()
-    for fault in fault_table():
+    count, started, table = Count(), time.monotonic(), fault_table()
+    for number, fault in enumerate(table, start=1):
+        before = {kind: len(faults) for kind, faults in count.wrong.items()}
         run_fault(fault, count)
-    report = [f"{kind}: {len(faults)}\n  " + "\n  ".join(faults) for kind, faults in count.wrong.items()]
+        found = [kind for kind, faults in count.wrong.items() if len(faults) > before.get(kind, 0)]
+        _print(f"{number} of {len(table)}, {time.monotonic() - started:.0f} s: {fault}: "
+               f"{', '.join(found) or 'good'}")  # fmt: skip
+    for kind, faults in count.wrong.items():
+        _print(f"{kind}: {len(faults)}\n  " + "\n  ".join(faults))
     wrong = sum(map(len, count.wrong.values()))
-    report.append(f"{count.runs} runs in {time.monotonic() - started:.0f} s: {wrong} wrong")
-    if "queues" in sys.argv[1:]:
-        report.append(f"three devices with queues of 20 s: {run_queues():.1f} s")
-    sys.stdout.write("\n".join(report) + "\n")
+    _print(f"{count.runs} runs in {time.monotonic() - started:.0f} s: {wrong} wrong")
     sys.exit(1 if count.wrong else 0)
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -129,11 +129,11 @@ def test_a_batch_takes_all_jobs_and_is_closed(noiseless):
 def test_polling_starts_soon_and_slows_down(noiseless):
     clock, service = Clock(), noiseless.service
     service.hold()
-    clock.on_sleep = [lambda: None] * 59 + [service.release]
+    clock.on_sleep = [lambda: None] * 79 + [service.release]
     run_and_check(opened(clock, poll_seconds=15))
     assert (clock.slept[:8], clock.slept[-1]) == ([1] * 8, 15)
     waited = np.cumsum(clock.slept)
-    assert (clock.slept[1:] <= np.maximum(waited[:-1] / 8, 1)).all()
+    assert (clock.slept[1:] <= np.maximum(waited[:-1] / 16, 1)).all()
 
 
 def test_tags_of_the_entry_come_after_the_journals(noiseless):
