@@ -125,7 +125,8 @@ def _run(plan: EvalPlan, note: Callable[[str], None]) -> dict[str, Any]:
     from qhq.studies.portability import run_evaluation
 
     def load_figures() -> None:
-        # It takes a second, which a queue has to spare.
+        # It takes two seconds, which a queue has to spare.
+        import qhq.report.figures
         import qhq.report.portability_figure  # noqa: F401
 
     with StudyProgress() as progress:

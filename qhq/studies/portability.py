@@ -210,10 +210,11 @@ def run_evaluation(
     }
     try:
         campaign.run(progress, meanwhile)
-    except KeyboardInterrupt:
+    except BaseException as error:
+        # An interrupt, or a fault of ours: what was measured is kept, and no thread goes on unseen.
         campaign.stop()
-        record["results"] = campaign.results()
-        _keep(plan, {**record, "failed": {"backend": None, "error": "interrupted"}})
+        why = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+        _keep(plan, {**record, "results": campaign.results(), "failed": {"backend": None, "error": why}})
         raise
     finally:
         campaign.close()

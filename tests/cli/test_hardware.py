@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -432,3 +433,25 @@ def test_each_device_is_heard_of_as_if_it_were_alone(capsys):
 
     side_by_side([partial(poll, name) for name in ("ibm_fez", "ibm_torino")])
     assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_a_fault_in_one_devices_thread_costs_no_other_its_results(run, study, loopback, monkeypatch):
+    (study / "backends.yaml").write_text(ENTRIES)
+    loopback.service.delay("ibm_nairobi", 3600.0)
+    plan = plan_evaluation(run, EvalRequest(("ibm_nairobi", "ibm_manila"), samples=4, shots=64))
+    measured = threading.Event()
+
+    def wait(*_):
+        assert measured.wait(60)
+        raise ZeroDivisionError("a fault of ours")
+
+    def progress(done, *_):
+        if done:
+            measured.set()
+
+    monkeypatch.setattr(plan.opened["ibm_nairobi"], "wait", wait)
+    with pytest.raises(ZeroDivisionError):
+        run_evaluation(plan, progress)
+    (kept,) = [json.loads(file.read_text()) for file in (run.path / "evals").glob("*.json")]
+    assert [each["backend"] for each in kept["results"]] == ["ibm_manila"]
+    assert kept["failed"]["error"] == "ZeroDivisionError: a fault of ours"
