@@ -210,10 +210,10 @@ def run_evaluation(
     }
     try:
         campaign.run(progress, meanwhile)
-    except BaseException as error:
+    except BaseException as fault:
         # An interrupt, or a fault of ours: what was measured is kept, and no thread goes on unseen.
         campaign.stop()
-        why = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+        why = "interrupted" if isinstance(fault, KeyboardInterrupt) else f"{type(fault).__name__}: {fault}"
         _keep(plan, {**record, "results": campaign.results(), "failed": {"backend": None, "error": why}})
         raise
     finally:
