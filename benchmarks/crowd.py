@@ -176,11 +176,12 @@ def _trained(place: Place) -> Any:
 
 def _evaluated(place: Place) -> Any:
     """The same evaluation again; that of the killed call is there whole or not at all."""
-    there = len(list(place.runs.glob("given/evals/*.json")))
+    pattern = "given/evals/[0-9]*.json"  # none of the hidden files of a writer
+    there = len(list(place.runs.glob(pattern)))
     record = place.call(EVAL)
-    files = [json.loads(path.read_text()) for path in sorted(place.runs.glob("given/evals/*.json"))]
-    if len(files) != there + 1 or there > 1:
-        raise RuntimeError(f"{len(files)} evaluations, {there} of them of the killed call")
+    found = len(list(place.runs.glob(pattern)))
+    if found != there + 1 or there > 1:
+        raise RuntimeError(f"{found} evaluations, {there} of them of the killed call")
     return record["results"]
 
 
@@ -296,7 +297,7 @@ def finished(root: Path) -> dict[str, Any]:
     done: dict[str, Any] = {}
     for key, values in cells(root):
         done[f"cell {key}"] = values
-    patterns = ("*/evals/*.json", "sweeps/*/trials/*/run.json")
+    patterns = ("*/evals/[0-9]*.json", "sweeps/*/trials/[!.]*/run.json")
     for path in (path for pattern in patterns for path in root.glob(pattern)):
         done[str(path.relative_to(root))] = path.read_bytes()
     for path in root.glob("*/run.json"):
@@ -441,7 +442,7 @@ def crowds(place: Place) -> list[str]:
     """Eight processes: on one run, and on one store of each study."""
     mixed = [NOISE, NOISE, NOISE, EVAL, EVAL, EVAL, TABLE, ["train", "--resume", "given", "--json"]]
     faults = crowd(place, "eight on one run", "with-given", mixed)
-    found = len(list(place.runs.glob("given/evals/*.json")))
+    found = len(list(place.runs.glob("given/evals/[0-9]*.json")))
     faults += [] if found == 3 else [f"{found} evaluations of 3"]
     faults += crowd(place, "eight noise studies", "with-given", [NOISE] * 8)
     faults += crowd(place, "eight ablations", "empty", [_alone(ABLATE)] * 8)

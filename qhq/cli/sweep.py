@@ -83,7 +83,7 @@ def _run(opened: Sweep, count: int | None, cluster: str | None, note: Note) -> d
     for row in (record["final"] or {"rows": []})["rows"]:
         for name in row.get("runs", []):
             draw_run_figures(find_run(name), note)
-    return {**record, "figures": sorted(str(path) for path in figures.glob("*.png"))}
+    return {**record, "figures": sorted(str(path) for path in figures.glob("[!.]*.png"))}
 
 
 def _mirror(opened: Sweep, record: dict[str, Any], output: Output) -> None:

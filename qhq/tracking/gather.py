@@ -47,7 +47,9 @@ def _matching(pattern: str) -> list[RunFolder]:
     roots = [Path(Path(pattern).anchor)] if absolute else [Path(), runs_dir()]
     rest = str(Path(pattern).relative_to(Path(pattern).anchor)) if absolute else pattern
     for root in roots:
-        paths = [path for path in sorted(root.glob(rest)) if (path / "run.json").is_file()]
+        # A pattern of pathlib's matches hidden folders too: of runs that are being made.
+        found = (path for path in sorted(root.glob(rest)) if not path.name.startswith("."))
+        paths = [path for path in found if (path / "run.json").is_file()]
         if paths:
             return [RunFolder(path.absolute()) for path in paths]
     raise ConfigError(

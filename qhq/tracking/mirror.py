@@ -66,7 +66,8 @@ def mirror_study(
     file = _record_file(_path(folder), kind, record)
     units = [Unit(file.parent, file.name, kind, record)]
     trials = sorted(_path(folder).glob("trials/*/run.json")) if kind == "sweep" else []
-    units += [Unit(path.parent, path.name, "trial") for path in trials]
+    # A hidden folder is a trial that is being laid down.
+    units += [Unit(path.parent, path.name, "trial") for path in trials if path.parent.name[0] != "."]
     return _mirror([*units, *(Unit(_path(run), "run.json", "train") for run in runs)], note)
 
 

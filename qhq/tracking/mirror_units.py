@@ -105,6 +105,9 @@ class Unit:
     def _is_own(self, path: Path) -> bool:
         """Whether a path is a regular file of its own below the folder, neither a link nor behind one."""
         top = self.folder.parent if self.kind == "noise" else self.folder
+        # A hidden file is one that is being written, or was when its writer was killed.
+        if any(part.startswith(".") for part in path.relative_to(top).parts):
+            return False
         steps = [path, *path.parents]
         if any(step.is_symlink() for step in steps[: steps.index(top)]):
             return False
@@ -127,7 +130,7 @@ def all_units(root: Path) -> Iterator[Unit]:
     """Every run, trial and study below the runs folder, the oldest run first."""
     for pattern, kind in PATTERNS.items():
         for path in sorted(root.glob(pattern)):
-            if not path.relative_to(root).parts[0].startswith("."):
+            if not any(part.startswith(".") for part in path.relative_to(root).parts):
                 yield Unit(path.parent, path.name, kind)
 
 

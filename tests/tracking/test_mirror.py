@@ -332,3 +332,16 @@ def test_a_noise_record_names_no_file(runs, notes, tmp_path, backend):
     expected = {"noise-1234.json", "noise-aer_noisy.png"} if backend == "aer_noisy" else {"noise-1234.json"}
     assert expected <= mirrored_files(runs)
     assert "secret.png" not in mirrored_files(runs)
+
+
+def test_what_is_being_written_is_neither_a_file_nor_a_run(tmp_path):
+    for name in ("run.json", "evals/a.json", "evals/.qhq-a.json", "figures/.qhq-b.png", "figures/b.png"):
+        path = tmp_path / "one" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    for place in (".qhq-1", "sweeps/s/trials/.qhq-1", "sweeps/s/trials/whole"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "run.json").write_text("{}")
+    units = list(all_units(tmp_path))
+    assert [unit.name for unit in units] == ["one", "whole"]
+    assert [path.name for path in units[0].files()] == ["run.json", "b.png", "a.json"]
