@@ -88,7 +88,7 @@ def examine_subject(reference: str | None, overrides: Sequence[str] = ()) -> Exa
 def examine_config(config: ExperimentConfig) -> Diagnosis:
     """Look thoroughly at the model that a config describes, with the weights that it would begin with.
 
-    The head is looked at as it is drawn (see `qhq.experiment.opening.open_design`).
+    They are the drawn ones, with which training begins (see `qhq.experiment.opening.open_design`).
     """
     return _examine(open_design(config, at_baseline=False), initial=None, epochs=0)
 
@@ -116,8 +116,7 @@ def examine_run(folder: RunFolder) -> Diagnosis:
         state = load_state(folder.resume, identity)
         model.load_state_dict(state.model)
         epochs = state.epoch
-    steps = epochs * -(-len(experiment.data.train) // experiment.config.training.batch_size)
-    return _examine(experiment, initial=initial if steps > 1 else None, epochs=epochs)
+    return _examine(experiment, initial=initial, epochs=epochs)
 
 
 def _keeps_training(record: dict[str, Any]) -> bool:
@@ -178,7 +177,6 @@ class Doctor(Watcher):
         self.rows = torch.from_numpy(_spread_rows(len(samples), QUICK_SAMPLES))
         self.arguments, self.targets = samples.arguments(self.rows), samples.targets[self.rows]
         self.initial = _copy(experiment.model.state_dict())
-        self.steps = -(-len(samples) // experiment.config.training.batch_size)
         self.last: tuple[int, Diagnosis] | None = None
         self.told: set[str] = set()
 
@@ -202,8 +200,7 @@ class Doctor(Watcher):
         background = Background(
             circuit=self.experiment.ansatz,
             shots=self.experiment.backend.shots,
-            # Behind a head of zeros nothing moves at the first step, and all at the second.
-            initial=self.initial if epoch * self.steps > 1 else None,
+            initial=self.initial,
             epochs=epoch,
             seed=self.experiment.config.seed,
         )

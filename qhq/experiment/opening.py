@@ -144,8 +144,8 @@ def open_design(config: ExperimentConfig, *, at_baseline: bool = True) -> Experi
 
     Args:
         config: The config.
-        at_baseline: False leaves the head as it is drawn, where training starts with one of zeros: through
-            that no gradient passes before the first step, so nothing could be said of what lies before it.
+        at_baseline: False gives the model as it is drawn, with which training begins: one that forecasts its
+            baseline passes no gradient.
 
     Raises:
         QHQError: If the prices, the circuit or the model cannot be had.

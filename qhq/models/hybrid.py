@@ -34,8 +34,8 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     "sigmoid": nn.Sigmoid,
 }
 
-OPEN_AT_ZERO: frozenset[Activation] = frozenset({"none", "tanh"})
-"""Output activations that are 0 at 0 and pass a gradient there: a ReLU passes none, a sigmoid is 1/2."""
+ZERO_AT_ZERO: frozenset[Activation] = frozenset({"none", "relu", "tanh"})
+"""Output activations that are 0 at 0; a sigmoid is 1/2."""
 
 
 @dataclass(frozen=True)
@@ -115,18 +115,23 @@ class HybridForecaster(nn.Module):
         elif self.spec.skip == "concat":
             middle = torch.cat([middle, latent], dim=-1)
         flat: Tensor = self.output_activation(self.head(middle))
+        if self.closed:
+            flat = torch.zeros_like(flat)
         return flat.reshape(-1, self.shape.horizon, self.shape.targets)
 
     def start_at_zero(self) -> None:
-        """Make the untrained model forecast 0, scaled, for every window.
+        """Forecast 0, scaled, for every window until weights are loaded, as at the start of a training.
 
-        Where targets are scaled as changes from a baseline, that is the baseline's own forecast, and
-        training has to earn every step away from it. The head alone is set to 0 (Zhang, Dauphin and Ma,
-        "Fixup initialization", ICLR 2019, do the same to each residual branch): all other weights stay as
-        drawn. At the first optimiser step only the head has a gradient; from the second on all weights have.
+        Where targets are scaled as changes from a baseline, that is the baseline's own forecast. The weights
+        stay as drawn: a head that *was* 0 would pass no gradient at the first step, and has to grow again.
         """
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.closed = True
+
+    def untrained_state(self) -> dict[str, Tensor]:
+        """Weights that forecast what the model does before training: with a head of 0 where it starts so."""
+        state: dict[str, Tensor] = self.state_dict()
+        head = ("head.weight", "head.bias") if self.closed else ()
+        return {name: torch.zeros_like(each) if name in head else each for name, each in state.items()}
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Parameters by part, for gradient norms: encoder, circuit (or the MLP in its place), head."""
@@ -142,6 +147,12 @@ def _read_earlier_names(_: nn.Module, tensors: dict[str, Tensor], *__: object) -
     """Take the MLP's tensors under ``twin``, as earlier versions wrote them, for those of ``mlp``."""
     for name in [name for name in tensors if name.startswith("twin.")]:
         tensors[f"mlp.{name.removeprefix('twin.')}"] = tensors.pop(name)
+
+
+def _open_head(model: nn.Module, _: object) -> None:
+    """Weights were loaded: from now on the model forecasts what they say."""
+    assert isinstance(model, HybridForecaster)
+    model.closed = False
 
 
 def build_model(
@@ -163,7 +174,7 @@ def build_model(
             ``spec.middle`` is its own.
         seed: Seed of the classical weights.
         at_zero: Whether the model starts at a forecast of 0 (see `HybridForecaster.start_at_zero`). One
-            whose ``output_activation`` is not 0 at 0, or has no slope there, starts where it was drawn.
+            whose ``output_activation`` is not 0 at 0 starts where it was drawn.
 
     Raises:
         ConfigError: If ``skip: add`` meets a middle whose outputs are not as many as its inputs, there are
@@ -184,7 +195,7 @@ def build_model(
         open_forget_gates(model.encoder)
         if spec.activation_before == "relu":
             _keep_relu_alive(model.to_latent)
-    if at_zero and spec.output_activation in OPEN_AT_ZERO:
+    if at_zero and spec.output_activation in ZERO_AT_ZERO:
         model.start_at_zero()
     return model
 

@@ -173,8 +173,10 @@ class Trainer:
             ConfigError: If the validation loss is not a finite number.
         """
         weights, loss = _copy(self.model.state_dict()), self.validation_loss()
+        # A model that starts at its baseline has weights of its own for that (see `HybridForecaster`).
+        untrained = getattr(self.model, "untrained_state", self.model.state_dict)()
         optimizer = copy.deepcopy(self.optimizer.state_dict())
-        return TrainingState(weights, optimizer, weights, best_loss=loss, untrained_loss=loss)
+        return TrainingState(weights, optimizer, _copy(untrained), best_loss=loss, untrained_loss=loss)
 
     def run(self, state: TrainingState, watcher: Watcher, until: int | None = None) -> TrainingState:
         """Train from ``state`` to the end and leave the best weights in the model.
