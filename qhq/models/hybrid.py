@@ -79,7 +79,7 @@ class HybridForecaster(nn.Module):
         self.head = nn.Linear(merged, shape.horizon * shape.targets)
         self.output_activation = ACTIVATIONS[spec.output_activation]()
         self.closed = False
-        self.register_load_state_dict_post_hook(_open_head)
+        self.register_load_state_dict_post_hook(_open_head)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_read_earlier_names)  # type: ignore[no-untyped-call]
 
     def forward(self, windows: Tensor, static: Tensor | None = None) -> Tensor:
