@@ -89,3 +89,24 @@ def test_a_trend_shows_nothing_of_its_mean():
     series = np.linspace(-1.0, 3.0, 120) + 0.01 * np.random.default_rng(0).normal(size=120)
     assert ttest_1samp(series, 0).pvalue < 1e-10
     assert mean_test(series).p_value > 0.2
+
+
+def test_a_forecast_that_leans_to_one_side_for_weeks_has_a_t_of_tens_and_is_not_so_sure():
+    """As prices that have left the range a min-max scaler knows: t is 68, with 37 lags 13."""
+    series = 3 + autoregression(np.random.default_rng(0), 630, 0.97) * np.sqrt(1 - 0.97**2)
+    found = mean_test(series)
+    assert ttest_1samp(series, 0).statistic > 50
+    assert found.statistic < 15
+    assert 1e-4 < found.p_value < 0.05  # it is worse all the same
+
+
+def test_targets_that_overlap_in_a_month_are_not_found_unequal_at_horizon_one():
+    """Volatility over 22 sessions, asked for each one: as independent dates two of three sets differ."""
+    calls = [0, 0]
+    for seed in range(60):
+        shocks = np.random.default_rng(seed).normal(size=321)
+        series = np.convolve(shocks, np.ones(22) / 22, "valid")
+        for place, p_value in enumerate((ttest_1samp(series, 0).pvalue, mean_test(series).p_value)):
+            calls[place] += p_value < 0.05
+    assert calls[0] > 30
+    assert calls[1] <= binom.ppf(1 - 1e-3, 60, 0.05)
