@@ -14,18 +14,23 @@ from typing import Self
 import numpy as np
 
 from qhq.data.panel import FloatArray, IntArray
-from qhq.data.windows import Windows
+from qhq.data.windows import Mask, Windows
 from qhq.evaluation.baselines.track import ByGroup, Track, tracks
 
 REGIMES = ("calm", "usual", "turbulent")
 
 
 def movement(track: Track, windows: Windows) -> FloatArray:
-    """Root mean square of the changes along the input rows, on the track, shape (N,)."""
-    past = track.past(windows)
+    """Root mean square of the changes along the input rows, on the track, shape (N,).
+
+    A price at or below zero, as oil had in April 2020, has no logarithm: what moves there is beyond any border.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        past = track.past(windows)
+    past = np.where(np.isfinite(past).all(axis=1, keepdims=True), past, np.nan)
     changes = past if track.is_return or past.shape[1] == 1 else np.diff(past, axis=1)
     moved: FloatArray = np.sqrt(np.mean(changes**2, axis=1))
-    return moved
+    return np.where(np.isnan(moved), np.inf, moved)
 
 
 def realised_volatility(windows: Windows) -> FloatArray:
@@ -48,7 +53,12 @@ class Regimes:
     def fit(cls, train: Windows) -> Self:
         """Take the terciles of the training windows."""
         volatility = realised_volatility(train)
-        return cls(ByGroup.fit(train, lambda rows: np.nanquantile(volatility[rows], [1 / 3, 2 / 3])))
+
+        def terciles(rows: Mask) -> FloatArray:
+            known = volatility[rows][np.isfinite(volatility[rows])]
+            return np.quantile(known, [1 / 3, 2 / 3]) if len(known) else np.full(2, np.inf)
+
+        return cls(ByGroup.fit(train, terciles))
 
     def of(self, windows: Windows) -> IntArray:
         """Place in ``REGIMES`` of each window, shape (N,)."""

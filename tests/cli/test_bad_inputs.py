@@ -32,7 +32,7 @@ def own(frame: pd.DataFrame) -> tuple[str, ...]:
 
 OWN = (
     "train", "tiny.yaml", "--set", "data.source=csv", "--set", "data.path=prices.csv",
-    "--set", "data.symbols=[ABC]", "--set", "data.start=null",
+    "--set", "data.symbols=[ABC]", "--set", "data.start=null", "--set", "data.scaling=window",
 )  # fmt: skip
 
 
