@@ -23,7 +23,7 @@ REGIMES = ("calm", "usual", "turbulent")
 def movement(track: Track, windows: Windows) -> FloatArray:
     """Root mean square of the changes along the input rows, on the track, shape (N,).
 
-    A price at or below zero, as oil had in April 2020, has no logarithm: what moves there is beyond any border.
+    A price at or below zero, as of oil in April 2020, has no logarithm: such a move is beyond any border.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         past = track.past(windows)
