@@ -80,17 +80,19 @@ def examine_subject(reference: str | None, overrides: Sequence[str] = ()) -> Exa
             fix="Check the path, or leave it out to look at the latest run; 'qhq compare' lists them",
         ) from error
     subject = f"config {config.name}, before training"
-    experiment = open_design(config)
-    diagnosis = _examine(experiment, initial=None, epochs=0)
+    experiment, diagnosis = _examine_design(config)
     return Examination(subject, config.data.leaks, diagnosis, doubt_data(experiment.data, config.data))
 
 
 def examine_config(config: ExperimentConfig) -> Diagnosis:
-    """Look thoroughly at the model that a config describes, with the weights that it would begin with.
+    """Look thoroughly at the model that a config describes, with the weights that it would begin with."""
+    return _examine_design(config)[1]
 
-    They are the drawn ones, with which training begins (see `qhq.experiment.opening.open_design`).
-    """
-    return _examine(open_design(config, at_baseline=False), initial=None, epochs=0)
+
+def _examine_design(config: ExperimentConfig) -> tuple[Experiment, Diagnosis]:
+    # With the drawn weights, with which training begins: at its baseline the model forecasts a constant.
+    experiment = open_design(config, at_baseline=False)
+    return experiment, _examine(experiment, initial=None, epochs=0)
 
 
 def examine_run(folder: RunFolder) -> Diagnosis:
@@ -103,6 +105,7 @@ def examine_run(folder: RunFolder) -> Diagnosis:
         QHQError: If the folder is damaged, or the prices are not those that the run was made for.
     """
     record = folder.read_record()
+    epochs = _epochs_of(record) if record["status"] == FINISHED else 0
     trained = folder.resume.exists() or _keeps_training(record)
     if not trained:
         return _examine(open_run_design(folder, at_baseline=False), initial=None, epochs=0)
@@ -111,7 +114,6 @@ def examine_run(folder: RunFolder) -> Diagnosis:
     initial = _copy(model.state_dict())
     if _keeps_training(record):
         load_weights(model, folder.weights, identity)
-        epochs = _epochs_of(record)
     else:
         state = load_state(folder.resume, identity)
         model.load_state_dict(state.model)
