@@ -182,7 +182,9 @@ def _explain_system(error: OSError) -> tuple[int, str, str] | None:
     A refusal says what it is of: a path, or the want of something. What else a system refuses (a descriptor
     that is closed, an argument that it does not know, a path inside the installed package) no user can mend.
     """
-    if error.errno in SHORT_OF:
+    # Python says by ENOENT, and of no path, that no folder for temporary files can be written to.
+    nowhere = error.errno == errno.ENOENT and "usable temporary directory" in str(error)
+    if error.errno in SHORT_OF or nowhere:
         fix = "Free some space, or name another folder (QHQ_RUNS_DIR, QHQ_CACHE_DIR)"
         if error.errno in (errno.EMFILE, errno.ENFILE):
             fix = "Allow more open files ('ulimit -n 1024'), or take fewer --workers"

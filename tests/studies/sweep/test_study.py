@@ -36,7 +36,7 @@ set: {backend: statevector, training.epochs: 2}
 seeds: 2
 stages:
   - name: circuit
-    space: {quantum.qubits: [2, 3], quantum.depth: [1, 2]}
+    space: {quantum.qubits: [2, 3], quantum.depth: [2, 3]}  # not where it starts
   - name: rate
     search: tpe
     trials: 5
