@@ -252,7 +252,7 @@ def test_what_cannot_be_trained_fails_by_itself(place):
     assert [row["status"] for row in stage["rows"]] == ["finished", "failed"]
     assert stage["failed"] == 1
     assert record["final"] is None
-    assert record["verdict"].endswith("The test part was not looked at.")
+    assert record["verdict"].endswith("The test split was not looked at.")
 
 
 def test_a_stage_without_any_that_can_be_trained_says_why(place):
