@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -169,14 +170,16 @@ def _stage_lines(stage: dict[str, Any]) -> list[str]:
 
 
 def _final_table(final: dict[str, Any]) -> Table:
-    columns = ["", "seeds", "MAE", "MAPE %", "MASE", "its 95 % interval", "skill %", "vs naive", "vs start"]
-    rows = [_final_cells(row) for row in final["rows"]]
+    columns = ["", "seeds", "MAE", "MAPE %", "MASE", "its 95 % interval", "skill %", "vs naive"]
+    others = [key for key in ("vs_baseline", "vs_start") if any(key in row for row in final["rows"])]
+    columns += [key.replace("_", " ").replace("baseline", final.get("baseline") or "") for key in others]
+    rows = [_final_cells(row, others) for row in final["rows"]]
     what = f"{final['windows']} forecasts on {final['dates']} dates, seeds {_span(final['seeds'])}"
     title = f"Final, test part: {what}"
     return plain_table(columns, rows, title=title)
 
 
-def _final_cells(row: dict[str, Any]) -> list[object]:
+def _final_cells(row: dict[str, Any], others: Sequence[str]) -> list[object]:
     from qhq.studies.comparisons import say_found
 
     low = row.get("mase_low")
@@ -186,8 +189,7 @@ def _final_cells(row: dict[str, Any]) -> list[object]:
         *(None if row[key] is None else figure(row[key]) for key in ("mae", "mape", "mase")),
         _spread(row) if low is None else f"{low:.4f} to {row['mase_high']:.4f}",
         None if row["skill"] is None else f"{100 * row['skill']:+.2f}",
-        say_found(row, "vs_naive"),
-        say_found(row, "vs_start"),
+        *(say_found(row, key) for key in ("vs_naive", *others)),
     ]
 
 

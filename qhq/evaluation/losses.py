@@ -119,8 +119,7 @@ def task_losses(windows: Windows, forecasts: Mapping[str, FloatArray], scale: Fl
         if names[0] == QLIKE:
             ratio = _log_ratio(windows, forecast)
             error = np.clip(ratio, -FURTHEST, FURTHEST)
-            # Twice a logarithm of the volatility is that of the variance; expm1 keeps digits near 0.
-            values = {QLIKE: np.expm1(2 * error) - 2 * error, SQUARED_LOG: error**2}
+            values = {QLIKE: qlike(error), SQUARED_LOG: error**2}
             bounded[name] = int(np.count_nonzero((ratio != error) & (ratio > -np.inf)))
         elif names[0] == OVER_STRIKE:
             volatility, outside = volatility_errors(windows, forecast)
@@ -135,6 +134,17 @@ def task_losses(windows: Windows, forecasts: Mapping[str, FloatArray], scale: Fl
             each[loss][name] = mean_known_by_date(windows, value)
             rows[loss] = int(np.count_nonzero(np.isfinite(value)))
     return TaskLosses(each, {name: count for name, count in bounded.items() if count}, rows)
+
+
+def qlike(error: FloatArray) -> FloatArray:
+    """QLIKE of the variance, from errors of the logarithm of the volatility, actual minus forecast.
+
+    An error beyond ``FURTHEST`` counts as that.
+    """
+    # Twice a logarithm of the volatility is that of the variance; expm1 keeps digits near 0.
+    twice = 2 * np.clip(error, -FURTHEST, FURTHEST)
+    loss: FloatArray = np.expm1(twice) - twice
+    return loss
 
 
 def mean_known_by_date(windows: Windows, values: FloatArray) -> FloatArray:

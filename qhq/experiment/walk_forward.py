@@ -33,6 +33,7 @@ from qhq.data.split import Parts, folds_of, split_panel
 from qhq.data.windows import Cut, Windows
 from qhq.documents import dump_document
 from qhq.errors import ConfigError, DataError
+from qhq.evaluation.baselines.catalogue import BASELINES
 from qhq.evaluation.baselines.last_value import in_sample_naive_mae, symbol_scale
 from qhq.evaluation.collapse import find_collapse
 from qhq.evaluation.conformal import coverage_of
@@ -354,7 +355,7 @@ def _record(
     windows, split = evaluation.windows, walk.config.data.split
     metrics = metrics_record(evaluation, split.held_out)
     metrics["intervals"] = _coverage(windows, ends, records)
-    tests = _tests(evaluation, metrics["baseline"])
+    tests = _tests(evaluation, metrics["baseline"], len(rows))
     seconds = {
         key: round(sum(each["seconds"].get(key, 0.0) for each in records), 4)
         for key in ("total", "data", "train", "eval")
@@ -394,10 +395,11 @@ def _coverage(
 MODEL, LAST_VALUE = "model", "last value"
 
 
-def _tests(evaluation: Evaluation, baseline: str) -> tuple[Comparison, ...]:
+def _tests(evaluation: Evaluation, baseline: str, models: int) -> tuple[Comparison, ...]:
     """The model against the last value, and against the baseline of the task where that is another.
 
-    The family is named here, before anything was measured: these two and no other.
+    The family is named here, before anything was measured: these two and no other. A walk of a single fold
+    is one training with one seed, which tests nothing.
     """
     rivals = {LAST_VALUE: evaluation.naive}
     if baseline in evaluation.baselines:
@@ -405,7 +407,13 @@ def _tests(evaluation: Evaluation, baseline: str) -> tuple[Comparison, ...]:
     forecasts = {MODEL: evaluation.forecast, **rivals}
     losses = task_losses(evaluation.windows, forecasts, evaluation.scale)
     family = [(MODEL, name) for name in rivals]
-    return compare(losses.by_name[losses.primary], evaluation.windows.cut.horizon, family=family)
+    found = compare(losses.by_name[losses.primary], evaluation.windows.cut.horizon, family=family)
+    if models > 1:
+        return found
+    return tuple(
+        Comparison(each.first, each.second, each.gain, each.dates, None, None, None, "one seed")
+        for each in found
+    )
 
 
 _SAID = {"better": "better than", "worse": "worse than", "not tested": "not tested against"}
@@ -424,14 +432,13 @@ def _verdict(evaluation: Evaluation, tests: tuple[Comparison, ...], rows: list[d
         facts.append(each.reason if each.adjusted is None else f"p {say_p_value(each.adjusted)}")
         if verdict == "not shown" and each.detectable is not None:
             facts.append(f"{100 * each.detectable:.2f} % would have been found in 4 of 5 cases")
-        name = each.second.replace("_", " ")
-        said.append(
-            f"{_SAID.get(verdict, 'not shown to differ from')} {'the ' * (name == LAST_VALUE)}{name}"
-            f" ({', '.join(facts)})"
-        )
+        name = "the last value" if each.second == LAST_VALUE else BASELINES[each.second].title
+        said.append(f"{_SAID.get(verdict, 'not shown to differ from')} {name} ({', '.join(facts)})")
+    many = "one model of one seed" if len(rows) == 1 else f"{len(rows)} models of one seed"
+    tested = sum(each.p_value is not None for each in tests)
     return (
-        f"Over {tests[0].dates} dates, forecast by {len(rows)} models of one seed, whose luck is not tested,"
+        f"Over {tests[0].dates} dates, forecast by {many}, whose luck is not tested,"
         f" each trained on what came before: {' and '.join(said)} by {loss}"
-        f" (Diebold-Mariano, Holm over {len(tests)});"
-        f" ahead of the last value in {ahead} of {len(known)} folds."
+        f"{f' (Diebold-Mariano, Holm over {tested})' if tested else ''};"
+        f" error below that of the last value in {ahead} of {len(known)} folds."
     )

@@ -14,6 +14,7 @@ from qhq.tracking.summary import run_skill
 LAST_VALUE = "last_value"
 BASELINES = {
     LAST_VALUE: "the last-value forecast",
+    "har": "HAR",
     "black_scholes": "Black-Scholes with the volatility of the day before",
 }
 """Baselines that a task is judged against, as people are told of them."""

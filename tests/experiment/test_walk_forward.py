@@ -136,6 +136,18 @@ def test_a_walk_that_was_cut_off_goes_on_to_the_same_table(walk):
     assert not again.said
 
 
+def test_a_volatility_is_tested_against_har_and_one_model_of_one_seed_not_at_all():
+    data = {"targets": ["log_garman_klass"], "features": ["log_garman_klass"], "window": 22,
+            "scaling": "standard"}  # fmt: skip
+    split = {**CONFIG["data"]["split"], "folds": 1, "refit": 500}
+    one = ExperimentConfig.model_validate({**CONFIG, "data": {**CONFIG["data"], **data, "split": split}})
+    record = read_walk(train_walk(one, Watcher()))
+    assert [each["second"] for each in record["tests"]] == ["last value", "har"]
+    assert {(each["verdict"], each["reason"]) for each in record["tests"]} == {("not tested", "one seed")}
+    assert "forecast by one model of one seed" in record["verdict"]
+    assert "not tested against HAR" in record["verdict"]
+
+
 @pytest.mark.parametrize("damage", ["", "symbol,date\n", "other"])
 def test_forecasts_of_other_windows_are_not_pooled(walk, tmp_path, monkeypatch, damage):
     monkeypatch.setenv("QHQ_RUNS_DIR", str(tmp_path))

@@ -12,7 +12,7 @@ from qhq.evaluation.baselines.autoregression import fit_autoregression
 from qhq.evaluation.baselines.black_scholes import black_scholes, is_priced, suits_black_scholes
 from qhq.evaluation.baselines.drift import fit_drift
 from qhq.evaluation.baselines.exponential_smoothing import fit_exponential_smoothing
-from qhq.evaluation.baselines.har import fit_har, fit_log_har, suits_har, suits_log_har
+from qhq.evaluation.baselines.har import fit_har, fit_log_har, is_judged_by_har, suits_har, suits_log_har
 from qhq.evaluation.baselines.last_value import last_value
 from qhq.evaluation.baselines.moving_average import fit_moving_average
 from qhq.evaluation.baselines.regression import Setting, fit_gradient_boosting, fit_ridge
@@ -127,5 +127,11 @@ def _fit(baseline: Baseline | ScaledBaseline, setting: Setting) -> Forecaster:
 
 
 def task_baseline(cut: Cut) -> str:
-    """Name the baseline that a task is judged against: pricing has today's spot, a forecast has not."""
-    return "black_scholes" if is_priced(cut) else "last_value"
+    """Name the baseline that a task is judged against.
+
+    Pricing has today's spot, a forecast has not. Of a realised volatility it is HAR: whatever remembers more
+    than one session is better than its last value, which shows nothing.
+    """
+    if is_priced(cut):
+        return "black_scholes"
+    return "har" if is_judged_by_har(cut) else "last_value"

@@ -17,7 +17,7 @@ import numpy as np
 
 from qhq.data.panel import FloatArray
 from qhq.data.schema import unit_of
-from qhq.data.windows import Windows
+from qhq.data.windows import Cut, Windows
 from qhq.errors import DataError
 
 WEEK, MONTH = 5, 22
@@ -83,7 +83,12 @@ def suits_har(windows: Windows) -> bool:
 
 def suits_log_har(windows: Windows) -> bool:
     """Whether every target is a realised volatility or its logarithm, and the windows reach back 22 rows."""
-    return VOLATILITIES.keys() >= set(windows.cut.targets) and windows.cut.window >= MONTH
+    return is_judged_by_har(windows.cut)
+
+
+def is_judged_by_har(cut: Cut) -> bool:
+    """Whether a realised volatility is forecast from as many rows as HAR reads."""
+    return VOLATILITIES.keys() >= set(cut.targets) and cut.window >= MONTH
 
 
 def fit_har(train: Windows) -> Har:

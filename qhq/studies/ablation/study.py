@@ -23,7 +23,8 @@ from qhq.data.prepare import Prepared, prepare
 from qhq.data.quarantine import tell_rows
 from qhq.documents import dump_document
 from qhq.evaluation.baselines.catalogue import task_baseline
-from qhq.evaluation.losses import loss_names
+from qhq.evaluation.baselines.har import MONTH
+from qhq.evaluation.losses import is_volatility, loss_names
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.opening import build_circuit
 from qhq.experiment.record import git_commit, now, versions
@@ -181,6 +182,8 @@ def _summary(study: _Study, seeds: range, done: dict[str, Values]) -> dict[str, 
     if TUNED_MLP not in measured:
         left_out[TUNED_MLP] = "the width that matches the circuit is the best on the validation split"
     cut, ansatz = study.data.test.cut, study.ansatz
+    if is_volatility(cut) and cut.window < MONTH:
+        left_out["har"] = f"it reads {MONTH} rows, and data.window is {cut.window}: lengthen it"
     rivals, loss = choose_rivals(measured), loss_names(study.data.test)[0]
     always = always_compared(task_baseline(cut))
     comparisons = compare_rows(measured, cut.horizon, rivals, always)

@@ -6,10 +6,13 @@ first is trained, so that a sweep that was cut off goes on with the same runs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from qhq.data.windows import Cut
 from qhq.errors import ConfigError
+from qhq.evaluation.baselines.catalogue import task_baseline
 from qhq.evaluation.bootstrap import median_interval
 from qhq.evaluation.confidence_set import confidence_set, say_set
 from qhq.evaluation.significance import compare_groups
@@ -77,13 +80,19 @@ def run_finals(finals: Finals, dispatch: Dispatch) -> dict[str, Any]:
     runs = {variant: _trained([folders[name] for name in each]) for variant, each in names.items()}
     if not runs[WINNER]:
         raise _untrained(folders[names[WINNER][0]])
-    losses = read_losses({variant: each for variant, each in runs.items() if each})
+    cuts = [Cut.of(config.data) for config in finals.configs.values()]
+    baseline = next((name for name in map(task_baseline, cuts) if name != LAST_VALUE), LAST_VALUE)
+    trained = {variant: each for variant, each in runs.items() if each}
+    losses = read_losses(trained, cuts[0].targets, baseline)
     rows = [_row(variant, each, finals) for variant, each in runs.items()]
+    rows += [_baseline(name, trained) for name in dict.fromkeys((LAST_VALUE, losses.baseline))]
     return {
         "seeds": list(finals.seeds),
         "windows": losses.windows,
         "dates": losses.dates,
-        "rows": _compared([*rows, _last_value(runs[WINNER])], losses),
+        "loss": losses.loss,
+        "baseline": losses.baseline,
+        "rows": _compared(rows, losses),
         "confidence_set": _confidence_set(losses),
         "looks": looks.to_dict(),
     }
@@ -141,15 +150,20 @@ def _median(key: str, values: list[float]) -> dict[str, Any]:
     return {key: found.value, **ends, f"{key}_seeds": list(found.values)}
 
 
-def _last_value(folders: list[RunFolder]) -> dict[str, Any]:
-    naive = folders[0].read_record()["metrics"]["naive"]
-    return {"variant": LAST_VALUE, "seeds": None, **{key: naive[key] for key in METRICS}}
+def _baseline(name: str, runs: Mapping[str, list[RunFolder]]) -> dict[str, Any]:
+    """The row of a baseline, from the first variant whose windows it could be fitted on."""
+    every = [folders[0].read_record()["metrics"] for folders in runs.values()]
+    found = [{LAST_VALUE: each["naive"], **each["baselines"]} for each in every]
+    own = next(each[name] for each in found if name in each)
+    return {"variant": name, "seeds": None, **{key: own[key] for key in METRICS}}
 
 
 def _compared(rows: list[dict[str, Any]], losses: Losses) -> list[dict[str, Any]]:
-    """Add to each row what it is beside the last value and beside the start."""
+    """Add to each row what it is beside the last value, the baseline of the task and the start."""
     measured = losses.measured
-    rivals = {LAST_VALUE: "vs_naive", **({START: "vs_start"} if START in measured else {})}
+    rivals = {LAST_VALUE: "vs_naive"}
+    rivals |= {losses.baseline: "vs_baseline"} if losses.baseline != LAST_VALUE else {}
+    rivals |= {START: "vs_start"} if START in measured else {}
     family = [(WINNER, rival) for rival in rivals]
     pairs = compare_all(measured, losses.horizon, list(rivals), family)
     found = {(each.first, each.second): each for each in pairs}
@@ -176,7 +190,9 @@ def _groups(losses: Losses, variant: str, rival: str, key: str) -> dict[str, Any
 
 
 def _confidence_set(losses: Losses) -> dict[str, Any]:
-    means = {name: mean_losses(each) for name, each in losses.measured.items()}
+    # Only the models are candidates: that HAR is better than the last value is no finding of a sweep.
+    means = {name: mean_losses(losses.measured[name]) for name in (*MODELS, LAST_VALUE)
+             if name in losses.measured}  # fmt: skip
     found = confidence_set(means, LAST_VALUE, horizon=losses.horizon)
     return {**found.to_dict(), "sentence": say_set(found, "models", "the last value")}
 

@@ -1,6 +1,7 @@
 """Losses of the final runs on the test part, date by date, on the windows that all of them share.
 
-A stage may have changed the window, and then a run's first test windows are not those of another.
+A stage may have changed the window, and then a run's first test windows are not those of another. Realised
+volatility is judged by QLIKE, as everywhere; all else by the error over the unit of its group and target.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import numpy as np
 import pandas as pd
 
 from qhq.data.panel import FloatArray
+from qhq.evaluation.baselines.har import VOLATILITIES
+from qhq.evaluation.losses import ABSOLUTE, QLIKE, qlike
 from qhq.files import MOST_TABLE_BYTES, read_regular
 from qhq.studies.comparisons import Measured
 from qhq.tracking.run_folder import RunFolder
@@ -26,11 +29,14 @@ class Losses:
     """What can be compared.
 
     Attributes:
-        measured: Losses of each date, of each run of a variant and of the last value.
+        measured: Losses of each date, of each run of a variant, of the last value, and of the baseline of the
+            task where it is another.
         groups: By symbol, losses of each of its dates (D,) by variant, over all seeds.
         windows: Forecasts that all runs share.
         dates: How many dates they are of.
         horizon: Rows ahead of the furthest forecast, H.
+        baseline: Name of the baseline of the task.
+        loss: Name of the loss.
     """
 
     measured: Measured
@@ -38,6 +44,8 @@ class Losses:
     windows: int
     dates: int
     horizon: int
+    baseline: str = LAST_VALUE
+    loss: str = ABSOLUTE
 
 
 def trial_losses(trials: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, FloatArray]:
@@ -69,11 +77,15 @@ def trial_losses(trials: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str,
     return {**losses, LAST_VALUE: read(first, "naive")} if shared else {}
 
 
-def read_losses(runs: Mapping[str, Sequence[RunFolder]]) -> Losses:
-    """Read the forecasts of runs, measured in the mean error of the last value of each group and target.
+def read_losses(
+    runs: Mapping[str, Sequence[RunFolder]], targets: Sequence[str] = (), baseline: str = LAST_VALUE
+) -> Losses:
+    """Read the forecasts of runs, measured by the loss of their targets.
 
     Args:
         runs: Finished runs of each variant.
+        targets: Names of what they forecast.
+        baseline: That of the task; it is left out where the runs have no column of it.
     """
     frames = {variant: [_read(folder) for folder in folders] for variant, folders in runs.items()}
     every = [frame for each in frames.values() for frame in each]
@@ -83,23 +95,31 @@ def read_losses(runs: Mapping[str, Sequence[RunFolder]]) -> Losses:
     shared = shared.sort_values()
     cut = {variant: [frame.loc[shared] for frame in each] for variant, each in frames.items()}
     first = every[0].loc[shared]
-    unit = _unit(first)
+    loss = QLIKE if targets and VOLATILITIES.keys() >= set(targets) else ABSOLUTE
+    unit = _unit(first) if loss == ABSOLUTE else _is_log(first, targets)
     columns = {variant: ("forecast", each) for variant, each in cut.items()}
     columns[LAST_VALUE] = ("naive", [first])
+    # A winner whose windows are too short for HAR is tested against that of the start.
+    known = next((each[0] for each in cut.values() if baseline in each[0]), None)
+    if known is None:
+        baseline = LAST_VALUE
+    else:
+        columns[baseline] = (baseline, [known])
+    measure = _by_date if loss == ABSOLUTE else _qlike_by_date
     measured = {
-        name: [{"losses": _by_date(frame, column, unit).tolist()} for frame in each]
+        name: [{"losses": measure(frame, column, unit).tolist()} for frame in each]
         for name, (column, each) in columns.items()
     }
     groups = {
         str(name): {
-            variant: np.mean([_by_date(frame.loc[rows.index], column, rows) for frame in each], axis=0)
+            variant: np.mean([measure(frame.loc[rows.index], column, rows) for frame in each], axis=0)
             for variant, (column, each) in columns.items()
         }
         for name, rows in unit.groupby(first["underlying"])
     }
     horizon = int(shared.get_level_values("horizon").max())
     dates = len(measured[LAST_VALUE][0]["losses"])
-    return Losses(measured, groups, len(shared), dates, horizon)
+    return Losses(measured, groups, len(shared), dates, horizon, baseline, loss)
 
 
 def _read(folder: RunFolder) -> pd.DataFrame:
@@ -128,4 +148,25 @@ def _by_date(frame: pd.DataFrame, column: str, unit: pd.Series[float]) -> FloatA
     """Mean error over the unit of each date, shape (D,)."""
     error = (frame[column] - frame["actual"]).abs() / unit
     means: FloatArray = error.groupby(level="origin").mean().to_numpy(dtype=np.float64)
+    return means
+
+
+def _is_log(frame: pd.DataFrame, targets: Sequence[str]) -> pd.Series[float]:
+    """1 for each row whose volatility is a logarithm, else 0; a table of one target does not name it."""
+    names = frame.index.get_level_values("target")
+    is_log = [float(VOLATILITIES[name or targets[0]]) for name in names]
+    return pd.Series(is_log, index=frame.index)
+
+
+def _qlike_by_date(frame: pd.DataFrame, column: str, is_log: pd.Series[float]) -> FloatArray:
+    """Mean QLIKE of each date, shape (D,)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        actual, found = (
+            np.where(is_log > 0, frame[name], np.log(np.maximum(frame[name], 0.0)))
+            for name in ("actual", column)
+        )
+        # A session that did not move charges every forecast alike.
+        error = np.asarray(np.where(np.isneginf(actual), -np.inf, actual - found), dtype=np.float64)
+    losses = pd.Series(qlike(error), index=frame.index)
+    means: FloatArray = losses.groupby(level="origin").mean().to_numpy(dtype=np.float64)
     return means

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from qhq.evaluation.baselines.catalogue import BASELINES
 from qhq.evaluation.bootstrap import say_seeds
+from qhq.evaluation.losses import TITLES
 from qhq.evaluation.significance import LEVEL
 from qhq.studies.comparisons import say_against
 from qhq.studies.sweep.final import START, WINNER
@@ -65,9 +67,14 @@ def _say_final(final: dict[str, Any] | None) -> str:
         if start
         else "what the sweep started from itself"
     )
+    said = [say_against(winner, "vs_naive", "the last value")]
+    if "vs_baseline" in winner:
+        said.append(say_against(winner, "vs_baseline", BASELINES[final["baseline"]].title))
+    count = len(said) + start
+    loss = f"{TITLES[final['loss']]}, " if "loss" in final else ""
     return (
-        f"On the test split the winner is {say_against(winner, 'vs_naive', 'the last value')} and {beside}"
-        f" (Diebold-Mariano, Holm over {'two pairs' if start else 'one pair'}, {100 * LEVEL:g} %,"
+        f"On the test split the winner is {', '.join(said)} and {beside} ({loss}Diebold-Mariano,"
+        f" Holm over {('one pair', 'two pairs', 'three pairs')[count - 1]}, {100 * LEVEL:g} %,"
         f" {say_seeds(winner['seeds'], 'fresh')}).{_say_groups(winner)}"
     )
 

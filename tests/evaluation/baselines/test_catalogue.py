@@ -10,6 +10,7 @@ from qhq.data.prepare import prepare
 from qhq.data.scaling.fit import fit_scaler
 from qhq.data.spec import DataSpec
 from qhq.data.split import TrainingPart
+from qhq.data.windows import Cut
 from qhq.errors import ConfigError
 from qhq.evaluation.baselines.catalogue import (
     BASELINES,
@@ -58,6 +59,14 @@ def test_each_task_has_its_baseline_and_it_is_fitted(task, name):
     windows = option_windows(targets=("bid", "ask"), task=task)
     assert task_baseline(windows.cut) == name
     assert name in fit_baselines(windows)
+
+
+@pytest.mark.parametrize(("target", "window", "name"), [
+    ("log_garman_klass", 22, "har"), ("parkinson", 30, "har"),
+    ("log_garman_klass", 21, "last_value"), ("log_close", 22, "last_value"),
+])  # fmt: skip
+def test_a_volatility_is_judged_by_har_where_the_windows_reach_back_a_month(target, window, name):
+    assert task_baseline(Cut(window=window, horizon=1, features=(target,), targets=(target,))) == name
 
 
 def test_a_quote_that_no_volatility_gives_is_judged_by_its_last_value():

@@ -180,6 +180,24 @@ def test_a_winner_of_one_seed_is_not_tested(tmp_path):
     assert "not tested against the last value (one seed)" in say_verdict(STAGES, {"rows": [row]})
 
 
+def test_a_winner_on_volatility_is_judged_by_qlike_and_tested_against_har_too(tmp_path):
+    runs = [predictions(tmp_path / str(seed), {"A": 0.6}, seed) for seed in (1, 2)]
+    for run in runs:
+        table = pd.read_csv(run.path / "predictions.csv")
+        for name in ("actual", "forecast", "naive"):
+            table[name] = (table[name] - 100) / 10
+        table.assign(har=table["actual"] + 0.1).to_csv(run.path / "predictions.csv", index=False)
+    losses = read_losses({"winner": runs}, ["log_garman_klass"], "har")
+    assert (losses.loss, losses.baseline) == ("qlike", "har")
+    np.testing.assert_allclose(losses.measured["har"][0]["losses"], np.exp(-0.2) + 0.2 - 1, rtol=1e-9)
+    rows = [{"variant": "winner", "seeds": 2}, {"variant": "last_value"}, {"variant": "har"}]
+    row = _compared(rows, losses)[0]
+    assert (row["vs_naive"], row["vs_baseline"]) == ("better", "worse")
+    said = say_verdict(STAGES, {"rows": rows, "loss": losses.loss, "baseline": losses.baseline})
+    assert "better than the last value, worse than HAR and" in said
+    assert "(QLIKE, Diebold-Mariano, Holm over two pairs, 5 %, 2 fresh seeds)" in said
+
+
 def test_losses_of_trials_are_those_of_the_dates_that_all_share():
     def record(first: int, shift: float) -> dict:
         dates = [f"2020-01-{day:02}" for day in range(first, first + 4)]
