@@ -167,6 +167,6 @@ def _qlike_by_date(frame: pd.DataFrame, column: str, is_log: pd.Series[float]) -
         )
         # A session that did not move charges every forecast alike.
         error = np.asarray(np.where(np.isneginf(actual), -np.inf, actual - found), dtype=np.float64)
-    losses = pd.Series(qlike(error), index=frame.index)
+    losses: pd.Series[float] = pd.Series(qlike(error), index=frame.index)
     means: FloatArray = losses.groupby(level="origin").mean().to_numpy(dtype=np.float64)
     return means
