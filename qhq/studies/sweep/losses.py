@@ -166,7 +166,6 @@ def _qlike_by_date(frame: pd.DataFrame, column: str, is_log: pd.Series[float]) -
             for name in ("actual", column)
         )
         # A session that did not move charges every forecast alike.
-        error = np.asarray(np.where(np.isneginf(actual), -np.inf, actual - found), dtype=np.float64)
+        error = np.where(np.isneginf(actual), -np.inf, actual - found)
     losses: pd.Series[float] = pd.Series(qlike(error), index=frame.index)
-    means: FloatArray = losses.groupby(level="origin").mean().to_numpy(dtype=np.float64)
-    return means
+    return np.asarray(losses.groupby(level="origin").mean().to_numpy(), dtype=np.float64)
