@@ -145,7 +145,8 @@ def end_with(error: BaseException, *, as_json: bool) -> int:
     if isinstance(error, BrokenPipeError):
         silence_stdout()
         return 141
-    status, must, got, fix = _explain(error)
+    status, *said = _explain(error)
+    must, got, fix = (_shortened(each) for each in said)
     message = f"{must}. Got {got}. {fix}."
     with contextlib.suppress(OSError):
         if as_json:
@@ -154,6 +155,12 @@ def end_with(error: BaseException, *, as_json: bool) -> int:
     with contextlib.suppress(OSError):
         typer.echo("Interrupted." if status == 130 else f"Error: {visible(message)}", err=True)
     return status
+
+
+def _shortened(text: str, most: int = 2000) -> str:
+    """A part of a message without the middle of what no person reads: a value may be a whole file."""
+    left_out = len(text) - most
+    return text if left_out <= 0 else f"{text[: most - 400]} ... ({left_out} letters) ... {text[-400:]}"
 
 
 def _explain(error: BaseException) -> tuple[int, str, str, str]:
