@@ -187,7 +187,7 @@ def job_limits(spec: IBMSpec, jobs: Sequence[float], spent: float) -> list[int] 
 
     >>> spec = IBMSpec(kind="ibm", name="ibm_fez", max_qpu_seconds=60)
     >>> job_limits(spec, [2.5, 2.5, 5.0], spent=9.5)
-    [12, 12, 25]
+    [12, 12, 24]
     """
     check_cap(spec, jobs, spent)
     if spec.max_qpu_seconds is None:
