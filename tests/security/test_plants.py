@@ -23,7 +23,7 @@ from qhq.experiment.config import load_config
 from qhq.experiment.run import train_run
 from qhq.report.figures import draw_run_figures
 from qhq.studies.cells import CellStore
-from qhq.studies.sweep.final import _names
+from qhq.studies.sweep.final import _plan_names
 from qhq.studies.sweep.shelf import Shelf
 from qhq.tracking.mirror_store import Store
 from qhq.tracking.mirror_units import Memory, Unit, recall, remember
@@ -355,9 +355,10 @@ def a_trial(scene):
 def names_of_final_runs(scene):
     folder, shelf = sweep_of(scene)
     (folder / "final.json").write_text(json.dumps({"k": "../../outside/x", "l": "/tmp/x", "m": 3}))
-    dispatch = SimpleNamespace(shelf=shelf)
-    assert _names(SimpleNamespace(configs={}, seeds=[]), dispatch) == {}
-    assert json.loads((folder / "final.json").read_text()) == {}
+    finals = SimpleNamespace(configs={"winner": load_config(str(scene.run / "config.yaml"))}, seeds=[0])
+    names, _ = _plan_names(finals, SimpleNamespace(shelf=shelf))
+    assert all(map(is_run_name, names["winner"]))
+    assert set(json.loads((folder / "final.json").read_text()).values()) == set(names["winner"])
     assert not any(map(is_run_name, ("../x", "/x", "a/b", ".x", "", None, "20260101-000000-a/../b", "x\0")))
     assert is_run_name(scene.run.name)
 
