@@ -4,7 +4,7 @@ Whoever picks the lowest of many losses picks luck as well. Two bootstrap proced
 reckon with all that was tried, whatever their losses have in common:
 
 - the **Model Confidence Set** (Hansen, Lunde and Nason, 2011) holds the forecast of lowest expected loss with
-  a probability of 90 %: what is in it cannot be told from the best, what is not is worse;
+  a probability of 90 %: what is in it is not shown to be worse than the best, what is not is worse;
 - the test of **Superior Predictive Ability** (Hansen, 2005) asks whether the best of them is better than a
   benchmark by more than the best of so many would be by luck.
 

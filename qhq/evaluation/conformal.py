@@ -4,7 +4,7 @@ With n windows of validation, the radius at level 1 - a is the ceil((n + 1)(1 - 
 absolute errors (Lei et al., "Distribution-free predictive inference for regression", 2018). If the test
 windows were exchangeable with them, an interval would hold what comes with a probability of 1 - a or more.
 Market data are not: volatility changes, and the validation split stopped the training. So the coverage that
-is measured is always told beside the one that was asked for, with an interval over dates, by date and by
+is measured always stands beside the one that was asked for, with an interval over dates, by date and by
 regime. Intervals that follow a drift are in `adaptive`.
 """
 

@@ -12,7 +12,7 @@ forecasts as the variance itself would (Patton, "Volatility forecast comparison 
 proxies", 2011). The squared log error is that of the volatility. The absolute error is over the unit of the
 symbol and target (`significance.loss_unit`).
 
-The first loss decides; it is named before anything is measured. Whether the second agrees is told beside it.
+The first loss decides; it is named before anything is measured. Whether the second agrees stands beside it.
 """
 
 from __future__ import annotations

@@ -9,15 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from qhq.evaluation.baselines.catalogue import BASELINES
 from qhq.tracking.summary import run_skill
 
 LAST_VALUE = "last_value"
-BASELINES = {
-    LAST_VALUE: "the last-value forecast",
-    "har": "HAR",
-    "black_scholes": "Black-Scholes with the volatility of the day before",
-}
-"""Baselines that a task is judged against, as people are told of them."""
 
 ONE_SEED = "One seed, not tested"
 
@@ -37,10 +32,10 @@ def say_test(record: Mapping[str, Any]) -> str:
     rivals = metrics["naive"] if name == LAST_VALUE else metrics["baselines"][name]
     own, other = (_relative(metrics, each) for each in ("test", _key(name)))
     if own is None or other is None or other <= SAME * own:
-        return f"{ONE_SEED}: {BASELINES[name]} does not err on the test split at all."
+        return f"{ONE_SEED}: {_title(name)} does not err on the test split at all."
     count = len(metrics.get("symbols") or ())
     over = f", averaged over {count} symbols" if count > 1 else ""
-    told = f"{ONE_SEED}: on the test split the model's error is {_beside(own, other, BASELINES[name])}{over}"
+    told = f"{ONE_SEED}: on the test split the model's error is {_beside(own, other, _title(name))}{over}"
     mase, against = metrics["test"]["mase"], rivals["mase"]
     if mase is not None and against is not None and (own - other) * (mase - against) < 0:
         told += f"; by MASE it is the other way round, {mase:.4g} against {against:.4g}"
@@ -55,7 +50,7 @@ def say_validation(validation: Mapping[str, Any]) -> str:
     """
     name, epoch = validation["baseline"], validation["epoch"]
     if epoch == 0:
-        same = f", which is {BASELINES[name]}" if validation["is_baseline"] else ""
+        same = f", which is {_title(name)}" if validation["is_baseline"] else ""
         return (
             f"Training did not improve on the untrained model: after no epoch was the validation loss below"
             f" {validation['untrained_loss']:.4g}. The untrained model is kept{same}."
@@ -66,9 +61,9 @@ def say_validation(validation: Mapping[str, Any]) -> str:
     pair = f"{kind} {validation['model']['mae']:.4g} against {rivals['mae']:.4g}"
     own, other = validation["relative"]["model"], validation["relative"][_key(name)]
     if own is None or other is None or other <= SAME * own:
-        return f"On the validation split {BASELINES[name]} does not err at all; {pair}."
+        return f"On the validation split {_title(name)} does not err at all; {pair}."
     over = f", averaged over {count} symbols" if count > 1 else ""
-    beside = f"{_beside(own, other, BASELINES[name])}{over}"
+    beside = f"{_beside(own, other, _title(name))}{over}"
     told = f"On the validation split the error of epoch {epoch} is {beside}"
     if validation["better"]:
         return f"{told} ({pair})."
@@ -115,6 +110,10 @@ def _beside(own: float, other: float, name: str) -> str:
     if abs(change) <= 100 * SAME:
         return f"that of {name}"
     return f"{abs(change):.2f} % {'more' if change > 0 else 'less'} than that of {name}"
+
+
+def _title(baseline: str) -> str:
+    return "the last-value forecast" if baseline == LAST_VALUE else BASELINES[baseline].title
 
 
 def _key(baseline: str) -> str:

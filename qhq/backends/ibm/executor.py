@@ -138,11 +138,7 @@ class IBMExecutor:
             BackendError: If a shape does not fit, or sending is refused.
             JobError: If the service does not take it.
         """
-        self._act = self._send
-        try:
-            self.expectations(inputs, weights)
-        finally:
-            self._act = self._run
+        self._ask(self._send, inputs, weights)
 
     def wait(self, inputs: ArrayLike, weights: ArrayLike) -> None:
         """Wait until the journal has what :meth:`expectations` of the same arguments will take from it.
@@ -151,11 +147,7 @@ class IBMExecutor:
             BackendError: If a shape does not fit, or sending is refused.
             JobError: If a job ended without a result.
         """
-        self._act = self._wait
-        try:
-            self.expectations(inputs, weights)
-        finally:
-            self._act = self._run
+        self._ask(self._wait, inputs, weights)
 
     def stop(self) -> None:
         """Send nothing more, in whichever thread: the command was interrupted."""
@@ -322,13 +314,19 @@ class IBMExecutor:
             asked.append(request)
             return []
 
-        self._act = look
+        self._ask(look, inputs, weights)
+        (request,) = asked
+        return request
+
+    def _ask(
+        self, act: Callable[[PubRequest], list[Estimates]], inputs: ArrayLike, weights: ArrayLike
+    ) -> None:
+        """Do something else with the question than run it."""
+        self._act = act
         try:
             self.expectations(inputs, weights)
         finally:
             self._act = self._run
-        (request,) = asked
-        return request
 
     def _send(self, request: PubRequest) -> list[Estimates]:
         self._runner.submit(request)

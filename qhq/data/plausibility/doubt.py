@@ -50,18 +50,15 @@ BOUNDS: dict[str, Bound] = {
     "price": Bound(
         0.10,
         "out-of-sample R2 of returns is about 0 to 2 % (Welch and Goyal 2008; Campbell and Thompson 2008;"
-        " Gu, Kelly"
-        " and Xiu 2020); the largest known is the 9 % of weekly indices of the sixties (Lo and MacKinlay"
-        " 1988)",
+        " Gu, Kelly and Xiu 2020); the largest known is the 9 % of weekly indices of the sixties"
+        " (Lo and MacKinlay 1988)",
     ),
     "session price": Bound(0.25, "open, high and low, beside the close of their session, are prices too"),
     "volatility": Bound(
         0.25,
         "HAR explains 40 to 60 % of the level (Corsi 2009), which its own past does here too; implied"
-        " volatility or"
-        " better measures explain up to about 15 % of the rest (Busch, Christensen and Nielsen 2011;"
-        " Bollerslev,"
-        " Patton and Quaedvlieg 2016)",
+        " volatility or better measures explain up to about 15 % of the rest (Busch, Christensen and"
+        " Nielsen 2011; Bollerslev, Patton and Quaedvlieg 2016)",
     ),
     "volume": Bound(0.25, "volume is forecast from its own past and the calendar (Lo and Wang 2000)"),
     "option forecast": Bound(0.25, "quotes follow the spot, whose bound is 10 %, with noise from bid to ask"),

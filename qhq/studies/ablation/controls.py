@@ -22,7 +22,7 @@ _FOUND = {
     "better": "better than",
     "not shown": "not shown to be better than",
     "worse": "worse than",
-    "not tested": "not to be told from",
+    "not tested": "not tested against",
 }
 _TITLES = {"random_walk": "Random walk", "planted": "Planted signal"}
 
