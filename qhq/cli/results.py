@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from qhq.cli.output import metrics_table, plain_table
-from qhq.experiment.words import say_test, say_validation
 from qhq.tracking.summary import run_skill
 
 LABELS = {
@@ -39,12 +38,16 @@ def result_tables(record: dict[str, Any]) -> list[Any]:
 
 def verdict(record: dict[str, Any]) -> str:
     """One sentence: the model's error beside that of its task's baseline, and that one seed tests nothing."""
+    from qhq.experiment.words import say_test  # it imports pandas, and `qhq --help` must not
+
     return say_test(record)
 
 
 def chosen(record: dict[str, Any]) -> list[str]:
     """What the validation split says of the kept weights; nothing of a run of an earlier version."""
     validation = record.get("validation")
+    from qhq.experiment.words import say_validation
+
     return [] if validation is None else [say_validation(validation)]
 
 
