@@ -17,7 +17,7 @@ from benchmarks.table import Table, Target, milliseconds
 from qhq.ansatz.catalogue import load_ansatz
 from qhq.backends.registry import open_backend
 from qhq.backends.simulators.statevector import StatevectorExecutor
-from qhq.engine.adjoint import StatevectorEngine
+from qhq.engine import StatevectorEngine
 from qhq.quantum.layer import QuantumLayer
 
 QUBITS, DEPTH, BATCHES = 4, 2, (16, 64)

@@ -17,7 +17,7 @@ from qiskit.quantum_info import SparsePauliOp, Statevector
 
 from qhq.ansatz.program import Ansatz
 from qhq.backends import open_backend
-from qhq.engine.lowering import STANDARD, class_of, without_final_measurements
+from qhq.engine.compile import STANDARD, class_of, without_final_measurements
 from qhq.errors import QHQError
 
 STEP = 1e-4

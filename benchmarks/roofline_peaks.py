@@ -8,7 +8,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from qhq.engine.lanes import load, store
+from qhq.engine.kernels.lanes import load, store
 
 Timed = tuple[Callable[[], Any], float]
 """What to call, and the operations or bytes of one call."""

@@ -13,7 +13,7 @@ from qhq.ansatz.assemble import build
 from qhq.ansatz.program import Ansatz
 from qhq.ansatz.spec import AnsatzSpec, RotationBlock
 from qhq.backends.registry import open_training_backend
-from qhq.engine.adjoint import StatevectorEngine
+from qhq.engine import StatevectorEngine
 from qhq.models.hybrid import HybridForecaster, Shape, build_model
 from qhq.models.spec import ModelSpec, RecurrentLayerSpec
 from qhq.quantum.layer import QuantumLayer

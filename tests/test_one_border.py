@@ -16,7 +16,7 @@ ALLOWED = {
     "files.py": "the border itself",
     "memory.py": "the kernel's own files under /proc and /sys",
     "cli/output.py": "the three standard streams",
-    "engine/compiled.py": "the package's own source",
+    "engine/kernels/jit.py": "the package's own source",
     "training/checkpoint.py": "beside check_regular and inside replacing",
     "report/table_export.py": "inside replacing",
     "report/figures.py": "inside replacing, and of bytes",

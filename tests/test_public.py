@@ -17,6 +17,10 @@ NAMES = [
     ("qhq.pricing", "price"),
     ("qhq.quantum", "AdjointNetwork"),
     ("qhq.quantum", "QuantumLayer"),
+    ("qhq.engine", "StatevectorEngine"),
+    ("qhq.engine", "StateEngine"),
+    ("qhq.engine", "TorchEngine"),
+    ("qhq.engine.compile", "lower"),
     ("qhq.models", "ModelSpec"),
     ("qhq.models", "build_model"),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.contenders import Step
 from benchmarks.problem import Problem
-from qhq.engine.adjoint import StatevectorEngine
+from qhq.engine import StatevectorEngine
 
 KEEPS_STATES = False
 

@@ -56,8 +56,7 @@ from qhq.ansatz.stored import (
     qpy_bytes,
     read_bytes_back,
 )
-from qhq.engine.expressions import Code, Operand, Slot
-from qhq.engine.lowering import class_of, is_parametric, lower
+from qhq.engine.compile import Code, Operand, Slot, class_of, is_parametric, lower
 from qhq.errors import ConfigError, nearest
 from qhq.files import replacing
 

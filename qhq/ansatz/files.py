@@ -36,7 +36,7 @@ from qiskit.quantum_info import Operator
 
 from qhq.ansatz.spec import CircuitFile
 from qhq.documents import CIRCUIT, blank_comments, file_look, read_bytes
-from qhq.engine.lowering import without_final_measurements
+from qhq.engine.compile import without_final_measurements
 from qhq.errors import ConfigError
 from qhq.files import MEBIBYTE, expand_gzip, own_file
 

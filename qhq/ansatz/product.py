@@ -8,7 +8,7 @@ from qiskit.circuit import CircuitInstruction, QuantumCircuit, Qubit
 from qiskit.circuit.library import Barrier, UnitaryGate
 
 from qhq.ansatz.program import Ansatz
-from qhq.engine.lowering import STANDARD, class_of
+from qhq.engine.compile import STANDARD, class_of
 from qhq.errors import ConfigError
 
 

@@ -21,8 +21,7 @@ from qiskit.quantum_info import PauliList, SparsePauliOp
 from qiskit.transpiler import TranspileLayout
 
 from qhq.ansatz.spec import AngleScalingKind
-from qhq.engine.equivalence import lower_checked
-from qhq.engine.lowering import is_parametric, without_final_measurements
+from qhq.engine.compile import is_parametric, lower_checked, without_final_measurements
 from qhq.errors import ConfigError
 
 
@@ -63,7 +62,7 @@ class Ansatz:
 
     @cached_property
     def lowered(self) -> QuantumCircuit:
-        """The circuit as every backend runs it, in the closed set of gates of `qhq.engine.lowering.lower`.
+        """The circuit as every backend runs it, in the closed set of gates of `qhq.engine.compile.lower`.
 
         Qubit ``q`` is qubit ``q`` of ``circuit``; there are no classical bits, barriers, delays and global
         phases. A parameter that stood nowhere else is still an input or a weight, but no parameter of this

@@ -30,9 +30,7 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qhq.ansatz.files import parse_qpy, read_qpy
 from qhq.ansatz.program import Ansatz, with_plain_names
-from qhq.engine.angles import AngleMap, separate_angles
-from qhq.engine.expressions import Code, Operand, Slot
-from qhq.engine.lowering import class_of, is_parametric
+from qhq.engine.compile import AngleMap, Code, Operand, Slot, class_of, is_parametric, separate_angles
 from qhq.errors import ConfigError
 from qhq.files import write_atomically
 
@@ -223,7 +221,7 @@ def program_digest(ansatz: Ansatz) -> str:
 def program_at(ansatz: Ansatz, row: Sequence[float] | Array) -> QuantumCircuit:
     """The lowered circuit at a row of values, shape (I + W,).
 
-    Not by ``assign_parameters``, which gets some expressions wrong (see `qhq.engine.expressions`).
+    Not by ``assign_parameters``, which gets some expressions wrong (see `qhq.engine.compile.expressions`).
     """
     separated, angle_map = _angles(ansatz)
     angles = angle_map.angles(*_split(ansatz, np.asarray(row, np.float64)))[0]

@@ -10,7 +10,7 @@ from qhq.ansatz.program import Ansatz
 from qhq.diagnostics.estimate import Array, Estimate, positive_mean_of
 from qhq.diagnostics.probe import Probe
 from qhq.diagnostics.sampling import Sampling
-from qhq.engine.states import States
+from qhq.engine import States
 
 
 @dataclass(frozen=True)

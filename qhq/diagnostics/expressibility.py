@@ -15,7 +15,7 @@ from qhq.ansatz.program import Ansatz
 from qhq.diagnostics.estimate import Array, Estimate, spread_of
 from qhq.diagnostics.probe import Probe
 from qhq.diagnostics.sampling import Sampling
-from qhq.engine.states import States
+from qhq.engine import States
 
 BINS = 75
 """Of the paper; the divergence depends on it."""

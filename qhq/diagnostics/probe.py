@@ -8,8 +8,7 @@ import numpy as np
 
 from qhq.ansatz.program import Ansatz
 from qhq.diagnostics.estimate import Array
-from qhq.engine.adjoint import StatevectorEngine
-from qhq.engine.states import StateEngine, States
+from qhq.engine import StateEngine, States, StatevectorEngine
 from qhq.errors import ConfigError
 
 SILENT = 1e-10

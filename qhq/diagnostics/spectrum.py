@@ -18,7 +18,7 @@ from qhq.ansatz.program import Ansatz
 from qhq.diagnostics.estimate import Array, Estimate, positive_mean_of
 from qhq.diagnostics.probe import SILENT, Probe
 from qhq.diagnostics.sampling import Sampling
-from qhq.engine.angles import AngleMap, map_angles
+from qhq.engine.compile import AngleMap, map_angles
 
 _LARGEST_DENOMINATOR = 64
 _SPARE_POINTS = 4

@@ -1,8 +1,33 @@
 """The exact engine: a batched statevector with adjoint gradients for any Qiskit circuit.
 
-It knows circuits and arrays, nothing else of qhq. Read in this order: ``lowering`` (any circuit -> two-term
-rotations and fixed gates), ``angles`` (their angles as functions of inputs and weights), ``frame`` and
-``tape`` (rotations and phases in a linear frame -> a flat program), ``kernels`` (the compiled interpreter),
-``adjoint`` (the engine as an object), ``states`` (the states behind the expectations) and ``torch_twin`` (the
-same program over torch, for CUDA tensors).
+It knows circuits and arrays, nothing else of qhq. ``compile`` turns a circuit into a flat ``program``, which
+``kernels`` run; ``runtime`` is the engine as objects; ``torch_engine`` runs the same program over torch, for
+CUDA tensors. The rest of qhq imports from here and, for what a circuit is made of, from
+``qhq.engine.compile``; from nowhere deeper.
+
+- ``StatevectorEngine``: expectations (B, O) and gradients; ``Residual`` is what its forward pass leaves.
+- ``StateEngine``: the final ``States`` (B, 2^n).
+- ``TorchEngine``: expectations as a torch function, on any device.
+- ``check_width``: refuses a circuit that no memory holds, before anything is made for it.
 """
+
+from typing import TYPE_CHECKING
+
+from qhq.public import lazy_names
+
+if TYPE_CHECKING:
+    from qhq.engine.runtime.statevector import Residual as Residual
+    from qhq.engine.runtime.statevector import StateEngine as StateEngine
+    from qhq.engine.runtime.statevector import States as States
+    from qhq.engine.runtime.statevector import StatevectorEngine as StatevectorEngine
+    from qhq.engine.runtime.workspace import check_width as check_width
+    from qhq.engine.torch_engine import TorchEngine as TorchEngine
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        **dict.fromkeys(("Residual", "StateEngine", "States", "StatevectorEngine"), "runtime.statevector"),
+        "check_width": "runtime.workspace",
+        "TorchEngine": "torch_engine",
+    },
+)

@@ -6,7 +6,7 @@ import numpy as np
 from qiskit.circuit import Parameter, QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
-from qhq.engine.adjoint import StatevectorEngine
+from qhq.engine.runtime.statevector import StatevectorEngine
 
 
 def compile_kernels() -> None:

@@ -15,9 +15,8 @@ from qiskit.quantum_info.operators.base_operator import BaseOperator
 from qiskit_machine_learning.neural_networks import NeuralNetwork
 
 from qhq.ansatz.program import laid_out, without_idle_qubits
-from qhq.engine.adjoint import StatevectorEngine
-from qhq.engine.equivalence import lower_checked
-from qhq.engine.room import check_width
+from qhq.engine import StatevectorEngine, check_width
+from qhq.engine.compile import lower_checked
 from qhq.errors import ConfigError, nearest
 
 Array = NDArray[np.float64]

@@ -8,7 +8,7 @@ from qiskit.circuit import Gate, ParameterExpression, ParameterVector
 from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.quantum_info import SparsePauliOp, Statevector
 
-from qhq.engine.adjoint import StatevectorEngine
+from qhq.engine import StatevectorEngine
 
 STANDARD = {
     name: type(gate)

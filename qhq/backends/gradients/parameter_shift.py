@@ -10,7 +10,7 @@ from qiskit.circuit import Parameter, QuantumCircuit
 
 from qhq.ansatz.program import Ansatz
 from qhq.backends.executor import FloatArray
-from qhq.engine.angles import AngleMap, separate_angles
+from qhq.engine.compile import AngleMap, separate_angles
 
 ROWS_PER_PUB = 8192
 """Most parameter rows sent at once: some 100 MB of Aer's results."""

@@ -25,7 +25,7 @@ from qhq.backends.parity import Parity, check_parity, parity_tolerance
 from qhq.backends.simulators.sampling import measured_groups
 from qhq.backends.simulators.statevector import StatevectorExecutor
 from qhq.backends.spec import AerSpec
-from qhq.engine.adjoint import Residual
+from qhq.engine import Residual
 from qhq.errors import BackendError
 from qhq.memory import require_memory
 from qhq.seeding import child_seed

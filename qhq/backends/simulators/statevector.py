@@ -12,12 +12,12 @@ from qhq.ansatz.describe import describe
 from qhq.ansatz.program import Ansatz
 from qhq.backends.executor import FloatArray, Report, shape_error
 from qhq.backends.spec import StatevectorSpec
-from qhq.engine.adjoint import Residual, StatevectorEngine
+from qhq.engine import Residual, StatevectorEngine
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from qhq.engine.torch_twin import TorchTwin
+    from qhq.engine import TorchEngine
 
 
 def open_statevector(spec: StatevectorSpec, ansatz: Ansatz, *, seed: int) -> StatevectorExecutor:  # noqa: ARG001
@@ -68,15 +68,15 @@ class StatevectorExecutor:
         return self._engine.backward(residual, cotangent)
 
     @cached_property
-    def torch_twin(self) -> TorchTwin:
+    def torch_engine(self) -> TorchEngine:
         """The same program over torch operations, for tensors that live on an accelerator."""
-        from qhq.engine.torch_twin import TorchTwin
+        from qhq.engine import TorchEngine
 
-        return TorchTwin(self._engine.tape)
+        return TorchEngine(self._engine.tape)
 
     def expectations_on_device(self, inputs: Tensor, weights: Tensor) -> Tensor:
         """Expectation values (B, O), differentiable by torch, on the device of the inputs."""
-        return self.torch_twin.expectations(inputs, weights)
+        return self.torch_engine.expectations(inputs, weights)
 
     def report(self) -> Report:
         """Say what ran."""

@@ -8,8 +8,7 @@ from qhq.backends.devices.fakes import load_fake
 from qhq.backends.devices.gate import check_isa
 from qhq.backends.devices.isa import build_isa
 from qhq.backends.spec import TranspileSpec
-from qhq.engine.angles import separate_angles
-from qhq.engine.lowering import lower
+from qhq.engine.compile import lower, separate_angles
 from qhq.errors import BackendError
 from tests.ansatz.circuits import SPECS, built
 

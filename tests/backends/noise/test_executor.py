@@ -12,8 +12,7 @@ from qhq.backends.devices.snapshot import save_snapshot
 from qhq.backends.noise import density
 from qhq.backends.registry import open_backend
 from qhq.backends.spec import AerSpec, FakeSpec, TranspileSpec, find_backend
-from qhq.engine.angles import AngleMap, separate_angles
-from qhq.engine.lowering import lower
+from qhq.engine.compile import AngleMap, lower, separate_angles
 from qhq.errors import BackendError, ConfigError
 from tests.ansatz.circuits import SPECS, built, random_values, statevector_expectations
 

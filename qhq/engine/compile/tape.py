@@ -1,0 +1,345 @@
+"""A circuit, its parameters and its observables -> a ``Program``: the flat arrays that the kernels run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
+from qiskit.quantum_info import SparsePauliOp
+
+from qhq.engine.compile.angles import AngleMap, map_angles
+from qhq.engine.compile.frame import Basis, Frame, leading_bits
+from qhq.engine.compile.fusion import Diagonal, Matrix, Rotation, Sum, Weaver, Woven
+from qhq.engine.compile.lowering import is_parametric
+from qhq.engine.compile.primitives import Angle, Primitive, fixed, rotation
+from qhq.engine.program import (
+    DENSE,
+    PHASE_SAMPLE,
+    PHASE_SHARED,
+    PRODUCT,
+    TURNS,
+    Angles,
+    Layout,
+    Program,
+    Readout,
+)
+from qhq.errors import ConfigError
+
+_OP_COLUMNS = 14
+
+
+@dataclass(frozen=True)
+class Tape:
+    """A program and what turns the user's numbers into its variables.
+
+    Attributes:
+        program: Real numbers in float64.
+        angle_map: Of the lowered circuit. Its angles that are not affine are extra variables of the program:
+            those that differ by sample follow the inputs, the others follow the weights.
+        curved_sampled: Places in ``angle_map.curved`` that follow the inputs, in order.
+        curved_shared: Places in ``angle_map.curved`` that follow the weights, in order.
+        num_observables: O.
+        num_angles: Angles of the program (merged ones count once).
+        frame: Which basis state each stored amplitude of the final state belongs to.
+    """
+
+    program: Program
+    angle_map: AngleMap
+    curved_sampled: tuple[int, ...]
+    curved_shared: tuple[int, ...]
+    num_observables: int
+    num_angles: int
+    frame: Frame
+
+
+def build_tape(
+    circuit: QuantumCircuit,
+    observables: Sequence[SparsePauliOp],
+    inputs: Sequence[Parameter],
+    weights: Sequence[Parameter],
+) -> Tape:
+    """Lower, fuse and flatten.
+
+    Args:
+        circuit: Unitary circuit on n qubits.
+        observables: Hermitian Pauli sums on n qubits, Qiskit's qubit order.
+        inputs: Parameters that differ by sample.
+        weights: Parameters shared by the batch.
+
+    Raises:
+        ConfigError: If the circuit is not unitary, a parameter has no place, or an observable does not fit.
+    """
+    separated, angle_map = map_angles(circuit, inputs, weights)
+    weaver = Weaver(circuit.num_qubits)
+    for step in _primitives(separated):
+        weaver.add(step)
+    strings = _strings(observables, weaver.frame)
+    woven = weaver.finish({flip for flip, _ in strings})
+    return _Flattener(angle_map, circuit.num_qubits).flatten(woven, strings, len(observables))
+
+
+def _primitives(separated: QuantumCircuit) -> Iterator[Primitive]:
+    count = 0
+    for instruction in separated.data:
+        gate = instruction.operation
+        qubits = tuple(separated.find_bit(bit).index for bit in instruction.qubits)
+        if is_parametric(gate):
+            yield from rotation(gate.name, qubits, Angle(0.0, count))
+            count += 1
+        else:
+            yield from fixed(gate, qubits)
+
+
+Strings = dict[tuple[int, int], dict[int, dict[int, float]]]
+"""(flip, odd number of Y) -> mask -> observable -> coefficient."""
+
+
+def _strings(observables: Sequence[SparsePauliOp], frame: Frame) -> Strings:
+    """All Pauli strings over stored amplitudes, gathered by what they flip."""
+    strings: Strings = {}
+    for o, observable in enumerate(observables):
+        _check_observable(observable, len(frame.row))
+        for (z, x), coefficient in zip(
+            zip(observable.paulis.z, observable.paulis.x, strict=True), observable.coeffs, strict=True
+        ):
+            flip = frame.flip(tuple(np.flatnonzero(x).tolist()))
+            mask, sign = frame.mask(tuple(np.flatnonzero(z).tolist()))
+            ys = int(np.count_nonzero(z & x))
+            value = float(coefficient.real) * (-1) ** (sign + ys // 2)
+            by_mask = strings.setdefault((flip, ys % 2), {})
+            entry = by_mask.setdefault(mask, {})
+            entry[o] = entry.get(o, 0.0) + value
+    return strings
+
+
+def _check_observable(observable: SparsePauliOp, qubits: int) -> None:
+    if observable.num_qubits != qubits:
+        raise ConfigError(
+            "Every observable must act on the qubits of the circuit",
+            got=f"{observable.num_qubits} qubits beside {qubits}",
+            fix="Pad its labels with I",
+        )
+    if not np.allclose(observable.coeffs.imag, 0, atol=1e-12):
+        raise ConfigError(
+            "Every observable must be Hermitian",
+            got=f"complex coefficients {observable.coeffs}",
+            fix="Take the real part, or split it in two",
+        )
+
+
+class _Flattener:
+    """Lists of rows that become the arrays of a ``Program``."""
+
+    def __init__(self, angle_map: AngleMap, qubits: int) -> None:
+        self._map, self._qubits = angle_map, qubits
+        num_inputs, num_weights = len(angle_map.input_slopes), len(angle_map.weight_slopes)
+        places = range(len(angle_map.curved))
+        self._sampled = tuple(p for p in places if angle_map.needs_inputs(p))
+        self._shared = tuple(p for p in places if not angle_map.needs_inputs(p))
+        self._x_of = {angle_map.curved[p]: num_inputs + j for j, p in enumerate(self._sampled)}
+        self._w_of = {angle_map.curved[p]: num_weights + j for j, p in enumerate(self._shared)}
+        self._angles: list[tuple[float, dict[int, float], dict[int, float]]] = []
+        self._ops: list[list[int]] = []
+        self._terms: list[tuple[int, int, int]] = []
+        self._maps: dict[tuple[int, ...], int] = {tuple(1 << q for q in range(qubits)): 0}
+        self._flips: list[int] = []
+        self._dense: list[float] = []
+        self._tables = 0
+
+    def flatten(self, woven: Woven, strings: Strings, num_observables: int) -> Tape:
+        pairs = [(r.flip.bit_length() - 1, self._angle(r.angle)) for r in woven.product]
+        self._ops.append([PRODUCT, 0, len(pairs)])
+        for item in woven.items:
+            self._append(item)
+        order = self._sort_angles()
+        self._renumber(order)
+        pairs = [(bit, order[angle]) for bit, angle in pairs]
+        reads = self._reads(strings)
+        terms = _table(self._terms, 3)
+        maps = np.array([_linear(columns) for columns in self._maps], np.int32)
+        layout = Layout(
+            bits=self._qubits,
+            tables=self._tables,
+            ops=_table(self._ops, _OP_COLUMNS),
+            pairs=_table(pairs, 2),
+            terms=terms,
+            maps=maps,
+            flips=np.array(self._flips, np.int64),
+            dense=np.array(self._dense, np.float64),
+        )
+        readout = Readout(self._qubits, _table(reads, 5), terms, maps, *_coefficients(strings))
+        program = Program(layout, self._affine_angles(), readout)
+        # Angles that are not affine are variables of their own, behind the inputs and the weights.
+        variables = (
+            len(self._map.input_slopes) + len(self._sampled),
+            len(self._map.weight_slopes) + len(self._shared),
+        )
+        _check_bounds(program, *variables)
+        counts = (num_observables, len(self._angles))
+        return Tape(program, self._map, self._sampled, self._shared, *counts, woven.frame)
+
+    def _append(self, item: list[Rotation] | Diagonal | Matrix) -> None:
+        if isinstance(item, Diagonal):
+            self._diagonal(item)
+        elif isinstance(item, Matrix):
+            self._matrix(item)
+        else:
+            row = [TURNS, len(item)]
+            for turn in item:
+                row += [turn.flip, turn.mask, self._angle(turn.angle)]
+            row += [0] * (11 - len(row)) + leading_bits([turn.flip for turn in item])
+            self._ops.append(row)
+
+    def _matrix(self, item: Matrix) -> None:
+        start = len(self._flips)
+        self._flips += item.flips + item.masks + leading_bits(item.flips)
+        self._ops.append([DENSE, len(item.flips), start, len(self._dense)])
+        for matrix in (item.matrix, item.matrix.conj().T):
+            self._dense += np.ascontiguousarray(matrix).ravel().view(np.float64).tolist()
+
+    def _diagonal(self, item: Diagonal) -> None:
+        shared: list[tuple[int, int]] = []
+        sampled: list[tuple[int, int]] = []
+        for mask, angle in item.phases.items():
+            place = self._angle(angle)
+            (sampled if self._angles[place][1] else shared).append((mask, place))
+        if shared:
+            self._ops.append([PHASE_SHARED, *self._family(shared), self._tables])
+            self._tables += 1
+        if sampled:
+            self._ops.append([PHASE_SAMPLE, *self._family(sampled)])
+
+    def _family(self, masks: list[tuple[int, int]]) -> tuple[int, int, int]:
+        """Write the terms of a family of masks; return its map and where its terms begin and end."""
+        basis = Basis([mask for mask, _ in masks if mask], self._qubits)
+        number = self._maps.setdefault(tuple(basis.columns()), len(self._maps))
+        terms = []
+        for mask, slot in masks:
+            y = basis.coordinates(mask)
+            level = y.bit_length() - 1
+            terms.append((level, y ^ (1 << level) if y else 0, slot))
+        begin = len(self._terms)
+        self._terms += sorted(terms)
+        return number, begin, len(self._terms)
+
+    def _angle(self, angle: Sum) -> int:
+        """Write an angle as an affine function of the program's variables; return its place."""
+        constant, by_input, by_weight = angle.constant, dict[int, float](), dict[int, float]()
+        for k, scale in angle.slopes.items():
+            constant += scale * float(self._map.constant[k])
+            if k in self._x_of:
+                by_input[self._x_of[k]] = scale
+            elif k in self._w_of:
+                by_weight[self._w_of[k]] = scale
+            _add_column(by_input, self._map.input_slopes[:, k], scale)
+            _add_column(by_weight, self._map.weight_slopes[:, k], scale)
+        self._angles.append((constant, by_input, by_weight))
+        return len(self._angles) - 1
+
+    def _sort_angles(self) -> list[int]:
+        """Angles that differ by sample come first; returns the new place of each old one."""
+        ranking = sorted(range(len(self._angles)), key=lambda k: not self._angles[k][1])
+        self._angles = [self._angles[k] for k in ranking]
+        order = [0] * len(ranking)
+        for new, old in enumerate(ranking):
+            order[old] = new
+        return order
+
+    def _renumber(self, order: list[int]) -> None:
+        self._terms = [(level, rest, order[slot]) for level, rest, slot in self._terms]
+        for row in self._ops:
+            if row[0] == TURNS:
+                for column in range(4, 2 + 3 * row[1], 3):
+                    row[column] = order[row[column]]
+
+    def _reads(self, strings: Strings) -> list[tuple[int, ...]]:
+        reads: list[tuple[int, ...]] = []
+        slot = 0
+        for (flip, is_odd), by_mask in sorted(strings.items()):
+            masks = [(mask, slot + j) for j, mask in enumerate(sorted(by_mask))]
+            slot += len(masks)
+            reads.append((flip, is_odd, *self._family(masks)))
+        return reads
+
+    def _affine_angles(self) -> Angles:
+        w = _ragged([list(by_weight.items()) for _, _, by_weight in self._angles])
+        x = _ragged([list(by_input.items()) for _, by_input, _ in self._angles])
+        constant = np.array([constant for constant, _, _ in self._angles], np.float64)
+        return Angles(sum(bool(by_input) for _, by_input, _ in self._angles), constant, *w, *x)
+
+
+def _check_bounds(program: Program, inputs: int, weights: int) -> None:
+    """Compiled code reads and writes without asking: no index may lead out of an array."""
+    layout, angles, readout = program
+    size, count, slots = 1 << layout.bits, len(angles.constant), len(readout.starts) - 1
+    kinds, columns = layout.ops[:, 0], layout.ops
+    turns = columns[kinds == TURNS]
+    used = [turns[turns[:, 1] > j][:, 2 + 3 * j : 5 + 3 * j] for j in range(3)]
+    masks = np.concatenate([each[:, :2].ravel() for each in used] + [layout.flips, readout.reads[:, 0]])
+    places = np.concatenate([each[:, 2] for each in used] + [layout.pairs[:, 1]])
+    phases = columns[(kinds == PHASE_SHARED) | (kinds == PHASE_SAMPLE)]
+    families = np.concatenate([phases[:, 1:4], readout.reads[:, 2:5]])
+    dense = columns[kinds == DENSE]
+    levels, rest, terms = layout.terms.T
+    good = (
+        _within(masks, size)
+        and _within(places, count)
+        and _within(layout.pairs[:, 0], max(1, layout.bits))
+        and _within(families[:, 0], len(layout.maps))
+        and _within(families[:, 1:], len(layout.terms) + 1)
+        and _within(levels + 1, layout.bits + 1)
+        and _within(rest, size)
+        and all(_within(terms[begin:end], count) for _, begin, end in phases[:, 1:4])
+        and all(_within(terms[begin:end], slots) for *_, begin, end in readout.reads)
+        and _within(columns[kinds == PHASE_SHARED][:, 4], layout.tables)
+        and _within(dense[:, 2] + 3 * dense[:, 1], len(layout.flips) + 1)
+        and _within(dense[:, 3] + 4 * 4 ** dense[:, 1], len(layout.dense) + 1)
+        and _within(angles.x_index, inputs)
+        and _within(angles.w_index, weights)
+    )
+    if not good:
+        raise ConfigError(
+            "Every index of a program must lie within its arrays",
+            got=f"one outside, of a circuit on {layout.bits} qubits with {count} angles",
+            fix="Report this with the circuit: qhq has lowered it wrongly, and nothing was run",
+        )
+
+
+def _within(indices: npt.NDArray[np.int64], end: int) -> bool:
+    return indices.size == 0 or bool(indices.min() >= 0 and indices.max() < end)
+
+
+def _add_column(row: dict[int, float], slopes: np.ndarray, scale: float) -> None:
+    for j in np.flatnonzero(slopes).tolist():
+        row[j] = row.get(j, 0.0) + scale * float(slopes[j])
+
+
+def _coefficients(strings: Strings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The observables that each Pauli string belongs to, in the order of the Walsh coefficients."""
+    return _ragged([list(by[m].items()) for _, by in sorted(strings.items()) for m in sorted(by)])
+
+
+def _linear(columns: tuple[int, ...]) -> np.ndarray:
+    """All values of the linear map over GF(2) with these columns."""
+    values = np.zeros(1, np.int32)
+    for column in columns:
+        values = np.concatenate([values, values ^ np.int32(column)])
+    return values
+
+
+def _table(rows: Sequence[Sequence[int]], columns: int) -> np.ndarray:
+    table = np.zeros((len(rows), columns), np.int64)
+    for k, row in enumerate(rows):
+        table[k, : len(row)] = row
+    return table
+
+
+def _ragged(rows: list[list[tuple[int, float]]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Start of each row, then all indices and all values behind each other."""
+    start = np.cumsum([0, *map(len, rows)]).astype(np.int64)
+    flat = [pair for row in rows for pair in row]
+    return start, np.array([k for k, _ in flat], np.int64), np.array([v for _, v in flat], np.float64)

@@ -1,0 +1,292 @@
+"""The exact engine as objects: expectations with gradients by adjoint differentiation, and final states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
+from qiskit.quantum_info import SparsePauliOp
+
+from qhq.engine.compile.frame import Frame
+from qhq.engine.compile.tape import Tape, build_tape
+from qhq.engine.kernels.lanes import ROW_BYTES
+from qhq.engine.program import Program, cast
+from qhq.engine.runtime.threads import bounded_threads, run_parts
+from qhq.engine.runtime.workspace import KEPT_BYTES, Room, Rooms, check_width
+from qhq.errors import ConfigError
+
+Reals = npt.NDArray[Any]
+
+States = npt.NDArray[Any]
+"""Complex amplitudes (B, 2^n), Qiskit's order of basis states: qubit 0 is the lowest bit."""
+
+_ROWS_PER_THREAD = 1 << 15
+"""Row operations below which a second thread costs more than it saves (about 30 us forwards)."""
+
+
+@dataclass
+class Residual:
+    """What ``forward`` leaves for ``backward``; its arguments must not be changed in between."""
+
+    data: tuple[Reals, Reals]
+    inputs: Reals
+    weights: Reals
+    room: Room | None = field(repr=False)
+    rooms: Rooms = field(repr=False)
+
+    def release(self) -> None:
+        """Give the room back."""
+        room, self.room = self.room, None
+        if room is not None:
+            self.rooms.give_back(room)
+
+    def __del__(self) -> None:
+        self.release()  # of a forward pass that nobody went back from
+
+
+class StatevectorEngine:
+    """Exact expectations ``E[b, o] = <psi(inputs[b], weights)| observables[o] |psi(inputs[b], weights)>``.
+
+    The precision follows the inputs: float32 is computed in complex64, everything else in complex128. Calls
+    from several Python threads do not disturb each other. See ``kernels`` for how it is done.
+
+    Args:
+        circuit: Unitary circuit on n qubits, Qiskit's qubit order.
+        observables: Hermitian Pauli sums on n qubits, O in all.
+        inputs: The parameters that differ by sample, I in all.
+        weights: The parameters that the batch shares, W in all.
+        threads: Most threads to use; by default ``OMP_NUM_THREADS``, else all cores of the process.
+
+    Raises:
+        ConfigError: If the circuit is not unitary, a parameter has no place, or an observable does not fit.
+    """
+
+    def __init__(
+        self,
+        circuit: QuantumCircuit,
+        observables: Sequence[SparsePauliOp],
+        inputs: Sequence[Parameter],
+        weights: Sequence[Parameter],
+        *,
+        threads: int | None = None,
+    ) -> None:
+        self._recipe = (circuit, list(observables), list(inputs), list(weights), threads)
+        check_width(int(circuit.num_qubits))
+        self.tape: Tape = build_tape(circuit, observables, inputs, weights)
+        self.threads = bounded_threads(threads)
+        self.num_inputs, self.num_weights = len(inputs), len(weights)
+        self._programs: dict[np.dtype[Any], Program] = {
+            np.dtype(kind): cast(self.tape.program, kind) for kind in (np.float32, np.float64)
+        }
+        self._nothing = {kind: (np.empty((0, 0), kind), np.empty((0, 0), kind)) for kind in self._programs}
+        self._rooms = Rooms(self.tape)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles are built anew: memory and compiled code belong to a process."""
+        return _rebuild, self._recipe
+
+    def expectations(self, inputs: npt.ArrayLike, weights: npt.ArrayLike) -> Reals:
+        """Expectations (B, O) of ``inputs`` (B, I) and ``weights`` (W,)."""
+        values, residual = self._forward(inputs, weights, keep=False)
+        residual.release()
+        return values
+
+    def forward(self, inputs: npt.ArrayLike, weights: npt.ArrayLike) -> tuple[Reals, Residual]:
+        """``expectations``, and what ``backward`` needs to go on from there."""
+        return self._forward(inputs, weights, keep=True)
+
+    def backward(self, residual: Residual, cotangent: npt.ArrayLike) -> tuple[Reals, Reals]:
+        """Vector-Jacobian product of a forward pass, in one sweep for all observables.
+
+        Args:
+            residual: From ``forward``. A second call with it makes the states again.
+            cotangent: ``dL/dE``, shape (B, O).
+
+        Returns:
+            ``dL/dinputs`` (B, I) and ``dL/dweights`` (W,).
+        """
+        if residual.room is None:
+            _, again = self._forward(residual.inputs, residual.weights, keep=True)
+            residual.room, again.room = again.room, None
+        try:
+            return self._backward(residual, cotangent)
+        finally:
+            residual.release()
+
+    def vjp(
+        self, inputs: npt.ArrayLike, weights: npt.ArrayLike, cotangent: npt.ArrayLike
+    ) -> tuple[Reals, Reals]:
+        """``backward`` of a fresh ``forward``: ``dL/dinputs`` (B, I) and ``dL/dweights`` (W,)."""
+        return self.backward(self._forward(inputs, weights, keep=True)[1], cotangent)
+
+    def _forward(
+        self, inputs: npt.ArrayLike, weights: npt.ArrayLike, *, keep: bool
+    ) -> tuple[Reals, Residual]:
+        inputs = plain(inputs)
+        weights = plain(weights, inputs.dtype)
+        _check_shapes(inputs, weights, self)
+        data = self._variables(inputs, weights)
+        values = np.empty((len(inputs), self.tape.num_observables), inputs.dtype)
+        room = self._rooms.take(inputs.dtype, len(inputs), self._parts(len(inputs), inputs.dtype), keep)
+        program, results = self._programs[inputs.dtype], (values, *self._nothing[inputs.dtype])
+        run_parts((program, data, room.desks, results, room.forward_spans))
+        return values, Residual(data, inputs, weights, room, self._rooms)
+
+    def _backward(self, residual: Residual, cotangent: npt.ArrayLike) -> tuple[Reals, Reals]:
+        room, data = residual.room, residual.data
+        assert room is not None
+        cotangent = plain(cotangent, data[0].dtype)
+        _check_cotangent(cotangent, (len(data[0]), self.tape.num_observables))
+        program = self._programs[data[0].dtype]
+        dvalues = np.empty(data[0].shape, data[0].dtype)
+        dweights = np.empty((len(room.backward_spans), len(data[1])), data[0].dtype)
+        run_parts((program, data, room.desks, (cotangent, dvalues, dweights), room.backward_spans))
+        shared = dweights[0] if len(dweights) == 1 else dweights.sum(axis=0)
+        return self._pullback(residual, dvalues, shared)
+
+    def _parts(self, batch: int, dtype: np.dtype[Any]) -> int:
+        """Threads that pay for a batch of this size."""
+        tiles = -(-batch * dtype.itemsize // 64)
+        return max(1, min(self.threads, tiles, tiles * self._rooms.row_operations // _ROWS_PER_THREAD))
+
+    def _variables(self, inputs: Reals, weights: Reals) -> tuple[Reals, Reals]:
+        """Inputs and weights, each followed by the angles that are not affine."""
+        tape = self.tape
+        if not tape.angle_map.curved:
+            return inputs, weights
+        curved = tape.angle_map.curved_angles(inputs, weights).astype(inputs.dtype)
+        shared = curved[:1, list(tape.curved_shared)].sum(axis=0)
+        sampled = np.hstack([inputs, curved[:, list(tape.curved_sampled)]])
+        # Of one column and a picked one NumPy makes a Fortran array; the kernels know C order alone.
+        return np.ascontiguousarray(sampled), np.concatenate([weights, shared])
+
+    def _pullback(self, residual: Residual, dvalues: Reals, dshared: Reals) -> tuple[Reals, Reals]:
+        """The reverse of ``_variables``."""
+        tape, count = self.tape, self.num_inputs
+        if not tape.angle_map.curved:
+            return dvalues, dshared
+        dcurved = np.zeros((len(dvalues), len(tape.angle_map.curved)))
+        dcurved[:, list(tape.curved_sampled)] = dvalues[:, count:]
+        # A shared angle is the same in each sample, so its whole gradient may be laid on the first.
+        dcurved[:1, list(tape.curved_shared)] = dshared[self.num_weights :]
+        dinputs, dweights = tape.angle_map.curved_pullback(residual.inputs, residual.weights, dcurved)
+        dtype = dvalues.dtype
+        return (
+            (dvalues[:, :count] + dinputs).astype(dtype),
+            (dshared[: self.num_weights] + dweights).astype(dtype),
+        )
+
+
+class StateEngine:
+    """Exact final states ``psi(inputs[b], weights)``, each up to a global phase of its own.
+
+    float32 inputs give complex64, all others complex128.
+
+    Args:
+        circuit: Unitary circuit on n qubits.
+        inputs: The parameters that differ by sample, I in all.
+        weights: The parameters that the batch shares, W in all.
+        threads: Most threads to use; by default as in :class:`StatevectorEngine`.
+
+    Raises:
+        ConfigError: If the circuit is not unitary, or a parameter has no place.
+    """
+
+    def __init__(
+        self,
+        circuit: QuantumCircuit,
+        inputs: Sequence[Parameter],
+        weights: Sequence[Parameter],
+        *,
+        threads: int | None = None,
+    ) -> None:
+        # No phase commutes with X on all qubits, so the engine drops none that it could not see in Z.
+        watched = [
+            SparsePauliOp.from_sparse_list([("X", [qubit], 1.0)], circuit.num_qubits)
+            for qubit in range(circuit.num_qubits)
+        ]
+        self._engine = StatevectorEngine(circuit, watched, inputs, weights, threads=threads)
+        self._size = 1 << int(circuit.num_qubits)
+        self._basis = basis_states(self._engine.tape.frame)
+
+    def states(self, inputs: npt.ArrayLike, weights: npt.ArrayLike) -> States:
+        """States (B, 2^n) of ``inputs`` (B, I) and ``weights`` (W,)."""
+        inputs = plain(inputs)
+        step = self._most_rows(inputs.dtype)
+        parts = [self._part(inputs[first : first + step], weights) for first in range(0, len(inputs), step)]
+        return np.concatenate(parts) if parts else self._part(inputs, weights)
+
+    def _most_rows(self, dtype: np.dtype[Any]) -> int:
+        """Samples whose states the engine keeps at once: whole tiles, and at least one."""
+        lanes = ROW_BYTES // int(dtype.itemsize)
+        return max(1, KEPT_BYTES // (2 * self._size * ROW_BYTES)) * lanes
+
+    def _part(self, inputs: Reals, weights: npt.ArrayLike) -> States:
+        _, residual = self._engine.forward(inputs, weights)
+        assert residual.room is not None
+        rows = residual.room.desks.psi.reshape(-1, self._size, 2, ROW_BYTES // inputs.dtype.itemsize)
+        # (tile, amplitude, part, lane) -> (tile, lane, amplitude, part), a pair of parts one complex number.
+        pairs = np.ascontiguousarray(rows.transpose(0, 3, 1, 2)).reshape(-1, self._size, 2)[: len(inputs)]
+        residual.release()
+        stored = pairs.view(np.result_type(inputs.dtype, np.complex64))[..., 0]
+        states = np.empty_like(stored)
+        states[:, self._basis] = stored
+        return states
+
+
+def basis_states(frame: Frame) -> npt.NDArray[np.int64]:
+    """Basis state of each stored amplitude ``z``: its bit ``q`` is ``parity(row[q] & z) ^ sign[q]``."""
+    qubits = range(len(frame.row))
+    states = np.array([sum(frame.sign[q] << q for q in qubits)])
+    for bit in qubits:
+        states = np.concatenate([states, states ^ sum((frame.row[q] >> bit & 1) << q for q in qubits)])
+    return states
+
+
+def _rebuild(
+    circuit: QuantumCircuit,
+    observables: list[SparsePauliOp],
+    inputs: list[Parameter],
+    weights: list[Parameter],
+    threads: int | None,
+) -> StatevectorEngine:
+    return StatevectorEngine(circuit, observables, inputs, weights, threads=threads)
+
+
+def _check_shapes(inputs: Reals, weights: Reals, engine: StatevectorEngine) -> None:
+    if inputs.ndim != 2 or inputs.shape[1] != engine.num_inputs:
+        raise ConfigError(
+            f"Inputs must have the shape (B, {engine.num_inputs})",
+            got=f"{inputs.shape}",
+            fix="Give one row a sample and one column an input parameter",
+        )
+    if weights.shape != (engine.num_weights,):
+        raise ConfigError(
+            f"Weights must have the shape ({engine.num_weights},)",
+            got=f"{weights.shape}",
+            fix="Give one number a weight parameter",
+        )
+
+
+def _check_cotangent(cotangent: Reals, shape: tuple[int, int]) -> None:
+    if cotangent.shape != shape:
+        raise ConfigError(
+            f"The cotangent must have the shape {shape}",
+            got=f"{cotangent.shape}",
+            fix="Give one number a sample and observable",
+        )
+
+
+def plain(values: npt.ArrayLike, dtype: np.dtype[Any] | None = None) -> Reals:
+    """The one array layout that the kernels are compiled for: contiguous, writeable, float32 or float64."""
+    array = np.asarray(values)
+    if dtype is None:
+        dtype = array.dtype if array.dtype == np.float32 else np.dtype(np.float64)
+    if array.dtype == dtype and array.flags.carray:
+        return array
+    return np.array(array, dtype, order="C")
