@@ -25,9 +25,9 @@ frame.head(int(sys.argv[2])).to_csv(sys.argv[1], index=False)
 
 def measure(*, quick: bool) -> dict[str, Any]:
     """Seconds of each step, rows, windows and the peak of memory."""
-    from qhq.data.layout import lay_out
-    from qhq.data.sources.load import load_panel
+    from qhq.data.load import load_panel
     from qhq.data.split import split_panel
+    from qhq.data.windows import lay_out
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "options.csv"

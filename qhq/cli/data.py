@@ -55,7 +55,7 @@ def fetch(
     """
     with command(as_json=json, debug=debug) as output:
         from qhq.cli.steps import StudyProgress
-        from qhq.data.yahoo.fetching import fetch_prices
+        from qhq.data.yahoo.load import fetch_prices
 
         span = (start and start.date(), end and end.date())
         with StudyProgress() as progress:
@@ -154,9 +154,9 @@ def check(
         )
         from qhq.cli.named_data import find_data
         from qhq.data.checks.breaches import find_breaches
-        from qhq.data.columns.catalogue import raw_columns
+        from qhq.data.formulas import raw_columns
+        from qhq.data.load import read_table
         from qhq.data.plausibility.doubt import check_names
-        from qhq.data.sources.load import read_table
 
         names = check_names(accept or ())
         named = find_data(target, list(overrides or []), panel)
@@ -190,8 +190,8 @@ def _record_daily(output: Output, names: list[str], path: Path, expiries: int | 
     """Record until interrupted; what was recorded is then the result."""
     from time import sleep
 
-    from qhq.data.recording.schedule import record_daily, utc_now
-    from qhq.data.yahoo.session import find_address
+    from qhq.data.recording.recorder import record_daily, utc_now
+    from qhq.data.yahoo.client import find_address
 
     find_address()  # a mistake in the environment is told now, not at the first close
     rows: list[dict[str, Any]] = []

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qhq.cli.output import plain_table
-from qhq.data.schema import ACTIONS, TABLES, canonical_name
+from qhq.data.columns import ACTIONS, TABLES, canonical_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +55,7 @@ def file_facts(named: NamedData) -> dict[str, Any]:
 
 def _spans(reading: Reading) -> list[dict[str, Any]]:
     """First and last session and rows of each symbol, or underlying."""
-    from qhq.data.checks.cells import read_days
+    from qhq.data.checks.tables import read_days
 
     key = "symbol" if reading.kind == "stocks" else "underlying"
     frame = reading.frame
@@ -213,10 +213,10 @@ def plausibility_facts(named: NamedData, names: Sequence[str], *, refused: bool)
         names: Doubts that the user accepts.
         refused: Whether a training would refuse the rows anyway.
     """
-    from qhq.data.layout import lay_out
+    from qhq.data.load import load_panel
     from qhq.data.plausibility import find_leaks
-    from qhq.data.sources.load import load_panel
     from qhq.data.split import split_panel
+    from qhq.data.windows import lay_out
     from qhq.errors import DataError
     from qhq.experiment.plausibility import plausibility_record
 

@@ -72,8 +72,8 @@ def show_data(output: Output, named: NamedData, folder: Path, day: date | None) 
 
 def _load(spec: DataSpec) -> Panel:
     """Load what the config names, and what a chart needs besides."""
-    from qhq.data.columns.catalogue import compute_columns
-    from qhq.data.sources.load import load_panel
+    from qhq.data.formulas import compute_columns
+    from qhq.data.load import load_panel
 
     if spec.kind == "options":
         return compute_columns(load_panel(spec), "options", ["log_moneyness"])
@@ -88,9 +88,9 @@ def _load(spec: DataSpec) -> Panel:
 
 def _parts(output: Output, named: NamedData) -> dict[str, tuple[np.datetime64, np.datetime64]]:
     """First and last day of each part, as a training on the config would have them."""
-    from qhq.data.layout import lay_out
-    from qhq.data.sources.load import load_panel
+    from qhq.data.load import load_panel
     from qhq.data.split import split_panel
+    from qhq.data.windows import lay_out
 
     if not named.has_split:
         return {}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qhq.data.schema import COLUMNS, PanelKind, canonical_name
+from qhq.data.columns import COLUMNS, PanelKind, canonical_name
 
 if TYPE_CHECKING:
     from qhq.data.sources.files import Reading

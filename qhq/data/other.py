@@ -14,18 +14,17 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from qhq.data.layout import lay_out
+from qhq.data.columns import unit_of
+from qhq.data.load import load_panel
 from qhq.data.overlap import OtherData, Overlap, is_unit_free, say_scaling
 from qhq.data.panel import DateArray, Mask, Panel
 from qhq.data.prepare import Prepared, check_targets, fingerprint, span_of
 from qhq.data.scaling.fit import check_scalable
 from qhq.data.scaling.scalers import Scaler
 from qhq.data.scaling.static import StaticScaler
-from qhq.data.schema import unit_of
-from qhq.data.sources.load import load_panel
 from qhq.data.spec import DataSpec
 from qhq.data.split import Parts, TestPart, TrainingPart, ValidationPart, split_panel
-from qhq.data.windows import Cut, Windows, cut_windows
+from qhq.data.windows import Cut, Windows, cut_windows, lay_out
 from qhq.errors import DataError, QHQError
 
 OTHER_UNIT = 1.25

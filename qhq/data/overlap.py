@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from qhq.data.columns import unit_of
 from qhq.data.quarantine import Doubt, Quarantine, tell_rows
-from qhq.data.schema import unit_of
 from qhq.data.spec import DEFAULT, DataSpec, Scaling
 
 UNIT_FREE: tuple[Scaling, ...] = (

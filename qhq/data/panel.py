@@ -1,4 +1,4 @@
-"""The panel: rows by series and date, checked once at the border (columns: ``qhq.data.schema``)."""
+"""The panel: rows by series and date, checked once at the border (columns: ``qhq.data.columns``)."""
 
 from __future__ import annotations
 

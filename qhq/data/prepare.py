@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from qhq.data.layout import lay_out
+from qhq.data.columns import unit_of
 from qhq.data.leak_spec import Leak
 from qhq.data.leaks import in_last_scale, seen_by_scaler
+from qhq.data.load import load_panel
 from qhq.data.overlap import OtherData
 from qhq.data.panel import Panel
 from qhq.data.quarantine import NOTHING_ASIDE, Doubt, Quarantine
@@ -18,11 +19,9 @@ from qhq.data.scaling.fit import check_scalable, fit_scaler
 from qhq.data.scaling.scalers import Scaler
 from qhq.data.scaling.static import StaticScaler, fit_static
 from qhq.data.scaling.symbol import SymbolScaler
-from qhq.data.schema import unit_of
-from qhq.data.sources.load import load_panel
 from qhq.data.spec import DataSpec
 from qhq.data.split import Part, Parts, split_panel
-from qhq.data.windows import Cut, Windows
+from qhq.data.windows import Cut, Windows, lay_out
 from qhq.errors import DataError
 
 LEAST_SPREAD = 1e-9

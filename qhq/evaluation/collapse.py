@@ -23,8 +23,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from qhq.data.columns import unit_of
 from qhq.data.panel import FloatArray, IntArray
-from qhq.data.schema import unit_of
 from qhq.data.windows import Windows
 from qhq.evaluation.baselines.last_value import last_value
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qhq.data.panel import DateArray, FloatArray, IntArray
-from qhq.data.schema import unit_of
-from qhq.data.windows import Mask, Windows
+from qhq.data.columns import unit_of
+from qhq.data.panel import DateArray, FloatArray, IntArray, Mask
+from qhq.data.windows import Windows
 from qhq.errors import DataError
 from qhq.evaluation.direction import Direction, directional_accuracy
 from qhq.evaluation.groups import has_percent

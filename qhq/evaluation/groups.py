@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 import numpy as np
 
+from qhq.data.columns import unit_of
 from qhq.data.panel import FloatArray
-from qhq.data.schema import unit_of
 from qhq.data.windows import Windows
 from qhq.evaluation.metrics import Metrics, near_zero, score, score_by_symbol
 

@@ -13,8 +13,8 @@ from typing import Self
 
 import numpy as np
 
-from qhq.data.panel import FloatArray, IntArray
-from qhq.data.windows import Mask, Windows
+from qhq.data.panel import FloatArray, IntArray, Mask
+from qhq.data.windows import Windows
 from qhq.evaluation.baselines.track import ByGroup, Track, tracks
 
 REGIMES = ("calm", "usual", "turbulent")

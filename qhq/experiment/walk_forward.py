@@ -23,14 +23,13 @@ import numpy as np
 import pandas as pd
 
 from qhq.ansatz.stored import save_ansatz, settle
-from qhq.data.layout import lay_out
+from qhq.data.load import load_panel
 from qhq.data.panel import Panel
 from qhq.data.plausibility import find_leaks
 from qhq.data.prepare import fingerprint, prepare
 from qhq.data.quarantine import tell_rows
-from qhq.data.sources.load import load_panel
 from qhq.data.split import Parts, folds_of, split_panel
-from qhq.data.windows import Cut, Windows
+from qhq.data.windows import Cut, Windows, lay_out
 from qhq.documents import dump_document
 from qhq.errors import ConfigError, DataError
 from qhq.evaluation.baselines.catalogue import BASELINES

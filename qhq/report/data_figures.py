@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
+from qhq.data.columns import unit_of
 from qhq.data.panel import Mask, Panel
-from qhq.data.schema import unit_of
 
 Days = tuple[np.datetime64, np.datetime64]
 PARTS = {"train": "tab:blue", "validation": "tab:orange", "test": "tab:green"}

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from qhq.data.schema import OPTIONS
+from qhq.data.columns import OPTIONS
 from tests.data.panels import option_frame
 
 TINY = ("quantum.qubits=2", "quantum.depth=1", "training.epochs=1", "data.window=4")

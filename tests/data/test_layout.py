@@ -4,8 +4,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from qhq.data.checks.stocks import check_panel
-from qhq.data.layout import lay_out
-from qhq.data.windows import LEAST_OBSERVED, Cut, cut_windows
+from qhq.data.windows import LEAST_OBSERVED, Cut, cut_windows, lay_out
 
 from .panels import make_frame, make_spec
 

@@ -10,14 +10,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from qhq.data.checks.breaches import find_breaches
 from qhq.data.checks.options import check_options
 from qhq.data.checks.stocks import check_panel
-from qhq.data.columns.catalogue import compute_columns
-from qhq.data.columns.market import complete_market
-from qhq.data.layout import lay_out
+from qhq.data.formulas import complete_market, compute_columns
+from qhq.data.load import load_panel
 from qhq.data.scaling.fit import fit_scaler
-from qhq.data.sources.load import load_panel
 from qhq.data.spec import DataSpec
 from qhq.data.split import split_panel
-from qhq.data.windows import Cut, cut_windows
+from qhq.data.windows import Cut, cut_windows, lay_out
 from qhq.errors import DataError
 from qhq.training.loop import Samples, Trainer
 

@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-from qhq.data.schema import COLUMNS, KEYS, OPTIONS, QUOTE_DERIVED, STOCKS, TABLES, alias_names, unit_of
+from qhq.data.columns import COLUMNS, KEYS, OPTIONS, QUOTE_DERIVED, STOCKS, TABLES, alias_names, unit_of
 
 UNITS = {"price", "shares", "contracts", "volatility", "return", "log", "years", "days", "ratio", "number"}
 UNITS |= {"rate", "date", "time", "text"}
@@ -31,6 +31,6 @@ def test_derived_columns_have_units_too():
 
 def test_the_schema_and_the_spec_are_light():
     code = (
-        "import sys, qhq.data.schema, qhq.data.spec; sys.exit(bool({'pandas', 'torch'} & set(sys.modules)))"
+        "import sys, qhq.data.columns, qhq.data.spec; sys.exit(bool({'pandas', 'torch'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,12 +9,10 @@ from numpy.testing import assert_array_equal
 
 from qhq.data.checks.options import check_options
 from qhq.data.checks.stocks import check_panel
-from qhq.data.columns.catalogue import compute_columns
-from qhq.data.columns.market import complete_market
-from qhq.data.layout import lay_out
+from qhq.data.formulas import complete_market, compute_columns
 from qhq.data.spec import DataSpec
 from qhq.data.split import Parts, split_panel, walk_forward
-from qhq.data.windows import Cut, cut_windows
+from qhq.data.windows import Cut, cut_windows, lay_out
 from qhq.errors import DataError
 
 from .panels import make_frame, make_panel, make_spec, option_frame, ragged_cases

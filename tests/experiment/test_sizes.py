@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from qhq.cli.results import verdict
+from qhq.data.load import load_panel
 from qhq.data.prepare import prepare
-from qhq.data.sources.load import load_panel
 from qhq.data.spec import DataSpec
 from qhq.experiment.config import load_config
 from qhq.experiment.run import train_run

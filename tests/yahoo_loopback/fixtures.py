@@ -48,8 +48,8 @@ def yahoo_loopback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[
     given = YahooLoopback(loopback.market, loopback.url)
     _set_folders(monkeypatch, tmp_path)
     monkeypatch.setenv("QHQ_YAHOO_URL", loopback.url)
-    monkeypatch.setattr("qhq.data.yahoo.pacing.sleep", given.pauses.append)
-    monkeypatch.setattr("qhq.data.yahoo.pacing.monotonic", lambda: sum(given.pauses))
+    monkeypatch.setattr("qhq.data.yahoo.client.sleep", given.pauses.append)
+    monkeypatch.setattr("qhq.data.yahoo.client.monotonic", lambda: sum(given.pauses))
     _guard(monkeypatch, given.foreign)
     _forget_yahoo()
     yield given

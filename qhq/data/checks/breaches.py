@@ -8,16 +8,16 @@ from typing import Literal
 
 import pandas as pd
 
-from qhq.data.checks.doubts import OPTION_DOUBTS, STOCK_DOUBTS
-from qhq.data.checks.option_readings import READING_DOUBTS, UNIT_RULES
+from qhq.data.checks.doubts import STOCK_DOUBTS
+from qhq.data.checks.draft import DraftT, Rules, advice, cut_span, find_broken, find_doubts
+from qhq.data.checks.option_doubts import OPTION_DOUBTS, READING_DOUBTS
 from qhq.data.checks.option_rules import OPTION_RULES
+from qhq.data.checks.option_units import UNIT_RULES
 from qhq.data.checks.options import draft_options
-from qhq.data.checks.rules import STOCK_RULES, DraftT, Rules
-from qhq.data.checks.sift import advice, cut_span, find_broken, find_doubts
-from qhq.data.checks.stocks import draft_stocks
-from qhq.data.option_units import AS_PANEL, OptionUnits
+from qhq.data.checks.stocks import STOCK_RULES, draft_stocks
+from qhq.data.columns import PanelKind
+from qhq.data.format_spec import AS_PANEL, OptionUnits
 from qhq.data.quarantine import STRICT, Doubt, RowPolicy
-from qhq.data.schema import PanelKind
 
 Severity = Literal["error", "aside", "warning"]
 

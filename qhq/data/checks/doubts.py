@@ -1,4 +1,7 @@
-"""What rows may hold but ought to be looked at: no rule is broken, yet the data may not be what they seem."""
+"""What rows may hold but ought to be looked at: no rule is broken, yet the data may not be what they seem.
+
+The doubts of stocks, and those that both panels share; ``option_doubts`` has the others.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from qhq.data.checks.option_readings import READING_DOUBTS, is_american
-from qhq.data.checks.option_rules import OptionDraft
-from qhq.data.checks.rules import Draft, Finding, FloatArray, Mask, Rules, find_rows, today
+from qhq.data.checks.draft import Draft, Finding, Rules, find_rows, today
+from qhq.data.panel import FloatArray, Mask
 
 FILLED_RUN = 5
 """Equal rows in a row that look as if they were filled forward."""
@@ -18,39 +20,24 @@ LARGEST_MOVE = 0.4
 """Move of an unadjusted price from one row to the next; a split of 2 for 1 moves it by half."""
 SLIP = 5.0
 """Factor by which a price leaves both its neighbours, to look like a slip of the decimal point."""
-SLIP_OF_QUOTES = 5.0
-LEAST_QUOTE = 1e-3
-"""Share of the spot below which an option's quote may be any multiple of yesterday's."""
 LONGEST_STEP = 5.0
 """Median days from row to row from which rows are weeks or months."""
 FEWEST_STEPS = 8
 LARGEST_DIVIDEND = 0.25
 """Share of the price that a regular dividend never reaches."""
 
-ROUNDING = 1e-6
-"""Relative error of a price that is no fault of the data."""
-
 
 def _doubt_filled_stocks(draft: Draft) -> Iterator[Finding]:
     """Days on which nothing was traded that repeat the day before."""
     names = [name for name in ("open", "high", "low", "close") if name in draft.columns]
     if names:
-        same = _repeats(draft, names)
+        same = repeats(draft, names)
         if "volume" in draft.columns:
             same &= draft.column("volume") == 0
-        yield from _tell_filled(draft, same, " and ".join(names))
+        yield from tell_filled(draft, same, " and ".join(names))
 
 
-def _doubt_filled_options(draft: OptionDraft) -> Iterator[Finding]:
-    """Quotes that stand still while the spot moves; those of a worthless option, bid zero, may."""
-    names = [name for name in ("bid", "ask", "last") if name in draft.columns]
-    if {"bid", "ask"} <= set(names):
-        quoted = (draft.column("bid") > 0) & np.isfinite(draft.column("ask"))
-        still = _repeats(draft, ["spot"])
-        yield from _tell_filled(draft, _repeats(draft, names) & quoted & ~still, " and ".join(names))
-
-
-def _tell_filled(draft: Draft, same: Mask, names: str) -> Iterator[Finding]:
+def tell_filled(draft: Draft, same: Mask, names: str) -> Iterator[Finding]:
     """Tell of runs in which each row but the first is the same as the one before."""
     run = np.cumsum(~same)
     long = same & (np.bincount(run)[run] >= FILLED_RUN) if len(run) else same
@@ -62,7 +49,7 @@ def _tell_filled(draft: Draft, same: Mask, names: str) -> Iterator[Finding]:
     )
 
 
-def _repeats(draft: Draft, names: Sequence[str]) -> Mask:
+def repeats(draft: Draft, names: Sequence[str]) -> Mask:
     """Whether a row has the same values as the row before in its series, or like it none."""
     same = draft.follows()
     for name in names:
@@ -72,7 +59,7 @@ def _repeats(draft: Draft, names: Sequence[str]) -> Mask:
     return same
 
 
-def _doubt_gaps(draft: Draft) -> Iterator[Finding]:
+def doubt_gaps(draft: Draft) -> Iterator[Finding]:
     """Series that stop for long; weekdays stand in for the sessions of an exchange."""
     pairs = draft.follows()
     pairs[1:] &= ~np.isnat(draft.dates[1:]) & ~np.isnat(draft.dates[:-1])
@@ -87,7 +74,7 @@ def _doubt_gaps(draft: Draft) -> Iterator[Finding]:
     )
 
 
-def _doubt_jumps(draft: Draft, name: str) -> Iterator[Finding]:
+def doubt_jumps(draft: Draft, name: str) -> Iterator[Finding]:
     """Moves of an unadjusted price that only a split explains, without one in the column split."""
     values = draft.column(name)
     move = np.full(len(values), np.nan)
@@ -112,14 +99,10 @@ def _beside_slips(draft: Draft, values: FloatArray) -> Mask:
 
 
 def _doubt_closes(draft: Draft) -> Iterator[Finding]:
-    return _doubt_jumps(draft, "close")
+    return doubt_jumps(draft, "close")
 
 
-def _doubt_spots(draft: OptionDraft) -> Iterator[Finding]:
-    return _doubt_jumps(draft, "spot")
-
-
-def _doubt_slips(draft: Draft, name: str, values: FloatArray, factor: float) -> Iterator[Finding]:
+def doubt_slips(draft: Draft, name: str, values: FloatArray, factor: float) -> Iterator[Finding]:
     """Values that leave those before and after by a factor: a decimal point in another place."""
     slipped = _slips(draft, values, factor)
     return find_rows(
@@ -147,15 +130,7 @@ def _slips(draft: Draft, values: FloatArray, factor: float) -> Mask:
 
 def _doubt_slipped_closes(draft: Draft) -> Iterator[Finding]:
     name = "close" if "close" in draft.columns else "adj_close"
-    return _doubt_slips(draft, name, draft.column(name), SLIP)
-
-
-def _doubt_slipped_quotes(draft: OptionDraft) -> Iterator[Finding]:
-    """Spots and quotes; options may double and halve, and are not five times as dear for one day."""
-    yield from _doubt_slips(draft, "spot", draft.column("spot"), SLIP)
-    middle = (draft.column("bid") + draft.column("ask")) / 2
-    middle = np.where(middle > draft.column("spot") * LEAST_QUOTE, middle, np.nan)
-    yield from _doubt_slips(draft, "bid and ask", middle, SLIP_OF_QUOTES)
+    return doubt_slips(draft, name, draft.column(name), SLIP)
 
 
 def _doubt_frequency(draft: Draft) -> Iterator[Finding]:
@@ -200,7 +175,7 @@ def _doubt_shifted(draft: Draft) -> Iterator[Finding]:
     )
 
 
-def _doubt_today(draft: Draft) -> Iterator[Finding]:
+def doubt_today(draft: Draft) -> Iterator[Finding]:
     """Bars that may not be finished."""
     return find_rows(
         draft.dates >= today(),
@@ -210,53 +185,14 @@ def _doubt_today(draft: Draft) -> Iterator[Finding]:
     )
 
 
-def _doubt_volume(draft: Draft) -> Iterator[Finding]:
+def doubt_volume(draft: Draft) -> Iterator[Finding]:
+    """Sessions on which nothing was traded."""
     return find_rows(
         draft.column("volume") == 0,
         "'volume' should be above zero: nothing was traded",
         lambda row: f"0 for {draft.at(row)}",
         "Look at the rows; log scalings need a volume above zero",
     )
-
-
-def _doubt_stale(draft: OptionDraft) -> Iterator[Finding]:
-    return find_rows(
-        draft.stale,
-        "'last' should be a price of the row's own day, with a volume or a last_trade to show it",
-        lambda row: f"an older or unproven one for {draft.at(row)}",
-        "Nothing to do: it is taken as no price",
-    )
-
-
-def _doubt_negative(draft: OptionDraft) -> Iterator[Finding]:
-    return find_rows(
-        draft.negative,
-        "Quotes should not be below zero",
-        lambda row: f"one for {draft.at(row)}",
-        "Leave the cell empty; it is taken as no quote",
-    )
-
-
-def _doubt_early_exercise(draft: OptionDraft) -> Iterator[Finding]:
-    """American puts in the money that are worth less than any European one could be."""
-    days = draft.dates.astype("datetime64[D]").astype(np.float64)
-    years = np.where(np.isnat(draft.dates), np.nan, draft.column("expiry") - days) / 365
-    with np.errstate(all="ignore"):  # what is out of bounds breaks a rule of its own
-        discount = np.exp(-np.nan_to_num(draft.column("rate")) * years)
-        forward = _first_finite(draft.column("forward"), draft.column("spot") / discount)
-    least = discount * (draft.column("strike") - forward)
-    mid = _first_finite(draft.column("mid"), (draft.column("bid") + draft.column("ask")) / 2)
-    put = (draft.column("right") == -1) & (least > 0) & is_american(draft)
-    return find_rows(
-        put & (mid < least * (1 - ROUNDING)),
-        "American puts should be worth their European intrinsic value; early exercise is not handled",
-        lambda row: f"{mid[row]:g} < {least[row]:g} for {draft.at(row)}",
-        "Their implied volatility is missing; keep to data.where on log_moneyness to leave them out",
-    )
-
-
-def _first_finite(values: FloatArray, others: FloatArray) -> FloatArray:
-    return np.where(np.isnan(values), others, values)
 
 
 def _doubt_dividends(draft: Draft) -> Iterator[Finding]:
@@ -292,23 +228,10 @@ STOCK_READING_DOUBTS: Rules[Draft] = {
 STOCK_DOUBTS: Rules[Draft] = {
     **STOCK_READING_DOUBTS,
     "filled": _doubt_filled_stocks,
-    "gap": _doubt_gaps,
+    "gap": doubt_gaps,
     "jump": _doubt_closes,
-    "today": _doubt_today,
-    "volume": _doubt_volume,
+    "today": doubt_today,
+    "volume": doubt_volume,
     "large_dividend": _doubt_dividends,
     "below_zero": _doubt_below_zero,
 }
-OPTION_DOUBTS: Rules[OptionDraft] = {
-    "filled": _doubt_filled_options,
-    "gap": _doubt_gaps,
-    "jump": _doubt_spots,
-    "slip": _doubt_slipped_quotes,
-    "today": _doubt_today,
-    "volume": _doubt_volume,
-    "stale": _doubt_stale,
-    "negative": _doubt_negative,
-    "early_exercise": _doubt_early_exercise,
-}
-OPTION_READING_DOUBTS: Rules[OptionDraft] = {**READING_DOUBTS, "slip": _doubt_slipped_quotes}
-"""Of options: ``qhq.data.checks.option_readings``, and slips."""

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from qhq.data.checks.cells import EMPTY_WORDS, DateArray, FloatArray, Mask
+from qhq.data.checks.tables import EMPTY_WORDS
+from qhq.data.panel import DateArray, FloatArray, Mask
 
 _CURRENCY = (
     r"(?:[$€£¥₹₩₽฿₺₪₫円元원]|(?:US|HK|C|A|S|R|NT|NZ)\$|USD|EUR|GBP|GBX|GBp|CHF|INR|JPY|CNY|HKD|CAD|AUD|NZD|SGD|KRW|SEK"

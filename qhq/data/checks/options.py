@@ -1,4 +1,4 @@
-"""Option tables: checked once at the border, coded and sorted into a panel (columns: ``qhq.data.schema``).
+"""Option tables: checked once at the border, coded and sorted into a panel (columns: ``qhq.data.columns``).
 
 Missing quotes are NaN, and what is no quote becomes one:
 
@@ -17,18 +17,23 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from qhq.data.checks.cells import code_names, code_words, is_empty, read_days, read_numbers
-from qhq.data.checks.doubts import OPTION_READING_DOUBTS
-from qhq.data.checks.headers import check_names
-from qhq.data.checks.option_columns import match_option_columns
-from qhq.data.checks.option_readings import UNIT_RULES
+from qhq.data.checks.draft import cut_span, find_doubts, sift
+from qhq.data.checks.option_doubts import OPTION_READING_DOUBTS
 from qhq.data.checks.option_rules import KINDS, OPTION_RULES, OptionDraft
-from qhq.data.checks.sift import cut_span, find_doubts, sift
-from qhq.data.checks.units import convert
-from qhq.data.option_units import AS_PANEL, OptionUnits
+from qhq.data.checks.option_units import UNIT_RULES, convert
+from qhq.data.checks.tables import (
+    check_names,
+    code_names,
+    code_words,
+    is_empty,
+    match_option_columns,
+    read_days,
+    read_numbers,
+)
+from qhq.data.columns import ACTIONS, OPTION_COLUMNS, OPTIONS, canonical_name
+from qhq.data.format_spec import AS_PANEL, OptionUnits
 from qhq.data.panel import DateArray, FloatArray, IntArray, Mask, Panel
 from qhq.data.quarantine import STRICT, RowPolicy
-from qhq.data.schema import ACTIONS, OPTION_COLUMNS, OPTIONS, canonical_name
 from qhq.errors import DataError
 
 RIGHTS = {

@@ -1,21 +1,34 @@
-"""Checking a table of stocks: columns found, text made into dates and numbers, every rule kept."""
+"""A table of stocks becomes a panel: text is made into dates and numbers, and every rule is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from qhq.data.checks.cells import read_days, read_numbers
 from qhq.data.checks.doubts import STOCK_READING_DOUBTS
-from qhq.data.checks.headers import check_names, match_columns
-from qhq.data.checks.rules import STOCK_RULES, Draft
-from qhq.data.checks.sift import find_doubts, sift
-from qhq.data.panel import FloatArray, Panel
+from qhq.data.checks.draft import (
+    DROP_ROW,
+    ROUNDED,
+    Draft,
+    Finding,
+    Rules,
+    check_bounds,
+    check_dates,
+    check_duplicates,
+    check_future,
+    check_order,
+    find_doubts,
+    find_rows,
+    sift,
+)
+from qhq.data.checks.tables import check_names, match_columns, read_days, read_numbers
+from qhq.data.columns import ACTIONS, COLUMNS, PRICES, canonical_name
+from qhq.data.panel import FloatArray, Mask, Panel
 from qhq.data.quarantine import STRICT, RowPolicy
-from qhq.data.schema import ACTIONS, COLUMNS, canonical_name
 
 
 def check_panel(
@@ -116,3 +129,128 @@ def draft_stocks(
         signed=signed,
         table=frame,
     )
+
+
+def _check_names(draft: Draft) -> Iterator[Finding]:
+    """Every row names its symbol."""
+    nameless = np.array([not name for name in draft.symbols], dtype=np.bool_)[draft.code]
+    return find_rows(
+        nameless,
+        "Every row must name its symbol",
+        lambda row: f"nothing in column '{draft.header('symbol')}' of {draft.place(row)}",
+        "Download the file again: it was probably cut off. data.format.symbol names that of a file of one",
+    )
+
+
+def _check_readable(draft: Draft) -> Iterator[Finding]:
+    """What stands in a cell of numbers is a number."""
+    yield from _tell_cells(draft, draft.unreadable, misread=True)
+
+
+def _check_finite(draft: Draft) -> Iterator[Finding]:
+    """No number is missing or infinite."""
+    yield from _tell_cells(draft, ~np.isfinite(draft.values) & ~draft.unreadable, misread=False)
+
+
+def _tell_cells(draft: Draft, broken: Mask, *, misread: bool) -> Iterator[Finding]:
+    """Show the first cell of each column that cannot be used."""
+    for place, name in enumerate(draft.columns):
+        rows = np.flatnonzero(broken[:, place])
+        if len(rows):
+            first = int(rows[0])
+            value = draft.values[first, place]
+            got = f"{value:g} for {draft.at(first)}" if np.isinf(value) else draft.show(first, name)
+            fix = f"{DROP_ROW if np.isinf(value) else draft.cure(first, name)} ({len(rows):,} in all)"
+            must = f"'{draft.called(name)}' must be a finite number in every row"
+            yield Finding(must, rows, got, fix, misread=misread, columns=(name,))
+
+
+def _below_zero(draft: Draft, name: str) -> Mask:
+    """Prices below zero that can be real: oil, power, spreads between contracts."""
+    values, close = draft.column(name), draft.column("close")
+    # Adjusting for dividends above the price makes adjusted closes below zero of closes above it.
+    return (values < 0) & ~(close > 0) if name == "adj_close" else values < 0
+
+
+def _check_below_zero(draft: Draft) -> Iterator[Finding]:
+    """No price is below zero where logarithms are taken; such a row is real, and the reading of it is not."""
+    for name in PRICES:
+        if name in draft.columns and not draft.signed:
+            must, got = f"'{draft.called(name)}' must be above zero", _teller(draft, draft.column(name))
+            fix = _ADJUSTED_TOO_FAR if draft.called(name) == "adj_close" else _NO_LOGARITHM
+            for finding in find_rows(_below_zero(draft, name), must, got, fix, columns=(name,)):
+                yield replace(finding, unusable=True)
+
+
+def _check_prices(draft: Draft) -> Iterator[Finding]:
+    """Prices are above zero. Zero is no price anywhere: vendors write it where they have none."""
+    for name in PRICES:
+        if name in draft.columns:
+            values = draft.column(name)
+            broken = (values <= 0) & ~_below_zero(draft, name)
+            must = f"'{draft.called(name)}' must be above zero"
+            yield from find_rows(broken, must, _teller(draft, values), columns=(name,))
+
+
+def _teller(draft: Draft, values: FloatArray) -> Callable[[int], str]:
+    return lambda row: f"{values[row]:g} for {draft.at(row)}"
+
+
+_NO_LOGARITHM = (
+    "Prices below zero have no logarithm: choose data.scaling window_mean, minmax or standard and no column"
+    " made of returns, cut the days off with data.start or data.end, or correct that row; data.bad_rows:"
+    " quarantine leaves it out"
+)
+
+
+_ADJUSTED_TOO_FAR = (
+    "An adjusted close below zero comes of dividends above the price: take close, as it was traded, in the"
+    " place of adj_close. If the price itself was below zero, choose data.scaling window_mean, minmax or"
+    " standard; data.bad_rows: quarantine leaves the rows out"
+)
+
+
+def _check_dividends(draft: Draft) -> Iterator[Finding]:
+    """Where a dividend is not below the close before it, nobody can say what an owner earned.
+
+    Yahoo tells liquidations so, and payments in another unit. The adjusted close is missing on that day
+    alone; the prices as traded need none.
+    """
+    if not {"close", "dividend", "adj_close"} <= set(draft.columns):
+        return
+    paid, close = draft.column("dividend"), draft.column("close")
+    before = np.concatenate([close[:1] * np.nan, close[:-1]])
+    yield from find_rows(
+        draft.follows() & np.isnan(draft.column("adj_close")) & (paid > 0) & ~(paid < before),
+        "A dividend must be smaller than the close before it, to adjust for",
+        lambda row: f"a dividend of {paid[row]:g} after a close of {before[row]:g} for {draft.at(row)}",
+        "Take close, as it was traded, in the place of adj_close",
+        columns=("adj_close",),
+    )
+
+
+def _check_amounts(draft: Draft) -> Iterator[Finding]:
+    return check_bounds(draft, ("volume", "dividend", "split"), zero=True)
+
+
+def _check_ranges(draft: Draft) -> Iterator[Finding]:
+    """High is at least, and low at most, each of the day's unadjusted prices, but for rounding."""
+    pairs = [("low", "high"), ("open", "high"), ("close", "high"), ("low", "open"), ("low", "close")]
+    for below, above in pairs:
+        yield from check_order(draft, below, above, rounded=ROUNDED)
+
+
+STOCK_RULES: Rules[Draft] = {
+    "name": _check_names,
+    "date": check_dates,
+    "future": check_future,
+    "cell": _check_readable,
+    "dividend": _check_dividends,
+    "number": _check_finite,
+    "below_zero": _check_below_zero,
+    "price": _check_prices,
+    "amount": _check_amounts,
+    "range": _check_ranges,
+    "duplicate": check_duplicates,
+}
+"""What every row of a stock panel keeps, in the order in which it is checked."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 from qhq.data.panel import Panel
 from qhq.data.plausibility.copies import find_copies
 from qhq.data.plausibility.doubt import KINDS, LeakDoubt, open_doubts
-from qhq.data.plausibility.quotes import find_quoted_columns
-from qhq.data.plausibility.rows import find_filled_rows, find_made_columns
+from qhq.data.plausibility.rows import find_filled_rows, find_made_columns, find_quoted_columns
 from qhq.data.plausibility.scan import find_future_columns
 from qhq.data.spec import DataSpec
 from qhq.data.split import Parts

@@ -25,10 +25,10 @@ from typing import Any
 
 import numpy as np
 
+from qhq.data.columns import PRICES, QUOTE_DERIVED, unit_of
 from qhq.data.panel import DateArray, FloatArray, IntArray, Mask
 from qhq.data.plausibility.doubt import BOUNDS, LeakDoubt
 from qhq.data.reference import black_scholes_reference
-from qhq.data.schema import PRICES, QUOTE_DERIVED, unit_of
 from qhq.data.spec import DataSpec
 from qhq.data.split import Parts
 from qhq.data.windows import Windows

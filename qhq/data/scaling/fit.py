@@ -33,6 +33,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from qhq.data.panel import Mask
 from qhq.data.reference import QUOTES
 from qhq.data.scaling.by_column import ColumnScaler, of_columns
 from qhq.data.scaling.level import ContractScaler, fit_panel_minmax, fit_raw
@@ -43,7 +44,7 @@ from qhq.data.scaling.symbol import fit_log_return, fit_log_standard, fit_minmax
 from qhq.data.scaling.window import WindowMeanScaler, WindowScaler
 from qhq.data.spec import DEFAULT, OPTION_SCALINGS, Scaling
 from qhq.data.split import Part, TrainingPart
-from qhq.data.windows import Mask, Windows
+from qhq.data.windows import Windows
 from qhq.errors import DataError
 
 SYMBOL_SCALINGS = ("minmax", "standard", "log_standard", "log_return")

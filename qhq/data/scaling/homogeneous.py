@@ -15,10 +15,10 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from qhq.data.columns import unit_of
 from qhq.data.panel import FloatArray
 from qhq.data.scaling.pooled import input_values, robust_spread
 from qhq.data.scaling.stored import check_columns, read_array
-from qhq.data.schema import unit_of
 from qhq.data.windows import Windows
 
 Level = Literal["strike", "spot"]

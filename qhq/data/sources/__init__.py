@@ -1,1 +1,1 @@
-"""Where rows come from, one file a source; `load` hands each table to the panel's checks."""
+"""Where rows come from, one file a source. A user's file goes through ``files``, which lists its steps."""

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from qhq.data.checks.cells import FloatArray, is_empty, read_days, read_numbers
-from qhq.data.sources.forms import plain_name
+from qhq.data.checks.tables import is_empty, read_days, read_numbers
+from qhq.data.panel import FloatArray
 from qhq.data.sources.meaning import Meaning
+from qhq.data.sources.names import plain_name
 from qhq.errors import DataError
 
 _SYMBOLS = (

@@ -3,16 +3,16 @@
 A form is recognised by its header, never by the name of the file, and says what its columns mean there: the
 same name means different things at different vendors (``vol`` is a volume, but DoltHub's implied volatility;
 ``date`` is a session, or an expiry; OptionMetrics' strikes are thousandths). What a form does not mention is
-read by the names of the schema (``qhq.data.schema``). Names are compared as ``plain_name`` writes them.
+read by the names of the schema (``qhq.data.columns``). Names are compared as ``plain_name`` writes them.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from qhq.data.schema import PanelKind
+from qhq.data.columns import PanelKind
+from qhq.data.sources.names import words as _names
 
 
 @dataclass(frozen=True)
@@ -54,20 +54,6 @@ class Form:
     keep: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     lacks: str = ""
-
-
-def plain_name(name: object) -> str:
-    """Write a column's name without case, marks and accents that vary from export to export.
-
-    >>> [plain_name(name) for name in (" [QUOTE_DATE]", "<TICKER>", "5. adjusted close", "Vol.")]
-    ['quote_date', 'ticker', 'adjusted_close', 'vol']
-    """
-    text = re.sub(r"^\s*\d{1,2}[a-z]?\. ", "", str(name).lower())
-    return re.sub(r"[^\w]+", "_", text).strip("_")
-
-
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -475,37 +461,6 @@ FORMS: dict[str, Form] = {
     ),
 }  # fmt: skip
 """Every form, by its name in ``data.format.form``."""
-
-WORDS: dict[str, frozenset[str]] = {
-    "date": _names("datum tarih fecha data дата 日付 日付け 日期 交易日期 날짜 일자 dato päivämäärä tanggal"
-                   " tradedate exchange_date local_time trade_date date_time day"),
-    "open": _names("eröffnung eröffn erster apertura abertura ouverture ouv açılış открытие откр otwarcie"
-                   " opening öppning åpning 始値 开盘 开盘价 開盤價 시가 open_price opening_price"),
-    "high": _names("hoch tageshoch höchst máximo máxima massimo plus_haut haut yüksek максимум макс max"
-                   " najwyższy najwyzszy hoog hoogste hög høy 高値 最高 最高价 最高價 고가 high_price"),
-    "low": _names("tief tagestief tiefst mínimo mínima minimo minima plus_bas bas düşük минимум мин min"
-                  " najniższy najnizszy laag laagste låg lav 安値 最低 最低价 最低價 저가 low_price"),
-    "close": _names("schluss schlusskurs zuletzt kurs letzter último ultimo cierre chiusura fechamento"
-                    " dernier clôture cloture şimdi kapanış цена закрытие ostatnio zamknięcie zamkniecie"
-                    " laatste slotkoers sluiting 終値 收盘 收盘价 收盤價 종가 closeprice close_c"
-                    " close_close_price_adjusted_for_splits"),
-    "adj_close": _names("調整後終値 修正終値 adj_close_adjusted_close_price_adjusted_for_splits_and_dividend"
-                        "_and_or_capital_gain_distributions"),
-    "volume": _names("volumen stücke stuecke umsatz_stück hac hacim объём объем wol wolumen 出来高 売買高"
-                     " 成交量 거래량 no_of_shares number_of_shares total_volume share_volume"
-                     " total_traded_quantity"),
-    "symbol": _names("símbolo sembol инструмент sc_code 股票代码 证券代码 종목코드 コード"),
-}  # fmt: skip
-"""Words for a column in other languages and at other vendors, read where nothing better is there."""
-
-DAY_FIRST = _names("datum tarih fecha data дата dato päivämäärä tanggal")
-"""Names of dates in languages that write the day first."""
-
-BINANCE_HEADER = (
-    "open_time", "open", "high", "low", "close", "volume", "close_time", "quote_volume", "count",
-    "taker_buy_volume", "taker_buy_quote_volume", "ignore",
-)  # fmt: skip
-"""Columns of a Binance file, which often has no header."""
 
 
 def recognise(header: Collection[str], kind: PanelKind | None = None) -> str | None:

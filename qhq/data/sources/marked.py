@@ -14,7 +14,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qhq.data.checks.cells import Mask, is_empty, read_days, read_numbers
 from qhq.data.checks.marks import (
     PART_ORDERS,
     Days,
@@ -24,10 +23,12 @@ from qhq.data.checks.marks import (
     read_dates,
     read_marked_numbers,
 )
+from qhq.data.checks.tables import is_empty, read_days, read_numbers
+from qhq.data.columns import KEYS, PRICES, TABLES
 from qhq.data.format_spec import FileFormat
-from qhq.data.schema import KEYS, PRICES, TABLES
-from qhq.data.sources.forms import plain_name
+from qhq.data.panel import Mask
 from qhq.data.sources.meaning import CLOCK, Meaning
+from qhq.data.sources.names import plain_name
 from qhq.errors import DataError
 
 _WORDS = 500

@@ -1,6 +1,6 @@
 """What the columns of a file mean: its vendor's form, stocks or options, and which column is which.
 
-A form is asked first, then the names of the schema, then names that only hint (``_WEAK``). Two columns for
+A form is asked first, then the names of the schema, then names that only hint (``WEAK``). Two columns for
 one meaning are refused with their first cells and the key that decides; nothing is guessed.
 """
 
@@ -13,40 +13,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from qhq.data.checks.cells import is_empty, read_numbers
-from qhq.data.checks.contracts import read_symbols
 from qhq.data.checks.marks import Numerals, read_marked_numbers
+from qhq.data.checks.option_rules import read_symbols
+from qhq.data.checks.tables import is_empty, read_numbers
+from qhq.data.columns import KEYS, PRICES, TABLES, PanelKind, alias_names, canonical_name
 from qhq.data.format_spec import FileFormat
-from qhq.data.schema import KEYS, PRICES, TABLES, PanelKind, alias_names, canonical_name
-from qhq.data.sources.forms import DAY_FIRST, FORMS, WORDS, Form, plain_name, recognise
-from qhq.data.sources.raw import RawTable
+from qhq.data.sources.forms import FORMS, Form, recognise
+from qhq.data.sources.names import DAY_FIRST, MAY_HOLD_CONTRACTS, OF_OPTIONS, WEAK, WORDS, plain_name
+from qhq.data.sources.text import RawTable
 from qhq.errors import DataError, nearest
-
-_WEAK: dict[PanelKind, dict[str, tuple[str, ...]]] = {
-    "stocks": {
-        "close": ("price", "last", "close_price", "closing_price", "settle", "settlement_price", "last_price",
-                  "value", "nav"),
-        "date": ("time", "trade_date", "datadate", "observation_date", "index", "index_level_0", ""),
-        "symbol": ("name", "code", "instrument", "security", "isin", "secid", "tic"),
-    },
-    "options": {
-        "date": ("quote_datetime", "quotedate", "tradedate", "data_date", "datadate", "index",
-                 "index_level_0", ""),
-        "underlying": ("symbol", "root", "product"),
-        "expiry": ("expirationdate", "exp_date", "expdate", "expirdate", "maturity", "maturity_date"),
-        "strike": ("strikeprice", "strike_price", "exercise_price"),
-        "right": ("putcall", "callput", "option_right", "optiontype"),
-        "spot": ("underlying_close", "underlying_last_price", "s", "spot_price", "stock_close"),
-    },
-}  # fmt: skip
-"""Names that say what a column is only where no better one is there."""
-
-_OF_OPTIONS = ("strike", "strike_price", "strikeprice", "strike_pr", "strkpric", "exercise_price",
-               "contract_id", "contractid", "contractsymbol", "contract_symbol", "option_symbol",
-               "optionsymbol", "occ_symbol")  # fmt: skip
-"""Columns that no file of stocks has."""
-_MAY_HOLD_CONTRACTS = ("ticker", "symbol", "contract", "instrument", "name", "code", "id")
-"""Columns in which a contract's symbol may stand in the place of a stock's."""
 
 CLOCK = "keep:clock"
 """Where the time of day stands while rows are read, if it has a column of its own."""
@@ -106,7 +81,7 @@ def find_meaning(raw: RawTable, origin: str, given: FileFormat, kind: PanelKind 
     for name in raw.frame.columns:
         header.setdefault(plain_name(name), name)
     symbols = _column_of_contracts(raw, header)
-    options = next((header[name] for name in _OF_OPTIONS if name in header), symbols)
+    options = next((header[name] for name in OF_OPTIONS if name in header), symbols)
     if kind == "stocks" and options is not None:
         raise DataError(
             f"{origin} must hold stocks, as data.panel says or leaves out",
@@ -130,7 +105,7 @@ def find_meaning(raw: RawTable, origin: str, given: FileFormat, kind: PanelKind 
 
 def _column_of_contracts(raw: RawTable, header: Mapping[str, str]) -> str | None:
     """A column of symbols that say what contract each is, as ``O:SPY251219C00650000`` does."""
-    for name in _MAY_HOLD_CONTRACTS:
+    for name in MAY_HOLD_CONTRACTS:
         if name in header:
             cells = [str(cell) for cell in raw.frame[header[name]].head(20)]
             if cells and bool(read_symbols(cells).known.all()):
@@ -197,7 +172,7 @@ def _spoken_for(form: Form | None, header: Mapping[str, str]) -> set[str]:
 
 
 def _match_weak(meaning: Meaning) -> None:
-    known = _WEAK[meaning.kind]
+    known = WEAK[meaning.kind]
     words = WORDS if meaning.kind == "stocks" else {}
     for name in dict.fromkeys((*known, *words)):
         if name in (*PRICES, "volume") and name != "close" and "close" not in meaning.columns:

@@ -1,25 +1,161 @@
-"""Daily prices of several symbols, from the cache where it has them and from Yahoo where it does not."""
+"""Daily prices of several symbols, from the cache where it has them and from Yahoo where it does not.
+
+The cache is a Parquet file a symbol, and beside it a JSON sidecar that vouches for it. Both lie under
+``cache_dir()/yahoo``, named after the symbol, the interval and the columns' version. Each is written beside
+and then moved into place, the sidecar last. A file that its sidecar's sha256 does not fit, or a sidecar that
+cannot be read, counts as not there. A lock makes two processes take turns.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import date
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+from filelock import FileLock, Timeout
 
-from qhq.data.yahoo.cache import Entry, entry_path, lock_entry, read_entry, write_entry
 from qhq.data.yahoo.history import EARLIEST, RAW, Bars, cut_history, fetch_bars
 from qhq.data.yahoo.symbols import check_symbol
 from qhq.errors import DataError
+from qhq.files import write_atomically
+from qhq.paths import cache_dir
 
 if TYPE_CHECKING:
     from qhq.data.yahoo.client import Yahoo
 
+SCHEMA = 1
+"""Version of the columns; a file of another one is not looked at."""
+
+INTERVAL = "1d"
+LOCK_SECONDS = 600.0
+_VERSIONS = ("qhq", "yfinance", "curl_cffi", "pandas", "pyarrow")
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """What is held of one symbol.
+
+    Attributes:
+        frame: Columns ``history.RAW``, prices as traded, all sessions from ``start`` to ``through``.
+        start: Earliest day asked for.
+        end: Latest day asked for.
+        through: Last day that can have no further row.
+        fetched_at: When the last row came, aware.
+    """
+
+    frame: pd.DataFrame
+    start: date
+    end: date
+    through: date
+    fetched_at: datetime
+
+    def covers(self, start: date | None, end: date | None, *, offline: bool) -> bool:
+        """Whether a request can be answered from here.
+
+        Offline, a day that was asked for before and had not come then is not missed.
+        """
+        if (start or EARLIEST) < self.start:
+            return False
+        if offline and (end is None or end <= self.end):
+            return True
+        return end is not None and end <= self.through
+
+
+def entry_path(symbol: str) -> Path:
+    """The Parquet file of a symbol; what is odd in a file name is written as %XX.
+
+    >>> entry_path("^GSPC").name
+    '%5EGSPC-1d-v1.parquet'
+    """
+    return cache_dir() / "yahoo" / f"{quote(symbol, safe='')}-{INTERVAL}-v{SCHEMA}.parquet"
+
+
+@contextmanager
+def lock_entry(symbol: str) -> Iterator[Path]:
+    """Keep other processes from a symbol's files; gives the Parquet file's path.
+
+    Raises:
+        DataError: If the folder is not writable, or the lock does not come free.
+    """
+    path = entry_path(symbol)
+    lock = FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except (OSError, Timeout) as error:
+        raise DataError(
+            "The cache folder must be writable, and no other process may hold it for long",
+            got=f"{type(error).__name__} for {path.parent}",
+            fix="Set QHQ_CACHE_DIR, or end the process that fetches the same symbol",
+        ) from error
+    try:
+        yield path
+    finally:
+        lock.release()
+
+
+def read_entry(path: Path) -> Entry | None:
+    """Read what is held; None if there is nothing, or it is damaged."""
+    try:
+        note = json.loads(path.with_suffix(".json").read_bytes())
+        data = path.read_bytes()
+        if note["schema"] != SCHEMA or hashlib.sha256(data).hexdigest() != note["sha256"]:
+            return None
+        frame = pd.read_parquet(io.BytesIO(data))
+        entry = Entry(
+            frame,
+            start=date.fromisoformat(note["asked"]["start"]),
+            end=date.fromisoformat(note["asked"]["end"]),
+            through=date.fromisoformat(note["held"]["through"]),
+            fetched_at=datetime.fromisoformat(note["fetched_at"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException):
+        return None
+    return entry if tuple(frame.columns) == RAW and len(frame) else None
+
+
+def write_entry(path: Path, symbol: str, entry: Entry) -> None:
+    """Write the file, then its sidecar, each whole or not at all."""
+    buffer = io.BytesIO()
+    entry.frame.to_parquet(buffer, index=False)
+    data = buffer.getvalue()
+    note = {**_describe(symbol, entry), "sha256": hashlib.sha256(data).hexdigest()}
+    write_atomically(path, data)
+    write_atomically(path.with_suffix(".json"), json.dumps(note, indent=2))
+
+
+def _describe(symbol: str, entry: Entry) -> dict[str, Any]:
+    held = entry.frame["date"]
+    return {
+        "source": "yahoo",
+        "symbol": symbol,
+        "interval": INTERVAL,
+        "schema": SCHEMA,
+        "fetched_at": entry.fetched_at.astimezone(UTC).isoformat(timespec="seconds"),
+        "versions": {name: version(name) for name in _VERSIONS},
+        "asked": {"start": entry.start.isoformat(), "end": entry.end.isoformat()},
+        "held": {
+            "first": str(held.iloc[0].date()),
+            "last": str(held.iloc[-1].date()),
+            "through": entry.through.isoformat(),
+        },
+        "rows": len(entry.frame),
+    }
+
+
 Progress = Callable[[int, int, str], None]
-"""Called with (symbols done, symbols in all, the one just done)."""
+"""Called with (symbols done, symbols in all, the one just done, or the one that is next)."""
 
 OVERLAP = 5
 """Sessions that are held and asked for again, to see whether Yahoo still says the same."""
@@ -57,10 +193,10 @@ def load_history(
     """
     names = tuple(dict.fromkeys(symbol.strip().upper() for symbol in symbols))
     _check_request(names, start, end)
-    desk = _Desk(start, end, offline=offline, yahoo=yahoo)
+    span = _Span(start, end, offline=offline, yahoo=yahoo)
     frames = []
     for done, symbol in enumerate(names, start=1):
-        frames.append(desk.serve(symbol))
+        frames.append(span.load(symbol))
         if progress is not None:
             progress(done, len(names), symbol)
     return pd.concat(frames, ignore_index=True)
@@ -75,14 +211,70 @@ def _check_request(symbols: tuple[str, ...], start: date | None, end: date | Non
         raise DataError("start must not lie after end", got=f"{start} and {end}", fix="Correct the span")
 
 
-class _Desk:
-    """Serves one span of any symbol."""
+@dataclass(frozen=True)
+class Fetched:
+    """What is at hand of one symbol.
+
+    Attributes:
+        symbol: As Yahoo writes it.
+        rows: Sessions in the span asked for.
+        first: The oldest of them.
+        last: The newest of them.
+        dividends: Sessions with a dividend.
+        splits: Sessions with a split.
+        source: ``cached`` if nothing had to be asked, else ``fetched``; None where it failed.
+        error: Why there is nothing; None where there is.
+    """
+
+    symbol: str
+    rows: int = 0
+    first: date | None = None
+    last: date | None = None
+    dividends: int = 0
+    splits: int = 0
+    source: str | None = None
+    error: str | None = None
+
+
+def fetch_prices(
+    symbols: Sequence[str], start: date | None, end: date | None, *, refresh: bool, told: Progress
+) -> list[Fetched]:
+    """Bring the cache up to a span of days.
+
+    Args:
+        symbols: Yahoo's, without regard to case.
+        start: First day, None is the oldest there is.
+        end: Last day, itself included; None is the last finished session.
+        refresh: Fetch what is held again too, whole.
+        told: Called with (symbols done, symbols in all, the one that is next).
+
+    Returns:
+        One entry a symbol, failed or not, in their order.
+
+    Raises:
+        ConfigError: If ``QHQ_YAHOO_URL`` is not safe.
+    """
+    names = list(dict.fromkeys(symbol.strip().upper() for symbol in symbols))
+    span = _Span(start, end, offline=False, yahoo=None)
+    done = []
+    for number, symbol in enumerate(names):
+        told(number, len(names), symbol)
+        try:
+            done.append(span.account(symbol, refresh=refresh))
+        except DataError as error:
+            done.append(Fetched(symbol, error=str(error)))
+    return done
+
+
+class _Span:
+    """One span of any symbol's prices, through one session that opens only when something is asked."""
 
     def __init__(self, start: date | None, end: date | None, *, offline: bool, yahoo: Yahoo | None) -> None:
         self._start, self._end = start, end
         self._offline, self._yahoo = offline, yahoo
 
-    def serve(self, symbol: str) -> pd.DataFrame:
+    def load(self, symbol: str) -> pd.DataFrame:
+        """From the cache, brought up to the span first where it does not hold it."""
         with lock_entry(symbol) as path:
             held = read_entry(path)
             if held is None or not held.covers(self._start, self._end, offline=self._offline):
@@ -91,6 +283,25 @@ class _Desk:
                 held = self._update(symbol, held)
                 write_entry(path, symbol, held)
         return cut_history(held.frame, self._start, self._end)
+
+    def account(self, symbol: str, *, refresh: bool) -> Fetched:
+        """Bring the cache up to the span, fetching again with ``refresh`` what is held; and say what came."""
+        held = read_entry(entry_path(symbol))
+        at_hand = held is not None and held.covers(self._start, self._end, offline=False)
+        asks = refresh or not at_hand
+        if asks:
+            self._open()
+        if held is not None and refresh:
+            self._refetch(symbol, held)
+        _check_request((symbol,), self._start, self._end)
+        return _account(symbol, self.load(symbol), "fetched" if asks else "cached")
+
+    def _refetch(self, symbol: str, held: Entry) -> None:
+        """Fetch a held span again; the old rows stay until the new ones are there."""
+        yahoo = self._open()
+        with lock_entry(symbol) as path:
+            bars = fetch_bars(symbol, held.start, yahoo=yahoo)
+            write_entry(path, symbol, Entry(bars.frame, held.start, held.end, bars.through, yahoo.now()))
 
     def _update(self, symbol: str, held: Entry | None) -> Entry:
         """Bring an entry up to now: the rows that are missing, or all of them."""
@@ -158,3 +369,16 @@ def _check_nothing_lost(held: Entry | None, bars: Bars, path: Path) -> None:
             got=f"{len(lost)} fewer, {lost.iloc[0].date()} among them",
             fix=f"Run the command again later; if it stays, delete {path} to start afresh",
         )
+
+
+def _account(symbol: str, frame: pd.DataFrame, source: str) -> Fetched:
+    days = frame["date"]
+    return Fetched(
+        symbol,
+        rows=len(frame),
+        first=days.min().date() if len(frame) else None,
+        last=days.max().date() if len(frame) else None,
+        dividends=int((frame["dividend"] > 0).sum()),
+        splits=int(((frame["split"] > 0) & (frame["split"] != 1)).sum()),
+        source=source,
+    )

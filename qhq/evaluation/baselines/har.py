@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qhq.data.columns import unit_of
 from qhq.data.panel import FloatArray
-from qhq.data.schema import unit_of
 from qhq.data.windows import Cut, Windows
 from qhq.errors import DataError
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from qhq.data.columns import unit_of
 from qhq.data.panel import FloatArray
-from qhq.data.schema import unit_of
 from qhq.data.windows import Windows
 from qhq.errors import DataError
 

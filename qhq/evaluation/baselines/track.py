@@ -19,8 +19,8 @@ from typing import Literal, Self
 
 import numpy as np
 
+from qhq.data.columns import PRICES, QUOTE_DERIVED, unit_of
 from qhq.data.panel import FloatArray, Mask
-from qhq.data.schema import PRICES, QUOTE_DERIVED, unit_of
 from qhq.data.windows import Windows
 
 Kind = Literal["log", "strike", "count", "plain"]

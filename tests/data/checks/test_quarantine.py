@@ -10,12 +10,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from qhq.data.checks.breaches import find_breaches
 from qhq.data.checks.options import check_options
 from qhq.data.checks.stocks import check_panel
-from qhq.data.layout import lay_out
+from qhq.data.load import load_panel
 from qhq.data.quarantine import STRICT, RowPolicy, share
 from qhq.data.recording.store import ChainStore
-from qhq.data.sources.load import load_panel
 from qhq.data.spec import DataSpec
-from qhq.data.windows import Cut, cut_windows
+from qhq.data.windows import Cut, cut_windows, lay_out
 from qhq.errors import DataError
 from tests.data.panels import make_frame, make_spec, option_frame
 

@@ -5,10 +5,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from qhq.data.checks.stocks import check_panel
-from qhq.data.columns.catalogue import COMPUTED, compute_columns, raw_columns
-from qhq.data.columns.splits import infer_splits
-from qhq.data.schema import COLUMNS
-from qhq.data.sources.load import load_panel
+from qhq.data.columns import COLUMNS
+from qhq.data.formulas import COMPUTED, compute_columns, infer_splits, raw_columns
+from qhq.data.load import load_panel
 from qhq.data.spec import DataSpec
 from qhq.errors import DataError
 from tests.data.panels import make_frame

@@ -5,12 +5,11 @@ import pandas as pd
 
 from qhq.data.checks.options import check_options
 from qhq.data.checks.stocks import check_panel
-from qhq.data.columns.catalogue import compute_columns, raw_columns
-from qhq.data.columns.market import complete_market
-from qhq.data.layout import lay_out
+from qhq.data.formulas import complete_market, compute_columns, raw_columns
 from qhq.data.plausibility import LeakDoubt, find_leaks
 from qhq.data.spec import DataSpec
 from qhq.data.split import split_panel
+from qhq.data.windows import lay_out
 
 SESSIONS = 1200
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from qhq.data.recording.recorder import record_chains
-from qhq.data.sources.recorded import read_recorded
+from qhq.data.recording.store import read_recorded
 from tests.data.recording.chains import EXPIRIES, Source
 
 NOW = datetime(2026, 11, 20, 21, 20, tzinfo=UTC)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qhq.data.recording.schedule import NAP_SECONDS, first_slot, next_slot, record_daily, slots_of
+from qhq.data.recording.recorder import NAP_SECONDS, first_slot, next_slot, record_daily, slots_of
 
 MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))
 

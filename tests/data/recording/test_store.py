@@ -19,9 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qhq.data.checks.options import check_options
-from qhq.data.recording import session_file
-from qhq.data.recording.store import ChainStore
-from qhq.data.sources.recorded import read_recorded
+from qhq.data.recording import store as on_disk
+from qhq.data.recording.store import ChainStore, read_recorded
 from qhq.errors import DataError
 from tests.data.recording.chains import make_chain
 
@@ -221,7 +220,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from qhq.data.checks.options import check_options
-from qhq.data.recording import session_file
+from qhq.data.recording import store as on_disk
 from qhq.data.recording.store import ChainStore
 from tests.data.recording.chains import make_chain
 
@@ -233,7 +232,7 @@ def die_half_way(table, path, **options):
     die()
 
 if sys.argv[2] == "write":
-    session_file.pq.write_table = die_half_way
+    on_disk.pq.write_table = die_half_way
 elif sys.argv[2] == "sync":
     os.fsync = die
 else:
@@ -259,7 +258,7 @@ def test_a_failing_write_leaves_what_was_there(store, monkeypatch):
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(session_file.pq, "write_table", full)
+    monkeypatch.setattr(on_disk.pq, "write_table", full)
     with pytest.raises(DataError, match=r"must be writable.*No space left"):
         store.append([make_chain(stamp=LATER)])
     assert path.read_bytes() == before
@@ -268,8 +267,8 @@ def test_a_failing_write_leaves_what_was_there(store, monkeypatch):
 
 def test_a_held_lock_is_waited_for_and_then_told(store, monkeypatch):
     path = store.append([make_chain()])[0].path
-    monkeypatch.setattr(session_file, "LOCK_SECONDS", 0.0)
-    with session_file.writing(path), pytest.raises(DataError, match="by one process at a time"):
+    monkeypatch.setattr(on_disk, "LOCK_SECONDS", 0.0)
+    with on_disk.writing(path), pytest.raises(DataError, match="by one process at a time"):
         store.append([make_chain(stamp=LATER)])
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from qhq.data.load import load_panel
 from qhq.data.sources.files import BUNDLED
-from qhq.data.sources.load import load_panel
 from qhq.data.spec import DataSpec
 from qhq.errors import DataError
 from tests.data.panels import make_frame

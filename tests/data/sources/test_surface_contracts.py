@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from qhq.data.checks.options import check_options
-from qhq.data.sources.exchange import third_fridays
-from qhq.data.sources.surface import read_points, read_surface
-from qhq.data.sources.surface_contracts import (
+from qhq.data.sessions import third_fridays
+from qhq.data.sources.surface import (
     WIDTH,
     Smile,
     mark_strikes,
+    read_points,
     read_smiles,
+    read_surface,
     surface_contracts,
 )
 

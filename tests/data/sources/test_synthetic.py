@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from qhq.data.sources.exchange import Stock
-from qhq.data.sources.synthetic import quote_options, read_stocks, synthesise
+from qhq.data.sources.synthetic import Stock, quote_options, read_stocks, synthesise
 from qhq.errors import ConfigError, DataError
 from qhq.pricing.black_scholes import price
 from qhq.pricing.implied_volatility import implied_volatility

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from qhq.data.yahoo.adjustment import forward_adjusted, later_splits
+from qhq.data.yahoo.history import forward_adjusted, later_splits
 
 ROW = st.tuples(
     st.floats(1.0, 1000.0),

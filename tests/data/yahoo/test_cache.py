@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from qhq.data.yahoo.cache import Entry, entry_path, lock_entry, read_entry, write_entry
 from qhq.data.yahoo.history import fetch_bars
+from qhq.data.yahoo.load import Entry, entry_path, lock_entry, read_entry, write_entry
 from qhq.errors import DataError
 
 
@@ -120,7 +120,7 @@ def test_file_names_are_safe_and_apart(yahoo_loopback, symbol):
 
 
 def test_two_take_turns(path, monkeypatch):
-    monkeypatch.setattr("qhq.data.yahoo.cache.LOCK_SECONDS", 0.0)
+    monkeypatch.setattr("qhq.data.yahoo.load.LOCK_SECONDS", 0.0)
     refused = []
 
     def second():

@@ -5,8 +5,13 @@ from datetime import UTC, date, datetime
 import pytest
 from numpy.testing import assert_allclose
 
-from qhq.data.yahoo.chain import CHAIN_COLUMNS, fetch_chain, fetch_expiries
-from qhq.data.yahoo.contract import CONTRACT_COLUMNS, fetch_contract
+from qhq.data.yahoo.options import (
+    CHAIN_COLUMNS,
+    CONTRACT_COLUMNS,
+    fetch_chain,
+    fetch_contract,
+    fetch_expiries,
+)
 from qhq.data.yahoo.symbols import parse_occ
 from qhq.errors import DataError
 

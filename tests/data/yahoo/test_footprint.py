@@ -8,12 +8,12 @@ from pathlib import Path
 LIGHT = """
 import sys
 import qhq.data.yahoo
-import qhq.data.yahoo.load, qhq.data.yahoo.history, qhq.data.yahoo.chain, qhq.data.yahoo.contract
+import qhq.data.yahoo.load, qhq.data.yahoo.history, qhq.data.yahoo.options
 print(sorted(name for name in ("yfinance", "curl_cffi") if name in sys.modules))
 """
 ASKING = """
 from qhq.data.yahoo import fetch_expiries, load_history, open_yahoo
-from qhq.data.yahoo.pacing import Pacing
+from qhq.data.yahoo.client import Pacing
 yahoo = open_yahoo(pacing=Pacing(interval_seconds=0.0))
 print(len(load_history(["AAPL"], yahoo=yahoo)), len(fetch_expiries("AAPL", yahoo=yahoo)))
 """

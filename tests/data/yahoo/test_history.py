@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from qhq.data.yahoo.adjustment import forward_adjusted
-from qhq.data.yahoo.history import COLUMNS, fetch_history, last_finished_day
+from qhq.data.yahoo.history import COLUMNS, fetch_history, forward_adjusted, last_finished_day
 from qhq.errors import DataError
 
 NEW_YORK_CLOSE_SUMMER = datetime(2024, 6, 27, 20, 0, tzinfo=UTC)

@@ -9,12 +9,11 @@ import pytest
 from numpy.testing import assert_allclose
 
 from qhq.data.checks.stocks import check_panel
+from qhq.data.load import load_panel
 from qhq.data.quarantine import RowPolicy
-from qhq.data.sources.load import load_panel
 from qhq.data.spec import DataSpec
-from qhq.data.yahoo.cache import entry_path
 from qhq.data.yahoo.history import _bars, cut_history
-from qhq.data.yahoo.load import load_history
+from qhq.data.yahoo.load import entry_path, load_history
 from qhq.errors import ConfigError, DataError
 
 from .test_history import check_traded

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qhq.data.yahoo.pacing import Pacing, PassingError
+from qhq.data.yahoo.client import Pacing, PassingError
 from qhq.errors import DataError
 
 

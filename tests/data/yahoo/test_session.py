@@ -3,8 +3,7 @@
 import pytest
 from curl_cffi.requests import Session
 
-from qhq.data.yahoo.pacing import Pacing
-from qhq.data.yahoo.session import YahooSession, find_address
+from qhq.data.yahoo.client import Pacing, YahooSession, find_address
 from qhq.errors import ConfigError, DataError
 
 

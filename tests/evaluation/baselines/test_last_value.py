@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from qhq.data.load import load_panel
 from qhq.data.prepare import prepare
-from qhq.data.sources.load import load_panel
 from qhq.data.spec import DataSpec
 from qhq.data.windows import Cut, cut_windows
 from qhq.errors import DataError

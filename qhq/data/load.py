@@ -11,14 +11,12 @@ import pandas as pd
 
 from qhq.data.checks.options import check_options
 from qhq.data.checks.stocks import check_panel
-from qhq.data.columns.catalogue import compute_columns, raw_columns
-from qhq.data.columns.market import complete_market
-from qhq.data.columns.splits import infer_splits
+from qhq.data.columns import UNADJUSTED, canonical_name
+from qhq.data.formulas import complete_market, compute_columns, infer_splits, raw_columns
 from qhq.data.panel import Panel
-from qhq.data.schema import UNADJUSTED, canonical_name
+from qhq.data.recording.store import read_recorded
 from qhq.data.sources.control import make_control
 from qhq.data.sources.files import BUNDLED, Asked, read_file
-from qhq.data.sources.recorded import read_recorded
 from qhq.data.sources.surface import read_surface
 from qhq.data.sources.synthetic import synthesise
 from qhq.data.spec import DataSpec, Source

@@ -1,4 +1,7 @@
-"""Option chains: what is quoted now. Yahoo stamps no quote and forgets every expired contract."""
+"""Options at Yahoo: the chain that is quoted now, and the past trades of one contract.
+
+Yahoo stamps no quote, and forgets every contract once it has expired.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
+from qhq.data.yahoo.history import cut_history, fetch_bars
+from qhq.data.yahoo.symbols import parse_occ
 from qhq.errors import DataError, nearest
 
 if TYPE_CHECKING:
@@ -137,3 +142,43 @@ def _session(underlying: Mapping[str, Any], stamp: pd.Timestamp) -> pd.Timestamp
 def _style(symbol: str, underlying: Mapping[str, Any]) -> str:
     is_index = underlying.get("quoteType") == "INDEX" and symbol not in _AMERICAN_INDICES
     return "european" if is_index else "american"
+
+
+CONTRACT_COLUMNS = (
+    *("contract_id", "underlying", "date", "expiry", "strike", "right", "style"),
+    *("open", "high", "low", "last", "volume", "kind"),
+)
+
+
+def fetch_contract(
+    occ_symbol: str, start: date | None = None, end: date | None = None, *, yahoo: Yahoo | None = None
+) -> pd.DataFrame:
+    """Ask for the daily trades of one contract.
+
+    Args:
+        occ_symbol: See ``parse_occ``.
+        start: First day, None is the oldest there is.
+        end: Last day, itself included; None is the last finished session.
+        yahoo: An open session.
+
+    Returns:
+        Columns ``CONTRACT_COLUMNS``, one row for each session with a price, oldest first. Prices are of
+        trades, per share; quotes, spot and volatility are only in a recorded chain. ``underlying`` is the
+        root of the symbol.
+
+    Raises:
+        DataError: If the symbol is malformed, the contract is not known (or has expired), or the answer is
+            empty, broken or refused.
+    """
+    option = parse_occ(occ_symbol)
+    contract_id = occ_symbol.replace(" ", "")
+    bars = cut_history(fetch_bars(contract_id, start, yahoo=yahoo).frame, start, end)
+    frame = bars.rename(columns={"symbol": "contract_id", "close": "last"}).assign(
+        underlying=option.root,
+        expiry=pd.Timestamp(option.expiry).as_unit("ms"),
+        strike=option.strike,
+        right=option.right,
+        style="american",
+        kind="traded",
+    )
+    return frame[list(CONTRACT_COLUMNS)]

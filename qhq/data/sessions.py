@@ -1,57 +1,14 @@
-"""From the units of an option file to those of the panel; days on which the US exchanges are closed."""
+"""The exchange's calendar: planned holidays, last trading days, third Fridays; days as numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from functools import cache
 
 import numpy as np
 import pandas as pd
 from pandas.tseries import holiday
 
-from qhq.data.option_units import OptionUnits, Volatility
 from qhq.data.panel import DateArray, FloatArray, IntArray, Mask
-
-SHARES = 100.0
-"""Shares that a standard contract on a US stock delivers."""
-
-_STRIKES = {"hundredths": 100.0, "thousandths": 1000.0}
-
-
-def convert(
-    columns: Mapping[str, FloatArray], dates: DateArray, shares: FloatArray, units: OptionUnits
-) -> None:
-    """Bring the columns of an option file into the panel's units, in place.
-
-    Args:
-        columns: Value columns by name, R rows each; ``expiry`` as days since 1970-01-01.
-        dates: Session of each row, shape (R,).
-        shares: Shares that each row's contract delivers, NaN where the file does not say, shape (R,).
-        units: What the config says of them.
-    """
-    if units.expiries == "last_trading_day" and "expiry" in columns:
-        columns["expiry"][:] = last_trading_day(columns["expiry"])
-    if units.volatility is not None and "iv" in columns:
-        years = (columns["expiry"] - as_days(dates)) / 365
-        with np.errstate(all="ignore"):  # a negative variance is no volatility: NaN
-            columns["iv"][:] = VOLATILITIES[units.volatility](columns["iv"], years)
-    if units.rates == "percent" and "rate" in columns:
-        columns["rate"][:] /= 100
-    if units.prices == "per_contract":
-        for name in {"bid", "ask", "mid", "last"} & columns.keys():
-            columns[name][:] /= np.where(np.isnan(shares), SHARES, shares)
-    if units.strikes in _STRIKES:
-        columns["strike"][:] /= _STRIKES[units.strikes]
-
-
-VOLATILITIES: dict[Volatility, Callable[[FloatArray, FloatArray], FloatArray]] = {
-    "fraction": lambda iv, years: iv,  # noqa: ARG005
-    "percent": lambda iv, years: iv / 100,  # noqa: ARG005
-    "basis_points": lambda iv, years: iv / 10_000,  # noqa: ARG005
-    "variance": lambda iv, years: np.sqrt(iv),  # noqa: ARG005
-    "total_variance": lambda iv, years: np.sqrt(iv / years),
-}
-"""From what a file calls volatility, and years to expiry, to a fraction per square root of a year."""
 
 
 def last_trading_day(days: FloatArray) -> FloatArray:
@@ -107,6 +64,17 @@ def _holidays() -> IntArray:
     """Days since 1970-01-01 of every planned holiday from 1973, when listed options began, to 2060."""
     found = _Exchange().holidays(pd.Timestamp("1973-01-01"), pd.Timestamp("2060-12-31"))
     return found.to_numpy().astype("datetime64[D]").astype(np.int64)
+
+
+def third_fridays(first: np.datetime64, last: np.datetime64) -> DateArray:
+    """Third Fridays of the months from that of ``first`` to that of ``last``, datetime64[D].
+
+    >>> third_fridays(np.datetime64("2008-03-21"), np.datetime64("2008-04-01")).astype(str).tolist()
+    ['2008-03-21', '2008-04-18']
+    """
+    months = np.arange(first.astype("M8[M]"), last.astype("M8[M]") + 1)
+    days: DateArray = np.busday_offset(months.astype("M8[D]"), 2, roll="forward", weekmask="Fri")
+    return days
 
 
 def as_days(dates: DateArray) -> FloatArray:

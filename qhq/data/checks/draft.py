@@ -1,20 +1,27 @@
-"""The rules that rows must keep: each finds the rows that break it, and names the first."""
+"""Rows on their way into a panel: what a rule finds in them, and what is set aside or refused for it.
+
+A rule is a function that tells of the rows that break it, the first of them in words. Rows that keep every
+rule become the panel; the others are set aside with the reason, or an error refuses them all. Whether a row
+is bad is decided by that row and those before it, so that what comes later never moves what a model trained
+until then has seen.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self, TypeVar
+from datetime import date
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from qhq.data.checks.marks import explain_cell
-from qhq.data.schema import PRICES, unit_of
-
-Mask = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.float64]
+from qhq.data.columns import unit_of
+from qhq.data.panel import DateArray, FloatArray, Mask
+from qhq.data.quarantine import Doubt, Quarantine, Reason, RowPolicy, share
+from qhq.errors import DataError
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,17 +171,6 @@ def find_rows(
         yield Finding(must, rows, got(int(rows[0])), fix, misread=misread, columns=columns)
 
 
-def _check_names(draft: Draft) -> Iterator[Finding]:
-    """Every row names its symbol."""
-    nameless = np.array([not name for name in draft.symbols], dtype=np.bool_)[draft.code]
-    return find_rows(
-        nameless,
-        "Every row must name its symbol",
-        lambda row: f"nothing in column '{draft.header('symbol')}' of {draft.place(row)}",
-        "Download the file again: it was probably cut off. data.format.symbol names that of a file of one",
-    )
-
-
 def check_dates(draft: Draft) -> Iterator[Finding]:
     """Every row has a date."""
     rows = np.flatnonzero(np.isnat(draft.dates))
@@ -222,29 +218,6 @@ def _difference(draft: Draft, row: int) -> str:
     return f" ({', '.join(told)})" if told else ""
 
 
-def check_readable(draft: Draft) -> Iterator[Finding]:
-    """What stands in a cell of numbers is a number."""
-    yield from _tell_cells(draft, draft.unreadable, misread=True)
-
-
-def check_finite(draft: Draft) -> Iterator[Finding]:
-    """No number is missing or infinite."""
-    yield from _tell_cells(draft, ~np.isfinite(draft.values) & ~draft.unreadable, misread=False)
-
-
-def _tell_cells(draft: Draft, broken: Mask, *, misread: bool) -> Iterator[Finding]:
-    """Show the first cell of each column that cannot be used."""
-    for place, name in enumerate(draft.columns):
-        rows = np.flatnonzero(broken[:, place])
-        if len(rows):
-            first = int(rows[0])
-            value = draft.values[first, place]
-            got = f"{value:g} for {draft.at(first)}" if np.isinf(value) else draft.show(first, name)
-            fix = f"{DROP_ROW if np.isinf(value) else draft.cure(first, name)} ({len(rows):,} in all)"
-            must = f"'{draft.called(name)}' must be a finite number in every row"
-            yield Finding(must, rows, got, fix, misread=misread, columns=(name,))
-
-
 def check_bounds(draft: Draft, names: tuple[str, ...], *, zero: bool) -> Iterator[Finding]:
     """Columns are above zero, or zero or more with ``zero``."""
     for name in draft.columns:
@@ -269,81 +242,6 @@ def check_order(draft: Draft, below: str, above: str, rounded: float = 0.0) -> I
     )
 
 
-def _below_zero(draft: Draft, name: str) -> Mask:
-    """Prices below zero that can be real: oil, power, spreads between contracts."""
-    values, close = draft.column(name), draft.column("close")
-    # Adjusting for dividends above the price makes adjusted closes below zero of closes above it.
-    return (values < 0) & ~(close > 0) if name == "adj_close" else values < 0
-
-
-def _check_below_zero(draft: Draft) -> Iterator[Finding]:
-    """No price is below zero where logarithms are taken; such a row is real, and the reading of it is not."""
-    for name in PRICES:
-        if name in draft.columns and not draft.signed:
-            must, got = f"'{draft.called(name)}' must be above zero", _teller(draft, draft.column(name))
-            fix = _ADJUSTED_TOO_FAR if draft.called(name) == "adj_close" else _NO_LOGARITHM
-            for finding in find_rows(_below_zero(draft, name), must, got, fix, columns=(name,)):
-                yield replace(finding, unusable=True)
-
-
-def _check_prices(draft: Draft) -> Iterator[Finding]:
-    """Prices are above zero. Zero is no price anywhere: vendors write it where they have none."""
-    for name in PRICES:
-        if name in draft.columns:
-            values = draft.column(name)
-            broken = (values <= 0) & ~_below_zero(draft, name)
-            must = f"'{draft.called(name)}' must be above zero"
-            yield from find_rows(broken, must, _teller(draft, values), columns=(name,))
-
-
-def _teller(draft: Draft, values: FloatArray) -> Callable[[int], str]:
-    return lambda row: f"{values[row]:g} for {draft.at(row)}"
-
-
-_NO_LOGARITHM = (
-    "Prices below zero have no logarithm: choose data.scaling window_mean, minmax or standard and no column"
-    " made of returns, cut the days off with data.start or data.end, or correct that row; data.bad_rows:"
-    " quarantine leaves it out"
-)
-
-
-_ADJUSTED_TOO_FAR = (
-    "An adjusted close below zero comes of dividends above the price: take close, as it was traded, in the"
-    " place of adj_close. If the price itself was below zero, choose data.scaling window_mean, minmax or"
-    " standard; data.bad_rows: quarantine leaves the rows out"
-)
-
-
-def _check_dividends(draft: Draft) -> Iterator[Finding]:
-    """Where a dividend is not below the close before it, nobody can say what an owner earned.
-
-    Yahoo tells liquidations so, and payments in another unit. The adjusted close is missing on that day
-    alone; the prices as traded need none.
-    """
-    if not {"close", "dividend", "adj_close"} <= set(draft.columns):
-        return
-    paid, close = draft.column("dividend"), draft.column("close")
-    before = np.concatenate([close[:1] * np.nan, close[:-1]])
-    yield from find_rows(
-        draft.follows() & np.isnan(draft.column("adj_close")) & (paid > 0) & ~(paid < before),
-        "A dividend must be smaller than the close before it, to adjust for",
-        lambda row: f"a dividend of {paid[row]:g} after a close of {before[row]:g} for {draft.at(row)}",
-        "Take close, as it was traded, in the place of adj_close",
-        columns=("adj_close",),
-    )
-
-
-def _check_amounts(draft: Draft) -> Iterator[Finding]:
-    return check_bounds(draft, ("volume", "dividend", "split"), zero=True)
-
-
-def _check_ranges(draft: Draft) -> Iterator[Finding]:
-    """High is at least, and low at most, each of the day's unadjusted prices, but for rounding."""
-    pairs = [("low", "high"), ("open", "high"), ("close", "high"), ("low", "open"), ("low", "close")]
-    for below, above in pairs:
-        yield from check_order(draft, below, above, rounded=ROUNDED)
-
-
 def today() -> np.datetime64:
     """Today's date in UTC, which no exchange of stock options is ahead of while it trades."""
     return np.datetime64("today", "D")
@@ -359,17 +257,176 @@ def check_future(draft: Draft) -> Iterator[Finding]:
     )
 
 
-STOCK_RULES: Rules[Draft] = {
-    "name": _check_names,
-    "date": check_dates,
-    "future": check_future,
-    "cell": check_readable,
-    "dividend": _check_dividends,
-    "number": check_finite,
-    "below_zero": _check_below_zero,
-    "price": _check_prices,
-    "amount": _check_amounts,
-    "range": _check_ranges,
-    "duplicate": check_duplicates,
-}
-"""What every row of a stock panel keeps, in the order in which it is checked."""
+# Rows are set aside, or all refused.
+
+SHOWN_ROWS = 10
+
+_UNDATED = frozenset({"date", "future", "name", "duplicate", "expiry", "quote_time"})
+"""Rules whose breach leaves in doubt that a row's date was a session."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sifted(Generic[DraftT]):
+    """A draft that keeps every rule.
+
+    Attributes:
+        draft: The rows that do.
+        quarantine: The others.
+        missed: Dates of rows set aside, on which no other row need be left; sessions all the same, so that
+            the gap is one. datetime64[D].
+    """
+
+    draft: DraftT
+    quarantine: Quarantine
+    missed: DateArray
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A finding, and how many rows of it no rule before had set aside."""
+
+    rule: str
+    finding: Finding
+    reason: Reason
+    refused: bool
+
+
+_EDGE = np.timedelta64(7, "D")
+"""How far outside the sessions a start or end may lie: a week of weekend and holidays."""
+
+
+def cut_span(draft: DraftT, span: tuple[date | None, date | None]) -> DraftT:
+    """Leave out the rows before ``data.start`` and after ``data.end``, so that no rule looks at them.
+
+    Raises:
+        DataError: If one of the two lies outside the rows: cutting would pretend to years that are not there.
+    """
+    if span == (None, None):
+        return draft
+    dated = ~np.isnat(draft.dates)
+    inside = np.ones(len(dated), dtype=np.bool_)
+    for key, day in zip(("start", "end"), span, strict=True):
+        if day is None or not dated.any():
+            continue
+        first, last = draft.dates[dated].min(), draft.dates[dated].max()
+        limit = np.datetime64(day, "D")
+        if not first - _EDGE <= limit <= last + _EDGE:
+            raise DataError(
+                f"data.{key} must lie in the span of the data",
+                got=f"{day}, where the rows of {draft.origin} run from {first} to {last}",
+                fix=f"Choose a date in that span, or leave data.{key} out",
+            )
+        inside &= ~dated | (draft.dates >= limit if key == "start" else draft.dates <= limit)
+    return draft.keep(inside)
+
+
+def sift(draft: DraftT, rules: Rules[DraftT], policy: RowPolicy) -> Sifted[DraftT]:
+    """Set the rows aside that break a rule.
+
+    Raises:
+        DataError: If ``policy.span`` lies outside the rows; at the first broken rule whose rows ``policy``
+            does not let be set aside; or if they are too many.
+    """
+    draft = cut_span(draft, policy.span)
+    if policy.bad_rows == "refuse":
+        for rule in rules.values():
+            for finding in rule(draft):
+                raise DataError(finding.must, got=finding.got, fix=advice(finding, policy))
+        return Sifted(draft, Quarantine(draft.origin, len(draft.rows)), draft.dates[:0])
+    checked, broken = len(draft.rows), []
+    missed = [draft.dates[:0]]
+    for code, rule in rules.items():
+        bad = np.zeros(len(draft.rows), dtype=np.bool_)
+        for each in _tell(draft, code, rule(draft), bad, policy):
+            broken.append(each)
+            if each.refused:
+                raise DataError(each.finding.must, got=each.finding.got, fix=advice(each.finding, policy))
+        if bad.any():
+            missed += [] if code in _UNDATED else [draft.dates[bad]]
+            draft = draft.keep(~bad)
+    quarantine = Quarantine(draft.origin, checked, tuple(each.reason for each in broken if each.reason.count))
+    if not policy.allows(quarantine.counted, checked):
+        raise too_many(broken, quarantine, policy)
+    return Sifted(draft, quarantine, np.unique(np.concatenate(missed)))
+
+
+def find_broken(
+    draft: DraftT, rules: Rules[DraftT], policy: RowPolicy, read: Collection[str] | None = None
+) -> tuple[list[Broken], DraftT]:
+    """Tell of every broken rule, in order, and give back the rows that are left when it is not refused.
+
+    A row that is bad in a column that is not among ``read`` stays: a training keeps it.
+    """
+    broken: list[Broken] = []
+    for code, rule in rules.items():
+        told = list(_tell(draft, code, rule(draft), np.zeros(len(draft.rows), dtype=np.bool_), policy))
+        broken += told
+        if policy.bad_rows != "refuse":
+            kept = np.ones(len(draft.rows), dtype=np.bool_)
+            for finding in (each.finding for each in told):
+                if read is None or set(finding.columns) <= set(read):
+                    kept[finding.rows if finding.aside is None else finding.aside] = False
+            draft = draft.keep(kept)
+    return broken, draft
+
+
+def _tell(
+    draft: DraftT, code: str, findings: Iterator[Finding], bad: np.ndarray, policy: RowPolicy
+) -> Iterator[Broken]:
+    """Mark the rows of each finding in ``bad``; a row counts for the first that it breaks."""
+    for finding in findings:
+        aside = finding.rows if finding.aside is None else finding.aside
+        new = aside[~bad[aside]]
+        bad[new] = True
+        rows = tuple(int(row) for row in draft.rows[finding.rows[:SHOWN_ROWS]])
+        reason = Reason(code, finding.must, len(new), rows, finding.got, finding.counted)
+        yield Broken(code, finding, reason, is_refused(finding, policy))
+
+
+def is_refused(finding: Finding, policy: RowPolicy) -> bool:
+    """Whether a policy takes no data with such a row, however few there are."""
+    if policy.bad_rows == "quarantine":
+        return False
+    return policy.bad_rows == "refuse" or finding.unusable or (finding.misread and policy.editable)
+
+
+def advice(finding: Finding, policy: RowPolicy) -> str:
+    """What to do about a row: nobody can correct one of a source that is not a file of their own."""
+    if policy.editable or finding.unusable or finding.fix != DROP_ROW:
+        return finding.fix
+    return "Set data.bad_rows: quarantine, which leaves such rows out, or choose other data.symbols or dates"
+
+
+def too_many(broken: list[Broken], quarantine: Quarantine, policy: RowPolicy) -> DataError:
+    """The error of data with more bad rows than may be set aside, told by the rule that most break."""
+    counted = [each for each in broken if each.reason.counted and each.reason.count]
+    main = max(counted, key=lambda each: each.reason.count).finding
+    bad, checked = quarantine.counted, quarantine.checked
+    by_rule = ", ".join(f"{each.reason.count:,} '{each.rule}'" for each in counted)
+    enough = np.ceil(1000 * bad / checked) / 1000
+    fix = main.fix if policy.editable else "Choose other data.symbols, columns or dates"
+    return DataError(
+        main.must,
+        got=(
+            f"{main.got}. In all {bad:,} of {checked:,} rows of {quarantine.origin} break a rule"
+            f" ({share(bad, checked)}: {by_rule}), where data.bad_rows_limit sets aside at most"
+            f" {policy.limit:.3g}"
+        ),
+        fix=f"{fix}; 'qhq data check' lists them. data.bad_rows_limit: {enough:g} would leave them out",
+    )
+
+
+def find_doubts(draft: DraftT, rules: Rules[DraftT]) -> tuple[Doubt, ...]:
+    """Tell of everything that ought to be looked at."""
+    return tuple(
+        Doubt(
+            code,
+            finding.must,
+            len(finding.rows),
+            tuple(int(row) for row in draft.rows[finding.rows[:SHOWN_ROWS]]),
+            finding.got,
+            finding.fix,
+        )
+        for code, rule in rules.items()
+        for finding in rule(draft)
+    )

@@ -1,257 +1,53 @@
-"""Whether an option file means what it seems to: units, days of expiry, products, prices that contradict.
+"""What an option file may hold but ought to be looked at: no rule is broken, and training goes on.
 
-Evidence that leaves no other explanation refuses the file until the config says which it is (``UNIT_RULES``,
-each settled by a key of ``data.format``). Everything else is a doubt: training goes on, and its rows, its
-likely cause and what to set are told (``READING_DOUBTS``).
+Most doubts are about the reading: whether units, days of expiry, products and prices mean what they seem to.
+Each tells its rows, their likely cause and what to set.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from qhq.data.checks.contracts import PRODUCTS, product_of, read_symbols, trades_in_us
-from qhq.data.checks.option_rules import KINDS, OptionDraft
-from qhq.data.checks.rules import Finding, FloatArray, Mask, Rules, find_rows
-from qhq.data.checks.units import VOLATILITIES, as_days, is_closed
-from qhq.data.option_units import Volatility
-from qhq.pricing.implied_volatility import implied_volatility
+from qhq.data.checks.doubts import (
+    SLIP,
+    doubt_gaps,
+    doubt_jumps,
+    doubt_slips,
+    doubt_today,
+    doubt_volume,
+    repeats,
+    tell_filled,
+)
+from qhq.data.checks.draft import Finding, Rules, find_rows
+from qhq.data.checks.option_rules import KINDS, PRODUCTS, OptionDraft, product_of, read_symbols, trades_in_us
+from qhq.data.checks.option_units import (
+    HIGHEST_MEDIAN_IV,
+    NEAR,
+    hint_of_prices,
+    mid_of,
+    value_bounds,
+    years_of,
+)
+from qhq.data.panel import FloatArray, Mask
+from qhq.data.sessions import as_days, is_closed
 
-SAMPLE = 2000
-"""Quotes of which the implied volatility is found, evenly over the file."""
-AGREES = 0.25
-"""Median log distance below which volatilities are those of the prices."""
-DIFFERS = np.log(3.0)
-"""Median log distance above which they are something else."""
-HIGHEST_MEDIAN_IV = 3.0
-"""No market's median implied volatility is 300 %."""
 DOUBTFUL_IV = (0.03, 1.5)
 """Median implied volatilities that are possible, but seldom, lie outside."""
 DOUBTFUL_RATE = 0.1
-NEAR = 7 / 365
-"""Years to expiry below which an implied volatility says little."""
 SPOT_SPREAD = 0.005
 """Relative difference of spots of one day that is more than rounding."""
 FAR = 3.0
 """A chain's median strike over the spot; beyond it, or below its inverse, one of the two is another thing."""
 SATURDAYS_END = np.datetime64("2015-02-01", "D").astype(np.int64)
 """From then on contracts expire on the Friday itself."""
-
-
-def years_of(draft: OptionDraft) -> FloatArray:
-    """Calendar days to expiry over 365, shape (R,)."""
-    return (draft.column("expiry") - as_days(draft.dates)) / 365
-
-
-def mid_of(draft: OptionDraft) -> FloatArray:
-    """The file's mid, else that of bid and ask, shape (R,)."""
-    mid, both = draft.column("mid"), (draft.column("bid") + draft.column("ask")) / 2
-    return np.where(np.isnan(mid), both, mid)
-
-
-def _bounds(draft: OptionDraft) -> tuple[FloatArray, FloatArray]:
-    """Value at least of each option if it is European, and at most of any, shape (R,) each."""
-    with np.errstate(all="ignore"):
-        discount = np.exp(-np.nan_to_num(draft.column("rate")) * years_of(draft))
-        forward = draft.column("forward")
-        forward = np.where(np.isnan(forward), draft.column("spot") / discount, forward)
-        right, strike = draft.column("right"), draft.column("strike")
-        least = np.maximum(discount * right * (forward - strike), 0)
-        return least, np.where(right == 1, np.fmax(draft.column("spot"), forward), strike)
-
-
-# --- Units: refused until the config says which
-# -----------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Hint:
-    """Which unit explains the volatilities best, and how far each reading lies from the prices' own."""
-
-    unit: Volatility
-    distance: float
-    as_fraction: float
-
-    @property
-    def contradicts(self) -> bool:
-        """Whether another unit explains them: closely where fractions are far, or exactly."""
-        closely = self.distance < AGREES and self.as_fraction > DIFFERS
-        exactly = self.distance < AGREES / 10 and self.as_fraction > DIFFERS / 2
-        return self.unit != "fraction" and (closely or exactly)
-
-
-def _hint_of_prices(draft: OptionDraft) -> _Hint | None:
-    """Compare the file's volatilities with those that its prices imply; None where there are too few."""
-    iv, mid, years = draft.column("iv"), mid_of(draft), years_of(draft)
-    least, most = _bounds(draft)
-    with np.errstate(all="ignore"):
-        usable = np.flatnonzero((iv > 0) & (mid > least * 1.001) & (mid < most) & (years > NEAR))
-    if len(usable) < 5:
-        return None
-    rows = usable[:: max(1, len(usable) // SAMPLE)]
-    strike, spot = draft.column("strike")[rows], draft.column("spot")[rows]
-    discount = np.exp(-np.nan_to_num(draft.column("rate"))[rows] * years[rows])
-    forward = draft.column("forward")[rows]
-    forward = np.where(np.isnan(forward), spot / discount, forward)
-    with np.errstate(all="ignore"):
-        implied = implied_volatility(
-            mid[rows], forward, strike, years[rows], discount, draft.column("right")[rows]
-        )
-        known = (implied > 0.01) & (implied < 5)
-        if np.count_nonzero(known) < 5:
-            return None
-        distance = {
-            unit: float(np.median(np.abs(np.log(read(iv[rows], years[rows])[known] / implied[known]))))
-            for unit, read in VOLATILITIES.items()
-        }
-    best = min(distance, key=distance.__getitem__)
-    return _Hint(best, distance[best], distance["fraction"])
-
-
-def _check_volatility(draft: OptionDraft) -> Iterator[Finding]:
-    """Volatilities in percent, basis points or as variances, as the prices or their size tell."""
-    iv = draft.column("iv")
-    known = (iv > 0) & (years_of(draft) > NEAR) if np.any(years_of(draft) > NEAR) else iv > 0
-    if draft.units.volatility is not None or not known.any():
-        return
-    median, hint = float(np.median(iv[known])), _hint_of_prices(draft)
-    if hint is not None and hint.contradicts:
-        unit = hint.unit
-        why = f"where the file's own prices imply volatilities that they are only as {_NAMES[unit]}"
-    elif median > HIGHEST_MEDIAN_IV and (hint is None or hint.as_fraction > DIFFERS):
-        unit = "percent" if median < 300 else "basis_points"
-        why = f"which would be {median:.0%} a year"
-    else:
-        return
-    yield from find_rows(
-        known,
-        "Implied volatilities ('iv') must be fractions per square root of a year (0.2), or"
-        " data.format.volatility"
-        " must name their unit",
-        lambda row: f"a median of {median:.4g}, {why} ({iv[row]:g} for {draft.at(row)})",
-        f"They look like {_NAMES[unit]}: set data.format.volatility: {unit}. If they are fractions all"
-        f" the same, set it"
-        " to fraction",
-    )
-
-
-_NAMES: dict[Volatility, str] = {
-    "fraction": "fractions",
-    "percent": "percent",
-    "basis_points": "basis points",
-    "variance": "variances",
-    "total_variance": "total variances (variance times years)",
-}
-
-
-def _check_rates(draft: OptionDraft) -> Iterator[Finding]:
-    """Rates in percent."""
-    rate = draft.column("rate")
-    known = np.isfinite(rate)
-    if draft.units.rates is not None or not known.any() or np.median(np.abs(rate[known])) < 1:
-        return
-    yield from find_rows(
-        known,
-        "Interest rates ('rate') must be fractions per year (0.05), or data.format.rates must name their"
-        " unit",
-        lambda row: f"{rate[row]:g} for {draft.at(row)}, which would be {rate[row]:.0%} a year",
-        "They look like percent: set data.format.rates: percent. If they are fractions all the same, set"
-        " it to fraction",
-    )
-
-
-def _check_prices(draft: OptionDraft) -> Iterator[Finding]:
-    """Prices of a contract of 100 shares."""
-    if draft.units.prices is not None:
-        return
-    mid, (_, most) = mid_of(draft), _bounds(draft)
-    known = (mid > 0) & (most > 0)
-    over = known & (mid > most)
-    if not over.any() or np.count_nonzero(over) < 0.2 * np.count_nonzero(known):
-        return
-    if np.count_nonzero(known & (mid / 100 > most)) > 0.01 * np.count_nonzero(known):
-        return
-    yield from find_rows(
-        over,
-        "Prices of options must be per share, or data.format.prices must say that they are per contract",
-        lambda row: (
-            f"{mid[row]:g}, more than the {most[row]:g} that it can be worth, for {draft.at(row)}; so are"
-            f" {np.count_nonzero(over):,} of {np.count_nonzero(known):,}"
-        ),
-        "They look like those of a contract of 100 shares: set data.format.prices: per_contract. If they"
-        " are per share"
-        " all the same, set it to per_share",
-    )
-
-
-def _check_strikes(draft: OptionDraft) -> Iterator[Finding]:
-    """Strikes in thousandths or hundredths of the spot's unit."""
-    strike, spot = draft.column("strike"), draft.column("spot")
-    known = (strike > 0) & (spot > 0)
-    if draft.units.strikes is not None or not known.any():
-        return
-    ratio = float(np.median(strike[known] / spot[known]))
-    unit = next((name for name, factor in _FACTORS.items() if factor / 2 < ratio < factor * 2), None)
-    if unit is None:
-        return
-    yield from find_rows(
-        known,
-        "Strikes must be in the unit of the spot, or data.format.strikes must name theirs",
-        lambda row: (
-            f"{strike[row]:g} with a spot of {spot[row]:g} for {draft.at(row)}; the median is {ratio:.0f}"
-            f" spots"
-        ),
-        f"They look like {unit}: set data.format.strikes: {unit}. If they are in the spot's unit all the"
-        f" same, set it"
-        " to spot_unit",
-    )
-
-
-_FACTORS = {"hundredths": 100.0, "thousandths": 1000.0}
-
-
-def _check_rights(draft: OptionDraft) -> Iterator[Finding]:
-    """Calls that are priced as puts and puts as calls: a coding read the wrong way round."""
-    mid, strike, spot, right = (
-        mid_of(draft),
-        draft.column("strike"),
-        draft.column("spot"),
-        draft.column("right"),
-    )
-    with np.errstate(all="ignore"):
-        worth = right * (spot - strike)
-        apart = np.isfinite(mid) & (np.abs(worth) > 0.03 * spot)
-        swapped = apart & (mid < worth - 0.02 * spot)
-        straight = apart & (mid < -worth - 0.02 * spot)
-    count = np.count_nonzero(apart)
-    if count < 10 or np.count_nonzero(swapped) < 0.3 * count or np.count_nonzero(straight) > 0.05 * count:
-        return
-    yield from find_rows(
-        swapped,
-        "Calls must be priced as calls and puts as puts",
-        lambda row: (
-            f"{mid[row]:g} for the {'call' if right[row] > 0 else 'put'} with strike {strike[row]:g} and spot"
-            f" {spot[row]:g}, {draft.at(row)}; read the other way round, the prices fit"
-        ),
-        "Swap the words or codes in the column 'right': the file's vendor means the reverse",
-    )
-
-
-UNIT_RULES: Rules[OptionDraft] = {
-    "volatility_unit": _check_volatility,
-    "rate_unit": _check_rates,
-    "strike_unit": _check_strikes,
-    "price_unit": _check_prices,
-    "right_swapped": _check_rights,
-}
-"""What an option file must say before it is read; no row is set aside for it, as every row is concerned."""
-
-
-# --- Doubts: told, and trained on all the same
-# --------------------------------------------------------------------
+ROUNDING = 1e-6
+"""Relative error of a price that is no fault of the data."""
+LEAST_QUOTE = 1e-3
+"""Share of the spot below which an option's quote may be any multiple of yesterday's."""
+SLIP_OF_QUOTES = 5.0
 
 
 def _doubt_volatility(draft: OptionDraft) -> Iterator[Finding]:
@@ -260,7 +56,7 @@ def _doubt_volatility(draft: OptionDraft) -> Iterator[Finding]:
     known = (iv > 0) & (years > NEAR)
     if draft.units.volatility is not None or np.count_nonzero(known) < 5:
         return
-    median, hint = float(np.median(iv[known])), _hint_of_prices(draft)
+    median, hint = float(np.median(iv[known])), hint_of_prices(draft)
     cause = ""
     if hint is not None:
         if hint.as_fraction > np.log(2.0):
@@ -406,7 +202,7 @@ def _doubt_intrinsic(draft: OptionDraft) -> Iterator[Finding]:
     """Asks below what the option is worth at once or, if European, held to expiry."""
     ask = draft.column("ask")
     price = np.where(np.isnan(ask), mid_of(draft), ask)
-    least, _ = _bounds(draft)
+    least, _ = value_bounds(draft)
     american = is_american(draft)
     with np.errstate(all="ignore"):
         now = np.maximum(draft.column("right") * (draft.column("spot") - draft.column("strike")), 0)
@@ -497,6 +293,57 @@ def is_american(draft: OptionDraft) -> Mask:
     return np.asarray((draft.kind == KINDS.index("traded")) & ~european[draft.group])
 
 
+def _doubt_filled_options(draft: OptionDraft) -> Iterator[Finding]:
+    """Quotes that stand still while the spot moves; those of a worthless option, bid zero, may."""
+    names = [name for name in ("bid", "ask", "last") if name in draft.columns]
+    if {"bid", "ask"} <= set(names):
+        quoted = (draft.column("bid") > 0) & np.isfinite(draft.column("ask"))
+        still = repeats(draft, ["spot"])
+        yield from tell_filled(draft, repeats(draft, names) & quoted & ~still, " and ".join(names))
+
+
+def _doubt_spot_jumps(draft: OptionDraft) -> Iterator[Finding]:
+    return doubt_jumps(draft, "spot")
+
+
+def _doubt_slipped_quotes(draft: OptionDraft) -> Iterator[Finding]:
+    """Spots and quotes; options may double and halve, and are not five times as dear for one day."""
+    yield from doubt_slips(draft, "spot", draft.column("spot"), SLIP)
+    middle = (draft.column("bid") + draft.column("ask")) / 2
+    middle = np.where(middle > draft.column("spot") * LEAST_QUOTE, middle, np.nan)
+    yield from doubt_slips(draft, "bid and ask", middle, SLIP_OF_QUOTES)
+
+
+def _doubt_stale(draft: OptionDraft) -> Iterator[Finding]:
+    return find_rows(
+        draft.stale,
+        "'last' should be a price of the row's own day, with a volume or a last_trade to show it",
+        lambda row: f"an older or unproven one for {draft.at(row)}",
+        "Nothing to do: it is taken as no price",
+    )
+
+
+def _doubt_negative(draft: OptionDraft) -> Iterator[Finding]:
+    return find_rows(
+        draft.negative,
+        "Quotes should not be below zero",
+        lambda row: f"one for {draft.at(row)}",
+        "Leave the cell empty; it is taken as no quote",
+    )
+
+
+def _doubt_early_exercise(draft: OptionDraft) -> Iterator[Finding]:
+    """American puts in the money that are worth less than any European one could be."""
+    mid, (least, _) = mid_of(draft), value_bounds(draft)
+    put = (draft.column("right") == -1) & (least > 0) & is_american(draft)
+    return find_rows(
+        put & (mid < least * (1 - ROUNDING)),
+        "American puts should be worth their European intrinsic value; early exercise is not handled",
+        lambda row: f"{mid[row]:g} < {least[row]:g} for {draft.at(row)}",
+        "Their implied volatility is missing; keep to data.where on log_moneyness to leave them out",
+    )
+
+
 READING_DOUBTS: Rules[OptionDraft] = {
     "volatility": _doubt_volatility,
     "rate": _doubt_rates,
@@ -509,3 +356,16 @@ READING_DOUBTS: Rules[OptionDraft] = {
     "odd_strike": _doubt_eighths,
 }
 """Ways in which an option file may mean something else than it seems to."""
+OPTION_DOUBTS: Rules[OptionDraft] = {
+    "filled": _doubt_filled_options,
+    "gap": doubt_gaps,
+    "jump": _doubt_spot_jumps,
+    "slip": _doubt_slipped_quotes,
+    "today": doubt_today,
+    "volume": doubt_volume,
+    "stale": _doubt_stale,
+    "negative": _doubt_negative,
+    "early_exercise": _doubt_early_exercise,
+}
+OPTION_READING_DOUBTS: Rules[OptionDraft] = {**READING_DOUBTS, "slip": _doubt_slipped_quotes}
+"""Those of the reading, and slips: told at training too."""
