@@ -40,10 +40,10 @@ def repeat(control: Control, number: int) -> dict[str, object]:
     from qhq.data.spec import DataSpec
     from qhq.experiment.opening import build_circuit
     from qhq.studies.ablation.cell import Bench
-    from qhq.studies.ablation.controls import control_config
     from qhq.studies.ablation.rivals import choose_rivals, with_tuned_mlp
-    from qhq.studies.ablation.table import compare_rows
+    from qhq.studies.ablation.study import control_config
     from qhq.studies.ablation.variants import build_variants, quantum_of
+    from qhq.studies.ablation.verdict import compare_rows
 
     config = control_config(_recipe(number), control)
     data = DataSpec.model_validate({**config.data.model_dump(), **DATA, "panel_seed": number})

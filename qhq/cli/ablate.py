@@ -51,8 +51,8 @@ def ablate(
     """
     with command(as_json=json, debug=debug) as output:
         from qhq.studies.ablation.study import AblationRequest
-        from qhq.studies.ablation.subject import load_subject
-        from qhq.studies.workers.local import cores
+        from qhq.studies.ablation.variants import load_subject
+        from qhq.studies.runner.local import cores
         from qhq.tracking.looks import say_looks
 
         config = load_subject(subject, overrides or [])
@@ -92,7 +92,7 @@ def _ablate(config: ExperimentConfig, request: AblationRequest, note: Note) -> d
 
 def _control(config: ExperimentConfig, request: AblationRequest, note: Note) -> dict[str, Any]:
     from qhq.cli.steps import StudyProgress
-    from qhq.studies.ablation.controls import run_controls
+    from qhq.studies.ablation.study import run_controls
 
     with StudyProgress() as progress:
         record = run_controls(config, request, lambda _: progress.told)

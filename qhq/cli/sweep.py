@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from qhq.cli.sweep_progress import SweepProgress
     from qhq.report.figures import Note
+    from qhq.studies.runner.local import Workers
     from qhq.studies.sweep.study import Sweep
-    from qhq.studies.workers.local import Workers
 
 SHOWN_ROWS = 12
 STAGED = "experiments/staged"
@@ -100,10 +100,10 @@ def _open_workers(
     count: int | None, cluster: str | None, progress: SweepProgress
 ) -> AbstractContextManager[Workers]:
     if cluster is not None:
-        from qhq.studies.workers.cluster import ClusterWorkers
+        from qhq.studies.runner.cluster import ClusterWorkers
 
         return ClusterWorkers(cluster, progress.note)
-    from qhq.studies.workers.local import LocalWorkers, cores
+    from qhq.studies.runner.local import LocalWorkers, cores
 
     return LocalWorkers(count or cores(), progress.note)
 
@@ -158,7 +158,7 @@ def _row_cells(row: dict[str, Any]) -> list[object]:
 
 def _stage_lines(stage: dict[str, Any]) -> list[str]:
     from qhq.evaluation.significance import say_p_value
-    from qhq.studies.sweep.verdict import say_choice
+    from qhq.studies.sweep.study import say_choice
 
     lines = [f"{stage['noise']['sentence']}.", f"{stage['confidence_set']['sentence']}.", say_choice(stage)]
     lines += [

@@ -80,7 +80,7 @@ class SweepProgress(Live, SweepWatcher):
         """Say how the stage ended, and draw it."""
         from qhq.report.figures import save_figure, try_figure
         from qhq.report.sweep_figure import draw_stage
-        from qhq.studies.sweep.verdict import say_choice
+        from qhq.studies.sweep.study import say_choice
 
         self.note(
             f"{self.stage}: {record['points']} points. {record['noise']['sentence']}. {say_choice(record)}"

@@ -1,5 +1,6 @@
-"""Studies: one checkpoint, looked at many times.
+"""Studies: many measurements for one question.
 
-`portability` evaluates it on backend after backend, `noise` against noise strength and shots; `subset` draws
-the windows for either, `cells` keeps what was measured.
+`portability` evaluates a checkpoint on backend after backend, `noise` against noise strength and shots;
+`ablation` asks whether the quantum layer earns its place, `sweep` searches. All of them have their cells
+measured by `runner`.
 """

@@ -15,7 +15,7 @@ from qhq.experiment.run import train_run
 from qhq.experiment.trial import run_trial
 from qhq.studies.ablation.cell import Bench
 from qhq.studies.ablation.study import _best
-from qhq.studies.ablation.table import table_rows
+from qhq.studies.ablation.verdict import table_rows
 from qhq.studies.comparisons import compare_all
 from qhq.studies.sweep.ranking import relative_error
 from qhq.tracking.run_folder import RunFolder

@@ -14,8 +14,7 @@ from qhq.errors import ConfigError
 from qhq.experiment.config import load_config
 from qhq.experiment.opening import build_circuit
 from qhq.experiment.run import train_run
-from qhq.studies.ablation.subject import load_subject
-from qhq.studies.ablation.variants import build_variants
+from qhq.studies.ablation.variants import build_variants, load_subject
 from qhq.tracking.run_folder import list_runs
 from qhq.training.loop import Watcher
 from tests.conftest import TINY

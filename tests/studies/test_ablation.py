@@ -16,15 +16,18 @@ from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.fit import fit, open_trainer
 from qhq.experiment.opening import open_experiment, open_run
 from qhq.experiment.run import train_run
-from qhq.studies.ablation.cell import Bench, Cell
-from qhq.studies.ablation.controls import control_config, judge, run_controls
-from qhq.studies.ablation.life import circuit_weights, measure_life
+from qhq.studies.ablation.cell import Bench, Cell, circuit_weights, measure_life
 from qhq.studies.ablation.rivals import choose_rivals, choose_width, judge_place
-from qhq.studies.ablation.study import AblationRequest, run_ablation
-from qhq.studies.ablation.subject import load_subject
-from qhq.studies.ablation.table import always_compared, compare_by_other_losses, compare_rows, table_rows
-from qhq.studies.ablation.variants import WIDTHS, build_variants, mlp_spec
-from qhq.studies.ablation.verdict import is_alive, say_verdict
+from qhq.studies.ablation.study import AblationRequest, control_config, judge, run_ablation, run_controls
+from qhq.studies.ablation.variants import WIDTHS, build_variants, load_subject, mlp_spec
+from qhq.studies.ablation.verdict import (
+    always_compared,
+    compare_by_other_losses,
+    compare_rows,
+    is_alive,
+    say_verdict,
+    table_rows,
+)
 from qhq.training.loop import Watcher
 from tests.conftest import TINY
 

@@ -90,8 +90,10 @@ def test_a_sweep_that_was_cut_off_is_completed(place):
     legs = {path: path.read_bytes() for path in sweep.glob("legs/*/run.json")}
     record = call("sweep", "sweep.yaml", "--resume", "--workers", "1")
     assert what(record) == stored(place, "sweep")
-    assert kept and {path: path.read_bytes() for path in kept} == kept
-    assert legs and {path: path.read_bytes() for path in legs} == legs
+    assert kept
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert legs
+    assert {path: path.read_bytes() for path in legs} == legs
     assert not list(sweep.glob("working/*"))
     rows = call("compare", str(sweep))["rows"]
     assert {row["run"] for row in rows} >= {path.parent.name for path in kept}

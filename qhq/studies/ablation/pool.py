@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from qhq.data.prepare import prepare
 from qhq.experiment.config import ExperimentConfig
 from qhq.studies.ablation.cell import Bench, Cell, Values
-from qhq.studies.workers.local import LocalWorkers, Note
+from qhq.studies.runner.local import LocalWorkers, Note
 
 _OPENED: list[Bench] = []
 """The bench of a worker process; it cannot be sent with every cell."""

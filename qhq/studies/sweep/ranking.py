@@ -1,15 +1,23 @@
-"""The rows of a stage, its best, and what ties with it."""
+"""The rows of a stage, its best, what ties with it, and whether the order is more than the luck of the seeds.
+
+A stage is a randomised block design: every point is trained with the same seeds. What is left of a value
+after its point's and its seed's mean is the noise of the seeds; points that differ by no more than that say
+nothing of the next seed.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from qhq.data.panel import FloatArray
+from qhq.evaluation.significance import say_p_value
+from qhq.seeding import child_generator
 from qhq.studies.sweep.space import Point
 from qhq.tracking.run_folder import FINISHED
 
@@ -103,3 +111,139 @@ def _row(entry: Entry, chosen: Entry | None, tied_below: float) -> dict[str, Any
         "chosen": entry is chosen,
         "trials": list(entry.trials),
     }
+
+
+LEVEL = 0.05
+DRAWS = 4_000
+LEAST_POINTS = 8
+"""Of fewer points no trend is told: its interval would be of chance alone."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Spread over seeds against spread over points.
+
+    Attributes:
+        points: Points trained with every seed, k.
+        seeds: Seeds of each, n.
+        seed_sd: Standard deviation of one training around its point, in the unit of the values; None of one
+            seed or one point.
+        point_sd: Standard deviation of the points' true means, the noise taken off; 0 if noise explains all.
+        p_value: Probability of mean ranks as unequal as these if the points did not differ (Friedman's
+            statistic, by permutation within the seeds).
+        margin: Standard error of the difference of two points: what ties with the best.
+    """
+
+    points: int
+    seeds: int
+    seed_sd: float | None = None
+    point_sd: float | None = None
+    p_value: float | None = None
+    margin: float = 0.0
+
+    @property
+    def is_ranking(self) -> bool | None:
+        """Whether the order of the points is more than noise; None if that cannot be told."""
+        return None if self.p_value is None else self.p_value < LEVEL
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, as plain JSON."""
+        return {**asdict(self), "is_ranking": self.is_ranking}
+
+
+def measure_noise(values: FloatArray) -> Noise:
+    """Measure the noise of a stage.
+
+    Args:
+        values: Of each point and seed, shape (k, n); all finite.
+    """
+    points, seeds = values.shape
+    if points < 2 or seeds < 2:
+        return Noise(points, seeds)
+    rest = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()
+    seed_variance = float((rest**2).sum() / ((points - 1) * (seeds - 1)))
+    between = float(values.mean(axis=1).var(ddof=1))
+    return Noise(
+        points,
+        seeds,
+        seed_sd=math.sqrt(seed_variance),
+        point_sd=math.sqrt(max(0.0, between - seed_variance / seeds)),
+        p_value=_permutation_p(values),
+        margin=math.sqrt(2 * seed_variance / seeds),
+    )
+
+
+def _permutation_p(values: FloatArray) -> float:
+    """Compare the spread of the mean ranks with that of ranks shuffled within each seed."""
+    ranks = stats.rankdata(values, axis=0)
+    generator = child_generator(0, "permutation")
+    shuffled = generator.permuted(np.broadcast_to(ranks, (DRAWS, *ranks.shape)), axis=1)
+    # Rounded, since a sum in another order is another number, and equal spreads must count as equal.
+    drawn = shuffled.mean(axis=2).var(axis=1).round(9)
+    found = ranks.mean(axis=1).var().round(9)
+    return float((1 + (drawn >= found).sum()) / (1 + DRAWS))
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Rank correlation of the values with one number of the points.
+
+    Attributes:
+        key: Which number.
+        rho: Spearman's; above 0, more is worse.
+        low: Lower end of its 95 % bootstrap interval over points.
+        high: Upper end.
+        p_value: Two-sided.
+        points: How many.
+    """
+
+    key: str
+    rho: float
+    low: float
+    high: float
+    p_value: float
+    points: int
+
+
+def measure_trends(sizes: Mapping[str, Sequence[float]], values: FloatArray) -> list[Trend]:
+    """Correlate the points' values with each of their numbers.
+
+    Args:
+        sizes: Numbers of each point by name, each (k,); one that hardly varies is left out.
+        values: Median of each point, shape (k,).
+    """
+    if len(values) < LEAST_POINTS or np.ptp(values) == 0:
+        return []
+    return [
+        _trend(key, np.asarray(each, dtype=float), values) for key, each in sizes.items() if np.ptp(each) > 0
+    ]
+
+
+def _trend(key: str, size: FloatArray, values: FloatArray) -> Trend:
+    found = stats.spearmanr(size, values)
+    rows = child_generator(0, f"trend/{key}").integers(0, len(values), (DRAWS // 4, len(values)))
+    ranks, others = stats.rankdata(size[rows], axis=1), stats.rankdata(values[rows], axis=1)
+    low, high = np.nanquantile(_correlations(ranks, others), [0.025, 0.975])
+    return Trend(key, float(found.statistic), float(low), float(high), float(found.pvalue), len(values))
+
+
+def _correlations(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Pearson's of each row; NaN where one does not vary."""
+    one = first - first.mean(axis=1, keepdims=True)
+    other = second - second.mean(axis=1, keepdims=True)
+    scale = np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1))
+    product: FloatArray = (one * other).sum(axis=1)
+    ratios: FloatArray = np.divide(product, scale, out=np.full(len(scale), np.nan), where=scale > 0)
+    return ratios
+
+
+def say_noise(noise: Noise) -> str:
+    """One sentence on a stage's ranking."""
+    if noise.p_value is None or noise.seed_sd is None or noise.point_sd is None:
+        why = "one seed each" if noise.seeds < 2 else "one point only"
+        return f"Cannot be told from seed noise ({why})"
+    sds = f"spread over points {noise.point_sd:.4f}, over seeds {noise.seed_sd:.4f}"
+    spread = f"{sds}, p {say_p_value(noise.p_value)}"
+    if noise.is_ranking:
+        return f"More than seed noise ({spread})"
+    return f"No more than seed noise ({spread})"

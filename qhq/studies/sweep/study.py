@@ -3,12 +3,12 @@
 The sweep has a folder of its own below ``sweeps/`` of the runs folder, named after the config that it starts
 from, and each trial in it after all that its numbers depend on. What is done lies there, so a sweep that was
 cut off is called again and goes on: it asks its sampler the same, is told the same, and trains only what is
-missing.
+missing. Its verdict says which rankings are more than luck, and what the winner is worth on the test split.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,20 +16,20 @@ from qhq.backends.spec import find_backend
 from qhq.data.quarantine import tell_rows
 from qhq.documents import dump_document
 from qhq.errors import ConfigError
+from qhq.evaluation.baselines.catalogue import BASELINES
+from qhq.evaluation.bootstrap import say_seeds
+from qhq.evaluation.losses import TITLES
+from qhq.evaluation.significance import LEVEL
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.record import git_commit, now, versions
 from qhq.paths import runs_dir
-from qhq.studies.sweep.design import change
-from qhq.studies.sweep.dispatch import Dispatch
-from qhq.studies.sweep.final import plan_finals, run_finals
-from qhq.studies.sweep.ground import Ground
-from qhq.studies.sweep.shelf import Shelf
-from qhq.studies.sweep.spec import StageSpec, SweepSpec
-from qhq.studies.sweep.stage import run_stage
-from qhq.studies.sweep.verdict import say_verdict
+from qhq.studies.comparisons import say_against
+from qhq.studies.runner.local import Workers
+from qhq.studies.sweep.final import START, WINNER, plan_finals, run_finals
+from qhq.studies.sweep.spec import StageSpec, SweepSpec, change
+from qhq.studies.sweep.stage import Ground, run_stage
+from qhq.studies.sweep.trials import Dispatch, Shelf, digest, fingerprints, prepared
 from qhq.studies.sweep.watcher import SweepWatcher
-from qhq.studies.sweep.work import digest, fingerprints, prepared
-from qhq.studies.workers.local import Workers
 from qhq.tracking.run_folder import RunFolder, writable
 
 
@@ -172,3 +172,79 @@ def _keep(
     provenance = {"created": now(), "versions": versions(), "git": git_commit()}
     sweep.folder.write_json("sweep.json", {**record, **provenance})
     return record
+
+
+def say_verdict(stages: Sequence[dict[str, Any]], final: dict[str, Any] | None) -> str:
+    """Say which rankings are more than luck, and what the winner is worth on the test split.
+
+    Args:
+        stages: Records of the stages done.
+        final: Record of the last stage; None if the test split was left alone.
+    """
+    return " ".join([_say_rankings(stages), _say_final(final)])
+
+
+def say_choice(stage: dict[str, Any]) -> str:
+    """Say which point a stage goes on with, and why where another has the lowest error."""
+    tied, margin = stage["tied"], stage["noise"]["margin"]
+    chosen = f"Chosen: {stage['best']} ({stage['value']:.4f})"
+    if tied < 2:
+        return f"{chosen}, the lowest error."
+    if stage["value"] == stage["lowest_value"]:
+        return f"{chosen}, the lowest error and the fewest parameters of the {tied} points that tie with it."
+    return (
+        f"Lowest error: {stage['lowest']} ({stage['lowest_value']:.4f}). {chosen}, by the tie rule:"
+        f" {tied} points lie within {margin:.4f} of the lowest, the standard error of the difference of two"
+        " points, and of these it has the fewest parameters."
+    )
+
+
+def _say_rankings(stages: Sequence[dict[str, Any]]) -> str:
+    groups = {
+        "More than seed noise": [each["stage"] for each in stages if each["noise"]["is_ranking"] is True],
+        "no more than seed noise": [each["stage"] for each in stages if each["noise"]["is_ranking"] is False],
+        "not to be told from seed noise": [
+            each["stage"] for each in stages if each["noise"]["is_ranking"] is None
+        ],
+    }
+    said = [f"{words}: {', '.join(names)}" for words, names in groups.items() if names]
+    text = "; ".join(said)
+    sets = [
+        f"{each['stage']}: {each['confidence_set']['sentence']}."
+        for each in stages
+        if "confidence_set" in each and not each["confidence_set"]["reason"]
+    ]
+    heading = ["Validation split.", *sets] if sets else []
+    return " ".join([f"Rankings. {text[0].upper()}{text[1:]}.", *heading])
+
+
+def _say_final(final: dict[str, Any] | None) -> str:
+    if final is None:
+        return "The test split was not looked at."
+    winner = next(row for row in final["rows"] if row["variant"] == WINNER)
+    start = any(row["variant"] == START for row in final["rows"])
+    beside = (
+        say_against(winner, "vs_start", "what the sweep started from")
+        if start
+        else "what the sweep started from itself"
+    )
+    said = [say_against(winner, "vs_naive", "the last value")]
+    if "vs_baseline" in winner:
+        said.append(say_against(winner, "vs_baseline", BASELINES[final["baseline"]].title))
+    count = len(said) + start
+    loss = f"{TITLES[final['loss']]}, " if "loss" in final else ""
+    return (
+        f"On the test split the winner is {', '.join(said)} and {beside} ({loss}Diebold-Mariano,"
+        f" Holm over {('one pair', 'two pairs', 'three pairs')[count - 1]}, {100 * LEVEL:g} %,"
+        f" {say_seeds(winner['seeds'], 'fresh')}).{_say_groups(winner)}"
+    )
+
+
+def _say_groups(winner: dict[str, Any]) -> str:
+    """What single symbols show beside the last value; nothing if they show nothing."""
+    found = [
+        f"{word} for {winner[f'vs_naive_symbols_{word}']}"
+        for word in ("better", "worse")
+        if winner.get(f"vs_naive_symbols_{word}")
+    ]
+    return f" Exploratory, symbol by symbol under Holm, it is {' and '.join(found)}." if found else ""

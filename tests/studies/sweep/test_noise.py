@@ -10,11 +10,17 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from qhq.studies.sweep.final import _compared
-from qhq.studies.sweep.losses import read_losses, trial_losses
-from qhq.studies.sweep.noise import measure_noise, measure_trends, say_noise
-from qhq.studies.sweep.ranking import Entry, best_of, relative_error, table_rows
-from qhq.studies.sweep.verdict import say_choice, say_verdict
+from qhq.studies.sweep.final import _compared, read_losses, trial_losses
+from qhq.studies.sweep.ranking import (
+    Entry,
+    best_of,
+    measure_noise,
+    measure_trends,
+    relative_error,
+    say_noise,
+    table_rows,
+)
+from qhq.studies.sweep.study import say_choice, say_verdict
 from qhq.tracking.run_folder import RunFolder
 
 

@@ -11,13 +11,11 @@ from hypothesis import strategies as st
 from qhq.documents import validate
 from qhq.errors import ConfigError
 from qhq.experiment.config import ExperimentConfig
-from qhq.studies.sweep.design import change, look_up
-from qhq.studies.sweep.ground import Ground
 from qhq.studies.sweep.proposals import Proposals
 from qhq.studies.sweep.space import Range
-from qhq.studies.sweep.spec import StageSpec, SweepSpec, load_sweep
-from qhq.studies.sweep.stage import _incumbent
-from qhq.studies.sweep.work import digest
+from qhq.studies.sweep.spec import StageSpec, SweepSpec, change, load_sweep, look_up
+from qhq.studies.sweep.stage import Ground, _incumbent
+from qhq.studies.sweep.trials import digest
 
 
 def stage(**keys) -> StageSpec:

@@ -21,12 +21,12 @@ import pytest
 from qhq import __version__
 from qhq.errors import ConfigError
 from qhq.experiment.config import load_config
+from qhq.studies.runner.cluster import ClusterWorkers
+from qhq.studies.runner.local import LocalWorkers
 from qhq.studies.sweep.spec import load_sweep
 from qhq.studies.sweep.study import open_sweep, run_sweep
+from qhq.studies.sweep.trials import _circuit, digest, fingerprints
 from qhq.studies.sweep.watcher import SweepWatcher
-from qhq.studies.sweep.work import _circuit, digest, fingerprints
-from qhq.studies.workers.cluster import ClusterWorkers
-from qhq.studies.workers.local import LocalWorkers
 from tests.conftest import TINY
 
 SWEEP = """\
@@ -204,8 +204,8 @@ import os, signal, sys
 from qhq.studies.sweep.spec import load_sweep
 from qhq.studies.sweep.study import open_sweep, run_sweep
 from qhq.studies.sweep.watcher import SweepWatcher
-from qhq.studies.sweep.work import _circuit, digest, fingerprints
-from qhq.studies.workers.local import LocalWorkers
+from qhq.studies.sweep.trials import _circuit, digest, fingerprints
+from qhq.studies.runner.local import LocalWorkers
 
 class Killer(SweepWatcher):
     done = 0

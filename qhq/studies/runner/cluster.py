@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from qhq.errors import BackendError, ConfigError
-from qhq.studies.workers.local import Item, Note, Result
+from qhq.studies.runner.local import Item, Note, Result
 
 try:
     import distributed

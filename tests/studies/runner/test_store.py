@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from qhq.files import HeldError, held_alone
-from qhq.studies import cells
-from qhq.studies.cells import CellStore
+from qhq.studies.runner import store as stores
+from qhq.studies.runner.store import CellStore
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_cell_that_another_one_measures_is_passed_over_and_waited_for(store):
     measured, other = [], threading.Event()
     store.path.parent.mkdir()
     key = "a"
-    lock = store.path.with_name(f".noise-{cells.zlib.crc32(key.encode()):08x}.lock")
+    lock = store.path.with_name(f".noise-{stores.zlib.crc32(key.encode()):08x}.lock")
 
     def measure(key, there):
         measured.append(key)
@@ -84,9 +84,9 @@ def test_a_cell_that_another_one_measures_is_passed_over_and_waited_for(store):
 
 
 def test_who_measures_nothing_is_not_waited_for_for_ever(store, monkeypatch):
-    monkeypatch.setattr(cells, "MOST_SECONDS", 0.0)
+    monkeypatch.setattr(stores, "MOST_SECONDS", 0.0)
     store.path.parent.mkdir()
-    lock = store.path.with_name(f".noise-{cells.zlib.crc32(b'a'):08x}.lock")
+    lock = store.path.with_name(f".noise-{stores.zlib.crc32(b'a'):08x}.lock")
     with (
         held_alone(lock, must="", fix=""),
         pytest.raises(HeldError, match="held by process"),

@@ -11,8 +11,8 @@ import distributed
 import pytest
 
 from qhq.errors import BackendError
-from qhq.studies.workers.cluster import ClusterWorkers
-from tests.studies.workers.test_local import die_once, double
+from qhq.studies.runner.cluster import ClusterWorkers
+from tests.studies.runner.test_local import die_once, double
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -82,7 +82,7 @@ def test_a_scheduler_that_is_gone_is_an_error():
 
 
 def test_nobody_at_the_address_is_an_error(monkeypatch):
-    monkeypatch.setattr("qhq.studies.workers.cluster.PATIENCE", "1s")
+    monkeypatch.setattr("qhq.studies.runner.cluster.PATIENCE", "1s")
     with pytest.raises(BackendError, match="running Dask scheduler"):
         ClusterWorkers("tcp://127.0.0.1:9", lambda _: None)
 

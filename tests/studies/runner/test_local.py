@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from qhq.errors import BackendError, DataError
-from qhq.studies.workers.local import LocalWorkers
+from qhq.studies.runner.local import LocalWorkers
 
 
 def double(number: int) -> int:
