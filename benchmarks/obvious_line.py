@@ -15,8 +15,8 @@ import torch
 from benchmarks.clock import medians, race
 from benchmarks.table import Table, Target, milliseconds
 from qhq.ansatz.catalogue import load_ansatz
+from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.backends.registry import open_backend
-from qhq.backends.simulators.statevector import StatevectorExecutor
 from qhq.engine import StatevectorEngine
 from qhq.quantum.layer import QuantumLayer
 

@@ -27,7 +27,7 @@ HEAVY = ("libtorch_python", "qiskit/_accelerate")
 def import_everything() -> None:
     """Import what any command needs, so that a fork begins to work at once."""
     import qhq.backends.ibm.jobs
-    import qhq.backends.simulators.aer
+    import qhq.backends.local.aer
     import qhq.cli.app
     import qhq.experiment.run
     import qhq.report.ablation_page

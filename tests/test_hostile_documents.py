@@ -7,7 +7,7 @@ import random
 import pytest
 
 from qhq.ansatz.catalogue import load_ansatz
-from qhq.backends.spec import load_backends
+from qhq.backends.registry import load_backends
 from qhq.errors import QHQError
 from qhq.experiment.config import load_config
 from qhq.paths import shipped_root

@@ -64,8 +64,7 @@ def documents(place: Path) -> Make:
     """Configs, ansaetze, registries, sweeps and snapshots."""
     import yaml
 
-    from qhq.backends.devices.fakes import load_fake
-    from qhq.backends.devices.snapshot import save_snapshot
+    from qhq.backends.devices.calibration import load_fake, save_snapshot
     from qhq.paths import shipped_root
 
     root = shipped_root()

@@ -1,15 +1,14 @@
 """Backends: what stands behind a quantum layer, and how each kind of it is opened.
 
-Read in this order: ``spec`` (an entry of ``backends.yaml``), ``executor`` (the three verbs that whatever is
-opened offers) and ``registry`` (kind -> opener). Each kind then has a room of its own:
+Read in this order: ``backend`` (a kind: what its entries say and what can be done with one), ``executor`` (the
+verbs that whatever is opened offers) and ``registry`` (the kinds there are, and ``backends.yaml``). Lower
+things come first below; each imports only from those above it:
 
-- ``simulators``: the exact engine, and Aer without noise, exact or sampled;
+- ``gradients``: from values alone, for every executor that knows no more; ``parity`` compares two executors;
+- ``local``: the exact engine, and Aer without noise, exact or sampled;
 - ``devices``: a device as data, and a circuit in its gates and on its qubits, behind the correctness gate;
-- ``noise``: a device simulated with its noise;
-- ``ibm``: a device of an account, with a journal, a budget and jobs that survive a crash;
-- ``gradients``: from values alone, for all of them.
-
-``parity`` compares two executors, ``check`` opens an entry to see whether it is ready.
+- ``noisy``: a device simulated with its noise;
+- ``ibm``: a device of an account, with a journal, a budget and jobs that survive a crash.
 """
 
 from typing import TYPE_CHECKING

@@ -1,61 +1,202 @@
-"""Kind of backend -> what opens it."""
+"""The kinds of backends, the entries of ``backends.yaml``, and how one is opened.
+
+No Qiskit here: listing backends costs nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict
+from fnmatch import fnmatchcase
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from qhq.ansatz.program import Ansatz
-from qhq.backends.devices.calibration import Calibration
-from qhq.backends.devices.device import load_calibration
-from qhq.backends.executor import Executor
-from qhq.backends.noise.executor import open_noisy
-from qhq.backends.simulators.aer import open_aer
-from qhq.backends.simulators.statevector import StatevectorExecutor, open_statevector
-from qhq.backends.spec import AerSpec, BackendSpec, FakeSpec, IBMSpec, find_backend
-from qhq.errors import ConfigError
+from pydantic.json_schema import models_json_schema
 
+from qhq.backends.backend import Backend, BackendSpec, registry_file
+from qhq.backends.ibm.kind import IBMBackend, IBMSpec
+from qhq.backends.local.kind import StatevectorBackend, StatevectorSpec
+from qhq.backends.noisy.kind import AerBackend, AerSpec, FakeSpec
+from qhq.documents import read_mapping, validate
+from qhq.errors import ConfigError, nearest
 
-def _open_aer(spec: AerSpec, ansatz: Ansatz, *, seed: int) -> Executor:
-    if spec.noise is None:
-        return open_aer(spec, ansatz, seed=seed)
-    return open_noisy(spec, spec.noise, ansatz, seed=seed)
+if TYPE_CHECKING:
+    from qhq.ansatz.program import Ansatz
+    from qhq.backends.devices.calibration import Calibration
+    from qhq.backends.executor import Executor
 
+GROUP = "qhq.backends"
+"""Entry points by which another package adds kinds: the name of the kind, and its `Backend` object."""
 
-def _open_fake(spec: FakeSpec, ansatz: Ansatz, *, seed: int) -> Executor:
-    return open_noisy(spec, spec.noise, ansatz, seed=seed)
-
-
-def _open_ibm(spec: IBMSpec, ansatz: Ansatz, *, seed: int) -> Executor:
-    # The client takes two seconds to import.
-    from qhq.backends.ibm.executor import open_ibm
-
-    return open_ibm(spec, ansatz, seed=seed)
-
-
-OPENERS: dict[str, Callable[..., Executor]] = {
-    "aer": _open_aer,
-    "fake": _open_fake,
-    "ibm": _open_ibm,
-    "statevector": open_statevector,
+KINDS: dict[str, Backend[Any]] = {
+    "aer": AerBackend(AerSpec),
+    "fake": AerBackend(FakeSpec, note="best case: one past day's calibration, no crosstalk, no drift"),
+    "ibm": IBMBackend(IBMSpec, is_hardware=True),
+    "statevector": StatevectorBackend(StatevectorSpec),
 }
-"""Kind of an entry -> what opens it."""
+"""Kind of an entry -> what can be done with it."""
 
 
-def open_backend(backend: str | BackendSpec, ansatz: Ansatz, *, seed: int = 0) -> Executor:
+def find_kind(kind: object) -> Backend[Any] | None:
+    """The kind of a name: qhq's own, or that of another package; None if there is none.
+
+    Other packages are looked at only for a name that is not qhq's own: all that are installed have to be
+    searched, and none of them can stand in for a kind of qhq.
+
+    Raises:
+        ConfigError: If another package has a kind of the name that cannot be used.
+    """
+    if not isinstance(kind, str):
+        return None
+    if kind in KINDS:
+        return KINDS[kind]
+    found = next(iter(entry_points(group=GROUP, name=kind)), None)
+    return None if found is None else _load_kind(found)
+
+
+def _load_kind(point: EntryPoint) -> Backend[Any]:
+    try:
+        backend = point.load()
+    except Exception as error:  # whatever happens in another package as it is imported
+        raise _not_a_kind(point, f"{type(error).__name__}: {error}") from error
+    if not isinstance(backend, Backend):
+        raise _not_a_kind(point, f"a {type(backend).__name__}")
+    return backend
+
+
+def _not_a_kind(point: EntryPoint, got: str) -> ConfigError:
+    package = point.dist.name if point.dist else "another package"
+    return ConfigError(
+        f"A kind of backend from another package must be an object of {Backend.__module__}.Backend",
+        got=f"{got} from {point.value} of {package}, kind '{point.name}'",
+        fix=f"Update or uninstall {package}, or take the entry of that kind out of backends.yaml",
+    )
+
+
+def all_kinds() -> dict[str, Backend[Any]]:
+    """Every kind by its name, those of other packages after qhq's own.
+
+    Raises:
+        ConfigError: If one of another package cannot be used.
+    """
+    others = {point.name: point for point in entry_points(group=GROUP) if point.name not in KINDS}
+    return KINDS | {name: _load_kind(point) for name, point in sorted(others.items())}
+
+
+def kind_of(spec: BackendSpec) -> Backend[Any]:
+    """What can be done with an entry."""
+    kind = find_kind(spec.kind)
+    assert kind is not None, f"an entry of kind {spec.kind!r} was made by something else than the registry"
+    return kind
+
+
+def load_backends(path: Path | None = None) -> dict[str, BackendSpec]:
+    """Read all entries, by name.
+
+    Args:
+        path: The file; by default ``backends.yaml`` of the current folder, else the shipped one.
+
+    Raises:
+        ConfigError: If the file cannot be read or an entry breaks a rule.
+    """
+    path = path or registry_file()
+    content = read_mapping(path)
+    return {str(name): _read_entry(str(name), entry, path) for name, entry in content.items()}
+
+
+def _read_entry(name: str, entry: Any, path: Path) -> BackendSpec:
+    wanted = entry.get("kind") if isinstance(entry, Mapping) else None
+    kind = find_kind(wanted)
+    if kind is None:
+        raise ConfigError(
+            "Each entry of backends.yaml must have a known kind",
+            got=f"kind '{wanted}' in entry '{name}' of {path}",
+            fix=nearest(str(wanted), all_kinds()),
+        )
+    spec: BackendSpec = validate(kind.spec, entry, str(path))
+    return spec.model_copy(update={"name": name}).beside(path)
+
+
+def find_backend(name: str, path: Path | None = None) -> BackendSpec:
+    """Read one entry by its name, or the template (``ibm_*``) that stands for it; an exact name wins.
+
+    Raises:
+        ConfigError: If there is none, with the nearest name, or the file cannot be read.
+    """
+    entries = load_backends(path)
+    entry = entries.get(name) or _from_template(name, entries)
+    if entry is None:
+        raise ConfigError(
+            "A backend must be an entry of backends.yaml",
+            got=f"'{name}', not in {path or registry_file()}",
+            fix=nearest(name, entries),
+        )
+    return entry
+
+
+def _from_template(name: str, entries: Mapping[str, BackendSpec]) -> BackendSpec | None:
+    for pattern, entry in entries.items():
+        if entry.is_template and fnmatchcase(name, pattern):
+            return entry.model_copy(update={"name": name})
+    return None
+
+
+def backend_from_record(entry: Mapping[str, Any], source: str) -> BackendSpec:
+    """Read an entry back that was stored with a run, its name inside it; ``source`` names the run."""
+    kind = find_kind(entry.get("kind"))
+    if kind is None:
+        raise ConfigError(
+            "A stored backend entry must have a known kind",
+            got=f"'{entry.get('kind')}' in {source}",
+            fix=nearest(str(entry.get("kind")), all_kinds()),
+        )
+    spec: BackendSpec = validate(kind.spec, entry, source)
+    own = load_backends().get(spec.name) if spec.files else None
+    unknown = [file for file in spec.files if own is None or file not in own.files]
+    if unknown:
+        raise ConfigError(
+            "A snapshot must be named by your own backends.yaml before it is read",
+            got=f"{unknown[0]}, which {source} names for '{spec.name}'",
+            fix="Add that entry to backends.yaml if you trust it",
+        )
+    return spec
+
+
+def registry_schema() -> dict[str, Any]:
+    """JSON Schema of ``backends.yaml``, for editors: every kind with its fields, types and words."""
+    specs = [kind.spec for kind in all_kinds().values()]
+    references, schema = models_json_schema([(spec, "validation") for spec in specs])
+    definitions = schema["$defs"]
+    for spec in specs:
+        # The key of an entry is its name; it is never written inside.
+        definitions[spec.__name__]["properties"].pop("name")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "backends.yaml of qhq",
+        "type": "object",
+        "additionalProperties": {"oneOf": list(references.values())},
+        "$defs": definitions,
+    }
+
+
+def open_backend(
+    backend: str | BackendSpec, ansatz: Ansatz, *, seed: int = 0, connection: Any = None
+) -> Executor:
     """Open a backend for an ansatz.
 
     Args:
         backend: Name of an entry of ``backends.yaml``, or the entry.
         ansatz: The program to run.
         seed: Where whatever is drawn comes from; the same seed and calls give the same values.
+        connection: What `Backend.connector` gave, where a device was reached before.
 
     Raises:
         ConfigError: If there is no such entry.
         BackendError: If the backend cannot run the ansatz.
     """
     spec = _spec(backend)
-    return OPENERS[spec.kind](spec, ansatz, seed=seed)
+    return kind_of(spec).open(spec, ansatz, seed=seed, connection=connection)
 
 
 def open_training_backend(backend: str | BackendSpec, ansatz: Ansatz, *, seed: int) -> Executor:
@@ -70,13 +211,8 @@ def open_training_backend(backend: str | BackendSpec, ansatz: Ansatz, *, seed: i
         ConfigError: If there is no such entry.
         BackendError: If the backend cannot run the ansatz, or a device's entry does not allow training.
     """
-    spec: Any = _spec(backend)
-    if spec.gradient == "adjoint":
-        return StatevectorExecutor(ansatz, threads=spec.threads)
-    executor: Any = open_backend(spec, ansatz, seed=seed)
-    if isinstance(spec, IBMSpec) and not spec.training:
-        raise executor.training_refusal(batch=1)
-    return executor  # type: ignore[no-any-return]
+    spec = _spec(backend)
+    return kind_of(spec).train_on(spec, ansatz, seed=seed)
 
 
 def open_parity_reference(backend: str | BackendSpec, ansatz: Ansatz, *, seed: int) -> Executor | None:
@@ -86,9 +222,7 @@ def open_parity_reference(backend: str | BackendSpec, ansatz: Ansatz, *, seed: i
         None where training runs on the backend itself, or where the engine is the backend.
     """
     spec = _spec(backend)
-    if spec.gradient != "adjoint" or spec.kind == "statevector":
-        return None
-    return open_backend(spec.model_copy(update={"gradient": "parameter_shift"}), ansatz, seed=seed)
+    return kind_of(spec).parity_reference(spec, ansatz, seed=seed)
 
 
 def read_calibration(backend: str | BackendSpec) -> Calibration:
@@ -98,19 +232,49 @@ def read_calibration(backend: str | BackendSpec) -> Calibration:
         ConfigError: If the entry has none.
         BackendError: If the service cannot be asked.
     """
-    spec: Any = _spec(backend)
-    if isinstance(spec, IBMSpec):
-        from qhq.backends.ibm.opening import open_client, read_device
+    spec = _spec(backend)
+    return kind_of(spec).calibration(spec)
 
-        return read_device(open_client(spec), spec).calibration
-    noise = getattr(spec, "noise", None)
-    if noise is None or noise.parameters is not None:
-        raise ConfigError(
-            "A calibration belongs to a device, fake or real, or to a snapshot of one",
-            got=f"'{spec.name}', which has none",
-            fix="Name a fake device or one of your account, such as fake_fez or ibm_fez",
-        )
-    return load_calibration(noise)
+
+def as_run(ansatz: Ansatz, backend: str) -> tuple[Ansatz, tuple[int, ...]]:
+    """Write an ansatz in the gates of a device, on the physical qubits in use; nothing is run.
+
+    Args:
+        ansatz: What to write.
+        backend: An entry with a device: fake, of an account, a snapshot, or noise parameters.
+
+    Returns:
+        The ansatz, whose qubit k is the k-th physical qubit in use, and the physical qubit that each
+        logical one is read from.
+
+    Raises:
+        ConfigError: If the entry has no device.
+        BackendError: If the ansatz does not fit the device.
+    """
+    spec = find_backend(backend)
+    isa = kind_of(spec).lay_out(spec, ansatz)
+    return isa.as_ansatz(ansatz), isa.layout
+
+
+def check_entry(name: str, ansatz: str) -> dict[str, Any]:
+    """Open an entry for an ansatz, and run it once; on a device only forecast what that would cost.
+
+    Returns:
+        The executor's report, and for a device its cost forecast of one sample.
+
+    Raises:
+        ConfigError: If there is no such entry or ansatz.
+        BackendError: If it cannot be opened, fails the correctness gate, or gives what is no value.
+    """
+    from qhq.ansatz.assemble import build
+    from qhq.ansatz.catalogue import load_ansatz
+
+    spec, program = find_backend(name), build(load_ansatz(ansatz))
+    executor: Any = open_backend(spec, program, seed=0)
+    if kind_of(spec).is_hardware:
+        return {**asdict(executor.report()), **asdict(executor.forecast(1))}
+    values = executor.expectations([[0.0] * program.num_inputs], [0.0] * program.num_weights)
+    return {**asdict(executor.report()), "values_at_zero": values[0].tolist()}
 
 
 def _spec(backend: str | BackendSpec) -> BackendSpec:

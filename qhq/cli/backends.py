@@ -18,7 +18,7 @@ app = typer.Typer(help="The registry of backends, backends.yaml.", no_args_is_he
 def list_backends(json: Json = False, debug: Debug = False) -> None:
     """List the entries of backends.yaml."""
     with command(as_json=json, debug=debug) as output:
-        from qhq.backends.spec import load_backends
+        from qhq.backends.registry import load_backends
 
         rows = [{"name": name, **spec.model_dump(mode="json")} for name, spec in load_backends().items()]
         cells = [
@@ -37,7 +37,7 @@ def show_backend(
 ) -> None:
     """Show one entry, every field spelled out."""
     with command(as_json=json, debug=debug) as output:
-        from qhq.backends.spec import find_backend
+        from qhq.backends.registry import find_backend
         from qhq.documents import dump_document
 
         spec = find_backend(name)
@@ -55,7 +55,7 @@ def snapshot_backend(
 ) -> None:
     """Freeze a device's configuration and calibration into a file that aer entries replay offline."""
     with command(as_json=json, debug=debug) as output, hardware(output, yes=False):
-        from qhq.backends.devices.snapshot import save_snapshot
+        from qhq.backends.devices.calibration import save_snapshot
         from qhq.backends.registry import read_calibration
 
         calibration, path = read_calibration(name), out or Path(f"{name}.json.gz")
@@ -74,7 +74,7 @@ def check_backend(
 ) -> None:
     """Open a backend for a circuit, through the correctness gate; on a device nothing is sent."""
     with command(as_json=json, debug=debug) as output, hardware(output, yes=False):
-        from qhq.backends.check import check_entry
+        from qhq.backends.registry import check_entry
 
         facts = check_entry(name, ansatz)
         cells = [[key.replace("_", " "), value] for key, value in facts.items()]
@@ -85,6 +85,6 @@ def check_backend(
 def print_schema(debug: Debug = False) -> None:
     """Print the JSON Schema of backends.yaml, for editors that complete and check YAML."""
     with command(as_json=True, debug=debug) as output:
-        from qhq.backends.spec import registry_schema
+        from qhq.backends.registry import registry_schema
 
         output.result(registry_schema())

@@ -146,7 +146,7 @@ def _build(name: str, qubits: int | None, depth: int | None, isa: str | None) ->
     ansatz = build(load_ansatz(name, {key: value for key, value in sizes.items() if value is not None}))
     if isa is None:
         return ansatz
-    from qhq.backends.devices.as_run import as_run
+    from qhq.backends.registry import as_run
 
     written, layout = as_run(ansatz, isa)
     places = ", ".join(f"{logical} from {physical}" for logical, physical in enumerate(layout))

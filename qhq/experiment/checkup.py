@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from qhq.ansatz.program import Ansatz
-from qhq.backends.simulators.statevector import StatevectorExecutor
+from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.data.plausibility import LeakDoubt
 from qhq.diagnostics.doctor.background import Background
 from qhq.diagnostics.doctor.circuit import can_simulate

@@ -16,10 +16,10 @@ from qhq.ansatz.assemble import Ansatz, build
 from qhq.ansatz.catalogue import is_path, load_ansatz
 from qhq.ansatz.product import without_entanglers
 from qhq.ansatz.stored import fingerprint, load_built, settle
+from qhq.backends.backend import BackendSpec
 from qhq.backends.executor import Executor
-from qhq.backends.registry import open_backend, open_training_backend
-from qhq.backends.simulators.statevector import StatevectorExecutor
-from qhq.backends.spec import BackendSpec, backend_from_record, find_backend
+from qhq.backends.local.statevector import StatevectorExecutor
+from qhq.backends.registry import backend_from_record, find_backend, open_backend, open_training_backend
 from qhq.data.prepare import Prepared, prepare
 from qhq.data.scaling.scalers import scaler_from_dict
 from qhq.data.scaling.static import StaticScaler

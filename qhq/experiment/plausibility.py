@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from qhq.backends.simulators.statevector import StatevectorExecutor
+from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.data.plausibility import LeakDoubt, find_leaks
 from qhq.data.plausibility.doubt import accept, open_doubts, unmatched
 from qhq.data.prepare import Prepared

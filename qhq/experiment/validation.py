@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from qhq.backends.simulators.statevector import StatevectorExecutor
+from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.evaluation.baselines.catalogue import task_baseline
 from qhq.evaluation.metrics import relative_errors
 from qhq.experiment.evaluate import Evaluation, evaluate

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from qhq.backends.executor import Executor, FloatArray
-from qhq.backends.simulators.statevector import StatevectorExecutor
+from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.errors import BackendError
 from qhq.quantum.network import NETWORKS, ExecutorNetwork
 

@@ -15,10 +15,10 @@ from qhq.ansatz.assemble import build
 from qhq.ansatz.catalogue import load_ansatz
 from qhq.ansatz.program import Ansatz
 from qhq.ansatz.spec import AnsatzSpec
+from qhq.backends.backend import BackendSpec
 from qhq.backends.executor import Executor
+from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.backends.registry import open_backend
-from qhq.backends.simulators.statevector import StatevectorExecutor
-from qhq.backends.spec import BackendSpec
 from qhq.errors import BackendError, ConfigError
 from qhq.quantum.angle_scaling import AngleScaling
 from qhq.quantum.differentiation import evaluate

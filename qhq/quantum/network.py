@@ -13,7 +13,7 @@ from qiskit_machine_learning.neural_networks import NeuralNetwork
 from qhq.ansatz.program import Ansatz
 from qhq.ansatz.stored import fingerprint
 from qhq.backends.executor import Executor, FloatArray
-from qhq.backends.simulators.statevector import StatevectorExecutor
+from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.errors import BackendError
 from qhq.seeding import child_generator
 

@@ -10,14 +10,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from qhq.backends.ibm.spec import IBMSpec
-from qhq.backends.spec import BackendSpec
-from qhq.studies.selection import Device, Selection, select_backends, with_shots
-
-if TYPE_CHECKING:
-    from qhq.backends.ibm.opening import Connection
+from qhq.backends.backend import BackendSpec
+from qhq.backends.registry import kind_of
+from qhq.studies.selection import Selection, select_backends, with_shots
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -94,21 +91,17 @@ class Connections:
 
     def __init__(self, selection: Selection, entries: Sequence[BackendSpec]) -> None:
         self.selection, self.entries = selection, tuple(entries)
-        devices = [entry for entry in entries if isinstance(entry, IBMSpec)]
-        self._reached: dict[str, Pending[Connection]] = {}
-        if devices:
-            # The client takes two seconds to import: here, as threads that import disturb each other.
-            from qhq.backends.ibm.opening import connect
+        devices = [(entry, kind_of(entry)) for entry in entries if kind_of(entry).is_hardware]
+        connectors = {entry.name: partial(kind.connector(), entry) for entry, kind in devices}
+        free = threading.BoundedSemaphore(REACHED_AT_ONCE)
 
-            free = threading.BoundedSemaphore(REACHED_AT_ONCE)
+        def reach(connect: Callable[[], Any]) -> Any:
+            with free:
+                return connect()
 
-            def reach(entry: IBMSpec) -> Connection:
-                with free:
-                    return connect(entry)
+        self._reached = {name: Pending(partial(reach, connect)) for name, connect in connectors.items()}
 
-            self._reached = {entry.name: Pending(partial(reach, entry)) for entry in devices}
-
-    def reached(self, name: str) -> Connection:
+    def reached(self, name: str) -> Any:
         """The connection to a device.
 
         Raises:
@@ -128,12 +121,5 @@ def reach_backends(backends: Sequence[str], shots: int | None = None) -> Connect
         ConfigError: If one stands for none.
         BackendError: If the account has to be asked and cannot be, or none of its devices takes jobs.
     """
-    selection = select_backends(backends, _list_devices)
+    selection = select_backends(backends, lambda template: kind_of(template).devices(template))
     return Connections(selection, with_shots(selection.entries, shots))
-
-
-def _list_devices(template: IBMSpec) -> list[Device]:
-    from qhq.backends.ibm.opening import list_devices
-
-    found: list[Any] = list(list_devices(template))
-    return found

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from qhq.backends.registry import open_backend
-from qhq.backends.spec import BackendSpec, SimulatedSpec, find_backend
+from qhq.backends.backend import BackendSpec
+from qhq.backends.registry import find_backend, open_backend
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.evaluate import Evaluation, evaluate
 from qhq.experiment.opening import Experiment, open_run
@@ -64,7 +64,7 @@ class _Bench:
     """What every cell needs."""
 
     experiment: Experiment
-    entry: SimulatedSpec
+    entry: BackendSpec
     exact: Evaluation
     request: NoiseRequest
     cells: list[_Cell] = field(default_factory=list)
@@ -145,8 +145,8 @@ def _open_bench(folder: RunFolder, request: NoiseRequest) -> _Bench:
     return _Bench(experiment, entry, evaluate(experiment, executor, windows), request, list(_cells(request)))
 
 
-def _noisy_entry(entry: BackendSpec) -> SimulatedSpec:
-    if isinstance(entry, SimulatedSpec) and getattr(entry, "noise", None) is not None:
+def _noisy_entry(entry: BackendSpec) -> BackendSpec:
+    if entry.is_noisy:
         return entry
     raise ConfigError(
         "A noise study needs a simulated backend with noise",

@@ -17,16 +17,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from qhq.backends.devices.calibration import Calibration
-from qhq.backends.devices.snapshot import save_snapshot
+from qhq.backends.backend import BackendSpec
+from qhq.backends.devices.calibration import Calibration, save_snapshot
 from qhq.backends.executor import Executor
 from qhq.backends.ibm.budget import CostForecast, check_plan_together
 from qhq.backends.ibm.jobs import list_jobs
 from qhq.backends.ibm.journal import STORED, in_run
-from qhq.backends.ibm.spec import IBMSpec
 from qhq.backends.ibm.talk import TALK
-from qhq.backends.registry import open_backend
-from qhq.backends.spec import AerSpec, BackendSpec
+from qhq.backends.noisy.kind import AerSpec
+from qhq.backends.registry import kind_of, open_backend
 from qhq.data.windows import Windows
 from qhq.errors import BackendError, JobError, QHQError
 from qhq.evaluation.groups import why_no_percent
@@ -42,7 +41,6 @@ from qhq.tracking.looks import add_look
 from qhq.tracking.run_folder import RunFolder
 
 EXACT = AerSpec(kind="aer", name="exact")
-BEST_CASE = "best case: one past day's calibration, no crosstalk, no drift"
 
 
 REPLAYED = "answered from the journal, nothing was sent or paid again; another --seed measures anew"
@@ -112,7 +110,7 @@ def plan_evaluation(
     opened: dict[str, Any] = {}
     for entry in entries:
         reason = _too_small(entry, experiment, selection)
-        if reason is None and isinstance(entry, IBMSpec) and experiment.ansatz:
+        if reason is None and kind_of(entry).is_hardware and experiment.ansatz:
             try:
                 executor = _open_device(entry, experiment, request.seed, connections)
                 costs.append(executor.forecast(len(windows), *circuit_arguments(experiment, latent)))
@@ -172,13 +170,11 @@ def _open(entry: BackendSpec, experiment: Experiment, seed: int) -> Executor | N
     return open_backend(entry, experiment.ansatz, seed=child_seed(seed, f"eval/{entry.name}"))
 
 
-def _open_device(entry: IBMSpec, experiment: Experiment, seed: int, connections: Connections) -> Any:
+def _open_device(entry: BackendSpec, experiment: Experiment, seed: int, connections: Connections) -> Any:
     """Open a device that has been reached for the circuit of an experiment."""
-    from qhq.backends.ibm.executor import open_ibm
-
     assert experiment.ansatz is not None
-    seed = child_seed(seed, f"eval/{entry.name}")
-    return open_ibm(entry, experiment.ansatz, seed=seed, connection=connections.reached(entry.name))
+    seed, connection = child_seed(seed, f"eval/{entry.name}"), connections.reached(entry.name)
+    return open_backend(entry, experiment.ansatz, seed=seed, connection=connection)
 
 
 def run_evaluation(
@@ -253,7 +249,7 @@ class _Campaign:
         """Send to all devices at once, measure the rest as their queues run, then what they gave."""
         entries, by_name = self.plan.entries, {each.name: each for each in self.plan.entries}
         devices = [
-            each for each in entries if isinstance(each, IBMSpec) and self.plan.experiment.ansatz is not None
+            each for each in entries if kind_of(each).is_hardware and self.plan.experiment.ansatz is not None
         ]
         if devices:
             progress(0, len(entries), f"sending to {', '.join(each.name for each in devices)}")
@@ -315,12 +311,12 @@ class _Campaign:
         """Open a backend for the circuit; None without one."""
         return _open(entry, self.plan.experiment, self.plan.request.seed)
 
-    def send(self, entry: IBMSpec) -> None:
+    def send(self, entry: BackendSpec) -> None:
         """Send what a device is asked, and wait for nothing; it is asked for its calibration once more."""
         with in_run(self.plan.folder.name):
             self._hardware[entry.name].send(*circuit_arguments(self.plan.experiment, self.latent))
 
-    def wait(self, entry: IBMSpec) -> None:
+    def wait(self, entry: BackendSpec) -> None:
         """Wait until the journal has the results of a device, each of which may come before another's."""
         with in_run(self.plan.folder.name):
             self._hardware[entry.name].wait(*circuit_arguments(self.plan.experiment, self.latent))
@@ -363,7 +359,7 @@ def _typical_std(executor: Executor | None) -> float | None:
 
 def _stored_jobs(entries: tuple[BackendSpec, ...]) -> set[str]:
     """Jobs whose results were in the journal before."""
-    if not any(isinstance(entry, IBMSpec) for entry in entries):
+    if not any(kind_of(entry).is_hardware for entry in entries):
         return set()
     return {str(job.job_id) for job in list_jobs() if job.state == STORED}
 
@@ -403,7 +399,7 @@ def _result(plan: EvalPlan, entry: BackendSpec, evaluation: Evaluation, exact: E
     return {
         "backend": entry.name,
         "kind": entry.kind,
-        "note": BEST_CASE if entry.kind == "fake" else "",
+        "note": kind_of(entry).note,
         "samples": len(evaluation.windows),
         "shots": report.shots if report else None,
         "metrics": asdict(metrics),

@@ -5,46 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Protocol
 
-from qhq.backends.ibm.spec import IBMSpec
-from qhq.backends.spec import BackendSpec, find_backend, load_backends
+from qhq.backends.backend import BackendSpec, ListedDevice
+from qhq.backends.registry import find_backend, load_backends
 from qhq.errors import BackendError, ConfigError
 
-
-class DeviceState(Protocol):
-    """What a device says of itself."""
-
-    @property
-    def online(self) -> bool:
-        """Whether it runs jobs."""
-
-    @property
-    def message(self) -> str:
-        """In its own word."""
-
-
-class Device(Protocol):
-    """A device of an account."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def qubits(self) -> int | None:
-        """Its width; None where the service does not say."""
-
-    @property
-    def state(self) -> DeviceState | None:
-        """Its state; None where the service could not say."""
-
-    @property
-    def fault(self) -> str:
-        """Why it could not."""
-
-
-Devices = Callable[[IBMSpec], Sequence[Device]]
+Devices = Callable[[BackendSpec], Sequence[ListedDevice]]
 """The devices of the account that a template stands for."""
 
 
@@ -115,25 +81,21 @@ def with_shots(entries: Sequence[BackendSpec], shots: int | None) -> list[Backen
     """
     if shots is None:
         return list(entries)
-    if not any(map(_can_sample, entries)):
+    if not any(entry.can_sample for entry in entries):
         names = ", ".join(entry.name for entry in entries)
         raise ConfigError(
             "--shots needs a sampling backend",
             got=f"--shots {shots} with {names}, exact",
             fix="Add --backend aer_shots, or leave --shots out",
         )
-    return [entry.model_copy(update={"shots": shots}) if _can_sample(entry) else entry for entry in entries]
-
-
-def _can_sample(entry: BackendSpec) -> bool:
-    return entry.shots is not None or getattr(entry, "noise", None) is not None
+    return [entry.model_copy(update={"shots": shots}) if entry.can_sample else entry for entry in entries]
 
 
 def _expand(glob: str, devices: Devices, qubits: dict[str, int], skipped: dict[str, Skipped]) -> list[str]:
     """Names that a glob stands for; adds widths of devices, and those that take no jobs, to the others."""
     names: list[str] = []
     for name, entry in load_backends().items():
-        if isinstance(entry, IBMSpec) and entry.is_template:
+        if entry.is_template:
             # The part before the first wildcard tells whether glob and template can meet.
             for device in devices(entry) if _may_meet(glob, name) else ():
                 if not fnmatchcase(device.name, glob):

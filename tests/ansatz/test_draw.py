@@ -6,7 +6,7 @@ import torch
 from matplotlib import pyplot as plt
 
 from qhq.ansatz.draw import FORMS, draw_circuit, draw_text
-from qhq.backends.simulators.aer import AerExecutor
+from qhq.backends.local.aer import AerExecutor
 from qhq.errors import ConfigError
 from tests.ansatz.circuits import SPECS, built
 

@@ -49,7 +49,7 @@ def test_a_spec_survives_being_written_and_read(content):
 
 def test_reading_a_spec_imports_no_qiskit():
     code = (
-        "import sys, qhq.ansatz.catalogue, qhq.backends.spec; "
+        "import sys, qhq.ansatz.catalogue, qhq.backends.registry; "
         "print([name for name in ('qiskit', 'torch', 'pandas', 'numpy') if name in sys.modules])"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

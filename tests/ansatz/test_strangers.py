@@ -9,7 +9,7 @@ from qhq.ansatz.assemble import Ansatz
 from qhq.ansatz.draw import draw_circuit
 from qhq.ansatz.export import export
 from qhq.ansatz.stored import fingerprint, load_built, save_ansatz, settle
-from qhq.backends.simulators.statevector import StatevectorExecutor
+from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.errors import ConfigError
 from tests.ansatz.strangers import BEYOND_OPENQASM, STRANGERS, stranger
 

@@ -10,7 +10,7 @@ import pytest
 
 from qhq.ansatz.program import Ansatz
 from qhq.backends import open_backend
-from qhq.backends.spec import find_backend
+from qhq.backends.registry import find_backend
 from tests.engine.library import (
     MAKERS,
     NO_GATE,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from qhq.backends.simulators.statevector import StatevectorExecutor
+from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.diagnostics.probe import Probe, check_has_weights
 from qhq.diagnostics.sampling import Sampling
 from qhq.errors import ConfigError

@@ -3,7 +3,7 @@ import pytest
 from qiskit.circuit import ParameterVector, QuantumCircuit
 
 from qhq.ansatz.assemble import pauli_observables
-from qhq.backends.simulators.statevector import StatevectorExecutor
+from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.diagnostics.sampling import Sampling
 from qhq.diagnostics.sensitivity import input_sensitivity, input_sensitivity_at, light_cone
 from qhq.errors import ConfigError

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from qhq.ansatz.catalogue import load_ansatz
-from qhq.backends.spec import load_backends
+from qhq.backends.registry import load_backends
 from qhq.errors import ConfigError
 from qhq.experiment.config import load_config
 

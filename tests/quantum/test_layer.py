@@ -16,9 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from qhq.ansatz import AnsatzSpec, build, load_ansatz
 from qhq.ansatz.spec import Entangler, RotationBlock
-from qhq.backends.registry import open_backend
-from qhq.backends.simulators.statevector import StatevectorExecutor
-from qhq.backends.spec import find_backend
+from qhq.backends.local.statevector import StatevectorExecutor
+from qhq.backends.registry import find_backend, open_backend
 from qhq.errors import BackendError, ConfigError
 from qhq.quantum.angle_scaling import AngleScaling
 from qhq.quantum.layer import QuantumLayer

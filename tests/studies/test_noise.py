@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from qhq.backends import open_backend
-from qhq.backends.spec import find_backend
+from qhq.backends.registry import find_backend
 from qhq.errors import ConfigError
 from qhq.experiment.config import load_config
 from qhq.experiment.evaluate import evaluate

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qhq.backends.ibm.client import DeviceState, ListedDevice
+from qhq.backends.backend import DeviceState, ListedDevice
 from qhq.data.prepare import prepare
 from qhq.data.spec import DataSpec
 from qhq.errors import BackendError, ConfigError

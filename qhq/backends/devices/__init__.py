@@ -1,6 +1,1 @@
-"""A device as data, and a program written for it.
-
-Read ``calibration`` (a device as JSON; from ``fakes`` or a ``snapshot``), ``target`` and ``device``
-(what the transpiler sees), ``isa`` (the program on physical qubits), ``gate`` (it must equal the logical
-one) and ``as_run`` (for drawing it).
-"""
+"""A device as data (``calibration``), to the transpiler (``device``), and programs for it (``isa``)."""

@@ -1,7 +1,12 @@
-"""A device as data: its configuration and the properties of one calibration, IBM's JSON. No Qiskit here."""
+"""A device as data: its configuration and the properties of one calibration, IBM's JSON.
+
+It comes from a service, from one of the fake devices that qiskit-ibm-runtime carries, or from a snapshot, one
+small file that ``aer`` entries replay offline.
+"""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import math
@@ -10,11 +15,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
-from typing import Any
+from importlib.util import find_spec
+from json import JSONDecodeError
+from pathlib import Path
+from typing import Any, NoReturn
 
 from qiskit.circuit.library import get_standard_gate_name_mapping
 
-from qhq.errors import BackendError
+from qhq.errors import BackendError, ConfigError, nearest
+from qhq.files import MEBIBYTE, expand_gzip, read_regular, write_atomically
 
 GATES = get_standard_gate_name_mapping()
 
@@ -237,3 +246,114 @@ def _plain(value: Any) -> Any:
     if isinstance(value, date):
         return value.isoformat()
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+FAKE_PREFIX = "fake_"
+
+
+def list_fakes() -> list[str]:
+    """Names of all fake devices, such as ``fake_fez``.
+
+    Raises:
+        BackendError: If qiskit-ibm-runtime is not installed.
+    """
+    return sorted(
+        FAKE_PREFIX + folder.name for folder in _fakes_folder().iterdir() if _fake_file(folder).is_file()
+    )
+
+
+def load_fake(device: str) -> Calibration:
+    """Read the calibration of a fake device.
+
+    The files are read as they lie there: importing the package would take two seconds.
+
+    Raises:
+        ConfigError: If there is no such device, with the nearest.
+        BackendError: If qiskit-ibm-runtime is not installed.
+    """
+    known = list_fakes()
+    if device not in known:
+        raise ConfigError("A fake device must be one of IBM's", got=f"'{device}'", fix=nearest(device, known))
+    folder = _fakes_folder() / device.removeprefix(FAKE_PREFIX)
+    configuration = json.loads(_fake_file(folder).read_text(encoding="utf-8"))
+    properties = json.loads((folder / f"props_{folder.name}.json").read_text(encoding="utf-8"))
+    return make_calibration({**configuration, "backend_name": device}, properties)
+
+
+def _fakes_folder() -> Path:
+    # Looking for a top-level package does not import it.
+    package = find_spec("qiskit_ibm_runtime")
+    for location in (package and package.submodule_search_locations) or ():
+        root = Path(location) / "fake_provider" / "backends"
+        if root.is_dir():
+            return root
+    raise BackendError(
+        "Fake devices must be installed",
+        got="no qiskit-ibm-runtime with fake devices in this environment",
+        fix="Run: pip install qiskit-ibm-runtime",
+    )
+
+
+def _fake_file(folder: Path) -> Path:
+    return folder / f"conf_{folder.name}.json"
+
+
+SNAPSHOT_FORMAT = 1
+
+MOST_SNAPSHOT_BYTES = 16 * MEBIBYTE
+"""Of a snapshot, expanded: that of the largest devices has one or two."""
+
+
+def save_snapshot(calibration: Calibration, path: Path) -> None:
+    """Write a calibration as gzipped JSON; the same calibration gives the same bytes.
+
+    Raises:
+        BackendError: If the file cannot be written.
+    """
+    content = {
+        "qhq_snapshot": SNAPSHOT_FORMAT,
+        "configuration": calibration.configuration,
+        "properties": calibration.properties,
+    }
+    try:
+        write_atomically(path, gzip.compress(json.dumps(content).encode(), mtime=0))
+    except OSError as error:
+        raise BackendError(
+            "The snapshot must be writable", got=f"{path}: {error.strerror}", fix="Choose another path"
+        ) from error
+
+
+def load_snapshot(path: Path) -> Calibration:
+    """Read a calibration that :func:`save_snapshot` wrote; the plain JSON inside is taken too.
+
+    Raises:
+        ConfigError: If the file is missing or no snapshot.
+    """
+    try:
+        raw = read_regular(path, most=MOST_SNAPSHOT_BYTES, what="snapshot")
+        if raw.startswith(b"\x1f\x8b"):
+            raw = expand_gzip(raw, most=MOST_SNAPSHOT_BYTES, source=path, what="snapshot")
+        content = json.loads(raw, parse_constant=_refuse_constant)
+        if content["qhq_snapshot"] != SNAPSHOT_FORMAT:
+            raise ValueError(f"format {content['qhq_snapshot']}")
+        return make_calibration(content["configuration"], content["properties"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, BackendError) as error:
+        raise ConfigError(
+            "A snapshot must be a file that 'qhq backends snapshot' wrote",
+            got=f"{path}: {_why_unreadable(error)}",
+            fix="Correct the path, or make the snapshot again",
+        ) from error
+
+
+def _refuse_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word}, which is no number")
+
+
+def _why_unreadable(error: Exception) -> str:
+    if isinstance(error, BackendError):
+        return error.got
+    if isinstance(error, JSONDecodeError | UnicodeDecodeError):
+        return f"no JSON ({error})"
+    if isinstance(error, RecursionError):
+        return "nested without end"
+    return error.strerror or str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"

@@ -1,25 +1,36 @@
-"""What an entry of ``backends.yaml`` calls a device: where gates may go, and the noise they have there."""
+"""What the transpiler sees of a device: its gates and where they may act, from its calibration."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from typing import Any, Protocol
 
-from qiskit.transpiler import CouplingMap, Target
+from qiskit.circuit import Measure
+from qiskit.circuit.library import get_standard_gate_name_mapping
+from qiskit.transpiler import InstructionProperties, QubitProperties, Target
 
-from qhq.backends.devices.calibration import Calibration
-from qhq.backends.devices.fakes import load_fake
-from qhq.backends.devices.snapshot import load_snapshot
-from qhq.backends.devices.target import build_target
-from qhq.backends.noise.channels import DeviceNoise, calibrated_noise, uniform_noise
-from qhq.backends.noise.spec import NoiseSpec, UniformNoiseSpec
-from qhq.errors import BackendError
+from qhq.backends.devices.calibration import Calibration, gate_number
 
-UNIFORM_BASIS = ["cz", "measure", "rz", "sx", "x"]
-"""Gates of a device known by parameters alone: those of a Heron."""
+
+class Device(Protocol):
+    """A device that a program can be written for."""
+
+    @property
+    def name(self) -> str:
+        """As it calls itself."""
+
+    @property
+    def date(self) -> str | None:
+        """When its calibration was last updated: ISO 8601, UTC; None without one."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all that a transpiled circuit depends on."""
+
+    @property
+    def target(self) -> Target:
+        """Gates, where they may act, and their errors."""
 
 
 @dataclass(frozen=True)
@@ -52,73 +63,67 @@ class CalibratedDevice:
         """Gates, where they may act, and their errors."""
         return build_target(self.calibration, fractional=self.fractional)
 
-    def noise(self, qubits: Sequence[int]) -> DeviceNoise:
-        """Noise on some physical qubits, renumbered; the rest of the device costs nothing."""
-        return calibrated_noise(self.calibration.cut(qubits))
+
+LEFT_OUT = frozenset({"delay", "id", "measure", "reset"})
+"""No gates of a program; measurements are made from the readout of each qubit."""
+
+FRACTIONAL = frozenset({"rx", "rzz"})
+"""Gates with an angle of their own; a device restricts that of rzz."""
 
 
-@dataclass(frozen=True)
-class UniformDevice:
-    """A device known by parameters alone: every qubit is alike and a neighbour of every other."""
-
-    parameters: UniformNoiseSpec
-    num_qubits: int
-
-    name = "parameters"
-    date = None
-
-    @property
-    def fingerprint(self) -> str:
-        """Digest of all that a transpiled circuit depends on: the width."""
-        return hashlib.sha256(f"uniform {self.num_qubits}".encode()).hexdigest()
-
-    @cached_property
-    def target(self) -> Target:
-        """Gates, where they may act, and their errors."""
-        pairs = [[one, other] for one in range(self.num_qubits) for other in range(self.num_qubits)]
-        return Target.from_configuration(
-            UNIFORM_BASIS,
-            num_qubits=self.num_qubits,
-            coupling_map=CouplingMap([pair for pair in pairs if pair[0] != pair[1]] or None),
-        )
-
-    def noise(self, qubits: Sequence[int]) -> DeviceNoise:
-        """Noise on some physical qubits, renumbered."""
-        return uniform_noise(self.parameters, len(qubits))
-
-
-Device = CalibratedDevice | UniformDevice
-
-
-def load_device(noise: NoiseSpec, num_qubits: int) -> Device:
-    """The device that an entry names.
+def build_target(calibration: Calibration, *, fractional: bool = False) -> Target:
+    """All working qubits and gates of a device with their errors, durations (s), T1 and T2 (s).
 
     Args:
-        noise: A device, a snapshot or parameters.
-        num_qubits: Qubits of the program.
-
-    Raises:
-        ConfigError: If there is no such device, or the file is no snapshot.
-        BackendError: If it has fewer qubits than the program.
+        calibration: The device.
+        fractional: Whether its fractional gates are among them.
     """
-    if noise.parameters is not None:
-        return UniformDevice(noise.parameters, num_qubits)
-    device = CalibratedDevice(load_calibration(noise))
-    if device.calibration.num_qubits < num_qubits:
-        raise BackendError(
-            "A device must have a qubit for each of the circuit",
-            got=f"{num_qubits} qubits for the {device.calibration.num_qubits} of {device.name}",
-            fix="Choose a larger device, or an ansatz with fewer qubits",
+    target = Target(num_qubits=calibration.num_qubits, qubit_properties=_qubits(calibration))
+    standard = get_standard_gate_name_mapping()
+    for name, places in _gates(calibration, LEFT_OUT if fractional else LEFT_OUT | FRACTIONAL).items():
+        if places:
+            target.add_instruction(standard[name], places)
+    target.add_instruction(Measure(), _measurements(calibration))
+    return target
+
+
+def _qubits(calibration: Calibration) -> list[QubitProperties]:
+    # Frequencies matter for thermal excitation alone, which IBM's noise models leave out.
+    return [
+        QubitProperties(t1=calibration.qubit(qubit, "T1"), t2=calibration.qubit(qubit, "T2"))
+        for qubit in range(calibration.num_qubits)
+    ]
+
+
+def _gates(
+    calibration: Calibration, left_out: frozenset[str]
+) -> dict[str, dict[tuple[int, ...], InstructionProperties]]:
+    standard = get_standard_gate_name_mapping()
+    names = [name for name in calibration.configuration["basis_gates"] if name in standard.keys() - left_out]
+    gates: dict[str, dict[tuple[int, ...], InstructionProperties]] = {name: {} for name in names}
+    for gate in calibration.properties["gates"]:
+        if gate["gate"] in gates and _works(calibration, gate):
+            gates[gate["gate"]][tuple(gate["qubits"])] = InstructionProperties(
+                error=gate_number(gate["parameters"], "gate_error"),
+                duration=gate_number(gate["parameters"], "gate_length"),
+            )
+    return gates
+
+
+def _works(calibration: Calibration, gate: dict[str, Any]) -> bool:
+    switches = [calibration.qubit(qubit, "operational") for qubit in gate["qubits"]]
+    if 0.0 in [*switches, gate_number(gate["parameters"], "operational")]:
+        return False
+    # An error of 1 is IBM's mark of a gate that could not be calibrated.
+    return (gate_number(gate["parameters"], "gate_error") or 0.0) < 1.0
+
+
+def _measurements(calibration: Calibration) -> dict[tuple[int], InstructionProperties]:
+    return {
+        (qubit,): InstructionProperties(
+            error=calibration.qubit(qubit, "readout_error"),
+            duration=calibration.qubit(qubit, "readout_length"),
         )
-    return device
-
-
-def load_calibration(noise: NoiseSpec) -> Calibration:
-    """The calibration of a fake device or of a snapshot file.
-
-    Raises:
-        ConfigError: If there is no such device, or the file is no snapshot.
-    """
-    if noise.snapshot is not None:
-        return load_snapshot(Path(noise.snapshot).expanduser())
-    return load_fake(str(noise.device))
+        for qubit in range(calibration.num_qubits)
+        if calibration.qubit(qubit, "operational") != 0.0
+    }

@@ -1,4 +1,8 @@
-"""A program in the gates of a device and on its qubits, transpiled once and kept."""
+"""A program in the gates of a device and on its qubits, transpiled once and kept, behind a correctness gate.
+
+The gate: before anything is spent, what the device would run, noiseless, must equal the logical program at
+random points. A qubit order or an observable that went wrong on the way shows there, and nowhere later.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +16,22 @@ from typing import Any
 import numpy as np
 import qiskit
 from qiskit import qpy
-from qiskit.circuit import Parameter, QuantumCircuit
+from qiskit.circuit import Parameter, QuantumCircuit, QuantumRegister
 from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import generate_preset_pass_manager
+from qiskit_aer import AerSimulator
 
 from qhq.ansatz.files import read_qpy
-from qhq.ansatz.program import on_qubits
+from qhq.ansatz.program import Ansatz, on_qubits
+from qhq.backends.backend import TranspileSpec
 from qhq.backends.devices.device import Device
-from qhq.backends.spec import TranspileSpec
+from qhq.backends.gradients import by_angles
+from qhq.backends.local.aer import ExactProgram, in_known_gates
 from qhq.errors import BackendError, ConfigError
 from qhq.files import write_atomically
 from qhq.paths import cache_dir
+from qhq.seeding import child_generator
 
 FORMAT = 3
 """Of what is kept; another number leaves what an older qhq kept aside."""
@@ -72,6 +80,26 @@ class IsaProgram:
         observables = tuple(on_qubits(each, qubits) for each in self.observables)
         return IsaProgram(circuit, self.parameters, observables, tuple(place[each] for each in self.layout))
 
+    def as_ansatz(self, logical: Ansatz) -> Ansatz:
+        """What the device runs as an ansatz of its own, to draw, export and count it.
+
+        Args:
+            logical: What it was made from.
+
+        Returns:
+            An ansatz whose qubit k is the k-th physical qubit in use, named by its physical number and by
+            the logical qubit that is read from it.
+        """
+        cut = self.cut()
+        inputs, weights = cut.parameters[: logical.num_inputs], cut.parameters[logical.num_inputs :]
+        read = {physical: f"_q{index}" for index, physical in enumerate(self.layout)}
+        registers = (QuantumRegister(1, f"p{each}{read.get(each, '')}") for each in self.qubits)
+        named = QuantumCircuit(*registers).compose(cut.circuit, range(cut.circuit.num_qubits))
+        # It changes no expectation, and keeps a parameter that stands in no gate (any more) in the circuit.
+        idle = set(cut.parameters) - set(named.parameters)
+        named.global_phase = sum((each for each in cut.parameters if each in idle), 0)
+        return Ansatz(named, inputs, weights, cut.observables, logical.angle_scaling)
+
 
 def build_isa(
     circuit: QuantumCircuit,
@@ -104,6 +132,15 @@ def build_isa(
     layout = tuple(isa.metadata[LAYOUT])
     laid = tuple(each.apply_layout(list(layout), isa.num_qubits) for each in observables)
     return IsaProgram(isa, tuple(named.get(each.name, each) for each in parameters), laid, layout)
+
+
+def lay_out_ansatz(ansatz: Ansatz, device: Device, settings: TranspileSpec) -> IsaProgram:
+    """Write an ansatz as it stands for a device; see :func:`build_isa`.
+
+    Raises:
+        BackendError: If it does not fit the device.
+    """
+    return build_isa(ansatz.lowered, ansatz.parameters, ansatz.observables, device, settings)
 
 
 def _transpile(circuit: QuantumCircuit, device: Device, settings: TranspileSpec) -> QuantumCircuit:
@@ -186,3 +223,65 @@ def _keep(isa: QuantumCircuit, file: Path) -> None:
     except OSError:
         # A full or read-only disk costs time, not the run.
         return
+
+
+GATE_TOLERANCE = 1e-6
+"""Largest difference of an expectation value that passes."""
+
+GATE_SAMPLES = 4
+"""Random points that are compared."""
+
+STATEVECTOR_QUBITS = 24
+"""Widest program that is compared by statevector; a wider one by matrix product states."""
+
+
+def check_isa(isa: IsaProgram, ansatz: Ansatz, *, seed: int) -> None:
+    """Compare a program on a device, noiseless, with the ansatz it was made from.
+
+    Args:
+        isa: The program, its parameters the angles of the lowered ansatz, its observables laid out.
+        ansatz: What it must compute.
+        seed: Where the compared points come from.
+
+    Raises:
+        BackendError: If an expectation value differs by more than `GATE_TOLERANCE`.
+    """
+    circuit, parameters, _ = by_angles(ansatz)
+    simulator = _simulator(ansatz.num_qubits)
+    circuit = in_known_gates(circuit, simulator)
+    logical = ExactProgram(circuit, tuple(parameters), ansatz.observables, simulator)
+    cut = isa.cut()
+    simulator = _simulator(cut.circuit.num_qubits)
+    on_device = ExactProgram(cut.circuit, cut.parameters, cut.observables, simulator)
+    angles = child_generator(seed, "gate").uniform(-np.pi, np.pi, (GATE_SAMPLES, len(parameters)))
+    distance = np.abs(on_device(angles) - logical(angles)).max()
+    _check_distance(distance, isa)
+
+
+def _check_distance(distance: float, isa: IsaProgram) -> None:
+    # Not <=, so that NaN does not pass.
+    if not distance < GATE_TOLERANCE:
+        raise BackendError(
+            f"The circuit on the device must compute what the ansatz computes, to {GATE_TOLERANCE:g}",
+            got=f"a difference of {distance:.1e} with layout {list(isa.layout)}",
+            fix="Report this with the circuit: a qubit order or an observable is wrong, so nothing was run",
+        )
+
+
+def check_same(isa: IsaProgram, known: IsaProgram, *, seed: int) -> None:
+    """Compare a program, noiseless, with one of the same parameters and observables that passed the gate.
+
+    Raises:
+        BackendError: If an expectation value differs by more than `GATE_TOLERANCE`.
+    """
+    angles = child_generator(seed, "gate").uniform(-np.pi, np.pi, (GATE_SAMPLES, len(isa.parameters)))
+    values = []
+    for each in (isa.cut(), known.cut()):
+        simulator = _simulator(each.circuit.num_qubits)
+        values.append(ExactProgram(each.circuit, each.parameters, each.observables, simulator)(angles))
+    _check_distance(np.abs(values[0] - values[1]).max(), isa)
+
+
+def _simulator(num_qubits: int) -> AerSimulator:
+    method = "statevector" if num_qubits <= STATEVECTOR_QUBITS else "matrix_product_state"
+    return AerSimulator(method=method, runtime_parameter_bind_enable=True)

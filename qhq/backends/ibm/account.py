@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from qhq.backends.entry import BackendSpec
+from qhq.backends.backend import fake_entries
 from qhq.errors import BackendError
 
 URL, TOKEN, INSTANCE = "QHQ_IBM_URL", "QHQ_IBM_TOKEN", "QHQ_IBM_INSTANCE"
@@ -43,12 +43,11 @@ def saved_file() -> Path:
     return Path.home() / ".qiskit" / "qiskit-ibm.json"
 
 
-def find_account(device: str, entries: dict[str, BackendSpec]) -> Account:
+def find_account(device: str) -> Account:
     """The account of the environment, else the saved one.
 
     Args:
         device: Device that is to be opened, for the message.
-        entries: The registry, in which the fake twin of the device may stand.
 
     Raises:
         BackendError: If there is none, or the address is not safe.
@@ -60,12 +59,12 @@ def find_account(device: str, entries: dict[str, BackendSpec]) -> Account:
     if url is not None:
         _check_has_token(token)
     if token is None and not os.environ.get("QISKIT_IBM_TOKEN") and not saved_file().exists():
-        raise _no_account(device, entries)
+        raise _no_account(device)
     if token is None and not os.environ.get("QISKIT_IBM_TOKEN"):
         tighten(saved_file())
         fault = saved_fault(saved_file())
         if fault is not None:
-            raise _unusable(device, entries, *fault)
+            raise _unusable(device, *fault)
     return Account(token, os.environ.get(INSTANCE) or None, url)
 
 
@@ -148,10 +147,10 @@ def tighten(file: Path) -> None:
             file.chmod(stat.S_IRUSR | stat.S_IWUSR)
 
 
-def fake_twin(device: str, entries: dict[str, BackendSpec]) -> str:
+def fake_twin(device: str) -> str:
     """The entry of the registry that simulates a device, else any fake one."""
     twin = f"fake_{device.removeprefix('ibm_')}"
-    fakes = sorted(name for name, entry in entries.items() if entry.kind == "fake")
+    fakes = fake_entries()
     return twin if twin in fakes or not fakes else fakes[0]
 
 
@@ -198,12 +197,12 @@ def _check_has_token(token: str | None) -> None:
         )
 
 
-def _unusable(device: str, entries: dict[str, BackendSpec], what: str, fix: str) -> BackendError:
+def _unusable(device: str, what: str, fix: str) -> BackendError:
     return BackendError(
         f"An IBM Quantum account is needed to open {device}",
         got=f"no {TOKEN} in the environment, and {saved_file()}, {what}",
         fix=f"{fix}: {SAVE}; or set {TOKEN} and {INSTANCE}; without an account try"
-        f" --backend {fake_twin(device, entries)}",
+        f" --backend {fake_twin(device)}",
     )
 
 
@@ -213,11 +212,11 @@ SAVE = (
 )
 
 
-def _no_account(device: str, entries: dict[str, BackendSpec]) -> BackendError:
+def _no_account(device: str) -> BackendError:
     return BackendError(
         f"An IBM Quantum account is needed to open {device}",
         got=f"no {TOKEN} in the environment and no saved account",
         fix=f"Set {TOKEN} to your API key and {INSTANCE} to your CRN (https://quantum.cloud.ibm.com), "
         f"or save them once: {SAVE}; "
-        f"without an account try its fake twin: --backend {fake_twin(device, entries)}",
+        f"without an account try its fake twin: --backend {fake_twin(device)}",
     )

@@ -11,9 +11,8 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.transpiler import Target
 
 from qhq.backends.devices.calibration import Calibration
-from qhq.backends.ibm.options import calibration_circuits, circuits_per_sample, shots_per_circuit
+from qhq.backends.ibm.kind import IBMSpec, calibration_circuits, circuits_per_sample, shots_per_circuit
 from qhq.backends.ibm.pub_request import LaidOut
-from qhq.backends.ibm.spec import IBMSpec
 from qhq.errors import BackendError
 
 JOB_SECONDS = 2.0

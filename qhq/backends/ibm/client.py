@@ -34,15 +34,15 @@ from qiskit_ibm_runtime.exceptions import (
 from qiskit_ibm_runtime.executor_estimator import Estimator
 from requests.exceptions import TooManyRedirects
 
+from qhq.backends.backend import DeviceState, ListedDevice
 from qhq.backends.devices.calibration import Calibration, make_calibration
 from qhq.backends.executor import FloatArray
 from qhq.backends.ibm.account import Account
 from qhq.backends.ibm.errors import NoInstanceError, RefusedHereError, kind_of, retry_after
 from qhq.backends.ibm.fractional import within_range
-from qhq.backends.ibm.options import estimator_options
+from qhq.backends.ibm.kind import IBMSpec, estimator_options
 from qhq.backends.ibm.pub_request import LaidOut
 from qhq.backends.ibm.results import Estimates, Item
-from qhq.backends.ibm.spec import IBMSpec
 from qhq.backends.ibm.talk import heartbeat
 from qhq.backends.ibm.trouble import Kind, ServiceError, redact
 from qhq.backends.ibm.wire import WireSession, keep_key_here, own_wire
@@ -65,32 +65,6 @@ DRY_RUN_TAG = "qhq-dry-run"
 
 PAGE = 20
 """Jobs that are asked for at a time."""
-
-
-@dataclass(frozen=True)
-class DeviceState:
-    """Whether a device runs jobs, how many wait before it, and what it says of itself."""
-
-    online: bool
-    queue: int
-    message: str
-
-
-@dataclass(frozen=True)
-class ListedDevice:
-    """A device of the account: its width, and its state; None where the service could not say.
-
-    Attributes:
-        name: Its name.
-        qubits: Its width.
-        state: Its state.
-        fault: Why the service could not say its state, or what is wrong with what it said.
-    """
-
-    name: str
-    qubits: int | None
-    state: DeviceState | None
-    fault: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,9 @@ from qiskit.circuit import Parameter, QuantumCircuit
 from qhq.ansatz.program import Ansatz
 from qhq.ansatz.stored import fingerprints
 from qhq.backends.devices.calibration import Calibration
-from qhq.backends.devices.gate import check_isa
-from qhq.backends.devices.isa import build_isa
+from qhq.backends.devices.isa import build_isa, check_isa
 from qhq.backends.executor import FloatArray, Report, as_values
-from qhq.backends.gradients.parameter_shift import ParameterShift, Program, with_weights
-from qhq.backends.gradients.spsa import Spsa
+from qhq.backends.gradients import ParameterShift, Program, Spsa, with_weights
 from qhq.backends.ibm.budget import (
     CostForecast,
     beside_service,
@@ -31,12 +29,11 @@ from qhq.backends.ibm.client import decode
 from qhq.backends.ibm.dry_run import service_estimate
 from qhq.backends.ibm.job_runner import JobRunner
 from qhq.backends.ibm.journal import HELD, Journal, Part
+from qhq.backends.ibm.kind import IBMSpec, shots_per_circuit
 from qhq.backends.ibm.layout import lay_out
 from qhq.backends.ibm.opening import Approval, Connection, ask, connect
-from qhq.backends.ibm.options import shots_per_circuit
 from qhq.backends.ibm.pub_request import PubRequest, question_key
 from qhq.backends.ibm.results import Estimates
-from qhq.backends.ibm.spec import IBMSpec
 from qhq.backends.ibm.trouble import ServiceError, as_job_error
 from qhq.backends.ibm.waiting import Clock, WallClock
 from qhq.errors import BackendError, JobError

@@ -33,9 +33,9 @@ from qhq.backends.ibm.journal import (
     Journal,
     Part,
 )
+from qhq.backends.ibm.kind import IBMSpec
 from qhq.backends.ibm.pub_request import LaidOut, PubRequest
 from qhq.backends.ibm.results import Estimates, check_estimates, measured_qubits
-from qhq.backends.ibm.spec import IBMSpec
 from qhq.backends.ibm.talk import TALK
 from qhq.backends.ibm.trouble import (
     ENDS_A_JOB,

@@ -6,12 +6,11 @@ from qiskit.circuit import Parameter
 from qiskit.transpiler import Target
 
 from qhq.backends.devices.device import CalibratedDevice
-from qhq.backends.devices.gate import check_same
-from qhq.backends.devices.isa import IsaProgram, build_isa
+from qhq.backends.devices.isa import IsaProgram, build_isa, check_same
 from qhq.backends.ibm.budget import circuit_seconds, shot_seconds
+from qhq.backends.ibm.kind import IBMSpec
 from qhq.backends.ibm.pub_request import LaidOut
-from qhq.backends.ibm.spec import IBMSpec
-from qhq.backends.simulators.sampling import measured_groups
+from qhq.backends.local.aer import measured_groups
 from qhq.errors import BackendError
 
 

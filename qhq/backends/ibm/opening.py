@@ -6,19 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from qhq.backends.backend import ListedDevice
 from qhq.backends.devices.device import CalibratedDevice
 from qhq.backends.ibm.account import fake_twin, find_account
 from qhq.backends.ibm.budget import check_cap, check_plan, job_limits, seconds_of_jobs
-from qhq.backends.ibm.client import IBMClient, ListedDevice, decode
+from qhq.backends.ibm.client import IBMClient, decode
 from qhq.backends.ibm.job_runner import JobRunner, Patience, persist
 from qhq.backends.ibm.journal import Journal, Part
+from qhq.backends.ibm.kind import IBMSpec
 from qhq.backends.ibm.layout import refit
 from qhq.backends.ibm.pub_request import LaidOut, PubRequest
-from qhq.backends.ibm.spec import IBMSpec
 from qhq.backends.ibm.talk import TALK
 from qhq.backends.ibm.trouble import ServiceError, as_job_error
 from qhq.backends.ibm.waiting import Clock, WallClock
-from qhq.backends.spec import load_backends
 from qhq.errors import BackendError
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ def open_client(spec: IBMSpec) -> IBMClient:
     Raises:
         BackendError: If there is no account, or the entry names no device.
     """
-    account = find_account(spec.name, load_backends())
+    account = find_account(spec.name)
     client = IBMClient(account, spec.name, fractional=spec.fractional_gates)
     if spec.is_template:
         raise BackendError(
@@ -88,7 +88,7 @@ def list_devices(template: IBMSpec) -> list[ListedDevice]:
     Raises:
         BackendError: If there is no account, or it cannot be asked.
     """
-    client = IBMClient(find_account(template.name, load_backends()), template.name)
+    client = IBMClient(find_account(template.name), template.name)
     try:
         return ask(client, template, client.devices)
     except ServiceError as trouble:
@@ -231,7 +231,4 @@ def _names(client: IBMClient) -> str:
         names = client.others()
     except ServiceError:
         names = []
-    return (
-        ", ".join(names)
-        or f"none is online; --backend {fake_twin(client.device, load_backends())} needs none"
-    )
+    return ", ".join(names) or f"none is online; --backend {fake_twin(client.device)} needs none"

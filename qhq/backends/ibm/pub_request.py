@@ -16,7 +16,7 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
 from qhq.backends.executor import FloatArray
-from qhq.backends.ibm.spec import IBMSpec
+from qhq.backends.ibm.kind import IBMSpec
 
 
 @dataclass(frozen=True)

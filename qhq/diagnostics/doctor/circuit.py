@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from qhq.ansatz.program import Ansatz
-from qhq.backends.simulators.statevector import StatevectorExecutor
+from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.diagnostics.estimate import Array
 from qhq.errors import QHQError
 from qhq.quantum.adjoint_network import AdjointNetwork, as_pauli_sum

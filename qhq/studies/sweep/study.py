@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qhq.backends.spec import find_backend
+from qhq.backends.registry import find_backend, kind_of
 from qhq.data.quarantine import tell_rows
 from qhq.documents import dump_document
 from qhq.errors import ConfigError
@@ -82,7 +82,7 @@ def _configs(spec: SweepSpec, start: ExperimentConfig) -> Iterator[ExperimentCon
 
 
 def _refuse_devices(config: ExperimentConfig) -> None:
-    if find_backend(config.backend).kind == "ibm":
+    if kind_of(find_backend(config.backend)).is_hardware:
         raise ConfigError(
             "A sweep must train on a simulator: its trials run side by side and are thrown away",
             got=f"backend {config.backend}, a device",

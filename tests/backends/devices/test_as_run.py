@@ -9,7 +9,7 @@ from qiskit.quantum_info import SparsePauliOp
 from qhq.ansatz.draw import draw_text
 from qhq.ansatz.program import Ansatz
 from qhq.backends import open_backend
-from qhq.backends.devices.as_run import as_run
+from qhq.backends.registry import as_run
 
 X, V, W = Parameter("x"), Parameter("v"), Parameter("w")
 OBSERVABLES = (SparsePauliOp("IZ"), SparsePauliOp("XY"))

@@ -3,9 +3,8 @@ from datetime import datetime
 
 import pytest
 
-from qhq.backends.devices.calibration import make_calibration
+from qhq.backends.devices.calibration import list_fakes, load_fake, make_calibration
 from qhq.backends.devices.device import CalibratedDevice
-from qhq.backends.devices.fakes import list_fakes, load_fake
 from qhq.errors import BackendError, ConfigError
 
 NAIROBI = load_fake("fake_nairobi")

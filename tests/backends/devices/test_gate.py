@@ -3,11 +3,10 @@ from dataclasses import replace
 import pytest
 from qiskit.quantum_info import SparsePauliOp
 
+from qhq.backends.backend import TranspileSpec
+from qhq.backends.devices.calibration import load_fake
 from qhq.backends.devices.device import CalibratedDevice
-from qhq.backends.devices.fakes import load_fake
-from qhq.backends.devices.gate import check_isa
-from qhq.backends.devices.isa import build_isa
-from qhq.backends.spec import TranspileSpec
+from qhq.backends.devices.isa import build_isa, check_isa
 from qhq.engine.compile import lower, separate_angles
 from qhq.errors import BackendError
 from tests.ansatz.circuits import SPECS, built

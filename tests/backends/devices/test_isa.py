@@ -4,11 +4,11 @@ from qiskit.circuit import Parameter, QuantumCircuit
 from qiskit.circuit.random import random_circuit
 from qiskit.quantum_info import SparsePauliOp, Statevector, random_pauli_list
 
+from qhq.backends.backend import TranspileSpec
 from qhq.backends.devices import isa as isa_module
+from qhq.backends.devices.calibration import load_fake
 from qhq.backends.devices.device import CalibratedDevice
-from qhq.backends.devices.fakes import load_fake
 from qhq.backends.devices.isa import build_isa
-from qhq.backends.spec import TranspileSpec
 from qhq.errors import BackendError
 
 NAIROBI = CalibratedDevice(load_fake("fake_nairobi"))

@@ -5,10 +5,9 @@ import os
 import numpy as np
 import pytest
 
-from qhq.backends.devices.fakes import list_fakes, load_fake
-from qhq.backends.devices.snapshot import load_snapshot, save_snapshot
+from qhq.backends.devices.calibration import list_fakes, load_fake, load_snapshot, save_snapshot
+from qhq.backends.noisy.kind import AerSpec, FakeSpec
 from qhq.backends.registry import open_backend
-from qhq.backends.spec import AerSpec, FakeSpec
 from qhq.errors import BackendError, ConfigError
 from tests.ansatz.circuits import built, random_values
 

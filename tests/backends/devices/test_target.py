@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from qhq.backends.devices.fakes import load_fake
-from qhq.backends.devices.target import build_target
+from qhq.backends.devices.calibration import load_fake
+from qhq.backends.devices.device import build_target
 
 NAIROBI = load_fake("fake_nairobi")
 

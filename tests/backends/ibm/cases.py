@@ -12,9 +12,9 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qhq.ansatz.program import Ansatz
 from qhq.backends.ibm.executor import IBMExecutor, open_ibm
-from qhq.backends.ibm.spec import IBMSpec
-from qhq.backends.simulators.aer import open_aer
-from qhq.backends.spec import AerSpec
+from qhq.backends.ibm.kind import IBMSpec
+from qhq.backends.local.aer import open_aer
+from qhq.backends.noisy.kind import AerSpec
 
 DEVICE = "ibm_manila"
 SHOTS = 256

@@ -8,9 +8,9 @@ from urllib.parse import quote
 import pytest
 
 from qhq.backends.ibm.account import Account, fake_twin, find_account, saved_fault, tighten
-from qhq.backends.ibm.options import estimator_options
+from qhq.backends.ibm.kind import estimator_options
 from qhq.backends.ibm.trouble import redact
-from qhq.backends.spec import find_backend, load_backends
+from qhq.backends.registry import find_backend, load_backends
 from qhq.errors import BackendError, ConfigError
 
 from .cases import entry
@@ -33,7 +33,7 @@ def home(tmp_path, monkeypatch):
 
 def test_without_an_account_three_parts_say_how_to_save_one_and_name_the_fake_twin(home):
     with pytest.raises(BackendError, match="An IBM Quantum account is needed to open ibm_fez") as error:
-        find_account("ibm_fez", load_backends())
+        find_account("ibm_fez")
     assert error.value.exit_status == 4
     assert "no QHQ_IBM_TOKEN in the environment and no saved account" in error.value.got
     for part in ("QHQ_IBM_TOKEN", "QHQ_IBM_INSTANCE", "save_account", "--backend fake_fez"):
@@ -42,13 +42,13 @@ def test_without_an_account_three_parts_say_how_to_save_one_and_name_the_fake_tw
 
 @pytest.mark.parametrize(("device", "twin"), [("ibm_torino", "fake_torino"), ("ibm_unheard", "fake_fez")])
 def test_a_device_without_a_twin_is_given_another(device, twin):
-    assert fake_twin(device, load_backends()) == twin
+    assert fake_twin(device) == twin
 
 
 def test_the_environment_comes_before_the_file(home, monkeypatch):
     monkeypatch.setenv("QHQ_IBM_TOKEN", "secret")
     monkeypatch.setenv("QHQ_IBM_INSTANCE", "crn")
-    account = find_account("ibm_fez", {})
+    account = find_account("ibm_fez")
     assert account == Account("secret", "crn", None)
     assert "secret" not in repr(account)
 
@@ -58,7 +58,7 @@ def test_a_saved_account_is_used_and_taken_away_from_others(home):
     file.parent.mkdir()
     file.write_text(saved("default-ibm-quantum-platform"))
     file.chmod(0o644)
-    assert find_account("ibm_fez", {}) == Account()
+    assert find_account("ibm_fez") == Account()
     assert file.stat().st_mode & 0o777 == 0o600
 
 
@@ -86,7 +86,7 @@ def test_a_saved_account_that_cannot_be_used_is_told_what_it_is(home, name):
     file.parent.mkdir()
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(BackendError, match=got) as error:
-        find_account("ibm_fez", load_backends())
+        find_account("ibm_fez")
     assert str(file) in error.value.got
     assert fix in error.value.fix
     assert "fake_fez" in error.value.fix
@@ -97,7 +97,7 @@ def test_a_folder_or_a_forbidden_file_is_told(home, monkeypatch):
     file = home / ".qiskit" / "qiskit-ibm.json"
     file.mkdir(parents=True)
     with pytest.raises(BackendError, match="is a folder"):
-        find_account("ibm_fez", {})
+        find_account("ibm_fez")
     file.rmdir()
     file.write_text(saved("default-ibm-cloud", "ibm_cloud"))
 
@@ -106,7 +106,7 @@ def test_a_folder_or_a_forbidden_file_is_told(home, monkeypatch):
 
     monkeypatch.setattr(Path, "read_text", refuse)
     with pytest.raises(BackendError, match="cannot be read: Permission denied"):
-        find_account("ibm_fez", {})
+        find_account("ibm_fez")
 
 
 def test_the_environment_makes_a_broken_file_harmless(home, monkeypatch):
@@ -114,7 +114,7 @@ def test_the_environment_makes_a_broken_file_harmless(home, monkeypatch):
     file.parent.mkdir()
     file.write_text("{}")
     monkeypatch.setenv("QISKIT_IBM_TOKEN", "secret")
-    assert find_account("ibm_fez", {}) == Account()
+    assert find_account("ibm_fez") == Account()
 
 
 @pytest.mark.parametrize("name", ["default-ibm-cloud", "mine"])
@@ -142,7 +142,7 @@ def test_an_address_must_be_safe(home, monkeypatch, url):
     monkeypatch.setenv("QHQ_IBM_URL", url)
     monkeypatch.setenv("QHQ_IBM_TOKEN", "secret")
     with pytest.raises(BackendError, match="must be https, or http on this machine") as error:
-        find_account("ibm_fez", {})
+        find_account("ibm_fez")
     assert "secret" not in str(error.value)
 
 
@@ -152,9 +152,9 @@ def test_the_addresses_of_the_client_must_be_safe_too(home, monkeypatch, name, u
     monkeypatch.setenv("QHQ_IBM_TOKEN", "secret")
     monkeypatch.setenv(name, url)
     with pytest.raises(BackendError, match=f"{name} must be https, or http on this machine"):
-        find_account("ibm_fez", {})
+        find_account("ibm_fez")
     monkeypatch.setenv(name, "https://example.org")
-    assert find_account("ibm_fez", {}).token == "secret"
+    assert find_account("ibm_fez").token == "secret"
 
 
 def test_a_proxy_is_not_told_what_is_for_this_machine(home, monkeypatch):
@@ -165,9 +165,9 @@ def test_a_proxy_is_not_told_what_is_for_this_machine(home, monkeypatch):
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(BackendError, match="NO_PROXY=127.0.0.1"):
-        find_account("ibm_fez", {})
+        find_account("ibm_fez")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    assert find_account("ibm_fez", {}).token == "secret"
+    assert find_account("ibm_fez").token == "secret"
 
 
 @pytest.mark.parametrize(
@@ -176,9 +176,9 @@ def test_a_proxy_is_not_told_what_is_for_this_machine(home, monkeypatch):
 def test_an_address_that_is_safe_is_taken(home, monkeypatch, url):
     monkeypatch.setenv("QHQ_IBM_URL", url)
     with pytest.raises(BackendError, match="must come with QHQ_IBM_TOKEN"):
-        find_account("ibm_fez", {})
+        find_account("ibm_fez")
     monkeypatch.setenv("QHQ_IBM_TOKEN", "secret")
-    assert find_account("ibm_fez", {}).url == url
+    assert find_account("ibm_fez").url == url
 
 
 def test_a_name_is_first_an_entry_then_what_a_template_stands_for(tmp_path):
@@ -229,7 +229,7 @@ def test_listing_backends_and_jobs_does_not_import_the_client(study):
     import subprocess
 
     code = (
-        "import sys; from qhq.backends.spec import load_backends; load_backends(); "
+        "import sys; from qhq.backends.registry import load_backends; load_backends(); "
         "assert 'qiskit' not in sys.modules; "
         "from qhq.backends.ibm.jobs import list_jobs; assert list_jobs() == []; "
         "assert 'qiskit_ibm_runtime' not in sys.modules"
@@ -279,9 +279,9 @@ def test_a_saved_account_is_not_taken_to_an_address_in_clear(home, url):
     file.parent.mkdir()
     file.write_text(saved("default-ibm-quantum-platform", url=url))
     with pytest.raises(BackendError, match="not https"):
-        find_account("ibm_fez", load_backends())
+        find_account("ibm_fez")
     file.write_text(saved("default-ibm-quantum-platform", url="https://cloud.ibm.com"))
-    assert find_account("ibm_fez", load_backends()) == Account()
+    assert find_account("ibm_fez") == Account()
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_an_address_that_can_be_read_in_two_ways_is_refused(home, monkeypatch, u
         with monkeypatch.context() as patch:
             patch.setenv(name, url)
             with pytest.raises(BackendError, match=f"{name} must be https"):
-                find_account("ibm_fez", {})
+                find_account("ibm_fez")
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
@@ -311,6 +311,6 @@ def test_no_proxy_of_any_name_is_told_the_key_in_clear(home, monkeypatch, name):
     monkeypatch.setenv("QHQ_IBM_URL", "http://127.0.0.1:8000")
     monkeypatch.setenv(name, "http://proxy.example:3128")
     with pytest.raises(BackendError, match="proxy"):
-        find_account("ibm_fez", {})
+        find_account("ibm_fez")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    assert find_account("ibm_fez", {}).url == "http://127.0.0.1:8000"
+    assert find_account("ibm_fez").url == "http://127.0.0.1:8000"

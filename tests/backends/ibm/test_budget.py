@@ -5,8 +5,8 @@ import math
 import pytest
 from qiskit.circuit import QuantumCircuit
 
-from qhq.backends.devices.fakes import load_fake
-from qhq.backends.devices.target import build_target
+from qhq.backends.devices.calibration import load_fake
+from qhq.backends.devices.device import build_target
 from qhq.backends.ibm.budget import (
     MOST_EXECUTIONS,
     check_cap,
@@ -19,7 +19,7 @@ from qhq.backends.ibm.budget import (
     rows_per_job,
     shot_seconds,
 )
-from qhq.backends.ibm.options import shots_per_circuit
+from qhq.backends.ibm.kind import shots_per_circuit
 from qhq.backends.ibm.pub_request import LaidOut
 from qhq.errors import BackendError
 

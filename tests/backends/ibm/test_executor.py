@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from qhq.backends.registry import open_backend
-from qhq.backends.simulators.aer import open_aer
-from qhq.backends.spec import AerSpec, find_backend
+from qhq.backends.local.aer import open_aer
+from qhq.backends.noisy.kind import AerSpec
+from qhq.backends.registry import find_backend, open_backend
 from qhq.errors import BackendError
 from tests.loopback.fixtures import *  # noqa: F403
 

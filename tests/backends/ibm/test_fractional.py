@@ -92,8 +92,8 @@ def test_a_device_runs_them_and_the_values_are_right(noiseless, level):
     assert ops["rzz"] == executor.report().two_qubit_gates == 1
     inputs, _ = points()
     values = executor.expectations(inputs, [4.0])
-    from qhq.backends.simulators.aer import open_aer
-    from qhq.backends.spec import AerSpec
+    from qhq.backends.local.aer import open_aer
+    from qhq.backends.noisy.kind import AerSpec
 
     wanted = open_aer(AerSpec(kind="aer"), ansatz, seed=0).expectations(inputs, [4.0])
     np.testing.assert_allclose(values, wanted, rtol=0, atol=FIVE_SIGMA)

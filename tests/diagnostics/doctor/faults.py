@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from qhq.backends.executor import Report
-from qhq.backends.simulators.statevector import StatevectorExecutor
+from qhq.backends.local.statevector import StatevectorExecutor
 from tests.diagnostics.doctor.patients import DESIGNS, Design, Patient, scale, stock_layer, train
 
 Plant = Callable[[Patient], None]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from qhq.ansatz import build
 from qhq.ansatz.catalogue import load_ansatz
 from qhq.ansatz.program import Ansatz
-from qhq.backends.simulators.statevector import StatevectorExecutor
+from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.diagnostics.doctor import Background, Diagnosis
 from qhq.diagnostics.doctor.visit import examine
 from qhq.models.hybrid import Shape, build_model

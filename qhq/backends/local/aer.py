@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from qiskit import transpile
 from qiskit.circuit import Parameter, QuantumCircuit
 from qiskit.exceptions import QiskitError
 from qiskit.primitives import PrimitiveJob
-from qiskit.primitives.containers import BindingsArray
-from qiskit.quantum_info import SparsePauliOp
+from qiskit.primitives.containers import BindingsArray, BitArray
+from qiskit.quantum_info import PauliList, SparsePauliOp
 from qiskit_aer import AerSimulator
 from qiskit_aer.primitives import EstimatorV2, SamplerV2
 
 from qhq.ansatz.program import Ansatz
 from qhq.backends.executor import FloatArray, Report, as_values
-from qhq.backends.gradients.parameter_shift import ROWS_PER_PUB, ParameterShift, Program, with_weights
-from qhq.backends.gradients.spsa import Spsa
+from qhq.backends.gradients import ROWS_PER_PUB, ParameterShift, Program, Spsa, with_weights
+from qhq.backends.local.kind import SimulatedSpec
+from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.backends.parity import Parity, check_parity, parity_tolerance
-from qhq.backends.simulators.sampling import measured_groups
-from qhq.backends.simulators.statevector import StatevectorExecutor
-from qhq.backends.spec import AerSpec
 from qhq.engine import Residual
 from qhq.errors import BackendError
 from qhq.memory import require_memory
@@ -36,7 +35,7 @@ SAMPLES_PER_PUB = 2**21
 """Most samples drawn at once: Aer holds each as a string, some 200 MB in all."""
 
 
-def open_aer(spec: AerSpec, ansatz: Ansatz, *, seed: int) -> AerExecutor:
+def open_aer(spec: SimulatedSpec, ansatz: Ansatz, *, seed: int) -> AerExecutor:
     """Open an ``aer`` entry: exact without ``shots``, sampled with them.
 
     Raises:
@@ -48,7 +47,7 @@ def open_aer(spec: AerSpec, ansatz: Ansatz, *, seed: int) -> AerExecutor:
 class AerExecutor:
     """An ansatz on Aer; see :class:`qhq.backends.executor.Executor`."""
 
-    def __init__(self, spec: AerSpec, ansatz: Ansatz, seed: int) -> None:
+    def __init__(self, spec: SimulatedSpec, ansatz: Ansatz, seed: int) -> None:
         self._spec, self._ansatz, self._seed = spec, ansatz, seed
         check_width(spec.method, ansatz.num_qubits)
         # Aer is given a number for each angle: its own binding of expressions has faults.
@@ -125,7 +124,7 @@ class AdjointAerExecutor(AerExecutor):
     hundredth of Aer's time; its first one checks that the two agree. Values without gradients are Aer's own.
     """
 
-    def __init__(self, spec: AerSpec, ansatz: Ansatz, seed: int) -> None:
+    def __init__(self, spec: SimulatedSpec, ansatz: Ansatz, seed: int) -> None:
         self._engine, self._agreed = StatevectorExecutor(ansatz, threads=spec.threads), False
         super().__init__(spec, ansatz, seed)
 
@@ -259,4 +258,66 @@ def aer_error(error: Exception) -> BackendError:
         "Aer must be able to run the circuit of the ansatz",
         got=f"{type(error).__name__}: {str(error).strip()}",
         fix="Use fewer qubits, or gates that Qiskit can decompose",
+    )
+
+
+@dataclass(frozen=True)
+class MeasuredGroup:
+    """Pauli operators that one setting of the readout measures together.
+
+    Attributes:
+        letters: What is measured on each qubit, qubit 0 first: I, X, Y or Z.
+        masks: For each Pauli operator of the group the qubits it acts on, shape (P, Q), bool.
+        coefficients: Share of each of them in each observable, shape (P, O).
+    """
+
+    letters: str
+    masks: NDArray[np.bool_]
+    coefficients: FloatArray
+
+    def measure(self, circuit: QuantumCircuit) -> QuantumCircuit:
+        """Append the change of basis and the measurement of all qubits (register ``meas``)."""
+        rotated = circuit.copy()
+        for qubit, letter in enumerate(self.letters):
+            if letter == "Y":
+                rotated.sdg(qubit)
+            if letter in "XY":
+                rotated.h(qubit)
+        rotated.measure_all()
+        return rotated
+
+    def contribution(self, bits: BitArray) -> FloatArray:
+        """Average the shots of N circuits into this group's part of the observables, shape (N, O)."""
+        # BitArray packs big-endian: the last bit belongs to qubit 0.
+        unpacked = np.unpackbits(bits.array, axis=-1)[..., ::-1][..., : self.masks.shape[1]]
+        parities = np.stack(
+            [np.bitwise_xor.reduce(unpacked[..., mask], axis=-1).mean(axis=-1) for mask in self.masks],
+            axis=-1,
+        )
+        values: FloatArray = (1.0 - 2.0 * parities) @ self.coefficients
+        return values
+
+
+def measured_groups(observables: Sequence[SparsePauliOp]) -> tuple[MeasuredGroup, ...]:
+    """Sort the Pauli operators of O observables into qubit-wise commuting groups.
+
+    >>> [group.letters for group in measured_groups([SparsePauliOp("IZ"), SparsePauliOp("ZI")])]
+    ['ZZ']
+    """
+    shares: dict[str, FloatArray] = {}
+    for index, observable in enumerate(observables):
+        for label, coefficient in observable.simplify().to_list():
+            row = shares.setdefault(label, np.zeros(len(observables)))
+            row[index] += coefficient.real
+    groups = PauliList(list(shares)).group_commuting(qubit_wise=True)
+    return tuple(_group(group.to_labels(), shares) for group in groups)
+
+
+def _group(labels: Sequence[str], shares: dict[str, FloatArray]) -> MeasuredGroup:
+    # Labels stand qubit 0 rightmost.
+    columns = zip(*(label[::-1] for label in labels), strict=True)
+    return MeasuredGroup(
+        letters="".join(max(column) if set(column) != {"I"} else "I" for column in columns),
+        masks=np.array([[letter != "I" for letter in label[::-1]] for label in labels]),
+        coefficients=np.stack([shares[label] for label in labels]),
     )

@@ -1,15 +1,28 @@
-"""An ``ibm`` entry: one device of an IBM Quantum account, or the template that stands for them all."""
+"""Kind ``ibm``: what an entry may say, what that asks of IBM's estimator, and what can be done with it.
+
+An entry is one device of an IBM Quantum account, or the template that stands for them all. No client here: it
+takes two seconds to import.
+"""
 
 from __future__ import annotations
 
+import math
 import re
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from qhq.backends.entry import BackendSpec, SpsaSpec, TranspileSpec
+from qhq.backends.backend import Backend, BackendSpec, ListedDevice, SpsaSpec, TranspileSpec
 from qhq.documents import Spec
 from qhq.limits import MOST_COUNT, MOST_SHOTS
+
+if TYPE_CHECKING:
+    from qhq.ansatz.program import Ansatz
+    from qhq.backends.devices.calibration import Calibration
+    from qhq.backends.devices.isa import IsaProgram
+    from qhq.backends.executor import Executor
+    from qhq.backends.ibm.opening import Connection
 
 Switch = Literal["level", "on", "off"]
 """``level`` leaves it to the resilience level."""
@@ -131,3 +144,118 @@ class IBMSpec(BackendSpec):
     def is_on(self, switch: Switch, *, from_level: int) -> bool:
         """Whether something is done that resilience levels from ``from_level`` on do by themselves."""
         return switch == "on" or (switch == "level" and self.resilience_level >= from_level)
+
+
+LONGEST_SECONDS = 10_800
+"""No job of the service may take longer, whatever it asks for."""
+
+AUTO_SHOTS, AUTO_RANDOMIZATIONS = 64, 32
+"""How the client divides shots over randomizations: at least 64 each, at most 32 of them."""
+
+
+def estimator_options(spec: IBMSpec, tag: str, limit: int | None) -> dict[str, Any]:
+    """Options of ``qiskit_ibm_runtime.executor_estimator.Estimator`` for one job.
+
+    Args:
+        spec: The entry.
+        tag: The journal's tag of the job; those of the entry come after it.
+        limit: Seconds on the device after which the service is to stop it; None for none.
+    """
+    return {
+        "default_shots": spec.shots,
+        "resilience_level": spec.resilience_level,
+        "max_execution_time": None if limit is None else min(limit, LONGEST_SECONDS),
+        "environment": {"job_tags": [tag, *spec.tags]},
+        "resilience": {
+            "measure_mitigation": _flag(spec.trex),
+            "zne_mitigation": _flag(spec.zne.enable),
+            "zne": {
+                "amplifier": spec.zne.amplifier,
+                "noise_factors": spec.zne.noise_factors,
+                "extrapolator": spec.zne.extrapolator,
+            },
+        },
+        "twirling": {
+            "enable_gates": _flag(spec.twirling.gates),
+            "enable_measure": _flag(spec.twirling.measure),
+            "num_randomizations": spec.twirling.randomizations or "auto",
+            "strategy": spec.twirling.strategy,
+        },
+        "dynamical_decoupling": _decoupling(spec),
+    }
+
+
+def circuits_per_sample(spec: IBMSpec) -> int:
+    """How often a sample runs for each setting of the readout: once, or once for each noise factor."""
+    return len(spec.zne.noise_factors) if spec.is_on(spec.zne.enable, from_level=2) else 1
+
+
+def shots_per_circuit(spec: IBMSpec) -> int:
+    """Shots of a circuit once they are divided over randomizations: those asked for, rounded up."""
+    if not _is_twirled(spec):
+        return spec.shots
+    if spec.twirling.randomizations is not None:
+        return spec.twirling.randomizations * math.ceil(spec.shots / spec.twirling.randomizations)
+    each = max(AUTO_SHOTS, math.ceil(spec.shots / AUTO_RANDOMIZATIONS))
+    return each * math.ceil(spec.shots / each)
+
+
+def calibration_circuits(spec: IBMSpec) -> int:
+    """Circuits that a job runs to learn the readout errors: one for TREX."""
+    return 1 if spec.is_on(spec.trex, from_level=1) else 0
+
+
+def _is_twirled(spec: IBMSpec) -> bool:
+    measured = spec.is_on(spec.twirling.measure, from_level=1) or spec.is_on(spec.trex, from_level=1)
+    return measured or spec.is_on(spec.twirling.gates, from_level=2)
+
+
+def _flag(switch: Switch) -> bool | None:
+    return None if switch == "level" else switch == "on"
+
+
+def _decoupling(spec: IBMSpec) -> dict[str, Any]:
+    if spec.dynamical_decoupling == "off":
+        return {"enable": False}
+    return {"enable": True, "sequence_type": spec.dynamical_decoupling}
+
+
+class IBMBackend(Backend[IBMSpec]):
+    """The devices of an IBM Quantum account."""
+
+    def open(self, spec: IBMSpec, ansatz: Ansatz, *, seed: int, connection: Any = None) -> Executor:
+        """Open a device for an ansatz; nothing is sent yet."""
+        from qhq.backends.ibm.executor import open_ibm
+
+        return open_ibm(spec, ansatz, seed=seed, connection=connection)
+
+    def train_on(self, spec: IBMSpec, ansatz: Ansatz, *, seed: int) -> Executor:
+        """The device itself, if its entry allows it."""
+        from qhq.backends.ibm.executor import open_ibm
+
+        executor = open_ibm(spec, ansatz, seed=seed)
+        if not spec.training:
+            raise executor.training_refusal(batch=1)
+        return executor
+
+    def connector(self) -> Callable[[IBMSpec], Connection]:
+        """What reaches a device: its service, and its latest calibration."""
+        from qhq.backends.ibm.opening import connect
+
+        return connect
+
+    def devices(self, template: IBMSpec) -> Sequence[ListedDevice]:
+        """The devices of the account."""
+        from qhq.backends.ibm.opening import list_devices
+
+        return list_devices(template)
+
+    def calibration(self, spec: IBMSpec) -> Calibration:
+        """The latest one of a device."""
+        return self.connector()(spec).device.calibration
+
+    def lay_out(self, spec: IBMSpec, ansatz: Ansatz) -> IsaProgram:
+        """Write an ansatz for a device as it is calibrated now."""
+        from qhq.backends.devices.isa import lay_out_ansatz
+
+        return lay_out_ansatz(ansatz, self.connector()(spec).device, spec.transpile)

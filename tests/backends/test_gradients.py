@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from qhq.backends.backend import SpsaSpec
+from qhq.backends.noisy.kind import AerSpec, FakeSpec
 from qhq.backends.registry import open_backend
-from qhq.backends.spec import AerSpec, FakeSpec, SpsaSpec
 from tests.ansatz.circuits import built, random_values
 
 MANY = SpsaSpec(perturbations=400, step=0.05)

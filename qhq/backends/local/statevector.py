@@ -11,18 +11,12 @@ from numpy.typing import ArrayLike
 from qhq.ansatz.describe import describe
 from qhq.ansatz.program import Ansatz
 from qhq.backends.executor import FloatArray, Report, shape_error
-from qhq.backends.spec import StatevectorSpec
 from qhq.engine import Residual, StatevectorEngine
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from qhq.engine import TorchEngine
-
-
-def open_statevector(spec: StatevectorSpec, ansatz: Ansatz, *, seed: int) -> StatevectorExecutor:  # noqa: ARG001
-    """Open a ``statevector`` entry; nothing is drawn, so the seed does not matter."""
-    return StatevectorExecutor(ansatz, name=spec.name or spec.kind, threads=spec.threads)
 
 
 class StatevectorExecutor:

@@ -4,11 +4,9 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.quantum_info import SuperOp, average_gate_fidelity
 from qiskit_aer.noise import depolarizing_error, thermal_relaxation_error
 
-from qhq.backends.devices.calibration import make_calibration
-from qhq.backends.devices.fakes import load_fake
-from qhq.backends.noise.channels import attached_noise, calibrated_noise, uniform_noise
-from qhq.backends.noise.scale import scale_noise
-from qhq.backends.noise.spec import UniformNoiseSpec
+from qhq.backends.devices.calibration import load_fake, make_calibration
+from qhq.backends.noisy.kind import UniformNoiseSpec
+from qhq.backends.noisy.noise import attached_noise, calibrated_noise, scale_noise, uniform_noise
 from qhq.errors import BackendError
 
 NAIROBI = load_fake("fake_nairobi")

@@ -10,10 +10,11 @@ from qhq.ansatz import AnsatzSpec, build, load_ansatz
 from qhq.ansatz.spec import RotationBlock
 from qhq.backends import open_backend
 from qhq.backends import parity as parity_module
+from qhq.backends.local.kind import StatevectorSpec
+from qhq.backends.local.statevector import StatevectorExecutor
+from qhq.backends.noisy.kind import AerSpec
 from qhq.backends.parity import TOLERANCE, Parity, check_parity, measure_parity, parity_tolerance
 from qhq.backends.registry import open_parity_reference, open_training_backend
-from qhq.backends.simulators.statevector import StatevectorExecutor
-from qhq.backends.spec import AerSpec, StatevectorSpec
 from qhq.errors import BackendError
 
 SHIPPED = ["reference", "real_amplitudes", "efficient_su2", "zz_feature_map", "reuploading", "brickwork"]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from qiskit.quantum_info import SparsePauliOp
 
-from qhq.backends.noise.readout import flip_probabilities, outcome_values, shot_values
-from qhq.backends.simulators.sampling import measured_groups
+from qhq.backends.local.aer import measured_groups
+from qhq.backends.noisy.programs import flip_probabilities, outcome_values, shot_values
 
 QUBITS = 3
 GROUP = measured_groups(

@@ -4,7 +4,7 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.primitives import StatevectorSampler
 from qiskit.quantum_info import SparsePauliOp, Statevector, random_pauli_list
 
-from qhq.backends.simulators.sampling import measured_groups
+from qhq.backends.local.aer import measured_groups
 
 
 def observables(*terms):

@@ -7,11 +7,11 @@ from qiskit_aer.noise import NoiseModel
 
 from qhq.ansatz.assemble import build
 from qhq.ansatz.spec import AnsatzSpec
-from qhq.backends.devices.fakes import load_fake
-from qhq.backends.devices.snapshot import save_snapshot
-from qhq.backends.noise import density
-from qhq.backends.registry import open_backend
-from qhq.backends.spec import AerSpec, FakeSpec, TranspileSpec, find_backend
+from qhq.backends.backend import TranspileSpec
+from qhq.backends.devices.calibration import load_fake, save_snapshot
+from qhq.backends.noisy import programs
+from qhq.backends.noisy.kind import AerSpec, FakeSpec
+from qhq.backends.registry import find_backend, open_backend
 from qhq.engine.compile import AngleMap, lower, separate_angles
 from qhq.errors import BackendError, ConfigError
 from tests.ansatz.circuits import SPECS, built, random_values, statevector_expectations
@@ -223,7 +223,7 @@ def test_a_large_batch_is_cut_without_changing_the_values(monkeypatch):
     inputs, weights = random_values(ansatz, 7)
     executor = open_backend(fake(), ansatz, seed=0)
     whole = executor.expectations(inputs, weights)
-    monkeypatch.setattr(density, "NUMBERS_PER_RUN", 3 * 2**3)
+    monkeypatch.setattr(programs, "NUMBERS_PER_RUN", 3 * 2**3)
     np.testing.assert_allclose(executor.expectations(inputs, weights), whole, atol=1e-14)
 
 
@@ -241,7 +241,7 @@ def test_more_qubits_than_the_device_has_are_refused():
 
 
 def test_a_density_matrix_too_wide_is_refused(monkeypatch):
-    monkeypatch.setattr(density, "MOST_QUBITS", 2)
+    monkeypatch.setattr(programs, "MOST_DENSITY_QUBITS", 2)
     with pytest.raises(BackendError, match="at most 2 qubits.*3 physical"):
         open_backend(fake(), built("ry"), seed=0)
 

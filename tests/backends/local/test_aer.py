@@ -7,10 +7,10 @@ from qiskit_aer.primitives import EstimatorV2, SamplerV2
 from qhq.ansatz.assemble import Ansatz, build, pauli_observables
 from qhq.ansatz.catalogue import load_ansatz
 from qhq.ansatz.spec import AnsatzSpec
-from qhq.backends.gradients import parameter_shift
+from qhq.backends import gradients
+from qhq.backends.local import aer
+from qhq.backends.noisy.kind import AerSpec
 from qhq.backends.registry import open_backend
-from qhq.backends.simulators import aer
-from qhq.backends.spec import AerSpec
 from qhq.errors import BackendError, ConfigError
 from tests.ansatz.circuits import SPECS, built, random_values, statevector_expectations
 
@@ -185,7 +185,7 @@ def test_a_large_batch_is_cut_without_changing_the_exact_values(monkeypatch, spe
     whole = open_backend(EXACT, ansatz, seed=0)
     cotangent = np.ones((7, 3))
     expected = whole.expectations(inputs, weights), *whole.vjp(inputs, weights, cotangent)
-    for module in (aer, parameter_shift):
+    for module in (aer, gradients):
         monkeypatch.setattr(module, "ROWS_PER_PUB", 5)
     monkeypatch.setattr(aer, "SAMPLES_PER_PUB", 5000)
     cut = open_backend(spec, ansatz, seed=0)

@@ -9,22 +9,24 @@ from qiskit.circuit import Parameter, QuantumCircuit
 
 from qhq.ansatz.program import Ansatz
 from qhq.backends.devices.calibration import Calibration
-from qhq.backends.devices.device import CalibratedDevice, Device, load_device
-from qhq.backends.devices.gate import check_isa
-from qhq.backends.devices.isa import IsaProgram, build_isa
+from qhq.backends.devices.isa import IsaProgram, build_isa, check_isa
 from qhq.backends.executor import FloatArray, Report, as_values
-from qhq.backends.gradients.parameter_shift import ParameterShift, Program, with_weights
-from qhq.backends.gradients.spsa import Spsa
-from qhq.backends.noise.density import DensityProgram, DrawnProgram, check_density_width
-from qhq.backends.noise.program import build_noisy_program
-from qhq.backends.noise.spec import NoiseSpec
-from qhq.backends.noise.trajectories import TrajectoryProgram
-from qhq.backends.simulators.aer import check_width
-from qhq.backends.spec import AerSpec, FakeSpec
+from qhq.backends.gradients import ParameterShift, Program, Spsa, with_weights
+from qhq.backends.local.aer import check_width
+from qhq.backends.local.kind import SimulatedSpec
+from qhq.backends.noisy.kind import NoiseSpec
+from qhq.backends.noisy.noise import NoisyDevice, load_device
+from qhq.backends.noisy.programs import (
+    DensityProgram,
+    DrawnProgram,
+    TrajectoryProgram,
+    build_noisy_program,
+    check_density_width,
+)
 from qhq.seeding import child_seed
 
 
-def open_noisy(spec: AerSpec | FakeSpec, noise: NoiseSpec, ansatz: Ansatz, *, seed: int) -> NoisyExecutor:
+def open_noisy(spec: SimulatedSpec, noise: NoiseSpec, ansatz: Ansatz, *, seed: int) -> NoisyExecutor:
     """Open an entry with noise.
 
     Args:
@@ -49,7 +51,7 @@ class NoisyExecutor:
 
     isa: IsaProgram
 
-    def __init__(self, spec: AerSpec | FakeSpec, device: Device, ansatz: Ansatz, seed: int) -> None:
+    def __init__(self, spec: SimulatedSpec, device: NoisyDevice, ansatz: Ansatz, seed: int) -> None:
         self._spec, self._device, self._ansatz, self._seed = spec, device, ansatz, seed
         # Before the transpiler and the gate: the qubits in use are these at least.
         if spec.method == "density_matrix":
@@ -67,7 +69,7 @@ class NoisyExecutor:
     @property
     def calibration(self) -> Calibration | None:
         """What it runs under; None where the noise is given by parameters."""
-        return self._device.calibration if isinstance(self._device, CalibratedDevice) else None
+        return self._device.calibration
 
     def expectations(self, inputs: ArrayLike, weights: ArrayLike) -> FloatArray:
         """Expectation values (B, O) for inputs (B, I), in radians, and weights (W,)."""
@@ -84,14 +86,13 @@ class NoisyExecutor:
 
     def report(self) -> Report:
         """Say what ran."""
-        calibrated = isinstance(self._device, CalibratedDevice)
         return Report(
             backend=self._spec.name or self._spec.kind,
             qubits=self._ansatz.num_qubits,
             depth=self.isa.circuit.depth(),
             two_qubit_gates=self.isa.circuit.num_nonlocal_gates(),
             shots=self._spec.shots,
-            layout=self.isa.layout if calibrated else None,
+            layout=self.isa.layout if self._device.calibration is not None else None,
             calibration=self._device.date,
         )
 

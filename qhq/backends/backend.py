@@ -1,0 +1,249 @@
+"""A kind of backend: what its entries may say, and what can be done with one of them. No Qiskit here.
+
+To add a kind, write a :class:`BackendSpec` with its fields and a :class:`Backend` that opens it, in a file of
+their own, and give it a line in :data:`qhq.backends.registry.KINDS`, or in another package an entry point of
+the group ``qhq.backends``. Nothing else asks which kind an entry is of: it asks the object of the kind.
+
+Whatever a kind needs that takes time to import (Qiskit, Aer, a client) is imported in its methods:
+``qhq backends list`` looks at all kinds and opens none.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
+
+from pydantic import Field, field_validator
+
+from qhq.documents import Spec, read_mapping
+from qhq.errors import ConfigError
+from qhq.limits import MOST_COUNT, MOST_FACTOR, MOST_SEED, MOST_SHOTS
+from qhq.paths import study_roots, tell_of_hidden
+
+if TYPE_CHECKING:
+    from qhq.ansatz.program import Ansatz
+    from qhq.backends.devices.calibration import Calibration
+    from qhq.backends.devices.isa import IsaProgram
+    from qhq.backends.executor import Executor
+
+
+class BackendSpec(Spec):
+    """What the entries of every kind have in common.
+
+    The order of the fields of a kind is part of the key under which paid results are found again: add new
+    ones at the end.
+
+    Attributes:
+        kind: What stands behind it; a key of :data:`qhq.backends.registry.KINDS`.
+        name: Key of the entry; never written inside it.
+        description: One line for lists.
+        shots: Measurements a value is estimated from; null means exact.
+        gradient: How gradients are found.
+    """
+
+    kind: str
+    name: str = ""
+    description: str = ""
+    shots: int | None = Field(default=None, ge=1, le=MOST_SHOTS)
+    gradient: str
+
+    @property
+    def is_template(self) -> bool:
+        """Whether the entry stands for any device that its name matches, and names none."""
+        return False
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether it simulates noise, whose strength ``noise_scale`` says."""
+        return False
+
+    @property
+    def can_sample(self) -> bool:
+        """Whether it draws shots, or can be made to by giving it some."""
+        return self.shots is not None or self.is_noisy
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Files that it reads: one that came with a run may name those of the user's own entry alone."""
+        return ()
+
+    def beside(self, registry: Path) -> Self:  # noqa: ARG002
+        """The same entry, its relative files those that lie beside the file it stands in."""
+        return self
+
+
+class SpsaSpec(Spec):
+    """Gradients by simultaneous perturbation, see :class:`qhq.backends.gradients.Spsa`.
+
+    Attributes:
+        perturbations: Random directions averaged a sample; each takes two circuits.
+        step: How far to go along one, radians.
+    """
+
+    perturbations: int = Field(default=4, ge=1, le=MOST_COUNT)
+    step: float = Field(default=0.1, gt=0, le=MOST_FACTOR)
+
+
+class TranspileSpec(Spec):
+    """How a circuit is rewritten for a device.
+
+    Attributes:
+        optimization_level: Qiskit's, 0 to 3.
+        seed: Of its random search, so that the same device gives the same circuit.
+        layout: Physical qubit that each logical one starts on; null leaves it to the transpiler.
+    """
+
+    optimization_level: Literal[0, 1, 2, 3] = 3
+    seed: int = Field(default=0, ge=0, le=MOST_SEED)
+    layout: tuple[int, ...] | None = None
+
+    @field_validator("layout")
+    @classmethod
+    def _names_each_once(cls, layout: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if layout is not None and (len(set(layout)) != len(layout) or min(layout, default=0) < 0):
+            raise ValueError("a layout must name physical qubits, each once")
+        return layout
+
+
+@dataclass(frozen=True)
+class DeviceState:
+    """Whether a device runs jobs, how many wait before it, and what it says of itself."""
+
+    online: bool
+    queue: int
+    message: str
+
+
+@dataclass(frozen=True)
+class ListedDevice:
+    """A device that a template stands for.
+
+    Attributes:
+        name: Its name.
+        qubits: Its width; None where the service does not say.
+        state: Its state; None where the service could not say.
+        fault: Why the service could not say its state, or what is wrong with what it said.
+    """
+
+    name: str
+    qubits: int | None
+    state: DeviceState | None
+    fault: str = ""
+
+
+SpecT = TypeVar("SpecT", bound=BackendSpec)
+
+
+class Backend(ABC, Generic[SpecT]):
+    """One kind of backend. A subclass must open an entry; what else it does not have says so by itself.
+
+    Args:
+        spec: What an entry of the kind may say.
+        note: What every result on it should be read with; empty if nothing.
+        is_hardware: Whether running costs money or a queue: forecasts come first, jobs are sent and waited
+            for, and its executors are :class:`qhq.backends.executor.HardwareExecutor`.
+    """
+
+    def __init__(self, spec: type[SpecT], *, note: str = "", is_hardware: bool = False) -> None:
+        self.spec, self.note, self.is_hardware = spec, note, is_hardware
+
+    @abstractmethod
+    def open(self, spec: SpecT, ansatz: Ansatz, *, seed: int, connection: Any = None) -> Executor:
+        """Open an entry for an ansatz; nothing is run or sent yet.
+
+        Args:
+            spec: The entry.
+            ansatz: The program to run.
+            seed: Where whatever is drawn comes from; the same seed and calls give the same values.
+            connection: What :meth:`connector` gave, where the entry was reached before.
+
+        Raises:
+            ConfigError: If the entry names a device or file that is not there.
+            BackendError: If the backend cannot run the ansatz.
+        """
+
+    def train_on(self, spec: SpecT, ansatz: Ansatz, *, seed: int) -> Executor:
+        """Open what a training on an entry runs on, if that is another executor than the entry's own.
+
+        Raises:
+            ConfigError: If the entry names a device or file that is not there.
+            BackendError: If the backend cannot run the ansatz, or does not allow training.
+        """
+        return self.open(spec, ansatz, seed=seed)
+
+    def parity_reference(self, spec: SpecT, ansatz: Ansatz, *, seed: int) -> Executor | None:  # noqa: ARG002
+        """Open what the executor of :meth:`train_on` must agree with, its gradients by its own means.
+
+        Returns:
+            None where training runs on the backend itself.
+        """
+        return None
+
+    def connector(self) -> Callable[[SpecT], Any]:
+        """What reaches the device of an entry, seconds before it is opened; None where nothing has to be.
+
+        It is called in a thread a device, and raises BackendError if one cannot be reached. What has to be
+        imported for it is imported here, before: threads that import at the same time disturb each other.
+        """
+        return lambda _: None
+
+    def devices(self, template: SpecT) -> Sequence[ListedDevice]:  # noqa: ARG002
+        """The devices that a template stands for, those that take no jobs too.
+
+        Raises:
+            BackendError: If the service cannot be asked.
+        """
+        return ()
+
+    def calibration(self, spec: SpecT) -> Calibration:
+        """The calibration that an entry runs under; a device's from its service.
+
+        Raises:
+            ConfigError: If the entry has none.
+            BackendError: If the service cannot be asked.
+        """
+        raise ConfigError(
+            "A calibration belongs to a device, fake or real, or to a snapshot of one",
+            got=f"'{spec.name}', which has none",
+            fix="Name a fake device or one of your account, such as fake_fez or ibm_fez",
+        )
+
+    def lay_out(self, spec: SpecT, ansatz: Ansatz) -> IsaProgram:  # noqa: ARG002
+        """Write an ansatz in the gates of an entry's device and on its qubits; nothing is run.
+
+        Raises:
+            ConfigError: If the entry has no device.
+            BackendError: If the ansatz does not fit the device.
+        """
+        raise ConfigError(
+            "--isa needs a backend with a device",
+            got=f"'{spec.name}', which runs the circuit as it stands",
+            fix="Name a device, such as fake_fez or ibm_fez",
+        )
+
+
+def registry_file() -> Path:
+    """The ``backends.yaml`` of the current folder, else the shipped one."""
+    files = [root / "backends.yaml" for root in study_roots()]
+    found = next((file for file in files if file.is_file()), files[-1])
+    tell_of_hidden(found, "backends.yaml")
+    return found
+
+
+def fake_entries() -> list[str]:
+    """Names of the entries with a fake device, for a hint to who has no account; none of a broken file.
+
+    A kind cannot ask the registry, which knows the kinds, so the file is read as it stands.
+    """
+    try:
+        content = read_mapping(registry_file())
+    except ConfigError:
+        return []
+    return sorted(str(name) for name, entry in content.items() if _kind_of(entry) == "fake")
+
+
+def _kind_of(entry: Any) -> Any:
+    return entry.get("kind") if isinstance(entry, Mapping) else None

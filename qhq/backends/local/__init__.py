@@ -1,0 +1,1 @@
+"""Without a device: the exact engine, and Aer without noise, exact or sampled."""

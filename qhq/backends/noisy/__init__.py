@@ -1,0 +1,1 @@
+"""Kinds ``aer`` and ``fake``: a device simulated with its noise."""

@@ -1,0 +1,283 @@
+"""The noise of the qubits in use: a channel for each gate, a pair of flip probabilities for each readout.
+
+Where it comes from (a calibration, or parameters that are the same everywhere), and how it is made stronger
+or weaker: k times the generator of every channel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit.circuit import QuantumCircuit
+from qiskit.quantum_info import Choi, Kraus, SuperOp
+from qiskit.transpiler import CouplingMap, Target
+from qiskit_aer.noise import (
+    NoiseModel,
+    QuantumError,
+    ReadoutError,
+    depolarizing_error,
+    thermal_relaxation_error,
+)
+from qiskit_aer.noise.device import basic_device_gate_errors
+
+from qhq.backends.devices.calibration import Calibration, load_fake, load_snapshot
+from qhq.backends.devices.device import CalibratedDevice, Device, build_target
+from qhq.backends.executor import FloatArray
+from qhq.backends.noisy.kind import NoiseSpec, UniformNoiseSpec
+from qhq.errors import BackendError
+
+UNIFORM_BASIS = ["cz", "measure", "rz", "sx", "x"]
+"""Gates of a device known by parameters alone: those of a Heron."""
+
+Matrix = NDArray[np.complexfloating[Any]]
+
+Place = tuple[str, tuple[int, ...]]
+"""Name of a gate and the qubits it acts on, in order."""
+
+
+@dataclass(frozen=True)
+class DeviceNoise:
+    """Noise on n qubits.
+
+    Attributes:
+        channels: What follows a gate, by its name and qubits.
+        flips: Probability to read 1 for a 0, and 0 for a 1, shape (n, 2).
+        readout_only: Whether gates are noiseless on purpose.
+    """
+
+    channels: dict[Place, QuantumError]
+    flips: FloatArray
+    readout_only: bool = False
+
+
+class NoisyDevice(Device, Protocol):
+    """A device whose noise is known."""
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What it is known by; None where it is known by parameters."""
+
+    def noise(self, qubits: Sequence[int]) -> DeviceNoise:
+        """Noise on some physical qubits, renumbered; the rest of the device costs nothing."""
+
+
+@dataclass(frozen=True)
+class SimulatedDevice(CalibratedDevice):
+    """A device with the noise of its calibration."""
+
+    def noise(self, qubits: Sequence[int]) -> DeviceNoise:
+        """Noise on some physical qubits, renumbered."""
+        return calibrated_noise(self.calibration.cut(qubits))
+
+
+@dataclass(frozen=True)
+class UniformDevice:
+    """A device known by parameters alone: every qubit is alike and a neighbour of every other."""
+
+    parameters: UniformNoiseSpec
+    num_qubits: int
+
+    name = "parameters"
+    date = None
+    calibration = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all that a transpiled circuit depends on: the width."""
+        return hashlib.sha256(f"uniform {self.num_qubits}".encode()).hexdigest()
+
+    @cached_property
+    def target(self) -> Target:
+        """Gates, where they may act, and their errors."""
+        pairs = [[one, other] for one in range(self.num_qubits) for other in range(self.num_qubits)]
+        return Target.from_configuration(
+            UNIFORM_BASIS,
+            num_qubits=self.num_qubits,
+            coupling_map=CouplingMap([pair for pair in pairs if pair[0] != pair[1]] or None),
+        )
+
+    def noise(self, qubits: Sequence[int]) -> DeviceNoise:
+        """Noise on some physical qubits, renumbered."""
+        return uniform_noise(self.parameters, len(qubits))
+
+
+def load_device(noise: NoiseSpec, num_qubits: int) -> NoisyDevice:
+    """The device that an entry names.
+
+    Args:
+        noise: A device, a snapshot or parameters.
+        num_qubits: Qubits of the program.
+
+    Raises:
+        ConfigError: If there is no such device, or the file is no snapshot.
+        BackendError: If it has fewer qubits than the program.
+    """
+    if noise.parameters is not None:
+        return UniformDevice(noise.parameters, num_qubits)
+    device = SimulatedDevice(load_calibration(noise))
+    if device.calibration.num_qubits < num_qubits:
+        raise BackendError(
+            "A device must have a qubit for each of the circuit",
+            got=f"{num_qubits} qubits for the {device.calibration.num_qubits} of {device.name}",
+            fix="Choose a larger device, or an ansatz with fewer qubits",
+        )
+    return device
+
+
+def load_calibration(noise: NoiseSpec) -> Calibration:
+    """The calibration of a fake device or of a snapshot file.
+
+    Raises:
+        ConfigError: If there is no such device, or the file is no snapshot.
+    """
+    if noise.snapshot is not None:
+        return load_snapshot(Path(noise.snapshot).expanduser())
+    return load_fake(str(noise.device))
+
+
+def calibrated_noise(calibration: Calibration) -> DeviceNoise:
+    """Noise of a calibrated device, by Aer's rule.
+
+    Each gate is followed by T1 and T2 relaxation for its duration and as much depolarising as makes its
+    average fidelity the measured one. Readout has the two probabilities of each qubit.
+    """
+    errors = basic_device_gate_errors(target=build_target(calibration))
+    flips = [_flips(calibration, qubit) for qubit in range(calibration.num_qubits)]
+    return DeviceNoise({(name, tuple(qubits)): error for name, qubits, error in errors}, np.array(flips))
+
+
+def uniform_noise(parameters: UniformNoiseSpec, num_qubits: int) -> DeviceNoise:
+    """Noise that is the same on all qubits and pairs."""
+    single = _channel(parameters, 1)
+    channels: dict[Place, QuantumError] = {}
+    for qubit in range(num_qubits):
+        channels |= {(name, (qubit,)): single for name in ("sx", "x")}
+    double = _channel(parameters, 2)
+    for one in range(num_qubits):
+        channels |= {("cz", (one, other)): double for other in range(num_qubits) if other != one}
+    noisy = {place: error for place, error in channels.items() if not error.ideal()}
+    flips = [[parameters.readout_1_given_0, parameters.readout_0_given_1]] * num_qubits
+    return DeviceNoise(noisy, np.array(flips), readout_only=not parameters.on_gates)
+
+
+def attached_noise(noise: DeviceNoise, circuits: Iterable[QuantumCircuit]) -> DeviceNoise:
+    """The channels that some gate of the circuits meets.
+
+    Raises:
+        BackendError: If there is none: the gates would be noiseless without a word.
+    """
+    used = {place for circuit in circuits for place in _places(circuit)}
+    channels = {place: error for place, error in noise.channels.items() if place in used}
+    if channels or noise.readout_only:
+        return replace(noise, channels=channels)
+    raise BackendError(
+        "The noise of a backend must attach to some gate of the circuit",
+        got=f"gates {_names(used)}, and noise on {_names(noise.channels) or 'none'}",
+        fix="Check the snapshot or the device, or use a noiseless entry such as aer",
+    )
+
+
+def noise_model(noise: DeviceNoise, *, readout: bool) -> NoiseModel:
+    """The noise as Aer takes it; readout errors only where shots are drawn with them."""
+    model = NoiseModel()
+    for (name, qubits), error in noise.channels.items():
+        model.add_quantum_error(error, name, list(qubits))
+    if readout:
+        for qubit, (up, down) in enumerate(noise.flips):
+            model.add_readout_error(ReadoutError([[1 - up, up], [down, 1 - down]]), [qubit])
+    return model
+
+
+def _flips(calibration: Calibration, qubit: int) -> tuple[float, float]:
+    both = calibration.qubit(qubit, "readout_error") or 0.0
+    up, down = (calibration.qubit(qubit, f"prob_meas{one}_prep{1 - one}") for one in (1, 0))
+    return (both, both) if up is None or down is None else (up, down)
+
+
+def _channel(parameters: UniformNoiseSpec, num_qubits: int) -> QuantumError:
+    strength = parameters.depolarizing_1q if num_qubits == 1 else parameters.depolarizing_2q
+    seconds = 1e-9 * (parameters.gate_ns_1q if num_qubits == 1 else parameters.gate_ns_2q)
+    t1 = np.inf if parameters.t1_us is None else 1e-6 * parameters.t1_us
+    t2 = 2 * t1 if parameters.t2_us is None else 1e-6 * parameters.t2_us
+    relaxation = thermal_relaxation_error(t1, t2, seconds)
+    for _ in range(num_qubits - 1):
+        relaxation = relaxation.expand(thermal_relaxation_error(t1, t2, seconds))
+    return depolarizing_error(strength, num_qubits).compose(relaxation)
+
+
+def _places(circuit: QuantumCircuit) -> Iterable[Place]:
+    for instruction in circuit.data:
+        yield instruction.name, tuple(circuit.find_bit(bit).index for bit in instruction.qubits)
+
+
+def _names(places: Iterable[Place]) -> str:
+    return ", ".join(sorted({name for name, _ in places}))
+
+
+def scale_noise(noise: DeviceNoise, scale: float) -> DeviceNoise:
+    """Make noise ``scale`` times as strong: 0 is none, 1 is the noise itself.
+
+    A channel with superoperator S becomes exp(k log S), as if its physics had acted k times as long; the
+    readout matrix P becomes I + k (P - I).
+
+    Raises:
+        BackendError: If a channel has no logarithm, or a readout error would pass 1.
+    """
+    if scale == 1:
+        return noise
+    if scale == 0:
+        return replace(noise, channels={}, flips=np.zeros_like(noise.flips))
+    # Gates alike share a channel object.
+    scaled = {id(error): _scale_channel(error, scale) for error in noise.channels.values()}
+    channels = {place: scaled[id(error)] for place, error in noise.channels.items()}
+    return replace(noise, channels=channels, flips=_scale_flips(noise.flips, scale))
+
+
+def _scale_channel(error: QuantumError, scale: float) -> QuantumError:
+    from scipy.linalg import expm, logm
+
+    channel = SuperOp(error).data
+    if np.linalg.svd(channel, compute_uv=False).min() < 1e-12:
+        raise BackendError(
+            "A noise channel must have a logarithm to be scaled",
+            got="one that loses all it acts on",
+            fix="Use noise_scale 1, or a layout without that gate",
+        )
+    power = np.asarray(expm(scale * logm(channel)), dtype=np.complex128)
+    return QuantumError(_nearest_channel(power))
+
+
+def _nearest_channel(superoperator: Matrix) -> Kraus:
+    """Kraus operators of what is a channel up to rounding, or almost one for a broken k."""
+    choi = Choi(SuperOp(superoperator)).data
+    values, vectors = np.linalg.eigh((choi + choi.conj().T) / 2)
+    size = int(np.sqrt(len(values)))
+    kept = values > 1e-14
+    # Choi stacks columns: vec(K)[i + size * j] = K[i, j].
+    operators = [
+        np.sqrt(value) * vector.reshape(size, size, order="F")
+        for value, vector in zip(values[kept], vectors[:, kept].T, strict=True)
+    ]
+    # A part below zero was cut off: give the trace back.
+    total = sum(each.conj().T @ each for each in operators)
+    roots, frame = np.linalg.eigh(total)
+    mend = (frame / np.sqrt(roots)) @ frame.conj().T
+    return Kraus([each @ mend for each in operators])
+
+
+def _scale_flips(flips: FloatArray, scale: float) -> FloatArray:
+    scaled: FloatArray = scale * flips
+    if (scaled > 1).any():
+        raise BackendError(
+            "A readout error must stay a probability when scaled",
+            got=f"{scale:g} times {flips.max():.3g}",
+            fix="Use a smaller noise_scale",
+        )
+    return scaled

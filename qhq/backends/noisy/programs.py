@@ -1,0 +1,313 @@
+"""Noisy expectation values by Aer: a program with its noise, and three ways to run it.
+
+`DensityProgram` is exact, `DrawnProgram` draws shots from its exact probabilities, and `TrajectoryProgram`
+simulates shot by shot where a density matrix is too large.
+
+Readout errors: a qubit's readout says 1 for a 0 with probability u and 0 for a 1 with probability d, so the
+measured Z is (1 - u - d) Z + (d - u), and a measured string Z...Z the product of such factors over its
+qubits.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit.circuit import Parameter, QuantumCircuit
+from qiskit.exceptions import QiskitError
+from qiskit.primitives.containers import BindingsArray, BitArray
+from qiskit.transpiler import Target, generate_preset_pass_manager
+from qiskit_aer import AerSimulator
+from qiskit_aer.primitives import SamplerV2
+
+from qhq.backends.devices.isa import IsaProgram
+from qhq.backends.executor import FloatArray
+from qhq.backends.gradients import ROWS_PER_PUB
+from qhq.backends.local.aer import (
+    SAMPLES_PER_PUB,
+    MeasuredGroup,
+    aer_error,
+    by_chunks,
+    check_width,
+    job_result,
+    measured_groups,
+)
+from qhq.backends.local.kind import SimulatedSpec
+from qhq.backends.noisy.noise import DeviceNoise, NoisyDevice, attached_noise, noise_model, scale_noise
+from qhq.errors import BackendError
+from qhq.seeding import child_generator, child_seed
+
+
+@dataclass(frozen=True)
+class NoisyProgram:
+    """A program on the n physical qubits in use, and the noise there.
+
+    Attributes:
+        parameters: Columns of a row of values.
+        groups: What is measured together.
+        circuits: For each group the gates, those of the change of basis at the end.
+        noise: Noise on the n qubits.
+    """
+
+    parameters: tuple[Parameter, ...]
+    groups: tuple[MeasuredGroup, ...]
+    circuits: tuple[QuantumCircuit, ...]
+    noise: DeviceNoise
+
+    @property
+    def num_qubits(self) -> int:
+        """Physical qubits in use, n."""
+        return len(self.noise.flips)
+
+    @property
+    def num_outputs(self) -> int:
+        """O."""
+        return int(self.groups[0].coefficients.shape[1])
+
+
+def build_noisy_program(isa: IsaProgram, device: NoisyDevice, scale: float) -> NoisyProgram:
+    """Cut a program and its noise to the qubits in use.
+
+    Args:
+        isa: The program on the device.
+        device: The device.
+        scale: How strong the noise is: 0 none, 1 the device's.
+
+    Raises:
+        BackendError: If the noise attaches to no gate, or cannot be scaled.
+    """
+    cut = isa.cut()
+    groups = measured_groups(cut.observables)
+    circuits = tuple(_rotate(cut.circuit, group.letters, device.target) for group in groups)
+    noise = scale_noise(attached_noise(device.noise(isa.qubits), circuits), scale)
+    return NoisyProgram(cut.parameters, groups, circuits, noise)
+
+
+def _rotate(circuit: QuantumCircuit, letters: str, target: Target) -> QuantumCircuit:
+    """Append the change of basis that a readout of Z needs, in gates of the device: they are noisy too."""
+    rotated: QuantumCircuit = circuit.copy()
+    for letter in sorted(set(letters) & set("XY")):
+        change = _change_of_basis(letter, sorted(target.operation_names))
+        for qubit in (index for index, each in enumerate(letters) if each == letter):
+            rotated.compose(change, [qubit], inplace=True)
+    return rotated
+
+
+def _change_of_basis(letter: str, basis: Sequence[str]) -> QuantumCircuit:
+    change = QuantumCircuit(1)
+    if {"rz", "sx"} <= set(basis):
+        # SX† Z SX = Y, and RZ(pi/2) turns X into Y. By hand, as loading the transpiler takes a second.
+        if letter == "X":
+            change.rz(np.pi / 2, 0)
+        change.sx(0)
+        return change
+    if letter == "Y":
+        change.sdg(0)
+    change.h(0)
+    written: QuantumCircuit = generate_preset_pass_manager(
+        optimization_level=1, basis_gates=[name for name in basis if name != "measure"]
+    ).run(change)
+    return written
+
+
+def outcome_values(group: MeasuredGroup, flips: FloatArray) -> FloatArray:
+    """Mean contribution of each outcome of n qubits to each observable.
+
+    Args:
+        group: What is measured together.
+        flips: Probability to read 1 for a 0, and 0 for a 1, shape (n, 2).
+
+    Returns:
+        Shape (2**n, O); outcome x has qubit q in its bit q.
+    """
+    # <measured Z | 0> = 1 - 2u, <measured Z | 1> = 2d - 1.
+    read = np.stack([1 - 2 * flips[:, 0], 2 * flips[:, 1] - 1], axis=1)
+    total = np.zeros((2 ** len(flips), group.coefficients.shape[1]))
+    for mask, coefficients in zip(group.masks, group.coefficients, strict=True):
+        string = np.ones(1)
+        for qubit, factor in enumerate(read):
+            string = np.kron(factor if mask[qubit] else np.ones(2), string)
+        total += np.outer(string, coefficients)
+    return total
+
+
+def flip_probabilities(probabilities: FloatArray, flips: FloatArray) -> FloatArray:
+    """Probabilities (N, 2**n) of outcomes -> those of what is read, same shape."""
+    rows, qubits = len(probabilities), len(flips)
+    read = probabilities.reshape(rows, *[2] * qubits)
+    for qubit, (up, down) in enumerate(flips):
+        confusion = np.array([[1 - up, down], [up, 1 - down]])
+        # Qubit 0 is the last axis.
+        axis = qubits - qubit
+        read = np.moveaxis(np.tensordot(confusion, read, axes=(1, axis)), 0, axis)
+    flat: FloatArray = read.reshape(rows, -1)
+    return flat
+
+
+def shot_values(group: MeasuredGroup, bits: NDArray[np.uint8], flips: FloatArray) -> FloatArray:
+    """Average shots (N, shots, n) of bits into the group's part of the observables, shape (N, O)."""
+    read = np.stack([1 - 2 * flips[:, 0], 2 * flips[:, 1] - 1], axis=1)
+    factors = np.where(bits, read[:, 1], read[:, 0])
+    strings = [factors[..., mask].prod(axis=-1).mean(axis=-1) for mask in group.masks]
+    values: FloatArray = np.stack(strings, axis=-1) @ group.coefficients
+    return values
+
+
+MOST_DENSITY_QUBITS = 12
+"""A density matrix and its copy take half a gigabyte then, four times as much with each qubit more."""
+
+NUMBERS_PER_RUN = 2**23
+"""Most probabilities that Aer hands over at once, 64 MB."""
+
+
+class DensityProgram:
+    """Exact probabilities of all outcomes, averaged with exact readout errors.
+
+    Args:
+        program: The program with its noise.
+        threads: Threads that Aer may use; 0 means all cores.
+    """
+
+    def __init__(self, program: NoisyProgram, threads: int) -> None:
+        check_density_width(program.num_qubits)
+        self.num_qubits, self.num_outputs = program.num_qubits, program.num_outputs
+        self._parameters, self._groups, self._flips = program.parameters, program.groups, program.noise.flips
+        self._circuits = [_saving_probabilities(circuit) for circuit in program.circuits]
+        self._simulator = AerSimulator(
+            method="density_matrix",
+            noise_model=noise_model(program.noise, readout=False),
+            max_parallel_threads=threads,
+            runtime_parameter_bind_enable=True,
+        )
+        self._values = [outcome_values(group, self._flips) for group in self._groups]
+
+    def __call__(self, values: FloatArray) -> FloatArray:
+        """Expectation values (N, O) at rows (N, P)."""
+        rows = max(1, min(ROWS_PER_PUB, NUMBERS_PER_RUN >> self.num_qubits))
+        return np.concatenate([np.zeros((0, self.num_outputs)), *by_chunks(self._run, values, rows)])
+
+    def _run(self, values: FloatArray) -> FloatArray:
+        parts = [
+            self._read(self._probabilities(circuit, values)) @ weights
+            for circuit, weights in zip(self._circuits, self._values, strict=True)
+        ]
+        total: FloatArray = np.sum(parts, axis=0)
+        return total
+
+    def _read(self, probabilities: FloatArray) -> FloatArray:
+        return probabilities
+
+    def _probabilities(self, circuit: QuantumCircuit, values: FloatArray) -> FloatArray:
+        """Probabilities (N, 2**n) of the outcomes; qubit q is bit q."""
+        columns = dict(zip(self._parameters, values.T, strict=True))
+        try:
+            job = self._simulator.run(circuit, parameter_binds=[columns] if columns else None, shots=1)
+            result = job.result()
+            rows = [result.data(index)["probabilities"] for index in range(len(values) if columns else 1)]
+        except QiskitError as error:
+            raise aer_error(error) from error
+        return np.broadcast_to(np.asarray(rows, dtype=np.float64), (len(values), 2**self.num_qubits))
+
+
+class DrawnProgram(DensityProgram):
+    """Shots drawn from the exact probabilities: as measured one by one, without simulating each.
+
+    Args:
+        program: The program with its noise.
+        threads: Threads that Aer may use; 0 means all cores.
+        shots: Shots a value.
+        readout: ``sampled`` draws from what is read, ``exact`` from the state.
+        seed: Where the shots come from.
+    """
+
+    def __init__(self, program: NoisyProgram, threads: int, *, shots: int, readout: str, seed: int) -> None:
+        super().__init__(program, threads)
+        self._shots, self._generator = shots, child_generator(seed, "shots")
+        self._sampled = readout == "sampled"
+        if self._sampled:
+            # The errors are in the bits then.
+            ideal = np.zeros_like(self._flips)
+            self._values = [outcome_values(group, ideal) for group in self._groups]
+
+    def _read(self, probabilities: FloatArray) -> FloatArray:
+        if self._sampled:
+            probabilities = flip_probabilities(probabilities, self._flips)
+        probabilities = probabilities.clip(min=0)
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        return self._generator.multinomial(self._shots, probabilities) / self._shots
+
+
+def _saving_probabilities(circuit: QuantumCircuit) -> QuantumCircuit:
+    saving: QuantumCircuit = circuit.copy()
+    saving.save_probabilities()
+    return saving
+
+
+def check_density_width(num_qubits: int) -> None:
+    """Refuse what would take too much time or memory.
+
+    Raises:
+        BackendError: With the figure.
+    """
+    if num_qubits > MOST_DENSITY_QUBITS:
+        raise BackendError(
+            f"The density matrix of a noisy simulation must have at most {MOST_DENSITY_QUBITS} qubits",
+            got=f"{num_qubits} physical qubits in use",
+            fix="Set method to statevector or matrix_product_state with shots, or use fewer qubits",
+        )
+    check_width("density_matrix", num_qubits)
+
+
+class TrajectoryProgram:
+    """Shots of Aer's sampler, one broadcast PUB a setting of the readout.
+
+    Args:
+        program: The program with its noise.
+        spec: The entry, with shots.
+        seed: Where the shots come from; each call draws anew.
+    """
+
+    def __init__(self, program: NoisyProgram, spec: SimulatedSpec, seed: int) -> None:
+        sampled = spec.readout == "sampled"
+        self._parameters, self._groups = program.parameters, program.groups
+        self._flips = np.zeros_like(program.noise.flips) if sampled else program.noise.flips
+        self._measured = [_measured(circuit) for circuit in program.circuits]
+        self._outputs = program.num_outputs
+        self._shots, self._seed, self._calls = int(spec.shots or 1), seed, itertools.count()
+        self._simulator = AerSimulator(
+            method=spec.method,
+            noise_model=noise_model(program.noise, readout=sampled),
+            max_parallel_threads=spec.threads,
+            runtime_parameter_bind_enable=True,
+        )
+
+    def __call__(self, values: FloatArray) -> FloatArray:
+        """Estimates (N, O) at rows (N, P)."""
+        chunks = by_chunks(self._run, values, max(1, SAMPLES_PER_PUB // self._shots))
+        return np.concatenate([np.zeros((0, self._outputs)), *chunks])
+
+    def _run(self, values: FloatArray) -> FloatArray:
+        seed = child_seed(self._seed, f"call {next(self._calls)}")
+        sampler = SamplerV2.from_backend(self._simulator, default_shots=self._shots, seed=seed)
+        rows = BindingsArray({self._parameters: values})
+        results = job_result(sampler.run([(circuit, rows) for circuit in self._measured]))
+        parts = [
+            shot_values(group, _bits(result.data.meas), self._flips)
+            for group, result in zip(self._groups, results, strict=True)
+        ]
+        total: FloatArray = np.sum(parts, axis=0)
+        return total
+
+
+def _measured(circuit: QuantumCircuit) -> QuantumCircuit:
+    measured: QuantumCircuit = circuit.copy()
+    measured.measure_all()
+    return measured
+
+
+def _bits(bits: BitArray) -> NDArray[np.uint8]:
+    # BitArray packs big-endian: the last bit belongs to qubit 0.
+    return np.unpackbits(bits.array, axis=-1)[..., ::-1][..., : bits.num_bits]
