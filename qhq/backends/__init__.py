@@ -1,8 +1,8 @@
 """Backends: what stands behind a quantum layer, and how each kind of it is opened.
 
-Read in this order: ``backend`` (a kind: what its entries say and what can be done with one), ``executor`` (the
-verbs that whatever is opened offers) and ``registry`` (the kinds there are, and ``backends.yaml``). Lower
-things come first below; each imports only from those above it:
+Read in this order: ``backend`` (a kind: what its entries say, what can be done with one), ``executor`` (the
+verbs that whatever is opened offers) and ``registry`` (the kinds there are, and ``backends.yaml``). The rest
+from the bottom up; each imports only from those named before it, and ``ibm`` nothing from ``noisy``:
 
 - ``gradients``: from values alone, for every executor that knows no more; ``parity`` compares two executors;
 - ``local``: the exact engine, and Aer without noise, exact or sampled;
