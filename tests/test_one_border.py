@@ -36,7 +36,7 @@ ALLOWED = {
     "backends/ibm/account.py": "the user's own account",
     "backends/ibm/pub_request.py": "of bytes",
     "backends/ibm/journal.py": "the user's own database, made with its mode",
-    "backends/devices/fakes.py": "the files of an installed package",
+    "backends/devices/calibration.py": "the files of an installed package",
 }
 
 
