@@ -154,7 +154,7 @@ def check(
         )
         from qhq.cli.named_data import find_data
         from qhq.data.checks.breaches import find_breaches
-        from qhq.data.formulas import raw_columns
+        from qhq.data.columns import columns_to_read
         from qhq.data.load import read_table
         from qhq.data.plausibility.doubt import check_names
 
@@ -163,7 +163,7 @@ def check(
         spec = named.spec
         frame, origin = (named.reading.frame, str(target)) if named.reading else read_table(spec)
         # Which of the two a training reads is for its config to say; a file alone has no other columns read.
-        read = {*raw_columns(spec.columns), *(() if named.has_split else ("close", "adj_close"))}
+        read = {*columns_to_read(spec.columns), *(() if named.has_split else ("close", "adj_close"))}
         found = find_breaches(frame, origin, spec.kind, spec.row_policy, units=spec.format, read=read)
         errors, aside = (sum(breach.severity == each for breach in found) for each in ("error", "aside"))
         facts: dict[str, Any] = {"origin": origin, "panel": spec.kind, "rows": len(frame), "errors": errors}

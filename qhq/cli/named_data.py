@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qhq.data.columns import COLUMNS, PanelKind, canonical_name
+from qhq.data.columns import STOCK_VALUES, PanelKind, canonical_name
 
 if TYPE_CHECKING:
     from qhq.data.sources.files import Reading
@@ -75,7 +75,7 @@ def _describe_file(
         reading = understand_file(Path(target), target, asked=Asked(given, wanted))
         kind = reading.kind
         names = {canonical_name(str(name)) for name in reading.frame.columns}
-        main = next((name for name in ("close", "adj_close", *COLUMNS) if name in names), "close")
+        main = next((name for name in ("close", "adj_close", *STOCK_VALUES) if name in names), "close")
         feature = feature if kind == "options" else main
     chosen = {"features": [feature], "targets": [feature]}
     return {"source": source, "path": target, "panel": kind, "symbols": None, **chosen}, reading

@@ -9,15 +9,19 @@ a window of task ``price``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from qhq.data.columns import TABLES, PanelKind
+from qhq.data.columns import COMPUTED, TABLES, PanelKind
 from qhq.data.panel import FloatArray, IntArray, Panel
 from qhq.errors import DataError, nearest
 from qhq.pricing import black_scholes
 from qhq.pricing.implied_volatility import implied_volatility
+
+DAYS_A_YEAR = 365.0
+
+Formula = Callable[[Panel], FloatArray]
 
 
 def previous(panel: Panel, values: FloatArray) -> FloatArray:
@@ -95,9 +99,6 @@ def days_since(panel: Panel) -> FloatArray:
 def _log(volatility: FloatArray) -> FloatArray:
     moved = volatility > 0
     return np.where(moved, np.log(np.where(moved, volatility, 1.0)), np.nan)
-
-
-DAYS_A_YEAR = 365.0
 
 
 def complete_market(panel: Panel, rate: float) -> Panel:
@@ -244,49 +245,6 @@ def infer_splits(panel: Panel) -> Panel:
 Compute = Callable[[Panel], FloatArray]
 
 
-@dataclass(frozen=True)
-class Computed:
-    """A computed column and the columns that it is computed from."""
-
-    compute: Compute
-    needs: tuple[str, ...]
-
-
-_MARKET = ("spot", "forward", "strike", "years", "right", "rate", "iv")
-_SESSION = {
-    "weekday": Computed(weekday, ()),
-    "days_since": Computed(days_since, ()),
-}
-_STOCKS = {
-    "log_return": Computed(log_return, ("adj_close",)),
-    "garman_klass": Computed(garman_klass, ("open", "high", "low", "close")),
-    "log_garman_klass": Computed(log_garman_klass, ("open", "high", "low", "close")),
-    "parkinson": Computed(parkinson, ("high", "low")),
-    "log_parkinson": Computed(log_parkinson, ("high", "low")),
-    **_SESSION,
-}
-_OPTIONS = {
-    "spot_return": Computed(spot_return, ("spot",)),
-    "spread": Computed(spread, ("bid", "ask")),
-    "log_moneyness": Computed(log_moneyness, _MARKET),
-    "moneyness": Computed(moneyness, _MARKET),
-    "delta": Computed(delta, _MARKET),
-    "gamma": Computed(gamma, _MARKET),
-    "vega": Computed(vega, _MARKET),
-    "theta": Computed(theta, _MARKET),
-    **_SESSION,
-}
-COMPUTED: dict[PanelKind, dict[str, Computed]] = {"stocks": _STOCKS, "options": _OPTIONS}
-
-
-def raw_columns(names: Iterable[str]) -> tuple[str, ...]:
-    """Columns that a stock file must have for ``names``, computed or not, each once."""
-    raw: dict[str, None] = {}
-    for name in names:
-        raw.update(dict.fromkeys(_STOCKS[name].needs if name in _STOCKS else (name,)))
-    return tuple(raw)
-
-
 def compute_columns(panel: Panel, kind: PanelKind, names: Iterable[str]) -> Panel:
     """Add the computed columns among ``names``; a file's own column of such a name gives way.
 
@@ -306,15 +264,16 @@ def compute_columns(panel: Panel, kind: PanelKind, names: Iterable[str]) -> Pane
 
 
 def _compute(panel: Panel, kind: PanelKind, name: str) -> FloatArray:
-    computed = COMPUTED[kind][name]
-    for needed in computed.needs:
+    needs = COMPUTED[kind][name]
+    for needed in needs:
         if needed not in panel.columns:
             raise DataError(
-                f"'{name}' is computed from the columns {', '.join(computed.needs)}",
+                f"'{name}' is computed from the columns {', '.join(needs)}",
                 got=f"data without '{needed}'",
                 fix="Add the column, or choose another feature",
             )
-    return computed.compute(panel)
+    formula: Formula = globals()[name]
+    return formula(panel)
 
 
 def _unknown_column(name: str, known: Iterable[str], kind: PanelKind) -> DataError:

@@ -11,8 +11,8 @@ import pandas as pd
 
 from qhq.data.checks.options import check_options
 from qhq.data.checks.stocks import check_panel
-from qhq.data.columns import UNADJUSTED, canonical_name
-from qhq.data.formulas import complete_market, compute_columns, infer_splits, raw_columns
+from qhq.data.columns import UNADJUSTED, canonical_name, columns_to_read
+from qhq.data.formulas import complete_market, compute_columns, infer_splits
 from qhq.data.panel import Panel
 from qhq.data.recording.store import read_recorded
 from qhq.data.sources.control import make_control
@@ -65,7 +65,7 @@ def _origin(spec: DataSpec) -> str:
 
 
 def _load_stocks(spec: DataSpec, origin: str) -> Panel:
-    columns, optional = raw_columns(spec.columns), _split_columns(spec)
+    columns, optional = columns_to_read(spec.columns), _split_columns(spec)
     frame = _READERS[spec.source](spec, columns, optional)
     there = {canonical_name(str(name)) for name in frame.columns}
     helpers = [name for name in optional if name in there and name not in columns]

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qhq.data.columns import OPTION_PRICES
 from qhq.data.panel import FloatArray
 from qhq.data.windows import Windows
 from qhq.pricing import black_scholes
 from qhq.pricing.implied_volatility import implied_volatility
-
-QUOTES = ("mid", "bid", "ask", "last")
-"""Columns that are prices of the option itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,12 +66,12 @@ def black_scholes_reference(windows: Windows) -> FloatArray:
     """
     reference = np.repeat(windows.last[:, None], windows.cut.horizon, axis=1)
     names = windows.cut.targets
-    if set(QUOTES).isdisjoint(names):
+    if set(OPTION_PRICES).isdisjoint(names):
         return reference
     mid = known_market(windows).price(windows.at_last("iv")[:, None])
     earlier = windows.at_last("mid")[:, None]
     for column, name in enumerate(names):
-        if name in QUOTES:
+        if name in OPTION_PRICES:
             aside = windows.last[:, [column]] - earlier
             reference[:, :, column] = mid if name == "mid" else np.maximum(mid + aside, 0.0)
     return reference

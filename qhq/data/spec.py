@@ -12,7 +12,17 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from qhq.data.columns import KNOWN_TODAY, QUOTE_DERIVED, TABLES, PanelKind, canonical_name, unit_of
+from qhq.data.columns import (
+    FROM_LOGS,
+    FROM_QUOTES,
+    KNOWN_TODAY,
+    OPTION_PRICES,
+    PRICING_COLUMNS,
+    TABLES,
+    PanelKind,
+    canonical_name,
+    unit_of,
+)
 from qhq.data.format_spec import FileFormat
 from qhq.data.leak_spec import Leak
 from qhq.data.quarantine import LIMIT, BadRows, RowPolicy
@@ -135,21 +145,17 @@ OPTION_SOURCES = ("recorded", "surface", "synthetic")
 FILE_SOURCES = ("csv", "parquet", "recorded")
 EDITABLE_SOURCES = ("csv", "parquet")
 """Files of the user's own; nobody can correct a row of the others."""
-PRICED = ("mid", "bid", "ask", "last", "iv")
+PRICED = (*OPTION_PRICES, "iv")
 """Columns that an implied volatility can be turned into."""
 
 DEFAULT = "default"
 """Key of `data.scaling` for every column that is not named there."""
 
 LOG_SCALINGS = ("window", "log_return")
-LOG_COLUMNS = frozenset(("log_return", "garman_klass", "log_garman_klass", "parkinson", "log_parkinson"))
-"""What takes logarithms of prices, which then must be above zero."""
+"""Scalings that take logarithms of prices, which then must be above zero."""
 
 OPTION_SCALINGS = ("contract_minmax", "over_strike", "over_spot", "residual", "implied_volatility")
 """Scalings that need a contract's strike, spot or volatility."""
-
-OPTION_COLUMNS = ("spot", "strike", "years", "right", "rate", "forward", "mid", "iv")
-"""What every option panel holds beside the columns that a config names: pricing and judging need it."""
 
 
 def _canonical(name: str) -> str:
@@ -233,7 +239,7 @@ class DataSpec(Spec):
     @property
     def columns(self) -> Names:
         """Every column that the config needs, each once; features first."""
-        always = OPTION_COLUMNS if self.kind == "options" else ()
+        always = PRICING_COLUMNS if self.kind == "options" else ()
         return tuple(dict.fromkeys([*self.features, *self.static, *self.targets, *self.where, *always]))
 
     @property
@@ -268,7 +274,7 @@ class DataSpec(Spec):
         logs = {name for name, kind in self.scalings.items() if kind in LOG_SCALINGS}
         # A return or an indicator has no say in whether a price may be below zero.
         priced = isinstance(self.scaling, str) or any(unit_of(name) == "price" for name in logs)
-        return (priced and bool(logs)) or not LOG_COLUMNS.isdisjoint(self.columns)
+        return (priced and bool(logs)) or not FROM_LOGS.isdisjoint(self.columns)
 
     @model_validator(mode="before")
     @classmethod
@@ -357,7 +363,7 @@ class DataSpec(Spec):
                     f" {', '.join(sorted(KNOWN_TODAY))}"
                 )
         for target in self.targets:
-            if target not in QUOTE_DERIVED:
+            if target not in FROM_QUOTES:
                 raise ValueError(f"target '{target}' of task price must be an option quote (such as mid)")
 
     def _check_leaks(self) -> None:

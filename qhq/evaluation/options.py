@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from qhq.data.columns import OPTION_PRICES
 from qhq.data.panel import FloatArray
-from qhq.data.reference import QUOTES
 from qhq.data.windows import Windows
 from qhq.errors import DataError
 from qhq.pricing.implied_volatility import implied_volatility
@@ -51,7 +51,7 @@ class OptionMetrics:
 
 def has_option_prices(windows: Windows) -> bool:
     """Whether these are windows of options, and every target is a price."""
-    return bool(windows.panel.groups) and set(windows.cut.targets) <= set(QUOTES)
+    return bool(windows.panel.groups) and set(windows.cut.targets) <= set(OPTION_PRICES)
 
 
 def score_options(windows: Windows, forecast: FloatArray) -> OptionMetrics:
@@ -96,7 +96,8 @@ def strike_errors(windows: Windows, forecast: FloatArray) -> FloatArray:
     actual = windows.targets
     if not has_option_prices(windows) or forecast.shape != actual.shape or not len(actual):
         raise DataError(
-            f"Errors over the strike need prices of options ({', '.join(QUOTES)}), forecast (N, H, K), N > 0",
+            f"Errors over the strike need prices of options ({', '.join(OPTION_PRICES)}), forecast (N, H, K),"
+            " N > 0",
             got=f"{', '.join(windows.cut.targets)} with forecasts of shape {forecast.shape}",
             fix="Choose other data.targets, or select the same windows for both",
         )

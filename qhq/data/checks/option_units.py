@@ -13,6 +13,7 @@ import numpy as np
 
 from qhq.data.checks.draft import Finding, Rules, find_rows
 from qhq.data.checks.option_rules import OptionDraft
+from qhq.data.columns import OPTION_PRICES
 from qhq.data.format_spec import OptionUnits, Volatility
 from qhq.data.panel import DateArray, FloatArray
 from qhq.data.sessions import as_days, last_trading_day
@@ -55,7 +56,7 @@ def convert(
     if units.rates == "percent" and "rate" in columns:
         columns["rate"][:] /= 100
     if units.prices == "per_contract":
-        for name in {"bid", "ask", "mid", "last"} & columns.keys():
+        for name in columns.keys() & OPTION_PRICES:
             columns[name][:] /= np.where(np.isnan(shares), SHARES, shares)
     if units.strikes in _STRIKES:
         columns["strike"][:] /= _STRIKES[units.strikes]

@@ -30,7 +30,7 @@ from qhq.data.checks.tables import (
     read_days,
     read_numbers,
 )
-from qhq.data.columns import ACTIONS, OPTION_COLUMNS, OPTIONS, canonical_name
+from qhq.data.columns import ACTIONS, OPTION_VALUES, OPTIONS, canonical_name
 from qhq.data.format_spec import AS_PANEL, OptionUnits
 from qhq.data.panel import DateArray, FloatArray, IntArray, Mask, Panel
 from qhq.data.quarantine import STRICT, RowPolicy
@@ -131,7 +131,7 @@ def draft_options(
     names = match_option_columns(frame.columns, origin, own)
     table = frame[list(names)].set_axis(list(names.values()), axis=1)
     lines = _sort(table, origin, underlyings)
-    wanted = tuple(name for name in dict.fromkeys([*OPTION_COLUMNS, *own]) if name in table.columns)
+    wanted = tuple(name for name in dict.fromkeys([*OPTION_VALUES, *own]) if name in table.columns)
     values = np.empty((len(lines.rows), len(wanted)))
     unreadable = np.zeros(values.shape, dtype=np.bool_)
     for place, name in enumerate(wanted):

@@ -26,7 +26,7 @@ from qhq.data.checks.draft import (
     sift,
 )
 from qhq.data.checks.tables import check_names, match_columns, read_days, read_numbers
-from qhq.data.columns import ACTIONS, COLUMNS, PRICES, canonical_name
+from qhq.data.columns import ACTIONS, PRICES, STOCK_VALUES, canonical_name
 from qhq.data.panel import FloatArray, Mask, Panel
 from qhq.data.quarantine import STRICT, RowPolicy
 
@@ -98,7 +98,7 @@ def draft_stocks(
     """
     names = match_columns(frame.columns, origin, columns)
     frame = frame[list(names)].rename(columns=names)
-    wanted = tuple(columns or (name for name in COLUMNS if name in frame.columns))
+    wanted = tuple(columns or (name for name in STOCK_VALUES if name in frame.columns))
     labels = frame["symbol"].astype(str).mask(frame["symbol"].isna().to_numpy(), "")
     chosen = tuple(symbols) if symbols is not None else tuple(filter(None, labels.unique()))
     if not labels.all():

@@ -14,7 +14,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qhq.data.columns import COLUMNS, DERIVED_UNITS, KEYS, OPTIONS, QUOTES, STOCKS, Column, canonical_name
+from qhq.data.columns import (
+    COMPLETED,
+    KEYS,
+    OPTIONS,
+    QUOTE_SETS,
+    STOCK_VALUES,
+    STOCKS,
+    Column,
+    canonical_name,
+)
 from qhq.data.panel import DateArray, FloatArray, IntArray, Mask
 from qhq.errors import SHOWN_NAMES, DataError, nearest
 
@@ -37,7 +46,7 @@ def match_columns(
         DataError: If one is missing, or stands there under two names.
     """
     header = [str(name) for name in present]
-    needed = (*KEYS, *(COLUMNS if wanted is None else wanted))
+    needed = (*KEYS, *(STOCK_VALUES if wanted is None else wanted))
     found = name_columns(header, origin, needed, STOCKS)
     missing = [name for name in (KEYS if wanted is None else needed) if name not in found.values()]
     if missing:
@@ -92,9 +101,6 @@ def check_names(chosen: Sequence[str], counts: IntArray, present: Iterable[str],
         raise DataError(f"{origin} must have rows", got="none", fix="Check that the file is the right one")
 
 
-COMPUTED = frozenset({*DERIVED_UNITS, "rate"})
-"""Columns that a config may name and a file need not have; ``data.rate`` stands in for the last."""
-
 _LEAST_LIKENESS = 0.4
 
 
@@ -116,7 +122,7 @@ def match_option_columns(
     found = name_columns(header, origin, (*OPTIONS, *wanted), OPTIONS)
     there = set(found.values())
     needed = [name for name, column in OPTIONS.items() if column.needed]
-    asked = [name for name in wanted if name not in COMPUTED]
+    asked = [name for name in wanted if name not in COMPLETED]
     single = [(name,) for name in (*needed, *asked) if name not in there]
     groups = list(dict.fromkeys([*single, *_missing_quotes(there)]))
     if groups:
@@ -137,23 +143,23 @@ def match_option_columns(
 
 def _needed(wanted: Sequence[str]) -> str:
     needed = [name for name, column in OPTIONS.items() if column.needed]
-    asked = [name for name in dict.fromkeys(wanted) if name not in COMPUTED and name not in needed]
-    quotes = ", or ".join(" and ".join(names) for names in QUOTES)
+    asked = [name for name in dict.fromkeys(wanted) if name not in COMPLETED and name not in needed]
+    quotes = ", or ".join(" and ".join(names) for names in QUOTE_SETS)
     return f"{', '.join([*needed, *asked])}; and {quotes}"
 
 
 def _missing_quotes(there: set[str]) -> list[tuple[str, ...]]:
     """What is missing of the quotes: the other of bid and ask, or all of them."""
-    if any(there.issuperset(names) for names in QUOTES):
+    if any(there.issuperset(names) for names in QUOTE_SETS):
         return []
-    half = [name for name in QUOTES[0] if name not in there]
-    return [(half[0],)] if len(half) == 1 else [tuple(name for names in QUOTES for name in names)]
+    half = [name for name in QUOTE_SETS[0] if name not in there]
+    return [(half[0],)] if len(half) == 1 else [tuple(name for names in QUOTE_SETS for name in names)]
 
 
 def _tell(names: tuple[str, ...], header: Sequence[str]) -> str:
     """Name what is missing and the column nearest to it, by its aliases too."""
     spellings = [
-        each for name in names for each in (name, *(OPTIONS[name].aliases if name in OPTIONS else ()))
+        each for name in names for each in (name, *(OPTIONS[name].other_names if name in OPTIONS else ()))
     ]
     likeness = {other: max(_likeness(other, each) for each in spellings) for other in header}
     best = max(likeness, key=likeness.__getitem__, default="")

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from qhq.data.columns import PRICES, QUOTE_DERIVED, unit_of
+from qhq.data.columns import FROM_QUOTES, PRICES, change_scale, unit_of
 from qhq.data.panel import DateArray, FloatArray, IntArray, Mask
 from qhq.data.plausibility.doubt import BOUNDS, LeakDoubt
 from qhq.data.reference import black_scholes_reference
@@ -54,7 +54,6 @@ SMOOTH = (0.5, 0.4)
 """Part of a price's change that its own past explains, and autocorrelation, that only an average has."""
 
 _SESSION_PRICES = frozenset({"open", "high", "low"})
-_POSITIVE = frozenset({*PRICES, "spot", "forward"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -424,19 +423,16 @@ def _thin(windows: Windows, share: float) -> Windows:
 
 
 def _scale_kind(name: str, spec: DataSpec, *values: FloatArray) -> str:
-    """On which scale a target's changes are alike at every price: see ``qhq.evaluation.baselines.track``."""
-    unit = unit_of(name)
-    if spec.kind == "options" and unit == "price" and name in QUOTE_DERIVED:
-        return "strike"
-    if name in _POSITIVE and all(np.nanmin(each) > 0 for each in values):
-        return "log"
-    return "count" if unit in ("shares", "contracts") else "plain"
+    """On which scale a target's changes are alike at every price: see ``change_scale``."""
+    scale = change_scale(name, options=spec.kind == "options")
+    # Prices below zero, of oil or power, have no logarithm.
+    return "plain" if scale == "log" and any(np.nanmin(each) <= 0 for each in values) else scale
 
 
 def _bound_of(name: str, spec: DataSpec) -> str:
     """Key of the bound that holds for a target."""
     unit = unit_of(name)
-    if spec.kind == "options" and name in QUOTE_DERIVED:
+    if spec.kind == "options" and name in FROM_QUOTES:
         return "option price" if spec.task == "price" else "option forecast"
     if spec.kind == "stocks" and name in _SESSION_PRICES:
         return "session price"

@@ -34,7 +34,6 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from qhq.data.panel import Mask
-from qhq.data.reference import QUOTES
 from qhq.data.scaling.by_column import ColumnScaler, of_columns
 from qhq.data.scaling.level import ContractScaler, fit_panel_minmax, fit_raw
 from qhq.data.scaling.option import ChangeScaler, ImpliedVolatilityScaler
@@ -42,7 +41,7 @@ from qhq.data.scaling.pooled import window_rows
 from qhq.data.scaling.scalers import Scaler
 from qhq.data.scaling.symbol import fit_log_return, fit_log_standard, fit_minmax, fit_standard
 from qhq.data.scaling.window import WindowMeanScaler, WindowScaler
-from qhq.data.spec import DEFAULT, OPTION_SCALINGS, Scaling
+from qhq.data.spec import DEFAULT, OPTION_SCALINGS, PRICED, Scaling
 from qhq.data.split import Part, TrainingPart
 from qhq.data.windows import Windows
 from qhq.errors import DataError
@@ -137,7 +136,7 @@ def _check_sign(kind: Scaling, windows: Windows, asked: ScalingByColumn, rows: M
 
 
 def _check_priced(windows: Windows) -> None:
-    known = (*QUOTES, "iv")
+    known = PRICED
     for name in windows.cut.targets:
         if name not in known:
             raise DataError(

@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from qhq.data.columns import unit_of
+from qhq.data.columns import is_count, price_power
 from qhq.data.panel import FloatArray
 from qhq.data.scaling.pooled import input_values, robust_spread
 from qhq.data.scaling.stored import check_columns, read_array
@@ -23,25 +23,15 @@ from qhq.data.windows import Windows
 
 Level = Literal["strike", "spot"]
 
-COUNTS = ("contracts", "shares")
-"""Units that are taken as ln(1 + x): they span decades, and may be zero."""
 
-_POWERS = {"gamma": -1.0, "vega": 1.0, "theta": 1.0}
-"""Greeks are the price's derivatives: by spot twice, by volatility, by time."""
-
-
-def price_power(names: Sequence[str]) -> FloatArray:
-    """Power of the unit of prices in the unit of each column, shape (len(names),).
-
-    >>> price_power(["mid", "iv", "gamma"]).tolist()
-    [1.0, 0.0, -1.0]
-    """
-    return np.array([_POWERS.get(name, float(unit_of(name) == "price")) for name in names])
+def price_powers(names: Sequence[str]) -> FloatArray:
+    """Power of the unit of prices in the unit of each column, shape (len(names),)."""
+    return np.array([price_power(name) for name in names])
 
 
 def count_logs(values: FloatArray, names: Sequence[str]) -> FloatArray:
     """Take ln(1 + x) of columns that count something; values (..., C)."""
-    counts = np.array([unit_of(name) in COUNTS for name in names], dtype=bool)
+    counts = np.array([is_count(name) for name in names], dtype=bool)
     return np.where(counts, np.log1p(np.where(counts, values, 0.0)), values) if counts.any() else values
 
 
@@ -88,4 +78,4 @@ class HomogeneousInputs:
 
 def _without_unit(values: FloatArray, level: FloatArray, names: Sequence[str]) -> FloatArray:
     """Divide prices by a level and take logarithms of counts; values (..., F), level (...)."""
-    return count_logs(values / level[..., None] ** price_power(names), names)
+    return count_logs(values / level[..., None] ** price_powers(names), names)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from qhq.data.panel import FloatArray, IntArray
-from qhq.data.scaling.homogeneous import price_power
+from qhq.data.scaling.homogeneous import price_powers
 from qhq.data.scaling.pooled import input_values
 from qhq.data.scaling.stored import check_columns, read_array
 from qhq.data.spec import Scaling
@@ -148,7 +148,7 @@ def fit_panel_minmax(train: Windows) -> PanelScaler:
 
 def _price_level(windows: Windows) -> FloatArray:
     """Strike for columns in the unit of prices, 1 for others, shape (N, F)."""
-    return windows.at_last("strike")[:, None] ** price_power(windows.cut.features)
+    return windows.at_last("strike")[:, None] ** price_powers(windows.cut.features)
 
 
 def _range_until_last(windows: Windows) -> tuple[FloatArray, FloatArray]:

@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
+from qhq.data.columns import OPTION_PRICES
 from qhq.data.panel import FloatArray
-from qhq.data.reference import QUOTES, black_scholes_reference, known_market
-from qhq.data.scaling.homogeneous import HomogeneousInputs, price_power
+from qhq.data.reference import black_scholes_reference, known_market
+from qhq.data.scaling.homogeneous import HomogeneousInputs, price_powers
 from qhq.data.scaling.pooled import robust_spread
 from qhq.data.scaling.stored import check_outputs, read_array
 from qhq.data.spec import Scaling
@@ -88,7 +89,7 @@ class ChangeScaler:
         """Unit of a change, in that of the file, shape (N, 1, K)."""
         check_outputs(self.outputs, windows)
         level = windows.known(self.features.by)[:, None, None]
-        return np.asarray(level ** price_power(self.outputs) * self.spread)
+        return np.asarray(level ** price_powers(self.outputs) * self.spread)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +147,7 @@ class ImpliedVolatilityScaler:
         market = known_market(windows)
         for column, name in enumerate(self.outputs):
             quote = raw[:, :, column]
-            volatility[:, :, column] = market.volatility(quote) if name in QUOTES else quote
+            volatility[:, :, column] = market.volatility(quote) if name in OPTION_PRICES else quote
         return (volatility - windows.at_last("iv")[:, None, None]) / self.spread
 
     def to_price(self, outputs: FloatArray, windows: Windows) -> FloatArray:
@@ -156,7 +157,7 @@ class ImpliedVolatilityScaler:
         volatility = np.clip(volatility, *VOLATILITY_RANGE)
         market = known_market(windows)
         for column, name in enumerate(self.outputs):
-            if name in QUOTES:
+            if name in OPTION_PRICES:
                 volatility[:, :, column] = market.price(volatility[:, :, column])
         return volatility
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from qhq.data.columns import OPTION_PRICES
 from qhq.data.panel import FloatArray
-from qhq.data.reference import QUOTES, black_scholes_reference
+from qhq.data.reference import black_scholes_reference
 from qhq.data.windows import Cut, Windows
 from qhq.evaluation.baselines.last_value import last_value
 
-PRICED = frozenset({*QUOTES, "iv"})
+PRICED = frozenset({*OPTION_PRICES, "iv"})
 """Quotes that follow from a volatility."""
 
 
@@ -26,7 +27,7 @@ def is_priced(cut: Cut) -> bool:
     stays is a quote that stays: the last value once more, which is not counted twice.
     """
     targets = set(cut.targets)
-    return cut.task == "price" and targets <= PRICED and not targets.isdisjoint(QUOTES)
+    return cut.task == "price" and targets <= PRICED and not targets.isdisjoint(OPTION_PRICES)
 
 
 def black_scholes(windows: Windows) -> FloatArray:

@@ -15,21 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 
-from qhq.data.columns import PRICES, QUOTE_DERIVED, unit_of
+from qhq.data.columns import Scale, change_scale, unit_of
 from qhq.data.panel import FloatArray, Mask
 from qhq.data.windows import Windows
 
-Kind = Literal["log", "strike", "count", "plain"]
-
 LEAST_WINDOWS = 100
 """A group with fewer training windows than this is forecast with what was fitted on all groups together."""
-
-_POSITIVE = frozenset({*PRICES, "spot", "forward"})
-"""Prices that are above zero by the rules of the panel."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +38,7 @@ class Track:
     """
 
     name: str
-    kind: Kind
+    kind: Scale
     differenced: bool
 
     @property
@@ -99,16 +94,9 @@ def _strike(windows: Windows) -> FloatArray:
 
 def tracks(windows: Windows) -> tuple[Track, ...]:
     """Choose the scale of each of the K targets, by its unit alone."""
-    return tuple(_track(name, "strike" in windows.panel.columns) for name in windows.cut.targets)
-
-
-def _track(name: str, options: bool) -> Track:
-    unit = unit_of(name)
-    if options and unit == "price" and name in QUOTE_DERIVED:
-        return Track(name, "strike", True)
-    if name in _POSITIVE:
-        return Track(name, "log", True)
-    return Track(name, "count" if unit in ("shares", "contracts") else "plain", False)
+    options = "strike" in windows.panel.columns
+    scales = {name: change_scale(name, options=options) for name in windows.cut.targets}
+    return tuple(Track(name, scale, scale in ("log", "strike")) for name, scale in scales.items())
 
 
 @dataclass(frozen=True, eq=False)

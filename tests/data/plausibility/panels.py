@@ -5,7 +5,8 @@ import pandas as pd
 
 from qhq.data.checks.options import check_options
 from qhq.data.checks.stocks import check_panel
-from qhq.data.formulas import complete_market, compute_columns, raw_columns
+from qhq.data.columns import columns_to_read
+from qhq.data.formulas import complete_market, compute_columns
 from qhq.data.plausibility import LeakDoubt, find_leaks
 from qhq.data.spec import DataSpec
 from qhq.data.split import split_panel
@@ -45,7 +46,7 @@ def prepared(table: pd.DataFrame, *features: str, **keys):
     """Panel, splits and config of a table; the targets are ``close`` unless named."""
     given = {"source": "csv", "path": "x", "symbols": None, "scaling": "standard", "targets": ("close",)}
     spec = DataSpec(**(given | {"features": features or ("close",)} | keys))
-    names = raw_columns(spec.columns)
+    names = columns_to_read(spec.columns)
     panel = check_panel(table, "test", symbols=None, columns=names, policy=spec.row_policy)
     panel = lay_out(compute_columns(panel, "stocks", spec.columns), spec)
     return panel, split_panel(panel, spec), spec

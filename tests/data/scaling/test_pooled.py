@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from qhq.data.scaling.homogeneous import count_logs, price_power
+from qhq.data.scaling.homogeneous import count_logs, price_powers
 from qhq.data.scaling.pooled import input_rows, input_values, robust_spread, standard_deviation
 from tests.data.scaling.contracts import contract_cut, contract_panel, train_and_test
 
@@ -50,6 +50,6 @@ def test_each_input_row_counts_once():
 
 def test_prices_counts_and_greeks_are_told_apart():
     names = ("bid", "iv", "gamma", "vega", "theta", "delta", "own")
-    assert_array_equal(price_power(names), [1, 0, -1, 1, 1, 0, 0])
+    assert_array_equal(price_powers(names), [1, 0, -1, 1, 1, 0, 0])
     values = np.array([[-0.5, 3.0, np.e - 1]])
     assert_allclose(count_logs(values, ("log_moneyness", "iv", "volume")), [[-0.5, 3.0, 1.0]], rtol=1e-12)

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from qhq.data.checks.stocks import check_panel
-from qhq.data.columns import COLUMNS
-from qhq.data.formulas import COMPUTED, compute_columns, infer_splits, raw_columns
+from qhq.data.columns import COMPUTED, STOCK_VALUES, columns_to_read
+from qhq.data.formulas import compute_columns, infer_splits
 from qhq.data.load import load_panel
 from qhq.data.spec import DataSpec
 from qhq.errors import DataError
@@ -65,7 +65,7 @@ def test_an_unknown_column_names_the_nearest():
 
 
 def test_raw_columns_are_those_that_a_file_must_have():
-    assert raw_columns(["log_parkinson", "close", "weekday"]) == ("high", "low", "close")
+    assert columns_to_read(["log_parkinson", "close", "weekday"]) == ("high", "low", "close")
 
 
 def test_the_bundled_splits_are_found_and_nothing_else():
@@ -83,4 +83,4 @@ def test_a_split_that_the_file_names_is_kept():
     frame = make_frame(rows=9).assign(split=0.0)
     panel = check_panel(frame, "test", columns=("close", "adj_close", "split"))
     assert infer_splits(panel) is panel
-    assert set(COLUMNS) >= {"split", "dividend"}
+    assert set(STOCK_VALUES) >= {"split", "dividend"}

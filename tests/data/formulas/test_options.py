@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from qhq.data.checks.options import check_options
-from qhq.data.formulas import COMPUTED, complete_market, compute_columns
+from qhq.data.columns import COMPUTED
+from qhq.data.formulas import complete_market, compute_columns
 from qhq.errors import DataError
 from qhq.pricing import black_scholes
 from tests.data.panels import option_frame
