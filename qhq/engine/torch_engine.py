@@ -1,4 +1,4 @@
-"""The same program over plain torch operations: for CUDA tensors, and differentiable as often as one likes.
+"""The torch engine: the same program over plain torch operations, for CUDA tensors and higher derivatives.
 
 The state is a complex tensor (N, B), N = 2^n, stored amplitude ``z`` in row ``z``. Autograd keeps the states
 between operations, so memory grows with depth; on the CPU the compiled engine is the faster one.
@@ -14,7 +14,28 @@ import torch
 from torch import Tensor
 
 from qhq.engine.compile.tape import Tape
-from qhq.engine.program import DENSE, PHASE_SAMPLE, PHASE_SHARED, PRODUCT, TURNS
+from qhq.engine.program import (
+    ANGLE,
+    BEGIN,
+    COUNT,
+    DENSE,
+    END,
+    FLIP,
+    FLIPS,
+    KIND,
+    MAP,
+    MASK,
+    MATRIX,
+    NEXT,
+    PHASE_SAMPLE,
+    PHASE_SHARED,
+    PRODUCT,
+    PRODUCT_BEGIN,
+    PRODUCT_END,
+    QUBITS,
+    ROTATIONS,
+    SLOT,
+)
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sin": torch.sin,
@@ -87,11 +108,11 @@ class _Constants:
 
     def apply(self, op: list[int], psi: Tensor, angles: Tensor) -> Tensor:
         """One operation of the program."""
-        kind = op[0]
+        kind = op[KIND]
         if kind == PRODUCT:
             return self._product(op, psi, angles)
-        if kind == TURNS:
-            return self._turns(op, psi, angles)
+        if kind == ROTATIONS:
+            return self._rotations(op, psi, angles)
         if kind in {PHASE_SHARED, PHASE_SAMPLE}:
             return self._phases(op, psi, angles)
         assert kind == DENSE
@@ -108,7 +129,7 @@ class _Constants:
         return (self._outputs @ slots).T
 
     def _product(self, op: list[int], psi: Tensor, angles: Tensor) -> Tensor:
-        angle_of = dict(self._layout.pairs[op[1] : op[2]].tolist())
+        angle_of = dict(self._layout.pairs[op[PRODUCT_BEGIN] : op[PRODUCT_END]].tolist())
         state = torch.ones_like(psi[:1].real)
         for bit in range(self._layout.bits):
             if bit in angle_of:
@@ -118,21 +139,21 @@ class _Constants:
                 state = torch.cat([state, torch.zeros_like(state)])
         return state.to(psi.dtype)
 
-    def _turns(self, op: list[int], psi: Tensor, angles: Tensor) -> Tensor:
-        for j in range(op[1]):
-            flip, mask, angle = op[2 + 3 * j : 5 + 3 * j]
+    def _rotations(self, op: list[int], psi: Tensor, angles: Tensor) -> Tensor:
+        for j in range(op[COUNT]):
+            flip, mask, angle = (op[column + NEXT * j] for column in (FLIP, MASK, ANGLE))
             half = angles[angle] / 2
             psi = half.cos() * psi - self._sign(mask)[:, None] * half.sin() * psi[self._z ^ flip]
         return psi
 
     def _phases(self, op: list[int], psi: Tensor, angles: Tensor) -> Tensor:
-        _, number, begin, end = op[:4]
-        slots = self._once(("slots", begin), lambda: torch.from_numpy(self._layout.terms[begin:end, 2]))
+        number, begin, end = op[MAP], op[BEGIN], op[END]
+        slots = self._once(("slots", begin), lambda: torch.from_numpy(self._layout.terms[begin:end, SLOT]))
         half = self._sign_matrix(number, begin, end).T @ (angles[slots] / 2)
         return torch.polar(torch.ones_like(half), -half) * psi
 
     def _matrix(self, op: list[int], psi: Tensor) -> Tensor:
-        _, k, start, offset = op[:4]
+        k, start, offset = op[QUBITS], op[FLIPS], op[MATRIX]
         size = 1 << k
         numbers = self._layout.dense[offset : offset + 2 * size * size].view(np.complex128)
         matrix = self._once(("matrix", offset), lambda: torch.from_numpy(numbers).to(psi.dtype))
@@ -158,7 +179,7 @@ class _Constants:
 
         def signs() -> Tensor:
             y = torch.from_numpy(self._layout.maps[number]).to(self._device, torch.int64)
-            terms = self._layout.terms[begin:end, :2].tolist()
+            terms = self._layout.terms[begin:end, :SLOT].tolist()
             masks = [rest | (1 << level if level >= 0 else 0) for level, rest in terms]
             return torch.stack([1 - 2 * self._parity(y & mask) for mask in masks]).to(self._dtype)
 

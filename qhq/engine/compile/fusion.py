@@ -1,6 +1,6 @@
-"""Primitives in circuit order -> few, large operations on stored amplitudes.
+"""Gate fusion: primitives in circuit order -> few, large operations on stored amplitudes.
 
-Turns that do not block each other gather in a *layer*, phases behind them in one diagonal; equal axes add
+Rotations that do not block each other gather in a *layer*, phases behind them in one diagonal; equal axes add
 their angles; what acts on |0> or commutes with all observables disappears. All of it is exact.
 """
 
@@ -12,10 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from qhq.engine.compile.frame import Frame, odd
-from qhq.engine.compile.primitives import Angle, Dense, Move, Phase, Primitive, Turn
-
-_WIDE = 3
-"""Turns a pass: eight rows of the state and eight of the co-state fit the vector registers."""
+from qhq.engine.compile.primitives import RY, Angle, Dense, Move, Phase, Primitive
+from qhq.engine.program import MOST_ROTATIONS
 
 
 @dataclass
@@ -59,7 +57,7 @@ class Matrix:
 
 
 @dataclass
-class Woven:
+class Fused:
     """``product`` on |0...0>, then ``items``; read out in ``frame``."""
 
     product: list[Rotation]
@@ -67,8 +65,8 @@ class Woven:
     frame: Frame
 
 
-class Weaver:
-    """Takes primitives one by one; ``finish`` gives the woven circuit."""
+class Fusion:
+    """Takes primitives one by one; ``finish`` gives the fused circuit."""
 
     def __init__(self, qubits: int) -> None:
         self._frame = Frame(qubits)
@@ -80,8 +78,8 @@ class Weaver:
     def add(self, step: Primitive) -> None:
         """Append one primitive."""
         match step:
-            case Turn():
-                self._turn(step)
+            case RY():
+                self._rotation(step)
             case Phase():
                 self._phase(step)
             case Move():
@@ -89,8 +87,9 @@ class Weaver:
             case Dense():
                 self._dense(step)
 
-    def finish(self, read_flips: set[int]) -> Woven:
+    def finish(self, read_flips: set[int]) -> Fused:
         """Close the circuit; ``read_flips`` are the flips of all observables' Pauli strings."""
+        # Behind the last rotation, a phase that commutes with every observable changes none of them.
         seen = {m: a for m, a in self._phases.items() if any(odd(m & flip) for flip in read_flips)}
         self._phases = seen
         self._flush()
@@ -98,26 +97,26 @@ class Weaver:
         items: list[list[Rotation] | Diagonal | Matrix] = []
         for item in self._items:
             items.extend(_passes(item) if isinstance(item, list) else [item])
-        return Woven(product, items, self._frame)
+        return Fused(product, items, self._frame)
 
     @property
     def frame(self) -> Frame:
         """The frame after all primitives so far."""
         return self._frame
 
-    def _turn(self, step: Turn) -> None:
+    def _rotation(self, step: RY) -> None:
         flip = self._frame.flip((step.qubit,))
         mask, sign = self._frame.mask((step.qubit,))
         if any(odd(m & flip) for m in self._phases):
-            self._flush()
+            self._flush()  # phases that do not commute with the rotation come before it
         self._touched |= flip
-        twin = self._twin(flip, mask)
-        if twin is None:
-            twin = Rotation(flip, mask, Sum())
-            self._layer.append(twin)
-        twin.angle.add(step.angle, sign)
+        rotation = self._mergeable(flip, mask)
+        if rotation is None:
+            rotation = Rotation(flip, mask, Sum())
+            self._layer.append(rotation)
+        rotation.angle.add(step.angle, sign)
 
-    def _twin(self, flip: int, mask: int) -> Rotation | None:
+    def _mergeable(self, flip: int, mask: int) -> Rotation | None:
         """The rotation about the same axis that nothing after it blocks."""
         for rotation in reversed(self._layer):
             if (rotation.flip, rotation.mask) == (flip, mask):
@@ -136,6 +135,7 @@ class Weaver:
     def _move(self, step: Move) -> None:
         if step.name == "cx":
             control, target = step.qubits
+            # A control that no rotation has touched is a known bit, so that the CX is an X or nothing.
             if self._frame.row[control] & self._touched:
                 self._frame.cx(control, target)
             elif self._frame.sign[control]:
@@ -157,6 +157,7 @@ class Weaver:
 
     def _flush(self) -> None:
         phases = {m: a for m, a in self._phases.items() if a.slopes or a.constant}
+        # The layer goes first: rotations that were added behind a pending phase commute with it.
         if self._layer:
             self._items.append(self._layer)
         if phases:
@@ -184,21 +185,23 @@ def _flip_columns_and_rows(matrix: npt.NDArray[np.complex128], bit: int) -> npt.
 
 
 def _commute(a: Rotation, b: Rotation) -> bool:
+    """Whether the two axes commute: their symplectic product over GF(2) is zero."""
     return odd(a.flip & b.mask) == odd(a.mask & b.flip)
 
 
 def _independent(a: Rotation, b: Rotation) -> bool:
+    """Whether neither mask sees the other's flip, so that one pass does both. Stronger than to commute."""
     return not odd(a.flip & b.mask) and not odd(a.mask & b.flip)
 
 
 def _passes(layer: list[Rotation]) -> list[list[Rotation]]:
-    """Split a layer into passes of at most ``_WIDE`` rotations of independent bits, by list scheduling."""
+    """Split a layer into passes of at most ``MOST_ROTATIONS`` independent rotations, by list scheduling."""
     waiting, passes = list(layer), []
     while waiting:
         chosen: list[Rotation] = []
         held: list[Rotation] = []
         for rotation in waiting:
-            fits = len(chosen) < _WIDE and all(_independent(rotation, other) for other in chosen)
+            fits = len(chosen) < MOST_ROTATIONS and all(_independent(rotation, other) for other in chosen)
             free = all(_commute(rotation, other) for other in held)
             (chosen if fits and free else held).append(rotation)
         passes.append(chosen)

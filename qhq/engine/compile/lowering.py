@@ -338,7 +338,7 @@ def _unitary(operation: Any, matrix: Any) -> UnitaryGate:
 
 
 def _evolution(operation: Any, hamiltonian: Matrix, time: Any) -> QuantumCircuit:
-    """``exp(-i t H) = V diag(exp(-i t e)) V^dagger``, the phases as turns about strings of Z.
+    """``exp(-i t H) = V diag(exp(-i t e)) V^dagger``, the phases as rotations about strings of Z.
 
     ``e_k = sum_S c_S (-1)^parity(S & k)`` is the Walsh transform of the eigenvalues, and each string is one
     rotation by ``2 c_S t`` about Z on one qubit, the parity of the others brought there by CX.

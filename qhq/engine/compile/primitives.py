@@ -1,6 +1,6 @@
-"""A lowered gate -> turns about Y, phases of Z-strings, moves of amplitudes, and dense matrices.
+"""A lowered gate -> rotations about Y, phases of Z-strings, moves of amplitudes, and dense matrices.
 
-``Turn(q, a)`` is RY(a), ``Phase(qubits, a)`` is ``exp(-i a Z...Z / 2)``, ``Move`` is CX, X or SWAP. All
+``RY(q, a)`` is Qiskit's, ``Phase(qubits, a)`` is ``exp(-i a Z...Z / 2)``, ``Move`` is CX, X or SWAP. All
 one-qubit gates are ``RZ RY RZ`` (Nielsen and Chuang, theorem 4.1); global phases are dropped.
 """
 
@@ -32,8 +32,8 @@ class Angle:
 
 
 @dataclass(frozen=True)
-class Turn:
-    """RY on one qubit."""
+class RY:
+    """``exp(-i angle Y / 2)`` on one qubit."""
 
     qubit: int
     angle: Angle
@@ -63,7 +63,7 @@ class Dense:
     matrix: npt.NDArray[np.complex128]
 
 
-Primitive = Turn | Phase | Move | Dense
+Primitive = RY | Phase | Move | Dense
 
 
 def rotation(name: str, qubits: tuple[int, ...], angle: Angle) -> Iterator[Primitive]:
@@ -72,13 +72,13 @@ def rotation(name: str, qubits: tuple[int, ...], angle: Angle) -> Iterator[Primi
         yield Phase(qubits, angle)
         return
     if name == "ry":
-        yield Turn(qubits[0], angle)
+        yield RY(qubits[0], angle)
         return
     way = list(_way(name, qubits))
     yield from way
     last = qubits[-1] if name == "rzx" else qubits[0]
     yield Phase((last,), Angle(_HALF_PI))
-    yield Turn(last, angle)
+    yield RY(last, angle)
     yield Phase((last,), Angle(-_HALF_PI))
     yield from (_inverse(step) for step in reversed(way))
 
@@ -135,7 +135,7 @@ def one_qubit(matrix: npt.NDArray[np.complex128], qubit: int) -> Iterator[Primit
     else:
         plus, minus = _argument(d / a), _argument(-c / b)
         yield Phase((qubit,), Angle((plus - minus) / 2))
-        yield Turn(qubit, Angle(2 * float(np.arctan2(abs(c), abs(a))) * _sign(c, a, (plus + minus) / 2)))
+        yield RY(qubit, Angle(2 * float(np.arctan2(abs(c), abs(a))) * _sign(c, a, (plus + minus) / 2)))
         yield Phase((qubit,), Angle((plus + minus) / 2))
 
 

@@ -13,23 +13,47 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qhq.engine.compile.angles import AngleMap, map_angles
 from qhq.engine.compile.frame import Basis, Frame, leading_bits
-from qhq.engine.compile.fusion import Diagonal, Matrix, Rotation, Sum, Weaver, Woven
+from qhq.engine.compile.fusion import Diagonal, Fused, Fusion, Matrix, Rotation, Sum
 from qhq.engine.compile.lowering import is_parametric
 from qhq.engine.compile.primitives import Angle, Primitive, fixed, rotation
 from qhq.engine.program import (
+    ANGLE,
+    BEGIN,
+    COUNT,
     DENSE,
+    END,
+    FLIP,
+    FLIPS,
+    KIND,
+    LEADING,
+    LEVEL,
+    MAP,
+    MASK,
+    MATRIX,
+    MOST_ROTATIONS,
+    NEXT,
+    OP_COLUMNS,
+    PAIR_ANGLE,
+    PAIR_BIT,
     PHASE_SAMPLE,
     PHASE_SHARED,
     PRODUCT,
-    TURNS,
+    PRODUCT_END,
+    QUBITS,
+    READ_BEGIN,
+    READ_END,
+    READ_FLIP,
+    READ_MAP,
+    REST,
+    ROTATIONS,
+    SLOT,
+    TABLE,
     Angles,
     Layout,
     Program,
     Readout,
 )
 from qhq.errors import ConfigError
-
-_OP_COLUMNS = 14
 
 
 @dataclass(frozen=True)
@@ -74,12 +98,12 @@ def build_tape(
         ConfigError: If the circuit is not unitary, a parameter has no place, or an observable does not fit.
     """
     separated, angle_map = map_angles(circuit, inputs, weights)
-    weaver = Weaver(circuit.num_qubits)
+    fusion = Fusion(circuit.num_qubits)
     for step in _primitives(separated):
-        weaver.add(step)
-    strings = _strings(observables, weaver.frame)
-    woven = weaver.finish({flip for flip, _ in strings})
-    return _Flattener(angle_map, circuit.num_qubits).flatten(woven, strings, len(observables))
+        fusion.add(step)
+    strings = _strings(observables, fusion.frame)
+    fused = fusion.finish({flip for flip, _ in strings})
+    return _Flattener(angle_map, circuit.num_qubits).flatten(fused, strings, len(observables))
 
 
 def _primitives(separated: QuantumCircuit) -> Iterator[Primitive]:
@@ -94,13 +118,13 @@ def _primitives(separated: QuantumCircuit) -> Iterator[Primitive]:
             yield from fixed(gate, qubits)
 
 
-Strings = dict[tuple[int, int], dict[int, dict[int, float]]]
+_Strings = dict[tuple[int, int], dict[int, dict[int, float]]]
 """(flip, odd number of Y) -> mask -> observable -> coefficient."""
 
 
-def _strings(observables: Sequence[SparsePauliOp], frame: Frame) -> Strings:
+def _strings(observables: Sequence[SparsePauliOp], frame: Frame) -> _Strings:
     """All Pauli strings over stored amplitudes, gathered by what they flip."""
-    strings: Strings = {}
+    strings: _Strings = {}
     for o, observable in enumerate(observables):
         _check_observable(observable, len(frame.row))
         for (z, x), coefficient in zip(
@@ -109,6 +133,7 @@ def _strings(observables: Sequence[SparsePauliOp], frame: Frame) -> Strings:
             flip = frame.flip(tuple(np.flatnonzero(x).tolist()))
             mask, sign = frame.mask(tuple(np.flatnonzero(z).tolist()))
             ys = int(np.count_nonzero(z & x))
+            # Y = i X Z: of i^ys the sign goes into the coefficient, and a factor i is left where ys is odd.
             value = float(coefficient.real) * (-1) ** (sign + ys // 2)
             by_mask = strings.setdefault((flip, ys % 2), {})
             entry = by_mask.setdefault(mask, {})
@@ -150,28 +175,28 @@ class _Flattener:
         self._dense: list[float] = []
         self._tables = 0
 
-    def flatten(self, woven: Woven, strings: Strings, num_observables: int) -> Tape:
-        pairs = [(r.flip.bit_length() - 1, self._angle(r.angle)) for r in woven.product]
-        self._ops.append([PRODUCT, 0, len(pairs)])
-        for item in woven.items:
+    def flatten(self, fused: Fused, strings: _Strings, num_observables: int) -> Tape:
+        pairs = [(r.flip.bit_length() - 1, self._angle(r.angle)) for r in fused.product]
+        self._op(PRODUCT, {PRODUCT_END: len(pairs)})
+        for item in fused.items:
             self._append(item)
         order = self._sort_angles()
         self._renumber(order)
         pairs = [(bit, order[angle]) for bit, angle in pairs]
         reads = self._reads(strings)
-        terms = _table(self._terms, 3)
+        terms = _table(self._terms, SLOT + 1)
         maps = np.array([_linear(columns) for columns in self._maps], np.int32)
         layout = Layout(
             bits=self._qubits,
             tables=self._tables,
-            ops=_table(self._ops, _OP_COLUMNS),
-            pairs=_table(pairs, 2),
+            ops=_table(self._ops, OP_COLUMNS),
+            pairs=_table(pairs, PAIR_ANGLE + 1),
             terms=terms,
             maps=maps,
             flips=np.array(self._flips, np.int64),
             dense=np.array(self._dense, np.float64),
         )
-        readout = Readout(self._qubits, _table(reads, 5), terms, maps, *_coefficients(strings))
+        readout = Readout(self._qubits, _table(reads, READ_END + 1), terms, maps, *_coefficients(strings))
         program = Program(layout, self._affine_angles(), readout)
         # Angles that are not affine are variables of their own, behind the inputs and the weights.
         variables = (
@@ -180,7 +205,13 @@ class _Flattener:
         )
         _check_bounds(program, *variables)
         counts = (num_observables, len(self._angles))
-        return Tape(program, self._map, self._sampled, self._shared, *counts, woven.frame)
+        return Tape(program, self._map, self._sampled, self._shared, *counts, fused.frame)
+
+    def _op(self, kind: int, columns: dict[int, int]) -> None:
+        row = [0] * OP_COLUMNS
+        for column, value in {KIND: kind, **columns}.items():
+            row[column] = value
+        self._ops.append(row)
 
     def _append(self, item: list[Rotation] | Diagonal | Matrix) -> None:
         if isinstance(item, Diagonal):
@@ -188,16 +219,17 @@ class _Flattener:
         elif isinstance(item, Matrix):
             self._matrix(item)
         else:
-            row = [TURNS, len(item)]
-            for turn in item:
-                row += [turn.flip, turn.mask, self._angle(turn.angle)]
-            row += [0] * (11 - len(row)) + leading_bits([turn.flip for turn in item])
-            self._ops.append(row)
+            columns = {COUNT: len(item)}
+            for j, rotation in enumerate(item):
+                columns[FLIP + NEXT * j], columns[MASK + NEXT * j] = rotation.flip, rotation.mask
+                columns[ANGLE + NEXT * j] = self._angle(rotation.angle)
+            columns |= {LEADING + j: bit for j, bit in enumerate(leading_bits([r.flip for r in item]))}
+            self._op(ROTATIONS, columns)
 
     def _matrix(self, item: Matrix) -> None:
         start = len(self._flips)
         self._flips += item.flips + item.masks + leading_bits(item.flips)
-        self._ops.append([DENSE, len(item.flips), start, len(self._dense)])
+        self._op(DENSE, {QUBITS: len(item.flips), FLIPS: start, MATRIX: len(self._dense)})
         for matrix in (item.matrix, item.matrix.conj().T):
             self._dense += np.ascontiguousarray(matrix).ravel().view(np.float64).tolist()
 
@@ -208,23 +240,23 @@ class _Flattener:
             place = self._angle(angle)
             (sampled if self._angles[place][1] else shared).append((mask, place))
         if shared:
-            self._ops.append([PHASE_SHARED, *self._family(shared), self._tables])
+            self._op(PHASE_SHARED, {**self._family(shared), TABLE: self._tables})
             self._tables += 1
         if sampled:
-            self._ops.append([PHASE_SAMPLE, *self._family(sampled)])
+            self._op(PHASE_SAMPLE, self._family(sampled))
 
-    def _family(self, masks: list[tuple[int, int]]) -> tuple[int, int, int]:
-        """Write the terms of a family of masks; return its map and where its terms begin and end."""
+    def _family(self, masks: list[tuple[int, int]]) -> dict[int, int]:
+        """Write the terms of a family of masks; return its columns MAP, BEGIN and END."""
         basis = Basis([mask for mask, _ in masks if mask], self._qubits)
         number = self._maps.setdefault(tuple(basis.columns()), len(self._maps))
         terms = []
         for mask, slot in masks:
-            y = basis.coordinates(mask)
+            y = basis.coordinates(mask)  # zero for the empty mask, whose level is then -1
             level = y.bit_length() - 1
             terms.append((level, y ^ (1 << level) if y else 0, slot))
         begin = len(self._terms)
         self._terms += sorted(terms)
-        return number, begin, len(self._terms)
+        return {MAP: number, BEGIN: begin, END: len(self._terms)}
 
     def _angle(self, angle: Sum) -> int:
         """Write an angle as an affine function of the program's variables; return its place."""
@@ -252,17 +284,17 @@ class _Flattener:
     def _renumber(self, order: list[int]) -> None:
         self._terms = [(level, rest, order[slot]) for level, rest, slot in self._terms]
         for row in self._ops:
-            if row[0] == TURNS:
-                for column in range(4, 2 + 3 * row[1], 3):
-                    row[column] = order[row[column]]
+            if row[KIND] == ROTATIONS:
+                for j in range(row[COUNT]):
+                    row[ANGLE + NEXT * j] = order[row[ANGLE + NEXT * j]]
 
-    def _reads(self, strings: Strings) -> list[tuple[int, ...]]:
+    def _reads(self, strings: _Strings) -> list[tuple[int, ...]]:
         reads: list[tuple[int, ...]] = []
         slot = 0
         for (flip, is_odd), by_mask in sorted(strings.items()):
             masks = [(mask, slot + j) for j, mask in enumerate(sorted(by_mask))]
             slot += len(masks)
-            reads.append((flip, is_odd, *self._family(masks)))
+            reads.append((flip, is_odd, *self._family(masks).values()))
         return reads
 
     def _affine_angles(self) -> Angles:
@@ -276,28 +308,31 @@ def _check_bounds(program: Program, inputs: int, weights: int) -> None:
     """Compiled code reads and writes without asking: no index may lead out of an array."""
     layout, angles, readout = program
     size, count, slots = 1 << layout.bits, len(angles.constant), len(readout.starts) - 1
-    kinds, columns = layout.ops[:, 0], layout.ops
-    turns = columns[kinds == TURNS]
-    used = [turns[turns[:, 1] > j][:, 2 + 3 * j : 5 + 3 * j] for j in range(3)]
-    masks = np.concatenate([each[:, :2].ravel() for each in used] + [layout.flips, readout.reads[:, 0]])
-    places = np.concatenate([each[:, 2] for each in used] + [layout.pairs[:, 1]])
-    phases = columns[(kinds == PHASE_SHARED) | (kinds == PHASE_SAMPLE)]
-    families = np.concatenate([phases[:, 1:4], readout.reads[:, 2:5]])
-    dense = columns[kinds == DENSE]
-    levels, rest, terms = layout.terms.T
+    kinds = layout.ops[:, KIND]
+    rotations, dense = layout.ops[kinds == ROTATIONS], layout.ops[kinds == DENSE]
+    used = [(rotations[rotations[:, COUNT] > j], NEXT * j) for j in range(MOST_ROTATIONS)]
+    flips, masks, places = (
+        np.concatenate([each[:, column + shift] for each, shift in used]) for column in (FLIP, MASK, ANGLE)
+    )
+    phases = layout.ops[(kinds == PHASE_SHARED) | (kinds == PHASE_SAMPLE)][:, [MAP, BEGIN, END]]
+    reads = readout.reads[:, [READ_MAP, READ_BEGIN, READ_END]]
+    families = np.concatenate([phases, reads])
+    levels, rest, terms = layout.terms[:, LEVEL], layout.terms[:, REST], layout.terms[:, SLOT]
     good = (
-        _within(masks, size)
+        all(_within(each, size) for each in (flips, masks, layout.flips, readout.reads[:, READ_FLIP]))
         and _within(places, count)
-        and _within(layout.pairs[:, 0], max(1, layout.bits))
+        and _within(layout.pairs[:, PAIR_ANGLE], count)
+        and _within(layout.pairs[:, PAIR_BIT], max(1, layout.bits))
         and _within(families[:, 0], len(layout.maps))
         and _within(families[:, 1:], len(layout.terms) + 1)
         and _within(levels + 1, layout.bits + 1)
         and _within(rest, size)
-        and all(_within(terms[begin:end], count) for _, begin, end in phases[:, 1:4])
-        and all(_within(terms[begin:end], slots) for *_, begin, end in readout.reads)
-        and _within(columns[kinds == PHASE_SHARED][:, 4], layout.tables)
-        and _within(dense[:, 2] + 3 * dense[:, 1], len(layout.flips) + 1)
-        and _within(dense[:, 3] + 4 * 4 ** dense[:, 1], len(layout.dense) + 1)
+        and all(_within(terms[begin:end], count) for _, begin, end in phases)
+        and all(_within(terms[begin:end], slots) for _, begin, end in reads)
+        and _within(layout.ops[kinds == PHASE_SHARED][:, TABLE], layout.tables)
+        and _within(dense[:, FLIPS] + 3 * dense[:, QUBITS], len(layout.flips) + 1)
+        # A matrix and its adjoint, two numbers each entry.
+        and _within(dense[:, MATRIX] + 4 * 4 ** dense[:, QUBITS], len(layout.dense) + 1)
         and _within(angles.x_index, inputs)
         and _within(angles.w_index, weights)
     )
@@ -318,7 +353,7 @@ def _add_column(row: dict[int, float], slopes: np.ndarray, scale: float) -> None
         row[j] = row.get(j, 0.0) + scale * float(slopes[j])
 
 
-def _coefficients(strings: Strings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _coefficients(strings: _Strings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The observables that each Pauli string belongs to, in the order of the Walsh coefficients."""
     return _ragged([list(by[m].items()) for _, by in sorted(strings.items()) for m in sorted(by)])
 

@@ -35,7 +35,7 @@ def write_sampled(angles: Angles, inputs: Any, weights: Numbers, first: int, tri
     for k in range(angles.sampled):
         base = shared_part(angles, weights, k)
         for b in range(width):
-            angle = base
+            angle = base  # of a lane beyond the batch: any finite number will do, it is never read
             if first + b < len(inputs):
                 for j in range(angles.x_start[k], angles.x_start[k + 1]):
                     angle += angles.x_slope[j] * inputs[first + b, angles.x_index[j]]

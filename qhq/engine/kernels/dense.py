@@ -7,7 +7,7 @@ from typing import Any
 from qhq.engine.kernels.diagonal import times
 from qhq.engine.kernels.jit import inner
 from qhq.engine.kernels.lanes import fill, load, parity, spread, store
-from qhq.engine.kernels.rotation import spread_zero
+from qhq.engine.kernels.rotation import insert_zero
 from qhq.engine.program import Integers, Numbers
 
 
@@ -27,7 +27,7 @@ def first_member(k: int, flips: Integers) -> int:
     count = len(flips) // 3
     z = k
     for j in range(count):
-        z = spread_zero(z, flips[2 * count + j])
+        z = insert_zero(z, flips[2 * count + j])
     start = z
     for j in range(count):
         if parity(flips[count + j] & start):

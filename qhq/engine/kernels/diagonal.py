@@ -1,7 +1,12 @@
 """Diagonals ``exp(-i sum_j angle_j s_j(y) / 2)``: their tables, their action, their slopes.
 
 dE/dangle_j is ``sum_z s_j(y(z)) Im(conj(lam(z)) psi(z))``, so one pass leaves ``Im(conj(lam) psi)`` for
-``halve``.
+``walsh_sums``.
+
+A table is built level by level: once the phases of the bits below ``level`` are known, the terms whose
+leading bit it is multiply them by a factor where the bit is 0 and by its conjugate where it is 1. So a phase
+costs two complex products, not one for each term. Angles that the batch shares make a table of numbers, once
+a batch; those that differ by sample make a table of rows, once a tile and pass.
 """
 
 from __future__ import annotations
@@ -11,7 +16,7 @@ from typing import Any
 from qhq.engine.kernels.jit import inner
 from qhq.engine.kernels.lanes import fill, lanes, load, parity, spread, store
 from qhq.engine.kernels.walsh import level_end
-from qhq.engine.program import Integers, Numbers
+from qhq.engine.program import REST, SLOT, Integers, Numbers
 
 
 @inner
@@ -25,8 +30,9 @@ def factor_rows(terms: Integers, span: Any, y: int, trig: Numbers) -> Any:
     """``prod_j exp(-i angle_j (-1)^parity(rest_j & y) / 2)`` of one level, as rows."""
     fr, fi = fill(trig, 1.0), fill(trig, 0.0)
     for j in range(span[0], span[1]):
-        angle = terms[j, 2]
-        sine = fill(trig, 2.0 * parity(terms[j, 1] & y) - 1.0) * load(trig, 2 * angle + 1)
+        angle = terms[j, SLOT]
+        # A row has no unary minus: the sign is a factor.
+        sine = fill(trig, 2.0 * parity(terms[j, REST] & y) - 1.0) * load(trig, 2 * angle + 1)
         fr, fi = times(fr, fi, load(trig, 2 * angle), sine)
     return fr, fi
 
@@ -58,8 +64,8 @@ def factor_numbers(terms: Integers, span: Any, y: int, trig: Numbers) -> Any:
     fr, fi = trig.dtype.type(1), trig.dtype.type(0)
     width = lanes(trig)
     for j in range(span[0], span[1]):
-        place = 2 * terms[j, 2] * width
-        sine = trig[place + width] if parity(terms[j, 1] & y) else -trig[place + width]
+        place = 2 * terms[j, SLOT] * width
+        sine = trig[place + width] if parity(terms[j, REST] & y) else -trig[place + width]
         fr, fi = times(fr, fi, trig[place], sine)
     return fr, fi
 
@@ -71,7 +77,8 @@ def build_numbers(table: Numbers, bits: int, terms: Integers, trig: Numbers) -> 
     begin = 0
     for level in range(bits):
         end = level_end(terms, begin, level)
-        plain = end == begin + 1 and terms[begin, 1] == 0
+        # One term of the level's bit alone, as in a layer of RZ: its factor does not depend on ``y``.
+        plain = end == begin + 1 and terms[begin, REST] == 0
         fr, fi = factor_numbers(terms, (begin, end), 0, trig)
         for y in range(1 << level):
             if not plain:
@@ -102,7 +109,7 @@ def phase_shared(psi: Numbers, table: Numbers) -> None:
 
 
 @inner
-def phase_rows(psi: Numbers, table: Numbers, index: Any) -> None:
+def phase_sample(psi: Numbers, table: Numbers, index: Any) -> None:
     """Multiply each amplitude by the row of the table that belongs to it."""
     for z in range(len(index)):
         r, t = 2 * z, 2 * int(index[z])
@@ -121,7 +128,7 @@ def divide(psi: Numbers, r: int, dr: Any, di: Any) -> Any:
 
 
 @inner
-def unphase_shared(psi: Numbers, lam: Numbers, table: Numbers, index: Any, slopes: Numbers) -> None:
+def phase_shared_adjoint(psi: Numbers, lam: Numbers, table: Numbers, index: Any, slopes: Numbers) -> None:
     """Take the phases off state and co-state; row ``y`` of ``slopes`` becomes ``Im(conj(lam) psi)``."""
     for z in range(len(index)):
         r = 2 * z
@@ -132,13 +139,13 @@ def unphase_shared(psi: Numbers, lam: Numbers, table: Numbers, index: Any, slope
 
 
 @inner
-def unphase_rows(psi: Numbers, lam: Numbers, table: Numbers, index: Any) -> None:
-    """``unphase_shared`` with a table of rows; the slopes are left in its place, in rows ``y``."""
+def phase_sample_adjoint(psi: Numbers, lam: Numbers, table: Numbers, index: Any) -> None:
+    """``phase_shared_adjoint`` with a table of rows; the slopes are left in its place, in rows ``y``."""
     for z in range(len(index)):
         r, t = 2 * z, 2 * int(index[z])
         dr, di = load(table, t), load(table, t + 1)
         pr, pi = divide(psi, r, dr, di)
         lr, li = divide(lam, r, dr, di)
         store(table, t, lr * pi - li * pr)
-    for y in range(len(index)):
+    for y in range(len(index)):  # ascending, so that none is overwritten unread
         store(table, y, load(table, 2 * y))

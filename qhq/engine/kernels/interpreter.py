@@ -2,7 +2,8 @@
 
 A tile is T samples, one a lane; tile ``k`` holds the samples ``k T <= b < (k + 1) T`` and needs no other
 tile. The state of a tile is ``2 * 2^n`` rows. Backwards, state and co-state ``lam = H psi`` are taken
-through the inverse of each operation (Jones and Gacon, arXiv:2009.02823), ``H = sum_o cotangent[b, o] O_o``.
+through the adjoint of each operation (Jones and Gacon, arXiv:2009.02823), ``H = sum_o cotangent[b, o] O_o``:
+one sweep for all observables and all angles, and no state is kept but the last.
 """
 
 from __future__ import annotations
@@ -21,27 +22,44 @@ from qhq.engine.kernels.dense import multiply
 from qhq.engine.kernels.diagonal import (
     build_numbers,
     build_rows,
-    phase_rows,
+    phase_sample,
+    phase_sample_adjoint,
     phase_shared,
+    phase_shared_adjoint,
     reorder,
-    unphase_rows,
-    unphase_shared,
 )
-from qhq.engine.kernels.handoff import FINISHED, PART, STATE, accept, await_all, next_order, order
+from qhq.engine.kernels.handoff import (
+    FINISHED,
+    SPAN,
+    STATE,
+    address_of,
+    await_all,
+    next_order,
+    order,
+    ordered_job,
+    read,
+    write,
+)
 from qhq.engine.kernels.jit import entry, inner
 from qhq.engine.kernels.lanes import fill, lanes, store
 from qhq.engine.kernels.observables import add_values, read_out, weigh_slots, write_costate
-from qhq.engine.kernels.product import contract_product, write_product
-from qhq.engine.kernels.rotation import turn
-from qhq.engine.kernels.rotation_adjoint import unturn
-from qhq.engine.kernels.signals import lay, peek, poke
-from qhq.engine.kernels.walsh import halve
+from qhq.engine.kernels.rotation import product_adjoint, rotate, rotate_adjoint, write_product
+from qhq.engine.kernels.walsh import walsh_sums
 from qhq.engine.program import (
+    BEGIN,
+    END,
+    FLIPS,
+    KIND,
+    MAP,
+    MATRIX,
     PHASE_SAMPLE,
     PHASE_SHARED,
     PRODUCT,
-    TURNS,
-    Angles,
+    PRODUCT_BEGIN,
+    PRODUCT_END,
+    QUBITS,
+    ROTATIONS,
+    TABLE,
     Integers,
     Layout,
     Numbers,
@@ -49,16 +67,22 @@ from qhq.engine.program import (
     Readout,
 )
 
+FIRST, LAST, KEEP, PREPARE, BACK = range(5)
+"""Columns of ``Job.spans``: the tiles ``FIRST <= tile < LAST``; whether the state of tile ``k`` is kept in
+slot ``k`` (else all of a span use its slot 0); whether to write first what the whole batch shares; whether to
+go backwards."""
 
-class Desk(NamedTuple):
-    """Room to work in, all of it in rows of T lanes, A angles and N = 2^n amplitudes.
+
+class Buffers(NamedTuple):
+    """Memory of a job, in rows of T lanes, for A angles and N = 2^n amplitudes. The way back uses up ``psi``.
 
     Attributes:
-        psi: States that are kept, ``2 N`` rows a slot.
+        psi: States, ``2 N`` rows a slot; shape (1, ...) where states are kept, else (spans, ...).
         trig: Cosines and sines of half angles: ``2 A`` rows of the shared ones, then ``2 A`` rows a tile.
         tables: Tables of the shared phases, 2 N numbers each.
+        work: Shape (spans, ...), each thread's own: co-state 2 N, scratch 2 N, slopes A, their totals A,
+            Walsh coefficients.
         angles: A.
-        work: One thread's own: co-state 2 N, scratch 2 N, slopes A, their totals A, Walsh coefficients.
     """
 
     psi: Numbers
@@ -68,17 +92,41 @@ class Desk(NamedTuple):
     angles: int
 
 
-class Desks(NamedTuple):
-    """The desks of all parts of a job: see ``Desk``. A row of ``psi`` and of ``work`` is one part's.
-
-    Where states are kept, ``psi`` has one row for all.
-    """
+class SpanBuffers(NamedTuple):
+    """One span's share of ``Buffers``: its own ``psi`` and ``work``, and what all share."""
 
     psi: Numbers
     trig: Numbers
     tables: Numbers
     work: Numbers
     angles: int
+
+
+class Job(NamedTuple):
+    """Expectations of a batch, or their vector-Jacobian product, cut in spans; one precision throughout.
+
+    Flat, since each level of nesting is unpacked anew from Python objects in each call.
+
+    Attributes:
+        program: What to run.
+        inputs: Variables that differ by sample (B, X).
+        weights: Variables that all share (W,).
+        buffers: Where to work; backwards, as the way forwards left them.
+        values: Expectations (B, O), written. Backwards the cotangent, read.
+        dinputs: Gradient (B, X), written backwards.
+        dweights: Gradient (spans, W), written backwards: a row for each span, to be summed by the caller,
+            since two threads must not add to one number.
+        spans: Shape (spans, 5), see the columns above.
+    """
+
+    program: Program
+    inputs: Numbers
+    weights: Numbers
+    buffers: Buffers
+    values: Numbers
+    dinputs: Numbers
+    dweights: Numbers
+    spans: Integers
 
 
 @inner
@@ -89,235 +137,215 @@ def rows(array: Numbers, begin: int, count: int) -> Numbers:
 
 
 @inner
-def tile_trig(desk: Desk, tile: int) -> Numbers:
+def tile_trig(own: SpanBuffers, tile: int) -> Numbers:
     """The trigonometry of a tile; -1 is what all share."""
-    return rows(desk.trig, (tile + 1) * 2 * desk.angles, 2 * desk.angles)
+    return rows(own.trig, (tile + 1) * 2 * own.angles, 2 * own.angles)
 
 
 @inner
-def table_of(layout: Layout, desk: Desk, number: int) -> Numbers:
+def table_of(layout: Layout, own: SpanBuffers, number: int) -> Numbers:
     """A table of shared phases."""
     size = 2 << layout.bits
-    return desk.tables[number * size : (number + 1) * size]
+    return own.tables[number * size : (number + 1) * size]
 
 
 @inner
-def build_tables(layout: Layout, trig: Numbers, desk: Desk) -> None:
-    """All tables of shared phases."""
-    for p in range(len(layout.ops)):
-        op = layout.ops[p]
-        if op[0] == PHASE_SHARED:
-            build_numbers(desk.work, layout.bits, layout.terms[op[2] : op[3]], trig)
-            reorder(desk.work, table_of(layout, desk, op[4]), layout.maps[op[1]])
+def costate_of(bits: int, own: SpanBuffers) -> Numbers:
+    """Rows of the co-state, which begin the work."""
+    return rows(own.work, 0, 2 << bits)
 
 
 @inner
-def apply(layout: Layout, op: Integers, psi: Numbers, trig: Numbers, desk: Desk) -> None:
+def scratch_of(bits: int, own: SpanBuffers) -> Numbers:
+    """As many rows of scratch."""
+    return rows(own.work, 2 << bits, 2 << bits)
+
+
+@inner
+def slopes_of(bits: int, own: SpanBuffers) -> Numbers:
+    """Rows of dE/dangle of one tile."""
+    return rows(own.work, 4 << bits, own.angles)
+
+
+@inner
+def totals_of(bits: int, own: SpanBuffers) -> Numbers:
+    """The same, summed over the tiles."""
+    return rows(own.work, (4 << bits) + own.angles, own.angles)
+
+
+@inner
+def slots_of(bits: int, own: SpanBuffers) -> Numbers:
+    """Rows of Walsh coefficients, which end the work."""
+    begin = (4 << bits) + 2 * own.angles
+    return own.work[begin * lanes(own.work) :]
+
+
+@inner
+def apply(layout: Layout, op: Integers, psi: Numbers, trig: Numbers, own: SpanBuffers) -> None:
     """One operation on one tile."""
     bits = layout.bits
-    scratch = rows(desk.work, 2 << bits, 2 << bits)
-    if op[0] == TURNS:
-        turn(psi, 2 << bits, op, trig)
-    elif op[0] == PHASE_SHARED:
-        phase_shared(psi, table_of(layout, desk, op[4]))
-    elif op[0] == PHASE_SAMPLE:
-        build_rows(scratch, bits, layout.terms[op[2] : op[3]], trig)
-        phase_rows(psi, scratch, layout.maps[op[1]])
-    elif op[0] == PRODUCT:
-        write_product(psi, bits, layout.pairs[op[1] : op[2]], trig)
+    scratch = scratch_of(bits, own)
+    if op[KIND] == ROTATIONS:
+        rotate(psi, 2 << bits, op, trig)
+    elif op[KIND] == PHASE_SHARED:
+        phase_shared(psi, table_of(layout, own, op[TABLE]))
+    elif op[KIND] == PHASE_SAMPLE:
+        build_rows(scratch, bits, layout.terms[op[BEGIN] : op[END]], trig)
+        phase_sample(psi, scratch, layout.maps[op[MAP]])
+    elif op[KIND] == PRODUCT:
+        write_product(psi, bits, layout.pairs[op[PRODUCT_BEGIN] : op[PRODUCT_END]], trig)
     else:
-        count = 1 << op[1]
-        flips = layout.flips[op[2] : op[2] + 3 * op[1]]
-        multiply(psi, bits, flips, layout.dense[op[3] : op[3] + 2 * count * count], scratch)
+        size = 2 << (2 * op[QUBITS])
+        flips = layout.flips[op[FLIPS] : op[FLIPS] + 3 * op[QUBITS]]
+        multiply(psi, bits, flips, layout.dense[op[MATRIX] : op[MATRIX] + size], scratch)
 
 
 @inner
-def unapply(layout: Layout, op: Integers, states: Any, trig: Numbers, desk: Desk) -> None:
+def apply_adjoint(layout: Layout, op: Integers, states: Any, trig: Numbers, own: SpanBuffers) -> None:
     """Take one operation off state and co-state and write the slopes of its angles."""
     bits = layout.bits
     psi, lam = states
-    scratch = rows(desk.work, 2 << bits, 2 << bits)
-    fresh = rows(desk.work, 4 << bits, desk.angles)
-    if op[0] == TURNS:
-        unturn(psi, lam, 2 << bits, op, (trig, fresh))
-    elif op[0] == PHASE_SHARED:
-        unphase_shared(psi, lam, table_of(layout, desk, op[4]), layout.maps[op[1]], scratch)
-        halve(scratch, bits, layout.terms[op[2] : op[3]], fresh)
-    elif op[0] == PHASE_SAMPLE:
-        build_rows(scratch, bits, layout.terms[op[2] : op[3]], trig)
-        unphase_rows(psi, lam, scratch, layout.maps[op[1]])
-        halve(scratch, bits, layout.terms[op[2] : op[3]], fresh)
-    elif op[0] == PRODUCT:
-        contract_product(psi, lam, layout.pairs[op[1] : op[2]], trig, fresh)
+    scratch, slopes = scratch_of(bits, own), slopes_of(bits, own)
+    if op[KIND] == ROTATIONS:
+        rotate_adjoint(psi, lam, 2 << bits, op, (trig, slopes))
+    elif op[KIND] == PHASE_SHARED:
+        phase_shared_adjoint(psi, lam, table_of(layout, own, op[TABLE]), layout.maps[op[MAP]], scratch)
+        walsh_sums(scratch, bits, layout.terms[op[BEGIN] : op[END]], slopes)
+    elif op[KIND] == PHASE_SAMPLE:
+        # The table is built again: to keep one for each such operation would cost a state each.
+        build_rows(scratch, bits, layout.terms[op[BEGIN] : op[END]], trig)
+        phase_sample_adjoint(psi, lam, scratch, layout.maps[op[MAP]])
+        walsh_sums(scratch, bits, layout.terms[op[BEGIN] : op[END]], slopes)
+    elif op[KIND] == PRODUCT:
+        product_adjoint(psi, lam, layout.pairs[op[PRODUCT_BEGIN] : op[PRODUCT_END]], trig, slopes)
     else:
-        undo_dense(layout, op, states, scratch)
+        size = 2 << (2 * op[QUBITS])
+        flips = layout.flips[op[FLIPS] : op[FLIPS] + 3 * op[QUBITS]]
+        adjoint = layout.dense[op[MATRIX] + size : op[MATRIX] + 2 * size]  # it lies behind the matrix
+        multiply(psi, bits, flips, adjoint, scratch)
+        multiply(lam, bits, flips, adjoint, scratch)
 
 
 @inner
-def undo_dense(layout: Layout, op: Integers, states: Any, scratch: Numbers) -> None:
-    """The adjoint matrix lies behind the matrix."""
-    size = 2 << (2 * op[1])
-    flips = layout.flips[op[2] : op[2] + 3 * op[1]]
-    for psi in states:
-        multiply(psi, layout.bits, flips, layout.dense[op[3] + size : op[3] + 2 * size], scratch)
-
-
-@inner
-def run_tile(program: Program, data: Any, desk: Desk, psi: Numbers, tile: int) -> None:
-    """Write the final state of a tile."""
+def run_tile(program: Program, variables: Any, own: SpanBuffers, psi: Numbers, tile: int) -> None:
+    """Write the final state of a tile; ``variables`` are inputs and weights."""
     layout, angles, _ = program
-    inputs, weights = data
-    trig = tile_trig(desk, tile)
+    inputs, weights = variables
+    trig = tile_trig(own, tile)
     write_sampled(angles, inputs, weights, tile * lanes(trig), trig)
-    copy_rows(tile_trig(desk, -1), trig, 2 * angles.sampled, 2 * desk.angles)
+    copy_rows(tile_trig(own, -1), trig, 2 * angles.sampled, 2 * own.angles)
     for p in range(len(layout.ops)):
-        apply(layout, layout.ops[p], psi, trig, desk)
+        apply(layout, layout.ops[p], psi, trig, own)
 
 
 @inner
-def slots_of(bits: int, desk: Desk) -> Numbers:
-    """Rows of Walsh coefficients, which end the work."""
-    begin = (4 << bits) + 2 * desk.angles
-    return desk.work[begin * lanes(desk.work) :]
-
-
-@inner
-def totals_of(bits: int, desk: Desk) -> Numbers:
-    """Rows of slopes, summed over the tiles."""
-    return rows(desk.work, (4 << bits) + desk.angles, desk.angles)
-
-
-@inner
-def read_tile(readout: Readout, psi: Numbers, values: Any, desk: Desk, tile: int) -> None:
+def read_tile(readout: Readout, psi: Numbers, values: Any, own: SpanBuffers, tile: int) -> None:
     """Expectations of one tile."""
-    bits = readout.bits
-    scratch, slots = rows(desk.work, 2 << bits, 2 << bits), slots_of(bits, desk)
-    read_out(readout, psi, scratch, slots)
+    slots = slots_of(readout.bits, own)
+    read_out(readout, psi, scratch_of(readout.bits, own), slots)
     add_values(readout, slots, values, tile * lanes(slots))
 
 
 @inner
-def lay_costate(readout: Readout, psi: Numbers, cotangent: Any, desk: Desk, tile: int) -> None:
-    """Write the co-state of one tile."""
-    bits = readout.bits
-    lam, scratch, slots = (
-        rows(desk.work, 0, 2 << bits),
-        rows(desk.work, 2 << bits, 2 << bits),
-        slots_of(bits, desk),
-    )
-    weigh_slots(readout, slots, cotangent, tile * lanes(slots))
-    write_costate(readout, psi, lam, scratch, slots)
+def differentiate_tile(program: Program, psi: Numbers, gradient: Any, own: SpanBuffers, tile: int) -> None:
+    """From the final state of a tile back to its inputs, and to the totals; the state is used up.
 
-
-@inner
-def sweep_back(layout: Layout, psi: Numbers, desk: Desk, tile: int) -> None:
-    """Take all operations off; each writes the slopes of its angles. The state is used up."""
-    lam, trig = rows(desk.work, 0, 2 << layout.bits), tile_trig(desk, tile)
-    for p in range(len(layout.ops) - 1, -1, -1):
-        unapply(layout, layout.ops[p], (psi, lam), trig, desk)
-
-
-@inner
-def spread_slopes(angles: Angles, bits: int, dinputs: Any, desk: Desk, tile: int) -> None:
-    """Carry the slopes of one tile to its inputs and to the totals."""
-    fresh = rows(desk.work, 4 << bits, desk.angles)
-    spread_sampled(angles, fresh, dinputs, tile * lanes(fresh))
-    add_rows(fresh, totals_of(bits, desk), desk.angles)
-
-
-@inner
-def clear_totals(bits: int, desk: Desk) -> None:
-    """Before the first tile of a part."""
-    totals = totals_of(bits, desk)
-    for k in range(desk.angles):
-        store(totals, k, fill(totals, 0.0))
-
-
-@inner
-def prepare(program: Program, weights: Numbers, desk: Desk) -> None:
-    """Write what the whole batch shares."""
-    layout, angles, _ = program
-    trig = tile_trig(desk, -1)
-    write_shared(angles, weights, trig)
-    build_tables(layout, trig, desk)
-
-
-@inner
-def desk_of(desks: Desks, part: int) -> Desk:
-    """The desk of one part."""
-    own = part if len(desks.psi) > 1 else 0
-    return Desk(desks.psi[own], desks.trig, desks.tables, desks.work[part], desks.angles)
-
-
-@inner
-def run_part(job: Any, part: int) -> None:
-    """One span of tiles."""
-    program, data, desks, results, spans = job
+    ``gradient`` are the cotangent, which is read, and ``dinputs``, which are written.
+    """
     layout, angles, readout = program
-    desk, span = desk_of(desks, part), spans[part]
-    keep, back = span[2], span[4]
-    clear_totals(layout.bits, desk)
-    for tile in range(span[0], span[1]):
+    cotangent, dinputs = gradient
+    bits = layout.bits
+    lam, slots, slopes = costate_of(bits, own), slots_of(bits, own), slopes_of(bits, own)
+    trig = tile_trig(own, tile)
+    weigh_slots(readout, slots, cotangent, tile * lanes(slots))
+    write_costate(readout, psi, lam, scratch_of(bits, own), slots)
+    for p in range(len(layout.ops) - 1, -1, -1):
+        apply_adjoint(layout, layout.ops[p], (psi, lam), trig, own)
+    spread_sampled(angles, slopes, dinputs, tile * lanes(slopes))
+    add_rows(slopes, totals_of(bits, own), own.angles)
+
+
+@inner
+def prepare(program: Program, weights: Numbers, own: SpanBuffers) -> None:
+    """Write what the whole batch shares: trigonometry, and all tables of shared phases."""
+    layout, angles, _ = program
+    trig = tile_trig(own, -1)
+    write_shared(angles, weights, trig)
+    for p in range(len(layout.ops)):
+        op = layout.ops[p]
+        if op[KIND] == PHASE_SHARED:
+            build_numbers(own.work, layout.bits, layout.terms[op[BEGIN] : op[END]], trig)
+            reorder(own.work, table_of(layout, own, op[TABLE]), layout.maps[op[MAP]])
+
+
+@inner
+def buffers_of(buffers: Buffers, span: int) -> SpanBuffers:
+    """The buffers of one span."""
+    states = span if len(buffers.psi) > 1 else 0
+    return SpanBuffers(buffers.psi[states], buffers.trig, buffers.tables, buffers.work[span], buffers.angles)
+
+
+@inner
+def run_span(job: Job, number: int) -> None:
+    """One span of tiles."""
+    # Unpacked once: reading a field of a tuple of arrays counts a reference, atomically, each time.
+    program, inputs, weights, buffers, values, dinputs, dweights, spans = job
+    layout, angles, readout = program
+    own, span = buffers_of(buffers, number), spans[number]
+    keep, back = span[KEEP], span[BACK]
+    totals = totals_of(layout.bits, own)
+    for k in range(own.angles):
+        store(totals, k, fill(totals, 0.0))
+    for tile in range(span[FIRST], span[LAST]):
         size = 2 << layout.bits
-        psi = rows(desk.psi, (tile if keep else 0) * size, size)
-        if not (keep and back):
-            run_tile(program, data, desk, psi, tile)
+        psi = rows(own.psi, (tile if keep else 0) * size, size)
+        if not (keep and back):  # a state that was not kept is made again
+            run_tile(program, (inputs, weights), own, psi, tile)
         if back:
-            lay_costate(readout, psi, results[0], desk, tile)
-            sweep_back(layout, psi, desk, tile)
-            spread_slopes(angles, layout.bits, results[1], desk, tile)
+            differentiate_tile(program, psi, (values, dinputs), own, tile)
         else:
-            read_tile(readout, psi, results[0], desk, tile)
+            read_tile(readout, psi, values, own, tile)
     if back:
-        spread_shared(angles, totals_of(layout.bits, desk), results[2][part])
+        spread_shared(angles, totals, dweights[number])
 
 
 @inner
-def run_ordered(board: int, like: Any) -> None:
-    """The part that was ordered. A function, so that the job is let go before the caller is told."""
-    run_part(accept(board, like), peek(board, PART))
+def run_ordered(mailbox: int, like: Any) -> None:
+    """The span that was ordered. A function, so that the job is let go before the caller hears of its end."""
+    run_span(ordered_job(mailbox, like), read(mailbox, SPAN))
 
 
 @inner
-def serve(board: int, like: Any) -> None:
+def serve(mailbox: int, like: Any) -> None:
     """Do what is ordered until nothing has been for a while."""
-    while next_order(board):
-        run_ordered(board, like)
-        poke(board, STATE, FINISHED)
+    while next_order(mailbox):
+        run_ordered(mailbox, like)
+        write(mailbox, STATE, FINISHED)
 
 
 @inner
-def lead(job: Any, boards: Integers) -> None:
-    """Do a job with the workers of these boards, who take the first parts."""
-    program, data, desks, _, spans = job
-    if len(spans) and spans[0, 3]:
-        prepare(program, data[1], desk_of(desks, 0))
-    address = lay(job)
-    for k in range(len(boards)):
-        order(boards[k], address, k)
-    for part in range(len(boards), len(spans)):
-        run_part(job, part)
-    await_all(boards)
+def lead(job: Job, mailboxes: Integers) -> None:
+    """Do a job with the workers of these mailboxes, who take the first spans."""
+    if len(job.spans) and job.spans[0, PREPARE]:
+        prepare(job.program, job.weights, buffers_of(job.buffers, 0))
+    address = address_of(job)
+    for k in range(len(mailboxes)):
+        order(mailboxes[k], address, k)
+    for number in range(len(mailboxes), len(job.spans)):
+        run_span(job, number)
+    await_all(mailboxes)
 
 
 @entry
-def run(job: Any, boards: Integers, serving: int) -> None:
-    """Expectations, or their vector-Jacobian product, of spans of tiles. All in one, compiled once.
+def run(job: Job, mailboxes: Integers, serving: int) -> None:
+    """A job, or a worker for jobs like it. All in one entry point, compiled once a precision.
 
     Args:
-        job: Program, data, desks, results, spans, all in the precision of the data:
-
-            - data: ``inputs`` (B, variables), ``weights`` (variables,).
-            - desks: Backwards, as the way forwards left them; kept states are used up.
-            - results: ``values`` (B, O): written, or the cotangent if backwards. Then ``dinputs``
-              (B, variables) and ``dweights`` (parts, variables), written if backwards.
-            - spans: Each ``first, last, keep, prepare, back``: the tiles ``first <= tile < last``; whether
-              the state of tile ``k`` is kept in slot ``k`` (else all of a part use its slot 0); whether to
-              write first what the whole batch shares; whether to go backwards.
-        boards: Workers to divide the parts with.
-        serving: Whether to be, instead, the worker of the only board, for jobs like this one.
+        job: What to do. For a worker, anything of the same types.
+        mailboxes: Workers to divide the spans with.
+        serving: Whether to be, instead, the worker of the only mailbox.
     """
     if serving:
-        serve(boards[0], job)
+        serve(mailboxes[0], job)
     else:
-        lead(job, boards)
+        lead(job, mailboxes)

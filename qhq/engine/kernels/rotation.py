@@ -1,4 +1,4 @@
-"""Rotations about Y on one, two or three independent bits of the stored state.
+"""Rotations about Y on one, two or three independent bits of the stored state, their adjoint, and the first.
 
 Complex amplitudes are pairs of real rows, and RY is real, so real and imaginary parts are just one more bit
 (the lowest) that no rotation looks at: row ``r = 2 z + part``. With ``a`` the row of bit 0 and ``b = a ^
@@ -6,7 +6,13 @@ flip``:
 
     a' = cos a - sin b,   b' = sin a + cos b,   dE/dangle = sum(lam_b psi_a - lam_a psi_b)
 
-where ``cos`` and ``sin`` are of half the angle and ``lam = H psi`` is the co-state.
+where ``cos`` and ``sin`` are of half the angle and ``lam = H psi`` is the co-state. Up to three rotations
+share one pass, so that each row is loaded and stored once for all three. Their kernels are written out by
+hand: Numba cannot index a tuple of rows by a variable, and through memory they would lose what they save.
+
+The rotations that act on |0...0> first need no pass at all. Their state ``psi(z) = prod_q c_q or s_q`` is
+real and written by doubling; its slopes come from contracting ``Re(lam)`` with the factors from the top bit
+down, while the prefix product of the bits below is won back by ``P(z) = c P(z) + s P(z + half)``.
 """
 
 from __future__ import annotations
@@ -14,19 +20,63 @@ from __future__ import annotations
 from typing import Any
 
 from qhq.engine.kernels.jit import inner
-from qhq.engine.kernels.lanes import load, parity, store
-from qhq.engine.program import Integers, Numbers
+from qhq.engine.kernels.lanes import fill, load, parity, store
+from qhq.engine.program import (
+    ANGLE,
+    COUNT,
+    FLIP,
+    LEADING,
+    MASK,
+    NEXT,
+    PAIR_ANGLE,
+    PAIR_BIT,
+    Integers,
+    Numbers,
+)
 
 
 @inner
-def spread_zero(index: int, bit: int) -> int:
-    """Insert a zero at ``bit``."""
+def insert_zero(index: int, bit: int) -> int:
+    """Insert a zero at ``bit``; the bits from there on move up."""
     low = (1 << bit) - 1
     return ((index & ~low) << 1) | (index & low)
 
 
 @inner
-def turned(c: Any, s: Any, a: Any, b: Any) -> Any:
+def coset_row(k: int, op: Integers, count: int) -> int:
+    """A row of the k-th coset of the flips: ``k`` with zeros at their leading bits."""
+    for j in range(count):
+        k = insert_zero(k, op[LEADING + j] + 1)  # + 1: bit 0 of a row chooses real or imaginary part
+    return k
+
+
+@inner
+def flip_and_mask(op: Integers, j: int) -> Any:
+    """Flip and mask of the j-th rotation, over rows."""
+    return op[FLIP + NEXT * j] << 1, op[MASK + NEXT * j] << 1
+
+
+@inner
+def to_zero(r: int, f: int, m: int) -> int:
+    """What moves row ``r`` to the one of its pair where the rotated bit is 0: ``f`` or nothing."""
+    return -parity(r & m) & f  # minus one has all bits set: no branch in the innermost loop
+
+
+@inner
+def half_angle(trig: Numbers, angle: int) -> Any:
+    """Rows of the cosine and sine of half an angle."""
+    return load(trig, 2 * angle), load(trig, 2 * angle + 1)
+
+
+@inner
+def half_angle_back(trig: Numbers, angle: int) -> Any:
+    """Cosine, and sine with its sign turned: the rotation by minus the angle."""
+    c, s = half_angle(trig, angle)
+    return c, fill(trig, 0.0) - s
+
+
+@inner
+def rotated(c: Any, s: Any, a: Any, b: Any) -> Any:
     """The two rows after the rotation; with ``-s`` the two rows before it."""
     return c * a - s * b, s * a + c * b
 
@@ -48,23 +98,74 @@ def store_four(psi: Numbers, place: Any, a: Any) -> None:
 
 
 @inner
-def turned_four(t: Any, a: Any) -> Any:
+def rotated_four(t: Any, a: Any) -> Any:
     """Rotate four rows about both bits; ``t`` is ``(cos, sin, cos, sin)``."""
-    a0, a1 = turned(t[0], t[1], a[0], a[1])
-    a2, a3 = turned(t[0], t[1], a[2], a[3])
-    a0, a2 = turned(t[2], t[3], a0, a2)
-    a1, a3 = turned(t[2], t[3], a1, a3)
+    a0, a1 = rotated(t[0], t[1], a[0], a[1])
+    a2, a3 = rotated(t[0], t[1], a[2], a[3])
+    a0, a2 = rotated(t[2], t[3], a0, a2)
+    a1, a3 = rotated(t[2], t[3], a1, a3)
     return a0, a1, a2, a3
 
 
 @inner
-def turned_across(c: Any, s: Any, a: Any, b: Any) -> Any:
+def rotated_across(c: Any, s: Any, a: Any, b: Any) -> Any:
     """Rotate two fours into each other."""
-    a0, b0 = turned(c, s, a[0], b[0])
-    a1, b1 = turned(c, s, a[1], b[1])
-    a2, b2 = turned(c, s, a[2], b[2])
-    a3, b3 = turned(c, s, a[3], b[3])
+    a0, b0 = rotated(c, s, a[0], b[0])
+    a1, b1 = rotated(c, s, a[1], b[1])
+    a2, b2 = rotated(c, s, a[2], b[2])
+    a3, b3 = rotated(c, s, a[3], b[3])
     return (a0, a1, a2, a3), (b0, b1, b2, b3)
+
+
+@inner
+def rotate_one(psi: Numbers, rows: int, op: Integers, trig: Numbers) -> None:
+    """One rotation."""
+    c, s = half_angle(trig, op[ANGLE])
+    f, m = flip_and_mask(op, 0)
+    for k in range(rows >> 1):
+        r = coset_row(k, op, 1)
+        r ^= to_zero(r, f, m)
+        a, b = rotated(c, s, load(psi, r), load(psi, r ^ f))
+        store(psi, r, a)
+        store(psi, r ^ f, b)
+
+
+@inner
+def rotate_two(psi: Numbers, rows: int, op: Integers, trig: Numbers) -> None:
+    """Two rotations in one pass."""
+    t = half_angle(trig, op[ANGLE]) + half_angle(trig, op[ANGLE + NEXT])
+    (f, m), (g, n) = flip_and_mask(op, 0), flip_and_mask(op, 1)
+    for k in range(rows >> 2):
+        r = coset_row(k, op, 2)
+        r ^= to_zero(r, f, m) ^ to_zero(r, g, n)
+        store_four(psi, (r, f, g), rotated_four(t, load_four(psi, r, f, g)))
+
+
+@inner
+def rotate_three(psi: Numbers, rows: int, op: Integers, trig: Numbers) -> None:
+    """Three rotations in one pass."""
+    t = half_angle(trig, op[ANGLE]) + half_angle(trig, op[ANGLE + NEXT])
+    c, s = half_angle(trig, op[ANGLE + 2 * NEXT])
+    (f, m), (g, n), (h, o) = flip_and_mask(op, 0), flip_and_mask(op, 1), flip_and_mask(op, 2)
+    for k in range(rows >> 3):
+        r = coset_row(k, op, 3)
+        r ^= to_zero(r, f, m) ^ to_zero(r, g, n) ^ to_zero(r, h, o)
+        a = rotated_four(t, load_four(psi, r, f, g))
+        b = rotated_four(t, load_four(psi, r ^ h, f, g))
+        a, b = rotated_across(c, s, a, b)
+        store_four(psi, (r, f, g), a)
+        store_four(psi, (r ^ h, f, g), b)
+
+
+@inner
+def rotate(psi: Numbers, rows: int, op: Integers, trig: Numbers) -> None:
+    """The operation ROTATIONS on a tile; angle ``k`` has the rows ``2 k, 2 k + 1`` of ``trig``."""
+    if op[COUNT] == 1:
+        rotate_one(psi, rows, op, trig)
+    elif op[COUNT] == 2:
+        rotate_two(psi, rows, op, trig)
+    else:
+        rotate_three(psi, rows, op, trig)
 
 
 @inner
@@ -94,71 +195,138 @@ def across_slope(p: Any, q: Any, l: Any, m: Any) -> Any:  # noqa: E741
 
 
 @inner
-def shape(op: Integers, j: int) -> Any:
-    """Flip and mask of the j-th rotation, over rows."""
-    return op[2 + 3 * j] << 1, op[3 + 3 * j] << 1
-
-
-@inner
-def coset(k: int, op: Integers, count: int) -> int:
-    """A row of the k-th coset of the flips: ``k`` with zeros at their leading bits."""
-    for j in range(count):
-        k = spread_zero(k, op[11 + j] + 1)
-    return k
-
-
-@inner
-def coefficients(trig: Numbers, angle: int) -> Any:
-    """Rows of the cosine and sine of half an angle."""
-    return load(trig, 2 * angle), load(trig, 2 * angle + 1)
-
-
-@inner
-def turn_one(psi: Numbers, rows: int, op: Integers, trig: Numbers) -> None:
-    """One rotation."""
-    c, s = coefficients(trig, op[4])
-    f, m = shape(op, 0)
+def adjoint_one(psi: Numbers, lam: Numbers, rows: int, op: Integers, angles: Any) -> None:
+    """Take one rotation off."""
+    trig, fresh = angles
+    c, s = half_angle_back(trig, op[ANGLE])
+    f, m = flip_and_mask(op, 0)
+    first = fill(psi, 0.0)
     for k in range(rows >> 1):
-        r = coset(k, op, 1)
-        r ^= -parity(r & m) & f
-        a, b = turned(c, s, load(psi, r), load(psi, r ^ f))
-        store(psi, r, a)
-        store(psi, r ^ f, b)
+        r = coset_row(k, op, 1)
+        r ^= to_zero(r, f, m)
+        pa, pb, la, lb = load(psi, r), load(psi, r ^ f), load(lam, r), load(lam, r ^ f)
+        # The slope is the same before and after the rotation, which commutes with its own generator.
+        first += slope(pa, pb, la, lb)
+        pa, pb = rotated(c, s, pa, pb)
+        la, lb = rotated(c, s, la, lb)
+        store(psi, r, pa)
+        store(psi, r ^ f, pb)
+        store(lam, r, la)
+        store(lam, r ^ f, lb)
+    store(fresh, op[ANGLE], first)
 
 
 @inner
-def turn_two(psi: Numbers, rows: int, op: Integers, trig: Numbers) -> None:
-    """Two rotations in one pass."""
-    t = coefficients(trig, op[4]) + coefficients(trig, op[7])
-    (f, m), (g, n) = shape(op, 0), shape(op, 1)
+def adjoint_two(psi: Numbers, lam: Numbers, rows: int, op: Integers, angles: Any) -> None:
+    """Take two rotations off."""
+    trig, fresh = angles
+    t = half_angle_back(trig, op[ANGLE]) + half_angle_back(trig, op[ANGLE + NEXT])
+    (f, m), (g, n) = flip_and_mask(op, 0), flip_and_mask(op, 1)
+    first, second = fill(psi, 0.0), fill(psi, 0.0)
     for k in range(rows >> 2):
-        r = coset(k, op, 2)
-        r ^= (-parity(r & m) & f) ^ (-parity(r & n) & g)
-        store_four(psi, (r, f, g), turned_four(t, load_four(psi, r, f, g)))
+        r = coset_row(k, op, 2)
+        r ^= to_zero(r, f, m) ^ to_zero(r, g, n)
+        a, b = load_four(psi, r, f, g), load_four(lam, r, f, g)
+        first += first_slope(a, b)
+        second += second_slope(a, b)
+        store_four(psi, (r, f, g), rotated_four(t, a))
+        store_four(lam, (r, f, g), rotated_four(t, b))
+    store(fresh, op[ANGLE], first)
+    store(fresh, op[ANGLE + NEXT], second)
 
 
 @inner
-def turn_three(psi: Numbers, rows: int, op: Integers, trig: Numbers) -> None:
-    """Three rotations in one pass."""
-    t = coefficients(trig, op[4]) + coefficients(trig, op[7])
-    c, s = coefficients(trig, op[10])
-    (f, m), (g, n), (h, o) = shape(op, 0), shape(op, 1), shape(op, 2)
+def adjoint_three(psi: Numbers, lam: Numbers, rows: int, op: Integers, angles: Any) -> None:
+    """Take three rotations off."""
+    trig, fresh = angles
+    t = half_angle_back(trig, op[ANGLE]) + half_angle_back(trig, op[ANGLE + NEXT])
+    c, s = half_angle_back(trig, op[ANGLE + 2 * NEXT])
+    (f, m), (g, n), (h, o) = flip_and_mask(op, 0), flip_and_mask(op, 1), flip_and_mask(op, 2)
+    first, second, third = fill(psi, 0.0), fill(psi, 0.0), fill(psi, 0.0)
     for k in range(rows >> 3):
-        r = coset(k, op, 3)
-        r ^= (-parity(r & m) & f) ^ (-parity(r & n) & g) ^ (-parity(r & o) & h)
-        a = turned_four(t, load_four(psi, r, f, g))
-        b = turned_four(t, load_four(psi, r ^ h, f, g))
-        a, b = turned_across(c, s, a, b)
+        r = coset_row(k, op, 3)
+        r ^= to_zero(r, f, m) ^ to_zero(r, g, n) ^ to_zero(r, h, o)
+        a, b = load_four(psi, r, f, g), load_four(lam, r, f, g)
+        x, y = load_four(psi, r ^ h, f, g), load_four(lam, r ^ h, f, g)
+        # All three slopes from the rows as they were loaded: the three rotations commute with each other.
+        first += first_slope(a, b) + first_slope(x, y)
+        second += second_slope(a, b) + second_slope(x, y)
+        third += across_slope(a, x, b, y)
+        a, x = rotated_across(c, s, rotated_four(t, a), rotated_four(t, x))
         store_four(psi, (r, f, g), a)
-        store_four(psi, (r ^ h, f, g), b)
+        store_four(psi, (r ^ h, f, g), x)
+        b, y = rotated_across(c, s, rotated_four(t, b), rotated_four(t, y))
+        store_four(lam, (r, f, g), b)
+        store_four(lam, (r ^ h, f, g), y)
+    store(fresh, op[ANGLE], first)
+    store(fresh, op[ANGLE + NEXT], second)
+    store(fresh, op[ANGLE + 2 * NEXT], third)
 
 
 @inner
-def turn(psi: Numbers, rows: int, op: Integers, trig: Numbers) -> None:
-    """The operation TURNS on the rows of a tile; angle ``k`` has the rows ``2 k, 2 k + 1`` of ``trig``."""
-    if op[1] == 1:
-        turn_one(psi, rows, op, trig)
-    elif op[1] == 2:
-        turn_two(psi, rows, op, trig)
+def rotate_adjoint(psi: Numbers, lam: Numbers, rows: int, op: Integers, angles: Any) -> None:
+    """Take ROTATIONS off state and co-state; ``angles`` are ``trig`` and the rows ``fresh``.
+
+    Row ``k`` of ``fresh`` becomes dE/dangle ``k`` of each lane.
+    """
+    if op[COUNT] == 1:
+        adjoint_one(psi, lam, rows, op, angles)
+    elif op[COUNT] == 2:
+        adjoint_two(psi, lam, rows, op, angles)
     else:
-        turn_three(psi, rows, op, trig)
+        adjoint_three(psi, lam, rows, op, angles)
+
+
+@inner
+def append_bit(psi: Numbers, half: int, c: Any, s: Any) -> None:
+    """Append a bit in the state ``(c, s)`` to a real product of lower bits."""
+    for z in range(half):
+        a = load(psi, 2 * z)
+        store(psi, 2 * (z + half), s * a)
+        store(psi, 2 * z, c * a)
+
+
+@inner
+def write_product(psi: Numbers, bits: int, pairs: Integers, trig: Numbers) -> None:
+    """The product state of ``pairs`` (bit, angle), bits ascending; all other bits are 0."""
+    zero = fill(psi, 0.0)
+    store(psi, 0, fill(psi, 1.0))
+    j = 0
+    for bit in range(bits):
+        half = 1 << bit
+        if j < len(pairs) and pairs[j, PAIR_BIT] == bit:
+            c, s = half_angle(trig, pairs[j, PAIR_ANGLE])
+            append_bit(psi, half, c, s)
+            j += 1
+        else:
+            for z in range(half, 2 * half):
+                store(psi, 2 * z, zero)
+    for z in range(1 << bits):
+        store(psi, 2 * z + 1, zero)
+
+
+@inner
+def contract_bit(psi: Numbers, lam: Numbers, half: int, c: Any, s: Any) -> Any:
+    """Take the top bit off product and co-state; returns dE/dangle of its factor."""
+    acc = fill(psi, 0.0)
+    for z in range(half):
+        r, u = 2 * z, 2 * (z + half)
+        p = c * load(psi, r) + s * load(psi, u)
+        low, high = load(lam, r), load(lam, u)
+        acc += p * (c * high - s * low)
+        store(psi, r, p)
+        store(lam, r, c * low + s * high)
+    return acc
+
+
+@inner
+def product_adjoint(psi: Numbers, lam: Numbers, pairs: Integers, trig: Numbers, fresh: Numbers) -> None:
+    """Slopes of the product's angles; state and co-state are used up.
+
+    Bits without a rotation are 0 in the product, so that only the lower half of each counts and nothing is
+    to be done for them.
+    """
+    for j in range(len(pairs) - 1, -1, -1):
+        angle = pairs[j, PAIR_ANGLE]
+        c, s = half_angle(trig, angle)
+        store(fresh, angle, contract_bit(psi, lam, 1 << pairs[j, PAIR_BIT], c, s))

@@ -1,4 +1,7 @@
-"""Sums over sign patterns: ``S_j = sum_y (-1)^parity(mask_j & y) f(y)`` and the transposed map, by halving.
+"""Walsh transforms: ``S_j = sum_y (-1)^parity(mask_j & y) f(y)`` for chosen masks, and the transposed map.
+
+Expectations of Z-strings, slopes of diagonals and co-states are all of this form. The masks are few, so this
+is no full transform of n 2^n additions: after each level, half of the rows are never looked at again.
 
 All single-bit masks together cost one pass: at each level the upper half is taken off the lower half (what
 the bit tells) and added to it (what the bits below see). A mask with more bits costs one more pass over its
@@ -11,7 +14,7 @@ from typing import Any
 
 from qhq.engine.kernels.jit import inner
 from qhq.engine.kernels.lanes import fill, load, parity, store
-from qhq.engine.program import Integers, Numbers
+from qhq.engine.program import LEVEL, REST, SLOT, Integers, Numbers
 
 
 @inner
@@ -24,7 +27,7 @@ def signed_sum(f: Numbers, half: int, rest: int) -> Any:
 
 
 @inner
-def fold(f: Numbers, half: int) -> Any:
+def butterfly(f: Numbers, half: int) -> Any:
     """``f[y], f[half + y] = sum, difference`` for ``y < half``; returns the sum of all differences."""
     acc = fill(f, 0.0)
     for y in range(half):
@@ -36,20 +39,20 @@ def fold(f: Numbers, half: int) -> Any:
 
 
 @inner
-def halve(f: Numbers, bits: int, terms: Integers, out: Numbers) -> None:
+def walsh_sums(f: Numbers, bits: int, terms: Integers, out: Numbers) -> None:
     """Row ``slot_j`` of ``out`` becomes ``S_j``; ``f`` (2^bits rows) is used up."""
-    j = len(terms) - 1
+    j = len(terms) - 1  # terms ascend in level, and the transform goes from the top bit down
     for level in range(bits - 1, -1, -1):
         if j < 0:
             return
         half = 1 << level
-        single = fold(f, half)
-        while j >= 0 and terms[j, 0] == level:
-            rest = terms[j, 1]
-            store(out, terms[j, 2], single if rest == 0 else signed_sum(f, half, rest))
+        single = butterfly(f, half)
+        while j >= 0 and terms[j, LEVEL] == level:
+            rest = terms[j, REST]
+            store(out, terms[j, SLOT], single if rest == 0 else signed_sum(f, half, rest))
             j -= 1
-    while j >= 0:
-        store(out, terms[j, 2], load(f, 0))
+    while j >= 0:  # the empty mask: what is left is the sum of all
+        store(out, terms[j, SLOT], load(f, 0))
         j -= 1
 
 
@@ -58,7 +61,7 @@ def level_sum(terms: Integers, span: Any, y: int, slots: Numbers) -> Any:
     """``sum_j (-1)^parity(rest_j & y) slots[j]`` over the terms ``span`` of one level."""
     acc = fill(slots, 0.0)
     for j in range(span[0], span[1]):
-        acc += fill(slots, 1.0 - 2.0 * parity(terms[j, 1] & y)) * load(slots, terms[j, 2])
+        acc += fill(slots, 1.0 - 2.0 * parity(terms[j, REST] & y)) * load(slots, terms[j, SLOT])
     return acc
 
 
@@ -66,17 +69,17 @@ def level_sum(terms: Integers, span: Any, y: int, slots: Numbers) -> Any:
 def level_end(terms: Integers, begin: int, level: int) -> int:
     """Where the terms of ``level``, which start at ``begin``, end."""
     end = begin
-    while end < len(terms) and terms[end, 0] == level:
+    while end < len(terms) and terms[end, LEVEL] == level:
         end += 1
     return end
 
 
 @inner
-def unfold(f: Numbers, half: int, terms: Integers, span: Any, slots: Numbers) -> None:
+def unfold_level(f: Numbers, half: int, terms: Integers, span: Any, slots: Numbers) -> None:
     """Double the rows of ``f``: plus the level's sum below, minus it above."""
     plain = True
     for j in range(span[0], span[1]):
-        plain = plain and terms[j, 1] == 0
+        plain = plain and terms[j, REST] == 0
     change = level_sum(terms, span, 0, slots)
     for y in range(half):
         if not plain:
@@ -87,11 +90,11 @@ def unfold(f: Numbers, half: int, terms: Integers, span: Any, slots: Numbers) ->
 
 
 @inner
-def double(f: Numbers, bits: int, terms: Integers, slots: Numbers) -> None:
-    """``f(y) = sum_j (-1)^parity(mask_j & y) slots[slot_j]`` for all ``y``: the transpose of ``halve``."""
+def walsh_transpose(f: Numbers, bits: int, terms: Integers, slots: Numbers) -> None:
+    """The transpose of ``walsh_sums``: ``f(y) = sum_j (-1)^parity(mask_j & y) slots[slot_j]``, all ``y``."""
     begin = level_end(terms, 0, -1)
     store(f, 0, level_sum(terms, (0, begin), 0, slots))
     for level in range(bits):
         end = level_end(terms, begin, level)
-        unfold(f, 1 << level, terms, (begin, end), slots)
+        unfold_level(f, 1 << level, terms, (begin, end), slots)
         begin = end

@@ -14,10 +14,11 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qhq.engine.compile.frame import Frame
 from qhq.engine.compile.tape import Tape, build_tape
+from qhq.engine.kernels.interpreter import Job
 from qhq.engine.kernels.lanes import ROW_BYTES
 from qhq.engine.program import Program, cast
-from qhq.engine.runtime.threads import bounded_threads, run_parts
-from qhq.engine.runtime.workspace import KEPT_BYTES, Room, Rooms, check_width
+from qhq.engine.runtime.workers import bounded_threads, run_job
+from qhq.engine.runtime.workspace import KEPT_BYTES, Workspace, Workspaces, check_width
 from qhq.errors import ConfigError
 
 Reals = npt.NDArray[Any]
@@ -33,17 +34,17 @@ _ROWS_PER_THREAD = 1 << 15
 class Residual:
     """What ``forward`` leaves for ``backward``; its arguments must not be changed in between."""
 
-    data: tuple[Reals, Reals]
+    variables: tuple[Reals, Reals]
     inputs: Reals
     weights: Reals
-    room: Room | None = field(repr=False)
-    rooms: Rooms = field(repr=False)
+    workspace: Workspace | None = field(repr=False)
+    workspaces: Workspaces = field(repr=False)
 
     def release(self) -> None:
-        """Give the room back."""
-        room, self.room = self.room, None
-        if room is not None:
-            self.rooms.give_back(room)
+        """Give the workspace back."""
+        workspace, self.workspace = self.workspace, None
+        if workspace is not None:
+            self.workspaces.give_back(workspace)
 
     def __del__(self) -> None:
         self.release()  # of a forward pass that nobody went back from
@@ -53,7 +54,7 @@ class StatevectorEngine:
     """Exact expectations ``E[b, o] = <psi(inputs[b], weights)| observables[o] |psi(inputs[b], weights)>``.
 
     The precision follows the inputs: float32 is computed in complex64, everything else in complex128. Calls
-    from several Python threads do not disturb each other. See ``kernels`` for how it is done.
+    from several Python threads do not disturb each other. See ``kernels.interpreter`` for how it is done.
 
     Args:
         circuit: Unitary circuit on n qubits, Qiskit's qubit order.
@@ -80,11 +81,12 @@ class StatevectorEngine:
         self.tape: Tape = build_tape(circuit, observables, inputs, weights)
         self.threads = bounded_threads(threads)
         self.num_inputs, self.num_weights = len(inputs), len(weights)
-        self._programs: dict[np.dtype[Any], Program] = {
-            np.dtype(kind): cast(self.tape.program, kind) for kind in (np.float32, np.float64)
+        # The program in each precision, and an empty array for the gradients that a forward pass leaves out.
+        self._programs: dict[np.dtype[Any], tuple[Program, Reals]] = {
+            np.dtype(kind): (cast(self.tape.program, kind), np.empty((0, 0), kind))
+            for kind in (np.float32, np.float64)
         }
-        self._nothing = {kind: (np.empty((0, 0), kind), np.empty((0, 0), kind)) for kind in self._programs}
-        self._rooms = Rooms(self.tape)
+        self._workspaces = Workspaces(self.tape)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles are built anew: memory and compiled code belong to a process."""
@@ -110,9 +112,9 @@ class StatevectorEngine:
         Returns:
             ``dL/dinputs`` (B, I) and ``dL/dweights`` (W,).
         """
-        if residual.room is None:
+        if residual.workspace is None:
             _, again = self._forward(residual.inputs, residual.weights, keep=True)
-            residual.room, again.room = again.room, None
+            residual.workspace, again.workspace = again.workspace, None
         try:
             return self._backward(residual, cotangent)
         finally:
@@ -130,29 +132,33 @@ class StatevectorEngine:
         inputs = plain(inputs)
         weights = plain(weights, inputs.dtype)
         _check_shapes(inputs, weights, self)
-        data = self._variables(inputs, weights)
-        values = np.empty((len(inputs), self.tape.num_observables), inputs.dtype)
-        room = self._rooms.take(inputs.dtype, len(inputs), self._parts(len(inputs), inputs.dtype), keep)
-        program, results = self._programs[inputs.dtype], (values, *self._nothing[inputs.dtype])
-        run_parts((program, data, room.desks, results, room.forward_spans))
-        return values, Residual(data, inputs, weights, room, self._rooms)
+        dtype, variables = inputs.dtype, self._variables(inputs, weights)
+        values = np.empty((len(inputs), self.tape.num_observables), dtype)
+        workspace = self._workspaces.take(dtype, len(inputs), self._threads_for(len(inputs), dtype), keep)
+        program, nothing = self._programs[dtype]
+        spans = workspace.forward_spans
+        run_job(Job(program, *variables, workspace.buffers, values, nothing, nothing, spans))
+        return values, Residual(variables, inputs, weights, workspace, self._workspaces)
 
     def _backward(self, residual: Residual, cotangent: npt.ArrayLike) -> tuple[Reals, Reals]:
-        room, data = residual.room, residual.data
-        assert room is not None
-        cotangent = plain(cotangent, data[0].dtype)
-        _check_cotangent(cotangent, (len(data[0]), self.tape.num_observables))
-        program = self._programs[data[0].dtype]
-        dvalues = np.empty(data[0].shape, data[0].dtype)
-        dweights = np.empty((len(room.backward_spans), len(data[1])), data[0].dtype)
-        run_parts((program, data, room.desks, (cotangent, dvalues, dweights), room.backward_spans))
+        workspace, variables = residual.workspace, residual.variables
+        assert workspace is not None
+        inputs, weights = variables
+        dtype = inputs.dtype
+        cotangent = plain(cotangent, dtype)
+        _check_cotangent(cotangent, (len(inputs), self.tape.num_observables))
+        spans = workspace.backward_spans
+        dinputs = np.empty(inputs.shape, dtype)
+        dweights = np.empty((len(spans), len(weights)), dtype)
+        program, _ = self._programs[dtype]
+        run_job(Job(program, inputs, weights, workspace.buffers, cotangent, dinputs, dweights, spans))
         shared = dweights[0] if len(dweights) == 1 else dweights.sum(axis=0)
-        return self._pullback(residual, dvalues, shared)
+        return self._pullback(residual, dinputs, shared)
 
-    def _parts(self, batch: int, dtype: np.dtype[Any]) -> int:
+    def _threads_for(self, batch: int, dtype: np.dtype[Any]) -> int:
         """Threads that pay for a batch of this size."""
         tiles = -(-batch * dtype.itemsize // 64)
-        return max(1, min(self.threads, tiles, tiles * self._rooms.row_operations // _ROWS_PER_THREAD))
+        return max(1, min(self.threads, tiles, tiles * self._workspaces.row_operations // _ROWS_PER_THREAD))
 
     def _variables(self, inputs: Reals, weights: Reals) -> tuple[Reals, Reals]:
         """Inputs and weights, each followed by the angles that are not affine."""
@@ -165,19 +171,19 @@ class StatevectorEngine:
         # Of one column and a picked one NumPy makes a Fortran array; the kernels know C order alone.
         return np.ascontiguousarray(sampled), np.concatenate([weights, shared])
 
-    def _pullback(self, residual: Residual, dvalues: Reals, dshared: Reals) -> tuple[Reals, Reals]:
+    def _pullback(self, residual: Residual, dvariables: Reals, dshared: Reals) -> tuple[Reals, Reals]:
         """The reverse of ``_variables``."""
         tape, count = self.tape, self.num_inputs
         if not tape.angle_map.curved:
-            return dvalues, dshared
-        dcurved = np.zeros((len(dvalues), len(tape.angle_map.curved)))
-        dcurved[:, list(tape.curved_sampled)] = dvalues[:, count:]
+            return dvariables, dshared
+        dcurved = np.zeros((len(dvariables), len(tape.angle_map.curved)))
+        dcurved[:, list(tape.curved_sampled)] = dvariables[:, count:]
         # A shared angle is the same in each sample, so its whole gradient may be laid on the first.
         dcurved[:1, list(tape.curved_shared)] = dshared[self.num_weights :]
         dinputs, dweights = tape.angle_map.curved_pullback(residual.inputs, residual.weights, dcurved)
-        dtype = dvalues.dtype
+        dtype = dvariables.dtype
         return (
-            (dvalues[:, :count] + dinputs).astype(dtype),
+            (dvariables[:, :count] + dinputs).astype(dtype),
             (dshared[: self.num_weights] + dweights).astype(dtype),
         )
 
@@ -228,8 +234,8 @@ class StateEngine:
 
     def _part(self, inputs: Reals, weights: npt.ArrayLike) -> States:
         _, residual = self._engine.forward(inputs, weights)
-        assert residual.room is not None
-        rows = residual.room.desks.psi.reshape(-1, self._size, 2, ROW_BYTES // inputs.dtype.itemsize)
+        assert residual.workspace is not None
+        rows = residual.workspace.buffers.psi.reshape(-1, self._size, 2, ROW_BYTES // inputs.dtype.itemsize)
         # (tile, amplitude, part, lane) -> (tile, lane, amplitude, part), a pair of parts one complex number.
         pairs = np.ascontiguousarray(rows.transpose(0, 3, 1, 2)).reshape(-1, self._size, 2)[: len(inputs)]
         residual.release()

@@ -1,12 +1,21 @@
-"""Workers: Python threads that sit in compiled code while there is work, and else sleep on a queue."""
+"""The worker pool: a job's spans over plain Python threads, since the kernels release the interpreter lock.
+
+They survive what an OpenMP team does not: calls from several threads at once, and a fork of the process. A
+worker sits in compiled code and spins on its mailbox while there is work (see ``kernels.handoff``), and else
+sleeps on a queue.
+"""
 
 from __future__ import annotations
 
+import atexit
+import os
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Lock, Thread
+from typing import Any
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -14,38 +23,45 @@ from qhq.engine.kernels.handoff import (
     CLAIMED,
     CLOCK,
     FINISHED,
-    LEAVE,
+    FREE,
     ORDERED,
-    PATIENCE,
-    READY,
+    RECALLED,
+    SPIN,
     STATE,
     WORDS,
 )
+from qhq.engine.kernels.interpreter import Job, run
+from qhq.engine.kernels.jit import announced
 
-PATIENCE_NS = 500_000
-"""How long a worker looks for the next order: a step of training comes back sooner, and it costs little."""
+SPIN_NS = 500_000
+"""How long a worker spins for the next order: a step of training comes back sooner, and it costs little."""
 _LINE_WORDS = 16
-"""Two cache lines, which processors fetch in pairs: no two boards share them."""
+"""Two cache lines, which processors fetch in pairs: no two mailboxes share them."""
+_NO_MAILBOXES = np.zeros(0, np.int64)
 
 Serve = Callable[[npt.NDArray[np.int64]], None]
-"""Does what is ordered on the board at this address until nothing has been for a while."""
+"""Does what is ordered in the mailbox at this address until nothing has been for a while."""
+Entry = Callable[[Job, npt.NDArray[np.int64], int], None]
+"""``interpreter.run``, compiled for one precision."""
+
+_typeof: Any = numba.typeof
 
 
 class Worker:
-    """A thread that belongs to one caller at a time, from ``Crew.claim`` to ``release``."""
+    """A thread that belongs to one caller at a time, from ``WorkerPool.claim`` to ``release``."""
 
     def __init__(self, serve: Serve, idle: list[Worker]) -> None:
         self._serve, self._idle = serve, idle
         self._memory = np.zeros(WORDS + 2 * _LINE_WORDS, np.int64)
         skip = -(self._memory.ctypes.data // 8) % _LINE_WORDS
-        self._board = self._memory[skip : skip + WORDS]
-        self._board[CLOCK], self._board[PATIENCE] = time.CLOCK_MONOTONIC, PATIENCE_NS
-        self.address = self._board.ctypes.data
+        self._mailbox = self._memory[skip : skip + WORDS]
+        self._mailbox[CLOCK], self._mailbox[SPIN] = time.CLOCK_MONOTONIC, SPIN_NS
+        self.address = self._mailbox.ctypes.data
         self._lock = Lock()
-        self._claimed, self._asleep, self._leaving = False, False, False
+        self._claimed, self._asleep, self._stopping = False, False, False
         self._calls: SimpleQueue[None] = SimpleQueue()
         self._error: Exception | None = None
-        self._thread = Thread(target=self._live, name="qhq-engine", daemon=True)
+        self._thread = Thread(target=self._loop, name="qhq-engine", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
@@ -57,48 +73,49 @@ class Worker:
         return self._asleep
 
     def claim(self) -> None:
-        """Wake the thread, if need be; it looks at its board until ``release``."""
+        """Wake the thread, if need be; it looks at its mailbox until ``release``."""
         with self._lock:
             self._claimed = True
-            self._board[STATE] = CLAIMED
+            self._mailbox[STATE] = CLAIMED
             called, self._asleep = self._asleep, False
         if called:
             self._calls.put(None)
 
     def release(self) -> Exception | None:
-        """Leave the thread to the next caller. Returns what went wrong in its part."""
-        while self._board[STATE] == ORDERED:  # only where the caller's own part has failed
+        """Leave the thread to the next caller. Returns what went wrong in its span."""
+        while self._mailbox[STATE] == ORDERED:  # only where the caller's own span has failed
             time.sleep(0)
         error, self._error = self._error, None
         with self._lock:
             self._claimed = False
-            self._board[STATE] = READY
+            self._mailbox[STATE] = FREE
         self._idle.append(self)
         return error
 
-    def leave(self) -> None:
+    def stop(self) -> None:
         """End the thread."""
-        self._leaving = True
+        self._stopping = True
         self.claim()
-        self._board[STATE] = LEAVE
+        self._mailbox[STATE] = RECALLED
         self._thread.join(1)
 
-    def _live(self) -> None:
+    def _loop(self) -> None:
         address = np.array([self.address])
-        while not self._leaving:
+        while not self._stopping:
             try:
                 self._serve(address)
             except Exception as error:  # handed to the caller's thread
                 self._error = error
-                self._board[STATE] = FINISHED
+                self._mailbox[STATE] = FINISHED
+            # Claimed in between, the thread goes back to its mailbox: under the lock, no call is lost.
             with self._lock:
                 self._asleep = sleep = not self._claimed
             if sleep:
                 self._calls.get()
 
 
-class Crew:
-    """Workers of one precision."""
+class WorkerPool:
+    """Workers of one precision: the code that one sits in is compiled for one."""
 
     def __init__(self, serve: Serve) -> None:
         self._serve = serve
@@ -106,27 +123,28 @@ class Crew:
         self._all: list[Worker] = []
 
     def claim(self, count: int, most: int) -> list[Worker]:
-        """Up to ``count`` workers, hired while there are fewer than ``most``."""
+        """Up to ``count`` workers; new ones are started while there are fewer than ``most``."""
         workers: list[Worker] = []
         while len(workers) < count:
             try:
+                # Not ``if self._idle``: another caller may take the last one in between.
                 worker = self._idle.pop()
             except IndexError:
-                hired = self._hire() if len(self._all) < most else None
-                if hired is None:
+                started = self._start_worker() if len(self._all) < most else None
+                if started is None:
                     break
-                worker = hired
+                worker = started
             worker.claim()
             workers.append(worker)
         return workers
 
-    def dismiss(self) -> None:
+    def shut_down(self) -> None:
         """End all threads."""
         self._idle.clear()
         for worker in self._all:
-            worker.leave()
+            worker.stop()
 
-    def _hire(self) -> Worker | None:
+    def _start_worker(self) -> Worker | None:
         worker = Worker(self._serve, self._idle)
         self._all.append(worker)
         try:
@@ -135,3 +153,81 @@ class Crew:
             self._all.remove(worker)
             return None
         return worker
+
+
+_entries: dict[np.dtype[Any], Entry] = {}
+"""Precision -> the compiled kernel, without Numba's look at the types of each call (5 us of 7)."""
+_pools: dict[np.dtype[Any], WorkerPool] = {}
+"""Precision -> its workers."""
+
+
+def _shut_down_pools() -> None:
+    """Threads that come back from compiled code must find an interpreter."""
+    for pool in _pools.values():
+        pool.shut_down()
+    _pools.clear()
+
+
+os.register_at_fork(after_in_child=_pools.clear)  # threads do not live on in a forked child
+atexit.register(_shut_down_pools)
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def bounded_threads(asked: int | None) -> int:
+    """Threads to use: as asked, else ``OMP_NUM_THREADS``, and never more than the process has cores."""
+    cores = available_cores()
+    named = os.environ.get("OMP_NUM_THREADS", "")
+    wanted = asked or (int(named) if named.isdigit() else cores)
+    return max(1, min(wanted, cores))
+
+
+def run_job(job: Job) -> None:
+    """Run the kernel on all spans of a job, the last on the caller's thread.
+
+    Where no worker is idle, others keep the cores busy already, and the caller does the spans one by one.
+    """
+    dtype = job.inputs.dtype
+    entry = _entries.get(dtype) or _load(dtype, hollow(job))
+    if len(job.spans) == 1:
+        entry(job, _NO_MAILBOXES, 0)
+        return
+    pool = _pools.get(dtype)
+    if pool is None:
+        like = hollow(job)
+        pool = _pools.setdefault(dtype, WorkerPool(lambda mailboxes: entry(like, mailboxes, 1)))
+    _run_together(entry, job, pool.claim(len(job.spans) - 1, available_cores() - 1))
+
+
+def _run_together(entry: Entry, job: Job, workers: list[Worker]) -> None:
+    try:
+        entry(job, np.array([worker.address for worker in workers], np.int64), 0)
+    finally:
+        errors = [worker.release() for worker in workers]
+    for error in errors:
+        if error is not None:
+            raise error
+
+
+def _load(dtype: np.dtype[Any], job: Job) -> Entry:
+    """Load the kernel of a precision from the disk, or compile it and say so."""
+    kernel: Any = run
+    arguments = (job, _NO_MAILBOXES, 0)
+    with announced():
+        kernel(*arguments)
+    made = kernel.overloads.get(tuple(_typeof(argument) for argument in arguments))
+    _entries[dtype] = getattr(made, "entry_point", kernel)
+    return _entries[dtype]
+
+
+def hollow(job: Any) -> Any:
+    """Something of the same Numba type that holds no memory: a worker keeps it for as long as it lives."""
+    if isinstance(job, np.ndarray):
+        return np.empty((0,) * job.ndim, job.dtype)
+    if isinstance(job, tuple):
+        parts = [hollow(part) for part in job]
+        return type(job)(*parts) if hasattr(job, "_fields") else tuple(parts)
+    return 0

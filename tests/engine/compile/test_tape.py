@@ -5,12 +5,12 @@ from qiskit.circuit import Parameter, ParameterVector
 from qiskit.quantum_info import SparsePauliOp
 
 from qhq.engine.compile.tape import build_tape
-from qhq.engine.program import DENSE, PHASE_SAMPLE, PHASE_SHARED, PRODUCT, TURNS, cast
+from qhq.engine.program import DENSE, KIND, PHASE_SAMPLE, PHASE_SHARED, PRODUCT, ROTATIONS, cast
 from tests.engine.circuits import ring_problem
 
 
 def kinds(circuit, observables, inputs=(), weights=()):
-    return build_tape(circuit, observables, inputs, weights).program.layout.ops[:, 0].tolist()
+    return build_tape(circuit, observables, inputs, weights).program.layout.ops[:, KIND].tolist()
 
 
 def test_entanglers_cost_nothing():
@@ -27,8 +27,8 @@ def test_the_reference_circuit_is_few_passes():
     problem = ring_problem(6, 3)
     tape = build_tape(problem.circuit, problem.observables, problem.inputs, problem.weights)
     # The first layer is a product state; the last phases commute with Z and go.
-    expected = [PRODUCT, PHASE_SHARED, TURNS, TURNS, PHASE_SHARED, TURNS, TURNS]
-    assert tape.program.layout.ops[:, 0].tolist() == expected
+    expected = [PRODUCT, PHASE_SHARED, ROTATIONS, ROTATIONS, PHASE_SHARED, ROTATIONS, ROTATIONS]
+    assert tape.program.layout.ops[:, KIND].tolist() == expected
     assert tape.program.angles.sampled == 6
     assert tape.num_angles == 6 * 5
 
@@ -49,7 +49,7 @@ def test_phases_of_nothing_disappear():
     assert kinds(circuit, [SparsePauliOp("XX")], (), [w]) == [PRODUCT]
 
 
-def test_turns_about_one_axis_merge():
+def test_rotations_about_one_axis_merge():
     x, w = Parameter("x"), Parameter("w")
     circuit = QuantumCircuit(2)
     circuit.ry(x, 0)

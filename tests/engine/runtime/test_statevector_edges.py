@@ -192,7 +192,7 @@ def test_states_that_are_too_large_are_made_again(monkeypatch):
 
 def test_threads_change_nothing(monkeypatch):
     monkeypatch.setattr("qhq.engine.runtime.statevector._ROWS_PER_THREAD", 1)
-    monkeypatch.setattr("qhq.engine.runtime.threads.available_cores", lambda: 3)
+    monkeypatch.setattr("qhq.engine.runtime.workers.available_cores", lambda: 3)
     rng = np.random.default_rng(16)
     problem = feature_map_and_ansatz()
     inputs, weights = problem.numbers(rng, 70)
@@ -254,12 +254,12 @@ def test_wrong_observables_are_refused(observable, message):
         StatevectorEngine(QuantumCircuit(1), [observable], [], [])
 
 
-def test_a_room_comes_back_from_a_residual_that_is_dropped():
+def test_a_workspace_comes_back_from_a_residual_that_is_dropped():
     problem = ring_problem(3, 1)
     engine = engine_of(problem)
     numbers = problem.numbers(np.random.default_rng(18), 5)
-    rooms = {id(engine.forward(*numbers)[1].room) for _ in range(3)}
-    assert len(rooms) == 1
+    workspaces = {id(engine.forward(*numbers)[1].workspace) for _ in range(3)}
+    assert len(workspaces) == 1
 
 
 def test_several_threads_may_call_at_once():
