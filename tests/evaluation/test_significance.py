@@ -87,6 +87,17 @@ def test_pairs_of_the_family_are_adjusted_by_holm_and_others_are_exploratory():
     json.dumps([asdict(each) for each in found], allow_nan=False)
 
 
+def test_holm_is_that_of_statsmodels_in_any_order_and_with_ties():
+    rng = np.random.default_rng(5)
+    for count in (1, 2, 3):
+        losses = {str(each): rng.normal(1 + 0.05 * each, 0.3, 60) ** 2 for each in range(count + 1)}
+        losses["copy"] = losses["1"]
+        family = [("0", name) for name in losses if name != "0"]
+        found = compare(losses, 1, family, family)
+        expected = multipletests([each.p_value for each in found], method="holm")[1]
+        assert_allclose([each.adjusted for each in found], expected, rtol=1e-14)
+
+
 def test_an_exploratory_pair_has_no_verdict_however_small_its_p_value():
     losses = {"a": np.zeros(60), "b": np.random.default_rng(0).exponential(size=60)}
     (found,) = compare(losses, 1)
