@@ -106,7 +106,7 @@ def _illustrated(
     """Draw each study into its folder, write the page into the last one's, and say where they are."""
     from pathlib import Path
 
-    from qhq.data.leak_spec import leak_mark
+    from qhq.data.caveat import Caveat
     from qhq.report.ablation_figure import draw_ablation
     from qhq.report.ablation_page import render_ablation
     from qhq.report.figures import save_figure, try_figure
@@ -115,13 +115,13 @@ def _illustrated(
     folders = [Path(each["folder"]) for each in studies.values()]
     for folder, each in zip(folders, studies.values(), strict=True):
         figure = try_figure(
-            lambda path, each=each: save_figure(draw_ablation(each), path, each["leaks"]),  # type: ignore[misc]
+            lambda path, each=each: save_figure(draw_ablation(each), path, Caveat.of(each)),  # type: ignore[misc]
             folder / "ablation.png",
             note,
         )
         each["figure"] = figure and str(figure)
-    leaks = next(iter(studies.values()))["leaks"]
-    heading = f"{title}. {leak_mark(leaks)}" if leaks else title
+    caveat = Caveat.of(next(iter(studies.values())))
+    heading = f"{title}. {caveat.mark}" if caveat else title
     page = try_figure(
         lambda path: RunFolder(path.parent).write_text(
             path.name, render_ablation(heading, record["verdict"], studies)

@@ -10,6 +10,7 @@ import typer
 
 from qhq.cli.options import Debug, Json
 from qhq.cli.output import command, figure, plain_table
+from qhq.data.caveat import Caveat
 from qhq.errors import ConfigError, nearest
 from qhq.limits import MOST_COUNT
 
@@ -92,10 +93,9 @@ def compare(
         files: dict[Format, Path | None] = {"csv": csv, "excel": excel, "latex": latex}
         paged = ["group", *shown] if len(table.groups) > 1 and "group" not in shown else shown
         written = _export(rows, shown if chosen else paged, files, all_columns=chosen is None)
-        leaks = dict.fromkeys(name for row in rows for name in (row["leaks"] or "").split())
         groups = {str(group): table.headings[group] for group in table.groups}
         record = {
-            "leaks": list(leaks),
+            **Caveat.of(*rows).to_dict(),
             "rows": rows,
             "groups": groups,
             "differs": table.differs,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from qhq.cli.named_data import NamedData
+    from qhq.data.caveat import Caveat
     from qhq.data.panel import Panel
     from qhq.data.spec import DataSpec
 
@@ -35,7 +36,7 @@ class _Plan:
     held_out: tuple[str, ...]
     folder: Path
     day: date | None
-    leaks: tuple[str, ...]
+    caveat: Caveat
 
 
 def show_data(output: Output, named: NamedData, folder: Path, day: date | None) -> None:
@@ -55,14 +56,14 @@ def show_data(output: Output, named: NamedData, folder: Path, day: date | None) 
     _check_day(panel, day)
     _check_writable(folder)
     parts = _parts(output, named)
-    plan = _Plan(panel, parts, named.spec.split.held_out, folder, day, named.spec.leaks)
+    plan = _Plan(panel, parts, named.spec.split.held_out, folder, day, named.spec.caveat)
     facts = {
         "panel": named.spec.kind,
         "source": named.spec.source,
         "path": named.spec.path,
         "kind": panel.label,
         "task": named.spec.task if named.has_split else None,
-        "leaks": list(named.spec.leaks),
+        **named.spec.caveat.to_dict(),
         "rows": rows,
         "parts": {part: [str(each) for each in days] for part, days in parts.items()},
         "figures": [str(path) for path in _draw(plan, rows)],
@@ -122,7 +123,7 @@ def _draw(plan: _Plan, rows: list[dict[str, Any]]) -> list[Path]:
             progress.told(number, len(rows), facts["symbol"])
             for name, figure in _figures(plan, facts):
                 file = re.sub(r"[^A-Za-z0-9^=._-]+", "_", name)
-                paths.append(save_figure(figure, plan.folder / f"{file}.png", plan.leaks))
+                paths.append(save_figure(figure, plan.folder / f"{file}.png", plan.caveat))
     return paths
 
 

@@ -36,7 +36,7 @@ def doctor(
 
         found = examine_subject(subject, overrides or [])
         diagnosis = found.diagnosis
-        record = {**diagnosis.to_dict(), "leaks": list(found.leaks)}
+        record = {**diagnosis.to_dict(), **found.caveat.to_dict()}
         record["plausibility"] = [doubt.to_dict() for doubt in found.doubts]
         output.result(record, *_parts(found.subject, diagnosis, found.doubts))
         if not diagnosis.healthy:

@@ -131,12 +131,13 @@ def _run(plan: EvalPlan, note: Callable[[str], None]) -> dict[str, Any]:
 
     with StudyProgress() as progress:
         record = run_evaluation(plan, progress.told, load_figures)
+    from qhq.data.caveat import Caveat
     from qhq.report.figures import save_figure, try_figure
     from qhq.report.portability_figure import draw_portability
 
     if len(record["results"]) > 1 and plan.experiment.ansatz is not None:
         path = try_figure(
-            lambda path: save_figure(draw_portability(record), path, record["leaks"]),
+            lambda path: save_figure(draw_portability(record), path, Caveat.of(record)),
             plan.folder.file("figures/portability.png"),
             note,
         )

@@ -42,6 +42,7 @@ def noise(
     """
     with command(as_json=json, debug=debug) as output:
         from qhq.cli.steps import StudyProgress
+        from qhq.data.caveat import Caveat
         from qhq.report.figures import save_figure, try_figure
         from qhq.report.noise_figure import draw_noise
         from qhq.studies.noise import NoiseRequest, run_noise_study
@@ -54,7 +55,7 @@ def noise(
         with StudyProgress() as progress:
             record = run_noise_study(folder, request, progress.told)
         path = try_figure(
-            lambda path: save_figure(draw_noise(record), path, record["leaks"]),
+            lambda path: save_figure(draw_noise(record), path, Caveat.of(record)),
             folder.file(f"figures/noise-{record['backend']}.png"),
             output.note,
         )

@@ -40,7 +40,7 @@ class Output:
     def result(self, content: dict[str, Any], *people: str | Table) -> None:
         """Give the command's one result, as JSON or as lines and tables for a person.
 
-        Leaks that were switched on (``leaks`` of the content) are told first.
+        The caveat of the content is told first, if it has one.
         """
         if self.as_json:
             text = json.dumps(content, allow_nan=False)
@@ -54,10 +54,10 @@ class Output:
         from rich.console import Console
         from rich.text import Text
 
-        from qhq.data.leak_spec import explain_leaks, leak_mark
+        from qhq.data.caveat import Caveat
 
-        if content.get("leaks"):
-            typer.echo(f"{leak_mark(content['leaks'])} ({explain_leaks(content['leaks'])}).")
+        if caveat := Caveat.of(content):
+            typer.echo(caveat.sentence)
         # A pipe or a log has no width of its own: there a table may be wide, unless COLUMNS says otherwise.
         known = sys.stdout.isatty() or "COLUMNS" in os.environ
         console = Console(highlight=False, width=None if known else 160)

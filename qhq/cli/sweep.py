@@ -76,8 +76,8 @@ def _run(opened: Sweep, count: int | None, cluster: str | None, note: Note) -> d
     from qhq.studies.sweep.study import run_sweep
     from qhq.tracking.run_folder import find_run
 
-    figures, leaks = opened.folder.figures, opened.start.data.leaks
-    with SweepProgress(figures, opened.spec.metric, leaks) as progress:
+    figures, caveat = opened.folder.figures, opened.start.data.caveat
+    with SweepProgress(figures, opened.spec.metric, caveat) as progress:
         progress.note(f"Sweep {opened.folder.path}")
         with _open_workers(count, cluster, progress) as workers:
             record = run_sweep(opened, workers, progress)

@@ -18,6 +18,7 @@ from rich.progress import (
 )
 
 from qhq.cli.live import Live
+from qhq.data.caveat import Caveat
 from qhq.studies.sweep.watcher import SweepWatcher
 from qhq.tracking.run_folder import RunFolder
 from qhq.visible import visible
@@ -34,11 +35,11 @@ class SweepProgress(Live, SweepWatcher):
     Args:
         figures: Folder for one figure a stage.
         metric: What is ranked.
-        leaks: Leaks that the experiment switched on.
+        caveat: Of the experiment's data, for its figures.
     """
 
-    def __init__(self, figures: Path, metric: str, leaks: Sequence[str]) -> None:
-        self.figures, self.metric, self.leaks = figures, metric, leaks
+    def __init__(self, figures: Path, metric: str, caveat: Caveat) -> None:
+        self.figures, self.metric, self.caveat = figures, metric, caveat
         self.console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
         self.bar = Progress(
             TextColumn("{task.description}", markup=False),
@@ -86,7 +87,7 @@ class SweepProgress(Live, SweepWatcher):
             f"{self.stage}: {record['points']} points. {record['noise']['sentence']}. {say_choice(record)}"
         )
         try_figure(
-            lambda path: save_figure(draw_stage(record, self.metric), path, self.leaks),
+            lambda path: save_figure(draw_stage(record, self.metric), path, self.caveat),
             self.figures / f"{record['stage']}.png",
             self.note,
         )

@@ -7,7 +7,8 @@ rows, ``checks`` is the border, ``formulas`` computes what rows do not have), ``
 ``reference`` (what the volatility of the day before would price), ``scaling`` (fitted on a training split,
 and the way back to prices), ``prepare`` (all of it in one call). ``other`` prepares other data than a run was
 made from, ``overview`` counts what a panel holds, ``plausibility`` asks whether it is too good to be true;
-``leak_spec`` and ``leaks`` are what a config may switch on by name to show what others did.
+``protocol`` is how splits and scalers are used, honestly or with the named leaks of a published study, of
+which ``caveat`` is what is said.
 
 This file imports nothing, so that ``qhq.data.spec`` stays light.
 """

@@ -8,7 +8,7 @@ test split began. Its inputs may look back over that border, since what has happ
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
@@ -19,6 +19,7 @@ from qhq.data.load import load_panel
 from qhq.data.overlap import OtherData, Overlap, is_unit_free, say_scaling
 from qhq.data.panel import DateArray, Mask, Panel
 from qhq.data.prepare import Prepared, check_targets, fingerprint, span_of
+from qhq.data.protocol import protocol_of
 from qhq.data.scaling.fit import check_scalable
 from qhq.data.scaling.scalers import Scaler
 from qhq.data.scaling.static import StaticScaler
@@ -105,9 +106,7 @@ def prepare_other(
     name, own = fingerprint(panel), known.own_panel(panel)
     if name == known.fingerprint and since is None:
         parts: Parts = split_panel(lay_out(panel, known.spec), known.spec)
-        return Prepared(
-            parts, scaler, static, name, spec.leaks, span_of(panel), panel.quarantine, panel.doubts
-        )
+        return _prepared(panel, parts, known, scaler, static)
     windows = cut_windows(laid_out, cut)
     begin = known.splits["test"][0] if since is None else np.datetime64(since, "D")
     chosen = windows.select(_targets_between(windows, begin, laid_out.dates.max()))
@@ -144,8 +143,23 @@ def prepare_other(
         doubts=panel.doubts,
         read=panel.notes,
     )
+    return replace(_prepared(panel, parts, known, scaler, static), other=other)
+
+
+def _prepared(
+    panel: Panel, parts: Parts, known: Known, scaler: Scaler, static: StaticScaler | None
+) -> Prepared:
+    protocol = protocol_of(known.spec)
     return Prepared(
-        parts, scaler, static, name, spec.leaks, span_of(panel), panel.quarantine, panel.doubts, other
+        parts,
+        protocol.chosen_by(parts),
+        scaler,
+        static,
+        fingerprint(panel),
+        span_of(panel),
+        caveat=protocol.caveat,
+        quarantine=panel.quarantine,
+        doubts=panel.doubts,
     )
 
 

@@ -8,20 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from qhq.data.caveat import NO_CAVEAT, Caveat
 from qhq.data.columns import unit_of
-from qhq.data.leak_spec import Leak
-from qhq.data.leaks import in_last_scale, seen_by_scaler
 from qhq.data.load import load_panel
 from qhq.data.overlap import OtherData
 from qhq.data.panel import Panel
+from qhq.data.protocol import protocol_of
 from qhq.data.quarantine import NOTHING_ASIDE, Doubt, Quarantine
 from qhq.data.scaling.fit import check_scalable, fit_scaler
 from qhq.data.scaling.scalers import Scaler
 from qhq.data.scaling.static import StaticScaler, fit_static
-from qhq.data.scaling.symbol import SymbolScaler
 from qhq.data.spec import DataSpec
 from qhq.data.split import Part, Parts, split_panel
-from qhq.data.windows import Cut, Windows, lay_out
+from qhq.data.windows import Windows, lay_out
 from qhq.errors import DataError
 
 LEAST_SPREAD = 1e-9
@@ -33,25 +32,28 @@ class Prepared:
     """All that training and evaluation need of the data.
 
     Attributes:
-        parts: Rows and windows of each part.
-        scaler: Fitted on ``parts.train``.
-        static: Scaler of the static features, fitted on ``parts.train``; None without any.
+        parts: Rows and windows of each split.
+        validation: Windows that early stopping looks at: of the validation split, unless a published
+            protocol is followed that took others.
+        scaler: Fitted on the training split, with the same exception.
+        static: Scaler of the static features, fitted likewise; None without any.
         fingerprint: sha256 of symbols, columns, dates and values, as hex.
-        leaks: Leaks that the config switched on by name; none, unless it is to show what they do.
         quarantine: Rows that were set aside.
         doubts: How the rows may have been misread.
         span: Dates of the oldest and the newest row.
+        caveat: What every output of it must say.
         other: What is to be said of it where it is not the data that the run was made from.
         notes: What a user should know of how a file was read.
         panel: All rows as they were laid out, of data that a run is made from.
     """
 
     parts: Parts
+    validation: Windows
     scaler: Scaler
     static: StaticScaler | None
     fingerprint: str
-    leaks: tuple[Leak, ...]
     span: tuple[np.datetime64, np.datetime64]
+    caveat: Caveat = NO_CAVEAT
     quarantine: Quarantine = NOTHING_ASIDE
     doubts: tuple[Doubt, ...] = ()
     other: OtherData | None = None
@@ -60,17 +62,12 @@ class Prepared:
 
     @property
     def train(self) -> Windows:
-        """Windows of the training part."""
+        """Windows of the training split."""
         return self.parts.train.windows
 
     @property
-    def validation(self) -> Windows:
-        """Windows of the validation part, which early stopping may look at."""
-        return self.test if "stops_on_test" in self.leaks else self.parts.validation.windows
-
-    @property
     def test(self) -> Windows:
-        """Windows of the test part."""
+        """Windows of the test split."""
         return self.parts.test.windows
 
 
@@ -91,24 +88,24 @@ def prepare(spec: DataSpec, panel: Panel | None = None) -> Prepared:
         # A block of a walk-forward may be a few sessions, in which a price may well stand still.
         check_targets(part, moving=part.kind == "train" or spec.split.scheme == "single")
         check_scalable(spec.scaling, part)
-    seen = seen_by_scaler(laid_out, Cut.of(spec)) if "scaler_sees_test" in spec.leaks else parts.train
+    protocol = protocol_of(spec)
+    seen = protocol.scaled_by(laid_out, parts)
     static = fit_static(spec.default_scaling, seen) if spec.static else None
-    scaler = fit_scaler(spec.scaling, seen)
-    if "last_symbol_inverts" in spec.leaks and isinstance(scaler, SymbolScaler):
-        laid_out, scaler = in_last_scale(laid_out, scaler)
-        parts = split_panel(laid_out, spec)
+    in_use, scaler = protocol.in_scale(laid_out, fit_scaler(spec.scaling, seen))
+    parts = parts if in_use is laid_out else split_panel(in_use, spec)
     _check_scaler(scaler, parts)
     return Prepared(
         parts,
+        protocol.chosen_by(parts),
         scaler,
         static,
         fingerprint(panel),
-        spec.leaks,
         span_of(panel),
+        caveat=protocol.caveat,
         quarantine=panel.quarantine,
         doubts=panel.doubts,
         notes=panel.notes,
-        panel=laid_out,
+        panel=in_use,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
+from qhq.data.caveat import Caveat, Leak
 from qhq.data.columns import (
     FROM_LOGS,
     FROM_QUOTES,
@@ -24,7 +25,6 @@ from qhq.data.columns import (
     unit_of,
 )
 from qhq.data.format_spec import FileFormat
-from qhq.data.leak_spec import Leak
 from qhq.data.quarantine import LIMIT, BadRows, RowPolicy
 from qhq.documents import Spec
 from qhq.errors import nearest
@@ -252,6 +252,11 @@ class DataSpec(Spec):
         """Scaling of each feature."""
         own: Mapping[str, Scaling] = {} if isinstance(self.scaling, str) else self.scaling
         return {name: own.get(name, self.default_scaling) for name in self.features}
+
+    @property
+    def caveat(self) -> Caveat:
+        """What every output of it must say."""
+        return Caveat(self.leaks)
 
     def with_fold(self, fold: int) -> DataSpec:
         """The same of one fold of a walk-forward."""

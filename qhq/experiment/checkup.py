@@ -18,6 +18,7 @@ from torch import Tensor
 
 from qhq.ansatz.program import Ansatz
 from qhq.backends.local.statevector import StatevectorExecutor
+from qhq.data.caveat import Caveat
 from qhq.data.plausibility import LeakDoubt
 from qhq.diagnostics.doctor.background import Background
 from qhq.diagnostics.doctor.circuit import can_simulate
@@ -41,10 +42,10 @@ FEW_SAMPLES = 16
 
 @dataclass(frozen=True)
 class Examination:
-    """What was looked at, for people; leaks switched on there; what was found; and doubts of its data."""
+    """What was looked at, for people, and the caveat of its data; what was found; and doubts of its data."""
 
     subject: str
-    leaks: tuple[str, ...]
+    caveat: Caveat
     diagnosis: Diagnosis
     doubts: tuple[LeakDoubt, ...] = ()
 
@@ -62,11 +63,11 @@ def examine_subject(reference: str | None, overrides: Sequence[str] = ()) -> Exa
     if reference is None or is_run(reference):
         folder = find_run(reference)
         if not overrides:
-            leaks = load_config(str(folder.config)).data.leaks
+            caveat = load_config(str(folder.config)).data.caveat
             record = folder.read_record()
             which = "" if _keeps_training(record) else f", {_which_weights(folder)}"
             doubts = read_doubts(record)
-            return Examination(f"run {folder.name}{which}", leaks, examine_run(folder), doubts)
+            return Examination(f"run {folder.name}{which}", caveat, examine_run(folder), doubts)
         reference = str(folder.config)
         check_own_prices(folder, overrides)
     try:
@@ -81,7 +82,7 @@ def examine_subject(reference: str | None, overrides: Sequence[str] = ()) -> Exa
         ) from error
     subject = f"config {config.name}, before training"
     experiment, diagnosis = _examine_design(config)
-    return Examination(subject, config.data.leaks, diagnosis, doubt_data(experiment.data, config.data))
+    return Examination(subject, config.data.caveat, diagnosis, doubt_data(experiment.data, config.data))
 
 
 def examine_config(config: ExperimentConfig) -> Diagnosis:

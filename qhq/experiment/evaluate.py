@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from qhq.backends.executor import Executor, Report
+from qhq.data.caveat import NO_CAVEAT, Caveat
 from qhq.data.windows import Windows
 from qhq.evaluation.baselines.catalogue import fit_baselines
 from qhq.evaluation.baselines.last_value import in_sample_naive_mae, last_value, symbol_scale
@@ -112,14 +112,14 @@ def forecast_scaled(
 
 
 def predictions_csv(
-    evaluation: Evaluation, ends: tuple[Array, Array] | None = None, leaks: Sequence[str] = ()
+    evaluation: Evaluation, ends: tuple[Array, Array] | None = None, caveat: Caveat = NO_CAVEAT
 ) -> str:
     """Write forecasts as CSV: symbol, date, horizon, actual, forecast, naive; floats in full precision.
 
     Each other baseline has a column of its name, and ``ends`` of intervals, each (N, H, K), have the columns
     low and high. Of options, ``symbol`` is the contract, and ``underlying``
-    is told as well; with several targets each row also names its ``target``; with leaks switched on, each
-    row names them.
+    is told as well; with several targets each row also names its ``target``; with a caveat, each row
+    names its leaks.
     """
     windows = evaluation.windows
     count, horizon = windows.dates.shape
@@ -140,8 +140,8 @@ def predictions_csv(
     if len(names) > 1:
         rows["target"] = np.tile(names, count * horizon)
     frame = pd.DataFrame(rows)
-    if leaks:
-        frame["leaks"] = " ".join(leaks)
+    for key, found in caveat.to_dict().items() if caveat else ():
+        frame[key] = " ".join(found)
     stream = io.StringIO()
     frame.to_csv(stream, index=False, lineterminator="\n")
     return stream.getvalue()

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from qhq.data.other import Known, prepare_other
+from qhq.data.protocol import protocol_of
 from qhq.data.scaling.scalers import scaler_from_dict
 from qhq.data.scaling.static import StaticScaler
 from qhq.data.sources.files import names_symbols
@@ -62,7 +63,7 @@ def open_run_on(folder: RunFolder, request: OtherDataRequest) -> Experiment:
     record = read_finished(folder)
     spec = load_config(str(folder.config)).data
     other = _with_symbol(_asked(folder, spec, request), record, request)
-    if "last_symbol_inverts" in spec.leaks:
+    if not protocol_of(spec).keeps_values:
         raise ConfigError(
             "A run with the leak last_symbol_inverts can be evaluated on its own data alone",
             got=f"{folder.name} with other data",

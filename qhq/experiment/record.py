@@ -49,7 +49,7 @@ def design_record(experiment: Experiment, parity: Parity | None) -> dict[str, An
     return {
         "created": now(),
         "task": config.data.task,
-        "leaks": list(config.data.leaks),
+        **config.data.caveat.to_dict(),
         "backend": config.backend,
         "backend_entry": experiment.backend.model_dump(mode="json"),
         "seed": config.seed,

@@ -230,7 +230,7 @@ def _train_and_test(
         intervals = prediction_intervals(
             experiment.config.intervals, experiment.data.train, chosen_on, evaluation
         )
-    folder.write_text("predictions.csv", predictions_csv(evaluation, intervals.ends, experiment.data.leaks))
+    folder.write_text("predictions.csv", predictions_csv(evaluation, intervals.ends, experiment.data.caveat))
     design = folder.read_record()
     results = result_record(experiment, state, evaluation, watch)
     results["metrics"]["intervals"] = intervals.record

@@ -27,6 +27,7 @@ from qhq.data.load import load_panel
 from qhq.data.panel import Panel
 from qhq.data.plausibility import find_leaks
 from qhq.data.prepare import fingerprint, prepare
+from qhq.data.protocol import protocol_of
 from qhq.data.quarantine import tell_rows
 from qhq.data.split import Parts, folds_of, split_panel
 from qhq.data.windows import Cut, Windows, lay_out
@@ -110,7 +111,7 @@ def train_walk(config: ExperimentConfig, watcher: Watcher, accept: Sequence[str]
         QHQError: If the config, the data or the backend is not good, or a fold cannot be trained; the folder
             is there then as soon as the data could be split, and `resume_walk` goes on with it.
     """
-    if "last_symbol_inverts" in config.data.leaks:
+    if not protocol_of(config.data).keeps_values:
         raise ConfigError(
             "The folds of a walk-forward must have one scale to be put together",
             got="leak last_symbol_inverts, which gives each fold a scale of its own",
@@ -131,7 +132,7 @@ def train_walk(config: ExperimentConfig, watcher: Watcher, accept: Sequence[str]
         "status": RUNNING,
         "created": now(),
         "task": config.data.task,
-        "leaks": list(config.data.leaks),
+        **config.data.caveat.to_dict(),
         "backend": config.backend,
         "seed": config.seed,
         "design": config.model_dump(mode="json"),
@@ -216,7 +217,7 @@ def _go_on(walk: _Walk, watcher: Watcher) -> RunFolder:
             raise
         evaluation, ends, rows = _pool(walk)
         record = _record(walk, evaluation, ends, rows)
-        folder.write_text("predictions.csv", predictions_csv(evaluation, ends, walk.config.data.leaks))
+        folder.write_text("predictions.csv", predictions_csv(evaluation, ends, walk.config.data.caveat))
         folder.write_json(WALK, {**read_walk(folder), "status": FINISHED, "finished": now(), **record})
     return folder
 

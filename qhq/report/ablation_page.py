@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from qhq.data.caveat import Caveat
 from qhq.evaluation.losses import TITLES
 from qhq.evaluation.significance import LEVEL, WEIGHING
 from qhq.report.ablation_figure import draw_ablation
@@ -31,7 +32,7 @@ def render_ablation(title: str, verdict: str, studies: Mapping[str, Mapping[str,
     environment.filters |= {"percent": _percent, "interval": _interval}
     environment.globals["losses"] = TITLES
     parts = [
-        {**record, "heading": heading, "picture": _picture(draw_ablation(dict(record)), record["leaks"])}
+        {**record, "heading": heading, "picture": _picture(draw_ablation(dict(record)), Caveat.of(record))}
         for heading, record in studies.items()
     ]
     return environment.get_template("ablation.html").render(
@@ -39,8 +40,8 @@ def render_ablation(title: str, verdict: str, studies: Mapping[str, Mapping[str,
     )
 
 
-def _picture(figure: Figure, leaks: Sequence[str]) -> str:
-    finish_figure(figure, leaks)
+def _picture(figure: Figure, caveat: Caveat) -> str:
+    finish_figure(figure, caveat)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=130)
     return base64.b64encode(stream.getvalue()).decode()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from qhq.ansatz.draw import draw_circuit
 from qhq.ansatz.stored import load_built
+from qhq.data.caveat import NO_CAVEAT, Caveat
 from qhq.experiment.config import load_config
 from qhq.files import MOST_TABLE_BYTES, read_regular, replacing
 from qhq.report.finish import finish_figure
@@ -28,7 +29,6 @@ SERIES_SHOWN = 12
 def draw_run_figures(folder: RunFolder, note: Note) -> list[Path]:
     """Draw every figure of a finished run into its ``figures/``, and say which; one that fails is noted."""
     config = load_config(str(folder.config))
-    leaks = config.data.leaks
     drawings: dict[str, Callable[[], Figure]] = {
         "history": lambda: draw_history(_table(folder.file("history.csv")), _untrained(folder)),
         "forecast": lambda: draw_forecasts(_table(folder.file("predictions.csv"))),
@@ -36,7 +36,7 @@ def draw_run_figures(folder: RunFolder, note: Note) -> list[Path]:
     }
 
     def saving(draw: Callable[[], Figure]) -> Callable[[Path], object]:
-        return lambda path: save_figure(draw(), path, leaks)
+        return lambda path: save_figure(draw(), path, config.data.caveat)
 
     paths = [
         try_figure(saving(draw), folder.file(f"figures/{name}.png"), note) for name, draw in drawings.items()
@@ -158,18 +158,18 @@ def _draw_series(axes: Axes, rows: pd.DataFrame, name: str) -> None:
     axes.grid(alpha=0.3)
 
 
-def save_figure(figure: Figure, path: Path, leaks: Sequence[str] = ()) -> Path:
+def save_figure(figure: Figure, path: Path, caveat: Caveat = NO_CAVEAT) -> Path:
     """Write a figure whole, in the format of its ending, and give the path back.
 
     Args:
         figure: What was drawn.
         path: Where to.
-        leaks: Leaks that were switched on: the title then says so.
+        caveat: Of the data, written above the figure.
 
     Raises:
         ConfigError: If it cannot be written.
     """
-    finish_figure(figure, leaks)
+    finish_figure(figure, caveat)
     with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:

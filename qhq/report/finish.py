@@ -1,22 +1,21 @@
-"""What every figure gets before it is written: the mark of leaks, and text that stays text."""
+"""What every figure gets before it is written: the caveat of its data, and text that stays text."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import Formatter, FuncFormatter, LogFormatter, ScalarFormatter
 
-from qhq.data.leak_spec import leak_mark
+from qhq.data.caveat import Caveat
 
 
-def finish_figure(figure: Figure, leaks: Sequence[str]) -> None:
-    """Say above a figure which leaks were on, if any, and let no name in it be read as mathematics."""
-    if leaks:
+def finish_figure(figure: Figure, caveat: Caveat) -> None:
+    """Write the caveat above a figure, if there is one, and let no name in it be read as mathematics."""
+    if caveat:
         title = figure.get_suptitle()
-        mark = leak_mark(leaks)
-        figure.suptitle(f"{mark}\n{title}" if title else mark, color="tab:red", fontsize=10)
+        figure.suptitle(f"{caveat.mark}\n{title}" if title else caveat.mark, color="tab:red", fontsize=10)
     _take_text_literally(figure)
 
 

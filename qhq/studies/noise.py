@@ -184,7 +184,7 @@ def _summary(folder: RunFolder, bench: _Bench, done: dict[str, dict[str, float]]
     exact, population = bench.exact, len(bench.experiment.data.test)
     return {
         "run": folder.name,
-        "leaks": list(bench.experiment.data.leaks),
+        **bench.experiment.data.caveat.to_dict(),
         "backend": request.backend,
         "samples": len(exact.windows),
         "seeds": request.seeds,

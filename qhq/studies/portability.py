@@ -198,7 +198,7 @@ def run_evaluation(
     looks = add_look(plan.experiment.data.test, run=plan.folder.name, command="eval")
     record: dict[str, Any] = {
         "run": plan.folder.name,
-        "leaks": list(plan.experiment.data.leaks),
+        **plan.experiment.data.caveat.to_dict(),
         "other_data": None if plan.experiment.data.other is None else plan.experiment.data.other.to_dict(),
         "mape_reason": why_no_percent(plan.windows),
         "looks": looks.to_dict(),

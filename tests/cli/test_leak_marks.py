@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from qhq.data.caveat import NO_CAVEAT, Caveat
 from qhq.experiment.config import load_config
 from qhq.report.finish import finish_figure
 
@@ -66,9 +67,9 @@ def test_ablate_and_data_show_say_so(qhq, study):
 def test_a_figure_says_so_above_what_it_said(run):
     figure = Figure()
     figure.suptitle("Forecasts")
-    finish_figure(figure, ())
+    finish_figure(figure, NO_CAVEAT)
     assert figure.get_suptitle() == "Forecasts"
-    finish_figure(figure, LEAKS)
+    finish_figure(figure, Caveat(tuple(LEAKS)))
     assert figure.get_suptitle() == f"{MARK}\nForecasts"
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qhq.data.leak_spec import LEAKS, leak_mark
+from qhq.data.caveat import LEAKS, Caveat
 from qhq.data.prepare import Prepared, prepare
+from qhq.data.protocol import Protocol, protocol_of
 from qhq.data.spec import DataSpec
 from qhq.documents import validate
 from qhq.errors import ConfigError
@@ -21,8 +22,9 @@ def prepared(*leaks: str, **keys) -> Prepared:
 
 def test_without_a_name_there_is_no_leak():
     assert DataSpec().leaks == ()
-    assert leak_mark(()) == ""
-    assert prepared().leaks == ()
+    assert not DataSpec().caveat
+    assert Caveat().mark == ""
+    assert type(protocol_of(DataSpec())) is Protocol
     assert "leaks" not in DataSpec().model_dump()
     assert DataSpec.model_validate(DataSpec().model_dump()) == DataSpec()
 

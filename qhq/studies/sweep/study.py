@@ -162,7 +162,7 @@ def _keep(
         "folder": str(sweep.folder.path),
         "status": "finished" if done else "running",
         "metric": sweep.spec.metric,
-        "leaks": list(sweep.start.data.leaks),
+        **sweep.start.data.caveat.to_dict(),
         "stages": stages,
         "final": final,
         "rows": stages[-1]["rows"] if final is None else final["rows"],
