@@ -286,7 +286,9 @@ def data_files(place: Path) -> Make:
         path.write_bytes(content)
         told = irregular(path, chance) if kind == "irregular" else repr(content[:80])
         command = chance.choice(["check", "check", "check", "show"])
-        return Case(f"{kind} {told}", ["data", command, str(path), "--json"], PRICES)
+        # A folder in a file's place is a study without its config: a word of the command that is wrong.
+        may = PRICES | {2} if path.is_dir() else PRICES
+        return Case(f"{kind} {told}", ["data", command, str(path), "--json"], may)
 
     return make
 

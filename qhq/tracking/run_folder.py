@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from qhq.errors import ConfigError, nearest
@@ -31,8 +32,19 @@ from qhq.paths import runs_dir
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
 """Status of a run: a failed one says why under ``error``; ``--resume`` tries it again."""
 
-RECORD_KEYS = frozenset({"status", "backend", "backend_entry", "seed", "data", "scaler", "quantum"})
-"""What every ``run.json`` holds from its first moment."""
+RECORD_KEYS: dict[str, tuple[type, ...]] = {
+    "status": (str,),
+    "backend": (str,),
+    "backend_entry": (dict,),
+    "seed": (int,),
+    "data": (dict,),
+    "scaler": (dict,),
+    "quantum": (dict, NoneType),
+}
+"""What every ``run.json`` holds from its first moment, and of which type.
+
+All else may be missing, since a run that was cut off or that an earlier version made lacks it.
+"""
 
 WALK = "walk.json"
 """Record of a walk-forward, whose folder holds a run a fold."""
@@ -123,11 +135,19 @@ class RunFolder:
                 got=f"{path}: {error}",
                 fix="Name another run; 'qhq compare' lists them",
             ) from error
-        missing = RECORD_KEYS - content.keys() if isinstance(content, dict) else RECORD_KEYS
-        if missing:
+        known = content if isinstance(content, dict) else {}
+        missing = RECORD_KEYS.keys() - known.keys()
+        # Somebody else may have made the folder: a wrong type would be met far from here, and without a word.
+        wrong = [key for key, types in RECORD_KEYS.items() if not isinstance(known.get(key), types)]
+        if wrong:
+            got = (
+                f"{path} without {', '.join(sorted(missing))}"
+                if missing
+                else (f"{path}, where {wrong[0]} is {type(known[wrong[0]]).__name__}")
+            )
             raise ConfigError(
                 "run.json must say what ran",
-                got=f"{path} without {', '.join(sorted(missing))}",
+                got=got,
                 fix="Name another run; 'qhq compare' lists them",
             )
         # A folder may have been renamed or copied since it was written: its name is what it is called now.

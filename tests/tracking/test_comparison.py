@@ -26,7 +26,7 @@ def make(name: str, mape: float | None, depth: int, folder: str = "", **keys) ->
     run = RunFolder(RunFolder(_root() / folder / name).path)
     design = {"name": name, "seed": 0, "backend": "aer", "quantum": {"depth": depth, "frozen": depth > 2}}
     design["model"] = {"recurrent": [{"unit": "gru", "hidden": depth}], "skip": "add"}
-    record = dict.fromkeys(RECORD_KEYS) | {
+    record = {key: types[0]() for key, types in RECORD_KEYS.items()} | {
         "status": "finished",
         "seed": 0,
         "backend": "aer",

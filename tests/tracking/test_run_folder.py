@@ -18,7 +18,7 @@ def runs(tmp_path, monkeypatch):
 
 
 def make(status=FINISHED, name="study", seed=0) -> RunFolder:
-    record = dict.fromkeys(RECORD_KEYS) | {"status": status, "seed": seed}
+    record = {key: types[0]() for key, types in RECORD_KEYS.items()} | {"status": status, "seed": seed}
     return create_run(name, seed, lambda folder: folder.write_json("run.json", record))
 
 
@@ -98,3 +98,16 @@ def test_summary_of_an_unfinished_run_has_no_metrics():
     record = {"run": "a", "status": RUNNING, "backend": "aer", "seed": 0, "quantum": None}
     row = run_summary(record)
     assert (row["run"], row["mae"], row["qubits"]) == ("a", None, None)
+
+
+@pytest.mark.parametrize("key", RECORD_KEYS)
+@pytest.mark.parametrize("value", ["x", 3, [], None, [1, "a"], {}])
+def test_a_key_of_another_type_is_refused_where_it_is_read(key, value):
+    folder = make()
+    content = json.loads(folder.file("run.json").read_text()) | {key: value}
+    folder.write_json("run.json", content)
+    if isinstance(value, RECORD_KEYS[key]):
+        assert folder.read_record()[key] == value
+    else:
+        with pytest.raises(ConfigError, match=f"where {key} is {type(value).__name__}"):
+            folder.read_record()
