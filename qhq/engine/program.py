@@ -1,11 +1,12 @@
 """A circuit and its observables as flat arrays: what the compiler writes and every engine interprets.
 
 Amplitude ``z`` of the stored state is the pair of rows ``2 z`` (real part) and ``2 z + 1`` (imaginary part).
-The columns below are plain integers, not an enumeration: Numba freezes them into the machine code.
+Columns have names, which Numba freezes into the machine code as the integers that they are.
 """
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,33 +15,75 @@ import numpy.typing as npt
 Integers = npt.NDArray[np.int64]
 Numbers = npt.NDArray[Any]
 
-KIND, OP_COLUMNS = 0, 14
-"""Column of ``Layout.ops`` that holds the kind of an operation; the kind says what the others mean."""
-PRODUCT, ROTATIONS, PHASE_SHARED, PHASE_SAMPLE, DENSE = range(5)
-"""The kinds."""
-
-PRODUCT_BEGIN, PRODUCT_END = 1, 2
-"""Columns of PRODUCT: its rows of ``pairs``."""
-PAIR_BIT, PAIR_ANGLE = range(2)
-"""Columns of ``pairs``."""
-
-COUNT, FLIP, MASK, ANGLE, LEADING = 1, 2, 3, 4, 11
-"""Columns of ROTATIONS: the number of rotations; flip, mask and angle of the first; the leading bits."""
 NEXT, MOST_ROTATIONS = 3, 3
 """Columns from one rotation to the next, and rotations a pass: three work on eight rows of the state and
 eight of the co-state, which the 32 vector registers of AVX-512 hold beside the angles; four would not fit."""
 
-MAP, BEGIN, END, TABLE = 1, 2, 3, 4
-"""Columns of PHASE_SHARED and PHASE_SAMPLE: row of ``maps``, rows of ``terms``; the table of a shared one."""
 
-QUBITS, FLIPS, MATRIX = 1, 2, 3
-"""Columns of DENSE: the qubits of the matrix, where its flips start, and where its numbers do."""
+class Kind(IntEnum):
+    """What an operation does; see ``Layout.ops``."""
 
-LEVEL, REST, SLOT = range(3)
-"""Columns of ``terms``."""
+    PRODUCT = 0
+    ROTATIONS = 1
+    PHASE_SHARED = 2
+    PHASE_SAMPLE = 3
+    DENSE = 4
 
-READ_FLIP, READ_ODD, READ_MAP, READ_BEGIN, READ_END = range(5)
-"""Columns of ``Readout.reads``."""
+
+class Op(IntEnum):
+    """Columns of ``Layout.ops``. What those behind KIND mean depends on it, so their numbers repeat."""
+
+    KIND = 0
+
+    # PRODUCT: its rows of ``pairs``.
+    PAIRS_BEGIN = 1
+    PAIRS_END = 2
+
+    # ROTATIONS: how many, then flip, mask and angle of the first (NEXT columns on, the second), leading bits.
+    COUNT = 1
+    FLIP = 2
+    MASK = 3
+    ANGLE = 4
+    LEADING = 11
+
+    # PHASE_SHARED and PHASE_SAMPLE: row of ``maps``, rows of ``terms``, and the table of a shared one.
+    MAP = 1
+    TERMS_BEGIN = 2
+    TERMS_END = 3
+    TABLE = 4
+
+    # DENSE: qubits of the matrix, where its flips start, and where its numbers do.
+    QUBITS = 1
+    FLIPS = 2
+    MATRIX = 3
+
+
+OP_COLUMNS = Op.LEADING + MOST_ROTATIONS
+
+
+class Pair(IntEnum):
+    """Columns of ``Layout.pairs``."""
+
+    BIT = 0
+    ANGLE = 1
+
+
+class Term(IntEnum):
+    """Columns of ``terms``: the mask ``REST | 1 << LEVEL``, and the angle or Walsh coefficient of it."""
+
+    LEVEL = 0
+    REST = 1
+    SLOT = 2
+
+
+class Read(IntEnum):
+    """Columns of ``Readout.reads``."""
+
+    FLIP = 0
+    ODD = 1
+    MAP = 2
+    BEGIN = 3
+    END = 4
 
 
 class Layout(NamedTuple):
@@ -51,13 +94,13 @@ class Layout(NamedTuple):
         tables: Number of tables of shared phases.
         ops: Shape (P, OP_COLUMNS), one operation a row, in circuit order, by kind:
 
-            - PRODUCT: from |0...0>, RY of angle ``pairs[j, PAIR_ANGLE]`` on bit ``pairs[j, PAIR_BIT]``, bits
-              ascending, for PRODUCT_BEGIN <= j < PRODUCT_END.
+            - PRODUCT: from |0...0>, RY of angle ``pairs[j, ANGLE]`` on bit ``pairs[j, BIT]``, bits ascending,
+              for PAIRS_BEGIN <= j < PAIRS_END.
             - ROTATIONS: ``exp(-i angle Y / 2)`` on the amplitudes ``z, z ^ flip``, of which the first has
               ``parity(mask & z) = 0``, up to three times. From LEADING on: the leading bits of the flips,
               ascending.
-            - PHASE_SHARED or PHASE_SAMPLE: ``exp(-i sum_j angle_j s_j(y) / 2)`` over the terms BEGIN <= j <
-              END with ``s_j(y) = (-1)^parity(mask_j & y)``, ``y = maps[MAP, z]``.
+            - PHASE_SHARED or PHASE_SAMPLE: ``exp(-i sum_j angle_j s_j(y) / 2)`` over the terms TERMS_BEGIN
+              <= j < TERMS_END with ``s_j(y) = (-1)^parity(mask_j & y)``, ``y = maps[MAP, z]``.
             - DENSE: the ``2^k x 2^k`` matrix that starts at ``dense[MATRIX]`` on the amplitudes ``base ^
               xor(flips[FLIPS + j] for the bits j of the row)``; the masks of the bits follow, then the
               leading bits of the flips.

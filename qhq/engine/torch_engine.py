@@ -14,28 +14,7 @@ import torch
 from torch import Tensor
 
 from qhq.engine.compile.tape import Tape
-from qhq.engine.program import (
-    ANGLE,
-    BEGIN,
-    COUNT,
-    DENSE,
-    END,
-    FLIP,
-    FLIPS,
-    KIND,
-    MAP,
-    MASK,
-    MATRIX,
-    NEXT,
-    PHASE_SAMPLE,
-    PHASE_SHARED,
-    PRODUCT,
-    PRODUCT_BEGIN,
-    PRODUCT_END,
-    QUBITS,
-    ROTATIONS,
-    SLOT,
-)
+from qhq.engine.program import NEXT, Kind, Op, Term
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sin": torch.sin,
@@ -108,14 +87,14 @@ class _Constants:
 
     def apply(self, op: list[int], psi: Tensor, angles: Tensor) -> Tensor:
         """One operation of the program."""
-        kind = op[KIND]
-        if kind == PRODUCT:
+        kind = op[Op.KIND]
+        if kind == Kind.PRODUCT:
             return self._product(op, psi, angles)
-        if kind == ROTATIONS:
+        if kind == Kind.ROTATIONS:
             return self._rotations(op, psi, angles)
-        if kind in {PHASE_SHARED, PHASE_SAMPLE}:
+        if kind in {Kind.PHASE_SHARED, Kind.PHASE_SAMPLE}:
             return self._phases(op, psi, angles)
-        assert kind == DENSE
+        assert kind == Kind.DENSE
         return self._matrix(op, psi)
 
     def read(self, psi: Tensor) -> Tensor:
@@ -129,7 +108,7 @@ class _Constants:
         return (self._outputs @ slots).T
 
     def _product(self, op: list[int], psi: Tensor, angles: Tensor) -> Tensor:
-        angle_of = dict(self._layout.pairs[op[PRODUCT_BEGIN] : op[PRODUCT_END]].tolist())
+        angle_of = dict(self._layout.pairs[op[Op.PAIRS_BEGIN] : op[Op.PAIRS_END]].tolist())
         state = torch.ones_like(psi[:1].real)
         for bit in range(self._layout.bits):
             if bit in angle_of:
@@ -140,20 +119,22 @@ class _Constants:
         return state.to(psi.dtype)
 
     def _rotations(self, op: list[int], psi: Tensor, angles: Tensor) -> Tensor:
-        for j in range(op[COUNT]):
-            flip, mask, angle = (op[column + NEXT * j] for column in (FLIP, MASK, ANGLE))
+        for j in range(op[Op.COUNT]):  # one after the other: the order does not matter, they commute
+            flip, mask, angle = (op[column + NEXT * j] for column in (Op.FLIP, Op.MASK, Op.ANGLE))
             half = angles[angle] / 2
             psi = half.cos() * psi - self._sign(mask)[:, None] * half.sin() * psi[self._z ^ flip]
         return psi
 
     def _phases(self, op: list[int], psi: Tensor, angles: Tensor) -> Tensor:
-        number, begin, end = op[MAP], op[BEGIN], op[END]
-        slots = self._once(("slots", begin), lambda: torch.from_numpy(self._layout.terms[begin:end, SLOT]))
+        number, begin, end = op[Op.MAP], op[Op.TERMS_BEGIN], op[Op.TERMS_END]
+        slots = self._once(
+            ("slots", begin), lambda: torch.from_numpy(self._layout.terms[begin:end, Term.SLOT])
+        )
         half = self._sign_matrix(number, begin, end).T @ (angles[slots] / 2)
         return torch.polar(torch.ones_like(half), -half) * psi
 
     def _matrix(self, op: list[int], psi: Tensor) -> Tensor:
-        k, start, offset = op[QUBITS], op[FLIPS], op[MATRIX]
+        k, start, offset = op[Op.QUBITS], op[Op.FLIPS], op[Op.MATRIX]
         size = 1 << k
         numbers = self._layout.dense[offset : offset + 2 * size * size].view(np.complex128)
         matrix = self._once(("matrix", offset), lambda: torch.from_numpy(numbers).to(psi.dtype))
@@ -162,6 +143,7 @@ class _Constants:
         for j, mask in enumerate(masks):
             row = row | self._parity(self._z & mask) << j
         result = torch.zeros_like(psi)
+        # Out of place, as everywhere here: autograd still needs what a step was given.
         for column in range(size):
             partner = self._z ^ self._span(row ^ column, flips)
             result = result + matrix[row * size + column][:, None] * psi[partner]
@@ -179,7 +161,7 @@ class _Constants:
 
         def signs() -> Tensor:
             y = torch.from_numpy(self._layout.maps[number]).to(self._device, torch.int64)
-            terms = self._layout.terms[begin:end, :SLOT].tolist()
+            terms = self._layout.terms[begin:end, : Term.SLOT].tolist()
             masks = [rest | (1 << level if level >= 0 else 0) for level, rest in terms]
             return torch.stack([1 - 2 * self._parity(y & mask) for mask in masks]).to(self._dtype)
 

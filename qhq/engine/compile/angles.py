@@ -88,6 +88,7 @@ class AngleMap:
         self.curves: list[Curve] = []
         for k, expression in enumerate(expressions):
             code = code_of(expression, row)
+            # Affine angles cost two matrix products for all of them, a curved one Python code of its own.
             affine = code.affine()
             if affine is None:
                 self.curved += (k,)
@@ -168,7 +169,7 @@ class AngleMap:
             for row, slope in zip(curve.rows, curve.slopes(*arguments), strict=True):
                 if not np.isfinite(slope).all():
                     self._check_domain(curve, arguments, slope, "The slope of the angle")
-                part = dcurved[:, place] * slope
+                part = dcurved[:, place] * slope  # (B,), also where the slope is one number for all
                 if row < self._split:
                     dinputs[:, row] += part
                 else:

@@ -31,8 +31,8 @@ from qhq.engine.compile.lowering import STANDARD, STOPS, class_of, lowering_of
 from qhq.errors import ConfigError
 
 MOST_QUBITS = 12
-MOST_GATES = 400
-MOST_WORK = 1 << 20
+_MOST_GATES = 400
+_MOST_WORK = 1 << 20
 """Gates times amplitudes. Larger circuits are not compared: that many take some 50 ms."""
 
 _TOLERANCE = 1e-7
@@ -52,7 +52,7 @@ def lower_checked(circuit: QuantumCircuit) -> QuantumCircuit:
     lowering = lowering_of(circuit)
     lowered = lowering.lowered
     gates, qubits = lowered.size(), circuit.num_qubits
-    if 0 < qubits <= MOST_QUBITS and gates <= min(MOST_GATES, MOST_WORK >> qubits):
+    if 0 < qubits <= MOST_QUBITS and gates <= min(_MOST_GATES, _MOST_WORK >> qubits):
         difference = _difference(circuit, lowered, from_zero=lowering.was_reset)
         if not difference < _TOLERANCE:
             own = sorted({class_of(each.operation).__name__ for each in circuit.data if _is_own(each)})
@@ -76,7 +76,7 @@ def _difference(circuit: QuantumCircuit, lowered: QuantumCircuit, *, from_zero: 
 
     Two operators that agree on a random state agree: it lies in no eigenspace of their quotient.
     """
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(0)  # the same each time: a circuit is refused always or never
     separated, expressions = separate_angles(lowered)
     parameters = list(circuit.parameters)
     angle_map = AngleMap(expressions, parameters, ())
@@ -87,7 +87,7 @@ def _difference(circuit: QuantumCircuit, lowered: QuantumCircuit, *, from_zero: 
     given = dict(zip(parameters, numbers.tolist(), strict=True))
     start = np.zeros((2**circuit.num_qubits, 1), np.complex128)
     start[0] = 1
-    if not from_zero:
+    if not from_zero:  # a reset that was left out is the identity on |0> alone
         start = generator.normal(size=(*start.shape, 2)).view(np.complex128)[..., 0]
         start /= np.linalg.norm(start)
     named = {each.name: each for each in separated.parameters}
@@ -100,8 +100,10 @@ def _difference(circuit: QuantumCircuit, lowered: QuantumCircuit, *, from_zero: 
         return 0.0
     other = _evolved(separated.assign_parameters(plain), start)
     difference = _distance(one, other)
+    # Qiskit may have bound wrongly on its side: then both sides are bound by Qiskit, and must agree as well.
     if difference >= _TOLERANCE and not _binds_well(expressions, given, angles):
-        other = _evolved(lowered.assign_parameters(_kept(given, lowered)), start)
+        kept = {parameter: given[parameter] for parameter in lowered.parameters}
+        other = _evolved(lowered.assign_parameters(kept), start)
         return min(difference, _distance(one, other))
     return difference
 
@@ -118,7 +120,7 @@ def _undelayed(circuit: QuantumCircuit) -> QuantumCircuit:
 
 
 def _distance(one: Tensor, other: Tensor) -> float:
-    overlap = complex(np.vdot(other, one))
+    overlap = complex(np.vdot(other, one))  # its phase is the global one between two equal states
     phase = overlap / abs(overlap) if overlap else 1.0
     return float(np.abs(one - np.asarray(phase) * other).max())
 
@@ -127,10 +129,6 @@ def _binds_well(expressions: Sequence[Any], given: dict[Parameter, float], angle
     """Whether Qiskit binds the angles to their values: if not, its reference is of other angles."""
     found = [complex(each.bind({p: given[p] for p in each.parameters})) for each in expressions]
     return bool(np.allclose(found, angles, rtol=1e-9, atol=1e-9))
-
-
-def _kept(given: dict[Parameter, float], circuit: QuantumCircuit) -> dict[Parameter, float]:
-    return {parameter: given[parameter] for parameter in circuit.parameters}
 
 
 def _is_own(instruction: Any) -> bool:

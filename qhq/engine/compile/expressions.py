@@ -117,16 +117,17 @@ class Code:
         if op in _SWAPPED:
             assert right is not None
             op, left, right = _SWAPPED[op], right, left
-        if not isinstance(left, Slot) and not isinstance(right, Slot):
+        if not isinstance(left, Slot) and not isinstance(right, Slot):  # two numbers, or one and nothing
             return _number(_constant(op, left, right))
         if op == "CONJ" and not self._may_be_complex(left):
             return left
         step = Step(op, left, right)
-        if step in self._slots:
+        if step in self._slots:  # worked out before: an expression may use one part many times
             return self._slots[step]
         slot = Slot(len(self.parameters) + len(self.steps))
         self.steps.append(step)
         self._slots[step] = slot
+        # The absolute value alone takes a complex number back to the reals for certain.
         if op != "ABS" and (self._may_be_complex(left) or self._may_be_complex(right)):
             self._complex.add(slot.index)
         self.partial |= op in _LEAVES_REALS and not (isinstance(right, float) and right.is_integer())
@@ -194,6 +195,7 @@ class Code:
         source = "\n    ".join([f"def {name}({variables}):", *lines])
         names: dict[str, Any] = {**functions, "real": np.real, "sqrt": np.sqrt, "scaled_log": _scaled_log}
         names |= {"inf": np.inf, "nan": np.nan}
+        # Generated from operations and numbers alone: no name of a user's parameter is in the source.
         exec(compile(source, f"<{name} of an angle>", "exec"), names)
         made: Callable[..., Any] = names[name]
         return made
@@ -289,7 +291,7 @@ class Curve:
 
     def value(self, *arguments: Any) -> Any:
         """The angle, of arrays or numbers, one a parameter."""
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):  # outside the domain the caller says which angle, and where
             found = np.nan if self._always else self._value(*arguments)
             if (self._code.partial or self._always) and np.isnan(found).any():
                 found = _filled(found, self._beyond_value(*map(_as_complex, arguments)))

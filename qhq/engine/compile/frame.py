@@ -20,7 +20,7 @@ class Frame:
         """``target ^= control``."""
         self.row[target] ^= self.row[control]
         self.sign[target] ^= self.sign[control]
-        self.col[control] ^= self.col[target]
+        self.col[control] ^= self.col[target]  # columns are the inverse of the rows, so the other way round
 
     def x(self, qubit: int) -> None:
         """``qubit ^= 1``."""
@@ -67,16 +67,15 @@ class Basis:
         single = all(mask in units for mask in masks)
         self.vectors: list[int] = []
         self._reduced: list[tuple[int, int]] = []
+        # For single bits the units do as they are: their map is the identity, which every program has anyway.
         for vector in units if single else [*masks, *units]:
-            self._admit(vector)
-
-    def _admit(self, vector: int) -> None:
-        rest, made_of = self._reduce(vector)
-        if rest:
-            self._reduced.append((rest, made_of | 1 << len(self.vectors)))
-            self.vectors.append(vector)
+            rest, made_of = self._reduce(vector)
+            if rest:  # independent of those before
+                self._reduced.append((rest, made_of | 1 << len(self.vectors)))
+                self.vectors.append(vector)
 
     def _reduce(self, vector: int) -> tuple[int, int]:
+        """What is left of a vector by Gaussian elimination, and which of ``vectors`` were taken off it."""
         made_of = 0
         for pivot, combination in self._reduced:
             if vector & (1 << (pivot.bit_length() - 1)):
@@ -101,7 +100,7 @@ def leading_bits(flips: list[int]) -> list[int]:
     for flip in flips:
         rest = flip
         for pivot in sorted(reduced, reverse=True):
-            rest = min(rest, rest ^ pivot)
+            rest = min(rest, rest ^ pivot)  # the smaller has a zero at the pivot's leading bit
         if rest:
             reduced.append(rest)
     return sorted(pivot.bit_length() - 1 for pivot in reduced)

@@ -149,9 +149,10 @@ class Fusion:
         self._flush()
         for place, qubit in enumerate(step.qubits):
             if self._frame.sign[qubit]:  # the matrix is to see the qubit as it is, so take X into it
-                step = Dense(step.qubits, _flip_columns_and_rows(step.matrix, place))
+                order = np.arange(len(step.matrix)) ^ (1 << place)
+                step = Dense(step.qubits, step.matrix[np.ix_(order, order)])
         flips = [self._frame.flip((q,)) for q in step.qubits]
-        for flip in flips:
+        for flip in flips:  # after this no bit of the matrix counts as a known 0
             self._touched |= flip
         self._items.append(Matrix(flips, [self._frame.row[q] for q in step.qubits], step.matrix))
 
@@ -171,17 +172,13 @@ class Fusion:
         product: list[Rotation] = []
         rest: list[Rotation] = []
         for rotation in self._items[0]:
+            # Nothing before it in the layer may mind that it goes first, and each bit is written once.
             alone = rotation.flip == rotation.mask and rotation.flip.bit_count() == 1
             free = all(_commute(rotation, other) for other in rest)
             fresh = all(rotation.flip != other.flip for other in product)
             (product if alone and free and fresh else rest).append(rotation)
         self._items[0:1] = [rest] if rest else []
         return sorted(product, key=lambda rotation: rotation.flip)
-
-
-def _flip_columns_and_rows(matrix: npt.NDArray[np.complex128], bit: int) -> npt.NDArray[np.complex128]:
-    order = np.arange(len(matrix)) ^ (1 << bit)
-    return np.asarray(matrix[np.ix_(order, order)])
 
 
 def _commute(a: Rotation, b: Rotation) -> bool:

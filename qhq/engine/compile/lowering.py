@@ -79,7 +79,7 @@ STOPS = (KeyboardInterrupt, SystemExit)
 _DEEPEST = 100
 """Definitions within definitions; a gate that is defined by itself never ends."""
 
-EIGENBASIS_QUBITS = 6
+_EIGENBASIS_QUBITS = 6
 """Widest operator whose evolution by a free time is written in its eigenbasis: two matrices and 63 phases."""
 
 Matrix = npt.NDArray[np.complex128]
@@ -195,7 +195,7 @@ class Lowering:
             self.measured.update(qubits)
         elif isinstance(operation, Reset) and self.touched.isdisjoint(qubits):
             self.was_reset = True
-        elif isinstance(operation, BoxOp):
+        elif isinstance(operation, BoxOp):  # before ControlFlowOp, of which Qiskit makes it a subclass
             self.add_circuit(operation.blocks[0], qubits)
         elif isinstance(operation, Reset | ControlFlowOp) or not hasattr(operation, "num_qubits"):
             raise _not_unitary(operation)
@@ -205,6 +205,7 @@ class Lowering:
     def _add_unitary(self, operation: Any, kind: type, qubits: tuple[int, ...]) -> None:
         if kind in STANDARD and not _is_open_controlled(operation):
             if not is_parametric(operation) or kind in _ROTATION_CLASSES:
+                # A new gate of the class: what a user's instance carries besides does not come along.
                 self._emit(kind(*map(_plain, operation.params)), qubits)
                 return
             if kind in (UGate, U3Gate):  # Qiskit gives U no definition
@@ -282,6 +283,7 @@ class Lowering:
         inner.add_circuit(circuit, tuple(range(circuit.num_qubits)))
         if inner.measured or inner.was_reset:
             raise _not_unitary(Measure() if inner.measured else Reset())
+        # Behind a control a global phase is one no longer, so that it counts here though ``lower`` drops it.
         inner.lowered.global_phase = sum(phase for phase in inner.phases if phase is not None)
         return inner.lowered
 
@@ -344,8 +346,8 @@ def _evolution(operation: Any, hamiltonian: Matrix, time: Any) -> QuantumCircuit
     rotation by ``2 c_S t`` about Z on one qubit, the parity of the others brought there by CX.
     """
     qubits = int(operation.num_qubits)
-    if qubits > EIGENBASIS_QUBITS:
-        raise _no_gate(operation, f"a free time, on more than {EIGENBASIS_QUBITS}")
+    if qubits > _EIGENBASIS_QUBITS:
+        raise _no_gate(operation, f"a free time, on more than {_EIGENBASIS_QUBITS}")
     energies, vectors = np.linalg.eigh(hamiltonian)
     circuit = QuantumCircuit(qubits)
     circuit.append(UnitaryGate(vectors.conj().T), range(qubits))
@@ -353,6 +355,7 @@ def _evolution(operation: Any, hamiltonian: Matrix, time: Any) -> QuantumCircuit
     strengths = signs @ energies / 2**qubits
     circuit.global_phase = -float(strengths[0]) * time
     for string in range(1, 2**qubits):
+        # What is zero but for rounding would become a rotation that no backend needs to run.
         if abs(strengths[string]) < 1e-14 * max(1.0, float(np.abs(energies).max())):
             continue
         *others, last = [q for q in range(qubits) if string >> q & 1]
@@ -385,7 +388,7 @@ def _controlled(body: QuantumCircuit, modifier: ControlModifier) -> QuantumCircu
 
 
 def _power(operation: Any, body: QuantumCircuit, exponent: float) -> QuantumCircuit:
-    if float(exponent).is_integer():
+    if float(exponent).is_integer():  # repeated, so that a free parameter stays free
         circuit = QuantumCircuit(body.num_qubits)
         for _ in range(abs(int(exponent))):
             circuit.compose(body if exponent > 0 else body.inverse(), inplace=True)

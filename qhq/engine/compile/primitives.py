@@ -80,7 +80,8 @@ def rotation(name: str, qubits: tuple[int, ...], angle: Angle) -> Iterator[Primi
     yield Phase((last,), Angle(_HALF_PI))
     yield RY(last, angle)
     yield Phase((last,), Angle(-_HALF_PI))
-    yield from (_inverse(step) for step in reversed(way))
+    for step in reversed(way):  # moves are their own inverse
+        yield Phase(step.qubits, Angle(-step.angle.constant)) if isinstance(step, Phase) else step
 
 
 def _way(name: str, qubits: tuple[int, ...]) -> Iterator[Primitive]:
@@ -90,14 +91,10 @@ def _way(name: str, qubits: tuple[int, ...]) -> Iterator[Primitive]:
     if name in {"rxx", "ryy"}:
         yield Move("cx", qubits)
     if name == "rzx":
-        yield from controlled_phase(qubits, np.pi)
+        yield from _controlled_phase(qubits, np.pi)
 
 
-def _inverse(step: Primitive) -> Primitive:
-    return Phase(step.qubits, Angle(-step.angle.constant)) if isinstance(step, Phase) else step
-
-
-def controlled_phase(qubits: tuple[int, ...], angle: float) -> Iterator[Primitive]:
+def _controlled_phase(qubits: tuple[int, ...], angle: float) -> Iterator[Primitive]:
     """``diag(1, 1, 1, exp(i angle))``, since ``b_0 b_1 = (1 - Z_0 - Z_1 + Z_0 Z_1) / 4``."""
     for qubit in qubits:
         yield Phase((qubit,), Angle(angle / 2))
@@ -110,11 +107,11 @@ def fixed(gate: Gate, qubits: tuple[int, ...]) -> Iterator[Primitive]:
     if native in {"cx", "x", "swap"}:
         yield Move(native, qubits)
     elif native == "cz":
-        yield from controlled_phase(qubits, np.pi)
+        yield from _controlled_phase(qubits, np.pi)
     elif native == "rzz":
         yield Phase(qubits, Angle(float(gate.params[0])))
     elif len(qubits) == 1:
-        yield from one_qubit(np.asarray(gate.to_matrix(), np.complex128), qubits[0])
+        yield from _one_qubit(np.asarray(gate.to_matrix(), np.complex128), qubits[0])
     elif isinstance(gate, UnitaryGate) or gate.definition is None:
         yield Dense(qubits, np.asarray(gate.to_matrix(), np.complex128))
     else:
@@ -124,7 +121,7 @@ def fixed(gate: Gate, qubits: tuple[int, ...]) -> Iterator[Primitive]:
             yield from fixed(step.operation, wires)
 
 
-def one_qubit(matrix: npt.NDArray[np.complex128], qubit: int) -> Iterator[Primitive]:
+def _one_qubit(matrix: npt.NDArray[np.complex128], qubit: int) -> Iterator[Primitive]:
     """Euler angles: ``matrix = phase * RZ(phi) RY(theta) RZ(lam)``."""
     (a, b), (c, d) = matrix
     if abs(c) < _TINY:
@@ -134,14 +131,12 @@ def one_qubit(matrix: npt.NDArray[np.complex128], qubit: int) -> Iterator[Primit
         yield Move("x", (qubit,))
     else:
         plus, minus = _argument(d / a), _argument(-c / b)
-        yield Phase((qubit,), Angle((plus - minus) / 2))
-        yield RY(qubit, Angle(2 * float(np.arctan2(abs(c), abs(a))) * _sign(c, a, (plus + minus) / 2)))
-        yield Phase((qubit,), Angle((plus + minus) / 2))
-
-
-def _sign(c: complex, a: complex, phi: float) -> float:
-    """``c / a = tan(theta / 2) exp(i phi)``, and ``phi`` is known up to pi only."""
-    return 1.0 if (c / a * cmath.exp(-1j * phi)).real > 0 else -1.0
+        phi, lam = (plus + minus) / 2, (plus - minus) / 2
+        # c / a = tan(theta / 2) exp(i phi). Halving leaves phi known up to pi, which the sign of theta mends.
+        sign = 1.0 if (c / a * cmath.exp(-1j * phi)).real > 0 else -1.0
+        yield Phase((qubit,), Angle(lam))
+        yield RY(qubit, Angle(2 * float(np.arctan2(abs(c), abs(a))) * sign))
+        yield Phase((qubit,), Angle(phi))
 
 
 def _argument(value: Any) -> float:

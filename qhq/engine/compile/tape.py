@@ -17,41 +17,18 @@ from qhq.engine.compile.fusion import Diagonal, Fused, Fusion, Matrix, Rotation,
 from qhq.engine.compile.lowering import is_parametric
 from qhq.engine.compile.primitives import Angle, Primitive, fixed, rotation
 from qhq.engine.program import (
-    ANGLE,
-    BEGIN,
-    COUNT,
-    DENSE,
-    END,
-    FLIP,
-    FLIPS,
-    KIND,
-    LEADING,
-    LEVEL,
-    MAP,
-    MASK,
-    MATRIX,
     MOST_ROTATIONS,
     NEXT,
     OP_COLUMNS,
-    PAIR_ANGLE,
-    PAIR_BIT,
-    PHASE_SAMPLE,
-    PHASE_SHARED,
-    PRODUCT,
-    PRODUCT_END,
-    QUBITS,
-    READ_BEGIN,
-    READ_END,
-    READ_FLIP,
-    READ_MAP,
-    REST,
-    ROTATIONS,
-    SLOT,
-    TABLE,
     Angles,
+    Kind,
     Layout,
+    Op,
+    Pair,
     Program,
+    Read,
     Readout,
+    Term,
 )
 from qhq.errors import ConfigError
 
@@ -177,26 +154,26 @@ class _Flattener:
 
     def flatten(self, fused: Fused, strings: _Strings, num_observables: int) -> Tape:
         pairs = [(r.flip.bit_length() - 1, self._angle(r.angle)) for r in fused.product]
-        self._op(PRODUCT, {PRODUCT_END: len(pairs)})
+        self._op(Kind.PRODUCT, {Op.PAIRS_END: len(pairs)})
         for item in fused.items:
             self._append(item)
         order = self._sort_angles()
-        self._renumber(order)
         pairs = [(bit, order[angle]) for bit, angle in pairs]
         reads = self._reads(strings)
-        terms = _table(self._terms, SLOT + 1)
+        terms = _table(self._terms, len(Term))
         maps = np.array([_linear(columns) for columns in self._maps], np.int32)
         layout = Layout(
             bits=self._qubits,
             tables=self._tables,
             ops=_table(self._ops, OP_COLUMNS),
-            pairs=_table(pairs, PAIR_ANGLE + 1),
+            pairs=_table(pairs, len(Pair)),
             terms=terms,
             maps=maps,
             flips=np.array(self._flips, np.int64),
             dense=np.array(self._dense, np.float64),
         )
-        readout = Readout(self._qubits, _table(reads, READ_END + 1), terms, maps, *_coefficients(strings))
+        coefficients = [list(by[mask].items()) for _, by in sorted(strings.items()) for mask in sorted(by)]
+        readout = Readout(self._qubits, _table(reads, len(Read)), terms, maps, *_ragged(coefficients))
         program = Program(layout, self._affine_angles(), readout)
         # Angles that are not affine are variables of their own, behind the inputs and the weights.
         variables = (
@@ -209,7 +186,7 @@ class _Flattener:
 
     def _op(self, kind: int, columns: dict[int, int]) -> None:
         row = [0] * OP_COLUMNS
-        for column, value in {KIND: kind, **columns}.items():
+        for column, value in {Op.KIND: kind, **columns}.items():
             row[column] = value
         self._ops.append(row)
 
@@ -219,17 +196,17 @@ class _Flattener:
         elif isinstance(item, Matrix):
             self._matrix(item)
         else:
-            columns = {COUNT: len(item)}
+            columns: dict[int, int] = {Op.COUNT: len(item)}
             for j, rotation in enumerate(item):
-                columns[FLIP + NEXT * j], columns[MASK + NEXT * j] = rotation.flip, rotation.mask
-                columns[ANGLE + NEXT * j] = self._angle(rotation.angle)
-            columns |= {LEADING + j: bit for j, bit in enumerate(leading_bits([r.flip for r in item]))}
-            self._op(ROTATIONS, columns)
+                columns[Op.FLIP + NEXT * j], columns[Op.MASK + NEXT * j] = rotation.flip, rotation.mask
+                columns[Op.ANGLE + NEXT * j] = self._angle(rotation.angle)
+            columns |= {Op.LEADING + j: bit for j, bit in enumerate(leading_bits([r.flip for r in item]))}
+            self._op(Kind.ROTATIONS, columns)
 
     def _matrix(self, item: Matrix) -> None:
         start = len(self._flips)
         self._flips += item.flips + item.masks + leading_bits(item.flips)
-        self._op(DENSE, {QUBITS: len(item.flips), FLIPS: start, MATRIX: len(self._dense)})
+        self._op(Kind.DENSE, {Op.QUBITS: len(item.flips), Op.FLIPS: start, Op.MATRIX: len(self._dense)})
         for matrix in (item.matrix, item.matrix.conj().T):
             self._dense += np.ascontiguousarray(matrix).ravel().view(np.float64).tolist()
 
@@ -240,13 +217,13 @@ class _Flattener:
             place = self._angle(angle)
             (sampled if self._angles[place][1] else shared).append((mask, place))
         if shared:
-            self._op(PHASE_SHARED, {**self._family(shared), TABLE: self._tables})
+            self._op(Kind.PHASE_SHARED, {**self._family(shared), Op.TABLE: self._tables})
             self._tables += 1
         if sampled:
-            self._op(PHASE_SAMPLE, self._family(sampled))
+            self._op(Kind.PHASE_SAMPLE, self._family(sampled))
 
     def _family(self, masks: list[tuple[int, int]]) -> dict[int, int]:
-        """Write the terms of a family of masks; return its columns MAP, BEGIN and END."""
+        """Write the terms of a family of masks; return its columns MAP, TERMS_BEGIN and TERMS_END."""
         basis = Basis([mask for mask, _ in masks if mask], self._qubits)
         number = self._maps.setdefault(tuple(basis.columns()), len(self._maps))
         terms = []
@@ -256,7 +233,7 @@ class _Flattener:
             terms.append((level, y ^ (1 << level) if y else 0, slot))
         begin = len(self._terms)
         self._terms += sorted(terms)
-        return {MAP: number, BEGIN: begin, END: len(self._terms)}
+        return {Op.MAP: number, Op.TERMS_BEGIN: begin, Op.TERMS_END: len(self._terms)}
 
     def _angle(self, angle: Sum) -> int:
         """Write an angle as an affine function of the program's variables; return its place."""
@@ -273,20 +250,18 @@ class _Flattener:
         return len(self._angles) - 1
 
     def _sort_angles(self) -> list[int]:
-        """Angles that differ by sample come first; returns the new place of each old one."""
+        """Angles that differ by sample come first, everywhere; returns the new place of each old one."""
         ranking = sorted(range(len(self._angles)), key=lambda k: not self._angles[k][1])
         self._angles = [self._angles[k] for k in ranking]
         order = [0] * len(ranking)
         for new, old in enumerate(ranking):
             order[old] = new
-        return order
-
-    def _renumber(self, order: list[int]) -> None:
         self._terms = [(level, rest, order[slot]) for level, rest, slot in self._terms]
         for row in self._ops:
-            if row[KIND] == ROTATIONS:
-                for j in range(row[COUNT]):
-                    row[ANGLE + NEXT * j] = order[row[ANGLE + NEXT * j]]
+            if row[Op.KIND] == Kind.ROTATIONS:
+                for j in range(row[Op.COUNT]):
+                    row[Op.ANGLE + NEXT * j] = order[row[Op.ANGLE + NEXT * j]]
+        return order
 
     def _reads(self, strings: _Strings) -> list[tuple[int, ...]]:
         reads: list[tuple[int, ...]] = []
@@ -308,31 +283,33 @@ def _check_bounds(program: Program, inputs: int, weights: int) -> None:
     """Compiled code reads and writes without asking: no index may lead out of an array."""
     layout, angles, readout = program
     size, count, slots = 1 << layout.bits, len(angles.constant), len(readout.starts) - 1
-    kinds = layout.ops[:, KIND]
-    rotations, dense = layout.ops[kinds == ROTATIONS], layout.ops[kinds == DENSE]
-    used = [(rotations[rotations[:, COUNT] > j], NEXT * j) for j in range(MOST_ROTATIONS)]
+    kinds = layout.ops[:, Op.KIND]
+    rotations, dense = layout.ops[kinds == Kind.ROTATIONS], layout.ops[kinds == Kind.DENSE]
+    used = [(rotations[rotations[:, Op.COUNT] > j], NEXT * j) for j in range(MOST_ROTATIONS)]
     flips, masks, places = (
-        np.concatenate([each[:, column + shift] for each, shift in used]) for column in (FLIP, MASK, ANGLE)
+        np.concatenate([each[:, column + shift] for each, shift in used])
+        for column in (Op.FLIP, Op.MASK, Op.ANGLE)
     )
-    phases = layout.ops[(kinds == PHASE_SHARED) | (kinds == PHASE_SAMPLE)][:, [MAP, BEGIN, END]]
-    reads = readout.reads[:, [READ_MAP, READ_BEGIN, READ_END]]
+    shared, sampled = layout.ops[kinds == Kind.PHASE_SHARED], layout.ops[kinds == Kind.PHASE_SAMPLE]
+    phases = np.concatenate([shared, sampled])[:, [Op.MAP, Op.TERMS_BEGIN, Op.TERMS_END]]
+    reads = readout.reads[:, [Read.MAP, Read.BEGIN, Read.END]]
     families = np.concatenate([phases, reads])
-    levels, rest, terms = layout.terms[:, LEVEL], layout.terms[:, REST], layout.terms[:, SLOT]
+    levels, rest, terms = layout.terms[:, Term.LEVEL], layout.terms[:, Term.REST], layout.terms[:, Term.SLOT]
     good = (
-        all(_within(each, size) for each in (flips, masks, layout.flips, readout.reads[:, READ_FLIP]))
+        all(_within(each, size) for each in (flips, masks, layout.flips, readout.reads[:, Read.FLIP]))
         and _within(places, count)
-        and _within(layout.pairs[:, PAIR_ANGLE], count)
-        and _within(layout.pairs[:, PAIR_BIT], max(1, layout.bits))
+        and _within(layout.pairs[:, Pair.ANGLE], count)
+        and _within(layout.pairs[:, Pair.BIT], max(1, layout.bits))
         and _within(families[:, 0], len(layout.maps))
         and _within(families[:, 1:], len(layout.terms) + 1)
         and _within(levels + 1, layout.bits + 1)
         and _within(rest, size)
         and all(_within(terms[begin:end], count) for _, begin, end in phases)
         and all(_within(terms[begin:end], slots) for _, begin, end in reads)
-        and _within(layout.ops[kinds == PHASE_SHARED][:, TABLE], layout.tables)
-        and _within(dense[:, FLIPS] + 3 * dense[:, QUBITS], len(layout.flips) + 1)
+        and _within(shared[:, Op.TABLE], layout.tables)
+        and _within(dense[:, Op.FLIPS] + 3 * dense[:, Op.QUBITS], len(layout.flips) + 1)
         # A matrix and its adjoint, two numbers each entry.
-        and _within(dense[:, MATRIX] + 4 * 4 ** dense[:, QUBITS], len(layout.dense) + 1)
+        and _within(dense[:, Op.MATRIX] + 4 * 4 ** dense[:, Op.QUBITS], len(layout.dense) + 1)
         and _within(angles.x_index, inputs)
         and _within(angles.w_index, weights)
     )
@@ -351,11 +328,6 @@ def _within(indices: npt.NDArray[np.int64], end: int) -> bool:
 def _add_column(row: dict[int, float], slopes: np.ndarray, scale: float) -> None:
     for j in np.flatnonzero(slopes).tolist():
         row[j] = row.get(j, 0.0) + scale * float(slopes[j])
-
-
-def _coefficients(strings: _Strings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The observables that each Pauli string belongs to, in the order of the Walsh coefficients."""
-    return _ragged([list(by[m].items()) for _, by in sorted(strings.items()) for m in sorted(by)])
 
 
 def _linear(columns: tuple[int, ...]) -> np.ndarray:

@@ -11,7 +11,7 @@ from qhq.engine.program import Angles, Numbers
 
 
 @inner
-def shared_part(angles: Angles, weights: Numbers, k: int) -> Any:
+def _shared_part(angles: Angles, weights: Numbers, k: int) -> Any:
     """What angle ``k`` is without inputs."""
     angle = angles.constant[k]
     for j in range(angles.w_start[k], angles.w_start[k + 1]):
@@ -23,7 +23,7 @@ def shared_part(angles: Angles, weights: Numbers, k: int) -> Any:
 def write_shared(angles: Angles, weights: Numbers, trig: Numbers) -> None:
     """Rows ``2 k, 2 k + 1`` become cosine and sine of half of each angle that the batch shares."""
     for k in range(angles.sampled, len(angles.constant)):
-        half = shared_part(angles, weights, k) / 2
+        half = _shared_part(angles, weights, k) / 2
         store(trig, 2 * k, fill(trig, math.cos(half)))
         store(trig, 2 * k + 1, fill(trig, math.sin(half)))
 
@@ -33,7 +33,7 @@ def write_sampled(angles: Angles, inputs: Any, weights: Numbers, first: int, tri
     """The same for the angles that differ by sample, for the samples from ``first`` on."""
     width = lanes(trig)
     for k in range(angles.sampled):
-        base = shared_part(angles, weights, k)
+        base = _shared_part(angles, weights, k)
         for b in range(width):
             angle = base  # of a lane beyond the batch: any finite number will do, it is never read
             if first + b < len(inputs):

@@ -12,7 +12,7 @@ from qhq.engine.program import Integers, Numbers
 
 
 @inner
-def member(corner: int, row: int, flips: Integers) -> int:
+def _member(corner: int, row: int, flips: Integers) -> int:
     """The amplitude of a coset that belongs to a row of the matrix."""
     z = corner
     for j in range(len(flips) // 3):
@@ -22,7 +22,7 @@ def member(corner: int, row: int, flips: Integers) -> int:
 
 
 @inner
-def first_member(k: int, flips: Integers) -> int:
+def _first_member(k: int, flips: Integers) -> int:
     """The amplitude of the k-th coset whose bits are all 0."""
     count = len(flips) // 3
     z = k
@@ -36,16 +36,16 @@ def first_member(k: int, flips: Integers) -> int:
 
 
 @inner
-def gather(psi: Numbers, corner: int, flips: Integers, scratch: Numbers) -> None:
+def _gather(psi: Numbers, corner: int, flips: Integers, scratch: Numbers) -> None:
     """Copy one coset to the scratch rows."""
     for col in range(1 << (len(flips) // 3)):
-        r = 2 * member(corner, col, flips)
+        r = 2 * _member(corner, col, flips)
         store(scratch, 2 * col, load(psi, r))
         store(scratch, 2 * col + 1, load(psi, r + 1))
 
 
 @inner
-def apply_row(matrix: Numbers, row: int, size: int, scratch: Numbers) -> Any:
+def _apply_row(matrix: Numbers, row: int, size: int, scratch: Numbers) -> Any:
     """One row of the matrix times the scratch rows."""
     ar, ai = fill(scratch, 0.0), fill(scratch, 0.0)
     for col in range(size):
@@ -65,10 +65,10 @@ def multiply(psi: Numbers, bits: int, flips: Integers, matrix: Numbers, scratch:
     """Apply the matrix (interleaved) to all cosets; ``scratch`` has room for two rows a column."""
     size = 1 << (len(flips) // 3)
     for k in range((1 << bits) // size):
-        corner = first_member(k, flips)
-        gather(psi, corner, flips, scratch)
+        corner = _first_member(k, flips)
+        _gather(psi, corner, flips, scratch)
         for row in range(size):
-            r = 2 * member(corner, row, flips)
-            ar, ai = apply_row(matrix, row, size, scratch)
+            r = 2 * _member(corner, row, flips)
+            ar, ai = _apply_row(matrix, row, size, scratch)
             store(psi, r, ar)
             store(psi, r + 1, ai)

@@ -16,7 +16,7 @@ from typing import Any
 from qhq.engine.kernels.jit import inner
 from qhq.engine.kernels.lanes import fill, lanes, load, parity, spread, store
 from qhq.engine.kernels.walsh import level_end
-from qhq.engine.program import REST, SLOT, Integers, Numbers
+from qhq.engine.program import Integers, Numbers, Term
 
 
 @inner
@@ -26,13 +26,13 @@ def times(ar: Any, ai: Any, br: Any, bi: Any) -> Any:
 
 
 @inner
-def factor_rows(terms: Integers, span: Any, y: int, trig: Numbers) -> Any:
+def _factor_rows(terms: Integers, span: Any, y: int, trig: Numbers) -> Any:
     """``prod_j exp(-i angle_j (-1)^parity(rest_j & y) / 2)`` of one level, as rows."""
     fr, fi = fill(trig, 1.0), fill(trig, 0.0)
     for j in range(span[0], span[1]):
-        angle = terms[j, SLOT]
+        angle = terms[j, Term.SLOT]
         # A row has no unary minus: the sign is a factor.
-        sine = fill(trig, 2.0 * parity(terms[j, REST] & y) - 1.0) * load(trig, 2 * angle + 1)
+        sine = fill(trig, 2.0 * parity(terms[j, Term.REST] & y) - 1.0) * load(trig, 2 * angle + 1)
         fr, fi = times(fr, fi, load(trig, 2 * angle), sine)
     return fr, fi
 
@@ -46,7 +46,7 @@ def build_rows(table: Numbers, bits: int, terms: Integers, trig: Numbers) -> Non
     for level in range(bits):
         end = level_end(terms, begin, level)
         for y in range(1 << level):
-            fr, fi = factor_rows(terms, (begin, end), y, trig)
+            fr, fi = _factor_rows(terms, (begin, end), y, trig)
             r, u = 2 * y, 2 * (y + (1 << level))
             ar, ai = load(table, r), load(table, r + 1)
             br, bi = times(ar, ai, fr, fill(table, 0.0) - fi)
@@ -59,13 +59,13 @@ def build_rows(table: Numbers, bits: int, terms: Integers, trig: Numbers) -> Non
 
 
 @inner
-def factor_numbers(terms: Integers, span: Any, y: int, trig: Numbers) -> Any:
-    """``factor_rows`` of shared angles, as numbers."""
+def _factor_numbers(terms: Integers, span: Any, y: int, trig: Numbers) -> Any:
+    """``_factor_rows`` of shared angles, as numbers."""
     fr, fi = trig.dtype.type(1), trig.dtype.type(0)
     width = lanes(trig)
     for j in range(span[0], span[1]):
-        place = 2 * terms[j, SLOT] * width
-        sine = trig[place + width] if parity(terms[j, REST] & y) else -trig[place + width]
+        place = 2 * terms[j, Term.SLOT] * width
+        sine = trig[place + width] if parity(terms[j, Term.REST] & y) else -trig[place + width]
         fr, fi = times(fr, fi, trig[place], sine)
     return fr, fi
 
@@ -78,11 +78,11 @@ def build_numbers(table: Numbers, bits: int, terms: Integers, trig: Numbers) -> 
     for level in range(bits):
         end = level_end(terms, begin, level)
         # One term of the level's bit alone, as in a layer of RZ: its factor does not depend on ``y``.
-        plain = end == begin + 1 and terms[begin, REST] == 0
-        fr, fi = factor_numbers(terms, (begin, end), 0, trig)
+        plain = end == begin + 1 and terms[begin, Term.REST] == 0
+        fr, fi = _factor_numbers(terms, (begin, end), 0, trig)
         for y in range(1 << level):
             if not plain:
-                fr, fi = factor_numbers(terms, (begin, end), y, trig)
+                fr, fi = _factor_numbers(terms, (begin, end), y, trig)
             r, u = 2 * y, 2 * (y + (1 << level))
             ar, ai = table[r], table[r + 1]
             table[u], table[u + 1] = times(ar, ai, fr, -fi)
@@ -119,7 +119,7 @@ def phase_sample(psi: Numbers, table: Numbers, index: Any) -> None:
 
 
 @inner
-def divide(psi: Numbers, r: int, dr: Any, di: Any) -> Any:
+def _divide(psi: Numbers, r: int, dr: Any, di: Any) -> Any:
     """Take a phase off one amplitude; returns what it becomes."""
     a, b = times(load(psi, r), load(psi, r + 1), dr, fill(psi, 0.0) - di)
     store(psi, r, a)
@@ -133,8 +133,8 @@ def phase_shared_adjoint(psi: Numbers, lam: Numbers, table: Numbers, index: Any,
     for z in range(len(index)):
         r = 2 * z
         dr, di = spread(table, r), spread(table, r + 1)
-        pr, pi = divide(psi, r, dr, di)
-        lr, li = divide(lam, r, dr, di)
+        pr, pi = _divide(psi, r, dr, di)
+        lr, li = _divide(lam, r, dr, di)
         store(slopes, int(index[z]), lr * pi - li * pr)
 
 
@@ -144,8 +144,8 @@ def phase_sample_adjoint(psi: Numbers, lam: Numbers, table: Numbers, index: Any)
     for z in range(len(index)):
         r, t = 2 * z, 2 * int(index[z])
         dr, di = load(table, t), load(table, t + 1)
-        pr, pi = divide(psi, r, dr, di)
-        lr, li = divide(lam, r, dr, di)
+        pr, pi = _divide(psi, r, dr, di)
+        lr, li = _divide(lam, r, dr, di)
         store(table, t, lr * pi - li * pr)
     for y in range(len(index)):  # ascending, so that none is overwritten unread
         store(table, y, load(table, 2 * y))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -28,14 +29,30 @@ _types: Any = types
 _codegen: Any = cgutils
 # Any: Numba is typed in part.
 
-STATE, JOB, SPAN, CLOCK, SPIN, _TIME = range(6)
-"""Words of a mailbox: one of the states below; address of a job and number of its span; the system's clock to
-use, and for how many of its nanoseconds to spin; two words that ``now`` writes to."""
-WORDS = 8
-FREE, CLAIMED, ORDERED, FINISHED, RECALLED = range(5)
-"""States: nobody's; a caller's, who orders soon; at work; done, still the caller's; wanted back in Python."""
 
-WORD_BYTES = 8
+class Word(IntEnum):
+    """Words of a mailbox."""
+
+    STATE = 0
+    JOB = 1  # its address
+    SPAN = 2  # its number
+    CLOCK = 3  # which of the system's clocks to go by
+    SPIN = 4  # nanoseconds to wait for an order
+    TIME = 5  # this and the next word are overwritten by ``_now``
+
+
+class State(IntEnum):
+    """Who a worker belongs to, and what it does."""
+
+    FREE = 0
+    CLAIMED = 1  # by a caller, who orders soon
+    ORDERED = 2  # at work
+    FINISHED = 3  # and still the caller's
+    RECALLED = 4  # wanted back in Python
+
+
+WORDS = 8
+_WORD_BYTES = 8
 _PAUSES = 16
 """Between two looks at a word, half a microsecond: each look takes the cache line from the other core."""
 _LOOKS = 200
@@ -43,20 +60,20 @@ _LOOKS = 200
 
 
 def _word(builder: Any, mailbox: Any, place: Any) -> Any:
-    offset = builder.mul(place, ir.Constant(place.type, WORD_BYTES))
+    offset = builder.mul(place, ir.Constant(place.type, _WORD_BYTES))
     return builder.inttoptr(builder.add(mailbox, offset), ir.IntType(64).as_pointer())
 
 
 def _read(_typing: Any, mailbox: Any, place: Any) -> Any:  # noqa: ARG001
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return builder.load_atomic(_word(builder, *args), "acquire", WORD_BYTES)
+        return builder.load_atomic(_word(builder, *args), "acquire", _WORD_BYTES)
 
     return _types.int64(_types.int64, _types.int64), generate
 
 
 def _write(_typing: Any, mailbox: Any, place: Any, value: Any) -> Any:  # noqa: ARG001
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        builder.store_atomic(args[2], _word(builder, *args[:2]), "release", WORD_BYTES)
+        builder.store_atomic(args[2], _word(builder, *args[:2]), "release", _WORD_BYTES)
         return context.get_dummy_value()
 
     return _types.void(_types.int64, _types.int64, _types.int64), generate
@@ -97,8 +114,8 @@ write: Callable[[int, int, int], None] = _extend.intrinsic(_write)
 """``write(mailbox, k, value)``: word ``k``, after all that was written before."""
 address_of: Callable[[Any], int] = _extend.intrinsic(_address)
 """``address_of(job)``: of a copy on the stack of the calling function, gone when that returns."""
-job_at: Callable[[int, Any], Any] = _extend.intrinsic(_job)
-"""``job_at(address, like)``: what is stored there, of the type of ``like``."""
+_job_at: Callable[[int, Any], Any] = _extend.intrinsic(_job)
+"""``_job_at(address, like)``: what is stored there, of the type of ``like``."""
 _rest: Callable[[], None] = _extend.intrinsic(_pause)
 
 _sched_yield: Any = _types.ExternalFunction("sched_yield", _types.int32())
@@ -107,7 +124,7 @@ _clock_gettime: Any = _types.ExternalFunction("clock_gettime", _types.int32(_typ
 
 
 @inner
-def relax() -> None:
+def _relax() -> None:
     """Wait for a moment, and let others have the core if they want it: there may be only one."""
     for _ in range(_PAUSES):
         _rest()
@@ -115,24 +132,24 @@ def relax() -> None:
 
 
 @inner
-def doze() -> None:
+def _doze() -> None:
     """Leave the core for a moment, to whoever has to share another one."""
     _usleep(20)
 
 
 @inner
-def now(mailbox: int) -> int:
+def _now(mailbox: int) -> int:
     """Nanoseconds on the mailbox's clock."""
-    _clock_gettime(read(mailbox, CLOCK), mailbox + WORD_BYTES * _TIME)
-    return read(mailbox, _TIME) * 1_000_000_000 + read(mailbox, _TIME + 1)
+    _clock_gettime(read(mailbox, Word.CLOCK), mailbox + _WORD_BYTES * Word.TIME)
+    return read(mailbox, Word.TIME) * 1_000_000_000 + read(mailbox, Word.TIME + 1)
 
 
 @inner
 def order(mailbox: int, address: int, span: int) -> None:
     """Have a claimed worker do a span of the job at ``address``."""
-    write(mailbox, JOB, address)
-    write(mailbox, SPAN, span)
-    write(mailbox, STATE, ORDERED)  # last: its release order publishes the two words before
+    write(mailbox, Word.JOB, address)
+    write(mailbox, Word.SPAN, span)
+    write(mailbox, Word.STATE, State.ORDERED)  # last: its release order publishes the two words before
 
 
 @inner
@@ -143,29 +160,29 @@ def await_all(mailboxes: npt.NDArray[np.int64]) -> None:
     """
     looks = 0
     for k in range(len(mailboxes)):
-        while read(mailboxes[k], STATE) == ORDERED:
+        while read(mailboxes[k], Word.STATE) == State.ORDERED:
             looks += 1
             if looks < _LOOKS:
-                relax()
+                _relax()
             else:
-                doze()
+                _doze()
 
 
 @inner
 def next_order(mailbox: int) -> bool:
     """Wait for an order; False if none came for so long that the worker should sleep."""
-    limit = now(mailbox) + read(mailbox, SPIN)
+    limit = _now(mailbox) + read(mailbox, Word.SPIN)
     while True:
-        state = read(mailbox, STATE)
-        if state == ORDERED:
+        state = read(mailbox, Word.STATE)
+        if state == State.ORDERED:
             return True
         # A worker that is claimed never gives up: its caller would wait for it in vain.
-        if state == RECALLED or (state == FREE and now(mailbox) >= limit):
+        if state == State.RECALLED or (state == State.FREE and _now(mailbox) >= limit):
             return False
-        relax()
+        _relax()
 
 
 @inner
 def ordered_job(mailbox: int, like: Any) -> Any:
     """The job that was ordered."""
-    return job_at(read(mailbox, JOB), like)
+    return _job_at(read(mailbox, Word.JOB), like)

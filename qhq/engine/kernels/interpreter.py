@@ -8,6 +8,7 @@ one sweep for all observables and all angles, and no state is kept but the last.
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 from qhq.engine.kernels.angles import (
@@ -29,9 +30,8 @@ from qhq.engine.kernels.diagonal import (
     reorder,
 )
 from qhq.engine.kernels.handoff import (
-    FINISHED,
-    SPAN,
-    STATE,
+    State,
+    Word,
     address_of,
     await_all,
     next_order,
@@ -45,32 +45,21 @@ from qhq.engine.kernels.lanes import fill, lanes, store
 from qhq.engine.kernels.observables import add_values, read_out, weigh_slots, write_costate
 from qhq.engine.kernels.rotation import product_adjoint, rotate, rotate_adjoint, write_product
 from qhq.engine.kernels.walsh import walsh_sums
-from qhq.engine.program import (
-    BEGIN,
-    END,
-    FLIPS,
-    KIND,
-    MAP,
-    MATRIX,
-    PHASE_SAMPLE,
-    PHASE_SHARED,
-    PRODUCT,
-    PRODUCT_BEGIN,
-    PRODUCT_END,
-    QUBITS,
-    ROTATIONS,
-    TABLE,
-    Integers,
-    Layout,
-    Numbers,
-    Program,
-    Readout,
-)
+from qhq.engine.program import Integers, Kind, Layout, Numbers, Op, Program, Readout
 
-FIRST, LAST, KEEP, PREPARE, BACK = range(5)
-"""Columns of ``Job.spans``: the tiles ``FIRST <= tile < LAST``; whether the state of tile ``k`` is kept in
-slot ``k`` (else all of a span use its slot 0); whether to write first what the whole batch shares; whether to
-go backwards."""
+
+class Span(IntEnum):
+    """Columns of ``Job.spans``: the tiles ``FIRST <= tile < LAST``, and three switches.
+
+    KEEP: the state of tile ``k`` is kept in slot ``k``; else all tiles of a span use its slot 0. PREPARE:
+    write first what the whole batch shares. BACK: go backwards.
+    """
+
+    FIRST = 0
+    LAST = 1
+    KEEP = 2
+    PREPARE = 3
+    BACK = 4
 
 
 class Buffers(NamedTuple):
@@ -92,7 +81,7 @@ class Buffers(NamedTuple):
     angles: int
 
 
-class SpanBuffers(NamedTuple):
+class _SpanBuffers(NamedTuple):
     """One span's share of ``Buffers``: its own ``psi`` and ``work``, and what all share."""
 
     psi: Numbers
@@ -130,124 +119,124 @@ class Job(NamedTuple):
 
 
 @inner
-def rows(array: Numbers, begin: int, count: int) -> Numbers:
+def _rows(array: Numbers, begin: int, count: int) -> Numbers:
     """A part of an array, counted in rows."""
     width = lanes(array)
     return array[begin * width : (begin + count) * width]
 
 
 @inner
-def tile_trig(own: SpanBuffers, tile: int) -> Numbers:
+def _tile_trig(own: _SpanBuffers, tile: int) -> Numbers:
     """The trigonometry of a tile; -1 is what all share."""
-    return rows(own.trig, (tile + 1) * 2 * own.angles, 2 * own.angles)
+    return _rows(own.trig, (tile + 1) * 2 * own.angles, 2 * own.angles)
 
 
 @inner
-def table_of(layout: Layout, own: SpanBuffers, number: int) -> Numbers:
+def _table_of(layout: Layout, own: _SpanBuffers, number: int) -> Numbers:
     """A table of shared phases."""
     size = 2 << layout.bits
     return own.tables[number * size : (number + 1) * size]
 
 
 @inner
-def costate_of(bits: int, own: SpanBuffers) -> Numbers:
+def _costate_of(bits: int, own: _SpanBuffers) -> Numbers:
     """Rows of the co-state, which begin the work."""
-    return rows(own.work, 0, 2 << bits)
+    return _rows(own.work, 0, 2 << bits)
 
 
 @inner
-def scratch_of(bits: int, own: SpanBuffers) -> Numbers:
+def _scratch_of(bits: int, own: _SpanBuffers) -> Numbers:
     """As many rows of scratch."""
-    return rows(own.work, 2 << bits, 2 << bits)
+    return _rows(own.work, 2 << bits, 2 << bits)
 
 
 @inner
-def slopes_of(bits: int, own: SpanBuffers) -> Numbers:
+def _slopes_of(bits: int, own: _SpanBuffers) -> Numbers:
     """Rows of dE/dangle of one tile."""
-    return rows(own.work, 4 << bits, own.angles)
+    return _rows(own.work, 4 << bits, own.angles)
 
 
 @inner
-def totals_of(bits: int, own: SpanBuffers) -> Numbers:
+def _totals_of(bits: int, own: _SpanBuffers) -> Numbers:
     """The same, summed over the tiles."""
-    return rows(own.work, (4 << bits) + own.angles, own.angles)
+    return _rows(own.work, (4 << bits) + own.angles, own.angles)
 
 
 @inner
-def slots_of(bits: int, own: SpanBuffers) -> Numbers:
+def _slots_of(bits: int, own: _SpanBuffers) -> Numbers:
     """Rows of Walsh coefficients, which end the work."""
     begin = (4 << bits) + 2 * own.angles
     return own.work[begin * lanes(own.work) :]
 
 
 @inner
-def apply(layout: Layout, op: Integers, psi: Numbers, trig: Numbers, own: SpanBuffers) -> None:
+def _apply(layout: Layout, op: Integers, psi: Numbers, trig: Numbers, own: _SpanBuffers) -> None:
     """One operation on one tile."""
     bits = layout.bits
-    scratch = scratch_of(bits, own)
-    if op[KIND] == ROTATIONS:
+    scratch = _scratch_of(bits, own)
+    if op[Op.KIND] == Kind.ROTATIONS:
         rotate(psi, 2 << bits, op, trig)
-    elif op[KIND] == PHASE_SHARED:
-        phase_shared(psi, table_of(layout, own, op[TABLE]))
-    elif op[KIND] == PHASE_SAMPLE:
-        build_rows(scratch, bits, layout.terms[op[BEGIN] : op[END]], trig)
-        phase_sample(psi, scratch, layout.maps[op[MAP]])
-    elif op[KIND] == PRODUCT:
-        write_product(psi, bits, layout.pairs[op[PRODUCT_BEGIN] : op[PRODUCT_END]], trig)
+    elif op[Op.KIND] == Kind.PHASE_SHARED:
+        phase_shared(psi, _table_of(layout, own, op[Op.TABLE]))
+    elif op[Op.KIND] == Kind.PHASE_SAMPLE:
+        build_rows(scratch, bits, layout.terms[op[Op.TERMS_BEGIN] : op[Op.TERMS_END]], trig)
+        phase_sample(psi, scratch, layout.maps[op[Op.MAP]])
+    elif op[Op.KIND] == Kind.PRODUCT:
+        write_product(psi, bits, layout.pairs[op[Op.PAIRS_BEGIN] : op[Op.PAIRS_END]], trig)
     else:
-        size = 2 << (2 * op[QUBITS])
-        flips = layout.flips[op[FLIPS] : op[FLIPS] + 3 * op[QUBITS]]
-        multiply(psi, bits, flips, layout.dense[op[MATRIX] : op[MATRIX] + size], scratch)
+        size = 2 << (2 * op[Op.QUBITS])
+        flips = layout.flips[op[Op.FLIPS] : op[Op.FLIPS] + 3 * op[Op.QUBITS]]
+        multiply(psi, bits, flips, layout.dense[op[Op.MATRIX] : op[Op.MATRIX] + size], scratch)
 
 
 @inner
-def apply_adjoint(layout: Layout, op: Integers, states: Any, trig: Numbers, own: SpanBuffers) -> None:
+def _apply_adjoint(layout: Layout, op: Integers, states: Any, trig: Numbers, own: _SpanBuffers) -> None:
     """Take one operation off state and co-state and write the slopes of its angles."""
     bits = layout.bits
     psi, lam = states
-    scratch, slopes = scratch_of(bits, own), slopes_of(bits, own)
-    if op[KIND] == ROTATIONS:
+    scratch, slopes = _scratch_of(bits, own), _slopes_of(bits, own)
+    if op[Op.KIND] == Kind.ROTATIONS:
         rotate_adjoint(psi, lam, 2 << bits, op, (trig, slopes))
-    elif op[KIND] == PHASE_SHARED:
-        phase_shared_adjoint(psi, lam, table_of(layout, own, op[TABLE]), layout.maps[op[MAP]], scratch)
-        walsh_sums(scratch, bits, layout.terms[op[BEGIN] : op[END]], slopes)
-    elif op[KIND] == PHASE_SAMPLE:
+    elif op[Op.KIND] == Kind.PHASE_SHARED:
+        phase_shared_adjoint(psi, lam, _table_of(layout, own, op[Op.TABLE]), layout.maps[op[Op.MAP]], scratch)
+        walsh_sums(scratch, bits, layout.terms[op[Op.TERMS_BEGIN] : op[Op.TERMS_END]], slopes)
+    elif op[Op.KIND] == Kind.PHASE_SAMPLE:
         # The table is built again: to keep one for each such operation would cost a state each.
-        build_rows(scratch, bits, layout.terms[op[BEGIN] : op[END]], trig)
-        phase_sample_adjoint(psi, lam, scratch, layout.maps[op[MAP]])
-        walsh_sums(scratch, bits, layout.terms[op[BEGIN] : op[END]], slopes)
-    elif op[KIND] == PRODUCT:
-        product_adjoint(psi, lam, layout.pairs[op[PRODUCT_BEGIN] : op[PRODUCT_END]], trig, slopes)
+        build_rows(scratch, bits, layout.terms[op[Op.TERMS_BEGIN] : op[Op.TERMS_END]], trig)
+        phase_sample_adjoint(psi, lam, scratch, layout.maps[op[Op.MAP]])
+        walsh_sums(scratch, bits, layout.terms[op[Op.TERMS_BEGIN] : op[Op.TERMS_END]], slopes)
+    elif op[Op.KIND] == Kind.PRODUCT:
+        product_adjoint(psi, lam, layout.pairs[op[Op.PAIRS_BEGIN] : op[Op.PAIRS_END]], trig, slopes)
     else:
-        size = 2 << (2 * op[QUBITS])
-        flips = layout.flips[op[FLIPS] : op[FLIPS] + 3 * op[QUBITS]]
-        adjoint = layout.dense[op[MATRIX] + size : op[MATRIX] + 2 * size]  # it lies behind the matrix
+        size = 2 << (2 * op[Op.QUBITS])
+        flips = layout.flips[op[Op.FLIPS] : op[Op.FLIPS] + 3 * op[Op.QUBITS]]
+        adjoint = layout.dense[op[Op.MATRIX] + size : op[Op.MATRIX] + 2 * size]  # it lies behind the matrix
         multiply(psi, bits, flips, adjoint, scratch)
         multiply(lam, bits, flips, adjoint, scratch)
 
 
 @inner
-def run_tile(program: Program, variables: Any, own: SpanBuffers, psi: Numbers, tile: int) -> None:
+def _run_tile(program: Program, variables: Any, own: _SpanBuffers, psi: Numbers, tile: int) -> None:
     """Write the final state of a tile; ``variables`` are inputs and weights."""
     layout, angles, _ = program
     inputs, weights = variables
-    trig = tile_trig(own, tile)
+    trig = _tile_trig(own, tile)
     write_sampled(angles, inputs, weights, tile * lanes(trig), trig)
-    copy_rows(tile_trig(own, -1), trig, 2 * angles.sampled, 2 * own.angles)
+    copy_rows(_tile_trig(own, -1), trig, 2 * angles.sampled, 2 * own.angles)
     for p in range(len(layout.ops)):
-        apply(layout, layout.ops[p], psi, trig, own)
+        _apply(layout, layout.ops[p], psi, trig, own)
 
 
 @inner
-def read_tile(readout: Readout, psi: Numbers, values: Any, own: SpanBuffers, tile: int) -> None:
+def _read_tile(readout: Readout, psi: Numbers, values: Any, own: _SpanBuffers, tile: int) -> None:
     """Expectations of one tile."""
-    slots = slots_of(readout.bits, own)
-    read_out(readout, psi, scratch_of(readout.bits, own), slots)
+    slots = _slots_of(readout.bits, own)
+    read_out(readout, psi, _scratch_of(readout.bits, own), slots)
     add_values(readout, slots, values, tile * lanes(slots))
 
 
 @inner
-def differentiate_tile(program: Program, psi: Numbers, gradient: Any, own: SpanBuffers, tile: int) -> None:
+def _differentiate_tile(program: Program, psi: Numbers, gradient: Any, own: _SpanBuffers, tile: int) -> None:
     """From the final state of a tile back to its inputs, and to the totals; the state is used up.
 
     ``gradient`` are the cotangent, which is read, and ``dinputs``, which are written.
@@ -255,84 +244,84 @@ def differentiate_tile(program: Program, psi: Numbers, gradient: Any, own: SpanB
     layout, angles, readout = program
     cotangent, dinputs = gradient
     bits = layout.bits
-    lam, slots, slopes = costate_of(bits, own), slots_of(bits, own), slopes_of(bits, own)
-    trig = tile_trig(own, tile)
+    lam, slots, slopes = _costate_of(bits, own), _slots_of(bits, own), _slopes_of(bits, own)
+    trig = _tile_trig(own, tile)
     weigh_slots(readout, slots, cotangent, tile * lanes(slots))
-    write_costate(readout, psi, lam, scratch_of(bits, own), slots)
+    write_costate(readout, psi, lam, _scratch_of(bits, own), slots)
     for p in range(len(layout.ops) - 1, -1, -1):
-        apply_adjoint(layout, layout.ops[p], (psi, lam), trig, own)
+        _apply_adjoint(layout, layout.ops[p], (psi, lam), trig, own)
     spread_sampled(angles, slopes, dinputs, tile * lanes(slopes))
-    add_rows(slopes, totals_of(bits, own), own.angles)
+    add_rows(slopes, _totals_of(bits, own), own.angles)
 
 
 @inner
-def prepare(program: Program, weights: Numbers, own: SpanBuffers) -> None:
+def _prepare(program: Program, weights: Numbers, own: _SpanBuffers) -> None:
     """Write what the whole batch shares: trigonometry, and all tables of shared phases."""
     layout, angles, _ = program
-    trig = tile_trig(own, -1)
+    trig = _tile_trig(own, -1)
     write_shared(angles, weights, trig)
     for p in range(len(layout.ops)):
         op = layout.ops[p]
-        if op[KIND] == PHASE_SHARED:
-            build_numbers(own.work, layout.bits, layout.terms[op[BEGIN] : op[END]], trig)
-            reorder(own.work, table_of(layout, own, op[TABLE]), layout.maps[op[MAP]])
+        if op[Op.KIND] == Kind.PHASE_SHARED:
+            build_numbers(own.work, layout.bits, layout.terms[op[Op.TERMS_BEGIN] : op[Op.TERMS_END]], trig)
+            reorder(own.work, _table_of(layout, own, op[Op.TABLE]), layout.maps[op[Op.MAP]])
 
 
 @inner
-def buffers_of(buffers: Buffers, span: int) -> SpanBuffers:
+def _buffers_of(buffers: Buffers, span: int) -> _SpanBuffers:
     """The buffers of one span."""
     states = span if len(buffers.psi) > 1 else 0
-    return SpanBuffers(buffers.psi[states], buffers.trig, buffers.tables, buffers.work[span], buffers.angles)
+    return _SpanBuffers(buffers.psi[states], buffers.trig, buffers.tables, buffers.work[span], buffers.angles)
 
 
 @inner
-def run_span(job: Job, number: int) -> None:
+def _run_span(job: Job, number: int) -> None:
     """One span of tiles."""
     # Unpacked once: reading a field of a tuple of arrays counts a reference, atomically, each time.
     program, inputs, weights, buffers, values, dinputs, dweights, spans = job
     layout, angles, readout = program
-    own, span = buffers_of(buffers, number), spans[number]
-    keep, back = span[KEEP], span[BACK]
-    totals = totals_of(layout.bits, own)
+    own, span = _buffers_of(buffers, number), spans[number]
+    keep, back = span[Span.KEEP], span[Span.BACK]
+    totals = _totals_of(layout.bits, own)
     for k in range(own.angles):
         store(totals, k, fill(totals, 0.0))
-    for tile in range(span[FIRST], span[LAST]):
+    for tile in range(span[Span.FIRST], span[Span.LAST]):
         size = 2 << layout.bits
-        psi = rows(own.psi, (tile if keep else 0) * size, size)
+        psi = _rows(own.psi, (tile if keep else 0) * size, size)
         if not (keep and back):  # a state that was not kept is made again
-            run_tile(program, (inputs, weights), own, psi, tile)
+            _run_tile(program, (inputs, weights), own, psi, tile)
         if back:
-            differentiate_tile(program, psi, (values, dinputs), own, tile)
+            _differentiate_tile(program, psi, (values, dinputs), own, tile)
         else:
-            read_tile(readout, psi, values, own, tile)
+            _read_tile(readout, psi, values, own, tile)
     if back:
         spread_shared(angles, totals, dweights[number])
 
 
 @inner
-def run_ordered(mailbox: int, like: Any) -> None:
+def _run_ordered(mailbox: int, like: Any) -> None:
     """The span that was ordered. A function, so that the job is let go before the caller hears of its end."""
-    run_span(ordered_job(mailbox, like), read(mailbox, SPAN))
+    _run_span(ordered_job(mailbox, like), read(mailbox, Word.SPAN))
 
 
 @inner
-def serve(mailbox: int, like: Any) -> None:
+def _serve(mailbox: int, like: Any) -> None:
     """Do what is ordered until nothing has been for a while."""
     while next_order(mailbox):
-        run_ordered(mailbox, like)
-        write(mailbox, STATE, FINISHED)
+        _run_ordered(mailbox, like)
+        write(mailbox, Word.STATE, State.FINISHED)
 
 
 @inner
-def lead(job: Job, mailboxes: Integers) -> None:
+def _lead(job: Job, mailboxes: Integers) -> None:
     """Do a job with the workers of these mailboxes, who take the first spans."""
-    if len(job.spans) and job.spans[0, PREPARE]:
-        prepare(job.program, job.weights, buffers_of(job.buffers, 0))
+    if len(job.spans) and job.spans[0, Span.PREPARE]:
+        _prepare(job.program, job.weights, _buffers_of(job.buffers, 0))
     address = address_of(job)
     for k in range(len(mailboxes)):
         order(mailboxes[k], address, k)
     for number in range(len(mailboxes), len(job.spans)):
-        run_span(job, number)
+        _run_span(job, number)
     await_all(mailboxes)
 
 
@@ -346,6 +335,6 @@ def run(job: Job, mailboxes: Integers, serving: int) -> None:
         serving: Whether to be, instead, the worker of the only mailbox.
     """
     if serving:
-        serve(mailboxes[0], job)
+        _serve(mailboxes[0], job)
     else:
-        lead(job, mailboxes)
+        _lead(job, mailboxes)

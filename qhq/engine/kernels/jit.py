@@ -45,13 +45,16 @@ _OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "no_cfu
 
 def inner(function: Function) -> Function:
     """Compile as a part of the entry points that call it."""
-    options = {**_OPTIONS, "no_cpython_wrapper": True}  # unboxing a program costs more than most kernels
+    # Unboxing a program costs more than most kernels, so only the entry point can be called from Python; and
+    # without a cache of its own, a kernel is compiled again with whatever calls it, never stale.
+    options = {**_OPTIONS, "no_cpython_wrapper": True}
     return cast(Function, _njit(**options)(function))
 
 
 def entry(function: Function) -> Function:
     """Compile for calls from Python, cached in the user's cache folder (the package's may be read-only)."""
     made = _njit(**_OPTIONS)(function)
+    # Numba reads its folder when a cache is made, and the user's other code may have asked for another one.
     before, _config.CACHE_DIR = _config.CACHE_DIR, _CACHE
     try:
         _check_owner(Path(_CACHE))
@@ -76,6 +79,7 @@ class _CheckedFiles(_caching.IndexDataCacheFile):  # type: ignore[misc]
 
     def _load_data(self, name: str) -> Any:
         digest, content = super()._load_data(name)
+        # A flipped bit in machine code is no error that Python could catch: it is a wrong number or a crash.
         if hashlib.sha256(content).digest() != digest:
             raise ValueError(f"{name} has changed since it was written")
         return pickle.loads(content)

@@ -25,6 +25,7 @@ _codegen: Any = cgutils
 
 ROW_BYTES = 64
 _FUSED = ("contract",)
+"""The only one of LLVM's fast-math flags: with ``nnan`` or ``ninf`` a NaN would no longer reach the loss."""
 
 
 class RowType(types.Type):  # type: ignore[misc, unused-ignore]  # Numba may be untyped
@@ -62,6 +63,7 @@ def _load(_typing: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         pointer = _pointer(context, builder, array, args[0], args[1], row.count)
         vector = ir.VectorType(context.get_value_type(row.element), row.count)
+        # The alignment is a promise: with it LLVM picks the aligned move, which faults on any other address.
         return builder.load(builder.bitcast(pointer, vector.as_pointer()), align=ROW_BYTES)
 
     return row(array, types.int64), generate
@@ -102,6 +104,7 @@ def _total(_typing: Any, row: Any) -> Any:
         element = args[0].type.element
         name = f"llvm.vector.reduce.fadd.v{row.count}f{row.element.bitwidth}"
         kind = ir.FunctionType(element, [element, args[0].type])
+        # Summed in any order (reassoc), else one lane after the other; -0.0 is the neutral element of IEEE.
         reduce = _codegen.get_or_insert_function(builder.module, kind, name)
         return builder.call(reduce, [ir.Constant(element, -0.0), args[0]], fastmath=("reassoc",))
 
@@ -119,6 +122,7 @@ def _count(_typing: Any, array: Any) -> Any:
 
 def _parity(_typing: Any, value: Any) -> Any:  # noqa: ARG001
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        # Population count is one instruction where the processor has it, and LLVM knows whether it has.
         return builder.and_(builder.ctpop(args[0]), ir.Constant(args[0].type, 1))
 
     return types.int64(types.int64), generate

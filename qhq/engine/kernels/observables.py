@@ -12,13 +12,13 @@ from typing import Any
 from qhq.engine.kernels.jit import inner
 from qhq.engine.kernels.lanes import fill, lanes, load, store
 from qhq.engine.kernels.walsh import walsh_sums, walsh_transpose
-from qhq.engine.program import READ_BEGIN, READ_END, READ_FLIP, READ_MAP, READ_ODD, Integers, Numbers, Readout
+from qhq.engine.program import Integers, Numbers, Read, Readout
 
 
 @inner
-def write_overlaps(psi: Numbers, f: Numbers, read: Integers, index: Any) -> None:
+def _write_overlaps(psi: Numbers, f: Numbers, read: Integers, index: Any) -> None:
     """Row ``y(z)`` of ``f`` becomes the overlap of amplitude ``z`` with its partner."""
-    flip, odd = read[READ_FLIP], read[READ_ODD]
+    flip, odd = read[Read.FLIP], read[Read.ODD]
     for z in range(len(index)):
         pr, pi = load(psi, 2 * z), load(psi, 2 * z + 1)
         r = 2 * (z ^ flip)
@@ -44,8 +44,8 @@ def read_out(out: Readout, psi: Numbers, f: Numbers, slots: Numbers) -> None:
     """Row ``slot`` of ``slots`` becomes the expectation of that Pauli string."""
     for k in range(len(out.reads)):
         read = out.reads[k]
-        write_overlaps(psi, f, read, out.maps[read[READ_MAP]])
-        walsh_sums(f, out.bits, out.terms[read[READ_BEGIN] : read[READ_END]], slots)
+        _write_overlaps(psi, f, read, out.maps[read[Read.MAP]])
+        walsh_sums(f, out.bits, out.terms[read[Read.BEGIN] : read[Read.END]], slots)
 
 
 @inner
@@ -64,9 +64,9 @@ def weigh_slots(out: Readout, slots: Numbers, cotangent: Any, first: int) -> Non
 
 
 @inner
-def add_image(psi: Numbers, lam: Numbers, f: Numbers, read: Integers, index: Any) -> None:
+def _add_image(psi: Numbers, lam: Numbers, f: Numbers, read: Integers, index: Any) -> None:
     """``lam[z ^ flip] += i^odd f[y(z)] psi[z]``."""
-    flip, odd = read[READ_FLIP], read[READ_ODD]
+    flip, odd = read[Read.FLIP], read[Read.ODD]
     for z in range(len(index)):
         h = load(f, int(index[z]))
         pr, pi = load(psi, 2 * z), load(psi, 2 * z + 1)
@@ -80,7 +80,7 @@ def add_image(psi: Numbers, lam: Numbers, f: Numbers, read: Integers, index: Any
 
 
 @inner
-def write_image(psi: Numbers, lam: Numbers, f: Numbers, index: Any) -> None:
+def _write_image(psi: Numbers, lam: Numbers, f: Numbers, index: Any) -> None:
     """``lam[z] = f[y(z)] psi[z]``."""
     for z in range(len(index)):
         h = load(f, int(index[z]))
@@ -92,15 +92,15 @@ def write_image(psi: Numbers, lam: Numbers, f: Numbers, index: Any) -> None:
 def write_costate(out: Readout, psi: Numbers, lam: Numbers, f: Numbers, slots: Numbers) -> None:
     """``lam = sum_slot slots P_slot psi``; the reads that flip nothing come first."""
     # Most circuits are read in Z alone: writing that first read saves clearing ``lam``, and reading it back.
-    plain = len(out.reads) > 0 and out.reads[0, READ_FLIP] == 0
+    plain = len(out.reads) > 0 and out.reads[0, Read.FLIP] == 0
     if not plain:
         for r in range(2 << out.bits):
             store(lam, r, fill(lam, 0.0))
     for k in range(len(out.reads)):
         read = out.reads[k]
-        index = out.maps[read[READ_MAP]]
-        walsh_transpose(f, out.bits, out.terms[read[READ_BEGIN] : read[READ_END]], slots)
+        index = out.maps[read[Read.MAP]]
+        walsh_transpose(f, out.bits, out.terms[read[Read.BEGIN] : read[Read.END]], slots)
         if plain and k == 0:
-            write_image(psi, lam, f, index)
+            _write_image(psi, lam, f, index)
         else:
-            add_image(psi, lam, f, read, index)
+            _add_image(psi, lam, f, read, index)

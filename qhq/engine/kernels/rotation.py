@@ -21,18 +21,7 @@ from typing import Any
 
 from qhq.engine.kernels.jit import inner
 from qhq.engine.kernels.lanes import fill, load, parity, store
-from qhq.engine.program import (
-    ANGLE,
-    COUNT,
-    FLIP,
-    LEADING,
-    MASK,
-    NEXT,
-    PAIR_ANGLE,
-    PAIR_BIT,
-    Integers,
-    Numbers,
-)
+from qhq.engine.program import NEXT, Integers, Numbers, Op, Pair
 
 
 @inner
@@ -43,53 +32,53 @@ def insert_zero(index: int, bit: int) -> int:
 
 
 @inner
-def coset_row(k: int, op: Integers, count: int) -> int:
+def _coset_row(k: int, op: Integers, count: int) -> int:
     """A row of the k-th coset of the flips: ``k`` with zeros at their leading bits."""
     for j in range(count):
-        k = insert_zero(k, op[LEADING + j] + 1)  # + 1: bit 0 of a row chooses real or imaginary part
+        k = insert_zero(k, op[Op.LEADING + j] + 1)  # + 1: bit 0 of a row chooses real or imaginary part
     return k
 
 
 @inner
-def flip_and_mask(op: Integers, j: int) -> Any:
+def _flip_and_mask(op: Integers, j: int) -> Any:
     """Flip and mask of the j-th rotation, over rows."""
-    return op[FLIP + NEXT * j] << 1, op[MASK + NEXT * j] << 1
+    return op[Op.FLIP + NEXT * j] << 1, op[Op.MASK + NEXT * j] << 1
 
 
 @inner
-def to_zero(r: int, f: int, m: int) -> int:
+def _to_zero(r: int, f: int, m: int) -> int:
     """What moves row ``r`` to the one of its pair where the rotated bit is 0: ``f`` or nothing."""
     return -parity(r & m) & f  # minus one has all bits set: no branch in the innermost loop
 
 
 @inner
-def half_angle(trig: Numbers, angle: int) -> Any:
+def _half_angle(trig: Numbers, angle: int) -> Any:
     """Rows of the cosine and sine of half an angle."""
     return load(trig, 2 * angle), load(trig, 2 * angle + 1)
 
 
 @inner
-def half_angle_back(trig: Numbers, angle: int) -> Any:
+def _half_angle_back(trig: Numbers, angle: int) -> Any:
     """Cosine, and sine with its sign turned: the rotation by minus the angle."""
-    c, s = half_angle(trig, angle)
+    c, s = _half_angle(trig, angle)
     return c, fill(trig, 0.0) - s
 
 
 @inner
-def rotated(c: Any, s: Any, a: Any, b: Any) -> Any:
+def _rotated(c: Any, s: Any, a: Any, b: Any) -> Any:
     """The two rows after the rotation; with ``-s`` the two rows before it."""
     return c * a - s * b, s * a + c * b
 
 
 @inner
-def load_four(psi: Numbers, r: int, f: int, g: int) -> Any:
+def _load_four(psi: Numbers, r: int, f: int, g: int) -> Any:
     """Rows ``r, r ^ f, r ^ g, r ^ f ^ g``."""
     return load(psi, r), load(psi, r ^ f), load(psi, r ^ g), load(psi, r ^ f ^ g)
 
 
 @inner
-def store_four(psi: Numbers, place: Any, a: Any) -> None:
-    """The reverse of ``load_four``, ``place`` is ``(r, f, g)``."""
+def _store_four(psi: Numbers, place: Any, a: Any) -> None:
+    """The reverse of ``_load_four``, ``place`` is ``(r, f, g)``."""
     r, f, g = place
     store(psi, r, a[0])
     store(psi, r ^ f, a[1])
@@ -98,169 +87,169 @@ def store_four(psi: Numbers, place: Any, a: Any) -> None:
 
 
 @inner
-def rotated_four(t: Any, a: Any) -> Any:
+def _rotated_four(t: Any, a: Any) -> Any:
     """Rotate four rows about both bits; ``t`` is ``(cos, sin, cos, sin)``."""
-    a0, a1 = rotated(t[0], t[1], a[0], a[1])
-    a2, a3 = rotated(t[0], t[1], a[2], a[3])
-    a0, a2 = rotated(t[2], t[3], a0, a2)
-    a1, a3 = rotated(t[2], t[3], a1, a3)
+    a0, a1 = _rotated(t[0], t[1], a[0], a[1])
+    a2, a3 = _rotated(t[0], t[1], a[2], a[3])
+    a0, a2 = _rotated(t[2], t[3], a0, a2)
+    a1, a3 = _rotated(t[2], t[3], a1, a3)
     return a0, a1, a2, a3
 
 
 @inner
-def rotated_across(c: Any, s: Any, a: Any, b: Any) -> Any:
+def _rotated_across(c: Any, s: Any, a: Any, b: Any) -> Any:
     """Rotate two fours into each other."""
-    a0, b0 = rotated(c, s, a[0], b[0])
-    a1, b1 = rotated(c, s, a[1], b[1])
-    a2, b2 = rotated(c, s, a[2], b[2])
-    a3, b3 = rotated(c, s, a[3], b[3])
+    a0, b0 = _rotated(c, s, a[0], b[0])
+    a1, b1 = _rotated(c, s, a[1], b[1])
+    a2, b2 = _rotated(c, s, a[2], b[2])
+    a3, b3 = _rotated(c, s, a[3], b[3])
     return (a0, a1, a2, a3), (b0, b1, b2, b3)
 
 
 @inner
-def rotate_one(psi: Numbers, rows: int, op: Integers, trig: Numbers) -> None:
+def _rotate_one(psi: Numbers, rows: int, op: Integers, trig: Numbers) -> None:
     """One rotation."""
-    c, s = half_angle(trig, op[ANGLE])
-    f, m = flip_and_mask(op, 0)
+    c, s = _half_angle(trig, op[Op.ANGLE])
+    f, m = _flip_and_mask(op, 0)
     for k in range(rows >> 1):
-        r = coset_row(k, op, 1)
-        r ^= to_zero(r, f, m)
-        a, b = rotated(c, s, load(psi, r), load(psi, r ^ f))
+        r = _coset_row(k, op, 1)
+        r ^= _to_zero(r, f, m)
+        a, b = _rotated(c, s, load(psi, r), load(psi, r ^ f))
         store(psi, r, a)
         store(psi, r ^ f, b)
 
 
 @inner
-def rotate_two(psi: Numbers, rows: int, op: Integers, trig: Numbers) -> None:
+def _rotate_two(psi: Numbers, rows: int, op: Integers, trig: Numbers) -> None:
     """Two rotations in one pass."""
-    t = half_angle(trig, op[ANGLE]) + half_angle(trig, op[ANGLE + NEXT])
-    (f, m), (g, n) = flip_and_mask(op, 0), flip_and_mask(op, 1)
+    t = _half_angle(trig, op[Op.ANGLE]) + _half_angle(trig, op[Op.ANGLE + NEXT])
+    (f, m), (g, n) = _flip_and_mask(op, 0), _flip_and_mask(op, 1)
     for k in range(rows >> 2):
-        r = coset_row(k, op, 2)
-        r ^= to_zero(r, f, m) ^ to_zero(r, g, n)
-        store_four(psi, (r, f, g), rotated_four(t, load_four(psi, r, f, g)))
+        r = _coset_row(k, op, 2)
+        r ^= _to_zero(r, f, m) ^ _to_zero(r, g, n)
+        _store_four(psi, (r, f, g), _rotated_four(t, _load_four(psi, r, f, g)))
 
 
 @inner
-def rotate_three(psi: Numbers, rows: int, op: Integers, trig: Numbers) -> None:
+def _rotate_three(psi: Numbers, rows: int, op: Integers, trig: Numbers) -> None:
     """Three rotations in one pass."""
-    t = half_angle(trig, op[ANGLE]) + half_angle(trig, op[ANGLE + NEXT])
-    c, s = half_angle(trig, op[ANGLE + 2 * NEXT])
-    (f, m), (g, n), (h, o) = flip_and_mask(op, 0), flip_and_mask(op, 1), flip_and_mask(op, 2)
+    t = _half_angle(trig, op[Op.ANGLE]) + _half_angle(trig, op[Op.ANGLE + NEXT])
+    c, s = _half_angle(trig, op[Op.ANGLE + 2 * NEXT])
+    (f, m), (g, n), (h, o) = _flip_and_mask(op, 0), _flip_and_mask(op, 1), _flip_and_mask(op, 2)
     for k in range(rows >> 3):
-        r = coset_row(k, op, 3)
-        r ^= to_zero(r, f, m) ^ to_zero(r, g, n) ^ to_zero(r, h, o)
-        a = rotated_four(t, load_four(psi, r, f, g))
-        b = rotated_four(t, load_four(psi, r ^ h, f, g))
-        a, b = rotated_across(c, s, a, b)
-        store_four(psi, (r, f, g), a)
-        store_four(psi, (r ^ h, f, g), b)
+        r = _coset_row(k, op, 3)
+        r ^= _to_zero(r, f, m) ^ _to_zero(r, g, n) ^ _to_zero(r, h, o)
+        a = _rotated_four(t, _load_four(psi, r, f, g))
+        b = _rotated_four(t, _load_four(psi, r ^ h, f, g))
+        a, b = _rotated_across(c, s, a, b)
+        _store_four(psi, (r, f, g), a)
+        _store_four(psi, (r ^ h, f, g), b)
 
 
 @inner
 def rotate(psi: Numbers, rows: int, op: Integers, trig: Numbers) -> None:
     """The operation ROTATIONS on a tile; angle ``k`` has the rows ``2 k, 2 k + 1`` of ``trig``."""
-    if op[COUNT] == 1:
-        rotate_one(psi, rows, op, trig)
-    elif op[COUNT] == 2:
-        rotate_two(psi, rows, op, trig)
+    if op[Op.COUNT] == 1:
+        _rotate_one(psi, rows, op, trig)
+    elif op[Op.COUNT] == 2:
+        _rotate_two(psi, rows, op, trig)
     else:
-        rotate_three(psi, rows, op, trig)
+        _rotate_three(psi, rows, op, trig)
 
 
 @inner
-def slope(pa: Any, pb: Any, la: Any, lb: Any) -> Any:
+def _slope(pa: Any, pb: Any, la: Any, lb: Any) -> Any:
     """One pair's part of dE/dangle."""
     return lb * pa - la * pb
 
 
 @inner
-def first_slope(p: Any, l: Any) -> Any:  # noqa: E741
+def _first_slope(p: Any, l: Any) -> Any:  # noqa: E741
     """Four rows' part of dE/dangle of the first bit."""
-    return slope(p[0], p[1], l[0], l[1]) + slope(p[2], p[3], l[2], l[3])
+    return _slope(p[0], p[1], l[0], l[1]) + _slope(p[2], p[3], l[2], l[3])
 
 
 @inner
-def second_slope(p: Any, l: Any) -> Any:  # noqa: E741
+def _second_slope(p: Any, l: Any) -> Any:  # noqa: E741
     """Four rows' part of dE/dangle of the second bit."""
-    return slope(p[0], p[2], l[0], l[2]) + slope(p[1], p[3], l[1], l[3])
+    return _slope(p[0], p[2], l[0], l[2]) + _slope(p[1], p[3], l[1], l[3])
 
 
 @inner
-def across_slope(p: Any, q: Any, l: Any, m: Any) -> Any:  # noqa: E741
+def _across_slope(p: Any, q: Any, l: Any, m: Any) -> Any:  # noqa: E741
     """Two fours' part of dE/dangle of the bit between them."""
-    return (slope(p[0], q[0], l[0], m[0]) + slope(p[1], q[1], l[1], m[1])) + (
-        slope(p[2], q[2], l[2], m[2]) + slope(p[3], q[3], l[3], m[3])
+    return (_slope(p[0], q[0], l[0], m[0]) + _slope(p[1], q[1], l[1], m[1])) + (
+        _slope(p[2], q[2], l[2], m[2]) + _slope(p[3], q[3], l[3], m[3])
     )
 
 
 @inner
-def adjoint_one(psi: Numbers, lam: Numbers, rows: int, op: Integers, angles: Any) -> None:
+def _adjoint_one(psi: Numbers, lam: Numbers, rows: int, op: Integers, angles: Any) -> None:
     """Take one rotation off."""
     trig, fresh = angles
-    c, s = half_angle_back(trig, op[ANGLE])
-    f, m = flip_and_mask(op, 0)
+    c, s = _half_angle_back(trig, op[Op.ANGLE])
+    f, m = _flip_and_mask(op, 0)
     first = fill(psi, 0.0)
     for k in range(rows >> 1):
-        r = coset_row(k, op, 1)
-        r ^= to_zero(r, f, m)
+        r = _coset_row(k, op, 1)
+        r ^= _to_zero(r, f, m)
         pa, pb, la, lb = load(psi, r), load(psi, r ^ f), load(lam, r), load(lam, r ^ f)
         # The slope is the same before and after the rotation, which commutes with its own generator.
-        first += slope(pa, pb, la, lb)
-        pa, pb = rotated(c, s, pa, pb)
-        la, lb = rotated(c, s, la, lb)
+        first += _slope(pa, pb, la, lb)
+        pa, pb = _rotated(c, s, pa, pb)
+        la, lb = _rotated(c, s, la, lb)
         store(psi, r, pa)
         store(psi, r ^ f, pb)
         store(lam, r, la)
         store(lam, r ^ f, lb)
-    store(fresh, op[ANGLE], first)
+    store(fresh, op[Op.ANGLE], first)
 
 
 @inner
-def adjoint_two(psi: Numbers, lam: Numbers, rows: int, op: Integers, angles: Any) -> None:
+def _adjoint_two(psi: Numbers, lam: Numbers, rows: int, op: Integers, angles: Any) -> None:
     """Take two rotations off."""
     trig, fresh = angles
-    t = half_angle_back(trig, op[ANGLE]) + half_angle_back(trig, op[ANGLE + NEXT])
-    (f, m), (g, n) = flip_and_mask(op, 0), flip_and_mask(op, 1)
+    t = _half_angle_back(trig, op[Op.ANGLE]) + _half_angle_back(trig, op[Op.ANGLE + NEXT])
+    (f, m), (g, n) = _flip_and_mask(op, 0), _flip_and_mask(op, 1)
     first, second = fill(psi, 0.0), fill(psi, 0.0)
     for k in range(rows >> 2):
-        r = coset_row(k, op, 2)
-        r ^= to_zero(r, f, m) ^ to_zero(r, g, n)
-        a, b = load_four(psi, r, f, g), load_four(lam, r, f, g)
-        first += first_slope(a, b)
-        second += second_slope(a, b)
-        store_four(psi, (r, f, g), rotated_four(t, a))
-        store_four(lam, (r, f, g), rotated_four(t, b))
-    store(fresh, op[ANGLE], first)
-    store(fresh, op[ANGLE + NEXT], second)
+        r = _coset_row(k, op, 2)
+        r ^= _to_zero(r, f, m) ^ _to_zero(r, g, n)
+        a, b = _load_four(psi, r, f, g), _load_four(lam, r, f, g)
+        first += _first_slope(a, b)
+        second += _second_slope(a, b)
+        _store_four(psi, (r, f, g), _rotated_four(t, a))
+        _store_four(lam, (r, f, g), _rotated_four(t, b))
+    store(fresh, op[Op.ANGLE], first)
+    store(fresh, op[Op.ANGLE + NEXT], second)
 
 
 @inner
-def adjoint_three(psi: Numbers, lam: Numbers, rows: int, op: Integers, angles: Any) -> None:
+def _adjoint_three(psi: Numbers, lam: Numbers, rows: int, op: Integers, angles: Any) -> None:
     """Take three rotations off."""
     trig, fresh = angles
-    t = half_angle_back(trig, op[ANGLE]) + half_angle_back(trig, op[ANGLE + NEXT])
-    c, s = half_angle_back(trig, op[ANGLE + 2 * NEXT])
-    (f, m), (g, n), (h, o) = flip_and_mask(op, 0), flip_and_mask(op, 1), flip_and_mask(op, 2)
+    t = _half_angle_back(trig, op[Op.ANGLE]) + _half_angle_back(trig, op[Op.ANGLE + NEXT])
+    c, s = _half_angle_back(trig, op[Op.ANGLE + 2 * NEXT])
+    (f, m), (g, n), (h, o) = _flip_and_mask(op, 0), _flip_and_mask(op, 1), _flip_and_mask(op, 2)
     first, second, third = fill(psi, 0.0), fill(psi, 0.0), fill(psi, 0.0)
     for k in range(rows >> 3):
-        r = coset_row(k, op, 3)
-        r ^= to_zero(r, f, m) ^ to_zero(r, g, n) ^ to_zero(r, h, o)
-        a, b = load_four(psi, r, f, g), load_four(lam, r, f, g)
-        x, y = load_four(psi, r ^ h, f, g), load_four(lam, r ^ h, f, g)
+        r = _coset_row(k, op, 3)
+        r ^= _to_zero(r, f, m) ^ _to_zero(r, g, n) ^ _to_zero(r, h, o)
+        a, b = _load_four(psi, r, f, g), _load_four(lam, r, f, g)
+        x, y = _load_four(psi, r ^ h, f, g), _load_four(lam, r ^ h, f, g)
         # All three slopes from the rows as they were loaded: the three rotations commute with each other.
-        first += first_slope(a, b) + first_slope(x, y)
-        second += second_slope(a, b) + second_slope(x, y)
-        third += across_slope(a, x, b, y)
-        a, x = rotated_across(c, s, rotated_four(t, a), rotated_four(t, x))
-        store_four(psi, (r, f, g), a)
-        store_four(psi, (r ^ h, f, g), x)
-        b, y = rotated_across(c, s, rotated_four(t, b), rotated_four(t, y))
-        store_four(lam, (r, f, g), b)
-        store_four(lam, (r ^ h, f, g), y)
-    store(fresh, op[ANGLE], first)
-    store(fresh, op[ANGLE + NEXT], second)
-    store(fresh, op[ANGLE + 2 * NEXT], third)
+        first += _first_slope(a, b) + _first_slope(x, y)
+        second += _second_slope(a, b) + _second_slope(x, y)
+        third += _across_slope(a, x, b, y)
+        a, x = _rotated_across(c, s, _rotated_four(t, a), _rotated_four(t, x))
+        _store_four(psi, (r, f, g), a)
+        _store_four(psi, (r ^ h, f, g), x)
+        b, y = _rotated_across(c, s, _rotated_four(t, b), _rotated_four(t, y))
+        _store_four(lam, (r, f, g), b)
+        _store_four(lam, (r ^ h, f, g), y)
+    store(fresh, op[Op.ANGLE], first)
+    store(fresh, op[Op.ANGLE + NEXT], second)
+    store(fresh, op[Op.ANGLE + 2 * NEXT], third)
 
 
 @inner
@@ -269,16 +258,16 @@ def rotate_adjoint(psi: Numbers, lam: Numbers, rows: int, op: Integers, angles: 
 
     Row ``k`` of ``fresh`` becomes dE/dangle ``k`` of each lane.
     """
-    if op[COUNT] == 1:
-        adjoint_one(psi, lam, rows, op, angles)
-    elif op[COUNT] == 2:
-        adjoint_two(psi, lam, rows, op, angles)
+    if op[Op.COUNT] == 1:
+        _adjoint_one(psi, lam, rows, op, angles)
+    elif op[Op.COUNT] == 2:
+        _adjoint_two(psi, lam, rows, op, angles)
     else:
-        adjoint_three(psi, lam, rows, op, angles)
+        _adjoint_three(psi, lam, rows, op, angles)
 
 
 @inner
-def append_bit(psi: Numbers, half: int, c: Any, s: Any) -> None:
+def _append_bit(psi: Numbers, half: int, c: Any, s: Any) -> None:
     """Append a bit in the state ``(c, s)`` to a real product of lower bits."""
     for z in range(half):
         a = load(psi, 2 * z)
@@ -294,9 +283,9 @@ def write_product(psi: Numbers, bits: int, pairs: Integers, trig: Numbers) -> No
     j = 0
     for bit in range(bits):
         half = 1 << bit
-        if j < len(pairs) and pairs[j, PAIR_BIT] == bit:
-            c, s = half_angle(trig, pairs[j, PAIR_ANGLE])
-            append_bit(psi, half, c, s)
+        if j < len(pairs) and pairs[j, Pair.BIT] == bit:
+            c, s = _half_angle(trig, pairs[j, Pair.ANGLE])
+            _append_bit(psi, half, c, s)
             j += 1
         else:
             for z in range(half, 2 * half):
@@ -306,7 +295,7 @@ def write_product(psi: Numbers, bits: int, pairs: Integers, trig: Numbers) -> No
 
 
 @inner
-def contract_bit(psi: Numbers, lam: Numbers, half: int, c: Any, s: Any) -> Any:
+def _contract_bit(psi: Numbers, lam: Numbers, half: int, c: Any, s: Any) -> Any:
     """Take the top bit off product and co-state; returns dE/dangle of its factor."""
     acc = fill(psi, 0.0)
     for z in range(half):
@@ -327,6 +316,6 @@ def product_adjoint(psi: Numbers, lam: Numbers, pairs: Integers, trig: Numbers, 
     to be done for them.
     """
     for j in range(len(pairs) - 1, -1, -1):
-        angle = pairs[j, PAIR_ANGLE]
-        c, s = half_angle(trig, angle)
-        store(fresh, angle, contract_bit(psi, lam, 1 << pairs[j, PAIR_BIT], c, s))
+        angle = pairs[j, Pair.ANGLE]
+        c, s = _half_angle(trig, angle)
+        store(fresh, angle, _contract_bit(psi, lam, 1 << pairs[j, Pair.BIT], c, s))

@@ -14,11 +14,11 @@ from typing import Any
 
 from qhq.engine.kernels.jit import inner
 from qhq.engine.kernels.lanes import fill, load, parity, store
-from qhq.engine.program import LEVEL, REST, SLOT, Integers, Numbers
+from qhq.engine.program import Integers, Numbers, Term
 
 
 @inner
-def signed_sum(f: Numbers, half: int, rest: int) -> Any:
+def _signed_sum(f: Numbers, half: int, rest: int) -> Any:
     """``sum_(y < half) (-1)^parity(rest & y) f[half + y]``."""
     acc = fill(f, 0.0)
     for y in range(half):
@@ -27,7 +27,7 @@ def signed_sum(f: Numbers, half: int, rest: int) -> Any:
 
 
 @inner
-def butterfly(f: Numbers, half: int) -> Any:
+def _butterfly(f: Numbers, half: int) -> Any:
     """``f[y], f[half + y] = sum, difference`` for ``y < half``; returns the sum of all differences."""
     acc = fill(f, 0.0)
     for y in range(half):
@@ -46,22 +46,22 @@ def walsh_sums(f: Numbers, bits: int, terms: Integers, out: Numbers) -> None:
         if j < 0:
             return
         half = 1 << level
-        single = butterfly(f, half)
-        while j >= 0 and terms[j, LEVEL] == level:
-            rest = terms[j, REST]
-            store(out, terms[j, SLOT], single if rest == 0 else signed_sum(f, half, rest))
+        single = _butterfly(f, half)
+        while j >= 0 and terms[j, Term.LEVEL] == level:
+            rest = terms[j, Term.REST]
+            store(out, terms[j, Term.SLOT], single if rest == 0 else _signed_sum(f, half, rest))
             j -= 1
     while j >= 0:  # the empty mask: what is left is the sum of all
-        store(out, terms[j, SLOT], load(f, 0))
+        store(out, terms[j, Term.SLOT], load(f, 0))
         j -= 1
 
 
 @inner
-def level_sum(terms: Integers, span: Any, y: int, slots: Numbers) -> Any:
+def _level_sum(terms: Integers, span: Any, y: int, slots: Numbers) -> Any:
     """``sum_j (-1)^parity(rest_j & y) slots[j]`` over the terms ``span`` of one level."""
     acc = fill(slots, 0.0)
     for j in range(span[0], span[1]):
-        acc += fill(slots, 1.0 - 2.0 * parity(terms[j, REST] & y)) * load(slots, terms[j, SLOT])
+        acc += fill(slots, 1.0 - 2.0 * parity(terms[j, Term.REST] & y)) * load(slots, terms[j, Term.SLOT])
     return acc
 
 
@@ -69,21 +69,21 @@ def level_sum(terms: Integers, span: Any, y: int, slots: Numbers) -> Any:
 def level_end(terms: Integers, begin: int, level: int) -> int:
     """Where the terms of ``level``, which start at ``begin``, end."""
     end = begin
-    while end < len(terms) and terms[end, LEVEL] == level:
+    while end < len(terms) and terms[end, Term.LEVEL] == level:
         end += 1
     return end
 
 
 @inner
-def unfold_level(f: Numbers, half: int, terms: Integers, span: Any, slots: Numbers) -> None:
+def _unfold_level(f: Numbers, half: int, terms: Integers, span: Any, slots: Numbers) -> None:
     """Double the rows of ``f``: plus the level's sum below, minus it above."""
     plain = True
     for j in range(span[0], span[1]):
-        plain = plain and terms[j, REST] == 0
-    change = level_sum(terms, span, 0, slots)
+        plain = plain and terms[j, Term.REST] == 0
+    change = _level_sum(terms, span, 0, slots)
     for y in range(half):
         if not plain:
-            change = level_sum(terms, span, y, slots)
+            change = _level_sum(terms, span, y, slots)
         a = load(f, y)
         store(f, y, a + change)
         store(f, half + y, a - change)
@@ -93,8 +93,8 @@ def unfold_level(f: Numbers, half: int, terms: Integers, span: Any, slots: Numbe
 def walsh_transpose(f: Numbers, bits: int, terms: Integers, slots: Numbers) -> None:
     """The transpose of ``walsh_sums``: ``f(y) = sum_j (-1)^parity(mask_j & y) slots[slot_j]``, all ``y``."""
     begin = level_end(terms, 0, -1)
-    store(f, 0, level_sum(terms, (0, begin), 0, slots))
+    store(f, 0, _level_sum(terms, (0, begin), 0, slots))
     for level in range(bits):
         end = level_end(terms, begin, level)
-        unfold_level(f, 1 << level, terms, (begin, end), slots)
+        _unfold_level(f, 1 << level, terms, (begin, end), slots)
         begin = end

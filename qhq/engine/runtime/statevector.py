@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,8 @@ class StatevectorEngine:
         *,
         threads: int | None = None,
     ) -> None:
-        self._recipe = (circuit, list(observables), list(inputs), list(weights), threads)
+        self._recipe = (circuit, list(observables), list(inputs), list(weights))
+        self._asked_threads = threads
         check_width(int(circuit.num_qubits))
         self.tape: Tape = build_tape(circuit, observables, inputs, weights)
         self.threads = bounded_threads(threads)
@@ -90,7 +92,7 @@ class StatevectorEngine:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles are built anew: memory and compiled code belong to a process."""
-        return _rebuild, self._recipe
+        return partial(StatevectorEngine, threads=self._asked_threads), self._recipe
 
     def expectations(self, inputs: npt.ArrayLike, weights: npt.ArrayLike) -> Reals:
         """Expectations (B, O) of ``inputs`` (B, I) and ``weights`` (W,)."""
@@ -129,9 +131,15 @@ class StatevectorEngine:
     def _forward(
         self, inputs: npt.ArrayLike, weights: npt.ArrayLike, *, keep: bool
     ) -> tuple[Reals, Residual]:
-        inputs = plain(inputs)
-        weights = plain(weights, inputs.dtype)
-        _check_shapes(inputs, weights, self)
+        inputs = _plain(inputs)
+        weights = _plain(weights, inputs.dtype)
+        if inputs.ndim != 2 or inputs.shape[1] != self.num_inputs:
+            fix = "Give one row a sample and one column an input parameter"
+            raise _shape_error("Inputs", f"(B, {self.num_inputs})", inputs, fix)
+        if weights.shape != (self.num_weights,):
+            raise _shape_error(
+                "Weights", f"({self.num_weights},)", weights, "Give one number a weight parameter"
+            )
         dtype, variables = inputs.dtype, self._variables(inputs, weights)
         values = np.empty((len(inputs), self.tape.num_observables), dtype)
         workspace = self._workspaces.take(dtype, len(inputs), self._threads_for(len(inputs), dtype), keep)
@@ -145,8 +153,10 @@ class StatevectorEngine:
         assert workspace is not None
         inputs, weights = variables
         dtype = inputs.dtype
-        cotangent = plain(cotangent, dtype)
-        _check_cotangent(cotangent, (len(inputs), self.tape.num_observables))
+        cotangent = _plain(cotangent, dtype)
+        if cotangent.shape != (len(inputs), self.tape.num_observables):
+            wanted = f"({len(inputs)}, {self.tape.num_observables})"
+            raise _shape_error("The cotangent", wanted, cotangent, "Give one number a sample and observable")
         spans = workspace.backward_spans
         dinputs = np.empty(inputs.shape, dtype)
         dweights = np.empty((len(spans), len(weights)), dtype)
@@ -157,7 +167,7 @@ class StatevectorEngine:
 
     def _threads_for(self, batch: int, dtype: np.dtype[Any]) -> int:
         """Threads that pay for a batch of this size."""
-        tiles = -(-batch * dtype.itemsize // 64)
+        tiles = -(-batch * dtype.itemsize // ROW_BYTES)
         return max(1, min(self.threads, tiles, tiles * self._workspaces.row_operations // _ROWS_PER_THREAD))
 
     def _variables(self, inputs: Reals, weights: Reals) -> tuple[Reals, Reals]:
@@ -218,19 +228,16 @@ class StateEngine:
         ]
         self._engine = StatevectorEngine(circuit, watched, inputs, weights, threads=threads)
         self._size = 1 << int(circuit.num_qubits)
-        self._basis = basis_states(self._engine.tape.frame)
+        self._basis = _basis_states(self._engine.tape.frame)
 
     def states(self, inputs: npt.ArrayLike, weights: npt.ArrayLike) -> States:
         """States (B, 2^n) of ``inputs`` (B, I) and ``weights`` (W,)."""
-        inputs = plain(inputs)
-        step = self._most_rows(inputs.dtype)
+        inputs = _plain(inputs)
+        # Samples whose states the engine keeps at once: whole tiles, and at least one.
+        lanes = ROW_BYTES // int(inputs.dtype.itemsize)
+        step = max(1, KEPT_BYTES // (2 * self._size * ROW_BYTES)) * lanes
         parts = [self._part(inputs[first : first + step], weights) for first in range(0, len(inputs), step)]
         return np.concatenate(parts) if parts else self._part(inputs, weights)
-
-    def _most_rows(self, dtype: np.dtype[Any]) -> int:
-        """Samples whose states the engine keeps at once: whole tiles, and at least one."""
-        lanes = ROW_BYTES // int(dtype.itemsize)
-        return max(1, KEPT_BYTES // (2 * self._size * ROW_BYTES)) * lanes
 
     def _part(self, inputs: Reals, weights: npt.ArrayLike) -> States:
         _, residual = self._engine.forward(inputs, weights)
@@ -245,7 +252,7 @@ class StateEngine:
         return states
 
 
-def basis_states(frame: Frame) -> npt.NDArray[np.int64]:
+def _basis_states(frame: Frame) -> npt.NDArray[np.int64]:
     """Basis state of each stored amplitude ``z``: its bit ``q`` is ``parity(row[q] & z) ^ sign[q]``."""
     qubits = range(len(frame.row))
     states = np.array([sum(frame.sign[q] << q for q in qubits)])
@@ -254,41 +261,11 @@ def basis_states(frame: Frame) -> npt.NDArray[np.int64]:
     return states
 
 
-def _rebuild(
-    circuit: QuantumCircuit,
-    observables: list[SparsePauliOp],
-    inputs: list[Parameter],
-    weights: list[Parameter],
-    threads: int | None,
-) -> StatevectorEngine:
-    return StatevectorEngine(circuit, observables, inputs, weights, threads=threads)
+def _shape_error(name: str, wanted: str, found: Reals, fix: str) -> ConfigError:
+    return ConfigError(f"{name} must have the shape {wanted}", got=f"{found.shape}", fix=fix)
 
 
-def _check_shapes(inputs: Reals, weights: Reals, engine: StatevectorEngine) -> None:
-    if inputs.ndim != 2 or inputs.shape[1] != engine.num_inputs:
-        raise ConfigError(
-            f"Inputs must have the shape (B, {engine.num_inputs})",
-            got=f"{inputs.shape}",
-            fix="Give one row a sample and one column an input parameter",
-        )
-    if weights.shape != (engine.num_weights,):
-        raise ConfigError(
-            f"Weights must have the shape ({engine.num_weights},)",
-            got=f"{weights.shape}",
-            fix="Give one number a weight parameter",
-        )
-
-
-def _check_cotangent(cotangent: Reals, shape: tuple[int, int]) -> None:
-    if cotangent.shape != shape:
-        raise ConfigError(
-            f"The cotangent must have the shape {shape}",
-            got=f"{cotangent.shape}",
-            fix="Give one number a sample and observable",
-        )
-
-
-def plain(values: npt.ArrayLike, dtype: np.dtype[Any] | None = None) -> Reals:
+def _plain(values: npt.ArrayLike, dtype: np.dtype[Any] | None = None) -> Reals:
     """The one array layout that the kernels are compiled for: contiguous, writeable, float32 or float64."""
     array = np.asarray(values)
     if dtype is None:

@@ -19,17 +19,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from qhq.engine.kernels.handoff import (
-    CLAIMED,
-    CLOCK,
-    FINISHED,
-    FREE,
-    ORDERED,
-    RECALLED,
-    SPIN,
-    STATE,
-    WORDS,
-)
+from qhq.engine.kernels.handoff import WORDS, State, Word
 from qhq.engine.kernels.interpreter import Job, run
 from qhq.engine.kernels.jit import announced
 
@@ -39,9 +29,9 @@ _LINE_WORDS = 16
 """Two cache lines, which processors fetch in pairs: no two mailboxes share them."""
 _NO_MAILBOXES = np.zeros(0, np.int64)
 
-Serve = Callable[[npt.NDArray[np.int64]], None]
+_Serve = Callable[[npt.NDArray[np.int64]], None]
 """Does what is ordered in the mailbox at this address until nothing has been for a while."""
-Entry = Callable[[Job, npt.NDArray[np.int64], int], None]
+_Entry = Callable[[Job, npt.NDArray[np.int64], int], None]
 """``interpreter.run``, compiled for one precision."""
 
 _typeof: Any = numba.typeof
@@ -50,12 +40,12 @@ _typeof: Any = numba.typeof
 class Worker:
     """A thread that belongs to one caller at a time, from ``WorkerPool.claim`` to ``release``."""
 
-    def __init__(self, serve: Serve, idle: list[Worker]) -> None:
+    def __init__(self, serve: _Serve, idle: list[Worker]) -> None:
         self._serve, self._idle = serve, idle
         self._memory = np.zeros(WORDS + 2 * _LINE_WORDS, np.int64)
         skip = -(self._memory.ctypes.data // 8) % _LINE_WORDS
         self._mailbox = self._memory[skip : skip + WORDS]
-        self._mailbox[CLOCK], self._mailbox[SPIN] = time.CLOCK_MONOTONIC, SPIN_NS
+        self._mailbox[Word.CLOCK], self._mailbox[Word.SPIN] = time.CLOCK_MONOTONIC, SPIN_NS
         self.address = self._mailbox.ctypes.data
         self._lock = Lock()
         self._claimed, self._asleep, self._stopping = False, False, False
@@ -76,19 +66,19 @@ class Worker:
         """Wake the thread, if need be; it looks at its mailbox until ``release``."""
         with self._lock:
             self._claimed = True
-            self._mailbox[STATE] = CLAIMED
+            self._mailbox[Word.STATE] = State.CLAIMED
             called, self._asleep = self._asleep, False
         if called:
             self._calls.put(None)
 
     def release(self) -> Exception | None:
         """Leave the thread to the next caller. Returns what went wrong in its span."""
-        while self._mailbox[STATE] == ORDERED:  # only where the caller's own span has failed
+        while self._mailbox[Word.STATE] == State.ORDERED:  # only where the caller's own span has failed
             time.sleep(0)
         error, self._error = self._error, None
         with self._lock:
             self._claimed = False
-            self._mailbox[STATE] = FREE
+            self._mailbox[Word.STATE] = State.FREE
         self._idle.append(self)
         return error
 
@@ -96,7 +86,7 @@ class Worker:
         """End the thread."""
         self._stopping = True
         self.claim()
-        self._mailbox[STATE] = RECALLED
+        self._mailbox[Word.STATE] = State.RECALLED
         self._thread.join(1)
 
     def _loop(self) -> None:
@@ -106,7 +96,7 @@ class Worker:
                 self._serve(address)
             except Exception as error:  # handed to the caller's thread
                 self._error = error
-                self._mailbox[STATE] = FINISHED
+                self._mailbox[Word.STATE] = State.FINISHED
             # Claimed in between, the thread goes back to its mailbox: under the lock, no call is lost.
             with self._lock:
                 self._asleep = sleep = not self._claimed
@@ -117,7 +107,7 @@ class Worker:
 class WorkerPool:
     """Workers of one precision: the code that one sits in is compiled for one."""
 
-    def __init__(self, serve: Serve) -> None:
+    def __init__(self, serve: _Serve) -> None:
         self._serve = serve
         self._idle: list[Worker] = []
         self._all: list[Worker] = []
@@ -155,7 +145,7 @@ class WorkerPool:
         return worker
 
 
-_entries: dict[np.dtype[Any], Entry] = {}
+_entries: dict[np.dtype[Any], _Entry] = {}
 """Precision -> the compiled kernel, without Numba's look at the types of each call (5 us of 7)."""
 _pools: dict[np.dtype[Any], WorkerPool] = {}
 """Precision -> its workers."""
@@ -202,7 +192,7 @@ def run_job(job: Job) -> None:
     _run_together(entry, job, pool.claim(len(job.spans) - 1, available_cores() - 1))
 
 
-def _run_together(entry: Entry, job: Job, workers: list[Worker]) -> None:
+def _run_together(entry: _Entry, job: Job, workers: list[Worker]) -> None:
     try:
         entry(job, np.array([worker.address for worker in workers], np.int64), 0)
     finally:
@@ -212,7 +202,7 @@ def _run_together(entry: Entry, job: Job, workers: list[Worker]) -> None:
             raise error
 
 
-def _load(dtype: np.dtype[Any], job: Job) -> Entry:
+def _load(dtype: np.dtype[Any], job: Job) -> _Entry:
     """Load the kernel of a precision from the disk, or compile it and say so."""
     kernel: Any = run
     arguments = (job, _NO_MAILBOXES, 0)

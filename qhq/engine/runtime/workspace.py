@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from qhq.engine.compile.tape import Tape
-from qhq.engine.kernels.interpreter import BACK, FIRST, KEEP, LAST, PREPARE, Buffers
+from qhq.engine.kernels.interpreter import Buffers, Span
 from qhq.engine.kernels.lanes import ROW_BYTES
-from qhq.engine.program import COUNT, KIND, PHASE_SHARED, ROTATIONS
+from qhq.engine.program import Kind, Op
 from qhq.memory import available_bytes, require_memory
 
 KEPT_BYTES = 1 << 29
@@ -67,8 +67,10 @@ class Workspaces:
         # Reentrant: a residual may be collected, and give its workspace back, while this thread builds one.
         self._lock = RLock()
         ops = program.layout.ops
-        rotations = int(ops[ops[:, KIND] == ROTATIONS, COUNT].sum())
-        self.row_operations = self._state_rows * (rotations + int((ops[:, KIND] == PHASE_SHARED).sum()) + 4)
+        rotations = int(ops[ops[:, Op.KIND] == Kind.ROTATIONS, Op.COUNT].sum())
+        self.row_operations = self._state_rows * (
+            rotations + int((ops[:, Op.KIND] == Kind.PHASE_SHARED).sum()) + 4
+        )
         """Row operations of one tile, roughly."""
 
     def take(self, dtype: np.dtype[Any], batch: int, threads: int, keep: bool) -> Workspace:
@@ -116,11 +118,13 @@ class Workspaces:
         states = _rows(dtype, self._state_rows * (tiles if keep else threads))
         work_rows = 2 * self._state_rows + 2 * self._angles + self._slots
         work = _rows(dtype, work_rows * threads).reshape(threads, -1)
-        spans = np.zeros((threads, BACK + 1), np.int64)
+        spans = np.zeros((threads, len(Span)), np.int64)
         edges = np.array([tiles * k // threads for k in range(threads + 1)])
-        spans[:, FIRST], spans[:, LAST], spans[:, KEEP], spans[:, PREPARE] = edges[:-1], edges[1:], keep, 1
+        spans[:, Span.FIRST], spans[:, Span.LAST] = edges[:-1], edges[1:]
+        spans[:, Span.KEEP], spans[:, Span.PREPARE] = keep, 1
         back = spans.copy()
-        back[:, PREPARE], back[:, BACK] = 0, 1  # what the batch shares is still there from the way forwards
+        # What the batch shares is still there from the way forwards.
+        back[:, Span.PREPARE], back[:, Span.BACK] = 0, 1
         return Workspace(
             key,
             Buffers(states.reshape(1 if keep else threads, -1), trig, tables, work, self._angles),

@@ -5,12 +5,12 @@ from qiskit.circuit import Parameter, ParameterVector
 from qiskit.quantum_info import SparsePauliOp
 
 from qhq.engine.compile.tape import build_tape
-from qhq.engine.program import DENSE, KIND, PHASE_SAMPLE, PHASE_SHARED, PRODUCT, ROTATIONS, cast
+from qhq.engine.program import Kind, Op, cast
 from tests.engine.circuits import ring_problem
 
 
 def kinds(circuit, observables, inputs=(), weights=()):
-    return build_tape(circuit, observables, inputs, weights).program.layout.ops[:, KIND].tolist()
+    return build_tape(circuit, observables, inputs, weights).program.layout.ops[:, Op.KIND].tolist()
 
 
 def test_entanglers_cost_nothing():
@@ -20,15 +20,23 @@ def test_entanglers_cost_nothing():
         circuit.cx(0, 1)
         circuit.swap(1, 2)
         circuit.x(0)
-    assert kinds(circuit, [SparsePauliOp("ZZZ")]) == [PRODUCT]
+    assert kinds(circuit, [SparsePauliOp("ZZZ")]) == [Kind.PRODUCT]
 
 
 def test_the_reference_circuit_is_few_passes():
     problem = ring_problem(6, 3)
     tape = build_tape(problem.circuit, problem.observables, problem.inputs, problem.weights)
     # The first layer is a product state; the last phases commute with Z and go.
-    expected = [PRODUCT, PHASE_SHARED, ROTATIONS, ROTATIONS, PHASE_SHARED, ROTATIONS, ROTATIONS]
-    assert tape.program.layout.ops[:, KIND].tolist() == expected
+    expected = [
+        Kind.PRODUCT,
+        Kind.PHASE_SHARED,
+        Kind.ROTATIONS,
+        Kind.ROTATIONS,
+        Kind.PHASE_SHARED,
+        Kind.ROTATIONS,
+        Kind.ROTATIONS,
+    ]
+    assert tape.program.layout.ops[:, Op.KIND].tolist() == expected
     assert tape.program.angles.sampled == 6
     assert tape.num_angles == 6 * 5
 
@@ -37,8 +45,8 @@ def test_phases_before_other_observables_stay():
     circuit = QuantumCircuit(1)
     circuit.ry(0.3, 0)
     circuit.rz(0.2, 0)
-    assert kinds(circuit, [SparsePauliOp("X")]) == [PRODUCT, PHASE_SHARED]
-    assert kinds(circuit, [SparsePauliOp("Z")]) == [PRODUCT]
+    assert kinds(circuit, [SparsePauliOp("X")]) == [Kind.PRODUCT, Kind.PHASE_SHARED]
+    assert kinds(circuit, [SparsePauliOp("Z")]) == [Kind.PRODUCT]
 
 
 def test_phases_of_nothing_disappear():
@@ -46,7 +54,7 @@ def test_phases_of_nothing_disappear():
     circuit = QuantumCircuit(2)
     circuit.rz(w, 0)
     circuit.rzz(w, 0, 1)
-    assert kinds(circuit, [SparsePauliOp("XX")], (), [w]) == [PRODUCT]
+    assert kinds(circuit, [SparsePauliOp("XX")], (), [w]) == [Kind.PRODUCT]
 
 
 def test_rotations_about_one_axis_merge():
@@ -71,7 +79,12 @@ def test_kinds_of_phases_and_matrices():
     circuit.rz(x, 0)
     circuit.rz(w, 1)
     circuit.unitary(np.eye(4)[[1, 2, 3, 0]], range(2))
-    assert kinds(circuit, [SparsePauliOp("ZZ")], [x], [w]) == [PRODUCT, PHASE_SHARED, PHASE_SAMPLE, DENSE]
+    assert kinds(circuit, [SparsePauliOp("ZZ")], [x], [w]) == [
+        Kind.PRODUCT,
+        Kind.PHASE_SHARED,
+        Kind.PHASE_SAMPLE,
+        Kind.DENSE,
+    ]
 
 
 def test_curved_angles_are_variables():
