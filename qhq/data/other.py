@@ -20,8 +20,8 @@ from qhq.data.overlap import OtherData, Overlap, is_unit_free, say_scaling
 from qhq.data.panel import DateArray, Mask, Panel
 from qhq.data.prepare import Prepared, check_targets, fingerprint, span_of
 from qhq.data.protocol import protocol_of
+from qhq.data.scaling.affine import Scaler
 from qhq.data.scaling.fit import check_scalable
-from qhq.data.scaling.scalers import Scaler
 from qhq.data.scaling.static import StaticScaler
 from qhq.data.spec import DataSpec
 from qhq.data.split import Parts, TestPart, TrainingPart, ValidationPart, split_panel

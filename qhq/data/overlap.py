@@ -7,18 +7,13 @@ from typing import Any
 
 from qhq.data.columns import unit_of
 from qhq.data.quarantine import Doubt, Quarantine, tell_rows
-from qhq.data.spec import DEFAULT, DataSpec, Scaling
-
-UNIT_FREE: tuple[Scaling, ...] = (
-    "window", "log_return", "over_strike", "over_spot", "residual", "implied_volatility",
-)  # fmt: skip
-"""Scalings under which a model does not notice that all prices were multiplied by one number."""
+from qhq.data.spec import DEFAULT, SCALINGS, DataSpec
 
 
 def is_unit_free(spec: DataSpec) -> bool:
-    """Whether every price of a config is scaled so."""
+    """Whether a model of a config does not notice that all prices were multiplied by one number."""
     kinds = [kind for name, kind in spec.scalings.items() if unit_of(name) == "price"]
-    return all(kind in UNIT_FREE for kind in kinds)
+    return all(SCALINGS[kind].unit_free for kind in kinds)
 
 
 def say_scaling(spec: DataSpec) -> str:

@@ -15,8 +15,8 @@ from qhq.data.overlap import OtherData
 from qhq.data.panel import Panel
 from qhq.data.protocol import protocol_of
 from qhq.data.quarantine import NOTHING_ASIDE, Doubt, Quarantine
+from qhq.data.scaling.affine import Scaler
 from qhq.data.scaling.fit import check_scalable, fit_scaler
-from qhq.data.scaling.scalers import Scaler
 from qhq.data.scaling.static import StaticScaler, fit_static
 from qhq.data.spec import DataSpec
 from qhq.data.split import Part, Parts, split_panel

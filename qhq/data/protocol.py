@@ -14,8 +14,8 @@ import numpy as np
 
 from qhq.data.caveat import NO_CAVEAT, Caveat
 from qhq.data.panel import Panel
-from qhq.data.scaling.scalers import Scaler
-from qhq.data.scaling.symbol import SymbolScaler
+from qhq.data.scaling.affine import Scaler
+from qhq.data.scaling.series import SymbolScaler
 from qhq.data.spec import DataSpec
 from qhq.data.split import Parts, TrainingPart
 from qhq.data.windows import Cut, Windows, cut_windows

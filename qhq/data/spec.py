@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -151,11 +152,43 @@ PRICED = (*OPTION_PRICES, "iv")
 DEFAULT = "default"
 """Key of `data.scaling` for every column that is not named there."""
 
-LOG_SCALINGS = ("window", "log_return")
-"""Scalings that take logarithms of prices, which then must be above zero."""
 
-OPTION_SCALINGS = ("contract_minmax", "over_strike", "over_spot", "residual", "implied_volatility")
-"""Scalings that need a contract's strike, spot or volatility."""
+@dataclass(frozen=True)
+class ScalingFacts:
+    """What must be known of a scaling before there are data. What is not said is not so.
+
+    Attributes:
+        logs: Whether it takes logarithms of prices, which then must be above zero.
+        options: Whether it needs a contract's strike, spot or volatility.
+        by_series: Whether it keeps statistics of each series, which a contract that was not there has not.
+        unit_free: Whether a model does not notice that all prices were multiplied by one number.
+        keeps_level: Whether the level of an adjusted close, which tells of later dividends, is left in.
+    """
+
+    logs: bool = False
+    options: bool = False
+    by_series: bool = False
+    unit_free: bool = False
+    keeps_level: bool = False
+
+
+SCALINGS: dict[Scaling, ScalingFacts] = {
+    "window": ScalingFacts(logs=True, unit_free=True),
+    "window_mean": ScalingFacts(keeps_level=True),
+    "minmax": ScalingFacts(by_series=True),
+    "standard": ScalingFacts(by_series=True),
+    "log_standard": ScalingFacts(by_series=True),
+    "log_return": ScalingFacts(logs=True, by_series=True, unit_free=True),
+    "raw": ScalingFacts(keeps_level=True),
+    "panel_minmax": ScalingFacts(keeps_level=True),
+    "contract_minmax": ScalingFacts(options=True),
+    "over_strike": ScalingFacts(options=True, unit_free=True),
+    "over_spot": ScalingFacts(options=True, unit_free=True),
+    "residual": ScalingFacts(options=True, unit_free=True),
+    "implied_volatility": ScalingFacts(options=True, unit_free=True),
+}
+OPTION_SCALINGS = tuple(name for name, facts in SCALINGS.items() if facts.options)
+"""Scalings that need an option panel."""
 
 
 def _canonical(name: str) -> str:
@@ -276,7 +309,7 @@ class DataSpec(Spec):
     @property
     def takes_logs(self) -> bool:
         """Whether prices must be above zero: a scaling or a computed column takes their logarithms."""
-        logs = {name for name, kind in self.scalings.items() if kind in LOG_SCALINGS}
+        logs = {name for name, kind in self.scalings.items() if SCALINGS[kind].logs}
         # A return or an indicator has no say in whether a price may be below zero.
         priced = isinstance(self.scaling, str) or any(unit_of(name) == "price" for name in logs)
         return (priced and bool(logs)) or not FROM_LOGS.isdisjoint(self.columns)
@@ -393,7 +426,7 @@ class DataSpec(Spec):
                 )
         for column, kind in self.scalings.items():
             of = "" if isinstance(self.scaling, str) else f" of {column}"
-            if kind in OPTION_SCALINGS and self.kind != "options":
+            if SCALINGS[kind].options and self.kind != "options":
                 raise ValueError(f"scaling {kind}{of} needs an option panel")
             if of and kind == "implied_volatility" and column in self.targets and column not in PRICED:
                 raise ValueError(
@@ -402,8 +435,8 @@ class DataSpec(Spec):
                 )
         # An adjusted level tells of dividends to come; only what is relative to the series itself does not.
         kind = self.scalings.get("adj_close", "window")
-        if kind in ("raw", "panel_minmax", "window_mean") or (
-            "adj_close" in self.static and self.default_scaling in ("raw", "panel_minmax", "window_mean")
+        if SCALINGS[kind].keeps_level or (
+            "adj_close" in self.static and SCALINGS[self.default_scaling].keeps_level
         ):
             raise ValueError(
                 f"scaling {kind} of adj_close would tell of later dividends: take close, or another scaling"

@@ -18,7 +18,7 @@ import pandas as pd
 
 from qhq.data.other import Known, prepare_other
 from qhq.data.protocol import protocol_of
-from qhq.data.scaling.scalers import scaler_from_dict
+from qhq.data.scaling.fit import scaler_from_dict
 from qhq.data.scaling.static import StaticScaler
 from qhq.data.sources.files import names_symbols
 from qhq.data.spec import DataSpec

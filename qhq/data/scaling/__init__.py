@@ -1,5 +1,4 @@
-"""Scalers: ``fit`` makes one from a training part, ``scalers`` tells what each does, ``static`` goes beside.
+"""Scalers: ``fit`` makes one from a training split and reads a stored one; ``static`` goes beside it.
 
-``window``, ``symbol``, ``level`` and ``option`` have the scalers themselves, ``homogeneous`` the inputs of
-the last; ``pooled`` and ``stored`` are what they share.
+``affine`` is what they are made of, ``series`` and ``option`` have the kinds.
 """

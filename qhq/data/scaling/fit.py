@@ -22,7 +22,7 @@ m and s are the mean and the robust spread of all contracts together. Window sca
 "Reversible instance normalization" (ICLR 2022).
 
 A config may give columns scalings of their own, ``{default: window, returns: standard}``: see
-``qhq.data.scaling.by_column``. Symbols never seen can be scaled by all but minmax, standard, log_standard and
+``ColumnScaler``. Symbols never seen can be scaled by all but minmax, standard, log_standard and
 log_return; of options, the last four are
 what carries over. Raw values and min-max of options are there to be measured beside them.
 """
@@ -30,35 +30,30 @@ what carries over. Raw values and min-max of options are there to be measured be
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from qhq.data.panel import Mask
-from qhq.data.scaling.by_column import ColumnScaler, of_columns
-from qhq.data.scaling.level import ContractScaler, fit_panel_minmax, fit_raw
-from qhq.data.scaling.option import ChangeScaler, ImpliedVolatilityScaler
-from qhq.data.scaling.pooled import window_rows
-from qhq.data.scaling.scalers import Scaler
-from qhq.data.scaling.symbol import fit_log_return, fit_log_standard, fit_minmax, fit_standard
-from qhq.data.scaling.window import WindowMeanScaler, WindowScaler
-from qhq.data.spec import DEFAULT, OPTION_SCALINGS, PRICED, Scaling
+from qhq.data.panel import FloatArray, Mask
+from qhq.data.scaling.affine import Scaler, check_columns, check_outputs, window_rows
+from qhq.data.scaling.option import ChangeScaler, ContractScaler, ImpliedVolatilityScaler
+from qhq.data.scaling.series import LogReturnScaler, PanelScaler, SymbolScaler, WindowMeanScaler, WindowScaler
+from qhq.data.spec import DEFAULT, OPTION_SCALINGS, PRICED, SCALINGS, Scaling
 from qhq.data.split import Part, TrainingPart
 from qhq.data.windows import Windows
 from qhq.errors import DataError
-
-SYMBOL_SCALINGS = ("minmax", "standard", "log_standard", "log_return")
-"""Scalings that keep statistics of each series, which a contract that was not there has not."""
-
 
 ScalingByColumn = Scaling | Mapping[str, Scaling]
 """One kind for all features, or ``{default: KIND, COLUMN: KIND, ...}`` as in a config."""
 
 
 def fit_scaler(kind: ScalingByColumn, train: TrainingPart) -> Scaler:
-    """Fit a scaler; there is no way to fit one on anything but a training part.
+    """Fit a scaler; there is no way to fit one on anything but a training split.
 
     Raises:
-        DataError: If ``train`` is not a training part, or has values that the kind cannot scale.
+        DataError: If ``train`` is not a training split, or has values that the kind cannot scale.
     """
     if not isinstance(train, TrainingPart):
         raise DataError(
@@ -69,8 +64,10 @@ def fit_scaler(kind: ScalingByColumn, train: TrainingPart) -> Scaler:
     check_scalable(kind, train)
     windows = train.windows
     if isinstance(kind, str):
-        return _FITS[kind](windows)
-    parts = tuple(_FITS[each](of_columns(windows, names)) for each, names in _by_kind(kind, windows).items())
+        return _KINDS[kind].fit(windows)
+    parts = tuple(
+        _KINDS[each].fit(of_columns(windows, names)) for each, names in _by_kind(kind, windows).items()
+    )
     return ColumnScaler(windows.cut.features, windows.cut.targets, parts)
 
 
@@ -101,13 +98,13 @@ def _by_kind(kind: ScalingByColumn, windows: Windows) -> dict[Scaling, tuple[str
 
 def _check_kind(kind: Scaling, windows: Windows, asked: ScalingByColumn, rows: Mask) -> None:
     options = "strike" in windows.panel.columns
-    if kind in SYMBOL_SCALINGS and options:
+    if SCALINGS[kind].by_series and options:
         raise DataError(
             f"Scaling '{kind}' needs series that are there in every part",
             got="option contracts, which come and expire",
             fix=f"Choose scaling {', '.join(OPTION_SCALINGS)}",
         )
-    if kind in OPTION_SCALINGS and not options:
+    if SCALINGS[kind].options and not options:
         raise DataError(f"Scaling '{kind}' needs options", got="no strike", fix="Choose scaling window")
     if kind in ("window", "log_return", "log_standard"):
         _check_sign(kind, windows, asked, rows)
@@ -146,30 +143,120 @@ def _check_priced(windows: Windows) -> None:
             )
 
 
-def _fit_over_strike(train: Windows) -> Scaler:
-    return ChangeScaler.fit(train, "over_strike")
+@dataclass(frozen=True, eq=False)
+class ColumnScaler:
+    """Several scalers, each of some of the columns; a target goes back by the scaler of its own column.
+
+    A part sees windows of its columns alone, so it is the very scaler that it would be without the others.
+    Where one of them takes returns, which are one row fewer, all lose their first row.
+
+    Attributes:
+        columns: The F features.
+        outputs: The K targets.
+        parts: One for each scaling in use.
+    """
+
+    kind: ClassVar[str] = "by_column"
+    columns: tuple[str, ...]
+    outputs: tuple[str, ...]
+    parts: tuple[Scaler, ...]
+
+    @property
+    def level(self) -> bool:
+        """Whether a constant output is a constant level, of every target."""
+        return all(part.level for part in self.parts if not set(part.columns).isdisjoint(self.outputs))
+
+    def inputs(self, windows: Windows) -> FloatArray:
+        """See ``Scaler.inputs``."""
+        check_columns(self.columns, windows)
+        scaled = [part.inputs(of_columns(windows, part.columns)) for part in self.parts]
+        rows = min(each.shape[1] for each in scaled)
+        names = [name for part in self.parts for name in part.columns]
+        order = [names.index(name) for name in self.columns]
+        return np.concatenate([each[:, each.shape[1] - rows :] for each in scaled], axis=2)[:, :, order]
+
+    def targets(self, windows: Windows) -> FloatArray:
+        """See ``Scaler.targets``."""
+        return self._by_target(
+            windows, np.empty_like(windows.targets), lambda part, own, _: part.targets(own)
+        )
+
+    def to_price(self, outputs: FloatArray, windows: Windows) -> FloatArray:
+        """See ``Scaler.to_price``."""
+        return self._by_target(windows, outputs, lambda part, own, values: part.to_price(values, own))
+
+    def to_dict(self) -> dict[str, Any]:
+        """See ``Scaler.to_dict``."""
+        names = {"kind": self.kind, "columns": list(self.columns), "outputs": list(self.outputs)}
+        return {**names, "parts": [part.to_dict() for part in self.parts]}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """Read what ``to_dict`` wrote, each part by its kind."""
+        columns, outputs = (tuple(content[key]) for key in ("columns", "outputs"))
+        return cls(columns, outputs, tuple(_KINDS[part["kind"]].read(part) for part in content["parts"]))
+
+    def _by_target(
+        self,
+        windows: Windows,
+        values: FloatArray,
+        act: Callable[[Scaler, Windows, FloatArray], FloatArray],
+    ) -> FloatArray:
+        """Hand each part the values (N, H, K) of its own targets, and put together what it makes of them."""
+        check_outputs(self.outputs, windows)
+        found = np.empty_like(values)
+        for part in self.parts:
+            own = [place for place, name in enumerate(self.outputs) if name in part.columns]
+            if own:
+                found[:, :, own] = act(part, of_columns(windows, part.columns), values[:, :, own])
+        return found
 
 
-def _fit_over_spot(train: Windows) -> Scaler:
-    return ChangeScaler.fit(train, "over_spot")
+def of_columns(windows: Windows, columns: tuple[str, ...]) -> Windows:
+    """The same windows of some of their features, and of those targets that are among these."""
+    targets = tuple(name for name in windows.cut.targets if name in columns)
+    return replace(windows, cut=replace(windows.cut, features=columns, targets=targets))
 
 
-def _fit_residual(train: Windows) -> Scaler:
-    return ChangeScaler.fit(train, "residual")
+def scaler_from_dict(content: Mapping[str, Any]) -> Scaler:
+    """Read back what ``Scaler.to_dict`` wrote.
+
+    Raises:
+        DataError: If the content is not that of a scaler.
+    """
+    try:
+        if content["kind"] == ColumnScaler.kind:
+            return ColumnScaler.from_dict(content)
+        return _KINDS[content["kind"]].read(content)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            "A stored scaler must have the content that to_dict wrote",
+            got=f"{type(error).__name__}: {error}",
+            fix="Train again, or take the scaler of another run",
+        ) from error
 
 
-_FITS: dict[Scaling, Callable[[Windows], Scaler]] = {
-    "window": WindowScaler.fit,
-    "window_mean": WindowMeanScaler.fit,
-    "minmax": fit_minmax,
-    "standard": fit_standard,
-    "log_standard": fit_log_standard,
-    "log_return": fit_log_return,
-    "raw": fit_raw,
-    "panel_minmax": fit_panel_minmax,
-    "contract_minmax": ContractScaler.fit,
-    "over_strike": _fit_over_strike,
-    "over_spot": _fit_over_spot,
-    "residual": _fit_residual,
-    "implied_volatility": ImpliedVolatilityScaler.fit,
+@dataclass(frozen=True)
+class _Kind:
+    """How a scaler of one kind is fitted, and how a stored one is read."""
+
+    fit: Callable[[Windows], Scaler]
+    read: Callable[[Mapping[str, Any]], Scaler]
+
+
+_KINDS: dict[Scaling, _Kind] = {
+    "window": _Kind(WindowScaler.fit, WindowScaler.from_dict),
+    "window_mean": _Kind(WindowMeanScaler.fit, WindowMeanScaler.from_dict),
+    "minmax": _Kind(SymbolScaler.fit_minmax, SymbolScaler.from_dict),
+    "standard": _Kind(SymbolScaler.fit_standard, SymbolScaler.from_dict),
+    "log_standard": _Kind(SymbolScaler.fit_log_standard, SymbolScaler.from_dict),
+    "log_return": _Kind(LogReturnScaler.fit, LogReturnScaler.from_dict),
+    "raw": _Kind(PanelScaler.fit_raw, PanelScaler.from_dict),
+    "panel_minmax": _Kind(PanelScaler.fit_minmax, PanelScaler.from_dict),
+    "contract_minmax": _Kind(ContractScaler.fit, ContractScaler.from_dict),
+    "over_strike": _Kind(partial(ChangeScaler.fit, kind="over_strike"), ChangeScaler.from_dict),
+    "over_spot": _Kind(partial(ChangeScaler.fit, kind="over_spot"), ChangeScaler.from_dict),
+    "residual": _Kind(partial(ChangeScaler.fit, kind="residual"), ChangeScaler.from_dict),
+    "implied_volatility": _Kind(ImpliedVolatilityScaler.fit, ImpliedVolatilityScaler.from_dict),
 }
+"""To add a scaler: its class, a line here, and one in ``qhq.data.spec.SCALINGS``."""

@@ -1,22 +1,40 @@
-"""Scalings of option quotes that carry over to contracts and underlyings never seen."""
+"""Scalings of option quotes: over the strike or the spot, so that contracts of any size look alike.
+
+A Black-Scholes price is homogeneous of degree one: price / strike is a function of spot / strike, time to
+expiry and volatility alone (Hutchinson, Lo and Poggio, "A nonparametric approach to pricing and hedging
+derivative securities via learning networks", 1994; Garcia and Gencay, "Pricing and hedging derivative
+securities with neural networks and a homogeneity hint", 2000). So what is learned in these units carries over
+to contracts and underlyings never seen, and a split of shares moves nothing. Scaling by each contract's own
+range is here to be measured against them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from qhq.data.columns import OPTION_PRICES
-from qhq.data.panel import FloatArray
+from qhq.data.columns import OPTION_PRICES, is_count, price_power
+from qhq.data.panel import FloatArray, IntArray
 from qhq.data.reference import black_scholes_reference, known_market
-from qhq.data.scaling.homogeneous import HomogeneousInputs, price_powers
-from qhq.data.scaling.pooled import robust_spread
-from qhq.data.scaling.stored import check_outputs, read_array
+from qhq.data.scaling.affine import (
+    AffineScaler,
+    ColumnwiseScaler,
+    Stored,
+    as_unit,
+    check_columns,
+    check_outputs,
+    input_values,
+    robust_spread,
+)
 from qhq.data.spec import Scaling
 from qhq.data.windows import Windows
 from qhq.errors import DataError
+
+Level = Literal["strike", "spot"]
 
 LEAST_CHANGE = 1e-6
 """A change spread less than this, over the strike or in volatility, is rounding, and is divided by 1."""
@@ -24,9 +42,85 @@ LEAST_CHANGE = 1e-6
 VOLATILITY_RANGE = (1e-4, 5.0)
 """Implied volatilities that a forecast is kept within, per square root of a year."""
 
+FLOOR_FRACTION = 0.1
+"""A contract's range is taken as at least this part of the median one in training."""
+
+
+def price_powers(names: Sequence[str]) -> FloatArray:
+    """Power of the unit of prices in the unit of each column, shape (len(names),)."""
+    return np.array([price_power(name) for name in names])
+
+
+def count_logs(values: FloatArray, names: Sequence[str]) -> FloatArray:
+    """Take ln(1 + x) of columns that count something; values (..., C)."""
+    counts = np.array([is_count(name) for name in names], dtype=bool)
+    return np.where(counts, np.log1p(np.where(counts, values, 0.0)), values) if counts.any() else values
+
 
 @dataclass(frozen=True, eq=False)
-class ChangeScaler:
+class HomogeneousInputs(Stored):
+    """Features without a unit: prices over the row's own strike or spot, then all by one mean and spread.
+
+    Attributes:
+        columns: The F features.
+        by: What prices are divided by.
+        mean: Pooled over the training split, shape (F,).
+        unit: Robust spread, pooled over the training split, shape (F,).
+    """
+
+    columns: tuple[str, ...]
+    by: Level
+    mean: FloatArray
+    unit: FloatArray
+
+    @classmethod
+    def fit(cls, train: Windows, by: Level) -> Self:
+        """Fit mean and spread on every input row of a training split."""
+        names = train.cut.features
+        values = _without_unit(input_values(train, names), input_values(train, (by,))[:, 0], names)
+        return cls(names, by, np.nanmean(values, axis=0), robust_spread(values))
+
+    def scale(self, windows: Windows) -> FloatArray:
+        """Scaled features, shape (N, T, F), no unit."""
+        check_columns(self.columns, windows)
+        values = _without_unit(windows.inputs, windows.along(self.by), self.columns)
+        return (values - self.mean) / self.unit
+
+
+def _without_unit(values: FloatArray, level: FloatArray, names: Sequence[str]) -> FloatArray:
+    """Divide prices by a level and take logarithms of counts; values (..., F), level (...)."""
+    return count_logs(values / level[..., None] ** price_powers(names), names)
+
+
+class _QuoteScaler(AffineScaler):
+    """Features of `HomogeneousInputs`, beside targets that a kind says offset and unit of."""
+
+    level: ClassVar[bool] = False
+    features: HomogeneousInputs
+    outputs: tuple[str, ...]
+    spread: FloatArray
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The F features."""
+        return self.features.columns
+
+    def inputs(self, windows: Windows) -> FloatArray:
+        """See ``Scaler.inputs``."""
+        return self.features.scale(windows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """See ``Scaler.to_dict``."""
+        return super().to_dict() | {"features": self.features.to_dict()}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """Read what ``to_dict`` wrote."""
+        return super().from_dict({**content, "features": HomogeneousInputs.from_dict(content["features"])})
+
+
+@dataclass(frozen=True, eq=False)
+class ChangeScaler(_QuoteScaler):
     """Targets as changes from a base known when forecasting, prices over the strike or spot.
 
     The base is the last value (``over_strike``, ``over_spot``), or what Black-Scholes says with the last
@@ -39,7 +133,6 @@ class ChangeScaler:
         spread: Robust spread of each change in training, shape (K,).
     """
 
-    level: ClassVar[bool] = False
     kind: Scaling
     features: HomogeneousInputs
     outputs: tuple[str, ...]
@@ -53,51 +146,21 @@ class ChangeScaler:
         plain = cls(kind, features, names, np.ones(len(names)))
         return cls(kind, features, names, _change_spread(plain.targets(train)))
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The F features."""
-        return self.features.columns
-
-    def inputs(self, windows: Windows) -> FloatArray:
-        """See ``Scaler.inputs``."""
-        return self.features.scale(windows)
-
-    def targets(self, windows: Windows) -> FloatArray:
-        """See ``Scaler.targets``."""
-        return (windows.targets - self._base(windows)) / self._unit(windows)
-
-    def to_price(self, outputs: FloatArray, windows: Windows) -> FloatArray:
-        """See ``Scaler.to_price``."""
-        return self._base(windows) + outputs * self._unit(windows)
-
-    def to_dict(self) -> dict[str, Any]:
-        """See ``Scaler.to_dict``."""
-        names = {"kind": self.kind, "features": self.features.to_dict(), "outputs": list(self.outputs)}
-        return {**names, "spread": self.spread.tolist()}
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """Read what ``to_dict`` wrote."""
-        features = HomogeneousInputs.from_dict(content["features"])
-        return cls(content["kind"], features, tuple(content["outputs"]), read_array(content["spread"]))
-
-    def _base(self, windows: Windows) -> FloatArray:
-        """What targets are changes from, shape (N, 1 or H, K)."""
-        return black_scholes_reference(windows) if self.kind == "residual" else windows.last[:, None]
-
-    def _unit(self, windows: Windows) -> FloatArray:
-        """Unit of a change, in that of the file, shape (N, 1, K)."""
+    def target_scale(self, windows: Windows) -> tuple[FloatArray, FloatArray]:
+        """What targets are changes from, and the unit of a change in that of the file."""
         check_outputs(self.outputs, windows)
+        base = black_scholes_reference(windows) if self.kind == "residual" else windows.last[:, None]
         level = windows.known(self.features.by)[:, None, None]
-        return np.asarray(level ** price_powers(self.outputs) * self.spread)
+        return base, np.asarray(level ** price_powers(self.outputs) * self.spread)
 
 
 @dataclass(frozen=True, eq=False)
-class ImpliedVolatilityScaler:
+class ImpliedVolatilityScaler(_QuoteScaler):
     """Targets as Black-Scholes implied volatilities at the known spot, less the last row's, over a spread.
 
     The last row's is that of its mid, also for bid, ask and last. A quote that has no implied volatility
-    (below what exercise is worth, or zero) has no scaled target: it is NaN.
+    (below what exercise is worth, or zero) has no scaled target: it is NaN. On the way back volatilities are
+    kept within ``VOLATILITY_RANGE``.
 
     Attributes:
         features: How inputs are scaled.
@@ -106,7 +169,6 @@ class ImpliedVolatilityScaler:
     """
 
     kind: ClassVar[Scaling] = "implied_volatility"
-    level: ClassVar[bool] = False
     features: HomogeneousInputs
     outputs: tuple[str, ...]
     spread: FloatArray
@@ -130,47 +192,24 @@ class ImpliedVolatilityScaler:
                 )
         return cls(features, names, _change_spread(changes))
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The F features."""
-        return self.features.columns
-
-    def inputs(self, windows: Windows) -> FloatArray:
-        """See ``Scaler.inputs``."""
-        return self.features.scale(windows)
-
-    def targets(self, windows: Windows) -> FloatArray:
-        """See ``Scaler.targets``; NaN where a target has no implied volatility."""
+    def target_scale(self, windows: Windows) -> tuple[FloatArray, FloatArray]:
+        """The last row's implied volatility, and the spread."""
         check_outputs(self.outputs, windows)
-        raw = windows.targets
-        volatility = np.empty_like(raw)
-        market = known_market(windows)
+        return windows.at_last("iv")[:, None, None], self.spread
+
+    def _forth(self, values: FloatArray, windows: Windows) -> FloatArray:
+        market, volatility = known_market(windows), np.empty_like(values)
         for column, name in enumerate(self.outputs):
-            quote = raw[:, :, column]
+            quote = values[:, :, column]
             volatility[:, :, column] = market.volatility(quote) if name in OPTION_PRICES else quote
-        return (volatility - windows.at_last("iv")[:, None, None]) / self.spread
-
-    def to_price(self, outputs: FloatArray, windows: Windows) -> FloatArray:
-        """See ``Scaler.to_price``; volatilities are kept within ``VOLATILITY_RANGE``."""
-        check_outputs(self.outputs, windows)
-        volatility = outputs * self.spread + windows.at_last("iv")[:, None, None]
-        volatility = np.clip(volatility, *VOLATILITY_RANGE)
-        market = known_market(windows)
-        for column, name in enumerate(self.outputs):
-            if name in OPTION_PRICES:
-                volatility[:, :, column] = market.price(volatility[:, :, column])
         return volatility
 
-    def to_dict(self) -> dict[str, Any]:
-        """See ``Scaler.to_dict``."""
-        names = {"kind": self.kind, "features": self.features.to_dict(), "outputs": list(self.outputs)}
-        return {**names, "spread": self.spread.tolist()}
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """Read what ``to_dict`` wrote."""
-        features = HomogeneousInputs.from_dict(content["features"])
-        return cls(features, tuple(content["outputs"]), read_array(content["spread"]))
+    def _back(self, values: FloatArray, windows: Windows) -> FloatArray:
+        market, quotes = known_market(windows), np.clip(values, *VOLATILITY_RANGE)
+        for column, name in enumerate(self.outputs):
+            if name in OPTION_PRICES:
+                quotes[:, :, column] = market.price(quotes[:, :, column])
+        return quotes
 
 
 def _change_spread(changes: FloatArray) -> FloatArray:
@@ -179,3 +218,59 @@ def _change_spread(changes: FloatArray) -> FloatArray:
         return np.ones(0)
     spread = robust_spread(changes.reshape(-1, changes.shape[2]))
     return np.where(spread > LEAST_CHANGE, spread, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class ContractScaler(ColumnwiseScaler):
+    """Each window by the lowest and highest value that its contract had until the last input row.
+
+    Rows after the last input row do not count, nor those before a split of shares or a long gap. Every
+    contract then looks alike and the level is lost, so a model learns one value for all of them: the second
+    failure of the thesis behind this project, which moreover took each contract's range over its whole life.
+    Kept for comparison.
+
+    Attributes:
+        columns: The F features.
+        floor: Least range of each, shape (F,): over the strike for columns in the unit of prices.
+    """
+
+    kind: ClassVar[Scaling] = "contract_minmax"
+    level: ClassVar[bool] = True
+    columns: tuple[str, ...]
+    floor: FloatArray
+
+    @classmethod
+    def fit(cls, train: Windows) -> Self:
+        """Fit the floor."""
+        low, high = _range_until_last(train)
+        floor = FLOOR_FRACTION * np.median((high - low) / _price_level(train), axis=0)
+        return cls(train.cut.features, floor)
+
+    def feature_scale(self, windows: Windows) -> tuple[FloatArray, FloatArray]:
+        """Lowest value, and the range."""
+        check_columns(self.columns, windows)
+        low, high = _range_until_last(windows)
+        unit = as_unit(np.maximum(high - low, self.floor * _price_level(windows)))
+        return low[:, None], unit[:, None]
+
+
+def _price_level(windows: Windows) -> FloatArray:
+    """Strike for columns in the unit of prices, 1 for others, shape (N, F)."""
+    return windows.at_last("strike")[:, None] ** price_powers(windows.cut.features)
+
+
+def _range_until_last(windows: Windows) -> tuple[FloatArray, FloatArray]:
+    """Lowest and highest value of each window's segment until its last input row, shape (N, F)."""
+    panel = windows.panel
+    values = panel.values[:, panel.positions(windows.cut.features)]
+    last = windows.starts + windows.cut.window - 1
+    return _running(np.fmin, values, panel.segment)[last], _running(np.fmax, values, panel.segment)[last]
+
+
+def _running(extreme: np.ufunc, values: FloatArray, segment: IntArray) -> FloatArray:
+    """Extreme of each segment's rows until each row, NaN left out, shape (R, F)."""
+    borders = np.flatnonzero(np.diff(segment, prepend=-1, append=-1))
+    running = np.empty_like(values)
+    for first, end in pairwise(borders.tolist()):
+        extreme.accumulate(values[first:end], axis=0, out=running[first:end])
+    return running

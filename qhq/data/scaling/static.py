@@ -13,9 +13,8 @@ from typing import Any, Self
 import numpy as np
 
 from qhq.data.panel import FloatArray
-from qhq.data.scaling.homogeneous import count_logs
-from qhq.data.scaling.pooled import standard_deviation
-from qhq.data.scaling.stored import check_statics, read_array
+from qhq.data.scaling.affine import Stored, as_unit, check_statics, standard_deviation
+from qhq.data.scaling.option import count_logs
 from qhq.data.spec import Scaling
 from qhq.data.split import TrainingPart
 from qhq.data.windows import Windows
@@ -23,7 +22,7 @@ from qhq.errors import DataError
 
 
 @dataclass(frozen=True, eq=False)
-class StaticScaler:
+class StaticScaler(Stored):
     """Each static feature by one offset and one unit.
 
     Scaling ``raw`` leaves them as they are, ``panel_minmax`` takes lowest and highest value, every other
@@ -46,11 +45,6 @@ class StaticScaler:
         check_statics(self.columns, windows)
         return (_values(self.kind, windows) - self.offset) / self.unit
 
-    def to_dict(self) -> dict[str, Any]:
-        """All of it as plain JSON, exact."""
-        names = {"columns": list(self.columns), "kind": self.kind}
-        return {**names, "offset": self.offset.tolist(), "unit": self.unit.tolist()}
-
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
         """Read what ``to_dict`` wrote.
@@ -59,8 +53,7 @@ class StaticScaler:
             DataError: If the content is not that of a static scaler.
         """
         try:
-            names = (tuple(content["columns"]), content["kind"])
-            return cls(*names, read_array(content["offset"]), read_array(content["unit"]))
+            return super().from_dict(content)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 "A stored static scaler must have the content that to_dict wrote",
@@ -87,7 +80,7 @@ def fit_static(kind: Scaling, train: TrainingPart) -> StaticScaler:
         return StaticScaler(names, kind, np.zeros(len(names)), np.ones(len(names)))
     if kind == "panel_minmax":
         low, high = values.min(axis=0), values.max(axis=0)
-        return StaticScaler(names, kind, low, np.where(high > low, high - low, 1.0))
+        return StaticScaler(names, kind, low, as_unit(high - low))
     return StaticScaler(names, kind, values.mean(axis=0), standard_deviation(values))
 
 

@@ -11,9 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from qhq.data.checks.stocks import check_panel
 from qhq.data.prepare import _check_scaler
-from qhq.data.scaling.by_column import of_columns
-from qhq.data.scaling.fit import check_scalable, fit_scaler
-from qhq.data.scaling.scalers import scaler_from_dict
+from qhq.data.scaling.fit import check_scalable, fit_scaler, of_columns, scaler_from_dict
 from qhq.data.split import split_panel
 from qhq.errors import DataError
 from tests.data.panels import make_frame, make_spec

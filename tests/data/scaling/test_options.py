@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from qhq.data.reference import black_scholes_reference
-from qhq.data.scaling.fit import check_scalable, fit_scaler
-from qhq.data.scaling.scalers import scaler_from_dict
+from qhq.data.scaling.fit import check_scalable, fit_scaler, scaler_from_dict
 from qhq.data.scaling.static import fit_static
 from qhq.data.split import split_panel
 from qhq.errors import DataError

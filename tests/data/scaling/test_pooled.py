@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from qhq.data.scaling.homogeneous import count_logs, price_powers
-from qhq.data.scaling.pooled import input_rows, input_values, robust_spread, standard_deviation
+from qhq.data.scaling.affine import input_rows, input_values, robust_spread, standard_deviation
+from qhq.data.scaling.option import count_logs, price_powers
 from tests.data.scaling.contracts import contract_cut, contract_panel, train_and_test
 
 

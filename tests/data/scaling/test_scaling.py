@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from qhq.data.checks.stocks import check_panel
-from qhq.data.scaling.fit import fit_scaler
-from qhq.data.scaling.scalers import scaler_from_dict
+from qhq.data.scaling.fit import fit_scaler, scaler_from_dict
 from qhq.data.split import split_panel
 from qhq.data.windows import Cut, cut_windows
 from qhq.errors import DataError
