@@ -1,16 +1,22 @@
-"""Gradients from values alone: parameter shift (exact) and SPSA (an estimate, on a budget)."""
+"""Executors of backends that give values alone, and how their gradients are found.
+
+Parameter shift is exact, at two circuits an angle and sample; SPSA is an estimate, of a few circuits a sample
+however many angles there are. :class:`ValuesExecutor` puts either behind the verbs of an executor.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 from qiskit.circuit import Parameter, QuantumCircuit
 
 from qhq.ansatz.program import Ansatz
-from qhq.backends.backend import SpsaSpec
-from qhq.backends.executor import FloatArray
+from qhq.backends.backend import BackendSpec, SpsaSpec
+from qhq.backends.executor import FloatArray, Report, as_values
 from qhq.engine.compile import AngleMap, separate_angles
 from qhq.seeding import child_generator
 
@@ -132,3 +138,84 @@ class Spsa:
         slopes = np.einsum("rbo,bo->rb", values[0] - values[1], cotangent) / (2 * step)
         gradients = np.einsum("rb,rbp->bp", slopes, directions) / count
         return gradients[:, : inputs.shape[1]], gradients[:, inputs.shape[1] :].sum(axis=0)
+
+
+Gradient = Callable[[FloatArray, FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
+"""Inputs (B, I), weights (W,) and a cotangent (B, O) -> its pullback to inputs and weights."""
+
+
+class ValuesExecutor(ABC):
+    """An executor of a backend that gives values alone; see :class:`qhq.backends.executor.Executor`.
+
+    A subclass opens a circuit, in `_open_program`, and says what ran, in `report`; checks of shapes and the
+    rule for gradients of its entry are here. What `_open_program` needs must be there before this
+    constructor, which calls it.
+
+    Args:
+        spec: The entry.
+        ansatz: The program.
+        seed: Where the perturbations of SPSA come from.
+        spsa: How SPSA estimates, where the entry says so.
+    """
+
+    def __init__(self, spec: BackendSpec, ansatz: Ansatz, seed: int, spsa: SpsaSpec | None = None) -> None:
+        self._entry, self._ansatz = spec, ansatz
+        # The backend is given a number for each angle, whatever expression stands in the circuit.
+        self._shift = ParameterShift(ansatz, self._open_program)
+        if spec.gradient == "spsa":
+            self._gradient: Gradient = Spsa(self._shift.values, spsa or SpsaSpec(), seed).vjp
+        else:
+            self._gradient = self._open_gradient()
+
+    @property
+    def ansatz(self) -> Ansatz:
+        """What it was opened for."""
+        return self._ansatz
+
+    def expectations(self, inputs: ArrayLike, weights: ArrayLike) -> FloatArray:
+        """Expectation values (B, O) for inputs (B, I), in radians, and weights (W,).
+
+        Raises:
+            BackendError: If a shape does not fit, a value is not finite, or the backend fails.
+        """
+        return self._shift.values(with_weights(*self._checked(inputs, weights)))
+
+    def vjp(
+        self, inputs: ArrayLike, weights: ArrayLike, cotangent: ArrayLike
+    ) -> tuple[FloatArray, FloatArray]:
+        """Pull a cotangent (B, O) back to inputs (B, I) and weights (W,).
+
+        Raises:
+            BackendError: If a shape does not fit, a value is not finite, or the backend fails.
+        """
+        inputs, weights = self._checked(inputs, weights)
+        cotangent = as_values(cotangent, (len(inputs), self._ansatz.num_outputs), "cotangent")
+        return self._gradient(inputs, weights, cotangent)
+
+    @abstractmethod
+    def report(self) -> Report:
+        """Say what ran so far."""
+
+    @abstractmethod
+    def _open_program(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Program:
+        """Make the backend ready for a circuit whose every angle is a parameter of its own."""
+
+    def _open_gradient(self) -> Gradient:
+        """What finds gradients without SPSA: parameter shift of the very circuit that gives values."""
+        return self._shift.vjp
+
+    def _checked(self, inputs: ArrayLike, weights: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        return (
+            as_values(inputs, (None, self._ansatz.num_inputs), "inputs"),
+            as_values(weights, (self._ansatz.num_weights,), "weights"),
+        )
+
+    def _report_on(self, circuit: QuantumCircuit) -> Report:
+        """What there is to say of a circuit that ran, on whatever backend."""
+        return Report(
+            backend=self._entry.name or self._entry.kind,
+            qubits=self._ansatz.num_qubits,
+            depth=circuit.depth(),
+            two_qubit_gates=circuit.num_nonlocal_gates(),
+            shots=self._entry.shots,
+        )

@@ -13,8 +13,8 @@ from qhq.ansatz.program import Ansatz
 from qhq.ansatz.stored import fingerprints
 from qhq.backends.devices.calibration import Calibration
 from qhq.backends.devices.isa import build_isa, check_isa
-from qhq.backends.executor import FloatArray, Report, as_values
-from qhq.backends.gradients import ParameterShift, Program, Spsa, with_weights
+from qhq.backends.executor import FloatArray, Report
+from qhq.backends.gradients import Program, ValuesExecutor
 from qhq.backends.ibm.budget import (
     CostForecast,
     beside_service,
@@ -67,8 +67,8 @@ def open_ibm(
     return IBMExecutor(spec, connection, ansatz, seed, journal or Journal(), clock or WallClock())
 
 
-class IBMExecutor:
-    """An ansatz on a device; see :class:`qhq.backends.executor.Executor`.
+class IBMExecutor(ValuesExecutor):
+    """An ansatz on a device; see :class:`qhq.backends.executor.HardwareExecutor`.
 
     Values and gradients run the same transpiled circuit, in which each angle stands for itself. Each call is
     a request of the journal: an interrupted program that is run again finds its jobs there.
@@ -88,23 +88,15 @@ class IBMExecutor:
         clock: Clock,
     ) -> None:
         client = connection.client
-        self._spec, self._client, self._ansatz, self._seed = spec, client, ansatz, seed
+        self._spec, self._client, self._seed = spec, client, seed
         self._journal, self._logical = journal, fingerprints(ansatz)
         self._runner = JobRunner(client, journal, clock, Approval(client, self._committed), decode)
         self._calls, self._parts, self._asked = 0, list[Part](), list[PubRequest]()
         self._act: Callable[[PubRequest], list[Estimates]] = self._run
         self.stds: FloatArray = np.zeros((0, ansatz.num_outputs))
         self._device, self._clock = connection.device, clock
-        self._shift = ParameterShift(ansatz, self._open_program)
+        super().__init__(spec, ansatz, seed, spec.spsa)
         self._ran = self._program
-        self._gradient = self._shift.vjp
-        if spec.gradient == "spsa":
-            self._gradient = Spsa(self._shift.values, spec.spsa, seed).vjp
-
-    @property
-    def ansatz(self) -> Ansatz:
-        """What it was opened for."""
-        return self._ansatz
 
     @property
     def instance(self) -> str:
@@ -154,17 +146,6 @@ class IBMExecutor:
         """Close the batch or session that was opened, if any; jobs that wait in it still run."""
         self._runner.close()
 
-    def expectations(self, inputs: ArrayLike, weights: ArrayLike) -> FloatArray:
-        """Expectation values (B, O) for inputs (B, I), in radians, and weights (W,).
-
-        Raises:
-            BackendError: If a shape does not fit, or sending is refused.
-            JobError: If a job ended without a result.
-        """
-        inputs = as_values(inputs, (None, self._ansatz.num_inputs), "inputs")
-        weights = as_values(weights, (self._ansatz.num_weights,), "weights")
-        return self._shift.values(with_weights(inputs, weights))
-
     def vjp(
         self, inputs: ArrayLike, weights: ArrayLike, cotangent: ArrayLike
     ) -> tuple[FloatArray, FloatArray]:
@@ -174,21 +155,14 @@ class IBMExecutor:
             BackendError: If the entry does not allow training, a shape does not fit, or sending is refused.
             JobError: If a job ended without a result.
         """
-        inputs = as_values(inputs, (None, self._ansatz.num_inputs), "inputs")
-        weights = as_values(weights, (self._ansatz.num_weights,), "weights")
-        cotangent = as_values(cotangent, (len(inputs), self._ansatz.num_outputs), "cotangent")
         if not self._spec.training:
-            raise self.training_refusal(len(inputs))
-        return self._gradient(inputs, weights, cotangent)
+            raise self.training_refusal(len(self._checked(inputs, weights)[0]))
+        return super().vjp(inputs, weights, cotangent)
 
     def report(self) -> Report:
         """Say what ran so far."""
-        return Report(
-            backend=self._spec.name,
-            qubits=self._ran.qubits,
-            depth=self._ran.circuit.depth(),
-            two_qubit_gates=self._ran.circuit.num_nonlocal_gates(),
-            shots=self._spec.shots,
+        return replace(
+            self._report_on(self._ran.circuit),
             layout=self._ran.layout,
             calibration=self._calibration_date(),
             job_ids=tuple(str(part.job_id) for part in self._parts),

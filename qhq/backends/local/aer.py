@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ from qiskit_aer import AerSimulator
 from qiskit_aer.primitives import EstimatorV2, SamplerV2
 
 from qhq.ansatz.program import Ansatz
-from qhq.backends.executor import FloatArray, Report, as_values
-from qhq.backends.gradients import ROWS_PER_PUB, ParameterShift, Program, Spsa, with_weights
+from qhq.backends.executor import FloatArray, Report
+from qhq.backends.gradients import ROWS_PER_PUB, Gradient, ParameterShift, Program, ValuesExecutor
 from qhq.backends.local.kind import SimulatedSpec
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.backends.parity import Parity, check_parity, parity_tolerance
@@ -44,64 +45,29 @@ def open_aer(spec: SimulatedSpec, ansatz: Ansatz, *, seed: int) -> AerExecutor:
     return (AdjointAerExecutor if spec.gradient == "adjoint" else AerExecutor)(spec, ansatz, seed)
 
 
-class AerExecutor:
-    """An ansatz on Aer; see :class:`qhq.backends.executor.Executor`."""
+class AerExecutor(ValuesExecutor):
+    """An ansatz on Aer, on its logical qubits: exact values, or sampled ones.
+
+    Values and shifted values are two programs, each with shots of its own.
+    """
 
     def __init__(self, spec: SimulatedSpec, ansatz: Ansatz, seed: int) -> None:
-        self._spec, self._ansatz, self._seed = spec, ansatz, seed
+        self._spec, self._seed = spec, seed
         check_width(spec.method, ansatz.num_qubits)
-        # Aer is given a number for each angle: its own binding of expressions has faults.
-        self._shift = ParameterShift(ansatz, self._open_values)
-        self._gradient = self._open_gradient()
-
-    @property
-    def ansatz(self) -> Ansatz:
-        """What it was opened for."""
-        return self._ansatz
-
-    def expectations(self, inputs: ArrayLike, weights: ArrayLike) -> FloatArray:
-        """Expectation values (B, O) for inputs (B, I), in radians, and weights (W,)."""
-        inputs, weights = self._checked(inputs, weights)
-        return self._shift.values(with_weights(inputs, weights))
-
-    def vjp(
-        self, inputs: ArrayLike, weights: ArrayLike, cotangent: ArrayLike
-    ) -> tuple[FloatArray, FloatArray]:
-        """Pull a cotangent (B, O) back to inputs (B, I) and weights (W,)."""
-        inputs, weights = self._checked(inputs, weights)
-        cotangent = as_values(cotangent, (len(inputs), self._ansatz.num_outputs), "cotangent")
-        return self._gradient(inputs, weights, cotangent)
+        super().__init__(spec, ansatz, seed, spec.spsa)
 
     def report(self) -> Report:
         """Say what ran."""
-        circuit = self._program.circuit
-        return Report(
-            backend=self._spec.name or self._spec.kind,
-            qubits=circuit.num_qubits,
-            depth=circuit.depth(),
-            two_qubit_gates=circuit.num_nonlocal_gates(),
-            shots=self._spec.shots,
-        )
+        return self._report_on(self._program.circuit)
 
-    def _open_gradient(self) -> Callable[..., tuple[FloatArray, FloatArray]]:
-        if self._spec.gradient == "spsa":
-            return Spsa(self._shift.values, self._spec.spsa, self._seed).vjp
-        return ParameterShift(self._ansatz, self._open_shifted).vjp
-
-    def _checked(self, inputs: ArrayLike, weights: ArrayLike) -> tuple[FloatArray, FloatArray]:
-        return (
-            as_values(inputs, (None, self._ansatz.num_inputs), "inputs"),
-            as_values(weights, (self._ansatz.num_weights,), "weights"),
-        )
-
-    def _open_values(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Program:
-        self._program = self._open_program(circuit, parameters, "values")
+    def _open_program(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Program:
+        self._program = self._open_stream(circuit, parameters, "values")
         return self._program
 
-    def _open_shifted(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Program:
-        return self._open_program(circuit, parameters, "shifted")
+    def _open_gradient(self) -> Gradient:
+        return ParameterShift(self._ansatz, partial(self._open_stream, stream="shifted")).vjp
 
-    def _open_program(
+    def _open_stream(
         self, circuit: QuantumCircuit, parameters: Sequence[Parameter], stream: str
     ) -> ExactProgram | SampledProgram:
         simulator = AerSimulator(
@@ -147,7 +113,7 @@ class AdjointAerExecutor(AerExecutor):
         """Pull a cotangent (B, O) of a forward pass back to inputs (B, I) and weights (W,)."""
         return self._engine.backward(residual, cotangent)
 
-    def _open_gradient(self) -> Callable[..., tuple[FloatArray, FloatArray]]:
+    def _open_gradient(self) -> Gradient:
         return self._engine.vjp
 
 

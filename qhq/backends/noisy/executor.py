@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
-from numpy.typing import ArrayLike
 from qiskit.circuit import Parameter, QuantumCircuit
 
 from qhq.ansatz.program import Ansatz
 from qhq.backends.devices.calibration import Calibration
 from qhq.backends.devices.isa import IsaProgram, build_isa, check_isa
-from qhq.backends.executor import FloatArray, Report, as_values
-from qhq.backends.gradients import ParameterShift, Program, Spsa, with_weights
+from qhq.backends.executor import Report
+from qhq.backends.gradients import Program, ValuesExecutor
 from qhq.backends.local.aer import check_width
 from qhq.backends.local.kind import SimulatedSpec
 from qhq.backends.noisy.kind import NoiseSpec
@@ -42,8 +42,8 @@ def open_noisy(spec: SimulatedSpec, noise: NoiseSpec, ansatz: Ansatz, *, seed: i
     return NoisyExecutor(spec, load_device(noise, ansatz.num_qubits), ansatz, seed)
 
 
-class NoisyExecutor:
-    """An ansatz on a simulated device; see :class:`qhq.backends.executor.Executor`.
+class NoisyExecutor(ValuesExecutor):
+    """An ansatz on a simulated device.
 
     Values and parameter-shift gradients run the same transpiled circuit, in which each angle stands for
     itself, so the gradients are those of the noisy values.
@@ -52,54 +52,23 @@ class NoisyExecutor:
     isa: IsaProgram
 
     def __init__(self, spec: SimulatedSpec, device: NoisyDevice, ansatz: Ansatz, seed: int) -> None:
-        self._spec, self._device, self._ansatz, self._seed = spec, device, ansatz, seed
+        self._spec, self._device, self._seed = spec, device, seed
         # Before the transpiler and the gate: the qubits in use are these at least.
         if spec.method == "density_matrix":
             check_density_width(ansatz.num_qubits)
         else:
             check_width(spec.method, ansatz.num_qubits)
-        self._shift = ParameterShift(ansatz, self._open_program)
-        self._gradient = self._open_gradient()
-
-    @property
-    def ansatz(self) -> Ansatz:
-        """What it was opened for."""
-        return self._ansatz
+        super().__init__(spec, ansatz, seed, spec.spsa)
 
     @property
     def calibration(self) -> Calibration | None:
         """What it runs under; None where the noise is given by parameters."""
         return self._device.calibration
 
-    def expectations(self, inputs: ArrayLike, weights: ArrayLike) -> FloatArray:
-        """Expectation values (B, O) for inputs (B, I), in radians, and weights (W,)."""
-        inputs, weights = self._checked(inputs, weights)
-        return self._shift.values(with_weights(inputs, weights))
-
-    def vjp(
-        self, inputs: ArrayLike, weights: ArrayLike, cotangent: ArrayLike
-    ) -> tuple[FloatArray, FloatArray]:
-        """Pull a cotangent (B, O) back to inputs (B, I) and weights (W,)."""
-        inputs, weights = self._checked(inputs, weights)
-        cotangent = as_values(cotangent, (len(inputs), self._ansatz.num_outputs), "cotangent")
-        return self._gradient(inputs, weights, cotangent)
-
     def report(self) -> Report:
         """Say what ran."""
-        return Report(
-            backend=self._spec.name or self._spec.kind,
-            qubits=self._ansatz.num_qubits,
-            depth=self.isa.circuit.depth(),
-            two_qubit_gates=self.isa.circuit.num_nonlocal_gates(),
-            shots=self._spec.shots,
-            layout=self.isa.layout if self._device.calibration is not None else None,
-            calibration=self._device.date,
-        )
-
-    def _open_gradient(self) -> Callable[..., tuple[FloatArray, FloatArray]]:
-        if self._spec.gradient == "spsa":
-            return Spsa(self._shift.values, self._spec.spsa, self._seed).vjp
-        return self._shift.vjp
+        layout = None if self.calibration is None else self.isa.layout
+        return replace(self._report_on(self.isa.circuit), layout=layout, calibration=self._device.date)
 
     def _open_program(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Program:
         spec = self._spec
@@ -112,9 +81,3 @@ class NoisyExecutor:
         if spec.shots is None:
             return DensityProgram(program, spec.threads)
         return DrawnProgram(program, spec.threads, shots=spec.shots, readout=spec.readout, seed=seed)
-
-    def _checked(self, inputs: ArrayLike, weights: ArrayLike) -> tuple[FloatArray, FloatArray]:
-        return (
-            as_values(inputs, (None, self._ansatz.num_inputs), "inputs"),
-            as_values(weights, (self._ansatz.num_weights,), "weights"),
-        )
