@@ -34,7 +34,7 @@ ALLOWED = {
     "data/recording/store.py": "behind check_regular and data.sizes; inside replacing",
     "data/yahoo/load.py": "the user's own cache",
     "backends/ibm/account.py": "the user's own account",
-    "backends/ibm/pub_request.py": "of bytes",
+    "backends/ibm/request.py": "of bytes",
     "backends/ibm/journal.py": "the user's own database, made with its mode",
     "backends/devices/calibration.py": "the files of an installed package",
 }

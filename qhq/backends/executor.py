@@ -64,6 +64,90 @@ class Executor(Protocol):
         """Say what ran so far."""
 
 
+@dataclass(frozen=True)
+class CostForecast:
+    """What is still to be paid of a request; nothing has been sent.
+
+    Attributes:
+        backend: The device.
+        samples: Rows of values.
+        jobs: Jobs that are still to be sent; what follows is of these.
+        pubs: PUBs in them: one a job, with all observables.
+        circuits: Circuits run, those that learn the readout errors too.
+        shots: Measurements of each circuit.
+        executions: Measurements in all.
+        qpu_seconds: Estimate of the time on the device, see :func:`estimate_seconds`.
+        remaining_seconds: What the plan has left; None if it has no limit.
+        queue: Jobs that wait for the device.
+        online: Whether the device takes jobs.
+        calibration: Date (ISO 8601) of its calibration.
+        max_qpu_seconds: The cap of the entry.
+        layout: Physical qubit of each logical one.
+        refusal: Why it would not be sent as things are; None if it would.
+        held_samples: Rows whose results are in the journal, or whose jobs are with the service: they are not
+            paid again.
+        spent_seconds: Time on the device that those took, or may still take.
+        most_seconds: Time on the device beyond which the service stops the jobs that are still to be sent,
+            all together: what the cap leaves; None without a cap.
+        service_seconds: What the service itself expects of them, by its own dry run; None if not asked.
+        service_note: What follows from it, or why there is none.
+    """
+
+    backend: str
+    samples: int
+    jobs: int
+    pubs: int
+    circuits: int
+    shots: int
+    executions: int
+    qpu_seconds: float
+    remaining_seconds: float | None
+    queue: int
+    online: bool
+    calibration: str | None
+    max_qpu_seconds: float | None
+    layout: tuple[int, ...] = ()
+    refusal: str | None = None
+    held_samples: int = 0
+    spent_seconds: float = 0.0
+    most_seconds: float | None = None
+    service_seconds: float | None = None
+    service_note: str | None = None
+
+
+class HardwareExecutor(Executor, Protocol):
+    """An executor whose values cost money or a queue: forecast first, then sent, then waited for.
+
+    What was sent is found again by the same call: several devices are sent to before one is waited for.
+    """
+
+    stds: FloatArray
+
+    @property
+    def instance(self) -> str:
+        """The plan that pays, so that what several devices take of it can be summed; empty if nobody says."""
+
+    def forecast(
+        self, samples: int, inputs: ArrayLike | None = None, weights: ArrayLike | None = None
+    ) -> CostForecast:
+        """What is still to be paid for so many samples, or for these; nothing is sent."""
+
+    def ask_service(self, forecast: CostForecast, inputs: ArrayLike, weights: ArrayLike) -> CostForecast:
+        """A forecast beside what the service itself expects."""
+
+    def send(self, inputs: ArrayLike, weights: ArrayLike) -> None:
+        """Send what ``expectations`` of the same arguments will wait for."""
+
+    def wait(self, inputs: ArrayLike, weights: ArrayLike) -> None:
+        """Wait until ``expectations`` of the same arguments has all it needs."""
+
+    def stop(self) -> None:
+        """Send nothing more, in whichever thread."""
+
+    def close(self) -> None:
+        """Close what costs as long as it is open; jobs that wait still run."""
+
+
 def as_values(values: ArrayLike, shape: tuple[int | None, ...], name: str) -> FloatArray:
     """Check one argument of an executor and return it as float64.
 

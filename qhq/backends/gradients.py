@@ -160,7 +160,7 @@ class ValuesExecutor(ABC):
 
     def __init__(self, spec: BackendSpec, ansatz: Ansatz, seed: int, spsa: SpsaSpec | None = None) -> None:
         self._entry, self._ansatz = spec, ansatz
-        # The backend is given a number for each angle, whatever expression stands in the circuit.
+        # A number for each angle, whatever expression stands in the circuit: Aer's own binding has faults.
         self._shift = ParameterShift(ansatz, self._open_program)
         if spec.gradient == "spsa":
             self._gradient: Gradient = Spsa(self._shift.values, spsa or SpsaSpec(), seed).vjp

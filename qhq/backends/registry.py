@@ -10,7 +10,7 @@ from dataclasses import asdict
 from fnmatch import fnmatchcase
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic.json_schema import models_json_schema
 
@@ -24,7 +24,7 @@ from qhq.errors import ConfigError, nearest
 if TYPE_CHECKING:
     from qhq.ansatz.program import Ansatz
     from qhq.backends.devices.calibration import Calibration
-    from qhq.backends.executor import Executor
+    from qhq.backends.executor import Executor, HardwareExecutor
 
 GROUP = "qhq.backends"
 """Entry points by which another package adds kinds: the name of the kind, and its `Backend` object."""
@@ -270,9 +270,10 @@ def check_entry(name: str, ansatz: str) -> dict[str, Any]:
     from qhq.ansatz.catalogue import load_ansatz
 
     spec, program = find_backend(name), build(load_ansatz(ansatz))
-    executor: Any = open_backend(spec, program, seed=0)
+    executor = open_backend(spec, program, seed=0)
     if kind_of(spec).is_hardware:
-        return {**asdict(executor.report()), **asdict(executor.forecast(1))}
+        forecast = cast("HardwareExecutor", executor).forecast(1)
+        return {**asdict(executor.report()), **asdict(forecast)}
     values = executor.expectations([[0.0] * program.num_inputs], [0.0] * program.num_weights)
     return {**asdict(executor.report()), "values_at_zero": values[0].tolist()}
 

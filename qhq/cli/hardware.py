@@ -73,7 +73,7 @@ def hardware(output: Output, *, yes: bool, run: str | None = None) -> Iterator[T
         yes: Whether everything is agreed to beforehand.
         run: The run whose jobs are told of; all if none is given.
     """
-    from qhq.backends.ibm.talk import talking
+    from qhq.backends.ibm.waiting import talking
 
     terminal = Terminal(yes=yes, may_ask=not output.as_json and sys.stdin.isatty())
     try:
@@ -87,7 +87,7 @@ def hardware(output: Output, *, yes: bool, run: str | None = None) -> Iterator[T
 def jobs_at_large(run: str | None = None) -> str:
     """Which jobs of a run, or of all, are open, and what can be done about them."""
     from qhq.backends.ibm.jobs import list_jobs
-    from qhq.backends.ibm.journal import OPEN
+    from qhq.backends.ibm.parts import OPEN
     from qhq.errors import QHQError
 
     try:

@@ -19,11 +19,12 @@ import torch
 
 from qhq.backends.backend import BackendSpec
 from qhq.backends.devices.calibration import Calibration, save_snapshot
-from qhq.backends.executor import Executor
-from qhq.backends.ibm.budget import CostForecast, check_plan_together
+from qhq.backends.executor import CostForecast, Executor
+from qhq.backends.ibm.budget import check_plan_together
 from qhq.backends.ibm.jobs import list_jobs
-from qhq.backends.ibm.journal import STORED, in_run
-from qhq.backends.ibm.talk import TALK
+from qhq.backends.ibm.journal import in_run
+from qhq.backends.ibm.parts import STORED
+from qhq.backends.ibm.waiting import TALK
 from qhq.backends.noisy.kind import AerSpec
 from qhq.backends.registry import kind_of, open_backend
 from qhq.data.windows import Windows

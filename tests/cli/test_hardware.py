@@ -15,7 +15,7 @@ import pytest
 
 from qhq.backends.ibm.budget import beside_service
 from qhq.backends.ibm.client import IBMClient
-from qhq.backends.ibm.talk import talking
+from qhq.backends.ibm.waiting import talking
 from qhq.cli.hardware import Terminal
 from qhq.cli.steps import StudyProgress
 from qhq.errors import JobError

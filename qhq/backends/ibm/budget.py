@@ -4,96 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
 
 from qiskit.circuit import QuantumCircuit
 from qiskit.transpiler import Target
 
+from qhq.backends.backend import DeviceState
 from qhq.backends.devices.calibration import Calibration
+from qhq.backends.executor import CostForecast
 from qhq.backends.ibm.kind import IBMSpec, calibration_circuits, circuits_per_sample, shots_per_circuit
-from qhq.backends.ibm.pub_request import LaidOut
+from qhq.backends.ibm.request import LaidOut
 from qhq.errors import BackendError
-
-JOB_SECONDS = 2.0
-"""What a job takes on the device besides its shots: IBM's own rule of thumb."""
 
 DEFAULT_REP_DELAY_SECONDS = 250e-6
 """Pause between two shots where a device does not say: that of IBM's devices."""
 
+JOB_SECONDS = 2.0
+"""What a job takes on the device besides its shots: IBM's own rule of thumb."""
+
 MOST_EXECUTIONS = 10_000_000
 """Shots of all circuits that one job may have."""
-
-
-class State(Protocol):
-    """What a device says of itself."""
-
-    @property
-    def online(self) -> bool:
-        """Whether it runs jobs."""
-
-    @property
-    def message(self) -> str:
-        """In its own word."""
-
-
-class Remaining(Protocol):
-    """What a plan has left."""
-
-    @property
-    def remaining_seconds(self) -> float | None:
-        """Seconds on a QPU; None where it has no limit."""
-
-
-@dataclass(frozen=True)
-class CostForecast:
-    """What is still to be paid of a request; nothing has been sent.
-
-    Attributes:
-        backend: The device.
-        samples: Rows of values.
-        jobs: Jobs that are still to be sent; what follows is of these.
-        pubs: PUBs in them: one a job, with all observables.
-        circuits: Circuits run, those that learn the readout errors too.
-        shots: Measurements of each circuit.
-        executions: Measurements in all.
-        qpu_seconds: Estimate of the time on the device, see :func:`estimate_seconds`.
-        remaining_seconds: What the plan has left; None if it has no limit.
-        queue: Jobs that wait for the device.
-        online: Whether the device takes jobs.
-        calibration: Date (ISO 8601) of its calibration.
-        max_qpu_seconds: The cap of the entry.
-        layout: Physical qubit of each logical one.
-        refusal: Why it would not be sent as things are; None if it would.
-        held_samples: Rows whose results are in the journal, or whose jobs are with the service: they are not
-            paid again.
-        spent_seconds: Time on the device that those took, or may still take.
-        most_seconds: Time on the device beyond which the service stops the jobs that are still to be sent,
-            all together: what the cap leaves; None without a cap.
-        service_seconds: What the service itself expects of them, by its own dry run; None if not asked.
-        service_note: What follows from it, or why there is none.
-    """
-
-    backend: str
-    samples: int
-    jobs: int
-    pubs: int
-    circuits: int
-    shots: int
-    executions: int
-    qpu_seconds: float
-    remaining_seconds: float | None
-    queue: int
-    online: bool
-    calibration: str | None
-    max_qpu_seconds: float | None
-    layout: tuple[int, ...] = ()
-    refusal: str | None = None
-    held_samples: int = 0
-    spent_seconds: float = 0.0
-    most_seconds: float | None = None
-    service_seconds: float | None = None
-    service_note: str | None = None
 
 
 def count_circuits(spec: IBMSpec, program: LaidOut, rows: Sequence[int]) -> int:
@@ -235,14 +165,14 @@ def check_plan_together(costs: Sequence[CostForecast], instances: Mapping[str, s
 
 
 def forecast_refusal(
-    spec: IBMSpec, jobs: Sequence[float], spent: float, state: State, usage: Remaining
+    spec: IBMSpec, jobs: Sequence[float], spent: float, state: DeviceState, remaining: float | None
 ) -> str | None:
     """Why jobs would be refused as things are, by cap, plan or device; None if they would not."""
     if not jobs:
         return None
     try:
         check_cap(spec, jobs, spent)
-        check_plan(spec, sum(jobs), usage.remaining_seconds)
+        check_plan(spec, sum(jobs), remaining)
     except BackendError as error:
         return f"{error.must}: {error.got}"
     return None if state.online else f"{spec.name} is {state.message or 'offline'}"

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import json
-import logging
 import os
 import re
-import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from inspect import signature
 from typing import Any, TypeVar
 
-import numpy as np
 from qiskit.exceptions import QiskitError
 from qiskit.primitives.containers import BindingsArray
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
@@ -24,7 +18,6 @@ from qiskit.providers.exceptions import QiskitBackendNotFoundError
 from qiskit_ibm_runtime import Batch, QiskitRuntimeService, Session
 from qiskit_ibm_runtime.api.auth import CloudAuth
 from qiskit_ibm_runtime.api.exceptions import RequestsApiError
-from qiskit_ibm_runtime.decoders.defaults import DEFAULT_DECODERS
 from qiskit_ibm_runtime.decoders.result_decoder import ResultDecoder
 from qiskit_ibm_runtime.exceptions import (
     IBMInputValueError,
@@ -38,14 +31,22 @@ from qhq.backends.backend import DeviceState, ListedDevice
 from qhq.backends.devices.calibration import Calibration, make_calibration
 from qhq.backends.executor import FloatArray
 from qhq.backends.ibm.account import Account
-from qhq.backends.ibm.errors import NoInstanceError, RefusedHereError, kind_of, retry_after
 from qhq.backends.ibm.fractional import within_range
 from qhq.backends.ibm.kind import IBMSpec, estimator_options
-from qhq.backends.ibm.pub_request import LaidOut
-from qhq.backends.ibm.results import Estimates, Item
-from qhq.backends.ibm.talk import heartbeat
+from qhq.backends.ibm.request import LaidOut
 from qhq.backends.ibm.trouble import Kind, ServiceError, redact
-from qhq.backends.ibm.wire import WireSession, keep_key_here, own_wire
+from qhq.backends.ibm.waiting import heartbeat
+from qhq.backends.ibm.wire import (
+    SURROUNDINGS,
+    NoInstanceError,
+    RefusedHereError,
+    WireSession,
+    keep_key_here,
+    kind_of,
+    message_of,
+    own_wire,
+    retry_after,
+)
 from qhq.errors import BackendError
 
 T = TypeVar("T")
@@ -154,7 +155,7 @@ class IBMClient:
         try:
             return ListedDevice(name, width, _state(api.backend_status(name)))
         except Exception as error:  # one of many may not answer, and the others are listed all the same
-            return ListedDevice(name, width, None, redact(_message(error), self._secrets))
+            return ListedDevice(name, width, None, redact(message_of(error), self._secrets))
 
     def others(self) -> list[str]:
         """Names of the other devices of the account that run jobs."""
@@ -196,7 +197,7 @@ class IBMClient:
             except Exception as error:
                 # The client asks more once the job is taken: what fails then says nothing of the job.
                 if posts.taken > taken:
-                    raise ConnectionError(f"The job was taken, and then: {_message(error)}") from None
+                    raise ConnectionError(f"The job was taken, and then: {message_of(error)}") from None
                 raise
             self._jobs[job.job_id()] = job
             return str(job.job_id())
@@ -344,7 +345,7 @@ class IBMClient:
     def _connected(self) -> Any:
         if self._service is None:
             _check_key(self._account)
-            with _SURROUNDINGS.without_search(self._account):
+            with SURROUNDINGS.without_search(self._account):
                 self._service = _open_service(self._account)
             self._secrets.append(self._service.active_account().get("token", ""))
         return self._service
@@ -382,7 +383,7 @@ class IBMClient:
             missing: What it means that the service does not find it.
         """
         try:
-            with _SURROUNDINGS.quiet(), own_wire(), heartbeat(f"{self.device}, {what}"):
+            with SURROUNDINGS.quiet(), own_wire(), heartbeat(f"{self.device}, {what}"):
                 return act()
         except BackendError as error:
             # A device that cannot be understood: what the service sent is at fault.
@@ -390,52 +391,9 @@ class IBMClient:
             message, wait = redact(error.got, self._secrets), None
         except Exception as error:  # the client lets whatever its parsers stumble over through
             kind = kind_of(error, missing)
-            message, wait = redact(_message(error), self._secrets), retry_after(error, time.time())
+            message, wait = redact(message_of(error), self._secrets), retry_after(error, time.time())
         # Raised out here, so that no error of the client, which may quote a request, hangs on.
         raise ServiceError(kind, message, wait)
-
-
-def decode(raw: str) -> Estimates:
-    """Expectation values, their standard errors and the measurements behind them, of a result as received.
-
-    Raises:
-        ServiceError: If it cannot be read.
-    """
-    try:
-        _check_json(raw)
-        with _SURROUNDINGS.quiet():
-            executor, *_ = DEFAULT_DECODERS["executor"]
-            program: Any = executor.decode(raw)
-            result: Any = program
-            for decoder in DEFAULT_DECODERS["executor"]:
-                if decoder.is_applicable(result):
-                    result = decoder.decode(result)
-            data = result[0].data
-            content = program.passthrough_data
-            asked = content["qiskit_mitigation"][0]
-            return Estimates(
-                values=np.asarray(data.evs, dtype=np.float64).T,
-                stds=np.asarray(data.stds, dtype=np.float64).T,
-                items=tuple(Item({str(key): value for key, value in each.items()}) for each in program),
-                settings=len(asked["param_basis_pairs"]),
-                tags=tuple(content["post_processor"]["options"]["environment"]["job_tags"]),
-            )
-    except Exception as error:  # a reader of foreign bytes stumbles over whatever it finds
-        start = redact(raw[:60], ())
-        message = redact(_message(error), ())
-    raise ServiceError("garbled", f"a result of {len(raw)} characters, '{start}': {message}")
-
-
-def _check_json(raw: str) -> None:
-    """Say what is no JSON object at all: the client would stumble over it in ways that explain nothing."""
-    try:
-        content = json.loads(raw)
-    except RecursionError:
-        raise ValueError("nested without end") from None
-    except ValueError as error:
-        raise ValueError(f"cut off, or no JSON ({error})" if raw.strip() else "empty") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"a JSON {type(content).__name__}, and no object")
 
 
 def _bearing(service: Any, tag: str) -> Iterator[dict[str, Any]]:
@@ -480,7 +438,7 @@ def _check_key(account: Account) -> None:
     except Exception as error:  # whatever the layers below make of a refusal, or of a reply that is no token
         status = getattr(error, "status_code", None)
         if status is None or status >= 500 or status == 429:
-            raise ConnectionError(f"The identity service gave no token: {_message(error)}") from None
+            raise ConnectionError(f"The identity service gave no token: {message_of(error)}") from None
         if status < 400:
             raise TooManyRedirects("The identity service redirects elsewhere") from None
         raise IBMNotAuthorizedError(f"The identity service refused the key: {error}") from None
@@ -543,64 +501,3 @@ def _as_dict(properties: Any) -> dict[str, Any]:
         raise ValueError("the service has no properties of the device")
     content: dict[str, Any] = properties.to_dict()
     return content
-
-
-def _message(error: Exception) -> str:
-    """What an error says; one that says a key alone is told with its type."""
-    if isinstance(error, QiskitError | OSError):
-        return str(error)
-    return f"{type(error).__name__}: {error}"
-
-
-class _Surroundings:
-    """What the client must find as long as any thread is inside of it, put back by the last that leaves.
-
-    Its warnings and log are silent: what it warns of is checked here before, and they would only repeat it. A
-    service of one's own has no global catalogue, and a named instance needs no search.
-    """
-
-    SWITCH = "QISKIT_FUNCTIONS_EXPERIMENTAL"
-
-    def __init__(self) -> None:
-        self._lock, self._inside, self._unsearched = threading.Lock(), 0, 0
-        self._undo = contextlib.ExitStack()
-
-    @contextlib.contextmanager
-    def quiet(self) -> Iterator[None]:
-        """No warnings inside."""
-        with self._lock:
-            if self._inside == 0:
-                self._undo = contextlib.ExitStack()
-                self._undo.enter_context(warnings.catch_warnings())
-                warnings.simplefilter("ignore")
-                log = logging.getLogger("qiskit_ibm_runtime")
-                self._undo.callback(log.setLevel, log.level)
-                log.setLevel(max(log.level, logging.ERROR))
-            self._inside += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._inside -= 1
-                if self._inside == 0:
-                    self._undo.close()
-
-    @contextlib.contextmanager
-    def without_search(self, account: Account) -> Iterator[None]:
-        """No global search inside, where there is nothing to be searched."""
-        with self._lock:
-            known = account.url is None or account.instance is None
-            ours = not known and (self._unsearched > 0 or self.SWITCH not in os.environ)
-            if ours:
-                os.environ[self.SWITCH] = "1"
-                self._unsearched += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._unsearched -= int(ours)
-                if ours and self._unsearched == 0:
-                    del os.environ[self.SWITCH]
-
-
-_SURROUNDINGS = _Surroundings()

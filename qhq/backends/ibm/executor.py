@@ -13,10 +13,9 @@ from qhq.ansatz.program import Ansatz
 from qhq.ansatz.stored import fingerprints
 from qhq.backends.devices.calibration import Calibration
 from qhq.backends.devices.isa import build_isa, check_isa
-from qhq.backends.executor import FloatArray, Report
+from qhq.backends.executor import CostForecast, FloatArray, Report
 from qhq.backends.gradients import Program, ValuesExecutor
 from qhq.backends.ibm.budget import (
-    CostForecast,
     beside_service,
     count_circuits,
     estimate_seconds,
@@ -25,17 +24,16 @@ from qhq.backends.ibm.budget import (
     rows_of_jobs,
     seconds_of_jobs,
 )
-from qhq.backends.ibm.client import decode
-from qhq.backends.ibm.dry_run import service_estimate
 from qhq.backends.ibm.job_runner import JobRunner
-from qhq.backends.ibm.journal import HELD, Journal, Part
+from qhq.backends.ibm.journal import Journal
 from qhq.backends.ibm.kind import IBMSpec, shots_per_circuit
-from qhq.backends.ibm.layout import lay_out
-from qhq.backends.ibm.opening import Approval, Connection, ask, connect
-from qhq.backends.ibm.pub_request import PubRequest, question_key
+from qhq.backends.ibm.opening import Approval, Connection, ask, connect, lay_out, service_estimate
+from qhq.backends.ibm.parts import HELD, Part
+from qhq.backends.ibm.request import PubRequest, question_key
 from qhq.backends.ibm.results import Estimates
 from qhq.backends.ibm.trouble import ServiceError, as_job_error
 from qhq.backends.ibm.waiting import Clock, WallClock
+from qhq.backends.ibm.wire import decode
 from qhq.errors import BackendError, JobError
 
 
@@ -218,7 +216,7 @@ class IBMExecutor(ValuesExecutor):
             calibration=program.calibration,
             max_qpu_seconds=spec.max_qpu_seconds,
             layout=program.layout,
-            refusal=forecast_refusal(spec, jobs, spent, state, usage),
+            refusal=forecast_refusal(spec, jobs, spent, state, usage.remaining_seconds),
             held_samples=held,
             spent_seconds=spent,
             most_seconds=_most_seconds(spec, jobs, spent),

@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 
-from qhq.backends.devices.calibration import Calibration
-from qhq.backends.executor import FloatArray
 from qhq.backends.ibm.budget import estimate_seconds, rows_per_job
-from qhq.backends.ibm.journal import (
+from qhq.backends.ibm.client import IBMClient
+from qhq.backends.ibm.journal import Journal
+from qhq.backends.ibm.kind import IBMSpec
+from qhq.backends.ibm.opening import Approval, open_client
+from qhq.backends.ibm.parts import (
     CANCELLED,
     FAILED,
     HELD,
@@ -30,137 +32,31 @@ from qhq.backends.ibm.journal import (
     UNREADABLE,
     UNSENT,
     WITH_SERVICE,
-    Journal,
     Part,
 )
-from qhq.backends.ibm.kind import IBMSpec
-from qhq.backends.ibm.pub_request import LaidOut, PubRequest
+from qhq.backends.ibm.request import LaidOut, PubRequest
 from qhq.backends.ibm.results import Estimates, check_estimates, measured_qubits
-from qhq.backends.ibm.talk import TALK
-from qhq.backends.ibm.trouble import (
-    ENDS_A_JOB,
-    NOT_TAKEN,
-    PASSING,
-    TOO_MUCH,
-    ServiceError,
-    as_job_error,
+from qhq.backends.ibm.trouble import ENDS_A_JOB, NOT_TAKEN, PASSING, TOO_MUCH, ServiceError, as_job_error
+from qhq.backends.ibm.waiting import (
+    LONGEST_PAUSE_SECONDS,
+    TALK,
+    Clock,
+    Patience,
+    StoppableClock,
+    growing_pauses,
+    let_pass,
+    persist,
+    polling_pauses,
 )
-from qhq.backends.ibm.waiting import Clock, growing_pauses, let_pass, polling_pauses
+from qhq.backends.ibm.wire import decode
 from qhq.errors import JobError
 
 T = TypeVar("T")
-
-LONGEST_PAUSE_SECONDS = 60.0
-"""Between two attempts to reach a service that does not answer."""
 
 MOST_READINGS = 5
 """How often a result that cannot be used is asked for before that is left to a later resume."""
 
 logger = logging.getLogger(__name__)
-
-
-class State(Protocol):
-    """What a job is doing."""
-
-    @property
-    def status(self) -> str:
-        """In the client's words."""
-
-    @property
-    def place(self) -> int | None:
-        """Its place in the queue, where the service says so."""
-
-    @property
-    def is_final(self) -> bool:
-        """Whether it has come to an end."""
-
-
-class Client(Protocol):
-    """What jobs need of a service; every verb may raise :class:`ServiceError`."""
-
-    on_mode: Callable[[str], None]
-
-    def reconnect(self) -> None:
-        """Start afresh."""
-
-    def submit(self, spec: IBMSpec, program: LaidOut, values: FloatArray, tag: str, limit: int | None) -> str:
-        """Send rows of values (N, P) as one PUB, to be stopped after some seconds; the id of the job."""
-
-    def instance(self) -> str:
-        """The instance that the device is used through."""
-
-    def instances(self) -> list[str]:
-        """The instances that jobs are looked for in."""
-
-    def find(self, tag: str) -> list[str]:
-        """Ids of the jobs that bear a tag, the oldest first."""
-
-    def job_state(self, job_id: str) -> State:
-        """What a job is doing."""
-
-    def raw_result(self, job_id: str) -> str:
-        """Result of a job that came to an end."""
-
-    def job_calibration(self, job_id: str) -> Calibration | None:
-        """What the device was calibrated to as a job ran."""
-
-    def qpu_seconds(self, job_id: str) -> float | None:
-        """What a job took on the device."""
-
-    def estimated_seconds(self, job_id: str) -> float | None:
-        """What the service expects a job to take on the device."""
-
-    def cancel(self, job_id: str) -> bool:
-        """Cancel a job; False if it had come to an end."""
-
-    def close_session(self, session_id: str) -> None:
-        """Close a batch or session."""
-
-    def leave_mode(self) -> None:
-        """Send what follows in another batch or session."""
-
-
-class Gatekeeper(Protocol):
-    """What is asked before something is sent."""
-
-    def check(self, request: PubRequest, opened: Sequence[Part], spent: float) -> None:
-        """Refuse parts of a request that took some seconds so far."""
-
-    def fit(self, request: PubRequest, now: float) -> LaidOut | None:
-        """The program for the device as it is now; None where the one of the request is."""
-
-    def limit(self, request: PubRequest, rows: Sequence[int], spent: float) -> int | None:
-        """Seconds after which the first of jobs with so many rows is stopped; None without a cap."""
-
-
-class _Stoppable:
-    """A clock that lets no more time pass once it was stopped, in whichever thread."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock, self.stopped = clock, False
-
-    def now(self) -> float:
-        """Seconds since 1970, UTC."""
-        return self._clock.now()
-
-    def sleep(self, seconds: float) -> None:
-        """Let some seconds pass.
-
-        Raises:
-            JobError: If it was stopped.
-        """
-        self.check()
-        self._clock.sleep(seconds)
-        self.check()
-
-    def check(self) -> None:
-        """Raise an error if it was stopped."""
-        if self.stopped:
-            raise JobError(
-                "Nothing may be sent or waited for once a command was interrupted",
-                got="an interrupt",
-                fix="The same command, or 'qhq jobs resume', goes on",
-            )
 
 
 class JobRunner:
@@ -176,13 +72,13 @@ class JobRunner:
 
     def __init__(
         self,
-        client: Client,
+        client: IBMClient,
         journal: Journal,
         clock: Clock,
-        gatekeeper: Gatekeeper,
+        gatekeeper: Approval,
         decode: Callable[[str], Estimates],
     ) -> None:
-        self._client, self._journal, self._clock = client, journal, _Stoppable(clock)
+        self._client, self._journal, self._clock = client, journal, StoppableClock(clock)
         self._gatekeeper, self._decode = gatekeeper, decode
         self._sessions: list[str] = []
         self._programs: dict[str, LaidOut] = {}
@@ -605,45 +501,11 @@ class JobRunner:
         )
 
 
-@dataclass(frozen=True)
-class Patience:
-    """How long to wait for a service, seconds: one that asks to wait, and one that does not answer."""
-
-    asked: float
-    unanswered: float
-
-
-def persist(act: Callable[[], T], client: Client, clock: Clock, patience: Patience, where: str) -> T:
-    """Do something with a service, and again after each failure that waiting or a fresh token may cure.
-
-    Args:
-        act: What to do.
-        client: The service; it is reached afresh once if it refuses a token.
-        clock: The time.
-        patience: How long to go on; a wish of the service to wait longer than that is handed on.
-        where: Device or job, for what is said meanwhile.
+def open_runner(spec: IBMSpec, journal: Journal, clock: Clock) -> JobRunner:
+    """What brings the jobs of an entry to their end, without a program of its own.
 
     Raises:
-        ServiceError: If waiting does not cure it, or not in time.
+        BackendError: If there is no account.
     """
-    waited, rebuilt = 0.0, False
-    for growing in growing_pauses(LONGEST_PAUSE_SECONDS):
-        try:
-            return act()
-        except ServiceError as trouble:
-            if trouble.kind == "unauthorized" and not rebuilt:
-                rebuilt = True
-                client.reconnect()
-                continue
-            longest = patience.asked if trouble.retry_after else patience.unanswered
-            if trouble.kind not in PASSING or waited >= longest:
-                raise
-            pause = max(growing, trouble.retry_after or 0.0)
-            if waited + pause > longest and trouble.retry_after:
-                message = f"{trouble.message}; the service asks to come back in {pause:.0f} s"
-                raise ServiceError(trouble.kind, message, pause) from None
-            asked = ", as the service asks" if trouble.retry_after else ""
-            why = f"{where}: {trouble.message}{asked}"
-        let_pass(clock, pause, why)
-        waited += pause
-    raise AssertionError("pauses never end")
+    client = open_client(spec)
+    return JobRunner(client, journal, clock, Approval(client), decode)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from qhq.backends.ibm.journal import (
+from qhq.backends.ibm.journal import Journal, journal_file
+from qhq.backends.ibm.parts import (
     CANCELLED,
     DISCARDED,
     ENDED,
@@ -20,19 +21,17 @@ from qhq.backends.ibm.journal import (
     UNSENT,
     WITH_SERVICE,
     Damaged,
-    Journal,
     Origin,
     Part,
-    journal_file,
 )
-from qhq.backends.ibm.talk import TALK
 from qhq.backends.ibm.trouble import ServiceError, as_job_error
+from qhq.backends.ibm.waiting import TALK
 from qhq.errors import BackendError, ConfigError, nearest
 
 if TYPE_CHECKING:
     from qhq.backends.ibm.client import IBMClient
     from qhq.backends.ibm.job_runner import JobRunner
-    from qhq.backends.ibm.pub_request import PubRequest
+    from qhq.backends.ibm.request import PubRequest
     from qhq.backends.ibm.waiting import Clock
 
 
@@ -318,7 +317,7 @@ def _collected(failures: list[BackendError]) -> Iterator[None]:
 def _send(journal: Journal, key: str, clock: Clock, *, send: bool) -> tuple[JobRunner, PubRequest]:
     """Send what has not been sent of a request, if it is to be; what waits for the rest."""
     # The client takes two seconds to import, and a list of jobs does not need it.
-    from qhq.backends.ibm.opening import open_runner
+    from qhq.backends.ibm.job_runner import open_runner
 
     try:
         request = journal.request(key)
@@ -335,8 +334,8 @@ def _send(journal: Journal, key: str, clock: Clock, *, send: bool) -> tuple[JobR
 
 def _rescue(journal: Journal, key: str, clock: Clock) -> None:
     """Fetch what was paid for, though what was asked cannot be read any more: the result can be decoded."""
-    from qhq.backends.ibm.client import decode
     from qhq.backends.ibm.opening import find_client
+    from qhq.backends.ibm.wire import decode
 
     origin = journal.origins().get(key, NOWHERE)
     for part in journal.parts(key):

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
-import math
 import os
 import re
 import socket
@@ -26,14 +25,35 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock
 
 from qhq.backends.devices.calibration import Calibration
-from qhq.backends.ibm.pub_request import (
+from qhq.backends.ibm.parts import (
+    DISCARDED,
+    ENDED,
+    MIGRATIONS,
+    PART_COLUMNS,
+    PLANNED,
+    REPLACED,
+    SENDING,
+    SENT,
+    STORED,
+    UNREADABLE,
+    WITH_SERVICE,
+    Damaged,
+    Extra,
+    Origin,
+    Part,
+    as_text,
+    is_time,
+    migrate,
+    read_part,
+    stored_shots,
+)
+from qhq.backends.ibm.request import (
     LaidOut,
     PubRequest,
     pack_program,
@@ -43,153 +63,18 @@ from qhq.backends.ibm.pub_request import (
     unpack_program,
     unpack_values,
 )
-from qhq.backends.ibm.talk import TALK, heartbeat
 from qhq.backends.ibm.trouble import redact
+from qhq.backends.ibm.waiting import TALK, heartbeat
 from qhq.errors import BackendError
 from qhq.paths import runs_dir
 
-PLANNED, SENDING, SENT, STORED = "planned", "sending", "sent", "stored"
-UNREADABLE, CANCELLED, FAILED, DISCARDED = "unreadable", "cancelled", "failed", "discarded"
-REPLACED = "replaced"
-"""States of a part. Unreadable: the job is done, and its result came several times but could not be used.
-Discarded: the user gave it up. Replaced: others stand in for it, as it was split or is to be sent again."""
-
-UNSENT = (PLANNED, SENDING)
-WITH_SERVICE = (SENT, UNREADABLE)
-OPEN = (*UNSENT, *WITH_SERVICE)
-ENDED = (CANCELLED, FAILED)
-HELD = (*WITH_SERVICE, STORED)
-"""States of a part that is not paid again: its result is here, or its job is with the service."""
-STATES = (*OPEN, STORED, *ENDED, DISCARDED, REPLACED)
-
 RUN: ContextVar[str] = ContextVar("run", default="")
 """Name of the run that is being worked on; see :func:`in_run`."""
-
-MIGRATIONS = (
-    (
-        """CREATE TABLE IF NOT EXISTS requests (
-             key TEXT PRIMARY KEY, run TEXT, backend TEXT, spec TEXT, circuit BLOB, program TEXT, input BLOB,
-             created REAL)""",
-        """CREATE TABLE IF NOT EXISTS parts (
-             tag TEXT PRIMARY KEY, key TEXT, start INTEGER, stop INTEGER, state TEXT, job_id TEXT,
-             created REAL, changed REAL, message TEXT DEFAULT '', raw TEXT, qpu_seconds REAL)""",
-        "CREATE INDEX IF NOT EXISTS parts_of_request ON parts (key)",
-    ),
-    (
-        "ALTER TABLE parts ADD COLUMN calibration TEXT",
-        "CREATE TABLE calibrations (fingerprint TEXT PRIMARY KEY, content BLOB)",
-        """CREATE TABLE extras (
-             job_id TEXT PRIMARY KEY, tag TEXT, key TEXT, cancelled INTEGER, found REAL, qpu_seconds REAL)""",
-        """CREATE TABLE sessions (
-             id TEXT PRIMARY KEY, backend TEXT, pid INTEGER, host TEXT, opened REAL, closed REAL)""",
-    ),
-    (
-        "ALTER TABLE parts ADD COLUMN instance TEXT",
-        "ALTER TABLE parts ADD COLUMN qubits TEXT",
-    ),
-    (
-        "ALTER TABLE parts ADD COLUMN owner TEXT",
-        "ALTER TABLE parts ADD COLUMN limit_seconds REAL",
-        "CREATE TABLE instances (id TEXT PRIMARY KEY, place TEXT, made REAL)",
-    ),
-)
-"""What makes a journal of each schema version out of one of the version before; the first of a file that
-is new or was written before versions were counted. Add at the end; never change what stands here."""
 
 LOCKED_SECONDS, MOST_LOCKED = 15.0, 4
 """How long a statement waits for a file that another process has locked, and how often it does."""
 
 T = TypeVar("T")
-
-_LIGHT = (
-    "tag, key, start, stop, state, job_id, created, changed, message, qpu_seconds, calibration, instance, "
-    "qubits, owner, limit_seconds"
-)
-
-
-@dataclass(frozen=True)
-class Part:
-    """One PUB: rows ``start`` to ``stop`` of a request, under a tag of its own.
-
-    Attributes:
-        tag: What the job is found by on the service; no two parts share one.
-        key: The request.
-        start: First row.
-        stop: Row after the last.
-        state: One of the words above.
-        job_id: The service's name for it, once known.
-        created: When it was planned, seconds since 1970.
-        changed: When its state last changed.
-        message: Why it ended without a result.
-        qpu_seconds: Time it took on the device, once known.
-        calibration: Fingerprint of what the device was calibrated to as it ran, once known.
-        instance: CRN of the instance that it was sent through: no other can say what became of it.
-        qubits: Qubits of the device that it measures, a JSON list; the layout of a request may change later.
-        owner: Instance of the journal that made its tag; None of one from before they were told apart.
-        limit_seconds: Time on the device after which the service stops it; None without a cap.
-    """
-
-    tag: str
-    key: str
-    start: int
-    stop: int
-    state: str
-    job_id: str | None
-    created: float
-    changed: float
-    message: str
-    qpu_seconds: float | None
-    calibration: str | None = None
-    instance: str | None = None
-    qubits: str | None = None
-    owner: str | None = None
-    limit_seconds: float | None = None
-
-    @property
-    def measured(self) -> list[int] | None:
-        """Qubits of the device that it measures; None before it was sent."""
-        return None if self.qubits is None else [int(each) for each in json.loads(self.qubits)]
-
-    @property
-    def rows(self) -> int:
-        """How many rows of values it has."""
-        return self.stop - self.start
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Run that a request was made for (empty if none), device, and shots of each value if readable."""
-
-    run: str
-    backend: str
-    shots: int | None
-
-
-@dataclass(frozen=True)
-class Extra:
-    """A job that one submission became besides the one that is used: a gateway sent it twice.
-
-    Attributes:
-        job_id: The service's name for it.
-        tag: The tag it shares.
-        cancelled: Whether it was cancelled before it ran.
-        qpu_seconds: Time it took on the device, once known.
-    """
-
-    job_id: str
-    tag: str
-    cancelled: bool
-    qpu_seconds: float | None
-
-
-@dataclass(frozen=True)
-class Damaged:
-    """A row of the journal that cannot be read, and why: its number, and its tag and job if they can."""
-
-    row: int
-    tag: str
-    job_id: str | None
-    reason: str
 
 
 @contextlib.contextmanager
@@ -235,30 +120,12 @@ class Journal:
             self._connection.text_factory = lambda content: content.decode("utf-8", "replace")
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
-            self._migrate()
+            migrate(self._connection)
             self.instance = self._find_instance()
         except (OSError, sqlite3.Error) as error:
             raise self._unusable(error) from error
         # Tags that were made here and never sent: no job can bear them.
         self._unused: set[str] = set()
-
-    def _migrate(self) -> None:
-        """Bring the file to the schema of today; one of tomorrow's qhq is left as it is."""
-        execute = self._connection.execute
-        if execute("PRAGMA user_version").fetchone()[0] >= len(MIGRATIONS):
-            return
-        execute("BEGIN IMMEDIATE")
-        try:
-            # Read again: another process may have been faster.
-            version = execute("PRAGMA user_version").fetchone()[0]
-            for statements in MIGRATIONS[version:]:
-                for statement in statements:
-                    execute(statement)
-            execute(f"PRAGMA user_version = {max(version, len(MIGRATIONS))}")
-        except BaseException:
-            execute("ROLLBACK")
-            raise
-        execute("COMMIT")
 
     def _find_instance(self) -> str:
         """Id of the journal at this place: a copy, or one restored from elsewhere, gets one of its own."""
@@ -378,7 +245,8 @@ class Journal:
         found = {}
         for _, row in self._each("requests", "key, run, backend, spec"):
             if isinstance(row, sqlite3.Row) and isinstance(row["key"], str):
-                found[row["key"]] = Origin(_text(row["run"]), _text(row["backend"]), _shots(row["spec"]))
+                run, backend = as_text(row["run"]), as_text(row["backend"])
+                found[row["key"]] = Origin(run, backend, stored_shots(row["spec"]))
         return found
 
     def spent(self, key: str) -> float:
@@ -403,15 +271,15 @@ class Journal:
         return [each for each in self._read() if isinstance(each, Damaged)]
 
     def _read(self) -> Iterator[Part | Damaged]:
-        for number, row in self._each("parts", _LIGHT):
+        for number, row in self._each("parts", PART_COLUMNS):
             if not isinstance(row, sqlite3.Row):
                 yield Damaged(number, "", None, str(row))
                 continue
             try:
-                yield _part(row)
+                yield read_part(row)
             except ValueError as error:
                 job_id = row["job_id"] if isinstance(row["job_id"], str) else None
-                yield Damaged(number, _text(row["tag"]), job_id, str(error))
+                yield Damaged(number, as_text(row["tag"]), job_id, str(error))
 
     def part(self, tag: str) -> Part:
         """One part by its tag."""
@@ -422,7 +290,7 @@ class Journal:
         """Jobs besides those that are used: of one request, or of all."""
         rows = self._ask("SELECT job_id, tag, cancelled, qpu_seconds, key FROM extras ORDER BY found")
         return [
-            Extra(row[0], row[1], bool(row[2]), row[3] if _is_time(row[3]) else None)
+            Extra(row[0], row[1], bool(row[2]), row[3] if is_time(row[3]) else None)
             for row in rows
             if key in (None, row[4]) and isinstance(row[0], str) and isinstance(row[1], str)
         ]
@@ -567,7 +435,8 @@ class Journal:
 
     def _parts(self, condition: str, *values: Any) -> list[Part]:
         try:
-            return [_part(row) for row in self._ask(f"SELECT {_LIGHT} FROM parts WHERE {condition}", *values)]
+            rows = self._ask(f"SELECT {PART_COLUMNS} FROM parts WHERE {condition}", *values)
+            return [read_part(row) for row in rows]
         except ValueError as error:
             raise self._unusable(error) from error
 
@@ -637,48 +506,6 @@ def _is_locked(error: Exception) -> bool:
 
 def _marks(values: Sequence[Any]) -> str:
     return ", ".join("?" * len(values))
-
-
-def _part(row: sqlite3.Row) -> Part:
-    """A row as what it should be.
-
-    Raises:
-        ValueError: If it is something else.
-    """
-    part = Part(*row)
-    if not (isinstance(part.tag, str) and isinstance(part.key, str)):
-        raise ValueError("a tag or key that is no text")
-    for name in ("job_id", "message", "calibration", "instance", "qubits", "owner"):
-        if not isinstance(getattr(part, name), str | None):
-            raise ValueError(f"tag {part.tag}: {name} is no text")
-    if part.state not in STATES:
-        raise ValueError(f"tag {part.tag}: state '{part.state}' is not known here")
-    if not (isinstance(part.start, int) and isinstance(part.stop, int) and 0 <= part.start < part.stop):
-        raise ValueError(f"tag {part.tag}: rows {part.start} to {part.stop}")
-    for name in ("created", "changed"):
-        if not _is_time(getattr(part, name)):
-            raise ValueError(f"tag {part.tag}: {name} '{getattr(part, name)}' is no time")
-    for name in ("qpu_seconds", "limit_seconds"):
-        if not (getattr(part, name) is None or _is_time(getattr(part, name))):
-            raise ValueError(f"tag {part.tag}: {name} '{getattr(part, name)}'")
-    return part
-
-
-def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value) and 0 <= value < 1e11
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _shots(spec: object) -> int | None:
-    """Shots of a stored entry, whatever else a later version may have written into it."""
-    try:
-        shots = json.loads(str(spec))["shots"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return shots if isinstance(shots, int) else None
 
 
 def _lives(pid: object) -> bool:

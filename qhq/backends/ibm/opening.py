@@ -1,24 +1,40 @@
-"""Whether a device of IBM can be opened, and whether something may be sent to it."""
+"""Before anything is sent to a device of IBM: reach it, fit the program, ask whether it may go, rehearse it.
+
+The service's own dry run says what it expects jobs to take. IBM has it on the Flex, Premium and On-Prem
+plans. Such a job is really sent, to a ``mock_`` device whose results are random: nothing is measured, nothing
+is paid, and the results are not read.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from qiskit.circuit import Parameter
+from qiskit.transpiler import Target
+
 from qhq.backends.backend import ListedDevice
 from qhq.backends.devices.device import CalibratedDevice
+from qhq.backends.devices.isa import IsaProgram, build_isa, check_same
 from qhq.backends.ibm.account import fake_twin, find_account
-from qhq.backends.ibm.budget import check_cap, check_plan, job_limits, seconds_of_jobs
-from qhq.backends.ibm.client import IBMClient, decode
-from qhq.backends.ibm.job_runner import JobRunner, Patience, persist
-from qhq.backends.ibm.journal import Journal, Part
+from qhq.backends.ibm.budget import (
+    check_cap,
+    check_plan,
+    circuit_seconds,
+    job_limits,
+    seconds_of_jobs,
+    shot_seconds,
+)
+from qhq.backends.ibm.client import IBMClient
+from qhq.backends.ibm.journal import Journal
 from qhq.backends.ibm.kind import IBMSpec
-from qhq.backends.ibm.layout import refit
-from qhq.backends.ibm.pub_request import LaidOut, PubRequest
-from qhq.backends.ibm.talk import TALK
+from qhq.backends.ibm.parts import Part
+from qhq.backends.ibm.request import LaidOut, PubRequest
 from qhq.backends.ibm.trouble import ServiceError, as_job_error
-from qhq.backends.ibm.waiting import Clock, WallClock
+from qhq.backends.ibm.waiting import TALK, Clock, Patience, WallClock, let_pass, persist, polling_pauses
+from qhq.backends.local.aer import measured_groups
 from qhq.errors import BackendError
 
 T = TypeVar("T")
@@ -95,16 +111,6 @@ def list_devices(template: IBMSpec) -> list[ListedDevice]:
         raise as_job_error(trouble, template.name) from None
 
 
-def open_runner(spec: IBMSpec, journal: Journal, clock: Clock) -> JobRunner:
-    """What brings the jobs of an entry to their end, without a program of its own.
-
-    Raises:
-        BackendError: If there is no account.
-    """
-    client = open_client(spec)
-    return JobRunner(client, journal, clock, Approval(client), decode)
-
-
 def close_orphans(journal: Journal, clock: Clock) -> list[str]:
     """Close batches and sessions that processes left open as they died; the ids of those that are closed now.
 
@@ -121,6 +127,57 @@ def close_orphans(journal: Journal, clock: Clock) -> list[str]:
             TALK.get().tell(f"Closed session {session} of {device}, left open by a process that died")
             closed.append(session)
     return closed
+
+
+def lay_out(isa: IsaProgram, device: CalibratedDevice, num_qubits: int) -> LaidOut:
+    """What a report and a forecast need of a program of so many logical qubits on a device."""
+    return LaidOut(
+        circuit=isa.circuit,
+        parameters=tuple(each.name for each in isa.parameters),
+        observables=isa.observables,
+        qubits=num_qubits,
+        layout=isa.layout,
+        calibration=device.date,
+        settings=len(measured_groups(isa.observables)),
+        gate_seconds=circuit_seconds(isa.circuit, device.target),
+        idle_seconds=shot_seconds(device.calibration, device.target, isa.layout),
+        fingerprint=device.fingerprint,
+    )
+
+
+def refit(program: LaidOut, spec: IBMSpec, device: CalibratedDevice) -> LaidOut:
+    """The same program for a device that has another calibration, other qubits or other gates now.
+
+    It is made from the program alone, so that what was planned by another process, from a circuit that is
+    not here, can follow too; and compared with it, as the correctness gate compares with the ansatz.
+
+    Raises:
+        BackendError: If it no longer fits, or computes something else.
+    """
+    named = {each.name: each for each in program.circuit.parameters}
+    parameters = tuple(named.get(name, Parameter(name)) for name in program.parameters)
+    old = IsaProgram(program.circuit, parameters, program.observables, program.layout)
+    if spec.transpile.layout is not None:
+        _check_gates(program, device.target, device.name)
+        return lay_out(old, device, program.qubits)
+    cut = old.cut()
+    new = build_isa(cut.circuit, cut.parameters, cut.observables, device, spec.transpile)
+    layout = tuple(new.layout[place] for place in cut.layout)
+    new = IsaProgram(new.circuit, new.parameters, new.observables, layout)
+    check_same(new, old, seed=spec.transpile.seed)
+    return lay_out(new, device, program.qubits)
+
+
+def _check_gates(program: LaidOut, target: Target, device: str) -> None:
+    """A layout that the entry fixes is kept as long as each of its gates is still there."""
+    for step in program.circuit.data:
+        qubits = tuple(program.circuit.find_bit(bit).index for bit in step.qubits)
+        if not target.instruction_supported(step.name, qubits):
+            raise BackendError(
+                "The layout of an entry must be one that the device has gates for",
+                got=f"{step.name} on qubits {list(qubits)} of {device}, which is no longer there",
+                fix="Choose another transpile.layout, or leave it to the transpiler; nothing was sent",
+            )
 
 
 RECHECK_SECONDS = 3.0
@@ -232,3 +289,56 @@ def _names(client: IBMClient) -> str:
     except ServiceError:
         names = []
     return ", ".join(names) or f"none is online; --backend {fake_twin(client.device)} needs none"
+
+
+def service_estimate(client: IBMClient, request: PubRequest, rows: Sequence[int], clock: Clock) -> float:
+    """Seconds on the device that the service expects of jobs with so many rows; 0 for none.
+
+    Jobs with as many rows take as long, so one of each size is sent.
+
+    Raises:
+        BackendError: If the plan or the client has no dry run, or the service refuses it or says nothing.
+    """
+    if not rows:
+        return 0.0
+    try:
+        imitation = ask(client, request.spec, client.imitation, clock)
+        if imitation is None:
+            raise _refusal(request, "no device of the account imitates it")
+        return sum(
+            count * _estimate(client, request, imitation, each, clock)
+            for each, count in Counter(rows).items()
+        )
+    except ServiceError as trouble:
+        raise as_job_error(trouble, f"dry run of {request.spec.name}") from None
+
+
+def _estimate(client: IBMClient, request: PubRequest, imitation: str, rows: int, clock: Clock) -> float:
+    spec, program, values = request.spec, request.program, request.values[:rows]
+    job_id = ask(client, spec, lambda: client.rehearse(imitation, spec, program, values), clock)
+    waited = 0.0
+    for pause in polling_pauses(spec.poll_seconds):
+        state = ask(client, spec, lambda: client.job_state(job_id), clock)
+        if state.is_final:
+            break
+        if waited >= spec.patience_seconds:
+            raise _refusal(
+                request, f"job {job_id} on {imitation} is {state.status.lower()} after {waited:.0f} s"
+            )
+        let_pass(clock, pause, f"{imitation}, job {job_id}: {state.status.lower()}")
+        waited += pause
+    if state.status != "DONE":
+        raise _refusal(request, f"job {job_id} on {imitation} ended as {state.status.lower()}")
+    seconds = ask(client, spec, lambda: client.estimated_seconds(job_id), clock)
+    if seconds is None:
+        raise _refusal(request, f"no time in what the service says of job {job_id} on {imitation}")
+    return seconds
+
+
+def _refusal(request: PubRequest, got: str) -> BackendError:
+    return BackendError(
+        "The service must have a dry run of its own, and an estimate, where --service asks for it",
+        got=f"{request.spec.name}: {got}",
+        fix="IBM has it on the Flex, Premium and On-Prem plans; --dry-run without --service is qhq's own "
+        "forecast and sends nothing",
+    )

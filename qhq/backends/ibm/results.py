@@ -16,7 +16,7 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qhq.backends.executor import FloatArray
 from qhq.backends.ibm.kind import IBMSpec, calibration_circuits, circuits_per_sample
-from qhq.backends.ibm.pub_request import LaidOut
+from qhq.backends.ibm.request import LaidOut
 from qhq.backends.ibm.trouble import ServiceError
 
 SIGMAS = 6.0

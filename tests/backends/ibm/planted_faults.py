@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from qhq.backends.ibm.jobs import list_jobs, resume_jobs
-from qhq.backends.ibm.talk import talking
+from qhq.backends.ibm.waiting import talking
 from qhq.errors import BackendError
 from tests.loopback.remote import Remote
 from tests.loopback.server import Loopback

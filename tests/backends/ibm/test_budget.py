@@ -20,7 +20,7 @@ from qhq.backends.ibm.budget import (
     shot_seconds,
 )
 from qhq.backends.ibm.kind import shots_per_circuit
-from qhq.backends.ibm.pub_request import LaidOut
+from qhq.backends.ibm.request import LaidOut
 from qhq.errors import BackendError
 
 from .cases import entry

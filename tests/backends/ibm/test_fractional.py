@@ -10,7 +10,7 @@ from qiskit.quantum_info import Operator
 
 from qhq.ansatz.program import Ansatz
 from qhq.backends.ibm.fractional import within_range
-from qhq.backends.ibm.pub_request import question_key
+from qhq.backends.ibm.request import question_key
 from tests.loopback.fixtures import *  # noqa: F403
 
 from .cases import FIVE_SIGMA, Clock, check_each_sent_once, entry, opened, points, small_ansatz

@@ -11,16 +11,10 @@ from qiskit.circuit import Parameter, QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
 from qhq.backends.ibm.jobs import discard_jobs, list_jobs
-from qhq.backends.ibm.journal import MIGRATIONS, MOST_LOCKED, Journal, Part, in_run
-from qhq.backends.ibm.pub_request import (
-    LaidOut,
-    PubRequest,
-    pack_program,
-    pack_values,
-    question_key,
-    spec_json,
-)
-from qhq.backends.ibm.talk import talking
+from qhq.backends.ibm.journal import MOST_LOCKED, Journal, in_run
+from qhq.backends.ibm.parts import MIGRATIONS, Part
+from qhq.backends.ibm.request import LaidOut, PubRequest, pack_program, pack_values, question_key, spec_json
+from qhq.backends.ibm.waiting import talking
 from qhq.errors import BackendError
 
 from .cases import Clock, Heard, entry

@@ -8,12 +8,12 @@ import pytest
 from qiskit.circuit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
-from qhq.backends.ibm import layout
+from qhq.backends.ibm import opening
 from qhq.backends.ibm.budget import estimate_seconds
 from qhq.backends.ibm.client import IBMClient
 from qhq.backends.ibm.jobs import cancel_jobs, discard_jobs, jobs_to_send, list_jobs, resume_jobs
 from qhq.backends.ibm.journal import Journal
-from qhq.backends.ibm.talk import talking
+from qhq.backends.ibm.waiting import talking
 from qhq.errors import BackendError, ConfigError, JobError
 from tests.loopback.fixtures import *  # noqa: F403
 
@@ -139,8 +139,8 @@ def test_nothing_is_sent_in_a_new_layout_that_is_not_agreed_to(service, half_sen
 
 def test_a_calibration_alone_that_changed_is_followed_through_the_gate(service, half_sent, monkeypatch):
     compared = []
-    real = layout.check_same
-    monkeypatch.setattr(layout, "check_same", lambda *args, **named: compared.append(real(*args, **named)))
+    real = opening.check_same
+    monkeypatch.setattr(opening, "check_same", lambda *args, **named: compared.append(real(*args, **named)))
     service.recalibrate("ibm_manila", times=1.5)
     resume_jobs(clock=half_sent)
     assert len(compared) == 1

@@ -4,11 +4,10 @@ import threading
 
 import pytest
 
-from qhq.backends.ibm import talk
-from qhq.backends.ibm.errors import retry_after
+from qhq.backends.ibm import waiting
 from qhq.backends.ibm.jobs import list_jobs, resume_jobs
-from qhq.backends.ibm.talk import heartbeat, talking
-from qhq.backends.ibm.waiting import let_pass
+from qhq.backends.ibm.waiting import heartbeat, let_pass, talking
+from qhq.backends.ibm.wire import retry_after
 from qhq.errors import BackendError, JobError
 from tests.loopback.fixtures import *  # noqa: F403
 
@@ -79,7 +78,7 @@ def test_polling_a_minute_apart_is_not_silent(service):
 
 
 def test_a_reply_that_does_not_come_is_told_of(monkeypatch):
-    monkeypatch.setattr(talk, "LONGEST_SILENCE_SECONDS", 0.01)
+    monkeypatch.setattr(waiting, "LONGEST_SILENCE_SECONDS", 0.01)
     heard, came = Heard(), threading.Event()
     heard.wait = lambda text: (heard.waited.append(text), came.set())
     with talking(heard), heartbeat("ibm_x, usage"):

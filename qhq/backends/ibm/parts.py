@@ -1,0 +1,209 @@
+"""What stands in the journal of hardware jobs: its tables, the parts of a request and their states.
+
+A row is read here, each value checked for what it should be: the file may be damaged, or of another version.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from dataclasses import dataclass
+
+PLANNED, SENDING, SENT, STORED = "planned", "sending", "sent", "stored"
+UNREADABLE, CANCELLED, FAILED, DISCARDED = "unreadable", "cancelled", "failed", "discarded"
+REPLACED = "replaced"
+"""States of a part. Unreadable: the job is done, and its result came several times but could not be used.
+Discarded: the user gave it up. Replaced: others stand in for it, as it was split or is to be sent again."""
+
+UNSENT = (PLANNED, SENDING)
+WITH_SERVICE = (SENT, UNREADABLE)
+OPEN = (*UNSENT, *WITH_SERVICE)
+ENDED = (CANCELLED, FAILED)
+HELD = (*WITH_SERVICE, STORED)
+"""States of a part that is not paid again: its result is here, or its job is with the service."""
+STATES = (*OPEN, STORED, *ENDED, DISCARDED, REPLACED)
+
+MIGRATIONS = (
+    (
+        """CREATE TABLE IF NOT EXISTS requests (
+             key TEXT PRIMARY KEY, run TEXT, backend TEXT, spec TEXT, circuit BLOB, program TEXT, input BLOB,
+             created REAL)""",
+        """CREATE TABLE IF NOT EXISTS parts (
+             tag TEXT PRIMARY KEY, key TEXT, start INTEGER, stop INTEGER, state TEXT, job_id TEXT,
+             created REAL, changed REAL, message TEXT DEFAULT '', raw TEXT, qpu_seconds REAL)""",
+        "CREATE INDEX IF NOT EXISTS parts_of_request ON parts (key)",
+    ),
+    (
+        "ALTER TABLE parts ADD COLUMN calibration TEXT",
+        "CREATE TABLE calibrations (fingerprint TEXT PRIMARY KEY, content BLOB)",
+        """CREATE TABLE extras (
+             job_id TEXT PRIMARY KEY, tag TEXT, key TEXT, cancelled INTEGER, found REAL, qpu_seconds REAL)""",
+        """CREATE TABLE sessions (
+             id TEXT PRIMARY KEY, backend TEXT, pid INTEGER, host TEXT, opened REAL, closed REAL)""",
+    ),
+    (
+        "ALTER TABLE parts ADD COLUMN instance TEXT",
+        "ALTER TABLE parts ADD COLUMN qubits TEXT",
+    ),
+    (
+        "ALTER TABLE parts ADD COLUMN owner TEXT",
+        "ALTER TABLE parts ADD COLUMN limit_seconds REAL",
+        "CREATE TABLE instances (id TEXT PRIMARY KEY, place TEXT, made REAL)",
+    ),
+)
+"""What makes a journal of each schema version out of one of the version before; the first of a file that
+is new or was written before versions were counted. Add at the end; never change what stands here."""
+
+PART_COLUMNS = (
+    "tag, key, start, stop, state, job_id, created, changed, message, qpu_seconds, calibration, instance, "
+    "qubits, owner, limit_seconds"
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One PUB: rows ``start`` to ``stop`` of a request, under a tag of its own.
+
+    Attributes:
+        tag: What the job is found by on the service; no two parts share one.
+        key: The request.
+        start: First row.
+        stop: Row after the last.
+        state: One of the words above.
+        job_id: The service's name for it, once known.
+        created: When it was planned, seconds since 1970.
+        changed: When its state last changed.
+        message: Why it ended without a result.
+        qpu_seconds: Time it took on the device, once known.
+        calibration: Fingerprint of what the device was calibrated to as it ran, once known.
+        instance: CRN of the instance that it was sent through: no other can say what became of it.
+        qubits: Qubits of the device that it measures, a JSON list; the layout of a request may change later.
+        owner: Instance of the journal that made its tag; None of one from before they were told apart.
+        limit_seconds: Time on the device after which the service stops it; None without a cap.
+    """
+
+    tag: str
+    key: str
+    start: int
+    stop: int
+    state: str
+    job_id: str | None
+    created: float
+    changed: float
+    message: str
+    qpu_seconds: float | None
+    calibration: str | None = None
+    instance: str | None = None
+    qubits: str | None = None
+    owner: str | None = None
+    limit_seconds: float | None = None
+
+    @property
+    def measured(self) -> list[int] | None:
+        """Qubits of the device that it measures; None before it was sent."""
+        return None if self.qubits is None else [int(each) for each in json.loads(self.qubits)]
+
+    @property
+    def rows(self) -> int:
+        """How many rows of values it has."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Run that a request was made for (empty if none), device, and shots of each value if readable."""
+
+    run: str
+    backend: str
+    shots: int | None
+
+
+@dataclass(frozen=True)
+class Extra:
+    """A job that one submission became besides the one that is used: a gateway sent it twice.
+
+    Attributes:
+        job_id: The service's name for it.
+        tag: The tag it shares.
+        cancelled: Whether it was cancelled before it ran.
+        qpu_seconds: Time it took on the device, once known.
+    """
+
+    job_id: str
+    tag: str
+    cancelled: bool
+    qpu_seconds: float | None
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A row of the journal that cannot be read, and why: its number, and its tag and job if they can."""
+
+    row: int
+    tag: str
+    job_id: str | None
+    reason: str
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a journal to the schema of today; one of tomorrow's qhq is left as it is."""
+    execute = connection.execute
+    if execute("PRAGMA user_version").fetchone()[0] >= len(MIGRATIONS):
+        return
+    execute("BEGIN IMMEDIATE")
+    try:
+        # Read again: another process may have been faster.
+        version = execute("PRAGMA user_version").fetchone()[0]
+        for statements in MIGRATIONS[version:]:
+            for statement in statements:
+                execute(statement)
+        execute(f"PRAGMA user_version = {max(version, len(MIGRATIONS))}")
+    except BaseException:
+        execute("ROLLBACK")
+        raise
+    execute("COMMIT")
+
+
+def read_part(row: sqlite3.Row) -> Part:
+    """A row as what it should be.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    part = Part(*row)
+    if not (isinstance(part.tag, str) and isinstance(part.key, str)):
+        raise ValueError("a tag or key that is no text")
+    for name in ("job_id", "message", "calibration", "instance", "qubits", "owner"):
+        if not isinstance(getattr(part, name), str | None):
+            raise ValueError(f"tag {part.tag}: {name} is no text")
+    if part.state not in STATES:
+        raise ValueError(f"tag {part.tag}: state '{part.state}' is not known here")
+    if not (isinstance(part.start, int) and isinstance(part.stop, int) and 0 <= part.start < part.stop):
+        raise ValueError(f"tag {part.tag}: rows {part.start} to {part.stop}")
+    for name in ("created", "changed"):
+        if not is_time(getattr(part, name)):
+            raise ValueError(f"tag {part.tag}: {name} '{getattr(part, name)}' is no time")
+    for name in ("qpu_seconds", "limit_seconds"):
+        if not (getattr(part, name) is None or is_time(getattr(part, name))):
+            raise ValueError(f"tag {part.tag}: {name} '{getattr(part, name)}'")
+    return part
+
+
+def is_time(value: object) -> bool:
+    """Whether a stored value can be seconds since 1970, or of a job."""
+    return isinstance(value, int | float) and math.isfinite(value) and 0 <= value < 1e11
+
+
+def as_text(value: object) -> str:
+    """A stored value that should be text; empty if it is something else."""
+    return value if isinstance(value, str) else ""
+
+
+def stored_shots(spec: object) -> int | None:
+    """Shots of a stored entry, whatever else a later version may have written into it."""
+    try:
+        shots = json.loads(str(spec))["shots"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return shots if isinstance(shots, int) else None
