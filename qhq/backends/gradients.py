@@ -147,9 +147,9 @@ Gradient = Callable[[FloatArray, FloatArray, FloatArray], tuple[FloatArray, Floa
 class ValuesExecutor(ABC):
     """An executor of a backend that gives values alone; see :class:`qhq.backends.executor.Executor`.
 
-    A subclass opens a circuit, in `_open_program`, and says what ran, in `report`; checks of shapes and the
-    rule for gradients of its entry are here. What `_open_program` needs must be there before this
-    constructor, which calls it.
+    A subclass opens a circuit, in `open_program`, and says what ran, in `report`; the checks of shapes and
+    the gradient rule of its entry are here. The constructor calls `open_program`: what that needs must be
+    there before.
 
     Args:
         spec: The entry.
@@ -161,11 +161,11 @@ class ValuesExecutor(ABC):
     def __init__(self, spec: BackendSpec, ansatz: Ansatz, seed: int, spsa: SpsaSpec | None = None) -> None:
         self._entry, self._ansatz = spec, ansatz
         # A number for each angle, whatever expression stands in the circuit: Aer's own binding has faults.
-        self._shift = ParameterShift(ansatz, self._open_program)
+        self._shift = ParameterShift(ansatz, self.open_program)
         if spec.gradient == "spsa":
             self._gradient: Gradient = Spsa(self._shift.values, spsa or SpsaSpec(), seed).vjp
         else:
-            self._gradient = self._open_gradient()
+            self._gradient = self.open_gradient()
 
     @property
     def ansatz(self) -> Ansatz:
@@ -197,10 +197,10 @@ class ValuesExecutor(ABC):
         """Say what ran so far."""
 
     @abstractmethod
-    def _open_program(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Program:
+    def open_program(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Program:
         """Make the backend ready for a circuit whose every angle is a parameter of its own."""
 
-    def _open_gradient(self) -> Gradient:
+    def open_gradient(self) -> Gradient:
         """What finds gradients without SPSA: parameter shift of the very circuit that gives values."""
         return self._shift.vjp
 
@@ -210,7 +210,7 @@ class ValuesExecutor(ABC):
             as_values(weights, (self._ansatz.num_weights,), "weights"),
         )
 
-    def _report_on(self, circuit: QuantumCircuit) -> Report:
+    def report_on(self, circuit: QuantumCircuit) -> Report:
         """What there is to say of a circuit that ran, on whatever backend."""
         return Report(
             backend=self._entry.name or self._entry.kind,

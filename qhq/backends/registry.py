@@ -74,14 +74,9 @@ def _not_a_kind(point: EntryPoint, got: str) -> ConfigError:
     )
 
 
-def all_kinds() -> dict[str, Backend[Any]]:
-    """Every kind by its name, those of other packages after qhq's own.
-
-    Raises:
-        ConfigError: If one of another package cannot be used.
-    """
-    others = {point.name: point for point in entry_points(group=GROUP) if point.name not in KINDS}
-    return KINDS | {name: _load_kind(point) for name, point in sorted(others.items())}
+def kind_names() -> list[str]:
+    """Names of all kinds, those of other packages after qhq's own."""
+    return [*KINDS, *sorted({point.name for point in entry_points(group=GROUP)} - KINDS.keys())]
 
 
 def kind_of(spec: BackendSpec) -> Backend[Any]:
@@ -112,7 +107,7 @@ def _read_entry(name: str, entry: Any, path: Path) -> BackendSpec:
         raise ConfigError(
             "Each entry of backends.yaml must have a known kind",
             got=f"kind '{wanted}' in entry '{name}' of {path}",
-            fix=nearest(str(wanted), all_kinds()),
+            fix=nearest(str(wanted), kind_names()),
         )
     spec: BackendSpec = validate(kind.spec, entry, str(path))
     return spec.model_copy(update={"name": name}).beside(path)
@@ -149,7 +144,7 @@ def backend_from_record(entry: Mapping[str, Any], source: str) -> BackendSpec:
         raise ConfigError(
             "A stored backend entry must have a known kind",
             got=f"'{entry.get('kind')}' in {source}",
-            fix=nearest(str(entry.get("kind")), all_kinds()),
+            fix=nearest(str(entry.get("kind")), kind_names()),
         )
     spec: BackendSpec = validate(kind.spec, entry, source)
     own = load_backends().get(spec.name) if spec.files else None
@@ -164,8 +159,12 @@ def backend_from_record(entry: Mapping[str, Any], source: str) -> BackendSpec:
 
 
 def registry_schema() -> dict[str, Any]:
-    """JSON Schema of ``backends.yaml``, for editors: every kind with its fields, types and words."""
-    specs = [kind.spec for kind in all_kinds().values()]
+    """JSON Schema of ``backends.yaml``, for editors: every kind with its fields, types and words.
+
+    Raises:
+        ConfigError: If a kind of another package cannot be used.
+    """
+    specs = [kind.spec for kind in map(find_kind, kind_names()) if kind is not None]
     references, schema = models_json_schema([(spec, "validation") for spec in specs])
     definitions = schema["$defs"]
     for spec in specs:

@@ -160,7 +160,7 @@ class IBMExecutor(ValuesExecutor):
     def report(self) -> Report:
         """Say what ran so far."""
         return replace(
-            self._report_on(self._ran.circuit),
+            self.report_on(self._ran.circuit),
             layout=self._ran.layout,
             calibration=self._calibration_date(),
             job_ids=tuple(str(part.job_id) for part in self._parts),
@@ -249,7 +249,8 @@ class IBMExecutor(ValuesExecutor):
             fix="Train on aer and evaluate with 'qhq eval', or set training: true in the entry",
         )
 
-    def _open_program(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Program:
+    def open_program(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Program:
+        """The circuit on the device, past the gate; each call of the program is a request."""
         spec = self._spec
         isa = build_isa(circuit, parameters, self._ansatz.observables, self._device, spec.transpile)
         check_isa(isa, self._ansatz, seed=spec.transpile.seed)

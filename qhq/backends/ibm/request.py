@@ -1,4 +1,4 @@
-"""What is asked of a device in one go (a laid-out circuit, observables, rows of values): its key, its bytes."""
+"""What is asked of a device in one go: a laid-out circuit, observables, rows of values; as key and bytes."""
 
 from __future__ import annotations
 

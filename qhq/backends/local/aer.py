@@ -58,13 +58,15 @@ class AerExecutor(ValuesExecutor):
 
     def report(self) -> Report:
         """Say what ran."""
-        return self._report_on(self._program.circuit)
+        return self.report_on(self._program.circuit)
 
-    def _open_program(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Program:
+    def open_program(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Program:
+        """Values from a program of their own."""
         self._program = self._open_stream(circuit, parameters, "values")
         return self._program
 
-    def _open_gradient(self) -> Gradient:
+    def open_gradient(self) -> Gradient:
+        """Parameter shift of a program of its own, with other shots."""
         return ParameterShift(self._ansatz, partial(self._open_stream, stream="shifted")).vjp
 
     def _open_stream(
@@ -113,7 +115,8 @@ class AdjointAerExecutor(AerExecutor):
         """Pull a cotangent (B, O) of a forward pass back to inputs (B, I) and weights (W,)."""
         return self._engine.backward(residual, cotangent)
 
-    def _open_gradient(self) -> Gradient:
+    def open_gradient(self) -> Gradient:
+        """The engine's."""
         return self._engine.vjp
 
 

@@ -68,9 +68,10 @@ class NoisyExecutor(ValuesExecutor):
     def report(self) -> Report:
         """Say what ran."""
         layout = None if self.calibration is None else self.isa.layout
-        return replace(self._report_on(self.isa.circuit), layout=layout, calibration=self._device.date)
+        return replace(self.report_on(self.isa.circuit), layout=layout, calibration=self._device.date)
 
-    def _open_program(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Program:
+    def open_program(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Program:
+        """The circuit on the device, past the gate, with its noise."""
         spec = self._spec
         self.isa = build_isa(circuit, parameters, self._ansatz.observables, self._device, spec.transpile)
         check_isa(self.isa, self._ansatz, seed=spec.transpile.seed)

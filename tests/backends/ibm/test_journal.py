@@ -12,6 +12,7 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qhq.backends.ibm.jobs import discard_jobs, list_jobs
 from qhq.backends.ibm.journal import MOST_LOCKED, Journal, in_run
+from qhq.backends.ibm.kind import IBMSpec
 from qhq.backends.ibm.parts import MIGRATIONS, Part
 from qhq.backends.ibm.request import LaidOut, PubRequest, pack_program, pack_values, question_key, spec_json
 from qhq.backends.ibm.waiting import talking
@@ -198,6 +199,13 @@ def test_a_question_is_what_is_asked_not_how_it_is_waited_for():
         question_key(entry(), "circuit", 0, 1, values.reshape(3, 2)),
     ]
     assert len({key, *others}) == 9
+
+
+def test_questions_that_were_paid_for_keep_their_keys():
+    """By them results in the journal are found; they hold the fields of an entry in their order."""
+    spec = IBMSpec(kind="ibm", name="ibm_fez", shots=300, zne={"enable": "on"}, transpile={"layout": [1, 2]})
+    key = question_key(spec, "circuit", 2, 7, np.arange(6.0).reshape(2, 3))
+    assert key == "1d96bac3f83b12b3c3c4c35906ed6e2dd82505b81cbe42a2112fa62766d75f40"
 
 
 # What another version of qhq, or a damage, left in the file.
