@@ -12,10 +12,18 @@ from qhq.public import lazy_names
 
 if TYPE_CHECKING:
     from qhq.ansatz.assemble import build as build
+    from qhq.ansatz.assemble import build_ansatz as build_ansatz
     from qhq.ansatz.catalogue import load_ansatz as load_ansatz
     from qhq.ansatz.program import Ansatz as Ansatz
     from qhq.ansatz.spec import AnsatzSpec as AnsatzSpec
 
 __getattr__ = lazy_names(
-    __name__, {"Ansatz": "program", "AnsatzSpec": "spec", "build": "assemble", "load_ansatz": "catalogue"}
+    __name__,
+    {
+        "Ansatz": "program",
+        "AnsatzSpec": "spec",
+        "build": "assemble",
+        "build_ansatz": "assemble",
+        "load_ansatz": "catalogue",
+    },
 )

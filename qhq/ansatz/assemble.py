@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from itertools import islice
+from pathlib import Path
+from typing import Any
 
 from qiskit.circuit import Parameter, ParameterVector, QuantumCircuit
+from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import SparsePauliOp
 
-from qhq.ansatz.files import read_block, read_circuit_file
+from qhq.ansatz.catalogue import load_ansatz
+from qhq.ansatz.files import read_block, read_circuit_file, split_roles
 from qhq.ansatz.layers import block_circuit, encoding_circuit, entangler_circuit
 from qhq.ansatz.program import Ansatz
-from qhq.ansatz.spec import AnsatzSpec
-from qhq.errors import ConfigError
+from qhq.ansatz.spec import PAULI, AnsatzSpec
+from qhq.documents import validate
+from qhq.errors import ConfigError, nearest
 
-__all__ = ["Ansatz", "build", "pauli_observables"]
+__all__ = ["Ansatz", "Circuit", "build", "build_ansatz", "pauli_observables"]
+
+Circuit = Ansatz | AnsatzSpec | QuantumCircuit | str | Path
+"""What a user may give where an ansatz is asked for."""
+
+ROLES = ("inputs", "observables", "angle_scaling")
+"""Keywords by which a circuit of Qiskit's becomes an ansatz."""
 
 
 def build(spec: AnsatzSpec) -> Ansatz:
@@ -36,6 +48,85 @@ def build(spec: AnsatzSpec) -> Ansatz:
         circuit, inputs, weights = _stack_layers(spec)
     observables = pauli_observables(spec.observables, circuit.num_qubits)
     return Ansatz(circuit, inputs, weights, observables, spec.angle_scaling)
+
+
+def build_ansatz(circuit: Circuit, **keys: Any) -> Ansatz:
+    """Make an ansatz of whatever names, describes or is a circuit.
+
+    Args:
+        circuit: The name of a file in ``circuits/``, the path of one, a spec, a ``QuantumCircuit`` of
+            Qiskit's, or an ansatz, which is given back.
+        **keys: Of a file: keys laid over its own, such as ``qubits=4, depth=2``. Of a ``QuantumCircuit``:
+            ``inputs``, the parameters that take the inputs, as objects, by name, or by one prefix of their
+            names (by default ``x``, as Qiskit's feature maps call theirs), the rest being weights;
+            ``observables``, ``z_each`` or operators, as labels or Qiskit's objects; ``angle_scaling``.
+
+    Raises:
+        ConfigError: If there is no such ansatz, a key does not exist, or a parameter has no role.
+
+    >>> from qiskit.circuit.library import real_amplitudes, zz_feature_map
+    >>> build_ansatz(zz_feature_map(2).compose(real_amplitudes(2, reps=1)), observables=["IZ"]).num_weights
+    4
+    """
+    if isinstance(circuit, str | Path):
+        program = build(load_ansatz(str(circuit), keys))
+        program.circuit.name = Path(circuit).stem
+        return program
+    if isinstance(circuit, QuantumCircuit):
+        return _with_roles(circuit, keys)
+    if not isinstance(circuit, Ansatz | AnsatzSpec):
+        raise ConfigError(
+            "A circuit must be the name of a file in circuits/, a QuantumCircuit or an ansatz",
+            got=f"a {type(circuit).__name__}",
+            fix="Name one ('qhq circuit list' shows them), or build a QuantumCircuit whose parameters called"
+            " x[0], x[1], ... take the inputs",
+        )
+    if keys:
+        raise ConfigError(
+            "Keys of an ansatz can be changed where its file is read",
+            got=f"{', '.join(keys)} beside an object that is already built",
+            fix=f"Name the file, as in load_ansatz('reference', {next(iter(keys))}=...), or leave them out",
+        )
+    return build(circuit) if isinstance(circuit, AnsatzSpec) else circuit
+
+
+def _with_roles(circuit: QuantumCircuit, keys: dict[str, Any]) -> Ansatz:
+    unknown = [key for key in keys if key not in ROLES]
+    if unknown:
+        raise ConfigError(
+            "A QuantumCircuit is as wide and as deep as it was built; what is told of it are its roles",
+            got=f"{unknown[0]}={keys[unknown[0]]!r}",
+            fix=nearest(unknown[0], ROLES),
+        )
+    wanted = keys.get("inputs", "x")
+    if not isinstance(wanted, str):
+        wanted = [wanted] if isinstance(wanted, Parameter) else wanted
+        wanted = [each if isinstance(each, str) else getattr(each, "name", str(each)) for each in wanted]
+    inputs, weights = split_roles(circuit, wanted, what="inputs", source=f"circuit '{circuit.name}'")
+    # A circuit that was transpiled for a device is wider than the one that was written.
+    width = getattr(circuit.layout, "_input_qubit_count", circuit.num_qubits)
+    observables = tuple(_operators(keys.get("observables", "z_each"), width))
+    scaling = {key: value for key, value in keys.items() if key == "angle_scaling"}
+    spec = validate(AnsatzSpec, scaling, f"circuit '{circuit.name}'", lambda key: key)
+    return Ansatz(circuit, inputs, weights, observables, spec.angle_scaling)
+
+
+def _operators(wanted: Any, qubits: int) -> Iterable[SparsePauliOp]:
+    if isinstance(wanted, str) and wanted == "z_each":
+        return pauli_observables(wanted, qubits)
+    given = wanted if isinstance(wanted, list | tuple) else [wanted]
+    found = list[SparsePauliOp]()
+    for each in given:
+        try:
+            is_by_qubit = isinstance(each, str) and re.fullmatch(PAULI, each) is not None
+            found.append(_pauli(each, qubits) if is_by_qubit else SparsePauliOp(each))
+        except (QiskitError, TypeError, ValueError) as error:
+            raise ConfigError(
+                "An observable must be a Pauli operator, as a label or an operator of Qiskit's",
+                got=f"{each!r}",
+                fix="Write 'z_each', a list such as ['IZ', 'Z1'], or SparsePauliOp objects",
+            ) from error
+    return found
 
 
 def pauli_observables(observables: str | Sequence[str], qubits: int) -> tuple[SparsePauliOp, ...]:

@@ -15,7 +15,7 @@ import sys
 import traceback
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -71,7 +71,7 @@ def read_circuit_file(file: CircuitFile, qubits: int, depth: int) -> Program:
     else:
         _check_depth_unset(path, depth)
         circuit = read_circuit(path)
-        program = (circuit, *_split_roles(circuit, file.inputs or (), path))
+        program = (circuit, *_roles_in_file(circuit, file.inputs or (), path))
     _check_width(program[0], qubits, path)
     return program
 
@@ -302,24 +302,44 @@ def _check_width(circuit: QuantumCircuit, qubits: int, path: Path) -> None:
         )
 
 
-def _split_roles(
+def _roles_in_file(
     circuit: QuantumCircuit, wanted: str | tuple[str, ...], path: Path
 ) -> tuple[tuple[Parameter, ...], tuple[Parameter, ...]]:
-    named = {each.name: each for each in sorted(circuit.parameters, key=_natural_order)}
-    if not named:
+    if not circuit.parameters:
         raise ConfigError(
             "file.inputs must name free parameters of the circuit",
             got=f"none in {path}{_why_none(path)}",
             fix="Write weights: angles in place of inputs, which puts the encoding before the circuit and"
             " trains its rotation angles, or save the circuit with free parameters, as OpenQASM 3 or QPY",
         )
+    return split_roles(circuit, wanted, what="file.inputs", source=str(path))
+
+
+def split_roles(
+    circuit: QuantumCircuit, wanted: str | Sequence[str], *, what: str, source: str
+) -> tuple[tuple[Parameter, ...], tuple[Parameter, ...]]:
+    """Share the free parameters of a circuit out: those that are named are inputs, the rest are weights.
+
+    Args:
+        circuit: The circuit.
+        wanted: Names of the inputs, in the order of an input row, or one prefix of their names.
+        what: The key or keyword that names them, for an error.
+        source: Where the circuit is from, for an error.
+
+    Returns:
+        Inputs and weights; what is not ordered by ``wanted`` is by its name, ``w2`` before ``w10``.
+
+    Raises:
+        ConfigError: If one is no parameter of the circuit, or none is.
+    """
+    named = {each.name: each for each in sorted(circuit.parameters, key=_natural_order)}
     names = [name for name in named if name.startswith(wanted)] if isinstance(wanted, str) else wanted
     unknown = [name for name in names if name not in named]
     if unknown or not names:
         raise ConfigError(
-            "file.inputs must name parameters of the circuit",
-            got=f"'{wanted if isinstance(wanted, str) else ', '.join(unknown)}' for {path}",
-            fix=f"Choose from {', '.join(named)}",
+            f"{what} must name parameters of the circuit",
+            got=f"'{wanted if isinstance(wanted, str) else ', '.join(unknown)}' for {source}",
+            fix=f"Choose from {', '.join(named) or 'none: give the circuit a free parameter for each input'}",
         )
     weights = tuple(parameter for name, parameter in named.items() if name not in names)
     return tuple(named[name] for name in names), weights

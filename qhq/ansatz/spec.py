@@ -29,6 +29,9 @@ FIXED_GATES: dict[str, tuple[str, ...]] = {"H": ("h",)}
 """The same for words that take no weight."""
 
 
+PAULI = r"[IXYZ]+|[XYZ]\d+( [XYZ]\d+)*"
+"""A Pauli operator as a text, by all qubits or by those that it acts on."""
+
 MOST_GATES = 2_000_000
 """Of a circuit, counted generously; more would take minutes to build and gigabytes to hold."""
 
@@ -218,7 +221,7 @@ class AnsatzSpec(Spec):
         if not value:
             raise ValueError("observables must hold at least one Pauli operator")
         for text in value:
-            if not re.fullmatch(r"[IXYZ]+|[XYZ]\d+( [XYZ]\d+)*", text):
+            if not re.fullmatch(PAULI, text):
                 raise ValueError(f"'{text}' is no Pauli operator; write 'IIXZ' or 'Z0 X1'")
         return value
 

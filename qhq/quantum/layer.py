@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,15 +10,13 @@ from qiskit_machine_learning.connectors import TorchConnector
 from torch import Tensor, nn
 from torch.fx import Proxy
 
-from qhq.ansatz.assemble import build
-from qhq.ansatz.catalogue import load_ansatz
+from qhq.ansatz.assemble import Circuit, build_ansatz
 from qhq.ansatz.program import Ansatz
-from qhq.ansatz.spec import AnsatzSpec
 from qhq.backends.backend import BackendSpec
 from qhq.backends.executor import Executor
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.backends.registry import open_backend
-from qhq.errors import BackendError, ConfigError
+from qhq.errors import BackendError
 from qhq.quantum.angle_scaling import AngleScaling
 from qhq.quantum.differentiation import evaluate
 from qhq.quantum.network import ExecutorNetwork
@@ -34,15 +31,17 @@ class QuantumLayer(TorchConnector):
     and saves each tensor once. A copy shares the backend; a pickle leaves it behind: :meth:`open` it again.
 
     Args:
-        ansatz: The program, with I inputs, W weights and O observables: an `Ansatz`, an `AnsatzSpec`, the
-            name of a file in ``circuits/``, or the path of one.
+        ansatz: The program, with I inputs, W weights and O observables: the name of a file in ``circuits/``,
+            the path of one, a ``QuantumCircuit`` of Qiskit's, an `Ansatz` or an `AnsatzSpec`.
         executor: Where it runs: an entry of ``backends.yaml`` by name or as a spec, or an executor that was
             opened for the ansatz. By default the exact engine, with adjoint gradients.
         seed: Where the initial weights come from, uniform in [-pi, pi), and what a backend draws.
         scale_inputs: Whether the layer turns its inputs into angles by the scaling that the ansatz names,
             such as ``pi * tanh``. By default it does where it opens the backend itself. Over an executor,
             which takes angles in radians, it does not: its inputs then are angles.
-        overrides: Keys laid over those of the ansatz's file, such as ``qubits=4, depth=2``.
+        overrides: Keys laid over those of the ansatz's file, such as ``qubits=4, depth=2``; of a
+            ``QuantumCircuit``, ``inputs``, ``observables`` and ``angle_scaling`` (see
+            `qhq.ansatz.assemble.build_ansatz`).
 
     Raises:
         ConfigError: If there is no such ansatz or backend, or a key does not exist.
@@ -55,14 +54,14 @@ class QuantumLayer(TorchConnector):
 
     def __init__(
         self,
-        ansatz: Ansatz | AnsatzSpec | str | Path,
+        ansatz: Circuit,
         executor: Executor | BackendSpec | str | None = None,
         *,
         seed: int = 0,
         scale_inputs: bool | None = None,
         **overrides: Any,
     ) -> None:
-        program = _built(ansatz, overrides)
+        program = build_ansatz(ansatz, **overrides)
         if scale_inputs is None:
             scale_inputs = executor is None or isinstance(executor, BackendSpec | str)
         if executor is None:
@@ -169,29 +168,6 @@ class QuantumLayer(TorchConnector):
             f" weights={program.num_weights}, outputs={program.num_outputs},"
             f" backend={backend!r}, scale_inputs={self.angle_scaling is not None}"
         )
-
-
-def _built(ansatz: Ansatz | AnsatzSpec | str | Path, overrides: dict[str, Any]) -> Ansatz:
-    if isinstance(ansatz, str | Path):
-        program = build(load_ansatz(str(ansatz), overrides))
-        program.circuit.name = Path(ansatz).stem
-        return program
-    if overrides:
-        raise ConfigError(
-            "Keys of an ansatz can be changed where the layer reads its file",
-            got=f"{', '.join(overrides)} beside an object that is already built",
-            fix=f"Write QuantumLayer('reference', {next(iter(overrides))}=...), or leave them out",
-        )
-    if isinstance(ansatz, AnsatzSpec):
-        return build(ansatz)
-    if not isinstance(ansatz, Ansatz):
-        raise ConfigError(
-            "A quantum layer must be made of an ansatz",
-            got=f"a {type(ansatz).__name__}",
-            fix="Name a file of circuits/, or say the roles of a circuit's parameters:"
-            " Ansatz(circuit, inputs, weights, observables)",
-        )
-    return ansatz
 
 
 def _input_error(given: Any, inputs: int) -> BackendError:

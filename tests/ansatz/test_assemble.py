@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+from qiskit.circuit import QuantumCircuit
 from qiskit.circuit.library import efficient_su2, real_amplitudes, zz_feature_map
-from qiskit.quantum_info import Operator
+from qiskit.quantum_info import Operator, SparsePauliOp
 
-from qhq.ansatz.assemble import Ansatz, build, pauli_observables
+from qhq.ansatz.assemble import Ansatz, build, build_ansatz, pauli_observables
 from qhq.ansatz.catalogue import list_ansaetze, load_ansatz
 from qhq.ansatz.spec import AnsatzSpec
 from qhq.errors import ConfigError
@@ -125,3 +126,64 @@ def test_observables_must_be_hermitian():
     ansatz = built("ry")
     with pytest.raises(ConfigError, match="complex coefficient"):
         Ansatz(ansatz.circuit, ansatz.inputs, ansatz.weights, (1j * ansatz.observables[0],))
+
+
+# A circuit of Qiskit's, in memory.
+
+
+def features_and_weights():
+    return zz_feature_map(3), real_amplitudes(3, reps=1)
+
+
+def test_a_circuit_in_memory_has_the_roles_that_it_is_told():
+    features, weights = features_and_weights()
+    circuit = features.compose(weights)
+    by_prefix, by_objects = build_ansatz(circuit), build_ansatz(circuit, inputs=features.parameters)
+    by_name = build_ansatz(circuit, inputs=["x[0]", "x[1]", "x[2]"])
+    for ansatz in (by_prefix, by_objects, by_name):
+        assert (ansatz.inputs, ansatz.weights) == (tuple(features.parameters), tuple(weights.parameters))
+    assert [str(each.paulis[0]) for each in by_prefix.observables] == ["IIZ", "IZI", "ZII"]
+    turned = build_ansatz(circuit, inputs=weights.parameters, angle_scaling="two_arctan")
+    assert (turned.inputs, turned.angle_scaling) == (tuple(weights.parameters), "two_arctan")
+
+
+@pytest.mark.parametrize("observables", ["IIZ", ["IIZ"], ["Z0"], SparsePauliOp("IIZ"), [SparsePauliOp("IIZ")]])
+def test_observables_of_a_circuit_in_memory_are_labels_or_operators(observables):
+    features, weights = features_and_weights()
+    ansatz = build_ansatz(features.compose(weights), observables=observables)
+    assert ansatz.observables == (SparsePauliOp("IIZ"),)
+
+
+def test_an_ansatz_is_given_back_and_a_name_is_built():
+    ansatz = build_ansatz("reference", qubits=3, depth=2)
+    assert ansatz.circuit.name == "reference"
+    assert ansatz.num_weights == build(load_ansatz("reference", {"qubits": 3, "depth": 2})).num_weights
+    assert build_ansatz(ansatz) is ansatz
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"qubits": 4}, ["as it was built", "qubits=4", "Known: angle_scaling, inputs, observables"]),
+        ({"inputs": "y"}, ["inputs must name parameters", "'y'", "x[0]"]),
+        ({"inputs": ["x[0]", "q"]}, ["inputs must name parameters", "'q'"]),
+        ({"observables": ["IZQ"]}, ["An observable must be", "'IZQ'"]),
+        ({"observables": 3}, ["An observable must be", "3"]),
+        ({"observables": ["ZZZZ"]}, ["fit the circuit", "'ZZZZ' for 3 qubits"]),
+        ({"angle_scaling": "pi"}, ["angle_scaling", "pi_tanh"]),
+    ],
+)
+def test_what_a_circuit_in_memory_cannot_be_told_is_refused(keys, words):
+    features, weights = features_and_weights()
+    with pytest.raises(ConfigError) as error:
+        build_ansatz(features.compose(weights), **keys)
+    assert all(word in str(error.value) for word in words), error.value
+
+
+def test_a_circuit_without_parameters_and_what_is_no_circuit_are_refused():
+    with pytest.raises(ConfigError, match="free parameter for each input"):
+        build_ansatz(QuantumCircuit(2))
+    with pytest.raises(ConfigError, match="Got a int"):
+        build_ansatz(3)
+    with pytest.raises(ConfigError, match="already built"):
+        build_ansatz(build_ansatz("reference"), depth=2)

@@ -374,8 +374,8 @@ def test_the_printed_layer_says_what_it_runs():
 
 def test_what_is_no_ansatz_is_refused():
     ansatz = built("ry")
-    with pytest.raises(ConfigError, match="Got a QuantumCircuit"):
-        QuantumLayer(ansatz.circuit)
+    with pytest.raises(ConfigError, match="Got a Linear"):
+        QuantumLayer(torch.nn.Linear(4, 4))
     with pytest.raises(ConfigError, match="already built"):
         QuantumLayer(ansatz, qubits=4)
     with pytest.raises(ConfigError, match="Did you mean 'reference'"):
