@@ -6,6 +6,7 @@ A file of another kind (a workbook, a table of prices, a circuit) is told what i
 from __future__ import annotations
 
 import codecs
+import copy
 import io
 import re
 import types
@@ -56,27 +57,37 @@ SpecT = TypeVar("SpecT", bound=Spec)
 Location = tuple[int | str, ...]
 
 
-def load_document(model: type[SpecT], path: Path, overrides: Sequence[str] = ()) -> SpecT:
-    """Read one YAML file as ``model``.
+IN_MEMORY = "the mapping given"
+"""What errors call a document that a program hands over, in place of its file."""
+
+
+def load_document(
+    model: type[SpecT], source: Path | Mapping[str, Any], overrides: Sequence[str] = ()
+) -> SpecT:
+    """Read one document as ``model``.
 
     Args:
-        model: The spec that the file must follow.
-        path: The file.
+        model: The spec that it must follow.
+        source: The YAML file, or what would stand in one.
         overrides: ``a.b=value`` texts, each laid over the file; values are YAML, or the text itself where a
             key takes a text and YAML makes nothing of it, such as ``,`` or ``%d.%m.%Y``.
 
     Raises:
         ConfigError: If the file is missing, no YAML, or breaks the spec.
     """
-    content = read_mapping(path)
-    written = _as_written(read_bytes(path).decode("utf-8-sig"))
-    written = written if isinstance(written, dict) else {}
+    if isinstance(source, Path):
+        content: dict[str, Any] = read_mapping(source)
+        written = _as_written(read_bytes(source).decode("utf-8-sig"))
+        written = written if isinstance(written, dict) else {}
+    else:
+        _check_bounds(source, IN_MEMORY)
+        content, written = copy.deepcopy(dict(source)), {}
     for override in overrides:
         _apply_override(model, content, override)
         keys, _, text = override.partition("=")
         _lay_over(written, keys.strip().split("."), _as_written(text))
     _keep_text(model, content, written)
-    return validate(model, content, str(path))
+    return validate(model, content, str(source) if isinstance(source, Path) else IN_MEMORY)
 
 
 def _as_written(text: str) -> Any:
@@ -381,7 +392,7 @@ def dump_document(spec: Spec) -> str:
     return stream.getvalue()
 
 
-def _apply_override(model: type[BaseModel], content: CommentedMap, override: str) -> None:
+def _apply_override(model: type[BaseModel], content: MutableMapping[str, Any], override: str) -> None:
     keys, separator, text = override.partition("=")
     if not separator or not all(keys.split(".")):
         raise ConfigError(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from qiskit.circuit import Parameter, ParameterVector, QuantumCircuit
 from qiskit.exceptions import QiskitError
@@ -22,7 +22,7 @@ from qhq.errors import ConfigError, nearest
 
 __all__ = ["Ansatz", "Circuit", "build", "build_ansatz", "pauli_observables"]
 
-Circuit = Ansatz | AnsatzSpec | QuantumCircuit | str | Path
+Circuit: TypeAlias = Ansatz | AnsatzSpec | QuantumCircuit | str | Path
 """What a user may give where an ansatz is asked for."""
 
 ROLES = ("inputs", "observables", "angle_scaling")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, PrivateAttr
 
@@ -19,6 +19,9 @@ from qhq.models.spec import ModelSpec
 from qhq.paths import beside, find_study_file
 from qhq.training.spec import TrainingSpec
 
+if TYPE_CHECKING:
+    from qhq.ansatz.program import Ansatz
+
 PRICES = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".parquet", ".gz", ".zip")
 """Endings of files of prices, which no config has."""
 
@@ -27,6 +30,10 @@ QUICKSTART = Path("experiments") / "quickstart" / "config.yaml"
 
 IntervalKind = Literal["split", "adaptive"]
 """How prediction intervals are made: by split conformal, or adaptive to drift (`qhq.evaluation.adaptive`)."""
+
+
+MEMORY = "memory:"
+"""How the name of a circuit begins that has no file: a program gave it, and runs carry it themselves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +77,28 @@ class QuantumSpec(Spec):
     entangled: bool = True
     frozen: bool = False
     _origin: Origin | None = PrivateAttr(default=None)
+    _held: Ansatz | None = PrivateAttr(default=None)
+
+    @property
+    def held(self) -> Ansatz | None:
+        """The circuit that a program gave in place of a name, where the config still names that one."""
+        return self._held if self.ansatz.startswith(MEMORY) and not self.changes() else None
+
+    def holding(self, ansatz: Ansatz, digest: str) -> QuantumSpec:
+        """The same with a circuit of the program's own; ``digest`` tells it from others.
+
+        Raises:
+            ConfigError: If the config says another size, or changes keys of a file that does not exist.
+        """
+        if self.changes():
+            raise ConfigError(
+                "A circuit in memory must stay as it was built",
+                got=f"{', '.join(f'quantum.{key}' for key in self.changes())} beside it",
+                fix="Leave the key out, or build the circuit so",
+            )
+        copy = self.model_copy(update={"ansatz": f"{MEMORY}{digest[:12]}"})
+        copy._held, copy._origin = ansatz, None
+        return copy
 
     @property
     def origin(self) -> Origin | None:
@@ -117,25 +146,37 @@ class ExperimentConfig(Spec):
     intervals: IntervalKind = "split"
 
 
-def load_config(path: str | None, overrides: Sequence[str] = ()) -> ExperimentConfig:
+def load_config(source: str | Mapping[str, Any] | None, overrides: Sequence[str] = ()) -> ExperimentConfig:
     """Read a config; None is the quickstart, a folder stands for its ``config.yaml``.
+
+    Args:
+        source: A file or folder, or what would stand in the file; a key left out has its default.
+        overrides: ``a.b=value`` texts, laid over it.
 
     Raises:
         ConfigError: If the file is missing, or breaks the spec.
     """
-    file = _config_path(path)
-    implied = [*_own_size(overrides), *_own_prices(file, overrides), *_own_split(file)]
-    implied += _own_scaling(file, overrides)
-    config = load_document(ExperimentConfig, file, [*implied, *overrides])
+    if isinstance(source, Mapping):
+        file, content = None, source
+    else:
+        file = _config_path(source)
+        content = read_mapping(file)
+    folder = None if file is None else file.parent
+    implied = [*_own_size(overrides), *_own_prices(content, folder, overrides), *_own_split(content, folder)]
+    implied += _own_scaling(content, overrides)
+    config = load_document(ExperimentConfig, content if file is None else file, [*implied, *overrides])
     return _anchored(config, file, {override.partition("=")[0].strip() for override in overrides})
 
 
-def _anchored(config: ExperimentConfig, file: Path, typed: set[str]) -> ExperimentConfig:
+def _anchored(config: ExperimentConfig, file: Path | None, typed: set[str]) -> ExperimentConfig:
     """Make every path absolute, so that a run finds its files again from any folder.
 
-    What a file says is taken beside that file; what was typed on the command line, in the current folder.
+    What a file says is taken beside that file; what was typed on the command line, or stands in a mapping, in
+    the current folder.
     """
     here = Path.cwd() / "typed"  # stands for a file in the current folder
+    is_run = file is not None and is_run_folder(file.parent)
+    file = here if file is None else file
     changes: dict[str, Any] = {}
     if config.data.path is not None:
         near = here if typed & {"data", "data.path"} else file
@@ -149,7 +190,6 @@ def _anchored(config: ExperimentConfig, file: Path, typed: set[str]) -> Experime
     quantum = config.quantum
     named = bool(typed & {"quantum", "quantum.ansatz"})
     # A run keeps its circuit itself, and its weights know the config by the very text of it.
-    is_run = is_run_folder(file.parent)
     if quantum is not None and is_path(quantum.ansatz) and (named or not is_run):
         near = here if named else file
         changes["quantum"] = quantum.model_copy(update={"ansatz": beside(quantum.ansatz, near)})
@@ -175,12 +215,12 @@ def _own_size(overrides: Sequence[str]) -> list[str]:
     return [f"{key}=null" for key in ("quantum.qubits", "quantum.depth") if key not in keys]
 
 
-def _own_prices(file: Path, overrides: Sequence[str]) -> list[str]:
+def _own_prices(content: Mapping[str, Any], folder: Path | None, overrides: Sequence[str]) -> list[str]:
     """A file of prices on the command line stands in for the config's own: all its symbols and sessions."""
     typed = dict(override.partition("=")[::2] for override in overrides)
     keys = {key.strip() for key in typed}
-    content = read_mapping(file).get("data") or {}
-    is_run = (file.parent / "run.json").exists()  # which keeps its own symbols
+    content = content.get("data") or {}
+    is_run = folder is not None and (folder / "run.json").exists()  # which keeps its own symbols
     if "data.path" not in keys or "data" in keys or content.get("path") is not None or is_run:
         return []
     is_options = content.get("source") in OPTION_SOURCES or content.get("panel") == "options"
@@ -194,18 +234,17 @@ def _own_prices(file: Path, overrides: Sequence[str]) -> list[str]:
     return [f"{key}={value}" for key, value in own.items() if key not in keys]
 
 
-def _own_scaling(file: Path, overrides: Sequence[str]) -> list[str]:
+def _own_scaling(content: Mapping[str, Any], overrides: Sequence[str]) -> list[str]:
     """A scaling for one column on the command line leaves the others the one that the config has for all."""
-    data = read_mapping(file).get("data")
+    data = content.get("data")
     kind = data.get("scaling") if isinstance(data, Mapping) else None
     named = any(override.strip().startswith("data.scaling.") for override in overrides)
     return [f"data.scaling.default={kind}"] if named and isinstance(kind, str) else []
 
 
-def _own_split(file: Path) -> list[str]:
+def _own_split(content: Mapping[str, Any], folder: Path | None) -> list[str]:
     """Folds of a run that was made before windows looked back are cut as they were."""
-    content = read_mapping(file) if is_run_folder(file.parent) else {}
-    data = content.get("data")
+    data = content.get("data") if folder is not None and is_run_folder(folder) else None
     split = data.get("split") if isinstance(data, Mapping) else None
     if not isinstance(split, Mapping) or split.get("scheme", "single") == "single" or "lookback" in split:
         return []

@@ -26,7 +26,7 @@ from qhq.data.scaling.static import StaticScaler
 from qhq.data.windows import Windows
 from qhq.documents import read_plain
 from qhq.errors import BackendError, ConfigError, DataError
-from qhq.experiment.config import ExperimentConfig, QuantumSpec, load_config
+from qhq.experiment.config import MEMORY, ExperimentConfig, QuantumSpec, load_config
 from qhq.memory import require_memory
 from qhq.models.hybrid import HybridForecaster, Shape, build_model
 from qhq.quantum.layer import QuantumLayer
@@ -162,9 +162,15 @@ def build_circuit(spec: QuantumSpec) -> Ansatz:
         ConfigError: If it is not there, is left without a part it needs, or is a program that a run alone
             names.
     """
-    if spec.stored is not None:
-        ansatz = load_built(spec.stored)
-        return ansatz if spec.entangled else without_entanglers(ansatz)
+    carried = load_built(spec.stored) if spec.stored is not None else spec.held
+    if carried is not None:
+        return carried if spec.entangled else without_entanglers(carried)
+    if spec.ansatz.startswith(MEMORY):
+        raise ConfigError(
+            "A circuit that a program gave must be used as it is: there is no file to build another from",
+            got=f"{spec.ansatz} with other keys, or away from its run",
+            fix="Give the program's circuit again, or write it down as a file (docs/circuits.md)",
+        )
     if spec.origin is not None and is_path(spec.ansatz):
         raise _named_by_a_run(spec.ansatz, spec.origin.folder.name, spec.ansatz)
     file = load_ansatz(spec.ansatz, spec.changes(), named=spec.key_of)

@@ -147,7 +147,9 @@ def test_a_circuit_in_memory_has_the_roles_that_it_is_told():
     assert (turned.inputs, turned.angle_scaling) == (tuple(weights.parameters), "two_arctan")
 
 
-@pytest.mark.parametrize("observables", ["IIZ", ["IIZ"], ["Z0"], SparsePauliOp("IIZ"), [SparsePauliOp("IIZ")]])
+@pytest.mark.parametrize(
+    "observables", ["IIZ", ["IIZ"], ["Z0"], SparsePauliOp("IIZ"), [SparsePauliOp("IIZ")]]
+)
 def test_observables_of_a_circuit_in_memory_are_labels_or_operators(observables):
     features, weights = features_and_weights()
     ansatz = build_ansatz(features.compose(weights), observables=observables)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
 
+from qhq.ansatz.assemble import build_ansatz
 from qhq.ansatz.catalogue import load_ansatz
+from qhq.ansatz.stored import fingerprint
 from qhq.backends.registry import load_backends
 from qhq.errors import ConfigError
 from qhq.experiment.config import load_config
+from qhq.experiment.opening import build_circuit
 
 CONFIG = "data: {source: csv, path: prices.csv, symbols: [A]}\nquantum: {ansatz: mine.yaml}\n"
 
@@ -136,3 +140,58 @@ def test_a_scaling_for_one_column_leaves_the_others_theirs(tmp_path):
         load_config(str(tmp_path), ["data.scaling.volum=raw"])
     with pytest.raises(ConfigError, match=r"'data.scaling' is not valid: must be a scaling.*'minmax'"):
         load_config(str(tmp_path), ["data.scaling=minmx"])
+
+
+# A config that a program hands over.
+
+
+def test_a_mapping_says_what_a_file_would_and_its_paths_lie_in_the_current_folder(places):
+    _, elsewhere = places
+    content = {
+        "data": {"source": "csv", "path": "prices.csv", "symbols": ["A"]},
+        "quantum": {"ansatz": "./mine.yaml"},
+    }
+    config = load_config(content, ["training.epochs=3"])
+    assert config.data.path == str(elsewhere / "prices.csv")
+    assert config.quantum.ansatz == str(elsewhere / "mine.yaml")
+    assert config.training.epochs == 3
+    assert content["data"]["path"] == "prices.csv"
+    assert load_config({}) == load_config(str(_written(elsewhere, "{}")))
+
+
+def _written(folder: Path, text: str) -> Path:
+    path = folder / "written.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"trainin": {}}, ["'trainin' at the mapping given", "Did you mean 'training'"]),
+        ({"training": {"epochs": 0}}, ["training.epochs", "Got 0"]),
+        ({"data": 5}, ["'data' is not valid", "Got 5"]),
+    ],
+)
+def test_an_error_in_a_mapping_names_its_key(content, words):
+    with pytest.raises(ConfigError) as error:
+        load_config(content, ["seed=1"])
+    assert all(word in str(error.value) for word in words), error.value
+
+
+def test_a_circuit_in_memory_is_built_and_is_no_other_one():
+    held = build_ansatz("reference", qubits=3, depth=2)
+    config = load_config({})
+    config = config.model_copy(update={"quantum": config.quantum.holding(held, fingerprint(held))})
+    assert build_circuit(config.quantum) is held
+    worker = pickle.loads(pickle.dumps(config))
+    assert fingerprint(build_circuit(worker.quantum)) == fingerprint(held)
+    assert build_circuit(config.quantum.model_copy(update={"entangled": False})).num_weights == 6
+    for other in (
+        config.quantum.model_copy(update={"qubits": 5}),
+        load_config(config.model_dump(mode="json")).quantum,
+    ):
+        with pytest.raises(ConfigError, match="used as it is"):
+            build_circuit(other)
+    with pytest.raises(ConfigError, match=r"quantum\.depth"):
+        load_config({"quantum": {"depth": 2}}).quantum.holding(held, fingerprint(held))
