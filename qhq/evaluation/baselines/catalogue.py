@@ -8,14 +8,11 @@ from dataclasses import dataclass
 from qhq.data.panel import FloatArray
 from qhq.data.windows import Cut, Windows
 from qhq.errors import ConfigError, nearest
-from qhq.evaluation.baselines.autoregression import fit_autoregression
 from qhq.evaluation.baselines.black_scholes import black_scholes, is_priced, suits_black_scholes
-from qhq.evaluation.baselines.drift import fit_drift
-from qhq.evaluation.baselines.exponential_smoothing import fit_exponential_smoothing
 from qhq.evaluation.baselines.har import fit_har, fit_log_har, is_judged_by_har, suits_har, suits_log_har
 from qhq.evaluation.baselines.last_value import last_value
-from qhq.evaluation.baselines.moving_average import fit_moving_average
 from qhq.evaluation.baselines.regression import Setting, fit_gradient_boosting, fit_ridge
+from qhq.evaluation.baselines.univariate import Autoregression, Drift, ExponentialSmoothing, MovingAverage
 
 Forecaster = Callable[[Windows], FloatArray]
 """Forecasts of windows, shape (N, H, K), in the unit of the targets."""
@@ -64,12 +61,12 @@ def _suits_all(_: Windows) -> bool:
 
 BASELINES: dict[str, Baseline | ScaledBaseline] = {
     "last_value": Baseline("the last value", "last value", _suits_all, lambda _: last_value, light=True),
-    "drift": Baseline("drift", "last value, and on with the mean change in training", _suits_all, fit_drift),
-    "moving_average": Baseline("the moving average", "mean of the last rows", _suits_all, fit_moving_average),
+    "drift": Baseline("drift", "last value, and on with the mean change in training", _suits_all, Drift.fit),
+    "moving_average": Baseline("the moving average", "mean of the last rows", _suits_all, MovingAverage.fit),
     "exponential_smoothing": Baseline(
-        "exponential smoothing", "exponential smoothing", _suits_all, fit_exponential_smoothing
+        "exponential smoothing", "exponential smoothing", _suits_all, ExponentialSmoothing.fit
     ),
-    "ar": Baseline("AR", "AR, of prices ARIMA(p, 1, 0)", _suits_all, fit_autoregression),
+    "ar": Baseline("AR", "AR, of prices ARIMA(p, 1, 0)", _suits_all, Autoregression.fit),
     "har": Baseline("HAR", "HAR (day, week and month)", suits_har, fit_har, light=True, of_task=True),
     "log_har": Baseline(
         "log-HAR", "log-HAR (logarithms of day, week and month)", suits_log_har, fit_log_har, of_task=True

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 from statsmodels.tsa.holtwinters import SimpleExpSmoothing
 
-from qhq.evaluation.baselines.exponential_smoothing import fit_exponential_smoothing
+from qhq.evaluation.baselines.univariate import ExponentialSmoothing
 from tests.evaluation.panels import option_panel, option_windows, random_walks, stock_windows
 
 
@@ -22,10 +22,10 @@ def library(series, **kwargs):
 def test_on_one_series_it_is_the_librarys():
     series = make_series()
     windows = stock_windows({"sentiment": {"A": series}}, window=20, horizon=3)
-    fitted = fit_exponential_smoothing(windows)
+    fitted = ExponentialSmoothing.fit(windows)
     weight = library(series).params["smoothing_level"]
     assert 0.1 < weight < 0.7
-    assert_allclose(fitted.smoothing[0].values, weight)
+    assert_allclose(fitted.fitted[0].values, weight)
     forecast = fitted(windows)
     for number in (0, 90):
         past = windows.inputs[number, :, 0]
@@ -35,20 +35,20 @@ def test_on_one_series_it_is_the_librarys():
 
 def test_of_a_random_walk_little_but_the_last_value_counts():
     windows = stock_windows({"close": random_walks(sessions=400)})
-    fitted = fit_exponential_smoothing(windows)
-    assert np.all(fitted.smoothing[0].values > 0.9)
+    fitted = ExponentialSmoothing.fit(windows)
+    assert np.all(fitted.fitted[0].values > 0.9)
     assert_allclose(fitted(windows)[:, 0], windows.last, rtol=5e-3)
 
 
 @pytest.mark.parametrize("series", [np.full(80, 3.0), make_series(20)])
 def test_what_tells_no_weight_keeps_its_last_value(series):
     windows = stock_windows({"sentiment": {"A": series}})
-    assert_allclose(fit_exponential_smoothing(windows)(windows)[:, 0], windows.last)
+    assert_allclose(ExponentialSmoothing.fit(windows)(windows)[:, 0], windows.last)
 
 
 def test_a_group_of_contracts_has_the_median_of_theirs():
     windows = option_windows(option_panel(sessions=130), targets=("iv",))
-    fitted = fit_exponential_smoothing(windows).smoothing[0]
+    fitted = ExponentialSmoothing.fit(windows).fitted[0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         iv = windows.panel.column("iv").reshape(4, -1)

@@ -1,0 +1,230 @@
+"""Forecasts of each target from its own past alone, on the scale of its track.
+
+A kind says what it fits of one target in training and what it forecasts with that; `PerTarget` does the
+rest.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Generic, Self, TypeVar
+
+import numpy as np
+
+from qhq.data.panel import FloatArray, Mask
+from qhq.data.windows import Windows
+from qhq.evaluation.baselines.track import ByGroup, Track, tracks
+
+FitT = TypeVar("FitT")
+
+
+@dataclass(frozen=True, eq=False)
+class PerTarget(ABC, Generic[FitT]):
+    """A forecaster that has fitted each target by itself.
+
+    Attributes:
+        tracks: Scales of the K targets.
+        fitted: What was fitted of each.
+    """
+
+    tracks: tuple[Track, ...]
+    fitted: tuple[FitT, ...]
+
+    @classmethod
+    def fit(cls, train: Windows) -> Self:
+        """Fit each target on the training windows."""
+        every = tracks(train)
+        return cls(every, tuple(cls.fit_one(track, train) for track in every))
+
+    def __call__(self, windows: Windows) -> FloatArray:
+        """Forecast, shape (N, H, K), in the unit of the targets."""
+        pairs = zip(self.tracks, self.fitted, strict=True)
+        forecasts = [track.back(self.forecast_one(track, each, windows), windows) for track, each in pairs]
+        together = np.stack(forecasts, axis=2)
+        return together if together.shape[1] > 1 else np.repeat(together, windows.cut.horizon, axis=1)
+
+    @staticmethod
+    @abstractmethod
+    def fit_one(track: Track, train: Windows) -> FitT:
+        """Fit one target."""
+
+    @staticmethod
+    @abstractmethod
+    def forecast_one(track: Track, fitted: FitT, windows: Windows) -> FloatArray:
+        """Forecast one target on its track, shape (N, H), or (N, 1) where all horizons have the same."""
+
+
+class Drift(PerTarget[ByGroup]):
+    """The last value, and from there on the mean change per row in training: a random walk with drift.
+
+    The drift is that of the training windows of the group, not of the window: over the 20 rows of a window,
+    the mean of daily returns is nearly all noise.
+    """
+
+    @staticmethod
+    def fit_one(track: Track, train: Windows) -> ByGroup:
+        """Take the mean change from the last input row to the first target, of each group."""
+        change = track.future(train)[:, 0] - _start(track, train)
+        return ByGroup.fit(train, lambda mask: np.asarray(change[mask].mean()))
+
+    @staticmethod
+    def forecast_one(track: Track, fitted: ByGroup, windows: Windows) -> FloatArray:
+        """See ``PerTarget.forecast_one``."""
+        ahead = np.arange(1, windows.cut.horizon + 1)
+        # A return is a change already: that of two days ahead is one step, not two.
+        steps = np.ones_like(ahead) if track.is_return else ahead
+        return _start(track, windows)[:, None] + fitted.of(windows)[:, None] * steps
+
+
+def _start(track: Track, windows: Windows) -> FloatArray:
+    """Where nothing moves, shape (N,)."""
+    return np.zeros(len(windows)) if track.is_return else track.past(windows)[:, -1]
+
+
+LENGTHS = (2, 3, 5, 10, 22, 44, 66)
+"""Rows that a moving average tries, and the whole window; 1 is the last value, a baseline of its own."""
+
+
+class MovingAverage(PerTarget[int]):
+    """The mean of the window's last rows, for prices of their logarithms; fitted is how many rows."""
+
+    @staticmethod
+    def fit_one(track: Track, train: Windows) -> int:
+        """Choose the number of rows with the least mean absolute error in training."""
+        past, future = track.past(train), track.future(train)
+        length = train.cut.window
+        tried = sorted({length, *(rows for rows in LENGTHS if rows < length)})
+        return min(tried, key=lambda rows: float(np.abs(future - _mean(past, rows)).mean()))
+
+    @staticmethod
+    def forecast_one(track: Track, fitted: int, windows: Windows) -> FloatArray:
+        """See ``PerTarget.forecast_one``."""
+        return _mean(track.past(windows), fitted)
+
+
+def _mean(past: FloatArray, rows: int) -> FloatArray:
+    """Mean of the last rows: (N, T) -> (N, 1)."""
+    mean: FloatArray = past[:, -rows:].mean(axis=1, keepdims=True)
+    return mean
+
+
+LEAST_ROWS = 30
+"""A shorter series tells no weight; it is taken as 1, the last value."""
+
+MOST_SERIES = 20
+"""Series of a group (its longest) that are smoothed; the group has their median. A stock is one series."""
+
+
+class ExponentialSmoothing(PerTarget[ByGroup]):
+    """Simple exponential smoothing: the newest rows count most, and the level stays.
+
+    Fitted is the weight of the newest row, by group: 1 is the last value, 0 the window's first. It is fitted
+    by statsmodels on the training rows of a series, by the squared errors one row ahead; a window is smoothed
+    from its own first row on.
+    """
+
+    @staticmethod
+    def fit_one(track: Track, train: Windows) -> ByGroup:
+        """Take the median weight of the longest series of each group."""
+        segment = train.panel.segment[train.starts]
+        weights = functools.cache(
+            lambda number: _weight(track.series(train, _rows(train, segment == number)))
+        )
+
+        def median_weight(mask: Mask) -> FloatArray:
+            numbers, counts = np.unique(segment[mask], return_counts=True)
+            longest = numbers[np.argsort(-counts, kind="stable")[:MOST_SERIES]]
+            return np.array(np.median([weights(int(number)) for number in longest]))
+
+        return ByGroup.fit(train, median_weight)
+
+    @staticmethod
+    def forecast_one(track: Track, fitted: ByGroup, windows: Windows) -> FloatArray:
+        """See ``PerTarget.forecast_one``."""
+        past, smoothing = track.past(windows), fitted.of(windows)
+        level = past[:, 0]
+        for row in past.T[1:]:
+            level = level + smoothing * (row - level)
+        return level[:, None]
+
+
+def _rows(train: Windows, mask: Mask) -> slice:
+    """Panel rows from the first window's first to the last one's last, of windows in one run of rows."""
+    starts = train.starts[mask]
+    return slice(int(starts.min()), int(starts.max()) + train.cut.rows)
+
+
+def _weight(series: FloatArray) -> float:
+    """Fit the weight of the newest row, from the first row on: (R,)."""
+    from statsmodels.tsa.holtwinters import SimpleExpSmoothing
+
+    if len(series) < LEAST_ROWS or np.ptp(series) == 0:
+        return 1.0
+    with warnings.catch_warnings():
+        # At a border, as for a random walk, the optimiser says that it did not converge.
+        warnings.simplefilter("ignore")
+        model = SimpleExpSmoothing(series, initialization_method="known", initial_level=series[0])
+        return float(model.fit().params["smoothing_level"])
+
+
+MOST_LAGS = 10
+
+
+class Autoregression(PerTarget[ByGroup]):
+    """AR(p) of what comes back to a mean: ARIMA(p, 1, 0) of prices and quotes, AR(p) of all else.
+
+    Fitted once, by least squares (statsmodels) on the first row that follows each training window; a window
+    is forecast from its own rows with these coefficients, step by step. The order is that of the least BIC.
+    Fitted are, by group, the constant, then the coefficients of the values 1, 2, ... rows before, 0 beyond
+    the order.
+    """
+
+    @staticmethod
+    def fit_one(track: Track, train: Windows) -> ByGroup:
+        """Fit the coefficients of each group."""
+        past, last = _values(track, train)
+        actual = track.future(train)[:, 0] - last
+        lags = past[:, : -MOST_LAGS - 1 : -1]
+        return ByGroup.fit(train, lambda mask: _least_squares(lags[mask], actual[mask]))
+
+    @staticmethod
+    def forecast_one(track: Track, fitted: ByGroup, windows: Windows) -> FloatArray:
+        """See ``PerTarget.forecast_one``; goes on from each window's own rows."""
+        (past, last), coefficients = _values(track, windows), fitted.of(windows)
+        constant, weights = coefficients[:, 0], coefficients[:, 1:]
+        newest = past[:, ::-1][:, : weights.shape[1]]
+        steps = []
+        for _ in range(windows.cut.horizon):
+            value = constant + np.einsum("np,np->n", weights, newest)
+            steps.append(value)
+            newest = np.column_stack([value, newest])[:, : weights.shape[1]]
+        ahead = np.stack(steps, axis=1)
+        return last[:, None] + np.cumsum(ahead, axis=1) if track.differenced else ahead
+
+
+def _values(track: Track, windows: Windows) -> tuple[FloatArray, FloatArray]:
+    """What is regressed, oldest first (N, T or T - 1), and what a forecast of it is added to (N,)."""
+    past = track.past(windows)
+    return (np.diff(past, axis=1), past[:, -1]) if track.differenced else (past, np.zeros(len(past)))
+
+
+def _least_squares(lags: FloatArray, actual: FloatArray) -> FloatArray:
+    """Constant and coefficients of the order with the least BIC: lags (N, P) -> (P + 1,)."""
+    from statsmodels.regression.linear_model import OLS
+
+    design = np.column_stack([np.ones(len(lags)), lags])
+    # With as many coefficients as windows nothing is left to tell one order from another.
+    most = max(1, min(design.shape[1], len(actual) // 2))
+    if np.ptp(actual) == 0:
+        most = 1  # what never moves has a likelihood without bound
+    with warnings.catch_warnings():
+        # Rows that follow a formula make lags that follow from each other; any of the solutions will do.
+        warnings.simplefilter("ignore")
+        fits = [OLS(actual, design[:, :count]).fit() for count in range(1, most + 1)]
+        best = min(fits, key=lambda fit: float(fit.bic)) if most > 1 else fits[0]
+    coefficients = np.zeros(design.shape[1])
+    coefficients[: len(best.params)] = best.params
+    return coefficients
