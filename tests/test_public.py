@@ -26,9 +26,9 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize(("room", "name"), NAMES)
-def test_public_names_are_there(room, name):
-    assert getattr(importlib.import_module(room), name).__name__ == name
+@pytest.mark.parametrize(("package", "name"), NAMES)
+def test_public_names_are_there(package, name):
+    assert getattr(importlib.import_module(package), name).__name__ == name
 
 
 def test_unknown_names_are_attribute_errors():
@@ -36,8 +36,8 @@ def test_unknown_names_are_attribute_errors():
         importlib.import_module("qhq.ansatz").__getattr__("nothing")
 
 
-def test_rooms_import_nothing_heavy():
-    rooms = ", ".join(sorted({room for room, _ in NAMES}))
-    program = f"import sys, {rooms}; print([n for n in ('torch', 'qiskit', 'numba') if n in sys.modules])"
+def test_packages_import_nothing_heavy():
+    packages = ", ".join(sorted({package for package, _ in NAMES}))
+    program = f"import sys, {packages}; print([n for n in ('torch', 'qiskit', 'numba') if n in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"

@@ -31,6 +31,7 @@ def separate_angles(lowered: QuantumCircuit) -> tuple[QuantumCircuit, tuple[Para
         The same circuit with the fresh parameter ``theta_k`` in its k-th parametric gate, in circuit order,
         and the K expressions that stood there.
     """
+    # So that Qiskit never binds an expression, which it gets wrong for some (see ``expressions``).
     separated, expressions = QuantumCircuit(lowered.num_qubits), []
     for instruction in lowered.data:
         gate = instruction.operation
@@ -182,7 +183,7 @@ class AngleMap:
         Raises:
             ConfigError: With the angle, its parameters and their values in the first such sample.
         """
-        columns = np.broadcast_arrays(found, *arguments)
+        columns = np.broadcast_arrays(found, *arguments)  # weights are numbers, inputs are columns
         outside = ~np.isfinite(columns[0]) & np.isfinite(columns[1:]).all(axis=0)
         if not outside.any():
             return

@@ -20,6 +20,7 @@ from qhq.engine.compile.lowering import lower
 
 _NATIVE = {"cx": CXGate, "x": XGate, "swap": SwapGate, "cz": CZGate, "rzz": RZZGate}
 _TINY = 1e-15
+"""An entry below this is rounding of zero; its argument would be noise."""
 _HALF_PI = np.pi / 2
 
 
@@ -103,7 +104,7 @@ def _controlled_phase(qubits: tuple[int, ...], angle: float) -> Iterator[Primiti
 
 def fixed(gate: Gate, qubits: tuple[int, ...]) -> Iterator[Primitive]:
     """A gate of a lowered circuit without free parameters as primitives."""
-    native = gate.name if gate.base_class is _NATIVE.get(gate.name) else ""
+    native = gate.name if gate.base_class is _NATIVE.get(gate.name) else ""  # anybody may call a gate "cx"
     if native in {"cx", "x", "swap"}:
         yield Move(native, qubits)
     elif native == "cz":
@@ -112,6 +113,7 @@ def fixed(gate: Gate, qubits: tuple[int, ...]) -> Iterator[Primitive]:
         yield Phase(qubits, Angle(float(gate.params[0])))
     elif len(qubits) == 1:
         yield from _one_qubit(np.asarray(gate.to_matrix(), np.complex128), qubits[0])
+    # Not taken apart: a dense matrix on k qubits is one pass, its synthesis dozens of gates.
     elif isinstance(gate, UnitaryGate) or gate.definition is None:
         yield Dense(qubits, np.asarray(gate.to_matrix(), np.complex128))
     else:

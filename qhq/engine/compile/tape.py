@@ -78,6 +78,7 @@ def build_tape(
     fusion = Fusion(circuit.num_qubits)
     for step in _primitives(separated):
         fusion.add(step)
+    # Read in the frame behind the last primitive; what they flip says which of the last phases matter.
     strings = _strings(observables, fusion.frame)
     fused = fusion.finish({flip for flip, _ in strings})
     return _Flattener(angle_map, circuit.num_qubits).flatten(fused, strings, len(observables))
@@ -147,6 +148,7 @@ class _Flattener:
         self._angles: list[tuple[float, dict[int, float], dict[int, float]]] = []
         self._ops: list[list[int]] = []
         self._terms: list[tuple[int, int, int]] = []
+        # Columns of a map -> its row. The identity is there from the start, and most circuits need no other.
         self._maps: dict[tuple[int, ...], int] = {tuple(1 << q for q in range(qubits)): 0}
         self._flips: list[int] = []
         self._dense: list[float] = []
@@ -207,7 +209,7 @@ class _Flattener:
         start = len(self._flips)
         self._flips += item.flips + item.masks + leading_bits(item.flips)
         self._op(Kind.DENSE, {Op.QUBITS: len(item.flips), Op.FLIPS: start, Op.MATRIX: len(self._dense)})
-        for matrix in (item.matrix, item.matrix.conj().T):
+        for matrix in (item.matrix, item.matrix.conj().T):  # the adjoint for the way back
             self._dense += np.ascontiguousarray(matrix).ravel().view(np.float64).tolist()
 
     def _diagonal(self, item: Diagonal) -> None:
@@ -215,6 +217,7 @@ class _Flattener:
         sampled: list[tuple[int, int]] = []
         for mask, angle in item.phases.items():
             place = self._angle(angle)
+            # One table for the whole batch is cheaper than one a tile: weights' phases apart from inputs'.
             (sampled if self._angles[place][1] else shared).append((mask, place))
         if shared:
             self._op(Kind.PHASE_SHARED, {**self._family(shared), Op.TABLE: self._tables})
@@ -244,6 +247,7 @@ class _Flattener:
                 by_input[self._x_of[k]] = scale
             elif k in self._w_of:
                 by_weight[self._w_of[k]] = scale
+            # Fused gates may share a parameter, so that its slopes are added, not set.
             _add_column(by_input, self._map.input_slopes[:, k], scale)
             _add_column(by_weight, self._map.weight_slopes[:, k], scale)
         self._angles.append((constant, by_input, by_weight))

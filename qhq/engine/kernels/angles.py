@@ -32,10 +32,11 @@ def write_shared(angles: Angles, weights: Numbers, trig: Numbers) -> None:
 def write_sampled(angles: Angles, inputs: Any, weights: Numbers, first: int, trig: Numbers) -> None:
     """The same for the angles that differ by sample, for the samples from ``first`` on."""
     width = lanes(trig)
+    # Number by number: ``inputs`` are laid out by sample, and no loop over amplitudes waits for this one.
     for k in range(angles.sampled):
         base = _shared_part(angles, weights, k)
         for b in range(width):
-            angle = base  # of a lane beyond the batch: any finite number will do, it is never read
+            angle = base  # and stays so in a lane beyond the batch: any finite number, its cotangent is zero
             if first + b < len(inputs):
                 for j in range(angles.x_start[k], angles.x_start[k + 1]):
                     angle += angles.x_slope[j] * inputs[first + b, angles.x_index[j]]
@@ -74,7 +75,7 @@ def spread_shared(angles: Angles, totals: Numbers, dweights: Numbers) -> None:
     """``dweights[w] = sum_k w_slope[k, w] sum_b dE/dangle[b, k]``."""
     for w in range(len(dweights)):
         dweights[w] = 0
-    for k in range(len(angles.constant)):
+    for k in range(len(angles.constant)):  # of all angles: one that has inputs may have weights as well
         slope = total(load(totals, k))
         for j in range(angles.w_start[k], angles.w_start[k + 1]):
             dweights[angles.w_index[j]] += angles.w_slope[j] * slope

@@ -28,6 +28,8 @@ def _first_member(k: int, flips: Integers) -> int:
     z = k
     for j in range(count):
         z = insert_zero(z, flips[2 * count + j])
+    # The member with zeros at the leading bits need not be the one on which all masks read 0. Each flip
+    # changes what its own mask reads and no other, so the flips to take are those whose masks read 1.
     start = z
     for j in range(count):
         if parity(flips[count + j] & start):
@@ -66,7 +68,7 @@ def multiply(psi: Numbers, bits: int, flips: Integers, matrix: Numbers, scratch:
     size = 1 << (len(flips) // 3)
     for k in range((1 << bits) // size):
         corner = _first_member(k, flips)
-        _gather(psi, corner, flips, scratch)
+        _gather(psi, corner, flips, scratch)  # every row needs every column, so none may be overwritten yet
         for row in range(size):
             r = 2 * _member(corner, row, flips)
             ar, ai = _apply_row(matrix, row, size, scratch)

@@ -48,6 +48,7 @@ def build_rows(table: Numbers, bits: int, terms: Integers, trig: Numbers) -> Non
         for y in range(1 << level):
             fr, fi = _factor_rows(terms, (begin, end), y, trig)
             r, u = 2 * y, 2 * (y + (1 << level))
+            # The upper half is new, so that the table can grow in place.
             ar, ai = load(table, r), load(table, r + 1)
             br, bi = times(ar, ai, fr, fill(table, 0.0) - fi)
             ar, ai = times(ar, ai, fr, fi)
@@ -92,7 +93,10 @@ def build_numbers(table: Numbers, bits: int, terms: Integers, trig: Numbers) -> 
 
 @inner
 def reorder(source: Numbers, target: Numbers, index: Any) -> None:
-    """``target[z] = source[index[z]]`` for complex numbers, interleaved."""
+    """``target[z] = source[index[z]]`` for complex numbers, interleaved.
+
+    Once a batch, so that the many passes of ``phase_shared`` read their table in order.
+    """
     for z in range(len(index)):
         y = index[z]
         target[2 * z], target[2 * z + 1] = source[2 * y], source[2 * y + 1]
@@ -112,7 +116,7 @@ def phase_shared(psi: Numbers, table: Numbers) -> None:
 def phase_sample(psi: Numbers, table: Numbers, index: Any) -> None:
     """Multiply each amplitude by the row of the table that belongs to it."""
     for z in range(len(index)):
-        r, t = 2 * z, 2 * int(index[z])
+        r, t = 2 * z, 2 * int(index[z])  # looked up, not reordered: this table serves one pass of one tile
         a, b = times(load(psi, r), load(psi, r + 1), load(table, t), load(table, t + 1))
         store(psi, r, a)
         store(psi, r + 1, b)
@@ -135,6 +139,7 @@ def phase_shared_adjoint(psi: Numbers, lam: Numbers, table: Numbers, index: Any,
         dr, di = spread(table, r), spread(table, r + 1)
         pr, pi = _divide(psi, r, dr, di)
         lr, li = _divide(lam, r, dr, di)
+        # A diagonal commutes with its generators, so it does not matter that it is already taken off.
         store(slopes, int(index[z]), lr * pi - li * pr)
 
 

@@ -174,6 +174,7 @@ def _apply(layout: Layout, op: Integers, psi: Numbers, trig: Numbers, own: _Span
     """One operation on one tile."""
     bits = layout.bits
     scratch = _scratch_of(bits, own)
+    # A chain of tests, the commonest first: a table of functions would be calls that LLVM cannot see into.
     if op[Op.KIND] == Kind.ROTATIONS:
         rotate(psi, 2 << bits, op, trig)
     elif op[Op.KIND] == Kind.PHASE_SHARED:
@@ -222,6 +223,7 @@ def _run_tile(program: Program, variables: Any, own: _SpanBuffers, psi: Numbers,
     inputs, weights = variables
     trig = _tile_trig(own, tile)
     write_sampled(angles, inputs, weights, tile * lanes(trig), trig)
+    # Shared angles are copied into each tile, so that an operation need not ask where its angle lies.
     copy_rows(_tile_trig(own, -1), trig, 2 * angles.sampled, 2 * own.angles)
     for p in range(len(layout.ops)):
         _apply(layout, layout.ops[p], psi, trig, own)
@@ -263,6 +265,7 @@ def _prepare(program: Program, weights: Numbers, own: _SpanBuffers) -> None:
     for p in range(len(layout.ops)):
         op = layout.ops[p]
         if op[Op.KIND] == Kind.PHASE_SHARED:
+            # In the place of the co-state, which nobody has written yet.
             build_numbers(own.work, layout.bits, layout.terms[op[Op.TERMS_BEGIN] : op[Op.TERMS_END]], trig)
             reorder(own.work, _table_of(layout, own, op[Op.TABLE]), layout.maps[op[Op.MAP]])
 
@@ -282,7 +285,7 @@ def _run_span(job: Job, number: int) -> None:
     layout, angles, readout = program
     own, span = _buffers_of(buffers, number), spans[number]
     keep, back = span[Span.KEEP], span[Span.BACK]
-    totals = _totals_of(layout.bits, own)
+    totals = _totals_of(layout.bits, own)  # still those of an earlier job
     for k in range(own.angles):
         store(totals, k, fill(totals, 0.0))
     for tile in range(span[Span.FIRST], span[Span.LAST]):
@@ -317,6 +320,7 @@ def _lead(job: Job, mailboxes: Integers) -> None:
     """Do a job with the workers of these mailboxes, who take the first spans."""
     if len(job.spans) and job.spans[0, Span.PREPARE]:
         _prepare(job.program, job.weights, _buffers_of(job.buffers, 0))
+    # On this function's stack, where it lives until ``await_all`` has seen every worker finish.
     address = address_of(job)
     for k in range(len(mailboxes)):
         order(mailboxes[k], address, k)

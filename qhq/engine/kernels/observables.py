@@ -23,6 +23,7 @@ def _write_overlaps(psi: Numbers, f: Numbers, read: Integers, index: Any) -> Non
         pr, pi = load(psi, 2 * z), load(psi, 2 * z + 1)
         r = 2 * (z ^ flip)
         qr, qi = load(psi, r), load(psi, r + 1)
+        # The real part of conj(q) p, or of i times that.
         store(f, int(index[z]), pr * qi - pi * qr if odd else pr * qr + pi * qi)
 
 
@@ -54,9 +55,8 @@ def weigh_slots(out: Readout, slots: Numbers, cotangent: Any, first: int) -> Non
     width = lanes(slots)
     for slot in range(len(out.starts) - 1):
         for b in range(width):
-            weight = slots.dtype.type(
-                0
-            )  # stays in a lane beyond the batch, which must not add to shared slopes
+            # Zero beyond the batch, where a lane must not add to the slopes that all share.
+            weight = slots.dtype.type(0)
             if first + b < len(cotangent):
                 for j in range(out.starts[slot], out.starts[slot + 1]):
                     weight += out.values[j] * cotangent[first + b, out.places[j]]
@@ -97,6 +97,7 @@ def write_costate(out: Readout, psi: Numbers, lam: Numbers, f: Numbers, slots: N
         for r in range(2 << out.bits):
             store(lam, r, fill(lam, 0.0))
     for k in range(len(out.reads)):
+        # The strings of one flip differ in signs alone, which depend on y(z): one transform for all of them.
         read = out.reads[k]
         index = out.maps[read[Read.MAP]]
         walsh_transpose(f, out.bits, out.terms[read[Read.BEGIN] : read[Read.END]], slots)

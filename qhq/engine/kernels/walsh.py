@@ -43,7 +43,7 @@ def walsh_sums(f: Numbers, bits: int, terms: Integers, out: Numbers) -> None:
     """Row ``slot_j`` of ``out`` becomes ``S_j``; ``f`` (2^bits rows) is used up."""
     j = len(terms) - 1  # terms ascend in level, and the transform goes from the top bit down
     for level in range(bits - 1, -1, -1):
-        if j < 0:
+        if j < 0:  # nobody asks for the levels below
             return
         half = 1 << level
         single = _butterfly(f, half)
@@ -77,6 +77,7 @@ def level_end(terms: Integers, begin: int, level: int) -> int:
 @inner
 def _unfold_level(f: Numbers, half: int, terms: Integers, span: Any, slots: Numbers) -> None:
     """Double the rows of ``f``: plus the level's sum below, minus it above."""
+    # With the level's bit alone, as for single Z, the sum is the same for every ``y``.
     plain = True
     for j in range(span[0], span[1]):
         plain = plain and terms[j, Term.REST] == 0
@@ -92,7 +93,7 @@ def _unfold_level(f: Numbers, half: int, terms: Integers, span: Any, slots: Numb
 @inner
 def walsh_transpose(f: Numbers, bits: int, terms: Integers, slots: Numbers) -> None:
     """The transpose of ``walsh_sums``: ``f(y) = sum_j (-1)^parity(mask_j & y) slots[slot_j]``, all ``y``."""
-    begin = level_end(terms, 0, -1)
+    begin = level_end(terms, 0, -1)  # the empty mask, a constant
     store(f, 0, _level_sum(terms, (0, begin), 0, slots))
     for level in range(bits):
         end = level_end(terms, begin, level)

@@ -48,7 +48,7 @@ class Residual:
             self.workspaces.give_back(workspace)
 
     def __del__(self) -> None:
-        self.release()  # of a forward pass that nobody went back from
+        self.release()  # of a forward pass that nobody went back from, as in a validation without no_grad
 
 
 class StatevectorEngine:
@@ -114,7 +114,7 @@ class StatevectorEngine:
         Returns:
             ``dL/dinputs`` (B, I) and ``dL/dweights`` (W,).
         """
-        if residual.workspace is None:
+        if residual.workspace is None:  # used up: autograd with retain_graph comes back a second time
             _, again = self._forward(residual.inputs, residual.weights, keep=True)
             residual.workspace, again.workspace = again.workspace, None
         try:
@@ -175,6 +175,7 @@ class StatevectorEngine:
         tape = self.tape
         if not tape.angle_map.curved:
             return inputs, weights
+        # Worked out in double precision: near the end of its domain arcsin would lose half of the digits.
         curved = tape.angle_map.curved_angles(inputs, weights).astype(inputs.dtype)
         shared = curved[:1, list(tape.curved_shared)].sum(axis=0)
         sampled = np.hstack([inputs, curved[:, list(tape.curved_sampled)]])
@@ -245,7 +246,7 @@ class StateEngine:
         rows = residual.workspace.buffers.psi.reshape(-1, self._size, 2, ROW_BYTES // inputs.dtype.itemsize)
         # (tile, amplitude, part, lane) -> (tile, lane, amplitude, part), a pair of parts one complex number.
         pairs = np.ascontiguousarray(rows.transpose(0, 3, 1, 2)).reshape(-1, self._size, 2)[: len(inputs)]
-        residual.release()
+        residual.release()  # ``pairs`` is a copy
         stored = pairs.view(np.result_type(inputs.dtype, np.complex64))[..., 0]
         states = np.empty_like(stored)
         states[:, self._basis] = stored

@@ -42,6 +42,7 @@ class Worker:
 
     def __init__(self, serve: _Serve, idle: list[Worker]) -> None:
         self._serve, self._idle = serve, idle
+        # With whole lines to spare, to start the mailbox on a line of its own wherever NumPy put the array.
         self._memory = np.zeros(WORDS + 2 * _LINE_WORDS, np.int64)
         skip = -(self._memory.ctypes.data // 8) % _LINE_WORDS
         self._mailbox = self._memory[skip : skip + WORDS]
@@ -51,6 +52,7 @@ class Worker:
         self._claimed, self._asleep, self._stopping = False, False, False
         self._calls: SimpleQueue[None] = SimpleQueue()
         self._error: Exception | None = None
+        # A daemon, for which the interpreter does not wait; ``_shut_down_pools`` does, for a second at most.
         self._thread = Thread(target=self._loop, name="qhq-engine", daemon=True)
 
     def start(self) -> None:
@@ -68,7 +70,7 @@ class Worker:
             self._claimed = True
             self._mailbox[Word.STATE] = State.CLAIMED
             called, self._asleep = self._asleep, False
-        if called:
+        if called:  # not when it is awake: the call would lie in the queue and cut its next sleep short
             self._calls.put(None)
 
     def release(self) -> Exception | None:
@@ -87,7 +89,7 @@ class Worker:
         self._stopping = True
         self.claim()
         self._mailbox[Word.STATE] = State.RECALLED
-        self._thread.join(1)
+        self._thread.join(1)  # no longer: a thread that hangs must not keep the interpreter from its end
 
     def _loop(self) -> None:
         address = np.array([self.address])
@@ -101,7 +103,7 @@ class Worker:
             with self._lock:
                 self._asleep = sleep = not self._claimed
             if sleep:
-                self._calls.get()
+                self._calls.get()  # a queue and not a condition: a call that comes first is kept, not missed
 
 
 class WorkerPool:
@@ -170,6 +172,7 @@ def available_cores() -> int:
 def bounded_threads(asked: int | None) -> int:
     """Threads to use: as asked, else ``OMP_NUM_THREADS``, and never more than the process has cores."""
     cores = available_cores()
+    # The variable that users of NumPy and torch know already, and that clusters set for each of their jobs.
     named = os.environ.get("OMP_NUM_THREADS", "")
     wanted = asked or (int(named) if named.isdigit() else cores)
     return max(1, min(wanted, cores))
@@ -188,11 +191,13 @@ def run_job(job: Job) -> None:
     pool = _pools.get(dtype)
     if pool is None:
         like = hollow(job)
+        # Of two callers who come here at once one makes the pool; the other's has started no thread.
         pool = _pools.setdefault(dtype, WorkerPool(lambda mailboxes: entry(like, mailboxes, 1)))
     _run_together(entry, job, pool.claim(len(job.spans) - 1, available_cores() - 1))
 
 
 def _run_together(entry: _Entry, job: Job, workers: list[Worker]) -> None:
+    # Released even if the caller's own span fails, but only when the others have left the job's memory alone.
     try:
         entry(job, np.array([worker.address for worker in workers], np.int64), 0)
     finally:
@@ -206,7 +211,7 @@ def _load(dtype: np.dtype[Any], job: Job) -> _Entry:
     """Load the kernel of a precision from the disk, or compile it and say so."""
     kernel: Any = run
     arguments = (job, _NO_MAILBOXES, 0)
-    with announced():
+    with announced():  # with a batch of no samples, so that compiling does not run the job twice
         kernel(*arguments)
     made = kernel.overloads.get(tuple(_typeof(argument) for argument in arguments))
     _entries[dtype] = getattr(made, "entry_point", kernel)

@@ -82,6 +82,7 @@ class Workspaces:
             share = self._bytes(dtype, tiles, threads, keep) // threads
             threads = max(1, min(threads, available_bytes() // (2 * share)))
         key = (dtype, tiles, threads, keep)
+        # A list, not a dictionary: there are a few at most, and two threads may need two of a kind.
         with self._lock:
             for k, workspace in enumerate(self._idle):
                 if workspace.key == key:
@@ -92,7 +93,7 @@ class Workspaces:
         """Keep a workspace for the next call, unless it is large or there are enough."""
         if workspace.size <= _IDLE_BYTES:
             with self._lock:
-                self._idle.append(workspace)
+                self._idle.append(workspace)  # the oldest go first: a batch size that nobody uses any more
                 del self._idle[:-_IDLE_WORKSPACES]
 
     @property
@@ -119,6 +120,7 @@ class Workspaces:
         work_rows = 2 * self._state_rows + 2 * self._angles + self._slots
         work = _rows(dtype, work_rows * threads).reshape(threads, -1)
         spans = np.zeros((threads, len(Span)), np.int64)
+        # Whole tiles to each thread, so that no two of them write to one row.
         edges = np.array([tiles * k // threads for k in range(threads + 1)])
         spans[:, Span.FIRST], spans[:, Span.LAST] = edges[:-1], edges[1:]
         spans[:, Span.KEEP], spans[:, Span.PREPARE] = keep, 1
