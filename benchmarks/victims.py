@@ -26,17 +26,6 @@ HEAVY = ("libtorch_python", "qiskit/_accelerate")
 
 def import_everything() -> None:
     """Import what any command needs, so that a fork begins to work at once."""
-    import qhq.backends.ibm.jobs
-    import qhq.backends.local.aer
-    import qhq.cli.app
-    import qhq.experiment.run
-    import qhq.report.ablation_page
-    import qhq.report.figures
-    import qhq.studies.ablation.study
-    import qhq.studies.noise
-    import qhq.studies.portability
-    import qhq.studies.sweep.study
-    import qhq.tracking.mirror_store  # noqa: F401
 
 
 def warm_up(words: Sequence[str]) -> None:

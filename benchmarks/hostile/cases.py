@@ -422,7 +422,7 @@ def circuits(place: Path) -> Make:
 
 def folders(place: Path) -> Make:
     """Run folders, sweeps and studies of others."""
-    from qhq.tracking.run_folder import RunFolder, list_runs
+    from qhq.runs.run_folder import RunFolder, list_runs
 
     (place / "tiny.yaml").write_text(TINY)
     kept, cut = place / "kept", place / "cut"

@@ -250,15 +250,6 @@ def import_all() -> None:
     import qiskit_aer  # noqa: F401
     import torch
 
-    import qhq.cli.app
-    import qhq.diagnostics.doctor.visit
-    import qhq.experiment.run
-    import qhq.report.figures
-    import qhq.studies.noise
-    import qhq.studies.portability
-    import qhq.studies.sweep.study
-    import qhq.tracking.comparison  # noqa: F401
-
     torch.set_num_threads(1)
 
 

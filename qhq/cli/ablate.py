@@ -50,10 +50,10 @@ def ablate(
     Example: qhq ablate --seeds 5 --set training.epochs=20
     """
     with command(as_json=json, debug=debug) as output:
+        from qhq.runs.looks import say_looks
         from qhq.studies.ablation.study import AblationRequest
         from qhq.studies.ablation.variants import load_subject
         from qhq.studies.runner.local import cores
-        from qhq.tracking.looks import say_looks
 
         config = load_subject(subject, overrides or [])
         request = AblationRequest(seeds, workers or min(cores(), 8))
@@ -75,8 +75,8 @@ def ablate(
 def _mirror(record: dict[str, Any], output: Output) -> None:
     from pathlib import Path
 
-    from qhq.tracking.mirror import mirror_study
-    from qhq.tracking.run_folder import RunFolder
+    from qhq.runs.mirror import mirror_study
+    from qhq.runs.run_folder import RunFolder
 
     mirror_study(RunFolder(Path(record["folder"])), "ablation", record, output.note)
 
@@ -110,7 +110,7 @@ def _illustrated(
     from qhq.report.ablation_figure import draw_ablation
     from qhq.report.ablation_page import render_ablation
     from qhq.report.figures import save_figure, try_figure
-    from qhq.tracking.run_folder import RunFolder
+    from qhq.runs.run_folder import RunFolder
 
     folders = [Path(each["folder"]) for each in studies.values()]
     for folder, each in zip(folders, studies.values(), strict=True):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from qhq.report.table_export import Format
-    from qhq.tracking.comparison import Row, RunTable
+    from qhq.runs.comparison import Row, RunTable
 
 RESULTS = ("skill", "mase", "mape", "mae")
 """Without a unit first."""
@@ -107,8 +107,8 @@ def compare(
 def _select(
     runs: Sequence[str], conditions: Sequence[str], sort: str | None, note: Callable[[str], None]
 ) -> RunTable:
-    from qhq.tracking.comparison import tabulate
-    from qhq.tracking.gather import gather_runs
+    from qhq.runs.comparison import tabulate
+    from qhq.runs.gather import gather_runs
 
     table = tabulate(gather_runs(runs), note)
     for condition in conditions:

@@ -83,8 +83,8 @@ def evaluate(
     Example: qhq eval --backend aer --backend fake_fez --backend ibm_fez --samples 64 --dry-run
     """
     with command(as_json=json, debug=debug) as output:
+        from qhq.runs.run_folder import find_run
         from qhq.studies.connections import reach_backends
-        from qhq.tracking.run_folder import find_run
 
         if service and not dry_run:
             raise ConfigError(
@@ -115,7 +115,7 @@ def evaluate(
         tables = _metrics(record), _portability(record)
         first = f"Run {record['run']}", *_other_data(record)
         output.result(record, *first, *tables, *_notes(record), *_left_out(record))
-        from qhq.tracking.mirror import mirror_run
+        from qhq.runs.mirror import mirror_run
 
         mirror_run(plan.folder, output.note)
 
@@ -240,7 +240,7 @@ def _portability(record: dict[str, Any]) -> Table:
 
 
 def _notes(record: dict[str, Any]) -> list[str]:
-    from qhq.tracking.looks import say_looks
+    from qhq.runs.looks import say_looks
 
     notes = [f"{result['backend']}: {result['note']}." for result in record["results"] if result["note"]]
     if record["results"][0]["depth"] is None:

@@ -45,10 +45,10 @@ def noise(
         from qhq.data.caveat import Caveat
         from qhq.report.figures import save_figure, try_figure
         from qhq.report.noise_figure import draw_noise
+        from qhq.runs.looks import say_looks
+        from qhq.runs.mirror import mirror_study
+        from qhq.runs.run_folder import find_run
         from qhq.studies.noise import NoiseRequest, run_noise_study
-        from qhq.tracking.looks import say_looks
-        from qhq.tracking.mirror import mirror_study
-        from qhq.tracking.run_folder import find_run
 
         request = NoiseRequest(backend, _scales(scale), _shots(shots), seeds, samples, seed)
         folder = find_run(run)

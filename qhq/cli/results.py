@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qhq.cli.output import metrics_table, plain_table
-from qhq.tracking.summary import run_skill
+from qhq.runs.summary import run_skill
 
 LABELS = {
     "test": "model",

@@ -73,8 +73,8 @@ def sweep(
 def _run(opened: Sweep, count: int | None, cluster: str | None, note: Note) -> dict[str, Any]:
     from qhq.cli.sweep_progress import SweepProgress
     from qhq.report.figures import draw_run_figures
+    from qhq.runs.run_folder import find_run
     from qhq.studies.sweep.study import run_sweep
-    from qhq.tracking.run_folder import find_run
 
     figures, caveat = opened.folder.figures, opened.start.data.caveat
     with SweepProgress(figures, opened.spec.metric, caveat) as progress:
@@ -89,8 +89,8 @@ def _run(opened: Sweep, count: int | None, cluster: str | None, note: Note) -> d
 
 def _mirror(opened: Sweep, record: dict[str, Any], output: Output) -> None:
     """The sweep with its trials, and its final runs, which are runs as any other."""
-    from qhq.tracking.mirror import mirror_study
-    from qhq.tracking.run_folder import find_run
+    from qhq.runs.mirror import mirror_study
+    from qhq.runs.run_folder import find_run
 
     finals = [name for row in (record["final"] or {"rows": []})["rows"] for name in row.get("runs", [])]
     mirror_study(opened.folder, "sweep", record, output.note, runs=map(find_run, finals))
@@ -118,7 +118,7 @@ def _nothing_to_resume(opened: Sweep) -> ConfigError:
 
 
 def _parts(record: dict[str, Any]) -> list[str | Table]:
-    from qhq.tracking.looks import say_looks
+    from qhq.runs.looks import say_looks
 
     parts: list[str | Table] = []
     for stage in record["stages"]:

@@ -19,8 +19,8 @@ from rich.progress import (
 
 from qhq.cli.live import Live
 from qhq.data.caveat import Caveat
+from qhq.runs.run_folder import RunFolder
 from qhq.studies.sweep.watcher import SweepWatcher
-from qhq.tracking.run_folder import RunFolder
 from qhq.visible import visible
 
 SPEED_SECONDS = 600.0

@@ -43,8 +43,8 @@ def train(
     with command(as_json=json, debug=debug) as output:
         from qhq.data.plausibility.doubt import check_names
         from qhq.report.figures import draw_run_figures
-        from qhq.tracking.mirror import mirror_run
-        from qhq.tracking.run_folder import RunFolder
+        from qhq.runs.mirror import mirror_run
+        from qhq.runs.run_folder import RunFolder
 
         if resume is not None and (config or backend or overrides):
             raise ConfigError(
@@ -78,7 +78,7 @@ def _run(
     from qhq.experiment.config import load_config
     from qhq.experiment.run import resume_run, train_run
     from qhq.experiment.walk_forward import find_walk, read_walk, resume_walk, train_walk
-    from qhq.tracking.run_folder import find_run
+    from qhq.runs.run_folder import find_run
 
     doing("Opening prices, model and backend; comparing the exact engine with it")
     with TrainingProgress() as progress:
@@ -104,7 +104,7 @@ def _people(record: dict[str, Any]) -> list[Any]:
     Raises:
         ConfigError: If the record does not hold what a finished run's does.
     """
-    from qhq.tracking.looks import say_looks
+    from qhq.runs.looks import say_looks
 
     try:
         last = [*plausibility_lines(record), *say_looks(record.get("looks"))]

@@ -28,7 +28,7 @@ from qhq.errors import ConfigError
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.opening import Experiment, build_circuit, check_own_prices, open_design, open_run_design
 from qhq.experiment.plausibility import doubt_data, read_doubts
-from qhq.tracking.run_folder import FINISHED, RunFolder, find_run, is_run
+from qhq.runs.run_folder import FINISHED, RunFolder, find_run, is_run
 from qhq.training.checkpoint import load_state, load_weights
 from qhq.training.loop import Samples, TrainingState, Watcher
 

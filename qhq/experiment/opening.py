@@ -30,8 +30,8 @@ from qhq.experiment.config import MEMORY, ExperimentConfig, QuantumSpec, load_co
 from qhq.memory import require_memory
 from qhq.models.hybrid import HybridForecaster, Shape, build_model
 from qhq.quantum.layer import QuantumLayer
+from qhq.runs.run_folder import FAILED, FINISHED, RunFolder
 from qhq.seeding import child_seed
-from qhq.tracking.run_folder import FAILED, FINISHED, RunFolder
 from qhq.training.checkpoint import load_weights
 from qhq.training.loop import Samples
 

@@ -26,7 +26,7 @@ from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import load_config
 from qhq.experiment.opening import Experiment, open_run, read_finished
 from qhq.files import MOST_TABLE_BYTES, read_regular
-from qhq.tracking.run_folder import RunFolder
+from qhq.runs.run_folder import RunFolder
 
 TRAINED = ("task", "features", "static", "targets", "window", "horizon", "gaps", "max_gap", "where",
            "scaling", "leaks")  # fmt: skip

@@ -45,8 +45,8 @@ from qhq.experiment.record import Stopwatch, design_record, result_record
 from qhq.experiment.validation import evaluate_validation, validation_record
 from qhq.experiment.words import say_test
 from qhq.files import reserving
-from qhq.tracking.looks import add_look
-from qhq.tracking.run_folder import FAILED, FINISHED, RUNNING, RunFolder, create_run, writable
+from qhq.runs.looks import add_look
+from qhq.runs.run_folder import FAILED, FINISHED, RUNNING, RunFolder, create_run, writable
 from qhq.training.checkpoint import load_state, save_state, save_weights
 from qhq.training.history import history_csv
 from qhq.training.loop import TrainingState, Watcher, Watchers

@@ -23,7 +23,7 @@ from qhq.experiment.opening import Experiment, open_on_data
 from qhq.experiment.parity import pass_parity_gate
 from qhq.experiment.record import Stopwatch, now
 from qhq.experiment.run import write_design
-from qhq.tracking.run_folder import FINISHED, RUNNING, RunFolder
+from qhq.runs.run_folder import FINISHED, RUNNING, RunFolder
 from qhq.training.checkpoint import load_state, save_state, save_weights
 from qhq.training.history import history_csv
 from qhq.training.loop import TrainingState, Watcher, Watchers

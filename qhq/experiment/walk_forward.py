@@ -49,8 +49,8 @@ from qhq.experiment.run import resume_run, train_in
 from qhq.experiment.words import say_coverage
 from qhq.files import MOST_TABLE_BYTES, read_regular
 from qhq.paths import runs_dir
-from qhq.tracking.looks import add_look
-from qhq.tracking.run_folder import FINISHED, RUNNING, WALK, RunFolder, create_run, writable
+from qhq.runs.looks import add_look
+from qhq.runs.run_folder import FINISHED, RUNNING, WALK, RunFolder, create_run, writable
 from qhq.training.loop import Watcher
 
 COLUMNS = (

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qhq.evaluation.baselines.catalogue import BASELINES
-from qhq.tracking.summary import run_skill
+from qhq.runs.summary import run_skill
 
 LAST_VALUE = "last_value"
 

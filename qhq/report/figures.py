@@ -17,7 +17,7 @@ from qhq.experiment.config import load_config
 from qhq.files import MOST_TABLE_BYTES, read_regular, replacing
 from qhq.report.finish import finish_figure
 from qhq.report.model_diagram import draw_model
-from qhq.tracking.run_folder import RunFolder, writable
+from qhq.runs.run_folder import RunFolder, writable
 
 Note = Callable[[str], None]
 """Tells a person something by the way."""

@@ -22,12 +22,12 @@ from qhq.errors import ConfigError, DataError
 from qhq.experiment.evaluate import Evaluation, evaluate
 from qhq.experiment.opening import Experiment, open_run
 from qhq.experiment.record import git_commit, now, versions
+from qhq.runs.looks import add_look
+from qhq.runs.run_folder import RunFolder
 from qhq.seeding import child_seed
 from qhq.studies.portability import EXACT, expectation_error
 from qhq.studies.runner.store import CellStore, judged_by_symbol
 from qhq.studies.subset import choose_windows, sampling_error
-from qhq.tracking.looks import add_look
-from qhq.tracking.run_folder import RunFolder
 
 CONFIDENCE = 0.95
 

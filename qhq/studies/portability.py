@@ -34,12 +34,12 @@ from qhq.experiment.evaluate import Evaluation, circuit_arguments, encode, evalu
 from qhq.experiment.opening import Experiment
 from qhq.experiment.other_data import OtherDataRequest, open_run_on
 from qhq.experiment.record import git_commit, now, versions
+from qhq.runs.looks import add_look
+from qhq.runs.run_folder import RunFolder
 from qhq.seeding import child_seed
 from qhq.studies.connections import Connections, Pending, as_they_end, reach_backends, side_by_side
 from qhq.studies.selection import Selection, Skipped, nothing_left
 from qhq.studies.subset import choose_windows, sampling_error
-from qhq.tracking.looks import add_look
-from qhq.tracking.run_folder import RunFolder
 
 EXACT = AerSpec(kind="aer", name="exact")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.tracking.records import record, write_run
+from tests.runs.records import record, write_run
 
 DESIGN = {
     "name": "tiny", "seed": 1, "backend": "aer",

@@ -50,7 +50,7 @@ def failing(monkeypatch):
         def gather(_):
             raise error
 
-        monkeypatch.setattr("qhq.tracking.gather.gather_runs", gather)
+        monkeypatch.setattr("qhq.runs.gather.gather_runs", gather)
 
     return fail
 
@@ -85,7 +85,7 @@ def test_what_fails_after_the_result_adds_no_second_object(qhq, monkeypatch):
     def fail(*_):
         raise KeyError("late")
 
-    monkeypatch.setattr("qhq.tracking.mirror.mirror_run", fail)
+    monkeypatch.setattr("qhq.runs.mirror.mirror_run", fail)
     result = qhq("train", "tiny.yaml", "--set", "training.epochs=1", "--set", "quantum=null", "--json")
     assert result.exit_code == 70
     assert json.loads(result.stdout)["status"] == "finished"

@@ -11,7 +11,7 @@ from qhq.errors import ConfigError
 from qhq.experiment.checkup import Doctor, examine_config, examine_run, examine_subject
 from qhq.experiment.config import load_config
 from qhq.experiment.run import resume_run, train_run
-from qhq.tracking.run_folder import list_runs
+from qhq.runs.run_folder import list_runs
 from qhq.training.loop import Watcher
 
 QUICK = ("data.start=2012-12-01", "training.epochs=2")

@@ -16,7 +16,7 @@ from qhq.experiment.evaluate import evaluate
 from qhq.experiment.opening import open_run
 from qhq.experiment.other_data import OtherDataRequest, _tell_format, _with_symbol, open_run_on
 from qhq.experiment.run import train_run
-from qhq.tracking.run_folder import RunFolder
+from qhq.runs.run_folder import RunFolder
 from qhq.training.loop import Watcher
 
 OLD, NEW = 240, 30

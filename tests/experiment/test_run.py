@@ -18,7 +18,7 @@ from qhq.errors import BackendError, ConfigError, DataError
 from qhq.experiment.config import load_config
 from qhq.experiment.opening import open_run
 from qhq.experiment.run import LAST_WORD_BYTES, resume_run, train_run
-from qhq.tracking.run_folder import FAILED, FINISHED, RUNNING, find_run, list_runs
+from qhq.runs.run_folder import FAILED, FINISHED, RUNNING, find_run, list_runs
 from qhq.training.loop import Watcher
 from tests.data.panels import make_frame
 

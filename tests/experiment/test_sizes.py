@@ -13,12 +13,12 @@ from qhq.data.spec import DataSpec
 from qhq.experiment.config import load_config
 from qhq.experiment.run import train_run
 from qhq.experiment.trial import run_trial
+from qhq.runs.run_folder import RunFolder
 from qhq.studies.ablation.cell import Bench
 from qhq.studies.ablation.study import _best
 from qhq.studies.ablation.verdict import table_rows
 from qhq.studies.comparisons import compare_all
 from qhq.studies.sweep.ranking import relative_error
-from qhq.tracking.run_folder import RunFolder
 from qhq.training.loop import Watcher
 
 FACTORS = (1.0, 2.0**20)

@@ -20,7 +20,7 @@ from qhq.experiment.config import load_config
 from qhq.experiment.evaluate import evaluate
 from qhq.experiment.opening import build_circuit, open_run
 from qhq.experiment.run import train_run
-from qhq.tracking.run_folder import list_runs
+from qhq.runs.run_folder import list_runs
 from qhq.training.checkpoint import save_weights
 from qhq.training.loop import Watcher
 from tests.ansatz.strangers import BEYOND_OPENQASM

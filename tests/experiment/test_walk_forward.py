@@ -97,7 +97,7 @@ def test_every_test_date_is_forecast_once_and_pooled(walk):
 
 
 def find_fold(walk, number):
-    from qhq.tracking.run_folder import find_run
+    from qhq.runs.run_folder import find_run
 
     return find_run(f"{walk.name}/fold-{number:03d}")
 

@@ -14,8 +14,8 @@ from qhq.errors import ConfigError
 from qhq.experiment.config import load_config
 from qhq.experiment.opening import build_circuit
 from qhq.experiment.run import train_run
+from qhq.runs.run_folder import list_runs
 from qhq.studies.ablation.variants import build_variants, load_subject
-from qhq.tracking.run_folder import list_runs
 from qhq.training.loop import Watcher
 from tests.conftest import TINY
 

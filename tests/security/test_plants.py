@@ -22,12 +22,12 @@ from qhq.errors import QHQError
 from qhq.experiment.config import load_config
 from qhq.experiment.run import train_run
 from qhq.report.figures import draw_run_figures
+from qhq.runs.mirror_store import Store
+from qhq.runs.mirror_units import Memory, Unit, recall, remember
+from qhq.runs.run_folder import RunFolder, is_run_name
 from qhq.studies.runner.store import CellStore
 from qhq.studies.sweep.final import _plan_names
 from qhq.studies.sweep.trials import Shelf
-from qhq.tracking.mirror_store import Store
-from qhq.tracking.mirror_units import Memory, Unit, recall, remember
-from qhq.tracking.run_folder import RunFolder, is_run_name
 from qhq.training.loop import Watcher
 from tests.conftest import TINY
 from tests.data.recording.chains import make_chain

@@ -37,6 +37,8 @@ from qhq.experiment.opening import build_circuit
 from qhq.experiment.record import git_commit, now, versions
 from qhq.models.mlp import mlp_parameters
 from qhq.paths import runs_dir
+from qhq.runs.looks import Looks, add_look
+from qhq.runs.run_folder import RunFolder, writable
 from qhq.studies.ablation.cell import Bench, Values
 from qhq.studies.ablation.pool import measure_cells
 from qhq.studies.ablation.rivals import (
@@ -65,8 +67,6 @@ from qhq.studies.ablation.verdict import (
 )
 from qhq.studies.comparisons import Measured, call
 from qhq.studies.runner.store import CellStore, judged_by_symbol
-from qhq.tracking.looks import Looks, add_look
-from qhq.tracking.run_folder import RunFolder, writable
 
 Progress = Callable[[int, int, str], None]
 

@@ -19,7 +19,7 @@ from qhq.experiment.config import ExperimentConfig, QuantumSpec, load_config
 from qhq.experiment.opening import check_own_prices
 from qhq.models.mlp import matched_width
 from qhq.models.spec import MOST_HIDDEN, MiddleSpec
-from qhq.tracking.run_folder import find_run, is_run
+from qhq.runs.run_folder import find_run, is_run
 
 HYBRID, MLP, TUNED_MLP, FROZEN = "hybrid", "mlp", "mlp_tuned", "frozen"
 UNENTANGLED, NO_MIDDLE = "unentangled", "no_middle"

@@ -16,7 +16,7 @@ import numpy as np
 
 from qhq.data.windows import Windows
 from qhq.files import MOST_TABLE_BYTES, HeldError, append_line, held_alone, read_regular
-from qhq.tracking.run_folder import writable
+from qhq.runs.run_folder import writable
 
 
 def judged_by_symbol(windows: Windows) -> list[str]:

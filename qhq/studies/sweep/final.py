@@ -28,11 +28,11 @@ from qhq.evaluation.losses import ABSOLUTE, QLIKE, qlike
 from qhq.evaluation.significance import compare_groups
 from qhq.experiment.config import ExperimentConfig
 from qhq.files import MOST_TABLE_BYTES, read_regular
+from qhq.runs.looks import Looks, add_look
+from qhq.runs.run_folder import FAILED, RunFolder, is_run_name, new_name
 from qhq.studies.comparisons import Measured, compare_all, mean_losses, tested
 from qhq.studies.sweep.spec import FinalSpec, SweepSpec, change
 from qhq.studies.sweep.trials import Dispatch, digest, open_task, prepared
-from qhq.tracking.looks import Looks, add_look
-from qhq.tracking.run_folder import FAILED, RunFolder, is_run_name, new_name
 
 WINNER, START = "winner", "start"
 MODELS = (WINNER, START)

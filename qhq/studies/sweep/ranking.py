@@ -17,9 +17,9 @@ from scipy import stats
 
 from qhq.data.panel import FloatArray
 from qhq.evaluation.significance import say_p_value
+from qhq.runs.run_folder import FINISHED
 from qhq.seeding import child_generator
 from qhq.studies.sweep.space import Point
-from qhq.tracking.run_folder import FINISHED
 
 
 @dataclass(frozen=True)

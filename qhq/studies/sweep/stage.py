@@ -13,6 +13,7 @@ from qhq.data.panel import FloatArray
 from qhq.errors import ConfigError
 from qhq.evaluation.confidence_set import confidence_set, say_set
 from qhq.experiment.config import ExperimentConfig
+from qhq.runs.run_folder import FAILED, FINISHED
 from qhq.studies.sweep.final import LAST_VALUE, trial_losses
 from qhq.studies.sweep.proposals import Proposal, Proposals
 from qhq.studies.sweep.ranking import (
@@ -28,7 +29,6 @@ from qhq.studies.sweep.space import Listed, Point, Range, Space, number_of
 from qhq.studies.sweep.spec import StageSpec, SweepSpec, change, look_up
 from qhq.studies.sweep.trials import PRUNED, Dispatch, Folders, digest
 from qhq.studies.sweep.watcher import SweepWatcher
-from qhq.tracking.run_folder import FAILED, FINISHED
 
 Trials = list[tuple[str, ExperimentConfig]]
 """Names and configs of one point's trainings, one a seed."""

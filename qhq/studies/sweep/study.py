@@ -23,6 +23,7 @@ from qhq.evaluation.significance import LEVEL
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.record import git_commit, now, versions
 from qhq.paths import runs_dir
+from qhq.runs.run_folder import RunFolder, writable
 from qhq.studies.comparisons import say_against
 from qhq.studies.runner.local import Workers
 from qhq.studies.sweep.final import START, WINNER, plan_finals, run_finals
@@ -30,7 +31,6 @@ from qhq.studies.sweep.spec import StageSpec, SweepSpec, change
 from qhq.studies.sweep.stage import Ground, run_stage
 from qhq.studies.sweep.trials import Dispatch, Shelf, digest, fingerprints, prepared
 from qhq.studies.sweep.watcher import SweepWatcher
-from qhq.tracking.run_folder import RunFolder, writable
 
 
 @dataclass(frozen=True)

@@ -43,10 +43,10 @@ from qhq.experiment.run import train_in
 from qhq.experiment.trial import run_trial
 from qhq.files import MOST_TABLE_BYTES, make_folder, read_json, read_regular, write_atomically
 from qhq.paths import runs_dir
+from qhq.runs.run_folder import FAILED, RunFolder, writable
 from qhq.studies.runner.local import Workers
 from qhq.studies.runner.store import judged_by_symbol
 from qhq.studies.sweep.watcher import SweepWatcher
-from qhq.tracking.run_folder import FAILED, RunFolder, writable
 from qhq.training.loop import Watcher
 
 PRUNED = "pruned"

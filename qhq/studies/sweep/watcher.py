@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from qhq.tracking.run_folder import RunFolder
+from qhq.runs.run_folder import RunFolder
 
 
 class SweepWatcher:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from qhq.runs.run_folder import RunFolder
 from qhq.studies.sweep.final import _compared, read_losses, trial_losses
 from qhq.studies.sweep.ranking import (
     Entry,
@@ -21,7 +22,6 @@ from qhq.studies.sweep.ranking import (
     table_rows,
 )
 from qhq.studies.sweep.study import say_choice, say_verdict
-from qhq.tracking.run_folder import RunFolder
 
 
 def test_pure_noise_is_called_a_ranking_no_more_often_than_the_level():

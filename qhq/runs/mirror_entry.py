@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from qhq.files import MOST_TABLE_BYTES, read_json, read_regular
-from qhq.tracking.flatten import flatten
-from qhq.tracking.mirror_units import Unit
+from qhq.runs.flatten import flatten
+from qhq.runs.mirror_units import Unit
 
 KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH = 250, 6000, 5000
 """MLflow's limits, in characters."""

@@ -15,10 +15,10 @@ from typing import Any
 
 from qhq.files import held_alone
 from qhq.paths import runs_dir
-from qhq.tracking.mirror_entry import make_entry
-from qhq.tracking.mirror_store import DATABASE, Store, Target, find_target, open_store, without_password
-from qhq.tracking.mirror_units import Memory, Unit, all_units, recall, remember
-from qhq.tracking.run_folder import RunFolder
+from qhq.runs.mirror_entry import make_entry
+from qhq.runs.mirror_store import DATABASE, Store, Target, find_target, open_store, without_password
+from qhq.runs.mirror_units import Memory, Unit, all_units, recall, remember
+from qhq.runs.run_folder import RunFolder
 
 SWITCH = "QHQ_MLFLOW"
 CATCH_UP_SECONDS = 10.0

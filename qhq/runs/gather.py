@@ -7,7 +7,7 @@ from pathlib import Path
 
 from qhq.errors import ConfigError
 from qhq.paths import runs_dir
-from qhq.tracking.run_folder import RunFolder, find_run, list_runs
+from qhq.runs.run_folder import RunFolder, find_run, list_runs
 
 
 def gather_runs(references: Sequence[str]) -> list[RunFolder]:

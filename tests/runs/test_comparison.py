@@ -9,10 +9,10 @@ import pytest
 
 from qhq.errors import ConfigError
 from qhq.report.table_export import export_table
-from qhq.tracking.comparison import tabulate
-from qhq.tracking.gather import gather_runs
-from qhq.tracking.run_folder import RECORD_KEYS, RunFolder
-from qhq.tracking.summary import run_design
+from qhq.runs.comparison import tabulate
+from qhq.runs.gather import gather_runs
+from qhq.runs.run_folder import RECORD_KEYS, RunFolder
+from qhq.runs.summary import run_design
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import pytest
 
 from qhq.data.checks.stocks import check_panel
 from qhq.data.split import split_panel
-from qhq.tracking.looks import LEDGER, SAMPLE, add_look, sample_of, say_looks
+from qhq.runs.looks import LEDGER, SAMPLE, add_look, sample_of, say_looks
 from tests.data.panels import make_frame, make_spec
 
 
@@ -94,7 +94,7 @@ def test_only_the_end_of_a_long_ledger_is_read(runs, monkeypatch):
     windows = split()
     for _ in range(4):
         seen(windows)
-    monkeypatch.setattr("qhq.tracking.looks.MOST_BYTES", (runs / LEDGER).stat().st_size // 2)
+    monkeypatch.setattr("qhq.runs.looks.MOST_BYTES", (runs / LEDGER).stat().st_size // 2)
     found = seen(windows)
     assert found.at_least
     assert 1 < found.times < 5

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import filelock
 
-from qhq.tracking.mirror_entry import Entry
+from qhq.runs.mirror_entry import Entry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

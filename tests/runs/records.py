@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from qhq.tracking.run_folder import RunFolder
+from qhq.runs.run_folder import RunFolder
 
 ERRORS = {"mae": 0.7, "rmse": 1.2, "mape": 1.4, "mase": 1.1, "skill": -0.1}
 NAIVE = {"mae": 0.6, "rmse": 1.1, "mape": 1.3, "mase": 1.0, "skill": 0.0}

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from qhq.tracking.mirror import mirror_run, mirror_study
-from qhq.tracking.mirror_store import find_target, open_store
-from qhq.tracking.mirror_units import MEMORY, all_units, recall
-from tests.tracking.records import record, trial, write_eval, write_run
+from qhq.runs.mirror import mirror_run, mirror_study
+from qhq.runs.mirror_store import find_target, open_store
+from qhq.runs.mirror_units import MEMORY, all_units, recall
+from tests.runs.records import record, trial, write_eval, write_run
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from qhq.errors import ConfigError
-from qhq.tracking.run_folder import FINISHED, RECORD_KEYS, RUNNING, RunFolder, create_run, find_run, list_runs
-from qhq.tracking.summary import run_summary
+from qhq.runs.run_folder import FINISHED, RECORD_KEYS, RUNNING, RunFolder, create_run, find_run, list_runs
+from qhq.runs.summary import run_summary
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """Runs side by side, from their folders alone: rows, what differs between designs, filters, an order.
 
 Errors can be put in one order only where the same was forecast of the same data. So runs come in groups
-(`qhq.tracking.summary.run_terms` says what a group has in common), one below the other, and an order, and a
+(`qhq.runs.summary.run_terms` says what a group has in common), one below the other, and an order, and a
 number of first runs, is of each group alone.
 """
 
@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qhq.errors import ConfigError, nearest
-from qhq.tracking.run_folder import RunFolder
-from qhq.tracking.summary import run_design, run_summary, run_terms, say_terms
+from qhq.runs.run_folder import RunFolder
+from qhq.runs.summary import run_design, run_summary, run_terms, say_terms
 
 Row = dict[str, Any]
 

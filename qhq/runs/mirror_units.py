@@ -22,7 +22,7 @@ from typing import Any
 
 from qhq.errors import ConfigError
 from qhq.files import own_file, read_json
-from qhq.tracking.run_folder import RunFolder
+from qhq.runs.run_folder import RunFolder
 
 MEMORY = "mlflow.json"
 PATTERNS = {
