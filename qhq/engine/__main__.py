@@ -10,7 +10,7 @@ from qhq.engine.runtime.statevector import StatevectorEngine
 
 
 def compile_kernels() -> None:
-    """Run one small circuit in float32, the precision that trainings take unless told otherwise."""
+    """Run one small circuit in float32, the precision of a training unless its config says otherwise."""
     angle = Parameter("x")
     circuit = QuantumCircuit(1)
     circuit.ry(angle, 0)

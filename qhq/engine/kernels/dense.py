@@ -64,7 +64,7 @@ def _apply_row(matrix: Numbers, row: int, size: int, scratch: Numbers) -> Any:
 
 @inner
 def multiply(psi: Numbers, bits: int, flips: Integers, matrix: Numbers, scratch: Numbers) -> None:
-    """Apply the matrix (interleaved) to all cosets; ``scratch`` has room for two rows a column."""
+    """Apply the matrix (interleaved) to all cosets; ``scratch`` holds two rows a column."""
     size = 1 << (len(flips) // 3)
     for k in range((1 << bits) // size):
         corner = _first_member(k, flips)

@@ -40,6 +40,8 @@ _CACHE = str(cache_dir() / "kernels" / _fingerprint())
 _njit: Any = numba.njit  # its stubs know only some of its options
 _config: Any = config
 _caching: Any = caching
+# Threads run side by side only without the interpreter lock; Python's error model would need it to raise. No
+# index is checked here, since ``compile.tape`` has checked all of them once, when the program was made.
 _OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "no_cfunc_wrapper": True}
 
 
@@ -156,11 +158,11 @@ class _Announce(event.Listener):  # type: ignore[misc, unused-ignore]  # Numba m
     """Says why the first call of an installation takes seconds."""
 
     def __init__(self) -> None:
-        self._told = False
+        self._said = False
 
     def on_start(self, event: Any) -> None:  # noqa: ARG002
-        if not self._told:
-            self._told = True
+        if not self._said:
+            self._said = True
             sys.stderr.write(
                 "qhq: compiling the exact engine, once for this machine and precision (about 20 s) ...\n"
             )

@@ -139,7 +139,7 @@ class Workspaces:
 def _rows(dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
     """Uninitialised rows whose first lies at a multiple of the row size.
 
-    NumPy aligns to 16 bytes only, and the kernels' vector loads are told of 64: elsewhere they crash.
+    NumPy aligns to 16 bytes only, and the kernels' vector loads count on 64: elsewhere they crash.
     """
     width = ROW_BYTES // dtype.itemsize
     memory = np.empty((count + 1) * width, dtype)
