@@ -484,7 +484,7 @@ class JobRunner:
 
     def _note_session(self, session_id: str) -> None:
         self._sessions.append(session_id)
-        self._journal.opened_session(session_id, getattr(self._client, "device", ""), self._clock.now())
+        self._journal.opened_session(session_id, self._client.device, self._clock.now())
 
     def _persist_a_little(self, act: Callable[[], None]) -> None:
         """Do something that is made good later if the service does not answer."""

@@ -1,19 +1,33 @@
+"""A program on a device: transpiled and kept, behind the correctness gate, and drawn as it would run."""
+
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from qiskit.circuit import Parameter, QuantumCircuit
+from qiskit.circuit.library import CRYGate
 from qiskit.circuit.random import random_circuit
 from qiskit.quantum_info import SparsePauliOp, Statevector, random_pauli_list
 
+from qhq.ansatz.draw import draw_text
+from qhq.ansatz.program import Ansatz
+from qhq.backends import open_backend
 from qhq.backends.backend import TranspileSpec
 from qhq.backends.devices import isa as isa_module
 from qhq.backends.devices.calibration import load_fake
 from qhq.backends.devices.device import CalibratedDevice
-from qhq.backends.devices.isa import build_isa
+from qhq.backends.devices.isa import build_isa, check_isa
+from qhq.backends.registry import as_run
+from qhq.engine.compile import lower, separate_angles
 from qhq.errors import BackendError
+from tests.ansatz.circuits import SPECS, built
 
 NAIROBI = CalibratedDevice(load_fake("fake_nairobi"))
+
 FEZ = CalibratedDevice(load_fake("fake_fez"))
+
 FREE = TranspileSpec()
+
 ANGLE = Parameter("a")
 
 
@@ -137,3 +151,99 @@ def test_gates_of_one_name_are_kept_apart():
         kept.append([Statevector(cut.circuit).expectation_value(each).real for each in cut.observables])
         wanted = [Statevector(circuit).expectation_value(SparsePauliOp(each)).real for each in ("ZZ", "IZ")]
         np.testing.assert_allclose(kept[-1], wanted, atol=1e-9)
+
+
+def laid_out(ansatz, layout=None):
+    circuit, expressions = separate_angles(lower(ansatz.circuit))
+    named = {parameter.name: parameter for parameter in circuit.parameters}
+    parameters = [named[f"theta_{k}"] for k in range(len(expressions))]
+    return build_isa(circuit, parameters, ansatz.observables, NAIROBI, TranspileSpec(layout=layout))
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_every_kind_of_circuit_passes(name):
+    ansatz = built(name)
+    check_isa(laid_out(ansatz), ansatz, seed=0)
+    check_isa(laid_out(ansatz, (5, 3, 1)[: ansatz.num_qubits]), ansatz, seed=0)
+
+
+def test_observables_that_were_only_padded_are_caught():
+    ansatz = built("ry")
+    program = laid_out(ansatz, (5, 3, 1))
+    padded = tuple(each.apply_layout(None, 7) for each in ansatz.observables)
+    with pytest.raises(BackendError, match=r"must compute what the ansatz computes.*layout \["):
+        check_isa(replace(program, observables=padded), ansatz, seed=0)
+
+
+def test_observables_on_the_wrong_one_of_the_right_qubits_are_caught():
+    ansatz = built("ry")
+    program = laid_out(ansatz, (5, 3, 1))
+    with pytest.raises(BackendError, match="must compute what the ansatz computes"):
+        check_isa(replace(program, observables=program.observables[::-1]), ansatz, seed=0)
+
+
+def test_a_gate_too_many_is_caught():
+    ansatz = built("rot")
+    program = laid_out(ansatz)
+    circuit = program.circuit.copy()
+    circuit.rz(1e-4, program.layout[0])
+    with pytest.raises(BackendError, match="a difference of .*e-05"):
+        check_isa(replace(program, circuit=circuit), ansatz, seed=0)
+
+
+def test_a_wrong_phase_of_an_observable_is_caught():
+    ansatz = built("rot")
+    program = laid_out(ansatz)
+    turned = tuple(SparsePauliOp(each.paulis, -each.coeffs) for each in program.observables)
+    with pytest.raises(BackendError, match="must compute"):
+        check_isa(replace(program, observables=turned), ansatz, seed=0)
+
+
+X, V, W = Parameter("x"), Parameter("v"), Parameter("w")
+
+OBSERVABLES = (SparsePauliOp("IZ"), SparsePauliOp("XY"))
+
+
+def with_phase(circuit):
+    circuit.global_phase = V * W
+
+
+def with_delay(circuit):
+    circuit.delay(V, 0)
+    circuit.global_phase = W
+
+
+def that_cancels(circuit):
+    circuit.rz(V, 1)
+    circuit.rz(-V, 1)
+    circuit.rz(W, 0)
+
+
+def in_a_difference(circuit):
+    circuit.rx(V - V, 0)
+    circuit.ry(W, 1)
+
+
+def curved(circuit):
+    circuit.ry(2**V, 0)
+    circuit.rz((V * W).sin(), 0)
+    circuit.append(CRYGate(W**2 / 3, ctrl_state=0), [1, 0])
+
+
+@pytest.mark.parametrize("more", [with_phase, with_delay, that_cancels, in_a_difference, curved])
+def test_each_parameter_stays_one_and_the_values_stay(more):
+    circuit = QuantumCircuit(2)
+    circuit.ry(X, 0)
+    circuit.h(1)
+    circuit.cx(0, 1)
+    more(circuit)
+    ansatz = Ansatz(circuit, (X, V), (W,), OBSERVABLES)
+    written, layout = as_run(ansatz, "fake_nairobi")
+    assert len(layout) == 2
+    assert [each.name for each in written.parameters] == ["x", "v", "w"]
+    assert "x" in draw_text(written)
+    values = [
+        open_backend("statevector", each, seed=0).expectations([[0.3, -0.8], [1.1, 0.5]], [0.6])
+        for each in (written, ansatz)
+    ]
+    np.testing.assert_allclose(*values, rtol=0, atol=1e-12)

@@ -1,7 +1,11 @@
+"""Aer without noise: exact and sampled values, and what is measured together."""
+
 import numpy as np
 import pytest
 from qiskit.circuit import Parameter, ParameterVector, QuantumCircuit
 from qiskit.circuit.library import get_standard_gate_name_mapping
+from qiskit.primitives import StatevectorSampler
+from qiskit.quantum_info import SparsePauliOp, Statevector, random_pauli_list
 from qiskit_aer.primitives import EstimatorV2, SamplerV2
 
 from qhq.ansatz.assemble import Ansatz, build, pauli_observables
@@ -9,16 +13,20 @@ from qhq.ansatz.catalogue import load_ansatz
 from qhq.ansatz.spec import AnsatzSpec
 from qhq.backends import gradients
 from qhq.backends.local import aer
+from qhq.backends.local.aer import measured_groups
 from qhq.backends.noisy.kind import AerSpec
 from qhq.backends.registry import open_backend
 from qhq.errors import BackendError, ConfigError
 from tests.ansatz.circuits import SPECS, built, random_values, statevector_expectations
 
 STANDARD = get_standard_gate_name_mapping()
+
 PARAMETRIC = [
     name for name, gate in STANDARD.items() if gate.params and name not in ("global_phase", "delay")
 ]
+
 EXACT = AerSpec(kind="aer", name="aer", threads=1)
+
 SAMPLED = AerSpec(kind="aer", name="aer_shots", shots=2000, threads=1)
 
 
@@ -240,3 +248,40 @@ def test_a_backend_is_opened_by_name():
 def test_an_unknown_name_is_refused():
     with pytest.raises(ConfigError, match="Did you mean 'aer'"):
         open_backend("aerr", built("ry"), seed=0)
+
+
+def observables(*terms):
+    return [SparsePauliOp.from_list(each) for each in terms]
+
+
+def test_commuting_operators_share_one_setting():
+    groups = measured_groups(observables([("ZII", 1)], [("IZI", 1)], [("ZIZ", 2), ("III", 3)]))
+    assert [group.letters for group in groups] == ["ZZZ"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "settings"), [(("XX", "XI", "ZI"), 2), (("XY", "YX", "ZZ"), 3), (("IX", "ZI"), 1)]
+)
+def test_operators_that_clash_on_a_qubit_are_measured_apart(labels, settings):
+    assert len(measured_groups([SparsePauliOp(label) for label in labels])) == settings
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_groups_together_estimate_every_observable(seed):
+    generator = np.random.default_rng(seed)
+    circuit = QuantumCircuit(3)
+    for qubit in range(3):
+        circuit.u(*generator.uniform(-3, 3, 3), qubit)
+        circuit.cx(qubit, (qubit + 1) % 3)
+    operators = [
+        SparsePauliOp(random_pauli_list(3, 4, seed=10 * seed + index, phase=False), generator.normal(size=4))
+        for index in range(3)
+    ]
+    shots = 20_000
+    total = np.zeros((1, 3))
+    for group in measured_groups(operators):
+        job = StatevectorSampler(seed=seed).run([(group.measure(circuit), np.zeros((1, 0)))], shots=shots)
+        total += group.contribution(job.result()[0].data.meas)
+    exact = [Statevector(circuit).expectation_value(each).real for each in operators]
+    scale = max(np.abs(each.coeffs).sum() for each in operators)
+    np.testing.assert_allclose(total[0], exact, atol=5 * scale / np.sqrt(shots))
