@@ -66,6 +66,7 @@ class ParameterShift:
     def _angle_gradients(self, angles: FloatArray, cotangent: FloatArray) -> FloatArray:
         """Gradient (B, K) of the contracted outputs by each angle (B, K)."""
         gradients = np.zeros_like(angles)
+        # All shifts of some samples at once: a PUB of one sample's shifts would pay the overhead B times.
         step = max(1, ROWS_PER_PUB // max(1, 2 * angles.shape[1]))
         for start in range(0, len(angles), step):
             rows = slice(start, start + step)
@@ -132,6 +133,7 @@ class Spsa:
         """Estimate the pullback of a cotangent (B, O) to inputs (B, I) and weights (W,)."""
         rows = with_weights(inputs, weights)
         count, step = self._settings.perturbations, self._settings.step
+        # Signs, not normal numbers: the estimate divides by each, which must not come near 0.
         directions = self._generator.choice([-1.0, 1.0], size=(count, *rows.shape))
         moved = np.stack([rows + step * directions, rows - step * directions])
         values = self._values(moved.reshape(-1, rows.shape[1])).reshape(*moved.shape[:3], cotangent.shape[1])

@@ -58,10 +58,12 @@ def measure_parity(
         The differences; NaN counts as infinite.
     """
     most = max(1, MOST_AMPLITUDES >> reference.report().qubits)
+    # Fewer samples of a wide circuit: Aer's time doubles with each qubit.
     inputs = inputs[:most]
     found, wanted = executor.expectations(inputs, weights), reference.expectations(inputs, weights)
     few = inputs[: min(gradients, max(1, most // 8))]
     generator = np.random.default_rng(0)
+    # Signs at random, so that faults of two outputs do not cancel.
     cotangent = generator.choice([-1.0, 1.0], size=(len(few), wanted.shape[1])).astype(few.dtype)
     slopes = executor.vjp(few, weights, cotangent)
     angles = few.shape[1] + len(weights)

@@ -62,6 +62,13 @@ LONGEST_REP_DELAY = 1e6
 
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
 
+FAKE_PREFIX = "fake_"
+
+SNAPSHOT_FORMAT = 1
+
+MOST_SNAPSHOT_BYTES = 16 * MEBIBYTE
+"""Of a snapshot, expanded: that of the largest devices has one or two."""
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -248,9 +255,6 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-FAKE_PREFIX = "fake_"
-
-
 def list_fakes() -> list[str]:
     """Names of all fake devices, such as ``fake_fez``.
 
@@ -296,12 +300,6 @@ def _fakes_folder() -> Path:
 
 def _fake_file(folder: Path) -> Path:
     return folder / f"conf_{folder.name}.json"
-
-
-SNAPSHOT_FORMAT = 1
-
-MOST_SNAPSHOT_BYTES = 16 * MEBIBYTE
-"""Of a snapshot, expanded: that of the largest devices has one or two."""
 
 
 def save_snapshot(calibration: Calibration, path: Path) -> None:

@@ -42,6 +42,15 @@ STANDARD = "qiskit.circuit.library.standard_gates"
 LAYOUT = "qhq_layout"
 """Key of a kept circuit's metadata under which its layout stands."""
 
+GATE_TOLERANCE = 1e-6
+"""Largest difference of an expectation value that passes."""
+
+GATE_SAMPLES = 4
+"""Random points that are compared."""
+
+STATEVECTOR_QUBITS = 24
+"""Widest program that is compared by statevector; a wider one by matrix product states."""
+
 
 @dataclass(frozen=True)
 class IsaProgram:
@@ -134,15 +143,6 @@ def build_isa(
     return IsaProgram(isa, tuple(named.get(each.name, each) for each in parameters), laid, layout)
 
 
-def lay_out_ansatz(ansatz: Ansatz, device: Device, settings: TranspileSpec) -> IsaProgram:
-    """Write an ansatz as it stands for a device; see :func:`build_isa`.
-
-    Raises:
-        BackendError: If it does not fit the device.
-    """
-    return build_isa(ansatz.lowered, ansatz.parameters, ansatz.observables, device, settings)
-
-
 def _transpile(circuit: QuantumCircuit, device: Device, settings: TranspileSpec) -> QuantumCircuit:
     """The circuit on the device's qubits, with the layout after its last gate in the metadata."""
     # Measured, so that the choice of qubits weighs their readout errors too.
@@ -184,6 +184,7 @@ def _without_measurement(measured: QuantumCircuit) -> QuantumCircuit:
 
 
 def _key(circuit: QuantumCircuit, device: Device, settings: TranspileSpec) -> str:
+    # Another Qiskit may transpile otherwise, and another calibration has other best qubits.
     content = [FORMAT, qiskit.__version__, device.fingerprint, settings.model_dump_json(), _content(circuit)]
     return hashlib.sha256(repr(content).encode()).hexdigest()
 
@@ -225,16 +226,6 @@ def _keep(isa: QuantumCircuit, file: Path) -> None:
         return
 
 
-GATE_TOLERANCE = 1e-6
-"""Largest difference of an expectation value that passes."""
-
-GATE_SAMPLES = 4
-"""Random points that are compared."""
-
-STATEVECTOR_QUBITS = 24
-"""Widest program that is compared by statevector; a wider one by matrix product states."""
-
-
 def check_isa(isa: IsaProgram, ansatz: Ansatz, *, seed: int) -> None:
     """Compare a program on a device, noiseless, with the ansatz it was made from.
 
@@ -246,6 +237,7 @@ def check_isa(isa: IsaProgram, ansatz: Ansatz, *, seed: int) -> None:
     Raises:
         BackendError: If an expectation value differs by more than `GATE_TOLERANCE`.
     """
+    # From the ansatz, not from what the transpiler was given: a fault on the way to it shows too.
     circuit, parameters, _ = by_angles(ansatz)
     simulator = _simulator(ansatz.num_qubits)
     circuit = in_known_gates(circuit, simulator)

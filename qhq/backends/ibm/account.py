@@ -22,6 +22,14 @@ CLIENTS_URLS = ("IAM_URL", "GLOBAL_SEARCH_URL", "GLOBAL_CATALOG_URL", "QISKIT_IB
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
+CHANNELS = ("ibm_quantum_platform", "ibm_cloud")
+"""Channels of the service; ``ibm_quantum`` was that of the old platform, which IBM has switched off."""
+
+SAVE = (
+    'python -c "from qiskit_ibm_runtime import QiskitRuntimeService as S; '
+    "S.save_account(token='...', instance='...')\""
+)
+
 
 @dataclass(frozen=True)
 class Account:
@@ -38,7 +46,7 @@ class Account:
     url: str | None = None
 
 
-def saved_file() -> Path:
+def _saved_file() -> Path:
     """Where the client saves accounts."""
     return Path.home() / ".qiskit" / "qiskit-ibm.json"
 
@@ -58,18 +66,14 @@ def find_account(device: str) -> Account:
             _check_address(name, os.environ[name])
     if url is not None:
         _check_has_token(token)
-    if token is None and not os.environ.get("QISKIT_IBM_TOKEN") and not saved_file().exists():
+    if token is None and not os.environ.get("QISKIT_IBM_TOKEN") and not _saved_file().exists():
         raise _no_account(device)
     if token is None and not os.environ.get("QISKIT_IBM_TOKEN"):
-        tighten(saved_file())
-        fault = saved_fault(saved_file())
+        tighten(_saved_file())
+        fault = saved_fault(_saved_file())
         if fault is not None:
             raise _unusable(device, *fault)
     return Account(token, os.environ.get(INSTANCE) or None, url)
-
-
-CHANNELS = ("ibm_quantum_platform", "ibm_cloud")
-"""Channels of the service; ``ibm_quantum`` was that of the old platform, which IBM has switched off."""
 
 
 class _UnusableError(Exception):
@@ -102,7 +106,7 @@ def _read_accounts(file: Path) -> dict[str, dict[str, Any]]:
     except UnicodeDecodeError as error:
         raise _UnusableError("which is no text", aside) from error
     except (ValueError, RecursionError) as error:
-        # The text itself may hold a key: only the place is told.
+        # The text itself may hold a key: only the place is named.
         place = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
         raise _UnusableError(f"which is no JSON{place}", aside) from error
     if content is None and not text.strip():
@@ -147,11 +151,11 @@ def tighten(file: Path) -> None:
             file.chmod(stat.S_IRUSR | stat.S_IWUSR)
 
 
-def fake_twin(device: str) -> str:
+def fake_for(device: str) -> str:
     """The entry of the registry that simulates a device, else any fake one."""
-    twin = f"fake_{device.removeprefix('ibm_')}"
+    same = f"fake_{device.removeprefix('ibm_')}"
     fakes = fake_entries()
-    return twin if twin in fakes or not fakes else fakes[0]
+    return same if same in fakes or not fakes else fakes[0]
 
 
 def _check_address(name: str, url: str) -> None:
@@ -166,7 +170,7 @@ def _check_address(name: str, url: str) -> None:
     proxy = "" if scheme == "https" or proxy_bypass(str(host)) else proxies.get("http") or proxies.get("all")
     if proxy:
         raise BackendError(
-            f"{name} on this machine must be reached without a proxy: it would be told the API key in clear",
+            f"{name} on this machine must be reached without a proxy: it would see the API key in clear text",
             got=f"{host} through HTTP_PROXY, host '{urlsplit(proxy).hostname}'",
             fix=f"Set NO_PROXY={host}",
         )
@@ -200,16 +204,10 @@ def _check_has_token(token: str | None) -> None:
 def _unusable(device: str, what: str, fix: str) -> BackendError:
     return BackendError(
         f"An IBM Quantum account is needed to open {device}",
-        got=f"no {TOKEN} in the environment, and {saved_file()}, {what}",
-        fix=f"{fix}: {SAVE}; or set {TOKEN} and {INSTANCE}; without an account try"
-        f" --backend {fake_twin(device)}",
+        got=f"no {TOKEN} in the environment, and {_saved_file()}, {what}",
+        fix=f"{fix}: {SAVE}; or set {TOKEN} and {INSTANCE}; without an account, use"
+        f" --backend {fake_for(device)}",
     )
-
-
-SAVE = (
-    'python -c "from qiskit_ibm_runtime import QiskitRuntimeService as S; '
-    "S.save_account(token='...', instance='...')\""
-)
 
 
 def _no_account(device: str) -> BackendError:
@@ -218,5 +216,5 @@ def _no_account(device: str) -> BackendError:
         got=f"no {TOKEN} in the environment and no saved account",
         fix=f"Set {TOKEN} to your API key and {INSTANCE} to your CRN (https://quantum.cloud.ibm.com), "
         f"or save them once: {SAVE}; "
-        f"without an account try its fake twin: --backend {fake_twin(device)}",
+        f"without an account, use the fake device: --backend {fake_for(device)}",
     )

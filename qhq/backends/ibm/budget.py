@@ -89,6 +89,7 @@ def check_cap(spec: IBMSpec, jobs: Sequence[float], spent: float) -> None:
     """
     if spec.max_qpu_seconds is None or not jobs:
         return
+    # The service counts whole seconds of each job, so the cap must hold for the rounded sum.
     needed, whole = sum(jobs), sum(map(math.ceil, jobs))
     if spent + whole > spec.max_qpu_seconds:
         so_far = f" after {spent:.1f} s" if spent else ""

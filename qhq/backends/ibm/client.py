@@ -69,13 +69,6 @@ PAGE = 20
 
 
 @dataclass(frozen=True)
-class Usage:
-    """Seconds on a QPU that the plan has left; None where it has no limit."""
-
-    remaining_seconds: float | None
-
-
-@dataclass(frozen=True)
 class JobState:
     """What a job is doing, in the client's words, and its place in the queue where the service says so."""
 
@@ -162,17 +155,17 @@ class IBMClient:
         found = self.devices()
         return [each.name for each in found if each.name != self.device and each.state and each.state.online]
 
-    def usage(self) -> Usage:
-        """What the plan has left."""
+    def remaining_seconds(self) -> float | None:
+        """Seconds on a QPU that the plan has left; None where it has no limit."""
 
-        def read() -> Usage:
+        def read() -> float | None:
             content = self._connected().usage()
             if not any(key.startswith("usage_") for key in content):
                 raise ValueError("the usage of the plan is not in the reply")
             remaining = content.get("usage_remaining_seconds")
             if content.get("usage_limit_reached"):
                 remaining = 0.0
-            return Usage(None if remaining is None else float(remaining))
+            return None if remaining is None else float(remaining)
 
         return self._call(read, "usage")
 

@@ -90,6 +90,7 @@ class IBMExecutor(ValuesExecutor):
         self._journal, self._logical = journal, fingerprints(ansatz)
         self._runner = JobRunner(client, journal, clock, Approval(client, self._committed), decode)
         self._calls, self._parts, self._asked = 0, list[Part](), list[PubRequest]()
+        # What a call does with its question; sending and waiting ask the same one, and run nothing.
         self._act: Callable[[PubRequest], list[Estimates]] = self._run
         self.stds: FloatArray = np.zeros((0, ansatz.num_outputs))
         self._device, self._clock = connection.device, clock
@@ -198,7 +199,7 @@ class IBMExecutor(ValuesExecutor):
         circuits = count_circuits(spec, program, rows)
         try:
             state = ask(self._client, spec, self._client.state, self._clock)
-            usage = ask(self._client, spec, self._client.usage, self._clock)
+            remaining = ask(self._client, spec, self._client.remaining_seconds, self._clock)
         except ServiceError as trouble:
             raise as_job_error(trouble, spec.name) from None
         return CostForecast(
@@ -210,13 +211,13 @@ class IBMExecutor(ValuesExecutor):
             shots=shots,
             executions=circuits * shots,
             qpu_seconds=sum(jobs),
-            remaining_seconds=usage.remaining_seconds,
+            remaining_seconds=remaining,
             queue=state.queue,
             online=state.online,
             calibration=program.calibration,
             max_qpu_seconds=spec.max_qpu_seconds,
             layout=program.layout,
-            refusal=forecast_refusal(spec, jobs, spent, state, usage.remaining_seconds),
+            refusal=forecast_refusal(spec, jobs, spent, state, remaining),
             held_samples=held,
             spent_seconds=spent,
             most_seconds=_most_seconds(spec, jobs, spent),
@@ -273,6 +274,7 @@ class IBMExecutor(ValuesExecutor):
         keys = [
             question_key(self._spec, logical, self._calls, self._seed, values) for logical in self._logical
         ]
+        # A circuit has a fingerprint in each format that qhq ever had: what an earlier one paid is found too.
         known = next((key for key in keys if self._journal.knows(key)), keys[0])
         return PubRequest(known, self._spec, self._program, values)
 
@@ -309,12 +311,14 @@ class IBMExecutor(ValuesExecutor):
     def _run(self, request: PubRequest) -> list[Estimates]:
         """Results of a request, part by part: from the journal, or waited for."""
         parts = self._runner.submit_or_resume(request)
+        # A list, for any() of a generator would stop at the first and leave the others unchecked.
         if any([self._runner.put_back(request, part) for part in parts]):
             parts = self._runner.submit_or_resume(request)
-        found = [decode_stored(self._journal, part) for part in parts]
+        found = [_decode_stored(self._journal, part) for part in parts]
         # Only now: a call that failed and is made again is the same question.
         self._calls += 1
         self._parts += parts
+        # Its key and program alone: a training asks thousands of times.
         self._asked.append(replace(request, values=request.values[:0]))
         self._ran = self._journal.request(request.key).program
         return found
@@ -336,7 +340,7 @@ def _most_seconds(spec: IBMSpec, jobs: Sequence[float], spent: float) -> float |
     return None if limits is None else float(sum(limits))
 
 
-def decode_stored(journal: Journal, part: Part) -> Estimates:
+def _decode_stored(journal: Journal, part: Part) -> Estimates:
     """The result of a part that is stored.
 
     Raises:

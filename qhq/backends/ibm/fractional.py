@@ -22,9 +22,6 @@ from qiskit.circuit import Parameter, ParameterExpression, QuantumCircuit
 
 from qhq.backends.executor import FloatArray
 
-FRACTIONAL = frozenset({"rx", "rzz"})
-"""Gates that a device offers with an angle of its own."""
-
 
 def within_range(
     circuit: QuantumCircuit, parameters: Sequence[str], values: FloatArray

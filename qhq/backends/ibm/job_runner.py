@@ -204,6 +204,7 @@ class JobRunner:
 
     def _send_all(self, request: PubRequest) -> PubRequest:
         """Send what has not been sent, after asking; the request as it is sent."""
+        # Again until none is left: one that is too large was split, and its halves are new.
         while unsent := [part for part in self._journal.parts(request.key) if part.state in UNSENT]:
             if any(part.state == PLANNED for part in unsent):
                 self._ask_approval(request, unsent)
@@ -234,6 +235,7 @@ class JobRunner:
             request = self._persist(request, lambda: self._send_once(request, part.tag))
             self._persist_a_little(lambda: self._look_for_extras(request, part.tag))
         except ServiceError as trouble:
+            # A single row cannot be halved.
             if trouble.kind not in TOO_MUCH or part.rows < 2:
                 raise as_job_error(trouble, f"{request.spec.name}, tag {part.tag}") from None
             self._split(part, trouble)
@@ -243,6 +245,7 @@ class JobRunner:
         # An attempt before this one may have followed the device already.
         request = replace(request, program=self._programs.get(request.key, request.program))
         with self._journal.sending(request.spec.name):
+            # Read inside the lock: another process may have sent it while this one waited.
             part = self._journal.part(tag)
             if part.state in UNSENT and not self._journal.is_unused(tag):
                 self._adopt(request, part)
@@ -311,11 +314,13 @@ class JobRunner:
         rows = [part.rows, *(each.rows for each in unsent if each.tag != part.tag)]
         limit = self._gatekeeper.limit(request, rows, self.spent(request))
         now, values = self._clock.now(), request.values[part.start : part.stop]
+        # Claimed before it is sent: a crash between the two leaves a part that is looked up by its tag.
         if not self._journal.claim(part.tag, now, instance=instance, qubits=qubits, limit_seconds=limit):
             return
         try:
             job_id = self._client.submit(request.spec, request.program, values, part.tag, limit)
         except ServiceError as trouble:
+            # Of any other kind nobody knows whether it became a job: it stays claimed until its tag says so.
             if trouble.kind in NOT_TAKEN:
                 self._journal.unclaim(part.tag, self._clock.now())
             raise
@@ -381,14 +386,14 @@ class JobRunner:
         return None
 
     def _wait(self, request: PubRequest, part: Part) -> None:
-        job_id, name, told = str(part.job_id), request.spec.name, False
+        job_id, name, announced = str(part.job_id), request.spec.name, False
         for pause in polling_pauses(request.spec.poll_seconds):
             state = self._persist(request, lambda: self._client.job_state(job_id), f"{name}, job {job_id}")
             if state.is_final:
                 return
-            if not told:
+            if not announced:
                 TALK.get().wait(f"{name}, job {job_id}: {self._estimates(request, part, job_id)}")
-                told = True
+                announced = True
             place = "" if state.place is None else f", place {state.place} in the queue"
             let_pass(self._clock, pause, f"{name}, job {job_id}: {state.status.lower()}{place}")
 

@@ -256,6 +256,7 @@ class IBMBackend(Backend[IBMSpec]):
 
     def lay_out(self, spec: IBMSpec, ansatz: Ansatz) -> IsaProgram:
         """Write an ansatz for a device as it is calibrated now."""
-        from qhq.backends.devices.isa import lay_out_ansatz
+        from qhq.backends.devices.isa import build_isa
 
-        return lay_out_ansatz(ansatz, self.connector()(spec).device, spec.transpile)
+        device = self.connector()(spec).device
+        return build_isa(ansatz.lowered, ansatz.parameters, ansatz.observables, device, spec.transpile)

@@ -18,7 +18,7 @@ from qiskit.transpiler import Target
 from qhq.backends.backend import ListedDevice
 from qhq.backends.devices.device import CalibratedDevice
 from qhq.backends.devices.isa import IsaProgram, build_isa, check_same
-from qhq.backends.ibm.account import fake_twin, find_account
+from qhq.backends.ibm.account import fake_for, find_account
 from qhq.backends.ibm.budget import (
     check_cap,
     check_plan,
@@ -38,6 +38,12 @@ from qhq.backends.local.aer import measured_groups
 from qhq.errors import BackendError
 
 T = TypeVar("T")
+
+OPENING_PATIENCE_SECONDS = 15.0
+"""How long a service may stumble while a device is opened: nothing has been sent, and nothing is lost."""
+
+RECHECK_SECONDS = 3.0
+"""How old what is known of a device may be when a job is sent to it."""
 
 
 def open_client(spec: IBMSpec) -> IBMClient:
@@ -82,10 +88,6 @@ def find_client(device: str) -> IBMClient:
         BackendError: If there is no account.
     """
     return open_client(IBMSpec(kind="ibm", name=device))
-
-
-OPENING_PATIENCE_SECONDS = 15.0
-"""How long a service may stumble while a device is opened: nothing has been sent, and nothing is lost."""
 
 
 def ask(client: IBMClient, spec: IBMSpec, act: Callable[[], T], clock: Clock | None = None) -> T:
@@ -180,10 +182,6 @@ def _check_gates(program: LaidOut, target: Target, device: str) -> None:
             )
 
 
-RECHECK_SECONDS = 3.0
-"""How old what is known of a device may be when a job is sent to it."""
-
-
 class Approval:
     """Whether something may be sent: within the cap, to a device that is online, with time left in the plan.
 
@@ -225,8 +223,8 @@ class Approval:
         """
         jobs = seconds_of_jobs(request.spec, request.program, [part.rows for part in opened])
         check_cap(request.spec, jobs, self._spent() + spent)
-        check_device(self._client)
-        check_plan(request.spec, sum(jobs), self._client.usage().remaining_seconds)
+        _check_device(self._client)
+        check_plan(request.spec, sum(jobs), self._client.remaining_seconds())
 
     def limit(self, request: PubRequest, rows: Sequence[int], spent: float) -> int | None:
         """Seconds after which the service is to stop the first of jobs with so many rows; None for no cap.
@@ -239,7 +237,7 @@ class Approval:
         return None if limits is None else limits[0]
 
 
-def check_device(client: IBMClient) -> None:
+def _check_device(client: IBMClient) -> None:
     """Refuse to send to a device that takes no jobs: they would wait without a word.
 
     Raises:
@@ -288,7 +286,7 @@ def _names(client: IBMClient) -> str:
         names = client.others()
     except ServiceError:
         names = []
-    return ", ".join(names) or f"none is online; --backend {fake_twin(client.device)} needs none"
+    return ", ".join(names) or f"none is online; --backend {fake_for(client.device)} needs none"
 
 
 def service_estimate(client: IBMClient, request: PubRequest, rows: Sequence[int], clock: Clock) -> float:

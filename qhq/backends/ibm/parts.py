@@ -79,7 +79,7 @@ class Part:
         calibration: Fingerprint of what the device was calibrated to as it ran, once known.
         instance: CRN of the instance that it was sent through: no other can say what became of it.
         qubits: Qubits of the device that it measures, a JSON list; the layout of a request may change later.
-        owner: Instance of the journal that made its tag; None of one from before they were told apart.
+        owner: Instance of the journal that made its tag; None of one from before instances had ids.
         limit_seconds: Time on the device after which the service stops it; None without a cap.
     """
 
@@ -192,6 +192,7 @@ def read_part(row: sqlite3.Row) -> Part:
 
 def is_time(value: object) -> bool:
     """Whether a stored value can be seconds since 1970, or of a job."""
+    # 1e11 s is the year 5138; a damaged byte gives more.
     return isinstance(value, int | float) and math.isfinite(value) and 0 <= value < 1e11
 
 

@@ -29,7 +29,7 @@ MOST_STRETCH_ZNE = 1.0
 """The same where values are extrapolated to no noise."""
 
 WORST_READOUT = 0.25
-"""A qubit that is misread more often than this has told nothing: TREX would divide by nearly zero."""
+"""A qubit that is misread more often than this carries no information: TREX would divide by nearly zero."""
 
 FLIPS = "measurement_flips."
 """Before the name of a register: which of its bits were flipped on purpose."""
@@ -131,7 +131,7 @@ def _check_shots(found: Estimates, spec: IBMSpec, rows: int) -> None:
         for name, array in item.registers.items():
             flip = flips[name]
             if flip is not None and flip.shape[:-2] != array.shape[:-2]:
-                raise _wrong(f"{array.shape[:-2]} randomizations, of which {flip.shape[:-2]} are told")
+                raise _wrong(f"{array.shape[:-2]} randomizations, of which {flip.shape[:-2]} are recorded")
         is_readout = place >= circuits_per_sample(spec)
         settings = 1 if is_readout else found.settings
         if settings < 1 or (not is_readout and settings % rows) or item.shots < settings * spec.shots:

@@ -34,7 +34,7 @@ _ENDS: dict[Kind, tuple[str, str]] = {
         "that were sent",
     ),
     "busy": (
-        "The service must have room for another request",
+        "The service must have capacity for another request",
         "Wait a while; then run the command again, or 'qhq jobs resume' for jobs that were sent",
     ),
     "unsettled": (

@@ -1,4 +1,4 @@
-"""Waiting for a service: who is told of it, how time passes, and how often something is tried again.
+"""Waiting for a service: who hears of it, how time passes, and how often something is tried again.
 
 A command line puts a `Talk` of its own here, and tests a `Clock`.
 """
@@ -59,7 +59,7 @@ class Logged:
 
 
 TALK: ContextVar[Talk] = ContextVar("talk", default=Logged())  # noqa: B039  (it has no state)
-"""Who is told; see :func:`talking`."""
+"""Who hears of it; see :func:`talking`."""
 
 
 @contextlib.contextmanager

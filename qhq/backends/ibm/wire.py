@@ -49,7 +49,7 @@ CONNECT_SECONDS, READ_SECONDS = 5.0, 60.0
 
 
 class _Retry(PostForcelistRetry):  # type: ignore[misc]
-    """Tries again what may be asked twice, and only without being told to wait."""
+    """Tries again what may be asked twice, and only if the service did not ask to wait."""
 
     def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
         """Whether a reply of this status is asked for again at once."""
@@ -242,7 +242,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def message_of(error: Exception) -> str:
-    """What an error says; one that says a key alone is told with its type."""
+    """What an error says; one that is a key alone is given with its type."""
     if isinstance(error, QiskitError | OSError):
         return str(error)
     return f"{type(error).__name__}: {error}"

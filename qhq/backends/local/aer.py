@@ -93,6 +93,7 @@ class AdjointAerExecutor(AerExecutor):
     """
 
     def __init__(self, spec: SimulatedSpec, ansatz: Ansatz, seed: int) -> None:
+        # Before the base, which asks for the gradient.
         self._engine, self._agreed = StatevectorExecutor(ansatz, threads=spec.threads), False
         super().__init__(spec, ansatz, seed)
 
@@ -104,6 +105,7 @@ class AdjointAerExecutor(AerExecutor):
         """
         checked = self._checked(inputs, weights)
         values, residual = self._engine.forward(inputs, weights)
+        # Once is enough: circuit and rule stay, and every later step would pay Aer's time for it.
         if not self._agreed and len(values):
             rows, few = checked[0][:PARITY_ROWS], values[:PARITY_ROWS]
             distance = float(np.abs(few - self.expectations(rows, checked[1])).max())
@@ -155,6 +157,7 @@ class ExactProgram:
         return np.concatenate([np.zeros((0, len(self.observables))), *chunks])
 
     def _run(self, values: FloatArray) -> FloatArray:
+        # Rows (N, 1) against observables (O,) broadcast to values (N, O).
         rows = BindingsArray({self.parameters: values[:, None, :]})
         job = self._estimator.run([(self.circuit, list(self.observables), rows)], precision=0.0)
         return np.asarray(job_result(job)[0].data.evs, dtype=np.float64)
@@ -169,6 +172,7 @@ class SampledProgram:
         self._groups = measured_groups(exact.observables)
         self._measured = [group.measure(exact.circuit) for group in self._groups]
         self._outputs = len(exact.observables)
+        # A seed of its own for each call: with the same one two batches would share their shots.
         self._shots, self._seed, self._calls = shots, seed, itertools.count()
 
     def __call__(self, values: FloatArray) -> FloatArray:
@@ -277,6 +281,7 @@ def measured_groups(observables: Sequence[SparsePauliOp]) -> tuple[MeasuredGroup
     for index, observable in enumerate(observables):
         for label, coefficient in observable.simplify().to_list():
             row = shares.setdefault(label, np.zeros(len(observables)))
+            # Observables are Hermitian: what is imaginary is rounding.
             row[index] += coefficient.real
     groups = PauliList(list(shares)).group_commuting(qubit_wise=True)
     return tuple(_group(group.to_labels(), shares) for group in groups)

@@ -14,8 +14,7 @@ from qhq.backends.executor import Report
 from qhq.backends.gradients import Program, ValuesExecutor
 from qhq.backends.local.aer import check_width
 from qhq.backends.local.kind import SimulatedSpec
-from qhq.backends.noisy.kind import NoiseSpec
-from qhq.backends.noisy.noise import NoisyDevice, load_device
+from qhq.backends.noisy.noise import NoisyDevice
 from qhq.backends.noisy.programs import (
     DensityProgram,
     DrawnProgram,
@@ -26,27 +25,20 @@ from qhq.backends.noisy.programs import (
 from qhq.seeding import child_seed
 
 
-def open_noisy(spec: SimulatedSpec, noise: NoiseSpec, ansatz: Ansatz, *, seed: int) -> NoisyExecutor:
-    """Open an entry with noise.
-
-    Args:
-        spec: The entry.
-        noise: Where its noise comes from.
-        ansatz: The program.
-        seed: Where shots and perturbations come from.
-
-    Raises:
-        ConfigError: If there is no such device or snapshot.
-        BackendError: If the program does not fit the device, fails the correctness gate, or meets no noise.
-    """
-    return NoisyExecutor(spec, load_device(noise, ansatz.num_qubits), ansatz, seed)
-
-
 class NoisyExecutor(ValuesExecutor):
     """An ansatz on a simulated device.
 
     Values and parameter-shift gradients run the same transpiled circuit, in which each angle stands for
     itself, so the gradients are those of the noisy values.
+
+    Args:
+        spec: The entry.
+        device: Where its noise comes from.
+        ansatz: The program.
+        seed: Where shots and perturbations come from.
+
+    Raises:
+        BackendError: If the program does not fit the device, fails the correctness gate, or meets no noise.
     """
 
     isa: IsaProgram

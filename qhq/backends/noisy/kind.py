@@ -179,9 +179,10 @@ class AerBackend(Backend[AerSpec | FakeSpec]):
             from qhq.backends.local.aer import open_aer
 
             return open_aer(spec, ansatz, seed=seed)
-        from qhq.backends.noisy.executor import open_noisy
+        from qhq.backends.noisy.executor import NoisyExecutor
+        from qhq.backends.noisy.noise import load_device
 
-        return open_noisy(spec, spec.noise, ansatz, seed=seed)
+        return NoisyExecutor(spec, load_device(spec.noise, ansatz.num_qubits), ansatz, seed)
 
     def train_on(self, spec: AerSpec | FakeSpec, ansatz: Ansatz, *, seed: int) -> Executor:
         """The exact engine where the gradient is ``adjoint``, else the entry itself."""
@@ -209,7 +210,8 @@ class AerBackend(Backend[AerSpec | FakeSpec]):
         """Write an ansatz for the device whose noise it has."""
         if spec.noise is None:
             return super().lay_out(spec, ansatz)
-        from qhq.backends.devices.isa import lay_out_ansatz
+        from qhq.backends.devices.isa import build_isa
         from qhq.backends.noisy.noise import load_device
 
-        return lay_out_ansatz(ansatz, load_device(spec.noise, ansatz.num_qubits), spec.transpile)
+        device = load_device(spec.noise, ansatz.num_qubits)
+        return build_isa(ansatz.lowered, ansatz.parameters, ansatz.observables, device, spec.transpile)

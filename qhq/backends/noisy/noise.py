@@ -174,6 +174,7 @@ def attached_noise(noise: DeviceNoise, circuits: Iterable[QuantumCircuit]) -> De
         BackendError: If there is none: the gates would be noiseless without a word.
     """
     used = {place for circuit in circuits for place in _places(circuit)}
+    # Aer drops what matches no gate without a word, and a noiseless "noisy" result looks like any other.
     channels = {place: error for place, error in noise.channels.items() if place in used}
     if channels or noise.readout_only:
         return replace(noise, channels=channels)
@@ -209,6 +210,7 @@ def _channel(parameters: UniformNoiseSpec, num_qubits: int) -> QuantumError:
     relaxation = thermal_relaxation_error(t1, t2, seconds)
     for _ in range(num_qubits - 1):
         relaxation = relaxation.expand(thermal_relaxation_error(t1, t2, seconds))
+    # Depolarising first, as Aer's own model of a device has it.
     return depolarizing_error(strength, num_qubits).compose(relaxation)
 
 
@@ -244,6 +246,7 @@ def _scale_channel(error: QuantumError, scale: float) -> QuantumError:
     from scipy.linalg import expm, logm
 
     channel = SuperOp(error).data
+    # A singular matrix has no logarithm, whatever logm gives for it.
     if np.linalg.svd(channel, compute_uv=False).min() < 1e-12:
         raise BackendError(
             "A noise channel must have a logarithm to be scaled",

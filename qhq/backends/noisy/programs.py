@@ -40,6 +40,12 @@ from qhq.backends.noisy.noise import DeviceNoise, NoisyDevice, attached_noise, n
 from qhq.errors import BackendError
 from qhq.seeding import child_generator, child_seed
 
+MOST_DENSITY_QUBITS = 12
+"""A density matrix and its copy take half a gigabyte then, four times as much with each qubit more."""
+
+NUMBERS_PER_RUN = 2**23
+"""Most probabilities that Aer hands over at once, 64 MB."""
+
 
 @dataclass(frozen=True)
 class NoisyProgram:
@@ -156,13 +162,6 @@ def shot_values(group: MeasuredGroup, bits: NDArray[np.uint8], flips: FloatArray
     return values
 
 
-MOST_DENSITY_QUBITS = 12
-"""A density matrix and its copy take half a gigabyte then, four times as much with each qubit more."""
-
-NUMBERS_PER_RUN = 2**23
-"""Most probabilities that Aer hands over at once, 64 MB."""
-
-
 class DensityProgram:
     """Exact probabilities of all outcomes, averaged with exact readout errors.
 
@@ -204,6 +203,7 @@ class DensityProgram:
         """Probabilities (N, 2**n) of the outcomes; qubit q is bit q."""
         columns = dict(zip(self._parameters, values.T, strict=True))
         try:
+            # A circuit without parameters takes no bindings; its one row stands for all.
             job = self._simulator.run(circuit, parameter_binds=[columns] if columns else None, shots=1)
             result = job.result()
             rows = [result.data(index)["probabilities"] for index in range(len(values) if columns else 1)]
@@ -235,6 +235,7 @@ class DrawnProgram(DensityProgram):
     def _read(self, probabilities: FloatArray) -> FloatArray:
         if self._sampled:
             probabilities = flip_probabilities(probabilities, self._flips)
+        # Rounding leaves some below zero, or above one in sum, which a multinomial refuses.
         probabilities = probabilities.clip(min=0)
         probabilities /= probabilities.sum(axis=1, keepdims=True)
         return self._generator.multinomial(self._shots, probabilities) / self._shots
@@ -242,6 +243,7 @@ class DrawnProgram(DensityProgram):
 
 def _saving_probabilities(circuit: QuantumCircuit) -> QuantumCircuit:
     saving: QuantumCircuit = circuit.copy()
+    # Not expectation values: one run serves all observables of a group, and the readout errors of each.
     saving.save_probabilities()
     return saving
 
@@ -252,6 +254,7 @@ def check_density_width(num_qubits: int) -> None:
     Raises:
         BackendError: With the figure.
     """
+    # A bound of its own: memory for 13 qubits is there on most machines, time for a training is not.
     if num_qubits > MOST_DENSITY_QUBITS:
         raise BackendError(
             f"The density matrix of a noisy simulation must have at most {MOST_DENSITY_QUBITS} qubits",
@@ -273,6 +276,7 @@ class TrajectoryProgram:
     def __init__(self, program: NoisyProgram, spec: SimulatedSpec, seed: int) -> None:
         sampled = spec.readout == "sampled"
         self._parameters, self._groups = program.parameters, program.groups
+        # Aer flips the bits where they are sampled: averaged once more they would count twice.
         self._flips = np.zeros_like(program.noise.flips) if sampled else program.noise.flips
         self._measured = [_measured(circuit) for circuit in program.circuits]
         self._outputs = program.num_outputs

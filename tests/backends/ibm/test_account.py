@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from qhq.backends.ibm.account import Account, fake_twin, find_account, saved_fault, tighten
+from qhq.backends.ibm.account import Account, fake_for, find_account, saved_fault, tighten
 from qhq.backends.ibm.kind import estimator_options
 from qhq.backends.ibm.trouble import redact
 from qhq.backends.registry import find_backend, load_backends
@@ -31,7 +31,7 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_without_an_account_three_parts_say_how_to_save_one_and_name_the_fake_twin(home):
+def test_without_an_account_three_parts_say_how_to_save_one_and_name_the_fake_device(home):
     with pytest.raises(BackendError, match="An IBM Quantum account is needed to open ibm_fez") as error:
         find_account("ibm_fez")
     assert error.value.exit_status == 4
@@ -40,9 +40,9 @@ def test_without_an_account_three_parts_say_how_to_save_one_and_name_the_fake_tw
         assert part in error.value.fix
 
 
-@pytest.mark.parametrize(("device", "twin"), [("ibm_torino", "fake_torino"), ("ibm_unheard", "fake_fez")])
-def test_a_device_without_a_twin_is_given_another(device, twin):
-    assert fake_twin(device) == twin
+@pytest.mark.parametrize(("device", "fake"), [("ibm_torino", "fake_torino"), ("ibm_unheard", "fake_fez")])
+def test_a_device_without_a_fake_of_its_name_is_given_another(device, fake):
+    assert fake_for(device) == fake
 
 
 def test_the_environment_comes_before_the_file(home, monkeypatch):

@@ -41,7 +41,7 @@ def half_sent(service):
     """One of two parts is with the service, and the other was never sent."""
     service.fault(on="POST /jobs", status=429, skip=1, times=None)
     service.hold()
-    with pytest.raises(JobError, match="room for another request"):
+    with pytest.raises(JobError, match="capacity for another request"):
         opened(Clock(), samples_per_job=2, patience_seconds=0, settle_seconds=0).send(*points())
     service.clear()
     assert sorted(row.state for row in list_jobs()) == ["planned", "sent"]

@@ -37,17 +37,17 @@ def test_a_gateway_that_fails_after_the_job_was_taken_gives_one_job(service, fau
 
 def _double(service, count, *, late=False):
     """Let a gateway deliver each submission several times more, at once or only as the job is done."""
-    real, twins = service.submit, []
+    real, doubles = service.submit, []
 
     def submit(body):
         answer = real(body)
-        twins.append(lambda: [real(body) for _ in range(count)])
+        doubles.append(lambda: [real(body) for _ in range(count)])
         if not late:
-            twins.pop()()
+            doubles.pop()()
         return answer
 
     service.submit = submit
-    return twins
+    return doubles
 
 
 @pytest.mark.parametrize("count", [1, 5])
@@ -69,12 +69,12 @@ def test_what_a_gateway_delivered_twice_is_cancelled_and_told(service, count):
 
 
 def test_an_extra_job_that_ran_counts_as_spent_and_against_the_cap(service):
-    twins = _double(service, 1, late=True)
+    doubles = _double(service, 1, late=True)
     clock, heard = Clock(), Heard()
     service.hold()
 
     def deliver():
-        twins.pop()()
+        doubles.pop()()
         service.release()
         for job in service.jobs():
             service.await_final(job["id"], 5)
@@ -106,7 +106,7 @@ def half_sent(service):
     clock = Clock()
     service.fault(on="POST /jobs", status=429, skip=1, times=None)
     executor = opened(clock, samples_per_job=2, patience_seconds=0, settle_seconds=0)
-    with pytest.raises(JobError, match="room for another request"):
+    with pytest.raises(JobError, match="capacity for another request"):
         executor.send(*points())
     service.clear()
     assert sorted(row.state for row in list_jobs()) == ["planned", "sent"]
@@ -441,7 +441,7 @@ def test_a_part_is_judged_by_the_qubits_it_ran_on(service, half_sent):
 def test_resume_sends_all_before_it_waits_for_anything(service):
     service.fault(on="POST /jobs", status=429, times=2)
     for seed in range(2):
-        with pytest.raises(JobError, match="room for another request"):
+        with pytest.raises(JobError, match="capacity for another request"):
             opened(seed=seed, patience_seconds=0, settle_seconds=0).send(*points())
     service.hold()
     clock, seen = Clock(), []
