@@ -135,6 +135,7 @@ class Spsa:
         count, step = self._settings.perturbations, self._settings.step
         # Signs, not normal numbers: the estimate divides by each, which must not come near 0.
         directions = self._generator.choice([-1.0, 1.0], size=(count, *rows.shape))
+        # Both sides of all directions in one call, so that a device gets one request.
         moved = np.stack([rows + step * directions, rows - step * directions])
         values = self._values(moved.reshape(-1, rows.shape[1])).reshape(*moved.shape[:3], cotangent.shape[1])
         slopes = np.einsum("rbo,bo->rb", values[0] - values[1], cotangent) / (2 * step)

@@ -51,6 +51,7 @@ def find_kind(kind: object) -> Backend[Any] | None:
         return None
     if kind in KINDS:
         return KINDS[kind]
+    # To load one runs code of its package: only for a kind that an entry names.
     found = next(iter(entry_points(group=GROUP, name=kind)), None)
     return None if found is None else _load_kind(found)
 
@@ -147,6 +148,7 @@ def backend_from_record(entry: Mapping[str, Any], source: str) -> BackendSpec:
             fix=nearest(str(entry.get("kind")), kind_names()),
         )
     spec: BackendSpec = validate(kind.spec, entry, source)
+    # The run may be somebody else's: a file that it names would be read, and shown, on its word alone.
     own = load_backends().get(spec.name) if spec.files else None
     unknown = [file for file in spec.files if own is None or file not in own.files]
     if unknown:

@@ -100,6 +100,7 @@ class Calibration:
     @cached_property
     def fingerprint(self) -> str:
         """Digest of the device and its numbers; when each was measured does not matter."""
+        # A device measured anew with the same numbers keeps its circuits: they need not be transpiled again.
         content = [
             self.name,
             self.num_qubits,
@@ -148,6 +149,7 @@ def make_calibration(configuration: Mapping[str, Any], properties: Mapping[str, 
     """
     kept = (_keep(configuration, CONFIGURATION_KEYS), _keep(properties, PROPERTIES_KEYS))
     try:
+        # Through JSON, so that what a service gave equals what a snapshot of it gives back.
         calibration = Calibration(*json.loads(json.dumps(kept, default=_plain)))
         _check(calibration)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
@@ -236,6 +238,7 @@ def _check_number(entry: Mapping[str, Any], where: str) -> None:
         raise ValueError(f"{where[:200]}: a number whose name or unit is no text")
     if value is None:
         return
+    # True is an int to Python.
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{where[:200]}: {name} {value!r} is no finite number")
     if name in SHARES and not 0 <= value <= 1:
@@ -314,6 +317,7 @@ def save_snapshot(calibration: Calibration, path: Path) -> None:
         "properties": calibration.properties,
     }
     try:
+        # No time stamp in the file: the same calibration has the same bytes.
         write_atomically(path, gzip.compress(json.dumps(content).encode(), mtime=0))
     except OSError as error:
         raise BackendError(

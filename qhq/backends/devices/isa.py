@@ -140,6 +140,7 @@ def build_isa(
     named = {parameter.name: parameter for parameter in isa.parameters}
     layout = tuple(isa.metadata[LAYOUT])
     laid = tuple(each.apply_layout(list(layout), isa.num_qubits) for each in observables)
+    # A parameter whose gates were cancelled is in no circuit any more, and a column of every row still.
     return IsaProgram(isa, tuple(named.get(each.name, each) for each in parameters), laid, layout)
 
 

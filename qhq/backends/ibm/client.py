@@ -228,6 +228,7 @@ class IBMClient:
 
     def raw_result(self, job_id: str) -> str:
         """Result of a job that came to an end, as the service gives it; it may be anything."""
+        # As text: what is kept must outlive the classes of the client of today.
         raw = self._call(
             lambda: self._job(job_id).result(decoder=_AsReceived), f"result of {job_id}", missing="lost"
         )
@@ -251,6 +252,7 @@ class IBMClient:
         def read() -> float | None:
             usage = self._job(job_id).metrics().get("usage") or {}
             seconds = usage.get("qpu_charge_time_seconds", usage.get("quantum_seconds"))
+            # Pending: until then the seconds may stand at zero.
             if usage.get("status") == "pending" or seconds is None or not 0 <= float(seconds) < float("inf"):
                 return None
             return float(seconds)

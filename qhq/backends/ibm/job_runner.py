@@ -162,6 +162,7 @@ class JobRunner:
     def close(self) -> None:
         """Close the batches and sessions that were opened, several if the service was reached afresh."""
         self._client.leave_mode()
+        # Forgotten first: closing may be interrupted, and resume closes what the journal holds open.
         sessions, self._sessions = self._sessions, []
         for session in sessions:
             try:

@@ -197,6 +197,7 @@ class Journal:
         content = [spec_json(request.spec), circuit, program, pack_values(request.values), now]
         count = len(request.values)
         with self._transaction():
+            # Inside the transaction: two processes may plan the same question at once.
             if self._ask("SELECT 1 FROM requests WHERE key = ?", request.key):
                 return
             row = [request.key, RUN.get(), request.spec.name, *content]
@@ -373,6 +374,7 @@ class Journal:
 
     def store(self, tag: str, raw: str, now: float) -> None:
         """Keep a result as the service gave it, once it was read and checked."""
+        # From either state: what could not be read before may be readable to this version.
         for before in WITH_SERVICE:
             self._set(tag, before, now, state=STORED, raw=raw, message="")
 
@@ -397,6 +399,7 @@ class Journal:
     def add_calibration(self, tag: str, calibration: Calibration) -> None:
         """Write what the device was calibrated to as a part ran."""
         content = json.dumps([calibration.configuration, calibration.properties]).encode()
+        # Equal calibrations are one row, however many jobs ran under it.
         row = [calibration.fingerprint + calibration.date, gzip.compress(content, mtime=0)]
         with self._transaction():
             self._ask("INSERT OR IGNORE INTO calibrations (fingerprint, content) VALUES (?, ?)", *row)

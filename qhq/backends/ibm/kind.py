@@ -194,6 +194,7 @@ def shots_per_circuit(spec: IBMSpec) -> int:
     """Shots of a circuit once they are divided over randomizations: those asked for, rounded up."""
     if not _is_twirled(spec):
         return spec.shots
+    # As the client divides them, rounding up: more may be measured, and paid, than was asked for.
     if spec.twirling.randomizations is not None:
         return spec.twirling.randomizations * math.ceil(spec.shots / spec.twirling.randomizations)
     each = max(AUTO_SHOTS, math.ceil(spec.shots / AUTO_RANDOMIZATIONS))
@@ -211,6 +212,7 @@ def _is_twirled(spec: IBMSpec) -> bool:
 
 
 def _flag(switch: Switch) -> bool | None:
+    # None leaves it to the client, which goes by the resilience level.
     return None if switch == "level" else switch == "on"
 
 

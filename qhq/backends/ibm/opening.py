@@ -202,6 +202,7 @@ class Approval:
             BackendError: If the device is gone, or the program no longer fits it.
             ServiceError: If the service does not answer.
         """
+        # A clock that was set back makes the age negative: read again then too.
         if self._device is None or not 0 <= now - self._read < RECHECK_SECONDS:
             try:
                 self._device = CalibratedDevice(self._client.calibration(), self._client.fractional)
@@ -284,6 +285,7 @@ def _names(client: IBMClient) -> str:
     """Other devices that take jobs; the account may not be able to say."""
     try:
         names = client.others()
+    # It is a hint inside another error, which must not give way to this one.
     except ServiceError:
         names = []
     return ", ".join(names) or f"none is online; --backend {fake_for(client.device)} needs none"

@@ -86,6 +86,7 @@ def heartbeat(what: str) -> Iterator[None]:
             waited += LONGEST_SILENCE_SECONDS
             talk.wait(f"{what}: no reply for {waited:.0f} s, still waiting")
 
+    # A daemon: an interrupt must not wait for its next beat.
     thread = threading.Thread(target=beat, name="qhq-heartbeat", daemon=True)
     thread.start()
     try:
@@ -220,6 +221,7 @@ def persist(act: Callable[[], T], client: Reconnecting, clock: Clock, patience: 
         try:
             return act()
         except ServiceError as trouble:
+            # A token may have expired; a key that is refused a second time is wrong.
             if trouble.kind == "unauthorized" and not rebuilt:
                 rebuilt = True
                 client.reconnect()

@@ -196,6 +196,7 @@ class AerBackend(Backend[AerSpec | FakeSpec]):
         """The entry itself with gradients by parameter shift, where training runs on the engine."""
         if spec.gradient != "adjoint":
             return None
+        # With its own gradient the engine would be compared with itself.
         return self.open(spec.model_copy(update={"gradient": "parameter_shift"}), ansatz, seed=seed)
 
     def calibration(self, spec: AerSpec | FakeSpec) -> Calibration:
