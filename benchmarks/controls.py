@@ -39,7 +39,7 @@ def repeat(control: Control, number: int) -> dict[str, object]:
     from qhq.data.prepare import prepare
     from qhq.data.spec import DataSpec
     from qhq.experiment.opening import build_circuit
-    from qhq.studies.ablation.cell import Bench
+    from qhq.studies.ablation.cell import measure_cell, plan_cells
     from qhq.studies.ablation.rivals import choose_rivals, with_tuned_mlp
     from qhq.studies.ablation.study import control_config
     from qhq.studies.ablation.variants import build_variants, quantum_of
@@ -49,9 +49,9 @@ def repeat(control: Control, number: int) -> dict[str, object]:
     data = DataSpec.model_validate({**config.data.model_dump(), **DATA, "panel_seed": number})
     config = config.model_copy(update={"data": data})
     variants = build_variants(config, build_circuit(quantum_of(config)))
-    bench = Bench(variants.configs, prepare(data))
-    cells = bench.cells(range(number, number + 1))
-    measured = with_tuned_mlp({cell.name: [bench.measure(cell)] for cell in cells})
+    prepared = prepare(data)
+    cells = plan_cells(variants.configs, prepared, range(number, number + 1))
+    measured = with_tuned_mlp({cell.name: [measure_cell(cell, prepared)] for cell in cells})
     rivals = choose_rivals(measured)
     found = compare_rows(measured, 1, rivals, ["last_value"])
     naive = [each for each in found if each.second == "last_value"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qhq.cli.options import Debug, Json, Set
+from qhq.cli.options import Cluster, Debug, Json, Set
 from qhq.cli.output import Output, command, figure, plain_table
 from qhq.limits import MOST_COUNT, MOST_THREADS
 
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from qhq.experiment.config import ExperimentConfig
     from qhq.report.figures import Note
     from qhq.studies.ablation.study import AblationRequest
+    from qhq.studies.runner import Runner
+
+Who = tuple[int | None, str | None]
+"""Processes of this machine, or the address of a cluster."""
 
 TITLES = {"random_walk": "Control: random walk", "planted": "Control: planted signal"}
 
@@ -38,6 +44,7 @@ def ablate(
             "--workers", min=1, max=MOST_THREADS, help="Processes; the cores if left out, 8 at most."
         ),
     ] = None,
+    cluster: Cluster = None,
     overrides: Set = None,
     json: Json = False,
     debug: Debug = False,
@@ -53,17 +60,19 @@ def ablate(
         from qhq.runs.looks import say_looks
         from qhq.studies.ablation.study import AblationRequest
         from qhq.studies.ablation.variants import load_subject
-        from qhq.studies.runner.local import cores
+        from qhq.studies.runner import check_workers, cores
 
-        config = load_subject(subject, overrides or [])
-        request = AblationRequest(seeds, workers or min(cores(), 8))
+        check_workers(workers, cluster)
+        config, request = load_subject(subject, overrides or []), AblationRequest(seeds)
+        if cluster is None:
+            workers = workers or min(cores(), 8)
         if not control:
-            record = _ablate(config, request, output.note)
+            record = _ablate(config, request, (workers, cluster), output.note)
             said = [record["verdict"], *say_looks(record["looks"])]
             output.result(record, *_study_parts(record, ""), *said, *_page(record))
             _mirror(record, output)
             return
-        record = _control(config, request, output.note)
+        record = _control(config, request, (workers, cluster), output.note)
         parts = [part for name, each in record["controls"].items() for part in _study_parts(each, name)]
         output.result(record, *parts, record["verdict"], *_page(record))
         for each in record["controls"].values():
@@ -81,23 +90,31 @@ def _mirror(record: dict[str, Any], output: Output) -> None:
     mirror_study(RunFolder(Path(record["folder"])), "ablation", record, output.note)
 
 
-def _ablate(config: ExperimentConfig, request: AblationRequest, note: Note) -> dict[str, Any]:
-    from qhq.cli.steps import StudyProgress
+def _ablate(config: ExperimentConfig, request: AblationRequest, who: Who, note: Note) -> dict[str, Any]:
     from qhq.studies.ablation.study import run_ablation
 
-    with StudyProgress() as progress:
-        record = run_ablation(config, request, progress.told)
+    with _runner(who) as runner:
+        record = run_ablation(config, request, runner)
     return _illustrated(record, f"Ablation of {record['config']}", {"Variants and baselines": record}, note)
 
 
-def _control(config: ExperimentConfig, request: AblationRequest, note: Note) -> dict[str, Any]:
-    from qhq.cli.steps import StudyProgress
+def _control(config: ExperimentConfig, request: AblationRequest, who: Who, note: Note) -> dict[str, Any]:
     from qhq.studies.ablation.study import run_controls
 
-    with StudyProgress() as progress:
-        record = run_controls(config, request, lambda _: progress.told)
+    with _runner(who) as runner:
+        record = run_controls(config, request, runner)
     studies = {TITLES[name]: each for name, each in record["controls"].items()}
     return _illustrated(record, f"Controls of {config.name}", studies, note)
+
+
+@contextmanager
+def _runner(who: Who) -> Iterator[Runner]:
+    """A bar, and workers."""
+    from qhq.cli.steps import StudyProgress
+    from qhq.studies.runner import Runner, open_workers
+
+    with StudyProgress() as progress, open_workers(*who, progress.note) as workers:
+        yield Runner(workers, progress)
 
 
 def _illustrated(

@@ -84,7 +84,7 @@ def evaluate(
     """
     with command(as_json=json, debug=debug) as output:
         from qhq.runs.run_folder import find_run
-        from qhq.studies.connections import reach_backends
+        from qhq.studies.selection import reach_backends
 
         if service and not dry_run:
             raise ConfigError(
@@ -130,7 +130,7 @@ def _run(plan: EvalPlan, note: Callable[[str], None]) -> dict[str, Any]:
         import qhq.report.portability_figure  # noqa: F401
 
     with StudyProgress() as progress:
-        record = run_evaluation(plan, progress.told, load_figures)
+        record = run_evaluation(plan, progress, load_figures)
     from qhq.data.caveat import Caveat
     from qhq.report.figures import save_figure, try_figure
     from qhq.report.portability_figure import draw_portability

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qhq.cli.options import Debug, Json, Run
+from qhq.cli.options import Cluster, Debug, Json, Run
 from qhq.cli.output import command, figure, plain_table
 from qhq.errors import ConfigError
-from qhq.limits import MOST_COUNT, MOST_FACTOR, MOST_SEED, MOST_SHOTS
+from qhq.limits import MOST_COUNT, MOST_FACTOR, MOST_SEED, MOST_SHOTS, MOST_THREADS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,6 +33,11 @@ def noise(
     seed: Annotated[
         int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of the shots and of the subset.")
     ] = 0,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, max=MOST_THREADS, help="Processes; this one alone if left out."),
+    ] = None,
+    cluster: Cluster = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -49,11 +54,15 @@ def noise(
         from qhq.runs.mirror import mirror_study
         from qhq.runs.run_folder import find_run
         from qhq.studies.noise import NoiseRequest, run_noise_study
+        from qhq.studies.runner import Runner, check_workers, open_workers
 
         request = NoiseRequest(backend, _scales(scale), _shots(shots), seeds, samples, seed)
+        check_workers(workers, cluster)
         folder = find_run(run)
-        with StudyProgress() as progress:
-            record = run_noise_study(folder, request, progress.told)
+        if cluster is None:
+            workers = workers or 1  # one more takes seconds to start, which is most of such a study
+        with StudyProgress() as progress, open_workers(workers, cluster, progress.note) as who:
+            record = run_noise_study(folder, request, Runner(who, progress))
         path = try_figure(
             lambda path: save_figure(draw_noise(record), path, Caveat.of(record)),
             folder.file(f"figures/noise-{record['backend']}.png"),

@@ -24,3 +24,7 @@ Run = Annotated[
     str | None,
     typer.Argument(metavar="[RUN]", help="A run folder or its name; the latest finished run if left out."),
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option("--cluster", metavar="ADDRESS", help="A Dask scheduler's, instead of processes here."),
+]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qhq.cli.options import Debug, Json, Set
+from qhq.cli.options import Cluster, Debug, Json, Set
 from qhq.cli.output import Output, command, figure, plain_table
 from qhq.errors import ConfigError
 from qhq.limits import MOST_THREADS
@@ -17,9 +16,7 @@ from qhq.limits import MOST_THREADS
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from qhq.cli.sweep_progress import SweepProgress
     from qhq.report.figures import Note
-    from qhq.studies.runner.local import Workers
     from qhq.studies.sweep.study import Sweep
 
 SHOWN_ROWS = 12
@@ -35,10 +32,7 @@ def sweep(
         int | None,
         typer.Option("--workers", min=1, max=MOST_THREADS, help="Processes; the cores if left out."),
     ] = None,
-    cluster: Annotated[
-        str | None,
-        typer.Option("--cluster", metavar="ADDRESS", help="A Dask scheduler's, instead of processes here."),
-    ] = None,
+    cluster: Cluster = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Refuse to begin anew: go on with one that was cut off.")
     ] = False,
@@ -46,22 +40,18 @@ def sweep(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Search stage by stage by the validation part, then test the winner with fresh seeds.
+    """Search stage by stage by the validation split, then test the winner with fresh seeds.
 
     The same call goes on where one was cut off. --set changes keys of the sweep.
 
     Example: qhq sweep experiments/staged --workers 2
     """
     with command(as_json=json, debug=debug) as output:
-        if cluster is not None and workers is not None:
-            raise ConfigError(
-                "A sweep works on processes here or on a cluster",
-                got="--workers together with --cluster",
-                fix="Give one of them",
-            )
+        from qhq.studies.runner import check_workers
         from qhq.studies.sweep.spec import load_sweep
         from qhq.studies.sweep.study import open_sweep
 
+        check_workers(workers, cluster)
         opened = open_sweep(*load_sweep(config, overrides or []))
         if resume and not opened.has_begun:
             raise _nothing_to_resume(opened)
@@ -74,13 +64,14 @@ def _run(opened: Sweep, count: int | None, cluster: str | None, note: Note) -> d
     from qhq.cli.sweep_progress import SweepProgress
     from qhq.report.figures import draw_run_figures
     from qhq.runs.run_folder import find_run
+    from qhq.studies.runner import Runner, open_workers
     from qhq.studies.sweep.study import run_sweep
 
     figures, caveat = opened.folder.figures, opened.start.data.caveat
     with SweepProgress(figures, opened.spec.metric, caveat) as progress:
         progress.note(f"Sweep {opened.folder.path}")
-        with _open_workers(count, cluster, progress) as workers:
-            record = run_sweep(opened, workers, progress)
+        with open_workers(count, cluster, progress.note) as workers:
+            record = run_sweep(opened, Runner(workers, progress))
     for row in (record["final"] or {"rows": []})["rows"]:
         for name in row.get("runs", []):
             draw_run_figures(find_run(name), note)
@@ -94,18 +85,6 @@ def _mirror(opened: Sweep, record: dict[str, Any], output: Output) -> None:
 
     finals = [name for row in (record["final"] or {"rows": []})["rows"] for name in row.get("runs", [])]
     mirror_study(opened.folder, "sweep", record, output.note, runs=map(find_run, finals))
-
-
-def _open_workers(
-    count: int | None, cluster: str | None, progress: SweepProgress
-) -> AbstractContextManager[Workers]:
-    if cluster is not None:
-        from qhq.studies.runner.cluster import ClusterWorkers
-
-        return ClusterWorkers(cluster, progress.note)
-    from qhq.studies.runner.local import LocalWorkers, cores
-
-    return LocalWorkers(count or cores(), progress.note)
 
 
 def _nothing_to_resume(opened: Sweep) -> ConfigError:
@@ -142,7 +121,7 @@ def _stage_table(stage: dict[str, Any], metric: str) -> Table:
         if len(shown) < len(stage["rows"])
         else ""
     )
-    title = f"Stage {stage['stage']} ({stage['search']}): {stage['points']} points{more}, validation part"
+    title = f"Stage {stage['stage']} ({stage['search']}): {stage['points']} points{more}, validation split"
     return plain_table(columns, rows, title=title)
 
 
@@ -175,7 +154,7 @@ def _final_table(final: dict[str, Any]) -> Table:
     columns += [key.replace("_", " ").replace("baseline", final.get("baseline") or "") for key in others]
     rows = [_final_cells(row, others) for row in final["rows"]]
     what = f"{final['windows']} forecasts on {final['dates']} dates, seeds {_span(final['seeds'])}"
-    title = f"Final, test part: {what}"
+    title = f"Final, test split: {what}"
     return plain_table(columns, rows, title=title)
 
 

@@ -11,16 +11,15 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as Bar
 
 from qhq.cli.live import Live
 from qhq.data.caveat import Caveat
-from qhq.runs.run_folder import RunFolder
-from qhq.studies.sweep.watcher import SweepWatcher
+from qhq.studies.runner import Progress
 from qhq.visible import visible
 
 SPEED_SECONDS = 600.0
@@ -29,7 +28,7 @@ LOG_EVERY = 10
 """Where standard error is no terminal, a line after so many trials."""
 
 
-class SweepProgress(Live, SweepWatcher):
+class SweepProgress(Live, Progress):
     """One bar a stage; its ranking when it is done, and its figure.
 
     Args:
@@ -41,7 +40,7 @@ class SweepProgress(Live, SweepWatcher):
     def __init__(self, figures: Path, metric: str, caveat: Caveat) -> None:
         self.figures, self.metric, self.caveat = figures, metric, caveat
         self.console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
-        self.bar = Progress(
+        self.bar = Bar(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
@@ -54,30 +53,30 @@ class SweepProgress(Live, SweepWatcher):
             speed_estimate_period=SPEED_SECONDS,
         )
         self.task = self.bar.add_task("", total=None, best="-", visible=False)
-        self.stage, self.done, self.total = "", set[str](), 0
+        self.stage, self.there, self.total = "", set[str](), 0
 
     def note(self, text: str) -> None:
         """Print a line."""
         self.console.print(visible(text), markup=False)
 
-    def stage_started(self, name: str, place: str, trials: int) -> None:
+    def started(self, title: str, cells: int) -> None:
         """Start the stage's bar."""
-        self.stage, self.done, self.total = f"{place} {name}", set[str](), trials
-        self.bar.reset(self.task, total=trials, description=self.stage, best="-", visible=True)
+        self.stage, self.there, self.total = title, set[str](), cells
+        self.bar.reset(self.task, total=cells, description=title, best="-", visible=True)
 
-    def trial_done(self, folder: RunFolder, *, fresh: bool) -> None:
+    def done(self, key: str, *, fresh: bool) -> None:
         """Move the bar."""
-        self._count([folder.name], fresh=fresh)
+        self._count([key], fresh=fresh)
 
-    def trials_pruned(self, names: Sequence[str]) -> None:
+    def pruned(self, keys: Sequence[str]) -> None:
         """Count trials that are given up as done."""
-        self._count(names, fresh=True)
+        self._count(keys, fresh=True)
 
     def best_so_far(self, label: str, value: float) -> None:
         """Show the point of the lowest error; which one is chosen is told at the end of the stage."""
         self.bar.update(self.task, best=f"{value:.4f} of the last value's {self.metric} ({label})")
 
-    def stage_done(self, record: dict[str, Any]) -> None:
+    def ended(self, record: dict[str, Any]) -> None:
         """Say how the stage ended, and draw it."""
         from qhq.report.figures import save_figure, try_figure
         from qhq.report.sweep_figure import draw_stage
@@ -93,12 +92,12 @@ class SweepProgress(Live, SweepWatcher):
         )
 
     def _count(self, names: Sequence[str], *, fresh: bool) -> None:
-        self.done.update(names)
-        self.bar.update(self.task, completed=len(self.done))
-        if fresh and not self.console.is_terminal and len(self.done) % LOG_EVERY == 0:
+        self.there.update(names)
+        self.bar.update(self.task, completed=len(self.there))
+        if fresh and not self.console.is_terminal and len(self.there) % LOG_EVERY == 0:
             left = self.bar.tasks[self.task].time_remaining
             self.note(
-                f"{self.stage}: {len(self.done)} of {self.total} trials,"
+                f"{self.stage}: {len(self.there)} of {self.total} trials,"
                 f" lowest {self.bar.tasks[self.task].fields['best']}, left {_minutes(left)}"
             )
 

@@ -1,4 +1,4 @@
-"""One trial of a search: trained, and judged on the validation part. The test part is not looked at.
+"""One trial of a search: trained, and judged on the validation split. The test split is not looked at.
 
 A trial may be trained in legs: what the first left in its folder, the next goes on from, bit for bit.
 """

@@ -9,24 +9,30 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterator
+import platform
+import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
+from qhq import __version__
 from qhq.backends.backend import BackendSpec
 from qhq.backends.registry import find_backend, open_backend
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.evaluate import Evaluation, evaluate
-from qhq.experiment.opening import Experiment, open_run
+from qhq.experiment.opening import Experiment, open_run, read_finished
 from qhq.experiment.record import git_commit, now, versions
+from qhq.files import MOST_TABLE_BYTES, read_regular, write_atomically
 from qhq.runs.looks import add_look
 from qhq.runs.run_folder import RunFolder
 from qhq.seeding import child_seed
 from qhq.studies.portability import EXACT, expectation_error
-from qhq.studies.runner.store import CellStore, judged_by_symbol
+from qhq.studies.runner import Outcome, Runner, Store, Study, Values
+from qhq.studies.runner.reproducible import judged_by_symbol
 from qhq.studies.subset import choose_windows, sampling_error
 
 CONFIDENCE = 0.95
@@ -49,40 +55,158 @@ class NoiseRequest:
 
 
 @dataclass(frozen=True)
-class _Cell:
+class Checkpoint:
+    """A run as it is sent to workers: with its files, as they need not share a disk with the driver.
+
+    Attributes:
+        name: Of the run.
+        files: Contents of what opens it, by name.
+        entry: The backend whose noise is scaled.
+        samples: How many windows are drawn; None is all.
+        seed: Of the draw.
+        seen: Fingerprint of the prices, and version of qhq, that the driver has.
+    """
+
+    name: str
+    files: tuple[tuple[str, bytes], ...]
+    entry: BackendSpec
+    samples: int | None
+    seed: int
+    seen: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One evaluation: noise of some strength, shots, and a stream that draws them."""
+
     scale: float
     shots: int | None
     seed: int
+    checkpoint: Checkpoint = field(repr=False)
 
     @property
     def key(self) -> str:
-        return f"{self.scale:g}/{'exact' if self.shots is None else self.shots}/{self.seed}"
+        """Name of the cell in the store."""
+        return key_of(self.scale, self.shots, self.seed)
 
 
-@dataclass
-class _Bench:
-    """What every cell needs."""
+def key_of(scale: float, shots: int | None, seed: int) -> str:
+    """Name of a cell in the store."""
+    return f"{scale:g}/{'exact' if shots is None else shots}/{seed}"
 
-    experiment: Experiment
-    entry: BackendSpec
-    exact: Evaluation
-    request: NoiseRequest
-    cells: list[_Cell] = field(default_factory=list)
 
-    def measure(self, cell: _Cell) -> dict[str, float]:
+class NoiseStudy(Study[Cell, dict[str, Any]]):
+    """The study of one run; a digest of all that its cells depend on names its files.
+
+    Raises:
+        QHQError: If the backend has no noise to scale, or the run has no circuit or cannot be opened.
+    """
+
+    title = "noise"
+
+    def __init__(self, folder: RunFolder, request: NoiseRequest) -> None:
+        self.folder, self.request = folder, request
+        self.entry = _noisy_entry(find_backend(request.backend))
+        self.checkpoint = _pack(folder, self.entry, request)
+        self.experiment, self.exact = _open_at(folder, self.checkpoint)
+        self.name = f"studies/noise-{self._digest()}"
+        # Several processes may ask for one study of a run at once; they share its cells.
+        self.store = Store(folder.file(f"{self.name}.jsonl"), shared=True)
+
+    def plan(self) -> list[Cell]:
+        """Every cell of scale x shots x seed; written down as a look if one is missing."""
+        request = self.request
+        cells = [
+            Cell(scale, shots, seed, self.checkpoint)
+            for scale, shots in itertools.product(request.scales, request.shots)
+            for seed in range(_streams(shots, request))
+        ]
+        missing = {cell.key for cell in cells} - self.store.read().keys()
+        test = self.experiment.data.test
+        self.looks = add_look(test, run=self.folder.name, command="noise", times=int(bool(missing)))
+        return cells
+
+    @staticmethod
+    def measure(cell: Cell) -> Outcome:
         """Evaluate one cell: errors of forecast and expectation values."""
-        spec = self.entry.model_copy(update={"noise_scale": cell.scale, "shots": cell.shots})
-        assert self.experiment.ansatz is not None
-        seed = child_seed(self.request.seed, f"noise/{cell.key}")
-        executor = open_backend(spec, self.experiment.ansatz, seed=seed)
-        evaluation = evaluate(self.experiment, executor, self.exact.windows)
+        experiment, exact = _open(cell.checkpoint)
+        spec = cell.checkpoint.entry.model_copy(update={"noise_scale": cell.scale, "shots": cell.shots})
+        assert experiment.ansatz is not None
+        seed = child_seed(cell.checkpoint.seed, f"noise/{cell.key}")
+        evaluation = evaluate(experiment, open_backend(spec, experiment.ansatz, seed=seed), exact.windows)
         metrics = evaluation.metrics()
-        return {
+        return Outcome({
             "mae": metrics.mae,
             "skill": _defined(metrics.skill),
-            "delta_mae": metrics.mae - self.exact.metrics().mae,
-            "expectation_error": expectation_error(evaluation, self.exact) or 0.0,
-        }
+            "delta_mae": metrics.mae - exact.metrics().mae,
+            "expectation_error": expectation_error(evaluation, exact) or 0.0,
+        })  # fmt: skip
+
+    def summarise(self, done: Mapping[str, Values]) -> dict[str, Any]:
+        """Rows, limits and the verdict; kept beside the cells."""
+        record = {**_summary(self, done), "looks": self.looks.to_dict()}
+        provenance = {"created": now(), "versions": versions(), "git": git_commit()}
+        path = self.folder.write_json(f"{self.name}.json", {**record, **provenance})
+        return {**record, "file": str(path)}
+
+    def _digest(self) -> str:
+        """Name of all that a cell's value depends on besides the cell: other settings, other files."""
+        content = [
+            self.entry.model_dump_json(exclude={"description"}),
+            self.experiment.identity(),
+            self.request.samples,
+            self.request.seed,
+            *judged_by_symbol(self.exact.windows),
+        ]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
+
+
+def _pack(folder: RunFolder, entry: BackendSpec, request: NoiseRequest) -> Checkpoint:
+    record = read_finished(folder)
+    paths = (folder.config, folder.file("run.json"), folder.weights, folder.circuit)
+    files = tuple((each.name, read_regular(each, most=MOST_TABLE_BYTES)) for each in paths if each.is_file())
+    seen = (str(record["data"]["fingerprint"]), __version__)
+    return Checkpoint(folder.name, files, entry, request.samples, request.seed, seen)
+
+
+_OPENED: list[tuple[Checkpoint, Experiment, Evaluation]] = []
+"""The checkpoint that this process has opened, and its exact evaluation: a worker's, and the driver's own."""
+
+
+def _open(checkpoint: Checkpoint) -> tuple[Experiment, Evaluation]:
+    """Open a checkpoint on a worker, once for all its cells."""
+    for known, experiment, exact in _OPENED:
+        if known == checkpoint:
+            return experiment, exact
+    if checkpoint.seen[1] != __version__:
+        raise ConfigError(
+            "A worker must have the driver's qhq",
+            got=f"{__version__} on {platform.node()}, wanted {checkpoint.seen[1]}",
+            fix="Install the same qhq where the workers run",
+        )
+    with tempfile.TemporaryDirectory(prefix="qhq-") as place:
+        folder = RunFolder(Path(place) / checkpoint.name)
+        for name, content in checkpoint.files:
+            write_atomically(folder.path / name, content)
+        return _open_at(folder, checkpoint)
+
+
+def _open_at(folder: RunFolder, checkpoint: Checkpoint) -> tuple[Experiment, Evaluation]:
+    experiment = open_run(folder)  # it refuses other prices than the run's own
+    if experiment.ansatz is None:
+        raise ConfigError(
+            "A noise study needs a run with a quantum layer", got=f"{folder.name}, which has none",
+            fix="Name another run; 'qhq compare' lists them",
+        )  # fmt: skip
+    windows = choose_windows(experiment.data.test, checkpoint.samples, checkpoint.seed)
+    exact = evaluate(experiment, open_backend(EXACT, experiment.ansatz, seed=0), windows)
+    _OPENED[:] = [(checkpoint, experiment, exact)]
+    return experiment, exact
+
+
+def _streams(shots: int | None, request: NoiseRequest) -> int:
+    """How often a cell is repeated: exact values have nothing to draw."""
+    return 1 if shots is None else request.seeds
 
 
 def _defined(skill: float | None) -> float:
@@ -95,54 +219,22 @@ def _defined(skill: float | None) -> float:
     return skill
 
 
-def run_noise_study(
-    folder: RunFolder, request: NoiseRequest, progress: Callable[[int, int, str], None]
-) -> dict[str, Any]:
+def run_noise_study(folder: RunFolder, request: NoiseRequest, runner: Runner | None = None) -> dict[str, Any]:
     """Measure every cell that is not there yet and sum them up.
 
     Args:
         folder: The run whose checkpoint is looked at.
         request: Backend, scales, shots, seeds, windows.
-        progress: Told how many cells are done, of how many, and which is next.
+        runner: Who measures, and who is told; by default this process, and nobody.
 
     Returns:
         ``rows``, one flat object a scale and shots; ``verdict``, one sentence; ``limits``, the scale at which
-        each number of shots falls behind the naive forecast; ``file``, where all that is kept.
+        each number of shots falls behind the last-value forecast; ``file``, where all that is kept.
 
     Raises:
         QHQError: If the backend has no noise to scale, the run has no circuit, or a cell cannot be measured.
     """
-    bench = _open_bench(folder, request)
-    store = CellStore(folder.file(f"studies/noise-{_digest(bench)}.jsonl"))
-    there = store.read()
-    test, missing = bench.experiment.data.test, any(each.key not in there for each in bench.cells)
-    looks = add_look(test, run=folder.name, command="noise", times=int(missing))
-    cells = {cell.key: cell for cell in bench.cells}
-
-    def measure(key: str, there: int) -> dict[str, float]:
-        progress(there, len(cells), key)
-        return bench.measure(cells[key])
-
-    done = store.complete(list(cells), measure)
-    progress(len(bench.cells), len(bench.cells), "")
-    record = {**_summary(folder, bench, done), "looks": looks.to_dict()}
-    provenance = {"created": now(), "versions": versions(), "git": git_commit()}
-    name = f"studies/noise-{_digest(bench)}.json"
-    folder.write_json(name, {**record, **provenance})
-    return {**record, "file": str(folder.path / name)}
-
-
-def _open_bench(folder: RunFolder, request: NoiseRequest) -> _Bench:
-    entry = _noisy_entry(find_backend(request.backend))
-    experiment = open_run(folder)
-    if experiment.ansatz is None:
-        raise ConfigError(
-            "A noise study needs a run with a quantum layer", got=f"{folder.name}, which has none",
-            fix="Name another run; 'qhq compare' lists them",
-        )  # fmt: skip
-    windows = choose_windows(experiment.data.test, request.samples, request.seed)
-    executor = open_backend(EXACT, experiment.ansatz, seed=0)
-    return _Bench(experiment, entry, evaluate(experiment, executor, windows), request, list(_cells(request)))
+    return (runner or Runner()).run(NoiseStudy(folder, request))
 
 
 def _noisy_entry(entry: BackendSpec) -> BackendSpec:
@@ -155,36 +247,16 @@ def _noisy_entry(entry: BackendSpec) -> BackendSpec:
     )
 
 
-def _cells(request: NoiseRequest) -> Iterator[_Cell]:
-    for scale, shots in itertools.product(request.scales, request.shots):
-        # Exact values have nothing to draw.
-        for seed in range(1 if shots is None else request.seeds):
-            yield _Cell(scale, shots, seed)
-
-
-def _digest(bench: _Bench) -> str:
-    """Name of all that a cell's value depends on besides the cell: other settings, other files."""
-    request = bench.request
-    content = [
-        bench.entry.model_dump_json(exclude={"description"}),
-        bench.experiment.identity(),
-        request.samples,
-        request.seed,
-        *judged_by_symbol(bench.exact.windows),
-    ]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
-
-
-def _summary(folder: RunFolder, bench: _Bench, done: dict[str, dict[str, float]]) -> dict[str, Any]:
-    request = bench.request
+def _summary(study: NoiseStudy, done: Mapping[str, Values]) -> dict[str, Any]:
+    request = study.request
     rows = [
-        _row(bench, done, scale, shots) for scale, shots in itertools.product(request.scales, request.shots)
+        _row(study, done, scale, shots) for scale, shots in itertools.product(request.scales, request.shots)
     ]
     limits = {_shots_word(shots): _limit(rows, shots) for shots in request.shots}
-    exact, population = bench.exact, len(bench.experiment.data.test)
+    exact, population = study.exact, len(study.experiment.data.test)
     return {
-        "run": folder.name,
-        **bench.experiment.data.caveat.to_dict(),
+        "run": study.folder.name,
+        **study.experiment.data.caveat.to_dict(),
         "backend": request.backend,
         "samples": len(exact.windows),
         "seeds": request.seeds,
@@ -199,14 +271,14 @@ def _summary(folder: RunFolder, bench: _Bench, done: dict[str, dict[str, float]]
     }
 
 
-def _row(bench: _Bench, done: dict[str, dict[str, float]], scale: float, shots: int | None) -> dict[str, Any]:
-    count = 1 if shots is None else bench.request.seeds
-    cells = [done[_Cell(scale, shots, seed).key] for seed in range(count)]
-    row: dict[str, Any] = {"backend": bench.request.backend, "scale": scale, "shots": shots, "seeds": count}
+def _row(study: NoiseStudy, done: Mapping[str, Values], scale: float, shots: int | None) -> dict[str, Any]:
+    count = _streams(shots, study.request)
+    cells = [done[key_of(scale, shots, seed)] for seed in range(count)]
+    row: dict[str, Any] = {"backend": study.request.backend, "scale": scale, "shots": shots, "seeds": count}
     for key in ("mae", "skill", "delta_mae", "expectation_error"):
         mean, low, high = interval([cell[key] for cell in cells])
         row |= {key: mean, f"{key}_low": low, f"{key}_high": high}
-    naive = bench.exact.naive_metrics().mae
+    naive = study.exact.naive_metrics().mae
     return {**row, "naive_mae": naive, "against_naive": _against(row)}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -37,8 +37,17 @@ from qhq.experiment.record import git_commit, now, versions
 from qhq.runs.looks import add_look
 from qhq.runs.run_folder import RunFolder
 from qhq.seeding import child_seed
-from qhq.studies.connections import Connections, Pending, as_they_end, reach_backends, side_by_side
-from qhq.studies.selection import Selection, Skipped, nothing_left
+from qhq.studies.runner import MemoryStore, Outcome, Progress, Runner, Study, Values
+from qhq.studies.selection import (
+    Connections,
+    Pending,
+    Selection,
+    Skipped,
+    as_they_end,
+    nothing_left,
+    reach_backends,
+    side_by_side,
+)
 from qhq.studies.subset import choose_windows, sampling_error
 
 EXACT = AerSpec(kind="aer", name="exact")
@@ -164,13 +173,6 @@ def _too_small(entry: BackendSpec, experiment: Experiment, selection: Selection)
     return None
 
 
-def _open(entry: BackendSpec, experiment: Experiment, seed: int) -> Executor | None:
-    """Open a backend for the circuit of an experiment; None without one."""
-    if experiment.ansatz is None:
-        return None
-    return open_backend(entry, experiment.ansatz, seed=child_seed(seed, f"eval/{entry.name}"))
-
-
 def _open_device(entry: BackendSpec, experiment: Experiment, seed: int, connections: Connections) -> Any:
     """Open a device that has been reached for the circuit of an experiment."""
     assert experiment.ansatz is not None
@@ -179,7 +181,7 @@ def _open_device(entry: BackendSpec, experiment: Experiment, seed: int, connecti
 
 
 def run_evaluation(
-    plan: EvalPlan, progress: Callable[[int, int, str], None], meanwhile: Callable[[], None] = lambda: None
+    plan: EvalPlan, progress: Progress | None = None, meanwhile: Callable[[], None] = lambda: None
 ) -> dict[str, Any]:
     """Evaluate the checkpoint on each backend and keep the results under ``evals/``.
 
@@ -195,98 +197,94 @@ def run_evaluation(
             for all devices together, before anything is sent.
     """
     check_plan_together(plan.costs, _instances(plan.opened))
-    campaign = _Campaign(plan)
-    looks = add_look(plan.experiment.data.test, run=plan.folder.name, command="eval")
-    record: dict[str, Any] = {
-        "run": plan.folder.name,
-        **plan.experiment.data.caveat.to_dict(),
-        "other_data": None if plan.experiment.data.other is None else plan.experiment.data.other.to_dict(),
-        "mape_reason": why_no_percent(plan.windows),
-        "looks": looks.to_dict(),
-        "results": [],
-    }
+    progress = progress or Progress()
+    study = Portability(plan)
     try:
-        campaign.run(progress, meanwhile)
+        record = Runner(_Queues(study, progress, meanwhile), progress).run(study)
     except BaseException as fault:
         # An interrupt, or a fault of ours: what was measured is kept, and no thread goes on unseen.
-        campaign.stop()
+        study.stop()
         why = "interrupted" if isinstance(fault, KeyboardInterrupt) else f"{type(fault).__name__}: {fault}"
-        _keep(plan, {**record, "results": campaign.results(), "failed": {"backend": None, "error": why}})
+        _keep(plan, {**study.summarise(study.store.cells), "failed": {"backend": None, "error": why}})
         raise
     finally:
-        campaign.close()
-    record |= {"results": campaign.results(), "skipped": [asdict(each) for each in campaign.skipped]}
-    if campaign.failures:
-        name, error = campaign.failures[0]
+        study.close()
+    record["skipped"] = [asdict(each) for each in study.skipped]
+    if study.failures:
+        name, error = study.failures[0]
         _keep(plan, {**record, "failed": {"backend": name, "error": str(error)}})
-        for other, also in campaign.failures[1:]:
+        for other, also in study.failures[1:]:
             TALK.get().tell(f"Error on {other} too: {also}")
         raise error
     if not record["results"]:
-        raise nothing_left(campaign.skipped)
-    progress(len(plan.entries), len(plan.entries), "")
+        raise nothing_left(study.skipped)
     record["file"] = str(_keep(plan, record))
     return record
 
 
-class _Campaign:
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A cell: one backend. It is measured in this process, which has the connections and the journal."""
+
+    entry: BackendSpec
+    study: Portability = field(repr=False)
+
+    @property
+    def key(self) -> str:
+        """Name of the backend."""
+        return self.entry.name
+
+
+class Portability(Study[Target, dict[str, Any]]):
     """The backends of one evaluation, those of hardware open from the moment that something is sent to them.
 
-    Every backend is asked about the very same numbers: what was sent would not be found again otherwise.
+    Every backend is asked about the very same numbers: what was sent would not be found again otherwise. An
+    evaluation is made anew each time, and what a device has answered is found in its journal, so that no
+    store is needed.
+
+    Attributes:
+        failures: Backends that failed, and how.
+        skipped: Those of a glob that could not be used.
     """
 
+    title = "evaluation"
+
     def __init__(self, plan: EvalPlan) -> None:
-        self.plan = plan
-        self.latent = plan.latent
+        self.planned, self.latent = plan, plan.latent
+        self.store: MemoryStore[Target] = MemoryStore()
         self.failures: list[tuple[str, QHQError]] = []
         self.skipped = list(plan.skipped)
-        self.done_with: set[str] = set()
+        self.failed: set[str] = set()
         self._stored = _stored_jobs(plan.entries)
         self._hardware = dict(plan.opened)
         self._seconds: dict[str, float] = {}
-        self._measured: dict[str, dict[str, Any]] = {}
+        self._looks = add_look(plan.experiment.data.test, run=plan.folder.name, command="eval")
 
-    def run(self, progress: Callable[[int, int, str], None], meanwhile: Callable[[], None]) -> None:
-        """Send to all devices at once, measure the rest as their queues run, then what they gave."""
-        entries, by_name = self.plan.entries, {each.name: each for each in self.plan.entries}
-        devices = [
-            each for each in entries if kind_of(each).is_hardware and self.plan.experiment.ansatz is not None
-        ]
-        if devices:
-            progress(0, len(entries), f"sending to {', '.join(each.name for each in devices)}")
-        side_by_side([partial(self.attempt, each, partial(self.send, each)) for each in devices])
-        queued = [each for each in devices if each.name not in self.done_with]
-        waited = {
-            each.name: Pending(partial(self.attempt, each, partial(self.wait, each))) for each in queued
+    def plan(self) -> list[Target]:
+        """Every backend."""
+        return [Target(entry, self) for entry in self.planned.entries]
+
+    @staticmethod
+    def measure(cell: Target) -> Outcome:
+        """Evaluate on a backend, and on a device wait for what was sent; nothing if it fails."""
+        return Outcome(cell.study.attempt(cell.entry, partial(cell.study.result, cell.entry)) or {})
+
+    def summarise(self, done: Mapping[str, Values]) -> dict[str, Any]:
+        """The record of an evaluation; results in the order asked for."""
+        plan, data = self.planned, self.planned.experiment.data
+        return {
+            "run": plan.folder.name,
+            **data.caveat.to_dict(),
+            "other_data": None if data.other is None else data.other.to_dict(),
+            "mape_reason": why_no_percent(plan.windows),
+            "looks": self._looks.to_dict(),
+            "results": [done[each.name] for each in plan.entries if done.get(each.name)],
         }
-        meanwhile()
-        exact = evaluate(self.plan.experiment, self.open(EXACT), self.plan.windows, self.latent)
-        for entry in entries:
-            if entry not in devices:
-                self._measure_next(entry, exact, progress)
-        if queued:
-            progress(
-                len(self._measured), len(entries), f"waiting for {', '.join(each.name for each in queued)}"
-            )
-        # Each as its results come: those of one device are kept though another's queue is interrupted.
-        for name, _ in as_they_end(waited):
-            if name not in self.done_with:
-                self._measure_next(by_name[name], exact, progress)
-                left = [each for each in waited if each not in self._measured.keys() | self.done_with]
-                if left:
-                    progress(len(self._measured), len(entries), f"waiting for {', '.join(left)}")
 
-    def results(self) -> list[dict[str, Any]]:
-        """What was measured, in the order asked for."""
-        return [self._measured[each.name] for each in self.plan.entries if each.name in self._measured]
-
-    def _measure_next(
-        self, entry: BackendSpec, exact: Evaluation, progress: Callable[[int, int, str], None]
-    ) -> None:
-        progress(len(self._measured), len(self.plan.entries), entry.name)
-        result = self.attempt(entry, partial(self.measure, entry, exact))
-        if result is not None:
-            self._measured[entry.name] = result
+    def measure_exact(self) -> None:
+        """Evaluate on the exact simulator, which every backend is compared with; as the queues run."""
+        executor = self._open(EXACT)
+        self._exact = evaluate(self.planned.experiment, executor, self.planned.windows, self.latent)
 
     def attempt(self, entry: BackendSpec, act: Callable[[], Any]) -> Any:
         """Do something with a backend; if it fails it is left out, or its error is kept for the end."""
@@ -294,10 +292,10 @@ class _Campaign:
         try:
             return act()
         except QHQError as error:
-            self.done_with.add(entry.name)
+            self.failed.add(entry.name)
             # A job that failed may have been paid for: that is no reason to say nothing.
             if (
-                entry.name in self.plan.globbed
+                entry.name in self.planned.globbed
                 and isinstance(error, BackendError)
                 and not isinstance(error, JobError)
             ):
@@ -308,25 +306,25 @@ class _Campaign:
         finally:
             self._seconds[entry.name] = self._seconds.get(entry.name, 0.0) + time.perf_counter() - started
 
-    def open(self, entry: BackendSpec) -> Executor | None:
-        """Open a backend for the circuit; None without one."""
-        return _open(entry, self.plan.experiment, self.plan.request.seed)
+    def is_device(self, entry: BackendSpec) -> bool:
+        """Whether a backend has a queue, and is asked anything."""
+        return kind_of(entry).is_hardware and self.planned.experiment.ansatz is not None
 
     def send(self, entry: BackendSpec) -> None:
         """Send what a device is asked, and wait for nothing; it is asked for its calibration once more."""
-        with in_run(self.plan.folder.name):
-            self._hardware[entry.name].send(*circuit_arguments(self.plan.experiment, self.latent))
+        with in_run(self.planned.folder.name):
+            self._hardware[entry.name].send(*circuit_arguments(self.planned.experiment, self.latent))
 
     def wait(self, entry: BackendSpec) -> None:
         """Wait until the journal has the results of a device, each of which may come before another's."""
-        with in_run(self.plan.folder.name):
-            self._hardware[entry.name].wait(*circuit_arguments(self.plan.experiment, self.latent))
+        with in_run(self.planned.folder.name):
+            self._hardware[entry.name].wait(*circuit_arguments(self.planned.experiment, self.latent))
 
-    def measure(self, entry: BackendSpec, exact: Evaluation) -> dict[str, Any]:
-        """Evaluate on a backend; on a device, wait for what was sent."""
-        plan, started = self.plan, time.perf_counter()
+    def result(self, entry: BackendSpec) -> dict[str, Any]:
+        """Evaluate on a backend: one object of ``results``."""
+        plan, exact, started = self.planned, self._exact, time.perf_counter()
         with in_run(plan.folder.name):
-            executor = self._hardware.get(entry.name) or self.open(entry)
+            executor = self._hardware.get(entry.name) or self._open(entry)
             evaluation = evaluate(plan.experiment, executor, plan.windows, self.latent)
         result = _result(plan, entry, evaluation, exact)
         replayed = bool(result["job_ids"]) and set(result["job_ids"]) <= self._stored
@@ -348,6 +346,58 @@ class _Campaign:
         """Close batches and sessions: an open one costs by the wall clock."""
         for executor in self._hardware.values():
             executor.close()
+
+    def _open(self, entry: BackendSpec) -> Executor | None:
+        """Open a backend for the circuit; None without one."""
+        ansatz = self.planned.experiment.ansatz
+        if ansatz is None:
+            return None
+        return open_backend(entry, ansatz, seed=child_seed(self.planned.request.seed, f"eval/{entry.name}"))
+
+
+class _Queues:
+    """The workers of an evaluation: devices, whose queues run side by side, and this process meanwhile.
+
+    All that goes to hardware is sent first; then simulators are measured, then each device as its results
+    come: those of one are kept though another's queue is interrupted.
+    """
+
+    def __init__(self, study: Portability, progress: Progress, meanwhile: Callable[[], None]) -> None:
+        self.study, self.progress, self.meanwhile = study, progress, meanwhile
+
+    def run(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        """See `qhq.studies.runner.local.Workers`."""
+        study, targets = self.study, list(items)
+        devices = [each for each in targets if study.is_device(each.entry)]
+        if devices:
+            self.progress.measuring(f"sending to {', '.join(each.key for each in devices)}")
+        acts = [(each, partial(study.send, each.entry)) for each in devices]
+        side_by_side([partial(study.attempt, each.entry, act) for each, act in acts])
+        waiting = {
+            each: Pending(partial(study.attempt, each.entry, partial(study.wait, each.entry)))
+            for each in devices
+            if each.key not in study.failed
+        }
+        self.meanwhile()
+        study.measure_exact()
+        for each in targets:
+            if each not in devices:
+                self.progress.measuring(each.key)
+                yield each, function(each)
+            elif each not in waiting:
+                yield each, Outcome({})
+        left = [each.key for each in waiting]
+        if left:
+            self.progress.measuring(f"waiting for {', '.join(left)}")
+        for each, _ in as_they_end(waiting):
+            if each.key in study.failed:
+                yield each, Outcome({})
+            else:
+                self.progress.measuring(each.key)
+                yield each, function(each)
+            left.remove(each.key)
+            if left:
+                self.progress.measuring(f"waiting for {', '.join(left)}")
 
 
 def _typical_std(executor: Executor | None) -> float | None:

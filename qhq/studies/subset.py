@@ -21,7 +21,7 @@ def choose_windows(windows: Windows, samples: int | None, seed: int) -> Windows:
         return windows
     if samples > count:
         raise ConfigError(
-            "--samples must not exceed the test part",
+            "--samples must not exceed the test split",
             got=f"{samples} of {count} windows",
             fix="Ask for fewer",
         )
@@ -40,7 +40,7 @@ def sampling_error(evaluation: Evaluation, population: int) -> float | None:
     """Standard error of the MAE for having evaluated a subset, in the unit of the prices.
 
     That of simple random sampling without replacement (Cochran, Sampling Techniques, 1977, eq. 2.20);
-    drawing equal shares of each symbol makes it smaller, so this is an upper bound. 0 for the whole part,
+    drawing equal shares of each symbol makes it smaller, so this is an upper bound. 0 for the whole split,
     None for a single window, which says nothing of the spread.
     """
     errors = np.abs(evaluation.forecast - evaluation.windows.targets).mean(axis=(1, 2))

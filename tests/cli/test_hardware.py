@@ -21,8 +21,9 @@ from qhq.cli.steps import StudyProgress
 from qhq.errors import JobError
 from qhq.experiment.config import load_config
 from qhq.experiment.run import train_run
-from qhq.studies.connections import side_by_side
 from qhq.studies.portability import EvalRequest, plan_evaluation, run_evaluation
+from qhq.studies.runner import Progress
+from qhq.studies.selection import side_by_side
 from qhq.training.loop import Watcher
 from tests.backends.ibm.cases import Heard
 from tests.cli.test_train_and_eval import EVAL_KEYS
@@ -182,11 +183,11 @@ def test_a_device_that_changed_after_its_cost_was_shown_is_asked_about(run, stud
     heard = Heard(agrees)
     with talking(heard):
         if agrees:
-            (result,) = run_evaluation(plan, lambda *_: None)["results"]
+            (result,) = run_evaluation(plan)["results"]
             assert cost.layout[0] not in result["layout"]
         else:
             with pytest.raises(JobError, match="agreed to"):
-                run_evaluation(plan, lambda *_: None)
+                run_evaluation(plan)
             assert loopback.service.jobs() == []
     assert len(heard.asked) == 1
 
@@ -420,7 +421,7 @@ def test_nothing_is_sent_once_a_command_was_interrupted(run, study, loopback):
     plan = plan_evaluation(run, EvalRequest(("ibm_manila",), samples=4, shots=64))
     plan.opened["ibm_manila"].stop()
     with pytest.raises(JobError, match="once a command was interrupted"):
-        run_evaluation(plan, lambda *_: None)
+        run_evaluation(plan)
     assert loopback.service.jobs() == []
 
 
@@ -445,13 +446,13 @@ def test_a_fault_in_one_devices_thread_costs_no_other_its_results(run, study, lo
         assert measured.wait(60)
         raise ZeroDivisionError("a fault of ours")
 
-    def progress(done, *_):
-        if done:
+    class Measured(Progress):
+        def done(self, key, *, fresh):
             measured.set()
 
     monkeypatch.setattr(plan.opened["ibm_nairobi"], "wait", wait)
     with pytest.raises(ZeroDivisionError):
-        run_evaluation(plan, progress)
+        run_evaluation(plan, Measured())
     (kept,) = [json.loads(file.read_text()) for file in (run.path / "evals").glob("*.json")]
     assert [each["backend"] for each in kept["results"]] == ["ibm_manila"]
     assert kept["failed"]["error"] == "ZeroDivisionError: a fault of ours"

@@ -96,7 +96,7 @@ def test_eval_takes_globs_and_a_stratified_subset(qhq):
         (("--backend", "aerr"), "Did you mean 'aer'"),
         (("--backend", "nothing*"), "--backend must be an entry"),
         (("--shots", "9"), "--shots needs a sampling backend"),
-        (("--samples", "100000"), "--samples must not exceed the test part"),
+        (("--samples", "100000"), "--samples must not exceed the test split"),
     ],
 )
 def test_eval_refuses_what_it_cannot_do(qhq, arguments, message):

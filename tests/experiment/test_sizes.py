@@ -14,7 +14,7 @@ from qhq.experiment.config import load_config
 from qhq.experiment.run import train_run
 from qhq.experiment.trial import run_trial
 from qhq.runs.run_folder import RunFolder
-from qhq.studies.ablation.cell import Bench
+from qhq.studies.ablation.cell import measure_cell, plan_cells
 from qhq.studies.ablation.study import _best
 from qhq.studies.ablation.verdict import table_rows
 from qhq.studies.comparisons import compare_all
@@ -64,10 +64,10 @@ def test_the_verdict_of_a_training_and_the_rank_of_a_trial_do_not_move(configs, 
 def test_what_an_ablation_calls_best_and_better_does_not_move(configs):
     tables = []
     for config in configs:
-        bench = Bench({}, prepare(config.data))
+        data = prepare(config.data)
         measured = {
-            cell.name: [bench.measure(cell)]
-            for cell in bench.cells(range(0))
+            cell.name: [measure_cell(cell, data)]
+            for cell in plan_cells({"hybrid": config}, data, range(0))
             if cell.name != "gradient_boosting"
         }
         tables.append(table_rows(measured, compare_all(measured, 1, ("last_value",))))

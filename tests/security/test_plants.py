@@ -25,9 +25,9 @@ from qhq.report.figures import draw_run_figures
 from qhq.runs.mirror_store import Store
 from qhq.runs.mirror_units import Memory, Unit, recall, remember
 from qhq.runs.run_folder import RunFolder, is_run_name
-from qhq.studies.runner.store import CellStore
-from qhq.studies.sweep.final import _plan_names
-from qhq.studies.sweep.trials import Shelf
+from qhq.studies.runner.store import Store as CellStore
+from qhq.studies.sweep.final import Finals
+from qhq.studies.sweep.trials import TrialStore
 from qhq.training.loop import Watcher
 from tests.conftest import TINY
 from tests.data.recording.chains import make_chain
@@ -318,45 +318,45 @@ def the_name_of_a_run(scene):
 def sweep_of(scene):
     folder = scene.run.parent / "sweeps" / "s"
     folder.mkdir(parents=True)
-    return folder, Shelf(RunFolder(folder))
+    return folder, TrialStore(RunFolder(folder))
 
 
 def trials_in_hand(scene):
-    folder, shelf = sweep_of(scene)
+    folder, store = sweep_of(scene)
     (folder / "working").symlink_to(scene.outside / "folder")
     with pytest.raises(QHQError, match="leads out"):
-        shelf.stale()
+        store.stale()
 
 
 def legs_of_a_trial(scene):
-    folder, shelf = sweep_of(scene)
+    folder, store = sweep_of(scene)
     (folder / "legs").mkdir()
     (folder / "legs" / "t-e1").symlink_to(scene.outside / "folder")
     with pytest.raises(QHQError, match="leads out"):
-        shelf._strip("t")
+        store._strip("t")
 
 
 def a_state_of_a_leg(scene):
-    folder, shelf = sweep_of(scene)
+    folder, store = sweep_of(scene)
     (folder / "legs" / "t-e1").mkdir(parents=True)
     (folder / "legs" / "t-e1" / "resume.pt").symlink_to(scene.outside / "secret.txt")
     with pytest.raises(QHQError, match="leads out"):
-        shelf.hand_out(SimpleNamespace(name="t"))
+        store.hand_out(SimpleNamespace(name="t"))
 
 
 def a_trial(scene):
-    folder, shelf = sweep_of(scene)
+    folder, store = sweep_of(scene)
     (folder / "trials").mkdir()
     (folder / "trials" / "t").symlink_to(scene.outside / "folder")
     with pytest.raises(QHQError, match="leads out"):
-        shelf.find(SimpleNamespace(name="t", until=None, kind="trial"))
+        store.find({"t": SimpleNamespace(name="t", until=None, kind="trial")})
 
 
 def names_of_final_runs(scene):
-    folder, shelf = sweep_of(scene)
+    folder, store = sweep_of(scene)
     (folder / "final.json").write_text(json.dumps({"k": "../../outside/x", "l": "/tmp/x", "m": 3}))
-    finals = SimpleNamespace(configs={"winner": load_config(str(scene.run / "config.yaml"))}, seeds=[0])
-    names, _ = _plan_names(finals, SimpleNamespace(shelf=shelf))
+    configs = {"winner": load_config(str(scene.run / "config.yaml"))}
+    names, _ = Finals(configs, range(1), store).plan_names()
     assert all(map(is_run_name, names["winner"]))
     assert set(json.loads((folder / "final.json").read_text()).values()) == set(names["winner"])
     assert not any(map(is_run_name, ("../x", "/x", "a/b", ".x", "", None, "20260101-000000-a/../b", "x\0")))

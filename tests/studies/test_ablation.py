@@ -16,7 +16,7 @@ from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.fit import fit, open_trainer
 from qhq.experiment.opening import open_experiment, open_run
 from qhq.experiment.run import train_run
-from qhq.studies.ablation.cell import Bench, Cell, circuit_weights, measure_life
+from qhq.studies.ablation.cell import circuit_weights, measure_activity, measure_cell, plan_cells
 from qhq.studies.ablation.rivals import choose_rivals, choose_width, judge_place
 from qhq.studies.ablation.study import AblationRequest, control_config, judge, run_ablation, run_controls
 from qhq.studies.ablation.variants import WIDTHS, build_variants, load_subject, mlp_spec
@@ -28,6 +28,7 @@ from qhq.studies.ablation.verdict import (
     say_verdict,
     table_rows,
 )
+from qhq.studies.runner import LocalWorkers, Progress, Runner
 from qhq.training.loop import Watcher
 from tests.conftest import TINY
 
@@ -45,14 +46,10 @@ def tiny(tmp_path_factory) -> ExperimentConfig:
         yield load_config(str(folder / "tiny.yaml"), ["training.epochs=1", "backend=statevector"])
 
 
-def silent(done: int, total: int, what: str) -> None:
-    pass
-
-
 @pytest.fixture(scope="module")
 def record(tiny):
     """One study with two seeds."""
-    return run_ablation(tiny, AblationRequest(seeds=2), silent)
+    return run_ablation(tiny, AblationRequest(seeds=2))
 
 
 # Variants
@@ -117,10 +114,10 @@ def test_a_circuit_that_couples_nothing_has_no_variant_without_entanglers(tiny):
 
 def test_a_config_without_a_circuit_is_refused(tiny):
     with pytest.raises(ConfigError, match="needs a config with a quantum layer"):
-        run_ablation(tiny.model_copy(update={"quantum": None}), AblationRequest(), silent)
+        run_ablation(tiny.model_copy(update={"quantum": None}), AblationRequest())
 
 
-# Life
+# Activity
 
 
 def test_a_trained_circuit_is_alive_and_one_that_nothing_listens_to_is_not(tiny):
@@ -128,11 +125,11 @@ def test_a_trained_circuit_is_alive_and_one_that_nothing_listens_to_is_not(tiny)
     first = circuit_weights(experiment)
     state = fit(experiment, Watcher())
     test = experiment.data.test
-    assert measure_life(experiment, test, first, state.history).alive
-    assert not measure_life(experiment, test, circuit_weights(experiment), state.history).alive
+    assert measure_activity(experiment, test, first, state.history).alive
+    assert not measure_activity(experiment, test, circuit_weights(experiment), state.history).alive
     head = experiment.model.head.weight
     head.data.zero_()
-    dead = measure_life(experiment, test, first, state.history)
+    dead = measure_activity(experiment, test, first, state.history)
     assert (dead.share, dead.alive) == (0.0, False)
 
 
@@ -140,7 +137,7 @@ def test_share_without_a_skip_is_all(tiny):
     config = tiny.model_copy(update={"model": tiny.model.model_copy(update={"skip": "none"})})
     experiment = open_experiment(config)
     state = fit(experiment, Watcher())
-    life = measure_life(experiment, experiment.data.test, np.zeros(2), state.history)
+    life = measure_activity(experiment, experiment.data.test, np.zeros(2), state.history)
     np.testing.assert_allclose(life.share, 1.0, atol=0.15)
 
 
@@ -335,7 +332,7 @@ def planted(tmp_path, monkeypatch):
             f"model: {{recurrent: [{{unit: gru, hidden: 8}}], {model}}}\n"
             "training: {epochs: 2, batch_size: 64, learning_rate: 0.02}\n"
         )
-        return run_ablation(load_config(str(tmp_path / "planted.yaml")), AblationRequest(seeds=2), silent)
+        return run_ablation(load_config(str(tmp_path / "planted.yaml")), AblationRequest(seeds=2))
 
     return ablate
 
@@ -427,11 +424,12 @@ def test_a_choice_sees_nothing_of_the_test_split(tiny):
     """Whatever the test split holds, the loss that rivals and widths are chosen by is the same."""
     found = []
     for change in (False, True):
-        bench = Bench(build_variants(tiny, ANSATZ).configs, prepare(tiny.data))
+        data = prepare(tiny.data)
         if change:
-            values = bench.data.parts.test.panel.values
+            values = data.parts.test.panel.values
             values[:] = values * np.random.default_rng(0).uniform(0.5, 2, values.shape)
-        cells = [bench.measure(cell) for cell in (Cell("mlp_x2", 1), Cell("ridge", None))]
+        every = plan_cells(build_variants(tiny, ANSATZ).configs, data, range(1, 2))
+        cells = [measure_cell(cell, data) for cell in every if cell.name in ("mlp_x2", "ridge")]
         found.append([(cell["validation_loss"], cell["losses"]) for cell in cells])
     for (seen, losses), (again, others) in zip(*found, strict=True):
         assert seen == again
@@ -442,33 +440,47 @@ class Interrupted(Exception):
     pass
 
 
+class Log(Progress):
+    """Remembers what it was told."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.titles: list[str] = []
+        self.found: list[str] = []
+        self.fresh: list[str] = []
+        self.stop_after = stop_after
+
+    def started(self, title: str, cells: int) -> None:
+        self.titles.append(f"{title} {cells}")
+
+    def done(self, key: str, *, fresh: bool) -> None:
+        (self.fresh if fresh else self.found).append(key)
+        if len(self.fresh) == self.stop_after:
+            raise Interrupted
+
+
 def test_a_study_that_was_cut_off_equals_one_that_was_not(record, tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("QHQ_RUNS_DIR", str(tmp_path))
 
-    def stop(done, total, what):
-        if done == 9:
-            raise Interrupted
-
     with pytest.raises(Interrupted):
-        run_ablation(tiny, AblationRequest(seeds=2), stop)
+        run_ablation(tiny, AblationRequest(seeds=2), Runner(progress=Log(stop_after=9)))
     (store,) = tmp_path.glob("studies/*/cells.jsonl")
     whole = [line for line in store.read_bytes().splitlines() if line]
     damage = [whole[0].replace(b"0.", b"1.", 1), b'{"cell": "mlp/1", "values": {}}', b'"\xff', b"[]"]
     store.write_bytes(b"\n".join([*damage, *whole[1:], b'{"cell": "mlp/1", "val']))
-    seen = []
-    again = run_ablation(tiny, AblationRequest(seeds=2), lambda done, total, what: seen.append(done))
-    assert seen[0] == 8  # one cell's values were changed by hand
+    log = Log()
+    again = run_ablation(tiny, AblationRequest(seeds=2), Runner(progress=log))
+    assert len(log.found) == 8  # one cell's values were changed by hand
     assert plain(again) == plain(record)
     assert len(list(store.parent.glob("variants/*.yaml"))) == 7
 
 
 def test_several_processes_give_what_one_gives(record, tiny, tmp_path, monkeypatch):
-    monkeypatch.setenv("QHQ_RUNS_DIR", str(tmp_path))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert plain(run_ablation(tiny, AblationRequest(seeds=1, workers=2), silent)["pairs"]) == plain(
-        run_ablation(tiny, AblationRequest(seeds=1), silent)["pairs"]
-    )
-    more = run_ablation(tiny, AblationRequest(seeds=2), silent)
+    monkeypatch.setenv("QHQ_RUNS_DIR", str(tmp_path / "two"))
+    with LocalWorkers(2, print) as workers:
+        several = run_ablation(tiny, AblationRequest(seeds=1), Runner(workers))
+    monkeypatch.setenv("QHQ_RUNS_DIR", str(tmp_path / "one"))
+    assert plain(several) == plain(run_ablation(tiny, AblationRequest(seeds=1)))
+    more = run_ablation(tiny, AblationRequest(seeds=2))
     assert plain(more) == plain(record)
 
 
@@ -521,14 +533,10 @@ def test_a_control_passes_or_fails(control, found, passed):
 def test_controls_say_both(tiny):
     training = tiny.training.model_copy(update={"epochs": 3, "learning_rate": 0.02})
     config = tiny.model_copy(update={"training": training})
-    seen = []
-
-    def progress(control):
-        seen.append(control)
-        return silent
-
-    record = run_controls(config, AblationRequest(seeds=2, workers=1), progress)
-    assert seen == ["random_walk", "planted"]
+    log = Log()
+    record = run_controls(config, AblationRequest(seeds=2), Runner(progress=log))
+    assert len(log.titles) == 2
+    assert list(record["controls"]) == ["random_walk", "planted"]
     assert record["passed"] == all(each["passed"] for each in record["controls"].values())
     hybrid = {row["control"]: row for row in record["rows"] if row["variant"] == "hybrid"}
     assert hybrid["planted"]["vs_naive"] == "better"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +16,12 @@ from qhq.experiment.config import load_config
 from qhq.experiment.evaluate import evaluate
 from qhq.experiment.opening import open_run
 from qhq.experiment.run import train_run
-from qhq.studies.noise import NoiseRequest, interval, run_noise_study
+from qhq.studies.noise import NoiseRequest, NoiseStudy, interval, run_noise_study
 from qhq.studies.portability import EXACT
+from qhq.studies.runner import LocalWorkers, Runner
 from qhq.studies.subset import choose_windows
 from qhq.training.loop import Watcher
+from tests.studies.test_ablation import Interrupted, Log
 
 REQUEST = NoiseRequest("aer_noisy", (0.0, 1.0, 4.0), (None, 100, 10_000), seeds=2, samples=24)
 
@@ -34,12 +38,8 @@ def run(tmp_path_factory):
         yield train_run(load_config(str(folder / "tiny.yaml"), ["training.epochs=1"]), Watcher())
 
 
-def silent(done: int, total: int, what: str) -> None:
-    pass
-
-
 def test_rows_follow_scale_and_shots(run):
-    record = run_noise_study(run, REQUEST, silent)
+    record = run_noise_study(run, REQUEST)
     rows = {(row["scale"], row["shots"]): row for row in record["rows"]}
     assert len(rows) == 9
     errors = {key: row["expectation_error"] for key, row in rows.items()}
@@ -52,7 +52,7 @@ def test_rows_follow_scale_and_shots(run):
 
 
 def test_scale_1_is_the_device_itself(run):
-    record = run_noise_study(run, REQUEST, silent)
+    record = run_noise_study(run, REQUEST)
     experiment = open_run(run)
     windows = choose_windows(experiment.data.test, REQUEST.samples, REQUEST.seed)
     device, exact = (
@@ -65,40 +65,46 @@ def test_scale_1_is_the_device_itself(run):
     np.testing.assert_allclose(row["expectation_error"], error, rtol=1e-9)
 
 
-class Interrupted(Exception):
-    pass
-
-
 def test_cut_off_study_goes_on_where_it_stopped(run):
     request = NoiseRequest("aer_noisy", (0.0, 1.0), (None, 50), seeds=2, samples=10)
-    seen = []
-
-    def stop_at_third(done, total, what):
-        seen.append(what)
-        if done == 3:
-            raise Interrupted
-
     with pytest.raises(Interrupted):
-        run_noise_study(run, request, stop_at_third)
+        run_noise_study(run, request, Runner(progress=Log(stop_after=3)))
     store = next(
         path for path in (run.path / "studies").glob("*.jsonl") if len(path.read_text().split()) < 40
     )
     with store.open("a") as file:
         file.write('{"cell": "1/50/0", "val')
-    seen.clear()
-    record = run_noise_study(run, request, lambda done, total, what: seen.append(what))
-    assert seen == ["1/exact/0", "1/50/0", "1/50/1", ""]
+    log = Log()
+    record = run_noise_study(run, request, Runner(progress=log))
+    assert log.found == ["0/exact/0", "0/50/0", "0/50/1"]
+    assert log.fresh == ["1/exact/0", "1/50/0", "1/50/1"]
     assert len(record["rows"]) == 4
-    seen.clear()
-    again = run_noise_study(run, request, lambda done, total, what: seen.append(what))
-    assert seen == [""]
-    assert again["rows"] == record["rows"]
+    log = Log()
+    assert run_noise_study(run, request, Runner(progress=log))["rows"] == record["rows"]
+    assert log.fresh == []
+
+
+def test_two_workers_give_what_one_gives(run, tmp_path):
+    """The worker has no folder of the run: it is sent along."""
+    request = NoiseRequest("aer_noisy", (0.0, 1.0), (None, 50), seeds=2, samples=10, seed=3)
+    with LocalWorkers(2, print) as workers:
+        several = run_noise_study(run, request, Runner(workers))
+    Path(several["file"]).with_suffix(".jsonl").unlink()
+    assert run_noise_study(run, request)["rows"] == several["rows"]
+
+
+def test_a_worker_with_another_version_is_refused(run, monkeypatch):
+    (cell, *_) = NoiseStudy(run, NoiseRequest("aer_noisy", (0.0,), (None,), samples=5)).plan()
+    monkeypatch.setattr("qhq.studies.noise._OPENED", [])
+    elsewhere = replace(cell, checkpoint=replace(cell.checkpoint, seen=("", "0.0.1")))
+    with pytest.raises(ConfigError, match="must have the driver's qhq"):
+        NoiseStudy.measure(elsewhere)
 
 
 @pytest.mark.parametrize("backend", ["aer", "aer_shots", "statevector"])
 def test_backend_without_noise_is_refused(run, backend):
     with pytest.raises(ConfigError, match="needs a simulated backend with noise"):
-        run_noise_study(run, NoiseRequest(backend), silent)
+        run_noise_study(run, NoiseRequest(backend))
 
 
 def test_interval_of_one_value_is_itself():

@@ -101,5 +101,5 @@ def test_subset_is_seeded_stratified_and_in_order(count):
 def test_whole_test_part_without_samples():
     windows = prepare(DataSpec(start="2011-01-01")).test
     assert choose_windows(windows, None, 0) is windows
-    with pytest.raises(ConfigError, match="must not exceed the test part"):
+    with pytest.raises(ConfigError, match="must not exceed the test split"):
         choose_windows(windows, len(windows) + 1, 0)

@@ -7,7 +7,7 @@ cell also says whether the circuit is alive: it learned, and the forecast listen
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from qhq.experiment.fit import fit
 from qhq.experiment.opening import Experiment, open_on_data
 from qhq.experiment.parity import pass_parity_gate
 from qhq.seeding import child_generator
+from qhq.studies.runner.reproducible import Fingerprints, one_training
 from qhq.training.history import EpochRecord
 from qhq.training.loop import TrainingState, Watcher
 
@@ -41,16 +42,25 @@ Values = dict[str, Any]
 and ``validation_loss``: the mean over the dates of the validation split of the loss that decides.
 
 Of a variant also ``epochs``, ``parameters_middle``, ``parameters_trained``, ``parameters_total``, and of one
-with a circuit what `Life` has.
+with a circuit what `Activity` has.
 """
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A variant and a seed, or a baseline."""
+    """A variant and a seed, or a baseline.
+
+    Attributes:
+        name: Of the variant or baseline.
+        seed: Of the training; None of a baseline.
+        config: The variant's with this seed; of a baseline any of the study, for the data.
+        seen: What the driver has, and a worker must have.
+    """
 
     name: str
     seed: int | None
+    config: ExperimentConfig
+    seen: Fingerprints
 
     @property
     def key(self) -> str:
@@ -58,51 +68,60 @@ class Cell:
         return f"baseline/{self.name}" if self.seed is None else f"{self.name}/{self.seed}"
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What all cells share: the variants' configs, and the data, which is the same for all."""
+def plan_cells(configs: Mapping[str, ExperimentConfig], data: Prepared, seeds: range) -> list[Cell]:
+    """All cells: the baselines, then one seed of every variant after the other.
 
-    configs: dict[str, ExperimentConfig]
-    data: Prepared
+    Args:
+        configs: The variants' by name; their data is the same.
+        data: Prepared from that.
+        seeds: Of each variant.
+    """
+    seen = {name: Fingerprints.of(config) for name, config in configs.items()}
+    some = next(iter(configs))
+    baselines = [Cell(name, None, configs[some], seen[some]) for name in suited_baselines(data.train)]
+    return [
+        *baselines,
+        *(
+            Cell(name, seed, config.model_copy(update={"seed": seed}), seen[name])
+            for seed in seeds
+            for name, config in configs.items()
+        ),
+    ]
 
-    def cells(self, seeds: range) -> list[Cell]:
-        """All cells: the baselines, then one seed of every variant after the other."""
-        baselines = [Cell(name, None) for name in suited_baselines(self.data.train)]
-        return [*baselines, *(Cell(name, seed) for seed in seeds for name in self.configs)]
 
-    def measure(self, cell: Cell) -> Values:
-        """Train or fit, and forecast the test part.
+def measure_cell(cell: Cell, data: Prepared) -> Values:
+    """Train or fit, and forecast the test split.
 
-        Raises:
-            QHQError: If that cannot be done.
-        """
-        started = time.perf_counter()
-        if cell.seed is None:
-            values = self._baseline(cell.name)
-        else:
-            values = self._variant(self.configs[cell.name].model_copy(update={"seed": cell.seed}))
-        return {**values, "seconds": round(time.perf_counter() - started, 3)}
+    Raises:
+        QHQError: If that cannot be done.
+    """
+    started = time.perf_counter()
+    with one_training():
+        values = _baseline(cell.name, data) if cell.seed is None else _variant(cell.config, data)
+    return {**values, "seconds": round(time.perf_counter() - started, 3)}
 
-    def _baseline(self, name: str) -> Values:
-        forecaster = fit_all_baselines(Setting.of(self.data), [name])[name]
-        return _judge(self.data, lambda windows, _: forecaster(windows))
 
-    def _variant(self, config: ExperimentConfig) -> Values:
-        experiment = open_on_data(config, self.data)
-        pass_parity_gate(experiment)
-        first = circuit_weights(experiment)
-        doctor = Doctor(experiment, experiment.samples(self.data.train), Watcher())
-        state = fit(experiment, doctor)
+def _baseline(name: str, data: Prepared) -> Values:
+    forecaster = fit_all_baselines(Setting.of(data), [name])[name]
+    return _judge(data, lambda windows, _: forecaster(windows))
 
-        def forecast(windows: Windows, stream: str) -> Array:
-            scaled, _ = forecast_scaled(experiment, experiment.open_executor(stream), windows)
-            return self.data.scaler.to_price(scaled, windows)
 
-        values = {**_judge(self.data, forecast), "epochs": state.epoch, **_sizes(experiment)}
-        if experiment.model.quantum is not None:
-            life = measure_life(experiment, self.data.test, first, state.history)
-            values |= life.to_dict(_errors_found(doctor, state))
-        return values
+def _variant(config: ExperimentConfig, data: Prepared) -> Values:
+    experiment = open_on_data(config, data)
+    pass_parity_gate(experiment)
+    first = circuit_weights(experiment)
+    doctor = Doctor(experiment, experiment.samples(data.train), Watcher())
+    state = fit(experiment, doctor)
+
+    def forecast(windows: Windows, stream: str) -> Array:
+        scaled, _ = forecast_scaled(experiment, experiment.open_executor(stream), windows)
+        return data.scaler.to_price(scaled, windows)
+
+    values = {**_judge(data, forecast), "epochs": state.epoch, **_sizes(experiment)}
+    if experiment.model.quantum is not None:
+        activity = measure_activity(experiment, data.test, first, state.history)
+        values |= activity.to_dict(_errors_found(doctor, state))
+    return values
 
 
 def _errors_found(doctor: Doctor, state: TrainingState) -> list[str]:
@@ -153,7 +172,7 @@ STILL = 1e-6
 
 
 @dataclass(frozen=True)
-class Life:
+class Activity:
     """What the circuit did.
 
     Attributes:
@@ -185,12 +204,12 @@ def circuit_weights(experiment: Experiment) -> np.ndarray:
     return np.empty(0) if layer is None else layer.weight.detach().double().numpy().copy()
 
 
-def measure_life(
+def measure_activity(
     experiment: Experiment, windows: Windows, first_weights: np.ndarray, history: list[EpochRecord]
-) -> Life:
+) -> Activity:
     """Look at a trained model's circuit on some windows; its layer must stand on its training backend."""
     change = np.abs(circuit_weights(experiment) - first_weights)
-    return Life(
+    return Activity(
         gradient=float(np.mean([epoch.grad_circuit for epoch in history])),
         moved=float(change.max(initial=0.0)),
         share=_share(experiment, windows),

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ import numpy as np
 from qhq import __version__
 from qhq.ansatz.program import Ansatz
 from qhq.ansatz.stored import fingerprint
-from qhq.data.prepare import Prepared, prepare
+from qhq.data.prepare import Prepared
 from qhq.data.quarantine import tell_rows
 from qhq.data.sources.control import Control, best_skill
 from qhq.data.spec import DataSpec
@@ -37,10 +37,9 @@ from qhq.experiment.opening import build_circuit
 from qhq.experiment.record import git_commit, now, versions
 from qhq.models.mlp import mlp_parameters
 from qhq.paths import runs_dir
-from qhq.runs.looks import Looks, add_look
+from qhq.runs.looks import add_look
 from qhq.runs.run_folder import RunFolder, writable
-from qhq.studies.ablation.cell import Bench, Values
-from qhq.studies.ablation.pool import measure_cells
+from qhq.studies.ablation.cell import Cell, measure_cell, plan_cells
 from qhq.studies.ablation.rivals import (
     choose_rivals,
     choose_width,
@@ -66,9 +65,8 @@ from qhq.studies.ablation.verdict import (
     table_rows,
 )
 from qhq.studies.comparisons import Measured, call
-from qhq.studies.runner.store import CellStore, judged_by_symbol
-
-Progress = Callable[[int, int, str], None]
+from qhq.studies.runner import Outcome, Runner, Store, Study, Values
+from qhq.studies.runner.reproducible import judged_by_symbol, prepared
 
 JUDGED = "losses of the task on test and validation"
 """What a cell holds; those of earlier versions hold less, and are measured again in a folder of their own."""
@@ -89,32 +87,20 @@ DATA_KINDS = {
 
 @dataclass(frozen=True)
 class AblationRequest:
-    """What ``qhq ablate`` was asked for: seeds from the config's own on, and how many processes."""
+    """What ``qhq ablate`` was asked for: seeds from the config's own on."""
 
     seeds: int = 5
-    workers: int = 1
 
 
-@dataclass(frozen=True)
-class _Study:
-    config: ExperimentConfig
-    ansatz: Ansatz
-    data: Prepared
-    variants: Variants
-    folder: RunFolder
-
-    @property
-    def bench(self) -> Bench:
-        return Bench(self.variants.configs, self.data)
-
-
-def run_ablation(config: ExperimentConfig, request: AblationRequest, progress: Progress) -> dict[str, Any]:
+def run_ablation(
+    config: ExperimentConfig, request: AblationRequest, runner: Runner | None = None
+) -> dict[str, Any]:
     """Measure every cell that is not there yet, test and sum up.
 
     Args:
         config: The hybrid's.
-        request: How many seeds and processes.
-        progress: Told how many cells are done, of how many, and which was the last.
+        request: How many seeds.
+        runner: Who measures, and who is told; by default this process, and nobody.
 
     Returns:
         ``rows``, one flat object a variant and baseline; ``verdict``, one sentence; ``pairs``, every test;
@@ -123,26 +109,66 @@ def run_ablation(config: ExperimentConfig, request: AblationRequest, progress: P
     Raises:
         QHQError: If the config has no quantum layer, anything cannot be opened, or a cell fails.
     """
-    study = _open(config)
+    study = _open(config, request)
     with study.folder.locked():
-        done, looks = _measure(study, request, progress)
-    seeds = range(config.seed, config.seed + request.seeds)
-    record = {**_summary(study, seeds, done), "looks": looks.to_dict()}
-    provenance = {"created": now(), "versions": versions(), "git": git_commit()}
-    study.folder.write_json("study.json", {**record, **provenance})
-    return record
+        return (runner or Runner()).run(study)
 
 
-def _open(config: ExperimentConfig) -> _Study:
+class Ablation(Study[Cell, dict[str, Any]]):
+    """The study of one config.
+
+    Attributes:
+        config: The hybrid's.
+        seeds: Of each variant.
+        folder: Its own.
+    """
+
+    def __init__(
+        self, config: ExperimentConfig, seeds: range, ansatz: Ansatz, data: Prepared, variants: Variants
+    ) -> None:
+        self.config, self.seeds = config, seeds
+        self.ansatz, self.data, self.variants = ansatz, data, variants
+        name = f"ablation-{config.name}-{_digest(variants, ansatz, data)}"
+        self.folder = RunFolder(runs_dir() / "studies" / name)
+        self.store = Store(self.folder.file("cells.jsonl"))
+        self.title = "ablation"
+
+    def plan(self) -> list[Cell]:
+        """The baselines, then one seed of every variant after the other; written down as looks."""
+        cells = plan_cells(self.variants.configs, self.data, self.seeds)
+        missing = {cell.key: cell for cell in cells}
+        missing = {key: cell for key, cell in missing.items() if key not in self.store.find(missing)}
+        # Baselines have nothing that was chosen; each trained model is a look of its own.
+        models = sum(cell.seed is not None for cell in missing.values())
+        self.looks = add_look(self.data.test, run=self.folder.name, command="ablate", times=models)
+        return cells
+
+    @staticmethod
+    def measure(cell: Cell) -> Outcome:
+        """Train or fit, and forecast the test split."""
+        return Outcome(measure_cell(cell, cell.seen.require(cell.config)))
+
+    def summarise(self, done: Mapping[str, Values]) -> dict[str, Any]:
+        """The table, the tests and the verdict; kept as ``study.json``."""
+        found: dict[str, list[Values]] = {}
+        for cell in plan_cells(self.variants.configs, self.data, self.seeds):
+            found.setdefault(cell.name, []).append(done[cell.key])
+        record = {**_summary(self, found), "looks": self.looks.to_dict()}
+        provenance = {"created": now(), "versions": versions(), "git": git_commit()}
+        self.folder.write_json("study.json", {**record, **provenance})
+        return record
+
+
+def _open(config: ExperimentConfig, request: AblationRequest) -> Ablation:
     ansatz = build_circuit(quantum_of(config))
-    data, variants = prepare(config.data), build_variants(config, ansatz)
-    name = f"ablation-{config.name}-{_digest(variants, ansatz, data)}"
-    folder = RunFolder(runs_dir() / "studies" / name)
-    with writable(folder.path):
-        folder.path.mkdir(parents=True, exist_ok=True)
+    data, variants = prepared(config.data, anew=True), build_variants(config, ansatz)
+    seeds = range(config.seed, config.seed + request.seeds)
+    study = Ablation(config, seeds, ansatz, data, variants)
+    with writable(study.folder.path):
+        study.folder.path.mkdir(parents=True, exist_ok=True)
     for variant, each in variants.configs.items():
-        folder.write_text(f"variants/{variant}.yaml", dump_document(each))
-    return _Study(config, ansatz, data, variants, folder)
+        study.folder.write_text(f"variants/{variant}.yaml", dump_document(each))
+    return study
 
 
 def _digest(variants: Variants, ansatz: Ansatz, data: Prepared) -> str:
@@ -158,33 +184,7 @@ def _best(rows: list[dict[str, Any]]) -> str:
     return str(min(rows, key=lambda row: row["loss"])["variant"])
 
 
-def _measure(study: _Study, request: AblationRequest, progress: Progress) -> tuple[dict[str, Values], Looks]:
-    first = study.config.seed
-    cells = study.bench.cells(range(first, first + request.seeds))
-    store = CellStore(study.folder.file("cells.jsonl"))
-    done = store.read()
-    missing = [cell for cell in cells if cell.key not in done]
-    # Baselines have nothing that was chosen; each trained model is a look of its own.
-    models = sum(cell.seed is not None for cell in missing)
-    looks = add_look(study.data.test, run=study.folder.name, command="ablate", times=models)
-    count = len(cells) - len(missing)
-    progress(count, len(cells), "")
-
-    def note(text: str) -> None:
-        progress(count, len(cells), text)
-
-    for cell, values in measure_cells(study.bench, missing, request.workers, note):
-        store.append(cell.key, values)
-        done[cell.key] = values
-        count += 1
-        progress(count, len(cells), cell.key)
-    return done, looks
-
-
-def _summary(study: _Study, seeds: range, done: dict[str, Values]) -> dict[str, Any]:
-    found: dict[str, list[Values]] = {}
-    for cell in study.bench.cells(seeds):
-        found.setdefault(cell.name, []).append(done[cell.key])
+def _summary(study: Ablation, found: dict[str, list[Values]]) -> dict[str, Any]:
     measured = with_tuned_mlp(found)
     left_out = dict(study.variants.left_out)
     if TUNED_MLP not in measured:
@@ -206,7 +206,7 @@ def _summary(study: _Study, seeds: range, done: dict[str, Values]) -> dict[str, 
         "data": _say_data(study.config),
         **study.data.caveat.to_dict(),
         "data_notes": tell_rows(study.data.quarantine, study.data.doubts, study.data.notes),
-        "seeds": list(seeds),
+        "seeds": list(study.seeds),
         "windows": len(study.data.test),
         "dates": comparisons[0].dates,
         "target": ", ".join(cut.targets),
@@ -238,7 +238,7 @@ def _summary(study: _Study, seeds: range, done: dict[str, Values]) -> dict[str, 
     }
 
 
-def _say_widths(study: _Study, found: Measured) -> list[dict[str, Any]]:
+def _say_widths(study: Ablation, found: Measured) -> list[dict[str, Any]]:
     """What became of each width of the MLP."""
     best = choose_width(found)
     return [
@@ -284,14 +284,14 @@ def control_config(config: ExperimentConfig, control: Control) -> ExperimentConf
 
 
 def run_controls(
-    config: ExperimentConfig, request: AblationRequest, progress: Callable[[Control], Progress]
+    config: ExperimentConfig, request: AblationRequest, runner: Runner | None = None
 ) -> dict[str, Any]:
     """Run the study on both controls.
 
     Args:
         config: The hybrid's.
-        request: How many seeds and processes.
-        progress: Makes what is told of each control's cells.
+        request: How many seeds.
+        runner: Who measures, and who is told.
 
     Returns:
         ``rows`` of both, each with its ``control`` and that data's ``best_skill``; ``verdict``; ``passed``;
@@ -301,8 +301,7 @@ def run_controls(
         QHQError: As of `run_ablation`.
     """
     records = {
-        control: run_ablation(control_config(config, control), request, progress(control))
-        for control in CONTROLS
+        control: run_ablation(control_config(config, control), request, runner) for control in CONTROLS
     }
     judged = {control: judge(control, record["rows"]) for control, record in records.items()}
     return {

@@ -1,4 +1,27 @@
-"""The runner of studies: a store of cells, and workers on this machine or on a Dask cluster.
+"""The runner of studies: one way to measure many cells.
 
-`local` and `cluster` have the same verb: ``run(function, items)`` gives ``(index, result)`` as they come.
+A study says which cells it needs, how one is measured and what they mean (`Study`). `Runner` measures those
+that are not in its `Store` yet, on processes of this machine (`LocalWorkers`) or a Dask cluster (`cluster`),
+and tells a `Progress` of them. `reproducible` has what makes a cell's values the same wherever it is
+measured; it is not imported here, as it needs PyTorch.
 """
+
+from qhq.studies.runner.local import LocalWorkers, Workers, check_workers, cores, open_workers
+from qhq.studies.runner.store import Cell, MemoryStore, Outcome, Store, Values
+from qhq.studies.runner.study import Progress, Runner, Study
+
+__all__ = [
+    "Cell",
+    "LocalWorkers",
+    "MemoryStore",
+    "Outcome",
+    "Progress",
+    "Runner",
+    "Store",
+    "Study",
+    "Values",
+    "Workers",
+    "check_workers",
+    "cores",
+    "open_workers",
+]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
 from qhq.errors import BackendError, ConfigError
-from qhq.studies.runner.local import Item, Note, Result
+from qhq.studies.runner.local import PIECES_AHEAD, Item, Note, Result
 
 try:
     import distributed
@@ -22,6 +23,8 @@ PATIENCE = "15s"
 """How long a scheduler may take to answer at first."""
 MOST_DEATHS = 10
 """Workers that one piece of work may take with it."""
+LEAST_ROOM = 16
+"""Pieces of work that are handed to a cluster at least, however few workers it has yet."""
 
 
 class ClusterWorkers:
@@ -56,31 +59,46 @@ class ClusterWorkers:
     ) -> None:
         self.client.close()
 
-    def run(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
+    def run(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
         """See `Workers.run`."""
-        if not items:
-            return
-        futures = {self._submit(function, item): index for index, item in enumerate(items)}
-        coming = distributed.as_completed(futures, loop=self.client.loop)
-        deaths: dict[int, int] = {}
+        coming, running = iter(items), dict[Any, tuple[Item, int]]()
+        finished = distributed.as_completed(loop=self.client.loop)
         try:
-            for future in coming:
-                index = futures.pop(future)
+            while True:
+                for item in itertools.islice(coming, max(0, self._room() - len(running))):
+                    self._submit(function, item, 0, running, finished)
+                if not running:
+                    return
+                future = next(finished)
+                item, deaths = running.pop(future)
                 try:
                     result = self._result(future)
                 except distributed.KilledWorker:
-                    deaths[index] = deaths.get(index, 0) + 1
-                    self._mourn(deaths[index])
-                    again = self._submit(function, items[index])
-                    futures[again] = index
-                    coming.add(again)
+                    self._mourn(deaths + 1)
+                    self._submit(function, item, deaths + 1, running, finished)
                 else:
-                    yield index, result
+                    yield item, result
         finally:
-            self.client.cancel(list(futures))
+            self.client.cancel(list(running))
 
-    def _submit(self, function: Callable[[Item], Result], item: Item) -> Any:
-        return self.client.submit(function, item, pure=False)
+    def _room(self) -> int:
+        """Pieces of work that the scheduler has at a time: for whoever serves it now, and who may come."""
+        # A scheduler that is gone says nothing of its workers; that it is gone is told by the work.
+        workers = self.client.scheduler_info(n_workers=-1).get("workers", {})
+        threads: int = sum(each["nthreads"] for each in workers.values())
+        return max(LEAST_ROOM, PIECES_AHEAD * threads)
+
+    def _submit(
+        self,
+        function: Callable[[Item], Result],
+        item: Item,
+        deaths: int,
+        running: dict[Any, tuple[Item, int]],
+        finished: Any,
+    ) -> None:
+        future = self.client.submit(function, item, pure=False)
+        running[future] = (item, deaths)
+        finished.add(future)
 
     def _mourn(self, deaths: int) -> None:
         if deaths == MOST_DEATHS:

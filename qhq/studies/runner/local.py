@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
-from qhq.errors import BackendError
+from qhq.errors import BackendError, ConfigError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,17 +23,60 @@ Note = Callable[[str], None]
 MOST_DEATHS = 5
 """Workers that may die one after the other without any piece of work done in between."""
 
+PIECES_AHEAD = 2
+"""Pieces of work that a process has at a time: one to do, and one to begin at once when it is done."""
+
 
 class Workers(Protocol):
     """Who does the work."""
 
-    def run(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
-        """Apply ``function`` to every item; give each result with its item's index as it is done.
+    def run(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
+        """Apply ``function`` to every item; give each with its result as it is done.
+
+        Items are taken as workers are ready for them, few ahead: what is not taken yet is nobody's.
 
         Raises:
             Exception: What the function raises; the rest is given up.
             BackendError: If workers keep dying.
         """
+
+
+@contextlib.contextmanager
+def open_workers(count: int | None, cluster: str | None, note: Note) -> Iterator[Workers]:
+    """Workers as a command line asks for them.
+
+    Args:
+        count: Processes of this machine; one alone is this process itself. None is one a core.
+        cluster: Address of a Dask scheduler, instead.
+        note: Told when a worker died and its work is done again.
+
+    Raises:
+        ConfigError: If both are asked for, or distributed is not installed.
+        BackendError: If the scheduler does not answer.
+    """
+    if cluster is None:
+        with LocalWorkers(count or cores(), note) as local:
+            yield local
+        return
+    check_workers(count, cluster)
+    from qhq.studies.runner.cluster import ClusterWorkers
+
+    with ClusterWorkers(cluster, note) as remote:
+        yield remote
+
+
+def check_workers(count: int | None, cluster: str | None) -> None:
+    """Refuse processes of this machine together with a cluster.
+
+    Raises:
+        ConfigError: If both are asked for.
+    """
+    if cluster is not None and count is not None:
+        raise ConfigError(
+            "A study works on processes here or on a cluster",
+            got="--workers together with --cluster",
+            fix="Give one of them",
+        )
 
 
 class LocalWorkers:
@@ -41,20 +85,10 @@ class LocalWorkers:
     Args:
         count: How many.
         note: Told when a worker died and its work is done again.
-        initializer: Called in each process as it starts, with ``initargs``, for what cannot be sent with
-            every item.
     """
 
-    def __init__(
-        self,
-        count: int,
-        note: Note,
-        *,
-        initializer: Callable[..., None] | None = None,
-        initargs: tuple[Any, ...] = (),
-    ) -> None:
+    def __init__(self, count: int, note: Note) -> None:
         self.count, self.note = count, note
-        self.initializer, self.initargs = initializer, initargs
         self.pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Self:
@@ -65,44 +99,51 @@ class LocalWorkers:
     ) -> None:
         self._close(wait=error is None)
 
-    def run(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[tuple[int, Result]]:
+    def run(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
         """See `Workers.run`."""
         if self.count == 1:
-            yield from ((index, function(item)) for index, item in enumerate(items))
+            yield from ((item, function(item)) for item in items)
             return
-        waiting, deaths = dict(enumerate(items)), 0
-        while waiting:
-            for index, result in self._pass(function, dict(waiting)):
-                del waiting[index]
-                deaths = 0
-                yield index, result
-            if waiting:
-                deaths += 1
-                self._mourn(deaths, len(waiting))
+        coming, lost, deaths = iter(items), list[Item](), 0
+        running = dict[Future[Result], Item]()
+        broken = False
+        while True:
+            if not broken:
+                source = itertools.chain(_drained(lost), coming)
+                for item in itertools.islice(source, PIECES_AHEAD * self.count - len(running)):
+                    running[self._submit(function, item)] = item
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                item = running.pop(future)
+                try:
+                    result = future.result()
+                except BrokenProcessPool:
+                    broken = True
+                    lost.append(item)
+                else:
+                    deaths = 0
+                    yield item, result
+            if broken and not running:
+                # A worker that dies takes all others with it: their work is lost as well.
+                deaths, broken = deaths + 1, False
+                self._mourn(deaths, len(lost))
 
-    def _pass(
-        self, function: Callable[[Item], Result], items: dict[int, Item]
-    ) -> Iterator[tuple[int, Result]]:
-        """Give what could be done before a worker died, which takes all others with it."""
+    def _submit(self, function: Callable[[Item], Result], item: Item) -> Future[Result]:
         if self.pool is None:
             self.pool = ProcessPoolExecutor(
-                self.count,
-                mp_context=get_context("spawn"),
-                initializer=_start,
-                initargs=(self.initializer, self.initargs),
+                self.count, mp_context=get_context("spawn"), initializer=start_quietly
             )
-        futures = {}
-        with contextlib.suppress(BrokenProcessPool), _interrupts_held():
-            for index, item in items.items():
-                futures[self.pool.submit(function, item)] = index
-        for future in as_completed(futures):
-            try:
-                result = future.result()
-            except BrokenProcessPool:
-                continue
-            yield futures[future], result
+        try:
+            with _interrupts_held():
+                return self.pool.submit(function, item)
+        except BrokenProcessPool as error:
+            # It is lost as those are that were running.
+            failed: Future[Result] = Future()
+            failed.set_exception(error)
+            return failed
 
-    def _mourn(self, deaths: int, left: int) -> None:
+    def _mourn(self, deaths: int, lost: int) -> None:
         self._close(wait=False)
         if deaths == MOST_DEATHS:
             raise BackendError(
@@ -110,12 +151,17 @@ class LocalWorkers:
                 got=f"{deaths} that died one after the other",
                 fix="Look at the memory left, or take fewer --workers; then call it again, it goes on",
             )
-        self.note(f"A worker died. Started again; {left} pieces of work are left.")
+        self.note(f"A worker died. Started again; {lost} pieces of work are done again.")
 
     def _close(self, *, wait: bool) -> None:
         if self.pool is not None:
             self.pool.shutdown(wait=wait, cancel_futures=True)
             self.pool = None
+
+
+def _drained(items: list[Item]) -> Iterator[Item]:
+    while items:
+        yield items.pop(0)
 
 
 def cores() -> int:
@@ -142,19 +188,13 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def start_quietly(*_: Any) -> None:
+def start_quietly() -> None:
     """Begin a worker process: on one thread, silent when interrupted, and gone when its parent is."""
     os.environ["OMP_NUM_THREADS"] = "1"
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _start(initializer: Callable[..., None] | None, initargs: tuple[Any, ...]) -> None:
-    start_quietly()
-    if initializer is not None:
-        initializer(*initargs)
 
 
 def _end_with_parent() -> None:

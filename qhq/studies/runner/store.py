@@ -1,66 +1,96 @@
-"""Results of a study's cells, kept one line each as they come, so that a kill loses one at most.
+"""The store of a study: its cells, one line each as they come, so that a kill loses what was in hand alone.
 
-Each line carries a checksum of its values: what a kill cut off or a hand changed is measured again.
+Each line carries a checksum of its values: what a kill cut off or a hand changed is measured again. Lines are
+only added. A cell that makes files besides (a trial of a sweep) has a folder of its own: a subclass says
+where.
 """
 
 from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
-import numpy as np
-
-from qhq.data.windows import Windows
-from qhq.files import MOST_TABLE_BYTES, HeldError, append_line, held_alone, read_regular
+from qhq.files import MOST_TABLE_BYTES, append_line, held_alone, read_regular
 from qhq.runs.run_folder import writable
-
-
-def judged_by_symbol(windows: Windows) -> list[str]:
-    """What the name of a study's results holds besides, so that none of an earlier version is taken for one.
-
-    Earlier versions judged by errors pooled over all symbols and targets, in which the dearest decides. Where
-    there are several, what they kept is measured again; of a single one it is the same, and serves on.
-    """
-    several = len(windows.cut.targets) > 1 or len(np.unique(windows.group)) > 1
-    return ["skill by symbol"] if several else []
-
 
 Values = dict[str, Any]
 """What a cell gives, as plain JSON."""
 
-MOST_SECONDS = 600.0
-"""How long a process waits for a cell that another one measures, while no cell at all is kept."""
+
+class Cell(Protocol):
+    """One measurement of a study; it is sent to workers, so it must be picklable and need nothing else."""
+
+    @property
+    def key(self) -> str:
+        """Its name in the store."""
 
 
-class CellStore:
-    """A JSON Lines file of ``{"cell": key, "values": {...}, "crc32": checksum}``."""
+AnyCell = TypeVar("AnyCell", bound=Cell)
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+
+@dataclass(frozen=True)
+class Outcome:
+    """What measuring a cell gave.
+
+    Attributes:
+        values: Kept in the store's line.
+        files: Of a folder of the cell's own, by their relative path; empty for most studies.
+    """
+
+    values: Values
+    files: dict[str, bytes] = field(default_factory=dict)
+
+
+class Store(Generic[AnyCell]):
+    """A JSON Lines file of ``{"cell": key, "values": {...}, "crc32": checksum}``.
+
+    Args:
+        path: The file; it and its folder need not be there.
+        shared: Whether several processes measure into it at once. Else whoever opens it holds its folder.
+    """
+
+    def __init__(self, path: Path, *, shared: bool = False) -> None:
+        self.path, self.shared = path, shared
+        self._parsed, self._cells = 0, dict[str, Values]()
 
     def read(self) -> dict[str, Values]:
         """Cells by key; a line that is damaged is passed over."""
         try:
-            content_of = read_regular(self.path, most=MOST_TABLE_BYTES, what="store of cells")
+            content = read_regular(self.path, most=MOST_TABLE_BYTES, what="store of cells")
         except FileNotFoundError:
-            return {}
-        cells = {}
-        for line in content_of.splitlines():
-            try:
-                content = json.loads(line)
-                key, values = content["cell"], content["values"]
-            except (ValueError, KeyError, TypeError, RecursionError):
-                continue
-            if content.get("crc32") == _checksum(key, values):
-                cells[key] = values
-        return cells
+            content = b""
+        if len(content) < self._parsed:  # it is only added to, unless somebody took it away
+            self._parsed, self._cells = 0, {}
+        # A sweep reads its store once a round: what was parsed before is not parsed again.
+        self._cells.update(_cells_of(content[self._parsed :]))
+        self._parsed = content.rfind(b"\n") + 1
+        return dict(self._cells)
+
+    def find(self, cells: Mapping[str, AnyCell]) -> dict[str, Values]:
+        """Values of those of the cells that are there."""
+        there = self.read()
+        return {key: there[key] for key in cells if key in there}
+
+    def hand_out(self, cell: AnyCell) -> AnyCell:
+        """Told as a cell is given to a worker; gives what the worker gets."""
+        return cell
+
+    def keep(self, cell: AnyCell, outcome: Outcome) -> Values:
+        """Keep what a cell gave; on disk when this returns.
+
+        Raises:
+            ConfigError: If it cannot be written.
+        """
+        self.append(cell.key, outcome.values)
+        return outcome.values
 
     def append(self, key: str, values: Values) -> None:
-        """Keep one cell; on disk when this returns.
+        """Add a line.
 
         Raises:
             ConfigError: If the file cannot be written.
@@ -70,42 +100,18 @@ class CellStore:
         with writable(self.path):
             append_line(self.path, line)
 
-    def complete(self, keys: Sequence[str], measure: Callable[[str, int], Values]) -> dict[str, Values]:
-        """Measure every cell that is not there; processes that do so at once share the work.
-
-        Each cell is measured and kept by one of them. The others pass it over and wait for it at the end;
-        where its process is killed, another one measures it.
+    @contextmanager
+    def claim(self, key: str, *, seconds: float = 0.0) -> Iterator[None]:
+        """Hold a cell alone, across processes, so that two never measure the same one.
 
         Args:
-            keys: Cells that are wanted.
-            measure: Gives the values of a cell; told its key, and how many of the wanted cells are there.
-
-        Returns:
-            The store's cells by key, all of ``keys`` among them.
+            key: Of the cell.
+            seconds: How long to wait for another process that holds it.
 
         Raises:
-            ConfigError: If the store cannot be written, or another process holds a cell and keeps none.
+            HeldError: If another process still holds it then; says which.
+            ConfigError: If the store cannot be written.
         """
-        done = self.read()
-        while missing := [key for key in keys if key not in done]:
-            before = len(done)
-            for key in missing:
-                with suppress(HeldError):
-                    done = self._complete_one(key, keys, measure, seconds=0.0)
-            if len(done) > before:
-                continue
-            try:
-                done = self._complete_one(missing[0], keys, measure, seconds=MOST_SECONDS)
-            except HeldError:
-                done = self.read()
-                if len(done) == before:
-                    raise
-        return done
-
-    def _complete_one(
-        self, key: str, keys: Sequence[str], measure: Callable[[str, int], Values], *, seconds: float
-    ) -> dict[str, Values]:
-        """Measure a cell unless it is there, alone; the store's cells afterwards."""
         lock = self.path.with_name(f".{self.path.stem}-{zlib.crc32(key.encode()):08x}.lock")
         held = held_alone(
             lock,
@@ -118,15 +124,39 @@ class CellStore:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(held)
             try:
-                done = self.read()
-                if key not in done:
-                    done[key] = measure(key, sum(each in done for each in keys))
-                    self.append(key, done[key])
+                yield
             finally:
                 # Whoever waits for this file looks into the store once it has it, and finds the cell there.
                 with suppress(OSError):
                     lock.unlink()
-        return done
+
+
+class MemoryStore(Store[AnyCell]):
+    """Keeps cells in this process alone, for a study that is made anew each time."""
+
+    def __init__(self) -> None:
+        super().__init__(Path())
+        self.cells = dict[str, Values]()
+
+    def read(self) -> dict[str, Values]:
+        """See `Store.read`."""
+        return dict(self.cells)
+
+    def append(self, key: str, values: Values) -> None:
+        """See `Store.append`."""
+        self.cells[key] = values
+
+
+def _cells_of(content: bytes) -> Iterator[tuple[str, Values]]:
+    """Cells of the whole lines, the last one of a key counting."""
+    for text in content.splitlines():
+        try:
+            line = json.loads(text)
+            key, values = line["cell"], line["values"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue
+        if line.get("crc32") == _checksum(key, values):
+            yield key, values
 
 
 def _checksum(key: str, values: Values) -> int:

@@ -27,12 +27,16 @@ from qhq.evaluation.confidence_set import confidence_set, say_set
 from qhq.evaluation.losses import ABSOLUTE, QLIKE, qlike
 from qhq.evaluation.significance import compare_groups
 from qhq.experiment.config import ExperimentConfig
-from qhq.files import MOST_TABLE_BYTES, read_regular
+from qhq.files import MOST_TABLE_BYTES, read_json, read_regular
+from qhq.paths import runs_dir
 from qhq.runs.looks import Looks, add_look
 from qhq.runs.run_folder import FAILED, RunFolder, is_run_name, new_name
 from qhq.studies.comparisons import Measured, compare_all, mean_losses, tested
+from qhq.studies.runner import Outcome, Study, Values
+from qhq.studies.runner.reproducible import Fingerprints, digest, prepared
+from qhq.studies.sweep.ranking import LAST_VALUE
 from qhq.studies.sweep.spec import FinalSpec, SweepSpec, change
-from qhq.studies.sweep.trials import Dispatch, digest, open_task, prepared
+from qhq.studies.sweep.trials import Training, TrialStore, train
 
 WINNER, START = "winner", "start"
 MODELS = (WINNER, START)
@@ -40,20 +44,95 @@ MODELS = (WINNER, START)
 METRICS = ("mae", "rmse", "mape", "mase", "skill")
 
 
-@dataclass(frozen=True)
-class Finals:
-    """The configs of the last stage by variant, and their seeds."""
+class Finals(Study[Training, dict[str, Any]]):
+    """The runs of the last stage: every variant with every fresh seed.
 
-    configs: dict[str, ExperimentConfig]
-    seeds: range
+    Args:
+        configs: By variant.
+        seeds: Of each.
+        store: The sweep's.
+    """
 
-    def with_seed(self, variant: str, seed: int) -> ExperimentConfig:
-        """The config of one run."""
-        return self.configs[variant].model_copy(update={"seed": seed})
+    def __init__(self, configs: dict[str, ExperimentConfig], seeds: range, store: TrialStore) -> None:
+        self.configs, self.seeds, self.store = configs, seeds, store
+        self.folder = store.folder
+
+    def plan(self) -> list[Training]:
+        """Every run, under the name that it was planned with; the winner's are written down as looks."""
+        self.names, self.looks = self.plan_names()
+        return [
+            Training(name, "run", config, Fingerprints.of(config))
+            for variant, names in self.names.items()
+            for name, config in zip(names, self._with_seeds(variant), strict=True)
+        ]
+
+    def plan_names(self) -> tuple[dict[str, list[str]], Looks]:
+        """Names of the runs by variant, planned before or new, and how often the test split was seen.
+
+        A look at a test split is written down with the names of the runs that look, and before them: a sweep
+        that was cut off goes on with the runs that it had planned, and they count once.
+        """
+        # A name is joined to the runs folder: a folder that somebody else made must not lead out of it.
+        known = {key: name for key, name in _read_planned(self.folder).items() if is_run_name(name)}
+        names, planned, looks = dict[str, list[str]](), dict[str, str](), dict[str, Looks]()
+        for variant, config in sorted(self.configs.items(), key=lambda each: each[0] == WINNER):
+            keys = {f"{config.name} {digest(config)} s{seed}": seed for seed in self.seeds}
+            test, new = prepared(config.data).test, sum(key not in known for key in keys)
+            looks[variant] = add_look(test, run=self.folder.name, command="sweep", times=new)
+            named = {key: known.get(key) or new_name(config.name, seed) for key, seed in keys.items()}
+            names[variant], planned = list(named.values()), planned | named
+        self.folder.write_json("final.json", {**known, **planned})
+        return {variant: names[variant] for variant in self.configs}, looks[WINNER]
+
+    @staticmethod
+    def measure(cell: Training) -> Outcome:
+        """Train, and test."""
+        return train(cell)
+
+    def summarise(self, done: Mapping[str, Values]) -> dict[str, Any]:
+        """Compare; a record as plain JSON.
+
+        Raises:
+            ConfigError: If no seed of the winner could be trained.
+        """
+        good = {
+            variant: [name for name in names if done[name]["status"] != FAILED]
+            for variant, names in self.names.items()
+        }
+        if not good[WINNER]:
+            raise ConfigError(
+                "The winner must be trained to its end with one fresh seed at least",
+                got=f"none; the first said: {done[self.names[WINNER][0]].get('error')}",
+                fix="Mend what the last stage sets, and call it again",
+            )
+        runs = {variant: [RunFolder(runs_dir() / name) for name in names] for variant, names in good.items()}
+        cuts = [Cut.of(config.data) for config in self.configs.values()]
+        baseline = next((name for name in map(task_baseline, cuts) if name != LAST_VALUE), LAST_VALUE)
+        trained = {variant: each for variant, each in runs.items() if each}
+        losses = read_losses(trained, cuts[0].targets, baseline)
+        rows = [_row(variant, each, len(self.seeds)) for variant, each in runs.items()]
+        rows += [_baseline(name, trained) for name in dict.fromkeys((LAST_VALUE, losses.baseline))]
+        return {
+            "seeds": list(self.seeds),
+            "windows": losses.windows,
+            "dates": losses.dates,
+            "loss": losses.loss,
+            "baseline": losses.baseline,
+            "rows": _compared(rows, losses),
+            "confidence_set": _confidence_set(losses),
+            "looks": self.looks.to_dict(),
+        }
+
+    def _with_seeds(self, variant: str) -> list[ExperimentConfig]:
+        return [self.configs[variant].model_copy(update={"seed": seed}) for seed in self.seeds]
 
 
 def plan_finals(
-    sweep: SweepSpec, final: FinalSpec, start: ExperimentConfig, winner: ExperimentConfig
+    sweep: SweepSpec,
+    final: FinalSpec,
+    start: ExperimentConfig,
+    winner: ExperimentConfig,
+    store: TrialStore,
 ) -> Finals:
     """Choose what is trained, with seeds that no stage has seen.
 
@@ -68,79 +147,37 @@ def plan_finals(
     if START in configs and digest(configs[START]) == digest(configs[WINNER]):
         del configs[START]
     first = start.seed + max(sweep.seeds_of(stage) for stage in sweep.stages)
-    return Finals(configs, range(first, first + final.seeds))
+    return Finals(configs, range(first, first + final.seeds), store)
 
 
-def run_finals(finals: Finals, dispatch: Dispatch) -> dict[str, Any]:
-    """Train, test and compare; a record as plain JSON.
+def _read_planned(folder: RunFolder) -> dict[str, Any]:
+    """``final.json``: names of final runs that were planned; empty if there is none yet.
 
     Raises:
-        ConfigError: If no seed of the winner can be trained.
-        QHQError: If workers die, are not of the driver's version, or cannot write.
+        ConfigError: If it is damaged.
     """
-    names, looks = _plan_names(finals, dispatch)
-    tasks = [
-        open_task(name, finals.with_seed(variant, seed), kind="run")
-        for variant, runs in names.items()
-        for seed, name in zip(finals.seeds, runs, strict=True)
-    ]
-    folders = dispatch.execute(tasks)
-    runs = {variant: _trained([folders[name] for name in each]) for variant, each in names.items()}
-    if not runs[WINNER]:
-        raise _untrained(folders[names[WINNER][0]])
-    cuts = [Cut.of(config.data) for config in finals.configs.values()]
-    baseline = next((name for name in map(task_baseline, cuts) if name != LAST_VALUE), LAST_VALUE)
-    trained = {variant: each for variant, each in runs.items() if each}
-    losses = read_losses(trained, cuts[0].targets, baseline)
-    rows = [_row(variant, each, finals) for variant, each in runs.items()]
-    rows += [_baseline(name, trained) for name in dict.fromkeys((LAST_VALUE, losses.baseline))]
-    return {
-        "seeds": list(finals.seeds),
-        "windows": losses.windows,
-        "dates": losses.dates,
-        "loss": losses.loss,
-        "baseline": losses.baseline,
-        "rows": _compared(rows, losses),
-        "confidence_set": _confidence_set(losses),
-        "looks": looks.to_dict(),
-    }
+    path = folder.file("final.json")
+    if not path.is_file():
+        return {}
+    try:
+        content = read_json(path, most=MOST_TABLE_BYTES, what="record of a sweep")
+        got = f"a {type(content).__name__}"
+    except ValueError as error:
+        content, got = None, str(error)
+    if not isinstance(content, dict):
+        raise ConfigError(
+            "A record of a sweep must be a JSON object",
+            got=f"{path}: {got}",
+            fix="Remove it; it is made again",
+        )
+    return content
 
 
-def _plan_names(finals: Finals, dispatch: Dispatch) -> tuple[dict[str, list[str]], Looks]:
-    """Names of the runs by variant, planned before or new, and how often the winner's test split was seen.
-
-    A look at a test split is written down with the names of the runs that look, and before them: a sweep that
-    was cut off goes on with the runs that it had planned, and they count once.
-    """
-    # A name is joined to the runs folder: a sweep's folder that somebody else made must not lead out of it.
-    found = (dispatch.shelf.read("final.json") or {}).items()
-    known = {key: name for key, name in found if is_run_name(name)}
-    names: dict[str, list[str]] = {}
-    planned: dict[str, str] = {}
-    looks: dict[str, Looks] = {}
-    for variant, config in sorted(finals.configs.items(), key=lambda each: each[0] == WINNER):
-        keys = {_key(config, seed): seed for seed in finals.seeds}
-        test, new = prepared(config.data).test, sum(key not in known for key in keys)
-        looks[variant] = add_look(test, run=dispatch.shelf.folder.name, command="sweep", times=new)
-        named = {key: known.get(key) or new_name(config.name, seed) for key, seed in keys.items()}
-        names[variant], planned = list(named.values()), planned | named
-    dispatch.shelf.folder.write_json("final.json", {**known, **planned})
-    return {variant: names[variant] for variant in finals.configs}, looks[WINNER]
-
-
-def _key(config: ExperimentConfig, seed: int) -> str:
-    return f"{config.name} {digest(config)} s{seed}"
-
-
-def _trained(folders: list[RunFolder]) -> list[RunFolder]:
-    return [folder for folder in folders if folder.read_record()["status"] != FAILED]
-
-
-def _row(variant: str, folders: list[RunFolder], finals: Finals) -> dict[str, Any]:
+def _row(variant: str, folders: list[RunFolder], seeds: int) -> dict[str, Any]:
     """One flat object: medians over seeds with their intervals."""
     records = [folder.read_record() for folder in folders]
     row: dict[str, Any] = {"variant": variant, "seeds": len(records)}
-    row["failed"] = len(finals.seeds) - len(records)
+    row["failed"] = seeds - len(records)
     for key in METRICS:
         values = [record["metrics"]["test"][key] for record in records]
         row |= _median(key, [value for value in values if value is not None])
@@ -205,17 +242,6 @@ def _confidence_set(losses: Losses) -> dict[str, Any]:
     return {**found.to_dict(), "sentence": say_set(found, "models", "the last value")}
 
 
-def _untrained(folder: RunFolder) -> ConfigError:
-    return ConfigError(
-        "The winner must be trained to its end with one fresh seed at least",
-        got=f"none; the first said: {folder.read_record().get('error')}",
-        fix="Mend what the last stage sets, and call it again",
-    )
-
-
-LAST_VALUE = "last_value"
-
-
 @dataclass(frozen=True)
 class Losses:
     """What can be compared.
@@ -238,35 +264,6 @@ class Losses:
     horizon: int
     baseline: str = LAST_VALUE
     loss: str = ABSOLUTE
-
-
-def trial_losses(trials: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, FloatArray]:
-    """Losses of the validation split, on the dates that all trials share, each averaged over its seeds.
-
-    Args:
-        trials: Records of each point's finished trials.
-
-    Returns:
-        Losses (D,) by point, and of the last value; none where a trial of an earlier version kept none, or no
-        date is shared.
-    """
-    kept: dict[str, list[Any]] = {
-        name: [record.get("validation_losses") for record in each] for name, each in trials.items()
-    }
-    every = [each for records in kept.values() for each in records]
-    if not every or not all(every):
-        return {}
-    first = every[0]
-    shared = sorted(set(first["dates"]).intersection(*(each["dates"] for each in every[1:])))
-
-    def read(record: Mapping[str, Any], key: str) -> FloatArray:
-        by_date = dict(zip(record["dates"], record[key], strict=True))
-        return np.array([by_date[date] for date in shared])
-
-    losses = {
-        name: np.mean([read(each, "losses") for each in records], axis=0) for name, records in kept.items()
-    }
-    return {**losses, LAST_VALUE: read(first, "naive")} if shared else {}
 
 
 def read_losses(

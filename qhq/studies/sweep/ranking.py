@@ -8,6 +8,7 @@ nothing of the next seed.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -30,7 +31,7 @@ class Entry:
         point: Labels and numbers by config key.
         trials: Names of its trials' folders, one a seed.
         records: Their records, in the order of the seeds.
-        values: Error on the validation part over that of the last value there, of each seed, shape (n,);
+        values: Error on the validation split over that of the last value there, of each seed, shape (n,);
             NaN of one that failed.
         status: Finished, pruned or failed.
     """
@@ -54,7 +55,7 @@ class Entry:
 
 
 def relative_error(record: dict[str, Any], metric: str) -> float:
-    """Error on the validation part over that of the last value on the same windows; NaN if undefined.
+    """Error on the validation split over that of the last value on the same windows; NaN if undefined.
 
     No symbol may decide by the size of its prices. MASE and MAPE have no unit; of MAE and RMSE the ratio is
     that of each symbol and target alone, then their mean. A trial of an earlier version has no such mean: of
@@ -66,6 +67,35 @@ def relative_error(record: dict[str, Any], metric: str) -> float:
         return float(relative)
     own, naive = (metrics.get(part, {}).get(metric) for part in ("validation", "validation_naive"))
     return own / naive if own is not None and naive else math.nan
+
+
+def trial_losses(trials: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, FloatArray]:
+    """Losses of the validation split, on the dates that all trials share, each averaged over its seeds.
+
+    Args:
+        trials: Records of each point's finished trials.
+
+    Returns:
+        Losses (D,) by point, and of the last value; none where a trial of an earlier version kept none, or no
+        date is shared.
+    """
+    kept: dict[str, list[Any]] = {
+        name: [record.get("validation_losses") for record in each] for name, each in trials.items()
+    }
+    every = [each for records in kept.values() for each in records]
+    if not every or not all(every):
+        return {}
+    first = every[0]
+    shared = sorted(set(first["dates"]).intersection(*(each["dates"] for each in every[1:])))
+
+    def read(record: Mapping[str, Any], key: str) -> FloatArray:
+        by_date = dict(zip(record["dates"], record[key], strict=True))
+        return np.array([by_date[date] for date in shared])
+
+    losses = {
+        name: np.mean([read(each, "losses") for each in records], axis=0) for name, records in kept.items()
+    }
+    return {**losses, LAST_VALUE: read(first, "naive")} if shared else {}
 
 
 def best_of(entries: Sequence[Entry], margin: float) -> Entry | None:
@@ -113,6 +143,7 @@ def _row(entry: Entry, chosen: Entry | None, tied_below: float) -> dict[str, Any
     }
 
 
+LAST_VALUE = "last_value"
 LEVEL = 0.05
 DRAWS = 4_000
 LEAST_POINTS = 8
@@ -174,14 +205,26 @@ def measure_noise(values: FloatArray) -> Noise:
 
 
 def _permutation_p(values: FloatArray) -> float:
-    """Compare the spread of the mean ranks with that of ranks shuffled within each seed."""
-    ranks = stats.rankdata(values, axis=0)
-    generator = child_generator(0, "permutation")
-    shuffled = generator.permuted(np.broadcast_to(ranks, (DRAWS, *ranks.shape)), axis=1)
-    # Rounded, since a sum in another order is another number, and equal spreads must count as equal.
-    drawn = shuffled.mean(axis=2).var(axis=1).round(9)
-    found = ranks.mean(axis=1).var().round(9)
-    return float((1 + (drawn >= found).sum()) / (1 + DRAWS))
+    """Compare the spread of the mean ranks with that of ranks shuffled within each seed.
+
+    Exact where there are few ways to shuffle them, else by so many draws.
+    """
+
+    def spread(*points: FloatArray, axis: int) -> FloatArray:
+        # Rounded, since a sum in another order is another number, and equal spreads must count as equal.
+        means = np.stack([each.mean(axis=axis) for each in points])
+        spreads: FloatArray = means.var(axis=0).round(9)
+        return spreads
+
+    found = stats.permutation_test(
+        tuple(stats.rankdata(values, axis=0)),
+        spread,
+        permutation_type="samples",
+        alternative="greater",
+        n_resamples=DRAWS,
+        rng=child_generator(0, "permutation"),
+    )
+    return float(found.pvalue)
 
 
 @dataclass(frozen=True)
@@ -221,20 +264,27 @@ def measure_trends(sizes: Mapping[str, Sequence[float]], values: FloatArray) -> 
 
 def _trend(key: str, size: FloatArray, values: FloatArray) -> Trend:
     found = stats.spearmanr(size, values)
-    rows = child_generator(0, f"trend/{key}").integers(0, len(values), (DRAWS // 4, len(values)))
-    ranks, others = stats.rankdata(size[rows], axis=1), stats.rankdata(values[rows], axis=1)
-    low, high = np.nanquantile(_correlations(ranks, others), [0.025, 0.975])
+    with warnings.catch_warnings():
+        # A draw in which all points have one size has no correlation, and is left out.
+        warnings.simplefilter("ignore", stats.ConstantInputWarning)
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        drawn = stats.bootstrap(
+            (size, values),
+            _rank_correlation,
+            paired=True,
+            method="percentile",
+            n_resamples=DRAWS // 4,
+            rng=child_generator(0, f"trend/{key}"),
+        ).bootstrap_distribution
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
     return Trend(key, float(found.statistic), float(low), float(high), float(found.pvalue), len(values))
 
 
-def _correlations(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Pearson's of each row; NaN where one does not vary."""
-    one = first - first.mean(axis=1, keepdims=True)
-    other = second - second.mean(axis=1, keepdims=True)
-    scale = np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1))
-    product: FloatArray = (one * other).sum(axis=1)
-    ratios: FloatArray = np.divide(product, scale, out=np.full(len(scale), np.nan), where=scale > 0)
-    return ratios
+def _rank_correlation(first: FloatArray, second: FloatArray, axis: int) -> FloatArray:
+    """Spearman's along an axis, which `scipy.stats.spearmanr` does not do for many draws at once."""
+    ranks, others = stats.rankdata(first, axis=axis), stats.rankdata(second, axis=axis)
+    rho: FloatArray = stats.pearsonr(ranks, others, axis=axis).statistic
+    return rho
 
 
 def say_noise(noise: Noise) -> str:

@@ -100,7 +100,7 @@ class StageSpec(_Changing):
 
 
 class FinalSpec(_Changing):
-    """The full training of the winner with fresh seeds, and the only look at the test part.
+    """The full training of the winner with fresh seeds, and the only look at the test split.
 
     ``baseline`` trains what the sweep started from in the same way, beside it.
     """
@@ -116,10 +116,10 @@ class SweepSpec(_Changing):
         name: Of the sweep's folder.
         experiment: The config to start from: a file, a folder, or a path in ``experiments/``.
         set: Config keys for all stages.
-        metric: What is ranked: this error on the validation part over that of the last value there.
+        metric: What is ranked: this error on the validation split over that of the last value there.
         seeds: Trainings of each point, with the seeds from the config's own on.
         stages: In order; the best of each is where the next starts.
-        final: What is done with the winner; null to leave the test part alone.
+        final: What is done with the winner; null to leave the test split alone.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")] = "sweep"

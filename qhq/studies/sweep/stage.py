@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,11 @@ from qhq.errors import ConfigError
 from qhq.evaluation.confidence_set import confidence_set, say_set
 from qhq.experiment.config import ExperimentConfig
 from qhq.runs.run_folder import FAILED, FINISHED
-from qhq.studies.sweep.final import LAST_VALUE, trial_losses
+from qhq.studies.runner import Outcome, Runner, Study, Values
+from qhq.studies.runner.reproducible import digest
 from qhq.studies.sweep.proposals import Proposal, Proposals
 from qhq.studies.sweep.ranking import (
+    LAST_VALUE,
     Entry,
     best_of,
     measure_noise,
@@ -24,19 +26,16 @@ from qhq.studies.sweep.ranking import (
     relative_error,
     say_noise,
     table_rows,
+    trial_losses,
 )
 from qhq.studies.sweep.space import Listed, Point, Range, Space, number_of
 from qhq.studies.sweep.spec import StageSpec, SweepSpec, change, look_up
-from qhq.studies.sweep.trials import PRUNED, Dispatch, Folders, digest
-from qhq.studies.sweep.watcher import SweepWatcher
-
-Trials = list[tuple[str, ExperimentConfig]]
-"""Names and configs of one point's trainings, one a seed."""
+from qhq.studies.sweep.trials import PRUNED, Training, TrialStore, open_trial, train
 
 
 @dataclass(frozen=True)
-class Ground:
-    """What a stage stands on.
+class Place:
+    """Where a stage is in its sweep.
 
     Attributes:
         sweep: The whole search.
@@ -61,97 +60,111 @@ class Ground:
         """
         return change(self.base, self.stage.points.changes(point), f"stage {self.stage.name}")
 
-    def with_seeds(self, config: ExperimentConfig) -> Trials:
-        """Names and configs of a point's trials."""
+    def trials(self, point: Point) -> dict[str, ExperimentConfig]:
+        """Names and configs of a point's trials, one a seed."""
+        config = self.config(point)
         seeds = range(config.seed, config.seed + self.sweep.seeds_of(self.stage))
         name = digest(config)
-        return [(f"{name}-s{seed}", config.model_copy(update={"seed": seed})) for seed in seeds]
+        return {f"{name}-s{seed}": config.model_copy(update={"seed": seed}) for seed in seeds}
 
 
-@dataclass
-class Leader:
-    """Tells whenever a point is the best of its stage so far."""
+class Round(Study[Training, dict[int, Entry]]):
+    """Points that were proposed together, each trained with every seed: to a rung, or to the end.
 
-    watcher: SweepWatcher
-    value: float = math.inf
+    Args:
+        place: The stage.
+        proposed: The points.
+        store: The sweep's.
+        until: Epochs of the rung; None is the end, and then the progress is told of each trial.
+        meet: Told of each point that has been trained with every seed.
+    """
 
-    def meet(self, entry: Entry) -> None:
-        """Take a point that has been trained with every seed."""
-        if entry.value < self.value:
-            self.value = entry.value
-            self.watcher.best_so_far(say_point(entry.point), entry.value)
+    def __init__(
+        self,
+        place: Place,
+        proposed: Sequence[Proposal],
+        store: TrialStore,
+        until: int | None = None,
+        meet: Callable[[Entry], None] | None = None,
+    ) -> None:
+        self.place, self.proposed, self.store = place, proposed, store
+        self.until, self.meet = until, meet
+        self.counted = until is None
+        self.trials = {each.number: place.trials(each.point) for each in proposed}
+        self.owners = {name: each for each in proposed for name in self.trials[each.number]}
+
+    def plan(self) -> list[Training]:
+        """Every trial of every point."""
+        return [open_trial(*trial, self.until) for each in self.trials.values() for trial in each.items()]
+
+    @staticmethod
+    def measure(cell: Training) -> Outcome:
+        """Train."""
+        return train(cell)
+
+    def follow(self, key: str, done: Mapping[str, Values]) -> None:
+        """Tell of a point when its last seed is there."""
+        if self.meet is not None and all(name in done for name in self.trials[self.owners[key].number]):
+            self.meet(self._entry(self.owners[key], done))
+
+    def summarise(self, done: Mapping[str, Values]) -> dict[int, Entry]:
+        """Entries by the proposals' numbers."""
+        return {each.number: self._entry(each, done) for each in self.proposed}
+
+    def _entry(self, proposal: Proposal, done: Mapping[str, Values]) -> Entry:
+        names = tuple(self.trials[proposal.number])
+        records = tuple(done[name if self.until is None else f"{name}-e{self.until}"] for name in names)
+        failed = any(record["status"] == FAILED for record in records)
+        values = np.array([relative_error(record, self.place.sweep.metric) for record in records])
+        status = FAILED if failed else FINISHED if self.until is None else PRUNED
+        return Entry(proposal.point, names, records, values, status)
+
+
+def run_round(
+    place: Place,
+    proposals: Proposals,
+    proposed: Sequence[Proposal],
+    store: TrialStore,
+    runner: Runner,
+    meet: Callable[[Entry], None],
+) -> list[Entry]:
+    """Train points that were proposed together, and give up on the way what Optuna's pruner says.
+
+    Args:
+        place: The stage.
+        proposals: Where they come from.
+        proposed: The points.
+        store: The sweep's.
+        runner: Who trains.
+        meet: Told of each point that has been trained to the end with every seed.
+
+    Returns:
+        Entries of the proposals, in their order.
+
+    Raises:
+        QHQError: If workers die, are not of the driver's version, or cannot write.
+    """
+    prune, epochs = place.stage.prune, place.base.training.epochs
+    entries, left = dict[int, Entry](), list(proposed)
+    for until in () if prune is None else (each for each in prune.at if each < epochs):
+        found = runner.run(Round(place, left, store, until))
+        for proposal in list(left):
+            entry = found[proposal.number]
+            # A failed trial has no value to be pruned by: it fails in the full training.
+            good = np.isfinite(entry.values).all()
+            if good and proposals.give_up(proposal, float(np.median(entry.values)), until):
+                entries[proposal.number] = entry
+                left.remove(proposal)
+                runner.progress.pruned(entry.trials)
+    whole = runner.run(Round(place, left, store, meet=meet))
+    entries |= whole
+    return [entries[each.number] for each in proposed]
 
 
 def say_point(point: Point) -> str:
     """A point in one line, each key by its last word."""
-    return ", ".join(f"{key.rpartition('.')[2]} {_short(value)}" for key, value in point.items())
-
-
-def _short(value: str | float) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-@dataclass(frozen=True)
-class Round:
-    """Trains points that were proposed together."""
-
-    ground: Ground
-    proposals: Proposals
-    dispatch: Dispatch
-    leader: Leader
-
-    def run(self, proposed: Sequence[Proposal]) -> list[Entry]:
-        """Entries of the proposals, in their order.
-
-        Raises:
-            QHQError: If workers die, are not of the driver's version, or cannot write.
-        """
-        trials = {each.number: self.ground.with_seeds(self.ground.config(each.point)) for each in proposed}
-        left = list(proposed)
-        pruned: dict[int, Entry] = {}
-        for until in self._rungs():
-            pruned |= self._prune(trials, left, until)
-            left = [each for each in left if each.number not in pruned]
-        whole = self._finish(trials, left)
-        return [(pruned | whole)[each.number] for each in proposed]
-
-    def _rungs(self) -> tuple[int, ...]:
-        prune, epochs = self.ground.stage.prune, self.ground.base.training.epochs
-        return () if prune is None else tuple(each for each in prune.at if each < epochs)
-
-    def _prune(self, trials: dict[int, Trials], left: Sequence[Proposal], until: int) -> dict[int, Entry]:
-        """Train to a rung, and give entries of what is given up there."""
-        tasks = [self.dispatch.open(*trial) for proposal in left for trial in trials[proposal.number]]
-        folders = self.dispatch.execute([replace(task, until=until) for task in tasks])
-        pruned = {}
-        for proposal in left:
-            entry = self._entry(proposal, trials[proposal.number], folders, PRUNED)
-            # A failed trial has no value to be pruned by: it fails in the full training.
-            good = np.isfinite(entry.values).all()
-            if good and self.proposals.give_up(proposal, float(np.median(entry.values)), until):
-                pruned[proposal.number] = entry
-                self.dispatch.watcher.trials_pruned(entry.trials)
-        return pruned
-
-    def _finish(self, trials: dict[int, Trials], left: Sequence[Proposal]) -> dict[int, Entry]:
-        """Train to the end, and tell of the best as they come."""
-        owners = {name: each for each in left for name, _ in trials[each.number]}
-
-        def follow(name: str, done: Folders) -> None:
-            own = trials[owners[name].number]
-            if all(each in done for each, _ in own):
-                self.leader.meet(self._entry(owners[name], own, done, FINISHED))
-
-        tasks = [self.dispatch.open(*trial) for each in left for trial in trials[each.number]]
-        folders = self.dispatch.execute(tasks, follow)
-        return {each.number: self._entry(each, trials[each.number], folders, FINISHED) for each in left}
-
-    def _entry(self, proposal: Proposal, trials: Trials, folders: Folders, status: str) -> Entry:
-        names = tuple(name for name, _ in trials)
-        records = tuple(folders[name].read_record() for name in names)
-        failed = any(record["status"] == FAILED for record in records)
-        values = np.array([relative_error(record, self.ground.sweep.metric) for record in records])
-        return Entry(proposal.point, names, records, values, FAILED if failed else status)
+    said = {key: f"{value:.4g}" if isinstance(value, float) else str(value) for key, value in point.items()}
+    return ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in said.items())
 
 
 @dataclass(frozen=True)
@@ -162,51 +175,58 @@ class StageResult:
     winner: ExperimentConfig
 
 
-def run_stage(ground: Ground, dispatch: Dispatch) -> StageResult:
+def run_stage(place: Place, store: TrialStore, runner: Runner) -> StageResult:
     """Try the stage's points and choose the best, ties to the simplest.
 
     Raises:
         ConfigError: If no point can be trained.
         QHQError: If workers die, are not of the driver's version, or cannot write.
     """
-    proposals = Proposals(ground.stage, ground.start.seed, _incumbent(ground))
-    leader = Leader(dispatch.watcher)
+    proposals = Proposals(place.stage, place.start.seed, _incumbent(place))
+    lowest = math.inf
+
+    def meet(entry: Entry) -> None:
+        nonlocal lowest
+        if entry.value < lowest:
+            lowest = entry.value
+            runner.progress.best_so_far(say_point(entry.point), entry.value)
+
     entries: dict[str, Entry] = {}
     for proposed in proposals.rounds():
-        found = Round(ground, proposals, dispatch, leader).run(proposed)
+        found = run_round(place, proposals, proposed, store, runner, meet)
         for proposal, entry in zip(proposed, found, strict=True):
             value = entry.value if np.isfinite(entry.value) else None
             proposals.tell(proposal, value, pruned=entry.status == PRUNED)
             first = entries.setdefault(entry.trials[0], entry)
             if first.point != entry.point:
                 # Such as 1 and 1.0 of a key that is a whole number: what is trained is one thing.
-                dispatch.watcher.note(
+                runner.progress.note(
                     f"{say_point(entry.point)} makes the same config as {say_point(first.point)}: one point."
                 )
-    return _conclude(ground, list(entries.values()))
+    return _conclude(place, list(entries.values()))
 
 
-def _incumbent(ground: Ground) -> Point | None:
+def _incumbent(place: Place) -> Point | None:
     """The point where the stage starts; None if the space does not hold it."""
-    options = ground.stage.points.options
-    labels = {key: _label_at_start(ground, key, each) for key, each in options.items()}
+    options = place.stage.points.options
+    labels = {key: _label_at_start(place, key, each) for key, each in options.items()}
     point = {key: label for key, label in labels.items() if label is not None}
     return point if len(point) == len(options) else None
 
 
-def _label_at_start(ground: Ground, key: str, options: Listed | Range) -> str | float | None:
+def _label_at_start(place: Place, key: str, options: Listed | Range) -> str | float | None:
     """The option of a key that the stage starts with.
 
     A choice may say in another way what the config says (a stack whose defaults are left out, "4" for 4):
     then it is the one that changes nothing.
     """
-    found = options.label_of(look_up(ground.base, key))
+    found = options.label_of(look_up(place.base, key))
     if found is not None or isinstance(options, Range):
         return found
-    start = ground.base.model_dump_json()
+    start = place.base.model_dump_json()
     for label, value in options.choices.items():
         try:
-            same = change(ground.base, {key: value}, "stage").model_dump_json() == start
+            same = change(place.base, {key: value}, "stage").model_dump_json() == start
         except ConfigError:  # it makes a config only together with the stage's other keys
             continue
         if same:
@@ -214,24 +234,24 @@ def _label_at_start(ground: Ground, key: str, options: Listed | Range) -> str | 
     return None
 
 
-def _conclude(ground: Ground, entries: list[Entry]) -> StageResult:
+def _conclude(place: Place, entries: list[Entry]) -> StageResult:
     noise = measure_noise(_finished_values(entries))
     chosen = best_of(entries, noise.margin)
     if chosen is None:
-        raise _nothing_trained(ground, entries)
+        raise _nothing_trained(place, entries)
     good = [entry for entry in entries if np.isfinite(entry.value)]
-    trends = measure_trends(_sizes(ground.stage.points, good), np.array([entry.value for entry in good]))
+    trends = measure_trends(_sizes(place.stage.points, good), np.array([entry.value for entry in good]))
     rows = table_rows(entries, chosen, noise.margin)
     kept = trial_losses({entry.trials[0]: entry.records for entry in good})
-    may_be_best = confidence_set(kept, LAST_VALUE if kept else "", horizon=ground.base.data.horizon)
+    may_be_best = confidence_set(kept, LAST_VALUE if kept else "", horizon=place.base.data.horizon)
     for row in rows:
         row["set_p"] = may_be_best.p_values.get(row["trials"][0])
         row["in_set"] = row["trials"][0] in may_be_best.members if may_be_best.members else None
     lowest = min(good, key=lambda entry: (entry.value, entry.parameters))
     record = {
-        "stage": ground.stage.name,
-        "search": ground.stage.search,
-        "keys": list(ground.stage.space),
+        "stage": place.stage.name,
+        "search": place.stage.search,
+        "keys": list(place.stage.space),
         "points": len(entries),
         "pruned": sum(entry.status == PRUNED for entry in entries),
         "failed": sum(entry.status == FAILED for entry in entries),
@@ -248,7 +268,7 @@ def _conclude(ground: Ground, entries: list[Entry]) -> StageResult:
         "trends": [asdict(trend) for trend in trends],
         "rows": rows,
     }
-    winner = change(ground.start, ground.stage.points.changes(chosen.point), f"stage {ground.stage.name}")
+    winner = change(place.start, place.stage.points.changes(chosen.point), f"stage {place.stage.name}")
     return StageResult(record, winner)
 
 
@@ -272,10 +292,10 @@ def _sizes(space: Space, entries: Sequence[Entry]) -> dict[str, list[float]]:
     return sizes
 
 
-def _nothing_trained(ground: Ground, entries: Sequence[Entry]) -> ConfigError:
+def _nothing_trained(place: Place, entries: Sequence[Entry]) -> ConfigError:
     errors = [record["error"] for entry in entries for record in entry.records if "error" in record]
     return ConfigError(
-        f"Stage {ground.stage.name} must have a point that can be trained to its end",
+        f"Stage {place.stage.name} must have a point that can be trained to its end",
         got=f"none of {len(entries)}" + (f"; the first said: {errors[0]}" if errors else ""),
         fix="Mend the stage's space or the experiment",
     )

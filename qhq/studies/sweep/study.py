@@ -25,12 +25,12 @@ from qhq.experiment.record import git_commit, now, versions
 from qhq.paths import runs_dir
 from qhq.runs.run_folder import RunFolder, writable
 from qhq.studies.comparisons import say_against
-from qhq.studies.runner.local import Workers
-from qhq.studies.sweep.final import START, WINNER, plan_finals, run_finals
+from qhq.studies.runner import Runner
+from qhq.studies.runner.reproducible import Fingerprints, digest, prepared
+from qhq.studies.sweep.final import START, WINNER, plan_finals
 from qhq.studies.sweep.spec import StageSpec, SweepSpec, change
-from qhq.studies.sweep.stage import Ground, run_stage
-from qhq.studies.sweep.trials import Dispatch, Shelf, digest, fingerprints, prepared
-from qhq.studies.sweep.watcher import SweepWatcher
+from qhq.studies.sweep.stage import Place, run_stage
+from qhq.studies.sweep.trials import TrialStore
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def open_sweep(spec: SweepSpec, config: ExperimentConfig) -> Sweep:
     start = change(config, spec.set, "set")
     for each in _configs(spec, start):
         _refuse_devices(each)
-    fingerprints(start)
+    Fingerprints.of(start)
     name = f"{spec.name}-{digest(start)}-s{start.seed}"
     return Sweep(spec, start, RunFolder(runs_dir() / "sweeps" / name))
 
@@ -74,9 +74,9 @@ def _configs(spec: SweepSpec, start: ExperimentConfig) -> Iterator[ExperimentCon
     """Configs of every stage as if it were the first: each choice, and both ends of each range."""
     yield start
     for stage in spec.stages:
-        ground = Ground(spec, stage, start)
+        place = Place(spec, stage, start)
         for point in stage.points.grid() if stage.search == "grid" else stage.points.corners():
-            yield ground.config(point)
+            yield place.config(point)
     if spec.final is not None:
         yield change(start, spec.final.set, "final, set")
 
@@ -90,57 +90,54 @@ def _refuse_devices(config: ExperimentConfig) -> None:
         )
 
 
-def run_sweep(sweep: Sweep, workers: Workers, watcher: SweepWatcher) -> dict[str, Any]:
+def run_sweep(sweep: Sweep, runner: Runner | None = None) -> dict[str, Any]:
     """Do what is not done, stage by stage.
 
     Args:
         sweep: From `open_sweep`.
-        workers: Who trains.
-        watcher: Told of stages and trials.
+        runner: Who trains, and who is told of stages and trials; by default this process, and nobody.
 
     Returns:
         ``stages``, a record each; ``final``, the record of the last; ``rows``, those of the final table, or
-        of the last stage if the test part was left alone; ``verdict``; ``folder``.
+        of the last stage if the test split was left alone; ``verdict``; ``folder``.
 
     Raises:
         ConfigError: If a stage has no point that can be trained.
         QHQError: If workers die, are not of the driver's version, or cannot write.
     """
+    runner = runner or Runner()
     with writable(sweep.folder.path):
         sweep.folder.path.mkdir(parents=True, exist_ok=True)
     with sweep.folder.locked():
         sweep.folder.write_text("sweep.yaml", dump_document(sweep.spec))
         sweep.folder.write_text("start.yaml", dump_document(sweep.start))
-        shelf = Shelf(sweep.folder)
+        store = TrialStore(sweep.folder)
         data = prepared(sweep.start.data)
         for sentence in tell_rows(data.quarantine, data.doubts, data.notes):
-            watcher.note(sentence)
-        _tell_stale(shelf, watcher)
-        return _run(sweep, Dispatch(shelf, workers, watcher))
+            runner.progress.note(sentence)
+        stale = store.stale()
+        if stale:
+            runner.progress.note(
+                f"Cut off before: {len(stale)} trials that had been handed out are queued again."
+            )
+        return _run(sweep, store, runner)
 
 
-def _tell_stale(shelf: Shelf, watcher: SweepWatcher) -> None:
-    stale = shelf.stale()
-    if stale:
-        watcher.note(f"Cut off before: {len(stale)} trials that had been handed out are queued again.")
-
-
-def _run(sweep: Sweep, dispatch: Dispatch) -> dict[str, Any]:
+def _run(sweep: Sweep, store: TrialStore, runner: Runner) -> dict[str, Any]:
     config, stages = sweep.start, []
     for index, stage in enumerate(sweep.spec.stages):
-        dispatch.watcher.stage_started(stage.name, _place(sweep, index), _most_trials(sweep.spec, stage))
-        result = run_stage(Ground(sweep.spec, stage, config), dispatch)
+        runner.progress.started(f"{_place(sweep, index)} {stage.name}", _most_trials(sweep.spec, stage))
+        result = run_stage(Place(sweep.spec, stage, config), store, runner)
         config = result.winner
         stages.append(result.record)
         record = _keep(sweep, stages, config, None)
-        dispatch.watcher.stage_done(result.record)
+        runner.progress.ended(result.record)
     final = sweep.spec.final
     if final is None:
         return record
-    finals = plan_finals(sweep.spec, final, sweep.start, config)
-    trainings = len(finals.configs) * len(finals.seeds)
-    dispatch.watcher.stage_started("final", _place(sweep, len(stages)), trainings)
-    return _keep(sweep, stages, config, run_finals(finals, dispatch))
+    finals = plan_finals(sweep.spec, final, sweep.start, config, store)
+    finals.title = f"{_place(sweep, len(stages))} final"
+    return _keep(sweep, stages, config, runner.run(finals))
 
 
 def _place(sweep: Sweep, index: int) -> str:

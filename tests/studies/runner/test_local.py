@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from qhq.errors import BackendError, DataError
-from qhq.studies.runner.local import LocalWorkers
+from qhq.studies.runner import local
+from qhq.studies.runner.local import LocalWorkers, start_quietly
 
 
 def double(number: int) -> int:
@@ -39,15 +41,16 @@ def test_each_result_comes_with_its_index_call_after_call(count):
     notes: list[str] = []
     with LocalWorkers(count, notes.append) as workers:
         for items in ([3, 1, 2], [5], []):
-            assert dict(workers.run(double, items)) == {index: 2 * each for index, each in enumerate(items)}
+            assert sorted(workers.run(double, items)) == sorted((each, 2 * each) for each in items)
     assert notes == []
 
 
 def test_the_work_of_a_dead_worker_is_done_again_and_nothing_twice(tmp_path):
     notes: list[str] = []
     with LocalWorkers(2, notes.append) as workers:
-        results = list(workers.run(die_once, [(str(tmp_path), number) for number in range(6)]))
-    assert sorted(results) == [(number, number) for number in range(6)]
+        items = [(str(tmp_path), number) for number in range(6)]
+        results = list(workers.run(die_once, items))
+    assert sorted(results) == [(item, item[1]) for item in items]
     assert len(notes) == 1
     assert "A worker died" in notes[0]
 
@@ -62,23 +65,19 @@ def test_an_error_reaches_the_caller():
         list(workers.run(refuse, [1, 2]))
 
 
-BEGUN: list[int] = []
+def test_work_is_taken_as_workers_are_ready_for_it():
+    taken: list[int] = []
 
+    def items():
+        for number in range(20):
+            taken.append(number)
+            yield number
 
-def begin(number: int) -> None:
-    BEGUN.append(number)
-
-
-def add_begun(item: tuple[str, int]) -> int:
-    return die_once(item) + BEGUN[0]
-
-
-def test_a_worker_that_takes_a_dead_ones_place_is_initialised_too(tmp_path):
-    notes: list[str] = []
-    with LocalWorkers(2, notes.append, initializer=begin, initargs=(100,)) as workers:
-        results = list(workers.run(add_begun, [(str(tmp_path), number) for number in range(4)]))
-    assert sorted(results) == [(number, number + 100) for number in range(4)]
-    assert len(notes) == 1
+    with LocalWorkers(2, lambda _: None) as workers:
+        results = workers.run(double, items())
+        next(results)
+        assert len(taken) <= 6
+        assert len(list(results)) == 19
 
 
 _WHILE_STARTING: list[bool] = []
@@ -89,27 +88,28 @@ def _holds_interrupts() -> bool:
 
 
 class _Probe:
-    """Looks at the mask where a worker reads it: before its initializer, as its imports are."""
+    """Looks at the mask where a worker reads what it begins with, as early as its imports."""
+
+    def __call__(self) -> None:
+        """A pool asks for something that can be called; a worker gets another one."""
 
     def __reduce__(self):
         return _note_mask, ()
 
 
-def _note_mask() -> None:
+def _note_mask() -> Callable[[], None]:
     _WHILE_STARTING.append(_holds_interrupts())
+    return start_quietly
 
 
 def _masks(_: int) -> tuple[bool, bool]:
     return _WHILE_STARTING[0], _holds_interrupts()
 
 
-def _nothing(_: object) -> None:
-    """An initializer."""
-
-
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="no signal masks on Windows")
-def test_an_interruption_waits_until_a_worker_can_end_without_a_traceback():
-    with LocalWorkers(2, print, initializer=_nothing, initargs=(_Probe(),)) as workers:
+def test_an_interruption_waits_until_a_worker_can_end_without_a_traceback(monkeypatch):
+    monkeypatch.setattr(local, "start_quietly", _Probe())
+    with LocalWorkers(2, print) as workers:
         found = [masks for _, masks in workers.run(_masks, [0, 1])]
     assert found == [(True, False)] * 2
     assert not _holds_interrupts()

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from qhq.runs.run_folder import RunFolder
-from qhq.studies.sweep.final import _compared, read_losses, trial_losses
+from qhq.studies.sweep.final import _compared, read_losses
 from qhq.studies.sweep.ranking import (
     Entry,
     best_of,
@@ -20,6 +20,7 @@ from qhq.studies.sweep.ranking import (
     relative_error,
     say_noise,
     table_rows,
+    trial_losses,
 )
 from qhq.studies.sweep.study import say_choice, say_verdict
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from qhq.documents import validate
 from qhq.errors import ConfigError
 from qhq.experiment.config import ExperimentConfig
+from qhq.studies.runner.reproducible import digest
 from qhq.studies.sweep.proposals import Proposals
 from qhq.studies.sweep.space import Range
 from qhq.studies.sweep.spec import StageSpec, SweepSpec, change, load_sweep, look_up
-from qhq.studies.sweep.stage import Ground, _incumbent
-from qhq.studies.sweep.trials import digest
+from qhq.studies.sweep.stage import Place, _incumbent
 
 
 def stage(**keys) -> StageSpec:
@@ -212,7 +212,7 @@ def test_a_start_is_found_where_a_choice_leaves_out_defaults():
     }
     sweep = validate(SweepSpec, {"stages": [{"name": "one", "space": space}]}, "test")
     start = change(config, {"model.recurrent": [{"unit": "gru"}]}, "test")
-    found = _incumbent(Ground(sweep, sweep.stages[0], start))
+    found = _incumbent(Place(sweep, sweep.stages[0], start))
     assert found == {"model.recurrent": '[{"unit": "gru"}]', "training.epochs": str(config.training.epochs)}
 
 

@@ -1,0 +1,145 @@
+"""That a cell has the same values wherever it is measured: the same data, circuit and qhq, on one thread."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from qhq import __version__
+from qhq.ansatz.stored import fingerprint
+from qhq.data.prepare import Prepared, prepare
+from qhq.data.spec import DataSpec
+from qhq.data.windows import Windows
+from qhq.errors import ConfigError, QHQError
+from qhq.experiment.config import ExperimentConfig, QuantumSpec
+from qhq.experiment.opening import build_circuit
+
+_ALONE = threading.Lock()
+"""Torch's seed and number of threads are the process's own: one training at a time, even if a worker of a
+cluster has several threads."""
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    """What a worker must have as the driver has it.
+
+    Attributes:
+        prices: Of the data.
+        circuit: Of the circuit; None without one.
+        qhq: Version.
+    """
+
+    prices: str
+    circuit: str | None
+    qhq: str = __version__
+
+    @classmethod
+    def of(cls, config: ExperimentConfig) -> Fingerprints:
+        """Those of a config on this machine.
+
+        Raises:
+            QHQError: If data or circuit cannot be had.
+        """
+        quantum = config.quantum
+        if quantum is None:
+            circuit = None
+        elif quantum.origin is not None:  # a run's, of which another run may say the same
+            circuit = fingerprint(build_circuit(quantum))
+        else:
+            circuit = _circuit(quantum.model_dump_json())
+        return cls(prepared(config.data).fingerprint, circuit)
+
+    def require(self, config: ExperimentConfig) -> Prepared:
+        """The data of a config, if they and all else are here as the driver has them.
+
+        Raises:
+            QHQError: If they are not: then nothing that is measured here can be relied on.
+        """
+        seen = vars(Fingerprints.of(config))
+        for what, wanted in vars(self).items():
+            if seen[what] != wanted:
+                raise ConfigError(
+                    f"A worker must have the driver's {what}",
+                    got=f"{seen[what]} on {platform.node()}, wanted {wanted}",
+                    fix="Install the same qhq and lay out the same files where the workers run",
+                )
+        return prepared(config.data)
+
+
+def digest(config: ExperimentConfig) -> str:
+    """Name of all that a training depends on besides its seed: config, prices, circuit, version; 10 letters.
+
+    Of a config whose prices or circuit cannot be had, the config alone: its training will fail by itself.
+    """
+    seen: tuple[str | None, ...] = ()
+    try:
+        found = Fingerprints.of(config)
+        seen = (found.prices, found.circuit)
+    except QHQError:
+        pass
+    content: list[object] = [config.model_dump_json(exclude={"name", "seed"}), seen, __version__]
+    if seen:
+        content += judged_by_symbol(prepared(config.data).test)
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:10]
+
+
+def judged_by_symbol(windows: Windows) -> list[str]:
+    """What the name of a study's results holds besides, so that none of an earlier version is taken for one.
+
+    Earlier versions judged by errors pooled over all symbols and targets, in which the dearest decides. Where
+    there are several, what they kept is measured again; of a single one it is the same, and serves on.
+    """
+    several = len(windows.cut.targets) > 1 or len(np.unique(windows.group)) > 1
+    return ["skill by symbol"] if several else []
+
+
+def prepared(spec: DataSpec, *, anew: bool = False) -> Prepared:
+    """Prepare data, once for all cells of a process that ask for the same.
+
+    Args:
+        spec: What is asked for.
+        anew: Whether files may have changed since this process last looked: so a driver begins.
+
+    Raises:
+        DataError: As of `prepare`.
+    """
+    if anew:
+        _prepared.cache_clear()
+    return _prepared(spec.model_dump_json())
+
+
+@lru_cache(maxsize=8)
+def _prepared(spec: str) -> Prepared:
+    return prepare(DataSpec.model_validate_json(spec))
+
+
+@lru_cache(maxsize=1024)
+def _circuit(spec: str) -> str:
+    return fingerprint(build_circuit(QuantumSpec.model_validate_json(spec)))
+
+
+@contextmanager
+def one_training() -> Iterator[None]:
+    """Train alone in this process, and on one thread.
+
+    Sums over threads depend on how many there are, and a result must not depend on the worker.
+    """
+    with _ALONE:
+        before = os.environ.get("OMP_NUM_THREADS")
+        os.environ["OMP_NUM_THREADS"] = "1"
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["OMP_NUM_THREADS"]
+            else:
+                os.environ["OMP_NUM_THREADS"] = before
