@@ -1,11 +1,11 @@
-"""A kind of backend: what its entries may say, and what can be done with one of them. No Qiskit here.
+"""A kind of backend: the fields of its entries, and what can be done with one of them. No Qiskit here.
 
-To add a kind, write a :class:`BackendSpec` with its fields and a :class:`Backend` that opens it, in a file of
-their own, and give it a line in :data:`qhq.backends.registry.KINDS`, or in another package an entry point of
-the group ``qhq.backends``. Nothing else asks which kind an entry is of: it asks the object of the kind.
+To add a kind, write a :class:`BackendSpec` with its fields and a :class:`Backend` that opens it, and register
+it: one line in :data:`qhq.backends.registry.KINDS`, or in another package an entry point of the group
+``qhq.backends``. No other code tests which kind an entry has; it calls the object of the kind.
 
-Whatever a kind needs that takes time to import (Qiskit, Aer, a client) is imported in its methods:
-``qhq backends list`` looks at all kinds and opens none.
+Slow imports (Qiskit, Aer, a vendor's client) belong inside the methods of a kind, because
+``qhq backends list`` looks at every kind and opens none.
 """
 
 from __future__ import annotations
@@ -52,26 +52,26 @@ class BackendSpec(Spec):
 
     @property
     def is_template(self) -> bool:
-        """Whether the entry stands for any device that its name matches, and names none."""
+        """Whether its name is a pattern for devices, and not the name of one."""
         return False
 
     @property
     def is_noisy(self) -> bool:
-        """Whether it simulates noise, whose strength ``noise_scale`` says."""
+        """Whether it simulates noise, of the strength given by its field ``noise_scale``."""
         return False
 
     @property
     def can_sample(self) -> bool:
-        """Whether it draws shots, or can be made to by giving it some."""
+        """Whether it draws shots, or would if it were given a number of them."""
         return self.shots is not None or self.is_noisy
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Files that it reads: one that came with a run may name those of the user's own entry alone."""
+        """Files that it reads. An entry stored with a run may only name those of the user's own entry."""
         return ()
 
     def beside(self, registry: Path) -> Self:  # noqa: ARG002
-        """The same entry, its relative files those that lie beside the file it stands in."""
+        """The same entry, with relative file names resolved beside the registry file."""
         return self
 
 
@@ -138,13 +138,13 @@ SpecT = TypeVar("SpecT", bound=BackendSpec)
 
 
 class Backend(ABC, Generic[SpecT]):
-    """One kind of backend. A subclass must open an entry; what else it does not have says so by itself.
+    """One kind of backend. A subclass must implement `open`; the defaults of the rest say what it lacks.
 
     Args:
         spec: What an entry of the kind may say.
-        note: What every result on it should be read with; empty if nothing.
-        is_hardware: Whether running costs money or a queue: forecasts come first, jobs are sent and waited
-            for, and its executors are :class:`qhq.backends.executor.HardwareExecutor`.
+        note: A caveat for every result on it; empty if there is none.
+        is_hardware: Whether running costs money or time in a queue. Costs are then forecast first, jobs are
+            sent and waited for, and executors are :class:`qhq.backends.executor.HardwareExecutor`.
     """
 
     def __init__(self, spec: type[SpecT], *, note: str = "", is_hardware: bool = False) -> None:
@@ -166,7 +166,7 @@ class Backend(ABC, Generic[SpecT]):
         """
 
     def train_on(self, spec: SpecT, ansatz: Ansatz, *, seed: int) -> Executor:
-        """Open what a training on an entry runs on, if that is another executor than the entry's own.
+        """Open the executor that a training runs on; by default the entry itself.
 
         Raises:
             ConfigError: If the entry names a device or file that is not there.
@@ -175,7 +175,7 @@ class Backend(ABC, Generic[SpecT]):
         return self.open(spec, ansatz, seed=seed)
 
     def parity_reference(self, spec: SpecT, ansatz: Ansatz, *, seed: int) -> Executor | None:  # noqa: ARG002
-        """Open what the executor of :meth:`train_on` must agree with, its gradients by its own means.
+        """Open the executor that the one of :meth:`train_on` must agree with before a training starts.
 
         Returns:
             None where training runs on the backend itself.
@@ -183,15 +183,15 @@ class Backend(ABC, Generic[SpecT]):
         return None
 
     def connector(self) -> Callable[[SpecT], Any]:
-        """What reaches the device of an entry, seconds before it is opened; None where nothing has to be.
+        """A function that connects to the device of an entry, for `open`; it gives None if none is needed.
 
-        It is called in a thread a device, and raises BackendError if one cannot be reached. What has to be
-        imported for it is imported here, before: threads that import at the same time disturb each other.
+        It is called in one thread per device and raises BackendError if a device cannot be reached. Import
+        what it needs here, before it is called: threads that import at the same time disturb each other.
         """
         return lambda _: None
 
     def devices(self, template: SpecT) -> Sequence[ListedDevice]:  # noqa: ARG002
-        """The devices that a template stands for, those that take no jobs too.
+        """The devices that a template stands for, including those that take no jobs.
 
         Raises:
             BackendError: If the service cannot be asked.

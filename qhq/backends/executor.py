@@ -116,24 +116,24 @@ class CostForecast:
 
 
 class HardwareExecutor(Executor, Protocol):
-    """An executor whose values cost money or a queue: forecast first, then sent, then waited for.
+    """An executor whose values cost money or time in a queue: forecast first, then sent, then waited for.
 
-    What was sent is found again by the same call: several devices are sent to before one is waited for.
+    The same call finds what was sent before, so that jobs go to several devices before any is waited for.
     """
 
     stds: FloatArray
 
     @property
     def instance(self) -> str:
-        """The plan that pays, so that what several devices take of it can be summed; empty if nobody says."""
+        """The plan that pays, so that costs of several devices on one plan are added; empty if unknown."""
 
     def forecast(
         self, samples: int, inputs: ArrayLike | None = None, weights: ArrayLike | None = None
     ) -> CostForecast:
-        """What is still to be paid for so many samples, or for these; nothing is sent."""
+        """The cost of so many samples, less what is paid already of these inputs; nothing is sent."""
 
     def ask_service(self, forecast: CostForecast, inputs: ArrayLike, weights: ArrayLike) -> CostForecast:
-        """A forecast beside what the service itself expects."""
+        """The forecast, with the estimate of the service itself added."""
 
     def send(self, inputs: ArrayLike, weights: ArrayLike) -> None:
         """Send what ``expectations`` of the same arguments will wait for."""

@@ -150,9 +150,8 @@ Gradient = Callable[[FloatArray, FloatArray, FloatArray], tuple[FloatArray, Floa
 class ValuesExecutor(ABC):
     """An executor of a backend that gives values alone; see :class:`qhq.backends.executor.Executor`.
 
-    A subclass opens a circuit, in `open_program`, and says what ran, in `report`; the checks of shapes and
-    the gradient rule of its entry are here. The constructor calls `open_program`: what that needs must be
-    there before.
+    A subclass implements `open_program` and `report`; checking shapes and applying the gradient rule of the
+    entry is done here. The constructor calls `open_program`, so set what that needs before calling it.
 
     Args:
         spec: The entry.
@@ -204,7 +203,7 @@ class ValuesExecutor(ABC):
         """Make the backend ready for a circuit whose every angle is a parameter of its own."""
 
     def open_gradient(self) -> Gradient:
-        """What finds gradients without SPSA: parameter shift of the very circuit that gives values."""
+        """The gradient rule other than SPSA: by default parameter shift of the circuit that gives values."""
         return self._shift.vjp
 
     def _checked(self, inputs: ArrayLike, weights: ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -214,7 +213,7 @@ class ValuesExecutor(ABC):
         )
 
     def report_on(self, circuit: QuantumCircuit) -> Report:
-        """What there is to say of a circuit that ran, on whatever backend."""
+        """The report of a circuit that ran; a subclass adds what its backend knows."""
         return Report(
             backend=self._entry.name or self._entry.kind,
             qubits=self._ansatz.num_qubits,
