@@ -39,7 +39,7 @@ AS_PANEL = OptionUnits()
 """Nothing said of the units."""
 
 
-DATE_ORDERS = (
+_DATE_ORDERS = (
     "iso", "dayfirst", "monthfirst", "yearfirst", "compact", "epoch_s", "epoch_ms", "epoch_us", "epoch_ns",
     "excel",
 )  # fmt: skip
@@ -91,6 +91,6 @@ class FileFormat(OptionUnits):
     @field_validator("dates")
     @classmethod
     def _is_known(cls, dates: str | None) -> str | None:
-        if dates is not None and "%" not in dates and dates not in DATE_ORDERS:
-            raise ValueError(f"must be one of {', '.join(DATE_ORDERS)}, or a pattern such as %d.%m.%y")
+        if dates is not None and "%" not in dates and dates not in _DATE_ORDERS:
+            raise ValueError(f"must be one of {', '.join(_DATE_ORDERS)}, or a pattern such as %d.%m.%y")
         return dates

@@ -19,7 +19,7 @@ from qhq.errors import DataError, nearest
 from qhq.pricing import black_scholes
 from qhq.pricing.implied_volatility import implied_volatility
 
-DAYS_A_YEAR = 365.0
+_DAYS_A_YEAR = 365.0
 
 Formula = Callable[[Panel], FloatArray]
 
@@ -32,13 +32,13 @@ def previous(panel: Panel, values: FloatArray) -> FloatArray:
     return before
 
 
-def last_finite(panel: Panel, values: FloatArray) -> FloatArray:
+def _last_finite(panel: Panel, values: FloatArray) -> FloatArray:
     """Newest finite value at or before each row in its series, NaN where there is none, shape (R,)."""
-    rows = newest_finite_row(panel.code, values)
+    rows = _newest_finite_row(panel.code, values)
     return np.where(rows >= 0, values[np.maximum(rows, 0)], np.nan)
 
 
-def newest_finite_row(code: IntArray, values: FloatArray) -> IntArray:
+def _newest_finite_row(code: IntArray, values: FloatArray) -> IntArray:
     """Row of the newest finite value at or before each row in its series, -1 where there is none, (R,)."""
     rows = np.arange(len(values))
     newest = np.maximum.accumulate(np.where(np.isfinite(values), rows, -1))
@@ -129,7 +129,7 @@ def discount(panel: Panel) -> FloatArray:
 
 def _years(panel: Panel) -> FloatArray:
     """Calendar days to expiry over 365, shape (R,)."""
-    return (panel.column("expiry") - panel.dates.astype("datetime64[D]").astype(np.float64)) / DAYS_A_YEAR
+    return (panel.column("expiry") - panel.dates.astype("datetime64[D]").astype(np.float64)) / _DAYS_A_YEAR
 
 
 def _quoted_mid(panel: Panel) -> FloatArray:
@@ -169,12 +169,12 @@ def spread(panel: Panel) -> FloatArray:
 
 def log_moneyness(panel: Panel) -> FloatArray:
     """ln(strike / forward), the forward by the dividend yield of the row before, shape (R,)."""
-    return np.log(panel.column("strike") / known_forward(panel))
+    return np.log(panel.column("strike") / _known_forward(panel))
 
 
 def moneyness(panel: Panel) -> FloatArray:
     """Log-moneyness over iv sqrt(years), with the row before's iv: in standard deviations, shape (R,)."""
-    scale = earlier_volatility(panel) * np.sqrt(np.maximum(panel.column("years"), 0))
+    scale = _earlier_volatility(panel) * np.sqrt(np.maximum(panel.column("years"), 0))
     return _divide(log_moneyness(panel), scale)
 
 
@@ -198,7 +198,7 @@ def theta(panel: Panel) -> FloatArray:
     return black_scholes.theta(*_greek_inputs(panel))
 
 
-def known_forward(panel: Panel) -> FloatArray:
+def _known_forward(panel: Panel) -> FloatArray:
     """Spot exp((rate - q) years), q the dividend yield in the row before's forward, at first 0, shape (R,).
 
     The day's own forward is often taken from the day's option quotes.
@@ -210,14 +210,14 @@ def known_forward(panel: Panel) -> FloatArray:
     return spot * np.exp((rate - known) * years)
 
 
-def earlier_volatility(panel: Panel) -> FloatArray:
+def _earlier_volatility(panel: Panel) -> FloatArray:
     """Newest implied volatility of the series before the row, shape (R,)."""
-    return previous(panel, last_finite(panel, panel.column("iv")))
+    return previous(panel, _last_finite(panel, panel.column("iv")))
 
 
 def _greek_inputs(panel: Panel) -> tuple[FloatArray, ...]:
-    contract = (known_forward(panel), panel.column("strike"), panel.column("years"))
-    return (*contract, earlier_volatility(panel), discount(panel), panel.column("right"))
+    contract = (_known_forward(panel), panel.column("strike"), panel.column("years"))
+    return (*contract, _earlier_volatility(panel), discount(panel), panel.column("right"))
 
 
 def _divide(values: FloatArray, by: FloatArray) -> FloatArray:
@@ -237,12 +237,9 @@ def infer_splits(panel: Panel) -> Panel:
     if "split" in panel.columns or not {"close", "adj_close"} <= set(panel.columns):
         return panel
     adjustment = panel.column("adj_close") / panel.column("close")
-    ratio = np.nan_to_num(adjustment / previous(panel, last_finite(panel, adjustment)), nan=1.0)
+    ratio = np.nan_to_num(adjustment / previous(panel, _last_finite(panel, adjustment)), nan=1.0)
     jump = np.maximum(ratio, 1 / ratio) >= LEAST_RATIO
     return panel.with_columns({"split": np.where(jump, ratio, 0.0)})
-
-
-Compute = Callable[[Panel], FloatArray]
 
 
 def compute_columns(panel: Panel, kind: PanelKind, names: Iterable[str]) -> Panel:

@@ -23,7 +23,7 @@ from qhq.data.spec import DataSpec, Source
 from qhq.data.yahoo.load import load_history
 from qhq.errors import DataError
 
-EXPLAINING = ("close", "dividend")
+_EXPLAINING = ("close", "dividend")
 """Columns of Yahoo's that say why there is no adjusted close."""
 
 _ORIGINS: dict[Source, str] = {
@@ -70,7 +70,7 @@ def _load_stocks(spec: DataSpec, origin: str) -> Panel:
     there = {canonical_name(str(name)) for name in frame.columns}
     helpers = [name for name in optional if name in there and name not in columns]
     explained = spec.source == "yahoo" and "adj_close" in columns
-    explaining = [name for name in EXPLAINING if explained and name not in (*columns, *helpers)]
+    explaining = [name for name in _EXPLAINING if explained and name not in (*columns, *helpers)]
     panel = check_panel(
         frame,
         origin,

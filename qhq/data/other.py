@@ -28,11 +28,11 @@ from qhq.data.split import Parts, TestPart, TrainingPart, ValidationPart, split_
 from qhq.data.windows import Cut, Windows, cut_windows, lay_out
 from qhq.errors import DataError, QHQError
 
-OTHER_UNIT = 1.25
+_OTHER_UNIT = 1.25
 """Prices that many times another run's, or more, are in another unit: no dividend moves a series so far."""
 SAME = 1e-9
 """Relative difference below which two prices are one price."""
-OTHER_FREQUENCY = 3.0
+_OTHER_FREQUENCY = 3.0
 """Days between sessions, as a multiple of the run's, from which on the rows are of another frequency."""
 
 
@@ -230,7 +230,7 @@ def _check_unit(overlap: Overlap, spec: DataSpec, origin: str, panel: Panel, kno
     if is_unit_free(spec):
         return
     for symbol, factor in overlap.factors.items():
-        if not 1 / OTHER_UNIT < factor < OTHER_UNIT:
+        if not 1 / _OTHER_UNIT < factor < _OTHER_UNIT:
             raise DataError(
                 "Prices must be in the unit of those that the run's scaling"
                 f" '{say_scaling(spec)}' was fitted on",
@@ -245,7 +245,7 @@ def _check_frequency(chosen: Windows, own: Panel | None, known: Known, origin: s
     then = np.unique(known.actual["date"].to_numpy().astype("datetime64[D]")) if own is None else own.sessions
     days = np.unique(chosen.panel.dates[np.unique(chosen.starts)[:, None] + np.arange(chosen.cut.rows)])
     before, now = _spacing(then), _spacing(days)
-    if before and now and not 1 / OTHER_FREQUENCY < now / before < OTHER_FREQUENCY:
+    if before and now and not 1 / _OTHER_FREQUENCY < now / before < _OTHER_FREQUENCY:
         raise DataError(
             "Rows must have the frequency of those that the run was trained on",
             got=f"{origin} with a row every {now:g} days, where the run had one every {before:g}",

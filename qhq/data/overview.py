@@ -36,7 +36,7 @@ def _describe(panel: Panel, name: str, rows: IntArray) -> dict[str, Any]:
     }
     if panel.groups:
         facts |= _describe_contracts(panel, rows)
-    return facts | {"gaps": find_gaps(days, panel.sessions), "splits": find_splits(panel, rows)}
+    return facts | {"gaps": find_gaps(days, panel.sessions), "splits": _find_splits(panel, rows)}
 
 
 def _describe_contracts(panel: Panel, rows: IntArray) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def find_gaps(days: DateArray, sessions: DateArray) -> list[dict[str, Any]]:
     ]
 
 
-def find_splits(panel: Panel, rows: IntArray) -> list[dict[str, Any]]:
+def _find_splits(panel: Panel, rows: IntArray) -> list[dict[str, Any]]:
     """Find the splits that some rows tell of, each day once: date, and new shares for an old one."""
     ratio = _column(panel, "split")[rows]
     split = np.flatnonzero((ratio > 0) & (ratio != 1))

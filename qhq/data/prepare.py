@@ -23,7 +23,7 @@ from qhq.data.split import Part, Parts, split_panel
 from qhq.data.windows import Windows, lay_out
 from qhq.errors import DataError
 
-LEAST_SPREAD = 1e-9
+_LEAST_SPREAD = 1e-9
 """Scaled targets that differ by less are one value and rounding errors."""
 
 
@@ -115,7 +115,7 @@ def _check_scaler(scaler: Scaler, parts: Parts) -> None:
         scaler.inputs(part.windows.select(slice(1)))
     targets = scaler.targets(parts.train.windows)
     spread = np.ptp(targets[np.isfinite(targets)]) if np.isfinite(targets).any() else 0.0
-    if spread <= LEAST_SPREAD:
+    if spread <= _LEAST_SPREAD:
         raise DataError(
             f"Scaled targets must vary in training (data.scaling {scaler.kind})",
             got="one value in all windows",

@@ -28,7 +28,7 @@ MOST_RATIO = 100
 SMALL = 64 * MEBIBYTE
 """Expanded, whatever the ratio: no machine is filled by it."""
 
-PER_BYTE = {"text": 8, "Parquet": 4, "workbook": 20}
+_PER_BYTE = {"text": 8, "Parquet": 4, "workbook": 20}
 """Bytes of memory for each byte of content, at the peak of reading it."""
 
 
@@ -52,7 +52,7 @@ def check_text(path: Path, origin: str, inside: Opener | None) -> None:
                 size += len(piece)
                 if size > most:
                     raise _bomb(origin, packed, size)
-    _require(origin, PER_BYTE["text"] * size)
+    _require(origin, _PER_BYTE["text"] * size)
 
 
 def check_parquet(path: Path, origin: str) -> None:
@@ -68,7 +68,7 @@ def check_parquet(path: Path, origin: str) -> None:
     _check_ratio(origin, packed, size)
     size += _text_bytes(path, origin, footer, packed)
     _check_ratio(origin, packed, size)
-    _require(origin, PER_BYTE["Parquet"] * size)
+    _require(origin, _PER_BYTE["Parquet"] * size)
 
 
 def _text_bytes(path: Path, origin: str, footer: pq.FileMetaData, packed: int) -> int:
@@ -105,7 +105,7 @@ def check_workbook(path: Path, origin: str) -> None:
     with zipfile.ZipFile(path) as archive:
         size = sum(member.file_size for member in archive.infolist())
     _check_ratio(origin, path.stat().st_size, size)
-    _require(origin, PER_BYTE["workbook"] * size)
+    _require(origin, _PER_BYTE["workbook"] * size)
 
 
 def _check_ratio(origin: str, packed: int, size: int) -> None:

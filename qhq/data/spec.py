@@ -143,8 +143,8 @@ Names = tuple[Name, ...]
 Range = tuple[float | None, float | None]
 
 OPTION_SOURCES = ("recorded", "surface", "synthetic")
-FILE_SOURCES = ("csv", "parquet", "recorded")
-EDITABLE_SOURCES = ("csv", "parquet")
+_FILE_SOURCES = ("csv", "parquet", "recorded")
+_EDITABLE_SOURCES = ("csv", "parquet")
 """Files of the user's own; nobody can correct a row of the others."""
 PRICED = (*OPTION_PRICES, "iv")
 """Columns that an implied volatility can be turned into."""
@@ -301,7 +301,7 @@ class DataSpec(Spec):
         return RowPolicy(
             self.bad_rows,
             self.bad_rows_limit,
-            editable=self.source in EDITABLE_SOURCES,
+            editable=self.source in _EDITABLE_SOURCES,
             signed=not self.takes_logs,
             span=(self.start, self.end),
         )
@@ -360,7 +360,7 @@ class DataSpec(Spec):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        if (self.source in FILE_SOURCES) != (self.path is not None):
+        if (self.source in _FILE_SOURCES) != (self.path is not None):
             raise ValueError("path must be given for source csv, parquet or recorded, and only then")
         if self.panel is not None and self.panel != self.kind:
             raise ValueError(f"source {self.source} has a panel of {self.kind}, not of {self.panel}")

@@ -12,18 +12,18 @@ import numpy as np
 from qhq.data.checks.draft import Draft, Finding, Rules, find_rows, today
 from qhq.data.panel import FloatArray, Mask
 
-FILLED_RUN = 5
+_FILLED_RUN = 5
 """Equal rows in a row that look as if they were filled forward."""
-LONGEST_GAP = 10
+_LONGEST_GAP = 10
 """Weekdays that a series may miss."""
-LARGEST_MOVE = 0.4
+_LARGEST_MOVE = 0.4
 """Move of an unadjusted price from one row to the next; a split of 2 for 1 moves it by half."""
 SLIP = 5.0
 """Factor by which a price leaves both its neighbours, to look like a slip of the decimal point."""
-LONGEST_STEP = 5.0
+_LONGEST_STEP = 5.0
 """Median days from row to row from which rows are weeks or months."""
-FEWEST_STEPS = 8
-LARGEST_DIVIDEND = 0.25
+_FEWEST_STEPS = 8
+_LARGEST_DIVIDEND = 0.25
 """Share of the price that a regular dividend never reaches."""
 
 
@@ -40,10 +40,10 @@ def _doubt_filled_stocks(draft: Draft) -> Iterator[Finding]:
 def tell_filled(draft: Draft, same: Mask, names: str) -> Iterator[Finding]:
     """Tell of runs in which each row but the first is the same as the one before."""
     run = np.cumsum(~same)
-    long = same & (np.bincount(run)[run] >= FILLED_RUN) if len(run) else same
+    long = same & (np.bincount(run)[run] >= _FILLED_RUN) if len(run) else same
     return find_rows(
         long,
-        f"Rows should not look filled forward: {names} the same {FILLED_RUN} times",
+        f"Rows should not look filled forward: {names} the same {_FILLED_RUN} times",
         lambda row: f"the values of the row before for {draft.at(row)}",
         "Drop rows that were filled in; a target must never be one",
     )
@@ -67,8 +67,8 @@ def doubt_gaps(draft: Draft) -> Iterator[Finding]:
     missed = np.zeros(len(pairs), dtype=np.int64)
     missed[late] = np.busday_count(draft.dates[late - 1], draft.dates[late]) - 1
     return find_rows(
-        missed > LONGEST_GAP,
-        f"A series should not miss more than {LONGEST_GAP} sessions",
+        missed > _LONGEST_GAP,
+        f"A series should not miss more than {_LONGEST_GAP} sessions",
         lambda row: f"about {missed[row]} from {draft.dates[row - 1]} to {draft.at(row)}",
         "Fetch the missing rows; data.max_gap keeps windows from spanning them",
     )
@@ -83,8 +83,8 @@ def doubt_jumps(draft: Draft, name: str) -> Iterator[Finding]:
     told = draft.column("split")
     known = (told > 0) & (told != 1)
     return find_rows(
-        draft.follows() & (np.abs(move) > LARGEST_MOVE) & ~known & ~_beside_slips(draft, values),
-        f"'{name}' should not move by more than {LARGEST_MOVE:.0%} without a split in the column 'split'",
+        draft.follows() & (np.abs(move) > _LARGEST_MOVE) & ~known & ~_beside_slips(draft, values),
+        f"'{name}' should not move by more than {_LARGEST_MOVE:.0%} without a split in the column 'split'",
         lambda row: f"{move[row]:+.0%} for {draft.at(row)}",
         "If the shares were split, write the ratio into 'split'",
     )
@@ -146,7 +146,7 @@ def _doubt_frequency(draft: Draft) -> Iterator[Finding]:
     for code in np.unique(draft.code[late]):
         own = late[draft.code[late] == code]
         middle[int(code)] = float(np.median(steps[own]))
-        if len(own) >= FEWEST_STEPS and middle[int(code)] >= LONGEST_STEP:
+        if len(own) >= _FEWEST_STEPS and middle[int(code)] >= _LONGEST_STEP:
             rare[own] = True
     return find_rows(
         rare,
@@ -200,8 +200,8 @@ def _doubt_dividends(draft: Draft) -> Iterator[Finding]:
     paid, close = draft.column("dividend"), draft.column("close")
     before = np.concatenate([close[:1] * np.nan, close[:-1]])
     return find_rows(
-        draft.follows() & (paid > LARGEST_DIVIDEND * before),
-        f"A dividend should not be more than {LARGEST_DIVIDEND:.0%} of the close before it",
+        draft.follows() & (paid > _LARGEST_DIVIDEND * before),
+        f"A dividend should not be more than {_LARGEST_DIVIDEND:.0%} of the close before it",
         lambda row: f"{paid[row]:g} after a close of {before[row]:g} for {draft.at(row)}",
         "Nothing if it was a special dividend, a spin-off or a return of capital; else it is in another unit"
         " (pence): take close in the place of adj_close",

@@ -150,7 +150,7 @@ DraftT = TypeVar("DraftT", bound=Draft)
 Rules = Mapping[str, Callable[[DraftT], Iterator[Finding]]]
 
 DROP_ROW = "Correct or drop that row"
-EQUAL = 1e-9
+_EQUAL = 1e-9
 """Relative difference of two numbers that say the same."""
 ROUNDED = 1e-3
 """Relative difference of two prices of a day that rounding to the cent, or an adjustment, can make."""
@@ -193,7 +193,7 @@ def check_duplicates(draft: Draft, noun: str = "symbol") -> Iterator[Finding]:
         return
     one, other = draft.values[later], draft.values[later - 1]
     differs = np.zeros(len(same), dtype=np.bool_)
-    differs[later] = ~(np.isclose(one, other, rtol=EQUAL, atol=0, equal_nan=True)).all(axis=1)
+    differs[later] = ~(np.isclose(one, other, rtol=_EQUAL, atol=0, equal_nan=True)).all(axis=1)
     day = np.cumsum(~same) - 1  # the number of each (series, date)
     torn = np.bincount(day, weights=differs)[day] > 0
     for told, aside in ((same & torn, torn), (same & ~torn, same & ~torn)):
@@ -213,7 +213,7 @@ def check_duplicates(draft: Draft, noun: str = "symbol") -> Iterator[Finding]:
 def _difference(draft: Draft, row: int) -> str:
     """Say where a row and the one before it differ; '' where they say the same."""
     one, other = draft.values[row - 1], draft.values[row]
-    differ = np.flatnonzero(~np.isclose(one, other, rtol=EQUAL, atol=0, equal_nan=True))
+    differ = np.flatnonzero(~np.isclose(one, other, rtol=_EQUAL, atol=0, equal_nan=True))
     told = [f"{draft.columns[place]} {one[place]:.10g} and {other[place]:.10g}" for place in differ[:3]]
     return f" ({', '.join(told)})" if told else ""
 
@@ -380,10 +380,10 @@ def _tell(
         bad[new] = True
         rows = tuple(int(row) for row in draft.rows[finding.rows[:SHOWN_ROWS]])
         reason = Reason(code, finding.must, len(new), rows, finding.got, finding.counted)
-        yield Broken(code, finding, reason, is_refused(finding, policy))
+        yield Broken(code, finding, reason, _is_refused(finding, policy))
 
 
-def is_refused(finding: Finding, policy: RowPolicy) -> bool:
+def _is_refused(finding: Finding, policy: RowPolicy) -> bool:
     """Whether a policy takes no data with such a row, however few there are."""
     if policy.bad_rows == "quarantine":
         return False

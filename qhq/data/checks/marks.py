@@ -29,7 +29,7 @@ _NUMBER = re.compile(
 _SIZES = {"k": 3, "m": 6, "mn": 6, "b": 9, "bn": 9, "t": 12, "lakh": 5, "cr": 7}
 """Powers of ten."""
 _BLANKS = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2212": "-", "\u2019": "'"})
-PERCENT_UNITS = frozenset({"volatility", "rate", "return", "number"})
+_PERCENT_UNITS = frozenset({"volatility", "rate", "return", "number"})
 """Units of which a percent sign means hundredths; in any other column it is a mistake."""
 
 
@@ -72,7 +72,7 @@ def read_marked_number(text: str, numerals: Numerals, unit: str = "number") -> f
     (1234.56, 0.0045)
     """
     match = _match(text, numerals.ignore)
-    if match is None or (match["percent"] and unit not in PERCENT_UNITS):
+    if match is None or (match["percent"] and unit not in _PERCENT_UNITS):
         return np.nan
     whole, _, fraction = match["body"].strip().partition(numerals.decimal)
     groups = re.split(f"[{re.escape(numerals.thousands)}]", whole) if numerals.thousands else [whole]
@@ -406,7 +406,7 @@ def _explain_number(cell: str, unit: str) -> tuple[str, str]:
     match = _match(cell, "*†‡^")
     if match is None:
         return "a word where a number should be", "Correct the cell at its source"
-    if match["percent"] and unit not in PERCENT_UNITS:
+    if match["percent"] and unit not in _PERCENT_UNITS:
         return f"a percentage in a column of {unit}", "Name the right column in data.format.columns"
     if _match(cell) is None:
         return "a number with a footnote mark", "Set data.format.ignore='*' (the marks to drop) to read it"

@@ -34,20 +34,20 @@ from qhq.data.checks.option_units import (
 from qhq.data.panel import FloatArray, Mask
 from qhq.data.sessions import as_days, is_closed
 
-DOUBTFUL_IV = (0.03, 1.5)
+_DOUBTFUL_IV = (0.03, 1.5)
 """Median implied volatilities that are possible, but seldom, lie outside."""
-DOUBTFUL_RATE = 0.1
-SPOT_SPREAD = 0.005
+_DOUBTFUL_RATE = 0.1
+_SPOT_SPREAD = 0.005
 """Relative difference of spots of one day that is more than rounding."""
 FAR = 3.0
 """A chain's median strike over the spot; beyond it, or below its inverse, one of the two is another thing."""
-SATURDAYS_END = np.datetime64("2015-02-01", "D").astype(np.int64)
+_SATURDAYS_END = np.datetime64("2015-02-01", "D").astype(np.int64)
 """From then on contracts expire on the Friday itself."""
-ROUNDING = 1e-6
+_ROUNDING = 1e-6
 """Relative error of a price that is no fault of the data."""
-LEAST_QUOTE = 1e-3
+_LEAST_QUOTE = 1e-3
 """Share of the spot below which an option's quote may be any multiple of yesterday's."""
-SLIP_OF_QUOTES = 5.0
+_SLIP_OF_QUOTES = 5.0
 
 
 def _doubt_volatility(draft: OptionDraft) -> Iterator[Finding]:
@@ -61,9 +61,9 @@ def _doubt_volatility(draft: OptionDraft) -> Iterator[Finding]:
     if hint is not None:
         if hint.as_fraction > np.log(2.0):
             cause = "the file's own prices imply others; quotes are used, and 'iv' is found from them"
-    elif median > DOUBTFUL_IV[1]:
+    elif median > _DOUBTFUL_IV[1]:
         cause = "percent or basis points are read as fractions unless data.format.volatility says so"
-    elif median < DOUBTFUL_IV[0]:
+    elif median < _DOUBTFUL_IV[0]:
         cause = "variances are read as volatilities unless data.format.volatility says so"
     elif _grows_with_time(iv[known], years[known]):
         cause = (
@@ -99,8 +99,8 @@ def _doubt_rates(draft: OptionDraft) -> Iterator[Finding]:
     known = np.isfinite(rate)
     if draft.units.rates is None and known.any():
         yield from find_rows(
-            known & (np.abs(rate) > DOUBTFUL_RATE) & (np.abs(rate) < 1),
-            f"'rate' should be a fraction per year below {DOUBTFUL_RATE:g}",
+            known & (np.abs(rate) > _DOUBTFUL_RATE) & (np.abs(rate) < 1),
+            f"'rate' should be a fraction per year below {_DOUBTFUL_RATE:g}",
             lambda row: f"{rate[row]:g}, that is {rate[row]:.0%}, for {draft.at(row)}",
             "Set data.format.rates: percent if they are percent (0.15 %), fraction if they are right",
         )
@@ -114,7 +114,7 @@ def _doubt_expiries(draft: OptionDraft) -> Iterator[Finding]:
     whole = np.nan_to_num(expiry).astype(np.int64)
     listed = np.isfinite(expiry) & (draft.kind == KINDS.index("traded"))
     weekday = (whole + 3) % 7
-    saturday = listed & (weekday == 5) & (whole < SATURDAYS_END)
+    saturday = listed & (weekday == 5) & (whole < _SATURDAYS_END)
     home = np.array([trades_in_us(name) for name in draft.groups], dtype=np.bool_)[draft.group]
     other = listed & np.where(home, is_closed(whole), weekday > 4) & ~saturday
     fix = "Set data.format.expiries: last_trading_day to count to the day before, as_written to keep them"
@@ -179,7 +179,7 @@ def _doubt_spots(draft: OptionDraft) -> Iterator[Finding]:
     middle = by_day["spot"].median().to_numpy()[day]
     surface = draft.kind == KINDS.index("surface")
     yield from find_rows(
-        (np.abs(spot / middle - 1) > SPOT_SPREAD) & ~surface,
+        (np.abs(spot / middle - 1) > _SPOT_SPREAD) & ~surface,
         "An underlying should have one price a day",
         lambda row: f"{spot[row]:g} for {draft.at(row)}, where the day's median is {middle[row]:g}",
         "Take spot and quotes of one moment (one quote_time), or correct the rows",
@@ -203,7 +203,7 @@ def _doubt_intrinsic(draft: OptionDraft) -> Iterator[Finding]:
     ask = draft.column("ask")
     price = np.where(np.isnan(ask), mid_of(draft), ask)
     least, _ = value_bounds(draft)
-    american = is_american(draft)
+    american = _is_american(draft)
     with np.errstate(all="ignore"):
         now = np.maximum(draft.column("right") * (draft.column("spot") - draft.column("strike")), 0)
         # American puts below it are told by early_exercise.
@@ -284,7 +284,7 @@ def _doubt_eighths(draft: OptionDraft) -> Iterator[Finding]:
     )
 
 
-def is_american(draft: OptionDraft) -> Mask:
+def _is_american(draft: OptionDraft) -> Mask:
     """As the file says; else by the rules of an index; else traded options are taken to be on US stocks."""
     if "style" in draft.columns:
         return np.asarray(draft.column("style") == 1)
@@ -310,8 +310,8 @@ def _doubt_slipped_quotes(draft: OptionDraft) -> Iterator[Finding]:
     """Spots and quotes; options may double and halve, and are not five times as dear for one day."""
     yield from doubt_slips(draft, "spot", draft.column("spot"), SLIP)
     middle = (draft.column("bid") + draft.column("ask")) / 2
-    middle = np.where(middle > draft.column("spot") * LEAST_QUOTE, middle, np.nan)
-    yield from doubt_slips(draft, "bid and ask", middle, SLIP_OF_QUOTES)
+    middle = np.where(middle > draft.column("spot") * _LEAST_QUOTE, middle, np.nan)
+    yield from doubt_slips(draft, "bid and ask", middle, _SLIP_OF_QUOTES)
 
 
 def _doubt_stale(draft: OptionDraft) -> Iterator[Finding]:
@@ -335,9 +335,9 @@ def _doubt_negative(draft: OptionDraft) -> Iterator[Finding]:
 def _doubt_early_exercise(draft: OptionDraft) -> Iterator[Finding]:
     """American puts in the money that are worth less than any European one could be."""
     mid, (least, _) = mid_of(draft), value_bounds(draft)
-    put = (draft.column("right") == -1) & (least > 0) & is_american(draft)
+    put = (draft.column("right") == -1) & (least > 0) & _is_american(draft)
     return find_rows(
-        put & (mid < least * (1 - ROUNDING)),
+        put & (mid < least * (1 - _ROUNDING)),
         "American puts should be worth their European intrinsic value; early exercise is not handled",
         lambda row: f"{mid[row]:g} < {least[row]:g} for {draft.at(row)}",
         "Their implied volatility is missing; keep to data.where on log_moneyness to leave them out",

@@ -30,8 +30,8 @@ from qhq.data.panel import FloatArray, Mask
 _OCC = re.compile(r"(?:O:)?\.?([A-Z^][A-Z.^]{0,5})(\d?)[ _]*(\d{6})([CP])(\d{8})")
 """Root of at most six signs, expiry YYMMDD, C or P, strike in thousandths: ``SPY   230616C00410000``."""
 
-MINI_DIGIT = "7"
-MINIS = frozenset(("AAPL", "AMZN", "GOOG", "GOOGL", "GLD", "SPY"))
+_MINI_DIGIT = "7"
+_MINIS = frozenset(("AAPL", "AMZN", "GOOG", "GOOGL", "GLD", "SPY"))
 """Stocks of which contracts of 10 shares were listed in 2013 and 2014, their roots ending in 7."""
 
 
@@ -88,7 +88,8 @@ def is_adjusted(told: Named) -> Mask:
     """Whether each contract was adjusted: its root ends in a digit, and it is no mini, shape (S,)."""
     pairs = zip(told.root, told.digit, strict=True)
     return np.array(
-        [bool(digit) and not (digit == MINI_DIGIT and root in MINIS) for root, digit in pairs], dtype=np.bool_
+        [bool(digit) and not (digit == _MINI_DIGIT and root in _MINIS) for root, digit in pairs],
+        dtype=np.bool_,
     )
 
 
@@ -160,10 +161,10 @@ def trades_in_us(name: str) -> bool:
 
 
 KINDS = ("traded", "surface", "model")
-MOST_IV = 20.0
-STANDARD_SHARES = (1.0, 10.0, 100.0, 1000.0)
+_MOST_IV = 20.0
+_STANDARD_SHARES = (1.0, 10.0, 100.0, 1000.0)
 """Of nanos, minis, standard and large contracts; all of them are quoted per share."""
-LATEST_QUOTE_DAYS = 4
+_LATEST_QUOTE_DAYS = 4
 """A chain recorded on a Monday holiday still has Friday's quotes."""
 
 
@@ -254,7 +255,7 @@ def _check_amounts(draft: OptionDraft) -> Iterator[Finding]:
 
 def _check_fractions(draft: OptionDraft) -> Iterator[Finding]:
     """Volatilities and rates are fractions, not percent."""
-    for name, least, most in (("iv", 0.0, MOST_IV), ("rate", -1.0, 1.0)):
+    for name, least, most in (("iv", 0.0, _MOST_IV), ("rate", -1.0, 1.0)):
         values = draft.column(name)
         yield from find_rows(
             (values <= least) | (values >= most),
@@ -313,7 +314,7 @@ def _check_symbols(draft: OptionDraft) -> Iterator[Finding]:
         ("expiry", told.expiry[code], draft.column("expiry")),
     ):
         # Until 2015 one vendor writes the Saturday of expiry where another writes the Friday.
-        slack = LATEST_QUOTE_DAYS if name == "expiry" else ROUNDED * np.abs(values)
+        slack = _LATEST_QUOTE_DAYS if name == "expiry" else ROUNDED * np.abs(values)
         broken = np.abs(values - others) > slack
         fix = DROP_ROW
         ratio = np.nanmedian(others / values) if name == "strike" and broken.any() else 1.0
@@ -346,7 +347,7 @@ def _check_deliverable(draft: OptionDraft) -> Iterator[Finding]:
     are quoted per share and stay.
     """
     adjusted = is_adjusted(read_symbols(draft.symbols))[draft.code]
-    odd = ~np.isnan(draft.shares) & ~np.isin(draft.shares, STANDARD_SHARES)
+    odd = ~np.isnan(draft.shares) & ~np.isin(draft.shares, _STANDARD_SHARES)
     for finding in find_rows(
         adjusted | odd,
         "A contract must deliver what the spot is the price of; one adjusted after a split, merger or special"
@@ -388,8 +389,8 @@ def _check_quote_time(draft: OptionDraft) -> Iterator[Finding]:
         misread=True,
     )
     yield from find_rows(
-        draft.quoted > draft.dates + np.timedelta64(LATEST_QUOTE_DAYS, "D"),
-        f"'quote_time' must not lie more than {LATEST_QUOTE_DAYS} days after 'date'",
+        draft.quoted > draft.dates + np.timedelta64(_LATEST_QUOTE_DAYS, "D"),
+        f"'quote_time' must not lie more than {_LATEST_QUOTE_DAYS} days after 'date'",
         lambda row: f"{draft.quoted[row]} for {draft.at(row)}",
     )
 

@@ -21,9 +21,9 @@ from qhq.pricing.implied_volatility import implied_volatility
 
 SAMPLE = 2000
 """Quotes of which the implied volatility is found, evenly over the file."""
-AGREES = 0.25
+_AGREES = 0.25
 """Median log distance below which volatilities are those of the prices."""
-DIFFERS = np.log(3.0)
+_DIFFERS = np.log(3.0)
 """Median log distance above which they are something else."""
 HIGHEST_MEDIAN_IV = 3.0
 """No market's median implied volatility is 300 %."""
@@ -105,8 +105,8 @@ class Hint:
     @property
     def contradicts(self) -> bool:
         """Whether another unit explains them: closely where fractions are far, or exactly."""
-        closely = self.distance < AGREES and self.as_fraction > DIFFERS
-        exactly = self.distance < AGREES / 10 and self.as_fraction > DIFFERS / 2
+        closely = self.distance < _AGREES and self.as_fraction > _DIFFERS
+        exactly = self.distance < _AGREES / 10 and self.as_fraction > _DIFFERS / 2
         return self.unit != "fraction" and (closely or exactly)
 
 
@@ -148,7 +148,7 @@ def _check_volatility(draft: OptionDraft) -> Iterator[Finding]:
     if hint is not None and hint.contradicts:
         unit = hint.unit
         why = f"where the file's own prices imply volatilities that they are only as {_NAMES[unit]}"
-    elif median > HIGHEST_MEDIAN_IV and (hint is None or hint.as_fraction > DIFFERS):
+    elif median > HIGHEST_MEDIAN_IV and (hint is None or hint.as_fraction > _DIFFERS):
         unit = "percent" if median < 300 else "basis_points"
         why = f"which would be {median:.0%} a year"
     else:

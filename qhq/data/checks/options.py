@@ -36,7 +36,7 @@ from qhq.data.panel import DateArray, FloatArray, IntArray, Mask, Panel
 from qhq.data.quarantine import STRICT, RowPolicy
 from qhq.errors import DataError
 
-RIGHTS = {
+_RIGHTS = {
     "call": 1.0,
     "calls": 1.0,
     "c": 1.0,
@@ -203,7 +203,7 @@ def _read(column: pd.Series, name: str) -> tuple[FloatArray, Mask]:
             days
         )
     if name in ("right", "style"):
-        codes = code_words(column, RIGHTS if name == "right" else STYLES)
+        codes = code_words(column, _RIGHTS if name == "right" else STYLES)
         return codes, np.isnan(codes)
     values, unreadable = read_numbers(column)
     if name in ACTIONS:

@@ -47,7 +47,7 @@ def match_columns(
     """
     header = [str(name) for name in present]
     needed = (*KEYS, *(STOCK_VALUES if wanted is None else wanted))
-    found = name_columns(header, origin, needed, STOCKS)
+    found = _name_columns(header, origin, needed, STOCKS)
     missing = [name for name in (KEYS if wanted is None else needed) if name not in found.values()]
     if missing:
         raise DataError(
@@ -60,7 +60,7 @@ def match_columns(
     return found
 
 
-def name_columns(
+def _name_columns(
     header: Iterable[str], origin: str, wanted: Iterable[str], table: Mapping[str, Column]
 ) -> dict[str, str]:
     """Find the wanted columns that are there, ``{name in the file: name in the schema}``.
@@ -119,7 +119,7 @@ def match_option_columns(
             under two names.
     """
     header = [str(name) for name in present]
-    found = name_columns(header, origin, (*OPTIONS, *wanted), OPTIONS)
+    found = _name_columns(header, origin, (*OPTIONS, *wanted), OPTIONS)
     there = set(found.values())
     needed = [name for name, column in OPTIONS.items() if column.needed]
     asked = [name for name in wanted if name not in COMPLETED]

@@ -16,18 +16,18 @@ from qhq.data.plausibility.doubt import SHOWN, LeakDoubt
 from qhq.data.spec import DataSpec
 from qhq.data.split import Parts
 
-SIMILAR = 0.99
+_SIMILAR = 0.99
 """Correlation of changes from which a held-out symbol is no unseen one; sectors reach .95."""
-FEWEST_DAYS = 20
-LATEST = 250
+_FEWEST_DAYS = 20
+_LATEST = 250
 """Sessions by which a copy may lag."""
 CLIP = 6.0
 
 FEWEST_REPEATED, MOST_REPEATED = 8, 60
 """Changes in a row that a repeated block must have: as many as make a chance match unlikely."""
-CHANCE = 1e-9
+_CHANCE = 1e-9
 """Expected matches by chance."""
-GRAIN = 4.0
+_GRAIN = 4.0
 """Factor between two widths of the bins in which changes are compared."""
 
 
@@ -51,7 +51,7 @@ def _copied_symbols(parts: Parts, spec: DataSpec) -> Iterator[LeakDoubt]:
             for found in _likenesses(table[:, own], table[:, trained]):
                 if best is None or abs(found[0]) > abs(best[0]):
                     best = (found[0], groups[trained[found[1]]], name, found[2], len(days))
-        if best is None or abs(best[0]) < SIMILAR:
+        if best is None or abs(best[0]) < _SIMILAR:
             continue
         likeness, other, name, lag, count = best
         late = f", {abs(lag)} sessions {'later' if lag > 0 else 'earlier'}" if lag else ""
@@ -65,7 +65,7 @@ def _copied_symbols(parts: Parts, spec: DataSpec) -> Iterator[LeakDoubt]:
             count=count,
             rows=tuple(f"{symbol} {day}" for day in days[:SHOWN]),
             statistic=round(abs(likeness), 6),
-            threshold=SIMILAR,
+            threshold=_SIMILAR,
         )
 
 
@@ -83,7 +83,7 @@ def _likenesses(own: FloatArray, others: FloatArray) -> Iterator[tuple[float, in
     """Largest correlation of changes with each other column, with its number and lag."""
     for mine in _changes(own[:, None]):
         for theirs in _changes(others):
-            late = min(LATEST, len(mine) - FEWEST_DAYS)
+            late = min(_LATEST, len(mine) - _FEWEST_DAYS)
             if late < 0:
                 continue
             # Standardised changes, 0 where unknown: sums of products over the days that both have.
@@ -219,7 +219,7 @@ def _matches(early: _Changes, late: _Changes) -> Iterator[_Match]:
     scales = np.concatenate([early.scale, late.scale])
     if not np.isfinite(scales).any():
         return
-    sizes = np.floor(np.log(scales[np.isfinite(scales)]) / np.log(GRAIN))
+    sizes = np.floor(np.log(scales[np.isfinite(scales)]) / np.log(_GRAIN))
     found: dict[tuple[str, str], dict[int, int]] = {}
     needed = 0
     for level in range(int(sizes.min()), int(sizes.max()) + 2):
@@ -296,8 +296,10 @@ class _Binned:
 
 def _binned(changes: _Changes, level: int) -> _Binned:
     """The changes of series whose usual change is of a size that these bins are made for."""
-    width = GRAIN**level / 20
-    places = np.flatnonzero((changes.scale >= GRAIN ** (level - 1)) & (changes.scale < GRAIN ** (level + 1)))
+    width = _GRAIN**level / 20
+    places = np.flatnonzero(
+        (changes.scale >= _GRAIN ** (level - 1)) & (changes.scale < _GRAIN ** (level + 1))
+    )
     # Where some are left out the rest are no longer beside one another.
     run = np.cumsum((np.diff(places, prepend=-1) != 1) | (np.diff(changes.run[places], prepend=-1) != 0))
     return _Binned(np.round(changes.values[places] / width).astype(np.int64), places, run)
@@ -316,7 +318,7 @@ def _length_needed(left: IntArray, right: IntArray) -> int | None:
     if chance >= 0.7:
         return None
     pairs = np.log(len(_TURNS) * len(left)) + np.log(len(right))
-    length = int(np.ceil(1.5 * (pairs - np.log(CHANCE)) / -np.log(chance)))
+    length = int(np.ceil(1.5 * (pairs - np.log(_CHANCE)) / -np.log(chance)))
     return max(length, FEWEST_REPEATED) if length <= MOST_REPEATED else None
 
 

@@ -17,7 +17,7 @@ from qhq.data.panel import DateArray, FloatArray, IntArray, Mask, Panel
 from qhq.data.plausibility.doubt import SHOWN, LeakDoubt
 from qhq.data.spec import DataSpec
 
-RELATIVE = 1e-6
+_RELATIVE = 1e-6
 """Difference over the spot that is rounding."""
 RATE = 1e-6
 """The same of a rate, a hundredth of a basis point."""
@@ -30,7 +30,7 @@ def find_quoted_columns(panel: Panel) -> Iterator[LeakDoubt]:
     _, group = np.unique(np.asarray(panel.groups, dtype=np.str_), return_inverse=True)
     group, day = group[panel.code], panel.dates.astype("datetime64[D]").astype(np.int64)
     spot, rate = panel.column("spot"), panel.column("rate")
-    yield from _differing(panel, "spot", spot, (group, day), RELATIVE * np.abs(spot))
+    yield from _differing(panel, "spot", spot, (group, day), _RELATIVE * np.abs(spot))
     keys = (group, day, np.nan_to_num(panel.column("expiry"), nan=-1).astype(np.int64))
     yield from _differing(panel, "rate", rate, keys, np.full(len(rate), RATE))
 
@@ -77,23 +77,23 @@ def _differing(
             count=len(places),
             rows=tuple(f"{underlying} {panel.dates[row]}" for row in rows[:SHOWN]),
             statistic=float((high - low)[places].max()),
-            threshold=RATE if name == "rate" else RELATIVE,
+            threshold=RATE if name == "rate" else _RELATIVE,
         )
 
 
 SAME = 1e-6
 """Difference over the spread of a column that is rounding."""
-FEWEST_ROWS = 60
-FEWEST_GROUPS = 8
+_FEWEST_ROWS = 60
+_FEWEST_GROUPS = 8
 """Months, weeks or other groups that must show the same."""
-ALL_BUT = 0.9
+_ALL_BUT = 0.9
 """Share of groups or days that must show it."""
-MOSTLY_MOVES = 0.3
+_MOSTLY_MOVES = 0.3
 """Largest share of the other days on which a price stands still."""
-STRAIGHT = 3
+_STRAIGHT = 3
 """Equal steps in a row that look drawn with a ruler, and the steps' least size in units of the last digit."""
-LEAST_STEP = 20
-LEAST_INSIDE = 0.02
+_LEAST_STEP = 20
+_LEAST_INSIDE = 0.02
 """Share of the rows on such lines; a few may be chance, or harmless."""
 
 
@@ -102,7 +102,7 @@ def find_made_columns(panel: Panel, spec: DataSpec, train_end: np.datetime64) ->
     late = panel.dates > train_end
     for name in dict.fromkeys((*spec.features, *spec.static)):
         values = panel.column(name)
-        if np.isfinite(values).sum() < FEWEST_ROWS:
+        if np.isfinite(values).sum() < _FEWEST_ROWS:
             continue
         doubts = (
             _scaled(panel, name, values, late),
@@ -120,7 +120,7 @@ def _scaled(panel: Panel, name: str, values: FloatArray, late: Mask) -> LeakDoub
         scopes += [(name, slice(*ends)) for name, ends in zip(panel.symbols, pairwise(edges), strict=True)]
     for scope, part in scopes:
         rows = np.flatnonzero(np.isfinite(values[part])) + (part.start or 0)
-        how = _whole_sample(values[rows], late[rows]) if len(rows) >= FEWEST_ROWS else ""
+        how = _whole_sample(values[rows], late[rows]) if len(rows) >= _FEWEST_ROWS else ""
         if how:
             return LeakDoubt(
                 f"whole_sample_scale:{name}",
@@ -132,7 +132,7 @@ def _scaled(panel: Panel, name: str, values: FloatArray, late: Mask) -> LeakDoub
                 count=len(rows),
                 rows=_named(panel, rows[:SHOWN]),
                 statistic=float(len(rows)),
-                threshold=float(FEWEST_ROWS),
+                threshold=float(_FEWEST_ROWS),
             )
     return None
 
@@ -195,16 +195,16 @@ def _grouped(panel: Panel, spec: DataSpec, name: str, values: FloatArray) -> Lea
         edges = np.flatnonzero(np.diff(key, prepend=-1))
         counts = np.diff(np.append(edges, len(key)))
         several = counts > 1
-        if several.sum() < FEWEST_GROUPS or counts.mean() < 2:
+        if several.sum() < _FEWEST_GROUPS or counts.mean() < 2:
             continue
         low, high = np.minimum.reduceat(values, edges), np.maximum.reduceat(values, edges)
         still = (high - low)[several] <= SAME * spread
-        if still.mean() < ALL_BUT or len(np.unique(low[several])) < several.sum() / 2:
+        if still.mean() < _ALL_BUT or len(np.unique(low[several])) < several.sum() / 2:
             continue
         for what, told in references.items():
             for how, aggregate in _AGGREGATES.items():
                 equal = np.abs(aggregate(told, edges, counts) - low) <= SAME * spread
-                if equal[several].mean() >= ALL_BUT:
+                if equal[several].mean() >= _ALL_BUT:
                     rows = edges[several & equal]
                     return _group_doubt(
                         panel,
@@ -240,7 +240,7 @@ def _encoded(
             continue
         equal = np.abs(means - kinds)[several] <= SAME * spread
         # Nor may the categories be the target's own few values.
-        if equal.mean() >= ALL_BUT and float(np.abs(own[known] - kinds[place[known]]).max()) > 1e-3 * spread:
+        if equal.mean() >= _ALL_BUT and float(np.abs(own[known] - kinds[place[known]]).max()) > 1e-3 * spread:
             rows = np.flatnonzero(good)[np.isin(place, np.flatnonzero(several))]
             return _group_doubt(
                 panel, name, f"the mean of {what} over all rows of the same value", rows, float(equal.mean())
@@ -257,7 +257,7 @@ def _group_doubt(panel: Panel, name: str, what: str, rows: IntArray, share: floa
         count=len(rows),
         rows=_named(panel, rows[:SHOWN]),
         statistic=share,
-        threshold=ALL_BUT,
+        threshold=_ALL_BUT,
     )
 
 
@@ -320,22 +320,22 @@ def _interpolated(panel: Panel, name: str, values: FloatArray) -> LeakDoubt | No
     steps = np.diff(values, prepend=np.nan)
     steps[1:][panel.segment[1:] != panel.segment[:-1]] = np.nan
     known = np.abs(steps[np.isfinite(steps) & (steps != 0)])
-    if len(known) < FEWEST_ROWS / 2:
+    if len(known) < _FEWEST_ROWS / 2:
         return None
     digit = _last_digit(values[np.isfinite(values)])
     tolerance = max(1e-9 * float(np.nanmax(np.abs(values))), 0.0) if digit == 0 else 1.01 * digit
-    long = (np.abs(steps) > 1e-6 * float(np.median(known))) & (np.abs(steps) >= LEAST_STEP * digit)
+    long = (np.abs(steps) > 1e-6 * float(np.median(known))) & (np.abs(steps) >= _LEAST_STEP * digit)
     straight = np.zeros(len(steps), dtype=bool)
     straight[1:] = long[1:] & long[:-1] & (np.abs(np.diff(steps)) <= tolerance)
     starts = np.flatnonzero(straight & ~np.concatenate([[False], straight[:-1]]))
     ends = np.flatnonzero(straight & ~np.concatenate([straight[1:], [False]]))
     lengths = ends - starts + 2  # equal steps of the run
-    least = STRAIGHT if digit == 0 else STRAIGHT + 2
+    least = _STRAIGHT if digit == 0 else _STRAIGHT + 2
     starts, lengths = starts[lengths >= least], lengths[lengths >= least]
     slopes = steps[starts]
     distinct = len(np.unique(np.round(slopes / max(float(np.median(known)), 1e-300), 6)))
     inside = int((lengths - 1).sum())
-    if len(starts) < 3 or distinct < 3 or inside < LEAST_INSIDE * np.isfinite(values).sum():
+    if len(starts) < 3 or distinct < 3 or inside < _LEAST_INSIDE * np.isfinite(values).sum():
         return None
     return LeakDoubt(
         f"interpolated:{name}",
@@ -382,10 +382,10 @@ def find_filled_rows(panel: Panel, spec: DataSpec) -> Iterator[LeakDoubt]:
         ("weekends", weekend, backwards), ("holidays", together, still), ("holidays", holiday, still)
     ):  # fmt: skip
         rows, others = days & follows, plain & ~days
-        if rows.sum() < 3 or others.sum() < FEWEST_ROWS:
+        if rows.sum() < 3 or others.sum() < _FEWEST_ROWS:
             continue
         share, usual = float(alike[rows].mean()), float(still[others].mean())
-        if share < ALL_BUT or usual > MOSTLY_MOVES:
+        if share < _ALL_BUT or usual > _MOSTLY_MOVES:
             continue
         shown = np.flatnonzero(rows & alike)
         yield LeakDoubt(
@@ -399,7 +399,7 @@ def find_filled_rows(panel: Panel, spec: DataSpec) -> Iterator[LeakDoubt]:
             count=len(shown),
             rows=_named(panel, shown[:SHOWN]),
             statistic=round(share, 6),
-            threshold=ALL_BUT,
+            threshold=_ALL_BUT,
         )
         if kind == "holidays":
             return

@@ -39,11 +39,11 @@ NEAR = 2
 """The same of a short one."""
 BLOCKS = 10
 """Blocks of sessions; each is forecast from the nine others."""
-RIDGE = 1e-3
+_RIDGE = 1e-3
 """Penalty over the number of windows, of regressors with unit variance."""
 MOST_WINDOWS = 8_000
 """More are thinned out evenly: what is looked for shows in far fewer."""
-LONG_WINDOWS = 4_000
+_LONG_WINDOWS = 4_000
 FEWEST_WINDOWS = 50
 """With fewer of a symbol nothing is said of it alone, and with fewer in all nothing at all."""
 LEAST_T = 4.0
@@ -291,7 +291,7 @@ class Scan:
         own = target.own[:, : tried[0].shape[1]]
         rows = _finite(target.level, self.statics, own, change, *tried)
         if tried[0].shape[1] > NEAR:
-            rows &= np.arange(len(rows)) % max(1, len(rows) // LONG_WINDOWS) == 0
+            rows &= np.arange(len(rows)) % max(1, len(rows) // _LONG_WINDOWS) == 0
         parts = (target.level, self.statics, own, *tried, change[:, None])
         table = np.column_stack([np.ones(int(rows.sum())), *(each[rows] for each in parts)])
         cell = self.block[rows] + (BLOCKS * self.group[rows] if groups > 1 else 0)
@@ -385,7 +385,7 @@ def _errors(sums: FloatArray, columns: list[int]) -> FloatArray:
     """
     chosen = sums[:, :, columns][:, :, :, columns]
     rest = chosen.sum(axis=1, keepdims=True) - chosen
-    penalty = RIDGE * np.eye(len(columns) - 1)
+    penalty = _RIDGE * np.eye(len(columns) - 1)
     penalty[0, 0] = 1e-9
     slopes = np.linalg.solve(rest[..., :-1, :-1] + penalty * rest[..., :1, :1], rest[..., :-1, -1:])
     turned = np.swapaxes(slopes, 2, 3)

@@ -18,7 +18,7 @@ from qhq.data.recording.store import Appended, ChainStore
 
 EXCHANGE = ZoneInfo("America/New_York")
 CLOSE = time(16, 0)
-DELAYS = (timedelta(minutes=20), timedelta(hours=2), timedelta(hours=4))
+_DELAYS = (timedelta(minutes=20), timedelta(hours=2), timedelta(hours=4))
 """From the close to each slot of a day. Free quotes lag by a quarter of an hour; the later slots are for
 symbols that failed at the slots before."""
 
@@ -40,7 +40,7 @@ def slots_of(moment: datetime) -> tuple[datetime, ...]:
     day = moment.astimezone(EXCHANGE).date()
     if day.weekday() >= 5:
         return ()
-    return tuple((datetime.combine(day, CLOSE, EXCHANGE) + delay).astimezone(UTC) for delay in DELAYS)
+    return tuple((datetime.combine(day, CLOSE, EXCHANGE) + delay).astimezone(UTC) for delay in _DELAYS)
 
 
 def first_slot(moment: datetime) -> datetime:
@@ -81,14 +81,14 @@ def record_daily(
     slot = first_slot(clock())
     while True:
         waiting(slot)
-        wait_until(slot, clock, sleep)
+        _wait_until(slot, clock, sleep)
         # Woken up on a later day, this is that day's first slot.
         again = failed and slot in slots_of(clock())[1:]
         failed = record(failed if again else symbols)
         slot = next_slot(clock(), retry=bool(failed))
 
 
-def wait_until(moment: datetime, clock: Clock, sleep: Sleep) -> None:
+def _wait_until(moment: datetime, clock: Clock, sleep: Sleep) -> None:
     """Sleep in naps until it is time."""
     while (seconds := (moment - clock()).total_seconds()) > 0:
         sleep(min(seconds, NAP_SECONDS))

@@ -84,7 +84,7 @@ def join(tables: Sequence[pa.Table], names: Sequence[Path]) -> pa.Table:
     return pa.concat_tables(tables, promote_options="permissive")
 
 
-def join_whole(paths: Sequence[Path]) -> tuple[pa.Table, list[DataError]]:
+def _join_whole(paths: Sequence[Path]) -> tuple[pa.Table, list[DataError]]:
     """Read files and put them below each other, without those that cannot be read or do not go with the rest.
 
     Returns:
@@ -96,7 +96,7 @@ def join_whole(paths: Sequence[Path]) -> tuple[pa.Table, list[DataError]]:
     tables, left_out = list[tuple[Path, pa.Table]](), list[DataError]()
     for path in paths:
         try:
-            tables.append((path, read_or_name(path)))
+            tables.append((path, _read_or_name(path)))
         except DataError as error:
             left_out.append(error)
     usual, kept = _usual_types([table for _, table in tables]), list[tuple[Path, pa.Table]]()
@@ -130,7 +130,7 @@ def _retyped(path: Path, error: Exception) -> DataError:
     )
 
 
-def read_or_name(path: Path) -> pa.Table:
+def _read_or_name(path: Path) -> pa.Table:
     """Read one file.
 
     Raises:
@@ -146,7 +146,7 @@ def read_or_name(path: Path) -> pa.Table:
         ) from error
 
 
-def read_or_set_aside(path: Path) -> tuple[pa.Table | None, Path | None]:
+def _read_or_set_aside(path: Path) -> tuple[pa.Table | None, Path | None]:
     """Read what is there, if anything; a damaged file is moved aside, never written over."""
     if not path.exists():
         return None, None
@@ -207,7 +207,7 @@ def _free_name(path: Path) -> Path:
     return aside
 
 
-def write_whole(table: pa.Table, path: Path) -> None:
+def _write_whole(table: pa.Table, path: Path) -> None:
     """Write beside, then move into place, so that a kill at any moment leaves a whole file."""
     with replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
@@ -292,7 +292,7 @@ class ChainStore:
         """
         tables, notes = list[pa.Table](), list[str]()
         for name in underlyings:
-            table, left_out = join_whole(self.sessions(name))
+            table, left_out = _join_whole(self.sessions(name))
             tables.append(table)
             notes += [
                 f"{error.got} (left out: {error.must[0].lower()}{error.must[1:]})" for error in left_out
@@ -321,11 +321,11 @@ class ChainStore:
         self._folder(underlying)
         path = self._own(f"{underlying}/{session}.parquet")
         with writing(path):
-            before, aside = read_or_set_aside(path)
+            before, aside = _read_or_set_aside(path)
             rows = _distinct(table if before is None else join([before, table], [path, path]))
             known = 0 if before is None else before.num_rows
             if rows.num_rows > known:
-                write_whole(rows, path)
+                _write_whole(rows, path)
         return Appended(path, session, rows.num_rows - known, rows.num_rows, aside)
 
     def _folder(self, underlying: str) -> Path:

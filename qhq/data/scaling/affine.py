@@ -22,7 +22,7 @@ from qhq.errors import DataError
 STILL = 1e-9
 """A column whose standard deviation is below this part of its size does not move; the rest is rounding."""
 
-FLOOR_OF_SPREAD = 0.25
+_FLOOR_OF_SPREAD = 0.25
 """A robust spread is at least this part of the standard deviation, or a mostly quiet column would blow up."""
 
 _NORMAL = 1.4826
@@ -222,7 +222,7 @@ def robust_spread(values: FloatArray) -> FloatArray:
     deviation = np.abs(values - np.nanmedian(values, axis=0))
     robust = _NORMAL * np.nanmedian(deviation, axis=0)
     plain = np.nanstd(values, axis=0)
-    spread = np.maximum(robust, FLOOR_OF_SPREAD * plain)
+    spread = np.maximum(robust, _FLOOR_OF_SPREAD * plain)
     return np.where(_moves(values, plain), spread, 1.0)
 
 

@@ -36,10 +36,10 @@ from qhq.errors import DataError
 
 Level = Literal["strike", "spot"]
 
-LEAST_CHANGE = 1e-6
+_LEAST_CHANGE = 1e-6
 """A change spread less than this, over the strike or in volatility, is rounding, and is divided by 1."""
 
-VOLATILITY_RANGE = (1e-4, 5.0)
+_VOLATILITY_RANGE = (1e-4, 5.0)
 """Implied volatilities that a forecast is kept within, per square root of a year."""
 
 FLOOR_FRACTION = 0.1
@@ -160,7 +160,7 @@ class ImpliedVolatilityScaler(_QuoteScaler):
 
     The last row's is that of its mid, also for bid, ask and last. A quote that has no implied volatility
     (below what exercise is worth, or zero) has no scaled target: it is NaN. On the way back volatilities are
-    kept within ``VOLATILITY_RANGE``.
+    kept within ``_VOLATILITY_RANGE``.
 
     Attributes:
         features: How inputs are scaled.
@@ -205,7 +205,7 @@ class ImpliedVolatilityScaler(_QuoteScaler):
         return volatility
 
     def _back(self, values: FloatArray, windows: Windows) -> FloatArray:
-        market, quotes = known_market(windows), np.clip(values, *VOLATILITY_RANGE)
+        market, quotes = known_market(windows), np.clip(values, *_VOLATILITY_RANGE)
         for column, name in enumerate(self.outputs):
             if name in OPTION_PRICES:
                 quotes[:, :, column] = market.price(quotes[:, :, column])
@@ -217,7 +217,7 @@ def _change_spread(changes: FloatArray) -> FloatArray:
     if not changes.shape[2]:
         return np.ones(0)
     spread = robust_spread(changes.reshape(-1, changes.shape[2]))
-    return np.where(spread > LEAST_CHANGE, spread, 1.0)
+    return np.where(spread > _LEAST_CHANGE, spread, 1.0)
 
 
 @dataclass(frozen=True, eq=False)

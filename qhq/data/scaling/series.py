@@ -39,14 +39,14 @@ class WindowScaler(ColumnwiseScaler):
     def fit(cls, train: Windows) -> Self:
         """Fit the floor."""
         return cls(
-            train.cut.features, as_unit(FLOOR_FRACTION * np.median(window_volatility(train.inputs), axis=0))
+            train.cut.features, as_unit(FLOOR_FRACTION * np.median(_window_volatility(train.inputs), axis=0))
         )
 
     def feature_scale(self, windows: Windows) -> tuple[FloatArray, FloatArray]:
         """Last value, and that times the volatility."""
         check_columns(self.columns, windows)
         raw = windows.inputs
-        last, volatility = raw[:, -1:], np.maximum(window_volatility(raw), self.floor)
+        last, volatility = raw[:, -1:], np.maximum(_window_volatility(raw), self.floor)
         return last, volatility[:, None] * last
 
 
@@ -87,7 +87,7 @@ class WindowMeanScaler(ColumnwiseScaler):
         return windows.inputs[:, :, own].mean(axis=1, keepdims=True), self.unit[own]
 
 
-def window_volatility(inputs: FloatArray) -> FloatArray:
+def _window_volatility(inputs: FloatArray) -> FloatArray:
     """Root mean square of the log returns in each window: (N, T, F) -> (N, F), per session."""
     returns: FloatArray = np.diff(np.log(inputs), axis=1)
     volatility: FloatArray = np.sqrt(np.mean(returns**2, axis=1))

@@ -28,14 +28,14 @@ from qhq.seeding import child_generator
 Control = Literal["random_walk", "planted"]
 Floats = npt.NDArray[np.float64]
 
-PERSISTENCE: dict[Control, float] = {"random_walk": 0.0, "planted": 0.5}
+_PERSISTENCE: dict[Control, float] = {"random_walk": 0.0, "planted": 0.5}
 """Part of a return that comes again in the next session."""
 
-SYMBOLS = ("A", "B", "C")
+_SYMBOLS = ("A", "B", "C")
 SPAN = ("2000-01-03", "2010-01-01")
 STEP = 0.01
 """Standard deviation of what is new in a session's log return."""
-FIRST_PRICE = 100.0
+_FIRST_PRICE = 100.0
 
 
 def best_skill(control: Control) -> float:
@@ -44,7 +44,7 @@ def best_skill(control: Control) -> float:
     >>> best_skill("random_walk"), round(best_skill("planted"), 3)
     (0.0, 0.134)
     """
-    return 1 - math.sqrt(1 - PERSISTENCE[control] ** 2)
+    return 1 - math.sqrt(1 - _PERSISTENCE[control] ** 2)
 
 
 def make_control(control: Control, symbols: Sequence[str] | None = None, *, seed: int = 0) -> pd.DataFrame:
@@ -56,14 +56,14 @@ def make_control(control: Control, symbols: Sequence[str] | None = None, *, seed
         seed: Of all returns.
     """
     dates = pd.bdate_range(*SPAN, inclusive="left")
-    tables = [_prices(control, name, dates, seed) for name in symbols or SYMBOLS]
+    tables = [_prices(control, name, dates, seed) for name in symbols or _SYMBOLS]
     return pd.concat(tables, ignore_index=True)
 
 
 def log_returns(control: Control, symbol: str, sessions: int, *, seed: int = 0) -> Floats:
     """Log returns of one symbol, shape (sessions,); the first comes from their stationary distribution."""
     new = child_generator(seed, f"{control} {symbol}").standard_normal(sessions)
-    persistence = PERSISTENCE[control]
+    persistence = _PERSISTENCE[control]
     new[0] /= math.sqrt(1 - persistence**2)
     # scipy.signal takes a second to import, and few runs make data up.
     from scipy.signal import lfilter
@@ -73,8 +73,8 @@ def log_returns(control: Control, symbol: str, sessions: int, *, seed: int = 0) 
 
 
 def _prices(control: Control, symbol: str, dates: pd.DatetimeIndex, seed: int) -> pd.DataFrame:
-    close = FIRST_PRICE * np.exp(np.cumsum(log_returns(control, symbol, len(dates), seed=seed)))
-    before = np.concatenate([[FIRST_PRICE], close[:-1]])
+    close = _FIRST_PRICE * np.exp(np.cumsum(log_returns(control, symbol, len(dates), seed=seed)))
+    before = np.concatenate([[_FIRST_PRICE], close[:-1]])
     columns = {
         "open": before,
         "high": np.maximum(before, close),

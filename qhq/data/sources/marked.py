@@ -96,7 +96,7 @@ def _date_column(
     cells = ["" if place in typed else str(cell) for place, cell in enumerate(found)]
     read = read_dates(cells, wanted=wanted, usual=usual)
     if isinstance(read, Doubt):
-        raise tell_doubt(frame[[name]], meaning, read, "dates")
+        raise _tell_doubt(frame[[name]], meaning, read, "dates")
     for place, moment in typed.items():
         read.days[place] = np.datetime64(moment.date(), "D")
         read.timed[place] = moment.time() != time()
@@ -164,7 +164,7 @@ def _tells_of_actions(frame: pd.DataFrame) -> Mask:
     return np.asarray(told.to_numpy(dtype=np.bool_) & is_empty(frame["close"]))
 
 
-def tell_doubt(frame: pd.DataFrame, meaning: Meaning, doubt: Doubt, noun: str) -> DataError:
+def _tell_doubt(frame: pd.DataFrame, meaning: Meaning, doubt: Doubt, noun: str) -> DataError:
     """Tell of two readings: the cells with their lines, and the key that decides."""
     places = [_find_cell(frame, meaning, cell) for cell in doubt.cells]
     key = f"data.format.{'dates' if noun == 'dates' else 'decimal'}"
@@ -261,7 +261,7 @@ def _find_numerals(
     if chosen is None:
         chosen = choose_numerals(sorted(counts), counts=True)
     if isinstance(chosen, Doubt):
-        raise tell_doubt(frame[list(failing)], meaning, chosen, "numbers")
+        raise _tell_doubt(frame[list(failing)], meaning, chosen, "numbers")
     chosen = chosen or Numerals()
     thousands = chosen.thousands if given.thousands is None else given.thousands
     return Numerals(chosen.decimal, thousands, given.ignore)

@@ -42,7 +42,7 @@ from qhq.data.sources.text import (
 )
 from qhq.errors import DataError
 
-PEEKED = 1 << 16
+_PEEKED = 1 << 16
 """Bytes of which the kind, the delimiter and the header are told."""
 
 _MAGIC: tuple[tuple[bytes, str, str], ...] = (
@@ -118,7 +118,7 @@ def read_raw(path: Path, origin: str, given: FileFormat) -> RawTable:
 def _peek(path: Path) -> tuple[str, bytes]:
     """How a file is packed, and the first bytes inside."""
     with path.open("rb") as file:
-        start = file.read(PEEKED)
+        start = file.read(_PEEKED)
     packed = next((name for magic, name in _PACKERS if start.startswith(magic)), "")
     if packed == "zip":
         with zipfile.ZipFile(path) as archive:
@@ -133,7 +133,7 @@ def _peek(path: Path) -> tuple[str, bytes]:
             )
     if packed:
         with unpacked_file(path, packed) as inside:
-            return packed, inside.read(PEEKED)
+            return packed, inside.read(_PEEKED)
     if path.suffix in (".gz", ".bz2", ".xz", ".zip"):
         what = f"no {path.suffix} archive, whatever its name says"
         raise refuse(path.name, what, "Give it the ending of what it is, or download it again")
@@ -155,8 +155,8 @@ def _read_text(path: Path, origin: str, given: FileFormat, packed: str, start: b
     encoding = given.encoding or _encoding_of(start)
     notes: tuple[str, ...] = ()
     try:
-        text = start.decode(encoding, errors="strict" if len(start) < PEEKED else "ignore")
-        if len(start) == PEEKED and encoding == "utf-8":
+        text = start.decode(encoding, errors="strict" if len(start) < _PEEKED else "ignore")
+        if len(start) == _PEEKED and encoding == "utf-8":
             start[: start.rfind(b"\n") + 1].decode("utf-8")
     except UnicodeDecodeError:
         if any(byte < 9 for byte in start[:4096]):

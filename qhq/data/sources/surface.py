@@ -54,7 +54,7 @@ Dates = npt.NDArray[np.datetime64]
 
 LIFE = np.timedelta64(91, "D")
 """Days to expiry of a contract's first row: the longest maturity of the points."""
-SHORTEST = np.timedelta64(30, "D")
+_SHORTEST = np.timedelta64(30, "D")
 """Days to expiry of a contract's last row, or a few more."""
 WIDTH = 0.15
 """How far from the spot strikes are listed, as a part of it."""
@@ -175,7 +175,7 @@ def _list_expiries(
     """Every expiry, with the sessions on which its contracts live."""
     dates: Dates = np.array(list(sessions), dtype="datetime64[D]")
     for expiry in third_fridays(dates[0], dates[-1] + LIFE):
-        alive = dates[(expiry - dates >= SHORTEST) & (expiry - dates <= LIFE)]
+        alive = dates[(expiry - dates >= _SHORTEST) & (expiry - dates <= LIFE)]
         if len(alive):
             yield expiry, {day: sessions[day] for day in alive}
 

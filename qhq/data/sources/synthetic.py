@@ -54,9 +54,9 @@ Dates = npt.NDArray[np.datetime64]
 
 LIFE = np.timedelta64(91, "D")
 """Longest life of a contract."""
-BURN_IN = 22
+_BURN_IN = 22
 """Sessions of a stock before its first options: the volatility needs a past."""
-SPLIT = 1.25
+_SPLIT = 1.25
 """A close that jumps by more against the adjusted close tells a split; the largest dividend is 1.11."""
 
 _GRID = ((25.0, 0.5), (50.0, 1.0), (100.0, 2.5), (250.0, 5.0), (500.0, 10.0), (np.inf, 20.0))
@@ -101,12 +101,12 @@ class Listing:
         return [f"{self.name}-{side}{strike:g}{self.suffix}" for strike in strikes for side in "CP"]
 
 
-def list_expiries(stock: Stock, strikes: int) -> Iterator[Listing]:
+def _list_expiries(stock: Stock, strikes: int) -> Iterator[Listing]:
     """Every expiry, cut at splits, as it would have been listed knowing only the sessions before."""
     moves = np.abs(np.diff(np.log(stock.close) - np.log(stock.adj_close)))
-    splits = np.flatnonzero(moves > np.log(SPLIT)) + 1
+    splits = np.flatnonzero(moves > np.log(_SPLIT)) + 1
     for expiry in third_fridays(stock.dates[0], stock.dates[-1] + LIFE):
-        opening = max(int(np.searchsorted(stock.dates, expiry - LIFE)), BURN_IN)
+        opening = max(int(np.searchsorted(stock.dates, expiry - LIFE)), _BURN_IN)
         closing = int(np.searchsorted(stock.dates, expiry))
         within = splits[(splits > opening) & (splits < closing)]
         borders = [opening, *within.tolist(), closing]
@@ -213,7 +213,7 @@ def quote_options(
     stock: Stock, *, seed: int, strikes: int, start: np.datetime64 | None = None
 ) -> pd.DataFrame:
     """List and quote all options on one stock, with ``true_iv``; columns as of ``synthesise``."""
-    listings = list(list_expiries(stock, strikes))
+    listings = list(_list_expiries(stock, strikes))
     if start is not None:
         listings = [listing for listing in listings if listing.expiry > start]
     if not listings:

@@ -84,7 +84,7 @@ class Pacing:
 
 URL = "QHQ_YAHOO_URL"
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-HOST_HEADER = "X-Forwarded-Host"
+_HOST_HEADER = "X-Forwarded-Host"
 """Names the Yahoo host that a rewritten request was meant for."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -159,7 +159,7 @@ class YahooSession(Session[Response]):
         headers = dict(given.pop("headers", None) or {})
         for _ in range(_MAX_REDIRECTS + 1):
             host = urlsplit(url).hostname or ""
-            sent = {**given, "headers": {**headers, HOST_HEADER: host}, "allow_redirects": False}
+            sent = {**given, "headers": {**headers, _HOST_HEADER: host}, "allow_redirects": False}
             reply = self._send(method, self._rewritten(url), sent)
             reply.url = url  # yfinance knows the consent page by its host
             target = reply.headers.get("Location")

@@ -92,7 +92,7 @@ def later_splits(split: FloatArray) -> FloatArray:
 EARLIEST = date(1962, 1, 2)
 """First session of Yahoo's oldest stocks, asked for when no start is given."""
 
-SETTLING = timedelta(minutes=30)
+_SETTLING = timedelta(minutes=30)
 """Time after the close until the day's bar has its closing auction; quotes may be delayed by as much."""
 
 RAW = ("symbol", "date", "open", "high", "low", "close", "volume", "dividend", "split")
@@ -206,7 +206,7 @@ def last_finished_day(meta: Mapping[str, Any], now: datetime) -> date:
     """
     today = now.astimezone(ZoneInfo(meta["exchangeTimezoneName"])).date()
     close = _close(meta)
-    closed = close is not None and close.date() == today and now >= close + SETTLING
+    closed = close is not None and close.date() == today and now >= close + _SETTLING
     return today if closed else today - timedelta(days=1)
 
 

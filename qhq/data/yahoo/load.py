@@ -34,10 +34,10 @@ from qhq.paths import cache_dir
 if TYPE_CHECKING:
     from qhq.data.yahoo.client import Yahoo
 
-SCHEMA = 1
+_SCHEMA = 1
 """Version of the columns; a file of another one is not looked at."""
 
-INTERVAL = "1d"
+_INTERVAL = "1d"
 LOCK_SECONDS = 600.0
 _VERSIONS = ("qhq", "yfinance", "curl_cffi", "pandas", "pyarrow")
 
@@ -78,7 +78,7 @@ def entry_path(symbol: str) -> Path:
     >>> entry_path("^GSPC").name
     '%5EGSPC-1d-v1.parquet'
     """
-    return cache_dir() / "yahoo" / f"{quote(symbol, safe='')}-{INTERVAL}-v{SCHEMA}.parquet"
+    return cache_dir() / "yahoo" / f"{quote(symbol, safe='')}-{_INTERVAL}-v{_SCHEMA}.parquet"
 
 
 @contextmanager
@@ -110,7 +110,7 @@ def read_entry(path: Path) -> Entry | None:
     try:
         note = json.loads(path.with_suffix(".json").read_bytes())
         data = path.read_bytes()
-        if note["schema"] != SCHEMA or hashlib.sha256(data).hexdigest() != note["sha256"]:
+        if note["schema"] != _SCHEMA or hashlib.sha256(data).hexdigest() != note["sha256"]:
             return None
         frame = pd.read_parquet(io.BytesIO(data))
         entry = Entry(
@@ -140,8 +140,8 @@ def _describe(symbol: str, entry: Entry) -> dict[str, Any]:
     return {
         "source": "yahoo",
         "symbol": symbol,
-        "interval": INTERVAL,
-        "schema": SCHEMA,
+        "interval": _INTERVAL,
+        "schema": _SCHEMA,
         "fetched_at": entry.fetched_at.astimezone(UTC).isoformat(timespec="seconds"),
         "versions": {name: version(name) for name in _VERSIONS},
         "asked": {"start": entry.start.isoformat(), "end": entry.end.isoformat()},
@@ -157,7 +157,7 @@ def _describe(symbol: str, entry: Entry) -> dict[str, Any]:
 Progress = Callable[[int, int, str], None]
 """Called with (symbols done, symbols in all, the one just done, or the one that is next)."""
 
-OVERLAP = 5
+_OVERLAP = 5
 """Sessions that are held and asked for again, to see whether Yahoo still says the same."""
 
 _TOLERANCE = 1e-5
@@ -309,7 +309,7 @@ class _Span:
         yahoo = self._open()
         bars = None
         if held is not None and start == held.start:
-            fresh = fetch_bars(symbol, held.frame["date"].iloc[-OVERLAP:].iloc[0].date(), yahoo=yahoo)
+            fresh = fetch_bars(symbol, held.frame["date"].iloc[-_OVERLAP:].iloc[0].date(), yahoo=yahoo)
             bars = _joined(held, fresh)
         if bars is None:
             bars = fetch_bars(symbol, start, yahoo=yahoo)
@@ -341,7 +341,7 @@ def _joined(held: Entry, fresh: Bars) -> Bars | None:
     first = fresh.frame["date"].iloc[0]
     old = held.frame[held.frame["date"] >= first]
     again, new = fresh.frame.iloc[: len(old)], fresh.frame.iloc[len(old) :]
-    if len(old) != min(OVERLAP, len(held.frame)) or not _same(old, again) or _has_action(new):
+    if len(old) != min(_OVERLAP, len(held.frame)) or not _same(old, again) or _has_action(new):
         return None
     kept = held.frame[held.frame["date"] < first]
     return Bars(pd.concat([kept, fresh.frame], ignore_index=True), max(held.through, fresh.through))
