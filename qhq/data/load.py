@@ -126,30 +126,14 @@ def _read_file(spec: DataSpec, columns: Columns, optional: tuple[str, ...]) -> p
     return read_file(path, _origin(spec), columns, optional, Asked(spec.format, spec.kind, spec.symbols))
 
 
-def _read_yahoo(spec: DataSpec, columns: Columns, optional: tuple[str, ...]) -> pd.DataFrame:  # noqa: ARG001
-    return load_history(spec.symbols or (), spec.start, spec.end, offline=spec.offline)
-
-
-def _read_chains(spec: DataSpec, columns: Columns, optional: tuple[str, ...]) -> pd.DataFrame:  # noqa: ARG001
-    return read_recorded(Path(spec.path or ""), spec.symbols)
-
-
-def _read_surface(spec: DataSpec, columns: Columns, optional: tuple[str, ...]) -> pd.DataFrame:  # noqa: ARG001
-    return read_surface()
-
-
-def _synthesise(spec: DataSpec, columns: Columns, optional: tuple[str, ...]) -> pd.DataFrame:  # noqa: ARG001
-    return synthesise(seed=spec.panel_seed, symbols=spec.symbols, start=spec.start, end=spec.end)
-
-
 _READERS: dict[Source, _Reader] = {
     "bundled": _read_file,
     "csv": _read_file,
     "parquet": _read_file,
-    "yahoo": _read_yahoo,
-    "recorded": _read_chains,
-    "surface": _read_surface,
-    "synthetic": _synthesise,
+    "yahoo": lambda spec, *_: load_history(spec.symbols or (), spec.start, spec.end, offline=spec.offline),
+    "recorded": lambda spec, *_: read_recorded(Path(spec.path or ""), spec.symbols),
+    "surface": lambda *_: read_surface(),
+    "synthetic": lambda spec, *_: synthesise(spec.symbols, spec.start, spec.end, seed=spec.panel_seed),
     "random_walk": lambda spec, *_: make_control("random_walk", spec.symbols, seed=spec.panel_seed),
     "planted": lambda spec, *_: make_control("planted", spec.symbols, seed=spec.panel_seed),
 }

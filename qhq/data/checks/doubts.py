@@ -98,10 +98,6 @@ def _beside_slips(draft: Draft, values: FloatArray) -> Mask:
     return np.asarray(slipped | after)
 
 
-def _doubt_closes(draft: Draft) -> Iterator[Finding]:
-    return doubt_jumps(draft, "close")
-
-
 def doubt_slips(draft: Draft, name: str, values: FloatArray, factor: float) -> Iterator[Finding]:
     """Values that leave those before and after by a factor: a decimal point in another place."""
     slipped = _slips(draft, values, factor)
@@ -229,7 +225,7 @@ STOCK_DOUBTS: Rules[Draft] = {
     **STOCK_READING_DOUBTS,
     "filled": _doubt_filled_stocks,
     "gap": doubt_gaps,
-    "jump": _doubt_closes,
+    "jump": lambda draft: doubt_jumps(draft, "close"),
     "today": doubt_today,
     "volume": doubt_volume,
     "large_dividend": _doubt_dividends,

@@ -302,10 +302,6 @@ def _doubt_filled_options(draft: OptionDraft) -> Iterator[Finding]:
         yield from tell_filled(draft, repeats(draft, names) & quoted & ~still, " and ".join(names))
 
 
-def _doubt_spot_jumps(draft: OptionDraft) -> Iterator[Finding]:
-    return doubt_jumps(draft, "spot")
-
-
 def _doubt_slipped_quotes(draft: OptionDraft) -> Iterator[Finding]:
     """Spots and quotes; options may double and halve, and are not five times as dear for one day."""
     yield from doubt_slips(draft, "spot", draft.column("spot"), SLIP)
@@ -359,7 +355,7 @@ READING_DOUBTS: Rules[OptionDraft] = {
 OPTION_DOUBTS: Rules[OptionDraft] = {
     "filled": _doubt_filled_options,
     "gap": doubt_gaps,
-    "jump": _doubt_spot_jumps,
+    "jump": lambda draft: doubt_jumps(draft, "spot"),
     "slip": _doubt_slipped_quotes,
     "today": doubt_today,
     "volume": doubt_volume,

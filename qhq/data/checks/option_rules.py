@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -245,14 +244,6 @@ def _check_present(draft: OptionDraft) -> Iterator[Finding]:
         )
 
 
-def _check_prices(draft: OptionDraft) -> Iterator[Finding]:
-    return check_bounds(draft, ("strike", "spot", "forward"), zero=False)
-
-
-def _check_amounts(draft: OptionDraft) -> Iterator[Finding]:
-    return check_bounds(draft, ("volume", "open_interest", "split"), zero=True)
-
-
 def _check_fractions(draft: OptionDraft) -> Iterator[Finding]:
     """Volatilities and rates are fractions, not percent."""
     for name, least, most in (("iv", 0.0, _MOST_IV), ("rate", -1.0, 1.0)):
@@ -260,17 +251,13 @@ def _check_fractions(draft: OptionDraft) -> Iterator[Finding]:
         yield from find_rows(
             (values <= least) | (values >= most),
             f"'{name}' must be a fraction between {least:g} and {most:g}",
-            partial(_name_value, draft, values),
+            lambda row, values=values: f"{values[row]:g} for {draft.at(row)}",  # type: ignore[misc]
             f"If they are percent, set data.format.{_UNIT_KEYS[name]}: percent; else correct or drop that"
             f" row",
         )
 
 
 _UNIT_KEYS = {"iv": "volatility", "rate": "rates"}
-
-
-def _name_value(draft: OptionDraft, values: FloatArray, row: int) -> str:
-    return f"{values[row]:g} for {draft.at(row)}"
 
 
 def _check_expiry(draft: OptionDraft) -> Iterator[Finding]:
@@ -281,10 +268,6 @@ def _check_expiry(draft: OptionDraft) -> Iterator[Finding]:
         "'date' must not lie after 'expiry'",
         lambda row: f"expiry {expiry[row]} for {draft.at(row)}",
     )
-
-
-def _check_crossed(draft: OptionDraft) -> Iterator[Finding]:
-    return check_order(draft, "bid", "ask")
 
 
 def _check_bound(draft: OptionDraft) -> Iterator[Finding]:
@@ -395,26 +378,22 @@ def _check_quote_time(draft: OptionDraft) -> Iterator[Finding]:
     )
 
 
-def _check_duplicates(draft: OptionDraft) -> Iterator[Finding]:
-    return check_duplicates(draft, "contract")
-
-
 OPTION_RULES: Rules[OptionDraft] = {
     "name": _check_names,
     "date": check_dates,
     "cell": _check_text,
     "number": _check_present,
-    "price": _check_prices,
-    "amount": _check_amounts,
+    "price": lambda draft: check_bounds(draft, ("strike", "spot", "forward"), zero=False),
+    "amount": lambda draft: check_bounds(draft, ("volume", "open_interest", "split"), zero=True),
     "fraction": _check_fractions,
     "expiry": _check_expiry,
     "future": check_future,
-    "crossed": _check_crossed,
+    "crossed": lambda draft: check_order(draft, "bid", "ask"),
     "bound": _check_bound,
     "symbol": _check_symbols,
     "deliverable": _check_deliverable,
     "contract": _check_one_contract,
-    "duplicate": _check_duplicates,
+    "duplicate": lambda draft: check_duplicates(draft, "contract"),
     "quote_time": _check_quote_time,
 }
 """What every row of an option panel keeps, in the order in which it is checked."""

@@ -142,16 +142,6 @@ def _check_names(draft: Draft) -> Iterator[Finding]:
     )
 
 
-def _check_readable(draft: Draft) -> Iterator[Finding]:
-    """What stands in a cell of numbers is a number."""
-    yield from _tell_cells(draft, draft.unreadable, misread=True)
-
-
-def _check_finite(draft: Draft) -> Iterator[Finding]:
-    """No number is missing or infinite."""
-    yield from _tell_cells(draft, ~np.isfinite(draft.values) & ~draft.unreadable, misread=False)
-
-
 def _tell_cells(draft: Draft, broken: Mask, *, misread: bool) -> Iterator[Finding]:
     """Show the first cell of each column that cannot be used."""
     for place, name in enumerate(draft.columns):
@@ -229,10 +219,6 @@ def _check_dividends(draft: Draft) -> Iterator[Finding]:
     )
 
 
-def _check_amounts(draft: Draft) -> Iterator[Finding]:
-    return check_bounds(draft, ("volume", "dividend", "split"), zero=True)
-
-
 def _check_ranges(draft: Draft) -> Iterator[Finding]:
     """High is at least, and low at most, each of the day's unadjusted prices, but for rounding."""
     pairs = [("low", "high"), ("open", "high"), ("close", "high"), ("low", "open"), ("low", "close")]
@@ -244,12 +230,12 @@ STOCK_RULES: Rules[Draft] = {
     "name": _check_names,
     "date": check_dates,
     "future": check_future,
-    "cell": _check_readable,
+    "cell": lambda draft: _tell_cells(draft, draft.unreadable, misread=True),
     "dividend": _check_dividends,
-    "number": _check_finite,
+    "number": lambda draft: _tell_cells(draft, ~np.isfinite(draft.values) & ~draft.unreadable, misread=False),
     "below_zero": _check_below_zero,
     "price": _check_prices,
-    "amount": _check_amounts,
+    "amount": lambda draft: check_bounds(draft, ("volume", "dividend", "split"), zero=True),
     "range": _check_ranges,
     "duplicate": check_duplicates,
 }
