@@ -134,7 +134,7 @@ def _figures(plan: _Plan, facts: dict[str, Any]) -> Iterator[tuple[str, Figure]]
     from qhq.report.data_figures import Frame, draw_smile, draw_stock, draw_underlying, latest_day
 
     panel, symbol = plan.panel, facts["symbol"]
-    # A training sees held-out symbols in the test part alone.
+    # A training sees held-out symbols in the test split alone.
     parts = {part: days for part, days in plan.parts.items() if part == "test" or symbol not in plan.held_out}
     frame = Frame(facts, parts)
     if not panel.groups:

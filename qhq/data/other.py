@@ -24,7 +24,7 @@ from qhq.data.scaling.affine import Scaler
 from qhq.data.scaling.fit import check_scalable
 from qhq.data.scaling.static import StaticScaler
 from qhq.data.spec import DataSpec
-from qhq.data.split import Parts, TestPart, TrainingPart, ValidationPart, split_panel
+from qhq.data.split import Splits, TestSplit, TrainingSplit, ValidationSplit, split_panel
 from qhq.data.windows import Cut, Windows, cut_windows, lay_out
 from qhq.errors import DataError, QHQError
 
@@ -70,7 +70,7 @@ class Known:
         return panel if fingerprint(panel) == self.fingerprint else None
 
 
-class _PartsByDate(Parts):
+class _SplitsByDate(Splits):
     """The splits of a run found again by date: any may be empty, and the evaluated one lies anywhere."""
 
     def __post_init__(self) -> None:
@@ -105,8 +105,8 @@ def prepare_other(
     cut, laid_out, border = Cut.of(spec), lay_out(panel, spec), known.splits["validation"][1]
     name, own = fingerprint(panel), known.own_panel(panel)
     if name == known.fingerprint and since is None:
-        parts: Parts = split_panel(lay_out(panel, known.spec), known.spec)
-        return _prepared(panel, parts, known, scaler, static)
+        splits: Splits = split_panel(lay_out(panel, known.spec), known.spec)
+        return _prepared(panel, splits, known, scaler, static)
     windows = cut_windows(laid_out, cut)
     begin = known.splits["test"][0] if since is None else np.datetime64(since, "D")
     chosen = windows.select(_targets_between(windows, begin, laid_out.dates.max()))
@@ -116,7 +116,7 @@ def prepare_other(
         raise _no_window(origin, laid_out, cut, begin, asked=since is not None)
     _check_frequency(chosen, own, known, origin)
     train = _training_windows(windows, own, known, overlap)
-    test = TestPart(laid_out.between(begin, laid_out.dates.max()), chosen)
+    test = TestSplit(laid_out.between(begin, laid_out.dates.max()), chosen)
     check_targets(test, moving=False)
     check_scalable(spec.scaling, test)
     scaler.inputs(chosen.select(slice(1)))
@@ -125,7 +125,7 @@ def prepare_other(
         laid_out.keep((laid_out.dates > known.splits["train"][1]) & (laid_out.dates <= border)),
     )
     held = windows.select(_targets_between(windows, known.splits["validation"][0], border))
-    parts = _PartsByDate(TrainingPart(before, train), ValidationPart(between, held), test)
+    splits = _SplitsByDate(TrainingSplit(before, train), ValidationSplit(between, held), test)
     days = np.unique(chosen.dates)
     other = OtherData(
         origin=origin,
@@ -143,16 +143,16 @@ def prepare_other(
         doubts=panel.doubts,
         read=panel.notes,
     )
-    return replace(_prepared(panel, parts, known, scaler, static), other=other)
+    return replace(_prepared(panel, splits, known, scaler, static), other=other)
 
 
 def _prepared(
-    panel: Panel, parts: Parts, known: Known, scaler: Scaler, static: StaticScaler | None
+    panel: Panel, splits: Splits, known: Known, scaler: Scaler, static: StaticScaler | None
 ) -> Prepared:
     protocol = protocol_of(known.spec)
     return Prepared(
-        parts,
-        protocol.chosen_by(parts),
+        splits,
+        protocol.chosen_by(splits),
         scaler,
         static,
         fingerprint(panel),

@@ -19,7 +19,7 @@ from qhq.data.scaling.affine import Scaler
 from qhq.data.scaling.fit import check_scalable, fit_scaler
 from qhq.data.scaling.static import StaticScaler, fit_static
 from qhq.data.spec import DataSpec
-from qhq.data.split import Part, Parts, split_panel
+from qhq.data.split import Split, Splits, split_panel
 from qhq.data.windows import Windows, lay_out
 from qhq.errors import DataError
 
@@ -32,7 +32,7 @@ class Prepared:
     """All that training and evaluation need of the data.
 
     Attributes:
-        parts: Rows and windows of each split.
+        splits: Rows and windows of each split.
         validation: Windows that early stopping looks at: of the validation split, unless a published
             protocol is followed that took others.
         scaler: Fitted on the training split, with the same exception.
@@ -47,7 +47,7 @@ class Prepared:
         panel: All rows as they were laid out, of data that a run is made from.
     """
 
-    parts: Parts
+    splits: Splits
     validation: Windows
     scaler: Scaler
     static: StaticScaler | None
@@ -63,12 +63,12 @@ class Prepared:
     @property
     def train(self) -> Windows:
         """Windows of the training split."""
-        return self.parts.train.windows
+        return self.splits.train.windows
 
     @property
     def test(self) -> Windows:
         """Windows of the test split."""
-        return self.parts.test.windows
+        return self.splits.test.windows
 
 
 def prepare(spec: DataSpec, panel: Panel | None = None) -> Prepared:
@@ -83,20 +83,20 @@ def prepare(spec: DataSpec, panel: Panel | None = None) -> Prepared:
     """
     panel = load_panel(spec) if panel is None else panel
     laid_out = lay_out(panel, spec)
-    parts = split_panel(laid_out, spec)
-    for part in (parts.train, parts.validation, parts.test):
+    splits = split_panel(laid_out, spec)
+    for split in (splits.train, splits.validation, splits.test):
         # A block of a walk-forward may be a few sessions, in which a price may well stand still.
-        check_targets(part, moving=part.kind == "train" or spec.split.scheme == "single")
-        check_scalable(spec.scaling, part)
+        check_targets(split, moving=split.kind == "train" or spec.split.scheme == "single")
+        check_scalable(spec.scaling, split)
     protocol = protocol_of(spec)
-    seen = protocol.scaled_by(laid_out, parts)
+    seen = protocol.scaled_by(laid_out, splits)
     static = fit_static(spec.default_scaling, seen) if spec.static else None
     in_use, scaler = protocol.in_scale(laid_out, fit_scaler(spec.scaling, seen))
-    parts = parts if in_use is laid_out else split_panel(in_use, spec)
-    _check_scaler(scaler, parts)
+    splits = splits if in_use is laid_out else split_panel(in_use, spec)
+    _check_scaler(scaler, splits)
     return Prepared(
-        parts,
-        protocol.chosen_by(parts),
+        splits,
+        protocol.chosen_by(splits),
         scaler,
         static,
         fingerprint(panel),
@@ -109,11 +109,11 @@ def prepare(spec: DataSpec, panel: Panel | None = None) -> Prepared:
     )
 
 
-def _check_scaler(scaler: Scaler, parts: Parts) -> None:
+def _check_scaler(scaler: Scaler, splits: Splits) -> None:
     """Refuse here, not after a training, what cannot be scaled or leaves nothing to learn."""
-    for part in (parts.validation, parts.test):
-        scaler.inputs(part.windows.select(slice(1)))
-    targets = scaler.targets(parts.train.windows)
+    for split in (splits.validation, splits.test):
+        scaler.inputs(split.windows.select(slice(1)))
+    targets = scaler.targets(splits.train.windows)
     spread = np.ptp(targets[np.isfinite(targets)]) if np.isfinite(targets).any() else 0.0
     if spread <= _LEAST_SPREAD:
         raise DataError(
@@ -123,25 +123,26 @@ def _check_scaler(scaler: Scaler, parts: Parts) -> None:
         )
 
 
-def check_targets(part: Part, *, moving: bool = True) -> None:
+def check_targets(split: Split, *, moving: bool = True) -> None:
     """Refuse what no skill can be told of, before hours go into training.
 
     Args:
-        part: The part to be looked at.
+        split: The split to be looked at.
         moving: Whether every group must move; a few new sessions need not.
 
     Raises:
         DataError: If a target is zero, or does not move.
     """
-    windows = part.windows
+    windows = split.windows
     zero = _is_zero_price(windows)
     moves = (windows.targets[:, 0] != windows.last).any(axis=1)
     for group in np.unique(windows.group):
         own = windows.group == group
         if zero[own].any() or (moving and not moves[own].any()):
             raise DataError(
-                "A target must not be zero, and must move in every part",
-                got=f"{'zero' if zero[own].any() else 'one value only'} for {group} in the {part.kind} part",
+                "A target must not be zero, and must move in every split",
+                got=f"{'zero' if zero[own].any() else 'one value only'} for {group} in the {split.kind}"
+                " split",
                 fix=f"Choose other data.targets, drop {group} or change data.split",
             )
 

@@ -17,7 +17,7 @@ from qhq.data.panel import Panel
 from qhq.data.scaling.affine import Scaler
 from qhq.data.scaling.series import SymbolScaler
 from qhq.data.spec import DataSpec
-from qhq.data.split import Parts, TrainingPart
+from qhq.data.split import Splits, TrainingSplit
 from qhq.data.windows import Cut, Windows, cut_windows
 
 
@@ -34,22 +34,22 @@ class Protocol:
         """Whether forecasts and actual values are those of the file, to be put beside others."""
         return True
 
-    def scaled_by(self, panel: Panel, parts: Parts) -> TrainingPart:  # noqa: ARG002
+    def scaled_by(self, panel: Panel, splits: Splits) -> TrainingSplit:  # noqa: ARG002
         """What scalers are fitted on.
 
         Args:
             panel: All rows, as they were laid out.
-            parts: Its splits.
+            splits: Made of them.
         """
-        return parts.train
+        return splits.train
 
     def in_scale(self, panel: Panel, scaler: Scaler) -> tuple[Panel, Scaler]:
         """The rows that windows are cut from, and the scaler that brings them back."""
         return panel, scaler
 
-    def chosen_by(self, parts: Parts) -> Windows:
+    def chosen_by(self, splits: Splits) -> Windows:
         """Windows that early stopping, and whatever else is chosen, looks at."""
-        return parts.validation.windows
+        return splits.validation.windows
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ class PublishedProtocol(Protocol):
         """See ``Protocol.keeps_values``."""
         return "last_symbol_inverts" not in self.spec.leaks
 
-    def scaled_by(self, panel: Panel, parts: Parts) -> TrainingPart:
+    def scaled_by(self, panel: Panel, splits: Splits) -> TrainingSplit:
         """With ``scaler_sees_test`` a training split that is all of the panel."""
         if "scaler_sees_test" not in self.spec.leaks:
-            return super().scaled_by(panel, parts)
-        return TrainingPart(panel, cut_windows(panel, Cut.of(self.spec)))
+            return super().scaled_by(panel, splits)
+        return TrainingSplit(panel, cut_windows(panel, Cut.of(self.spec)))
 
     def in_scale(self, panel: Panel, scaler: Scaler) -> tuple[Panel, Scaler]:
         """With ``last_symbol_inverts`` every symbol's features as the last symbol's scaler would invert them.
@@ -95,9 +95,9 @@ class PublishedProtocol(Protocol):
         scale = replace(scaler, offset=same * scaler.offset[-1], unit=same * scaler.unit[-1])
         return replace(panel, values=values), scale
 
-    def chosen_by(self, parts: Parts) -> Windows:
+    def chosen_by(self, splits: Splits) -> Windows:
         """With ``stops_on_test`` those of the test split."""
-        return parts.test.windows if "stops_on_test" in self.spec.leaks else super().chosen_by(parts)
+        return splits.test.windows if "stops_on_test" in self.spec.leaks else super().chosen_by(splits)
 
 
 def protocol_of(spec: DataSpec) -> Protocol:

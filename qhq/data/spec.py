@@ -47,15 +47,15 @@ class SplitSpec(Spec):
         train: Fraction of the sessions, the oldest.
         validation: Fraction of the sessions that follow.
         test: Fraction of the sessions, the newest.
-        validation_from: First date of the validation part, together with ``test_from``.
-        test_from: First date of the test part.
+        validation_from: First date of the validation split, together with ``test_from``.
+        test_from: First date of the test split.
         folds: Number of test blocks of a walk-forward.
         fold: Which of them, from 0; None is all of them, one after another, for `qhq train`, and the first
             for whatever trains a single model.
         refit: Sessions of a test block, in place of ``folds``: a model is trained anew each so many sessions.
-        embargo: Sessions left out between the targets of two parts, beyond the horizon.
-        held_out: Symbols (underlyings) that only the test part may see.
-        lookback: Whether the first windows of validation and test take their inputs from the part before, so
+        embargo: Sessions left out between the targets of two splits, beyond the horizon.
+        held_out: Symbols (underlyings) that only the test split may see.
+        lookback: Whether the first windows of validation and test take their inputs from the split before, so
             that no session is lost at a border. A walk-forward does unless told otherwise. A single split
             does not unless told so: so it was when the shipped figures were measured.
     """

@@ -1,23 +1,23 @@
-"""Parts by date: first the sessions are shared out, then each part is cut into windows.
+"""Splits by date: first the sessions are shared out, then each split is cut into windows.
 
 With S sessions (dates on which any symbol has a row), an embargo of E sessions and the borders
 ``a < b1 < b2 < c``, there are two rules. Where windows look back (``data.split.lookback``, every
-walk-forward), a part holds the windows whose *targets* lie in the sessions
+walk-forward), a split holds the windows whose *targets* lie in the sessions
 
     train [a, b1 - E)    validation [b1, b2 - E)    test [b2, c)
 
-and the inputs of validation and test may lie in the part before: they are known by then, which is no leak.
+and the inputs of validation and test may lie in the split before: they are known by then, which is no leak.
 A window of training or validation has all of its H targets inside, so the H - 1 windows whose targets would
 cross a border are purged; one of test belongs to the block that its first target lies in, and its later
 targets may lie beyond. So the test blocks of a walk-forward tile the calendar: however many folds there are,
 the same dates are forecast, each once at each horizon.
 
-Where they do not look back (a single split, unless told otherwise), a part holds whole windows, inputs too:
+Where they do not look back (a single split, unless told otherwise), a split holds whole windows, inputs too:
 
     train [a, b1)    validation [b1 + H - 1 + E, b2)    test [b2 + H - 1 + E, c)
 
-so a part's first target lies at least T + H + E sessions after the last target of the part before, and no
-window has a row of another part. A single split has a = 0 and c = S; in a walk-forward every fold has
+so a split's first target lies at least T + H + E sessions after the last target of the split before, and no
+window has a row of another split. A single split has a = 0 and c = S; in a walk-forward every fold has
 borders of its own (see ``SplitSpec``).
 """
 
@@ -37,7 +37,7 @@ from qhq.errors import DataError, nearest
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Split:
     """The rows of some consecutive sessions, and the windows that are forecast there.
 
     Attributes:
@@ -45,7 +45,7 @@ class Part:
         windows: Their own panel is the same one, or, where they look back, also holds all rows before.
     """
 
-    kind: ClassVar[str] = "part"
+    kind: ClassVar[str] = "split"
     panel: Panel
     windows: Windows
 
@@ -62,22 +62,22 @@ class Part:
         return day
 
 
-PartT = TypeVar("PartT", bound=Part)
+SplitT = TypeVar("SplitT", bound=Split)
 
 
-class TrainingPart(Part):
+class TrainingSplit(Split):
     """What weights and scalers may be fitted on."""
 
     kind = "train"
 
 
-class ValidationPart(Part):
+class ValidationSplit(Split):
     """What early stopping may look at."""
 
     kind = "validation"
 
 
-class TestPart(Part):
+class TestSplit(Split):
     """What nothing may be fitted on or chosen by."""
 
     __test__ = False  # pytest would take the name for a test
@@ -85,21 +85,21 @@ class TestPart(Part):
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
-    """The three parts, oldest first.
+class Splits:
+    """The three splits, oldest first.
 
     Raises:
         DataError: If they are not in the order of their dates.
     """
 
-    train: TrainingPart
-    validation: ValidationPart
-    test: TestPart
+    train: TrainingSplit
+    validation: ValidationSplit
+    test: TestSplit
 
     def __post_init__(self) -> None:
         if not (self.train.last < self.validation.first and self.validation.last < self.test.first):
             raise DataError(
-                "Parts must follow each other in time",
+                "Splits must follow each other in time",
                 got=f"train to {self.train.last}, validation {self.validation.first} to "
                 f"{self.validation.last}, test from {self.test.first}",
                 fix="Make them with split_panel",
@@ -116,13 +116,13 @@ class _Borders:
     end: int
 
 
-def split_panel(panel: Panel, spec: DataSpec) -> Parts:
-    """Share out the sessions of a panel, purge, and cut each part into windows.
+def split_panel(panel: Panel, spec: DataSpec) -> Splits:
+    """Share out the sessions of a panel, purge, and cut each split into windows.
 
-    Held-out symbols are in the test part alone.
+    Held-out symbols are in the test split alone.
 
     Raises:
-        DataError: If a part has no session, or too few rows for one window.
+        DataError: If a split has no session, or too few rows for one window.
     """
     cut = Cut.of(spec)
     _check_length(panel, cut)
@@ -134,15 +134,15 @@ def split_panel(panel: Panel, spec: DataSpec) -> Parts:
     if spec.split.lookback:
         return _looking_back(panel, known, sessions, borders, spec)
     gap = spec.horizon - 1 + spec.split.embargo
-    return Parts(
-        _make_part(TrainingPart, known, sessions[borders.train : borders.validation], cut),
-        _make_part(ValidationPart, known, sessions[borders.validation + gap : borders.test], cut),
-        _make_part(TestPart, panel, sessions[borders.test + gap : borders.end], cut),
+    return Splits(
+        _make_split(TrainingSplit, known, sessions[borders.train : borders.validation], cut),
+        _make_split(ValidationSplit, known, sessions[borders.validation + gap : borders.test], cut),
+        _make_split(TestSplit, panel, sessions[borders.test + gap : borders.end], cut),
     )
 
 
-def walk_forward(panel: Panel, spec: DataSpec) -> Iterator[Parts]:
-    """Split a panel into the parts of one fold after another, oldest first."""
+def walk_forward(panel: Panel, spec: DataSpec) -> Iterator[Splits]:
+    """Split a panel into the splits of one fold after another, oldest first."""
     for fold in folds_of(panel, spec):
         yield split_panel(panel, spec.with_fold(fold))
 
@@ -174,16 +174,16 @@ def folds_of(panel: Panel, spec: DataSpec) -> list[int]:
 
 def _looking_back(
     panel: Panel, known: Panel, sessions: DateArray, borders: _Borders, spec: DataSpec
-) -> Parts:
+) -> Splits:
     cut, embargo = Cut.of(spec), spec.split.embargo
     train = sessions[borders.train : max(borders.train, borders.validation - embargo)]
     validation = sessions[borders.validation : max(borders.validation, borders.test - embargo)]
     test = sessions[borders.test : borders.end]
     every = spec.split.scheme == "single"  # in a walk-forward symbols come and go
-    return Parts(
-        _make_part(TrainingPart, known, train, cut),
-        _part_that_looks_back(ValidationPart, known, validation, cut, every=every),
-        _part_that_looks_back(TestPart, panel, test, cut, every=every),
+    return Splits(
+        _make_split(TrainingSplit, known, train, cut),
+        _split_that_looks_back(ValidationSplit, known, validation, cut, every=every),
+        _split_that_looks_back(TestSplit, panel, test, cut, every=every),
     )
 
 
@@ -224,82 +224,82 @@ def _without(panel: Panel, held_out: tuple[str, ...]) -> Panel:
     return panel.without_groups(held_out) if held_out else panel
 
 
-def _make_part(kind: type[PartT], panel: Panel, sessions: DateArray, cut: Cut) -> PartT:
+def _make_split(kind: type[SplitT], panel: Panel, sessions: DateArray, cut: Cut) -> SplitT:
     _check_sessions(kind.kind, panel, sessions)
     rows = panel.between(sessions[0], sessions[-1])
     if not panel.groups:
         _check_symbols(kind.kind, rows, cut)
-    part = kind(rows, cut_windows(rows, cut))
-    _check_windows(part, sessions)
-    return part
+    split = kind(rows, cut_windows(rows, cut))
+    _check_windows(split, sessions)
+    return split
 
 
-def _part_that_looks_back(
-    kind: type[PartT], panel: Panel, sessions: DateArray, cut: Cut, *, every: bool
-) -> PartT:
+def _split_that_looks_back(
+    kind: type[SplitT], panel: Panel, sessions: DateArray, cut: Cut, *, every: bool
+) -> SplitT:
     """The windows whose targets lie in some sessions, their inputs wherever they lie.
 
     Args:
         kind: Validation or test.
         panel: Rows of all sessions.
-        sessions: Those of the part.
+        sessions: Those of the split.
         cut: How windows are cut.
         every: Whether every stock must have a window here.
     """
     _check_sessions(kind.kind, panel, sessions)
     windows = cut_windows(panel, cut)
     dates = windows.dates
-    first, last = dates[:, 0], dates[:, 0 if kind is TestPart else -1]
+    first, last = dates[:, 0], dates[:, 0 if kind is TestSplit else -1]
     chosen = windows.select((first >= sessions[0]) & (last <= sessions[-1]))
     end = max(chosen.dates.max(), sessions[-1]) if len(chosen) else sessions[-1]
     # Rows after the last target are taken away, and the windows numbered among the rows that are left: what
-    # a part does not hold, nothing that is handed the part can look at.
+    # a split does not hold, nothing that is handed the split can look at.
     stays = panel.dates <= end
     history = replace(panel.keep(stays), missed=panel.missed[panel.missed <= end])
     number = np.cumsum(stays) - 1
-    part = kind(
+    split = kind(
         panel.between(sessions[0], sessions[-1]), replace(chosen, panel=history, starts=number[chosen.starts])
     )
-    _check_windows(part, sessions)
+    _check_windows(split, sessions)
     if every and not panel.groups:
-        for code in np.setdiff1d(np.arange(len(panel.symbols)), part.windows.code)[:1]:
+        for code in np.setdiff1d(np.arange(len(panel.symbols)), split.windows.code)[:1]:
             symbol = panel.symbols[code]
             raise DataError(
-                f"The {kind.kind} part must hold a window of every symbol",
+                f"The {kind.kind} split must hold a window of every symbol",
                 got=f"none of {symbol} from {sessions[0]} to {sessions[-1]}",
-                fix=f"Lengthen the part (data.split), shorten data.window or drop {symbol}",
+                fix=f"Lengthen the split (data.split), shorten data.window or drop {symbol}",
             )
-    return part
+    return split
 
 
 def _check_sessions(kind: str, panel: Panel, sessions: DateArray) -> None:
     if len(sessions) == 0:
         raise DataError(
-            f"The {kind} part must have sessions",
+            f"The {kind} split must have sessions",
             got=f"0 of the {len(panel.sessions)} from {panel.dates.min()} to {panel.dates.max()}",
             fix=f"Give it more in data.split.{kind}, or move data.split.validation_from and test_from",
         )
 
 
-def _check_windows(part: Part, sessions: DateArray) -> None:
-    if not len(part.windows):
+def _check_windows(split: Split, sessions: DateArray) -> None:
+    if not len(split.windows):
         raise DataError(
-            f"The {part.kind} part must hold at least one window",
-            got=f"none in {len(part.panel.code)} rows from {sessions[0]} to {sessions[-1]}",
+            f"The {split.kind} split must hold at least one window",
+            got=f"none in {len(split.panel.code)} rows from {sessions[0]} to {sessions[-1]}",
             fix="Shorten data.window or data.horizon, loosen data.where, data.max_gap or data.features,"
-            " or lengthen the part (data.split)",
+            " or lengthen the split (data.split)",
         )
 
 
-def _check_symbols(part: str, rows: Panel, cut: Cut) -> None:
-    """Every stock must be in every part; an option lives where it lives."""
+def _check_symbols(split: str, rows: Panel, cut: Cut) -> None:
+    """Every stock must be in every split; an option lives where it lives."""
     for symbol, count in zip(rows.symbols, rows.counts, strict=True):
         if count < cut.rows:
             raise DataError(
-                f"The {part} part must hold window + horizon rows of every symbol",
+                f"The {split} split must hold window + horizon rows of every symbol",
                 got=f"{cut.window} + {cut.horizon} > {count} rows of {symbol} "
                 f"from {rows.dates.min()} to {rows.dates.max()}",
-                fix=f"Lengthen the part (data.split), shorten data.window or drop {symbol}",
+                fix=f"Lengthen the split (data.split), shorten data.window or drop {symbol}",
             )
 
 

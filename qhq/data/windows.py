@@ -91,7 +91,7 @@ class Windows:
     below are gathered when asked for.
 
     Attributes:
-        panel: The rows that the windows lie in: those of one part, or, where windows look back, also all
+        panel: The rows that the windows lie in: those of one split, or, where windows look back, also all
             that come before them; never a later one.
         starts: First input row of each window, shape (N,).
         cut: How they were cut.

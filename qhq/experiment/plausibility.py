@@ -26,13 +26,13 @@ MOST_WINDOWS = 2_000
 
 def doubt_data(data: Prepared, spec: DataSpec) -> tuple[LeakDoubt, ...]:
     """Look for leaks in the data of a run."""
-    return () if data.panel is None else find_leaks(data.panel, data.parts, spec)
+    return () if data.panel is None else find_leaks(data.panel, data.splits, spec)
 
 
 def doubt_skill(experiment: Experiment) -> tuple[LeakDoubt, ...]:
     """Look at a trained model's skill on validation, on the exact engine whatever the backend is."""
     data, spec = experiment.data, experiment.config.data
-    windows = data.parts.validation.windows
+    windows = data.splits.validation.windows
     kept = min(len(windows), MOST_WINDOWS)
     windows = windows.select(np.linspace(0, len(windows) - 1, kept).round().astype(np.intp))
     executor = None if experiment.ansatz is None else StatevectorExecutor(experiment.ansatz)

@@ -29,7 +29,7 @@ from qhq.data.plausibility import find_leaks
 from qhq.data.prepare import fingerprint, prepare
 from qhq.data.protocol import protocol_of
 from qhq.data.quarantine import tell_rows
-from qhq.data.split import Parts, folds_of, split_panel
+from qhq.data.split import Splits, folds_of, split_panel
 from qhq.data.windows import Cut, Windows, lay_out
 from qhq.documents import dump_document
 from qhq.errors import ConfigError, DataError
@@ -92,7 +92,7 @@ class _Walk:
     def fold_config(self, number: int) -> ExperimentConfig:
         return self.config.model_copy(update={"data": self.config.data.with_fold(number)})
 
-    def parts(self, number: int) -> Parts:
+    def splits(self, number: int) -> Splits:
         return split_panel(self.laid_out, self.config.data.with_fold(number))
 
 
@@ -228,7 +228,7 @@ def _train_folds(walk: _Walk, watcher: Watcher) -> None:
         begun = (folder.path / "run.json").is_file()
         if begun and folder.read_record()["status"] == FINISHED:
             continue
-        test = walk.parts(number).test.windows
+        test = walk.splits(number).test.windows
         watcher.note(
             f"Fold {place + 1} of {len(walk.folds)}: forecasts {test.dates[:, 0].min()} to"
             f" {test.dates[:, 0].max()}, {len(test)} windows"
@@ -248,7 +248,7 @@ def _look(walk: _Walk) -> None:
     """Write the look at all test blocks down before the first is looked at, once."""
     record = read_walk(walk.folder)
     if record.get("looks") is None:
-        every = _together(walk, [walk.parts(number).test.windows for number in walk.folds])[0]
+        every = _together(walk, [walk.splits(number).test.windows for number in walk.folds])[0]
         looks = add_look(every, run=walk.folder.name, command="train").to_dict()
         walk.folder.write_json(WALK, {**record, "looks": looks})
 
@@ -272,7 +272,7 @@ def _pool(walk: _Walk) -> tuple[Evaluation, tuple[Array, Array] | None, list[dic
     """Put the forecasts of all folds together, and measure each fold alone."""
     blocks, scales, tables, rows = [], [], [], []
     for number in walk.folds:
-        parts, record = walk.parts(number), walk.fold(number).read_record()
+        parts, record = walk.splits(number), walk.fold(number).read_record()
         windows = parts.test.windows
         scale = symbol_scale(windows, in_sample_naive_mae(parts.train.windows))
         table = _read_forecasts(walk.fold(number), windows)

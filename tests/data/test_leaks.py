@@ -59,14 +59,14 @@ def later_changed(frame, day, columns, seed):
 
 @settings(max_examples=30, deadline=None)
 @given(SEEDS, st.sampled_from(["window", "window_mean", "minmax", "standard", "log_return"]))
-def test_1_no_scaler_sees_anything_after_the_training_part(seed, kind):
+def test_1_no_scaler_sees_anything_after_the_training_split(seed, kind):
     spec = make_spec(features=("close",), targets=("close",), scaling=kind)
     frame = make_frame(seed=seed % 9)
     parts = stocks(frame, spec)
     changed = later_changed(frame, parts.validation.first, ["close"], seed)
     assert fit_scaler(kind, stocks(changed, spec).train).to_dict() == fit_scaler(kind, parts.train).to_dict()
     for part in (parts.validation, parts.test):
-        with pytest.raises(DataError, match="must be fitted on the training part"):
+        with pytest.raises(DataError, match="must be fitted on the training split"):
             fit_scaler(kind, part)
 
 

@@ -35,8 +35,8 @@ def test_the_fingerprint_is_of_the_values_used():
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"close": 5.0}, "Got one value only for AAA in the train part"),
-        ({"volume": 0}, "Got zero for AAA in the train part"),
+        ({"close": 5.0}, "Got one value only for AAA in the train split"),
+        ({"volume": 0}, "Got zero for AAA in the train split"),
     ],
 )
 def test_a_target_that_cannot_be_judged_is_refused(tmp_path, change, match):
@@ -56,7 +56,7 @@ def test_a_target_that_cannot_be_judged_is_refused(tmp_path, change, match):
 
 
 def test_a_symbol_without_training_rows_is_named():
-    with pytest.raises(DataError, match=r"The train part must hold .* > 0 rows of FB"):
+    with pytest.raises(DataError, match=r"The train split must hold .* > 0 rows of FB"):
         prepare(DataSpec(symbols=("AAPL", "FB")))
 
 

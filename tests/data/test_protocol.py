@@ -31,7 +31,7 @@ def test_without_a_name_there_is_no_leak():
 
 def test_scaler_sees_test_fits_the_scale_on_all_rows():
     honest, leaky = prepared(), prepared("scaler_sees_test")
-    every = [part.panel.column("adj_close") for part in (honest.parts.train, honest.parts.test)]
+    every = [part.panel.column("adj_close") for part in (honest.splits.train, honest.splits.test)]
     assert honest.scaler.targets(honest.test).max() > 1
     assert 0 <= leaky.scaler.targets(leaky.test).min() < leaky.scaler.targets(leaky.test).max() <= 1
     assert leaky.scaler.offset.min() <= min(each.min() for each in every)

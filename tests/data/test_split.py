@@ -11,7 +11,7 @@ from qhq.data.checks.options import check_options
 from qhq.data.checks.stocks import check_panel
 from qhq.data.formulas import complete_market, compute_columns
 from qhq.data.spec import DataSpec
-from qhq.data.split import Parts, split_panel, walk_forward
+from qhq.data.split import Splits, split_panel, walk_forward
 from qhq.data.windows import Cut, cut_windows, lay_out
 from qhq.errors import DataError
 
@@ -59,18 +59,18 @@ def test_dates_begin_the_parts():
     ("settings", "match"),
     [
         ({"window": 200}, r"must not exceed the series. Got 200 \+ 1 > 200 rows of AAA"),
-        ({"window": 30}, r"The validation part must hold .* Got 30 \+ 1 > 20 rows of AAA"),
+        ({"window": 30}, r"The validation split must hold .* Got 30 \+ 1 > 20 rows of AAA"),
         (
             {"split": {"train": 0.9, "validation": 0.099, "test": 0.001}},
-            r"The test part must have sessions. Got 0 of the 200",
+            r"The test split must have sessions. Got 0 of the 200",
         ),
         (
             {"split": {"validation_from": "2015-06-01", "test_from": "2020-01-01"}},
-            "The test part must have sessions",
+            "The test split must have sessions",
         ),
         (
             {"split": {"validation_from": "2000-06-01", "test_from": "2015-06-01"}},
-            "The train part must have sessions",
+            "The train split must have sessions",
         ),
     ],
 )
@@ -84,8 +84,8 @@ def test_parts_out_of_order_cannot_be_put_together():
     late = split_panel(
         make_panel(), make_spec(split={"validation_from": "2015-08-20", "test_from": "2015-09-15"})
     )
-    with pytest.raises(DataError, match="Parts must follow each other in time"):
-        Parts(late.train, early.validation, early.test)
+    with pytest.raises(DataError, match="Splits must follow each other in time"):
+        Splits(late.train, early.validation, early.test)
 
 
 @functools.cache

@@ -426,7 +426,7 @@ def test_a_choice_sees_nothing_of_the_test_split(tiny):
     for change in (False, True):
         data = prepare(tiny.data)
         if change:
-            values = data.parts.test.panel.values
+            values = data.splits.test.panel.values
             values[:] = values * np.random.default_rng(0).uniform(0.5, 2, values.shape)
         every = plan_cells(build_variants(tiny, ANSATZ).configs, data, range(1, 2))
         cells = [measure_cell(cell, data) for cell in every if cell.name in ("mlp_x2", "ridge")]

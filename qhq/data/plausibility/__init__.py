@@ -12,24 +12,24 @@ from qhq.data.plausibility.doubt import KINDS, LeakDoubt, open_doubts
 from qhq.data.plausibility.rows import find_filled_rows, find_made_columns, find_quoted_columns
 from qhq.data.plausibility.scan import find_future_columns
 from qhq.data.spec import DataSpec
-from qhq.data.split import Parts
+from qhq.data.split import Splits
 
 __all__ = ["KINDS", "LeakDoubt", "find_leaks", "open_doubts"]
 
 
-def find_leaks(panel: Panel, parts: Parts, spec: DataSpec) -> tuple[LeakDoubt, ...]:
+def find_leaks(panel: Panel, splits: Splits, spec: DataSpec) -> tuple[LeakDoubt, ...]:
     """Raise every doubt about data, the gravest kinds first.
 
     Args:
         panel: All rows, as they were laid out.
-        parts: Its splits.
+        splits: Made of them.
         spec: The config that they were made with.
     """
     found = [
-        *find_future_columns(parts, spec),
+        *find_future_columns(splits, spec),
         *find_quoted_columns(panel),
-        *find_copies(parts, spec),
-        *find_made_columns(panel, spec, parts.train.panel.dates.max()),
+        *find_copies(splits, spec),
+        *find_made_columns(panel, spec, splits.train.panel.dates.max()),
         *find_filled_rows(panel, spec),
     ]
     return tuple(sorted(found, key=lambda doubt: list(KINDS).index(doubt.kind)))

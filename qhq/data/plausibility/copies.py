@@ -14,7 +14,7 @@ import numpy.typing as npt
 from qhq.data.panel import DateArray, FloatArray, IntArray, Panel
 from qhq.data.plausibility.doubt import SHOWN, LeakDoubt
 from qhq.data.spec import DataSpec
-from qhq.data.split import Parts
+from qhq.data.split import Splits
 
 _SIMILAR = 0.99
 """Correlation of changes from which a held-out symbol is no unseen one; sectors reach .95."""
@@ -31,14 +31,14 @@ _GRAIN = 4.0
 """Factor between two widths of the bins in which changes are compared."""
 
 
-def find_copies(parts: Parts, spec: DataSpec) -> Iterator[LeakDoubt]:
+def find_copies(splits: Splits, spec: DataSpec) -> Iterator[LeakDoubt]:
     """Doubt copies of trained symbols among the held-out ones, and blocks of rows that come again."""
-    yield from _copied_symbols(parts, spec)
-    yield from _repeated_blocks(parts, spec)
+    yield from _copied_symbols(splits, spec)
+    yield from _repeated_blocks(splits, spec)
 
 
-def _copied_symbols(parts: Parts, spec: DataSpec) -> Iterator[LeakDoubt]:
-    panel, held_out = parts.test.panel, set(spec.split.held_out)
+def _copied_symbols(splits: Splits, spec: DataSpec) -> Iterator[LeakDoubt]:
+    panel, held_out = splits.test.panel, set(spec.split.held_out)
     if not held_out:
         return
     names = ("spot",) if panel.groups else spec.targets
@@ -159,9 +159,9 @@ class _Changes:
         return cls(change, rows, run, scale, panel)
 
 
-def _repeated_blocks(parts: Parts, spec: DataSpec) -> Iterator[LeakDoubt]:
+def _repeated_blocks(splits: Splits, spec: DataSpec) -> Iterator[LeakDoubt]:
     """Blocks of rows in training that come again in validation or test, and of validation in test."""
-    train, validation, test = (part.panel for part in (parts.train, parts.validation, parts.test))
+    train, validation, test = (split.panel for split in (splits.train, splits.validation, splits.test))
     validation = validation.keep(validation.dates > train.dates.max())
     test = test.keep(test.dates > validation.dates.max())
     found: dict[str, LeakDoubt] = {}
@@ -311,7 +311,7 @@ def _length_needed(left: IntArray, right: IntArray) -> int | None:
         return None
     _, place = np.unique(np.concatenate([left, right]), return_inverse=True)
     shares = [
-        np.bincount(part, minlength=place.max() + 1) / len(part) for part in np.split(place, [len(left)])
+        np.bincount(half, minlength=place.max() + 1) / len(half) for half in np.split(place, [len(left)])
     ]
     # Also as likely as in the calmer of the two: quiet times resemble one another.
     chance = max(float(shares[0] @ shares[1]), float(shares[0] @ shares[0]), float(shares[1] @ shares[1]))

@@ -30,7 +30,7 @@ from qhq.data.panel import DateArray, FloatArray, IntArray, Mask
 from qhq.data.plausibility.doubt import BOUNDS, LeakDoubt
 from qhq.data.reference import black_scholes_reference
 from qhq.data.spec import DataSpec
-from qhq.data.split import Parts
+from qhq.data.split import Splits
 from qhq.data.windows import Windows
 
 LAGS = 20
@@ -80,13 +80,13 @@ class Target:
     explained: float = 0.0
 
 
-def find_future_columns(parts: Parts, spec: DataSpec) -> Iterator[LeakDoubt]:
+def find_future_columns(splits: Splits, spec: DataSpec) -> Iterator[LeakDoubt]:
     """Doubt columns that know the next value of a target, and targets that are averages."""
-    looked_at = [part.windows for part in (parts.train, parts.validation)]
+    looked_at = [split.windows for split in (splits.train, splits.validation)]
     total = sum(map(len, looked_at))
     if total < FEWEST_WINDOWS:
         return
-    stocks = 0 if parts.train.panel.groups else len(parts.train.panel.symbols)
+    stocks = 0 if splits.train.panel.groups else len(splits.train.panel.symbols)
     share = min(1.0, max(MOST_WINDOWS, 2 * FEWEST_WINDOWS * stocks) / total)
     scan = Scan([_thin(windows, share) for windows in looked_at], spec)
     found: dict[str, LeakDoubt] = {}

@@ -1,4 +1,4 @@
-"""Scalers: fitted on a training part, and the one way back to prices.
+"""Scalers: fitted on a training split, and the one way back to prices.
 
 | kind               | a value x of one column becomes                                                      |
 |--------------------|--------------------------------------------------------------------------------------|
@@ -41,7 +41,7 @@ from qhq.data.scaling.affine import Scaler, check_columns, check_outputs, window
 from qhq.data.scaling.option import ChangeScaler, ContractScaler, ImpliedVolatilityScaler
 from qhq.data.scaling.series import LogReturnScaler, PanelScaler, SymbolScaler, WindowMeanScaler, WindowScaler
 from qhq.data.spec import DEFAULT, OPTION_SCALINGS, PRICED, SCALINGS, Scaling
-from qhq.data.split import Part, TrainingPart
+from qhq.data.split import Split, TrainingSplit
 from qhq.data.windows import Windows
 from qhq.errors import DataError
 
@@ -49,15 +49,15 @@ ScalingByColumn = Scaling | Mapping[str, Scaling]
 """One kind for all features, or ``{default: KIND, COLUMN: KIND, ...}`` as in a config."""
 
 
-def fit_scaler(kind: ScalingByColumn, train: TrainingPart) -> Scaler:
+def fit_scaler(kind: ScalingByColumn, train: TrainingSplit) -> Scaler:
     """Fit a scaler; there is no way to fit one on anything but a training split.
 
     Raises:
         DataError: If ``train`` is not a training split, or has values that the kind cannot scale.
     """
-    if not isinstance(train, TrainingPart):
+    if not isinstance(train, TrainingSplit):
         raise DataError(
-            "A scaler must be fitted on the training part",
+            "A scaler must be fitted on the training split",
             got=f"a {getattr(train, 'kind', type(train).__name__)}",
             fix="Pass split_panel(...).train",
         )
@@ -71,8 +71,8 @@ def fit_scaler(kind: ScalingByColumn, train: TrainingPart) -> Scaler:
     return ColumnScaler(windows.cut.features, windows.cut.targets, parts)
 
 
-def check_scalable(kind: ScalingByColumn, part: Part) -> None:
-    """Check that a kind, or each for its columns, can scale the values of a part; nothing is learned.
+def check_scalable(kind: ScalingByColumn, split: Split) -> None:
+    """Check that a kind, or each for its columns, can scale the values of a split; nothing is learned.
 
     Raises:
         DataError: If the kind takes logarithms and a value is not above zero, if it keeps statistics of each
@@ -80,11 +80,11 @@ def check_scalable(kind: ScalingByColumn, part: Part) -> None:
             volatilities of a target that has none.
     """
     # Where windows look back, the panel also holds rows that none of them reaches.
-    rows = np.ones(len(part.windows.panel.code), dtype=bool)
-    if part.windows.panel is not part.panel:
-        rows = window_rows(part.windows)
-    for each, names in _by_kind(kind, part.windows).items():
-        _check_kind(each, of_columns(part.windows, names), kind, rows)
+    rows = np.ones(len(split.windows.panel.code), dtype=bool)
+    if split.windows.panel is not split.panel:
+        rows = window_rows(split.windows)
+    for each, names in _by_kind(kind, split.windows).items():
+        _check_kind(each, of_columns(split.windows, names), kind, rows)
 
 
 def _by_kind(kind: ScalingByColumn, windows: Windows) -> dict[Scaling, tuple[str, ...]]:
@@ -100,7 +100,7 @@ def _check_kind(kind: Scaling, windows: Windows, asked: ScalingByColumn, rows: M
     options = "strike" in windows.panel.columns
     if SCALINGS[kind].by_series and options:
         raise DataError(
-            f"Scaling '{kind}' needs series that are there in every part",
+            f"Scaling '{kind}' needs series that are there in every split",
             got="option contracts, which come and expire",
             fix=f"Choose scaling {', '.join(OPTION_SCALINGS)}",
         )

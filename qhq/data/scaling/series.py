@@ -247,9 +247,9 @@ def _real_rows(train: Windows) -> Panel:
     count = np.bincount(panel.code[real], minlength=len(panel.symbols))
     if count.min() < 2:
         raise DataError(
-            "The training part must have two rows of every symbol to scale it by itself",
+            "The training split must have two rows of every symbol to scale it by itself",
             got=f"{count.min()} of {panel.symbols[int(count.argmin())]} with every feature",
-            fix="Drop that symbol, lengthen the part (data.split), or choose scaling window_mean",
+            fix="Drop that symbol, lengthen the split (data.split), or choose scaling window_mean",
         )
     return replace(panel.keep(real), columns=names, values=values[real])
 

@@ -16,7 +16,7 @@ from qhq.data.panel import FloatArray
 from qhq.data.scaling.affine import Stored, as_unit, check_statics, standard_deviation
 from qhq.data.scaling.option import count_logs
 from qhq.data.spec import Scaling
-from qhq.data.split import TrainingPart
+from qhq.data.split import TrainingSplit
 from qhq.data.windows import Windows
 from qhq.errors import DataError
 
@@ -62,15 +62,15 @@ class StaticScaler(Stored):
             ) from error
 
 
-def fit_static(kind: Scaling, train: TrainingPart) -> StaticScaler:
+def fit_static(kind: Scaling, train: TrainingSplit) -> StaticScaler:
     """Fit a scaler of static features; there may be none of them.
 
     Raises:
-        DataError: If ``train`` is not a training part.
+        DataError: If ``train`` is not a training split.
     """
-    if not isinstance(train, TrainingPart):
+    if not isinstance(train, TrainingSplit):
         raise DataError(
-            "A scaler must be fitted on the training part",
+            "A scaler must be fitted on the training split",
             got=f"a {getattr(train, 'kind', type(train).__name__)}",
             fix="Pass split_panel(...).train",
         )

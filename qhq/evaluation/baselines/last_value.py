@@ -42,9 +42,9 @@ def in_sample_naive_mae(train: Windows) -> dict[str, FloatArray]:
     for name, mean in scale.items():
         if not mean.any():
             raise DataError(
-                "A target must move in the training part",
+                "A target must move in the training split",
                 got=f"one value in all windows of {name}",
-                fix=f"Drop {name} or lengthen the training part",
+                fix=f"Drop {name} or lengthen the training split",
             )
     return {name: np.where(mean > 0, mean, np.nan) for name, mean in scale.items()}
 

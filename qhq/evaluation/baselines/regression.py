@@ -28,7 +28,7 @@ BOOSTING = {
     "max_leaf_nodes": 15,
     "min_samples_leaf": 40,
     "max_bins": 63,  # half the time of 255, where a window has hundreds of values
-    "early_stopping": False,  # its validation part is drawn at random: windows that overlap the others
+    "early_stopping": False,  # its validation split is drawn at random: windows that overlap the others
 }
 """Settings of ``HistGradientBoostingRegressor``: a small one, returns being nearly all noise."""
 
@@ -39,7 +39,7 @@ class Setting:
 
     Attributes:
         train: Training windows.
-        scaler: Fitted on the training part.
+        scaler: Fitted on the training split.
         static: Scaler of the static features; None without any.
         seed: Of what is drawn at random.
     """

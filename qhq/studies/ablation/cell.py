@@ -138,7 +138,7 @@ def _judge(data: Prepared, forecast: Callable[[Windows, str], Array]) -> Values:
             it. That on the validation split comes first, so that nothing can be chosen by the test split.
     """
     # The validation split itself, also where a leak that was switched on makes early stopping look elsewhere.
-    validation, known = data.parts.validation.windows, in_sample_naive_mae(data.train)
+    validation, known = data.splits.validation.windows, in_sample_naive_mae(data.train)
     seen = task_losses(validation, {"": forecast(validation, "validation")}, symbol_scale(validation, known))
     found, scale = forecast(data.test, "test"), symbol_scale(data.test, known)
     losses = task_losses(data.test, {"": found}, scale)

@@ -259,4 +259,4 @@ def test_honest_option_chains_raise_none():
 def test_no_shipped_config_raises_a_doubt(config):
     spec = load_config(f"experiments/{config}").data
     data = prepare(spec)
-    assert find_leaks(data.panel, data.parts, spec) == ()
+    assert find_leaks(data.panel, data.splits, spec) == ()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from qhq.data.panel import Panel
-from qhq.data.split import TestPart, TrainingPart
+from qhq.data.split import TestSplit, TrainingSplit
 from qhq.data.windows import Cut, cut_windows
 from qhq.pricing import black_scholes
 from qhq.pricing.implied_volatility import implied_volatility
@@ -75,7 +75,7 @@ def train_and_test(panel, cut):
     """The parts before and after ``BORDER``, some sessions apart."""
     old = panel.between(panel.dates.min(), BORDER)
     new = panel.between(BORDER + np.timedelta64(10, "D"), panel.dates.max())
-    return TrainingPart(old, cut_windows(old, cut)), TestPart(new, cut_windows(new, cut))
+    return TrainingSplit(old, cut_windows(old, cut)), TestSplit(new, cut_windows(new, cut))
 
 
 def with_values(panel, change):

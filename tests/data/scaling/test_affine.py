@@ -116,7 +116,7 @@ def test_a_price_after_the_training_part_moves_no_scaler_and_no_training_window(
 def test_a_scaler_cannot_be_made_from_anything_but_a_training_part(kind):
     parts = split_panel(make_panel(), make_spec())
     for other in (parts.validation, parts.test, parts.train.windows, parts.train.panel, None):
-        with pytest.raises(DataError, match="must be fitted on the training part"):
+        with pytest.raises(DataError, match="must be fitted on the training split"):
             fit_scaler(kind, other)
 
 

@@ -71,7 +71,7 @@ def test_a_column_that_has_no_logarithm_is_named_with_the_key_that_helps(kind):
 
 
 def test_only_rows_that_a_window_reaches_must_have_a_logarithm():
-    """A window that looks back takes rows of the part before; those further back are none of its business."""
+    """A window that looks back takes rows of the split before; those further back do not matter to it."""
     spec = make_spec(features=("close",), targets=("close",), scaling="window", split={"lookback": True})
     frame = make_frame(rows=220)
     for row, fits in ((10, True), (-44 - 220 - 3, False)):  # far before, and three rows before, BBB's test
@@ -183,7 +183,7 @@ def test_a_stored_static_scaler_that_is_none_is_refused(content):
 
 def test_only_a_training_part_will_do():
     _, test = parts()
-    with pytest.raises(DataError, match="must be fitted on the training part. Got a test"):
+    with pytest.raises(DataError, match="must be fitted on the training split. Got a test"):
         fit_static("raw", test)
 
 

@@ -254,7 +254,7 @@ def test_raw_leaves_values_as_they_are():
 @pytest.mark.parametrize("kind", ["minmax", "standard", "log_return"])
 def test_statistics_of_each_contract_are_refused(kind):
     train, _ = train_and_test(contract_panel(), contract_cut())
-    with pytest.raises(DataError, match="there in every part. Got option contracts.*over_strike"):
+    with pytest.raises(DataError, match="there in every split. Got option contracts.*over_strike"):
         fit_scaler(kind, train)
 
 

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from qhq.data.prepare import prepare
 from qhq.data.scaling.fit import fit_scaler
 from qhq.data.spec import DataSpec
-from qhq.data.split import TrainingPart
+from qhq.data.split import TrainingSplit
 from qhq.data.windows import Cut
 from qhq.errors import ConfigError
 from qhq.evaluation.baselines.catalogue import (
@@ -80,7 +80,7 @@ def test_every_baseline_says_what_it_is():
 
 
 def make_setting(windows, kind="window_mean"):
-    return Setting(windows, fit_scaler(kind, TrainingPart(windows.panel, windows)))
+    return Setting(windows, fit_scaler(kind, TrainingSplit(windows.panel, windows)))
 
 
 @pytest.mark.parametrize("case", make_cases())
@@ -116,7 +116,7 @@ def make_data(name):
 @pytest.mark.parametrize("name", ["price", "volatility", "return"])
 def test_nothing_is_known_of_what_comes_after_training(name):
     data, changed = make_data(name), make_data(name)
-    for part in (changed.parts.validation, changed.parts.test):
+    for part in (changed.splits.validation, changed.splits.test):
         values = part.panel.values
         values[:] = values * np.random.default_rng(0).uniform(0.2, 5, values.shape)
     fits = [fit_all_baselines(Setting.of(each)) for each in (data, changed)]

@@ -5,7 +5,7 @@ from sklearn.linear_model import Ridge
 
 from qhq.data.prepare import prepare
 from qhq.data.scaling.fit import fit_scaler
-from qhq.data.split import TrainingPart
+from qhq.data.split import TrainingSplit
 from qhq.evaluation.baselines import regression
 from qhq.evaluation.baselines.regression import Setting, fit_gradient_boosting, fit_ridge
 from tests.data.panels import make_frame, make_spec
@@ -13,7 +13,7 @@ from tests.evaluation.panels import option_panel, option_windows, random_walks, 
 
 
 def make_setting(windows, kind="window_mean", seed=0):
-    return Setting(windows, fit_scaler(kind, TrainingPart(windows.panel, windows)), seed=seed)
+    return Setting(windows, fit_scaler(kind, TrainingSplit(windows.panel, windows)), seed=seed)
 
 
 def make_stocks(horizon=2, sessions=200, targets=None, seed=0):
@@ -102,7 +102,7 @@ def test_regressors_are_all_that_a_model_sees():
     panel = option_panel()
     panel.values[15, panel.columns.index("mid")] = np.nan
     windows = option_windows(panel, task="price", masked=True, static=("right", "years"))
-    part = TrainingPart(panel, windows)
+    part = TrainingSplit(panel, windows)
     static = regression.StaticScaler(("right", "years"), "raw", np.zeros(2), np.ones(2))
     setting = Setting(windows, fit_scaler("over_strike", part), static)
     rows = setting.regressors(windows)
