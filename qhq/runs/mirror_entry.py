@@ -159,7 +159,10 @@ def _outside_rows(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tags(unit: Unit, record: dict[str, Any]) -> dict[str, str]:
-    git, data, versions = (record.get(key) or {} for key in ("git", "data", "versions"))
+    # The ``data`` of an ablation is a sentence for people, that of a run a mapping.
+    git, data, versions = (
+        part if isinstance(part := record.get(key), dict) else {} for key in ("git", "data", "versions")
+    )
     leaks = record.get("leaks")
     tags = {
         "mlflow.runName": unit.name,

@@ -175,6 +175,7 @@ def test_studies_are_mirrored_with_rows_and_verdict(runs, notes, kind):
     if kind != "ablation":
         rows = [{key: value for key, value in row.items() if key != "variant"} for row in rows]
     study = {"rows": rows, "verdict": "No better.", "config": "tiny", "request": {"seeds": 2}}
+    study["data"] = "real prices (bundled)" if kind == "ablation" else {"fingerprint": "0a"}
     folder = runs / {"ablation": "studies/x", "sweep": "sweeps/x", "noise": "a/studies"}[kind]
     folder.mkdir(parents=True)
     file = folder / ("noise-0a.json" if kind == "noise" else "study.json")
@@ -186,6 +187,7 @@ def test_studies_are_mirrored_with_rows_and_verdict(runs, notes, kind):
     (mirrored,) = stored(runs).values()
     assert mirrored.data.tags["mlflow.note.content"] == "No better."
     assert mirrored.data.tags["qhq.kind"] == kind
+    assert mirrored.data.tags.get("qhq.data") == (None if kind == "ablation" else "0a")
     assert mirrored.data.params["config"] == "tiny"
     assert mirrored.data.metrics["twin.mae" if kind == "ablation" else "rows.mae"] == 0.4
     assert notes == []
