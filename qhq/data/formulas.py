@@ -230,7 +230,7 @@ LEAST_RATIO = 1.2
 
 
 def infer_splits(panel: Panel) -> Panel:
-    """Add the column ``split`` (new shares for an old one, 0 without a split) where it can be told.
+    """Add the column ``split`` (new shares for an old one, 0 without a split) where it can be found.
 
     A panel that has the column keeps it; one without both ``close`` and ``adj_close`` stays as it is.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,15 +25,6 @@ from qhq.errors import DataError
 
 _EXPLAINING = ("close", "dividend")
 """Columns of Yahoo's that say why there is no adjusted close."""
-
-_ORIGINS: dict[Source, str] = {
-    "bundled": "the bundled prices",
-    "yahoo": "Yahoo",
-    "surface": "the surface data",
-    "synthetic": "the synthetic panel",
-    "random_walk": "the random walk",
-    "planted": "the planted signal",
-}
 
 
 def load_panel(spec: DataSpec) -> Panel:
@@ -57,16 +48,16 @@ def read_table(spec: DataSpec) -> tuple[pd.DataFrame, str]:
     Raises:
         DataError: If they cannot be read.
     """
-    return _READERS[spec.source](spec, None, ()), _origin(spec)
+    return _SOURCES[spec.source].read(spec, None, ()), _origin(spec)
 
 
 def _origin(spec: DataSpec) -> str:
-    return spec.path or _ORIGINS[spec.source]
+    return spec.path or _SOURCES[spec.source].title
 
 
 def _load_stocks(spec: DataSpec, origin: str) -> Panel:
     columns, optional = columns_to_read(spec.columns), _split_columns(spec)
-    frame = _READERS[spec.source](spec, columns, optional)
+    frame = _SOURCES[spec.source].read(spec, columns, optional)
     there = {canonical_name(str(name)) for name in frame.columns}
     helpers = [name for name in optional if name in there and name not in columns]
     explained = spec.source == "yahoo" and "adj_close" in columns
@@ -93,7 +84,7 @@ def _split_columns(spec: DataSpec) -> tuple[str, ...]:
 
 
 def _load_options(spec: DataSpec, origin: str) -> Panel:
-    frame = _READERS[spec.source](spec, None, ())
+    frame = _SOURCES[spec.source].read(spec, None, ())
     panel = check_options(
         frame,
         origin,
@@ -126,17 +117,35 @@ def _read_file(spec: DataSpec, columns: Columns, optional: tuple[str, ...]) -> p
     return read_file(path, _origin(spec), columns, optional, Asked(spec.format, spec.kind, spec.symbols))
 
 
-_READERS: dict[Source, _Reader] = {
-    "bundled": _read_file,
-    "csv": _read_file,
-    "parquet": _read_file,
-    "yahoo": lambda spec, *_: load_history(spec.symbols or (), spec.start, spec.end, offline=spec.offline),
-    "recorded": lambda spec, *_: read_recorded(Path(spec.path or ""), spec.symbols),
-    "surface": lambda *_: read_surface(),
-    "synthetic": lambda spec, *_: synthesise(spec.symbols, spec.start, spec.end, seed=spec.panel_seed),
-    "random_walk": lambda spec, *_: make_control("random_walk", spec.symbols, seed=spec.panel_seed),
-    "planted": lambda spec, *_: make_control("planted", spec.symbols, seed=spec.panel_seed),
+@dataclass(frozen=True)
+class _Source:
+    """Where rows come from: how they are read, and what it is called where it has no path."""
+
+    read: _Reader
+    title: str = ""
+
+
+_SOURCES: dict[Source, _Source] = {
+    "bundled": _Source(_read_file, "the bundled prices"),
+    "csv": _Source(_read_file),
+    "parquet": _Source(_read_file),
+    "yahoo": _Source(
+        lambda spec, *_: load_history(spec.symbols or (), spec.start, spec.end, offline=spec.offline), "Yahoo"
+    ),
+    "recorded": _Source(lambda spec, *_: read_recorded(Path(spec.path or ""), spec.symbols)),
+    "surface": _Source(lambda *_: read_surface(), "the surface data"),
+    "synthetic": _Source(
+        lambda spec, *_: synthesise(spec.symbols, spec.start, spec.end, seed=spec.panel_seed),
+        "the synthetic panel",
+    ),
+    "random_walk": _Source(
+        lambda spec, *_: make_control("random_walk", spec.symbols, seed=spec.panel_seed), "the random walk"
+    ),
+    "planted": _Source(
+        lambda spec, *_: make_control("planted", spec.symbols, seed=spec.panel_seed), "the planted signal"
+    ),
 }
+"""To add a source, add a line, and its name to ``qhq.data.spec.Source``."""
 
 
 def _cut_span(panel: Panel, spec: DataSpec) -> Panel:

@@ -78,8 +78,8 @@ def _find_splits(panel: Panel, rows: IntArray) -> list[dict[str, Any]]:
     """Find the splits that some rows tell of, each day once: date, and new shares for an old one."""
     ratio = _column(panel, "split")[rows]
     split = np.flatnonzero((ratio > 0) & (ratio != 1))
-    told = {str(panel.dates[rows[row]]): round(float(ratio[row]), 6) for row in split}
-    return [{"date": day, "ratio": told[day]} for day in sorted(told)]
+    ratios = {str(panel.dates[rows[row]]): round(float(ratio[row]), 6) for row in split}
+    return [{"date": day, "ratio": ratios[day]} for day in sorted(ratios)]
 
 
 def _column(panel: Panel, name: str) -> FloatArray:

@@ -124,7 +124,7 @@ def _check_scaler(scaler: Scaler, splits: Splits) -> None:
 
 
 def check_targets(split: Split, *, moving: bool = True) -> None:
-    """Refuse what no skill can be told of, before hours go into training.
+    """Refuse what has no skill to be measured, before hours go into training.
 
     Args:
         split: The split to be looked at.
@@ -148,11 +148,11 @@ def check_targets(split: Split, *, moving: bool = True) -> None:
 
 
 def _is_zero_price(windows: Windows) -> npt.NDArray[np.bool_]:
-    """Whether a target that is told in percent is zero, shape (N,); an option may be worth nothing."""
-    told = [unit_of(name) in ("price", "shares") for name in windows.cut.targets]
+    """Whether a target with an error in percent is zero, shape (N,); an option may be worth nothing."""
+    in_percent = [unit_of(name) in ("price", "shares") for name in windows.cut.targets]
     if windows.panel.groups:
-        told = [False] * len(told)
-    return np.asarray((windows.targets[:, :, told] == 0).any(axis=(1, 2)))
+        in_percent = [False] * len(in_percent)
+    return np.asarray((windows.targets[:, :, in_percent] == 0).any(axis=(1, 2)))
 
 
 def span_of(panel: Panel) -> tuple[np.datetime64, np.datetime64]:

@@ -112,12 +112,12 @@ class Quarantine:
         """Tell people, in one sentence for each reason; empty where nothing was set aside."""
         if not self.reasons:
             return ""
-        told = "; ".join(
+        listed = "; ".join(
             f"{reason.count:,} broke '{reason.rule}', such as {reason.example}" for reason in self.reasons
         )
         return (
             f"Set aside {self.count:,} of {self.checked:,} rows of {self.origin}"
-            f" ({share(self.count, self.checked)}): {told}."
+            f" ({share(self.count, self.checked)}): {listed}."
             " 'qhq data check' lists them; data.bad_rows: refuse takes none."
         )
 

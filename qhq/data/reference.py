@@ -80,6 +80,6 @@ def black_scholes_reference(windows: Windows) -> FloatArray:
 def _dividend_yield(windows: Windows) -> FloatArray:
     """Yield per year that the last input row's forward has, 0 where it tells none, shape (N,)."""
     forward, spot, years, rate = (windows.at_last(name) for name in ("forward", "spot", "years", "rate"))
-    told = np.isfinite(forward) & (years > 0)
-    carry = np.log(np.where(told, forward / spot, 1.0)) / np.where(told, years, 1.0)
-    return np.where(told, rate - carry, 0.0)
+    known = np.isfinite(forward) & (years > 0)
+    carry = np.log(np.where(known, forward / spot, 1.0)) / np.where(known, years, 1.0)
+    return np.where(known, rate - carry, 0.0)

@@ -56,8 +56,8 @@ class SplitSpec(Spec):
         embargo: Sessions left out between the targets of two splits, beyond the horizon.
         held_out: Symbols (underlyings) that only the test split may see.
         lookback: Whether the first windows of validation and test take their inputs from the split before, so
-            that no session is lost at a border. A walk-forward does unless told otherwise. A single split
-            does not unless told so: so it was when the shipped figures were measured.
+            that no session is lost at a border. A walk-forward does by default. A single split does not
+            by default: so it was when the shipped figures were measured.
     """
 
     scheme: Scheme = "single"

@@ -12,7 +12,7 @@ cross a border are purged; one of test belongs to the block that its first targe
 targets may lie beyond. So the test blocks of a walk-forward tile the calendar: however many folds there are,
 the same dates are forecast, each once at each horizon.
 
-Where they do not look back (a single split, unless told otherwise), a split holds whole windows, inputs too:
+Where they do not look back (a single split, by default), a split holds whole windows, inputs too:
 
     train [a, b1)    validation [b1 + H - 1 + E, b2)    test [b2 + H - 1 + E, c)
 

@@ -94,7 +94,7 @@ def _sorted_out(
         fits = policy.allows(for_all + (count if others else 0), len(draft.rows))
         aside = not each.refused and (fits or not each.reason.counted)
         where = f"a config that reads {' and '.join(others)}" if others else ""
-        told = (each.reason.must, len(each.finding.rows), each.reason.rows, each.reason.example)
+        facts = (each.reason.must, len(each.finding.rows), each.reason.rows, each.reason.example)
         cure = advice(each.finding, policy)
         if aside:
             fix = f"None is needed: {where or 'training'} leaves these rows out (data.bad_rows)"
@@ -102,7 +102,7 @@ def _sorted_out(
         else:
             fix = f"Only {where} refuses the file for it. There: {cure}" if others else cure
         severity: Severity = "aside" if aside else "warning" if others else "error"
-        found.append(Breach(each.rule, *told, fix, severity))
+        found.append(Breach(each.rule, *facts, fix, severity))
     order = ("error", "aside", "warning")
     return sorted(found, key=lambda breach: order.index(breach.severity)), kept
 

@@ -80,8 +80,8 @@ def doubt_jumps(draft: Draft, name: str) -> Iterator[Finding]:
     move = np.full(len(values), np.nan)
     with np.errstate(all="ignore"):  # prices that are no prices break a rule of their own
         move[1:] = values[1:] / values[:-1] - 1
-    told = draft.column("split")
-    known = (told > 0) & (told != 1)
+    ratio = draft.column("split")
+    known = (ratio > 0) & (ratio != 1)
     return find_rows(
         draft.follows() & (np.abs(move) > _LARGEST_MOVE) & ~known & ~_beside_slips(draft, values),
         f"'{name}' should not move by more than {_LARGEST_MOVE:.0%} without a split in the column 'split'",
@@ -220,7 +220,7 @@ STOCK_READING_DOUBTS: Rules[Draft] = {
     "frequency": _doubt_frequency,
     "shifted": _doubt_shifted,
 }
-"""Ways in which prices may mean something else than they seem to; told at training too."""
+"""Ways in which prices may mean something else than they seem to; shown at training too."""
 STOCK_DOUBTS: Rules[Draft] = {
     **STOCK_READING_DOUBTS,
     "filled": _doubt_filled_stocks,

@@ -182,7 +182,7 @@ def check_dates(draft: Draft) -> Iterator[Finding]:
 
 
 def check_duplicates(draft: Draft, noun: str = "symbol") -> Iterator[Finding]:
-    """No date comes twice in a series; the rows told of are the later ones.
+    """No date comes twice in a series; the rows named are the later ones.
 
     Of rows that say the same, one stays. Of rows that differ none can be trusted, so none does.
     """
@@ -196,8 +196,8 @@ def check_duplicates(draft: Draft, noun: str = "symbol") -> Iterator[Finding]:
     differs[later] = ~(np.isclose(one, other, rtol=_EQUAL, atol=0, equal_nan=True)).all(axis=1)
     day = np.cumsum(~same) - 1  # the number of each (series, date)
     torn = np.bincount(day, weights=differs)[day] > 0
-    for told, aside in ((same & torn, torn), (same & ~torn, same & ~torn)):
-        rows = np.flatnonzero(told)
+    for later_ones, aside in ((same & torn, torn), (same & ~torn, same & ~torn)):
+        rows = np.flatnonzero(later_ones)
         if len(rows):
             row = int(rows[0])
             yield Finding(
@@ -214,8 +214,8 @@ def _difference(draft: Draft, row: int) -> str:
     """Say where a row and the one before it differ; '' where they say the same."""
     one, other = draft.values[row - 1], draft.values[row]
     differ = np.flatnonzero(~np.isclose(one, other, rtol=_EQUAL, atol=0, equal_nan=True))
-    told = [f"{draft.columns[place]} {one[place]:.10g} and {other[place]:.10g}" for place in differ[:3]]
-    return f" ({', '.join(told)})" if told else ""
+    pairs = [f"{draft.columns[place]} {one[place]:.10g} and {other[place]:.10g}" for place in differ[:3]]
+    return f" ({', '.join(pairs)})" if pairs else ""
 
 
 def check_bounds(draft: Draft, names: tuple[str, ...], *, zero: bool) -> Iterator[Finding]:
@@ -359,11 +359,11 @@ def find_broken(
     """
     broken: list[Broken] = []
     for code, rule in rules.items():
-        told = list(_tell(draft, code, rule(draft), np.zeros(len(draft.rows), dtype=np.bool_), policy))
-        broken += told
+        found = list(_tell(draft, code, rule(draft), np.zeros(len(draft.rows), dtype=np.bool_), policy))
+        broken += found
         if policy.bad_rows != "refuse":
             kept = np.ones(len(draft.rows), dtype=np.bool_)
-            for finding in (each.finding for each in told):
+            for finding in (each.finding for each in found):
                 if read is None or set(finding.columns) <= set(read):
                     kept[finding.rows if finding.aside is None else finding.aside] = False
             draft = draft.keep(kept)
@@ -398,7 +398,7 @@ def advice(finding: Finding, policy: RowPolicy) -> str:
 
 
 def too_many(broken: list[Broken], quarantine: Quarantine, policy: RowPolicy) -> DataError:
-    """The error of data with more bad rows than may be set aside, told by the rule that most break."""
+    """The error of data with more bad rows than may be set aside, with the rule that most break."""
     counted = [each for each in broken if each.reason.counted and each.reason.count]
     main = max(counted, key=lambda each: each.reason.count).finding
     bad, checked = quarantine.counted, quarantine.checked

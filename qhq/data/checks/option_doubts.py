@@ -206,7 +206,7 @@ def _doubt_intrinsic(draft: OptionDraft) -> Iterator[Finding]:
     american = _is_american(draft)
     with np.errstate(all="ignore"):
         now = np.maximum(draft.column("right") * (draft.column("spot") - draft.column("strike")), 0)
-        # American puts below it are told by early_exercise.
+        # American puts below it are found by early_exercise.
         worth = np.where(american & (draft.column("right") == 1), np.fmax(least, now), least)
         broken = (price < worth * (1 - 1e-6) - 0.01) & ~(american & (draft.column("right") == -1))
     yield from find_rows(
@@ -246,14 +246,16 @@ def _doubt_morning(draft: OptionDraft) -> Iterator[Finding]:
     expiry = np.nan_to_num(draft.column("expiry")).astype(np.int64)
     weekday, day = (expiry + 3) % 7, pd.DatetimeIndex(expiry.astype("datetime64[D]")).day.to_numpy()
     third_friday = (weekday == 4) & (day >= 15) & (day <= 21)
-    told = read_symbols(draft.symbols)
+    named = read_symbols(draft.symbols)
     products = [product_of(name) for name in draft.groups]
     has_morning = np.array([each is not None and bool(each.morning) for each in products], dtype=np.bool_)
     if not has_morning.any():
         return
     morning = frozenset().union(*(each.morning for each in PRODUCTS.values()))
     # A root of its own (SPXW) says how it is settled; a name without one leaves it open.
-    root = np.array([not known or name in morning for known, name in zip(told.known, told.root, strict=True)])
+    root = np.array(
+        [not known or name in morning for known, name in zip(named.known, named.root, strict=True)]
+    )
     last_day = expiry - as_days(draft.dates) <= 1
     yield from find_rows(
         has_morning[draft.group] & third_friday & root[draft.code] & last_day & (draft.kind == 0),
@@ -364,4 +366,4 @@ OPTION_DOUBTS: Rules[OptionDraft] = {
     "early_exercise": _doubt_early_exercise,
 }
 OPTION_READING_DOUBTS: Rules[OptionDraft] = {**READING_DOUBTS, "slip": _doubt_slipped_quotes}
-"""Those of the reading, and slips: told at training too."""
+"""Those of the reading, and slips: shown at training too."""

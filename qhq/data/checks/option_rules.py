@@ -58,8 +58,8 @@ class Named:
 def read_symbols(names: Sequence[str]) -> Named:
     """Read names of contracts by the rule of the Options Clearing Corporation.
 
-    >>> told = read_symbols(["AAPL  150117C00110000", "AAPL7150117P00110500", "weekly 5"])
-    >>> told.root, told.digit, told.strike.tolist()
+    >>> named = read_symbols(["AAPL  150117C00110000", "AAPL7150117P00110500", "weekly 5"])
+    >>> named.root, named.digit, named.strike.tolist()
     (('AAPL', 'AAPL', ''), ('', '7', ''), [110.0, 110.5, nan])
     """
     found = [_OCC.fullmatch(name.strip().upper()) for name in names]
@@ -83,9 +83,9 @@ def _day(text: str) -> np.datetime64:
         return np.datetime64("NaT", "D")
 
 
-def is_adjusted(told: Named) -> Mask:
+def is_adjusted(named: Named) -> Mask:
     """Whether each contract was adjusted: its root ends in a digit, and it is no mini, shape (S,)."""
-    pairs = zip(told.root, told.digit, strict=True)
+    pairs = zip(named.root, named.digit, strict=True)
     return np.array(
         [bool(digit) and not (digit == _MINI_DIGIT and root in _MINIS) for root, digit in pairs],
         dtype=np.bool_,
@@ -287,14 +287,14 @@ def _check_bound(draft: OptionDraft) -> Iterator[Finding]:
 
 def _check_symbols(draft: OptionDraft) -> Iterator[Finding]:
     """A contract_id written by the OCC's rule says the same of its contract as the row does."""
-    told = read_symbols(draft.symbols)
-    if not told.known.any():
+    named = read_symbols(draft.symbols)
+    if not named.known.any():
         return
     code = draft.code
     for name, values, others in (
-        ("right", told.right[code], draft.column("right")),
-        ("strike", told.strike[code], draft.column("strike")),
-        ("expiry", told.expiry[code], draft.column("expiry")),
+        ("right", named.right[code], draft.column("right")),
+        ("strike", named.strike[code], draft.column("strike")),
+        ("expiry", named.expiry[code], draft.column("expiry")),
     ):
         # Until 2015 one vendor writes the Saturday of expiry where another writes the Friday.
         slack = _LATEST_QUOTE_DAYS if name == "expiry" else ROUNDED * np.abs(values)

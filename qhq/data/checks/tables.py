@@ -73,11 +73,11 @@ def _name_columns(
     for name in header:
         if known[name] not in names:
             continue
-        twin = next((other for other in found if found[other] == known[name]), None)
-        if twin is not None:
+        first = next((other for other in found if found[other] == known[name]), None)
+        if first is not None:
             raise DataError(
                 f"{origin} must have one column for '{known[name]}'",
-                got=f"both '{twin}' and '{name}'",
+                got=f"both '{first}' and '{name}'",
                 fix=f"Say which in data.format.columns.{known[name]}, or drop one",
             )
         found[name] = known[name]

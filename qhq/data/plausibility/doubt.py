@@ -143,7 +143,7 @@ def check_names(names: Iterable[str]) -> tuple[str, ...]:
         kind, colon, subject = name.partition(":")
         if kind not in KINDS or not colon or not subject:
             raise ConfigError(
-                "--accept must name a doubt as it was told, such as future_column:ret_next",
+                "--accept must name a doubt as it was written, such as future_column:ret_next",
                 got=f"'{name}'",
                 fix=nearest(kind, KINDS) if kind not in KINDS else "Write what it is about behind the colon",
             )

@@ -201,9 +201,9 @@ def _grouped(panel: Panel, spec: DataSpec, name: str, values: FloatArray) -> Lea
         still = (high - low)[several] <= SAME * spread
         if still.mean() < _ALL_BUT or len(np.unique(low[several])) < several.sum() / 2:
             continue
-        for what, told in references.items():
+        for what, reference in references.items():
             for how, aggregate in _AGGREGATES.items():
-                equal = np.abs(aggregate(told, edges, counts) - low) <= SAME * spread
+                equal = np.abs(aggregate(reference, edges, counts) - low) <= SAME * spread
                 if equal[several].mean() >= _ALL_BUT:
                     rows = edges[several & equal]
                     return _group_doubt(
@@ -228,8 +228,8 @@ def _encoded(
     order = np.argsort(place, kind="stable")
     day, first = panel.dates[good][order], np.cumsum(counts) - counts
     counts = np.where(np.minimum.reduceat(day, first) < np.maximum.reduceat(day, first), counts, 0)
-    for what, told in references.items():
-        own = told[good]
+    for what, reference in references.items():
+        own = reference[good]
         known = np.isfinite(own)
         number = np.bincount(place[known], minlength=len(kinds))
         with np.errstate(all="ignore"):

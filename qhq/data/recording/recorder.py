@@ -94,7 +94,7 @@ def _wait_until(moment: datetime, clock: Clock, sleep: Sleep) -> None:
         sleep(min(seconds, NAP_SECONDS))
 
 
-Told = Callable[[int, int, str], None]
+Progress = Callable[[int, int, str], None]
 
 
 class Chains(Protocol):
@@ -153,7 +153,7 @@ def record_chains(
     *,
     source: Chains,
     expiries: int | None = None,
-    told: Told,
+    progress: Progress,
 ) -> list[Recorded]:
     """Fetch the chains of some symbols and append them to the panel below ``root``.
 
@@ -164,20 +164,22 @@ def record_chains(
         root: Folder of the recording.
         source: Where chains come from.
         expiries: How many of the nearest expiries to record; None is all.
-        told: Called with (expiries done, expiries in all, what is fetched next).
+        progress: Called with (expiries done, expiries in all, what is fetched next).
 
     Returns:
         One entry a symbol, failed or not, in their order.
     """
-    return [_record(symbol, ChainStore(root), source, expiries, told) for symbol in symbols]
+    return [_record(symbol, ChainStore(root), source, expiries, progress) for symbol in symbols]
 
 
-def _record(symbol: str, store: ChainStore, source: Chains, limit: int | None, told: Told) -> Recorded:
+def _record(
+    symbol: str, store: ChainStore, source: Chains, limit: int | None, progress: Progress
+) -> Recorded:
     outcome, frames = Recorded(symbol), list[pd.DataFrame]()
     # Whatever goes wrong with one symbol, the others' quotes of today cannot be had tomorrow.
     try:
         try:
-            _fetch(symbol, source, limit, told, frames)
+            _fetch(symbol, source, limit, progress, frames)
         finally:
             _keep(frames, store, outcome)
     except Exception as error:
@@ -185,11 +187,13 @@ def _record(symbol: str, store: ChainStore, source: Chains, limit: int | None, t
     return outcome
 
 
-def _fetch(symbol: str, source: Chains, limit: int | None, told: Told, frames: list[pd.DataFrame]) -> None:
+def _fetch(
+    symbol: str, source: Chains, limit: int | None, progress: Progress, frames: list[pd.DataFrame]
+) -> None:
     """Add one chain after another to ``frames``, so that what came before a failure is at hand."""
     listed = sorted(source.expiries(symbol))[:limit]
     for number, expiry in enumerate(listed):
-        told(number, len(listed), f"{symbol} {expiry}")
+        progress(number, len(listed), f"{symbol} {expiry}")
         frames.append(source.chain(symbol, expiry))
 
 

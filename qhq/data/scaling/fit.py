@@ -122,12 +122,12 @@ def _check_sign(kind: Scaling, windows: Windows, asked: ScalingByColumn, rows: M
         name = names[column]
         other = "over_strike" if "strike" in panel.columns else "standard"
         own = {DEFAULT: asked} if isinstance(asked, str) else dict(asked)
-        told = ", ".join(f"{key}: {value}" for key, value in {**own, name: other}.items())
+        changed = ", ".join(f"{key}: {value}" for key, value in {**own, name: other}.items())
         raise DataError(
             f"Scaling '{kind}' needs values {'not below' if kind == 'log_standard' else 'above'} zero",
             got=f"{values[row, column]:g} in '{name}' "
             f"of {panel.symbols[panel.code[row]]} on {panel.dates[row]}",
-            fix=f"Scale that column another way (data.scaling: {{{told}}}, or"
+            fix=f"Scale that column another way (data.scaling: {{{changed}}}, or"
             f" --set data.scaling.{name}={other}), or drop it",
         )
 

@@ -69,7 +69,7 @@ _OHLCV = "open high low close volume"
 
 FORMS: dict[str, Form] = {
     # Stocks and other prices
-    "yfinance_download": Form(  # told by its two or three rows of names, before there is a header
+    "yfinance_download": Form(  # known by its two or three rows of names, before there is a header
         "yfinance, download", "stocks", _names("(price,ticker)"),
         notes=("its prices are adjusted for splits, and without a column 'Adj Close' for dividends too",),
     ),

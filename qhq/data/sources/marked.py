@@ -160,8 +160,8 @@ def _tells_of_actions(frame: pd.DataFrame) -> Mask:
     """Lines such as '0.24 Dividend', which Yahoo's page puts between the days."""
     if not {"open", "close"} <= set(frame.columns) or pd.api.types.is_numeric_dtype(frame["open"]):
         return np.zeros(len(frame), dtype=np.bool_)
-    told = frame["open"].astype("str").str.contains(r"\d\s*(?:dividend|stock split|splits?)", case=False)
-    return np.asarray(told.to_numpy(dtype=np.bool_) & is_empty(frame["close"]))
+    remark = frame["open"].astype("str").str.contains(r"\d\s*(?:dividend|stock split|splits?)", case=False)
+    return np.asarray(remark.to_numpy(dtype=np.bool_) & is_empty(frame["close"]))
 
 
 def _tell_doubt(frame: pd.DataFrame, meaning: Meaning, doubt: Doubt, noun: str) -> DataError:
@@ -175,10 +175,10 @@ def _tell_doubt(frame: pd.DataFrame, meaning: Meaning, doubt: Doubt, noun: str) 
             got=f"{places[0]}, which is {' or '.join(doubt.readings)}",
             fix=f"Set {settings}",
         )
-    told = " and ".join(f"{place}, {how}" for place, how in zip(places, doubt.readings, strict=True))
+    shown = " and ".join(f"{place}, {how}" for place, how in zip(places, doubt.readings, strict=True))
     return DataError(
         f"The {noun} of {meaning.origin} must all be written in one way",
-        got=told,
+        got=shown,
         fix=f"Look at both lines. {settings} reads one way, and then shows each cell that does not fit",
     )
 

@@ -99,7 +99,7 @@ def find_meaning(raw: RawTable, origin: str, given: FileFormat, kind: PanelKind 
         meaning.columns.setdefault("contract_id", symbols)
     _match_schema(meaning)
     _match_weak(meaning)
-    _refuse_twins(meaning, given)
+    _refuse_doubles(meaning, given)
     return meaning
 
 
@@ -188,7 +188,7 @@ def _match_weak(meaning: Meaning) -> None:
         meaning.columns[name] = there[0]
 
 
-def _refuse_twins(meaning: Meaning, given: FileFormat) -> None:
+def _refuse_doubles(meaning: Meaning, given: FileFormat) -> None:
     """Refuse two columns of one name that say different things: which of them is meant nobody can tell."""
     frame, said = meaning.raw.frame, {canonical_name(name, TABLES[meaning.kind]) for name in given.columns}
     for name, column in meaning.columns.items():

@@ -43,7 +43,7 @@ from qhq.data.sources.text import (
 from qhq.errors import DataError
 
 _PEEKED = 1 << 16
-"""Bytes of which the kind, the delimiter and the header are told."""
+"""Bytes of which the kind, the delimiter and the header are found."""
 
 _MAGIC: tuple[tuple[bytes, str, str], ...] = (
     (

@@ -206,7 +206,7 @@ def unstack(table: RawTable, names: list[list[str]]) -> RawTable:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the header of a text file is, and how its fields are told apart."""
+    """Where the header of a text file is, and what separates its fields."""
 
     delimiter: str
     header: int

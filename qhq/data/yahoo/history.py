@@ -2,7 +2,7 @@
 
 Yahoo divides open, high, low, close and dividends by all splits between their day and today, and multiplies
 volume by them; yfinance's ``auto_adjust=False`` leaves out the adjustment for dividends only. A split
-tomorrow therefore changes every price that Yahoo ever told. So prices are always asked for up to today,
+tomorrow therefore changes every price that Yahoo ever served. So prices are always asked for up to today,
 whatever the last day wanted, and the splits in the answer are undone: what comes out never changes again.
 Nor does the adjusted close that is made here, from the first row onwards (``forward_adjusted``).
 
@@ -40,7 +40,7 @@ def forward_adjusted(close: FloatArray, dividend: FloatArray, split: FloatArray)
     close before. The usual adjustment divides all of it by the product over all rows, so that the *last* row
     is unadjusted and each new dividend changes the whole past. Log returns are the same for both.
 
-    What a dividend of the whole price or more is worth to an owner (a liquidation told as a dividend, a
+    What a dividend of the whole price or more is worth to an owner (a liquidation reported as a dividend, a
     payment in another unit) cannot be said, nor the return over a row without a price above zero. Such a row
     has no adjusted close, and the next ones go on from its close as if the value had not changed on its day.
 

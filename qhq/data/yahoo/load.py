@@ -180,7 +180,7 @@ def load_history(
         start: First day, None is the oldest there is.
         end: Last day, itself included; None is the last finished session.
         offline: Ask nothing.
-        progress: Told after each symbol.
+        progress: Called after each symbol.
         yahoo: An open session; None opens one once something has to be asked.
 
     Returns:
@@ -237,7 +237,7 @@ class Fetched:
 
 
 def fetch_prices(
-    symbols: Sequence[str], start: date | None, end: date | None, *, refresh: bool, told: Progress
+    symbols: Sequence[str], start: date | None, end: date | None, *, refresh: bool, progress: Progress
 ) -> list[Fetched]:
     """Bring the cache up to a span of days.
 
@@ -246,7 +246,7 @@ def fetch_prices(
         start: First day, None is the oldest there is.
         end: Last day, itself included; None is the last finished session.
         refresh: Fetch what is held again too, whole.
-        told: Called with (symbols done, symbols in all, the one that is next).
+        progress: Called with (symbols done, symbols in all, the one that is next).
 
     Returns:
         One entry a symbol, failed or not, in their order.
@@ -258,7 +258,7 @@ def fetch_prices(
     span = _Span(start, end, offline=False, yahoo=None)
     done = []
     for number, symbol in enumerate(names):
-        told(number, len(names), symbol)
+        progress(number, len(names), symbol)
         try:
             done.append(span.account(symbol, refresh=refresh))
         except DataError as error:
@@ -359,7 +359,7 @@ def _has_action(rows: pd.DataFrame) -> bool:
 
 
 def _check_nothing_lost(held: Entry | None, bars: Bars, path: Path) -> None:
-    """A reply that is well formed and yet lacks sessions told before is half a reply."""
+    """A reply that is well formed and yet lacks sessions that it had before is half a reply."""
     if held is None:
         return
     lost = held.frame.loc[~held.frame["date"].isin(bars.frame["date"]), "date"]

@@ -143,7 +143,9 @@ def quiet(done: int, total: int, what: str) -> None:
 
 def test_every_expiry_of_every_symbol_is_recorded(tmp_path):
     seen: list[tuple[int, int, str]] = []
-    done = record_chains(["AAPL", "AMD"], tmp_path, source=Source(NOW), told=lambda *told: seen.append(told))
+    done = record_chains(
+        ["AAPL", "AMD"], tmp_path, source=Source(NOW), progress=lambda *step: seen.append(step)
+    )
     assert [(each.symbol, each.expiries, each.contracts, each.error) for each in done] == [
         ("AAPL", 2, 8, None),
         ("AMD", 2, 8, None),
@@ -153,23 +155,23 @@ def test_every_expiry_of_every_symbol_is_recorded(tmp_path):
 
 
 def test_only_the_nearest_expiries(tmp_path):
-    record_chains(["AAPL"], tmp_path, source=Source(NOW), expiries=1, told=quiet)
+    record_chains(["AAPL"], tmp_path, source=Source(NOW), expiries=1, progress=quiet)
     assert read_recorded(tmp_path)["expiry"].dt.date.unique().tolist() == [EXPIRIES[0]]
 
 
 def test_a_symbol_that_fails_costs_no_other(tmp_path):
-    done = record_chains(["BAD", "AMD"], tmp_path, source=Source(NOW, {"BAD"}), told=quiet)
+    done = record_chains(["BAD", "AMD"], tmp_path, source=Source(NOW, {"BAD"}), progress=quiet)
     assert [each.error for each in done] == ["no options of BAD", None]
     assert read_recorded(tmp_path)["underlying"].unique().tolist() == ["AMD"]
 
 
 def test_what_came_before_a_failure_is_kept(tmp_path):
     source = Source(NOW, {("AAPL", EXPIRIES[1])})
-    done = record_chains(["AAPL"], tmp_path, source=source, told=quiet)
+    done = record_chains(["AAPL"], tmp_path, source=source, progress=quiet)
     assert done[0].error == "the line is dead"
     assert (done[0].expiries, done[0].contracts) == (1, 4)
     source.broken.clear()
-    assert record_chains(["AAPL"], tmp_path, source=source, told=quiet)[0].files[0].added == 4
+    assert record_chains(["AAPL"], tmp_path, source=source, progress=quiet)[0].files[0].added == 4
     assert len(read_recorded(tmp_path)) == 8
 
 
@@ -179,11 +181,11 @@ def test_an_interrupt_ends_it_and_keeps_what_came(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        record_chains(["AAPL"], tmp_path, source=Source(NOW), told=interrupt)
+        record_chains(["AAPL"], tmp_path, source=Source(NOW), progress=interrupt)
     assert len(read_recorded(tmp_path)) == 4
 
 
 def test_a_folder_that_cannot_be_written_is_told_of_each_symbol(tmp_path):
     (tmp_path / "chains").write_text("a file")
-    done = record_chains(["AAPL", "AMD"], tmp_path / "chains", source=Source(NOW), told=quiet)
+    done = record_chains(["AAPL", "AMD"], tmp_path / "chains", source=Source(NOW), progress=quiet)
     assert all("must be writable" in str(each.error) for each in done)
