@@ -83,13 +83,13 @@ def _agree(measured: Measured, comparison: Comparison, models: Collection[str]) 
     """Whether the seeds say what the dates say; two baselines have none."""
     if comparison.first not in models and comparison.second not in models:
         return True
-    seeds = seed_difference(measured, comparison.first, comparison.second)
+    seeds = _seed_difference(measured, comparison.first, comparison.second)
     low = min(seeds.values) if seeds.low is None else seeds.low
     high = max(seeds.values) if seeds.high is None else seeds.high
     return high < 0 if (comparison.statistic or 0.0) < 0 else low > 0
 
 
-def seed_difference(measured: Measured, first: str, second: str) -> Median:
+def _seed_difference(measured: Measured, first: str, second: str) -> Median:
     """Mean loss of the first minus that of the second, the same seed of both; a baseline is one for all."""
     one, other = (np.array([np.mean(each["losses"]) for each in measured[name]]) for name in (first, second))
     count = max(len(one), len(other))
@@ -118,7 +118,7 @@ def tested(
     """
     if comparison is None:
         return dict.fromkeys([key, *(f"{key}_{each}" for each in COLUMNS)])
-    seeds = seed_difference(measured, comparison.first, comparison.second)
+    seeds = _seed_difference(measured, comparison.first, comparison.second)
     called = call(measured, comparison, models)
     hint = comparison.suggests() if comparison.exploratory and called.verdict != "not tested" else None
     if hint is not None and not _agree(measured, comparison, models):

@@ -35,7 +35,7 @@ from qhq.studies.runner import Outcome, Runner, Store, Study, Values
 from qhq.studies.runner.reproducible import judged_by_symbol
 from qhq.studies.subset import choose_windows, sampling_error
 
-CONFIDENCE = 0.95
+_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -298,7 +298,7 @@ def interval(values: list[float]) -> tuple[float, float, float]:
     mean = float(np.mean(values))
     if len(values) == 1:
         return mean, mean, mean
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values))
+    half = float(stats.t.ppf((1 + _CONFIDENCE) / 2, len(values) - 1) * stats.sem(values))
     return mean, mean - half, mean + half
 
 

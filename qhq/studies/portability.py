@@ -53,7 +53,7 @@ from qhq.studies.subset import choose_windows, sampling_error
 EXACT = AerSpec(kind="aer", name="exact")
 
 
-REPLAYED = "answered from the journal, nothing was sent or paid again; another --seed measures anew"
+_REPLAYED = "answered from the journal, nothing was sent or paid again; another --seed measures anew"
 
 
 @dataclass(frozen=True)
@@ -326,13 +326,34 @@ class Portability(Study[Target, dict[str, Any]]):
         with in_run(plan.folder.name):
             executor = self._hardware.get(entry.name) or self._open(entry)
             evaluation = evaluate(plan.experiment, executor, plan.windows, self.latent)
-        result = _result(plan, entry, evaluation, exact)
-        replayed = bool(result["job_ids"]) and set(result["job_ids"]) <= self._stored
+        metrics, report = evaluation.metrics(), evaluation.report
+        skills = metrics.skill, exact.metrics().skill
+        jobs = list(report.job_ids) if report else []
+        replayed = bool(jobs) and set(jobs) <= self._stored
         return {
-            **result,
+            "backend": entry.name,
+            "kind": entry.kind,
+            "note": _REPLAYED if replayed else kind_of(entry).note,
+            "samples": len(evaluation.windows),
+            "shots": report.shots if report else None,
+            "metrics": asdict(metrics),
+            "naive": asdict(evaluation.naive_metrics()),
+            "baselines": {
+                name: asdict(evaluation.score(each)) for name, each in evaluation.baselines.items()
+            },
+            "delta_mae": metrics.mae - exact.metrics().mae,
+            # The change of MAE is in the unit of the targets, and of several symbols the dearest makes it up.
+            "delta_skill": None if skills[0] is None or skills[1] is None else skills[0] - skills[1],
+            "mae_sampling_error": sampling_error(evaluation, len(plan.experiment.data.test)),
+            "expectation_error": expectation_error(evaluation, exact),
+            "depth": report.depth if report else None,
+            "two_qubit_gates": report.two_qubit_gates if report else None,
+            "layout": list(report.layout) if report and report.layout else None,
+            "calibration": report.calibration if report else None,
+            "qpu_seconds": report.qpu_seconds if report else 0.0,
+            "job_ids": jobs,
             "expectation_std": _typical_std(executor),
             "replayed": replayed,
-            "note": REPLAYED if replayed else result["note"],
             "calibration_file": _keep_calibration(plan, entry, executor),
             "wall_seconds": self._seconds.get(entry.name, 0.0) + time.perf_counter() - started,
         }
@@ -442,32 +463,6 @@ def _asked_data(request: OtherDataRequest) -> dict[str, Any] | None:
         return None
     since = None if request.since is None else str(request.since)
     return {"path": request.path, "set": list(request.overrides), "since": since}
-
-
-def _result(plan: EvalPlan, entry: BackendSpec, evaluation: Evaluation, exact: Evaluation) -> dict[str, Any]:
-    metrics, report = evaluation.metrics(), evaluation.report
-    skills = metrics.skill, exact.metrics().skill
-    return {
-        "backend": entry.name,
-        "kind": entry.kind,
-        "note": kind_of(entry).note,
-        "samples": len(evaluation.windows),
-        "shots": report.shots if report else None,
-        "metrics": asdict(metrics),
-        "naive": asdict(evaluation.naive_metrics()),
-        "baselines": {name: asdict(evaluation.score(each)) for name, each in evaluation.baselines.items()},
-        "delta_mae": metrics.mae - exact.metrics().mae,
-        # The change of MAE is in the unit of the targets, and of several symbols the dearest makes it up.
-        "delta_skill": None if skills[0] is None or skills[1] is None else skills[0] - skills[1],
-        "mae_sampling_error": sampling_error(evaluation, len(plan.experiment.data.test)),
-        "expectation_error": expectation_error(evaluation, exact),
-        "depth": report.depth if report else None,
-        "two_qubit_gates": report.two_qubit_gates if report else None,
-        "layout": list(report.layout) if report and report.layout else None,
-        "calibration": report.calibration if report else None,
-        "qpu_seconds": report.qpu_seconds if report else 0.0,
-        "job_ids": list(report.job_ids) if report else [],
-    }
 
 
 def expectation_error(evaluation: Evaluation, exact: Evaluation) -> float | None:

@@ -18,7 +18,7 @@ from qhq.backends.backend import BackendSpec, ListedDevice
 from qhq.backends.registry import find_backend, kind_of, load_backends
 from qhq.errors import BackendError, ConfigError
 
-Devices = Callable[[BackendSpec], Sequence[ListedDevice]]
+_Devices = Callable[[BackendSpec], Sequence[ListedDevice]]
 """The devices of the account that a template stands for."""
 
 
@@ -39,7 +39,7 @@ class Selection:
         globbed: Names of those that a glob alone stands for: one that cannot be used is left out, with a
             word, where one that was named would be an error.
         qubits: Widths of the devices of an account among them, where the service says them.
-        skipped: Devices that a glob matched and that take no jobs now.
+        skipped: _Devices that a glob matched and that take no jobs now.
     """
 
     entries: tuple[BackendSpec, ...]
@@ -48,7 +48,7 @@ class Selection:
     skipped: tuple[Skipped, ...]
 
 
-def select_backends(wanted: Sequence[str], devices: Devices) -> Selection:
+def select_backends(wanted: Sequence[str], devices: _Devices) -> Selection:
     """Entries that names and globs stand for.
 
     A name is looked up as it stands, and may be a device that a template (``ibm_*``) stands for. A glob
@@ -99,7 +99,7 @@ def with_shots(entries: Sequence[BackendSpec], shots: int | None) -> list[Backen
     return [entry.model_copy(update={"shots": shots}) if entry.can_sample else entry for entry in entries]
 
 
-def _expand(glob: str, devices: Devices, qubits: dict[str, int], skipped: dict[str, Skipped]) -> list[str]:
+def _expand(glob: str, devices: _Devices, qubits: dict[str, int], skipped: dict[str, Skipped]) -> list[str]:
     """Names that a glob stands for; adds widths of devices, and those that take no jobs, to the others."""
     names: list[str] = []
     for name, entry in load_backends().items():
@@ -137,11 +137,11 @@ def _may_meet(glob: str, template: str) -> bool:
 K = TypeVar("K")
 T = TypeVar("T")
 
-LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 0.1
 """How late the end of a thread may be seen."""
 
-REACHED_AT_ONCE = 8
-"""Devices that are reached at the same time: a service refuses whoever asks too much at once."""
+_REACHED_AT_ONCE = 8
+"""_Devices that are reached at the same time: a service refuses whoever asks too much at once."""
 
 
 class Pending(Generic[T]):
@@ -196,7 +196,7 @@ def as_they_end(pending: Mapping[K, Pending[T]]) -> Iterator[tuple[K, T]]:
         for key in done:
             yield key, left.pop(key).result()
         if not done:
-            next(iter(left.values())).wait(LOOK_SECONDS)
+            next(iter(left.values())).wait(_LOOK_SECONDS)
 
 
 class Connections:
@@ -211,7 +211,7 @@ class Connections:
         self.selection, self.entries = selection, tuple(entries)
         devices = [(entry, kind_of(entry)) for entry in entries if kind_of(entry).is_hardware]
         connectors = {entry.name: partial(kind.connector(), entry) for entry, kind in devices}
-        free = threading.BoundedSemaphore(REACHED_AT_ONCE)
+        free = threading.BoundedSemaphore(_REACHED_AT_ONCE)
 
         def reach(connect: Callable[[], Any]) -> Any:
             with free:

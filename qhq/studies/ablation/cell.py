@@ -30,7 +30,7 @@ from qhq.experiment.parity import pass_parity_gate
 from qhq.seeding import child_generator
 from qhq.studies.runner.reproducible import Fingerprints, one_training
 from qhq.training.history import EpochRecord
-from qhq.training.loop import TrainingState, Watcher
+from qhq.training.loop import Watcher
 
 Values = dict[str, Any]
 """What a cell gives, as plain JSON: ``mae``, ``skill``, ``seconds``, and of the test split
@@ -120,13 +120,9 @@ def _variant(config: ExperimentConfig, data: Prepared) -> Values:
     values = {**_judge(data, forecast), "epochs": state.epoch, **_sizes(experiment)}
     if experiment.model.quantum is not None:
         activity = measure_activity(experiment, data.test, first, state.history)
-        values |= activity.to_dict(_errors_found(doctor, state))
+        findings = doctor.record(state)["findings"]
+        values |= activity.to_dict([each["code"] for each in findings if each["severity"] == "error"])
     return values
-
-
-def _errors_found(doctor: Doctor, state: TrainingState) -> list[str]:
-    """Codes of the doctor's findings that make a model unhealthy, after the last epoch."""
-    return [each["code"] for each in doctor.record(state)["findings"] if each["severity"] == "error"]
 
 
 def _judge(data: Prepared, forecast: Callable[[Windows, str], Array]) -> Values:
@@ -164,10 +160,10 @@ def _sizes(experiment: Experiment) -> Values:
     }
 
 
-LEAST_SHARE = 0.01
+_LEAST_SHARE = 0.01
 """A circuit through which less of the forecast's variance goes is idle."""
 
-STILL = 1e-6
+_STILL = 1e-6
 """Weights that moved by less than this, in radians, did not move."""
 
 
@@ -190,7 +186,7 @@ class Activity:
     @property
     def alive(self) -> bool:
         """Whether the circuit learned and is listened to."""
-        return self.gradient > 0 and self.moved > STILL and self.share >= LEAST_SHARE
+        return self.gradient > 0 and self.moved > _STILL and self.share >= _LEAST_SHARE
 
     def to_dict(self, findings: Sequence[str] = ()) -> dict[str, Any]:
         """All of it, the doctor's errors, and the answer as 0 or 1: an unhealthy model's circuit is idle."""

@@ -22,10 +22,9 @@ import numpy as np
 
 from qhq.evaluation.baselines.catalogue import BASELINES
 from qhq.evaluation.significance import Comparison
+from qhq.experiment.words import LAST_VALUE
 from qhq.studies.ablation.variants import FROZEN, HYBRID, MEANINGS, MLP, NO_MIDDLE, TUNED_MLP, WIDTHS
 from qhq.studies.comparisons import Call, Measured, call
-
-LAST_VALUE = "last_value"
 
 CLASSICAL = (NO_MIDDLE, MLP, TUNED_MLP, FROZEN)
 """Models whose middle, if they have one, is not a trained circuit."""

@@ -68,10 +68,10 @@ from qhq.studies.comparisons import Measured, call
 from qhq.studies.runner import Outcome, Runner, Store, Study, Values
 from qhq.studies.runner.reproducible import judged_by_symbol, prepared
 
-JUDGED = "losses of the task on test and validation"
+_JUDGED = "losses of the task on test and validation"
 """What a cell holds; those of earlier versions hold less, and are measured again in a folder of their own."""
 
-DATA_KINDS = {
+_DATA_KINDS = {
     "bundled": "real prices (bundled)",
     "yahoo": "real prices (Yahoo)",
     "csv": "the user's file",
@@ -175,7 +175,7 @@ def _digest(variants: Variants, ansatz: Ansatz, data: Prepared) -> str:
     """Name of all that a cell's value depends on besides its variant and seed."""
     configs = [each.model_dump_json(exclude={"name", "seed"}) for each in variants.configs.values()]
     content = [*configs, fingerprint(ansatz), data.fingerprint, __version__]
-    content += [*judged_by_symbol(data.test), JUDGED]
+    content += [*judged_by_symbol(data.test), _JUDGED]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
 
 
@@ -254,7 +254,7 @@ def _say_widths(study: Ablation, found: Measured) -> list[dict[str, Any]]:
 
 def _say_data(config: ExperimentConfig) -> str:
     """What the data is, in a line: synthetic or real, and the file if it is a user's own."""
-    kind, path = DATA_KINDS[config.data.source], config.data.path
+    kind, path = _DATA_KINDS[config.data.source], config.data.path
     return kind if path is None else f"{kind}, {Path(path).name}"
 
 

@@ -27,9 +27,6 @@ UNENTANGLED, NO_MIDDLE = "unentangled", "no_middle"
 WIDTHS = {MLP: 1, "mlp_x2": 2, "mlp_x4": 4}
 """Widths that the MLP is trained in, as multiples of the one that matches the circuit."""
 
-EARLIER = {"twin": MLP}
-"""Names that studies of earlier versions have for variants."""
-
 
 @dataclass(frozen=True)
 class Meaning:

@@ -18,11 +18,12 @@ from qhq.evaluation.baselines.catalogue import BASELINES
 from qhq.evaluation.bootstrap import median_interval
 from qhq.evaluation.losses import TITLES
 from qhq.evaluation.significance import LEVEL, Comparison, compare
-from qhq.studies.ablation.rivals import LAST_VALUE, Place, Rivals, title_of, validation_loss
+from qhq.experiment.words import LAST_VALUE
+from qhq.studies.ablation.rivals import Place, Rivals, title_of, validation_loss
 from qhq.studies.ablation.variants import FROZEN, HYBRID, MEANINGS, MLP
 from qhq.studies.comparisons import Measured, mean_losses, say_found, say_power, tested
 
-HYBRID_VS = "hybrid_vs"
+_HYBRID_VS = "hybrid_vs"
 """What the columns of the hybrid against a row begin with."""
 
 
@@ -58,7 +59,7 @@ def compare_by_other_losses(measured: Measured, horizon: int) -> dict[str, tuple
     """Test the hybrid against every row by the task's other losses, ``{loss: comparisons}``; exploratory."""
     return {
         loss: compare(
-            {name: mean_losses(cells) for name, cells in of_loss(measured, loss).items()},
+            {name: mean_losses(cells) for name, cells in _of_loss(measured, loss).items()},
             horizon,
             [(HYBRID, name) for name in measured if name != HYBRID],
         )
@@ -66,7 +67,7 @@ def compare_by_other_losses(measured: Measured, horizon: int) -> dict[str, tuple
     }
 
 
-def of_loss(measured: Measured, loss: str) -> Measured:
+def _of_loss(measured: Measured, loss: str) -> Measured:
     """The same cells, judged by another loss of the task."""
     return {
         name: [{"losses": cell["other_losses"][loss]} for cell in cells] for name, cells in measured.items()
@@ -91,15 +92,16 @@ def table_rows(
         row = _facts(name, cells)
         for rival in always:
             if any(each.second == rival for each in comparisons):
-                row |= tested(measured, found.get((name, rival)), _key(rival), MEANINGS)
+                key = "vs_naive" if rival == LAST_VALUE else f"vs_{rival}"
+                row |= tested(measured, found.get((name, rival)), key, MEANINGS)
         # Under the name of earlier versions, too, for whoever reads that.
         row |= {f"vs_twin{key[6:]}": each for key, each in row.items() if key.startswith("vs_mlp")}
         if HYBRID in measured:
             row["role"] = (roles or {}).get(name)
-            row |= tested(measured, found.get((HYBRID, name)), HYBRID_VS, MEANINGS)
-            row[f"{HYBRID_VS}_says"] = say_found(row, HYBRID_VS)
+            row |= tested(measured, found.get((HYBRID, name)), _HYBRID_VS, MEANINGS)
+            row[f"{_HYBRID_VS}_says"] = say_found(row, _HYBRID_VS)
         for loss, pairs in (other_losses or {}).items():
-            row |= _by_other_loss(of_loss(measured, loss), name, loss, pairs)
+            row |= _by_other_loss(_of_loss(measured, loss), name, loss, pairs)
         rows.append(row)
     return rows
 
@@ -138,19 +140,15 @@ def _by_other_loss(
     measured: Measured, name: str, loss: str, comparisons: Sequence[Comparison]
 ) -> dict[str, Any]:
     pair = next((each for each in comparisons if each.second == name), None)
-    columns = tested(measured, pair, f"{HYBRID_VS}_{loss}", MEANINGS)
+    columns = tested(measured, pair, f"{_HYBRID_VS}_{loss}", MEANINGS)
     kept = ("gain", "p", "suggests")
     return {
         loss: float(np.mean(mean_losses(measured[name]))),
-        **{f"{HYBRID_VS}_{loss}_{key}": columns[f"{HYBRID_VS}_{loss}_{key}"] for key in kept},
+        **{f"{_HYBRID_VS}_{loss}_{key}": columns[f"{_HYBRID_VS}_{loss}_{key}"] for key in kept},
     }
 
 
-def _key(rival: str) -> str:
-    return "vs_naive" if rival == LAST_VALUE else f"vs_{rival}"
-
-
-MOST_NAMES = 4
+_MOST_NAMES = 4
 """Rivals of one kind that a sentence names; the rest are in the table."""
 
 
@@ -171,7 +169,7 @@ def say_verdict(rows: Sequence[Mapping[str, Any]], place: Place, rivals: Rivals,
         f"{_say_pair(by_name[name])} {_say_rival(name, rivals)}{_say_size(by_name[name])}"
         for name in rivals.roles
     ]
-    count = sum(by_name[name][f"{HYBRID_VS}_p_holm"] is not None for name in rivals.roles)
+    count = sum(by_name[name][f"{_HYBRID_VS}_p_holm"] is not None for name in rivals.roles)
     lowest = min(rows, key=lambda row: row["loss"])["variant"]
     return (
         f"{first}. Pairs named in advance ({TITLES[loss]}, Diebold-Mariano, Holm over {count},"
@@ -215,14 +213,14 @@ def _say_place(place: Place, rows: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _join(names: Sequence[str]) -> str:
-    titles = [title_of(name) for name in names[:MOST_NAMES]]
-    if len(names) > MOST_NAMES:
-        return f"{', '.join(titles)} and {len(names) - MOST_NAMES} more"
+    titles = [title_of(name) for name in names[:_MOST_NAMES]]
+    if len(names) > _MOST_NAMES:
+        return f"{', '.join(titles)} and {len(names) - _MOST_NAMES} more"
     return titles[0] if len(titles) == 1 else f"{', '.join(titles[:-1])} and {titles[-1]}"
 
 
 def _say_pair(row: Mapping[str, Any]) -> str:
-    return {"better": "better than", "worse": "worse than"}.get(row[HYBRID_VS], f"{row[HYBRID_VS]} against")
+    return {"better": "better than", "worse": "worse than"}.get(row[_HYBRID_VS], f"{row[_HYBRID_VS]} against")
 
 
 def _say_rival(name: str, rivals: Rivals) -> str:
@@ -232,9 +230,9 @@ def _say_rival(name: str, rivals: Rivals) -> str:
 
 def _say_size(row: Mapping[str, Any]) -> str:
     """By how much, or what could have been shown."""
-    gain = row[f"{HYBRID_VS}_gain"]
+    gain = row[f"{_HYBRID_VS}_gain"]
     said = [] if gain is None else [f"loss {abs(100 * gain):.1f} % {'lower' if gain > 0 else 'higher'}"]
-    if row[HYBRID_VS] == "not shown":
-        power = say_power(row[f"{HYBRID_VS}_detectable"], row[f"{HYBRID_VS}_dates_needed"])
+    if row[_HYBRID_VS] == "not shown":
+        power = say_power(row[f"{_HYBRID_VS}_detectable"], row[f"{_HYBRID_VS}_dates_needed"])
         said += [power] if power else []
     return f" ({', '.join(said)})" if said else ""

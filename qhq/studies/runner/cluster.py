@@ -21,9 +21,9 @@ except ImportError as missing:
 
 PATIENCE = "15s"
 """How long a scheduler may take to answer at first."""
-MOST_DEATHS = 10
+_MOST_DEATHS = 10
 """Workers that one piece of work may take with it."""
-LEAST_ROOM = 16
+_LEAST_ROOM = 16
 """Pieces of work that are handed to a cluster at least, however few workers it has yet."""
 
 
@@ -86,7 +86,7 @@ class ClusterWorkers:
         # A scheduler that is gone says nothing of its workers; that it is gone is told by the work.
         workers = self.client.scheduler_info(n_workers=-1).get("workers", {})
         threads: int = sum(each["nthreads"] for each in workers.values())
-        return max(LEAST_ROOM, PIECES_AHEAD * threads)
+        return max(_LEAST_ROOM, PIECES_AHEAD * threads)
 
     def _submit(
         self,
@@ -101,7 +101,7 @@ class ClusterWorkers:
         finished.add(future)
 
     def _mourn(self, deaths: int) -> None:
-        if deaths == MOST_DEATHS:
+        if deaths == _MOST_DEATHS:
             raise BackendError(
                 "Workers must live long enough for one piece of work",
                 got=f"one that was given up {deaths} times, its workers dead",

@@ -27,6 +27,7 @@ from qhq.evaluation.confidence_set import confidence_set, say_set
 from qhq.evaluation.losses import ABSOLUTE, QLIKE, qlike
 from qhq.evaluation.significance import compare_groups
 from qhq.experiment.config import ExperimentConfig
+from qhq.experiment.words import LAST_VALUE
 from qhq.files import MOST_TABLE_BYTES, read_json, read_regular
 from qhq.paths import runs_dir
 from qhq.runs.looks import Looks, add_look
@@ -34,14 +35,13 @@ from qhq.runs.run_folder import FAILED, RunFolder, is_run_name, new_name
 from qhq.studies.comparisons import Measured, compare_all, mean_losses, tested
 from qhq.studies.runner import Outcome, Study, Values
 from qhq.studies.runner.reproducible import Fingerprints, digest, prepared
-from qhq.studies.sweep.ranking import LAST_VALUE
 from qhq.studies.sweep.spec import FinalSpec, SweepSpec, change
 from qhq.studies.sweep.trials import Training, TrialStore, train
 
 WINNER, START = "winner", "start"
-MODELS = (WINNER, START)
+_MODELS = (WINNER, START)
 
-METRICS = ("mae", "rmse", "mape", "mase", "skill")
+_METRICS = ("mae", "rmse", "mape", "mase", "skill")
 
 
 class Finals(Study[Training, dict[str, Any]]):
@@ -178,7 +178,7 @@ def _row(variant: str, folders: list[RunFolder], seeds: int) -> dict[str, Any]:
     records = [folder.read_record() for folder in folders]
     row: dict[str, Any] = {"variant": variant, "seeds": len(records)}
     row["failed"] = seeds - len(records)
-    for key in METRICS:
+    for key in _METRICS:
         values = [record["metrics"]["test"][key] for record in records]
         row |= _median(key, [value for value in values if value is not None])
     row["parameters"] = sum(records[0]["parameters"].values()) if records else None
@@ -200,7 +200,7 @@ def _baseline(name: str, runs: Mapping[str, list[RunFolder]]) -> dict[str, Any]:
     every = [folders[0].read_record()["metrics"] for folders in runs.values()]
     found = [{LAST_VALUE: each["naive"], **each["baselines"]} for each in every]
     own = next(each[name] for each in found if name in each)
-    return {"variant": name, "seeds": None, **{key: own[key] for key in METRICS}}
+    return {"variant": name, "seeds": None, **{key: own[key] for key in _METRICS}}
 
 
 def _compared(rows: list[dict[str, Any]], losses: Losses) -> list[dict[str, Any]]:
@@ -214,7 +214,7 @@ def _compared(rows: list[dict[str, Any]], losses: Losses) -> list[dict[str, Any]
     found = {(each.first, each.second): each for each in pairs}
     for row in rows:
         for rival, key in rivals.items():
-            row.update(tested(measured, found.get((row["variant"], rival)), key, MODELS))
+            row.update(tested(measured, found.get((row["variant"], rival)), key, _MODELS))
             row.update(_groups(losses, row["variant"], rival, key))
     return rows
 
@@ -224,7 +224,7 @@ def _groups(losses: Losses, variant: str, rival: str, key: str) -> dict[str, Any
     names = ("better", "worse", "p")
     # A failed variant has no losses, and of one seed nothing is tested.
     few = variant not in losses.measured or any(
-        len(losses.measured[name]) < 2 for name in (variant, rival) if name in MODELS
+        len(losses.measured[name]) < 2 for name in (variant, rival) if name in _MODELS
     )
     if few or variant == rival or len(losses.groups) < 2:
         return {f"{key}_symbols_{name}": None for name in names}
@@ -236,7 +236,7 @@ def _groups(losses: Losses, variant: str, rival: str, key: str) -> dict[str, Any
 
 def _confidence_set(losses: Losses) -> dict[str, Any]:
     # Only the models are candidates: that HAR is better than the last value is no finding of a sweep.
-    means = {name: mean_losses(losses.measured[name]) for name in (*MODELS, LAST_VALUE)
+    means = {name: mean_losses(losses.measured[name]) for name in (*_MODELS, LAST_VALUE)
              if name in losses.measured}  # fmt: skip
     found = confidence_set(means, LAST_VALUE, horizon=losses.horizon)
     return {**found.to_dict(), "sentence": say_set(found, "models", "the last value")}

@@ -18,6 +18,7 @@ from scipy import stats
 
 from qhq.data.panel import FloatArray
 from qhq.evaluation.significance import say_p_value
+from qhq.experiment.words import LAST_VALUE
 from qhq.runs.run_folder import FINISHED
 from qhq.seeding import child_generator
 from qhq.studies.sweep.space import Point
@@ -143,10 +144,9 @@ def _row(entry: Entry, chosen: Entry | None, tied_below: float) -> dict[str, Any
     }
 
 
-LAST_VALUE = "last_value"
 LEVEL = 0.05
-DRAWS = 4_000
-LEAST_POINTS = 8
+_DRAWS = 4_000
+_LEAST_POINTS = 8
 """Of fewer points no trend is told: its interval would be of chance alone."""
 
 
@@ -221,7 +221,7 @@ def _permutation_p(values: FloatArray) -> float:
         spread,
         permutation_type="samples",
         alternative="greater",
-        n_resamples=DRAWS,
+        n_resamples=_DRAWS,
         rng=child_generator(0, "permutation"),
     )
     return float(found.pvalue)
@@ -255,7 +255,7 @@ def measure_trends(sizes: Mapping[str, Sequence[float]], values: FloatArray) -> 
         sizes: Numbers of each point by name, each (k,); one that hardly varies is left out.
         values: Median of each point, shape (k,).
     """
-    if len(values) < LEAST_POINTS or np.ptp(values) == 0:
+    if len(values) < _LEAST_POINTS or np.ptp(values) == 0:
         return []
     return [
         _trend(key, np.asarray(each, dtype=float), values) for key, each in sizes.items() if np.ptp(each) > 0
@@ -273,7 +273,7 @@ def _trend(key: str, size: FloatArray, values: FloatArray) -> Trend:
             _rank_correlation,
             paired=True,
             method="percentile",
-            n_resamples=DRAWS // 4,
+            n_resamples=_DRAWS // 4,
             rng=child_generator(0, f"trend/{key}"),
         ).bootstrap_distribution
     low, high = np.nanquantile(drawn, [0.025, 0.975])

@@ -22,7 +22,7 @@ Number = Annotated[int | float, Field(ge=-MOST_FACTOR, le=MOST_FACTOR)]
 Point = dict[str, str | int | float]
 """A point of the space by config key: the label of a choice, or a number of a range."""
 
-MOST_LISTED = 10_000
+_MOST_LISTED = 10_000
 """More numbers than these are not listed: no grid has as many points."""
 
 
@@ -85,7 +85,7 @@ class Range(Spec):
     def values(self) -> tuple[int | float, ...] | None:
         """Every number of it; None if there are too many to list."""
         count = self.count
-        return None if count is None or count > MOST_LISTED else tuple(map(self.at, range(count)))
+        return None if count is None or count > _MOST_LISTED else tuple(map(self.at, range(count)))
 
     @property
     def count(self) -> int | None:

@@ -9,16 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from qhq.data.panel import FloatArray
 from qhq.errors import ConfigError
 from qhq.evaluation.confidence_set import confidence_set, say_set
 from qhq.experiment.config import ExperimentConfig
+from qhq.experiment.words import LAST_VALUE
 from qhq.runs.run_folder import FAILED, FINISHED
 from qhq.studies.runner import Outcome, Runner, Study, Values
 from qhq.studies.runner.reproducible import digest
 from qhq.studies.sweep.proposals import Proposal, Proposals
 from qhq.studies.sweep.ranking import (
-    LAST_VALUE,
     Entry,
     best_of,
     measure_noise,
@@ -235,11 +234,11 @@ def _label_at_start(place: Place, key: str, options: Listed | Range) -> str | fl
 
 
 def _conclude(place: Place, entries: list[Entry]) -> StageResult:
-    noise = measure_noise(_finished_values(entries))
+    good = [entry for entry in entries if np.isfinite(entry.value)]
+    noise = measure_noise(np.array([entry.values for entry in good]) if good else np.empty((0, 1)))
     chosen = best_of(entries, noise.margin)
     if chosen is None:
         raise _nothing_trained(place, entries)
-    good = [entry for entry in entries if np.isfinite(entry.value)]
     trends = measure_trends(_sizes(place.stage.points, good), np.array([entry.value for entry in good]))
     rows = table_rows(entries, chosen, noise.margin)
     kept = trial_losses({entry.trials[0]: entry.records for entry in good})
@@ -270,12 +269,6 @@ def _conclude(place: Place, entries: list[Entry]) -> StageResult:
     }
     winner = change(place.start, place.stage.points.changes(chosen.point), f"stage {place.stage.name}")
     return StageResult(record, winner)
-
-
-def _finished_values(entries: Sequence[Entry]) -> FloatArray:
-    """Values of what was trained to its end with every seed, shape (points, seeds)."""
-    rows = [entry.values for entry in entries if np.isfinite(entry.value)]
-    return np.array(rows) if rows else np.empty((0, 1))
 
 
 def _sizes(space: Space, entries: Sequence[Entry]) -> dict[str, list[float]]:
