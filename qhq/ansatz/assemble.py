@@ -14,7 +14,7 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qhq.ansatz.catalogue import load_ansatz
 from qhq.ansatz.files import read_block, read_circuit_file, split_roles
-from qhq.ansatz.layers import block_circuit, encoding_circuit, entangler_circuit
+from qhq.ansatz.layers import block_circuit, entangler_circuit
 from qhq.ansatz.program import Ansatz
 from qhq.ansatz.spec import PAULI, AnsatzSpec
 from qhq.documents import validate
@@ -161,10 +161,10 @@ def _observable_error(text: str, qubits: int) -> ConfigError:
 
 
 def _stack_layers(spec: AnsatzSpec) -> tuple[QuantumCircuit, tuple[Parameter, ...], tuple[Parameter, ...]]:
-    encoding = encoding_circuit(spec.encoding, spec.qubits, first=True)
+    encoding = spec.encoding.circuit(spec.qubits, first=True)
     inputs = tuple(ParameterVector("x", encoding.num_parameters))
     circuit = QuantumCircuit(spec.qubits, name="ansatz").compose(_renamed(encoding, inputs))
-    again = _renamed(encoding_circuit(spec.encoding, spec.qubits, first=False), inputs)
+    again = _renamed(spec.encoding.circuit(spec.qubits, first=False), inputs)
     if spec.file is not None:
         layers = [[read_block(spec.file, spec.qubits)]] * spec.depth
     else:

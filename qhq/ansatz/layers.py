@@ -1,22 +1,18 @@
-"""Encodings and trainable blocks: each adds gates to a circuit and says how many parameters it takes."""
+"""Trainable blocks and entanglers: each adds gates to a circuit and says how many parameters it takes."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from qiskit.circuit import ParameterVector, QuantumCircuit
-from qiskit.circuit.library import efficient_su2, real_amplitudes, zz_feature_map
+from qiskit.circuit.library import efficient_su2, real_amplitudes
 
+from qhq.ansatz.encodings import rotation_columns
 from qhq.ansatz.patterns import PATTERNS
 from qhq.ansatz.spec import (
-    FIXED_GATES,
-    ROTATIONS,
-    AngleEncoding,
     Block,
     CouplingBlock,
     EfficientSU2Block,
-    Encoding,
     Entangler,
     RealAmplitudesBlock,
     RotationBlock,
@@ -26,22 +22,6 @@ LIBRARY: dict[type, Callable[..., QuantumCircuit]] = {
     RealAmplitudesBlock: real_amplitudes,
     EfficientSU2Block: efficient_su2,
 }
-
-
-def encoding_circuit(encoding: Encoding, qubits: int, *, first: bool) -> QuantumCircuit:
-    """Circuit of an encoding, its parameters in the order of the inputs.
-
-    Args:
-        encoding: Which one.
-        qubits: Q.
-        first: Whether nothing stands before it; only then may it begin with a layer of H.
-    """
-    if isinstance(encoding, AngleEncoding):
-        circuit = QuantumCircuit(qubits)
-        if encoding.hadamard and first:
-            circuit.h(range(qubits))
-        return circuit.compose(rotation_columns(encoding.gates, qubits, range(qubits)))
-    return zz_feature_map(qubits, reps=encoding.reps, entanglement=encoding.entanglement)
 
 
 def block_circuit(block: Block, qubits: int, *, last: bool) -> QuantumCircuit:
@@ -57,19 +37,6 @@ def block_circuit(block: Block, qubits: int, *, last: bool) -> QuantumCircuit:
         return coupling_circuit(block.gate, block.pattern, qubits)
     make = LIBRARY[type(block)]
     return make(qubits, reps=1, entanglement=block.entanglement, skip_final_rotation_layer=not last)
-
-
-def rotation_columns(gates: str, qubits: int, on: Iterable[int]) -> QuantumCircuit:
-    """One column a gate, one parameter a qubit it is ``on``; parameters run down the columns."""
-    circuit, on = QuantumCircuit(qubits), list(on)
-    words = gates.split()
-    angles = iter(ParameterVector("r", len(on) * sum(len(ROTATIONS.get(word, ())) for word in words)))
-    for word in words:
-        for method in FIXED_GATES.get(word, ()):
-            getattr(circuit, method)(on)
-        for method, qubit in itertools.product(ROTATIONS.get(word, ()), on):
-            getattr(circuit, method)(next(angles), qubit)
-    return circuit
 
 
 def coupling_circuit(gate: str, pattern: str, qubits: int) -> QuantumCircuit:

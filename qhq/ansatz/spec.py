@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Field, Tag, field_validator, model_validator
 
+from qhq.ansatz.encodings import (
+    FIXED_GATES,
+    ROTATIONS,
+    AngleEncoding,
+    Encoding,
+    Entanglement,
+    gate_words,
+    kind_or,
+)
 from qhq.documents import Spec
 
 AngleScalingKind = Literal["pi_tanh", "half_pi_tanh", "pi_sin", "two_arctan", "unit_tanh"]
 """Bounded maps of any real number to an angle in radians, see :mod:`qhq.quantum.angle_scaling`."""
-
-Entanglement = Literal["linear", "reverse_linear", "full", "circular", "pairwise", "sca"]
-"""Which qubits a block of Qiskit's library couples, in Qiskit's own words."""
-
-ROTATIONS: dict[str, tuple[str, ...]] = {
-    "RX": ("rx",),
-    "RY": ("ry",),
-    "RZ": ("rz",),
-    "Rot": ("rz", "ry", "rz"),
-}
-"""Words of a block's ``gates`` and the Qiskit methods they stand for, in order of time."""
-
-FIXED_GATES: dict[str, tuple[str, ...]] = {"H": ("h",)}
-"""The same for words that take no weight."""
-
 
 PAULI = r"[IXYZ]+|[XYZ]\d+( [XYZ]\d+)*"
 """A Pauli operator as a text, by all qubits or by those that it acts on."""
@@ -37,38 +29,6 @@ MOST_GATES = 2_000_000
 
 QASM_ENDINGS = (".qasm", ".qasm2", ".qasm3", ".inc")
 """Of OpenQASM files; which version one is, its first line says."""
-
-
-class AngleEncoding(Spec):
-    """One rotation an input and qubit; several gates encode several inputs on each qubit."""
-
-    kind: Literal["angle"] = "angle"
-    gates: str = "RY"
-    hadamard: bool = False
-    repeat: bool = False
-
-    @field_validator("gates")
-    @classmethod
-    def _check_gates(cls, gates: str) -> str:
-        words = gate_words(gates, tuple(name for name in ROTATIONS if name != "Rot"))
-        if any(word == following for word, following in pairwise(words)):
-            raise ValueError("two equal gates in a row would only add their inputs; put another between")
-        return " ".join(words)
-
-    @model_validator(mode="after")
-    def _check_first_gate(self) -> AngleEncoding:
-        if self.gates.split()[0] == "RZ" and not self.hadamard:
-            raise ValueError("RZ first does nothing to |0>; set hadamard: true or begin with RX or RY")
-        return self
-
-
-class ZZFeatureMap(Spec):
-    """Qiskit's ``zz_feature_map`` as encoding: one input a qubit, and products of pairs of inputs."""
-
-    kind: Literal["zz_feature_map"]
-    reps: int = Field(default=1, ge=1, le=100)
-    entanglement: Entanglement = "full"
-    repeat: bool = False
 
 
 class RotationBlock(Spec):
@@ -163,25 +123,12 @@ class CircuitFile(Spec):
         return dot + ending
 
 
-def _kind_or(default: str) -> Discriminator:
-    """Tell the members of a union apart by ``kind``; without one it is the ``default``."""
-
-    def kind(value: Any) -> Any:
-        return value.get("kind", default) if isinstance(value, Mapping) else getattr(value, "kind", default)
-
-    return Discriminator(kind)
-
-
-Encoding = Annotated[
-    Annotated[AngleEncoding, Tag("angle")] | Annotated[ZZFeatureMap, Tag("zz_feature_map")],
-    _kind_or("angle"),
-]
 Block = Annotated[
     Annotated[RotationBlock, Tag("rotations")]
     | Annotated[CouplingBlock, Tag("couplings")]
     | Annotated[RealAmplitudesBlock, Tag("real_amplitudes")]
     | Annotated[EfficientSU2Block, Tag("efficient_su2")],
-    _kind_or("rotations"),
+    kind_or("rotations"),
 ]
 
 
@@ -226,9 +173,8 @@ class AnsatzSpec(Spec):
         return value
 
     @model_validator(mode="after")
-    def _check_pairs(self) -> AnsatzSpec:
-        if isinstance(self.encoding, ZZFeatureMap) and self.qubits < 2:
-            raise ValueError("zz_feature_map encodes pairs of qubits; set qubits to 2 or more")
+    def _check_width(self) -> AnsatzSpec:
+        self.encoding.check_width(self.qubits)
         return self
 
     @model_validator(mode="after")
@@ -236,8 +182,7 @@ class AnsatzSpec(Spec):
         """Depth, reps and pairs of qubits multiply: refused before Qiskit is asked to build it."""
         pairs = self.qubits**2
         encodings = 1 + self.depth * self.encoding.repeat
-        entered = self.encoding.reps * pairs if isinstance(self.encoding, ZZFeatureMap) else 3 * self.qubits
-        gates = encodings * entered + self.depth * len(self.blocks) * pairs
+        gates = encodings * self.encoding.most_gates(self.qubits) + self.depth * len(self.blocks) * pairs
         if gates > MOST_GATES:
             raise ValueError(
                 f"qubits, depth and reps must make at most {MOST_GATES:,} gates, not some {gates:,}"
@@ -255,19 +200,3 @@ class AnsatzSpec(Spec):
             if getattr(self, name) != unset[name].default:
                 raise ValueError(f"file and {name} exclude each other; a circuit from a file is complete")
         return self
-
-
-def gate_words(gates: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Split a row of gates into words.
-
-    >>> gate_words("RX RZ", ("RX", "RZ"))
-    ('RX', 'RZ')
-
-    Raises:
-        ValueError: If there is none, or one is not ``known``.
-    """
-    words = tuple(gates.split())
-    unknown = [word for word in words if word not in known]
-    if unknown or not words:
-        raise ValueError(f"gates must be one or more of {', '.join(known)}, separated by spaces")
-    return words

@@ -169,7 +169,7 @@ def build_model(
     """Build the reference model; the same seed gives the same weights, whatever torch's generator holds.
 
     Args:
-        spec: The ``model`` part of a config.
+        spec: The ``model`` section of a config.
         shape: Features, horizon and targets of the data.
         quantum: The quantum layer, opened on a backend; None for a classical model.
         angle_scaling: Name of the bounded map from latent features to angles (see `AngleScaling`); that of
@@ -188,7 +188,7 @@ def build_model(
             got="a quantum layer that scales its inputs too",
             fix="Build it with QuantumLayer(..., scale_inputs=False)",
         )
-    _check_room(spec, shape)
+    _check_memory(spec, shape)
     mlp = _build_mlp(spec, quantum, seed)
     if spec.middle is not None:
         angle_scaling = spec.middle.angle_scaling
@@ -202,19 +202,16 @@ def build_model(
     return model
 
 
-GATES = {"lstm": 4, "gru": 3, "rnn": 1}
-
-
-def _check_room(spec: ModelSpec, shape: Shape) -> None:
+def _check_memory(spec: ModelSpec, shape: Shape) -> None:
     """Refuse a model that would not fit: weights, gradients and two moments of Adam each.
 
     Raises:
         ConfigError: With both figures.
     """
-    weights, width = 0, shape.features
-    for layer in spec.recurrent:
-        weights += GATES[layer.unit] * layer.hidden * (width + layer.hidden + 2)
-        width = layer.hidden
+    # On the device "meta" tensors have a shape and no memory, so any unit can be counted before it is built.
+    with torch.device("meta"):
+        encoder = RecurrentStack(spec.recurrent, features=shape.features, dropout=spec.dropout)
+    weights, width = sum(each.numel() for each in encoder.parameters()), encoder.hidden
     middle = spec.latent if spec.middle is None else max(spec.latent, spec.middle.hidden, spec.middle.outputs)
     weights += middle * (width + 2 * middle + shape.static + 2 * shape.horizon * shape.targets)
     try:

@@ -1,4 +1,4 @@
-"""The recurrent encoder: a stack of LSTM, GRU and RNN layers, mixed, each of its own size."""
+"""The recurrent encoder: a stack of recurrent layers, of mixed units, each of its own size."""
 
 from __future__ import annotations
 
@@ -8,12 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from qhq.models.spec import RecurrentLayerSpec
-
-UNITS: dict[str, type[nn.LSTM] | type[nn.GRU] | type[nn.RNN]] = {
-    "lstm": nn.LSTM,
-    "gru": nn.GRU,
-    "rnn": nn.RNN,
-}
+from qhq.models.units import load_unit
 
 
 class RecurrentStack(nn.Module):
@@ -23,7 +18,7 @@ class RecurrentStack(nn.Module):
         super().__init__()
         sizes = [features, *(layer.hidden for layer in layers)]
         self.layers = nn.ModuleList(
-            UNITS[layer.unit](size, layer.hidden, batch_first=True)
+            load_unit(layer.unit)(size, layer.hidden, batch_first=True)
             for layer, size in zip(layers, sizes, strict=False)
         )
         self.dropout = nn.Dropout(dropout)

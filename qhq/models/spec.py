@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from qhq.ansatz.spec import AngleScalingKind
 from qhq.documents import Spec
+from qhq.models.units import check_unit
 
-Unit = Literal["lstm", "gru", "rnn"]
 Activation = Literal["none", "relu", "tanh", "sigmoid"]
 Skip = Literal["none", "add", "concat"]
 
@@ -19,9 +19,9 @@ MOST_HIDDEN = 4096
 
 
 class RecurrentLayerSpec(Spec):
-    """One layer of the recurrent encoder."""
+    """One layer of the recurrent encoder; the units are those of :mod:`qhq.models.units`."""
 
-    unit: Unit = "gru"
+    unit: Annotated[str, AfterValidator(check_unit)] = "gru"
     hidden: int = Field(16, ge=1, le=MOST_HIDDEN)
 
 

@@ -15,7 +15,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from qhq.documents import Spec
 from qhq.limits import MOST_FACTOR
-from qhq.models.spec import Unit
+from qhq.models.units import unit_names
 
 Number = Annotated[int | float, Field(ge=-MOST_FACTOR, le=MOST_FACTOR)]
 
@@ -141,7 +141,7 @@ class Stacks(Spec):
 
     @model_validator(mode="after")
     def _has_units(self) -> Self:
-        known = Unit.__args__  # type: ignore[attr-defined]
+        known = unit_names()
         for word in itertools.chain(*(mixture.split() for mixture in self.units)):
             if word not in known:
                 raise ValueError(f"units must be of {', '.join(known)}, not '{word}'")
