@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -123,21 +123,8 @@ Source = Literal[
 ]
 Task = Literal["forecast", "price"]
 Gaps = Literal["close", "mask"]
-Scaling = Literal[
-    "window",
-    "window_mean",
-    "minmax",
-    "standard",
-    "log_standard",
-    "log_return",
-    "raw",
-    "panel_minmax",
-    "contract_minmax",
-    "over_strike",
-    "over_spot",
-    "residual",
-    "implied_volatility",
-]
+Scaling = str
+"""A key of `SCALINGS`."""
 Name = Annotated[str, Field(min_length=1)]
 Names = tuple[Name, ...]
 Range = tuple[float | None, float | None]
@@ -158,6 +145,8 @@ class ScalingFacts:
     """What must be known of a scaling before there are data. What is not said is not so.
 
     Attributes:
+        scaler: What fits it: a file of ``qhq.data.scaling``, a class in it, and its class method, as
+            ``series:SymbolScaler.fit_minmax``. Named here and imported there, as a scaler needs windows.
         logs: Whether it takes logarithms of prices, which then must be above zero.
         options: Whether it needs a contract's strike, spot or volatility.
         by_series: Whether it keeps statistics of each series, which a contract that was not there has not.
@@ -165,6 +154,7 @@ class ScalingFacts:
         keeps_level: Whether the level of an adjusted close, which tells of later dividends, is left in.
     """
 
+    scaler: str
     logs: bool = False
     options: bool = False
     by_series: bool = False
@@ -173,20 +163,22 @@ class ScalingFacts:
 
 
 SCALINGS: dict[Scaling, ScalingFacts] = {
-    "window": ScalingFacts(logs=True, unit_free=True),
-    "window_mean": ScalingFacts(keeps_level=True),
-    "minmax": ScalingFacts(by_series=True),
-    "standard": ScalingFacts(by_series=True),
-    "log_standard": ScalingFacts(by_series=True),
-    "log_return": ScalingFacts(logs=True, by_series=True, unit_free=True),
-    "raw": ScalingFacts(keeps_level=True),
-    "panel_minmax": ScalingFacts(keeps_level=True),
-    "contract_minmax": ScalingFacts(options=True),
-    "over_strike": ScalingFacts(options=True, unit_free=True),
-    "over_spot": ScalingFacts(options=True, unit_free=True),
-    "residual": ScalingFacts(options=True, unit_free=True),
-    "implied_volatility": ScalingFacts(options=True, unit_free=True),
+    "window": ScalingFacts("series:WindowScaler.fit", logs=True, unit_free=True),
+    "window_mean": ScalingFacts("series:WindowMeanScaler.fit", keeps_level=True),
+    "minmax": ScalingFacts("series:SymbolScaler.fit_minmax", by_series=True),
+    "standard": ScalingFacts("series:SymbolScaler.fit_standard", by_series=True),
+    "log_standard": ScalingFacts("series:SymbolScaler.fit_log_standard", by_series=True),
+    "log_return": ScalingFacts("series:LogReturnScaler.fit", logs=True, by_series=True, unit_free=True),
+    "raw": ScalingFacts("series:PanelScaler.fit_raw", keeps_level=True),
+    "panel_minmax": ScalingFacts("series:PanelScaler.fit_minmax", keeps_level=True),
+    "contract_minmax": ScalingFacts("option:ContractScaler.fit", options=True),
+    "over_strike": ScalingFacts("option:ChangeScaler.fit_over_strike", options=True, unit_free=True),
+    "over_spot": ScalingFacts("option:ChangeScaler.fit_over_spot", options=True, unit_free=True),
+    "residual": ScalingFacts("option:ChangeScaler.fit_residual", options=True, unit_free=True),
+    "implied_volatility": ScalingFacts("option:ImpliedVolatilityScaler.fit", options=True, unit_free=True),
 }
+"""To add a scaling: a line here, and the class that it names."""
+
 OPTION_SCALINGS = tuple(name for name, facts in SCALINGS.items() if facts.options)
 """Scalings that need an option panel."""
 
@@ -326,17 +318,15 @@ class DataSpec(Spec):
     @classmethod
     def _settle_scaling(cls, given: Any) -> Any:
         """A scaling for each column, names as in the schema; one for all of them is that kind itself."""
-        if isinstance(given, str) and given in get_args(Scaling):
+        if isinstance(given, str) and given in SCALINGS:
             return given
         if not isinstance(given, Mapping):
-            hint = nearest(str(given), get_args(Scaling))
+            hint = nearest(str(given), SCALINGS)
             raise ValueError(f"must be a scaling, or {{default: SCALING, COLUMN: SCALING, ...}}. {hint}")
         settled: dict[str, Any] = {DEFAULT: "window"}
         for column, kind in given.items():
-            if kind not in get_args(Scaling):
-                raise ValueError(
-                    f"'{kind}' of '{column}' is no scaling. {nearest(str(kind), get_args(Scaling))}"
-                )
+            if kind not in SCALINGS:
+                raise ValueError(f"'{kind}' of '{column}' is no scaling. {nearest(str(kind), SCALINGS)}")
             name = column if column == DEFAULT else _canonical(str(column))
             if name in settled and name != DEFAULT:
                 raise ValueError(f"'{name}' must have one scaling")

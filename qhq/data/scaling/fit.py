@@ -31,15 +31,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from importlib import import_module
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from qhq.data.panel import FloatArray, Mask
 from qhq.data.scaling.affine import Scaler, check_columns, check_outputs, window_rows
-from qhq.data.scaling.option import ChangeScaler, ContractScaler, ImpliedVolatilityScaler
-from qhq.data.scaling.series import LogReturnScaler, PanelScaler, SymbolScaler, WindowMeanScaler, WindowScaler
 from qhq.data.spec import DEFAULT, OPTION_SCALINGS, PRICED, SCALINGS, Scaling
 from qhq.data.split import Split, TrainingSplit
 from qhq.data.windows import Windows
@@ -64,10 +62,8 @@ def fit_scaler(kind: ScalingByColumn, train: TrainingSplit) -> Scaler:
     check_scalable(kind, train)
     windows = train.windows
     if isinstance(kind, str):
-        return _KINDS[kind].fit(windows)
-    parts = tuple(
-        _KINDS[each].fit(of_columns(windows, names)) for each, names in _by_kind(kind, windows).items()
-    )
+        return _fit(kind, windows)
+    parts = tuple(_fit(each, of_columns(windows, names)) for each, names in _by_kind(kind, windows).items())
     return ColumnScaler(windows.cut.features, windows.cut.targets, parts)
 
 
@@ -194,7 +190,7 @@ class ColumnScaler:
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
         """Read what ``to_dict`` wrote, each part by its kind."""
         columns, outputs = (tuple(content[key]) for key in ("columns", "outputs"))
-        return cls(columns, outputs, tuple(_KINDS[part["kind"]].read(part) for part in content["parts"]))
+        return cls(columns, outputs, tuple(_read(part) for part in content["parts"]))
 
     def _by_target(
         self,
@@ -227,7 +223,7 @@ def scaler_from_dict(content: Mapping[str, Any]) -> Scaler:
     try:
         if content["kind"] == ColumnScaler.kind:
             return ColumnScaler.from_dict(content)
-        return _KINDS[content["kind"]].read(content)
+        return _read(content)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             "A stored scaler must have the content that to_dict wrote",
@@ -236,27 +232,17 @@ def scaler_from_dict(content: Mapping[str, Any]) -> Scaler:
         ) from error
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """How a scaler of one kind is fitted, and how a stored one is read."""
-
-    fit: Callable[[Windows], Scaler]
-    read: Callable[[Mapping[str, Any]], Scaler]
+def _class_of(kind: Scaling) -> Any:
+    """The class that a line of ``SCALINGS`` names."""
+    module, _, place = SCALINGS[kind].scaler.partition(":")
+    return getattr(import_module(f"{__package__}.{module}"), place.partition(".")[0])
 
 
-_KINDS: dict[Scaling, _Kind] = {
-    "window": _Kind(WindowScaler.fit, WindowScaler.from_dict),
-    "window_mean": _Kind(WindowMeanScaler.fit, WindowMeanScaler.from_dict),
-    "minmax": _Kind(SymbolScaler.fit_minmax, SymbolScaler.from_dict),
-    "standard": _Kind(SymbolScaler.fit_standard, SymbolScaler.from_dict),
-    "log_standard": _Kind(SymbolScaler.fit_log_standard, SymbolScaler.from_dict),
-    "log_return": _Kind(LogReturnScaler.fit, LogReturnScaler.from_dict),
-    "raw": _Kind(PanelScaler.fit_raw, PanelScaler.from_dict),
-    "panel_minmax": _Kind(PanelScaler.fit_minmax, PanelScaler.from_dict),
-    "contract_minmax": _Kind(ContractScaler.fit, ContractScaler.from_dict),
-    "over_strike": _Kind(partial(ChangeScaler.fit, kind="over_strike"), ChangeScaler.from_dict),
-    "over_spot": _Kind(partial(ChangeScaler.fit, kind="over_spot"), ChangeScaler.from_dict),
-    "residual": _Kind(partial(ChangeScaler.fit, kind="residual"), ChangeScaler.from_dict),
-    "implied_volatility": _Kind(ImpliedVolatilityScaler.fit, ImpliedVolatilityScaler.from_dict),
-}
-"""To add a scaler: its class, a line here, and one in ``qhq.data.spec.SCALINGS``."""
+def _fit(kind: Scaling, windows: Windows) -> Scaler:
+    fit: Callable[[Windows], Scaler] = getattr(_class_of(kind), SCALINGS[kind].scaler.rpartition(".")[2])
+    return fit(windows)
+
+
+def _read(content: Mapping[str, Any]) -> Scaler:
+    scaler: Scaler = _class_of(content["kind"]).from_dict(content)
+    return scaler

@@ -139,8 +139,22 @@ class ChangeScaler(_QuoteScaler):
     spread: FloatArray
 
     @classmethod
-    def fit(cls, train: Windows, kind: Literal["over_strike", "over_spot", "residual"]) -> Self:
-        """Fit spreads, pooled over all contracts."""
+    def fit_over_strike(cls, train: Windows) -> Self:
+        """Fit the spreads of changes over the strike, pooled over all contracts."""
+        return cls._fit(train, "over_strike")
+
+    @classmethod
+    def fit_over_spot(cls, train: Windows) -> Self:
+        """The same over the spot."""
+        return cls._fit(train, "over_spot")
+
+    @classmethod
+    def fit_residual(cls, train: Windows) -> Self:
+        """The same of what Black-Scholes leaves, over the strike."""
+        return cls._fit(train, "residual")
+
+    @classmethod
+    def _fit(cls, train: Windows, kind: Scaling) -> Self:
         names = train.cut.targets
         features = HomogeneousInputs.fit(train, "spot" if kind == "over_spot" else "strike")
         plain = cls(kind, features, names, np.ones(len(names)))
