@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from qhq.data.columns import COMPUTED, TABLES, PanelKind
-from qhq.data.panel import FloatArray, IntArray, Panel
+from qhq.data.panel import FloatArray, Panel
 from qhq.errors import DataError, nearest
 from qhq.pricing import black_scholes
 from qhq.pricing.implied_volatility import implied_volatility
@@ -34,16 +34,13 @@ def previous(panel: Panel, values: FloatArray) -> FloatArray:
 
 def _last_finite(panel: Panel, values: FloatArray) -> FloatArray:
     """Newest finite value at or before each row in its series, NaN where there is none, shape (R,)."""
-    rows = _newest_finite_row(panel.code, values)
-    return np.where(rows >= 0, values[np.maximum(rows, 0)], np.nan)
+    newest = np.maximum.accumulate(np.where(np.isfinite(values), np.arange(len(values)), -1))
+    # A row further back than the first of the series is another one's.
+    own = newest >= np.searchsorted(panel.code, panel.code)
+    return np.where(own, values[np.maximum(newest, 0)], np.nan)
 
 
-def _newest_finite_row(code: IntArray, values: FloatArray) -> IntArray:
-    """Row of the newest finite value at or before each row in its series, -1 where there is none, (R,)."""
-    rows = np.arange(len(values))
-    newest = np.maximum.accumulate(np.where(np.isfinite(values), rows, -1))
-    first = np.searchsorted(code, code)
-    return np.where(newest >= first, newest, -1)
+# Columns of stocks, and of both panels
 
 
 def log_return(panel: Panel) -> FloatArray:
@@ -101,6 +98,9 @@ def _log(volatility: FloatArray) -> FloatArray:
     return np.where(moved, np.log(np.where(moved, volatility, 1.0)), np.nan)
 
 
+# What pricing takes of every option
+
+
 def complete_market(panel: Panel, rate: float) -> Panel:
     """Add ``years`` and complete ``rate``, ``forward``, ``mid`` and ``iv``, row by row.
 
@@ -154,6 +154,9 @@ def _with(panel: Panel, name: str, values: FloatArray) -> Panel:
     changed = panel.values.copy()
     changed[:, panel.columns.index(name)] = values
     return replace(panel, values=changed)
+
+
+# Columns of options
 
 
 def spot_return(panel: Panel) -> FloatArray:
@@ -225,6 +228,8 @@ def _divide(values: FloatArray, by: FloatArray) -> FloatArray:
     return np.where(positive, values / np.where(positive, by, 1.0), np.nan)
 
 
+# What a stock file does not say
+
 LEAST_RATIO = 1.2
 """A split of 5 for 4, the smallest that is common; the largest dividends move the adjustment by less."""
 
@@ -242,6 +247,9 @@ def infer_splits(panel: Panel) -> Panel:
     return panel.with_columns({"split": np.where(jump, ratio, 0.0)})
 
 
+# All of them
+
+
 def compute_columns(panel: Panel, kind: PanelKind, names: Iterable[str]) -> Panel:
     """Add the computed columns among ``names``; a file's own column of such a name gives way.
 
@@ -254,7 +262,11 @@ def compute_columns(panel: Panel, kind: PanelKind, names: Iterable[str]) -> Pane
     names = tuple(dict.fromkeys(names))
     for name in names:
         if name not in panel.columns and name not in known:
-            raise _unknown_column(name, (*panel.columns, *known, *TABLES[kind]), kind)
+            raise DataError(
+                f"A column of a panel of {kind} must be in the data, or be one that qhq computes",
+                got=f"'{name}'",
+                fix=nearest(name, sorted({*panel.columns, *known, *TABLES[kind]})),
+            )
     panel = panel.without_columns(name for name in names if name in known)
     with np.errstate(all="ignore"):  # a missing quote gives a missing value
         return panel.with_columns({name: _compute(panel, kind, name) for name in names if name in known})
@@ -269,13 +281,7 @@ def _compute(panel: Panel, kind: PanelKind, name: str) -> FloatArray:
                 got=f"data without '{needed}'",
                 fix="Add the column, or choose another feature",
             )
+    # A formula has the name of its column, so that no second list has to be kept in step with the table;
+    # tests/data/test_columns.py holds the two together.
     formula: Formula = globals()[name]
     return formula(panel)
-
-
-def _unknown_column(name: str, known: Iterable[str], kind: PanelKind) -> DataError:
-    return DataError(
-        f"A column of a panel of {kind} must be in the data, or be one that qhq computes",
-        got=f"'{name}'",
-        fix=nearest(name, sorted(set(known))),
-    )

@@ -221,7 +221,7 @@ def _check_strikes(draft: OptionDraft) -> Iterator[Finding]:
     if draft.units.strikes is not None or not known.any():
         return
     ratio = float(np.median(strike[known] / spot[known]))
-    unit = next((name for name, factor in _FACTORS.items() if factor / 2 < ratio < factor * 2), None)
+    unit = next((name for name, factor in _STRIKES.items() if factor / 2 < ratio < factor * 2), None)
     if unit is None:
         return
     yield from find_rows(
@@ -235,9 +235,6 @@ def _check_strikes(draft: OptionDraft) -> Iterator[Finding]:
         f" same, set it"
         " to spot_unit",
     )
-
-
-_FACTORS = {"hundredths": 100.0, "thousandths": 1000.0}
 
 
 def _check_rights(draft: OptionDraft) -> Iterator[Finding]:
