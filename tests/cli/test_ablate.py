@@ -56,6 +56,13 @@ def test_a_failed_control_is_a_finding(qhq):
     assert Path(record["page"]).read_text().count("<h2>") == 2
 
 
+def test_processes_together_with_a_cluster_are_refused(qhq, study):
+    result = qhq("ablate", "tiny.yaml", *QUICK, "--cluster", "tcp://127.0.0.1:1")
+    assert result.exit_code == 2
+    assert "processes here or on a cluster" in result.stderr
+    assert not (study / "runs").exists()
+
+
 def test_a_config_without_a_circuit_is_refused(qhq):
     result = qhq("ablate", "tiny.yaml", "--set", "quantum=null")
     assert result.exit_code == 2

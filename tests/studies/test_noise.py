@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import distributed
 import numpy as np
 import pytest
 
@@ -18,7 +19,7 @@ from qhq.experiment.opening import open_run
 from qhq.experiment.run import train_run
 from qhq.studies.noise import NoiseRequest, NoiseStudy, interval, run_noise_study
 from qhq.studies.portability import EXACT
-from qhq.studies.runner import LocalWorkers, Runner
+from qhq.studies.runner import LocalWorkers, Runner, open_workers
 from qhq.studies.subset import choose_windows
 from qhq.training.loop import Watcher
 from tests.studies.test_ablation import Interrupted, Log
@@ -93,6 +94,20 @@ def test_two_workers_give_what_one_gives(run, tmp_path):
     assert run_noise_study(run, request)["rows"] == several["rows"]
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_gives_what_this_process_gives(run):
+    request = NoiseRequest("aer_noisy", (1.0,), (None, 50), seeds=2, samples=10, seed=4)
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+        ) as cluster,
+        open_workers(None, cluster.scheduler_address, print) as workers,
+    ):
+        there = run_noise_study(run, request, Runner(workers))
+    Path(there["file"]).with_suffix(".jsonl").unlink()
+    assert run_noise_study(run, request)["rows"] == there["rows"]
+
+
 def test_a_worker_with_another_version_is_refused(run, monkeypatch):
     (cell, *_) = NoiseStudy(run, NoiseRequest("aer_noisy", (0.0,), (None,), samples=5)).plan()
     monkeypatch.setattr("qhq.studies.noise._OPENED", [])
@@ -115,7 +130,8 @@ def test_interval_of_one_value_is_itself():
     ("arguments", "message"),
     [(("--scale", "0,-1"), "--scale must be"), (("--scale", "x"), "--scale must be"),
      (("--shots", "0"), "--shots must be"), (("--shots", "some"), "--shots must be"),
-     (("--samples", "99999"), "--samples must not"), (("--backend", "aer"), "needs a simulated backend")],
+     (("--samples", "99999"), "--samples must not"), (("--backend", "aer"), "needs a simulated backend"),
+     (("--workers", "2", "--cluster", "tcp://127.0.0.1:1"), "processes here or on a cluster")],
 )  # fmt: skip
 def test_bad_requests_are_refused(run, arguments, message, monkeypatch):
     from typer.testing import CliRunner
