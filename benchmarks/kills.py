@@ -78,7 +78,7 @@ def main() -> None:
             "driver": lambda _, driver: driver,
             "worker": lambda way, driver: _worker(way, driver, cluster),
         }
-        shutil.move(json.loads(call(["train", "tiny.yaml"], "trained"))["path"], "given")
+        shutil.move(json.loads(call(["train", "tiny.yaml"], "trained"))["path"], "template")
         faults = 0
         for study, way, victim in itertools.product(asked.studies, asked.ways, asked.victims):
             words, started = [*STUDIES[study], *options[way]], time.perf_counter()
@@ -145,7 +145,7 @@ def _start(words: list[str], runs: str) -> subprocess.Popen[bytes]:
     """Start a command on a runs folder of its own; a noise study gets a copy of the run."""
     place = Path(runs).absolute()
     if words[0] == "noise" and not place.exists():
-        shutil.copytree("given", place / "given")
+        shutil.copytree("template", place / "given")
     command = [sys.executable, "-m", "qhq", *words, "--json"]
     environment = {**os.environ, "QHQ_RUNS_DIR": str(place)}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -79,7 +80,9 @@ class ClusterWorkers:
                 else:
                     yield item, result
         finally:
-            self.client.cancel(list(running))
+            # A client whose scheduler is gone refuses to cancel anything; what ended the work is the error.
+            with suppress(Exception):
+                self.client.cancel(list(running))
 
     def _room(self) -> int:
         """Pieces of work that the scheduler has at a time: for whoever serves it now, and who may come."""
