@@ -1,4 +1,4 @@
-"""The parity gate: before training runs on the exact engine, it must agree with the backend it stands for."""
+"""The parity gate: before a training, the engine it runs on must agree with the backend it stands for."""
 
 from __future__ import annotations
 
@@ -39,7 +39,13 @@ class Parity:
 
 
 def measure_parity(
-    executor: Executor, reference: Executor, inputs: FloatArray, weights: FloatArray, *, gradients: int = 4
+    executor: Executor,
+    reference: Executor,
+    inputs: FloatArray,
+    weights: FloatArray,
+    *,
+    gradients: int = 4,
+    density: bool = False,
 ) -> Parity:
     """Compare two executors: values on the inputs, gradients on the first few.
 
@@ -53,11 +59,12 @@ def measure_parity(
         inputs: Shape (B, I), radians.
         weights: Shape (W,), radians.
         gradients: Samples whose gradients are compared.
+        density: Whether the reference simulates density matrices, which grow with the square of a state.
 
     Returns:
         The differences; NaN counts as infinite.
     """
-    most = max(1, MOST_AMPLITUDES >> reference.report().qubits)
+    most = max(1, MOST_AMPLITUDES >> reference.report().qubits * (2 if density else 1))
     # Fewer samples of a wide circuit: Aer's time doubles with each qubit.
     inputs = inputs[:most]
     found, wanted = executor.expectations(inputs, weights), reference.expectations(inputs, weights)
@@ -108,7 +115,7 @@ def parity_tolerance(dtype: npt.DTypeLike, gates: int) -> float:
     return max(TOLERANCE, ROUNDINGS * gates * float(np.finfo(dtype).eps))
 
 
-def check_parity(parity: Parity, tolerance: float = TOLERANCE) -> None:
+def check_parity(parity: Parity, tolerance: float = TOLERANCE, *, engine: str = "exact") -> None:
     """Refuse to go on from a difference above the tolerance.
 
     Raises:
@@ -117,7 +124,7 @@ def check_parity(parity: Parity, tolerance: float = TOLERANCE) -> None:
     if parity.max_abs <= tolerance:
         return
     raise BackendError(
-        f"The exact engine must agree with Aer to {tolerance:.2g}",
+        f"The {engine} engine must agree with Aer to {tolerance:.2g}",
         got=f"a difference of {parity.values:.1e} in values and {parity.gradients:.1e} in gradients",
         fix="Set training.dtype=float64, or gradient: parameter_shift in backends.yaml to train on Aer",
     )

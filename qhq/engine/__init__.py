@@ -8,6 +8,7 @@ CUDA tensors. The rest of qhq imports from here and, for what a circuit is made 
 - ``StatevectorEngine``: expectations (B, O) and gradients; ``Residual`` is what its forward pass leaves.
 - ``StateEngine``: the final ``States`` (B, 2^n).
 - ``TorchEngine``: expectations as a torch function, on any device.
+- ``DensityEngine``: expectations and gradients of a circuit whose gates have ``Channels``, exactly.
 - ``check_width``: refuses a circuit that no memory holds, before anything is made for it.
 """
 
@@ -16,6 +17,10 @@ from typing import TYPE_CHECKING
 from qhq.public import lazy_names
 
 if TYPE_CHECKING:
+    from qhq.engine.density.compile import Channels as Channels
+    from qhq.engine.density.engine import MOST_DENSITY_QUBITS as MOST_DENSITY_QUBITS
+    from qhq.engine.density.engine import DensityEngine as DensityEngine
+    from qhq.engine.density.engine import DensityResidual as DensityResidual
     from qhq.engine.runtime.statevector import Residual as Residual
     from qhq.engine.runtime.statevector import StateEngine as StateEngine
     from qhq.engine.runtime.statevector import States as States
@@ -27,6 +32,8 @@ __getattr__ = lazy_names(
     __name__,
     {
         **dict.fromkeys(("Residual", "StateEngine", "States", "StatevectorEngine"), "runtime.statevector"),
+        "Channels": "density.compile",
+        **dict.fromkeys(("MOST_DENSITY_QUBITS", "DensityEngine", "DensityResidual"), "density.engine"),
         "check_width": "runtime.workspace",
         "TorchEngine": "torch_engine",
     },

@@ -126,15 +126,14 @@ def _tell_of_rows(data: Prepared, watcher: Watcher) -> None:
 
 def _pass_gate(experiment: Experiment, watcher: Watcher) -> Parity | None:
     ansatz = experiment.ansatz
+    engine = "noisy engine" if experiment.backend.is_noisy else "exact engine"
     if ansatz is not None and ansatz.num_qubits >= WIDE_QUBITS:
-        watcher.note(
-            f"Comparing the exact engine with {experiment.config.backend} on {ansatz.num_qubits} qubits"
-        )
+        watcher.note(f"Comparing the {engine} with {experiment.config.backend} on {ansatz.num_qubits} qubits")
     parity = pass_parity_gate(experiment)
     if parity is not None:
         backend = experiment.config.backend
         watcher.note(
-            f"Parity of the exact engine with {backend}: {parity.values:.1e} in values,"
+            f"Parity of the {engine} with {backend}: {parity.values:.1e} in values,"
             f" {parity.gradients:.1e} in gradients"
         )
     return parity

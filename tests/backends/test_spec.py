@@ -65,12 +65,13 @@ def test_an_unknown_backend_names_the_nearest(registry):
         ("\n  kind: aer\n  noise_scale: -1", "'noise_scale' is not valid"),
         ("\n  kind: aer\n  gradient: adjoint\n  shots: 5", "gradient adjoint needs exact values"),
         (
-            "\n  kind: aer\n  method: density_matrix\n  gradient: adjoint\n  noise: {device: fake_fez}",
+            "\n  kind: aer\n  shots: 5\n  gradient: adjoint\n  noise: {device: fake_fez}",
             "gradient adjoint needs exact values",
         ),
         ("\n  kind: aer\n  spsa: {perturbations: 0}", "perturbations' is not valid"),
         ("\n  kind: fake", "'device' must be given"),
-        ("\n  kind: fake\n  device: fake_fez\n  gradient: adjoint", "'gradient' is not valid"),
+        ("\n  kind: fake\n  device: fake_fez\n  gradient: adjoin", "'gradient' is not valid"),
+        ("\n  kind: fake\n  device: fake_fez\n  gradient: adjoint\n  shots: 9", "needs exact values"),
         (
             "\n  kind: fake\n  device: fake_fez\n  method: statevector",
             "need method density_matrix; or give shots",

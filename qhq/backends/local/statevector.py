@@ -1,9 +1,10 @@
-"""The exact engine as a backend: statevector values, gradients by adjoint differentiation."""
+"""qhq's engines as backends, and the exact one: statevector values, gradients by adjoint differentiation."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike
 from qhq.ansatz.describe import describe
 from qhq.ansatz.program import Ansatz
 from qhq.backends.executor import FloatArray, Report, shape_error
-from qhq.engine import Residual, StatevectorEngine
+from qhq.engine import StatevectorEngine
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,23 +20,28 @@ if TYPE_CHECKING:
     from qhq.engine import TorchEngine
 
 
-class StatevectorExecutor:
-    """An ansatz on the exact engine; see :class:`qhq.backends.executor.Executor`.
+class Engine(Protocol):
+    """What an engine of qhq does with arrays whose shapes fit."""
+
+    def expectations(self, inputs: ArrayLike, weights: ArrayLike) -> FloatArray:
+        """Expectation values (B, O)."""
+
+    def forward(self, inputs: ArrayLike, weights: ArrayLike) -> tuple[FloatArray, Any]:
+        """The same, and what ``backward`` goes on from."""
+
+    def backward(self, residual: Any, cotangent: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Pull a cotangent (B, O) back to inputs (B, I) and weights (W,)."""
+
+
+class EngineExecutor(ABC):
+    """An ansatz on an engine of qhq's; see :class:`qhq.backends.executor.Executor`.
 
     Values and gradients come in the precision of the inputs: float32 in, float32 out. A value that is not
     finite is passed through, for the loss to show it.
-
-    Args:
-        ansatz: The program.
-        name: What the report calls it.
-        threads: Most threads to use; 0 means all cores.
     """
 
-    def __init__(self, ansatz: Ansatz, *, name: str = "statevector", threads: int = 0) -> None:
-        self._ansatz, self._name = ansatz, name
-        self._engine = StatevectorEngine(
-            ansatz.lowered, ansatz.observables, ansatz.inputs, ansatz.weights, threads=threads or None
-        )
+    def __init__(self, ansatz: Ansatz, engine: Engine) -> None:
+        self._ansatz, self._engine = ansatz, engine
 
     @property
     def ansatz(self) -> Ansatz:
@@ -53,20 +59,53 @@ class StatevectorExecutor:
         values, residual = self.forward(inputs, weights)
         return self.backward(residual, self._fitting(cotangent, values.shape, "cotangent"))
 
-    def forward(self, inputs: ArrayLike, weights: ArrayLike) -> tuple[FloatArray, Residual]:
+    def forward(self, inputs: ArrayLike, weights: ArrayLike) -> tuple[FloatArray, Any]:
         """``expectations``, and what ``backward`` goes on from without a second pass."""
         return self._engine.forward(*self._checked(inputs, weights))
 
-    def backward(self, residual: Residual, cotangent: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    def backward(self, residual: Any, cotangent: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """``vjp`` of a forward pass."""
         return self._engine.backward(residual, cotangent)
+
+    @abstractmethod
+    def report(self) -> Report:
+        """Say what ran."""
+
+    def _checked(self, inputs: ArrayLike, weights: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        inputs, weights = np.asarray(inputs), np.asarray(weights)
+        if inputs.ndim != 2 or inputs.shape[1] != self._ansatz.num_inputs:
+            raise shape_error("inputs", inputs.shape, (None, self._ansatz.num_inputs))
+        return inputs, self._fitting(weights, (self._ansatz.num_weights,), "weights")
+
+    def _fitting(self, values: ArrayLike, shape: tuple[int, ...], name: str) -> FloatArray:
+        array = np.asarray(values)
+        if array.shape != shape:
+            raise shape_error(name, array.shape, shape)
+        return array
+
+
+class StatevectorExecutor(EngineExecutor):
+    """An ansatz on the exact engine.
+
+    Args:
+        ansatz: The program.
+        name: What the report calls it.
+        threads: Most threads to use; 0 means all cores.
+    """
+
+    def __init__(self, ansatz: Ansatz, *, name: str = "statevector", threads: int = 0) -> None:
+        self._name = name
+        self._statevector = StatevectorEngine(
+            ansatz.lowered, ansatz.observables, ansatz.inputs, ansatz.weights, threads=threads or None
+        )
+        super().__init__(ansatz, self._statevector)
 
     @cached_property
     def torch_engine(self) -> TorchEngine:
         """The same program over torch operations, for tensors that live on an accelerator."""
         from qhq.engine import TorchEngine
 
-        return TorchEngine(self._engine.tape)
+        return TorchEngine(self._statevector.tape)
 
     def expectations_on_device(self, inputs: Tensor, weights: Tensor) -> Tensor:
         """Expectation values (B, O), differentiable by torch, on the device of the inputs."""
@@ -81,15 +120,3 @@ class StatevectorExecutor:
             depth=facts.depth,
             two_qubit_gates=facts.two_qubit_gates,
         )
-
-    def _checked(self, inputs: ArrayLike, weights: ArrayLike) -> tuple[FloatArray, FloatArray]:
-        inputs, weights = np.asarray(inputs), np.asarray(weights)
-        if inputs.ndim != 2 or inputs.shape[1] != self._ansatz.num_inputs:
-            raise shape_error("inputs", inputs.shape, (None, self._ansatz.num_inputs))
-        return inputs, self._fitting(weights, (self._ansatz.num_weights,), "weights")
-
-    def _fitting(self, values: ArrayLike, shape: tuple[int, ...], name: str) -> FloatArray:
-        array = np.asarray(values)
-        if array.shape != shape:
-            raise shape_error(name, array.shape, shape)
-        return array

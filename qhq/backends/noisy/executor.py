@@ -18,6 +18,7 @@ from qhq.backends.noisy.noise import NoisyDevice
 from qhq.backends.noisy.programs import (
     DensityProgram,
     DrawnProgram,
+    NoisyProgram,
     TrajectoryProgram,
     build_noisy_program,
     check_density_width,
@@ -42,6 +43,7 @@ class NoisyExecutor(ValuesExecutor):
     """
 
     isa: IsaProgram
+    program: NoisyProgram
 
     def __init__(self, spec: SimulatedSpec, device: NoisyDevice, ansatz: Ansatz, seed: int) -> None:
         self._spec, self._device, self._seed = spec, device, seed
@@ -51,6 +53,11 @@ class NoisyExecutor(ValuesExecutor):
         else:
             check_width(spec.method, ansatz.num_qubits)
         super().__init__(spec, ansatz, seed, spec.spsa)
+
+    @property
+    def device(self) -> NoisyDevice:
+        """Where its noise comes from."""
+        return self._device
 
     @property
     def calibration(self) -> Calibration | None:
@@ -67,7 +74,7 @@ class NoisyExecutor(ValuesExecutor):
         spec = self._spec
         self.isa = build_isa(circuit, parameters, self._ansatz.observables, self._device, spec.transpile)
         check_isa(self.isa, self._ansatz, seed=spec.transpile.seed)
-        program = build_noisy_program(self.isa, self._device, spec.noise_scale)
+        self.program = program = build_noisy_program(self.isa, self._device, spec.noise_scale)
         seed = child_seed(self._seed, "noisy values")
         if spec.method != "density_matrix":
             return TrajectoryProgram(program, spec, seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -79,7 +80,9 @@ class NoiseSpec(Spec):
 
 
 class AerSpec(SimulatedSpec):
-    """Qiskit Aer in this process; with gradient ``adjoint`` training runs on the exact engine.
+    """Qiskit Aer in this process; with gradient ``adjoint`` training runs on an engine of qhq's.
+
+    That is the exact engine, or with noise the noisy one. Exact values with noise have it by default.
 
     Attributes:
         noise: Where noise comes from; null or ``none`` is none.
@@ -90,21 +93,20 @@ class AerSpec(SimulatedSpec):
     method: Literal["statevector", "density_matrix", "matrix_product_state"] = "statevector"
     noise: NoiseSpec | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _noise_has_the_engine(cls, entry: Any) -> Any:
+        noisy = isinstance(entry, Mapping) and entry.get("noise") not in (None, "none")
+        return _with_gradient(entry) if noisy else entry
+
     @field_validator("noise", mode="before")
     @classmethod
     def _none_is_a_word(cls, noise: Any) -> Any:
         return None if noise == "none" else noise
 
     @model_validator(mode="after")
-    def _adjoint_is_exact(self) -> AerSpec:
-        if self.gradient == "adjoint" and (self.shots is not None or self.noise is not None):
-            raise ValueError(
-                "gradient adjoint needs exact values; drop shots and noise or use parameter_shift"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _noise_fits(self) -> AerSpec:
+        _check_gradient(self)
         if self.noise is None and (self.noise_scale != 1 or self.transpile != TranspileSpec()):
             raise ValueError("noise_scale and transpile need noise")
         if self.noise is not None:
@@ -138,9 +140,14 @@ class FakeSpec(SimulatedSpec):
 
     kind: Literal["fake"]
     description: str = "IBM's fake device: its noise on one past day, without crosstalk or drift; a best case"
-    gradient: Literal["parameter_shift", "spsa"] = "parameter_shift"
+    gradient: Literal["adjoint", "parameter_shift", "spsa"] = "parameter_shift"
     method: Literal["statevector", "density_matrix", "matrix_product_state"] = "density_matrix"
     device: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _noise_has_the_engine(cls, entry: Any) -> Any:
+        return _with_gradient(entry)
 
     @property
     def noise(self) -> NoiseSpec:
@@ -154,8 +161,21 @@ class FakeSpec(SimulatedSpec):
 
     @model_validator(mode="after")
     def _noise_fits(self) -> FakeSpec:
+        _check_gradient(self)
         _check_method(self)
         return self
+
+
+def _with_gradient(entry: Any) -> Any:
+    """An entry with noise, its gradient ``adjoint`` where it says none and its values are exact."""
+    if not isinstance(entry, Mapping) or "gradient" in entry or entry.get("shots") is not None:
+        return entry
+    return {**entry, "gradient": "adjoint"}
+
+
+def _check_gradient(spec: AerSpec | FakeSpec) -> None:
+    if spec.gradient == "adjoint" and spec.shots is not None:
+        raise ValueError("gradient adjoint needs exact values; drop shots or use parameter_shift")
 
 
 def _check_method(spec: SimulatedSpec) -> None:
@@ -164,7 +184,7 @@ def _check_method(spec: SimulatedSpec) -> None:
 
 
 class AerBackend(Backend[AerSpec | FakeSpec]):
-    """What Aer simulates; an entry whose gradient is ``adjoint`` trains on the exact engine instead."""
+    """What Aer simulates; an entry whose gradient is ``adjoint`` trains on an engine of qhq's instead."""
 
     def open(
         self,
@@ -179,25 +199,33 @@ class AerBackend(Backend[AerSpec | FakeSpec]):
             from qhq.backends.local.aer import open_aer
 
             return open_aer(spec, ansatz, seed=seed)
-        from qhq.backends.noisy.executor import NoisyExecutor
-        from qhq.backends.noisy.noise import load_device
+        from qhq.backends.noisy.adjoint import open_noisy
 
-        return NoisyExecutor(spec, load_device(spec.noise, ansatz.num_qubits), ansatz, seed)
+        return open_noisy(spec, ansatz, seed=seed)
 
     def train_on(self, spec: AerSpec | FakeSpec, ansatz: Ansatz, *, seed: int) -> Executor:
-        """The exact engine where the gradient is ``adjoint``, else the entry itself."""
+        """An engine of qhq's where the gradient is ``adjoint``, else the entry itself."""
         if spec.gradient != "adjoint":
             return self.open(spec, ansatz, seed=seed)
-        from qhq.backends.local.statevector import StatevectorExecutor
+        if spec.noise is None:
+            from qhq.backends.local.statevector import StatevectorExecutor
 
-        return StatevectorExecutor(ansatz, threads=spec.threads)
+            return StatevectorExecutor(ansatz, threads=spec.threads)
+        from qhq.backends.noisy.adjoint import AdjointNoisyExecutor, open_noisy
+
+        executor = open_noisy(spec, ansatz, seed=seed)
+        return executor.engine if isinstance(executor, AdjointNoisyExecutor) else executor
 
     def parity_reference(self, spec: AerSpec | FakeSpec, ansatz: Ansatz, *, seed: int) -> Executor | None:
-        """The entry itself with gradients by parameter shift, where training runs on the engine."""
+        """The entry itself with gradients by parameter shift, where training runs on an engine."""
         if spec.gradient != "adjoint":
             return None
-        # With its own gradient the engine would be compared with itself.
-        return self.open(spec.model_copy(update={"gradient": "parameter_shift"}), ansatz, seed=seed)
+        if spec.noise is None:
+            return self.open(spec.model_copy(update={"gradient": "parameter_shift"}), ansatz, seed=seed)
+        from qhq.backends.noisy.adjoint import AdjointNoisyExecutor, open_noisy
+
+        executor = open_noisy(spec, ansatz, seed=seed)
+        return executor.aer if isinstance(executor, AdjointNoisyExecutor) else None
 
     def calibration(self, spec: AerSpec | FakeSpec) -> Calibration:
         """That of its fake device or snapshot."""

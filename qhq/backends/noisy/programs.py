@@ -96,13 +96,14 @@ def _rotate(circuit: QuantumCircuit, letters: str, target: Target) -> QuantumCir
     """Append the change of basis that a readout of Z needs, in gates of the device: they are noisy too."""
     rotated: QuantumCircuit = circuit.copy()
     for letter in sorted(set(letters) & set("XY")):
-        change = _change_of_basis(letter, sorted(target.operation_names))
+        change = change_of_basis(letter, sorted(target.operation_names))
         for qubit in (index for index, each in enumerate(letters) if each == letter):
             rotated.compose(change, [qubit], inplace=True)
     return rotated
 
 
-def _change_of_basis(letter: str, basis: Sequence[str]) -> QuantumCircuit:
+def change_of_basis(letter: str, basis: Sequence[str]) -> QuantumCircuit:
+    """Gates of a device behind which a readout of Z reads X or Y."""
     change = QuantumCircuit(1)
     if {"rz", "sx"} <= set(basis):
         # SX† Z SX = Y, and RZ(pi/2) turns X into Y. By hand, as loading the transpiler takes a second.

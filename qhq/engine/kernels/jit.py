@@ -29,7 +29,11 @@ def _fingerprint() -> str:
     """Digest of all kernel sources: Numba watches the file of a function, not those of its callees."""
     digest = hashlib.sha256(numba.__version__.encode())
     kernels = Path(__file__).parent
-    for source in (kernels.parent / "program.py", *sorted(kernels.glob("*.py"))):
+    for source in (
+        kernels.parent / "program.py",
+        kernels.parent / "density" / "kernels.py",
+        *sorted(kernels.glob("*.py")),
+    ):
         digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -157,14 +161,15 @@ def _short(error: Exception) -> str:
 class _Announce(event.Listener):  # type: ignore[misc, unused-ignore]  # Numba may be untyped
     """Says why the first call of an installation takes seconds."""
 
-    def __init__(self) -> None:
-        self._said = False
+    def __init__(self, engine: str) -> None:
+        self._engine, self._said = engine, False
 
     def on_start(self, event: Any) -> None:  # noqa: ARG002
         if not self._said:
             self._said = True
             sys.stderr.write(
-                "qhq: compiling the exact engine, once for this machine and precision (about 20 s) ...\n"
+                f"qhq: compiling the {self._engine} engine, once for this machine and precision"
+                " (about 20 s) ...\n"
             )
 
     def on_end(self, event: Any) -> None:
@@ -172,7 +177,7 @@ class _Announce(event.Listener):  # type: ignore[misc, unused-ignore]  # Numba m
 
 
 @contextmanager
-def announced() -> Iterator[None]:
-    """Within this context, tell standard error when a kernel has to be compiled."""
-    with event.install_listener("numba:compile", _Announce()):
+def announced(engine: str = "exact") -> Iterator[None]:
+    """Within this context, tell standard error when a kernel of an engine has to be compiled."""
+    with event.install_listener("numba:compile", _Announce(engine)):
         yield

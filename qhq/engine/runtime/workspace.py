@@ -114,11 +114,11 @@ class Workspaces:
             f"The exact engine's batch of states of {self._qubits} qubits",
             fix="Use fewer qubits or a smaller batch",
         )
-        trig = _rows(dtype, 2 * self._angles * (tiles + 1))
-        tables = _rows(dtype, math.ceil(self._tables * self._state_rows * dtype.itemsize / ROW_BYTES))
-        states = _rows(dtype, self._state_rows * (tiles if keep else threads))
+        trig = aligned_rows(dtype, 2 * self._angles * (tiles + 1))
+        tables = aligned_rows(dtype, math.ceil(self._tables * self._state_rows * dtype.itemsize / ROW_BYTES))
+        states = aligned_rows(dtype, self._state_rows * (tiles if keep else threads))
         work_rows = 2 * self._state_rows + 2 * self._angles + self._slots
-        work = _rows(dtype, work_rows * threads).reshape(threads, -1)
+        work = aligned_rows(dtype, work_rows * threads).reshape(threads, -1)
         spans = np.zeros((threads, len(Span)), np.int64)
         # Whole tiles to each thread, so that no two of them write to one row.
         edges = np.array([tiles * k // threads for k in range(threads + 1)])
@@ -136,7 +136,7 @@ class Workspaces:
         )
 
 
-def _rows(dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
+def aligned_rows(dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
     """Uninitialised rows whose first lies at a multiple of the row size.
 
     NumPy aligns to 16 bytes only, and the kernels' vector loads count on 64: elsewhere they crash.

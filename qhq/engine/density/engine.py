@@ -1,0 +1,354 @@
+"""The noisy engine as an object: expectations under noise, with gradients by adjoint differentiation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
+
+from qhq.engine.compile.angles import AngleMap
+from qhq.engine.density.compile import Channels, CompiledSweep, build_sweep, cut_at_inputs, transfer_steps
+from qhq.engine.density.kernels import SCRATCH_ROWS, Work, sweep_back, sweep_forward
+from qhq.engine.kernels.jit import announced
+from qhq.engine.kernels.lanes import ROW_BYTES
+from qhq.engine.runtime.workspace import aligned_rows
+from qhq.errors import BackendError
+from qhq.memory import require_memory
+
+Reals = npt.NDArray[Any]
+
+MOST_DENSITY_QUBITS = 9
+"""A vector of 16 lanes takes 16 MB then, and the vectors that a way back needs some gigabytes at 10."""
+
+KEPT_BYTES = 1 << 29
+"""Vectors of a forward pass are kept for the backward pass up to this size; beyond it they are made again."""
+_IDLE_TILES = 8
+
+
+@dataclass
+class _Tile:
+    """One tile of samples, or of observables, and its sweep.
+
+    Attributes:
+        work: What the kernels work in.
+        vectors: All vectors of the sweep if ``kept``, else the last alone, a vector a row (4^n * T).
+        kept: Whether there is a way back from here.
+    """
+
+    work: Work
+    vectors: Reals
+    kept: bool
+
+    def last(self, dtype: np.dtype[Any]) -> Reals:
+        """The last vector, shape (4^n, T)."""
+        shown: Reals = self.vectors[-1].reshape(-1, ROW_BYTES // dtype.itemsize)
+        return shown
+
+
+class _Side:
+    """One of the two sweeps, in one precision, with the tiles that nobody uses now."""
+
+    def __init__(self, compiled: CompiledSweep, dtype: np.dtype[Any]) -> None:
+        sweep = compiled.sweep
+        self.sweep = sweep._replace(values=sweep.values.astype(dtype), fixed=sweep.fixed.astype(dtype))
+        self.angles, self._signs, self._dtype = compiled.angles, compiled.signs, dtype
+        self.lanes = ROW_BYTES // dtype.itemsize
+        self._idle: list[_Tile] = []
+        self._lock = Lock()
+
+    @property
+    def kept_bytes(self) -> int:
+        """What all vectors of one tile take."""
+        return (1 + len(self.sweep.blocks)) * ROW_BYTES << 2 * self.sweep.qubits
+
+    def run(self, angles: Reals, *, keep: bool, start: Reals | None = None) -> _Tile:
+        """Sweep one tile.
+
+        Args:
+            angles: All angles of the circuit, shape (rows, A), one row a lane, or one for all lanes.
+            keep: Whether all vectors are kept.
+            start: First vector (4^n, columns <= T); None where it is a product.
+        """
+        tile = self._take(keep)
+        turns = angles[:, self.angles] * self._signs
+        trig = tile.work.trig.reshape(-1, 2, self.lanes)
+        # Lanes beyond the batch repeat the last one: any finite number, whose cotangent is zero.
+        trig[:, 0, : len(turns)], trig[:, 1, : len(turns)] = np.cos(turns).T, np.sin(turns).T
+        trig[:, :, len(turns) :] = trig[:, :, len(turns) - 1 : len(turns)]
+        if start is not None:
+            first = tile.vectors[0].reshape(-1, self.lanes)
+            first[:, : start.shape[1]], first[:, start.shape[1] :] = start, 0
+        self._forward(tile)
+        return tile
+
+    def slopes(self, tile: _Tile, pull: Reals, start: Reals | None = None) -> Reals:
+        """Gradients (T, turns) of the angles, in their order here, from one of the last vector, used up."""
+        if not tile.kept:
+            again = self._take(True)
+            again.work.trig[:] = tile.work.trig
+            if start is not None:
+                first = again.vectors[0].reshape(-1, self.lanes)
+                first[:, : start.shape[1]], first[:, start.shape[1] :] = start, 0
+            self._forward(again)
+            try:
+                return self.slopes(again, pull)
+            finally:
+                self.give_back(again)
+        _call(sweep_back, self.sweep, tile.work, tile.vectors.reshape(-1), pull)
+        slopes: Reals = tile.work.slopes.reshape(-1, self.lanes).T * self._signs
+        return slopes
+
+    def give_back(self, tile: _Tile) -> None:
+        """Keep a tile for the next call, unless it is large or there are enough."""
+        if tile.vectors.nbytes <= KEPT_BYTES:
+            with self._lock:
+                self._idle.append(tile)
+                del self._idle[:-_IDLE_TILES]
+
+    def _forward(self, tile: _Tile) -> None:
+        _call(sweep_forward, self.sweep, tile.work, tile.vectors.reshape(-1), int(tile.kept))
+
+    def _take(self, keep: bool) -> _Tile:
+        with self._lock:
+            for k, tile in enumerate(self._idle):
+                if tile.kept == keep:
+                    return self._idle.pop(k)
+        size = 1 << 2 * self.sweep.qubits
+        slots = 1 + len(self.sweep.blocks) if keep else 1
+        require_memory(
+            slots * size * ROW_BYTES,
+            f"The noisy engine's vectors of {self.sweep.qubits} qubits",
+            fix="Use fewer qubits, or gradient: parameter_shift in backends.yaml to train on Aer",
+        )
+        runs, factors = len(self.sweep.runs) - 1, len(self.sweep.turns)
+        counts = (2 * len(self.angles), 16 * runs, 16 * factors, 16 * runs, len(self.angles), SCRATCH_ROWS)
+        work = Work(*(aligned_rows(self._dtype, count) for count in counts))
+        return _Tile(work, aligned_rows(self._dtype, slots * size).reshape(slots, -1), keep)
+
+
+@dataclass
+class DensityResidual:
+    """What ``forward`` leaves for ``backward``; its arguments must not be changed in between.
+
+    Attributes:
+        inputs: Shape (B, I).
+        weights: Shape (W,).
+        sides: The samples' sweep, and the observables'.
+        tiles: Tiles of each.
+    """
+
+    inputs: Reals
+    weights: Reals
+    sides: tuple[_Side, _Side] = field(repr=False)
+    tiles: tuple[list[_Tile], list[_Tile]] = field(repr=False)
+
+    def __del__(self) -> None:
+        for side, tiles in zip(self.sides, self.tiles, strict=True):
+            for tile in tiles:
+                side.give_back(tile)
+
+
+class DensityEngine:
+    """Exact expectations ``E[b, o] = sum_P observables[o, P] <P>`` of a circuit whose gates have channels.
+
+    The precision follows the inputs: float32 in single, all others in double precision. It runs on the
+    caller's thread; calls from several threads do not disturb each other. See ``density.kernels`` for how.
+
+    Args:
+        circuit: Gates of at most two qubits, on n qubits in Qiskit's order.
+        channels: Pauli transfer matrix that follows a gate, by its name and qubits.
+        observables: Coefficients (O, 4^n) of the Pauli strings ``P = sum_q p_q 4^q``, digits I, X, Y, Z.
+        parameters: Parameters of the circuit, in the order of the angles of ``angle_map``.
+        angle_map: What they are of ``inputs`` (B, I) and ``weights`` (W,).
+
+    Raises:
+        ConfigError: If a gate is too wide, or an angle is not real.
+        BackendError: If there are more than ``MOST_DENSITY_QUBITS`` qubits.
+    """
+
+    def __init__(
+        self,
+        circuit: QuantumCircuit,
+        channels: Channels,
+        observables: Reals,
+        parameters: Sequence[Parameter],
+        angle_map: AngleMap,
+    ) -> None:
+        check_density_qubits(circuit.num_qubits)
+        steps, expressions = transfer_steps(circuit, channels)
+        self._angles = _ChainedAngles(angle_map, AngleMap(expressions, parameters, ()))
+        sampled = self._angles.sampled
+        front, back = cut_at_inputs(steps, lambda angle: bool(sampled[angle]))
+        # A block has two qubits: a circuit on one gets a second that nothing happens to.
+        self.qubits = max(2, int(circuit.num_qubits))
+        compiled = (
+            build_sweep(front, self.qubits, from_zero=True),
+            build_sweep([step.transposed() for step in reversed(back)], self.qubits, from_zero=False),
+        )
+        columns = np.zeros((4**self.qubits, len(observables)))
+        columns[: observables.shape[1]] = observables.T
+        self.num_outputs = len(observables)
+        self._sides: dict[np.dtype[Any], tuple[_Side, _Side]] = {}
+        self._starts: dict[np.dtype[Any], list[Reals]] = {}
+        for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
+            self._sides[dtype] = (_Side(compiled[0], dtype), _Side(compiled[1], dtype))
+            lanes = ROW_BYTES // dtype.itemsize
+            self._starts[dtype] = [
+                columns[:, first : first + lanes].astype(dtype) for first in range(0, self.num_outputs, lanes)
+            ]
+
+    def expectations(self, inputs: npt.ArrayLike, weights: npt.ArrayLike) -> Reals:
+        """Expectations (B, O) of ``inputs`` (B, I) and ``weights`` (W,)."""
+        return self._forward(inputs, weights, keep=False)[0]
+
+    def forward(self, inputs: npt.ArrayLike, weights: npt.ArrayLike) -> tuple[Reals, DensityResidual]:
+        """``expectations``, and what ``backward`` goes on from."""
+        return self._forward(inputs, weights, keep=True)
+
+    def vjp(
+        self, inputs: npt.ArrayLike, weights: npt.ArrayLike, cotangent: npt.ArrayLike
+    ) -> tuple[Reals, Reals]:
+        """``backward`` of a fresh ``forward``."""
+        return self.backward(self._forward(inputs, weights, keep=True)[1], cotangent)
+
+    def backward(self, residual: DensityResidual, cotangent: npt.ArrayLike) -> tuple[Reals, Reals]:
+        """Vector-Jacobian product of a forward pass, which may be gone back from more than once.
+
+        Args:
+            residual: From ``forward``.
+            cotangent: ``dL/dE``, shape (B, O).
+
+        Returns:
+            ``dL/dinputs`` (B, I) and ``dL/dweights`` (W,).
+        """
+        inputs, (front, back), (states, pulled) = residual.inputs, residual.sides, residual.tiles
+        dtype, batch, lanes = inputs.dtype, len(inputs), front.lanes
+        slopes = np.zeros((batch, self._angles.count))
+        padded = np.zeros((len(states) * lanes, len(self._starts[dtype]) * lanes), dtype)
+        padded[:batch, : self.num_outputs] = cotangent
+        ends = [tile.last(dtype) for tile in states], [tile.last(dtype) for tile in pulled]
+        for k, tile in enumerate(states):
+            rows = slice(k * lanes, (k + 1) * lanes)
+            found = front.slopes(tile, _pull(ends[1], padded[rows].T, lanes))
+            slopes[rows, front.angles] += found[: batch - k * lanes]
+        for k, tile in enumerate(pulled if batch else []):
+            pull = _pull(ends[0], padded[:, k * lanes : (k + 1) * lanes], lanes)
+            found = back.slopes(tile, pull, self._starts[dtype][k])
+            # An angle that the batch shares may have its whole gradient laid on the first sample.
+            slopes[0, back.angles] += found.sum(axis=0, dtype=np.float64)
+        dinputs, dweights = self._angles.pullback(inputs, residual.weights, slopes)
+        return dinputs.astype(dtype), dweights.astype(dtype)
+
+    def _forward(
+        self, inputs: npt.ArrayLike, weights: npt.ArrayLike, *, keep: bool
+    ) -> tuple[Reals, DensityResidual]:
+        given = np.asarray(inputs)
+        dtype = np.dtype(np.float32 if given.dtype == np.float32 else np.float64)
+        given, shared = given.astype(dtype, copy=False), np.asarray(weights).astype(dtype, copy=False)
+        front, back = self._sides[dtype]
+        lanes, batch, starts = front.lanes, len(given), self._starts[dtype]
+        tiles = -(-batch // lanes)
+        keep_front = keep and tiles * front.kept_bytes <= KEPT_BYTES
+        keep_back = keep and len(starts) * back.kept_bytes <= KEPT_BYTES
+        angles = self._angles(given, shared)
+        states = [front.run(angles[k * lanes : (k + 1) * lanes], keep=keep_front) for k in range(tiles)]
+        pulled = [back.run(angles[:1], keep=keep_back, start=start) for start in (starts if batch else [])]
+        values = np.empty((batch, self.num_outputs), dtype)
+        for i, state in enumerate(states):
+            for j, vector in enumerate(pulled):
+                part = values[i * lanes : (i + 1) * lanes, j * lanes : (j + 1) * lanes]
+                part[:] = (state.last(dtype).T @ vector.last(dtype))[: part.shape[0], : part.shape[1]]
+        return values, DensityResidual(given, shared, (front, back), (states, pulled))
+
+
+_called: set[tuple[Callable[..., None], np.dtype[Any]]] = set()
+
+
+def _call(kernel: Callable[..., None], *arguments: Any) -> None:
+    """Run a kernel, and tell if it has to be compiled first."""
+    key = (kernel, arguments[2].dtype)
+    # The first time alone: to listen to Numba takes as long as a small circuit.
+    with nullcontext() if key in _called else announced("noisy"):
+        kernel(*arguments)
+    _called.add(key)
+
+
+def _pull(ends: Sequence[Reals], weights: Reals, lanes: int) -> Reals:
+    """``sum_i ends[i] @ weights[i T : (i + 1) T]``: what the ends of one side pull on a tile of the other."""
+    total = aligned_rows(ends[0].dtype, len(ends[0]))
+    shown = total.reshape(-1, lanes)
+    for i, end in enumerate(ends):
+        part = weights[i * lanes : (i + 1) * lanes]
+        if i == 0:
+            np.matmul(end, part, out=shown)
+        else:
+            shown += end @ part
+    return total
+
+
+def check_density_qubits(qubits: int) -> None:
+    """Refuse a circuit that is too wide for the noisy engine.
+
+    Raises:
+        BackendError: With the width.
+    """
+    if qubits > MOST_DENSITY_QUBITS:
+        raise BackendError(
+            f"The noisy engine holds density matrices of at most {MOST_DENSITY_QUBITS} qubits",
+            got=f"{qubits} physical qubits in use",
+            fix="Set gradient: parameter_shift or spsa in backends.yaml, or use fewer qubits",
+        )
+
+
+class _ChainedAngles:
+    """The angles of a circuit on a device, functions of those of the ansatz, which are of inputs and weights.
+
+    Qiskit never binds one into the other, which it gets wrong for some expressions.
+
+    Attributes:
+        sampled: Whether each angle differs by sample, shape (A,).
+    """
+
+    def __init__(self, outer: AngleMap, inner: AngleMap) -> None:
+        self._outer, self._inner = outer, inner
+        by_sample: npt.NDArray[np.bool_] = np.any(outer.input_slopes != 0, axis=0)
+        for place, k in enumerate(outer.curved):
+            by_sample[k] = outer.needs_inputs(place)
+        self.sampled: npt.NDArray[np.bool_] = np.any(inner.input_slopes[by_sample] != 0, axis=0)
+        for curve, k in zip(inner.curves, inner.curved, strict=True):
+            self.sampled[k] = by_sample[list(curve.rows)].any()
+        self._is_affine = not outer.curved and not inner.curved
+        if self._is_affine:
+            self._by_input = outer.input_slopes @ inner.input_slopes
+            self._by_weight = outer.weight_slopes @ inner.input_slopes
+            self._constant = outer.constant @ inner.input_slopes + inner.constant
+
+    @property
+    def count(self) -> int:
+        """A."""
+        return self._inner.num_angles
+
+    def __call__(self, inputs: Reals, weights: Reals) -> npt.NDArray[np.float64]:
+        """All angles (B, A), float64."""
+        if not self._is_affine:
+            return self._inner.angles(self._outer.angles(inputs, weights), np.zeros(0))
+        angles: npt.NDArray[np.float64] = inputs @ self._by_input
+        angles += weights @ self._by_weight + self._constant
+        return angles
+
+    def pullback(
+        self, inputs: Reals, weights: Reals, slopes: npt.NDArray[np.float64]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Gradients of the angles (B, A) -> of inputs (B, I) and weights (W,)."""
+        if not self._is_affine:
+            angles = self._outer.angles(inputs, weights)
+            between, _ = self._inner.pullback(angles, np.zeros(0), slopes)
+            return self._outer.pullback(inputs, weights, between)
+        return slopes @ self._by_input.T, self._by_weight @ slopes.sum(axis=0)
