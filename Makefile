@@ -19,7 +19,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 fuzz: $(VENV)/.installed-dev
-	QHQ_FUZZ=$${QHQ_FUZZ:-1000} $(BIN)/python -m pytest tests/backends/test_library.py
+	QHQ_FUZZ=$${QHQ_FUZZ:-1000} $(BIN)/python -m pytest tests/backends/test_library.py tests/backends/noisy/test_adjoint.py
 	$(BIN)/python -m benchmarks.hostile
 
 check: $(VENV)/.installed-dev

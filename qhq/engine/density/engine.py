@@ -29,7 +29,6 @@ MOST_DENSITY_QUBITS = 9
 
 KEPT_BYTES = 1 << 29
 """Vectors of a forward pass are kept for the backward pass up to this size; beyond it they are made again."""
-_IDLE_TILES = 8
 
 
 @dataclass
@@ -54,6 +53,9 @@ class _Tile:
 
 class _Side:
     """One of the two sweeps, in one precision, with the tiles that nobody uses now."""
+
+    # Not of the module, whose names are gone when the last residuals are collected as the interpreter ends.
+    most_idle, most_idle_bytes = 8, KEPT_BYTES
 
     def __init__(self, compiled: CompiledSweep, dtype: np.dtype[Any]) -> None:
         sweep = compiled.sweep
@@ -107,10 +109,10 @@ class _Side:
 
     def give_back(self, tile: _Tile) -> None:
         """Keep a tile for the next call, unless it is large or there are enough."""
-        if tile.vectors.nbytes <= KEPT_BYTES:
+        if tile.vectors.nbytes <= self.most_idle_bytes:
             with self._lock:
                 self._idle.append(tile)
-                del self._idle[:-_IDLE_TILES]
+                del self._idle[: -self.most_idle]
 
     def _forward(self, tile: _Tile) -> None:
         _call(sweep_forward, self.sweep, tile.work, tile.vectors.reshape(-1), int(tile.kept))
