@@ -32,7 +32,7 @@ SNIPPETS = snippets()
 
 
 def run(name: str, **given) -> dict:
-    names = {"__name__": "snippet", **given}
+    names = {**given, "__name__": "snippet"}
     exec(compile(SNIPPETS[name], name, "exec"), names)
     return names
 
@@ -49,18 +49,34 @@ def a_model() -> dict:
 GIVEN = {"docs/doctor.md:1": a_model}
 
 
-@pytest.mark.parametrize("name", SNIPPETS)
-def test_a_snippet_runs(name, tmp_path, monkeypatch):
-    """Nothing of it reaches the user's home or a service."""
+TOUR = [name for name in SNIPPETS if name.startswith("docs/python.md")]
+"""Snippets of a page that is read from top to bottom, each of which goes on from the one before."""
+
+
+@pytest.fixture
+def away(tmp_path, monkeypatch):
+    """A folder of its own: nothing of a snippet reaches the user's home or a service."""
     from qiskit_ibm_runtime.accounts import management
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("QHQ_RUNS_DIR", str(tmp_path / "runs"))
     monkeypatch.setattr(management, "_DEFAULT_ACCOUNT_CONFIG_JSON_FILE", str(tmp_path / "accounts.json"))
+
+
+@pytest.mark.parametrize("name", [name for name in SNIPPETS if name not in TOUR])
+def test_a_snippet_runs(name, away):
     run(name, **GIVEN.get(name, dict)())
 
 
+def test_the_page_of_python_runs_from_top_to_bottom(away, capsys):
+    names: dict = {}
+    for name in TOUR:
+        names = run(name, **names)
+    assert "1 of 1: loss" in capsys.readouterr().out
+
+
 def test_there_are_snippets():
-    assert {"README.md:1", "README.md:2"} <= set(SNIPPETS)
+    assert {"README.md:1", "README.md:2", "docs/python.md:1"} <= set(SNIPPETS)
 
 
 def of_readme(word: str) -> str:
@@ -68,7 +84,7 @@ def of_readme(word: str) -> str:
     return name
 
 
-def test_the_layer_of_the_readme_is_exact_scaled_and_trains_what_stands_before_it():
+def test_the_layer_of_the_readme_is_exact_scaled_and_trains_what_stands_before_it(away):
     names = run(of_readme("QuantumLayer"))
     layer, model = names["layer"], names["model"]
     assert all(each.grad.abs().max() > 0 for each in model.parameters())
@@ -84,7 +100,7 @@ def test_the_layer_of_the_readme_is_exact_scaled_and_trains_what_stands_before_i
     np.testing.assert_allclose(layer(inputs).detach(), expected, atol=1e-10)
 
 
-def test_what_stands_before_the_network_of_the_readme_learns():
+def test_what_stands_before_the_network_of_the_readme_learns(away):
     names = run(of_readme("AdjointNetwork"))
     assert isinstance(names["network"], AdjointNetwork)
     names["model"](torch.ones(3, 8)).sum().backward()

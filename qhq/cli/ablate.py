@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from qhq.cli.options import Cluster, Debug, Json, Set
-from qhq.cli.output import Output, command, figure, plain_table
+from qhq.cli.output import command, figure, plain_table
 from qhq.limits import MOST_COUNT, MOST_THREADS
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from qhq.experiment.config import ExperimentConfig
-    from qhq.report.figures import Note
-    from qhq.studies.ablation.study import AblationRequest
-    from qhq.studies.runner import Runner
-
-Who = tuple[int | None, str | None]
-"""Processes of this machine, or the address of a cluster."""
-
-TITLES = {"random_walk": "Control: random walk", "planted": "Control: planted signal"}
 
 
 def ablate(
@@ -57,96 +45,27 @@ def ablate(
     Example: qhq ablate --seeds 5 --set training.epochs=20
     """
     with command(as_json=json, debug=debug) as output:
+        from qhq.api.study import Study
+        from qhq.api.study import ablate as ablate_subject
         from qhq.runs.looks import say_looks
-        from qhq.studies.ablation.study import AblationRequest
-        from qhq.studies.ablation.variants import load_subject
-        from qhq.studies.runner import check_workers, cores
 
-        check_workers(workers, cluster)
-        config, request = load_subject(subject, overrides or []), AblationRequest(seeds)
-        if cluster is None:
-            workers = workers or min(cores(), 8)
-        if not control:
-            record = _ablate(config, request, (workers, cluster), output.note)
-            said = [record["verdict"], *say_looks(record["looks"])]
-            output.result(record, *_study_parts(record, ""), *said, *_page(record))
-            _mirror(record, output)
-            return
-        record = _control(config, request, (workers, cluster), output.note)
-        parts = [part for name, each in record["controls"].items() for part in _study_parts(each, name)]
-        output.result(record, *parts, record["verdict"], *_page(record))
-        for each in record["controls"].values():
-            _mirror(each, output)
-        if not record["passed"]:
+        def show(study: Study) -> None:
+            record = study.record
+            if control:
+                parts = [
+                    part for name, each in record["controls"].items() for part in _study_parts(each, name)
+                ]
+                output.result(record, *parts, record["verdict"], *_page(record))
+            else:
+                said = [record["verdict"], *say_looks(record["looks"])]
+                output.result(record, *_study_parts(record, ""), *said, *_page(record))
+
+        study = ablate_subject(
+            subject, seeds=seeds, control=control, workers=workers, cluster=cluster, set=overrides,
+            progress=True, on_result=show,
+        )  # fmt: skip
+        if control and not study.record["passed"]:
             raise typer.Exit(1)
-
-
-def _mirror(record: dict[str, Any], output: Output) -> None:
-    from pathlib import Path
-
-    from qhq.runs.mirror import mirror_study
-    from qhq.runs.run_folder import RunFolder
-
-    mirror_study(RunFolder(Path(record["folder"])), "ablation", record, output.note)
-
-
-def _ablate(config: ExperimentConfig, request: AblationRequest, who: Who, note: Note) -> dict[str, Any]:
-    from qhq.studies.ablation.study import run_ablation
-
-    with _runner(who) as runner:
-        record = run_ablation(config, request, runner)
-    return _illustrated(record, f"Ablation of {record['config']}", {"Variants and baselines": record}, note)
-
-
-def _control(config: ExperimentConfig, request: AblationRequest, who: Who, note: Note) -> dict[str, Any]:
-    from qhq.studies.ablation.study import run_controls
-
-    with _runner(who) as runner:
-        record = run_controls(config, request, runner)
-    studies = {TITLES[name]: each for name, each in record["controls"].items()}
-    return _illustrated(record, f"Controls of {config.name}", studies, note)
-
-
-@contextmanager
-def _runner(who: Who) -> Iterator[Runner]:
-    """A bar, and workers."""
-    from qhq.cli.steps import StudyProgress
-    from qhq.studies.runner import Runner, open_workers
-
-    with StudyProgress() as progress, open_workers(*who, progress.note) as workers:
-        yield Runner(workers, progress)
-
-
-def _illustrated(
-    record: dict[str, Any], title: str, studies: dict[str, dict[str, Any]], note: Note
-) -> dict[str, Any]:
-    """Draw each study into its folder, write the page into the last one's, and say where they are."""
-    from pathlib import Path
-
-    from qhq.data.caveat import Caveat
-    from qhq.report.ablation_figure import draw_ablation
-    from qhq.report.ablation_page import render_ablation
-    from qhq.report.figures import save_figure, try_figure
-    from qhq.runs.run_folder import RunFolder
-
-    folders = [Path(each["folder"]) for each in studies.values()]
-    for folder, each in zip(folders, studies.values(), strict=True):
-        figure = try_figure(
-            lambda path, each=each: save_figure(draw_ablation(each), path, Caveat.of(each)),  # type: ignore[misc]
-            folder / "ablation.png",
-            note,
-        )
-        each["figure"] = figure and str(figure)
-    caveat = Caveat.of(next(iter(studies.values())))
-    heading = f"{title}. {caveat.mark}" if caveat else title
-    page = try_figure(
-        lambda path: RunFolder(path.parent).write_text(
-            path.name, render_ablation(heading, record["verdict"], studies)
-        ),
-        folders[-1] / "report.html",
-        note,
-    )
-    return {**record, "page": page and str(page)}
 
 
 def _page(record: dict[str, Any]) -> list[str]:
@@ -171,7 +90,9 @@ def _table(record: dict[str, Any], control: str) -> Table:
     columns += [SHORT[name] for name in record["other_losses"]]
     columns += ["alive", "the hybrid against it"]
     rows = [_cells(row, record) for row in record["rows"]]
-    heading, chosen = TITLES.get(control, record["config"]), record["mlp_widths"]
+    from qhq.api.study import CONTROLS
+
+    heading, chosen = CONTROLS.get(control, record["config"]), record["mlp_widths"]
     tried = ", ".join(f"{each['hidden']}{'*' if each['chosen'] else ''}" for each in chosen)
     title = (
         f"{heading}: {len(record['seeds'])} seeds, {record['windows']} windows on {record['dates']} dates;"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +11,6 @@ import typer
 from qhq.cli.options import Debug, Json
 from qhq.cli.output import command, figure, plain_table
 from qhq.data.caveat import Caveat
-from qhq.errors import ConfigError, nearest
 from qhq.limits import MOST_COUNT
 
 if TYPE_CHECKING:
@@ -79,16 +78,18 @@ def compare(
     Example: qhq compare --sort -skill --filter 'quantum.qubits >= 4' --latex table.tex
     """
     with command(as_json=json, debug=debug) as output:
-        table = _select(runs or [], conditions or [], sort, output.note)
-        table = table if limit is None else table.first(limit)
+        from qhq.api.run import compared
+
+        table = compared(runs or [], conditions or [], sort, limit, note=output.note)
         if list_columns:
-            names = _all_columns(table)
+            names = table.columns
             output.result({"columns": names, "differs": table.differs}, *_list(names, table.differs))
             return
-        chosen = None if columns is None or not table.summaries else _chosen(table, columns)
+        words = None if columns is None else [word.strip() for word in columns.split(",")]
+        chosen = None if words is None or not table.summaries else table.choose(words)
         keys = table.keys if every or chosen is not None else table.differs
         rows = table.rows(keys)
-        shown = chosen or (_all_columns(table) if every else _shown(table))
+        shown = chosen or (table.columns if every else _shown(table))
         people = _people(table, rows, shown, _hidden(table, shown) if chosen is None else [], whole=every)
         files: dict[Format, Path | None] = {"csv": csv, "excel": excel, "latex": latex}
         paged = ["group", *shown] if len(table.groups) > 1 and "group" not in shown else shown
@@ -104,44 +105,8 @@ def compare(
         output.result(record, *people, *(f"Wrote {path}" for path in written))
 
 
-def _select(
-    runs: Sequence[str], conditions: Sequence[str], sort: str | None, note: Callable[[str], None]
-) -> RunTable:
-    from qhq.runs.comparison import tabulate
-    from qhq.runs.gather import gather_runs
-
-    table = tabulate(gather_runs(runs), note)
-    for condition in conditions:
-        table = table.where(condition)
-    return table if sort is None else table.sorted_by(sort)
-
-
-def _all_columns(table: RunTable) -> list[str]:
-    return list(dict.fromkeys([*(table.summaries[0] if table.summaries else ()), *table.keys]))
-
-
 def _list(names: Sequence[str], differs: Sequence[str]) -> list[str]:
     return [f"{name}{'  (differs)' if name in differs else ''}" for name in names] or ["No runs."]
-
-
-def _chosen(table: RunTable, text: str) -> list[str]:
-    """Columns by their names, or by the last words of these where only one ends so.
-
-    Raises:
-        ConfigError: If a name is not, or more than one, column.
-    """
-    known = _all_columns(table)
-    found = []
-    for word in (each.strip() for each in text.split(",")):
-        ending = [name for name in known if name.endswith(f".{word}")]
-        if word not in known and len(ending) != 1:
-            raise ConfigError(
-                "--columns must name columns, separated by commas",
-                got=f"'{word}'" + (f", which may be {', '.join(ending)}" if ending else ""),
-                fix="Write the name in full" if ending else f"{nearest(word, known)} See --list-columns",
-            )
-        found.append(word if word in known else ending[0])
-    return list(dict.fromkeys(found))
 
 
 def _shown(table: RunTable) -> list[str]:

@@ -54,8 +54,8 @@ def fetch(
     Example: qhq data fetch AAPL MSFT GOOGL --start 2015-01-01 --end 2024-12-31
     """
     with command(as_json=json, debug=debug) as output:
-        from qhq.cli.steps import StudyProgress
         from qhq.data.yahoo.load import fetch_prices
+        from qhq.progress.steps import StudyProgress
 
         span = (start and start.date(), end and end.date())
         with StudyProgress() as progress:
@@ -123,7 +123,7 @@ def show(
     """
     with command(as_json=json, debug=debug) as output:
         from qhq.cli.data_show import show_data
-        from qhq.cli.named_data import find_data
+        from qhq.experiment.named_data import find_data
 
         show_data(output, find_data(target, list(overrides or []), panel), out, day and day.date())
 
@@ -152,11 +152,11 @@ def check(
             plausibility_facts,
             plausible_lines,
         )
-        from qhq.cli.named_data import find_data
         from qhq.data.checks.breaches import find_breaches
         from qhq.data.columns import columns_to_read
         from qhq.data.load import read_table
         from qhq.data.plausibility.doubt import check_names
+        from qhq.experiment.named_data import find_data
 
         names = check_names(accept or ())
         named = find_data(target, list(overrides or []), panel)
@@ -179,8 +179,8 @@ def check(
 
 
 def _record_once(names: Collection[str], path: Path, expiries: int | None) -> list[Recorded]:
-    from qhq.cli.steps import StudyProgress
     from qhq.data.recording.recorder import YahooChains, record_chains
+    from qhq.progress.steps import StudyProgress
 
     with StudyProgress() as progress:
         return record_chains(names, path, source=YahooChains(), expiries=expiries, progress=progress.told)

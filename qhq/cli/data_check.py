@@ -14,10 +14,10 @@ from qhq.data.columns import ACTIONS, TABLES, canonical_name
 if TYPE_CHECKING:
     import pandas as pd
 
-    from qhq.cli.named_data import NamedData
     from qhq.data.plausibility import LeakDoubt
     from qhq.data.sources.files import Reading
     from qhq.data.spec import DataSpec
+    from qhq.experiment.named_data import NamedData
 
 WIDTH = 80
 SHOWN_SYMBOLS = 8

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
 
-    from qhq.cli.named_data import NamedData
     from qhq.data.caveat import Caveat
     from qhq.data.panel import Panel
     from qhq.data.spec import DataSpec
+    from qhq.experiment.named_data import NamedData
 
 STOCKS = ("symbol", "rows", "first", "last", "gaps", "splits")
 OPTIONS = ("symbol", "kind", "rows", "first", "last", "sessions", "contracts", "expiries", "without_quote",
@@ -114,7 +114,7 @@ def _check_day(panel: Panel, day: date | None) -> None:
 
 
 def _draw(plan: _Plan, rows: list[dict[str, Any]]) -> list[Path]:
-    from qhq.cli.steps import StudyProgress
+    from qhq.progress.steps import StudyProgress
     from qhq.report.figures import save_figure
 
     paths: list[Path] = []

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from qhq.cli.output import plain_table
-from qhq.cli.steps import StudyProgress
+from qhq.progress.steps import StudyProgress
 
 if TYPE_CHECKING:
     from rich.table import Table

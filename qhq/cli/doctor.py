@@ -32,14 +32,11 @@ def doctor(
     Example: qhq doctor experiments/quickstart --set model.activation_before=relu
     """
     with command(as_json=json, debug=debug) as output:
-        from qhq.experiment.checkup import examine_subject
+        from qhq.api.parts import diagnose
 
-        found = examine_subject(subject, overrides or [])
-        diagnosis = found.diagnosis
-        record = {**diagnosis.to_dict(), **found.caveat.to_dict()}
-        record["plausibility"] = [doubt.to_dict() for doubt in found.doubts]
-        output.result(record, *_parts(found.subject, diagnosis, found.doubts))
-        if not diagnosis.healthy:
+        found = diagnose(subject, set=overrides)
+        output.result(found.to_dict(), *_parts(found.subject, found.diagnosis, found.doubts))
+        if not found.healthy:
             raise typer.Exit(1)
 
 

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from qhq.cli.hardware import hardware
-from qhq.cli.heartbeat import doing
 from qhq.cli.options import Debug, Json, Run
-from qhq.cli.output import Output, command, figure, metrics_table, plain_table
+from qhq.cli.output import command, figure, metrics_table, plain_table
 from qhq.cli.results import LABELS
-from qhq.errors import ConfigError
 from qhq.limits import MOST_COUNT, MOST_SEED, MOST_SHOTS
+from qhq.progress.heartbeat import doing
+from qhq.runs.run_folder import find_run
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from qhq.studies.portability import EvalPlan
 
 
 def evaluate(
@@ -83,98 +80,47 @@ def evaluate(
     Example: qhq eval --backend aer --backend fake_fez --backend ibm_fez --samples 64 --dry-run
     """
     with command(as_json=json, debug=debug) as output:
-        from qhq.runs.run_folder import find_run
-        from qhq.studies.selection import reach_backends
+        from qhq.api.evaluation import Evaluation
+        from qhq.api.run import Run
 
-        if service and not dry_run:
-            raise ConfigError(
-                "--service needs --dry-run: it asks what jobs would cost",
-                got="--service alone",
-                fix="Add --dry-run, or leave --service out",
-            )
         doing("Opening the run and its prices")
-        folder = find_run(run)
+        opened = Run(find_run(run))
         if run is None:
-            output.note(f"Run {folder.name}, the latest finished one.")
-        with hardware(output, yes=yes, run=folder.name):
-            # The devices are asked while PyTorch, the run and its prices are read.
-            wanted = tuple(backend or ["aer"])
-            connections = reach_backends(wanted, shots)
-            from qhq.experiment.other_data import OtherDataRequest
-            from qhq.studies.portability import EvalRequest, plan_evaluation
+            output.note(f"Run {opened.name}, the latest finished one.")
 
-            other = OtherDataRequest(data, tuple(overrides or ()), None if since is None else since.date())
-            request = EvalRequest(wanted, samples, shots, seed, other)
-            plan = plan_evaluation(folder, request, connections, ask_service=service)
+        def ask(forecast: Evaluation) -> bool:
+            """Show what it would cost; only a person at a terminal can be asked."""
+            if output.as_json or not sys.stdin.isatty():
+                return False
+            output.tell(_costs(forecast.record))
+            if not typer.confirm("Send these jobs?", err=True):
+                raise typer.Exit(130)
+            return True
+
+        def show(evaluation: Evaluation) -> None:
+            record = evaluation.record
             if dry_run:
-                output.result(_forecast(plan), _costs(plan), *_left_out(_forecast(plan)))
+                output.result(record, _costs(record), *_left_out(record))
                 return
-            if any(cost.jobs for cost in plan.costs) and not yes:
-                _confirm(plan, output)
-            record = _run(plan, output.note)
-        tables = _metrics(record), _portability(record)
-        first = f"Run {record['run']}", *_other_data(record)
-        output.result(record, *first, *tables, *_notes(record), *_left_out(record))
-        from qhq.runs.mirror import mirror_run
+            first = f"Run {record['run']}", *_other_data(record)
+            tables = _metrics(record), _portability(record)
+            output.result(record, *first, *tables, *_notes(record), *_left_out(record))
 
-        mirror_run(plan.folder, output.note)
-
-
-def _run(plan: EvalPlan, note: Callable[[str], None]) -> dict[str, Any]:
-    from qhq.cli.steps import StudyProgress
-    from qhq.studies.portability import run_evaluation
-
-    def load_figures() -> None:
-        # It takes two seconds, which a queue has to spare.
-        import qhq.report.figures
-        import qhq.report.portability_figure  # noqa: F401
-
-    with StudyProgress() as progress:
-        record = run_evaluation(plan, progress, load_figures)
-    from qhq.data.caveat import Caveat
-    from qhq.report.figures import save_figure, try_figure
-    from qhq.report.portability_figure import draw_portability
-
-    if len(record["results"]) > 1 and plan.experiment.ansatz is not None:
-        path = try_figure(
-            lambda path: save_figure(draw_portability(record), path, Caveat.of(record)),
-            plan.folder.file("figures/portability.png"),
-            note,
-        )
-        record["figure"] = path and str(path)
-    return record
-
-
-def _confirm(plan: EvalPlan, output: Output) -> None:
-    if output.as_json or not sys.stdin.isatty():
-        raise ConfigError(
-            "A run on hardware must be confirmed",
-            got=f"no --yes for {', '.join(cost.backend for cost in plan.costs)}",
-            fix="Look with --dry-run what it costs, then add --yes",
-        )
-    output.tell(_costs(plan))
-    if not typer.confirm("Send these jobs?", err=True):
-        raise typer.Exit(130)
+        with hardware(output, yes=yes, run=opened.name):
+            opened.evaluate(
+                *backend or [], samples=samples, shots=shots, seed=seed, data=data, set=overrides,
+                since=None if since is None else since.date(), dry_run=dry_run, service=service,
+                yes=yes or ask, progress=True, on_result=show,
+            )  # fmt: skip
 
 
 _DATA = {False: "Other data than the run's", True: "The run's own data, other dates"}
 
 
-def _forecast(plan: EvalPlan) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    names = [entry.name for entry in plan.entries]
-    costs = [asdict(cost) for cost in plan.costs]
-    return {"run": plan.folder.name, "dry_run": True, "backends": names, "samples": len(plan.windows),
-            "costs": costs, "skipped": [asdict(each) for each in plan.skipped]}  # fmt: skip
-
-
-def _costs(plan: EvalPlan) -> Table | str:
-    from dataclasses import asdict
-
-    if not plan.costs:
+def _costs(record: dict[str, Any]) -> Table | str:
+    rows = record["costs"]
+    if not rows:
         return "No hardware among the backends: nothing to pay."
-    rows = [asdict(cost) for cost in plan.costs]
     columns = list(rows[0])
     return plain_table(
         [column.replace("_", " ") for column in columns],

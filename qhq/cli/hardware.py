@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import typer
 
-from qhq.cli.heartbeat import doing
 from qhq.cli.output import Output
+from qhq.progress.heartbeat import doing
 from qhq.visible import visible
 
 SAME_AGAIN_SECONDS = 15.0

@@ -8,8 +8,7 @@ import typer
 
 from qhq.cli.options import Cluster, Debug, Json, Run
 from qhq.cli.output import command, figure, plain_table
-from qhq.errors import ConfigError
-from qhq.limits import MOST_COUNT, MOST_FACTOR, MOST_SEED, MOST_SHOTS, MOST_THREADS
+from qhq.limits import MOST_COUNT, MOST_SEED, MOST_THREADS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,64 +45,24 @@ def noise(
     Example: qhq noise --backend fake_nairobi --scale 0,1,2 --shots exact,1024
     """
     with command(as_json=json, debug=debug) as output:
-        from qhq.cli.steps import StudyProgress
-        from qhq.data.caveat import Caveat
-        from qhq.report.figures import save_figure, try_figure
-        from qhq.report.noise_figure import draw_noise
+        from qhq.api.run import Run as TrainedRun
+        from qhq.api.study import Study
         from qhq.runs.looks import say_looks
-        from qhq.runs.mirror import mirror_study
         from qhq.runs.run_folder import find_run
-        from qhq.studies.noise import NoiseRequest, run_noise_study
-        from qhq.studies.runner import Runner, check_workers, open_workers
 
-        request = NoiseRequest(backend, _scales(scale), _shots(shots), seeds, samples, seed)
-        check_workers(workers, cluster)
-        folder = find_run(run)
-        if cluster is None:
-            workers = workers or 1  # one more takes seconds to start, which is most of such a study
-        with StudyProgress() as progress, open_workers(workers, cluster, progress.note) as who:
-            record = run_noise_study(folder, request, Runner(who, progress))
-        path = try_figure(
-            lambda path: save_figure(draw_noise(record), path, Caveat.of(record)),
-            folder.file(f"figures/noise-{record['backend']}.png"),
-            output.note,
-        )
-        figure = [] if path is None else [f"Figure {path}"]
-        output.result(
-            {**record, "figure": path and str(path)},
-            f"Run {record['run']}",
-            _table(record),
-            record["verdict"],
-            *say_looks(record["looks"]),
-            *figure,
-        )
-        mirror_study(folder, "noise", record, output.note, runs=[folder])
+        def show(study: Study) -> None:
+            record, path = study.record, study.record["figure"]
+            said = [
+                record["verdict"],
+                *say_looks(record["looks"]),
+                *([] if path is None else [f"Figure {path}"]),
+            ]
+            output.result(record, f"Run {record['run']}", _table(record), *said)
 
-
-def _scales(text: str) -> tuple[float, ...]:
-    try:
-        scales = tuple(float(word) for word in text.split(","))
-    except ValueError:
-        scales = ()
-    if not scales or min(scales) < 0 or not max(scales) <= MOST_FACTOR:
-        raise ConfigError(
-            "--scale must be numbers from 0 up, separated by commas", got=f"'{text}'", fix="Write 0,0.5,1"
-        )
-    return tuple(dict.fromkeys(scales))
-
-
-def _shots(text: str) -> tuple[int | None, ...]:
-    words = text.split(",")
-    if not all(
-        word == "exact" or (word.isdecimal() and len(word) < 20 and 0 < int(word) <= MOST_SHOTS)
-        for word in words
-    ):
-        raise ConfigError(
-            f"--shots must be whole numbers from 1 to {MOST_SHOTS:,} or the word exact, separated by commas",
-            got=f"'{text}'",
-            fix="Write exact,256,1024",
-        )
-    return tuple(dict.fromkeys(None if word == "exact" else int(word) for word in words))
+        TrainedRun(find_run(run)).noise(
+            backend, scale=scale, shots=shots, seeds=seeds, samples=samples, seed=seed, workers=workers,
+            cluster=cluster, progress=True, on_result=show,
+        )  # fmt: skip
 
 
 def _table(record: dict[str, Any]) -> Table:

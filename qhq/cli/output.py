@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from qhq.cli.heartbeat import Heartbeat, current
 from qhq.errors import ConfigError, QHQError
 from qhq.paths import PACKAGE
+from qhq.progress.heartbeat import Heartbeat, current
 from qhq.visible import visible
 
 if TYPE_CHECKING:

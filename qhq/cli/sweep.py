@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qhq.cli.options import Cluster, Debug, Json, Set
-from qhq.cli.output import Output, command, figure, plain_table
-from qhq.errors import ConfigError
+from qhq.cli.output import command, figure, plain_table
 from qhq.limits import MOST_THREADS
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from qhq.report.figures import Note
-    from qhq.studies.sweep.study import Sweep
 
 SHOWN_ROWS = 12
 STAGED = "experiments/staged"
@@ -47,53 +44,12 @@ def sweep(
     Example: qhq sweep experiments/staged --workers 2
     """
     with command(as_json=json, debug=debug) as output:
-        from qhq.studies.runner import check_workers
-        from qhq.studies.sweep.spec import load_sweep
-        from qhq.studies.sweep.study import open_sweep
+        from qhq.api.study import sweep as search
 
-        check_workers(workers, cluster)
-        opened = open_sweep(*load_sweep(config, overrides or []))
-        if resume and not opened.has_begun:
-            raise _nothing_to_resume(opened)
-        record = _run(opened, workers, cluster, output.note)
-        output.result(record, *_parts(record))
-        _mirror(opened, record, output)
-
-
-def _run(opened: Sweep, count: int | None, cluster: str | None, note: Note) -> dict[str, Any]:
-    from qhq.cli.sweep_progress import SweepProgress
-    from qhq.report.figures import draw_run_figures
-    from qhq.runs.run_folder import find_run
-    from qhq.studies.runner import Runner, open_workers
-    from qhq.studies.sweep.study import run_sweep
-
-    figures, caveat = opened.folder.figures, opened.start.data.caveat
-    with SweepProgress(figures, opened.spec.metric, caveat) as progress:
-        progress.note(f"Sweep {opened.folder.path}")
-        with open_workers(count, cluster, progress.note) as workers:
-            record = run_sweep(opened, Runner(workers, progress))
-    for row in (record["final"] or {"rows": []})["rows"]:
-        for name in row.get("runs", []):
-            draw_run_figures(find_run(name), note)
-    return {**record, "figures": sorted(str(path) for path in figures.glob("[!.]*.png"))}
-
-
-def _mirror(opened: Sweep, record: dict[str, Any], output: Output) -> None:
-    """The sweep with its trials, and its final runs, which are runs as any other."""
-    from qhq.runs.mirror import mirror_study
-    from qhq.runs.run_folder import find_run
-
-    finals = [name for row in (record["final"] or {"rows": []})["rows"] for name in row.get("runs", [])]
-    mirror_study(opened.folder, "sweep", record, output.note, runs=map(find_run, finals))
-
-
-def _nothing_to_resume(opened: Sweep) -> ConfigError:
-    known = sorted(path.parent.name for path in opened.folder.path.parent.glob("*/sweep.yaml"))
-    return ConfigError(
-        "--resume needs a sweep that was begun with the same config, prices and version",
-        got=f"no {opened.folder.path.name}; known: {', '.join(known) or 'none'}",
-        fix="Leave --resume out to begin it",
-    )
+        search(
+            config, workers=workers, cluster=cluster, resume=resume, set=overrides, progress=True,
+            on_result=lambda study: output.result(study.record, *_parts(study.record)),
+        )  # fmt: skip
 
 
 def _parts(record: dict[str, Any]) -> list[str | Table]:

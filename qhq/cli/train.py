@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from qhq.cli.hardware import hardware
-from qhq.cli.heartbeat import doing
 from qhq.cli.options import Accept, Debug, Json, Set
 from qhq.cli.output import command, figure, plain_table
 from qhq.cli.results import chosen, plausibility_lines, result_tables, verdict
 from qhq.errors import ConfigError
+from qhq.progress.heartbeat import doing
 
 
 def train(
@@ -41,61 +40,19 @@ def train(
     Example: qhq train --backend aer --set training.epochs=5
     """
     with command(as_json=json, debug=debug) as output:
-        from qhq.data.plausibility.doubt import check_names
-        from qhq.report.figures import draw_run_figures
-        from qhq.runs.mirror import mirror_run
-        from qhq.runs.run_folder import RunFolder
+        from qhq.api.run import Run
+        from qhq.api.run import train as train_run
 
-        if resume is not None and (config or backend or overrides):
-            raise ConfigError(
-                "--resume continues a run as it was configured",
-                got="--resume together with CONFIG, --backend or --set",
-                fix="Give --resume RUN alone, or with --accept",
-            )
-        accepted = check_names(accept or ())
-        changes = [*(overrides or []), *(["data.offline=true"] if offline else [])]
+        doing("Opening prices, model and backend; comparing the exact engine with it")
+
+        def show(run: Run) -> None:
+            record = run.record
+            output.result(record, *_people(record))
+
         # A device is trained on where its entry says so, which is the consent.
         with hardware(output, yes=True):
-            record = _run(config, backend, changes, resume, accepted)
-        output.result(record, *_people(record))
-        if "folds" in record:
-            return
-        folder = RunFolder(Path(record["path"]))
-        draw_run_figures(folder, output.note)
-        if record.get("collapse"):
-            output.note(f"Warning: {record['collapse']['message']}")
-        mirror_run(folder, output.note)
-
-
-def _run(
-    config: str | None,
-    backend: str | None,
-    overrides: list[str],
-    resume: str | None,
-    accepted: tuple[str, ...],
-) -> dict[str, Any]:
-    from qhq.cli.progress import TrainingProgress
-    from qhq.experiment.config import load_config
-    from qhq.experiment.run import resume_run, train_run
-    from qhq.experiment.walk_forward import find_walk, read_walk, resume_walk, train_walk
-    from qhq.runs.run_folder import find_run
-
-    doing("Opening prices, model and backend; comparing the exact engine with it")
-    with TrainingProgress() as progress:
-        walk = None if resume is None else find_walk(resume)
-        if walk is not None:
-            folder = resume_walk(walk, progress, accepted)
-        elif resume is not None:
-            folder = resume_run(find_run(resume), progress, accept=accepted)
-        else:
-            study = load_config(config, overrides)
-            if backend is not None:
-                study = study.model_copy(update={"backend": backend})
-            walks = study.data.split.walks
-            folder = (train_walk if walks else train_run)(study, progress, accepted)
-            walk = folder if walks else None
-    record = read_walk(folder) if walk is not None else folder.read_record()
-    return {**record, "path": str(folder.path)}
+            train_run(config, backend=backend, set=overrides, resume=resume, offline=offline,
+                      accept=accept or (), progress=True, on_result=show)  # fmt: skip
 
 
 def _people(record: dict[str, Any]) -> list[Any]:

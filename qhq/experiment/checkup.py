@@ -22,7 +22,7 @@ from qhq.data.caveat import Caveat
 from qhq.data.plausibility import LeakDoubt
 from qhq.diagnostics.doctor.background import Background
 from qhq.diagnostics.doctor.circuit import can_simulate
-from qhq.diagnostics.doctor.finding import Diagnosis
+from qhq.diagnostics.doctor.finding import Diagnosis, Finding
 from qhq.diagnostics.doctor.visit import examine
 from qhq.errors import ConfigError
 from qhq.experiment.config import ExperimentConfig, load_config
@@ -48,6 +48,26 @@ class Examination:
     caveat: Caveat
     diagnosis: Diagnosis
     doubts: tuple[LeakDoubt, ...] = ()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether no finding is an error."""
+        return self.diagnosis.healthy
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was found, the gravest first."""
+        return self.diagnosis.findings
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """Codes of the findings that stand on their own: errors and warnings."""
+        return self.diagnosis.codes
+
+    def to_dict(self) -> dict[str, Any]:
+        """As ``qhq doctor --json`` prints it."""
+        doubts = {"plausibility": [doubt.to_dict() for doubt in self.doubts]}
+        return {**self.diagnosis.to_dict(), **self.caveat.to_dict(), **doubts}
 
 
 def examine_subject(reference: str | None, overrides: Sequence[str] = ()) -> Examination:
@@ -80,20 +100,19 @@ def examine_subject(reference: str | None, overrides: Sequence[str] = ()) -> Exa
             got=f"'{reference}', which is neither",
             fix="Check the path, or leave it out to look at the latest run; 'qhq compare' lists them",
         ) from error
-    subject = f"config {config.name}, before training"
-    experiment, diagnosis = _examine_design(config)
-    return Examination(subject, config.data.caveat, diagnosis, doubt_data(experiment.data, config.data))
+    return examine_design(config)
 
 
-def examine_config(config: ExperimentConfig) -> Diagnosis:
-    """Look thoroughly at the model that a config describes, with the weights that it would begin with."""
-    return _examine_design(config)[1]
+def examine_design(config: ExperimentConfig) -> Examination:
+    """Look thoroughly at the model that a config describes, with the weights that it would begin with.
 
-
-def _examine_design(config: ExperimentConfig) -> tuple[Experiment, Diagnosis]:
+    Raises:
+        QHQError: If the prices, the circuit or the model cannot be had.
+    """
     # With the drawn weights, with which training begins: at its baseline the model forecasts a constant.
     experiment = open_design(config, at_baseline=False)
-    return experiment, _examine(experiment, initial=None, epochs=0)
+    diagnosis, doubts = _examine(experiment, initial=None, epochs=0), doubt_data(experiment.data, config.data)
+    return Examination(f"config {config.name}, before training", config.data.caveat, diagnosis, doubts)
 
 
 def examine_run(folder: RunFolder) -> Diagnosis:

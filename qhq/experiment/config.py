@@ -100,6 +100,12 @@ class QuantumSpec(Spec):
         copy._held, copy._origin = ansatz, None
         return copy
 
+    def carried_as(self, other: QuantumSpec) -> QuantumSpec:
+        """The same, with the circuit that another spec carries, which counts where both name the same."""
+        copy = self.model_copy()
+        copy._origin, copy._held = other._origin, other._held
+        return copy
+
     @property
     def origin(self) -> Origin | None:
         """The run that it was read from, if any."""

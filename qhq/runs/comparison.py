@@ -58,6 +58,11 @@ class RunTable:
         return list(dict.fromkeys(key for design in self.designs for key in design))
 
     @property
+    def columns(self) -> list[str]:
+        """Every column there is: results, then design keys."""
+        return list(dict.fromkeys([*(self.summaries[0] if self.summaries else ()), *self.keys]))
+
+    @property
     def differs(self) -> list[str]:
         """Design keys that are not the same in all runs."""
         return [
@@ -65,6 +70,24 @@ class RunTable:
             for key in self.keys
             if key not in _IN_SUMMARY and len({str(design.get(key)) for design in self.designs}) > 1
         ]
+
+    def choose(self, words: Iterable[str]) -> list[str]:
+        """Columns by their names, or by the last words of these where only one ends so.
+
+        Raises:
+            ConfigError: If a word is not, or more than one, column.
+        """
+        known, found = self.columns, []
+        for word in words:
+            ending = [name for name in known if name.endswith(f".{word}")]
+            if word not in known and len(ending) != 1:
+                raise ConfigError(
+                    "--columns must name columns, separated by commas",
+                    got=f"'{word}'" + (f", which may be {', '.join(ending)}" if ending else ""),
+                    fix="Write the name in full" if ending else f"{nearest(word, known)} See --list-columns",
+                )
+            found.append(word if word in known else ending[0])
+        return list(dict.fromkeys(found))
 
     def rows(self, keys: Sequence[str]) -> list[Row]:
         """Flat rows: the summary, then the design keys asked for."""

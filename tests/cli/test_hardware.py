@@ -17,10 +17,10 @@ from qhq.backends.ibm.budget import beside_service
 from qhq.backends.ibm.client import IBMClient
 from qhq.backends.ibm.waiting import talking
 from qhq.cli.hardware import Terminal
-from qhq.cli.steps import StudyProgress
 from qhq.errors import JobError
 from qhq.experiment.config import load_config
 from qhq.experiment.run import train_run
+from qhq.progress.steps import StudyProgress
 from qhq.studies.portability import EvalRequest, plan_evaluation, run_evaluation
 from qhq.studies.runner import Progress
 from qhq.studies.selection import side_by_side

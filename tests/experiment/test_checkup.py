@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from qhq.errors import ConfigError
-from qhq.experiment.checkup import Doctor, examine_config, examine_run, examine_subject
+from qhq.experiment.checkup import Doctor, examine_design, examine_run, examine_subject
 from qhq.experiment.config import load_config
 from qhq.experiment.run import resume_run, train_run
 from qhq.runs.run_folder import list_runs
@@ -112,7 +112,7 @@ def test_the_trained_weights_are_compared_with_those_of_the_start(study):
 
 def test_shots_of_the_entry_are_weighed(study):
     (study / "backends.yaml").write_text("few: {kind: aer, shots: 1, gradient: parameter_shift}\n")
-    diagnosis = examine_config(load_config("tiny.yaml", (*QUICK, "backend=few")))
+    diagnosis = examine_design(load_config("tiny.yaml", (*QUICK, "backend=few"))).diagnosis
     assert diagnosis.codes == ("shot_noise",)
 
 
@@ -122,7 +122,7 @@ def test_a_plateau_is_found_before_training_with_its_trend(study):
         "quantum.depth=16",
         "quantum.overrides={observables: [Z0 Z1], blocks: [{gates: Rot}]}",
     )
-    diagnosis = examine_config(load_config("tiny.yaml", (*QUICK, *deep, "model.skip=concat")))
+    diagnosis = examine_design(load_config("tiny.yaml", (*QUICK, *deep, "model.skip=concat"))).diagnosis
     (finding,) = diagnosis.findings
     assert finding.code == "barren_plateau"
     np.testing.assert_allclose(finding.evidence["log2_slope_per_qubit"], -1, atol=0.3)

@@ -7,7 +7,7 @@ import pytest
 
 from qhq.evaluation.baselines.black_scholes import black_scholes
 from qhq.evaluation.baselines.last_value import last_value
-from qhq.experiment.checkup import examine_config, examine_run, examine_subject
+from qhq.experiment.checkup import examine_design, examine_run, examine_subject
 from qhq.experiment.config import load_config
 from qhq.experiment.evaluate import forecast_scaled
 from qhq.experiment.fit import fit
@@ -90,7 +90,7 @@ def test_a_training_that_comes_to_nothing_keeps_the_baseline_and_says_so(study):
 
 
 def test_the_doctor_looks_at_what_was_trained_though_the_start_is_kept(study):
-    assert examine_config(load_config("tiny.yaml", WALK)).healthy
+    assert examine_design(load_config("tiny.yaml", WALK)).healthy
     run = train_run(load_config("tiny.yaml", WALK), Watcher())
     found = examine_subject(run.name)
     assert found.subject == f"run {run.name}, with the weights of its last epoch"

@@ -10,12 +10,13 @@ import pytest
 
 import qhq.paths
 from qhq.ansatz.stored import load_built, program_digest
+from qhq.api.given import read_subject
 from qhq.errors import ConfigError
 from qhq.experiment.config import load_config
 from qhq.experiment.opening import build_circuit
 from qhq.experiment.run import train_run
 from qhq.runs.run_folder import list_runs
-from qhq.studies.ablation.variants import build_variants, load_subject
+from qhq.studies.ablation.variants import build_variants
 from qhq.training.loop import Watcher
 from tests.conftest import TINY
 
@@ -172,7 +173,7 @@ def test_a_circuit_that_changed_since_does_not_change_a_run(trained, original):
 
 
 def test_every_variant_of_a_runs_ablation_has_its_stored_circuit(trained, mark):
-    config = load_subject(trained.name)
+    config = read_subject(trained.name)
     variants = build_variants(config, build_circuit(config.quantum)).configs
     built = {name: build_circuit(each.quantum) for name, each in variants.items() if each.quantum}
     assert built.keys() >= {"hybrid", "frozen"}

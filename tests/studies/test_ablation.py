@@ -10,6 +10,7 @@ import pytest
 
 from qhq.ansatz.assemble import build
 from qhq.ansatz.spec import AnsatzSpec
+from qhq.api.given import read_subject
 from qhq.data.prepare import prepare
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import ExperimentConfig, load_config
@@ -19,7 +20,7 @@ from qhq.experiment.run import train_run
 from qhq.studies.ablation.cell import circuit_weights, measure_activity, measure_cell, plan_cells
 from qhq.studies.ablation.rivals import choose_rivals, choose_width, judge_place
 from qhq.studies.ablation.study import AblationRequest, control_config, judge, run_ablation, run_controls
-from qhq.studies.ablation.variants import WIDTHS, build_variants, load_subject, mlp_spec
+from qhq.studies.ablation.variants import WIDTHS, build_variants, mlp_spec
 from qhq.studies.ablation.verdict import (
     always_compared,
     compare_by_other_losses,
@@ -500,10 +501,10 @@ def plain(content):
 
 def test_a_run_is_ablated_by_its_name(tiny):
     run = train_run(tiny, Watcher())
-    assert load_subject(run.name) == load_subject(str(run.path)) == tiny
-    assert load_subject(run.name, ["seed=9"]).seed == 9
+    assert read_subject(run.name) == read_subject(str(run.path)) == tiny
+    assert read_subject(run.name, ["seed=9"]).seed == 9
     with pytest.raises(ConfigError, match="CONFIG must be"):
-        load_subject("nowhere")
+        read_subject("nowhere")
 
 
 # Controls

@@ -9,17 +9,14 @@ split.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qhq.ansatz.product import without_entanglers
 from qhq.ansatz.program import Ansatz
 from qhq.errors import ConfigError
-from qhq.experiment.config import ExperimentConfig, QuantumSpec, load_config
-from qhq.experiment.opening import check_own_prices
+from qhq.experiment.config import ExperimentConfig, QuantumSpec
 from qhq.models.mlp import matched_width
 from qhq.models.spec import MOST_HIDDEN, MiddleSpec
-from qhq.runs.run_folder import find_run, is_run
 
 HYBRID, MLP, TUNED_MLP, FROZEN = "hybrid", "mlp", "mlp_tuned", "frozen"
 UNENTANGLED, NO_MIDDLE = "unentangled", "no_middle"
@@ -138,20 +135,3 @@ def _renamed(config: ExperimentConfig, variant: str) -> ExperimentConfig:
     if variant == HYBRID:
         return config
     return config.model_copy(update={"name": f"{config.name[:50]}-{variant}"})
-
-
-def load_subject(reference: str | None, overrides: Sequence[str] = ()) -> ExperimentConfig:
-    """Read a config by its path, or that of a run by its folder or name; None is the quickstart.
-
-    The circuit of a run is the one in its folder, whatever ``circuits/`` holds now.
-
-    Raises:
-        ConfigError: If there is none.
-        DataError: If its prices are not those that the run was made for.
-    """
-    if reference is None or not is_run(reference):
-        return load_config(reference, overrides)
-    folder = find_run(reference)
-    config = load_config(str(folder.config), overrides)
-    check_own_prices(folder, overrides)
-    return config

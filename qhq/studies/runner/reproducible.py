@@ -52,7 +52,7 @@ class Fingerprints:
         quantum = config.quantum
         if quantum is None:
             circuit = None
-        elif quantum.origin is not None:  # a run's, of which another run may say the same
+        elif quantum.origin is not None or quantum.held is not None:  # of which another may say the same
             circuit = fingerprint(build_circuit(quantum))
         else:
             circuit = _circuit(quantum.model_dump_json())

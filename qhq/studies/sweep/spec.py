@@ -142,13 +142,18 @@ class SweepSpec(_Changing):
         return self.seeds if stage.seeds is None else stage.seeds
 
 
-def load_sweep(path: str, overrides: Sequence[str] = ()) -> tuple[SweepSpec, ExperimentConfig]:
-    """Read a sweep, and the config that it starts from.
+def load_sweep(
+    source: str | Mapping[str, Any], overrides: Sequence[str] = ()
+) -> tuple[SweepSpec, ExperimentConfig]:
+    """Read a sweep, from its file or as what would stand in one, and the config that it starts from.
 
     Raises:
         ConfigError: If either is missing or breaks its spec.
     """
-    found = _sweep_path(path)
+    if isinstance(source, Mapping):
+        spec = load_document(SweepSpec, source, overrides)
+        return spec, load_config(spec.experiment)
+    found = _sweep_path(source)
     spec = load_document(SweepSpec, found, overrides)
     beside = found.parent / spec.experiment
     return spec, load_config(str(beside) if beside.exists() else spec.experiment)

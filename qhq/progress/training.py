@@ -1,8 +1,10 @@
-"""The progress of a training, on standard error: loss and the gradient norms of each part."""
+"""The progress of a training: a bar and a line an epoch on standard error, a callable, or nobody."""
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.progress import (
@@ -13,10 +15,33 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from qhq.cli.heartbeat import doing
-from qhq.cli.live import Live
+from qhq.progress.heartbeat import Live, doing
 from qhq.training.loop import TrainingState, Watcher
 from qhq.visible import visible
+
+logger = logging.getLogger("qhq")
+
+
+class Called(Watcher):
+    """Tells a callable, or nobody; what a person should know by the way goes to the log of ``qhq``.
+
+    Args:
+        call: Called with the epochs done, how many there are at most, and the losses of the last one.
+        epochs: How many there are at most.
+    """
+
+    def __init__(self, call: Callable[[int, int, str], None] | None = None, epochs: int = 0) -> None:
+        self.call, self.epochs = call, epochs
+
+    def note(self, text: str) -> None:
+        """Log it."""
+        logger.info("%s", text)
+
+    def epoch_done(self, state: TrainingState) -> None:
+        """Say so, with its losses on the training and the validation split."""
+        if self.call is not None:
+            last = state.history[-1]
+            self.call(state.epoch, self.epochs, f"loss {last.train_loss:.4f} / {last.validation_loss:.4f}")
 
 
 class TrainingProgress(Live, Watcher):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from qhq.visible import visible
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 PATIENCE_SECONDS = 4.0
 """Silence that needs no explanation."""
@@ -75,6 +79,13 @@ class Heartbeat:
             self._over.set()  # nobody listens any more
 
 
+def say(text: str) -> None:
+    """Tell a person something by the way, on standard error."""
+    with contextlib.suppress(OSError, ValueError):  # nobody listens any more
+        sys.stderr.write(f"{visible(text)}\n")
+        sys.stderr.flush()
+
+
 current: list[Heartbeat | None] = [None]
 """The heartbeat of the command that runs, in its one place."""
 
@@ -89,3 +100,20 @@ def count_bars(change: int) -> None:
     """Tell the command that runs of a bar that was put on the screen (+1) or taken away (-1)."""
     if current[0] is not None:
         current[0].bars += change
+
+
+class Live:
+    """A bar on standard error that is shown while a ``with`` block lasts."""
+
+    bar: Progress
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        count_bars(+1)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+        count_bars(-1)

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from qhq.cli import heartbeat
-from qhq.cli.heartbeat import Heartbeat, doing
+from qhq.progress import heartbeat
+from qhq.progress.heartbeat import Heartbeat, doing
 
 
 class Terminal(io.StringIO):

@@ -1,0 +1,182 @@
+"""One checkpoint on one or more backends: what is asked, measured and drawn, and the tables of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from qhq.api.given import called
+from qhq.data.caveat import Caveat
+from qhq.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from qhq.studies.portability import EvalPlan
+    from qhq.studies.runner import Progress as Steps
+
+NAMES = {"test": "model", "naive": "last_value"}
+
+"""Forecasts of a record, by the names that they have in a table."""
+
+
+class Evaluation:
+    """What a checkpoint is worth on one or more backends.
+
+    Args:
+        record: What ``qhq eval --json`` prints, of a dry run too.
+        costs: Forecasts of what hardware costs, where the record has none.
+
+    Attributes:
+        record: The same.
+    """
+
+    def __init__(self, record: dict[str, Any], costs: Sequence[dict[str, Any]] = ()) -> None:
+        self.record, self._costs = record, [*record.get("costs", costs)]
+
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        """One record a backend, as JSON has them; none after a dry run."""
+        return list(self.record.get("results", []))
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """Errors in the unit of the data by backend; ``delta_*`` are to those of the exact simulator."""
+        changes = ("delta_mae", "delta_skill")
+        rows = {
+            each["backend"]: {**each["metrics"], **{key: each[key] for key in changes}}
+            for each in self.results
+        }
+        return metrics_frame(rows, "backend")
+
+    @property
+    def baselines(self) -> pd.DataFrame:
+        """Errors of the last value and of the other baselines over the same windows."""
+        some = self.results[:1]
+        return metrics_frame(
+            {k: v for each in some for k, v in {"naive": each["naive"], **each["baselines"]}.items()}
+        )
+
+    @property
+    def expectation_error(self) -> pd.Series[float]:
+        """Mean |<O> - exact| over windows and observables by backend; NaN without a circuit."""
+        frame = self.to_frame()
+        return frame["expectation_error"]
+
+    @property
+    def report(self) -> pd.DataFrame:
+        """What ran, by backend: shots, depth, layout, calibration, seconds, jobs."""
+        frame = self.to_frame()
+        return frame[[name for name in frame.columns if name in _REPORT]]
+
+    @property
+    def costs(self) -> pd.DataFrame:
+        """Forecast of what each hardware backend costs, indexed by backend; empty without one."""
+        import pandas as pd
+
+        from qhq.backends.executor import CostForecast
+
+        frame = pd.DataFrame(self._costs, columns=list(CostForecast.__dataclass_fields__))
+        return frame.set_index("backend")
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Backends that a glob stands for and that were left out, and why."""
+        return {each["backend"]: each["reason"] for each in self.record.get("skipped", [])}
+
+    def to_frame(self) -> pd.DataFrame:
+        """All of ``results``, one row a backend; the errors of the last value are called ``naive_*``."""
+        import pandas as pd
+
+        rows = [
+            {
+                **{key: value for key, value in each.items() if key not in ("metrics", "naive", "baselines")},
+                **each["metrics"],
+                **{f"naive_{key}": value for key, value in each["naive"].items()},
+            }
+            for each in self.results
+        ]
+        frame = pd.DataFrame(rows, columns=None if rows else ["backend", *_REPORT, "expectation_error"])
+        counts = [name for name in ("samples", "shots", "depth", "two_qubit_gates") if name in frame]
+        numbers = [
+            name
+            for name in frame.columns
+            if name not in counts and all(isinstance(each, float | None) for each in frame[name].to_list())
+        ]
+        types: dict[str, Any] = dict.fromkeys(counts, "Int64") | dict.fromkeys(numbers, "float64")
+        return frame.astype({**types, "backend": str}).set_index("backend")
+
+    def _repr_html_(self) -> str:
+        return str(self.costs.to_html() if not self.results else self.metrics.to_html())
+
+    def __repr__(self) -> str:
+        """The table of metrics; of a dry run, of costs."""
+        caveat = Caveat.of(self.record)
+        table = self.metrics.to_string() if self.results else self.costs.to_string()
+        return f"{caveat.sentence}\n{table}" if caveat else table
+
+
+_REPORT = (
+    "kind", "samples", "shots", "depth", "two_qubit_gates", "layout", "calibration", "calibration_file",
+    "qpu_seconds", "wall_seconds", "job_ids", "replayed", "note",
+)  # fmt: skip
+
+
+def backend_names(backends: Sequence[Any]) -> tuple[str, ...]:
+    """Names and globs of backends; ``aer`` without any.
+
+    Raises:
+        ConfigError: If one is no text.
+    """
+    for each in backends:
+        if not isinstance(each, str):
+            raise ConfigError(
+                "Backends must be named",
+                got=called(each),
+                fix="Write evaluate('aer', 'fake_fez'), for example",
+            )
+    return tuple(backends) or ("aer",)
+
+
+def forecast_costs(plan: EvalPlan) -> Evaluation:
+    """What hardware would cost; nothing is sent."""
+    names = [entry.name for entry in plan.entries]
+    record = {"run": plan.folder.name, "dry_run": True, "backends": names, "samples": len(plan.windows)}
+    return Evaluation({**record, "costs": _costs(plan), "skipped": [asdict(each) for each in plan.skipped]})
+
+
+def measure_portability(plan: EvalPlan, told: Steps, note: Callable[[str], None]) -> Evaluation:
+    """Measure on every backend, and draw what they have in common."""
+    from qhq.studies.portability import run_evaluation
+
+    def load_figures() -> None:
+        # It takes two seconds, which a queue has to spare.
+        import qhq.report.figures
+        import qhq.report.portability_figure  # noqa: F401
+
+    record = run_evaluation(plan, told, load_figures)
+    from qhq.report.figures import save_figure, try_figure
+    from qhq.report.portability_figure import draw_portability
+
+    if len(record["results"]) > 1 and plan.experiment.ansatz is not None:
+        path = try_figure(
+            lambda path: save_figure(draw_portability(record), path, Caveat.of(record)),
+            plan.folder.file("figures/portability.png"),
+            note,
+        )
+        record["figure"] = path and str(path)
+    return Evaluation(record, _costs(plan))
+
+
+def _costs(plan: EvalPlan) -> list[dict[str, Any]]:
+    return [asdict(cost) for cost in plan.costs]
+
+
+def metrics_frame(rows: Mapping[str, Mapping[str, Any]], index: str = "forecast") -> pd.DataFrame:
+    """One row a forecast or backend; what is not defined is NaN."""
+    import pandas as pd
+
+    names = [NAMES.get(name, name) if index == "forecast" else name for name in rows]
+    frame = pd.DataFrame(list(rows.values()), index=pd.Index(names, name=index, dtype=object))
+    return frame.astype("float64")

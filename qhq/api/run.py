@@ -1,0 +1,520 @@
+"""Runs: trained, opened, put side by side; each with its config, tables, model and circuit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qhq.api.evaluation import Evaluation, backend_names, forecast_costs, measure_portability, metrics_frame
+from qhq.api.given import Changes, Config, check_count, read_changes, read_config, read_day, reference_of
+from qhq.api.study import Study, study_noise
+from qhq.data.caveat import Caveat
+from qhq.errors import ConfigError
+from qhq.limits import MOST_COUNT, MOST_SEED, MOST_SHOTS
+from qhq.progress import Progress, noting, open_steps, open_training
+from qhq.runs.run_folder import FINISHED, WALK, RunFolder, find_run, is_run
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    import pandas as pd
+
+    from qhq.ansatz.program import Ansatz
+    from qhq.experiment.config import ExperimentConfig
+    from qhq.experiment.opening import Experiment
+    from qhq.models.hybrid import HybridForecaster
+    from qhq.runs.comparison import RunTable
+    from qhq.training.loop import Watcher
+
+LATEST = "latest"
+
+
+class Run:
+    """A training with its folder; nothing is read before it is asked for.
+
+    Args:
+        folder: The run's, or that of a walk-forward, which holds a run a fold.
+
+    Attributes:
+        folder: Its path.
+    """
+
+    def __init__(self, folder: RunFolder | os.PathLike[str] | str) -> None:
+        self.folder = folder.path if isinstance(folder, RunFolder) else Path(folder).absolute()
+
+    @property
+    def name(self) -> str:
+        """Name of the folder, by which every command finds it."""
+        return self.folder.name
+
+    @property
+    def is_walk(self) -> bool:
+        """Whether it is a walk-forward: a model a fold, and one verdict over all of them."""
+        return (self.folder / WALK).is_file()
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What ``qhq train --json`` prints, read anew each time.
+
+        Raises:
+            ConfigError: If it is missing or damaged.
+        """
+        if self.is_walk:
+            from qhq.experiment.walk_forward import read_walk
+
+            return {**read_walk(RunFolder(self.folder)), "path": str(self.folder)}
+        return {**RunFolder(self.folder).read_record(), "path": str(self.folder)}
+
+    @property
+    def status(self) -> str:
+        """``running``, ``finished`` or ``failed``."""
+        return str(self.record["status"])
+
+    @property
+    def config(self) -> ExperimentConfig:
+        """Its config, every key spelled out."""
+        from qhq.experiment.config import load_config
+
+        return load_config(str(RunFolder(self.folder).config))
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """Errors on the test split, a row a forecast: ``model``, ``last_value`` and the other baselines."""
+        metrics = self._results()["metrics"]
+        return metrics_frame(
+            {"test": metrics["test"], "naive": metrics["naive"], **metrics.get("baselines", {})}
+        )
+
+    @property
+    def forecasts(self) -> pd.DataFrame:
+        """Forecasts of the test split beside what came, in the unit of the data; a row a symbol and date."""
+        return _read_table(RunFolder(self.folder).file("predictions.csv"))
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """Losses and gradient norms, a row an epoch."""
+        return _read_table(RunFolder(self.folder).file("history.csv"))
+
+    @property
+    def folds(self) -> list[Run]:
+        """The runs of a walk-forward, the oldest fold first; none of an ordinary run."""
+        return [Run(path.parent) for path in sorted(self.folder.glob("fold-*/run.json"))]
+
+    @property
+    def caveat(self) -> Caveat:
+        """What must be said first of a run whose data were split or scaled as a published study did."""
+        return Caveat.of(self.record)
+
+    @property
+    def doubts(self) -> list[str]:
+        """Sentences on what looks like a leak in its data, those that somebody accepted among them."""
+        from qhq.experiment.plausibility import read_doubts
+
+        return [doubt.sentence() for doubt in read_doubts(self.record)]
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: the model's error beside that of its task's baseline; after the caveat, if any."""
+        record = self._results()
+        if self.is_walk:
+            said = str(record["verdict"])
+        else:
+            from qhq.experiment.words import say_test
+
+            said = say_test(record)
+        return f"{self.caveat.sentence} {said}" if self.caveat else said
+
+    @property
+    def model(self) -> HybridForecaster:
+        """The trained model, a torch module on the exact engine; ``model.quantum`` is its quantum layer."""
+        return self._experiment.model
+
+    @property
+    def ansatz(self) -> Ansatz | None:
+        """The circuit as it ran; None without one."""
+        from qhq.ansatz.stored import load_built
+
+        path = RunFolder(self.folder).circuit
+        return load_built(path) if path.is_file() else None
+
+    @cached_property
+    def _experiment(self) -> Experiment:
+        from qhq.experiment.opening import open_run as open_experiment
+
+        return open_experiment(self._single("opened"))
+
+    def _single(self, what: str) -> RunFolder:
+        """The folder of one model; a walk-forward has many."""
+        if not self.is_walk:
+            return RunFolder(self.folder)
+        raise ConfigError(
+            f"A walk-forward has a model a fold, and only one model can be {what}",
+            got=self.name,
+            fix="Take a fold: open_run(...).folds[-1]",
+        )
+
+    def _results(self) -> dict[str, Any]:
+        """The record of a finished run."""
+        if not self.is_walk:
+            from qhq.experiment.opening import read_finished
+
+            return read_finished(RunFolder(self.folder))
+        record = self.record
+        if record["status"] != FINISHED:
+            raise ConfigError(
+                "Only a finished walk-forward has results",
+                got=f"{self.name}, which was cut off or is still training",
+                fix=f"Continue it with train(resume='{self.name}')",
+            )
+        return record
+
+    def evaluate(
+        self,
+        *backends: str,
+        samples: int | None = None,
+        shots: int | None = None,
+        seed: int = 0,
+        data: str | os.PathLike[str] | None = None,
+        set: Changes | None = None,
+        since: date | str | None = None,
+        dry_run: bool = False,
+        service: bool = False,
+        yes: bool | Callable[[Evaluation], bool] = False,
+        progress: Progress = None,
+        on_result: Callable[[Evaluation], object] | None = None,
+    ) -> Evaluation:
+        """Forecast with the same weights on one or more backends, beside the exact simulator.
+
+        Args:
+            *backends: Entries of ``backends.yaml``, devices, or globs such as ``ibm_*``; ``aer`` if left out.
+            samples: A seeded subset of so many test windows; all if left out.
+            shots: Shots instead of the entry's, on backends that sample.
+            seed: Of the shots and of the subset.
+            data: Other data than the run's, such as newer rows: a file, or a folder of recorded chains.
+            set: Keys of ``data`` that change where the rows come from.
+            since: First target to evaluate, with other data.
+            dry_run: Forecast what hardware would cost, and send nothing: only ``costs`` is filled then.
+            service: With ``dry_run``, also ask the service for its own forecast.
+            yes: Agreement to what hardware costs: True, or what is shown a dry run and answers.
+            progress: Who is told what is measured.
+            on_result: Called with the result before it is mirrored into MLflow.
+
+        Raises:
+            QHQError: If the run is not finished, a backend is unknown or fails, or hardware is not agreed to.
+
+        >>> import qhq
+        >>> qhq.open_run("latest").evaluate("aer", "aer_shots", samples=8).metrics.index.to_list()
+        ['aer', 'aer_shots']
+        """
+        if service and not dry_run:
+            raise ConfigError(
+                "--service needs --dry-run: it asks what jobs would cost",
+                got="--service alone",
+                fix="Add --dry-run, or leave --service out",
+            )
+        folder = self._single("evaluated")
+        wanted = backend_names(backends)
+        check_count("samples", samples, 1, MOST_COUNT)
+        check_count("shots", shots, 1, MOST_SHOTS)
+        check_count("seed", seed, 0, MOST_SEED)
+        overrides, _ = read_changes(set, circuits=False)
+        from qhq.studies.selection import reach_backends
+
+        # The devices are asked while PyTorch, the run and its prices are read.
+        connections = reach_backends(wanted, shots)
+        from qhq.experiment.other_data import OtherDataRequest
+        from qhq.studies.portability import EvalRequest, plan_evaluation
+
+        other = OtherDataRequest(None if data is None else os.fspath(data), tuple(overrides), read_day(since))
+        request = EvalRequest(wanted, samples, shots, seed, other)
+        plan = plan_evaluation(folder, request, connections, ask_service=service)
+        forecast = forecast_costs(plan)
+        if dry_run:
+            if on_result is not None:
+                on_result(forecast)
+            return forecast
+        if any(cost.jobs for cost in plan.costs) and not (yes(forecast) if callable(yes) else yes):
+            raise ConfigError(
+                "A run on hardware must be confirmed",
+                got=f"no --yes for {', '.join(cost.backend for cost in plan.costs)}",
+                fix="Look with --dry-run what it costs, then add --yes",
+            )
+        note = noting(progress)
+        with open_steps(progress) as told:
+            evaluation = measure_portability(plan, told, note)
+        if on_result is not None:
+            on_result(evaluation)
+        from qhq.runs.mirror import mirror_run
+
+        mirror_run(folder, note)
+        return evaluation
+
+    def noise(
+        self,
+        backend: str = "aer_noisy",
+        *,
+        scale: Sequence[float] | str = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0),
+        shots: Sequence[int | str | None] | str = ("exact", 256, 1024, 4096),
+        seeds: int = 3,
+        samples: int | None = 128,
+        seed: int = 0,
+        workers: int | None = None,
+        cluster: str | None = None,
+        progress: Progress = None,
+        on_result: Callable[[Study], object] | None = None,
+    ) -> Study:
+        """Measure forecast and expectation error against noise strength and shots; resumable.
+
+        Args:
+            backend: A simulated backend with noise.
+            scale: Noise strengths: 0 is none, 1 the device itself.
+            shots: Numbers of shots; ``"exact"`` (or None) draws none.
+            seeds: Streams of shots that a cell is repeated for.
+            samples: A seeded subset of so many test windows.
+            seed: Of the shots and of the subset.
+            workers: Processes; this one alone if left out.
+            cluster: Address of a Dask scheduler, instead.
+            progress: Who is told of each cell.
+            on_result: Called with the result before it is mirrored into MLflow.
+
+        Raises:
+            QHQError: If the backend has no noise, the run has no circuit, or a cell cannot be measured.
+        """
+        return study_noise(
+            self._single("looked at under noise"), backend, scale=scale, shots=shots, seeds=seeds,
+            samples=samples, seed=seed, workers=workers, cluster=cluster, progress=progress,
+            on_result=on_result,
+        )  # fmt: skip
+
+    def __fspath__(self) -> str:
+        """Its folder: a run can stand wherever the path of one can."""
+        return str(self.folder)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same folder."""
+        return isinstance(other, Run) and other.folder == self.folder
+
+    def __hash__(self) -> int:
+        return hash(self.folder)
+
+    def __repr__(self) -> str:
+        """Name, status, backend and skill; the caveat too, if there is one."""
+        record = self.record
+        skill = (record.get("metrics") or {}).get("test", {}).get("skill")
+        said = [record["status"], f"backend {record['backend']}"]
+        said += [] if skill is None else [f"skill {skill:+.4f} over the last value"]
+        said += [self.caveat.mark] if self.caveat else []
+        return f"<Run {self.name}: {', '.join(said)}>"
+
+
+def train(
+    config: Config = None,
+    *,
+    backend: str | None = None,
+    set: Changes | None = None,
+    resume: str | os.PathLike[str] | None = None,
+    offline: bool = False,
+    accept: Sequence[str] = (),
+    progress: Progress = None,
+    on_result: Callable[[Run], object] | None = None,
+) -> Run:
+    """Train a model, evaluate it beside the last-value forecast, and save it as a run.
+
+    A config that walks forward (``data.split.scheme`` expanding or rolling, no fold named) trains a run for
+    each fold, and tests the forecasts of all folds together.
+
+    Args:
+        config: What to train; the quickstart if left out.
+        backend: Entry of ``backends.yaml``; the config's if left out. A device is trained on where its entry
+            says so, which is the consent.
+        set: Config keys laid over it, such as ``{"training.epochs": 5}``. ``quantum.ansatz`` also takes a
+            ``QuantumCircuit``, which the run then carries, as every run carries its circuit.
+        resume: A run that was cut off, to be continued as it was configured.
+        offline: Take Yahoo's prices from the cache alone.
+        accept: Names of doubts that you looked at, such as ``future_column:ret``; recorded with your name.
+        progress: Who is told of each epoch.
+        on_result: Called with the run before its figures are drawn and it is mirrored into MLflow.
+
+    Raises:
+        QHQError: If the config, the data or the backend is not good; no folder is made then.
+
+    >>> import qhq
+    >>> run = qhq.train(set={"training.epochs": 1, "data.symbols": ["AAPL"], "data.start": "2012-01-01"})
+    >>> run.forecasts.columns[:5].to_list()
+    ['symbol', 'date', 'horizon', 'actual', 'forecast']
+    """
+    from qhq.data.plausibility.doubt import check_names
+
+    if resume is not None and (config is not None or backend or set):
+        raise ConfigError(
+            "--resume continues a run as it was configured",
+            got="--resume together with CONFIG, --backend or --set",
+            fix="Give --resume RUN alone, or with --accept",
+        )
+    accepted = check_names([accept] if isinstance(accept, str) else accept)
+    study = (
+        None if resume is not None else read_config(config, set, ["data.offline=true"] if offline else None)
+    )
+    if study is not None and backend is not None:
+        study = study.model_copy(update={"backend": backend_names([backend])[0]})
+    epochs = 0 if study is None else study.training.epochs
+    with open_training(progress, epochs) as watcher:
+        folder = _trained(study, resume, watcher, accepted)
+    run, note = Run(folder), noting(progress)
+    if on_result is not None:
+        on_result(run)
+    if not run.is_walk:
+        from qhq.report.figures import draw_run_figures
+        from qhq.runs.mirror import mirror_run
+
+        draw_run_figures(folder, note)
+        if collapse := run.record.get("collapse"):
+            note(f"Warning: {collapse['message']}")
+        mirror_run(folder, note)
+    return run
+
+
+def _trained(
+    study: ExperimentConfig | None, resume: Any, watcher: Watcher, accepted: tuple[str, ...]
+) -> RunFolder:
+    from qhq.experiment.run import resume_run, train_run
+    from qhq.experiment.walk_forward import find_walk, resume_walk, train_walk
+
+    if study is not None:
+        return (train_walk if study.data.split.walks else train_run)(study, watcher, accepted)
+    name = str(reference_of(resume))
+    walk = find_walk(name)
+    if walk is not None:
+        return resume_walk(walk, watcher, accepted)
+    return resume_run(find_run(name), watcher, accept=accepted)
+
+
+def open_run(run: str | os.PathLike[str] | None = LATEST) -> Run:
+    """Open a run: its config, metrics, forecasts, model and circuit are there when they are asked for.
+
+    Args:
+        run: Its folder or name, or that of a walk-forward; by default the latest finished one.
+
+    Raises:
+        ConfigError: If there is none; it names the nearest.
+
+    >>> import qhq
+    >>> qhq.open_run("latest").metrics.index[:2].to_list()
+    ['model', 'last_value']
+    """
+    if isinstance(run, Run):
+        return run
+    if run is None or (run == LATEST and not is_run(LATEST)):
+        return Run(find_run(None))
+    if not isinstance(run, str | os.PathLike):
+        raise ConfigError(
+            "RUN must be a run folder or the name of one",
+            got=f"a {type(run).__name__}",
+            fix="Give its path or its name, or 'latest'; compare() lists them",
+        )
+    from qhq.experiment.walk_forward import find_walk
+
+    walk = None if is_run(os.fspath(run)) else find_walk(os.fspath(run))
+    return Run(walk or find_run(os.fspath(run)))
+
+
+def compare(
+    *runs: str | os.PathLike[str],
+    sort: str | None = None,
+    filter: str | Sequence[str] = (),
+    limit: int | None = None,
+    columns: Sequence[str] | None = None,
+    all: bool = False,
+    progress: Progress = None,
+) -> pd.DataFrame:
+    """Put runs side by side, one row each; runs that forecast the same of the same data form a ``group``.
+
+    Args:
+        *runs: Runs, folders of runs, or globs; all runs if left out.
+        sort: Result or config key to order each group by; from high to low with ``-`` before it.
+        filter: Conditions such as ``"quantum.qubits >= 4"``, all of which must hold.
+        limit: The first so many rows of each group.
+        columns: These alone, in full or by their last words.
+        all: All config keys, not those that differ.
+        progress: Whoever is told which run is left out, and why.
+
+    Returns:
+        Results and config keys; ``attrs`` say what each group was asked for, and which keys differ.
+
+    Raises:
+        ConfigError: If a reference means no run, or a key or column is unknown.
+
+    >>> import qhq
+    >>> qhq.compare(sort="-skill", columns=["run", "skill", "quantum.qubits"]).shape[1]
+    3
+    """
+    import pandas as pd
+
+    conditions = [filter] if isinstance(filter, str) else list(filter)
+    table = compared(_run_names(runs), conditions, sort, limit, note=noting(progress))
+    words = [columns] if isinstance(columns, str) else columns
+    chosen = None if words is None or not table.summaries else table.choose(words)
+    frame = pd.DataFrame(table.rows(table.keys if all or chosen is not None else table.differs))
+    frame = frame if chosen is None or frame.empty else frame[chosen]
+    frame.attrs = {"groups": dict(table.headings), "differs": list(table.differs)}
+    return frame
+
+
+def compared(
+    runs: Sequence[str],
+    conditions: Sequence[str],
+    sort: str | None,
+    limit: int | None,
+    *,
+    note: Callable[[str], None],
+) -> RunTable:
+    """The table of `compare`, before it is a DataFrame: the command line lays out its groups itself.
+
+    Raises:
+        ConfigError: As `compare`.
+    """
+    from qhq.runs.comparison import tabulate
+    from qhq.runs.gather import gather_runs
+
+    check_count("limit", limit, 1, MOST_COUNT)
+    table = tabulate(gather_runs(runs), note)
+    for condition in conditions:
+        table = table.where(condition)
+    table = table if sort is None else table.sorted_by(sort)
+    return table if limit is None else table.first(limit)
+
+
+_WORDS = ("symbol", "underlying", "target", "leaks")
+
+"""Columns of a CSV that are texts, whatever is written there."""
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """A CSV of a run: texts stay texts (``NA`` is a ticker), dates are dates, all else are numbers."""
+    import io
+
+    import pandas as pd
+
+    from qhq.files import MOST_TABLE_BYTES, read_regular
+
+    try:
+        content = read_regular(path, most=MOST_TABLE_BYTES, what="table of a run")
+        frame = pd.read_csv(io.BytesIO(content), dtype=dict.fromkeys(_WORDS, str), keep_default_na=False)
+        if "date" in frame:
+            frame["date"] = pd.to_datetime(frame["date"], format="%Y-%m-%d")
+        for name in frame.columns.difference([*_WORDS, "date"]):
+            frame[name] = pd.to_numeric(frame[name].replace("", None))
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(
+            "A run that is through must hold its tables",
+            got=f"{path}: {type(error).__name__}: {error}",
+            fix="Continue it with train(resume=...), or take another run",
+        ) from error
+    return frame
+
+
+def _run_names(runs: Sequence[Any]) -> list[str]:
+    return [str(reference_of(each)) for each in runs if each is not None]

@@ -1,0 +1,312 @@
+"""Many measurements for one question: a noise study, an ablation, a sweep."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qhq.api.given import Changes, Config, check_count, read_changes, read_subject, reference_of
+from qhq.data.caveat import Caveat
+from qhq.errors import ConfigError
+from qhq.limits import MOST_COUNT, MOST_FACTOR, MOST_SEED, MOST_SHOTS, MOST_THREADS
+from qhq.progress import Progress, noting, open_stages, open_steps
+from qhq.runs.run_folder import RunFolder, find_run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from qhq.studies.runner import Runner
+
+STAGED = "experiments/staged"
+CONTROLS = {"random_walk": "Control: random walk", "planted": "Control: planted signal"}
+"""Titles of an ablation's controls."""
+
+
+class Study:
+    """What came of a study.
+
+    Args:
+        record: What the command prints with ``--json``.
+        folder: Where it is kept.
+
+    Attributes:
+        record: The same.
+        folder: The same.
+    """
+
+    def __init__(self, record: dict[str, Any], folder: Path) -> None:
+        self.record, self.folder = record, folder
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """Its table; of the controls of an ablation one below the other, named in the column ``control``."""
+        import pandas as pd
+
+        if "controls" not in self.record:
+            return pd.DataFrame(self.record["rows"])
+        return pd.concat(
+            [
+                pd.DataFrame(each["rows"]).assign(control=name)
+                for name, each in self.record["controls"].items()
+            ],
+            ignore_index=True,
+        )
+
+    @property
+    def verdict(self) -> str:
+        """What it says, after the caveat of its data, if any."""
+        caveat = Caveat.of(self.record)
+        return f"{caveat.sentence} {self.record['verdict']}" if caveat else str(self.record["verdict"])
+
+    def __repr__(self) -> str:
+        """Folder and verdict."""
+        return f"<Study {self.folder.name}: {self.verdict}>"
+
+
+def study_noise(
+    folder: RunFolder,
+    backend: str,
+    *,
+    scale: Sequence[float] | str,
+    shots: Sequence[int | str | None] | str,
+    seeds: int,
+    samples: int | None,
+    seed: int,
+    workers: int | None,
+    cluster: str | None,
+    progress: Progress,
+    on_result: Callable[[Study], object] | None,
+) -> Study:
+    """Do what `qhq.api.run.Run.noise` says."""
+    from qhq.report.figures import save_figure, try_figure
+    from qhq.report.noise_figure import draw_noise
+    from qhq.studies.noise import NoiseRequest, run_noise_study
+    from qhq.studies.runner import check_workers
+
+    for name, value in (("seeds", seeds), ("samples", samples)):
+        check_count(name, value, 2, MOST_COUNT)
+    check_count("seed", seed, 0, MOST_SEED)
+    check_count("workers", workers, 1, MOST_THREADS)
+    request = NoiseRequest(backend, _scales(scale), _shot_counts(shots), seeds, samples, seed)
+    check_workers(workers, cluster)
+    if cluster is None:
+        workers = workers or 1  # one more takes seconds to start, which is most of such a study
+    note = noting(progress)
+    with _runner(progress, workers, cluster) as runner:
+        record = run_noise_study(folder, request, runner)
+    path = try_figure(
+        lambda path: save_figure(draw_noise(record), path, Caveat.of(record)),
+        folder.file(f"figures/noise-{record['backend']}.png"),
+        note,
+    )
+    study = Study({**record, "figure": path and str(path)}, folder.path)
+    if on_result is not None:
+        on_result(study)
+    from qhq.runs.mirror import mirror_study
+
+    mirror_study(folder, "noise", record, note, runs=[folder])
+    return study
+
+
+def _scales(scale: Sequence[float] | str) -> tuple[float, ...]:
+    text = _listed(scale)
+    try:
+        scales = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        scales = ()
+    if not scales or min(scales) < 0 or not max(scales) <= MOST_FACTOR:
+        raise ConfigError(
+            "--scale must be numbers from 0 up, separated by commas", got=f"'{text}'", fix="Write 0,0.5,1"
+        )
+    return tuple(dict.fromkeys(scales))
+
+
+def _shot_counts(shots: Sequence[int | str | None] | str) -> tuple[int | None, ...]:
+    text = _listed(shots)
+    words = text.split(",")
+    if not all(
+        word == "exact" or (word.isdecimal() and len(word) < 20 and 0 < int(word) <= MOST_SHOTS)
+        for word in words
+    ):
+        raise ConfigError(
+            f"--shots must be whole numbers from 1 to {MOST_SHOTS:,} or the word exact, separated by commas",
+            got=f"'{text}'",
+            fix="Write exact,256,1024",
+        )
+    return tuple(dict.fromkeys(None if word == "exact" else int(word) for word in words))
+
+
+def _listed(values: Any) -> str:
+    """Values as a shell has them: one text, separated by commas; None is ``exact``."""
+    if isinstance(values, str):
+        return values
+    several = values if isinstance(values, Iterable) else [values]
+    return ",".join("exact" if each is None else str(each) for each in several)
+
+
+def ablate(
+    subject: Config = None,
+    *,
+    seeds: int = 5,
+    control: bool = False,
+    workers: int | None = None,
+    cluster: str | None = None,
+    set: Changes | None = None,
+    progress: Progress = None,
+    on_result: Callable[[Study], object] | None = None,
+) -> Study:
+    """Ask whether the quantum layer earns its place: beside MLPs, a frozen circuit, none, and baselines.
+
+    The same recipe, budget and seeds for all; resumable.
+
+    Args:
+        subject: A run or a config; the quickstart if left out.
+        seeds: How many, from the config's own on.
+        control: On a random walk and on a planted signal, instead of the data; ``record["passed"]`` says
+            whether both gave what they must.
+        workers: Processes; the cores if left out, 8 at most.
+        cluster: Address of a Dask scheduler, instead.
+        set: Config keys laid over it; ``quantum.ansatz`` also takes a circuit in memory.
+        progress: Who is told of each cell.
+        on_result: Called with the result before it is mirrored into MLflow.
+
+    Raises:
+        QHQError: If the config has no quantum layer, anything cannot be opened, or a cell fails.
+    """
+    from qhq.runs.mirror import mirror_study
+    from qhq.studies.ablation.study import AblationRequest, run_ablation, run_controls
+    from qhq.studies.runner import check_workers, cores
+
+    check_count("seeds", seeds, 1, MOST_COUNT)
+    check_count("workers", workers, 1, MOST_THREADS)
+    check_workers(workers, cluster)
+    config, request = read_subject(subject, set), AblationRequest(seeds)
+    if cluster is None:
+        workers = workers or min(cores(), 8)
+    note = noting(progress)
+    with _runner(progress, workers, cluster) as runner:
+        record = (run_controls if control else run_ablation)(config, request, runner)
+    if control:
+        studies = {CONTROLS[name]: each for name, each in record["controls"].items()}
+        record = _illustrated(record, f"Controls of {config.name}", studies, note)
+        each_record = [*record["controls"].values()]
+    else:
+        studies = {"Variants and baselines": record}
+        record = _illustrated(record, f"Ablation of {record['config']}", studies, note)
+        each_record = [record]
+    study = Study(record, Path(each_record[-1]["folder"]))
+    if on_result is not None:
+        on_result(study)
+    for each in each_record:
+        mirror_study(RunFolder(Path(each["folder"])), "ablation", each, note)
+    return study
+
+
+def _illustrated(
+    record: dict[str, Any], title: str, studies: dict[str, dict[str, Any]], note: Callable[[str], None]
+) -> dict[str, Any]:
+    """Draw each study into its folder, write the page into the last one's, and say where they are."""
+    from qhq.report.ablation_figure import draw_ablation
+    from qhq.report.ablation_page import render_ablation
+    from qhq.report.figures import save_figure, try_figure
+
+    folders = [Path(each["folder"]) for each in studies.values()]
+    for folder, each in zip(folders, studies.values(), strict=True):
+        figure = try_figure(
+            lambda path, each=each: save_figure(draw_ablation(each), path, Caveat.of(each)),  # type: ignore[misc]
+            folder / "ablation.png",
+            note,
+        )
+        each["figure"] = figure and str(figure)
+    caveat = Caveat.of(next(iter(studies.values())))
+    heading = f"{title}. {caveat.mark}" if caveat else title
+    page = try_figure(
+        lambda path: RunFolder(path.parent).write_text(
+            path.name, render_ablation(heading, record["verdict"], studies)
+        ),
+        folders[-1] / "report.html",
+        note,
+    )
+    return {**record, "page": page and str(page)}
+
+
+def sweep(
+    config: str | os.PathLike[str] | Mapping[str, Any] = STAGED,
+    *,
+    workers: int | None = None,
+    cluster: str | None = None,
+    resume: bool = False,
+    set: Changes | None = None,
+    progress: Progress = None,
+    on_result: Callable[[Study], object] | None = None,
+) -> Study:
+    """Search stage by stage by the validation split, then test the winner with fresh seeds.
+
+    The same call goes on where one was cut off.
+
+    Args:
+        config: A sweep's YAML or folder, or what would stand in it; the shipped one if left out.
+        workers: Processes; the cores if left out.
+        cluster: Address of a Dask scheduler, instead.
+        resume: Refuse to begin anew.
+        set: Keys of the sweep laid over it.
+        progress: Who is told of each trial.
+        on_result: Called with the result before it is mirrored into MLflow.
+
+    Raises:
+        QHQError: If a point makes no valid config, the prices cannot be had, or nothing can be trained.
+    """
+    from qhq.report.figures import draw_run_figures, save_figure, try_figure
+    from qhq.report.sweep_figure import draw_stage
+    from qhq.runs.mirror import mirror_study
+    from qhq.studies.runner import Runner, check_workers, open_workers
+    from qhq.studies.sweep.spec import load_sweep
+    from qhq.studies.sweep.study import open_sweep, run_sweep
+
+    check_count("workers", workers, 1, MOST_THREADS)
+    check_workers(workers, cluster)
+    source = config if isinstance(config, Mapping) else reference_of(config) or STAGED
+    opened = open_sweep(*load_sweep(source, read_changes(set, circuits=False)[0]))
+    if resume and not opened.has_begun:
+        known = sorted(path.parent.name for path in opened.folder.path.parent.glob("*/sweep.yaml"))
+        raise ConfigError(
+            "--resume needs a sweep that was begun with the same config, prices and version",
+            got=f"no {opened.folder.path.name}; known: {', '.join(known) or 'none'}",
+            fix="Leave --resume out to begin it",
+        )
+    figures, metric, note = opened.folder.figures, opened.spec.metric, noting(progress)
+
+    def draw(stage: dict[str, Any]) -> None:
+        try_figure(
+            lambda path: save_figure(draw_stage(stage, metric), path, opened.start.data.caveat),
+            figures / f"{stage['stage']}.png",
+            note,
+        )
+
+    with open_stages(progress, metric, draw) as told:
+        told.note(f"Sweep {opened.folder.path}")
+        with open_workers(workers, cluster, told.note) as who:
+            record = run_sweep(opened, Runner(who, told))
+    finals = [
+        find_run(name) for row in (record["final"] or {"rows": []})["rows"] for name in row.get("runs", [])
+    ]
+    for run in finals:
+        draw_run_figures(run, note)
+    record |= {"figures": sorted(str(path) for path in figures.glob("[!.]*.png"))}
+    study = Study(record, opened.folder.path)
+    if on_result is not None:
+        on_result(study)
+    mirror_study(opened.folder, "sweep", record, note, runs=finals)
+    return study
+
+
+@contextmanager
+def _runner(progress: Progress, workers: int | None, cluster: str | None) -> Iterator[Runner]:
+    """Who measures the cells, and who is told of them."""
+    from qhq.studies.runner import Runner, open_workers
+
+    with open_steps(progress) as told, open_workers(workers, cluster, told.note) as who:
+        yield Runner(who, told)
