@@ -54,6 +54,7 @@ SET_ELSEWHERE = " (set on the command line)"
 """In place of the line and column of a key that does not stand in the file."""
 
 SpecT = TypeVar("SpecT", bound=Spec)
+ModelT = TypeVar("ModelT", bound=BaseModel)
 Location = tuple[int | str, ...]
 
 
@@ -360,11 +361,12 @@ def _refuse_other_kind(path: Path, content: bytes) -> None:
 
 
 def validate(
-    model: type[SpecT],
+    model: type[ModelT],
     content: Mapping[str, Any],
     source: str,
     overridden: Callable[[str], str] | None = None,
-) -> SpecT:
+    fix: str | None = None,
+) -> ModelT:
     """Check ``content`` against ``model``.
 
     Args:
@@ -373,6 +375,7 @@ def validate(
         source: Where they came from, for the error.
         overridden: From a key of the document that does not stand in ``source`` to the key by which it was
             set elsewhere, for the error. None where such keys come from the command line.
+        fix: What to do about a document that nobody writes by hand; None says which key to mend.
 
     Raises:
         ConfigError: At the first key that breaks the spec.
@@ -380,7 +383,10 @@ def validate(
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise _config_error(model, content, source, error.errors(), overridden) from error
+        if fix is None:
+            raise _config_error(model, content, source, error.errors(), overridden) from error
+        found = _config_error(model, content, source, error.errors()[:1], overridden)
+        raise ConfigError(found.must, got=found.got, fix=fix) from error
 
 
 def dump_document(spec: Spec) -> str:
@@ -506,7 +512,7 @@ def _yaml_fault(path: Path, error: YAMLError) -> str:
 
 
 def _config_error(
-    model: type[Spec],
+    model: type[BaseModel],
     content: Mapping[str, Any],
     source: str,
     faults: Sequence[Any],
@@ -523,7 +529,7 @@ def _config_error(
         return ConfigError(
             "Every key must be known", got=f"'{name}' at {at}{more}", fix=nearest(str(keys[-1]), known)
         )
-    rule = fault["msg"].removeprefix("Value error, ").rstrip(".")
+    rule = _rule(fault)
     if fault["type"] == "missing":
         return ConfigError(f"'{name}' must be given", got=f"nothing at {at}{more}", fix=f"Add '{keys[-1]}'")
     return ConfigError(
@@ -544,7 +550,7 @@ def _place(
 
 
 def _say_other(
-    model: type[Spec],
+    model: type[BaseModel],
     content: Mapping[str, Any],
     source: str,
     fault: Any,
@@ -557,8 +563,14 @@ def _say_other(
         return f"'{name}' at {at} is unknown. {nearest(str(keys[-1]), sorted(_known_keys(model, keys[:-1])))}"
     if fault["type"] == "missing":
         return f"'{name}' must be given at {at}"
-    rule = fault["msg"].removeprefix("Value error, ").rstrip(".")
+    rule = _rule(fault)
     return f"'{name}' at {at}: {rule}, got {_shorten(fault['input'])}"
+
+
+def _rule(fault: Any) -> str:
+    """What pydantic asks of a value, in words of a document: nobody can write an instance there."""
+    rule: str = fault["msg"].removeprefix("Value error, ").rstrip(".")
+    return rule.partition(" or instance of ")[0]
 
 
 def _shorten(value: object) -> str:

@@ -112,7 +112,7 @@ def test_every_seed_up_to_the_largest_trains(study, seed):
     from qhq.training.loop import Watcher
 
     folder = train_run(load_config("tiny.yaml", [f"seed={seed}", "training.epochs=1"]), Watcher())
-    assert folder.read_record()["seed"] == seed
+    assert folder.read_record().seed == seed
 
 
 def test_layers_of_an_ansatz_cannot_multiply_without_end(study):

@@ -430,7 +430,7 @@ def folders(place: Path) -> Make:
     subprocess.run([sys.executable, "-m", "qhq", "train", "tiny.yaml"], check=True, capture_output=True)
     list_runs()[0].path.rename(kept)
     shutil.copytree(kept, cut)
-    record = RunFolder(cut).read_record()
+    record = RunFolder(cut).read_record().to_dict()
     RunFolder(cut).write_json("run.json", {**record, "status": "running"})
     for folder in (kept, cut):
         RunFolder(folder).add_evaluation({"run": "x", "results": [], "leaks": []})

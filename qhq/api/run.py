@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from qhq.experiment.opening import Experiment
     from qhq.models.hybrid import HybridForecaster
     from qhq.runs.comparison import RunTable
+    from qhq.runs.record import RunRecord, WalkRecord
     from qhq.training.loop import Watcher
 
 LATEST = "latest"
@@ -62,16 +63,24 @@ class Run:
         Raises:
             ConfigError: If it is missing or damaged.
         """
+        return {**self.read().to_dict(), "path": str(self.folder)}
+
+    def read(self) -> RunRecord | WalkRecord:
+        """The record as a typed one, read anew each time.
+
+        Raises:
+            ConfigError: If it is missing or damaged.
+        """
         if self.is_walk:
             from qhq.experiment.walk_forward import read_walk
 
-            return {**read_walk(RunFolder(self.folder)), "path": str(self.folder)}
-        return {**RunFolder(self.folder).read_record(), "path": str(self.folder)}
+            return read_walk(RunFolder(self.folder))
+        return RunFolder(self.folder).read_record()
 
     @property
     def status(self) -> str:
         """``running``, ``finished`` or ``failed``."""
-        return str(self.record["status"])
+        return self.read().status
 
     @property
     def config(self) -> ExperimentConfig:
@@ -83,10 +92,8 @@ class Run:
     @property
     def metrics(self) -> pd.DataFrame:
         """Errors on the test split, a row a forecast: ``model``, ``last_value`` and the other baselines."""
-        metrics = self._results()["metrics"]
-        return metrics_frame(
-            {"test": metrics["test"], "naive": metrics["naive"], **metrics.get("baselines", {})}
-        )
+        forecasts = self._results().tested().forecasts
+        return metrics_frame({name: each.model_dump() for name, each in forecasts.items()})
 
     @property
     def forecasts(self) -> pd.DataFrame:
@@ -106,25 +113,25 @@ class Run:
     @property
     def caveat(self) -> Caveat:
         """What must be said first of a run whose data were split or scaled as a published study did."""
-        return Caveat.of(self.record)
+        return Caveat(tuple(self.read().leaks))
 
     @property
     def doubts(self) -> list[str]:
         """Sentences on what looks like a leak in its data, those that somebody accepted among them."""
         from qhq.experiment.plausibility import read_doubts
 
-        return [doubt.sentence() for doubt in read_doubts(self.record)]
+        return [doubt.sentence() for doubt in read_doubts(self.read().plausibility)]
 
     @property
     def verdict(self) -> str:
         """One sentence: the model's error beside that of its task's baseline; after the caveat, if any."""
         record = self._results()
         if self.is_walk:
-            said = str(record["verdict"])
+            said = str(record.verdict)
         else:
             from qhq.experiment.words import say_test
 
-            said = say_test(record)
+            said = say_test(record.tested())
         return f"{self.caveat.sentence} {said}" if self.caveat else said
 
     @property
@@ -156,14 +163,14 @@ class Run:
             fix="Take a fold: open_run(...).folds[-1]",
         )
 
-    def _results(self) -> dict[str, Any]:
+    def _results(self) -> RunRecord | WalkRecord:
         """The record of a finished run."""
         if not self.is_walk:
             from qhq.experiment.opening import read_finished
 
             return read_finished(RunFolder(self.folder))
-        record = self.record
-        if record["status"] != FINISHED:
+        record = self.read()
+        if record.status != FINISHED:
             raise ConfigError(
                 "Only a finished walk-forward has results",
                 got=f"{self.name}, which was cut off or is still training",
@@ -302,9 +309,10 @@ class Run:
 
     def __repr__(self) -> str:
         """Name, status, backend and skill; the caveat too, if there is one."""
-        record = self.record
-        skill = (record.get("metrics") or {}).get("test", {}).get("skill")
-        said = [record["status"], f"backend {record['backend']}"]
+        record = self.read()
+        own = None if record.metrics is None else record.metrics.test
+        skill = None if own is None else own.skill
+        said = [record.status, f"backend {record.backend}"]
         said += [] if skill is None else [f"skill {skill:+.4f} over the last value"]
         said += [self.caveat.mark] if self.caveat else []
         return f"<Run {self.name}: {', '.join(said)}>"
@@ -371,8 +379,8 @@ def train(
         from qhq.runs.mirror import mirror_run
 
         draw_run_figures(folder, note)
-        if collapse := run.record.get("collapse"):
-            note(f"Warning: {collapse['message']}")
+        if collapse := run.read().collapse:
+            note(f"Warning: {collapse.message}")
         mirror_run(folder, note)
     return run
 

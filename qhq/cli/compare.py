@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from qhq.report.table_export import Format
-    from qhq.runs.comparison import Row, RunTable
+    from qhq.runs.comparison import RunTable
+    from qhq.runs.summary import Row
 
 RESULTS = ("skill", "mase", "mape", "mae")
 """Without a unit first."""

@@ -228,8 +228,8 @@ def plausibility_facts(named: NamedData, names: Sequence[str], *, refused: bool)
         except DataError as error:
             reason = str(error).removesuffix(".")
             continue
-        return {**plausibility_record(doubts, names), "columns": list(spec.features)}
-    return {**plausibility_record((), names), "columns": [], "unseen": reason}
+        return {**plausibility_record(doubts, names).to_dict(), "columns": list(spec.features)}
+    return {**plausibility_record((), names).to_dict(), "columns": [], "unseen": reason}
 
 
 def _looked_through(named: NamedData) -> Iterator[DataSpec]:

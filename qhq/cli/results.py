@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from qhq.cli.output import metrics_table, plain_table
 from qhq.runs.summary import run_skill
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from qhq.runs.record import Errors, OptionErrors, OptionMetrics, RunRecord, WalkRecord
 
 LABELS = {
     "test": "model",
@@ -15,47 +21,42 @@ LABELS = {
 }
 
 
-def result_tables(record: dict[str, Any]) -> list[Any]:
+def result_tables(record: RunRecord | WalkRecord) -> list[str | Table]:
     """Metrics on the test split: in all, of what was trained on and held out, and over the strike."""
-    metrics, task = record["metrics"], record["task"]
-    whole = {"test": metrics["test"], "naive": metrics["naive"], **metrics["baselines"]}
+    metrics = record.tested()
     # The skill that the verdict and `qhq compare` tell, of a run of an earlier version too.
-    whole = {
-        name: {**each, "skill": run_skill({"metrics": {**metrics, **whole}}, name)}
-        for name, each in whole.items()
-    }
-    tables = [_table(f"Test split, task {task}", whole)]
-    for part, title in (("seen", "Trained on"), ("held_out", "Held out")):
-        if metrics.get(part):
-            tables.append(_table(title, metrics[part]))
-    if metrics.get("mape_reason"):
-        tables.append(f"{metrics['mape_reason']}.")
-    if "options" in metrics:
-        tables += [_option_table(metrics["options"]), *_bounded(metrics["options"])]
-    held = (metrics.get("intervals") or {}).get("verdict")
+    whole = {name: each.updated(skill=run_skill(metrics, name)) for name, each in metrics.forecasts.items()}
+    tables: list[str | Table] = [_table(f"Test split, task {record.task}", whole)]
+    for forecasts, title in ((metrics.seen, "Trained on"), (metrics.held_out, "Held out")):
+        if forecasts:
+            tables.append(_table(title, forecasts))
+    if metrics.mape_reason:
+        tables.append(f"{metrics.mape_reason}.")
+    if metrics.options is not None:
+        tables += [_option_table(metrics.options), *_bounded(metrics.options)]
+    held = None if metrics.intervals is None else metrics.intervals.verdict
     return [*tables, held] if held else tables
 
 
-def verdict(record: dict[str, Any]) -> str:
+def verdict(record: RunRecord) -> str:
     """One sentence: the model's error beside that of its task's baseline, and that one seed tests nothing."""
     from qhq.experiment.words import say_test  # it imports pandas, and `qhq --help` must not
 
-    return say_test(record)
+    return say_test(record.tested())
 
 
-def chosen(record: dict[str, Any]) -> list[str]:
+def chosen(record: RunRecord) -> list[str]:
     """What the validation split says of the kept weights; nothing of a run of an earlier version."""
-    validation = record.get("validation")
     from qhq.experiment.words import say_validation
 
-    return [] if validation is None else [say_validation(validation)]
+    return [] if record.validation is None else [say_validation(record.validation)]
 
 
-def plausibility_lines(record: dict[str, Any]) -> list[str]:
+def plausibility_lines(record: RunRecord | WalkRecord) -> list[str]:
     """What stands against being glad of a run: each doubt that is open, and each that somebody accepted."""
     from qhq.experiment.plausibility import read_doubts
 
-    doubts = read_doubts(record)
+    doubts = read_doubts(record.plausibility)
     waiting = [doubt for doubt in doubts if doubt.accepted is None]
     if not waiting:
         return [doubt.sentence() for doubt in doubts]
@@ -64,13 +65,15 @@ def plausibility_lines(record: dict[str, Any]) -> list[str]:
     return [head, *(doubt.sentence() for doubt in doubts)]
 
 
-def _table(title: str, forecasts: dict[str, dict[str, Any]]) -> Any:
-    return metrics_table(title, [(LABELS.get(name, name), each) for name, each in forecasts.items()])
+def _table(title: str, forecasts: Mapping[str, Errors]) -> Table:
+    return metrics_table(
+        title, [(LABELS.get(name, name), each.to_dict()) for name, each in forecasts.items()]
+    )
 
 
-def _option_table(options: dict[str, Any]) -> Any:
+def _option_table(options: OptionMetrics) -> Table:
     """Errors over the strike, in basis points of it, in all and by underlying."""
-    parts = {"all": {name: each for name, each in options.items() if name != "symbols"}, **options["symbols"]}
+    parts = {"all": options.forecasts, **options.symbols}
     rows = [
         [part, LABELS.get(name, name), *_option_cells(each)]
         for part, forecasts in parts.items()
@@ -83,27 +86,27 @@ def _option_table(options: dict[str, Any]) -> Any:
     return table
 
 
-def _bounded(options: dict[str, Any]) -> list[str]:
+def _bounded(options: OptionMetrics) -> list[str]:
     """Which forecasts have no implied volatility; a run of an earlier version did not count them."""
     told = [
-        f"{LABELS.get(name, name)} {each['iv_bounded']:,}"
-        for name, each in options.items()
-        if name != "symbols" and each.get("iv_bounded")
+        f"{LABELS.get(name, name)} {each.iv_bounded:,}"
+        for name, each in options.forecasts.items()
+        if each.iv_bounded
     ]
     if not told:
         return []
-    rows = options["test"]["iv_rows"]
+    rows = max(each.iv_rows for each in options.forecasts.values())  # the same for all forecasts
     return [
         f"Forecasts outside what any volatility gives, such as below intrinsic value, of {rows:,}:"
         f" {', '.join(told)}. They count with a volatility of 0 or of 500 %."
     ]
 
 
-def _option_cells(metrics: dict[str, Any]) -> list[str]:
-    volatility = metrics["iv_mae"]
+def _option_cells(metrics: OptionErrors) -> list[str]:
+    volatility = metrics.iv_mae
     return [
-        f"{1e4 * metrics['mae_over_strike']:.2f}",
-        f"{1e4 * metrics['rmse_over_strike']:.2f}",
+        f"{1e4 * metrics.mae_over_strike:.2f}",
+        f"{1e4 * metrics.rmse_over_strike:.2f}",
         "-" if volatility is None else f"{100 * volatility:.2f}",
-        f"{metrics['iv_rows']:,}",
+        f"{metrics.iv_rows:,}",
     ]

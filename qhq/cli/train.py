@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,8 +10,12 @@ from qhq.cli.hardware import hardware
 from qhq.cli.options import Accept, Debug, Json, Set
 from qhq.cli.output import command, figure, plain_table
 from qhq.cli.results import chosen, plausibility_lines, result_tables, verdict
-from qhq.errors import ConfigError
 from qhq.progress.heartbeat import doing
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from qhq.runs.record import RunRecord, WalkRecord
 
 
 def train(
@@ -46,8 +50,8 @@ def train(
         doing("Opening prices, model and backend; comparing the exact engine with it")
 
         def show(run: Run) -> None:
-            record = run.record
-            output.result(record, *_people(record))
+            record = run.read()
+            output.result(run.record, *_people(record, str(run.folder)))
 
         # A device is trained on where its entry says so, which is the consent.
         with hardware(output, yes=True):
@@ -55,28 +59,22 @@ def train(
                       accept=accept or (), progress=True, on_result=show)  # fmt: skip
 
 
-def _people(record: dict[str, Any]) -> list[Any]:
-    """What a person is shown of a run; that of somebody else may lack any of it.
+def _people(record: RunRecord | WalkRecord, path: str) -> list[str | Table]:
+    """What a person is shown of a run.
 
     Raises:
         ConfigError: If the record does not hold what a finished run's does.
     """
     from qhq.runs.looks import say_looks
+    from qhq.runs.record import RunRecord
 
-    try:
-        last = [*plausibility_lines(record), *say_looks(record.get("looks"))]
-        if "folds" in record:
-            return [_summary(record), _folds(record), *result_tables(record), record["verdict"], *last]
-        return [_summary(record), *chosen(record), *result_tables(record), verdict(record), *last]
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise ConfigError(
-            "The run.json of a finished run must hold its results",
-            got=f"{record['path']}: {type(error).__name__}: {error}",
-            fix="Name another run; 'qhq compare' lists them",
-        ) from error
+    parts, last = [_summary(record, path)], [*plausibility_lines(record), *say_looks(record.looks)]
+    if isinstance(record, RunRecord):
+        return [*parts, *chosen(record), *result_tables(record), verdict(record), *last]
+    return [*parts, _folds(record), *result_tables(record), str(record.verdict), *last]
 
 
-def _folds(record: dict[str, Any]) -> Any:
+def _folds(record: WalkRecord) -> Table:
     """A row a fold: what it was trained to and forecasts, and its skill."""
     columns = [
         "fold",
@@ -91,22 +89,17 @@ def _folds(record: dict[str, Any]) -> Any:
     ]
     rows = [
         [
-            row["fold"], row["trained_to"], row["from"], row["to"], row["windows"], row["epochs"],
-            figure(row["mae"]), figure(row["naive_mae"]),
-            None if row["skill"] is None else f"{row['skill']:+.4f}",
+            row.fold, row.trained_to, row.first, row.last, row.windows, row.epochs,
+            figure(row.mae), figure(row.naive_mae), None if row.skill is None else f"{row.skill:+.4f}",
         ]
-        for row in record["folds"]
+        for row in record.folds or ()
     ]  # fmt: skip
-    return plain_table(columns, rows, title=f"{len(rows)} folds, each a run below {record['run']}")
+    return plain_table(columns, rows, title=f"{len(rows)} folds, each a run below {record.run}")
 
 
-def _summary(record: dict[str, Any]) -> str:
-    trained, seconds = (
-        f"Trained {record['epochs']} epoch{'s' if record['epochs'] != 1 else ''}",
-        f"{record['seconds']['total']:.1f} s",
-    )
+def _summary(record: RunRecord | WalkRecord, path: str) -> str:
+    trained = f"Trained {record.epochs} epoch{'s' if record.epochs != 1 else ''}"
+    seconds = f"{record.seconds.get('total', 0.0):.1f} s"
     # Without a circuit the backend of the config is asked nothing.
-    ending = (
-        f" on {record['backend']} in {seconds}" if record["quantum"] else f" in {seconds}, without a circuit"
-    )
-    return f"Run {record['run']}\nFolder {record['path']}\n{trained}{ending}."
+    ending = f" on {record.backend} in {seconds}" if record.quantum else f" in {seconds}, without a circuit"
+    return f"Run {record.run}\nFolder {path}\n{trained}{ending}."

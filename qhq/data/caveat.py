@@ -58,7 +58,8 @@ class Caveat:
     @property
     def sentence(self) -> str:
         """The mark, and what each leak does."""
-        return f"{self.mark} ({'; '.join(_MEANINGS[leak] for leak in self.leaks)})."
+        meanings = "; ".join(_MEANINGS.get(leak, "a leak of another version") for leak in self.leaks)
+        return f"{self.mark} ({meanings})."
 
     def to_dict(self) -> dict[str, list[str]]:
         """As a record holds it."""

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ from qhq.errors import ConfigError
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.opening import Experiment, build_circuit, check_own_prices, open_design, open_run_design
 from qhq.experiment.plausibility import doubt_data, read_doubts
+from qhq.runs.record import OTHER_RUN, Json, RunRecord
 from qhq.runs.run_folder import FINISHED, RunFolder, find_run, is_run
 from qhq.training.checkpoint import load_state, load_weights
 from qhq.training.loop import Samples, TrainingState, Watcher
@@ -64,7 +64,7 @@ class Examination:
         """Codes of the findings that stand on their own: errors and warnings."""
         return self.diagnosis.codes
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """As ``qhq doctor --json`` prints it."""
         doubts = {"plausibility": [doubt.to_dict() for doubt in self.doubts]}
         return {**self.diagnosis.to_dict(), **self.caveat.to_dict(), **doubts}
@@ -86,7 +86,7 @@ def examine_subject(reference: str | None, overrides: Sequence[str] = ()) -> Exa
             caveat = load_config(str(folder.config)).data.caveat
             record = folder.read_record()
             which = "" if _keeps_training(record) else f", {_which_weights(folder)}"
-            doubts = read_doubts(record)
+            doubts = read_doubts(record.plausibility)
             return Examination(f"run {folder.name}{which}", caveat, examine_run(folder), doubts)
         reference = str(folder.config)
         check_own_prices(folder, overrides)
@@ -125,7 +125,7 @@ def examine_run(folder: RunFolder) -> Diagnosis:
         QHQError: If the folder is damaged, or the prices are not those that the run was made for.
     """
     record = folder.read_record()
-    epochs = _epochs_of(record) if record["status"] == FINISHED else 0
+    epochs = _epochs_of(record) if record.status == FINISHED else 0
     trained = folder.resume.exists() or _keeps_training(record)
     if not trained:
         return _examine(open_run_design(folder, at_baseline=False), initial=None, epochs=0)
@@ -141,9 +141,9 @@ def examine_run(folder: RunFolder) -> Diagnosis:
     return _examine(experiment, initial=initial, epochs=epochs)
 
 
-def _keeps_training(record: dict[str, Any]) -> bool:
+def _keeps_training(record: RunRecord) -> bool:
     """Whether a run is finished and its best weights are not the untrained ones."""
-    return record["status"] == FINISHED and record.get("best_epoch") != 0
+    return record.status == FINISHED and record.best_epoch != 0
 
 
 def _which_weights(folder: RunFolder) -> str:
@@ -151,14 +151,13 @@ def _which_weights(folder: RunFolder) -> str:
     return "with the weights of its last epoch" if folder.resume.exists() else "as it began"
 
 
-def _epochs_of(record: dict[str, Any]) -> int:
-    epochs = record.get("epochs")
-    if isinstance(epochs, int) and epochs > 0:
-        return epochs
+def _epochs_of(record: RunRecord) -> int:
+    if record.epochs:
+        return record.epochs
     raise ConfigError(
         "The run.json of a finished run must say how many epochs it was trained",
-        got=f"epochs: {epochs!r} in that of {record['run']}",
-        fix="Name another run; 'qhq compare' lists them",
+        got=f"epochs: {record.epochs!r} in that of {record.run}",
+        fix=OTHER_RUN,
     )
 
 
@@ -208,7 +207,7 @@ class Doctor(Watcher):
         if state.epoch == 1 or last:
             self._look(state.epoch)
 
-    def record(self, state: TrainingState) -> dict[str, Any]:
+    def record(self, state: TrainingState) -> Json:
         """What was found after the last epoch, for the run's record."""
         if self.last is None or self.last[0] != state.epoch:  # a run resumed after its last epoch
             self._look(state.epoch)

@@ -21,6 +21,7 @@ from qhq.backends.executor import Executor
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.backends.registry import backend_from_record, find_backend, open_backend, open_training_backend
 from qhq.data.prepare import Prepared, prepare
+from qhq.data.scaling.affine import Scaler
 from qhq.data.scaling.fit import scaler_from_dict
 from qhq.data.scaling.static import StaticScaler
 from qhq.data.windows import Windows
@@ -30,6 +31,7 @@ from qhq.experiment.config import MEMORY, ExperimentConfig, QuantumSpec, load_co
 from qhq.memory import require_memory
 from qhq.models.hybrid import HybridForecaster, Shape, build_model
 from qhq.quantum.layer import QuantumLayer
+from qhq.runs.record import OTHER_RUN, RunRecord
 from qhq.runs.run_folder import FAILED, FINISHED, RunFolder
 from qhq.seeding import child_seed
 from qhq.training.checkpoint import load_weights
@@ -208,19 +210,19 @@ def _read_design(
     if data is None:
         data = _own_data(folder, config, record)
     ansatz = load_built(folder.circuit) if config.quantum else None
-    return config, data, ansatz, backend_from_record(record["backend_entry"], folder.name)
+    return config, data, ansatz, backend_from_record(record.backend_entry, folder.name)
 
 
-def _own_data(folder: RunFolder, config: ExperimentConfig, record: dict[str, Any]) -> Prepared:
+def _own_data(folder: RunFolder, config: ExperimentConfig, record: RunRecord) -> Prepared:
     """The data that a run was made for, with its own scalers; anything else is refused."""
-    known = record["data"]
+    known, fingerprint = record.data, record.prices()
     try:
         data = prepare(config.data)
     except DataError as error:
         raise _other_file(folder, config, error) from error
-    if data.fingerprint != known["fingerprint"]:
+    if data.fingerprint != fingerprint:
         origin = config.data.path or f"source {config.data.source}"
-        then = f", where the run had them to {known['last']}" if "last" in known else ""
+        then = f", where the run had them to {known.last}" if known.last else ""
         ask = f"--data {config.data.path}" if config.data.path else "--data FILE"
         raise DataError(
             "A run must be continued and evaluated on exactly the prices that it was made for",
@@ -228,8 +230,24 @@ def _own_data(folder: RunFolder, config: ExperimentConfig, record: dict[str, Any
             fix=f"Evaluate a finished run on the new prices with 'qhq eval {folder.name} {ask}', restore the"
             " old ones, or train again",
         )
-    static = None if data.static is None else StaticScaler.from_dict(record["static_scaler"])
-    return replace(data, scaler=scaler_from_dict(record["scaler"]), static=static)
+    scaler, static = read_scalers(record)
+    if (static is None) != (data.static is None):
+        raise ConfigError(
+            "run.json must hold the scaler of the static features, where the config has any",
+            got=f"static_scaler: {record.static_scaler!r} in that of {record.run}",
+            fix=OTHER_RUN,
+        )
+    return replace(data, scaler=scaler, static=static)
+
+
+def read_scalers(record: RunRecord) -> tuple[Scaler, StaticScaler | None]:
+    """The scalers of a run; the second is that of its static features, None without any.
+
+    Raises:
+        DataError: If one of them is not what its ``to_dict`` wrote.
+    """
+    static = None if record.static_scaler is None else StaticScaler.from_dict(record.static_scaler)
+    return scaler_from_dict(record.scaler), static
 
 
 def _other_file(folder: RunFolder, config: ExperimentConfig, error: DataError) -> DataError:
@@ -263,24 +281,24 @@ def check_own_prices(folder: RunFolder, overrides: Sequence[str] = ()) -> None:
         _own_data(folder, config, folder.read_record())
 
 
-def read_finished(folder: RunFolder) -> dict[str, Any]:
+def read_finished(folder: RunFolder) -> RunRecord:
     """The record of a finished run.
 
     Raises:
         ConfigError: If the run is not finished, or its folder is damaged.
     """
     record = folder.read_record()
-    if record["status"] != FINISHED:
+    if record.status != FINISHED:
         raise ConfigError(
             "Only a finished run can be evaluated",
             got=f"{folder.name}, which "
             + (
-                f"failed: {str(record.get('error', 'without a reason')).rstrip('.')}"
-                if record["status"] == FAILED
+                f"failed: {(record.error or 'without a reason').rstrip('.')}"
+                if record.status == FAILED
                 else "was cut off or is still training"
             ),
             fix=f"Continue it with 'qhq train --resume {folder.name}'"
-            + (", or train again with another config" if record["status"] == FAILED else ""),
+            + (", or train again with another config" if record.status == FAILED else ""),
         )
     return record
 

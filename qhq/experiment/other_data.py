@@ -18,14 +18,13 @@ import pandas as pd
 
 from qhq.data.other import Known, prepare_other
 from qhq.data.protocol import protocol_of
-from qhq.data.scaling.fit import scaler_from_dict
-from qhq.data.scaling.static import StaticScaler
 from qhq.data.sources.files import names_symbols
 from qhq.data.spec import DataSpec
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import load_config
-from qhq.experiment.opening import Experiment, open_run, read_finished
+from qhq.experiment.opening import Experiment, open_run, read_finished, read_scalers
 from qhq.files import MOST_TABLE_BYTES, read_regular
+from qhq.runs.record import OTHER_RUN, RunRecord
 from qhq.runs.run_folder import RunFolder
 
 TRAINED = ("task", "features", "static", "targets", "window", "horizon", "gaps", "max_gap", "where",
@@ -69,8 +68,7 @@ def open_run_on(folder: RunFolder, request: OtherDataRequest) -> Experiment:
             got=f"{folder.name} with other data",
             fix="Name a run without that leak",
         )
-    static = None if record["static_scaler"] is None else StaticScaler.from_dict(record["static_scaler"])
-    known, scaler = _known(folder, spec, record), scaler_from_dict(record["scaler"])
+    known, (scaler, static) = _known(folder, spec, record), read_scalers(record)
     try:
         data = prepare_other(other, known, scaler, static, request.since)
     except DataError as error:
@@ -124,9 +122,9 @@ def _asked(folder: RunFolder, own: DataSpec, request: OtherDataRequest) -> DataS
     return asked
 
 
-def _with_symbol(asked: DataSpec, record: dict[str, Any], request: OtherDataRequest) -> DataSpec:
+def _with_symbol(asked: DataSpec, record: RunRecord, request: OtherDataRequest) -> DataSpec:
     """A file that names no symbol is of the run's, where the run has one."""
-    symbols = list(record["metrics"].get("symbols") or ())
+    symbols = [] if record.metrics is None else list(record.metrics.symbols)
     if request.path is None or asked.symbols is not None or len(symbols) != 1 or asked.source == "recorded":
         return asked
     path = Path(str(asked.path))
@@ -149,15 +147,19 @@ def _source(path: Path) -> str:
     return "parquet" if path.suffix == ".parquet" else "csv"
 
 
-def _known(folder: RunFolder, spec: DataSpec, record: dict[str, Any]) -> Known:
+def _known(folder: RunFolder, spec: DataSpec, record: RunRecord) -> Known:
     """What the run's record and its forecasts tell of its own data."""
-    content = record["data"]
-    splits = {
-        name: (np.datetime64(content[name]["from"]), np.datetime64(content[name]["to"]))
-        for name in ("train", "validation", "test")
-    }
-    first, last = (np.datetime64(content[key]) if key in content else None for key in ("first", "last"))
-    return Known(spec, content["fingerprint"], splits, first, last, _actual(folder, spec))
+    data, splits = record.data, {}
+    for name, span in (("train", data.train), ("validation", data.validation), ("test", data.test)):
+        if span is None:
+            raise ConfigError(
+                f"run.json must say of which dates its {name} split is",
+                got=f"no data.{name} in that of {record.run}",
+                fix=OTHER_RUN,
+            )
+        splits[name] = np.datetime64(span.first), np.datetime64(span.last)
+    first, last = (None if day is None else np.datetime64(day) for day in (data.first, data.last))
+    return Known(spec, record.prices(), splits, first, last, _actual(folder, spec))
 
 
 def _actual(folder: RunFolder, spec: DataSpec) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -12,12 +11,12 @@ from qhq.data.plausibility import LeakDoubt, find_leaks
 from qhq.data.plausibility.doubt import accept, open_doubts, unmatched
 from qhq.data.prepare import Prepared
 from qhq.data.spec import DataSpec
-from qhq.errors import ConfigError
 from qhq.evaluation.baselines.last_value import last_value
 from qhq.evaluation.plausibility import judge_skill
 from qhq.experiment.evaluate import forecast_scaled
 from qhq.experiment.opening import Experiment
-from qhq.experiment.record import now
+from qhq.runs.provenance import now
+from qhq.runs.record import Doubt, Plausibility
 from qhq.training.loop import Watcher
 
 MOST_WINDOWS = 2_000
@@ -41,7 +40,7 @@ def doubt_skill(experiment: Experiment) -> tuple[LeakDoubt, ...]:
     return tuple(judge_skill(data.train, windows, forecast, last_value(windows), spec))
 
 
-def plausibility_record(doubts: Iterable[LeakDoubt], names: Iterable[str] = ()) -> dict[str, Any]:
+def plausibility_record(doubts: Iterable[LeakDoubt], names: Iterable[str] = ()) -> Plausibility:
     """What ``run.json`` says under ``plausibility``.
 
     Args:
@@ -51,36 +50,32 @@ def plausibility_record(doubts: Iterable[LeakDoubt], names: Iterable[str] = ()) 
     """
     names = tuple(dict.fromkeys(names))
     marked = accept(tuple(doubts), names, at=now())
-    return {
-        "open": [doubt.code for doubt in open_doubts(marked)],
-        "accept": list(names),
-        "doubts": [doubt.to_dict() for doubt in marked],
-    }
+    return Plausibility(
+        open=[doubt.code for doubt in open_doubts(marked)],
+        accept=list(names),
+        doubts=[Doubt.model_validate(doubt.to_dict()) for doubt in marked],
+    )
 
 
-def read_doubts(record: dict[str, Any]) -> tuple[LeakDoubt, ...]:
-    """The doubts of a run's record; none where it was made before qhq looked for any.
+def read_doubts(plausibility: Plausibility | None) -> tuple[LeakDoubt, ...]:
+    """The doubts of a run's record; none where it was made before qhq looked for any."""
+    return () if plausibility is None else tuple(map(_as_doubt, plausibility.doubts))
 
-    Raises:
-        ConfigError: If the record is damaged.
-    """
-    known = record.get("plausibility")
-    try:
-        return tuple(LeakDoubt.from_dict(each) for each in known["doubts"]) if known else ()
-    except (TypeError, KeyError, AttributeError) as error:
-        raise ConfigError(
-            "'plausibility' of run.json must hold doubts as qhq writes them",
-            got=f"{type(error).__name__}: {error} in that of {record.get('run', 'a run')}",
-            fix="Name another run; 'qhq compare' lists them",
-        ) from error
+
+def _as_doubt(doubt: Doubt) -> LeakDoubt:
+    accepted = None if doubt.accepted is None else {"by": doubt.accepted.by, "at": doubt.accepted.at}
+    return LeakDoubt(
+        doubt.code, doubt.must, doubt.got, doubt.fix, doubt.count, tuple(doubt.rows),
+        doubt.statistic, doubt.threshold, accepted,
+    )  # fmt: skip
 
 
 def add_doubts(
-    record: dict[str, Any], doubts: Sequence[LeakDoubt] = (), names: Sequence[str] = ()
-) -> dict[str, Any]:
+    earlier: Plausibility | None, doubts: Sequence[LeakDoubt] = (), names: Sequence[str] = ()
+) -> Plausibility:
     """The ``plausibility`` of a run's record with more doubts or names; who looked before stays."""
-    earlier = record.get("plausibility") or {}
-    return plausibility_record((*read_doubts(record), *doubts), (*earlier.get("accept", ()), *names))
+    accepted = () if earlier is None else earlier.accept
+    return plausibility_record((*read_doubts(earlier), *doubts), (*accepted, *names))
 
 
 def tell_doubts(doubts: Iterable[LeakDoubt], watcher: Watcher) -> None:
@@ -89,7 +84,7 @@ def tell_doubts(doubts: Iterable[LeakDoubt], watcher: Watcher) -> None:
         watcher.note(doubt.sentence())
 
 
-def tell_unmatched(plausibility: dict[str, Any], watcher: Watcher) -> None:
+def tell_unmatched(plausibility: Plausibility, watcher: Watcher) -> None:
     """Say which of the accepted names no doubt has."""
-    for name in unmatched(read_doubts({"plausibility": plausibility}), plausibility["accept"]):
+    for name in unmatched(read_doubts(plausibility), plausibility.accept):
         watcher.note(f"--accept '{name}' meets no doubt: nothing of that name was found.")

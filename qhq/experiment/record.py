@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import datetime
-import platform
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
-from qhq import __version__
 from qhq.ansatz.describe import describe
 from qhq.backends.parity import Parity
 from qhq.data.prepare import Prepared
 from qhq.experiment.evaluate import Evaluation
+from qhq.experiment.intervals import Intervals
 from qhq.experiment.opening import Experiment
 from qhq.experiment.results import metrics_record
+from qhq.runs.provenance import now, provenance
+from qhq.runs.record import SCHEMA_VERSION, Plausibility, RunRecord
+from qhq.runs.run_folder import RUNNING
 from qhq.training.loop import TrainingState
-
-PACKAGES = ("qiskit", "qiskit-aer", "qiskit-machine-learning", "torch", "numpy", "pandas")
 
 
 class Stopwatch:
@@ -43,11 +39,15 @@ class Stopwatch:
         return {"total": round(time.perf_counter() - self.started, 4), **self.phases}
 
 
-def design_record(experiment: Experiment, parity: Parity | None) -> dict[str, Any]:
+def design_record(
+    experiment: Experiment, parity: Parity | None, plausibility: Plausibility | None = None
+) -> RunRecord:
     """What is known before training: the run's design and what it runs on."""
     config, data = experiment.config, experiment.data
-    return {
-        "created": now(),
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "status": RUNNING,
+        **provenance(),
         "task": config.data.task,
         **config.data.caveat.to_dict(),
         "backend": config.backend,
@@ -69,14 +69,18 @@ def design_record(experiment: Experiment, parity: Parity | None) -> dict[str, An
         "parameters": {
             part: sum(each.numel() for each in tensors) for part, tensors in experiment.model.parts().items()
         },
-        "versions": versions(),
-        "git": git_commit(),
     }
+    doubted = {} if plausibility is None else {"plausibility": plausibility.to_dict()}
+    return RunRecord.model_validate({**content, **doubted})
 
 
 def result_record(
-    experiment: Experiment, state: TrainingState, evaluation: Evaluation, watch: Stopwatch
-) -> dict[str, Any]:
+    experiment: Experiment,
+    state: TrainingState,
+    evaluation: Evaluation,
+    intervals: Intervals,
+    watch: Stopwatch,
+) -> dict[str, object]:
     """What is known after training: epochs, seconds, metrics beside the baselines', a collapse if any."""
     collapse = evaluation.collapse
     return {
@@ -85,42 +89,15 @@ def result_record(
         "best_epoch": state.best_epoch,
         "validation_loss": state.best_loss,
         "seconds": {**watch.seconds(), "train_all_legs": round(state.seconds, 4)},
-        "metrics": metrics_record(evaluation, experiment.config.data.split.held_out),
+        "metrics": {
+            **metrics_record(evaluation, experiment.config.data.split.held_out),
+            "intervals": intervals.record,
+        },
         "collapse": None if collapse is None else collapse.to_dict(),
     }
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python, qhq and the packages that decide numbers."""
-    found = {"python": platform.python_version(), "qhq": __version__}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "unknown"
-    return found
-
-
-def git_commit() -> dict[str, Any] | None:
-    """Commit of the current folder's repository and whether it has changes; None outside of one."""
-    commit, status = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
-    return None if commit is None else {"commit": commit, "changed": bool(status)}
-
-
-def now() -> str:
-    """Now, in UTC, as ISO 8601."""
-    return datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds")
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        answer = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip()
-
-
-def _parts(data: Prepared) -> dict[str, dict[str, Any]]:
+def _parts(data: Prepared) -> dict[str, dict[str, object]]:
     """Windows of each part, and the first and last date of its targets."""
     parts = {"train": data.train, "validation": data.validation, "test": data.test}
     return {
@@ -129,7 +106,7 @@ def _parts(data: Prepared) -> dict[str, dict[str, Any]]:
     }
 
 
-def _quantum(experiment: Experiment, parity: Parity | None) -> dict[str, Any] | None:
+def _quantum(experiment: Experiment, parity: Parity | None) -> dict[str, object] | None:
     if experiment.ansatz is None:
         return None
     facts = describe(experiment.ansatz)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
 from qhq.ansatz.export import UnsupportedExport, to_qasm3
 from qhq.ansatz.stored import save_ansatz
@@ -46,6 +45,7 @@ from qhq.experiment.validation import evaluate_validation, validation_record
 from qhq.experiment.words import say_test
 from qhq.files import reserving
 from qhq.runs.looks import add_look
+from qhq.runs.record import Json, Plausibility
 from qhq.runs.run_folder import FAILED, FINISHED, RUNNING, RunFolder, create_run, writable
 from qhq.training.checkpoint import load_state, save_state, save_weights
 from qhq.training.history import history_csv
@@ -75,7 +75,7 @@ def train_run(config: ExperimentConfig, watcher: Watcher, accept: Sequence[str] 
         experiment = open_experiment(config)
         _tell_of_rows(experiment.data, watcher)
         doubts = plausibility_record(doubt_data(experiment.data, config.data), accept)
-        tell_doubts(read_doubts({"plausibility": doubts}), watcher)
+        tell_doubts(read_doubts(doubts), watcher)
         parity = _pass_gate(experiment, watcher)
     folder = create_run(
         config.name, config.seed, lambda new: write_design(new, experiment, parity, watcher, doubts)
@@ -102,18 +102,18 @@ def resume_run(
     if accept:
         with folder.locked():
             record = folder.read_record()
-            folder.write_json("run.json", {**record, "plausibility": add_doubts(record, names=accept)})
-    if folder.read_record()["status"] == FINISHED:
+            doubts = add_doubts(record.plausibility, names=accept)
+            folder.write_record(record.updated(plausibility=doubts))
+    if folder.read_record().status == FINISHED:
         return folder
     watch = Stopwatch()
     with watch.phase("data"):
         experiment = open_run_experiment(folder)
         _pass_gate(experiment, watcher)
     with folder.locked():
-        if folder.read_record()["status"] == FINISHED:  # by another process, while this one opened its data
+        if folder.read_record().status == FINISHED:  # by another process, while this one opened its data
             return folder
-        record = {key: value for key, value in folder.read_record().items() if key != "error"}
-        folder.write_json("run.json", {**record, "status": RUNNING})
+        folder.write_record(folder.read_record().without("error").updated(status=RUNNING))
         _complete(folder, experiment, watcher, watch, command=command)
     return folder
 
@@ -158,7 +158,7 @@ def write_design(
     experiment: Experiment,
     parity: Parity | None,
     watcher: Watcher | None = None,
-    plausibility: dict[str, Any] | None = None,
+    plausibility: Plausibility | None = None,
 ) -> None:
     """Write all of a run's folder that is known before training.
 
@@ -174,8 +174,7 @@ def write_design(
         except UnsupportedExport as error:
             if watcher is not None:
                 watcher.note(f"circuit.qasm is left out: {error.got}.")
-    doubted = {} if plausibility is None else {"plausibility": plausibility}
-    folder.write_json("run.json", {"status": RUNNING, **design_record(experiment, parity), **doubted})
+    folder.write_record(design_record(experiment, parity, plausibility))
 
 
 def _warn_of_weights(experiment: Experiment, watcher: Watcher) -> None:
@@ -211,7 +210,7 @@ def _complete(
             # In a folder that has become read-only the record cannot be written: the run stays one cut off.
             with suppress(QHQError, OSError):
                 reason = str(error) if isinstance(error, QHQError) else f"{type(error).__name__}: {error}"
-                folder.write_json("run.json", {**folder.read_record(), "status": FAILED, "error": reason})
+                folder.write_record(folder.read_record().updated(status=FAILED, error=reason))
             raise
 
 
@@ -231,29 +230,27 @@ def _train_and_test(
         )
     folder.write_text("predictions.csv", predictions_csv(evaluation, intervals.ends, experiment.data.caveat))
     design = folder.read_record()
-    results = result_record(experiment, state, evaluation, watch)
-    results["metrics"]["intervals"] = intervals.record
-    results |= {"validation": validation, "doctor": findings}
-    results["verdict"] = say_test(results)
-    results["looks"] = None if looks is None else looks.to_dict()
-    if design.get("plausibility") is not None:  # a study's cells have none
-        results["plausibility"] = _judge_skill(experiment, design, watcher)
-    folder.write_json("run.json", {**design, "status": FINISHED, **results})
+    results = result_record(experiment, state, evaluation, intervals, watch)
+    record = design.updated(
+        status=FINISHED, **results, validation=validation.to_dict(), doctor=findings, looks=looks
+    )
+    record = record.updated(verdict=say_test(record.tested()))
+    if record.plausibility is not None:  # a study's cells have none
+        record = record.updated(plausibility=_judge_skill(experiment, record.plausibility, watcher))
+    folder.write_record(record)
 
 
-def _judge_skill(experiment: Experiment, record: dict[str, Any], watcher: Watcher) -> dict[str, Any]:
+def _judge_skill(experiment: Experiment, earlier: Plausibility, watcher: Watcher) -> Plausibility:
     """Say of a skill that is too good to be true that it is, before anyone is glad."""
-    known = {doubt.code for doubt in read_doubts(record)}
-    plausibility = add_doubts(record, doubt_skill(experiment))
-    new = [doubt for doubt in read_doubts({"plausibility": plausibility}) if doubt.code not in known]
+    known = {doubt.code for doubt in read_doubts(earlier)}
+    plausibility = add_doubts(earlier, doubt_skill(experiment))
+    new = [doubt for doubt in read_doubts(plausibility) if doubt.code not in known]
     tell_doubts(new, watcher)
     tell_unmatched(plausibility, watcher)
     return plausibility
 
 
-def _train(
-    folder: RunFolder, experiment: Experiment, watcher: Watcher
-) -> tuple[TrainingState, dict[str, Any]]:
+def _train(folder: RunFolder, experiment: Experiment, watcher: Watcher) -> tuple[TrainingState, Json]:
     """Train, and say what the doctor found at the end of it."""
     trainer, identity = open_trainer(experiment), experiment.identity()
     state = load_state(folder.resume, identity) if folder.resume.exists() else trainer.initial_state()

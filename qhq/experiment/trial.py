@@ -6,7 +6,6 @@ A trial may be trained in legs: what the first left in its folder, the next goes
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 
@@ -21,8 +20,10 @@ from qhq.experiment.evaluate import forecast_scaled
 from qhq.experiment.fit import FreshShots, open_trainer
 from qhq.experiment.opening import Experiment, open_on_data
 from qhq.experiment.parity import pass_parity_gate
-from qhq.experiment.record import Stopwatch, now
+from qhq.experiment.record import Stopwatch
 from qhq.experiment.run import write_design
+from qhq.runs.provenance import now
+from qhq.runs.record import Json
 from qhq.runs.run_folder import FINISHED, RUNNING, RunFolder
 from qhq.training.checkpoint import load_state, save_state, save_weights
 from qhq.training.history import history_csv
@@ -60,13 +61,10 @@ def run_trial(folder: RunFolder, config: ExperimentConfig, data: Prepared, until
         **metrics,
         "doctor": findings,
     }
-    design = folder.read_record()
-    folder.write_json("run.json", {**design, "status": FINISHED if ended else RUNNING, **results})
+    folder.write_record(folder.read_record().updated(status=FINISHED if ended else RUNNING, **results))
 
 
-def _train(
-    folder: RunFolder, experiment: Experiment, until: int | None
-) -> tuple[TrainingState, dict[str, Any]]:
+def _train(folder: RunFolder, experiment: Experiment, until: int | None) -> tuple[TrainingState, Json]:
     trainer, identity = open_trainer(experiment), experiment.identity()
     state = load_state(folder.resume, identity) if folder.resume.exists() else trainer.initial_state()
     doctor = Doctor(experiment, trainer.train, Watcher())
@@ -77,7 +75,7 @@ def _train(
     return state, doctor.record(state)
 
 
-def _validation_metrics(experiment: Experiment) -> dict[str, Any]:
+def _validation_metrics(experiment: Experiment) -> Json:
     """Errors of the best weights so far beside the last value's, in the unit of the data and over it."""
     data, windows = experiment.data, experiment.data.validation
     scaled, _ = forecast_scaled(experiment, experiment.open_executor("validation"), windows)

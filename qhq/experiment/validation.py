@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from math import isfinite
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,8 @@ from qhq.evaluation.baselines.catalogue import task_baseline
 from qhq.evaluation.metrics import relative_errors
 from qhq.experiment.evaluate import Evaluation, evaluate
 from qhq.experiment.opening import Experiment
-from qhq.experiment.words import LAST_VALUE, say_validation
+from qhq.experiment.words import say_validation
+from qhq.runs.record import LAST_VALUE, Validation
 from qhq.training.loop import TrainingState
 
 
@@ -27,19 +27,12 @@ def evaluate_validation(experiment: Experiment) -> Evaluation:
     return evaluate(experiment, executor, experiment.data.validation)
 
 
-def validation_record(evaluation: Evaluation, state: TrainingState) -> dict[str, Any]:
+def validation_record(evaluation: Evaluation, state: TrainingState) -> Validation:
     """Metrics of the kept weights beside those of the last value and the other baselines.
 
     Args:
         evaluation: Of the validation split, with the weights that were kept.
         state: At the end of the training.
-
-    Returns:
-        ``epoch`` (0 is the untrained model), ``loss`` and ``untrained_loss`` (scaled; None in a run that an
-        earlier version began), the metrics ``model``, ``naive`` and ``baselines``, the name of the task's
-        ``baseline``, how many ``symbols``, ``relative`` errors (over those of the last value, symbol by
-        symbol and then averaged), whether the model ``is_baseline``, is ``better``, and the ``verdict`` for
-        people.
     """
     windows, naive = evaluation.windows, evaluation.naive
     name = task_baseline(windows.cut)
@@ -50,7 +43,7 @@ def validation_record(evaluation: Evaluation, state: TrainingState) -> dict[str,
         for key, forecast in forecasts.items()
     }
     own, other = relative["model"], relative["naive" if name == LAST_VALUE else name]
-    record = {
+    content = {
         "epoch": state.best_epoch,
         "loss": state.best_loss,
         "untrained_loss": state.untrained_loss if isfinite(state.untrained_loss) else None,
@@ -63,4 +56,5 @@ def validation_record(evaluation: Evaluation, state: TrainingState) -> dict[str,
         "is_baseline": bool(np.allclose(evaluation.forecast, rival, rtol=1e-6, atol=0.0)),
         "better": own is not None and other is not None and own < other * (1 - 1e-9),
     }
-    return {**record, "verdict": say_validation(record)}
+    record = Validation.model_validate(content)
+    return record.updated(verdict=say_validation(record))

@@ -12,7 +12,6 @@ that was cut off goes on where it stopped: folds that are finished are not train
 from __future__ import annotations
 
 import io
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -43,13 +42,14 @@ from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.evaluate import Array, Evaluation, predictions_csv
 from qhq.experiment.opening import build_circuit
 from qhq.experiment.plausibility import add_doubts, plausibility_record, read_doubts, tell_doubts
-from qhq.experiment.record import git_commit, now, versions
 from qhq.experiment.results import metrics_record
 from qhq.experiment.run import resume_run, train_in
 from qhq.experiment.words import say_coverage
 from qhq.files import MOST_TABLE_BYTES, read_regular
 from qhq.paths import runs_dir
 from qhq.runs.looks import add_look
+from qhq.runs.provenance import now, provenance
+from qhq.runs.record import SCHEMA_VERSION, Fold, Json, RunRecord, WalkRecord, read_record
 from qhq.runs.run_folder import FINISHED, RUNNING, WALK, RunFolder, create_run, writable
 from qhq.training.loop import Watcher
 
@@ -127,10 +127,11 @@ def train_walk(config: ExperimentConfig, watcher: Watcher, accept: Sequence[str]
     # The last fold is trained on nearly all there is.
     spec = config.data.with_fold(folds[-1])
     plausibility = plausibility_record(find_leaks(laid_out, split_panel(laid_out, spec), spec), accept)
-    tell_doubts(read_doubts({"plausibility": plausibility}), watcher)
-    design = {
+    tell_doubts(read_doubts(plausibility), watcher)
+    content = {
+        "schema_version": SCHEMA_VERSION,
         "status": RUNNING,
-        "created": now(),
+        **provenance(),
         "task": config.data.task,
         **config.data.caveat.to_dict(),
         "backend": config.backend,
@@ -139,9 +140,8 @@ def train_walk(config: ExperimentConfig, watcher: Watcher, accept: Sequence[str]
         "data": {"fingerprint": fingerprint(panel)},
         "plausibility": plausibility,
         "fold_numbers": folds,
-        "versions": versions(),
-        "git": git_commit(),
     }
+    design = WalkRecord.model_validate(content)
 
     def fill(folder: RunFolder) -> None:
         folder.write_text("config.yaml", dump_document(config))
@@ -163,12 +163,12 @@ def resume_walk(folder: RunFolder, watcher: Watcher, accept: Sequence[str] = ())
     """
     record = read_walk(folder)
     if accept:
-        folder.write_json(WALK, {**record, "plausibility": add_doubts(record, names=accept)})
-    if record["status"] == FINISHED:
+        folder.write_json(WALK, record.updated(plausibility=add_doubts(record.plausibility, names=accept)))
+    if record.status == FINISHED:
         return folder
     config = load_config(str(folder.config))
     panel = load_panel(config.data)
-    if fingerprint(panel) != record["data"].get("fingerprint"):
+    if fingerprint(panel) != record.prices():
         raise DataError(
             "A walk-forward must be continued on exactly the prices that it was begun with",
             got=f"other prices than those of {folder.name}: rows to {panel.dates.max()}",
@@ -184,27 +184,14 @@ def find_walk(reference: str) -> RunFolder | None:
     return next((RunFolder(each.absolute()) for each in places if (each / WALK).is_file()), None)
 
 
-def read_walk(folder: RunFolder) -> dict[str, Any]:
-    """Read ``walk.json``, the folder's name added as ``run``.
+def read_walk(folder: RunFolder) -> WalkRecord:
+    """Read ``walk.json``; ``run`` is what the folder is called now.
 
     Raises:
         ConfigError: If it is missing or damaged.
     """
-    path = folder.file(WALK)
-    try:
-        content = json.loads(read_regular(path, what="record of a walk-forward"))
-        good = isinstance(content.get("data"), dict) and isinstance(content.get("status"), str)
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise ConfigError(
-            "The folder of a walk-forward must hold a readable walk.json",
-            got=f"{path}: {error}",
-            fix="Name another, or begin it anew with 'qhq train CONFIG'",
-        ) from error
-    if not good:
-        raise ConfigError(
-            "walk.json must say what was walked", got=f"{path} without data or status", fix="Begin it anew"
-        )
-    return {**content, "run": folder.name}
+    again = "Name another, or begin it anew with 'qhq train CONFIG'"
+    return read_record(WalkRecord, folder.file(WALK), again, run=folder.name)
 
 
 def _go_on(walk: _Walk, watcher: Watcher) -> RunFolder:
@@ -218,7 +205,8 @@ def _go_on(walk: _Walk, watcher: Watcher) -> RunFolder:
         evaluation, ends, rows = _pool(walk)
         record = _record(walk, evaluation, ends, rows)
         folder.write_text("predictions.csv", predictions_csv(evaluation, ends, walk.config.data.caveat))
-        folder.write_json(WALK, {**read_walk(folder), "status": FINISHED, "finished": now(), **record})
+        done = read_walk(folder).updated(status=FINISHED, finished=now(), **record)
+        folder.write_json(WALK, done)
     return folder
 
 
@@ -226,7 +214,7 @@ def _train_folds(walk: _Walk, watcher: Watcher) -> None:
     for place, number in enumerate(walk.folds):
         folder, config = walk.fold(number), walk.fold_config(number)
         begun = (folder.path / "run.json").is_file()
-        if begun and folder.read_record()["status"] == FINISHED:
+        if begun and folder.read_record().status == FINISHED:
             continue
         test = walk.splits(number).test.windows
         watcher.note(
@@ -247,10 +235,10 @@ def _train_folds(walk: _Walk, watcher: Watcher) -> None:
 def _look(walk: _Walk) -> None:
     """Write the look at all test blocks down before the first is looked at, once."""
     record = read_walk(walk.folder)
-    if record.get("looks") is None:
+    if record.looks is None:
         every = _together(walk, [walk.splits(number).test.windows for number in walk.folds])[0]
-        looks = add_look(every, run=walk.folder.name, command="train").to_dict()
-        walk.folder.write_json(WALK, {**record, "looks": looks})
+        looks = add_look(every, run=walk.folder.name, command="train")
+        walk.folder.write_json(WALK, record.updated(looks=looks))
 
 
 def _together(walk: _Walk, blocks: list[Windows]) -> tuple[Windows, Any]:
@@ -268,7 +256,7 @@ def _together(walk: _Walk, blocks: list[Windows]) -> tuple[Windows, Any]:
     return Windows(panel, starts[order], cut), order
 
 
-def _pool(walk: _Walk) -> tuple[Evaluation, tuple[Array, Array] | None, list[dict[str, Any]]]:
+def _pool(walk: _Walk) -> tuple[Evaluation, tuple[Array, Array] | None, list[Fold]]:
     """Put the forecasts of all folds together, and measure each fold alone."""
     blocks, scales, tables, rows = [], [], [], []
     for number in walk.folds:
@@ -282,18 +270,18 @@ def _pool(walk: _Walk) -> tuple[Evaluation, tuple[Array, Array] | None, list[dic
         errors = _evaluation(windows, table, scale)
         metrics, naive = errors.metrics(), errors.naive_metrics()
         rows.append(
-            {
-                "fold": number,
-                "run": f"{walk.folder.name}/{walk.fold(number).name}",
-                "trained_to": str(parts.train.windows.dates.max()),
-                "from": str(windows.dates[:, 0].min()),
-                "to": str(windows.dates[:, 0].max()),
-                "windows": len(windows),
-                "skill": metrics.skill,
-                "mae": metrics.mae,
-                "naive_mae": naive.mae,
-                "epochs": record.get("epochs"),
-            }
+            Fold(
+                fold=number,
+                run=f"{walk.folder.name}/{walk.fold(number).name}",
+                trained_to=str(parts.train.windows.dates.max()),
+                first=str(windows.dates[:, 0].min()),
+                last=str(windows.dates[:, 0].max()),
+                windows=len(windows),
+                skill=metrics.skill,
+                mae=metrics.mae,
+                naive_mae=naive.mae,
+                epochs=record.epochs,
+            )
         )
     windows, order = _together(walk, blocks)
     shared = [name for name in tables[0] if all(name in table for table in tables)]
@@ -348,26 +336,24 @@ def _read_forecasts(folder: RunFolder, windows: Windows) -> dict[str, Array]:
     return numbers
 
 
-def _record(
-    walk: _Walk, evaluation: Evaluation, ends: tuple[Array, Array] | None, rows: list[dict[str, Any]]
-) -> dict[str, Any]:
+def _record(walk: _Walk, evaluation: Evaluation, ends: tuple[Array, Array] | None, rows: list[Fold]) -> Json:
     records = [walk.fold(number).read_record() for number in walk.folds]
     windows, split = evaluation.windows, walk.config.data.split
     metrics = metrics_record(evaluation, split.held_out)
     metrics["intervals"] = _coverage(windows, ends, records)
     tests = _tests(evaluation, metrics["baseline"], len(rows))
     seconds = {
-        key: round(sum(each["seconds"].get(key, 0.0) for each in records), 4)
+        key: round(sum(each.seconds.get(key, 0.0) for each in records), 4)
         for key in ("total", "data", "train", "eval")
     }
     return {
-        "quantum": records[0]["quantum"],
-        "epochs": sum(each["epochs"] for each in records),
+        "quantum": records[0].quantum,
+        "epochs": sum(each.epochs or 0 for each in records),
         "seconds": seconds,
         "metrics": metrics,
         "collapse": None if evaluation.collapse is None else evaluation.collapse.to_dict(),
         "data": {
-            **read_walk(walk.folder)["data"],
+            **read_walk(walk.folder).data.to_dict(),
             "test": {
                 "windows": len(windows),
                 "from": str(windows.dates.min()),
@@ -380,15 +366,13 @@ def _record(
     }
 
 
-def _coverage(
-    windows: Windows, ends: tuple[Array, Array] | None, records: list[dict[str, Any]]
-) -> dict[str, Any]:
+def _coverage(windows: Windows, ends: tuple[Array, Array] | None, records: list[RunRecord]) -> Json:
     """How often the intervals of all folds, each fitted on its own validation, held what came."""
-    conformal = [(each["metrics"].get("intervals") or {}).get("conformal") or {} for each in records]
-    if ends is None or not all(conformal):
+    intervals = [None if each.metrics is None else each.metrics.intervals for each in records]
+    levels = [None if each is None or each.conformal is None else each.conformal.level for each in intervals]
+    if ends is None or levels[0] is None or None in levels:
         return {"reason": "a fold has no intervals: its validation split is too short for them"}
-    level = float(conformal[0]["level"])
-    coverage = [asdict(each) for each in coverage_of(ends, windows, level, windows.targets)]
+    coverage = [asdict(each) for each in coverage_of(ends, windows, levels[0], windows.targets)]
     return {"coverage": coverage, "verdict": say_coverage(coverage)}
 
 
@@ -419,10 +403,10 @@ def _tests(evaluation: Evaluation, baseline: str, models: int) -> tuple[Comparis
 _SAID = {"better": "better than", "worse": "worse than", "not tested": "not tested against"}
 
 
-def _verdict(evaluation: Evaluation, tests: tuple[Comparison, ...], rows: list[dict[str, Any]]) -> str:
+def _verdict(evaluation: Evaluation, tests: tuple[Comparison, ...], rows: list[Fold]) -> str:
     """One sentence on all dates, and in how many folds the model beat the last value."""
     loss = TITLES[loss_names(evaluation.windows)[0]]
-    known = [row["skill"] for row in rows if row["skill"] is not None]
+    known = [row.skill for row in rows if row.skill is not None]
     ahead = sum(skill > 0 for skill in known)
     said = []
     for each in tests:

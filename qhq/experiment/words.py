@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qhq.evaluation.baselines.catalogue import BASELINES
+from qhq.runs.record import LAST_VALUE, TestMetrics, Validation
 from qhq.runs.summary import run_skill
-
-LAST_VALUE = "last_value"
 
 ONE_SEED = "One seed, not tested"
 
@@ -20,54 +19,52 @@ SAME = 1e-9
 """Errors that differ by less than this part are the same: a sum over symbols is never exact."""
 
 
-def say_test(record: Mapping[str, Any]) -> str:
+def say_test(metrics: TestMetrics) -> str:
     """The model's error on the test split beside that of its task's baseline.
 
     What is compared is the error over that of the last value, averaged over symbols and targets, so that no
     symbol decides by the size of its prices. MASE weighs windows another way: where the two do not agree,
     both are told.
     """
-    metrics = record["metrics"]
-    name = metrics["baseline"]
-    rivals = metrics["naive"] if name == LAST_VALUE else metrics["baselines"][name]
-    own, other = (_relative(metrics, each) for each in ("test", _key(name)))
+    name, rival = metrics.baseline, metrics.forecasts[_key(metrics.baseline)]
+    skills = [run_skill(metrics, each) for each in ("test", _key(name))]
+    own, other = (None if skill is None else 1 - skill for skill in skills)
     if own is None or other is None or other <= SAME * own:
         return f"{ONE_SEED}: {_title(name)} does not err on the test split at all."
-    count = len(metrics.get("symbols") or ())
+    count = len(metrics.symbols)
     over = f", averaged over {count} symbols" if count > 1 else ""
     told = f"{ONE_SEED}: on the test split the model's error is {_beside(own, other, _title(name))}{over}"
-    mase, against = metrics["test"]["mase"], rivals["mase"]
+    mase, against = metrics.test.mase, rival.mase
     if mase is not None and against is not None and (own - other) * (mase - against) < 0:
         told += f"; by MASE it is the other way round, {mase:.4g} against {against:.4g}"
     return f"{told}."
 
 
-def say_validation(validation: Mapping[str, Any]) -> str:
-    """What the validation split says of the weights that were kept, without a look at the test split.
-
-    Args:
-        validation: As `qhq.experiment.validation` records it.
-    """
-    name, epoch = validation["baseline"], validation["epoch"]
-    if epoch == 0:
-        same = f", which is {_title(name)}" if validation["is_baseline"] else ""
+def say_validation(validation: Validation) -> str:
+    """What the validation split says of the weights that were kept, without a look at the test split."""
+    name, epoch, untrained = validation.baseline, validation.epoch, validation.untrained_loss
+    if epoch == 0 and untrained is not None:
+        same = f", which is {_title(name)}" if validation.is_baseline else ""
         return (
             f"Training did not improve on the untrained model: after no epoch was the validation loss below"
-            f" {validation['untrained_loss']:.4g}. The untrained model is kept{same}."
+            f" {untrained:.4g}. The untrained model is kept{same}."
         )
-    rivals = validation["naive"] if name == LAST_VALUE else validation["baselines"][name]
-    count = validation["symbols"]
-    kind = "pooled MAE" if count > 1 else "MAE"
-    pair = f"{kind} {validation['model']['mae']:.4g} against {rivals['mae']:.4g}"
-    own, other = validation["relative"]["model"], validation["relative"][_key(name)]
+    rival = validation.naive if name == LAST_VALUE else validation.baselines[name]
+    kind = "pooled MAE" if validation.symbols > 1 else "MAE"
+    pair = f"{kind} {_four(validation.model.mae)} against {_four(rival.mae)}"
+    own, other = validation.relative["model"], validation.relative[_key(name)]
     if own is None or other is None or other <= SAME * own:
         return f"On the validation split {_title(name)} does not err at all; {pair}."
-    over = f", averaged over {count} symbols" if count > 1 else ""
+    over = f", averaged over {validation.symbols} symbols" if validation.symbols > 1 else ""
     beside = f"{_beside(own, other, _title(name))}{over}"
     told = f"On the validation split the error of epoch {epoch} is {beside}"
-    if validation["better"]:
+    if validation.better:
         return f"{told} ({pair})."
     return f"No better than its baseline before any test: {told[0].lower()}{told[1:]} ({pair})."
+
+
+def _four(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4g}"
 
 
 FEW_DATES = 30
@@ -113,16 +110,11 @@ def _beside(own: float, other: float, name: str) -> str:
 
 
 def _title(baseline: str) -> str:
-    return "the last-value forecast" if baseline == LAST_VALUE else BASELINES[baseline].title
+    if baseline == LAST_VALUE:
+        return "the last-value forecast"
+    return BASELINES[baseline].title if baseline in BASELINES else baseline  # of another version
 
 
 def _key(baseline: str) -> str:
     """The name of a baseline's forecast in a record."""
     return "naive" if baseline == LAST_VALUE else baseline
-
-
-def _relative(metrics: Mapping[str, Any], forecast: str) -> float | None:
-    """Error of a forecast over that of the last value; None where that never errs."""
-    known = {"test": metrics["test"], "naive": metrics["naive"], **metrics["baselines"]}
-    skill = run_skill({"metrics": {**metrics, **known}}, forecast)
-    return None if skill is None else 1 - skill

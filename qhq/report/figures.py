@@ -32,7 +32,7 @@ def draw_run_figures(folder: RunFolder, note: Note) -> list[Path]:
     drawings: dict[str, Callable[[], Figure]] = {
         "history": lambda: draw_history(_table(folder.file("history.csv")), _untrained(folder)),
         "forecast": lambda: draw_forecasts(_table(folder.file("predictions.csv"))),
-        "model": lambda: draw_model(config, folder.read_record()),
+        "model": lambda: draw_model(config, folder.read_record().quantum),
     }
 
     def saving(draw: Callable[[], Figure]) -> Callable[[Path], object]:
@@ -50,8 +50,8 @@ def draw_run_figures(folder: RunFolder, note: Note) -> list[Path]:
 
 def _untrained(folder: RunFolder) -> float | None:
     """Validation loss of the untrained model; None in a run that an earlier version began."""
-    loss: float | None = (folder.read_record().get("validation") or {}).get("untrained_loss")
-    return loss
+    validation = folder.read_record().validation
+    return None if validation is None else validation.untrained_loss
 
 
 def _table(path: Path) -> pd.DataFrame:

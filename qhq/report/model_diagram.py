@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from qhq.experiment.config import ExperimentConfig
+from qhq.runs.record import Quantum
 
 QUANTUM, CLASSICAL, DATA = "#e7d9f5", "#dbe9f6", "#eeeeee"
 WIDTH, GAP, HEIGHT = 1.7, 0.45, 1.0
@@ -24,14 +24,14 @@ class Box:
     colour: str
 
 
-def draw_model(config: ExperimentConfig, record: dict[str, Any]) -> Figure:
+def draw_model(config: ExperimentConfig, quantum: Quantum | None) -> Figure:
     """Draw the stages from window to forecast, the skip connection as an arc over the middle.
 
     Args:
         config: The run's config.
-        record: The run's ``run.json``, for the sizes of the circuit.
+        quantum: Sizes of the circuit, as the run's record has them; None without one.
     """
-    boxes = model_boxes(config, record.get("quantum"))
+    boxes = model_boxes(config, quantum)
     width = len(boxes) * (WIDTH + GAP) + GAP
     figure = Figure(figsize=(1.05 * width, 2.6), layout="constrained")
     axes = figure.subplots()
@@ -44,16 +44,16 @@ def draw_model(config: ExperimentConfig, record: dict[str, Any]) -> Figure:
     return figure
 
 
-def model_boxes(config: ExperimentConfig, quantum: dict[str, Any] | None) -> list[Box]:
+def model_boxes(config: ExperimentConfig, quantum: Quantum | None) -> list[Box]:
     """Stages of the model in the order of the data."""
     model, data = config.model, config.data
-    latent = quantum["inputs"] if quantum else model.latent
+    latent = quantum.inputs if quantum else model.latent
     scaling = data.scaling if isinstance(data.scaling, str) else "mixed"
     middle = []
     if quantum:
-        angles = Box("angles", quantum["angle_scaling"], CLASSICAL)
+        angles = Box("angles", str(quantum.angle_scaling), CLASSICAL)
         name = config.quantum.ansatz if config.quantum else ""
-        detail = f"{name}\n{quantum['qubits']} qubits, {quantum['weights']} weights"
+        detail = f"{name}\n{quantum.qubits} qubits, {quantum.weights} weights"
         middle = [angles, Box("quantum layer", detail, QUANTUM)]
     after = [
         word for word in (model.activation_after, "layer norm" * model.layer_norm) if word not in ("none", "")

@@ -15,9 +15,7 @@ from typing import Any
 
 from qhq.errors import ConfigError, nearest
 from qhq.runs.run_folder import RunFolder
-from qhq.runs.summary import run_design, run_summary, run_terms, say_terms
-
-Row = dict[str, Any]
+from qhq.runs.summary import Row, run_design, run_summary, run_terms, say_terms
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne,

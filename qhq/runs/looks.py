@@ -11,14 +11,12 @@ half of all their targets count as one, since a longer window or another border 
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import filelock
 import numpy as np
@@ -26,9 +24,12 @@ import numpy.typing as npt
 
 from qhq.data.panel import FloatArray
 from qhq.data.windows import Windows
+from qhq.documents import validate
 from qhq.errors import ConfigError
 from qhq.files import MEBIBYTE, append_line, read_tail
 from qhq.paths import runs_dir
+from qhq.runs.provenance import now
+from qhq.runs.record import OTHER_RUN, Looks
 
 LEDGER = "looks.jsonl"
 MOST_BYTES = 16 * MEBIBYTE
@@ -44,39 +45,29 @@ PATIENCE_SECONDS = 10.0
 """For another process that is writing a line; then it is written all the same, in one piece."""
 
 
-@dataclass(frozen=True)
-class Looks:
-    """How often a test split was looked at, this time included.
-
-    Attributes:
-        times: Models that were measured on it.
-        runs: Runs and studies that these belong to.
-        at_least: Whether the ledger is longer than what is read of it.
-        fault: Why this look could not be written down; empty if it was.
-    """
+class _Line(NamedTuple):
+    """A line of the ledger: how many models of a run or study were measured, and targets of the split."""
 
     times: int
-    runs: int
-    at_least: bool = False
-    fault: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON."""
-        fault = {"fault": self.fault} if self.fault else {}
-        return {"times": self.times, "runs": self.runs, "at_least": self.at_least, **fault}
+    run: str
+    sample: list[str]
 
 
-def say_looks(looks: dict[str, Any] | None) -> list[str]:
-    """One short line on what `Looks.to_dict` has; none where a record is from before there was a ledger."""
-    if not isinstance(looks, dict):
+def say_looks(looks: Looks | Mapping[str, object] | None) -> list[str]:
+    """One short line; none where a record is from before there was a ledger.
+
+    Raises:
+        ConfigError: If what a study has of it is damaged.
+    """
+    if looks is None:
         return []
-    times, runs = looks.get("times"), looks.get("runs")
-    least = "at least " if looks.get("at_least") else ""
-    fault = f"; this look could not be written down: {looks['fault']}" if looks.get("fault") else ""
-    if times == 1:
+    known = validate(Looks, looks, "looks", fix=OTHER_RUN) if isinstance(looks, Mapping) else looks
+    least = "at least " if known.at_least else ""
+    fault = f"; this look could not be written down: {known.fault}" if known.fault else ""
+    if known.times == 1:
         return [f"This test split has been looked at for the first time{fault}."]
-    word = "run or study" if runs == 1 else "runs and studies"
-    return [f"This test split has been looked at {least}{times} times ({runs} {word}){fault}."]
+    word = "run or study" if known.runs == 1 else "runs and studies"
+    return [f"This test split has been looked at {least}{known.times} times ({known.runs} {word}){fault}."]
 
 
 def add_look(windows: Windows, *, run: str, command: str, times: int = 1) -> Looks:
@@ -92,7 +83,7 @@ def add_look(windows: Windows, *, run: str, command: str, times: int = 1) -> Loo
     """
     path, sample = runs_dir() / LEDGER, sample_of(windows)
     line = {
-        "time": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
+        "time": now(),
         "command": command,
         "run": run,
         "times": times,
@@ -104,11 +95,12 @@ def add_look(windows: Windows, *, run: str, command: str, times: int = 1) -> Loo
     }
     fault = _append(path, json.dumps(line)) if times else ""
     seen, at_least, unread = _read(path)
-    same = [(each["times"], each["run"]) for each in seen if _is_same(each["sample"], sample)]
+    same = [(each.times, each.run) for each in seen if _is_same(each.sample, sample)]
     if fault:
         same.append((times, run))
     total = sum(count for count, _ in same)
-    return Looks(total, len({name for _, name in same}), at_least, fault or unread)
+    told = {"fault": fault or unread} if fault or unread else {}
+    return Looks(times=total, runs=len({name for _, name in same}), at_least=at_least, **told)
 
 
 def sample_of(windows: Windows) -> list[str]:
@@ -154,7 +146,7 @@ def _append(path: Path, line: str) -> str:
     return ""
 
 
-def _read(path: Path) -> tuple[list[dict[str, Any]], bool, str]:
+def _read(path: Path) -> tuple[list[_Line], bool, str]:
     """Every whole line, whether older ones were left unread, and why nothing could be read."""
     try:
         data, whole = read_tail(path, most=MOST_BYTES, what="ledger of looks")
@@ -165,7 +157,7 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], bool, str]:
     return list(_lines(data)), not whole, ""
 
 
-def _lines(data: bytes) -> Iterator[dict[str, Any]]:
+def _lines(data: bytes) -> Iterator[_Line]:
     """Lines as they were written; one that was cut off, or is of something else, is left out."""
     for text in data.split(b"\n"):
         if not text.startswith(b"{"):
@@ -177,7 +169,7 @@ def _lines(data: bytes) -> Iterator[dict[str, Any]]:
         times, sample = line.get("times"), line.get("sample")
         good = isinstance(times, int) and 0 < times < 10**9 and isinstance(line.get("run"), str)
         if good and isinstance(sample, list) and all(isinstance(each, str) for each in sample[: SAMPLE + 1]):
-            yield {"times": times, "run": line["run"], "sample": sample[:SAMPLE]}
+            yield _Line(times, line["run"], sample[:SAMPLE])
 
 
 def _key(text: str) -> int:

@@ -18,33 +18,18 @@ import datetime
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType
-from typing import Any
 
 from qhq.errors import ConfigError, nearest
-from qhq.files import held_alone, make_folder, own_file, read_json, write_atomically
+from qhq.files import held_alone, make_folder, own_file, write_atomically
 from qhq.paths import runs_dir
+from qhq.runs.record import Record, RunRecord, read_record
 
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
 """Status of a run: a failed one says why under ``error``; ``--resume`` tries it again."""
-
-RECORD_KEYS: dict[str, tuple[type, ...]] = {
-    "status": (str,),
-    "backend": (str,),
-    "backend_entry": (dict,),
-    "seed": (int,),
-    "data": (dict,),
-    "scaler": (dict,),
-    "quantum": (dict, NoneType),
-}
-"""What every ``run.json`` holds from its first moment, and of which type.
-
-All else may be missing, since a run that was cut off or that an earlier version made lacks it.
-"""
 
 WALK = "walk.json"
 """Record of a walk-forward, whose folder holds a run a fold."""
@@ -108,50 +93,29 @@ class RunFolder:
             write_atomically(target, text)
         return target
 
-    def write_json(self, name: str, content: dict[str, Any]) -> Path:
+    def write_json(self, name: str, content: Record | Mapping[str, object]) -> Path:
         """Write one JSON file whole, keys in the order given."""
-        return self.write_text(name, json.dumps(content, indent=2, allow_nan=False) + "\n")
+        return self.write_text(name, _as_json(content))
 
-    def add_evaluation(self, content: dict[str, Any]) -> Path:
+    def write_record(self, record: RunRecord) -> Path:
+        """Write ``run.json``."""
+        return self.write_json("run.json", record)
+
+    def add_evaluation(self, content: Record | Mapping[str, object]) -> Path:
         """Write one evaluation under ``evals/``, never over another."""
         path = self.file("evals") / f"{_stamp()}-{uuid.uuid4().hex[:6]}.json"
         with writable(path):
             # Of hardware it names jobs and instances, as the journal does: for its owner alone.
-            write_atomically(path, json.dumps(content, indent=2, allow_nan=False) + "\n", mode=0o600)
+            write_atomically(path, _as_json(content), mode=0o600)
         return path
 
-    def read_record(self) -> dict[str, Any]:
-        """Read ``run.json``, the run's name added as ``run``.
+    def read_record(self) -> RunRecord:
+        """Read ``run.json``; ``run`` is what the folder is called now: it may have been renamed or copied.
 
         Raises:
             ConfigError: If it is missing or damaged.
         """
-        path = self.file("run.json")
-        try:
-            content = read_json(path, what="record of a run")
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                "A run folder must hold a readable run.json",
-                got=f"{path}: {error}",
-                fix="Name another run; 'qhq compare' lists them",
-            ) from error
-        known = content if isinstance(content, dict) else {}
-        missing = RECORD_KEYS.keys() - known.keys()
-        # Somebody else may have made the folder: a wrong type would be met far from here, and without a word.
-        wrong = [key for key, types in RECORD_KEYS.items() if not isinstance(known.get(key), types)]
-        if wrong:
-            got = (
-                f"{path} without {', '.join(sorted(missing))}"
-                if missing
-                else (f"{path}, where {wrong[0]} is {type(known[wrong[0]]).__name__}")
-            )
-            raise ConfigError(
-                "run.json must say what ran",
-                got=got,
-                fix="Name another run; 'qhq compare' lists them",
-            )
-        # A folder may have been renamed or copied since it was written: its name is what it is called now.
-        return {**content, "run": self.name}
+        return read_record(RunRecord, self.file("run.json"), run=self.name)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -169,6 +133,11 @@ class RunFolder:
             with writable(self.path):
                 stack.enter_context(held)
             yield
+
+
+def _as_json(content: Record | Mapping[str, object]) -> str:
+    plain = content.to_dict() if isinstance(content, Record) else content
+    return json.dumps(plain, indent=2, allow_nan=False) + "\n"
 
 
 def create_run(name: str, seed: int, fill: Callable[[RunFolder], None]) -> RunFolder:
@@ -242,7 +211,7 @@ def _stamp() -> str:
 def _latest_run() -> RunFolder:
     for run in reversed(list_runs()):
         try:
-            if run.read_record()["status"] == FINISHED:
+            if run.read_record().status == FINISHED:
                 return run
         except ConfigError:
             continue

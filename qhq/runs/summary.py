@@ -8,51 +8,48 @@ from pathlib import PurePath
 from typing import Any
 
 from qhq.errors import ConfigError
+from qhq.runs.record import MOST, OTHER_RUN, Errors, Metrics, RunRecord
 
 RESULTS = ("mae", "rmse", "mape", "mase", "skill")
-TEXTS = ("run", "status", "backend", "part", "leaks", "created")
-"""Columns of a summary that are texts; all others are numbers."""
-MOST = 1e300
-"""No result or config key is a number as large; NaN is not smaller either."""
+
+Row = dict[str, Any]
+"""Of a table of runs: cells by column."""
 
 
-def run_summary(record: dict[str, Any]) -> dict[str, Any]:
+def run_summary(record: RunRecord) -> Row:
     """One flat row of a run's record: what it is, and its errors beside the last value's.
 
-    ``part`` says which part the errors are of: the test part, or, of a trial of a sweep, the validation part.
-
-    Raises:
-        ConfigError: If the record is damaged.
+    ``part`` says which split the errors are of: the test split; of a trial of a sweep, the validation split.
     """
-    metrics, quantum = _mapping(record, "metrics"), _mapping(record, "quantum")
-    part = "validation" if "validation" in metrics and "test" not in metrics else "test"
-    own = _mapping(metrics, part)
-    naive = _mapping(metrics, "naive" if part == "test" else "validation_naive")
-    row = {
-        "run": record["run"],
-        "status": record["status"],
-        "backend": record["backend"],
-        "seed": record["seed"],
-        "qubits": quantum.get("qubits"),
-        "weights": quantum.get("weights"),
-        "epochs": record.get("epochs"),
-        "part": part,
-        **{key: own.get(key) for key in RESULTS},
-        "skill": run_skill(record, part),
-        "naive_mae": naive.get("mae"),
-        "naive_mape": naive.get("mape"),
-        "seconds": _mapping(record, "seconds").get("total"),
-        "leaks": _leaks(record),
-        "created": record.get("created"),
+    metrics, quantum = record.metrics or Metrics(), record.quantum
+    own, naive = _errors(metrics)
+    return {
+        "run": record.run,
+        "status": record.status,
+        "backend": record.backend,
+        "seed": record.seed,
+        "qubits": None if quantum is None else quantum.qubits,
+        "weights": None if quantum is None else quantum.weights,
+        "epochs": record.epochs,
+        "part": metrics.split,
+        **{key: getattr(own, key) for key in RESULTS},
+        "skill": run_skill(metrics, metrics.split),
+        "naive_mae": naive.mae,
+        "naive_mape": naive.mape,
+        "seconds": record.seconds.get("total"),
+        "leaks": " ".join(record.leaks) or None,
+        "created": record.created,
     }
-    for key, value in row.items():
-        wanted = str if key in TEXTS else (int, float)
-        if not (value is None and key not in ("status", "backend")) and not _is_plain(value, wanted):
-            raise _damaged(record, key, "a text" if key in TEXTS else "a number", value)
-    return row
 
 
-def run_terms(record: dict[str, Any]) -> dict[str, Any]:
+def _errors(metrics: Metrics) -> tuple[Errors, Errors]:
+    """Those of the model and of the last value, on the split that a run was judged on."""
+    if metrics.split == "test":
+        return metrics.test or Errors(), metrics.naive or Errors()
+    return metrics.validation or Errors(), metrics.validation_naive or Errors()
+
+
+def run_terms(record: RunRecord) -> Row:
     """What errors must have in common to be put in one order: the same forecasts, asked of the same data.
 
     ``exact`` names the windows by what they are and by the errors of the last value there, which are the same
@@ -60,31 +57,27 @@ def run_terms(record: dict[str, Any]) -> dict[str, Any]:
     ``about`` is what is known of a run from its first moment on.
 
     Raises:
-        ConfigError: If the record is damaged.
+        ConfigError: If the design is damaged.
     """
-    metrics, data = _mapping(record, "metrics"), _mapping(record, "data")
-    asked = _mapping(_mapping(record, "design"), "data")
-    part = "validation" if "validation" in metrics and "test" not in metrics else "test"
-    naive = _mapping(metrics, "naive" if part == "test" else "validation_naive")
-    span = _mapping(data, part)
+    metrics, asked = record.metrics or Metrics(), _mapping(record, "data")
+    naive = _errors(metrics)[1]
+    span = record.data.test if metrics.split == "test" else record.data.validation
     terms = {
-        "part": part,
-        "task": asked.get("task") or record.get("task"),
+        "part": metrics.split,
+        "task": asked.get("task") or record.task,
         "targets": asked.get("targets"),
         "horizon": asked.get("horizon"),
-        "from": span.get("from"),
-        "to": span.get("to"),
+        "from": None if span is None else span.first,
+        "to": None if span is None else span.last,
     }
-    told = run_design(record).get("data.symbols")
-    windows = span.get("windows")
-    mae, rmse = naive.get("mae"), naive.get("rmse")
-    errors = [f"{each:.10g}" if isinstance(each, int | float) else str(each) for each in (mae, rmse)]
+    windows = None if span is None else span.windows
+    errors = ["None" if each is None else f"{each:.10g}" for each in (naive.mae, naive.rmse)]
     return {
         **terms,
-        "symbols": told,
+        "symbols": run_design(record).get("data.symbols"),
         "windows": windows,
-        "exact": None if mae is None else json.dumps([terms, windows, errors], default=str),
-        "about": json.dumps([terms, data.get("fingerprint")], default=str),
+        "exact": None if naive.mae is None else json.dumps([terms, windows, errors], default=str),
+        "about": json.dumps([terms, record.data.fingerprint], default=str),
     }
 
 
@@ -102,48 +95,50 @@ def say_terms(terms: Mapping[str, Any]) -> str:
     return said + ("" if terms["windows"] is None else f", {terms['windows']} windows")
 
 
-def run_skill(record: Mapping[str, Any], forecast: str = "test") -> float | None:
+def run_skill(metrics: Metrics, forecast: str = "test") -> float | None:
     """Skill of one of a run's forecasts: 1 - MAE / MAE of the last value, averaged over symbols.
 
     Runs of earlier versions have that of errors pooled over all symbols, in which the dearest decides; where
     they kept each symbol's own, the mean of these is told instead.
 
     Args:
-        record: Of a run.
+        metrics: Of a run.
         forecast: Its name among the metrics: ``test`` is the model.
-
-    Raises:
-        ConfigError: If the record is damaged.
     """
-    metrics = _mapping(record, "metrics")
-    symbols = _mapping(metrics, "symbols")
-    pooled: float | None = _mapping(metrics, forecast).get("skill")
-    if "relative" in metrics or len(symbols) < 2:
-        return pooled
-    each = [_mapping(_mapping(symbols, name), forecast).get("skill") for name in symbols]
-    known = [skill for skill in each if isinstance(skill, int | float)]
-    return sum(known) / len(known) if known else pooled
+    every = {
+        "test": metrics.test,
+        "naive": metrics.naive,
+        "validation": metrics.validation,
+        **metrics.baselines,
+    }
+    pooled = every.get(forecast)
+    if metrics.relative is None and len(metrics.symbols) > 1:
+        each = [forecasts[forecast].skill for forecasts in metrics.symbols.values() if forecast in forecasts]
+        known = [skill for skill in each if skill is not None]
+        if known:
+            return sum(known) / len(known)
+    return None if pooled is None else pooled.skill
 
 
-def run_design(record: dict[str, Any]) -> dict[str, Any]:
+def run_design(record: RunRecord) -> Row:
     """The resolved config of a run by dotted keys; a list is one text, such as ``gru 16, gru 16``.
 
     Raises:
-        ConfigError: If the record is damaged.
+        ConfigError: If the design is damaged.
     """
-    design = dict(_leaves(_mapping(record, "design"), ""))
+    design = dict(_leaves(record.design, ""))
     for key, value in design.items():
         if value is not None and not _is_plain(value, (str, bool, int, float)):
             raise _damaged(record, key, "a text or a number", value)
     if design.get("data.symbols") is None and design.get("data.path") is not None:
         # A config that takes all symbols of a file does not name them; the results do.
-        read = list(_mapping(_mapping(record, "metrics"), "symbols")) if record.get("metrics") else []
+        read = [] if record.metrics is None else list(record.metrics.symbols)
         names = read or [PurePath(str(design["data.path"])).name]
         if all(_is_plain(name, str) for name in names):
             design["data.symbols"] = ", ".join(names)
-    aside = _mapping(_mapping(record, "data"), "quarantine").get("rows")
+    aside = 0 if record.data.quarantine is None else record.data.quarantine.rows
     # Told where any were: runs on the same config are alike only if the same rows were left out.
-    return design | ({"data.rows_set_aside": aside} if isinstance(aside, int) and aside else {})
+    return design | ({"data.rows_set_aside": aside} if aside else {})
 
 
 def _is_plain(value: object, wanted: type | tuple[type, ...]) -> bool:
@@ -171,27 +166,17 @@ def _text(value: list[Any] | dict[str, Any]) -> str:
     return ", ".join(" ".join(str(word) for word in words) for words in parts)
 
 
-def _leaks(record: Mapping[str, Any]) -> str | None:
-    """Names of the leaks that were switched on; None without any."""
-    leaks = record.get("leaks") or []
-    if not isinstance(leaks, list):
-        raise _damaged(record, "leaks", "a list", leaks)
-    return " ".join(map(str, leaks)) or None
-
-
-def _mapping(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """A part of a record; empty where it is missing or null."""
-    value = record.get(key)
+def _mapping(record: RunRecord, key: str) -> Mapping[str, Any]:
+    """A part of the design; empty where it is missing or null."""
+    value = record.design.get(key)
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise _damaged(record, key, "a mapping", value)
+        raise _damaged(record, f"design.{key}", "a mapping", value)
     return value
 
 
-def _damaged(record: Mapping[str, Any], key: str, wanted: str, value: object) -> ConfigError:
+def _damaged(record: RunRecord, key: str, wanted: str, value: object) -> ConfigError:
     return ConfigError(
-        f"'{key}' of run.json must be {wanted}",
-        got=f"{type(value).__name__} in {record.get('run', 'a run')}",
-        fix="Name another run; 'qhq compare' lists them",
+        f"'{key}' of run.json must be {wanted}", got=f"{type(value).__name__} in {record.run}", fix=OTHER_RUN
     )

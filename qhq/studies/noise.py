@@ -25,9 +25,9 @@ from qhq.backends.registry import find_backend, open_backend
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.evaluate import Evaluation, evaluate
 from qhq.experiment.opening import Experiment, open_run, read_finished
-from qhq.experiment.record import git_commit, now, versions
 from qhq.files import MOST_TABLE_BYTES, read_regular, write_atomically
 from qhq.runs.looks import add_look
+from qhq.runs.provenance import provenance
 from qhq.runs.run_folder import RunFolder
 from qhq.seeding import child_seed
 from qhq.studies.portability import EXACT, expectation_error
@@ -145,8 +145,7 @@ class NoiseStudy(Study[Cell, dict[str, Any]]):
     def summarise(self, done: Mapping[str, Values]) -> dict[str, Any]:
         """Rows, limits and the verdict; kept beside the cells."""
         record = {**_summary(self, done), "looks": self.looks.to_dict()}
-        provenance = {"created": now(), "versions": versions(), "git": git_commit()}
-        path = self.folder.write_json(f"{self.name}.json", {**record, **provenance})
+        path = self.folder.write_json(f"{self.name}.json", {**record, **provenance()})
         return {**record, "file": str(path)}
 
     def _digest(self) -> str:
@@ -165,7 +164,7 @@ def _pack(folder: RunFolder, entry: BackendSpec, request: NoiseRequest) -> Check
     record = read_finished(folder)
     paths = (folder.config, folder.file("run.json"), folder.weights, folder.circuit)
     files = tuple((each.name, read_regular(each, most=MOST_TABLE_BYTES)) for each in paths if each.is_file())
-    seen = (str(record["data"]["fingerprint"]), __version__)
+    seen = (record.prices(), __version__)
     return Checkpoint(folder.name, files, entry, request.samples, request.seed, seen)
 
 

@@ -33,8 +33,8 @@ from qhq.evaluation.groups import why_no_percent
 from qhq.experiment.evaluate import Evaluation, circuit_arguments, encode, evaluate
 from qhq.experiment.opening import Experiment
 from qhq.experiment.other_data import OtherDataRequest, open_run_on
-from qhq.experiment.record import git_commit, now, versions
 from qhq.runs.looks import add_look
+from qhq.runs.provenance import provenance
 from qhq.runs.run_folder import RunFolder
 from qhq.seeding import child_seed
 from qhq.studies.runner import MemoryStore, Outcome, Progress, Runner, Study, Values
@@ -451,8 +451,7 @@ def _keep_calibration(plan: EvalPlan, entry: BackendSpec, executor: Executor | N
 
 def _keep(plan: EvalPlan, record: dict[str, Any]) -> object:
     request = {**asdict(plan.request), "data": _asked_data(plan.request.data)}
-    provenance = {"created": now(), "request": request, "versions": versions(), "git": git_commit()}
-    path = plan.folder.add_evaluation({**record, **provenance})
+    path = plan.folder.add_evaluation({**record, **provenance(), "request": request})
     # It names jobs and what they cost: the user's alone, like the journal that they stand in.
     path.chmod(0o600)
     return path

@@ -14,9 +14,16 @@ from qhq.cli.train import _summary
 from qhq.evaluation.baselines.last_value import last_value
 from qhq.evaluation.metrics import relative_errors, score, score_by_symbol
 from qhq.evaluation.options import score_options
+from qhq.runs.record import RunRecord
 from tests.evaluation.panels import option_windows
+from tests.runs.records import MINIMAL
 
 NAMES = ("SHIB", "AAPL", "BRK-A")
+
+
+def run(metrics, task="forecast", **keys):
+    """The record of a run with these metrics."""
+    return RunRecord.model_validate(MINIMAL | {"task": task, "metrics": metrics, **keys})
 
 
 def measured(levels, factors, moves=(0.01, 0.01, 0.01), *, earlier=False, baseline="last_value"):
@@ -56,8 +63,8 @@ def measured(levels, factors, moves=(0.01, 0.01, 0.01), *, earlier=False, baseli
 )
 def test_the_sentence_does_not_know_the_size_of_the_prices(levels, factors, baseline):
     metrics = measured(levels, factors, baseline=baseline)
-    sentence = verdict({"metrics": metrics})
-    assert sentence == verdict({"metrics": measured((1, 1, 1), factors, baseline=baseline)})
+    sentence = verdict(run(metrics))
+    assert sentence == verdict(run(measured((1, 1, 1), factors, baseline=baseline)))
     naive = metrics["naive"] if baseline == "last_value" else metrics["baselines"]["black_scholes"]
     assert sentence.startswith("One seed, not tested: on the test split")
     assert not {"better", "worse", "below", "above"} & set(sentence.replace(",", " ").split())
@@ -67,7 +74,7 @@ def test_the_sentence_does_not_know_the_size_of_the_prices(levels, factors, base
 
 
 def test_one_dear_symbol_is_outvoted():
-    assert verdict({"metrics": measured((1e-5, 150, 500_000), (1.2, 1.2, 0.95))}) == (
+    assert verdict(run(measured((1e-5, 150, 500_000), (1.2, 1.2, 0.95)))) == (
         "One seed, not tested: on the test split the model's error is 11.67 % more than that of the"
         " last-value forecast, averaged over 3 symbols."
     )
@@ -76,7 +83,7 @@ def test_one_dear_symbol_is_outvoted():
 def test_where_mase_does_not_agree_both_are_told():
     metrics = measured((1, 1, 1), (0.5, 0.9, 1.3), moves=(0.01, 0.01, 0.1))
     assert metrics["test"]["skill"] > 0
-    assert verdict({"metrics": metrics}).endswith(
+    assert verdict(run(metrics)).endswith(
         "% less than that of the last-value forecast, averaged over 3 symbols; by MASE it is the other way"
         " round, 4.8 against 4."
     )
@@ -85,39 +92,32 @@ def test_where_mase_does_not_agree_both_are_told():
 @pytest.mark.parametrize("factors", [(1.2, 1.2, 0.95), (0.9, 0.9, 0.95)])
 def test_a_run_of_an_earlier_version_is_judged_by_the_symbols_it_kept(factors):
     levels = (1e-5, 150, 500_000)
-    old, new = (verdict({"metrics": measured(levels, factors, earlier=each)}) for each in (True, False))
+    old, new = (verdict(run(measured(levels, factors, earlier=each))) for each in (True, False))
     assert old == new
 
 
 def test_the_table_of_a_run_of_an_earlier_version_tells_the_skill_of_its_verdict():
     metrics = measured((1e-5, 150, 500_000), (1.2, 1.2, 0.95), earlier=True)
     assert metrics["test"]["skill"] > 0  # that of the dearest symbol
-    table = result_tables({"metrics": metrics, "task": "forecast"})[0]
+    table = result_tables(run(metrics))[0]
     skills = [float(str(cell)) for cell in table.columns[-1].cells]
     np.testing.assert_allclose(skills[:2], [-0.1167, 0], atol=5e-5)
 
 
 def test_a_run_without_symbols_says_what_its_metrics_say():
     metrics = measured((1, 1, 1), (0.9, 0.9, 0.9)) | {"symbols": {}}
-    assert verdict({"metrics": metrics}) == (
+    assert verdict(run(metrics)) == (
         "One seed, not tested: on the test split the model's error is 10.00 % less than that of the"
         " last-value forecast."
     )
     metrics["naive"] = metrics["test"] = {**metrics["test"], "skill": None}
-    assert "does not err on the test split at all" in verdict({"metrics": metrics})
+    assert "does not err on the test split at all" in verdict(run(metrics))
 
 
 def test_a_training_without_a_circuit_names_no_backend():
-    record = {
-        "run": "a",
-        "path": "b",
-        "epochs": 3,
-        "backend": "aer",
-        "seconds": {"total": 1.25},
-        "quantum": None,
-    }
-    assert _summary(record).endswith("Trained 3 epochs in 1.2 s, without a circuit.")
-    assert _summary(record | {"quantum": {"qubits": 2}}).endswith("Trained 3 epochs on aer in 1.2 s.")
+    record = run({}, epochs=3, seconds={"total": 1.25})
+    assert _summary(record, "b").endswith("Trained 3 epochs in 1.2 s, without a circuit.")
+    assert _summary(record.updated(quantum={"qubits": 2}), "b").endswith("Trained 3 epochs on aer in 1.2 s.")
 
 
 def test_implied_volatilities_are_of_the_same_rows_and_what_has_none_is_told():
@@ -130,7 +130,7 @@ def test_implied_volatilities_are_of_the_same_rows_and_what_has_none_is_told():
     assert {each["iv_rows"] for each in whole.values()} == {len(windows)}
     assert whole["test"]["iv_mae"] > whole["black_scholes"]["iv_mae"]
     metrics = measured((1, 1, 1), (0.9, 0.9, 0.9)) | {"options": {**whole, "symbols": {}}}
-    *_, table, told = result_tables({"metrics": metrics, "task": "price"})
+    *_, table, told = result_tables(run(metrics, task="price"))
     assert {str(cell) for cell in table.columns[-1].cells} == {f"{len(windows):,}"}
     assert told.startswith("Forecasts outside what any volatility gives, such as below intrinsic value")
     assert f"of {len(windows)}: model 10, last-value forecast 1. They" in told

@@ -35,7 +35,7 @@ def train(*overrides: str, watcher: Watcher | None = None):
 
 def test_a_healthy_training_is_recorded_and_told_nothing(study):
     listener = Listener()
-    record = train(watcher=listener).read_record()
+    record = train(watcher=listener).read_record().to_dict()
     assert record["doctor"] == {"epoch": 2, "healthy": True, "findings": []}
     assert listener.warnings == []
 
@@ -59,7 +59,7 @@ def test_a_dead_layer_is_told_once_and_recorded(study, monkeypatch, backend):
     break_relu(monkeypatch)
     listener = Listener()
     run = train("model.activation_before=relu", f"backend={backend}", watcher=listener)
-    doctor = run.read_record()["doctor"]
+    doctor = run.read_record().to_dict()["doctor"]
     assert not doctor["healthy"]
     assert doctor["findings"][0]["code"] == "dead_relu"
     (warning,) = (text for text in listener.warnings if "dead_relu" in text)
@@ -88,7 +88,7 @@ def test_it_looks_after_the_first_and_the_last_epoch_only(study, monkeypatch):
     assert epochs == [1, 5]
     epochs.clear()
     stopped = train("training.epochs=30", "training.patience=1", "training.learning_rate=0.3")
-    assert epochs == [1, stopped.read_record()["epochs"]]
+    assert epochs == [1, stopped.read_record().epochs]
 
 
 class CutOff(Watcher):
@@ -101,7 +101,7 @@ def test_a_run_cut_off_after_its_last_epoch_is_looked_at_when_resumed(study):
         train("training.epochs=1", watcher=CutOff())
     cut = list_runs()[-1]
     assert examine_run(cut).healthy
-    assert resume_run(cut, Listener()).read_record()["doctor"]["epoch"] == 1
+    assert resume_run(cut, Listener()).read_record().to_dict()["doctor"]["epoch"] == 1
 
 
 def test_the_trained_weights_are_compared_with_those_of_the_start(study):
@@ -149,4 +149,4 @@ def test_a_subject_is_the_latest_run_a_run_or_a_config(study):
 
 
 def test_a_classical_model_is_looked_at_too(study):
-    assert train("quantum=null", "training.epochs=1").read_record()["doctor"]["healthy"]
+    assert train("quantum=null", "training.epochs=1").read_record().to_dict()["doctor"]["healthy"]

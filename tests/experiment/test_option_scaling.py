@@ -32,7 +32,7 @@ def errors(scaling):
             "training": {"epochs": 3, "batch_size": 256, "learning_rate": 0.005, "loss": "huber"},
         }
     )
-    record = train_run(config, Watcher()).read_record()
+    record = train_run(config, Watcher()).read_record().to_dict()
     found = {name: each["test"] for name, each in record["metrics"]["options"]["symbols"].items()}
     return np.mean([found[name]["mae_over_strike"] for name in found if name != "GOOG"]), found["GOOG"][
         "mae_over_strike"

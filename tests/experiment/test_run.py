@@ -76,14 +76,14 @@ def test_interrupted_and_resumed_equals_uninterrupted(study, backend):
         train(*overrides, watcher=CutOff(0, 2))
     cut = list_runs()[-1]
     for epoch, batch in ((1, 1), (2, 1)):
-        assert cut.read_record()["status"] == RUNNING
+        assert cut.read_record().status == RUNNING
         with pytest.raises(KeyboardInterrupt):
             resume_run(cut, CutOff(epoch, batch))
     resume_run(cut, Watcher())
     assert_same_weights(whole, cut)
     for name in ("predictions.csv", "history.csv"):
         assert (whole.path / name).read_bytes() == (cut.path / name).read_bytes()
-    assert cut.read_record()["metrics"] == whole.read_record()["metrics"]
+    assert cut.read_record().to_dict()["metrics"] == whole.read_record().to_dict()["metrics"]
 
 
 def test_finished_run_is_left_as_it_is(study):
@@ -114,7 +114,7 @@ def test_killed_process_resumes_bit_for_bit(study):
     assert process.returncode == -signal.SIGKILL
     resume_run(find_run(cut.name), Watcher())
     assert_same_weights(whole, cut)
-    assert cut.read_record()["status"] == FINISHED
+    assert cut.read_record().status == FINISHED
     assert len(list_runs()) == 2
 
 
@@ -136,7 +136,7 @@ def test_test_part_moves_no_weight(study, scaling):
     own = (*OWN, f"data.scaling={scaling}")
     write_prices("own.csv")
     before = train(*own)
-    test_from = before.read_record()["data"]["test"]["from"]
+    test_from = before.read_record().to_dict()["data"]["test"]["from"]
     write_prices("own.csv", change_from=test_from)
     after = train(*own)
     assert_same_weights(before, after)
@@ -151,7 +151,7 @@ def test_config_of_a_run_trains_the_same_again(study):
 
 
 def test_record_says_what_ran(study):
-    record = train("training.epochs=1").read_record()
+    record = train("training.epochs=1").read_record().to_dict()
     assert record["task"] == "forecast"
     assert record["design"]["training"]["epochs"] == 1
     assert record["versions"].keys() >= {"python", "qhq", "qiskit", "torch"}
@@ -201,7 +201,7 @@ def test_resumed_run_keeps_its_backend_entry(study):
     (study / "backends.yaml").write_text("aer: {kind: aer, shots: 4}\n")
     resume_run(cut, Watcher())
     assert_same_weights(whole, cut)
-    assert cut.read_record()["backend_entry"]["shots"] is None
+    assert cut.read_record().to_dict()["backend_entry"]["shots"] is None
 
 
 def test_several_targets_and_horizons(study):
@@ -226,7 +226,7 @@ def test_several_targets_and_horizons(study):
 
 
 def test_parity_gate_stops_before_anything_is_written(study, monkeypatch):
-    record = train("training.epochs=1").read_record()
+    record = train("training.epochs=1").read_record().to_dict()
     assert 0 < record["quantum"]["parity_max_abs"] < 1e-5
     assert record["quantum"]["engine"] == "statevector"
     monkeypatch.setattr("qhq.backends.parity.TOLERANCE", 1e-12)
@@ -242,7 +242,7 @@ def test_evaluation_does_not_ask_what_the_run_was_trained_on(study, monkeypatch)
     for name in ("QHQ_IBM_TOKEN", "QISKIT_IBM_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     device = {"kind": "ibm", "name": "ibm_gone", "training": True}
-    run.write_json("run.json", {**run.read_record(), "backend_entry": device})
+    run.write_json("run.json", {**run.read_record().to_dict(), "backend_entry": device})
     experiment = open_run(run)
     assert experiment.model.quantum.neural_network.executor.report().backend == "statevector"
 
@@ -256,7 +256,7 @@ def test_rows_set_aside_are_told_once_and_kept_in_the_record(study):
     run = train(*own, "training.epochs=1", watcher=told)
     (note,) = [each for each in told.notes if "Set aside" in each]
     assert "Set aside 2 of 150 rows" in note
-    record = run.read_record()["data"]
+    record = run.read_record().to_dict()["data"]
     assert (record["quarantine"]["rows"], record["quarantine"]["of"], record["doubts"]) == (2, 150, [])
     assert record["quarantine"]["reasons"][0]["rows"] == [21, 131]
     # The same rows are left out when the run is opened again.
@@ -279,14 +279,14 @@ def test_a_run_that_diverges_says_so_and_may_be_tried_again(study):
     with pytest.raises(ConfigError, match="finite"):
         train("training.learning_rate=1e30")
     (folder,) = list_runs()
-    record = folder.read_record()
+    record = folder.read_record().to_dict()
     assert record["status"] == FAILED
     assert "The loss must stay a finite number" in record["error"]
     with pytest.raises(ConfigError, match="failed: The loss must stay a finite number"):
         open_run(folder)
     with pytest.raises(ConfigError, match="finite"):
         resume_run(folder, Watcher())
-    assert folder.read_record()["status"] == FAILED
+    assert folder.read_record().status == FAILED
 
 
 @pytest.mark.parametrize("error", [MemoryError("8 GiB"), RuntimeError("of torch")])
@@ -298,16 +298,16 @@ def test_whatever_ends_a_training_is_its_reason(study, error):
     with pytest.raises(type(error)):
         train(watcher=Failing())
     (folder,) = list_runs()
-    assert folder.read_record()["status"] == FAILED
-    assert str(error) in folder.read_record()["error"]
-    assert resume_run(folder, Watcher()).read_record()["status"] == FINISHED
-    assert "error" not in folder.read_record()
+    assert folder.read_record().status == FAILED
+    assert str(error) in folder.read_record().error
+    assert resume_run(folder, Watcher()).read_record().status == FINISHED
+    assert "error" not in folder.read_record().to_dict()
 
 
 def test_a_run_is_called_what_its_folder_is_called(study):
     folder = train("training.epochs=1")
     moved = folder.path.rename(folder.path.with_name("kept"))
-    record = find_run("kept").read_record()
+    record = find_run("kept").read_record().to_dict()
     assert record["run"] == "kept"
     assert open_run(find_run("kept")).config.name == "tiny"
     resume_run(find_run(str(moved)), Watcher())
@@ -336,11 +336,11 @@ def test_a_disk_that_fills_up_later_leaves_a_failed_run_that_goes_on(study, monk
         with pytest.raises(ConfigError, match="No space left"):
             train(*plain)
     cut = list_runs()[-1]
-    record = cut.read_record()
+    record = cut.read_record().to_dict()
     assert record["status"] == FAILED
     assert "No space left" in record["error"]
     resumed = resume_run(cut, Watcher())
-    assert resumed.read_record()["status"] == FINISHED
-    assert "error" not in resumed.read_record()
+    assert resumed.read_record().status == FINISHED
+    assert "error" not in resumed.read_record().to_dict()
     assert (resumed.path / "predictions.csv").read_bytes() == (whole.path / "predictions.csv").read_bytes()
     assert not list(resumed.path.glob(".qhq-*"))

@@ -77,7 +77,7 @@ def test_training_begins_with_the_weights_as_drawn(study):
 
 
 def test_a_training_that_comes_to_nothing_keeps_the_baseline_and_says_so(study):
-    record = train_run(load_config("tiny.yaml", WALK), Watcher()).read_record()
+    record = train_run(load_config("tiny.yaml", WALK), Watcher()).read_record().to_dict()
     validation = record["validation"]
     assert (record["best_epoch"], validation["epoch"], validation["better"]) == (0, 0, False)
     assert validation["loss"] == validation["untrained_loss"] == record["validation_loss"]
@@ -102,7 +102,7 @@ def test_the_doctor_looks_at_what_was_trained_though_the_start_is_kept(study):
 
 def test_a_checkpoint_behind_its_baseline_is_named_at_once(study):
     """Levels are scaled as they are: after an epoch the model is far behind the last value."""
-    record = train_run(load_config("tiny.yaml", ("training.epochs=1",)), Watcher()).read_record()
+    record = train_run(load_config("tiny.yaml", ("training.epochs=1",)), Watcher()).read_record().to_dict()
     validation = record["validation"]
     assert (validation["epoch"], validation["better"], validation["is_baseline"]) == (1, False, False)
     own, other = validation["model"]["mae"], validation["naive"]["mae"]

@@ -75,7 +75,7 @@ def forecasts(folder) -> pd.DataFrame:
 
 
 def test_every_test_date_is_forecast_once_and_pooled(walk):
-    record, table = read_walk(walk), forecasts(walk)
+    record, table = read_walk(walk).to_dict(), forecasts(walk)
     assert record["status"] == "finished"
     assert table["date"].is_unique
     each = pd.concat(forecasts(find_fold(walk, number)) for number in range(3))
@@ -116,7 +116,7 @@ def test_a_walk_that_was_cut_off_goes_on_to_the_same_table(walk):
     hint = cut.said[-1]
     name = hint.removeprefix("Cut off. Continue with: qhq train --resume ")
     folder = find_walk(name)
-    assert read_walk(folder)["status"] == "running"
+    assert read_walk(folder).status == "running"
     shutil.rmtree(folder.path / "fold-002", ignore_errors=True)
     first = (folder.path / "fold-000" / "run.json").stat().st_mtime_ns
     on = Notes()
@@ -124,7 +124,7 @@ def test_a_walk_that_was_cut_off_goes_on_to_the_same_table(walk):
     assert len(on.folds) == 2
     assert (folder.path / "fold-000" / "run.json").stat().st_mtime_ns == first
     assert (folder.path / "predictions.csv").read_bytes() == (walk.path / "predictions.csv").read_bytes()
-    one, other = read_walk(folder), read_walk(walk)
+    one, other = read_walk(folder).to_dict(), read_walk(walk).to_dict()
     assert one["metrics"] == other["metrics"]
     assert one["verdict"] == other["verdict"]
     lines = [
@@ -141,7 +141,7 @@ def test_a_volatility_is_tested_against_har_and_one_model_of_one_seed_not_at_all
             "scaling": "standard"}  # fmt: skip
     split = {**CONFIG["data"]["split"], "folds": 1, "refit": 500}
     one = ExperimentConfig.model_validate({**CONFIG, "data": {**CONFIG["data"], **data, "split": split}})
-    record = read_walk(train_walk(one, Watcher()))
+    record = read_walk(train_walk(one, Watcher())).to_dict()
     assert [each["second"] for each in record["tests"]] == ["last value", "har"]
     assert {(each["verdict"], each["reason"]) for each in record["tests"]} == {("not tested", "one seed")}
     assert "forecast by one model of one seed" in record["verdict"]

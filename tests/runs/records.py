@@ -12,6 +12,18 @@ ERRORS = {"mae": 0.7, "rmse": 1.2, "mape": 1.4, "mase": 1.1, "skill": -0.1}
 NAIVE = {"mae": 0.6, "rmse": 1.1, "mape": 1.3, "mase": 1.0, "skill": 0.0}
 
 
+MINIMAL: dict[str, Any] = {
+    "status": "finished",
+    "backend": "aer",
+    "backend_entry": {},
+    "seed": 0,
+    "data": {},
+    "scaler": {},
+    "quantum": None,
+}
+"""The keys that every run.json holds from its first moment."""
+
+
 def record(**changes: Any) -> dict[str, Any]:
     """A finished run; ``changes`` replace keys, dotted ones below them."""
     content: dict[str, Any] = {
@@ -20,6 +32,7 @@ def record(**changes: Any) -> dict[str, Any]:
         "finished": "2026-01-05T10:01:00+00:00",
         "task": "forecast",
         "backend": "aer",
+        "backend_entry": {"kind": "aer", "name": "aer"},
         "seed": 1,
         "design": {
             "name": "tiny",
@@ -31,6 +44,7 @@ def record(**changes: Any) -> dict[str, Any]:
         },
         "quantum": {"qubits": 2, "weights": 2},
         "data": {"fingerprint": "f" * 64},
+        "scaler": {"kind": "window"},
         "versions": {"qhq": "0.1.0"},
         "git": {"commit": "c" * 40, "changed": False},
         "epochs": 2,

@@ -11,8 +11,10 @@ from qhq.errors import ConfigError
 from qhq.report.table_export import export_table
 from qhq.runs.comparison import tabulate
 from qhq.runs.gather import gather_runs
-from qhq.runs.run_folder import RECORD_KEYS, RunFolder
+from qhq.runs.record import RunRecord
+from qhq.runs.run_folder import RunFolder
 from qhq.runs.summary import run_design
+from tests.runs.records import MINIMAL
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +28,7 @@ def make(name: str, mape: float | None, depth: int, folder: str = "", **keys) ->
     run = RunFolder(RunFolder(_root() / folder / name).path)
     design = {"name": name, "seed": 0, "backend": "aer", "quantum": {"depth": depth, "frozen": depth > 2}}
     design["model"] = {"recurrent": [{"unit": "gru", "hidden": depth}], "skip": "add"}
-    record = {key: types[0]() for key, types in RECORD_KEYS.items()} | {
+    record = MINIMAL | {
         "status": "finished",
         "seed": 0,
         "backend": "aer",
@@ -203,7 +205,8 @@ def test_rows_set_aside_differ_where_a_run_has_any():
 
 def test_runs_of_files_of_ones_own_are_told_apart_by_the_symbols_that_were_read():
     for name, path in (("a", "/x/one.csv"), ("b", "/x/two.csv")):
-        record = {"design": {"data": {"symbols": None, "path": path}}, "metrics": {}, "data": {}}
+        design = {"data": {"symbols": None, "path": path}}
+        record = RunRecord.model_validate(MINIMAL | {"design": design, "metrics": {}})
         assert run_design(record)["data.symbols"] == f"{path[3:6]}.csv", name
-    record["metrics"] = {"symbols": {"AAA": {}, "BBB": {}}}
-    assert run_design(record)["data.symbols"] == "AAA, BBB"
+    read = record.updated(metrics={"symbols": {"AAA": {}, "BBB": {}}})
+    assert run_design(read)["data.symbols"] == "AAA, BBB"

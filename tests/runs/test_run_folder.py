@@ -7,8 +7,10 @@ import json
 import pytest
 
 from qhq.errors import ConfigError
-from qhq.runs.run_folder import FINISHED, RECORD_KEYS, RUNNING, RunFolder, create_run, find_run, list_runs
+from qhq.runs.record import RunRecord
+from qhq.runs.run_folder import FINISHED, RUNNING, RunFolder, create_run, find_run, list_runs
 from qhq.runs.summary import run_summary
+from tests.runs.records import MINIMAL
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +20,7 @@ def runs(tmp_path, monkeypatch):
 
 
 def make(status=FINISHED, name="study", seed=0) -> RunFolder:
-    record = {key: types[0]() for key, types in RECORD_KEYS.items()} | {"status": status, "seed": seed}
+    record = MINIMAL | {"status": status, "seed": seed}
     return create_run(name, seed, lambda folder: folder.write_json("run.json", record))
 
 
@@ -95,19 +97,37 @@ def test_json_is_written_whole_and_refuses_nan():
 
 
 def test_summary_of_an_unfinished_run_has_no_metrics():
-    record = {"run": "a", "status": RUNNING, "backend": "aer", "seed": 0, "quantum": None}
-    row = run_summary(record)
+    row = run_summary(RunRecord.model_validate(MINIMAL | {"run": "a", "status": RUNNING}))
     assert (row["run"], row["mae"], row["qubits"]) == ("a", None, None)
 
 
-@pytest.mark.parametrize("key", RECORD_KEYS)
-@pytest.mark.parametrize("value", ["x", 3, [], None, [1, "a"], {}])
+WRONG = ("x", 3, [], None, [1, "a"], {})
+
+
+@pytest.mark.parametrize("key", MINIMAL)
+@pytest.mark.parametrize("value", WRONG)
 def test_a_key_of_another_type_is_refused_where_it_is_read(key, value):
+    good = {"status": ["x"], "backend": ["x"], "seed": [3], "quantum": [None]}.get(key, [{}])
     folder = make()
-    content = json.loads(folder.file("run.json").read_text()) | {key: value}
-    folder.write_json("run.json", content)
-    if isinstance(value, RECORD_KEYS[key]):
-        assert folder.read_record()[key] == value
-    else:
-        with pytest.raises(ConfigError, match=f"where {key} is {type(value).__name__}"):
-            folder.read_record()
+    folder.write_json("run.json", MINIMAL | {key: value})
+    if value in good:
+        assert folder.read_record().to_dict()[key] == value
+        return
+    with pytest.raises(ConfigError, match=rf"'{key}.*run\.json.*compare"):
+        folder.read_record()
+
+
+@pytest.mark.parametrize("key", MINIMAL)
+def test_a_key_that_is_missing_is_named(key):
+    folder = make()
+    folder.write_json("run.json", {name: value for name, value in MINIMAL.items() if name != key})
+    with pytest.raises(ConfigError, match=rf"'{key}' must be given.*run\.json"):
+        folder.read_record()
+
+
+def test_keys_of_another_version_are_kept_at_any_depth():
+    folder = make()
+    later = MINIMAL | {"later": {"a": [1]}, "schema_version": 99, "data": {"fingerprint": "f", "new": 1}}
+    folder.write_json("run.json", later)
+    folder.write_record(folder.read_record().updated(status=RUNNING))
+    assert folder.read_record().to_dict() == later | {"status": RUNNING, "run": folder.name}

@@ -416,7 +416,7 @@ def test_rows_are_flat_and_hold_every_variant_and_baseline(record, tiny):
 
 def test_a_row_is_that_of_a_run(record, tiny):
     runs = [train_run(tiny.model_copy(update={"seed": seed}), Watcher()) for seed in (1, 2)]
-    maes = [run.read_record()["metrics"]["test"]["mae"] for run in runs]
+    maes = [run.read_record().to_dict()["metrics"]["test"]["mae"] for run in runs]
     np.testing.assert_allclose(record["seed_mae"]["hybrid"], maes, rtol=1e-12)
     np.testing.assert_allclose(record["rows"][0]["mae"], np.median(maes), rtol=1e-12)
 

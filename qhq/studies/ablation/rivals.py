@@ -22,7 +22,7 @@ import numpy as np
 
 from qhq.evaluation.baselines.catalogue import BASELINES
 from qhq.evaluation.significance import Comparison
-from qhq.experiment.words import LAST_VALUE
+from qhq.runs.record import LAST_VALUE
 from qhq.studies.ablation.variants import FROZEN, HYBRID, MEANINGS, MLP, NO_MIDDLE, TUNED_MLP, WIDTHS
 from qhq.studies.comparisons import Call, Measured, call
 

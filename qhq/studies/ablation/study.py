@@ -34,10 +34,10 @@ from qhq.evaluation.baselines.har import MONTH
 from qhq.evaluation.losses import is_volatility, loss_names
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.opening import build_circuit
-from qhq.experiment.record import git_commit, now, versions
 from qhq.models.mlp import mlp_parameters
 from qhq.paths import runs_dir
 from qhq.runs.looks import add_look
+from qhq.runs.provenance import provenance
 from qhq.runs.run_folder import RunFolder, writable
 from qhq.studies.ablation.cell import Cell, measure_cell, plan_cells
 from qhq.studies.ablation.rivals import (
@@ -154,8 +154,7 @@ class Ablation(Study[Cell, dict[str, Any]]):
         for cell in plan_cells(self.variants.configs, self.data, self.seeds):
             found.setdefault(cell.name, []).append(done[cell.key])
         record = {**_summary(self, found), "looks": self.looks.to_dict()}
-        provenance = {"created": now(), "versions": versions(), "git": git_commit()}
-        self.folder.write_json("study.json", {**record, **provenance})
+        self.folder.write_json("study.json", {**record, **provenance()})
         return record
 
 

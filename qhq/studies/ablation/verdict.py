@@ -18,7 +18,7 @@ from qhq.evaluation.baselines.catalogue import BASELINES
 from qhq.evaluation.bootstrap import median_interval
 from qhq.evaluation.losses import TITLES
 from qhq.evaluation.significance import LEVEL, Comparison, compare
-from qhq.experiment.words import LAST_VALUE
+from qhq.runs.record import LAST_VALUE
 from qhq.studies.ablation.rivals import Place, Rivals, title_of, validation_loss
 from qhq.studies.ablation.variants import FROZEN, HYBRID, MEANINGS, MLP
 from qhq.studies.comparisons import Measured, mean_losses, say_found, say_power, tested

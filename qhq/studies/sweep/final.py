@@ -27,10 +27,10 @@ from qhq.evaluation.confidence_set import confidence_set, say_set
 from qhq.evaluation.losses import ABSOLUTE, QLIKE, qlike
 from qhq.evaluation.significance import compare_groups
 from qhq.experiment.config import ExperimentConfig
-from qhq.experiment.words import LAST_VALUE
 from qhq.files import MOST_TABLE_BYTES, read_json, read_regular
 from qhq.paths import runs_dir
-from qhq.runs.looks import Looks, add_look
+from qhq.runs.looks import add_look
+from qhq.runs.record import LAST_VALUE, Looks
 from qhq.runs.run_folder import FAILED, RunFolder, is_run_name, new_name
 from qhq.studies.comparisons import Measured, compare_all, mean_losses, tested
 from qhq.studies.runner import Outcome, Study, Values
@@ -179,11 +179,11 @@ def _row(variant: str, folders: list[RunFolder], seeds: int) -> dict[str, Any]:
     row: dict[str, Any] = {"variant": variant, "seeds": len(records)}
     row["failed"] = seeds - len(records)
     for key in _METRICS:
-        values = [record["metrics"]["test"][key] for record in records]
+        values = [getattr(record.tested().test, key) for record in records]
         row |= _median(key, [value for value in values if value is not None])
-    row["parameters"] = sum(records[0]["parameters"].values()) if records else None
-    row["healthy"] = sum(bool(record.get("doctor", {}).get("healthy")) for record in records)
-    row["seconds"] = round(sum(record["seconds"]["train_all_legs"] for record in records), 2)
+    row["parameters"] = sum(records[0].parameters.values()) if records else None
+    row["healthy"] = sum(record.doctor is not None and record.doctor.healthy is True for record in records)
+    row["seconds"] = round(sum(record.seconds.get("train_all_legs", 0.0) for record in records), 2)
     return {**row, "runs": [folder.name for folder in folders]}
 
 
@@ -197,10 +197,10 @@ def _median(key: str, values: list[float]) -> dict[str, Any]:
 
 def _baseline(name: str, runs: Mapping[str, list[RunFolder]]) -> dict[str, Any]:
     """The row of a baseline, from the first variant whose windows it could be fitted on."""
-    every = [folders[0].read_record()["metrics"] for folders in runs.values()]
-    found = [{LAST_VALUE: each["naive"], **each["baselines"]} for each in every]
+    every = [folders[0].read_record().tested() for folders in runs.values()]
+    found = [{LAST_VALUE: each.naive, **each.baselines} for each in every]
     own = next(each[name] for each in found if name in each)
-    return {"variant": name, "seeds": None, **{key: own[key] for key in _METRICS}}
+    return {"variant": name, "seeds": None, **{key: getattr(own, key) for key in _METRICS}}
 
 
 def _compared(rows: list[dict[str, Any]], losses: Losses) -> list[dict[str, Any]]:

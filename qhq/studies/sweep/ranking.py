@@ -18,7 +18,7 @@ from scipy import stats
 
 from qhq.data.panel import FloatArray
 from qhq.evaluation.significance import say_p_value
-from qhq.experiment.words import LAST_VALUE
+from qhq.runs.record import LAST_VALUE, DateLosses, Metrics, RunRecord
 from qhq.runs.run_folder import FINISHED
 from qhq.seeding import child_generator
 from qhq.studies.sweep.space import Point
@@ -39,7 +39,7 @@ class Entry:
 
     point: Point
     trials: tuple[str, ...]
-    records: tuple[dict[str, Any], ...]
+    records: tuple[RunRecord, ...]
     values: FloatArray
     status: str
 
@@ -52,25 +52,25 @@ class Entry:
     @property
     def parameters(self) -> int:
         """Trained parameters of the whole model."""
-        return sum(self.records[0].get("parameters", {}).values())
+        return sum(self.records[0].parameters.values())
 
 
-def relative_error(record: dict[str, Any], metric: str) -> float:
+def relative_error(record: RunRecord, metric: str) -> float:
     """Error on the validation split over that of the last value on the same windows; NaN if undefined.
 
     No symbol may decide by the size of its prices. MASE and MAPE have no unit; of MAE and RMSE the ratio is
     that of each symbol and target alone, then their mean. A trial of an earlier version has no such mean: of
     it, and of it alone, the ratio is that of the pooled errors, which is the same for one symbol.
     """
-    metrics = record.get("metrics", {})
-    relative = record.get("relative", {}).get(metric)
+    relative: float | None = getattr(record.relative, metric, None)
     if relative is not None:
-        return float(relative)
-    own, naive = (metrics.get(part, {}).get(metric) for part in ("validation", "validation_naive"))
+        return relative
+    metrics = record.metrics or Metrics()
+    own, naive = (getattr(each, metric, None) for each in (metrics.validation, metrics.validation_naive))
     return own / naive if own is not None and naive else math.nan
 
 
-def trial_losses(trials: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, FloatArray]:
+def trial_losses(trials: Mapping[str, Sequence[RunRecord]]) -> dict[str, FloatArray]:
     """Losses of the validation split, on the dates that all trials share, each averaged over its seeds.
 
     Args:
@@ -80,23 +80,23 @@ def trial_losses(trials: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str,
         Losses (D,) by point, and of the last value; none where a trial of an earlier version kept none, or no
         date is shared.
     """
-    kept: dict[str, list[Any]] = {
-        name: [record.get("validation_losses") for record in each] for name, each in trials.items()
+    kept = {
+        name: [record.validation_losses for record in each if record.validation_losses is not None]
+        for name, each in trials.items()
     }
     every = [each for records in kept.values() for each in records]
-    if not every or not all(every):
+    if not every or any(len(kept[name]) < len(each) for name, each in trials.items()):
         return {}
-    first = every[0]
-    shared = sorted(set(first["dates"]).intersection(*(each["dates"] for each in every[1:])))
+    shared = sorted(set(every[0].dates).intersection(*(each.dates for each in every[1:])))
 
-    def read(record: Mapping[str, Any], key: str) -> FloatArray:
-        by_date = dict(zip(record["dates"], record[key], strict=True))
+    def read(record: DateLosses, values: Sequence[float]) -> FloatArray:
+        by_date = dict(zip(record.dates, values, strict=True))
         return np.array([by_date[date] for date in shared])
 
     losses = {
-        name: np.mean([read(each, "losses") for each in records], axis=0) for name, records in kept.items()
+        name: np.mean([read(each, each.losses) for each in records], axis=0) for name, records in kept.items()
     }
-    return {**losses, LAST_VALUE: read(first, "naive")} if shared else {}
+    return {**losses, LAST_VALUE: read(every[0], every[0].naive)} if shared else {}
 
 
 def best_of(entries: Sequence[Entry], margin: float) -> Entry | None:
@@ -124,7 +124,7 @@ def table_rows(entries: Sequence[Entry], chosen: Entry | None, margin: float) ->
 def _row(entry: Entry, chosen: Entry | None, tied_below: float) -> dict[str, Any]:
     known = entry.values[np.isfinite(entry.values)]
     finished = math.isfinite(entry.value)
-    healthy = [record.get("doctor", {}).get("healthy") for record in entry.records]
+    healthy = [None if record.doctor is None else record.doctor.healthy for record in entry.records]
     return {
         **entry.point,
         "status": entry.status,
@@ -134,10 +134,8 @@ def _row(entry: Entry, chosen: Entry | None, tied_below: float) -> dict[str, Any
         "parameters": entry.parameters,
         "healthy": sum(each is True for each in healthy),
         "seeds": len(entry.records),
-        "epochs": max((record.get("epochs") or 0 for record in entry.records), default=0),
-        "seconds": round(
-            sum(record.get("seconds", {}).get("train_all_legs", 0) for record in entry.records), 2
-        ),
+        "epochs": max((record.epochs or 0 for record in entry.records), default=0),
+        "seconds": round(sum(record.seconds.get("train_all_legs", 0) for record in entry.records), 2),
         "tied": finished and entry.value <= tied_below,
         "chosen": entry is chosen,
         "trials": list(entry.trials),

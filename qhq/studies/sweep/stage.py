@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from qhq.documents import validate
 from qhq.errors import ConfigError
 from qhq.evaluation.confidence_set import confidence_set, say_set
 from qhq.experiment.config import ExperimentConfig
-from qhq.experiment.words import LAST_VALUE
+from qhq.runs.record import LAST_VALUE, RunRecord
 from qhq.runs.run_folder import FAILED, FINISHED
 from qhq.studies.runner import Outcome, Runner, Study, Values
 from qhq.studies.runner.reproducible import digest
@@ -30,6 +31,8 @@ from qhq.studies.sweep.ranking import (
 from qhq.studies.sweep.space import Listed, Point, Range, Space, number_of
 from qhq.studies.sweep.spec import StageSpec, SweepSpec, change, look_up
 from qhq.studies.sweep.trials import PRUNED, Training, TrialStore, open_trial, train
+
+_AGAIN = "Remove the folder of that trial below trials/; it is trained again"
 
 
 @dataclass(frozen=True)
@@ -112,8 +115,9 @@ class Round(Study[Training, dict[int, Entry]]):
 
     def _entry(self, proposal: Proposal, done: Mapping[str, Values]) -> Entry:
         names = tuple(self.trials[proposal.number])
-        records = tuple(done[name if self.until is None else f"{name}-e{self.until}"] for name in names)
-        failed = any(record["status"] == FAILED for record in records)
+        keys = [name if self.until is None else f"{name}-e{self.until}" for name in names]
+        records = tuple(validate(RunRecord, done[key], f"trial {key}", fix=_AGAIN) for key in keys)
+        failed = any(record.status == FAILED for record in records)
         values = np.array([relative_error(record, self.place.sweep.metric) for record in records])
         status = FAILED if failed else FINISHED if self.until is None else PRUNED
         return Entry(proposal.point, names, records, values, status)
@@ -286,7 +290,7 @@ def _sizes(space: Space, entries: Sequence[Entry]) -> dict[str, list[float]]:
 
 
 def _nothing_trained(place: Place, entries: Sequence[Entry]) -> ConfigError:
-    errors = [record["error"] for entry in entries for record in entry.records if "error" in record]
+    errors = [record.error for entry in entries for record in entry.records if record.error is not None]
     return ConfigError(
         f"Stage {place.stage.name} must have a point that can be trained to its end",
         got=f"none of {len(entries)}" + (f"; the first said: {errors[0]}" if errors else ""),

@@ -21,8 +21,8 @@ from qhq.evaluation.bootstrap import say_seeds
 from qhq.evaluation.losses import TITLES
 from qhq.evaluation.significance import LEVEL
 from qhq.experiment.config import ExperimentConfig
-from qhq.experiment.record import git_commit, now, versions
 from qhq.paths import runs_dir
+from qhq.runs.provenance import provenance
 from qhq.runs.run_folder import RunFolder, writable
 from qhq.studies.comparisons import say_against
 from qhq.studies.runner import Runner
@@ -166,8 +166,7 @@ def _keep(
         "verdict": say_verdict(stages, final),
     }
     sweep.folder.write_text("winner.yaml", dump_document(winner))
-    provenance = {"created": now(), "versions": versions(), "git": git_commit()}
-    sweep.folder.write_json("sweep.json", {**record, **provenance})
+    sweep.folder.write_json("sweep.json", {**record, **provenance()})
     return record
 
 

@@ -146,7 +146,7 @@ class TrialStore(Store[Training]):
             if values is None and training.kind == "run":
                 # A run as any other: what its folder says now is what counts.
                 own = self._own_place(training)
-                values = RunFolder(own).read_record() if _is_there(own) else None
+                values = RunFolder(own).read_record().to_dict() if _is_there(own) else None
             elif values is None and training.until is not None:
                 values = self._record(key, self._own_place(training), there)
             if values is not None:
@@ -158,8 +158,7 @@ class TrialStore(Store[Training]):
         if not _is_there(place):
             return None
         if key not in there:
-            record = RunFolder(place).read_record()
-            there[key] = {name: value for name, value in record.items() if name != "run"}
+            there[key] = RunFolder(place).read_record().without("run").to_dict()
             self.append(key, there[key])
         return there[key]
 
