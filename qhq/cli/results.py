@@ -67,7 +67,7 @@ def plausibility_lines(record: RunRecord | WalkRecord) -> list[str]:
 
 def _table(title: str, forecasts: Mapping[str, Errors]) -> Table:
     return metrics_table(
-        title, [(LABELS.get(name, name), each.to_dict()) for name, each in forecasts.items()]
+        title, [(LABELS.get(name, name), each.model_dump()) for name, each in forecasts.items()]
     )
 
 

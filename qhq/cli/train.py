@@ -66,8 +66,10 @@ def _people(record: RunRecord | WalkRecord, path: str) -> list[str | Table]:
         ConfigError: If the record does not hold what a finished run's does.
     """
     from qhq.runs.looks import say_looks
-    from qhq.runs.record import RunRecord
+    from qhq.runs.record import RunRecord, no_results
 
+    if record.epochs is None or "total" not in record.seconds:
+        raise no_results(record, "epochs or seconds.total")
     parts, last = [_summary(record, path)], [*plausibility_lines(record), *say_looks(record.looks)]
     if isinstance(record, RunRecord):
         return [*parts, *chosen(record), *result_tables(record), verdict(record), *last]
@@ -99,7 +101,7 @@ def _folds(record: WalkRecord) -> Table:
 
 def _summary(record: RunRecord | WalkRecord, path: str) -> str:
     trained = f"Trained {record.epochs} epoch{'s' if record.epochs != 1 else ''}"
-    seconds = f"{record.seconds.get('total', 0.0):.1f} s"
+    seconds = f"{record.seconds['total']:.1f} s"
     # Without a circuit the backend of the config is asked nothing.
     ending = f" on {record.backend} in {seconds}" if record.quantum else f" in {seconds}, without a circuit"
     return f"Run {record.run}\nFolder {path}\n{trained}{ending}."

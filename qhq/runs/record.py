@@ -401,8 +401,19 @@ class _Trained(_Sourced):
         Raises:
             ConfigError: If there are none: the run is not finished, or a trial.
         """
-        content = {} if self.metrics is None else self.metrics.to_dict()
-        return validate(TestMetrics, content, f"metrics of {self.run}", fix=OTHER_RUN)
+        metrics = self.metrics
+        if metrics is None or metrics.test is None or metrics.naive is None:
+            raise no_results(self, "metrics.test or metrics.naive")
+        return TestMetrics.model_validate(metrics.to_dict())
+
+
+def no_results(record: _Trained, keys: str) -> ConfigError:
+    """Error that a run called finished has no results."""
+    return ConfigError(
+        "The record of a finished run must hold its results",
+        got=f"no {keys} in that of {record.run}",
+        fix=OTHER_RUN,
+    )
 
 
 class RunRecord(_Trained):
@@ -479,6 +490,6 @@ def read_record(model: type[RecordT], path: Path, fix: str = OTHER_RUN, **known:
             raise ValueError(f"it holds a {type(content).__name__}")
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"{path.name} must be a readable record", got=f"{path}: {error}", fix=fix
+            f"The folder must hold a readable {path.name}", got=f"{path}: {error}", fix=fix
         ) from error
     return validate(model, {**content, **known}, str(path), fix=fix)

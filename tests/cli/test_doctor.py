@@ -50,7 +50,7 @@ def test_a_run_without_its_record_is_no_config(qhq, tmp_path):
     content = json.loads(record.read_text())
     record.write_text(json.dumps({**content, "epochs": "many"}))
     result = qhq("doctor", str(record.parent))
-    assert (result.exit_code, "how many epochs" in result.stderr) == (2, True)
+    assert (result.exit_code, "'epochs' is not valid" in result.stderr) == (2, True)
     record.unlink()
     result = qhq("doctor", str(record.parent))
     assert (result.exit_code, "readable run.json" in result.stderr) == (2, True)

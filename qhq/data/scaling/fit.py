@@ -224,7 +224,7 @@ def scaler_from_dict(content: Mapping[str, Any]) -> Scaler:
         if content["kind"] == ColumnScaler.kind:
             return ColumnScaler.from_dict(content)
         return _read(content)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise DataError(
             "A stored scaler must have the content that to_dict wrote",
             got=f"{type(error).__name__}: {error}",

@@ -54,7 +54,7 @@ class StaticScaler(Stored):
         """
         try:
             return super().from_dict(content)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise DataError(
                 "A stored static scaler must have the content that to_dict wrote",
                 got=f"{type(error).__name__}: {error}",

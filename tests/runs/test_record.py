@@ -1,0 +1,128 @@
+"""Records: those of earlier versions stay readable; a key of another type is met where it is read alone."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qhq.cli.results import chosen, plausibility_lines, result_tables, verdict
+from qhq.cli.train import _people
+from qhq.errors import QHQError
+from qhq.experiment.opening import read_scalers
+from qhq.runs.comparison import tabulate
+from qhq.runs.provenance import provenance
+from qhq.runs.record import RunRecord, read_record
+from qhq.runs.run_folder import FINISHED, RunFolder
+from qhq.runs.summary import run_design, run_summary, run_terms
+
+EARLIER = sorted((Path(__file__).parent / "earlier").iterdir())
+"""Records that versions of those days wrote, of the same two epochs of training."""
+
+WRONG = (None, "x", 3, -1, [], {}, [1, "a"], {"a": []}, 1e308, 10**400, True)
+DELETED = object()
+
+
+@pytest.fixture(params=EARLIER, ids=lambda each: each.name)
+def earlier(request, tmp_path):
+    folder = tmp_path / "runs" / request.param.name
+    shutil.copytree(request.param, folder)
+    return RunFolder(folder)
+
+
+def test_a_record_of_an_earlier_version_is_read_told_and_written_back_as_it_was(earlier):
+    content = json.loads(earlier.file("run.json").read_text())
+    record = earlier.read_record()
+    assert record.to_dict() == content | {"run": earlier.name}
+    assert record.status == FINISHED
+    assert record.schema_version == 0
+    assert record.tested().test.mae == pytest.approx(0.7137, abs=5e-5)
+    assert run_summary(record)["skill"] == pytest.approx(
+        -0.07197, abs=5e-6
+    )  # averaged over symbols, not pooled
+    assert verdict(record).startswith("One seed, not tested: on the test split the model's error is")
+    assert _people(record, "here")[0].startswith(f"Run {earlier.name}\nFolder here\nTrained 2 epochs")
+    assert read_scalers(record)[0].kind == "window"
+
+
+def test_runs_of_all_versions_stand_in_one_group(tmp_path):
+    folders = [RunFolder(shutil.copytree(each, tmp_path / each.name)) for each in EARLIER]
+    table = tabulate(folders, pytest.fail)
+    assert table.groups == [1]
+    assert len({row["mae"] for row in table.summaries}) == 1
+
+
+def test_provenance_says_when_by_what_and_from_where():
+    found = provenance()
+    assert found.keys() == {"created", "versions", "git"}
+    assert found["versions"].keys() > {"python", "qhq", "qiskit", "torch"}
+
+
+def keys_of(content: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield (*above, key)
+            yield from keys_of(value, (*above, key))
+
+
+def damaged(content: dict[str, Any], keys: tuple[str, ...], value: Any) -> dict[str, Any]:
+    found = copy.deepcopy(content)
+    node = found
+    for key in keys[:-1]:
+        node = node[key]
+    if value is DELETED:
+        del node[keys[-1]]
+    else:
+        node[keys[-1]] = value
+    return found
+
+
+def use(record: RunRecord) -> None:
+    """All that a finished run's record is read for without its other files."""
+    run_summary(record), run_terms(record), run_design(record)
+    plausibility_lines(record), chosen(record), result_tables(record), verdict(record)
+    _people(record, "here")
+    read_scalers(record)
+
+
+def test_a_damaged_key_at_any_depth_is_an_error_in_three_parts_or_none(earlier):
+    content = json.loads(earlier.file("run.json").read_text())
+    refused = 0
+    for keys in keys_of(content):
+        if keys[0] == "design" and len(keys) > 2:
+            continue  # config.yaml is what is read; this copy of it is only shown
+        for value in (DELETED, *WRONG):
+            earlier.file("run.json").write_text(json.dumps(damaged(content, keys, value)))
+            with suppress(QHQError):
+                use(earlier.read_record())
+                continue
+            refused += 1
+    assert refused > 200
+
+
+@pytest.mark.parametrize("name", ["RunRecord"])
+def test_what_breaks_is_named_with_its_file_key_and_value(earlier, name):
+    content = json.loads(earlier.file("run.json").read_text())
+    earlier.write_json("run.json", damaged(content, ("metrics", "test", "mae"), "many"))
+    with pytest.raises(QHQError, match=r"'metrics\.test\.mae' is not valid.*'many' at .*run\.json") as caught:
+        read_record(RunRecord, earlier.file("run.json"))
+    assert "qhq compare" in caught.value.fix
+
+
+def test_commands_on_a_damaged_run_end_with_a_status_of_the_contract(qhq, earlier, tmp_path):
+    """A seeded sample of the keys near the top, each of another type: a fault of the folder, not of qhq."""
+    content = json.loads(earlier.file("run.json").read_text())
+    near = [keys for keys in keys_of(content) if len(keys) <= 2]
+    cases = [(keys, value) for keys in near for value in (DELETED, *WRONG)]
+    for keys, value in random.Random(7).sample(cases, 12):
+        earlier.file("run.json").write_text(json.dumps(damaged(content, keys, value)))
+        for command in (["compare", str(earlier.path)], ["train", "--resume", str(earlier.path)]):
+            result = qhq(*command, "--json")
+            assert result.exit_code in (0, 1, 2, 3, 4), (keys, value, command, result.stderr)
