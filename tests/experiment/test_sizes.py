@@ -43,13 +43,13 @@ def configs(study):
 
 def test_the_verdict_of_a_training_and_the_rank_of_a_trial_do_not_move(configs, study):
     records = [train_run(config, Watcher()).read_record() for config in configs]
-    plain, dear = (record["metrics"] for record in records)
+    plain, dear = (record.metrics.to_dict() for record in records)
     assert dear["test"]["mae"] > 1e4 * plain["test"]["mae"]
     for key in ("mase", "skill", "mape"):
         np.testing.assert_allclose(dear["test"][key], plain["test"][key], rtol=1e-9)
     assert dear["relative"]["test"] == pytest.approx(plain["relative"]["test"])
     assert verdict(records[0]) == verdict(records[1])
-    assert (records[0]["collapse"] is None) is (records[1]["collapse"] is None)
+    assert (records[0].collapse is None) is (records[1].collapse is None)
     trials = [RunFolder(study / f"trial-{place}") for place in range(2)]
     for trial, config in zip(trials, configs, strict=True):
         trial.path.mkdir()
@@ -57,7 +57,7 @@ def test_the_verdict_of_a_training_and_the_rank_of_a_trial_do_not_move(configs, 
     for metric in ("mae", "rmse", "mape", "mase"):
         one, other = (relative_error(trial.read_record(), metric) for trial in trials)
         np.testing.assert_allclose(other, one, rtol=1e-9)
-    losses = [record["validation_loss"] for record in records]
+    losses = [record.validation_loss for record in records]
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-6)
 
 
