@@ -32,12 +32,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def report_of(name: str) -> ModuleType:
-    """The module that holds ``tables`` and ``targets`` of a bench."""
+    """The module that holds ``tables`` and ``targets`` of a benchmark."""
     return import_module("benchmarks.peers_report" if name == "peers" else f"benchmarks.{name}")
 
 
 def all_tables(results: dict[str, Any]) -> list[Table]:
-    """Targets first, then the tables of every bench."""
+    """Targets first, then the tables of every benchmark."""
     made = [target for name, result in results.items() for target in report_of(name).targets(result)]
     tables = [table for name, result in results.items() for table in report_of(name).tables(result)]
     return [target_table(made), *tables]

@@ -1,4 +1,4 @@
-"""Each bench runs in a process of its own: ``python -m benchmarks.child NAME RESULT.json [--quick]``.
+"""Each benchmark runs in a process of its own: ``python -m benchmarks.child NAME RESULT.json [--quick]``.
 
 The process is held to one core and one thread, but for what measures threads, before any heavy import.
 """
@@ -29,7 +29,7 @@ BENCHES: dict[str, str] = {
     "memory": "all",
     "startup": "all",
 }
-"""Name of the bench (a module) -> the cores it may use."""
+"""Name of the benchmark (a module) -> the cores it may use."""
 
 ONE_THREAD = {
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"),
@@ -40,7 +40,7 @@ ONE_THREAD = {
 
 
 def run_bench(name: str, *, quick: bool) -> dict[str, Any]:
-    """Run a bench in a child process; its result, and what others did meanwhile.
+    """Run a benchmark in a child process; its result, and what others did meanwhile.
 
     Raises:
         subprocess.CalledProcessError: If it fails.

@@ -29,7 +29,7 @@ model: {recurrent: [{unit: gru, hidden: 4}]}
 training: {epochs: 8, batch_size: 64, learning_rate: 0.02, patience: null}
 """
 DATA = {"end": "2003-12-31", "split": {"train": 0.5, "validation": 0.1, "test": 0.4}}
-"""Short enough for minutes: three series of 1,043 sessions, about 400 of them in the test part."""
+"""Short enough for minutes: three series of 1,043 sessions, about 400 of them in the test split."""
 
 CONTROLS: tuple[Control, ...] = ("random_walk", "planted")
 

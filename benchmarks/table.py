@@ -1,4 +1,4 @@
-"""What a bench hands on for people: tables and targets, for the terminal and for Markdown."""
+"""What a benchmark hands on for people: tables and targets, for the terminal and for Markdown."""
 
 from __future__ import annotations
 

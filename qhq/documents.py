@@ -1,6 +1,6 @@
 """YAML documents checked by pydantic; an error names file:line:column and the nearest known key.
 
-A file of another kind (a workbook, a table of prices, a circuit) is told what it is and where it goes.
+A file of another kind (a workbook, a table of prices, a circuit) is refused; the error says where it goes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from qhq.files import MOST_DOCUMENT_BYTES, read_regular
 
 
 class Spec(BaseModel):
-    """A frozen part of a document; unknown keys are refused."""
+    """A frozen section of a document; unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -95,7 +95,7 @@ def _as_written(text: str) -> Any:
     """Read YAML with each scalar as the text that stands there: 0700 and TRUE are tickers."""
     try:
         return YAML(typ="base", pure=True).load(text)
-    except YAMLError:  # the same text, read with types, has told why
+    except YAMLError:  # the same text, read with types, has said why
         return None
 
 
@@ -556,7 +556,7 @@ def _say_other(
     fault: Any,
     overridden: Callable[[str], str] | None,
 ) -> str:
-    """One of several faults in a line: all are told at once, so that all can be mended at once."""
+    """One of several faults in a line: all are listed, so that all can be mended at once."""
     keys = _present_keys(fault["loc"], content)
     name, at = _place(keys, content, source, overridden)
     if fault["type"] == "extra_forbidden":

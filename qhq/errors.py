@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 
 
 class QHQError(Exception):
-    """A user's mistake or a failing service, told in three parts.
+    """A user's mistake or a failing service, in three parts.
 
     Args:
         must: The rule that must hold, without a full stop.

@@ -185,19 +185,19 @@ def _holder(lock: Path) -> str:
 
 @contextmanager
 def reserving(folder: Path, size: int) -> Iterator[Callable[[], None]]:
-    """Keep some room of a disk while the block runs, so that a full one still takes its last word.
+    """Keep some space on a disk while the block runs, so that a full one still takes its last word.
 
     Args:
         folder: Where; the file is hidden, and removed at the end.
         size: Bytes.
 
     Yields:
-        Gives the room back, for what must be written now.
+        Gives the space back, for what must be written now.
     """
     ballast = _beside(folder / "reserve")
     # Without it a full disk takes the last word as well, and nothing else.
     with suppress(OSError):
-        ballast.write_bytes(os.urandom(size))  # zeros would take no room on many disks
+        ballast.write_bytes(os.urandom(size))  # zeros would take no space on many disks
     try:
         yield lambda: ballast.unlink(missing_ok=True)
     finally:

@@ -38,7 +38,7 @@ def find_study_file(wanted: str | Path) -> Path | None:
 
 
 _TOLD: set[Path] = set()
-"""Files that this process has told of."""
+"""Files that this process has reported."""
 
 
 def tell_of_hidden(found: Path, wanted: str | Path) -> bool:

@@ -87,10 +87,10 @@ def test_every_public_name_is_there_and_no_other():
 
 
 def test_a_training_is_that_of_the_command_to_the_bit(study, qhq):
-    told = json.loads(
+    answer = json.loads(
         qhq("train", "tiny.yaml", "--backend", "aer", "--set", "training.epochs=1", "--json").stdout
     )
-    by_command = public.open_run(told["run"])
+    by_command = public.open_run(answer["run"])
     content = {
         "name": "tiny", "seed": 1,
         "data": {"symbols": ("AAPL", "MSFT"), "start": date(2012, 1, 1), "window": 5, "scaling": "standard"},
@@ -100,8 +100,8 @@ def test_a_training_is_that_of_the_command_to_the_bit(study, qhq):
     }  # fmt: skip
     runs = [public.train("tiny.yaml", backend="aer", set=SHORT), public.train(content, backend="aer")]
     for run in runs:
-        assert same(run.record, told)
-        assert run.record.keys() == told.keys()
+        assert same(run.record, answer)
+        assert run.record.keys() == answer.keys()
         for name in ("predictions.csv", "model.safetensors", "history.csv", "config.yaml"):
             assert (run.folder / name).read_bytes() == (by_command.folder / name).read_bytes(), name
         assert sorted(path.name for path in (run.folder / "figures").iterdir()) == [
@@ -168,7 +168,7 @@ def test_a_walk_forward_gives_its_folds(study):
 
 def test_it_is_quiet_unless_it_is_asked(study, capfd):
     heard = []
-    public.train("tiny.yaml", set=SHORT)  # the kernels are compiled, which is told once a machine
+    public.train("tiny.yaml", set=SHORT)  # the kernels are compiled, which is reported once a machine
     capfd.readouterr()
     public.train("tiny.yaml", progress=lambda done, total, what: heard.append((done, total, what[:4])))
     assert heard == [(1, 2, "loss"), (2, 2, "loss")]
@@ -182,18 +182,18 @@ def test_it_is_quiet_unless_it_is_asked(study, capfd):
 
 def test_an_evaluation_is_that_of_the_command(trained, qhq):
     options = ("--backend", "aer", "--backend", "aer_shots", "--samples", "16", "--seed", "3")
-    told = json.loads(qhq("eval", *options, "--json").stdout)
+    answer = json.loads(qhq("eval", *options, "--json").stdout)
     found = trained.evaluate("aer", "aer_shots", samples=16, seed=3)
-    assert same(found.record, told, "results", "figure")
-    pairs = list(zip(found.results, told["results"], strict=True))
+    assert same(found.record, answer, "results", "figure")
+    pairs = list(zip(found.results, answer["results"], strict=True))
     assert all(same(one, other, "wall_seconds") for one, other in pairs)
     assert found.metrics.index.to_list() == ["aer", "aer_shots"]
-    for name, result in zip(found.metrics.index, told["results"], strict=True):
+    for name, result in zip(found.metrics.index, answer["results"], strict=True):
         assert found.metrics.loc[name, "mae"] == result["metrics"]["mae"]
         assert found.metrics.loc[name, "delta_mae"] == result["delta_mae"]
         assert found.expectation_error[name] == result["expectation_error"]
-    assert found.baselines.loc["last_value", "mae"] == told["results"][0]["naive"]["mae"]
-    assert set(found.baselines.index) == {"last_value", *told["results"][0]["baselines"]}
+    assert found.baselines.loc["last_value", "mae"] == answer["results"][0]["naive"]["mae"]
+    assert set(found.baselines.index) == {"last_value", *answer["results"][0]["baselines"]}
     report = found.report
     assert report["samples"].to_list() == [16, 16]
     assert report["shots"].isna().to_list() == [True, False]
@@ -209,12 +209,12 @@ def test_an_evaluation_is_that_of_the_command(trained, qhq):
 
 
 def test_other_data_are_asked_for_as_on_the_command_line(trained, qhq):
-    told = json.loads(qhq("eval", "--since", "2012-11-01", "--json").stdout)
+    answer = json.loads(qhq("eval", "--since", "2012-11-01", "--json").stdout)
     for since in ("2012-11-01", date(2012, 11, 1)):
-        assert trained.evaluate(since=since).record["other_data"] == told["other_data"]
-    told = json.loads(qhq("eval", "--set", "data.symbols=[AAPL]", "--json").stdout)
+        assert trained.evaluate(since=since).record["other_data"] == answer["other_data"]
+    answer = json.loads(qhq("eval", "--set", "data.symbols=[AAPL]", "--json").stdout)
     assert same(
-        trained.evaluate(set={"data.symbols": ["AAPL"]}).results[0], told["results"][0], "wall_seconds"
+        trained.evaluate(set={"data.symbols": ["AAPL"]}).results[0], answer["results"][0], "wall_seconds"
     )
 
 
@@ -300,15 +300,15 @@ def test_a_study_of_noise_is_that_of_the_command(trained, qhq):
     heard = []
     options = {"scale": (0, 1), "shots": ("exact", None, 64), "seeds": 2, "samples": 8}
     found = trained.noise("aer_noisy", **options, progress=lambda *step: heard.append(step))
-    told = json.loads(
+    answer = json.loads(
         qhq(
             "noise", "--scale", "0,1", "--shots", "exact,64", "--seeds", "2", "--samples", "8", "--json"
         ).stdout
     )
-    assert same(found.record, told)
-    assert found.rows.to_dict("list")["mae"] == [row["mae"] for row in told["rows"]]
+    assert same(found.record, answer)
+    assert found.rows.to_dict("list")["mae"] == [row["mae"] for row in answer["rows"]]
     assert types.is_float_dtype(found.rows["expectation_error"])
-    assert found.verdict == told["verdict"]
+    assert found.verdict == answer["verdict"]
     assert heard[-1][:2] == (6, 6)
     with pytest.raises(ConfigError, match="--shots must be whole numbers"):
         trained.noise(shots=[0])
@@ -321,10 +321,12 @@ def test_a_study_of_noise_is_that_of_the_command(trained, qhq):
 def test_an_ablation_is_that_of_the_command_and_takes_a_circuit_in_memory(study, qhq):
     found = public.ablate("tiny.yaml", seeds=1, workers=1, set=ABLATED)
     changes = ("--set", "training.epochs=1", "--set", "backend=statevector")
-    told = json.loads(qhq("ablate", "tiny.yaml", "--seeds", "1", "--workers", "1", *changes, "--json").stdout)
-    assert same(found.record, told)
-    assert found.rows["variant"].to_list() == [row["variant"] for row in told["rows"]]
-    assert found.verdict == told["verdict"]
+    answer = json.loads(
+        qhq("ablate", "tiny.yaml", "--seeds", "1", "--workers", "1", *changes, "--json").stdout
+    )
+    assert same(found.record, answer)
+    assert found.rows["variant"].to_list() == [row["variant"] for row in answer["rows"]]
+    assert found.verdict == answer["verdict"]
     assert (found.folder / "report.html").is_file()
     held = public.load_ansatz("reference", qubits=2, depth=1)
     own = public.ablate("tiny.yaml", seeds=1, workers=2, set={**ABLATED, "quantum.ansatz": held})
@@ -334,9 +336,9 @@ def test_an_ablation_is_that_of_the_command_and_takes_a_circuit_in_memory(study,
 def test_a_sweep_is_that_of_the_command(study, qhq):
     found = public.sweep(STAGES, workers=1)
     (study / "sweep.yaml").write_text(json.dumps(STAGES))
-    told = json.loads(qhq("sweep", "sweep.yaml", "--workers", "1", "--json").stdout)
-    assert same(found.record, told)
-    assert found.rows["quantum.depth"].to_list() == [row["quantum.depth"] for row in told["rows"]]
+    answer = json.loads(qhq("sweep", "sweep.yaml", "--workers", "1", "--json").stdout)
+    assert same(found.record, answer)
+    assert found.rows["quantum.depth"].to_list() == [row["quantum.depth"] for row in answer["rows"]]
     assert [Path(each).name for each in found.record["figures"]] == ["circuit.png"]
     with pytest.raises(ConfigError, match="A circuit must be named here"):
         public.sweep(STAGES, set={"quantum.ansatz": circuit()})
@@ -350,8 +352,8 @@ def test_a_sweep_is_that_of_the_command(study, qhq):
 def test_a_diagnosis_is_that_of_the_command(trained, qhq):
     assert public.diagnose().to_dict() == json.loads(qhq("doctor", "--json").stdout)
     changes = {"model.activation_before": "relu"}
-    told = qhq("doctor", trained.name, "--set", "model.activation_before=relu", "--json").stdout
-    assert public.diagnose(trained, set=changes).to_dict() == json.loads(told)
+    answer = qhq("doctor", trained.name, "--set", "model.activation_before=relu", "--json").stdout
+    assert public.diagnose(trained, set=changes).to_dict() == json.loads(answer)
     assert public.diagnose("tiny.yaml").to_dict() == json.loads(qhq("doctor", "tiny.yaml", "--json").stdout)
 
 
@@ -372,10 +374,10 @@ def test_a_circuit_or_a_module_is_diagnosed_as_it_is(study):
 
 def test_a_comparison_is_that_of_the_command(trained, qhq):
     public.train("tiny.yaml", set={**SHORT, "quantum.depth": 2})
-    told = json.loads(qhq("compare", "--sort", "-skill", "--json").stdout)
+    answer = json.loads(qhq("compare", "--sort", "-skill", "--json").stdout)
     found = public.compare(sort="-skill")
-    assert found.to_dict("records") == [{**row} for row in told["rows"]]
-    assert found.attrs["differs"] == told["differs"] == ["quantum.depth"]
+    assert found.to_dict("records") == [{**row} for row in answer["rows"]]
+    assert found.attrs["differs"] == answer["differs"] == ["quantum.depth"]
     assert public.compare(trained, columns=["run", "depth"]).to_dict("list") == {
         "run": [trained.name],
         "quantum.depth": [1],
@@ -398,8 +400,8 @@ def test_prices_come_as_they_would_be_trained_on(study):
 
 
 def test_entries_are_those_of_the_registry(study, qhq):
-    told = json.loads(qhq("backends", "list", "--json").stdout)
-    assert [*public.load_backends()] == [each["name"] for each in told["rows"]]
+    answer = json.loads(qhq("backends", "list", "--json").stdout)
+    assert [*public.load_backends()] == [each["name"] for each in answer["rows"]]
 
 
 # What is given wrong.

@@ -145,7 +145,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path, make, kind):
 def test_a_file_that_is_too_large_is_refused_unread(tmp_path):
     path = tmp_path / "large"
     with path.open("wb") as stream:
-        stream.truncate(1 << 40)  # sparse: a terabyte that takes no room
+        stream.truncate(1 << 40)  # sparse: a terabyte that takes no space
     with pytest.raises(ConfigError, match=r"at most 16 MiB.*1,048,576\.0 MiB"):
         read_regular(path)
 

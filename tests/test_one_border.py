@@ -1,4 +1,4 @@
-"""No room opens a file past `qhq.files`: whoever adds a place says here why it may."""
+"""No module opens a file past `qhq.files`: whoever adds a place says here why it may."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def _with_roles(circuit: QuantumCircuit, keys: dict[str, Any]) -> Ansatz:
     unknown = [key for key in keys if key not in ROLES]
     if unknown:
         raise ConfigError(
-            "A QuantumCircuit is as wide and as deep as it was built; what is told of it are its roles",
+            "A QuantumCircuit is as wide and as deep as it was built; only roles can be set",
             got=f"{unknown[0]}={keys[unknown[0]]!r}",
             fix=nearest(unknown[0], ROLES),
         )

@@ -4,9 +4,9 @@
     evaluation  Run.evaluate -> Evaluation: one checkpoint on several backends
     study       ablate, sweep, Run.noise -> Study: many measurements for one question
     parts       load_ansatz, load_panel; diagnose
-    given       what is given (configs, changes, circuits in memory) as the rooms below take it
+    given       what is given (configs, changes, circuits in memory) as the packages below take it
 
-`qhq` has the names at its root and loads a file of this room only when one is asked for; the command line
+`qhq` has the names at its root and loads a file of this package only when one is asked for; the command line
 calls the same functions and renders what they give. Keywords are the options of the command line, ``set`` is
 a mapping. Errors are `qhq.errors.QHQError` with their three parts, and name options as a shell has them.
 

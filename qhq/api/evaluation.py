@@ -146,7 +146,7 @@ def forecast_costs(plan: EvalPlan) -> Evaluation:
     return Evaluation({**record, "costs": _costs(plan), "skipped": [asdict(each) for each in plan.skipped]})
 
 
-def measure_portability(plan: EvalPlan, told: Steps, note: Callable[[str], None]) -> Evaluation:
+def measure_portability(plan: EvalPlan, steps: Steps, note: Callable[[str], None]) -> Evaluation:
     """Measure on every backend, and draw what they have in common."""
     from qhq.studies.portability import run_evaluation
 
@@ -155,7 +155,7 @@ def measure_portability(plan: EvalPlan, told: Steps, note: Callable[[str], None]
         import qhq.report.figures
         import qhq.report.portability_figure  # noqa: F401
 
-    record = run_evaluation(plan, told, load_figures)
+    record = run_evaluation(plan, steps, load_figures)
     from qhq.report.figures import save_figure, try_figure
     from qhq.report.portability_figure import draw_portability
 

@@ -1,4 +1,4 @@
-"""What is given to a call (configs, changes, circuits in memory), as the rooms below take it."""
+"""What is given to a call (configs, changes, circuits in memory), as the packages below take it."""
 
 from __future__ import annotations
 

@@ -206,7 +206,7 @@ class Run:
             dry_run: Forecast what hardware would cost, and send nothing: only ``costs`` is filled then.
             service: With ``dry_run``, also ask the service for its own forecast.
             yes: Agreement to what hardware costs: True, or what is shown a dry run and answers.
-            progress: Who is told what is measured.
+            progress: Where progress goes, see `train`.
             on_result: Called with the result before it is mirrored into MLflow.
 
         Raises:
@@ -250,8 +250,8 @@ class Run:
                 fix="Look with --dry-run what it costs, then add --yes",
             )
         note = noting(progress)
-        with open_steps(progress) as told:
-            evaluation = measure_portability(plan, told, note)
+        with open_steps(progress) as steps:
+            evaluation = measure_portability(plan, steps, note)
         if on_result is not None:
             on_result(evaluation)
         from qhq.runs.mirror import mirror_run
@@ -284,7 +284,7 @@ class Run:
             seed: Of the shots and of the subset.
             workers: Processes; this one alone if left out.
             cluster: Address of a Dask scheduler, instead.
-            progress: Who is told of each cell.
+            progress: Where the progress of the cells goes, see `train`.
             on_result: Called with the result before it is mirrored into MLflow.
 
         Raises:
@@ -343,7 +343,7 @@ def train(
         resume: A run that was cut off, to be continued as it was configured.
         offline: Take Yahoo's prices from the cache alone.
         accept: Names of doubts that you looked at, such as ``future_column:ret``; recorded with your name.
-        progress: Who is told of each epoch.
+        progress: True for bars on the terminal, or a callable that gets ``(done, total, what)``.
         on_result: Called with the run before its figures are drawn and it is mirrored into MLflow.
 
     Raises:
@@ -447,7 +447,7 @@ def compare(
         limit: The first so many rows of each group.
         columns: These alone, in full or by their last words.
         all: All config keys, not those that differ.
-        progress: Whoever is told which run is left out, and why.
+        progress: Where it is said which run is left out, and why.
 
     Returns:
         Results and config keys; ``attrs`` say what each group was asked for, and which keys differ.

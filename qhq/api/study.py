@@ -170,7 +170,7 @@ def ablate(
         workers: Processes; the cores if left out, 8 at most.
         cluster: Address of a Dask scheduler, instead.
         set: Config keys laid over it; ``quantum.ansatz`` also takes a circuit in memory.
-        progress: Who is told of each cell.
+        progress: Where the progress of the cells goes, see `qhq.train`.
         on_result: Called with the result before it is mirrored into MLflow.
 
     Raises:
@@ -253,7 +253,7 @@ def sweep(
         cluster: Address of a Dask scheduler, instead.
         resume: Refuse to begin anew.
         set: Keys of the sweep laid over it.
-        progress: Who is told of each trial.
+        progress: Where the progress of the trials goes, see `qhq.train`.
         on_result: Called with the result before it is mirrored into MLflow.
 
     Raises:
@@ -286,10 +286,10 @@ def sweep(
             note,
         )
 
-    with open_stages(progress, metric, draw) as told:
-        told.note(f"Sweep {opened.folder.path}")
-        with open_workers(workers, cluster, told.note) as who:
-            record = run_sweep(opened, Runner(who, told))
+    with open_stages(progress, metric, draw) as shown:
+        shown.note(f"Sweep {opened.folder.path}")
+        with open_workers(workers, cluster, shown.note) as who:
+            record = run_sweep(opened, Runner(who, shown))
     finals = [
         find_run(name) for row in (record["final"] or {"rows": []})["rows"] for name in row.get("runs", [])
     ]
@@ -305,8 +305,8 @@ def sweep(
 
 @contextmanager
 def _runner(progress: Progress, workers: int | None, cluster: str | None) -> Iterator[Runner]:
-    """Who measures the cells, and who is told of them."""
+    """Who measures the cells, and where their progress goes."""
     from qhq.studies.runner import Runner, open_workers
 
-    with open_steps(progress) as told, open_workers(workers, cluster, told.note) as who:
-        yield Runner(who, told)
+    with open_steps(progress) as shown, open_workers(workers, cluster, shown.note) as who:
+        yield Runner(who, shown)

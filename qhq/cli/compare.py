@@ -33,7 +33,7 @@ IMPORTANT = (
     "quantum.overrides", "training.epochs", "training.batch_size", "training.loss", "model", "quantum",
     "training", "data.split", "data",
 )  # fmt: skip
-"""Config keys, or what they begin with, in the order in which a table has room for them."""
+"""Config keys, or what they begin with, in the order in which a table has space for them."""
 MOST_KEYS = 8
 """More config keys than these make a table that nobody reads; the rest is named below it."""
 LONGEST_CELL = 40
@@ -127,7 +127,7 @@ def _hidden(table: RunTable, shown: Sequence[str]) -> list[str]:
 
 def _ranked(table: RunTable) -> list[str]:
     """Config keys that differ, the important ones first, and paths last."""
-    told = [
+    differing = [
         key for key in table.differs
         # The summary has the qubits; where one run has no circuit, 'quantum' itself is a key without value.
         if key != "quantum.qubits" and not any(other.startswith(f"{key}.") for other in table.keys)
@@ -141,7 +141,7 @@ def _ranked(table: RunTable) -> list[str]:
         ]
         return _names_path(key) and key != "data.path", min(beginnings, default=len(IMPORTANT))
 
-    return sorted(told, key=place)
+    return sorted(differing, key=place)
 
 
 def _people(
@@ -225,7 +225,7 @@ def _shortened(values: Sequence[object]) -> list[object]:
 def _export(
     rows: list[Row], shown: Sequence[str], files: dict[Format, Path | None], *, all_columns: bool
 ) -> list[str]:
-    """Write the table: a spreadsheet has room for every column, a page for those shown."""
+    """Write the table: a spreadsheet has space for every column, a page for those shown."""
     wanted = {form: path for form, path in files.items() if path is not None}
     if not wanted:
         return []

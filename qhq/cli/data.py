@@ -59,7 +59,7 @@ def fetch(
 
         span = (start and start.date(), end and end.date())
         with StudyProgress() as progress:
-            done = fetch_prices(symbols, *span, refresh=refresh, progress=progress.told)
+            done = fetch_prices(symbols, *span, refresh=refresh, progress=progress.step)
         rows = [asdict(each) | {"first": _text(each.first), "last": _text(each.last)} for each in done]
         columns = ("symbol", "rows", "first", "last", "dividends", "splits", "source")
         table = plain_table(columns, [[row[column] for column in columns] for row in rows])
@@ -183,7 +183,7 @@ def _record_once(names: Collection[str], path: Path, expiries: int | None) -> li
     from qhq.progress.steps import StudyProgress
 
     with StudyProgress() as progress:
-        return record_chains(names, path, source=YahooChains(), expiries=expiries, progress=progress.told)
+        return record_chains(names, path, source=YahooChains(), expiries=expiries, progress=progress.step)
 
 
 def _record_daily(output: Output, names: list[str], path: Path, expiries: int | None) -> None:
@@ -193,7 +193,7 @@ def _record_daily(output: Output, names: list[str], path: Path, expiries: int | 
     from qhq.data.recording.recorder import record_daily, utc_now
     from qhq.data.yahoo.client import find_address
 
-    find_address()  # a mistake in the environment is told now, not at the first close
+    find_address()  # a mistake in the environment is reported now, not at the first close
     rows: list[dict[str, Any]] = []
 
     def record_now(symbols: Collection[str]) -> list[str]:

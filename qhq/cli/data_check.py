@@ -104,7 +104,7 @@ def _cell(value: Any) -> Any:
 
 
 def _config(named: NamedData, reading: Reading) -> str:
-    """The part ``data`` of a config that reads the file, as YAML."""
+    """The section ``data`` of a config that reads the file, as YAML."""
     lines = ["data:", f"  path: {_yaml(named.spec.path or '')}"]
     if reading.kind == "options":
         lines.append("  panel: options")

@@ -32,7 +32,7 @@ class _Plan:
     """What is drawn, and where to."""
 
     panel: Panel
-    parts: Mapping[str, tuple[np.datetime64, np.datetime64]]
+    spans: Mapping[str, tuple[np.datetime64, np.datetime64]]
     held_out: tuple[str, ...]
     folder: Path
     day: date | None
@@ -55,8 +55,8 @@ def show_data(output: Output, named: NamedData, folder: Path, day: date | None) 
     rows = describe_panel(panel)
     _check_day(panel, day)
     _check_writable(folder)
-    parts = _parts(output, named)
-    plan = _Plan(panel, parts, named.spec.split.held_out, folder, day, named.spec.caveat)
+    spans = _split_spans(output, named)
+    plan = _Plan(panel, spans, named.spec.split.held_out, folder, day, named.spec.caveat)
     facts = {
         "panel": named.spec.kind,
         "source": named.spec.source,
@@ -65,7 +65,7 @@ def show_data(output: Output, named: NamedData, folder: Path, day: date | None) 
         "task": named.spec.task if named.has_split else None,
         **named.spec.caveat.to_dict(),
         "rows": rows,
-        "parts": {part: [str(each) for each in days] for part, days in parts.items()},
+        "parts": {split: [str(each) for each in days] for split, days in spans.items()},
         "figures": [str(path) for path in _draw(plan, rows)],
     }
     output.result(facts, _table(rows, named.spec.kind), *_lines(facts))
@@ -87,8 +87,8 @@ def _load(spec: DataSpec) -> Panel:
         return load_panel(spec)
 
 
-def _parts(output: Output, named: NamedData) -> dict[str, tuple[np.datetime64, np.datetime64]]:
-    """First and last day of each part, as a training on the config would have them."""
+def _split_spans(output: Output, named: NamedData) -> dict[str, tuple[np.datetime64, np.datetime64]]:
+    """First and last day of each split, as a training on the config would have them."""
     from qhq.data.load import load_panel
     from qhq.data.split import split_panel
     from qhq.data.windows import lay_out
@@ -96,11 +96,12 @@ def _parts(output: Output, named: NamedData) -> dict[str, tuple[np.datetime64, n
     if not named.has_split:
         return {}
     try:
-        parts = split_panel(lay_out(load_panel(named.spec), named.spec), named.spec)
+        splits = split_panel(lay_out(load_panel(named.spec), named.spec), named.spec)
     except DataError as error:
-        output.note(f"No parts to shade: {error}")
+        output.note(f"No splits to shade: {error}")
         return {}
-    return {part.kind: (part.first, part.last) for part in (parts.train, parts.validation, parts.test)}
+    three = (splits.train, splits.validation, splits.test)
+    return {split.kind: (split.first, split.last) for split in three}
 
 
 def _check_day(panel: Panel, day: date | None) -> None:
@@ -120,7 +121,7 @@ def _draw(plan: _Plan, rows: list[dict[str, Any]]) -> list[Path]:
     paths: list[Path] = []
     with StudyProgress() as progress:
         for number, facts in enumerate(rows):
-            progress.told(number, len(rows), facts["symbol"])
+            progress.step(number, len(rows), facts["symbol"])
             for name, figure in _figures(plan, facts):
                 file = re.sub(r"[^A-Za-z0-9^=._-]+", "_", name)
                 paths.append(save_figure(figure, plan.folder / f"{file}.png", plan.caveat))
@@ -135,8 +136,10 @@ def _figures(plan: _Plan, facts: dict[str, Any]) -> Iterator[tuple[str, Figure]]
 
     panel, symbol = plan.panel, facts["symbol"]
     # A training sees held-out symbols in the test split alone.
-    parts = {part: days for part, days in plan.parts.items() if part == "test" or symbol not in plan.held_out}
-    frame = Frame(facts, parts)
+    spans = {
+        split: days for split, days in plan.spans.items() if split == "test" or symbol not in plan.held_out
+    }
+    frame = Frame(facts, spans)
     if not panel.groups:
         column = "close" if "close" in panel.columns else panel.columns[0]
         yield symbol, draw_stock(panel, frame, column)
@@ -182,6 +185,6 @@ def _lines(facts: dict[str, Any]) -> list[str]:
                 f"{row['symbol']} longest gap: {longest['after']} to {longest['before']},"
                 f" {longest['sessions']} sessions of others, {longest['weekdays']} weekdays"
             )
-    for part, days in facts["parts"].items():
-        lines.append(f"{part}: {days[0]} to {days[1]}")
+    for split, days in facts["parts"].items():
+        lines.append(f"{split}: {days[0]} to {days[1]}")
     return lines + [f"Figure {path}" for path in facts["figures"]]

@@ -30,11 +30,11 @@ class LateProgress(StudyProgress):
     def __enter__(self) -> LateProgress:
         return self
 
-    def told(self, done: int, total: int, what: str) -> None:
+    def step(self, done: int, total: int, what: str) -> None:
         """Move the bar, once it is due."""
         if time.monotonic() > self._due:
             self.bar.start()
-        super().told(done, total, what)
+        super().step(done, total, what)
 
 
 def deep_facts(
@@ -51,7 +51,7 @@ def deep_facts(
     from qhq.diagnostics.readings import read
 
     with LateProgress() as progress:
-        overview = look_deep(ansatz, family, seed=seed, told=progress.told)
+        overview = look_deep(ansatz, family, seed=seed, progress=progress.step)
     readings = read(overview)
     facts = {**asdict(overview), "seed": seed, "readings": [asdict(each) for each in readings]}
     return facts, _table(readings)

@@ -47,13 +47,13 @@ def _parts(looked_at: str, diagnosis: Diagnosis, doubts: tuple[LeakDoubt, ...]) 
     waiting = [doubt.code for doubt in open_doubts(doubts)]
     # A model may be sound and its data not.
     but = f" But its data are in doubt: {', '.join(waiting)}." if waiting else ""
-    told = [doubt.sentence() for doubt in doubts]
+    doubted = [doubt.sentence() for doubt in doubts]
     if not diagnosis.findings:
         state = "The model is healthy, its data are in doubt" if waiting else "Healthy"
-        return [f"{state}: {looked_at}. {len(CHECKS)} checks found nothing.", *told]
+        return [f"{state}: {looked_at}. {len(CHECKS)} checks found nothing.", *doubted]
     state = "Healthy, with remarks" if diagnosis.healthy else "Not healthy"
     lines = (part for each in diagnosis.findings for part in _lines(each))
-    return [f"{state}: {looked_at}.{but}", *told, *lines]
+    return [f"{state}: {looked_at}.{but}", *doubted, *lines]
 
 
 def _lines(finding: Finding) -> list[str | Table]:

@@ -149,9 +149,9 @@ def _other_data(record: dict[str, Any]) -> list[str]:
     if other is None:
         return []
     origin = other["path"] or f"source {other['source']}"
-    told = f"{_DATA[other['same_rows']]}: {origin}, targets from {other['from']} to {other['to']}."
+    compared = f"{_DATA[other['same_rows']]}: {origin}, targets from {other['from']} to {other['to']}."
     return [
-        told,
+        compared,
         "Scalers are the run's own; nothing was fitted anew.",
         *(f"{note}." for note in other["notes"]),
     ]

@@ -71,7 +71,7 @@ def hardware(output: Output, *, yes: bool, run: str | None = None) -> Iterator[T
     Args:
         output: The command's.
         yes: Whether everything is agreed to beforehand.
-        run: The run whose jobs are told of; all if none is given.
+        run: The run whose jobs are listed; all if none is given.
     """
     from qhq.backends.ibm.waiting import talking
 

@@ -40,7 +40,7 @@ class Output:
     def result(self, content: dict[str, Any], *people: str | Table) -> None:
         """Give the command's one result, as JSON or as lines and tables for a person.
 
-        The caveat of the content is told first, if it has one.
+        The caveat of the content comes first, if it has one.
         """
         if self.as_json:
             text = json.dumps(content, allow_nan=False)
@@ -158,7 +158,7 @@ def end_with(error: BaseException, *, as_json: bool) -> int:
 
 
 def _shortened(text: str, most: int = 2000) -> str:
-    """A part of a message without the middle of what no person reads: a value may be a whole file."""
+    """A piece of a message without the middle of what no person reads: a value may be a whole file."""
     left_out = len(text) - most
     return text if left_out <= 0 else f"{text[: most - 400]} ... ({left_out} letters) ... {text[-400:]}"
 
@@ -282,8 +282,8 @@ def _print_table(console: Console, table: Table) -> None:
     """Print a table that breaks between words alone, within the width of the console.
 
     Where its columns do not fit beside one another it loses its padding, and where that is not enough it is
-    told as several tables one below the other. Each of these begins with the first column, so that every row
-    keeps its name. A column that is too wide even beside the first alone is told row by row.
+    printed as several tables, one below another. Each of them begins with the first column, so every row
+    keeps its name. A column that is too wide even beside the first alone is printed row by row.
     """
     wanted = [_wanted(column) for column in table.columns]
     rest = list(range(1, len(wanted)))
@@ -323,21 +323,21 @@ def _print_listed(console: Console, table: Table, places: Sequence[int]) -> None
 def _share(
     wanted: Sequence[tuple[int, int]], places: Sequence[int], width: int, padding: int
 ) -> list[int] | None:
-    """Widths of some columns, as large as there is room for; None if they do not fit.
+    """Widths of some columns, as large as there is space for; None if they do not fit.
 
     Rich narrows columns in proportion to their widths, and lets one go over the edge whose longest word then
     does not fit: here every column has its longest word first, and then what is left over.
     """
     widths = [wanted[place][0] for place in places]
-    room = width - (len(places) + 1) - 2 * padding * len(places) - sum(widths)
-    if room < 0:
+    spare = width - (len(places) + 1) - 2 * padding * len(places) - sum(widths)
+    if spare < 0:
         return None
     missing = [wanted[place][1] - wanted[place][0] for place in places]
     # The columns that need the least to be whole get it first.
     for index in sorted(range(len(places)), key=lambda index: missing[index]):
-        more = min(room, missing[index])
+        more = min(spare, missing[index])
         widths[index] += more
-        room -= more
+        spare -= more
     return widths
 
 

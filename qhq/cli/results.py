@@ -73,10 +73,10 @@ def _table(title: str, forecasts: Mapping[str, Errors]) -> Table:
 
 def _option_table(options: OptionMetrics) -> Table:
     """Errors over the strike, in basis points of it, in all and by underlying."""
-    parts = {"all": options.forecasts, **options.symbols}
+    groups = {"all": options.forecasts, **options.symbols}
     rows = [
-        [part, LABELS.get(name, name), *_option_cells(each)]
-        for part, forecasts in parts.items()
+        [group, LABELS.get(name, name), *_option_cells(each)]
+        for group, forecasts in groups.items()
         for name, each in forecasts.items()
     ]
     table = plain_table(
@@ -88,17 +88,17 @@ def _option_table(options: OptionMetrics) -> Table:
 
 def _bounded(options: OptionMetrics) -> list[str]:
     """Which forecasts have no implied volatility; a run of an earlier version did not count them."""
-    told = [
+    impossible = [
         f"{LABELS.get(name, name)} {each.iv_bounded:,}"
         for name, each in options.forecasts.items()
         if each.iv_bounded
     ]
-    if not told:
+    if not impossible:
         return []
     rows = max(each.iv_rows for each in options.forecasts.values())  # the same for all forecasts
     return [
         f"Forecasts outside what any volatility gives, such as below intrinsic value, of {rows:,}:"
-        f" {', '.join(told)}. They count with a volatility of 0 or of 500 %."
+        f" {', '.join(impossible)}. They count with a volatility of 0 or of 500 %."
     ]
 
 

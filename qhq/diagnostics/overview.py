@@ -67,7 +67,7 @@ def look_deep(
     family: Family | None = None,
     *,
     seed: int = 0,
-    told: Callable[[int, int, str], None] | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> Overview:
     """Measure everything, with fewer samples the larger the circuit is.
 
@@ -75,7 +75,7 @@ def look_deep(
         ansatz: The circuit, at most 12 qubits.
         family: The same circuit at other widths, for the trend; it may refuse a width by ConfigError.
         seed: Where all that is drawn comes from.
-        told: Hears (done, total, what comes next) before each step.
+        progress: Called with (done, total, what comes next) before each step.
 
     Raises:
         ConfigError: If the circuit is too wide.
@@ -88,8 +88,8 @@ def look_deep(
         )
     steps, found = list(_steps(ansatz, family, seed)), dict[str, Any]()
     for done, (name, measure, needs_weights) in enumerate(steps):
-        if told is not None:
-            told(done, len(steps), name.replace("_", " "))
+        if progress is not None:
+            progress(done, len(steps), name.replace("_", " "))
         found[name] = measure() if ansatz.num_weights or not needs_weights else None
     return Overview(**found)
 

@@ -113,7 +113,7 @@ def read_expressibility(found: Expressibility, over: str) -> Reading:
     excess = found.divergence.value - found.floor.high
     verdict, says = _rank(
         excess,
-        (0.0, "good", "cannot be told from Haar-random states"),
+        (0.0, "good", "indistinguishable from Haar-random states"),
         (0.1, "good", "fills nearly all of the state space"),
         (0.5, "fair", "fills a part of the state space"),
         (5.0, "fair", "fills little of the state space: rotations about another axis or depth fill more"),

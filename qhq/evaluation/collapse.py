@@ -96,7 +96,7 @@ def find_collapse(
     """Look for a collapse; the first one found, or None.
 
     Args:
-        windows: At least 20, or nothing can be told.
+        windows: At least 20, or nothing can be said.
         forecast: Shape (N, H, K), in the unit of the file.
         scaled_forecast: The model's own outputs, shape (N, H, K).
         scaled_targets: What they should have been, shape (N, H, K).

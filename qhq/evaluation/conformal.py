@@ -28,7 +28,7 @@ Unit = Literal["none", "series", "window"]
 LEVEL = 0.9
 
 FLOOR_FRACTION = 0.1
-"""A window's unit is taken as at least this part of the median one in validation."""
+"""A window's unit is taken as at least this fraction of the median one in validation."""
 
 
 @dataclass(frozen=True, eq=False)

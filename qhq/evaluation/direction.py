@@ -82,7 +82,7 @@ def share(counts: npt.ArrayLike, *, horizon: int = 1, interval: bool = True) -> 
     Args:
         counts: Hits and cases of each date, shape (D, 2), D at least 1 (see `hits_by_date`).
         horizon: Rows ahead of the furthest forecast: no block of dates is shorter.
-        interval: False leaves the interval out, where hundreds of shares are told.
+        interval: False leaves the interval out, where hundreds of shares are reported.
 
     >>> even = share([[4, 4], [0, 4]] * 10)
     >>> even.value, even.count, even.dates, even.low < 0.5 < even.high

@@ -18,7 +18,7 @@ def has_percent(targets: Collection[str]) -> bool:
 
 
 def why_no_percent(windows: Windows) -> str | None:
-    """Say why the errors of these windows are not told in percent; None where they are."""
+    """Say why the errors of these windows are not given in percent; None where they are."""
     for name in windows.cut.targets:
         unit = unit_of(name)
         if unit in ("return", "log"):
@@ -57,7 +57,7 @@ def score_by_group(
 
 
 def largest_share(windows: Windows, scaled: FloatArray) -> tuple[str, float] | None:
-    """The symbol or target that makes up most of a training's loss, and its part of it; None of a single one.
+    """The symbol or target that makes up most of a training's loss, and its share; None of a single one.
 
     A scaling that keeps the size of the prices (``raw``, ``panel_minmax``, ``window_mean`` of prices) leaves
     a loss that is that of the dearest symbol, and so are its early stopping and its best epoch.

@@ -37,7 +37,7 @@ MOST_COSINES, LEAST_COSINES = 64, 4
 """More add nothing to the power; with fewer a test needs a statistic above 2.8 at 5 %."""
 
 MOST_PERSISTENT = 0.995
-"""Autocorrelation at which a series of some thousand dates is not told from one without a mean."""
+"""Autocorrelation at which a series of some thousand dates looks like one without a mean."""
 
 POWER = 0.8
 """Of the effects that are called detectable."""

@@ -83,8 +83,8 @@ def score(
 
 
 LEAST_PERCENT = 0.05
-"""A value below this part of the median of its symbol and target makes errors in percent its own: one cent
-beside a median of five dollars, missed by a cent, weighs as much as five dollars missed altogether."""
+"""A value below this fraction of the median of its symbol and target makes errors in percent its own: one
+cent beside a median of five dollars, missed by a cent, weighs as much as five dollars missed altogether."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class RelativeErrors:
 
 
 STILL = 1e-12
-"""A last value whose error is below this part of the symbol's largest value errs by rounding alone."""
+"""A last value whose error is below this fraction of the symbol's largest value errs by rounding alone."""
 
 
 def relative_errors(
@@ -148,7 +148,7 @@ def relative_errors(
 ) -> RelativeErrors:
     """Measure a forecast against the last value, symbol by symbol and target by target.
 
-    A symbol and target whose last value never errs is left out: nothing can be told of it in these terms,
+    A symbol and target whose last value never errs is left out: nothing can be said of it in these terms,
     and MASE, whose scale is of the training split, still counts it.
 
     Args:

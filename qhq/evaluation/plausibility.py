@@ -60,14 +60,14 @@ def judge_skill(
 def _explained(scan: Scan, place: int, forecast: FloatArray, own_past: float) -> tuple[float, float]:
     """Part of what the own past leaves that a forecast explains, and its t value over blocks of sessions."""
     actual = scan.changes(place, scan.of(lambda each: each.targets))
-    told = scan.changes(place, forecast[scan.order])
+    forecast_changes = scan.changes(place, forecast[scan.order])
     scale = np.empty(len(actual))
     for code in range(len(scan.groups)):
         own = slice(scan.edges[code], scan.edges[code + 1])
         size = np.abs(actual[own][np.isfinite(actual[own])])
         scale[own] = max(1.4826 * float(np.median(size)), 0.3 * float(size.std())) if len(size) else np.nan
     with np.errstate(all="ignore"):
-        y, hat = (np.clip(each / scale[:, None], -CLIP, CLIP) for each in (actual, told))
+        y, hat = (np.clip(each / scale[:, None], -CLIP, CLIP) for each in (actual, forecast_changes))
     good = np.isfinite(y) & np.isfinite(hat)
     best = (0.0, 0.0)
     for step in range(y.shape[1]):

@@ -46,7 +46,7 @@ MOST_FAMILY = 4
 """Pairs of a family: each further one costs the others power."""
 
 SAME = 1e-9
-"""Losses that differ by less than this part of their mean are of one forecast, but for rounding."""
+"""Losses that differ by less than this fraction of their mean are of one forecast, but for rounding."""
 
 
 @dataclass(frozen=True)

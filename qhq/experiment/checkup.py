@@ -190,7 +190,7 @@ class Doctor(Watcher):
     Args:
         experiment: The experiment, its model with the weights that training begins with.
         samples: The training samples.
-        watcher: Who is told what a person should know.
+        watcher: Receives what a person should know.
     """
 
     def __init__(self, experiment: Experiment, samples: Samples, watcher: Watcher) -> None:
@@ -199,10 +199,10 @@ class Doctor(Watcher):
         self.arguments, self.targets = samples.arguments(self.rows), samples.targets[self.rows]
         self.initial = _copy(experiment.model.state_dict())
         self.last: tuple[int, Diagnosis] | None = None
-        self.told: set[str] = set()
+        self.reported: set[str] = set()
 
     def epoch_done(self, state: TrainingState) -> None:
-        """Look after the first and the last epoch; a fault is told once."""
+        """Look after the first and the last epoch; a fault is reported once."""
         last = state.stopped or state.epoch == self.experiment.config.training.epochs
         if state.epoch == 1 or last:
             self._look(state.epoch)
@@ -231,8 +231,8 @@ class Doctor(Watcher):
             )
         self.last = (epoch, found)
         for finding in found.findings:
-            if finding.severity != "info" and finding.code not in self.told:
-                self.told.add(finding.code)
+            if finding.severity != "info" and finding.code not in self.reported:
+                self.reported.add(finding.code)
                 self.watcher.note(
                     f"Doctor, after epoch {epoch}: {finding.severity} {finding.code}. {finding.message}"
                     f" Fix: {finding.fix}."

@@ -1,4 +1,4 @@
-"""The config of a run: one YAML file, each part owned by the room that uses it."""
+"""The config of a run: one YAML file, each section owned by the package that uses it."""
 
 from __future__ import annotations
 

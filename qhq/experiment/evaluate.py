@@ -118,7 +118,7 @@ def predictions_csv(
 
     Each other baseline has a column of its name, and ``ends`` of intervals, each (N, H, K), have the columns
     low and high. Of options, ``symbol`` is the contract, and ``underlying``
-    is told as well; with several targets each row also names its ``target``; with a caveat, each row
+    is given as well; with several targets each row also names its ``target``; with a caveat, each row
     names its leaks.
     """
     windows = evaluation.windows

@@ -28,7 +28,7 @@ def prediction_intervals(
 ) -> Intervals:
     """Fit intervals on the forecasts of the validation split, and measure them on those of the test split.
 
-    A validation split too short for them is told in the record; it is no fault of the run.
+    A validation split too short for them is noted in the record; it is no fault of the run.
 
     Args:
         kind: ``split`` keeps the radius of the validation split, ``adaptive`` lets it follow what was held.

@@ -63,7 +63,7 @@ def _table_source(target: str | None) -> str | None:
 def _describe_file(
     target: str, source: str, panel: str | None, overrides: Sequence[str]
 ) -> tuple[dict[str, Any], Reading | None]:
-    """Write the ``data`` part of a config for a file; only what must be there is named as a feature."""
+    """Write the ``data`` section of a config for a file; only what must be there is named as a feature."""
     from qhq.data.sources.files import Asked, understand_file
     from qhq.experiment.config import load_config
 

@@ -86,8 +86,9 @@ def _tell_format(error: DataError, own: DataSpec, request: OtherDataRequest) -> 
     }
     if request.path is None or not kept:
         return error
-    told = ", ".join(f"{key}={value}" for key, value in kept.items())
-    fix = f"{error.fix}. From the run come {told}: --set {next(iter(kept))}=... says otherwise for this file"
+    inherited = ", ".join(f"{key}={value}" for key, value in kept.items())
+    otherwise = f"--set {next(iter(kept))}=... says otherwise for this file"
+    fix = f"{error.fix}. From the run come {inherited}: {otherwise}"
     return DataError(error.must, got=error.got, fix=fix)
 
 

@@ -59,7 +59,7 @@ def design_record(
             "fingerprint": data.fingerprint,
             "first": str(data.span[0]),
             "last": str(data.span[1]),
-            **_parts(data),
+            **_split_facts(data),
             "quarantine": data.quarantine.to_dict(),
             "doubts": [asdict(doubt) for doubt in data.doubts],
             "notes": list(data.notes),
@@ -97,12 +97,12 @@ def result_record(
     }
 
 
-def _parts(data: Prepared) -> dict[str, dict[str, object]]:
-    """Windows of each part, and the first and last date of its targets."""
-    parts = {"train": data.train, "validation": data.validation, "test": data.test}
+def _split_facts(data: Prepared) -> dict[str, dict[str, object]]:
+    """Windows of each split, and the first and last date of its targets."""
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
     return {
-        name: {"windows": len(part), "from": str(part.dates.min()), "to": str(part.dates.max())}
-        for name, part in parts.items()
+        name: {"windows": len(split), "from": str(split.dates.min()), "to": str(split.dates.max())}
+        for name, split in splits.items()
     }
 
 

@@ -88,15 +88,15 @@ def _options(evaluation: Evaluation) -> dict[str, Any]:
         return {}
     forecasts = _forecasts(evaluation)
     whole = {name: asdict(score_options(windows, forecast)) for name, forecast in forecasts.items()}
-    parts = _turned(evaluation, lambda forecast: score_options_by_group(windows, forecast))
-    return {"options": {**whole, "symbols": parts}}
+    groups = _turned(evaluation, lambda forecast: score_options_by_group(windows, forecast))
+    return {"options": {**whole, "symbols": groups}}
 
 
 def _turned(evaluation: Evaluation, measure: Callable[[Array], dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Measure every forecast by part, and sort by part first: ``{part: {forecast: metrics}}``."""
+    """Measure every forecast by group, and sort by group first: ``{group: {forecast: metrics}}``."""
     found = {name: measure(forecast) for name, forecast in _forecasts(evaluation).items()}
-    parts = next(iter(found.values()))
+    groups = next(iter(found.values()))
     return {
-        part: {name: asdict(each[part]) for name, each in found.items() if each[part] is not None}
-        for part in parts
+        group: {name: asdict(each[group]) for name, each in found.items() if each[group] is not None}
+        for group in groups
     }

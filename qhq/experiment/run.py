@@ -56,7 +56,7 @@ MOST_OF_LOSS = 0.95
 LAST_WORD_BYTES = 256 * 1024
 """Kept free while a run trains: more than a run.json has, so that on a full disk it can be called failed."""
 WIDE_QUBITS = 16
-"""From here on the parity gate takes long enough to be told of."""
+"""From here on the parity gate takes long enough to be announced."""
 
 
 def train_run(config: ExperimentConfig, watcher: Watcher, accept: Sequence[str] = ()) -> RunFolder:
@@ -64,7 +64,7 @@ def train_run(config: ExperimentConfig, watcher: Watcher, accept: Sequence[str] 
 
     Args:
         config: Of the run.
-        watcher: Who is told.
+        watcher: Informed of each step.
         accept: Names of doubts that a person looked at (`qhq.data.plausibility`).
 
     Raises:
@@ -92,7 +92,7 @@ def resume_run(
 
     Args:
         folder: The run.
-        watcher: Told of each epoch.
+        watcher: Informed of each epoch.
         command: What the ledger of looks calls it; None for a fold of a walk-forward, which keeps it itself.
         accept: Names of doubts that a person looked at (`qhq.data.plausibility`).
 

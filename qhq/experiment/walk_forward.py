@@ -101,7 +101,7 @@ def train_walk(config: ExperimentConfig, watcher: Watcher, accept: Sequence[str]
 
     Args:
         config: With ``data.split.scheme`` expanding or rolling, and no ``fold``.
-        watcher: Told of each fold, and of each epoch as in `train_run`.
+        watcher: Informed of each fold, and of each epoch as in `train_run`.
         accept: Names of doubts that a person looked at (`qhq.data.plausibility`).
 
     Returns:
@@ -120,7 +120,7 @@ def train_walk(config: ExperimentConfig, watcher: Watcher, accept: Sequence[str]
     panel = load_panel(config.data)
     laid_out = lay_out(panel, config.data)
     folds = folds_of(laid_out, config.data)
-    for number in (folds[0], folds[-1]):  # what cannot be split is told before hours go into training
+    for number in (folds[0], folds[-1]):  # what cannot be split is refused before hours go into training
         split_panel(laid_out, config.data.with_fold(number))
     for sentence in tell_rows(panel.quarantine, panel.doubts, panel.notes):
         watcher.note(sentence)
@@ -260,9 +260,9 @@ def _pool(walk: _Walk) -> tuple[Evaluation, tuple[Array, Array] | None, list[Fol
     """Put the forecasts of all folds together, and measure each fold alone."""
     blocks, scales, tables, rows = [], [], [], []
     for number in walk.folds:
-        parts, record = walk.splits(number), walk.fold(number).read_record()
-        windows = parts.test.windows
-        scale = symbol_scale(windows, in_sample_naive_mae(parts.train.windows))
+        splits, record = walk.splits(number), walk.fold(number).read_record()
+        windows = splits.test.windows
+        scale = symbol_scale(windows, in_sample_naive_mae(splits.train.windows))
         table = _read_forecasts(walk.fold(number), windows)
         blocks.append(windows)
         scales.append(scale)
@@ -273,7 +273,7 @@ def _pool(walk: _Walk) -> tuple[Evaluation, tuple[Array, Array] | None, list[Fol
             Fold(
                 fold=number,
                 run=f"{walk.folder.name}/{walk.fold(number).name}",
-                trained_to=str(parts.train.windows.dates.max()),
+                trained_to=str(splits.train.windows.dates.max()),
                 first=str(windows.dates[:, 0].min()),
                 last=str(windows.dates[:, 0].max()),
                 windows=len(windows),

@@ -24,7 +24,7 @@ def say_test(metrics: TestMetrics) -> str:
 
     What is compared is the error over that of the last value, averaged over symbols and targets, so that no
     symbol decides by the size of its prices. MASE weighs windows another way: where the two do not agree,
-    both are told.
+    both are given.
     """
     name, rival = metrics.baseline, metrics.forecasts[_key(metrics.baseline)]
     skills = [run_skill(metrics, each) for each in ("test", _key(name))]
@@ -33,11 +33,11 @@ def say_test(metrics: TestMetrics) -> str:
         return f"{ONE_SEED}: {_title(name)} does not err on the test split at all."
     count = len(metrics.symbols)
     over = f", averaged over {count} symbols" if count > 1 else ""
-    told = f"{ONE_SEED}: on the test split the model's error is {_beside(own, other, _title(name))}{over}"
+    said = f"{ONE_SEED}: on the test split the model's error is {_beside(own, other, _title(name))}{over}"
     mase, against = metrics.test.mase, rival.mase
     if mase is not None and against is not None and (own - other) * (mase - against) < 0:
-        told += f"; by MASE it is the other way round, {mase:.4g} against {against:.4g}"
-    return f"{told}."
+        said += f"; by MASE it is the other way round, {mase:.4g} against {against:.4g}"
+    return f"{said}."
 
 
 def say_validation(validation: Validation) -> str:
@@ -57,10 +57,10 @@ def say_validation(validation: Validation) -> str:
         return f"On the validation split {_title(name)} does not err at all; {pair}."
     over = f", averaged over {validation.symbols} symbols" if validation.symbols > 1 else ""
     beside = f"{_beside(own, other, _title(name))}{over}"
-    told = f"On the validation split the error of epoch {epoch} is {beside}"
+    said = f"On the validation split the error of epoch {epoch} is {beside}"
     if validation.better:
-        return f"{told} ({pair})."
-    return f"No better than its baseline before any test: {told[0].lower()}{told[1:]} ({pair})."
+        return f"{said} ({pair})."
+    return f"No better than its baseline before any test: {said[0].lower()}{said[1:]} ({pair})."
 
 
 def _four(value: float | None) -> str:
@@ -87,19 +87,19 @@ def say_coverage(coverage: Sequence[Mapping[str, Any]]) -> str:
         if held["low"] is not None
         else held["reason"]
     )
-    told = (
+    said = (
         f"Intervals at {100 * first['level']:g} % held {100 * held['value']:.1f} % of what came"
         f" ({held['count']:,} values on {held['dates']} dates, {ends})"
     )
     if held["count"] >= MANY_VALUES * held["dates"]:
-        told += f"; single dates from {dates['lowest']:.2f} to {dates['highest']:.2f}"
+        said += f"; single dates from {dates['lowest']:.2f} to {dates['highest']:.2f}"
     parts = [f"{name} {part['value']:.2f}" for name, part in first["by_regime"].items()]
-    told += f"; {', '.join(parts)}" if len(parts) > 1 else ""
+    said += f"; {', '.join(parts)}" if len(parts) > 1 else ""
     if held["dates"] < FEW_DATES and held["count"] > held["dates"]:
-        told += (
+        said += (
             f". The values of a date hold or fail together: these are {held['dates']} observations, not more"
         )
-    return f"{told}."
+    return f"{said}."
 
 
 def _beside(own: float, other: float, name: str) -> str:

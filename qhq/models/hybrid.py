@@ -136,7 +136,7 @@ class HybridForecaster(nn.Module):
         return {name: torch.zeros_like(each) if name in head else each for name, each in state.items()}
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
-        """Parameters by part, for gradient norms: encoder, circuit (or the MLP in its place), head."""
+        """Parameters by module, for gradient norms: encoder, circuit (or the MLP in its place), head."""
         layer = self._layer()
         return {
             "encoder": [*self.encoder.parameters(), *self.to_latent.parameters()],

@@ -1,4 +1,4 @@
-"""What a forecasting model is made of, as the ``model`` part of a config."""
+"""What a forecasting model is made of, as the ``model`` section of a config."""
 
 from __future__ import annotations
 

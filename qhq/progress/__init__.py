@@ -1,7 +1,7 @@
 """What goes on while a call runs, for whoever waits for it: on standard error, or through a callable.
 
 ``heartbeat`` says what a command is doing when it takes more than a few seconds; ``training`` and ``steps``
-have the bars of a terminal, and who is told in place of it. Nothing heavy is imported before it is asked for.
+have the bars of a terminal, and what is called in their place. Nothing heavy is imported unless it is used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Step: TypeAlias = Callable[[int, int, str], None]
 """Called with what is done, of how much, and what that is or comes next."""
 
 Progress: TypeAlias = bool | Step | None
-"""Who is told: nobody; True for the bars of the terminal; or a callable."""
+"""Where progress goes: nowhere; True for the bars of the terminal; or a callable."""
 
 logger = logging.getLogger("qhq")
 
@@ -37,7 +37,7 @@ def open_training(progress: Progress, epochs: int) -> Iterator[Watcher]:
     """Who watches a training of so many epochs at most.
 
     Raises:
-        ConfigError: If ``progress`` is nothing that can be told.
+        ConfigError: If ``progress`` is neither a bool nor a callable.
     """
     from qhq.progress.training import Called, TrainingProgress
 
@@ -50,10 +50,10 @@ def open_training(progress: Progress, epochs: int) -> Iterator[Watcher]:
 
 @contextmanager
 def open_steps(progress: Progress) -> Iterator[Called | StudyProgress]:
-    """Who is told of the cells of a study, or of steps that are counted.
+    """Where the progress of a study's cells goes, or of steps that are counted.
 
     Raises:
-        ConfigError: If ``progress`` is nothing that can be told.
+        ConfigError: If ``progress`` is neither a bool nor a callable.
     """
     from qhq.progress.steps import Called, StudyProgress
 
@@ -66,10 +66,10 @@ def open_steps(progress: Progress) -> Iterator[Called | StudyProgress]:
 
 @contextmanager
 def open_stages(progress: Progress, metric: str, on_stage: OnStage) -> Iterator[Called | SweepProgress]:
-    """Who is told of the stages of a sweep; ``on_stage`` gets the record of each in any case.
+    """Where the progress of a sweep's stages goes; ``on_stage`` gets the record of each in any case.
 
     Raises:
-        ConfigError: If ``progress`` is nothing that can be told.
+        ConfigError: If ``progress`` is neither a bool nor a callable.
     """
     from qhq.progress.steps import Called, SweepProgress
 

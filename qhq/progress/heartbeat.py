@@ -59,15 +59,15 @@ class Heartbeat:
         current[0] = self._outer
 
     def _beat(self) -> None:
-        wait, told = PATIENCE_SECONDS, 0.0
+        wait, reported = PATIENCE_SECONDS, 0.0
         since = self._since
         while not self._over.wait(min(0.25, PATIENCE_SECONDS)):
             if since != self._since:
-                wait, told, since = PATIENCE_SECONDS, 0.0, self._since
+                wait, reported, since = PATIENCE_SECONDS, 0.0, self._since
             passed = time.monotonic() - since
-            if passed < told + wait:
+            if passed < reported + wait:
                 continue
-            told, wait = passed, min(2 * wait if told else 10.0, LONGEST_SECONDS)
+            reported, wait = passed, min(2 * wait if reported else 10.0, LONGEST_SECONDS)
             if not (self.bars and sys.stderr.isatty()):
                 self._tell(passed)
 

@@ -26,7 +26,7 @@ OnStage: TypeAlias = Callable[[dict[str, Any]], object]
 logger = logging.getLogger("qhq")
 
 SPEED_SECONDS = 600.0
-"""The time left is told by the trials of so long: the first ones of a stage say little."""
+"""The time left is estimated from the trials of so long: the first ones of a stage say little."""
 LOG_EVERY = 10
 """Where standard error is no terminal, a line after so many trials."""
 
@@ -45,7 +45,7 @@ class Called(Progress):
         self.call, self.on_stage = call, on_stage
         self.there, self.cells = set[str](), 0
 
-    def told(self, done: int, total: int, what: str) -> None:
+    def step(self, done: int, total: int, what: str) -> None:
         """So much is done; ``what`` comes next."""
         if self.call is not None:
             self.call(done, total, what)
@@ -57,11 +57,11 @@ class Called(Progress):
     def started(self, title: str, cells: int) -> None:
         """Begin to count."""
         self.there, self.cells = set[str](), cells
-        self.told(0, cells, title)
+        self.step(0, cells, title)
 
     def measuring(self, what: str) -> None:
         """Name what is measured next."""
-        self.told(len(self.there), self.cells, what)
+        self.step(len(self.there), self.cells, what)
 
     def done(self, key: str, *, fresh: bool) -> None:  # noqa: ARG002
         """Count a cell."""
@@ -70,7 +70,7 @@ class Called(Progress):
     def pruned(self, keys: Sequence[str]) -> None:
         """Count cells, those that are given up as well."""
         self.there.update(keys)
-        self.told(len(self.there), self.cells, keys[-1])
+        self.step(len(self.there), self.cells, keys[-1])
 
     def ended(self, record: dict[str, Any]) -> None:
         """Hand the record of a stage on."""
@@ -94,7 +94,7 @@ class StudyProgress(Live, Progress):
         self.task = self.bar.add_task("", total=None)
         self.count, self.cells = 0, 0
 
-    def told(self, done: int, total: int, what: str) -> None:
+    def step(self, done: int, total: int, what: str) -> None:
         """Move the bar; ``what`` is measured next."""
         doing(f"Measuring {what}, {done} of {total} done" if what else "Putting the results together")
         self.bar.update(self.task, completed=done, total=total, description=visible(what, cell=True))
@@ -106,16 +106,16 @@ class StudyProgress(Live, Progress):
     def started(self, title: str, cells: int) -> None:
         """Begin to count."""
         self.count, self.cells = 0, cells
-        self.told(0, cells, title)
+        self.step(0, cells, title)
 
     def measuring(self, what: str) -> None:
         """Name what is measured next."""
-        self.told(self.count, self.cells, what)
+        self.step(self.count, self.cells, what)
 
     def done(self, key: str, *, fresh: bool) -> None:
         """Count a cell."""
         self.count += 1
-        self.told(self.count, self.cells, key if fresh and self.count < self.cells else "")
+        self.step(self.count, self.cells, key if fresh and self.count < self.cells else "")
 
 
 class SweepProgress(Live, Progress):
@@ -162,7 +162,7 @@ class SweepProgress(Live, Progress):
         self._count(keys, fresh=True)
 
     def best_so_far(self, label: str, value: float) -> None:
-        """Show the point of the lowest error; which one is chosen is told at the end of the stage."""
+        """Show the point of the lowest error; which one is chosen is reported at the end of the stage."""
         self.bar.update(self.task, best=f"{value:.4f} of the last value's {self.metric} ({label})")
 
     def ended(self, record: dict[str, Any]) -> None:

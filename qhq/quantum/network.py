@@ -18,7 +18,7 @@ from qhq.errors import BackendError
 from qhq.seeding import child_generator
 
 _MOST_QUBITS = 12
-"""Two programs on more qubits are told apart by their gates alone, not by what they compute."""
+"""Two programs on more qubits are distinguished by their gates alone, not by what they compute."""
 
 _numbers = itertools.count()
 

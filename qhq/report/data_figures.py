@@ -17,7 +17,7 @@ from qhq.data.columns import unit_of
 from qhq.data.panel import Mask, Panel
 
 Days = tuple[np.datetime64, np.datetime64]
-PARTS = {"train": "tab:blue", "validation": "tab:orange", "test": "tab:green"}
+SPLIT_COLOURS = {"train": "tab:blue", "validation": "tab:orange", "test": "tab:green"}
 WIDE = 8.0
 """A range of prices this many times its low is drawn on a logarithmic axis."""
 FEW = 10
@@ -30,15 +30,15 @@ class Frame:
 
     Attributes:
         facts: Its entry of ``qhq.data.overview.describe_panel``.
-        parts: First and last day of each part of the split; empty draws none.
+        spans: First and last day of each split; empty draws none.
     """
 
     facts: Mapping[str, Any]
-    parts: Mapping[str, Days]
+    spans: Mapping[str, Days]
 
 
 def draw_stock(panel: Panel, frame: Frame, column: str) -> Figure:
-    """One column of a stock over time, with its splits, gaps and parts.
+    """One column of a stock over time, with its share splits, gaps and the splits of the data.
 
     Args:
         panel: A panel of stocks.
@@ -140,9 +140,11 @@ def _draw_line(
 
 
 def _surround(axes: Axes, frame: Frame) -> None:
-    """Shade the parts, hatch the gaps, mark the splits."""
-    for part, (first, last) in frame.parts.items():
-        axes.axvspan(_place(first), _place(last), color=PARTS[part], alpha=0.12, linewidth=0, label=part)
+    """Shade the splits of the data, hatch the gaps, mark the share splits."""
+    for split, (first, last) in frame.spans.items():
+        axes.axvspan(
+            _place(first), _place(last), color=SPLIT_COLOURS[split], alpha=0.12, linewidth=0, label=split
+        )
     for number, gap in enumerate(frame.facts["gaps"]):
         days = [_place(np.datetime64(gap[end])) for end in ("after", "before")]
         label = "gap" if number == 0 else "_nolegend_"

@@ -71,7 +71,7 @@ def try_figure(save: Callable[[Path], object], path: Path, note: Note) -> Path |
     Args:
         save: Draws, and writes to the path that it is given.
         path: Where to.
-        note: Told of a figure that could not be drawn.
+        note: Called with a sentence about a figure that could not be drawn.
 
     Returns:
         The path, or None where there is no figure.

@@ -56,8 +56,8 @@ def _draw_key(axes: Axes, rows: Sequence[dict[str, Any]], key: str, trend: dict[
     chosen = next(row for row in rows if row["chosen"])
     axes.axhline(chosen["value"], color="tab:green", linestyle="--", linewidth=1,
                  label="chosen: the simplest that ties with the lowest")  # fmt: skip
-    room = 0.08 * (np.ptp(values) or 0.01)
-    low, high = values.min() - room, values.max() + room
+    margin = 0.08 * (np.ptp(values) or 0.01)
+    low, high = values.min() - margin, values.max() + margin
     if low <= 1 <= high:
         axes.axhline(1, color="black", linestyle=":", linewidth=1, label="last value")
     axes.set_ylim(low, high)

@@ -117,7 +117,7 @@ class Watcher:
 
 
 class Watchers(Watcher):
-    """Several watchers as one, told in order."""
+    """Several watchers as one, called in order."""
 
     def __init__(self, watchers: Iterable[Watcher]) -> None:
         self.watchers = tuple(watchers)
@@ -183,7 +183,7 @@ class Trainer:
 
         Args:
             state: Where to begin.
-            watcher: Who is told.
+            watcher: Informed of each epoch.
             until: Leave off after so many epochs in all, to go on later from the state returned.
 
         Raises:

@@ -1,4 +1,4 @@
-"""How a model is trained, as the ``training`` part of a config."""
+"""How a model is trained, as the ``training`` section of a config."""
 
 from __future__ import annotations
 

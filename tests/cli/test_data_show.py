@@ -31,7 +31,7 @@ def test_show_a_config_with_overrides(qhq, study):
     assert not (study / "figures" / "MSFT.png").exists()
 
 
-def test_show_a_file_has_no_parts(qhq, study):
+def test_show_a_file_has_no_splits(qhq, study):
     prices().to_csv("own.csv", index=False)
     answer = json.loads(qhq("data", "show", "own.csv", "--json").stdout)
     assert (answer["source"], answer["path"], answer["parts"], answer["task"]) == ("csv", "own.csv", {}, None)
@@ -45,13 +45,13 @@ def test_show_a_file_without_a_close(qhq, study):
     assert Path("data-figures/ABC.png").exists()
 
 
-def test_show_parts_that_cannot_be_made_is_a_note(qhq, study):
+def test_show_splits_that_cannot_be_made_is_a_note(qhq, study):
     prices(12).to_csv("own.csv", index=False)
     sets = ["data.source=csv", "data.path=own.csv", "data.symbols=null", "data.start=null"]
     sets += ["data.features=[close]", "data.targets=[close]", "data.window=11"]
     result = qhq("data", "show", "tiny.yaml", *(part for each in sets for part in ("--set", each)))
     assert result.exit_code == 0, result.stderr
-    assert "No parts to shade" in result.stderr
+    assert "No splits to shade" in result.stderr
 
 
 @pytest.mark.parametrize("given", ["recording", "file"])

@@ -42,5 +42,5 @@ def test_the_bar_appears_only_when_it_takes_long(monkeypatch, waited, shown):
     monkeypatch.setattr("qhq.cli.deep.time.monotonic", lambda: now[0])
     with LateProgress() as progress:
         now[0] += waited
-        progress.told(1, 2, "spectrum")
+        progress.step(1, 2, "spectrum")
         assert progress.bar.live.is_started == shown

@@ -399,15 +399,15 @@ def test_results_of_one_device_are_kept_though_the_wait_for_another_is_interrupt
     (study / "backends.yaml").write_text(ENTRIES)
     loopback.service.set_status("ibm_nairobi", online=True)
     loopback.service.delay("ibm_nairobi", 3600.0)
-    real = StudyProgress.told
+    real = StudyProgress.step
 
-    def told(progress, done, total, what):
+    def step(progress, done, total, what):
         real(progress, done, total, what)
         if done and what.startswith("waiting for"):
             assert what == "waiting for ibm_nairobi"
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(StudyProgress, "told", told)
+    monkeypatch.setattr(StudyProgress, "step", step)
     result = qhq(*SMALL, "--backend", "ibm_nairobi", "--backend", "ibm_manila", "--yes")
     assert result.exit_code == 130
     assert "1 jobs are not finished" in result.stderr

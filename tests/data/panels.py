@@ -1,4 +1,4 @@
-"""Small panels with known faults, and random ones with holes, for the tests of this room."""
+"""Small panels with known faults, and random ones with holes, for the tests of this package."""
 
 from datetime import date
 

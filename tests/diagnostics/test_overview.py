@@ -15,7 +15,7 @@ def test_everything_is_measured_and_told_in_order():
     found = look_deep(
         shipped("reference"),
         lambda qubits: shipped("reference", qubits=qubits),
-        told=lambda *step: told.append(step),
+        progress=lambda *step: told.append(step),
     )
     assert None not in asdict(found).values()
     names = [field.name.replace("_", " ") for field in fields(Overview)]

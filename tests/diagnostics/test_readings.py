@@ -15,7 +15,7 @@ CASES = [
     ("reference", {}, "gradient variance", "good", "times that of a random circuit"),
     ("sim_01", {}, "gradient variance", "poor", "weights 4-7 move no output"),
     ("reuploading", {}, "gradient variance", "fair", "flat"),
-    ("sim_06", {}, "expressibility (KL) of weights", "good", "cannot be told"),
+    ("sim_06", {}, "expressibility (KL) of weights", "good", "indistinguishable"),
     ("sim_13", {}, "expressibility (KL) of weights", "good", "nearly all"),
     ("sim_01", {}, "expressibility (KL) of weights", "fair", "a part"),
     ("reference", {}, "expressibility (KL) of weights", "fair", "little"),

@@ -1,4 +1,4 @@
-"""Small panels of stocks and of option chains, made by hand, for the tests of this room."""
+"""Small panels of stocks and of option chains, made by hand, for the tests of this package."""
 
 from math import erf
 

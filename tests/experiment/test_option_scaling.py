@@ -22,7 +22,7 @@ DATA = {
 
 
 def errors(scaling):
-    """MAE over strike on the test part: of the tickers trained on, and of the one held out."""
+    """MAE over strike on the test split: of the tickers trained on, and of the one held out."""
     config = ExperimentConfig.model_validate(
         {
             "name": scaling,

@@ -1,4 +1,4 @@
-"""A run: decided by its seed, blind to the test part, the same after any interruption."""
+"""A run: decided by its seed, blind to the test split, the same after any interruption."""
 
 from __future__ import annotations
 
@@ -316,7 +316,7 @@ def test_a_run_is_called_what_its_folder_is_called(study):
 
 @pytest.mark.parametrize("full_at", ["resume.pt", "predictions.csv", "run.json"])
 def test_a_disk_that_fills_up_later_leaves_a_failed_run_that_goes_on(study, monkeypatch, full_at):
-    """Planted: after the second epoch nothing can be written, until the room that was kept is given back."""
+    """Planted: after the second epoch nothing can be written, until the space that was kept is given back."""
     plain = ("quantum=null", "training.epochs=3", "data.start=2012-06-01")
     whole = train(*plain)
     real, seen, full = os.replace, [], []

@@ -52,7 +52,7 @@ def test_quick_work_says_nothing(monkeypatch):
     with Heartbeat("qhq compare"):
         pass
     assert screen.getvalue() == ""
-    doing("nothing runs: nobody is told")
+    doing("nothing runs: nobody hears of it")
 
 
 def test_a_closed_standard_error_ends_it_quietly(monkeypatch):

@@ -9,16 +9,16 @@ from qhq.data.overview import describe_panel
 from qhq.report.data_figures import Frame, _ratio, draw_smile, draw_stock, draw_underlying, latest_day
 from tests.data.test_overview import options, stocks
 
-PARTS = {
+SPANS = {
     "train": (np.datetime64("2020-01-01"), np.datetime64("2020-03-01")),
     "test": (np.datetime64("2020-03-02"), np.datetime64("2020-05-01")),
 }
 
 
-def test_the_chart_of_a_stock_shows_parts_splits_and_gaps():
+def test_the_chart_of_a_stock_shows_both_kinds_of_splits_and_gaps():
     panel = stocks()
     facts = describe_panel(panel)[0]
-    figure = draw_stock(panel, Frame(facts, PARTS), "close")
+    figure = draw_stock(panel, Frame(facts, SPANS), "close")
     (axes,) = figure.axes
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["train", "test", "gap", "split"]
     assert [text.get_text() for text in axes.texts] == ["2:1"]

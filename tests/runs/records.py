@@ -61,7 +61,7 @@ def record(**changes: Any) -> dict[str, Any]:
 
 
 def trial(**changes: Any) -> dict[str, Any]:
-    """A trial of a sweep: judged on the validation part, its test part not looked at."""
+    """A trial of a sweep: judged on the validation split, its test split not looked at."""
     return record(**{"metrics": {"validation": dict(ERRORS), "validation_naive": dict(NAIVE)}} | changes)
 
 

@@ -107,13 +107,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _answer(market: Market, path: str, query: dict[str, str]) -> Answer:
-    room, _, symbol = path.rpartition("/")
+    folder, _, symbol = path.rpartition("/")
     listing = market.listings.get(symbol)
     if path == "/v1/test/getcrumb":
         return 200, CRUMB
-    if room == "/v8/finance/chart":
+    if folder == "/v8/finance/chart":
         return (200, chart(market, listing, query)) if listing else (404, unknown())
-    if room == "/v7/finance/options":
+    if folder == "/v7/finance/options":
         if query.get("crumb") != CRUMB:
             return 401, unauthorized()
         return 200, options(market, listing, query) if listing else no_options()

@@ -1,7 +1,7 @@
 """Doctor: names why a model with a quantum layer is dead or idle, with figures and the fix.
 
-Read in this order: ``finding`` (what the doctor says), ``background`` (what it is told), ``signs`` (what it
-measures on some samples, by ``listening`` to the layer and searching the ``graph`` before it for
+Read in this order: ``finding`` (what the doctor says), ``background`` (what else it knows), ``signs`` (what
+it measures on some samples, by ``listening`` to the layer and searching the ``graph`` before it for
 ``activations``), then one file a family of checks (``gradients``, ``angles``, ``outputs``, ``structure``,
 ``kinds``, ``plateau``, ``movement``), ``checks`` (code -> check) and ``visit`` (all of it).
 """

@@ -1,4 +1,4 @@
-"""What the doctor is told of a model besides the model itself."""
+"""What the doctor is given besides the model itself."""
 
 from __future__ import annotations
 

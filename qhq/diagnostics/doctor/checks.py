@@ -60,4 +60,4 @@ FOLLOWS: dict[str, frozenset[str]] = {
     "gradient_none": frozenset({"weights_never_move"}),
     "gradient_zero": frozenset({"weights_never_move"}),
 }
-"""Code of an error -> codes that it explains: these are told as ``info``, since curing it cures them."""
+"""Code of an error -> codes that it explains: these are reported as ``info``, since curing it cures them."""

@@ -1,4 +1,4 @@
-"""Gradients by module: none at all, exactly zero, vanishing, exploding. Three look-alikes, told apart here.
+"""Gradients by module: none at all, exactly zero, vanishing, exploding. Three look-alikes, kept apart here.
 
 - None: torch was given no path (input gradients off, ``detach``, a module that is not used).
 - Exactly zero: the path is cut by a factor 0 (a dead ReLU, a weight of 0).
@@ -15,9 +15,9 @@ from qhq.diagnostics.doctor.listening import quantum_layers
 from qhq.diagnostics.doctor.signs import LayerSigns, Signs
 
 VANISHING = 1e-6
-"""A gradient below this part of the model's largest is lost: it is no larger than float32's rounding."""
+"""A gradient below this fraction of the model's largest is lost: it is no larger than float32's rounding."""
 FADING = 1e-4
-"""Below this part of the largest a module learns far slower than the rest."""
+"""Below this fraction of the largest a module learns far slower than the rest."""
 EXPLODING = 1e3
 LARGE = 1e2
 """Change of the scaled forecast by a unit step of the weights; healthy models stay below 10."""

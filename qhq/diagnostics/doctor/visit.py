@@ -47,12 +47,12 @@ def examine(
 
 
 def diagnose(findings: Iterable[Finding]) -> Diagnosis:
-    """Sort findings by gravity; what an error explains is told as info, with the name of its cause."""
+    """Sort findings by gravity; what an error explains is reported as info, with the name of its cause."""
     found = list(findings)
     errors = [each.code for each in found if each.severity == "error"]
     roots = [code for code in errors if not any(code in FOLLOWS.get(each, ()) for each in errors)]
-    told = [_in_its_place(each, roots) for each in found]
-    return Diagnosis(tuple(sorted(told, key=lambda each: SEVERITIES.index(each.severity))))
+    placed = [_in_its_place(each, roots) for each in found]
+    return Diagnosis(tuple(sorted(placed, key=lambda each: SEVERITIES.index(each.severity))))
 
 
 def _in_its_place(finding: Finding, causes: list[str]) -> Finding:

@@ -111,7 +111,7 @@ BROKEN = {
     "a pair of three": lambda configuration, properties: configuration.update(coupling_map=[[0, 1, 2]]),
     "a unit that is no text": lambda configuration, properties: properties["qubits"][0][0].update(unit=[]),
     "a name that is no text": lambda configuration, properties: properties["qubits"][0][0].update(name=7),
-    # A negative pause would make an estimate that every cap has room for.
+    # A negative pause would make an estimate that fits every cap.
     "a negative pause": lambda configuration, properties: configuration.update(default_rep_delay=-1e9),
     "a pause in words": lambda configuration, properties: configuration.update(default_rep_delay="long"),
     "a pause without end": lambda configuration, properties: configuration.update(default_rep_delay=1e300),

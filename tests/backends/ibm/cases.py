@@ -92,12 +92,12 @@ class Heard:
 
     def __init__(self, agrees: bool = True) -> None:
         self.agrees = agrees
-        self.told: list[str] = []
+        self.notes: list[str] = []
         self.waited: list[str] = []
         self.asked: list[str] = []
 
     def tell(self, text: str) -> None:
-        self.told.append(text)
+        self.notes.append(text)
 
     def wait(self, text: str) -> None:
         self.waited.append(text)
@@ -115,7 +115,7 @@ class Listening(Clock):
         self.heard, self.silent, self.longest, self.lines = heard, 0.0, 0.0, 0
 
     def sleep(self, seconds):
-        lines = len(self.heard.told) + len(self.heard.waited)
+        lines = len(self.heard.notes) + len(self.heard.waited)
         self.silent = seconds if lines > self.lines else self.silent + seconds
         self.lines, self.longest = lines, max(self.longest, self.silent)
         super().sleep(seconds)

@@ -62,7 +62,7 @@ def test_what_a_gateway_delivered_twice_is_cancelled_and_told(service, count):
     first, *others = service.jobs()
     assert executor.report().job_ids == (first["id"],)
     assert [job["status"] for job in others] == ["Cancelled"] * count
-    assert sum("one submission became two jobs" in line for line in heard.told) == count
+    assert sum("one submission became two jobs" in line for line in heard.notes) == count
     extra = [row for row in list_jobs() if row.state == "extra"]
     assert {row.job_id for row in extra} == {job["id"] for job in others}
     assert executor.report().qpu_seconds == first["seconds"]
@@ -85,7 +85,7 @@ def test_an_extra_job_that_ran_counts_as_spent_and_against_the_cap(service):
         run_and_check(executor)
     first, second = service.jobs()
     assert executor.report().qpu_seconds == first["seconds"] + second["seconds"]
-    assert any("counts as spent" in line for line in heard.told)
+    assert any("counts as spent" in line for line in heard.notes)
     with pytest.raises(BackendError, match="max_qpu_seconds"):
         executor.expectations(*points())
 
@@ -270,7 +270,7 @@ def test_a_job_that_ran_is_not_lost_by_cancelling_it_too_late(service):
     with talking(heard):
         (row,) = cancel_jobs(list_jobs()[0].tag)
     assert row.state == "sent"
-    assert any("jobs resume" in line for line in heard.told)
+    assert any("jobs resume" in line for line in heard.notes)
     run_and_check(executor)
     check_each_sent_once(service)
 
@@ -325,7 +325,7 @@ def test_a_session_that_a_killed_process_left_open_is_closed_by_resume(service, 
     with talking(heard):
         resume_jobs(clock=Clock())
     assert not any(each["accepting_jobs"] for each in service.sessions.values())
-    assert any("left open" in line for line in heard.told)
+    assert any("left open" in line for line in heard.notes)
     assert Journal().orphaned_sessions() == []
 
 
@@ -459,7 +459,7 @@ def test_every_request_that_cannot_be_resumed_is_told(service):
     heard = Heard()
     with talking(heard), pytest.raises(JobError) as error:
         resume_jobs(clock=Clock())
-    told = [line for line in heard.told if line.startswith("Error")]
+    told = [line for line in heard.notes if line.startswith("Error")]
     assert len(told) == 1
     ids = [job["id"] for job in service.jobs()]
     assert ids[0] in str(error.value)
@@ -471,7 +471,7 @@ def test_jobs_that_are_still_out_count_against_the_cap(service, half_sent):
     (key,) = {part.key for part in Journal().parts()}
     request = Journal().request(key)
     each = estimate_seconds(request.spec, request.program, [2])
-    # There is room for one of the two jobs, and one is out.
+    # The cap allows one of the two jobs, and one is out.
     with pytest.raises(BackendError, match="max_qpu_seconds"):
         opened(half_sent, samples_per_job=2, max_qpu_seconds=1.5 * each).send(*points())
     assert len(service.jobs()) == 1

@@ -1,4 +1,4 @@
-"""The fixture of the service, for the tests of this room."""
+"""The fixture of the service, for the tests of this package."""
 
 from tests.yahoo_loopback.fixtures import yahoo_loopback
 
