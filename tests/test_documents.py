@@ -57,7 +57,7 @@ def test_faults_name_place_rule_and_fix(tmp_path, text, message):
         load(tmp_path, text)
 
 
-def test_every_fault_is_told_at_once(tmp_path):
+def test_every_fault_is_reported_at_once(tmp_path):
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, "nam: a\ninner: {length: two, lenght: 3, names: [x, [y]]}\n")
     said = str(caught.value)
@@ -223,7 +223,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_file_of_another_kind_is_told_what_it_is(tmp_path, kind):
+def test_a_file_of_another_kind_is_refused_with_what_it_is(tmp_path, kind):
     content, message = KINDS[kind]
     path = tmp_path / "it.yaml"
     path.write_bytes(content)

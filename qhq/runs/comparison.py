@@ -148,7 +148,7 @@ class RunTable:
             raise ConfigError(
                 "A filter must be KEY OP VALUE, OP one of = != < <= > >= ~",
                 got=f"'{text}'",
-                fix="Write such as --filter 'quantum.qubits >= 4' or --filter 'run ~ twin'",
+                fix="Write such as --filter 'quantum.qubits >= 4' or --filter 'run ~ staged'",
             )
         key, compare, wanted = found.groups()
         return key, compare, wanted
@@ -159,7 +159,7 @@ def tabulate(folders: Iterable[RunFolder], skipped: Callable[[str], None]) -> Ru
 
     Args:
         folders: The runs.
-        skipped: Told of each that is left out, and why.
+        skipped: Called with a sentence for each that is left out.
     """
     summaries, designs, terms = [], [], []
     for folder in folders:

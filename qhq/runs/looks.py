@@ -39,7 +39,7 @@ SAMPLE = 32
 """Targets of a split that the ledger names: those of the smallest hashes, so that all name the same ones."""
 
 SHARED = 0.5
-"""Splits that share this part of the targets that they have between them are one."""
+"""Splits that share this fraction of the targets that they have between them are one."""
 
 PATIENCE_SECONDS = 10.0
 """For another process that is writing a line; then it is written all the same, in one piece."""

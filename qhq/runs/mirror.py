@@ -38,7 +38,7 @@ def mirror_run(folder: RunFolder | Path, note: Note) -> bool | None:
 
     Args:
         folder: The run's folder, complete.
-        note: Told, in one line each, what a person should know.
+        note: Called with each line that a person should read.
 
     Returns:
         Whether it is mirrored; None where the mirror is switched off by ``QHQ_MLFLOW=off``.
@@ -57,7 +57,7 @@ def mirror_study(
         kind: ``noise``, ``ablation`` or ``sweep``.
         record: Its record; ``file`` names the file that holds it, else it is ``sweep.json`` of a sweep
             or ``study.json``.
-        note: Told, in one line each, what a person should know.
+        note: Called with each line that a person should read.
         runs: The final runs of a sweep; the run of a noise study.
 
     Returns:

@@ -224,7 +224,7 @@ def run_noise_study(folder: RunFolder, request: NoiseRequest, runner: Runner | N
     Args:
         folder: The run whose checkpoint is looked at.
         request: Backend, scales, shots, seeds, windows.
-        runner: Who measures, and who is told; by default this process, and nobody.
+        runner: Who measures, and where progress goes; by default this process, and nowhere.
 
     Returns:
         ``rows``, one flat object a scale and shots; ``verdict``, one sentence; ``limits``, the scale at which

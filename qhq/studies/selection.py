@@ -145,7 +145,7 @@ _REACHED_AT_ONCE = 8
 
 
 class Pending(Generic[T]):
-    """Something that a thread of its own does, told and asked as its maker is.
+    """Something that a thread of its own does, which is called as its maker is.
 
     The thread is a daemon: an interrupt ends the command at once, as ``kill -9`` would, and the journal
     knows what had been sent.

@@ -135,7 +135,7 @@ def features_and_weights():
     return zz_feature_map(3), real_amplitudes(3, reps=1)
 
 
-def test_a_circuit_in_memory_has_the_roles_that_it_is_told():
+def test_a_circuit_in_memory_has_the_roles_that_it_is_given():
     features, weights = features_and_weights()
     circuit = features.compose(weights)
     by_prefix, by_objects = build_ansatz(circuit), build_ansatz(circuit, inputs=features.parameters)
@@ -175,7 +175,7 @@ def test_an_ansatz_is_given_back_and_a_name_is_built():
         ({"angle_scaling": "pi"}, ["angle_scaling", "pi_tanh"]),
     ],
 )
-def test_what_a_circuit_in_memory_cannot_be_told_is_refused(keys, words):
+def test_what_a_circuit_in_memory_cannot_be_given_is_refused(keys, words):
     features, weights = features_and_weights()
     with pytest.raises(ConfigError) as error:
         build_ansatz(features.compose(weights), **keys)

@@ -107,7 +107,7 @@ def test_a_fault_of_the_file_is_not_blamed_on_the_config(study):
         load_ansatz("mine", {"qubits": 3}, named="quantum.overrides.{}".format)
 
 
-def test_a_circuit_file_in_place_of_a_yaml_is_told_where_it_goes(study, monkeypatch):
+def test_a_circuit_file_in_place_of_a_yaml_is_refused_with_where_it_goes(study, monkeypatch):
     (study / "mine.qasm").write_text("OPENQASM 2.0;\n")
     with pytest.raises(ConfigError, match=r"mine.qasm, which is OpenQASM 2. Name a circuit as file.path"):
         load_ansatz("mine.qasm")

@@ -169,7 +169,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_what_cannot_be_read_is_told_what_it_is(read, capfd, kind):
+def test_what_cannot_be_read_is_refused_with_what_it_is(read, capfd, kind):
     name, content, message = BROKEN[kind]
     with pytest.raises(ConfigError, match=message):
         read(name, content, inputs="x" if name.endswith("qpy") or "2.0" in str(content) else "in_")
@@ -194,7 +194,7 @@ def test_a_circuit_with_free_parameters_is_no_block(read):
         read("a.qpy", packed(simple()), weights="angles")
 
 
-def test_a_python_file_that_is_none_is_told_so(read):
+def test_a_python_file_that_is_none_is_refused(read):
     with pytest.raises(ConfigError, match=r"ends in .py must be Python. Got .*a.py, which is a QPY file"):
         read("a.py", packed(simple()))
 

@@ -36,7 +36,7 @@ def test_tables_become_markdown():
     assert page == "## Title\n\nHow to read it.\n\n| what | ms |\n| --- | ---: |\n| a | 1 |\n"
 
 
-def test_targets_are_told_as_met_or_missed_where_the_machine_was_quiet():
+def test_targets_are_reported_as_met_or_missed_where_the_machine_was_quiet():
     row = {"qubits": 8, "batch": 64, "one": 1.0, "two": 0.5, "others": 0.0}
     rows = [row, row | {"two": 1.0}, row | {"two": 1.0, "others": 1.0}]
     table = target_table(threads.targets({"rows": rows}))

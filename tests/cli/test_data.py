@@ -150,7 +150,7 @@ def test_every_day_records_each_session_until_interrupted(qhq, yahoo, study, mon
     ]  # fmt: skip
 
 
-def test_a_wrong_address_is_told_before_the_first_close(qhq, monkeypatch):
+def test_a_wrong_address_is_reported_before_the_first_close(qhq, monkeypatch):
     monkeypatch.setenv("QHQ_YAHOO_URL", "http://example.org")
     result = qhq("data", "record", "AAPL", "--every", "day", "--json")
     assert result.exit_code == 2

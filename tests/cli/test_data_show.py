@@ -196,7 +196,7 @@ def test_check_says_what_a_file_is_and_what_reads_it(qhq, study):
     assert "qhq train --set 'data.path=AAPL Historical Data.csv'" in people
 
 
-def test_check_reads_as_it_is_told(qhq, study):
+def test_check_reads_as_it_is_asked(qhq, study):
     (study / "own.csv").write_text("Day;Settle;Last\n01/02/2021;1.234,5;7\n02/02/2021;1.235,5;8\n")
     refused = qhq("data", "check", "own.csv")
     assert refused.exit_code == 3

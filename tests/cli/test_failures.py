@@ -56,7 +56,7 @@ def failing(monkeypatch):
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_every_failure_is_told_in_three_parts(qhq, failing, name):
+def test_every_failure_is_reported_in_three_parts(qhq, failing, name):
     error, status, text = FAILURES[name]
     failing(error)
     result = qhq("compare")

@@ -35,7 +35,7 @@ CELLS = [[f"row-{row}", *(f"{10.0**row * number:.4f}" for number in range(11))] 
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 130, 160])
-def test_a_wide_table_is_told_in_blocks_that_fit_and_every_row_keeps_its_name(width):
+def test_a_wide_table_is_reported_in_blocks_that_fit_and_every_row_keeps_its_name(width):
     console = Console(width=width, record=True, file=StringIO())
     _print_table(console, plain_table(WIDE, CELLS, title="Title"))
     shown = console.export_text()

@@ -80,7 +80,7 @@ def test_one_dear_symbol_is_outvoted():
     )
 
 
-def test_where_mase_does_not_agree_both_are_told():
+def test_where_mase_does_not_agree_both_are_reported():
     metrics = measured((1, 1, 1), (0.5, 0.9, 1.3), moves=(0.01, 0.01, 0.1))
     assert metrics["test"]["skill"] > 0
     assert verdict(run(metrics)).endswith(
@@ -120,7 +120,7 @@ def test_a_training_without_a_circuit_names_no_backend():
     assert _summary(record.updated(quantum={"qubits": 2}), "b").endswith("Trained 3 epochs on aer in 1.2 s.")
 
 
-def test_implied_volatilities_are_of_the_same_rows_and_what_has_none_is_told():
+def test_implied_volatilities_are_of_the_same_rows_and_what_has_none_is_reported():
     """A model below intrinsic value on its worst rows must not be rid of them."""
     windows = option_windows()
     good, bad = windows.targets * 1.01, windows.targets * 1.01

@@ -162,7 +162,7 @@ def check_order(panel, spec, parts):
     assert not set(spec.split.held_out) & {*train.group, *validation.group}
 
 
-def test_a_single_split_looks_back_where_it_is_told_to_and_else_keeps_to_its_rows():
+def test_a_single_split_looks_back_where_it_is_asked_to_and_else_keeps_to_its_rows():
     panel = make_panel()
     for horizon, embargo in ((1, 0), (3, 2)):
         split = {"embargo": embargo}

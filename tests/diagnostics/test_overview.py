@@ -10,7 +10,7 @@ from qhq.errors import ConfigError
 from .circuits import ansatz_of, shipped
 
 
-def test_everything_is_measured_and_told_in_order():
+def test_everything_is_measured_and_reported_in_order():
     told = []
     found = look_deep(
         shipped("reference"),

@@ -145,7 +145,7 @@ def test_thousands_of_windows_of_twelve_dates_are_twelve_observations():
     assert told.endswith("The values of a date hold or fail together: these are 12 observations, not more.")
 
 
-def test_coverage_is_told_by_regime():
+def test_coverage_is_reported_by_regime():
     quiet = np.repeat([0.002, 0.02], 150)
     walk = {"A": 50 * np.exp(np.cumsum(quiet * np.random.default_rng(0).normal(size=300)))}
     windows = stock_windows({"close": walk}, window=20)

@@ -51,7 +51,7 @@ def test_without_held_out_underlyings_all_is_seen():
         (("garman_klass", "log_garman_klass"), False),
     ],
 )
-def test_errors_in_percent_are_told_where_zero_means_nothing_left(targets, told):
+def test_errors_in_percent_are_reported_where_zero_means_nothing_left(targets, told):
     assert has_percent(targets) is told
 
 

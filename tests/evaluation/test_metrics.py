@@ -147,7 +147,7 @@ def test_what_cannot_be_measured_is_refused(change, match):
         ([1e-9, 2e-9, 3e-9], True),  # a small unit is not near zero
     ],
 )
-def test_errors_in_percent_are_told_of_what_is_above_zero_and_far_from_it(values, told):
+def test_errors_in_percent_are_reported_of_what_is_above_zero_and_far_from_it(values, told):
     actual = np.array(values).reshape(-1, 1, 1)
     metrics = score(actual, 1.01 * actual, 1.02 * actual, np.ones(3))
     assert (metrics.mape is not None) == told

@@ -33,7 +33,7 @@ def train(*overrides: str, watcher: Watcher | None = None):
     return train_run(load_config("tiny.yaml", (*QUICK, *overrides)), watcher or Listener())
 
 
-def test_a_healthy_training_is_recorded_and_told_nothing(study):
+def test_a_healthy_training_is_recorded_without_a_finding(study):
     listener = Listener()
     record = train(watcher=listener).read_record().to_dict()
     assert record["doctor"] == {"epoch": 2, "healthy": True, "findings": []}
@@ -55,7 +55,7 @@ def break_relu(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("backend", ["aer", "aer_shots"])
-def test_a_dead_layer_is_told_once_and_recorded(study, monkeypatch, backend):
+def test_a_dead_layer_is_reported_once_and_recorded(study, monkeypatch, backend):
     break_relu(monkeypatch)
     listener = Listener()
     run = train("model.activation_before=relu", f"backend={backend}", watcher=listener)

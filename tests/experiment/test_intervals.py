@@ -28,7 +28,7 @@ def test_intervals_hold_about_as_often_as_they_say(qhq):
     assert (predictions["forecast"] < predictions["high"]).all()
 
 
-def test_a_validation_part_too_short_for_them_is_told(qhq):
+def test_a_validation_split_too_short_for_them_is_reported(qhq):
     split = "{train: 0.7, validation: 0.04, test: 0.26}"
     record, predictions = train(qhq, f"data.split={split}", "data.symbols=[AAPL]")
     assert "validation windows" in record["metrics"]["intervals"]["reason"]

@@ -135,7 +135,7 @@ def test_without_any_row_of_the_training_split_there_is_no_mase(run, monkeypatch
     assert metrics.skill is not None
 
 
-def test_rows_set_aside_are_told_and_kept_in_the_record(run):
+def test_rows_set_aside_are_reported_and_kept_in_the_record(run):
     frame = prices()
     assert opened(run, frame).data.other.to_dict()["quarantine"]["rows"] == 0
     day = sorted(frame["date"].unique())[OLD + 5]
@@ -147,7 +147,7 @@ def test_rows_set_aside_are_told_and_kept_in_the_record(run):
     assert f"AAA on {day}" in told
 
 
-def test_revised_row_of_the_past_is_told(run):
+def test_revised_row_of_the_past_is_reported(run):
     frame = prices()
     frame.loc[3, "adj_close"] += 1
     other = opened(run, frame).data.other
@@ -162,7 +162,7 @@ def test_revised_row_is_found_in_the_test_split_when_the_old_file_is_gone(run, m
     assert opened(run, frame).data.other.overlap.revised == 1
 
 
-def test_split_since_is_told_where_scaling_does_not_see_it(run):
+def test_split_since_is_reported_where_scaling_does_not_see_it(run):
     frame = prices()
     frame.loc[frame["symbol"] == "BBB", "adj_close"] /= 4
     experiment = opened(run, frame)
@@ -183,7 +183,7 @@ def test_split_since_is_refused_where_the_scaler_knows_the_old_level(level_run):
         opened(level_run, frame)
 
 
-def test_dividend_since_is_told_and_not_refused(level_run):
+def test_dividend_since_is_reported_and_not_refused(level_run):
     frame = prices()
     frame.loc[frame["date"] < "2020-12-15", "adj_close"] *= 0.99
     notes = " ".join(opened(level_run, frame).data.other.notes())
@@ -218,7 +218,7 @@ def test_file_that_ends_too_early_is_refused_with_its_dates(run):
         opened(run, few)
 
 
-def test_earlier_dates_are_evaluated_when_asked_and_told_as_seen(run):
+def test_earlier_dates_are_evaluated_when_asked_and_reported_as_seen(run):
     other = opened(run, prices(), since=date(2020, 6, 1)).data.other
     assert other.since == "2020-06-01"
     assert other.seen_sessions > 0
@@ -266,7 +266,7 @@ def test_strict_opening_says_what_to_do_instead(tmp_path):
     assert len(data.train) > 0
 
 
-def test_a_key_of_the_format_that_comes_from_the_run_is_told():
+def test_a_key_of_the_format_that_comes_from_the_run_is_reported():
     error = DataError("It must be so", got="this", fix="Mend it")
     own = DataSpec(source="csv", path="x.csv", format={"dates": "dayfirst"})
     told = _tell_format(error, own, OtherDataRequest("new.csv"))

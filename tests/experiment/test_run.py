@@ -247,7 +247,7 @@ def test_evaluation_does_not_ask_what_the_run_was_trained_on(study, monkeypatch)
     assert experiment.model.quantum.neural_network.executor.report().backend == "statevector"
 
 
-def test_rows_set_aside_are_told_once_and_kept_in_the_record(study):
+def test_rows_set_aside_are_reported_once_and_kept_in_the_record(study):
     frame = make_frame(symbols=("AAA",), rows=150)
     frame.loc[[20, 130], "adj_close"] = 0.0
     frame.to_csv("own.csv", index=False)

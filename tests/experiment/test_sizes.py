@@ -77,7 +77,7 @@ def test_what_an_ablation_calls_best_and_better_does_not_move(configs):
         np.testing.assert_allclose(dear["skill"], plain["skill"], atol=1e-6)
 
 
-def test_a_symbol_that_makes_up_the_loss_is_told_before_the_training(configs):
+def test_a_symbol_that_makes_up_the_loss_is_reported_before_the_training(configs):
     notes: list[str] = []
     watcher = Watcher()
     watcher.note = notes.append

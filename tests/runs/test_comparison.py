@@ -145,7 +145,7 @@ def test_runs_are_meant_by_folder_sweep_glob_and_name(runs):
             names(missing)
 
 
-def test_a_trial_is_told_by_its_validation_part():
+def test_a_trial_is_known_by_its_validation_split():
     metrics = {"validation": {"mae": 1.0}, "validation_naive": {"mae": 4.0}}
     run = make("t", None, 1, metrics=metrics)
     (row,) = tabulate([run], pytest.fail).rows([])
@@ -203,7 +203,7 @@ def test_rows_set_aside_differ_where_a_run_has_any():
     ]
 
 
-def test_runs_of_files_of_ones_own_are_told_apart_by_the_symbols_that_were_read():
+def test_runs_of_files_of_ones_own_are_distinguished_by_the_symbols_that_were_read():
     for name, path in (("a", "/x/one.csv"), ("b", "/x/two.csv")):
         design = {"data": {"symbols": None, "path": path}}
         record = RunRecord.model_validate(MINIMAL | {"design": design, "metrics": {}})

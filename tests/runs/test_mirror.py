@@ -218,7 +218,7 @@ def test_a_sweep_brings_its_trials(runs, notes):
     ["", "{", "[]", '{"design": []}', json.dumps(record(design=None)), json.dumps(record(metrics=3)),
      json.dumps(record(created="yesterday"))],
 )  # fmt: skip
-def test_a_damaged_run_is_told_and_keeps_no_other(runs, notes, content):
+def test_a_damaged_run_is_reported_and_keeps_no_other(runs, notes, content):
     run = write_run(runs / "bad")
     (run.path / "run.json").write_text(content)
     write_run(runs / "good")

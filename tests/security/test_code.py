@@ -154,7 +154,7 @@ def test_the_users_own_word_runs_it(qhq, trained, original, mark):
     assert mark.exists()
 
 
-def test_a_plain_file_that_hides_a_shipped_one_is_told_once(qhq, study):
+def test_a_plain_file_that_hides_a_shipped_one_is_reported_once(qhq, study):
     (study / "circuits").mkdir()
     (study / "circuits" / "reference.yaml").write_text("qubits: 3\ndescription: mine\n")
     result = qhq("circuit", "info", "reference", "--json")

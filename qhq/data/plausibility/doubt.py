@@ -38,7 +38,7 @@ class Bound:
     """The most that a target's next change was ever forecast, beyond its own past.
 
     Attributes:
-        most: Largest part of what the target's own past leaves unexplained, out of sample.
+        most: Largest share of what the target's own past leaves unexplained, out of sample.
         source: Where that is known from.
     """
 

@@ -391,7 +391,7 @@ def find_filled_rows(panel: Panel, spec: DataSpec) -> Iterator[LeakDoubt]:
         yield LeakDoubt(
             f"filled_rows:{kind}",
             f"Rows must be of sessions: on {kind} nothing was traded, and the last value is the answer there,"
-            " or the next session's is told",
+            " or the next session's is given",
             f"{len(shown):,} rows with the {' and '.join(names)} of the row beside them"
             f" ({100 * share:.0f} % of those days, {100 * usual:.1f} % of the others), such as"
             f" {_named(panel, shown[:1])[0]}",

@@ -20,10 +20,10 @@ from qhq.data.windows import Windows
 from qhq.errors import DataError
 
 STILL = 1e-9
-"""A column whose standard deviation is below this part of its size does not move; the rest is rounding."""
+"""A column whose standard deviation is below this fraction of its size stands still but for rounding."""
 
 _FLOOR_OF_SPREAD = 0.25
-"""A robust spread is at least this part of the standard deviation, or a mostly quiet column would blow up."""
+"""A robust spread is at least this fraction of the standard deviation, lest a mostly quiet column blow up."""
 
 _NORMAL = 1.4826
 """Standard deviation over median absolute deviation, of a normal distribution."""

@@ -43,7 +43,7 @@ _VOLATILITY_RANGE = (1e-4, 5.0)
 """Implied volatilities that a forecast is kept within, per square root of a year."""
 
 FLOOR_FRACTION = 0.1
-"""A contract's range is taken as at least this part of the median one in training."""
+"""A contract's range is taken as at least this fraction of the median one in training."""
 
 
 def price_powers(names: Sequence[str]) -> FloatArray:

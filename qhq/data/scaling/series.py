@@ -18,7 +18,7 @@ from qhq.data.windows import Windows
 from qhq.errors import DataError, nearest
 
 FLOOR_FRACTION = 0.1
-"""A window's volatility is taken as at least this part of the median one in training."""
+"""A window's volatility is taken as at least this fraction of the median one in training."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,7 +31,7 @@ discount. Nothing is extrapolated: a strike beyond the points of either maturity
 so that a row being there tells that its delta lay within about 0.1 to 0.9.
 
 A dividend that falls between two maturities is spread over the time between them, since the points do not
-tell its day: the forward, and the volatility with it, may be off by a part of it.
+tell its day: the forward, and the volatility with it, may be off by a fraction of it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ LIFE = np.timedelta64(91, "D")
 _SHORTEST = np.timedelta64(30, "D")
 """Days to expiry of a contract's last row, or a few more."""
 WIDTH = 0.15
-"""How far from the spot strikes are listed, as a part of it."""
+"""How far from the spot strikes are listed, as a fraction of it."""
 
 _LEAST_STEP = 0.025
 _STEPS = np.outer(10.0 ** np.arange(-2, 5), [1.0, 2.5, 5.0]).ravel()

@@ -100,7 +100,7 @@ def run_ablation(
     Args:
         config: The hybrid's.
         request: How many seeds.
-        runner: Who measures, and who is told; by default this process, and nobody.
+        runner: Who measures, and where progress goes; by default this process, and nowhere.
 
     Returns:
         ``rows``, one flat object a variant and baseline; ``verdict``, one sentence; ``pairs``, every test;
@@ -290,7 +290,7 @@ def run_controls(
     Args:
         config: The hybrid's.
         request: How many seeds.
-        runner: Who measures, and who is told.
+        runner: Who measures, and where progress goes.
 
     Returns:
         ``rows`` of both, each with its ``control`` and that data's ``best_skill``; ``verdict``; ``passed``;

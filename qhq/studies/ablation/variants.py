@@ -91,7 +91,7 @@ def mlp_spec(ansatz: Ansatz, factor: int = 1) -> MiddleSpec:
 
 
 def quantum_of(config: ExperimentConfig) -> QuantumSpec:
-    """The quantum part of a config that must have one.
+    """The quantum section of a config that must have one.
 
     Raises:
         ConfigError: If it has none.

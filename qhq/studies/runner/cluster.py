@@ -33,7 +33,7 @@ class ClusterWorkers:
 
     Args:
         address: Of the scheduler, such as ``tcp://host:8786``.
-        note: Told when work is done again, or waits for workers.
+        note: Called when work is done again, or waits for workers.
 
     Raises:
         BackendError: If the scheduler does not answer.
@@ -86,7 +86,7 @@ class ClusterWorkers:
 
     def _room(self) -> int:
         """Pieces of work that the scheduler has at a time: for whoever serves it now, and who may come."""
-        # A scheduler that is gone says nothing of its workers; that it is gone is told by the work.
+        # A scheduler that is gone says nothing of its workers; that it is gone shows in the work.
         workers = self.client.scheduler_info(n_workers=-1).get("workers", {})
         threads: int = sum(each["nthreads"] for each in workers.values())
         return max(_LEAST_ROOM, PIECES_AHEAD * threads)

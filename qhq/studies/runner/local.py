@@ -48,7 +48,7 @@ def open_workers(count: int | None, cluster: str | None, note: Note) -> Iterator
     Args:
         count: Processes of this machine; one alone is this process itself. None is one a core.
         cluster: Address of a Dask scheduler, instead.
-        note: Told when a worker died and its work is done again.
+        note: Called when a worker died and its work is done again.
 
     Raises:
         ConfigError: If both are asked for, or distributed is not installed.
@@ -84,7 +84,7 @@ class LocalWorkers:
 
     Args:
         count: How many.
-        note: Told when a worker died and its work is done again.
+        note: Called when a worker died and its work is done again.
     """
 
     def __init__(self, count: int, note: Note) -> None:

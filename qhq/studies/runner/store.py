@@ -77,7 +77,7 @@ class Store(Generic[AnyCell]):
         return {key: there[key] for key in cells if key in there}
 
     def hand_out(self, cell: AnyCell) -> AnyCell:
-        """Told as a cell is given to a worker; gives what the worker gets."""
+        """Called as a cell is given to a worker; returns what the worker gets."""
         return cell
 
     def keep(self, cell: AnyCell, outcome: Outcome) -> Values:

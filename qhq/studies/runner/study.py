@@ -18,7 +18,7 @@ MOST_SECONDS = 600.0
 
 
 class Progress:
-    """What a study tells whoever called it; each verb does nothing unless overridden."""
+    """What a study reports to its caller; each verb does nothing unless overridden."""
 
     def note(self, text: str) -> None:
         """Something a person should know."""
@@ -47,7 +47,7 @@ class Study(ABC, Generic[AnyCell, Record]):
 
     Attributes:
         store: Where the cells are kept.
-        title: What `Progress.started` is told; empty for a part of a stage, which has been announced.
+        title: What `Progress.started` gets; empty for a piece of a stage, which has been announced.
         counted: Whether each cell counts as done for `Progress`; the first epochs of a training do not.
     """
 
@@ -73,7 +73,7 @@ class Study(ABC, Generic[AnyCell, Record]):
         """What the cells' values mean, all of them by key."""
 
     def follow(self, key: str, done: Mapping[str, Values]) -> None:
-        """Told of each cell as it is kept, and of all that are; nothing unless overridden."""
+        """Called with each cell as it is kept, and all that are; does nothing unless overridden."""
 
 
 class Runner:
@@ -84,7 +84,7 @@ class Runner:
 
     Args:
         workers: Who measures; by default this process.
-        progress: Told what happens.
+        progress: Where progress goes.
     """
 
     def __init__(self, workers: Workers | None = None, progress: Progress | None = None) -> None:
@@ -117,7 +117,7 @@ class Runner:
     def _found(
         self, study: Study[AnyCell, Record], cells: Mapping[str, AnyCell], known: dict[str, Values]
     ) -> dict[str, Values]:
-        """All that is there; those that are new here are told of."""
+        """All that is there; those that are new here are reported."""
         found = study.store.find({key: cell for key, cell in cells.items() if key not in known})
         done = dict(known)
         for key, values in found.items():

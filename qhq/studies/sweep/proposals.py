@@ -1,8 +1,8 @@
 """What a stage tries next, by Optuna's ask and tell: a grid, TPE or chance, and pruning.
 
-Points are proposed in rounds, and only whole rounds are told: a proposal then depends on the stage, its seed
-and the values told before, never on how many workers there were or which was the first. A sweep that was cut
-off asks again from the start and is told the same.
+Points are proposed in rounds, and only whole rounds are reported back: a proposal then depends on the stage,
+its seed and the values reported before, never on how many workers there were or which was the first. A sweep
+that was interrupted asks again from the start and gets the same.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Proposals:
         return len(points)
 
     def rounds(self) -> Iterator[list[Proposal]]:
-        """Rounds until all is proposed; each must be told before the next is asked for."""
+        """Rounds until all is proposed; each must be reported before the next is asked for."""
         whole = self.stage.search == "grid" and self.stage.prune is None
         while self.left:
             size = self.left if whole else min(self.stage.round, self.left)
@@ -68,7 +68,7 @@ class Proposals:
         options = self.space.options[key]
         if not isinstance(options, Range):
             return str(handle.suggest_categorical(key, options.values))
-        # Optuna is told the last number, as it warns of a range that its step does not divide; and what it
+        # Optuna gets the last number, as it warns of a range that its step does not divide; and what it
         # adds up in floating point is brought back to the number that it stands for.
         if options.whole:
             step = int(options.step or 1)

@@ -145,7 +145,7 @@ def _row(entry: Entry, chosen: Entry | None, tied_below: float) -> dict[str, Any
 LEVEL = 0.05
 _DRAWS = 4_000
 _LEAST_POINTS = 8
-"""Of fewer points no trend is told: its interval would be of chance alone."""
+"""Of fewer points no trend is given: its interval would be of chance alone."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ class Noise:
 
     @property
     def is_ranking(self) -> bool | None:
-        """Whether the order of the points is more than noise; None if that cannot be told."""
+        """Whether the order of the points is more than noise; None if that cannot be known."""
         return None if self.p_value is None else self.p_value < LEVEL
 
     def to_dict(self) -> dict[str, Any]:
@@ -289,7 +289,7 @@ def say_noise(noise: Noise) -> str:
     """One sentence on a stage's ranking."""
     if noise.p_value is None or noise.seed_sd is None or noise.point_sd is None:
         why = "one seed each" if noise.seeds < 2 else "one point only"
-        return f"Cannot be told from seed noise ({why})"
+        return f"Indistinguishable from seed noise ({why})"
     sds = f"spread over points {noise.point_sd:.4f}, over seeds {noise.seed_sd:.4f}"
     spread = f"{sds}, p {say_p_value(noise.p_value)}"
     if noise.is_ranking:

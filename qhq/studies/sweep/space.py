@@ -43,7 +43,7 @@ class Listed(Spec):
     def label_of(self, value: Any) -> str | None:
         """The label of a value; None if it is none of the choices.
 
-        1 and 1.0 are told apart where both are listed; alone, either stands for the other. Neither is true.
+        1 and 1.0 are distinct where both are listed; alone, either stands for the other. Neither is true.
         """
         for same in (_as_written, _as_number):
             wanted = same(value)

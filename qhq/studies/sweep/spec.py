@@ -32,7 +32,7 @@ def _flatten(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Changing(Spec):
-    """A part that may set config keys, dotted or nested."""
+    """A section that may set config keys, dotted or nested."""
 
     set: dict[str, Any] = Field(default_factory=dict)
 

@@ -77,8 +77,8 @@ class Round(Study[Training, dict[int, Entry]]):
         place: The stage.
         proposed: The points.
         store: The sweep's.
-        until: Epochs of the rung; None is the end, and then the progress is told of each trial.
-        meet: Told of each point that has been trained with every seed.
+        until: Epochs of the rung; None is the end, and then each trial counts as progress.
+        meet: Called with each point that has been trained with every seed.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ def run_round(
         proposed: The points.
         store: The sweep's.
         runner: Who trains.
-        meet: Told of each point that has been trained to the end with every seed.
+        meet: Called with each point that has been trained to the end with every seed.
 
     Returns:
         Entries of the proposals, in their order.

@@ -2,7 +2,7 @@
 
 The sweep has a folder of its own below ``sweeps/`` of the runs folder, named after the config that it starts
 from, and each trial in it after all that its numbers depend on. What is done lies there, so a sweep that was
-cut off is called again and goes on: it asks its sampler the same, is told the same, and trains only what is
+cut off is called again and goes on: it asks its sampler the same, gets the same, and trains only what is
 missing. Its verdict says which rankings are more than luck, and what the winner is worth on the test split.
 """
 
@@ -95,7 +95,7 @@ def run_sweep(sweep: Sweep, runner: Runner | None = None) -> dict[str, Any]:
 
     Args:
         sweep: From `open_sweep`.
-        runner: Who trains, and who is told of stages and trials; by default this process, and nobody.
+        runner: Who trains, and where progress goes; by default this process, and nowhere.
 
     Returns:
         ``stages``, a record each; ``final``, the record of the last; ``rows``, those of the final table, or
@@ -199,7 +199,7 @@ def _say_rankings(stages: Sequence[dict[str, Any]]) -> str:
     groups = {
         "More than seed noise": [each["stage"] for each in stages if each["noise"]["is_ranking"] is True],
         "no more than seed noise": [each["stage"] for each in stages if each["noise"]["is_ranking"] is False],
-        "not to be told from seed noise": [
+        "indistinguishable from seed noise": [
             each["stage"] for each in stages if each["noise"]["is_ranking"] is None
         ],
     }

@@ -209,7 +209,7 @@ class TrialStore(Store[Training]):
         return self.folder.file(str(path.relative_to(self.folder.path)))
 
     def _strip(self, name: str) -> None:
-        """Of the legs of a trial that ended keep what was measured: a sweep that goes on is told the same."""
+        """Of the legs of a trial that ended keep what was measured: a sweep that goes on gets the same."""
         for leg in self.folder.file("legs").glob(f"{name}-e*"):
             for path in self._own(leg).iterdir():
                 if path.name != "run.json":

@@ -80,7 +80,7 @@ SAVED = {
 
 
 @pytest.mark.parametrize("name", SAVED)
-def test_a_saved_account_that_cannot_be_used_is_told_what_it_is(home, name):
+def test_a_saved_account_that_cannot_be_used_is_refused_with_what_it_is(home, name):
     content, got, fix = SAVED[name]
     file = home / ".qiskit" / "qiskit-ibm.json"
     file.parent.mkdir()
@@ -93,7 +93,7 @@ def test_a_saved_account_that_cannot_be_used_is_told_what_it_is(home, name):
     assert "secret" not in str(error.value)
 
 
-def test_a_folder_or_a_forbidden_file_is_told(home, monkeypatch):
+def test_a_folder_or_a_forbidden_file_is_reported(home, monkeypatch):
     file = home / ".qiskit" / "qiskit-ibm.json"
     file.mkdir(parents=True)
     with pytest.raises(BackendError, match="is a folder"):
@@ -157,7 +157,7 @@ def test_the_addresses_of_the_client_must_be_safe_too(home, monkeypatch, name, u
     assert find_account("ibm_fez").token == "secret"
 
 
-def test_a_proxy_is_not_told_what_is_for_this_machine(home, monkeypatch):
+def test_a_proxy_does_not_see_what_is_for_this_machine(home, monkeypatch):
     monkeypatch.setenv("QHQ_IBM_TOKEN", "secret")
     monkeypatch.setenv("IAM_URL", "http://127.0.0.1:5")
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example.org:3128")
@@ -304,7 +304,7 @@ def test_an_address_that_can_be_read_in_two_ways_is_refused(home, monkeypatch, u
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
-def test_no_proxy_of_any_name_is_told_the_key_in_clear(home, monkeypatch, name):
+def test_no_proxy_of_any_name_sees_the_key_in_clear(home, monkeypatch, name):
     for other in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(other, raising=False)
     monkeypatch.setenv("QHQ_IBM_TOKEN", "key")

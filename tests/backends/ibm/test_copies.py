@@ -125,7 +125,7 @@ def test_a_copy_does_not_cancel_a_job_of_the_original_unasked(service, half_sent
     assert [job["status"] for job in service.jobs()] == ["Cancelled"]
 
 
-def test_a_copy_cancels_a_job_of_the_original_when_told_to(service, half_sent, copy):
+def test_a_copy_cancels_a_job_of_the_original_when_asked_to(service, half_sent, copy):
     copy("copy")
     sent = next(row for row in list_jobs() if row.state == "sent")
     (row,) = [each for each in cancel_jobs(sent.job_id, others=True) if each.job_id == sent.job_id]
@@ -133,7 +133,7 @@ def test_a_copy_cancels_a_job_of_the_original_when_told_to(service, half_sent, c
     assert [job["status"] for job in service.jobs()] == ["Cancelled"]
 
 
-def test_jobs_from_before_instances_were_told_apart_are_not_taken_for_doubles(service, half_sent, study):
+def test_jobs_from_before_instances_were_distinguished_are_not_taken_for_doubles(service, half_sent, study):
     connection = sqlite3.connect(Journal().path)
     connection.execute("UPDATE parts SET owner = NULL")
     connection.commit()

@@ -342,7 +342,7 @@ def test_a_damaged_page_hides_only_what_stands_on_it(tmp_path):
     assert {row.state for row in rows} <= {"planned", "damaged"}
 
 
-def test_a_locked_file_is_waited_for_aloud_and_what_holds_it_is_told(journal, tmp_path, monkeypatch):
+def test_a_locked_file_is_waited_for_aloud_and_what_holds_it_is_reported(journal, tmp_path, monkeypatch):
     journal.plan(request(), 5, now=1.0)
     monkeypatch.setattr("qhq.backends.ibm.journal.LOCKED_SECONDS", 0.0)
     second, heard = Journal(tmp_path), Heard()

@@ -51,7 +51,7 @@ def _double(service, count, *, late=False):
 
 
 @pytest.mark.parametrize("count", [1, 5])
-def test_what_a_gateway_delivered_twice_is_cancelled_and_told(service, count):
+def test_what_a_gateway_delivered_twice_is_cancelled_and_reported(service, count):
     service.hold()
     _double(service, count)
     clock, heard = Clock(), Heard()
@@ -450,7 +450,7 @@ def test_resume_sends_all_before_it_waits_for_anything(service):
     assert seen == [2]
 
 
-def test_every_request_that_cannot_be_resumed_is_told(service):
+def test_every_request_that_cannot_be_resumed_is_reported(service):
     for seed in range(2):
         opened(seed=seed).send(*points())
     for job in service.jobs():

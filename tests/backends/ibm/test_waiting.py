@@ -77,7 +77,7 @@ def test_polling_a_minute_apart_is_not_silent(service):
     assert any(f"job {job['id']}: queued, place 1" in line for line in heard.waited)
 
 
-def test_a_reply_that_does_not_come_is_told_of(monkeypatch):
+def test_a_reply_that_does_not_come_is_reported(monkeypatch):
     monkeypatch.setattr(waiting, "LONGEST_SILENCE_SECONDS", 0.01)
     heard, came = Heard(), threading.Event()
     heard.wait = lambda text: (heard.waited.append(text), came.set())
@@ -86,7 +86,7 @@ def test_a_reply_that_does_not_come_is_told_of(monkeypatch):
     assert heard.waited[0].startswith("ibm_x, usage: no reply for")
 
 
-def test_pauses_are_cut_into_pieces_that_are_told():
+def test_pauses_are_cut_into_pieces_that_are_reported():
     heard, clock = Heard(), Clock()
     with talking(heard):
         let_pass(clock, 50.0, "why")

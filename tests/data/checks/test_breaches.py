@@ -28,7 +28,7 @@ def test_sound_tables_break_no_rule():
     assert find_breaches(option_frame(), "test", "options") == []
 
 
-def test_every_broken_rule_of_stocks_is_told_with_its_rows():
+def test_every_broken_rule_of_stocks_is_reported_with_its_rows():
     frame = make_frame().astype({"date": object, "close": object})
     frame.loc[3, "date"] = "someday"
     frame.loc[7, "date"] = frame.loc[6, "date"]
@@ -53,7 +53,7 @@ def test_every_broken_rule_of_stocks_is_told_with_its_rows():
     assert errors["amount"].must == "'volume' must be zero or more"
 
 
-def test_every_broken_rule_of_options_is_told():
+def test_every_broken_rule_of_options_is_reported():
     frame = option_frame().astype({name: object for name in ("right", "quote_time", "expiry")})
     cells = {
         ("contract_id", 0): "",
@@ -283,7 +283,7 @@ def walk(rows):
 
 
 @pytest.mark.parametrize("factor", [100, 10, 0.1, 0.01])
-def test_a_slip_of_the_decimal_point_is_told_with_its_row(factor):
+def test_a_slip_of_the_decimal_point_is_reported_with_its_row(factor):
     close = walk(40)
     close[17] *= factor
     doubt = doubts(pd.bdate_range("2024-01-02", periods=40), close)["slip"]
@@ -309,7 +309,7 @@ def test_a_split_is_no_slip():
 @pytest.mark.parametrize(
     ("step", "bars"), [("W-FRI", "bars of a week"), ("ME", "bars of a month"), ("QE", "a row every")]
 )
-def test_bars_of_weeks_and_months_are_told(step, bars):
+def test_bars_of_weeks_and_months_are_reported(step, bars):
     assert bars in doubts(pd.date_range("2014-01-03", periods=30, freq=step), walk(30))["frequency"].example
 
 
@@ -320,13 +320,13 @@ def test_sessions_of_stocks_and_of_coins_raise_no_doubt(days):
     assert doubts(days, walk(40)) == {}
 
 
-def test_days_shifted_by_a_time_zone_are_told():
+def test_days_shifted_by_a_time_zone_are_reported():
     days = pd.bdate_range("2024-01-02", periods=40) - pd.Timedelta("1D")
     assert doubts(days, walk(40))["shifted"].count == 8
 
 
 @pytest.mark.parametrize("factor", [10, 0.1])
-def test_a_slip_in_an_options_quotes_is_told(factor):
+def test_a_slip_in_an_options_quotes_is_reported(factor):
     days = pd.bdate_range("2024-01-02", periods=9).strftime("%Y-%m-%d")
     quotes = np.full(9, 8.0)
     quotes[4] *= factor

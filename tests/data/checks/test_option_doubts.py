@@ -49,7 +49,7 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize("unit", WRITTEN)
-def test_a_unit_that_the_prices_contradict_is_refused_until_it_is_told(unit):
+def test_a_unit_that_the_prices_contradict_is_refused_until_it_is_named(unit):
     frame = option_frame(underlyings=("AAA",))
     written = frame.assign(iv=WRITTEN[unit](frame))
     with pytest.raises(DataError, match=rf"the file's own prices imply.* data.format.volatility: {unit}\."):
@@ -64,7 +64,7 @@ def test_a_unit_that_the_prices_contradict_is_refused_until_it_is_told(unit):
 
 @pytest.mark.parametrize("unit", ["percent", "basis_points"])
 @pytest.mark.parametrize("change", [without_quotes, calm], ids=["30 percent", "12 percent"])
-def test_volatilities_alone_of_an_impossible_size_are_refused_until_told(unit, change):
+def test_volatilities_alone_of_an_impossible_size_are_refused_until_named(unit, change):
     frame = change(option_frame(underlyings=("AAA",)))
     written = frame.assign(iv=WRITTEN[unit](frame))
     with pytest.raises(DataError, match=rf"'iv'.*set data.format.volatility: {unit}\."):
@@ -133,7 +133,7 @@ def test_the_case_of_a_calm_index_in_percent_through_a_config(tmp_path):
 
 
 @pytest.mark.parametrize("rate", [1.75, 2.0, 5.25])
-def test_rates_in_percent_are_refused_until_told(rate):
+def test_rates_in_percent_are_refused_until_named(rate):
     frame = option_frame(underlyings=("AAA",)).assign(rate=rate)
     with pytest.raises(DataError, match=r"'rate'.*set data.format.rates: percent"):
         check_options(frame, "test", policy=OWN)
@@ -154,7 +154,7 @@ def test_a_config_cannot_name_a_rate_in_percent():
 
 
 @pytest.mark.parametrize("shares", [None, 100, 10])
-def test_prices_per_contract_are_refused_until_told(shares):
+def test_prices_per_contract_are_refused_until_named(shares):
     frame = option_frame(underlyings=("AAA",))
     more = {} if shares is None else {"multiplier": shares}
     written = frame.assign(**{name: frame[name] * (shares or 100) for name in QUOTES}, **more)
@@ -167,7 +167,7 @@ def test_prices_per_contract_are_refused_until_told(shares):
 
 
 @pytest.mark.parametrize(("factor", "unit"), [(1000, "thousandths"), (100, "hundredths")])
-def test_strikes_in_another_unit_are_refused_until_told(factor, unit):
+def test_strikes_in_another_unit_are_refused_until_named(factor, unit):
     frame = option_frame(underlyings=("AAA",))
     written = frame.assign(strike=frame["strike"] * factor)
     with pytest.raises(DataError, match=rf"set data.format.strikes: {unit}"):
@@ -247,7 +247,7 @@ SATURDAY = pd.DataFrame(
 )
 
 
-def test_expiries_on_saturdays_are_doubted_and_days_counted_to_the_friday_when_told():
+def test_expiries_on_saturdays_are_doubted_and_days_counted_to_the_friday_when_asked():
     doubt = {each.rule: each for each in check_options(SATURDAY, "test", policy=OWN).doubts}["expiry_day"]
     assert (doubt.count, doubt.rows) == (15, tuple(range(1, 11)))
     assert "Saturday 2012-03-17" in doubt.example

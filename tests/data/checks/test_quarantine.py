@@ -159,7 +159,7 @@ def test_of_a_source_that_nobody_can_edit_no_message_says_to_drop_a_row():
         assert "data.bad_rows" in str(raised.value)
 
 
-def test_a_share_is_never_told_as_nothing():
+def test_a_share_is_never_reported_as_nothing():
     assert [share(0, 10), share(1, 10**6), share(1, 3)] == ["0 %", "< 0.01 %", "33.3 %"]
 
 
@@ -467,7 +467,7 @@ def test_the_better_of_two_quotes_of_a_session_is_read(tmp_path):
     assert_allclose(panel.column("bid")[panel.column("strike") == 420.0], 5.3)
 
 
-def test_an_adjusted_close_below_zero_is_told_to_be_left_for_the_close():
+def test_an_adjusted_close_below_zero_is_advised_to_be_left_for_the_close():
     frame = make_frame(symbols=("AAA",))
     frame.loc[:99, "adj_close"] = -1.0
     with pytest.raises(DataError, match="take close, as it was traded"):

@@ -185,7 +185,7 @@ def test_an_interrupt_ends_it_and_keeps_what_came(tmp_path):
     assert len(read_recorded(tmp_path)) == 4
 
 
-def test_a_folder_that_cannot_be_written_is_told_of_each_symbol(tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported_for_each_symbol(tmp_path):
     (tmp_path / "chains").write_text("a file")
     done = record_chains(["AAPL", "AMD"], tmp_path / "chains", source=Source(NOW), progress=quiet)
     assert all("must be writable" in str(each.error) for each in done)

@@ -265,7 +265,7 @@ def test_a_failing_write_leaves_what_was_there(store, monkeypatch):
     assert not list(path.parent.glob(".qhq-*"))
 
 
-def test_a_held_lock_is_waited_for_and_then_told(store, monkeypatch):
+def test_a_held_lock_is_waited_for_and_then_reported(store, monkeypatch):
     path = store.append([make_chain()])[0].path
     monkeypatch.setattr(on_disk, "LOCK_SECONDS", 0.0)
     with on_disk.writing(path), pytest.raises(DataError, match="by one process at a time"):

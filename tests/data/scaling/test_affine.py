@@ -61,7 +61,7 @@ def test_each_input_row_counts_once():
     assert len(rows) < len(train.panel.code)
 
 
-def test_prices_counts_and_greeks_are_told_apart():
+def test_prices_counts_and_greeks_are_distinguished():
     names = ("bid", "iv", "gamma", "vega", "theta", "delta", "own")
     assert_array_equal(price_powers(names), [1, 0, -1, 1, 1, 0, 0])
     values = np.array([[-0.5, 3.0, np.e - 1]])

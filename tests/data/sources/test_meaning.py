@@ -136,7 +136,7 @@ def test_files_glued_together_with_their_columns_in_another_order_are_refused(tm
         "Price,Close,Open\nTicker,A,A\nDate,,\n2024-01-02,2,1\nPrice,Close,Open\nTicker,A,A\nDate,,\n2024-01-03,2,1\n",
     ],
 )
-def test_lines_between_the_rows_are_left_out_and_told(tmp_path, text):
+def test_lines_between_the_rows_are_left_out_and_reported(tmp_path, text):
     reading = read(tmp_path, text)
     assert list(reading.frame["close"].astype(float)) == [2, 2]
     assert "left out" in " ".join(reading.notes)

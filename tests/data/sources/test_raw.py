@@ -81,7 +81,7 @@ def test_a_workbook_that_begins_with_remarks_is_read_at_its_table(tmp_path):
 
 
 @pytest.mark.parametrize(("sheet", "symbol"), [(None, "AAPL"), ("MSFT", "MSFT")])
-def test_of_a_sheet_for_each_stock_the_others_are_told(tmp_path, sheet, symbol):
+def test_of_a_sheet_for_each_stock_the_others_are_reported(tmp_path, sheet, symbol):
     path = workbook(tmp_path / "prices.xlsx", AAPL=TABLE, MSFT=TABLE)
     reading = understand_file(path, path.name, asked=Asked(FileFormat(sheet=sheet)))
     assert set(reading.frame["symbol"]) == {symbol}

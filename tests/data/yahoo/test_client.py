@@ -268,7 +268,7 @@ def test_a_service_that_is_down_is_an_error(yahoo_loopback, yahoo, monkeypatch):
         fetch_history("AAPL", yahoo=yahoo_loopback.open())
 
 
-def test_a_refused_host_is_told_even_if_yfinance_swallows_it(yahoo_loopback, yahoo):
+def test_a_refused_host_is_reported_even_if_yfinance_swallows_it(yahoo_loopback, yahoo):
     def swallow(ticker):
         try:
             ticker.session.get("https://example.com/")

@@ -235,7 +235,7 @@ def test_a_dividend_between_two_fetches_refetches_all(yahoo_loopback, load):
     pd.testing.assert_frame_equal(after.head(len(before)), before)
 
 
-def test_a_past_told_otherwise_refetches_all(yahoo_loopback, load):
+def test_a_past_that_differs_refetches_all(yahoo_loopback, load):
     market = yahoo_loopback.market
     load(["MSFT"], FIRST)
     at(market, 7, 10)
@@ -301,7 +301,7 @@ def test_offline_opens_no_session(monkeypatch, yahoo_loopback):
         load_history(["^GSPC"], offline=True)
 
 
-def test_symbols_come_in_order_once_each_and_progress_is_told(load):
+def test_symbols_come_in_order_once_each_and_progress_is_reported(load):
     told = []
     frame = load(["MSFT", "aapl", "MSFT", "^GSPC"], FIRST, progress=lambda *told_now: told.append(told_now))
     assert frame["symbol"].drop_duplicates().tolist() == ["MSFT", "AAPL", "^GSPC"]
@@ -354,7 +354,7 @@ def test_the_real_clock_does_for_a_market_of_the_past(yahoo_loopback):
     check_traded(frame, yahoo_loopback.market.listings["AAPL"], FIRST, date(2024, 6, 28))
 
 
-def test_an_unsafe_address_is_told(monkeypatch, yahoo_loopback):
+def test_an_unsafe_address_is_reported(monkeypatch, yahoo_loopback):
     monkeypatch.setenv("QHQ_YAHOO_URL", "http://mirror.example")
     with pytest.raises(ConfigError, match="QHQ_YAHOO_URL"):
         load_history(["AAPL"])

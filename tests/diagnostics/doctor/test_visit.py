@@ -240,7 +240,7 @@ def test_a_circuit_that_takes_the_inputs_themselves_is_not_cut_off():
     assert examine(model, rows).codes == ()
 
 
-def test_consequences_are_told_as_info_and_never_without_their_cause():
+def test_consequences_are_reported_as_info_and_never_without_their_cause():
     dead = Finding("dead_relu", "error", "m.", "f")
     tight = Finding("output_band_tight", "error", "m.", "f", {"width": 0.0})
     assert [each.severity for each in diagnose([tight]).findings] == ["error"]
@@ -270,7 +270,7 @@ def test_a_background_alone_says_that_a_circuit_is_missing():
     [(95, "about 95 shots"), (15_159, "about 15,000 shots"), (2_345_678, "about 2.3 million shots"),
      (15_159_550_989_556, "More shots do not help: it would take more than 10 million for each value")],
 )  # fmt: skip
-def test_shots_are_told_in_figures_for_people_and_within_what_can_be_had(needed, said):
+def test_shots_are_reported_in_figures_for_people_and_within_what_can_be_had(needed, said):
     told = _more_shots(needed)
     assert said in told
     assert not re.search(r"\d{6}", told)

@@ -50,7 +50,7 @@ def test_the_p_value_is_that_of_friedman_by_permutation():
 def test_one_seed_or_one_point_tells_nothing(shape):
     noise = measure_noise(np.ones(shape))
     assert noise.is_ranking is None
-    assert say_noise(noise).startswith("Cannot be told")
+    assert say_noise(noise).startswith("Indistinguishable")
 
 
 def test_a_trend_is_spearmans_and_its_interval_holds_it():
@@ -161,7 +161,7 @@ def predictions(folder, edge: dict[str, float], seed: int) -> RunFolder:
     return RunFolder(folder)
 
 
-def test_what_symbols_say_alone_is_told_as_exploration(tmp_path):
+def test_what_symbols_say_alone_is_reported_as_exploration(tmp_path):
     edge = {"UP": 0.6, "DOWN": -0.6}
     runs = [predictions(tmp_path / str(seed), edge, seed) for seed in (1, 2)]
     losses = read_losses({"winner": runs})

@@ -162,7 +162,7 @@ def test_a_range_of_very_many_numbers_is_not_listed():
         stage(space={"a": {"low": 1, "high": 10**12}})
 
 
-def test_a_step_down_is_told_how_to_be_written():
+def test_a_step_down_is_refused_with_how_to_be_written():
     with pytest.raises(ConfigError, match="step must be above 0, not -0.1: it goes from low up to high"):
         stage(space={"a": {"low": 0.0, "high": 0.3, "step": -0.1}})
 
@@ -194,7 +194,7 @@ def test_choices_do_not_collapse(values, labels):
 @pytest.mark.parametrize(
     ("values", "word"), [([1, 2, 1], "1"), (["a", "a"], '"a"'), ([{"a": 1, "b": 2}, {"b": 2, "a": 1}], "a")]
 )
-def test_a_choice_that_stands_there_twice_is_told(values, word):
+def test_a_choice_that_stands_there_twice_is_reported(values, word):
     with pytest.raises(ConfigError, match=f"listed once, and .*{word}.* stands there twice"):
         stage(space={"a": values})
 

@@ -131,7 +131,7 @@ def test_every_point_of_the_grid_is_ranked_and_tpe_begins_where_the_stage_starts
     assert all(row["epochs"] == 1 for row in rate["rows"] if row["status"] == "pruned")
 
 
-def test_the_points_that_may_be_the_best_are_told_on_the_validation_split(whole):
+def test_the_points_that_may_be_the_best_are_reported_on_the_validation_split(whole):
     for stage in whole[0]["stages"]:
         found = stage["confidence_set"]
         trials = {row["trials"][0]: row for row in stage["rows"] if row["value"] is not None}
