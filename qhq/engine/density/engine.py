@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,8 @@ class _Side:
         self.angles, self._signs, self._dtype = compiled.angles, compiled.signs, dtype
         self.lanes = ROW_BYTES // dtype.itemsize
         self._idle: list[_Tile] = []
-        self._lock = Lock()
+        # Reentrant: a residual may be collected, and give its tiles back, while this thread takes one.
+        self._lock = RLock()
 
     @property
     def kept_bytes(self) -> int:
