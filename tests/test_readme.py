@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -32,9 +34,13 @@ SNIPPETS = snippets()
 
 
 def run(name: str, **given) -> dict:
-    names = {**given, "__name__": "snippet"}
-    exec(compile(SNIPPETS[name], name, "exec"), names)
-    return names
+    # A module of its own: a dataclass of the snippet looks for its module there.
+    module = ModuleType("snippet")
+    vars(module).update(given)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "snippet", module)
+        exec(compile(SNIPPETS[name], name, "exec"), vars(module))
+    return vars(module)
 
 
 def a_model() -> dict:
