@@ -16,7 +16,7 @@ from qhq.runs.summary import run_skill
 ONE_SEED = "One seed, not tested"
 
 SAME = 1e-9
-"""Errors that differ by less than this part are the same: a sum over symbols is never exact."""
+"""Errors that differ by less than this fraction are the same: a sum over symbols is never exact."""
 
 
 def say_test(metrics: TestMetrics) -> str:

@@ -99,8 +99,8 @@ def add_look(windows: Windows, *, run: str, command: str, times: int = 1) -> Loo
     if fault:
         same.append((times, run))
     total = sum(count for count, _ in same)
-    told = {"fault": fault or unread} if fault or unread else {}
-    return Looks(times=total, runs=len({name for _, name in same}), at_least=at_least, **told)
+    doubted = {"fault": fault or unread} if fault or unread else {}
+    return Looks(times=total, runs=len({name for _, name in same}), at_least=at_least, **doubted)
 
 
 def sample_of(windows: Windows) -> list[str]:

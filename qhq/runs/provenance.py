@@ -18,7 +18,7 @@ def provenance() -> dict[str, Any]:
     """``created``, ``versions`` and ``git``: what a record says of itself, be it of a run or a study.
 
     ``git`` has the commit of the current folder's repository and whether it has changes; None outside of one.
-    The folder is the user's, whose configs and circuits it is that change; qhq itself is told by its version.
+    The folder is the user's, whose configs and circuits it is that change; qhq has its version.
     """
     commit, status = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
     return {

@@ -422,7 +422,7 @@ class RunRecord(_Trained):
     Attributes:
         backend_entry: The entry of ``backends.yaml`` as it was, its name inside it.
         scaler: As `qhq.data.scaling.scaler_from_dict` reads it, and ``static_scaler`` for static features.
-        parameters: Trained parameters by part of the model.
+        parameters: Trained parameters by module of the model.
         best_epoch: That the kept weights are of.
         validation_loss: Of the kept weights, scaled.
         relative: Of a trial: errors on the validation split over those of the last value.

@@ -99,7 +99,7 @@ def run_skill(metrics: Metrics, forecast: str = "test") -> float | None:
     """Skill of one of a run's forecasts: 1 - MAE / MAE of the last value, averaged over symbols.
 
     Runs of earlier versions have that of errors pooled over all symbols, in which the dearest decides; where
-    they kept each symbol's own, the mean of these is told instead.
+    they kept each symbol's own, the mean of these is given instead.
 
     Args:
         metrics: Of a run.
@@ -137,7 +137,7 @@ def run_design(record: RunRecord) -> Row:
         if all(_is_plain(name, str) for name in names):
             design["data.symbols"] = ", ".join(names)
     aside = 0 if record.data.quarantine is None else record.data.quarantine.rows
-    # Told where any were: runs on the same config are alike only if the same rows were left out.
+    # Named where there were any: runs on the same config are alike only if the same rows were left out.
     return design | ({"data.rows_set_aside": aside} if aside else {})
 
 
@@ -167,7 +167,7 @@ def _text(value: list[Any] | dict[str, Any]) -> str:
 
 
 def _mapping(record: RunRecord, key: str) -> Mapping[str, Any]:
-    """A part of the design; empty where it is missing or null."""
+    """A section of the design; empty where it is missing or null."""
     value = record.design.get(key)
     if value is None:
         return {}

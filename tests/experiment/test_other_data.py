@@ -16,8 +16,10 @@ from qhq.experiment.evaluate import evaluate
 from qhq.experiment.opening import open_run
 from qhq.experiment.other_data import OtherDataRequest, _tell_format, _with_symbol, open_run_on
 from qhq.experiment.run import train_run
+from qhq.runs.record import RunRecord
 from qhq.runs.run_folder import RunFolder
 from qhq.training.loop import Watcher
+from tests.runs.records import MINIMAL
 
 OLD, NEW = 240, 30
 CONFIG = """\
@@ -278,9 +280,12 @@ def test_a_file_that_names_no_symbol_is_of_the_runs_one(tmp_path):
     path = tmp_path / "newer.csv"
     request = OtherDataRequest(str(path))
     spec = DataSpec(source="csv", path=str(path), symbols=None)
-    record = {"metrics": {"symbols": {"OWN": {}}}}
+
+    def record(*symbols):
+        return RunRecord.model_validate(MINIMAL | {"metrics": {"symbols": {name: {} for name in symbols}}})
+
     path.write_text("Date,Close\n2024-01-02,5\n")
-    assert _with_symbol(spec, record, request).symbols == ("OWN",)
-    assert _with_symbol(spec, {"metrics": {"symbols": {"A": {}, "B": {}}}}, request).symbols is None
+    assert _with_symbol(spec, record("OWN"), request).symbols == ("OWN",)
+    assert _with_symbol(spec, record("A", "B"), request).symbols is None
     path.write_text("Date,Close,Symbol\n2024-01-02,5,OTHER\n")
-    assert _with_symbol(spec, record, request).symbols is None
+    assert _with_symbol(spec, record("OWN"), request).symbols is None

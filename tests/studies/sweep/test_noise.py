@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from qhq.runs.record import RunRecord
 from qhq.runs.run_folder import RunFolder
 from qhq.studies.sweep.final import _compared, read_losses
 from qhq.studies.sweep.ranking import (
@@ -23,6 +24,7 @@ from qhq.studies.sweep.ranking import (
     trial_losses,
 )
 from qhq.studies.sweep.study import say_choice, say_verdict
+from tests.runs.records import MINIMAL
 
 
 def test_pure_noise_is_called_a_ranking_no_more_often_than_the_level():
@@ -67,8 +69,12 @@ def test_a_few_points_have_no_trend():
     assert measure_trends({"depth": [1, 2, 3]}, np.array([1.0, 2.0, 3.0])) == []
 
 
+def record_of(**keys) -> RunRecord:
+    return RunRecord.model_validate(MINIMAL | keys)
+
+
 def entry(name: str, values: list[float], parameters: int, status: str = "finished") -> Entry:
-    records = tuple({"parameters": {"all": parameters}} for _ in values)
+    records = tuple(record_of(parameters={"all": parameters}) for _ in values)
     return Entry(
         {"a": name}, tuple(f"{name}-s{n}" for n in range(len(values))), records, np.array(values), status
     )
@@ -94,17 +100,16 @@ def test_what_failed_or_was_pruned_is_never_the_best():
 
 
 def test_a_value_is_the_error_over_that_of_the_last_value():
-    record = {
-        "metrics": {"validation": {"mae": 2.0, "mape": None}, "validation_naive": {"mae": 4.0, "mape": 1.0}}
-    }
+    metrics = {"validation": {"mae": 2.0, "mape": None}, "validation_naive": {"mae": 4.0, "mape": 1.0}}
+    record = record_of(metrics=metrics)
     assert relative_error(record, "mae") == 0.5
     assert math.isnan(relative_error(record, "mape"))
-    assert math.isnan(relative_error({}, "mae"))
+    assert math.isnan(relative_error(record_of(), "mae"))
 
 
 def test_the_metric_of_a_trial_is_that_of_its_symbols_and_of_an_earlier_version_the_pooled_one():
     metrics = {"validation": {"mae": 2.0, "mase": 1.5}, "validation_naive": {"mae": 4.0, "mase": 1.0}}
-    record = {"metrics": metrics, "relative": {"mae": 1.2, "rmse": None}}
+    record = record_of(metrics=metrics, relative={"mae": 1.2, "rmse": None})
     assert relative_error(record, "mae") == 1.2
     assert relative_error(record, "mase") == 1.5
     assert math.isnan(relative_error(record, "rmse"))
@@ -206,15 +211,15 @@ def test_a_winner_on_volatility_is_judged_by_qlike_and_tested_against_har_too(tm
 
 
 def test_losses_of_trials_are_those_of_the_dates_that_all_share():
-    def record(first: int, shift: float) -> dict:
+    def record(first: int, shift: float) -> RunRecord:
         dates = [f"2020-01-{day:02}" for day in range(first, first + 4)]
         losses = [float(day) + shift for day in range(first, first + 4)]
-        return {"validation_losses": {"dates": dates, "losses": losses, "naive": losses}}
+        return record_of(validation_losses={"dates": dates, "losses": losses, "naive": losses})
 
     found = trial_losses({"a": [record(1, 0.0), record(1, 1.0)], "b": [record(3, 0.5)]})
     assert {name: each.tolist() for name, each in found.items()} == {
         "a": [3.5, 4.5], "b": [3.5, 4.5], "last_value": [3.0, 4.0]
     }  # fmt: skip
-    assert trial_losses({"a": [record(1, 0.0)], "old": [{}]}) == {}
+    assert trial_losses({"a": [record(1, 0.0)], "old": [record_of()]}) == {}
     assert trial_losses({"a": [record(1, 0.0)], "b": [record(9, 0.0)]}) == {}
     assert trial_losses({}) == {}
