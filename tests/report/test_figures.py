@@ -16,6 +16,7 @@ from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.run import train_run
 from qhq.report.figures import draw_forecasts, draw_run_figures, save_figure, try_figure
 from qhq.report.model_diagram import draw_model, model_boxes
+from qhq.runs.record import Quantum
 from qhq.training.loop import Watcher
 
 QUANTUM = {"inputs": 4, "qubits": 4, "weights": 8, "angle_scaling": "pi_tanh"}
@@ -54,8 +55,9 @@ def test_figures_run_no_model_and_move_no_generator(study, monkeypatch):
 )
 def test_boxes_are_the_stages_of_the_config(model, quantum, titles):
     config = validate(ExperimentConfig, {"model": model, **({} if quantum else {"quantum": None})}, "test")
-    assert [box.title for box in model_boxes(config, quantum)] == titles
-    draw_model(config, {"quantum": quantum}).canvas.draw()
+    circuit = None if quantum is None else Quantum.model_validate(quantum)
+    assert [box.title for box in model_boxes(config, circuit)] == titles
+    draw_model(config, circuit).canvas.draw()
 
 
 NAMES = ["A$B$", "$\\frac{", "$", "$$", "\\$x", "x_1^2", "%s", "\\", "{", "É$ü$", "a\nb", "<b>", "€$\\alpha$"]
