@@ -237,7 +237,23 @@ def _own_data(folder: RunFolder, config: ExperimentConfig, record: RunRecord) ->
             got=f"static_scaler: {record.static_scaler!r} in that of {record.run}",
             fix=OTHER_RUN,
         )
+    # Of the same prices and config the scaler that was fitted here has the same names, and numbers for each.
+    if not _is_alike(scaler.to_dict(), data.scaler.to_dict()):
+        raise ConfigError(
+            "The scaler of a run must have the columns, and as many numbers, as its prices give",
+            got=f"another in run.json of {record.run}",
+            fix=OTHER_RUN,
+        )
     return replace(data, scaler=scaler, static=static)
+
+
+def _is_alike(one: object, other: object) -> bool:
+    """Whether two JSON values have the same keys, lengths and texts, whatever their numbers are."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_is_alike(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_is_alike, one, other))
+    return one == other if isinstance(one, str) else type(one) is type(other)
 
 
 def read_scalers(record: RunRecord) -> tuple[Scaler, StaticScaler | None]:

@@ -83,10 +83,23 @@ def _as_it_is(value: Any) -> Any:
 
 
 _PLAIN: dict[type, Callable[[Any], Any]] = {np.ndarray: np.ndarray.tolist, tuple: list}
-_READ: dict[str, Callable[[Any], Any]] = {
-    "FloatArray": lambda content: np.array(content, dtype=np.float64),
-    "tuple[str, ...]": tuple,
-}
+
+
+def _read_numbers(content: Any) -> FloatArray:
+    values = np.array(content, dtype=np.float64)
+    if not np.isfinite(values).all():  # None is read as NaN
+        raise ValueError("a number is missing")
+    return values
+
+
+def _read_texts(content: Any) -> tuple[str, ...]:
+    texts = tuple(content)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"{content!r} are no names")
+    return texts
+
+
+_READ: dict[str, Callable[[Any], Any]] = {"FloatArray": _read_numbers, "tuple[str, ...]": _read_texts}
 """By the annotation of a field."""
 
 
