@@ -186,7 +186,7 @@ def test_a_cluster_gives_the_same_table(whole, place):
     assert table(record) == table(whole[0])
 
 
-@pytest.mark.parametrize("after", [1, 6, 11, 13])
+@pytest.mark.parametrize("after", [1, 13])
 def test_cut_off_anywhere_it_goes_on_and_trains_nothing_twice(whole, place, after):
     first, second = Log(stop_after=after), Log()
     with pytest.raises(KeyboardInterrupt):
