@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from threading import RLock
 from typing import Any
 
+import numba
 import numpy as np
 import numpy.typing as npt
 from qiskit import QuantumCircuit
@@ -45,9 +45,9 @@ class _Tile:
     vectors: Reals
     kept: bool
 
-    def last(self, dtype: np.dtype[Any]) -> Reals:
+    def last(self, lanes: int) -> Reals:
         """The last vector, shape (4^n, T)."""
-        shown: Reals = self.vectors[-1].reshape(-1, ROW_BYTES // dtype.itemsize)
+        shown: Reals = self.vectors[-1].reshape(-1, lanes)
         return shown
 
 
@@ -57,11 +57,18 @@ class _Side:
     # Not of the module, whose names are gone when the last residuals are collected as the interpreter ends.
     most_idle, most_idle_bytes = 8, KEPT_BYTES
 
-    def __init__(self, compiled: CompiledSweep, dtype: np.dtype[Any]) -> None:
+    def __init__(self, compiled: CompiledSweep, dtype: np.dtype[Any], *, columns: int | None = None) -> None:
+        # Few columns take half a row each, which is half the work: arrays of two dimensions have such rows.
+        halved = columns is not None and columns <= ROW_BYTES // 2 // dtype.itemsize
+        self._row_bytes = ROW_BYTES // 2 if halved else ROW_BYTES
+        self._shape: tuple[int, ...] = (1, -1) if halved else (-1,)
+        self.lanes = self._row_bytes // dtype.itemsize
         sweep = compiled.sweep
-        self.sweep = sweep._replace(values=sweep.values.astype(dtype), fixed=sweep.fixed.astype(dtype))
+        self.sweep = sweep._replace(
+            values=sweep.values.astype(dtype).reshape(self._shape),
+            fixed=sweep.fixed.astype(dtype).reshape(self._shape),
+        )
         self.angles, self._signs, self._dtype = compiled.angles, compiled.signs, dtype
-        self.lanes = ROW_BYTES // dtype.itemsize
         self._idle: list[_Tile] = []
         # Reentrant: a residual may be collected, and give its tiles back, while this thread takes one.
         self._lock = RLock()
@@ -69,7 +76,7 @@ class _Side:
     @property
     def kept_bytes(self) -> int:
         """What all vectors of one tile take."""
-        return (1 + len(self.sweep.blocks)) * ROW_BYTES << 2 * self.sweep.qubits
+        return (1 + len(self.sweep.blocks)) * self._row_bytes << 2 * self.sweep.qubits
 
     def run(self, angles: Reals, *, keep: bool, start: Reals | None = None) -> _Tile:
         """Sweep one tile.
@@ -104,7 +111,7 @@ class _Side:
                 return self.slopes(again, pull)
             finally:
                 self.give_back(again)
-        _call(sweep_back, self.sweep, tile.work, tile.vectors.reshape(-1), pull)
+        _call(sweep_back, self.sweep, tile.work, tile.vectors.reshape(self._shape), pull)
         slopes: Reals = tile.work.slopes.reshape(-1, self.lanes).T * self._signs
         return slopes
 
@@ -116,7 +123,13 @@ class _Side:
                 del self._idle[: -self.most_idle]
 
     def _forward(self, tile: _Tile) -> None:
-        _call(sweep_forward, self.sweep, tile.work, tile.vectors.reshape(-1), int(tile.kept))
+        _call(sweep_forward, self.sweep, tile.work, tile.vectors.reshape(self._shape), int(tile.kept))
+
+    def rows(self, count: int) -> Reals:
+        """Uninitialised rows of this side's width."""
+        full = aligned_rows(self._dtype, -(-count * self._row_bytes // ROW_BYTES))
+        made: Reals = full[: count * self.lanes].reshape(self._shape)
+        return made
 
     def _take(self, keep: bool) -> _Tile:
         with self._lock:
@@ -126,14 +139,14 @@ class _Side:
         size = 1 << 2 * self.sweep.qubits
         slots = 1 + len(self.sweep.blocks) if keep else 1
         require_memory(
-            slots * size * ROW_BYTES,
+            slots * size * self._row_bytes,
             f"The noisy engine's vectors of {self.sweep.qubits} qubits",
             fix="Use fewer qubits, or gradient: parameter_shift in backends.yaml to train on Aer",
         )
         runs, factors = len(self.sweep.runs) - 1, len(self.sweep.turns)
         counts = (2 * len(self.angles), 16 * runs, 16 * factors, 16 * runs, len(self.angles), SCRATCH_ROWS)
-        work = Work(*(aligned_rows(self._dtype, count) for count in counts))
-        return _Tile(work, aligned_rows(self._dtype, slots * size).reshape(slots, -1), keep)
+        work = Work(*map(self.rows, counts))
+        return _Tile(work, self.rows(slots * size).reshape(slots, -1), keep)
 
 
 @dataclass
@@ -188,12 +201,12 @@ class DensityEngine:
         steps, expressions = transfer_steps(circuit, channels)
         self._angles = _ChainedAngles(angle_map, AngleMap(expressions, parameters, ()))
         sampled = self._angles.sampled
-        front, back = cut_at_inputs(steps, lambda angle: bool(sampled[angle]))
+        first, last = cut_at_inputs(steps, lambda angle: bool(sampled[angle]))
         # A block has two qubits: a circuit on one gets a second that nothing happens to.
         self.qubits = max(2, int(circuit.num_qubits))
         compiled = (
-            build_sweep(front, self.qubits, from_zero=True),
-            build_sweep([step.transposed() for step in reversed(back)], self.qubits, from_zero=False),
+            build_sweep(first, self.qubits, from_zero=True),
+            build_sweep([step.transposed() for step in reversed(last)], self.qubits, from_zero=False),
         )
         columns = np.zeros((4**self.qubits, len(observables)))
         columns[: observables.shape[1]] = observables.T
@@ -201,10 +214,10 @@ class DensityEngine:
         self._sides: dict[np.dtype[Any], tuple[_Side, _Side]] = {}
         self._starts: dict[np.dtype[Any], list[Reals]] = {}
         for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
-            self._sides[dtype] = (_Side(compiled[0], dtype), _Side(compiled[1], dtype))
-            lanes = ROW_BYTES // dtype.itemsize
+            front, back = _Side(compiled[0], dtype), _Side(compiled[1], dtype, columns=self.num_outputs)
+            self._sides[dtype] = (front, back)
             self._starts[dtype] = [
-                columns[:, first : first + lanes].astype(dtype) for first in range(0, self.num_outputs, lanes)
+                columns[:, k : k + back.lanes].astype(dtype) for k in range(0, self.num_outputs, back.lanes)
             ]
 
     def expectations(self, inputs: npt.ArrayLike, weights: npt.ArrayLike) -> Reals:
@@ -232,17 +245,17 @@ class DensityEngine:
             ``dL/dinputs`` (B, I) and ``dL/dweights`` (W,).
         """
         inputs, (front, back), (states, pulled) = residual.inputs, residual.sides, residual.tiles
-        dtype, batch, lanes = inputs.dtype, len(inputs), front.lanes
+        dtype, batch, lanes, width = inputs.dtype, len(inputs), front.lanes, back.lanes
         slopes = np.zeros((batch, self._angles.count))
-        padded = np.zeros((len(states) * lanes, len(self._starts[dtype]) * lanes), dtype)
+        padded = np.zeros((len(states) * lanes, len(self._starts[dtype]) * width), dtype)
         padded[:batch, : self.num_outputs] = cotangent
-        ends = [tile.last(dtype) for tile in states], [tile.last(dtype) for tile in pulled]
+        ends = [tile.last(lanes) for tile in states], [tile.last(width) for tile in pulled]
         for k, tile in enumerate(states):
             rows = slice(k * lanes, (k + 1) * lanes)
-            found = front.slopes(tile, _pull(ends[1], padded[rows].T, lanes))
+            found = front.slopes(tile, _pull(front, ends[1], padded[rows].T))
             slopes[rows, front.angles] += found[: batch - k * lanes]
         for k, tile in enumerate(pulled if batch else []):
-            pull = _pull(ends[0], padded[:, k * lanes : (k + 1) * lanes], lanes)
+            pull = _pull(back, ends[0], padded[:, k * width : (k + 1) * width])
             found = back.slopes(tile, pull, self._starts[dtype][k])
             # An angle that the batch shares may have its whole gradient laid on the first sample.
             slopes[0, back.angles] += found.sum(axis=0, dtype=np.float64)
@@ -256,7 +269,7 @@ class DensityEngine:
         dtype = np.dtype(np.float32 if given.dtype == np.float32 else np.float64)
         given, shared = given.astype(dtype, copy=False), np.asarray(weights).astype(dtype, copy=False)
         front, back = self._sides[dtype]
-        lanes, batch, starts = front.lanes, len(given), self._starts[dtype]
+        lanes, width, batch, starts = front.lanes, back.lanes, len(given), self._starts[dtype]
         tiles = -(-batch // lanes)
         keep_front = keep and tiles * front.kept_bytes <= KEPT_BYTES
         keep_back = keep and len(starts) * back.kept_bytes <= KEPT_BYTES
@@ -266,29 +279,33 @@ class DensityEngine:
         values = np.empty((batch, self.num_outputs), dtype)
         for i, state in enumerate(states):
             for j, vector in enumerate(pulled):
-                part = values[i * lanes : (i + 1) * lanes, j * lanes : (j + 1) * lanes]
-                part[:] = (state.last(dtype).T @ vector.last(dtype))[: part.shape[0], : part.shape[1]]
+                part = values[i * lanes : (i + 1) * lanes, j * width : (j + 1) * width]
+                part[:] = (state.last(lanes).T @ vector.last(width))[: part.shape[0], : part.shape[1]]
         return values, DensityResidual(given, shared, (front, back), (states, pulled))
 
 
-_called: set[tuple[Callable[..., None], np.dtype[Any]]] = set()
+_entries: dict[tuple[Any, ...], Callable[..., None]] = {}
+"""Kernel, precision and width of rows -> the machine code, without Numba's look at the types of each call."""
 
 
-def _call(kernel: Callable[..., None], *arguments: Any) -> None:
+def _call(kernel: Any, *arguments: Any) -> None:
     """Run a kernel, and tell if it has to be compiled first."""
-    key = (kernel, arguments[2].dtype)
-    # The first time alone: to listen to Numba takes as long as a small circuit.
-    with nullcontext() if key in _called else announced("noisy"):
+    key = (kernel, arguments[2].dtype, arguments[2].ndim)
+    if key in _entries:
+        _entries[key](*arguments)
+        return
+    with announced("noisy"):
         kernel(*arguments)
-    _called.add(key)
+    made = kernel.overloads.get(tuple(map(numba.typeof, arguments)))
+    _entries[key] = getattr(made, "entry_point", kernel)
 
 
-def _pull(ends: Sequence[Reals], weights: Reals, lanes: int) -> Reals:
+def _pull(side: _Side, ends: Sequence[Reals], weights: Reals) -> Reals:
     """``sum_i ends[i] @ weights[i T : (i + 1) T]``: what the ends of one side pull on a tile of the other."""
-    total = aligned_rows(ends[0].dtype, len(ends[0]))
-    shown = total.reshape(-1, lanes)
+    total = side.rows(len(ends[0]))
+    shown = total.reshape(-1, side.lanes)
     for i, end in enumerate(ends):
-        part = weights[i * lanes : (i + 1) * lanes]
+        part = weights[i * end.shape[1] : (i + 1) * end.shape[1]]
         if i == 0:
             np.matmul(end, part, out=shown)
         else:

@@ -8,7 +8,8 @@ A density matrix of n qubits is the real vector ``r[P] = Tr(P rho)`` over the Pa
 
 ``M_a`` and ``M_b`` are runs, matrices that depend on angles; ``C`` is fixed and sparse, as a CZ with its
 channel is. Vectors are rows of lanes (see `qhq.engine.kernels.lanes`): a lane is a sample where states go
-forwards, an observable where observables are pulled back, which is a sweep of transposed maps.
+forwards, an observable where observables are pulled back, which is a sweep of transposed maps. The arrays of
+rows of one sweep all have one dimension, or all two where half a row holds the observables.
 
 Backwards, the co-vector ``g`` of a scalar ``f`` goes through the transposes. A channel cannot be undone
 stably, so the vectors of the way forwards are kept: ``df/dM_a[i, k] = sum (C^T g)[i, .] (M_b s)[k, .]``.

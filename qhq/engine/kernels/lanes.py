@@ -1,4 +1,4 @@
-"""Vectors of 64 bytes in Numba: one lane a sample, 16 in float32 and 8 in float64.
+"""Vectors of 64 bytes (or a half) in Numba: one lane a sample, 16 in float32 and 8 in float64.
 
 A *row* is one real number of all samples of a tile. ``load(array, r)`` reads row ``r``, that is the lanes
 ``array[r * T : (r + 1) * T]``. Python's ``+ - *`` on rows become vector instructions (contracted to fused
@@ -24,17 +24,19 @@ _codegen: Any = cgutils
 # Any: Numba is typed in part.
 
 ROW_BYTES = 64
+"""Of a row in an array of one dimension; each dimension more halves it. Shapes say nothing else here."""
 _FUSED = ("contract",)
 """The only one of LLVM's fast-math flags: with ``nnan`` or ``ninf`` a NaN would no longer reach the loss."""
 
 
 class RowType(types.Type):  # type: ignore[misc, unused-ignore]  # Numba may be untyped
-    """The Numba type of a row of ``element``."""
+    """The Numba type of a row of an array, by its element and its number of dimensions."""
 
-    def __init__(self, element: Any) -> None:
-        self.element = element
-        self.count = ROW_BYTES * 8 // element.bitwidth
-        super().__init__(name=f"Row({element})")
+    def __init__(self, array: Any) -> None:
+        self.element = array.dtype
+        self.bytes = ROW_BYTES >> (array.ndim - 1)
+        self.count = self.bytes * 8 // self.element.bitwidth
+        super().__init__(name=f"Row({self.element}, {self.count})")
 
 
 def _model(manager: Any, row: RowType) -> Any:
@@ -58,13 +60,13 @@ def _spread(builder: Any, value: Any, count: int) -> Any:
 
 
 def _load(_typing: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
-    row = RowType(array.dtype)
+    row = RowType(array)
 
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         pointer = _pointer(context, builder, array, args[0], args[1], row.count)
         vector = ir.VectorType(context.get_value_type(row.element), row.count)
         # The alignment is a promise: with it LLVM picks the aligned move, which faults on any other address.
-        return builder.load(builder.bitcast(pointer, vector.as_pointer()), align=ROW_BYTES)
+        return builder.load(builder.bitcast(pointer, vector.as_pointer()), align=row.bytes)
 
     return row(array, types.int64), generate
 
@@ -72,14 +74,14 @@ def _load(_typing: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
 def _store(_typing: Any, array: Any, index: Any, row: Any) -> Any:  # noqa: ARG001
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         pointer = _pointer(context, builder, array, args[0], args[1], row.count)
-        builder.store(args[2], builder.bitcast(pointer, args[2].type.as_pointer()), align=ROW_BYTES)
+        builder.store(args[2], builder.bitcast(pointer, args[2].type.as_pointer()), align=row.bytes)
         return context.get_dummy_value()
 
     return types.void(array, types.int64, row), generate
 
 
 def _spread_from(_typing: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
-    row = RowType(array.dtype)
+    row = RowType(array)
 
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         return _spread(
@@ -90,7 +92,7 @@ def _spread_from(_typing: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
 
 
 def _fill(_typing: Any, array: Any, value: Any) -> Any:
-    row = RowType(array.dtype)
+    row = RowType(array)
 
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         cast = context.cast(builder, args[1], value, row.element)
@@ -112,7 +114,7 @@ def _total(_typing: Any, row: Any) -> Any:
 
 
 def _count(_typing: Any, array: Any) -> Any:
-    row = RowType(array.dtype)
+    row = RowType(array)
 
     def generate(_context: Any, _builder: Any, _signature: Any, _args: Any) -> Any:
         return ir.Constant(ir.IntType(64), row.count)
