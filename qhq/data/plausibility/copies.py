@@ -27,6 +27,8 @@ FEWEST_REPEATED, MOST_REPEATED = 8, 60
 """Changes in a row that a repeated block must have: as many as make a chance match unlikely."""
 _CHANCE = 1e-9
 """Expected matches by chance."""
+_CAUTION = 1.5
+"""Times the information that changes without a memory would need: real ones have some."""
 _GRAIN = 4.0
 """Factor between two widths of the bins in which changes are compared."""
 
@@ -221,6 +223,7 @@ def _matches(early: _Changes, late: _Changes) -> Iterator[_Match]:
         return
     sizes = np.floor(np.log(scales[np.isfinite(scales)]) / np.log(_GRAIN))
     found: dict[tuple[str, str], dict[int, int]] = {}
+    surprise = np.full(len(late.rows), np.inf)
     needed = 0
     for level in range(int(sizes.min()), int(sizes.max()) + 2):
         sides = [_binned(early, level), _binned(late, level)]
@@ -228,6 +231,8 @@ def _matches(early: _Changes, late: _Changes) -> Iterator[_Match]:
         if length is None:
             continue
         needed = max(needed, length)
+        at = sides[1].places
+        surprise[at] = np.minimum(surprise[at], _surprise(late.panel.code[late.rows[at]], sides[1].bins))
         for how, (sign, backwards) in _TURNS.items():
             first = sides[0].hashes(length, sign=sign, backwards=backwards)
             second = sides[1].hashes(length)
@@ -239,8 +244,16 @@ def _matches(early: _Changes, late: _Changes) -> Iterator[_Match]:
             for here, there in zip(second.row[equal], first.row[order[place[equal]]], strict=True):
                 rows = found.setdefault((_symbol(late, here), how), {})
                 rows.update(dict.fromkeys(range(here, here + length), int(there)))
+    enough = np.log(len(_TURNS) * len(early.rows)) + np.log(len(late.rows)) - np.log(_CHANCE)
     for (symbol, how), rows in found.items():
-        places = np.array(sorted(rows))
+        ordered = np.array(sorted(rows))
+        runs = np.split(ordered, np.flatnonzero(np.diff(ordered) != 1) + 1)
+        # The length asks what is usual of all series together. Quotes that move by a tick or not at all, as
+        # those of cheap options do, repeat one another for as long by chance: each is asked for its own.
+        kept = [run for run in runs if surprise[run].sum() >= _CAUTION * enough]
+        if not kept:
+            continue
+        places = np.concatenate(kept)
         days = late.panel.dates[late.rows[places]]
         there = rows[int(places[0])]
         day = early.panel.dates[early.rows[there]]
@@ -256,6 +269,13 @@ _TURNS: dict[str, tuple[int, bool]] = {
     ", upside down and backwards": (1, True),
 }
 """Sign of the changes, and whether their order is turned round: backwards a price takes its changes back."""
+
+
+def _surprise(code: IntArray, bins: IntArray) -> FloatArray:
+    """Minus the logarithm of how often each change (M,) comes in its own series, by the series' code (M,)."""
+    _, series, sizes = np.unique(code, return_inverse=True, return_counts=True)
+    _, kinds, counts = np.unique(np.stack([series, bins]), axis=1, return_inverse=True, return_counts=True)
+    return np.asarray(np.log(sizes[series]) - np.log(counts[kinds.ravel()]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -318,7 +338,7 @@ def _length_needed(left: IntArray, right: IntArray) -> int | None:
     if chance >= 0.7:
         return None
     pairs = np.log(len(_TURNS) * len(left)) + np.log(len(right))
-    length = int(np.ceil(1.5 * (pairs - np.log(_CHANCE)) / -np.log(chance)))
+    length = int(np.ceil(_CAUTION * (pairs - np.log(_CHANCE)) / -np.log(chance)))
     return max(length, FEWEST_REPEATED) if length <= MOST_REPEATED else None
 
 

@@ -255,7 +255,7 @@ def test_honest_option_chains_raise_none():
     )
 
 
-@pytest.mark.parametrize("config", ["quickstart", "volatility"])  # options: python -m benchmarks.plausibility
+@pytest.mark.parametrize("config", ["quickstart", "volatility", "options/synthetic.yaml"])
 def test_no_shipped_config_raises_a_doubt(config):
     spec = load_config(f"experiments/{config}").data
     data = prepare(spec)
