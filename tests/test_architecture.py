@@ -207,7 +207,7 @@ def test_a_recurrent_unit_of_another_package_trains(install, config):
 
 @pytest.mark.parametrize(
     ("source", "got"),
-    [("MGU = 3\n", "a int from qhq_mgu:MGU of qhq_mgu, unit 'mgu'"), ("1 / 0\n", "ZeroDivisionError")],
+    [("MGU = 3\n", "a int from qhq_mgu:MGU of qhq_mgu, entry point 'mgu'"), ("1 / 0\n", "ZeroDivisionError")],
 )
 def test_a_unit_that_cannot_be_used_is_named_with_its_package(install, config, source, got):
     install(source, "mgu = qhq_mgu:MGU")

@@ -496,7 +496,6 @@ def compared(
 
 
 _WORDS = ("symbol", "underlying", "target", "leaks")
-
 """Columns of a CSV that are texts, whatever is written there."""
 
 
@@ -517,7 +516,7 @@ def _read_table(path: Path) -> pd.DataFrame:
             frame[name] = pd.to_numeric(frame[name].replace("", None))
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(
-            "A run that is through must hold its tables",
+            "A finished run must hold its tables",
             got=f"{path}: {type(error).__name__}: {error}",
             fix="Continue it with train(resume=...), or take another run",
         ) from error

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from fnmatch import fnmatchcase
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +19,7 @@ from qhq.backends.local.kind import StatevectorBackend, StatevectorSpec
 from qhq.backends.noisy.kind import AerBackend, AerSpec, FakeSpec
 from qhq.documents import read_mapping, validate
 from qhq.errors import ConfigError, nearest
+from qhq.plugins import all_names, find_point, load_point
 
 if TYPE_CHECKING:
     from qhq.ansatz.program import Ansatz
@@ -52,32 +52,21 @@ def find_kind(kind: object) -> Backend[Any] | None:
     if kind in KINDS:
         return KINDS[kind]
     # To load one runs code of its package: only for a kind that an entry names.
-    found = next(iter(entry_points(group=GROUP, name=kind)), None)
-    return None if found is None else _load_kind(found)
-
-
-def _load_kind(point: EntryPoint) -> Backend[Any]:
-    try:
-        backend = point.load()
-    except Exception as error:  # whatever happens in another package as it is imported
-        raise _not_a_kind(point, f"{type(error).__name__}: {error}") from error
-    if not isinstance(backend, Backend):
-        raise _not_a_kind(point, f"a {type(backend).__name__}")
-    return backend
-
-
-def _not_a_kind(point: EntryPoint, got: str) -> ConfigError:
-    package = point.dist.name if point.dist else "another package"
-    return ConfigError(
-        f"A kind of backend from another package must be an object of {Backend.__module__}.Backend",
-        got=f"{got} from {point.value} of {package}, kind '{point.name}'",
-        fix=f"Update or uninstall {package}, or take the entry of that kind out of backends.yaml",
+    point = find_point(GROUP, kind)
+    if point is None:
+        return None
+    found: Backend[Any] = load_point(
+        point,
+        lambda found: isinstance(found, Backend),
+        must=f"A kind of backend from another package must be an object of {Backend.__module__}.Backend",
+        otherwise="take the entry of that kind out of backends.yaml",
     )
+    return found
 
 
 def kind_names() -> list[str]:
     """Names of all kinds, those of other packages after qhq's own."""
-    return [*KINDS, *sorted({point.name for point in entry_points(group=GROUP)} - KINDS.keys())]
+    return all_names(GROUP, KINDS)
 
 
 def kind_of(spec: BackendSpec) -> Backend[Any]:

@@ -70,7 +70,7 @@ def _stage_table(stage: dict[str, Any], metric: str) -> Table:
     shown = stage["rows"][:SHOWN_ROWS]
     shown += [row for row in stage["rows"][SHOWN_ROWS:] if row["chosen"]]
     columns = [*(key.rpartition(".")[2] for key in stage["keys"])]
-    columns += [f"{metric}/naive", "over seeds", "parameters", "epochs", "healthy", "may be best", ""]
+    columns += [f"{metric}/last value", "over seeds", "parameters", "epochs", "healthy", "may be best", ""]
     rows = [[*(_short(row[key]) for key in stage["keys"]), *_row_cells(row)] for row in shown]
     more = (
         f", the {SHOWN_ROWS} of lowest error and the chosen one shown"
@@ -105,7 +105,7 @@ def _stage_lines(stage: dict[str, Any]) -> list[str]:
 
 
 def _final_table(final: dict[str, Any]) -> Table:
-    columns = ["", "seeds", "MAE", "MAPE %", "MASE", "its 95 % interval", "skill %", "vs naive"]
+    columns = ["", "seeds", "MAE", "MAPE %", "MASE", "its 95 % interval", "skill %", "vs last value"]
     others = [key for key in ("vs_baseline", "vs_start") if any(key in row for row in final["rows"])]
     columns += [key.replace("_", " ").replace("baseline", final.get("baseline") or "") for key in others]
     rows = [_final_cells(row, others) for row in final["rows"]]

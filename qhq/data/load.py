@@ -119,33 +119,68 @@ def _read_file(spec: DataSpec, columns: Columns, optional: tuple[str, ...]) -> p
 
 @dataclass(frozen=True)
 class _Source:
-    """Where rows come from: how they are read, and what it is called where it has no path."""
+    """Where rows come from: how they are read, and what they are.
+
+    Attributes:
+        read: Reads them.
+        what: What they are, for people: a result on model prices says nothing of traded ones.
+        title: What the source is called where it has no path.
+        made_up: Whether a formula makes them, so that nothing known of markets holds of them.
+    """
 
     read: _Reader
+    what: str
     title: str = ""
+    made_up: bool = False
 
 
 _SOURCES: dict[Source, _Source] = {
-    "bundled": _Source(_read_file, "the bundled prices"),
-    "csv": _Source(_read_file),
-    "parquet": _Source(_read_file),
+    "bundled": _Source(_read_file, "real prices (bundled)", "the bundled prices"),
+    "csv": _Source(_read_file, "the user's file"),
+    "parquet": _Source(_read_file, "the user's file"),
     "yahoo": _Source(
-        lambda spec, *_: load_history(spec.symbols or (), spec.start, spec.end, offline=spec.offline), "Yahoo"
+        lambda spec, *_: load_history(spec.symbols or (), spec.start, spec.end, offline=spec.offline),
+        "real prices (Yahoo)",
+        "Yahoo",
     ),
-    "recorded": _Source(lambda spec, *_: read_recorded(Path(spec.path or ""), spec.symbols)),
-    "surface": _Source(lambda *_: read_surface(), "the surface data"),
+    "recorded": _Source(
+        lambda spec, *_: read_recorded(Path(spec.path or ""), spec.symbols), "real option chains (recorded)"
+    ),
+    "surface": _Source(
+        lambda *_: read_surface(),
+        "real volatility surfaces, interpolated at standard points: no traded contracts",
+        "the surface data",
+    ),
     "synthetic": _Source(
         lambda spec, *_: synthesise(spec.symbols, spec.start, spec.end, seed=spec.panel_seed),
+        "synthetic option prices on real underlyings",
         "the synthetic panel",
+        made_up=True,
     ),
     "random_walk": _Source(
-        lambda spec, *_: make_control("random_walk", spec.symbols, seed=spec.panel_seed), "the random walk"
+        lambda spec, *_: make_control("random_walk", spec.symbols, seed=spec.panel_seed),
+        "synthetic (random walk)",
+        "the random walk",
+        made_up=True,
     ),
     "planted": _Source(
-        lambda spec, *_: make_control("planted", spec.symbols, seed=spec.panel_seed), "the planted signal"
+        lambda spec, *_: make_control("planted", spec.symbols, seed=spec.panel_seed),
+        "synthetic (planted signal)",
+        "the planted signal",
+        made_up=True,
     ),
 }
 """To add a source, add a line, and its name to ``qhq.data.spec.Source``."""
+
+
+def describe_source(source: Source) -> str:
+    """What the rows of a source are, for people."""
+    return _SOURCES[source].what
+
+
+def is_made_up(source: Source) -> bool:
+    """Whether a formula makes the rows of a source."""
+    return _SOURCES[source].made_up
 
 
 def _cut_span(panel: Panel, spec: DataSpec) -> Panel:

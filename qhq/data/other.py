@@ -18,8 +18,7 @@ from qhq.data.columns import unit_of
 from qhq.data.load import load_panel
 from qhq.data.overlap import OtherData, Overlap, is_unit_free, say_scaling
 from qhq.data.panel import DateArray, Mask, Panel
-from qhq.data.prepare import Prepared, check_targets, fingerprint, span_of
-from qhq.data.protocol import protocol_of
+from qhq.data.prepare import Prepared, assemble, check_targets, fingerprint
 from qhq.data.scaling.affine import Scaler
 from qhq.data.scaling.fit import check_scalable
 from qhq.data.scaling.static import StaticScaler
@@ -106,7 +105,7 @@ def prepare_other(
     name, own = fingerprint(panel), known.own_panel(panel)
     if name == known.fingerprint and since is None:
         splits: Splits = split_panel(lay_out(panel, known.spec), known.spec)
-        return _prepared(panel, splits, known, scaler, static)
+        return assemble(panel, splits, known.spec, scaler, static)
     windows = cut_windows(laid_out, cut)
     begin = known.splits["test"][0] if since is None else np.datetime64(since, "D")
     chosen = windows.select(_targets_between(windows, begin, laid_out.dates.max()))
@@ -143,24 +142,7 @@ def prepare_other(
         doubts=panel.doubts,
         read=panel.notes,
     )
-    return replace(_prepared(panel, splits, known, scaler, static), other=other)
-
-
-def _prepared(
-    panel: Panel, splits: Splits, known: Known, scaler: Scaler, static: StaticScaler | None
-) -> Prepared:
-    protocol = protocol_of(known.spec)
-    return Prepared(
-        splits,
-        protocol.chosen_by(splits),
-        scaler,
-        static,
-        fingerprint(panel),
-        span_of(panel),
-        caveat=protocol.caveat,
-        quarantine=panel.quarantine,
-        doubts=panel.doubts,
-    )
+    return replace(assemble(panel, splits, known.spec, scaler, static), other=other)
 
 
 def _targets_between(windows: Windows, first: np.datetime64, last: np.datetime64) -> Mask:

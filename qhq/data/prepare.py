@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -94,6 +94,15 @@ def prepare(spec: DataSpec, panel: Panel | None = None) -> Prepared:
     in_use, scaler = protocol.in_scale(laid_out, fit_scaler(spec.scaling, seen))
     splits = splits if in_use is laid_out else split_panel(in_use, spec)
     _check_scaler(scaler, splits)
+    prepared = assemble(panel, splits, spec, scaler, static)
+    return replace(prepared, notes=panel.notes, panel=in_use)
+
+
+def assemble(
+    panel: Panel, splits: Splits, spec: DataSpec, scaler: Scaler, static: StaticScaler | None
+) -> Prepared:
+    """Put splits and their scalers together under the protocol of a spec, for a run's own data or other."""
+    protocol = protocol_of(spec)
     return Prepared(
         splits,
         protocol.chosen_by(splits),
@@ -104,8 +113,6 @@ def prepare(spec: DataSpec, panel: Panel | None = None) -> Prepared:
         caveat=protocol.caveat,
         quarantine=panel.quarantine,
         doubts=panel.doubts,
-        notes=panel.notes,
-        panel=in_use,
     )
 
 

@@ -18,7 +18,7 @@ from qhq.public import lazy_names
 
 if TYPE_CHECKING:
     from qhq.engine.density.compile import Channels as Channels
-    from qhq.engine.density.engine import MOST_DENSITY_QUBITS as MOST_DENSITY_QUBITS
+    from qhq.engine.density.engine import MOST_NOISY_QUBITS as MOST_NOISY_QUBITS
     from qhq.engine.density.engine import DensityEngine as DensityEngine
     from qhq.engine.density.engine import DensityResidual as DensityResidual
     from qhq.engine.runtime.statevector import Residual as Residual
@@ -33,7 +33,7 @@ __getattr__ = lazy_names(
     {
         **dict.fromkeys(("Residual", "StateEngine", "States", "StatevectorEngine"), "runtime.statevector"),
         "Channels": "density.compile",
-        **dict.fromkeys(("MOST_DENSITY_QUBITS", "DensityEngine", "DensityResidual"), "density.engine"),
+        **dict.fromkeys(("MOST_NOISY_QUBITS", "DensityEngine", "DensityResidual"), "density.engine"),
         "check_width": "runtime.workspace",
         "TorchEngine": "torch_engine",
     },

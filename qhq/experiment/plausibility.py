@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from qhq.backends.local.statevector import StatevectorExecutor
+from qhq.data.load import is_made_up
 from qhq.data.plausibility import LeakDoubt, find_leaks
 from qhq.data.plausibility.doubt import accept, open_doubts, unmatched
 from qhq.data.prepare import Prepared
@@ -31,9 +32,9 @@ def doubt_data(data: Prepared, spec: DataSpec) -> tuple[LeakDoubt, ...]:
 def doubt_skill(experiment: Experiment) -> tuple[LeakDoubt, ...]:
     """Look at a trained model's skill on validation, on the exact engine whatever the backend is."""
     data, spec = experiment.data, experiment.config.data
-    # A formula makes this panel of the day's prices, so a model can be right far beyond what anyone saw of a
-    # market, and a column of the user's that might leak is not among its own.
-    if spec.source == "synthetic":
+    # Of what a formula makes a model can know more than anyone ever knew of a market, and no column of the
+    # user's that might leak is among it.
+    if is_made_up(spec.source):
         return ()
     windows = data.splits.validation.windows
     kept = min(len(windows), MOST_WINDOWS)

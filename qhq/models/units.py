@@ -8,10 +8,11 @@ the class and register it: one line in :data:`UNITS`, or in another package an e
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING
 
 from qhq.errors import ConfigError, nearest
+from qhq.plugins import all_names, find_point, load_point
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,7 +30,7 @@ UNITS: dict[str, str] = {
 
 def unit_names() -> list[str]:
     """Names of all units, those of other packages after qhq's own."""
-    return [*UNITS, *sorted({point.name for point in entry_points(group=GROUP)} - UNITS.keys())]
+    return all_names(GROUP, UNITS)
 
 
 def check_unit(name: str) -> str:
@@ -53,15 +54,13 @@ def load_unit(name: str) -> type[nn.Module]:
 
     point = _find(name)
     if point is None:
-        raise ConfigError(
-            "A recurrent unit must be known", got=f"'{name}'", fix=nearest(name, unit_names())
-        )  # fmt: skip
-    try:
-        unit = point.load()
-    except Exception as error:  # whatever happens in another package as it is imported
-        raise _not_a_unit(point, f"{type(error).__name__}: {error}") from error
-    if not (isinstance(unit, type) and issubclass(unit, nn.Module)):
-        raise _not_a_unit(point, f"a {type(unit).__name__}")
+        raise ConfigError("A recurrent unit must be known", got=f"'{name}'", fix=nearest(name, unit_names()))
+    unit: type[nn.Module] = load_point(
+        point,
+        lambda found: isinstance(found, type) and issubclass(found, nn.Module),
+        must="A recurrent unit must be a subclass of torch.nn.Module",
+        otherwise="choose another model.recurrent unit",
+    )
     return unit
 
 
@@ -69,13 +68,4 @@ def _find(name: str) -> EntryPoint | None:
     """Qhq's own unit first: no other package can replace one, and none is searched for one."""
     if name in UNITS:
         return EntryPoint(name, UNITS[name], GROUP)
-    return next(iter(entry_points(group=GROUP, name=name)), None)
-
-
-def _not_a_unit(point: EntryPoint, got: str) -> ConfigError:
-    package = point.dist.name if point.dist else "qhq"
-    return ConfigError(
-        "A recurrent unit must be a subclass of torch.nn.Module",
-        got=f"{got} from {point.value} of {package}, unit '{point.name}'",
-        fix=f"Update or uninstall {package}, or choose another model.recurrent unit",
-    )
+    return find_point(GROUP, name)

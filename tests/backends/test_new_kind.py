@@ -130,7 +130,7 @@ def test_no_package_stands_in_for_a_kind_of_qhq(study, plant):
 @pytest.mark.parametrize(
     ("source", "got"),
     [
-        ("ESTIMATOR = 3\n", "a int from qhq_broken:ESTIMATOR of qhq_broken, kind 'estimator'"),
+        ("ESTIMATOR = 3\n", "a int from qhq_broken:ESTIMATOR of qhq_broken, entry point 'estimator'"),
         ("raise RuntimeError('no licence')\n", "RuntimeError: no licence from qhq_broken:ESTIMATOR"),
         ("", "AttributeError: .* from qhq_broken:ESTIMATOR"),
     ],

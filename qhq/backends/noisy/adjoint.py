@@ -23,7 +23,7 @@ from qhq.backends.noisy.kind import AerSpec, FakeSpec
 from qhq.backends.noisy.noise import DeviceNoise, load_device
 from qhq.backends.noisy.programs import NoisyProgram, change_of_basis
 from qhq.backends.parity import Parity, check_parity, parity_tolerance
-from qhq.engine import MOST_DENSITY_QUBITS, Channels, DensityEngine
+from qhq.engine import MOST_NOISY_QUBITS, Channels, DensityEngine
 from qhq.engine.compile import AngleMap, separate_angles
 
 
@@ -95,7 +95,7 @@ class AdjointNoisyExecutor:
         Raises:
             BackendError: If a shape does not fit, or the engine differs from Aer.
         """
-        return self.engine.vjp(inputs, weights, cotangent)
+        return self.backward(self.forward(inputs, weights)[1], cotangent)
 
     def forward(self, inputs: ArrayLike, weights: ArrayLike) -> tuple[FloatArray, Any]:
         """Values (B, O) of the engine, in the precision of the inputs, and what ``backward`` goes on from.
@@ -136,11 +136,11 @@ def open_noisy(
     if spec.gradient != "adjoint" or spec.shots is not None:
         return aer
     qubits = aer.program.num_qubits
-    if qubits <= MOST_DENSITY_QUBITS:
+    if qubits <= MOST_NOISY_QUBITS:
         return AdjointNoisyExecutor(aer)
     sys.stderr.write(
         f"qhq: {spec.name or spec.kind} uses {qubits} qubits, and the noisy engine holds"
-        f" {MOST_DENSITY_QUBITS}: gradients come from Aer by parameter shift, hundreds of times slower\n"
+        f" {MOST_NOISY_QUBITS}: gradients come from Aer by parameter shift, hundreds of times slower\n"
     )
     return aer
 

@@ -24,7 +24,7 @@ from qhq.memory import require_memory
 
 Reals = npt.NDArray[Any]
 
-MOST_DENSITY_QUBITS = 9
+MOST_NOISY_QUBITS = 9
 """A vector of 16 lanes takes 16 MB then, and the vectors that a way back needs some gigabytes at 10."""
 
 KEPT_BYTES = 1 << 29
@@ -186,7 +186,7 @@ class DensityEngine:
 
     Raises:
         ConfigError: If a gate is too wide, or an angle is not real.
-        BackendError: If there are more than ``MOST_DENSITY_QUBITS`` qubits.
+        BackendError: If there are more than ``MOST_NOISY_QUBITS`` qubits.
     """
 
     def __init__(
@@ -197,7 +197,7 @@ class DensityEngine:
         parameters: Sequence[Parameter],
         angle_map: AngleMap,
     ) -> None:
-        check_density_qubits(circuit.num_qubits)
+        _check_qubits(circuit.num_qubits)
         steps, expressions = transfer_steps(circuit, channels)
         self._angles = _ChainedAngles(angle_map, AngleMap(expressions, parameters, ()))
         sampled = self._angles.sampled
@@ -313,15 +313,15 @@ def _pull(side: _Side, ends: Sequence[Reals], weights: Reals) -> Reals:
     return total
 
 
-def check_density_qubits(qubits: int) -> None:
+def _check_qubits(qubits: int) -> None:
     """Refuse a circuit that is too wide for the noisy engine.
 
     Raises:
         BackendError: With the width.
     """
-    if qubits > MOST_DENSITY_QUBITS:
+    if qubits > MOST_NOISY_QUBITS:
         raise BackendError(
-            f"The noisy engine holds density matrices of at most {MOST_DENSITY_QUBITS} qubits",
+            f"The noisy engine holds density matrices of at most {MOST_NOISY_QUBITS} qubits",
             got=f"{qubits} physical qubits in use",
             fix="Set gradient: parameter_shift or spsa in backends.yaml, or use fewer qubits",
         )

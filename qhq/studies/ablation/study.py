@@ -24,6 +24,7 @@ import numpy as np
 from qhq import __version__
 from qhq.ansatz.program import Ansatz
 from qhq.ansatz.stored import fingerprint
+from qhq.data.load import describe_source
 from qhq.data.prepare import Prepared
 from qhq.data.quarantine import tell_rows
 from qhq.data.sources.control import Control, best_skill
@@ -70,19 +71,6 @@ from qhq.studies.runner.reproducible import judged_by_symbol, prepared
 
 _JUDGED = "losses of the task on test and validation"
 """What a cell holds; those of earlier versions hold less, and are measured again in a folder of their own."""
-
-_DATA_KINDS = {
-    "bundled": "real prices (bundled)",
-    "yahoo": "real prices (Yahoo)",
-    "csv": "the user's file",
-    "parquet": "the user's file",
-    "recorded": "real option chains (recorded)",
-    "surface": "real volatility surfaces, interpolated at standard points: no traded contracts",
-    "synthetic": "synthetic option prices on real underlyings",
-    "random_walk": "synthetic (random walk)",
-    "planted": "synthetic (planted signal)",
-}
-"""What each source of data is; a result on model prices says nothing of traded ones."""
 
 
 @dataclass(frozen=True)
@@ -253,7 +241,7 @@ def _say_widths(study: Ablation, found: Measured) -> list[dict[str, Any]]:
 
 def _say_data(config: ExperimentConfig) -> str:
     """What the data is, in a line: synthetic or real, and the file if it is a user's own."""
-    kind, path = _DATA_KINDS[config.data.source], config.data.path
+    kind, path = describe_source(config.data.source), config.data.path
     return kind if path is None else f"{kind}, {Path(path).name}"
 
 

@@ -141,7 +141,7 @@ def test_what_is_written_in_an_entry_or_sampled_stays_on_aer():
 
 
 def test_a_circuit_too_wide_for_the_engine_stays_on_aer_and_says_so(monkeypatch, capsys):
-    monkeypatch.setattr(adjoint, "MOST_DENSITY_QUBITS", 2)
+    monkeypatch.setattr(adjoint, "MOST_NOISY_QUBITS", 2)
     ansatz = built("ry")
     executor = open_training_backend(entry("fake_manila"), ansatz, seed=0)
     assert executor.report().backend == "fake"

@@ -246,6 +246,20 @@ def test_honest_data_raise_no_doubt(make):
     assert codes(doubts(table, *dict.fromkeys((*targets, *features)), **keys)) == []
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_prices_that_move_by_a_tick_or_not_at_all_resemble_one_another_by_chance(seed):
+    rng = np.random.default_rng(seed)
+    steps = rng.choice([-1, 0, 0, 0, 1], (20, SESSIONS))
+    ticks = [frame(f"S{k}", days(), close=5 + np.abs(0.01 * np.cumsum(each))) for k, each in enumerate(steps)]
+    fading = np.exp(-np.arange(SESSIONS) / 300) * np.exp(
+        np.cumsum(rng.normal(0, 0.01, (8, SESSIONS)), axis=1)
+    )
+    cheap = [frame(f"S{k}", days(), close=np.maximum(0.1, np.round(20 * x, 1))) for k, x in enumerate(fading)]
+    for tables in (ticks, cheap):
+        found = codes(doubts(joined(*tables)))
+        assert [code for code in found if code.startswith("repeated_block")] == []
+
+
 def test_honest_option_chains_raise_none():
     table = option_frame(sessions=80)
     assert option_doubts(table) == ()

@@ -126,6 +126,15 @@ def test_repeated_prices_of_a_penny_stock_are_found_between_those_that_stand_sti
     assert codes(doubts(frame("A", days(), close=prices))) == ["repeated_block:A"]
 
 
+def test_quotes_of_one_contract_that_come_again_in_a_chain_are_found():
+    chain = option_frame(sessions=300, strikes=1, seed=3)
+    contract = chain["contract_id"].iloc[-1]
+    rows, quotes = chain.index[chain["contract_id"] == contract], ["bid", "ask", "mid", "last"]
+    chain.loc[rows[-30:], quotes] = chain.loc[rows[20:50], quotes].to_numpy()
+    found = codes(option_doubts(chain, targets=("mid",)))
+    assert [code for code in found if code.startswith("repeated_block")] == [f"repeated_block:{contract}"]
+
+
 def test_weekends_and_holidays_that_were_filled_forward_are_named_by_their_days(rng):
     prices = pd.Series(walk(rng), index=days())
     daily = prices.asfreq("D").ffill()
