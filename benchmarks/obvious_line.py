@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.clock import medians, race
 from benchmarks.table import Table, Target, milliseconds
-from qhq.ansatz.catalogue import load_ansatz
+from qhq.ansatz.spec import load_ansatz
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.backends.registry import open_backend
 from qhq.engine import StatevectorEngine

@@ -56,7 +56,8 @@ class Problem:
     def ansatz(self) -> Ansatz:
         """The circuit in Qiskit."""
         from qhq.ansatz.assemble import build
-        from qhq.ansatz.spec import AnsatzSpec, RotationBlock
+        from qhq.ansatz.blocks import RotationBlock
+        from qhq.ansatz.spec import AnsatzSpec
 
         blocks = (RotationBlock(gates="RY RZ"),)
         return build(AnsatzSpec(qubits=self.qubits, depth=self.layers, blocks=blocks))

@@ -10,8 +10,9 @@ import torch
 from benchmarks.clock import medians, race
 from benchmarks.table import Table, Target, milliseconds
 from qhq.ansatz.assemble import build
+from qhq.ansatz.blocks import RotationBlock
 from qhq.ansatz.program import Ansatz
-from qhq.ansatz.spec import AnsatzSpec, RotationBlock
+from qhq.ansatz.spec import AnsatzSpec
 from qhq.backends.registry import open_training_backend
 from qhq.engine import StatevectorEngine
 from qhq.models.hybrid import HybridForecaster, Shape, build_model

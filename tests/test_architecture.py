@@ -22,7 +22,7 @@ from qhq.evaluation.baselines.catalogue import BASELINES
 from qhq.experiment.config import load_config
 from qhq.experiment.fit import fit
 from qhq.experiment.opening import open_experiment
-from qhq.models.units import UNITS, load_unit, unit_names
+from qhq.models.spec import UNITS, load_unit, unit_names
 from qhq.studies.ablation.study import AblationRequest, run_ablation
 from qhq.studies.runner import Runner
 from qhq.training.loop import Watcher
@@ -114,7 +114,7 @@ from qhq.data.spec import SCALINGS
 from qhq.diagnostics.doctor.checks import CHECKS
 from qhq.evaluation.baselines.catalogue import BASELINES
 from qhq.models.spec import ModelSpec
-from qhq.models.units import load_unit
+from qhq.models.spec import load_unit
 from qhq.studies.seeds import SeedStudy
 ModelSpec.model_validate({"recurrent": [{"unit": "mgu"}]})
 ansatz = build(AnsatzSpec.model_validate({"qubits": 2, "depth": 1, "encoding": {"kind": "phase"}}))
@@ -177,7 +177,7 @@ def trains_a_unit(config):
 
 def test_a_recurrent_unit_trains(plant, config, monkeypatch):
     plant("qhq/models/mgu.py")
-    for name, place in line_of("qhq/models/units.py", {}).items():
+    for name, place in line_of("qhq/models/spec.py", {}).items():
         monkeypatch.setitem(UNITS, name, place)
     trains_a_unit(config)
 

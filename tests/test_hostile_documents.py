@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from qhq.ansatz.catalogue import load_ansatz
+from qhq.ansatz.spec import load_ansatz
 from qhq.backends.registry import load_backends
 from qhq.errors import QHQError
 from qhq.experiment.config import load_config

@@ -116,7 +116,7 @@ def test_every_seed_up_to_the_largest_trains(study, seed):
 
 
 def test_layers_of_an_ansatz_cannot_multiply_without_end(study):
-    from qhq.ansatz.catalogue import load_ansatz
+    from qhq.ansatz.spec import load_ansatz
     from qhq.errors import ConfigError
 
     for encoding in ({"kind": "zz_feature_map", "reps": 1e20}, {"kind": "zz_feature_map", "reps": 2**40}):

@@ -13,7 +13,7 @@ import torch
 
 from qhq.ansatz import build, load_ansatz
 from qhq.quantum import AdjointNetwork, QuantumLayer
-from qhq.quantum.angle_scaling import AngleScaling
+from qhq.quantum.layer import AngleScaling
 from tests.ansatz.circuits import statevector_expectations
 
 ROOT = Path(__file__).parents[1]

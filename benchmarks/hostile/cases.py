@@ -315,8 +315,8 @@ def circuits(place: Path) -> Make:
     from qiskit.circuit import Parameter, ParameterVector
 
     from qhq.ansatz.assemble import build
-    from qhq.ansatz.catalogue import load_ansatz
     from qhq.ansatz.export import export
+    from qhq.ansatz.spec import load_ansatz
 
     sources: list[tuple[str, bytes]] = []
     for name in ("reference", "sim_02", "real_amplitudes", "zz_feature_map"):

@@ -12,11 +12,9 @@ from qiskit.circuit import Parameter, ParameterVector, QuantumCircuit
 from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import SparsePauliOp
 
-from qhq.ansatz.catalogue import load_ansatz
 from qhq.ansatz.files import read_block, read_circuit_file, split_roles
-from qhq.ansatz.layers import block_circuit, entangler_circuit
 from qhq.ansatz.program import Ansatz
-from qhq.ansatz.spec import PAULI, AnsatzSpec
+from qhq.ansatz.spec import PAULI, AnsatzSpec, load_ansatz
 from qhq.documents import validate
 from qhq.errors import ConfigError, nearest
 
@@ -180,8 +178,8 @@ def _stack_layers(spec: AnsatzSpec) -> tuple[QuantumCircuit, tuple[Parameter, ..
 
 
 def _layer_blocks(spec: AnsatzSpec, *, last: bool) -> list[QuantumCircuit]:
-    blocks = [block_circuit(block, spec.qubits, last=last) for block in spec.blocks]
-    return [*blocks, entangler_circuit(spec.entangler, spec.qubits)]
+    blocks = [block.circuit(spec.qubits, last=last) for block in spec.blocks]
+    return [*blocks, spec.entangler.circuit(spec.qubits)]
 
 
 def _renamed(circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> QuantumCircuit:

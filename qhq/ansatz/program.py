@@ -1,4 +1,7 @@
-"""The built ansatz: one circuit, the roles of its parameters, and what is measured."""
+"""The built ansatz: one circuit, the roles of its parameters, and what is measured.
+
+Beside it what is made of one: its size (`describe`), and the same without what couples its qubits.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,21 @@ import numpy as np
 from qiskit.circuit import (
     Barrier,
     BoxOp,
+    CircuitInstruction,
     ControlFlowOp,
     Delay,
     Measure,
     Parameter,
     QuantumCircuit,
     QuantumRegister,
+    Qubit,
 )
+from qiskit.circuit.library import UnitaryGate
 from qiskit.quantum_info import PauliList, SparsePauliOp
 from qiskit.transpiler import TranspileLayout
 
 from qhq.ansatz.spec import AngleScalingKind
-from qhq.engine.compile import is_parametric, lower_checked, without_final_measurements
+from qhq.engine.compile import STANDARD, class_of, is_parametric, lower_checked, without_final_measurements
 from qhq.errors import ConfigError
 
 
@@ -222,3 +228,99 @@ def _check_observables(qubits: int, observables: tuple[SparsePauliOp, ...]) -> N
 
 def _names(parameters: Iterable[Parameter]) -> str:
     return ", ".join(sorted(each.name for each in parameters))
+
+
+@dataclass(frozen=True)
+class CircuitFacts:
+    """Size of an ansatz as written, before any backend rewrites it.
+
+    Attributes:
+        qubits: Q.
+        inputs: I.
+        weights: W.
+        observables: O.
+        depth: Longest path, counted in gates.
+        depth_2q: Longest path, counted in gates on two or more qubits.
+        two_qubit_gates: Gates on two or more qubits.
+        gates: How often each gate occurs, the most frequent first.
+    """
+
+    qubits: int
+    inputs: int
+    weights: int
+    observables: int
+    depth: int
+    depth_2q: int
+    two_qubit_gates: int
+    gates: dict[str, int]
+
+
+def describe(ansatz: Ansatz) -> CircuitFacts:
+    """Count the facts of an ansatz.
+
+    >>> from qhq.ansatz.assemble import build
+    >>> from qhq.ansatz.spec import AnsatzSpec
+    >>> describe(build(AnsatzSpec(qubits=3))).gates
+    {'ry': 6, 'cx': 3}
+    """
+    circuit = ansatz.circuit
+    return CircuitFacts(
+        qubits=ansatz.num_qubits,
+        inputs=ansatz.num_inputs,
+        weights=ansatz.num_weights,
+        observables=ansatz.num_outputs,
+        depth=circuit.depth(),
+        depth_2q=circuit.depth(lambda instruction: instruction.operation.num_qubits > 1),
+        two_qubit_gates=circuit.num_nonlocal_gates(),
+        gates={name: int(count) for name, count in circuit.count_ops().items()},
+    )
+
+
+def without_entanglers(ansatz: Ansatz) -> Ansatz:
+    """Leave out every gate on two or more qubits, and the weights that stood in no other gate.
+
+    Gates that a circuit defines itself are opened down to Qiskit's standard gates. The qubits, the inputs and
+    the observables stay, so that the rest of a model does too.
+
+    >>> from qhq.ansatz.assemble import build
+    >>> from qhq.ansatz.spec import AnsatzSpec
+    >>> product = without_entanglers(build(AnsatzSpec(qubits=3, depth=2)))
+    >>> product.circuit.num_nonlocal_gates(), product.num_weights
+    (0, 6)
+
+    Raises:
+        ConfigError: If an input enters by gates on several qubits alone.
+    """
+    circuit = QuantumCircuit(*ansatz.circuit.qregs, name=ansatz.circuit.name)
+    if circuit.num_qubits < ansatz.num_qubits:
+        circuit.add_bits(each for each in ansatz.circuit.qubits if each not in circuit.qubits)
+    circuit.global_phase = 0.0  # no observable sees it, and it may hold parameters of gates left out
+    _copy_single(ansatz.circuit, ansatz.circuit.qubits, circuit)
+    present = set(circuit.parameters)
+    lost = [each.name for each in ansatz.inputs if each not in present]
+    if lost:
+        raise ConfigError(
+            "Every input must still enter without the gates on several qubits",
+            got=f"only such gates for {', '.join(lost)}",
+            fix="Encode each input by a rotation, or leave quantum.entangled: true",
+        )
+    weights = tuple(each for each in ansatz.weights if each in present)
+    return Ansatz(circuit, ansatz.inputs, weights, ansatz.observables, ansatz.angle_scaling)
+
+
+def _copy_single(source: QuantumCircuit, qubits: Sequence[Qubit], target: QuantumCircuit) -> None:
+    """Append the one-qubit gates of ``source``, its own qubits standing for ``qubits`` of ``target``."""
+    for instruction in source.data:
+        wires = [qubits[source.find_bit(each).index] for each in instruction.qubits]
+        if len(wires) == 1:
+            target.append(CircuitInstruction(instruction.operation, wires))
+        elif _is_composite(instruction):
+            _copy_single(instruction.operation.definition, wires, target)
+
+
+def _is_composite(instruction: CircuitInstruction) -> bool:
+    """Whether a gate on several qubits is a circuit of its own, of which parts may act on one qubit."""
+    gate = instruction.operation
+    definition = getattr(gate, "definition", None)
+    is_whole = isinstance(gate, Barrier) or class_of(gate) in STANDARD or class_of(gate) is UnitaryGate
+    return definition is not None and not is_whole

@@ -1,25 +1,26 @@
-"""What a file of ``circuits/`` may say. No Qiskit here: reading a spec costs nothing."""
+"""What a file of ``circuits/`` may say, finding one by name or path, and laying overrides over it.
+
+No Qiskit here: reading a spec costs nothing.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import Field, Tag, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+from ruamel.yaml.comments import CommentedMap
 
-from qhq.ansatz.encodings import (
-    FIXED_GATES,
-    ROTATIONS,
-    AngleEncoding,
-    Encoding,
-    Entanglement,
-    gate_words,
-    kind_or,
-)
-from qhq.documents import Spec
+from qhq.ansatz.blocks import Block, Entangler, RotationBlock
+from qhq.ansatz.encodings import AngleEncoding, Encoding
+from qhq.documents import Spec, override_key, read_mapping, validate
+from qhq.errors import ConfigError, nearest
+from qhq.paths import study_roots, tell_of_hidden
 
 AngleScalingKind = Literal["pi_tanh", "half_pi_tanh", "pi_sin", "two_arctan", "unit_tanh"]
-"""Bounded maps of any real number to an angle in radians, see :mod:`qhq.quantum.angle_scaling`."""
+"""Bounded maps of any real number to an angle in radians, see :mod:`qhq.quantum.layer`."""
 
 PAULI = r"[IXYZ]+|[XYZ]\d+( [XYZ]\d+)*"
 """A Pauli operator as a text, by all qubits or by those that it acts on."""
@@ -29,57 +30,6 @@ MOST_GATES = 2_000_000
 
 QASM_ENDINGS = (".qasm", ".qasm2", ".qasm3", ".inc")
 """Of OpenQASM files; which version one is, its first line says."""
-
-
-class RotationBlock(Spec):
-    """One weight a gate and qubit: ``RY``, ``RX RZ``, ``Rot`` (RZ RY RZ), or any row of these words.
-
-    ``H`` stands for a column of Hadamard gates, which takes no weight. ``inner`` leaves out the first and the
-    last qubit.
-    """
-
-    kind: Literal["rotations"] = "rotations"
-    gates: str = "RY"
-    on: Literal["all", "inner"] = "all"
-
-    @field_validator("gates")
-    @classmethod
-    def _check_gates(cls, gates: str) -> str:
-        return " ".join(gate_words(gates, (*ROTATIONS, *FIXED_GATES)))
-
-
-class CouplingBlock(Spec):
-    """Two-qubit gates between blocks; ``crx`` and ``crz`` take one weight a gate, ``cx`` and ``cz`` none.
-
-    The patterns are those of :mod:`qhq.ansatz.patterns`.
-    """
-
-    kind: Literal["couplings"]
-    gate: Literal["cx", "cz", "crx", "crz"]
-    pattern: Literal[
-        "linear", "falling", "ring", "rising_ring", "falling_ring", "full", "all_to_all", "even", "odd"
-    ]
-
-
-class RealAmplitudesBlock(Spec):
-    """Qiskit's ``real_amplitudes``; over all layers it is the library circuit with ``reps`` = depth."""
-
-    kind: Literal["real_amplitudes"]
-    entanglement: Entanglement = "reverse_linear"
-
-
-class EfficientSU2Block(Spec):
-    """Qiskit's ``efficient_su2``; over all layers it is the library circuit with ``reps`` = depth."""
-
-    kind: Literal["efficient_su2"]
-    entanglement: Entanglement = "reverse_linear"
-
-
-class Entangler(Spec):
-    """Two-qubit gates after the blocks of each layer; a ring of two qubits is a single gate."""
-
-    pattern: Literal["ring", "linear", "full", "none"] = "ring"
-    gate: Literal["cx", "cz"] = "cx"
 
 
 class CircuitFile(Spec):
@@ -121,15 +71,6 @@ class CircuitFile(Spec):
         """Ending of the file's name without ``.gz``, in lower case with its dot; '' if it has none."""
         _, dot, ending = self.path.lower().removesuffix(".gz").rpartition(".")
         return dot + ending
-
-
-Block = Annotated[
-    Annotated[RotationBlock, Tag("rotations")]
-    | Annotated[CouplingBlock, Tag("couplings")]
-    | Annotated[RealAmplitudesBlock, Tag("real_amplitudes")]
-    | Annotated[EfficientSU2Block, Tag("efficient_su2")],
-    kind_or("rotations"),
-]
 
 
 class AnsatzSpec(Spec):
@@ -200,3 +141,89 @@ class AnsatzSpec(Spec):
             if getattr(self, name) != unset[name].default:
                 raise ValueError(f"file and {name} exclude each other; a circuit from a file is complete")
         return self
+
+
+def list_ansaetze() -> dict[str, Path]:
+    """Known ansaetze by name, sorted; a file in the current folder's ``circuits/`` hides a shipped one."""
+    found: dict[str, Path] = {}
+    for root in study_roots():
+        for path in sorted((root / "circuits").glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return dict(sorted(found.items()))
+
+
+def load_ansatz(
+    name_or_path: str,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    named: Callable[[str], str] | None = None,
+) -> AnsatzSpec:
+    """Read an ansatz.
+
+    Args:
+        name_or_path: A name (``reference`` is ``circuits/reference.yaml``), or the path of a YAML file.
+        overrides: Keys laid over the file's, nested ones key by key.
+        named: From a key of the ansatz to the key of a config by which it was overridden, for errors. None
+            where overrides come from the command line.
+
+    Returns:
+        The spec; the path of a circuit file in it is absolute.
+
+    Raises:
+        ConfigError: If there is no such ansatz, or it breaks a rule.
+    """
+    path = _find(name_or_path)
+    by_name = not (is_path(name_or_path) or path == Path(name_or_path))
+    hides = by_name and tell_of_hidden(path, Path("circuits") / path.name)
+    content = read_mapping(path)
+    _lay_over(content, overrides or {})
+    spec = validate(AnsatzSpec, content, str(path), named)
+    if spec.file is None:
+        return spec
+    code = (path.parent / spec.file.path).absolute()
+    if (
+        by_name
+        and spec.file.suffix == ".py"
+        and (hides or tell_of_hidden(code, Path("circuits") / code.name))
+    ):
+        raise ConfigError(
+            "A Python circuit of the current folder must not take the name of a shipped one: it would run as"
+            " a program that nobody named",
+            got=f"'{name_or_path}', which is {path} here",
+            fix=f"Name its file, circuits/{path.name}, if you trust it, or give it another name",
+        )
+    anchored = spec.file.model_copy(update={"path": str(code)})
+    return spec.model_copy(update={"file": anchored})
+
+
+def is_path(name_or_path: str) -> bool:
+    """Whether an ansatz is named by the path of its file, not by its name in ``circuits/``."""
+    return Path(name_or_path).suffix in (".yaml", ".yml") or len(Path(name_or_path).parts) > 1
+
+
+def _find(name_or_path: str) -> Path:
+    path = Path(name_or_path)
+    if is_path(name_or_path) or (path.suffix and path.is_file()):
+        return path
+    known = list_ansaetze()
+    if name_or_path not in known:
+        raise ConfigError(
+            "An ansatz must be a file in circuits/, or the path of a YAML file",
+            got=f"'{name_or_path}'",
+            fix=nearest(name_or_path, known),
+        )
+    return known[name_or_path]
+
+
+def _lay_over(content: CommentedMap, overrides: Mapping[str, Any]) -> None:
+    for key, value in overrides.items():
+        node = content.get(key)
+        if isinstance(value, Mapping) and isinstance(node, CommentedMap) and _same_kind(node, value):
+            _lay_over(node, value)
+        else:
+            override_key(content, key, value)
+
+
+def _same_kind(node: CommentedMap, value: Mapping[str, Any]) -> bool:
+    """Whether ``value`` amends ``node``; another ``kind`` replaces it, with other keys."""
+    return "kind" not in value or value["kind"] == node.get("kind")

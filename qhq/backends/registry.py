@@ -257,7 +257,7 @@ def check_entry(name: str, ansatz: str) -> dict[str, Any]:
         BackendError: If it cannot be opened, fails the correctness gate, or gives what is no value.
     """
     from qhq.ansatz.assemble import build
-    from qhq.ansatz.catalogue import load_ansatz
+    from qhq.ansatz.spec import load_ansatz
 
     spec, program = find_backend(name), build(load_ansatz(ansatz))
     executor = open_backend(spec, program, seed=0)

@@ -35,7 +35,7 @@ Out = Annotated[Path | None, typer.Option("--output", "-o", help="File to write.
 def list_circuits(json: Json = False, debug: Debug = False) -> None:
     """List the ansaetze, those of the current folder before the shipped ones."""
     with command(as_json=json, debug=debug) as output:
-        from qhq.ansatz.catalogue import list_ansaetze, load_ansatz
+        from qhq.ansatz.spec import list_ansaetze, load_ansatz
 
         rows = []
         for name, path in list_ansaetze().items():
@@ -122,7 +122,7 @@ def info(
 ) -> None:
     """Count an ansatz: qubits, inputs, weights, depth, gates; with --deep measure what it can do."""
     with command(as_json=json, debug=debug) as output:
-        from qhq.ansatz.describe import describe
+        from qhq.ansatz.program import describe
 
         ansatz = _build(name, qubits, depth, isa)
         facts = {"name": name, **asdict(describe(ansatz)), "angle_scaling": ansatz.angle_scaling}
@@ -140,7 +140,7 @@ def info(
 
 def _build(name: str, qubits: int | None, depth: int | None, isa: str | None) -> Ansatz:
     from qhq.ansatz.assemble import build
-    from qhq.ansatz.catalogue import load_ansatz
+    from qhq.ansatz.spec import load_ansatz
 
     sizes = {"qubits": qubits, "depth": depth}
     ansatz = build(load_ansatz(name, {key: value for key, value in sizes.items() if value is not None}))

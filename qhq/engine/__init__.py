@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from qhq.engine.density.engine import MOST_NOISY_QUBITS as MOST_NOISY_QUBITS
     from qhq.engine.density.engine import DensityEngine as DensityEngine
     from qhq.engine.density.engine import DensityResidual as DensityResidual
+    from qhq.engine.runtime.jobs import check_width as check_width
     from qhq.engine.runtime.statevector import Residual as Residual
     from qhq.engine.runtime.statevector import StateEngine as StateEngine
     from qhq.engine.runtime.statevector import States as States
     from qhq.engine.runtime.statevector import StatevectorEngine as StatevectorEngine
-    from qhq.engine.runtime.workspace import check_width as check_width
     from qhq.engine.torch_engine import TorchEngine as TorchEngine
 
 __getattr__ = lazy_names(
@@ -34,7 +34,7 @@ __getattr__ = lazy_names(
         **dict.fromkeys(("Residual", "StateEngine", "States", "StatevectorEngine"), "runtime.statevector"),
         "Channels": "density.compile",
         **dict.fromkeys(("MOST_NOISY_QUBITS", "DensityEngine", "DensityResidual"), "density.engine"),
-        "check_width": "runtime.workspace",
+        "check_width": "runtime.jobs",
         "TorchEngine": "torch_engine",
     },
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, PrivateAttr
 
-from qhq.ansatz.catalogue import is_path
+from qhq.ansatz.spec import is_path
 from qhq.data.spec import OPTION_SOURCES, DataSpec
 from qhq.documents import Spec, load_document, read_mapping
 from qhq.errors import ConfigError

@@ -13,8 +13,8 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from qhq.ansatz.assemble import Ansatz, build
-from qhq.ansatz.catalogue import is_path, load_ansatz
-from qhq.ansatz.product import without_entanglers
+from qhq.ansatz.program import without_entanglers
+from qhq.ansatz.spec import is_path, load_ansatz
 from qhq.ansatz.stored import fingerprint, load_built, settle
 from qhq.backends.backend import BackendSpec
 from qhq.backends.executor import Executor

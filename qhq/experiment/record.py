@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from qhq.ansatz.describe import describe
+from qhq.ansatz.program import describe
 from qhq.backends.parity import Parity
 from qhq.data.prepare import Prepared
 from qhq.experiment.evaluate import Evaluation

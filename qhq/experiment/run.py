@@ -48,8 +48,7 @@ from qhq.runs.looks import add_look
 from qhq.runs.record import Json, Plausibility
 from qhq.runs.run_folder import FAILED, FINISHED, RUNNING, RunFolder, create_run, writable
 from qhq.training.checkpoint import load_state, save_state, save_weights
-from qhq.training.history import history_csv
-from qhq.training.loop import TrainingState, Watcher, Watchers
+from qhq.training.loop import TrainingState, Watcher, Watchers, history_csv
 
 MOST_OF_LOSS = 0.95
 """A symbol or target with more of the validation loss than this decides alone."""

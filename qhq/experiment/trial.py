@@ -26,8 +26,7 @@ from qhq.runs.provenance import now
 from qhq.runs.record import Json
 from qhq.runs.run_folder import FINISHED, RUNNING, RunFolder
 from qhq.training.checkpoint import load_state, save_state, save_weights
-from qhq.training.history import history_csv
-from qhq.training.loop import TrainingState, Watcher, Watchers
+from qhq.training.loop import TrainingState, Watcher, Watchers, history_csv
 
 
 def run_trial(folder: RunFolder, config: ExperimentConfig, data: Prepared, until: int | None = None) -> None:

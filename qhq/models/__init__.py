@@ -1,4 +1,4 @@
-"""Models: windows in, scaled forecasts out. Read `spec`, then `hybrid`, then `recurrent`."""
+"""Models: windows in, scaled forecasts out. Read `spec`, then `hybrid`."""
 
 from typing import TYPE_CHECKING
 

@@ -11,7 +11,7 @@ backends: only what stands between `angles` and `decode` belongs to a backend.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -20,12 +20,85 @@ from torch import Tensor, nn
 
 from qhq.errors import BackendError, ConfigError
 from qhq.memory import require_memory
-from qhq.models.mlp import TanhMLP
-from qhq.models.recurrent import RecurrentStack, open_forget_gates
-from qhq.models.spec import Activation, ModelSpec
-from qhq.quantum.angle_scaling import AngleScaling
-from qhq.quantum.layer import QuantumLayer
+from qhq.models.spec import Activation, ModelSpec, RecurrentLayerSpec, load_unit
+from qhq.quantum.layer import AngleScaling, QuantumLayer
 from qhq.seeding import child_seed
+
+
+class RecurrentStack(nn.Module):
+    """Encode a window (B, T, F) as the last layer's hidden state after its last step, (B, hidden)."""
+
+    def __init__(self, layers: Sequence[RecurrentLayerSpec], *, features: int, dropout: float) -> None:
+        super().__init__()
+        sizes = [features, *(layer.hidden for layer in layers)]
+        self.layers = nn.ModuleList(
+            load_unit(layer.unit)(size, layer.hidden, batch_first=True)
+            for layer, size in zip(layers, sizes, strict=False)
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.hidden = sizes[-1]
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """Return the hidden state after the last step, shape (B, hidden)."""
+        first, *others = self.layers
+        sequence, _ = first(windows)
+        for layer in others:
+            sequence, _ = layer(self.dropout(sequence))
+        last: Tensor = sequence[:, -1]
+        return last
+
+
+def open_forget_gates(stack: RecurrentStack) -> None:
+    """Start every LSTM's forget gate at one, so that a long window reaches the end.
+
+    Jozefowicz, Zaremba and Sutskever, ICML 2015: the forget bias is ``b_ih + b_hh``, the second of
+    four blocks.
+    """
+    for layer in stack.layers:
+        if isinstance(layer, nn.LSTM):
+            block = slice(layer.hidden_size, 2 * layer.hidden_size)
+            with torch.no_grad():
+                layer.get_parameter("bias_ih_l0")[block] = 1.0
+                layer.get_parameter("bias_hh_l0")[block] = 0.0
+
+
+class TanhMLP(nn.Module):
+    """Angles (B, I) in, values (B, O) out, by one hidden layer of tanh: ``V tanh(U x + b)``.
+
+    What stands after it adds a bias of its own, so ``V`` has none. Unlike expectation values its outputs are
+    not bounded. They lie in a space of as many dimensions as there are hidden units: one unit makes all
+    outputs multiples of each other, however many there are.
+    """
+
+    def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
+        super().__init__()
+        self.enter = nn.Linear(inputs, hidden)
+        self.leave = nn.Linear(hidden, outputs, bias=False)
+
+    def forward(self, angles: Tensor) -> Tensor:
+        """Values (B, O) of angles (B, I)."""
+        values: Tensor = self.leave(self.enter(angles).tanh())
+        return values
+
+
+def matched_width(inputs: int, outputs: int, weights: int) -> int:
+    """Hidden width whose parameter count is nearest to a circuit's ``weights``, and ``outputs`` at least.
+
+    Below ``outputs`` hidden units the MLP's outputs would depend on each other linearly, and those of a
+    circuit do not: it would be a weaker rival by its rank, not by its parameters. So the MLP of a circuit
+    with few weights has more parameters than that. Of two widths as near, the wider.
+
+    >>> matched_width(4, 4, 8), matched_width(4, 4, 48)
+    (4, 5)
+    """
+    step = mlp_parameters(inputs, 1, outputs)
+    return max(outputs, (2 * weights + step) // (2 * step))
+
+
+def mlp_parameters(inputs: int, hidden: int, outputs: int) -> int:
+    """Parameters of a `TanhMLP`."""
+    return hidden * (inputs + 1 + outputs)
+
 
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     "none": nn.Identity,

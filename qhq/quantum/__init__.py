@@ -1,6 +1,6 @@
 """Quantum: an executor as a network of qiskit-machine-learning and as a layer of torch.
 
-Read in this order: ``angle_scaling`` (numbers to angles, in torch), ``network`` (``ExecutorNetwork``),
+Read in this order: ``network`` (``ExecutorNetwork``), ``differentiation`` (how torch goes through it),
 ``layer`` (``QuantumLayer``, what models hold) and ``adjoint_network`` (``EstimatorQNN`` on the exact engine).
 """
 

@@ -1,1 +1,1 @@
-"""Training: a plain loop over any module. Read `spec`, `loop`, then `history` and `checkpoint`."""
+"""Training: a plain loop over any module. Read `spec`, `loop`, then `checkpoint`."""

@@ -7,10 +7,12 @@ after ``e``. A run cut off in an epoch and taken up at its start therefore repea
 from __future__ import annotations
 
 import copy
+import csv
+import io
 import math
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import torch
@@ -18,13 +20,33 @@ from torch import Tensor, nn
 
 from qhq.errors import ConfigError
 from qhq.seeding import child_generator, child_seed
-from qhq.training.history import EpochRecord
 from qhq.training.spec import TrainingSpec
 
 CHUNK = 1024
 """Validation samples in one forward pass."""
 
 LOSSES: dict[str, type[nn.Module]] = {"mse": nn.MSELoss, "mae": nn.L1Loss, "huber": nn.HuberLoss}
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch. Losses are in scaled units; gradient norms are L2 norms, averaged over the batches."""
+
+    epoch: int
+    train_loss: float
+    validation_loss: float
+    grad_encoder: float
+    grad_circuit: float
+    grad_head: float
+
+
+def history_csv(history: Sequence[EpochRecord]) -> str:
+    """Write epochs as CSV text with a header, one row an epoch counted from 1, floats in full precision."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, [field.name for field in fields(EpochRecord)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**asdict(record), "epoch": record.epoch + 1} for record in history)
+    return stream.getvalue()
 
 
 @dataclass(frozen=True)

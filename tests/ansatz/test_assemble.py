@@ -5,8 +5,7 @@ from qiskit.circuit.library import efficient_su2, real_amplitudes, zz_feature_ma
 from qiskit.quantum_info import Operator, SparsePauliOp
 
 from qhq.ansatz.assemble import Ansatz, build, build_ansatz, pauli_observables
-from qhq.ansatz.catalogue import list_ansaetze, load_ansatz
-from qhq.ansatz.spec import AnsatzSpec
+from qhq.ansatz.spec import AnsatzSpec, list_ansaetze, load_ansatz
 from qhq.errors import ConfigError
 from tests.ansatz.circuits import NO_ENTANGLER, SPECS, built, matrix, random_values
 

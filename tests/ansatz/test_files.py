@@ -5,8 +5,7 @@ import pytest
 from qiskit import qasm3, qpy
 
 from qhq.ansatz.assemble import build
-from qhq.ansatz.catalogue import load_ansatz
-from qhq.ansatz.spec import AnsatzSpec
+from qhq.ansatz.spec import AnsatzSpec, load_ansatz
 from qhq.errors import ConfigError
 from tests.ansatz.circuits import built, matrix, random_values
 

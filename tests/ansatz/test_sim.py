@@ -9,8 +9,8 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.quantum_info import Operator
 
 from qhq.ansatz.assemble import build
-from qhq.ansatz.catalogue import load_ansatz
-from qhq.ansatz.describe import describe
+from qhq.ansatz.program import describe
+from qhq.ansatz.spec import load_ansatz
 from tests.ansatz.circuits import matrix
 
 SIZES = {

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from qhq.ansatz.assemble import build
-from qhq.ansatz.catalogue import load_ansatz
+from qhq.ansatz.spec import load_ansatz
 from qhq.backends import registry
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.backends.registry import (

@@ -9,8 +9,8 @@ from qiskit.circuit import ParameterVector, QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
 from qhq.ansatz.assemble import build, pauli_observables
-from qhq.ansatz.catalogue import load_ansatz
 from qhq.ansatz.program import Ansatz
+from qhq.ansatz.spec import load_ansatz
 
 
 def shipped(name: str, **overrides) -> Ansatz:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from qhq.ansatz.assemble import build_ansatz
-from qhq.ansatz.catalogue import load_ansatz
+from qhq.ansatz.spec import load_ansatz
 from qhq.ansatz.stored import fingerprint
 from qhq.backends.registry import load_backends
 from qhq.errors import ConfigError

@@ -1,5 +1,6 @@
 import copy
 import io
+import math
 import pickle
 from dataclasses import replace
 
@@ -15,12 +16,11 @@ from qiskit_machine_learning.neural_networks import EstimatorQNN
 from safetensors.torch import load_file, save_file
 
 from qhq.ansatz import AnsatzSpec, build, load_ansatz
-from qhq.ansatz.spec import Entangler, RotationBlock
+from qhq.ansatz.blocks import Entangler, RotationBlock
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.backends.registry import find_backend, open_backend
 from qhq.errors import BackendError, ConfigError
-from qhq.quantum.angle_scaling import AngleScaling
-from qhq.quantum.layer import QuantumLayer
+from qhq.quantum.layer import SCALINGS, AngleScaling, QuantumLayer
 from tests.ansatz.circuits import SPECS, built, random_values, statevector_expectations
 
 
@@ -484,3 +484,28 @@ def test_weights_follow_the_default_dtype_of_torch(dtype):
     assert [name for name, _ in layer.named_parameters()] == list(layer.state_dict()) == ["weight"]
     other = QuantumLayer("reference", qubits=2, depth=1, seed=3)
     np.testing.assert_array_equal(layer.weight.float().numpy(force=True), other.weight.numpy(force=True))
+
+
+@pytest.mark.parametrize("kind", SCALINGS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_angles_are_bounded_and_keep_shape_and_dtype(kind, dtype):
+    values = torch.linspace(-1e3, 1e3, 1001, dtype=dtype).reshape(7, 11, 13)
+    angles = AngleScaling(kind)(values)
+    assert (angles.shape, angles.dtype) == (values.shape, dtype)
+    assert angles.abs().max() <= math.pi * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("kind", SCALINGS)
+def test_no_input_is_dead_near_zero(kind):
+    values = torch.linspace(-0.5, 0.5, 11, dtype=torch.float64, requires_grad=True)
+    AngleScaling(kind)(values).sum().backward()
+    assert values.grad.min() > 0.5
+
+
+def test_an_unknown_kind_names_the_nearest():
+    with pytest.raises(ConfigError, match="Did you mean 'pi_tanh'"):
+        AngleScaling("pi_tan")
+
+
+def test_the_kind_is_shown():
+    assert str(AngleScaling("pi_sin")) == "AngleScaling(pi_sin)"

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from qhq.ansatz.describe import describe
-from qhq.ansatz.program import Ansatz
+from qhq.ansatz.program import Ansatz, describe
 from qhq.backends.executor import FloatArray, Report, shape_error
 from qhq.engine import StatevectorEngine
 

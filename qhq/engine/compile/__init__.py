@@ -1,9 +1,9 @@
 """Any Qiskit circuit -> a flat program.
 
 Read in this order: ``lowering`` (any circuit -> two-term rotations and fixed gates; ``equivalence`` checks
-it against Qiskit), ``expressions`` and ``angles`` (the angles as functions of inputs and weights),
-``primitives``, ``frame`` and ``fusion`` (rotations and phases in a linear frame, merged into few passes),
-``tape`` (the flat arrays of ``qhq.engine.program``).
+it against Qiskit), ``expressions`` and ``angles`` (the angles as functions of inputs and weights), ``fusion``
+(rotations and phases in a linear frame, merged into few passes), ``tape`` (the flat arrays of
+``qhq.engine.program``).
 
 The rest of qhq uses what is named here: the closed set of gates that every backend runs, and their angles.
 """

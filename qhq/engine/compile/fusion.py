@@ -1,4 +1,13 @@
-"""Gate fusion: primitives in circuit order -> few, large operations on stored amplitudes.
+"""Gate fusion: lowered gates in circuit order -> few, large operations on stored amplitudes.
+
+A gate becomes *primitives*: ``RY(q, a)``, which is Qiskit's, ``Phase(qubits, a)``, which is
+``exp(-i a Z...Z / 2)``, ``Move``, which is CX, X or SWAP, and dense matrices. All one-qubit gates are
+``RZ RY RZ`` (Nielsen and Chuang, theorem 4.1); global phases are dropped.
+
+Gates that only move amplitudes cost nothing: they change the *frame* in which the others are read. Stored
+amplitude ``z`` stands for the basis state whose qubit ``q`` is ``parity(row[q] & z) ^ sign[q]``; ``z ^
+col[q]`` differs from it in qubit ``q`` alone. CX, X and SWAP rewrite rows, columns and signs and touch no
+amplitude.
 
 Rotations that do not block each other gather in a *layer*, phases behind them in one diagonal; equal axes add
 their angles; what acts on |0> or commutes with all observables disappears. All of it is exact.
@@ -6,14 +15,242 @@ their angles; what acts on |0> or commutes with all observables disappears. All 
 
 from __future__ import annotations
 
+import cmath
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from qiskit.circuit import Gate
+from qiskit.circuit.library import CXGate, CZGate, RZZGate, SwapGate, UnitaryGate, XGate
 
-from qhq.engine.compile.frame import Frame, odd
-from qhq.engine.compile.primitives import RY, Angle, Dense, Move, Phase, Primitive
+from qhq.engine.compile.lowering import lower
 from qhq.engine.program import MOST_ROTATIONS
+
+_NATIVE = {"cx": CXGate, "x": XGate, "swap": SwapGate, "cz": CZGate, "rzz": RZZGate}
+_TINY = 1e-15
+"""An entry below this is rounding of zero; its argument would be noise."""
+_HALF_PI = np.pi / 2
+
+
+@dataclass(frozen=True)
+class Angle:
+    """``constant + slope * theta_index``; no theta where ``index`` is None."""
+
+    constant: float = 0.0
+    index: int | None = None
+
+
+@dataclass(frozen=True)
+class RY:
+    """``exp(-i angle Y / 2)`` on one qubit."""
+
+    qubit: int
+    angle: Angle
+
+
+@dataclass(frozen=True)
+class Phase:
+    """``exp(-i angle Z...Z / 2)``."""
+
+    qubits: tuple[int, ...]
+    angle: Angle
+
+
+@dataclass(frozen=True)
+class Move:
+    """``cx``, ``x`` or ``swap``."""
+
+    name: str
+    qubits: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Any unitary; bit ``j`` of a row of the matrix is qubit ``qubits[j]``."""
+
+    qubits: tuple[int, ...]
+    matrix: npt.NDArray[np.complex128]
+
+
+Primitive = RY | Phase | Move | Dense
+
+
+def rotation(name: str, qubits: tuple[int, ...], angle: Angle) -> Iterator[Primitive]:
+    """A gate of ``ROTATIONS`` as primitives: a change of frame, the rotation, and the way back."""
+    if name in {"rz", "p", "rzz"}:
+        yield Phase(qubits, angle)
+        return
+    if name == "ry":
+        yield RY(qubits[0], angle)
+        return
+    way = list(_way(name, qubits))
+    yield from way
+    last = qubits[-1] if name == "rzx" else qubits[0]
+    yield Phase((last,), Angle(_HALF_PI))
+    yield RY(last, angle)
+    yield Phase((last,), Angle(-_HALF_PI))
+    for step in reversed(way):  # moves are their own inverse
+        yield Phase(step.qubits, Angle(-step.angle.constant)) if isinstance(step, Phase) else step
+
+
+def _way(name: str, qubits: tuple[int, ...]) -> Iterator[Primitive]:
+    """The change of frame in which RXX, RYY and RZX are RX on one qubit."""
+    if name == "ryy":
+        yield from (Phase((q,), Angle(-_HALF_PI)) for q in qubits)
+    if name in {"rxx", "ryy"}:
+        yield Move("cx", qubits)
+    if name == "rzx":
+        yield from _controlled_phase(qubits, np.pi)
+
+
+def _controlled_phase(qubits: tuple[int, ...], angle: float) -> Iterator[Primitive]:
+    """``diag(1, 1, 1, exp(i angle))``, since ``b_0 b_1 = (1 - Z_0 - Z_1 + Z_0 Z_1) / 4``."""
+    for qubit in qubits:
+        yield Phase((qubit,), Angle(angle / 2))
+    yield Phase(qubits, Angle(-angle / 2))
+
+
+def fixed(gate: Gate, qubits: tuple[int, ...]) -> Iterator[Primitive]:
+    """A gate of a lowered circuit without free parameters as primitives."""
+    native = gate.name if gate.base_class is _NATIVE.get(gate.name) else ""  # anybody may call a gate "cx"
+    if native in {"cx", "x", "swap"}:
+        yield Move(native, qubits)
+    elif native == "cz":
+        yield from _controlled_phase(qubits, np.pi)
+    elif native == "rzz":
+        yield Phase(qubits, Angle(float(gate.params[0])))
+    elif len(qubits) == 1:
+        yield from _one_qubit(np.asarray(gate.to_matrix(), np.complex128), qubits[0])
+    # Not taken apart: a dense matrix on k qubits is one pass, its synthesis dozens of gates.
+    elif isinstance(gate, UnitaryGate) or gate.definition is None:
+        yield Dense(qubits, np.asarray(gate.to_matrix(), np.complex128))
+    else:
+        definition = lower(gate.definition)
+        for step in definition.data:
+            wires = tuple(qubits[definition.find_bit(bit).index] for bit in step.qubits)
+            yield from fixed(step.operation, wires)
+
+
+def _one_qubit(matrix: npt.NDArray[np.complex128], qubit: int) -> Iterator[Primitive]:
+    """Euler angles: ``matrix = phase * RZ(phi) RY(theta) RZ(lam)``."""
+    (a, b), (c, d) = matrix
+    if abs(c) < _TINY:
+        yield Phase((qubit,), Angle(_argument(d / a)))
+    elif abs(a) < _TINY:  # X after a phase
+        yield Phase((qubit,), Angle(_argument(b / c)))
+        yield Move("x", (qubit,))
+    else:
+        plus, minus = _argument(d / a), _argument(-c / b)
+        phi, lam = (plus + minus) / 2, (plus - minus) / 2
+        # c / a = tan(theta / 2) exp(i phi). Halving leaves phi known up to pi, which the sign of theta mends.
+        sign = 1.0 if (c / a * cmath.exp(-1j * phi)).real > 0 else -1.0
+        yield Phase((qubit,), Angle(lam))
+        yield RY(qubit, Angle(2 * float(np.arctan2(abs(c), abs(a))) * sign))
+        yield Phase((qubit,), Angle(phi))
+
+
+def _argument(value: Any) -> float:
+    return cmath.phase(complex(value))
+
+
+class Frame:
+    """The linear map over GF(2) from stored index to basis state; the identity at first."""
+
+    def __init__(self, qubits: int) -> None:
+        self.row = [1 << q for q in range(qubits)]
+        self.col = [1 << q for q in range(qubits)]
+        self.sign = [0] * qubits
+
+    def cx(self, control: int, target: int) -> None:
+        """``target ^= control``."""
+        self.row[target] ^= self.row[control]
+        self.sign[target] ^= self.sign[control]
+        self.col[control] ^= self.col[target]  # columns are the inverse of the rows, so the other way round
+
+    def x(self, qubit: int) -> None:
+        """``qubit ^= 1``."""
+        self.sign[qubit] ^= 1
+
+    def swap(self, a: int, b: int) -> None:
+        """The two qubits change names."""
+        for part in (self.row, self.col, self.sign):
+            part[a], part[b] = part[b], part[a]
+
+    def mask(self, qubits: tuple[int, ...]) -> tuple[int, int]:
+        """Mask and sign bit of Z on all ``qubits``, which is ``(-1)^(parity(mask & z) ^ sign)``."""
+        mask = sign = 0
+        for q in qubits:
+            mask ^= self.row[q]
+            sign ^= self.sign[q]
+        return mask, sign
+
+    def flip(self, qubits: tuple[int, ...]) -> int:
+        """The product of X on ``qubits`` moves stored amplitude ``z`` to ``z ^ flip``."""
+        flip = 0
+        for q in qubits:
+            flip ^= self.col[q]
+        return flip
+
+
+def odd(bits: int) -> bool:
+    """Whether the number of ones is odd."""
+    return bool(bits.bit_count() & 1)
+
+
+class Basis:
+    """Coordinates ``y`` of the stored index in which as many masks as possible are single bits.
+
+    Bit ``j`` of ``y(z)`` is ``parity(vectors[j] & z)``.
+
+    Args:
+        masks: The masks to be met, non-zero.
+        qubits: Number of bits.
+    """
+
+    def __init__(self, masks: list[int], qubits: int) -> None:
+        units = [1 << q for q in range(qubits)]
+        single = all(mask in units for mask in masks)
+        self.vectors: list[int] = []
+        self._reduced: list[tuple[int, int]] = []
+        # For single bits the units do as they are: their map is the identity, which every program has anyway.
+        for vector in units if single else [*masks, *units]:
+            rest, made_of = self._reduce(vector)
+            if rest:  # independent of those before
+                self._reduced.append((rest, made_of | 1 << len(self.vectors)))
+                self.vectors.append(vector)
+
+    def _reduce(self, vector: int) -> tuple[int, int]:
+        """What is left of a vector by Gaussian elimination, and which of ``vectors`` were taken off it."""
+        made_of = 0
+        for pivot, combination in self._reduced:
+            if vector & (1 << (pivot.bit_length() - 1)):
+                vector, made_of = vector ^ pivot, made_of ^ combination
+        return vector, made_of
+
+    def coordinates(self, mask: int) -> int:
+        """The mask over ``y`` that reads what ``mask`` reads over ``z``."""
+        return self._reduce(mask)[1]
+
+    def columns(self) -> list[int]:
+        """``y(1 << q)`` for each ``q``; ``y`` is linear over GF(2)."""
+        return [
+            sum((vector >> q & 1) << j for j, vector in enumerate(self.vectors))
+            for q in range(len(self.vectors))
+        ]
+
+
+def leading_bits(flips: list[int]) -> list[int]:
+    """Bits, ascending, such that each coset of the span of ``flips`` has one member with zeros there."""
+    reduced: list[int] = []
+    for flip in flips:
+        rest = flip
+        for pivot in sorted(reduced, reverse=True):
+            rest = min(rest, rest ^ pivot)  # the smaller has a zero at the pivot's leading bit
+        if rest:
+            reduced.append(rest)
+    return sorted(pivot.bit_length() - 1 for pivot in reduced)
 
 
 @dataclass

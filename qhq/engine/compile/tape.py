@@ -12,10 +12,22 @@ from qiskit.circuit import Parameter
 from qiskit.quantum_info import SparsePauliOp
 
 from qhq.engine.compile.angles import AngleMap, map_angles
-from qhq.engine.compile.frame import Basis, Frame, leading_bits
-from qhq.engine.compile.fusion import Diagonal, Fused, Fusion, Matrix, Rotation, Sum
+from qhq.engine.compile.fusion import (
+    Angle,
+    Basis,
+    Diagonal,
+    Frame,
+    Fused,
+    Fusion,
+    Matrix,
+    Primitive,
+    Rotation,
+    Sum,
+    fixed,
+    leading_bits,
+    rotation,
+)
 from qhq.engine.compile.lowering import is_parametric
-from qhq.engine.compile.primitives import Angle, Primitive, fixed, rotation
 from qhq.engine.program import (
     MOST_ROTATIONS,
     NEXT,

@@ -18,7 +18,7 @@ from qhq.engine.density.compile import Channels, CompiledSweep, build_sweep, cut
 from qhq.engine.density.kernels import SCRATCH_ROWS, Work, sweep_back, sweep_forward
 from qhq.engine.kernels.jit import announced
 from qhq.engine.kernels.lanes import ROW_BYTES
-from qhq.engine.runtime.workspace import aligned_rows
+from qhq.engine.runtime.jobs import aligned_rows
 from qhq.errors import BackendError
 from qhq.memory import require_memory
 

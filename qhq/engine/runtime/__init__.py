@@ -1,1 +1,1 @@
-"""The engine as objects: ``statevector`` drives the kernels, in memory of ``workspace``, on ``workers``."""
+"""The engine as objects: ``statevector`` drives the kernels, in the memory and on the workers of ``jobs``."""

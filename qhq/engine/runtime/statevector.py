@@ -13,13 +13,12 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.quantum_info import SparsePauliOp
 
-from qhq.engine.compile.frame import Frame
+from qhq.engine.compile.fusion import Frame
 from qhq.engine.compile.tape import Tape, build_tape
 from qhq.engine.kernels.interpreter import Job
 from qhq.engine.kernels.lanes import ROW_BYTES
 from qhq.engine.program import Program, cast
-from qhq.engine.runtime.workers import bounded_threads, run_job
-from qhq.engine.runtime.workspace import KEPT_BYTES, Workspace, Workspaces, check_width
+from qhq.engine.runtime.jobs import KEPT_BYTES, Workspace, Workspaces, bounded_threads, check_width, run_job
 from qhq.errors import ConfigError
 
 Reals = npt.NDArray[Any]

@@ -29,8 +29,7 @@ from qhq.experiment.opening import Experiment, open_on_data
 from qhq.experiment.parity import pass_parity_gate
 from qhq.seeding import child_generator
 from qhq.studies.runner.reproducible import Fingerprints, one_training
-from qhq.training.history import EpochRecord
-from qhq.training.loop import Watcher
+from qhq.training.loop import EpochRecord, Watcher
 
 Values = dict[str, Any]
 """What a cell gives, as plain JSON: ``mae``, ``skill``, ``seconds``, and of the test split

@@ -35,7 +35,7 @@ from qhq.evaluation.baselines.har import MONTH
 from qhq.evaluation.losses import is_volatility, loss_names
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.opening import build_circuit
-from qhq.models.mlp import mlp_parameters
+from qhq.models.hybrid import mlp_parameters
 from qhq.paths import runs_dir
 from qhq.runs.looks import add_look
 from qhq.runs.provenance import provenance

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qhq.ansatz.product import without_entanglers
-from qhq.ansatz.program import Ansatz
+from qhq.ansatz.program import Ansatz, without_entanglers
 from qhq.errors import ConfigError
 from qhq.experiment.config import ExperimentConfig, QuantumSpec
-from qhq.models.mlp import matched_width
+from qhq.models.hybrid import matched_width
 from qhq.models.spec import MOST_HIDDEN, MiddleSpec
 
 HYBRID, MLP, TUNED_MLP, FROZEN = "hybrid", "mlp", "mlp_tuned", "frozen"

@@ -15,7 +15,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from qhq.documents import Spec
 from qhq.limits import MOST_FACTOR
-from qhq.models.units import unit_names
+from qhq.models.spec import unit_names
 
 Number = Annotated[int | float, Field(ge=-MOST_FACTOR, le=MOST_FACTOR)]
 

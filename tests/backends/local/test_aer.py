@@ -9,8 +9,7 @@ from qiskit.quantum_info import SparsePauliOp, Statevector, random_pauli_list
 from qiskit_aer.primitives import EstimatorV2, SamplerV2
 
 from qhq.ansatz.assemble import Ansatz, build, pauli_observables
-from qhq.ansatz.catalogue import load_ansatz
-from qhq.ansatz.spec import AnsatzSpec
+from qhq.ansatz.spec import AnsatzSpec, load_ansatz
 from qhq.backends import gradients
 from qhq.backends.local import aer
 from qhq.backends.local.aer import measured_groups

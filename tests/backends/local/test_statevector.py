@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from qhq.ansatz import AnsatzSpec, build, load_ansatz
-from qhq.ansatz.spec import RotationBlock
+from qhq.ansatz.blocks import RotationBlock
 from qhq.backends import open_backend
 from qhq.backends import parity as parity_module
 from qhq.backends.local.kind import StatevectorSpec

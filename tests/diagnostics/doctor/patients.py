@@ -12,8 +12,8 @@ from qiskit_machine_learning.connectors import TorchConnector
 from torch import Tensor, nn
 
 from qhq.ansatz import build
-from qhq.ansatz.catalogue import load_ansatz
 from qhq.ansatz.program import Ansatz
+from qhq.ansatz.spec import load_ansatz
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.diagnostics.doctor import Background, Diagnosis
 from qhq.diagnostics.doctor.visit import examine

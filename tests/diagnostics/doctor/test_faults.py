@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from qhq.ansatz.catalogue import list_ansaetze, load_ansatz
+from qhq.ansatz.spec import list_ansaetze, load_ansatz
 from qhq.diagnostics.doctor.checks import CHECKS, FOLLOWS
 from qhq.experiment.config import load_config
 from tests.diagnostics.doctor.faults import FAULTS

@@ -10,7 +10,7 @@ from qiskit.circuit.library import RVGate, UnitaryGate, efficient_su2, zz_featur
 from qiskit.quantum_info import SparsePauliOp, random_unitary
 
 from qhq.engine import StatevectorEngine
-from qhq.engine.runtime import workspace
+from qhq.engine.runtime import jobs
 from qhq.errors import ConfigError
 from tests.engine.circuits import (
     Problem,
@@ -185,14 +185,14 @@ def test_states_that_are_too_large_are_made_again(monkeypatch):
     problem = ring_problem(3, 2)
     inputs, weights = problem.numbers(rng, 40)
     kept = engine_of(problem).vjp(inputs, weights, np.ones((40, 3)))
-    monkeypatch.setattr(workspace, "KEPT_BYTES", 0)
+    monkeypatch.setattr(jobs, "KEPT_BYTES", 0)
     for a, b in zip(kept, engine_of(problem).vjp(inputs, weights, np.ones((40, 3))), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_threads_change_nothing(monkeypatch):
     monkeypatch.setattr("qhq.engine.runtime.statevector._ROWS_PER_THREAD", 1)
-    monkeypatch.setattr("qhq.engine.runtime.workers.available_cores", lambda: 3)
+    monkeypatch.setattr("qhq.engine.runtime.jobs.available_cores", lambda: 3)
     rng = np.random.default_rng(16)
     problem = feature_map_and_ansatz()
     inputs, weights = problem.numbers(rng, 70)

@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from qhq.engine.kernels import walsh
+from qhq.engine.kernels import zstrings
 from qhq.engine.kernels.lanes import ROW_BYTES
 
 BITS, LANES = 4, ROW_BYTES // 8
@@ -13,12 +13,12 @@ MASKS = [[0], [1, 2, 4, 8], [0, 3, 5, 8, 15], [6, 7], []]
 
 @numba.njit
 def sums(f, bits, terms, out):
-    walsh.walsh_sums(f, bits, terms, out)
+    zstrings.walsh_sums(f, bits, terms, out)
 
 
 @numba.njit
 def transpose(f, bits, terms, slots):
-    walsh.walsh_transpose(f, bits, terms, slots)
+    zstrings.walsh_transpose(f, bits, terms, slots)
 
 
 def rows(values):

@@ -1,4 +1,6 @@
-"""Rotations about Y on one, two or three independent bits of the stored state, their adjoint, and the first.
+"""Operations that mix amplitudes: rotations about Y, the product state of the first, and any fixed unitary.
+
+Each works on the cosets of its flips; a coset is found by its member with zeros at their leading bits.
 
 Complex amplitudes are pairs of real rows, and RY is real, so real and imaginary parts are just one more bit
 (the lowest) that no rotation looks at: row ``r = 2 z + part``. With ``a`` the row of bit 0 and ``b = a ^
@@ -13,6 +15,8 @@ hand: Numba cannot index a tuple of rows by a variable, and through memory they 
 The rotations that act on |0...0> first need no pass at all. Their state ``psi(z) = prod_q c_q or s_q`` is
 real and written by doubling; its slopes come from contracting ``Re(lam)`` with the factors from the top bit
 down, while the prefix product of the bits below is won back by ``P(z) = c P(z) + s P(z + half)``.
+
+A fixed unitary on k qubits is ``psi'[row] = sum_col matrix[row, col] psi[col]`` on each coset.
 """
 
 from __future__ import annotations
@@ -20,7 +24,8 @@ from __future__ import annotations
 from typing import Any
 
 from qhq.engine.kernels.jit import inner
-from qhq.engine.kernels.lanes import fill, load, parity, store
+from qhq.engine.kernels.lanes import fill, load, parity, spread, store
+from qhq.engine.kernels.zstrings import times
 from qhq.engine.program import NEXT, Integers, Numbers, Op, Pair
 
 
@@ -319,3 +324,68 @@ def product_adjoint(psi: Numbers, lam: Numbers, pairs: Integers, trig: Numbers, 
         angle = pairs[j, Pair.ANGLE]
         c, s = _half_angle(trig, angle)
         store(fresh, angle, _contract_bit(psi, lam, 1 << pairs[j, Pair.BIT], c, s))
+
+
+@inner
+def _member(corner: int, row: int, flips: Integers) -> int:
+    """The amplitude of a coset that belongs to a row of the matrix."""
+    z = corner
+    for j in range(len(flips) // 3):
+        if (row >> j) & 1:
+            z ^= flips[j]
+    return z
+
+
+@inner
+def _first_member(k: int, flips: Integers) -> int:
+    """The amplitude of the k-th coset whose bits are all 0."""
+    count = len(flips) // 3
+    z = k
+    for j in range(count):
+        z = insert_zero(z, flips[2 * count + j])
+    # The member with zeros at the leading bits need not be the one on which all masks read 0. Each flip
+    # changes what its own mask reads and no other, so the flips to take are those whose masks read 1.
+    start = z
+    for j in range(count):
+        if parity(flips[count + j] & start):
+            z ^= flips[j]
+    return z
+
+
+@inner
+def _gather(psi: Numbers, corner: int, flips: Integers, scratch: Numbers) -> None:
+    """Copy one coset to the scratch rows."""
+    for col in range(1 << (len(flips) // 3)):
+        r = 2 * _member(corner, col, flips)
+        store(scratch, 2 * col, load(psi, r))
+        store(scratch, 2 * col + 1, load(psi, r + 1))
+
+
+@inner
+def _apply_row(matrix: Numbers, row: int, size: int, scratch: Numbers) -> Any:
+    """One row of the matrix times the scratch rows."""
+    ar, ai = fill(scratch, 0.0), fill(scratch, 0.0)
+    for col in range(size):
+        place = 2 * (row * size + col)
+        br, bi = times(
+            load(scratch, 2 * col),
+            load(scratch, 2 * col + 1),
+            spread(matrix, place),
+            spread(matrix, place + 1),
+        )
+        ar, ai = ar + br, ai + bi
+    return ar, ai
+
+
+@inner
+def multiply(psi: Numbers, bits: int, flips: Integers, matrix: Numbers, scratch: Numbers) -> None:
+    """Apply the matrix (interleaved) to all cosets; ``scratch`` holds two rows a column."""
+    size = 1 << (len(flips) // 3)
+    for k in range((1 << bits) // size):
+        corner = _first_member(k, flips)
+        _gather(psi, corner, flips, scratch)  # every row needs every column, so none may be overwritten yet
+        for row in range(size):
+            r = 2 * _member(corner, row, flips)
+            ar, ai = _apply_row(matrix, row, size, scratch)
+            store(psi, r, ar)
+            store(psi, r + 1, ai)

@@ -8,8 +8,8 @@ import numba
 import numpy as np
 import pytest
 
-from qhq.engine.runtime import workers
-from qhq.engine.runtime.workers import SPIN_NS, WorkerPool
+from qhq.engine.runtime import jobs
+from qhq.engine.runtime.jobs import SPIN_NS, WorkerPool
 from tests.engine.circuits import ring_problem
 
 
@@ -26,15 +26,15 @@ from tests.engine.circuits import ring_problem
 )
 def test_threads_are_bounded(monkeypatch, asked, variable, cores, expected):
     monkeypatch.setenv("OMP_NUM_THREADS", variable)
-    monkeypatch.setattr(workers, "available_cores", lambda: cores)
-    assert workers.bounded_threads(asked) == expected
+    monkeypatch.setattr(jobs, "available_cores", lambda: cores)
+    assert jobs.bounded_threads(asked) == expected
 
 
 def _engine(monkeypatch, cores=2):
     from qhq.engine import StatevectorEngine
 
     monkeypatch.setattr("qhq.engine.runtime.statevector._ROWS_PER_THREAD", 1)
-    monkeypatch.setattr(workers, "available_cores", lambda: cores)
+    monkeypatch.setattr(jobs, "available_cores", lambda: cores)
     problem = ring_problem(3, 1)
     engine = StatevectorEngine(
         problem.circuit, problem.observables, problem.inputs, problem.weights, threads=cores
@@ -43,7 +43,7 @@ def _engine(monkeypatch, cores=2):
 
 
 def _workers():
-    return [worker for pool in workers._pools.values() for worker in pool._all]
+    return [worker for pool in jobs._pools.values() for worker in pool._all]
 
 
 def _wait_until(true):
@@ -60,7 +60,7 @@ def test_an_error_on_another_thread_reaches_the_caller():
     (worker,) = pool.claim(1, 1)
     _wait_until(lambda: worker._error is not None)
     with pytest.raises(ValueError, match="spoiled"):
-        workers._run_together(lambda *_: None, (), [worker])
+        jobs._run_together(lambda *_: None, (), [worker])
     assert worker.release() is None
     pool.shut_down()
 
@@ -68,16 +68,16 @@ def test_an_error_on_another_thread_reaches_the_caller():
 def test_an_error_on_the_callers_thread_frees_the_workers(monkeypatch):
     engine, numbers = _engine(monkeypatch)
     expected = engine.expectations(*numbers)
-    idle = [len(pool._idle) for pool in workers._pools.values()]
+    idle = [len(pool._idle) for pool in jobs._pools.values()]
 
     def spoiled(*_):
         raise ValueError("spoiled")
 
     with monkeypatch.context() as patch:
-        patch.setitem(workers._entries, np.dtype(np.float64), spoiled)
+        patch.setitem(jobs._entries, np.dtype(np.float64), spoiled)
         with pytest.raises(ValueError, match="spoiled"):
             engine.expectations(*numbers)
-    assert [len(pool._idle) for pool in workers._pools.values()] == idle
+    assert [len(pool._idle) for pool in jobs._pools.values()] == idle
     assert np.array_equal(engine.expectations(*numbers), expected)
 
 
@@ -112,7 +112,7 @@ def test_concurrent_callers(monkeypatch, cores):
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(call, range(4)))
-    assert all(len(pool._all) <= 3 for pool in workers._pools.values())
+    assert all(len(pool._all) <= 3 for pool in jobs._pools.values())
 
 
 def test_without_workers_the_caller_does_all_spans(monkeypatch):
@@ -126,7 +126,7 @@ def test_no_more_threads_is_no_error(monkeypatch):
     def refuse(self):
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr("qhq.engine.runtime.workers.Worker.start", refuse)
+    monkeypatch.setattr("qhq.engine.runtime.jobs.Worker.start", refuse)
     assert WorkerPool(lambda boards: None).claim(2, 3) == []
 
 
@@ -134,19 +134,19 @@ def test_a_stand_in_for_a_job_has_its_type(monkeypatch):
     engine, numbers = _engine(monkeypatch)
     seen = []
     monkeypatch.setattr(
-        "qhq.engine.runtime.statevector.run_job", lambda job: (seen.append(job), workers.run_job(job))
+        "qhq.engine.runtime.statevector.run_job", lambda job: (seen.append(job), jobs.run_job(job))
     )
     engine.vjp(*numbers, np.ones((40, engine.tape.num_observables)))
     for job in seen:
-        assert numba.typeof(workers.hollow(job)) == numba.typeof(job)
+        assert numba.typeof(jobs.hollow(job)) == numba.typeof(job)
 
 
 def test_the_interpreter_ends_with_a_worker_awake():
     code = (
         "import numpy as np\n"
-        "from qhq.engine.runtime import statevector, workers\n"
+        "from qhq.engine.runtime import statevector, jobs\n"
         "from tests.engine.circuits import ring_problem\n"
-        "statevector._ROWS_PER_THREAD, workers.available_cores = 1, lambda: 2\n"
+        "statevector._ROWS_PER_THREAD, jobs.available_cores = 1, lambda: 2\n"
         "p = ring_problem(3, 1)\n"
         "e = statevector.StatevectorEngine(p.circuit, p.observables, p.inputs, p.weights, threads=2)\n"
         "for _ in range(50): e.expectations(*p.numbers(np.random.default_rng(1), 40))\n"
@@ -162,9 +162,9 @@ def test_a_forked_child_computes():
     code = (
         "import os\n"
         "import numpy as np\n"
-        "from qhq.engine.runtime import statevector, workers\n"
+        "from qhq.engine.runtime import statevector, jobs\n"
         "from tests.engine.circuits import ring_problem\n"
-        "statevector._ROWS_PER_THREAD, workers.available_cores = 1, lambda: 2\n"
+        "statevector._ROWS_PER_THREAD, jobs.available_cores = 1, lambda: 2\n"
         "p = ring_problem(3, 1)\n"
         "e = statevector.StatevectorEngine(p.circuit, p.observables, p.inputs, p.weights, threads=2)\n"
         "numbers = p.numbers(np.random.default_rng(1), 40)\n"
@@ -172,7 +172,7 @@ def test_a_forked_child_computes():
         "child = os.fork()\n"
         "same = all(np.array_equal(e.expectations(*numbers), expected) for _ in range(20))\n"
         "if child == 0:\n"
-        "    workers = sum(len(pool._all) for pool in workers._pools.values())\n"
+        "    workers = sum(len(pool._all) for pool in jobs._pools.values())\n"
         "    os._exit(0 if same and workers == 1 else 1)\n"
         "assert same and os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0\n"
     )

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qhq.engine.compile.frame import Basis, Frame, leading_bits, odd
+from qhq.engine.compile.fusion import Basis, Frame, leading_bits, odd
 
 QUBITS = 4
 moves = st.lists(

@@ -1,6 +1,6 @@
 import pytest
 
-from qhq.ansatz.patterns import PATTERNS
+from qhq.ansatz.blocks import PATTERNS
 
 
 @pytest.mark.parametrize(
