@@ -18,7 +18,7 @@ from statistics import mean
 
 from scipy.stats import binomtest
 
-from qhq.data.sources.control import Control, best_skill
+from qhq.data.sources.synthetic import Control, best_skill
 
 RECIPE = """\
 name: control

@@ -9,8 +9,7 @@ import numpy as np
 
 from benchmarks.clock import medians, race
 from benchmarks.table import Table, Target, digits, milliseconds
-from qhq.pricing.black_scholes import price, vega
-from qhq.pricing.implied_volatility import implied_volatility
+from qhq.pricing.black_scholes import implied_volatility, price, vega
 
 QUOTES = 100_000
 QHQ, QUANTLIB, PRICE = "qhq", "QuantLib, quote by quote", "for comparison: qhq, prices from volatilities"

@@ -32,7 +32,7 @@ ALLOWED = {
     "data/sources/text.py": "behind data.sizes",
     "data/sizes.py": "what a file says of its rows, counted",
     "data/sources/surface.py": "the files of an installed package",
-    "data/recording/store.py": "behind check_regular and data.sizes; inside replacing",
+    "data/recording.py": "behind check_regular and data.sizes; inside replacing",
     "data/yahoo/load.py": "the user's own cache",
     "backends/ibm/account.py": "the user's own account",
     "backends/ibm/request.py": "of bytes",

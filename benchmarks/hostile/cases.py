@@ -139,7 +139,7 @@ def data_files(place: Path) -> Make:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from qhq.data.recording.store import ChainStore
+    from qhq.data.recording import ChainStore
 
     days = pd.bdate_range("2020-01-01", periods=120).strftime("%Y-%m-%d")
     walk = 100 * np.exp(np.random.default_rng(0).normal(0, 0.01, (2, 120)).cumsum(axis=1))

@@ -16,7 +16,7 @@ from qhq.errors import ConfigError, DataError, QHQError
 from qhq.limits import MOST_COUNT
 
 if TYPE_CHECKING:
-    from qhq.data.recording.recorder import Recorded
+    from qhq.data.recorder import Recorded
 
 app = typer.Typer(help="Prices and option chains: fetch, record, show, check.", no_args_is_help=True)
 
@@ -152,7 +152,7 @@ def check(
             plausibility_facts,
             plausible_lines,
         )
-        from qhq.data.checks.breaches import find_breaches
+        from qhq.data.checks import find_breaches
         from qhq.data.columns import columns_to_read
         from qhq.data.load import read_table
         from qhq.data.plausibility.doubt import check_names
@@ -179,7 +179,7 @@ def check(
 
 
 def _record_once(names: Collection[str], path: Path, expiries: int | None) -> list[Recorded]:
-    from qhq.data.recording.recorder import YahooChains, record_chains
+    from qhq.data.recorder import YahooChains, record_chains
     from qhq.progress.steps import StudyProgress
 
     with StudyProgress() as progress:
@@ -190,7 +190,7 @@ def _record_daily(output: Output, names: list[str], path: Path, expiries: int | 
     """Record until interrupted; what was recorded is then the result."""
     from time import sleep
 
-    from qhq.data.recording.recorder import record_daily, utc_now
+    from qhq.data.recorder import record_daily, utc_now
     from qhq.data.yahoo.client import find_address
 
     find_address()  # a mistake in the environment is reported now, not at the first close

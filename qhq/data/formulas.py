@@ -17,7 +17,7 @@ from qhq.data.columns import COMPUTED, TABLES, PanelKind
 from qhq.data.panel import FloatArray, Panel
 from qhq.errors import DataError, nearest
 from qhq.pricing import black_scholes
-from qhq.pricing.implied_volatility import implied_volatility
+from qhq.pricing.black_scholes import implied_volatility
 
 _DAYS_A_YEAR = 365.0
 

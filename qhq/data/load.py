@@ -14,11 +14,10 @@ from qhq.data.checks.stocks import check_panel
 from qhq.data.columns import UNADJUSTED, canonical_name, columns_to_read
 from qhq.data.formulas import complete_market, compute_columns, infer_splits
 from qhq.data.panel import Panel
-from qhq.data.recording.store import read_recorded
-from qhq.data.sources.control import make_control
+from qhq.data.recording import read_recorded
 from qhq.data.sources.files import BUNDLED, Asked, read_file
 from qhq.data.sources.surface import read_surface
-from qhq.data.sources.synthetic import synthesise
+from qhq.data.sources.synthetic import make_control, synthesise
 from qhq.data.spec import DataSpec, Source
 from qhq.data.yahoo.load import load_history
 from qhq.errors import DataError

@@ -16,12 +16,19 @@ import pandas as pd
 
 from qhq.data.columns import unit_of
 from qhq.data.load import load_panel
-from qhq.data.overlap import OtherData, Overlap, is_unit_free, say_scaling
 from qhq.data.panel import DateArray, Mask, Panel
-from qhq.data.prepare import Prepared, assemble, check_targets, fingerprint
+from qhq.data.prepare import (
+    OtherData,
+    Overlap,
+    Prepared,
+    assemble,
+    check_targets,
+    fingerprint,
+    is_unit_free,
+    say_scaling,
+)
 from qhq.data.scaling.affine import Scaler
-from qhq.data.scaling.fit import check_scalable
-from qhq.data.scaling.static import StaticScaler
+from qhq.data.scaling.fit import StaticScaler, check_scalable
 from qhq.data.spec import DataSpec
 from qhq.data.split import Splits, TestSplit, TrainingSplit, ValidationSplit, split_panel
 from qhq.data.windows import Cut, Windows, cut_windows, lay_out

@@ -1,4 +1,4 @@
-"""What a config may say about data: where rows come from, how they are cut, scaled and shared out.
+"""What a config may say about data: how files are written, where rows come from, how they are cut and scaled.
 
 Imports neither pandas nor torch.
 """
@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from qhq.data.caveat import Caveat, Leak
+from qhq.data.caveat import LIMIT, BadRows, Caveat, Leak, RowPolicy
 from qhq.data.columns import (
     FROM_LOGS,
     FROM_QUOTES,
@@ -25,11 +25,93 @@ from qhq.data.columns import (
     canonical_name,
     unit_of,
 )
-from qhq.data.format_spec import FileFormat
-from qhq.data.quarantine import LIMIT, BadRows, RowPolicy
 from qhq.documents import Spec
 from qhq.errors import nearest
 from qhq.limits import MOST_SEED, MOST_STEPS
+
+Volatility = Literal["fraction", "percent", "basis_points", "variance", "total_variance"]
+
+
+class OptionUnits(Spec):
+    """Units of an option file; None is what the panel has, and doubted where the numbers look otherwise.
+
+    Attributes:
+        volatility: Of ``iv``: a fraction per square root of a year (0.2), percent (20), basis points (2000),
+            variance (0.04), or variance times years to expiry.
+        rates: Of ``rate``: a fraction per year (0.05) or percent (5).
+        prices: Of bid, ask, mid and last: per share, or per contract of 100 shares (or of ``multiplier``).
+        strikes: In the unit of the spot, in hundredths or in thousandths of it.
+        expiries: ``as_written``, or ``last_trading_day``: a Saturday, a Sunday or a US exchange holiday
+            means the last trading day before it, to which days to expiry are then counted.
+    """
+
+    volatility: Volatility | None = None
+    rates: Literal["fraction", "percent"] | None = None
+    prices: Literal["per_share", "per_contract"] | None = None
+    strikes: Literal["spot_unit", "hundredths", "thousandths"] | None = None
+    expiries: Literal["as_written", "last_trading_day"] | None = None
+
+
+AS_PANEL = OptionUnits()
+"""Nothing said of the units."""
+
+
+_DATE_ORDERS = (
+    "iso", "dayfirst", "monthfirst", "yearfirst", "compact", "epoch_s", "epoch_ms", "epoch_us", "epoch_ns",
+    "excel",
+)  # fmt: skip
+"""What ``data.format.dates`` may be, beside a pattern such as ``%d.%m.%y``."""
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+class FileFormat(OptionUnits):
+    """How a file is written; a key is needed only where the file itself leaves two readings.
+
+    The units of an option file are among the keys (``OptionUnits``).
+
+    Attributes:
+        form: The vendor's form by its name (``qhq.data.sources.forms``); found by the header if left out.
+            ``plain`` is none: columns are read by the names of the schema.
+        columns: ``{name of the schema: column of the file}``, where the header does not say which is which.
+        symbol: Symbol of a file that has no column for it; its file name if left out.
+        dates: Order of the dates: iso, dayfirst, monthfirst, yearfirst, compact (20240131), epoch_s,
+            epoch_ms, epoch_us, epoch_ns, excel (days since 1899-12-30), or a pattern such as ``%d.%m.%y``.
+        decimal: Mark before the fraction of a number.
+        thousands: Mark between groups of digits.
+        ignore: Characters around a number that say nothing, such as a footnote's ``*``.
+        delimiter: Between the fields of a text file.
+        encoding: Of a text file, such as utf-8, utf-16 or cp1252.
+        sheet: Sheet of an Excel file; the first if left out.
+        header: Line of the file with the names of the columns, counted from 1.
+        intraday: ``last`` makes one row of each session out of bars or quotes within the day: of bars the
+            first open, the highest high, the lowest low, the last close and the sum of the volumes; of option
+            quotes the last. Without it they are refused.
+        spot: File of daily prices that gives an option file without a column ``spot`` the price of its
+            underlyings (their ``close``).
+    """
+
+    form: Text | None = None
+    columns: dict[str, Text] = Field(default_factory=dict)
+    symbol: Text | None = None
+    dates: Text | None = None
+    decimal: Annotated[str, Field(pattern=r"^[.,]$")] | None = None
+    thousands: Annotated[str, Field(pattern=r"^[.,' ]?$")] | None = None
+    ignore: str = ""
+    delimiter: Text | None = None
+    encoding: Text | None = None
+    sheet: Text | None = None
+    header: Annotated[int, Field(ge=1, le=MOST_STEPS)] | None = None
+    intraday: Annotated[str, Field(pattern="^last$")] | None = None
+    spot: Text | None = None
+
+    @field_validator("dates")
+    @classmethod
+    def _is_known(cls, dates: str | None) -> str | None:
+        if dates is not None and "%" not in dates and dates not in _DATE_ORDERS:
+            raise ValueError(f"must be one of {', '.join(_DATE_ORDERS)}, or a pattern such as %d.%m.%y")
+        return dates
+
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Scheme = Literal["single", "expanding", "rolling"]
@@ -198,7 +280,7 @@ class DataSpec(Spec):
         path: The file of ``csv`` or ``parquet`` (its content decides which), or the folder of
             ``recorded``. Given alone it stands for source ``csv``, with all symbols of the file unless some
             are named.
-        format: How the file is written, where it leaves two readings (``qhq.data.format_spec``).
+        format: How the file is written, where it leaves two readings (``qhq.data.spec``).
         symbols: Symbols, or underlyings of the options, in this order; None is all.
         start: First date to use, inclusive; None is all.
         end: Last date to use, inclusive; None is all.
@@ -221,7 +303,7 @@ class DataSpec(Spec):
             fraction, not percent.
         bad_rows: ``quarantine`` sets rows that break a rule aside and says so, ``refuse`` takes no data with
             one. None sets aside, but for cells of a user's own file that cannot be read, and for real prices
-            below zero where logarithms are taken (``qhq.data.quarantine``).
+            below zero where logarithms are taken (``qhq.data.caveat``).
         bad_rows_limit: Share of bad rows above which the data are refused all the same.
         offline: Serve Yahoo from the cache alone.
         panel_seed: Seed of the synthetic panel, or of a control.

@@ -21,7 +21,7 @@ from qhq.data.columns import OPTION_PRICES
 from qhq.data.panel import FloatArray
 from qhq.data.windows import Windows
 from qhq.errors import DataError
-from qhq.pricing.implied_volatility import implied_volatility
+from qhq.pricing.black_scholes import implied_volatility
 
 HIGHEST_VOLATILITY = 5.0
 """No forecast's implied volatility counts as more, per square root of a year, unless the actual one is."""

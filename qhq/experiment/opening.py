@@ -22,8 +22,7 @@ from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.backends.registry import backend_from_record, find_backend, open_backend, open_training_backend
 from qhq.data.prepare import Prepared, prepare
 from qhq.data.scaling.affine import Scaler
-from qhq.data.scaling.fit import scaler_from_dict
-from qhq.data.scaling.static import StaticScaler
+from qhq.data.scaling.fit import StaticScaler, scaler_from_dict
 from qhq.data.windows import Windows
 from qhq.documents import read_plain
 from qhq.errors import BackendError, ConfigError, DataError

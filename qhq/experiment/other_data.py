@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from qhq.data.other import Known, prepare_other
-from qhq.data.protocol import protocol_of
+from qhq.data.prepare import protocol_of
 from qhq.data.sources.files import names_symbols
 from qhq.data.spec import DataSpec
 from qhq.errors import ConfigError, DataError

@@ -19,8 +19,8 @@ from contextlib import suppress
 from qhq.ansatz.export import UnsupportedExport, to_qasm3
 from qhq.ansatz.stored import save_ansatz
 from qhq.backends.parity import Parity
+from qhq.data.caveat import tell_rows
 from qhq.data.prepare import Prepared
-from qhq.data.quarantine import tell_rows
 from qhq.documents import dump_document
 from qhq.errors import QHQError
 from qhq.evaluation.groups import largest_share

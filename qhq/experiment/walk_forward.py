@@ -22,12 +22,11 @@ import numpy as np
 import pandas as pd
 
 from qhq.ansatz.stored import save_ansatz, settle
+from qhq.data.caveat import tell_rows
 from qhq.data.load import load_panel
 from qhq.data.panel import Panel
 from qhq.data.plausibility import find_leaks
-from qhq.data.prepare import fingerprint, prepare
-from qhq.data.protocol import protocol_of
-from qhq.data.quarantine import tell_rows
+from qhq.data.prepare import fingerprint, prepare, protocol_of
 from qhq.data.split import Splits, folds_of, split_panel
 from qhq.data.windows import Cut, Windows, lay_out
 from qhq.documents import dump_document

@@ -1,7 +1,7 @@
 """Pricing: what Black's formula says of European options, as arrays.
 
-Read ``black_scholes`` (price and greeks), then ``implied_volatility`` (the way back from a quote). Every
-function broadcasts like a NumPy ufunc and answers NaN, never an error, where a quote makes no sense.
+Every function of ``black_scholes`` broadcasts like a NumPy ufunc and answers NaN, never an error, where a
+quote makes no sense.
 """
 
 from typing import TYPE_CHECKING

@@ -29,7 +29,7 @@ class Frame:
     """What stands around the chart of a symbol.
 
     Attributes:
-        facts: Its entry of ``qhq.data.overview.describe_panel``.
+        facts: Its entry of ``qhq.data.panel.describe_panel``.
         spans: First and last day of each split; empty draws none.
     """
 

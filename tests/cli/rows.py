@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from tests.data.recording.chains import make_chain
+from tests.data.chains import make_chain
 
 
 def prices(rows: int = 60) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 
-from qhq.data.recording.store import read_recorded
+from qhq.data.recording import read_recorded
 from tests.yahoo_loopback.fixtures import yahoo_loopback  # noqa: F401
 
 SPAN = ("--start", "2023-01-02", "--end", "2024-06-27")
@@ -134,7 +134,7 @@ class Days:
 def test_every_day_records_each_session_until_interrupted(qhq, yahoo, study, monkeypatch):
     yahoo.market.now = datetime(2024, 6, 27, 15, 0, tzinfo=UTC)
     days = Days(yahoo.market, datetime(2024, 7, 2, 12, 0, tzinfo=UTC))
-    monkeypatch.setattr("qhq.data.recording.recorder.utc_now", days.now)
+    monkeypatch.setattr("qhq.data.recorder.utc_now", days.now)
     monkeypatch.setattr(time, "sleep", days.sleep)
     result = qhq("data", "record", "AAPL", "NOSUCH", "--every", "day", "--expiries", "2", "--json")
     assert result.exit_code == 130

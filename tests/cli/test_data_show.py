@@ -57,7 +57,7 @@ def test_show_splits_that_cannot_be_made_is_a_note(qhq, study):
 @pytest.mark.parametrize("given", ["recording", "file"])
 def test_show_options_with_a_smile(qhq, study, given):
     if given == "recording":
-        from qhq.data.recording.store import ChainStore
+        from qhq.data.recording import ChainStore
 
         ChainStore(study / "own").append([chains()])
         target = "own"

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from qhq.data.checks.breaches import find_breaches
+from qhq.data.checks import find_breaches
 from qhq.data.checks.options import check_options
 from qhq.data.checks.stocks import check_panel
 from qhq.data.formulas import complete_market, compute_columns

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from qhq.data.caveat import LEAKS, Caveat
-from qhq.data.prepare import Prepared, prepare
-from qhq.data.protocol import Protocol, protocol_of
+from qhq.data.prepare import Prepared, Protocol, prepare, protocol_of
 from qhq.data.spec import DataSpec
 from qhq.documents import validate
 from qhq.errors import ConfigError

@@ -6,8 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from qhq.pricing.black_scholes import price, time_value, vega
-from qhq.pricing.implied_volatility import implied_deviation, implied_volatility
+from qhq.pricing.black_scholes import implied_deviation, implied_volatility, price, time_value, vega
 from tests.pricing.quotes import EPS, Option, options, random_options
 
 ONE = Option(100.0, 110.0, 0.5, 0.3, 0.97, 1)

@@ -7,8 +7,7 @@ import pytest
 import QuantLib
 from numpy.testing import assert_allclose
 
-from qhq.pricing.black_scholes import delta, gamma, price, theta, vega
-from qhq.pricing.implied_volatility import implied_volatility
+from qhq.pricing.black_scholes import delta, gamma, implied_volatility, price, theta, vega
 from tests.pricing.quotes import EPS, random_options
 
 KIND = {1.0: QuantLib.Option.Call, -1.0: QuantLib.Option.Put}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qhq.data.overview import describe_panel
+from qhq.data.panel import describe_panel
 from qhq.report.data_figures import Frame, _ratio, draw_smile, draw_stock, draw_underlying, latest_day
 from tests.data.test_overview import options, stocks
 

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import pytest
 from ruamel.yaml import YAML
 
-from qhq.data.recording.store import ChainStore
+from qhq.data.recording import ChainStore
 from qhq.errors import QHQError
 from qhq.experiment.config import load_config
 from qhq.experiment.run import train_run
@@ -30,7 +30,7 @@ from qhq.studies.sweep.final import Finals
 from qhq.studies.sweep.trials import TrialStore
 from qhq.training.loop import Watcher
 from tests.conftest import TINY
-from tests.data.recording.chains import make_chain
+from tests.data.chains import make_chain
 
 SECRET = "5ECRET"
 QUICK = ["training.epochs=1", "data.start=2012-09-01", "data.symbols=[AAPL]"]

@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from qhq.data.caveat import Doubt, Quarantine, Reason, RowPolicy, share
 from qhq.data.checks.marks import explain_cell
 from qhq.data.columns import unit_of
 from qhq.data.panel import DateArray, FloatArray, Mask
-from qhq.data.quarantine import Doubt, Quarantine, Reason, RowPolicy, share
 from qhq.errors import DataError
 
 

@@ -11,16 +11,6 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from qhq.data.checks.doubts import (
-    SLIP,
-    doubt_gaps,
-    doubt_jumps,
-    doubt_slips,
-    doubt_today,
-    doubt_volume,
-    repeats,
-    tell_filled,
-)
 from qhq.data.checks.draft import Finding, Rules, find_rows
 from qhq.data.checks.option_rules import KINDS, PRODUCTS, OptionDraft, product_of, read_symbols, trades_in_us
 from qhq.data.checks.option_units import (
@@ -30,6 +20,16 @@ from qhq.data.checks.option_units import (
     mid_of,
     value_bounds,
     years_of,
+)
+from qhq.data.checks.stocks import (
+    SLIP,
+    doubt_gaps,
+    doubt_jumps,
+    doubt_slips,
+    doubt_today,
+    doubt_volume,
+    repeats,
+    tell_filled,
 )
 from qhq.data.panel import FloatArray, Mask
 from qhq.data.sessions import as_days, is_closed

@@ -14,10 +14,10 @@ import numpy as np
 from qhq.data.checks.draft import Finding, Rules, find_rows
 from qhq.data.checks.option_rules import OptionDraft
 from qhq.data.columns import OPTION_PRICES
-from qhq.data.format_spec import OptionUnits, Volatility
 from qhq.data.panel import DateArray, FloatArray
 from qhq.data.sessions import as_days, last_trading_day
-from qhq.pricing.implied_volatility import implied_volatility
+from qhq.data.spec import OptionUnits, Volatility
+from qhq.pricing.black_scholes import implied_volatility
 
 SAMPLE = 2000
 """Quotes of which the implied volatility is found, evenly over the file."""

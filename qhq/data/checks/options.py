@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from qhq.data.caveat import STRICT, RowPolicy
 from qhq.data.checks.draft import cut_span, find_doubts, sift
 from qhq.data.checks.option_doubts import OPTION_READING_DOUBTS
 from qhq.data.checks.option_rules import KINDS, OPTION_RULES, OptionDraft
@@ -31,9 +32,8 @@ from qhq.data.checks.tables import (
     read_numbers,
 )
 from qhq.data.columns import ACTIONS, OPTION_VALUES, OPTIONS, canonical_name
-from qhq.data.format_spec import AS_PANEL, OptionUnits
 from qhq.data.panel import DateArray, FloatArray, IntArray, Mask, Panel
-from qhq.data.quarantine import STRICT, RowPolicy
+from qhq.data.spec import AS_PANEL, OptionUnits
 from qhq.errors import DataError
 
 _RIGHTS = {

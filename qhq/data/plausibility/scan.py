@@ -28,7 +28,7 @@ import numpy as np
 from qhq.data.columns import FROM_QUOTES, PRICES, change_scale, unit_of
 from qhq.data.panel import DateArray, FloatArray, IntArray, Mask
 from qhq.data.plausibility.doubt import BOUNDS, LeakDoubt
-from qhq.data.reference import black_scholes_reference
+from qhq.data.scaling.option import black_scholes_reference
 from qhq.data.spec import DataSpec
 from qhq.data.split import Splits
 from qhq.data.windows import Windows

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from qhq.data.checks.tables import is_empty, read_days, read_numbers
+from qhq.data.columns import plain_name
 from qhq.data.panel import FloatArray
 from qhq.data.sources.meaning import Meaning
-from qhq.data.sources.names import plain_name
 from qhq.errors import DataError
 
 _SYMBOLS = (

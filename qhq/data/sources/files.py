@@ -20,12 +20,12 @@ import pandas as pd
 from qhq.data.checks.marks import Numerals
 from qhq.data.checks.tables import match_columns
 from qhq.data.columns import PanelKind
-from qhq.data.format_spec import FileFormat
 from qhq.data.sources.contracts import complete_options, convert_units
 from qhq.data.sources.marked import date_columns, number_columns
 from qhq.data.sources.meaning import CLOCK, Meaning, find_meaning, is_wide, pick_columns
 from qhq.data.sources.raw import read_raw
 from qhq.data.sources.text import RawTable
+from qhq.data.spec import FileFormat
 from qhq.errors import DataError
 
 Columns = tuple[str, ...] | None

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from qhq.data.columns import PanelKind
-from qhq.data.sources.names import words as _names
+from qhq.data.columns import words as _names
 
 
 @dataclass(frozen=True)

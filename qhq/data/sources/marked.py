@@ -24,11 +24,10 @@ from qhq.data.checks.marks import (
     read_marked_numbers,
 )
 from qhq.data.checks.tables import is_empty, read_days, read_numbers
-from qhq.data.columns import KEYS, PRICES, TABLES
-from qhq.data.format_spec import FileFormat
+from qhq.data.columns import KEYS, PRICES, TABLES, plain_name
 from qhq.data.panel import Mask
 from qhq.data.sources.meaning import CLOCK, Meaning
-from qhq.data.sources.names import plain_name
+from qhq.data.spec import FileFormat
 from qhq.errors import DataError
 
 _WORDS = 500

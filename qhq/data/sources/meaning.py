@@ -16,11 +16,23 @@ import pandas as pd
 from qhq.data.checks.marks import Numerals, read_marked_numbers
 from qhq.data.checks.option_rules import read_symbols
 from qhq.data.checks.tables import is_empty, read_numbers
-from qhq.data.columns import KEYS, PRICES, TABLES, PanelKind, alias_names, canonical_name
-from qhq.data.format_spec import FileFormat
+from qhq.data.columns import (
+    DAY_FIRST,
+    KEYS,
+    MAY_HOLD_CONTRACTS,
+    OF_OPTIONS,
+    PRICES,
+    TABLES,
+    WEAK,
+    WORDS,
+    PanelKind,
+    alias_names,
+    canonical_name,
+    plain_name,
+)
 from qhq.data.sources.forms import FORMS, Form, recognise
-from qhq.data.sources.names import DAY_FIRST, MAY_HOLD_CONTRACTS, OF_OPTIONS, WEAK, WORDS, plain_name
 from qhq.data.sources.text import RawTable
+from qhq.data.spec import FileFormat
 from qhq.errors import DataError, nearest
 
 CLOCK = "keep:clock"

@@ -23,9 +23,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from qhq.data.format_spec import FileFormat
+from qhq.data.columns import BINANCE_HEADER, plain_name
 from qhq.data.sizes import check_parquet, check_text, check_workbook
-from qhq.data.sources.names import BINANCE_HEADER, plain_name
 from qhq.data.sources.text import (
     SHOWN,
     Layout,
@@ -40,6 +39,7 @@ from qhq.data.sources.text import (
     unpacked_file,
     unstack,
 )
+from qhq.data.spec import FileFormat
 from qhq.errors import DataError
 
 _PEEKED = 1 << 16

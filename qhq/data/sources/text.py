@@ -22,10 +22,9 @@ from typing import IO, Any, Literal
 import numpy as np
 import pandas as pd
 
-from qhq.data.columns import OPTIONS, STOCKS, alias_names
-from qhq.data.format_spec import FileFormat
+from qhq.data.columns import BINANCE_HEADER, OPTIONS, STOCKS, WORDS, alias_names, plain_name
 from qhq.data.sources.forms import FORMS
-from qhq.data.sources.names import BINANCE_HEADER, WORDS, plain_name
+from qhq.data.spec import FileFormat
 from qhq.errors import DataError
 
 SHOWN = 60

@@ -1,6 +1,6 @@
 """Yahoo Finance through the unmodified yfinance client: daily prices, option chains, single contracts.
 
-Read in this order: `symbols`, `client` (which host is asked and how often, and every way in which an answer
+Read in this order: `client` (which host is asked and how often, and every way in which an answer
 can fail), `history` (daily prices as traded from Yahoo's split-adjusted ones, and adjusted closes that a
 later action never changes), `options` (chains and contracts), `load` (the cache of Parquet files; what the
 data source and ``qhq data fetch`` call).

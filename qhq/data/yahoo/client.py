@@ -21,7 +21,7 @@ import numpy as np
 from curl_cffi.requests import Response, Session
 from curl_cffi.requests.exceptions import RequestException
 
-from qhq.data.yahoo.symbols import check_symbol
+from qhq.data.yahoo.history import check_symbol
 from qhq.errors import ConfigError, DataError
 from qhq.paths import cache_dir
 

@@ -11,6 +11,7 @@ Capital gains that funds pay out are in ``dividend`` as far as Yahoo counts them
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -27,6 +28,24 @@ if TYPE_CHECKING:
     from qhq.data.yahoo.client import Yahoo
 
 FloatArray = npt.NDArray[np.float64]
+
+
+_SYMBOL = re.compile(r"[A-Z0-9^][A-Z0-9.^=_&-]{0,31}")
+_ISIN = re.compile(r"[A-Z]{2}[A-Z0-9]{9}[0-9]")
+
+
+def check_symbol(symbol: str) -> None:
+    """Check that a symbol is one of Yahoo's.
+
+    Raises:
+        DataError: If it has other characters, or is an ISIN, which yfinance would look up elsewhere.
+    """
+    if not _SYMBOL.fullmatch(symbol) or _ISIN.fullmatch(symbol):
+        raise DataError(
+            "A symbol must be Yahoo's, in capitals",
+            got=f"the ISIN {symbol}" if _ISIN.fullmatch(symbol) else f"'{symbol}'",
+            fix="Look it up at https://finance.yahoo.com; examples are AAPL, BRK-B, ^GSPC and EURUSD=X",
+        )
 
 
 def forward_adjusted(close: FloatArray, dividend: FloatArray, split: FloatArray) -> FloatArray:

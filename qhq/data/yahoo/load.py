@@ -25,8 +25,7 @@ import pandas as pd
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
-from qhq.data.yahoo.history import EARLIEST, RAW, Bars, cut_history, fetch_bars
-from qhq.data.yahoo.symbols import check_symbol
+from qhq.data.yahoo.history import EARLIEST, RAW, Bars, check_symbol, cut_history, fetch_bars
 from qhq.errors import DataError
 from qhq.files import write_atomically
 from qhq.paths import cache_dir

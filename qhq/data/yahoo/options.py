@@ -5,7 +5,9 @@ Yahoo stamps no quote, and forgets every contract once it has expired.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -14,7 +16,6 @@ import numpy as np
 import pandas as pd
 
 from qhq.data.yahoo.history import cut_history, fetch_bars
-from qhq.data.yahoo.symbols import parse_occ
 from qhq.errors import DataError, nearest
 
 if TYPE_CHECKING:
@@ -142,6 +143,50 @@ def _session(underlying: Mapping[str, Any], stamp: pd.Timestamp) -> pd.Timestamp
 def _style(symbol: str, underlying: Mapping[str, Any]) -> str:
     is_index = underlying.get("quoteType") == "INDEX" and symbol not in _AMERICAN_INDICES
     return "european" if is_index else "american"
+
+
+_OCC = re.compile(r"([A-Z0-9]{1,6}) *(\d{6})([CP])(\d{8})")
+
+
+@dataclass(frozen=True)
+class OptionSymbol:
+    """What an OCC symbol says.
+
+    Attributes:
+        root: Of the symbol; the underlying's ticker, but for weeklies of indices and adjusted contracts.
+        expiry: Last day.
+        right: ``call`` or ``put``.
+        strike: Price per share.
+    """
+
+    root: str
+    expiry: date
+    right: str
+    strike: float
+
+
+def parse_occ(symbol: str) -> OptionSymbol:
+    """Read an OCC symbol: root, expiry as YYMMDD, C or P, the strike in thousandths as eight digits.
+
+    Raises:
+        DataError: If it is none.
+
+    >>> parse_occ("AAPL240119C00192500")
+    OptionSymbol(root='AAPL', expiry=datetime.date(2024, 1, 19), right='call', strike=192.5)
+    """
+    match = _OCC.fullmatch(symbol)
+    try:
+        if match is None:
+            raise ValueError("another form")
+        root, day, right, strike = match.groups()
+        expiry = datetime.strptime(day, "%y%m%d").date()
+        return OptionSymbol(root, expiry, "call" if right == "C" else "put", int(strike) / 1000)
+    except ValueError as error:
+        raise DataError(
+            "A contract must be named as the OCC does: root, YYMMDD, C or P, strike x 1000 in eight digits",
+            got=f"'{symbol}'",
+            fix="Write it like AAPL240119C00192500, Apple's call of 2024-01-19 at 192.50",
+        ) from error
 
 
 CONTRACT_COLUMNS = (

@@ -6,7 +6,7 @@ import numpy as np
 
 from qhq.data.columns import OPTION_PRICES
 from qhq.data.panel import FloatArray
-from qhq.data.reference import black_scholes_reference
+from qhq.data.scaling.option import black_scholes_reference
 from qhq.data.windows import Cut, Windows
 from qhq.evaluation.baselines.last_value import last_value
 

@@ -12,7 +12,7 @@ import numpy as np
 from qhq.data.panel import FloatArray
 from qhq.data.prepare import Prepared
 from qhq.data.scaling.affine import Scaler
-from qhq.data.scaling.static import StaticScaler
+from qhq.data.scaling.fit import StaticScaler
 from qhq.data.windows import Windows
 from qhq.seeding import child_seed
 

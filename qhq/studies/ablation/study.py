@@ -24,10 +24,10 @@ import numpy as np
 from qhq import __version__
 from qhq.ansatz.program import Ansatz
 from qhq.ansatz.stored import fingerprint
+from qhq.data.caveat import tell_rows
 from qhq.data.load import describe_source
 from qhq.data.prepare import Prepared
-from qhq.data.quarantine import tell_rows
-from qhq.data.sources.control import Control, best_skill
+from qhq.data.sources.synthetic import Control, best_skill
 from qhq.data.spec import DataSpec
 from qhq.documents import dump_document
 from qhq.evaluation.baselines.catalogue import task_baseline

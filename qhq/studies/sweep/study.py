@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qhq.backends.registry import find_backend, kind_of
-from qhq.data.quarantine import tell_rows
+from qhq.data.caveat import tell_rows
 from qhq.documents import dump_document
 from qhq.errors import ConfigError
 from qhq.evaluation.baselines.catalogue import BASELINES

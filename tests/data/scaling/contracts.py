@@ -8,7 +8,7 @@ from qhq.data.panel import Panel
 from qhq.data.split import TestSplit, TrainingSplit
 from qhq.data.windows import Cut, cut_windows
 from qhq.pricing import black_scholes
-from qhq.pricing.implied_volatility import implied_volatility
+from qhq.pricing.black_scholes import implied_volatility
 
 OPTION_KINDS = ("over_strike", "over_spot", "residual", "implied_volatility")
 CONTRACT_KINDS = ("window_mean", "raw", "panel_minmax", "contract_minmax", *OPTION_KINDS)

@@ -11,8 +11,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from qhq.data.checks.stocks import check_panel
 from qhq.data.prepare import _check_scaler
-from qhq.data.scaling.fit import check_scalable, fit_scaler, of_columns, scaler_from_dict
-from qhq.data.scaling.static import StaticScaler, fit_static
+from qhq.data.scaling.fit import (
+    StaticScaler,
+    check_scalable,
+    fit_scaler,
+    fit_static,
+    of_columns,
+    scaler_from_dict,
+)
 from qhq.data.split import split_panel
 from qhq.errors import DataError
 from tests.data.panels import make_frame, make_spec

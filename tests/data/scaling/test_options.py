@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from qhq.data.reference import black_scholes_reference
-from qhq.data.scaling.fit import check_scalable, fit_scaler, scaler_from_dict
-from qhq.data.scaling.static import fit_static
+from qhq.data.scaling.fit import check_scalable, fit_scaler, fit_static, scaler_from_dict
+from qhq.data.scaling.option import black_scholes_reference
 from qhq.data.split import split_panel
 from qhq.errors import DataError
 from qhq.pricing import black_scholes

@@ -22,9 +22,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from qhq.data.checks.breaches import find_breaches
-from qhq.data.format_spec import FileFormat
+from qhq.data.checks import find_breaches
 from qhq.data.sources.files import Asked, understand_file
+from qhq.data.spec import FileFormat
 from qhq.errors import DataError
 
 

@@ -18,11 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qhq.data import recording as on_disk
 from qhq.data.checks.options import check_options
-from qhq.data.recording import store as on_disk
-from qhq.data.recording.store import ChainStore, read_recorded
+from qhq.data.recording import ChainStore, read_recorded
 from qhq.errors import DataError
-from tests.data.recording.chains import make_chain
+from tests.data.chains import make_chain
 
 ROOT = Path(__file__).parents[3]
 LATER = "2026-11-20T23:00:00"
@@ -220,9 +220,9 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from qhq.data.checks.options import check_options
-from qhq.data.recording import store as on_disk
-from qhq.data.recording.store import ChainStore
-from tests.data.recording.chains import make_chain
+from qhq.data import recording as on_disk
+from qhq.data.recording import ChainStore
+from tests.data.chains import make_chain
 
 def die(*arguments, **options):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from qhq.data.reference import black_scholes_reference, known_market
+from qhq.data.scaling.option import black_scholes_reference, known_market
 from qhq.pricing import black_scholes
 from tests.data.scaling.contracts import contract_cut, contract_panel, train_and_test, with_values
 

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from qhq.data.recording.store import Appended, ChainStore
+from qhq.data.recording import Appended, ChainStore
 
 EXCHANGE = ZoneInfo("America/New_York")
 CLOSE = time(16, 0)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qhq.data.recording.recorder import (
+from qhq.data.recorder import (
     NAP_SECONDS,
     first_slot,
     next_slot,
@@ -20,8 +20,8 @@ from qhq.data.recording.recorder import (
     record_daily,
     slots_of,
 )
-from qhq.data.recording.store import read_recorded
-from tests.data.recording.chains import EXPIRIES, Source
+from qhq.data.recording import read_recorded
+from tests.data.chains import EXPIRIES, Source
 
 MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))
 

@@ -8,9 +8,8 @@ import pandas as pd
 from qhq.data.checks.options import check_options
 from qhq.data.checks.stocks import check_panel
 from qhq.data.formulas import complete_market, compute_columns
-from qhq.data.overview import describe_panel, find_gaps
-from qhq.data.panel import Panel
-from tests.data.recording.chains import make_chain
+from qhq.data.panel import Panel, describe_panel, find_gaps
+from tests.data.chains import make_chain
 
 
 def stocks() -> Panel:
