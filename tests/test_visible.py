@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qhq.cli.output import Output, end_with, plain_table
+from qhq.cli.command import Output, end_with, plain_table
 from qhq.errors import ConfigError
 from qhq.report.table_export import export_table
 from qhq.visible import no_formula, visible

@@ -142,7 +142,7 @@ def load_panel(data: Config = None, *, set: Changes | None = None, panel: str | 
     import pandas as pd
 
     from qhq.data.load import load_panel as load
-    from qhq.experiment.named_data import find_data
+    from qhq.experiment.config import find_data
 
     if isinstance(data, Mapping) or is_config(data):
         spec = read_config(data, set).data

@@ -485,7 +485,7 @@ def compared(
         ConfigError: As `compare`.
     """
     from qhq.runs.comparison import tabulate
-    from qhq.runs.gather import gather_runs
+    from qhq.runs.run_folder import gather_runs
 
     check_count("limit", limit, 1, MOST_COUNT)
     table = tabulate(gather_runs(runs), note)

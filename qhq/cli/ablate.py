@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qhq.cli.options import Cluster, Debug, Json, Set
-from qhq.cli.output import command, figure, plain_table
+from qhq.cli.command import Cluster, Debug, Json, Set, command, figure, plain_table
 from qhq.limits import MOST_COUNT, MOST_THREADS
 
 if TYPE_CHECKING:

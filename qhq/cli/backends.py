@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from qhq.cli.hardware import hardware
-from qhq.cli.options import Debug, Json
-from qhq.cli.output import command, plain_table
+from qhq.cli.command import Debug, Json, command, plain_table
+from qhq.cli.jobs import hardware
 
 app = typer.Typer(help="The registry of backends, backends.yaml.", no_args_is_help=True)
 

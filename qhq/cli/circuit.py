@@ -1,20 +1,25 @@
-"""``qhq circuit``: the ansaetze of circuits/, drawn, exported, counted; no model is touched."""
+"""``qhq circuit``: the ansaetze of circuits/, drawn, exported, counted, measured; no model is touched."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qhq.cli.options import Debug, Json
-from qhq.cli.output import command, plain_table
+from qhq.cli.command import Debug, Json, command, plain_table
 from qhq.errors import ConfigError
 from qhq.limits import MOST_COUNT, MOST_SEED
+from qhq.progress.steps import StudyProgress
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from qhq.ansatz.program import Ansatz
+    from qhq.diagnostics.readings import Reading
 
 app = typer.Typer(help="The ansaetze in circuits/: list, draw, export, info.", no_args_is_help=True)
 
@@ -130,7 +135,7 @@ def info(
         cells = [[key.replace("_", " "), value] for key, value in {**facts, "gates": gates}.items()]
         tables = [plain_table(["", ""], cells)]
         if deep:
-            from qhq.cli.deep import deep_facts
+            from qhq.cli.circuit import deep_facts
 
             family = None if isa else lambda width: _build(name, width, depth, None)
             facts["deep"], table = deep_facts(ansatz, family, seed)
@@ -163,3 +168,50 @@ def _numbers(values: str | None) -> list[float] | None:
         raise ConfigError(
             "--values must be numbers separated by commas", got=f"'{values}'", fix="Write for example 0.1,0.2"
         ) from error
+
+
+PATIENCE_SECONDS = 2.0
+"""What takes longer shows a bar."""
+
+
+class LateProgress(StudyProgress):
+    """A bar that appears only when the work takes long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._due = time.monotonic() + PATIENCE_SECONDS
+
+    def __enter__(self) -> LateProgress:
+        return self
+
+    def step(self, done: int, total: int, what: str) -> None:
+        """Move the bar, once it is due."""
+        if time.monotonic() > self._due:
+            self.bar.start()
+        super().step(done, total, what)
+
+
+def deep_facts(
+    ansatz: Ansatz, family: Callable[[int], Ansatz] | None, seed: int
+) -> tuple[dict[str, Any], Table]:
+    """Measure an ansatz: one JSON object, and a table for people.
+
+    Args:
+        ansatz: The circuit.
+        family: Qubits -> the same circuit at that width; None if it has only its own.
+        seed: Where all that is drawn comes from.
+    """
+    from qhq.diagnostics.overview import look_deep
+    from qhq.diagnostics.readings import read
+
+    with LateProgress() as progress:
+        overview = look_deep(ansatz, family, seed=seed, progress=progress.step)
+    readings = read(overview)
+    facts = {**asdict(overview), "seed": seed, "readings": [asdict(each) for each in readings]}
+    return facts, _table(readings)
+
+
+def _table(readings: Sequence[Reading]) -> Table:
+    rows = [[each.name, each.figure, each.beside, each.verdict, each.says] for each in readings]
+    title = "At random inputs and weights, with 95 % intervals"
+    return plain_table(["", "measured", "beside", "", "which says"], rows, title=title)

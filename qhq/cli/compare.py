@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qhq.cli.options import Debug, Json
-from qhq.cli.output import command, figure, plain_table
+from qhq.cli.command import Debug, Json, command, figure, plain_table
 from qhq.data.caveat import Caveat
 from qhq.limits import MOST_COUNT
 
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from qhq.report.table_export import Format
-    from qhq.runs.comparison import RunTable
-    from qhq.runs.summary import Row
+    from qhq.runs.comparison import Row, RunTable
 
 RESULTS = ("skill", "mase", "mape", "mae")
 """Without a unit first."""

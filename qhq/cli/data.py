@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qhq.cli.options import Accept, Debug, Json, Set
-from qhq.cli.output import Output, command, plain_table
+from qhq.cli.command import Accept, Debug, Json, Output, Set, command, plain_table
 from qhq.errors import ConfigError, DataError, QHQError
 from qhq.limits import MOST_COUNT
 
@@ -123,7 +122,7 @@ def show(
     """
     with command(as_json=json, debug=debug) as output:
         from qhq.cli.data_show import show_data
-        from qhq.experiment.named_data import find_data
+        from qhq.experiment.config import find_data
 
         show_data(output, find_data(target, list(overrides or []), panel), out, day and day.date())
 
@@ -156,7 +155,7 @@ def check(
         from qhq.data.columns import columns_to_read
         from qhq.data.load import read_table
         from qhq.data.plausibility.doubt import check_names
-        from qhq.experiment.named_data import find_data
+        from qhq.experiment.config import find_data
 
         names = check_names(accept or ())
         named = find_data(target, list(overrides or []), panel)

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from qhq.cli.output import plain_table
+from qhq.cli.command import plain_table
 from qhq.data.columns import ACTIONS, TABLES, canonical_name
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qhq.data.plausibility import LeakDoubt
     from qhq.data.sources.files import Reading
     from qhq.data.spec import DataSpec
-    from qhq.experiment.named_data import NamedData
+    from qhq.experiment.config import NamedData
 
 WIDTH = 80
 SHOWN_SYMBOLS = 8

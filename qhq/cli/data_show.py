@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qhq.cli.output import Output, plain_table
+from qhq.cli.command import Output, plain_table
 from qhq.errors import ConfigError, DataError, nearest
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from qhq.data.caveat import Caveat
     from qhq.data.panel import Panel
     from qhq.data.spec import DataSpec
-    from qhq.experiment.named_data import NamedData
+    from qhq.experiment.config import NamedData
 
 STOCKS = ("symbol", "rows", "first", "last", "gaps", "splits")
 OPTIONS = ("symbol", "kind", "rows", "first", "last", "sessions", "contracts", "expiries", "without_quote",

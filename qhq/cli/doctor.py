@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qhq.cli.options import Debug, Json, Set
-from qhq.cli.output import command, plain_table
+from qhq.cli.command import Debug, Json, Set, command, plain_table
 
 if TYPE_CHECKING:
     from rich.table import Table

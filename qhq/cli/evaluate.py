@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qhq.cli.hardware import hardware
-from qhq.cli.options import Debug, Json, Run
-from qhq.cli.output import command, figure, metrics_table, plain_table
-from qhq.cli.results import LABELS
+from qhq.cli.command import Debug, Json, Run, command, figure, metrics_table, plain_table
+from qhq.cli.jobs import hardware
+from qhq.cli.train import LABELS
 from qhq.limits import MOST_COUNT, MOST_SEED, MOST_SHOTS
 from qhq.progress.heartbeat import doing
 from qhq.runs.run_folder import find_run

@@ -1,7 +1,12 @@
-"""The config of a run: one YAML file, each section owned by the package that uses it."""
+"""The config of a run: one YAML file, each section owned by the package that uses it.
+
+`load_config` reads one. `find_data` reads what may stand in its place where a command only wants rows: a file
+or a folder of them.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, PrivateAttr
 
 from qhq.ansatz.spec import is_path
+from qhq.data.columns import STOCK_VALUES, PanelKind, canonical_name
 from qhq.data.spec import OPTION_SOURCES, DataSpec
 from qhq.documents import Spec, load_document, read_mapping
 from qhq.errors import ConfigError
@@ -21,6 +27,8 @@ from qhq.training.spec import TrainingSpec
 
 if TYPE_CHECKING:
     from qhq.ansatz.program import Ansatz
+    from qhq.data.sources.files import Reading
+    from qhq.data.spec import DataSpec
 
 PRICES = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".parquet", ".gz", ".zip")
 """Endings of files of prices, which no config has."""
@@ -274,3 +282,70 @@ def _config_path(path: str | None) -> Path:
         got=f"'{wanted}', which {without}",
         fix="Check the path, or leave it out to run the quickstart",
     )
+
+
+CONFIGS = (".yaml", ".yml", "")
+"""Endings of configs, a folder's included; every other file is one of rows."""
+
+
+@dataclass(frozen=True)
+class NamedData:
+    """Rows that a command was pointed to.
+
+    Attributes:
+        spec: The config's data, or one made for a file, with all its symbols.
+        has_split: Whether a config says how the sessions are shared out.
+        reading: The file as it was understood, where a file was named and no config.
+    """
+
+    spec: DataSpec
+    has_split: bool
+    reading: Reading | None = None
+
+
+def find_data(target: str | None, overrides: Sequence[str], panel: str | None) -> NamedData:
+    """Find a config, a file of rows or a folder of recorded chains; None is the quickstart.
+
+    Raises:
+        ConfigError: If it is none of them, or an override does not fit.
+        DataError: If it is a file that cannot be read.
+    """
+    from qhq.experiment.config import load_config
+
+    source = _table_source(target)
+    if target is None or source is None:
+        forced = [f"data.panel={panel}"] if panel else []
+        return NamedData(load_config(target, [*overrides, *forced]).data, has_split=True)
+    content, reading = _describe_file(target, source, panel, overrides)
+    spec = load_config(None, [f"data={json.dumps(content)}", *overrides]).data
+    # Named as the user did: a config's path is made absolute.
+    return NamedData(spec.model_copy(update={"path": target}), has_split=False, reading=reading)
+
+
+def _table_source(target: str | None) -> str | None:
+    path = Path(target or "")
+    if target and path.suffix.lower() not in CONFIGS and not path.is_dir():
+        return "parquet" if path.suffix == ".parquet" else "csv"
+    is_recording = path.is_dir() and not (path / "config.yaml").exists() and any(path.glob("*/*.parquet"))
+    return "recorded" if target and is_recording else None
+
+
+def _describe_file(
+    target: str, source: str, panel: str | None, overrides: Sequence[str]
+) -> tuple[dict[str, Any], Reading | None]:
+    """Write the ``data`` section of a config for a file; only what must be there is named as a feature."""
+    from qhq.data.sources.files import Asked, understand_file
+    from qhq.experiment.config import load_config
+
+    kind, feature, reading = "options", "mid", None
+    if source != "recorded":
+        # What --set says of the file's form is needed to find out what it holds.
+        given = load_config(None, [each for each in overrides if each.startswith("data.format")]).data.format
+        wanted: PanelKind | None = None if panel is None else "options" if panel == "options" else "stocks"
+        reading = understand_file(Path(target), target, asked=Asked(given, wanted))
+        kind = reading.kind
+        names = {canonical_name(str(name)) for name in reading.frame.columns}
+        main = next((name for name in ("close", "adj_close", *STOCK_VALUES) if name in names), "close")
+        feature = feature if kind == "options" else main
+    chosen = {"features": [feature], "targets": [feature]}
+    return {"source": source, "path": target, "panel": kind, "symbols": None, **chosen}, reading

@@ -1,9 +1,10 @@
-"""One checkpoint on one backend: forecasts in the unit of the data, beside the baselines."""
+"""One checkpoint on one backend: forecasts in the unit of the data, their intervals, and the baselines."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,12 +14,18 @@ from numpy.typing import NDArray
 from qhq.backends.executor import Executor, Report
 from qhq.data.caveat import NO_CAVEAT, Caveat
 from qhq.data.windows import Windows
+from qhq.errors import DataError
+from qhq.evaluation.adaptive import follow_conformal
 from qhq.evaluation.baselines.catalogue import fit_baselines
 from qhq.evaluation.baselines.last_value import in_sample_naive_mae, last_value, symbol_scale
 from qhq.evaluation.collapse import Collapse, find_collapse
+from qhq.evaluation.conformal import coverage_of, fit_conformal
 from qhq.evaluation.groups import score_windows
 from qhq.evaluation.metrics import Metrics
+from qhq.evaluation.regimes import Regimes
+from qhq.experiment.config import IntervalKind
 from qhq.experiment.opening import Experiment
+from qhq.experiment.words import say_coverage
 
 Array = NDArray[np.float64]
 
@@ -145,3 +152,43 @@ def predictions_csv(
     stream = io.StringIO()
     frame.to_csv(stream, index=False, lineterminator="\n")
     return stream.getvalue()
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Ends of the intervals about a run's forecasts, each (N, H, K), and what its record says of them."""
+
+    ends: tuple[Array, Array] | None
+    record: dict[str, Any]
+
+
+def prediction_intervals(
+    kind: IntervalKind, train: Windows, validation: Evaluation, test: Evaluation
+) -> Intervals:
+    """Fit intervals on the forecasts of the validation split, and measure them on those of the test split.
+
+    A validation split too short for them is noted in the record; it is no fault of the run.
+
+    Args:
+        kind: ``split`` keeps the radius of the validation split, ``adaptive`` lets it follow what was held.
+        train: Training windows, whose volatility says what is calm and what turbulent.
+        validation: Forecasts that the radius is measured on.
+        test: Forecasts that get intervals.
+    """
+    try:
+        conformal = fit_conformal(validation.windows, validation.forecast)
+    except DataError as error:
+        return Intervals(None, {"kind": kind, "reason": str(error)})
+    record: dict[str, Any] = {"kind": kind, "conformal": conformal.to_dict()}
+    if kind == "adaptive":
+        before, after = ((each.windows, each.forecast) for each in (validation, test))
+        followed = follow_conformal(conformal, before, after)
+        ends, record["adaptive"] = followed.ends, followed.to_dict()
+    else:
+        ends = conformal.interval(test.windows, test.forecast)
+    regimes = Regimes.fit(train) if len(train) else None
+    coverage = [
+        asdict(each)
+        for each in coverage_of(ends, test.windows, conformal.level, test.windows.targets, regimes)
+    ]
+    return Intervals(ends, {**record, "coverage": coverage, "verdict": say_coverage(coverage)})

@@ -16,8 +16,8 @@ from qhq.evaluation.baselines.last_value import last_value
 from qhq.evaluation.plausibility import judge_skill
 from qhq.experiment.evaluate import forecast_scaled
 from qhq.experiment.opening import Experiment
-from qhq.runs.provenance import now
 from qhq.runs.record import Doubt, Plausibility
+from qhq.runs.run_folder import now
 from qhq.training.loop import Watcher
 
 MOST_WINDOWS = 2_000

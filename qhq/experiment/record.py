@@ -1,22 +1,35 @@
-"""What a run records of itself: design, data, versions, git commit, results."""
+"""What a run records of itself: design, data, versions, git commit; errors on its validation and test splits.
+
+The test split is looked at once. Whether a training came to anything can be seen before, on the split that
+chose the weights: a model that is no better there than its baseline will hardly be so later.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from math import isfinite
+from typing import Any
+
+import numpy as np
 
 from qhq.ansatz.program import describe
+from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.backends.parity import Parity
 from qhq.data.prepare import Prepared
-from qhq.experiment.evaluate import Evaluation
-from qhq.experiment.intervals import Intervals
+from qhq.evaluation.baselines.catalogue import task_baseline
+from qhq.evaluation.detail import error_histograms, score_detail, score_table
+from qhq.evaluation.groups import score_by_group, score_held_out, why_no_percent
+from qhq.evaluation.metrics import relative_errors
+from qhq.evaluation.options import has_option_prices, score_options, score_options_by_group
+from qhq.evaluation.significance import loss_unit
+from qhq.experiment.evaluate import Array, Evaluation, Intervals, evaluate
 from qhq.experiment.opening import Experiment
-from qhq.experiment.results import metrics_record
-from qhq.runs.provenance import now, provenance
-from qhq.runs.record import SCHEMA_VERSION, Plausibility, RunRecord
-from qhq.runs.run_folder import RUNNING
+from qhq.experiment.words import say_validation
+from qhq.runs.record import LAST_VALUE, SCHEMA_VERSION, Plausibility, RunRecord, Validation
+from qhq.runs.run_folder import RUNNING, now, provenance
 from qhq.training.loop import TrainingState
 
 
@@ -121,3 +134,129 @@ def _quantum(experiment: Experiment, parity: Parity | None) -> dict[str, object]
         "engine": experiment.executor_name(),
         "parity_max_abs": None if parity is None else parity.max_abs,
     }
+
+
+def metrics_record(evaluation: Evaluation, held_out: tuple[str, ...]) -> dict[str, Any]:
+    """Metrics of model and baselines, in all, by symbol, and by what was held out.
+
+    ``test`` and ``naive`` are of the model and the last value; ``baseline`` names what the task is judged
+    against. ``relative`` has each forecast's errors over those of the last value, symbol by symbol and then
+    averaged. Errors over the strike stand under ``options``, for option prices.
+    """
+    return {
+        "test": asdict(evaluation.metrics()),
+        "naive": asdict(evaluation.naive_metrics()),
+        "baselines": {name: asdict(evaluation.score(each)) for name, each in evaluation.baselines.items()},
+        "mape_reason": why_no_percent(evaluation.windows),
+        "baseline": task_baseline(evaluation.windows.cut),
+        "relative": _relative(evaluation),
+        "symbols": _by_symbol(evaluation),
+        "detail": _detail(evaluation),
+        "histogram": _histogram(evaluation),
+        **_held_out(evaluation, held_out),
+        **_options(evaluation),
+    }
+
+
+def _forecasts(evaluation: Evaluation) -> dict[str, Array]:
+    """Every forecast under the name that the record has for it."""
+    return {"test": evaluation.forecast, "naive": evaluation.naive, **evaluation.baselines}
+
+
+def _relative(evaluation: Evaluation) -> dict[str, Any]:
+    windows, naive = evaluation.windows, evaluation.naive
+    return {
+        name: asdict(relative_errors(windows.targets, forecast, naive, windows.group))
+        for name, forecast in _forecasts(evaluation).items()
+    }
+
+
+def _detail(evaluation: Evaluation) -> dict[str, Any]:
+    """Further measures of the model and of each baseline, and of the model by symbol and horizon."""
+    windows, naive = evaluation.windows, evaluation.naive
+    whole = {
+        name: asdict(score_detail(windows, each, naive)) for name, each in _forecasts(evaluation).items()
+    }
+    rows = score_table(windows, evaluation.forecast, naive, evaluation.scale)
+    return {**whole, "rows": [asdict(row) for row in rows]}
+
+
+def _histogram(evaluation: Evaluation) -> dict[str, Any]:
+    """Errors of every forecast, each window's over its unit, counted in the same bins."""
+    unit = loss_unit(evaluation.windows, evaluation.scale)
+    found = error_histograms(evaluation.windows.targets, _forecasts(evaluation), unit)
+    counts = {name: each.tolist() for name, each in found.counts.items()}
+    return {"edges": found.edges.tolist(), "counts": counts, "outside": found.outside}
+
+
+def _by_symbol(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
+    return _turned(
+        evaluation,
+        lambda forecast: score_by_group(evaluation.windows, forecast, evaluation.naive, evaluation.scale),
+    )
+
+
+def _held_out(evaluation: Evaluation, names: tuple[str, ...]) -> dict[str, Any]:
+    if not names:
+        return {}
+    windows, naive, scale = evaluation.windows, evaluation.naive, evaluation.scale
+    return _turned(evaluation, lambda forecast: score_held_out(windows, forecast, naive, scale, names))
+
+
+def _options(evaluation: Evaluation) -> dict[str, Any]:
+    windows = evaluation.windows
+    if not has_option_prices(windows):
+        return {}
+    forecasts = _forecasts(evaluation)
+    whole = {name: asdict(score_options(windows, forecast)) for name, forecast in forecasts.items()}
+    groups = _turned(evaluation, lambda forecast: score_options_by_group(windows, forecast))
+    return {"options": {**whole, "symbols": groups}}
+
+
+def _turned(evaluation: Evaluation, measure: Callable[[Array], dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Measure every forecast by group, and sort by group first: ``{group: {forecast: metrics}}``."""
+    found = {name: measure(forecast) for name, forecast in _forecasts(evaluation).items()}
+    groups = next(iter(found.values()))
+    return {
+        group: {name: asdict(each[group]) for name, each in found.items() if each[group] is not None}
+        for group in groups
+    }
+
+
+def evaluate_validation(experiment: Experiment) -> Evaluation:
+    """Forecast the validation split with the model as it is, on the exact engine whatever its backend is."""
+    executor = None if experiment.ansatz is None else StatevectorExecutor(experiment.ansatz)
+    return evaluate(experiment, executor, experiment.data.validation)
+
+
+def validation_record(evaluation: Evaluation, state: TrainingState) -> Validation:
+    """Metrics of the kept weights beside those of the last value and the other baselines.
+
+    Args:
+        evaluation: Of the validation split, with the weights that were kept.
+        state: At the end of the training.
+    """
+    windows, naive = evaluation.windows, evaluation.naive
+    name = task_baseline(windows.cut)
+    rival = naive if name == LAST_VALUE else evaluation.baselines[name]
+    forecasts = {"model": evaluation.forecast, "naive": naive, **evaluation.baselines}
+    relative = {
+        key: relative_errors(windows.targets, forecast, naive, windows.group).mae
+        for key, forecast in forecasts.items()
+    }
+    own, other = relative["model"], relative["naive" if name == LAST_VALUE else name]
+    content = {
+        "epoch": state.best_epoch,
+        "loss": state.best_loss,
+        "untrained_loss": state.untrained_loss if isfinite(state.untrained_loss) else None,
+        "model": asdict(evaluation.metrics()),
+        "naive": asdict(evaluation.naive_metrics()),
+        "baselines": {key: asdict(evaluation.score(each)) for key, each in evaluation.baselines.items()},
+        "baseline": name,
+        "symbols": len(set(windows.group.tolist())),
+        "relative": relative,
+        "is_baseline": bool(np.allclose(evaluation.forecast, rival, rtol=1e-6, atol=0.0)),
+        "better": own is not None and other is not None and own < other * (1 - 1e-9),
+    }
+    record = Validation.model_validate(content)
+    return record.updated(verdict=say_validation(record))

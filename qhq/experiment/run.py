@@ -16,9 +16,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
+import torch
+
 from qhq.ansatz.export import UnsupportedExport, to_qasm3
 from qhq.ansatz.stored import save_ansatz
-from qhq.backends.parity import Parity
+from qhq.backends.parity import Parity, check_parity, measure_parity, parity_tolerance
+from qhq.backends.registry import open_parity_reference
 from qhq.data.caveat import tell_rows
 from qhq.data.prepare import Prepared
 from qhq.documents import dump_document
@@ -26,11 +29,8 @@ from qhq.errors import QHQError
 from qhq.evaluation.groups import largest_share
 from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
-from qhq.experiment.evaluate import evaluate, predictions_csv
-from qhq.experiment.fit import FreshShots, open_trainer
-from qhq.experiment.intervals import prediction_intervals
-from qhq.experiment.opening import Experiment, open_experiment, open_on_data, open_run_experiment
-from qhq.experiment.parity import pass_parity_gate
+from qhq.experiment.evaluate import evaluate, prediction_intervals, predictions_csv
+from qhq.experiment.opening import Experiment, open_experiment, open_on_data, open_run_experiment, shot_seed
 from qhq.experiment.plausibility import (
     add_doubts,
     doubt_data,
@@ -40,15 +40,21 @@ from qhq.experiment.plausibility import (
     tell_doubts,
     tell_unmatched,
 )
-from qhq.experiment.record import Stopwatch, design_record, result_record
-from qhq.experiment.validation import evaluate_validation, validation_record
+from qhq.experiment.record import (
+    Stopwatch,
+    design_record,
+    evaluate_validation,
+    result_record,
+    validation_record,
+)
 from qhq.experiment.words import say_test
 from qhq.files import reserving
 from qhq.runs.looks import add_look
 from qhq.runs.record import Json, Plausibility
 from qhq.runs.run_folder import FAILED, FINISHED, RUNNING, RunFolder, create_run, writable
+from qhq.seeding import child_seed
 from qhq.training.checkpoint import load_state, save_state, save_weights
-from qhq.training.loop import TrainingState, Watcher, Watchers, history_csv
+from qhq.training.loop import Trainer, TrainingState, Watcher, Watchers, history_csv
 
 MOST_OF_LOSS = 0.95
 """A symbol or target with more of the validation loss than this decides alone."""
@@ -135,6 +141,34 @@ def _pass_gate(experiment: Experiment, watcher: Watcher) -> Parity | None:
             f"Parity of the {engine} with {backend}: {parity.values:.1e} in values,"
             f" {parity.gradients:.1e} in gradients"
         )
+    return parity
+
+
+@torch.no_grad()
+def pass_parity_gate(experiment: Experiment) -> Parity | None:
+    """Compare engine and backend on the first training batch, with the model's initial weights.
+
+    Returns:
+        The largest differences; None where training runs on the backend itself, or there is no circuit.
+
+    Raises:
+        BackendError: If they differ by more than the tolerance.
+    """
+    config, ansatz, model = experiment.config, experiment.ansatz, experiment.model
+    if ansatz is None or model.quantum is None:
+        return None
+    reference = open_parity_reference(experiment.backend, ansatz, seed=shot_seed(config, "parity"))
+    if reference is None:
+        return None
+    model.eval()
+    latent = experiment.latent(experiment.data.train.select(slice(config.training.batch_size)))
+    angles, weights = model.angles(latent), model.quantum.weight
+    engine = model.quantum.neural_network.executor
+    inputs = angles.numpy()
+    noisy = experiment.backend.is_noisy
+    parity = measure_parity(engine, reference, inputs, weights.detach().numpy(), density=noisy)
+    tolerance = parity_tolerance(inputs.dtype, ansatz.circuit.size())
+    check_parity(parity, tolerance, engine="noisy" if noisy else "exact")
     return parity
 
 
@@ -270,3 +304,39 @@ class _Saver(Watcher):
         """Write history and state; the state last, since it decides where a resumed run begins."""
         self.folder.write_text("history.csv", history_csv(state.history))
         save_state(state, self.folder.resume, self.identity)
+
+
+def fit(experiment: Experiment, watcher: Watcher) -> TrainingState:
+    """Train the model from its first weights to its best ones, which it holds afterwards.
+
+    Raises:
+        QHQError: If the loss stops being a finite number, or the backend fails.
+    """
+    trainer = open_trainer(experiment)
+    return trainer.run(trainer.initial_state(), Watchers([FreshShots(experiment), watcher]))
+
+
+def open_trainer(experiment: Experiment) -> Trainer:
+    """Give the model its training and validation samples; the run's seed decides the order of the batches."""
+    config, data = experiment.config, experiment.data
+    return Trainer(
+        experiment.model,
+        experiment.samples(data.train),
+        experiment.samples(data.validation),
+        config.training,
+        seed=child_seed(config.seed, "training"),
+    )
+
+
+class FreshShots(Watcher):
+    """Give each epoch on a sampling backend its own stream of shots, so that a resumed one repeats it."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+
+    def epoch_started(self, epoch: int, batches: int) -> None:  # noqa: ARG002
+        """Reopen a sampling backend with the epoch's seed."""
+        layer, sampled = self.experiment.model.quantum, self.experiment.backend.shots is not None
+        executor = self.experiment.open_executor(str(epoch)) if sampled else None
+        if layer is not None and executor is not None:
+            layer.reopen(executor)

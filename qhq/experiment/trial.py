@@ -17,14 +17,11 @@ from qhq.evaluation.significance import date_losses, loss_unit
 from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.evaluate import forecast_scaled
-from qhq.experiment.fit import FreshShots, open_trainer
 from qhq.experiment.opening import Experiment, open_on_data
-from qhq.experiment.parity import pass_parity_gate
 from qhq.experiment.record import Stopwatch
-from qhq.experiment.run import write_design
-from qhq.runs.provenance import now
+from qhq.experiment.run import FreshShots, open_trainer, pass_parity_gate, write_design
 from qhq.runs.record import Json
-from qhq.runs.run_folder import FINISHED, RUNNING, RunFolder
+from qhq.runs.run_folder import FINISHED, RUNNING, RunFolder, now
 from qhq.training.checkpoint import load_state, save_state, save_weights
 from qhq.training.loop import TrainingState, Watcher, Watchers, history_csv
 

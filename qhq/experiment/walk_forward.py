@@ -41,15 +41,14 @@ from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.evaluate import Array, Evaluation, predictions_csv
 from qhq.experiment.opening import build_circuit
 from qhq.experiment.plausibility import add_doubts, plausibility_record, read_doubts, tell_doubts
-from qhq.experiment.results import metrics_record
+from qhq.experiment.record import metrics_record
 from qhq.experiment.run import resume_run, train_in
 from qhq.experiment.words import say_coverage
 from qhq.files import MOST_TABLE_BYTES, read_regular
 from qhq.paths import runs_dir
 from qhq.runs.looks import add_look
-from qhq.runs.provenance import now, provenance
 from qhq.runs.record import SCHEMA_VERSION, Fold, Json, RunRecord, WalkRecord, read_record
-from qhq.runs.run_folder import FINISHED, RUNNING, WALK, RunFolder, create_run, writable
+from qhq.runs.run_folder import FINISHED, RUNNING, WALK, RunFolder, create_run, now, provenance, writable
 from qhq.training.loop import Watcher
 
 COLUMNS = (

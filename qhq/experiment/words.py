@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qhq.evaluation.baselines.catalogue import BASELINES
+from qhq.runs.comparison import run_skill
 from qhq.runs.record import LAST_VALUE, TestMetrics, Validation
-from qhq.runs.summary import run_skill
 
 ONE_SEED = "One seed, not tested"
 

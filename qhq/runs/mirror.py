@@ -15,9 +15,8 @@ from typing import Any
 
 from qhq.files import held_alone
 from qhq.paths import runs_dir
-from qhq.runs.mirror_entry import make_entry
+from qhq.runs.mirror_entry import Memory, Unit, all_units, make_entry, recall, remember
 from qhq.runs.mirror_store import DATABASE, Store, Target, find_target, open_store, without_password
-from qhq.runs.mirror_units import Memory, Unit, all_units, recall, remember
 from qhq.runs.run_folder import RunFolder
 
 SWITCH = "QHQ_MLFLOW"

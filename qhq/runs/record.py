@@ -346,7 +346,7 @@ class DateLosses(Record):
 
 
 class _Sourced(Record):
-    """What every record says of itself (`qhq.runs.provenance`)."""
+    """What every record says of itself (`qhq.runs.run_folder`)."""
 
     schema_version: Count = 0
     run: Text = ""

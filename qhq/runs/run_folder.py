@@ -16,13 +16,18 @@ from __future__ import annotations
 
 import datetime
 import json
+import platform
 import re
+import subprocess
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
+from qhq import __version__
 from qhq.errors import ConfigError, nearest
 from qhq.files import held_alone, make_folder, own_file, write_atomically
 from qhq.paths import runs_dir
@@ -235,3 +240,91 @@ def writable(path: Path) -> Iterator[None]:
             got=f"{path}: {error.strerror or error}",
             fix="Set QHQ_RUNS_DIR to a folder that you can write, or free some space",
         ) from error
+
+
+def gather_runs(references: Sequence[str]) -> list[RunFolder]:
+    """Find runs, each once, in the order asked for; all runs if nothing is asked.
+
+    Args:
+        references: Each the name of a run, its folder, a folder that holds runs (such as a sweep's), or a
+            glob over names or paths.
+
+    Raises:
+        ConfigError: If one of them means no run.
+    """
+    if not references:
+        return list_runs()
+    found = {run.path: run for reference in references for run in _meant(reference)}
+    return list(found.values())
+
+
+def _meant(reference: str) -> list[RunFolder]:
+    if any(letter in reference for letter in "*?["):
+        return _matching(reference)
+    for place in (Path(reference), runs_dir() / reference):
+        inside = _inside(place)
+        if inside and not (place / "run.json").is_file():
+            return inside
+    return [find_run(reference)]
+
+
+def _inside(place: Path) -> list[RunFolder]:
+    """Runs directly in a folder, or in the ``trials`` of a sweep's."""
+    paths = sorted([*place.glob("*/run.json"), *place.glob("trials/*/run.json")])
+    return [RunFolder(path.parent.absolute()) for path in paths if not path.parent.name.startswith(".")]
+
+
+def _matching(pattern: str) -> list[RunFolder]:
+    absolute = Path(pattern).is_absolute()
+    roots = [Path(Path(pattern).anchor)] if absolute else [Path(), runs_dir()]
+    rest = str(Path(pattern).relative_to(Path(pattern).anchor)) if absolute else pattern
+    for root in roots:
+        # A pattern of pathlib's matches hidden folders too: of runs that are being made.
+        found = (path for path in sorted(root.glob(rest)) if not path.name.startswith("."))
+        paths = [path for path in found if (path / "run.json").is_file()]
+        if paths:
+            return [RunFolder(path.absolute()) for path in paths]
+    raise ConfigError(
+        "RUN must name a run, a folder of runs, or match some",
+        got=f"'{pattern}', which matches none here or in {runs_dir()}",
+        fix="Quote the pattern, and look with 'qhq compare' which runs there are",
+    )
+
+
+PACKAGES = ("qiskit", "qiskit-aer", "qiskit-machine-learning", "torch", "numpy", "pandas")
+"""Packages whose versions decide numbers."""
+
+
+def provenance() -> dict[str, Any]:
+    """``created``, ``versions`` and ``git``: what a record says of itself, be it of a run or a study.
+
+    ``git`` has the commit of the current folder's repository and whether it has changes; None outside of one.
+    The folder is the user's, whose configs and circuits it is that change; qhq has its version.
+    """
+    commit, status = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
+    return {
+        "created": now(),
+        "versions": {"python": platform.python_version(), "qhq": __version__}
+        | {each: _version(each) for each in PACKAGES},
+        "git": None if commit is None else {"commit": commit, "changed": bool(status)},
+    }
+
+
+def now() -> str:
+    """Now, in UTC, as ISO 8601."""
+    return datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        answer = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()

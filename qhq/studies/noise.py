@@ -27,8 +27,7 @@ from qhq.experiment.evaluate import Evaluation, evaluate
 from qhq.experiment.opening import Experiment, open_run, read_finished
 from qhq.files import MOST_TABLE_BYTES, read_regular, write_atomically
 from qhq.runs.looks import add_look
-from qhq.runs.provenance import provenance
-from qhq.runs.run_folder import RunFolder
+from qhq.runs.run_folder import RunFolder, provenance
 from qhq.seeding import child_seed
 from qhq.studies.portability import EXACT, expectation_error
 from qhq.studies.runner import Outcome, Runner, Store, Study, Values

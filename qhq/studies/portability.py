@@ -34,8 +34,7 @@ from qhq.experiment.evaluate import Evaluation, circuit_arguments, encode, evalu
 from qhq.experiment.opening import Experiment
 from qhq.experiment.other_data import OtherDataRequest, open_run_on
 from qhq.runs.looks import add_look
-from qhq.runs.provenance import provenance
-from qhq.runs.run_folder import RunFolder
+from qhq.runs.run_folder import RunFolder, provenance
 from qhq.seeding import child_seed
 from qhq.studies.runner import MemoryStore, Outcome, Progress, Runner, Study, Values
 from qhq.studies.selection import (

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from qhq.cli.deep import LateProgress
+from qhq.cli.circuit import LateProgress
 
 
 def test_deep_facts_are_one_json_object(qhq):
@@ -39,7 +39,7 @@ def test_wide_circuits_are_refused(qhq):
 @pytest.mark.parametrize(("waited", "shown"), [(0.0, False), (5.0, True)])
 def test_the_bar_appears_only_when_it_takes_long(monkeypatch, waited, shown):
     now = [100.0]
-    monkeypatch.setattr("qhq.cli.deep.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("qhq.cli.circuit.time.monotonic", lambda: now[0])
     with LateProgress() as progress:
         now[0] += waited
         progress.step(1, 2, "spectrum")

@@ -50,7 +50,7 @@ def failing(monkeypatch):
         def gather(_):
             raise error
 
-        monkeypatch.setattr("qhq.runs.gather.gather_runs", gather)
+        monkeypatch.setattr("qhq.runs.run_folder.gather_runs", gather)
 
     return fail
 

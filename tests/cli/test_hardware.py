@@ -16,7 +16,7 @@ import pytest
 from qhq.backends.ibm.budget import beside_service
 from qhq.backends.ibm.client import IBMClient
 from qhq.backends.ibm.waiting import talking
-from qhq.cli.hardware import Terminal
+from qhq.cli.jobs import Terminal
 from qhq.errors import JobError
 from qhq.experiment.config import load_config
 from qhq.experiment.run import train_run

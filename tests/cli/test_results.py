@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qhq.cli.results import result_tables, verdict
-from qhq.cli.train import _summary
+from qhq.cli.train import _summary, result_tables, verdict
 from qhq.evaluation.baselines.last_value import last_value
 from qhq.evaluation.metrics import relative_errors, score, score_by_symbol
 from qhq.evaluation.options import score_options

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from qhq.cli.results import verdict
+from qhq.cli.train import verdict
 from qhq.data.load import load_panel
 from qhq.data.prepare import prepare
 from qhq.data.spec import DataSpec

@@ -10,9 +10,8 @@ from qhq.evaluation.baselines.last_value import last_value
 from qhq.experiment.checkup import examine_design, examine_run, examine_subject
 from qhq.experiment.config import load_config
 from qhq.experiment.evaluate import forecast_scaled
-from qhq.experiment.fit import fit
 from qhq.experiment.opening import open_design
-from qhq.experiment.run import train_run
+from qhq.experiment.run import fit, train_run
 from qhq.training.loop import Watcher
 from tests.data.panels import option_frame
 

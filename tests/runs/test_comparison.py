@@ -9,11 +9,9 @@ import pytest
 
 from qhq.errors import ConfigError
 from qhq.report.table_export import export_table
-from qhq.runs.comparison import tabulate
-from qhq.runs.gather import gather_runs
+from qhq.runs.comparison import run_design, tabulate
 from qhq.runs.record import RunRecord
-from qhq.runs.run_folder import RunFolder
-from qhq.runs.summary import run_design
+from qhq.runs.run_folder import RunFolder, gather_runs
 from tests.runs.records import MINIMAL
 
 

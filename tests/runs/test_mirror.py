@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from qhq.runs.mirror import mirror_run, mirror_study
+from qhq.runs.mirror_entry import MEMORY, all_units, recall
 from qhq.runs.mirror_store import find_target, open_store
-from qhq.runs.mirror_units import MEMORY, all_units, recall
 from tests.runs.records import record, trial, write_eval, write_run
 
 

@@ -13,15 +13,12 @@ from typing import Any
 
 import pytest
 
-from qhq.cli.results import chosen, plausibility_lines, result_tables, verdict
-from qhq.cli.train import _people
+from qhq.cli.train import _people, chosen, plausibility_lines, result_tables, verdict
 from qhq.errors import QHQError
 from qhq.experiment.opening import read_scalers
-from qhq.runs.comparison import tabulate
-from qhq.runs.provenance import provenance
+from qhq.runs.comparison import run_design, run_summary, run_terms, tabulate
 from qhq.runs.record import RunRecord, read_record
-from qhq.runs.run_folder import FINISHED, RunFolder
-from qhq.runs.summary import run_design, run_summary, run_terms
+from qhq.runs.run_folder import FINISHED, RunFolder, provenance
 
 EARLIER = sorted((Path(__file__).parent / "earlier").iterdir())
 """Records that versions of those days wrote, of the same two epochs of training."""

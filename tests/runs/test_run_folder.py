@@ -7,9 +7,9 @@ import json
 import pytest
 
 from qhq.errors import ConfigError
+from qhq.runs.comparison import run_summary
 from qhq.runs.record import RunRecord
 from qhq.runs.run_folder import FINISHED, RUNNING, RunFolder, create_run, find_run, list_runs
-from qhq.runs.summary import run_summary
 from tests.runs.records import MINIMAL
 
 

@@ -22,8 +22,8 @@ from qhq.errors import QHQError
 from qhq.experiment.config import load_config
 from qhq.experiment.run import train_run
 from qhq.report.figures import draw_run_figures
+from qhq.runs.mirror_entry import Memory, Unit, recall, remember
 from qhq.runs.mirror_store import Store
-from qhq.runs.mirror_units import Memory, Unit, recall, remember
 from qhq.runs.run_folder import RunFolder, is_run_name
 from qhq.studies.runner.store import Store as CellStore
 from qhq.studies.sweep.final import Finals

@@ -14,9 +14,8 @@ from qhq.api.given import read_subject
 from qhq.data.prepare import prepare
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import ExperimentConfig, load_config
-from qhq.experiment.fit import fit, open_trainer
 from qhq.experiment.opening import open_experiment, open_run
-from qhq.experiment.run import train_run
+from qhq.experiment.run import fit, open_trainer, train_run
 from qhq.studies.ablation.cell import circuit_weights, measure_activity, measure_cell, plan_cells
 from qhq.studies.ablation.rivals import choose_rivals, choose_width, judge_place
 from qhq.studies.ablation.study import AblationRequest, control_config, judge, run_ablation, run_controls

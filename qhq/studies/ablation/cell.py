@@ -24,9 +24,8 @@ from qhq.evaluation.losses import task_losses
 from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.evaluate import Array, forecast_scaled
-from qhq.experiment.fit import fit
 from qhq.experiment.opening import Experiment, open_on_data
-from qhq.experiment.parity import pass_parity_gate
+from qhq.experiment.run import fit, pass_parity_gate
 from qhq.seeding import child_generator
 from qhq.studies.runner.reproducible import Fingerprints, one_training
 from qhq.training.loop import EpochRecord, Watcher

@@ -38,8 +38,7 @@ from qhq.experiment.opening import build_circuit
 from qhq.models.hybrid import mlp_parameters
 from qhq.paths import runs_dir
 from qhq.runs.looks import add_look
-from qhq.runs.provenance import provenance
-from qhq.runs.run_folder import RunFolder, writable
+from qhq.runs.run_folder import RunFolder, provenance, writable
 from qhq.studies.ablation.cell import Cell, measure_cell, plan_cells
 from qhq.studies.ablation.rivals import (
     choose_rivals,

@@ -22,8 +22,7 @@ from qhq.evaluation.losses import TITLES
 from qhq.evaluation.significance import LEVEL
 from qhq.experiment.config import ExperimentConfig
 from qhq.paths import runs_dir
-from qhq.runs.provenance import provenance
-from qhq.runs.run_folder import RunFolder, writable
+from qhq.runs.run_folder import RunFolder, provenance, writable
 from qhq.studies.comparisons import say_against
 from qhq.studies.runner import Runner
 from qhq.studies.runner.reproducible import Fingerprints, digest, prepared

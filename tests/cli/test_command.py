@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from qhq.cli.output import Output, _print_table, plain_table
+from qhq.cli.command import Output, _print_table, plain_table
 
 COLUMNS = ["variant", "middle/all", "95 % interval", "vs naive (Holm p)"]
 ROW = ["exponential smoothing", "8/993", "1.4293 to 1.4382", "not shown (1.000)"]

@@ -1,4 +1,7 @@
-"""What a command says: results on standard output, everything else on standard error."""
+"""What all commands share: options, how each begins and ends, and what it prints.
+
+Results go to standard output, everything else to standard error.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +28,29 @@ from qhq.visible import visible
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Column, Table
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a config key, such as training.epochs=5."),
+]
+Accept = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept",
+        metavar="NAME",
+        help="A doubt that you looked at, such as future_column:ret; recorded with your name. Repeatable.",
+    ),
+]
+Run = Annotated[
+    str | None,
+    typer.Argument(metavar="[RUN]", help="A run folder or its name; the latest finished run if left out."),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option("--cluster", metavar="ADDRESS", help="A Dask scheduler's, instead of processes here."),
+]
 
 LONGEST_WORD = 24
 """Characters that no table breaks: a figure cut in two would be misread. Longer ones (paths) are folded."""
