@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qhq.public import lazy_names
+from qhq.plugins import lazy_names
 
 if TYPE_CHECKING:
     from qhq.api.evaluation import Evaluation as Evaluation

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from qhq.visible import visible
+from qhq.errors import visible
 
 PACKAGE = Path(__file__).parent
 SHIPPED = PACKAGE / "shipped"

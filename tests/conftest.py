@@ -60,7 +60,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def same_output_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a command prints must not depend on how long it took, nor on the terminal that pytest runs in."""
     monkeypatch.delenv("COLUMNS", raising=False)
-    monkeypatch.setattr("qhq.progress.heartbeat.PATIENCE_SECONDS", float("inf"))
+    monkeypatch.setattr("qhq.progress.PATIENCE_SECONDS", float("inf"))
 
 
 @pytest.fixture

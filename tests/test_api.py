@@ -67,7 +67,7 @@ def loaded_by(program: str) -> list[str]:
 def test_importing_the_package_loads_nothing():
     loaded = set(loaded_by("import qhq, qhq.errors; dir(qhq)"))
     assert not loaded & set(HEAVY)
-    assert {name for name in loaded if name.split(".")[0] == "qhq"} == {"qhq", "qhq.public", "qhq.errors"}
+    assert {name for name in loaded if name.split(".")[0] == "qhq"} == {"qhq", "qhq.plugins", "qhq.errors"}
 
 
 def test_runs_are_compared_and_backends_listed_without_torch():

@@ -15,8 +15,8 @@ OPENERS = re.compile(
 ALLOWED = {
     "api/run.py": "of bytes",
     "files.py": "the border itself",
-    "memory.py": "the kernel's own files under /proc and /sys",
-    "cli/output.py": "the three standard streams",
+    "limits.py": "the kernel's own files under /proc and /sys",
+    "cli/command.py": "the three standard streams",
     "engine/kernels/jit.py": "the package's own source",
     "training/checkpoint.py": "beside check_regular and inside replacing",
     "report/table_export.py": "inside replacing",
@@ -35,7 +35,7 @@ ALLOWED = {
     "data/recording.py": "behind check_regular and data.sizes; inside replacing",
     "data/yahoo/load.py": "the user's own cache",
     "backends/ibm/account.py": "the user's own account",
-    "backends/ibm/request.py": "of bytes",
+    "backends/ibm/records.py": "of bytes",
     "backends/ibm/journal.py": "the user's own database, made with its mode",
     "backends/devices/calibration.py": "the files of an installed package",
 }

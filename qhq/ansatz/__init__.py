@@ -8,7 +8,7 @@ and ``export``. The first three can be imported without Qiskit.
 
 from typing import TYPE_CHECKING
 
-from qhq.public import lazy_names
+from qhq.plugins import lazy_names
 
 if TYPE_CHECKING:
     from qhq.ansatz.assemble import build as build

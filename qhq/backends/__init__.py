@@ -1,10 +1,11 @@
 """Backends: what stands behind a quantum layer, and how each kind of it is opened.
 
 Read in this order: ``backend`` (a kind: what its entries say, what can be done with one), ``executor`` (the
-verbs that whatever is opened offers) and ``registry`` (the kinds there are, and ``backends.yaml``). The rest
-from the bottom up; each imports only from those named before it, and ``ibm`` nothing from ``noisy``:
+verbs that whatever is opened offers, and whether two agree) and ``registry`` (the kinds there are, and
+``backends.yaml``). The rest from the bottom up; each imports only from those named before it, and ``ibm``
+nothing from ``noisy``. The ``__init__`` of a folder with a kind is that kind, without Qiskit:
 
-- ``gradients``: from values alone, for every executor that knows no more; ``parity`` compares two executors;
+- ``gradients``: from values alone, for every executor that knows no more;
 - ``local``: the exact engine, and Aer without noise, exact or sampled;
 - ``devices``: a device as data, and a circuit in its gates and on its qubits, behind the correctness gate;
 - ``noisy``: a device simulated with its noise;
@@ -13,7 +14,7 @@ from the bottom up; each imports only from those named before it, and ``ibm`` no
 
 from typing import TYPE_CHECKING
 
-from qhq.public import lazy_names
+from qhq.plugins import lazy_names
 
 if TYPE_CHECKING:
     from qhq.backends.executor import Executor as Executor

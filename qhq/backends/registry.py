@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic.json_schema import models_json_schema
 
 from qhq.backends.backend import Backend, BackendSpec, registry_file
-from qhq.backends.ibm.kind import IBMBackend, IBMSpec
-from qhq.backends.local.kind import StatevectorBackend, StatevectorSpec
-from qhq.backends.noisy.kind import AerBackend, AerSpec, FakeSpec
+from qhq.backends.ibm import IBMBackend, IBMSpec
+from qhq.backends.local import StatevectorBackend, StatevectorSpec
+from qhq.backends.noisy import AerBackend, AerSpec, FakeSpec
 from qhq.documents import read_mapping, validate
 from qhq.errors import ConfigError, nearest
 from qhq.plugins import all_names, find_point, load_point

@@ -12,8 +12,7 @@ from typer.core import TyperGroup
 from qhq import __version__
 from qhq.cli import ablate, backends, circuit, compare, data, doctor, evaluate, jobs, noise, sweep, train
 from qhq.cli.command import end_with, secure_streams
-from qhq.errors import ConfigError
-from qhq.visible import visible
+from qhq.errors import ConfigError, visible
 
 
 class Commands(TyperGroup):

@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qhq.errors import ConfigError, QHQError
+from qhq.errors import ConfigError, QHQError, visible
 from qhq.paths import PACKAGE
-from qhq.progress.heartbeat import Heartbeat, current
-from qhq.visible import visible
+from qhq.progress import Heartbeat, current
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -12,7 +12,7 @@ from qhq.cli.command import Debug, Json, Run, command, figure, metrics_table, pl
 from qhq.cli.jobs import hardware
 from qhq.cli.train import LABELS
 from qhq.limits import MOST_COUNT, MOST_SEED, MOST_SHOTS
-from qhq.progress.heartbeat import doing
+from qhq.progress import doing
 from qhq.runs.run_folder import find_run
 
 if TYPE_CHECKING:

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qhq.cli.command import Debug, Json, Output, command, plain_table
-from qhq.errors import ConfigError
-from qhq.progress.heartbeat import doing
-from qhq.visible import visible
+from qhq.errors import ConfigError, visible
+from qhq.progress import doing
 
 if TYPE_CHECKING:
     from qhq.backends.ibm.jobs import JobRow
@@ -183,7 +182,7 @@ def hardware(output: Output, *, yes: bool, run: str | None = None) -> Iterator[T
 def jobs_at_large(run: str | None = None) -> str:
     """Which jobs of a run, or of all, are open, and what can be done about them."""
     from qhq.backends.ibm.jobs import list_jobs
-    from qhq.backends.ibm.parts import OPEN
+    from qhq.backends.ibm.records import OPEN
     from qhq.errors import QHQError
 
     try:

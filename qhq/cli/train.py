@@ -13,7 +13,7 @@ import typer
 
 from qhq.cli.command import Accept, Debug, Json, Set, command, figure, metrics_table, plain_table
 from qhq.cli.jobs import hardware
-from qhq.progress.heartbeat import doing
+from qhq.progress import doing
 from qhq.runs.comparison import run_skill
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from qhq.errors import BackendError, DataError
 from qhq.files import MEBIBYTE
-from qhq.memory import require_memory, size_text
+from qhq.limits import require_memory, size_text
 
 Opener = Callable[[], AbstractContextManager[IO[bytes]]]
 

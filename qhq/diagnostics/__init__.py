@@ -8,7 +8,7 @@ them) and ``readings`` (what each figure says).
 
 from typing import TYPE_CHECKING
 
-from qhq.public import lazy_names
+from qhq.plugins import lazy_names
 
 if TYPE_CHECKING:
     from qhq.diagnostics.capacity import effective_dimension as effective_dimension

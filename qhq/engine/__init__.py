@@ -14,7 +14,7 @@ CUDA tensors. The rest of qhq imports from here and, for what a circuit is made 
 
 from typing import TYPE_CHECKING
 
-from qhq.public import lazy_names
+from qhq.plugins import lazy_names
 
 if TYPE_CHECKING:
     from qhq.engine.density.compile import Channels as Channels

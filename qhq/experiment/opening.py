@@ -27,7 +27,7 @@ from qhq.data.windows import Windows
 from qhq.documents import read_plain
 from qhq.errors import BackendError, ConfigError, DataError
 from qhq.experiment.config import MEMORY, ExperimentConfig, QuantumSpec, load_config
-from qhq.memory import require_memory
+from qhq.limits import require_memory
 from qhq.models.hybrid import HybridForecaster, Shape, build_model
 from qhq.quantum.layer import QuantumLayer
 from qhq.runs.record import OTHER_RUN, RunRecord

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from qhq.ansatz.program import describe
+from qhq.backends.executor import Parity
 from qhq.backends.local.statevector import StatevectorExecutor
-from qhq.backends.parity import Parity
 from qhq.data.prepare import Prepared
 from qhq.evaluation.baselines.catalogue import task_baseline
 from qhq.evaluation.detail import error_histograms, score_detail, score_table

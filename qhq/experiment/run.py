@@ -20,7 +20,7 @@ import torch
 
 from qhq.ansatz.export import UnsupportedExport, to_qasm3
 from qhq.ansatz.stored import save_ansatz
-from qhq.backends.parity import Parity, check_parity, measure_parity, parity_tolerance
+from qhq.backends.executor import Parity, check_parity, measure_parity, parity_tolerance
 from qhq.backends.registry import open_parity_reference
 from qhq.data.caveat import tell_rows
 from qhq.data.prepare import Prepared

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from qhq.errors import BackendError, ConfigError
-from qhq.memory import require_memory
+from qhq.limits import require_memory
 from qhq.models.spec import Activation, ModelSpec, RecurrentLayerSpec, load_unit
 from qhq.quantum.layer import AngleScaling, QuantumLayer
 from qhq.seeding import child_seed

@@ -6,7 +6,7 @@ quote makes no sense.
 
 from typing import TYPE_CHECKING
 
-from qhq.public import lazy_names
+from qhq.plugins import lazy_names
 
 if TYPE_CHECKING:
     from qhq.pricing.black_scholes import delta as delta

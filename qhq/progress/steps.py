@@ -17,9 +17,9 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 
-from qhq.progress.heartbeat import Live, doing
+from qhq.errors import visible
+from qhq.progress import Live, doing
 from qhq.studies.runner import Progress
-from qhq.visible import visible
 
 OnStage: TypeAlias = Callable[[dict[str, Any]], object]
 

@@ -15,9 +15,9 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from qhq.progress.heartbeat import Live, doing
+from qhq.errors import visible
+from qhq.progress import Live, doing
 from qhq.training.loop import TrainingState, Watcher
-from qhq.visible import visible
 
 logger = logging.getLogger("qhq")
 

@@ -6,7 +6,7 @@ Read in this order: ``network`` (``ExecutorNetwork``), ``differentiation`` (how 
 
 from typing import TYPE_CHECKING
 
-from qhq.public import lazy_names
+from qhq.plugins import lazy_names
 
 if TYPE_CHECKING:
     from qhq.quantum.adjoint_network import AdjointNetwork as AdjointNetwork

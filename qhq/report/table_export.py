@@ -8,9 +8,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from qhq.errors import ConfigError
+from qhq.errors import ConfigError, no_formula, visible
 from qhq.files import replacing
-from qhq.visible import no_formula, visible
 
 Format = Literal["csv", "excel", "latex"]
 

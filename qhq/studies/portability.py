@@ -23,9 +23,9 @@ from qhq.backends.executor import CostForecast, Executor
 from qhq.backends.ibm.budget import check_plan_together
 from qhq.backends.ibm.jobs import list_jobs
 from qhq.backends.ibm.journal import in_run
-from qhq.backends.ibm.parts import STORED
+from qhq.backends.ibm.records import STORED
 from qhq.backends.ibm.waiting import TALK
-from qhq.backends.noisy.kind import AerSpec
+from qhq.backends.noisy import AerSpec
 from qhq.backends.registry import kind_of, open_backend
 from qhq.data.windows import Windows
 from qhq.errors import BackendError, JobError, QHQError

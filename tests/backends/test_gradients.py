@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from qhq.backends.backend import SpsaSpec
-from qhq.backends.noisy.kind import AerSpec, FakeSpec
+from qhq.backends.noisy import AerSpec, FakeSpec
 from qhq.backends.registry import open_backend
 from tests.ansatz.circuits import built, random_values
 

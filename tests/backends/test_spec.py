@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from qhq.backends.noisy.kind import AerSpec
+from qhq.backends.noisy import AerSpec
 from qhq.backends.registry import KINDS, find_backend, load_backends, registry_schema
 from qhq.errors import ConfigError
 

@@ -229,8 +229,8 @@ def test_parity_gate_stops_before_anything_is_written(study, monkeypatch):
     record = train("training.epochs=1").read_record().to_dict()
     assert 0 < record["quantum"]["parity_max_abs"] < 1e-5
     assert record["quantum"]["engine"] == "statevector"
-    monkeypatch.setattr("qhq.backends.parity.TOLERANCE", 1e-12)
-    monkeypatch.setattr("qhq.backends.parity.ROUNDINGS", 0.0)
+    monkeypatch.setattr("qhq.backends.executor.TOLERANCE", 1e-12)
+    monkeypatch.setattr("qhq.backends.executor.ROUNDINGS", 0.0)
     with pytest.raises(BackendError, match="engine must agree with Aer"):
         train("training.epochs=1")
     assert len(list_runs()) == 1

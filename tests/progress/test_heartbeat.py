@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from qhq.progress import heartbeat
-from qhq.progress.heartbeat import Heartbeat, doing
+from qhq import progress
+from qhq.progress import Heartbeat, doing
 
 
 class Terminal(io.StringIO):
@@ -30,7 +30,7 @@ class Terminal(io.StringIO):
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     """A terminal of the test's own; pytest exchanges standard error between a fixture and its test."""
     screen = Terminal()
-    monkeypatch.setattr(heartbeat, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(progress, "PATIENCE_SECONDS", 0.01)
     monkeypatch.setattr("sys.stderr", screen)
     return screen
 

@@ -1,1 +1,1 @@
-"""A device as data (``calibration``), to the transpiler (``device``), and programs for it (``isa``)."""
+"""A device as data and to the transpiler (``calibration``), and programs for it (``isa``)."""

@@ -12,8 +12,8 @@ from qiskit.transpiler import Target
 from qhq.backends.backend import DeviceState
 from qhq.backends.devices.calibration import Calibration
 from qhq.backends.executor import CostForecast
-from qhq.backends.ibm.kind import IBMSpec, calibration_circuits, circuits_per_sample, shots_per_circuit
-from qhq.backends.ibm.request import LaidOut
+from qhq.backends.ibm import IBMSpec, calibration_circuits, circuits_per_sample, shots_per_circuit
+from qhq.backends.ibm.records import LaidOut
 from qhq.errors import BackendError
 
 DEFAULT_REP_DELAY_SECONDS = 250e-6

@@ -29,13 +29,12 @@ from requests.exceptions import TooManyRedirects
 
 from qhq.backends.backend import DeviceState, ListedDevice
 from qhq.backends.devices.calibration import Calibration, make_calibration
+from qhq.backends.devices.isa import within_range
 from qhq.backends.executor import FloatArray
+from qhq.backends.ibm import IBMSpec, estimator_options
 from qhq.backends.ibm.account import Account
-from qhq.backends.ibm.fractional import within_range
-from qhq.backends.ibm.kind import IBMSpec, estimator_options
-from qhq.backends.ibm.request import LaidOut
-from qhq.backends.ibm.trouble import Kind, ServiceError, redact
-from qhq.backends.ibm.waiting import heartbeat
+from qhq.backends.ibm.records import LaidOut
+from qhq.backends.ibm.waiting import Kind, ServiceError, heartbeat, redact
 from qhq.backends.ibm.wire import (
     SURROUNDINGS,
     NoInstanceError,

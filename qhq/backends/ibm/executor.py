@@ -15,6 +15,7 @@ from qhq.backends.devices.calibration import Calibration
 from qhq.backends.devices.isa import build_isa, check_isa
 from qhq.backends.executor import CostForecast, FloatArray, Report
 from qhq.backends.gradients import Program, ValuesExecutor
+from qhq.backends.ibm import IBMSpec, shots_per_circuit
 from qhq.backends.ibm.budget import (
     beside_service,
     count_circuits,
@@ -26,13 +27,10 @@ from qhq.backends.ibm.budget import (
 )
 from qhq.backends.ibm.job_runner import JobRunner
 from qhq.backends.ibm.journal import Journal
-from qhq.backends.ibm.kind import IBMSpec, shots_per_circuit
 from qhq.backends.ibm.opening import Approval, Connection, ask, connect, lay_out, service_estimate
-from qhq.backends.ibm.parts import HELD, Part
-from qhq.backends.ibm.request import PubRequest, question_key
+from qhq.backends.ibm.records import HELD, Part, PubRequest, question_key
 from qhq.backends.ibm.results import Estimates
-from qhq.backends.ibm.trouble import ServiceError, as_job_error
-from qhq.backends.ibm.waiting import Clock, WallClock
+from qhq.backends.ibm.waiting import Clock, ServiceError, WallClock, as_job_error
 from qhq.backends.ibm.wire import decode
 from qhq.errors import BackendError, JobError
 

@@ -16,12 +16,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from qhq.backends.ibm import IBMSpec
 from qhq.backends.ibm.budget import estimate_seconds, rows_per_job
 from qhq.backends.ibm.client import IBMClient
 from qhq.backends.ibm.journal import Journal
-from qhq.backends.ibm.kind import IBMSpec
 from qhq.backends.ibm.opening import Approval, open_client
-from qhq.backends.ibm.parts import (
+from qhq.backends.ibm.records import (
     CANCELLED,
     FAILED,
     HELD,
@@ -32,17 +32,23 @@ from qhq.backends.ibm.parts import (
     UNREADABLE,
     UNSENT,
     WITH_SERVICE,
+    LaidOut,
     Part,
+    PubRequest,
 )
-from qhq.backends.ibm.request import LaidOut, PubRequest
 from qhq.backends.ibm.results import Estimates, check_estimates, measured_qubits
-from qhq.backends.ibm.trouble import ENDS_A_JOB, NOT_TAKEN, PASSING, TOO_MUCH, ServiceError, as_job_error
 from qhq.backends.ibm.waiting import (
+    ENDS_A_JOB,
     LONGEST_PAUSE_SECONDS,
+    NOT_TAKEN,
+    PASSING,
     TALK,
+    TOO_MUCH,
     Clock,
     Patience,
+    ServiceError,
     StoppableClock,
+    as_job_error,
     growing_pauses,
     let_pass,
     persist,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from qhq.backends.ibm.journal import Journal, journal_file
-from qhq.backends.ibm.parts import (
+from qhq.backends.ibm.records import (
     CANCELLED,
     DISCARDED,
     ENDED,
@@ -24,14 +24,13 @@ from qhq.backends.ibm.parts import (
     Origin,
     Part,
 )
-from qhq.backends.ibm.trouble import ServiceError, as_job_error
-from qhq.backends.ibm.waiting import TALK
+from qhq.backends.ibm.waiting import TALK, ServiceError, as_job_error
 from qhq.errors import BackendError, ConfigError, nearest
 
 if TYPE_CHECKING:
     from qhq.backends.ibm.client import IBMClient
     from qhq.backends.ibm.job_runner import JobRunner
-    from qhq.backends.ibm.request import PubRequest
+    from qhq.backends.ibm.records import PubRequest
     from qhq.backends.ibm.waiting import Clock
 
 

@@ -31,7 +31,7 @@ from typing import Any, TypeVar
 from filelock import FileLock
 
 from qhq.backends.devices.calibration import Calibration
-from qhq.backends.ibm.parts import (
+from qhq.backends.ibm.records import (
     DISCARDED,
     ENDED,
     MIGRATIONS,
@@ -45,26 +45,23 @@ from qhq.backends.ibm.parts import (
     WITH_SERVICE,
     Damaged,
     Extra,
+    LaidOut,
     Origin,
     Part,
+    PubRequest,
     as_text,
     is_time,
     migrate,
-    read_part,
-    stored_shots,
-)
-from qhq.backends.ibm.request import (
-    LaidOut,
-    PubRequest,
     pack_program,
     pack_values,
+    read_part,
     spec_from_json,
     spec_json,
+    stored_shots,
     unpack_program,
     unpack_values,
 )
-from qhq.backends.ibm.trouble import redact
-from qhq.backends.ibm.waiting import TALK, heartbeat
+from qhq.backends.ibm.waiting import TALK, heartbeat, redact
 from qhq.errors import BackendError
 from qhq.paths import runs_dir
 

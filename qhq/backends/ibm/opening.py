@@ -16,8 +16,9 @@ from qiskit.circuit import Parameter
 from qiskit.transpiler import Target
 
 from qhq.backends.backend import ListedDevice
-from qhq.backends.devices.device import CalibratedDevice
+from qhq.backends.devices.calibration import CalibratedDevice
 from qhq.backends.devices.isa import IsaProgram, build_isa, check_same
+from qhq.backends.ibm import IBMSpec
 from qhq.backends.ibm.account import fake_for, find_account
 from qhq.backends.ibm.budget import (
     check_cap,
@@ -29,11 +30,18 @@ from qhq.backends.ibm.budget import (
 )
 from qhq.backends.ibm.client import IBMClient
 from qhq.backends.ibm.journal import Journal
-from qhq.backends.ibm.kind import IBMSpec
-from qhq.backends.ibm.parts import Part
-from qhq.backends.ibm.request import LaidOut, PubRequest
-from qhq.backends.ibm.trouble import ServiceError, as_job_error
-from qhq.backends.ibm.waiting import TALK, Clock, Patience, WallClock, let_pass, persist, polling_pauses
+from qhq.backends.ibm.records import LaidOut, Part, PubRequest
+from qhq.backends.ibm.waiting import (
+    TALK,
+    Clock,
+    Patience,
+    ServiceError,
+    WallClock,
+    as_job_error,
+    let_pass,
+    persist,
+    polling_pauses,
+)
 from qhq.backends.local.aer import measured_groups
 from qhq.errors import BackendError
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from qiskit.quantum_info import SparsePauliOp
 
 from qhq.backends.executor import FloatArray
-from qhq.backends.ibm.kind import IBMSpec, calibration_circuits, circuits_per_sample
-from qhq.backends.ibm.request import LaidOut
-from qhq.backends.ibm.trouble import ServiceError
+from qhq.backends.ibm import IBMSpec, calibration_circuits, circuits_per_sample
+from qhq.backends.ibm.records import LaidOut
+from qhq.backends.ibm.waiting import ServiceError
 
 SIGMAS = 6.0
 """How far beyond its bound, in standard errors, a value may lie that mitigation has stretched."""

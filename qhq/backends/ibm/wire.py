@@ -42,7 +42,7 @@ from requests.exceptions import JSONDecodeError, TooManyRedirects
 
 from qhq.backends.ibm.account import Account
 from qhq.backends.ibm.results import Estimates, Item
-from qhq.backends.ibm.trouble import Kind, ServiceError, redact
+from qhq.backends.ibm.waiting import Kind, ServiceError, redact
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 60.0
 """How long a connection, and then each piece of a reply, may take."""

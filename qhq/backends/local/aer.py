@@ -20,14 +20,13 @@ from qiskit_aer import AerSimulator
 from qiskit_aer.primitives import EstimatorV2, SamplerV2
 
 from qhq.ansatz.program import Ansatz
-from qhq.backends.executor import FloatArray, Report
+from qhq.backends.executor import FloatArray, Parity, Report, check_parity, parity_tolerance
 from qhq.backends.gradients import ROWS_PER_PUB, Gradient, ParameterShift, Program, ValuesExecutor
-from qhq.backends.local.kind import SimulatedSpec
+from qhq.backends.local import SimulatedSpec
 from qhq.backends.local.statevector import StatevectorExecutor
-from qhq.backends.parity import Parity, check_parity, parity_tolerance
 from qhq.engine import Residual
 from qhq.errors import BackendError
-from qhq.memory import require_memory
+from qhq.limits import require_memory
 from qhq.seeding import child_seed
 
 PARITY_ROWS = 4

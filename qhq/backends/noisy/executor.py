@@ -1,28 +1,42 @@
-"""Entries with noise, simulated by Aer: a program on physical qubits, cut to those in use."""
+"""Entries with noise: Aer on the physical qubits in use, and qhq's noisy engine for gradients.
+
+The engine gives what Aer's density matrix gives, with adjoint gradients.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
+from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from qiskit.circuit import Parameter, QuantumCircuit
+from qiskit.quantum_info import PTM, Operator, SuperOp
 
 from qhq.ansatz.program import Ansatz
 from qhq.backends.devices.calibration import Calibration
 from qhq.backends.devices.isa import IsaProgram, build_isa, check_isa
-from qhq.backends.executor import Report
+from qhq.backends.executor import FloatArray, Parity, Report, check_parity, parity_tolerance
 from qhq.backends.gradients import Program, ValuesExecutor
-from qhq.backends.local.aer import check_width
-from qhq.backends.local.kind import SimulatedSpec
-from qhq.backends.noisy.noise import NoisyDevice
+from qhq.backends.local import SimulatedSpec
+from qhq.backends.local.aer import PARITY_ROWS, MeasuredGroup, check_width
+from qhq.backends.local.statevector import EngineExecutor
+from qhq.backends.noisy import AerSpec, FakeSpec
+from qhq.backends.noisy.noise import DeviceNoise, NoisyDevice, load_device
 from qhq.backends.noisy.programs import (
     DensityProgram,
     DrawnProgram,
     NoisyProgram,
     TrajectoryProgram,
     build_noisy_program,
+    change_of_basis,
     check_density_width,
 )
+from qhq.engine import MOST_NOISY_QUBITS, Channels, DensityEngine
+from qhq.engine.compile import AngleMap, separate_angles
 from qhq.seeding import child_seed
 
 
@@ -81,3 +95,193 @@ class NoisyExecutor(ValuesExecutor):
         if spec.shots is None:
             return DensityProgram(program, spec.threads)
         return DrawnProgram(program, spec.threads, shots=spec.shots, readout=spec.readout, seed=seed)
+
+
+class NoisyEngineExecutor(EngineExecutor):
+    """What a training on a simulated device runs on: the noisy engine alone.
+
+    Args:
+        aer: The same ansatz on the same device in Aer, which it stands for.
+
+    Raises:
+        BackendError: If more qubits are in use than the engine holds.
+    """
+
+    def __init__(self, aer: NoisyExecutor) -> None:
+        self._aer = aer
+        super().__init__(aer.ansatz, build_density_engine(aer))
+
+    def report(self) -> Report:
+        """Say what ran."""
+        return replace(self._aer.report(), backend="density")
+
+
+class AdjointNoisyExecutor:
+    """A simulated device: Aer for values, and qhq's noisy engine wherever gradients are asked for.
+
+    A training step of a quantum layer goes forward and back on the engine; its first one checks that the two
+    agree. Values without gradients are Aer's own.
+
+    Args:
+        aer: The ansatz on the device, in Aer.
+    """
+
+    def __init__(self, aer: NoisyExecutor) -> None:
+        self.aer, self._agreed = aer, False
+
+    @cached_property
+    def engine(self) -> NoisyEngineExecutor:
+        """The same on the noisy engine, made when the first gradient is asked for."""
+        return NoisyEngineExecutor(self.aer)
+
+    @property
+    def ansatz(self) -> Ansatz:
+        """What it was opened for."""
+        return self.aer.ansatz
+
+    @property
+    def isa(self) -> IsaProgram:
+        """What runs, on the device."""
+        return self.aer.isa
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What it runs under; None where the noise is given by parameters."""
+        return self.aer.calibration
+
+    def expectations(self, inputs: ArrayLike, weights: ArrayLike) -> FloatArray:
+        """Aer's expectation values (B, O) for inputs (B, I), in radians, and weights (W,).
+
+        Raises:
+            BackendError: If a shape does not fit, a value is not finite, or Aer fails.
+        """
+        return self.aer.expectations(inputs, weights)
+
+    def vjp(
+        self, inputs: ArrayLike, weights: ArrayLike, cotangent: ArrayLike
+    ) -> tuple[FloatArray, FloatArray]:
+        """Pull a cotangent (B, O) back to inputs (B, I) and weights (W,), on the engine.
+
+        Raises:
+            BackendError: If a shape does not fit, or the engine differs from Aer.
+        """
+        return self.backward(self.forward(inputs, weights)[1], cotangent)
+
+    def forward(self, inputs: ArrayLike, weights: ArrayLike) -> tuple[FloatArray, Any]:
+        """Values (B, O) of the engine, in the precision of the inputs, and what ``backward`` goes on from.
+
+        Raises:
+            BackendError: If a shape does not fit, or the engine differs from Aer.
+        """
+        values, residual = self.engine.forward(inputs, weights)
+        # Once is enough: circuit and noise stay, and every later step would pay Aer's time for it.
+        if not self._agreed and len(values):
+            few = self.aer.expectations(np.asarray(inputs)[:PARITY_ROWS], weights)
+            distance = float(np.abs(values[:PARITY_ROWS] - few).max())
+            tolerance = parity_tolerance(values.dtype, self.aer.isa.circuit.size())
+            check_parity(Parity(distance, 0.0), tolerance, engine="noisy")
+            self._agreed = True
+        return values, residual
+
+    def backward(self, residual: Any, cotangent: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Pull a cotangent (B, O) of a forward pass back to inputs (B, I) and weights (W,)."""
+        return self.engine.backward(residual, cotangent)
+
+    def report(self) -> Report:
+        """Say what ran."""
+        return self.aer.report()
+
+
+def open_noisy(
+    spec: AerSpec | FakeSpec, ansatz: Ansatz, *, seed: int
+) -> NoisyExecutor | AdjointNoisyExecutor:
+    """Open an entry with noise; one whose gradient is ``adjoint`` has the noisy engine where that holds it.
+
+    Raises:
+        ConfigError: If there is no such device, or the file is no snapshot.
+        BackendError: If the ansatz does not fit the device or the method.
+    """
+    assert spec.noise is not None
+    aer = NoisyExecutor(spec, load_device(spec.noise, ansatz.num_qubits), ansatz, seed)
+    if spec.gradient != "adjoint" or spec.shots is not None:
+        return aer
+    qubits = aer.program.num_qubits
+    if qubits <= MOST_NOISY_QUBITS:
+        return AdjointNoisyExecutor(aer)
+    sys.stderr.write(
+        f"qhq: {spec.name or spec.kind} uses {qubits} qubits, and the noisy engine holds"
+        f" {MOST_NOISY_QUBITS}: gradients come from Aer by parameter shift, hundreds of times slower\n"
+    )
+    return aer
+
+
+def build_density_engine(aer: NoisyExecutor) -> DensityEngine:
+    """The noisy engine for what an executor runs.
+
+    Raises:
+        BackendError: If more qubits are in use than it holds.
+    """
+    ansatz, cut = aer.ansatz, aer.isa.cut()
+    _, expressions = separate_angles(ansatz.lowered)
+    # An ansatz without angles was given one, which no value depends on.
+    spare = dict.fromkeys(cut.parameters[len(expressions) :], 0.0)
+    circuit = cut.circuit.assign_parameters({each: 0.0 for each in spare if each in cut.circuit.parameters})
+    return DensityEngine(
+        circuit,
+        channels_of(aer.program.noise),
+        read_observables(aer.program, sorted(aer.device.target.operation_names)),
+        cut.parameters[: len(expressions)],
+        AngleMap(expressions, ansatz.inputs, ansatz.weights),
+    )
+
+
+def channels_of(noise: DeviceNoise) -> Channels:
+    """The channels as Pauli transfer matrices."""
+    # Gates alike share a channel object.
+    known = {id(error): PTM(SuperOp(error)).data.real for error in noise.channels.values()}
+    return {place: known[id(error)] for place, error in noise.channels.items()}
+
+
+def read_observables(program: NoisyProgram, basis: Sequence[str]) -> FloatArray:
+    """Observables as they are read: behind the noisy change of basis of their qubits, with readout errors.
+
+    Returns:
+        Coefficients (O, 4^n) of the Pauli strings; qubit 0 is the lowest digit.
+    """
+    channels = channels_of(program.noise)
+    read: dict[tuple[int, str], FloatArray] = {}
+
+    def factor(qubit: int, letter: str) -> FloatArray:
+        """What a readout of Z behind the change of basis says, of the qubit before it."""
+        if (qubit, letter) not in read:
+            up, down = program.noise.flips[qubit]
+            read[qubit, letter] = np.array([down - up, 0, 0, 1 - up - down])
+            if letter != "Z":
+                read[qubit, letter] = read[qubit, letter] @ _transfer(letter, basis, channels, qubit)
+        return read[qubit, letter]
+
+    total = np.zeros((program.num_outputs, 4**program.num_qubits))
+    for group in program.groups:
+        for mask, coefficients in zip(group.masks, group.coefficients, strict=True):
+            total += np.outer(coefficients, _string(group, mask, factor, program.num_qubits))
+    return total
+
+
+def _transfer(letter: str, basis: Sequence[str], channels: Channels, qubit: int) -> FloatArray:
+    """The noisy change of basis of one qubit, as a Pauli transfer matrix."""
+    matrix = np.eye(4)
+    for step in change_of_basis(letter, basis).data:
+        gate = step.operation
+        matrix = channels.get((gate.name, (qubit,)), np.eye(4)) @ PTM(Operator(gate)).data.real @ matrix
+    return matrix
+
+
+def _string(
+    group: MeasuredGroup, mask: NDArray[np.bool_], factor: Callable[[int, str], FloatArray], qubits: int
+) -> FloatArray:
+    """Coefficients (4^n,) of one string: a channel keeps the trace, so a qubit that is not in it stays I."""
+    string = np.ones(1)
+    for qubit in range(qubits):
+        each = factor(qubit, group.letters[qubit]) if mask[qubit] else np.array([1.0, 0, 0, 0])
+        string = np.kron(each, string)
+    return string

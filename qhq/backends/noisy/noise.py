@@ -27,10 +27,16 @@ from qiskit_aer.noise import (
 )
 from qiskit_aer.noise.device import basic_device_gate_errors
 
-from qhq.backends.devices.calibration import Calibration, load_fake, load_snapshot
-from qhq.backends.devices.device import CalibratedDevice, Device, build_target
+from qhq.backends.devices.calibration import (
+    CalibratedDevice,
+    Calibration,
+    Device,
+    build_target,
+    load_fake,
+    load_snapshot,
+)
 from qhq.backends.executor import FloatArray
-from qhq.backends.noisy.kind import NoiseSpec, UniformNoiseSpec
+from qhq.backends.noisy import NoiseSpec, UniformNoiseSpec
 from qhq.errors import BackendError
 
 UNIFORM_BASIS = ["cz", "measure", "rz", "sx", "x"]

@@ -26,6 +26,7 @@ from qiskit_aer.primitives import SamplerV2
 from qhq.backends.devices.isa import IsaProgram
 from qhq.backends.executor import FloatArray
 from qhq.backends.gradients import ROWS_PER_PUB
+from qhq.backends.local import SimulatedSpec
 from qhq.backends.local.aer import (
     SAMPLES_PER_PUB,
     MeasuredGroup,
@@ -35,7 +36,6 @@ from qhq.backends.local.aer import (
     job_result,
     measured_groups,
 )
-from qhq.backends.local.kind import SimulatedSpec
 from qhq.backends.noisy.noise import DeviceNoise, NoisyDevice, attached_noise, noise_model, scale_noise
 from qhq.errors import BackendError
 from qhq.seeding import child_generator, child_seed

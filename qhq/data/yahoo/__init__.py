@@ -9,7 +9,7 @@ data source and ``qhq data fetch`` call).
 host is asked. yfinance is imported only once something is asked.
 """
 
-from qhq.public import lazy_names
+from qhq.plugins import lazy_names
 
 __all__ = [
     "fetch_chain",

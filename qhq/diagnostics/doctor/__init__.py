@@ -8,7 +8,7 @@ it measures on some samples, by ``listening`` to the layer and searching the ``g
 
 from typing import TYPE_CHECKING
 
-from qhq.public import lazy_names
+from qhq.plugins import lazy_names
 
 if TYPE_CHECKING:
     from qhq.diagnostics.doctor.background import Background as Background

@@ -10,7 +10,7 @@ The rest of qhq uses what is named here: the closed set of gates that every back
 
 from typing import TYPE_CHECKING
 
-from qhq.public import lazy_names
+from qhq.plugins import lazy_names
 
 if TYPE_CHECKING:
     from qhq.engine.compile.angles import AngleMap as AngleMap

@@ -20,7 +20,7 @@ from qhq.engine.kernels.jit import announced
 from qhq.engine.kernels.lanes import ROW_BYTES
 from qhq.engine.runtime.jobs import aligned_rows
 from qhq.errors import BackendError
-from qhq.memory import require_memory
+from qhq.limits import require_memory
 
 Reals = npt.NDArray[Any]
 

@@ -28,7 +28,7 @@ from qhq.engine.kernels.interpreter import Buffers, Job, Span, run
 from qhq.engine.kernels.jit import announced
 from qhq.engine.kernels.lanes import ROW_BYTES
 from qhq.engine.program import Kind, Op
-from qhq.memory import available_bytes, require_memory
+from qhq.limits import available_bytes, require_memory
 
 KEPT_BYTES = 1 << 29
 """States of a forward pass are kept for the backward pass up to this size; beyond it they are made again."""

@@ -1,23 +1,27 @@
 """A device as data, its fake devices, and its snapshots."""
 
+from __future__ import annotations
+
 import copy
 import gzip
 import json
 import os
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
 import pytest
 
 from qhq.backends.devices.calibration import (
+    CalibratedDevice,
+    build_target,
     list_fakes,
     load_fake,
     load_snapshot,
     make_calibration,
     save_snapshot,
 )
-from qhq.backends.devices.device import CalibratedDevice
-from qhq.backends.noisy.kind import AerSpec, FakeSpec
+from qhq.backends.noisy import AerSpec, FakeSpec
 from qhq.backends.registry import open_backend
 from qhq.errors import BackendError, ConfigError
 from tests.ansatz.circuits import built, random_values
@@ -302,3 +306,45 @@ def test_a_missing_file_is_named(tmp_path):
 def test_a_file_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(BackendError, match="snapshot must be writable"):
         save_snapshot(load_fake("fake_manila"), tmp_path)
+
+
+NAIROBI = load_fake("fake_nairobi")
+
+
+def test_a_target_has_the_gates_with_their_errors():
+    target = build_target(NAIROBI)
+    assert set(target.operation_names) == {"cx", "rz", "sx", "x", "measure"}
+    (gate,) = (g for g in NAIROBI.properties["gates"] if (g["gate"], g["qubits"]) == ("cx", [3, 5]))
+    numbers = {item["name"]: item["value"] for item in gate["parameters"]}
+    assert target["cx"][3, 5].error == numbers["gate_error"]
+    assert target["cx"][3, 5].duration == pytest.approx(1e-9 * numbers["gate_length"])
+
+
+def test_only_real_neighbours_are_coupled():
+    assert set(build_target(NAIROBI)["cx"]) == {tuple(p) for p in NAIROBI.configuration["coupling_map"]}
+
+
+def test_a_broken_qubit_and_a_broken_gate_are_left_out():
+    properties = copy.deepcopy(NAIROBI.properties)
+    broken = {"name": "operational", "unit": "", "value": 0}
+    properties["qubits"][6].append(broken)
+    for gate in properties["gates"]:
+        if (gate["gate"], sorted(gate["qubits"])) == ("cx", [0, 1]):
+            gate["parameters"].append(broken)
+    target = build_target(replace(NAIROBI, properties=properties))
+    assert (6,) not in target["measure"]
+    assert not {(0, 1), (1, 0), (5, 6), (6, 5)} & set(target["cx"])
+    assert (1, 2) in target["cx"]
+
+
+def test_a_gate_that_was_not_calibrated_is_left_out():
+    properties = copy.deepcopy(NAIROBI.properties)
+    (gate,) = (g for g in properties["gates"] if (g["gate"], g["qubits"]) == ("cx", [3, 5]))
+    gate["parameters"][0] = {"name": "gate_error", "unit": "", "value": 1}
+    assert (3, 5) not in build_target(replace(NAIROBI, properties=properties))["cx"]
+
+
+def test_fractional_gates_are_left_out():
+    fractional = load_fake("fake_fractional")
+    assert "rzz" in fractional.configuration["basis_gates"]
+    assert not {"rx", "rzz"} & set(build_target(fractional).operation_names)

@@ -14,8 +14,7 @@ from qhq.ansatz.program import Ansatz
 from qhq.backends import open_backend
 from qhq.backends.backend import TranspileSpec
 from qhq.backends.devices import isa as isa_module
-from qhq.backends.devices.calibration import load_fake
-from qhq.backends.devices.device import CalibratedDevice
+from qhq.backends.devices.calibration import CalibratedDevice, load_fake
 from qhq.backends.devices.isa import build_isa, check_isa
 from qhq.backends.registry import as_run
 from qhq.engine.compile import lower, separate_angles

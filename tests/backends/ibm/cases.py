@@ -11,10 +11,10 @@ from qiskit.circuit import Parameter
 from qiskit.quantum_info import SparsePauliOp
 
 from qhq.ansatz.program import Ansatz
+from qhq.backends.ibm import IBMSpec
 from qhq.backends.ibm.executor import IBMExecutor, open_ibm
-from qhq.backends.ibm.kind import IBMSpec
 from qhq.backends.local.aer import open_aer
-from qhq.backends.noisy.kind import AerSpec
+from qhq.backends.noisy import AerSpec
 
 DEVICE = "ibm_manila"
 SHOTS = 256

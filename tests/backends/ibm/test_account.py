@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 import pytest
 
+from qhq.backends.ibm import estimator_options
 from qhq.backends.ibm.account import Account, fake_for, find_account, saved_fault, tighten
-from qhq.backends.ibm.kind import estimator_options
-from qhq.backends.ibm.trouble import redact
+from qhq.backends.ibm.waiting import redact
 from qhq.backends.registry import find_backend, load_backends
 from qhq.errors import BackendError, ConfigError
 

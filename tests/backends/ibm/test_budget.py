@@ -5,8 +5,8 @@ import math
 import pytest
 from qiskit.circuit import QuantumCircuit
 
-from qhq.backends.devices.calibration import load_fake
-from qhq.backends.devices.device import build_target
+from qhq.backends.devices.calibration import build_target, load_fake
+from qhq.backends.ibm import shots_per_circuit
 from qhq.backends.ibm.budget import (
     MOST_EXECUTIONS,
     check_cap,
@@ -19,8 +19,7 @@ from qhq.backends.ibm.budget import (
     rows_per_job,
     shot_seconds,
 )
-from qhq.backends.ibm.kind import shots_per_circuit
-from qhq.backends.ibm.request import LaidOut
+from qhq.backends.ibm.records import LaidOut
 from qhq.errors import BackendError
 
 from .cases import entry

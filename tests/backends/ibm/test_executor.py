@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qhq.backends.local.aer import open_aer
-from qhq.backends.noisy.kind import AerSpec
+from qhq.backends.noisy import AerSpec
 from qhq.backends.registry import find_backend, open_backend
 from qhq.errors import BackendError
 from tests.loopback.fixtures import *  # noqa: F403

@@ -9,8 +9,8 @@ from qiskit.circuit import Parameter, QuantumCircuit
 from qiskit.quantum_info import Operator
 
 from qhq.ansatz.program import Ansatz
-from qhq.backends.ibm.fractional import within_range
-from qhq.backends.ibm.request import question_key
+from qhq.backends.devices.isa import within_range
+from qhq.backends.ibm.records import question_key
 from tests.loopback.fixtures import *  # noqa: F403
 
 from .cases import FIVE_SIGMA, Clock, check_each_sent_once, entry, opened, points, small_ansatz
@@ -93,7 +93,7 @@ def test_a_device_runs_them_and_the_values_are_right(noiseless, level):
     inputs, _ = points()
     values = executor.expectations(inputs, [4.0])
     from qhq.backends.local.aer import open_aer
-    from qhq.backends.noisy.kind import AerSpec
+    from qhq.backends.noisy import AerSpec
 
     wanted = open_aer(AerSpec(kind="aer"), ansatz, seed=0).expectations(inputs, [4.0])
     np.testing.assert_allclose(values, wanted, rtol=0, atol=FIVE_SIGMA)

@@ -10,11 +10,19 @@ import pytest
 from qiskit.circuit import Parameter, QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
+from qhq.backends.ibm import IBMSpec
 from qhq.backends.ibm.jobs import discard_jobs, list_jobs
 from qhq.backends.ibm.journal import MOST_LOCKED, Journal, in_run
-from qhq.backends.ibm.kind import IBMSpec
-from qhq.backends.ibm.parts import MIGRATIONS, Part
-from qhq.backends.ibm.request import LaidOut, PubRequest, pack_program, pack_values, question_key, spec_json
+from qhq.backends.ibm.records import (
+    MIGRATIONS,
+    LaidOut,
+    Part,
+    PubRequest,
+    pack_program,
+    pack_values,
+    question_key,
+    spec_json,
+)
 from qhq.backends.ibm.waiting import talking
 from qhq.errors import BackendError
 

@@ -7,9 +7,9 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qhq.backends.ibm.jobs import discard_jobs, list_jobs, resume_jobs
 from qhq.backends.ibm.journal import Journal
-from qhq.backends.ibm.request import LaidOut
+from qhq.backends.ibm.records import LaidOut
 from qhq.backends.ibm.results import Estimates, Item, check_estimates
-from qhq.backends.ibm.trouble import ServiceError
+from qhq.backends.ibm.waiting import ServiceError
 from qhq.backends.ibm.wire import decode
 from qhq.errors import BackendError, ConfigError, JobError
 from tests.loopback.fixtures import *  # noqa: F403

@@ -13,7 +13,7 @@ from qhq.ansatz.spec import AnsatzSpec, load_ansatz
 from qhq.backends import gradients
 from qhq.backends.local import aer
 from qhq.backends.local.aer import measured_groups
-from qhq.backends.noisy.kind import AerSpec
+from qhq.backends.noisy import AerSpec
 from qhq.backends.registry import open_backend
 from qhq.errors import BackendError, ConfigError
 from tests.ansatz.circuits import SPECS, built, random_values, statevector_expectations

@@ -8,12 +8,12 @@ import torch
 
 from qhq.ansatz import AnsatzSpec, build, load_ansatz
 from qhq.ansatz.blocks import RotationBlock
+from qhq.backends import executor as executor_module
 from qhq.backends import open_backend
-from qhq.backends import parity as parity_module
-from qhq.backends.local.kind import StatevectorSpec
+from qhq.backends.executor import TOLERANCE, Parity, check_parity, measure_parity, parity_tolerance
+from qhq.backends.local import StatevectorSpec
 from qhq.backends.local.statevector import StatevectorExecutor
-from qhq.backends.noisy.kind import AerSpec
-from qhq.backends.parity import TOLERANCE, Parity, check_parity, measure_parity, parity_tolerance
+from qhq.backends.noisy import AerSpec
 from qhq.backends.registry import open_parity_reference, open_training_backend
 from qhq.errors import BackendError
 
@@ -174,7 +174,7 @@ class Turned(Shifted):
 @pytest.mark.parametrize("samples", [1, 3, 20])
 def test_the_gradient_of_a_wide_circuit_is_compared_along_a_direction(monkeypatch, samples, kind):
     ansatz = build(AnsatzSpec(qubits=3, depth=2))
-    monkeypatch.setattr(parity_module, "MOST_AMPLITUDES", samples << 3)
+    monkeypatch.setattr(executor_module, "MOST_AMPLITUDES", samples << 3)
     aer = open_backend(AerSpec(kind="aer", gradient="parameter_shift"), ansatz, seed=0)
     monkeypatch.setattr(aer, "vjp", lambda *_: pytest.fail("parameter shifts of a wide circuit take hours"))
     counted = []

@@ -11,10 +11,10 @@ import torch
 
 from qhq.ansatz.program import Ansatz
 from qhq.backends.backend import TranspileSpec
-from qhq.backends.noisy import adjoint
-from qhq.backends.noisy.adjoint import AdjointNoisyExecutor, NoisyEngineExecutor
-from qhq.backends.noisy.kind import AerSpec, FakeSpec
-from qhq.backends.parity import check_parity, measure_parity, parity_tolerance
+from qhq.backends.executor import check_parity, measure_parity, parity_tolerance
+from qhq.backends.noisy import AerSpec, FakeSpec
+from qhq.backends.noisy import executor as noisy_executor
+from qhq.backends.noisy.executor import AdjointNoisyExecutor, NoisyEngineExecutor
 from qhq.backends.registry import find_backend, open_backend, open_parity_reference, open_training_backend
 from qhq.errors import BackendError
 from qhq.quantum.layer import QuantumLayer
@@ -141,7 +141,7 @@ def test_what_is_written_in_an_entry_or_sampled_stays_on_aer():
 
 
 def test_a_circuit_too_wide_for_the_engine_stays_on_aer_and_says_so(monkeypatch, capsys):
-    monkeypatch.setattr(adjoint, "MOST_NOISY_QUBITS", 2)
+    monkeypatch.setattr(noisy_executor, "MOST_NOISY_QUBITS", 2)
     ansatz = built("ry")
     executor = open_training_backend(entry("fake_manila"), ansatz, seed=0)
     assert executor.report().backend == "fake"

@@ -9,8 +9,7 @@ from qhq.ansatz.assemble import build
 from qhq.ansatz.spec import AnsatzSpec
 from qhq.backends.backend import TranspileSpec
 from qhq.backends.devices.calibration import load_fake, save_snapshot
-from qhq.backends.noisy import programs
-from qhq.backends.noisy.kind import AerSpec, FakeSpec
+from qhq.backends.noisy import AerSpec, FakeSpec, programs
 from qhq.backends.registry import find_backend, open_backend
 from qhq.engine.compile import AngleMap, lower, separate_angles
 from qhq.errors import BackendError, ConfigError

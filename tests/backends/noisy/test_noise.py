@@ -5,7 +5,7 @@ from qiskit.quantum_info import SuperOp, average_gate_fidelity
 from qiskit_aer.noise import depolarizing_error, thermal_relaxation_error
 
 from qhq.backends.devices.calibration import load_fake, make_calibration
-from qhq.backends.noisy.kind import UniformNoiseSpec
+from qhq.backends.noisy import UniformNoiseSpec
 from qhq.backends.noisy.noise import attached_noise, calibrated_noise, scale_noise, uniform_noise
 from qhq.errors import BackendError
 

@@ -22,7 +22,7 @@ from qhq.data.sources.files import Asked, understand_file
 from qhq.data.sources.raw import read_raw
 from qhq.data.spec import FileFormat
 from qhq.errors import DataError
-from qhq.memory import available_bytes
+from qhq.limits import available_bytes
 
 DAYS = ["2024-01-02", "2024-01-03"]
 TABLE = pd.DataFrame({"Date": DAYS, "Open": [1.0, 2.0], "Close": [1.5, 2.5]})

@@ -207,7 +207,7 @@ def test_a_frozen_circuit_is_by_design():
 def test_shots_of_a_sampling_layer_are_seen_in_its_report():
     case = patient(DESIGNS[0])
     spec = replace(case, background=replace(case.background, circuit=None))
-    from qhq.backends.noisy.kind import AerSpec
+    from qhq.backends.noisy import AerSpec
 
     entry = AerSpec(kind="aer", shots=4, gradient="parameter_shift")
     case.model.quantum.reopen(open_backend(entry, case.circuit, seed=0))

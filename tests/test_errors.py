@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qhq.cli.command import Output, end_with, plain_table
-from qhq.errors import ConfigError
+from qhq.errors import ConfigError, no_formula, visible
 from qhq.report.table_export import export_table
-from qhq.visible import no_formula, visible
 
 ACTING = {
     "title": "\x1b]0;owned\x07",
