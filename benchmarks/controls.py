@@ -39,11 +39,9 @@ def repeat(control: Control, number: int) -> dict[str, object]:
     from qhq.data.prepare import prepare
     from qhq.data.spec import DataSpec
     from qhq.experiment.opening import build_circuit
-    from qhq.studies.ablation.cell import measure_cell, plan_cells
-    from qhq.studies.ablation.rivals import choose_rivals, with_tuned_mlp
+    from qhq.studies.ablation.cells import build_variants, measure_cell, plan_cells, quantum_of
     from qhq.studies.ablation.study import control_config
-    from qhq.studies.ablation.variants import build_variants, quantum_of
-    from qhq.studies.ablation.verdict import compare_rows
+    from qhq.studies.ablation.verdict import choose_rivals, compare_rows, with_tuned_mlp
 
     config = control_config(_recipe(number), control)
     data = DataSpec.model_validate({**config.data.model_dump(), **DATA, "panel_seed": number})

@@ -15,8 +15,7 @@ import pytest
 import torch
 
 from qhq.data.spec import SCALINGS
-from qhq.diagnostics.doctor.checks import CHECKS
-from qhq.diagnostics.doctor.visit import examine
+from qhq.diagnostics.doctor.checks import CHECKS, examine
 from qhq.errors import ConfigError
 from qhq.evaluation.baselines.catalogue import BASELINES
 from qhq.experiment.config import load_config

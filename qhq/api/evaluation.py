@@ -153,11 +153,11 @@ def measure_portability(plan: EvalPlan, steps: Steps, note: Callable[[str], None
     def load_figures() -> None:
         # It takes two seconds, which a queue has to spare.
         import qhq.report.figures
-        import qhq.report.portability_figure  # noqa: F401
+        import qhq.report.study_figures  # noqa: F401
 
     record = run_evaluation(plan, steps, load_figures)
     from qhq.report.figures import save_figure, try_figure
-    from qhq.report.portability_figure import draw_portability
+    from qhq.report.study_figures import draw_portability
 
     if len(record["results"]) > 1 and plan.experiment.ansatz is not None:
         path = try_figure(

@@ -82,7 +82,7 @@ def study_noise(
 ) -> Study:
     """Do what `qhq.api.run.Run.noise` says."""
     from qhq.report.figures import save_figure, try_figure
-    from qhq.report.noise_figure import draw_noise
+    from qhq.report.study_figures import draw_noise
     from qhq.studies.noise import NoiseRequest, run_noise_study
     from qhq.studies.runner import check_workers
 
@@ -209,8 +209,7 @@ def _illustrated(
     record: dict[str, Any], title: str, studies: dict[str, dict[str, Any]], note: Callable[[str], None]
 ) -> dict[str, Any]:
     """Draw each study into its folder, write the page into the last one's, and say where they are."""
-    from qhq.report.ablation_figure import draw_ablation
-    from qhq.report.ablation_page import render_ablation
+    from qhq.report.ablation import draw_ablation, render_ablation
     from qhq.report.figures import save_figure, try_figure
 
     folders = [Path(each["folder"]) for each in studies.values()]
@@ -260,7 +259,7 @@ def sweep(
         QHQError: If a point makes no valid config, the prices cannot be had, or nothing can be trained.
     """
     from qhq.report.figures import draw_run_figures, save_figure, try_figure
-    from qhq.report.sweep_figure import draw_stage
+    from qhq.report.study_figures import draw_stage
     from qhq.runs.mirror import mirror_study
     from qhq.studies.runner import Runner, check_workers, open_workers
     from qhq.studies.sweep.spec import load_sweep

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from qhq.ansatz.program import Ansatz
-    from qhq.diagnostics.readings import Reading
+    from qhq.diagnostics.overview import Reading
 
 app = typer.Typer(help="The ansaetze in circuits/: list, draw, export, info.", no_args_is_help=True)
 
@@ -201,8 +201,7 @@ def deep_facts(
         family: Qubits -> the same circuit at that width; None if it has only its own.
         seed: Where all that is drawn comes from.
     """
-    from qhq.diagnostics.overview import look_deep
-    from qhq.diagnostics.readings import read
+    from qhq.diagnostics.overview import look_deep, read
 
     with LateProgress() as progress:
         overview = look_deep(ansatz, family, seed=seed, progress=progress.step)

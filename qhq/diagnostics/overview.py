@@ -1,24 +1,25 @@
-"""All diagnostics of one circuit, in the order in which they are read."""
+"""All diagnostics of one circuit in the order in which they are read, and what each figure says."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from qhq.ansatz.program import Ansatz
-from qhq.diagnostics.capacity import EffectiveDimension, effective_dimension
-from qhq.diagnostics.entanglement import Entanglement, measure_entanglement
-from qhq.diagnostics.expressibility import Expressibility, measure_expressibility
-from qhq.diagnostics.gradients import (
+from qhq.diagnostics.inputs import InputSensitivity, InputSpectrum, input_sensitivity, spectra
+from qhq.diagnostics.sampling import Estimate, Sampling
+from qhq.diagnostics.states import Entanglement, Expressibility, measure_entanglement, measure_expressibility
+from qhq.diagnostics.weights import (
+    EffectiveDimension,
     GradientTrend,
     GradientVariance,
+    effective_dimension,
     gradient_trend,
     gradient_variance,
 )
-from qhq.diagnostics.sampling import Sampling
-from qhq.diagnostics.sensitivity import InputSensitivity, input_sensitivity
-from qhq.diagnostics.spectrum import InputSpectrum, spectra
 from qhq.errors import ConfigError
 
 Family = Callable[[int], Ansatz]
@@ -132,3 +133,211 @@ def _trend(family: Family | None, seed: int) -> GradientTrend | None:
     widest = members[max(members)]
     sampling = Sampling(_affordable(widest, 500, 3 * widest.num_outputs), seed=seed)
     return gradient_trend(members.__getitem__, list(members), sampling.for_inputs_of(widest))
+
+
+Verdict = Literal["good", "fair", "poor"]
+_COARSE = 0.9
+_FLAT = 1e-3
+"""Gradient variance of which a typical slope drowns in the noise of a thousand shots."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One line for a person.
+
+    Attributes:
+        name: What was measured.
+        figure: The figure, with its interval where it was sampled.
+        beside: What to compare it with.
+        verdict: Whether it is good.
+        says: What it means for this circuit, and what could be done.
+    """
+
+    name: str
+    figure: str
+    beside: str
+    verdict: Verdict
+    says: str
+
+
+def read(overview: Overview) -> list[Reading]:
+    """Read an overview, figure by figure."""
+    return list(_readings(overview))
+
+
+def _readings(overview: Overview) -> Iterator[Reading]:
+    if overview.gradients is not None:
+        yield read_gradients(overview.gradients)
+    if overview.trend is not None:
+        yield read_trend(overview.trend)
+    for found, over in (
+        (overview.expressibility, "of weights"),
+        (overview.expressibility_with_inputs, "of both"),
+    ):
+        if found is not None:
+            yield read_expressibility(found, over)
+    for measured, over in (
+        (overview.entanglement, "of weights"),
+        (overview.entanglement_with_inputs, "of both"),
+    ):
+        if measured is not None and measured.haar > 0:  # one qubit has nothing to be entangled with
+            yield read_entanglement(measured, over)
+    yield read_spectrum(overview.spectrum)
+    if overview.dimension is not None:
+        yield read_dimension(overview.dimension)
+    yield read_sensitivity(overview.sensitivity)
+    yield read_reach(overview.sensitivity)
+
+
+def read_gradients(found: GradientVariance) -> Reading:
+    """Idle weights first; then the slopes beside those of a random circuit."""
+    ratio, typical = found.mean.value / found.two_design, math.sqrt(found.mean.value)
+    flat = ratio < 1.5 or found.mean.value < _FLAT
+    if len(found.idle_weights) == len(found.per_weight):
+        says = "no weight moves any output: there is nothing to train"
+    elif found.idle_weights:
+        says = f"weights {_listed(found.idle_weights)} move no output: measure X or Y too, or take them out"
+    elif flat:
+        says = (
+            f"a typical slope is {typical:.2g}, {math.sqrt(ratio):.1f} times that of a random circuit: flat"
+        )
+    else:
+        says = f"a typical slope is {typical:.2g}, {math.sqrt(ratio):.1f} times that of a random circuit"
+    verdict: Verdict = "poor" if found.idle_weights else "fair" if flat else "good"
+    beside = f"{found.two_design:.3g} at random (2-design)"
+    return Reading("gradient variance", _shown(found.mean), beside, verdict, says)
+
+
+def read_trend(found: GradientTrend) -> Reading:
+    """-1 is a plateau, 0 is none."""
+    slope = found.slope.value
+    widths = f"{found.qubits[0]} to {found.qubits[-1]} qubits"
+    verdict, says = _rank(
+        -slope,
+        (0.35, "good", "falls slowly with the width: no plateau in sight"),
+        (0.75, "fair", "falls with the width: watch it beyond ten qubits"),
+        (float("inf"), "poor", "halves with about each qubit: a barren plateau; keep it narrow or shallow"),
+    )
+    return Reading(
+        "its trend", f"{_shown(found.slope)} log2 a qubit", f"-1 at random, {widths}", verdict, says
+    )
+
+
+def read_expressibility(found: Expressibility, over: str) -> Reading:
+    """Neither little nor all is free: what fills the space has flat gradients (arXiv:2101.02138)."""
+    if found.haar[0] > _COARSE:
+        says = f"says nothing at this width: {found.haar[0]:.0%} of Haar pairs fall in the first bin"
+        return Reading(f"expressibility (KL) {over}", _shown(found.divergence), "-", "fair", says)
+    excess = found.divergence.value - found.floor.high
+    verdict, says = _rank(
+        excess,
+        (0.0, "good", "indistinguishable from Haar-random states"),
+        (0.1, "good", "fills nearly all of the state space"),
+        (0.5, "fair", "fills a part of the state space"),
+        (5.0, "fair", "fills little of the state space: rotations about another axis or depth fill more"),
+        (float("inf"), "poor", "hardly more than one state: the drawn angles have next to no effect"),
+    )
+    beside = f"{found.floor.value:.2g} Haar, as many pairs"
+    return Reading(f"expressibility (KL) {over}", _shown(found.divergence), beside, verdict, says)
+
+
+def read_entanglement(found: Entanglement, over: str) -> Reading:
+    """0 is a product of single qubits."""
+    share = found.mean.value / found.haar
+    verdict, says = _rank(
+        -share,
+        (-1.2, "fair", "more than random states: close to one family of states"),
+        (-0.5, "good", "entangles well"),
+        (-1e-6, "fair", "entangles weakly"),
+        (float("inf"), "poor", "entangles nothing: each qubit works alone, as a classical sine would"),
+    )
+    name = f"entanglement (Q) {over}"
+    return Reading(name, _shown(found.mean), f"{found.haar:.3g} Haar", verdict, says)
+
+
+def read_spectrum(found: Sequence[InputSpectrum | None]) -> Reading:
+    """The poorest input decides."""
+    known = [each for each in found if each is not None]
+    name = "frequencies in an input"
+    if not known:
+        says = "inputs enter as products: no period, the frequencies depend on the other inputs"
+        return Reading(name, "-", "-", "fair", says)
+    reach, used = min(each.highest for each in known), min(each.highest_used for each in known)
+    verdict: Verdict = "poor" if used == 0 else "good" if used == reach > 1 else "fair"
+    if used == 0:
+        says = "some input changes no output at all"
+    elif used < reach:
+        says = "the encoding offers more than the circuit uses: add depth after it"
+    elif reach <= 1:
+        says = "one sine wave in each input; encoding.repeat: true gives one more a layer"
+    else:
+        says = f"a Fourier series up to frequency {reach:g} in each input, all of it used"
+    return Reading(name, f"used up to {used:g}", f"{reach:g} reachable", verdict, says)
+
+
+def read_dimension(found: EffectiveDimension) -> Reading:
+    """Weights that the data could tell apart."""
+    idle = found.weights - found.rank
+    spare = f"; {idle} directions change no output" if idle else ""
+    verdict, says = _rank(
+        -found.share.value,
+        (-0.8, "good", "nearly each weight counts"),
+        (-0.5, "fair", "part of the weights do the same"),
+        (float("inf"), "poor", "most weights do the same: fewer would do"),
+    )
+    beside = f"{found.weights} weights, {found.data:,} rows"
+    return Reading("effective dimension", _shown(found.dimension), beside, verdict, says + spare)
+
+
+def read_sensitivity(found: InputSensitivity) -> Reading:
+    """Slopes of the outputs by the inputs."""
+    low, _, high = found.quantiles
+    verdict, says = _rank(
+        -found.norm.value,
+        (-0.1, "good", "the outputs move with the inputs"),
+        (-0.01, "fair", "the outputs move little: the encoder gets a weak gradient"),
+        (float("inf"), "poor", "the outputs hardly move with the inputs: the encoder gets no gradient"),
+    )
+    beside = f"{low:.2g} to {high:.2g} in 90 % of samples"
+    return Reading("input sensitivity |dE/dx|", _shown(found.norm), beside, verdict, says)
+
+
+def read_reach(found: InputSensitivity) -> Reading:
+    """Which output sees which input."""
+    pairs, blind, outside = found.pairs, len(found.unseen), len(found.outside_cone)
+    verdict: Verdict = "good" if not blind else "fair"
+    if found.ignored_inputs or found.constant_outputs:
+        verdict = "poor"
+    if found.ignored_inputs:
+        says = f"inputs {_listed(found.ignored_inputs)} reach no output"
+    elif found.constant_outputs:
+        says = f"outputs {_listed(found.constant_outputs)} see no input: they are constants"
+    elif blind:
+        says = f"{outside} outside the light cone, {blind - outside} cancelled; depth mixes more"
+    else:
+        says = "each output sees each input"
+    return Reading("pairs of output and input", f"{pairs - blind} seen", f"{pairs} in all", verdict, says)
+
+
+def _rank(value: float, *steps: tuple[float, Verdict, str]) -> tuple[Verdict, str]:
+    """Verdict and words of the first step that ``value`` does not exceed."""
+    return next((verdict, says) for most, verdict, says in steps if value <= most)
+
+
+def _shown(estimate: Estimate) -> str:
+    if max(abs(estimate.low), abs(estimate.high)) < 1e-12:  # rounding
+        return "0"
+    return f"{estimate.value:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]"
+
+
+def _listed(places: Sequence[int]) -> str:
+    """Ascending places, runs of three and more as their ends.
+
+    >>> _listed((1, 4, 5, 6, 8, 9))
+    '1, 4-6, 8, 9'
+    """
+    parts: list[str] = []
+    for _, run in itertools.groupby(enumerate(places), key=lambda pair: pair[1] - pair[0]):
+        members = [str(place) for _, place in run]
+        parts += [f"{members[0]}-{members[-1]}"] if len(members) > 2 else members
+    return ", ".join(parts)

@@ -1,9 +1,10 @@
 """Judging forecasts, always beside what needs no model.
 
 Read ``baselines`` first (what a model has to beat), then ``metrics`` (errors in the unit of the targets, in
-percent, and against the last value) and ``groups`` (the same by underlying, and for those never trained on).
-``detail`` adds what is not asked of every run (``direction``, QLIKE, tables by symbol and horizon, histograms
-of errors), ``conformal`` intervals about a forecast. ``significance`` tells whether one forecast is better
-than another, ``bootstrap`` what several seeds say. ``options`` measures option prices over the strike and in
-volatility; ``collapse`` finds a model that gives one value for everything.
+percent, and against the last value; of all windows and by underlying) and ``losses`` (what decides, date by
+date). ``significance`` tells whether one forecast is better than another, ``confidence_set`` which of many
+may be the best, ``bootstrap`` what several seeds say, and how far a figure over dates can be trusted.
+``detail`` adds what is not asked of every run (directions, QLIKE, tables by symbol and horizon, histograms of
+errors), ``conformal`` intervals about a forecast. ``collapse`` finds a model that gives one value for
+everything, ``plausibility`` a skill that is too good.
 """

@@ -4,6 +4,10 @@ Seeds are drawn as they are, each independent of the others. Dates are not indep
 one date nor the dates of one month, so they are drawn in blocks: the stationary bootstrap of Politis and
 Romano ("The stationary bootstrap", 1994), whose mean block length is that of Politis and White (2004), as the
 package `arch` has both.
+
+A share is such a statistic, too: how often something was so. Several windows on one date move together, and
+so do the dates of a turbulent month: 36,000 windows of twelve dates are twelve observations at best. So a
+share's interval is drawn from its dates, in blocks, and it counts dates, not windows.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from qhq.data.panel import FloatArray
+from qhq.data.panel import DateArray, FloatArray, IntArray, Mask
 from qhq.errors import DataError
 from qhq.seeding import child_generator
 
@@ -216,3 +220,73 @@ def block_length(series: FloatArray, horizon: int = 1) -> int:
     found = optimal_block_length(moving)["stationary"].to_numpy() if moving.shape[1] else np.ones(1)
     longest = float(np.max(np.where(np.isfinite(found), found, 1.0)))
     return max(1, min(math.ceil(max(longest, horizon)), len(series) // 4))
+
+
+@dataclass(frozen=True)
+class Share:
+    """How often something was so.
+
+    Attributes:
+        value: Share of the cases, 0 to 1.
+        low: Lower end of its 95 % interval over dates; None where there is none.
+        high: Upper end.
+        count: Cases.
+        dates: Dates that they lie on, which are what the interval counts.
+        reason: Why there is no interval; empty where there is one.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    count: int
+    dates: int
+    reason: str = ""
+
+
+def hits_by_date(hits: Mask, cases: Mask, dates: DateArray) -> IntArray:
+    """Count hits and cases of each date that has a case, shape (D, 2), dates ascending.
+
+    Args:
+        hits: Whether it was so, shape (N, ...); only where it is a case, too, does it count.
+        cases: Whether it is a case at all, of the same shape.
+        dates: Of each window, that of its first target, shape (N,).
+    """
+    place = np.unique(dates, return_inverse=True)[1]
+    axes = tuple(range(1, hits.ndim))
+    pair = [np.bincount(place, each.sum(axis=axes)).astype(np.int64) for each in (hits & cases, cases)]
+    counts: IntArray = np.column_stack(pair)
+    return counts[counts[:, 1] > 0]
+
+
+def share(counts: npt.ArrayLike, *, horizon: int = 1, interval: bool = True) -> Share:
+    """Tell a share with its interval over dates.
+
+    Where it is 0 on every date, or 1, a bootstrap has nothing to draw: the interval is then Wilson's (1927)
+    of as many cases as there are dates, which is the widest that dates which hold or fail as a whole have.
+
+    Args:
+        counts: Hits and cases of each date, shape (D, 2), D at least 1 (see `hits_by_date`).
+        horizon: Rows ahead of the furthest forecast: no block of dates is shorter.
+        interval: False leaves the interval out, where hundreds of shares are reported.
+
+    >>> even = share([[4, 4], [0, 4]] * 10)
+    >>> even.value, even.count, even.dates, even.low < 0.5 < even.high
+    (0.5, 80, 20, True)
+    >>> share([[4, 4]] * 3).reason
+    '3 dates, fewer than 10'
+    """
+    each = np.asarray(counts, dtype=np.float64)
+    hits, cases = each.sum(axis=0)
+    value, count, dates = float(hits / cases), int(cases), len(each)
+    if not interval:
+        return Share(value, None, None, count, dates, "left out")
+    found = date_interval(each, level=LEVEL, horizon=horizon)
+    if found.low is not None and 0 < hits < cases:
+        return Share(value, found.low, found.high, count, dates)
+    if found.low is None:
+        return Share(value, None, None, count, dates, found.reason)
+    # scipy.stats takes half a second to import, which whoever only sends to hardware need not wait for.
+    from scipy.stats import binomtest
+
+    ends = binomtest(round(value * dates), dates).proportion_ci(LEVEL, method="wilson")
+    return Share(value, float(ends.low), float(ends.high), count, dates)

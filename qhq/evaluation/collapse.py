@@ -26,7 +26,7 @@ import numpy as np
 from qhq.data.columns import unit_of
 from qhq.data.panel import FloatArray, IntArray
 from qhq.data.windows import Windows
-from qhq.evaluation.baselines.last_value import last_value
+from qhq.evaluation.baselines.persistence import last_value
 
 Measure = Literal["windows", "scaled", "series"]
 

@@ -1,4 +1,8 @@
-"""Further measures of a forecast: of all windows, by group, by horizon, by both; and histograms of errors."""
+"""Further measures of a forecast: of all windows, by group, by horizon, by both; and histograms of errors.
+
+Of directions, a value that did not move had none, and a forecast of no move gives none: both are left out and
+counted, so the last value has no directional accuracy at all, rather than one of 0 or of a half.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,23 @@ from qhq.data.columns import unit_of
 from qhq.data.panel import DateArray, FloatArray, IntArray, Mask
 from qhq.data.windows import Windows
 from qhq.errors import DataError
-from qhq.evaluation.direction import Direction, directional_accuracy
-from qhq.evaluation.groups import has_percent
-from qhq.evaluation.metrics import Metrics, score
+from qhq.evaluation.bootstrap import Share, hits_by_date, share
+from qhq.evaluation.metrics import Metrics, has_percent, score
+
+
+@dataclass(frozen=True)
+class Direction:
+    """Directional accuracy.
+
+    Attributes:
+        right: Share of right directions where there is one; None where there never is.
+        still: Values that did not move, left out.
+        undecided: Forecasts of no move, of values that did move, left out.
+    """
+
+    right: Share | None
+    still: int
+    undecided: int
 
 
 @dataclass(frozen=True)
@@ -129,6 +147,36 @@ def _rows(case: _Case) -> Iterator[Row]:
             )
 
 
+def directional_accuracy(
+    actual: FloatArray,
+    forecast: FloatArray,
+    start: FloatArray,
+    dates: DateArray,
+    *,
+    horizon: int = 1,
+    interval: bool = True,
+) -> Direction:
+    """Compare the direction that was forecast with the one that came.
+
+    Args:
+        actual: What came, shape (N, ...).
+        forecast: What was forecast, of the same shape.
+        start: Where nothing moves, of the same shape: the last value, and of a return 0.
+        dates: Of each window, that of its first target, shape (N,).
+        horizon: As in `share`.
+        interval: As in `share`.
+    """
+    came, said = np.sign(actual - start), np.sign(forecast - start)
+    moved = came != 0
+    both = moved & (said != 0)
+    counts = hits_by_date(came == said, both, dates)
+    return Direction(
+        right=share(counts, horizon=horizon, interval=interval) if len(counts) else None,
+        still=int(np.count_nonzero(~moved)),
+        undecided=int(np.count_nonzero(moved & (said == 0))),
+    )
+
+
 def smape(actual: FloatArray, forecast: FloatArray) -> float:
     """Symmetric error in percent, 0 to 200; where both are zero it is 0.
 
@@ -212,7 +260,7 @@ def error_histograms(
         actual: What came, shape (N, H, K).
         forecasts: One or more, each (N, H, K); the bins suit the one in the middle.
         unit: Of each window's errors, above zero, so that symbols can be put together, shape (N,) or, of
-            each target, (N, K): see ``significance.loss_unit``.
+            each target, (N, K): see ``losses.loss_unit``.
         bins: How many; an odd number has one about 0.
 
     Raises:
@@ -223,7 +271,7 @@ def error_histograms(
         raise DataError(
             "Errors must have a unit above zero",
             got=f"{np.count_nonzero(~(size > 0).reshape(len(size), -1).all(axis=1))} windows without one",
-            fix="Take significance.loss_unit",
+            fix="Take losses.loss_unit",
         )
     size = size.reshape(len(size), 1, -1)
     errors = {name: ((each - actual) / size).ravel() for name, each in forecasts.items()}

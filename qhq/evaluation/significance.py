@@ -26,13 +26,9 @@ from typing import Literal
 import numpy as np
 
 from qhq.data.panel import FloatArray
-from qhq.data.windows import Windows
 from qhq.errors import DataError, nearest
-from qhq.evaluation.baselines.last_value import last_value
 from qhq.evaluation.mean_test import mean_test
-from qhq.evaluation.options import has_option_prices
 
-Loss = Literal["absolute", "squared"]
 Verdict = Literal["better", "worse", "not shown", "not tested"]
 
 LEVEL = 0.05
@@ -108,61 +104,6 @@ def read_verdict(word: str) -> Verdict:
     """
     found: dict[str, Verdict] = {"better": "better", "worse": "worse", "not tested": "not tested"}
     return found.get(word, "not shown")
-
-
-def date_losses(
-    windows: Windows, forecast: FloatArray, unit: FloatArray, loss: Loss = "absolute"
-) -> FloatArray:
-    """Mean loss of each date over its windows, horizons and targets, shape (D,), dates ascending.
-
-    A window's date is that of its first target. Of several seeds, average what this gives.
-
-    Args:
-        windows: N of them.
-        forecast: Shape (N, H, K).
-        unit: Of each window's errors, shape (N,) or, of each target, (N, K): see ``loss_unit``.
-        loss: Of an error over its unit.
-    """
-    error = np.abs(forecast - windows.targets) / unit.reshape(len(unit), 1, -1)
-    each = (error**2 if loss == "squared" else error).mean(axis=(1, 2))
-    return mean_by_date(windows, each)
-
-
-def mean_by_date(windows: Windows, losses: FloatArray) -> FloatArray:
-    """Average losses of windows (N,) over those of one date, shape (D,), dates ascending."""
-    _, date, counts = np.unique(windows.dates[:, 0], return_inverse=True, return_counts=True)
-    means: FloatArray = np.bincount(date, losses) / counts
-    return means
-
-
-def loss_unit(windows: Windows, scale: FloatArray) -> FloatArray:
-    """What errors are divided by so that no group and no target outweighs the others, shape (N, K).
-
-    Of option prices the strike; else the scale of MASE (N,) or (N, K), and for a group never trained on, or
-    a target that did not move in training, the mean error of its last value in these windows. It weighs
-    groups and targets; it is the same for all forecasts.
-    """
-    shape = (len(windows), len(windows.cut.targets))
-    if has_option_prices(windows):
-        return np.broadcast_to(windows.known("strike")[:, None], shape)
-    unit = np.broadcast_to(scale.reshape(len(scale), -1), shape).copy()
-    error = np.abs(windows.targets - last_value(windows)).mean(axis=1)
-    for name in np.unique(windows.group[np.isnan(unit).any(axis=1)]):
-        own = windows.group == name
-        mean = error[own].mean(axis=0)
-        unit[own] = np.where(np.isnan(unit[own]), np.where(mean > 0, mean, 1.0), unit[own])
-    return unit
-
-
-def group_losses(
-    windows: Windows, forecast: FloatArray, unit: FloatArray, loss: Loss = "absolute"
-) -> dict[str, FloatArray]:
-    """Losses of each date of each group alone, each (D,) of its own dates; arguments as of `date_losses`."""
-    found = {}
-    for name in dict.fromkeys(windows.group.tolist()):
-        rows = windows.group == name
-        found[name] = date_losses(windows.select(rows), forecast[rows], unit[rows], loss)
-    return found
 
 
 def diebold_mariano(first: FloatArray, second: FloatArray, horizon: int = 1) -> tuple[float, float]:

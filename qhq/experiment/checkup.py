@@ -19,10 +19,9 @@ from qhq.ansatz.program import Ansatz
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.data.caveat import Caveat
 from qhq.data.plausibility import LeakDoubt
-from qhq.diagnostics.doctor.background import Background
-from qhq.diagnostics.doctor.circuit import can_simulate
+from qhq.diagnostics.doctor.checks import examine
 from qhq.diagnostics.doctor.finding import Diagnosis, Finding
-from qhq.diagnostics.doctor.visit import examine
+from qhq.diagnostics.doctor.signs import Background, can_simulate
 from qhq.errors import ConfigError
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.opening import Experiment, build_circuit, check_own_prices, open_design, open_run_design

@@ -37,7 +37,7 @@ QUICKSTART = Path("experiments") / "quickstart" / "config.yaml"
 
 
 IntervalKind = Literal["split", "adaptive"]
-"""How prediction intervals are made: by split conformal, or adaptive to drift (`qhq.evaluation.adaptive`)."""
+"""How prediction intervals are made: split conformal, or adaptive to drift (`qhq.evaluation.conformal`)."""
 
 
 MEMORY = "memory:"

@@ -15,14 +15,11 @@ from qhq.backends.executor import Executor, Report
 from qhq.data.caveat import NO_CAVEAT, Caveat
 from qhq.data.windows import Windows
 from qhq.errors import DataError
-from qhq.evaluation.adaptive import follow_conformal
 from qhq.evaluation.baselines.catalogue import fit_baselines
-from qhq.evaluation.baselines.last_value import in_sample_naive_mae, last_value, symbol_scale
+from qhq.evaluation.baselines.persistence import in_sample_naive_mae, last_value, symbol_scale
 from qhq.evaluation.collapse import Collapse, find_collapse
-from qhq.evaluation.conformal import coverage_of, fit_conformal
-from qhq.evaluation.groups import score_windows
-from qhq.evaluation.metrics import Metrics
-from qhq.evaluation.regimes import Regimes
+from qhq.evaluation.conformal import Regimes, coverage_of, fit_conformal, follow_conformal
+from qhq.evaluation.metrics import Metrics, score_windows
 from qhq.experiment.config import IntervalKind
 from qhq.experiment.opening import Experiment
 from qhq.experiment.words import say_coverage

@@ -12,7 +12,7 @@ from qhq.data.plausibility import LeakDoubt, find_leaks
 from qhq.data.plausibility.doubt import accept, open_doubts, unmatched
 from qhq.data.prepare import Prepared
 from qhq.data.spec import DataSpec
-from qhq.evaluation.baselines.last_value import last_value
+from qhq.evaluation.baselines.persistence import last_value
 from qhq.evaluation.plausibility import judge_skill
 from qhq.experiment.evaluate import forecast_scaled
 from qhq.experiment.opening import Experiment

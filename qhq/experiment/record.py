@@ -21,10 +21,8 @@ from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.data.prepare import Prepared
 from qhq.evaluation.baselines.catalogue import task_baseline
 from qhq.evaluation.detail import error_histograms, score_detail, score_table
-from qhq.evaluation.groups import score_by_group, score_held_out, why_no_percent
-from qhq.evaluation.metrics import relative_errors
-from qhq.evaluation.options import has_option_prices, score_options, score_options_by_group
-from qhq.evaluation.significance import loss_unit
+from qhq.evaluation.losses import has_option_prices, loss_unit, score_options, score_options_by_group
+from qhq.evaluation.metrics import relative_errors, score_by_group, score_held_out, why_no_percent
 from qhq.experiment.evaluate import Array, Evaluation, Intervals, evaluate
 from qhq.experiment.opening import Experiment
 from qhq.experiment.words import say_validation

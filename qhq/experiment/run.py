@@ -26,7 +26,7 @@ from qhq.data.caveat import tell_rows
 from qhq.data.prepare import Prepared
 from qhq.documents import dump_document
 from qhq.errors import QHQError
-from qhq.evaluation.groups import largest_share
+from qhq.evaluation.metrics import largest_share
 from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.evaluate import evaluate, prediction_intervals, predictions_csv

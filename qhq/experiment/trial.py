@@ -10,10 +10,9 @@ from dataclasses import asdict
 import numpy as np
 
 from qhq.data.prepare import Prepared
-from qhq.evaluation.baselines.last_value import in_sample_naive_mae, last_value, symbol_scale
-from qhq.evaluation.groups import score_windows
-from qhq.evaluation.metrics import relative_errors
-from qhq.evaluation.significance import date_losses, loss_unit
+from qhq.evaluation.baselines.persistence import in_sample_naive_mae, last_value, symbol_scale
+from qhq.evaluation.losses import date_losses, loss_unit
+from qhq.evaluation.metrics import relative_errors, score_windows
 from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.evaluate import forecast_scaled

@@ -32,7 +32,7 @@ from qhq.data.windows import Cut, Windows, lay_out
 from qhq.documents import dump_document
 from qhq.errors import ConfigError, DataError
 from qhq.evaluation.baselines.catalogue import BASELINES
-from qhq.evaluation.baselines.last_value import in_sample_naive_mae, symbol_scale
+from qhq.evaluation.baselines.persistence import in_sample_naive_mae, symbol_scale
 from qhq.evaluation.collapse import find_collapse
 from qhq.evaluation.conformal import coverage_of
 from qhq.evaluation.losses import TITLES, loss_names, task_losses

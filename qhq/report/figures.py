@@ -1,22 +1,28 @@
-"""The figures of a run: training curves, forecasts beside what came and the last value, circuit, model."""
+"""The figures of a run: training curves, forecasts beside what came and the last value, circuit, model.
+
+Every figure of qhq is written by `save_figure`, which gives it the caveat of its data.
+"""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+from matplotlib.text import Text
+from matplotlib.ticker import Formatter, FuncFormatter, LogFormatter, ScalarFormatter
 
 from qhq.ansatz.draw import draw_circuit
 from qhq.ansatz.stored import load_built
 from qhq.data.caveat import NO_CAVEAT, Caveat
-from qhq.experiment.config import load_config
+from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.files import MOST_TABLE_BYTES, read_regular, replacing
-from qhq.report.finish import finish_figure
-from qhq.report.model_diagram import draw_model
+from qhq.runs.record import Quantum
 from qhq.runs.run_folder import RunFolder, writable
 
 Note = Callable[[str], None]
@@ -175,3 +181,123 @@ def save_figure(figure: Figure, path: Path, caveat: Caveat = NO_CAVEAT) -> Path:
         with replacing(path) as temporary:
             figure.savefig(temporary, dpi=150)
     return path
+
+
+QUANTUM, CLASSICAL, DATA = "#e7d9f5", "#dbe9f6", "#eeeeee"
+WIDTH, GAP, HEIGHT = 1.7, 0.45, 1.0
+
+
+@dataclass(frozen=True)
+class Box:
+    """One stage of the model: a title, what it is made of, and its colour."""
+
+    title: str
+    detail: str
+    colour: str
+
+
+def draw_model(config: ExperimentConfig, quantum: Quantum | None) -> Figure:
+    """Draw the stages from window to forecast, the skip connection as an arc over the middle.
+
+    Args:
+        config: The run's config.
+        quantum: Sizes of the circuit, as the run's record has them; None without one.
+    """
+    boxes = model_boxes(config, quantum)
+    width = len(boxes) * (WIDTH + GAP) + GAP
+    figure = Figure(figsize=(1.05 * width, 2.6), layout="constrained")
+    axes = figure.subplots()
+    axes.set_axis_off()
+    axes.set(xlim=(0, width), ylim=(-0.3, 2.1), aspect="equal")
+    for index, box in enumerate(boxes):
+        _draw_box(axes, index, box, arrow=index < len(boxes) - 1)
+    if config.model.skip != "none":
+        _draw_skip(axes, boxes, f"skip: {config.model.skip}")
+    return figure
+
+
+def model_boxes(config: ExperimentConfig, quantum: Quantum | None) -> list[Box]:
+    """Stages of the model in the order of the data."""
+    model, data = config.model, config.data
+    latent = quantum.inputs if quantum else model.latent
+    scaling = data.scaling if isinstance(data.scaling, str) else "mixed"
+    middle = []
+    if quantum:
+        angles = Box("angles", str(quantum.angle_scaling), CLASSICAL)
+        name = config.quantum.ansatz if config.quantum else ""
+        detail = f"{name}\n{quantum.qubits} qubits, {quantum.weights} weights"
+        middle = [angles, Box("quantum layer", detail, QUANTUM)]
+    after = [
+        word for word in (model.activation_after, "layer norm" * model.layer_norm) if word not in ("none", "")
+    ]
+    if after:
+        middle.append(Box("after", "\n".join(after), CLASSICAL))
+    return [
+        Box("window", f"{data.window} x {len(data.features)}\n{scaling} scaling", DATA),
+        *(Box(layer.unit.upper(), f"hidden {layer.hidden}", CLASSICAL) for layer in model.recurrent),
+        Box("linear", f"{latent} features" + _after(model.activation_before), CLASSICAL),
+        *middle,
+        Box("head", "linear" + _after(model.output_activation), CLASSICAL),
+        Box("forecast", f"{data.horizon} x {', '.join(data.targets)}", DATA),
+    ]
+
+
+def _after(activation: str) -> str:
+    return "" if activation == "none" else f"\n{activation}"
+
+
+def _draw_box(axes: Axes, index: int, box: Box, *, arrow: bool) -> None:
+    left = GAP + index * (WIDTH + GAP)
+    patch = FancyBboxPatch(
+        (left, 0), WIDTH, HEIGHT, boxstyle="round,pad=0.02", facecolor=box.colour, edgecolor="#444444"
+    )
+    axes.add_patch(patch)
+    axes.text(left + WIDTH / 2, 0.74, box.title, ha="center", va="center", fontsize=9, weight="bold")
+    axes.text(left + WIDTH / 2, 0.32, box.detail, ha="center", va="center", fontsize=7)
+    if arrow:
+        start, end = (left + WIDTH + 0.03, HEIGHT / 2), (left + WIDTH + GAP - 0.03, HEIGHT / 2)
+        axes.annotate("", xy=end, xytext=start, arrowprops={"arrowstyle": "-|>", "color": "#444444"})
+
+
+def _draw_skip(axes: Axes, boxes: list[Box], label: str) -> None:
+    titles = [box.title for box in boxes]
+    start, end = titles.index("linear"), titles.index("head")
+    left, right = (GAP + place * (WIDTH + GAP) + WIDTH / 2 for place in (start, end))
+    axes.plot([left, left, right], [HEIGHT, 1.5, 1.5], color="#444444", linewidth=1)
+    axes.annotate(
+        "",
+        xy=(right, HEIGHT + 0.03),
+        xytext=(right, 1.5),
+        arrowprops={"arrowstyle": "-|>", "color": "#444444"},
+    )
+    axes.text((left + right) / 2, 1.6, label, ha="center", va="bottom", fontsize=8)
+
+
+def finish_figure(figure: Figure, caveat: Caveat) -> None:
+    """Write the caveat above a figure, if there is one, and let no name in it be read as mathematics."""
+    if caveat:
+        title = figure.get_suptitle()
+        figure.suptitle(f"{caveat.mark}\n{title}" if title else caveat.mark, color="tab:red", fontsize=10)
+    _take_text_literally(figure)
+
+
+def _take_text_literally(figure: Figure) -> None:
+    """Let no text be parsed as mathematics: a symbol such as ``A$B$`` is a name, not a formula.
+
+    Tick labels of numbers stay as they are, since matplotlib itself writes powers of ten as mathematics.
+    """
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            formatter = axis.get_major_formatter()
+            if not isinstance(formatter, ScalarFormatter | LogFormatter):
+                # Ticks are made while they are drawn, so their labels are escaped on the way there.
+                axis.set_major_formatter(FuncFormatter(_escaping(formatter)))
+            for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
+                tick.label1.set_parse_math(True)
+                tick.label2.set_parse_math(True)
+
+
+def _escaping(formatter: Formatter) -> Callable[[float, int | None], str]:
+    return lambda value, position: str(formatter(value, position)).replace("$", r"\$")

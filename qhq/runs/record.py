@@ -97,7 +97,7 @@ class Errors(Record):
 
 
 class OptionErrors(Record):
-    """Errors of one forecast over the strike, as `qhq.evaluation.options.OptionMetrics`."""
+    """Errors of one forecast over the strike, as `qhq.evaluation.losses.OptionMetrics`."""
 
     mae_over_strike: Number
     rmse_over_strike: Number

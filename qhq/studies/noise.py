@@ -29,10 +29,9 @@ from qhq.files import MOST_TABLE_BYTES, read_regular, write_atomically
 from qhq.runs.looks import add_look
 from qhq.runs.run_folder import RunFolder, provenance
 from qhq.seeding import child_seed
-from qhq.studies.portability import EXACT, expectation_error
+from qhq.studies.checkpoint import EXACT, choose_windows, expectation_error, sampling_error
 from qhq.studies.runner import Outcome, Runner, Store, Study, Values
 from qhq.studies.runner.reproducible import judged_by_symbol
-from qhq.studies.subset import choose_windows, sampling_error
 
 _CONFIDENCE = 0.95
 

@@ -25,17 +25,17 @@ from qhq.backends.ibm.jobs import list_jobs
 from qhq.backends.ibm.journal import in_run
 from qhq.backends.ibm.records import STORED
 from qhq.backends.ibm.waiting import TALK
-from qhq.backends.noisy import AerSpec
 from qhq.backends.registry import kind_of, open_backend
 from qhq.data.windows import Windows
 from qhq.errors import BackendError, JobError, QHQError
-from qhq.evaluation.groups import why_no_percent
-from qhq.experiment.evaluate import Evaluation, circuit_arguments, encode, evaluate
+from qhq.evaluation.metrics import why_no_percent
+from qhq.experiment.evaluate import circuit_arguments, encode, evaluate
 from qhq.experiment.opening import Experiment
 from qhq.experiment.other_data import OtherDataRequest, open_run_on
 from qhq.runs.looks import add_look
 from qhq.runs.run_folder import RunFolder, provenance
 from qhq.seeding import child_seed
+from qhq.studies.checkpoint import EXACT, choose_windows, expectation_error, sampling_error
 from qhq.studies.runner import MemoryStore, Outcome, Progress, Runner, Study, Values
 from qhq.studies.selection import (
     Connections,
@@ -47,10 +47,6 @@ from qhq.studies.selection import (
     reach_backends,
     side_by_side,
 )
-from qhq.studies.subset import choose_windows, sampling_error
-
-EXACT = AerSpec(kind="aer", name="exact")
-
 
 _REPLAYED = "answered from the journal, nothing was sent or paid again; another --seed measures anew"
 
@@ -461,10 +457,3 @@ def _asked_data(request: OtherDataRequest) -> dict[str, Any] | None:
         return None
     since = None if request.since is None else str(request.since)
     return {"path": request.path, "set": list(request.overrides), "since": since}
-
-
-def expectation_error(evaluation: Evaluation, exact: Evaluation) -> float | None:
-    """Mean |<O> - exact| over windows and observables; None where the model has no circuit."""
-    if evaluation.expectations is None or exact.expectations is None:
-        return None
-    return float(np.abs(evaluation.expectations - exact.expectations).mean())

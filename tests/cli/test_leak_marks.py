@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from qhq.data.caveat import NO_CAVEAT, Caveat
 from qhq.experiment.config import load_config
-from qhq.report.finish import finish_figure
+from qhq.report.figures import finish_figure
 
 LEAKS = ["scaler_sees_test", "stops_on_test"]
 ON = (

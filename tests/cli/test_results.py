@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qhq.cli.train import _summary, result_tables, verdict
-from qhq.evaluation.baselines.last_value import last_value
+from qhq.evaluation.baselines.persistence import last_value
+from qhq.evaluation.losses import score_options
 from qhq.evaluation.metrics import relative_errors, score, score_by_symbol
-from qhq.evaluation.options import score_options
 from qhq.runs.record import RunRecord
 from tests.evaluation.panels import option_windows
 from tests.runs.records import MINIMAL

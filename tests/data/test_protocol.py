@@ -10,7 +10,7 @@ from qhq.data.prepare import Prepared, Protocol, prepare, protocol_of
 from qhq.data.spec import DataSpec
 from qhq.documents import validate
 from qhq.errors import ConfigError
-from qhq.evaluation.baselines.last_value import last_value
+from qhq.evaluation.baselines.persistence import last_value
 
 BASE = {"symbols": ["AAPL", "MSFT"], "start": "2011-01-01", "window": 5, "scaling": "minmax"}
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from qhq.evaluation.baselines.last_value import last_value
+from qhq.evaluation.baselines.persistence import last_value
 from qhq.evaluation.collapse import LEAST_RATIO, find_collapse
 from tests.evaluation.panels import option_windows, random_walks, stock_windows
 

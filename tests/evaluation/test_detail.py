@@ -8,10 +8,16 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from qhq.errors import DataError
-from qhq.evaluation.baselines.last_value import last_value
-from qhq.evaluation.detail import error_histograms, qlike, score_detail, score_table, smape
-from qhq.evaluation.direction import directional_accuracy
-from qhq.evaluation.groups import score_by_group, score_windows
+from qhq.evaluation.baselines.persistence import last_value
+from qhq.evaluation.detail import (
+    directional_accuracy,
+    error_histograms,
+    qlike,
+    score_detail,
+    score_table,
+    smape,
+)
+from qhq.evaluation.metrics import score_by_group, score_windows
 from tests.evaluation.panels import option_windows, random_walks, stock_windows
 
 numbers = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20)
@@ -136,3 +142,32 @@ def test_errors_are_counted_over_their_unit():
 def test_a_perfect_forecast_has_a_histogram_too():
     found = error_histograms(np.ones((9, 1, 1)), {"a": np.ones((9, 1, 1))})
     assert (found.counts["a"].sum(), found.counts["a"][20]) == (9, 9)
+
+
+DAYS = np.arange(200).astype("datetime64[D]")
+
+
+def test_right_and_wrong_directions_are_counted():
+    start = np.array([10.0, 10, 10, 10, 10, 10])
+    actual = np.array([11.0, 9, 11, 9, 10, 12])
+    forecast = np.array([12.0, 8, 9, 9.9, 11, 10])
+    found = directional_accuracy(actual, forecast, start, DAYS[:6])
+    assert (found.right.value, found.right.count) == (0.75, 4)
+    assert (found.still, found.undecided) == (1, 1)
+
+
+def test_the_last_value_has_no_direction():
+    start = np.zeros((20, 1, 1))
+    actual = np.random.default_rng(0).normal(size=start.shape)
+    found = directional_accuracy(actual, start, start, DAYS[:20])
+    assert (found.right, found.still, found.undecided) == (None, 0, 20)
+
+
+def test_the_opposite_forecast_is_right_where_this_one_is_wrong():
+    rng = np.random.default_rng(0)
+    actual, forecast, start = (rng.normal(size=(50, 2, 1)) for _ in range(3))
+    one, other = (
+        directional_accuracy(actual, each, start, DAYS[:50]).right
+        for each in (forecast, 2 * start - forecast)
+    )
+    assert_allclose([one.value, one.low, one.high], [1 - other.value, 1 - other.high, 1 - other.low])

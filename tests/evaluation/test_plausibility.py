@@ -5,7 +5,7 @@ import pytest
 
 from qhq.data.prepare import prepare
 from qhq.data.spec import DataSpec
-from qhq.evaluation.baselines.last_value import last_value
+from qhq.evaluation.baselines.persistence import last_value
 from qhq.evaluation.plausibility import judge_skill
 
 

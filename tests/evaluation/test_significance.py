@@ -11,15 +11,13 @@ from scipy.stats import binom
 from statsmodels.stats.multitest import multipletests
 
 from qhq.errors import DataError
-from qhq.evaluation.baselines.last_value import in_sample_naive_mae, last_value, symbol_scale
+from qhq.evaluation.baselines.persistence import in_sample_naive_mae, last_value, symbol_scale
+from qhq.evaluation.losses import date_losses, group_losses, loss_unit
 from qhq.evaluation.significance import (
     Comparison,
     compare,
     compare_groups,
-    date_losses,
     diebold_mariano,
-    group_losses,
-    loss_unit,
 )
 from tests.evaluation.panels import option_windows, random_walks, stock_windows
 

@@ -14,7 +14,7 @@ from qhq.experiment.config import load_config
 from qhq.experiment.run import train_run
 from qhq.experiment.trial import run_trial
 from qhq.runs.run_folder import RunFolder
-from qhq.studies.ablation.cell import measure_cell, plan_cells
+from qhq.studies.ablation.cells import measure_cell, plan_cells
 from qhq.studies.ablation.study import _best
 from qhq.studies.ablation.verdict import table_rows
 from qhq.studies.comparisons import compare_all

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qhq.evaluation.baselines.black_scholes import black_scholes
-from qhq.evaluation.baselines.last_value import last_value
+from qhq.evaluation.baselines.persistence import black_scholes, last_value
 from qhq.experiment.checkup import examine_design, examine_run, examine_subject
 from qhq.experiment.config import load_config
 from qhq.experiment.evaluate import forecast_scaled

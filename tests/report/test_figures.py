@@ -14,8 +14,14 @@ from torch import nn
 from qhq.documents import validate
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.run import train_run
-from qhq.report.figures import draw_forecasts, draw_run_figures, save_figure, try_figure
-from qhq.report.model_diagram import draw_model, model_boxes
+from qhq.report.figures import (
+    draw_forecasts,
+    draw_model,
+    draw_run_figures,
+    model_boxes,
+    save_figure,
+    try_figure,
+)
 from qhq.runs.record import Quantum
 from qhq.training.loop import Watcher
 

@@ -16,7 +16,7 @@ from qhq.experiment.config import load_config
 from qhq.experiment.opening import build_circuit
 from qhq.experiment.run import train_run
 from qhq.runs.run_folder import list_runs
-from qhq.studies.ablation.variants import build_variants
+from qhq.studies.ablation.cells import build_variants
 from qhq.training.loop import Watcher
 from tests.conftest import TINY
 

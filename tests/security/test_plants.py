@@ -25,7 +25,7 @@ from qhq.report.figures import draw_run_figures
 from qhq.runs.mirror_entry import Memory, Unit, recall, remember
 from qhq.runs.mirror_store import Store
 from qhq.runs.run_folder import RunFolder, is_run_name
-from qhq.studies.runner.store import Store as CellStore
+from qhq.studies.runner.study import Store as CellStore
 from qhq.studies.sweep.final import Finals
 from qhq.studies.sweep.trials import TrialStore
 from qhq.training.loop import Watcher

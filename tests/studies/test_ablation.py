@@ -16,15 +16,24 @@ from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.opening import open_experiment, open_run
 from qhq.experiment.run import fit, open_trainer, train_run
-from qhq.studies.ablation.cell import circuit_weights, measure_activity, measure_cell, plan_cells
-from qhq.studies.ablation.rivals import choose_rivals, choose_width, judge_place
+from qhq.studies.ablation.cells import (
+    WIDTHS,
+    build_variants,
+    circuit_weights,
+    measure_activity,
+    measure_cell,
+    mlp_spec,
+    plan_cells,
+)
 from qhq.studies.ablation.study import AblationRequest, control_config, judge, run_ablation, run_controls
-from qhq.studies.ablation.variants import WIDTHS, build_variants, mlp_spec
 from qhq.studies.ablation.verdict import (
     always_compared,
+    choose_rivals,
+    choose_width,
     compare_by_other_losses,
     compare_rows,
     is_alive,
+    judge_place,
     say_verdict,
     table_rows,
 )

@@ -17,10 +17,10 @@ from qhq.experiment.config import load_config
 from qhq.experiment.evaluate import evaluate
 from qhq.experiment.opening import open_run
 from qhq.experiment.run import train_run
+from qhq.studies.checkpoint import choose_windows
 from qhq.studies.noise import NoiseRequest, NoiseStudy, interval, run_noise_study
 from qhq.studies.portability import EXACT
 from qhq.studies.runner import LocalWorkers, Runner, open_workers
-from qhq.studies.subset import choose_windows
 from qhq.training.loop import Watcher
 from tests.studies.test_ablation import Interrupted, Log
 

@@ -9,8 +9,8 @@ from qhq.backends.backend import DeviceState, ListedDevice
 from qhq.data.prepare import prepare
 from qhq.data.spec import DataSpec
 from qhq.errors import BackendError, ConfigError
+from qhq.studies.checkpoint import choose_windows
 from qhq.studies.selection import select_backends, with_shots
-from qhq.studies.subset import choose_windows
 
 ENTRIES = """\
 aer: {kind: aer}

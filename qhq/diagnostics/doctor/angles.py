@@ -7,12 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from qhq.diagnostics.doctor.activations import Activation
-from qhq.diagnostics.doctor.circuit import can_simulate, values_at
 from qhq.diagnostics.doctor.finding import Finding
-from qhq.diagnostics.doctor.signs import LayerSigns, Signs
-from qhq.diagnostics.estimate import Array
-from qhq.diagnostics.probe import Probe
+from qhq.diagnostics.doctor.listening import Activation
+from qhq.diagnostics.doctor.signs import LayerSigns, Signs, can_simulate, values_at
+from qhq.diagnostics.sampling import Array, Probe
 
 SMALL = 0.1
 """Radians: below it cos x is 1 within half a per cent."""

@@ -1,20 +1,23 @@
-"""The checks as data: code -> what looks for it, and which finding explains which."""
+"""The checks as data, code -> what looks for it and what it explains, and `examine`, which runs them all."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
-from qhq.diagnostics.doctor import angles, gradients, kinds, movement, outputs, plateau, structure
-from qhq.diagnostics.doctor.finding import Finding
-from qhq.diagnostics.doctor.signs import Signs
+from torch import Tensor, nn
+
+from qhq.diagnostics.doctor import angles, gradients, outputs, structure
+from qhq.diagnostics.doctor.finding import SEVERITIES, Diagnosis, Finding
+from qhq.diagnostics.doctor.signs import Background, Signs, read_signs
 
 Check = Callable[[Signs], Iterable[Finding]]
 
 CHECKS: dict[str, Check] = {
-    "forward_fails": kinds.forward_fails,
-    "dtype_mismatch": kinds.dtype_mismatch,
-    "device_mismatch": kinds.device_mismatch,
-    "not_finite": kinds.not_finite,
+    "forward_fails": structure.forward_fails,
+    "dtype_mismatch": structure.dtype_mismatch,
+    "device_mismatch": structure.device_mismatch,
+    "not_finite": structure.not_finite,
     "quantum_replaced": structure.quantum_replaced,
     "quantum_not_executed": structure.quantum_not_executed,
     "input_gradients_off": gradients.input_gradients_off,
@@ -25,7 +28,7 @@ CHECKS: dict[str, Check] = {
     "all_inputs_ignored": outputs.all_inputs_ignored,
     "some_inputs_ignored": outputs.some_inputs_ignored,
     "some_outputs_constant": outputs.some_outputs_constant,
-    "barren_plateau": plateau.barren_plateau,
+    "barren_plateau": gradients.barren_plateau,
     "circuit_bypassed": structure.circuit_bypassed,
     "output_band_tight": outputs.output_band_tight,
     "shot_noise": outputs.shot_noise,
@@ -33,7 +36,7 @@ CHECKS: dict[str, Check] = {
     "gradient_zero": gradients.gradient_zero,
     "gradient_vanishing": gradients.gradient_vanishing,
     "gradient_exploding": gradients.gradient_exploding,
-    "weights_never_move": movement.weights_never_move,
+    "weights_never_move": gradients.weights_never_move,
     "constant_forecast": outputs.constant_forecast,
 }
 """Code -> check, causes before what follows from them. `docs/doctor.md` has a paragraph for each."""
@@ -61,3 +64,53 @@ FOLLOWS: dict[str, frozenset[str]] = {
     "gradient_zero": frozenset({"weights_never_move"}),
 }
 """Code of an error -> codes that it explains: these are reported as ``info``, since curing it cures them."""
+
+
+def examine(
+    model: nn.Module,
+    inputs: Tensor | tuple[Tensor, ...],
+    targets: Tensor | None = None,
+    *,
+    background: Background | None = None,
+    thorough: bool = True,
+) -> Diagnosis:
+    """Look at a model on some samples, before or after training.
+
+    Any module will do: its quantum layers are found (every ``TorchConnector``, over a user's ``EstimatorQNN``
+    as well as qhq's own), and a model without one is looked at for the rest. Weights, gradients, mode and
+    torch's generator stay as they are.
+
+    Args:
+        model: The model.
+        inputs: What it is called with, B samples first: windows (B, T, F), or a tuple with static features.
+        targets: Scaled targets of the forecasts' shape.
+        background: What is known besides.
+        thorough: Also ask the exact engine (light cone, plateau, whether the outputs are the circuit's);
+            without it a look costs about two forward passes and one backward.
+
+    >>> import torch
+    >>> _ = torch.manual_seed(0)
+    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+    >>> examine(model, torch.randn(8, 3)).healthy
+    True
+    """
+    arguments = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    signs = read_signs(model, arguments, targets, background or Background(), thorough=thorough)
+    return diagnose(finding for check in CHECKS.values() for finding in check(signs))
+
+
+def diagnose(findings: Iterable[Finding]) -> Diagnosis:
+    """Sort findings by gravity; what an error explains is reported as info, with the name of its cause."""
+    found = list(findings)
+    errors = [each.code for each in found if each.severity == "error"]
+    roots = [code for code in errors if not any(code in FOLLOWS.get(each, ()) for each in errors)]
+    placed = [_in_its_place(each, roots) for each in found]
+    return Diagnosis(tuple(sorted(placed, key=lambda each: SEVERITIES.index(each.severity))))
+
+
+def _in_its_place(finding: Finding, causes: list[str]) -> Finding:
+    cause = next((each for each in causes if finding.code in FOLLOWS.get(each, ())), None)
+    if cause is None:
+        return finding
+    evidence = {**finding.evidence, "follows_from": cause}
+    return replace(finding, severity="info", evidence=evidence, fix=f"Cure {cause} first. {finding.fix}")

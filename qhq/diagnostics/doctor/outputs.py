@@ -7,12 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from qhq.diagnostics.doctor.circuit import can_simulate, shots_of
 from qhq.diagnostics.doctor.finding import Finding
-from qhq.diagnostics.doctor.signs import LayerSigns, Signs, pooled_spread
-from qhq.diagnostics.estimate import Array
-from qhq.diagnostics.sampling import Sampling
-from qhq.diagnostics.sensitivity import InputSensitivity, input_sensitivity
+from qhq.diagnostics.doctor.signs import LayerSigns, Signs, can_simulate, pooled_spread, shots_of
+from qhq.diagnostics.inputs import InputSensitivity, input_sensitivity
+from qhq.diagnostics.sampling import Array, Sampling
 
 DEAD_BAND = 3e-4
 UNTRAINED_BAND = 1e-3

@@ -7,10 +7,10 @@ learned; the forecast's only where something is cut off.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -18,12 +18,96 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from qhq.ansatz.program import Ansatz
-from qhq.diagnostics.doctor.activations import Activation
-from qhq.diagnostics.doctor.background import Background
-from qhq.diagnostics.doctor.circuit import circuit_of
-from qhq.diagnostics.doctor.listening import Heard, calm, listen, with_outputs
-from qhq.diagnostics.estimate import Array
+from qhq.backends.local.statevector import StatevectorExecutor
+from qhq.diagnostics.doctor.listening import Activation, Heard, calm, listen, with_outputs
+from qhq.diagnostics.sampling import Array
+from qhq.errors import QHQError
+from qhq.quantum.adjoint_network import AdjointNetwork, as_pauli_sum
 from qhq.seeding import child_generator
+
+Family = Callable[[int], Ansatz]
+"""Qubits -> the same circuit at that width; refuses a width by ConfigError."""
+
+
+@dataclass(frozen=True)
+class Background:
+    """What is known of a model; each part may be left out, and its checks with it.
+
+    Attributes:
+        circuit: The ansatz that the design names; None leaves it to the layer to say.
+        family: The same ansatz at other widths, for the trend of a plateau.
+        shots: Measurements a value is estimated from where the model is to run; None if exact.
+        initial: The weights before training, by name as in ``state_dict``.
+        epochs: Epochs trained so far; 0 for a model as it was built.
+        relative: Whether targets are changes since the last value, of which little may be known: a forecast
+            near their mean is then no fault.
+        seed: Where all that is drawn comes from.
+    """
+
+    circuit: Ansatz | None = None
+    family: Family | None = None
+    shots: int | None = None
+    initial: Mapping[str, Tensor] | None = None
+    epochs: int = 0
+    relative: bool = False
+    seed: int = 0
+
+
+MOST_QUBITS = 14
+"""Wider circuits are not simulated for the checks that need many states."""
+
+
+def circuit_of(layer: nn.Module) -> Ansatz | None:
+    """The ansatz of qhq's own layer, or of a network that says its circuit as ``EstimatorQNN`` does."""
+    network: Any = layer.neural_network
+    ansatz = getattr(network, "ansatz", None)
+    if isinstance(ansatz, Ansatz):
+        return ansatz
+    try:
+        return Ansatz(
+            circuit=network.circuit,
+            inputs=tuple(network.input_params),
+            weights=tuple(network.weight_params),
+            observables=tuple(as_pauli_sum(each) for each in network.observables),
+        )
+    except (AttributeError, TypeError, QHQError):  # a network of another kind, as SamplerQNN
+        return None
+
+
+def can_simulate(circuit: Ansatz | None) -> TypeGuard[Ansatz]:
+    """Whether the circuit is known and small enough to be asked often."""
+    return circuit is not None and circuit.num_qubits <= MOST_QUBITS
+
+
+def is_exact(layer: nn.Module) -> bool | None:
+    """Whether the layer's values are exact; False where noise may shift them, None where they are drawn."""
+    network: Any = layer.neural_network
+    executor: Any = getattr(network, "executor", None)
+    if isinstance(network, AdjointNetwork) or isinstance(executor, StatevectorExecutor):
+        return True
+    return False if executor is not None and shots_of(layer) is None else None
+
+
+def shots_of(layer: nn.Module) -> int | None:
+    """Shots of the executor that the layer stands on; None if exact or unknown.
+
+    A network that asks an estimator for a precision p, as ``EstimatorQNN``, stands for ``1 / p^2`` shots.
+    """
+    network: Any = layer.neural_network
+    executor: Any = getattr(network, "executor", None)
+    if executor is not None:
+        shots: int | None = executor.report().shots
+        return shots
+    precision: float | None = getattr(network, "default_precision", None)
+    if isinstance(network, AdjointNetwork) or not precision:
+        return None
+    return round(1 / precision**2)
+
+
+def values_at(angles: Array, weights: Array) -> Array:
+    """Rows of angles and weights (R, I + W) for a `qhq.diagnostics.sampling.Probe`."""
+    return np.hstack([angles, np.tile(weights, (len(angles), 1))])
+
 
 _NUDGE = 0.05
 """Added to every weight to see what moves with it."""

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from qhq.data.panel import FloatArray
 from qhq.data.windows import Cut, Windows
 from qhq.errors import ConfigError, nearest
-from qhq.evaluation.baselines.black_scholes import black_scholes, is_priced, suits_black_scholes
 from qhq.evaluation.baselines.har import fit_har, fit_log_har, is_judged_by_har, suits_har, suits_log_har
-from qhq.evaluation.baselines.last_value import last_value
+from qhq.evaluation.baselines.persistence import black_scholes, is_priced, last_value, suits_black_scholes
 from qhq.evaluation.baselines.regression import Setting, fit_gradient_boosting, fit_ridge
 from qhq.evaluation.baselines.univariate import Autoregression, Drift, ExponentialSmoothing, MovingAverage
 

@@ -39,30 +39,30 @@ from qhq.models.hybrid import mlp_parameters
 from qhq.paths import runs_dir
 from qhq.runs.looks import add_look
 from qhq.runs.run_folder import RunFolder, provenance, writable
-from qhq.studies.ablation.cell import Cell, measure_cell, plan_cells
-from qhq.studies.ablation.rivals import (
-    choose_rivals,
-    choose_width,
-    judge_place,
-    validation_loss,
-    with_tuned_mlp,
-)
-from qhq.studies.ablation.variants import (
+from qhq.studies.ablation.cells import (
     HYBRID,
     MEANINGS,
     MLP,
     TUNED_MLP,
+    Cell,
     Variants,
     build_variants,
+    measure_cell,
+    plan_cells,
     quantum_of,
 )
 from qhq.studies.ablation.verdict import (
     always_compared,
+    choose_rivals,
+    choose_width,
     compare_by_other_losses,
     compare_rows,
     is_alive,
+    judge_place,
     say_verdict,
     table_rows,
+    validation_loss,
+    with_tuned_mlp,
 )
 from qhq.studies.comparisons import Measured, call
 from qhq.studies.runner import Outcome, Runner, Store, Study, Values

@@ -7,8 +7,7 @@ measured; it is not imported here, as it needs PyTorch.
 """
 
 from qhq.studies.runner.local import LocalWorkers, Workers, check_workers, cores, open_workers
-from qhq.studies.runner.store import Cell, MemoryStore, Outcome, Store, Values
-from qhq.studies.runner.study import Progress, Runner, Study
+from qhq.studies.runner.study import Cell, MemoryStore, Outcome, Progress, Runner, Store, Study, Values
 
 __all__ = [
     "Cell",

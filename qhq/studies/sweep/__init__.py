@@ -2,10 +2,9 @@
 
 ::
 
-    spec, space     what a sweep's YAML may say
+    spec            what a sweep's YAML may say
     study           read this first: stages in order, then the winner with fresh seeds
-    stage           one stage: rounds of points, trained with every seed, pruned on the way, ranked
-    proposals       Optuna: grid, TPE, random; ask, report, tell
+    stage           one stage: rounds of points by Optuna, trained with every seed, pruned on the way, ranked
     trials          what a worker does, and where it is kept
     ranking         the best and its ties; whether a ranking is more than seed noise
     final           the winner beside the starting point on the test split

@@ -21,7 +21,7 @@ from qhq.evaluation.significance import say_p_value
 from qhq.runs.record import LAST_VALUE, DateLosses, Metrics, RunRecord
 from qhq.runs.run_folder import FINISHED
 from qhq.seeding import child_generator
-from qhq.studies.sweep.space import Point
+from qhq.studies.sweep.spec import Point
 
 
 @dataclass(frozen=True)

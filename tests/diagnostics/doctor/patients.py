@@ -16,7 +16,7 @@ from qhq.ansatz.program import Ansatz
 from qhq.ansatz.spec import load_ansatz
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.diagnostics.doctor import Background, Diagnosis
-from qhq.diagnostics.doctor.visit import examine
+from qhq.diagnostics.doctor.checks import examine
 from qhq.models.hybrid import Shape, build_model
 from qhq.models.spec import ModelSpec
 from qhq.quantum.adjoint_network import AdjointNetwork

@@ -6,7 +6,7 @@ from qhq.data.prepare import prepare
 from qhq.data.spec import DataSpec
 from qhq.errors import DataError
 from qhq.evaluation.baselines.har import fit_har, fit_log_har, suits_har, suits_log_har
-from qhq.evaluation.baselines.last_value import last_value
+from qhq.evaluation.baselines.persistence import last_value
 from tests.evaluation.panels import stock_windows
 
 

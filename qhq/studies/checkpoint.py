@@ -1,13 +1,17 @@
-"""A seeded subset of the test windows, and what evaluating only that many adds to the error."""
+"""What studies of a checkpoint share: the exact entry, a seeded subset of the test windows, its errors."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from qhq.backends.noisy import AerSpec
 from qhq.data.windows import Windows
 from qhq.errors import ConfigError
 from qhq.experiment.evaluate import Evaluation
 from qhq.seeding import child_generator
+
+EXACT = AerSpec(kind="aer", name="exact")
+"""What every backend is compared with: the exact simulator, whatever `backends.yaml` says."""
 
 
 def choose_windows(windows: Windows, samples: int | None, seed: int) -> Windows:
@@ -50,3 +54,10 @@ def sampling_error(evaluation: Evaluation, population: int) -> float | None:
     if count == 1:
         return None
     return float(errors.std(ddof=1) * np.sqrt((1 - count / population) / count))
+
+
+def expectation_error(evaluation: Evaluation, exact: Evaluation) -> float | None:
+    """Mean |<O> - exact| over windows and observables; None where the model has no circuit."""
+    if evaluation.expectations is None or exact.expectations is None:
+        return None
+    return float(np.abs(evaluation.expectations - exact.expectations).mean())

@@ -1,7 +1,9 @@
-"""Expressibility: how far the states of random weights are from Haar-random ones.
+"""What random weights make of the state: expressibility and entangling capability.
 
-After Sim, Johnson and Aspuru-Guzik, arXiv:1905.10876: the divergence of the histogram of fidelities
-``F = |<psi|phi>|^2`` of pairs of states from that of Haar-random states, ``P(F) = (N - 1) (1 - F)^(N - 2)``.
+Both as Sim, Johnson and Aspuru-Guzik, arXiv:1905.10876, define them. Expressibility is the divergence of the
+histogram of fidelities ``F = |<psi|phi>|^2`` of pairs of states from that of Haar-random states,
+``P(F) = (N - 1) (1 - F)^(N - 2)``; entangling capability is the mean of the measure of Meyer and Wallach,
+quant-ph/0108104.
 """
 
 from __future__ import annotations
@@ -12,9 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qhq.ansatz.program import Ansatz
-from qhq.diagnostics.estimate import Array, Estimate, spread_of
-from qhq.diagnostics.probe import Probe
-from qhq.diagnostics.sampling import Sampling
+from qhq.diagnostics.sampling import Array, Estimate, Probe, Sampling, positive_mean_of, spread_of
 from qhq.engine import States
 
 BINS = 75
@@ -105,3 +105,50 @@ def _floor(log_masses: Array, sampling: Sampling, generator: np.random.Generator
     found = divergence(counts, log_masses)
     low, high = np.quantile(found, [(1 - sampling.confidence) / 2, (1 + sampling.confidence) / 2])
     return Estimate(float(found.mean()), float(low), float(high), sampling.samples)
+
+
+@dataclass(frozen=True)
+class Entanglement:
+    """Entangling capability: 0 is a product of qubits, 1 all qubits maximally entangled.
+
+    Attributes:
+        mean: Mean Meyer-Wallach measure Q of random states of the circuit.
+        deviation: Its standard deviation over them.
+        haar: Mean of Haar-random states.
+    """
+
+    mean: Estimate
+    deviation: float
+    haar: float
+
+
+def measure_entanglement(ansatz: Ansatz, sampling: Sampling) -> Entanglement:
+    """Measure the mean Meyer-Wallach measure over random weights, and inputs if they are drawn."""
+    values = meyer_wallach(Probe(ansatz).states(sampling.draw(ansatz, "entanglement")))
+    mean = positive_mean_of(values, sampling.confidence)
+    return Entanglement(mean, float(values.std(ddof=1)), haar_meyer_wallach(ansatz.num_qubits))
+
+
+def meyer_wallach(states: States) -> Array:
+    """``Q = 2 (1 - mean_k Tr rho_k^2)`` of each state: (B, 2^Q) -> (B,)."""
+    batch, size = states.shape
+    qubits = size.bit_length() - 1
+    purities = [_purity(states.reshape(batch, -1, 2, 1 << qubit)) for qubit in range(qubits)]
+    measure: Array = np.maximum(0.0, 2 * (1 - np.mean(purities, axis=0)))
+    return measure
+
+
+def _purity(states: States) -> Array:
+    """``Tr rho^2`` of the qubit on the third axis, (B,)."""
+    rho = np.einsum("bhil,bhjl->bij", states, states.conj())
+    purity: Array = np.einsum("bij,bij->b", rho.real, rho.real) + np.einsum("bij,bij->b", rho.imag, rho.imag)
+    return purity
+
+
+def haar_meyer_wallach(qubits: int) -> float:
+    """Mean Q of Haar-random states, ``(N - 2) / (N + 1)``.
+
+    >>> haar_meyer_wallach(4) == 14 / 17
+    True
+    """
+    return (2.0**qubits - 2) / (2.0**qubits + 1)

@@ -19,9 +19,9 @@ from torch import nn
 
 from qhq.backends.registry import open_backend
 from qhq.diagnostics.doctor import Background, examine
+from qhq.diagnostics.doctor.checks import diagnose
 from qhq.diagnostics.doctor.finding import Finding
 from qhq.diagnostics.doctor.outputs import _more_shots
-from qhq.diagnostics.doctor.visit import diagnose
 from qhq.models.hybrid import Shape, build_model
 from qhq.models.spec import ModelSpec
 from tests.diagnostics.doctor.patients import DESIGNS, Design, patient, samples, scale, train

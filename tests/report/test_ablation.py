@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qhq.report.ablation_figure import draw_ablation
+from qhq.report.ablation import draw_ablation
 
 
 def record_of(losses: dict[str, list[float]], **more) -> dict:

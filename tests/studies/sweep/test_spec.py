@@ -12,10 +12,8 @@ from qhq.documents import validate
 from qhq.errors import ConfigError
 from qhq.experiment.config import ExperimentConfig
 from qhq.studies.runner.reproducible import digest
-from qhq.studies.sweep.proposals import Proposals
-from qhq.studies.sweep.space import Range
-from qhq.studies.sweep.spec import StageSpec, SweepSpec, change, load_sweep, look_up
-from qhq.studies.sweep.stage import Place, _incumbent
+from qhq.studies.sweep.spec import Range, StageSpec, SweepSpec, change, load_sweep, look_up
+from qhq.studies.sweep.stage import Place, Proposals, _incumbent
 
 
 def stage(**keys) -> StageSpec:

@@ -1,4 +1,7 @@
-"""The last value, and its error in training: the scale of MASE."""
+"""What forecasts that something stays: the last value, or of an option its implied volatility.
+
+The error of the last value in training is the scale of MASE.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from qhq.data.columns import unit_of
+from qhq.data.columns import OPTION_PRICES, unit_of
 from qhq.data.panel import FloatArray
-from qhq.data.windows import Windows
+from qhq.data.scaling.option import black_scholes_reference
+from qhq.data.windows import Cut, Windows
 from qhq.errors import DataError
 
 
@@ -55,3 +59,32 @@ def symbol_scale(windows: Windows, scale: Mapping[str, npt.ArrayLike]) -> FloatA
     known = [np.broadcast_to(scale.get(name, np.nan), targets) for name in windows.panel.group_names]
     rows: FloatArray = np.array(known, dtype=np.float64)[windows.code]
     return rows
+
+
+PRICED = frozenset({*OPTION_PRICES, "iv"})
+"""Quotes that follow from a volatility."""
+
+
+def suits_black_scholes(windows: Windows) -> bool:
+    """Whether the windows are of options, know implied volatilities, and it says more than the last value."""
+    panel = windows.panel
+    return bool(panel.groups) and "iv" in panel.columns and is_priced(windows.cut)
+
+
+def is_priced(cut: Cut) -> bool:
+    """Whether today's quotes are asked for, and follow from a volatility and today's spot.
+
+    Without today's spot (task ``forecast``), or where the volatility itself is the target, a volatility that
+    stays is a quote that stays: the last value once more, which is not counted twice.
+    """
+    targets = set(cut.targets)
+    return cut.task == "price" and targets <= PRICED and not targets.isdisjoint(OPTION_PRICES)
+
+
+def black_scholes(windows: Windows) -> FloatArray:
+    """Forecast that the contract's volatility stays, shape (N, H, K), in the unit of the targets.
+
+    A window whose last input row has no implied volatility gets the last value instead.
+    """
+    reference = black_scholes_reference(windows)
+    return np.where(np.isfinite(reference), reference, last_value(windows))

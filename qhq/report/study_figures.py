@@ -1,0 +1,235 @@
+"""The figures of the other studies: portability, noise, and the stages of a sweep."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from qhq.data.panel import FloatArray
+from qhq.evaluation.bootstrap import median_interval
+from qhq.evaluation.significance import say_p_value
+
+
+def draw_portability(record: dict[str, Any]) -> Figure:
+    """Skill beside the last value, and error of the expectation values, backend by backend.
+
+    Args:
+        record: What `run_evaluation` returns.
+    """
+    results = record["results"]
+    names = [_backend_label(result) for result in results]
+    figure = Figure(figsize=(11, 1.4 + 0.5 * len(results)), layout="constrained")
+    forecast, circuit = figure.subplots(1, 2, sharey=True)
+    # Not the MAE: of several symbols that of the dearest would be all there is to see.
+    skills = [_percent(result["metrics"]["skill"]) for result in results]
+    forecast.plot(skills, names, "o", color="tab:blue", label="model")
+    exact = skills[0] - _percent(results[0]["delta_skill"])
+    forecast.axvline(exact, color="tab:green", label="model on the exact simulator")
+    forecast.axvline(0, color="black", linestyle=":", label="last value")
+    forecast.set(xlabel="skill over the last value, %; right is better")
+    figure.legend(*forecast.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    errors = [result["expectation_error"] or 0.0 for result in results]
+    # Of entries whose service works standard errors out.
+    stds = [result.get("expectation_std") or 0.0 for result in results]
+    circuit.barh(names, errors, color="tab:purple")
+    if any(stds):
+        circuit.errorbar(errors, names, xerr=stds, fmt="none", color="black", capsize=3)
+    bars = "; bars: standard error of one value" if any(stds) else ""
+    circuit.set(xlabel=f"mean |<O> - exact|{bars}")
+    forecast.invert_yaxis()
+    forecast.xaxis.set_major_locator(MaxNLocator(5))
+    for axes in (forecast, circuit):
+        axes.grid(alpha=0.3, axis="x")
+    figure.suptitle(f"{record['run']}: {results[0]['samples']} windows", fontsize=10)
+    return figure
+
+
+def _percent(value: float | None) -> float:
+    """In percent; NaN, which is not drawn, where the last value never errs."""
+    return math.nan if value is None else 100 * value
+
+
+def _backend_label(result: dict[str, Any]) -> str:
+    shots = "exact" if result["shots"] is None else f"{result['shots']} shots"
+    return f"{result['backend']} ({shots})" + (", best case" if result["note"] else "")
+
+
+def draw_noise(record: dict[str, Any]) -> Figure:
+    """Skill and expectation error against noise scale, and expectation error against shots.
+
+    Args:
+        record: What `run_noise_study` returns.
+    """
+    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    forecast, expectation, shots = figure.subplots(1, 3)
+    # Not the MAE: of several symbols that of the dearest would be all there is to see.
+    _draw_against_scale(forecast, record, "skill")
+    forecast.axhline(0, color="black", linestyle=":", label="last value")
+    forecast.yaxis.set_major_formatter(PercentFormatter(1.0))
+    _mark_limits(forecast, record)
+    forecast.set(title="Forecast", xlabel="noise scale", ylabel="skill over the last value")
+    _draw_against_scale(expectation, record, "expectation_error")
+    expectation.set(title="Circuit", xlabel="noise scale", ylabel="mean |<O> - exact|")
+    _draw_against_shots(shots, record)
+    figure.legend(*forecast.get_legend_handles_labels(), loc="outside lower left", ncols=6, fontsize=8)
+    for axes in (forecast, expectation, shots):
+        axes.grid(alpha=0.3)
+    figure.suptitle(
+        f"{record['backend']}: {record['samples']} windows, intervals over {record['seeds']} seeds of shots",
+        fontsize=10,
+    )
+    return figure
+
+
+def _draw_against_scale(axes: Axes, record: dict[str, Any], key: str) -> None:
+    for shots in _all_shots(record):
+        rows = sorted((row for row in record["rows"] if row["shots"] == shots), key=lambda row: row["scale"])
+        scales = [row["scale"] for row in rows]
+        axes.plot(scales, [row[key] for row in rows], marker="o", markersize=3, label=_word(shots))
+        low, high = ([row[f"{key}_{end}"] for row in rows] for end in ("low", "high"))
+        axes.fill_between(scales, low, high, alpha=0.2)
+
+
+def _mark_limits(axes: Axes, record: dict[str, Any]) -> None:
+    """A cross where a line meets that of the last value."""
+    limits = [scale for scale in record["limits"].values() if scale is not None]
+    if limits:
+        axes.plot(limits, [0.0] * len(limits), "kx", markersize=8, label="falls behind the last value")
+
+
+def _draw_against_shots(axes: Axes, record: dict[str, Any]) -> None:
+    sampled = sorted(shots for shots in _all_shots(record) if shots is not None)
+    axes.set(title="Shots", xlabel="shots", ylabel="mean |<O> - exact|")
+    if not sampled:
+        axes.text(0.5, 0.5, "exact values only", ha="center", transform=axes.transAxes)
+        return
+    for scale in sorted({row["scale"] for row in record["rows"]}):
+        rows = {row["shots"]: row for row in record["rows"] if row["scale"] == scale}
+        axes.plot(
+            sampled, [rows[shots]["expectation_error"] for shots in sampled], marker="o", markersize=3,
+            label=f"scale {scale:g}",
+        )  # fmt: skip
+    first = min(row["expectation_error"] for row in record["rows"] if row["shots"] == sampled[0])
+    guide = [first * (sampled[0] / shots) ** 0.5 for shots in sampled]
+    axes.plot(sampled, guide, color="gray", linestyle="--", label="1/sqrt(shots)")
+    axes.set(xscale="log", yscale="log")
+    axes.set_xticks(sampled, labels=[str(shots) for shots in sampled])
+    axes.xaxis.minorticks_off()
+    axes.legend(fontsize=8)
+
+
+def _all_shots(record: dict[str, Any]) -> list[int | None]:
+    return list(dict.fromkeys(row["shots"] for row in record["rows"]))
+
+
+def _word(shots: int | None) -> str:
+    return "exact" if shots is None else f"{shots} shots"
+
+
+PANELS_A_ROW = 3
+DOT = "a point, median of its seeds"
+MOST_LEVEL = 8
+"""More labels, or longer ones, are turned to be read."""
+
+
+def draw_stage(record: dict[str, Any], metric: str) -> Figure:
+    """Error over the last value's against each key of the stage: a dot a point, the median and its interval.
+
+    Args:
+        record: A stage, as `run_sweep` keeps it.
+        metric: What was ranked.
+    """
+    rows = [row for row in record["rows"] if row["value"] is not None]
+    varied = len({row["parameters"] for row in rows}) > 1
+    keys = [*record["keys"], *(["parameters"] if varied else [])]
+    columns = min(PANELS_A_ROW, len(keys))
+    lines = math.ceil(len(keys) / columns)
+    figure = Figure(figsize=(1 + 4.2 * columns, 1.3 + 3.2 * lines), layout="constrained")
+    grid = figure.subplots(lines, columns, squeeze=False).ravel()
+    trends = {trend["key"]: trend for trend in record["trends"]}
+    for axes, key in zip(grid, keys, strict=False):
+        _draw_key(axes, rows, key, trends.get(key) or trends.get(f"length of {key}"))
+    for axes in grid[len(keys) :]:
+        axes.remove()
+    for axes in grid[: len(keys) : columns]:
+        axes.set_ylabel(f"validation {metric.upper()} / last value's")
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
+    figure.suptitle(f"Stage {record['stage']}: {record['noise']['sentence']}", fontsize=10)
+    return figure
+
+
+def _draw_key(axes: Axes, rows: Sequence[dict[str, Any]], key: str, trend: dict[str, Any] | None) -> None:
+    values = np.array([row["value"] for row in rows])
+    labels = [row[key] for row in rows]
+    if _is_continuous(labels):
+        _scatter(axes, np.array(labels, dtype=float), values)
+    else:
+        _by_label(axes, labels, values)
+    chosen = next(row for row in rows if row["chosen"])
+    axes.axhline(chosen["value"], color="tab:green", linestyle="--", linewidth=1,
+                 label="chosen: the simplest that ties with the lowest")  # fmt: skip
+    margin = 0.08 * (np.ptp(values) or 0.01)
+    low, high = values.min() - margin, values.max() + margin
+    if low <= 1 <= high:
+        axes.axhline(1, color="black", linestyle=":", linewidth=1, label="last value")
+    axes.set_ylim(low, high)
+    axes.set_xlabel(key)
+    axes.set_title(_say_trend(trend), fontsize=9)
+    axes.grid(alpha=0.3)
+
+
+def _is_continuous(labels: list[Any]) -> bool:
+    """Whether labels are numbers for an axis, and not a few to stand side by side."""
+    if not all(isinstance(label, int | float) for label in labels):
+        return False
+    return len(set(labels)) > MOST_LEVEL or any(isinstance(label, float) for label in labels)
+
+
+def _scatter(axes: Axes, numbers: FloatArray, values: FloatArray) -> None:
+    axes.plot(numbers, values, "o", color="tab:blue", alpha=0.6, markersize=4, label=DOT)
+    if numbers.min() > 0 and numbers.max() > 20 * numbers.min():
+        axes.set_xscale("log")
+
+
+def _by_label(axes: Axes, labels: list[Any], values: FloatArray) -> None:
+    """A column a label, in the order of their numbers if they are numbers."""
+    distinct = sorted(dict.fromkeys(labels), key=_order)
+    for place, label in enumerate(distinct):
+        own = values[[each == label for each in labels]]
+        _column(axes, place, own, named=place == 0)
+    turned = len(distinct) > MOST_LEVEL or any(len(str(label)) > MOST_LEVEL for label in distinct)
+    axes.set_xticks(range(len(distinct)), [str(label) for label in distinct])
+    axes.tick_params(axis="x", rotation=90 if turned else 0, labelsize=7 if turned else 9)
+
+
+def _column(axes: Axes, place: int, values: FloatArray, *, named: bool) -> None:
+    axes.plot([place] * len(values), values, "o", color="tab:blue", alpha=0.35, markersize=4,
+              label=DOT if named else None)  # fmt: skip
+    median = median_interval(values)
+    if median.low is not None and median.high is not None:
+        ends = [[median.value - median.low], [median.high - median.value]]
+        axes.errorbar([place], [median.value], yerr=ends, fmt="_", color="tab:blue", capsize=4, markersize=14,
+                      label="median, 95 % interval" if named else None)  # fmt: skip
+
+
+def _order(label: Any) -> tuple[int, float, str]:
+    try:
+        return (0, float(label), "")
+    except (TypeError, ValueError):
+        return (1, 0.0, str(label))
+
+
+def _say_trend(trend: dict[str, Any] | None) -> str:
+    if trend is None:
+        return "no trend to tell: unordered, or few points"
+    what = "rank correlation"
+    if trend["key"].startswith("length of"):
+        what += " with length"
+    interval = f"{trend['low']:+.2f} to {trend['high']:+.2f}"
+    return f"{what} {trend['rho']:+.2f} ({interval}), p {say_p_value(trend['p_value'])}"
