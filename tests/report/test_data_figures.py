@@ -7,7 +7,7 @@ import pytest
 
 from qhq.data.panel import describe_panel
 from qhq.report.data_figures import Frame, _ratio, draw_smile, draw_stock, draw_underlying, latest_day
-from tests.data.test_overview import options, stocks
+from tests.data.test_panel import options, stocks
 
 SPANS = {
     "train": (np.datetime64("2020-01-01"), np.datetime64("2020-03-01")),
