@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -15,9 +15,9 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 
 from qhq.data.recording import Appended, ChainStore
+from qhq.data.sessions import session_close
 
-EXCHANGE = ZoneInfo("America/New_York")
-CLOSE = time(16, 0)
+_EXCHANGE = ZoneInfo("America/New_York")
 _DELAYS = (timedelta(minutes=20), timedelta(hours=2), timedelta(hours=4))
 """From the close to each slot of a day. Free quotes lag by a quarter of an hour; the later slots are for
 symbols that failed at the slots before."""
@@ -36,11 +36,9 @@ def utc_now() -> datetime:
 
 
 def slots_of(moment: datetime) -> tuple[datetime, ...]:
-    """Slots of the day that it is at the exchange, ascending, in UTC; none at a weekend."""
-    day = moment.astimezone(EXCHANGE).date()
-    if day.weekday() >= 5:
-        return ()
-    return tuple((datetime.combine(day, CLOSE, EXCHANGE) + delay).astimezone(UTC) for delay in _DELAYS)
+    """Slots of the day that it is at the exchange, ascending, in UTC; none without a session."""
+    close = session_close(moment.astimezone(_EXCHANGE).date())
+    return () if close is None else tuple(close + delay for delay in _DELAYS)
 
 
 def first_slot(moment: datetime) -> datetime:

@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from qhq.data.sessions import session_close
 from qhq.data.sizes import check_parquet
 from qhq.errors import ConfigError, DataError, nearest
 from qhq.files import MOST_TABLE_BYTES, check_regular, own_file, replacing
@@ -355,10 +356,6 @@ def _distinct(table: pa.Table) -> pa.Table:
     return table.filter(pa.array(~again)) if again.any() else table
 
 
-EXCHANGE = "America/New_York"
-CLOSE = pd.Timedelta(hours=16)
-
-
 def read_recorded(path: Path, underlyings: Sequence[str] | None = None) -> pd.DataFrame:
     """Read a recording: of each contract and session the latest row that has a quote.
 
@@ -397,10 +394,10 @@ def read_recorded(path: Path, underlyings: Sequence[str] | None = None) -> pd.Da
 def _finished(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Leave out quotes taken while the session was open: they are not those of its end.
 
-    US options trade until 16:00 in New York; a quote after an early close, before that hour, is left out too.
+    US options trade until 16:00 in New York, on half days until 13:00.
     """
-    taken = rows["quote_time"].dt.tz_convert(EXCHANGE).dt.tz_localize(None)
-    over: pd.DataFrame = rows[taken >= rows["date"] + CLOSE]
+    ends = {day: session_close(day.date()) or _usual_close(day) for day in rows["date"].unique()}
+    over: pd.DataFrame = rows[rows["quote_time"] >= rows["date"].map(ends)]
     if over.empty and len(rows):
         raise DataError(
             f"Chains in {path} must be recorded after the close",
@@ -408,6 +405,11 @@ def _finished(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
             fix="Record after 16:00 in New York; '--every day' does",
         )
     return over
+
+
+def _usual_close(day: pd.Timestamp) -> pd.Timestamp:
+    """16:00 in New York, for a day that Yahoo calls a session and the calendar does not know."""
+    return (day + pd.Timedelta(hours=16)).tz_localize("America/New_York")
 
 
 def _latest(rows: pd.DataFrame) -> pd.DataFrame:

@@ -57,6 +57,8 @@ class Time:
         ("2026-11-21 01:30", True, "2026-11-23 21:20"),  # still Friday's evening, after the last slot
         ("2026-11-22 15:00", False, "2026-11-23 21:20"),
         ("2026-03-06 23:00", False, "2026-03-09 20:20"),  # the clocks change between
+        ("2026-11-25 22:00", False, "2026-11-27 18:20"),  # Thanksgiving, and a half day
+        ("2026-11-27 18:20", True, "2026-11-27 20:00"),
     ],
 )
 def test_next_slot(now, retry, slot):
@@ -64,9 +66,9 @@ def test_next_slot(now, retry, slot):
 
 
 @given(MOMENTS, st.booleans())
-def test_slots_are_ahead_on_weekdays_and_never_far(moment, retry):
+def test_slots_are_ahead_in_sessions_and_never_far(moment, retry):
     slot = next_slot(moment, retry=retry)
-    assert moment < slot <= moment + timedelta(days=4)
+    assert moment < slot <= moment + timedelta(days=5)
     assert slot in slots_of(slot)
     assert next_slot(moment, retry=True) <= next_slot(moment, retry=False)
 

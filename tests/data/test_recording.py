@@ -24,7 +24,7 @@ from qhq.data.recording import ChainStore, read_recorded
 from qhq.errors import DataError
 from tests.data.chains import make_chain
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 LATER = "2026-11-20T23:00:00"
 
 
@@ -311,3 +311,23 @@ def test_quotes_asked_for_over_a_weekend_make_a_panel(store, stamp, known):
     panel = check_options(table, "chains")
     assert panel.label == "traded"
     assert panel.groups == ("AAPL",) * 4
+
+
+@pytest.mark.parametrize(
+    ("session", "stamp", "over"),
+    [
+        ("2026-11-20", "2026-11-20T20:30:00", False),
+        ("2026-11-20", "2026-11-20T21:00:00", True),
+        ("2026-11-27", "2026-11-27T17:59:00", False),  # a half day: New York closes at 18:00 UTC
+        ("2026-11-27", "2026-11-27T18:20:00", True),
+        ("2026-11-26", "2026-11-26T20:59:00", False),  # a holiday, as far as the calendar knows
+        ("2026-11-26", "2026-11-26T21:00:00", True),
+    ],
+)
+def test_only_quotes_from_after_the_close_are_read(store, session, stamp, over):
+    store.append([make_chain(session=session, stamp=stamp)])
+    if over:
+        assert len(read_recorded(store.root)) == 4
+    else:
+        with pytest.raises(DataError, match="must be recorded after the close"):
+            read_recorded(store.root)

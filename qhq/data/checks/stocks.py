@@ -33,6 +33,7 @@ from qhq.data.checks.draft import (
 from qhq.data.checks.tables import check_names, match_columns, read_days, read_numbers
 from qhq.data.columns import ACTIONS, PRICES, STOCK_VALUES, canonical_name
 from qhq.data.panel import FloatArray, Mask, Panel
+from qhq.data.sessions import fits, missed_sessions
 
 
 def check_panel(
@@ -249,7 +250,7 @@ STOCK_RULES: Rules[Draft] = {
 _FILLED_RUN = 5
 """Equal rows in a row that look as if they were filled forward."""
 _LONGEST_GAP = 10
-"""Weekdays that a series may miss."""
+"""Sessions that a series may miss."""
 _LARGEST_MOVE = 0.4
 """Move of an unadjusted price from one row to the next; a split of 2 for 1 moves it by half."""
 SLIP = 5.0
@@ -294,12 +295,16 @@ def repeats(draft: Draft, names: Sequence[str]) -> Mask:
 
 
 def doubt_gaps(draft: Draft) -> Iterator[Finding]:
-    """Series that stop for long; weekdays stand in for the sessions of an exchange."""
+    """Series that stop for long: by the sessions of New York where the table fits them, else by weekdays."""
     pairs = draft.follows()
     pairs[1:] &= ~np.isnat(draft.dates[1:]) & ~np.isnat(draft.dates[:-1])
     late = np.flatnonzero(pairs)
     missed = np.zeros(len(pairs), dtype=np.int64)
     missed[late] = np.busday_count(draft.dates[late - 1], draft.dates[late]) - 1
+    # Holidays only shorten a gap, so that without a long one no calendar is asked.
+    long = np.flatnonzero(missed > _LONGEST_GAP)
+    if len(long) and fits(draft.dates):
+        missed[long] = missed_sessions(draft.dates[long - 1], draft.dates[long])
     return find_rows(
         missed > _LONGEST_GAP,
         f"A series should not miss more than {_LONGEST_GAP} sessions",

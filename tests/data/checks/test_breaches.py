@@ -140,6 +140,24 @@ def test_doubtful_stocks_are_warned_of(frame, rules, rows):
     check_panel(frame, "test")
 
 
+def over_christmas(days):
+    """Twelve weekdays missing of a year in New York; of which the 25th and New Year's Day were holidays."""
+    own = days.difference(pd.bdate_range("2019-12-17", "2020-01-01"))
+    frame = make_frame(symbols=("AAA",))
+    return frame.iloc[: len(own)].assign(date=own[: len(frame)].strftime("%Y-%m-%d"))
+
+
+def test_holidays_of_new_york_are_no_missing_sessions_where_the_table_fits_its_calendar():
+    days = pd.bdate_range("2019-10-01", "2020-06-01")
+    autumn, winter = ["2019-11-28", "2019-12-25"], ["2020-01-01", "2020-01-20", "2020-02-17"]
+    closed = pd.to_datetime([*autumn, *winter, "2020-04-10", "2020-05-25"])
+    rules = [
+        {breach.rule for breach in find_breaches(over_christmas(each), "test", "stocks")}
+        for each in (days.difference(closed), days)
+    ]
+    assert rules == [set(), {"gap"}]
+
+
 def still(frame):
     frame.loc[3:9, ["bid", "ask", "last", "mid"]] = frame.loc[3, ["bid", "ask", "last", "mid"]].to_numpy()
 

@@ -11,7 +11,6 @@ from qhq.data.checks.option_rules import is_adjusted, product_of, read_symbols
 from qhq.data.checks.options import check_options
 from qhq.data.formulas import complete_market
 from qhq.data.load import load_panel
-from qhq.data.sessions import is_closed, last_trading_day
 from qhq.data.spec import DataSpec, OptionUnits
 from qhq.errors import DataError
 from tests.data.panels import option_frame
@@ -202,33 +201,6 @@ def test_zero_and_one_have_two_meanings_and_are_refused():
 
 
 # --- Days of expiry ---
-
-
-@pytest.mark.parametrize(
-    ("written", "traded"),
-    [
-        ("2015-01-17", "2015-01-16"),
-        ("2014-04-19", "2014-04-17"),
-        ("2008-03-22", "2008-03-20"),
-        ("2019-04-19", "2019-04-18"),
-        ("2024-03-29", "2024-03-28"),
-        ("2010-12-24", "2010-12-23"),
-        ("2022-06-20", "2022-06-17"),
-        ("2021-06-18", "2021-06-18"),
-        ("2021-12-31", "2021-12-31"),
-        ("2020-02-21", "2020-02-21"),
-    ],
-    ids=["Saturday", "Easter Saturday", "Easter", "Good Friday", "Good Friday 2024", "Christmas",
-         "Juneteenth", "before Juneteenth", "New Year's Eve", "a Friday"],
-)  # fmt: skip
-def test_the_last_trading_day_of_an_expiry(written, traded):
-    day = np.array([np.datetime64(written)]).astype("datetime64[D]").astype(float)
-    assert last_trading_day(day).astype("datetime64[D]").astype(str).tolist() == [traded]
-    assert not is_closed(last_trading_day(day)).any()
-
-
-def test_missing_expiries_stay_missing():
-    assert_array_equal(last_trading_day(np.array([np.nan])), [np.nan])
 
 
 SATURDAY = pd.DataFrame(
