@@ -525,10 +525,7 @@ def _config_error(
     others = [_say_other(model, content, source, each, overridden) for each in faults if each is not fault]
     more = f" (also: {'; '.join(dict.fromkeys(others))})" if others else ""
     if fault["type"] == "extra_forbidden":
-        known = sorted(_known_keys(model, keys[:-1]))
-        return ConfigError(
-            "Every key must be known", got=f"'{name}' at {at}{more}", fix=nearest(str(keys[-1]), known)
-        )
+        return ConfigError("Every key must be known", got=f"'{name}' at {at}{more}", fix=_known(model, keys))
     rule = _rule(fault)
     if fault["type"] == "missing":
         return ConfigError(f"'{name}' must be given", got=f"nothing at {at}{more}", fix=f"Add '{keys[-1]}'")
@@ -560,17 +557,49 @@ def _say_other(
     keys = _present_keys(fault["loc"], content)
     name, at = _place(keys, content, source, overridden)
     if fault["type"] == "extra_forbidden":
-        return f"'{name}' at {at} is unknown. {nearest(str(keys[-1]), sorted(_known_keys(model, keys[:-1])))}"
+        return f"'{name}' at {at} is unknown. {_known(model, keys)}"
     if fault["type"] == "missing":
         return f"'{name}' must be given at {at}"
     rule = _rule(fault)
     return f"'{name}' at {at}: {rule}, got {_shorten(fault['input'])}"
 
 
+def _known(model: type[BaseModel], keys: Location) -> str:
+    """The key nearest to an unknown one, in full as ``--set`` takes it, and those that there are."""
+    section = ".".join(map(str, keys[:-1]))
+    hint = nearest(str(keys[-1]), sorted(_known_keys(model, keys[:-1])))
+    return hint.replace("Did you mean '", f"Did you mean '{section}.") if section else hint
+
+
+_RULES = {
+    "int": "it must be a whole number",
+    "float": "it must be a number",
+    "finite_number": "it must be a finite number",
+    "string_type": "it must be a text",
+    "bool": "it must be true or false",
+    "list": "it must be a list",
+    "tuple": "it must be a list",
+    "dict": "it must be a mapping of keys to values",
+    "model": "it must be a mapping of keys to values",
+    "mapping": "it must be a mapping of keys to values",
+    "date_": "it must be a date such as 2024-01-31",
+    "none_required": "it must be left out",
+    "greater_than_equal": "it must be at least {ge}",
+    "greater_than": "it must be above {gt}",
+    "less_than_equal": "it must be at most {le}",
+    "less_than": "it must be below {lt}",
+    "literal_error": "it must be {expected}",
+}
+"""What is asked of a value, by what the name of pydantic's error begins with; the first that fits."""
+
+
 def _rule(fault: Any) -> str:
     """What pydantic asks of a value, in words of a document: nobody can write an instance there."""
-    rule: str = fault["msg"].removeprefix("Value error, ").rstrip(".")
-    return rule.partition(" or instance of ")[0]
+    for beginning, rule in _RULES.items():
+        if fault["type"].startswith(beginning):
+            return rule.format(**fault.get("ctx", {}))
+    said: str = fault["msg"].removeprefix("Value error, ").rstrip(".")
+    return said.partition(" or instance of ")[0]
 
 
 def _shorten(value: object) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qhq.cli.command import Cluster, Debug, Json, Set, command, figure, plain_table
+from qhq.cli.command import Cluster, Debug, Json, Set, command, counted, figure, plain_table
 from qhq.limits import MOST_COUNT, MOST_THREADS
 
 if TYPE_CHECKING:
@@ -93,9 +93,10 @@ def _table(record: dict[str, Any], control: str) -> Table:
 
     heading, chosen = CONTROLS.get(control, record["config"]), record["mlp_widths"]
     tried = ", ".join(f"{each['hidden']}{'*' if each['chosen'] else ''}" for each in chosen)
+    measured = f"{counted(record['windows'], 'window')} on {counted(record['dates'], 'date')}"
     title = (
-        f"{heading}: {len(record['seeds'])} seeds, {record['windows']} windows on {record['dates']} dates;"
-        f" circuit {record['circuit_weights']} weights; hidden units of the MLP {tried} (*: best)"
+        f"{heading}: {counted(len(record['seeds']), 'seed')}, {measured};"
+        f" circuit {counted(record['circuit_weights'], 'weight')}; hidden units of the MLP {tried} (*: best)"
     )
     return plain_table(columns, rows, title=title)
 

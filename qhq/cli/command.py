@@ -400,6 +400,31 @@ def figure(value: float) -> str:
     return f"{value:.4f}" if value == 0 or abs(value) >= 0.01 else f"{value:.4g}"
 
 
+def counted(count: int, name: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "seed"), counted(12000, "seed")
+    ('1 seed', '12,000 seeds')
+    """
+    return f"{count:,} {name}{'' if count == 1 else 's'}"
+
+
+def say_subset(error: float | None, whole: str = "test split") -> list[str]:
+    """What evaluating only some windows adds to the error; nothing where all were.
+
+    Args:
+        error: Standard error of the MAE for that, in the unit of the data; None of a single window.
+        whole: What the windows are some of.
+    """
+    if error is None:
+        return [f"A single window of the {whole}: how far its MAE is from that of all cannot be said."]
+    return (
+        [f"A subset of the {whole}: its MAE has a standard error of {figure(error)} for that."]
+        if error
+        else []
+    )
+
+
 def metrics_table(title: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> Table:
     """Lay out metrics, one row a forecast, the last-value forecast among them; ``-`` is not defined."""
     keys = ("mae", "rmse", "mape", "mase")

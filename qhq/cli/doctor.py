@@ -11,8 +11,8 @@ from qhq.cli.command import Debug, Json, Set, command, plain_table
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from qhq.data.plausibility import LeakDoubt
-    from qhq.diagnostics.doctor.finding import Diagnosis, Finding
+    from qhq.diagnostics.doctor.finding import Finding
+    from qhq.experiment.checkup import Examination
 
 
 def doctor(
@@ -34,25 +34,31 @@ def doctor(
         from qhq.api.parts import diagnose
 
         found = diagnose(subject, set=overrides)
-        output.result(found.to_dict(), *_parts(found.subject, found.diagnosis, found.doubts))
+        output.result(found.to_dict(), *_people(found))
         if not found.healthy:
             raise typer.Exit(1)
 
 
-def _parts(looked_at: str, diagnosis: Diagnosis, doubts: tuple[LeakDoubt, ...]) -> list[str | Table]:
+def _people(found: Examination) -> list[str | Table]:
     from qhq.data.plausibility import open_doubts
     from qhq.diagnostics.doctor.checks import CHECKS
 
-    waiting = [doubt.code for doubt in open_doubts(doubts)]
+    waiting = [doubt.code for doubt in open_doubts(found.doubts)]
     # A model may be sound and its data not.
     but = f" But its data are in doubt: {', '.join(waiting)}." if waiting else ""
-    doubted = [doubt.sentence() for doubt in doubts]
-    if not diagnosis.findings:
+    doubted = [doubt.sentence() for doubt in found.doubts]
+    # Most checks look at a circuit: without one they pass over the model, and their silence says nothing.
+    without = (
+        " It has no circuit to check: only the forward pass, the gradients, the weights and the forecasts"
+    )
+    if not found.findings:
         state = "The model is healthy, its data are in doubt" if waiting else "Healthy"
-        return [f"{state}: {looked_at}. {len(CHECKS)} checks found nothing.", *doubted]
-    state = "Healthy, with remarks" if diagnosis.healthy else "Not healthy"
-    lines = (part for each in diagnosis.findings for part in _lines(each))
-    return [f"{state}: {looked_at}.{but}", *doubted, *lines]
+        checked = f" {len(CHECKS)} checks found nothing." if found.circuit else f"{without} were looked at."
+        return [f"{state}: {found.subject}.{checked}", *doubted]
+    state = "Healthy, with remarks" if found.healthy else "Not healthy"
+    lines = (line for each in found.findings for line in _lines(each))
+    checked = "" if found.circuit else f"{without} were looked at."
+    return [f"{state}: {found.subject}.{but}{checked}", *doubted, *lines]
 
 
 def _lines(finding: Finding) -> list[str | Table]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qhq.cli.command import Debug, Json, Run, command, figure, metrics_table, plain_table
+from qhq.cli.command import Debug, Json, Run, command, metrics_table, plain_table, say_subset
 from qhq.cli.jobs import hardware
 from qhq.cli.train import LABELS
 from qhq.limits import MOST_COUNT, MOST_SEED, MOST_SHOTS
@@ -191,8 +191,6 @@ def _notes(record: dict[str, Any]) -> list[str]:
     if record["results"][0]["depth"] is None:
         notes = ["This run has no quantum layer: every backend gives the same forecast."]
     notes += [f"{record['mape_reason']}."] if record["mape_reason"] else []
-    error = record["results"][0]["mae_sampling_error"]
-    if error:
-        whole = "test split" if record["other_data"] is None else "other data"
-        notes.append(f"A subset of the {whole}: its MAE has a standard error of {figure(error)} for that.")
+    whole = "test split" if record["other_data"] is None else "other data"
+    notes += say_subset(record["results"][0]["mae_sampling_error"], whole)
     return [*notes, *say_looks(record["looks"])]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qhq.cli.command import Debug, Json, Output, command, plain_table
+from qhq.cli.command import Debug, Json, Output, command, counted, plain_table
 from qhq.errors import ConfigError, visible
 from qhq.progress import doing
 
@@ -130,6 +130,8 @@ class Terminal:
 
     def __init__(self, *, yes: bool, may_ask: bool) -> None:
         self._yes, self._may_ask = yes, may_ask
+        self.spoken = False
+        """Whether a service had anything to say; simulators never do."""
         # Of each thread: one waits for one device, and what another says is no news of it.
         self._heard = _Heard()
         # Several devices may have something to ask at once.
@@ -137,6 +139,7 @@ class Terminal:
 
     def tell(self, text: str) -> None:
         """Print a line."""
+        self.spoken = True
         typer.echo(visible(text), err=True)
         self._heard.at = time.monotonic()
 
@@ -175,12 +178,14 @@ def hardware(output: Output, *, yes: bool, run: str | None = None) -> Iterator[T
         with talking(terminal):
             yield terminal
     except KeyboardInterrupt:
-        terminal.tell(jobs_at_large(run))
+        # A training that no service has anything to do with is not to be told of services.
+        if (jobs := jobs_at_large(run)) or terminal.spoken:
+            terminal.tell(jobs or "No jobs are with the service.")
         raise
 
 
 def jobs_at_large(run: str | None = None) -> str:
-    """Which jobs of a run, or of all, are open, and what can be done about them."""
+    """Which jobs of a run, or of all, are open, and what can be done about them; empty without any."""
     from qhq.backends.ibm.jobs import list_jobs
     from qhq.backends.ibm.records import OPEN
     from qhq.errors import QHQError
@@ -190,12 +195,12 @@ def jobs_at_large(run: str | None = None) -> str:
     except QHQError as error:
         return f"Which jobs are with the service cannot be said: {error}"
     if not rows:
-        return "No jobs are with the service."
+        return ""
     lines = [f"  {row.backend}: {row.job_id or row.tag}, {row.state}, {row.samples} samples" for row in rows]
     which = f" {run}" if run else " ID"
     return "\n".join(
         [
-            f"{len(rows)} jobs are not finished, and nothing of them is lost:",
+            f"{counted(len(rows), 'job')} not finished, and nothing is lost:",
             *lines,
             "The same command, or 'qhq jobs resume', takes up their results; "
             f"'qhq jobs cancel{which}' cancels what has not run.",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qhq.cli.command import Cluster, Debug, Json, Run, command, figure, plain_table
+from qhq.cli.command import Cluster, Debug, Json, Run, command, figure, plain_table, say_subset
 from qhq.limits import MOST_COUNT, MOST_SEED, MOST_THREADS
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def noise(
             record, path = study.record, study.record["figure"]
             said = [
                 record["verdict"],
+                *say_subset(record["mae_sampling_error"]),
                 *say_looks(record["looks"]),
                 *([] if path is None else [f"Figure {path}"]),
             ]

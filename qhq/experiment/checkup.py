@@ -41,12 +41,16 @@ FEW_SAMPLES = 16
 
 @dataclass(frozen=True)
 class Examination:
-    """What was looked at, for people, and the caveat of its data; what was found; and doubts of its data."""
+    """What was looked at, for people, and the caveat of its data; what was found; and doubts of its data.
+
+    Without a ``circuit``, ``healthy`` speaks of the rest of the model alone.
+    """
 
     subject: str
     caveat: Caveat
     diagnosis: Diagnosis
     doubts: tuple[LeakDoubt, ...] = ()
+    circuit: bool = True
 
     @property
     def healthy(self) -> bool:
@@ -82,11 +86,12 @@ def examine_subject(reference: str | None, overrides: Sequence[str] = ()) -> Exa
     if reference is None or is_run(reference):
         folder = find_run(reference)
         if not overrides:
-            caveat = load_config(str(folder.config)).data.caveat
+            config = load_config(str(folder.config))
             record = folder.read_record()
             which = "" if _keeps_training(record) else f", {_which_weights(folder)}"
             doubts = read_doubts(record.plausibility)
-            return Examination(f"run {folder.name}{which}", caveat, examine_run(folder), doubts)
+            found, subject = examine_run(folder), f"run {folder.name}{which}"
+            return Examination(subject, config.data.caveat, found, doubts, config.quantum is not None)
         reference = str(folder.config)
         check_own_prices(folder, overrides)
     try:
@@ -111,7 +116,8 @@ def examine_design(config: ExperimentConfig) -> Examination:
     # With the drawn weights, with which training begins: at its baseline the model forecasts a constant.
     experiment = open_design(config, at_baseline=False)
     diagnosis, doubts = _examine(experiment, initial=None, epochs=0), doubt_data(experiment.data, config.data)
-    return Examination(f"config {config.name}, before training", config.data.caveat, diagnosis, doubts)
+    subject = f"config {config.name}, before training"
+    return Examination(subject, config.data.caveat, diagnosis, doubts, config.quantum is not None)
 
 
 def examine_run(folder: RunFolder) -> Diagnosis:

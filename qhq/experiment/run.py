@@ -110,6 +110,7 @@ def resume_run(
             doubts = add_doubts(record.plausibility, names=accept)
             folder.write_record(record.updated(plausibility=doubts))
     if folder.read_record().status == FINISHED:
+        tell_finished(folder, watcher)
         return folder
     watch = Stopwatch()
     with watch.phase("data"):
@@ -121,6 +122,11 @@ def resume_run(
         folder.write_record(folder.read_record().without("error").updated(status=RUNNING))
         _complete(folder, experiment, watcher, watch, command=command)
     return folder
+
+
+def tell_finished(folder: RunFolder, watcher: Watcher) -> None:
+    """Say that there is nothing to go on with, which the results alone would not tell."""
+    watcher.note(f"{folder.name} is finished: nothing is left to train, and these are its results.")
 
 
 def _tell_of_rows(data: Prepared, watcher: Watcher) -> None:

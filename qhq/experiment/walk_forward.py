@@ -42,7 +42,7 @@ from qhq.experiment.evaluate import Array, Evaluation, predictions_csv
 from qhq.experiment.opening import build_circuit
 from qhq.experiment.plausibility import add_doubts, plausibility_record, read_doubts, tell_doubts
 from qhq.experiment.record import metrics_record
-from qhq.experiment.run import resume_run, train_in
+from qhq.experiment.run import resume_run, tell_finished, train_in
 from qhq.experiment.words import say_coverage
 from qhq.files import MOST_TABLE_BYTES, read_regular
 from qhq.paths import runs_dir
@@ -163,6 +163,7 @@ def resume_walk(folder: RunFolder, watcher: Watcher, accept: Sequence[str] = ())
     if accept:
         folder.write_json(WALK, record.updated(plausibility=add_doubts(record.plausibility, names=accept)))
     if record.status == FINISHED:
+        tell_finished(folder, watcher)
         return folder
     config = load_config(str(folder.config))
     panel = load_panel(config.data)

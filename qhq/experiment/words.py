@@ -53,6 +53,9 @@ def say_validation(validation: Validation) -> str:
     kind = "pooled MAE" if validation.symbols > 1 else "MAE"
     pair = f"{kind} {_four(validation.model.mae)} against {_four(rival.mae)}"
     own, other = validation.relative["model"], validation.relative[_key(name)]
+    mae, against = validation.model.mae, rival.mae
+    if None not in (own, other, mae, against) and (own - other) * (mae - against) < 0:  # type: ignore[operator]
+        pair += ": the other way round, since pooled the dearest symbols weigh most"
     if own is None or other is None or other <= SAME * own:
         return f"On the validation split {_title(name)} does not err at all; {pair}."
     over = f", averaged over {validation.symbols} symbols" if validation.symbols > 1 else ""

@@ -172,5 +172,6 @@ def _catch_up(store: Store, root: Path, done: list[Unit], note: Note) -> None:
     still = _write_all(store, left, time.monotonic() + CATCH_UP_SECONDS)
     count = len(left) - len(still)
     if count:
+        what = "1 run or study" if count == 1 else f"{count} runs or studies"
         later = f"; {len(still)} left for later" if still else ""
-        note(f"Also mirrored to MLflow, as earlier commands had not: {count} runs or studies{later}.")
+        note(f"Also mirrored to MLflow, as earlier commands had not: {what}{later}.")

@@ -124,6 +124,11 @@ class NoiseStudy(Study[Cell, dict[str, Any]]):
         self.looks = add_look(test, run=self.folder.name, command="noise", times=int(bool(missing)))
         return cells
 
+    def say(self, key: str) -> str:
+        """A cell in words: its noise, its shots, and which stream of them."""
+        scale, shots, seed = key.split("/")
+        return f"noise x {scale}, {'exact' if shots == 'exact' else f'{shots} shots, stream {int(seed) + 1}'}"
+
     @staticmethod
     def measure(cell: Cell) -> Outcome:
         """Evaluate one cell: errors of forecast and expectation values."""

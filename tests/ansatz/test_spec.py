@@ -123,7 +123,7 @@ def test_a_missing_path_is_named(study):
 
 def test_a_fault_is_named_by_file_line_and_column(study):
     (study / "circuits" / "mine.yaml").write_text("qubits: 4\nencoding:\n  gates: RZ\n  hadamrd: true\n")
-    with pytest.raises(ConfigError, match=r"mine\.yaml:4:3.*'hadamard'"):
+    with pytest.raises(ConfigError, match=r"mine\.yaml:4:3.*'encoding.hadamard'"):
         load_ansatz("mine")
 
 

@@ -60,7 +60,10 @@ def test_an_unknown_backend_names_the_nearest(registry):
         ("\n  kind: aer\n  noise: {parameters: {}}", "some parameter must be above zero"),
         ("\n  kind: aer\n  noise: {parameters: {t1_us: 1, t2_us: 3}}", "at most twice t1_us"),
         ("\n  kind: aer\n  noise: {parameters: {depolarizing_1q: 2}}", "depolarizing_1q' is not valid"),
-        ("\n  kind: aer\n  noise: {parameters: {depolarising_1q: 0.1}}", "Did you mean 'depolarizing_1q'"),
+        (
+            "\n  kind: aer\n  noise: {parameters: {depolarising_1q: 0.1}}",
+            "Did you mean 'noise.parameters.depolarizing_1q'",
+        ),
         ("\n  kind: aer\n  noise_scale: 2", "noise_scale and transpile need noise"),
         ("\n  kind: aer\n  noise_scale: -1", "'noise_scale' is not valid"),
         ("\n  kind: aer\n  gradient: adjoint\n  shots: 5", "gradient adjoint needs exact values"),

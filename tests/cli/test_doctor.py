@@ -74,3 +74,10 @@ def test_what_is_neither_run_nor_config_exits_2(qhq):
     result = qhq("doctor", "nowhere")
     assert result.exit_code == 2
     assert "RUN or CONFIG must be a run" in result.stderr
+
+
+def test_a_model_without_a_circuit_is_not_called_healthy_by_checks_of_circuits(qhq):
+    result = qhq("doctor", "tiny.yaml", *QUICK, "--set", "quantum=null")
+    assert result.exit_code == 0
+    assert "It has no circuit to check" in result.stdout
+    assert "checks found nothing" not in result.stdout

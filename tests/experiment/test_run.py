@@ -80,6 +80,9 @@ def test_interrupted_and_resumed_equals_uninterrupted(study, backend):
         with pytest.raises(KeyboardInterrupt):
             resume_run(cut, CutOff(epoch, batch))
     resume_run(cut, Watcher())
+    heard = Notes()
+    resume_run(cut, heard)
+    assert heard.notes == [f"{cut.name} is finished: nothing is left to train, and these are its results."]
     assert_same_weights(whole, cut)
     for name in ("predictions.csv", "history.csv"):
         assert (whole.path / name).read_bytes() == (cut.path / name).read_bytes()

@@ -11,6 +11,8 @@ from qhq.experiment.config import load_config
 from qhq.experiment.evaluate import forecast_scaled
 from qhq.experiment.opening import open_design
 from qhq.experiment.run import fit, train_run
+from qhq.experiment.words import say_validation
+from qhq.runs.record import Validation
 from qhq.training.loop import Watcher
 from tests.data.panels import option_frame
 
@@ -109,3 +111,20 @@ def test_a_checkpoint_behind_its_baseline_is_named_at_once(study):
     assert validation["verdict"].endswith(
         f"averaged over 2 symbols (pooled MAE {own:.4g} against {other:.4g})."
     )
+
+
+def test_where_pooled_errors_are_the_other_way_round_the_sentence_says_so():
+    """A dear symbol gains, two cheap ones lose: each symbol counts alike, and the pooled pair says why."""
+    errors = {"mase": 1.0, "rmse": 1.0, "mape": 1.0, "skill": 0.0}
+    content = {
+        "epoch": 3, "symbols": 3, "is_baseline": False, "better": False,
+        "relative": {"model": 1.2, "naive": 1.0},
+        "model": {"mae": 0.9, **errors}, "naive": {"mae": 1.0, **errors},
+    }  # fmt: skip
+    said = say_validation(Validation.model_validate(content))
+    assert "20.00 % more than that of the last-value forecast, averaged over 3 symbols" in said
+    assert (
+        "pooled MAE 0.9 against 1: the other way round, since pooled the dearest symbols weigh most" in said
+    )
+    alike = Validation.model_validate(content | {"model": {"mae": 1.1, **errors}})
+    assert "other way round" not in say_validation(alike)

@@ -77,8 +77,8 @@ def test_cut_off_study_goes_on_where_it_stopped(run):
         file.write('{"cell": "1/50/0", "val')
     log = Log()
     record = run_noise_study(run, request, Runner(progress=log))
-    assert log.found == ["0/exact/0", "0/50/0", "0/50/1"]
-    assert log.fresh == ["1/exact/0", "1/50/0", "1/50/1"]
+    assert log.found == ["noise x 0, exact", "noise x 0, 50 shots, stream 1", "noise x 0, 50 shots, stream 2"]
+    assert log.fresh == ["noise x 1, exact", "noise x 1, 50 shots, stream 1", "noise x 1, 50 shots, stream 2"]
     assert len(record["rows"]) == 4
     log = Log()
     assert run_noise_study(run, request, Runner(progress=log))["rows"] == record["rows"]

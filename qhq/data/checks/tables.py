@@ -95,7 +95,8 @@ def check_names(chosen: Sequence[str], counts: IntArray, present: Iterable[str],
             raise DataError(
                 f"Every symbol of data.symbols must be in {origin}",
                 got=f"no row of '{symbol}'",
-                fix=nearest(symbol, present),
+                fix=f"{nearest(symbol, present)}. Others come with --set data.source=yahoo,"
+                " or from a file of your own with --set data.path=FILE",
             )
     if not chosen:
         raise DataError(f"{origin} must have rows", got="none", fix="Check that the file is the right one")

@@ -131,6 +131,8 @@ class LocalWorkers:
 
     def _submit(self, function: Callable[[Item], Result], item: Item) -> Future[Result]:
         if self.pool is None:
+            # Each imports PyTorch and Qiskit first: for some seconds nothing would be heard of them.
+            self.note(f"Starting {self.count} processes; the first results come after some seconds.")
             self.pool = ProcessPoolExecutor(
                 self.count, mp_context=get_context("spawn"), initializer=start_quietly
             )

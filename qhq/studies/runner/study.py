@@ -226,6 +226,10 @@ class Study(ABC, Generic[AnyCell, Record]):
     def summarise(self, done: Mapping[str, Values]) -> Record:
         """What the cells' values mean, all of them by key."""
 
+    def say(self, key: str) -> str:
+        """What a person is shown of a cell while it is measured: its key, unless overridden."""
+        return key
+
     def follow(self, key: str, done: Mapping[str, Values]) -> None:
         """Called with each cell as it is kept, and all that are; does nothing unless overridden."""
 
@@ -297,7 +301,7 @@ class Runner:
         self, study: Study[AnyCell, Record], key: str, done: Mapping[str, Values], *, fresh: bool
     ) -> None:
         if study.counted:
-            self.progress.done(key, fresh=fresh)
+            self.progress.done(study.say(key), fresh=fresh)
         study.follow(key, done)
 
     def _free(
@@ -315,7 +319,7 @@ class Runner:
                     claim.close()
                     continue
                 claims[key] = claim
-            self.progress.measuring(key)
+            self.progress.measuring(study.say(key))
             yield study.store.hand_out(cell)
 
     def _wait(
