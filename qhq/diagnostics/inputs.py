@@ -75,6 +75,8 @@ def reach_of(ansatz: Ansatz) -> tuple[Reach | None, ...]:
 
 def _reach(angles: AngleMap, index: int) -> Reach | None:
     slopes = [float(slope) for slope in np.abs(angles.input_slopes[index]) if slope]
+    # A float is a fraction over a power of two; 1/3 in a file must be a third again, to have a common
+    # measure.
     scales = [Fraction(slope).limit_denominator(_LARGEST_DENOMINATOR) for slope in slopes]
     curved = any(index in curve.rows for curve in angles.curves)
     if curved or any(abs(scale - slope) > 1e-9 for scale, slope in zip(scales, slopes, strict=True)):
@@ -113,6 +115,7 @@ def spectra(ansatz: Ansatz, sampling: Sampling) -> tuple[InputSpectrum | None, .
 
 def _amplitudes(probe: Probe, values: Array, index: int, reach: Reach) -> Array:
     """``|c_k|`` of the outputs over one input at the frequencies k ``unit``, shape (S, K, O)."""
+    # More than twice the highest frequency, or it would fold into a lower one.
     points = 2 * reach.steps[-1] + _SPARE_POINTS
     grid = 2 * np.pi / float(reach.unit) * np.arange(points) / points
     block = max(1, _ROWS // points)
@@ -230,6 +233,7 @@ def light_cone(ansatz: Ansatz) -> npt.NDArray[np.bool_]:
 def _parameters_met(circuit: QuantumCircuit, support: Iterable[int]) -> set[object]:
     """Parameters of the gates that touch the cone, which grows from ``support`` back through the circuit."""
     cone, met = set(support), set[object]()
+    # Back from what is measured, as in the Heisenberg picture: a gate off the cone cancels with its inverse.
     for instruction in reversed(circuit.data):
         qubits = {circuit.find_bit(bit).index for bit in instruction.qubits}
         if instruction.operation.name != "barrier" and qubits & cone:

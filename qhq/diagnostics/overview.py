@@ -87,6 +87,7 @@ def look_deep(
             got=f"{ansatz.num_qubits} qubits",
             fix="Look at the same circuit with fewer, for example --qubits 8",
         )
+    # Steps are functions still to be called, so that progress can name one before its seconds pass.
     steps, found = list(_steps(ansatz, family, seed)), dict[str, Any]()
     for done, (name, measure, needs_weights) in enumerate(steps):
         if progress is not None:
@@ -130,6 +131,7 @@ def _trend(family: Family | None, seed: int) -> GradientTrend | None:
             continue
     if len(members) < 3:
         return None
+    # As many samples at every width as the widest affords: points of one line should be known equally well.
     widest = members[max(members)]
     sampling = Sampling(_affordable(widest, 500, 3 * widest.num_outputs), seed=seed)
     return gradient_trend(members.__getitem__, list(members), sampling.for_inputs_of(widest))

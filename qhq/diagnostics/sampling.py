@@ -134,6 +134,7 @@ class Sampling:
 
     def generator(self, name: str) -> np.random.Generator:
         """The random numbers of the purpose ``name``."""
+        # A stream a purpose: what one diagnostic draws does not depend on whether another was asked for.
         return child_generator(self.seed, f"diagnostics/{name}")
 
     def draw(self, ansatz: Ansatz, name: str) -> Array:
@@ -141,6 +142,7 @@ class Sampling:
         generator = self.generator(name)
         inputs = generator.uniform(*self.input_range, (self.samples, ansatz.num_inputs))
         weights = generator.uniform(*self.weight_range, (self.samples, ansatz.num_weights))
+        # The order of `ansatz.parameters`, by which the engine is opened.
         return np.hstack([inputs, weights])
 
 
@@ -163,6 +165,8 @@ class Probe:
     def gradients(self, values: Array) -> Array:
         """Slopes ``[b, o, p] = d E[b, o] / d values[b, p]``, shape (B, O, P)."""
         slopes = np.empty((len(values), self.ansatz.num_outputs, values.shape[1]))
+        # One pass an output: an adjoint pass gives the product of a cotangent with the Jacobian, not the
+        # Jacobian.
         for output in range(self.ansatz.num_outputs):
             cotangent = np.zeros(slopes.shape[:2])
             cotangent[:, output] = 1
@@ -184,6 +188,8 @@ class Probe:
     @cached_property
     def _engine(self) -> StatevectorEngine:
         ansatz = self.ansatz
+        # All parameters as inputs and none as weights: the engine takes one set of weights for a whole batch,
+        # and here they differ by row.
         return StatevectorEngine(ansatz.circuit, ansatz.observables, ansatz.parameters, [])
 
     @cached_property

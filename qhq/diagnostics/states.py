@@ -94,6 +94,7 @@ def haar_log_masses(qubits: int, bins: int = BINS) -> Array:
 def divergence(counts: npt.NDArray[np.int64], log_masses: Array) -> Array:
     """Kullback-Leibler divergence in nats of histograms (..., bins) from the shares of the same bins."""
     shares = counts / counts.sum(axis=-1, keepdims=True)
+    # An empty bin adds nothing: x ln x goes to 0 with x, but 0 * -inf is NaN.
     logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
     total: Array = (shares * (logs - log_masses)).sum(axis=-1)
     return total
@@ -101,6 +102,7 @@ def divergence(counts: npt.NDArray[np.int64], log_masses: Array) -> Array:
 
 def _floor(log_masses: Array, sampling: Sampling, generator: np.random.Generator) -> Estimate:
     masses = np.exp(log_masses)
+    # multinomial refuses shares whose sum is above 1, be it by rounding.
     counts = generator.multinomial(sampling.samples, masses / masses.sum(), _RESAMPLED)
     found = divergence(counts, log_masses)
     low, high = np.quantile(found, [(1 - sampling.confidence) / 2, (1 + sampling.confidence) / 2])
@@ -141,6 +143,7 @@ def meyer_wallach(states: States) -> Array:
 def _purity(states: States) -> Array:
     """``Tr rho^2`` of the qubit on the third axis, (B,)."""
     rho = np.einsum("bhil,bhjl->bij", states, states.conj())
+    # rho is Hermitian: the trace of its square is the sum of its squared absolute entries.
     purity: Array = np.einsum("bij,bij->b", rho.real, rho.real) + np.einsum("bij,bij->b", rho.imag, rho.imag)
     return purity
 

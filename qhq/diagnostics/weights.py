@@ -109,6 +109,7 @@ def gradient_variance(ansatz: Ansatz, sampling: Sampling) -> GradientVariance:
 
 def variance_of(slopes: Array, two_design: float, *, confidence: float = 0.95) -> GradientVariance:
     """Gradient variance of measured slopes (S, O, W)."""
+    # The factor makes their mean the unbiased variance.
     squares = (slopes - slopes.mean(axis=0)) ** 2 * (len(slopes) / (len(slopes) - 1))
     alive = np.abs(slopes).max(axis=0) > SILENT
     weights = [squares[:, alive[:, w], w] for w in range(slopes.shape[2])]
@@ -162,6 +163,7 @@ def gradient_trend(
             "A trend needs at least three widths", got=f"{list(qubits)}", fix="Give for example 2, 4 and 6"
         )
     found = [gradient_variance(make(width), sampling) for width in qubits]
+    # The logarithm of nothing has no slope.
     if any(each.mean.value < SILENT for each in found):
         return None
     means = tuple(each.mean for each in found)
@@ -174,6 +176,7 @@ def _fitted_slope(qubits: Array, variances: Sequence[Estimate], confidence: floa
     logs = np.log2([each.value for each in variances])
     reach = stats.norm.ppf((1 + confidence) / 2)
     errors = [(each.high - each.value) / reach / (each.value * np.log(2)) for each in variances]
+    # A width whose slopes are all alike has no error, and would take all of the weight.
     weight = 1 / np.maximum(errors, 1e-12) ** 2
     centred = qubits - np.average(qubits, weights=weight)
     spread = float(weight @ centred**2)
@@ -248,6 +251,7 @@ def fisher_matrices(ansatz: Ansatz, sampling: Sampling, *, num_inputs: int) -> A
     weights = sampling.draw(ansatz, "capacity/weights")[:, split:]
     generator = sampling.generator("capacity/inputs")
     inputs = generator.uniform(*sampling.input_range, (num_inputs, split))
+    # In blocks, as gradients of all weights at all inputs at once take gigabytes.
     block, parts = max(1, _ROWS // num_inputs), []
     for first in range(0, len(weights), block):
         some = weights[first : first + block]
@@ -273,5 +277,6 @@ def dimension_of(spectrum: Array, data: int = DATA) -> float:
     trace = spectrum.sum(axis=1).mean()
     if trace <= SILENT:
         return 0.0
+    # In logarithms, by eigenvalues: a determinant of some tens of weights overflows.
     halves = np.log1p(scale * spectrum.shape[1] / trace * spectrum).sum(axis=1) / 2
     return float(2 * (logsumexp(halves) - np.log(len(spectrum))) / np.log(scale))

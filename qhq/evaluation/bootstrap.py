@@ -101,6 +101,8 @@ def median_interval(values: npt.ArrayLike, level: float = LEVEL, seed: int = 0) 
     from scipy.stats import bootstrap
 
     found = bootstrap(
+        # Percentiles, not scipy's default BCa: its acceleration comes from a jackknife of five medians, and
+        # is NaN where values are equal.
         (each,), np.median, n_resamples=DRAWS, confidence_level=level, method="percentile",
         rng=child_generator(seed, "bootstrap"),
     ).confidence_interval  # fmt: skip
@@ -190,6 +192,7 @@ def date_interval(
             fix="Leave out the dates without a forecast",
         )
     value, count = float(statistic(each)), len(each)
+    # Windows of neighbouring dates share what they forecast: H rows ahead, D dates are about D / H of them.
     least = max(LEAST_DATES, 2 * horizon)
     if count < least:
         return Interval(value, None, None, count, None, f"{count} dates, fewer than {least}")
@@ -219,6 +222,7 @@ def block_length(series: FloatArray, horizon: int = 1) -> int:
     # A column that does not move has no length of its own.
     found = optimal_block_length(moving)["stationary"].to_numpy() if moving.shape[1] else np.ones(1)
     longest = float(np.max(np.where(np.isfinite(found), found, 1.0)))
+    # Of blocks longer than a quarter there are hardly two that do not overlap.
     return max(1, min(math.ceil(max(longest, horizon)), len(series) // 4))
 
 

@@ -109,8 +109,10 @@ def find_collapse(
     if level and scaled_forecast is not None and scaled_targets is not None:
         pairs["scaled"] = (scaled_forecast, scaled_targets)
     group = np.unique(windows.group, return_inverse=True)[1]
+    # Hundreds of symbols with a handful of windows each: only together do they say anything.
     if np.bincount(group).max() < LEAST_WINDOWS:
         group = np.zeros(len(windows), dtype=np.intp)
+    # The last value of a return is 0 everywhere: a constant, and the best that most models find.
     moving = _moving_targets(windows, forecast)
     found = [
         *(each for measure, pair in pairs.items() for each in _find(windows, measure, pair, group)),

@@ -141,6 +141,7 @@ def _set_p_values(table: FloatArray, block: int, seed: int) -> list[float]:
 
     found = MCS(table, SET_LEVEL, reps=DRAWS, block_size=block, method="max", seed=child_seed(seed, "set"))
     found.compute()
+    # `arch` gives them in the order in which it removed the models.
     return [float(each) for each in found.pvalues["Pvalue"].sort_index()]
 
 
@@ -150,6 +151,7 @@ def _superior_p(table: FloatArray, benchmark: int, block: int, seed: int) -> flo
     others = np.delete(table, benchmark, axis=1)
     found = SPA(table[:, benchmark], others, reps=DRAWS, block_size=block, seed=child_seed(seed, "superior"))
     found.compute()
+    # Of its three p-values the one that Hansen recommends: the upper one counts hopeless rivals as rivals.
     return float(found.pvalues["consistent"])
 
 

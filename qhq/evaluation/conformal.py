@@ -46,6 +46,7 @@ def movement(track: Track, windows: Windows) -> FloatArray:
     with np.errstate(invalid="ignore", divide="ignore"):
         past = track.past(windows)
     past = np.where(np.isfinite(past).all(axis=1, keepdims=True), past, np.nan)
+    # A return is a change already.
     changes = past if track.is_return or past.shape[1] == 1 else np.diff(past, axis=1)
     moved: FloatArray = np.sqrt(np.mean(changes**2, axis=1))
     return np.where(np.isnan(moved), np.inf, moved)
@@ -285,6 +286,8 @@ def error_unit(unit: Unit, windows: Windows, floor: FloatArray) -> FloatArray:
     if unit != "none":
         size *= np.column_stack([track.slope(windows) for track in every])
     if unit == "window":
+        # With a floor: a window of a halted stock did not move at all, and would have an interval of no
+        # width.
         size *= np.maximum(np.column_stack([movement(track, windows) for track in every]), floor)
     return size
 
@@ -357,6 +360,7 @@ def _errors(conformal: Conformal, windows: Windows, forecast: FloatArray) -> Flo
 
 def _least(level: float) -> int:
     """Errors from which a radius at a level can be taken."""
+    # Less a hair, against rounding (see `conformal_radius`).
     return ceil(level / (1 - level) - 1e-9)
 
 
@@ -373,12 +377,15 @@ def _follow(
         aim: Probability of a miss that was asked for, and the step of the level.
     """
     (aimed, rate), alpha, memory = aim, aim[0], len(start)
+    # By the date on which a value comes, not by window: five rows ahead a window is judged five rows later.
     came = np.argsort(dates, kind="stable")
     history = np.concatenate([start, errors[came]])
     days, first = np.unique(dates[came], return_index=True)
     ends = np.append(first[1:], len(came))
     radius, done = np.empty(len(errors)), 0
     for origin in np.unique(origins):
+        # What had come by the last input row and no more: that row's own close is known, since the inputs
+        # hold it.
         while done < len(days) and days[done] <= origin:
             rows = came[first[done] : ends[done]]
             alpha += rate * (aimed - float(np.mean(errors[rows] > radius[rows])))

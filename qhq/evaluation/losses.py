@@ -133,6 +133,7 @@ def task_losses(windows: Windows, forecasts: Mapping[str, FloatArray], scale: Fl
             ratio = _log_ratio(windows, forecast)
             error = np.clip(ratio, -FURTHEST, FURTHEST)
             values = {QLIKE: qlike(error), SQUARED_LOG: error**2}
+            # Of a session that did not move every forecast is at the bound: that says nothing of this one.
             bounded[name] = int(np.count_nonzero((ratio != error) & (ratio > -np.inf)))
         elif names[0] == OVER_STRIKE:
             volatility, outside = volatility_errors(windows, forecast)
@@ -234,6 +235,7 @@ def loss_unit(windows: Windows, scale: FloatArray) -> FloatArray:
     shape = (len(windows), len(windows.cut.targets))
     if has_option_prices(windows):
         return np.broadcast_to(windows.known("strike")[:, None], shape)
+    # A copy, as a broadcast array cannot be written to.
     unit = np.broadcast_to(scale.reshape(len(scale), -1), shape).copy()
     error = np.abs(windows.targets - last_value(windows)).mean(axis=1)
     for name in np.unique(windows.group[np.isnan(unit).any(axis=1)]):
@@ -348,6 +350,7 @@ def volatility_errors(windows: Windows, forecast: FloatArray) -> tuple[FloatArra
     actual, found = implied_volatility(windows.targets, *market), implied_volatility(forecast, *market)
     known = np.isfinite(actual)
     bounded = known & ~np.isfinite(found)
+    # fmax, as an actual volatility may be NaN: then the bound stands alone.
     highest = np.fmax(actual, HIGHEST_VOLATILITY)
     # Without a volatility a price is too low for any or too high for any; the intrinsic value tells which.
     intrinsic = discount * np.maximum(right * (forward - strike), 0.0)

@@ -42,6 +42,8 @@ MOST_PERSISTENT = 0.995
 POWER = 0.8
 """Of the effects that are called detectable."""
 
+# Gauss and Legendre's nodes over the angles 0 to pi / 2 of Craig's formula (see `MeanTest._exceeds`), the
+# same for every test.
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 _SINES = np.sin((_NODES + 1) * np.pi / 4) ** 2
 
@@ -129,6 +131,7 @@ def mean_test(series: FloatArray, horizon: int = 1) -> MeanTest:
     cosines = _choose_cosines(count, persistence, horizon)
     transforms = dct(series - series.mean(), type=2, norm="ortho")[1 : cosines + 1]
     variance = float(np.mean(transforms**2))
+    # Kept as a root: the quadratic form of any statistic then needs eigenvalues of a symmetric matrix only.
     root = np.linalg.cholesky(_covariance(count, cosines, persistence))
     return MeanTest(float(series.mean()), math.sqrt(variance / count), count, cosines, persistence, root)
 
@@ -164,4 +167,5 @@ def _covariance(count: int, cosines: int, persistence: float) -> FloatArray:
 
     basis = idct(np.eye(count, cosines + 1), type=2, norm="ortho", axis=0)
     covariance: FloatArray = basis.T @ matmul_toeplitz(persistence ** np.arange(count), basis)
+    # Rounding leaves it a little unsymmetric.
     return (covariance + covariance.T) / 2

@@ -120,6 +120,7 @@ def near_zero(actual: FloatArray, group: npt.NDArray[np.str_] | None = None) -> 
     NearZero(symbol=0, target=0, smallest=-2.0, median=1.5)
     """
     code = np.zeros(len(actual), dtype=np.intp) if group is None else pd.factorize(group)[0]
+    # Sorted once and split, not masked symbol by symbol, of which a panel may have thousands.
     order = np.argsort(code, kind="stable")
     parts = np.split(actual[order], np.flatnonzero(np.diff(code[order])) + 1)
     for number, values in enumerate(parts):
@@ -173,6 +174,7 @@ def relative_errors(
         return np.stack(summed, axis=1) / count[:, None]
 
     largest = np.zeros((len(count), actual.shape[2]))
+    # `largest[code] = ...` would keep the last window of a symbol, not the largest.
     np.maximum.at(largest, code, np.abs(actual).max(axis=1))
     own, rival = np.abs(forecast - actual), np.abs(naive - actual)
     moves = means(rival) > STILL * largest
@@ -198,6 +200,7 @@ def score_by_symbol(
     The skill of a symbol with several targets is the mean over these.
     """
     scale = np.asarray(symbol_scale, dtype=np.float64)
+    # In the order of appearance, which is that of all tables; unique alone would sort them.
     names, first = np.unique(symbol, return_index=True)
     masks = {str(name): symbol == name for name in names[np.argsort(first)]}
     return {
@@ -212,6 +215,7 @@ def _mase(error: FloatArray, scale: FloatArray) -> float | None:
     A target that did not move in training has no scale, and does not count beside those that did.
     """
     known = ~np.isnan(scale)
+    # One window without a scale and there is no MASE: a mean over the rest would be of other windows than MAE.
     if not known.any(axis=1).all():
         return None
     each = error.mean(axis=1)

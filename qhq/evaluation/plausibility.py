@@ -65,6 +65,8 @@ def _explained(scan: Scan, place: int, forecast: FloatArray, own_past: float) ->
     for code in range(len(scan.groups)):
         own = slice(scan.edges[code], scan.edges[code + 1])
         size = np.abs(actual[own][np.isfinite(actual[own])])
+        # 1.4826 makes the median of the absolute values the standard deviation of normal ones. The second
+        # term is for series that seldom move: their median is 0.
         scale[own] = max(1.4826 * float(np.median(size)), 0.3 * float(size.std())) if len(size) else np.nan
     with np.errstate(all="ignore"):
         y, hat = (np.clip(each / scale[:, None], -CLIP, CLIP) for each in (actual, forecast_changes))

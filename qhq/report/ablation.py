@@ -58,6 +58,7 @@ def draw_ablation(record: dict[str, Any]) -> Figure:
         axes.plot([], [], "D", color=BASELINE, markersize=6, label="classical baseline")
     if lowest <= 0:
         axes.axvline(0, color="black", linestyle=":", label="last value")
+    # The first row on top, as in the table.
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.xaxis.set_major_locator(MaxNLocator(7))
@@ -112,6 +113,8 @@ def render_ablation(title: str, verdict: str, studies: Mapping[str, Mapping[str,
         verdict: In a sentence or two.
         studies: Records of `run_ablation` by their headings.
     """
+    # Escaped, as symbols and names come from users' files; strict, as a key that a record lacks must fail,
+    # not leave a hole in the page.
     environment = Environment(
         loader=PackageLoader("qhq.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
@@ -131,6 +134,7 @@ def _picture(figure: Figure, caveat: Caveat) -> str:
     finish_figure(figure, caveat)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=130)
+    # In the page itself: it is sent about as one file.
     return base64.b64encode(stream.getvalue()).decode()
 
 

@@ -108,6 +108,7 @@ def draw_history(history: pd.DataFrame, untrained: float | None = None) -> Figur
     losses.set(xlabel="epoch", ylabel="loss (scaled units)", title="Loss")
     for part in ("encoder", "circuit", "head"):
         norm = history[f"grad_{part}"]
+        # A logarithmic axis has no place for zeros, as of a frozen circuit or a model without one.
         if (norm > 0).any():
             norms.plot(epochs, norm, marker="o", markersize=3, label=part)
     norms.set(xlabel="epoch", ylabel="mean L2 norm", yscale="log", title="Gradient norms")
@@ -178,6 +179,7 @@ def save_figure(figure: Figure, path: Path, caveat: Caveat = NO_CAVEAT) -> Path:
     finish_figure(figure, caveat)
     with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Whole or not at all: a page or a viewer may have the old one open.
         with replacing(path) as temporary:
             figure.savefig(temporary, dpi=150)
     return path

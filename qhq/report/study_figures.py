@@ -29,6 +29,7 @@ def draw_portability(record: dict[str, Any]) -> Figure:
     # Not the MAE: of several symbols that of the dearest would be all there is to see.
     skills = [_percent(result["metrics"]["skill"]) for result in results]
     forecast.plot(skills, names, "o", color="tab:blue", label="model")
+    # The record has no exact skill of its own: each result has its distance from it.
     exact = skills[0] - _percent(results[0]["delta_skill"])
     forecast.axvline(exact, color="tab:green", label="model on the exact simulator")
     forecast.axvline(0, color="black", linestyle=":", label="last value")
@@ -116,6 +117,7 @@ def _draw_against_shots(axes: Axes, record: dict[str, Any]) -> None:
             label=f"scale {scale:g}",
         )  # fmt: skip
     first = min(row["expectation_error"] for row in record["rows"] if row["shots"] == sampled[0])
+    # From the lowest error at the fewest shots: what shots alone would make of it.
     guide = [first * (sampled[0] / shots) ** 0.5 for shots in sampled]
     axes.plot(sampled, guide, color="gray", linestyle="--", label="1/sqrt(shots)")
     axes.set(xscale="log", yscale="log")
@@ -193,6 +195,7 @@ def _is_continuous(labels: list[Any]) -> bool:
 
 def _scatter(axes: Axes, numbers: FloatArray, values: FloatArray) -> None:
     axes.plot(numbers, values, "o", color="tab:blue", alpha=0.6, markersize=4, label=DOT)
+    # Learning rates and widths are tried over decades; on a linear axis all but the last would be one dot.
     if numbers.min() > 0 and numbers.max() > 20 * numbers.min():
         axes.set_xscale("log")
 

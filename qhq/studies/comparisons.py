@@ -86,6 +86,7 @@ def _agree(measured: Measured, comparison: Comparison, models: Collection[str]) 
     seeds = _seed_difference(measured, comparison.first, comparison.second)
     low = min(seeds.values) if seeds.low is None else seeds.low
     high = max(seeds.values) if seeds.high is None else seeds.high
+    # The seeds must leave out zero on the side that the dates are on: both signs are of first minus second.
     return high < 0 if (comparison.statistic or 0.0) < 0 else low > 0
 
 
@@ -93,6 +94,7 @@ def _seed_difference(measured: Measured, first: str, second: str) -> Median:
     """Mean loss of the first minus that of the second, the same seed of both; a baseline is one for all."""
     one, other = (np.array([np.mean(each["losses"]) for each in measured[name]]) for name in (first, second))
     count = max(len(one), len(other))
+    # A baseline has no seeds: its one loss stands against each seed of the other.
     return paired_interval(np.broadcast_to(one, count), np.broadcast_to(other, count))
 
 
@@ -201,6 +203,7 @@ def say_power(detectable: float | None, dates_needed: int | None) -> str:
     """
     said = [] if detectable is None else [f"detectable {100 * detectable:.1f} %"]
     if dates_needed is not None:
+        # To two digits: it is a ratio of two noisy figures squared, and more would feign precision.
         digits = max(0, len(str(dates_needed)) - 2)
         said.append(f"about {round(dates_needed, -digits):,} dates needed")
     return ", ".join(said)

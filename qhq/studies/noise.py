@@ -135,6 +135,7 @@ class NoiseStudy(Study[Cell, dict[str, Any]]):
         experiment, exact = _open(cell.checkpoint)
         spec = cell.checkpoint.entry.model_copy(update={"noise_scale": cell.scale, "shots": cell.shots})
         assert experiment.ansatz is not None
+        # By the name of the cell: its shots are the same whoever draws them, and whatever else is asked for.
         seed = child_seed(cell.checkpoint.seed, f"noise/{cell.key}")
         evaluation = evaluate(experiment, open_backend(spec, experiment.ansatz, seed=seed), exact.windows)
         metrics = evaluation.metrics()
@@ -154,6 +155,7 @@ class NoiseStudy(Study[Cell, dict[str, Any]]):
     def _digest(self) -> str:
         """Name of all that a cell's value depends on besides the cell: other settings, other files."""
         content = [
+            # A text for people moves no number, and must not make a study anew.
             self.entry.model_dump_json(exclude={"description"}),
             self.experiment.identity(),
             self.request.samples,
@@ -195,6 +197,7 @@ def _open(checkpoint: Checkpoint) -> tuple[Experiment, Evaluation]:
 
 def _open_at(folder: RunFolder, checkpoint: Checkpoint) -> tuple[Experiment, Evaluation]:
     experiment = open_run(folder)  # it refuses other prices than the run's own
+    # Without a circuit every cell would be the same: noise has nothing to act on.
     if experiment.ansatz is None:
         raise ConfigError(
             "A noise study needs a run with a quantum layer", got=f"{folder.name}, which has none",
@@ -202,6 +205,7 @@ def _open_at(folder: RunFolder, checkpoint: Checkpoint) -> tuple[Experiment, Eva
         )  # fmt: skip
     windows = choose_windows(experiment.data.test, checkpoint.samples, checkpoint.seed)
     exact = evaluate(experiment, open_backend(EXACT, experiment.ansatz, seed=0), windows)
+    # One at a time: the cells of a worker are of one study, and an experiment holds its whole panel.
     _OPENED[:] = [(checkpoint, experiment, exact)]
     return experiment, exact
 
@@ -300,6 +304,7 @@ def interval(values: list[float]) -> tuple[float, float, float]:
     mean = float(np.mean(values))
     if len(values) == 1:
         return mean, mean, mean
+    # Student's interval, not a bootstrap: three values, the default, have ten different resamples.
     half = float(stats.t.ppf((1 + _CONFIDENCE) / 2, len(values) - 1) * stats.sem(values))
     return mean, mean - half, mean + half
 

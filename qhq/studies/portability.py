@@ -191,6 +191,7 @@ def run_evaluation(
         QHQError: If a backend fails, the first error; what the others gave is kept. If the plan has no time
             for all devices together, before anything is sent.
     """
+    # Each forecast was checked against its instance alone; together they may ask for more than is left.
     check_plan_together(plan.costs, _instances(plan.opened))
     progress = progress or Progress()
     study = Portability(plan)
@@ -253,6 +254,7 @@ class Portability(Study[Target, dict[str, Any]]):
         self._stored = _stored_jobs(plan.entries)
         self._hardware = dict(plan.opened)
         self._seconds: dict[str, float] = {}
+        # Before anything is measured: an evaluation that was cut off has been a look all the same.
         self._looks = add_look(plan.experiment.data.test, run=plan.folder.name, command="eval")
 
     def plan(self) -> list[Target]:
@@ -319,11 +321,14 @@ class Portability(Study[Target, dict[str, Any]]):
         """Evaluate on a backend: one object of ``results``."""
         plan, exact, started = self.planned, self._exact, time.perf_counter()
         with in_run(plan.folder.name):
+            # A device is used as the forecast opened it, so that the cost that was confirmed is that of this
+            # very circuit.
             executor = self._hardware.get(entry.name) or self._open(entry)
             evaluation = evaluate(plan.experiment, executor, plan.windows, self.latent)
         metrics, report = evaluation.metrics(), evaluation.report
         skills = metrics.skill, exact.metrics().skill
         jobs = list(report.job_ids) if report else []
+        # Without jobs nothing was replayed: the empty set is part of every set.
         replayed = bool(jobs) and set(jobs) <= self._stored
         return {
             "backend": entry.name,
@@ -394,7 +399,10 @@ class _Queues:
             for each in devices
             if each.key not in study.failed
         }
+        # Such as the imports of matplotlib: while queues run there are seconds to spare.
         self.meanwhile()
+        # Only now, after all is sent: the exact values are needed by results alone, and queues wait for
+        # nobody.
         study.measure_exact()
         for each in targets:
             if each not in devices:

@@ -65,6 +65,7 @@ def select_backends(wanted: Sequence[str], devices: _Devices) -> Selection:
     for word in wanted:
         names = [word] if word in named else _expand(word, devices, qubits, skipped)
         for name in names:
+            # A backend that two of the words match is measured once, in the place of the first.
             chosen.setdefault(name, find_backend(name))
     left_out = [each for name, each in skipped.items() if name not in chosen]
     if not chosen:
@@ -103,6 +104,8 @@ def _expand(glob: str, devices: _Devices, qubits: dict[str, int], skipped: dict[
     """Names that a glob stands for; adds widths of devices, and those that take no jobs, to the others."""
     names: list[str] = []
     for name, entry in load_backends().items():
+        # A template stands for the devices of an account, which only the service can list; so it is asked
+        # only for a glob that could match one.
         if entry.is_template:
             # The part before the first wildcard tells whether glob and template can meet.
             for device in devices(entry) if _may_meet(glob, name) else ():
@@ -154,6 +157,8 @@ class Pending(Generic[T]):
     def __init__(self, act: Callable[[], T]) -> None:
         self._found: list[T] = []
         self._error: BaseException | None = None
+        # What the command set for itself (where it talks to, the run's name in the journal) holds in the
+        # thread too.
         context = copy_context()
 
         def run() -> None:
@@ -196,6 +201,8 @@ def as_they_end(pending: Mapping[K, Pending[T]]) -> Iterator[tuple[K, T]]:
         for key in done:
             yield key, left.pop(key).result()
         if not done:
+            # Threads have no wait for the first of several. A short look at one of them costs nothing beside
+            # a queue.
             next(iter(left.values())).wait(_LOOK_SECONDS)
 
 

@@ -56,6 +56,7 @@ def angles_small(signs: Signs) -> Iterator[Finding]:
     for layer in signs.layers:
         if not layer.called or layer.angles.shape[1] == 0:
             continue
+        # Not the largest: one outlier among the samples does not make the others move.
         size = float(np.quantile(np.abs(layer.angles), 0.95))
         slope = _slope(signs, layer)
         if size < SMALL and (slope < FLAT_SLOPE or size < TINY):

@@ -103,6 +103,7 @@ def diagnose(findings: Iterable[Finding]) -> Diagnosis:
     """Sort findings by gravity; what an error explains is reported as info, with the name of its cause."""
     found = list(findings)
     errors = [each.code for each in found if each.severity == "error"]
+    # A cause that follows from another is no cause: only what nothing explains is named as one.
     roots = [code for code in errors if not any(code in FOLLOWS.get(each, ()) for each in errors)]
     placed = [_in_its_place(each, roots) for each in found]
     return Diagnosis(tuple(sorted(placed, key=lambda each: SEVERITIES.index(each.severity))))

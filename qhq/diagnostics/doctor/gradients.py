@@ -80,6 +80,7 @@ def _detached(layer: LayerSigns) -> Finding:
 def gradient_zero(signs: Signs) -> Iterator[Finding]:
     """Modules whose gradient is exactly zero."""
     for name, norm in signs.gradients.items():
+        # Exactly: what is tiny is a slope, and zero to the last bit a factor.
         if norm == 0:
             yield Finding(
                 "gradient_zero",
@@ -152,6 +153,7 @@ def barren_plateau(signs: Signs) -> Iterator[Finding]:
         circuit = layer.circuit
         if circuit is None or not circuit.num_weights:
             continue
+        # On a few qubits a 2-design is not flat yet, so being like one is no fault.
         if not FEWEST_QUBITS <= circuit.num_qubits <= MOST_QUBITS:
             continue
         found = gradient_variance(circuit, _sampling(circuit, signs.background.seed))
@@ -200,6 +202,7 @@ def _trend(family: Family | None, seed: int) -> float | None:
 
 
 def _sampling(circuit: Ansatz, seed: int) -> Sampling:
+    # An adjoint gradient takes about three passes over the gates, and each output has one.
     cost = len(circuit.circuit.data) * 3 * circuit.num_outputs << circuit.num_qubits
     samples = int(np.clip(_WORK / cost, _FEWEST_SAMPLES, _MOST_SAMPLES))
     return Sampling(samples, seed=seed).for_inputs_of(circuit)

@@ -109,6 +109,8 @@ def _counted(heard: Heard) -> Iterator[None]:
 
         return counted
 
+    # One that stands in the instance itself is somebody's own wrapper: taking ours off would take that off
+    # too.
     verbs = [name for name in _VERBS if callable(getattr(behind, name, None)) and name not in vars(behind)]
     for name in verbs:
         setattr(behind, name, wrap(getattr(behind, name)))
@@ -167,6 +169,7 @@ def find_activations(angles: Tensor) -> list[Activation]:
 
 
 def _walk(start: Any) -> Iterator[Activation]:
+    # A stack of its own: the graph of a long window is deeper than Python recurses.
     waiting, seen = [(start, True)], set[Any]()
     while waiting and len(seen) < MOST_NODES:
         node, near = waiting.pop()

@@ -34,6 +34,7 @@ def output_band_tight(signs: Signs) -> Iterator[Finding]:
         if len(layer.outputs) < 2:
             continue
         low, high = layer.outputs.min(axis=0), layer.outputs.max(axis=0)
+        # One output that moves is enough for the head: the widest one decides.
         widest = int((high - low).argmax())
         width = float((high - low)[widest])
         if width < (NARROW_BAND if signs.background.epochs else UNTRAINED_BAND):
@@ -138,6 +139,7 @@ def shot_noise(signs: Signs) -> Iterator[Finding]:
             continue
         noise, signal = _noise(layer.outputs, shots), _signal(layer, shots)
         if signal < 2 * noise:
+            # So many that the noise is a quarter of the signal, well clear of the half at which this warns.
             needed = math.ceil(shots * 16 * noise**2 / max(signal, _ROUNDING) ** 2)
             yield Finding(
                 "shot_noise",
@@ -184,6 +186,8 @@ def _round_number(count: int) -> str:
 
 def _noise(outputs: Array, shots: int) -> float:
     """Standard error of an output of eigenvalues +-1, root mean square over samples and outputs."""
+    # An observable of eigenvalues +-1 has the variance 1 - <O>^2; noise may carry an estimate of <O> beyond
+    # 1.
     return float(np.sqrt(np.clip(1 - outputs**2, 0, 1).mean() / shots))
 
 

@@ -61,6 +61,7 @@ def circuit_of(layer: nn.Module) -> Ansatz | None:
     """The ansatz of qhq's own layer, or of a network that says its circuit as ``EstimatorQNN`` does."""
     network: Any = layer.neural_network
     ansatz = getattr(network, "ansatz", None)
+    # qhq's own layers keep it; of others it is put together from what EstimatorQNN says of itself.
     if isinstance(ansatz, Ansatz):
         return ansatz
     try:
@@ -204,6 +205,7 @@ class Signs:
         """Whether the angles move with weights that are to train, and torch knows nothing of it."""
         if layer.asks_gradient or not layer.called:
             return False
+        # Weights are passed in, not changed in place: the model must leave as it came, even if it raises.
         nudged = {name: each + _NUDGE for name, each in self.model.named_parameters() if each.requires_grad}
         with torch.no_grad(), calm(self.model), listen(self.model) as heard:
             functional_call(self.model, nudged, self.arguments)
@@ -261,9 +263,12 @@ def _differentiate(
     asked = [*weights, *angles, *outputs]
     got: tuple[Tensor | None, ...] = (None,) * len(asked)
     if asked and forecast.requires_grad:
+        # What the forecast does not use has no gradient. That is for the checks to say, not for torch to
+        # refuse.
         got = torch.autograd.grad(forecast, asked, _signs_like(forecast, background.seed), allow_unused=True)
     by = {id(tensor): gradient for tensor, gradient in zip(asked, got, strict=True)}
     norms = {name: _norm([by[id(each)] for each in parameters]) for name, parameters in modules.items()}
+    # The design names one circuit; with several layers it cannot be said whose it is.
     only = background.circuit if len(heard) == 1 else None
     return {"gradients": norms, "layers": tuple(_layer_signs(each, by, only) for each in heard)}
 
@@ -301,6 +306,8 @@ def _signs_like(forecast: Tensor, seed: int) -> Tensor:
 
 def _norm(gradients: Sequence[Tensor | None]) -> float | None:
     """L2 norm over the gradients there are, in double precision; None if there is none."""
+    # In single precision the square of a gradient below 1e-23 is 0, and a vanishing one would be called cut
+    # off.
     given = [each.detach().double() for each in gradients if each is not None]
     if not given:
         return None

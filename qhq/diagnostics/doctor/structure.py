@@ -237,6 +237,7 @@ def _apart(layer: LayerSigns) -> float:
     exact_values = is_exact(layer.layer)
     if not layer.runs or not layer.called or not can_simulate(circuit) or exact_values is None:
         return 0.0
+    # Some rows are enough: another circuit differs at nearly every angle.
     rows = layer.angles[:_ROWS]
     if rows.shape[1] != circuit.num_inputs or len(layer.weights) != circuit.num_weights:
         return float("inf")
@@ -269,6 +270,7 @@ def circuit_bypassed(signs: Signs) -> Iterator[Finding]:
 
 
 def _mean_of_rows(outputs: Tensor) -> Tensor:
+    # The mean over samples keeps what the head is given in size and place, so that only the information goes.
     rows = tuple(range(outputs.ndim - 1))
     return outputs.mean(dim=rows, keepdim=True).expand_as(outputs)
 

@@ -117,6 +117,7 @@ def fit_log_har(train: Windows) -> LogHar:
     for place, name in enumerate(train.cut.targets):
         values, is_log = train.targets[:, :, place], VOLATILITIES[name]
         moved = values[values > 0]
+        # A target that is a logarithm needs no floor: its exponential is above zero.
         floor = float(moved.min()) if moved.size and not is_log else float(np.finfo(float).tiny)
         regressors = _log_regressors(train, name, floor)
         actual = values if is_log else np.log(np.maximum(values, floor))

@@ -96,6 +96,7 @@ def fit_ridge(setting: Setting) -> Regression:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    # A penalty is the same for all inputs only if they have the same size, which not every scaling gives.
     model = make_pipeline(StandardScaler(), RidgeCV(PENALTIES))
     model.fit(*setting.samples())
     return Regression(setting, model.predict)
@@ -110,6 +111,7 @@ def fit_gradient_boosting(setting: Setting) -> Regression:
             return np.column_stack([each.predict(values) for each in models])
 
     inputs, targets = setting.samples()
+    # Evenly spread, not drawn: windows overlap, and the neighbours of one hold nearly the same.
     rows = np.unique(np.linspace(0, len(inputs) - 1, min(len(inputs), MOST_WINDOWS)).astype(int))
     seed = child_seed(setting.seed, "gradient_boosting") % 2**32
     with _one_thread():

@@ -213,6 +213,7 @@ class MovingAverage(PerTarget[int]):
         """Choose the number of rows with the least mean absolute error in training."""
         past, future = track.past(train), track.future(train)
         length = train.cut.window
+        # Sorted, so that of two alike the shorter one is taken.
         tried = sorted({length, *(rows for rows in LENGTHS if rows < length)})
         return min(tried, key=lambda rows: float(np.abs(future - _mean(past, rows)).mean()))
 
@@ -283,6 +284,8 @@ def _weight(series: FloatArray) -> float:
     with warnings.catch_warnings():
         # At a border, as for a random walk, the optimiser says that it did not converge.
         warnings.simplefilter("ignore")
+        # The first row is the level to begin with, as it is of a window: else statsmodels would fit one that
+        # no window has.
         model = SimpleExpSmoothing(series, initialization_method="known", initial_level=series[0])
         return float(model.fit().params["smoothing_level"])
 
@@ -343,5 +346,6 @@ def _least_squares(lags: FloatArray, actual: FloatArray) -> FloatArray:
         fits = [OLS(actual, design[:, :count]).fit() for count in range(1, most + 1)]
         best = min(fits, key=lambda fit: float(fit.bic)) if most > 1 else fits[0]
     coefficients = np.zeros(design.shape[1])
+    # Zeros beyond the order make one shape of all groups.
     coefficients[: len(best.params)] = best.params
     return coefficients

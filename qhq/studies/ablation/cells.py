@@ -137,6 +137,7 @@ def _frozen_already(quantum: QuantumSpec, ansatz: Ansatz) -> str:
 def _uncoupled_already(ansatz: Ansatz) -> str:
     try:
         product = without_entanglers(ansatz)
+    # An input that enters by such gates alone would be lost with them, so there is no such variant.
     except ConfigError as error:
         return error.got
     same = len(product.circuit.data) == len(ansatz.circuit.data)
@@ -145,6 +146,8 @@ def _uncoupled_already(ansatz: Ansatz) -> str:
 
 def _classical(config: ExperimentConfig, ansatz: Ansatz, middle: MiddleSpec | None) -> ExperimentConfig:
     """Put ``middle`` in the circuit's place; without one, the latent features go on to the head."""
+    # Said outright, since without a circuit nothing tells how many features it was fed: encoder and head must
+    # stay as wide as they are.
     model = config.model.model_copy(update={"latent": ansatz.num_inputs, "middle": middle})
     return config.model_copy(update={"quantum": None, "model": model})
 
@@ -236,6 +239,7 @@ def _baseline(name: str, data: Prepared) -> Values:
 
 def _variant(config: ExperimentConfig, data: Prepared) -> Values:
     experiment = open_on_data(config, data)
+    # As before every training: a gradient that is not the circuit's own would make this cell worthless.
     pass_parity_gate(experiment)
     first = circuit_weights(experiment)
     doctor = Doctor(experiment, experiment.samples(data.train), Watcher())
@@ -345,10 +349,12 @@ def _share(experiment: Experiment, windows: Windows) -> float:
     model = experiment.model.eval()
     latent = experiment.latent(windows)
     middle = model.middle(latent)
+    # A permutation, not noise: the outputs keep their distribution, and only belong to other windows.
     order = child_generator(experiment.config.seed, "shuffled outputs").permutation(len(windows))
     outputs = model.decode(latent, middle).double().numpy()
     shuffled = model.decode(latent, middle[torch.from_numpy(order)]).double().numpy()
     variance = float(outputs.var(axis=0).sum())
+    # The mean square difference of two independent draws is twice their variance.
     lost = float(((outputs - shuffled) ** 2).mean(axis=0).sum()) / 2
     # Of a constant forecast rounding alone would be left to divide.
     return lost / variance if variance > 1e-12 * float((outputs**2).mean()) else 0.0

@@ -147,6 +147,7 @@ class Ablation(Study[Cell, dict[str, Any]]):
 
 def _open(config: ExperimentConfig, request: AblationRequest) -> Ablation:
     ansatz = build_circuit(quantum_of(config))
+    # In a notebook a file may have changed since the last study of the same process.
     data, variants = prepared(config.data, anew=True), build_variants(config, ansatz)
     seeds = range(config.seed, config.seed + request.seeds)
     study = Ablation(config, seeds, ansatz, data, variants)
@@ -159,6 +160,7 @@ def _open(config: ExperimentConfig, request: AblationRequest) -> Ablation:
 
 def _digest(variants: Variants, ansatz: Ansatz, data: Prepared) -> str:
     """Name of all that a cell's value depends on besides its variant and seed."""
+    # Neither moves a number of a study: a name is for people, and the seed stands in each cell's own key.
     configs = [each.model_dump_json(exclude={"name", "seed"}) for each in variants.configs.values()]
     content = [*configs, fingerprint(ansatz), data.fingerprint, __version__]
     content += [*judged_by_symbol(data.test), _JUDGED]

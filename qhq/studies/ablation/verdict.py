@@ -70,6 +70,8 @@ def choose_rivals(measured: Measured) -> Rivals:
         (others, "the strongest other baseline"),
     ):
         if group:
+            # By validation: a family chosen by the losses that it is tested on would be no family named in
+            # advance.
             roles[min(group, key=lambda name: validation_loss(measured[name]))] = role
     return Rivals(names, roles)
 
@@ -134,6 +136,7 @@ def judge_place(
     """
     found = {each.second: each for each in comparisons if each.first == HYBRID}
     calls = {
+        # Each alone and at the full level: an intersection-union test adjusts nothing (see above).
         name: call(measured, replace(found[name], adjusted=found[name].p_value, exploratory=False), MEANINGS)
         for name in rivals.all
     }
@@ -252,6 +255,7 @@ def _facts(name: str, cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _median(key: str, values: list[float | None]) -> dict[str, float | None]:
     """Median and interval over seeds; None where the figure is not defined."""
+    # All or none: a median over the seeds that happen to have a figure would be one of other seeds.
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return {key: None, f"{key}_low": None, f"{key}_high": None}

@@ -42,6 +42,7 @@ class ClusterWorkers:
     def __init__(self, address: str, note: Note) -> None:
         self.address, self.note = address, note
         try:
+            # Not the default client: one of the user's own in the same notebook stays what it is.
             self.client = distributed.Client(address, timeout=PATIENCE, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:
             raise BackendError(
@@ -74,6 +75,7 @@ class ClusterWorkers:
                 item, deaths = running.pop(future)
                 try:
                     result = self._result(future)
+                # Dask itself tries again a few times first; only then is it a death of ours to count.
                 except distributed.KilledWorker:
                     self._mourn(deaths + 1)
                     self._submit(function, item, deaths + 1, running, finished)
@@ -99,6 +101,8 @@ class ClusterWorkers:
         running: dict[Any, tuple[Item, int]],
         finished: Any,
     ) -> None:
+        # Pure work would be named by its arguments: two equal items would be one, and an old result served
+        # again.
         future = self.client.submit(function, item, pure=False)
         running[future] = (item, deaths)
         finished.add(future)

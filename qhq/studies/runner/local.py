@@ -101,6 +101,7 @@ class LocalWorkers:
 
     def run(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
         """See `Workers.run`."""
+        # A process for one worker would import torch and Qiskit once more, for seconds, to do the same.
         if self.count == 1:
             yield from ((item, function(item)) for item in items)
             return
@@ -109,6 +110,7 @@ class LocalWorkers:
         broken = False
         while True:
             if not broken:
+                # What was lost goes first: its claims in the store are still held, and others wait for them.
                 source = itertools.chain(_drained(lost), coming)
                 for item in itertools.islice(source, PIECES_AHEAD * self.count - len(running)):
                     running[self._submit(function, item)] = item
@@ -122,6 +124,7 @@ class LocalWorkers:
                     broken = True
                     lost.append(item)
                 else:
+                    # Work done in between shows that it is not each piece of work that kills its worker.
                     deaths = 0
                     yield item, result
             if broken and not running:
@@ -133,6 +136,8 @@ class LocalWorkers:
         if self.pool is None:
             # Each imports PyTorch and Qiskit first: for some seconds nothing would be heard of them.
             self.note(f"Starting {self.count} processes; the first results come after some seconds.")
+            # Spawned, not forked: a fork inherits the locks of torch's and OpenMP's threads without the
+            # threads, and hangs on them.
             self.pool = ProcessPoolExecutor(
                 self.count, mp_context=get_context("spawn"), initializer=start_quietly
             )
@@ -168,6 +173,7 @@ def _drained(items: list[Item]) -> Iterator[Item]:
 
 def cores() -> int:
     """Cores that this process may use."""
+    # In a container or a batch job fewer than cpu_count, which counts the cores of the machine.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -192,7 +198,10 @@ def _interrupts_held() -> Iterator[None]:
 
 def start_quietly() -> None:
     """Begin a worker process: on one thread, silent when interrupted, and gone when its parent is."""
+    # Set before torch is imported, which reads it once; sums over several threads depend on how many.
     os.environ["OMP_NUM_THREADS"] = "1"
+    # A terminal sends Ctrl-C to the whole group. The driver says what became of the study; a worker that left
+    # by an exception would print a traceback beside it. 130 is how shells report SIGINT.
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -114,9 +114,11 @@ def prepared(spec: DataSpec, *, anew: bool = False) -> Prepared:
     """
     if anew:
         _prepared.cache_clear()
+    # By its JSON: a spec may hold lists and mappings, which have no hash.
     return _prepared(spec.model_dump_json())
 
 
+# A stage of a sweep may vary the data, but each entry holds a whole panel with its windows.
 @lru_cache(maxsize=8)
 def _prepared(spec: str) -> Prepared:
     return prepare(DataSpec.model_validate_json(spec))

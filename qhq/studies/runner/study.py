@@ -70,6 +70,8 @@ class Store(Generic[AnyCell]):
             self._parsed, self._cells = 0, {}
         # A sweep reads its store once a round: what was parsed before is not parsed again.
         self._cells.update(_cells_of(content[self._parsed :]))
+        # A last line that is not whole yet is read again next time: another process may be in the middle of
+        # it.
         self._parsed = content.rfind(b"\n") + 1
         return dict(self._cells)
 
@@ -98,6 +100,7 @@ class Store(Generic[AnyCell]):
             ConfigError: If the file cannot be written.
         """
         content = {"cell": key, "values": values, "crc32": _checksum(key, values)}
+        # JSON has no NaN: a store that held one could be read by Python alone.
         line = json.dumps(content, allow_nan=False)
         with writable(self.path):
             append_line(self.path, line)
@@ -114,6 +117,8 @@ class Store(Generic[AnyCell]):
             HeldError: If another process still holds it then; says which.
             ConfigError: If the store cannot be written.
         """
+        # One lock a cell, named by a checksum: a key may hold slashes, and be longer than a file name may be.
+        # Two keys of one checksum would do no worse than wait for each other.
         lock = self.path.with_name(f".{self.path.stem}-{zlib.crc32(key.encode()):08x}.lock")
         held = held_alone(
             lock,
@@ -155,8 +160,11 @@ def _cells_of(content: bytes) -> Iterator[tuple[str, Values]]:
         try:
             line = json.loads(text)
             key, values = line["cell"], line["values"]
+        # A hand may have written anything here: a number for a line, or ten thousand brackets, at which json
+        # runs out of stack.
         except (ValueError, KeyError, TypeError, RecursionError):
             continue
+        # Over the values as they were parsed, not over the text: these are what would be computed with.
         if line.get("crc32") == _checksum(key, values):
             yield key, values
 
@@ -247,6 +255,7 @@ class Runner:
 
     def __init__(self, workers: Workers | None = None, progress: Progress | None = None) -> None:
         self.progress = progress or Progress()
+        # One worker is this process itself, so that a study of a few cells spawns nothing.
         self.workers = workers or LocalWorkers(1, self.progress.note)
 
     def run(self, study: Study[AnyCell, Record]) -> Record:
@@ -263,13 +272,16 @@ class Runner:
         if study.title:
             self.progress.started(study.title, len(cells))
         done = self._found(study, cells, {})
+        # As long as any is missing, not once: of a shared store others may hold some, and may die over them.
         while missing := {key: cell for key, cell in cells.items() if key not in done}:
             before = len(done)
             self._measure(study, missing, done)
             if len(done) < len(cells):  # the others are those that another process measures
                 done = self._found(study, cells, done)
+            # Nothing was free and nothing came: all that is missing is in the hands of other processes.
             if len(done) == before:
                 done = self._wait(study, next(key for key in missing if key not in done), cells, done)
+        # In the order of the plan, not of arrival: a record must not depend on which worker was the first.
         return study.summarise({key: done[key] for key in cells})
 
     def _found(
@@ -291,6 +303,7 @@ class Runner:
         try:
             for cell, outcome in self.workers.run(study.measure, self._free(study, missing, claims)):
                 done[cell.key] = study.store.keep(cell, outcome)
+                # Given back only once the cell is on disk: whoever waits for it finds it there.
                 claims.pop(cell.key, ExitStack()).close()
                 self._tell(study, cell.key, done, fresh=True)
         finally:
@@ -335,6 +348,7 @@ class Runner:
                 return done
         except HeldError:
             found = self._found(study, cells, done)
+            # As long as others keep cells the wait goes on; one that holds a cell and keeps none is stuck.
             if len(found) == len(done):
                 raise
             return found

@@ -75,6 +75,7 @@ class Finals(Study[Training, dict[str, Any]]):
         # A name is joined to the runs folder: a folder that somebody else made must not lead out of it.
         known = {key: name for key, name in _read_planned(self.folder).items() if is_run_name(name)}
         names, planned, looks = dict[str, list[str]](), dict[str, str](), dict[str, Looks]()
+        # The winner last: the looks that are reported then count those of the start, on the same test split.
         for variant, config in sorted(self.configs.items(), key=lambda each: each[0] == WINNER):
             keys = {f"{config.name} {digest(config)} s{seed}": seed for seed in self.seeds}
             test, new = prepared(config.data).test, sum(key not in known for key in keys)
@@ -146,6 +147,8 @@ def plan_finals(
     }
     if START in configs and digest(configs[START]) == digest(configs[WINNER]):
         del configs[START]
+    # Stages train with the seeds from start.seed on. The winner was chosen by these, and would look better
+    # with them than it is.
     first = start.seed + max(sweep.seeds_of(stage) for stage in sweep.stages)
     return Finals(configs, range(first, first + final.seeds), store)
 
@@ -215,6 +218,7 @@ def _compared(rows: list[dict[str, Any]], losses: Losses) -> list[dict[str, Any]
     for row in rows:
         for rival, key in rivals.items():
             row.update(tested(measured, found.get((row["variant"], rival)), key, _MODELS))
+            # Beside the test over all symbols, not instead of it: these were not named in advance.
             row.update(_groups(losses, row["variant"], rival, key))
     return rows
 
@@ -285,6 +289,7 @@ def read_losses(
     cut = {variant: [frame.loc[shared] for frame in each] for variant, each in frames.items()}
     first = every[0].loc[shared]
     loss = QLIKE if targets and VOLATILITIES.keys() >= set(targets) else ABSOLUTE
+    # The unit of the first run for all of them: it must weigh symbols, not variants.
     unit = _unit(first) if loss == ABSOLUTE else _is_log(first, targets)
     columns = {variant: ("forecast", each) for variant, each in cut.items()}
     columns[LAST_VALUE] = ("naive", [first])
@@ -314,12 +319,15 @@ def read_losses(
 def _read(folder: RunFolder) -> pd.DataFrame:
     """Predictions by origin (the first date that a window forecasts), symbol, horizon and target."""
     frame = pd.read_csv(io.BytesIO(read_regular(folder.file("predictions.csv"), most=MOST_TABLE_BYTES)))
+    # A table of one target does not name it, and one of stocks has no underlyings.
     if "target" not in frame:
         frame["target"] = ""
     if "underlying" not in frame:
         frame["underlying"] = frame["symbol"]
     size = frame["horizon"].max() * frame["target"].nunique()
     window = np.arange(len(frame)) // size
+    # The rows of a window stand together. Its first date names it: a forecast five days ahead is one of the
+    # day it was made on, and dates are what is tested.
     frame["origin"] = frame.groupby(window)["date"].transform("first")
     return frame.set_index(["origin", "symbol", "horizon", "target"])
 

@@ -111,6 +111,7 @@ def best_of(entries: Sequence[Entry], margin: float) -> Entry | None:
         return None
     best = min(entry.value for entry in good)
     tied = [entry for entry in good if entry.value <= best + margin]
+    # Within the margin the order is luck. Fewer parameters are no luck.
     return min(tied, key=lambda entry: (entry.parameters, entry.value))
 
 
@@ -189,8 +190,11 @@ def measure_noise(values: FloatArray) -> Noise:
     points, seeds = values.shape
     if points < 2 or seeds < 2:
         return Noise(points, seeds)
+    # The two-way layout without interaction: (k - 1)(n - 1) degrees of freedom are left for the noise.
     rest = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()
     seed_variance = float((rest**2).sum() / ((points - 1) * (seeds - 1)))
+    # Expected is the variance of the points plus the noise of a mean of n seeds. The latter is taken off
+    # below, where chance may leave less than nothing.
     between = float(values.mean(axis=1).var(ddof=1))
     return Noise(
         points,
@@ -215,6 +219,7 @@ def _permutation_p(values: FloatArray) -> float:
         return spreads
 
     found = stats.permutation_test(
+        # Ranked within each seed: a lucky seed lowers all its values, and says nothing of the points.
         tuple(stats.rankdata(values, axis=0)),
         spread,
         permutation_type="samples",
@@ -274,6 +279,7 @@ def _trend(key: str, size: FloatArray, values: FloatArray) -> Trend:
             n_resamples=_DRAWS // 4,
             rng=child_generator(0, f"trend/{key}"),
         ).bootstrap_distribution
+    # Draws without a correlation are NaN (see above).
     low, high = np.nanquantile(drawn, [0.025, 0.975])
     return Trend(key, float(found.statistic), float(low), float(high), float(found.pvalue), len(values))
 

@@ -127,6 +127,7 @@ class Range(Spec):
 
     def label_of(self, value: Any) -> float | None:
         """The number of it that a value is, but for the rounding of floats; None if it is none."""
+        # True is an int to Python, and would be the 1 of a range.
         if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
             return None
         number = self.nearest(value)
@@ -163,6 +164,8 @@ class Stacks(Spec):
 
 def _kind(value: Any) -> str:
     keys = set(value) if isinstance(value, dict) else set()
+    # One end is enough to tell: a range that lacks the other is then refused as a range, and says what is
+    # missing.
     return "range" if isinstance(value, Range) or keys & {"low", "high"} else "listed"
 
 
@@ -407,6 +410,7 @@ def load_sweep(
         return spec, load_config(spec.experiment)
     found = _sweep_path(source)
     spec = load_document(SweepSpec, found, overrides)
+    # Beside the sweep's own file first: a study that was moved takes its experiment with it.
     beside = found.parent / spec.experiment
     return spec, load_config(str(beside) if beside.exists() else spec.experiment)
 
@@ -433,6 +437,7 @@ def change(config: ExperimentConfig, changes: Mapping[str, Any], source: str) ->
     Raises:
         ConfigError: If a key is unknown or a value is not valid; it names the nearest known key.
     """
+    # Through JSON and the spec again, not by model_copy, which checks nothing.
     content = config.model_dump(mode="json")
     for key, value in changes.items():
         _put(content, key.split("."), value)

@@ -69,6 +69,7 @@ class Proposals:
     """
 
     def __init__(self, stage: StageSpec, seed: int, first: Point | None) -> None:
+        # Optuna's own line for every trial would stand between those of the progress.
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.stage, self.space = stage, stage.points
         self.study = optuna.create_study(sampler=_sampler(stage, seed), pruner=_pruner(stage))
@@ -85,6 +86,8 @@ class Proposals:
 
     def rounds(self) -> Iterator[list[Proposal]]:
         """Rounds until all is proposed; each must be reported before the next is asked for."""
+        # A grid that prunes nothing learns nothing between rounds: in one round no worker waits for the
+        # slowest.
         whole = self.stage.search == "grid" and self.stage.prune is None
         while self.left:
             size = self.left if whole else min(self.stage.round, self.left)
@@ -119,15 +122,18 @@ class Proposals:
         if pruned:
             self.study.tell(proposal.handle, state=optuna.trial.TrialState.PRUNED)
         elif value is None:
+            # Told as failed, not as a huge error: TPE would flee all neighbours of such a value.
             self.study.tell(proposal.handle, state=optuna.trial.TrialState.FAIL)
         else:
             self.study.tell(proposal.handle, value)
 
 
 def _sampler(stage: StageSpec, seed: int) -> optuna.samplers.BaseSampler:
+    # Optuna's samplers seed NumPy's RandomState, which takes no more than 32 bits.
     number = child_seed(seed, f"sweep/{stage.name}") % 2**32
     if stage.search == "tpe":
         return optuna.samplers.TPESampler(seed=number)
+    # For a grid, too: its points are all enqueued, and the sampler is never asked.
     return optuna.samplers.RandomSampler(seed=number)
 
 
@@ -135,7 +141,9 @@ def _pruner(stage: StageSpec) -> optuna.pruners.BasePruner:
     if stage.prune is None:
         return optuna.pruners.NopPruner()
     if stage.prune.kind == "median":
+        # The first round runs to its end: before it there is no median to be below.
         return optuna.pruners.MedianPruner(n_startup_trials=stage.round)
+    # The better half, not Optuna's better quarter, which of a round of eight would be two points.
     return optuna.pruners.SuccessiveHalvingPruner(min_resource=stage.prune.at[0], reduction_factor=2)
 
 
@@ -256,6 +264,7 @@ def run_round(
     """
     prune, epochs = place.stage.prune, place.base.training.epochs
     entries, left = dict[int, Entry](), list(proposed)
+    # A rung at the last epoch or beyond is the full training itself.
     for until in () if prune is None else (each for each in prune.at if each < epochs):
         found = runner.run(Round(place, left, store, until))
         for proposal in list(left):
@@ -331,6 +340,7 @@ def _label_at_start(place: Place, key: str, options: Listed | Range) -> str | fl
     then it is the one that changes nothing.
     """
     found = options.label_of(look_up(place.base, key))
+    # A range has one way to write a number; a list may have several ways to write one config.
     if found is not None or isinstance(options, Range):
         return found
     start = place.base.model_dump_json()
@@ -353,6 +363,8 @@ def _conclude(place: Place, entries: list[Entry]) -> StageResult:
     trends = measure_trends(_sizes(place.stage.points, good), np.array([entry.value for entry in good]))
     rows = table_rows(entries, chosen, noise.margin)
     kept = trial_losses({entry.trials[0]: entry.records for entry in good})
+    # On the split that the points are chosen by, so it flatters them all; it says how few of them these dates
+    # can tell apart.
     may_be_best = confidence_set(kept, LAST_VALUE if kept else "", horizon=place.base.data.horizon)
     for row in rows:
         row["set_p"] = may_be_best.p_values.get(row["trials"][0])

@@ -62,6 +62,7 @@ def open_sweep(spec: SweepSpec, config: ExperimentConfig) -> Sweep:
         QHQError: If a point makes no valid config, or the prices cannot be had.
     """
     start = change(config, spec.set, "set")
+    # All of them before the first is trained: a typing error in the last stage must not show after a night.
     for each in _configs(spec, start):
         _refuse_devices(each)
     Fingerprints.of(start)
@@ -110,6 +111,7 @@ def run_sweep(sweep: Sweep, runner: Runner | None = None) -> dict[str, Any]:
     with sweep.folder.locked():
         sweep.folder.write_text("sweep.yaml", dump_document(sweep.spec))
         sweep.folder.write_text("start.yaml", dump_document(sweep.start))
+        # Opened under the lock: it counts on being the only one that writes there.
         store = TrialStore(sweep.folder)
         data = prepared(sweep.start.data)
         for sentence in tell_rows(data.quarantine, data.doubts, data.notes):
@@ -129,6 +131,7 @@ def _run(sweep: Sweep, store: TrialStore, runner: Runner) -> dict[str, Any]:
         result = run_stage(Place(sweep.spec, stage, config), store, runner)
         config = result.winner
         stages.append(result.record)
+        # After every stage, not at the end: what is known can be looked at, and a kill leaves it.
         record = _keep(sweep, stages, config, None)
         runner.progress.ended(result.record)
     final = sweep.spec.final

@@ -109,6 +109,8 @@ def _failure(config: ExperimentConfig, error: QHQError) -> Outcome:
         folder = RunFolder(Path(place))
         folder.write_text("config.yaml", dump_document(config))
         design: dict[str, Any] = {"backend": config.backend, "backend_entry": {}, "seed": config.seed}
+        # All that a run.json must have, empty: what could not be opened has no data, scaler or circuit to
+        # tell of.
         design |= {"data": {}, "scaler": {}, "quantum": None, "design": config.model_dump(mode="json")}
         folder.write_json("run.json", {"status": FAILED, **design, "error": str(error)})
         return _outcome(folder.path)
@@ -169,6 +171,7 @@ class TrialStore(Store[Training]):
             self._working(cell.name).touch()
         legs = [self._own(path) for path in self.folder.file("legs").glob(f"{cell.name}-e*/resume.pt")]
         last = max(legs, key=lambda path: int(path.parent.name.rpartition("-e")[2]), default=None)
+        # The bytes go with the cell: a worker need not share a disk with the driver.
         return cell if last is None else replace(cell, resume=read_regular(last, most=MOST_TABLE_BYTES))
 
     def keep(self, cell: Training, outcome: Outcome) -> Values:
@@ -187,6 +190,7 @@ class TrialStore(Store[Training]):
 
     def stale(self) -> list[str]:
         """Forget what was handed out by a driver that is no more, and say what it was."""
+        # Only one driver holds the folder, so whatever is still marked was handed out by one that is dead.
         found = sorted(self.folder.file("working").glob("*"))
         for path in found:
             path.unlink(missing_ok=True)
