@@ -215,7 +215,7 @@ def _mase(error: FloatArray, scale: FloatArray) -> float | None:
     A target that did not move in training has no scale, and does not count beside those that did.
     """
     known = ~np.isnan(scale)
-    # One window without a scale and there is no MASE: a mean over the rest would be of other windows than MAE.
+    # One window without a scale and there is no MASE: the rest would be other windows than those of the MAE.
     if not known.any(axis=1).all():
         return None
     each = error.mean(axis=1)
