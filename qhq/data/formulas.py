@@ -21,10 +21,10 @@ from qhq.pricing.black_scholes import implied_volatility
 
 _DAYS_A_YEAR = 365.0
 
-Formula = Callable[[Panel], FloatArray]
+_Formula = Callable[[Panel], FloatArray]
 
 
-def previous(panel: Panel, values: FloatArray) -> FloatArray:
+def _previous(panel: Panel, values: FloatArray) -> FloatArray:
     """Value of the row before in the same series, NaN at its first, shape (R,)."""
     before = np.full(len(values), np.nan)
     same = panel.code[1:] == panel.code[:-1]
@@ -46,7 +46,7 @@ def _last_finite(panel: Panel, values: FloatArray) -> FloatArray:
 def log_return(panel: Panel) -> FloatArray:
     """ln(adj_close / the row before's), per session, shape (R,)."""
     logs = np.log(panel.column("adj_close"))
-    return logs - previous(panel, logs)
+    return logs - _previous(panel, logs)
 
 
 def garman_klass(panel: Panel) -> FloatArray:
@@ -90,7 +90,7 @@ def weekday(panel: Panel) -> FloatArray:
 def days_since(panel: Panel) -> FloatArray:
     """Calendar days since the row before of the same series, NaN at its first, shape (R,)."""
     days = panel.dates.astype("datetime64[D]").astype(np.float64)
-    return days - previous(panel, days)
+    return days - _previous(panel, days)
 
 
 def _log(volatility: FloatArray) -> FloatArray:
@@ -162,7 +162,7 @@ def _with(panel: Panel, name: str, values: FloatArray) -> Panel:
 def spot_return(panel: Panel) -> FloatArray:
     """ln(spot / the row before's): what the underlying did since the last quotes, shape (R,)."""
     logs = np.log(panel.column("spot"))
-    return logs - previous(panel, logs)
+    return logs - _previous(panel, logs)
 
 
 def spread(panel: Panel) -> FloatArray:
@@ -208,14 +208,14 @@ def _known_forward(panel: Panel) -> FloatArray:
     """
     rate, years, spot = panel.column("rate"), panel.column("years"), panel.column("spot")
     growth = np.log(panel.column("forward") / spot)
-    before = previous(panel, rate - _divide(growth, years))
+    before = _previous(panel, rate - _divide(growth, years))
     known = np.nan_to_num(before, nan=0.0)
     return spot * np.exp((rate - known) * years)
 
 
 def _earlier_volatility(panel: Panel) -> FloatArray:
     """Newest implied volatility of the series before the row, shape (R,)."""
-    return previous(panel, _last_finite(panel, panel.column("iv")))
+    return _previous(panel, _last_finite(panel, panel.column("iv")))
 
 
 def _greek_inputs(panel: Panel) -> tuple[FloatArray, ...]:
@@ -230,7 +230,7 @@ def _divide(values: FloatArray, by: FloatArray) -> FloatArray:
 
 # What a stock file does not say
 
-LEAST_RATIO = 1.2
+_LEAST_RATIO = 1.2
 """A split of 5 for 4, the smallest that is common; the largest dividends move the adjustment by less."""
 
 
@@ -242,8 +242,8 @@ def infer_splits(panel: Panel) -> Panel:
     if "split" in panel.columns or not {"close", "adj_close"} <= set(panel.columns):
         return panel
     adjustment = panel.column("adj_close") / panel.column("close")
-    ratio = np.nan_to_num(adjustment / previous(panel, _last_finite(panel, adjustment)), nan=1.0)
-    jump = np.maximum(ratio, 1 / ratio) >= LEAST_RATIO
+    ratio = np.nan_to_num(adjustment / _previous(panel, _last_finite(panel, adjustment)), nan=1.0)
+    jump = np.maximum(ratio, 1 / ratio) >= _LEAST_RATIO
     return panel.with_columns({"split": np.where(jump, ratio, 0.0)})
 
 
@@ -283,5 +283,5 @@ def _compute(panel: Panel, kind: PanelKind, name: str) -> FloatArray:
             )
     # A formula has the name of its column, so that no second list has to be kept in step with the table;
     # tests/data/test_columns.py holds the two together.
-    formula: Formula = globals()[name]
+    formula: _Formula = globals()[name]
     return formula(panel)

@@ -107,11 +107,11 @@ def _finished(panel: Panel, origin: str) -> Panel:
     return panel.between(panel.dates.min(), yesterday)
 
 
-Columns = tuple[str, ...] | None
-_Reader = Callable[[DataSpec, Columns, tuple[str, ...]], pd.DataFrame]
+_Columns = tuple[str, ...] | None
+_Reader = Callable[[DataSpec, _Columns, tuple[str, ...]], pd.DataFrame]
 
 
-def _read_file(spec: DataSpec, columns: Columns, optional: tuple[str, ...]) -> pd.DataFrame:
+def _read_file(spec: DataSpec, columns: _Columns, optional: tuple[str, ...]) -> pd.DataFrame:
     path = BUNDLED if spec.path is None else Path(spec.path)
     return read_file(path, _origin(spec), columns, optional, Asked(spec.format, spec.kind, spec.symbols))
 

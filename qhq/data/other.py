@@ -36,7 +36,7 @@ from qhq.errors import DataError, QHQError
 
 _OTHER_UNIT = 1.25
 """Prices that many times another run's, or more, are in another unit: no dividend moves a series so far."""
-SAME = 1e-9
+_SAME = 1e-9
 """Relative difference below which two prices are one price."""
 _OTHER_FREQUENCY = 3.0
 """Days between sessions, as a multiple of the run's, from which on the rows are of another frequency."""
@@ -183,12 +183,12 @@ def _compare(panel: Panel, own: Panel | None, known: Known) -> Overlap:
     for number in range(series.max(initial=-1) + 1):
         places = kept[series == number]
         factor = float(np.median(new[places] / before[places]))
-        if abs(factor - 1) > SAME:
+        if abs(factor - 1) > _SAME:
             expected[places] *= factor
             symbol = str(both["symbol"].iloc[places[0]])
             factors[symbol] = max(factors.get(symbol, 1.0), factor, key=lambda each: abs(np.log(each)))
     # A vendor rounds adjusted prices anew after every dividend; that is no revision.
-    slack = 1e-4 if factors else SAME
+    slack = 1e-4 if factors else _SAME
     off = ~np.isclose(new, expected, rtol=slack, atol=0, equal_nan=True)
     example = ""
     if off.any():

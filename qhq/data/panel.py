@@ -145,7 +145,7 @@ class Panel:
         return replace(self, columns=(*self.columns, *columns), values=added)
 
 
-CLOSED = 3
+_CLOSED = 3
 """Weekdays without a row that are a gap even where no other series has a row."""
 
 
@@ -196,7 +196,7 @@ def find_gaps(days: DateArray, sessions: DateArray) -> list[dict[str, Any]]:
         sessions: Dates on which any series has a row, ascending.
 
     Returns:
-        A gap for each pair of neighbours between which another series has a row, or ``CLOSED`` weekdays lie.
+        A gap for each pair of neighbours between which another series has a row, or ``_CLOSED`` weekdays lie.
     """
     missed = np.diff(np.searchsorted(sessions, days)) - 1
     weekdays = np.busday_count(days[:-1], days[1:]) - 1
@@ -207,7 +207,7 @@ def find_gaps(days: DateArray, sessions: DateArray) -> list[dict[str, Any]]:
             "sessions": int(missed[place]),
             "weekdays": int(weekdays[place]),
         }
-        for place in np.flatnonzero((missed > 0) | (weekdays >= CLOSED))
+        for place in np.flatnonzero((missed > 0) | (weekdays >= _CLOSED))
     ]
 
 

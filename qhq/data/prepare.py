@@ -322,7 +322,7 @@ def assemble(
         scaler,
         static,
         fingerprint(panel),
-        span_of(panel),
+        _span_of(panel),
         caveat=protocol.caveat,
         quarantine=panel.quarantine,
         doubts=panel.doubts,
@@ -375,7 +375,7 @@ def _is_zero_price(windows: Windows) -> npt.NDArray[np.bool_]:
     return np.asarray((windows.targets[:, :, in_percent] == 0).any(axis=(1, 2)))
 
 
-def span_of(panel: Panel) -> tuple[np.datetime64, np.datetime64]:
+def _span_of(panel: Panel) -> tuple[np.datetime64, np.datetime64]:
     """Dates of the oldest and the newest row of a panel."""
     return panel.dates.min(), panel.dates.max()
 

@@ -25,9 +25,9 @@ symbols that failed at the slots before."""
 NAP_SECONDS = 600.0
 """Longest single sleep: a laptop that was shut in between wakes up late by no more than this."""
 
-Clock = Callable[[], datetime]
-Sleep = Callable[[float], None]
-Record = Callable[[Collection[str]], Collection[str]]
+_Clock = Callable[[], datetime]
+_Sleep = Callable[[float], None]
+_Record = Callable[[Collection[str]], Collection[str]]
 
 
 def utc_now() -> datetime:
@@ -60,10 +60,10 @@ def next_slot(moment: datetime, *, retry: bool) -> datetime:
 
 def record_daily(
     symbols: Collection[str],
-    record: Record,
+    record: _Record,
     *,
-    clock: Clock,
-    sleep: Sleep,
+    clock: _Clock,
+    sleep: _Sleep,
     waiting: Callable[[datetime], None],
 ) -> None:
     """Record at every slot, until it is interrupted.
@@ -86,13 +86,13 @@ def record_daily(
         slot = next_slot(clock(), retry=bool(failed))
 
 
-def _wait_until(moment: datetime, clock: Clock, sleep: Sleep) -> None:
+def _wait_until(moment: datetime, clock: _Clock, sleep: _Sleep) -> None:
     """Sleep in naps until it is time."""
     while (seconds := (moment - clock()).total_seconds()) > 0:
         sleep(min(seconds, NAP_SECONDS))
 
 
-Progress = Callable[[int, int, str], None]
+_Progress = Callable[[int, int, str], None]
 
 
 class Chains(Protocol):
@@ -151,7 +151,7 @@ def record_chains(
     *,
     source: Chains,
     expiries: int | None = None,
-    progress: Progress,
+    progress: _Progress,
 ) -> list[Recorded]:
     """Fetch the chains of some symbols and append them to the panel below ``root``.
 
@@ -171,7 +171,7 @@ def record_chains(
 
 
 def _record(
-    symbol: str, store: ChainStore, source: Chains, limit: int | None, progress: Progress
+    symbol: str, store: ChainStore, source: Chains, limit: int | None, progress: _Progress
 ) -> Recorded:
     outcome, frames = Recorded(symbol), list[pd.DataFrame]()
     # Whatever goes wrong with one symbol, the others' quotes of today cannot be had tomorrow.
@@ -186,7 +186,7 @@ def _record(
 
 
 def _fetch(
-    symbol: str, source: Chains, limit: int | None, progress: Progress, frames: list[pd.DataFrame]
+    symbol: str, source: Chains, limit: int | None, progress: _Progress, frames: list[pd.DataFrame]
 ) -> None:
     """Add one chain after another to ``frames``, so that what came before a failure is at hand."""
     listed = sorted(source.expiries(symbol))[:limit]

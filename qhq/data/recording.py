@@ -32,25 +32,25 @@ from qhq.data.sizes import check_parquet
 from qhq.errors import ConfigError, DataError, nearest
 from qhq.files import MOST_TABLE_BYTES, check_regular, own_file, replacing
 
-LOCK_SECONDS = 60.0
+_LOCK_SECONDS = 60.0
 """How long a recorder waits for another one that writes the same underlying."""
 
-NEEDED = ("contract_id", "underlying", "date", "quote_time")
+_NEEDED = ("contract_id", "underlying", "date", "quote_time")
 _STAMP = pa.timestamp("us", tz="UTC")
 _DAYS = ("date", "expiry")
 _UNREADABLE = (OSError, pa.ArrowException, ValueError, ConfigError)
 
 
-def typed(chain: pd.DataFrame) -> pa.Table:
+def _typed(chain: pd.DataFrame) -> pa.Table:
     """Give every column the type that it has in every file: times, days, float64, or text.
 
     Raises:
         DataError: If a row lacks what identifies a quote.
     """
-    for name in NEEDED:
+    for name in _NEEDED:
         if name not in chain.columns or chain[name].isna().any():
             raise DataError(
-                f"Every row of a chain must have {', '.join(NEEDED)}",
+                f"Every row of a chain must have {', '.join(_NEEDED)}",
                 got=f"none or an empty '{name}'",
                 fix=nearest(name, map(str, chain.columns)),
             )
@@ -70,7 +70,7 @@ def _array(name: str, column: pd.Series) -> pa.Array:
     return pa.array(column, type=pa.string(), from_pandas=True)
 
 
-def join(tables: Sequence[pa.Table], names: Sequence[Path]) -> pa.Table:
+def _join(tables: Sequence[pa.Table], names: Sequence[Path]) -> pa.Table:
     """Put tables below each other; a column that one of them lacks is empty there.
 
     Raises:
@@ -110,7 +110,7 @@ def _join_whole(paths: Sequence[Path]) -> tuple[pa.Table, list[DataError]]:
             kept.append((path, table))
     if not kept:
         raise left_out[0]
-    return join([table for _, table in kept], [path for path, _ in kept]), left_out
+    return _join([table for _, table in kept], [path for path, _ in kept]), left_out
 
 
 def _usual_types(tables: Sequence[pa.Table]) -> pa.Schema:
@@ -223,12 +223,12 @@ def writing(path: Path) -> Iterator[None]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(path.parent / ".lock", timeout=LOCK_SECONDS):
+        with filelock.FileLock(path.parent / ".lock", timeout=_LOCK_SECONDS):
             yield
     except filelock.Timeout as error:
         raise DataError(
             "An underlying must be recorded by one process at a time",
-            got=f"{path.parent}, which another process has held for {LOCK_SECONDS:g} s",
+            got=f"{path.parent}, which another process has held for {_LOCK_SECONDS:g} s",
             fix="End that process, or wait and record again",
         ) from error
     except OSError as error:
@@ -298,7 +298,7 @@ class ChainStore:
             notes += [
                 f"{error.got} (left out: {error.must[0].lower()}{error.must[1:]})" for error in left_out
             ]
-        whole = join(tables, [self.root / name for name in underlyings])
+        whole = _join(tables, [self.root / name for name in underlyings])
         frame: pd.DataFrame = whole.to_pandas(date_as_object=False, ignore_metadata=True)
         frame.attrs["notes"] = notes
         return frame
@@ -312,8 +312,8 @@ class ChainStore:
         Raises:
             DataError: If a column is missing or empty, or a file cannot be written. What was there stays.
         """
-        tables = [typed(chain) for chain in chains]
-        table = join(tables, [self.root] * len(tables))
+        tables = [_typed(chain) for chain in chains]
+        table = _join(tables, [self.root] * len(tables))
         keys = table.group_by(["underlying", "date"]).aggregate([]).to_pylist()
         files = sorted((key["underlying"], key["date"]) for key in keys)
         return [self._append(_rows_of(table, *file), *file) for file in files]
@@ -323,7 +323,7 @@ class ChainStore:
         path = self._own(f"{underlying}/{session}.parquet")
         with writing(path):
             before, aside = _read_or_set_aside(path)
-            rows = _distinct(table if before is None else join([before, table], [path, path]))
+            rows = _distinct(table if before is None else _join([before, table], [path, path]))
             known = 0 if before is None else before.num_rows
             if rows.num_rows > known:
                 _write_whole(rows, path)

@@ -21,7 +21,7 @@ from qhq.errors import ConfigError, DataError, nearest
 if TYPE_CHECKING:
     from exchange_calendars import ExchangeCalendar
 
-NEW_YORK = "XNYS"
+_NEW_YORK = "XNYS"
 _SPAN = ("1962-01-01", "2060-12-31")
 """Of New York's calendar: from the first of Yahoo's prices on. Its own default, twenty years back and one
 ahead, would move with the day on which qhq runs."""
@@ -48,7 +48,7 @@ def _open_calendar(name: str) -> ExchangeCalendar | None:
         # What it uses of pandas is its makers' business.
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            if name == NEW_YORK:
+            if name == _NEW_YORK:
                 return exchange_calendars.get_calendar(name, start=_SPAN[0], end=_SPAN[1])
             # Each of the others is known for other years.
             return exchange_calendars.get_calendar(name)
@@ -70,7 +70,7 @@ def session_close(day: date) -> datetime | None:
     >>> session_close(date(2026, 11, 27)), session_close(date(2026, 12, 25))
     (datetime.datetime(2026, 11, 27, 18, 0, tzinfo=datetime.timezone.utc), None)
     """
-    calendar = _open_calendar(NEW_YORK)
+    calendar = _open_calendar(_NEW_YORK)
     stamp = pd.Timestamp(day)
     if calendar is None or stamp not in calendar.closes.index:
         return None
@@ -78,7 +78,7 @@ def session_close(day: date) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def fits(days: DateArray, calendar: str = NEW_YORK) -> bool:
+def fits(days: DateArray, calendar: str = _NEW_YORK) -> bool:
     """Whether dates are daily rows of a calendar: on its sessions, and mostly one session after the other.
 
     The second keeps out bars of weeks and months, whose dates are sessions too.
@@ -97,7 +97,7 @@ def fits(days: DateArray, calendar: str = NEW_YORK) -> bool:
 
 def missed_sessions(before: DateArray, after: DateArray) -> IntArray:
     """Count New York's sessions strictly between two dates, elementwise."""
-    sessions = _sessions(NEW_YORK)
+    sessions = _sessions(_NEW_YORK)
     missed: IntArray = np.searchsorted(sessions, after) - np.searchsorted(sessions, before, side="right")
     return missed
 
@@ -136,7 +136,7 @@ def next_session(
         raise DataError(
             "Dates must be given to find the session after them", got="none", fix="Give the data's own dates"
         )
-    name = calendar or NEW_YORK
+    name = calendar or _NEW_YORK
     if fits(days, name):
         known = _sessions(name)
         ahead = known[np.searchsorted(known, days[-1], side="right") :][:sessions]
@@ -195,7 +195,7 @@ def last_trading_day(days: FloatArray) -> FloatArray:
 def is_closed(days: FloatArray | IntArray) -> Mask:
     """Whether the US exchanges are closed on some days (since 1970-01-01): weekends, holidays, mournings."""
     whole = days.astype(np.int64)
-    sessions = _sessions(NEW_YORK).astype(np.int64)
+    sessions = _sessions(_NEW_YORK).astype(np.int64)
     weekend = (whole + 3) % 7 > 4  # 1970-01-01 was a Thursday; Monday is 0
     known = (whole >= sessions[0]) & (whole <= sessions[-1])
     return np.asarray(weekend | (known & ~np.isin(whole, sessions)))

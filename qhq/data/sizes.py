@@ -20,19 +20,19 @@ from qhq.errors import BackendError, DataError
 from qhq.files import MEBIBYTE
 from qhq.limits import require_memory, size_text
 
-Opener = Callable[[], AbstractContextManager[IO[bytes]]]
+_Opener = Callable[[], AbstractContextManager[IO[bytes]]]
 
-MOST_RATIO = 100
-"""Bytes inside for each byte of the file, of what has more than `SMALL`."""
+_MOST_RATIO = 100
+"""Bytes inside for each byte of the file, of what has more than `_SMALL`."""
 
-SMALL = 64 * MEBIBYTE
+_SMALL = 64 * MEBIBYTE
 """Expanded, whatever the ratio: no machine is filled by it."""
 
 _PER_BYTE = {"text": 8, "Parquet": 4, "workbook": 20}
 """Bytes of memory for each byte of content, at the peak of reading it."""
 
 
-def check_text(path: Path, origin: str, inside: Opener | None) -> None:
+def check_text(path: Path, origin: str, inside: _Opener | None) -> None:
     """Count what a text has, expanded, and refuse it where that would not fit.
 
     Args:
@@ -46,7 +46,7 @@ def check_text(path: Path, origin: str, inside: Opener | None) -> None:
     packed = path.stat().st_size
     size = packed
     if inside is not None:
-        size, most = 0, max(SMALL, MOST_RATIO * packed)
+        size, most = 0, max(_SMALL, _MOST_RATIO * packed)
         with inside() as stream:
             while piece := stream.read(MEBIBYTE):
                 size += len(piece)
@@ -80,7 +80,7 @@ def _text_bytes(path: Path, origin: str, footer: pq.FileMetaData, packed: int) -
     for group in map(footer.row_group, range(footer.num_row_groups)):
         for column in map(group.column, range(group.num_columns)):
             most = group.num_rows * column.total_uncompressed_size
-            if column.physical_type == "BYTE_ARRAY" and most > SMALL:
+            if column.physical_type == "BYTE_ARRAY" and most > _SMALL:
                 suspects.add(column.path_in_schema)
     file = pq.ParquetFile(path, read_dictionary=list(suspects))
     counted = 0
@@ -109,7 +109,7 @@ def check_workbook(path: Path, origin: str) -> None:
 
 
 def _check_ratio(origin: str, packed: int, size: int) -> None:
-    if size > max(SMALL, MOST_RATIO * packed):
+    if size > max(_SMALL, _MOST_RATIO * packed):
         raise _bomb(origin, packed, size)
 
 
@@ -124,7 +124,7 @@ def _require(origin: str, needed: int) -> None:
 
 def _bomb(origin: str, packed: int, size: int) -> DataError:
     return DataError(
-        f"{origin} must not expand to more than {MOST_RATIO} times its size",
+        f"{origin} must not expand to more than {_MOST_RATIO} times its size",
         got=f"{size_text(packed)} on disk that hold {size_text(size)} or more",
         fix="Look at what it holds before you use it; prices compress twentyfold at most",
     )

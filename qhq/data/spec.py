@@ -62,7 +62,7 @@ _DATE_ORDERS = (
 )  # fmt: skip
 """What ``data.format.dates`` may be, beside a pattern such as ``%d.%m.%y``."""
 
-Text = Annotated[str, Field(min_length=1)]
+_Text = Annotated[str, Field(min_length=1)]
 
 
 class FileFormat(OptionUnits):
@@ -91,19 +91,19 @@ class FileFormat(OptionUnits):
             underlyings (their ``close``).
     """
 
-    form: Text | None = None
-    columns: dict[str, Text] = Field(default_factory=dict)
-    symbol: Text | None = None
-    dates: Text | None = None
+    form: _Text | None = None
+    columns: dict[str, _Text] = Field(default_factory=dict)
+    symbol: _Text | None = None
+    dates: _Text | None = None
     decimal: Annotated[str, Field(pattern=r"^[.,]$")] | None = None
     thousands: Annotated[str, Field(pattern=r"^[.,' ]?$")] | None = None
     ignore: str = ""
-    delimiter: Text | None = None
-    encoding: Text | None = None
-    sheet: Text | None = None
+    delimiter: _Text | None = None
+    encoding: _Text | None = None
+    sheet: _Text | None = None
     header: Annotated[int, Field(ge=1, le=MOST_STEPS)] | None = None
     intraday: Annotated[str, Field(pattern="^last$")] | None = None
-    spot: Text | None = None
+    spot: _Text | None = None
 
     @field_validator("dates")
     @classmethod
@@ -113,8 +113,8 @@ class FileFormat(OptionUnits):
         return dates
 
 
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Scheme = Literal["single", "expanding", "rolling"]
+_Fraction = Annotated[float, Field(gt=0, lt=1)]
+_Scheme = Literal["single", "expanding", "rolling"]
 
 
 class SplitSpec(Spec):
@@ -142,10 +142,10 @@ class SplitSpec(Spec):
             by default: so it was when the shipped figures were measured.
     """
 
-    scheme: Scheme = "single"
-    train: Fraction = 0.7
-    validation: Fraction = 0.1
-    test: Fraction = 0.2
+    scheme: _Scheme = "single"
+    train: _Fraction = 0.7
+    validation: _Fraction = 0.1
+    test: _Fraction = 0.2
     validation_from: date | None = None
     test_from: date | None = None
     folds: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 1
@@ -204,11 +204,11 @@ Source = Literal[
     "bundled", "csv", "parquet", "yahoo", "recorded", "surface", "synthetic", "random_walk", "planted"
 ]
 Task = Literal["forecast", "price"]
-Gaps = Literal["close", "mask"]
+_Gaps = Literal["close", "mask"]
 Scaling = str
 """A key of `SCALINGS`."""
-Name = Annotated[str, Field(min_length=1)]
-Names = tuple[Name, ...]
+_Name = Annotated[str, Field(min_length=1)]
+_Names = tuple[_Name, ...]
 Range = tuple[float | None, float | None]
 
 OPTION_SOURCES = ("recorded", "surface", "synthetic")
@@ -315,20 +315,20 @@ class DataSpec(Spec):
     panel: PanelKind | None = None
     path: str | None = None
     format: FileFormat = Field(FileFormat(), exclude_if=lambda given: given == FileFormat())
-    symbols: Annotated[Names, Field(min_length=1)] | None = ("AAPL", "MSFT", "GOOG")
+    symbols: Annotated[_Names, Field(min_length=1)] | None = ("AAPL", "MSFT", "GOOG")
     start: date | None = None
     end: date | None = None
     task: Task = "forecast"
-    features: Annotated[Names, Field(min_length=1)] = ("adj_close",)
-    static: Names = ()
-    targets: Annotated[Names, Field(min_length=1)] = ("adj_close",)
+    features: Annotated[_Names, Field(min_length=1)] = ("adj_close",)
+    static: _Names = ()
+    targets: Annotated[_Names, Field(min_length=1)] = ("adj_close",)
     window: Annotated[int, Field(ge=2, le=MOST_STEPS)] = 20
     horizon: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 1
-    gaps: Gaps = "close"
+    gaps: _Gaps = "close"
     max_gap: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 10
     where: dict[str, Range] = Field(default_factory=dict)
     split: SplitSpec = SplitSpec()
-    scaling: Scaling | dict[Name, Scaling] = "window"
+    scaling: Scaling | dict[_Name, Scaling] = "window"
     rate: Annotated[float, Field(gt=-1, lt=1)] = 0.0
     bad_rows: BadRows | None = Field(None, exclude_if=lambda choice: choice is None)
     bad_rows_limit: Annotated[float, Field(ge=0, le=1)] = Field(
@@ -344,7 +344,7 @@ class DataSpec(Spec):
         return "options" if self.source in OPTION_SOURCES else self.panel or "stocks"
 
     @property
-    def columns(self) -> Names:
+    def columns(self) -> _Names:
         """Every column that the config needs, each once; features first."""
         always = PRICING_COLUMNS if self.kind == "options" else ()
         return tuple(dict.fromkeys([*self.features, *self.static, *self.targets, *self.where, *always]))
@@ -417,12 +417,12 @@ class DataSpec(Spec):
 
     @field_validator("symbols")
     @classmethod
-    def _strip(cls, names: Names | None) -> Names | None:
+    def _strip(cls, names: _Names | None) -> _Names | None:
         return None if names is None else tuple(name.strip() for name in names)
 
     @field_validator("features", "static", "targets")
     @classmethod
-    def _write_as_schema(cls, names: Names) -> Names:
+    def _write_as_schema(cls, names: _Names) -> _Names:
         return tuple(_canonical(name) for name in names)
 
     @field_validator("where")

@@ -62,7 +62,7 @@ class Split:
         return day
 
 
-SplitT = TypeVar("SplitT", bound=Split)
+_SplitT = TypeVar("_SplitT", bound=Split)
 
 
 class TrainingSplit(Split):
@@ -224,7 +224,7 @@ def _without(panel: Panel, held_out: tuple[str, ...]) -> Panel:
     return panel.without_groups(held_out) if held_out else panel
 
 
-def _make_split(kind: type[SplitT], panel: Panel, sessions: DateArray, cut: Cut) -> SplitT:
+def _make_split(kind: type[_SplitT], panel: Panel, sessions: DateArray, cut: Cut) -> _SplitT:
     _check_sessions(kind.kind, panel, sessions)
     rows = panel.between(sessions[0], sessions[-1])
     if not panel.groups:
@@ -235,8 +235,8 @@ def _make_split(kind: type[SplitT], panel: Panel, sessions: DateArray, cut: Cut)
 
 
 def _split_that_looks_back(
-    kind: type[SplitT], panel: Panel, sessions: DateArray, cut: Cut, *, every: bool
-) -> SplitT:
+    kind: type[_SplitT], panel: Panel, sessions: DateArray, cut: Cut, *, every: bool
+) -> _SplitT:
     """The windows whose targets lie in some sessions, their inputs wherever they lie.
 
     Args:

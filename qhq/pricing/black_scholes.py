@@ -37,11 +37,11 @@ from scipy.special import erfcx, erfinv, ndtr, ndtri
 
 Floats = NDArray[np.float64]
 
-TINY = 1e-300
+_TINY = 1e-300
 """Stands for a standard deviation of zero, so that 0 / 0 at the money does not arise."""
 
 
-class Arguments(NamedTuple):
+class _Arguments(NamedTuple):
     """The six arguments as arrays that broadcast, float64; forwards are NaN where any of them is invalid."""
 
     forward: Floats
@@ -79,7 +79,7 @@ def price(
     >>> float(price(100.0, 100.0, 1.0, 0.2, 1.0, 1).round(6))
     7.965567
     """
-    given = checked(forward, strike, years, volatility, discount, right)
+    given = _checked(forward, strike, years, volatility, discount, right)
     with np.errstate(all="ignore"):
         spread = np.abs(np.log(given.forward / given.strike))
         value = np.minimum(given.forward, given.strike) * time_value(spread, _deviation(given))
@@ -96,7 +96,7 @@ def delta(
     right: ArrayLike,
 ) -> Floats:
     """Change of the price with the spot, between -1 and 1; arguments as for ``price``."""
-    given = checked(forward, strike, years, volatility, discount, right)
+    given = _checked(forward, strike, years, volatility, discount, right)
     with np.errstate(all="ignore"):
         return np.asarray(given.right * ndtr(given.right * _d1(given)))[()]
 
@@ -113,7 +113,7 @@ def gamma(
 
     Infinite exactly at the money where years or volatility is 0.
     """
-    given = checked(forward, strike, years, volatility, discount, right)
+    given = _checked(forward, strike, years, volatility, discount, right)
     with np.errstate(all="ignore"):
         density = _density(_d1(given))
         spot = given.forward * given.discount
@@ -130,7 +130,7 @@ def vega(
     right: ArrayLike,
 ) -> Floats:
     """Change of the price per unit of volatility (not per point); arguments as for ``price``."""
-    given = checked(forward, strike, years, volatility, discount, right)
+    given = _checked(forward, strike, years, volatility, discount, right)
     with np.errstate(all="ignore"):
         return np.asarray(given.forward * given.discount * _density(_d1(given)) * np.sqrt(given.years))[()]
 
@@ -148,7 +148,7 @@ def theta(
     The rate is that of the discount, -ln(D) / T, so there is none, and NaN comes back, at expiry. Divide by
     365 for what a day takes. Arguments as for ``price``.
     """
-    given = checked(forward, strike, years, volatility, discount, right)
+    given = _checked(forward, strike, years, volatility, discount, right)
     with np.errstate(all="ignore"):
         d1 = _d1(given)
         rate = np.where(given.years > 0, -np.log(given.discount) / given.years, np.nan)
@@ -157,17 +157,17 @@ def theta(
         return np.asarray(-given.discount * (decay + financing))[()]
 
 
-def checked(
+def _checked(
     forward: ArrayLike,
     strike: ArrayLike,
     years: ArrayLike,
     volatility: ArrayLike,
     discount: ArrayLike,
     right: ArrayLike,
-) -> Arguments:
+) -> _Arguments:
     """Arguments as float64 arrays; the forward, on which all results depend, is NaN where one is invalid."""
     columns = (forward, strike, years, volatility, discount, right)
-    given = Arguments(*(np.asarray(each, dtype=np.float64) for each in columns))
+    given = _Arguments(*(np.asarray(each, dtype=np.float64) for each in columns))
     # Comparisons with NaN are false; finite is what is below infinity.
     valid = (given.forward > 0) & (given.forward < np.inf) & (given.strike > 0) & (given.strike < np.inf)
     valid = valid & (given.years >= 0) & (given.years < np.inf) & (np.abs(given.right) == 1)
@@ -176,8 +176,8 @@ def checked(
     return given._replace(forward=np.where(valid, given.forward, np.nan))
 
 
-class Tails(NamedTuple):
-    """An out-of-the-money option in normalised coordinates, see ``tails_of``."""
+class _Tails(NamedTuple):
+    """An out-of-the-money option in normalised coordinates, see ``_tails_of``."""
 
     d1: Floats
     d2: Floats
@@ -186,7 +186,7 @@ class Tails(NamedTuple):
     far: Floats
 
 
-def tails_of(spread: Floats, deviation: Floats) -> Tails:
+def _tails_of(spread: Floats, deviation: Floats) -> _Tails:
     """The parts of a normalised price: d1, d2, exp(-d1^2 / 2) and the tails beyond |d1| and |d2| over it.
 
     With the normal tail N(-z) = exp(-z^2 / 2) erfcx(z / sqrt(2)) / 2 both terms of the formula share the
@@ -200,7 +200,7 @@ def tails_of(spread: Floats, deviation: Floats) -> Tails:
     ratio, half = spread / deviation, deviation / 2
     d1, d2 = half - ratio, -half - ratio
     near, far = (erfcx(np.abs(each) * np.sqrt(0.5)) / 2 for each in (d1, d2))
-    return Tails(d1, d2, np.exp(-d1 * d1 / 2), near, far)
+    return _Tails(d1, d2, np.exp(-d1 * d1 / 2), near, far)
 
 
 def time_value(spread: Floats, deviation: Floats) -> Floats:
@@ -210,15 +210,15 @@ def time_value(spread: Floats, deviation: Floats) -> Floats:
         spread: |ln(F / K)|.
         deviation: volatility * sqrt(years), positive.
     """
-    _, _, density, near, far = tails = tails_of(spread, deviation)
+    _, _, density, near, far = tails = _tails_of(spread, deviation)
     return np.where(tails.d1 < 0, density * (near - far), 1 - density * (near + far))
 
 
-def _deviation(given: Arguments) -> Floats:
-    return np.maximum(given.volatility * np.sqrt(given.years), TINY)
+def _deviation(given: _Arguments) -> Floats:
+    return np.maximum(given.volatility * np.sqrt(given.years), _TINY)
 
 
-def _d1(given: Arguments) -> Floats:
+def _d1(given: _Arguments) -> Floats:
     deviation = _deviation(given)
     return np.log(given.forward / given.strike) / deviation + deviation / 2
 
@@ -227,16 +227,16 @@ def _density(d1: Floats) -> Floats:
     return np.asarray(np.exp(-d1 * d1 / 2) / np.sqrt(2 * np.pi))
 
 
-MOST_STEPS = 64
+_MOST_STEPS = 64
 """Enough to bisect where rounding keeps Halley's method from settling."""
 
-SETTLED = 1e-6
+_SETTLED = 1e-6
 """Relative size of a last step; convergence is cubic, so what then remains is rounding."""
 
-HIGHEST_D1 = 9.0
+_HIGHEST_D1 = 9.0
 """Beyond it c is 1 in double precision."""
 
-Step = Callable[..., tuple[Floats, Floats]]
+_Step = Callable[..., tuple[Floats, Floats]]
 """(deviation, *facts) -> Newton's correction, and f'' / f', of a function with f' > 0."""
 
 
@@ -273,7 +273,7 @@ def implied_volatility(
     >>> float(implied_volatility(7.965567, 100.0, 100.0, 1.0, 1.0, 1).round(6))
     0.2
     """
-    given = checked(forward, strike, years, 0.0, discount, right)
+    given = _checked(forward, strike, years, 0.0, discount, right)
     with np.errstate(all="ignore"):
         paid = np.asarray(price, dtype=np.float64) / given.discount
         value = paid - np.maximum(given.right * (given.forward - given.strike), 0.0)
@@ -294,8 +294,8 @@ def implied_deviation(spread: Floats, value: Floats) -> Floats:
         spread: |ln(F / K)|, shape (N,).
         value: Strictly between 0 and 1, shape (N,).
     """
-    spread = np.maximum(spread, TINY)
-    border = deviation_at(spread, -1.0)
+    spread = np.maximum(spread, _TINY)
+    border = _deviation_at(spread, -1.0)
     at_border = time_value(spread, border)
     wing = value < at_border
     found = np.empty_like(value)
@@ -305,7 +305,7 @@ def implied_deviation(spread: Floats, value: Floats) -> Floats:
     return found
 
 
-def deviation_at(spread: Floats, d1: float | Floats) -> Floats:
+def _deviation_at(spread: Floats, d1: float | Floats) -> Floats:
     """The deviation s at which s / 2 - spread / s is d1, without cancellation for d1 <= 0."""
     root = np.sqrt(np.square(d1) + 2 * spread)
     return np.where(np.less_equal(d1, 0), 2 * spread / (root - d1), root + d1)
@@ -314,12 +314,12 @@ def deviation_at(spread: Floats, d1: float | Floats) -> Floats:
 def _in_wing(spread: Floats, value: Floats, border: Floats, at_border: Floats) -> Floats:
     offset = np.log(at_border) + 0.5
     target = np.sqrt(2 * (offset - np.log(value)))
-    return _solve(_wing_step, deviation_at(spread, -target), border, (spread, offset, target))
+    return _solve(_wing_step, _deviation_at(spread, -target), border, (spread, offset, target))
 
 
 def _in_centre(spread: Floats, value: Floats, border: Floats, at_border: Floats) -> Floats:
     target = _straight(value)
-    ceiling = deviation_at(spread, HIGHEST_D1)
+    ceiling = _deviation_at(spread, _HIGHEST_D1)
     start = np.minimum(border + target - _straight(at_border), ceiling)
     return _solve(_centre_step, start, ceiling, (spread, target))
 
@@ -330,7 +330,7 @@ def _straight(value: Floats) -> Floats:
 
 def _wing_step(deviation: Floats, spread: Floats, offset: Floats, target: Floats) -> tuple[Floats, Floats]:
     """For f = 1 / w, w = sqrt(2 (offset - ln c)), where c' / c = slope."""
-    d1, d2, _, near, far = tails_of(spread, deviation)
+    d1, d2, _, near, far = _tails_of(spread, deviation)
     slope = 1 / (np.sqrt(2 * np.pi) * (near - far))
     square = 2 * (offset + d1 * d1 / 2 - np.log(near - far))
     newton = square * (1 - np.sqrt(square) / target) / slope
@@ -339,17 +339,17 @@ def _wing_step(deviation: Floats, spread: Floats, offset: Floats, target: Floats
 
 def _centre_step(deviation: Floats, spread: Floats, target: Floats) -> tuple[Floats, Floats]:
     """For f = -2 ndtri((1 - c) / 2), which is 2 sqrt(2) erfinv(c) with all digits where c is near 1."""
-    d1, d2, density, near, far = tails_of(spread, deviation)
+    d1, d2, density, near, far = _tails_of(spread, deviation)
     straight = -2 * ndtri(np.where(d1 < 0, 1 - density * (near - far), density * (near + far)) / 2)
     slope = np.exp(straight * straight / 8 - d1 * d1 / 2)
     return (straight - target) / slope, straight * slope / 4 + d1 * d2 / deviation
 
 
-def _solve(step: Step, start: Floats, ceiling: Floats, facts: tuple[Floats, ...]) -> Floats:
+def _solve(step: _Step, start: Floats, ceiling: Floats, facts: tuple[Floats, ...]) -> Floats:
     """Halley's method in the bracket (0, ceiling), each element until it settles."""
     found, low, high = start.copy(), np.zeros_like(start), ceiling.copy()
     active = np.arange(start.size)
-    for _ in range(MOST_STEPS):
+    for _ in range(_MOST_STEPS):
         if not active.size:
             break
         at = found[active]
@@ -361,5 +361,5 @@ def _solve(step: Step, start: Floats, ceiling: Floats, facts: tuple[Floats, ...]
         moved = at - newton / (1 - newton * curve / 2)
         inside = (low[active] <= moved) & (moved <= high[active])
         found[active] = np.where(inside, moved, (low[active] + high[active]) / 2)
-        active = active[np.abs(found[active] - at) > SETTLED * at]
+        active = active[np.abs(found[active] - at) > _SETTLED * at]
     return found

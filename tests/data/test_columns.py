@@ -49,8 +49,8 @@ def test_the_docs_tell_the_same_of_a_file(kind):
         f"## A{'n option' if kind == 'options' else ' stock'} file"
     )[1]
     rows = re.findall(r"^\| `(.*)` \| (.*) \| (.*) \| (yes|) \| (.*)\|$", section.split("\n## ")[0], re.M)
-    told = [(*row[:4], row[4].strip()) for row in rows]
-    assert told == [
+    documented = [(*row[:4], row[4].strip()) for row in rows]
+    assert documented == [
         (name, each.unit, each.meaning, "yes" if each.needed else "", ", ".join(each.other_names))
         for name, each in TABLES[kind].items()
     ]

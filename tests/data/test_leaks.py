@@ -62,15 +62,15 @@ def later_changed(frame, day, columns, seed):
 def test_1_no_scaler_sees_anything_after_the_training_split(seed, kind):
     spec = make_spec(features=("close",), targets=("close",), scaling=kind)
     frame = make_frame(seed=seed % 9)
-    parts = stocks(frame, spec)
-    changed = later_changed(frame, parts.validation.first, ["close"], seed)
-    assert fit_scaler(kind, stocks(changed, spec).train).to_dict() == fit_scaler(kind, parts.train).to_dict()
-    for part in (parts.validation, parts.test):
+    splits = stocks(frame, spec)
+    changed = later_changed(frame, splits.validation.first, ["close"], seed)
+    assert fit_scaler(kind, stocks(changed, spec).train).to_dict() == fit_scaler(kind, splits.train).to_dict()
+    for split in (splits.validation, splits.test):
         with pytest.raises(DataError, match="must be fitted on the training split"):
-            fit_scaler(kind, part)
+            fit_scaler(kind, split)
 
 
-def test_2_early_stopping_is_given_no_test_part():
+def test_2_early_stopping_is_given_no_test_split():
     # That no weight moves with it: tests/experiment/test_run.py and, for options, tests/cli/test_options.py.
     accepted = set(Trainer.__init__.__annotations__)
     assert accepted == {"model", "train", "validation", "spec", "seed", "return"}
@@ -83,9 +83,9 @@ def test_3_no_window_straddles_a_split_date(seed, window, horizon, embargo, gaps
     frame = make_frame(rows=300, seed=seed % 9)
     frame = frame[np.random.default_rng(seed).random(len(frame)) > 0.1]
     spec = make_spec(window=window, horizon=horizon, gaps=gaps, split={"embargo": embargo})
-    parts = stocks(frame, spec)
+    splits = stocks(frame, spec)
     sessions = np.unique(frame["date"]).astype("datetime64[D]")
-    for before, after in ((parts.train, parts.validation), (parts.validation, parts.test)):
+    for before, after in ((splits.train, splits.validation), (splits.validation, splits.test)):
         last = np.searchsorted(sessions, before.windows.dates.max())
         assert np.searchsorted(sessions, after.windows.input_dates.min()) > last
         first = np.searchsorted(sessions, after.windows.dates.min())
@@ -94,13 +94,13 @@ def test_3_no_window_straddles_a_split_date(seed, window, horizon, embargo, gaps
 
 def test_4_one_date_is_on_one_side_and_so_is_a_contracts_every_row():
     spec = DataSpec(**PRICE)
-    parts = split_panel(options(option_frame(sessions=120), spec), spec)
-    sides = [set(part.panel.dates.tolist()) for part in (parts.train, parts.validation, parts.test)]
+    splits = split_panel(options(option_frame(sessions=120), spec), spec)
+    sides = [set(split.panel.dates.tolist()) for split in (splits.train, splits.validation, splits.test)]
     assert max(sides[0]) < min(sides[1])
     assert max(sides[1]) < min(sides[2])
     rows = [
         {(name, day) for name, days in zip(w.symbol, w.dates.tolist(), strict=True) for day in days}
-        for w in (parts.train.windows, parts.validation.windows, parts.test.windows)
+        for w in (splits.train.windows, splits.validation.windows, splits.test.windows)
     ]
     assert len(set.union(*rows)) == sum(len(each) for each in rows)
 
@@ -126,12 +126,12 @@ def test_5_a_forecast_knows_nothing_of_its_targets_day_and_pricing_none_of_its_q
 def test_5_a_files_own_greeks_and_forward_of_the_day_do_not_get_in():
     frame = option_frame(sessions=60)
     planted = frame.assign(delta=frame["mid"], moneyness=frame["mid"], forward=frame["mid"] + frame["spot"])
-    told = frame.assign(delta=0.5, moneyness=0.0, forward=frame["spot"])
+    known = frame.assign(delta=0.5, moneyness=0.0, forward=frame["spot"])
     day = np.unique(frame["date"])[40]
     late = frame["date"] >= day
-    planted.loc[~late] = told.loc[~late]
+    planted.loc[~late] = known.loc[~late]
     seen = []
-    for each in (told, planted):
+    for each in (known, planted):
         windows = cut_windows(options(each, DataSpec(**PRICE)), Cut.of(DataSpec(**PRICE)))
         windows = windows.select(windows.dates[:, 0] == np.datetime64(str(day)[:10], "D"))
         seen.append(windows.static)
@@ -169,10 +169,10 @@ def test_6_a_later_dividend_moves_no_scaled_value_before_it(seed, factor, kind):
     paid.loc[frame["date"] < day, "adj_close"] *= factor
     seen = []
     for each in (frame, paid):
-        parts = stocks(each, spec)
-        windows = parts.test.windows
+        splits = stocks(each, spec)
+        windows = splits.test.windows
         windows = windows.select(windows.dates.max(axis=1) < np.datetime64(day, "D"))
-        scaler = fit_scaler(kind, parts.train)
+        scaler = fit_scaler(kind, splits.train)
         seen.append((scaler.inputs(windows), scaler.targets(windows)))
     assert len(seen[0][0]) > 0
     for before, after in zip(*seen, strict=True):

@@ -106,9 +106,9 @@ def test_any_order_of_runs_keeps_every_distinct_row_once(batches):
     keys = ["contract_id", "date"]
     best = distinct.assign(quoted=distinct["bid"].notna()).sort_values(["quoted", "quote_time"])
     newest = best.groupby(keys)["quote_time"].last()
-    told = read.set_index(keys)["quote_time"]
-    assert told.index.is_unique
-    assert (told.sort_index() == newest.sort_index()).all()
+    stamps = read.set_index(keys)["quote_time"]
+    assert stamps.index.is_unique
+    assert (stamps.sort_index() == newest.sort_index()).all()
     has_bid = read.set_index(keys)["bid"].notna().sort_index()
     assert (has_bid == distinct.groupby(keys)["bid"].count().gt(0).sort_index()).all()
 
@@ -267,7 +267,7 @@ def test_a_failing_write_leaves_what_was_there(store, monkeypatch):
 
 def test_a_held_lock_is_waited_for_and_then_reported(store, monkeypatch):
     path = store.append([make_chain()])[0].path
-    monkeypatch.setattr(on_disk, "LOCK_SECONDS", 0.0)
+    monkeypatch.setattr(on_disk, "_LOCK_SECONDS", 0.0)
     with on_disk.writing(path), pytest.raises(DataError, match="by one process at a time"):
         store.append([make_chain(stamp=LATER)])
 

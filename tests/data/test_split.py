@@ -22,12 +22,12 @@ from .panels import make_frame, make_panel, make_spec, option_frame, ragged_case
 @given(ragged_cases())
 def test_no_window_straddles_a_split_and_parts_are_purged(case):
     panel, spec = case
-    parts = split_panel(panel, spec)
-    in_order = (parts.train, parts.validation, parts.test)
-    for part in in_order:
-        assert part.windows.input_dates.min() >= part.first
-        assert part.windows.dates.max() <= part.last
-    for before, after in ((parts.train, parts.validation), (parts.validation, parts.test)):
+    splits = split_panel(panel, spec)
+    in_order = (splits.train, splits.validation, splits.test)
+    for each in in_order:
+        assert each.windows.input_dates.min() >= each.first
+        assert each.windows.dates.max() <= each.last
+    for before, after in ((splits.train, splits.validation), (splits.validation, splits.test)):
         assert before.last < after.first
         ends = np.searchsorted(panel.sessions, [before.windows.dates.max(), after.windows.dates.min()])
         assert ends[1] - ends[0] >= spec.window + spec.horizon
@@ -36,23 +36,23 @@ def test_no_window_straddles_a_split_and_parts_are_purged(case):
 def test_the_purge_is_no_larger_than_it_must_be():
     panel = make_panel()
     for horizon in (1, 3):
-        parts = split_panel(panel, make_spec(horizon=horizon))
-        ends = [parts.train.windows.dates.max(), parts.validation.windows.dates.min()]
+        splits = split_panel(panel, make_spec(horizon=horizon))
+        ends = [splits.train.windows.dates.max(), splits.validation.windows.dates.min()]
         assert np.diff(np.searchsorted(panel.sessions, ends)) == 5 + horizon
 
 
 def test_fractions_are_of_the_sessions():
-    parts = split_panel(make_panel(), make_spec())
-    sizes = [len(part.panel.sessions) for part in (parts.train, parts.validation, parts.test)]
+    splits = split_panel(make_panel(), make_spec())
+    sizes = [len(each.panel.sessions) for each in (splits.train, splits.validation, splits.test)]
     assert_array_equal(sizes, [140, 20, 40])
 
 
 def test_dates_begin_the_parts():
     split = {"validation_from": "2015-06-01", "test_from": "2015-08-03"}
-    parts = split_panel(make_panel(), make_spec(split=split))
-    assert parts.train.last == np.datetime64("2015-05-29")
-    assert parts.validation.first == np.datetime64("2015-06-01")
-    assert parts.test.first == np.datetime64("2015-08-03")
+    splits = split_panel(make_panel(), make_spec(split=split))
+    assert splits.train.last == np.datetime64("2015-05-29")
+    assert splits.validation.first == np.datetime64("2015-06-01")
+    assert splits.test.first == np.datetime64("2015-08-03")
 
 
 @pytest.mark.parametrize(
@@ -147,18 +147,18 @@ def test_every_number_of_folds_forecasts_the_same_dates_each_once(case):
         walked = list(walk_forward(panel, spec.model_copy(update={"split": split})))
         for found, wanted in zip(forecasts([each.test.windows for each in walked]), expected, strict=True):
             assert_array_equal(found, wanted)
-        for parts in walked:
-            check_order(panel, spec, parts)
+        for splits in walked:
+            check_order(panel, spec, splits)
 
 
-def check_order(panel, spec, parts):
-    """No target of a part is one of another, the embargo lies between, and nothing later is at hand."""
-    train, validation, test = (each.windows for each in (parts.train, parts.validation, parts.test))
+def check_order(panel, spec, splits):
+    """No target of a split is one of another, the embargo lies between, and nothing later is at hand."""
+    train, validation, test = (each.windows for each in (splits.train, splits.validation, splits.test))
     for before, after in ((train, validation), (validation, test)):
         ends = np.searchsorted(panel.sessions, [before.dates.max(), after.dates.min()])
         assert ends[1] - ends[0] > spec.split.embargo
         assert before.panel.dates.max() < after.dates.min()
-    assert (train.input_dates >= parts.train.first).all()
+    assert (train.input_dates >= splits.train.first).all()
     assert not set(spec.split.held_out) & {*train.group, *validation.group}
 
 
@@ -215,10 +215,10 @@ def test_what_was_left_open_is_written_down():
 
 
 def test_a_held_out_symbol_is_in_the_test_part_alone():
-    parts = split_panel(make_panel(), make_spec(split={"held_out": ["BBB"]}))
-    assert set(parts.train.windows.symbol) == set(parts.validation.windows.symbol) == {"AAA"}
-    assert set(parts.test.windows.symbol) == {"AAA", "BBB"}
-    assert parts.train.panel.symbols == ("AAA",)
+    splits = split_panel(make_panel(), make_spec(split={"held_out": ["BBB"]}))
+    assert set(splits.train.windows.symbol) == set(splits.validation.windows.symbol) == {"AAA"}
+    assert set(splits.test.windows.symbol) == {"AAA", "BBB"}
+    assert splits.train.panel.symbols == ("AAA",)
 
 
 def test_an_unknown_held_out_symbol_is_named():

@@ -39,9 +39,9 @@ def test_ten_thousand_random_quotes():
     quote = price(*option)
     error = np.abs(implied_volatility(*option.quote(quote)) - option.volatility)
     allowed = tolerance(option, 8 * EPS * quote)
-    told = allowed == 1e-8
-    assert told.mean() > 0.98
-    assert (error <= 1e-8)[told].all()
+    determined = allowed == 1e-8
+    assert determined.mean() > 0.98
+    assert (error <= 1e-8)[determined].all()
     assert (np.isnan(error) | (error <= allowed)).all()
 
 

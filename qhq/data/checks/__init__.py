@@ -24,7 +24,7 @@ from qhq.data.checks.stocks import STOCK_DOUBTS, STOCK_RULES, draft_stocks
 from qhq.data.columns import PanelKind
 from qhq.data.spec import AS_PANEL, OptionUnits
 
-Severity = Literal["error", "aside", "warning"]
+_Severity = Literal["error", "aside", "warning"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Breach:
     rows: tuple[int, ...]
     example: str
     fix: str
-    severity: Severity
+    severity: _Severity
 
 
 def find_breaches(
@@ -106,13 +106,13 @@ def _sorted_out(
             fix += f". To keep them: {cure[0].lower()}{cure[1:]}" if policy.editable else ""
         else:
             fix = f"Only {where} refuses the file for it. There: {cure}" if others else cure
-        severity: Severity = "aside" if aside else "warning" if others else "error"
+        severity: _Severity = "aside" if aside else "warning" if others else "error"
         found.append(Breach(each.rule, *facts, fix, severity))
     order = ("error", "aside", "warning")
     return sorted(found, key=lambda breach: order.index(breach.severity)), kept
 
 
-def _told(doubts: Iterable[Doubt], severity: Severity) -> list[Breach]:
+def _told(doubts: Iterable[Doubt], severity: _Severity) -> list[Breach]:
     return [
         Breach(each.rule, each.must, each.count, each.rows, each.example, each.fix, severity)
         for each in doubts

@@ -259,7 +259,7 @@ def check_future(draft: Draft) -> Iterator[Finding]:
 
 # Rows are set aside, or all refused.
 
-SHOWN_ROWS = 10
+_SHOWN_ROWS = 10
 
 _UNDATED = frozenset({"date", "future", "name", "duplicate", "expiry", "quote_time"})
 """Rules whose breach leaves in doubt that a row's date was a session."""
@@ -346,7 +346,7 @@ def sift(draft: DraftT, rules: Rules[DraftT], policy: RowPolicy) -> Sifted[Draft
             draft = draft.keep(~bad)
     quarantine = Quarantine(draft.origin, checked, tuple(each.reason for each in broken if each.reason.count))
     if not policy.allows(quarantine.counted, checked):
-        raise too_many(broken, quarantine, policy)
+        raise _too_many(broken, quarantine, policy)
     return Sifted(draft, quarantine, np.unique(np.concatenate(missed)))
 
 
@@ -378,7 +378,7 @@ def _tell(
         aside = finding.rows if finding.aside is None else finding.aside
         new = aside[~bad[aside]]
         bad[new] = True
-        rows = tuple(int(row) for row in draft.rows[finding.rows[:SHOWN_ROWS]])
+        rows = tuple(int(row) for row in draft.rows[finding.rows[:_SHOWN_ROWS]])
         reason = Reason(code, finding.must, len(new), rows, finding.got, finding.counted)
         yield Broken(code, finding, reason, _is_refused(finding, policy))
 
@@ -397,7 +397,7 @@ def advice(finding: Finding, policy: RowPolicy) -> str:
     return "Set data.bad_rows: quarantine, which leaves such rows out, or choose other data.symbols or dates"
 
 
-def too_many(broken: list[Broken], quarantine: Quarantine, policy: RowPolicy) -> DataError:
+def _too_many(broken: list[Broken], quarantine: Quarantine, policy: RowPolicy) -> DataError:
     """The error of data with more bad rows than may be set aside, with the rule that most break."""
     counted = [each for each in broken if each.reason.counted and each.reason.count]
     main = max(counted, key=lambda each: each.reason.count).finding
@@ -423,7 +423,7 @@ def find_doubts(draft: DraftT, rules: Rules[DraftT]) -> tuple[Doubt, ...]:
             code,
             finding.must,
             len(finding.rows),
-            tuple(int(row) for row in draft.rows[finding.rows[:SHOWN_ROWS]]),
+            tuple(int(row) for row in draft.rows[finding.rows[:_SHOWN_ROWS]]),
             finding.got,
             finding.fix,
         )

@@ -187,7 +187,7 @@ _SIGNS = (
 )
 """What stands in a date beside its numbers and its month: East Asian signs, a float's .0, a Spanish 'de'."""
 PART_ORDERS = {"dayfirst": (2, 1, 0), "monthfirst": (2, 0, 1), "yearfirst": (0, 1, 2)}
-Parts = tuple[int, int, int]
+_Parts = tuple[int, int, int]
 
 _FORMS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("iso", re.compile(r"(?P<y>\d{4})([-/.])(?P<m>\d{1,2})\2(?P<d>\d{1,2})")),
@@ -231,7 +231,7 @@ def read_dates(cells: Sequence[str], *, wanted: str | None = None, usual: str | 
     if wanted is not None and "%" in wanted:
         found = pd.to_datetime(pd.Series(list(cells), dtype=object), format=wanted, errors="coerce")
         return Days(found.to_numpy().astype("datetime64[D]"), wanted, timed)
-    numeric: dict[int, Parts] = {}
+    numeric: dict[int, _Parts] = {}
     orders: dict[str, int] = {}
     for place, cell in enumerate(cells):
         text, timed[place] = _split_clock(cell)
@@ -272,7 +272,7 @@ def _is_wanted(order: str, wanted: str | None) -> bool:
     )  # fmt: skip
 
 
-def _split_date(text: str) -> tuple[str, Parts]:
+def _split_date(text: str) -> tuple[str, _Parts]:
     """Order and (year, month, day) of a date; of ``numeric`` the three numbers as they stand."""
     for order, pattern in _FORMS:
         if match := pattern.fullmatch(text):
@@ -309,12 +309,12 @@ def _count_days(number: int, order: str) -> tuple[np.datetime64, bool]:
     return day, bool(moment != day)
 
 
-def _arrange(parts: Parts, order: str) -> Parts:
+def _arrange(parts: _Parts, order: str) -> _Parts:
     year, month, day = (parts[place] for place in PART_ORDERS[order])
     return _year(year), month, day
 
 
-def _choose_order(cells: Sequence[str], numeric: dict[int, Parts], usual: str | None) -> str | Doubt:
+def _choose_order(cells: Sequence[str], numeric: dict[int, _Parts], usual: str | None) -> str | Doubt:
     """Order in which every date of three numbers is a day."""
     short = any(parts[2] < 100 for parts in numeric.values())
     names = list(PART_ORDERS)[: 3 if short else 2]

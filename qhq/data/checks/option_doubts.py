@@ -39,7 +39,7 @@ _DOUBTFUL_IV = (0.03, 1.5)
 _DOUBTFUL_RATE = 0.1
 _SPOT_SPREAD = 0.005
 """Relative difference of spots of one day that is more than rounding."""
-FAR = 3.0
+_FAR = 3.0
 """A chain's median strike over the spot; beyond it, or below its inverse, one of the two is another thing."""
 _SATURDAYS_END = np.datetime64("2015-02-01", "D").astype(np.int64)
 """From then on contracts expire on the Friday itself."""
@@ -187,8 +187,8 @@ def _doubt_spots(draft: OptionDraft) -> Iterator[Finding]:
     if draft.units.strikes is None:
         ratio = by_day["ratio"].median().to_numpy()[day]
         yield from find_rows(
-            (ratio > FAR) | (ratio < 1 / FAR),
-            f"Strikes should lie around the spot: a day's median within a factor of {FAR:g}",
+            (ratio > _FAR) | (ratio < 1 / _FAR),
+            f"Strikes should lie around the spot: a day's median within a factor of {_FAR:g}",
             lambda row: (
                 f"a median of {ratio[row]:.3g} spots on the day of {draft.at(row)}, spot {spot[row]:g}"
             ),

@@ -19,7 +19,7 @@ from qhq.data.sessions import as_days, last_trading_day
 from qhq.data.spec import OptionUnits, Volatility
 from qhq.pricing.black_scholes import implied_volatility
 
-SAMPLE = 2000
+_SAMPLE = 2000
 """Quotes of which the implied volatility is found, evenly over the file."""
 _AGREES = 0.25
 """Median log distance below which volatilities are those of the prices."""
@@ -30,7 +30,7 @@ HIGHEST_MEDIAN_IV = 3.0
 NEAR = 7 / 365
 """Years to expiry below which an implied volatility says little."""
 
-SHARES = 100.0
+_SHARES = 100.0
 """Shares that a standard contract on a US stock delivers."""
 
 _STRIKES = {"hundredths": 100.0, "thousandths": 1000.0}
@@ -52,17 +52,17 @@ def convert(
     if units.volatility is not None and "iv" in columns:
         years = (columns["expiry"] - as_days(dates)) / 365
         with np.errstate(all="ignore"):  # a negative variance is no volatility: NaN
-            columns["iv"][:] = VOLATILITIES[units.volatility](columns["iv"], years)
+            columns["iv"][:] = _VOLATILITIES[units.volatility](columns["iv"], years)
     if units.rates == "percent" and "rate" in columns:
         columns["rate"][:] /= 100
     if units.prices == "per_contract":
         for name in columns.keys() & OPTION_PRICES:
-            columns[name][:] /= np.where(np.isnan(shares), SHARES, shares)
+            columns[name][:] /= np.where(np.isnan(shares), _SHARES, shares)
     if units.strikes in _STRIKES:
         columns["strike"][:] /= _STRIKES[units.strikes]
 
 
-VOLATILITIES: dict[Volatility, Callable[[FloatArray, FloatArray], FloatArray]] = {
+_VOLATILITIES: dict[Volatility, Callable[[FloatArray, FloatArray], FloatArray]] = {
     "fraction": lambda iv, years: iv,  # noqa: ARG005
     "percent": lambda iv, years: iv / 100,  # noqa: ARG005
     "basis_points": lambda iv, years: iv / 10_000,  # noqa: ARG005
@@ -118,7 +118,7 @@ def hint_of_prices(draft: OptionDraft) -> Hint | None:
         usable = np.flatnonzero((iv > 0) & (mid > least * 1.001) & (mid < most) & (years > NEAR))
     if len(usable) < 5:
         return None
-    rows = usable[:: max(1, len(usable) // SAMPLE)]
+    rows = usable[:: max(1, len(usable) // _SAMPLE)]
     strike, spot = draft.column("strike")[rows], draft.column("spot")[rows]
     discount = np.exp(-np.nan_to_num(draft.column("rate"))[rows] * years[rows])
     forward = draft.column("forward")[rows]
@@ -132,7 +132,7 @@ def hint_of_prices(draft: OptionDraft) -> Hint | None:
             return None
         distance = {
             unit: float(np.median(np.abs(np.log(read(iv[rows], years[rows])[known] / implied[known]))))
-            for unit, read in VOLATILITIES.items()
+            for unit, read in _VOLATILITIES.items()
         }
     best = min(distance, key=distance.__getitem__)
     return Hint(best, distance[best], distance["fraction"])

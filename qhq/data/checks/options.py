@@ -51,9 +51,9 @@ _RIGHTS = {
     "-1": -1.0,
     "-1.0": -1.0,
 }
-STYLES = {"european": 0.0, "e": 0.0, "0": 0.0, "0.0": 0.0, "american": 1.0, "a": 1.0, "1": 1.0, "1.0": 1.0}
+_STYLES = {"european": 0.0, "e": 0.0, "0": 0.0, "0.0": 0.0, "american": 1.0, "a": 1.0, "1": 1.0, "1.0": 1.0}
 _TINY = float(np.nextafter(0, 1))
-LEAST = {"bid": 0.0, "ask": _TINY, "mid": _TINY, "last": _TINY, "iv": 1e-4}
+_LEAST = {"bid": 0.0, "ask": _TINY, "mid": _TINY, "last": _TINY, "iv": 1e-4}
 """The least number that is a quote."""
 
 
@@ -203,7 +203,7 @@ def _read(column: pd.Series, name: str) -> tuple[FloatArray, Mask]:
             days
         )
     if name in ("right", "style"):
-        codes = code_words(column, _RIGHTS if name == "right" else STYLES)
+        codes = code_words(column, _RIGHTS if name == "right" else _STYLES)
         return codes, np.isnan(codes)
     values, unreadable = read_numbers(column)
     if name in ACTIONS:
@@ -254,9 +254,9 @@ def _is_fresh(table: pd.DataFrame, lines: _Lines) -> Mask:
 def _drop_no_quotes(columns: Mapping[str, FloatArray]) -> Mask:
     """Put NaN where a number is no quote (see the top of this file); the rows that had one below zero."""
     negative = np.zeros(len(columns["strike"]), dtype=np.bool_)
-    for name in LEAST.keys() & columns.keys():
+    for name in _LEAST.keys() & columns.keys():
         negative |= columns[name] < 0
-        columns[name][columns[name] < LEAST[name]] = np.nan
+        columns[name][columns[name] < _LEAST[name]] = np.nan
     if {"bid", "ask"} <= columns.keys():
         columns["bid"][(columns["bid"] == 0) & np.isnan(columns["ask"])] = np.nan
     return negative

@@ -71,7 +71,7 @@ def check_panel(
         draft.values,
         missed=sifted.missed,
         quarantine=sifted.quarantine,
-        doubts=find_doubts(draft, STOCK_READING_DOUBTS),
+        doubts=find_doubts(draft, _STOCK_READING_DOUBTS),
     )
     return panel.with_columns(_read_helpers(frame, helpers, draft.rows)) if helpers else panel
 
@@ -454,14 +454,14 @@ def _doubt_below_zero(draft: Draft) -> Iterator[Finding]:
     )
 
 
-STOCK_READING_DOUBTS: Rules[Draft] = {
+_STOCK_READING_DOUBTS: Rules[Draft] = {
     "slip": _doubt_slipped_closes,
     "frequency": _doubt_frequency,
     "shifted": _doubt_shifted,
 }
 """Ways in which prices may mean something else than they seem to; shown at training too."""
 STOCK_DOUBTS: Rules[Draft] = {
-    **STOCK_READING_DOUBTS,
+    **_STOCK_READING_DOUBTS,
     "filled": _doubt_filled_stocks,
     "gap": doubt_gaps,
     "jump": lambda draft: doubt_jumps(draft, "close"),

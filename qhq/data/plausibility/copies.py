@@ -21,7 +21,7 @@ _SIMILAR = 0.99
 _FEWEST_DAYS = 20
 _LATEST = 250
 """Sessions by which a copy may lag."""
-CLIP = 6.0
+_CLIP = 6.0
 
 FEWEST_REPEATED, MOST_REPEATED = 8, 60
 """Changes in a row that a repeated block must have: as many as make a chance match unlikely."""
@@ -126,7 +126,7 @@ def _changes(table: FloatArray) -> Iterator[FloatArray]:
                 max(1.4826 * np.median(np.abs(each)), 0.3 * each.std()) if len(each) else 1 for each in known
             ]
         scale = np.maximum(np.array(spreads, dtype=np.float64), 1e-300)
-        yield np.clip(np.nan_to_num(change / scale), -CLIP, CLIP)
+        yield np.clip(np.nan_to_num(change / scale), -_CLIP, _CLIP)
 
 
 @dataclass(frozen=True, eq=False)

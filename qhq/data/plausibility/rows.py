@@ -19,7 +19,7 @@ from qhq.data.spec import DataSpec
 
 _RELATIVE = 1e-6
 """Difference over the spot that is rounding."""
-RATE = 1e-6
+_RATE = 1e-6
 """The same of a rate, a hundredth of a basis point."""
 
 
@@ -32,7 +32,7 @@ def find_quoted_columns(panel: Panel) -> Iterator[LeakDoubt]:
     spot, rate = panel.column("spot"), panel.column("rate")
     yield from _differing(panel, "spot", spot, (group, day), _RELATIVE * np.abs(spot))
     keys = (group, day, np.nan_to_num(panel.column("expiry"), nan=-1).astype(np.int64))
-    yield from _differing(panel, "rate", rate, keys, np.full(len(rate), RATE))
+    yield from _differing(panel, "rate", rate, keys, np.full(len(rate), _RATE))
 
 
 def _differing(
@@ -77,11 +77,11 @@ def _differing(
             count=len(places),
             rows=tuple(f"{underlying} {panel.dates[row]}" for row in rows[:SHOWN]),
             statistic=float((high - low)[places].max()),
-            threshold=RATE if name == "rate" else _RELATIVE,
+            threshold=_RATE if name == "rate" else _RELATIVE,
         )
 
 
-SAME = 1e-6
+_SAME = 1e-6
 """Difference over the spread of a column that is rounding."""
 _FEWEST_ROWS = 60
 _FEWEST_GROUPS = 8
@@ -198,12 +198,12 @@ def _grouped(panel: Panel, spec: DataSpec, name: str, values: FloatArray) -> Lea
         if several.sum() < _FEWEST_GROUPS or counts.mean() < 2:
             continue
         low, high = np.minimum.reduceat(values, edges), np.maximum.reduceat(values, edges)
-        still = (high - low)[several] <= SAME * spread
+        still = (high - low)[several] <= _SAME * spread
         if still.mean() < _ALL_BUT or len(np.unique(low[several])) < several.sum() / 2:
             continue
         for what, reference in references.items():
             for how, aggregate in _AGGREGATES.items():
-                equal = np.abs(aggregate(reference, edges, counts) - low) <= SAME * spread
+                equal = np.abs(aggregate(reference, edges, counts) - low) <= _SAME * spread
                 if equal[several].mean() >= _ALL_BUT:
                     rows = edges[several & equal]
                     return _group_doubt(
@@ -238,7 +238,7 @@ def _encoded(
         several = (counts > 2) & (number > 0)
         if several.sum() < 3 or spread == 0:
             continue
-        equal = np.abs(means - kinds)[several] <= SAME * spread
+        equal = np.abs(means - kinds)[several] <= _SAME * spread
         # Nor may the categories be the target's own few values.
         if equal.mean() >= _ALL_BUT and float(np.abs(own[known] - kinds[place[known]]).max()) > 1e-3 * spread:
             rows = np.flatnonzero(good)[np.isin(place, np.flatnonzero(several))]

@@ -12,7 +12,7 @@ volatility of one day's range): an honest column may tell that, and it is no new
 is 1 - S(c) / S(0).
 
 A column is tried as it is, as its changes and, beside a price, as its logarithm minus that of the target,
-each over two lags and over up to `LAGS`. The long ones undo a centred mean: with the own past subtracted,
+each over two lags and over up to `_LAGS`. The long ones undo a centred mean: with the own past subtracted,
 an average over h sessions on either side holds the next value alone in its value of h - 1 sessions ago.
 """
 
@@ -33,15 +33,15 @@ from qhq.data.spec import DataSpec
 from qhq.data.split import Splits
 from qhq.data.windows import Windows
 
-LAGS = 20
+_LAGS = 20
 """Newest input rows that a long regression takes."""
-NEAR = 2
+_NEAR = 2
 """The same of a short one."""
 BLOCKS = 10
 """Blocks of sessions; each is forecast from the nine others."""
 _RIDGE = 1e-3
 """Penalty over the number of windows, of regressors with unit variance."""
-MOST_WINDOWS = 8_000
+_MOST_WINDOWS = 8_000
 """More are thinned out evenly: what is looked for shows in far fewer."""
 _LONG_WINDOWS = 4_000
 FEWEST_WINDOWS = 50
@@ -50,14 +50,14 @@ LEAST_T = 4.0
 """Mean of the blocks' gains over its standard error: below it a gain may be luck."""
 CLIP = 6.0
 """Robust standard deviations beyond which a value counts as that far: no single crash decides."""
-SMOOTH = (0.5, 0.4)
+_SMOOTH = (0.5, 0.4)
 """Part of a price's change that its own past explains, and autocorrelation, that only an average has."""
 
 _SESSION_PRICES = frozenset({"open", "high", "low"})
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
+class _Target:
     """One target over N windows: its next change, and its own past on the same scale.
 
     Attributes:
@@ -87,7 +87,7 @@ def find_future_columns(splits: Splits, spec: DataSpec) -> Iterator[LeakDoubt]:
     if total < FEWEST_WINDOWS:
         return
     stocks = 0 if splits.train.panel.groups else len(splits.train.panel.symbols)
-    share = min(1.0, max(MOST_WINDOWS, 2 * FEWEST_WINDOWS * stocks) / total)
+    share = min(1.0, max(_MOST_WINDOWS, 2 * FEWEST_WINDOWS * stocks) / total)
     scan = Scan([_thin(windows, share) for windows in looked_at], spec)
     found: dict[str, LeakDoubt] = {}
     for target in scan.targets():
@@ -110,7 +110,7 @@ class Scan:
     """
 
     def __init__(self, windows: Sequence[Windows], spec: DataSpec) -> None:
-        self.spec, self.lags = spec, min(LAGS, spec.window - 1)
+        self.spec, self.lags = spec, min(_LAGS, spec.window - 1)
         self.windows = tuple(windows)
         groups, group = np.unique(self._joined(lambda each: each.group), return_inverse=True)
         # By group, so that each is a slice.
@@ -162,7 +162,7 @@ class Scan:
         names = [name for name in PRICES if name != target and name in self.spec.features]
         return tuple(names) if self._is_session_price(target) else ()
 
-    def targets(self) -> Iterator[Target]:
+    def targets(self) -> Iterator[_Target]:
         """Each target, its next change and its own past."""
         future = self.of(lambda each: each.targets)
         for place, name in enumerate(self.spec.targets):
@@ -171,7 +171,7 @@ class Scan:
             returns_to_mean = kind not in ("log", "strike") and not is_return
             level = [past[:, : int(returns_to_mean)]]
             level += [forth(self.past(each, 1)) - past[:, :1] for each in self._known_beside(name)]
-            target = Target(
+            target = _Target(
                 name,
                 _bound_of(name, self.spec),
                 self._each_standard(self.changes(place, future), centre=False).T,
@@ -212,7 +212,7 @@ class Scan:
         with np.errstate(all="ignore"):
             return forth(past), kind, forth
 
-    def _explained(self, target: Target) -> float:
+    def _explained(self, target: _Target) -> float:
         """Part of the next change that the own past explains, or that is noise taken back; 0 if none."""
         rows = _finite(target.change[0], target.own, target.level)
         if rows.sum() < FEWEST_WINDOWS:
@@ -226,7 +226,7 @@ class Scan:
         noise = float(_noise(sums.sum(axis=1), 1 + target.level.shape[1])[0])
         return max(noise, 1 - float(own / total))
 
-    def judge(self, target: Target, column: str) -> LeakDoubt | None:
+    def judge(self, target: _Target, column: str) -> LeakDoubt | None:
         """Doubt a column that explains too much of a target."""
         bound = BOUNDS[target.bound].most
         # Of all symbols together where that shows it, of the worst one otherwise.
@@ -249,7 +249,7 @@ class Scan:
             threshold=bound,
         )
 
-    def judge_smoothness(self, target: Target) -> LeakDoubt | None:
+    def judge_smoothness(self, target: _Target) -> LeakDoubt | None:
         """Doubt a price that moves on as an average of prices does."""
         if target.bound != "price" or unit_of(target.name) == "return":
             return None
@@ -257,7 +257,7 @@ class Scan:
         if rows.sum() < FEWEST_WINDOWS:
             return None
         again = _correlation(target.change[0][rows], target.own[rows, 0])
-        if target.explained < SMOOTH[0] or again < SMOOTH[1]:
+        if target.explained < _SMOOTH[0] or again < _SMOOTH[1]:
             return None
         return LeakDoubt(
             f"smooth_target:{target.name}",
@@ -269,10 +269,10 @@ class Scan:
             "Forecast the price itself",
             count=int(rows.sum()),
             statistic=round(target.explained, 6),
-            threshold=SMOOTH[0],
+            threshold=_SMOOTH[0],
         )
 
-    def gains(self, target: Target, column: str) -> Iterator[Gain]:
+    def gains(self, target: _Target, column: str) -> Iterator[_Gain]:
         """What a column explains: over two lags, of all windows and of each symbol; over many, of all."""
         past = self.past(column, self.lags + 1)
         tried = [self._standard(past[:, :-1]), self._standard(past[:, :-1] - past[:, 1:])]
@@ -280,17 +280,17 @@ class Scan:
             tried.append(self._standard(np.log(past[:, :-1]) - target.logs))
         groups = len(self.groups)
         for change in target.change:
-            cells = self._cells(target, change, [each[:, :NEAR] for each in tried], groups)
+            cells = self._cells(target, change, [each[:, :_NEAR] for each in tried], groups)
             scopes = np.concatenate([cells.sum(axis=0)[None], cells]) if groups > 1 else cells
             yield from self._compared(scopes, target, len(tried))
-            if self.lags > NEAR:
+            if self.lags > _NEAR:
                 yield from self._compared(self._cells(target, change, tried, 1), target, len(tried))
 
-    def _cells(self, target: Target, change: FloatArray, tried: list[FloatArray], groups: int) -> FloatArray:
+    def _cells(self, target: _Target, change: FloatArray, tried: list[FloatArray], groups: int) -> FloatArray:
         """Cross products of 1, base, own past, each variant of the column, and y: (G, BLOCKS, P, P)."""
         own = target.own[:, : tried[0].shape[1]]
         rows = _finite(target.level, self.statics, own, change, *tried)
-        if tried[0].shape[1] > NEAR:
+        if tried[0].shape[1] > _NEAR:
             rows &= np.arange(len(rows)) % max(1, len(rows) // _LONG_WINDOWS) == 0
         parts = (target.level, self.statics, own, *tried, change[:, None])
         table = np.column_stack([np.ones(int(rows.sum())), *(each[rows] for each in parts)])
@@ -298,7 +298,7 @@ class Scan:
         sums = _block_sums(table, cell, groups * BLOCKS)
         return sums.reshape(groups, BLOCKS, *sums.shape[1:])
 
-    def _compared(self, scopes: FloatArray, target: Target, tried: int) -> Iterator[Gain]:
+    def _compared(self, scopes: FloatArray, target: _Target, tried: int) -> Iterator[_Gain]:
         """Errors with each variant of a column and without it, in each scope of shape (BLOCKS, P, P).
 
         The first scope is of all windows, the others are of one symbol each.
@@ -328,7 +328,7 @@ class Scan:
                 part = gains.mean(axis=1)
                 t = part / np.maximum(gains.std(axis=1, ddof=1) / np.sqrt(BLOCKS), 1e-9)
             for scope in np.flatnonzero(tells & (t >= LEAST_T)):
-                yield Gain(float(part[scope]), float(t[scope]), int(counts[scope]), str(names[scope]))
+                yield _Gain(float(part[scope]), float(t[scope]), int(counts[scope]), str(names[scope]))
 
     def _standard(self, values: FloatArray, *, centre: bool = True) -> FloatArray:
         """Values (N, L) in robust standard deviations of their group's newest ones, clipped."""
@@ -354,7 +354,7 @@ class Scan:
 
 
 @dataclass(frozen=True)
-class Gain:
+class _Gain:
     """Part of what was left that a column explains, its t value, and of how many windows of which symbol."""
 
     part: float
@@ -363,7 +363,7 @@ class Gain:
     symbol: str = ""
 
 
-NO_GAIN = Gain(0.0, 0.0, 0)
+NO_GAIN = _Gain(0.0, 0.0, 0)
 
 
 def _noise(whole: FloatArray, newest: int) -> FloatArray:

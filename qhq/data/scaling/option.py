@@ -111,7 +111,7 @@ def _dividend_yield(windows: Windows) -> FloatArray:
     return np.where(known, rate - carry, 0.0)
 
 
-Level = Literal["strike", "spot"]
+_Level = Literal["strike", "spot"]
 
 _LEAST_CHANGE = 1e-6
 """A change spread less than this, over the strike or in volatility, is rounding, and is divided by 1."""
@@ -119,7 +119,7 @@ _LEAST_CHANGE = 1e-6
 _VOLATILITY_RANGE = (1e-4, 5.0)
 """Implied volatilities that a forecast is kept within, per square root of a year."""
 
-FLOOR_FRACTION = 0.1
+_FLOOR_FRACTION = 0.1
 """A contract's range is taken as at least this fraction of the median one in training."""
 
 
@@ -146,12 +146,12 @@ class HomogeneousInputs(Stored):
     """
 
     columns: tuple[str, ...]
-    by: Level
+    by: _Level
     mean: FloatArray
     unit: FloatArray
 
     @classmethod
-    def fit(cls, train: Windows, by: Level) -> Self:
+    def fit(cls, train: Windows, by: _Level) -> Self:
         """Fit mean and spread on every input row of a training split."""
         names = train.cut.features
         values = _without_unit(input_values(train, names), input_values(train, (by,))[:, 0], names)
@@ -334,7 +334,7 @@ class ContractScaler(ColumnwiseScaler):
     def fit(cls, train: Windows) -> Self:
         """Fit the floor."""
         low, high = _range_until_last(train)
-        floor = FLOOR_FRACTION * np.median((high - low) / _price_level(train), axis=0)
+        floor = _FLOOR_FRACTION * np.median((high - low) / _price_level(train), axis=0)
         return cls(train.cut.features, floor)
 
     def feature_scale(self, windows: Windows) -> tuple[FloatArray, FloatArray]:

@@ -17,7 +17,7 @@ from qhq.data.spec import Scaling
 from qhq.data.windows import Windows
 from qhq.errors import DataError, nearest
 
-FLOOR_FRACTION = 0.1
+_FLOOR_FRACTION = 0.1
 """A window's volatility is taken as at least this fraction of the median one in training."""
 
 
@@ -39,7 +39,7 @@ class WindowScaler(ColumnwiseScaler):
     def fit(cls, train: Windows) -> Self:
         """Fit the floor."""
         return cls(
-            train.cut.features, as_unit(FLOOR_FRACTION * np.median(_window_volatility(train.inputs), axis=0))
+            train.cut.features, as_unit(_FLOOR_FRACTION * np.median(_window_volatility(train.inputs), axis=0))
         )
 
     def feature_scale(self, windows: Windows) -> tuple[FloatArray, FloatArray]:

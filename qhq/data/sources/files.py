@@ -28,7 +28,7 @@ from qhq.data.sources.text import RawTable
 from qhq.data.spec import FileFormat
 from qhq.errors import DataError
 
-Columns = tuple[str, ...] | None
+_Columns = tuple[str, ...] | None
 
 BUNDLED = Path(__file__).parents[1] / "bundled" / "stocks_daily_2000_2013.csv.gz"
 """Real daily prices in the public domain; see the NOTICE beside it."""
@@ -84,7 +84,7 @@ class Reading:
 def read_file(
     path: Path,
     origin: str,
-    columns: Columns = None,
+    columns: _Columns = None,
     optional: tuple[str, ...] = (),
     asked: Asked | None = None,
 ) -> pd.DataFrame:
@@ -95,7 +95,7 @@ def read_file(
 def understand_file(
     path: Path,
     origin: str,
-    columns: Columns = None,
+    columns: _Columns = None,
     optional: tuple[str, ...] = (),
     asked: Asked | None = None,
 ) -> Reading:

@@ -46,13 +46,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from qhq.data.panel import DateArray, FloatArray
 from qhq.data.sessions import third_fridays
 from qhq.errors import DataError
 
-Floats = npt.NDArray[np.float64]
-Dates = npt.NDArray[np.datetime64]
-
-LIFE = np.timedelta64(91, "D")
+_LIFE = np.timedelta64(91, "D")
 """Days to expiry of a contract's first row: the longest maturity of the points."""
 _SHORTEST = np.timedelta64(30, "D")
 """Days to expiry of a contract's last row, or a few more."""
@@ -80,10 +78,10 @@ class Smile:
     spot: float
     forward: float
     rate: float
-    moneyness: Floats
-    volatility: Floats
+    moneyness: FloatArray
+    volatility: FloatArray
 
-    def variance(self, moneyness: Floats) -> Floats:
+    def variance(self, moneyness: FloatArray) -> FloatArray:
         """Total variance iv^2 days / 365 at any moneyness (J,), NaN beyond the points, shape (J,)."""
         found = np.interp(moneyness, self.moneyness, self.volatility, left=np.nan, right=np.nan)
         return np.asarray(found**2 * self.days / 365)
@@ -99,7 +97,7 @@ class Marks:
         rate: Interest until expiry, continuously compounded, a fraction a year.
     """
 
-    iv: Floats
+    iv: FloatArray
     forward: float
     rate: float
 
@@ -149,7 +147,7 @@ def read_smiles(points: pd.DataFrame) -> dict[np.datetime64, list[Smile]]:
     return sessions
 
 
-def mark_strikes(smiles: Sequence[Smile], days: int, strikes: Floats) -> Marks:
+def mark_strikes(smiles: Sequence[Smile], days: int, strikes: FloatArray) -> Marks:
     """Interpolate one session's smiles, by days, to the strikes (J,) of an expiry that is ``days`` away.
 
     Total variance, log carry and log discount are linear in the days between the two nearest maturities, so
@@ -173,9 +171,9 @@ def _list_expiries(
     sessions: dict[np.datetime64, list[Smile]],
 ) -> Iterator[tuple[np.datetime64, dict[np.datetime64, list[Smile]]]]:
     """Every expiry, with the sessions on which its contracts live."""
-    dates: Dates = np.array(list(sessions), dtype="datetime64[D]")
-    for expiry in third_fridays(dates[0], dates[-1] + LIFE):
-        alive = dates[(expiry - dates >= _SHORTEST) & (expiry - dates <= LIFE)]
+    dates: DateArray = np.array(list(sessions), dtype="datetime64[D]")
+    for expiry in third_fridays(dates[0], dates[-1] + _LIFE):
+        alive = dates[(expiry - dates >= _SHORTEST) & (expiry - dates <= _LIFE)]
         if len(alive):
             yield expiry, {day: sessions[day] for day in alive}
 
@@ -184,7 +182,7 @@ def _mark_expiry(
     underlying: str, expiry: np.datetime64, sessions: dict[np.datetime64, list[Smile]]
 ) -> pd.DataFrame:
     """Rows of all contracts of one expiry, by strike, then date."""
-    dates: Dates = np.array(list(sessions), dtype="datetime64[D]")
+    dates: DateArray = np.array(list(sessions), dtype="datetime64[D]")
     spot = np.array([smiles[0].spot for smiles in sessions.values()])
     strikes, listed = _list_strikes(spot)
     put = strikes < spot[listed.argmax(axis=1)]
@@ -214,7 +212,7 @@ def _mark_expiry(
     )
 
 
-def _list_strikes(spot: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
+def _list_strikes(spot: FloatArray) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
     """Strikes (J,) around the spots (D,), and which are listed by when (J, D)."""
     step = _STEPS[np.searchsorted(_STEPS, _LEAST_STEP * spot[0])]
     low = np.minimum.accumulate(np.maximum(np.ceil(spot * (1 - WIDTH) / step), 1))

@@ -59,17 +59,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from qhq.data.checks.stocks import check_panel
+from qhq.data.panel import DateArray, FloatArray, IntArray
 from qhq.data.sessions import third_fridays
 from qhq.data.sources.files import BUNDLED, read_file
 from qhq.errors import ConfigError, DataError
 from qhq.pricing.black_scholes import price
 from qhq.seeding import child_generator
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.intp]
-Dates = npt.NDArray[np.datetime64]
-
-LIFE = np.timedelta64(91, "D")
+_LIFE = np.timedelta64(91, "D")
 """Longest life of a contract."""
 _BURN_IN = 22
 """Sessions of a stock before its first options: the volatility needs a past."""
@@ -85,14 +82,14 @@ class Stock:
     """The history of one underlying, T sessions, oldest first: unadjusted close, adjusted close, shares."""
 
     symbol: str
-    dates: Dates
-    close: Floats
-    adj_close: Floats
-    volume: Floats
+    dates: DateArray
+    close: FloatArray
+    adj_close: FloatArray
+    volume: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
-class Listing:
+class _Listing:
     """One expiry between two splits of the stock.
 
     Attributes:
@@ -108,7 +105,7 @@ class Listing:
     suffix: str
     expiry: np.datetime64
     first: int
-    strikes: Floats
+    strikes: FloatArray
     listed: npt.NDArray[np.bool_]
 
     @property
@@ -118,12 +115,12 @@ class Listing:
         return [f"{self.name}-{side}{strike:g}{self.suffix}" for strike in strikes for side in "CP"]
 
 
-def _list_expiries(stock: Stock, strikes: int) -> Iterator[Listing]:
+def _list_expiries(stock: Stock, strikes: int) -> Iterator[_Listing]:
     """Every expiry, cut at splits, as it would have been listed knowing only the sessions before."""
     moves = np.abs(np.diff(np.log(stock.close) - np.log(stock.adj_close)))
     splits = np.flatnonzero(moves > np.log(_SPLIT)) + 1
-    for expiry in third_fridays(stock.dates[0], stock.dates[-1] + LIFE):
-        opening = max(int(np.searchsorted(stock.dates, expiry - LIFE)), _BURN_IN)
+    for expiry in third_fridays(stock.dates[0], stock.dates[-1] + _LIFE):
+        opening = max(int(np.searchsorted(stock.dates, expiry - _LIFE)), _BURN_IN)
         closing = int(np.searchsorted(stock.dates, expiry))
         within = splits[(splits > opening) & (splits < closing)]
         borders = [opening, *within.tolist(), closing]
@@ -131,10 +128,10 @@ def _list_expiries(stock: Stock, strikes: int) -> Iterator[Listing]:
             if first < last:
                 suffix = f"-{count}" if count > 1 else ""
                 grid, listed = _list_strikes(stock.close[first:last], strikes)
-                yield Listing(f"{stock.symbol}-{expiry}", suffix, expiry, first, grid, listed)
+                yield _Listing(f"{stock.symbol}-{expiry}", suffix, expiry, first, grid, listed)
 
 
-def _list_strikes(spot: Floats, strikes: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
+def _list_strikes(spot: FloatArray, strikes: int) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
     """Strikes (J,) around the spots (D,), and which are listed by when (J, D)."""
     step = next(step for below, step in _GRID if spot[0] < below)
     middle = np.rint(spot / step).astype(np.intp)
@@ -145,9 +142,9 @@ def _list_strikes(spot: Floats, strikes: int) -> tuple[Floats, npt.NDArray[np.bo
     return np.asarray(numbers * step, dtype=np.float64), listed
 
 
-RATE = 0.02
+_RATE = 0.02
 """Per year, continuously compounded."""
-CENTS = 100
+_CENTS = 100
 """Ticks of one unit of price."""
 
 _HALF_LIVES = {"fast": 11, "slow": 126}
@@ -163,12 +160,12 @@ _AR, _AR_STEP = 0.95, 0.02
 class _Rows:
     """R rows by contract, then date; ``noise`` is (R, 2), for the quote and for the volume."""
 
-    contract: Ints
-    session: Ints
-    expiry: Dates
-    strike: Floats
-    right: Floats
-    noise: Floats
+    contract: IntArray
+    session: IntArray
+    expiry: DateArray
+    strike: FloatArray
+    right: FloatArray
+    noise: FloatArray
 
 
 def synthesise(
@@ -240,7 +237,7 @@ def quote_options(
     return table if start is None else table[table["date"] >= pd.Timestamp(start)]
 
 
-def _lay_out(listings: list[Listing], seed: int) -> _Rows:
+def _lay_out(listings: list[_Listing], seed: int) -> _Rows:
     """Write the listings as rows; each strike of an expiry draws its own noise, from its first session."""
     parts, contracts = [], 0
     for listing in listings:
@@ -263,13 +260,13 @@ def _lay_out(listings: list[Listing], seed: int) -> _Rows:
     return _Rows(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
-def _draw(listing: Listing, place: int, sessions: int, seed: int) -> Floats:
+def _draw(listing: _Listing, place: int, sessions: int, seed: int) -> FloatArray:
     """Normal noise of one strike, (D, right, 2), row by row, so that a longer life begins with the same."""
     name = f"synthetic {listing.name} {listing.strikes[place]:g}{listing.suffix}"
     return child_generator(seed, name).standard_normal((sessions, 2, 2))
 
 
-def _levels(stock: Stock, seed: int) -> Floats:
+def _levels(stock: Stock, seed: int) -> FloatArray:
     """Fast and slow variance a year, shape (2, T): causal EWMAs of squared returns times the AR(1) noise."""
     moves = np.diff(np.log(stock.adj_close), prepend=np.nan).clip(-_LARGEST_MOVE, _LARGEST_MOVE)
     squares = pd.Series(moves**2 * _SESSIONS)
@@ -282,11 +279,11 @@ def _levels(stock: Stock, seed: int) -> Floats:
     return np.asarray(np.maximum(means, _LEAST_VOLATILITY**2) * np.exp(2 * noise))
 
 
-def _quote(stock: Stock, rows: _Rows, names: list[str], levels: Floats) -> pd.DataFrame:
+def _quote(stock: Stock, rows: _Rows, names: list[str], levels: FloatArray) -> pd.DataFrame:
     """Price every row and write the table."""
     spot, dates = stock.close[rows.session], stock.dates[rows.session]
     years = (rows.expiry - dates).astype(np.float64) / 365
-    discount = np.exp(-RATE * years)
+    discount = np.exp(-_RATE * years)
     forward = spot / discount
     distance, volatility = _smile(levels[:, rows.session], np.log(rows.strike / forward), years)
     value = price(forward, rows.strike, years, volatility, discount, rows.right)
@@ -306,7 +303,7 @@ def _quote(stock: Stock, rows: _Rows, names: list[str], levels: Floats) -> pd.Da
         "volume": traded,
         "open_interest": _open_interest(traded, rows.contract),
         "spot": spot,
-        "rate": RATE,
+        "rate": _RATE,
         "forward": forward,
         "kind": "model",
         "true_iv": volatility,
@@ -314,7 +311,7 @@ def _quote(stock: Stock, rows: _Rows, names: list[str], levels: Floats) -> pd.Da
     return pd.DataFrame(columns)
 
 
-def _smile(levels: Floats, log_moneyness: Floats, years: Floats) -> tuple[Floats, Floats]:
+def _smile(levels: FloatArray, log_moneyness: FloatArray, years: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Standardised log-moneyness x and the true volatility a year, as the top of this file says."""
     fast, slow = levels
     reach = _REVERSION * years
@@ -324,24 +321,26 @@ def _smile(levels: Floats, log_moneyness: Floats, years: Floats) -> tuple[Floats
     return distance, level * (1 + _SKEW * z + _SMILE * z**2)
 
 
-def _spread(value: Floats, intrinsic: Floats, distance: Floats, noise: Floats) -> tuple[Floats, Floats]:
+def _spread(
+    value: FloatArray, intrinsic: FloatArray, distance: FloatArray, noise: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     """Bid and ask around a noisy price, rounded outwards; a bid below intrinsic value would be outbid."""
     time_value = np.maximum(value - intrinsic, 0.0)
     wide = 0.01 * (1 + np.minimum(np.abs(distance), 3.0)) * time_value + 0.002 * intrinsic
-    half = np.maximum(wide, 1 / CENTS)
+    half = np.maximum(wide, 1 / _CENTS)
     middle = value + half * np.clip(0.2 * noise, -0.5, 0.5)
-    bid = np.floor(np.maximum(middle - half, intrinsic) * CENTS + 1e-9) / CENTS
-    ask = np.ceil((middle + half) * CENTS - 1e-9) / CENTS
+    bid = np.floor(np.maximum(middle - half, intrinsic) * _CENTS + 1e-9) / _CENTS
+    ask = np.ceil((middle + half) * _CENTS - 1e-9) / _CENTS
     return bid, ask
 
 
-def _trade(shares: Floats, distance: Floats, noise: Floats) -> npt.NDArray[np.int64]:
+def _trade(shares: FloatArray, distance: FloatArray, noise: FloatArray) -> npt.NDArray[np.int64]:
     """Contracts traded: most at the money, more on days when the stock trades more."""
     mean = 1e-4 * shares * np.exp(-(distance**2) / 2)
     return np.floor(mean * np.exp(0.8 * noise)).astype(np.int64)
 
 
-def _open_interest(traded: npt.NDArray[np.int64], contract: Ints) -> npt.NDArray[np.int64]:
+def _open_interest(traded: npt.NDArray[np.int64], contract: IntArray) -> npt.NDArray[np.int64]:
     """A third of what a contract traded before today: what a clearing house tells in the morning."""
     before = np.cumsum(traded) - traded
     starts = np.flatnonzero(np.diff(contract, prepend=-1))
@@ -356,7 +355,7 @@ _PERSISTENCE: dict[Control, float] = {"random_walk": 0.0, "planted": 0.5}
 """Part of a return that comes again in the next session."""
 
 _SYMBOLS = ("A", "B", "C")
-SPAN = ("2000-01-03", "2010-01-01")
+_SPAN = ("2000-01-03", "2010-01-01")
 STEP = 0.01
 """Standard deviation of what is new in a session's log return."""
 _FIRST_PRICE = 100.0
@@ -379,12 +378,12 @@ def make_control(control: Control, symbols: Sequence[str] | None = None, *, seed
         symbols: Any names; None is A, B and C.
         seed: Of all returns.
     """
-    dates = pd.bdate_range(*SPAN, inclusive="left")
+    dates = pd.bdate_range(*_SPAN, inclusive="left")
     tables = [_prices(control, name, dates, seed) for name in symbols or _SYMBOLS]
     return pd.concat(tables, ignore_index=True)
 
 
-def log_returns(control: Control, symbol: str, sessions: int, *, seed: int = 0) -> Floats:
+def log_returns(control: Control, symbol: str, sessions: int, *, seed: int = 0) -> FloatArray:
     """Log returns of one symbol, shape (sessions,); the first comes from their stationary distribution."""
     new = child_generator(seed, f"{control} {symbol}").standard_normal(sessions)
     persistence = _PERSISTENCE[control]
@@ -392,7 +391,7 @@ def log_returns(control: Control, symbol: str, sessions: int, *, seed: int = 0) 
     # scipy.signal takes a second to import, and few runs make data up.
     from scipy.signal import lfilter
 
-    returns: Floats = STEP * lfilter([1.0], [1.0, -persistence], new)
+    returns: FloatArray = STEP * lfilter([1.0], [1.0, -persistence], new)
     return returns
 
 

@@ -25,7 +25,7 @@ from qhq.data.yahoo.history import check_symbol
 from qhq.errors import ConfigError, DataError
 from qhq.paths import cache_dir
 
-Answer = TypeVar("Answer")
+_Answer = TypeVar("_Answer")
 
 
 class PassingError(DataError):
@@ -61,7 +61,7 @@ class Pacing:
             now = self._free_at
         self._free_at = now + self.interval_seconds
 
-    def keep_trying(self, ask: Callable[[], Answer]) -> Answer:
+    def keep_trying(self, ask: Callable[[], _Answer]) -> _Answer:
         """Ask until there is an answer, ``attempts`` times at most, with growing pauses.
 
         Raises:
@@ -82,8 +82,8 @@ class Pacing:
         return self.backoff_seconds * 2.0 ** (failures - 1) * float(self.rng.uniform(0.5, 1.0))
 
 
-URL = "QHQ_YAHOO_URL"
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+_URL = "QHQ_YAHOO_URL"
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _HOST_HEADER = "X-Forwarded-Host"
 """Names the Yahoo host that a rewritten request was meant for."""
 
@@ -98,16 +98,16 @@ def find_address() -> str | None:
     Raises:
         ConfigError: If it is neither https nor http on this machine.
     """
-    url = os.environ.get(URL)
+    url = os.environ.get(_URL)
     if not url:
         return None
     address = urlsplit(url)
-    safe = address.scheme == "https" or (address.scheme == "http" and address.hostname in LOOPBACK)
+    safe = address.scheme == "https" or (address.scheme == "http" and address.hostname in _LOOPBACK)
     if not safe or not address.hostname or address.query or address.fragment:
         raise ConfigError(
-            f"{URL} must be an https address, or http on this machine",
+            f"{_URL} must be an https address, or http on this machine",
             got=f"'{url}'",
-            fix=f"Correct it (http://127.0.0.1:PORT or https://HOST), or unset {URL} to ask Yahoo itself",
+            fix=f"Correct it (http://127.0.0.1:PORT or https://HOST), or unset {_URL} to ask Yahoo itself",
         )
     return url.rstrip("/")
 
@@ -125,7 +125,7 @@ class YahooSession(Session[Response]):
     """
 
     def __init__(self, pacing: Pacing, address: str | None = None) -> None:
-        on_this_machine = address is not None and urlsplit(address).hostname in LOOPBACK
+        on_this_machine = address is not None and urlsplit(address).hostname in _LOOPBACK
         # An empty proxy overrules http_proxy in the environment: a loopback request must not leave by it.
         super().__init__(impersonate="chrome", proxies={"all": ""} if on_this_machine else None)
         self.data_status: int | None = None
@@ -171,7 +171,7 @@ class YahooSession(Session[Response]):
                 method = "GET"
                 given.pop("data", None)
         raise DataError(
-            f"{URL} must not redirect for ever",
+            f"{_URL} must not redirect for ever",
             got=f"{_MAX_REDIRECTS} redirects, the last to {url}",
             fix="Check the service behind it",
         )
@@ -195,9 +195,9 @@ class YahooSession(Session[Response]):
 
     def _refuse(self, url: str) -> DataError:
         self.refused = DataError(
-            f"No host but Yahoo's may be asked while {URL} is set",
+            f"No host but Yahoo's may be asked while {_URL} is set",
             got=f"a request for {urlsplit(url).hostname}",
-            fix=f"Correct the service behind {URL}, or unset it",
+            fix=f"Correct the service behind {_URL}, or unset it",
         )
         return self.refused
 
@@ -243,7 +243,7 @@ class Yahoo:
         self._yfinance, self._pacing = yfinance, pacing
         self._tickers: dict[str, Any] = {}
 
-    def ask(self, symbol: str, what: str, question: Callable[[Any], Answer]) -> Answer:
+    def ask(self, symbol: str, what: str, question: Callable[[Any], _Answer]) -> _Answer:
         """Ask something of a ``yfinance.Ticker``.
 
         Args:
@@ -257,7 +257,7 @@ class Yahoo:
         check_symbol(symbol)
         return self._pacing.keep_trying(lambda: self._ask_once(symbol, what, question))
 
-    def _ask_once(self, symbol: str, what: str, question: Callable[[Any], Answer]) -> Answer:
+    def _ask_once(self, symbol: str, what: str, question: Callable[[Any], _Answer]) -> _Answer:
         self.session.forget()
         # yfinance keeps replies in memory, broken ones and those of before a split too.
         self._yfinance.data.YfData.cache_get.cache_clear()
@@ -303,7 +303,7 @@ class Yahoo:
             return PassingError(
                 f"The connection must hold while {what} of {symbol} arrive",
                 got=_brief(error),
-                fix=f"Check the network, the proxy and {URL}, then run the command again",
+                fix=f"Check the network, the proxy and {_URL}, then run the command again",
             )
         return PassingError(
             f"Yahoo's reply with {what} of {symbol} must be whole",

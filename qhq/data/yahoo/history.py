@@ -22,12 +22,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from qhq.data.panel import FloatArray
 from qhq.errors import DataError
 
 if TYPE_CHECKING:
     from qhq.data.yahoo.client import Yahoo
-
-FloatArray = npt.NDArray[np.float64]
 
 
 _SYMBOL = re.compile(r"[A-Z0-9^][A-Z0-9.^=_&-]{0,31}")
@@ -74,7 +73,7 @@ def forward_adjusted(close: FloatArray, dividend: FloatArray, split: FloatArray)
     >>> forward_adjusted(np.array([100.0, 99.0, 50.0]), np.array([0, 1.0, 0]), np.array([0, 0, 2.0])).tolist()
     [100.0, 100.0, 101.01010101010101]
     """
-    ratio = split_ratio(split)
+    ratio = _split_ratio(split)
     priced = np.isfinite(close) & (close != 0)
     # A dividend is paid on the last close before it, over rows without one.
     last = np.maximum.accumulate(np.where(priced, np.arange(len(close)), -1))
@@ -93,7 +92,7 @@ def forward_adjusted(close: FloatArray, dividend: FloatArray, split: FloatArray)
     return np.asarray(np.where(np.isfinite(close), adjusted, np.nan), dtype=np.float64)
 
 
-def split_ratio(split: FloatArray) -> FloatArray:
+def _split_ratio(split: FloatArray) -> FloatArray:
     """New shares for an old one, 1 where there is no split."""
     return np.where((split > 0) & np.isfinite(split), split, 1.0)
 
@@ -104,7 +103,7 @@ def later_splits(split: FloatArray) -> FloatArray:
     >>> later_splits(np.array([0.0, 2.0, 0.0, 3.0])).tolist()
     [6.0, 3.0, 3.0, 1.0]
     """
-    ratio = split_ratio(split)
+    ratio = _split_ratio(split)
     return np.concatenate([np.cumprod(ratio[::-1])[::-1][1:], np.ones(min(1, len(ratio)))])
 
 
@@ -270,7 +269,7 @@ def _move_actions(frame: pd.DataFrame) -> pd.DataFrame:
     dividend = np.zeros(len(frame) + 1)
     split = np.ones(len(frame) + 1)
     np.add.at(dividend, session, frame["dividend"])
-    np.multiply.at(split, session, split_ratio(frame["split"].to_numpy(np.float64)))
+    np.multiply.at(split, session, _split_ratio(frame["split"].to_numpy(np.float64)))
     count = int(priced.sum())
     split = np.where(split == 1.0, 0.0, split)
     return frame[priced].assign(dividend=dividend[:count], split=split[:count])

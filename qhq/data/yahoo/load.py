@@ -37,7 +37,7 @@ _SCHEMA = 1
 """Version of the columns; a file of another one is not looked at."""
 
 _INTERVAL = "1d"
-LOCK_SECONDS = 600.0
+_LOCK_SECONDS = 600.0
 _VERSIONS = ("qhq", "yfinance", "curl_cffi", "pandas", "pyarrow")
 
 
@@ -88,7 +88,7 @@ def lock_entry(symbol: str) -> Iterator[Path]:
         DataError: If the folder is not writable, or the lock does not come free.
     """
     path = entry_path(symbol)
-    lock = FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS)
+    lock = FileLock(path.with_suffix(".lock"), timeout=_LOCK_SECONDS)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -153,7 +153,7 @@ def _describe(symbol: str, entry: Entry) -> dict[str, Any]:
     }
 
 
-Progress = Callable[[int, int, str], None]
+_Progress = Callable[[int, int, str], None]
 """Called with (symbols done, symbols in all, the one just done, or the one that is next)."""
 
 _OVERLAP = 5
@@ -169,7 +169,7 @@ def load_history(
     end: date | None = None,
     *,
     offline: bool = False,
-    progress: Progress | None = None,
+    progress: _Progress | None = None,
     yahoo: Yahoo | None = None,
 ) -> pd.DataFrame:
     """Load daily prices. A span that the cache holds is served from it; of a longer one the rest is fetched.
@@ -236,7 +236,7 @@ class Fetched:
 
 
 def fetch_prices(
-    symbols: Sequence[str], start: date | None, end: date | None, *, refresh: bool, progress: Progress
+    symbols: Sequence[str], start: date | None, end: date | None, *, refresh: bool, progress: _Progress
 ) -> list[Fetched]:
     """Bring the cache up to a span of days.
 

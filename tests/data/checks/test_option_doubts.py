@@ -1,4 +1,4 @@
-"""An option file that means something else than it seems to is refused or doubted, and read once told."""
+"""An option file that seems to mean something else is refused or doubted, until the config says which."""
 
 import numpy as np
 import pandas as pd
@@ -32,7 +32,7 @@ def calm(frame):
     return without_quotes(frame).assign(iv=0.12 + 0.1 * (frame["iv"] - 0.3))
 
 
-def told(frame, **more):
+def breaches_of(frame, **more):
     return {breach.rule: breach for breach in find_breaches(frame, "test", "options", OWN, **more)}
 
 
@@ -52,7 +52,7 @@ def test_a_unit_that_the_prices_contradict_is_refused_until_it_is_named(unit):
     written = frame.assign(iv=WRITTEN[unit](frame))
     with pytest.raises(DataError, match=rf"the file's own prices imply.* data.format.volatility: {unit}\."):
         check_options(written, "test", policy=OWN)
-    breach = told(written)["volatility_unit"]
+    breach = breaches_of(written)["volatility_unit"]
     assert (breach.severity, breach.count) == ("error", (years(frame) > 7 / 365).sum())
     panel = check_options(written, "test", policy=OWN, units=OptionUnits(volatility=unit))
     assert_allclose(panel.column("iv"), check_options(frame, "test").column("iv"), rtol=1e-12)
@@ -95,14 +95,14 @@ def test_rows_of_another_unit_than_the_others_are_doubted():
     frame = without_quotes(option_frame(underlyings=("AAA",)))
     late = frame.index[years(frame) > 0.1][:3]
     frame.loc[late, "iv"] *= 60
-    assert told(frame)["volatility"].rows == tuple(late + 1)
+    assert breaches_of(frame)["volatility"].rows == tuple(late + 1)
 
 
 def test_volatilities_as_they_should_be_raise_no_doubt():
     for frame in (option_frame(), without_quotes(option_frame()), calm(option_frame())):
-        assert told(frame) == {}
+        assert breaches_of(frame) == {}
     crypto = without_quotes(option_frame())
-    assert told(crypto.assign(iv=crypto["iv"] * 3)) == {}
+    assert breaches_of(crypto.assign(iv=crypto["iv"] * 3)) == {}
 
 
 def test_the_case_of_a_calm_index_in_percent_through_a_config(tmp_path):
@@ -142,8 +142,8 @@ def test_rates_in_percent_are_refused_until_named(rate):
 @pytest.mark.parametrize("rate", [0.15, 0.25, 0.99])
 def test_rates_that_are_high_as_fractions_are_doubted(rate):
     frame = option_frame(underlyings=("AAA",)).assign(rate=rate)
-    assert told(frame)["rate"].severity == "warning"
-    assert "rate" not in told(frame, units=OptionUnits(rates="fraction"))
+    assert breaches_of(frame)["rate"].severity == "warning"
+    assert "rate" not in breaches_of(frame, units=OptionUnits(rates="fraction"))
 
 
 def test_a_config_cannot_name_a_rate_in_percent():
@@ -249,8 +249,8 @@ def test_expiries_on_other_days_without_trading_are_doubted(expiry):
 def test_days_to_expiry_that_contradict_the_dates_are_doubted(days, cause):
     frame = option_frame(underlyings=("AAA",))
     dates, expiry = (frame[name].to_numpy().astype("datetime64[D]") for name in ("date", "expiry"))
-    assert cause in told(frame.assign(DTE=days(dates, expiry)))["days_to_expiry"].example
-    assert told(frame.assign(DTE=(expiry - dates).astype(int))) == {}
+    assert cause in breaches_of(frame.assign(DTE=days(dates, expiry)))["days_to_expiry"].example
+    assert breaches_of(frame.assign(DTE=(expiry - dates).astype(int))) == {}
 
 
 # --- Contracts and products ---
@@ -310,7 +310,7 @@ def test_a_saturday_in_the_symbol_and_the_friday_in_the_row_are_one_expiry():
         (lambda frame: occ(frame).assign(contract_size="MINI"), "none"),
         (lambda frame: occ(frame).assign(multiplier=""), "none"),
     ],
-    ids=["adjusted root", "150 shares", "regular", "mini", "not told"],
+    ids=["adjusted root", "150 shares", "regular", "mini", "not said"],
 )
 def test_adjusted_contracts_are_set_aside_whatever_their_number(change, rows):
     both = pd.concat(
@@ -335,9 +335,9 @@ def test_what_the_exchanges_rules_say_of_a_product(name, style):
 @pytest.mark.parametrize(("name", "style"), [("SPX", "american"), ("^NDX", "american"), ("OEX", "european")])
 def test_a_style_against_the_exchanges_rules_is_doubted(name, style):
     frame = option_frame(underlyings=("AAA",)).assign(underlying=name, style=style)
-    assert told(frame)["style"].count == len(frame)
+    assert breaches_of(frame)["style"].count == len(frame)
     other = {"american": "european", "european": "american"}[style]
-    assert "style" not in told(frame.assign(style=other))
+    assert "style" not in breaches_of(frame.assign(style=other))
 
 
 @pytest.mark.parametrize(
@@ -363,7 +363,7 @@ def test_quotes_at_the_end_of_options_settled_at_the_open_are_doubted(underlying
             "kind": "traded",
         }
     )
-    found = told(occ(frame, root))
+    found = breaches_of(occ(frame, root))
     assert ("morning" in found) == doubted
     if doubted:
         assert found["morning"].rows == (2, 3)
@@ -374,7 +374,7 @@ def test_a_few_odd_strikes_are_doubted():
     grid = grid.assign(strike=grid["strike"].round() / 2 * 2)
     odd = grid["contract_id"] == grid["contract_id"].iloc[0]
     grid.loc[odd, "strike"] = 67.63
-    assert told(grid)["odd_strike"].count == odd.sum()
+    assert breaches_of(grid)["odd_strike"].count == odd.sum()
 
 
 # --- Prices that contradict each other ---
@@ -384,13 +384,13 @@ def test_a_few_odd_strikes_are_doubted():
 def test_an_underlying_with_two_prices_a_day_is_doubted(change):
     frame = option_frame(underlyings=("AAA",))
     frame.loc[3, "spot"] *= change
-    assert told(frame)["spot"].rows == (4,)
+    assert breaches_of(frame)["spot"].rows == (4,)
 
 
 @pytest.mark.parametrize("factor", [10, 4, 0.1, 0.25], ids=["SPX", "split", "SPY", "reverse split"])
 def test_a_spot_of_another_product_or_adjusted_for_a_split_is_doubted(factor):
     frame = without_quotes(option_frame(underlyings=("AAA",)))
-    breach = told(frame.assign(spot=frame["spot"] * factor))["spot"]
+    breach = breaches_of(frame.assign(spot=frame["spot"] * factor))["spot"]
     assert breach.count == len(frame)
     assert "unadjusted spot" in breach.fix
 
@@ -400,7 +400,7 @@ def test_asks_below_intrinsic_value_are_doubted(style):
     frame = option_frame(underlyings=("AAA",)).assign(style=style)
     rows = frame.index[(frame["right"] == "call") & (frame["strike"] < 0.93 * frame["spot"])][:2]
     frame.loc[rows, ["bid", "mid", "ask", "last"]] = [1.0, 1.05, 1.1, 1.05]
-    assert told(frame)["intrinsic"].rows == tuple(rows + 1)
+    assert breaches_of(frame)["intrinsic"].rows == tuple(rows + 1)
 
 
 def test_doubts_of_a_file_go_with_its_panel():

@@ -72,7 +72,7 @@ def contract_cut(**kwargs) -> Cut:
 
 
 def train_and_test(panel, cut):
-    """The parts before and after ``BORDER``, some sessions apart."""
+    """The splits before and after ``BORDER``, some sessions apart."""
     old = panel.between(panel.dates.min(), BORDER)
     new = panel.between(BORDER + np.timedelta64(10, "D"), panel.dates.max())
     return TrainingSplit(old, cut_windows(old, cut)), TestSplit(new, cut_windows(new, cut))

@@ -76,11 +76,11 @@ each_kind = pytest.mark.parametrize("kind", STOCK_KINDS)
 @given(ragged_cases(), st.sampled_from(STOCK_KINDS))
 def test_scaling_then_inverting_is_the_identity(case, kind):
     panel, spec = case
-    parts = split_panel(panel, spec)
-    scaler = fit_scaler(kind, parts.train)
-    for part in (parts.train, parts.validation, parts.test):
-        back = scaler.to_price(scaler.targets(part.windows), part.windows)
-        assert_allclose(back, part.windows.targets, rtol=1e-12)
+    splits = split_panel(panel, spec)
+    scaler = fit_scaler(kind, splits.train)
+    for split in (splits.train, splits.validation, splits.test):
+        back = scaler.to_price(scaler.targets(split.windows), split.windows)
+        assert_allclose(back, split.windows.targets, rtol=1e-12)
 
 
 @each_kind
@@ -114,20 +114,20 @@ def test_a_price_after_the_training_part_moves_no_scaler_and_no_training_window(
 
 @each_kind
 def test_a_scaler_cannot_be_made_from_anything_but_a_training_part(kind):
-    parts = split_panel(make_panel(), make_spec())
-    for other in (parts.validation, parts.test, parts.train.windows, parts.train.panel, None):
+    splits = split_panel(make_panel(), make_spec())
+    for other in (splits.validation, splits.test, splits.train.windows, splits.train.panel, None):
         with pytest.raises(DataError, match="must be fitted on the training split"):
             fit_scaler(kind, other)
 
 
 @each_kind
 def test_a_scaler_survives_json_exactly(kind):
-    parts = split_panel(make_panel(), make_spec())
-    scaler = fit_scaler(kind, parts.train)
+    splits = split_panel(make_panel(), make_spec())
+    scaler = fit_scaler(kind, splits.train)
     read = scaler_from_dict(json.loads(json.dumps(scaler.to_dict(), allow_nan=False)))
     assert (read.kind, read.columns) == (kind, ("adj_close", "close"))
-    assert_array_equal(read.inputs(parts.test.windows), scaler.inputs(parts.test.windows))
-    assert_array_equal(read.targets(parts.test.windows), scaler.targets(parts.test.windows))
+    assert_array_equal(read.inputs(splits.test.windows), scaler.inputs(splits.test.windows))
+    assert_array_equal(read.targets(splits.test.windows), scaler.targets(splits.test.windows))
 
 
 @pytest.mark.parametrize(
@@ -151,10 +151,10 @@ def test_the_unit_of_the_prices_does_not_matter(kind):
     spec, frame = make_spec(), make_frame()
     prices = ["close", "adj_close"]
     scaled = frame.assign(**{name: frame[name] * 1000 for name in prices})
-    parts = [split_panel(check_panel(each, "", columns=prices), spec).test for each in (frame, scaled)]
+    splits = [split_panel(check_panel(each, "", columns=prices), spec).test for each in (frame, scaled)]
     trains = [split_panel(check_panel(each, "", columns=prices), spec).train for each in (frame, scaled)]
     outputs = [
-        fit_scaler(kind, train).inputs(part.windows) for train, part in zip(trains, parts, strict=True)
+        fit_scaler(kind, train).inputs(split.windows) for train, split in zip(trains, splits, strict=True)
     ]
     assert_allclose(*outputs, rtol=1e-7, atol=1e-9)
 
@@ -179,11 +179,11 @@ def test_quiet_prices_do_not_blow_up(kind):
     frame = make_frame()
     frame.loc[frame["symbol"] == "AAA", ["close", "adj_close"]] = 0.1
     frame.loc[50:60, "close"] = 0.11
-    parts = split_panel(check_panel(frame, "", columns=("adj_close", "close")), make_spec())
-    scaler = fit_scaler(kind, parts.train)
-    for part in (parts.train, parts.test):
-        assert np.abs(scaler.inputs(part.windows)).max() < 100
-        assert np.abs(scaler.targets(part.windows)).max() < 100
+    splits = split_panel(check_panel(frame, "", columns=("adj_close", "close")), make_spec())
+    scaler = fit_scaler(kind, splits.train)
+    for split in (splits.train, splits.test):
+        assert np.abs(scaler.inputs(split.windows)).max() < 100
+        assert np.abs(scaler.targets(split.windows)).max() < 100
 
 
 @pytest.mark.parametrize("kind", ["window", "log_return"])
@@ -227,9 +227,9 @@ def test_a_later_dividend_moves_nothing_before_it(kind, day, factor):
     before = (frame["symbol"] == "AAA") & (frame["date"] < frame["date"][day])
     moved.loc[before, "adj_close"] *= factor
     one, two = (split_panel(check_panel(each, "", columns=spec.features), spec) for each in (frame, moved))
-    scalers = [fit_scaler(kind, parts.train) for parts in (one, two)]
-    for part in ("train", "validation", "test"):
-        windows = [getattr(parts, part).windows for parts in (one, two)]
+    scalers = [fit_scaler(kind, splits.train) for splits in (one, two)]
+    for split in ("train", "validation", "test"):
+        windows = [getattr(splits, split).windows for splits in (one, two)]
         earlier = windows[0].dates[:, -1] < np.datetime64(frame["date"][day], "D")
         for scaled in ("inputs", "targets"):
             both = [getattr(scaler, scaled)(own) for scaler, own in zip(scalers, windows, strict=True)]
@@ -240,8 +240,8 @@ def test_window_mean_is_about_the_mean_of_the_targets_own_column():
     frame = make_frame()
     frame["signal"] = np.random.default_rng(3).normal(-3, 0.5, len(frame))
     spec = make_spec(features=("close", "signal"), targets=("signal",), window=8)
-    parts = split_panel(check_panel(frame, "", columns=spec.features), spec)
-    scaler, windows = fit_scaler("window_mean", parts.train), parts.train.windows
+    splits = split_panel(check_panel(frame, "", columns=spec.features), spec)
+    scaler, windows = fit_scaler("window_mean", splits.train), splits.train.windows
     inputs = scaler.inputs(windows)
     assert_allclose(inputs.mean(axis=1), 0, atol=1e-9)
     assert_allclose(np.sqrt((inputs**2).mean(axis=(0, 1))), 1, rtol=1e-9)
@@ -268,11 +268,11 @@ def test_gaps_that_are_masked_are_no_trouble(kind):
     panel = make_panel()
     values = panel.values.copy()
     values[np.random.default_rng(1).random(len(values)) < 0.1] = np.nan
-    parts = split_panel(replace(panel, values=values), make_spec(gaps="mask"))
-    scaler = fit_scaler(kind, parts.train)
-    for part in (parts.train, parts.test):
-        assert np.isfinite(scaler.inputs(part.windows)).all()
-        assert np.isfinite(scaler.targets(part.windows)).all()
+    splits = split_panel(replace(panel, values=values), make_spec(gaps="mask"))
+    scaler = fit_scaler(kind, splits.train)
+    for split in (splits.train, splits.test):
+        assert np.isfinite(scaler.inputs(split.windows)).all()
+        assert np.isfinite(scaler.targets(split.windows)).all()
 
 
 @pytest.mark.parametrize("kind", ["minmax", "standard", "log_return"])
@@ -280,6 +280,6 @@ def test_a_symbol_without_rows_in_training_is_refused(kind):
     train = split_panel(make_panel(), make_spec()).train
     values = np.where(train.panel.code[:, None] == 1, np.nan, train.panel.values)
     panel = replace(train.panel, values=values)
-    part = replace(train, panel=panel, windows=cut_windows(panel, train.windows.cut))
+    split = replace(train, panel=panel, windows=cut_windows(panel, train.windows.cut))
     with pytest.raises(DataError, match="two rows of every symbol.*Got 0 of BBB"):
-        fit_scaler(kind, part)
+        fit_scaler(kind, split)

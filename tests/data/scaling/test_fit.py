@@ -36,15 +36,15 @@ def split(**settings):
 
 @pytest.mark.parametrize(("one", "other"), list(itertools.permutations(KINDS, 2)))
 def test_every_column_is_scaled_as_it_would_be_alone_and_targets_go_back(one, other):
-    spec, parts = split(targets=("volume", "close"), scaling={"close": one, "volume": other})
-    scaler, windows = fit_scaler(spec.scaling, parts.train), parts.test.windows
+    spec, splits = split(targets=("volume", "close"), scaling={"close": one, "volume": other})
+    scaler, windows = fit_scaler(spec.scaling, splits.train), splits.test.windows
     inputs = scaler.inputs(windows)
     rows = spec.window - ("log_return" in (one, other))
     assert inputs.shape == (len(windows), rows, 3)
     for place, name in enumerate(spec.features):
         kind = spec.scalings[name]
         alone = fit_scaler(
-            kind, type(parts.train)(parts.train.panel, of_columns(parts.train.windows, (name,)))
+            kind, type(splits.train)(splits.train.panel, of_columns(splits.train.windows, (name,)))
         )
         assert_array_equal(inputs[:, :, place], alone.inputs(of_columns(windows, (name,)))[:, -rows:, 0])
     targets = scaler.targets(windows)
@@ -52,28 +52,28 @@ def test_every_column_is_scaled_as_it_would_be_alone_and_targets_go_back(one, ot
     read = scaler_from_dict(json.loads(json.dumps(scaler.to_dict())))
     assert_array_equal(read.inputs(windows), inputs)
     assert_array_equal(read.to_price(targets, windows), scaler.to_price(targets, windows))
-    _check_scaler(scaler, parts)
+    _check_scaler(scaler, splits)
 
 
 def test_a_plain_kind_stays_what_it_was():
-    spec, parts = split(scaling={"default": "standard"})
+    spec, splits = split(scaling={"default": "standard"})
     assert spec.scaling == "standard"
-    assert fit_scaler(spec.scaling, parts.train).kind == "standard"
+    assert fit_scaler(spec.scaling, splits.train).kind == "standard"
 
 
 @pytest.mark.parametrize("kind", ["window", "log_return", "log_standard"])
 def test_a_column_that_has_no_logarithm_is_named_with_the_key_that_helps(kind):
     spec = make_spec(features=("adj_close", "close"), scaling=kind)
-    parts = split_panel(check_panel(make_frame(rows=220), "test", columns=spec.features), spec)
-    parts.train.panel.values[7, 1] = -2.0
+    splits = split_panel(check_panel(make_frame(rows=220), "test", columns=spec.features), spec)
+    splits.train.panel.values[7, 1] = -2.0
     said = (
         rf"'{kind}' needs values .* zero. Got -2 in 'close' of AAA .*"
         rf"data.scaling: {{default: {kind}, close: standard}}, or --set data.scaling.close=standard"
     )
     with pytest.raises(DataError, match=said):
-        fit_scaler(kind, parts.train)
+        fit_scaler(kind, splits.train)
     fixed = make_spec(features=("adj_close", "close"), scaling={"default": kind, "close": "standard"})
-    assert np.isfinite(fit_scaler(fixed.scaling, parts.train).inputs(parts.train.windows)).all()
+    assert np.isfinite(fit_scaler(fixed.scaling, splits.train).inputs(splits.train.windows)).all()
 
 
 def test_only_rows_that_a_window_reaches_must_have_a_logarithm():
@@ -81,21 +81,21 @@ def test_only_rows_that_a_window_reaches_must_have_a_logarithm():
     spec = make_spec(features=("close",), targets=("close",), scaling="window", split={"lookback": True})
     frame = make_frame(rows=220)
     for row, fits in ((10, True), (-44 - 220 - 3, False)):  # far before, and three rows before, BBB's test
-        parts = split_panel(check_panel(frame, "test", columns=spec.features), spec)
-        parts.test.windows.panel.values[row, 0] = -1.0
+        splits = split_panel(check_panel(frame, "test", columns=spec.features), spec)
+        splits.test.windows.panel.values[row, 0] = -1.0
         if fits:
-            check_scalable("window", parts.test)
+            check_scalable("window", splits.test)
         else:
             with pytest.raises(DataError, match="Got -1 in 'close'"):
-                check_scalable("window", parts.test)
+                check_scalable("window", splits.test)
 
 
 def test_counts_go_to_logarithms_and_never_below_zero():
-    spec, parts = split(targets=("volume",), scaling={"volume": "log_standard"})
-    scaler, windows = fit_scaler(spec.scaling, parts.train), parts.test.windows
+    spec, splits = split(targets=("volume",), scaling={"volume": "log_standard"})
+    scaler, windows = fit_scaler(spec.scaling, splits.train), splits.test.windows
     low = scaler.to_price(np.full((len(windows), 1, 1), -1e3), windows)
     assert (low == 0).all()
-    scaled = np.log1p(parts.train.panel.column("volume")[parts.train.panel.code == 0])
+    scaled = np.log1p(splits.train.panel.column("volume")[splits.train.panel.code == 0])
     assert abs(scaled.mean() - scaler.parts[1].offset[0, 0]) < 1e-12
 
 
@@ -128,8 +128,8 @@ def test_a_target_whose_scaling_cannot_bring_it_back_is_refused_in_the_config():
 
 @pytest.mark.parametrize("damage", [{"parts": 3}, {"parts": [{"kind": "by_column"}]}, {"columns": None}])
 def test_a_damaged_record_is_refused(damage):
-    spec, parts = split(scaling={"volume": "log_standard"})
-    content = fit_scaler(spec.scaling, parts.train).to_dict()
+    spec, splits = split(scaling={"volume": "log_standard"})
+    content = fit_scaler(spec.scaling, splits.train).to_dict()
     with pytest.raises(DataError, match="A stored scaler must have the content"):
         scaler_from_dict(content | damage)
 
@@ -137,12 +137,12 @@ def test_a_damaged_record_is_refused(damage):
 STATIC = ("log_moneyness", "years", "right", "rate")
 
 
-def parts(**kwargs):
+def train_and_test_splits(**kwargs):
     return train_and_test(contract_panel(), contract_cut(**({"static": STATIC} | kwargs)))
 
 
 def test_static_features_have_mean_zero_and_deviation_one_in_training():
-    train, test = parts()
+    train, test = train_and_test_splits()
     scaler = fit_static("over_strike", train)
     scaled = scaler.scale(train.windows)
     assert scaled.shape == (len(train.windows), 4)
@@ -153,14 +153,14 @@ def test_static_features_have_mean_zero_and_deviation_one_in_training():
 
 
 def test_raw_and_minmax_static_features():
-    train, test = parts()
+    train, test = train_and_test_splits()
     assert_array_equal(fit_static("raw", train).scale(test.windows), test.windows.static)
     scaled = fit_static("panel_minmax", train).scale(train.windows)
     assert_allclose([scaled.min(axis=0), scaled.max(axis=0)], [[0] * 4, [1, 1, 1, 0]], atol=1e-12)
 
 
 def test_counts_are_taken_by_their_logarithm():
-    train, _ = parts(static=("open_interest",), task="forecast")
+    train, _ = train_and_test_splits(static=("open_interest",), task="forecast")
     windows = train.windows
     logs = np.log1p(windows.at_last("open_interest"))
     scaled = fit_static("over_strike", train).scale(windows)[:, 0]
@@ -168,13 +168,13 @@ def test_counts_are_taken_by_their_logarithm():
 
 
 def test_none_of_them_is_an_empty_column():
-    train, test = parts(static=())
+    train, test = train_and_test_splits(static=())
     assert fit_static("over_strike", train).scale(test.windows).shape == (len(test.windows), 0)
 
 
 @pytest.mark.parametrize("kind", ["raw", "panel_minmax", "residual"])
 def test_a_static_scaler_survives_json_exactly(kind):
-    train, test = parts()
+    train, test = train_and_test_splits()
     scaler = fit_static(kind, train)
     read = StaticScaler.from_dict(json.loads(json.dumps(scaler.to_dict(), allow_nan=False)))
     assert (read.kind, read.columns) == (kind, STATIC)
@@ -188,12 +188,12 @@ def test_a_stored_static_scaler_that_is_none_is_refused(content):
 
 
 def test_only_a_training_part_will_do():
-    _, test = parts()
+    _, test = train_and_test_splits()
     with pytest.raises(DataError, match="must be fitted on the training split. Got a test"):
         fit_static("raw", test)
 
 
 def test_other_static_features_are_refused():
-    scaler = fit_static("raw", parts()[0])
+    scaler = fit_static("raw", train_and_test_splits()[0])
     with pytest.raises(DataError, match="static features log_moneyness, years.*Got windows of right"):
-        scaler.scale(parts(static=("right",))[1].windows)
+        scaler.scale(train_and_test_splits(static=("right",))[1].windows)

@@ -70,8 +70,8 @@ def test_the_future_moves_nothing_before_it(kind, task, row, factor):
     moved = train_and_test(with_values(panel, change), cut)[1]
     scaler, static = fit_scaler(kind, train), fit_static(kind, train)
     (one,), (two,) = (
-        np.flatnonzero((part.windows.input_dates[:, -1] == last) & (part.windows.code == code))
-        for part, code in ((each, test.windows.code[row]) for each in (test, moved))
+        np.flatnonzero((split.windows.input_dates[:, -1] == last) & (split.windows.code == code))
+        for split, code in ((each, test.windows.code[row]) for each in (test, moved))
     )
     before, after = test.windows.select(np.array([one])), moved.windows.select(np.array([two]))
     assert_array_equal(scaler.inputs(before), scaler.inputs(after))
@@ -93,8 +93,8 @@ def test_a_split_of_shares_or_another_currency_moves_nothing(kind, task, factors
     moved = with_values(panel, lambda name, values: values * of_row if name in PRICED else values)
     both = [train_and_test(each, cut) for each in (panel, moved)]
     scalers = [fit_scaler(kind, train) for train, _ in both]
-    for part in (0, 1):
-        windows = [parts[part].windows for parts in both]
+    for split in (0, 1):
+        windows = [splits[split].windows for splits in both]
         for scaled in ("inputs", "targets"):
             values = [getattr(each, scaled)(own) for each, own in zip(scalers, windows, strict=True)]
             assert_allclose(*values, rtol=1e-5, atol=1e-6)
@@ -111,10 +111,10 @@ def test_quiet_contracts_do_not_blow_up(kind, task, quiet):
             values[panel.code < quiet] = {"bid": 0.1, "ask": 0.12, "mid": 0.11}.get(name, 0.0)
         return values
 
-    for part in (parts := train_and_test(with_values(panel, change), contract_cut(task=task))):
-        scaler = fit_scaler(kind, parts[0])
-        assert np.abs(scaler.inputs(part.windows)).max() < 100
-        targets = scaler.targets(part.windows)
+    for split in (splits := train_and_test(with_values(panel, change), contract_cut(task=task))):
+        scaler = fit_scaler(kind, splits[0])
+        assert np.abs(scaler.inputs(split.windows)).max() < 100
+        targets = scaler.targets(split.windows)
         assert np.abs(targets[np.isfinite(targets)]).max() < 100
         assert kind == "implied_volatility" or np.isfinite(targets).all()
 
@@ -171,8 +171,8 @@ def test_over_strike_is_the_change_over_the_strike():
 @pytest.mark.parametrize("kind", OPTION_KINDS)
 def test_an_output_of_zero_is_the_baseline(kind):
     cut = contract_cut(targets=("mid", "iv"), features=("mid", "iv"))
-    windows = (parts := train_and_test(contract_panel(), cut))[1].windows
-    flat = fit_scaler(kind, parts[0]).to_price(np.zeros(windows.targets.shape), windows)
+    windows = (splits := train_and_test(contract_panel(), cut))[1].windows
+    flat = fit_scaler(kind, splits[0]).to_price(np.zeros(windows.targets.shape), windows)
     by_model = kind in ("residual", "implied_volatility")
     assert_array_equal(flat, black_scholes_reference(windows) if by_model else windows.last[:, None])
 
@@ -184,8 +184,8 @@ def test_what_black_scholes_explains_is_no_residual():
     discount = np.exp(-panel.column("rate") * panel.column("years"))
     calm["mid"] = black_scholes.price(*market, calm["iv"], discount, panel.column("right"))
     cut = contract_cut(targets=("mid",), features=("mid", "spot"))
-    parts = train_and_test(with_values(panel, calm.get), cut)
-    assert_allclose(fit_scaler("residual", parts[0]).targets(parts[1].windows), 0, atol=1e-9)
+    splits = train_and_test(with_values(panel, calm.get), cut)
+    assert_allclose(fit_scaler("residual", splits[0]).targets(splits[1].windows), 0, atol=1e-9)
 
 
 def test_a_quote_without_an_implied_volatility_has_no_scaled_target():

@@ -100,9 +100,9 @@ def test_dates_as_other_places_write_them(cells, days):
     ],
 )
 def test_a_date_that_is_no_day_has_a_cure_of_its_own(cell, cause, cure):
-    told = explain_cell(cell, "date")
-    assert cause in told[0]
-    assert cure in told[1]
+    explained = explain_cell(cell, "date")
+    assert cause in explained[0]
+    assert cure in explained[1]
 
 
 @pytest.mark.parametrize(

@@ -78,8 +78,8 @@ def test_the_forward_takes_off_whole_dividends(rows: pd.DataFrame) -> None:
     assert (dividend > -1e-3).all()
     known = {"12490": [0, 1.65, 1.66, 3.28, 3.301], "14593": [0, 0.167, 0.23, 0.24, 0.46]}
     for name, sums in known.items():
-        part = dividend[rows["underlying"] == name].to_numpy()
-        assert np.abs(part[:, None] - np.array(sums)).min(axis=1).max() < 1e-3
+        paid = dividend[rows["underlying"] == name].to_numpy()
+        assert np.abs(paid[:, None] - np.array(sums)).min(axis=1).max() < 1e-3
 
 
 def test_rates_are_interpolated_in_days() -> None:

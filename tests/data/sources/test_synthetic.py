@@ -110,15 +110,15 @@ def test_the_truth_is_free_of_arbitrage_across_strikes(rows: pd.DataFrame) -> No
 
 
 def test_the_true_volatility_is_recovered_within_the_spread(rows: pd.DataFrame) -> None:
-    part = rows.sample(20_000, random_state=0)
-    low, high = implied(part, part["bid"]), implied(part, part["ask"])
-    error = np.abs(implied(part, (part["bid"] + part["ask"]) / 2) - part["true_iv"])
+    sample = rows.sample(20_000, random_state=0)
+    low, high = implied(sample, sample["bid"]), implied(sample, sample["ask"])
+    error = np.abs(implied(sample, (sample["bid"] + sample["ask"]) / 2) - sample["true_iv"])
     known = np.isfinite(low) & np.isfinite(high)
     assert known.mean() > 0.7
-    assert (low[known] - 1e-7 <= part["true_iv"][known]).all()
-    assert (part["true_iv"][known] <= high[known] + 1e-7).all()
+    assert (low[known] - 1e-7 <= sample["true_iv"][known]).all()
+    assert (sample["true_iv"][known] <= high[known] + 1e-7).all()
     assert (error[known] <= (high - low)[known] + 1e-7).all()
-    near = known & (np.abs(np.log(part["strike"] / part["forward"])) < 0.05)
+    near = known & (np.abs(np.log(sample["strike"] / sample["forward"])) < 0.05)
     assert np.median(error[near]) < 0.005
 
 
@@ -261,19 +261,19 @@ def test_later_sessions_change_none_before(control, sessions, more, seed):
     np.testing.assert_allclose(long[:sessions], short, rtol=1e-12)
 
 
-@pytest.mark.parametrize(("control", "part"), [("random_walk", 0.0), ("planted", 0.5)])
-def test_a_return_comes_again_by_its_part(control, part):
+@pytest.mark.parametrize(("control", "persistence"), [("random_walk", 0.0), ("planted", 0.5)])
+def test_a_return_comes_again_by_its_persistence(control, persistence):
     returns = log_returns(control, "A", 100_000)
     now, before = returns[1:], returns[:-1]
-    np.testing.assert_allclose(now @ before / (before @ before), part, atol=5 / np.sqrt(100_000))
-    np.testing.assert_allclose((now - part * before).std(), STEP, rtol=0.02)
+    np.testing.assert_allclose(now @ before / (before @ before), persistence, atol=5 / np.sqrt(100_000))
+    np.testing.assert_allclose((now - persistence * before).std(), STEP, rtol=0.02)
 
 
-@pytest.mark.parametrize(("control", "part"), [("random_walk", 0.0), ("planted", 0.5)])
-def test_best_skill_is_that_of_the_best_forecast(control, part):
+@pytest.mark.parametrize(("control", "persistence"), [("random_walk", 0.0), ("planted", 0.5)])
+def test_best_skill_is_that_of_the_best_forecast(control, persistence):
     returns = log_returns(control, "A", 200_000, seed=3)
     now, before = returns[1:], returns[:-1]
-    skill = 1 - np.abs(now - part * before).mean() / np.abs(now).mean()
+    skill = 1 - np.abs(now - persistence * before).mean() / np.abs(now).mean()
     np.testing.assert_allclose(best_skill(control), skill, atol=5e-3)
 
 

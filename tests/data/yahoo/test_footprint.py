@@ -40,7 +40,7 @@ def test_yfinance_is_imported_only_when_something_is_asked(tmp_path):
 def test_nothing_is_written_outside_the_cache(tmp_path, yahoo_loopback):
     home, cache = tmp_path / "home", tmp_path / "own"
     home.mkdir()
-    told = run(ASKING, HOME=str(home), QHQ_CACHE_DIR=str(cache), QHQ_YAHOO_URL=yahoo_loopback.url)
-    assert told == "390 4"
+    seen = run(ASKING, HOME=str(home), QHQ_CACHE_DIR=str(cache), QHQ_YAHOO_URL=yahoo_loopback.url)
+    assert seen == "390 4"
     assert list(home.rglob("*")) == []
     assert sorted(file.name for file in cache.iterdir()) == ["yahoo", "yfinance"]

@@ -23,9 +23,9 @@ ROW = st.tuples(
 
 
 def rows_of(table):
-    close, part, split = (np.array(column) for column in zip(*table, strict=True))
+    close, share, split = (np.array(column) for column in zip(*table, strict=True))
     before = np.concatenate([close[:1], close[:-1]]) / np.where(split > 0, split, 1.0)
-    return close, part * before, split
+    return close, share * before, split
 
 
 def backward_adjusted(close, dividend, split):

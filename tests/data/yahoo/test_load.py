@@ -133,7 +133,7 @@ def test_file_names_are_safe_and_apart(yahoo_loopback, symbol):
 
 
 def test_two_take_turns(path, monkeypatch):
-    monkeypatch.setattr("qhq.data.yahoo.load.LOCK_SECONDS", 0.0)
+    monkeypatch.setattr("qhq.data.yahoo.load._LOCK_SECONDS", 0.0)
     refused = []
 
     def second():
@@ -302,10 +302,10 @@ def test_offline_opens_no_session(monkeypatch, yahoo_loopback):
 
 
 def test_symbols_come_in_order_once_each_and_progress_is_reported(load):
-    told = []
-    frame = load(["MSFT", "aapl", "MSFT", "^GSPC"], FIRST, progress=lambda *told_now: told.append(told_now))
+    steps = []
+    frame = load(["MSFT", "aapl", "MSFT", "^GSPC"], FIRST, progress=lambda *step: steps.append(step))
     assert frame["symbol"].drop_duplicates().tolist() == ["MSFT", "AAPL", "^GSPC"]
-    assert told == [(1, 3, "MSFT"), (2, 3, "AAPL"), (3, 3, "^GSPC")]
+    assert steps == [(1, 3, "MSFT"), (2, 3, "AAPL"), (3, 3, "^GSPC")]
     assert not frame.duplicated(["symbol", "date"]).any()
 
 
