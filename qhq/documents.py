@@ -47,19 +47,19 @@ class Spec(BaseModel):
         return value
 
 
-MOST_DEPTH, MOST_NODES = 60, 100_000
+_MOST_DEPTH, MOST_NODES = 60, 100_000
 """Levels and values of a document: far more than any config has, far less than aliases can unfold into."""
 
-SET_ELSEWHERE = " (set on the command line)"
-"""In place of the line and column of a key that does not stand in the file."""
+# In place of the line and column of a key that does not stand in the file.
+_SET_ELSEWHERE = " (set on the command line)"
 
 SpecT = TypeVar("SpecT", bound=Spec)
-ModelT = TypeVar("ModelT", bound=BaseModel)
+_ModelT = TypeVar("_ModelT", bound=BaseModel)
 Location = tuple[int | str, ...]
 
 
-IN_MEMORY = "the mapping given"
-"""What errors call a document that a program hands over, in place of its file."""
+# What errors call a document that a program hands over, in place of its file.
+_IN_MEMORY = "the mapping given"
 
 
 def load_document(
@@ -81,14 +81,14 @@ def load_document(
         written = _as_written(read_bytes(source).decode("utf-8-sig"))
         written = written if isinstance(written, dict) else {}
     else:
-        _check_bounds(source, IN_MEMORY)
+        _check_bounds(source, _IN_MEMORY)
         content, written = copy.deepcopy(dict(source)), {}
     for override in overrides:
         _apply_override(model, content, override)
         keys, _, text = override.partition("=")
         _lay_over(written, keys.strip().split("."), _as_written(text))
     _keep_text(model, content, written)
-    return validate(model, content, str(source) if isinstance(source, Path) else IN_MEMORY)
+    return validate(model, content, str(source) if isinstance(source, Path) else _IN_MEMORY)
 
 
 def _as_written(text: str) -> Any:
@@ -237,7 +237,8 @@ PRICES = "Give prices as --set data.path=FILE; 'qhq data check FILE' says how th
 CIRCUIT = "Name a circuit as file.path in the YAML of an ansatz, and give that YAML"
 RUN = "Give the run's folder to a command that takes a RUN"
 
-SIGNATURES: tuple[tuple[bytes, FileLook], ...] = (
+# First bytes of a file -> what it is.
+_SIGNATURES: tuple[tuple[bytes, FileLook], ...] = (
     (b"PAR1", FileLook("a Parquet file", PRICES)),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", FileLook("an old Excel workbook (.xls)", PRICES)),
     (b"QISKIT", FileLook("a QPY file", CIRCUIT)),
@@ -259,16 +260,15 @@ SIGNATURES: tuple[tuple[bytes, FileLook], ...] = (
         for mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     ),
 )
-"""First bytes of a file -> what it is."""
 
-MEMBERS = {
+# How a member of a zip archive begins or ends -> what the archive is.
+_MEMBERS = {
     "xl/": FileLook("an Excel workbook", PRICES),
     "word/": FileLook("a Word document"),
     "ppt/": FileLook("a PowerPoint presentation"),
     "content.xml": FileLook("an OpenDocument file", f"Save its sheet as CSV. {PRICES}"),
     "data.pkl": FileLook("a PyTorch checkpoint", RUN),
 }
-"""How a member of a zip archive begins or ends -> what the archive is."""
 
 TEXTS: tuple[tuple[str, FileLook], ...] = (
     (r"OPENQASM\s+2|include\s+\"qelib1|qreg\s", FileLook("OpenQASM 2", CIRCUIT)),
@@ -295,7 +295,7 @@ def file_look(content: bytes) -> FileLook | None:
         return FileLook("an empty file")
     if content.startswith(b"PK"):
         return _archive_look(content)
-    for start, look in SIGNATURES:
+    for start, look in _SIGNATURES:
         if content.startswith(start):
             return look
     if content[8:10] == b'{"':
@@ -314,7 +314,7 @@ def _archive_look(content: bytes) -> FileLook:
         members = zipfile.ZipFile(io.BytesIO(content)).namelist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
         return FileLook("a damaged zip archive or workbook", "Save or download it again")
-    for mark, look in MEMBERS.items():
+    for mark, look in _MEMBERS.items():
         if any(member.startswith(mark) or member.endswith(mark) for member in members):
             return look
     return FileLook("a zip archive", "Unpack it first")
@@ -361,12 +361,12 @@ def _refuse_other_kind(path: Path, content: bytes) -> None:
 
 
 def validate(
-    model: type[ModelT],
+    model: type[_ModelT],
     content: Mapping[str, Any],
     source: str,
     overridden: Callable[[str], str] | None = None,
     fix: str | None = None,
-) -> ModelT:
+) -> _ModelT:
     """Check ``content`` against ``model``.
 
     Args:
@@ -483,9 +483,9 @@ def _check_bounds(content: Any, source: str) -> None:
         if not isinstance(node, Mapping | list | tuple | set | frozenset):
             return 1
         size = sizes.get(id(node))
-        if size == 0 or depth > MOST_DEPTH:
+        if size == 0 or depth > _MOST_DEPTH:
             raise ConfigError(
-                f"A document must end {MOST_DEPTH} levels deep",
+                f"A document must end {_MOST_DEPTH} levels deep",
                 got=f"an alias that contains itself, or deeper nesting, in {source}",
                 fix="Write the values out",
             )
@@ -541,7 +541,7 @@ def _place(
 ) -> tuple[str, str]:
     """What to call a key, and where it was set."""
     name, position = ".".join(str(key) for key in keys) or "the document", _position(keys, content)
-    if overridden is not None and position == SET_ELSEWHERE:
+    if overridden is not None and position == _SET_ELSEWHERE:
         return overridden(name), f"the config, over {source}"
     return name, f"{source}{position}"
 
@@ -637,7 +637,7 @@ def _position(keys: Location, content: Any) -> str:
         elif isinstance(content, CommentedSeq) and key in (content.lc.data or {}):
             line, column = content.lc.item(key)
         elif _has(content, key):
-            return SET_ELSEWHERE
+            return _SET_ELSEWHERE
         else:
             return found
         found = f":{line + 1}:{column + 1}"

@@ -113,8 +113,8 @@ def _escaped(match: re.Match[str]) -> str:
     )
 
 
-FORMULA = tuple("=+-@\t\r\n＝＋－＠")
-"""First characters by which a spreadsheet takes a text for something to calculate."""
+# First characters by which a spreadsheet takes a text for something to calculate.
+_FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 
 
 def no_formula(text: str) -> str:
@@ -124,7 +124,7 @@ def no_formula(text: str) -> str:
     ("'=1+1", '-1.5e-3', 'AAPL')
     """
     shown = visible(text, cell=True)
-    acts = text.startswith(FORMULA) or text.lstrip().startswith(FORMULA)
+    acts = text.startswith(_FORMULA) or text.lstrip().startswith(_FORMULA)
     if acts and not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text):
         return f"'{shown}"
     return shown

@@ -13,6 +13,7 @@ from qhq.files import (
     append_line,
     expand_gzip,
     held_alone,
+    is_alive,
     make_folder,
     read_regular,
     replacing,
@@ -250,3 +251,7 @@ def test_room_is_kept_and_given_back(tmp_path):
     with pytest.raises(ValueError, match="no"), reserving(tmp_path, 5000):
         raise ValueError("no")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_is_dead_or_lives():
+    assert [is_alive(each) for each in (os.getpid(), 2**22 + 1, 2**70)] == [True, False, False]

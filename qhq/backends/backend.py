@@ -242,8 +242,9 @@ def fake_entries() -> list[str]:
         content = read_mapping(registry_file())
     except ConfigError:
         return []
-    return sorted(str(name) for name, entry in content.items() if _kind_of(entry) == "fake")
-
-
-def _kind_of(entry: Any) -> Any:
-    return entry.get("kind") if isinstance(entry, Mapping) else None
+    # What an entry holds has not been checked here: it may be a number or a list.
+    return sorted(
+        str(name)
+        for name, entry in content.items()
+        if isinstance(entry, Mapping) and entry.get("kind") == "fake"
+    )

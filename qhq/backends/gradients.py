@@ -58,7 +58,7 @@ class ParameterShift:
         self, inputs: FloatArray, weights: FloatArray, cotangent: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """Pull a cotangent (B, O) back to inputs (B, I) and weights (W,)."""
-        rows = with_weights(inputs, weights)
+        rows = _with_weights(inputs, weights)
         angles = self._map.angles(rows, np.zeros(0))
         gradients, _ = self._map.pullback(rows, np.zeros(0), self._angle_gradients(angles, cotangent))
         return gradients[:, : self._inputs], gradients[:, self._inputs :].sum(axis=0)
@@ -104,7 +104,7 @@ def by_angles(ansatz: Ansatz) -> tuple[QuantumCircuit, list[Parameter], AngleMap
     return circuit, angles, AngleMap(expressions, ansatz.parameters, ())
 
 
-def with_weights(inputs: FloatArray, weights: FloatArray) -> FloatArray:
+def _with_weights(inputs: FloatArray, weights: FloatArray) -> FloatArray:
     """Rows (B, I + W): each sample's inputs, then the weights."""
     return np.hstack([inputs, np.broadcast_to(weights, (len(inputs), len(weights)))])
 
@@ -131,7 +131,7 @@ class Spsa:
         self, inputs: FloatArray, weights: FloatArray, cotangent: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """Estimate the pullback of a cotangent (B, O) to inputs (B, I) and weights (W,)."""
-        rows = with_weights(inputs, weights)
+        rows = _with_weights(inputs, weights)
         count, step = self._settings.perturbations, self._settings.step
         # Signs, not normal numbers: the estimate divides by each, which must not come near 0.
         directions = self._generator.choice([-1.0, 1.0], size=(count, *rows.shape))
@@ -180,7 +180,7 @@ class ValuesExecutor(ABC):
         Raises:
             BackendError: If a shape does not fit, a value is not finite, or the backend fails.
         """
-        return self._shift.values(with_weights(*self._checked(inputs, weights)))
+        return self._shift.values(_with_weights(*self._checked(inputs, weights)))
 
     def vjp(
         self, inputs: ArrayLike, weights: ArrayLike, cotangent: ArrayLike

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from qhq.backends.devices.calibration import Calibration
     from qhq.backends.executor import Executor, HardwareExecutor
 
-GROUP = "qhq.backends"
-"""Entry points by which another package adds kinds: the name of the kind, and its `Backend` object."""
+# Entry points by which another package adds kinds: the name of the kind, and its `Backend` object.
+_GROUP = "qhq.backends"
 
 KINDS: dict[str, Backend[Any]] = {
     "aer": AerBackend(AerSpec),
@@ -38,7 +38,7 @@ KINDS: dict[str, Backend[Any]] = {
 """Kind of an entry -> what can be done with it."""
 
 
-def find_kind(kind: object) -> Backend[Any] | None:
+def _find_kind(kind: object) -> Backend[Any] | None:
     """The kind of a name: qhq's own, or that of another package; None if there is none.
 
     Other packages are looked at only for a name that is not qhq's own: all that are installed have to be
@@ -52,7 +52,7 @@ def find_kind(kind: object) -> Backend[Any] | None:
     if kind in KINDS:
         return KINDS[kind]
     # To load one runs code of its package: only for a kind that an entry names.
-    point = find_point(GROUP, kind)
+    point = find_point(_GROUP, kind)
     if point is None:
         return None
     found: Backend[Any] = load_point(
@@ -66,12 +66,12 @@ def find_kind(kind: object) -> Backend[Any] | None:
 
 def kind_names() -> list[str]:
     """Names of all kinds, those of other packages after qhq's own."""
-    return all_names(GROUP, KINDS)
+    return all_names(_GROUP, KINDS)
 
 
 def kind_of(spec: BackendSpec) -> Backend[Any]:
     """What can be done with an entry."""
-    kind = find_kind(spec.kind)
+    kind = _find_kind(spec.kind)
     assert kind is not None, f"an entry of kind {spec.kind!r} was made by something else than the registry"
     return kind
 
@@ -92,7 +92,7 @@ def load_backends(path: Path | None = None) -> dict[str, BackendSpec]:
 
 def _read_entry(name: str, entry: Any, path: Path) -> BackendSpec:
     wanted = entry.get("kind") if isinstance(entry, Mapping) else None
-    kind = find_kind(wanted)
+    kind = _find_kind(wanted)
     if kind is None:
         raise ConfigError(
             "Each entry of backends.yaml must have a known kind",
@@ -110,7 +110,13 @@ def find_backend(name: str, path: Path | None = None) -> BackendSpec:
         ConfigError: If there is none, with the nearest name, or the file cannot be read.
     """
     entries = load_backends(path)
-    entry = entries.get(name) or _from_template(name, entries)
+    entry = entries.get(name)
+    if entry is None:
+        # In the order of the file: the first template whose pattern fits.
+        template = next(
+            (each for key, each in entries.items() if each.is_template and fnmatchcase(name, key)), None
+        )
+        entry = template and template.model_copy(update={"name": name})
     if entry is None:
         raise ConfigError(
             "A backend must be an entry of backends.yaml",
@@ -120,16 +126,9 @@ def find_backend(name: str, path: Path | None = None) -> BackendSpec:
     return entry
 
 
-def _from_template(name: str, entries: Mapping[str, BackendSpec]) -> BackendSpec | None:
-    for pattern, entry in entries.items():
-        if entry.is_template and fnmatchcase(name, pattern):
-            return entry.model_copy(update={"name": name})
-    return None
-
-
 def backend_from_record(entry: Mapping[str, Any], source: str) -> BackendSpec:
     """Read an entry back that was stored with a run, its name inside it; ``source`` names the run."""
-    kind = find_kind(entry.get("kind"))
+    kind = _find_kind(entry.get("kind"))
     if kind is None:
         raise ConfigError(
             "A stored backend entry must have a known kind",
@@ -155,7 +154,7 @@ def registry_schema() -> dict[str, Any]:
     Raises:
         ConfigError: If a kind of another package cannot be used.
     """
-    specs = [kind.spec for kind in map(find_kind, kind_names()) if kind is not None]
+    specs = [kind.spec for kind in map(_find_kind, kind_names()) if kind is not None]
     references, schema = models_json_schema([(spec, "validation") for spec in specs])
     definitions = schema["$defs"]
     for spec in specs:

@@ -35,8 +35,8 @@ Progress: TypeAlias = bool | Step | None
 
 PATIENCE_SECONDS = 4.0
 """Silence that needs no explanation."""
-LONGEST_SECONDS = 60.0
-"""Time between two lines at most."""
+# Time between two lines at most.
+_LONGEST_SECONDS = 60.0
 
 
 class Heartbeat:
@@ -86,7 +86,7 @@ class Heartbeat:
             passed = time.monotonic() - since
             if passed < reported + wait:
                 continue
-            reported, wait = passed, min(2 * wait if reported else 10.0, LONGEST_SECONDS)
+            reported, wait = passed, min(2 * wait if reported else 10.0, _LONGEST_SECONDS)
             if not (self.bars and sys.stderr.isatty()):
                 self._tell(passed)
 
@@ -115,12 +115,6 @@ def doing(text: str, *, anew: bool = True) -> None:
         current[0].say(text, anew=anew)
 
 
-def count_bars(change: int) -> None:
-    """Tell the command that runs of a bar that was put on the screen (+1) or taken away (-1)."""
-    if current[0] is not None:
-        current[0].bars += change
-
-
 class Live:
     """A bar on standard error that is shown while a ``with`` block lasts."""
 
@@ -128,14 +122,16 @@ class Live:
 
     def __enter__(self) -> Self:
         self.bar.start()
-        count_bars(+1)
+        if current[0] is not None:
+            current[0].bars += 1
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bar.stop()
-        count_bars(-1)
+        if current[0] is not None:
+            current[0].bars -= 1
 
 
 def noting(progress: Progress) -> Callable[[str], None]:

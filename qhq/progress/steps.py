@@ -25,10 +25,10 @@ OnStage: TypeAlias = Callable[[dict[str, Any]], object]
 
 logger = logging.getLogger("qhq")
 
-SPEED_SECONDS = 600.0
-"""The time left is estimated from the trials of so long: the first ones of a stage say little."""
-LOG_EVERY = 10
-"""Where standard error is no terminal, a line after so many trials."""
+# The time left is estimated from the trials of so long: the first ones of a stage say little.
+_SPEED_SECONDS = 600.0
+# Where standard error is no terminal, a line after so many trials.
+_LOG_EVERY = 10
 
 
 class Called(Progress):
@@ -139,7 +139,7 @@ class SweepProgress(Live, Progress):
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
-            speed_estimate_period=SPEED_SECONDS,
+            speed_estimate_period=_SPEED_SECONDS,
         )
         self.task = self.bar.add_task("", total=None, best="-", visible=False)
         self.stage, self.there, self.total = "", set[str](), 0
@@ -177,13 +177,10 @@ class SweepProgress(Live, Progress):
     def _count(self, names: Sequence[str], *, fresh: bool) -> None:
         self.there.update(names)
         self.bar.update(self.task, completed=len(self.there))
-        if fresh and not self.console.is_terminal and len(self.there) % LOG_EVERY == 0:
-            left = self.bar.tasks[self.task].time_remaining
+        if fresh and not self.console.is_terminal and len(self.there) % _LOG_EVERY == 0:
+            seconds = self.bar.tasks[self.task].time_remaining
+            left = "unknown" if seconds is None else f"{seconds / 60:.1f} min"
             self.note(
                 f"{self.stage}: {len(self.there)} of {self.total} trials,"
-                f" lowest {self.bar.tasks[self.task].fields['best']}, left {_minutes(left)}"
+                f" lowest {self.bar.tasks[self.task].fields['best']}, left {left}"
             )
-
-
-def _minutes(seconds: float | None) -> str:
-    return "unknown" if seconds is None else f"{seconds / 60:.1f} min"

@@ -28,9 +28,10 @@ from qiskit.transpiler import InstructionProperties, QubitProperties, Target
 from qhq.errors import BackendError, ConfigError, nearest
 from qhq.files import MEBIBYTE, expand_gzip, read_regular, write_atomically
 
-GATES = get_standard_gate_name_mapping()
+_GATES = get_standard_gate_name_mapping()
 
-CONFIGURATION_KEYS = (
+# What is kept of a configuration; pulse channels, Hamiltonians and the like make up most of it.
+_CONFIGURATION_KEYS = (
     "backend_name",
     "backend_version",
     "basis_gates",
@@ -44,33 +45,32 @@ CONFIGURATION_KEYS = (
     "processor_type",
     "rep_delay_range",
 )
-"""What is kept of a configuration; pulse channels, Hamiltonians and the like make up most of it."""
 
-PROPERTIES_KEYS = ("backend_name", "backend_version", "gates", "last_update_date", "qubits")
-"""What is kept of the properties."""
+# What is kept of the properties.
+_PROPERTIES_KEYS = ("backend_name", "backend_version", "gates", "last_update_date", "qubits")
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-"""What a device may be called: its name stands in tables, in messages and in names of files."""
+# What a device may be called: its name stands in tables, in messages and in names of files.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
-MOST_QUBITS = 10_000
+_MOST_QUBITS = 10_000
 
-SHARES = frozenset({"gate_error", "readout_error", "prob_meas0_prep1", "prob_meas1_prep0", "operational"})
-"""Numbers between 0 and 1."""
+# Numbers between 0 and 1.
+_SHARES = frozenset({"gate_error", "readout_error", "prob_meas0_prep1", "prob_meas1_prep0", "operational"})
 
-TIMES = {"T1": 1e3, "T2": 1e3, "gate_length": 1.0, "readout_length": 1.0}
-"""Times, and the longest that each can be, seconds; a coherence time is more than 0."""
+# Times, and the longest that each can be, seconds; a coherence time is more than 0.
+_TIMES = {"T1": 1e3, "T2": 1e3, "gate_length": 1.0, "readout_length": 1.0}
 
-LONGEST_REP_DELAY = 1e6
-"""Pause between two shots, microseconds."""
+# Pause between two shots, microseconds.
+_LONGEST_REP_DELAY = 1e6
 
-SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
+_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
 
-FAKE_PREFIX = "fake_"
+_FAKE_PREFIX = "fake_"
 
-SNAPSHOT_FORMAT = 1
+_SNAPSHOT_FORMAT = 1
 
-MOST_SNAPSHOT_BYTES = 16 * MEBIBYTE
-"""Of a snapshot, expanded: that of the largest devices has one or two."""
+# Of a snapshot, expanded: that of the largest devices has one or two.
+_MOST_SNAPSHOT_BYTES = 16 * MEBIBYTE
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ class Calibration:
     """Configuration and properties of a device at one time.
 
     Attributes:
-        configuration: IBM's backend configuration, the keys `CONFIGURATION_KEYS`.
-        properties: IBM's backend properties, the keys `PROPERTIES_KEYS`.
+        configuration: IBM's backend configuration, the keys what ``_CONFIGURATION_KEYS`` names.
+        properties: IBM's backend properties, of these.
     """
 
     configuration: dict[str, Any]
@@ -150,23 +150,20 @@ def make_calibration(configuration: Mapping[str, Any], properties: Mapping[str, 
     Raises:
         BackendError: If they do not describe a calibrated device.
     """
-    kept = (_keep(configuration, CONFIGURATION_KEYS), _keep(properties, PROPERTIES_KEYS))
+    kept = (_keep(configuration, _CONFIGURATION_KEYS), _keep(properties, _PROPERTIES_KEYS))
     try:
         # Through JSON, so that what a service gave equals what a snapshot of it gives back.
         calibration = Calibration(*json.loads(json.dumps(kept, default=_plain)))
         _check(calibration)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        # A ValueError is ours and says it all; the message of a KeyError is the key alone.
+        reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         raise BackendError(
             "A device must come with its configuration and calibrated properties",
-            got=f"{str(configuration.get('backend_name', 'no name'))[:100]!r}: {_reason(error)}",
+            got=f"{str(configuration.get('backend_name', 'no name'))[:100]!r}: {reason}",
             fix="Take another device, or make the snapshot again",
         ) from error
     return calibration
-
-
-def gate_number(parameters: Sequence[Mapping[str, Any]], item: str) -> float | None:
-    """One number of a gate, times in seconds; None where it was not measured."""
-    return _find(parameters, item)
 
 
 def _keep(content: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
@@ -174,9 +171,10 @@ def _keep(content: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
 
 
 def _find(entries: Sequence[Mapping[str, Any]], item: str) -> float | None:
+    """One number of a qubit or a gate, times in seconds; None where it was not measured."""
     for entry in entries:
         if entry["name"] == item and entry["value"] is not None:
-            return float(entry["value"]) * SECONDS.get(entry.get("unit", ""), 1.0)
+            return float(entry["value"]) * _SECONDS.get(entry.get("unit", ""), 1.0)
     return None
 
 
@@ -184,17 +182,13 @@ def _numbers(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, float
     return sorted((each["name"], each.get("unit", ""), each["value"]) for each in entries)
 
 
-def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-
-
 def _check(calibration: Calibration) -> None:
     """Refuse what no device is: a simulation would take any number, and give any result for it."""
     configuration, properties = calibration.configuration, calibration.properties
-    if not (isinstance(configuration["backend_name"], str) and NAME.fullmatch(calibration.name)):
+    if not (isinstance(configuration["backend_name"], str) and _NAME.fullmatch(calibration.name)):
         raise ValueError("a backend_name must be letters, digits, '_', '-' and '.', 100 at most")
-    if type(configuration["n_qubits"]) is not int or not 1 <= calibration.num_qubits <= MOST_QUBITS:
-        raise ValueError(f"n_qubits {configuration['n_qubits']!r}, of 1 to {MOST_QUBITS}")
+    if type(configuration["n_qubits"]) is not int or not 1 <= calibration.num_qubits <= _MOST_QUBITS:
+        raise ValueError(f"n_qubits {configuration['n_qubits']!r}, of 1 to {_MOST_QUBITS}")
     if calibration.num_qubits != len(properties["qubits"]):
         raise ValueError(f"{calibration.num_qubits} qubits, {len(properties['qubits'])} calibrated")
     if not all(isinstance(gate, str) for gate in configuration["basis_gates"]):
@@ -216,7 +210,7 @@ def _check(calibration: Calibration) -> None:
 def _check_pause(microseconds: object) -> None:
     """An estimate of the time on the device is made with it, and the cap is held against that."""
     number = isinstance(microseconds, int | float) and not isinstance(microseconds, bool)
-    if microseconds is not None and not (number and 0 <= float(str(microseconds)) <= LONGEST_REP_DELAY):
+    if microseconds is not None and not (number and 0 <= float(str(microseconds)) <= _LONGEST_REP_DELAY):
         raise ValueError(f"default_rep_delay {str(microseconds)[:100]!r} is no number of microseconds")
 
 
@@ -224,7 +218,7 @@ def _width(gate: object) -> int | None:
     """Qubits that a gate acts on; None for one that is unknown, and not used."""
     if not isinstance(gate, str):
         raise ValueError(f"a gate called {str(gate)[:100]!r}, which is no name")
-    known = GATES.get(gate)
+    known = _GATES.get(gate)
     return None if known is None else int(known.num_qubits)
 
 
@@ -244,13 +238,13 @@ def _check_number(entry: Mapping[str, Any], where: str) -> None:
     # True is an int to Python.
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{where[:200]}: {name} {value!r} is no finite number")
-    if name in SHARES and not 0 <= value <= 1:
+    if name in _SHARES and not 0 <= value <= 1:
         raise ValueError(f"{where[:200]}: {name} {value:g} is not between 0 and 1")
-    if name in TIMES:
-        if unit not in SECONDS:
+    if name in _TIMES:
+        if unit not in _SECONDS:
             raise ValueError(f"{where[:200]}: {name} in '{unit}', which is no unit of time")
-        seconds, least = value * SECONDS[unit], name in ("T1", "T2")
-        if not 0 <= seconds <= TIMES[name] or (least and seconds == 0):
+        seconds, least = value * _SECONDS[unit], name in ("T1", "T2")
+        if not 0 <= seconds <= _TIMES[name] or (least and seconds == 0):
             raise ValueError(f"{where[:200]}: {name} of {value:g} {unit}")
 
 
@@ -268,7 +262,7 @@ def list_fakes() -> list[str]:
         BackendError: If qiskit-ibm-runtime is not installed.
     """
     return sorted(
-        FAKE_PREFIX + folder.name for folder in _fakes_folder().iterdir() if _fake_file(folder).is_file()
+        _FAKE_PREFIX + folder.name for folder in _fakes_folder().iterdir() if _fake_file(folder).is_file()
     )
 
 
@@ -284,7 +278,7 @@ def load_fake(device: str) -> Calibration:
     known = list_fakes()
     if device not in known:
         raise ConfigError("A fake device must be one of IBM's", got=f"'{device}'", fix=nearest(device, known))
-    folder = _fakes_folder() / device.removeprefix(FAKE_PREFIX)
+    folder = _fakes_folder() / device.removeprefix(_FAKE_PREFIX)
     configuration = json.loads(_fake_file(folder).read_text(encoding="utf-8"))
     properties = json.loads((folder / f"props_{folder.name}.json").read_text(encoding="utf-8"))
     return make_calibration({**configuration, "backend_name": device}, properties)
@@ -315,7 +309,7 @@ def save_snapshot(calibration: Calibration, path: Path) -> None:
         BackendError: If the file cannot be written.
     """
     content = {
-        "qhq_snapshot": SNAPSHOT_FORMAT,
+        "qhq_snapshot": _SNAPSHOT_FORMAT,
         "configuration": calibration.configuration,
         "properties": calibration.properties,
     }
@@ -335,11 +329,11 @@ def load_snapshot(path: Path) -> Calibration:
         ConfigError: If the file is missing or no snapshot.
     """
     try:
-        raw = read_regular(path, most=MOST_SNAPSHOT_BYTES, what="snapshot")
+        raw = read_regular(path, most=_MOST_SNAPSHOT_BYTES, what="snapshot")
         if raw.startswith(b"\x1f\x8b"):
-            raw = expand_gzip(raw, most=MOST_SNAPSHOT_BYTES, source=path, what="snapshot")
+            raw = expand_gzip(raw, most=_MOST_SNAPSHOT_BYTES, source=path, what="snapshot")
         content = json.loads(raw, parse_constant=_refuse_constant)
-        if content["qhq_snapshot"] != SNAPSHOT_FORMAT:
+        if content["qhq_snapshot"] != _SNAPSHOT_FORMAT:
             raise ValueError(f"format {content['qhq_snapshot']}")
         return make_calibration(content["configuration"], content["properties"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, BackendError) as error:
@@ -415,11 +409,11 @@ class CalibratedDevice:
         return build_target(self.calibration, fractional=self.fractional)
 
 
-LEFT_OUT = frozenset({"delay", "id", "measure", "reset"})
-"""No gates of a program; measurements are made from the readout of each qubit."""
+# No gates of a program; measurements are made from the readout of each qubit.
+_LEFT_OUT = frozenset({"delay", "id", "measure", "reset"})
 
-FRACTIONAL = frozenset({"rx", "rzz"})
-"""Gates with an angle of their own; a device restricts that of rzz."""
+# Gates with an angle of their own; a device restricts that of rzz.
+_FRACTIONAL = frozenset({"rx", "rzz"})
 
 
 def build_target(calibration: Calibration, *, fractional: bool = False) -> Target:
@@ -429,50 +423,45 @@ def build_target(calibration: Calibration, *, fractional: bool = False) -> Targe
         calibration: The device.
         fractional: Whether its fractional gates are among them.
     """
-    target = Target(num_qubits=calibration.num_qubits, qubit_properties=_qubits(calibration))
-    for name, places in _gates(calibration, LEFT_OUT if fractional else LEFT_OUT | FRACTIONAL).items():
-        if places:
-            target.add_instruction(GATES[name], places)
-    target.add_instruction(Measure(), _measurements(calibration))
-    return target
-
-
-def _qubits(calibration: Calibration) -> list[QubitProperties]:
+    indices = range(calibration.num_qubits)
     # Frequencies matter for thermal excitation alone, which IBM's noise models leave out.
-    return [
-        QubitProperties(t1=calibration.qubit(qubit, "T1"), t2=calibration.qubit(qubit, "T2"))
-        for qubit in range(calibration.num_qubits)
+    qubits = [
+        QubitProperties(t1=calibration.qubit(each, "T1"), t2=calibration.qubit(each, "T2"))
+        for each in indices
     ]
+    target = Target(num_qubits=calibration.num_qubits, qubit_properties=qubits)
+    for name, places in _gates(calibration, _LEFT_OUT if fractional else _LEFT_OUT | _FRACTIONAL).items():
+        if places:
+            target.add_instruction(_GATES[name], places)
+    readouts = {
+        (each,): InstructionProperties(
+            error=calibration.qubit(each, "readout_error"),
+            duration=calibration.qubit(each, "readout_length"),
+        )
+        for each in indices
+        if calibration.qubit(each, "operational") != 0.0
+    }
+    target.add_instruction(Measure(), readouts)
+    return target
 
 
 def _gates(
     calibration: Calibration, left_out: frozenset[str]
 ) -> dict[str, dict[tuple[int, ...], InstructionProperties]]:
-    names = [name for name in calibration.configuration["basis_gates"] if name in GATES.keys() - left_out]
+    names = [name for name in calibration.configuration["basis_gates"] if name in _GATES.keys() - left_out]
     gates: dict[str, dict[tuple[int, ...], InstructionProperties]] = {name: {} for name in names}
     for gate in calibration.properties["gates"]:
         if gate["gate"] in gates and _works(calibration, gate):
             gates[gate["gate"]][tuple(gate["qubits"])] = InstructionProperties(
-                error=gate_number(gate["parameters"], "gate_error"),
-                duration=gate_number(gate["parameters"], "gate_length"),
+                error=_find(gate["parameters"], "gate_error"),
+                duration=_find(gate["parameters"], "gate_length"),
             )
     return gates
 
 
 def _works(calibration: Calibration, gate: dict[str, Any]) -> bool:
     switches = [calibration.qubit(qubit, "operational") for qubit in gate["qubits"]]
-    if 0.0 in [*switches, gate_number(gate["parameters"], "operational")]:
+    if 0.0 in [*switches, _find(gate["parameters"], "operational")]:
         return False
     # An error of 1 is IBM's mark of a gate that could not be calibrated.
-    return (gate_number(gate["parameters"], "gate_error") or 0.0) < 1.0
-
-
-def _measurements(calibration: Calibration) -> dict[tuple[int], InstructionProperties]:
-    return {
-        (qubit,): InstructionProperties(
-            error=calibration.qubit(qubit, "readout_error"),
-            duration=calibration.qubit(qubit, "readout_length"),
-        )
-        for qubit in range(calibration.num_qubits)
-        if calibration.qubit(qubit, "operational") != 0.0
-    }
+    return (_find(gate["parameters"], "gate_error") or 0.0) < 1.0

@@ -46,23 +46,23 @@ from qhq.files import write_atomically
 from qhq.paths import cache_dir
 from qhq.seeding import child_generator
 
-FORMAT = 3
-"""Of what is kept; another number leaves what an older qhq kept aside."""
+# Of what is kept; another number leaves what an older qhq kept aside.
+_FORMAT = 3
 
-STANDARD = "qiskit.circuit.library.standard_gates"
-"""Where Qiskit keeps the gates whose names say all of them."""
+# Where Qiskit keeps the gates whose names say all of them.
+_STANDARD = "qiskit.circuit.library.standard_gates"
 
-LAYOUT = "qhq_layout"
-"""Key of a kept circuit's metadata under which its layout stands."""
+# Key of a kept circuit's metadata under which its layout stands.
+_LAYOUT = "qhq_layout"
 
-GATE_TOLERANCE = 1e-6
-"""Largest difference of an expectation value that passes."""
+# Largest difference of an expectation value that passes.
+_GATE_TOLERANCE = 1e-6
 
-GATE_SAMPLES = 4
-"""Random points that are compared."""
+# Random points that are compared.
+_GATE_SAMPLES = 4
 
-STATEVECTOR_QUBITS = 24
-"""Widest program that is compared by statevector; a wider one by matrix product states."""
+# Widest program that is compared by statevector; a wider one by matrix product states.
+_STATEVECTOR_QUBITS = 24
 
 
 @dataclass(frozen=True)
@@ -145,13 +145,15 @@ def build_isa(
     Raises:
         BackendError: If it does not fit the device.
     """
-    file = cache_dir() / "isa" / f"{_key(circuit, device, settings)}.qpy"
+    # Another Qiskit may transpile otherwise, and another calibration has other best qubits.
+    asked = [_FORMAT, qiskit.__version__, device.fingerprint, settings.model_dump_json(), _content(circuit)]
+    file = cache_dir() / "isa" / f"{hashlib.sha256(repr(asked).encode()).hexdigest()}.qpy"
     isa = _read_kept(file)
     if isa is None:
         isa = _transpile(circuit, device, settings)
         _keep(isa, file)
     named = {parameter.name: parameter for parameter in isa.parameters}
-    layout = tuple(isa.metadata[LAYOUT])
+    layout = tuple(isa.metadata[_LAYOUT])
     laid = tuple(each.apply_layout(list(layout), isa.num_qubits) for each in observables)
     # A parameter whose gates were cancelled is in no circuit any more, and a column of every row still.
     return IsaProgram(isa, tuple(named.get(each.name, each) for each in parameters), laid, layout)
@@ -193,14 +195,8 @@ def _without_measurement(measured: QuantumCircuit) -> QuantumCircuit:
             layout[measured.find_bit(step.clbits[0]).index] = qubits[0]
         elif step.name != "barrier":
             isa.append(step.operation, qubits)
-    isa.metadata = {LAYOUT: layout}
+    isa.metadata = {_LAYOUT: layout}
     return isa
-
-
-def _key(circuit: QuantumCircuit, device: Device, settings: TranspileSpec) -> str:
-    # Another Qiskit may transpile otherwise, and another calibration has other best qubits.
-    content = [FORMAT, qiskit.__version__, device.fingerprint, settings.model_dump_json(), _content(circuit)]
-    return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
 def _content(circuit: QuantumCircuit) -> list[Any]:
@@ -216,7 +212,7 @@ def _gate_content(gate: Any) -> list[Any]:
     """Name and numbers of a gate; what it is made of too, unless its name alone says so."""
     numbers = [each.tobytes() if isinstance(each, np.ndarray) else str(each) for each in gate.params]
     state, inside = getattr(gate, "ctrl_state", None), None
-    if not str(gate.base_class.__module__).startswith(STANDARD) and gate.definition is not None:
+    if not str(gate.base_class.__module__).startswith(_STANDARD) and gate.definition is not None:
         inside = _content(gate.definition)
     return [gate.name, numbers, state, inside]
 
@@ -227,7 +223,7 @@ def _read_kept(file: Path) -> QuantumCircuit | None:
         isa = read_qpy(file)
     except ConfigError:
         return None
-    return isa if LAYOUT in (isa.metadata or {}) else None
+    return isa if _LAYOUT in (isa.metadata or {}) else None
 
 
 def _keep(isa: QuantumCircuit, file: Path) -> None:
@@ -249,7 +245,7 @@ def check_isa(isa: IsaProgram, ansatz: Ansatz, *, seed: int) -> None:
         seed: Where the compared points come from.
 
     Raises:
-        BackendError: If an expectation value differs by more than `GATE_TOLERANCE`.
+        BackendError: If an expectation value differs by more than `_GATE_TOLERANCE`.
     """
     # From the ansatz, not from what the transpiler was given: a fault on the way to it shows too.
     circuit, parameters, _ = by_angles(ansatz)
@@ -259,16 +255,16 @@ def check_isa(isa: IsaProgram, ansatz: Ansatz, *, seed: int) -> None:
     cut = isa.cut()
     simulator = _simulator(cut.circuit.num_qubits)
     on_device = ExactProgram(cut.circuit, cut.parameters, cut.observables, simulator)
-    angles = child_generator(seed, "gate").uniform(-np.pi, np.pi, (GATE_SAMPLES, len(parameters)))
+    angles = child_generator(seed, "gate").uniform(-np.pi, np.pi, (_GATE_SAMPLES, len(parameters)))
     distance = np.abs(on_device(angles) - logical(angles)).max()
     _check_distance(distance, isa)
 
 
 def _check_distance(distance: float, isa: IsaProgram) -> None:
     # Not <=, so that NaN does not pass.
-    if not distance < GATE_TOLERANCE:
+    if not distance < _GATE_TOLERANCE:
         raise BackendError(
-            f"The circuit on the device must compute what the ansatz computes, to {GATE_TOLERANCE:g}",
+            f"The circuit on the device must compute what the ansatz computes, to {_GATE_TOLERANCE:g}",
             got=f"a difference of {distance:.1e} with layout {list(isa.layout)}",
             fix="Report this with the circuit: a qubit order or an observable is wrong, so nothing was run",
         )
@@ -278,9 +274,9 @@ def check_same(isa: IsaProgram, known: IsaProgram, *, seed: int) -> None:
     """Compare a program, noiseless, with one of the same parameters and observables that passed the gate.
 
     Raises:
-        BackendError: If an expectation value differs by more than `GATE_TOLERANCE`.
+        BackendError: If an expectation value differs by more than `_GATE_TOLERANCE`.
     """
-    angles = child_generator(seed, "gate").uniform(-np.pi, np.pi, (GATE_SAMPLES, len(isa.parameters)))
+    angles = child_generator(seed, "gate").uniform(-np.pi, np.pi, (_GATE_SAMPLES, len(isa.parameters)))
     values = []
     for each in (isa.cut(), known.cut()):
         simulator = _simulator(each.circuit.num_qubits)
@@ -289,7 +285,7 @@ def check_same(isa: IsaProgram, known: IsaProgram, *, seed: int) -> None:
 
 
 def _simulator(num_qubits: int) -> AerSimulator:
-    method = "statevector" if num_qubits <= STATEVECTOR_QUBITS else "matrix_product_state"
+    method = "statevector" if num_qubits <= _STATEVECTOR_QUBITS else "matrix_product_state"
     return AerSimulator(method=method, runtime_parameter_bind_enable=True)
 
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 Switch = Literal["level", "on", "off"]
 """``level`` leaves it to the resilience level."""
 
-MOST_TAGS = 7
-"""Tags of an entry: the service takes eight a job, and one of them is the journal's."""
+# Tags of an entry: the service takes eight a job, and one of them is the journal's.
+_MOST_TAGS = 7
 
 
 class ZneSpec(Spec):
@@ -126,8 +126,8 @@ class IBMSpec(BackendSpec):
     @field_validator("tags")
     @classmethod
     def _are_few_words(cls, tags: tuple[str, ...]) -> tuple[str, ...]:
-        if len(tags) > MOST_TAGS or not all(re.fullmatch(r"[\w.-]{1,86}", tag) for tag in tags):
-            raise ValueError(f"tags must be {MOST_TAGS} at most, each of letters, digits, '_', '.' and '-'")
+        if len(tags) > _MOST_TAGS or not all(re.fullmatch(r"[\w.-]{1,86}", tag) for tag in tags):
+            raise ValueError(f"tags must be {_MOST_TAGS} at most, each of letters, digits, '_', '.' and '-'")
         return tags
 
     @model_validator(mode="after")
@@ -150,11 +150,11 @@ class IBMSpec(BackendSpec):
         return switch == "on" or (switch == "level" and self.resilience_level >= from_level)
 
 
-LONGEST_SECONDS = 10_800
-"""No job of the service may take longer, whatever it asks for."""
+# No job of the service may take longer, whatever it asks for.
+_LONGEST_SECONDS = 10_800
 
-AUTO_SHOTS, AUTO_RANDOMIZATIONS = 64, 32
-"""How the client divides shots over randomizations: at least 64 each, at most 32 of them."""
+# How the client divides shots over randomizations: at least 64 each, at most 32 of them.
+_AUTO_SHOTS, _AUTO_RANDOMIZATIONS = 64, 32
 
 
 def estimator_options(spec: IBMSpec, tag: str, limit: int | None) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def estimator_options(spec: IBMSpec, tag: str, limit: int | None) -> dict[str, A
     return {
         "default_shots": spec.shots,
         "resilience_level": spec.resilience_level,
-        "max_execution_time": None if limit is None else min(limit, LONGEST_SECONDS),
+        "max_execution_time": None if limit is None else min(limit, _LONGEST_SECONDS),
         "environment": {"job_tags": [tag, *spec.tags]},
         "resilience": {
             "measure_mitigation": _flag(spec.trex),
@@ -185,7 +185,9 @@ def estimator_options(spec: IBMSpec, tag: str, limit: int | None) -> dict[str, A
             "num_randomizations": spec.twirling.randomizations or "auto",
             "strategy": spec.twirling.strategy,
         },
-        "dynamical_decoupling": _decoupling(spec),
+        "dynamical_decoupling": {"enable": False}
+        if spec.dynamical_decoupling == "off"
+        else {"enable": True, "sequence_type": spec.dynamical_decoupling},
     }
 
 
@@ -196,12 +198,13 @@ def circuits_per_sample(spec: IBMSpec) -> int:
 
 def shots_per_circuit(spec: IBMSpec) -> int:
     """Shots of a circuit once they are divided over randomizations: those asked for, rounded up."""
-    if not _is_twirled(spec):
+    measured = spec.is_on(spec.twirling.measure, from_level=1) or spec.is_on(spec.trex, from_level=1)
+    if not measured and not spec.is_on(spec.twirling.gates, from_level=2):
         return spec.shots
     # As the client divides them, rounding up: more may be measured, and paid, than was asked for.
     if spec.twirling.randomizations is not None:
         return spec.twirling.randomizations * math.ceil(spec.shots / spec.twirling.randomizations)
-    each = max(AUTO_SHOTS, math.ceil(spec.shots / AUTO_RANDOMIZATIONS))
+    each = max(_AUTO_SHOTS, math.ceil(spec.shots / _AUTO_RANDOMIZATIONS))
     return each * math.ceil(spec.shots / each)
 
 
@@ -210,20 +213,9 @@ def calibration_circuits(spec: IBMSpec) -> int:
     return 1 if spec.is_on(spec.trex, from_level=1) else 0
 
 
-def _is_twirled(spec: IBMSpec) -> bool:
-    measured = spec.is_on(spec.twirling.measure, from_level=1) or spec.is_on(spec.trex, from_level=1)
-    return measured or spec.is_on(spec.twirling.gates, from_level=2)
-
-
 def _flag(switch: Switch) -> bool | None:
     # None leaves it to the client, which goes by the resilience level.
     return None if switch == "level" else switch == "on"
-
-
-def _decoupling(spec: IBMSpec) -> dict[str, Any]:
-    if spec.dynamical_decoupling == "off":
-        return {"enable": False}
-    return {"enable": True, "sequence_type": spec.dynamical_decoupling}
 
 
 class IBMBackend(Backend[IBMSpec]):

@@ -17,15 +17,15 @@ from qhq.errors import BackendError
 
 URL, TOKEN, INSTANCE = "QHQ_IBM_URL", "QHQ_IBM_TOKEN", "QHQ_IBM_INSTANCE"
 
-CLIENTS_URLS = ("IAM_URL", "GLOBAL_SEARCH_URL", "GLOBAL_CATALOG_URL", "QISKIT_IBM_URL")
-"""Addresses that the client takes from the environment, and gives the key or a token of it to."""
+# Addresses that the client takes from the environment, and gives the key or a token of it to.
+_CLIENTS_URLS = ("IAM_URL", "GLOBAL_SEARCH_URL", "GLOBAL_CATALOG_URL", "QISKIT_IBM_URL")
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
-CHANNELS = ("ibm_quantum_platform", "ibm_cloud")
-"""Channels of the service; ``ibm_quantum`` was that of the old platform, which IBM has switched off."""
+# Channels of the service; ``ibm_quantum`` was that of the old platform, which IBM has switched off.
+_CHANNELS = ("ibm_quantum_platform", "ibm_cloud")
 
-SAVE = (
+_SAVE = (
     'python -c "from qiskit_ibm_runtime import QiskitRuntimeService as S; '
     "S.save_account(token='...', instance='...')\""
 )
@@ -46,11 +46,6 @@ class Account:
     url: str | None = None
 
 
-def _saved_file() -> Path:
-    """Where the client saves accounts."""
-    return Path.home() / ".qiskit" / "qiskit-ibm.json"
-
-
 def find_account(device: str) -> Account:
     """The account of the environment, else the saved one.
 
@@ -61,19 +56,42 @@ def find_account(device: str) -> Account:
         BackendError: If there is none, or the address is not safe.
     """
     url, token = os.environ.get(URL) or None, os.environ.get(TOKEN) or None
-    for name in (URL, *CLIENTS_URLS):
+    for name in (URL, *_CLIENTS_URLS):
         if os.environ.get(name):
             _check_address(name, os.environ[name])
-    if url is not None:
-        _check_has_token(token)
-    if token is None and not os.environ.get("QISKIT_IBM_TOKEN") and not _saved_file().exists():
-        raise _no_account(device)
+    if url is not None and token is None:
+        raise BackendError(
+            f"{URL} must come with {TOKEN}: a saved account is for IBM's own service alone",
+            got=f"{URL} without {TOKEN}",
+            fix=f"Set {TOKEN} and {INSTANCE} too, or unset {URL}",
+        )
     if token is None and not os.environ.get("QISKIT_IBM_TOKEN"):
-        tighten(_saved_file())
-        fault = saved_fault(_saved_file())
-        if fault is not None:
-            raise _unusable(device, *fault)
+        _check_saved(device)
     return Account(token, os.environ.get(INSTANCE) or None, url)
+
+
+def _check_saved(device: str) -> None:
+    """Refuse to go on without a saved account that the client will find, and can use."""
+    # Where the client saves accounts.
+    file = Path.home() / ".qiskit" / "qiskit-ibm.json"
+    if not file.exists():
+        raise BackendError(
+            f"An IBM Quantum account is needed to open {device}",
+            got=f"no {TOKEN} in the environment and no saved account",
+            fix=f"Set {TOKEN} to your API key and {INSTANCE} to your CRN (https://quantum.cloud.ibm.com), "
+            f"or save them once: {_SAVE}; "
+            f"without an account, use the fake device: --backend {fake_for(device)}",
+        )
+    tighten(file)
+    fault = saved_fault(file)
+    if fault is not None:
+        what, fix = fault
+        raise BackendError(
+            f"An IBM Quantum account is needed to open {device}",
+            got=f"no {TOKEN} in the environment, and {file}, {what}",
+            fix=f"{fix}: {_SAVE}; or set {TOKEN} and {INSTANCE}; without an account, use"
+            f" --backend {fake_for(device)}",
+        )
 
 
 class _UnusableError(Exception):
@@ -120,7 +138,7 @@ def _check_default(accounts: dict[str, dict[str, Any]]) -> None:
     if not accounts:
         raise _UnusableError("which holds no account: it was deleted from it", "Save an account again")
     marked = [name for name, each in accounts.items() if each.get("is_default_account")]
-    usual = [f"default-{channel.replace('_', '-')}" for channel in CHANNELS]
+    usual = [f"default-{channel.replace('_', '-')}" for channel in _CHANNELS]
     chosen = next((name for name in (*marked, *usual) if name in accounts), None)
     if chosen is None:
         known = ", ".join(f"'{name}' (channel {each.get('channel')})" for name, each in accounts.items())
@@ -129,9 +147,9 @@ def _check_default(accounts: dict[str, dict[str, Any]]) -> None:
             "Save the one to use with set_as_default=True, overwrite=True",
         )
     channel = accounts[chosen].get("channel")
-    if channel not in CHANNELS:
+    if channel not in _CHANNELS:
         raise _UnusableError(
-            f"whose account '{chosen}' is of channel {channel!r}, not of {' or '.join(CHANNELS)}",
+            f"whose account '{chosen}' is of channel {channel!r}, not of {' or '.join(_CHANNELS)}",
             "Save an account of the IBM Quantum Platform instead, with overwrite=True",
         )
     url = str(accounts[chosen].get("url") or "https://cloud.ibm.com")
@@ -190,31 +208,3 @@ def _parts(url: str) -> tuple[str, str | None]:
 
 def _is_safe(scheme: str, host: str | None) -> bool:
     return bool(host) and (scheme == "https" or (scheme == "http" and host in LOOPBACK))
-
-
-def _check_has_token(token: str | None) -> None:
-    if token is None:
-        raise BackendError(
-            f"{URL} must come with {TOKEN}: a saved account is for IBM's own service alone",
-            got=f"{URL} without {TOKEN}",
-            fix=f"Set {TOKEN} and {INSTANCE} too, or unset {URL}",
-        )
-
-
-def _unusable(device: str, what: str, fix: str) -> BackendError:
-    return BackendError(
-        f"An IBM Quantum account is needed to open {device}",
-        got=f"no {TOKEN} in the environment, and {_saved_file()}, {what}",
-        fix=f"{fix}: {SAVE}; or set {TOKEN} and {INSTANCE}; without an account, use"
-        f" --backend {fake_for(device)}",
-    )
-
-
-def _no_account(device: str) -> BackendError:
-    return BackendError(
-        f"An IBM Quantum account is needed to open {device}",
-        got=f"no {TOKEN} in the environment and no saved account",
-        fix=f"Set {TOKEN} to your API key and {INSTANCE} to your CRN (https://quantum.cloud.ibm.com), "
-        f"or save them once: {SAVE}; "
-        f"without an account, use the fake device: --backend {fake_for(device)}",
-    )

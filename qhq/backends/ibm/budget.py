@@ -16,11 +16,11 @@ from qhq.backends.ibm import IBMSpec, calibration_circuits, circuits_per_sample,
 from qhq.backends.ibm.records import LaidOut
 from qhq.errors import BackendError
 
-DEFAULT_REP_DELAY_SECONDS = 250e-6
-"""Pause between two shots where a device does not say: that of IBM's devices."""
+# Pause between two shots where a device does not say: that of IBM's devices.
+_DEFAULT_REP_DELAY_SECONDS = 250e-6
 
-JOB_SECONDS = 2.0
-"""What a job takes on the device besides its shots: IBM's own rule of thumb."""
+# What a job takes on the device besides its shots: IBM's own rule of thumb.
+_JOB_SECONDS = 2.0
 
 MOST_EXECUTIONS = 10_000_000
 """Shots of all circuits that one job may have."""
@@ -43,7 +43,7 @@ def estimate_seconds(spec: IBMSpec, program: LaidOut, rows: Sequence[int]) -> fl
     sample = sum(program.idle_seconds + factor * program.gate_seconds for factor in factors)
     learning = calibration_circuits(spec) * program.idle_seconds
     circuits = sum(rows) * program.settings * sample + len(rows) * learning
-    return len(rows) * JOB_SECONDS + shots_per_circuit(spec) * circuits
+    return len(rows) * _JOB_SECONDS + shots_per_circuit(spec) * circuits
 
 
 def seconds_of_jobs(spec: IBMSpec, program: LaidOut, rows: Sequence[int]) -> list[float]:
@@ -205,7 +205,7 @@ def circuit_seconds(circuit: QuantumCircuit, target: Target) -> float:
 def shot_seconds(calibration: Calibration, target: Target, layout: Sequence[int]) -> float:
     """Time between two shots besides the gates: the slowest readout, and the pause of the device."""
     microseconds = calibration.configuration.get("default_rep_delay")
-    pause = DEFAULT_REP_DELAY_SECONDS if microseconds is None else float(microseconds) * 1e-6
+    pause = _DEFAULT_REP_DELAY_SECONDS if microseconds is None else float(microseconds) * 1e-6
     return pause + max(_duration(target, "measure", (qubit,)) for qubit in layout)
 
 

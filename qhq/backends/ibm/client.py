@@ -48,23 +48,23 @@ from qhq.backends.ibm.wire import (
 )
 from qhq.errors import BackendError
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
-CHANNEL, API = "ibm_quantum_platform", "/api/v1"
+_CHANNEL, _API = "ibm_quantum_platform", "/api/v1"
 
-NOT_FOUND = 404
+_NOT_FOUND = 404
 
-FINAL = frozenset({"DONE", "ERROR", "CANCELLED"})
+_FINAL = frozenset({"DONE", "ERROR", "CANCELLED"})
 
-TAKES_JOBS = frozenset({"active", "online", "available", ""})
-"""What a device says of itself that runs jobs; in any other status (internal, dedicated, maintenance) it
-takes them and lets them wait."""
+# What a device says of itself that runs jobs; in any other status (internal, dedicated, maintenance) it
+# takes them and lets them wait.
+_TAKES_JOBS = frozenset({"active", "online", "available", ""})
 
-DRY_RUN_TAG = "qhq-dry-run"
-"""What jobs bear that cost nothing; the journal does not know them."""
+# What jobs bear that cost nothing; the journal does not know them.
+_DRY_RUN_TAG = "qhq-dry-run"
 
+# Jobs that are asked for at a time.
 PAGE = 20
-"""Jobs that are asked for at a time."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class JobState:
     @property
     def is_final(self) -> bool:
         """Whether it has come to an end."""
-        return self.status in FINAL
+        return self.status in _FINAL
 
 
 class IBMClient:
@@ -284,7 +284,7 @@ class IBMClient:
 
         def send() -> str:
             mock = self._connected().backend(imitation, use_fractional_gates=self.fractional)
-            estimator = Estimator(mode=mock, options=estimator_options(spec, DRY_RUN_TAG, None))
+            estimator = Estimator(mode=mock, options=estimator_options(spec, _DRY_RUN_TAG, None))
             job = estimator.run([_pub(program, values)], dry_run=True)
             self._jobs[job.job_id()] = job
             return str(job.job_id())
@@ -312,7 +312,7 @@ class IBMClient:
                 try:
                     service.close_session(session_id)
                 except RequestsApiError as error:
-                    if error.status_code != NOT_FOUND:
+                    if error.status_code != _NOT_FOUND:
                         raise
                     missing = error
                 else:
@@ -368,7 +368,7 @@ class IBMClient:
             self._jobs[job_id] = self._connected().job(job_id)
         return self._jobs[job_id]
 
-    def _call(self, act: Callable[[], T], what: str, *, missing: Kind = "no_instance") -> T:
+    def _call(self, act: Callable[[], _T], what: str, *, missing: Kind = "no_instance") -> _T:
         """Do something with the client.
 
         Args:
@@ -442,13 +442,13 @@ def _open_service(account: Account) -> Any:
     where: dict[str, Any] = {}
     if account.url is not None:
         where = {
-            "url": account.url.rstrip("/").removesuffix(API),
-            "url_resolver": lambda url, *_: f"{url}{API}",
+            "url": account.url.rstrip("/").removesuffix(_API),
+            "url_resolver": lambda url, *_: f"{url}{_API}",
         }
     if account.token is not None:
         where["token"] = account.token
     try:
-        return QiskitRuntimeService(channel=CHANNEL, instance=account.instance, **where)
+        return QiskitRuntimeService(channel=_CHANNEL, instance=account.instance, **where)
     except IBMInputValueError as error:
         raise NoInstanceError(str(error)) from None
 
@@ -477,7 +477,7 @@ def _state(status: dict[str, Any]) -> DeviceState:
     message = str(status["status_msg"])
     if not message and not status["operational"]:
         raise ValueError("the status of the device is not in the reply")
-    online = bool(status["operational"]) and message.lower() in TAKES_JOBS
+    online = bool(status["operational"]) and message.lower() in _TAKES_JOBS
     return DeviceState(online, int(status["pending_jobs"]), message)
 
 

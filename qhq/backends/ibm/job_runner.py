@@ -57,10 +57,10 @@ from qhq.backends.ibm.waiting import (
 from qhq.backends.ibm.wire import decode
 from qhq.errors import JobError
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
-MOST_READINGS = 5
-"""How often a result that cannot be used is asked for before that is left to a later resume."""
+# How often a result that cannot be used is asked for before that is left to a later resume.
+_MOST_READINGS = 5
 
 logger = logging.getLogger(__name__)
 
@@ -416,11 +416,11 @@ class JobRunner:
             try:
                 self._check(request, part, raw)
             except ServiceError as trouble:
-                if number == MOST_READINGS:
+                if number == _MOST_READINGS:
                     self._journal.hold(part.tag, raw, trouble.message, self._clock.now())
                     raise
                 TALK.get().tell(
-                    f"{where}: {trouble.message}; asking again, reply {number} of {MOST_READINGS}"
+                    f"{where}: {trouble.message}; asking again, reply {number} of {_MOST_READINGS}"
                 )
             else:
                 self._keep(part, raw)
@@ -505,7 +505,7 @@ class JobRunner:
         except ServiceError as trouble:
             logger.info("left for later: %s", trouble)
 
-    def _persist(self, request: PubRequest, act: Callable[[], T], where: str = "") -> T:
+    def _persist(self, request: PubRequest, act: Callable[[], _T], where: str = "") -> _T:
         """Do something, and again after each failure that waiting or a fresh token may cure."""
         patience = max(request.spec.patience_seconds, request.spec.settle_seconds)
         return persist(

@@ -20,7 +20,6 @@ from qhq.backends.ibm.records import (
     UNREADABLE,
     UNSENT,
     WITH_SERVICE,
-    Damaged,
     Origin,
     Part,
 )
@@ -66,15 +65,15 @@ class JobRow:
     message: str
 
 
-NEWER = "This journal was written by a newer qhq: some of what it says may not be shown"
+_NEWER = "This journal was written by a newer qhq: some of what it says may not be shown"
 
-SENT_ELSEWHERE = "sent from the folder that this one was copied from, or by an earlier qhq"
+_SENT_ELSEWHERE = "sent from the folder that this one was copied from, or by an earlier qhq"
 
-SETTLE_SECONDS = 30.0
-"""How long after a submission whose end nobody saw a job may still appear under its tag."""
+# How long after a submission whose end nobody saw a job may still appear under its tag.
+_SETTLE_SECONDS = 30.0
 
-NOWHERE = Origin("", "", None)
-"""Of a job whose request cannot be read."""
+# Of a job whose request cannot be read.
+_NOWHERE = Origin("", "", None)
 
 
 def list_jobs(journal: Journal | None = None) -> list[JobRow]:
@@ -83,23 +82,27 @@ def list_jobs(journal: Journal | None = None) -> list[JobRow]:
     if journal is None:
         return []
     origins, parts = journal.origins(), journal.parts()
-    rows = [_row(journal, part, origins.get(part.key, NOWHERE)) for part in parts]
+    rows = [_row(journal, part, origins.get(part.key, _NOWHERE)) for part in parts]
     by_tag = {part.tag: part for part in parts}
     for extra in journal.extras():
         part = by_tag.get(extra.tag)
-        origin = origins.get(part.key, NOWHERE) if part else NOWHERE
+        origin = origins.get(part.key, _NOWHERE) if part else _NOWHERE
         what = "cancelled" if extra.cancelled else "it ran, and nothing of it is used"
         rows.append(
             JobRow(extra.tag, extra.job_id, origin.run, origin.backend, "extra", 0, origin.shots, "", "",
                    extra.qpu_seconds, f"sent twice by a gateway: {what}")
         )  # fmt: skip
-    return rows + [_damaged_row(each) for each in journal.damaged()]
+    return rows + [
+        JobRow(each.tag, each.job_id, "", "", "damaged", 0, None, "", "", None,
+               f"row {each.row} of the journal cannot be read: {each.reason}")
+        for each in journal.damaged()
+    ]  # fmt: skip
 
 
 def journal_note() -> str | None:
     """What a list should say of the journal itself; None if nothing."""
     journal = _existing()
-    return NEWER if journal is not None and journal.is_newer else None
+    return _NEWER if journal is not None and journal.is_newer else None
 
 
 def jobs_to_send(wanted: str | None = None, journal: Journal | None = None) -> list[JobRow]:
@@ -149,7 +152,11 @@ def resume_jobs(
     journal = journal or Journal()
     clock = _clock(clock)
     keys = _open_keys(journal) if wanted is None else _matching_keys(journal, wanted)
-    _close_orphans(journal, clock)
+    if journal.orphaned_sessions():
+        # Only now: the client takes two seconds to import.
+        from qhq.backends.ibm.opening import close_orphans
+
+        close_orphans(journal, clock)
     failures: list[BackendError] = []
     open_ones: list[tuple[JobRunner, PubRequest]] = []
     # All is sent before anything is waited for, so that the queues of several devices run side by side.
@@ -201,13 +208,13 @@ def cancel_jobs(
     if foreign and not others:
         raise ConfigError(
             "A job that another folder may wait for must not be cancelled unasked",
-            got=f"{', '.join(part.job_id or part.tag for part in foreign[:4])}: {SENT_ELSEWHERE}",
+            got=f"{', '.join(part.job_id or part.tag for part in foreign[:4])}: {_SENT_ELSEWHERE}",
             fix=f"If no other folder needs it, 'qhq jobs cancel {wanted} --yes'; 'qhq jobs discard {wanted}' "
             "gives it up here alone",
         )
     origins, clients = journal.origins(), dict[str, IBMClient]()
     for tag, key in [(part.tag, part.key) for part in parts]:
-        device = origins.get(key, NOWHERE).backend
+        device = origins.get(key, _NOWHERE).backend
         # Whoever sends it at this moment is let finish: a job that nobody knows of would run, and be paid.
         with journal.sending(device):
             part = journal.part(tag)
@@ -233,7 +240,7 @@ def _cancel_sent(journal: Journal, part: Part, client: IBMClient, clock: Clock) 
     if part.state == SENDING and part.instance and part.instance not in client.instances():
         raise ServiceError("lost", f"it was being sent through {part.instance}, which is not at hand")
     ids = [part.job_id] if part.job_id else client.find(part.tag)
-    if not ids and journal.waited(part, clock.now()) < SETTLE_SECONDS:
+    if not ids and journal.waited(part, clock.now()) < _SETTLE_SECONDS:
         raise ServiceError("unsettled", "no job bears the tag yet")
     ran = [job_id for job_id in ids if not client.cancel(job_id)]
     if part.state == SENDING and ids:
@@ -297,13 +304,6 @@ def _clock(clock: Clock | None) -> Clock:
     return clock or WallClock()
 
 
-def _close_orphans(journal: Journal, clock: Clock) -> None:
-    if journal.orphaned_sessions():
-        from qhq.backends.ibm.opening import close_orphans
-
-        close_orphans(journal, clock)
-
-
 @contextlib.contextmanager
 def _collected(failures: list[BackendError]) -> Iterator[None]:
     """One request that cannot be taken up holds up no other."""
@@ -336,7 +336,7 @@ def _rescue(journal: Journal, key: str, clock: Clock) -> None:
     from qhq.backends.ibm.opening import find_client
     from qhq.backends.ibm.wire import decode
 
-    origin = journal.origins().get(key, NOWHERE)
+    origin = journal.origins().get(key, _NOWHERE)
     for part in journal.parts(key):
         if part.state not in WITH_SERVICE or not origin.backend:
             continue
@@ -365,7 +365,7 @@ def _matching_parts(journal: Journal, wanted: str) -> list[Part]:
         part
         for part in parts
         if (wanted and part.tag.startswith(wanted))
-        or wanted in (part.job_id, origins.get(part.key, NOWHERE).run or None)
+        or wanted in (part.job_id, origins.get(part.key, _NOWHERE).run or None)
     ]
     if not matches:
         ids = [part.job_id or part.tag for part in parts if part.state in (*OPEN, *ENDED)]
@@ -383,19 +383,12 @@ def _keys(parts: Sequence[Part]) -> list[str]:
 
 def _rows(journal: Journal, keys: Sequence[str]) -> list[JobRow]:
     origins = journal.origins()
-    return [_row(journal, part, origins.get(key, NOWHERE)) for key in keys for part in journal.parts(key)]
-
-
-def _damaged_row(row: Damaged) -> JobRow:
-    return JobRow(
-        row.tag, row.job_id, "", "", "damaged", 0, None, "", "", None,
-        f"row {row.row} of the journal cannot be read: {row.reason}",
-    )  # fmt: skip
+    return [_row(journal, part, origins.get(key, _NOWHERE)) for key in keys for part in journal.parts(key)]
 
 
 def _row(journal: Journal, part: Part, origin: Origin) -> JobRow:
     # What is said of a job that ended is more than where it came from.
-    elsewhere = SENT_ELSEWHERE if part.state in (SENDING, SENT) and not journal.owns(part) else ""
+    elsewhere = _SENT_ELSEWHERE if part.state in (SENDING, SENT) and not journal.owns(part) else ""
     return JobRow(
         tag=part.tag,
         job_id=part.job_id,

@@ -63,15 +63,16 @@ from qhq.backends.ibm.records import (
 )
 from qhq.backends.ibm.waiting import TALK, heartbeat, redact
 from qhq.errors import BackendError
+from qhq.files import is_alive
 from qhq.paths import runs_dir
 
 RUN: ContextVar[str] = ContextVar("run", default="")
 """Name of the run that is being worked on; see :func:`in_run`."""
 
+# How long a statement waits for a file that another process has locked, and how often it does.
 LOCKED_SECONDS, MOST_LOCKED = 15.0, 4
-"""How long a statement waits for a file that another process has locked, and how often it does."""
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 @contextlib.contextmanager
@@ -319,7 +320,12 @@ class Journal:
         """Batches and sessions (id, device) whose process is dead, on this machine."""
         rows = self._ask("SELECT id, backend, pid, host FROM sessions WHERE closed IS NULL")
         here = socket.gethostname()
-        return [(row["id"], row["backend"]) for row in rows if row["host"] == here and not _lives(row["pid"])]
+        # A process of another machine cannot be looked for: its sessions are closed there.
+        return [
+            (row["id"], row["backend"])
+            for row in rows
+            if row["host"] == here and not (isinstance(row["pid"], int) and is_alive(row["pid"]))
+        ]
 
     def claim(
         self,
@@ -478,7 +484,7 @@ class Journal:
     def _change(self, statement: str, *values: Any) -> int:
         return self._execute(lambda: self._connection.execute(statement, values).rowcount)
 
-    def _execute(self, act: Callable[[], T]) -> T:
+    def _execute(self, act: Callable[[], _T]) -> _T:
         """Do one statement; a file that another process has locked is waited for some times, aloud."""
         for attempt in range(1, MOST_LOCKED + 1):
             try:
@@ -506,13 +512,3 @@ def _is_locked(error: Exception) -> bool:
 
 def _marks(values: Sequence[Any]) -> str:
     return ", ".join("?" * len(values))
-
-
-def _lives(pid: object) -> bool:
-    try:
-        os.kill(int(str(pid)), 0)
-    except (ProcessLookupError, ValueError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True

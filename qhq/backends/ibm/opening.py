@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from qiskit.circuit import Parameter
-from qiskit.transpiler import Target
 
 from qhq.backends.backend import ListedDevice
 from qhq.backends.devices.calibration import CalibratedDevice
@@ -45,13 +44,13 @@ from qhq.backends.ibm.waiting import (
 from qhq.backends.local.aer import measured_groups
 from qhq.errors import BackendError
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
+# How long a service may stumble while a device is opened: nothing has been sent, and nothing is lost.
 OPENING_PATIENCE_SECONDS = 15.0
-"""How long a service may stumble while a device is opened: nothing has been sent, and nothing is lost."""
 
-RECHECK_SECONDS = 3.0
-"""How old what is known of a device may be when a job is sent to it."""
+# How old what is known of a device may be when a job is sent to it.
+_RECHECK_SECONDS = 3.0
 
 
 def open_client(spec: IBMSpec) -> IBMClient:
@@ -86,7 +85,12 @@ def connect(spec: IBMSpec, clock: Clock | None = None) -> Connection:
         BackendError: If there is no account or no such device, or it cannot be read.
     """
     client = open_client(spec)
-    return Connection(client, read_device(client, spec, clock))
+    try:
+        return Connection(
+            client, CalibratedDevice(ask(client, spec, client.calibration, clock), client.fractional)
+        )
+    except ServiceError as trouble:
+        raise _unopened(client, trouble) from None
 
 
 def find_client(device: str) -> IBMClient:
@@ -98,7 +102,7 @@ def find_client(device: str) -> IBMClient:
     return open_client(IBMSpec(kind="ibm", name=device))
 
 
-def ask(client: IBMClient, spec: IBMSpec, act: Callable[[], T], clock: Clock | None = None) -> T:
+def ask(client: IBMClient, spec: IBMSpec, act: Callable[[], _T], clock: Clock | None = None) -> _T:
     """Ask a service something before anything is sent; one that stumbles, or asks to wait, is asked again.
 
     Raises:
@@ -168,7 +172,15 @@ def refit(program: LaidOut, spec: IBMSpec, device: CalibratedDevice) -> LaidOut:
     parameters = tuple(named.get(name, Parameter(name)) for name in program.parameters)
     old = IsaProgram(program.circuit, parameters, program.observables, program.layout)
     if spec.transpile.layout is not None:
-        _check_gates(program, device.target, device.name)
+        # A layout that the entry fixes is kept as long as each of its gates is still there.
+        for step in program.circuit.data:
+            qubits = tuple(program.circuit.find_bit(bit).index for bit in step.qubits)
+            if not device.target.instruction_supported(step.name, qubits):
+                raise BackendError(
+                    "The layout of an entry must be one that the device has gates for",
+                    got=f"{step.name} on qubits {list(qubits)} of {device.name}, which is no longer there",
+                    fix="Choose another transpile.layout, or leave it to the transpiler; nothing was sent",
+                )
         return lay_out(old, device, program.qubits)
     cut = old.cut()
     new = build_isa(cut.circuit, cut.parameters, cut.observables, device, spec.transpile)
@@ -176,18 +188,6 @@ def refit(program: LaidOut, spec: IBMSpec, device: CalibratedDevice) -> LaidOut:
     new = IsaProgram(new.circuit, new.parameters, new.observables, layout)
     check_same(new, old, seed=spec.transpile.seed)
     return lay_out(new, device, program.qubits)
-
-
-def _check_gates(program: LaidOut, target: Target, device: str) -> None:
-    """A layout that the entry fixes is kept as long as each of its gates is still there."""
-    for step in program.circuit.data:
-        qubits = tuple(program.circuit.find_bit(bit).index for bit in step.qubits)
-        if not target.instruction_supported(step.name, qubits):
-            raise BackendError(
-                "The layout of an entry must be one that the device has gates for",
-                got=f"{step.name} on qubits {list(qubits)} of {device}, which is no longer there",
-                fix="Choose another transpile.layout, or leave it to the transpiler; nothing was sent",
-            )
 
 
 class Approval:
@@ -211,7 +211,7 @@ class Approval:
             ServiceError: If the service does not answer.
         """
         # A clock that was set back makes the age negative: read again then too.
-        if self._device is None or not 0 <= now - self._read < RECHECK_SECONDS:
+        if self._device is None or not 0 <= now - self._read < _RECHECK_SECONDS:
             try:
                 self._device = CalibratedDevice(self._client.calibration(), self._client.fractional)
             except ServiceError as trouble:
@@ -232,8 +232,24 @@ class Approval:
         """
         jobs = seconds_of_jobs(request.spec, request.program, [part.rows for part in opened])
         check_cap(request.spec, jobs, self._spent() + spent)
-        _check_device(self._client)
+        self._check_online()
         check_plan(request.spec, sum(jobs), self._client.remaining_seconds())
+
+    def _check_online(self) -> None:
+        """Refuse to send to a device that takes no jobs: they would wait without a word."""
+        client = self._client
+        try:
+            state = client.state()
+        except ServiceError as trouble:
+            if trouble.kind != "gone":
+                raise
+            raise _unopened(client, trouble) from None
+        if not state.online:
+            raise BackendError(
+                "A device must be online",
+                got=f"{client.device}: {state.message or 'offline'}, {state.queue} jobs waiting",
+                fix=f"Wait, as jobs would, or take another: {_names(client)}",
+            )
 
     def limit(self, request: PubRequest, rows: Sequence[int], spent: float) -> int | None:
         """Seconds after which the service is to stop the first of jobs with so many rows; None for no cap.
@@ -244,39 +260,6 @@ class Approval:
         jobs = seconds_of_jobs(request.spec, request.program, rows)
         limits = job_limits(request.spec, jobs, self._spent() + spent)
         return None if limits is None else limits[0]
-
-
-def _check_device(client: IBMClient) -> None:
-    """Refuse to send to a device that takes no jobs: they would wait without a word.
-
-    Raises:
-        BackendError: If it is offline or gone, with the devices of the account that are not.
-        ServiceError: If the service does not answer.
-    """
-    try:
-        state = client.state()
-    except ServiceError as trouble:
-        if trouble.kind != "gone":
-            raise
-        raise _unopened(client, trouble) from None
-    if not state.online:
-        raise BackendError(
-            "A device must be online",
-            got=f"{client.device}: {state.message or 'offline'}, {state.queue} jobs waiting",
-            fix=f"Wait, as jobs would, or take another: {_names(client)}",
-        )
-
-
-def read_device(client: IBMClient, spec: IBMSpec, clock: Clock | None = None) -> CalibratedDevice:
-    """The device of an entry as its latest calibration describes it.
-
-    Raises:
-        BackendError: If it is gone, with the devices of the account that are not, or cannot be read.
-    """
-    try:
-        return CalibratedDevice(ask(client, spec, client.calibration, clock), client.fractional)
-    except ServiceError as trouble:
-        raise _unopened(client, trouble) from None
 
 
 def _unopened(client: IBMClient, trouble: ServiceError) -> BackendError:

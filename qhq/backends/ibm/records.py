@@ -12,7 +12,6 @@ import io
 import json
 import math
 import sqlite3
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -92,7 +91,11 @@ def pack_program(program: LaidOut) -> tuple[bytes, str]:
     stream = io.BytesIO()
     qpy.dump(program.circuit, stream)
     rest = {key: value for key, value in vars(program).items() if key not in ("circuit", "observables")}
-    rest["observables"] = [_terms(each) for each in program.observables]
+    # Observables are Hermitian, so that the imaginary part of a coefficient is rounding; JSON has none.
+    rest["observables"] = [
+        [[letters, list(qubits), coefficient.real] for letters, qubits, coefficient in each.to_sparse_list()]
+        for each in program.observables
+    ]
     return stream.getvalue(), json.dumps(rest)
 
 
@@ -101,7 +104,10 @@ def unpack_program(circuit: bytes, rest: str) -> LaidOut:
     isa = qpy.load(io.BytesIO(circuit))[0]
     names = {each.name for each in fields(LaidOut)}
     content = {key: value for key, value in json.loads(rest).items() if key in names}
-    observables = tuple(_operator(each, isa.num_qubits) for each in content.pop("observables"))
+    observables = tuple(
+        SparsePauliOp.from_sparse_list([tuple(term) for term in terms], num_qubits=isa.num_qubits)
+        for terms in content.pop("observables")
+    )
     parameters, layout = tuple(content.pop("parameters")), tuple(content.pop("layout"))
     return LaidOut(isa, parameters, observables, layout=layout, **content)
 
@@ -117,17 +123,6 @@ def unpack_values(content: bytes) -> FloatArray:
     """What :func:`pack_values` packed."""
     values: FloatArray = np.load(io.BytesIO(content), allow_pickle=False)
     return values
-
-
-def _terms(observable: SparsePauliOp) -> list[Any]:
-    return [
-        [letters, list(qubits), coefficient.real]
-        for letters, qubits, coefficient in observable.to_sparse_list()
-    ]
-
-
-def _operator(terms: Sequence[Any], num_qubits: int) -> SparsePauliOp:
-    return SparsePauliOp.from_sparse_list([tuple(term) for term in terms], num_qubits=num_qubits)
 
 
 def spec_json(spec: IBMSpec) -> str:
@@ -165,7 +160,7 @@ OPEN = (*UNSENT, *WITH_SERVICE)
 ENDED = (CANCELLED, FAILED)
 HELD = (*WITH_SERVICE, STORED)
 """States of a part that is not paid again: its result is here, or its job is with the service."""
-STATES = (*OPEN, STORED, *ENDED, DISCARDED, REPLACED)
+_STATES = (*OPEN, STORED, *ENDED, DISCARDED, REPLACED)
 
 MIGRATIONS = (
     (
@@ -320,7 +315,7 @@ def read_part(row: sqlite3.Row) -> Part:
     for name in ("job_id", "message", "calibration", "instance", "qubits", "owner"):
         if not isinstance(getattr(part, name), str | None):
             raise ValueError(f"tag {part.tag}: {name} is no text")
-    if part.state not in STATES:
+    if part.state not in _STATES:
         raise ValueError(f"tag {part.tag}: state '{part.state}' is not known here")
     if not (isinstance(part.start, int) and isinstance(part.stop, int) and 0 <= part.start < part.stop):
         raise ValueError(f"tag {part.tag}: rows {part.start} to {part.stop}")

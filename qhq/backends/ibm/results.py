@@ -19,20 +19,20 @@ from qhq.backends.ibm import IBMSpec, calibration_circuits, circuits_per_sample
 from qhq.backends.ibm.records import LaidOut
 from qhq.backends.ibm.waiting import ServiceError
 
-SIGMAS = 6.0
-"""How far beyond its bound, in standard errors, a value may lie that mitigation has stretched."""
+# How far beyond its bound, in standard errors, a value may lie that mitigation has stretched.
+_SIGMAS = 6.0
 
-MOST_STRETCH = 0.5
-"""No value may lie farther beyond its bound than this share of it, whatever its standard error."""
+# No value may lie farther beyond its bound than this share of it, whatever its standard error.
+_MOST_STRETCH = 0.5
 
-MOST_STRETCH_ZNE = 1.0
-"""The same where values are extrapolated to no noise."""
+# The same where values are extrapolated to no noise.
+_MOST_STRETCH_ZNE = 1.0
 
-WORST_READOUT = 0.25
-"""A qubit that is misread more often than this carries no information: TREX would divide by nearly zero."""
+# A qubit that is misread more often than this carries no information: TREX would divide by nearly zero.
+_WORST_READOUT = 0.25
 
-FLIPS = "measurement_flips."
-"""Before the name of a register: which of its bits were flipped on purpose."""
+# Before the name of a register: which of its bits were flipped on purpose.
+_FLIPS = "measurement_flips."
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Item:
         return {
             name: array
             for name, array in self.arrays.items()
-            if not name.startswith(FLIPS) and array.dtype == bool and array.ndim >= 2
+            if not name.startswith(_FLIPS) and array.dtype == bool and array.ndim >= 2
         }
 
     @property
@@ -102,21 +102,17 @@ def check_estimates(
     Raises:
         ServiceError: Kind ``wrong``, with what is wrong with it.
     """
-    _check_whose(found, program, rows, tag)
-    _check_shots(found, spec, rows)
-    if spec.is_on(spec.trex, from_level=1):
-        used = measured_qubits(program.observables) if qubits is None else qubits
-        _check_readout(found.items[-1], program.circuit.num_qubits, used)
-    _check_values(found, spec, program)
-
-
-def _check_whose(found: Estimates, program: LaidOut, rows: int, tag: str) -> None:
     if tag not in found.tags:
         raise _wrong(f"the result of another job (tags {', '.join(found.tags) or 'none'})")
     wanted = (rows, len(program.observables))
     for name, array in (("values", found.values), ("standard errors", found.stds)):
         if array.shape != wanted:
             raise _wrong(f"{name} of shape {array.shape} for {wanted[0]} samples and {wanted[1]} observables")
+    _check_shots(found, spec, rows)
+    if spec.is_on(spec.trex, from_level=1):
+        used = measured_qubits(program.observables) if qubits is None else qubits
+        _check_readout(found.items[-1], program.circuit.num_qubits, used)
+    _check_values(found, spec, program)
 
 
 def _check_shots(found: Estimates, spec: IBMSpec, rows: int) -> None:
@@ -127,7 +123,7 @@ def _check_shots(found: Estimates, spec: IBMSpec, rows: int) -> None:
     if len(each) != 1:
         raise _wrong(f"circuits measured with different numbers of shots: {sorted(each)}")
     for place, item in enumerate(found.items):
-        flips = {name: item.arrays.get(FLIPS + name) for name in item.registers}
+        flips = {name: item.arrays.get(_FLIPS + name) for name in item.registers}
         for name, array in item.registers.items():
             flip = flips[name]
             if flip is not None and flip.shape[:-2] != array.shape[:-2]:
@@ -143,11 +139,11 @@ def _check_shots(found: Estimates, spec: IBMSpec, rows: int) -> None:
 def _check_readout(item: Item, num_qubits: int, qubits: Sequence[int]) -> None:
     """The circuit that learns the readout errors prepares 0 and flips on purpose: undone, most bits are 0."""
     for name, bits in item.registers.items():
-        flips = item.arrays.get(FLIPS + name)
+        flips = item.arrays.get(_FLIPS + name)
         if flips is None or bits.shape[-1] != num_qubits:
             continue
         misread = (bits ^ flips).mean(axis=tuple(range(bits.ndim - 1)))
-        bad = [qubit for qubit in qubits if misread[qubit] > WORST_READOUT]
+        bad = [qubit for qubit in qubits if misread[qubit] > _WORST_READOUT]
         if bad:
             raise _wrong(f"a readout of qubit {bad[0]} that is wrong {misread[bad[0]]:.0%} of the time")
 
@@ -167,14 +163,14 @@ def _check_values(found: Estimates, spec: IBMSpec, program: LaidOut) -> None:
 def _stretch(found: Estimates, spec: IBMSpec, bounds: FloatArray) -> FloatArray:
     """How far beyond its bound each value may lie, shape (N, O); unmitigated ones are means: not at all."""
     if spec.is_on(spec.zne.enable, from_level=2):
-        most = MOST_STRETCH_ZNE * bounds
+        most = _MOST_STRETCH_ZNE * bounds
     elif spec.is_on(spec.trex, from_level=1):
-        most = MOST_STRETCH * bounds
+        most = _MOST_STRETCH * bounds
     else:
         return np.zeros_like(found.values)
     # A value near its bound has nearly no spread of its own; that of the readout's calibration remains.
     spread = np.maximum(found.stds, bounds / np.sqrt(spec.shots))
-    stretch: FloatArray = np.minimum(SIGMAS * spread, most)
+    stretch: FloatArray = np.minimum(_SIGMAS * spread, most)
     return stretch
 
 

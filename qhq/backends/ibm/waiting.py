@@ -32,7 +32,7 @@ NOT_TAKEN = frozenset({"busy", "unauthorized", "too_large", "gone", "no_instance
 TOO_MUCH = frozenset({"too_large", "too_long"})
 """Kinds that fewer rows cure."""
 
-LONGEST_MESSAGE = 300
+_LONGEST_MESSAGE = 300
 
 ENDS_A_JOB = frozenset({"cancelled", "failed", "too_long"})
 """Kinds by which the service itself says that a job gives no result; any other leaves the job as it was."""
@@ -129,18 +129,12 @@ def as_job_error(trouble: ServiceError, where: str) -> JobError:
     return JobError(must, got=f"{trouble.message.rstrip('.')} ({where})", fix=fix)
 
 
+# What is a credential by its looks: an authorization header, a JSON Web Token, a field of a form.
 _CREDENTIALS = (
     re.compile(r"(?i)\b(bearer|basic)(\s+|%20|\+)[\w.~+/=%-]+"),
     re.compile(r"\beyJ[\w-]+(?:\.[\w-]+){0,2}"),
     re.compile(r"""(?i)\b(api_?key|access_token|refresh_token|token)(["']?\s*[=:]\s*["']?)[^\s"'&,;)]+"""),
 )
-"""What is a credential by its looks: an authorization header, a JSON Web Token, a field of a form."""
-
-
-def _encoded(letter: str) -> str:
-    """A character as it is percent-encoded, all of them can be; a blank as a plus too."""
-    code = "".join(f"%{byte:02x}" for byte in letter.encode())
-    return rf"{code}|\+" if letter == " " else code
 
 
 def redact(text: object, secrets: Iterable[str]) -> str:
@@ -153,14 +147,17 @@ def redact(text: object, secrets: Iterable[str]) -> str:
     """
     line = " ".join(str(text).split())
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        # Each character may be encoded for a URL or not, in either case, and a blank may be a plus.
-        forms = (f"(?:{re.escape(each)}|{_encoded(each)})" for each in secret)
-        line = re.sub("".join(forms), "***", line, flags=re.IGNORECASE)
+        # Each character may be percent-encoded for a URL or not, in either case, and a blank may be a plus.
+        forms = ""
+        for each in secret:
+            code = "".join(f"%{byte:02x}" for byte in each.encode())
+            forms += f"(?:{re.escape(each)}|{code}{'|[+]' if each == ' ' else ''})"
+        line = re.sub(forms, "***", line, flags=re.IGNORECASE)
     for number, pattern in enumerate(_CREDENTIALS):
         line = pattern.sub(("\\1 ***", "***", "\\1\\2***")[number], line)
     # A terminal must not be steered by what a service says.
     line = "".join(each if each.isprintable() else "?" for each in line)
-    return line if len(line) <= LONGEST_MESSAGE else f"{line[: LONGEST_MESSAGE - 3]}..."
+    return line if len(line) <= _LONGEST_MESSAGE else f"{line[: _LONGEST_MESSAGE - 3]}..."
 
 
 LONGEST_PAUSE_SECONDS = 60.0
@@ -168,7 +165,7 @@ LONGEST_PAUSE_SECONDS = 60.0
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 LONGEST_SILENCE_SECONDS = 20.0
 """After so long something is said, whatever is being waited for."""
@@ -187,7 +184,7 @@ class Talk(Protocol):
         """Ask whether to go on."""
 
 
-class Logged:
+class _Logged:
     """Nobody is there: what is said goes to the log, and what was called is done."""
 
     def tell(self, text: str) -> None:
@@ -204,7 +201,7 @@ class Logged:
         return True
 
 
-TALK: ContextVar[Talk] = ContextVar("talk", default=Logged())  # noqa: B039  (it has no state)
+TALK: ContextVar[Talk] = ContextVar("talk", default=_Logged())  # noqa: B039  (it has no state)
 """Who hears of it; see :func:`talking`."""
 
 
@@ -342,14 +339,14 @@ class Patience:
     unanswered: float
 
 
-class Reconnecting(Protocol):
+class _Reconnecting(Protocol):
     """A service that can be reached afresh."""
 
     def reconnect(self) -> None:
         """Forget tokens, sessions and what was read."""
 
 
-def persist(act: Callable[[], T], client: Reconnecting, clock: Clock, patience: Patience, where: str) -> T:
+def persist(act: Callable[[], _T], client: _Reconnecting, clock: Clock, patience: Patience, where: str) -> _T:
     """Do something with a service, and again after each failure that waiting or a fresh token may cure.
 
     Args:

@@ -44,8 +44,8 @@ from qhq.backends.ibm.account import Account
 from qhq.backends.ibm.results import Estimates, Item
 from qhq.backends.ibm.waiting import Kind, ServiceError, redact
 
-CONNECT_SECONDS, READ_SECONDS = 5.0, 60.0
-"""How long a connection, and then each piece of a reply, may take."""
+# How long a connection, and then each piece of a reply, may take.
+_CONNECT_SECONDS, _READ_SECONDS = 5.0, 60.0
 
 
 class _Retry(PostForcelistRetry):  # type: ignore[misc]
@@ -58,7 +58,7 @@ class _Retry(PostForcelistRetry):  # type: ignore[misc]
         return bool(super().is_retry(method, status_code, has_retry_after))
 
 
-class Posts(threading.local):
+class _Posts(threading.local):
     """What a thread posted so far, and how much of it the service took."""
 
     sent = 0
@@ -68,7 +68,7 @@ class Posts(threading.local):
 class WireSession(RetrySession):  # type: ignore[misc]
     """What the client talks through; ``posts`` counts what a thread sent, through all of its sessions."""
 
-    posts = Posts()
+    posts = _Posts()
 
     def _initialize_retry(self, retries_total: int, retries_connect: int, backoff_factor: float) -> None:
         retry = _Retry(
@@ -89,7 +89,7 @@ class WireSession(RetrySession):  # type: ignore[misc]
         posted = int(method.upper() == "POST")
         self.posts.sent += posted
         if named.get("timeout") is None:
-            named["timeout"] = (CONNECT_SECONDS, READ_SECONDS)
+            named["timeout"] = (_CONNECT_SECONDS, _READ_SECONDS)
         reply = super().request(method, url, bare, **named)
         # A refusal has been raised.
         self.posts.taken += posted
@@ -141,6 +141,7 @@ class RefusedHereError(QiskitError):  # type: ignore[misc]
     """The client refuses what is asked before anything is sent."""
 
 
+# Errors of the client whose meaning does not depend on the reply.
 _KINDS: tuple[tuple[type[Exception], Kind], ...] = (
     (IBMNotAuthorizedError, "unauthorized"),
     (InvalidAccountError, "unauthorized"),
@@ -155,22 +156,21 @@ _KINDS: tuple[tuple[type[Exception], Kind], ...] = (
     (QiskitBackendNotFoundError, "gone"),
     (IBMBackendApiProtocolError, "garbled"),
 )
-"""Errors of the client whose meaning does not depend on the reply."""
 
+# Errors of the wire whose meaning does not depend on what the client made of them.
 _WIRE: tuple[tuple[type[Exception], Kind], ...] = (
     (JSONDecodeError, "garbled"),
     (TooManyRedirects, "moved"),
 )
-"""Errors of the wire whose meaning does not depend on what the client made of them."""
 
+# HTTP status (-1: no reply) -> what it means; from 500 on the service is not well. After a timeout or a
+# conflict nobody knows what became of a submission.
 _STATUSES: dict[int, Kind] = {
     -1: "unreachable", 401: "unauthorized", 403: "unauthorized", 413: "too_large", 429: "busy",
     408: "unreachable", 409: "unreachable", 425: "unreachable", 499: "unreachable",
 }  # fmt: skip
-"""HTTP status (-1: no reply) -> what it means; from 500 on the service is not well. After a timeout or a
-conflict nobody knows what became of a submission."""
 
-NO_SESSIONS_CODE = "1352"
+_NO_SESSIONS_CODE = "1352"
 
 
 def kind_of(error: Exception, missing: Kind) -> Kind:
@@ -194,7 +194,7 @@ def kind_of(error: Exception, missing: Kind) -> Kind:
 
 
 def _of_reply(error: Exception, status: int, missing: Kind) -> Kind:
-    if status == 400 and NO_SESSIONS_CODE in str(error):
+    if status == 400 and _NO_SESSIONS_CODE in str(error):
         return "no_session"
     if status >= 500:
         return "unreachable"

@@ -41,7 +41,7 @@ def open_aer(spec: SimulatedSpec, ansatz: Ansatz, *, seed: int) -> AerExecutor:
     Raises:
         BackendError: If Aer cannot run the circuit.
     """
-    return (AdjointAerExecutor if spec.gradient == "adjoint" else AerExecutor)(spec, ansatz, seed)
+    return (_AdjointAerExecutor if spec.gradient == "adjoint" else AerExecutor)(spec, ansatz, seed)
 
 
 class AerExecutor(ValuesExecutor):
@@ -70,7 +70,7 @@ class AerExecutor(ValuesExecutor):
 
     def _open_stream(
         self, circuit: QuantumCircuit, parameters: Sequence[Parameter], stream: str
-    ) -> ExactProgram | SampledProgram:
+    ) -> ExactProgram | _SampledProgram:
         simulator = AerSimulator(
             method=self._spec.method,
             max_parallel_threads=self._spec.threads,
@@ -81,10 +81,10 @@ class AerExecutor(ValuesExecutor):
         program = ExactProgram(circuit, tuple(parameters), self._ansatz.observables, simulator)
         if self._spec.shots is None:
             return program
-        return SampledProgram(program, self._spec.shots, child_seed(self._seed, f"aer {stream}"))
+        return _SampledProgram(program, self._spec.shots, child_seed(self._seed, f"aer {stream}"))
 
 
-class AdjointAerExecutor(AerExecutor):
+class _AdjointAerExecutor(AerExecutor):
     """Aer for values, and qhq's exact engine wherever gradients are asked for.
 
     A training step of a quantum layer goes forward and back on the engine, as ``qhq train`` does, at a
@@ -162,7 +162,7 @@ class ExactProgram:
         return np.asarray(job_result(job)[0].data.evs, dtype=np.float64)
 
 
-class SampledProgram:
+class _SampledProgram:
     """Expectation values from shots: each call draws anew, from child seeds of one seed in turn."""
 
     def __init__(self, exact: ExactProgram, shots: int, seed: int) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from qhq.engine import TorchEngine
 
 
-class Engine(Protocol):
+class _Engine(Protocol):
     """What an engine of qhq does with arrays whose shapes fit."""
 
     def expectations(self, inputs: ArrayLike, weights: ArrayLike) -> FloatArray:
@@ -39,7 +39,7 @@ class EngineExecutor(ABC):
     finite is passed through, for the loss to show it.
     """
 
-    def __init__(self, ansatz: Ansatz, engine: Engine) -> None:
+    def __init__(self, ansatz: Ansatz, engine: _Engine) -> None:
         self._ansatz, self._engine = ansatz, engine
 
     @property

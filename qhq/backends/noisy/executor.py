@@ -109,7 +109,7 @@ class NoisyEngineExecutor(EngineExecutor):
 
     def __init__(self, aer: NoisyExecutor) -> None:
         self._aer = aer
-        super().__init__(aer.ansatz, build_density_engine(aer))
+        super().__init__(aer.ansatz, _build_density_engine(aer))
 
     def report(self) -> Report:
         """Say what ran."""
@@ -215,7 +215,7 @@ def open_noisy(
     return aer
 
 
-def build_density_engine(aer: NoisyExecutor) -> DensityEngine:
+def _build_density_engine(aer: NoisyExecutor) -> DensityEngine:
     """The noisy engine for what an executor runs.
 
     Raises:
@@ -228,27 +228,27 @@ def build_density_engine(aer: NoisyExecutor) -> DensityEngine:
     circuit = cut.circuit.assign_parameters({each: 0.0 for each in spare if each in cut.circuit.parameters})
     return DensityEngine(
         circuit,
-        channels_of(aer.program.noise),
-        read_observables(aer.program, sorted(aer.device.target.operation_names)),
+        _channels_of(aer.program.noise),
+        _read_observables(aer.program, sorted(aer.device.target.operation_names)),
         cut.parameters[: len(expressions)],
         AngleMap(expressions, ansatz.inputs, ansatz.weights),
     )
 
 
-def channels_of(noise: DeviceNoise) -> Channels:
+def _channels_of(noise: DeviceNoise) -> Channels:
     """The channels as Pauli transfer matrices."""
     # Gates alike share a channel object.
     known = {id(error): PTM(SuperOp(error)).data.real for error in noise.channels.values()}
     return {place: known[id(error)] for place, error in noise.channels.items()}
 
 
-def read_observables(program: NoisyProgram, basis: Sequence[str]) -> FloatArray:
+def _read_observables(program: NoisyProgram, basis: Sequence[str]) -> FloatArray:
     """Observables as they are read: behind the noisy change of basis of their qubits, with readout errors.
 
     Returns:
         Coefficients (O, 4^n) of the Pauli strings; qubit 0 is the lowest digit.
     """
-    channels = channels_of(program.noise)
+    channels = _channels_of(program.noise)
     read: dict[tuple[int, str], FloatArray] = {}
 
     def factor(qubit: int, letter: str) -> FloatArray:

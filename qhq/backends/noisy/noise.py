@@ -39,8 +39,8 @@ from qhq.backends.executor import FloatArray
 from qhq.backends.noisy import NoiseSpec, UniformNoiseSpec
 from qhq.errors import BackendError
 
-UNIFORM_BASIS = ["cz", "measure", "rz", "sx", "x"]
-"""Gates of a device known by parameters alone: those of a Heron."""
+# Gates of a device known by parameters alone: those of a Heron.
+_UNIFORM_BASIS = ["cz", "measure", "rz", "sx", "x"]
 
 Matrix = NDArray[np.complexfloating[Any]]
 
@@ -75,7 +75,7 @@ class NoisyDevice(Device, Protocol):
 
 
 @dataclass(frozen=True)
-class SimulatedDevice(CalibratedDevice):
+class _SimulatedDevice(CalibratedDevice):
     """A device with the noise of its calibration."""
 
     def noise(self, qubits: Sequence[int]) -> DeviceNoise:
@@ -84,7 +84,7 @@ class SimulatedDevice(CalibratedDevice):
 
 
 @dataclass(frozen=True)
-class UniformDevice:
+class _UniformDevice:
     """A device known by parameters alone: every qubit is alike and a neighbour of every other."""
 
     parameters: UniformNoiseSpec
@@ -104,7 +104,7 @@ class UniformDevice:
         """Gates, where they may act, and their errors."""
         pairs = [[one, other] for one in range(self.num_qubits) for other in range(self.num_qubits)]
         return Target.from_configuration(
-            UNIFORM_BASIS,
+            _UNIFORM_BASIS,
             num_qubits=self.num_qubits,
             coupling_map=CouplingMap([pair for pair in pairs if pair[0] != pair[1]] or None),
         )
@@ -126,8 +126,8 @@ def load_device(noise: NoiseSpec, num_qubits: int) -> NoisyDevice:
         BackendError: If it has fewer qubits than the program.
     """
     if noise.parameters is not None:
-        return UniformDevice(noise.parameters, num_qubits)
-    device = SimulatedDevice(load_calibration(noise))
+        return _UniformDevice(noise.parameters, num_qubits)
+    device = _SimulatedDevice(load_calibration(noise))
     if device.calibration.num_qubits < num_qubits:
         raise BackendError(
             "A device must have a qubit for each of the circuit",
@@ -155,7 +155,12 @@ def calibrated_noise(calibration: Calibration) -> DeviceNoise:
     average fidelity the measured one. Readout has the two probabilities of each qubit.
     """
     errors = basic_device_gate_errors(target=build_target(calibration))
-    flips = [_flips(calibration, qubit) for qubit in range(calibration.num_qubits)]
+    flips = []
+    for qubit in range(calibration.num_qubits):
+        both = calibration.qubit(qubit, "readout_error") or 0.0
+        up, down = (calibration.qubit(qubit, f"prob_meas{one}_prep{1 - one}") for one in (1, 0))
+        # Some devices give the mean of the two alone.
+        flips.append((both, both) if up is None or down is None else (up, down))
     return DeviceNoise({(name, tuple(qubits)): error for name, qubits, error in errors}, np.array(flips))
 
 
@@ -179,7 +184,11 @@ def attached_noise(noise: DeviceNoise, circuits: Iterable[QuantumCircuit]) -> De
     Raises:
         BackendError: If there is none: the gates would be noiseless without a word.
     """
-    used = {place for circuit in circuits for place in _places(circuit)}
+    used = {
+        (step.name, tuple(circuit.find_bit(bit).index for bit in step.qubits))
+        for circuit in circuits
+        for step in circuit.data
+    }
     # Aer drops what matches no gate without a word, and a noiseless "noisy" result looks like any other.
     channels = {place: error for place, error in noise.channels.items() if place in used}
     if channels or noise.readout_only:
@@ -202,12 +211,6 @@ def noise_model(noise: DeviceNoise, *, readout: bool) -> NoiseModel:
     return model
 
 
-def _flips(calibration: Calibration, qubit: int) -> tuple[float, float]:
-    both = calibration.qubit(qubit, "readout_error") or 0.0
-    up, down = (calibration.qubit(qubit, f"prob_meas{one}_prep{1 - one}") for one in (1, 0))
-    return (both, both) if up is None or down is None else (up, down)
-
-
 def _channel(parameters: UniformNoiseSpec, num_qubits: int) -> QuantumError:
     strength = parameters.depolarizing_1q if num_qubits == 1 else parameters.depolarizing_2q
     seconds = 1e-9 * (parameters.gate_ns_1q if num_qubits == 1 else parameters.gate_ns_2q)
@@ -218,11 +221,6 @@ def _channel(parameters: UniformNoiseSpec, num_qubits: int) -> QuantumError:
         relaxation = relaxation.expand(thermal_relaxation_error(t1, t2, seconds))
     # Depolarising first, as Aer's own model of a device has it.
     return depolarizing_error(strength, num_qubits).compose(relaxation)
-
-
-def _places(circuit: QuantumCircuit) -> Iterable[Place]:
-    for instruction in circuit.data:
-        yield instruction.name, tuple(circuit.find_bit(bit).index for bit in instruction.qubits)
 
 
 def _names(places: Iterable[Place]) -> str:
@@ -245,7 +243,14 @@ def scale_noise(noise: DeviceNoise, scale: float) -> DeviceNoise:
     # Gates alike share a channel object.
     scaled = {id(error): _scale_channel(error, scale) for error in noise.channels.values()}
     channels = {place: scaled[id(error)] for place, error in noise.channels.items()}
-    return replace(noise, channels=channels, flips=_scale_flips(noise.flips, scale))
+    flips = scale * noise.flips
+    if (flips > 1).any():
+        raise BackendError(
+            "A readout error must stay a probability when scaled",
+            got=f"{scale:g} times {noise.flips.max():.3g}",
+            fix="Use a smaller noise_scale",
+        )
+    return replace(noise, channels=channels, flips=flips)
 
 
 def _scale_channel(error: QuantumError, scale: float) -> QuantumError:
@@ -279,14 +284,3 @@ def _nearest_channel(superoperator: Matrix) -> Kraus:
     roots, frame = np.linalg.eigh(total)
     mend = (frame / np.sqrt(roots)) @ frame.conj().T
     return Kraus([each @ mend for each in operators])
-
-
-def _scale_flips(flips: FloatArray, scale: float) -> FloatArray:
-    scaled: FloatArray = scale * flips
-    if (scaled > 1).any():
-        raise BackendError(
-            "A readout error must stay a probability when scaled",
-            got=f"{scale:g} times {flips.max():.3g}",
-            fix="Use a smaller noise_scale",
-        )
-    return scaled

@@ -175,7 +175,10 @@ class DensityProgram:
         check_density_width(program.num_qubits)
         self.num_qubits, self.num_outputs = program.num_qubits, program.num_outputs
         self._parameters, self._groups, self._flips = program.parameters, program.groups, program.noise.flips
-        self._circuits = [_saving_probabilities(circuit) for circuit in program.circuits]
+        self._circuits = [circuit.copy() for circuit in program.circuits]
+        for circuit in self._circuits:
+            # Not expectation values: one run serves all observables of a group, and their readout errors.
+            circuit.save_probabilities()
         self._simulator = AerSimulator(
             method="density_matrix",
             noise_model=noise_model(program.noise, readout=False),
@@ -242,13 +245,6 @@ class DrawnProgram(DensityProgram):
         return self._generator.multinomial(self._shots, probabilities) / self._shots
 
 
-def _saving_probabilities(circuit: QuantumCircuit) -> QuantumCircuit:
-    saving: QuantumCircuit = circuit.copy()
-    # Not expectation values: one run serves all observables of a group, and the readout errors of each.
-    saving.save_probabilities()
-    return saving
-
-
 def check_density_width(num_qubits: int) -> None:
     """Refuse what would take too much time or memory.
 
@@ -279,7 +275,7 @@ class TrajectoryProgram:
         self._parameters, self._groups = program.parameters, program.groups
         # Aer flips the bits where they are sampled: averaged once more they would count twice.
         self._flips = np.zeros_like(program.noise.flips) if sampled else program.noise.flips
-        self._measured = [_measured(circuit) for circuit in program.circuits]
+        self._measured = [circuit.measure_all(inplace=False) for circuit in program.circuits]
         self._outputs = program.num_outputs
         self._shots, self._seed, self._calls = int(spec.shots or 1), seed, itertools.count()
         self._simulator = AerSimulator(
@@ -305,12 +301,6 @@ class TrajectoryProgram:
         ]
         total: FloatArray = np.sum(parts, axis=0)
         return total
-
-
-def _measured(circuit: QuantumCircuit) -> QuantumCircuit:
-    measured: QuantumCircuit = circuit.copy()
-    measured.measure_all()
-    return measured
 
 
 def _bits(bits: BitArray) -> NDArray[np.uint8]:

@@ -1,9 +1,7 @@
 """What is sent: once, for the device of the moment; what a gateway doubled is found, cancelled and told."""
 
-import os
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from qiskit.circuit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
@@ -320,20 +318,13 @@ def test_a_session_that_a_killed_process_left_open_is_closed_by_resume(service, 
     executor = opened(mode=mode, seed=1)
     executor.send(*points())
     assert Journal().orphaned_sessions() == []
-    monkeypatch.setattr("qhq.backends.ibm.journal._lives", lambda pid: False)
+    monkeypatch.setattr("qhq.backends.ibm.journal.is_alive", lambda pid: False)
     heard = Heard()
     with talking(heard):
         resume_jobs(clock=Clock())
     assert not any(each["accepting_jobs"] for each in service.sessions.values())
     assert any("left open" in line for line in heard.notes)
     assert Journal().orphaned_sessions() == []
-
-
-def test_a_process_is_dead_or_lives():
-    from qhq.backends.ibm.journal import _lives
-
-    assert (_lives(os.getpid()), _lives(2**22 + 1), _lives("x"), _lives(2**70)) == (True, False, False, False)
-    assert np.isfinite(1.0)
 
 
 def test_what_fails_after_a_job_was_taken_does_not_send_it_again(service, monkeypatch):
