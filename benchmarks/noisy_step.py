@@ -106,9 +106,7 @@ def density_circuit_step(ansatz: Ansatz, batch: int) -> Step:
     def step(inputs: Any, weights: Any, cotangents: Any) -> Any:
         # At 8 qubits the stored states of 32 samples at once are more than 30 GB: eight at a time there.
         rows = min(batch, MOST_ROWS_AT_ONCE if cut.circuit.num_qubits >= 8 else batch)
-        return jax.lax.map(
-            lambda pair: one(pair[0], weights, pair[1]), (inputs, cotangents), batch_size=rows
-        )
+        return jax.lax.map(lambda pair: one(pair[0], weights, pair[1]), (inputs, cotangents), batch_size=rows)
 
     compiled = jax.jit(step)
     rng = np.random.default_rng(0)

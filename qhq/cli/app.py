@@ -10,7 +10,20 @@ import typer
 from typer.core import TyperGroup
 
 from qhq import __version__
-from qhq.cli import ablate, backends, circuit, compare, data, doctor, evaluate, jobs, noise, sweep, train
+from qhq.cli import (
+    ablate,
+    backends,
+    circuit,
+    compare,
+    data,
+    doctor,
+    evaluate,
+    init,
+    jobs,
+    noise,
+    sweep,
+    train,
+)
 from qhq.cli.command import end_with, secure_streams
 from qhq.errors import ConfigError, visible
 
@@ -71,7 +84,7 @@ app = typer.Typer(
     help="Take a hybrid quantum-classical forecasting model from the notebook to quantum hardware.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    add_completion=True,
 )
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
@@ -80,6 +93,7 @@ app.command("doctor")(doctor.doctor)
 app.command("ablate")(ablate.ablate)
 app.command("sweep")(sweep.sweep)
 app.command("compare")(compare.compare)
+app.command("init")(init.init)
 app.add_typer(circuit.app, name="circuit")
 app.add_typer(backends.app, name="backends")
 app.add_typer(jobs.app, name="jobs")

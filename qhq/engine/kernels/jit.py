@@ -38,7 +38,8 @@ def _fingerprint() -> str:
     return digest.hexdigest()[:16]
 
 
-_CACHE = str(cache_dir() / "kernels" / _fingerprint())
+_FINGERPRINT = _fingerprint()
+_CACHE = str(cache_dir() / "kernels" / _FINGERPRINT)
 
 
 _njit: Any = numba.njit  # its stubs know only some of its options
@@ -105,9 +106,10 @@ class _KernelCache(_caching.FunctionCache):  # type: ignore[misc]
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
         plain = vars(self)["_cache_file"]
-        self._cache_file = _CheckedFiles(
-            plain._cache_path, plain._index_name.removesuffix(".nbi"), plain._source_stamp
-        )
+        # Numba goes by where the source lies and when it was written, so that each environment and each clone
+        # would compile for half a minute what another has compiled. The fingerprint says what it is.
+        name = f"{function.__module__}.{plain._index_name.removesuffix('.nbi')}"
+        self._cache_file = _CheckedFiles(_CACHE, name, _FINGERPRINT)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The compiled kernel, or None where it has to be compiled."""
@@ -162,15 +164,13 @@ class _Announce(event.Listener):  # type: ignore[misc, unused-ignore]  # Numba m
     """Says why the first call of an installation takes seconds."""
 
     def __init__(self, engine: str) -> None:
-        self._engine, self._said = engine, False
+        self._engine = engine
 
     def on_start(self, event: Any) -> None:  # noqa: ARG002
-        if not self._said:
-            self._said = True
-            sys.stderr.write(
-                f"qhq: compiling the {self._engine} engine, once for this machine and precision"
-                " (about 20 s) ...\n"
-            )
+        # Each precision is compiled when it is first used, and a training uses one or two.
+        _say_once(
+            f"compiling the {self._engine} engine, once for this machine and precision (about 20 s) ..."
+        )
 
     def on_end(self, event: Any) -> None:
         """Nothing to say."""
