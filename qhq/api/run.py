@@ -259,6 +259,60 @@ class Run:
         mirror_run(folder, note)
         return evaluation
 
+    def predict(
+        self,
+        backend: str = "aer",
+        *,
+        level: float | Sequence[float] = 0.9,
+        data: str | os.PathLike[str] | None = None,
+        set: Changes | None = None,
+        since: date | str | None = None,
+        until: date | str | None = None,
+        offline: bool = False,
+        shots: int | None = None,
+        seed: int = 0,
+        yes: bool = False,
+        progress: Progress = None,
+    ) -> pd.DataFrame:
+        """Forecast the sessions after the last row, of every symbol or contract, with intervals.
+
+        Of a walk-forward the newest fold forecasts. Nothing is fitted.
+
+        Args:
+            backend: Entry of ``backends.yaml``, or a device.
+            level: Probability that an interval holds what comes, or several.
+            data: Rows to forecast from, a file or a folder of recorded chains; the run's own source, read
+                anew, if left out.
+            set: Keys of ``data`` that change where the rows come from.
+            since: First session to forecast as it would have been; what has come is in the column ``actual``.
+            until: Last session; the run's horizon if left out.
+            offline: Take Yahoo's prices from the cache alone.
+            shots: Shots instead of the entry's, on backends that sample.
+            seed: Of the shots.
+            yes: Agreement to what hardware costs; ``qhq predict --dry-run`` says how much.
+            progress: Where progress goes, see `train`.
+
+        Returns:
+            A row a series, session, target and level: ``symbol``, ``made_after``, ``date``, ``horizon``,
+            ``target``, ``forecast``, ``low``, ``high``, ``level``, ``last_value``, in the unit of the data.
+            ``attrs`` have what else ``qhq predict --json`` prints, such as ``skill`` and ``last_row``.
+
+        Raises:
+            QHQError: If the run is not finished, the data do not fit it, no series has what a forecast takes,
+                or hardware is not agreed to.
+
+        >>> import qhq
+        >>> qhq.open_run("latest").predict(level=[0.5, 0.9])["level"].to_list()
+        [0.5, 0.9]
+        """
+        from qhq.api.prediction import predict_run
+
+        made = predict_run(
+            RunFolder(self.folder), backend, level=level, data=data, set=set, since=since, until=until,
+            offline=offline, shots=shots, seed=seed, yes=yes, progress=progress,
+        )  # fmt: skip
+        return made.to_frame()
+
     def noise(
         self,
         backend: str = "aer_noisy",

@@ -21,6 +21,7 @@ from qhq.cli import (
     init,
     jobs,
     noise,
+    predict,
     sweep,
     train,
 )
@@ -87,6 +88,7 @@ app = typer.Typer(
     add_completion=True,
 )
 app.command("train")(train.train)
+app.command("predict")(predict.predict)
 app.command("eval")(evaluate.evaluate)
 app.command("noise")(noise.noise)
 app.command("doctor")(doctor.doctor)

@@ -116,22 +116,18 @@ def prepare_other(
     windows = cut_windows(laid_out, cut)
     begin = known.splits["test"][0] if since is None else np.datetime64(since, "D")
     chosen = windows.select(_targets_between(windows, begin, laid_out.dates.max()))
-    overlap = _compare(panel, own, known)
-    _check_unit(overlap, spec, origin, panel, known)
+    overlap = compare_rows(panel, own, known)
+    check_unit(overlap, spec, origin, panel, known)
     if not len(chosen):
         raise _no_window(origin, laid_out, cut, begin, asked=since is not None)
-    _check_frequency(chosen, own, known, origin)
+    check_frequency(chosen, own, known, origin)
     train = _training_windows(windows, own, known, overlap)
     test = TestSplit(laid_out.between(begin, laid_out.dates.max()), chosen)
     check_targets(test, moving=False)
     check_scalable(spec.scaling, test)
     scaler.inputs(chosen.select(slice(1)))
-    before, between = (
-        laid_out.keep(laid_out.dates <= known.splits["train"][1]),
-        laid_out.keep((laid_out.dates > known.splits["train"][1]) & (laid_out.dates <= border)),
-    )
-    held = windows.select(_targets_between(windows, known.splits["validation"][0], border))
-    splits = _SplitsByDate(TrainingSplit(before, train), ValidationSplit(between, held), test)
+    training, validation = own_training(laid_out, windows, known)
+    splits = splits_by_date(replace(training, windows=train), validation, test)
     days = np.unique(chosen.dates)
     other = OtherData(
         origin=origin,
@@ -152,6 +148,22 @@ def prepare_other(
     return replace(assemble(panel, splits, known.spec, scaler, static), other=other)
 
 
+def splits_by_date(train: TrainingSplit, validation: ValidationSplit, test: TestSplit) -> Splits:
+    """Put splits together that were found again by date."""
+    return _SplitsByDate(train, validation, test)
+
+
+def own_training(panel: Panel, windows: Windows, known: Known) -> tuple[TrainingSplit, ValidationSplit]:
+    """What of other data lies in the run's training and validation split, by date; either may be empty."""
+    trained, border = known.splits["train"][1], known.splits["validation"][1]
+    before = panel.keep(panel.dates <= trained)
+    between = panel.keep((panel.dates > trained) & (panel.dates <= border))
+    train, held = (
+        windows.select(_targets_between(windows, *known.splits[name])) for name in ("train", "validation")
+    )
+    return TrainingSplit(before, train), ValidationSplit(between, held)
+
+
 def _targets_between(windows: Windows, first: np.datetime64, last: np.datetime64) -> Mask:
     """Whether all targets of a window lie in a span, shape (N,)."""
     return np.asarray(((windows.dates >= first) & (windows.dates <= last)).all(axis=1))
@@ -168,7 +180,7 @@ def _training_windows(windows: Windows, own: Panel | None, known: Known, overlap
     return found.select(~np.isin(found.group, list(known.spec.split.held_out)))
 
 
-def _compare(panel: Panel, own: Panel | None, known: Known) -> Overlap:
+def compare_rows(panel: Panel, own: Panel | None, known: Known) -> Overlap:
     """Find what other data shares with the run's own rows, or with the test split's if those are gone."""
     keys = ["symbol", "date", "target"]
     old = known.actual if own is None else _values(own, known.spec.features)
@@ -214,7 +226,7 @@ def _values(panel: Panel, columns: tuple[str, ...]) -> pd.DataFrame:
     return wide.melt(["symbol", "date"], var_name="target", value_name="value").dropna(subset=["value"])
 
 
-def _check_unit(overlap: Overlap, spec: DataSpec, origin: str, panel: Panel, known: Known) -> None:
+def check_unit(overlap: Overlap, spec: DataSpec, origin: str, panel: Panel, known: Known) -> None:
     """Refuse prices in another unit where the run's scaler was fitted on the old one."""
     if is_unit_free(spec):
         return
@@ -229,7 +241,7 @@ def _check_unit(overlap: Overlap, spec: DataSpec, origin: str, panel: Panel, kno
             )
 
 
-def _check_frequency(chosen: Windows, own: Panel | None, known: Known, origin: str) -> None:
+def check_frequency(chosen: Windows, own: Panel | None, known: Known, origin: str) -> None:
     """Refuse weekly rows for a run of daily ones, and the like."""
     then = np.unique(known.actual["date"].to_numpy().astype("datetime64[D]")) if own is None else own.sessions
     days = np.unique(chosen.panel.dates[np.unique(chosen.starts)[:, None] + np.arange(chosen.cut.rows)])

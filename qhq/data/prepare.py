@@ -212,15 +212,20 @@ class OtherData:
 
     def notes(self) -> list[str]:
         """What a reader of the results must know, a sentence or more each, without the last full stop."""
+        left = self.overlap.sessions["train"] + self.overlap.sessions["validation"]
+        if left and not self.seen_sessions:
+            said = f"{left} sessions lie in the run's training and validation splits: not evaluated"
+            return [said, *self.row_notes()]
+        return self.row_notes()
+
+    def row_notes(self) -> list[str]:
+        """What is to be known of the rows, and of those among them that the run has seen."""
         overlap, notes = self.overlap, []
-        left = overlap.sessions["train"] + overlap.sessions["validation"]
         if self.seen_sessions:
             notes.append(
                 f"Warning: {self.seen_sessions} evaluated sessions lie in the run's training or validation"
                 " split: these errors are too low"
             )
-        elif left:
-            notes.append(f"{left} sessions lie in the run's training and validation splits: not evaluated")
         if overlap.revised:
             notes.append(
                 f"{overlap.revised} of {overlap.compared} values shared with the run's data were revised,"

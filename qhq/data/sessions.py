@@ -78,6 +78,16 @@ def session_close(day: date) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+def is_half_day(day: date) -> bool:
+    """Whether New York's session of a day ends before 16:00.
+
+    >>> is_half_day(date(2026, 11, 27)), is_half_day(date(2026, 11, 30))
+    (True, False)
+    """
+    calendar = _open_calendar(_NEW_YORK)
+    return calendar is not None and pd.Timestamp(day) in calendar.early_closes
+
+
 def fits(days: DateArray, calendar: str = _NEW_YORK) -> bool:
     """Whether dates are daily rows of a calendar: on its sessions, and mostly one session after the other.
 

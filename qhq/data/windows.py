@@ -249,10 +249,11 @@ def cut_windows(panel: Panel, cut: Cut) -> Windows:
     starts = np.arange(max(0, len(panel.code) - cut.rows + 1), dtype=np.intp)
     starts = starts[panel.segment[starts] == panel.segment[starts + cut.rows - 1]]
     windows = Windows(panel, starts, cut)
-    return windows.select(_has_inputs(windows) & _has_targets(windows)) if len(starts) else windows
+    return windows.select(has_inputs(windows) & _has_targets(windows)) if len(starts) else windows
 
 
-def _has_inputs(windows: Windows) -> Mask:
+def has_inputs(windows: Windows) -> Mask:
+    """Whether windows have the input rows that a forecast takes, whatever their targets, shape (N,)."""
     panel, cut, last = windows.panel, windows.cut, windows._last_rows
     real = _observed(panel, cut.features)
     count = np.concatenate([[0], np.cumsum(real)])

@@ -23,6 +23,7 @@ whose date is not after that row's.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, Literal, Self
@@ -121,6 +122,26 @@ class Conformal:
         """All of it as plain JSON."""
         arrays = {"radius": self.radius.tolist(), "floor": self.floor.tolist()}
         return {"level": self.level, "unit": self.unit, "count": self.count, **arrays}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """Read what ``to_dict`` wrote.
+
+        Raises:
+            DataError: If it is not that.
+        """
+        try:
+            radius, floor = (np.array(content[key], dtype=np.float64) for key in ("radius", "floor"))
+            level, count, unit = float(content["level"]), int(content["count"]), content["unit"]
+            if unit not in ("none", "series", "window") or radius.ndim != 2 or floor.ndim != 1:
+                raise ValueError(f"unit {unit!r}, radius {radius.shape}, floor {floor.shape}")
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                "The intervals of a run must be written down whole",
+                got=f"{type(error).__name__}: {error}",
+                fix="Give all rows of the run's data, from which they are measured anew",
+            ) from error
+        return cls(level, radius, unit, floor, count)
 
 
 @dataclass(frozen=True)

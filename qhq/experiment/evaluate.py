@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from qhq.backends.executor import Executor, Report
 from qhq.data.caveat import NO_CAVEAT, Caveat
+from qhq.data.panel import IntArray
 from qhq.data.windows import Windows
 from qhq.errors import DataError
 from qhq.evaluation.baselines.catalogue import fit_baselines
@@ -25,6 +26,14 @@ from qhq.experiment.opening import Experiment
 from qhq.experiment.words import say_coverage
 
 Array = NDArray[np.float64]
+
+LOT = 64
+"""The model is given windows in multiples of so many, the last of them repeated.
+
+A matrix product of a few rows takes another path through the linear algebra than one of many, and the rest of
+a vector another than its body: the last bit may be another. Filled up, a window gets the same bits alone as
+among those of a whole split, so tomorrow's forecast is the one that an evaluation gives the day after.
+"""
 
 
 @dataclass(frozen=True)
@@ -87,7 +96,7 @@ def evaluate(
 def encode(experiment: Experiment, windows: Windows) -> torch.Tensor:
     """Latent features (N, I) of windows, which every backend is asked about alike."""
     experiment.model.eval()
-    return experiment.latent(windows)
+    return experiment.latent(windows.select(_filled_up(len(windows))))[: len(windows)]
 
 
 @torch.no_grad()
@@ -95,7 +104,8 @@ def circuit_arguments(experiment: Experiment, latent: torch.Tensor) -> tuple[Arr
     """What the circuit is run at: angles (N, I), and weights (W,)."""
     model = experiment.model.eval()
     assert model.quantum is not None
-    return model.angles(latent).numpy(), model.quantum.weight.detach().numpy()
+    angles = model.angles(latent[_filled_up(len(latent))])[: len(latent)]
+    return angles.numpy(), model.quantum.weight.detach().numpy()
 
 
 @torch.no_grad()
@@ -105,14 +115,20 @@ def forecast_scaled(
     """Scaled outputs (N, H, K), and expectation values (N, O) where ``executor`` ran the circuit."""
     model = experiment.model.eval()
     latent = encode(experiment, windows) if latent is None else latent
-    expectations = None
+    rows, expectations = _filled_up(len(latent)), None
     if executor is not None and model.quantum is not None:
+        # What fills the lot up is not sent: on a device every row is paid for.
         expectations = executor.expectations(*circuit_arguments(experiment, latent))
-        middle = torch.as_tensor(expectations, dtype=latent.dtype)
+        middle = torch.as_tensor(expectations, dtype=latent.dtype)[rows]
     else:
-        middle = model.middle(latent)
-    scaled = model.decode(latent, middle).double().numpy()
+        middle = model.middle(latent[rows])
+    scaled = model.decode(latent[rows], middle)[: len(latent)].double().numpy()
     return scaled, None if expectations is None else np.asarray(expectations, dtype=np.float64)
+
+
+def _filled_up(count: int) -> IntArray:
+    """Numbers of some rows, the last one repeated to the end of the last lot."""
+    return np.minimum(np.arange(-(-count // LOT) * LOT, dtype=np.intp), count - 1)
 
 
 def predictions_csv(

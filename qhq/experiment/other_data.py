@@ -18,6 +18,8 @@ import pandas as pd
 
 from qhq.data.other import Known, prepare_other
 from qhq.data.prepare import protocol_of
+from qhq.data.scaling.affine import Scaler
+from qhq.data.scaling.fit import StaticScaler
 from qhq.data.sources.files import names_symbols
 from qhq.data.spec import DataSpec
 from qhq.errors import ConfigError, DataError
@@ -59,6 +61,35 @@ def open_run_on(folder: RunFolder, request: OtherDataRequest) -> Experiment:
     """
     if not request:
         return open_run(folder)
+    asked = read_request(folder, request)
+    try:
+        data = prepare_other(asked.spec, asked.known, *asked.scalers, request.since)
+    except DataError as error:
+        raise tell_format(error, asked.known.spec, request) from error
+    return open_run(folder, data)
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What opening a run on other data takes, before any row is read.
+
+    Attributes:
+        spec: The run's data config, but for where the rows come from.
+        known: What is known of its own data.
+        scalers: Its scalers, of the windows and of the static features.
+    """
+
+    spec: DataSpec
+    known: Known
+    scalers: tuple[Scaler, StaticScaler | None]
+
+
+def read_request(folder: RunFolder, request: OtherDataRequest) -> Asked:
+    """Read what a finished run says of its data, with what is asked for in its place.
+
+    Raises:
+        ConfigError: If the folder is damaged, or more is to be changed than where rows come from.
+    """
     record = read_finished(folder)
     spec = load_config(str(folder.config)).data
     other = _with_symbol(_asked(folder, spec, request), record, request)
@@ -68,15 +99,10 @@ def open_run_on(folder: RunFolder, request: OtherDataRequest) -> Experiment:
             got=f"{folder.name} with other data",
             fix="Name a run without that leak",
         )
-    known, (scaler, static) = _known(folder, spec, record), read_scalers(record)
-    try:
-        data = prepare_other(other, known, scaler, static, request.since)
-    except DataError as error:
-        raise _tell_format(error, spec, request) from error
-    return open_run(folder, data)
+    return Asked(other, _known(folder, spec, record), read_scalers(record))
 
 
-def _tell_format(error: DataError, own: DataSpec, request: OtherDataRequest) -> DataError:
+def tell_format(error: DataError, own: DataSpec, request: OtherDataRequest) -> DataError:
     """Say which keys of ``data.format`` another file is read by only because the run's own was."""
     changed = {each.partition("=")[0].strip() for each in request.overrides}
     kept = {

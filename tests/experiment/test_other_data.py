@@ -14,7 +14,7 @@ from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import load_config
 from qhq.experiment.evaluate import evaluate
 from qhq.experiment.opening import open_run
-from qhq.experiment.other_data import OtherDataRequest, _tell_format, _with_symbol, open_run_on
+from qhq.experiment.other_data import OtherDataRequest, _with_symbol, open_run_on, tell_format
 from qhq.experiment.run import train_run
 from qhq.runs.record import RunRecord
 from qhq.runs.run_folder import RunFolder
@@ -271,9 +271,9 @@ def test_strict_opening_says_what_to_do_instead(tmp_path):
 def test_a_key_of_the_format_that_comes_from_the_run_is_reported():
     error = DataError("It must be so", got="this", fix="Mend it")
     own = DataSpec(source="csv", path="x.csv", format={"dates": "dayfirst"})
-    told = _tell_format(error, own, OtherDataRequest("new.csv"))
+    told = tell_format(error, own, OtherDataRequest("new.csv"))
     assert "From the run come data.format.dates=dayfirst" in told.fix
-    assert _tell_format(error, own, OtherDataRequest("new.csv", ("data.format.dates=iso",))) is error
+    assert tell_format(error, own, OtherDataRequest("new.csv", ("data.format.dates=iso",))) is error
 
 
 def test_a_file_that_names_no_symbol_is_of_the_runs_one(tmp_path):

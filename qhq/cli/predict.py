@@ -1,0 +1,223 @@
+"""``qhq predict``: what has not happened yet, with intervals."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qhq.cli.command import Debug, Json, Run, command, figure, metrics_table, plain_table
+from qhq.cli.jobs import hardware
+from qhq.limits import MOST_SEED, MOST_SHOTS
+from qhq.progress import doing
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def predict(
+    run: Run = None,
+    backend: Annotated[
+        str, typer.Option("--backend", help="Entry of backends.yaml, or a device, to run the circuit on.")
+    ] = "aer",
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", metavar="FILE", help="Rows to forecast from; the run's source, read anew, if left out."
+        ),
+    ] = None,
+    level: Annotated[
+        list[float] | None,
+        typer.Option("--level", metavar="P", help="Probability of an interval; 0.9 if left out. Repeatable."),
+    ] = None,
+    horizon_end: Annotated[
+        datetime | None,
+        typer.Option(
+            "--horizon-end",
+            formats=["%Y-%m-%d"],
+            metavar="DATE",
+            help="Last session to forecast; the run's whole horizon if left out.",
+        ),
+    ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            "--since",
+            formats=["%Y-%m-%d"],
+            metavar="DATE",
+            help="Also forecast every session from here on, as it would have been, and score what came.",
+        ),
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Also write the forecasts to a CSV file.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="data.KEY=VALUE", help="Change where the data comes from."),
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Take Yahoo's prices from the cache alone.")
+    ] = False,
+    shots: Annotated[
+        int | None,
+        typer.Option(
+            "--shots", min=1, max=MOST_SHOTS, help="Shots instead of the entry's, on sampling backends."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of the shots.")] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would cost on hardware; send nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Send to hardware without asking.")] = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Forecast the next sessions after the last row, of every symbol or contract, with intervals.
+
+    The run's own source is read anew (Yahoo's prices are fetched to the last finished session); rows of today
+    are left out, whose session may not be over. Nothing is fitted.
+
+    Example: qhq predict --data prices.csv --level 0.8 --level 0.95 --csv tomorrow.csv
+    """
+    with command(as_json=json, debug=debug) as output:
+        from qhq.api.run import open_run
+
+        if csv is not None:
+            _check_writable(csv)
+        doing("Opening the run and its prices")
+        opened = open_run(run)
+        if run is None:
+            output.note(f"Run {opened.name}, the latest finished one.")
+
+        def ask(spent: dict[str, Any]) -> bool:
+            """Show what it would cost; only a person at a terminal can be asked."""
+            if output.as_json or not sys.stdin.isatty():
+                return False
+            output.tell(_costs(spent))
+            if not typer.confirm("Send these jobs?", err=True):
+                raise typer.Exit(130)
+            return True
+
+        with hardware(output, yes=yes, run=opened.name):
+            from qhq.api.prediction import LEVELS, predict_run
+            from qhq.runs.run_folder import RunFolder
+
+            made = predict_run(
+                RunFolder(opened.folder), backend, level=level or LEVELS, data=data, set=overrides,
+                since=None if since is None else since.date(),
+                until=None if horizon_end is None else horizon_end.date(),
+                offline=offline, shots=shots, seed=seed, dry_run=dry_run, yes=yes or ask, progress=True,
+            )  # fmt: skip
+        record = made.record
+        if dry_run:
+            output.result(record, _costs(record))
+            return
+        if csv is not None:
+            _write(csv, made.to_csv())
+            record["csv"] = str(csv)
+        output.result(record, *_heading(record), _table(record), *_scored(record), *_notes(record))
+
+
+def _check_writable(path: Path) -> None:
+    """Refuse a folder before anything is forecast, which may have to be paid for."""
+    if not path.name or path.is_dir():
+        raise _not_written(path, "a folder")
+
+
+def _write(path: Path, text: str) -> None:
+    from qhq.files import write_atomically
+
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        raise _not_written(path, error.strerror or str(error)) from error
+
+
+def _not_written(path: Path, why: str) -> Exception:
+    from qhq.errors import ConfigError
+
+    return ConfigError(
+        "--csv must name a file that can be written", got=f"{path}: {why}", fix="Name another file"
+    )
+
+
+def _costs(record: dict[str, Any]) -> Table | str:
+    rows = record["costs"]
+    if not rows:
+        return "No hardware: nothing to pay."
+    columns = list(rows[0])
+    return plain_table(
+        [column.replace("_", " ") for column in columns],
+        [[row[column] for column in columns] for row in rows],
+        title="What it would cost on hardware",
+    )
+
+
+def _heading(record: dict[str, Any]) -> list[str]:
+    missed = record["sessions_missed"]
+    age = f"The last row is of {record['last_row']}, {record['age_days']} days ago"
+    if missed:
+        age += f": {missed:,} sessions have passed since, and the first of them is forecast"
+    half = ", a half day" if record["half_day"] else ""
+    return [
+        f"Run {record['run']} on {record['backend']}, trained to {record['trained_to']}.",
+        f"{age}. Next session: {record['session']}{half}, by {record['calendar']}.",
+    ]
+
+
+MOST_ROWS = 60
+"""Rows of a table that a person reads; a file has them all."""
+
+
+def _table(record: dict[str, Any]) -> Table:
+    columns = ("symbol", "date", "after", "target", "forecast", "last value", "level", "low", "high", "came")
+    rows = record["rows"]
+    shown = [row for row in rows if row["actual"] is None] if record["scored"] else rows
+    cells = [
+        [
+            row["symbol"], row["date"], row["made_after"], row["target"], figure(row["forecast"]),
+            figure(row["last_value"]), f"{100 * row['level']:g} %", figure(row["low"]), figure(row["high"]),
+            None if row["actual"] is None else figure(row["actual"]),
+        ]
+        for row in shown[:MOST_ROWS]
+    ]  # fmt: skip
+    count = len(shown)
+    many = f", the first {MOST_ROWS} of {count:,} rows" if count > MOST_ROWS else ""
+    return plain_table(columns[:-1], [each[:-1] for each in cells], title=f"Forecast{many}")
+
+
+def _scored(record: dict[str, Any]) -> list[Any]:
+    scored = record["scored"]
+    if scored is None:
+        return []
+    from qhq.runs.looks import say_looks
+
+    title = f"What has come true, {scored['from']} to {scored['to']}, {scored['windows']:,} windows"
+    table = metrics_table(title, [("model", scored["metrics"]), ("last-value forecast", scored["naive"])])
+    held = [
+        f"Intervals at {100 * each['level']:g} % held {100 * each['held']['value']:.1f} % of"
+        f" {each['held']['count']:,} values, {each['horizon']} ahead."
+        for each in scored["coverage"]
+    ]
+    return [table, *held, *say_looks(scored["looks"])]
+
+
+def _notes(record: dict[str, Any]) -> list[str]:
+    skill = record["skill"]
+    value = "not defined" if skill["value"] is None else f"{100 * skill['value']:+.2f} %"
+    shown = "shown" if skill["shown"] else "not shown"
+    left = [f"Left out: {each['symbol']} {each['reason']}." for each in record["left_out"][:10]]
+    if len(record["left_out"]) > 10:
+        left.append(f"{len(record['left_out']) - 10} more are left out; --json names them.")
+    if record["expired"]:
+        left.append(f"{record['expired']:,} contracts have expired and are not forecast.")
+    return [
+        f"Skill over the last value: {value}, {shown}. {skill['verdict']}",
+        f"Intervals: {record['intervals']}.",
+        *left,
+        *(f"{note}." for note in record["notes"]),
+        *([f"Figure {record['figure']}"] if record["figure"] else []),
+    ]

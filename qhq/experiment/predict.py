@@ -1,0 +1,400 @@
+"""What has not happened yet: a run's forecast of the sessions after the last row, with intervals.
+
+    plan_prediction   the run's source brought up to date, or another file; windows, and what the encoder
+                      makes of them: all that a backend is asked
+    -> predict        the forecasts of one backend in the unit of the data, their intervals at every level,
+                      and what has come true of those that were asked for with ``since``
+
+Nothing is fitted here: weights, scalers and the radius of the intervals are the run's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from qhq.backends.executor import Executor
+from qhq.backends.local.statevector import StatevectorExecutor
+from qhq.data.ahead import Ahead, prepare_ahead
+from qhq.data.load import load_panel
+from qhq.data.sessions import is_half_day, missed_sessions
+from qhq.data.windows import Windows
+from qhq.errors import ConfigError, DataError
+from qhq.evaluation.baselines.persistence import in_sample_naive_mae, last_value, symbol_scale
+from qhq.evaluation.conformal import LEVEL, Conformal, coverage_of, fit_conformal, follow_conformal
+from qhq.evaluation.metrics import score_windows
+from qhq.experiment.evaluate import Array, circuit_arguments, encode, forecast_scaled
+from qhq.experiment.opening import Experiment, open_run, read_finished
+from qhq.experiment.other_data import Asked, OtherDataRequest, read_request, tell_format
+from qhq.experiment.walk_forward import LAST_VALUE, read_walk
+from qhq.experiment.words import say_test
+from qhq.runs.comparison import run_skill
+from qhq.runs.looks import add_look
+from qhq.runs.record import Looks, RunRecord
+from qhq.runs.run_folder import FINISHED, WALK, RunFolder
+
+SHOWN = "better"
+"""The verdict of a test by which a skill is shown."""
+
+
+@dataclass(frozen=True)
+class PredictRequest:
+    """What ``qhq predict`` was asked for.
+
+    Attributes:
+        data: Where rows come from; ``since`` is the first target of the sessions behind.
+        levels: Probabilities that the intervals are to hold.
+        until: Last session of the horizon that is asked for; None is all of it.
+        offline: Whether Yahoo's prices are taken from the cache alone.
+    """
+
+    data: OtherDataRequest = field(default_factory=OtherDataRequest)
+    levels: tuple[float, ...] = (LEVEL,)
+    until: date | None = None
+    offline: bool = False
+
+
+@dataclass(frozen=True)
+class Skill:
+    """What a run was measured to be worth beside the last-value forecast.
+
+    Attributes:
+        value: 1 - MAE / MAE of the last value, averaged over symbols; None if the last value never errs.
+        shown: Whether a test over many dates and several models shows it.
+        verdict: Both in a sentence.
+    """
+
+    value: float | None
+    shown: bool
+    verdict: str
+
+
+@dataclass(frozen=True, eq=False)
+class PredictPlan:
+    """A prediction that could be made now.
+
+    Attributes:
+        folder: The run, of a walk-forward its newest fold.
+        name: Of the run or the walk-forward that was asked for.
+        request: What was asked for.
+        experiment: The run on its data.
+        ahead: What is to be forecast.
+        latent: What the encoder makes of it, shape (N, I).
+        skill: What the run was measured to be worth.
+        trained_to: Last date of a target that it was trained on.
+    """
+
+    folder: RunFolder
+    name: str
+    request: PredictRequest
+    experiment: Experiment
+    ahead: Ahead
+    latent: torch.Tensor
+    skill: Skill
+    trained_to: str
+
+    @property
+    def count(self) -> int:
+        """Windows that are forecast, N."""
+        return len(self.ahead.windows)
+
+    def arguments(self) -> tuple[Array, Array]:
+        """What a circuit is run at: angles (N, I), and weights (W,)."""
+        return circuit_arguments(self.experiment, self.latent)
+
+
+@dataclass(frozen=True)
+class ForecastRow:
+    """One forecast with one interval; ``actual`` is None as long as nothing has come.
+
+    Attributes:
+        symbol: Stock or contract.
+        made_after: Session after which it is made: that of the last row it knows.
+        date: Session that is forecast.
+        horizon: Sessions ahead, from 1.
+        target: Column that is forecast.
+        forecast: In the unit of the data, as are ``low``, ``high``, ``last_value`` and ``actual``.
+        low: Lower end of the interval, and ``high`` the upper.
+        level: Probability that it is to hold.
+        last_value: The last-value forecast.
+        actual: What came.
+    """
+
+    symbol: str
+    made_after: str
+    date: str
+    horizon: int
+    target: str
+    forecast: float
+    low: float
+    high: float
+    level: float
+    last_value: float
+    actual: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Forecasts of one backend, (N, H, K) as windows have them, and their ends (N, H, K) at each level."""
+
+    plan: PredictPlan
+    forecast: Array
+    ends: Mapping[float, tuple[Array, Array]]
+    looks: Looks | None
+
+    def rows(self) -> list[ForecastRow]:
+        """One row a window, session, target and level, in the order of the dates, then of the symbols."""
+        windows, until = self.plan.ahead.windows, self.plan.request.until
+        symbols, made = windows.symbol.tolist(), windows.input_dates[:, -1].astype(str).tolist()
+        days, actual, last = windows.dates, windows.targets, last_value(windows)
+        limit = None if until is None else np.datetime64(until, "D")
+        rows = []
+        for place in np.ndindex(*self.forecast.shape):
+            number, step, column = place
+            if limit is not None and days[number, step] > limit:
+                continue
+            came = float(actual[place])
+            rows += [
+                ForecastRow(
+                    symbols[number], made[number], str(days[number, step]), step + 1,
+                    windows.cut.targets[column], float(self.forecast[place]), float(low[place]),
+                    float(high[place]), level, float(last[place]), came if np.isfinite(came) else None,
+                )
+                for level, (low, high) in self.ends.items()
+            ]  # fmt: skip
+        return rows
+
+    def scored(self) -> dict[str, Any] | None:
+        """Errors and coverage of the forecasts that have come true; None if none has."""
+        windows = self.plan.ahead.windows
+        true = np.flatnonzero(_has_come(windows))
+        if not len(true):
+            return None
+        came, train = windows.select(true), self.plan.experiment.data.train
+        scale = symbol_scale(came, in_sample_naive_mae(train) if len(train) else {})
+        naive = last_value(came)
+        coverage = [
+            asdict(each)
+            for level, ends in self.ends.items()
+            for each in coverage_of((ends[0][true], ends[1][true]), came, level, came.targets)
+        ]
+        return {
+            "windows": len(came),
+            "from": str(came.dates.min()),
+            "to": str(came.dates.max()),
+            "metrics": asdict(score_windows(came, self.forecast[true], naive, scale)),
+            "naive": asdict(score_windows(came, naive, naive, scale)),
+            "coverage": coverage,
+            "looks": None if self.looks is None else self.looks.to_dict(),
+        }
+
+
+def plan_prediction(folder: RunFolder, request: PredictRequest) -> PredictPlan:
+    """Open a run, bring its data up to date and cut what is to be forecast.
+
+    Args:
+        folder: A run, or a walk-forward, of which the newest fold forecasts.
+        request: What is asked for.
+
+    Raises:
+        QHQError: If the run is not finished, the data cannot be read or do not fit it, or no series has what
+            a forecast takes.
+    """
+    name, (folder, skill) = folder.name, _forecaster(folder)
+    record = read_finished(folder)
+    for level in request.levels:
+        if not 0 < level < 1:
+            raise ConfigError(
+                "--level must lie between 0 and 1", got=f"{level:g}", fix="Take 0.9, for example"
+            )
+    asked = read_request(folder, _brought_up_to_date(request))
+    try:
+        ahead = _read_ahead(asked, request, record)
+    except DataError as error:
+        raise tell_format(error, asked.known.spec, request.data) from error
+    experiment = open_run(folder, ahead.data)
+    latent = encode(experiment, ahead.windows)
+    trained_to = str(asked.known.splits["train"][1])
+    return PredictPlan(folder, name, request, experiment, ahead, latent, skill, trained_to)
+
+
+def predict(plan: PredictPlan, executor: Executor | None) -> Prediction:
+    """Forecast with the run's weights, its circuit run by an executor.
+
+    Args:
+        plan: What is to be forecast.
+        executor: The circuit on a backend; None if the run has none.
+
+    Raises:
+        QHQError: If the backend fails, or a level needs more windows than the validation split has.
+    """
+    windows = plan.ahead.windows
+    scaled, _ = forecast_scaled(plan.experiment, executor, windows, plan.latent)
+    forecast = plan.experiment.data.scaler.to_price(scaled, windows)
+    ends = _intervals(plan, forecast)
+    came = windows.select(_has_come(windows))
+    looks = add_look(came, run=plan.name, command="predict") if len(came) else None
+    return Prediction(plan, forecast, ends, looks)
+
+
+def _forecaster(folder: RunFolder) -> tuple[RunFolder, Skill]:
+    """The run that forecasts, and its measured skill: of a walk-forward the newest fold, and that of all."""
+    if not folder.file(WALK).is_file():
+        tested = read_finished(folder).tested()
+        skill = run_skill(tested)
+        said = say_test(tested)
+        return folder, Skill(skill, False, f"{said} 'qhq ablate {folder.name}' tests it over several seeds.")
+    walk = read_walk(folder)
+    if walk.status != FINISHED or not walk.folds:
+        raise ConfigError(
+            "Only a finished walk-forward can forecast",
+            got=f"{folder.name}, which was cut off or is still training",
+            fix=f"Continue it with 'qhq train --resume {folder.name}'",
+        )
+    newest = RunFolder(folder.file(f"fold-{walk.folds[-1].fold:03d}"))
+    shown = any(each.get("second") == LAST_VALUE and each.get("verdict") == SHOWN for each in walk.tests)
+    return newest, Skill(run_skill(walk.tested()), shown, str(walk.verdict))
+
+
+def _brought_up_to_date(request: PredictRequest) -> OtherDataRequest:
+    """The run's source to its newest row, unless the request itself says where it ends."""
+    data = request.data
+    keys = {each.partition("=")[0].strip() for each in data.overrides}
+    own = ["data.end=null"] if data.path is None and "data.end" not in keys else []
+    own += ["data.offline=true"] if request.offline else []
+    return replace(data, overrides=(*own, *data.overrides), since=None)
+
+
+def _read_ahead(asked: Asked, request: PredictRequest, record: RunRecord) -> Ahead:
+    spec = asked.spec
+    try:
+        panel = load_panel(spec)
+    except DataError as error:
+        if request.data or spec.path is None:
+            raise
+        # A run folder of somebody else may name any file: no line of it belongs into a message or a log.
+        raise DataError(
+            "The file of prices that a run names must be one that qhq can read",
+            got=f"{spec.path}, named by {record.run}",
+            fix=f"'qhq data check {spec.path}' says what is wrong; name another with --data FILE",
+        ) from error
+    return prepare_ahead(
+        panel, spec, asked.known, asked.scalers, since=request.data.since, until=request.until
+    )
+
+
+def _exact(experiment: Experiment, windows: Windows) -> Array:
+    """Forecasts of the exact engine in the unit of the data, (N, H, K)."""
+    executor = None if experiment.ansatz is None else StatevectorExecutor(experiment.ansatz)
+    scaled = forecast_scaled(experiment, executor, windows)[0]
+    return experiment.data.scaler.to_price(scaled, windows)
+
+
+def _intervals(plan: PredictPlan, forecast: Array) -> dict[float, tuple[Array, Array]]:
+    """Ends (N, H, K) of the intervals at every level, of the kind that the run's config asks for.
+
+    Errors are those of the exact engine on the validation split, whatever the backend: a device would have to
+    be paid for each of its windows.
+    """
+    experiment, ahead = plan.experiment, plan.ahead
+    windows, held = ahead.windows, experiment.data.validation
+    adaptive = experiment.config.intervals == "adaptive"
+    before = _exact(experiment, held) if len(held) else None
+    history, past = ahead.history, None
+    if adaptive:
+        history = history.select(~np.isin(history.starts, windows.starts))
+        past = _exact(experiment, history) if len(history) else np.empty((0, *forecast.shape[1:]))
+    found = {}
+    for level in dict.fromkeys(plan.request.levels):
+        conformal = _conformal(plan, held, before, level)
+        if before is None or past is None:
+            found[level] = conformal.interval(windows, forecast)
+            continue
+        every = replace(windows, starts=np.concatenate([history.starts, windows.starts]))
+        followed = follow_conformal(conformal, (held, before), (every, np.concatenate([past, forecast])))
+        found[level] = followed.ends[0][len(history) :], followed.ends[1][len(history) :]
+    return found
+
+
+def _conformal(plan: PredictPlan, held: Windows, before: Array | None, level: float) -> Conformal:
+    """The radius at a level: measured on the run's validation split, or as the run's record has it."""
+    if before is not None and plan.ahead.own:
+        return fit_conformal(held, before, level)
+    metrics = read_finished(plan.folder).metrics
+    intervals = None if metrics is None else metrics.intervals
+    known = None if intervals is None or intervals.conformal is None else intervals.conformal
+    if known is not None and known.level == level:
+        return Conformal.from_dict(known.to_dict())
+    if before is not None:
+        return fit_conformal(held, before, level)
+    raise DataError(
+        "Intervals at another level than the run's are measured on the rows of its validation split",
+        got=f"level {level:g}, and rows that begin after it",
+        fix="Give all rows, from the run's on, or leave --level out",
+    )
+
+
+def _has_come(windows: Windows) -> Any:
+    """Whether all targets of a window are known, shape (N,)."""
+    return np.isfinite(windows.targets).all(axis=(1, 2))
+
+
+def describe(prediction: Prediction, backend: str, today: date | None = None) -> dict[str, Any]:
+    """A prediction as plain JSON, rows and all that must be said of them."""
+    plan = prediction.plan
+    ahead = plan.ahead
+    now = np.datetime64(today or date.today(), "D")
+    other = plan.experiment.data.other
+    stale = int(missed_sessions(np.array([ahead.last]), np.array([now]))[0])
+    notes = [] if other is None else other.row_notes()
+    return {
+        "run": plan.name,
+        **plan.experiment.data.caveat.to_dict(),
+        "backend": backend,
+        "trained_to": plan.trained_to,
+        "last_row": str(ahead.last),
+        "age_days": int((now - ahead.last).astype(int)),
+        "sessions_missed": stale,
+        "session": str(ahead.sessions[0]),
+        "half_day": ahead.by_exchange and is_half_day(ahead.sessions[0].astype(date)),
+        "calendar": ahead.calendar,
+        "intervals": _say_intervals(plan),
+        "skill": asdict(plan.skill),
+        "data": None if other is None else other.to_dict(),
+        "left_out": [asdict(each) for each in ahead.left_out],
+        "expired": ahead.expired,
+        "notes": notes,
+        "rows": [asdict(row) for row in prediction.rows()],
+        "scored": prediction.scored(),
+    }
+
+
+def _say_intervals(plan: PredictPlan) -> str:
+    kind = plan.experiment.config.intervals
+    how = "split conformal" if kind == "split" else "adaptive conformal"
+    where = "the run's validation split" if plan.ahead.own else "what is known of the run's validation split"
+    return f"{how}, by the errors of the exact engine on {where}"
+
+
+SHOWN_ROWS = 60
+"""Newest rows of a series that a figure shows before its forecast."""
+
+
+def history_of(plan: PredictPlan) -> pd.DataFrame:
+    """The newest values of what is forecast: columns symbol, date, target, value."""
+    windows = plan.ahead.windows
+    panel, frames = windows.panel, []
+    for code in dict.fromkeys(windows.code.tolist()):
+        rows = np.flatnonzero((panel.code == code) & (panel.dates <= plan.ahead.last))[-SHOWN_ROWS:]
+        for name in windows.cut.targets:
+            values, dates = panel.column(name)[rows], panel.dates[rows].astype("datetime64[s]")
+            frames.append(
+                pd.DataFrame({"symbol": panel.symbols[code], "date": dates, "target": name, "value": values})
+            )
+    return pd.concat(frames, ignore_index=True)
