@@ -230,8 +230,8 @@ def _divide(values: FloatArray, by: FloatArray) -> FloatArray:
 
 # What a stock file does not say
 
+# A split of 5 for 4, the smallest that is common; the largest dividends move the adjustment by less.
 _LEAST_RATIO = 1.2
-"""A split of 5 for 4, the smallest that is common; the largest dividends move the adjustment by less."""
 
 
 def infer_splits(panel: Panel) -> Panel:

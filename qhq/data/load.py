@@ -22,8 +22,8 @@ from qhq.data.spec import DataSpec, Source
 from qhq.data.yahoo.load import load_history
 from qhq.errors import DataError
 
+# Columns of Yahoo's that say why there is no adjusted close.
 _EXPLAINING = ("close", "dividend")
-"""Columns of Yahoo's that say why there is no adjusted close."""
 
 
 def load_panel(spec: DataSpec) -> Panel:
@@ -133,6 +133,7 @@ class _Source:
     made_up: bool = False
 
 
+# To add a source, add a line, and its name to ``qhq.data.spec.Source``.
 _SOURCES: dict[Source, _Source] = {
     "bundled": _Source(_read_file, "real prices (bundled)", "the bundled prices"),
     "csv": _Source(_read_file, "the user's file"),
@@ -169,7 +170,6 @@ _SOURCES: dict[Source, _Source] = {
         made_up=True,
     ),
 }
-"""To add a source, add a line, and its name to ``qhq.data.spec.Source``."""
 
 
 def describe_source(source: Source) -> str:

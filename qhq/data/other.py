@@ -34,12 +34,12 @@ from qhq.data.split import Splits, TestSplit, TrainingSplit, ValidationSplit, sp
 from qhq.data.windows import Cut, Windows, cut_windows, lay_out
 from qhq.errors import DataError, QHQError
 
+# Prices that many times another run's, or more, are in another unit: no dividend moves a series so far.
 _OTHER_UNIT = 1.25
-"""Prices that many times another run's, or more, are in another unit: no dividend moves a series so far."""
+# Relative difference below which two prices are one price.
 _SAME = 1e-9
-"""Relative difference below which two prices are one price."""
+# Days between sessions, as a multiple of the run's, from which on the rows are of another frequency.
 _OTHER_FREQUENCY = 3.0
-"""Days between sessions, as a multiple of the run's, from which on the rows are of another frequency."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -145,8 +145,8 @@ class Panel:
         return replace(self, columns=(*self.columns, *columns), values=added)
 
 
+# Weekdays without a row that are a gap even where no other series has a row.
 _CLOSED = 3
-"""Weekdays without a row that are a gap even where no other series has a row."""
 
 
 def describe_panel(panel: Panel) -> list[dict[str, Any]]:

@@ -241,8 +241,8 @@ class OtherData:
         return notes
 
 
+# Scaled targets that differ by less are one value and rounding errors.
 _LEAST_SPREAD = 1e-9
-"""Scaled targets that differ by less are one value and rounding errors."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,9 +18,9 @@ from qhq.data.recording import Appended, ChainStore
 from qhq.data.sessions import session_close
 
 _EXCHANGE = ZoneInfo("America/New_York")
+# From the close to each slot of a day. Free quotes lag by a quarter of an hour; the later slots are for
+# symbols that failed at the slots before.
 _DELAYS = (timedelta(minutes=20), timedelta(hours=2), timedelta(hours=4))
-"""From the close to each slot of a day. Free quotes lag by a quarter of an hour; the later slots are for
-symbols that failed at the slots before."""
 
 NAP_SECONDS = 600.0
 """Longest single sleep: a laptop that was shut in between wakes up late by no more than this."""

@@ -32,8 +32,8 @@ from qhq.data.sizes import check_parquet
 from qhq.errors import ConfigError, DataError, nearest
 from qhq.files import MOST_TABLE_BYTES, check_regular, own_file, replacing
 
+# How long a recorder waits for another one that writes the same underlying.
 _LOCK_SECONDS = 60.0
-"""How long a recorder waits for another one that writes the same underlying."""
 
 _NEEDED = ("contract_id", "underlying", "date", "quote_time")
 _STAMP = pa.timestamp("us", tz="UTC")
@@ -192,13 +192,13 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
+# What identifies a quote -> the test of its type, and what to call it.
 _IDENTITY: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
     "contract_id": (_is_text, "text"),
     "underlying": (_is_text, "text"),
     "date": (lambda kind: pa.types.is_date(kind) or pa.types.is_timestamp(kind), "days"),
     "quote_time": (lambda kind: pa.types.is_timestamp(kind) and kind.tz is not None, "times with their zone"),
 }
-"""What identifies a quote -> the test of its type, and what to call it."""
 
 
 def _free_name(path: Path) -> Path:

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from exchange_calendars import ExchangeCalendar
 
 _NEW_YORK = "XNYS"
+# Of New York's calendar: from the first of Yahoo's prices on. Its own default, twenty years back and one
+# ahead, would move with the day on which qhq runs.
 _SPAN = ("1962-01-01", "2060-12-31")
-"""Of New York's calendar: from the first of Yahoo's prices on. Its own default, twenty years back and one
-ahead, would move with the day on which qhq runs."""
+# Share of dates that may lie beside a calendar that fits: typing errors. Of a year in Toronto, the nearest to
+# New York of all exchanges, 2 % do.
 _MOST_STRAYS = 0.005
-"""Share of dates that may lie beside a calendar that fits: typing errors. Of a year in Toronto, the nearest
-to New York of all exchanges, 2 % do."""
+# Two weeks; from fewer dates nobody can tell on which weekdays there are sessions.
 _FEWEST_DAYS = 10
-"""Two weeks; from fewer dates nobody can tell on which weekdays there are sessions."""
 
 
 @cache

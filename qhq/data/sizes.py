@@ -22,14 +22,14 @@ from qhq.limits import require_memory, size_text
 
 _Opener = Callable[[], AbstractContextManager[IO[bytes]]]
 
+# Bytes inside for each byte of the file, of what has more than `_SMALL`.
 _MOST_RATIO = 100
-"""Bytes inside for each byte of the file, of what has more than `_SMALL`."""
 
+# Expanded, whatever the ratio: no machine is filled by it.
 _SMALL = 64 * MEBIBYTE
-"""Expanded, whatever the ratio: no machine is filled by it."""
 
+# Bytes of memory for each byte of content, at the peak of reading it.
 _PER_BYTE = {"text": 8, "Parquet": 4, "workbook": 20}
-"""Bytes of memory for each byte of content, at the peak of reading it."""
 
 
 def check_text(path: Path, origin: str, inside: _Opener | None) -> None:

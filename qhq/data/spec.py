@@ -56,11 +56,11 @@ AS_PANEL = OptionUnits()
 """Nothing said of the units."""
 
 
+# What ``data.format.dates`` may be, beside a pattern such as ``%d.%m.%y``.
 _DATE_ORDERS = (
     "iso", "dayfirst", "monthfirst", "yearfirst", "compact", "epoch_s", "epoch_ms", "epoch_us", "epoch_ns",
     "excel",
 )  # fmt: skip
-"""What ``data.format.dates`` may be, beside a pattern such as ``%d.%m.%y``."""
 
 _Text = Annotated[str, Field(min_length=1)]
 
@@ -213,8 +213,8 @@ Range = tuple[float | None, float | None]
 
 OPTION_SOURCES = ("recorded", "surface", "synthetic")
 _FILE_SOURCES = ("csv", "parquet", "recorded")
+# Files of the user's own; nobody can correct a row of the others.
 _EDITABLE_SOURCES = ("csv", "parquet")
-"""Files of the user's own; nobody can correct a row of the others."""
 PRICED = (*OPTION_PRICES, "iv")
 """Columns that an implied volatility can be turned into."""
 

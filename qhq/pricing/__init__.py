@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from qhq.pricing.black_scholes import theta as theta
     from qhq.pricing.black_scholes import vega as vega
 
+# Names of the greeks; each is a function of ``black_scholes`` with the arguments of ``price``.
 _GREEKS = ("delta", "gamma", "vega", "theta")
-"""Names of the greeks; each is a function of ``black_scholes`` with the arguments of ``price``."""
 
 __getattr__ = lazy_names(__name__, dict.fromkeys(("price", *_GREEKS), "black_scholes"))

@@ -37,8 +37,8 @@ from scipy.special import erfcx, erfinv, ndtr, ndtri
 
 Floats = NDArray[np.float64]
 
+# Stands for a standard deviation of zero, so that 0 / 0 at the money does not arise.
 _TINY = 1e-300
-"""Stands for a standard deviation of zero, so that 0 / 0 at the money does not arise."""
 
 
 class _Arguments(NamedTuple):
@@ -227,17 +227,17 @@ def _density(d1: Floats) -> Floats:
     return np.asarray(np.exp(-d1 * d1 / 2) / np.sqrt(2 * np.pi))
 
 
+# Enough to bisect where rounding keeps Halley's method from settling.
 _MOST_STEPS = 64
-"""Enough to bisect where rounding keeps Halley's method from settling."""
 
+# Relative size of a last step; convergence is cubic, so what then remains is rounding.
 _SETTLED = 1e-6
-"""Relative size of a last step; convergence is cubic, so what then remains is rounding."""
 
+# Beyond it c is 1 in double precision.
 _HIGHEST_D1 = 9.0
-"""Beyond it c is 1 in double precision."""
 
+# (deviation, *facts) -> Newton's correction, and f'' / f', of a function with f' > 0.
 _Step = Callable[..., tuple[Floats, Floats]]
-"""(deviation, *facts) -> Newton's correction, and f'' / f', of a function with f' > 0."""
 
 
 def implied_volatility(

@@ -150,8 +150,8 @@ DraftT = TypeVar("DraftT", bound=Draft)
 Rules = Mapping[str, Callable[[DraftT], Iterator[Finding]]]
 
 DROP_ROW = "Correct or drop that row"
+# Relative difference of two numbers that say the same.
 _EQUAL = 1e-9
-"""Relative difference of two numbers that say the same."""
 ROUNDED = 1e-3
 """Relative difference of two prices of a day that rounding to the cent, or an adjustment, can make."""
 
@@ -261,8 +261,8 @@ def check_future(draft: Draft) -> Iterator[Finding]:
 
 _SHOWN_ROWS = 10
 
+# Rules whose breach leaves in doubt that a row's date was a session.
 _UNDATED = frozenset({"date", "future", "name", "duplicate", "expiry", "quote_time"})
-"""Rules whose breach leaves in doubt that a row's date was a session."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -291,8 +291,8 @@ class Broken:
     refused: bool
 
 
+# How far outside the sessions a start or end may lie: a week of weekend and holidays.
 _EDGE = np.timedelta64(7, "D")
-"""How far outside the sessions a start or end may lie: a week of weekend and holidays."""
 
 
 def cut_span(draft: DraftT, span: tuple[date | None, date | None]) -> DraftT:

@@ -26,11 +26,11 @@ _NUMBER = re.compile(
     rf"(?P<exponent>[eE][-+]?\d{{1,5}})?\s*(?P<size>[kKmMbBtT]|[mM]n|[bB]n|[lL]akh|Cr|cr)?\s*(?P<percent>%)?"
     rf"\s*{_CURRENCY}?\s*(?P<close>\))?"
 )
+# Powers of ten.
 _SIZES = {"k": 3, "m": 6, "mn": 6, "b": 9, "bn": 9, "t": 12, "lakh": 5, "cr": 7}
-"""Powers of ten."""
 _BLANKS = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2212": "-", "\u2019": "'"})
+# Units of which a percent sign means hundredths; in any other column it is a mistake.
 _PERCENT_UNITS = frozenset({"volatility", "rate", "return", "number"})
-"""Units of which a percent sign means hundredths; in any other column it is a mistake."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +166,8 @@ _CLOCK = re.compile(
 _MIDNIGHT = re.compile(r"[T ,]+(?:0?0:00(?::00(?:[.,]0+)?)?(?![:\d])|0{4,6}$)")
 _COMPACT_CLOCK = re.compile(r"(?<=^\d{8})[T ]\d{4}(?:\d{2})?$")
 _WEEKDAY = re.compile(r"^(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+", re.IGNORECASE)
+# By the first letters, four where three are those of two months: English, German, French, Spanish, Italian,
+# Portuguese, Dutch, Polish, Turkish.
 _MONTHS = {
     name: number
     for number, names in enumerate(
@@ -175,20 +177,19 @@ _MONTHS = {
     )
     for name in names.split()
 }  # fmt: skip
-"""By the first letters, four where three are those of two months: English, German, French, Spanish, Italian,
-Portuguese, Dutch, Polish, Turkish."""
+# Unit by the digits: one fewer before September 2001.
 _EPOCHS = {9: "s", 10: "s", 12: "ms", 13: "ms", 15: "us", 16: "us", 18: "ns", 19: "ns"}
-"""Unit by the digits: one fewer before September 2001."""
 _EPOCH_UNITS = {f"epoch_{unit}": unit for unit in _EPOCHS.values()}
+# What stands in a date beside its numbers and its month: East Asian signs, a float's .0, a Spanish 'de'.
 _SIGNS = (
     (re.compile(r"\s*[年월月년]\s*"), "-"),
     (re.compile(r"\s*[日일]$|(?<=\d)\.0+$"), ""),
     (re.compile(r" del? "), " "),
 )
-"""What stands in a date beside its numbers and its month: East Asian signs, a float's .0, a Spanish 'de'."""
 PART_ORDERS = {"dayfirst": (2, 1, 0), "monthfirst": (2, 0, 1), "yearfirst": (0, 1, 2)}
 _Parts = tuple[int, int, int]
 
+# Forms of a date; of ``numeric`` the parts are three numbers in an order that only the column tells.
 _FORMS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("iso", re.compile(r"(?P<y>\d{4})([-/.])(?P<m>\d{1,2})\2(?P<d>\d{1,2})")),
     ("compact", re.compile(r"(?P<y>(?:18|19|20|21)\d\d)(?P<m>\d{2})(?P<d>\d{2})")),
@@ -197,7 +198,6 @@ _FORMS: tuple[tuple[str, re.Pattern[str]], ...] = (
     r" /]+(?P<y>\d{4}|\d{2})")),
     ("named", re.compile(r"(?P<m>[^\W\d_]{3,10})\.? +(?P<d>\d{1,2})(?:st|nd|rd|th)?,? +(?P<y>\d{4})")),
 )  # fmt: skip
-"""Forms of a date; of ``numeric`` the parts are three numbers in an order that only the column tells."""
 
 
 @dataclass(frozen=True, eq=False)

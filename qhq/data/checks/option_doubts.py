@@ -34,19 +34,19 @@ from qhq.data.checks.stocks import (
 from qhq.data.panel import FloatArray, Mask
 from qhq.data.sessions import as_days, is_closed
 
+# Median implied volatilities that are possible, but seldom, lie outside.
 _DOUBTFUL_IV = (0.03, 1.5)
-"""Median implied volatilities that are possible, but seldom, lie outside."""
 _DOUBTFUL_RATE = 0.1
+# Relative difference of spots of one day that is more than rounding.
 _SPOT_SPREAD = 0.005
-"""Relative difference of spots of one day that is more than rounding."""
+# A chain's median strike over the spot; beyond it, or below its inverse, one of the two is another thing.
 _FAR = 3.0
-"""A chain's median strike over the spot; beyond it, or below its inverse, one of the two is another thing."""
+# From then on contracts expire on the Friday itself.
 _SATURDAYS_END = np.datetime64("2015-02-01", "D").astype(np.int64)
-"""From then on contracts expire on the Friday itself."""
+# Relative error of a price that is no fault of the data.
 _ROUNDING = 1e-6
-"""Relative error of a price that is no fault of the data."""
+# Share of the spot below which an option's quote may be any multiple of yesterday's.
 _LEAST_QUOTE = 1e-3
-"""Share of the spot below which an option's quote may be any multiple of yesterday's."""
 _SLIP_OF_QUOTES = 5.0
 
 

@@ -26,12 +26,12 @@ from qhq.data.checks.draft import (
 from qhq.data.panel import FloatArray, Mask
 from qhq.data.spec import OptionUnits
 
+# Root of at most six signs, expiry YYMMDD, C or P, strike in thousandths: ``SPY   230616C00410000``.
 _OCC = re.compile(r"(?:O:)?\.?([A-Z^][A-Z.^]{0,5})(\d?)[ _]*(\d{6})([CP])(\d{8})")
-"""Root of at most six signs, expiry YYMMDD, C or P, strike in thousandths: ``SPY   230616C00410000``."""
 
 _MINI_DIGIT = "7"
+# Stocks of which contracts of 10 shares were listed in 2013 and 2014, their roots ending in 7.
 _MINIS = frozenset(("AAPL", "AMZN", "GOOG", "GOOGL", "GLD", "SPY"))
-"""Stocks of which contracts of 10 shares were listed in 2013 and 2014, their roots ending in 7."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,10 +161,10 @@ def trades_in_us(name: str) -> bool:
 
 KINDS = ("traded", "surface", "model")
 _MOST_IV = 20.0
+# Of nanos, minis, standard and large contracts; all of them are quoted per share.
 _STANDARD_SHARES = (1.0, 10.0, 100.0, 1000.0)
-"""Of nanos, minis, standard and large contracts; all of them are quoted per share."""
+# A chain recorded on a Monday holiday still has Friday's quotes.
 _LATEST_QUOTE_DAYS = 4
-"""A chain recorded on a Monday holiday still has Friday's quotes."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,19 +19,19 @@ from qhq.data.sessions import as_days, last_trading_day
 from qhq.data.spec import OptionUnits, Volatility
 from qhq.pricing.black_scholes import implied_volatility
 
+# Quotes of which the implied volatility is found, evenly over the file.
 _SAMPLE = 2000
-"""Quotes of which the implied volatility is found, evenly over the file."""
+# Median log distance below which volatilities are those of the prices.
 _AGREES = 0.25
-"""Median log distance below which volatilities are those of the prices."""
+# Median log distance above which they are something else.
 _DIFFERS = np.log(3.0)
-"""Median log distance above which they are something else."""
 HIGHEST_MEDIAN_IV = 3.0
 """No market's median implied volatility is 300 %."""
 NEAR = 7 / 365
 """Years to expiry below which an implied volatility says little."""
 
+# Shares that a standard contract on a US stock delivers.
 _SHARES = 100.0
-"""Shares that a standard contract on a US stock delivers."""
 
 _STRIKES = {"hundredths": 100.0, "thousandths": 1000.0}
 
@@ -62,6 +62,7 @@ def convert(
         columns["strike"][:] /= _STRIKES[units.strikes]
 
 
+# From what a file calls volatility, and years to expiry, to a fraction per square root of a year.
 _VOLATILITIES: dict[Volatility, Callable[[FloatArray, FloatArray], FloatArray]] = {
     "fraction": lambda iv, years: iv,  # noqa: ARG005
     "percent": lambda iv, years: iv / 100,  # noqa: ARG005
@@ -69,7 +70,6 @@ _VOLATILITIES: dict[Volatility, Callable[[FloatArray, FloatArray], FloatArray]] 
     "variance": lambda iv, years: np.sqrt(iv),  # noqa: ARG005
     "total_variance": lambda iv, years: np.sqrt(iv / years),
 }
-"""From what a file calls volatility, and years to expiry, to a fraction per square root of a year."""
 
 
 def years_of(draft: OptionDraft) -> FloatArray:

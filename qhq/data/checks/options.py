@@ -53,8 +53,8 @@ _RIGHTS = {
 }
 _STYLES = {"european": 0.0, "e": 0.0, "0": 0.0, "0.0": 0.0, "american": 1.0, "a": 1.0, "1": 1.0, "1.0": 1.0}
 _TINY = float(np.nextafter(0, 1))
+# The least number that is a quote.
 _LEAST = {"bid": 0.0, "ask": _TINY, "mid": _TINY, "last": _TINY, "iv": 1e-4}
-"""The least number that is a quote."""
 
 
 def check_options(

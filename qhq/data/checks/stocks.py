@@ -247,19 +247,19 @@ STOCK_RULES: Rules[Draft] = {
 """What every row of a stock panel keeps, in the order in which it is checked."""
 
 
+# Equal rows in a row that look as if they were filled forward.
 _FILLED_RUN = 5
-"""Equal rows in a row that look as if they were filled forward."""
+# Sessions that a series may miss.
 _LONGEST_GAP = 10
-"""Sessions that a series may miss."""
+# Move of an unadjusted price from one row to the next; a split of 2 for 1 moves it by half.
 _LARGEST_MOVE = 0.4
-"""Move of an unadjusted price from one row to the next; a split of 2 for 1 moves it by half."""
 SLIP = 5.0
 """Factor by which a price leaves both its neighbours, to look like a slip of the decimal point."""
+# Median days from row to row from which rows are weeks or months.
 _LONGEST_STEP = 5.0
-"""Median days from row to row from which rows are weeks or months."""
 _FEWEST_STEPS = 8
+# Share of the price that a regular dividend never reaches.
 _LARGEST_DIVIDEND = 0.25
-"""Share of the price that a regular dividend never reaches."""
 
 
 def _doubt_filled_stocks(draft: Draft) -> Iterator[Finding]:
@@ -454,12 +454,12 @@ def _doubt_below_zero(draft: Draft) -> Iterator[Finding]:
     )
 
 
+# Ways in which prices may mean something else than they seem to; shown at training too.
 _STOCK_READING_DOUBTS: Rules[Draft] = {
     "slip": _doubt_slipped_closes,
     "frequency": _doubt_frequency,
     "shifted": _doubt_shifted,
 }
-"""Ways in which prices may mean something else than they seem to; shown at training too."""
 STOCK_DOUBTS: Rules[Draft] = {
     **_STOCK_READING_DOUBTS,
     "filled": _doubt_filled_stocks,

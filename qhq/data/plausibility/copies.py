@@ -16,21 +16,21 @@ from qhq.data.plausibility.doubt import SHOWN, LeakDoubt
 from qhq.data.spec import DataSpec
 from qhq.data.split import Splits
 
+# Correlation of changes from which a held-out symbol is no unseen one; sectors reach .95.
 _SIMILAR = 0.99
-"""Correlation of changes from which a held-out symbol is no unseen one; sectors reach .95."""
 _FEWEST_DAYS = 20
+# Sessions by which a copy may lag.
 _LATEST = 250
-"""Sessions by which a copy may lag."""
 _CLIP = 6.0
 
 FEWEST_REPEATED, MOST_REPEATED = 8, 60
 """Changes in a row that a repeated block must have: as many as make a chance match unlikely."""
+# Expected matches by chance.
 _CHANCE = 1e-9
-"""Expected matches by chance."""
+# Times the information that changes without a memory would need: real ones have some.
 _CAUTION = 1.5
-"""Times the information that changes without a memory would need: real ones have some."""
+# Factor between two widths of the bins in which changes are compared.
 _GRAIN = 4.0
-"""Factor between two widths of the bins in which changes are compared."""
 
 
 def find_copies(splits: Splits, spec: DataSpec) -> Iterator[LeakDoubt]:
@@ -262,13 +262,13 @@ def _matches(early: _Changes, late: _Changes) -> Iterator[_Match]:
         )
 
 
+# Sign of the changes, and whether their order is turned round: backwards a price takes its changes back.
 _TURNS: dict[str, tuple[int, bool]] = {
     "": (1, False),
     ", backwards": (-1, True),
     ", upside down": (-1, False),
     ", upside down and backwards": (1, True),
 }
-"""Sign of the changes, and whether their order is turned round: backwards a price takes its changes back."""
 
 
 def _surprise(code: IntArray, bins: IntArray) -> FloatArray:

@@ -17,10 +17,10 @@ from qhq.data.panel import DateArray, FloatArray, IntArray, Mask, Panel
 from qhq.data.plausibility.doubt import SHOWN, LeakDoubt
 from qhq.data.spec import DataSpec
 
+# Difference over the spot that is rounding.
 _RELATIVE = 1e-6
-"""Difference over the spot that is rounding."""
+# The same of a rate, a hundredth of a basis point.
 _RATE = 1e-6
-"""The same of a rate, a hundredth of a basis point."""
 
 
 def find_quoted_columns(panel: Panel) -> Iterator[LeakDoubt]:
@@ -81,20 +81,20 @@ def _differing(
         )
 
 
+# Difference over the spread of a column that is rounding.
 _SAME = 1e-6
-"""Difference over the spread of a column that is rounding."""
 _FEWEST_ROWS = 60
+# Months, weeks or other groups that must show the same.
 _FEWEST_GROUPS = 8
-"""Months, weeks or other groups that must show the same."""
+# Share of groups or days that must show it.
 _ALL_BUT = 0.9
-"""Share of groups or days that must show it."""
+# Largest share of the other days on which a price stands still.
 _MOSTLY_MOVES = 0.3
-"""Largest share of the other days on which a price stands still."""
+# Equal steps in a row that look drawn with a ruler, and the steps' least size in units of the last digit.
 _STRAIGHT = 3
-"""Equal steps in a row that look drawn with a ruler, and the steps' least size in units of the last digit."""
 _LEAST_STEP = 20
+# Share of the rows on such lines; a few may be chance, or harmless.
 _LEAST_INSIDE = 0.02
-"""Share of the rows on such lines; a few may be chance, or harmless."""
 
 
 def find_made_columns(panel: Panel, spec: DataSpec, train_end: np.datetime64) -> Iterator[LeakDoubt]:

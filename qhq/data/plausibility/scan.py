@@ -33,16 +33,16 @@ from qhq.data.spec import DataSpec
 from qhq.data.split import Splits
 from qhq.data.windows import Windows
 
+# Newest input rows that a long regression takes.
 _LAGS = 20
-"""Newest input rows that a long regression takes."""
+# The same of a short one.
 _NEAR = 2
-"""The same of a short one."""
 BLOCKS = 10
 """Blocks of sessions; each is forecast from the nine others."""
+# Penalty over the number of windows, of regressors with unit variance.
 _RIDGE = 1e-3
-"""Penalty over the number of windows, of regressors with unit variance."""
+# More are thinned out evenly: what is looked for shows in far fewer.
 _MOST_WINDOWS = 8_000
-"""More are thinned out evenly: what is looked for shows in far fewer."""
 _LONG_WINDOWS = 4_000
 FEWEST_WINDOWS = 50
 """With fewer of a symbol nothing is said of it alone, and with fewer in all nothing at all."""
@@ -50,8 +50,8 @@ LEAST_T = 4.0
 """Mean of the blocks' gains over its standard error: below it a gain may be luck."""
 CLIP = 6.0
 """Robust standard deviations beyond which a value counts as that far: no single crash decides."""
+# Part of a price's change that its own past explains, and autocorrelation, that only an average has.
 _SMOOTH = (0.5, 0.4)
-"""Part of a price's change that its own past explains, and autocorrelation, that only an average has."""
 
 _SESSION_PRICES = frozenset({"open", "high", "low"})
 

@@ -22,11 +22,11 @@ from qhq.errors import DataError
 STILL = 1e-9
 """A column whose standard deviation is below this fraction of its size stands still but for rounding."""
 
+# A robust spread is at least this fraction of the standard deviation, lest a mostly quiet column blow up.
 _FLOOR_OF_SPREAD = 0.25
-"""A robust spread is at least this fraction of the standard deviation, lest a mostly quiet column blow up."""
 
+# Standard deviation over median absolute deviation, of a normal distribution.
 _NORMAL = 1.4826
-"""Standard deviation over median absolute deviation, of a normal distribution."""
 
 
 class Scaler(Protocol):
@@ -99,8 +99,8 @@ def _read_texts(content: Any) -> tuple[str, ...]:
     return texts
 
 
+# By the annotation of a field.
 _READ: dict[str, Callable[[Any], Any]] = {"FloatArray": _read_numbers, "tuple[str, ...]": _read_texts}
-"""By the annotation of a field."""
 
 
 class AffineScaler(Stored, ABC):

@@ -113,14 +113,14 @@ def _dividend_yield(windows: Windows) -> FloatArray:
 
 _Level = Literal["strike", "spot"]
 
+# A change spread less than this, over the strike or in volatility, is rounding, and is divided by 1.
 _LEAST_CHANGE = 1e-6
-"""A change spread less than this, over the strike or in volatility, is rounding, and is divided by 1."""
 
+# Implied volatilities that a forecast is kept within, per square root of a year.
 _VOLATILITY_RANGE = (1e-4, 5.0)
-"""Implied volatilities that a forecast is kept within, per square root of a year."""
 
+# A contract's range is taken as at least this fraction of the median one in training.
 _FLOOR_FRACTION = 0.1
-"""A contract's range is taken as at least this fraction of the median one in training."""
 
 
 def price_powers(names: Sequence[str]) -> FloatArray:

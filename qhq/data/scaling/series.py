@@ -17,8 +17,8 @@ from qhq.data.spec import Scaling
 from qhq.data.windows import Windows
 from qhq.errors import DataError, nearest
 
+# A window's volatility is taken as at least this fraction of the median one in training.
 _FLOOR_FRACTION = 0.1
-"""A window's volatility is taken as at least this fraction of the median one in training."""
 
 
 @dataclass(frozen=True, eq=False)

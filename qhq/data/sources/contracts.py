@@ -13,6 +13,8 @@ from qhq.data.panel import FloatArray
 from qhq.data.sources.meaning import Meaning
 from qhq.errors import DataError
 
+# How a contract's symbol says its parts, the form of the day, and the unit of the strike: OCC, Deribit,
+# Binance.
 _SYMBOLS = (
     (
         r"^(?:O:)?\.?(?P<root>[A-Z0-9^.]{1,6}?)[\s_]*(?P<day>\d{6})(?P<right>[CP])(?P<strike>\d{8})$",
@@ -26,8 +28,6 @@ _SYMBOLS = (
     ),
     (r"^(?P<root>[A-Z0-9]+)-(?P<day>\d{6})-(?P<strike>[\d.]+)-(?P<right>[CP])$", "%y%m%d", 1.0),
 )
-"""How a contract's symbol says its parts, the form of the day, and the unit of the strike: OCC, Deribit,
-Binance."""
 _PARTS = ("underlying", "expiry", "right", "strike")
 
 

@@ -255,6 +255,7 @@ def symbol_of(path: Path) -> str:
     return name.upper() if name == name.lower() else name
 
 
+# What vendors write around a symbol in a file's name.
 _AROUND = (
     r"[\s_-]*\(\d+\)$",  # a second download
     r"\s*-\s*sheet ?\d+$|,\s*1D(ay)?$|_candlestick_1_d_(bid|ask).*$",  # Google Sheets, TradingView, Dukascopy
@@ -265,7 +266,6 @@ _AROUND = (
     r"_(eod|eoddata)?_?\d{4,8}$",
     r"[_-](1?d|d1|daily|1day|historic)$",
 )
-"""What vendors write around a symbol in a file's name."""
 
 
 def _spot_prices(frame: pd.DataFrame, given: FileFormat) -> pd.DataFrame | None:

@@ -30,10 +30,10 @@ from qhq.data.sources.meaning import CLOCK, Meaning
 from qhq.data.spec import FileFormat
 from qhq.errors import DataError
 
+# Most cells of a column that say in words that they hold nothing, kept to be shown.
 _WORDS = 500
-"""Most cells of a column that say in words that they hold nothing, kept to be shown."""
+# Most lines at the end of a file that are no rows: a total, a source.
 _FOOTERS = 5
-"""Most lines at the end of a file that are no rows: a total, a source."""
 
 
 # Dates
@@ -277,8 +277,8 @@ def _pointed(column: pd.Series) -> list[str]:
     return [str(column.iloc[int(rows[0])])] if len(rows) else []
 
 
+# What a fraction is in a unit that the config names: '25%' is 25 percent, and not a quarter of one.
 _SIGNED = {"percent": 100.0, "basis_points": 10_000.0}
-"""What a fraction is in a unit that the config names: '25%' is 25 percent, and not a quarter of one."""
 
 
 def _said(name: str, given: FileFormat) -> str:

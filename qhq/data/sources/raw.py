@@ -42,9 +42,10 @@ from qhq.data.sources.text import (
 from qhq.data.spec import FileFormat
 from qhq.errors import DataError
 
+# Bytes of which the kind, the delimiter and the header are found.
 _PEEKED = 1 << 16
-"""Bytes of which the kind, the delimiter and the header are found."""
 
+# What cannot be read: its first bytes, what it is, and the cure.
 _MAGIC: tuple[tuple[bytes, str, str], ...] = (
     (
         b"\xd0\xcf\x11\xe0",
@@ -61,7 +62,6 @@ _MAGIC: tuple[tuple[bytes, str, str], ...] = (
     (b"Rar!", "a RAR archive", "Unpack it first"),
     (b"version https://git-lfs", "a pointer of Git LFS, not the file itself", "Fetch it with 'git lfs pull'"),
 )
-"""What cannot be read: its first bytes, what it is, and the cure."""
 
 
 def read_raw(path: Path, origin: str, given: FileFormat) -> RawTable:

@@ -50,10 +50,10 @@ from qhq.data.panel import DateArray, FloatArray
 from qhq.data.sessions import third_fridays
 from qhq.errors import DataError
 
+# Days to expiry of a contract's first row: the longest maturity of the points.
 _LIFE = np.timedelta64(91, "D")
-"""Days to expiry of a contract's first row: the longest maturity of the points."""
+# Days to expiry of a contract's last row, or a few more.
 _SHORTEST = np.timedelta64(30, "D")
-"""Days to expiry of a contract's last row, or a few more."""
 WIDTH = 0.15
 """How far from the spot strikes are listed, as a fraction of it."""
 

@@ -66,15 +66,15 @@ from qhq.errors import ConfigError, DataError
 from qhq.pricing.black_scholes import price
 from qhq.seeding import child_generator
 
+# Longest life of a contract.
 _LIFE = np.timedelta64(91, "D")
-"""Longest life of a contract."""
+# Sessions of a stock before its first options: the volatility needs a past.
 _BURN_IN = 22
-"""Sessions of a stock before its first options: the volatility needs a past."""
+# A close that jumps by more against the adjusted close tells a split; the largest dividend is 1.11.
 _SPLIT = 1.25
-"""A close that jumps by more against the adjusted close tells a split; the largest dividend is 1.11."""
 
+# Step of the strikes by the spot at listing: (spots below, step).
 _GRID = ((25.0, 0.5), (50.0, 1.0), (100.0, 2.5), (250.0, 5.0), (500.0, 10.0), (np.inf, 20.0))
-"""Step of the strikes by the spot at listing: (spots below, step)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,10 +142,10 @@ def _list_strikes(spot: FloatArray, strikes: int) -> tuple[FloatArray, npt.NDArr
     return np.asarray(numbers * step, dtype=np.float64), listed
 
 
+# Per year, continuously compounded.
 _RATE = 0.02
-"""Per year, continuously compounded."""
+# Ticks of one unit of price.
 _CENTS = 100
-"""Ticks of one unit of price."""
 
 _HALF_LIVES = {"fast": 11, "slow": 126}
 _SESSIONS = 252
@@ -351,8 +351,8 @@ def _open_interest(traded: npt.NDArray[np.int64], contract: IntArray) -> npt.NDA
 
 Control = Literal["random_walk", "planted"]
 
+# Part of a return that comes again in the next session.
 _PERSISTENCE: dict[Control, float] = {"random_walk": 0.0, "planted": 0.5}
-"""Part of a return that comes again in the next session."""
 
 _SYMBOLS = ("A", "B", "C")
 _SPAN = ("2000-01-03", "2010-01-01")

@@ -84,8 +84,8 @@ class Pacing:
 
 _URL = "QHQ_YAHOO_URL"
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+# Names the Yahoo host that a rewritten request was meant for.
 _HOST_HEADER = "X-Forwarded-Host"
-"""Names the Yahoo host that a rewritten request was meant for."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 10

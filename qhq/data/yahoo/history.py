@@ -110,8 +110,8 @@ def later_splits(split: FloatArray) -> FloatArray:
 EARLIEST = date(1962, 1, 2)
 """First session of Yahoo's oldest stocks, asked for when no start is given."""
 
+# Time after the close until the day's bar has its closing auction; quotes may be delayed by as much.
 _SETTLING = timedelta(minutes=30)
-"""Time after the close until the day's bar has its closing auction; quotes may be delayed by as much."""
 
 RAW = ("symbol", "date", "open", "high", "low", "close", "volume", "dividend", "split")
 COLUMNS = ("symbol", "date", "open", "high", "low", "close", "volume", "adj_close", "dividend", "split")

@@ -33,8 +33,8 @@ from qhq.paths import cache_dir
 if TYPE_CHECKING:
     from qhq.data.yahoo.client import Yahoo
 
+# Version of the columns; a file of another one is not looked at.
 _SCHEMA = 1
-"""Version of the columns; a file of another one is not looked at."""
 
 _INTERVAL = "1d"
 _LOCK_SECONDS = 600.0
@@ -153,14 +153,14 @@ def _describe(symbol: str, entry: Entry) -> dict[str, Any]:
     }
 
 
+# Called with (symbols done, symbols in all, the one just done, or the one that is next).
 _Progress = Callable[[int, int, str], None]
-"""Called with (symbols done, symbols in all, the one just done, or the one that is next)."""
 
+# Sessions that are held and asked for again, to see whether Yahoo still says the same.
 _OVERLAP = 5
-"""Sessions that are held and asked for again, to see whether Yahoo still says the same."""
 
+# Relative; Yahoo rounds anew after each split, to single precision or six decimals.
 _TOLERANCE = 1e-5
-"""Relative; Yahoo rounds anew after each split, to single precision or six decimals."""
 
 
 def load_history(

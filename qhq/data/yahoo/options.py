@@ -34,11 +34,11 @@ _NAMES = {
     "contractSize": "contract_size",
 }
 _NUMBERS = ("strike", "bid", "ask", "last", "iv", "volume", "open_interest")
+# Yahoo serves the options of US exchanges only.
 _NEW_YORK = "America/New_York"
-"""Yahoo serves the options of US exchanges only."""
 
+# Options on stocks and funds are American, on indices European but for these.
 _AMERICAN_INDICES = frozenset({"^OEX"})
-"""Options on stocks and funds are American, on indices European but for these."""
 
 
 def fetch_expiries(symbol: str, *, yahoo: Yahoo | None = None) -> tuple[date, ...]:
