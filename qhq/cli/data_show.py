@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from qhq.data.caveat import Caveat
-    from qhq.data.panel import Panel
+    from qhq.data.panel import Panel, PanelFacts
     from qhq.data.spec import DataSpec
     from qhq.experiment.config import NamedData
 
@@ -114,7 +114,7 @@ def _check_day(panel: Panel, day: date | None) -> None:
         )
 
 
-def _draw(plan: _Plan, rows: list[dict[str, Any]]) -> list[Path]:
+def _draw(plan: _Plan, rows: list[PanelFacts]) -> list[Path]:
     from qhq.progress.steps import StudyProgress
     from qhq.report.figures import save_figure
 
@@ -128,7 +128,7 @@ def _draw(plan: _Plan, rows: list[dict[str, Any]]) -> list[Path]:
     return paths
 
 
-def _figures(plan: _Plan, facts: dict[str, Any]) -> Iterator[tuple[str, Figure]]:
+def _figures(plan: _Plan, facts: PanelFacts) -> Iterator[tuple[str, Figure]]:
     """Draw one symbol: names and figures."""
     import numpy as np
 
@@ -162,7 +162,7 @@ def _check_writable(folder: Path) -> None:
         )
 
 
-def _table(rows: list[dict[str, Any]], kind: str) -> Any:
+def _table(rows: Sequence[Mapping[str, object]], kind: str) -> Any:
     columns = OPTIONS if kind == "options" else STOCKS
     cells = [[_cell(row[column]) for column in columns] for row in rows]
     return plain_table([column.replace("_", " ") for column in columns], cells)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, TypedDict, get_args
 
 Leak = Literal["scaler_sees_test", "last_symbol_inverts", "stops_on_test"]
 
@@ -143,6 +143,25 @@ class Doubt:
     fix: str
 
 
+class ReasonRecord(TypedDict):
+    """A `Reason` in a record."""
+
+    rule: str
+    must: str
+    count: int
+    rows: list[int]
+    example: str
+    counted: bool
+
+
+class QuarantineRecord(TypedDict):
+    """A `Quarantine` in a record: rows set aside, of how many, and why."""
+
+    rows: int
+    of: int
+    reasons: list[ReasonRecord]
+
+
 @dataclass(frozen=True)
 class Quarantine:
     """The rows of a source that were set aside.
@@ -167,9 +186,19 @@ class Quarantine:
         """Rows set aside that count towards the limit."""
         return sum(reason.count for reason in self.reasons if reason.counted)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> QuarantineRecord:
         """As the run's record holds it."""
-        reasons = [{**asdict(reason), "rows": list(reason.rows)} for reason in self.reasons]
+        reasons: list[ReasonRecord] = [
+            {
+                "rule": each.rule,
+                "must": each.must,
+                "count": each.count,
+                "rows": list(each.rows),
+                "example": each.example,
+                "counted": each.counted,
+            }
+            for each in self.reasons
+        ]
         return {"rows": self.count, "of": self.checked, "reasons": reasons}
 
     def note(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Required, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -149,34 +149,67 @@ class Panel:
 _CLOSED = 3
 
 
-def describe_panel(panel: Panel) -> list[dict[str, Any]]:
-    """Describe each symbol, or each underlying of an option panel, in the order of the panel.
+class Gap(TypedDict):
+    """Between which dates a series stops: sessions that others have there, and weekdays."""
 
-    Returns:
-        Flat objects, but for ``gaps`` (after, before, sessions that others have, weekdays) and ``splits``
-        (date, ratio).
-    """
+    after: str
+    before: str
+    sessions: int
+    weekdays: int
+
+
+class SplitDay(TypedDict):
+    """A split of shares: new ones for an old one."""
+
+    date: str
+    ratio: float
+
+
+class _ContractFacts(TypedDict, total=False):
+    contracts: int
+    expiries: int
+    without_quote: int
+    without_iv: int
+    kind: str
+
+
+class PanelFacts(_ContractFacts):
+    """What a panel holds of one symbol, or of one underlying and its contracts."""
+
+    symbol: Required[str]
+    rows: Required[int]
+    first: Required[str | None]
+    last: Required[str | None]
+    sessions: Required[int]
+    gaps: Required[list[Gap]]
+    splits: Required[list[SplitDay]]
+
+
+def describe_panel(panel: Panel) -> list[PanelFacts]:
+    """Describe each symbol, or each underlying of an option panel, in the order of the panel."""
     names = list(dict.fromkeys(panel.group_names))
     number = np.array([names.index(name) for name in panel.group_names], dtype=np.intp)
     group = number[panel.code]
     return [_describe(panel, name, np.flatnonzero(group == code)) for code, name in enumerate(names)]
 
 
-def _describe(panel: Panel, name: str, rows: IntArray) -> dict[str, Any]:
+def _describe(panel: Panel, name: str, rows: IntArray) -> PanelFacts:
     days = np.unique(panel.dates[rows])
-    facts: dict[str, Any] = {
+    contracts: _ContractFacts = _describe_contracts(panel, rows) if panel.groups else {}
+    # The keys of options stand between the others: in this order the columns of a table are printed.
+    return {
         "symbol": name,
         "rows": len(rows),
         "first": str(days[0]) if len(days) else None,
         "last": str(days[-1]) if len(days) else None,
         "sessions": len(days),
+        **contracts,
+        "gaps": find_gaps(days, panel.sessions),
+        "splits": _find_splits(panel, rows),
     }
-    if panel.groups:
-        facts |= _describe_contracts(panel, rows)
-    return facts | {"gaps": find_gaps(days, panel.sessions), "splits": _find_splits(panel, rows)}
 
 
-def _describe_contracts(panel: Panel, rows: IntArray) -> dict[str, Any]:
+def _describe_contracts(panel: Panel, rows: IntArray) -> _ContractFacts:
     quoted = np.isfinite(_column(panel, "mid")[rows])
     volatile = np.isfinite(_column(panel, "iv")[rows])
     return {
@@ -188,7 +221,7 @@ def _describe_contracts(panel: Panel, rows: IntArray) -> dict[str, Any]:
     }
 
 
-def find_gaps(days: DateArray, sessions: DateArray) -> list[dict[str, Any]]:
+def find_gaps(days: DateArray, sessions: DateArray) -> list[Gap]:
     """Find where a series stops for a while.
 
     Args:
@@ -211,7 +244,7 @@ def find_gaps(days: DateArray, sessions: DateArray) -> list[dict[str, Any]]:
     ]
 
 
-def _find_splits(panel: Panel, rows: IntArray) -> list[dict[str, Any]]:
+def _find_splits(panel: Panel, rows: IntArray) -> list[SplitDay]:
     """Find the splits that some rows tell of, each day once: date, and new shares for an old one."""
     ratio = _column(panel, "split")[rows]
     split = np.flatnonzero((ratio > 0) & (ratio != 1))

@@ -8,9 +8,9 @@ it is about.
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypedDict
 
 from qhq.errors import ConfigError, nearest
 
@@ -72,6 +72,20 @@ BOUNDS: dict[str, Bound] = {
 """By kind of target. Whoever moves one, moves the table of ``docs/data.md`` with it."""
 
 
+class DoubtRecord(TypedDict):
+    """A `LeakDoubt` in a record."""
+
+    code: str
+    must: str
+    got: str
+    fix: str
+    count: int
+    rows: list[str]
+    statistic: float
+    threshold: float
+    accepted: dict[str, str] | None
+
+
 @dataclass(frozen=True)
 class LeakDoubt:
     """One doubt, with what raised it.
@@ -103,7 +117,7 @@ class LeakDoubt:
         """The first half of the code."""
         return self.code.partition(":")[0]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> DoubtRecord:
         """As plain JSON."""
         return {
             "code": self.code,
@@ -118,7 +132,7 @@ class LeakDoubt:
         }
 
     @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> LeakDoubt:
+    def from_dict(cls, plain: Mapping[str, Any]) -> LeakDoubt:
         """Inverse of `to_dict`."""
         return cls(**{**plain, "rows": tuple(plain["rows"])})
 

@@ -53,7 +53,7 @@ class Scaler(Protocol):
     def to_price(self, outputs: FloatArray, windows: Windows) -> FloatArray:
         """Bring outputs (N, H, K) in the unit of ``targets`` back to the unit of the file."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """All of it as plain JSON, exact; ``scaler_from_dict`` reads it."""
 
 
@@ -63,7 +63,7 @@ class Stored:
     A class that has its ``kind`` as a constant writes it down too.
     """
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """All of it as plain JSON."""
         names = [each.name for each in fields(self)]  # type: ignore[arg-type]
         if "kind" not in names and hasattr(self, "kind"):

@@ -191,7 +191,7 @@ class ColumnScaler:
         """See ``Scaler.to_price``."""
         return self._by_target(windows, outputs, lambda part, own, values: part.to_price(values, own))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """See ``Scaler.to_dict``."""
         names = {"kind": self.kind, "columns": list(self.columns), "outputs": list(self.outputs)}
         return {**names, "parts": [part.to_dict() for part in self.parts]}

@@ -186,7 +186,7 @@ class _QuoteScaler(AffineScaler):
         """See ``Scaler.inputs``."""
         return self.features.scale(windows)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """See ``Scaler.to_dict``."""
         return super().to_dict() | {"features": self.features.to_dict()}
 
