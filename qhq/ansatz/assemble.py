@@ -23,7 +23,7 @@ __all__ = ["Ansatz", "Circuit", "build", "build_ansatz", "pauli_observables"]
 Circuit: TypeAlias = Ansatz | AnsatzSpec | QuantumCircuit | str | Path
 """What a user may give where an ansatz is asked for."""
 
-ROLES = ("inputs", "observables", "angle_scaling")
+_ROLES = ("inputs", "observables", "angle_scaling")
 """Keywords by which a circuit of Qiskit's becomes an ansatz."""
 
 
@@ -89,12 +89,12 @@ def build_ansatz(circuit: Circuit, **keys: Any) -> Ansatz:
 
 
 def _with_roles(circuit: QuantumCircuit, keys: dict[str, Any]) -> Ansatz:
-    unknown = [key for key in keys if key not in ROLES]
+    unknown = [key for key in keys if key not in _ROLES]
     if unknown:
         raise ConfigError(
             "A QuantumCircuit is as wide and as deep as it was built; only roles can be set",
             got=f"{unknown[0]}={keys[unknown[0]]!r}",
-            fix=nearest(unknown[0], ROLES),
+            fix=nearest(unknown[0], _ROLES),
         )
     wanted = keys.get("inputs", "x")
     if not isinstance(wanted, str):

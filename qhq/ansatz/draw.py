@@ -24,16 +24,16 @@ from qhq.ansatz.stored import plain_program
 from qhq.errors import ConfigError, nearest
 from qhq.files import replacing
 
-FORMS = ("txt", "png", "svg", "pdf")
+_FORMS = ("txt", "png", "svg", "pdf")
 """Endings of files that can be drawn."""
 
-FOLD = 24
+_FOLD = 24
 """Columns of a picture before it goes on below."""
 
-LONGEST_IN_FIGURE, LONGEST_IN_TEXT = 60, 300
+_LONGEST_IN_FIGURE, _LONGEST_IN_TEXT = 60, 300
 """Characters of an angle or a name that are drawn."""
 
-DPI, MOST_PIXELS = 150, 60_000
+_DPI, _MOST_PIXELS = 150, 60_000
 """Resolution of a picture, and the longest side that matplotlib's renderer takes."""
 
 
@@ -41,21 +41,21 @@ def draw_text(ansatz: Ansatz) -> str:
     """The circuit in box-drawing characters, unfolded."""
     for circuit in (ansatz.circuit, plain_program(ansatz)):
         try:
-            drawing = _drawable(circuit, LONGEST_IN_TEXT, math=False).draw("text", fold=-1)
+            drawing = _drawable(circuit, _LONGEST_IN_TEXT, math=False).draw("text", fold=-1)
             return str(drawing).encode("utf-8", "replace").decode()
         except Exception:  # Qiskit's drawer stumbles over a gate: what the gate is made of can still be drawn
             continue
     raise _undrawable(ansatz)
 
 
-def draw_figure(ansatz: Ansatz) -> Figure:
+def _draw_figure(ansatz: Ansatz) -> Figure:
     """The circuit as a matplotlib figure."""
     for circuit in (ansatz.circuit, plain_program(ansatz)):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                figure: Figure = _drawable(circuit, LONGEST_IN_FIGURE, math=True).draw(
-                    "mpl", fold=FOLD, style="iqp"
+                figure: Figure = _drawable(circuit, _LONGEST_IN_FIGURE, math=True).draw(
+                    "mpl", fold=_FOLD, style="iqp"
                 )
         except Exception:  # as above
             continue
@@ -75,9 +75,9 @@ def draw_circuit(ansatz: Ansatz, path: Path) -> None:
         ConfigError: If the ending is another, or the file cannot be written.
     """
     form = path.suffix.removeprefix(".").lower()
-    if form not in FORMS:
+    if form not in _FORMS:
         raise ConfigError(
-            "A drawing must end in .txt, .png, .svg or .pdf", got=f"'{path}'", fix=nearest(form, FORMS)
+            "A drawing must end in .txt, .png, .svg or .pdf", got=f"'{path}'", fix=nearest(form, _FORMS)
         )
     try:
         with replacing(path) as temporary:
@@ -96,9 +96,9 @@ def _write(ansatz: Ansatz, path: Path, form: str) -> None:
     with mpl.rc_context({"svg.hashsalt": "qhq"}), warnings.catch_warnings():
         # A character that the font does not have is drawn as a box.
         warnings.filterwarnings("ignore", "Glyph .* missing from")
-        figure = draw_figure(ansatz)
+        figure = _draw_figure(ansatz)
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form)
-        dpi = min(DPI, MOST_PIXELS / max(figure.get_size_inches()))
+        dpi = min(_DPI, _MOST_PIXELS / max(figure.get_size_inches()))
         figure.savefig(path, dpi=dpi, bbox_inches="tight", metadata=metadata)
 
 

@@ -60,27 +60,27 @@ from qhq.engine.compile import Code, Operand, Slot, class_of, is_parametric, low
 from qhq.errors import ConfigError, nearest
 from qhq.files import replacing
 
-WIDEST_STATE = 12
+_WIDEST_STATE = 12
 """Qubits up to which an export is compared by what it does to a random state; wider ones gate by gate."""
 
-TOLERANCE = 1e-9
+_TOLERANCE = 1e-9
 
-MOST_FACTORS, MOST_CHARACTERS = 64, 100_000
+_MOST_FACTORS, _MOST_CHARACTERS = 64, 100_000
 """Largest power that is written as a product, and longest angle."""
 
-INFIX = {"ADD": "+", "SUB": "-", "MUL": "*", "DIV": "/"}
+_INFIX = {"ADD": "+", "SUB": "-", "MUL": "*", "DIV": "/"}
 
 _BOTH = {XGate, YGate, ZGate, HGate, SGate, SdgGate, TGate, TdgGate, RXGate, RYGate, RZGate}
 _BOTH |= {CXGate, CYGate, CZGate, CHGate, CRZGate, CCXGate}
-GATES_OF_QASM3 = frozenset(
+_GATES_OF_QASM3 = frozenset(
     {*_BOTH, PhaseGate, SXGate, SwapGate, CSwapGate, CPhaseGate, CRXGate, CRYGate, UGate}
 )
 """Gates that Qiskit's reader of OpenQASM 3 gives back as they were."""
 
-GATES_OF_QASM2 = frozenset({*_BOTH, U1Gate, U3Gate})
+_GATES_OF_QASM2 = frozenset({*_BOTH, U1Gate, U3Gate})
 """Gates of the qelib1.inc of the paper on OpenQASM 2 (arXiv:1707.03429), which every reader has."""
 
-Reader = Callable[[str], QuantumCircuit]
+_Reader = Callable[[str], QuantumCircuit]
 
 
 class UnsupportedExport(ConfigError):  # noqa: N818
@@ -130,7 +130,7 @@ def to_qasm3(ansatz: Ansatz, values: ArrayLike | None = None) -> str:
         ConfigError: If an angle is no sum, product or quotient, which is all that Qiskit reads.
     """
     if values is not None:
-        return _written_with_values(ansatz, values, qasm3.dumps, qasm3.loads, GATES_OF_QASM3)
+        return _written_with_values(ansatz, values, qasm3.dumps, qasm3.loads, _GATES_OF_QASM3)
     text = _try_to_write(with_plain_names, ansatz, qasm3.dumps, qasm3.loads)
     if text is not None:
         return text
@@ -157,10 +157,10 @@ def to_qasm2(ansatz: Ansatz, values: ArrayLike | None) -> str:
             fix="Give their values, inputs first (on the command line --values 0.1,0.2,...), or export to"
             " qasm3 or qpy, which keep parameters",
         )
-    return _written_with_values(ansatz, values, qasm2.dumps, qasm2.loads, GATES_OF_QASM2)
+    return _written_with_values(ansatz, values, qasm2.dumps, qasm2.loads, _GATES_OF_QASM2)
 
 
-def to_qpy(ansatz: Ansatz, values: ArrayLike | None = None) -> bytes:
+def _to_qpy(ansatz: Ansatz, values: ArrayLike | None = None) -> bytes:
     """QPY, which holds the whole ansatz: the circuit as it was written, or lowered if QPY cannot hold that.
 
     Raises:
@@ -184,7 +184,7 @@ def to_qpy(ansatz: Ansatz, values: ArrayLike | None = None) -> bytes:
 FORMS: dict[str, Callable[[Ansatz, ArrayLike | None], bytes]] = {
     "qasm3": lambda ansatz, values: to_qasm3(ansatz, values).encode(),
     "qasm2": lambda ansatz, values: to_qasm2(ansatz, values).encode(),
-    "qpy": to_qpy,
+    "qpy": _to_qpy,
 }
 
 
@@ -192,7 +192,7 @@ def _try_to_write(
     prepare: Callable[[Ansatz], QuantumCircuit],
     ansatz: Ansatz,
     write: Callable[[QuantumCircuit], str],
-    read: Reader,
+    read: _Reader,
 ) -> str | None:
     """Text of the circuit with its parameters free; None if it cannot be written and read back the same."""
     try:
@@ -217,7 +217,7 @@ def _written_with_values(
     ansatz: Ansatz,
     values: ArrayLike,
     write: Callable[[QuantumCircuit], str],
-    read: Reader,
+    read: _Reader,
     gates: frozenset[type],
 ) -> str:
     numbers = np.asarray(values, dtype=np.float64)
@@ -280,7 +280,7 @@ def _same_steps(one: QuantumCircuit, other: QuantumCircuit) -> bool:
         ]:
             return False
         for p, q in zip(mine.operation.params, others.operation.params, strict=True):
-            if not np.abs(np.asarray(p, complex) - np.asarray(q, complex)).max() <= TOLERANCE:
+            if not np.abs(np.asarray(p, complex) - np.asarray(q, complex)).max() <= _TOLERANCE:
                 return False
     return True
 
@@ -291,7 +291,7 @@ def _places(circuit: QuantumCircuit, step: CircuitInstruction) -> list[int]:
 
 def _same_action(one: QuantumCircuit, other: QuantumCircuit) -> bool:
     """Whether two circuits without parameters turn a random state into the same, up to its phase."""
-    if one.num_qubits != other.num_qubits or one.num_qubits > WIDEST_STATE:
+    if one.num_qubits != other.num_qubits or one.num_qubits > _WIDEST_STATE:
         return False
     generator = np.random.default_rng(1)
     size = 2**one.num_qubits
@@ -299,11 +299,11 @@ def _same_action(one: QuantumCircuit, other: QuantumCircuit) -> bool:
     start = Statevector(state / np.linalg.norm(state))
     ends = [start.evolve(each).data for each in (one, other)]
     overlap = np.vdot(*ends)
-    return bool(np.abs(ends[0] * overlap - ends[1]).max() <= TOLERANCE)
+    return bool(np.abs(ends[0] * overlap - ends[1]).max() <= _TOLERANCE)
 
 
 def _plain_in_stdgates(ansatz: Ansatz) -> QuantumCircuit:
-    return _in_gates(plain_program(ansatz), GATES_OF_QASM3)
+    return _in_gates(plain_program(ansatz), _GATES_OF_QASM3)
 
 
 def _in_gates(circuit: QuantumCircuit, gates: frozenset[type]) -> QuantumCircuit:
@@ -328,7 +328,10 @@ def _opened(gate: Any, qubits: list[int], gates: frozenset[type]) -> Iterator[tu
         yield U3Gate(*gate.params), qubits
     else:
         definition = gate.definition
-        if not is_parametric(gate) and not Operator(definition).equiv(Operator(gate), rtol=0, atol=TOLERANCE):
+        # Some of Qiskit's definitions are approximate: what is exported must be the gate, not what is near
+        # it.
+        exact = is_parametric(gate) or Operator(definition).equiv(Operator(gate), rtol=0, atol=_TOLERANCE)
+        if not exact:
             raise ValueError(f"the definition of {gate.name} is not exact")
         for step in definition.data:
             places = [qubits[definition.find_bit(bit).index] for bit in step.qubits]
@@ -379,17 +382,17 @@ def _expression_text(expression: ParameterExpression) -> str:
         return repr(operand) if operand >= 0 else f"({operand!r})"
 
     for step in code.steps:
-        if step.op in INFIX:
-            found = f"({text(step.left)} {INFIX[step.op]} {text(step.right)})"
+        if step.op in _INFIX:
+            found = f"({text(step.left)} {_INFIX[step.op]} {text(step.right)})"
         elif step.op == "POW" and isinstance(step.right, float) and step.right.is_integer():
             count = int(step.right)
-            product = "*".join([text(step.left)] * min(abs(count), MOST_FACTORS + 1))
-            if not 0 < abs(count) <= MOST_FACTORS:
+            product = "*".join([text(step.left)] * min(abs(count), _MOST_FACTORS + 1))
+            if not 0 < abs(count) <= _MOST_FACTORS:
                 raise ValueError(f"the power {count}")
             found = f"({product})" if count > 0 else f"(1.0/({product}))"
         else:
             raise ValueError(f"the function {step.op}")
-        if len(found) > MOST_CHARACTERS:
+        if len(found) > _MOST_CHARACTERS:
             raise ValueError("too long")
         texts.append(found)
     return text(code.result)

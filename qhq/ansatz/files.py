@@ -46,7 +46,7 @@ Program = tuple[QuantumCircuit, tuple[Parameter, ...], tuple[Parameter, ...]]
 MOST_BYTES = 64 * MEBIBYTE
 """Of a circuit file, packed or not; matrices of ten qubits in QPY are 16 MiB each."""
 
-MOST_BITS = 100_000
+_MOST_BITS = 100_000
 """Qubits or classical bits of any circuit that a reader is asked for; devices have some hundred."""
 
 
@@ -152,7 +152,7 @@ def parse_qpy(path: Path, content: bytes) -> QuantumCircuit:
     Raises:
         ConfigError: If it is no QPY, or holds another number of circuits.
     """
-    if max(_widths_in_qpy(content)) > MOST_BITS:
+    if max(_widths_in_qpy(content)) > _MOST_BITS:
         raise _unreadable(path, "QPY", ValueError("it is damaged"))
     try:
         with warnings.catch_warnings():
@@ -194,12 +194,12 @@ def _text(content: bytes) -> str:
     return blank_comments(text).replace("\r\n", "\n")
 
 
-MOST_REPEATS = 1000
+_MOST_REPEATS = 1000
 """Of a gate by ``pow``, and controls by ``ctrl``, in OpenQASM 3."""
 
 _SIZES = {
-    re.compile(r"\b(?:qubit|bit|(?:qreg|creg)\s+\w+)\s*\[([^\]]*)\]"): MOST_BITS,
-    re.compile(r"\b(?:ctrl|negctrl|pow)\s*\(([^@]*)\)\s*@"): MOST_REPEATS,
+    re.compile(r"\b(?:qubit|bit|(?:qreg|creg)\s+\w+)\s*\[([^\]]*)\]"): _MOST_BITS,
+    re.compile(r"\b(?:ctrl|negctrl|pow)\s*\(([^@]*)\)\s*@"): _MOST_REPEATS,
 }
 """Where a text asks for a number of something -> the largest one."""
 
@@ -357,19 +357,19 @@ def _natural_order(parameter: Parameter) -> list[int | str]:
     return [int(piece) if piece.isdecimal() else piece for piece in pieces]
 
 
-Step = tuple[Any, list[int]]
+_Step = tuple[Any, list[int]]
 """An operation and the places of its qubits."""
 
-STANDARD = get_standard_gate_name_mapping()
-TURNING = frozenset(
-    type(gate) for gate in STANDARD.values() if isinstance(gate, Gate) and gate.params and gate.num_qubits
+_STANDARD = get_standard_gate_name_mapping()
+_TURNING = frozenset(
+    type(gate) for gate in _STANDARD.values() if isinstance(gate, Gate) and gate.params and gate.num_qubits
 )
 """Classes of Qiskit's gates whose parameters are angles."""
 
 
 def _block_steps(
     circuit: QuantumCircuit, wires: list[int], path: Path, angles: list[Parameter] | None
-) -> Iterator[Step]:
+) -> Iterator[_Step]:
     """The steps of a circuit; ``angles``, if given, gains a fresh parameter for each angle of its gates."""
     for instruction in circuit.data:
         gate = instruction.operation
@@ -393,12 +393,12 @@ def _block_steps(
 
 
 def _turning(gate: Any) -> Gate | None:
-    """A copy of the gate as one of ``TURNING``; None if it is none of them."""
-    if type(gate) in TURNING:
+    """A copy of the gate as one of ``_TURNING``; None if it is none of them."""
+    if type(gate) in _TURNING:
         return gate.to_mutable()
     # Many files define rzz or cu1 themselves; opened, its one angle would become several.
-    known = STANDARD.get(gate.name)
-    if not gate.params or type(known) not in TURNING or len(known.params) != len(gate.params):
+    known = _STANDARD.get(gate.name)
+    if not gate.params or type(known) not in _TURNING or len(known.params) != len(gate.params):
         return None
     copy = known.to_mutable()
     copy.params = list(gate.params)
@@ -413,7 +413,7 @@ def _is_own(gate: Any) -> bool:
     file defines as U(pi/2, 0, pi) is still no rotation that anybody means to train.
     """
     from_library = (type(gate).__module__ or "").startswith("qiskit.circuit.library")
-    is_plain = gate.name in STANDARD and not gate.params
+    is_plain = gate.name in _STANDARD and not gate.params
     own = isinstance(gate, Instruction) and not from_library and not is_plain
     return own and gate.definition is not None
 

@@ -25,10 +25,10 @@ AngleScalingKind = Literal["pi_tanh", "half_pi_tanh", "pi_sin", "two_arctan", "u
 PAULI = r"[IXYZ]+|[XYZ]\d+( [XYZ]\d+)*"
 """A Pauli operator as a text, by all qubits or by those that it acts on."""
 
-MOST_GATES = 2_000_000
+_MOST_GATES = 2_000_000
 """Of a circuit, counted generously; more would take minutes to build and gigabytes to hold."""
 
-QASM_ENDINGS = (".qasm", ".qasm2", ".qasm3", ".inc")
+_QASM_ENDINGS = (".qasm", ".qasm2", ".qasm3", ".inc")
 """Of OpenQASM files; which version one is, its first line says."""
 
 
@@ -52,7 +52,7 @@ class CircuitFile(Spec):
     @model_validator(mode="after")
     def _check_roles(self) -> CircuitFile:
         suffix = self.suffix
-        if suffix not in (*QASM_ENDINGS, ".qpy", ".py"):
+        if suffix not in (*_QASM_ENDINGS, ".qpy", ".py"):
             raise ValueError("path must end in .qpy, .qasm or .py")
         given = bool(self.inputs) + (self.weights is not None)
         if suffix == ".py" and given:
@@ -124,9 +124,9 @@ class AnsatzSpec(Spec):
         pairs = self.qubits**2
         encodings = 1 + self.depth * self.encoding.repeat
         gates = encodings * self.encoding.most_gates(self.qubits) + self.depth * len(self.blocks) * pairs
-        if gates > MOST_GATES:
+        if gates > _MOST_GATES:
             raise ValueError(
-                f"qubits, depth and reps must make at most {MOST_GATES:,} gates, not some {gates:,}"
+                f"qubits, depth and reps must make at most {_MOST_GATES:,} gates, not some {gates:,}"
             )
         return self
 

@@ -39,10 +39,10 @@ KEY = "qhq"
 
 FORMAT = 2
 
-AS_WRITTEN = 3
+_AS_WRITTEN = 3
 """Format of an export that kept the circuit as it was written."""
 
-REPLAY: dict[str, Callable[[Any, Any], Any]] = {
+_REPLAY: dict[str, Callable[[Any, Any], Any]] = {
     "ADD": operator.add,
     "SUB": operator.sub,
     "MUL": operator.mul,
@@ -64,9 +64,9 @@ REPLAY: dict[str, Callable[[Any, Any], Any]] = {
 
 Array = npt.NDArray[np.float64]
 
-STANDARD_GATES = frozenset(get_standard_gate_name_mapping())
+_STANDARD_GATES = frozenset(get_standard_gate_name_mapping())
 
-POINTS = (0.3, 0.7)
+_POINTS = (0.3, 0.7)
 """Angles are compared where parameter ``k`` is ``point + sin(k + 1) / 4``, within most domains."""
 
 
@@ -135,7 +135,7 @@ def qpy_as_written(ansatz: Ansatz) -> bytes:
     Raises:
         ConfigError: If Qiskit cannot write it. What it wrote may still be another circuit when it is read.
     """
-    return _dumped(ansatz.circuit.copy(), ansatz, AS_WRITTEN)
+    return _dumped(ansatz.circuit.copy(), ansatz, _AS_WRITTEN)
 
 
 def read_bytes_back(ansatz: Ansatz, content: bytes) -> Ansatz:
@@ -203,7 +203,7 @@ def program_digest(ansatz: Ansatz) -> str:
     """
     separated, angle_map = _angles(ansatz)
     with np.errstate(all="ignore"):
-        angles = [angle_map.angles(*_split(ansatz, _point(ansatz, point))) for point in POINTS]
+        angles = [angle_map.angles(*_split(ansatz, _point(ansatz, point))) for point in _POINTS]
     columns = iter(np.concatenate(angles).T)
     gates = []
     for step in separated.data:
@@ -285,7 +285,7 @@ def _substituted(
         return values[operand.index] if isinstance(operand, Slot) else operand
 
     for step in code.steps:
-        values.append(REPLAY[step.op](value(step.left), value(step.right)))
+        values.append(_REPLAY[step.op](value(step.left), value(step.right)))
     return value(code.result)
 
 
@@ -316,7 +316,7 @@ def _from_circuit(circuit: QuantumCircuit) -> Ansatz:
     content = (circuit.metadata or {})[KEY]
     given = (content["inputs"], content["weights"])
     named = {parameter.name: parameter for parameter in circuit.parameters}
-    if content["format"] in (1, AS_WRITTEN):
+    if content["format"] in (1, _AS_WRITTEN):
         inputs, weights = (tuple(named[name] for name in names) for names in given)
     else:
         inputs, weights = (tuple(map(Parameter, names)) for names in given)
@@ -349,7 +349,7 @@ def _gates(circuit: QuantumCircuit, qubits: tuple[int, ...]) -> Iterator[tuple[s
         gate = instruction.operation
         wires = tuple(qubits[circuit.find_bit(bit).index] for bit in instruction.qubits)
         definition = getattr(gate, "definition", None)
-        if gate.name not in STANDARD_GATES and definition is not None:
+        if gate.name not in _STANDARD_GATES and definition is not None:
             yield from _gates(definition, wires)
         else:
             yield gate.name, [str(value) for value in gate.params], list(wires)

@@ -48,7 +48,7 @@ class RecurrentStack(nn.Module):
         return last
 
 
-def open_forget_gates(stack: RecurrentStack) -> None:
+def _open_forget_gates(stack: RecurrentStack) -> None:
     """Start every LSTM's forget gate at one, so that a long window reaches the end.
 
     Jozefowicz, Zaremba and Sutskever, ICML 2015: the forget bias is ``b_ih + b_hh``, the second of
@@ -107,7 +107,7 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     "sigmoid": nn.Sigmoid,
 }
 
-ZERO_AT_ZERO: frozenset[Activation] = frozenset({"none", "relu", "tanh"})
+_ZERO_AT_ZERO: frozenset[Activation] = frozenset({"none", "relu", "tanh"})
 """Output activations that are 0 at 0; a sigmoid is 1/2."""
 
 
@@ -265,12 +265,12 @@ def build_model(
     mlp = _build_mlp(spec, quantum, seed)
     if spec.middle is not None:
         angle_scaling = spec.middle.angle_scaling
-    with seeded_torch(seed):
+    with _seeded_torch(seed):
         model = HybridForecaster(spec, shape, quantum=quantum, mlp=mlp, angle_scaling=angle_scaling)
-        open_forget_gates(model.encoder)
+        _open_forget_gates(model.encoder)
         if spec.activation_before == "relu":
             _keep_relu_alive(model.to_latent)
-    if at_zero and spec.output_activation in ZERO_AT_ZERO:
+    if at_zero and spec.output_activation in _ZERO_AT_ZERO:
         model.start_at_zero()
     return model
 
@@ -304,7 +304,7 @@ def _build_mlp(spec: ModelSpec, quantum: QuantumLayer | None, seed: int) -> Tanh
             fix="Set quantum: null for the MLP, or model.middle: null",
         )
     # The stream's name is that of earlier versions: another would draw other weights for the same seed.
-    with seeded_torch(child_seed(seed, "twin")):
+    with _seeded_torch(child_seed(seed, "twin")):
         return TanhMLP(spec.latent, spec.middle.hidden, spec.middle.outputs)
 
 
@@ -317,7 +317,7 @@ def _keep_relu_alive(to_latent: nn.Linear) -> None:
 
 
 @contextmanager
-def seeded_torch(seed: int) -> Iterator[None]:
+def _seeded_torch(seed: int) -> Iterator[None]:
     """Seed torch's CPU generator inside the block and give the caller's state back after it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

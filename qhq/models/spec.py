@@ -37,7 +37,7 @@ def unit_names() -> list[str]:
     return all_names(GROUP, UNITS)
 
 
-def check_unit(name: str) -> str:
+def _check_unit(name: str) -> str:
     """Check that there is a unit of a name; nothing of it is imported.
 
     Raises:
@@ -76,7 +76,7 @@ def _find(name: str) -> EntryPoint | None:
 
 
 Activation = Literal["none", "relu", "tanh", "sigmoid"]
-Skip = Literal["none", "add", "concat"]
+_Skip = Literal["none", "add", "concat"]
 
 
 MOST_HIDDEN = 4096
@@ -86,7 +86,7 @@ MOST_HIDDEN = 4096
 class RecurrentLayerSpec(Spec):
     """One layer of the recurrent encoder; ``unit`` is one of `UNITS` or another package's."""
 
-    unit: Annotated[str, AfterValidator(check_unit)] = "gru"
+    unit: Annotated[str, AfterValidator(_check_unit)] = "gru"
     hidden: int = Field(16, ge=1, le=MOST_HIDDEN)
 
 
@@ -113,5 +113,5 @@ class ModelSpec(Spec):
     activation_after: Activation = "none"
     layer_norm: bool = False
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
-    skip: Skip = "add"
+    skip: _Skip = "add"
     output_activation: Activation = "none"

@@ -25,7 +25,7 @@ from qhq.errors import BackendError
 from qhq.quantum.network import NETWORKS, ExecutorNetwork
 
 
-class TwoPassExecutor(Executor, Protocol):
+class _TwoPassExecutor(Executor, Protocol):
     """An executor that can go back from where its forward pass ended."""
 
     def forward(self, inputs: FloatArray, weights: FloatArray) -> tuple[FloatArray, Any]:
@@ -64,7 +64,7 @@ class _TwoPass(torch.autograd.Function):
     """Values (B, O) of an executor whose backward sweep starts from the states of the forward one."""
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, weights: Tensor, executor: TwoPassExecutor) -> Tensor:
+    def forward(ctx: Any, inputs: Tensor, weights: Tensor, executor: _TwoPassExecutor) -> Tensor:
         values, ctx.residual = executor.forward(_array(inputs), _array(weights))
         ctx.save_for_backward(inputs, weights)
         ctx.executor = executor

@@ -15,7 +15,7 @@ from qhq.errors import ConfigError
 from qhq.files import MOST_TABLE_BYTES, check_regular, replacing
 from qhq.training.loop import TrainingState
 
-IDENTITY = "identity"
+_IDENTITY = "identity"
 """The one key of a weights file's metadata: several would be written in any order, and the bytes differ."""
 
 
@@ -25,7 +25,7 @@ def save_weights(model: nn.Module, path: Path, identity: Mapping[str, str]) -> N
     _replace(
         path,
         lambda temporary: save_file(
-            tensors, temporary, {IDENTITY: json.dumps(dict(identity), sort_keys=True)}
+            tensors, temporary, {_IDENTITY: json.dumps(dict(identity), sort_keys=True)}
         ),
     )
 
@@ -40,9 +40,9 @@ def load_weights(model: nn.Module, path: Path, identity: Mapping[str, str]) -> N
     try:
         check_regular(path, most=MOST_TABLE_BYTES, what="checkpoint")
         with safe_open(path, framework="pt") as file:
-            saved = json.loads((file.metadata() or {}).get(IDENTITY, "{}"))
+            saved = json.loads((file.metadata() or {}).get(_IDENTITY, "{}"))
             if not isinstance(saved, dict):
-                raise ValueError(f"{IDENTITY} must be an object")
+                raise ValueError(f"{_IDENTITY} must be an object")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise _damaged(path, error) from error

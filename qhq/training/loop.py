@@ -22,7 +22,7 @@ from qhq.errors import ConfigError
 from qhq.seeding import child_generator, child_seed
 from qhq.training.spec import TrainingSpec
 
-CHUNK = 1024
+_CHUNK = 1024
 """Validation samples in one forward pass."""
 
 LOSSES: dict[str, type[nn.Module]] = {"mse": nn.MSELoss, "mae": nn.L1Loss, "huber": nn.HuberLoss}
@@ -257,8 +257,8 @@ class Trainer:
     def validation_loss(self) -> float:
         """Loss over the validation split, in scaled units."""
         self.model.eval()
-        starts = range(0, len(self.validation), CHUNK)
-        forecasts = [self.model(*self.validation.arguments(slice(at, at + CHUNK))) for at in starts]
+        starts = range(0, len(self.validation), _CHUNK)
+        forecasts = [self.model(*self.validation.arguments(slice(at, at + _CHUNK))) for at in starts]
         return _finite(float(self.loss(torch.cat(forecasts), self.validation.targets)))
 
     def _advance(self, state: TrainingState, record: EpochRecord) -> TrainingState:

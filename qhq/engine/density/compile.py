@@ -41,31 +41,31 @@ _DEAREST_MERGE = 64
 
 
 @dataclass(frozen=True)
-class Fixed:
+class _Fixed:
     """A transfer matrix on one or two qubits, the first of which is the lowest digit."""
 
     qubits: tuple[int, ...]
     matrix: Matrix
 
-    def transposed(self) -> Fixed:
+    def transposed(self) -> _Fixed:
         """The same map on observables."""
-        return Fixed(self.qubits, self.matrix.T)
+        return _Fixed(self.qubits, self.matrix.T)
 
 
 @dataclass(frozen=True)
-class Turn:
+class _Turn:
     """A rotation about Z by ``sign`` times an angle of the circuit, by its number."""
 
     qubits: tuple[int, ...]
     angle: int
     sign: float = 1.0
 
-    def transposed(self) -> Turn:
+    def transposed(self) -> _Turn:
         """The same map on observables."""
-        return Turn(self.qubits, self.angle, -self.sign)
+        return _Turn(self.qubits, self.angle, -self.sign)
 
 
-Step = Fixed | Turn
+_Step = _Fixed | _Turn
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class CompiledSweep:
 
 def transfer_steps(
     circuit: QuantumCircuit, channels: Channels
-) -> tuple[list[Step], list[ParameterExpression]]:
+) -> tuple[list[_Step], list[ParameterExpression]]:
     """Write a circuit as transfer matrices and turns, each gate followed by its channel.
 
     Args:
@@ -98,7 +98,7 @@ def transfer_steps(
     Raises:
         ConfigError: If a gate acts on more than two qubits, or cannot be lowered.
     """
-    steps: list[Step] = []
+    steps: list[_Step] = []
     angles: list[ParameterExpression] = []
     known: dict[tuple[Any, ...], Matrix] = {}
     for gate, qubits in _gates(circuit):
@@ -107,10 +107,10 @@ def transfer_steps(
                 steps += _rotation(part.name, wires, len(angles))
                 angles.append(part.params[0])
             else:
-                steps.append(Fixed(wires, _transfer_matrix(part, known)))
+                steps.append(_Fixed(wires, _transfer_matrix(part, known)))
         channel = channels.get((gate.name, qubits))
         if channel is not None:
-            steps.append(Fixed(qubits, channel))
+            steps.append(_Fixed(qubits, channel))
     return steps, angles
 
 
@@ -158,25 +158,25 @@ _FRAMES = {"X": _H, "Y": np.diag([1, 1j]) @ _H}
 """Letter -> the gate that turns Z into it."""
 
 
-def _rotation(name: str, qubits: tuple[int, ...], angle: int) -> Iterator[Step]:
+def _rotation(name: str, qubits: tuple[int, ...], angle: int) -> Iterator[_Step]:
     """``exp(-i angle P / 2)`` as a turn about Z between fixed gates."""
-    before: list[Step] = []
-    after: list[Step] = []
+    before: list[_Step] = []
+    after: list[_Step] = []
     for letter, qubit in zip(_LETTERS[name], qubits, strict=True):
         if letter != "Z":
             frame = PTM(Operator(_FRAMES[letter])).data.real
-            before.append(Fixed((qubit,), frame.T))
-            after.append(Fixed((qubit,), frame))
+            before.append(_Fixed((qubit,), frame.T))
+            after.append(_Fixed((qubit,), frame))
     if len(qubits) == 2:
         # CX takes Z of its target to Z Z.
-        parity = Fixed(qubits, PTM(Operator(CXGate())).data.real)
+        parity = _Fixed(qubits, PTM(Operator(CXGate())).data.real)
         before, after = [*before, parity], [parity, *after]
     yield from before
-    yield Turn(qubits[-1:], angle)
+    yield _Turn(qubits[-1:], angle)
     yield from after
 
 
-def cut_at_inputs(steps: Sequence[Step], sampled: Callable[[int], bool]) -> tuple[list[Step], list[Step]]:
+def cut_at_inputs(steps: Sequence[_Step], sampled: Callable[[int], bool]) -> tuple[list[_Step], list[_Step]]:
     """Steps that a sample's state goes through, and those that the observables are pulled through.
 
     Args:
@@ -184,10 +184,10 @@ def cut_at_inputs(steps: Sequence[Step], sampled: Callable[[int], bool]) -> tupl
         sampled: Whether an angle differs by sample.
     """
     touched: set[int] = set()
-    front: list[Step] = []
-    rest: list[Step] = []
+    front: list[_Step] = []
+    rest: list[_Step] = []
     for step in reversed(steps):
-        if (isinstance(step, Turn) and sampled(step.angle)) or touched.intersection(step.qubits):
+        if (isinstance(step, _Turn) and sampled(step.angle)) or touched.intersection(step.qubits):
             touched.update(step.qubits)
             front.append(step)
         else:
@@ -195,7 +195,7 @@ def cut_at_inputs(steps: Sequence[Step], sampled: Callable[[int], bool]) -> tupl
     front.reverse()
     # Before its first two-qubit step a qubit is a factor of a product: what it meets until then is cheap.
     joined = {qubit for step in front if len(step.qubits) == 2 for qubit in step.qubits}
-    back: list[Step] = []
+    back: list[_Step] = []
     for step in reversed(rest):
         if joined.isdisjoint(step.qubits) and len(step.qubits) == 1:
             front.append(step)
@@ -210,10 +210,10 @@ class _Run:
     """A product of one-qubit steps: a fixed matrix, then turns, each with the fixed matrix behind it."""
 
     matrices: list[Matrix] = field(default_factory=lambda: [np.eye(4)])
-    turns: list[Turn] = field(default_factory=list)
+    turns: list[_Turn] = field(default_factory=list)
 
-    def add(self, step: Step) -> None:
-        if isinstance(step, Turn):
+    def add(self, step: _Step) -> None:
+        if isinstance(step, _Turn):
             self.turns.append(step)
             self.matrices.append(np.eye(4))
         else:
@@ -233,7 +233,7 @@ class _Pair:
     matrix: Matrix
 
 
-def build_sweep(steps: Iterable[Step], qubits: int, *, from_zero: bool) -> CompiledSweep:
+def build_sweep(steps: Iterable[_Step], qubits: int, *, from_zero: bool) -> CompiledSweep:
     """Fuse steps into blocks.
 
     Args:
@@ -246,7 +246,7 @@ def build_sweep(steps: Iterable[Step], qubits: int, *, from_zero: bool) -> Compi
         if len(step.qubits) == 1:
             fusion.runs[step.qubits[0]].add(step)
         else:
-            assert isinstance(step, Fixed)
+            assert isinstance(step, _Fixed)
             fusion.add((step.qubits[0], step.qubits[1]), step.matrix)
     fusion.finish()
     return _flatten(fusion.blocks, fusion.product, qubits)

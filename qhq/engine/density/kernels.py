@@ -28,7 +28,7 @@ from qhq.engine.kernels.jit import entry, inner
 from qhq.engine.kernels.lanes import fill, load, spread, store
 from qhq.engine.program import Integers, Numbers
 
-PULLED, KEPT, TURNED, SCRATCH_ROWS = 16, 32, 48, 64
+_PULLED, _KEPT, _TURNED, SCRATCH_ROWS = 16, 32, 48, 64
 """Rows that a block works in, 16 members of a coset each: what came, what is pulled back through the block,
 what was kept of the way forwards, and that through one of the two runs."""
 
@@ -99,6 +99,7 @@ class Work(NamedTuple):
 def _multiply(matrix: Numbers, m: int, x: Numbers, x_at: Any, y: Numbers, y_at: Any) -> None:
     """``y[i] = sum_k matrix[i, k] x[k]`` over four rows of x and of y, each by its start and step."""
     (start, step), (to, by) = x_at, y_at
+    # All four are read before the first is written: ``y`` may be ``x``.
     a, b, c, d = load(x, start), load(x, start + step), load(x, start + 2 * step), load(x, start + 3 * step)
     for i in range(4):
         k = m + 4 * i
@@ -164,6 +165,7 @@ def _insert_digit(index: int, qubit: int) -> int:
 def _corner(k: int, block: Integers) -> int:
     """The k-th index whose digits at the block's qubits are I."""
     a, b = block[Block.QUBIT_A], block[Block.QUBIT_B]
+    # The lower qubit first: the place of the higher one counts the digit that is there by then.
     return _insert_digit(_insert_digit(k, min(a, b)), max(a, b))
 
 
@@ -171,6 +173,7 @@ def _corner(k: int, block: Integers) -> int:
 def _multiply_sparse(sweep: Sweep, first: int, x: Numbers, y: Numbers, to: Any) -> None:
     """``y[start + step i + along j] = sum_c matrix[i + 4 j, c] x[c]`` with ``start, step, along = to``."""
     start, step, along = to
+    # Sparse, since a Clifford gate has one entry a row, and a Pauli channel behind it adds none.
     for row in range(16):
         total = fill(y, 0.0)
         for e in range(sweep.starts[first + row], sweep.starts[first + row + 1]):
@@ -199,6 +202,7 @@ def _advance(sweep: Sweep, k: int, work: Work, states: Numbers, source: int, tar
             if run_a >= 0:
                 _multiply(matrices, 16 * run_a, states, (start, step), scratch, (4 * j, 1))
             else:
+                # Copied, since the sparse matrix reads all of the scratch, and ``target`` may be ``source``
                 for i in range(4):
                     store(scratch, 4 * j + i, load(states, start + step * i))
         if run_b >= 0:
@@ -209,24 +213,26 @@ def _advance(sweep: Sweep, k: int, work: Work, states: Numbers, source: int, tar
 
 @inner
 def _pull_back(work: Work, run_a: int, run_b: int) -> None:
-    """Pull the scratch rows PULLED through two runs, and add to the gradients of these.
+    """Pull the scratch rows _PULLED through two runs, and add to the gradients of these.
 
-    What the runs acted on stands in the rows KEPT.
+    What the runs acted on stands in the rows _KEPT.
     """
     scratch, matrices = work.scratch, work.matrices
     if run_a >= 0:
-        right = KEPT
+        # The two runs act on different digits, so they commute; only the rows they are multiplied with
+        # differ.
+        right = _KEPT
         if run_b >= 0:
-            right = TURNED
+            right = _TURNED
             for i in range(4):
-                _multiply(matrices, 16 * run_b, scratch, (KEPT + i, 4), scratch, (TURNED + i, 4))
-        _add_products(work.gradients, 16 * run_a, scratch, (PULLED, right), (1, 4))
+                _multiply(matrices, 16 * run_b, scratch, (_KEPT + i, 4), scratch, (_TURNED + i, 4))
+        _add_products(work.gradients, 16 * run_a, scratch, (_PULLED, right), (1, 4))
         for j in range(4):
-            _multiply_back(matrices, 16 * run_a, scratch, PULLED + 4 * j, 1)
+            _multiply_back(matrices, 16 * run_a, scratch, _PULLED + 4 * j, 1)
     if run_b >= 0:
-        _add_products(work.gradients, 16 * run_b, scratch, (PULLED, KEPT), (4, 1))
+        _add_products(work.gradients, 16 * run_b, scratch, (_PULLED, _KEPT), (4, 1))
         for i in range(4):
-            _multiply_back(matrices, 16 * run_b, scratch, PULLED + i, 4)
+            _multiply_back(matrices, 16 * run_b, scratch, _PULLED + i, 4)
 
 
 @inner
@@ -240,12 +246,12 @@ def _retreat(sweep: Sweep, k: int, work: Work, states: Numbers, source: int, g: 
             for i in range(4):
                 place = corner + step * i + along * j
                 store(scratch, 4 * j + i, load(g, place))
-                store(scratch, KEPT + 4 * j + i, load(states, source + place))
-        _multiply_sparse(sweep, first + ROW_STARTS, scratch, scratch, (PULLED, 1, 4))
+                store(scratch, _KEPT + 4 * j + i, load(states, source + place))
+        _multiply_sparse(sweep, first + ROW_STARTS, scratch, scratch, (_PULLED, 1, 4))
         _pull_back(work, run_a, run_b)
         for j in range(4):
             for i in range(4):
-                store(g, corner + step * i + along * j, load(scratch, PULLED + 4 * j + i))
+                store(g, corner + step * i + along * j, load(scratch, _PULLED + 4 * j + i))
 
 
 @inner
@@ -269,7 +275,7 @@ def _build_runs(sweep: Sweep, work: Work) -> None:
         m = 16 * run
         for factor in range(sweep.runs[run], sweep.runs[run + 1]):
             turn = sweep.turns[factor]
-            if turn < 0:
+            if turn < 0:  # the first factor, from which the matrix of the run starts
                 for k in range(16):
                     store(work.matrices, m + k, spread(sweep.fixed, 16 * factor + k))
                 continue
@@ -289,6 +295,7 @@ def _write_slopes(sweep: Sweep, work: Work) -> None:
     rights, h = work.rights, work.gradients
     for run in range(len(sweep.runs) - 1):
         m = 16 * run
+        # Not down to the first factor: it has no turn, and nobody asks what is left of it.
         for factor in range(sweep.runs[run + 1] - 1, sweep.runs[run], -1):
             turn, right = sweep.turns[factor], 16 * factor
             _fix(sweep.fixed, factor, h, work.scratch, (m, 0), (1, 4))
@@ -356,7 +363,7 @@ def sweep_forward(sweep: Sweep, work: Work, states: Numbers, keep: int) -> None:
     _build_runs(sweep, work)
     if len(sweep.product):
         _write_product(sweep, work, states)
-    size = keep << (2 * sweep.qubits)
+    size = keep << (2 * sweep.qubits)  # zero where nothing is kept: every block then writes in place
     for k in range(len(sweep.blocks)):
         _advance(sweep, k, work, states, k * size, (k + 1) * size)
 
@@ -364,6 +371,7 @@ def sweep_forward(sweep: Sweep, work: Work, states: Numbers, keep: int) -> None:
 @entry
 def sweep_back(sweep: Sweep, work: Work, states: Numbers, g: Numbers) -> None:
     """Pull ``g`` of the last vector back, with all vectors kept; slopes go to ``work.slopes``."""
+    # Blocks add to the gradients of their runs, so these start at zero; slopes are written once.
     for k in range(16 * (len(sweep.runs) - 1)):
         store(work.gradients, k, fill(g, 0.0))
     size = 1 << (2 * sweep.qubits)

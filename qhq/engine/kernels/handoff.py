@@ -12,19 +12,16 @@ Without that order a processor (ARM more than x86) or LLVM itself may move the w
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir  # type: ignore[import-untyped, unused-ignore]
-from numba import extending
 from numba.core import cgutils, types
 
-from qhq.engine.kernels.jit import inner
+from qhq.engine.kernels.jit import inner, intrinsic
 
-_extend: Any = extending
 _types: Any = types
 _codegen: Any = cgutils
 # Any: Numba is typed in part.
@@ -38,7 +35,7 @@ class Word(IntEnum):
     SPAN = 2  # its number
     CLOCK = 3  # which of the system's clocks to go by
     SPIN = 4  # nanoseconds to wait for an order
-    TIME = 5  # this and the next word are overwritten by ``_now``
+    TIME = 5  # this and the next word, a ``timespec`` of two 64-bit numbers, are overwritten by ``_now``
 
 
 class State(IntEnum):
@@ -64,14 +61,23 @@ def _word(builder: Any, mailbox: Any, place: Any) -> Any:
     return builder.inttoptr(builder.add(mailbox, offset), ir.IntType(64).as_pointer())
 
 
-def _read(_typing: Any, mailbox: Any, place: Any) -> Any:  # noqa: ARG001
+# Intrinsics, since Numba has no atomic of a given order on an address.
+
+
+@intrinsic
+def read(_typing: Any, mailbox: Any, place: Any) -> Any:  # noqa: ARG001
+    """``read(mailbox, k)``: word ``k``, and with it all that its writer wrote before."""
+
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         return builder.load_atomic(_word(builder, *args), "acquire", _WORD_BYTES)
 
     return _types.int64(_types.int64, _types.int64), generate
 
 
-def _write(_typing: Any, mailbox: Any, place: Any, value: Any) -> Any:  # noqa: ARG001
+@intrinsic
+def write(_typing: Any, mailbox: Any, place: Any, value: Any) -> Any:  # noqa: ARG001
+    """``write(mailbox, k, value)``: word ``k``, after all that was written before."""
+
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         builder.store_atomic(args[2], _word(builder, *args[:2]), "release", _WORD_BYTES)
         return context.get_dummy_value()
@@ -79,7 +85,10 @@ def _write(_typing: Any, mailbox: Any, place: Any, value: Any) -> Any:  # noqa: 
     return _types.void(_types.int64, _types.int64, _types.int64), generate
 
 
-def _address(_typing: Any, job: Any) -> Any:
+@intrinsic
+def address_of(_typing: Any, job: Any) -> Any:
+    """``address_of(job)``: of a copy on the stack of the calling function, gone when that returns."""
+
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         place = _codegen.alloca_once_value(builder, args[0])
         return builder.ptrtoint(place, ir.IntType(64))
@@ -87,7 +96,10 @@ def _address(_typing: Any, job: Any) -> Any:
     return _types.int64(job), generate
 
 
-def _job(_typing: Any, address: Any, like: Any) -> Any:  # noqa: ARG001
+@intrinsic
+def _job_at(_typing: Any, address: Any, like: Any) -> Any:  # noqa: ARG001
+    """``_job_at(address, like)``: what is stored there, of the type of ``like``."""
+
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         pointer = builder.inttoptr(args[0], context.get_value_type(like).as_pointer())
         job = builder.load(pointer)
@@ -98,7 +110,10 @@ def _job(_typing: Any, address: Any, like: Any) -> Any:  # noqa: ARG001
     return like(_types.int64, like), generate
 
 
+@intrinsic
 def _pause(_typing: Any) -> Any:
+    """``_pause()``: tell the processor that this is a spin; its other hardware thread gets the units."""
+
     def generate(context: Any, builder: Any, _signature: Any, _args: Any) -> Any:
         if platform.machine() in {"x86_64", "AMD64"}:
             kind = ir.FunctionType(ir.VoidType(), [])
@@ -108,16 +123,7 @@ def _pause(_typing: Any) -> Any:
     return _types.void(), generate
 
 
-read: Callable[[int, int], int] = _extend.intrinsic(_read)
-"""``read(mailbox, k)``: word ``k``, and with it all that its writer wrote before."""
-write: Callable[[int, int, int], None] = _extend.intrinsic(_write)
-"""``write(mailbox, k, value)``: word ``k``, after all that was written before."""
-address_of: Callable[[Any], int] = _extend.intrinsic(_address)
-"""``address_of(job)``: of a copy on the stack of the calling function, gone when that returns."""
-_job_at: Callable[[int, Any], Any] = _extend.intrinsic(_job)
-"""``_job_at(address, like)``: what is stored there, of the type of ``like``."""
-_rest: Callable[[], None] = _extend.intrinsic(_pause)
-
+# Of the C library, which every process has loaded: Python's ``time`` would need the interpreter lock.
 _sched_yield: Any = _types.ExternalFunction("sched_yield", _types.int32())
 _usleep: Any = _types.ExternalFunction("usleep", _types.int32(_types.int32))
 _clock_gettime: Any = _types.ExternalFunction("clock_gettime", _types.int32(_types.int64, _types.int64))
@@ -127,18 +133,12 @@ _clock_gettime: Any = _types.ExternalFunction("clock_gettime", _types.int32(_typ
 def _relax() -> None:
     """Wait for a moment, and let others have the core if they want it: there may be only one."""
     for _ in range(_PAUSES):
-        _rest()
+        _pause()
     _sched_yield()
 
 
 @inner
-def _doze() -> None:
-    """Leave the core for a moment, to whoever has to share another one."""
-    _usleep(20)
-
-
-@inner
-def _now(mailbox: int) -> int:
+def _now(mailbox: int) -> Any:
     """Nanoseconds on the mailbox's clock."""
     _clock_gettime(read(mailbox, Word.CLOCK), mailbox + _WORD_BYTES * Word.TIME)
     return read(mailbox, Word.TIME) * 1_000_000_000 + read(mailbox, Word.TIME + 1)
@@ -159,13 +159,14 @@ def await_all(mailboxes: npt.NDArray[np.int64]) -> None:
     Otherwise a worker that shares its core with another process would stay there while the caller burns one.
     """
     looks = 0
+    # One after the other, not in rounds: the last to finish decides, whatever the order.
     for k in range(len(mailboxes)):
         while read(mailboxes[k], Word.STATE) == State.ORDERED:
             looks += 1
             if looks < _LOOKS:
                 _relax()
             else:
-                _doze()
+                _usleep(20)  # leave the core to whoever has to share another one
 
 
 @inner

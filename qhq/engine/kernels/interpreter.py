@@ -50,22 +50,23 @@ from qhq.engine.program import Angles, Integers, Kind, Layout, Numbers, Op, Prog
 def _shared_part(angles: Angles, weights: Numbers, k: int) -> Any:
     """What angle ``k`` is without inputs."""
     angle = angles.constant[k]
+    # Sparse rows, since an angle has one or two parameters, and a circuit may have hundreds.
     for j in range(angles.w_start[k], angles.w_start[k + 1]):
         angle += angles.w_slope[j] * weights[angles.w_index[j]]
     return angle
 
 
 @inner
-def write_shared(angles: Angles, weights: Numbers, trig: Numbers) -> None:
+def _write_shared(angles: Angles, weights: Numbers, trig: Numbers) -> None:
     """Rows ``2 k, 2 k + 1`` become cosine and sine of half of each angle that the batch shares."""
     for k in range(angles.sampled, len(angles.constant)):
-        half = _shared_part(angles, weights, k) / 2
+        half = _shared_part(angles, weights, k) / 2  # all that any operation needs is of half the angle
         store(trig, 2 * k, fill(trig, math.cos(half)))
         store(trig, 2 * k + 1, fill(trig, math.sin(half)))
 
 
 @inner
-def write_sampled(angles: Angles, inputs: Any, weights: Numbers, first: int, trig: Numbers) -> None:
+def _write_sampled(angles: Angles, inputs: Any, weights: Numbers, first: int, trig: Numbers) -> None:
     """The same for the angles that differ by sample, for the samples from ``first`` on."""
     width = lanes(trig)
     # Number by number: ``inputs`` are laid out by sample, and no loop over amplitudes waits for this one.
@@ -81,33 +82,35 @@ def write_sampled(angles: Angles, inputs: Any, weights: Numbers, first: int, tri
 
 
 @inner
-def copy_rows(source: Numbers, target: Numbers, begin: int, end: int) -> None:
+def _copy_rows(source: Numbers, target: Numbers, begin: int, end: int) -> None:
     """Copy rows ``begin`` to ``end``."""
     for r in range(begin, end):
         store(target, r, load(source, r))
 
 
 @inner
-def spread_sampled(angles: Angles, fresh: Numbers, dinputs: Any, first: int) -> None:
+def _spread_sampled(angles: Angles, fresh: Numbers, dinputs: Any, first: int) -> None:
     """``dinputs[b, i] = sum_k x_slope[k, i] dE/dangle[b, k]`` for the samples from ``first`` on."""
     width = lanes(fresh)
     for b in range(min(width, len(dinputs) - first)):
         for i in range(dinputs.shape[1]):
-            dinputs[first + b, i] = 0
+            dinputs[first + b, i] = (
+                0  # the caller's memory comes as it is, and an input may stand in no angle
+            )
         for k in range(angles.sampled):
             for j in range(angles.x_start[k], angles.x_start[k + 1]):
                 dinputs[first + b, angles.x_index[j]] += angles.x_slope[j] * fresh[k * width + b]
 
 
 @inner
-def add_rows(fresh: Numbers, totals: Numbers, count: int) -> None:
+def _add_rows(fresh: Numbers, totals: Numbers, count: int) -> None:
     """``totals += fresh`` for the first ``count`` rows."""
     for k in range(count):
         store(totals, k, load(totals, k) + load(fresh, k))
 
 
 @inner
-def spread_shared(angles: Angles, totals: Numbers, dweights: Numbers) -> None:
+def _spread_shared(angles: Angles, totals: Numbers, dweights: Numbers) -> None:
     """``dweights[w] = sum_k w_slope[k, w] sum_b dE/dangle[b, k]``."""
     for w in range(len(dweights)):
         dweights[w] = 0
@@ -208,12 +211,6 @@ def _table_of(layout: Layout, own: _SpanBuffers, number: int) -> Numbers:
 
 
 @inner
-def _costate_of(bits: int, own: _SpanBuffers) -> Numbers:
-    """Rows of the co-state, which begin the work."""
-    return _rows(own.work, 0, 2 << bits)
-
-
-@inner
 def _scratch_of(bits: int, own: _SpanBuffers) -> Numbers:
     """As many rows of scratch."""
     return _rows(own.work, 2 << bits, 2 << bits)
@@ -291,9 +288,9 @@ def _run_tile(program: Program, variables: Any, own: _SpanBuffers, psi: Numbers,
     layout, angles, _ = program
     inputs, weights = variables
     trig = _tile_trig(own, tile)
-    write_sampled(angles, inputs, weights, tile * lanes(trig), trig)
+    _write_sampled(angles, inputs, weights, tile * lanes(trig), trig)
     # Shared angles are copied into each tile, so that an operation need not ask where its angle lies.
-    copy_rows(_tile_trig(own, -1), trig, 2 * angles.sampled, 2 * own.angles)
+    _copy_rows(_tile_trig(own, -1), trig, 2 * angles.sampled, 2 * own.angles)
     for p in range(len(layout.ops)):
         _apply(layout, layout.ops[p], psi, trig, own)
 
@@ -315,14 +312,17 @@ def _differentiate_tile(program: Program, psi: Numbers, gradient: Any, own: _Spa
     layout, angles, readout = program
     cotangent, dinputs = gradient
     bits = layout.bits
-    lam, slots, slopes = _costate_of(bits, own), _slots_of(bits, own), _slopes_of(bits, own)
+    lam = _rows(own.work, 0, 2 << bits)  # the co-state begins the work
+    slots, slopes = _slots_of(bits, own), _slopes_of(bits, own)
     trig = _tile_trig(own, tile)
     weigh_slots(readout, slots, cotangent, tile * lanes(slots))
     write_costate(readout, psi, lam, _scratch_of(bits, own), slots)
     for p in range(len(layout.ops) - 1, -1, -1):
         _apply_adjoint(layout, layout.ops[p], (psi, lam), trig, own)
-    spread_sampled(angles, slopes, dinputs, tile * lanes(slopes))
-    add_rows(slopes, _totals_of(bits, own), own.angles)
+    _spread_sampled(angles, slopes, dinputs, tile * lanes(slopes))
+    # Kept lane by lane until the span ends: one sum over lanes for all its tiles, and the same order each
+    # time.
+    _add_rows(slopes, _totals_of(bits, own), own.angles)
 
 
 @inner
@@ -330,7 +330,7 @@ def _prepare(program: Program, weights: Numbers, own: _SpanBuffers) -> None:
     """Write what the whole batch shares: trigonometry, and all tables of shared phases."""
     layout, angles, _ = program
     trig = _tile_trig(own, -1)
-    write_shared(angles, weights, trig)
+    _write_shared(angles, weights, trig)
     for p in range(len(layout.ops)):
         op = layout.ops[p]
         if op[Op.KIND] == Kind.PHASE_SHARED:
@@ -359,6 +359,8 @@ def _run_span(job: Job, number: int) -> None:
         store(totals, k, fill(totals, 0.0))
     for tile in range(span[Span.FIRST], span[Span.LAST]):
         size = 2 << layout.bits
+        # Without ``keep`` one state is used for tile after tile: it stays in the cache, and memory stays
+        # small.
         psi = _rows(own.psi, (tile if keep else 0) * size, size)
         if not (keep and back):  # a state that was not kept is made again
             _run_tile(program, (inputs, weights), own, psi, tile)
@@ -367,7 +369,7 @@ def _run_span(job: Job, number: int) -> None:
         else:
             _read_tile(readout, psi, values, own, tile)
     if back:
-        spread_shared(angles, totals, dweights[number])
+        _spread_shared(angles, totals, dweights[number])
 
 
 @inner
@@ -387,12 +389,14 @@ def _serve(mailbox: int, like: Any) -> None:
 @inner
 def _lead(job: Job, mailboxes: Integers) -> None:
     """Do a job with the workers of these mailboxes, who take the first spans."""
+    # Before the first order, by one thread alone: every span reads what this writes.
     if len(job.spans) and job.spans[0, Span.PREPARE]:
         _prepare(job.program, job.weights, _buffers_of(job.buffers, 0))
     # On this function's stack, where it lives until ``await_all`` has seen every worker finish.
     address = address_of(job)
     for k in range(len(mailboxes)):
         order(mailboxes[k], address, k)
+    # All the others: more than the last one where fewer workers were free than the batch was cut for.
     for number in range(len(mailboxes), len(job.spans)):
         _run_span(job, number)
     await_all(mailboxes)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+from numba import extending
 from numba.core import caching, config, event
 
 from qhq.paths import cache_dir
@@ -39,6 +40,8 @@ def _fingerprint() -> str:
 
 
 _FINGERPRINT = _fingerprint()
+# In the folder's name, so that two versions of qhq on one machine, or a branch and its parent, do not overwrite
+# each other's kernels and compile in turns.
 _CACHE = str(cache_dir() / "kernels" / _FINGERPRINT)
 
 
@@ -47,6 +50,7 @@ _config: Any = config
 _caching: Any = caching
 # Threads run side by side only without the interpreter lock; Python's error model would need it to raise. No
 # index is checked here, since ``compile.tape`` has checked all of them once, when the program was made.
+# Not ``fastmath``, which would let LLVM assume that there is no NaN; ``lanes`` asks for contraction alone.
 _OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "no_cfunc_wrapper": True}
 
 
@@ -56,6 +60,12 @@ def inner(function: Function) -> Function:
     # without a cache of its own, a kernel is compiled again with whatever calls it, never stale.
     options = {**_OPTIONS, "no_cpython_wrapper": True}
     return cast(Function, _njit(**options)(function))
+
+
+def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Teach Numba a function that gives its types, and what builds its machine code."""
+    made: Callable[..., Any] = extending.intrinsic(function)
+    return made
 
 
 def entry(function: Function) -> Function:
@@ -89,6 +99,7 @@ class _CheckedFiles(_caching.IndexDataCacheFile):  # type: ignore[misc]
         # A flipped bit in machine code is no error that Python could catch: it is a wrong number or a crash.
         if hashlib.sha256(content).digest() != digest:
             raise ValueError(f"{name} has changed since it was written")
+        # The digest finds damage, not malice; against that the folder is its owner's (``_check_owner``).
         return pickle.loads(content)
 
     def drop(self) -> None:
@@ -137,6 +148,7 @@ def _check_owner(folder: Path) -> None:
         OSError: If it cannot be made, is another user's, or others may have written to it.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Looked at after it is made, not before: a folder that was there keeps its mode, whatever ``mkdir`` got.
     found = folder.stat()
     if not stat.S_ISDIR(found.st_mode):
         raise NotADirectoryError("not a folder")

@@ -9,7 +9,6 @@ narrower, so nothing here depends on the machine.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir  # type: ignore[import-untyped, unused-ignore]
@@ -17,6 +16,8 @@ from numba import extending
 from numba.core import cgutils, types
 from numba.core.typing import templates
 from numba.core.typing.templates import AbstractTemplate
+
+from qhq.engine.kernels.jit import intrinsic
 
 _extend: Any = extending
 _templates: Any = templates
@@ -29,7 +30,7 @@ _FUSED = ("contract",)
 """The only one of LLVM's fast-math flags: with ``nnan`` or ``ninf`` a NaN would no longer reach the loss."""
 
 
-class RowType(types.Type):  # type: ignore[misc, unused-ignore]  # Numba may be untyped
+class _RowType(types.Type):  # type: ignore[misc, unused-ignore]  # Numba may be untyped
     """The Numba type of a row of an array, by its element and its number of dimensions."""
 
     def __init__(self, array: Any) -> None:
@@ -39,12 +40,12 @@ class RowType(types.Type):  # type: ignore[misc, unused-ignore]  # Numba may be 
         super().__init__(name=f"Row({self.element}, {self.count})")
 
 
-def _model(manager: Any, row: RowType) -> Any:
+def _model(manager: Any, row: _RowType) -> Any:
     element = manager[row.element].get_value_type()
     return _extend.models.PrimitiveModel(manager, row, ir.VectorType(element, row.count))
 
 
-_extend.register_model(RowType)(_model)
+_extend.register_model(_RowType)(_model)
 
 
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any, step: int) -> Any:
@@ -59,8 +60,10 @@ def _spread(builder: Any, value: Any, count: int) -> Any:
     return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), zeros)
 
 
-def _load(_typing: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
-    row = RowType(array)
+@intrinsic
+def load(_typing: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
+    """``load(array, r)``: row ``r``."""
+    row = _RowType(array)
 
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         pointer = _pointer(context, builder, array, args[0], args[1], row.count)
@@ -71,7 +74,10 @@ def _load(_typing: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
     return row(array, types.int64), generate
 
 
-def _store(_typing: Any, array: Any, index: Any, row: Any) -> Any:  # noqa: ARG001
+@intrinsic
+def store(_typing: Any, array: Any, index: Any, row: Any) -> Any:  # noqa: ARG001
+    """``store(array, r, row)``."""
+
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         pointer = _pointer(context, builder, array, args[0], args[1], row.count)
         builder.store(args[2], builder.bitcast(pointer, args[2].type.as_pointer()), align=row.bytes)
@@ -80,8 +86,10 @@ def _store(_typing: Any, array: Any, index: Any, row: Any) -> Any:  # noqa: ARG0
     return types.void(array, types.int64, row), generate
 
 
-def _spread_from(_typing: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
-    row = RowType(array)
+@intrinsic
+def spread(_typing: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
+    """``spread(array, k)``: a row whose lanes are all ``array[k]``."""
+    row = _RowType(array)
 
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         return _spread(
@@ -91,8 +99,10 @@ def _spread_from(_typing: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
     return row(array, types.int64), generate
 
 
-def _fill(_typing: Any, array: Any, value: Any) -> Any:
-    row = RowType(array)
+@intrinsic
+def fill(_typing: Any, array: Any, value: Any) -> Any:
+    """``fill(array, value)``: a row like those of ``array`` whose lanes are all ``value``."""
+    row = _RowType(array)
 
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         cast = context.cast(builder, args[1], value, row.element)
@@ -101,7 +111,10 @@ def _fill(_typing: Any, array: Any, value: Any) -> Any:
     return row(array, value), generate
 
 
-def _total(_typing: Any, row: Any) -> Any:
+@intrinsic
+def total(_typing: Any, row: Any) -> Any:
+    """``total(row)``: the sum of the lanes."""
+
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         element = args[0].type.element
         name = f"llvm.vector.reduce.fadd.v{row.count}f{row.element.bitwidth}"
@@ -113,8 +126,10 @@ def _total(_typing: Any, row: Any) -> Any:
     return row.element(row), generate
 
 
-def _count(_typing: Any, array: Any) -> Any:
-    row = RowType(array)
+@intrinsic
+def lanes(_typing: Any, array: Any) -> Any:
+    """``lanes(array)``: T, the lanes of a row of this array's type."""
+    row = _RowType(array)
 
     def generate(_context: Any, _builder: Any, _signature: Any, _args: Any) -> Any:
         return ir.Constant(ir.IntType(64), row.count)
@@ -122,7 +137,10 @@ def _count(_typing: Any, array: Any) -> Any:
     return types.int64(array), generate
 
 
-def _parity(_typing: Any, value: Any) -> Any:  # noqa: ARG001
+@intrinsic
+def parity(_typing: Any, value: Any) -> Any:  # noqa: ARG001
+    """``parity(bits)``: number of ones in ``bits``, modulo 2."""
+
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         # Population count is one instruction where the processor has it, and LLVM knows whether it has.
         return builder.and_(builder.ctpop(args[0]), ir.Constant(args[0].type, 1))
@@ -130,26 +148,10 @@ def _parity(_typing: Any, value: Any) -> Any:  # noqa: ARG001
     return types.int64(types.int64), generate
 
 
-load: Callable[..., Any] = _extend.intrinsic(_load)
-"""``load(array, r)``: row ``r``."""
-store: Callable[..., None] = _extend.intrinsic(_store)
-"""``store(array, r, row)``."""
-spread: Callable[..., Any] = _extend.intrinsic(_spread_from)
-"""``spread(array, k)``: a row whose lanes are all ``array[k]``."""
-fill: Callable[..., Any] = _extend.intrinsic(_fill)
-"""``fill(array, value)``: a row like those of ``array`` whose lanes are all ``value``."""
-total: Callable[..., float] = _extend.intrinsic(_total)
-"""``total(row)``: the sum of the lanes."""
-lanes: Callable[..., int] = _extend.intrinsic(_count)
-"""``lanes(array)``: T, the lanes of a row of this array's type."""
-parity: Callable[..., int] = _extend.intrinsic(_parity)
-"""``parity(bits)``: number of ones in ``bits``, modulo 2."""
-
-
 def _register(symbol: Any, build: str) -> None:
     class Binary(AbstractTemplate):  # type: ignore[misc, unused-ignore]
         def generic(self, args: Any, kws: Any) -> Any:  # noqa: ARG002
-            if len(args) == 2 and isinstance(args[0], RowType) and args[0] == args[1]:
+            if len(args) == 2 and isinstance(args[0], _RowType) and args[0] == args[1]:
                 return _templates.signature(args[0], *args)
             return None
 
@@ -157,7 +159,7 @@ def _register(symbol: Any, build: str) -> None:
         return getattr(builder, build)(*args, flags=_FUSED)
 
     _templates.infer_global(symbol)(Binary)
-    _extend.lower_builtin(symbol, RowType, RowType)(generate)
+    _extend.lower_builtin(symbol, _RowType, _RowType)(generate)
 
 
 for _symbol, _build in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul")):

@@ -30,7 +30,7 @@ from qhq.engine.program import NEXT, Integers, Numbers, Op, Pair
 
 
 @inner
-def insert_zero(index: int, bit: int) -> int:
+def _insert_zero(index: int, bit: int) -> int:
     """Insert a zero at ``bit``; the bits from there on move up."""
     low = (1 << bit) - 1
     return ((index & ~low) << 1) | (index & low)
@@ -40,7 +40,7 @@ def insert_zero(index: int, bit: int) -> int:
 def _coset_row(k: int, op: Integers, count: int) -> int:
     """A row of the k-th coset of the flips: ``k`` with zeros at their leading bits."""
     for j in range(count):
-        k = insert_zero(k, op[Op.LEADING + j] + 1)  # + 1: bit 0 of a row chooses real or imaginary part
+        k = _insert_zero(k, op[Op.LEADING + j] + 1)  # + 1: bit 0 of a row chooses real or imaginary part
     return k
 
 
@@ -51,7 +51,7 @@ def _flip_and_mask(op: Integers, j: int) -> Any:
 
 
 @inner
-def _to_zero(r: int, f: int, m: int) -> int:
+def _to_zero(r: int, f: int, m: int) -> Any:
     """What moves row ``r`` to the one of its pair where the rotated bit is 0: ``f`` or nothing."""
     return -parity(r & m) & f  # minus one has all bits set: no branch in the innermost loop
 
@@ -114,6 +114,7 @@ def _rotated_across(c: Any, s: Any, a: Any, b: Any) -> Any:
 @inner
 def _rotate_one(psi: Numbers, rows: int, op: Integers, trig: Numbers) -> None:
     """One rotation."""
+    # Read once for the whole pass, as rows: each lane is a sample and may have an angle of its own.
     c, s = _half_angle(trig, op[Op.ANGLE])
     f, m = _flip_and_mask(op, 0)
     for k in range(rows >> 1):
@@ -154,6 +155,7 @@ def _rotate_three(psi: Numbers, rows: int, op: Integers, trig: Numbers) -> None:
 @inner
 def rotate(psi: Numbers, rows: int, op: Integers, trig: Numbers) -> None:
     """The operation ROTATIONS on a tile; angle ``k`` has the rows ``2 k, 2 k + 1`` of ``trig``."""
+    # Chosen once a pass. A loop over COUNT in the innermost place would cost what the fusion saves.
     if op[Op.COUNT] == 1:
         _rotate_one(psi, rows, op, trig)
     elif op[Op.COUNT] == 2:
@@ -207,6 +209,7 @@ def _adjoint_one(psi: Numbers, lam: Numbers, rows: int, op: Integers, angles: An
         store(psi, r ^ f, pb)
         store(lam, r, la)
         store(lam, r ^ f, lb)
+    # Written, not added to: the compiler gives each rotation an angle of its own, whatever parameters it has.
     store(fresh, op[Op.ANGLE], first)
 
 
@@ -295,6 +298,7 @@ def write_product(psi: Numbers, bits: int, pairs: Integers, trig: Numbers) -> No
         else:
             for z in range(half, 2 * half):
                 store(psi, 2 * z, zero)
+    # The imaginary parts last: doubling them, too, would only copy zeros.
     for z in range(1 << bits):
         store(psi, 2 * z + 1, zero)
 
@@ -305,7 +309,7 @@ def _contract_bit(psi: Numbers, lam: Numbers, half: int, c: Any, s: Any) -> Any:
     acc = fill(psi, 0.0)
     for z in range(half):
         r, u = 2 * z, 2 * (z + half)
-        p = c * load(psi, r) + s * load(psi, u)
+        p = c * load(psi, r) + s * load(psi, u)  # no division by c or s, either of which may be zero
         low, high = load(lam, r), load(lam, u)
         acc += p * (c * high - s * low)
         store(psi, r, p)
@@ -320,6 +324,7 @@ def product_adjoint(psi: Numbers, lam: Numbers, pairs: Integers, trig: Numbers, 
     Bits without a rotation are 0 in the product, so that only the lower half of each counts and nothing is
     to be done for them.
     """
+    # From the top bit down, the reverse of how it was written: what is left is the product of the bits below.
     for j in range(len(pairs) - 1, -1, -1):
         angle = pairs[j, Pair.ANGLE]
         c, s = _half_angle(trig, angle)
@@ -342,7 +347,7 @@ def _first_member(k: int, flips: Integers) -> int:
     count = len(flips) // 3
     z = k
     for j in range(count):
-        z = insert_zero(z, flips[2 * count + j])
+        z = _insert_zero(z, flips[2 * count + j])
     # The member with zeros at the leading bits need not be the one on which all masks read 0. Each flip
     # changes what its own mask reads and no other, so the flips to take are those whose masks read 1.
     start = z
@@ -365,6 +370,7 @@ def _gather(psi: Numbers, corner: int, flips: Integers, scratch: Numbers) -> Non
 def _apply_row(matrix: Numbers, row: int, size: int, scratch: Numbers) -> Any:
     """One row of the matrix times the scratch rows."""
     ar, ai = fill(scratch, 0.0), fill(scratch, 0.0)
+    # The matrix is the same for all samples, so it is stored as numbers and spread over the lanes here.
     for col in range(size):
         place = 2 * (row * size + col)
         br, bi = times(

@@ -31,6 +31,7 @@ from qhq.engine.program import Integers, Numbers, Read, Readout, Term
 def _signed_sum(f: Numbers, half: int, rest: int) -> Any:
     """``sum_(y < half) (-1)^parity(rest & y) f[half + y]``."""
     acc = fill(f, 0.0)
+    # The sign is a factor, so that there is no branch in the innermost loop.
     for y in range(half):
         acc += fill(f, 1.0 - 2.0 * parity(rest & y)) * load(f, half + y)
     return acc
@@ -76,7 +77,7 @@ def _level_sum(terms: Integers, span: Any, y: int, slots: Numbers) -> Any:
 
 
 @inner
-def level_end(terms: Integers, begin: int, level: int) -> int:
+def _level_end(terms: Integers, begin: int, level: int) -> int:
     """Where the terms of ``level``, which start at ``begin``, end."""
     end = begin
     while end < len(terms) and terms[end, Term.LEVEL] == level:
@@ -103,10 +104,10 @@ def _unfold_level(f: Numbers, half: int, terms: Integers, span: Any, slots: Numb
 @inner
 def walsh_transpose(f: Numbers, bits: int, terms: Integers, slots: Numbers) -> None:
     """The transpose of ``walsh_sums``: ``f(y) = sum_j (-1)^parity(mask_j & y) slots[slot_j]``, all ``y``."""
-    begin = level_end(terms, 0, -1)  # the empty mask, a constant
+    begin = _level_end(terms, 0, -1)  # the empty mask, a constant
     store(f, 0, _level_sum(terms, (0, begin), 0, slots))
     for level in range(bits):
-        end = level_end(terms, begin, level)
+        end = _level_end(terms, begin, level)
         _unfold_level(f, 1 << level, terms, (begin, end), slots)
         begin = end
 
@@ -134,9 +135,9 @@ def build_rows(table: Numbers, bits: int, terms: Integers, trig: Numbers) -> Non
     """A table of complex rows over ``y`` for angles that differ by sample."""
     store(table, 0, fill(table, 1.0))
     store(table, 1, fill(table, 0.0))
-    begin = 0
+    begin = 0  # no term of level -1: a phase of no bit at all is global, and the compiler has dropped it
     for level in range(bits):
-        end = level_end(terms, begin, level)
+        end = _level_end(terms, begin, level)
         for y in range(1 << level):
             fr, fi = _factor_rows(terms, (begin, end), y, trig)
             r, u = 2 * y, 2 * (y + (1 << level))
@@ -154,10 +155,10 @@ def build_rows(table: Numbers, bits: int, terms: Integers, trig: Numbers) -> Non
 @inner
 def _factor_numbers(terms: Integers, span: Any, y: int, trig: Numbers) -> Any:
     """``_factor_rows`` of shared angles, as numbers."""
-    fr, fi = trig.dtype.type(1), trig.dtype.type(0)
+    fr, fi = trig.dtype.type(1), trig.dtype.type(0)  # not 1 and 0, which would make a table of float64
     width = lanes(trig)
     for j in range(span[0], span[1]):
-        place = 2 * terms[j, Term.SLOT] * width
+        place = 2 * terms[j, Term.SLOT] * width  # the first lane, since all lanes of a shared angle are equal
         sine = trig[place + width] if parity(terms[j, Term.REST] & y) else -trig[place + width]
         fr, fi = times(fr, fi, trig[place], sine)
     return fr, fi
@@ -169,7 +170,7 @@ def build_numbers(table: Numbers, bits: int, terms: Integers, trig: Numbers) -> 
     table[0], table[1] = 1, 0
     begin = 0
     for level in range(bits):
-        end = level_end(terms, begin, level)
+        end = _level_end(terms, begin, level)
         # One term of the level's bit alone, as in a layer of RZ: its factor does not depend on ``y``.
         plain = end == begin + 1 and terms[begin, Term.REST] == 0
         fr, fi = _factor_numbers(terms, (begin, end), 0, trig)
@@ -217,6 +218,7 @@ def phase_sample(psi: Numbers, table: Numbers, index: Any) -> None:
 @inner
 def _divide(psi: Numbers, r: int, dr: Any, di: Any) -> Any:
     """Take a phase off one amplitude; returns what it becomes."""
+    # The conjugate of a phase is its inverse, so that nothing is divided.
     a, b = times(load(psi, r), load(psi, r + 1), dr, fill(psi, 0.0) - di)
     store(psi, r, a)
     store(psi, r + 1, b)
@@ -263,6 +265,7 @@ def _write_overlaps(psi: Numbers, f: Numbers, read: Integers, index: Any) -> Non
 @inner
 def add_values(out: Readout, slots: Numbers, values: Any, first: int) -> None:
     """Mix Walsh coefficients into observables, for the samples from ``first`` on."""
+    # Number by number, and the lanes beyond the batch left out: ``values`` belong to the caller, by sample.
     width = lanes(slots)
     count = min(width, len(values) - first)
     for b in range(count):
@@ -276,6 +279,7 @@ def add_values(out: Readout, slots: Numbers, values: Any, first: int) -> None:
 @inner
 def read_out(out: Readout, psi: Numbers, f: Numbers, slots: Numbers) -> None:
     """Row ``slot`` of ``slots`` becomes the expectation of that Pauli string."""
+    # A pass over the state for each flip: strings that flip other bits have other partners in their overlaps.
     for k in range(len(out.reads)):
         read = out.reads[k]
         _write_overlaps(psi, f, read, out.maps[read[Read.MAP]])

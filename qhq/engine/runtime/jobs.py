@@ -161,7 +161,7 @@ def aligned_rows(dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
     return memory[skip : skip + count * width]
 
 
-SPIN_NS = 500_000
+_SPIN_NS = 500_000
 """How long a worker spins for the next order: a step of training comes back sooner, and it costs little."""
 _LINE_WORDS = 16
 """Two cache lines, which processors fetch in pairs: no two mailboxes share them."""
@@ -175,16 +175,16 @@ _Entry = Callable[[Job, npt.NDArray[np.int64], int], None]
 _typeof: Any = numba.typeof
 
 
-class Worker:
-    """A thread that belongs to one caller at a time, from ``WorkerPool.claim`` to ``release``."""
+class _Worker:
+    """A thread that belongs to one caller at a time, from ``_WorkerPool.claim`` to ``release``."""
 
-    def __init__(self, serve: _Serve, idle: list[Worker]) -> None:
+    def __init__(self, serve: _Serve, idle: list[_Worker]) -> None:
         self._serve, self._idle = serve, idle
         # With whole lines to spare, to start the mailbox on a line of its own wherever NumPy put the array.
         self._memory = np.zeros(WORDS + 2 * _LINE_WORDS, np.int64)
         skip = -(self._memory.ctypes.data // 8) % _LINE_WORDS
         self._mailbox = self._memory[skip : skip + WORDS]
-        self._mailbox[Word.CLOCK], self._mailbox[Word.SPIN] = time.CLOCK_MONOTONIC, SPIN_NS
+        self._mailbox[Word.CLOCK], self._mailbox[Word.SPIN] = time.CLOCK_MONOTONIC, _SPIN_NS
         self.address = self._mailbox.ctypes.data
         self._lock = Lock()
         self._claimed, self._asleep, self._stopping = False, False, False
@@ -244,17 +244,17 @@ class Worker:
                 self._calls.get()  # a queue and not a condition: a call that comes first is kept, not missed
 
 
-class WorkerPool:
+class _WorkerPool:
     """Workers of one precision: the code that one sits in is compiled for one."""
 
     def __init__(self, serve: _Serve) -> None:
         self._serve = serve
-        self._idle: list[Worker] = []
-        self._all: list[Worker] = []
+        self._idle: list[_Worker] = []
+        self._all: list[_Worker] = []
 
-    def claim(self, count: int, most: int) -> list[Worker]:
+    def claim(self, count: int, most: int) -> list[_Worker]:
         """Up to ``count`` workers; new ones are started while there are fewer than ``most``."""
-        workers: list[Worker] = []
+        workers: list[_Worker] = []
         while len(workers) < count:
             try:
                 # Not ``if self._idle``: another caller may take the last one in between.
@@ -274,8 +274,8 @@ class WorkerPool:
         for worker in self._all:
             worker.stop()
 
-    def _start_worker(self) -> Worker | None:
-        worker = Worker(self._serve, self._idle)
+    def _start_worker(self) -> _Worker | None:
+        worker = _Worker(self._serve, self._idle)
         self._all.append(worker)
         try:
             worker.start()
@@ -287,7 +287,7 @@ class WorkerPool:
 
 _entries: dict[np.dtype[Any], _Entry] = {}
 """Precision -> the compiled kernel, without Numba's look at the types of each call (5 us of 7)."""
-_pools: dict[np.dtype[Any], WorkerPool] = {}
+_pools: dict[np.dtype[Any], _WorkerPool] = {}
 """Precision -> its workers."""
 
 
@@ -302,14 +302,14 @@ os.register_at_fork(after_in_child=_pools.clear)  # threads do not live on in a 
 atexit.register(_shut_down_pools)
 
 
-def available_cores() -> int:
+def _available_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def bounded_threads(asked: int | None) -> int:
     """Threads to use: as asked, else ``OMP_NUM_THREADS``, and never more than the process has cores."""
-    cores = available_cores()
+    cores = _available_cores()
     # The variable that users of NumPy and torch know already, and that clusters set for each of their jobs.
     named = os.environ.get("OMP_NUM_THREADS", "")
     wanted = asked or (int(named) if named.isdigit() else cores)
@@ -322,19 +322,19 @@ def run_job(job: Job) -> None:
     Where no worker is idle, others keep the cores busy already, and the caller does the spans one by one.
     """
     dtype = job.inputs.dtype
-    entry = _entries.get(dtype) or _load(dtype, hollow(job))
+    entry = _entries.get(dtype) or _load(dtype, _hollow(job))
     if len(job.spans) == 1:
         entry(job, _NO_MAILBOXES, 0)
         return
     pool = _pools.get(dtype)
     if pool is None:
-        like = hollow(job)
+        like = _hollow(job)
         # Of two callers who come here at once one makes the pool; the other's has started no thread.
-        pool = _pools.setdefault(dtype, WorkerPool(lambda mailboxes: entry(like, mailboxes, 1)))
-    _run_together(entry, job, pool.claim(len(job.spans) - 1, available_cores() - 1))
+        pool = _pools.setdefault(dtype, _WorkerPool(lambda mailboxes: entry(like, mailboxes, 1)))
+    _run_together(entry, job, pool.claim(len(job.spans) - 1, _available_cores() - 1))
 
 
-def _run_together(entry: _Entry, job: Job, workers: list[Worker]) -> None:
+def _run_together(entry: _Entry, job: Job, workers: list[_Worker]) -> None:
     # Released even if the caller's own span fails, but only when the others have left the job's memory alone.
     try:
         entry(job, np.array([worker.address for worker in workers], np.int64), 0)
@@ -356,11 +356,11 @@ def _load(dtype: np.dtype[Any], job: Job) -> _Entry:
     return _entries[dtype]
 
 
-def hollow(job: Any) -> Any:
+def _hollow(job: Any) -> Any:
     """Something of the same Numba type that holds no memory: a worker keeps it for as long as it lives."""
     if isinstance(job, np.ndarray):
         return np.empty((0,) * job.ndim, job.dtype)
     if isinstance(job, tuple):
-        parts = [hollow(part) for part in job]
+        parts = [_hollow(part) for part in job]
         return type(job)(*parts) if hasattr(job, "_fields") else tuple(parts)
     return 0

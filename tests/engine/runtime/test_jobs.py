@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qhq.engine.runtime import jobs
-from qhq.engine.runtime.jobs import SPIN_NS, WorkerPool
+from qhq.engine.runtime.jobs import _SPIN_NS, _WorkerPool
 from tests.engine.circuits import ring_problem
 
 
@@ -26,7 +26,7 @@ from tests.engine.circuits import ring_problem
 )
 def test_threads_are_bounded(monkeypatch, asked, variable, cores, expected):
     monkeypatch.setenv("OMP_NUM_THREADS", variable)
-    monkeypatch.setattr(jobs, "available_cores", lambda: cores)
+    monkeypatch.setattr(jobs, "_available_cores", lambda: cores)
     assert jobs.bounded_threads(asked) == expected
 
 
@@ -34,7 +34,7 @@ def _engine(monkeypatch, cores=2):
     from qhq.engine import StatevectorEngine
 
     monkeypatch.setattr("qhq.engine.runtime.statevector._ROWS_PER_THREAD", 1)
-    monkeypatch.setattr(jobs, "available_cores", lambda: cores)
+    monkeypatch.setattr(jobs, "_available_cores", lambda: cores)
     problem = ring_problem(3, 1)
     engine = StatevectorEngine(
         problem.circuit, problem.observables, problem.inputs, problem.weights, threads=cores
@@ -56,7 +56,7 @@ def test_an_error_on_another_thread_reaches_the_caller():
     def spoiled(boards):
         raise ValueError("spoiled")
 
-    pool = WorkerPool(spoiled)
+    pool = _WorkerPool(spoiled)
     (worker,) = pool.claim(1, 1)
     _wait_until(lambda: worker._error is not None)
     with pytest.raises(ValueError, match="spoiled"):
@@ -94,7 +94,7 @@ def test_steps_around_the_time_that_a_worker_spins(monkeypatch):
     engine, numbers = _engine(monkeypatch)
     expected = engine.expectations(*numbers)
     for k in range(400):  # an order now and then meets a worker on its way to sleep
-        sleep(SPIN_NS * 1e-9 * (k % 40) / 20)
+        sleep(_SPIN_NS * 1e-9 * (k % 40) / 20)
         assert np.array_equal(engine.expectations(*numbers), expected)
 
 
@@ -118,7 +118,7 @@ def test_concurrent_callers(monkeypatch, cores):
 def test_without_workers_the_caller_does_all_spans(monkeypatch):
     engine, numbers = _engine(monkeypatch)
     expected = engine.expectations(*numbers)
-    monkeypatch.setattr(WorkerPool, "claim", lambda self, count, most: [])
+    monkeypatch.setattr(_WorkerPool, "claim", lambda self, count, most: [])
     assert np.array_equal(engine.expectations(*numbers), expected)
 
 
@@ -126,8 +126,8 @@ def test_no_more_threads_is_no_error(monkeypatch):
     def refuse(self):
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr("qhq.engine.runtime.jobs.Worker.start", refuse)
-    assert WorkerPool(lambda boards: None).claim(2, 3) == []
+    monkeypatch.setattr("qhq.engine.runtime.jobs._Worker.start", refuse)
+    assert _WorkerPool(lambda boards: None).claim(2, 3) == []
 
 
 def test_a_stand_in_for_a_job_has_its_type(monkeypatch):
@@ -138,7 +138,7 @@ def test_a_stand_in_for_a_job_has_its_type(monkeypatch):
     )
     engine.vjp(*numbers, np.ones((40, engine.tape.num_observables)))
     for job in seen:
-        assert numba.typeof(jobs.hollow(job)) == numba.typeof(job)
+        assert numba.typeof(jobs._hollow(job)) == numba.typeof(job)
 
 
 def test_the_interpreter_ends_with_a_worker_awake():
@@ -146,7 +146,7 @@ def test_the_interpreter_ends_with_a_worker_awake():
         "import numpy as np\n"
         "from qhq.engine.runtime import statevector, jobs\n"
         "from tests.engine.circuits import ring_problem\n"
-        "statevector._ROWS_PER_THREAD, jobs.available_cores = 1, lambda: 2\n"
+        "statevector._ROWS_PER_THREAD, jobs._available_cores = 1, lambda: 2\n"
         "p = ring_problem(3, 1)\n"
         "e = statevector.StatevectorEngine(p.circuit, p.observables, p.inputs, p.weights, threads=2)\n"
         "for _ in range(50): e.expectations(*p.numbers(np.random.default_rng(1), 40))\n"
@@ -164,7 +164,7 @@ def test_a_forked_child_computes():
         "import numpy as np\n"
         "from qhq.engine.runtime import statevector, jobs\n"
         "from tests.engine.circuits import ring_problem\n"
-        "statevector._ROWS_PER_THREAD, jobs.available_cores = 1, lambda: 2\n"
+        "statevector._ROWS_PER_THREAD, jobs._available_cores = 1, lambda: 2\n"
         "p = ring_problem(3, 1)\n"
         "e = statevector.StatevectorEngine(p.circuit, p.observables, p.inputs, p.weights, threads=2)\n"
         "numbers = p.numbers(np.random.default_rng(1), 40)\n"

@@ -192,7 +192,7 @@ def test_states_that_are_too_large_are_made_again(monkeypatch):
 
 def test_threads_change_nothing(monkeypatch):
     monkeypatch.setattr("qhq.engine.runtime.statevector._ROWS_PER_THREAD", 1)
-    monkeypatch.setattr("qhq.engine.runtime.jobs.available_cores", lambda: 3)
+    monkeypatch.setattr("qhq.engine.runtime.jobs._available_cores", lambda: 3)
     rng = np.random.default_rng(16)
     problem = feature_map_and_ansatz()
     inputs, weights = problem.numbers(rng, 70)
