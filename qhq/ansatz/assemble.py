@@ -96,7 +96,7 @@ def _with_roles(circuit: QuantumCircuit, keys: dict[str, Any]) -> Ansatz:
             got=f"{unknown[0]}={keys[unknown[0]]!r}",
             fix=nearest(unknown[0], _ROLES),
         )
-    wanted = keys.get("inputs", "x")
+    wanted = keys.get("inputs", "x")  # the prefix of Qiskit's feature maps, whatever the rest is called
     if not isinstance(wanted, str):
         wanted = [wanted] if isinstance(wanted, Parameter) else wanted
         wanted = [each if isinstance(each, str) else getattr(each, "name", str(each)) for each in wanted]
@@ -116,6 +116,8 @@ def _operators(wanted: Any, qubits: int) -> Iterable[SparsePauliOp]:
     found = list[SparsePauliOp]()
     for each in given:
         try:
+            # "Z0 X1" is qhq's own spelling; Qiskit's constructor would take it for letters that it does not
+            # know.
             is_by_qubit = isinstance(each, str) and re.fullmatch(PAULI, each) is not None
             found.append(_pauli(each, qubits) if is_by_qubit else SparsePauliOp(each))
         except (QiskitError, TypeError, ValueError) as error:
@@ -162,11 +164,17 @@ def _stack_layers(spec: AnsatzSpec) -> tuple[QuantumCircuit, tuple[Parameter, ..
     encoding = spec.encoding.circuit(spec.qubits, first=True)
     inputs = tuple(ParameterVector("x", encoding.num_parameters))
     circuit = QuantumCircuit(spec.qubits, name="ansatz").compose(_renamed(encoding, inputs))
+    # The inputs once more, by the same parameters: re-uploading is one input in many gates.
     again = _renamed(spec.encoding.circuit(spec.qubits, first=False), inputs)
     if spec.file is not None:
         layers = [[read_block(spec.file, spec.qubits)]] * spec.depth
     else:
-        layers = [_layer_blocks(spec, last=layer == spec.depth - 1) for layer in range(spec.depth)]
+        coupling = spec.entangler.circuit(spec.qubits)
+        layers = [
+            [*(block.circuit(spec.qubits, last=layer == spec.depth - 1) for block in spec.blocks), coupling]
+            for layer in range(spec.depth)
+        ]
+    # One vector for all layers, so that Qiskit sorts the weights by their index.
     weights = tuple(ParameterVector("w", sum(block.num_parameters for layer in layers for block in layer)))
     unused = iter(weights)
     for layer, blocks in enumerate(layers):
@@ -177,10 +185,7 @@ def _stack_layers(spec: AnsatzSpec) -> tuple[QuantumCircuit, tuple[Parameter, ..
     return circuit, inputs, weights
 
 
-def _layer_blocks(spec: AnsatzSpec, *, last: bool) -> list[QuantumCircuit]:
-    blocks = [block.circuit(spec.qubits, last=last) for block in spec.blocks]
-    return [*blocks, spec.entangler.circuit(spec.qubits)]
-
-
 def _renamed(circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> QuantumCircuit:
+    # By position in ``circuit.parameters``, which Qiskit sorts by the index within a vector: r[2] before
+    # r[10].
     return circuit.assign_parameters(dict(zip(circuit.parameters, parameters, strict=True)))

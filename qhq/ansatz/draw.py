@@ -42,6 +42,7 @@ def draw_text(ansatz: Ansatz) -> str:
     for circuit in (ansatz.circuit, plain_program(ansatz)):
         try:
             drawing = _drawable(circuit, _LONGEST_IN_TEXT, math=False).draw("text", fold=-1)
+            # Names may hold half a surrogate pair, as read from a file name: no terminal could print it.
             return str(drawing).encode("utf-8", "replace").decode()
         except Exception:  # Qiskit's drawer stumbles over a gate: what the gate is made of can still be drawn
             continue
@@ -104,6 +105,7 @@ def _write(ansatz: Ansatz, path: Path, form: str) -> None:
 
 def _drawable(circuit: QuantumCircuit, longest: int, *, math: bool) -> QuantumCircuit:
     """The circuit, or where a name, a label or an angle in it cannot be drawn, a copy that shows what can."""
+    # One stand-in for equal texts: two parameters of one name are refused by Qiskit within a circuit.
     shown: dict[str, Parameter] = {}
     copy = circuit.copy_empty_like()
     changed = False
@@ -128,6 +130,7 @@ def _shown(operation: Any, shown: dict[str, Parameter], longest: int, *, math: b
     is_new = any(angle is not value for angle, value in zip(angles, operation.params, strict=True))
     if not is_new and all(texts[name] == text for name, text in wanted.items()):
         return operation
+    # Qiskit's standard gates are shared singletons: a label set on one would be set on all of its kind.
     copy = operation.to_mutable()
     if is_new:
         copy.params = angles

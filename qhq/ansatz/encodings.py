@@ -74,6 +74,7 @@ class AngleEncoding(InputEncoding):
     @classmethod
     def _check_gates(cls, gates: str) -> str:
         words = gate_words(gates, tuple(name for name in ROTATIONS if name != "Rot"))
+        # RY(a) RY(b) = RY(a + b): one of the two inputs could be left out, and nobody would see which.
         if any(word == following for word, following in pairwise(words)):
             raise ValueError("two equal gates in a row would only add their inputs; put another between")
         return " ".join(words)
@@ -89,6 +90,7 @@ class AngleEncoding(InputEncoding):
         from qiskit.circuit import QuantumCircuit
 
         circuit = QuantumCircuit(qubits)
+        # Only before the first: H in the middle of a circuit is a gate of its own, and no preparation.
         if self.hadamard and first:
             circuit.h(range(qubits))
         return circuit.compose(rotation_columns(self.gates, qubits, range(qubits)))
@@ -124,6 +126,7 @@ def kind_or(default: str) -> Discriminator:
     def kind(value: Any) -> Any:
         return value.get("kind", default) if isinstance(value, Mapping) else getattr(value, "kind", default)
 
+    # Not pydantic's ``discriminator="kind"``, which refuses a mapping that leaves the kind out.
     return Discriminator(kind)
 
 

@@ -134,7 +134,11 @@ def to_qasm3(ansatz: Ansatz, values: ArrayLike | None = None) -> str:
     text = _try_to_write(with_plain_names, ansatz, qasm3.dumps, qasm3.loads)
     if text is not None:
         return text
-    text = _try_to_write(_plain_in_stdgates, ansatz, _dump_expressions, qasm3.loads)
+    # What Qiskit wrote it cannot read (powers, gates of one name): the lowered circuit, its angles spelled
+    # out.
+    text = _try_to_write(
+        lambda given: _in_gates(plain_program(given), _GATES_OF_QASM3), ansatz, _dump_expressions, qasm3.loads
+    )
     if text is not None:
         return text
     raise _no_export("OpenQASM 3", ansatz, "export to qpy, or give the values of inputs and weights")
@@ -259,8 +263,10 @@ def _written_with_values(
 
 def _agree(one: Ansatz, other: Ansatz) -> bool:
     """Whether two ansaetze do the same for any values, seen at two rows of them."""
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(0)  # the same rows each time: a circuit can be exported always or never
     for _ in range(2):
+        # Away from zero, where a sine and its argument agree, and within most domains of roots and
+        # logarithms.
         row = generator.uniform(0.1, 1.2, len(one.parameters))
         mine, others = program_at(one, row), program_at(other, row)
         if not (_same_steps(mine, others) or _same_action(mine, others)):
@@ -280,6 +286,7 @@ def _same_steps(one: QuantumCircuit, other: QuantumCircuit) -> bool:
         ]:
             return False
         for p, q in zip(mine.operation.params, others.operation.params, strict=True):
+            # Not ``> _TOLERANCE``: NaN must count as a difference.
             if not np.abs(np.asarray(p, complex) - np.asarray(q, complex)).max() <= _TOLERANCE:
                 return False
     return True
@@ -298,12 +305,9 @@ def _same_action(one: QuantumCircuit, other: QuantumCircuit) -> bool:
     state = generator.normal(size=size) + 1j * generator.normal(size=size)
     start = Statevector(state / np.linalg.norm(state))
     ends = [start.evolve(each).data for each in (one, other)]
+    # Of two unit vectors that are equal but for a phase, the overlap is that phase.
     overlap = np.vdot(*ends)
     return bool(np.abs(ends[0] * overlap - ends[1]).max() <= _TOLERANCE)
-
-
-def _plain_in_stdgates(ansatz: Ansatz) -> QuantumCircuit:
-    return _in_gates(plain_program(ansatz), _GATES_OF_QASM3)
 
 
 def _in_gates(circuit: QuantumCircuit, gates: frozenset[type]) -> QuantumCircuit:
@@ -322,6 +326,7 @@ def _opened(gate: Any, qubits: list[int], gates: frozenset[type]) -> Iterator[tu
     kind = class_of(gate)
     if kind in gates:
         yield gate, qubits
+    # OpenQASM 2 has P and U by their old names alone, and these are the same matrices.
     elif kind is PhaseGate and U1Gate in gates:
         yield U1Gate(*gate.params), qubits
     elif kind is UGate and U3Gate in gates:
@@ -355,10 +360,13 @@ def _dump_expressions(circuit: QuantumCircuit) -> str:
                     angles.append(value)
             gate.params = angles
         replaced.append(gate, _places(circuit, step))
+    # Each angle goes in as a parameter of a name of its own, and its text takes the place of the name:
+    # Qiskit's writer would spell powers and functions that its reader refuses.
     absent = set(circuit.parameters) - set(replaced.parameters)
     text = qasm3.dumps(replaced)
     text = re.sub(r"^input float\[64\] angle_\d+_;\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"\bangle_\d+_\b", lambda match: texts[match[0]], text)
+    # A parameter that stood in such angles alone has lost its declaration with them.
     declared = "".join(f"input float[64] {name};\n" for name in sorted(each.name for each in absent))
     return text.replace("qubit[", f"{declared}qubit[", 1)
 
@@ -386,13 +394,15 @@ def _expression_text(expression: ParameterExpression) -> str:
             found = f"({text(step.left)} {_INFIX[step.op]} {text(step.right)})"
         elif step.op == "POW" and isinstance(step.right, float) and step.right.is_integer():
             count = int(step.right)
+            # As a product: Qiskit's reader of OpenQASM 3 has no powers. Cut off before the text is made, not
+            # after.
             product = "*".join([text(step.left)] * min(abs(count), _MOST_FACTORS + 1))
             if not 0 < abs(count) <= _MOST_FACTORS:
                 raise ValueError(f"the power {count}")
             found = f"({product})" if count > 0 else f"(1.0/({product}))"
         else:
             raise ValueError(f"the function {step.op}")
-        if len(found) > _MOST_CHARACTERS:
+        if len(found) > _MOST_CHARACTERS:  # powers of powers double the text with every step
             raise ValueError("too long")
         texts.append(found)
     return text(code.result)

@@ -69,7 +69,12 @@ def read_circuit_file(file: CircuitFile, qubits: int, depth: int) -> Program:
     if file.suffix == ".py":
         program = _build_from_python(path, qubits, depth)
     else:
-        _check_depth_unset(path, depth)
+        if depth != 1:  # said, not ignored: a sweep over depth would measure the same circuit again and again
+            raise ConfigError(
+                "depth must stay 1 for a circuit that a file fixes",
+                got=f"depth {depth} for {path.name}",
+                fix="Leave depth out, or build the circuit in a Python file",
+            )
         circuit = read_circuit(path)
         program = (circuit, *_roles_in_file(circuit, file.inputs or (), path))
     _check_width(program[0], qubits, path)
@@ -141,6 +146,7 @@ def read_qpy(path: Path) -> QuantumCircuit:
 
 def _read_packed(path: Path) -> bytes:
     content = read_bytes(path, most=MOST_BYTES)
+    # By the magic number, not the ending: what unpacks to gigabytes is stopped at ``most`` in either case.
     if not content.startswith(b"\x1f\x8b"):
         return content
     return expand_gzip(content, most=MOST_BYTES, source=path, what="circuit file")
@@ -228,6 +234,7 @@ def _as_number(text: str) -> float:
 
 def _load_qasm2(path: Path, text: str) -> QuantumCircuit:
     _check_sizes(path, "OpenQASM 2", text)
+    # Qiskit reads includes itself and would follow "../../secret": each must lie in the file's own folder.
     for name in re.findall(r'include\s+"([^"\n]+)"', text):
         own_file(path.parent, name)
     # Gates that Qiskit exports beyond the paper's qelib1.inc. A name that the file declares is its own.
@@ -268,8 +275,10 @@ def _inline_includes(text: str, folder: Path, level: int) -> str:
         beside = own_file(folder, name)
         if name == "qelib1.inc" and not beside.is_file():
             return 'include "stdgates.inc";'
+        # A file that includes itself is left as it is at some level, and Qiskit's reader refuses it by name.
         if name == "stdgates.inc" or level > 8 or not beside.is_file():
             return match[0]
+        # In one line, so that the lines which the parser names stay those of the user's file.
         return _inline_includes(_text(read_bytes(beside)), folder, level + 1).replace("\n", " ")
 
     return re.sub(r'include\s+"([^"\n]+)"\s*;', content, text)
@@ -281,15 +290,6 @@ def _check_exists(path: Path) -> None:
             "The circuit file of an ansatz must exist",
             got=f"a folder, {path}" if path.is_dir() else f"no file {path}",
             fix="Correct file.path",
-        )
-
-
-def _check_depth_unset(path: Path, depth: int) -> None:
-    if depth != 1:
-        raise ConfigError(
-            "depth must stay 1 for a circuit that a file fixes",
-            got=f"depth {depth} for {path.name}",
-            fix="Leave depth out, or build the circuit in a Python file",
         )
 
 
@@ -306,9 +306,12 @@ def _roles_in_file(
     circuit: QuantumCircuit, wanted: str | tuple[str, ...], path: Path
 ) -> tuple[tuple[Parameter, ...], tuple[Parameter, ...]]:
     if not circuit.parameters:
+        look = file_look(_read_packed(path))
+        is_qasm2 = look is not None and look.name == "OpenQASM 2"
+        why = ": it is OpenQASM 2, which has numbers in place of parameters" if is_qasm2 else ""
         raise ConfigError(
             "file.inputs must name free parameters of the circuit",
-            got=f"none in {path}{_why_none(path)}",
+            got=f"none in {path}{why}",
             fix="Write weights: angles in place of inputs, which puts the encoding before the circuit and"
             " trains its rotation angles, or save the circuit with free parameters, as OpenQASM 3 or QPY",
         )
@@ -345,15 +348,9 @@ def split_roles(
     return tuple(named[name] for name in names), weights
 
 
-def _why_none(path: Path) -> str:
-    look = file_look(_read_packed(path))
-    is_qasm2 = look is not None and look.name == "OpenQASM 2"
-    return ": it is OpenQASM 2, which has numbers in place of parameters" if is_qasm2 else ""
-
-
 def _natural_order(parameter: Parameter) -> list[int | str]:
     """Sort ``w2`` before ``w10``."""
-    pieces = re.split(r"(\d+)", parameter.name)
+    pieces = re.split(r"(\d+)", parameter.name)  # text and digits in turns, so that like meets like
     return [int(piece) if piece.isdecimal() else piece for piece in pieces]
 
 
@@ -419,7 +416,13 @@ def _is_own(gate: Any) -> bool:
 
 
 def _build_from_python(path: Path, qubits: int, depth: int) -> Program:
-    _refuse_other_kind(path)
+    look = file_look(read_bytes(path))
+    if look is not None and look.name in ("a QPY file", "OpenQASM 2", "OpenQASM 3"):
+        raise ConfigError(
+            "A circuit file that ends in .py must be Python",
+            got=f"{path}, which is {look.name}",
+            fix="Give it the ending .qpy or .qasm",
+        )
     try:
         # What the file prints must not mix with a command's JSON on standard output.
         with contextlib.redirect_stdout(sys.stderr):
@@ -433,22 +436,13 @@ def _build_from_python(path: Path, qubits: int, depth: int) -> Program:
     return _checked_answer(answer, path)
 
 
-def _refuse_other_kind(path: Path) -> None:
-    look = file_look(read_bytes(path))
-    if look is not None and look.name in ("a QPY file", "OpenQASM 2", "OpenQASM 3"):
-        raise ConfigError(
-            "A circuit file that ends in .py must be Python",
-            got=f"{path}, which is {look.name}",
-            fix="Give it the ending .qpy or .qasm",
-        )
-
-
 def _load_module(path: Path) -> ModuleType:
     # A private name and no sys.path: the file can neither shadow a package nor be imported by one.
     name = f"_qhq_ansatz_{zlib.crc32(str(path.absolute()).encode()):08x}"
     loader = importlib.util.spec_from_file_location(name, path)
     assert loader is not None
     assert loader.loader is not None
+    # Not put into ``sys.modules`` either: a file that has changed is run anew each time.
     module = importlib.util.module_from_spec(loader)
     loader.loader.exec_module(module)
     return module
@@ -458,6 +452,7 @@ def _fault_line(path: Path, error: BaseException) -> str:
     """``path:line`` of the last frame that lies in the user's file."""
     if isinstance(error, SyntaxError) and error.lineno is not None:
         return f"{path}:{error.lineno}"
+    # Of the user's file alone: where Qiskit raised deep inside says less than the line that called it.
     lines = [
         frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
     ]

@@ -56,6 +56,7 @@ class Ansatz:
 
     def __post_init__(self) -> None:
         _check_roles(self.circuit, self.inputs, self.weights)
+        # Observables go where the layout says before measurements are taken out, which forgets the layout.
         laid = tuple(laid_out(each, self.circuit) for each in self.observables)
         object.__setattr__(self, "observables", laid)
         layout = self.circuit.layout
@@ -131,10 +132,13 @@ def without_idle_qubits(
     """
     if layout is None or layout._input_qubit_count == circuit.num_qubits or circuit.num_vars:
         return circuit, tuple(observables)
+    # Read from the symplectic form: labels of a few hundred qubits would be letters of I by the hundred.
     used: set[int] = set()
     for each in observables:
         used.update(np.flatnonzero((each.paulis.x | each.paulis.z).any(axis=0)).tolist())
     for step in circuit.data:
+        # Transpilers put a barrier across all qubits and delays on idle ones; neither is a use of them. A
+        # delay by a free parameter is, or the parameter would be lost.
         fixed = isinstance(step.operation, Delay) and not is_parametric(step.operation)
         if not fixed and not isinstance(step.operation, Barrier):
             used |= {circuit.find_bit(bit).index for bit in step.qubits}
@@ -142,6 +146,7 @@ def without_idle_qubits(
     if len(qubits) == circuit.num_qubits:
         return circuit, tuple(observables)
     place = {circuit.qubits[qubit]: index for index, qubit in enumerate(qubits)}
+    # A register each, named by the qubit of the device, so that a drawing still says which they were.
     cut = QuantumCircuit(*(QuantumRegister(1, f"q{qubit}") for qubit in qubits), name=circuit.name)
     cut.metadata, cut.global_phase = circuit.metadata, circuit.global_phase
     if any(step.clbits for step in circuit.data):
@@ -311,16 +316,11 @@ def without_entanglers(ansatz: Ansatz) -> Ansatz:
 def _copy_single(source: QuantumCircuit, qubits: Sequence[Qubit], target: QuantumCircuit) -> None:
     """Append the one-qubit gates of ``source``, its own qubits standing for ``qubits`` of ``target``."""
     for instruction in source.data:
+        gate = instruction.operation
         wires = [qubits[source.find_bit(each).index] for each in instruction.qubits]
+        # A standard gate couples as a whole: what Qiskit defines CX or RZZ by would leave gates on one qubit.
+        whole = isinstance(gate, Barrier) or class_of(gate) in STANDARD or class_of(gate) is UnitaryGate
         if len(wires) == 1:
-            target.append(CircuitInstruction(instruction.operation, wires))
-        elif _is_composite(instruction):
-            _copy_single(instruction.operation.definition, wires, target)
-
-
-def _is_composite(instruction: CircuitInstruction) -> bool:
-    """Whether a gate on several qubits is a circuit of its own, of which parts may act on one qubit."""
-    gate = instruction.operation
-    definition = getattr(gate, "definition", None)
-    is_whole = isinstance(gate, Barrier) or class_of(gate) in STANDARD or class_of(gate) is UnitaryGate
-    return definition is not None and not is_whole
+            target.append(CircuitInstruction(gate, wires))
+        elif not whole and getattr(gate, "definition", None) is not None:
+            _copy_single(gate.definition, wires, target)

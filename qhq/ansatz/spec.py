@@ -148,6 +148,7 @@ def list_ansaetze() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for root in study_roots():
         for path in sorted((root / "circuits").glob("*.yaml")):
+            # The first root wins: the current folder's, then the shipped ones
             found.setdefault(path.stem, path)
     return dict(sorted(found.items()))
 
@@ -180,6 +181,7 @@ def load_ansatz(
     spec = validate(AnsatzSpec, content, str(path), named)
     if spec.file is None:
         return spec
+    # Beside its YAML, wherever the command runs; absolute, since a run may be opened from another folder.
     code = (path.parent / spec.file.path).absolute()
     if (
         by_name
@@ -203,6 +205,8 @@ def is_path(name_or_path: str) -> bool:
 
 def _find(name_or_path: str) -> Path:
     path = Path(name_or_path)
+    # A circuit file in place of its YAML, such as circuit.qasm, is let through: the reader says where it
+    # goes.
     if is_path(name_or_path) or (path.suffix and path.is_file()):
         return path
     known = list_ansaetze()
@@ -218,12 +222,9 @@ def _find(name_or_path: str) -> Path:
 def _lay_over(content: CommentedMap, overrides: Mapping[str, Any]) -> None:
     for key, value in overrides.items():
         node = content.get(key)
-        if isinstance(value, Mapping) and isinstance(node, CommentedMap) and _same_kind(node, value):
+        both = isinstance(value, Mapping) and isinstance(node, CommentedMap)
+        # Another kind has other keys: it replaces the node instead of amending it.
+        if both and value.get("kind", node.get("kind")) == node.get("kind"):
             _lay_over(node, value)
         else:
             override_key(content, key, value)
-
-
-def _same_kind(node: CommentedMap, value: Mapping[str, Any]) -> bool:
-    """Whether ``value`` amends ``node``; another ``kind`` replaces it, with other keys."""
-    return "kind" not in value or value["kind"] == node.get("kind")

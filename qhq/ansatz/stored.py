@@ -84,6 +84,7 @@ def settle(ansatz: Ansatz) -> Ansatz:
         raise
     except Exception as error:  # whatever Qiskit's writer or reader stumbles over
         raise _unstorable(ansatz, f"{type(error).__name__}: {error}") from error
+    # QPY has bugs that lose an operation without an error; only what comes back the same is relied on.
     if program_digest(again) != program_digest(ansatz):
         raise _unstorable(ansatz, "another program when it is read back")
     return again
@@ -202,17 +203,21 @@ def program_digest(ansatz: Ansatz) -> str:
     Of an angle its values count, not how it is written, which QPY may change.
     """
     separated, angle_map = _angles(ansatz)
+    spread = np.sin(np.arange(len(ansatz.parameters)) + 1.0) / 4
     with np.errstate(all="ignore"):
-        angles = [angle_map.angles(*_split(ansatz, _point(ansatz, point))) for point in _POINTS]
+        angles = [angle_map.angles(*_split(ansatz, point + spread)) for point in _POINTS]
     columns = iter(np.concatenate(angles).T)
     gates = []
     for step in separated.data:
         gate, qubits = step.operation, [separated.find_bit(bit).index for bit in step.qubits]
         if is_parametric(gate):
+            # Nine digits: QPY may reorder the arithmetic of an angle, which changes the last few of
+            # seventeen.
             numbers = [f"{value:.9g}" for value in next(columns)]
         else:
             numbers = [_number_content(each) for each in gate.params]
         gates.append((class_of(gate).__name__, qubits, numbers))
+    # 2, not FORMAT: a later format must give the same digest, by which runs and paid-for jobs are known.
     content: dict[str, Any] = {**_to_metadata(ansatz), "format": 2, "gates": gates}
     content |= {"inputs": ansatz.num_inputs, "weights": ansatz.num_weights, "qubits": ansatz.num_qubits}
     return hashlib.sha256(repr(content).encode()).hexdigest()
@@ -237,11 +242,6 @@ def _angles(ansatz: Ansatz) -> tuple[QuantumCircuit, AngleMap]:
     return separated, AngleMap(expressions, ansatz.inputs, ansatz.weights)
 
 
-def _point(ansatz: Ansatz, point: float) -> Array:
-    row: Array = point + np.sin(np.arange(len(ansatz.parameters)) + 1.0) / 4
-    return row
-
-
 def _split(ansatz: Ansatz, row: Array) -> tuple[Array, Array]:
     return row[None, : ansatz.num_inputs], row[ansatz.num_inputs :]
 
@@ -255,7 +255,9 @@ def _number_content(value: Any) -> Any:
 
 def _renamed(circuit: QuantumCircuit, names: Mapping[Parameter, Parameter]) -> QuantumCircuit:
     """A copy of a lowered circuit with other parameters; those that no gate holds go to its phase."""
-    copy = QuantumCircuit(circuit.num_qubits, name=_storable(circuit.name))
+    # QPY stores a name as UTF-8 and its length in 16 bits; anything may be a name in Qiskit.
+    name = (circuit.name or "ansatz").encode("utf-8", "replace").decode()[:200]
+    copy = QuantumCircuit(circuit.num_qubits, name=name)
     idle = set(names)
     for step in circuit.data:
         gate = step.operation
@@ -264,6 +266,8 @@ def _renamed(circuit: QuantumCircuit, names: Mapping[Parameter, Parameter]) -> Q
             idle -= set(angle.parameters)
             gate = type(gate)(_substituted(angle, names))
         copy.append(gate, [circuit.find_bit(bit).index for bit in step.qubits], copy=False)
+    # In the order of ``names``, not of the set: the bytes of the file must not change from one process to the
+    # next.
     copy.global_phase = sum((names[each] for each in names if each in idle), 0)
     return copy
 
@@ -294,22 +298,18 @@ def plain_names(inputs: int, weights: int) -> list[str]:
     return [f"x_{index}" for index in range(inputs)] + [f"w_{index}" for index in range(weights)]
 
 
-def _storable(name: str | None) -> str:
-    return (name or "ansatz").encode("utf-8", "replace").decode()[:200]
-
-
 def _to_metadata(ansatz: Ansatz) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "inputs": [parameter.name for parameter in ansatz.inputs],
         "weights": [parameter.name for parameter in ansatz.weights],
-        "observables": [_terms(observable) for observable in ansatz.observables],
+        # In order and unsimplified: the sum may be the same, but the digest is of what was asked for.
+        "observables": [
+            [(label, float(coefficient.real)) for label, coefficient in observable.to_list()]
+            for observable in ansatz.observables
+        ],
         "angle_scaling": ansatz.angle_scaling,
     }
-
-
-def _terms(observable: SparsePauliOp) -> list[tuple[str, float]]:
-    return [(label, float(coefficient.real)) for label, coefficient in observable.to_list()]
 
 
 def _from_circuit(circuit: QuantumCircuit) -> Ansatz:

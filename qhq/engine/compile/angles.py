@@ -118,6 +118,7 @@ class AngleMap:
     def angles(self, inputs: npt.NDArray[Any], weights: npt.NDArray[Any]) -> Array:
         """All angles (B, K) of ``inputs`` (B, I) and ``weights`` (W,), float64."""
         inputs, weights = np.asarray(inputs, np.float64), np.asarray(weights, np.float64)
+        # The shared summands first: one row of them is added to B rows, not B rows to B rows.
         angles: Array = inputs @ self.input_slopes + (weights @ self.weight_slopes + self.constant)
         if self.curved:
             angles[:, list(self.curved)] = self.curved_angles(inputs, weights)
@@ -154,7 +155,7 @@ class AngleMap:
         out = np.empty((len(inputs), len(self.curves)))
         for place, curve in enumerate(self.curves):
             arguments = [values[row] for row in curve.rows]
-            out[:, place] = curve.value(*arguments)
+            out[:, place] = curve.value(*arguments)  # also a single number, where no input is in it
             if not np.isfinite(out[:, place]).all():
                 self._check_domain(curve, arguments, out[:, place], "The angle")
         return out
@@ -170,11 +171,11 @@ class AngleMap:
             for row, slope in zip(curve.rows, curve.slopes(*arguments), strict=True):
                 if not np.isfinite(slope).all():
                     self._check_domain(curve, arguments, slope, "The slope of the angle")
-                part = dcurved[:, place] * slope  # (B,), also where the slope is one number for all
+                pulled = dcurved[:, place] * slope  # (B,), also where the slope is one number for all
                 if row < self._split:
-                    dinputs[:, row] += part
+                    dinputs[:, row] += pulled
                 else:
-                    dweights[row - self._split] += part.sum()
+                    dweights[row - self._split] += pulled.sum()
         return dinputs, dweights
 
     def _check_domain(self, curve: Curve, arguments: Sequence[Any], found: Any, what: str) -> None:

@@ -114,6 +114,7 @@ class Code:
 
     def add(self, op: str, left: Operand, right: Operand | None = None) -> Operand:
         """Append an operation, worked out at once where it is of numbers alone or changes nothing."""
+        # Qiskit records ``2 - x`` as RSUB of x: the same operation with its sides exchanged.
         if op in _SWAPPED:
             assert right is not None
             op, left, right = _SWAPPED[op], right, left
@@ -130,6 +131,7 @@ class Code:
         # The absolute value alone takes a complex number back to the reals for certain.
         if op != "ABS" and (self._may_be_complex(left) or self._may_be_complex(right)):
             self._complex.add(slot.index)
+        # A whole power stays real below zero; any other exponent, a variable too, may not.
         self.partial |= op in _LEAVES_REALS and not (isinstance(right, float) and right.is_integer())
         return slot
 
@@ -171,6 +173,7 @@ class Code:
 
     def slopes(self) -> Callable[..., tuple[Any, ...]]:
         """A function of the variables that gives all derivatives, by forward accumulation."""
+        # Forward, not backward: an angle has a few parameters, and zero slopes are never written out.
         lines, slopes = self._lines(), [{k: "1.0"} for k in range(len(self.parameters))]
         for k, step in enumerate(self.steps, start=len(self.parameters)):
             slopes.append({})
@@ -194,7 +197,7 @@ class Code:
         variables = ", ".join(f"v{k}" for k in range(len(self.parameters)))
         source = "\n    ".join([f"def {name}({variables}):", *lines])
         names: dict[str, Any] = {**functions, "real": np.real, "sqrt": np.sqrt, "scaled_log": _scaled_log}
-        names |= {"inf": np.inf, "nan": np.nan}
+        names |= {"inf": np.inf, "nan": np.nan}  # as Python spells such a constant in the source
         # Generated from operations and numbers alone: no name of a user's parameter is in the source.
         exec(compile(source, f"<{name} of an angle>", "exec"), names)
         made: Callable[..., Any] = names[name]
@@ -285,6 +288,7 @@ class Curve:
         self._code = code
         self._value, self._slopes = code.value(), code.slopes()
         self._always = code.is_complex
+        # A detour through the complex plane, for the samples whose real value is NaN alone.
         if code.is_complex or code.partial:
             beyond = Code(expression, code.parameters, real=False)
             self._beyond_value, self._beyond_slopes = beyond.value(), beyond.slopes()
@@ -324,6 +328,7 @@ def _replayed(expression: ParameterExpression, code: Code) -> Operand | None:
     """
     if isinstance(expression, Parameter):
         return code.operand(expression)
+    # A private attribute of Qiskit's; where a version has none, the expression is read from its text.
     stack: list[Operand] = []
     for step in getattr(expression, "_qpy_replay", ()):
         op = str(step.op).rpartition(".")[2]
@@ -407,12 +412,14 @@ def _affine_step(
             return left
         case "CONJ":
             return complex(a).conjugate(), {k: complex(each).conjugate() for k, each in da.items()}
+    # A step of constants that only became constant here, such as cos(x - x); NaN says not affine.
     value = _constant(op, a, b) if flat_left and flat_right else np.nan
     return (value, {}) if np.isfinite(value) else None
 
 
 def _constant(op: str, left: Number, right: Number | None) -> Number:
     """An operation on numbers, complex where the reals have no value."""
+    # As NumPy's numbers: Python's raise on a division by zero, where an array would hold an infinity.
     numbers = [np.complex128(each) for each in (left, right) if each is not None]
     function = _NUMPY[_FUNCTIONS[op]] if right is None else _ARITHMETIC[op]
     with np.errstate(all="ignore"):
@@ -435,6 +442,8 @@ def _filled(found: Any, beyond: Any) -> Any:
 
 def _scaled_log(power: Any, base: Any) -> Any:
     """``power * log(base)``, zero where the power is."""
+    # Both branches of ``where`` are worked out, so the logarithm must not see a zero even where it is not
+    # taken.
     return np.where(power == 0, 0.0, power * np.log(np.where(power == 0, 1.0, base)))
 
 

@@ -22,10 +22,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from qiskit import QuantumCircuit
 from qiskit.circuit import Gate
 from qiskit.circuit.library import CXGate, CZGate, RZZGate, SwapGate, UnitaryGate, XGate
 
-from qhq.engine.compile.lowering import lower
+from qhq.engine.compile.lowering import is_parametric, lower
 from qhq.engine.program import MOST_ROTATIONS
 
 _NATIVE = {"cx": CXGate, "x": XGate, "swap": SwapGate, "cz": CZGate, "rzz": RZZGate}
@@ -35,7 +36,7 @@ _HALF_PI = np.pi / 2
 
 
 @dataclass(frozen=True)
-class Angle:
+class _Angle:
     """``constant + slope * theta_index``; no theta where ``index`` is None."""
 
     constant: float = 0.0
@@ -43,23 +44,23 @@ class Angle:
 
 
 @dataclass(frozen=True)
-class RY:
+class _RY:
     """``exp(-i angle Y / 2)`` on one qubit."""
 
     qubit: int
-    angle: Angle
+    angle: _Angle
 
 
 @dataclass(frozen=True)
-class Phase:
+class _Phase:
     """``exp(-i angle Z...Z / 2)``."""
 
     qubits: tuple[int, ...]
-    angle: Angle
+    angle: _Angle
 
 
 @dataclass(frozen=True)
-class Move:
+class _Move:
     """``cx``, ``x`` or ``swap``."""
 
     name: str
@@ -67,88 +68,86 @@ class Move:
 
 
 @dataclass(frozen=True)
-class Dense:
+class _Dense:
     """Any unitary; bit ``j`` of a row of the matrix is qubit ``qubits[j]``."""
 
     qubits: tuple[int, ...]
     matrix: npt.NDArray[np.complex128]
 
 
-Primitive = RY | Phase | Move | Dense
+_Primitive = _RY | _Phase | _Move | _Dense
 
 
-def rotation(name: str, qubits: tuple[int, ...], angle: Angle) -> Iterator[Primitive]:
+def _rotation_steps(name: str, qubits: tuple[int, ...], angle: _Angle) -> Iterator[_Primitive]:
     """A gate of ``ROTATIONS`` as primitives: a change of frame, the rotation, and the way back."""
     if name in {"rz", "p", "rzz"}:
-        yield Phase(qubits, angle)
+        yield _Phase(qubits, angle)
         return
     if name == "ry":
-        yield RY(qubits[0], angle)
+        yield _RY(qubits[0], angle)
         return
-    way = list(_way(name, qubits))
+    # The change of frame in which RXX, RYY and RZX are RX on one qubit.
+    way: list[_Primitive] = []
+    if name == "ryy":
+        way += (_Phase((q,), _Angle(-_HALF_PI)) for q in qubits)
+    if name in {"rxx", "ryy"}:
+        way.append(_Move("cx", qubits))
+    if name == "rzx":
+        way += _controlled_phase(qubits, np.pi)
     yield from way
     last = qubits[-1] if name == "rzx" else qubits[0]
-    yield Phase((last,), Angle(_HALF_PI))
-    yield RY(last, angle)
-    yield Phase((last,), Angle(-_HALF_PI))
+    yield _Phase((last,), _Angle(_HALF_PI))
+    yield _RY(last, angle)
+    yield _Phase((last,), _Angle(-_HALF_PI))
     for step in reversed(way):  # moves are their own inverse
-        yield Phase(step.qubits, Angle(-step.angle.constant)) if isinstance(step, Phase) else step
+        yield _Phase(step.qubits, _Angle(-step.angle.constant)) if isinstance(step, _Phase) else step
 
 
-def _way(name: str, qubits: tuple[int, ...]) -> Iterator[Primitive]:
-    """The change of frame in which RXX, RYY and RZX are RX on one qubit."""
-    if name == "ryy":
-        yield from (Phase((q,), Angle(-_HALF_PI)) for q in qubits)
-    if name in {"rxx", "ryy"}:
-        yield Move("cx", qubits)
-    if name == "rzx":
-        yield from _controlled_phase(qubits, np.pi)
-
-
-def _controlled_phase(qubits: tuple[int, ...], angle: float) -> Iterator[Primitive]:
+def _controlled_phase(qubits: tuple[int, ...], angle: float) -> Iterator[_Primitive]:
     """``diag(1, 1, 1, exp(i angle))``, since ``b_0 b_1 = (1 - Z_0 - Z_1 + Z_0 Z_1) / 4``."""
     for qubit in qubits:
-        yield Phase((qubit,), Angle(angle / 2))
-    yield Phase(qubits, Angle(-angle / 2))
+        yield _Phase((qubit,), _Angle(angle / 2))
+    yield _Phase(qubits, _Angle(-angle / 2))
 
 
-def fixed(gate: Gate, qubits: tuple[int, ...]) -> Iterator[Primitive]:
+def _fixed_steps(gate: Gate, qubits: tuple[int, ...]) -> Iterator[_Primitive]:
     """A gate of a lowered circuit without free parameters as primitives."""
     native = gate.name if gate.base_class is _NATIVE.get(gate.name) else ""  # anybody may call a gate "cx"
     if native in {"cx", "x", "swap"}:
-        yield Move(native, qubits)
+        yield _Move(native, qubits)
     elif native == "cz":
         yield from _controlled_phase(qubits, np.pi)
-    elif native == "rzz":
-        yield Phase(qubits, Angle(float(gate.params[0])))
+    elif native == "rzz":  # beside CZ the one diagonal gate on two qubits that circuits are full of
+        yield _Phase(qubits, _Angle(float(gate.params[0])))
     elif len(qubits) == 1:
         yield from _one_qubit(np.asarray(gate.to_matrix(), np.complex128), qubits[0])
     # Not taken apart: a dense matrix on k qubits is one pass, its synthesis dozens of gates.
     elif isinstance(gate, UnitaryGate) or gate.definition is None:
-        yield Dense(qubits, np.asarray(gate.to_matrix(), np.complex128))
+        yield _Dense(qubits, np.asarray(gate.to_matrix(), np.complex128))
     else:
         definition = lower(gate.definition)
         for step in definition.data:
             wires = tuple(qubits[definition.find_bit(bit).index] for bit in step.qubits)
-            yield from fixed(step.operation, wires)
+            yield from _fixed_steps(step.operation, wires)
 
 
-def _one_qubit(matrix: npt.NDArray[np.complex128], qubit: int) -> Iterator[Primitive]:
+def _one_qubit(matrix: npt.NDArray[np.complex128], qubit: int) -> Iterator[_Primitive]:
     """Euler angles: ``matrix = phase * RZ(phi) RY(theta) RZ(lam)``."""
     (a, b), (c, d) = matrix
+    # Only ratios of entries: whatever global phase the matrix has cancels in them.
     if abs(c) < _TINY:
-        yield Phase((qubit,), Angle(_argument(d / a)))
+        yield _Phase((qubit,), _Angle(_argument(d / a)))
     elif abs(a) < _TINY:  # X after a phase
-        yield Phase((qubit,), Angle(_argument(b / c)))
-        yield Move("x", (qubit,))
+        yield _Phase((qubit,), _Angle(_argument(b / c)))
+        yield _Move("x", (qubit,))
     else:
         plus, minus = _argument(d / a), _argument(-c / b)
         phi, lam = (plus + minus) / 2, (plus - minus) / 2
         # c / a = tan(theta / 2) exp(i phi). Halving leaves phi known up to pi, which the sign of theta mends.
         sign = 1.0 if (c / a * cmath.exp(-1j * phi)).real > 0 else -1.0
-        yield Phase((qubit,), Angle(lam))
-        yield RY(qubit, Angle(2 * float(np.arctan2(abs(c), abs(a))) * sign))
-        yield Phase((qubit,), Angle(phi))
+        yield _Phase((qubit,), _Angle(lam))
+        yield _RY(qubit, _Angle(2 * float(np.arctan2(abs(c), abs(a))) * sign))
+        yield _Phase((qubit,), _Angle(phi))
 
 
 def _argument(value: Any) -> float:
@@ -175,8 +174,8 @@ class Frame:
 
     def swap(self, a: int, b: int) -> None:
         """The two qubits change names."""
-        for part in (self.row, self.col, self.sign):
-            part[a], part[b] = part[b], part[a]
+        for each in (self.row, self.col, self.sign):
+            each[a], each[b] = each[b], each[a]
 
     def mask(self, qubits: tuple[int, ...]) -> tuple[int, int]:
         """Mask and sign bit of Z on all ``qubits``, which is ``(-1)^(parity(mask & z) ^ sign)``."""
@@ -246,6 +245,7 @@ def leading_bits(flips: list[int]) -> list[int]:
     reduced: list[int] = []
     for flip in flips:
         rest = flip
+        # The largest pivot first: taking it off may bring in leading bits of smaller ones, never of larger.
         for pivot in sorted(reduced, reverse=True):
             rest = min(rest, rest ^ pivot)  # the smaller has a zero at the pivot's leading bit
         if rest:
@@ -260,7 +260,7 @@ class Sum:
     constant: float = 0.0
     slopes: dict[int, float] = field(default_factory=dict)
 
-    def add(self, angle: Angle, sign: int) -> None:
+    def add(self, angle: _Angle, sign: int) -> None:
         """Add ``(-1)^sign * angle``."""
         scale = -1.0 if sign else 1.0
         self.constant += scale * angle.constant
@@ -303,7 +303,7 @@ class Fused:
 
 
 class Fusion:
-    """Takes primitives one by one; ``finish`` gives the fused circuit."""
+    """Takes the gates of a circuit; ``finish`` gives the fused one."""
 
     def __init__(self, qubits: int) -> None:
         self._frame = Frame(qubits)
@@ -312,23 +312,32 @@ class Fusion:
         self._phases: dict[int, Sum] = {}
         self._items: list[list[Rotation] | Diagonal | Matrix] = []
 
-    def add(self, step: Primitive) -> None:
-        """Append one primitive."""
-        match step:
-            case RY():
-                self._rotation(step)
-            case Phase():
-                self._phase(step)
-            case Move():
-                self._move(step)
-            case Dense():
-                self._dense(step)
+    def add_circuit(self, separated: QuantumCircuit) -> None:
+        """Append a lowered circuit whose parametric gates have one angle each, numbered in circuit order."""
+        count = 0
+        for instruction in separated.data:
+            gate = instruction.operation
+            qubits = tuple(separated.find_bit(bit).index for bit in instruction.qubits)
+            if is_parametric(gate):
+                steps = _rotation_steps(gate.name, qubits, _Angle(0.0, count))
+                count += 1
+            else:
+                steps = _fixed_steps(gate, qubits)
+            for step in steps:
+                match step:
+                    case _RY():
+                        self._rotation(step)
+                    case _Phase():
+                        self._phase(step)
+                    case _Move():
+                        self._move(step)
+                    case _Dense():
+                        self._dense(step)
 
     def finish(self, read_flips: set[int]) -> Fused:
         """Close the circuit; ``read_flips`` are the flips of all observables' Pauli strings."""
         # Behind the last rotation, a phase that commutes with every observable changes none of them.
-        seen = {m: a for m, a in self._phases.items() if any(odd(m & flip) for flip in read_flips)}
-        self._phases = seen
+        self._phases = {m: a for m, a in self._phases.items() if any(odd(m & flip) for flip in read_flips)}
         self._flush()
         product = self._split_product()
         items: list[list[Rotation] | Diagonal | Matrix] = []
@@ -338,15 +347,15 @@ class Fusion:
 
     @property
     def frame(self) -> Frame:
-        """The frame after all primitives so far."""
+        """The frame after all gates so far."""
         return self._frame
 
-    def _rotation(self, step: RY) -> None:
+    def _rotation(self, step: _RY) -> None:
         flip = self._frame.flip((step.qubit,))
         mask, sign = self._frame.mask((step.qubit,))
         if any(odd(m & flip) for m in self._phases):
             self._flush()  # phases that do not commute with the rotation come before it
-        self._touched |= flip
+        self._touched |= flip  # also where the angle is zero now: the program must hold for any weights
         rotation = self._mergeable(flip, mask)
         if rotation is None:
             rotation = Rotation(flip, mask, Sum())
@@ -355,6 +364,7 @@ class Fusion:
 
     def _mergeable(self, flip: int, mask: int) -> Rotation | None:
         """The rotation about the same axis that nothing after it blocks."""
+        # From the last one back: whatever does not commute stands between, and merging would reorder the two.
         for rotation in reversed(self._layer):
             if (rotation.flip, rotation.mask) == (flip, mask):
                 return rotation
@@ -362,14 +372,14 @@ class Fusion:
                 return None
         return None
 
-    def _phase(self, step: Phase) -> None:
+    def _phase(self, step: _Phase) -> None:
         mask, sign = self._frame.mask(step.qubits)
         # Bits that no rotation has touched are zero, and a phase of them alone is global.
         mask &= self._touched
         if mask:
             self._phases.setdefault(mask, Sum()).add(step.angle, sign)
 
-    def _move(self, step: Move) -> None:
+    def _move(self, step: _Move) -> None:
         if step.name == "cx":
             control, target = step.qubits
             # A control that no rotation has touched is a known bit, so that the CX is an X or nothing.
@@ -382,18 +392,19 @@ class Fusion:
         else:
             self._frame.swap(*step.qubits)
 
-    def _dense(self, step: Dense) -> None:
+    def _dense(self, step: _Dense) -> None:
         self._flush()
         for place, qubit in enumerate(step.qubits):
             if self._frame.sign[qubit]:  # the matrix is to see the qubit as it is, so take X into it
                 order = np.arange(len(step.matrix)) ^ (1 << place)
-                step = Dense(step.qubits, step.matrix[np.ix_(order, order)])
+                step = _Dense(step.qubits, step.matrix[np.ix_(order, order)])
         flips = [self._frame.flip((q,)) for q in step.qubits]
         for flip in flips:  # after this no bit of the matrix counts as a known 0
             self._touched |= flip
         self._items.append(Matrix(flips, [self._frame.row[q] for q in step.qubits], step.matrix))
 
     def _flush(self) -> None:
+        # Fixed phases cancel often (the frame of an RX, there and back): a zero constant alone needs no pass.
         phases = {m: a for m, a in self._phases.items() if a.slopes or a.constant}
         # The layer goes first: rotations that were added behind a pending phase commute with it.
         if self._layer:
@@ -423,11 +434,6 @@ def _commute(a: Rotation, b: Rotation) -> bool:
     return odd(a.flip & b.mask) == odd(a.mask & b.flip)
 
 
-def _independent(a: Rotation, b: Rotation) -> bool:
-    """Whether neither mask sees the other's flip, so that one pass does both. Stronger than to commute."""
-    return not odd(a.flip & b.mask) and not odd(a.mask & b.flip)
-
-
 def _passes(layer: list[Rotation]) -> list[list[Rotation]]:
     """Split a layer into passes of at most ``MOST_ROTATIONS`` independent rotations, by list scheduling."""
     waiting, passes = list(layer), []
@@ -435,7 +441,11 @@ def _passes(layer: list[Rotation]) -> list[list[Rotation]]:
         chosen: list[Rotation] = []
         held: list[Rotation] = []
         for rotation in waiting:
-            fits = len(chosen) < MOST_ROTATIONS and all(_independent(rotation, other) for other in chosen)
+            # Neither mask may see the other's flip, which is more than to commute: the pass looks up both
+            # bits before it moves along either flip.
+            fits = len(chosen) < MOST_ROTATIONS and not any(
+                odd(rotation.flip & other.mask) or odd(rotation.mask & other.flip) for other in chosen
+            )
             free = all(_commute(rotation, other) for other in held)
             (chosen if fits and free else held).append(rotation)
         passes.append(chosen)

@@ -115,7 +115,7 @@ def lowering_of(circuit: QuantumCircuit) -> Lowering:
     lowering = Lowering(circuit.num_qubits)
     try:
         lowering.add_circuit(circuit, tuple(range(circuit.num_qubits)))
-    except (TypeError, ValueError, AttributeError, QiskitError) as error:
+    except (TypeError, ValueError, AttributeError, QiskitError) as error:  # of a user's own gate, mostly
         raise ConfigError(
             "Every gate must come apart into rotations by differentiable angles, or into fixed gates",
             got=f"{type(error).__name__}: {error}",
@@ -238,6 +238,7 @@ class Lowering:
         self.add_circuit(definition, qubits)
 
     def _emit(self, gate: Gate, qubits: tuple[int, ...]) -> None:
+        # Qiskit takes NaN and infinity for an angle; here, where every gate passes, they still have a name.
         if not all(np.isfinite(value).all() for value in gate.params if not _is_free(value)):
             raise ConfigError(
                 "Every angle must be a finite number, or an expression of the circuit's parameters",
@@ -246,6 +247,7 @@ class Lowering:
             )
         if gate.num_qubits != len(qubits) or len(set(qubits)) != len(qubits):
             raise _no_gate(gate, f"qubits {qubits}")
+        # Seen at the next gate, not at the measurement, since most circuits may measure at their end.
         if not self.measured.isdisjoint(qubits):
             raise ConfigError(
                 "A circuit must be unitary: only the last operation on a qubit may measure it",
@@ -270,7 +272,11 @@ class Lowering:
             if isinstance(modifier, InverseModifier):
                 body = body.inverse()
             elif isinstance(modifier, ControlModifier):
-                body = _controlled(body, modifier)
+                count = modifier.num_ctrl_qubits
+                # Not as an annotated operation, which would come back here.
+                gate = body.to_gate().control(count, ctrl_state=modifier.ctrl_state, annotated=False)
+                body = QuantumCircuit(gate.num_qubits)
+                body.append(gate, range(gate.num_qubits))
             elif isinstance(modifier, PowerModifier):
                 body = _power(operation, body, modifier.power)
             else:
@@ -348,6 +354,8 @@ def _evolution(operation: Any, hamiltonian: Matrix, time: Any) -> QuantumCircuit
     qubits = int(operation.num_qubits)
     if qubits > _EIGENBASIS_QUBITS:
         raise _no_gate(operation, f"a free time, on more than {_EIGENBASIS_QUBITS}")
+    # Not Qiskit's ``PauliEvolutionGate``, a product formula: where terms do not commute that is another
+    # operator.
     energies, vectors = np.linalg.eigh(hamiltonian)
     circuit = QuantumCircuit(qubits)
     circuit.append(UnitaryGate(vectors.conj().T), range(qubits))
@@ -376,14 +384,6 @@ def _rotation_vector(operation: RVGate) -> QuantumCircuit:
         raise _no_gate(operation, "a free vector, whose Euler angles are not differentiable at zero")
     circuit = QuantumCircuit(1)
     circuit.append((RXGate, RYGate, RZGate)[axes[0]](values[axes[0]]), [0])
-    return circuit
-
-
-def _controlled(body: QuantumCircuit, modifier: ControlModifier) -> QuantumCircuit:
-    count = modifier.num_ctrl_qubits
-    circuit = QuantumCircuit(body.num_qubits + count)
-    gate = body.to_gate().control(count, ctrl_state=modifier.ctrl_state, annotated=False)
-    circuit.append(gate, range(circuit.num_qubits))
     return circuit
 
 

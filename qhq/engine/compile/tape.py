@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,21 +13,16 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qhq.engine.compile.angles import AngleMap, map_angles
 from qhq.engine.compile.fusion import (
-    Angle,
     Basis,
     Diagonal,
     Frame,
     Fused,
     Fusion,
     Matrix,
-    Primitive,
     Rotation,
     Sum,
-    fixed,
     leading_bits,
-    rotation,
 )
-from qhq.engine.compile.lowering import is_parametric
 from qhq.engine.program import (
     MOST_ROTATIONS,
     NEXT,
@@ -88,24 +83,11 @@ def build_tape(
     """
     separated, angle_map = map_angles(circuit, inputs, weights)
     fusion = Fusion(circuit.num_qubits)
-    for step in _primitives(separated):
-        fusion.add(step)
+    fusion.add_circuit(separated)
     # Read in the frame behind the last primitive; what they flip says which of the last phases matter.
     strings = _strings(observables, fusion.frame)
     fused = fusion.finish({flip for flip, _ in strings})
     return _Flattener(angle_map, circuit.num_qubits).flatten(fused, strings, len(observables))
-
-
-def _primitives(separated: QuantumCircuit) -> Iterator[Primitive]:
-    count = 0
-    for instruction in separated.data:
-        gate = instruction.operation
-        qubits = tuple(separated.find_bit(bit).index for bit in instruction.qubits)
-        if is_parametric(gate):
-            yield from rotation(gate.name, qubits, Angle(0.0, count))
-            count += 1
-        else:
-            yield from fixed(gate, qubits)
 
 
 _Strings = dict[tuple[int, int], dict[int, dict[int, float]]]
@@ -125,6 +107,7 @@ def _strings(observables: Sequence[SparsePauliOp], frame: Frame) -> _Strings:
             ys = int(np.count_nonzero(z & x))
             # Y = i X Z: of i^ys the sign goes into the coefficient, and a factor i is left where ys is odd.
             value = float(coefficient.real) * (-1) ** (sign + ys // 2)
+            # Observables share strings, as in a Hamiltonian beside its own terms: each string is read once.
             by_mask = strings.setdefault((flip, ys % 2), {})
             entry = by_mask.setdefault(mask, {})
             entry[o] = entry.get(o, 0.0) + value
@@ -168,9 +151,11 @@ class _Flattener:
 
     def flatten(self, fused: Fused, strings: _Strings, num_observables: int) -> Tape:
         pairs = [(r.flip.bit_length() - 1, self._angle(r.angle)) for r in fused.product]
+        # Also where it is empty: it writes |0...0>, and so clears what an earlier batch left in the memory.
         self._op(Kind.PRODUCT, {Op.PAIRS_END: len(pairs)})
         for item in fused.items:
             self._append(item)
+        # Before the readout: the terms of observables hold Walsh coefficients, which must not be renumbered.
         order = self._sort_angles()
         pairs = [(bit, order[angle]) for bit, angle in pairs]
         reads = self._reads(strings)
@@ -194,6 +179,7 @@ class _Flattener:
             len(self._map.input_slopes) + len(self._sampled),
             len(self._map.weight_slopes) + len(self._shared),
         )
+        # Once, here, for all the calls to come.
         _check_bounds(program, *variables)
         counts = (num_observables, len(self._angles))
         return Tape(program, self._map, self._sampled, self._shared, *counts, fused.frame)
@@ -282,6 +268,7 @@ class _Flattener:
     def _reads(self, strings: _Strings) -> list[tuple[int, ...]]:
         reads: list[tuple[int, ...]] = []
         slot = 0
+        # Sorted, so that flip 0 comes first: the kernels write the co-state of that one instead of adding.
         for (flip, is_odd), by_mask in sorted(strings.items()):
             masks = [(mask, slot + j) for j, mask in enumerate(sorted(by_mask))]
             slot += len(masks)
@@ -355,6 +342,7 @@ def _linear(columns: tuple[int, ...]) -> np.ndarray:
 
 
 def _table(rows: Sequence[Sequence[int]], columns: int) -> np.ndarray:
+    # Of two dimensions also without a row, as Numba wants it
     table = np.zeros((len(rows), columns), np.int64)
     for k, row in enumerate(rows):
         table[k, : len(row)] = row

@@ -102,6 +102,7 @@ def transfer_steps(
     angles: list[ParameterExpression] = []
     known: dict[tuple[Any, ...], Matrix] = {}
     for gate, qubits in _gates(circuit):
+        # A gate that comes apart here is still one gate on the device: its channel follows the whole of it.
         for part, wires in [(gate, qubits)] if _is_plain(gate) else _parts(gate, qubits):
             if is_parametric(part):
                 steps += _rotation(part.name, wires, len(angles))
@@ -139,18 +140,16 @@ def _parts(gate: Any, qubits: tuple[int, ...]) -> Iterable[tuple[Any, tuple[int,
 
 
 def _transfer_matrix(gate: Any, known: dict[tuple[Any, ...], Matrix]) -> Matrix:
-    key = (gate.base_class, *(float(each) for each in gate.params)) if _has_numbers(gate) else None
+    # Made once for each gate that a device's circuit repeats. A gate is known by its class and numbers,
+    # unless it holds a matrix or a control state.
+    plain = not hasattr(gate, "ctrl_state") and all(np.ndim(each) == 0 for each in gate.params)
+    key = (gate.base_class, *(float(each) for each in gate.params)) if plain else None
     if key is None or key not in known:
         matrix = np.ascontiguousarray(PTM(Operator(gate)).data.real)
         if key is None:
             return matrix
         known[key] = matrix
     return known[key]
-
-
-def _has_numbers(gate: Any) -> bool:
-    """Whether a gate is known by its class and numbers: not one that holds a matrix, or a control state."""
-    return not hasattr(gate, "ctrl_state") and all(np.ndim(each) == 0 for each in gate.params)
 
 
 _H = np.array([[1, 1], [1, -1]]) / np.sqrt(2)
@@ -183,6 +182,7 @@ def cut_at_inputs(steps: Sequence[_Step], sampled: Callable[[int], bool]) -> tup
         steps: In circuit order.
         sampled: Whether an angle differs by sample.
     """
+    # From the end back, since a step can go over to the observables only if all behind it on its qubits do.
     touched: set[int] = set()
     front: list[_Step] = []
     rest: list[_Step] = []
@@ -266,6 +266,7 @@ class _Fusion:
         """Take a two-qubit step, with the runs that wait on its qubits."""
         runs, matrix = _merged([self._take(qubit) for qubit in pair], matrix)
         before = self._last.get(pair[0])
+        # Two fixed blocks on the same pair with nothing between are one: a gate and its channel, mostly.
         if runs == [None, None] and before is not None and before is self._last.get(pair[1]):
             before.matrix = _cleaned((matrix if before.qubits == pair else _swapped(matrix)) @ before.matrix)
             return
@@ -301,6 +302,7 @@ def _merged(runs: list[_Run | None], matrix: Matrix) -> tuple[list[_Run | None],
     for place, run in enumerate(runs):
         if run is None or run.turns:
             continue
+        # The first qubit is the lowest digit, which is the last factor of a Kronecker product.
         both = [np.eye(4), run.matrices[0]] if place == 0 else [run.matrices[0], np.eye(4)]
         merged = _cleaned(matrix @ np.kron(*both))
         if np.count_nonzero(merged) <= np.count_nonzero(matrix) + _DEAREST_MERGE:
@@ -343,6 +345,7 @@ def _flatten(blocks: Sequence[_Pair], product: Mapping[int, _Run], qubits: int) 
         rows[k, [Block.QUBIT_A, Block.QUBIT_B]] = block.qubits
         rows[k, [Block.RUN_A, Block.RUN_B]] = place(block.runs[0]), place(block.runs[1])
         rows[k, Block.MATRIX] = k
+        # The transpose is stored, too: by rows both ways, the kernel adds up in registers and never scatters.
         for side, matrix in enumerate((block.matrix, block.matrix.T)):
             row, column = np.nonzero(matrix)
             starts[k, side] = count + np.searchsorted(row, np.arange(ROW_STARTS))

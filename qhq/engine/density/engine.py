@@ -100,6 +100,7 @@ class _Side:
 
     def slopes(self, tile: _Tile, pull: Reals, start: Reals | None = None) -> Reals:
         """Gradients (T, turns) of the angles, in their order here, from one of the last vector, used up."""
+        # All vectors were too many to keep: one tile is swept again with them, used, and given to the next.
         if not tile.kept:
             again = self._take(True)
             again.work.trig[:] = tile.work.trig
@@ -197,7 +198,12 @@ class DensityEngine:
         parameters: Sequence[Parameter],
         angle_map: AngleMap,
     ) -> None:
-        _check_qubits(circuit.num_qubits)
+        if circuit.num_qubits > MOST_NOISY_QUBITS:
+            raise BackendError(
+                f"The noisy engine holds density matrices of at most {MOST_NOISY_QUBITS} qubits",
+                got=f"{circuit.num_qubits} physical qubits in use",
+                fix="Set gradient: parameter_shift or spsa in backends.yaml, or use fewer qubits",
+            )
         steps, expressions = transfer_steps(circuit, channels)
         self._angles = _ChainedAngles(angle_map, AngleMap(expressions, parameters, ()))
         sampled = self._angles.sampled
@@ -246,7 +252,7 @@ class DensityEngine:
         """
         inputs, (front, back), (states, pulled) = residual.inputs, residual.sides, residual.tiles
         dtype, batch, lanes, width = inputs.dtype, len(inputs), front.lanes, back.lanes
-        slopes = np.zeros((batch, self._angles.count))
+        slopes = np.zeros((batch, self._angles.count))  # float64 in any case: many small numbers are added up
         padded = np.zeros((len(states) * lanes, len(self._starts[dtype]) * width), dtype)
         padded[:batch, : self.num_outputs] = cotangent
         ends = [tile.last(lanes) for tile in states], [tile.last(width) for tile in pulled]
@@ -271,6 +277,7 @@ class DensityEngine:
         front, back = self._sides[dtype]
         lanes, width, batch, starts = front.lanes, back.lanes, len(given), self._starts[dtype]
         tiles = -(-batch // lanes)
+        # Each side by itself: where all inputs enter first, the samples' sweep has no block to keep.
         keep_front = keep and tiles * front.kept_bytes <= KEPT_BYTES
         keep_back = keep and len(starts) * back.kept_bytes <= KEPT_BYTES
         angles = self._angles(given, shared)
@@ -302,7 +309,7 @@ def _call(kernel: Any, *arguments: Any) -> None:
 
 def _pull(side: _Side, ends: Sequence[Reals], weights: Reals) -> Reals:
     """``sum_i ends[i] @ weights[i T : (i + 1) T]``: what the ends of one side pull on a tile of the other."""
-    total = side.rows(len(ends[0]))
+    total = side.rows(len(ends[0]))  # aligned, since the kernel goes on with it in place
     shown = total.reshape(-1, side.lanes)
     for i, end in enumerate(ends):
         part = weights[i * end.shape[1] : (i + 1) * end.shape[1]]
@@ -311,20 +318,6 @@ def _pull(side: _Side, ends: Sequence[Reals], weights: Reals) -> Reals:
         else:
             shown += end @ part
     return total
-
-
-def _check_qubits(qubits: int) -> None:
-    """Refuse a circuit that is too wide for the noisy engine.
-
-    Raises:
-        BackendError: With the width.
-    """
-    if qubits > MOST_NOISY_QUBITS:
-        raise BackendError(
-            f"The noisy engine holds density matrices of at most {MOST_NOISY_QUBITS} qubits",
-            got=f"{qubits} physical qubits in use",
-            fix="Set gradient: parameter_shift or spsa in backends.yaml, or use fewer qubits",
-        )
 
 
 class _ChainedAngles:
@@ -338,12 +331,15 @@ class _ChainedAngles:
 
     def __init__(self, outer: AngleMap, inner: AngleMap) -> None:
         self._outer, self._inner = outer, inner
+        # Two steps of dependence: inputs to angles of the ansatz, and those to angles of the device's
+        # circuit.
         by_sample: npt.NDArray[np.bool_] = np.any(outer.input_slopes != 0, axis=0)
         for place, k in enumerate(outer.curved):
             by_sample[k] = outer.needs_inputs(place)
         self.sampled: npt.NDArray[np.bool_] = np.any(inner.input_slopes[by_sample] != 0, axis=0)
         for curve, k in zip(inner.curves, inner.curved, strict=True):
             self.sampled[k] = by_sample[list(curve.rows)].any()
+        # The common case, and two matrix products less a step: both maps in one.
         self._is_affine = not outer.curved and not inner.curved
         if self._is_affine:
             self._by_input = outer.input_slopes @ inner.input_slopes

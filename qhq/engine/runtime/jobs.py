@@ -95,6 +95,7 @@ class Workspaces:
             # Each thread has states of its own: fewer threads rather than none at all.
             share = self._bytes(dtype, tiles, threads, keep) // threads
             threads = max(1, min(threads, available_bytes() // (2 * share)))
+        # By tiles, not samples: batches of 60 and of 64 work in the same memory.
         key = (dtype, tiles, threads, keep)
         # A list, not a dictionary: there are a few at most, and two threads may need two of a kind.
         with self._lock:
@@ -105,6 +106,7 @@ class Workspaces:
 
     def give_back(self, workspace: Workspace) -> None:
         """Keep a workspace for the next call, unless it is large or there are enough."""
+        # A large one would hold memory between two calls that other code may want.
         if workspace.size <= _IDLE_BYTES:
             with self._lock:
                 self._idle.append(workspace)  # the oldest go first: a batch size that nobody uses any more
