@@ -36,8 +36,8 @@ PATTERNS: dict[str, Callable[[int], Pairs]] = {
     "linear": _linear,
     "falling": lambda n: [(qubit, qubit - 1) for qubit in range(n - 1, 0, -1)],
     "ring": lambda n: _around([*_linear(n), (n - 1, 0)]),
-    # Both in the order of Sim, Johnson and Aspuru-Guzik (circuits 13 to 15 and 18, 19), which is not that of
-    # "ring".
+    # Both in the order of Sim, Johnson and Aspuru-Guzik (their circuits 10, 13 to 15, 18 and 19), which is
+    # not that of "ring".
     "rising_ring": lambda n: _around([(qubit, (qubit + 1) % n) for qubit in range(n - 1, -1, -1)]),
     "falling_ring": lambda n: _around([(qubit, (qubit - 1) % n) for qubit in (n - 1, *range(n - 1))]),
     "full": lambda n: list(itertools.combinations(range(n), 2)),

@@ -84,7 +84,7 @@ def settle(ansatz: Ansatz) -> Ansatz:
         raise
     except Exception as error:  # whatever Qiskit's writer or reader stumbles over
         raise _unstorable(ansatz, f"{type(error).__name__}: {error}") from error
-    # QPY has bugs that lose an operation without an error; only what comes back the same is relied on.
+    # QPY loses things without an error (of two definitions of one name, one), so that it is compared.
     if program_digest(again) != program_digest(ansatz):
         raise _unstorable(ansatz, "another program when it is read back")
     return again

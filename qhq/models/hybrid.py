@@ -40,6 +40,7 @@ class RecurrentStack(nn.Module):
 
     def forward(self, windows: Tensor) -> Tensor:
         """Return the hidden state after the last step, shape (B, hidden)."""
+        # Dropout between layers, as PyTorch's own stacks do: not before the first, and not inside a unit.
         first, *others = self.layers
         sequence, _ = first(windows)
         for layer in others:
@@ -58,6 +59,7 @@ def _open_forget_gates(stack: RecurrentStack) -> None:
         if isinstance(layer, nn.LSTM):
             block = slice(layer.hidden_size, 2 * layer.hidden_size)
             with torch.no_grad():
+                # One of the two biases carries it, since the gate sees only their sum.
                 layer.get_parameter("bias_ih_l0")[block] = 1.0
                 layer.get_parameter("bias_hh_l0")[block] = 0.0
 
@@ -91,7 +93,7 @@ def matched_width(inputs: int, outputs: int, weights: int) -> int:
     >>> matched_width(4, 4, 8), matched_width(4, 4, 48)
     (4, 5)
     """
-    step = mlp_parameters(inputs, 1, outputs)
+    step = mlp_parameters(inputs, 1, outputs)  # the parameters of one hidden unit; no bias stands alone
     return max(outputs, (2 * weights + step) // (2 * step))
 
 
@@ -166,12 +168,14 @@ class HybridForecaster(nn.Module):
         values: Tensor = latent if layer is None else layer(self.angles(latent))
         return values
 
+    # Two attributes and not one: the names of the tensors in a checkpoint say which of the two it holds.
     def _layer(self) -> nn.Module | None:
         return self.mlp if self.quantum is None else self.quantum
 
     def encode(self, windows: Tensor, static: Tensor | None = None) -> Tensor:
         """Latent features (B, I) of windows (B, T, F) and static features (B, S)."""
         hidden = self.encoder(windows)
+        # Behind the encoder: what does not change within a window need not go through each of its steps.
         if static is not None:
             hidden = torch.cat([hidden, static], dim=-1)
         latent: Tensor = self.activation_before(self.to_latent(hidden))
@@ -184,13 +188,14 @@ class HybridForecaster(nn.Module):
 
     def decode(self, latent: Tensor, middle: Tensor) -> Tensor:
         """Scaled forecast (B, H, K) from latent features (B, I) and the middle's outputs (B, O)."""
+        # The skip comes last, past norm and dropout: whatever the circuit does, the head sees the encoder.
         middle = self.dropout(self.layer_norm(self.activation_after(middle)))
         if self.spec.skip == "add":
             middle = middle + latent
         elif self.spec.skip == "concat":
             middle = torch.cat([middle, latent], dim=-1)
         flat: Tensor = self.output_activation(self.head(middle))
-        if self.closed:
+        if self.closed:  # forecasts alone: in a training the weights are loaded, and the head is open
             flat = torch.zeros_like(flat)
         return flat.reshape(-1, self.shape.horizon, self.shape.targets)
 
@@ -213,6 +218,7 @@ class HybridForecaster(nn.Module):
         layer = self._layer()
         return {
             "encoder": [*self.encoder.parameters(), *self.to_latent.parameters()],
+            # One key whatever stands there: the column grad_circuit of histories is compared across models.
             "circuit": [] if layer is None else list(layer.parameters()),
             "head": [*self.layer_norm.parameters(), *self.head.parameters()],
         }
@@ -269,7 +275,9 @@ def build_model(
         model = HybridForecaster(spec, shape, quantum=quantum, mlp=mlp, angle_scaling=angle_scaling)
         _open_forget_gates(model.encoder)
         if spec.activation_before == "relu":
-            _keep_relu_alive(model.to_latent)
+            # On the open side of the ReLU: behind a closed one the encoder has no gradient at all. With
+            # ``pi_tanh``, 0.5 is an angle near pi/2, where the expectation values are steepest.
+            nn.init.constant_(model.to_latent.bias, 0.5)
     if at_zero and spec.output_activation in _ZERO_AT_ZERO:
         model.start_at_zero()
     return model
@@ -308,18 +316,10 @@ def _build_mlp(spec: ModelSpec, quantum: QuantumLayer | None, seed: int) -> Tanh
         return TanhMLP(spec.latent, spec.middle.hidden, spec.middle.outputs)
 
 
-def _keep_relu_alive(to_latent: nn.Linear) -> None:
-    """Start on the open side of a ReLU: behind a closed one the encoder has no gradient at all.
-
-    With ``pi_tanh``, 0.5 is an angle near pi/2, where the expectation values are steepest.
-    """
-    nn.init.constant_(to_latent.bias, 0.5)
-
-
 @contextmanager
 def _seeded_torch(seed: int) -> Iterator[None]:
     """Seed torch's CPU generator inside the block and give the caller's state back after it."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):  # without CUDA: a model is drawn on the CPU, then moved
         torch.manual_seed(seed)
         yield
 

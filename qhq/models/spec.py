@@ -56,7 +56,7 @@ def load_unit(name: str) -> type[nn.Module]:
     """
     from torch import nn
 
-    point = _find(name)
+    point = _find(name)  # again: a unit that was there when the config was read may have been uninstalled
     if point is None:
         raise ConfigError("A recurrent unit must be known", got=f"'{name}'", fix=nearest(name, unit_names()))
     unit: type[nn.Module] = load_point(
@@ -80,7 +80,7 @@ _Skip = Literal["none", "add", "concat"]
 
 
 MOST_HIDDEN = 4096
-"""Units of a layer."""
+"""Units of a layer: a slip of the keyboard in a sweep is refused here, not by the memory of the machine."""
 
 
 class RecurrentLayerSpec(Spec):

@@ -95,6 +95,7 @@ class AdjointNetwork(NeuralNetwork):
             output_shape=len(self._observables),
             input_gradients=bool(input_gradients),
         )
+        # Kept as it was given: None is neither True nor False (see ``_inside_torch``).
         self._asked_for = input_gradients
         self._open()
 
@@ -142,6 +143,8 @@ class AdjointNetwork(NeuralNetwork):
 
     def _backward(self, input_data: Array | None, weights: Array | None) -> tuple[Array | None, Array]:
         """Jacobians (B, O, I), None without input gradients, and (B, O, W)."""
+        # A sweep an output: qiskit-machine-learning wants the whole Jacobian, and an adjoint sweep gives one
+        # row.
         rows, outputs = self._rows(input_data, weights), self.output_shape[0]
         jacobian = np.empty((len(rows), outputs, rows.shape[1]))
         for output in range(outputs):
@@ -201,6 +204,7 @@ def as_pauli_sum(observable: Observable) -> SparsePauliOp:
             got=f"{_shown(observable)} ({type(observable).__name__})",
             fix="Pass SparsePauliOp objects, or labels of one letter a qubit such as 'ZI'",
         ) from error
+    # Relative to the largest: the scale of a Hamiltonian is its user's.
     largest = np.abs(coefficients).max(initial=0.0)
     imaginary = np.abs(coefficients.imag)
     if imaginary.max(initial=0.0) > _ROUNDING * largest:
@@ -274,6 +278,7 @@ def _parameters(name: str, given: Any, circuit: QuantumCircuit) -> list[Paramete
 def _inside_torch() -> bool:
     """Whether torch is going back through a graph at the moment, and so asks for every gradient."""
     torch = sys.modules.get("torch")
+    # Only if torch is there already: users of other optimisers need not wait for its import.
     return torch is not None and torch._C._current_graph_task_id() != -1
 
 

@@ -45,10 +45,12 @@ def evaluate(network: ExecutorNetwork, rows: Tensor, weights: Tensor) -> Tensor:
     if rows.device.type != "cpu" and isinstance(executor, StatevectorExecutor):
         return executor.expectations_on_device(rows, weights)
     if torch.compiler.is_compiling():
+        # By handle: the arguments of an operator are tensors and numbers, and no Python object.
         values: Tensor = _expectations_operator(rows, weights, network.handle, network.output_shape[0])
         return values
     if _inside_transform():
         return _Expectations.apply(rows, weights, executor)  # type: ignore[no-any-return, no-untyped-call]
+    # Neither a node of the graph, nor states that nobody goes back from.
     if not torch.is_grad_enabled():
         return _like(executor.expectations(_array(rows), _array(weights)), rows)
     function = _TwoPass if hasattr(executor, "forward") else _Expectations
@@ -115,6 +117,7 @@ class _Expectations(torch.autograd.Function):
             rows = batches.reshape(-1, batches.shape[-1])
             values: Tensor = _Expectations.apply(rows, weights, executor)  # type: ignore[no-untyped-call]
             return values.reshape(*batches.shape[:2], values.shape[-1]), 0
+        # The weights of a circuit are shared by a batch, in every executor: no larger batch would do.
         calls = _unstacked(info, in_dims, (inputs, weights))
         return torch.stack([_Expectations.apply(*each, executor) for each in calls]), 0  # type: ignore[no-untyped-call]
 
@@ -267,4 +270,5 @@ def _network(handle: int) -> ExecutorNetwork:
 
 def _like(values: FloatArray, tensor: Tensor) -> Tensor:
     made = torch.from_numpy(values)
+    # Not ``to`` in any case: it is asked in each step, and mostly there is nothing to change.
     return made if made.dtype == tensor.dtype and tensor.device.type == "cpu" else made.to(tensor)

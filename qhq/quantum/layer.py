@@ -101,16 +101,19 @@ class QuantumLayer(TorchConnector):
         if scale_inputs is None:
             scale_inputs = executor is None or isinstance(executor, BackendSpec | str)
         if executor is None:
+            # Not an entry of backends.yaml, which may be edited: the obvious line is the exact engine
+            # everywhere.
             executor = StatevectorExecutor(program)
         elif isinstance(executor, BackendSpec | str):
             executor = open_backend(executor, program, seed=seed)
+        # From NumPy, as float64: the same weights whatever torch's default dtype, and its generator stays as
+        # it was.
         initial = child_generator(seed, "quantum weights").uniform(-math.pi, math.pi, program.num_weights)
         super().__init__(ExecutorNetwork(program, executor), initial_weights=initial)
         # The parent registers one tensor under two names, which safetensors refuses to save.
         del self._weights
-        if (
-            self.weight.dtype != torch.get_default_dtype()
-        ):  # the parent's are single, whatever torch's default
+        # The parent's are of single precision, whatever torch's default.
+        if self.weight.dtype != torch.get_default_dtype():
             self.weight = nn.Parameter(torch.as_tensor(initial, dtype=torch.get_default_dtype()))
         self.angle_scaling = AngleScaling(program.angle_scaling) if scale_inputs else None
 
@@ -132,6 +135,7 @@ class QuantumLayer(TorchConnector):
         A parameter; or a plain tensor where torch computes it from others before each call, as
         ``torch.nn.utils.prune`` and ``DataParallel`` do.
         """
+        # In place of the parent's property, which reads the tensor under the name that was deleted.
         state = self.__dict__
         weights: Tensor | None = state.get("_parameters", {}).get("weight")
         if weights is None:
@@ -155,6 +159,8 @@ class QuantumLayer(TorchConnector):
             BackendError: If the last dimension is not I, the layer is closed, or the backend fails.
         """
         network = self.neural_network
+        # Tracers record what torch does and see none of what the engine does: their result would be a
+        # constant.
         if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             raise _tracing_error("torch.jit.trace, which would store today's values as constants")
         if isinstance(input_data, Proxy):
@@ -164,7 +170,11 @@ class QuantumLayer(TorchConnector):
         dtype = input_data.dtype
         if dtype not in (torch.float32, torch.float64):
             if not dtype.is_floating_point:
-                raise _dtype_error(dtype)
+                raise BackendError(
+                    "The inputs of a quantum layer must be real floating point numbers",
+                    got=str(dtype),
+                    fix="Convert them with .float()",
+                )
             input_data = input_data.float()  # half precision, as under autocast, is too coarse for angles
         if self.angle_scaling is not None:
             input_data = self.angle_scaling(input_data)
@@ -217,14 +227,6 @@ def _input_error(given: Any, inputs: int) -> BackendError:
         "The last dimension of the angles must be the inputs of the ansatz",
         got=f"shape {() if given is None else tuple(given.shape)} for {inputs} inputs",
         fix="Let the linear layer before it give that many",
-    )
-
-
-def _dtype_error(dtype: torch.dtype) -> BackendError:
-    return BackendError(
-        "The inputs of a quantum layer must be real floating point numbers",
-        got=str(dtype),
-        fix="Convert them with .float()",
     )
 
 

@@ -89,6 +89,7 @@ class ExecutorNetwork(NeuralNetwork):
             )
         self._executor = executor
 
+    # A handle is of a process: copies and what is loaded from a pickle get one of their own.
     def _register(self) -> None:
         self.handle = next(_numbers)
         NETWORKS[self.handle] = self
@@ -126,6 +127,7 @@ class ExecutorNetwork(NeuralNetwork):
         return by_inputs, by_weights
 
 
+# Weak, since a compiled graph outlives its layer: the handle alone must not keep a backend open.
 NETWORKS: WeakValueDictionary[int, ExecutorNetwork] = WeakValueDictionary()
 """Handle -> network, as long as something else holds it."""
 
@@ -149,12 +151,14 @@ def _same_program(one: Ansatz, other: Ansatz) -> bool:
         other.num_outputs,
     ):
         return False
+    # The model scales angles before the circuit, whatever the ansatz says of it: that may differ.
     if fingerprint(one) == fingerprint(replace(other, angle_scaling=one.angle_scaling)):
         return True
     if max(one.num_qubits, other.num_qubits) > _MOST_QUBITS:
         return False
     draw = child_generator(0, "same program")
     point = draw.uniform(-2, 2, (2, one.num_inputs)), draw.uniform(-2, 2, one.num_weights)
+    # One thread: a comparison of two samples is over before a second one is awake.
     ours, theirs = (StatevectorExecutor(each, threads=1).expectations(*point) for each in (one, other))
     return bool(np.allclose(ours, theirs, rtol=0, atol=1e-9))
 

@@ -46,6 +46,7 @@ def load_weights(model: nn.Module, path: Path, identity: Mapping[str, str]) -> N
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise _damaged(path, error) from error
+    # Before the tensors: weights of another circuit may well fit in shape, and would train on without a word.
     _check_identity(saved, identity, path)
     try:
         model.load_state_dict(tensors)
@@ -71,7 +72,7 @@ def load_state(path: Path, identity: Mapping[str, str]) -> TrainingState:
     """
     try:
         check_regular(path, most=MOST_TABLE_BYTES, what="checkpoint")
-        content = torch.load(path, weights_only=True)
+        content = torch.load(path, weights_only=True)  # else a pickle, which runs whatever it says
         saved, state = dict(content["identity"]), TrainingState.from_dict(content["state"])
     except Exception as error:  # on rubbish, torch raises whatever its unpickler stumbles over
         raise _damaged(path, error) from error

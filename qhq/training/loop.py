@@ -186,7 +186,7 @@ class Trainer:
         self.optimizer = torch.optim.Adam(
             model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay
         )
-        self.parts = _parts(model)
+        self.parts: dict[str, list[nn.Parameter]] = model.parts()  # type: ignore[operator]
 
     def initial_state(self) -> TrainingState:
         """State before the first epoch; its weights are the first candidate for the best ones.
@@ -212,6 +212,7 @@ class Trainer:
             ConfigError: If the loss stops being a finite number.
         """
         self.model.load_state_dict(state.model)
+        # A copy, since Adam goes on in the tensors that it loads, and ``state`` may be resumed a second time.
         self.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
         epochs = self.spec.epochs if until is None else min(until, self.spec.epochs)
         while state.epoch < epochs and not state.stopped:
@@ -220,6 +221,8 @@ class Trainer:
             state = self._advance(state, record)
             state.seconds += time.perf_counter() - started
             watcher.epoch_done(state)
+        # Also after an interruption by ``until``: what is returned holds the last weights, the model the
+        # best.
         self.model.load_state_dict(state.best_model)
         return state
 
@@ -228,11 +231,12 @@ class Trainer:
         watcher.epoch_started(epoch, batches)
         self.model.train()
         total, norms = 0.0, dict.fromkeys(self.parts, 0.0)
+        # Dropout draws from torch's global generator, the only one that it knows; the caller's is given back.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(child_seed(self.seed, f"dropout/{epoch}"))
             for batch in self._batches(epoch):
                 loss, batch_norms = self._step(batch)
-                total += loss * len(batch)
+                total += loss * len(batch)  # the last batch may be shorter, and counts for less
                 norms = {part: norms[part] + batch_norms[part] for part in norms}
                 watcher.batch_done(loss, batch_norms)
         grads = {f"grad_{part}": norm / batches for part, norm in norms.items()}
@@ -247,6 +251,7 @@ class Trainer:
         loss = self.loss(self.model(*self.train.arguments(batch)), self.train.targets[batch])
         value = _finite(float(loss.detach()))
         loss.backward()
+        # Before clipping, which would hide the explosion that the norms are there to show.
         norms = {part: gradient_norm(parameters) for part, parameters in self.parts.items()}
         if self.spec.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.clip_norm)
@@ -259,10 +264,12 @@ class Trainer:
         self.model.eval()
         starts = range(0, len(self.validation), _CHUNK)
         forecasts = [self.model(*self.validation.arguments(slice(at, at + _CHUNK))) for at in starts]
+        # One loss of all, not a mean of chunks: the last chunk is shorter.
         return _finite(float(self.loss(torch.cat(forecasts), self.validation.targets)))
 
     def _advance(self, state: TrainingState, record: EpochRecord) -> TrainingState:
         weights = _copy(self.model.state_dict())
+        # Strictly: of equal losses the earlier weights stay, so that a dead model keeps the untrained ones.
         better = record.validation_loss < state.best_loss
         ahead = record.validation_loss < state.best_trained_loss
         since_best = 0 if ahead else state.epochs_since_best + 1
@@ -285,11 +292,6 @@ def gradient_norm(parameters: list[nn.Parameter]) -> float:
     if not gradients:
         return 0.0
     return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))
-
-
-def _parts(model: nn.Module) -> dict[str, list[nn.Parameter]]:
-    parts: dict[str, list[nn.Parameter]] = model.parts()  # type: ignore[operator]
-    return parts
 
 
 def _copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
