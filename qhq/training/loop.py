@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import torch
@@ -20,12 +21,10 @@ from torch import Tensor, nn
 
 from qhq.errors import ConfigError
 from qhq.seeding import child_generator, child_seed
-from qhq.training.spec import TrainingSpec
+from qhq.training.spec import LOSSES, TrainingSpec
 
 _CHUNK = 1024
 """Validation samples in one forward pass."""
-
-LOSSES: dict[str, type[nn.Module]] = {"mse": nn.MSELoss, "mae": nn.L1Loss, "huber": nn.HuberLoss}
 
 
 @dataclass(frozen=True)
@@ -182,7 +181,7 @@ class Trainer:
     ) -> None:
         self.model, self.spec, self.seed = model, spec, seed
         self.train, self.validation = train, validation
-        self.loss = LOSSES[spec.loss]()
+        self.loss: nn.Module = EntryPoint(spec.loss, LOSSES[spec.loss], "").load()()
         self.optimizer = torch.optim.Adam(
             model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay
         )

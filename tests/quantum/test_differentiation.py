@@ -1,4 +1,4 @@
-"""Whatever torch does with a function, it may do with a quantum layer, or is told in words why not."""
+"""Whatever torch does with a function, it may do with a quantum layer, or the layer says why not."""
 
 from __future__ import annotations
 

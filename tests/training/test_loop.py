@@ -12,7 +12,7 @@ from torch import nn
 from qhq.errors import ConfigError
 from qhq.training.checkpoint import load_state, save_state
 from qhq.training.loop import Samples, Trainer, TrainingState, Watcher, gradient_norm
-from qhq.training.spec import TrainingSpec
+from qhq.training.spec import LOSSES, TrainingSpec
 
 
 class Line(nn.Module):
@@ -181,3 +181,27 @@ def test_state_is_not_shared_with_the_optimizer():
     run.run(run.initial_state(), Keep())
     state, copied = seen[0]
     torch.testing.assert_close(state.to_dict()["optimizer"]["state"], copied["optimizer"]["state"])
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_of_the_table_is_zero_where_forecasts_are_right(name):
+    targets = torch.linspace(-2, 2, 12).reshape(4, 3, 1)
+    samples = Samples(torch.zeros(4, 2, 1), targets)
+    trainer = Trainer(Parrot(targets), samples, samples, TrainingSpec(loss=name), seed=0)
+    assert trainer.validation_loss() == 0
+    trainer.model.answers = targets + 1
+    assert trainer.validation_loss() > 0
+
+
+class Parrot(torch.nn.Module):
+    """Gives the same answers to any windows."""
+
+    def __init__(self, answers):
+        super().__init__()
+        self.answers, self.weight = answers, torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, windows):
+        return self.answers + 0 * self.weight
+
+    def parts(self):
+        return {"head": [self.weight]}
