@@ -40,8 +40,8 @@ def _fingerprint() -> str:
 
 
 _FINGERPRINT = _fingerprint()
-# In the folder's name, so that two versions of qhq on one machine, or a branch and its parent, do not overwrite
-# each other's kernels and compile in turns.
+# In the folder's name, so that two versions of qhq on one machine, or a branch and its parent, do not
+# overwrite each other's kernels and compile in turns.
 _CACHE = str(cache_dir() / "kernels" / _FINGERPRINT)
 
 
