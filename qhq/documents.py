@@ -39,6 +39,7 @@ class Spec(BaseModel):
     def _tell_truth_from_numbers(cls, value: Any, info: ValidationInfo) -> Any:
         """YAML's true is no 1 and its 1 no true, though pydantic would take either for the other."""
         annotation = cls.model_fields[str(info.field_name)].annotation
+        # Not strict mode: it would refuse a list where a spec has a tuple, and a list is all that YAML has.
         left_open = annotation == bool | None
         if (annotation is bool or (left_open and value is not None)) and not isinstance(value, bool):
             raise ValueError("must be true or false")
@@ -270,6 +271,7 @@ _MEMBERS = {
     "data.pkl": FileLook("a PyTorch checkpoint", RUN),
 }
 
+# The first that fits: an SVG image would be XML too, and a page of the web as well.
 TEXTS: tuple[tuple[str, FileLook], ...] = (
     (r"OPENQASM\s+2|include\s+\"qelib1|qreg\s", FileLook("OpenQASM 2", CIRCUIT)),
     (r"OPENQASM\s+3|include\s+\"stdgates|qubit[\s\[]|input\s+(float|angle)", FileLook("OpenQASM 3", CIRCUIT)),
@@ -298,10 +300,12 @@ def file_look(content: bytes) -> FileLook | None:
     for start, look in _SIGNATURES:
         if content.startswith(start):
             return look
+    # safetensors begins with eight bytes that count, and goes on in JSON.
     if content[8:10] == b'{"':
         return FileLook("a safetensors file", RUN)
     head = content[:8192]
     if b"\0" in head:
+        # UTF-16 without its mark: of plain letters every other byte is zero.
         wide = head.count(0) > len(head) // 4 and any(not head[at::2].strip(b"\0") for at in (0, 1))
         return (
             FileLook("text in UTF-16", "Save it in the encoding UTF-8") if wide else FileLook("a binary file")
@@ -327,6 +331,7 @@ def _text_look(text: str) -> FileLook | None:
             return look
     lines = [line for line in text.splitlines()[:20] if line.strip()]
     for mark, word in ((",", "commas"), (";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        # Without the last line, which the end of the bytes that are looked at may have cut off.
         counts = [line.rstrip(mark).count(mark) for line in lines[:-1]]
         if len(lines) > 1 and min(counts) > 0 and max(counts) == min(counts) and ": " not in lines[0]:
             return FileLook(f"a table separated by {word}", PRICES)
@@ -457,6 +462,7 @@ def _value_fault(text: str, error: Exception) -> str:
     """``:line:column: value: reason`` of the first scalar that YAML cannot make a value of."""
     if isinstance(error, RecursionError):
         return ": brackets or lines nested too deeply"
+    # Scalar by scalar, since the error of a constructor does not say where its value stands.
     reader = YAML(typ="safe", pure=True)
     with suppress(YAMLError):  # a version or a tag that the parser itself refuses
         for event in YAML(typ="rt").parse(text):
@@ -477,6 +483,7 @@ def _check_bounds(content: Any, source: str) -> None:
     Raises:
         ConfigError: If it is circular, too deep or too large.
     """
+    # By identity: nine aliases of nine aliases are few objects and many values once they are written out.
     sizes: dict[int, int] = {}
 
     def measure(node: Any, depth: int) -> int:
@@ -571,6 +578,7 @@ def _known(model: type[BaseModel], keys: Location) -> str:
     return hint.replace("Did you mean '", f"Did you mean '{section}.") if section else hint
 
 
+# What is asked of a value, by what the name of pydantic's error begins with; the first that fits.
 _RULES = {
     "int": "it must be a whole number",
     "float": "it must be a number",
@@ -590,7 +598,6 @@ _RULES = {
     "less_than": "it must be below {lt}",
     "literal_error": "it must be {expected}",
 }
-"""What is asked of a value, by what the name of pydantic's error begins with; the first that fits."""
 
 
 def _rule(fault: Any) -> str:

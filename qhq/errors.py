@@ -75,6 +75,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     "Did you mean 'hybrid'? Known: classical, hybrid"
     """
     names = sorted(known)
+    # Below difflib's own 0.6, so that half a name finds the whole of it: stat, statevector.
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"Did you mean '{close[0]}'? " if close else ""
     shown = ", ".join(names[:SHOWN_NAMES]) or "none"

@@ -52,14 +52,14 @@ def _place() -> str:
     return f"{zlib.crc32((platform.node() + namespace).encode()):08x}"
 
 
+# Begins the name of a file that is being written; the number of the process that writes it follows.
 _MARK = f".qhq-{_place()}-"
-"""Begins the name of a file that is being written; the number of the process that writes it follows."""
 
+# Why a folder cannot be moved to a name that another one has.
 _TAKEN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR})
-"""Why a folder cannot be moved to a name that another one has."""
 
+# The longest name of a file that Linux and macOS keep.
 _NAME_BYTES = 255
-"""The longest name of a file that Linux and macOS keep."""
 
 
 @contextmanager

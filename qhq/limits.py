@@ -34,8 +34,8 @@ MOST_FACTOR = 1e30
 
 GIB = 1 << 30
 
+# Left to the rest of the process: what is asked for beside the large arrays.
 _SPARE = 1 << 27
-"""Left to the rest of the process: what is asked for beside the large arrays."""
 
 
 def available_bytes() -> int:
@@ -100,6 +100,7 @@ def _of_container() -> int:
         else:
             continue
         group = root / path.lstrip("/")
+        # A group is bound by the limits of all groups around it.
         for folder in (group, *group.parents):
             if not folder.is_relative_to(root):
                 break

@@ -37,8 +37,8 @@ def find_study_file(wanted: str | Path) -> Path | None:
     return None
 
 
-_TOLD: set[Path] = set()
-"""Files that this process has reported."""
+# Files that this process has reported.
+_REPORTED: set[Path] = set()
 
 
 def tell_of_hidden(found: Path, wanted: str | Path) -> bool:
@@ -60,8 +60,8 @@ def tell_of_hidden(found: Path, wanted: str | Path) -> bool:
     if not shipped.is_file() or found.samefile(shipped) or filecmp.cmp(found, shipped, shallow=False):
         return False
     # A worker process would say it again for each command.
-    if found not in _TOLD and multiprocessing.parent_process() is None:
-        _TOLD.add(found)
+    if found not in _REPORTED and multiprocessing.parent_process() is None:
+        _REPORTED.add(found)
         sys.stderr.write(f"Using {visible(str(found))}, which stands in for the one that qhq ships.\n")
     return True
 

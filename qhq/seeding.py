@@ -13,7 +13,9 @@ def child_seed(seed: int, name: str) -> int:
     >>> child_seed(0, "weights") == child_seed(0, "weights") != child_seed(0, "batches")
     True
     """
+    # crc32 and not hash(), which differs from one process to the next.
     sequence = np.random.SeedSequence(seed, spawn_key=(zlib.crc32(name.encode()),))
+    # One bit less: torch and a column of a database take no more than 63.
     return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 

@@ -45,6 +45,7 @@ class BackendSpec(Spec):
     """
 
     kind: str
+    # Filled in by the registry: in the file it is the key, and a second one inside could differ from it.
     name: str = ""
     description: str = ""
     shots: int | None = Field(default=None, ge=1, le=MOST_SHOTS)
@@ -96,6 +97,7 @@ class TranspileSpec(Spec):
         layout: Physical qubit that each logical one starts on; null leaves it to the transpiler.
     """
 
+    # The slowest level: a circuit is transpiled once and kept, and each two-qubit gate less is noise less.
     optimization_level: Literal[0, 1, 2, 3] = 3
     seed: int = Field(default=0, ge=0, le=MOST_SEED)
     layout: tuple[int, ...] | None = None
@@ -151,6 +153,7 @@ class Backend(ABC, Generic[SpecT]):
         self.spec, self.note, self.is_hardware = spec, note, is_hardware
 
     @abstractmethod
+    # Any: what a connector gives, and `open` takes, is the affair of one kind alone.
     def open(self, spec: SpecT, ansatz: Ansatz, *, seed: int, connection: Any = None) -> Executor:
         """Open an entry for an ansatz; nothing is run or sent yet.
 
@@ -188,6 +191,7 @@ class Backend(ABC, Generic[SpecT]):
         It is called in one thread per device and raises BackendError if a device cannot be reached. Import
         what it needs here, before it is called: threads that import at the same time disturb each other.
         """
+        # A function all the same, so that nobody has to ask which kinds need a connection.
         return lambda _: None
 
     def devices(self, template: SpecT) -> Sequence[ListedDevice]:  # noqa: ARG002

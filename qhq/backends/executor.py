@@ -163,6 +163,7 @@ def as_values(values: ArrayLike, shape: tuple[int | None, ...], name: str) -> Fl
     Raises:
         BackendError: If the shape differs, or a value is not finite.
     """
+    # In float64 whatever comes: Aer and the client of IBM calculate in nothing else.
     array = np.ascontiguousarray(values, dtype=np.float64)
     fits = array.ndim == len(shape) and all(
         wanted in (None, given) for wanted, given in zip(shape, array.shape, strict=True)
@@ -246,12 +247,15 @@ def measure_parity(
     # Fewer samples of a wide circuit: Aer's time doubles with each qubit.
     inputs = inputs[:most]
     found, wanted = executor.expectations(inputs, weights), reference.expectations(inputs, weights)
+    # Fewer again: a gradient takes two circuits of the reference for each angle.
     few = inputs[: min(gradients, max(1, most // 8))]
+    # A fixed seed: the gate must find today what it found yesterday, whatever seed the run has.
     generator = np.random.default_rng(0)
     # Signs at random, so that faults of two outputs do not cancel.
     cotangent = generator.choice([-1.0, 1.0], size=(len(few), wanted.shape[1])).astype(few.dtype)
     slopes = executor.vjp(few, weights, cotangent)
     angles = few.shape[1] + len(weights)
+    # Two circuits an angle and sample, as parameter shift runs them, must stay below the same bound.
     if 2 * angles * len(few) <= most:
         pairs = zip(slopes, reference.vjp(few, weights, cotangent), strict=True)
         return Parity(_distance(found, wanted), max(_distance(one, other) for one, other in pairs))
@@ -273,6 +277,8 @@ def _along_a_direction(
     across, along = across / length, along / length
 
     def value(step: float) -> float:
+        # In float64, whatever the engine calculates in: the rounding of float32 over a step of 1e-3 would be
+        # some 1e-4, and fail any engine.
         moved = np.float64(inputs) + step * across, np.float64(weights) + step * along
         return float((reference.expectations(*moved) * cotangent).sum())
 
@@ -311,4 +317,5 @@ def check_parity(parity: Parity, tolerance: float = TOLERANCE, *, engine: str = 
 def _distance(one: FloatArray, other: FloatArray) -> float:
     if one.size == 0:
         return 0.0
+    # NaN is neither above a tolerance nor below it: as it is, it could pass a gate that asks the wrong way.
     return float(np.nan_to_num(np.abs(one - other), nan=np.inf).max())

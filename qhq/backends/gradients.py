@@ -46,6 +46,8 @@ class ParameterShift:
     def __init__(
         self, ansatz: Ansatz, open_program: Callable[[QuantumCircuit, Sequence[Parameter]], Program]
     ) -> None:
+        # A weight that stands in two gates has two shifts, so each occurrence is a parameter of its own
+        # here.
         circuit, angles, self._map = by_angles(ansatz)
         self._inputs = ansatz.num_inputs
         self._program = open_program(circuit, angles)
@@ -78,6 +80,7 @@ class ParameterShift:
         """Derivative (K, B, O) of every output by every angle (B, K), from one broadcast PUB."""
         batch, count = angles.shape
         shifts = np.multiply.outer([0.5, -0.5], np.pi * np.eye(count))
+        # Both signs, each angle, each sample: (2, K, B, K).
         shifted = angles + shifts[:, :, None, :]
         values = self._program(shifted.reshape(-1, count)).reshape(2, count, batch, -1)
         jacobian: FloatArray = (values[0] - values[1]) / 2
@@ -125,6 +128,7 @@ class Spsa:
 
     def __init__(self, values: Callable[[FloatArray], FloatArray], settings: SpsaSpec, seed: int) -> None:
         self._values, self._settings = values, settings
+        # A stream of its own: how many shots are drawn must not change the directions.
         self._generator = child_generator(seed, "spsa")
 
     def vjp(

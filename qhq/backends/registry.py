@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # Entry points by which another package adds kinds: the name of the kind, and its `Backend` object.
 _GROUP = "qhq.backends"
 
+# A table, not a decorator that registers on import: what there is can be read here, and listing it imports
+# no backend.
 KINDS: dict[str, Backend[Any]] = {
     "aer": AerBackend(AerSpec),
     "fake": AerBackend(FakeSpec, note="best case: one past day's calibration, no crosstalk, no drift"),
@@ -137,6 +139,7 @@ def backend_from_record(entry: Mapping[str, Any], source: str) -> BackendSpec:
         )
     spec: BackendSpec = validate(kind.spec, entry, source)
     # The run may be somebody else's: a file that it names would be read, and shown, on its word alone.
+    # Only where it names files: a run can be opened where there is no registry at all.
     own = load_backends().get(spec.name) if spec.files else None
     unknown = [file for file in spec.files if own is None or file not in own.files]
     if unknown:

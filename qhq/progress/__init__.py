@@ -53,6 +53,7 @@ class Heartbeat:
         self.doing, self.bars = doing, 0
         self._since = time.monotonic()
         self._over = threading.Event()
+        # A daemon: a command that ends, or is interrupted, does not wait for its next beat.
         self._thread = threading.Thread(target=self._beat, name="qhq-heartbeat", daemon=True)
 
     def say(self, doing: str, *, anew: bool = True) -> None:
@@ -80,12 +81,15 @@ class Heartbeat:
     def _beat(self) -> None:
         wait, reported = PATIENCE_SECONDS, 0.0
         since = self._since
+        # Looked at often, said rarely: what is being done may change between two lines, and counts from
+        # then.
         while not self._over.wait(min(0.25, PATIENCE_SECONDS)):
             if since != self._since:
                 wait, reported, since = PATIENCE_SECONDS, 0.0, self._since
             passed = time.monotonic() - since
             if passed < reported + wait:
                 continue
+            # 10 s after the first line, then 20, 40 and each minute: an hour in a log is some sixty lines.
             reported, wait = passed, min(2 * wait if reported else 10.0, _LONGEST_SECONDS)
             if not (self.bars and sys.stderr.isatty()):
                 self._tell(passed)
@@ -105,6 +109,7 @@ def say(text: str) -> None:
         sys.stderr.flush()
 
 
+# A list of one, so that whoever imports the name sees what is put there later.
 current: list[Heartbeat | None] = [None]
 """The heartbeat of the command that runs, in its one place."""
 
@@ -149,6 +154,7 @@ def open_training(progress: Progress, epochs: int) -> Iterator[Watcher]:
     from qhq.progress.training import Called, TrainingProgress
 
     if progress is not True:
+        # The bar is for a terminal alone; a callable of the caller hears the same events.
         yield Called(_step(progress), epochs)
         return
     with TrainingProgress() as bar:

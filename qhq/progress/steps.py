@@ -69,6 +69,7 @@ class Called(Progress):
 
     def pruned(self, keys: Sequence[str]) -> None:
         """Count cells, those that are given up as well."""
+        # A set: a cell that is given up may have been counted as done before.
         self.there.update(keys)
         self.step(len(self.there), self.cells, keys[-1])
 
@@ -128,6 +129,7 @@ class SweepProgress(Live, Progress):
 
     def __init__(self, metric: str, on_stage: OnStage) -> None:
         self.metric, self.on_stage = metric, on_stage
+        # Into a file lines of 160: without a terminal rich would break them at 80.
         self.console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
         self.bar = Bar(
             TextColumn("{task.description}", markup=False),

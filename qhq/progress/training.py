@@ -48,6 +48,7 @@ class TrainingProgress(Live, Watcher):
     """One bar an epoch, then one line with its losses and gradient norms."""
 
     def __init__(self) -> None:
+        # Into a file lines of 160: without a terminal rich would break them at 80.
         self.console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
         self.bar = Progress(
             TextColumn("epoch {task.fields[epoch]:>3}"),
@@ -83,6 +84,7 @@ class TrainingProgress(Live, Watcher):
     def epoch_done(self, state: TrainingState) -> None:
         """Print the epoch's line; a star marks the best validation loss so far."""
         last = state.history[-1]
+        # With the first line that it explains: before, it would stand above an empty bar.
         if not self.explained:
             self.console.print("loss: training / validation; |grad|: gradient norms; *: best so far")
             self.explained = True

@@ -52,6 +52,7 @@ _PROPERTIES_KEYS = ("backend_name", "backend_version", "gates", "last_update_dat
 # What a device may be called: its name stands in tables, in messages and in names of files.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
+# Far above any device: more is a fault of the file, and lists of that length would be made for it.
 _MOST_QUBITS = 10_000
 
 # Numbers between 0 and 1.
@@ -63,6 +64,7 @@ _TIMES = {"T1": 1e3, "T2": 1e3, "gate_length": 1.0, "readout_length": 1.0}
 # Pause between two shots, microseconds.
 _LONGEST_REP_DELAY = 1e6
 
+# Unicode has two micro signs, and either may be written; `us` is what most devices write.
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
 
 _FAKE_PREFIX = "fake_"
@@ -98,6 +100,7 @@ class Calibration:
     @property
     def date(self) -> str:
         """When the calibration was last updated: ISO 8601, UTC."""
+        # Each device writes the time zone of whoever measured it.
         return datetime.fromisoformat(self.properties["last_update_date"]).astimezone(UTC).isoformat()
 
     @cached_property
@@ -204,6 +207,7 @@ def _check(calibration: Calibration) -> None:
             _check_number(entry, place)
     for pair in configuration.get("coupling_map") or []:
         _check_places(pair, calibration.num_qubits, f"coupling_map {pair}", 2)
+    # Both are worked out when they are asked for, which must not be the first time that they fail.
     _ = calibration.date, calibration.fingerprint
 
 
@@ -281,6 +285,7 @@ def load_fake(device: str) -> Calibration:
     folder = _fakes_folder() / device.removeprefix(_FAKE_PREFIX)
     configuration = json.loads(_fake_file(folder).read_text(encoding="utf-8"))
     properties = json.loads((folder / f"props_{folder.name}.json").read_text(encoding="utf-8"))
+    # Its own file calls it by the name of the real device, which a result must not be taken for.
     return make_calibration({**configuration, "backend_name": device}, properties)
 
 
@@ -330,8 +335,10 @@ def load_snapshot(path: Path) -> Calibration:
     """
     try:
         raw = read_regular(path, most=_MOST_SNAPSHOT_BYTES, what="snapshot")
+        # By its first bytes: what was unpacked by hand may keep its name.
         if raw.startswith(b"\x1f\x8b"):
             raw = expand_gzip(raw, most=_MOST_SNAPSHOT_BYTES, source=path, what="snapshot")
+        # Python reads NaN and Infinity as numbers, which JSON does not have and no calibration holds.
         content = json.loads(raw, parse_constant=_refuse_constant)
         if content["qhq_snapshot"] != _SNAPSHOT_FORMAT:
             raise ValueError(f"format {content['qhq_snapshot']}")

@@ -85,6 +85,7 @@ class IsaProgram:
     @property
     def qubits(self) -> tuple[int, ...]:
         """Physical qubits that hold a logical one, or that a gate or an observable acts on; ascending."""
+        # A qubit that no gate acts on is measured all the same.
         used = set(self.layout)
         for step in self.circuit.data:
             used |= {self.circuit.find_bit(bit).index for bit in step.qubits}
@@ -99,6 +100,7 @@ class IsaProgram:
         circuit = QuantumCircuit(len(qubits))
         for step in self.circuit.data:
             circuit.append(step.operation, [place[self.circuit.find_bit(bit).index] for bit in step.qubits])
+        # Cut before it is simulated: a device of 156 qubits has no statevector, the few in use have one.
         observables = tuple(on_qubits(each, qubits) for each in self.observables)
         return IsaProgram(circuit, self.parameters, observables, tuple(place[each] for each in self.layout))
 
@@ -324,10 +326,13 @@ class _Written:
     def add_rzz(self, angle: ParameterExpression | float, qubits: Sequence[object]) -> None:
         """Add an rzz, with the gates around it that bring its angle into range."""
         turned = np.mod(self._values(angle), 2 * np.pi)
+        # rzz(pi) is ZZ up to a phase, so that two rz(pi) take half a turn off.
         beyond = (turned > np.pi / 2) & (turned <= 3 * np.pi / 2)
         turned = np.where(beyond, turned - np.pi, turned)
         turned = np.where(turned > np.pi, turned - 2 * np.pi, turned)
+        # X on one of the qubits turns ZZ over, and with it the sign of the angle.
         flipped = turned < 0
+        # Rounding may leave an angle just outside of the range, which the device would refuse.
         inside = np.clip(np.abs(turned), 0.0, np.pi / 2)
         first, second = qubits
         for qubit in (first, second):
@@ -346,6 +351,7 @@ class _Written:
 
     def _add(self, gate: str, angles: FloatArray, qubits: list[object]) -> None:
         """Add a rotation by angles (N,): a number where all rows have the same, and nothing where it is 0."""
+        # A number where all rows agree: each parameter is a column of every PUB that is sent.
         if np.ptp(angles) == 0:
             if angles[0] != 0 or gate == "rzz":
                 getattr(self.circuit, gate)(float(angles[0]), *qubits)

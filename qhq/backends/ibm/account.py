@@ -41,6 +41,7 @@ class Account:
         url: Base address of the service, its API under ``/api/v1``; None for IBM's own.
     """
 
+    # Never in a traceback or a log.
     token: str | None = field(default=None, repr=False)
     instance: str | None = None
     url: str | None = None
@@ -56,6 +57,7 @@ def find_account(device: str) -> Account:
         BackendError: If there is none, or the address is not safe.
     """
     url, token = os.environ.get(URL) or None, os.environ.get(TOKEN) or None
+    # All of them, since the client reads them by itself: one that leads elsewhere would be given the key.
     for name in (URL, *_CLIENTS_URLS):
         if os.environ.get(name):
             _check_address(name, os.environ[name])
@@ -82,6 +84,7 @@ def _check_saved(device: str) -> None:
             f"or save them once: {_SAVE}; "
             f"without an account, use the fake device: --backend {fake_for(device)}",
         )
+    # The client writes it with the default mode, which on most machines lets every user read the key.
     tighten(file)
     fault = saved_fault(file)
     if fault is not None:
@@ -181,6 +184,7 @@ def _check_address(name: str, url: str) -> None:
     if not _is_safe(scheme, host):
         raise BackendError(
             f"{name} must be https, or http on this machine: the API key or a token of it goes there",
+            # No more of the address: what stands before an @ may be a password.
             got=f"scheme '{scheme}' and host '{host}'",
             fix="Correct it, or unset it to use IBM's own service",
         )

@@ -58,6 +58,7 @@ def rows_per_job(spec: IBMSpec, program: LaidOut) -> int:
         BackendError: If one row alone is more than a job may have.
     """
     each = program.settings * circuits_per_sample(spec) * shots_per_circuit(spec)
+    # The circuit that learns the readout errors counts towards the limit of the job too.
     spare = MOST_EXECUTIONS - calibration_circuits(spec) * shots_per_circuit(spec)
     if spare < each:
         raise BackendError(
@@ -122,6 +123,8 @@ def job_limits(spec: IBMSpec, jobs: Sequence[float], spent: float) -> list[int] 
     check_cap(spec, jobs, spent)
     if spec.max_qpu_seconds is None:
         return None
+    # Each has its forecast; what is left over goes by the forecasts, rounded down, so that the sum keeps to
+    # the cap.
     least = [math.ceil(each) for each in jobs]
     spare = math.floor(spec.max_qpu_seconds - spent) - sum(least)
     return [low + int(spare * each / sum(jobs)) for low, each in zip(least, jobs, strict=True)]
@@ -193,6 +196,7 @@ def beside_service(forecast: CostForecast, seconds: float) -> CostForecast:
 
 def circuit_seconds(circuit: QuantumCircuit, target: Target) -> float:
     """Time that the gates of a circuit on a device take: its longest path."""
+    # By hand and not by a scheduling pass, which would rewrite the circuit with delays to say the same.
     ends = [0.0] * circuit.num_qubits
     for step in circuit.data:
         qubits = tuple(circuit.find_bit(bit).index for bit in step.qubits)
@@ -210,5 +214,6 @@ def shot_seconds(calibration: Calibration, target: Target, layout: Sequence[int]
 
 
 def _duration(target: Target, name: str, qubits: tuple[int, ...]) -> float:
+    # rz and other virtual gates have no duration, and take none.
     properties = target[name].get(qubits) if name in target.operation_names else None
     return 0.0 if properties is None or properties.duration is None else float(properties.duration)

@@ -93,10 +93,12 @@ class IBMClient:
         self.device, self.fractional = device, fractional
         self.on_mode: Callable[[str], None] = lambda _: None
         self._account = account
+        # Whatever is said of an error is said without these.
         self._secrets = [account.token or "", os.environ.get("QISKIT_IBM_TOKEN", "")]
         self._service: Any = None
         self._backend: Any = None
         self._mode: Any = None
+        # To look a job up is a request of its own, and a waiting program asks for it again and again.
         self._jobs: dict[str, Any] = {}
 
     def reconnect(self) -> None:
@@ -297,6 +299,7 @@ class IBMClient:
         def act() -> bool:
             try:
                 self._job(job_id).cancel()
+            # What the service says of a job that has come to an end.
             except RuntimeInvalidStateError:
                 return False
             return True
@@ -331,6 +334,7 @@ class IBMClient:
         self._mode = None
 
     def _opened(self, spec: IBMSpec, backend: Any) -> Any:
+        # Opened with the first job, not before: an open session costs by the wall clock.
         if spec.mode != "job" and self._mode is None:
             self._mode = (Batch if spec.mode == "batch" else Session)(backend=backend)
             self.on_mode(str(self._mode.session_id))
@@ -454,6 +458,7 @@ def _open_service(account: Account) -> Any:
 
 
 def _pub(program: LaidOut, values: FloatArray) -> EstimatorPub:
+    # Last of all: what the journal keeps is the circuit that passed the gate, for any angle.
     circuit, parameters, values = within_range(program.circuit, program.parameters, values)
     rows = BindingsArray({parameters: values})
     columns = [[observable] for observable in program.observables]

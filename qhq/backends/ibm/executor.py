@@ -87,6 +87,7 @@ class IBMExecutor(ValuesExecutor):
         self._spec, self._client, self._seed = spec, client, seed
         self._journal, self._logical = journal, fingerprints(ansatz)
         self._runner = JobRunner(client, journal, clock, Approval(client, self._committed), decode)
+        # The number of the call is a part of the question: two equal batches are two measurements.
         self._calls, self._parts, self._asked = 0, list[Part](), list[PubRequest]()
         # What a call does with its question; sending and waiting ask the same one, and run nothing.
         self._act: Callable[[PubRequest], list[Estimates]] = self._run
@@ -193,6 +194,7 @@ class IBMExecutor(ValuesExecutor):
                 rows = [part.rows for part in parts if part.state not in HELD]
                 held = sum(part.rows for part in parts if part.state in HELD)
                 spent += self._runner.spent(request)
+        # Without the rows all is taken for new: the forecast is then rather too high.
         jobs, shots = seconds_of_jobs(spec, program, rows), shots_per_circuit(spec)
         circuits = count_circuits(spec, program, rows)
         try:
@@ -264,6 +266,7 @@ class IBMExecutor(ValuesExecutor):
         found = self._act(self._request(values))
         if not found:
             return np.zeros((len(values), self._ansatz.num_outputs))
+        # Of this call alone, replaced by the next: a training would keep thousands.
         self.stds = np.concatenate([each.stds for each in found])
         return np.concatenate([each.values for each in found])
 

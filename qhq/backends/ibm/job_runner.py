@@ -195,6 +195,8 @@ class JobRunner:
 
     def _work_through(self, request: PubRequest, *, send: bool) -> JobError | None:
         """Send all that is open, then wait for it; again as long as parts were split."""
+        # Each job is waited for once a call: one whose result stays unreadable would be asked for without
+        # end.
         failure, tried = None, set[str]()
         while True:
             request = self._send_all(request) if send else self._adopt_all(request)
@@ -289,6 +291,7 @@ class JobRunner:
                         total += seconds
                         continue
                 estimate = estimate_seconds(request.spec, request.program, [part.rows])
+                # What runs may use all it is allowed: the cap must hold if it does.
                 total += max(estimate, part.limit_seconds or 0.0) if part.state == SENT else estimate
         unsaid = [extra for extra in self._journal.extras(request.key) if extra.qpu_seconds is None]
         ran = [rows[extra.tag] for extra in unsaid if not extra.cancelled and extra.tag in rows]
@@ -318,6 +321,8 @@ class JobRunner:
     def _submit(self, request: PubRequest, part: Part) -> None:
         qubits, instance = measured_qubits(request.program.observables), self._client.instance()
         unsent = [each for each in self._journal.parts(request.key) if each.state in UNSENT]
+        # The rest of the request has a share in what the cap leaves, so all that is unsent goes into the
+        # limit.
         rows = [part.rows, *(each.rows for each in unsent if each.tag != part.tag)]
         limit = self._gatekeeper.limit(request, rows, self.spent(request))
         now, values = self._clock.now(), request.values[part.start : part.stop]
@@ -507,6 +512,8 @@ class JobRunner:
 
     def _persist(self, request: PubRequest, act: Callable[[], _T], where: str = "") -> _T:
         """Do something, and again after each failure that waiting or a fresh token may cure."""
+        # A job whose reply was lost must have time to appear under its tag, however little patience is asked
+        # for.
         patience = max(request.spec.patience_seconds, request.spec.settle_seconds)
         return persist(
             act, self._client, self._clock, Patience(patience, patience), where or request.spec.name

@@ -173,6 +173,7 @@ def resume_jobs(
     finally:
         for runner, _ in open_ones:
             runner.close()
+    # One error can be raised: it is the first, and the others are said before it.
     for error in failures[1:]:
         TALK.get().tell(f"Error: {error}")
     if failures:
@@ -242,6 +243,7 @@ def _cancel_sent(journal: Journal, part: Part, client: IBMClient, clock: Clock) 
     ids = [part.job_id] if part.job_id else client.find(part.tag)
     if not ids and journal.waited(part, clock.now()) < _SETTLE_SECONDS:
         raise ServiceError("unsettled", "no job bears the tag yet")
+    # All of them: of a submission that became two, the one left over would run and be paid.
     ran = [job_id for job_id in ids if not client.cancel(job_id)]
     if part.state == SENDING and ids:
         used = (ran or ids)[0]

@@ -108,6 +108,8 @@ class Journal:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # SQLite gives its side files the mode of the main one.
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+            # isolation_level=None leaves transactions to this class: sqlite3's own begin at a change and
+            # stay open.
             self._connection = sqlite3.connect(
                 self.path, isolation_level=None, timeout=LOCKED_SECONDS, check_same_thread=False
             )
@@ -434,6 +436,7 @@ class Journal:
                 self._add_part(part.key, start, stop, now)
 
     def _add_part(self, key: str, start: int, stop: int, now: float) -> None:
+        # Random, not counted: two folders on one account must never give the same tag.
         row = [f"qhq-{uuid.uuid4().hex}", key, start, stop, PLANNED, now, now, self.instance]
         columns = "tag, key, start, stop, state, created, changed, owner"
         self._ask(f"INSERT INTO parts ({columns}) VALUES ({_marks(row)})", *row)
@@ -449,6 +452,7 @@ class Journal:
     def _each(self, table: str, columns: str) -> Iterator[tuple[int, sqlite3.Row | str]]:
         """Rows of a table, each read by itself: a damaged one costs no other; in its place stands why."""
         try:
+            # Row by row: one statement over all of a damaged file ends at the first page that is bad.
             last = self._ask(f"SELECT max(rowid) FROM {table}")[0][0] or 0
         except BackendError:
             # The last page is a damaged one; the count is taken from an index.

@@ -130,6 +130,7 @@ def close_orphans(journal: Journal, clock: Clock) -> list[str]:
 
     An open session costs by the wall clock.
     """
+    # A process that was killed could not close them, and its jobs stand in the journal in any case.
     closed = []
     for session, device in journal.orphaned_sessions():
         try:
@@ -297,6 +298,7 @@ def service_estimate(client: IBMClient, request: PubRequest, rows: Sequence[int]
         if imitation is None:
             raise _refusal(request, "no device of the account imitates it")
         return sum(
+            # Each rehearsal waits in a queue of its own, so equal jobs are asked for once and counted.
             count * _estimate(client, request, imitation, each, clock)
             for each, count in Counter(rows).items()
         )

@@ -82,6 +82,7 @@ def question_key(spec: IBMSpec, logical: str, call: int, seed: int, values: Floa
     later = set() if spec.fractional_gates else {"fractional_gates"}
     asked = [spec.model_dump_json(exclude={*waiting, *later, "training", "tags", "samples_per_job"}), logical]
     digest = hashlib.sha256(json.dumps([*asked, call, seed, values.shape]).encode())
+    # Bytes, not text: two angles that print alike may differ.
     digest.update(np.ascontiguousarray(values, dtype=np.float64).tobytes())
     return digest.hexdigest()
 
@@ -115,6 +116,7 @@ def unpack_program(circuit: bytes, rest: str) -> LaidOut:
 def pack_values(values: FloatArray) -> bytes:
     """An array as NumPy's own file format."""
     stream = io.BytesIO()
+    # A pickle runs code as it is read, and a journal may come in a folder of somebody else.
     np.save(stream, values, allow_pickle=False)
     return stream.getvalue()
 
@@ -309,6 +311,7 @@ def read_part(row: sqlite3.Row) -> Part:
     Raises:
         ValueError: If it is something else.
     """
+    # By position, in the order of PART_COLUMNS.
     part = Part(*row)
     if not (isinstance(part.tag, str) and isinstance(part.key, str)):
         raise ValueError("a tag or key that is no text")

@@ -129,6 +129,7 @@ def _check_shots(found: Estimates, spec: IBMSpec, rows: int) -> None:
             if flip is not None and flip.shape[:-2] != array.shape[:-2]:
                 raise _wrong(f"{array.shape[:-2]} randomizations, of which {flip.shape[:-2]} are recorded")
         is_readout = place >= circuits_per_sample(spec)
+        # Not exactly as many: shots that are divided over randomizations are rounded up.
         settings = 1 if is_readout else found.settings
         if settings < 1 or (not is_readout and settings % rows) or item.shots < settings * spec.shots:
             what = "the readout" if is_readout else "each value"
@@ -142,6 +143,7 @@ def _check_readout(item: Item, num_qubits: int, qubits: Sequence[int]) -> None:
         flips = item.arrays.get(_FLIPS + name)
         if flips is None or bits.shape[-1] != num_qubits:
             continue
+        # Flipped back first: TREX flips bits at random so that the errors of 0 and of 1 become alike.
         misread = (bits ^ flips).mean(axis=tuple(range(bits.ndim - 1)))
         bad = [qubit for qubit in qubits if misread[qubit] > _WORST_READOUT]
         if bad:
@@ -156,6 +158,7 @@ def _check_values(found: Estimates, spec: IBMSpec, program: LaidOut) -> None:
     bounds = np.array([np.abs(each.coeffs).sum() for each in program.observables])
     excess = np.abs(found.values) - bounds
     worst = np.unravel_index(int((excess / bounds).argmax()), excess.shape)
+    # Means of +1 and -1 reach a bound only up to rounding.
     if (excess > _stretch(found, spec, bounds) + 1e-9).any():
         raise _wrong(f"a value of {found.values[worst]:.4g} where at most {bounds[worst[1]]:g} is possible")
 

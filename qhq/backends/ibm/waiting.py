@@ -19,6 +19,7 @@ from typing import Literal, Protocol, TypeVar
 from qhq.errors import JobError
 
 Kind = Literal[
+    # No more than make a difference: each is answered in a way of its own.
     "unreachable", "busy", "unsettled", "unauthorized", "too_large", "too_long", "cancelled", "failed",
     "lost", "gone", "no_instance", "no_session", "refused", "garbled", "wrong", "moved",
 ]  # fmt: skip
@@ -359,6 +360,9 @@ def persist(act: Callable[[], _T], client: _Reconnecting, clock: Clock, patience
     Raises:
         ServiceError: If waiting does not cure it, or not in time.
     """
+    # A loop, not tenacity: a wish of the service overrides the pauses and has a patience of its own, a
+    # refused token is renewed once without a pause, and each pause is cut up to say why it lasts. As
+    # callbacks on a retry state that is longer than these lines, and says it in four places.
     waited, rebuilt = 0.0, False
     for growing in growing_pauses(LONGEST_PAUSE_SECONDS):
         try:

@@ -68,6 +68,7 @@ class _Posts(threading.local):
 class WireSession(RetrySession):  # type: ignore[misc]
     """What the client talks through; ``posts`` counts what a thread sent, through all of its sessions."""
 
+    # Of the class, not of a session: the client opens several, and a submission goes through any.
     posts = _Posts()
 
     def _initialize_retry(self, retries_total: int, retries_connect: int, backoff_factor: float) -> None:
@@ -99,6 +100,8 @@ class WireSession(RetrySession):  # type: ignore[misc]
         """Follow a redirect within the same address alone, and never one of a submission."""
         target = self.get_redirect_target(resp)
         if target is not None:
+            # A submission that is redirected turns into a GET in most clients, and would look like one that
+            # was taken.
             here, there = urlsplit(resp.url), urlsplit(target)
             elsewhere = bool(there.netloc) and (here.scheme, here.netloc) != (there.scheme, there.netloc)
             if elsewhere or req.method.upper() not in ("GET", "HEAD"):
@@ -123,6 +126,7 @@ def own_wire() -> Iterator[None]:
     global _inside  # noqa: PLW0603  (the module that is changed is one for all threads)
     with _counting:
         _inside += 1
+        # The client has no place to give it a session, so its class is exchanged while it makes one.
         client_module.RetrySession = WireSession
     try:
         yield
@@ -238,6 +242,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     """An error and those it was made from, hidden ones too."""
     while error is not None:
         yield error
+        # The client raises its errors both with a cause and without one.
         error = error.__cause__ or error.__context__
 
 

@@ -128,6 +128,7 @@ def check_width(method: str, qubits: int) -> None:
         BackendError: With the memory that it needs.
     """
     if method != "matrix_product_state":
+        # A complex number has 16 bytes, and Aer copies the state as it hands it over.
         bits = qubits if method == "statevector" else 2 * qubits
         require_memory(
             32 << bits,
@@ -158,6 +159,7 @@ class ExactProgram:
     def _run(self, values: FloatArray) -> FloatArray:
         # Rows (N, 1) against observables (O,) broadcast to values (N, O).
         rows = BindingsArray({self.parameters: values[:, None, :]})
+        # A precision of zero is how an Estimator is asked for exact values; left out, it draws.
         job = self._estimator.run([(self.circuit, list(self.observables), rows)], precision=0.0)
         return np.asarray(job_result(job)[0].data.evs, dtype=np.float64)
 

@@ -95,7 +95,12 @@ class StatevectorExecutor(EngineExecutor):
     def __init__(self, ansatz: Ansatz, *, name: str = "statevector", threads: int = 0) -> None:
         self._name = name
         self._statevector = StatevectorEngine(
-            ansatz.lowered, ansatz.observables, ansatz.inputs, ansatz.weights, threads=threads or None
+            # An entry says 0 for all cores, so that no key is left empty; the engine says None.
+            ansatz.lowered,
+            ansatz.observables,
+            ansatz.inputs,
+            ansatz.weights,
+            threads=threads or None,
         )
         super().__init__(ansatz, self._statevector)
 

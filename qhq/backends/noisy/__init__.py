@@ -58,6 +58,8 @@ class UniformNoiseSpec(Spec):
     def _is_physical_noise(self) -> UniformNoiseSpec:
         if not (self.on_gates or self.readout_1_given_0 or self.readout_0_given_1):
             raise ValueError("some parameter must be above zero; write 'noise: none' for a noiseless entry")
+        # Beyond that the relaxation would not be a channel: a state could come out with negative
+        # probabilities.
         if self.t1_us is not None and self.t2_us is not None and self.t2_us > 2 * self.t1_us:
             raise ValueError("t2_us must be at most twice t1_us")
         return self
@@ -100,6 +102,7 @@ class AerSpec(SimulatedSpec):
     @model_validator(mode="before")
     @classmethod
     def _noise_has_the_engine(cls, entry: Any) -> Any:
+        # Before validation: afterwards a gradient that was written looks like the default.
         noisy = isinstance(entry, Mapping) and entry.get("noise") not in (None, "none")
         return _with_gradient(entry) if noisy else entry
 
@@ -229,6 +232,7 @@ class AerBackend(Backend[AerSpec | FakeSpec]):
         from qhq.backends.noisy.executor import AdjointNoisyExecutor, open_noisy
 
         executor = open_noisy(spec, ansatz, seed=seed)
+        # Where the engine is too small the training runs on Aer, and agrees with itself.
         return executor.aer if isinstance(executor, AdjointNoisyExecutor) else None
 
     def calibration(self, spec: AerSpec | FakeSpec) -> Calibration:

@@ -255,6 +255,7 @@ def _read_observables(program: NoisyProgram, basis: Sequence[str]) -> FloatArray
         """What a readout of Z behind the change of basis says, of the qubit before it."""
         if (qubit, letter) not in read:
             up, down = program.noise.flips[qubit]
+            # In the order I, X, Y, Z: what is read is (1 - u - d) Z + (d - u) I.
             read[qubit, letter] = np.array([down - up, 0, 0, 1 - up - down])
             if letter != "Z":
                 read[qubit, letter] = read[qubit, letter] @ _transfer(letter, basis, channels, qubit)
@@ -283,5 +284,6 @@ def _string(
     string = np.ones(1)
     for qubit in range(qubits):
         each = factor(qubit, group.letters[qubit]) if mask[qubit] else np.array([1.0, 0, 0, 0])
+        # Later qubits to the left, so that qubit 0 is the lowest digit.
         string = np.kron(each, string)
     return string

@@ -166,6 +166,7 @@ def calibrated_noise(calibration: Calibration) -> DeviceNoise:
 
 def uniform_noise(parameters: UniformNoiseSpec, num_qubits: int) -> DeviceNoise:
     """Noise that is the same on all qubits and pairs."""
+    # One object for all places: what is worked out of a channel later is then worked out once.
     single = _channel(parameters, 1)
     channels: dict[Place, QuantumError] = {}
     for qubit in range(num_qubits):
@@ -254,6 +255,7 @@ def scale_noise(noise: DeviceNoise, scale: float) -> DeviceNoise:
 
 
 def _scale_channel(error: QuantumError, scale: float) -> QuantumError:
+    # Here, since most runs scale nothing and SciPy takes its time to import.
     from scipy.linalg import expm, logm
 
     channel = SuperOp(error).data
@@ -271,8 +273,10 @@ def _scale_channel(error: QuantumError, scale: float) -> QuantumError:
 def _nearest_channel(superoperator: Matrix) -> Kraus:
     """Kraus operators of what is a channel up to rounding, or almost one for a broken k."""
     choi = Choi(SuperOp(superoperator)).data
+    # The Hermitian part alone: the rest is rounding of the logarithm.
     values, vectors = np.linalg.eigh((choi + choi.conj().T) / 2)
     size = int(np.sqrt(len(values)))
+    # Below it is rounding, or what a power that is no channel has below zero.
     kept = values > 1e-14
     # Choi stacks columns: vec(K)[i + size * j] = K[i, j].
     operators = [

@@ -189,6 +189,7 @@ class DensityProgram:
 
     def __call__(self, values: FloatArray) -> FloatArray:
         """Expectation values (N, O) at rows (N, P)."""
+        # Each row gives 2^n probabilities, so that wide circuits go in fewer rows at once.
         rows = max(1, min(ROWS_PER_PUB, NUMBERS_PER_RUN >> self.num_qubits))
         return np.concatenate([np.zeros((0, self.num_outputs)), *by_chunks(self._run, values, rows)])
 
@@ -291,6 +292,8 @@ class TrajectoryProgram:
         return np.concatenate([np.zeros((0, self._outputs)), *chunks])
 
     def _run(self, values: FloatArray) -> FloatArray:
+        # The seed of a sampler is fixed as it is made, so each call makes its own: two batches must not
+        # share shots.
         seed = child_seed(self._seed, f"call {next(self._calls)}")
         sampler = SamplerV2.from_backend(self._simulator, default_shots=self._shots, seed=seed)
         rows = BindingsArray({self._parameters: values})

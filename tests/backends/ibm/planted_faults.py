@@ -133,8 +133,8 @@ def _check(
     for job in service.jobs():
         if job["status"] == "Completed" and job["id"] not in used | known:
             count.add("paid and lost", fault)
-    told = sum("one submission became two" in line for line in heard.notes)
-    if len(service.jobs()) - len(used) > told:
+    reported = sum("one submission became two" in line for line in heard.notes)
+    if len(service.jobs()) - len(used) > reported:
         count.add("doubled without a word", fault)
 
 

@@ -1,4 +1,4 @@
-"""What is sent: once, for the device of the moment; what a gateway doubled is found, cancelled and told."""
+"""What is sent: once, for the device of the moment; what a gateway doubles is found and cancelled."""
 
 from dataclasses import replace
 
@@ -450,11 +450,11 @@ def test_every_request_that_cannot_be_resumed_is_reported(service):
     heard = Heard()
     with talking(heard), pytest.raises(JobError) as error:
         resume_jobs(clock=Clock())
-    told = [line for line in heard.notes if line.startswith("Error")]
-    assert len(told) == 1
+    errors = [line for line in heard.notes if line.startswith("Error")]
+    assert len(errors) == 1
     ids = [job["id"] for job in service.jobs()]
     assert ids[0] in str(error.value)
-    assert ids[1] in told[0]
+    assert ids[1] in errors[0]
 
 
 def test_jobs_that_are_still_out_count_against_the_cap(service, half_sent):
