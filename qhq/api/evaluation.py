@@ -165,8 +165,8 @@ def measure_portability(plan: EvalPlan, steps: Steps, note: Callable[[str], None
             plan.folder.file("figures/portability.png"),
             note,
         )
-        record["figure"] = path and str(path)
-    return Evaluation(record, _costs(plan))
+        record["figure"] = None if path is None else str(path)
+    return Evaluation({**record}, _costs(plan))
 
 
 def _costs(plan: EvalPlan) -> list[dict[str, Any]]:

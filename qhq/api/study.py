@@ -18,6 +18,7 @@ from qhq.runs.run_folder import RunFolder, find_run
 if TYPE_CHECKING:
     import pandas as pd
 
+    from qhq.runs.studies import AblationRecord, ControlsRecord, StageRecord
     from qhq.studies.runner import Runner
 
 STAGED = "experiments/staged"
@@ -188,14 +189,18 @@ def ablate(
         workers = workers or min(cores(), 8)
     note = noting(progress)
     with _runner(progress, workers, cluster) as runner:
-        record = (run_controls if control else run_ablation)(config, request, runner)
+        if control:
+            both = run_controls(config, request, runner)
+        else:
+            one = run_ablation(config, request, runner)
+    each_record: list[Mapping[str, Any]]
     if control:
-        studies = {CONTROLS[name]: each for name, each in record["controls"].items()}
-        record = _illustrated(record, f"Controls of {config.name}", studies, note)
-        each_record = [*record["controls"].values()]
+        studies = {CONTROLS[name]: each for name, each in both["controls"].items()}
+        record = _illustrated(both, f"Controls of {config.name}", studies, note)
+        each_record = [*studies.values()]
     else:
-        studies = {"Variants and baselines": record}
-        record = _illustrated(record, f"Ablation of {record['config']}", studies, note)
+        studies = {"Variants and baselines": one}
+        record = _illustrated(one, f"Ablation of {one['config']}", studies, note)
         each_record = [record]
     study = Study(record, Path(each_record[-1]["folder"]))
     if on_result is not None:
@@ -206,7 +211,10 @@ def ablate(
 
 
 def _illustrated(
-    record: dict[str, Any], title: str, studies: dict[str, dict[str, Any]], note: Callable[[str], None]
+    record: AblationRecord | ControlsRecord,
+    title: str,
+    studies: Mapping[str, AblationRecord],
+    note: Callable[[str], None],
 ) -> dict[str, Any]:
     """Draw each study into its folder, write the page into the last one's, and say where they are."""
     from qhq.report.ablation import draw_ablation, render_ablation
@@ -219,7 +227,7 @@ def _illustrated(
             folder / "ablation.png",
             note,
         )
-        each["figure"] = figure and str(figure)
+        each["figure"] = None if figure is None else str(figure)
     caveat = Caveat.of(next(iter(studies.values())))
     heading = f"{title}. {caveat.mark}" if caveat else title
     page = try_figure(
@@ -278,7 +286,7 @@ def sweep(
         )
     figures, metric, note = opened.folder.figures, opened.spec.metric, noting(progress)
 
-    def draw(stage: dict[str, Any]) -> None:
+    def draw(stage: StageRecord) -> None:
         try_figure(
             lambda path: save_figure(draw_stage(stage, metric), path, opened.start.data.caveat),
             figures / f"{stage['stage']}.png",
@@ -290,15 +298,17 @@ def sweep(
         with open_workers(workers, cluster, shown.note) as who:
             record = run_sweep(opened, Runner(who, shown))
     finals = [
-        find_run(name) for row in (record["final"] or {"rows": []})["rows"] for name in row.get("runs", [])
+        find_run(name)
+        for row in (record["final"]["rows"] if record["final"] else [])
+        for name in row.get("runs", [])
     ]
     for run in finals:
         draw_run_figures(run, note)
-    record |= {"figures": sorted(str(path) for path in figures.glob("[!.]*.png"))}
-    study = Study(record, opened.folder.path)
+    drawn = sorted(str(path) for path in figures.glob("[!.]*.png"))
+    study = Study({**record, "figures": drawn}, opened.folder.path)
     if on_result is not None:
         on_result(study)
-    mirror_study(opened.folder, "sweep", record, note, runs=finals)
+    mirror_study(opened.folder, "sweep", study.record, note, runs=finals)
     return study
 
 

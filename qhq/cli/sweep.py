@@ -14,6 +14,8 @@ from qhq.limits import MOST_THREADS
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from qhq.runs.studies import StageRecord
+
 
 SHOWN_ROWS = 12
 STAGED = "experiments/staged"
@@ -90,7 +92,7 @@ def _row_cells(row: dict[str, Any]) -> list[object]:
     return [value, spread, row["parameters"], row["epochs"], healthy, *marks]
 
 
-def _stage_lines(stage: dict[str, Any]) -> list[str]:
+def _stage_lines(stage: StageRecord) -> list[str]:
     from qhq.evaluation.significance import say_p_value
     from qhq.studies.sweep.study import say_choice
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from rich.console import Console
 from rich.progress import (
@@ -19,9 +19,10 @@ from rich.progress import Progress as Bar
 
 from qhq.errors import visible
 from qhq.progress import Live, doing
+from qhq.runs.studies import StageRecord
 from qhq.studies.runner import Progress
 
-OnStage: TypeAlias = Callable[[dict[str, Any]], object]
+OnStage: TypeAlias = Callable[[StageRecord], object]
 
 logger = logging.getLogger("qhq")
 
@@ -73,7 +74,7 @@ class Called(Progress):
         self.there.update(keys)
         self.step(len(self.there), self.cells, keys[-1])
 
-    def ended(self, record: dict[str, Any]) -> None:
+    def ended(self, record: StageRecord) -> None:
         """Hand the record of a stage on."""
         if self.on_stage is not None:
             self.on_stage(record)
@@ -167,7 +168,7 @@ class SweepProgress(Live, Progress):
         """Show the point of the lowest error; which one is chosen is reported at the end of the stage."""
         self.bar.update(self.task, best=f"{value:.4f} of the last value's {self.metric} ({label})")
 
-    def ended(self, record: dict[str, Any]) -> None:
+    def ended(self, record: StageRecord) -> None:
         """Say how the stage ended."""
         from qhq.studies.sweep.study import say_choice
 

@@ -18,6 +18,7 @@ from qhq.evaluation.bootstrap import LEAST_SEEDS, median_interval
 from qhq.evaluation.losses import TITLES
 from qhq.evaluation.significance import LEVEL, WEIGHING
 from qhq.report.figures import finish_figure
+from qhq.runs.studies import AblationRecord, Row
 
 COLOURS = {
     "hybrid": "tab:purple",
@@ -33,7 +34,7 @@ LEFT_OUT = 0.1
 """A baseline so far below zero and all models, or below models far above zero, would squeeze the others."""
 
 
-def draw_ablation(record: dict[str, Any]) -> Figure:
+def draw_ablation(record: AblationRecord) -> Figure:
     """Gain over the last value: a dot a seed, the median and its interval of each variant, the baselines.
 
     The gain is by the loss that decides; in a record of an earlier version, which has none, it is the skill.
@@ -70,7 +71,7 @@ def draw_ablation(record: dict[str, Any]) -> Figure:
     return figure
 
 
-def _gains(record: dict[str, Any]) -> dict[str, list[float]]:
+def _gains(record: AblationRecord) -> dict[str, list[float]]:
     """Gain over the last value of each seed, by variant."""
     if "seed_loss" not in record:
         return dict(record["seed_skill"])
@@ -81,7 +82,7 @@ def _gains(record: dict[str, Any]) -> dict[str, list[float]]:
     }
 
 
-def _draw_row(axes: Axes, row: dict[str, Any], gains: list[float]) -> None:
+def _draw_row(axes: Axes, row: Row, gains: list[float]) -> None:
     name, colour = row["variant"].replace("_", " "), COLOURS.get(row["variant"], BASELINE)
     if row["kind"] == "baseline":
         axes.plot(gains, [name], "D", color=colour, markersize=6)
@@ -98,14 +99,14 @@ def _draw_row(axes: Axes, row: dict[str, Any], gains: list[float]) -> None:
               label="median" if first else None)  # fmt: skip
 
 
-def _title(record: dict[str, Any], hidden: int, *, naive: bool) -> str:
+def _title(record: AblationRecord, hidden: int, *, naive: bool) -> str:
     away = [f"{hidden} baseline{'s' if hidden > 1 else ''}"] if hidden else []
     away += [] if naive else ["the last value"]
     beyond = f"; {' and '.join(away)} far to the left not shown" if away else ""
     return f"{record['config']}: {len(record['seeds'])} seeds, {record['dates']} test dates{beyond}"
 
 
-def render_ablation(title: str, verdict: str, studies: Mapping[str, Mapping[str, Any]]) -> str:
+def render_ablation(title: str, verdict: str, studies: Mapping[str, AblationRecord]) -> str:
     """Write the page: the verdict, and of each study its figure, its table and what it is made of.
 
     Args:
@@ -122,7 +123,7 @@ def render_ablation(title: str, verdict: str, studies: Mapping[str, Mapping[str,
     environment.filters |= {"percent": _percent, "interval": _interval}
     environment.globals["losses"] = TITLES
     parts = [
-        {**record, "heading": heading, "picture": _picture(draw_ablation(dict(record)), Caveat.of(record))}
+        {**record, "heading": heading, "picture": _picture(draw_ablation(record), Caveat.of(record))}
         for heading, record in studies.items()
     ]
     return environment.get_template("ablation.html").render(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,9 +14,12 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from qhq.data.panel import FloatArray
 from qhq.evaluation.bootstrap import median_interval
 from qhq.evaluation.significance import say_p_value
+from qhq.runs.studies import BackendResult, EvaluationRecord, NoiseRecord, Row, StageRecord, StageTrend
+
+_End = Literal["skill_low", "skill_high", "expectation_error_low", "expectation_error_high"]
 
 
-def draw_portability(record: dict[str, Any]) -> Figure:
+def draw_portability(record: EvaluationRecord) -> Figure:
     """Skill beside the last value, and error of the expectation values, backend by backend.
 
     Args:
@@ -56,12 +59,12 @@ def _percent(value: float | None) -> float:
     return math.nan if value is None else 100 * value
 
 
-def _backend_label(result: dict[str, Any]) -> str:
+def _backend_label(result: BackendResult) -> str:
     shots = "exact" if result["shots"] is None else f"{result['shots']} shots"
     return f"{result['backend']} ({shots})" + (", best case" if result["note"] else "")
 
 
-def draw_noise(record: dict[str, Any]) -> Figure:
+def draw_noise(record: NoiseRecord) -> Figure:
     """Skill and expectation error against noise scale, and expectation error against shots.
 
     Args:
@@ -88,23 +91,26 @@ def draw_noise(record: dict[str, Any]) -> Figure:
     return figure
 
 
-def _draw_against_scale(axes: Axes, record: dict[str, Any], key: str) -> None:
+def _draw_against_scale(axes: Axes, record: NoiseRecord, key: Literal["skill", "expectation_error"]) -> None:
     for shots in _all_shots(record):
         rows = sorted((row for row in record["rows"] if row["shots"] == shots), key=lambda row: row["scale"])
         scales = [row["scale"] for row in rows]
         axes.plot(scales, [row[key] for row in rows], marker="o", markersize=3, label=_word(shots))
-        low, high = ([row[f"{key}_{end}"] for row in rows] for end in ("low", "high"))
+        ends: tuple[_End, _End] = ("skill_low", "skill_high")
+        if key == "expectation_error":
+            ends = ("expectation_error_low", "expectation_error_high")
+        low, high = ([row[end] for row in rows] for end in ends)
         axes.fill_between(scales, low, high, alpha=0.2)
 
 
-def _mark_limits(axes: Axes, record: dict[str, Any]) -> None:
+def _mark_limits(axes: Axes, record: NoiseRecord) -> None:
     """A cross where a line meets that of the last value."""
     limits = [scale for scale in record["limits"].values() if scale is not None]
     if limits:
         axes.plot(limits, [0.0] * len(limits), "kx", markersize=8, label="falls behind the last value")
 
 
-def _draw_against_shots(axes: Axes, record: dict[str, Any]) -> None:
+def _draw_against_shots(axes: Axes, record: NoiseRecord) -> None:
     sampled = sorted(shots for shots in _all_shots(record) if shots is not None)
     axes.set(title="Shots", xlabel="shots", ylabel="mean |<O> - exact|")
     if not sampled:
@@ -126,7 +132,7 @@ def _draw_against_shots(axes: Axes, record: dict[str, Any]) -> None:
     axes.legend(fontsize=8)
 
 
-def _all_shots(record: dict[str, Any]) -> list[int | None]:
+def _all_shots(record: NoiseRecord) -> list[int | None]:
     return list(dict.fromkeys(row["shots"] for row in record["rows"]))
 
 
@@ -140,7 +146,7 @@ MOST_LEVEL = 8
 """More labels, or longer ones, are turned to be read."""
 
 
-def draw_stage(record: dict[str, Any], metric: str) -> Figure:
+def draw_stage(record: StageRecord, metric: str) -> Figure:
     """Error over the last value's against each key of the stage: a dot a point, the median and its interval.
 
     Args:
@@ -166,7 +172,7 @@ def draw_stage(record: dict[str, Any], metric: str) -> Figure:
     return figure
 
 
-def _draw_key(axes: Axes, rows: Sequence[dict[str, Any]], key: str, trend: dict[str, Any] | None) -> None:
+def _draw_key(axes: Axes, rows: Sequence[Row], key: str, trend: StageTrend | None) -> None:
     values = np.array([row["value"] for row in rows])
     labels = [row[key] for row in rows]
     if _is_continuous(labels):
@@ -228,7 +234,7 @@ def _order(label: Any) -> tuple[int, float, str]:
         return (1, 0.0, str(label))
 
 
-def _say_trend(trend: dict[str, Any] | None) -> str:
+def _say_trend(trend: StageTrend | None) -> str:
     if trend is None:
         return "no trend to tell: unordered, or few points"
     what = "rank correlation"

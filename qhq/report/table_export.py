@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ _WRITERS: dict[Format, Callable[[pd.DataFrame, Path], object]] = {
 _ENDINGS: dict[Format, str] = {"csv": ".csv", "excel": ".xlsx", "latex": ".tex"}
 
 
-def export_table(rows: Sequence[dict[str, Any]], path: Path, form: Format) -> Path:
+def export_table(rows: Sequence[Mapping[str, object]], path: Path, form: Format) -> Path:
     """Write rows, one line a row, over a file that may be there.
 
     Raises:

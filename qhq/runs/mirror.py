@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def mirror_run(folder: RunFolder | Path, note: Note) -> bool | None:
 
 
 def mirror_study(
-    folder: RunFolder | Path, kind: str, record: dict[str, Any], note: Note, runs: Iterable[RunFolder] = ()
+    folder: RunFolder | Path, kind: str, record: Mapping[str, Any], note: Note, runs: Iterable[RunFolder] = ()
 ) -> bool | None:
     """Mirror a study; with a sweep its trials too, and the runs that it made or looked at.
 
@@ -63,14 +63,14 @@ def mirror_study(
         Whether all of it is mirrored; None where the mirror is switched off.
     """
     file = _record_file(_path(folder), kind, record)
-    units = [Unit(file.parent, file.name, kind, record)]
+    units = [Unit(file.parent, file.name, kind, dict(record))]
     trials = sorted(_path(folder).glob("trials/*/run.json")) if kind == "sweep" else []
     # A hidden folder is a trial that is being laid down.
     units += [Unit(path.parent, path.name, "trial") for path in trials if path.parent.name[0] != "."]
     return _mirror([*units, *(Unit(_path(run), "run.json", "train") for run in runs)], note)
 
 
-def _record_file(folder: Path, kind: str, record: dict[str, Any]) -> Path:
+def _record_file(folder: Path, kind: str, record: Mapping[str, Any]) -> Path:
     """The file of a study's record: the one it names, else that of its kind."""
     own = folder / f"{kind}.json"
     return Path(record.get("file") or (own if own.exists() else folder / "study.json"))

@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -28,6 +27,7 @@ from qhq.experiment.opening import Experiment, open_run, read_finished
 from qhq.files import MOST_TABLE_BYTES, read_regular, write_atomically
 from qhq.runs.looks import add_look
 from qhq.runs.run_folder import RunFolder, provenance
+from qhq.runs.studies import NoiseRecord, NoiseRow
 from qhq.seeding import child_seed
 from qhq.studies.checkpoint import EXACT, choose_windows, expectation_error, sampling_error
 from qhq.studies.runner import Outcome, Runner, Store, Study, Values
@@ -93,7 +93,7 @@ def key_of(scale: float, shots: int | None, seed: int) -> str:
     return f"{scale:g}/{'exact' if shots is None else shots}/{seed}"
 
 
-class NoiseStudy(Study[Cell, dict[str, Any]]):
+class NoiseStudy(Study[Cell, NoiseRecord]):
     """The study of one run; a digest of all that its cells depend on names its files.
 
     Raises:
@@ -146,9 +146,9 @@ class NoiseStudy(Study[Cell, dict[str, Any]]):
             "expectation_error": expectation_error(evaluation, exact) or 0.0,
         })  # fmt: skip
 
-    def summarise(self, done: Mapping[str, Values]) -> dict[str, Any]:
+    def summarise(self, done: Mapping[str, Values]) -> NoiseRecord:
         """Rows, limits and the verdict; kept beside the cells."""
-        record = {**_summary(self, done), "looks": self.looks.to_dict()}
+        record = _summary(self, done)
         path = self.folder.write_json(f"{self.name}.json", {**record, **provenance()})
         return {**record, "file": str(path)}
 
@@ -225,7 +225,7 @@ def _defined(skill: float | None) -> float:
     return skill
 
 
-def run_noise_study(folder: RunFolder, request: NoiseRequest, runner: Runner | None = None) -> dict[str, Any]:
+def run_noise_study(folder: RunFolder, request: NoiseRequest, runner: Runner | None = None) -> NoiseRecord:
     """Measure every cell that is not there yet and sum them up.
 
     Args:
@@ -253,7 +253,7 @@ def _noisy_entry(entry: BackendSpec) -> BackendSpec:
     )
 
 
-def _summary(study: NoiseStudy, done: Mapping[str, Values]) -> dict[str, Any]:
+def _summary(study: NoiseStudy, done: Mapping[str, Values]) -> NoiseRecord:
     request = study.request
     rows = [
         _row(study, done, scale, shots) for scale, shots in itertools.product(request.scales, request.shots)
@@ -262,7 +262,7 @@ def _summary(study: NoiseStudy, done: Mapping[str, Values]) -> dict[str, Any]:
     exact, population = study.exact, len(study.experiment.data.test)
     return {
         "run": study.folder.name,
-        **study.experiment.data.caveat.to_dict(),
+        "leaks": list(study.experiment.data.caveat.leaks),
         "backend": request.backend,
         "samples": len(exact.windows),
         "seeds": request.seeds,
@@ -274,25 +274,37 @@ def _summary(study: NoiseStudy, done: Mapping[str, Values]) -> dict[str, Any]:
         "limits": limits,
         "verdict": _verdict(exact, limits),
         "request": asdict(request),
+        "looks": study.looks.to_dict(),
     }
 
 
-def _row(study: NoiseStudy, done: Mapping[str, Values], scale: float, shots: int | None) -> dict[str, Any]:
+def _row(study: NoiseStudy, done: Mapping[str, Values], scale: float, shots: int | None) -> NoiseRow:
     count = _streams(shots, study.request)
     cells = [done[key_of(scale, shots, seed)] for seed in range(count)]
-    row: dict[str, Any] = {"backend": study.request.backend, "scale": scale, "shots": shots, "seeds": count}
-    for key in ("mae", "skill", "delta_mae", "expectation_error"):
-        mean, low, high = interval([cell[key] for cell in cells])
-        row |= {key: mean, f"{key}_low": low, f"{key}_high": high}
-    naive = study.exact.naive_metrics().mae
-    return {**row, "naive_mae": naive, "against_naive": _against(row)}
-
-
-def _against(row: dict[str, Any]) -> str:
-    """On which side of the last value the whole interval of the skill lies."""
-    if row["skill_high"] < 0:
-        return "behind"
-    return "ahead" if row["skill_low"] > 0 else "undecided"
+    mae, skill, delta, error = (
+        interval([cell[key] for cell in cells]) for key in ("mae", "skill", "delta_mae", "expectation_error")
+    )
+    return {
+        "backend": study.request.backend,
+        "scale": scale,
+        "shots": shots,
+        "seeds": count,
+        "mae": mae[0],
+        "mae_low": mae[1],
+        "mae_high": mae[2],
+        "skill": skill[0],
+        "skill_low": skill[1],
+        "skill_high": skill[2],
+        "delta_mae": delta[0],
+        "delta_mae_low": delta[1],
+        "delta_mae_high": delta[2],
+        "expectation_error": error[0],
+        "expectation_error_low": error[1],
+        "expectation_error_high": error[2],
+        "naive_mae": study.exact.naive_metrics().mae,
+        # Only where the whole interval lies on one side of the last value is it said which.
+        "against_naive": "behind" if skill[2] < 0 else "ahead" if skill[1] > 0 else "undecided",
+    }
 
 
 def interval(values: list[float]) -> tuple[float, float, float]:
@@ -309,7 +321,7 @@ def interval(values: list[float]) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
-def _limit(rows: list[dict[str, Any]], shots: int | None) -> float | None:
+def _limit(rows: list[NoiseRow], shots: int | None) -> float | None:
     """Smallest scale, between the measured ones linearly, at which the whole interval is behind the naive."""
     line = sorted((row["scale"], -row["skill_high"]) for row in rows if row["shots"] == shots)
     if line and line[0][1] > 0:

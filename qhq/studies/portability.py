@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -33,7 +33,9 @@ from qhq.experiment.evaluate import circuit_arguments, encode, evaluate
 from qhq.experiment.opening import Experiment
 from qhq.experiment.other_data import OtherDataRequest, open_run_on
 from qhq.runs.looks import add_look
+from qhq.runs.record import Json
 from qhq.runs.run_folder import RunFolder, provenance
+from qhq.runs.studies import BackendResult, EvaluationRecord
 from qhq.seeding import child_seed
 from qhq.studies.checkpoint import EXACT, choose_windows, expectation_error, sampling_error
 from qhq.studies.runner import MemoryStore, Outcome, Progress, Runner, Study, Values
@@ -177,7 +179,7 @@ def _open_device(entry: BackendSpec, experiment: Experiment, seed: int, connecti
 
 def run_evaluation(
     plan: EvalPlan, progress: Progress | None = None, meanwhile: Callable[[], None] = lambda: None
-) -> dict[str, Any]:
+) -> EvaluationRecord:
     """Evaluate the checkpoint on each backend and keep the results under ``evals/``.
 
     A backend that fails holds up no other: what was sent elsewhere is waited for and kept. ``meanwhile`` is
@@ -231,7 +233,7 @@ class Target:
         return self.entry.name
 
 
-class Portability(Study[Target, dict[str, Any]]):
+class Portability(Study[Target, EvaluationRecord]):
     """The backends of one evaluation, those of hardware open from the moment that something is sent to them.
 
     Every backend is asked about the very same numbers: what was sent would not be found again otherwise. An
@@ -266,16 +268,16 @@ class Portability(Study[Target, dict[str, Any]]):
         """Evaluate on a backend, and on a device wait for what was sent; nothing if it fails."""
         return Outcome(cell.study.attempt(cell.entry, partial(cell.study.result, cell.entry)) or {})
 
-    def summarise(self, done: Mapping[str, Values]) -> dict[str, Any]:
+    def summarise(self, done: Mapping[str, Values]) -> EvaluationRecord:
         """The record of an evaluation; results in the order asked for."""
         plan, data = self.planned, self.planned.experiment.data
         return {
             "run": plan.folder.name,
-            **data.caveat.to_dict(),
+            "leaks": list(data.caveat.leaks),
             "other_data": None if data.other is None else data.other.to_dict(),
             "mape_reason": why_no_percent(plan.windows),
             "looks": self._looks.to_dict(),
-            "results": [done[each.name] for each in plan.entries if done.get(each.name)],
+            "results": [cast(BackendResult, done[each.name]) for each in plan.entries if done.get(each.name)],
         }
 
     def measure_exact(self) -> None:
@@ -317,7 +319,7 @@ class Portability(Study[Target, dict[str, Any]]):
         with in_run(self.planned.folder.name):
             self._hardware[entry.name].wait(*circuit_arguments(self.planned.experiment, self.latent))
 
-    def result(self, entry: BackendSpec) -> dict[str, Any]:
+    def result(self, entry: BackendSpec) -> BackendResult:
         """Evaluate on a backend: one object of ``results``."""
         plan, exact, started = self.planned, self._exact, time.perf_counter()
         with in_run(plan.folder.name):
@@ -452,7 +454,7 @@ def _keep_calibration(plan: EvalPlan, entry: BackendSpec, executor: Executor | N
     return name
 
 
-def _keep(plan: EvalPlan, record: dict[str, Any]) -> object:
+def _keep(plan: EvalPlan, record: EvaluationRecord) -> object:
     request = {**asdict(plan.request), "data": _asked_data(plan.request.data)}
     path = plan.folder.add_evaluation({**record, **provenance(), "request": request})
     # It names jobs and what they cost: the user's alone, like the journal that they stand in.
@@ -460,7 +462,7 @@ def _keep(plan: EvalPlan, record: dict[str, Any]) -> object:
     return path
 
 
-def _asked_data(request: OtherDataRequest) -> dict[str, Any] | None:
+def _asked_data(request: OtherDataRequest) -> Json | None:
     if not request:
         return None
     since = None if request.since is None else str(request.since)

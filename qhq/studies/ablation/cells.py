@@ -16,7 +16,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +37,7 @@ from qhq.experiment.run import fit, pass_parity_gate
 from qhq.models.hybrid import matched_width
 from qhq.models.spec import MOST_HIDDEN, MiddleSpec
 from qhq.seeding import child_generator
+from qhq.studies.runner import Values
 from qhq.studies.runner.reproducible import Fingerprints, one_training
 from qhq.training.loop import EpochRecord, Watcher
 
@@ -163,20 +163,6 @@ def _renamed(config: ExperimentConfig, variant: str) -> ExperimentConfig:
     return config.model_copy(update={"name": f"{config.name[:50]}-{variant}"})
 
 
-Values = dict[str, Any]
-"""What a cell gives, as plain JSON: ``mae``, ``skill``, ``seconds``, and of the test split
-
-- ``losses``: those that decide, by the first loss of the task, one a date;
-- ``other_losses``: the same by the task's other losses, by name (see `qhq.evaluation.losses`);
-- ``bounded``: how many values were taken at a bound;
-
-and ``validation_loss``: the mean over the dates of the validation split of the loss that decides.
-
-Of a variant also ``epochs``, ``parameters_middle``, ``parameters_trained``, ``parameters_total``, and of one
-with a circuit what `Activity` has.
-"""
-
-
 @dataclass(frozen=True)
 class Cell:
     """A variant and a seed, or a baseline.
@@ -222,6 +208,14 @@ def plan_cells(configs: Mapping[str, ExperimentConfig], data: Prepared, seeds: r
 
 def measure_cell(cell: Cell, data: Prepared) -> Values:
     """Train or fit, and forecast the test split.
+
+    Returns:
+        ``mae``, ``skill``, ``seconds``, and of the test split ``losses``, those that decide, by the first
+        loss of the task, one a date; ``other_losses``, the same by the task's other losses, by name (see
+        `qhq.evaluation.losses`); and ``bounded``, how many values were taken at a bound. ``validation_loss``
+        is the mean over the dates of the validation split of the loss that decides. Of a variant also
+        ``epochs``, ``parameters_middle``, ``parameters_trained``, ``parameters_total``, and of one with a
+        circuit what `Activity` has.
 
     Raises:
         QHQError: If that cannot be done.
@@ -320,7 +314,7 @@ class Activity:
         """Whether the circuit learned and is listened to."""
         return self.gradient > 0 and self.moved > _STILL and self.share >= _LEAST_SHARE
 
-    def to_dict(self, findings: Sequence[str] = ()) -> dict[str, Any]:
+    def to_dict(self, findings: Sequence[str] = ()) -> Values:
         """All of it, the doctor's errors, and the answer as 0 or 1: an unhealthy model's circuit is idle."""
         alive = self.alive and not findings
         return {**asdict(self), "findings": list(findings), "alive": float(alive)}

@@ -39,6 +39,7 @@ from qhq.models.hybrid import mlp_parameters
 from qhq.paths import runs_dir
 from qhq.runs.looks import add_look
 from qhq.runs.run_folder import RunFolder, provenance, writable
+from qhq.runs.studies import AblationRecord, ControlsRecord, Row
 from qhq.studies.ablation.cells import (
     HYBRID,
     MEANINGS,
@@ -81,7 +82,7 @@ class AblationRequest:
 
 def run_ablation(
     config: ExperimentConfig, request: AblationRequest, runner: Runner | None = None
-) -> dict[str, Any]:
+) -> AblationRecord:
     """Measure every cell that is not there yet, test and sum up.
 
     Args:
@@ -101,7 +102,7 @@ def run_ablation(
         return (runner or Runner()).run(study)
 
 
-class Ablation(Study[Cell, dict[str, Any]]):
+class Ablation(Study[Cell, AblationRecord]):
     """The study of one config.
 
     Attributes:
@@ -135,12 +136,12 @@ class Ablation(Study[Cell, dict[str, Any]]):
         """Train or fit, and forecast the test split."""
         return Outcome(measure_cell(cell, cell.seen.require(cell.config)))
 
-    def summarise(self, done: Mapping[str, Values]) -> dict[str, Any]:
+    def summarise(self, done: Mapping[str, Values]) -> AblationRecord:
         """The table, the tests and the verdict; kept as ``study.json``."""
         found: dict[str, list[Values]] = {}
         for cell in plan_cells(self.variants.configs, self.data, self.seeds):
             found.setdefault(cell.name, []).append(done[cell.key])
-        record = {**_summary(self, found), "looks": self.looks.to_dict()}
+        record = _summary(self, found)
         self.folder.write_json("study.json", {**record, **provenance()})
         return record
 
@@ -167,12 +168,12 @@ def _digest(variants: Variants, ansatz: Ansatz, data: Prepared) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
 
 
-def _best(rows: list[dict[str, Any]]) -> str:
+def _best(rows: list[Row]) -> str:
     """The variant or baseline of the lowest loss, in which every symbol has the same weight."""
     return str(min(rows, key=lambda row: row["loss"])["variant"])
 
 
-def _summary(study: Ablation, found: dict[str, list[Values]]) -> dict[str, Any]:
+def _summary(study: Ablation, found: dict[str, list[Values]]) -> AblationRecord:
     measured = with_tuned_mlp(found)
     left_out = dict(study.variants.left_out)
     if TUNED_MLP not in measured:
@@ -192,7 +193,7 @@ def _summary(study: Ablation, found: dict[str, list[Values]]) -> dict[str, Any]:
         "folder": str(study.folder.path),
         "config": study.config.name,
         "data": _say_data(study.config),
-        **study.data.caveat.to_dict(),
+        "leaks": list(study.data.caveat.leaks),
         "data_notes": tell_rows(study.data.quarantine, study.data.doubts, study.data.notes),
         "seeds": list(study.seeds),
         "windows": len(study.data.test),
@@ -212,10 +213,8 @@ def _summary(study: Ablation, found: dict[str, list[Values]]) -> dict[str, Any]:
         "not_beaten": list(place.others),
         "pairs": [{**vars(each), "verdict": call(measured, each, MEANINGS).verdict} for each in comparisons],
         "verdict": say_verdict(rows, place, rivals, loss),
-        **{
-            f"seed_{key}": {name: [each[key] for each in values] for name, values in measured.items()}
-            for key in ("mae", "skill")
-        },
+        "seed_mae": {name: [each["mae"] for each in values] for name, values in measured.items()},
+        "seed_skill": {name: [each["skill"] for each in values] for name, values in measured.items()},
         "seed_loss": {
             name: [float(np.mean(each["losses"])) for each in values] for name, values in measured.items()
         },
@@ -223,10 +222,11 @@ def _summary(study: Ablation, found: dict[str, list[Values]]) -> dict[str, Any]:
             {key: each[key] for key in ("gradient", "moved", "share", "findings", "alive")}
             for each in measured[HYBRID]
         ],
+        "looks": study.looks.to_dict(),
     }
 
 
-def _say_widths(study: Ablation, found: Measured) -> list[dict[str, Any]]:
+def _say_widths(study: Ablation, found: Measured) -> list[Row]:
     """What became of each width of the MLP."""
     best = choose_width(found)
     return [
@@ -265,7 +265,7 @@ def control_config(config: ExperimentConfig, control: Control) -> ExperimentConf
         window=config.data.window,
         panel_seed=config.data.panel_seed,
     )
-    changes: dict[str, Any] = {"data": data, "name": f"{config.name[:40]}-{control}"}
+    changes: dict[str, object] = {"data": data, "name": f"{config.name[:40]}-{control}"}
     if control == "planted":
         changes["model"] = config.model.model_copy(update={"skip": "none"})
     return config.model_copy(update=changes)
@@ -273,7 +273,7 @@ def control_config(config: ExperimentConfig, control: Control) -> ExperimentConf
 
 def run_controls(
     config: ExperimentConfig, request: AblationRequest, runner: Runner | None = None
-) -> dict[str, Any]:
+) -> ControlsRecord:
     """Run the study on both controls.
 
     Args:

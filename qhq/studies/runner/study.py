@@ -18,6 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from qhq.files import MOST_TABLE_BYTES, HeldError, append_line, held_alone, read_regular
 from qhq.runs.run_folder import writable
+from qhq.runs.studies import StageRecord
 from qhq.studies.runner.local import LocalWorkers, Workers
 
 Values = dict[str, Any]
@@ -200,7 +201,7 @@ class Progress:
     def best_so_far(self, label: str, value: float) -> None:
         """The best of the stage so far: its point, and its error over that of the last value."""
 
-    def ended(self, record: Values) -> None:
+    def ended(self, record: StageRecord) -> None:
         """A stage is through; its record."""
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,8 +29,9 @@ from qhq.experiment.config import ExperimentConfig
 from qhq.files import MOST_TABLE_BYTES, read_json, read_regular
 from qhq.paths import runs_dir
 from qhq.runs.looks import add_look
-from qhq.runs.record import LAST_VALUE, Looks
+from qhq.runs.record import LAST_VALUE, Json, Looks
 from qhq.runs.run_folder import FAILED, RunFolder, is_run_name, new_name
+from qhq.runs.studies import FinalRecord, Row
 from qhq.studies.comparisons import Measured, compare_all, mean_losses, tested
 from qhq.studies.runner import Outcome, Study, Values
 from qhq.studies.runner.reproducible import Fingerprints, digest, prepared
@@ -44,7 +44,7 @@ _MODELS = (WINNER, START)
 _METRICS = ("mae", "rmse", "mape", "mase", "skill")
 
 
-class Finals(Study[Training, dict[str, Any]]):
+class Finals(Study[Training, FinalRecord]):
     """The runs of the last stage: every variant with every fresh seed.
 
     Args:
@@ -90,7 +90,7 @@ class Finals(Study[Training, dict[str, Any]]):
         """Train, and test."""
         return train(cell)
 
-    def summarise(self, done: Mapping[str, Values]) -> dict[str, Any]:
+    def summarise(self, done: Mapping[str, Values]) -> FinalRecord:
         """Compare; a record as plain JSON.
 
         Raises:
@@ -153,7 +153,7 @@ def plan_finals(
     return Finals(configs, range(first, first + final.seeds), store)
 
 
-def _read_planned(folder: RunFolder) -> dict[str, Any]:
+def _read_planned(folder: RunFolder) -> Json:
     """``final.json``: names of final runs that were planned; empty if there is none yet.
 
     Raises:
@@ -176,10 +176,10 @@ def _read_planned(folder: RunFolder) -> dict[str, Any]:
     return content
 
 
-def _row(variant: str, folders: list[RunFolder], seeds: int) -> dict[str, Any]:
+def _row(variant: str, folders: list[RunFolder], seeds: int) -> Row:
     """One flat object: medians over seeds with their intervals."""
     records = [folder.read_record() for folder in folders]
-    row: dict[str, Any] = {"variant": variant, "seeds": len(records)}
+    row: Row = {"variant": variant, "seeds": len(records)}
     row["failed"] = seeds - len(records)
     for key in _METRICS:
         values = [getattr(record.tested().test, key) for record in records]
@@ -190,7 +190,7 @@ def _row(variant: str, folders: list[RunFolder], seeds: int) -> dict[str, Any]:
     return {**row, "runs": [folder.name for folder in folders]}
 
 
-def _median(key: str, values: list[float]) -> dict[str, Any]:
+def _median(key: str, values: list[float]) -> Row:
     if not values:
         return {key: None, f"{key}_low": None, f"{key}_high": None, f"{key}_seeds": []}
     found = median_interval(values)
@@ -198,7 +198,7 @@ def _median(key: str, values: list[float]) -> dict[str, Any]:
     return {key: found.value, **ends, f"{key}_seeds": list(found.values)}
 
 
-def _baseline(name: str, runs: Mapping[str, list[RunFolder]]) -> dict[str, Any]:
+def _baseline(name: str, runs: Mapping[str, list[RunFolder]]) -> Row:
     """The row of a baseline, from the first variant whose windows it could be fitted on."""
     every = [folders[0].read_record().tested() for folders in runs.values()]
     found = [{LAST_VALUE: each.naive, **each.baselines} for each in every]
@@ -206,7 +206,7 @@ def _baseline(name: str, runs: Mapping[str, list[RunFolder]]) -> dict[str, Any]:
     return {"variant": name, "seeds": None, **{key: getattr(own, key) for key in _METRICS}}
 
 
-def _compared(rows: list[dict[str, Any]], losses: Losses) -> list[dict[str, Any]]:
+def _compared(rows: list[Row], losses: Losses) -> list[Row]:
     """Add to each row what it is beside the last value, the baseline of the task and the start."""
     measured = losses.measured
     rivals = {LAST_VALUE: "vs_naive"}
@@ -223,7 +223,7 @@ def _compared(rows: list[dict[str, Any]], losses: Losses) -> list[dict[str, Any]
     return rows
 
 
-def _groups(losses: Losses, variant: str, rival: str, key: str) -> dict[str, Any]:
+def _groups(losses: Losses, variant: str, rival: str, key: str) -> Row:
     """What the symbols say alone, as exploration: the mean over them may hide that they differ."""
     names = ("better", "worse", "p")
     # A failed variant has no losses, and of one seed nothing is tested.
@@ -238,7 +238,7 @@ def _groups(losses: Losses, variant: str, rival: str, key: str) -> dict[str, Any
     return {f"{key}_symbols_{name}": value for name, value in zip(names, values, strict=True)}
 
 
-def _confidence_set(losses: Losses) -> dict[str, Any]:
+def _confidence_set(losses: Losses) -> Json:
     # Only the models are candidates: that HAR is better than the last value is no finding of a sweep.
     means = {name: mean_losses(losses.measured[name]) for name in (*_MODELS, LAST_VALUE)
              if name in losses.measured}  # fmt: skip

@@ -11,7 +11,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import cast
 
 import numpy as np
 from scipy import stats
@@ -20,6 +20,7 @@ from qhq.data.panel import FloatArray
 from qhq.evaluation.significance import say_p_value
 from qhq.runs.record import LAST_VALUE, DateLosses, Metrics, RunRecord
 from qhq.runs.run_folder import FINISHED
+from qhq.runs.studies import Row, StageNoise
 from qhq.seeding import child_generator
 from qhq.studies.sweep.spec import Point
 
@@ -115,14 +116,14 @@ def best_of(entries: Sequence[Entry], margin: float) -> Entry | None:
     return min(tied, key=lambda entry: (entry.parameters, entry.value))
 
 
-def table_rows(entries: Sequence[Entry], chosen: Entry | None, margin: float) -> list[dict[str, Any]]:
+def table_rows(entries: Sequence[Entry], chosen: Entry | None, margin: float) -> list[Row]:
     """One flat object a point, the best first."""
     best = min((entry.value for entry in entries), default=math.inf)
     rows = [_row(entry, chosen, best + margin) for entry in entries]
     return sorted(rows, key=lambda row: (row["value"] is None, row["value"], row["parameters"]))
 
 
-def _row(entry: Entry, chosen: Entry | None, tied_below: float) -> dict[str, Any]:
+def _row(entry: Entry, chosen: Entry | None, tied_below: float) -> Row:
     known = entry.values[np.isfinite(entry.values)]
     finished = math.isfinite(entry.value)
     healthy = [None if record.doctor is None else record.doctor.healthy for record in entry.records]
@@ -176,9 +177,9 @@ class Noise:
         """Whether the order of the points is more than noise; None if that cannot be known."""
         return None if self.p_value is None else self.p_value < LEVEL
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> StageNoise:
         """All of it, as plain JSON."""
-        return {**asdict(self), "is_ranking": self.is_ranking}
+        return cast(StageNoise, {**asdict(self), "is_ranking": self.is_ranking})
 
 
 def measure_noise(values: FloatArray) -> Noise:

@@ -23,6 +23,9 @@ from qhq.paths import find_study_file
 
 Number = Annotated[int | float, Field(ge=-MOST_FACTOR, le=MOST_FACTOR)]
 
+Changes = dict[str, Any]
+"""Values by config key, or by label: whatever YAML can say, until the spec that they are for has read it."""
+
 Point = dict[str, str | int | float]
 """A point of the space by config key: the label of a choice, or a number of a range."""
 
@@ -33,7 +36,7 @@ _MOST_LISTED = 10_000
 class Listed(Spec):
     """Values by their label; a plain list in YAML is labelled by the values themselves."""
 
-    choices: dict[str, Any] = Field(min_length=1)
+    choices: Changes = Field(min_length=1)
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -152,9 +155,9 @@ class Stacks(Spec):
                 raise ValueError(f"units must be of {', '.join(known)}, not '{word}'")
         return self
 
-    def choices(self) -> dict[str, list[dict[str, Any]]]:
+    def choices(self) -> dict[str, list[dict[str, str | int]]]:
         """Every stack by a label such as ``lstm-gru-lstm 16``; of two the same the first."""
-        stacks: dict[str, list[dict[str, Any]]] = {}
+        stacks: dict[str, list[dict[str, str | int]]] = {}
         for layers, mixture, hidden in itertools.product(self.layers, self.units, self.hidden):
             units = [unit for _, unit in zip(range(layers), itertools.cycle(mixture.split()), strict=False)]
             word = f"{units[0]} x{layers}" if len(set(units)) == 1 else "-".join(units)
@@ -178,7 +181,7 @@ def _listed(value: Any) -> Any:
     return value
 
 
-def _labelled(values: Sequence[Any]) -> dict[str, Any]:
+def _labelled(values: Sequence[Any]) -> Changes:
     """Values by their label: a text by itself, all else as it is written in JSON.
 
     A text that looks like another value of the list (``"1"`` beside 1, ``"null"`` beside null) is put in
@@ -244,7 +247,7 @@ class Space:
         for values in itertools.product(*(options.values or () for options in self.options.values())):
             yield dict(zip(keys, values, strict=True))
 
-    def changes(self, point: Point) -> dict[str, Any]:
+    def changes(self, point: Point) -> Changes:
         """The config keys that a point sets."""
         return {key: self.options[key].value(label) for key, label in point.items()}
 
@@ -275,9 +278,9 @@ Search = Literal["grid", "tpe", "random"]
 StageName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
 
 
-def _flatten(changes: Mapping[str, Any]) -> dict[str, Any]:
+def _flatten(changes: Mapping[str, Any]) -> Changes:
     """``{a: {b: 1}, c.d: 2}`` as ``{a.b: 1, c.d: 2}``; a list or an empty mapping is a value."""
-    flat: dict[str, Any] = {}
+    flat: Changes = {}
     for key, value in changes.items():
         if isinstance(value, Mapping) and value:
             flat |= {f"{key}.{inner}": each for inner, each in _flatten(value).items()}
@@ -289,11 +292,11 @@ def _flatten(changes: Mapping[str, Any]) -> dict[str, Any]:
 class _Changing(Spec):
     """A section that may set config keys, dotted or nested."""
 
-    set: dict[str, Any] = Field(default_factory=dict)
+    set: Changes = Field(default_factory=dict)
 
     @field_validator("set")
     @classmethod
-    def _dotted(cls, changes: dict[str, Any]) -> dict[str, Any]:
+    def _dotted(cls, changes: Changes) -> Changes:
         return _flatten(changes)
 
 
@@ -452,7 +455,7 @@ def look_up(config: ExperimentConfig, key: str) -> Any:
     return node
 
 
-def _put(node: dict[str, Any], keys: list[str], value: Any) -> None:
+def _put(node: Changes, keys: list[str], value: Any) -> None:
     *parents, last = keys
     for parent in parents:
         if not isinstance(node.get(parent), dict):

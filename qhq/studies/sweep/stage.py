@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import cast
 
 import numpy as np
 import optuna
@@ -22,6 +22,7 @@ from qhq.evaluation.confidence_set import confidence_set, say_set
 from qhq.experiment.config import ExperimentConfig
 from qhq.runs.record import LAST_VALUE, RunRecord
 from qhq.runs.run_folder import FAILED, FINISHED
+from qhq.runs.studies import StageRecord, StageTrend
 from qhq.seeding import child_seed
 from qhq.studies.runner import Outcome, Runner, Study, Values
 from qhq.studies.runner.reproducible import digest
@@ -290,7 +291,7 @@ def say_point(point: Point) -> str:
 class StageResult:
     """What a stage found: its record as plain JSON, and the config that the next starts from."""
 
-    record: dict[str, Any]
+    record: StageRecord
     winner: ExperimentConfig
 
 
@@ -370,7 +371,7 @@ def _conclude(place: Place, entries: list[Entry]) -> StageResult:
         row["set_p"] = may_be_best.p_values.get(row["trials"][0])
         row["in_set"] = row["trials"][0] in may_be_best.members if may_be_best.members else None
     lowest = min(good, key=lambda entry: (entry.value, entry.parameters))
-    record = {
+    record: StageRecord = {
         "stage": place.stage.name,
         "search": place.stage.search,
         "keys": list(place.stage.space),
@@ -387,7 +388,7 @@ def _conclude(place: Place, entries: list[Entry]) -> StageResult:
             **may_be_best.to_dict(),
             "sentence": say_set(may_be_best, "points", "the last value"),
         },
-        "trends": [asdict(trend) for trend in trends],
+        "trends": [cast(StageTrend, asdict(trend)) for trend in trends],
         "rows": rows,
     }
     winner = change(place.start, place.stage.points.changes(chosen.point), f"stage {place.stage.name}")

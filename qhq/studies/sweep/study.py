@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from qhq.backends.registry import find_backend, kind_of
 from qhq.data.caveat import tell_rows
@@ -23,6 +22,7 @@ from qhq.evaluation.significance import LEVEL
 from qhq.experiment.config import ExperimentConfig
 from qhq.paths import runs_dir
 from qhq.runs.run_folder import RunFolder, provenance, writable
+from qhq.runs.studies import FinalRecord, Row, StageRecord, SweepRecord
 from qhq.studies.comparisons import say_against
 from qhq.studies.runner import Runner
 from qhq.studies.runner.reproducible import Fingerprints, digest, prepared
@@ -90,7 +90,7 @@ def _refuse_devices(config: ExperimentConfig) -> None:
         )
 
 
-def run_sweep(sweep: Sweep, runner: Runner | None = None) -> dict[str, Any]:
+def run_sweep(sweep: Sweep, runner: Runner | None = None) -> SweepRecord:
     """Do what is not done, stage by stage.
 
     Args:
@@ -124,8 +124,8 @@ def run_sweep(sweep: Sweep, runner: Runner | None = None) -> dict[str, Any]:
         return _run(sweep, store, runner)
 
 
-def _run(sweep: Sweep, store: TrialStore, runner: Runner) -> dict[str, Any]:
-    config, stages = sweep.start, []
+def _run(sweep: Sweep, store: TrialStore, runner: Runner) -> SweepRecord:
+    config, stages = sweep.start, list[StageRecord]()
     for index, stage in enumerate(sweep.spec.stages):
         runner.progress.started(f"{_place(sweep, index)} {stage.name}", _most_trials(sweep.spec, stage))
         result = run_stage(Place(sweep.spec, stage, config), store, runner)
@@ -152,16 +152,16 @@ def _most_trials(spec: SweepSpec, stage: StageSpec) -> int:
 
 
 def _keep(
-    sweep: Sweep, stages: list[dict[str, Any]], winner: ExperimentConfig, final: dict[str, Any] | None
-) -> dict[str, Any]:
+    sweep: Sweep, stages: list[StageRecord], winner: ExperimentConfig, final: FinalRecord | None
+) -> SweepRecord:
     """Write what is known so far, and give it."""
     done = len(stages) == len(sweep.spec.stages) and (final is not None or sweep.spec.final is None)
-    record = {
+    record: SweepRecord = {
         "sweep": sweep.folder.name,
         "folder": str(sweep.folder.path),
         "status": "finished" if done else "running",
         "metric": sweep.spec.metric,
-        **sweep.start.data.caveat.to_dict(),
+        "leaks": list(sweep.start.data.caveat.leaks),
         "stages": stages,
         "final": final,
         "rows": stages[-1]["rows"] if final is None else final["rows"],
@@ -172,7 +172,7 @@ def _keep(
     return record
 
 
-def say_verdict(stages: Sequence[dict[str, Any]], final: dict[str, Any] | None) -> str:
+def say_verdict(stages: Sequence[StageRecord], final: FinalRecord | None) -> str:
     """Say which rankings are more than luck, and what the winner is worth on the test split.
 
     Args:
@@ -182,7 +182,7 @@ def say_verdict(stages: Sequence[dict[str, Any]], final: dict[str, Any] | None) 
     return " ".join([_say_rankings(stages), _say_final(final)])
 
 
-def say_choice(stage: dict[str, Any]) -> str:
+def say_choice(stage: StageRecord) -> str:
     """Say which point a stage goes on with, and why where another has the lowest error."""
     tied, margin = stage["tied"], stage["noise"]["margin"]
     chosen = f"Chosen: {stage['best']} ({stage['value']:.4f})"
@@ -197,7 +197,7 @@ def say_choice(stage: dict[str, Any]) -> str:
     )
 
 
-def _say_rankings(stages: Sequence[dict[str, Any]]) -> str:
+def _say_rankings(stages: Sequence[StageRecord]) -> str:
     groups = {
         "More than seed noise": [each["stage"] for each in stages if each["noise"]["is_ranking"] is True],
         "no more than seed noise": [each["stage"] for each in stages if each["noise"]["is_ranking"] is False],
@@ -216,7 +216,7 @@ def _say_rankings(stages: Sequence[dict[str, Any]]) -> str:
     return " ".join([f"Rankings. {text[0].upper()}{text[1:]}.", *heading])
 
 
-def _say_final(final: dict[str, Any] | None) -> str:
+def _say_final(final: FinalRecord | None) -> str:
     if final is None:
         return "The test split was not looked at."
     winner = next(row for row in final["rows"] if row["variant"] == WINNER)
@@ -238,7 +238,7 @@ def _say_final(final: dict[str, Any] | None) -> str:
     )
 
 
-def _say_groups(winner: dict[str, Any]) -> str:
+def _say_groups(winner: Row) -> str:
     """What single symbols show beside the last value; nothing if they show nothing."""
     found = [
         f"{word} for {winner[f'vs_naive_symbols_{word}']}"

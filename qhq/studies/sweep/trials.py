@@ -24,7 +24,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from qhq.documents import dump_document
 from qhq.errors import QHQError
@@ -108,7 +108,7 @@ def _failure(config: ExperimentConfig, error: QHQError) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="qhq-") as place:
         folder = RunFolder(Path(place))
         folder.write_text("config.yaml", dump_document(config))
-        design: dict[str, Any] = {"backend": config.backend, "backend_entry": {}, "seed": config.seed}
+        design: Values = {"backend": config.backend, "backend_entry": {}, "seed": config.seed}
         # All that a run.json must have, empty: what could not be opened has no data, scaler or circuit to
         # tell of.
         design |= {"data": {}, "scaler": {}, "quantum": None, "design": config.model_dump(mode="json")}

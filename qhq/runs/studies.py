@@ -1,0 +1,221 @@
+"""What studies give, as types: the objects that commands print with ``--json`` and folders keep.
+
+They are plain JSON from the start, since a notebook, a figure, a page and the MLflow mirror read the same
+object that the file holds. What a study keeps on disk has `qhq.runs.run_folder.provenance` besides. Keys that
+later versions added, or that only a caller adds, are not required: records of version 0.1.0 lack them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired, TypedDict
+
+from qhq.runs.record import Json
+
+Row = dict[str, Any]
+"""One line of a table, its columns by name.
+
+Not a type of its own where the columns depend on what was asked: the keys of a search, or each rival that a
+variant is compared with (``vs_naive``, ``vs_naive_p_holm``, ...).
+"""
+
+
+class NoiseRow(TypedDict):
+    """Errors at one noise scale and number of shots: means over the seeds, and their 95 % intervals."""
+
+    backend: str
+    scale: float
+    shots: int | None
+    seeds: int
+    mae: float
+    mae_low: float
+    mae_high: float
+    skill: float
+    skill_low: float
+    skill_high: float
+    delta_mae: float
+    delta_mae_low: float
+    delta_mae_high: float
+    expectation_error: float
+    expectation_error_low: float
+    expectation_error_high: float
+    naive_mae: float
+    against_naive: str
+
+
+class NoiseRecord(TypedDict):
+    """A noise study; ``limits`` are the scales at which each number of shots falls behind the last value."""
+
+    run: str
+    leaks: list[str]
+    backend: str
+    samples: int
+    seeds: int
+    exact_mae: float
+    exact_skill: float | None
+    naive_mae: float
+    mae_sampling_error: float | None
+    rows: list[NoiseRow]
+    limits: dict[str, float | None]
+    verdict: str
+    request: Json
+    looks: Json
+    file: NotRequired[str]
+
+
+class BackendResult(TypedDict):
+    """A checkpoint on one backend; ``delta_*`` are to the exact simulator, ``naive`` is the last value."""
+
+    backend: str
+    kind: str
+    note: str
+    samples: int
+    shots: int | None
+    metrics: dict[str, float | None]
+    naive: dict[str, float | None]
+    baselines: dict[str, dict[str, float | None]]
+    delta_mae: float
+    delta_skill: float | None
+    mae_sampling_error: float | None
+    expectation_error: float | None
+    depth: int | None
+    two_qubit_gates: int | None
+    layout: list[int] | None
+    calibration: str | None
+    qpu_seconds: float
+    job_ids: list[str]
+    expectation_std: float | None
+    replayed: bool
+    calibration_file: str | None
+    wall_seconds: float
+
+
+class EvaluationRecord(TypedDict):
+    """An evaluation: a result a backend, and the backends of a glob that could not be used."""
+
+    run: str
+    leaks: list[str]
+    other_data: Json | None
+    mape_reason: str | None
+    looks: Json
+    results: list[BackendResult]
+    skipped: NotRequired[list[dict[str, str]]]
+    failed: NotRequired[dict[str, str | None]]
+    file: NotRequired[str]
+    figure: NotRequired[str | None]
+
+
+class AblationRecord(TypedDict):
+    """An ablation; ``seed_*`` hold a figure of each seed by variant, ``life`` what the circuit did."""
+
+    study: str
+    folder: str
+    config: str
+    data: str
+    leaks: list[str]
+    data_notes: list[str]
+    seeds: list[int]
+    windows: int
+    dates: int
+    target: str
+    circuit_weights: int
+    twin_hidden: int
+    twin_parameters: int
+    mlp_widths: list[Row]
+    left_out: dict[str, str]
+    loss: NotRequired[str]
+    other_losses: list[str]
+    rows: list[Row]
+    best: str
+    family: list[dict[str, str]]
+    earns_place: bool | None
+    not_beaten: list[str]
+    pairs: list[Row]
+    verdict: str
+    seed_mae: dict[str, list[float]]
+    seed_skill: dict[str, list[float]]
+    seed_loss: NotRequired[dict[str, list[float]]]
+    life: list[Row]
+    looks: Json
+    figure: NotRequired[str | None]
+    passed: NotRequired[bool]
+    best_skill: NotRequired[float]
+
+
+class ControlsRecord(TypedDict):
+    """The controls of an ablation; ``passed`` says whether both gave what they must."""
+
+    rows: list[Row]
+    verdict: str
+    passed: bool
+    controls: dict[str, AblationRecord]
+
+
+class StageNoise(TypedDict):
+    """Spread over seeds against spread over points, as `qhq.studies.sweep.ranking.Noise` explains it."""
+
+    points: int
+    seeds: int
+    seed_sd: float | None
+    point_sd: float | None
+    p_value: float | None
+    margin: float
+    is_ranking: bool | None
+    sentence: NotRequired[str]
+
+
+class StageTrend(TypedDict):
+    """Rank correlation of a stage's values with one number of its points."""
+
+    key: str
+    rho: float
+    low: float
+    high: float
+    p_value: float
+    points: int
+
+
+class StageRecord(TypedDict):
+    """A stage of a sweep; ``best`` is the point that the next starts from, ``lowest`` that of least error."""
+
+    stage: str
+    search: str
+    keys: list[str]
+    points: int
+    pruned: int
+    failed: int
+    best: str
+    value: float
+    lowest: str
+    lowest_value: float
+    tied: int
+    noise: StageNoise
+    confidence_set: NotRequired[Json]
+    trends: list[StageTrend]
+    rows: list[Row]
+
+
+class FinalRecord(TypedDict):
+    """The winner of a sweep, and what it started from, on the test split with fresh seeds."""
+
+    seeds: list[int]
+    windows: int
+    dates: int
+    loss: NotRequired[str]
+    baseline: str
+    rows: list[Row]
+    confidence_set: Json
+    looks: Json
+
+
+class SweepRecord(TypedDict):
+    """A sweep; ``rows`` are those of the last table that there is."""
+
+    sweep: str
+    folder: str
+    status: str
+    metric: str
+    leaks: list[str]
+    stages: list[StageRecord]
+    final: FinalRecord | None
+    rows: list[Row]
+    verdict: str
