@@ -109,7 +109,9 @@ def complete_market(panel: Panel, rate: float) -> Panel:
     made with another rate or forward. Only where a file has no quote at all, its iv stands and gives the mid.
     """
     with np.errstate(all="ignore"):  # a missing quote gives a missing value
-        panel = _with(panel, "years", _years(panel))
+        # Calendar days, not sessions: rates accrue over weekends too.
+        days = panel.column("expiry") - panel.dates.astype("datetime64[D]").astype(np.float64)
+        panel = _with(panel, "years", days / _DAYS_A_YEAR)
         panel = _with(panel, "rate", _filled(panel, "rate", np.full(len(panel.code), rate)))
         panel = _with(panel, "forward", _filled(panel, "forward", panel.column("spot") / discount(panel)))
         quoted, given = _quoted_mid(panel), _own(panel, "iv")
@@ -125,11 +127,6 @@ def complete_market(panel: Panel, rate: float) -> Panel:
 def discount(panel: Panel) -> FloatArray:
     """exp(-rate years), shape (R,)."""
     return np.exp(-panel.column("rate") * panel.column("years"))
-
-
-def _years(panel: Panel) -> FloatArray:
-    """Calendar days to expiry over 365, shape (R,)."""
-    return (panel.column("expiry") - panel.dates.astype("datetime64[D]").astype(np.float64)) / _DAYS_A_YEAR
 
 
 def _quoted_mid(panel: Panel) -> FloatArray:

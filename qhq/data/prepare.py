@@ -327,7 +327,7 @@ def assemble(
         scaler,
         static,
         fingerprint(panel),
-        _span_of(panel),
+        (panel.dates.min(), panel.dates.max()),
         caveat=protocol.caveat,
         quarantine=panel.quarantine,
         doubts=panel.doubts,
@@ -378,11 +378,6 @@ def _is_zero_price(windows: Windows) -> npt.NDArray[np.bool_]:
     if windows.panel.groups:
         in_percent = [False] * len(in_percent)
     return np.asarray((windows.targets[:, :, in_percent] == 0).any(axis=(1, 2)))
-
-
-def _span_of(panel: Panel) -> tuple[np.datetime64, np.datetime64]:
-    """Dates of the oldest and the newest row of a panel."""
-    return panel.dates.min(), panel.dates.max()
 
 
 def fingerprint(panel: Panel) -> str:

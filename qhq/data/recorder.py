@@ -79,17 +79,12 @@ def record_daily(
     slot = first_slot(clock())
     while True:
         waiting(slot)
-        _wait_until(slot, clock, sleep)
+        while (seconds := (slot - clock()).total_seconds()) > 0:
+            sleep(min(seconds, NAP_SECONDS))
         # Woken up on a later day, this is that day's first slot.
         again = failed and slot in slots_of(clock())[1:]
         failed = record(failed if again else symbols)
         slot = next_slot(clock(), retry=bool(failed))
-
-
-def _wait_until(moment: datetime, clock: _Clock, sleep: _Sleep) -> None:
-    """Sleep in naps until it is time."""
-    while (seconds := (moment - clock()).total_seconds()) > 0:
-        sleep(min(seconds, NAP_SECONDS))
 
 
 _Progress = Callable[[int, int, str], None]
@@ -179,7 +174,9 @@ def _record(
         try:
             _fetch(symbol, source, limit, progress, frames)
         finally:
-            _keep(frames, store, outcome)
+            if frames:
+                outcome.files = store.append(frames)
+                outcome.expiries, outcome.contracts = len(frames), sum(map(len, frames))
     except Exception as error:
         outcome.error = str(error) or type(error).__name__
     return outcome
@@ -193,9 +190,3 @@ def _fetch(
     for number, expiry in enumerate(listed):
         progress(number, len(listed), f"{symbol} {expiry}")
         frames.append(source.chain(symbol, expiry))
-
-
-def _keep(frames: list[pd.DataFrame], store: ChainStore, outcome: Recorded) -> None:
-    if frames:
-        outcome.files = store.append(frames)
-        outcome.expiries, outcome.contracts = len(frames), sum(map(len, frames))

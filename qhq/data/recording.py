@@ -316,7 +316,11 @@ class ChainStore:
         table = _join(tables, [self.root] * len(tables))
         keys = table.group_by(["underlying", "date"]).aggregate([]).to_pylist()
         files = sorted((key["underlying"], key["date"]) for key in keys)
-        return [self._append(_rows_of(table, *file), *file) for file in files]
+        done = []
+        for underlying, session in files:
+            own = (pc.field("underlying") == underlying) & (pc.field("date") == session)
+            done.append(self._append(table.filter(own), underlying, session))
+        return done
 
     def _append(self, table: pa.Table, underlying: str, session: date) -> Appended:
         self._folder(underlying)
@@ -344,10 +348,6 @@ class ChainStore:
             return own_file(self.root, name)
         except ConfigError as error:
             raise DataError(error.must, got=error.got, fix=error.fix) from error
-
-
-def _rows_of(table: pa.Table, underlying: str, session: date) -> pa.Table:
-    return table.filter((pc.field("underlying") == underlying) & (pc.field("date") == session))
 
 
 def _distinct(table: pa.Table) -> pa.Table:

@@ -127,7 +127,8 @@ def choose_numerals(cells: Iterable[str], *, counts: bool = False) -> Numerals |
         return Numerals(".", other or ",")
     if either:
         number = either.strip()
-        return Doubt((number,), (f"{_digits(number)} (thousands)", f"{_fraction(number)} (a decimal comma)"),
+        digits, fraction = number.replace(",", ""), number.replace(",", ".")
+        return Doubt((number,), (f"{digits} (thousands)", f"{fraction} (a decimal comma)"),
                      (".", ","))  # fmt: skip
     return Numerals(".", other) if other else None
 
@@ -147,14 +148,6 @@ def _decimal_of(body: str) -> str:
             return "." if re.fullmatch(r"\d{1,3}(,\d{2,3})*,\d{3}", body) else ""
         return "," if len(body) - comma != 4 or body.startswith("0,") else "?"
     return ""
-
-
-def _digits(text: str) -> str:
-    return text.replace(",", "")
-
-
-def _fraction(text: str) -> str:
-    return text.replace(",", ".")
 
 
 # Dates
@@ -277,16 +270,16 @@ def _split_date(text: str) -> tuple[str, _Parts]:
     for order, pattern in _FORMS:
         if match := pattern.fullmatch(text):
             month = match["m"]
-            number = int(month) if month.isdigit() else _month(month.lower())
+            number = (
+                int(month)
+                if month.isdigit()
+                else _MONTHS.get(month.lower()[:4], _MONTHS.get(month.lower()[:3], 0))
+            )
             year = int(match["y"]) if order == "numeric" else _year(int(match["y"]))
             return order, (year, number, int(match["d"]))
     if text.isdigit() and len(text) in _EPOCHS:
         return f"epoch_{_EPOCHS[len(text)]}", (0, 0, 0)
     return ("excel", (0, 0, 0)) if re.fullmatch(r"[2-6]\d{4}", text) else ("", (0, 0, 0))
-
-
-def _month(name: str) -> int:
-    return _MONTHS.get(name[:4], _MONTHS.get(name[:3], 0))
 
 
 def _year(number: int) -> int:

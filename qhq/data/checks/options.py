@@ -96,6 +96,7 @@ def check_options(
     draft = sifted.draft
     groups = np.zeros(len(draft.symbols), dtype=np.intp)
     groups[draft.code] = draft.group
+    kinds = np.unique(draft.kind)
     return Panel(
         draft.symbols,
         draft.columns,
@@ -103,16 +104,11 @@ def check_options(
         draft.dates,
         draft.values,
         groups=tuple(draft.groups[group] for group in groups),
-        label=_label(draft.kind),
+        label=KINDS[int(kinds[0])] if len(kinds) == 1 else "mixed",
         missed=sifted.missed,
         quarantine=sifted.quarantine,
         doubts=find_doubts(draft, OPTION_READING_DOUBTS),
     )
-
-
-def _label(kind: FloatArray) -> str:
-    found = np.unique(kind)
-    return KINDS[int(found[0])] if len(found) == 1 else "mixed"
 
 
 def draft_options(

@@ -162,15 +162,16 @@ def _tell(names: tuple[str, ...], header: Sequence[str]) -> str:
     spellings = [
         each for name in names for each in (name, *(OPTIONS[name].other_names if name in OPTIONS else ()))
     ]
-    likeness = {other: max(_likeness(other, each) for each in spellings) for other in header}
+    likeness = {
+        other: max(
+            difflib.SequenceMatcher(None, canonical_name(other, OPTIONS), each).ratio() for each in spellings
+        )
+        for other in header
+    }
     best = max(likeness, key=likeness.__getitem__, default="")
     near = f"nearest: '{best}'" if likeness.get(best, 0.0) >= _LEAST_LIKENESS else "nothing near it"
     missing = f"no '{names[0]}'" if len(names) == 1 else "none of " + ", ".join(f"'{name}'" for name in names)
     return f"{missing} ({near})"
-
-
-def _likeness(name: str, other: str) -> float:
-    return difflib.SequenceMatcher(None, canonical_name(name, OPTIONS), other).ratio()
 
 
 def _shorten(header: Sequence[str]) -> str:

@@ -200,7 +200,7 @@ def _name_series(
     """Strip the symbols, or find the one of a file without; where it came from in the second case."""
     key = "symbol" if meaning.kind == "stocks" else "underlying"
     names = {key, "contract_id"}.intersection(map(str, frame.columns))
-    frame = frame.assign(**{name: _words(frame[name]) for name in names})
+    frame = frame.assign(**{name: frame[name].astype("str").str.strip() for name in names})
     if asked.given.symbol is not None:
         return frame.assign(**{key: asked.given.symbol}), "data.format.symbol"
     if key in frame.columns or "contract_id" in frame.columns:
@@ -229,11 +229,6 @@ def names_symbols(path: Path, origin: str, given: FileFormat, kind: PanelKind) -
     keys = {"symbol" if kind == "stocks" else "underlying", "contract_id"}
     wide = kind == "stocks" and is_wide(meaning, given)
     return bool(given.symbol or raw.symbol or keys & set(meaning.columns) or wide)
-
-
-def _words(column: pd.Series) -> pd.Series:
-    """Names without blanks around them; those of a Parquet file may be numbers."""
-    return column.astype("str").str.strip()
 
 
 def symbol_of(path: Path) -> str:

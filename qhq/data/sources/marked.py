@@ -209,12 +209,13 @@ def number_columns(
     read = {name: read_numbers(frame[name]) for name in names}
     failing = [name for name, (_, bad) in read.items() if bad.any()]
     numerals = None
+    unit = {"iv": given.volatility, "rate": given.rates}  # what the config calls them
     if texts and (failing or given.decimal or given.thousands or given.ignore):
         numerals = _find_numerals(frame, meaning, given, {name: read[name][1] for name in texts})
         # A decimal comma makes thousands of 1.234, which Python reads without complaint.
         for name in texts if numerals.decimal == "," else failing:
             read[name] = _read_marked(
-                frame[name], numerals, meaning.unit(name), _SIGNED.get(_said(name, given))
+                frame[name], numerals, meaning.unit(name), _SIGNED.get(str(unit.get(name)))
             )
     for name in texts:
         hollow = np.flatnonzero(is_empty(frame[name]))
@@ -279,11 +280,6 @@ def _pointed(column: pd.Series) -> list[str]:
 
 # What a fraction is in a unit that the config names: '25%' is 25 percent, and not a quarter of one.
 _SIGNED = {"percent": 100.0, "basis_points": 10_000.0}
-
-
-def _said(name: str, given: FileFormat) -> str:
-    """Unit that the config names for volatilities or rates."""
-    return str({"iv": given.volatility, "rate": given.rates}.get(name) or "")
 
 
 def _read_marked(

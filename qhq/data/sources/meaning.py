@@ -106,7 +106,9 @@ def find_meaning(raw: RawTable, origin: str, given: FileFormat, kind: PanelKind 
     found: PanelKind = kind or (form.kind if form else "options" if options else "stocks")
     meaning = Meaning(raw, origin, form, form_name, found, header, {}, list(raw.notes))
     meaning.columns.update(_given_columns(meaning, given))
-    _match_form(meaning)
+    for name, plain in (meaning.form.columns if meaning.form else {}).items():
+        if plain in meaning.header:
+            meaning.columns.setdefault(name, meaning.header[plain])
     if found == "options" and symbols and symbols not in meaning.columns.values():
         meaning.columns.setdefault("contract_id", symbols)
     _match_schema(meaning)
@@ -151,12 +153,6 @@ def _given_columns(meaning: Meaning, given: FileFormat) -> dict[str, str]:
         exact = next((each for each in meaning.raw.frame.columns if str(each) == column), None)
         found[canonical_name(name, TABLES[meaning.kind])] = exact or meaning.header[plain_name(column)]
     return found
-
-
-def _match_form(meaning: Meaning) -> None:
-    for name, plain in (meaning.form.columns if meaning.form else {}).items():
-        if plain in meaning.header:
-            meaning.columns.setdefault(name, meaning.header[plain])
 
 
 def _match_schema(meaning: Meaning) -> None:

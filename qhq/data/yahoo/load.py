@@ -340,7 +340,8 @@ def _joined(held: Entry, fresh: Bars) -> Bars | None:
     first = fresh.frame["date"].iloc[0]
     old = held.frame[held.frame["date"] >= first]
     again, new = fresh.frame.iloc[: len(old)], fresh.frame.iloc[len(old) :]
-    if len(old) != min(_OVERLAP, len(held.frame)) or not _same(old, again) or _has_action(new):
+    acted = ((new["dividend"] != 0) | (new["split"] != 0)).any()
+    if len(old) != min(_OVERLAP, len(held.frame)) or not _same(old, again) or acted:
         return None
     kept = held.frame[held.frame["date"] < first]
     return Bars(pd.concat([kept, fresh.frame], ignore_index=True), max(held.through, fresh.through))
@@ -351,10 +352,6 @@ def _same(old: pd.DataFrame, again: pd.DataFrame) -> bool:
         return False
     numbers = list(RAW[2:])
     return np.allclose(old[numbers], again[numbers], rtol=_TOLERANCE, atol=0, equal_nan=True)
-
-
-def _has_action(rows: pd.DataFrame) -> bool:
-    return bool(((rows["dividend"] != 0) | (rows["split"] != 0)).any())
 
 
 def _check_nothing_lost(held: Entry | None, bars: Bars, path: Path) -> None:

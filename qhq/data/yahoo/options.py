@@ -120,11 +120,12 @@ def _chain(
     # Without an ask Yahoo's search for the volatility ends at its starting points, which look like values.
     frame["iv"] = frame["iv"].where(frame["ask"].notna())
     symbol = str(underlying["symbol"])
+    is_index = underlying.get("quoteType") == "INDEX"
     frame = frame.assign(
         underlying=symbol,
         date=_session(underlying, stamp),
         expiry=pd.Timestamp(expiry).as_unit("ms"),
-        style=_style(symbol, underlying),
+        style="european" if is_index and symbol not in _AMERICAN_INDICES else "american",
         spot=float(underlying["regularMarketPrice"]),
         quote_time=stamp.as_unit("ms"),
         kind="traded",
@@ -138,11 +139,6 @@ def _session(underlying: Mapping[str, Any], stamp: pd.Timestamp) -> pd.Timestamp
     seconds = underlying.get("regularMarketTime")
     moment = stamp if seconds is None else pd.Timestamp(int(seconds), unit="s", tz="UTC")
     return pd.Timestamp(moment.tz_convert(zone).date()).as_unit("ms")
-
-
-def _style(symbol: str, underlying: Mapping[str, Any]) -> str:
-    is_index = underlying.get("quoteType") == "INDEX" and symbol not in _AMERICAN_INDICES
-    return "european" if is_index else "american"
 
 
 _OCC = re.compile(r"([A-Z0-9]{1,6}) *(\d{6})([CP])(\d{8})")
