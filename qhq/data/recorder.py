@@ -49,6 +49,7 @@ def first_slot(moment: datetime) -> datetime:
 
 def next_slot(moment: datetime, *, retry: bool) -> datetime:
     """First slot after a moment: a day's first, or any of them if something is to be tried again."""
+    # By days of the exchange, not of this machine, whose date may be another one in the evening.
     day = moment
     while True:
         slots = slots_of(day) if retry else slots_of(day)[:1]

@@ -397,6 +397,7 @@ def _finished(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
     US options trade until 16:00 in New York, on half days until 13:00.
     """
     ends = {day: session_close(day.date()) or _usual_close(day) for day in rows["date"].unique()}
+    # Each session by its own close: half days, and summer time, lie elsewhere in UTC.
     over: pd.DataFrame = rows[rows["quote_time"] >= rows["date"].map(ends)]
     if over.empty and len(rows):
         raise DataError(

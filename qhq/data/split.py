@@ -130,9 +130,11 @@ def split_panel(panel: Panel, spec: DataSpec) -> Splits:
         _check_contracts(panel)
     sessions = panel.sessions
     borders = _borders(sessions, spec.split)
+    # Borders come from all rows, held-out symbols too: leaving one out must not move the dates of the others.
     known = _without(panel, spec.split.held_out)
     if spec.split.lookback:
         return _looking_back(panel, known, sessions, borders, spec)
+    # H - 1: the targets of the last window before the border reach that far beyond its first one.
     gap = spec.horizon - 1 + spec.split.embargo
     return Splits(
         _make_split(TrainingSplit, known, sessions[borders.train : borders.validation], cut),
@@ -162,6 +164,7 @@ def folds_of(panel: Panel, spec: DataSpec) -> list[int]:
         count = max(1, math.ceil(round(split.test * len(panel.sessions)) / split.refit))
     if not split.lookback:
         return list(range(count))
+    # A block counts by the first target of its windows, as `_split_that_looks_back` gives windows to blocks.
     begins = np.unique(cut_windows(panel, Cut.of(spec)).dates[:, 0])
     places = np.searchsorted(panel.sessions, begins)
     found = []
@@ -176,6 +179,8 @@ def _looking_back(
     panel: Panel, known: Panel, sessions: DateArray, borders: _Borders, spec: DataSpec
 ) -> Splits:
     cut, embargo = Cut.of(spec), spec.split.embargo
+    # max: an embargo longer than the split empties it, where a negative length would take sessions from its
+    # end.
     train = sessions[borders.train : max(borders.train, borders.validation - embargo)]
     validation = sessions[borders.validation : max(borders.validation, borders.test - embargo)]
     test = sessions[borders.test : borders.end]
@@ -199,6 +204,7 @@ def _borders(sessions: DateArray, split: SplitSpec) -> _Borders:
     first = count - tested
     if split.refit is None:
         block = split.test * count / split.folds
+        # Rounding each border, not the length of a block, lets the blocks tile the sessions without a rest.
         test, end = (first + round(each * block) for each in (fold, fold + 1))
     else:
         test, end = first + fold * split.refit, min(first + (fold + 1) * split.refit, count)
@@ -249,6 +255,7 @@ def _split_that_looks_back(
     _check_sessions(kind.kind, panel, sessions)
     windows = cut_windows(panel, cut)
     dates = windows.dates
+    # Later targets of a test window may lie beyond its block: so each date is forecast at every horizon.
     first, last = dates[:, 0], dates[:, 0 if kind is TestSplit else -1]
     chosen = windows.select((first >= sessions[0]) & (last <= sessions[-1]))
     end = max(chosen.dates.max(), sessions[-1]) if len(chosen) else sessions[-1]
@@ -306,6 +313,7 @@ def _check_symbols(split: str, rows: Panel, cut: Cut) -> None:
 def _check_contracts(panel: Panel) -> None:
     """A strike that follows a fixed delta tells the day's volatility before its quotes do."""
     same = panel.code[1:] == panel.code[:-1]
+    # Both: a constant maturity moves the expiry from day to day, as a fixed delta moves the strike.
     for name in ("strike", "expiry"):
         before, after = (panel.column(name)[rows] for rows in (slice(None, -1), slice(1, None)))
         moved = same & (before != after) & np.isfinite(before) & np.isfinite(after)

@@ -112,6 +112,8 @@ class Windows:
     @property
     def targets(self) -> FloatArray:
         """What followed, shape (N, H, K), never filled."""
+        # From `values`, never from `filled`: a target that was filled forward would be a forecast already
+        # made.
         columns = self.panel.values[:, self.panel.positions(self.cut.targets)]
         future: FloatArray = columns[self._target_rows]
         return future
@@ -131,6 +133,7 @@ class Windows:
     def mask(self) -> FloatArray:
         """1 where an input row is real, 0 where it was filled, shape (N, T)."""
         rows = self.starts[:, None] + np.arange(self.cut.window)
+        # Of `values`, not of `filled`, in which nothing is missing.
         real: FloatArray = _observed(self.panel, self.cut.features)[rows].astype(np.float64)
         return real
 
@@ -204,7 +207,9 @@ class Windows:
     def _past(self, values: FloatArray, names: tuple[str, ...]) -> FloatArray:
         """Gather the input rows from views, also of pairs that would straddle symbols."""
         columns = values[:, self.panel.positions(names)]
+        # One view over all series at once: the pairs that straddle two of them are never picked by `starts`.
         past, _ = make_windows(columns, length=self.cut.window, horizon=self.cut.horizon)
+        # Indexing may keep the swapped axes of the view in memory, which each later pass would read across.
         return np.ascontiguousarray(past[self.starts])
 
 
@@ -247,6 +252,7 @@ def cut_windows(panel: Panel, cut: Cut) -> Windows:
     row, but for the target's being there.
     """
     starts = np.arange(max(0, len(panel.code) - cut.rows + 1), dtype=np.intp)
+    # Segments ascend along the rows, so that equal ends mean one segment in between.
     starts = starts[panel.segment[starts] == panel.segment[starts + cut.rows - 1]]
     windows = Windows(panel, starts, cut)
     return windows.select(has_inputs(windows) & _has_targets(windows)) if len(starts) else windows
@@ -256,11 +262,14 @@ def has_inputs(windows: Windows) -> Mask:
     """Whether windows have the input rows that a forecast takes, whatever their targets, shape (N,)."""
     panel, cut, last = windows.panel, windows.cut, windows._last_rows
     real = _observed(panel, cut.features)
+    # Counts by differences of a running sum: a gather of (N, T) masks would cost T times as much memory.
     count = np.concatenate([[0], np.cumsum(real)])
     share = (count[last + 1] - count[windows.starts]) / cut.window
+    # The first must be real because a filled row needs one before it, the last because forecasts start there.
     good = real[windows.starts] & real[last] & (share >= (LEAST_OBSERVED if cut.masked else 1))
     good &= _observed(panel, cut.needed)[last]
     for name, (low, high) in cut.where.items():
+        # At the last input row: chosen by the target's own row, windows would tell of the target.
         value = panel.column(name)[last]
         good &= (value >= (-np.inf if low is None else low)) & (value <= (np.inf if high is None else high))
     return np.asarray(good & np.isfinite(windows.static).all(axis=1))
@@ -270,6 +279,7 @@ def _has_targets(windows: Windows) -> Mask:
     rows = windows._target_rows
     good = _observed(windows.panel, windows.cut.targets)[rows].all(axis=1)
     if windows.cut.task == "price":
+        # Today's price needs today's market, apart from what the day's quotes would tell.
         good &= _observed(windows.panel, ("spot", "strike", "years", "rate"))[rows[:, 0]]
     return np.asarray(good)
 
@@ -285,6 +295,7 @@ def lay_out(panel: Panel, spec: DataSpec) -> Panel:
     With gaps closed up, rows without a target are left out. Masked, a row of NaN stands for each session that
     a series misses between its first and its last.
     """
+    # Before rows without a target go: one of them may hold the split.
     splits = _splits(panel, spec)
     if spec.gaps == "close":
         targets = panel.values[:, panel.positions(spec.targets)]
@@ -295,6 +306,8 @@ def lay_out(panel: Panel, spec: DataSpec) -> Panel:
             got="none",
             fix=f"Check the columns {', '.join(spec.targets)}",
         )
+    # Sessions are those of the panel itself, so that no exchange has to be known: a day is missed where
+    # another series of the panel has a row.
     session = np.searchsorted(panel.sessions, panel.dates)
     panel = replace(panel, segment=_segments(panel, session, spec.max_gap, splits))
     return panel if spec.gaps == "close" else _on_sessions(panel, session)
@@ -307,6 +320,7 @@ def _splits(panel: Panel, spec: DataSpec) -> list[tuple[str, np.datetime64]]:
     """
     if "split" not in panel.columns or UNADJUSTED.isdisjoint((*spec.features, *spec.targets)):
         return []
+    # NaN is no split; comparing it would warn.
     ratio = np.nan_to_num(panel.column("split"))
     rows = np.flatnonzero((ratio > 0) & (ratio != 1))
     return sorted({(panel.group_names[panel.code[row]], panel.dates[row]) for row in rows})

@@ -197,6 +197,7 @@ def _tails_of(spread: Floats, deviation: Floats) -> _Tails:
         spread: |ln(F / K)|, so that d2 <= 0.
         deviation: volatility * sqrt(years), positive.
     """
+    # erfcx rather than ndtr twice: the difference of two tails loses all digits far from the money.
     ratio, half = spread / deviation, deviation / 2
     d1, d2 = half - ratio, -half - ratio
     near, far = (erfcx(np.abs(each) * np.sqrt(0.5)) / 2 for each in (d1, d2))
@@ -294,9 +295,11 @@ def implied_deviation(spread: Floats, value: Floats) -> Floats:
         spread: |ln(F / K)|, shape (N,).
         value: Strictly between 0 and 1, shape (N,).
     """
+    # At the money d1 = -1 has no solution but 0; the smallest spread keeps logarithms finite.
     spread = np.maximum(spread, _TINY)
     border = _deviation_at(spread, -1.0)
     at_border = time_value(spread, border)
+    # Either function is nearly straight on its own side alone; at the border both are good.
     wing = value < at_border
     found = np.empty_like(value)
     found[wing] = _in_wing(spread[wing], value[wing], border[wing], at_border[wing])
@@ -313,6 +316,7 @@ def _deviation_at(spread: Floats, d1: float | Floats) -> Floats:
 
 def _in_wing(spread: Floats, value: Floats, border: Floats, at_border: Floats) -> Floats:
     offset = np.log(at_border) + 0.5
+    # + 0.5 in the offset is c* = c(d1 = -1) sqrt(e): it makes w = 1 at the border, so that 1 / w is finite.
     target = np.sqrt(2 * (offset - np.log(value)))
     return _solve(_wing_step, _deviation_at(spread, -target), border, (spread, offset, target))
 
@@ -358,8 +362,10 @@ def _solve(step: _Step, start: Floats, ceiling: Floats, facts: tuple[Floats, ...
         above = newton > 0
         low[active] = np.where(above, low[active], at)
         high[active] = np.where(above, at, high[active])
+        # Halley's step: cubic where Newton's is quadratic, and f'' costs little once f' is there.
         moved = at - newton / (1 - newton * curve / 2)
         inside = (low[active] <= moved) & (moved <= high[active])
         found[active] = np.where(inside, moved, (low[active] + high[active]) / 2)
+        # Only what has not settled goes on, so that a few hard quotes do not cost the others their steps.
         active = active[np.abs(found[active] - at) > _SETTLED * at]
     return found

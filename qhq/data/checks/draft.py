@@ -191,9 +191,11 @@ def check_duplicates(draft: Draft, noun: str = "symbol") -> Iterator[Finding]:
     later = np.flatnonzero(same)
     if not len(later):
         return
+    # Not exact: vendors write the same price with more or fewer digits.
     one, other = draft.values[later], draft.values[later - 1]
     differs = np.zeros(len(same), dtype=np.bool_)
     differs[later] = ~(np.isclose(one, other, rtol=_EQUAL, atol=0, equal_nan=True)).all(axis=1)
+    # A day on which any two rows differ goes as a whole, so that the order in the file decides nothing.
     day = np.cumsum(~same) - 1  # the number of each (series, date)
     torn = np.bincount(day, weights=differs)[day] > 0
     for later_ones, aside in ((same & torn, torn), (same & ~torn, same & ~torn)):

@@ -66,6 +66,7 @@ class Stored:
     def to_dict(self) -> dict[str, object]:
         """All of it as plain JSON."""
         names = [each.name for each in fields(self)]  # type: ignore[arg-type]
+        # Some kinds have it as a field, others as a constant of the class.
         if "kind" not in names and hasattr(self, "kind"):
             names.insert(0, "kind")
         values = {name: getattr(self, name) for name in names}
@@ -202,7 +203,9 @@ def window_rows(windows: Windows) -> Mask:
 
 def _rows(windows: Windows, count: int) -> Mask:
     """Which rows are among the first ``count`` of any window, shape (R,)."""
+    # +1 at each start and -1 past each end, summed up: no (N, T) table of row numbers.
     change = np.zeros(len(windows.panel.code) + 1, dtype=np.intp)
+    # add.at, because plain indexing adds once where windows of one start or end coincide.
     np.add.at(change, windows.starts, 1)
     np.add.at(change, windows.starts + count, -1)
     return np.cumsum(change)[:-1] > 0
@@ -212,6 +215,7 @@ def input_values(windows: Windows, names: tuple[str, ...]) -> FloatArray:
     """Columns of the rows that are an input of any window, each row once, shape (M, len(names))."""
     panel = windows.panel
     values = panel.filled if windows.cut.masked else panel.values
+    # Each row once: by windows, rows in the middle of a series would weigh T times those at its ends.
     return values[np.ix_(np.flatnonzero(input_rows(windows)), panel.positions(names))]
 
 
@@ -233,6 +237,7 @@ def robust_spread(values: FloatArray) -> FloatArray:
     column that does not move. NaN is left out.
     """
     deviation = np.abs(values - np.nanmedian(values, axis=0))
+    # The median, because a few quotes of a crash or a typing error would otherwise set everybody's unit.
     robust = _NORMAL * np.nanmedian(deviation, axis=0)
     plain = np.nanstd(values, axis=0)
     spread = np.maximum(robust, _FLOOR_OF_SPREAD * plain)

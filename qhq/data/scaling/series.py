@@ -46,6 +46,7 @@ class WindowScaler(ColumnwiseScaler):
         """Last value, and that times the volatility."""
         check_columns(self.columns, windows)
         raw = windows.inputs
+        # The floor: in a window that hardly moves, noise would be blown up to full size.
         last, volatility = raw[:, -1:], np.maximum(_window_volatility(raw), self.floor)
         return last, volatility[:, None] * last
 
@@ -68,6 +69,7 @@ class WindowMeanScaler(ColumnwiseScaler):
     def fit(cls, train: Windows) -> Self:
         """Fit the spread."""
         inputs = train.inputs
+        # About each window's own mean: a trend over the years must not widen the unit.
         unit = np.sqrt(inputs.var(axis=1).mean(axis=0))
         size = np.abs(inputs).max(axis=(0, 1))
         # A constant column has a variance of rounding errors only, which must not become its unit.
@@ -213,6 +215,7 @@ class LogReturnScaler(Stored):
         """Take each symbol's volatility."""
         panel = _real_rows(train)
         returns = np.diff(np.log(panel.values), axis=0)
+        # A difference across two symbols is no return.
         own = np.diff(panel.code) == 0
         mean_square = _symbol_mean(returns[own] ** 2, panel.code[1:][own], len(panel.symbols))
         return cls(panel.columns, panel.symbols, as_unit(np.sqrt(mean_square)))
@@ -224,6 +227,8 @@ class LogReturnScaler(Stored):
 
     def targets(self, windows: Windows) -> FloatArray:
         """See ``Scaler.targets``; each horizon's return since the window's last value."""
+        # Of the whole way from the last value, not of one step after another: errors of horizons do not add
+        # up.
         return np.log(windows.targets / windows.last[:, None]) / self._of_targets(windows)
 
     def to_price(self, outputs: FloatArray, windows: Windows) -> FloatArray:
@@ -256,6 +261,7 @@ def _real_rows(train: Windows) -> Panel:
 
 def _extremes(panel: Panel) -> tuple[FloatArray, FloatArray]:
     """Lowest and highest value of each symbol, shape (S, F) each."""
+    # Rows lie by symbol, so that reduceat needs only where each begins.
     first = np.searchsorted(panel.code, np.arange(len(panel.symbols)))
     return np.minimum.reduceat(panel.values, first), np.maximum.reduceat(panel.values, first)
 

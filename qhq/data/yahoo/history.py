@@ -86,6 +86,7 @@ def forward_adjusted(close: FloatArray, dividend: FloatArray, split: FloatArray)
         growth = np.where(
             unknown, np.where(last[:-1] >= 0, ratio[1:] * before / close[1:], 1.0), ratio[1:] / kept
         )
+    # Before the first price there is nothing to grow.
     growth = np.where(np.isfinite(growth), growth, 1.0)
     adjusted = close * np.cumprod(np.concatenate([np.ones(min(1, len(close))), growth]))
     adjusted[1:][unknown] = np.nan
@@ -104,6 +105,7 @@ def later_splits(split: FloatArray) -> FloatArray:
     [6.0, 3.0, 3.0, 1.0]
     """
     ratio = _split_ratio(split)
+    # From the newest row back: a split on a row is in that row's price already, hence the shift by one.
     return np.concatenate([np.cumprod(ratio[::-1])[::-1][1:], np.ones(min(1, len(ratio)))])
 
 

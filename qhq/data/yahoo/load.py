@@ -108,6 +108,7 @@ def read_entry(path: Path) -> Entry | None:
     """Read what is held; None if there is nothing, or it is damaged."""
     try:
         note = json.loads(path.with_suffix(".json").read_bytes())
+        # Read whole, then hashed, then parsed from memory: what was checked is what is used.
         data = path.read_bytes()
         if note["schema"] != _SCHEMA or hashlib.sha256(data).hexdigest() != note["sha256"]:
             return None
@@ -119,6 +120,7 @@ def read_entry(path: Path) -> Entry | None:
             through=date.fromisoformat(note["held"]["through"]),
             fetched_at=datetime.fromisoformat(note["fetched_at"]),
         )
+    # Whatever is wrong with a cache, fetching again mends it.
     except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException):
         return None
     return entry if tuple(frame.columns) == RAW and len(frame) else None
@@ -130,6 +132,8 @@ def write_entry(path: Path, symbol: str, entry: Entry) -> None:
     entry.frame.to_parquet(buffer, index=False)
     data = buffer.getvalue()
     note = {**_describe(symbol, entry), "sha256": hashlib.sha256(data).hexdigest()}
+    # The sidecar last: with its hash it vouches for the file, and a kill in between leaves a pair that does
+    # not.
     write_atomically(path, data)
     write_atomically(path.with_suffix(".json"), json.dumps(note, indent=2))
 
