@@ -246,6 +246,7 @@ def _written_with_values(
     def in_gates() -> QuantumCircuit:
         return _in_gates(wanted, gates)
 
+    # The user's own gates first, since a reader wants to recognise the circuit; only then the lowered ones.
     for prepare in (as_written, in_gates):
         try:
             circuit = prepare()

@@ -102,6 +102,8 @@ def read_block(file: CircuitFile, qubits: int) -> QuantumCircuit:
             got=f"{', '.join(sorted(each.name for each in circuit.parameters)[:5])} in {path}",
             fix="Replace it by file.inputs, which names the parameters that take the inputs",
         )
+    # Collected as they come, and named as elements of one vector at the end, when it is known how many there
+    # are.
     block, angles = QuantumCircuit(qubits), list[Parameter]()
     free = angles if file.weights == "angles" else None
     for gate, wires in _block_steps(circuit, list(range(qubits)), path, free):
@@ -335,6 +337,7 @@ def split_roles(
     Raises:
         ConfigError: If one is no parameter of the circuit, or none is.
     """
+    # By name, not in Qiskit's order, which sorts "w10" before "w2" where they are no elements of a vector.
     named = {each.name: each for each in sorted(circuit.parameters, key=_natural_order)}
     names = [name for name in named if name.startswith(wanted)] if isinstance(wanted, str) else wanted
     unknown = [name for name in names if name not in named]
@@ -489,6 +492,7 @@ def _unreadable(path: Path, form: str, error: BaseException, said: str = "") -> 
         reason = "it is damaged or cut off"
     if not reason or isinstance(error, AttributeError | KeyError | IndexError):
         reason = "Qiskit's reader cannot make sense of it"
+    # What Qiskit says of a QPY version that it does not know
     newer = "upgrade your version of Qiskit" in reason
     return ConfigError(
         f"The circuit file must be readable {form}",

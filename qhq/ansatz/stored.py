@@ -111,6 +111,7 @@ def load_built(path: Path) -> Ansatz:
             "The stored circuit must exist", got=f"no file {path}", fix="Choose another run, or train again"
         )
     circuit = read_qpy(path)
+    # Two steps, since a file may be good QPY and yet no ansatz: the user is told which of the two it is.
     try:
         return _from_circuit(circuit)
     except (KeyError, TypeError, ValueError) as error:
@@ -248,6 +249,7 @@ def _split(ansatz: Ansatz, row: Array) -> tuple[Array, Array]:
 
 def _number_content(value: Any) -> Any:
     if isinstance(value, np.ndarray):
+        # Rounded before it is hashed: matrices that two machines multiply differ in the last digits.
         rounded = np.round(value, 9) + 0.0  # no minus zero
         return [rounded.shape, hashlib.sha256(np.ascontiguousarray(rounded).tobytes()).hexdigest()]
     return f"{float(value):.12g}"

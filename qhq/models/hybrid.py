@@ -147,6 +147,8 @@ class HybridForecaster(nn.Module):
         self.activation_before = ACTIVATIONS[spec.activation_before]()
         self.angle_scaling = AngleScaling(angle_scaling)
         self.quantum, self.mlp = quantum, mlp
+        # Stages that a config leaves out are identities: a model has the same attributes whatever it is made
+        # of.
         self.activation_after = ACTIVATIONS[spec.activation_after]()
         self.layer_norm = nn.LayerNorm(outputs) if spec.layer_norm else nn.Identity()
         self.dropout = nn.Dropout(spec.dropout)
@@ -292,6 +294,7 @@ def _check_memory(spec: ModelSpec, shape: Shape) -> None:
     # On the device "meta" tensors have a shape and no memory, so any unit can be counted before it is built.
     with torch.device("meta"):
         encoder = RecurrentStack(spec.recurrent, features=shape.features, dropout=spec.dropout)
+    # An upper bound for the rest: it is the encoder that a config can make too large.
     weights, width = sum(each.numel() for each in encoder.parameters()), encoder.hidden
     middle = spec.latent if spec.middle is None else max(spec.latent, spec.middle.hidden, spec.middle.outputs)
     weights += middle * (width + 2 * middle + shape.static + 2 * shape.horizon * shape.targets)

@@ -110,6 +110,7 @@ class TrainingState:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain containers and tensors only, so that it can be read back with ``weights_only``."""
+        # Not ``asdict``, which would copy every tensor of the model, the optimizer and the best weights.
         plain = dict(vars(self))
         plain["history"] = [asdict(record) for record in self.history]
         return plain
@@ -213,6 +214,7 @@ class Trainer:
         self.model.load_state_dict(state.model)
         # A copy, since Adam goes on in the tensors that it loads, and ``state`` may be resumed a second time.
         self.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
+        # ``until`` counts from the first epoch, so that a study's stages need not know where a trial stands.
         epochs = self.spec.epochs if until is None else min(until, self.spec.epochs)
         while state.epoch < epochs and not state.stopped:
             started = time.perf_counter()
