@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from qhq.data.spec import DataSpec
-from qhq.errors import ConfigError, DataError
+from qhq.errors import ConfigError, DataError, QHQError
 from qhq.experiment.config import load_config
 from qhq.experiment.evaluate import evaluate
 from qhq.experiment.opening import open_run
@@ -289,3 +289,26 @@ def test_a_file_that_names_no_symbol_is_of_the_runs_one(tmp_path):
     assert _with_symbol(spec, record("A", "B"), request).symbols is None
     path.write_text("Date,Close,Symbol\n2024-01-02,5,OTHER\n")
     assert _with_symbol(spec, record("OWN"), request).symbols is None
+
+
+WRONG = (None, "x", 3, [], {}, [[1.0]], [1.0, 2.0, 3.0], [1, "a"], {"a": []}, 1e308, True)
+
+
+@pytest.mark.parametrize("name", ["run", "level_run"])
+def test_a_damaged_scaler_is_an_error_in_three_parts_before_anything_is_forecast(name, request, tmp_path):
+    """On the run's own prices it is compared with theirs; on others its own names alone know better."""
+    run = request.getfixturevalue(name)
+    prices().to_csv(tmp_path / "new.csv", index=False)
+    content, refused = run.read_record().to_dict(), 0
+    try:
+        for key in content["scaler"]:
+            for value in WRONG:
+                run.write_json("run.json", content | {"scaler": {**content["scaler"], key: value}})
+                try:
+                    experiment = open_run_on(run, OtherDataRequest(path=str(tmp_path / "new.csv")))
+                    evaluate(experiment, None, experiment.data.test)
+                except QHQError:
+                    refused += 1
+        assert refused == len(content["scaler"]) * len(WRONG)
+    finally:
+        run.write_json("run.json", content)

@@ -74,9 +74,20 @@ class Stored:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """Read what ``to_dict`` wrote."""
+        """Read what ``to_dict`` wrote.
+
+        Raises:
+            ValueError: If there is not one number a column, or one a symbol and column.
+        """
         read = {each.name: _READ.get(str(each.type), _as_it_is) for each in fields(cls)}  # type: ignore[arg-type]
-        return cls(**{name: how(content[name]) for name, how in read.items()})
+        values = {name: how(content[name]) for name, how in read.items()}
+        # NumPy would stretch a single number over all columns, and forecasts would come out wrong in silence.
+        names = [values[each] for each in ("symbols", "columns") if each in values] or [values["outputs"]]
+        shape = tuple(map(len, names))
+        for name, value in values.items():
+            if isinstance(value, np.ndarray) and value.shape != shape:
+                raise ValueError(f"'{name}' of shape {value.shape}, where its names ask for {shape}")
+        return cls(**values)
 
 
 def _as_it_is(value: Any) -> Any:
