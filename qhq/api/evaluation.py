@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qhq.api.given import called
 from qhq.data.caveat import Caveat
 from qhq.errors import ConfigError
+from qhq.runs.record import EvaluationRecord, Json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,38 +26,43 @@ class Evaluation:
     """What a checkpoint is worth on one or more backends.
 
     Args:
-        record: What ``qhq eval --json`` prints, of a dry run too.
+        record: Of an evaluation, or of a dry run.
         costs: Forecasts of what hardware costs, where the record has none.
-
-    Attributes:
-        record: The same.
     """
 
-    def __init__(self, record: dict[str, Any], costs: Sequence[dict[str, Any]] = ()) -> None:
-        self.record, self._costs = record, [*record.get("costs", costs)]
+    def __init__(self, record: EvaluationRecord, costs: Sequence[Json] = ()) -> None:
+        self._record, self._costs = record, record.costs or [*costs]
 
     @property
-    def results(self) -> list[dict[str, Any]]:
+    def record(self) -> Json:
+        """What ``qhq eval --json`` prints, of a dry run too."""
+        return self._record.to_dict()
+
+    def read(self) -> EvaluationRecord:
+        """The record as a typed one."""
+        return self._record
+
+    @property
+    def results(self) -> list[Json]:
         """One record a backend, as JSON has them; none after a dry run."""
-        return list(self.record.get("results", []))
+        return [each.to_dict() for each in self._record.results]
 
     @property
     def metrics(self) -> pd.DataFrame:
         """Errors in the unit of the data by backend; ``delta_*`` are to those of the exact simulator."""
         changes = ("delta_mae", "delta_skill")
         rows = {
-            each["backend"]: {**each["metrics"], **{key: each[key] for key in changes}}
-            for each in self.results
+            each.backend: {**each.metrics.to_dict(), **{key: getattr(each, key) for key in changes}}
+            for each in self._record.results
         }
         return metrics_frame(rows, "backend")
 
     @property
     def baselines(self) -> pd.DataFrame:
         """Errors of the last value and of the other baselines over the same windows."""
-        some = self.results[:1]
-        return metrics_frame(
-            {k: v for each in some for k, v in {"naive": each["naive"], **each["baselines"]}.items()}
-        )
+        some = self._record.results[:1]
+        forecasts = {k: v for each in some for k, v in {"naive": each.naive, **each.baselines}.items()}
+        return metrics_frame({name: each.to_dict() for name, each in forecasts.items()})
 
     @property
     def expectation_error(self) -> pd.Series[float]:
@@ -83,7 +89,7 @@ class Evaluation:
     @property
     def skipped(self) -> dict[str, str]:
         """Backends that a glob stands for and that were left out, and why."""
-        return {each["backend"]: each["reason"] for each in self.record.get("skipped", [])}
+        return {each.backend: each.reason for each in self._record.skipped}
 
     def to_frame(self) -> pd.DataFrame:
         """All of ``results``, one row a backend; the errors of the last value are called ``naive_*``."""
@@ -112,7 +118,7 @@ class Evaluation:
 
     def __repr__(self) -> str:
         """The table of metrics; of a dry run, of costs."""
-        caveat = Caveat.of(self.record)
+        caveat = Caveat(tuple(self._record.leaks))
         table = self.metrics.to_string() if self.results else self.costs.to_string()
         return f"{caveat.sentence}\n{table}" if caveat else table
 
@@ -143,7 +149,8 @@ def forecast_costs(plan: EvalPlan) -> Evaluation:
     """What hardware would cost; nothing is sent."""
     names = [entry.name for entry in plan.entries]
     record = {"run": plan.folder.name, "dry_run": True, "backends": names, "samples": len(plan.windows)}
-    return Evaluation({**record, "costs": _costs(plan), "skipped": [asdict(each) for each in plan.skipped]})
+    content = {**record, "costs": _costs(plan), "skipped": [asdict(each) for each in plan.skipped]}
+    return Evaluation(EvaluationRecord.model_validate(content))
 
 
 def measure_portability(plan: EvalPlan, steps: Steps, note: Callable[[str], None]) -> Evaluation:
@@ -159,17 +166,17 @@ def measure_portability(plan: EvalPlan, steps: Steps, note: Callable[[str], None
     from qhq.report.figures import save_figure, try_figure
     from qhq.report.study_figures import draw_portability
 
-    if len(record["results"]) > 1 and plan.experiment.ansatz is not None:
+    if len(record.results) > 1 and plan.experiment.ansatz is not None:
         path = try_figure(
-            lambda path: save_figure(draw_portability(record), path, Caveat.of(record)),
+            lambda path: save_figure(draw_portability(record), path, Caveat(tuple(record.leaks))),
             plan.folder.file("figures/portability.png"),
             note,
         )
-        record["figure"] = None if path is None else str(path)
-    return Evaluation({**record}, _costs(plan))
+        record = record.updated(figure=path and str(path))
+    return Evaluation(record, _costs(plan))
 
 
-def _costs(plan: EvalPlan) -> list[dict[str, Any]]:
+def _costs(plan: EvalPlan) -> list[Json]:
     return [asdict(cost) for cost in plan.costs]
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Column, Table
 
+    from qhq.runs.record import Errors
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Set = Annotated[
@@ -425,16 +427,16 @@ def say_subset(error: float | None, whole: str = "test split") -> list[str]:
     )
 
 
-def metrics_table(title: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> Table:
+def metrics_table(title: str, rows: Sequence[tuple[str, Errors]]) -> Table:
     """Lay out metrics, one row a forecast, the last-value forecast among them; ``-`` is not defined."""
     keys = ("mae", "rmse", "mape", "mase")
     cells = [
         [
             label,
-            *(None if metrics[key] is None else figure(metrics[key]) for key in keys),
-            None if metrics["skill"] is None else f"{metrics['skill']:+.4f}",
+            *(None if (value := getattr(errors, key)) is None else figure(value) for key in keys),
+            None if errors.skill is None else f"{errors.skill:+.4f}",
         ]
-        for label, metrics in rows
+        for label, errors in rows
     ]
     table = plain_table(["", "MAE", "RMSE", "MAPE %", "MASE", "skill"], cells, title=title)
     for column in table.columns[1:]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,8 @@ from qhq.runs.run_folder import find_run
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from qhq.runs.record import EvaluationRecord
 
 
 def evaluate(
@@ -91,19 +93,19 @@ def evaluate(
             """Show what it would cost; only a person at a terminal can be asked."""
             if output.as_json or not sys.stdin.isatty():
                 return False
-            output.tell(_costs(forecast.record))
+            output.tell(_costs(forecast.read()))
             if not typer.confirm("Send these jobs?", err=True):
                 raise typer.Exit(130)
             return True
 
         def show(evaluation: Evaluation) -> None:
-            record = evaluation.record
+            record = evaluation.read()
             if dry_run:
-                output.result(record, _costs(record), *_left_out(record))
+                output.result(evaluation.record, _costs(record), *_left_out(record))
                 return
-            first = f"Run {record['run']}", *_other_data(record)
+            first = f"Run {record.run}", *_other_data(record)
             tables = _metrics(record), _portability(record)
-            output.result(record, *first, *tables, *_notes(record), *_left_out(record))
+            output.result(evaluation.record, *first, *tables, *_notes(record), *_left_out(record))
 
         with hardware(output, yes=yes, run=opened.name):
             opened.evaluate(
@@ -116,8 +118,8 @@ def evaluate(
 _DATA = {False: "Other data than the run's", True: "The run's own data, other dates"}
 
 
-def _costs(record: dict[str, Any]) -> Table | str:
-    rows = record["costs"]
+def _costs(record: EvaluationRecord) -> Table | str:
+    rows = record.costs
     if not rows:
         return "No hardware among the backends: nothing to pay."
     columns = list(rows[0])
@@ -128,53 +130,53 @@ def _costs(record: dict[str, Any]) -> Table | str:
     )
 
 
-def _left_out(record: dict[str, Any]) -> list[str]:
-    return [f"Left out {each['backend']}: {each['reason']}." for each in record["skipped"]]
+def _left_out(record: EvaluationRecord) -> list[str]:
+    return [f"Left out {each.backend}: {each.reason}." for each in record.skipped]
 
 
-def _metrics(record: dict[str, Any]) -> Table:
-    results = record["results"]
-    rows = [(result["backend"], result["metrics"]) for result in results]
-    naive = ("last-value forecast", results[0]["naive"])
-    others = [(LABELS.get(name, name), each) for name, each in results[0]["baselines"].items()]
-    other = record["other_data"]
-    title = "Test split" if other is None else _DATA[other["same_rows"]]
-    return metrics_table(f"{title}, {results[0]['samples']} windows", [*rows, naive, *others])
+def _metrics(record: EvaluationRecord) -> Table:
+    results = record.results
+    rows = [(result.backend, result.metrics) for result in results]
+    naive = ("last-value forecast", results[0].naive)
+    others = [(LABELS.get(name, name), each) for name, each in results[0].baselines.items()]
+    other = record.other_data
+    title = "Test split" if other is None else _DATA[other.same_rows]
+    return metrics_table(f"{title}, {results[0].samples} windows", [*rows, naive, *others])
 
 
-def _other_data(record: dict[str, Any]) -> list[str]:
+def _other_data(record: EvaluationRecord) -> list[str]:
     """Say which other data than the run's own was evaluated, if any."""
-    other = record["other_data"]
+    other = record.other_data
     if other is None:
         return []
-    origin = other["path"] or f"source {other['source']}"
-    compared = f"{_DATA[other['same_rows']]}: {origin}, targets from {other['from']} to {other['to']}."
+    origin = other.path or f"source {other.source}"
+    compared = f"{_DATA[other.same_rows]}: {origin}, targets from {other.first} to {other.last}."
     return [
         compared,
         "Scalers are the run's own; nothing was fitted anew.",
-        *(f"{note}." for note in other["notes"]),
+        *(f"{note}." for note in other.notes),
     ]
 
 
-def _portability(record: dict[str, Any]) -> Table:
+def _portability(record: EvaluationRecord) -> Table:
     columns = ("backend", "shots", "change of MAE", "change of skill, %", "mean |<O> - exact|", "s.e. of <O>",
                "depth", "2q gates", "layout", "calibration", "QPU s", "wall s")  # fmt: skip
     rows = [
         [
-            result["backend"],
-            result["shots"] or "exact",
-            f"{result['delta_mae']:+.3g}",
-            None if result["delta_skill"] is None else f"{100 * result['delta_skill']:+.3g}",
-            None if result["expectation_error"] is None else f"{result['expectation_error']:.2e}",
-            None if result["expectation_std"] is None else f"{result['expectation_std']:.1e}",
-            result["depth"],
-            result["two_qubit_gates"],
-            result["layout"],
-            (result["calibration"] or "")[:10] or None,
-            f"{result['qpu_seconds']:.1f}" if result["kind"] == "ibm" else None,
-            f"{result['wall_seconds']:.1f}",
+            result.backend,
+            result.shots or "exact",
+            None if result.delta_mae is None else f"{result.delta_mae:+.3g}",
+            None if result.delta_skill is None else f"{100 * result.delta_skill:+.3g}",
+            None if result.expectation_error is None else f"{result.expectation_error:.2e}",
+            None if result.expectation_std is None else f"{result.expectation_std:.1e}",
+            result.depth,
+            result.two_qubit_gates,
+            result.layout,
+            (result.calibration or "")[:10] or None,
+            f"{result.qpu_seconds:.1f}" if result.kind == "ibm" else None,
+            f"{result.wall_seconds:.1f}",
         ]
-        for result in record["results"]
+        for result in record.results
     ]
     used = [place for place in range(len(columns)) if any(row[place] is not None for row in rows)]
     return plain_table(
@@ -184,13 +186,13 @@ def _portability(record: dict[str, Any]) -> Table:
     )
 
 
-def _notes(record: dict[str, Any]) -> list[str]:
+def _notes(record: EvaluationRecord) -> list[str]:
     from qhq.runs.looks import say_looks
 
-    notes = [f"{result['backend']}: {result['note']}." for result in record["results"] if result["note"]]
-    if record["results"][0]["depth"] is None:
+    notes = [f"{result.backend}: {result.note}." for result in record.results if result.note]
+    if record.results[0].depth is None:
         notes = ["This run has no quantum layer: every backend gives the same forecast."]
-    notes += [f"{record['mape_reason']}."] if record["mape_reason"] else []
-    whole = "test split" if record["other_data"] is None else "other data"
-    notes += say_subset(record["results"][0]["mae_sampling_error"], whole)
-    return [*notes, *say_looks(record["looks"])]
+    notes += [f"{record.mape_reason}."] if record.mape_reason else []
+    whole = "test split" if record.other_data is None else "other data"
+    notes += say_subset(record.results[0].mae_sampling_error, whole)
+    return [*notes, *say_looks(record.looks)]

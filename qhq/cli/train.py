@@ -164,9 +164,7 @@ def plausibility_lines(record: RunRecord | WalkRecord) -> list[str]:
 
 
 def _table(title: str, forecasts: Mapping[str, Errors]) -> Table:
-    return metrics_table(
-        title, [(LABELS.get(name, name), each.model_dump()) for name, each in forecasts.items()]
-    )
+    return metrics_table(title, [(LABELS.get(name, name), each) for name, each in forecasts.items()])
 
 
 def _option_table(options: OptionMetrics) -> Table:

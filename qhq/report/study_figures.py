@@ -14,7 +14,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from qhq.data.panel import FloatArray
 from qhq.evaluation.bootstrap import median_interval
 from qhq.evaluation.significance import say_p_value
-from qhq.runs.studies import BackendResult, EvaluationRecord, NoiseRecord, Row, StageRecord, StageTrend
+from qhq.runs.record import BackendResult, EvaluationRecord
+from qhq.runs.studies import NoiseRecord, Row, StageRecord, StageTrend
 
 _End = Literal["skill_low", "skill_high", "expectation_error_low", "expectation_error_high"]
 
@@ -25,22 +26,22 @@ def draw_portability(record: EvaluationRecord) -> Figure:
     Args:
         record: What `run_evaluation` returns.
     """
-    results = record["results"]
+    results = record.results
     names = [_backend_label(result) for result in results]
     figure = Figure(figsize=(11, 1.4 + 0.5 * len(results)), layout="constrained")
     forecast, circuit = figure.subplots(1, 2, sharey=True)
     # Not the MAE: of several symbols that of the dearest would be all there is to see.
-    skills = [_percent(result["metrics"]["skill"]) for result in results]
+    skills = [_percent(result.metrics.skill) for result in results]
     forecast.plot(skills, names, "o", color="tab:blue", label="model")
     # The record has no exact skill of its own: each result has its distance from it.
-    exact = skills[0] - _percent(results[0]["delta_skill"])
+    exact = skills[0] - _percent(results[0].delta_skill)
     forecast.axvline(exact, color="tab:green", label="model on the exact simulator")
     forecast.axvline(0, color="black", linestyle=":", label="last value")
     forecast.set(xlabel="skill over the last value, %; right is better")
     figure.legend(*forecast.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
-    errors = [result["expectation_error"] or 0.0 for result in results]
+    errors = [result.expectation_error or 0.0 for result in results]
     # Of entries whose service works standard errors out.
-    stds = [result.get("expectation_std") or 0.0 for result in results]
+    stds = [result.expectation_std or 0.0 for result in results]
     circuit.barh(names, errors, color="tab:purple")
     if any(stds):
         circuit.errorbar(errors, names, xerr=stds, fmt="none", color="black", capsize=3)
@@ -50,7 +51,7 @@ def draw_portability(record: EvaluationRecord) -> Figure:
     forecast.xaxis.set_major_locator(MaxNLocator(5))
     for axes in (forecast, circuit):
         axes.grid(alpha=0.3, axis="x")
-    figure.suptitle(f"{record['run']}: {results[0]['samples']} windows", fontsize=10)
+    figure.suptitle(f"{record.run}: {results[0].samples} windows", fontsize=10)
     return figure
 
 
@@ -60,8 +61,8 @@ def _percent(value: float | None) -> float:
 
 
 def _backend_label(result: BackendResult) -> str:
-    shots = "exact" if result["shots"] is None else f"{result['shots']} shots"
-    return f"{result['backend']} ({shots})" + (", best case" if result["note"] else "")
+    shots = "exact" if result.shots is None else f"{result.shots} shots"
+    return f"{result.backend} ({shots})" + (", best case" if result.note else "")
 
 
 def draw_noise(record: NoiseRecord) -> Figure:

@@ -466,6 +466,84 @@ class WalkRecord(_Trained):
     tests: list[Json] = []
 
 
+class BackendResult(Record):
+    """What a checkpoint is worth on one backend, and what ran.
+
+    Attributes:
+        metrics: Of the model; ``naive`` is the last value, ``baselines`` the others by name.
+        delta_mae: MAE less that on the exact simulator, and ``delta_skill`` the same of the skill.
+        mae_sampling_error: Standard error of the MAE for having evaluated a subset; None of a single window.
+        expectation_error: Mean |<O> - exact|; None without a circuit.
+        expectation_std: Standard error of one value, as a service has it.
+        layout: Physical qubit of each logical one.
+        calibration: Date, and ``calibration_file`` where it is kept below the run's folder.
+        replayed: Whether all of it was taken from the journal.
+    """
+
+    backend: Text
+    kind: Text = ""
+    note: str = ""
+    samples: Count | None = None
+    shots: Count | None = None
+    metrics: Errors
+    naive: Errors
+    baselines: dict[Text, Errors] = {}
+    delta_mae: Number | None = None
+    delta_skill: Number | None = None
+    mae_sampling_error: Number | None = None
+    expectation_error: Number | None = None
+    depth: Count | None = None
+    two_qubit_gates: Count | None = None
+    layout: list[Count] | None = None
+    calibration: Text | None = None
+    qpu_seconds: Number = 0.0
+    job_ids: list[Text] = []
+    expectation_std: Number | None = None
+    replayed: bool = False
+    calibration_file: Text | None = None
+    wall_seconds: Number = 0.0
+
+
+class OtherDataRecord(Record):
+    """Which other data than the run's own were evaluated, as `qhq.data.other.OtherData`."""
+
+    path: Text | None = None
+    source: Text | None = None
+    same_rows: bool
+    first: Day = Field(alias="from")
+    last: Day = Field(alias="to")
+    notes: list[str] = []
+
+
+class LeftOut(Record):
+    """A backend that a glob stands for and that could not be used."""
+
+    backend: Text
+    reason: str
+
+
+class EvaluationRecord(_Sourced):
+    """A file of ``evals/``, and what ``qhq eval --json`` prints: one checkpoint on one or more backends.
+
+    Attributes:
+        other_data: None where it is the run's own test split.
+        results: One a backend; none after a dry run.
+        costs: Forecasts of what hardware costs, as `qhq.backends.executor.CostForecast`, of a dry run.
+        file: Where it is kept, of one that was just made, and ``figure`` its picture.
+    """
+
+    other_data: OtherDataRecord | None = None
+    mape_reason: Text | None = None
+    dry_run: bool = False
+    backends: list[Text] = []
+    samples: Count | None = None
+    results: list[BackendResult] = []
+    costs: list[Json] = []
+    skipped: list[LeftOut] = []
+    file: str | None = None
+    figure: str | None = None
+
+
 OTHER_RUN = "Name another run; 'qhq compare' lists them"
 
 RecordT = TypeVar("RecordT", bound=Record)

@@ -62,48 +62,6 @@ class NoiseRecord(TypedDict):
     file: NotRequired[str]
 
 
-class BackendResult(TypedDict):
-    """A checkpoint on one backend; ``delta_*`` are to the exact simulator, ``naive`` is the last value."""
-
-    backend: str
-    kind: str
-    note: str
-    samples: int
-    shots: int | None
-    metrics: dict[str, float | None]
-    naive: dict[str, float | None]
-    baselines: dict[str, dict[str, float | None]]
-    delta_mae: float
-    delta_skill: float | None
-    mae_sampling_error: float | None
-    expectation_error: float | None
-    depth: int | None
-    two_qubit_gates: int | None
-    layout: list[int] | None
-    calibration: str | None
-    qpu_seconds: float
-    job_ids: list[str]
-    expectation_std: float | None
-    replayed: bool
-    calibration_file: str | None
-    wall_seconds: float
-
-
-class EvaluationRecord(TypedDict):
-    """An evaluation: a result a backend, and the backends of a glob that could not be used."""
-
-    run: str
-    leaks: list[str]
-    other_data: Json | None
-    mape_reason: str | None
-    looks: Json
-    results: list[BackendResult]
-    skipped: NotRequired[list[dict[str, str]]]
-    failed: NotRequired[dict[str, str | None]]
-    file: NotRequired[str]
-    figure: NotRequired[str | None]
-
-
 class AblationRecord(TypedDict):
     """An ablation; ``seed_*`` hold a figure of each seed by variant, ``life`` what the circuit did."""
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,9 +33,8 @@ from qhq.experiment.evaluate import circuit_arguments, encode, evaluate
 from qhq.experiment.opening import Experiment
 from qhq.experiment.other_data import OtherDataRequest, open_run_on
 from qhq.runs.looks import add_look
-from qhq.runs.record import Json
+from qhq.runs.record import SCHEMA_VERSION, EvaluationRecord, Json
 from qhq.runs.run_folder import RunFolder, provenance
-from qhq.runs.studies import BackendResult, EvaluationRecord
 from qhq.seeding import child_seed
 from qhq.studies.checkpoint import EXACT, choose_windows, expectation_error, sampling_error
 from qhq.studies.runner import MemoryStore, Outcome, Progress, Runner, Study, Values
@@ -185,10 +184,6 @@ def run_evaluation(
     A backend that fails holds up no other: what was sent elsewhere is waited for and kept. ``meanwhile`` is
     done once all is sent, as the queues run.
 
-    Returns:
-        ``run``, ``results``, one object a backend, as the contract of the command line has it, and
-        ``skipped``, backends that a glob matched and that could not be used.
-
     Raises:
         QHQError: If a backend fails, the first error; what the others gave is kept. If the plan has no time
             for all devices together, before anything is sent.
@@ -216,8 +211,8 @@ def run_evaluation(
         raise error
     if not record["results"]:
         raise nothing_left(study.skipped)
-    record["file"] = str(_keep(plan, record))
-    return record
+    # It is written down before it is looked at again: what it cost must not be lost to a fault of ours.
+    return EvaluationRecord.model_validate({**record, "file": str(_keep(plan, record))})
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,7 +228,7 @@ class Target:
         return self.entry.name
 
 
-class Portability(Study[Target, EvaluationRecord]):
+class Portability(Study[Target, Json]):
     """The backends of one evaluation, those of hardware open from the moment that something is sent to them.
 
     Every backend is asked about the very same numbers: what was sent would not be found again otherwise. An
@@ -268,7 +263,7 @@ class Portability(Study[Target, EvaluationRecord]):
         """Evaluate on a backend, and on a device wait for what was sent; nothing if it fails."""
         return Outcome(cell.study.attempt(cell.entry, partial(cell.study.result, cell.entry)) or {})
 
-    def summarise(self, done: Mapping[str, Values]) -> EvaluationRecord:
+    def summarise(self, done: Mapping[str, Values]) -> Json:
         """The record of an evaluation; results in the order asked for."""
         plan, data = self.planned, self.planned.experiment.data
         return {
@@ -277,7 +272,7 @@ class Portability(Study[Target, EvaluationRecord]):
             "other_data": None if data.other is None else data.other.to_dict(),
             "mape_reason": why_no_percent(plan.windows),
             "looks": self._looks.to_dict(),
-            "results": [cast(BackendResult, done[each.name]) for each in plan.entries if done.get(each.name)],
+            "results": [done[each.name] for each in plan.entries if done.get(each.name)],
         }
 
     def measure_exact(self) -> None:
@@ -319,7 +314,7 @@ class Portability(Study[Target, EvaluationRecord]):
         with in_run(self.planned.folder.name):
             self._hardware[entry.name].wait(*circuit_arguments(self.planned.experiment, self.latent))
 
-    def result(self, entry: BackendSpec) -> BackendResult:
+    def result(self, entry: BackendSpec) -> Json:
         """Evaluate on a backend: one object of ``results``."""
         plan, exact, started = self.planned, self._exact, time.perf_counter()
         with in_run(plan.folder.name):
@@ -454,9 +449,11 @@ def _keep_calibration(plan: EvalPlan, entry: BackendSpec, executor: Executor | N
     return name
 
 
-def _keep(plan: EvalPlan, record: EvaluationRecord) -> object:
+def _keep(plan: EvalPlan, record: Json) -> object:
     request = {**asdict(plan.request), "data": _asked_data(plan.request.data)}
-    path = plan.folder.add_evaluation({**record, **provenance(), "request": request})
+    path = plan.folder.add_evaluation(
+        {"schema_version": SCHEMA_VERSION, **record, **provenance(), "request": request}
+    )
     # It names jobs and what they cost: the user's alone, like the journal that they stand in.
     path.chmod(0o600)
     return path

@@ -183,7 +183,7 @@ def test_a_device_that_changed_after_its_cost_was_shown_is_asked_about(run, stud
     heard = Heard(agrees)
     with talking(heard):
         if agrees:
-            (result,) = run_evaluation(plan)["results"]
+            (result,) = run_evaluation(plan).to_dict()["results"]
             assert cost.layout[0] not in result["layout"]
         else:
             with pytest.raises(JobError, match="agreed to"):
