@@ -52,7 +52,7 @@ class Evaluation:
         """Errors in the unit of the data by backend; ``delta_*`` are to those of the exact simulator."""
         changes = ("delta_mae", "delta_skill")
         rows = {
-            each.backend: {**each.metrics.to_dict(), **{key: getattr(each, key) for key in changes}}
+            each.backend: {**each.metrics.row(), **{key: getattr(each, key) for key in changes}}
             for each in self._record.results
         }
         return metrics_frame(rows, "backend")
@@ -62,7 +62,7 @@ class Evaluation:
         """Errors of the last value and of the other baselines over the same windows."""
         some = self._record.results[:1]
         forecasts = {k: v for each in some for k, v in {"naive": each.naive, **each.baselines}.items()}
-        return metrics_frame({name: each.to_dict() for name, each in forecasts.items()})
+        return metrics_frame({name: each.row() for name, each in forecasts.items()})
 
     @property
     def expectation_error(self) -> pd.Series[float]:
@@ -97,11 +97,11 @@ class Evaluation:
 
         rows = [
             {
-                **{key: value for key, value in each.items() if key not in ("metrics", "naive", "baselines")},
-                **each["metrics"],
-                **{f"naive_{key}": value for key, value in each["naive"].items()},
+                **{key: value for key, value in each.to_dict().items() if key not in _ERRORS},
+                **each.metrics.row(),
+                **{f"naive_{key}": value for key, value in each.naive.row().items()},
             }
-            for each in self.results
+            for each in self._record.results
         ]
         frame = pd.DataFrame(rows, columns=None if rows else ["backend", *_REPORT, "expectation_error"])
         counts = [name for name in ("samples", "shots", "depth", "two_qubit_gates") if name in frame]
@@ -123,6 +123,7 @@ class Evaluation:
         return f"{caveat.sentence}\n{table}" if caveat else table
 
 
+_ERRORS = ("metrics", "naive", "baselines")
 _REPORT = (
     "kind", "samples", "shots", "depth", "two_qubit_gates", "layout", "calibration", "calibration_file",
     "qpu_seconds", "wall_seconds", "job_ids", "replayed", "note",

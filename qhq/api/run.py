@@ -93,7 +93,7 @@ class Run:
     def metrics(self) -> pd.DataFrame:
         """Errors on the test split, a row a forecast: ``model``, ``last_value`` and the other baselines."""
         forecasts = self._results().tested().forecasts
-        return metrics_frame({name: each.model_dump() for name, each in forecasts.items()})
+        return metrics_frame({name: each.row() for name, each in forecasts.items()})
 
     @property
     def forecasts(self) -> pd.DataFrame:

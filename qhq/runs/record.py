@@ -95,6 +95,10 @@ class Errors(Record):
     mase: Number | None = None
     skill: Number | None = None
 
+    def row(self) -> dict[str, float | None]:
+        """The measures by name: of a table, which has no column for what another version may have added."""
+        return {name: getattr(self, name) for name in Errors.model_fields}
+
 
 class OptionErrors(Record):
     """Errors of one forecast over the strike, as `qhq.evaluation.losses.OptionMetrics`."""

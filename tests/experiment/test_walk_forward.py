@@ -10,11 +10,14 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from qhq.errors import ConfigError, DataError
+from qhq.cli.train import _people
+from qhq.errors import ConfigError, DataError, QHQError
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.run import train_run
 from qhq.experiment.walk_forward import find_walk, read_walk, resume_walk, train_walk
+from qhq.runs.run_folder import RunFolder
 from qhq.training.loop import Watcher
+from tests.runs.records import DELETED, WRONG, damaged, keys_of
 
 CONFIG = {
     "name": "tiny",
@@ -133,7 +136,7 @@ def test_a_walk_that_was_cut_off_goes_on_to_the_same_table(walk):
     assert [line["run"] for line in lines].count(folder.name) == 1
     again = Notes()
     assert resume_walk(folder, again) == folder
-    assert not again.said
+    assert [each.partition(":")[0] for each in again.said] == [f"{folder.name} is finished"]
 
 
 def test_a_volatility_is_tested_against_har_and_one_model_of_one_seed_not_at_all():
@@ -176,3 +179,24 @@ def test_other_prices_than_those_it_was_begun_with_are_refused(walk, tmp_path):
     (folder.path / "walk.json").write_text(json.dumps(changed))
     with pytest.raises(DataError, match="exactly the prices"):
         resume_walk(folder, Watcher())
+
+
+def test_a_damaged_key_at_any_depth_is_an_error_in_three_parts_or_none(walk, tmp_path):
+    content = json.loads(walk.file("walk.json").read_text())
+    copy = RunFolder(tmp_path / walk.name)
+    refused = 0
+    for keys in keys_of(content):
+        if (keys[0] in ("design", "tests") and len(keys) > 1) or len(keys) > 4:
+            continue  # what is only shown, and tables of further measures
+        for value in (DELETED, *WRONG):
+            copy.path.mkdir(exist_ok=True)
+            copy.file("walk.json").write_text(json.dumps(damaged(content, keys, value)))
+            try:
+                record = read_walk(copy)
+                if record.status == "finished":
+                    resume_walk(copy, Watcher())
+                    record.prices()
+                    _people(record, "here")
+            except QHQError:
+                refused += 1
+    assert refused > 300

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +83,29 @@ def write_eval(run: RunFolder, mae: float = 0.8) -> None:
     result = {"backend": "aer_shots", "metrics": {**ERRORS, "mae": mae}, "naive": NAIVE, "delta_mae": 0.1,
               "expectation_error": None, **figures}  # fmt: skip
     run.add_evaluation({"run": run.name, "results": [result], "created": "2026-01-05T10:02:00+00:00"})
+
+
+WRONG = (None, "x", 3, -1, [], {}, [1, "a"], {"a": []}, 1e308, 10**400, True)
+DELETED = object()
+"""Values that a damaged record has in the place of a key's own, and none at all."""
+
+
+def keys_of(content: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Where each value of a record is; of a list, whose items are all alike, the first."""
+    pairs = content.items() if isinstance(content, dict) else [*enumerate(content)][:1]
+    for key, value in pairs:
+        yield (*above, key)
+        if isinstance(value, dict | list):
+            yield from keys_of(value, (*above, key))
+
+
+def damaged(content: dict[str, Any], keys: tuple[str, ...], value: Any) -> dict[str, Any]:
+    found = copy.deepcopy(content)
+    node = found
+    for key in keys[:-1]:
+        node = node[key]
+    if value is DELETED:
+        del node[keys[-1]]
+    else:
+        node[keys[-1]] = value
+    return found

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import random
 import shutil
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from qhq.api.evaluation import Evaluation
+from qhq.cli.evaluate import _metrics, _notes, _other_data, _portability
 from qhq.cli.train import _people, chosen, plausibility_lines, result_tables, verdict
 from qhq.errors import QHQError
 from qhq.experiment.opening import read_scalers
 from qhq.runs.comparison import run_design, run_summary, run_terms, tabulate
-from qhq.runs.record import RunRecord, read_record
+from qhq.runs.record import EvaluationRecord, RunRecord, read_record
 from qhq.runs.run_folder import FINISHED, RunFolder, provenance
+from tests.runs.records import DELETED, WRONG, damaged, keys_of
 
 EARLIER = sorted((Path(__file__).parent / "earlier").iterdir())
 """Records that versions of those days wrote, of the same two epochs of training."""
-
-WRONG = (None, "x", 3, -1, [], {}, [1, "a"], {"a": []}, 1e308, 10**400, True)
-DELETED = object()
 
 
 @pytest.fixture(params=EARLIER, ids=lambda each: each.name)
@@ -62,25 +59,6 @@ def test_provenance_says_when_by_what_and_from_where():
     assert found["versions"].keys() > {"python", "qhq", "qiskit", "torch"}
 
 
-def keys_of(content: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    if isinstance(content, dict):
-        for key, value in content.items():
-            yield (*above, key)
-            yield from keys_of(value, (*above, key))
-
-
-def damaged(content: dict[str, Any], keys: tuple[str, ...], value: Any) -> dict[str, Any]:
-    found = copy.deepcopy(content)
-    node = found
-    for key in keys[:-1]:
-        node = node[key]
-    if value is DELETED:
-        del node[keys[-1]]
-    else:
-        node[keys[-1]] = value
-    return found
-
-
 def use(record: RunRecord) -> None:
     """All that a finished run's record is read for without its other files."""
     run_summary(record), run_terms(record), run_design(record)
@@ -104,8 +82,7 @@ def test_a_damaged_key_at_any_depth_is_an_error_in_three_parts_or_none(earlier):
     assert refused > 200
 
 
-@pytest.mark.parametrize("name", ["RunRecord"])
-def test_what_breaks_is_named_with_its_file_key_and_value(earlier, name):
+def test_what_breaks_is_named_with_its_file_key_and_value(earlier):
     content = json.loads(earlier.file("run.json").read_text())
     earlier.write_json("run.json", damaged(content, ("metrics", "test", "mae"), "many"))
     with pytest.raises(QHQError, match=r"'metrics\.test\.mae' is not valid.*'many' at .*run\.json") as caught:
@@ -123,3 +100,42 @@ def test_commands_on_a_damaged_run_end_with_a_status_of_the_contract(qhq, earlie
         for command in (["compare", str(earlier.path)], ["train", "--resume", str(earlier.path)]):
             result = qhq(*command, "--json")
             assert result.exit_code in (0, 1, 2, 3, 4), (keys, value, command, result.stderr)
+
+
+def stored_evaluation(run: RunFolder) -> Path:
+    (path,) = run.file("evals").glob("*.json")
+    return path
+
+
+def test_an_evaluation_of_an_earlier_version_is_read_shown_and_written_back_as_it_was(earlier):
+    path = stored_evaluation(earlier)
+    record = read_record(EvaluationRecord, path)
+    assert record.to_dict() == json.loads(path.read_text())
+    assert record.schema_version == 0
+    assert [each.backend for each in record.results] == ["aer", "aer_shots"]
+    assert record.results[1].metrics.mae == pytest.approx(0.90349, abs=5e-6)
+    assert record.results[1].expectation_error == pytest.approx(0.017316, abs=5e-7)
+    frame = Evaluation(record).metrics
+    assert frame.loc["aer_shots", "mae"] == record.results[1].metrics.mae
+    assert _portability(record).row_count == 2
+
+
+def test_a_damaged_key_of_an_evaluation_is_an_error_in_three_parts_or_none(earlier):
+    path = stored_evaluation(earlier)
+    content = json.loads(path.read_text())
+    refused = 0
+    for keys in keys_of(content):
+        for value in (DELETED, *WRONG):
+            path.write_text(json.dumps(damaged(content, keys, value)))
+            try:
+                record = read_record(EvaluationRecord, path)
+            except QHQError as error:
+                assert "qhq compare" in error.fix  # noqa: PT017
+                refused += 1
+                continue
+            _other_data(record)
+            if record.results:
+                found = Evaluation(record)
+                _metrics(record), _portability(record), _notes(record)
+                found.metrics, found.baselines, found.report, found.skipped, repr(found)
+    assert refused > 300
