@@ -41,7 +41,7 @@ from qhq.backends.ibm.waiting import (
     persist,
     polling_pauses,
 )
-from qhq.backends.local.aer import measured_groups
+from qhq.backends.local.shots import measured_groups
 from qhq.errors import BackendError
 
 _T = TypeVar("_T")

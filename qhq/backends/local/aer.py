@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from qiskit import transpile
 from qiskit.circuit import Parameter, QuantumCircuit
 from qiskit.exceptions import QiskitError
 from qiskit.primitives import PrimitiveJob
-from qiskit.primitives.containers import BindingsArray, BitArray
-from qiskit.quantum_info import PauliList, SparsePauliOp
+from qiskit.primitives.containers import BindingsArray
+from qiskit.quantum_info import SparsePauliOp
 from qiskit_aer import AerSimulator
 from qiskit_aer.primitives import EstimatorV2, SamplerV2
 
@@ -23,25 +22,64 @@ from qhq.ansatz.program import Ansatz
 from qhq.backends.executor import FloatArray, Parity, Report, check_parity, parity_tolerance
 from qhq.backends.gradients import ROWS_PER_PUB, Gradient, ParameterShift, Program, ValuesExecutor
 from qhq.backends.local import SimulatedSpec
+from qhq.backends.local.shots import (
+    MOST_DRAWN_QUBITS,
+    PARITY_ROWS,
+    Draws,
+    SampledExecutor,
+    SampledProgram,
+    SampledTrainingExecutor,
+    by_chunks,
+    measured_groups,
+    state_probabilities,
+)
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.engine import Residual
 from qhq.errors import BackendError
 from qhq.limits import require_memory
-from qhq.seeding import child_seed
+from qhq.seeding import child_generator, child_seed
 
-PARITY_ROWS = 4
-"""Rows that the exact engine and Aer are compared at before the engine is trained on."""
 SAMPLES_PER_PUB = 2**21
 """Most samples drawn at once: Aer holds each as a string, some 200 MB in all."""
 
 
-def open_aer(spec: SimulatedSpec, ansatz: Ansatz, *, seed: int) -> AerExecutor:
+def open_aer(spec: SimulatedSpec, ansatz: Ansatz, *, seed: int) -> AerExecutor | SampledExecutor:
     """Open an ``aer`` entry: exact without ``shots``, sampled with them.
 
     Raises:
         BackendError: If Aer cannot run the circuit.
     """
-    return (_AdjointAerExecutor if spec.gradient == "adjoint" else AerExecutor)(spec, ansatz, seed)
+    if spec.gradient == "adjoint":
+        return _AdjointAerExecutor(spec, ansatz, seed)
+    aer = AerExecutor(spec, ansatz, seed)
+    if spec.shots is None or ansatz.num_qubits > MOST_DRAWN_QUBITS:
+        return aer
+    return SampledExecutor(aer, _sampled_training(spec, ansatz, seed, aer))
+
+
+def _sampled_training(
+    spec: SimulatedSpec, ansatz: Ansatz, seed: int, aer: AerExecutor
+) -> SampledTrainingExecutor:
+    """The same shots, drawn from the probabilities of the exact engine."""
+
+    def open_drawn(circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> SampledProgram:
+        assert spec.shots is not None
+        groups = measured_groups(ansatz.observables)
+        sources = [state_probabilities(circuit, parameters, group, threads=spec.threads) for group in groups]
+        no_errors = np.zeros((ansatz.num_qubits, 2))
+        generator = child_generator(seed, "drawn shots")
+        return SampledProgram(
+            sources, groups, Draws(spec.shots, no_errors, readout="sampled", generator=generator)
+        )
+
+    return SampledTrainingExecutor(
+        spec,
+        aer,
+        open_drawn=open_drawn,
+        open_judge=aer.open_exact,
+        seed=seed,
+        engine="exact",
+    )
 
 
 class AerExecutor(ValuesExecutor):
@@ -68,9 +106,8 @@ class AerExecutor(ValuesExecutor):
         """Parameter shift of a program of its own, with other shots."""
         return ParameterShift(self._ansatz, partial(self._open_stream, stream="shifted")).vjp
 
-    def _open_stream(
-        self, circuit: QuantumCircuit, parameters: Sequence[Parameter], stream: str
-    ) -> ExactProgram | _SampledProgram:
+    def open_exact(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> ExactProgram:
+        """Values without shots, whatever the entry says."""
         simulator = AerSimulator(
             method=self._spec.method,
             max_parallel_threads=self._spec.threads,
@@ -78,7 +115,12 @@ class AerExecutor(ValuesExecutor):
             runtime_parameter_bind_enable=True,
         )
         circuit = in_known_gates(circuit, simulator)
-        program = ExactProgram(circuit, tuple(parameters), self._ansatz.observables, simulator)
+        return ExactProgram(circuit, tuple(parameters), self._ansatz.observables, simulator)
+
+    def _open_stream(
+        self, circuit: QuantumCircuit, parameters: Sequence[Parameter], stream: str
+    ) -> ExactProgram | _SampledProgram:
+        program = self.open_exact(circuit, parameters)
         if self._spec.shots is None:
             return program
         return _SampledProgram(program, self._spec.shots, child_seed(self._seed, f"aer {stream}"))
@@ -196,11 +238,6 @@ class _SampledProgram:
         return total
 
 
-def by_chunks(run: Callable[[FloatArray], FloatArray], values: FloatArray, rows: int) -> list[FloatArray]:
-    """Run rows (N, P) at most ``rows`` at a time."""
-    return [run(values[start : start + rows]) for start in range(0, len(values), rows)]
-
-
 def in_known_gates(circuit: QuantumCircuit, simulator: AerSimulator) -> QuantumCircuit:
     """Write a lowered circuit in gates that Aer knows; qubits stay where they are."""
     if simulator.target.operation_names >= circuit.count_ops().keys():
@@ -232,67 +269,4 @@ def aer_error(error: Exception) -> BackendError:
         "Aer must be able to run the circuit of the ansatz",
         got=f"{type(error).__name__}: {str(error).strip()}",
         fix="Use fewer qubits, or gates that Qiskit can decompose",
-    )
-
-
-@dataclass(frozen=True)
-class MeasuredGroup:
-    """Pauli operators that one setting of the readout measures together.
-
-    Attributes:
-        letters: What is measured on each qubit, qubit 0 first: I, X, Y or Z.
-        masks: For each Pauli operator of the group the qubits it acts on, shape (P, Q), bool.
-        coefficients: Share of each of them in each observable, shape (P, O).
-    """
-
-    letters: str
-    masks: NDArray[np.bool_]
-    coefficients: FloatArray
-
-    def measure(self, circuit: QuantumCircuit) -> QuantumCircuit:
-        """Append the change of basis and the measurement of all qubits (register ``meas``)."""
-        rotated = circuit.copy()
-        for qubit, letter in enumerate(self.letters):
-            if letter == "Y":
-                rotated.sdg(qubit)
-            if letter in "XY":
-                rotated.h(qubit)
-        rotated.measure_all()
-        return rotated
-
-    def contribution(self, bits: BitArray) -> FloatArray:
-        """Average the shots of N circuits into this group's part of the observables, shape (N, O)."""
-        # BitArray packs big-endian: the last bit belongs to qubit 0.
-        unpacked = np.unpackbits(bits.array, axis=-1)[..., ::-1][..., : self.masks.shape[1]]
-        parities = np.stack(
-            [np.bitwise_xor.reduce(unpacked[..., mask], axis=-1).mean(axis=-1) for mask in self.masks],
-            axis=-1,
-        )
-        values: FloatArray = (1.0 - 2.0 * parities) @ self.coefficients
-        return values
-
-
-def measured_groups(observables: Sequence[SparsePauliOp]) -> tuple[MeasuredGroup, ...]:
-    """Sort the Pauli operators of O observables into qubit-wise commuting groups.
-
-    >>> [group.letters for group in measured_groups([SparsePauliOp("IZ"), SparsePauliOp("ZI")])]
-    ['ZZ']
-    """
-    shares: dict[str, FloatArray] = {}
-    for index, observable in enumerate(observables):
-        for label, coefficient in observable.simplify().to_list():
-            row = shares.setdefault(label, np.zeros(len(observables)))
-            # Observables are Hermitian: what is imaginary is rounding.
-            row[index] += coefficient.real
-    groups = PauliList(list(shares)).group_commuting(qubit_wise=True)
-    return tuple(_group(group.to_labels(), shares) for group in groups)
-
-
-def _group(labels: Sequence[str], shares: dict[str, FloatArray]) -> MeasuredGroup:
-    # Labels stand qubit 0 rightmost.
-    columns = zip(*(label[::-1] for label in labels), strict=True)
-    return MeasuredGroup(
-        letters="".join(max(column) if set(column) != {"I"} else "I" for column in columns),
-        masks=np.array([[letter != "I" for letter in label[::-1]] for label in labels]),
-        coefficients=np.stack([shares[label] for label in labels]),
     )

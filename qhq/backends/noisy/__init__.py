@@ -213,7 +213,9 @@ class AerBackend(Backend[AerSpec | FakeSpec]):
     def train_on(self, spec: AerSpec | FakeSpec, ansatz: Ansatz, *, seed: int) -> Executor:
         """An engine of qhq's where the gradient is ``adjoint``, else the entry itself."""
         if spec.gradient != "adjoint":
-            return self.open(spec, ansatz, seed=seed)
+            opened = self.open(spec, ansatz, seed=seed)
+            # With shots, an engine draws them: see `local.shots`.
+            return getattr(opened, "engine", opened)
         if spec.noise is None:
             from qhq.backends.local.statevector import StatevectorExecutor
 

@@ -22,7 +22,16 @@ from qhq.backends.devices.isa import IsaProgram, build_isa, check_isa
 from qhq.backends.executor import FloatArray, Parity, Report, check_parity, parity_tolerance
 from qhq.backends.gradients import Program, ValuesExecutor
 from qhq.backends.local import SimulatedSpec
-from qhq.backends.local.aer import PARITY_ROWS, MeasuredGroup, check_width
+from qhq.backends.local.aer import check_width
+from qhq.backends.local.shots import (
+    PARITY_ROWS,
+    Draws,
+    MeasuredGroup,
+    Probabilities,
+    SampledExecutor,
+    SampledProgram,
+    SampledTrainingExecutor,
+)
 from qhq.backends.local.statevector import EngineExecutor
 from qhq.backends.noisy import AerSpec, FakeSpec
 from qhq.backends.noisy.noise import DeviceNoise, NoisyDevice, load_device
@@ -37,7 +46,7 @@ from qhq.backends.noisy.programs import (
 )
 from qhq.engine import MOST_NOISY_QUBITS, Channels, DensityEngine
 from qhq.engine.compile import AngleMap, separate_angles
-from qhq.seeding import child_seed
+from qhq.seeding import child_generator, child_seed
 
 
 class NoisyExecutor(ValuesExecutor):
@@ -194,8 +203,8 @@ class AdjointNoisyExecutor:
 
 def open_noisy(
     spec: AerSpec | FakeSpec, ansatz: Ansatz, *, seed: int
-) -> NoisyExecutor | AdjointNoisyExecutor:
-    """Open an entry with noise; one whose gradient is ``adjoint`` has the noisy engine where that holds it.
+) -> NoisyExecutor | AdjointNoisyExecutor | SampledExecutor:
+    """Open an entry with noise; for gradients it has the noisy engine where that holds it.
 
     Raises:
         ConfigError: If there is no such device, or the file is no snapshot.
@@ -203,9 +212,12 @@ def open_noisy(
     """
     assert spec.noise is not None
     aer = NoisyExecutor(spec, load_device(spec.noise, ansatz.num_qubits), ansatz, seed)
-    if spec.gradient != "adjoint" or spec.shots is not None:
-        return aer
     qubits = aer.program.num_qubits
+    if spec.shots is not None:
+        fits = spec.method == "density_matrix" and qubits <= MOST_NOISY_QUBITS
+        return SampledExecutor(aer, _sampled_training(spec, aer, seed)) if fits else aer
+    if spec.gradient != "adjoint":
+        return aer
     if qubits <= MOST_NOISY_QUBITS:
         return AdjointNoisyExecutor(aer)
     sys.stderr.write(
@@ -213,6 +225,42 @@ def open_noisy(
         f" {MOST_NOISY_QUBITS}: gradients come from Aer by parameter shift, hundreds of times slower\n"
     )
     return aer
+
+
+def _sampled_training(spec: AerSpec | FakeSpec, aer: NoisyExecutor, seed: int) -> SampledTrainingExecutor:
+    """The same shots, drawn from the probabilities of the noisy engine."""
+    program = aer.program
+
+    def open_drawn(circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> SampledProgram:  # noqa: ARG001
+        # The circuit that Aer has is on the device already, with the same angles in the same order.
+        assert spec.shots is not None
+        sources = [_noisy_probabilities(program, rotated) for rotated in program.circuits]
+        generator = child_generator(seed, "drawn shots")
+        draws = Draws(spec.shots, program.noise.flips, readout=spec.readout, generator=generator)
+        return SampledProgram(sources, program.groups, draws)
+
+    def open_judge(circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Program:  # noqa: ARG001
+        return DensityProgram(program, spec.threads)
+
+    return SampledTrainingExecutor(
+        spec, aer, open_drawn=open_drawn, open_judge=open_judge, seed=seed, engine="noisy"
+    )
+
+
+def _noisy_probabilities(program: NoisyProgram, circuit: QuantumCircuit) -> Probabilities:
+    """Probabilities of what a group of a noisy program measures, before readout errors."""
+    qubits, parameters = program.num_qubits, program.parameters
+    # |x><x| = 2^-n sum_s (-1)^(x.s) Z^s, and Z is the last of the digits I, X, Y, Z of a Pauli string.
+    projectors = np.ones((1, 1))
+    for _ in range(qubits):
+        projectors = np.kron(np.array([[0.5, 0, 0, 0.5], [0.5, 0, 0, -0.5]]), projectors)
+    present = [each for each in parameters if each in circuit.parameters]
+    columns = [parameters.index(each) for each in present]
+    # Every angle is an input: the rows of a parameter shift differ in all of them.
+    engine = DensityEngine(
+        circuit, _channels_of(program.noise), projectors, present, AngleMap(present, present, ())
+    )
+    return lambda values: engine.expectations(values[:, columns], np.zeros(0))
 
 
 def _build_density_engine(aer: NoisyExecutor) -> DensityEngine:

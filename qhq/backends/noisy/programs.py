@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,14 +28,14 @@ from qhq.backends.devices.isa import IsaProgram
 from qhq.backends.executor import FloatArray
 from qhq.backends.gradients import ROWS_PER_PUB
 from qhq.backends.local import SimulatedSpec
-from qhq.backends.local.aer import (
-    SAMPLES_PER_PUB,
+from qhq.backends.local.aer import SAMPLES_PER_PUB, aer_error, check_width, job_result
+from qhq.backends.local.shots import (
+    Draws,
     MeasuredGroup,
-    aer_error,
+    SampledProgram,
     by_chunks,
-    check_width,
-    job_result,
     measured_groups,
+    outcome_values,
 )
 from qhq.backends.noisy.noise import DeviceNoise, NoisyDevice, attached_noise, noise_model, scale_noise
 from qhq.errors import BackendError
@@ -120,40 +121,6 @@ def change_of_basis(letter: str, basis: Sequence[str]) -> QuantumCircuit:
     return written
 
 
-def outcome_values(group: MeasuredGroup, flips: FloatArray) -> FloatArray:
-    """Mean contribution of each outcome of n qubits to each observable.
-
-    Args:
-        group: What is measured together.
-        flips: Probability to read 1 for a 0, and 0 for a 1, shape (n, 2).
-
-    Returns:
-        Shape (2**n, O); outcome x has qubit q in its bit q.
-    """
-    # <measured Z | 0> = 1 - 2u, <measured Z | 1> = 2d - 1.
-    read = np.stack([1 - 2 * flips[:, 0], 2 * flips[:, 1] - 1], axis=1)
-    total = np.zeros((2 ** len(flips), group.coefficients.shape[1]))
-    for mask, coefficients in zip(group.masks, group.coefficients, strict=True):
-        string = np.ones(1)
-        for qubit, factor in enumerate(read):
-            string = np.kron(factor if mask[qubit] else np.ones(2), string)
-        total += np.outer(string, coefficients)
-    return total
-
-
-def flip_probabilities(probabilities: FloatArray, flips: FloatArray) -> FloatArray:
-    """Probabilities (N, 2**n) of outcomes -> those of what is read, same shape."""
-    rows, qubits = len(probabilities), len(flips)
-    read = probabilities.reshape(rows, *[2] * qubits)
-    for qubit, (up, down) in enumerate(flips):
-        confusion = np.array([[1 - up, down], [up, 1 - down]])
-        # Qubit 0 is the last axis.
-        axis = qubits - qubit
-        read = np.moveaxis(np.tensordot(confusion, read, axes=(1, axis)), 0, axis)
-    flat: FloatArray = read.reshape(rows, -1)
-    return flat
-
-
 def shot_values(group: MeasuredGroup, bits: NDArray[np.uint8], flips: FloatArray) -> FloatArray:
     """Average shots (N, shots, n) of bits into the group's part of the observables, shape (N, O)."""
     read = np.stack([1 - 2 * flips[:, 0], 2 * flips[:, 1] - 1], axis=1)
@@ -195,16 +162,13 @@ class DensityProgram:
 
     def _run(self, values: FloatArray) -> FloatArray:
         parts = [
-            self._read(self._probabilities(circuit, values)) @ weights
+            self.probabilities(circuit, values) @ weights
             for circuit, weights in zip(self._circuits, self._values, strict=True)
         ]
         total: FloatArray = np.sum(parts, axis=0)
         return total
 
-    def _read(self, probabilities: FloatArray) -> FloatArray:
-        return probabilities
-
-    def _probabilities(self, circuit: QuantumCircuit, values: FloatArray) -> FloatArray:
+    def probabilities(self, circuit: QuantumCircuit, values: FloatArray) -> FloatArray:
         """Probabilities (N, 2**n) of the outcomes; qubit q is bit q."""
         columns = dict(zip(self._parameters, values.T, strict=True))
         try:
@@ -230,20 +194,12 @@ class DrawnProgram(DensityProgram):
 
     def __init__(self, program: NoisyProgram, threads: int, *, shots: int, readout: str, seed: int) -> None:
         super().__init__(program, threads)
-        self._shots, self._generator = shots, child_generator(seed, "shots")
-        self._sampled = readout == "sampled"
-        if self._sampled:
-            # The errors are in the bits then.
-            ideal = np.zeros_like(self._flips)
-            self._values = [outcome_values(group, ideal) for group in self._groups]
+        sources = [partial(self.probabilities, circuit) for circuit in self._circuits]
+        draws = Draws(shots, self._flips, readout=readout, generator=child_generator(seed, "shots"))
+        self._drawn = SampledProgram(sources, self._groups, draws)
 
-    def _read(self, probabilities: FloatArray) -> FloatArray:
-        if self._sampled:
-            probabilities = flip_probabilities(probabilities, self._flips)
-        # Rounding leaves some below zero, or above one in sum, which a multinomial refuses.
-        probabilities = probabilities.clip(min=0)
-        probabilities /= probabilities.sum(axis=1, keepdims=True)
-        return self._generator.multinomial(self._shots, probabilities) / self._shots
+    def _run(self, values: FloatArray) -> FloatArray:
+        return self._drawn(values)
 
 
 def check_density_width(num_qubits: int) -> None:

@@ -12,7 +12,7 @@ from qhq.ansatz.assemble import Ansatz, build, pauli_observables
 from qhq.ansatz.spec import AnsatzSpec, load_ansatz
 from qhq.backends import gradients
 from qhq.backends.local import aer
-from qhq.backends.local.aer import measured_groups
+from qhq.backends.local.shots import measured_groups
 from qhq.backends.noisy import AerSpec
 from qhq.backends.registry import open_backend
 from qhq.errors import BackendError, ConfigError

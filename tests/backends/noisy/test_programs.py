@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from qiskit.quantum_info import SparsePauliOp
 
-from qhq.backends.local.aer import measured_groups
-from qhq.backends.noisy.programs import flip_probabilities, outcome_values, shot_values
+from qhq.backends.local.shots import flip_probabilities, measured_groups, outcome_values
+from qhq.backends.noisy.programs import shot_values
 
 QUBITS = 3
 GROUP = measured_groups(
