@@ -32,7 +32,7 @@ def find_study_file(wanted: str | Path) -> Path | None:
         if found.is_dir():
             found = found / "config.yaml"
         if found.is_file():
-            tell_of_hidden(found, wanted)
+            report_hidden(found, wanted)
             return found
     return None
 
@@ -41,7 +41,7 @@ def find_study_file(wanted: str | Path) -> Path | None:
 _REPORTED: set[Path] = set()
 
 
-def tell_of_hidden(found: Path, wanted: str | Path) -> bool:
+def report_hidden(found: Path, wanted: str | Path) -> bool:
     """Say once, on standard error, that a file of the current folder stands in for one that qhq ships.
 
     A folder that somebody else made may hold a ``circuits/reference.yaml`` of its own, and whoever trains in

@@ -17,7 +17,7 @@ from qhq.ansatz.blocks import Block, Entangler, RotationBlock
 from qhq.ansatz.encodings import AngleEncoding, Encoding
 from qhq.documents import Spec, override_key, read_mapping, validate
 from qhq.errors import ConfigError, nearest
-from qhq.paths import study_roots, tell_of_hidden
+from qhq.paths import report_hidden, study_roots
 
 AngleScalingKind = Literal["pi_tanh", "half_pi_tanh", "pi_sin", "two_arctan", "unit_tanh"]
 """Bounded maps of any real number to an angle in radians, see :mod:`qhq.quantum.layer`."""
@@ -175,7 +175,7 @@ def load_ansatz(
     """
     path = _find(name_or_path)
     by_name = not (is_path(name_or_path) or path == Path(name_or_path))
-    hides = by_name and tell_of_hidden(path, Path("circuits") / path.name)
+    hides = by_name and report_hidden(path, Path("circuits") / path.name)
     content = read_mapping(path)
     _lay_over(content, overrides or {})
     spec = validate(AnsatzSpec, content, str(path), named)
@@ -183,11 +183,7 @@ def load_ansatz(
         return spec
     # Beside its YAML, wherever the command runs; absolute, since a run may be opened from another folder.
     code = (path.parent / spec.file.path).absolute()
-    if (
-        by_name
-        and spec.file.suffix == ".py"
-        and (hides or tell_of_hidden(code, Path("circuits") / code.name))
-    ):
+    if by_name and spec.file.suffix == ".py" and (hides or report_hidden(code, Path("circuits") / code.name)):
         raise ConfigError(
             "A Python circuit of the current folder must not take the name of a shipped one: it would run as"
             " a program that nobody named",

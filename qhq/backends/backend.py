@@ -21,7 +21,7 @@ from pydantic import Field, field_validator
 from qhq.documents import Spec, read_mapping
 from qhq.errors import ConfigError
 from qhq.limits import MOST_COUNT, MOST_FACTOR, MOST_SEED, MOST_SHOTS
-from qhq.paths import study_roots, tell_of_hidden
+from qhq.paths import report_hidden, study_roots
 
 if TYPE_CHECKING:
     from qhq.ansatz.program import Ansatz
@@ -233,7 +233,7 @@ def registry_file() -> Path:
     """The ``backends.yaml`` of the current folder, else the shipped one."""
     files = [root / "backends.yaml" for root in study_roots()]
     found = next((file for file in files if file.is_file()), files[-1])
-    tell_of_hidden(found, "backends.yaml")
+    report_hidden(found, "backends.yaml")
     return found
 
 

@@ -6,7 +6,7 @@ No Qiskit here: listing backends costs nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -24,10 +24,10 @@ from qhq.plugins import all_names, find_point, load_point
 if TYPE_CHECKING:
     from qhq.ansatz.program import Ansatz
     from qhq.backends.devices.calibration import Calibration
-    from qhq.backends.executor import Executor, HardwareExecutor
+    from qhq.backends.executor import CostForecast, Executor, HardwareExecutor, Report
 
-# Entry points by which another package adds kinds: the name of the kind, and its `Backend` object.
-_GROUP = "qhq.backends"
+GROUP = "qhq.backends"
+"""Entry points by which another package adds kinds: the name of the kind, and its `Backend` object."""
 
 # A table, not a decorator that registers on import: what there is can be read here, and listing it imports
 # no backend.
@@ -54,7 +54,7 @@ def _find_kind(kind: object) -> Backend[Any] | None:
     if kind in KINDS:
         return KINDS[kind]
     # To load one runs code of its package: only for a kind that an entry names.
-    point = find_point(_GROUP, kind)
+    point = find_point(GROUP, kind)
     if point is None:
         return None
     found: Backend[Any] = load_point(
@@ -68,7 +68,7 @@ def _find_kind(kind: object) -> Backend[Any] | None:
 
 def kind_names() -> list[str]:
     """Names of all kinds, those of other packages after qhq's own."""
-    return all_names(_GROUP, KINDS)
+    return all_names(GROUP, KINDS)
 
 
 def kind_of(spec: BackendSpec) -> Backend[Any]:
@@ -248,11 +248,30 @@ def as_run(ansatz: Ansatz, backend: str) -> tuple[Ansatz, tuple[int, ...]]:
     return isa.as_ansatz(ansatz), isa.layout
 
 
-def check_entry(name: str, ansatz: str) -> dict[str, Any]:
-    """Open an entry for an ansatz, and run it once; on a device only forecast what that would cost.
+@dataclass(frozen=True)
+class EntryCheck:
+    """What opening an entry showed.
 
-    Returns:
-        The executor's report, and for a device its cost forecast of one sample.
+    Attributes:
+        report: The executor's.
+        values_at_zero: Expectation values (O,) where all inputs and weights are zero; None on a device.
+        forecast: On a device, what one sample would cost; None elsewhere.
+    """
+
+    report: Report
+    values_at_zero: tuple[float, ...] | None = None
+    forecast: CostForecast | None = None
+
+    def facts(self) -> dict[str, object]:
+        """All of it on one level, as a table and JSON have it."""
+        known = asdict(self.report)
+        if self.forecast is not None:
+            return {**known, **asdict(self.forecast)}
+        return {**known, "values_at_zero": list(self.values_at_zero or ())}
+
+
+def check_entry(name: str, ansatz: str) -> EntryCheck:
+    """Open an entry for an ansatz, and run it once; on a device only forecast what that would cost.
 
     Raises:
         ConfigError: If there is no such entry or ansatz.
@@ -264,10 +283,9 @@ def check_entry(name: str, ansatz: str) -> dict[str, Any]:
     spec, program = find_backend(name), build(load_ansatz(ansatz))
     executor = open_backend(spec, program, seed=0)
     if kind_of(spec).is_hardware:
-        forecast = cast("HardwareExecutor", executor).forecast(1)
-        return {**asdict(executor.report()), **asdict(forecast)}
+        return EntryCheck(executor.report(), forecast=cast("HardwareExecutor", executor).forecast(1))
     values = executor.expectations([[0.0] * program.num_inputs], [0.0] * program.num_weights)
-    return {**asdict(executor.report()), "values_at_zero": values[0].tolist()}
+    return EntryCheck(executor.report(), tuple(values[0].tolist()))
 
 
 def _spec(backend: str | BackendSpec) -> BackendSpec:

@@ -75,7 +75,7 @@ def check_backend(
     with command(as_json=json, debug=debug) as output, hardware(output, yes=False):
         from qhq.backends.registry import check_entry
 
-        facts = check_entry(name, ansatz)
+        facts = check_entry(name, ansatz).facts()
         cells = [[key.replace("_", " "), value] for key, value in facts.items()]
         output.result(facts, plain_table(["", ""], cells, title="Ready"))
 

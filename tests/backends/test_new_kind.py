@@ -94,7 +94,7 @@ def test_a_kind_of_another_package_is_listed_checked_stored_and_in_the_schema(es
     entry = find_backend("mine")
     assert (entry.kind, entry.description, entry.name) == ("estimator", "By Qiskit", "mine")
     assert backend_from_record(entry.model_dump(mode="json"), "a run") == entry
-    assert len(check_entry("mine", "reference")["values_at_zero"]) > 0
+    assert len(check_entry("mine", "reference").values_at_zero) > 0
     assert "EstimatorSpec" in registry_schema()["$defs"]
 
 

@@ -215,7 +215,7 @@ def test_an_interrupt_says_which_jobs_are_where_and_how_to_go_on(run, qhq, study
     assert result.exit_code == 130
     for job in loopback.service.jobs():
         assert f"{job['backend']}: {job['id']}, sent, 4 samples" in result.stderr
-    for part in ("2 jobs are not finished", "qhq jobs resume", f"qhq jobs cancel {run.name}"):
+    for part in ("2 jobs not finished", "qhq jobs resume", f"qhq jobs cancel {run.name}"):
         assert part in result.stderr
     cancelled = json.loads(qhq("jobs", "cancel", run.name, "--json").stdout)["rows"]
     assert [row["state"] for row in cancelled] == ["cancelled"] * 2
@@ -410,7 +410,7 @@ def test_results_of_one_device_are_kept_though_the_wait_for_another_is_interrupt
     monkeypatch.setattr(StudyProgress, "step", step)
     result = qhq(*SMALL, "--backend", "ibm_nairobi", "--backend", "ibm_manila", "--yes")
     assert result.exit_code == 130
-    assert "1 jobs are not finished" in result.stderr
+    assert "1 job not finished" in result.stderr
     (kept,) = [json.loads(file.read_text()) for file in (run.path / "evals").glob("*.json")]
     assert [each["backend"] for each in kept["results"]] == ["ibm_manila"]
     assert kept["failed"] == {"backend": None, "error": "interrupted"}

@@ -466,7 +466,7 @@ def _gates(
     return gates
 
 
-def _works(calibration: Calibration, gate: dict[str, Any]) -> bool:
+def _works(calibration: Calibration, gate: Mapping[str, Any]) -> bool:
     switches = [calibration.qubit(qubit, "operational") for qubit in gate["qubits"]]
     if 0.0 in [*switches, _find(gate["parameters"], "operational")]:
         return False

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ URL, TOKEN, INSTANCE = "QHQ_IBM_URL", "QHQ_IBM_TOKEN", "QHQ_IBM_INSTANCE"
 # Addresses that the client takes from the environment, and gives the key or a token of it to.
 _CLIENTS_URLS = ("IAM_URL", "GLOBAL_SEARCH_URL", "GLOBAL_CATALOG_URL", "QISKIT_IBM_URL")
 
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 # Channels of the service; ``ibm_quantum`` was that of the old platform, which IBM has switched off.
 _CHANNELS = ("ibm_quantum_platform", "ibm_cloud")
@@ -137,7 +138,7 @@ def _read_accounts(file: Path) -> dict[str, dict[str, Any]]:
     return content
 
 
-def _check_default(accounts: dict[str, dict[str, Any]]) -> None:
+def _check_default(accounts: Mapping[str, Mapping[str, Any]]) -> None:
     if not accounts:
         raise _UnusableError("which holds no account: it was deleted from it", "Save an account again")
     marked = [name for name, each in accounts.items() if each.get("is_default_account")]
@@ -211,4 +212,4 @@ def _parts(url: str) -> tuple[str, str | None]:
 
 
 def _is_safe(scheme: str, host: str | None) -> bool:
-    return bool(host) and (scheme == "https" or (scheme == "http" and host in LOOPBACK))
+    return bool(host) and (scheme == "https" or (scheme == "http" and host in _LOOPBACK))

@@ -6,7 +6,7 @@ import itertools
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from inspect import signature
 from typing import Any, TypeVar
@@ -143,7 +143,7 @@ class IBMClient:
 
         return sorted(self._call(read, "devices"), key=lambda each: each.name)
 
-    def _listed(self, api: Any, listed: dict[str, Any]) -> ListedDevice:
+    def _listed(self, api: Any, listed: Mapping[str, Any]) -> ListedDevice:
         name, qubits = str(listed["name"]), listed.get("qubits")
         width = qubits if type(qubits) is int else None
         try:
@@ -394,7 +394,7 @@ class IBMClient:
         raise ServiceError(kind, message, wait)
 
 
-def _bearing(service: Any, tag: str) -> Iterator[dict[str, Any]]:
+def _bearing(service: Any, tag: str) -> Iterator[Mapping[str, Any]]:
     """Jobs of an instance that bear a tag.
 
     Raises:
@@ -465,7 +465,7 @@ def _pub(program: LaidOut, values: FloatArray) -> EstimatorPub:
     return EstimatorPub.coerce((circuit, columns, rows))
 
 
-def _listings(service: Any, *, mocks: bool = False) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
+def _listings(service: Any, *, mocks: bool = False) -> Iterator[tuple[Any, list[Mapping[str, Any]]]]:
     """What each instance has to say of its devices, or of those that imitate others."""
     # The client reads the lists here, and takes one that it could not read for an empty one.
     instances = [crn for crn, _ in service._resolve_cloud_instances(None)]
@@ -477,7 +477,7 @@ def _listings(service: Any, *, mocks: bool = False) -> Iterator[tuple[Any, list[
         yield api, [each for each in listed if (each.get("class") == "mock") == mocks]
 
 
-def _state(status: dict[str, Any]) -> DeviceState:
+def _state(status: Mapping[str, Any]) -> DeviceState:
     """State of a device in the words of the service."""
     message = str(status["status_msg"])
     if not message and not status["operational"]:
@@ -495,8 +495,8 @@ def _place(job: Any) -> int | None:
         return None
 
 
-def _as_dict(properties: Any) -> dict[str, Any]:
+def _as_dict(properties: Any) -> Mapping[str, Any]:
     if properties is None:
         raise ValueError("the service has no properties of the device")
-    content: dict[str, Any] = properties.to_dict()
+    content: Mapping[str, Any] = properties.to_dict()
     return content
