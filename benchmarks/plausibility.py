@@ -28,8 +28,8 @@ def honest_row(make, seed):
     told = [(0.0, 0.0)]
     for target in scan.targets():
         for column in scan.columns(target.name):
-            best = max(scan.gains(target, column), key=lambda gain: gain.part, default=NO_GAIN)
-            told.append((best.part, BOUNDS[target.bound].most))
+            best = max(scan.gains(target, column), key=lambda gain: gain.share, default=NO_GAIN)
+            told.append((best.share, BOUNDS[target.bound].most))
     return doubts(table, *names, **keys), max(told)
 
 

@@ -125,6 +125,7 @@ def prepare_other(
     test = TestSplit(laid_out.between(begin, laid_out.dates.max()), chosen)
     check_targets(test, moving=False)
     check_scalable(spec.scaling, test)
+    # One window is enough to learn, before any work, that a symbol or column is unknown to the scaler.
     scaler.inputs(chosen.select(slice(1)))
     training, validation = own_training(laid_out, windows, known)
     splits = splits_by_date(replace(training, windows=train), validation, test)
@@ -194,6 +195,7 @@ def compare_rows(panel: Panel, own: Panel | None, known: Known) -> Overlap:
     series = both.iloc[kept].groupby(["symbol", "target"], sort=False).ngroup().to_numpy()
     for number in range(series.max(initial=-1) + 1):
         places = kept[series == number]
+        # The median, so that a few revised rows do not pass for another unit.
         factor = float(np.median(new[places] / before[places]))
         if abs(factor - 1) > _SAME:
             expected[places] *= factor

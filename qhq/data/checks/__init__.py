@@ -76,12 +76,12 @@ def find_breaches(
     if kind == "stocks":
         draft = cut_span(draft_stocks(frame, origin, signed=policy.signed), policy.span)
         found, stocks = _sorted_out(draft, STOCK_RULES, policy, read)
-        return [*found, *_told(find_doubts(stocks, STOCK_DOUBTS), "warning")]
+        return [*found, *_as_breaches(find_doubts(stocks, STOCK_DOUBTS), "warning")]
     options = cut_span(draft_options(frame, origin, units=units), policy.span)
-    misread = _told(find_doubts(options, UNIT_RULES), "error")
+    misread = _as_breaches(find_doubts(options, UNIT_RULES), "error")
     found, options = _sorted_out(options, OPTION_RULES, policy)
     doubts = find_doubts(options, {**OPTION_DOUBTS, **READING_DOUBTS})
-    return [*misread, *found, *_told(doubts, "warning")]
+    return [*misread, *found, *_as_breaches(doubts, "warning")]
 
 
 def _sorted_out(
@@ -112,7 +112,7 @@ def _sorted_out(
     return sorted(found, key=lambda breach: order.index(breach.severity)), kept
 
 
-def _told(doubts: Iterable[Doubt], severity: _Severity) -> list[Breach]:
+def _as_breaches(doubts: Iterable[Doubt], severity: _Severity) -> list[Breach]:
     return [
         Breach(each.rule, each.must, each.count, each.rows, each.example, each.fix, severity)
         for each in doubts

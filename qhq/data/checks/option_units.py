@@ -105,6 +105,7 @@ class Hint:
     @property
     def contradicts(self) -> bool:
         """Whether another unit explains them: closely where fractions are far, or exactly."""
+        # Two thresholds: what lies between says nothing, and nothing is refused on a guess.
         closely = self.distance < _AGREES and self.as_fraction > _DIFFERS
         exactly = self.distance < _AGREES / 10 and self.as_fraction > _DIFFERS / 2
         return self.unit != "fraction" and (closely or exactly)

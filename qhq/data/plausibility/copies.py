@@ -106,6 +106,7 @@ def _likenesses(own: FloatArray, others: FloatArray) -> Iterator[tuple[float, in
 def _products(left: FloatArray, right: FloatArray) -> FloatArray:
     """Sums of ``left[d + l] right[d]`` of (D, 1) and (D, G), a row for each lag l, shape (2 D, G)."""
     size = 2 * len(left)
+    # Twice the length, so that what runs out at one end does not come in at the other.
     turned = np.conj(np.fft.rfft(right, size, axis=0))
     sums: FloatArray = np.fft.irfft(np.fft.rfft(left, size, axis=0) * turned, size, axis=0)
     return sums
@@ -117,15 +118,20 @@ def _changes(table: FloatArray) -> Iterator[FloatArray]:
         with np.errstate(all="ignore"):
             values = np.log(table) if logs else table
             change = np.diff(values, axis=0)
+        # Series below zero have no logarithms; their changes alone are compared.
         if logs and not np.isfinite(change).any():
             continue
         change = np.where(np.isfinite(change), change, np.nan)
         with np.errstate(all="ignore"):
             known = [column[np.isfinite(column)] for column in change.T]
             spreads = [
-                max(1.4826 * np.median(np.abs(each)), 0.3 * each.std()) if len(each) else 1 for each in known
+                # The second keeps series that mostly stand still, whose median change is 0, from an endless
+                # scale.
+                max(1.4826 * np.median(np.abs(each)), 0.3 * each.std()) if len(each) else 1
+                for each in known
             ]
         scale = np.maximum(np.array(spreads, dtype=np.float64), 1e-300)
+        # Clipped, lest one crash that all stocks share makes copies of them.
         yield np.clip(np.nan_to_num(change / scale), -_CLIP, _CLIP)
 
 
@@ -299,6 +305,7 @@ class _Binned:
         count = len(self.bins) - length + 1
         if count < 1:
             return _Hashes(np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.intp))
+        # Odd random weights: stretches are told apart whatever their order, and equal ones always meet.
         weights = np.random.default_rng(0).integers(1, 2**63, length, dtype=np.uint64) | np.uint64(1)
         if backwards:
             weights = weights[::-1]

@@ -87,6 +87,7 @@ def find_future_columns(splits: Splits, spec: DataSpec) -> Iterator[LeakDoubt]:
     if total < FEWEST_WINDOWS:
         return
     stocks = 0 if splits.train.panel.groups else len(splits.train.panel.symbols)
+    # At least twice the fewest of every stock, so that each can still be judged alone.
     share = min(1.0, max(_MOST_WINDOWS, 2 * FEWEST_WINDOWS * stocks) / total)
     scan = Scan([_thin(windows, share) for windows in looked_at], spec)
     found: dict[str, LeakDoubt] = {}
@@ -118,6 +119,7 @@ class Scan:
         self.groups, self.group = groups, group[self.order]
         self.edges = np.searchsorted(self.group, np.arange(len(groups) + 1))
         days = self.of(lambda each: each.dates[:, 0]).astype("datetime64[D]").astype(np.int64)
+        # Blocks of whole dates: the same day of two symbols must not stand on both sides of a regression.
         borders = np.quantile(days, np.linspace(0, 1, BLOCKS + 1)[1:-1], method="nearest")
         self.block = np.searchsorted(borders, days, side="right")
         self._calendar = _Calendar(self.of(lambda each: each.input_dates[:, -1]))
@@ -230,22 +232,22 @@ class Scan:
         """Doubt a column that explains too much of a target."""
         bound = BOUNDS[target.bound].most
         # Of all symbols together where that shows it, of the worst one otherwise.
-        gains = sorted(self.gains(target, column), key=lambda gain: gain.part)
-        wide = [gain for gain in gains if not gain.symbol and gain.part > bound]
+        gains = sorted(self.gains(target, column), key=lambda gain: gain.share)
+        wide = [gain for gain in gains if not gain.symbol and gain.share > bound]
         best = (wide or gains or [NO_GAIN])[-1]
-        if best.part <= bound:
+        if best.share <= bound:
             return None
         return LeakDoubt(
             f"future_column:{column}",
             f"A column must not know what comes after its row: of the next change of '{target.name}' no more"
             f" than {100 * bound:.0f} % was ever forecast beyond what its own past tells",
-            f"{100 * best.part:.1f} % explained by '{column}' for {best.symbol or 'all symbols together'},"
+            f"{100 * best.share:.1f} % explained by '{column}' for {best.symbol or 'all symbols together'},"
             f" out of sample on training and validation (t = {best.t:.1f}, {best.windows:,} windows)",
             f"Find out how '{column}' was made: shift it, so that each row holds what was known when its"
             " session"
             " ended, or drop it",
             count=best.windows,
-            statistic=round(best.part, 6),
+            statistic=round(best.share, 6),
             threshold=bound,
         )
 
@@ -325,10 +327,10 @@ class Scan:
             errors = _errors(scopes, [*known, *range(first, first + lags), y])
             with np.errstate(all="ignore"):
                 gains = (base - errors) / left * BLOCKS
-                part = gains.mean(axis=1)
-                t = part / np.maximum(gains.std(axis=1, ddof=1) / np.sqrt(BLOCKS), 1e-9)
+                share = gains.mean(axis=1)
+                t = share / np.maximum(gains.std(axis=1, ddof=1) / np.sqrt(BLOCKS), 1e-9)
             for scope in np.flatnonzero(tells & (t >= LEAST_T)):
-                yield _Gain(float(part[scope]), float(t[scope]), int(counts[scope]), str(names[scope]))
+                yield _Gain(float(share[scope]), float(t[scope]), int(counts[scope]), str(names[scope]))
 
     def _standard(self, values: FloatArray, *, centre: bool = True) -> FloatArray:
         """Values (N, L) in robust standard deviations of their group's newest ones, clipped."""
@@ -355,9 +357,9 @@ class Scan:
 
 @dataclass(frozen=True)
 class _Gain:
-    """Part of what was left that a column explains, its t value, and of how many windows of which symbol."""
+    """Share of what was left that a column explains, its t value, and of how many windows of which symbol."""
 
-    part: float
+    share: float
     t: float
     windows: int
     symbol: str = ""

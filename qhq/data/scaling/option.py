@@ -98,6 +98,7 @@ def black_scholes_reference(windows: Windows) -> FloatArray:
     earlier = windows.at_last("mid")[:, None]
     for column, name in enumerate(names):
         if name in OPTION_PRICES:
+            # The quote's distance from the mid as it was in the last row: nothing better is known of today's.
             aside = windows.last[:, [column]] - earlier
             reference[:, :, column] = mid if name == "mid" else np.maximum(mid + aside, 0.0)
     return reference
@@ -106,6 +107,7 @@ def black_scholes_reference(windows: Windows) -> FloatArray:
 def _dividend_yield(windows: Windows) -> FloatArray:
     """Yield per year that the last input row's forward has, 0 where it tells none, shape (N,)."""
     forward, spot, years, rate = (windows.at_last(name) for name in ("forward", "spot", "years", "rate"))
+    # At expiry the forward is the spot, and no yield can be told from it.
     known = np.isfinite(forward) & (years > 0)
     carry = np.log(np.where(known, forward / spot, 1.0)) / np.where(known, years, 1.0)
     return np.where(known, rate - carry, 0.0)
@@ -234,6 +236,8 @@ class ChangeScaler(_QuoteScaler):
     def _fit(cls, train: Windows, kind: Scaling) -> Self:
         names = train.cut.targets
         features = HomogeneousInputs.fit(train, "spot" if kind == "over_spot" else "strike")
+        # Scaled by 1 first: the spread is that of the changes in the very unit in which they will be divided
+        # by it.
         plain = cls(kind, features, names, np.ones(len(names)))
         return cls(kind, features, names, _change_spread(plain.targets(train)))
 
@@ -296,6 +300,7 @@ class ImpliedVolatilityScaler(_QuoteScaler):
         return volatility
 
     def _back(self, values: FloatArray, windows: Windows) -> FloatArray:
+        # An untrained model may put out anything; the clip keeps its prices within what a market could show.
         market, quotes = known_market(windows), np.clip(values, *_VOLATILITY_RANGE)
         for column, name in enumerate(self.outputs):
             if name in OPTION_PRICES:

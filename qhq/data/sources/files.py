@@ -303,7 +303,9 @@ def _one_a_session(
 
 
 def _aggregate(frame: pd.DataFrame, rows: pd.DataFrame, key: str, meaning: Meaning) -> pd.DataFrame:
+    # In UTC only to be sorted; the day is the one that the file writes.
     moments = pd.to_datetime(rows["time"], utc=True, errors="coerce", format="mixed").to_numpy()
+    # By time, not by line: some vendors write the newest bar first.
     ordered = frame.iloc[np.argsort(moments, kind="stable")]
     last = ordered[~ordered.duplicated([key, "date"], keep="last")]
     if key == "symbol":

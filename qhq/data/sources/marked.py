@@ -123,6 +123,7 @@ def _drop_footers(frame: pd.DataFrame, meaning: Meaning) -> pd.DataFrame:
     remark |= bad & cells.str.match(r"\s*(#|//)").to_numpy()
     footer = np.zeros(len(frame), dtype=np.bool_)
     prices = [name for name in (*PRICES, "strike", "bid", "ask", "iv") if name in frame.columns]
+    # From the end upwards and never past a good row: a bad date in the middle is a fault, not a footer.
     for row in range(len(frame) - 1, max(len(frame) - 1 - _FOOTERS, -1), -1):
         if not bad[row] or any(np.isfinite(read_numbers(frame[name].iloc[[row]])[0][0]) for name in prices):
             break

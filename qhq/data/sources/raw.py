@@ -84,6 +84,7 @@ def read_raw(path: Path, origin: str, given: FileFormat) -> RawTable:
         if start.startswith(b"PK"):
             check_workbook(path, origin)
             return _read_excel(path, origin, given)
+        # UTF-16 has zero bytes too, hence the second look; anything else with one is no text.
         if start[:1] in (b"\x80", b"\x93") or (b"\x00" in start and _encoding_of(start) == "utf-8"):
             what = "a pickle or NumPy file" if start[:1] in (b"\x80", b"\x93") else "binary data"
             raise refuse(origin, what, "Save the table as CSV or Parquet")
@@ -159,6 +160,7 @@ def _read_text(path: Path, origin: str, given: FileFormat, packed: str, start: b
         if len(start) == _PEEKED and encoding == "utf-8":
             start[: start.rfind(b"\n") + 1].decode("utf-8")
     except UnicodeDecodeError:
+        # cp1252 takes any byte, so that control characters must tell what is no text at all.
         if any(byte < 9 for byte in start[:4096]):
             raise refuse(origin, "binary data", "Save the table as CSV or Parquet") from None
         encoding = "cp1252"
@@ -188,6 +190,7 @@ def _read_text(path: Path, origin: str, given: FileFormat, packed: str, start: b
 
 def _read_parquet(path: Path) -> RawTable:
     """Read every column; an index that pandas stored is a column like any other."""
+    # The metadata would make an index of the dates, and typed columns of what other programs wrote.
     frame = pq.read_table(path).to_pandas(ignore_metadata=True)
     frame.index = pd.RangeIndex(1, 1 + len(frame), name="line")
     # pandas writes the two rows of names of yfinance.download as "('Close', 'AAPL')".
@@ -243,6 +246,8 @@ def _read_excel(path: Path, origin: str, given: FileFormat) -> RawTable:
 
 
 def _sheet_cells(book: pd.ExcelFile, name: str) -> pd.DataFrame:
+    # As objects and without NaN: whether a cell is empty, text or a number is asked later, of all formats
+    # alike.
     cells = pd.read_excel(
         book, sheet_name=name, header=None, dtype=object, keep_default_na=False, na_values=[]
     )
@@ -253,6 +258,7 @@ def _plain_cell(cell: object) -> object:
     """A number or a date as it is, which no marks of ``data.format`` can misread; all else as text."""
     if cell is None or cell is pd.NaT or (isinstance(cell, float) and np.isnan(cell)):
         return ""
+    # Excel has floats alone; 20240131.0 would be read as no date. Beyond 1e15 a float has no exact integers.
     if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15:
         return int(cell)
     typed = isinstance(cell, int | float | datetime) and not isinstance(cell, bool)
@@ -263,6 +269,7 @@ def _read_json(path: Path, origin: str, packed: str, encoding: str) -> RawTable:
     """Read a list of rows, by itself or under one key, Alpha Vantage's rows by date, or a row a line."""
     try:
         content = json.loads("".join(read_lines(path, packed, encoding)))
+    # One object a line, as JSON Lines has it, is no JSON as a whole.
     except json.JSONDecodeError:
         content = [json.loads(line) for line in read_lines(path, packed, encoding) if line.strip()]
     symbol = None
