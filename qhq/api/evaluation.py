@@ -110,6 +110,7 @@ class Evaluation:
             for name in frame.columns
             if name not in counts and all(isinstance(each, float | None) for each in frame[name].to_list())
         ]
+        # "Int64" has a missing value; "int64" would turn a column of shots into floats where one is exact.
         types: dict[str, Any] = dict.fromkeys(counts, "Int64") | dict.fromkeys(numbers, "float64")
         return frame.astype({**types, "backend": str}).set_index("backend")
 

@@ -31,6 +31,7 @@ def read_config(config: Any, *changes: Changes | None) -> ExperimentConfig:
 
     found = [read_changes(each) for each in changes]
     overrides = [text for texts, _ in found for text in texts]
+    # The last change wins, as with texts.
     held = next((circuit for _, circuit in reversed(found) if circuit is not None), None)
     own: ExperimentConfig | None = config if is_config(config) else None
     source: str | dict[str, Any] | None
@@ -156,7 +157,7 @@ def _as_yaml(value: Any, key: str) -> str:
                 return plain
         except (YAMLError, ValueError):
             pass
-    return json.dumps(plain)
+    return json.dumps(plain)  # JSON is YAML, and quotes what YAML would read as something else
 
 
 def _plain(value: Any, key: str) -> Any:

@@ -469,6 +469,7 @@ def open_run(run: str | os.PathLike[str] | None = LATEST) -> Run:
     """
     if isinstance(run, Run):
         return run
+    # Somebody may have called a run "latest": then it is that one.
     if run is None or (run == LATEST and not is_run(LATEST)):
         return Run(find_run(None))
     if not isinstance(run, str | os.PathLike):

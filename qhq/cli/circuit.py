@@ -47,6 +47,7 @@ def list_circuits(json: Json = False, debug: Debug = False) -> None:
             try:
                 spec = load_ansatz(name)
             except ConfigError as error:
+                # One file that somebody is writing must not hide all others.
                 output.note(f"Skipped {name}: {error}")
                 continue
             sizes = {"qubits": spec.qubits, "depth": spec.depth}
@@ -137,6 +138,7 @@ def info(
         if deep:
             from qhq.cli.circuit import deep_facts
 
+            # What a device would run has one width, that of its layout: no family to scale.
             family = None if isa else lambda width: _build(name, width, depth, None)
             facts["deep"], table = deep_facts(ansatz, family, seed)
             tables.append(table)

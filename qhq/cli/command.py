@@ -70,7 +70,9 @@ class Output:
         The caveat of the content comes first, if it has one.
         """
         if self.as_json:
-            text = json.dumps(content, allow_nan=False)
+            text = json.dumps(
+                content, allow_nan=False
+            )  # NaN is no JSON: most parsers refuse the whole object
             self.given = True
             if current[0] is not None:
                 current[0].stop()

@@ -149,6 +149,7 @@ def _people(
         return ["No runs: 'qhq train --backend aer' makes one; or loosen --filter."]
     cells = _cells(rows, columns)
     names = list(columns) if whole else _short_names(columns)
+    # A name that is broken over two lines can no longer be copied into the next command.
     short = columns[0] == "run" and max(map(len, map(str, cells[0]))) <= LONGEST_CELL
     parts: list[str | Table] = []
     for group in table.groups:

@@ -99,7 +99,7 @@ def _cell(value: Any) -> Any:
     if pd.isna(value):
         return None
     if isinstance(value, float | int | np.number):
-        return float(value)
+        return float(value)  # JSON knows no number of NumPy's
     return str(value)[:10] if isinstance(value, pd.Timestamp | np.datetime64) else str(value)
 
 
@@ -244,6 +244,7 @@ def _looked_through(named: NamedData) -> Iterator[DataSpec]:
         added = []
         for header in reading.frame.columns:
             name, cells = canonical_name(str(header), table), reading.frame[header]
+            # A decimal comma is a number as well; which of the two it is decides the reading, not this look.
             numbers = pd.to_numeric(cells.astype(str).str.replace(",", ".", regex=False), errors="coerce")
             if name and name not in skipped and numbers.notna().mean() > MOSTLY:
                 added.append(name)

@@ -56,6 +56,7 @@ def resume(
         from qhq.backends.ibm.jobs import jobs_to_send, resume_jobs
 
         unsent = jobs_to_send(job)
+        # What a device answered already is fetched whatever the person says: it is paid for.
         send = not unsent or terminal.agree(_question(unsent))
         rows = [asdict(each) for each in resume_jobs(job, send=send)]
         if not send:

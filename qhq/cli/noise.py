@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -11,6 +11,8 @@ from qhq.limits import MOST_COUNT, MOST_SEED, MOST_THREADS
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from qhq.runs.studies import NoiseRecord
 
 
 def noise(
@@ -57,7 +59,7 @@ def noise(
                 *say_looks(record["looks"]),
                 *([] if path is None else [f"Figure {path}"]),
             ]
-            output.result(record, f"Run {record['run']}", _table(record), *said)
+            output.result(record, f"Run {record['run']}", _table(cast("NoiseRecord", record)), *said)
 
         TrainedRun(find_run(run)).noise(
             backend, scale=scale, shots=shots, seeds=seeds, samples=samples, seed=seed, workers=workers,
@@ -65,7 +67,7 @@ def noise(
         )  # fmt: skip
 
 
-def _table(record: dict[str, Any]) -> Table:
+def _table(record: NoiseRecord) -> Table:
     columns = (
         "scale",
         "shots",

@@ -69,6 +69,7 @@ def _parts(record: dict[str, Any]) -> list[str | Table]:
 
 def _stage_table(stage: dict[str, Any], metric: str) -> Table:
     shown = stage["rows"][:SHOWN_ROWS]
+    # A simpler point that ties with the best is chosen before it, and may stand far down.
     shown += [row for row in stage["rows"][SHOWN_ROWS:] if row["chosen"]]
     columns = [*(key.rpartition(".")[2] for key in stage["keys"])]
     columns += [f"{metric}/last value", "over seeds", "parameters", "epochs", "healthy", "may be best", ""]

@@ -51,6 +51,7 @@ def train(
         from qhq.api.run import Run
         from qhq.api.run import train as train_run
 
+        # PyTorch and Qiskit take seconds to load, in which a person should not wonder.
         doing("Opening prices, model and backend; comparing the exact engine with it")
 
         def show(run: Run) -> None:

@@ -209,6 +209,7 @@ class Doctor(Watcher):
     def epoch_done(self, state: TrainingState) -> None:
         """Look after the first and the last epoch; a fault is reported once."""
         last = state.stopped or state.epoch == self.experiment.config.training.epochs
+        # A dead layer shows after the first epoch, when hours can still be saved; the last goes on record.
         if state.epoch == 1 or last:
             self._look(state.epoch)
 
@@ -273,6 +274,7 @@ def _is_small(ansatz: Ansatz | None) -> bool:
 
 
 def _spread_rows(count: int, most: int) -> np.typing.NDArray[np.int64]:
+    # Spread in time: the first windows of a panel are all of one symbol and of old prices.
     return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
 
 

@@ -145,6 +145,7 @@ def predictions_csv(
     count, horizon = windows.dates.shape
     names = windows.cut.targets
     rows = {
+        # The order of (N, H, K) arrays when they are raveled: window, then horizon, then target.
         "symbol": np.repeat(windows.symbol, horizon * len(names)),
         "date": np.repeat(windows.dates.ravel(), len(names)).astype("datetime64[D]").astype(str),
         "horizon": np.tile(np.repeat(np.arange(1, horizon + 1), len(names)), count),
@@ -191,6 +192,7 @@ def prediction_intervals(
     try:
         conformal = fit_conformal(validation.windows, validation.forecast)
     except DataError as error:
+        # Intervals are an addition: a short validation split must not cost a training that has ended.
         return Intervals(None, {"kind": kind, "reason": str(error)})
     record: dict[str, Any] = {"kind": kind, "conformal": conformal.to_dict()}
     if kind == "adaptive":

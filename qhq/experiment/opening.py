@@ -97,6 +97,7 @@ class Experiment:
     def identity(self) -> dict[str, str]:
         """What a checkpoint of this experiment must match besides its tensors."""
         design = self.config.model_dump(mode="json") if self.design is None else self.design
+        # A name decides no number: configs that differ in it alone have the same weights.
         named = {key: value for key, value in design.items() if key != "name"}
         content = TypeAdapter(dict[str, Any]).dump_json(named)
         return {
@@ -382,6 +383,7 @@ def _assemble(
     layer = None
     if ansatz is not None and executor is not None:
         layer = QuantumLayer(ansatz, executor, seed=child_seed(config.seed, "circuit"), scale_inputs=False)
+        # Frozen after it is drawn, so that the weights are those of the trained variant with the same seed.
         layer.requires_grad_(not _is_frozen(config))
     model = build_model(
         config.model,
@@ -404,6 +406,7 @@ def _check_room(config: ExperimentConfig, data: Prepared) -> None:
     spec, count = config.data, max(len(data.train), len(data.test))
     kept = 4 if config.training.dtype == "float32" else 8
     each = spec.window * (len(spec.features) + 1)
+    # Kept once in the training dtype; a chunk is scaled in double precision, in up to three copies.
     needed = count * each * kept + min(count, CHUNK) * each * 8 * 3
     needed += count * spec.horizon * len(spec.targets) * 8 * 3
     what = f"{count:,} windows of {spec.window} + {spec.horizon} sessions"
@@ -418,6 +421,7 @@ def _is_frozen(config: ExperimentConfig) -> bool:
 
 
 def _shape(config: ExperimentConfig, data: Prepared) -> Shape:
+    # Other data may hold none of the training split.
     some = data.train if len(data.train) else data.test
     scaled = data.scaler.inputs(some.select(slice(1)))
     features = scaled.shape[2] + (config.data.gaps == "mask")

@@ -253,6 +253,8 @@ def validation_record(evaluation: Evaluation, state: TrainingState) -> Validatio
         "baseline": name,
         "symbols": len(set(windows.group.tolist())),
         "relative": relative,
+        # Weights are in single precision, whose last digits differ; no absolute tolerance, since prices may
+        # be a millionth of a cent.
         "is_baseline": bool(np.allclose(evaluation.forecast, rival, rtol=1e-6, atol=0.0)),
         "better": own is not None and other is not None and own < other * (1 - 1e-9),
     }

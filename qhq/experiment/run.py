@@ -259,6 +259,7 @@ def _train_and_test(
     _warn_of_weights(experiment, watcher)
     with watch.phase("train"):
         state, findings = _train(folder, experiment, watcher)
+    # Before the split is looked at: a run that is killed while it is evaluated has looked as well.
     looks = None if command is None else add_look(experiment.data.test, run=folder.name, command=command)
     with watch.phase("eval"):
         chosen_on = evaluate_validation(experiment)

@@ -64,6 +64,7 @@ def _train(folder: RunFolder, experiment: Experiment, until: int | None) -> tupl
     state = load_state(folder.resume, identity) if folder.resume.exists() else trainer.initial_state()
     doctor = Doctor(experiment, trainer.train, Watcher())
     state = trainer.run(state, Watchers([FreshShots(experiment), doctor]), until)
+    # Once a leg, not once an epoch as a run does: legs are short, and a killed one is begun again.
     folder.write_text("history.csv", history_csv(state.history))
     save_state(state, folder.resume, identity)
     save_weights(experiment.model, folder.weights, identity)

@@ -246,6 +246,7 @@ def _together(walk: _Walk, blocks: list[Windows]) -> tuple[Windows, Any]:
     first = panel.dates.min()
 
     def place(code: Any, dates: Any) -> Any:
+        # One number a symbol and day: a million days are 2,700 years.
         return code.astype(np.int64) * 10**6 + (dates - first).astype(np.int64)
 
     rows = place(panel.code, panel.dates)
@@ -283,6 +284,7 @@ def _pool(walk: _Walk) -> tuple[Evaluation, tuple[Array, Array] | None, list[Fol
             )
         )
     windows, order = _together(walk, blocks)
+    # A fold whose validation split is short has no intervals.
     shared = [name for name in tables[0] if all(name in table for table in tables)]
     whole = {name: np.concatenate([table[name] for table in tables])[order] for name in shared}
     ends = (whole["low"], whole["high"]) if {"low", "high"} <= whole.keys() else None

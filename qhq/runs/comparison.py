@@ -80,6 +80,7 @@ def run_terms(record: RunRecord) -> Row:
         "to": None if span is None else span.last,
     }
     windows = None if span is None else span.windows
+    # Ten digits: another BLAS or order of summation changes the last ones, other data change the first.
     errors = ["None" if each is None else f"{each:.10g}" for each in (naive.mae, naive.rmse)]
     return {
         **terms,
@@ -340,6 +341,7 @@ def tabulate(folders: Iterable[RunFolder], skipped: Callable[[str], None]) -> Ru
         try:
             record = folder.read_record()
             summary, design, each = run_summary(record), run_design(record), run_terms(record)
+        # A design nested thousands deep is a damaged one, too.
         except (ConfigError, RecursionError) as error:
             skipped(f"Skipped {folder.name}: {error}")
             continue

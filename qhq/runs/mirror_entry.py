@@ -17,6 +17,7 @@ from typing import Any
 
 from qhq.errors import ConfigError
 from qhq.files import MOST_TABLE_BYTES, own_file, read_json, read_regular
+from qhq.runs.record import Json
 from qhq.runs.run_folder import RunFolder
 
 KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH = 250, 6000, 5000
@@ -94,12 +95,12 @@ def _numbers(content: object, prefix: str) -> Iterator[tuple[str, float]]:
             yield _key(key), float(value)
 
 
-def _run_params(record: dict[str, Any]) -> dict[str, str]:
+def _run_params(record: Json) -> dict[str, str]:
     design = flatten(record.get("design"))
     return {_key(key): _text(value, PARAM_LENGTH) for key, value in design.items()}
 
 
-def _study_params(record: dict[str, Any]) -> dict[str, str]:
+def _study_params(record: Json) -> dict[str, str]:
     plain = {key: value for key, value in record.items() if key not in ("rows", "pairs", "life", "verdict")}
     texts = {key: value for key, value in flatten(plain).items() if not isinstance(value, float)}
     left_out = ("versions.", "git.", "seed_", "folder", "file", "figure", "page", "created")
@@ -108,7 +109,7 @@ def _study_params(record: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _run_points(unit: Unit, record: dict[str, Any], started: int, ended: int) -> list[Point]:
+def _run_points(unit: Unit, record: Json, started: int, ended: int) -> list[Point]:
     metrics = record.get("metrics") or {}
     step = int(record.get("epochs") or 0)
     found = [each for part in RESULTS for each in _numbers(metrics.get(part), part)]
@@ -126,6 +127,7 @@ def _history(unit: Unit, started: int) -> Iterator[Point]:
         epoch = int(row.pop("epoch"))
         values = {key: float(value) for key, value in row.items() if value}
         for key, value in _numbers(values, "history"):
+            # Not the clock: mirrored again, a run gives the very same points, which MLflow then keeps once.
             yield Point(key, value, epoch, started + epoch)
 
 
@@ -147,7 +149,7 @@ def _evals(unit: Unit) -> Iterator[Point]:
                 yield Point(key, value, counts[backend], _time(content.get("created")))
 
 
-def _study_points(record: dict[str, Any], ended: int) -> list[Point]:
+def _study_points(record: Json, ended: int) -> list[Point]:
     """``VARIANT.mae`` where rows are variants, else ``rows.mae`` with the number of the row as step."""
     points = []
     for number, row in enumerate(record.get("rows") or []):
@@ -157,11 +159,11 @@ def _study_points(record: dict[str, Any], ended: int) -> list[Point]:
     return points
 
 
-def _outside_rows(record: dict[str, Any]) -> dict[str, Any]:
+def _outside_rows(record: Json) -> Json:
     return {key: value for key, value in record.items() if isinstance(value, float)}
 
 
-def _tags(unit: Unit, record: dict[str, Any]) -> dict[str, str]:
+def _tags(unit: Unit, record: Json) -> dict[str, str]:
     # The ``data`` of an ablation is a sentence for people, that of a run a mapping.
     git, data, versions = (
         part if isinstance(part := record.get(key), dict) else {} for key in ("git", "data", "versions")
@@ -237,7 +239,7 @@ class Unit:
     folder: Path
     record: str
     kind: str
-    given: dict[str, Any] | None = field(default=None, compare=False)
+    given: Json | None = field(default=None, compare=False)
     """What a caller knows of it besides the file."""
 
     @property
@@ -250,10 +252,11 @@ class Unit:
     @property
     def identity(self) -> str:
         """A tag to find it by when ``mlflow.json`` is lost: machine, folder and file."""
+        # The machine too: one server may have the runs of several, whose folders are called alike.
         text = f"{platform.node()}:{self.folder.resolve()}:{self.record}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def read(self) -> dict[str, Any]:
+    def read(self) -> Json:
         """The record.
 
         Raises:
@@ -357,7 +360,7 @@ def remember(unit: Unit, store: str, memory: Memory) -> None:
     RunFolder(unit.folder).write_json(MEMORY, {**memories, unit.record: stores})
 
 
-def _memories(folder: Path) -> dict[str, Any]:
+def _memories(folder: Path) -> Json:
     try:
         content = read_json(own_file(folder, MEMORY))
     except (OSError, ValueError, ConfigError):

@@ -82,6 +82,7 @@ def without_password(text: str) -> str:
 
 def find_target(root: Path) -> Target:
     """Where the runs below ``root`` are mirrored to."""
+    # As MLflow has it: what a user has set for other tools holds here as well.
     uri = os.environ.get("MLFLOW_TRACKING_URI") or _database(root)
     path = uri.removeprefix("sqlite:///")
     if path != uri:

@@ -203,6 +203,7 @@ def list_runs() -> list[RunFolder]:
     root = runs_dir()
     if not root.is_dir():
         return []
+    # A hidden folder is a run that is being laid down, or was when its process was killed.
     paths = (path for path in sorted(root.iterdir()) if not path.name.startswith("."))
     return [RunFolder(path) for path in paths if (path / "run.json").is_file()]
 
@@ -219,7 +220,7 @@ def _latest_run() -> RunFolder:
             if run.read_record().status == FINISHED:
                 return run
         except ConfigError:
-            continue
+            continue  # a damaged run is not the latest finished one
     raise ConfigError(
         "There must be a finished run", got=f"none in {runs_dir()}", fix="Run 'qhq train --backend aer' first"
     )
@@ -324,6 +325,7 @@ def _version(package: str) -> str:
 
 def _git(*arguments: str) -> str | None:
     try:
+        # A repository on a disk that hangs must not hold up the end of a training.
         answer = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return None
