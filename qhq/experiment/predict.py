@@ -213,7 +213,7 @@ def plan_prediction(folder: RunFolder, request: PredictRequest) -> PredictPlan:
             raise ConfigError(
                 "--level must lie between 0 and 1", got=f"{level:g}", fix="Take 0.9, for example"
             )
-    asked = read_request(folder, _brought_up_to_date(request))
+    asked = _asked(folder, request)
     try:
         ahead = _read_ahead(asked, request, record)
     except DataError as error:
@@ -262,13 +262,16 @@ def _forecaster(folder: RunFolder) -> tuple[RunFolder, Skill]:
     return newest, Skill(run_skill(walk.tested()), shown, str(walk.verdict))
 
 
-def _brought_up_to_date(request: PredictRequest) -> OtherDataRequest:
+def _asked(folder: RunFolder, request: PredictRequest) -> Asked:
     """The run's source to its newest row, unless the request itself says where it ends."""
     data = request.data
+    own = ("data.offline=true",) if request.offline else ()
+    asked = read_request(folder, replace(data, overrides=(*own, *data.overrides), since=None))
     keys = {each.partition("=")[0].strip() for each in data.overrides}
-    own = ["data.end=null"] if data.path is None and "data.end" not in keys else []
-    own += ["data.offline=true"] if request.offline else []
-    return replace(data, overrides=(*own, *data.overrides), since=None)
+    if data.path is not None or "data.end" in keys:
+        return asked
+    # A config of source yahoo must name its end, for a training that can be repeated: none is the newest row.
+    return replace(asked, spec=asked.spec.model_copy(update={"end": None}))
 
 
 def _read_ahead(asked: Asked, request: PredictRequest, record: RunRecord) -> Ahead:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, date, datetime
 
 import pandas as pd
 import pytest
 
 import qhq as package
 from qhq.data.load import load_panel
+from qhq.data.sources.synthetic import synthesise
 from qhq.data.spec import DataSpec
+from tests.cli.test_hardware import ENTRIES
+from tests.loopback.fixtures import loopback, no_backoff
+from tests.yahoo_loopback.fixtures import yahoo_loopback
+
+__all__ = ["loopback", "no_backoff", "yahoo_loopback"]
 
 KEYS = ["symbol", "made_after", "date", "horizon", "target", "forecast", "low", "high", "level", "last_value"]
 
@@ -99,3 +106,85 @@ def test_what_cannot_be_is_refused_in_three_parts(qhq, trained, arguments, statu
     assert result.exit_code == status, result.output
     error = json.loads(result.stdout)["error"]
     assert said in json.dumps(error)
+
+
+YAHOO = """\
+name: fetched
+data: {source: yahoo, symbols: [AAPL, MSFT], start: 2023-01-02, end: 2024-06-14, window: 5, scaling: window}
+quantum: null
+model: {recurrent: [{unit: gru, hidden: 2}]}
+training: {epochs: 1}
+"""
+
+
+def test_yahoos_prices_are_fetched_to_the_last_finished_session_or_taken_from_the_cache(
+    qhq, study, yahoo_loopback, monkeypatch
+):
+    monkeypatch.setattr("qhq.data.yahoo.client.open_yahoo", yahoo_loopback.open)
+    (study / "fetched.yaml").write_text(YAHOO)
+    assert qhq("train", "fetched.yaml").exit_code == 0
+    fetched = json.loads(qhq("predict", "--json").stdout)
+    assert (fetched["last_row"], fetched["session"]) == ("2024-06-28", "2024-07-01")
+    assert len(fetched["rows"]) == 2
+    asked = yahoo_loopback.market.asked()
+    yahoo_loopback.market.now = datetime(2024, 7, 2, 21, 0, tzinfo=UTC)
+    held = json.loads(qhq("predict", "--offline", "--json").stdout)
+    assert held["rows"] == fetched["rows"]
+    assert yahoo_loopback.market.asked() == asked
+    fresh = json.loads(qhq("predict", "--since", "2024-07-01", "--json").stdout)
+    assert fresh["session"] == "2024-07-03"
+    assert {row["date"] for row in fresh["rows"]} == {"2024-07-01", "2024-07-02", "2024-07-03"}
+    same = [row["forecast"] for row in fresh["rows"] if row["date"] == "2024-07-01"]
+    assert same == [row["forecast"] for row in fetched["rows"]]
+
+
+OPTIONS = """\
+name: listed
+data:
+  {source: csv, panel: options, path: old.csv, symbols: null, features: [mid, spot], targets: [mid],
+   window: 5, scaling: residual}
+quantum: null
+model: {recurrent: [{unit: gru, hidden: 2}]}
+training: {epochs: 1}
+"""
+
+
+def test_contracts_that_are_listed_are_forecast_and_the_expired_are_not(qhq, study):
+    chains = synthesise(("AAPL",), date(2012, 1, 3), date(2012, 8, 17), seed=0, strikes=2)
+    chains[chains["date"] <= "2012-07-20"].to_csv("old.csv", index=False)
+    (study / "listed.yaml").write_text(OPTIONS)
+    assert qhq("train", "listed.yaml").exit_code == 0
+    known = chains[chains["date"] <= "2012-08-16"]  # the third Friday is the day after
+    known.to_csv("new.csv", index=False)
+    record = json.loads(qhq("predict", "--data", "new.csv", "--json").stdout)
+    rows = pd.DataFrame(record["rows"]).set_index("symbol")
+    today = known[known["date"] == "2012-08-16"].set_index("contract_id")
+    assert set(rows["date"]) == {"2012-08-17"}
+    assert rows.index.isin(today.index).all()
+    assert (rows["forecast"] >= 0).all()
+    # On its last day a contract is still forecast; the day after there is nothing of it.
+    assert (today.loc[rows.index, "expiry"] == "2012-08-17").any()
+    assert record["expired"] == known["contract_id"].nunique() - len(rows) - len(record["left_out"])
+    few = known["contract_id"].value_counts() < 5
+    assert {each["symbol"] for each in record["left_out"]} >= set(few[few].index) & set(today.index)
+    chains.to_csv("new.csv", index=False)
+    after = json.loads(qhq("predict", "--data", "new.csv", "--json").stdout)
+    expired = today.index[today["expiry"] == "2012-08-17"]
+    assert after["session"] == "2012-08-20"
+    assert not pd.DataFrame(after["rows"])["symbol"].isin(expired).any()
+
+
+def test_a_device_says_what_it_costs_is_asked_about_and_paid_once(qhq, study, trained, loopback, no_backoff):
+    (study / "backends.yaml").write_text(ENTRIES)
+    asks = ("predict", "--backend", "ibm_fez", "--shots", "256", "--json")
+    (cost,) = json.loads(qhq(*asks, "--dry-run").stdout)["costs"]
+    assert (cost["samples"], cost["jobs"]) == (2, 1)
+    refused = qhq(*asks)
+    assert refused.exit_code == 2
+    assert "must be confirmed" in refused.stderr
+    assert loopback.service.jobs() == []
+    first, again = (json.loads(qhq(*asks, "--yes").stdout) for _ in range(2))
+    assert len(loopback.service.jobs()) == 1
+    assert first["job_ids"] == again["job_ids"]
+    assert first["rows"] == again["rows"]
+    assert first["shots"] == 256
