@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -11,6 +11,8 @@ from qhq.limits import MOST_COUNT, MOST_THREADS
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from qhq.runs.studies import AblationRecord, Row
 
 
 def ablate(
@@ -57,7 +59,9 @@ def ablate(
                 output.result(record, *parts, record["verdict"], *_page(record))
             else:
                 said = [record["verdict"], *say_looks(record["looks"])]
-                output.result(record, *_study_parts(record, ""), *said, *_page(record))
+                output.result(
+                    record, *_study_parts(cast("AblationRecord", record), ""), *said, *_page(record)
+                )
 
         study = ablate_subject(
             subject, seeds=seeds, control=control, workers=workers, cluster=cluster, set=overrides,
@@ -71,7 +75,7 @@ def _page(record: dict[str, Any]) -> list[str]:
     return [f"Page {record['page']}"] if record["page"] else []
 
 
-def _study_parts(record: dict[str, Any], control: str) -> list[str | Table]:
+def _study_parts(record: AblationRecord, control: str) -> list[str | Table]:
     from qhq.evaluation.significance import WEIGHING
 
     left_out = [f"Left out: {name}, since {reason}" for name, reason in record["left_out"].items()]
@@ -82,7 +86,7 @@ def _study_parts(record: dict[str, Any], control: str) -> list[str | Table]:
     ]  # fmt: skip
 
 
-def _table(record: dict[str, Any], control: str) -> Table:
+def _table(record: AblationRecord, control: str) -> Table:
     from qhq.evaluation.losses import SHORT
 
     columns = ["variant", "middle/all", "MAE", "95 % interval", "skill %", SHORT[record["loss"]]]
@@ -101,7 +105,7 @@ def _table(record: dict[str, Any], control: str) -> Table:
     return plain_table(columns, rows, title=title)
 
 
-def _cells(row: dict[str, Any], record: dict[str, Any]) -> list[object]:
+def _cells(row: Row, record: AblationRecord) -> list[object]:
     low, high = row["mae_low"], row["mae_high"]
     return [
         row["variant"].replace("_", " "),
@@ -116,7 +120,7 @@ def _cells(row: dict[str, Any], record: dict[str, Any]) -> list[object]:
     ]
 
 
-def _bounded(record: dict[str, Any]) -> list[str]:
+def _bounded(record: AblationRecord) -> list[str]:
     """How many forecasts were taken at a bound, where any were (see `qhq.evaluation.losses`)."""
     rows = [row for row in record["rows"] if row["bounded"]]
     if not rows:

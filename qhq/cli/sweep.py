@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -14,7 +14,7 @@ from qhq.limits import MOST_THREADS
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from qhq.runs.studies import StageRecord
+    from qhq.runs.studies import FinalRecord, Row, StageRecord, SweepRecord
 
 
 SHOWN_ROWS = 12
@@ -49,11 +49,11 @@ def sweep(
 
         search(
             config, workers=workers, cluster=cluster, resume=resume, set=overrides, progress=True,
-            on_result=lambda study: output.result(study.record, *_parts(study.record)),
+            on_result=lambda study: output.result(study.record, *_parts(cast("SweepRecord", study.record))),
         )  # fmt: skip
 
 
-def _parts(record: dict[str, Any]) -> list[str | Table]:
+def _parts(record: SweepRecord) -> list[str | Table]:
     from qhq.runs.looks import say_looks
 
     parts: list[str | Table] = []
@@ -63,11 +63,11 @@ def _parts(record: dict[str, Any]) -> list[str | Table]:
         parts += [_final_table(record["final"]), f"{record['final']['confidence_set']['sentence']}."]
     folder = Path(record["folder"])
     places = [f"Winner {folder / 'winner.yaml'}", *(f"Figure {path}" for path in record["figures"])]
-    looks = say_looks((record["final"] or {}).get("looks"))
+    looks = [] if record["final"] is None else say_looks(record["final"].get("looks"))
     return [*parts, record["verdict"], *looks, *places]
 
 
-def _stage_table(stage: dict[str, Any], metric: str) -> Table:
+def _stage_table(stage: StageRecord, metric: str) -> Table:
     shown = stage["rows"][:SHOWN_ROWS]
     # A simpler point that ties with the best is chosen before it, and may stand far down.
     shown += [row for row in stage["rows"][SHOWN_ROWS:] if row["chosen"]]
@@ -83,7 +83,7 @@ def _stage_table(stage: dict[str, Any], metric: str) -> Table:
     return plain_table(columns, rows, title=title)
 
 
-def _row_cells(row: dict[str, Any]) -> list[object]:
+def _row_cells(row: Row) -> list[object]:
     spread = None if row["low"] is None else f"{row['low']:.4f} to {row['high']:.4f}"
     word = "chosen" if row["chosen"] else "ties" if row["tied"] else row["status"]
     in_set = {True: "yes", False: "no", None: None}[row["in_set"]]
@@ -106,7 +106,7 @@ def _stage_lines(stage: StageRecord) -> list[str]:
     return lines
 
 
-def _final_table(final: dict[str, Any]) -> Table:
+def _final_table(final: FinalRecord) -> Table:
     columns = ["", "seeds", "MAE", "MAPE %", "MASE", "its 95 % interval", "skill %", "vs last value"]
     others = [key for key in ("vs_baseline", "vs_start") if any(key in row for row in final["rows"])]
     columns += [key.replace("_", " ").replace("baseline", final.get("baseline") or "") for key in others]
@@ -116,7 +116,7 @@ def _final_table(final: dict[str, Any]) -> Table:
     return plain_table(columns, rows, title=title)
 
 
-def _final_cells(row: dict[str, Any], others: Sequence[str]) -> list[object]:
+def _final_cells(row: Row, others: Sequence[str]) -> list[object]:
     from qhq.studies.comparisons import say_found
 
     low = row.get("mase_low")
@@ -130,7 +130,7 @@ def _final_cells(row: dict[str, Any], others: Sequence[str]) -> list[object]:
     ]
 
 
-def _spread(row: dict[str, Any]) -> str | None:
+def _spread(row: Row) -> str | None:
     """The value of each seed, where there are too few for an interval."""
     values = row.get("mase_seeds")
     return ", ".join(f"{value:.4f}" for value in values) + " (each seed)" if values else None

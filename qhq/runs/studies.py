@@ -177,3 +177,4 @@ class SweepRecord(TypedDict):
     final: FinalRecord | None
     rows: list[Row]
     verdict: str
+    figures: NotRequired[list[str]]
