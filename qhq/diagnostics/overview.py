@@ -25,8 +25,8 @@ from qhq.errors import ConfigError
 Family = Callable[[int], Ansatz]
 """Qubits -> the same circuit at that width."""
 
-MOST_QUBITS = 12
-TREND_QUBITS = range(2, 9)
+_MOST_QUBITS = 12
+_TREND_QUBITS = range(2, 9)
 _WORK = 1 << 30
 """Amplitudes times gates that one diagnostic may cost: about a second."""
 _FEWEST = 20
@@ -81,9 +81,9 @@ def look_deep(
     Raises:
         ConfigError: If the circuit is too wide.
     """
-    if ansatz.num_qubits > MOST_QUBITS:
+    if ansatz.num_qubits > _MOST_QUBITS:
         raise ConfigError(
-            f"A deep look simulates thousands of states, of at most {MOST_QUBITS} qubits",
+            f"A deep look simulates thousands of states, of at most {_MOST_QUBITS} qubits",
             got=f"{ansatz.num_qubits} qubits",
             fix="Look at the same circuit with fewer, for example --qubits 8",
         )
@@ -124,7 +124,7 @@ def _trend(family: Family | None, seed: int) -> GradientTrend | None:
     if family is None:
         return None
     members: dict[int, Ansatz] = {}
-    for width in TREND_QUBITS:
+    for width in _TREND_QUBITS:
         try:
             members[width] = family(width)
         except ConfigError:  # a circuit from a file, or observables, of one width

@@ -17,7 +17,7 @@ from qhq.ansatz.program import Ansatz
 from qhq.diagnostics.sampling import Array, Estimate, Probe, Sampling, positive_mean_of, spread_of
 from qhq.engine import States
 
-BINS = 75
+_BINS = 75
 """Of the paper; the divergence depends on it."""
 _RESAMPLED = 400
 
@@ -42,7 +42,7 @@ class Expressibility:
     haar: tuple[float, ...]
 
 
-def measure_expressibility(ansatz: Ansatz, sampling: Sampling, *, bins: int = BINS) -> Expressibility:
+def measure_expressibility(ansatz: Ansatz, sampling: Sampling, *, bins: int = _BINS) -> Expressibility:
     """Measure the expressibility over ``sampling.samples`` independent pairs of states.
 
     The paper's circuits have no inputs: hold them at zero to measure the weights alone.
@@ -70,7 +70,7 @@ def fidelities(one: States, other: States) -> Array:
     return squares
 
 
-def histogram(values: Array, bins: int = BINS) -> npt.NDArray[np.int64]:
+def histogram(values: Array, bins: int = _BINS) -> npt.NDArray[np.int64]:
     """Counts (bins,) of fidelities in equal bins of [0, 1].
 
     Rounding must not carry a fidelity over a border: identical states belong to the last bin.
@@ -79,7 +79,7 @@ def histogram(values: Array, bins: int = BINS) -> npt.NDArray[np.int64]:
     return np.bincount(places, minlength=bins).astype(np.int64)
 
 
-def haar_log_masses(qubits: int, bins: int = BINS) -> Array:
+def haar_log_masses(qubits: int, bins: int = _BINS) -> Array:
     """Logarithm of the exact share of Haar-random pairs in each bin, (bins,).
 
     Bin (a, b) holds ``(1 - a)^(N - 1) - (1 - b)^(N - 1)``, which underflows at 8 qubits; its logarithm does

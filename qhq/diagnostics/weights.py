@@ -187,7 +187,7 @@ def _fitted_slope(qubits: Array, variances: Sequence[Estimate], confidence: floa
     return Estimate(slope, float(slope - width), float(slope + width), len(qubits))
 
 
-DATA = 10_000
+_DATA = 10_000
 """Size of the data set that the dimension is stated for, unless another is asked for."""
 _ROWS = 1 << 12
 _RESAMPLED = 400
@@ -216,7 +216,7 @@ class EffectiveDimension:
 
 
 def effective_dimension(
-    ansatz: Ansatz, sampling: Sampling, *, num_inputs: int = 100, data: int = DATA
+    ansatz: Ansatz, sampling: Sampling, *, num_inputs: int = 100, data: int = _DATA
 ) -> EffectiveDimension:
     """Measure the effective dimension.
 
@@ -261,7 +261,7 @@ def fisher_matrices(ansatz: Ansatz, sampling: Sampling, *, num_inputs: int) -> A
     return np.concatenate(parts)
 
 
-def dimension_of(spectrum: Array, data: int = DATA) -> float:
+def dimension_of(spectrum: Array, data: int = _DATA) -> float:
     """Effective dimension of the eigenvalues (S, W) of the Fisher information at S sets of weights.
 
     ``2 ln mean_w sqrt(det(1 + k F(w) W / mean tr F)) / ln k``, ``k = n / (2 pi ln n)``, gamma = 1.

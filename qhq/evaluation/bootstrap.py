@@ -24,12 +24,12 @@ from qhq.errors import DataError
 from qhq.seeding import child_generator
 
 LEVEL = 0.95
-DRAWS, DATE_DRAWS = 10_000, 2_000
+_DRAWS, _DATE_DRAWS = 10_000, 2_000
 
 LEAST_SEEDS = 5
 """An interval of fewer would be their range at most: that of three holds the median in 75 of 100 cases."""
 
-LEAST_DATES = 10
+_LEAST_DATES = 10
 """Of fewer dates no interval is made, as no test is."""
 
 
@@ -103,7 +103,7 @@ def median_interval(values: npt.ArrayLike, level: float = LEVEL, seed: int = 0) 
     found = bootstrap(
         # Percentiles, not scipy's default BCa: its acceleration comes from a jackknife of five medians, and
         # is NaN where values are equal.
-        (each,), np.median, n_resamples=DRAWS, confidence_level=level, method="percentile",
+        (each,), np.median, n_resamples=_DRAWS, confidence_level=level, method="percentile",
         rng=child_generator(seed, "bootstrap"),
     ).confidence_interval  # fmt: skip
     return Median(median, float(found.low), float(found.high), len(each), given)
@@ -193,7 +193,7 @@ def date_interval(
         )
     value, count = float(statistic(each)), len(each)
     # Windows of neighbouring dates share what they forecast: H rows ahead, D dates are about D / H of them.
-    least = max(LEAST_DATES, 2 * horizon)
+    least = max(_LEAST_DATES, 2 * horizon)
     if count < least:
         return Interval(value, None, None, count, None, f"{count} dates, fewer than {least}")
     from arch.bootstrap import StationaryBootstrap
@@ -202,7 +202,7 @@ def date_interval(
     drawn = StationaryBootstrap(block, each, seed=child_generator(seed, "dates"))
     tail = 100 * (1 - level) / 2
     # What `drawn.apply` does, without its copies: every run of a training draws at least twice.
-    values = np.array([statistic(each[drawn.update_indices()]) for _ in range(DATE_DRAWS)])
+    values = np.array([statistic(each[drawn.update_indices()]) for _ in range(_DATE_DRAWS)])
     # A rate of no windows, drawn by chance, is no rate; all the others are.
     low, high = np.nanpercentile(values, [tail, 100 - tail])
     return Interval(value, float(low), float(high), count, block)

@@ -31,11 +31,11 @@ from qhq.evaluation.baselines.persistence import last_value
 Measure = Literal["windows", "scaled", "series"]
 
 LEAST_RATIO = 0.05
-LEAST_WINDOWS = 20
+_LEAST_WINDOWS = 20
 """Fewer windows than this do not tell a constant from a quiet month."""
 
-NAIVE_SHARE = 0.01
-"""A forecast this near to the last value, as a part of the last value's mean error, is the last value."""
+_NAIVE_SHARE = 0.01
+"""A forecast this near to the last value, as a share of the last value's mean error, is the last value."""
 
 _PLACES: dict[Measure, str] = {
     "windows": "over {count} windows",
@@ -103,14 +103,14 @@ def find_collapse(
         level: Whether the scaling is one of levels; one of changes since the last value makes a constant
             output a forecast that moves.
     """
-    if len(windows) < LEAST_WINDOWS:
+    if len(windows) < _LEAST_WINDOWS:
         return None
     pairs: dict[Measure, tuple[FloatArray, FloatArray]] = {"windows": (forecast, windows.targets)}
     if level and scaled_forecast is not None and scaled_targets is not None:
         pairs["scaled"] = (scaled_forecast, scaled_targets)
     group = np.unique(windows.group, return_inverse=True)[1]
     # Hundreds of symbols with a handful of windows each: only together do they say anything.
-    if np.bincount(group).max() < LEAST_WINDOWS:
+    if np.bincount(group).max() < _LEAST_WINDOWS:
         group = np.zeros(len(windows), dtype=np.intp)
     # The last value of a return is 0 everywhere: a constant, and the best that most models find.
     moving = _moving_targets(windows, forecast)
@@ -144,7 +144,7 @@ def _moving_targets(windows: Windows, forecast: FloatArray) -> set[str]:
         np.stack([np.bincount(group, each) for each in np.abs(values - naive).mean(axis=1).T])
         for values in (forecast, windows.targets)
     )
-    moving = (apart > NAIVE_SHARE * error).mean(axis=1)
+    moving = (apart > _NAIVE_SHARE * error).mean(axis=1)
     return {name for place, name in enumerate(windows.cut.targets) if moving[place] >= 0.5}
 
 
@@ -160,7 +160,7 @@ def _ratios(
     # A series of one value has a spread of rounding errors only.
     largest = np.zeros(len(counts))
     np.maximum.at(largest, index, np.abs(actual).max(axis=1))
-    usable = (counts >= LEAST_WINDOWS) & (spread > 1e-12 * largest)
+    usable = (counts >= _LEAST_WINDOWS) & (spread > 1e-12 * largest)
     ratios: FloatArray = _spread(forecast, index, counts, centre)[usable] / spread[usable]
     return ratios
 

@@ -26,10 +26,10 @@ from qhq.evaluation.bootstrap import block_length
 from qhq.evaluation.significance import LEAST_DATES, LEVEL, SAME, say_p_value
 from qhq.seeding import child_seed
 
-SET_LEVEL = 0.10
+_SET_LEVEL = 0.10
 """One minus the probability that the set holds the best, as in the paper."""
 
-DRAWS = 1_000
+_DRAWS = 1_000
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def confidence_set(
     found = _set_p_values(table, block, seed)
     p_values = {name: found[names.index(owner)] for name, owner in owners.items()}
     superior = _superior_p(table, names.index(owners[benchmark]), block, seed) if benchmark else None
-    members = tuple(name for name, value in p_values.items() if value > SET_LEVEL)
+    members = tuple(name for name, value in p_values.items() if value > _SET_LEVEL)
     return ConfidenceSet(members, p_values, benchmark, superior, dates, block)
 
 
@@ -139,7 +139,7 @@ def _set_p_values(table: FloatArray, block: int, seed: int) -> list[float]:
     """P-value of each column, in their order, by the statistic that asks for no memory of all pairs."""
     from arch.bootstrap import MCS
 
-    found = MCS(table, SET_LEVEL, reps=DRAWS, block_size=block, method="max", seed=child_seed(seed, "set"))
+    found = MCS(table, _SET_LEVEL, reps=_DRAWS, block_size=block, method="max", seed=child_seed(seed, "set"))
     found.compute()
     # `arch` gives them in the order in which it removed the models.
     return [float(each) for each in found.pvalues["Pvalue"].sort_index()]
@@ -149,7 +149,7 @@ def _superior_p(table: FloatArray, benchmark: int, block: int, seed: int) -> flo
     from arch.bootstrap import SPA
 
     others = np.delete(table, benchmark, axis=1)
-    found = SPA(table[:, benchmark], others, reps=DRAWS, block_size=block, seed=child_seed(seed, "superior"))
+    found = SPA(table[:, benchmark], others, reps=_DRAWS, block_size=block, seed=child_seed(seed, "superior"))
     found.compute()
     # Of its three p-values the one that Hansen recommends: the upper one counts hopeless rivals as rivals.
     return float(found.pvalues["consistent"])
@@ -170,7 +170,7 @@ def say_set(found: ConfidenceSet, what: str, benchmark: str) -> str:
     if found.reason:
         return f"No Model Confidence Set: {found.reason}"
     text = (
-        f"Model Confidence Set ({100 * (1 - SET_LEVEL):g} %): {len(found.members)} of {len(found.p_values)}"
+        f"Model Confidence Set ({100 * (1 - _SET_LEVEL):g} %): {len(found.members)} of {len(found.p_values)}"
     )
     if found.superior_p is None:
         return text

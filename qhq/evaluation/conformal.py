@@ -91,7 +91,7 @@ Unit = Literal["none", "series", "window"]
 
 LEVEL = 0.9
 
-FLOOR_FRACTION = 0.1
+_FLOOR_FRACTION = 0.1
 """A window's unit is taken as at least this fraction of the median one in validation."""
 
 
@@ -181,7 +181,7 @@ class Coverage:
     by_regime: dict[str, Share]
 
 
-DATE_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_DATE_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def fit_conformal(
@@ -284,7 +284,7 @@ def _coverage(
         width=float(width.mean()),
         by_date=ByDate(
             float(rate.min()),
-            tuple(np.quantile(rate, DATE_QUANTILES).tolist()),
+            tuple(np.quantile(rate, _DATE_QUANTILES).tolist()),
             float(rate.max()),
         ),
         by_regime={
@@ -297,7 +297,7 @@ def _coverage(
 
 def _fit_floor(windows: Windows) -> FloatArray:
     floors = np.array([np.median(movement(track, windows)) for track in tracks(windows)])
-    return np.where(floors > 0, FLOOR_FRACTION * floors, 1.0)
+    return np.where(floors > 0, _FLOOR_FRACTION * floors, 1.0)
 
 
 def error_unit(unit: Unit, windows: Windows, floor: FloatArray) -> FloatArray:
@@ -313,8 +313,8 @@ def error_unit(unit: Unit, windows: Windows, floor: FloatArray) -> FloatArray:
     return size
 
 
-RATE = 0.02
-"""Step of the level after one date; its memory is about 1 / RATE dates."""
+_RATE = 0.02
+"""Step of the level after one date; its memory is about 1 / _RATE dates."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -341,7 +341,7 @@ def follow_conformal(
     conformal: Conformal,
     validation: tuple[Windows, FloatArray],
     test: tuple[Windows, FloatArray],
-    rate: float = RATE,
+    rate: float = _RATE,
 ) -> Adaptive:
     """Make intervals of the test split, each with what was known before it.
 

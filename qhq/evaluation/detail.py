@@ -88,7 +88,7 @@ class _Case:
     naive: FloatArray
     scale: FloatArray
 
-    def part(self, rows: Mask, steps: slice) -> _Case:
+    def select(self, rows: Mask, steps: slice) -> _Case:
         """Some windows, a mask (N,), at some horizons."""
         cells = {name: getattr(self, name)[rows, steps] for name in ("actual", "forecast", "naive")}
         return replace(self, **cells, scale=self.scale[rows], group=self.group[rows], dates=self.dates[rows])
@@ -141,9 +141,9 @@ def _rows(case: _Case) -> Iterator[Row]:
     for name in groups:
         rows = np.ones(len(group), dtype=bool) if name is None else group == name
         for step in steps:
-            part = case.part(rows, slice(None) if step is None else slice(step - 1, step))
+            some = case.select(rows, slice(None) if step is None else slice(step - 1, step))
             yield Row(
-                name, step, int(np.count_nonzero(rows)), part.metrics(), part.detail(interval=name is None)
+                name, step, int(np.count_nonzero(rows)), some.metrics(), some.detail(interval=name is None)
             )
 
 

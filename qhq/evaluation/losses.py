@@ -42,24 +42,24 @@ from qhq.evaluation.baselines.har import VOLATILITIES
 from qhq.evaluation.baselines.persistence import last_value
 from qhq.pricing.black_scholes import implied_volatility
 
-QLIKE, SQUARED_LOG = "qlike", "squared_log"
-OVER_STRIKE, IMPLIED_VOLATILITY = "over_strike", "implied_volatility"
+QLIKE, _SQUARED_LOG = "qlike", "squared_log"
+_OVER_STRIKE, _IMPLIED_VOLATILITY = "over_strike", "implied_volatility"
 ABSOLUTE = "absolute"
 
 TITLES = {
     QLIKE: "QLIKE",
-    SQUARED_LOG: "squared log error",
-    OVER_STRIKE: "absolute error over the strike",
-    IMPLIED_VOLATILITY: "absolute error of the implied volatility",
+    _SQUARED_LOG: "squared log error",
+    _OVER_STRIKE: "absolute error over the strike",
+    _IMPLIED_VOLATILITY: "absolute error of the implied volatility",
     ABSOLUTE: "absolute error over the symbol's unit",
 }
 """Losses as people read them."""
 
 SHORT = {
     QLIKE: "QLIKE",
-    SQUARED_LOG: "log error²",
-    OVER_STRIKE: "error/strike",
-    IMPLIED_VOLATILITY: "iv error",
+    _SQUARED_LOG: "log error²",
+    _OVER_STRIKE: "error/strike",
+    _IMPLIED_VOLATILITY: "iv error",
     ABSOLUTE: "error/unit",
 }
 """The same at the head of a column."""
@@ -99,9 +99,9 @@ class TaskLosses:
 def loss_names(windows: Windows) -> tuple[str, ...]:
     """Losses of the task that windows like these set, the one that decides first."""
     if is_volatility(windows.cut):
-        return QLIKE, SQUARED_LOG
+        return QLIKE, _SQUARED_LOG
     if has_option_prices(windows):
-        return OVER_STRIKE, IMPLIED_VOLATILITY
+        return _OVER_STRIKE, _IMPLIED_VOLATILITY
     return (ABSOLUTE,)
 
 
@@ -132,14 +132,14 @@ def task_losses(windows: Windows, forecasts: Mapping[str, FloatArray], scale: Fl
         if names[0] == QLIKE:
             ratio = _log_ratio(windows, forecast)
             error = np.clip(ratio, -FURTHEST, FURTHEST)
-            values = {QLIKE: qlike(error), SQUARED_LOG: error**2}
+            values = {QLIKE: qlike(error), _SQUARED_LOG: error**2}
             # Of a session that did not move every forecast is at the bound: that says nothing of this one.
             bounded[name] = int(np.count_nonzero((ratio != error) & (ratio > -np.inf)))
-        elif names[0] == OVER_STRIKE:
+        elif names[0] == _OVER_STRIKE:
             volatility, outside = volatility_errors(windows, forecast)
             values = {
-                OVER_STRIKE: np.abs(strike_errors(windows, forecast)),
-                IMPLIED_VOLATILITY: np.abs(volatility),
+                _OVER_STRIKE: np.abs(strike_errors(windows, forecast)),
+                _IMPLIED_VOLATILITY: np.abs(volatility),
             }
             bounded[name] = int(np.count_nonzero(outside))
         else:

@@ -33,13 +33,13 @@ import numpy as np
 
 from qhq.data.panel import FloatArray
 
-MOST_COSINES, LEAST_COSINES = 64, 4
+_MOST_COSINES, _LEAST_COSINES = 64, 4
 """More add nothing to the power; with fewer a test needs a statistic above 2.8 at 5 %."""
 
-MOST_PERSISTENT = 0.995
+_MOST_PERSISTENT = 0.995
 """Autocorrelation at which a series of some thousand dates looks like one without a mean."""
 
-POWER = 0.8
+_POWER = 0.8
 """Of the effects that are called detectable."""
 
 # Gauss and Legendre's nodes over the angles 0 to pi / 2 of Craig's formula (see `MeanTest._exceeds`), the
@@ -57,7 +57,7 @@ class MeanTest:
         error: Its standard error, from the long-run variance.
         count: Length of the series, n.
         cosines: Degrees of freedom of the variance, B.
-        persistence: Autocorrelation of neighbours, its small-sample bias taken off; 0 to `MOST_PERSISTENT`.
+        persistence: Autocorrelation of neighbours, its small-sample bias taken off; 0 to `_MOST_PERSISTENT`.
     """
 
     mean: float
@@ -99,7 +99,7 @@ class MeanTest:
         The mean must lie above the critical value even if it comes out low: as low as it does in one of five
         draws, which is the two-sided level of 40 % on one side.
         """
-        return (self.critical(level) + self.critical(2 * (1 - POWER))) * self.error
+        return (self.critical(level) + self.critical(2 * (1 - _POWER))) * self.error
 
     def _exceeds(self, statistic: float) -> float:
         """P(|t| > statistic) for a Gaussian series of mean zero and this persistence.
@@ -144,7 +144,7 @@ def _persistence(series: FloatArray) -> float:
     """
     count, centred = len(series), series - series.mean()
     found = float(centred[1:] @ centred[:-1] / (centred @ centred))
-    return float(np.clip((count * found + 1) / (count - 3), 0.0, MOST_PERSISTENT))
+    return float(np.clip((count * found + 1) / (count - 3), 0.0, _MOST_PERSISTENT))
 
 
 def _choose_cosines(count: int, persistence: float, horizon: int) -> int:
@@ -154,10 +154,10 @@ def _choose_cosines(count: int, persistence: float, horizon: int) -> int:
     an autoregression; averaged over B, by a third of that at B. Its square plus 2/B, the variance, is least
     at B^5 = n^4 / (2 (pi^2 q / 3)^2).
     """
-    most = min(count ** (2 / 3), MOST_COSINES, count / (2 * horizon))
+    most = min(count ** (2 / 3), _MOST_COSINES, count / (2 * horizon))
     curvature = math.pi**2 / 3 * persistence / (1 - persistence) ** 2
     best = (count**4 / (2 * curvature**2)) ** 0.2 if curvature > 0 else most
-    return max(LEAST_COSINES, int(min(best, most)))
+    return max(_LEAST_COSINES, int(min(best, most)))
 
 
 def _covariance(count: int, cosines: int, persistence: float) -> FloatArray:

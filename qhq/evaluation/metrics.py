@@ -30,7 +30,7 @@ class Metrics:
         mae: Mean absolute error, in the unit of the targets.
         rmse: Root mean square error, in the unit of the targets.
         mape: Mean absolute error over the actual value, in percent; None where an actual value is not above
-            zero, or is close to it beside others of its symbol and target (see ``LEAST_PERCENT``), and for
+            zero, or is close to it beside others of its symbol and target (see ``_LEAST_PERCENT``), and for
             returns and logarithms, whose zero means nothing.
         mase: Mean of the absolute error over the in-sample naive MAE of the symbol and target; below 1 beats
             it; None where a symbol was never trained on.
@@ -85,7 +85,7 @@ def score(
     )
 
 
-LEAST_PERCENT = 0.05
+_LEAST_PERCENT = 0.05
 """A value below this fraction of the median of its symbol and target makes errors in percent its own: one
 cent beside a median of five dollars, missed by a cent, weighs as much as five dollars missed altogether."""
 
@@ -125,7 +125,7 @@ def near_zero(actual: FloatArray, group: npt.NDArray[np.str_] | None = None) -> 
     parts = np.split(actual[order], np.flatnonzero(np.diff(code[order])) + 1)
     for number, values in enumerate(parts):
         smallest, median = values.min(axis=(0, 1)), np.median(np.abs(values), axis=(0, 1))
-        for target in np.flatnonzero((smallest <= 0) | (smallest < LEAST_PERCENT * median))[:1]:
+        for target in np.flatnonzero((smallest <= 0) | (smallest < _LEAST_PERCENT * median))[:1]:
             return NearZero(number, int(target), float(smallest[target]), float(median[target]))
     return None
 
@@ -143,7 +143,7 @@ class RelativeErrors:
     rmse: float | None
 
 
-STILL = 1e-12
+_STILL = 1e-12
 """A last value whose error is below this fraction of the symbol's largest value errs by rounding alone."""
 
 
@@ -177,7 +177,7 @@ def relative_errors(
     # `largest[code] = ...` would keep the last window of a symbol, not the largest.
     np.maximum.at(largest, code, np.abs(actual).max(axis=1))
     own, rival = np.abs(forecast - actual), np.abs(naive - actual)
-    moves = means(rival) > STILL * largest
+    moves = means(rival) > _STILL * largest
     if not moves.any():
         return RelativeErrors(None, None)
     with np.errstate(over="ignore"):

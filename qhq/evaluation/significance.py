@@ -38,7 +38,7 @@ WEIGHING = "Skill and tests give every symbol the same weight; in the MAE those 
 LEAST_DATES = 10
 """Fewer dates, or fewer than twice the horizon, are not tested."""
 
-MOST_FAMILY = 4
+_MOST_FAMILY = 4
 """Pairs of a family: each further one costs the others power."""
 
 SAME = 1e-9
@@ -177,9 +177,9 @@ def compare(
 
 
 def _refuse_family(family: Sequence[tuple[str, str]], chosen: Sequence[tuple[str, str]]) -> None:
-    if len(set(family)) > MOST_FAMILY:
+    if len(set(family)) > _MOST_FAMILY:
         raise DataError(
-            f"A family of tests must have at most {MOST_FAMILY} pairs",
+            f"A family of tests must have at most {_MOST_FAMILY} pairs",
             got=f"{len(set(family))} pairs",
             fix="Name the comparisons that the question is about; the others are exploratory",
         )

@@ -20,7 +20,7 @@ from qhq.evaluation.significance import LEVEL, WEIGHING
 from qhq.report.figures import finish_figure
 from qhq.runs.studies import AblationRecord, Row
 
-COLOURS = {
+_COLOURS = {
     "hybrid": "tab:purple",
     "mlp": "tab:blue",
     "mlp_tuned": "tab:olive",
@@ -29,8 +29,8 @@ COLOURS = {
     "unentangled": "tab:pink",
     "no_middle": "tab:green",
 }
-BASELINE = "tab:gray"
-LEFT_OUT = 0.1
+_BASELINE = "tab:gray"
+_LEFT_OUT = 0.1
 """A baseline so far below zero and all models, or below models far above zero, would squeeze the others."""
 
 
@@ -47,16 +47,16 @@ def draw_ablation(record: AblationRecord) -> Figure:
     middle = {row["variant"]: float(np.median(gains[row["variant"]])) for row in rows}
     worst = min(middle[row["variant"]] for row in rows if row["kind"] == "model")
     models = [middle[row["variant"]] for row in rows if row["kind"] == "model"]
-    far = worst - max(LEFT_OUT, 3 * (max(models) - worst))
+    far = worst - max(_LEFT_OUT, 3 * (max(models) - worst))
     # Where all models are far better than the last value, that is what would squeeze them.
-    lowest = far if far > 0 else min(worst, -LEFT_OUT)
+    lowest = far if far > 0 else min(worst, -_LEFT_OUT)
     shown = [row for row in rows if middle[row["variant"]] >= lowest]
     figure = Figure(figsize=(9, 1.8 + 0.36 * len(shown)), layout="constrained")
     axes = figure.subplots()
     for row in shown:
         _draw_row(axes, row, gains[row["variant"]])
     if any(row["kind"] == "baseline" for row in shown):
-        axes.plot([], [], "D", color=BASELINE, markersize=6, label="classical baseline")
+        axes.plot([], [], "D", color=_BASELINE, markersize=6, label="classical baseline")
     if lowest <= 0:
         axes.axvline(0, color="black", linestyle=":", label="last value")
     # The first row on top, as in the table.
@@ -83,7 +83,7 @@ def _gains(record: AblationRecord) -> dict[str, list[float]]:
 
 
 def _draw_row(axes: Axes, row: Row, gains: list[float]) -> None:
-    name, colour = row["variant"].replace("_", " "), COLOURS.get(row["variant"], BASELINE)
+    name, colour = row["variant"].replace("_", " "), _COLOURS.get(row["variant"], _BASELINE)
     if row["kind"] == "baseline":
         axes.plot(gains, [name], "D", color=colour, markersize=6)
         return

@@ -17,10 +17,10 @@ from qhq.data.columns import unit_of
 from qhq.data.panel import Mask, Panel
 
 Days = tuple[np.datetime64, np.datetime64]
-SPLIT_COLOURS = {"train": "tab:blue", "validation": "tab:orange", "test": "tab:green"}
-WIDE = 8.0
+_SPLIT_COLOURS = {"train": "tab:blue", "validation": "tab:orange", "test": "tab:green"}
+_WIDE = 8.0
 """A range of prices this many times its low is drawn on a logarithmic axis."""
-FEW = 10
+_FEW = 10
 """So few sessions are each named on the axis."""
 
 
@@ -126,12 +126,12 @@ def _draw_line(
 ) -> None:
     axes.plot(days, values, color="black", linewidth=1, marker="." if len(days) < 30 else "")
     low, high = (np.nanmin(values), np.nanmax(values)) if np.isfinite(values).any() else (1.0, 1.0)
-    if 0 < WIDE * low < high:
+    if 0 < _WIDE * low < high:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_locator(NullLocator())
-    if len(days) < FEW:  # or the axis would count hours
+    if len(days) < _FEW:  # or the axis would count hours
         axes.set_xticks(
             [_place(day) for day in days], labels=[str(day.astype("datetime64[D]")) for day in days]
         )
@@ -143,7 +143,7 @@ def _surround(axes: Axes, frame: Frame) -> None:
     """Shade the splits of the data, hatch the gaps, mark the share splits."""
     for split, (first, last) in frame.spans.items():
         axes.axvspan(
-            _place(first), _place(last), color=SPLIT_COLOURS[split], alpha=0.12, linewidth=0, label=split
+            _place(first), _place(last), color=_SPLIT_COLOURS[split], alpha=0.12, linewidth=0, label=split
         )
     for number, gap in enumerate(frame.facts["gaps"]):
         days = [_place(np.datetime64(gap[end])) for end in ("after", "before")]

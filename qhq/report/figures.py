@@ -28,8 +28,8 @@ from qhq.runs.run_folder import RunFolder, writable
 Note = Callable[[str], None]
 """Tells a person something by the way."""
 
-SESSIONS_SHOWN = 60
-SERIES_SHOWN = 12
+_SESSIONS_SHOWN = 60
+_SERIES_SHOWN = 12
 
 
 def draw_run_figures(folder: RunFolder, note: Note) -> list[Path]:
@@ -129,8 +129,8 @@ def draw_forecasts(predictions: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(10, 2.6 * len(series)), layout="constrained")
     grid = figure.subplots(len(series), 1, squeeze=False)[:, 0]
     for axes, name in zip(grid, series, strict=True):
-        _draw_series(axes, shown[shown["symbol"] == name].tail(SESSIONS_SHOWN), name)
-    figure.suptitle(f"Last {SESSIONS_SHOWN} rows of the test split at most, one step ahead{_target(shown)}")
+        _draw_series(axes, shown[shown["symbol"] == name].tail(_SESSIONS_SHOWN), name)
+    figure.suptitle(f"Last {_SESSIONS_SHOWN} rows of the test split at most, one step ahead{_target(shown)}")
     figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
@@ -149,9 +149,9 @@ def _target(predictions: pd.DataFrame) -> str:
 def _longest_series(predictions: pd.DataFrame) -> list[str]:
     """The symbols; of options the longest contract of each underlying."""
     if "underlying" not in predictions:
-        return sorted(predictions["symbol"].unique())[:SERIES_SHOWN]
+        return sorted(predictions["symbol"].unique())[:_SERIES_SHOWN]
     rows = predictions.groupby(["underlying", "symbol"]).size()
-    return [str(name) for _, name in rows.groupby("underlying").idxmax()][:SERIES_SHOWN]
+    return [str(name) for _, name in rows.groupby("underlying").idxmax()][:_SERIES_SHOWN]
 
 
 def _draw_series(axes: Axes, rows: pd.DataFrame, name: str) -> None:
@@ -185,8 +185,8 @@ def save_figure(figure: Figure, path: Path, caveat: Caveat = NO_CAVEAT) -> Path:
     return path
 
 
-QUANTUM, CLASSICAL, DATA = "#e7d9f5", "#dbe9f6", "#eeeeee"
-WIDTH, GAP, HEIGHT = 1.7, 0.45, 1.0
+_QUANTUM, _CLASSICAL, _DATA = "#e7d9f5", "#dbe9f6", "#eeeeee"
+_WIDTH, _GAP, _HEIGHT = 1.7, 0.45, 1.0
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def draw_model(config: ExperimentConfig, quantum: Quantum | None) -> Figure:
         quantum: Sizes of the circuit, as the run's record has them; None without one.
     """
     boxes = model_boxes(config, quantum)
-    width = len(boxes) * (WIDTH + GAP) + GAP
+    width = len(boxes) * (_WIDTH + _GAP) + _GAP
     figure = Figure(figsize=(1.05 * width, 2.6), layout="constrained")
     axes = figure.subplots()
     axes.set_axis_off()
@@ -225,22 +225,22 @@ def model_boxes(config: ExperimentConfig, quantum: Quantum | None) -> list[Box]:
     scaling = data.scaling if isinstance(data.scaling, str) else "mixed"
     middle = []
     if quantum:
-        angles = Box("angles", str(quantum.angle_scaling), CLASSICAL)
+        angles = Box("angles", str(quantum.angle_scaling), _CLASSICAL)
         name = config.quantum.ansatz if config.quantum else ""
         detail = f"{name}\n{quantum.qubits} qubits, {quantum.weights} weights"
-        middle = [angles, Box("quantum layer", detail, QUANTUM)]
+        middle = [angles, Box("quantum layer", detail, _QUANTUM)]
     after = [
         word for word in (model.activation_after, "layer norm" * model.layer_norm) if word not in ("none", "")
     ]
     if after:
-        middle.append(Box("after", "\n".join(after), CLASSICAL))
+        middle.append(Box("after", "\n".join(after), _CLASSICAL))
     return [
-        Box("window", f"{data.window} x {len(data.features)}\n{scaling} scaling", DATA),
-        *(Box(layer.unit.upper(), f"hidden {layer.hidden}", CLASSICAL) for layer in model.recurrent),
-        Box("linear", f"{latent} features" + _after(model.activation_before), CLASSICAL),
+        Box("window", f"{data.window} x {len(data.features)}\n{scaling} scaling", _DATA),
+        *(Box(layer.unit.upper(), f"hidden {layer.hidden}", _CLASSICAL) for layer in model.recurrent),
+        Box("linear", f"{latent} features" + _after(model.activation_before), _CLASSICAL),
         *middle,
-        Box("head", "linear" + _after(model.output_activation), CLASSICAL),
-        Box("forecast", f"{data.horizon} x {', '.join(data.targets)}", DATA),
+        Box("head", "linear" + _after(model.output_activation), _CLASSICAL),
+        Box("forecast", f"{data.horizon} x {', '.join(data.targets)}", _DATA),
     ]
 
 
@@ -249,26 +249,26 @@ def _after(activation: str) -> str:
 
 
 def _draw_box(axes: Axes, index: int, box: Box, *, arrow: bool) -> None:
-    left = GAP + index * (WIDTH + GAP)
+    left = _GAP + index * (_WIDTH + _GAP)
     patch = FancyBboxPatch(
-        (left, 0), WIDTH, HEIGHT, boxstyle="round,pad=0.02", facecolor=box.colour, edgecolor="#444444"
+        (left, 0), _WIDTH, _HEIGHT, boxstyle="round,pad=0.02", facecolor=box.colour, edgecolor="#444444"
     )
     axes.add_patch(patch)
-    axes.text(left + WIDTH / 2, 0.74, box.title, ha="center", va="center", fontsize=9, weight="bold")
-    axes.text(left + WIDTH / 2, 0.32, box.detail, ha="center", va="center", fontsize=7)
+    axes.text(left + _WIDTH / 2, 0.74, box.title, ha="center", va="center", fontsize=9, weight="bold")
+    axes.text(left + _WIDTH / 2, 0.32, box.detail, ha="center", va="center", fontsize=7)
     if arrow:
-        start, end = (left + WIDTH + 0.03, HEIGHT / 2), (left + WIDTH + GAP - 0.03, HEIGHT / 2)
+        start, end = (left + _WIDTH + 0.03, _HEIGHT / 2), (left + _WIDTH + _GAP - 0.03, _HEIGHT / 2)
         axes.annotate("", xy=end, xytext=start, arrowprops={"arrowstyle": "-|>", "color": "#444444"})
 
 
 def _draw_skip(axes: Axes, boxes: list[Box], label: str) -> None:
     titles = [box.title for box in boxes]
     start, end = titles.index("linear"), titles.index("head")
-    left, right = (GAP + place * (WIDTH + GAP) + WIDTH / 2 for place in (start, end))
-    axes.plot([left, left, right], [HEIGHT, 1.5, 1.5], color="#444444", linewidth=1)
+    left, right = (_GAP + place * (_WIDTH + _GAP) + _WIDTH / 2 for place in (start, end))
+    axes.plot([left, left, right], [_HEIGHT, 1.5, 1.5], color="#444444", linewidth=1)
     axes.annotate(
         "",
-        xy=(right, HEIGHT + 0.03),
+        xy=(right, _HEIGHT + 0.03),
         xytext=(right, 1.5),
         arrowprops={"arrowstyle": "-|>", "color": "#444444"},
     )

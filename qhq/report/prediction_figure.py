@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-SERIES_SHOWN = 12
+_SERIES_SHOWN = 12
 
 
 def draw_prediction(record: dict[str, Any], history: pd.DataFrame) -> Figure:
@@ -21,7 +21,7 @@ def draw_prediction(record: dict[str, Any], history: pd.DataFrame) -> Figure:
     """
     rows = pd.DataFrame(record["rows"])
     rows["date"] = pd.to_datetime(rows["date"])
-    shown = list(rows.groupby(["symbol", "target"], sort=False))[:SERIES_SHOWN]
+    shown = list(rows.groupby(["symbol", "target"], sort=False))[:_SERIES_SHOWN]
     columns = min(3, len(shown))
     lines = math.ceil(len(shown) / columns)
     figure = Figure(figsize=(4.2 * columns, 0.7 + 2.8 * lines), layout="constrained")

@@ -141,9 +141,9 @@ def _word(shots: int | None) -> str:
     return "exact" if shots is None else f"{shots} shots"
 
 
-PANELS_A_ROW = 3
-DOT = "a point, median of its seeds"
-MOST_LEVEL = 8
+_PANELS_A_ROW = 3
+_DOT = "a point, median of its seeds"
+_MOST_LEVEL = 8
 """More labels, or longer ones, are turned to be read."""
 
 
@@ -157,7 +157,7 @@ def draw_stage(record: StageRecord, metric: str) -> Figure:
     rows = [row for row in record["rows"] if row["value"] is not None]
     varied = len({row["parameters"] for row in rows}) > 1
     keys = [*record["keys"], *(["parameters"] if varied else [])]
-    columns = min(PANELS_A_ROW, len(keys))
+    columns = min(_PANELS_A_ROW, len(keys))
     lines = math.ceil(len(keys) / columns)
     figure = Figure(figsize=(1 + 4.2 * columns, 1.3 + 3.2 * lines), layout="constrained")
     grid = figure.subplots(lines, columns, squeeze=False).ravel()
@@ -197,11 +197,11 @@ def _is_continuous(labels: list[Any]) -> bool:
     """Whether labels are numbers for an axis, and not a few to stand side by side."""
     if not all(isinstance(label, int | float) for label in labels):
         return False
-    return len(set(labels)) > MOST_LEVEL or any(isinstance(label, float) for label in labels)
+    return len(set(labels)) > _MOST_LEVEL or any(isinstance(label, float) for label in labels)
 
 
 def _scatter(axes: Axes, numbers: FloatArray, values: FloatArray) -> None:
-    axes.plot(numbers, values, "o", color="tab:blue", alpha=0.6, markersize=4, label=DOT)
+    axes.plot(numbers, values, "o", color="tab:blue", alpha=0.6, markersize=4, label=_DOT)
     # Learning rates and widths are tried over decades; on a linear axis all but the last would be one dot.
     if numbers.min() > 0 and numbers.max() > 20 * numbers.min():
         axes.set_xscale("log")
@@ -213,14 +213,14 @@ def _by_label(axes: Axes, labels: list[Any], values: FloatArray) -> None:
     for place, label in enumerate(distinct):
         own = values[[each == label for each in labels]]
         _column(axes, place, own, named=place == 0)
-    turned = len(distinct) > MOST_LEVEL or any(len(str(label)) > MOST_LEVEL for label in distinct)
+    turned = len(distinct) > _MOST_LEVEL or any(len(str(label)) > _MOST_LEVEL for label in distinct)
     axes.set_xticks(range(len(distinct)), [str(label) for label in distinct])
     axes.tick_params(axis="x", rotation=90 if turned else 0, labelsize=7 if turned else 9)
 
 
 def _column(axes: Axes, place: int, values: FloatArray, *, named: bool) -> None:
     axes.plot([place] * len(values), values, "o", color="tab:blue", alpha=0.35, markersize=4,
-              label=DOT if named else None)  # fmt: skip
+              label=_DOT if named else None)  # fmt: skip
     median = median_interval(values)
     if median.low is not None and median.high is not None:
         ends = [[median.value - median.low], [median.high - median.value]]

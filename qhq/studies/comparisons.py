@@ -24,7 +24,7 @@ from qhq.runs.studies import Row
 Measured = Mapping[str, Sequence[Mapping[str, Any]]]
 """What was measured of each model, one a seed, and of each baseline, one in all; each with ``losses``."""
 
-ONE_SEED = "one seed"
+_ONE_SEED = "one seed"
 """Reason of a model that is not tested, since its next training may come out otherwise."""
 
 
@@ -74,7 +74,7 @@ def call(measured: Measured, comparison: Comparison, models: Collection[str]) ->
     if found == "not tested":
         return Call(found, comparison.reason)
     if any(len(measured[name]) == 1 for name in (comparison.first, comparison.second) if name in models):
-        return Call("not tested", ONE_SEED)
+        return Call("not tested", _ONE_SEED)
     if found == "not shown" or _agree(measured, comparison, models):
         return Call(found)
     return Call("not shown")

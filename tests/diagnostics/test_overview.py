@@ -11,15 +11,15 @@ from .circuits import ansatz_of, shipped
 
 
 def test_everything_is_measured_and_reported_in_order():
-    told = []
+    steps = []
     found = look_deep(
         shipped("reference"),
         lambda qubits: shipped("reference", qubits=qubits),
-        progress=lambda *step: told.append(step),
+        progress=lambda *step: steps.append(step),
     )
     assert None not in asdict(found).values()
     names = [field.name.replace("_", " ") for field in fields(Overview)]
-    assert told == [(done, len(names), name) for done, name in enumerate(names)]
+    assert steps == [(done, len(names), name) for done, name in enumerate(names)]
     json.dumps(asdict(found), allow_nan=False)
 
 

@@ -49,7 +49,7 @@ def _contract(spot, strike, right, rng):
 def option_windows(
     panel=None, *, window=5, horizon=1, targets=("mid",), features=None, task="price", **kwargs
 ):
-    """Windows of `option_panel`; the features are the targets unless they are told."""
+    """Windows of `option_panel`; the features are the targets unless others are given."""
     panel = option_panel() if panel is None else panel
     return cut_windows(panel, Cut(window, horizon, features or targets, targets, task=task, **kwargs))
 

@@ -147,10 +147,10 @@ def test_thousands_of_windows_of_twelve_dates_are_twelve_observations():
     assert (found.held.count, found.held.dates) == (3600, 12)
     assert found.held.high - found.held.low > 0.1
     assert_allclose((found.by_date.lowest, found.by_date.highest), (0.48, 1.0), atol=0.06)
-    told = say_coverage([asdict(found)])
-    assert "(3,600 values on 12 dates, 95 % interval " in told
-    assert f"single dates from {found.by_date.lowest:.2f} to 1.00" in told
-    assert told.endswith("The values of a date hold or fail together: these are 12 observations, not more.")
+    text = say_coverage([asdict(found)])
+    assert "(3,600 values on 12 dates, 95 % interval " in text
+    assert f"single dates from {found.by_date.lowest:.2f} to 1.00" in text
+    assert text.endswith("The values of a date hold or fail together: these are 12 observations, not more.")
 
 
 def test_coverage_is_reported_by_regime():

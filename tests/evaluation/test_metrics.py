@@ -151,7 +151,7 @@ def test_what_cannot_be_measured_is_refused(change, match):
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "defined"),
     [
         ([100.0, 90.0, 30.0], True),
         ([100.0, 90.0, 4.0], False),  # one cent beside dollars is all of the mean
@@ -161,10 +161,10 @@ def test_what_cannot_be_measured_is_refused(change, match):
         ([1e-9, 2e-9, 3e-9], True),  # a small unit is not near zero
     ],
 )
-def test_errors_in_percent_are_reported_of_what_is_above_zero_and_far_from_it(values, told):
+def test_errors_in_percent_are_reported_of_what_is_above_zero_and_far_from_it(values, defined):
     actual = np.array(values).reshape(-1, 1, 1)
     metrics = score(actual, 1.01 * actual, 1.02 * actual, np.ones(3))
-    assert (metrics.mape is not None) == told
+    assert (metrics.mape is not None) == defined
     assert metrics.skill is not None
 
 
@@ -209,7 +209,7 @@ def test_without_held_out_underlyings_all_is_seen():
 
 
 @pytest.mark.parametrize(
-    ("targets", "told"),
+    ("targets", "defined"),
     [
         (("adj_close",), True),
         (("garman_klass",), True),
@@ -218,8 +218,8 @@ def test_without_held_out_underlyings_all_is_seen():
         (("garman_klass", "log_garman_klass"), False),
     ],
 )
-def test_errors_in_percent_are_reported_where_zero_means_nothing_left(targets, told):
-    assert has_percent(targets) is told
+def test_errors_in_percent_are_reported_where_zero_means_nothing_left(targets, defined):
+    assert has_percent(targets) is defined
 
 
 @pytest.mark.parametrize(("factor", "least"), [(1.0, 0.0), (1e3, 0.999)])

@@ -450,7 +450,7 @@ class Interrupted(Exception):
 
 
 class Log(Progress):
-    """Remembers what it was told."""
+    """Remembers what was reported."""
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.titles: list[str] = []

@@ -12,17 +12,17 @@ from qhq.diagnostics.doctor.listening import Activation
 from qhq.diagnostics.doctor.signs import LayerSigns, Signs, can_simulate, values_at
 from qhq.diagnostics.sampling import Array, Probe
 
-SMALL = 0.1
+_SMALL = 0.1
 """Radians: below it cos x is 1 within half a per cent."""
-TINY = 0.03
+_TINY = 0.03
 """Radians: a hundredth of the half turn that a bounded scaling offers."""
-FLAT_SLOPE = 0.15
+_FLAT_SLOPE = 0.15
 """Of <O> by the angles: sin 0.1 is 0.1, a typical angle's is 0.7."""
-FLAT_BEND = 0.05
+_FLAT_BEND = 0.05
 """Slope of a squashing function over its largest: tanh beyond 2.2."""
-PLATEAU_SHARE = 0.5
+_PLATEAU_SHARE = 0.5
 """Share of the samples that makes an angle saturated."""
-TWO_PI = 2 * math.pi
+_TWO_PI = 2 * math.pi
 _ROWS = 32
 
 
@@ -59,13 +59,13 @@ def angles_small(signs: Signs) -> Iterator[Finding]:
         # Not the largest: one outlier among the samples does not make the others move.
         size = float(np.quantile(np.abs(layer.angles), 0.95))
         slope = _slope(signs, layer)
-        if size < SMALL and (slope < FLAT_SLOPE or size < TINY):
+        if size < _SMALL and (slope < _FLAT_SLOPE or size < _TINY):
             yield _small(layer, size, slope)
 
 
 def _small(layer: LayerSigns, size: float, slope: float) -> Finding:
     low, high = float(layer.outputs.min()), float(layer.outputs.max())
-    stationary = slope < FLAT_SLOPE
+    stationary = slope < _FLAT_SLOPE
     where = "where the circuit is stationary" if stationary else "of the turn that they could use"
     return Finding(
         "angles_small",
@@ -108,8 +108,8 @@ def angles_saturated(signs: Signs) -> Iterator[Finding]:
     """Angles at the ends of a bounded scaling, where it is flat."""
     for layer in signs.layers:
         for squash in (each for each in layer.activations if each.near and each.kind in _BOUNDED):
-            flat = (squash.slopes < FLAT_BEND).double().mean(dim=0)
-            stuck = int((flat > PLATEAU_SHARE).sum())
+            flat = (squash.slopes < _FLAT_BEND).double().mean(dim=0)
+            stuck = int((flat > _PLATEAU_SHARE).sum())
             if stuck:
                 yield _saturated(layer, squash, float(flat.mean()), stuck)
                 break
@@ -123,7 +123,7 @@ def _saturated(layer: LayerSigns, squash: Activation, share: float, stuck: int) 
     slope = float(squash.slopes.mean())
     return Finding(
         "angles_saturated",
-        "error" if stuck == columns or share > PLATEAU_SHARE else "warning",
+        "error" if stuck == columns or share > _PLATEAU_SHARE else "warning",
         f"{100 * share:.0f} % of the angles of '{layer.name}' sit at an end of {squash.kind}, {stuck} of"
         f" {columns} inputs most of the time: its slope there is {slope:.1e} of its largest, so the encoder"
         " hardly learns.",
@@ -149,11 +149,11 @@ def angles_wrapped(signs: Signs) -> Iterator[Finding]:
             continue
         reach = float((turned.max(axis=0) - turned.min(axis=0)).max())
         usual = float((np.quantile(turned, 0.95, axis=0) - np.quantile(turned, 0.05, axis=0)).max())
-        if reach > TWO_PI and _comes_back(signs, layer):
+        if reach > _TWO_PI and _comes_back(signs, layer):
             yield Finding(
                 "angles_wrapped",
-                "error" if usual > TWO_PI else "warning",
-                f"The angles of '{layer.name}' run over {reach:.1f} rad ({reach / TWO_PI:.1f} turns; 90 %"
+                "error" if usual > _TWO_PI else "warning",
+                f"The angles of '{layer.name}' run over {reach:.1f} rad ({reach / _TWO_PI:.1f} turns; 90 %"
                 f" of the samples over {usual:.1f} rad): inputs 2 pi apart give the same state.",
                 "Bound them: --set 'quantum.overrides={angle_scaling: pi_tanh}', or scale the data"
                 " (--set data.scaling=window)",
@@ -161,7 +161,7 @@ def angles_wrapped(signs: Signs) -> Iterator[Finding]:
                     "layer": layer.name,
                     "range": reach,
                     "range_p90": usual,
-                    "turns": reach / TWO_PI,
+                    "turns": reach / _TWO_PI,
                     "angle_max": float(np.abs(turned).max()),
                 },
             )
@@ -181,5 +181,5 @@ def _comes_back(signs: Signs, layer: LayerSigns) -> bool:
     if not signs.thorough or not can_simulate(layer.circuit):
         return True
     probe, rows = Probe(layer.circuit), layer.angles[:_ROWS]
-    here, there = (probe.expectations(values_at(rows + turn, layer.weights)) for turn in (0.0, TWO_PI))
+    here, there = (probe.expectations(values_at(rows + turn, layer.weights)) for turn in (0.0, _TWO_PI))
     return bool(np.abs(here - there).max() < 1e-6)

@@ -24,12 +24,12 @@ from qhq.diagnostics.sampling import Sampling
 from qhq.diagnostics.weights import GradientVariance, gradient_trend, gradient_variance
 from qhq.errors import ConfigError
 
-VANISHING = 1e-6
+_VANISHING = 1e-6
 """A gradient below this fraction of the model's largest is lost: it is no larger than float32's rounding."""
-FADING = 1e-4
+_FADING = 1e-4
 """Below this fraction of the largest a module learns far slower than the rest."""
-EXPLODING = 1e3
-LARGE = 1e2
+_EXPLODING = 1e3
+_LARGE = 1e2
 """Change of the scaled forecast by a unit step of the weights; healthy models stay below 10."""
 
 
@@ -98,14 +98,14 @@ def gradient_vanishing(signs: Signs) -> Iterator[Finding]:
     largest = _largest(signs)
     quantum = quantum_layers(signs.model)
     for name, norm in signs.gradients.items():
-        if norm and math.isfinite(largest) and norm < FADING * largest:
+        if norm and math.isfinite(largest) and norm < _FADING * largest:
             share = norm / largest
             fix = "shorten data.window or the recurrent stack, or set model.skip=add"
             if name in quantum:
                 fix = "fewer qubits or layers (--set quantum.depth=1), or a larger head"
             yield Finding(
                 "gradient_vanishing",
-                "error" if share < VANISHING else "warning",
+                "error" if share < _VANISHING else "warning",
                 f"The gradient of '{name}' is {norm:.1e}, {share:.1e} of the largest of the model's modules.",
                 f"Look at the findings on angles and plateaus first; else {fix}",
                 {"module": name, "gradient": norm, "largest": largest, "share": share},
@@ -115,15 +115,15 @@ def gradient_vanishing(signs: Signs) -> Iterator[Finding]:
 def gradient_exploding(signs: Signs) -> Iterator[Finding]:
     """Modules whose gradient is huge or not a number."""
     for name, norm in signs.gradients.items():
-        if norm is not None and not norm < LARGE:
+        if norm is not None and not norm < _LARGE:
             yield Finding(
                 "gradient_exploding",
-                "warning" if norm < EXPLODING else "error",
+                "warning" if norm < _EXPLODING else "error",
                 f"The gradient of '{name}' is {norm:.1e}: one small step of its weights moves the scaled"
                 " forecast by far more than its own size.",
                 "Set --set training.clip_norm=1, lower training.learning_rate, and start from smaller"
                 " weights",
-                {"module": name, "gradient": norm, "limit": LARGE},
+                {"module": name, "gradient": norm, "limit": _LARGE},
             )
 
 
@@ -135,13 +135,13 @@ def _count(signs: Signs) -> int:
     return len(signs.forecast)
 
 
-FLAT = 2.5e-3
+_FLAT = 2.5e-3
 """Variance of a slope: typical slopes are below 0.05, and fall with each qubit more."""
-SCRAMBLED = 3.0
+_SCRAMBLED = 3.0
 """Times the 2-design value: below it the circuit is about as flat as a random unitary. A product of single
 qubits measured by one observable of all of them has 2 (McClean et al., arXiv:1803.11173; Cerezo et al.,
 arXiv:2001.00550), and falls as fast."""
-FEWEST_QUBITS = 6
+_FEWEST_QUBITS = 6
 _WORK = 2e9
 """Amplitudes times gates that a measurement may take, about two seconds."""
 _MOST_SAMPLES, _FEWEST_SAMPLES = 100, 8
@@ -154,10 +154,10 @@ def barren_plateau(signs: Signs) -> Iterator[Finding]:
         if circuit is None or not circuit.num_weights:
             continue
         # On a few qubits a 2-design is not flat yet, so being like one is no fault.
-        if not FEWEST_QUBITS <= circuit.num_qubits <= MOST_QUBITS:
+        if not _FEWEST_QUBITS <= circuit.num_qubits <= MOST_QUBITS:
             continue
         found = gradient_variance(circuit, _sampling(circuit, signs.background.seed))
-        if found.mean.value < SCRAMBLED * found.two_design:
+        if found.mean.value < _SCRAMBLED * found.two_design:
             yield _plateau(layer, circuit, found, _trend(signs.background.family, signs.background.seed))
 
 
@@ -166,7 +166,7 @@ def _plateau(layer: LayerSigns, circuit: Ansatz, found: GradientVariance, slope:
     trend = "" if slope is None else f", and changes by a factor {2**slope:.2f} with each qubit more"
     return Finding(
         "barren_plateau",
-        "error" if variance < FLAT else "warning",
+        "error" if variance < _FLAT else "warning",
         f"The gradient variance of '{layer.name}' over random weights is {variance:.1e} on {qubits} qubits,"
         f" where a circuit that scrambles everything has {found.two_design:.1e}{trend}.",
         "Fewer layers (--set quantum.depth=2), fewer qubits, local observables"

@@ -154,7 +154,7 @@ def calm(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-MOST_NODES = 4000
+_MOST_NODES = 4000
 
 _PASSED = ("Mul", "Add", "Sub", "Div", "View", "Alias", "Clone", "Reshape", "UnsafeView", "ToCopy", "Expand")
 """Nodes that keep a column a column: an activation behind them still belongs to one input."""
@@ -171,7 +171,7 @@ def find_activations(angles: Tensor) -> list[Activation]:
 def _walk(start: Any) -> Iterator[Activation]:
     # A stack of its own: the graph of a long window is deeper than Python recurses.
     waiting, seen = [(start, True)], set[Any]()
-    while waiting and len(seen) < MOST_NODES:
+    while waiting and len(seen) < _MOST_NODES:
         node, near = waiting.pop()
         if node is None or node in seen:
             continue

@@ -12,19 +12,19 @@ from qhq.diagnostics.doctor.signs import LayerSigns, Signs, can_simulate, pooled
 from qhq.diagnostics.inputs import InputSensitivity, input_sensitivity
 from qhq.diagnostics.sampling import Array, Sampling
 
-DEAD_BAND = 3e-4
-UNTRAINED_BAND = 1e-3
-NARROW_BAND = 1e-2
+_DEAD_BAND = 3e-4
+_UNTRAINED_BAND = 1e-3
+_NARROW_BAND = 1e-2
 """Width of the widest output's band over the samples, where +1 to -1 is all there is.
 
 A deep encoder may start narrow and open in training, so that is no reason to warn before it.
 """
-CONSTANT = 1e-5
-COLLAPSED = 0.05
+_CONSTANT = 1e-5
+_COLLAPSED = 0.05
 """Spread of forecasts over that of the targets."""
 _SAMPLES = 16
 _ROUNDING = 1e-6
-MOST_SHOTS = 10_000_000
+_MOST_SHOTS = 10_000_000
 """No device takes more executions in a job; who needs more for each value cannot get there by shots."""
 
 
@@ -37,7 +37,7 @@ def output_band_tight(signs: Signs) -> Iterator[Finding]:
         # One output that moves is enough for the head: the widest one decides.
         widest = int((high - low).argmax())
         width = float((high - low)[widest])
-        if width < (NARROW_BAND if signs.background.epochs else UNTRAINED_BAND):
+        if width < (_NARROW_BAND if signs.background.epochs else _UNTRAINED_BAND):
             yield _tight(layer, float(low[widest]), float(high[widest]))
 
 
@@ -45,12 +45,12 @@ def _tight(layer: LayerSigns, low: float, high: float) -> Finding:
     moved = float(np.ptp(layer.angles, axis=0).max())
     why = (
         f"its angles move by {moved:.2g} rad only"
-        if moved < 10 * NARROW_BAND
+        if moved < 10 * _NARROW_BAND
         else "the circuit flattens them"
     )
     return Finding(
         "output_band_tight",
-        "error" if high - low < DEAD_BAND else "warning",
+        "error" if high - low < _DEAD_BAND else "warning",
         f"The outputs of '{layer.name}' hardly move: the widest band over {len(layer.outputs)} samples is"
         f" [{low:.7f}, {high:.7f}], {high - low:.1e} wide ({why}).",
         "Widen the angles (--set model.activation_before=none, --set data.scaling=window, an encoding with"
@@ -162,8 +162,8 @@ def shot_noise(signs: Signs) -> Iterator[Finding]:
 def _more_shots(needed: int) -> str:
     """What to do about too few shots; some outputs no number of shots can tell apart."""
     widen = "widen the outputs: other observables, larger angles, or a longer training"
-    if needed > MOST_SHOTS:
-        most = _round_number(MOST_SHOTS)
+    if needed > _MOST_SHOTS:
+        most = _round_number(_MOST_SHOTS)
         return f"More shots do not help: it would take more than {most} for each value. Instead {widen}"
     return (
         f"Take about {_round_number(needed)} shots (in the entry of backends.yaml, or --shots; of an"
@@ -206,10 +206,10 @@ def constant_forecast(signs: Signs) -> Iterator[Finding]:
     ratio = signs.spread / moves if moves > 0 else math.inf
     # While training goes on a forecast may well be near its mean still.
     judged = signs.background.epochs > 0 and signs.thorough and not signs.background.relative
-    if ratio < CONSTANT or (ratio < COLLAPSED and judged):
+    if ratio < _CONSTANT or (ratio < _COLLAPSED and judged):
         yield Finding(
             "constant_forecast",
-            "error" if ratio < CONSTANT else "warning",
+            "error" if ratio < _CONSTANT else "warning",
             f"The forecast hardly moves over {len(signs.forecast)} samples: its standard deviation is"
             f" {100 * ratio:.2g} % of the targets'.",
             "Choose a data.scaling relative to the window (--set data.scaling=window), train longer or with"

@@ -173,11 +173,11 @@ def _finite(tensor: Tensor) -> bool:
     return bool(torch.isfinite(tensor).all())
 
 
-BYPASSED = 1e-3
-HARDLY_USED = 1e-2
+_BYPASSED = 1e-3
+_HARDLY_USED = 1e-2
 """Change of the forecast, over its spread, when the circuit's outputs are replaced by their mean."""
 PARITY = 1e-3
-ALIKE = 0.9
+_ALIKE = 0.9
 """Correlation with the exact values that noise leaves; what noise never does is turn them round."""
 _ROWS = 32
 
@@ -245,7 +245,7 @@ def _apart(layer: LayerSigns) -> float:
     given = layer.outputs[: len(rows)]
     if exact.shape != given.shape:
         return float("inf")
-    if not exact_values and _correlation(exact, given) > ALIKE:
+    if not exact_values and _correlation(exact, given) > _ALIKE:
         return 0.0
     return float(np.abs(exact - given).max())
 
@@ -265,7 +265,7 @@ def circuit_bypassed(signs: Signs) -> Iterator[Finding]:
         if not layer.called:
             continue
         change = signs.change_with(layer, _mean_of_rows)
-        if change < HARDLY_USED:
+        if change < _HARDLY_USED:
             yield _bypassed(signs, layer, change)
 
 
@@ -282,7 +282,7 @@ def _bypassed(signs: Signs, layer: LayerSigns, change: float) -> Finding:
         evidence["change_shuffled"] = signs.change_with(layer, lambda outputs: _shuffled(outputs, order))
     return Finding(
         "circuit_bypassed",
-        "error" if change < BYPASSED else "warning",
+        "error" if change < _BYPASSED else "warning",
         f"The forecast does without '{layer.name}': with the mean of its outputs in their place it changes by"
         f" {100 * change:.2g} % of its own spread.",
         "Take the way round it away, --set model.skip=none, and compare with --set quantum=null",

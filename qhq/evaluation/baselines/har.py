@@ -20,7 +20,7 @@ from qhq.data.panel import FloatArray
 from qhq.data.windows import Cut, Windows
 from qhq.errors import DataError
 
-WEEK, MONTH = 5, 22
+_WEEK, MONTH = 5, 22
 """Sessions that the two longer means reach back."""
 
 VOLATILITIES = {
@@ -146,7 +146,7 @@ def _means(windows: Windows, name: str, *, exponential: bool = False) -> FloatAr
     """Last value, weekly and monthly mean of a column, or of its exponential, shape (N, 3)."""
     past = windows.along(name)
     past = np.exp(past) if exponential else past
-    return np.column_stack([past[:, -length:].mean(axis=1) for length in (1, WEEK, MONTH)])
+    return np.column_stack([past[:, -length:].mean(axis=1) for length in (1, _WEEK, MONTH)])
 
 
 def _log_regressors(windows: Windows, name: str, floor: float) -> FloatArray:

@@ -61,7 +61,7 @@ def symbol_scale(windows: Windows, scale: Mapping[str, npt.ArrayLike]) -> FloatA
     return rows
 
 
-PRICED = frozenset({*OPTION_PRICES, "iv"})
+_PRICED = frozenset({*OPTION_PRICES, "iv"})
 """Quotes that follow from a volatility."""
 
 
@@ -78,7 +78,7 @@ def is_priced(cut: Cut) -> bool:
     stays is a quote that stays: the last value once more, which is not counted twice.
     """
     targets = set(cut.targets)
-    return cut.task == "price" and targets <= PRICED and not targets.isdisjoint(OPTION_PRICES)
+    return cut.task == "price" and targets <= _PRICED and not targets.isdisjoint(OPTION_PRICES)
 
 
 def black_scholes(windows: Windows) -> FloatArray:

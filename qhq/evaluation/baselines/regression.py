@@ -22,7 +22,7 @@ PENALTIES = tuple(10.0**power for power in range(-2, 6))
 MOST_WINDOWS = 20_000
 """Windows that gradient boosting is fitted on; of more, as many evenly spread ones."""
 
-BOOSTING = {
+_BOOSTING = {
     "max_iter": 100,
     "learning_rate": 0.05,
     "max_leaf_nodes": 15,
@@ -116,7 +116,7 @@ def fit_gradient_boosting(setting: Setting) -> Regression:
     seed = child_seed(setting.seed, "gradient_boosting") % 2**32
     with _one_thread():
         models = [
-            HistGradientBoostingRegressor(random_state=seed, **BOOSTING).fit(inputs[rows], column)
+            HistGradientBoostingRegressor(random_state=seed, **_BOOSTING).fit(inputs[rows], column)
             for column in targets[rows].T
         ]
     return Regression(setting, predict)

@@ -229,10 +229,10 @@ def _mean(past: FloatArray, rows: int) -> FloatArray:
     return mean
 
 
-LEAST_ROWS = 30
+_LEAST_ROWS = 30
 """A shorter series tells no weight; it is taken as 1, the last value."""
 
-MOST_SERIES = 20
+_MOST_SERIES = 20
 """Series of a group (its longest) that are smoothed; the group has their median. A stock is one series."""
 
 
@@ -254,7 +254,7 @@ class ExponentialSmoothing(PerTarget[ByGroup]):
 
         def median_weight(mask: Mask) -> FloatArray:
             numbers, counts = np.unique(segment[mask], return_counts=True)
-            longest = numbers[np.argsort(-counts, kind="stable")[:MOST_SERIES]]
+            longest = numbers[np.argsort(-counts, kind="stable")[:_MOST_SERIES]]
             return np.array(np.median([weights(int(number)) for number in longest]))
 
         return ByGroup.fit(train, median_weight)
@@ -279,7 +279,7 @@ def _weight(series: FloatArray) -> float:
     """Fit the weight of the newest row, from the first row on: (R,)."""
     from statsmodels.tsa.holtwinters import SimpleExpSmoothing
 
-    if len(series) < LEAST_ROWS or np.ptp(series) == 0:
+    if len(series) < _LEAST_ROWS or np.ptp(series) == 0:
         return 1.0
     with warnings.catch_warnings():
         # At a border, as for a random walk, the optimiser says that it did not converge.

@@ -42,7 +42,7 @@ from qhq.studies.runner.reproducible import Fingerprints, one_training
 from qhq.training.loop import EpochRecord, Watcher
 
 HYBRID, MLP, TUNED_MLP, FROZEN = "hybrid", "mlp", "mlp_tuned", "frozen"
-UNENTANGLED, NO_MIDDLE = "unentangled", "no_middle"
+_UNENTANGLED, NO_MIDDLE = "unentangled", "no_middle"
 
 WIDTHS = {MLP: 1, "mlp_x2": 2, "mlp_x4": 4}
 """Widths that the MLP is trained in, as multiples of the one that matches the circuit."""
@@ -61,7 +61,7 @@ MEANINGS = {
     MLP: Meaning("the MLP", "MLP in the circuit's place, about as many parameters"),
     TUNED_MLP: Meaning("the MLP of the best width", "MLP in the circuit's place, best width on validation"),
     FROZEN: Meaning("the frozen circuit", "circuit frozen at random weights"),
-    UNENTANGLED: Meaning("the circuit without entanglers", "circuit without entanglers"),
+    _UNENTANGLED: Meaning("the circuit without entanglers", "circuit without entanglers"),
     NO_MIDDLE: Meaning("no middle", "no middle at all"),
 }
 """Variants in the order of the table."""
@@ -90,13 +90,13 @@ def build_variants(config: ExperimentConfig, ansatz: Ansatz) -> Variants:
         ansatz: Its circuit, for the sizes.
     """
     quantum = quantum_of(config)
-    left_out = {FROZEN: _frozen_already(quantum, ansatz), UNENTANGLED: _uncoupled_already(ansatz)}
+    left_out = {FROZEN: _frozen_already(quantum, ansatz), _UNENTANGLED: _uncoupled_already(ansatz)}
     middles = {name: mlp_spec(ansatz, factor) for name, factor in WIDTHS.items()}
     configs = {
         HYBRID: config,
         **{name: _classical(config, ansatz, middle) for name, middle in middles.items()},
         FROZEN: _with_quantum(config, quantum.model_copy(update={"frozen": True})),
-        UNENTANGLED: _with_quantum(config, quantum.model_copy(update={"entangled": False})),
+        _UNENTANGLED: _with_quantum(config, quantum.model_copy(update={"entangled": False})),
         NO_MIDDLE: _classical(config, ansatz, None),
     }
     return Variants(

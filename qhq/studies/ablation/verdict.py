@@ -32,7 +32,7 @@ from qhq.runs.studies import Row
 from qhq.studies.ablation.cells import FROZEN, HYBRID, MEANINGS, MLP, NO_MIDDLE, TUNED_MLP, WIDTHS
 from qhq.studies.comparisons import Call, Measured, call, mean_losses, say_found, say_power, tested
 
-CLASSICAL = (NO_MIDDLE, MLP, TUNED_MLP, FROZEN)
+_CLASSICAL = (NO_MIDDLE, MLP, TUNED_MLP, FROZEN)
 """Models whose middle, if they have one, is not a trained circuit."""
 
 
@@ -60,9 +60,9 @@ def choose_rivals(measured: Measured) -> Rivals:
     Args:
         measured: Cells by name, each with its ``validation_loss``.
     """
-    names = tuple(name for name in measured if name in CLASSICAL or name in BASELINES)
+    names = tuple(name for name in measured if name in _CLASSICAL or name in BASELINES)
     roles = {LAST_VALUE: "the most basic baseline"}
-    models = [name for name in names if name in CLASSICAL]
+    models = [name for name in names if name in _CLASSICAL]
     of_task = [name for name in names if name in BASELINES and BASELINES[name].of_task]
     others = [name for name in names if name in BASELINES and name not in (*of_task, LAST_VALUE)]
     for group, role in (

@@ -20,7 +20,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Note = Callable[[str], None]
 
-MOST_DEATHS = 5
+_MOST_DEATHS = 5
 """Workers that may die one after the other without any piece of work done in between."""
 
 PIECES_AHEAD = 2
@@ -152,7 +152,7 @@ class LocalWorkers:
 
     def _mourn(self, deaths: int, lost: int) -> None:
         self._close(wait=False)
-        if deaths == MOST_DEATHS:
+        if deaths == _MOST_DEATHS:
             raise BackendError(
                 "Workers must live long enough for one piece of work",
                 got=f"{deaths} that died one after the other",

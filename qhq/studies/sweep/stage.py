@@ -123,7 +123,7 @@ class Proposals:
         if pruned:
             self.study.tell(proposal.handle, state=optuna.trial.TrialState.PRUNED)
         elif value is None:
-            # Told as failed, not as a huge error: TPE would flee all neighbours of such a value.
+            # Reported as failed, not as a huge error: TPE would flee all neighbours of such a value.
             self.study.tell(proposal.handle, state=optuna.trial.TrialState.FAIL)
         else:
             self.study.tell(proposal.handle, value)
@@ -157,7 +157,7 @@ class Place:
 
     Attributes:
         sweep: The whole search.
-        stage: This part of it.
+        stage: This one of its stages.
         start: The config that the stage before left.
     """
 

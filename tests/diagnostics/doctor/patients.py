@@ -56,7 +56,7 @@ DESIGNS = (
 
 @dataclass
 class Patient:
-    """A model with what the doctor is shown and told."""
+    """A model, and what the doctor is given with it."""
 
     model: Any
     circuit: Ansatz

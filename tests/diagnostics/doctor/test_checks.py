@@ -271,6 +271,6 @@ def test_a_background_alone_says_that_a_circuit_is_missing():
      (15_159_550_989_556, "More shots do not help: it would take more than 10 million for each value")],
 )  # fmt: skip
 def test_shots_are_reported_in_figures_for_people_and_within_what_can_be_had(needed, said):
-    told = _more_shots(needed)
-    assert said in told
-    assert not re.search(r"\d{6}", told)
+    advice = _more_shots(needed)
+    assert said in advice
+    assert not re.search(r"\d{6}", advice)

@@ -116,8 +116,8 @@ def make_data(name):
 @pytest.mark.parametrize("name", ["price", "volatility", "return"])
 def test_nothing_is_known_of_what_comes_after_training(name):
     data, changed = make_data(name), make_data(name)
-    for part in (changed.splits.validation, changed.splits.test):
-        values = part.panel.values
+    for split in (changed.splits.validation, changed.splits.test):
+        values = split.panel.values
         values[:] = values * np.random.default_rng(0).uniform(0.2, 5, values.shape)
     fits = [fit_all_baselines(Setting.of(each)) for each in (data, changed)]
     for baseline, forecaster in fits[0].items():

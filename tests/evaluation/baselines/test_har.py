@@ -51,10 +51,10 @@ def test_har_finds_the_truth_where_the_truth_is_har():
 
 def test_har_knows_nothing_of_what_comes_after_training():
     spec = DataSpec(features=("log_parkinson",), targets=("log_parkinson",), window=22, scaling="standard")
-    parts = prepare(spec).splits
-    for part in (parts.validation, parts.test):
-        part.panel.values[:] = np.random.default_rng(0).normal(0, 9, part.panel.values.shape)
-    changed = fit_har(parts.train.windows).coefficients
+    splits = prepare(spec).splits
+    for split in (splits.validation, splits.test):
+        split.panel.values[:] = np.random.default_rng(0).normal(0, 9, split.panel.values.shape)
+    changed = fit_har(splits.train.windows).coefficients
     assert_allclose(changed, fit_har(prepare(spec).train).coefficients, rtol=0, atol=0)
 
 

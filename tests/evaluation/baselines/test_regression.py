@@ -102,9 +102,9 @@ def test_regressors_are_all_that_a_model_sees():
     panel = option_panel()
     panel.values[15, panel.columns.index("mid")] = np.nan
     windows = option_windows(panel, task="price", masked=True, static=("right", "years"))
-    part = TrainingSplit(panel, windows)
+    split = TrainingSplit(panel, windows)
     static = regression.StaticScaler(("right", "years"), "raw", np.zeros(2), np.ones(2))
-    setting = Setting(windows, fit_scaler("over_strike", part), static)
+    setting = Setting(windows, fit_scaler("over_strike", split), static)
     rows = setting.regressors(windows)
     inputs = setting.scaler.inputs(windows)
     assert_allclose(rows, np.column_stack([inputs[:, :, 0], windows.mask, windows.static]))

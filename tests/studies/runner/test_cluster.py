@@ -55,16 +55,16 @@ def test_a_result_lost_with_the_worker_that_kept_it_is_computed_again(address):
 
 
 def watch(workers: ClusterWorkers, message: str) -> threading.Event:
-    """Set when the scheduler has told the client so."""
-    told, handlers = threading.Event(), workers.client._stream_handlers
+    """Set when the scheduler has said so to the client."""
+    said, handlers = threading.Event(), workers.client._stream_handlers
     handle = handlers[message]
 
     def handle_and_tell(**said):
         handle(**said)
-        told.set()
+        said.set()
 
     handlers[message] = handle_and_tell
-    return told
+    return said
 
 
 def test_a_scheduler_that_is_gone_is_an_error():

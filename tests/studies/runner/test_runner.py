@@ -66,7 +66,7 @@ def watched(store: Store, count: int, act: Callable[[Square], None]) -> Squares:
 
 
 class Log(Progress):
-    """Remembers what it was told."""
+    """Remembers what was reported."""
 
     def __init__(self) -> None:
         self.said: list[str] = []

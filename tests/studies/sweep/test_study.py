@@ -47,7 +47,7 @@ final: {seeds: 2, set: {training.epochs: 1}}
 
 
 class Log(Progress):
-    """Remembers what it was told."""
+    """Remembers what was reported."""
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.fresh: list[str] = []
