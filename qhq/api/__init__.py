@@ -2,6 +2,7 @@
 
     run         train, open_run -> Run; compare
     evaluation  Run.evaluate -> Evaluation: one checkpoint on several backends
+    prediction  Run.predict -> a DataFrame: the sessions after the last row, with intervals
     study       ablate, sweep, Run.noise -> Study: many measurements for one question
     parts       load_ansatz, load_panel; diagnose
     given       what is given (configs, changes, circuits in memory) as the packages below take it
