@@ -49,10 +49,13 @@ class Evaluation:
 
     @property
     def metrics(self) -> pd.DataFrame:
-        """Errors in the unit of the data by backend; ``delta_*`` are to those of the exact simulator."""
+        """Errors in the unit of the data by backend; ``delta_*`` are to those of the exact simulator.
+
+        With error mitigation a row is called ``backend, method``.
+        """
         changes = ("delta_mae", "delta_skill")
         rows = {
-            each.backend: {**each.metrics.row(), **{key: getattr(each, key) for key in changes}}
+            each.label: {**each.metrics.row(), **{key: getattr(each, key) for key in changes}}
             for each in self._record.results
         }
         return metrics_frame(rows, "backend")
@@ -126,8 +129,8 @@ class Evaluation:
 
 _ERRORS = ("metrics", "naive", "baselines")
 _REPORT = (
-    "kind", "samples", "shots", "depth", "two_qubit_gates", "layout", "calibration", "calibration_file",
-    "qpu_seconds", "wall_seconds", "job_ids", "replayed", "note",
+    "mitigation", "kind", "samples", "shots", "depth", "two_qubit_gates", "layout", "calibration",
+    "calibration_file", "qpu_seconds", "wall_seconds", "job_ids", "replayed", "note",
 )  # fmt: skip
 
 
@@ -151,8 +154,11 @@ def forecast_costs(plan: EvalPlan) -> Evaluation:
     """What hardware would cost; nothing is sent."""
     names = [entry.name for entry in plan.entries]
     record = {"run": plan.folder.name, "dry_run": True, "backends": names, "samples": len(plan.windows)}
-    content = {**record, "costs": _costs(plan), "skipped": [asdict(each) for each in plan.skipped]}
-    return Evaluation(EvaluationRecord.model_validate(content))
+    left_out = {
+        "skipped": [asdict(each) for each in plan.skipped],
+        "refused": [asdict(each) for each in plan.refused],
+    }
+    return Evaluation(EvaluationRecord.model_validate({**record, "costs": _costs(plan), **left_out}))
 
 
 def measure_portability(plan: EvalPlan, steps: Steps, note: Callable[[str], None]) -> Evaluation:

@@ -187,6 +187,7 @@ class Run:
         data: str | os.PathLike[str] | None = None,
         set: Changes | None = None,
         since: date | str | None = None,
+        mitigation: Sequence[str] | str = (),
         dry_run: bool = False,
         service: bool = False,
         yes: bool | Callable[[Evaluation], bool] = False,
@@ -203,6 +204,9 @@ class Run:
             data: Other data than the run's, such as newer rows: a file, or a folder of recorded chains.
             set: Keys of ``data`` that change where the rows come from.
             since: First target to evaluate, with other data.
+            mitigation: Methods against noise, each with a row of its own: ``none``, ``trex``, ``zne``,
+                ``affine``, ``head``, or ``all`` that a backend can carry out; see docs/noise.md. Left out,
+                each entry runs as it stands.
             dry_run: Forecast what hardware would cost, and send nothing: only ``costs`` is filled then.
             service: With ``dry_run``, also ask the service for its own forecast.
             yes: Agreement to what hardware costs: True, or what is shown a dry run and answers.
@@ -210,7 +214,8 @@ class Run:
             on_result: Called with the result before it is mirrored into MLflow.
 
         Raises:
-            QHQError: If the run is not finished, a backend is unknown or fails, or hardware is not agreed to.
+            QHQError: If the run is not finished, a backend is unknown or fails, would ignore a method, or
+                hardware is not agreed to.
 
         >>> import qhq
         >>> qhq.open_run("latest").evaluate("aer", "aer_shots", samples=8).metrics.index.to_list()
@@ -228,15 +233,17 @@ class Run:
         check_count("shots", shots, 1, MOST_SHOTS)
         check_count("seed", seed, 0, MOST_SEED)
         overrides, _ = read_changes(set, circuits=False)
+        methods = (mitigation,) if isinstance(mitigation, str) else tuple(mitigation)
         from qhq.studies.selection import reach_backends
 
         # The devices are asked while PyTorch, the run and its prices are read.
         connections = reach_backends(wanted, shots)
         from qhq.experiment.other_data import OtherDataRequest
+        from qhq.studies.mitigation import read_methods
         from qhq.studies.portability import EvalRequest, plan_evaluation
 
         other = OtherDataRequest(None if data is None else os.fspath(data), tuple(overrides), read_day(since))
-        request = EvalRequest(wanted, samples, shots, seed, other)
+        request = EvalRequest(wanted, samples, shots, seed, other, read_methods(methods))
         plan = plan_evaluation(folder, request, connections, ask_service=service)
         forecast = forecast_costs(plan)
         if dry_run:

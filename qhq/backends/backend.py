@@ -30,6 +30,21 @@ if TYPE_CHECKING:
     from qhq.backends.executor import Executor
 
 
+Method = Literal["none", "trex", "zne", "pec"]
+"""Error mitigation that changes what a backend runs; ``none`` is neither of them."""
+
+_METHODS: dict[Method, str] = {
+    "none": "no error mitigation",
+    "trex": "twirled readout (TREX)",
+    "zne": "zero-noise extrapolation (ZNE)",
+    "pec": "probabilistic error cancellation (PEC)",
+}
+NO_PEC = (
+    "PEC needs the noise of every layer of gates learned first, in experiments of their own, which qhq does"
+    " not run"
+)
+
+
 class BackendSpec(Spec):
     """What the entries of every kind have in common.
 
@@ -168,6 +183,28 @@ class Backend(ABC, Generic[SpecT]):
             BackendError: If the backend cannot run the ansatz.
         """
 
+    def why_not(self, spec: SpecT, method: Method) -> str | None:
+        """Why an entry cannot carry out a method of error mitigation; None if it can.
+
+        A kind that does not say that it can would run as if nothing had been asked, so by default none can.
+        """
+        return None if method == "none" else f"kind '{spec.kind}' would ignore it"
+
+    def open_mitigated(
+        self,
+        spec: SpecT,
+        ansatz: Ansatz,
+        method: Method,  # noqa: ARG002
+        *,
+        seed: int,
+        connection: Any = None,
+    ) -> Executor:
+        """Open an entry with one method of error mitigation, and none of its own; see `open`.
+
+        It is called with a method that :meth:`why_not` has nothing against.
+        """
+        return self.open(spec, ansatz, seed=seed, connection=connection)
+
     def train_on(self, spec: SpecT, ansatz: Ansatz, *, seed: int) -> Executor:
         """Open the executor that a training runs on; by default the entry itself.
 
@@ -227,6 +264,15 @@ class Backend(ABC, Generic[SpecT]):
             got=f"'{spec.name}', which runs the circuit as it stands",
             fix="Name a device, such as fake_fez or ibm_fez",
         )
+
+
+def mitigation_error(spec: BackendSpec, method: Method, reason: str) -> ConfigError:
+    """The error that an entry cannot carry out a method of error mitigation."""
+    return ConfigError(
+        f"A backend must carry out {_METHODS[method]} where it is asked for",
+        got=f"{method} on '{spec.name}': {reason}",
+        fix="Name affine or head, which every backend can do, or leave --mitigation out",
+    )
 
 
 def registry_file() -> Path:

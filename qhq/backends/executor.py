@@ -69,6 +69,21 @@ class Executor(Protocol):
 
 
 @dataclass(frozen=True)
+class DeviceCost:
+    """What values would cost on a device, if they were measured there.
+
+    Attributes:
+        circuits: Circuits run, those that learn errors or amplify them too.
+        executions: Measurements in all.
+        seconds: Estimate of the time on the device, in one job.
+    """
+
+    circuits: int
+    executions: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class CostForecast:
     """What is still to be paid of a request; nothing has been sent.
 
@@ -95,6 +110,7 @@ class CostForecast:
             all together: what the cap leaves; None without a cap.
         service_seconds: What the service itself expects of them, by its own dry run; None if not asked.
         service_note: What follows from it, or why there is none.
+        mitigation: Methods of error mitigation that it serves, in words; None where none was asked for.
     """
 
     backend: str
@@ -117,6 +133,7 @@ class CostForecast:
     most_seconds: float | None = None
     service_seconds: float | None = None
     service_note: str | None = None
+    mitigation: str | None = None
 
 
 class HardwareExecutor(Executor, Protocol):
@@ -135,6 +152,9 @@ class HardwareExecutor(Executor, Protocol):
         self, samples: int, inputs: ArrayLike | None = None, weights: ArrayLike | None = None
     ) -> CostForecast:
         """The cost of so many samples, less what is paid already of these inputs; nothing is sent."""
+
+    def share_cap(self, seconds: float) -> None:
+        """Lower the cap of the entry to what other questions to the same device leave of it."""
 
     def ask_service(self, forecast: CostForecast, inputs: ArrayLike, weights: ArrayLike) -> CostForecast:
         """The forecast, with the estimate of the service itself added."""

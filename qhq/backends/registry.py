@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic.json_schema import models_json_schema
 
-from qhq.backends.backend import Backend, BackendSpec, registry_file
+from qhq.backends.backend import Backend, BackendSpec, Method, mitigation_error, registry_file
 from qhq.backends.ibm import IBMBackend, IBMSpec
 from qhq.backends.local import StatevectorBackend, StatevectorSpec
 from qhq.backends.noisy import AerBackend, AerSpec, FakeSpec
@@ -189,6 +189,39 @@ def open_backend(
     """
     spec = _spec(backend)
     return kind_of(spec).open(spec, ansatz, seed=seed, connection=connection)
+
+
+def check_mitigation(backend: str | BackendSpec, method: Method) -> None:
+    """Refuse a method of error mitigation that a backend would silently ignore.
+
+    Raises:
+        ConfigError: If it would, and why.
+    """
+    spec = _spec(backend)
+    reason = kind_of(spec).why_not(spec, method)
+    if reason is not None:
+        raise mitigation_error(spec, method, reason)
+
+
+def open_mitigated(
+    backend: str | BackendSpec, ansatz: Ansatz, method: Method, *, seed: int = 0, connection: Any = None
+) -> Executor:
+    """Open a backend for an ansatz with one method of error mitigation, and none of the entry's own.
+
+    Args:
+        backend: As for `open_backend`.
+        ansatz: The program to run.
+        method: What is done against noise.
+        seed: Where whatever is drawn comes from.
+        connection: What `Backend.connector` gave, where a device was reached before.
+
+    Raises:
+        ConfigError: If there is no such entry, or it would ignore the method.
+        BackendError: If the backend cannot run the ansatz.
+    """
+    spec = _spec(backend)
+    check_mitigation(spec, method)
+    return kind_of(spec).open_mitigated(spec, ansatz, method, seed=seed, connection=connection)
 
 
 def open_training_backend(backend: str | BackendSpec, ansatz: Ansatz, *, seed: int) -> Executor:

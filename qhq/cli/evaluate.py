@@ -59,6 +59,15 @@ def evaluate(
             help="First target to evaluate; the start of the run's test split if left out.",
         ),
     ] = None,
+    mitigation: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--mitigation",
+            metavar="METHOD",
+            help="Against noise: none, trex, zne, affine, head, or all of them that a backend can carry out;"
+            " repeat it for several.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it would cost on hardware; send nothing.")
     ] = False,
@@ -104,13 +113,14 @@ def evaluate(
                 output.result(evaluation.record, _costs(record), *_left_out(record))
                 return
             first = f"Run {record.run}", *_other_data(record)
-            tables = _metrics(record), _portability(record)
+            tables = [_metrics(record), _portability(record), *_mitigation(record)]
             output.result(evaluation.record, *first, *tables, *_notes(record), *_left_out(record))
 
         with hardware(output, yes=yes, run=opened.name):
             opened.evaluate(
                 *backend or [], samples=samples, shots=shots, seed=seed, data=data, set=overrides,
-                since=None if since is None else since.date(), dry_run=dry_run, service=service,
+                since=None if since is None else since.date(), mitigation=mitigation or (),
+                dry_run=dry_run, service=service,
                 yes=yes or ask, progress=True, on_result=show,
             )  # fmt: skip
 
@@ -131,17 +141,49 @@ def _costs(record: EvaluationRecord) -> Table | str:
 
 
 def _left_out(record: EvaluationRecord) -> list[str]:
-    return [f"Left out {each.backend}: {each.reason}." for each in record.skipped]
+    return [
+        *(f"Left out {each.backend}: {each.reason}." for each in record.skipped),
+        *(f"Left out {each.mitigation} on {each.backend}: {each.reason}." for each in record.refused),
+    ]
 
 
 def _metrics(record: EvaluationRecord) -> Table:
     results = record.results
-    rows = [(result.backend, result.metrics) for result in results]
+    rows = [(result.label, result.metrics) for result in results]
     naive = ("last-value forecast", results[0].naive)
     others = [(LABELS.get(name, name), each) for name, each in results[0].baselines.items()]
     other = record.other_data
     title = "Test split" if other is None else _DATA[other.same_rows]
     return metrics_table(f"{title}, {results[0].samples} windows", [*rows, naive, *others])
+
+
+def _mitigation(record: EvaluationRecord) -> list[Table]:
+    """What each method against noise costs and is worth; no table where none was asked for."""
+    rows = [result for result in record.results if result.mitigation]
+    if not rows:
+        return []
+    columns = ("backend", "mitigation", "shots in all", "device s", "bias", "variance", "error saved, %",
+               "95 % interval")  # fmt: skip
+    cells = [
+        [
+            row.backend,
+            row.mitigation,
+            "exact" if row.shots is None else row.executions,
+            _or_dash(row.device_seconds, "{:.1f}"),
+            _or_dash(row.expectation_bias, "{:.2e}"),
+            _or_dash(row.expectation_variance, "{:.1e}"),
+            "-" if row.gain is None else f"{100 * row.gain:+.2f}",
+            "-"
+            if row.gain_low is None or row.gain_high is None
+            else f"{100 * row.gain_low:+.2f} to {100 * row.gain_high:+.2f}",
+        ]
+        for row in rows
+    ]
+    return [plain_table(columns, cells, title="Error mitigation, beside the same backend without it")]
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)
 
 
 def _other_data(record: EvaluationRecord) -> list[str]:
@@ -163,7 +205,7 @@ def _portability(record: EvaluationRecord) -> Table:
                "depth", "2q gates", "layout", "calibration", "QPU s", "wall s")  # fmt: skip
     rows = [
         [
-            result.backend,
+            result.label,
             result.shots or "exact",
             None if result.delta_mae is None else f"{result.delta_mae:+.3g}",
             None if result.delta_skill is None else f"{100 * result.delta_skill:+.3g}",
@@ -190,6 +232,7 @@ def _notes(record: EvaluationRecord) -> list[str]:
     from qhq.runs.looks import say_looks
 
     notes = [f"{result.backend}: {result.note}." for result in record.results if result.note]
+    notes = list(dict.fromkeys(notes))  # each method on a backend has the backend's
     if record.results[0].depth is None:
         notes = ["This run has no quantum layer: every backend gives the same forecast."]
     notes += [f"{record.mape_reason}."] if record.mape_reason else []

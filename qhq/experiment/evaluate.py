@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from qhq.backends.executor import Executor, Report
+from qhq.backends.executor import Executor, FloatArray, Report
 from qhq.data.caveat import NO_CAVEAT, Caveat
 from qhq.data.panel import IntArray
 from qhq.data.windows import Windows
@@ -76,6 +76,18 @@ def evaluate(
     `encode` made of the windows, if it is known.
     """
     scaled, expectations = forecast_scaled(experiment, executor, windows, latent)
+    report = None if executor is None else executor.report()
+    return judge(experiment, windows, scaled, expectations, report)
+
+
+def judge(
+    experiment: Experiment,
+    windows: Windows,
+    scaled: Array,
+    expectations: FloatArray | None,
+    report: Report | None,
+) -> Evaluation:
+    """Put scaled outputs (N, H, K) of some windows into the unit of the data, beside the baselines."""
     scaler, train = experiment.data.scaler, experiment.data.train
     forecast = scaler.to_price(scaled, windows)
     # Other data than the run's may hold none of its training split, and then nothing can be fitted on it.
@@ -85,9 +97,9 @@ def evaluate(
         forecast=forecast,
         naive=last_value(windows),
         baselines={name: each(windows) for name, each in fitted.items() if name != "last_value"},
-        expectations=expectations,
+        expectations=None if expectations is None else np.asarray(expectations, dtype=np.float64),
         scale=symbol_scale(windows, in_sample_naive_mae(train)),
-        report=None if executor is None else executor.report(),
+        report=report,
         collapse=find_collapse(windows, forecast, scaled, scaler.targets(windows), level=scaler.level),
     )
 
@@ -115,15 +127,35 @@ def forecast_scaled(
     """Scaled outputs (N, H, K), and expectation values (N, O) where ``executor`` ran the circuit."""
     model = experiment.model.eval()
     latent = encode(experiment, windows) if latent is None else latent
-    rows, expectations = _filled_up(len(latent)), None
     if executor is not None and model.quantum is not None:
         # What fills the lot up is not sent: on a device every row is paid for.
-        expectations = executor.expectations(*circuit_arguments(experiment, latent))
-        middle = torch.as_tensor(expectations, dtype=latent.dtype)[rows]
-    else:
-        middle = model.middle(latent[rows])
-    scaled = model.decode(latent[rows], middle)[: len(latent)].double().numpy()
-    return scaled, None if expectations is None else np.asarray(expectations, dtype=np.float64)
+        found = executor.expectations(*circuit_arguments(experiment, latent))
+        return decode_scaled(experiment, latent, found), np.asarray(found, dtype=np.float64)
+    rows = _filled_up(len(latent))
+    scaled = model.decode(latent[rows], model.middle(latent[rows]))[: len(latent)].double().numpy()
+    return scaled, None
+
+
+@torch.no_grad()
+def decode_scaled(
+    experiment: Experiment,
+    latent: torch.Tensor,
+    expectations: FloatArray,
+    head: torch.nn.Linear | None = None,
+) -> Array:
+    """Scaled outputs (N, H, K) of what the circuit gave.
+
+    Args:
+        experiment: Whose model reads it.
+        latent: Latent features of the windows, shape (N, I).
+        expectations: Values of the circuit for them, shape (N, O).
+        head: Another head than the model's own.
+    """
+    rows = _filled_up(len(latent))
+    middle = torch.as_tensor(expectations, dtype=latent.dtype)[rows]
+    scaled = experiment.model.eval().decode(latent[rows], middle, head)[: len(latent)]
+    decoded: Array = scaled.double().numpy()
+    return decoded
 
 
 def _filled_up(count: int) -> IntArray:

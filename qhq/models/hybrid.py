@@ -188,15 +188,25 @@ class HybridForecaster(nn.Module):
         angles: Tensor = self.angle_scaling(latent)
         return angles
 
-    def decode(self, latent: Tensor, middle: Tensor) -> Tensor:
-        """Scaled forecast (B, H, K) from latent features (B, I) and the middle's outputs (B, O)."""
+    def head_inputs(self, latent: Tensor, middle: Tensor) -> Tensor:
+        """What the linear head reads, (B, D), of latent features (B, I) and the middle's outputs (B, O)."""
         # The skip comes last, past norm and dropout: whatever the circuit does, the head sees the encoder.
         middle = self.dropout(self.layer_norm(self.activation_after(middle)))
         if self.spec.skip == "add":
             middle = middle + latent
         elif self.spec.skip == "concat":
             middle = torch.cat([middle, latent], dim=-1)
-        flat: Tensor = self.output_activation(self.head(middle))
+        return middle
+
+    def decode(self, latent: Tensor, middle: Tensor, head: nn.Linear | None = None) -> Tensor:
+        """Scaled forecast (B, H, K) from latent features (B, I) and the middle's outputs (B, O).
+
+        Args:
+            latent: Of the encoder.
+            middle: Of the circuit, or of what stands in its place.
+            head: Another head than the model's own, such as one refitted for a backend.
+        """
+        flat: Tensor = self.output_activation((head or self.head)(self.head_inputs(latent, middle)))
         if self.closed:  # forecasts alone: in a training the weights are loaded, and the head is open
             flat = torch.zeros_like(flat)
         return flat.reshape(-1, self.shape.horizon, self.shape.targets)

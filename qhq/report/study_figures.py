@@ -62,7 +62,7 @@ def _percent(value: float | None) -> float:
 
 def _backend_label(result: BackendResult) -> str:
     shots = "exact" if result.shots is None else f"{result.shots} shots"
-    return f"{result.backend} ({shots})" + (", best case" if result.note else "")
+    return f"{result.label} ({shots})" + (", best case" if result.note else "")
 
 
 def draw_noise(record: NoiseRecord) -> Figure:

@@ -134,6 +134,8 @@ def _history(unit: Unit, started: int) -> Iterator[Point]:
 def _evals(unit: Unit) -> Iterator[Point]:
     """``eval.BACKEND.mae`` and the like; the step counts the evaluations on that backend.
 
+    With error mitigation it is ``eval.BACKEND.METHOD.mae``.
+
     On other data than the run's own it is ``eval_other_data.BACKEND.mae``: another curve, never on the same.
     """
     counts: dict[str, int] = {}
@@ -142,6 +144,8 @@ def _evals(unit: Unit) -> Iterator[Point]:
         kind = "eval_other_data" if content.get("other_data") else "eval"
         for result in content["results"]:
             backend = f"{kind}.{result['backend']}"
+            if result.get("mitigation"):
+                backend += f".{result['mitigation']}"
             counts[backend] = counts.get(backend, -1) + 1
             values = {**result["metrics"], "naive_mae": result["naive"]["mae"]}
             values |= {key: result[key] for key in EVAL_KEYS if key in result}

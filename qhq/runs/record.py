@@ -482,6 +482,13 @@ class BackendResult(Record):
         layout: Physical qubit of each logical one.
         calibration: Date, and ``calibration_file`` where it is kept below the run's folder.
         replayed: Whether all of it was taken from the journal.
+        mitigation: Method against noise; None where none was asked for, and nothing below is told.
+        training_windows: Windows beside those of the test split that it was fitted on.
+        circuits: Circuits that it takes on the device, of which ``executions`` are all measurements and
+            ``device_seconds`` an estimate of the time.
+        expectation_bias: Root mean square of what is wrong with the expectation values on average, and
+            ``expectation_variance`` the mean of their sampling variance.
+        gain: Forecast error saved as a share of that without it (`qhq.studies.mitigation.Gain`).
     """
 
     backend: Text
@@ -506,6 +513,23 @@ class BackendResult(Record):
     replayed: bool = False
     calibration_file: Text | None = None
     wall_seconds: Number = 0.0
+    mitigation: Text | None = None
+    training_windows: Count | None = None
+    circuits: Count | None = None
+    executions: Count | None = None
+    device_seconds: Number | None = None
+    expectation_bias: Number | None = None
+    expectation_variance: Number | None = None
+    gain: Number | None = None
+    gain_low: Number | None = None
+    gain_high: Number | None = None
+    gain_loss: Text | None = None
+    gain_reason: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The backend, and the method against its noise where one was asked for."""
+        return f"{self.backend}, {self.mitigation}" if self.mitigation else self.backend
 
 
 class OtherDataRecord(Record):
@@ -523,6 +547,14 @@ class LeftOut(Record):
     """A backend that a glob stands for and that could not be used."""
 
     backend: Text
+    reason: str
+
+
+class RefusedMethod(Record):
+    """A method against noise that ``all`` leaves out on a backend, which cannot carry it out."""
+
+    backend: Text
+    mitigation: Text
     reason: str
 
 
@@ -544,6 +576,7 @@ class EvaluationRecord(_Sourced):
     results: list[BackendResult] = []
     costs: list[Json] = []
     skipped: list[LeftOut] = []
+    refused: list[RefusedMethod] = []
     file: str | None = None
     figure: str | None = None
 

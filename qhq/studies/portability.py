@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -19,17 +19,17 @@ import torch
 
 from qhq.backends.backend import BackendSpec
 from qhq.backends.devices.calibration import Calibration, save_snapshot
-from qhq.backends.executor import CostForecast, Executor
+from qhq.backends.executor import CostForecast, DeviceCost, Executor, FloatArray, Report
 from qhq.backends.ibm.budget import check_plan_together
 from qhq.backends.ibm.jobs import list_jobs
 from qhq.backends.ibm.journal import in_run
 from qhq.backends.ibm.records import STORED
 from qhq.backends.ibm.waiting import TALK
-from qhq.backends.registry import kind_of, open_backend
+from qhq.backends.registry import kind_of, open_backend, open_mitigated
 from qhq.data.windows import Windows
-from qhq.errors import BackendError, JobError, QHQError
+from qhq.errors import BackendError, ConfigError, JobError, QHQError
 from qhq.evaluation.metrics import why_no_percent
-from qhq.experiment.evaluate import circuit_arguments, encode, evaluate
+from qhq.experiment.evaluate import Evaluation, circuit_arguments, encode, evaluate, judge
 from qhq.experiment.opening import Experiment
 from qhq.experiment.other_data import OtherDataRequest, open_run_on
 from qhq.runs.looks import add_look
@@ -37,6 +37,23 @@ from qhq.runs.record import SCHEMA_VERSION, EvaluationRecord, Json
 from qhq.runs.run_folder import RunFolder, provenance
 from qhq.seeding import child_seed
 from qhq.studies.checkpoint import EXACT, choose_windows, expectation_error, sampling_error
+from qhq.studies.mitigation import (
+    FITTED,
+    FORECAST_SHOTS,
+    Ask,
+    Gain,
+    Lesson,
+    Mitigation,
+    Moments,
+    Refused,
+    correct,
+    date_losses_of,
+    gain_of,
+    moments_of_draws,
+    moments_of_stds,
+    plan_asks,
+    prepare_lesson,
+)
 from qhq.studies.runner import MemoryStore, Outcome, Progress, Runner, Study, Values
 from qhq.studies.selection import (
     Connections,
@@ -58,7 +75,8 @@ class EvalRequest:
 
     ``backends`` are entries of ``backends.yaml``, devices or globs; ``samples`` limits the test windows to
     a seeded subset; ``shots`` replaces the shots of sampling entries; ``seed`` draws shots and subset;
-    ``data`` asks for other data than the run's own.
+    ``data`` asks for other data than the run's own; ``mitigation`` are methods against noise, or ``all``:
+    without any, each entry runs as it stands.
     """
 
     backends: tuple[str, ...]
@@ -66,27 +84,38 @@ class EvalRequest:
     shots: int | None = None
     seed: int = 0
     data: OtherDataRequest = field(default_factory=OtherDataRequest)
+    mitigation: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class EvalPlan:
-    """An evaluation that could start now; ``costs`` has one forecast for each hardware backend.
+    """An evaluation that could start now; ``costs`` has one forecast for each question to hardware.
 
     ``latent`` is what the encoder makes of ``windows``: every backend is asked about the very same numbers.
+    ``asks`` are the questions: one a backend, and with error mitigation one for each thing that it does
+    itself; ``lesson`` are the training windows that some are asked about too.
     ``globbed`` are the names that a glob alone stands for, ``skipped`` those of them that cannot be used;
-    ``opened`` are the hardware backends, as the forecast opened them.
+    ``refused`` are methods that a backend cannot carry out and ``all`` leaves out;
+    ``opened`` are the hardware backends, as the forecast opened them, by the key of their question.
     """
 
     folder: RunFolder
     request: EvalRequest
     experiment: Experiment
     entries: tuple[BackendSpec, ...]
+    asks: tuple[Ask, ...]
     windows: Windows
     latent: torch.Tensor
     costs: tuple[CostForecast, ...]
+    lesson: Lesson | None = None
     globbed: frozenset[str] = frozenset()
     skipped: tuple[Skipped, ...] = ()
+    refused: tuple[Refused, ...] = ()
     opened: dict[str, Any] = field(default_factory=dict)
+
+    def arguments(self, ask: Ask) -> tuple[FloatArray, FloatArray]:
+        """What the circuit is run at for a question: angles (N, I) or (N + M, I), and weights (W,)."""
+        return circuit_arguments(self.experiment, _asked_latent(ask, self.latent, self.lesson))
 
 
 def plan_evaluation(
@@ -112,17 +141,25 @@ def plan_evaluation(
     experiment = open_run_on(folder, request.data)
     windows = choose_windows(experiment.data.test, request.samples, request.seed)
     latent = encode(experiment, windows)
+    asks_of, refused = _plan_questions(entries, experiment, request)
+    lesson = None
+    if any(ask.is_fitted for asks in asks_of.values() for ask in asks):
+        lesson = prepare_lesson(experiment, request.seed)
     kept, costs, skipped = list[BackendSpec](), list[CostForecast](), list(selection.skipped)
     opened: dict[str, Any] = {}
     for entry in entries:
         reason = _too_small(entry, experiment, selection)
         if reason is None and kind_of(entry).is_hardware and experiment.ansatz:
             try:
-                executor = _open_device(entry, experiment, request.seed, connections)
-                costs.append(executor.forecast(len(windows), *circuit_arguments(experiment, latent)))
-                opened[entry.name] = executor
+                found = _forecast(asks_of[entry.name], experiment, request.seed, connections, latent, lesson)
                 if ask_service:
-                    costs[-1] = _beside_service(costs[-1], executor, experiment, latent, selection)
+                    found = [
+                        (ask, executor, _beside_service(cost, executor, arguments, selection))
+                        for ask, executor, cost in found
+                        for arguments in [circuit_arguments(experiment, _asked_latent(ask, latent, lesson))]
+                    ]
+                costs += [cost for _, _, cost in found]
+                opened |= {ask.key: executor for ask, executor, _ in found}
             except BackendError as error:
                 if entry.name not in selection.globbed:
                     raise
@@ -134,25 +171,89 @@ def plan_evaluation(
     if not kept:
         raise nothing_left(skipped)
     try:
-        check_plan_together(costs, _instances(opened))
+        check_plan_together(costs, _instances(opened, asks_of))
     except BackendError as error:
         why = f"{error.must}: {error.got}"
         costs = [replace(each, refusal=each.refusal or why) if each.jobs else each for each in costs]
-    chosen = tuple(kept), windows, latent, tuple(costs), selection.globbed, tuple(skipped)
-    return EvalPlan(folder, request, experiment, *chosen, opened)
+    asks = tuple(ask for entry in kept for ask in asks_of[entry.name])
+    return EvalPlan(
+        folder, request, experiment, tuple(kept), asks, windows, latent, tuple(costs), lesson,
+        selection.globbed, tuple(skipped), tuple(refused), opened,
+    )  # fmt: skip
 
 
-def _instances(opened: Mapping[str, Any]) -> dict[str, str]:
-    """The instance that each of several devices is used through."""
-    return {name: each.instance for name, each in opened.items()} if len(opened) > 1 else {}
+def _plan_questions(
+    entries: Sequence[BackendSpec], experiment: Experiment, request: EvalRequest
+) -> tuple[dict[str, list[Ask]], list[Refused]]:
+    """Questions to each backend, by its name, and methods that are left out.
+
+    Raises:
+        ConfigError: If a backend would ignore a method that was named, or there is no circuit to mitigate.
+    """
+    if request.mitigation and experiment.ansatz is None:
+        raise ConfigError(
+            "Error mitigation needs a run with a quantum layer",
+            got="a run without one",
+            fix="Leave --mitigation out, or name another run; 'qhq compare' lists them",
+        )
+    planned = {entry.name: plan_asks(entry, request.mitigation) for entry in entries}
+    refused = [each for _, left_out in planned.values() for each in left_out]
+    return {name: asks for name, (asks, _) in planned.items()}, refused
+
+
+def _asked_latent(ask: Ask, latent: torch.Tensor, lesson: Lesson | None) -> torch.Tensor:
+    """Latent features that a question is about: of the test windows, then of the lesson if it is fitted.
+
+    In one question they are in the same jobs, and so under the same calibration.
+    """
+    return torch.cat([latent, lesson.latent]) if ask.is_fitted and lesson is not None else latent
+
+
+def _forecast(
+    asks: Sequence[Ask],
+    experiment: Experiment,
+    seed: int,
+    connections: Connections,
+    latent: torch.Tensor,
+    lesson: Lesson | None,
+) -> list[tuple[Ask, Any, CostForecast]]:
+    """Open a device for each question to it, with the cost; all together stay within the entry's cap."""
+    found = []
+    for ask in asks:
+        executor = _open_device(ask, experiment, seed, connections)
+        asked = _asked_latent(ask, latent, lesson)
+        cost = executor.forecast(len(asked), *circuit_arguments(experiment, asked))
+        found.append((ask, executor, replace(cost, mitigation=ask.words)))
+    cap = found[0][2].max_qpu_seconds
+    if len(found) == 1 or cap is None:
+        return found
+    # Each alone might fit, and would be given all of the cap.
+    spare = max(0.0, cap - sum(cost.spent_seconds for *_, cost in found))
+    needed = sum(cost.qpu_seconds for *_, cost in found)
+    shared = []
+    for ask, executor, cost in found:
+        part = spare * cost.qpu_seconds / needed if needed else 0.0
+        executor.share_cap(cost.spent_seconds + part)
+        asked = _asked_latent(ask, latent, lesson)
+        again = executor.forecast(len(asked), *circuit_arguments(experiment, asked))
+        shared.append((ask, executor, replace(again, mitigation=ask.words)))
+    return shared
+
+
+def _instances(opened: Mapping[str, Any], asks: Mapping[str, Sequence[Ask]]) -> dict[str, str]:
+    """The instance that each device is used through, where there are several questions."""
+    if len(opened) < 2:
+        return {}
+    names = {ask.key: name for name, each in asks.items() for ask in each}
+    return {names[key]: each.instance for key, each in opened.items()}
 
 
 def _beside_service(
-    cost: CostForecast, executor: Any, experiment: Experiment, latent: torch.Tensor, selection: Selection
+    cost: CostForecast, executor: Any, arguments: tuple[FloatArray, FloatArray], selection: Selection
 ) -> CostForecast:
     """A forecast beside the service's own; for a device of a glob, why there is none."""
     try:
-        found: CostForecast = executor.ask_service(cost, *circuit_arguments(experiment, latent))
+        found: CostForecast = executor.ask_service(cost, *arguments)
     except BackendError as error:
         if cost.backend not in selection.globbed:
             raise
@@ -169,11 +270,18 @@ def _too_small(entry: BackendSpec, experiment: Experiment, selection: Selection)
     return None
 
 
-def _open_device(entry: BackendSpec, experiment: Experiment, seed: int, connections: Connections) -> Any:
+def _open_device(ask: Ask, experiment: Experiment, seed: int, connections: Connections) -> Any:
     """Open a device that has been reached for the circuit of an experiment."""
+    return _open(ask, experiment, seed, connections.reached(ask.entry.name))
+
+
+def _open(ask: Ask, experiment: Experiment, seed: int, connection: Any = None, stream: str = "") -> Executor:
+    """Open a backend for a question; ``stream`` names other shots of the same."""
     assert experiment.ansatz is not None
-    seed, connection = child_seed(seed, f"eval/{entry.name}"), connections.reached(entry.name)
-    return open_backend(entry, experiment.ansatz, seed=seed, connection=connection)
+    seed = child_seed(seed, f"eval/{ask.entry.name}{stream}")
+    if ask.method is None:
+        return open_backend(ask.entry, experiment.ansatz, seed=seed, connection=connection)
+    return open_mitigated(ask.entry, experiment.ansatz, ask.method, seed=seed, connection=connection)
 
 
 def run_evaluation(
@@ -189,7 +297,7 @@ def run_evaluation(
             for all devices together, before anything is sent.
     """
     # Each forecast was checked against its instance alone; together they may ask for more than is left.
-    check_plan_together(plan.costs, _instances(plan.opened))
+    check_plan_together(plan.costs, _instances(plan.opened, _by_entry(plan.asks)))
     progress = progress or Progress()
     study = Portability(plan)
     try:
@@ -215,17 +323,22 @@ def run_evaluation(
     return EvaluationRecord.model_validate({**record, "file": str(_keep(plan, record))})
 
 
+def _by_entry(asks: Sequence[Ask]) -> dict[str, list[Ask]]:
+    names = dict.fromkeys(ask.entry.name for ask in asks)
+    return {name: [ask for ask in asks if ask.entry.name == name] for name in names}
+
+
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A cell: one backend. It is measured in this process, which has the connections and the journal."""
+    """A cell: one question. It is asked in this process, which has the connections and the journal."""
 
-    entry: BackendSpec
+    ask: Ask
     study: Portability = field(repr=False)
 
     @property
     def key(self) -> str:
-        """Name of the backend."""
-        return self.entry.name
+        """Name of the backend, and of what it does against noise."""
+        return self.ask.key
 
 
 class Portability(Study[Target, Json]):
@@ -243,7 +356,7 @@ class Portability(Study[Target, Json]):
     title = "evaluation"
 
     def __init__(self, plan: EvalPlan) -> None:
-        self.planned, self.latent = plan, plan.latent
+        self.planned = plan
         self.store: MemoryStore[Target] = MemoryStore()
         self.failures: list[tuple[str, QHQError]] = []
         self.skipped = list(plan.skipped)
@@ -251,17 +364,18 @@ class Portability(Study[Target, Json]):
         self._stored = _stored_jobs(plan.entries)
         self._hardware = dict(plan.opened)
         self._seconds: dict[str, float] = {}
+        self._evaluations: dict[tuple[str, str | None], list[Evaluation]] = {}
         # Before anything is measured: an evaluation that was cut off has been a look all the same.
         self._looks = add_look(plan.experiment.data.test, run=plan.folder.name, command="eval")
 
     def plan(self) -> list[Target]:
-        """Every backend."""
-        return [Target(entry, self) for entry in self.planned.entries]
+        """Every question."""
+        return [Target(ask, self) for ask in self.planned.asks]
 
     @staticmethod
     def measure(cell: Target) -> Outcome:
         """Evaluate on a backend, and on a device wait for what was sent; nothing if it fails."""
-        return Outcome(cell.study.attempt(cell.entry, partial(cell.study.result, cell.entry)) or {})
+        return Outcome({"results": cell.study.attempt(cell.ask, partial(cell.study.results, cell.ask)) or []})
 
     def summarise(self, done: Mapping[str, Values]) -> Json:
         """The record of an evaluation; results in the order asked for."""
@@ -272,56 +386,137 @@ class Portability(Study[Target, Json]):
             "other_data": None if data.other is None else data.other.to_dict(),
             "mape_reason": why_no_percent(plan.windows),
             "looks": self._looks.to_dict(),
-            "results": [done[each.name] for each in plan.entries if done.get(each.name)],
+            "results": [
+                {**result, **self._gain(result)}
+                for ask in plan.asks
+                for result in done.get(ask.key, {}).get("results", [])
+            ],
+            "refused": [asdict(each) for each in plan.refused],
         }
 
     def measure_exact(self) -> None:
         """Evaluate on the exact simulator, which every backend is compared with; as the queues run."""
-        executor = self._open(EXACT)
-        self._exact = evaluate(self.planned.experiment, executor, self.planned.windows, self.latent)
+        plan = self.planned
+        executor = _open(Ask(EXACT), plan.experiment, plan.request.seed) if plan.experiment.ansatz else None
+        self._exact = evaluate(plan.experiment, executor, plan.windows, plan.latent)
 
-    def attempt(self, entry: BackendSpec, act: Callable[[], Any]) -> Any:
+    def attempt(self, ask: Ask, act: Callable[[], Any]) -> Any:
         """Do something with a backend; if it fails it is left out, or its error is kept for the end."""
         started = time.perf_counter()
         try:
             return act()
         except QHQError as error:
-            self.failed.add(entry.name)
+            self.failed.add(ask.key)
             # A job that failed may have been paid for: that is no reason to say nothing.
             if (
-                entry.name in self.planned.globbed
+                ask.entry.name in self.planned.globbed
                 and isinstance(error, BackendError)
                 and not isinstance(error, JobError)
             ):
-                self.skipped.append(Skipped(entry.name, f"{error.must}: {error.got}"))
+                self.skipped.append(Skipped(ask.key, f"{error.must}: {error.got}"))
             else:
-                self.failures.append((entry.name, error))
+                self.failures.append((ask.key, error))
             return None
         finally:
-            self._seconds[entry.name] = self._seconds.get(entry.name, 0.0) + time.perf_counter() - started
+            self._seconds[ask.key] = self._seconds.get(ask.key, 0.0) + time.perf_counter() - started
 
-    def is_device(self, entry: BackendSpec) -> bool:
+    def is_device(self, ask: Ask) -> bool:
         """Whether a backend has a queue, and is asked anything."""
-        return kind_of(entry).is_hardware and self.planned.experiment.ansatz is not None
+        return kind_of(ask.entry).is_hardware and self.planned.experiment.ansatz is not None
 
-    def send(self, entry: BackendSpec) -> None:
+    def send(self, ask: Ask) -> None:
         """Send what a device is asked, and wait for nothing; it is asked for its calibration once more."""
         with in_run(self.planned.folder.name):
-            self._hardware[entry.name].send(*circuit_arguments(self.planned.experiment, self.latent))
+            self._hardware[ask.key].send(*self.planned.arguments(ask))
 
-    def wait(self, entry: BackendSpec) -> None:
+    def wait(self, ask: Ask) -> None:
         """Wait until the journal has the results of a device, each of which may come before another's."""
         with in_run(self.planned.folder.name):
-            self._hardware[entry.name].wait(*circuit_arguments(self.planned.experiment, self.latent))
+            self._hardware[ask.key].wait(*self.planned.arguments(ask))
 
-    def result(self, entry: BackendSpec) -> Json:
-        """Evaluate on a backend: one object of ``results``."""
-        plan, exact, started = self.planned, self._exact, time.perf_counter()
+    def results(self, ask: Ask) -> list[Json]:
+        """Evaluate on a backend: one object of ``results`` for each method that its answers serve."""
+        plan, started = self.planned, time.perf_counter()
+        if plan.experiment.ansatz is None:
+            return [self._result(ask, None, evaluate(plan.experiment, None, plan.windows, plan.latent), None)]
         with in_run(plan.folder.name):
             # A device is used as the forecast opened it, so that the cost that was confirmed is that of this
             # very circuit.
-            executor = self._hardware.get(entry.name) or self._open(entry)
-            evaluation = evaluate(plan.experiment, executor, plan.windows, self.latent)
+            executor = self._hardware.get(ask.key) or _open(ask, plan.experiment, plan.request.seed)
+            answers = [executor.expectations(*plan.arguments(ask))]
+        report = executor.report()
+        if ask.method is not None and report.shots is not None and not kind_of(ask.entry).is_hardware:
+            # Once more with other shots: what differs is their variance, whatever a method made of them.
+            other = _open(ask, plan.experiment, plan.request.seed, stream="/again")
+            answers.append(other.expectations(*plan.arguments(ask)))
+        rows = []
+        for mitigation in ask.mitigations:
+            row = self._mitigated(ask, mitigation, answers, executor, report)
+            rows.append({**row, "wall_seconds": self._wall(ask, started)})
+        return rows
+
+    def _wall(self, ask: Ask, started: float) -> float:
+        return self._seconds.get(ask.key, 0.0) + time.perf_counter() - started
+
+    def _mitigated(
+        self,
+        ask: Ask,
+        mitigation: Mitigation | None,
+        answers: list[FloatArray],
+        executor: Executor,
+        report: Report,
+    ) -> dict[str, Any]:
+        """The result of one method, made of a backend's answers."""
+        plan = self.planned
+        stds = getattr(executor, "stds", None)
+        corrected = [
+            correct(plan.experiment, mitigation, plan.latent, each, plan.lesson, stds) for each in answers
+        ]
+        evaluations = [
+            judge(plan.experiment, plan.windows, each.scaled, each.expectations, report) for each in corrected
+        ]
+        row = self._result(ask, mitigation, evaluations[0], executor)
+        if mitigation is None:
+            return row
+        self._evaluations[ask.entry.name, mitigation] = evaluations
+        exact, variances = self._exact.expectations, corrected[0].variances
+        assert exact is not None
+        if kind_of(ask.entry).is_hardware:
+            moments = (
+                Moments(None, None)
+                if variances is None
+                else moments_of_stds(corrected[0].expectations, exact, variances)
+            )
+        else:
+            moments = moments_of_draws([each.expectations for each in corrected], exact)
+        fitted = plan.lesson if mitigation in FITTED else None
+        rows = len(plan.windows) + (len(fitted) if fitted is not None else 0)
+        cost = _device_cost(executor, rows, report)
+        return {
+            **row,
+            "training_windows": 0 if fitted is None else len(fitted),
+            "circuits": cost and cost.circuits,
+            "executions": cost and cost.executions,
+            "device_seconds": cost and cost.seconds,
+            "expectation_bias": moments.bias,
+            "expectation_variance": moments.variance,
+        }
+
+    def _gain(self, result: dict[str, Any]) -> dict[str, Any]:
+        """What a method saves beside the same backend without it."""
+        if result["mitigation"] in (None, "none"):
+            return {}
+        reference = self._evaluations.get((result["backend"], "none"))
+        losses, name = date_losses_of(self._evaluations[result["backend"], result["mitigation"]])
+        if reference is None:
+            return asdict(Gain(None, None, None, name, "add --mitigation none to compare with"))
+        horizon = self.planned.windows.cut.horizon
+        return asdict(gain_of(losses, date_losses_of(reference)[0], name, horizon))
+
+    def _result(
+        self, ask: Ask, mitigation: Mitigation | None, evaluation: Evaluation, executor: Executor | None
+    ) -> dict[str, Any]:
+        plan, exact, entry, started = self.planned, self._exact, ask.entry, time.perf_counter()
         metrics, report = evaluation.metrics(), evaluation.report
         skills = metrics.skill, exact.metrics().skill
         jobs = list(report.job_ids) if report else []
@@ -329,6 +524,7 @@ class Portability(Study[Target, Json]):
         replayed = bool(jobs) and set(jobs) <= self._stored
         return {
             "backend": entry.name,
+            "mitigation": mitigation,
             "kind": entry.kind,
             "note": _REPLAYED if replayed else kind_of(entry).note,
             "samples": len(evaluation.windows),
@@ -352,7 +548,7 @@ class Portability(Study[Target, Json]):
             "expectation_std": _typical_std(executor),
             "replayed": replayed,
             "calibration_file": _keep_calibration(plan, entry, executor),
-            "wall_seconds": self._seconds.get(entry.name, 0.0) + time.perf_counter() - started,
+            "wall_seconds": self._wall(ask, started),
         }
 
     def stop(self) -> None:
@@ -364,13 +560,6 @@ class Portability(Study[Target, Json]):
         """Close batches and sessions: an open one costs by the wall clock."""
         for executor in self._hardware.values():
             executor.close()
-
-    def _open(self, entry: BackendSpec) -> Executor | None:
-        """Open a backend for the circuit; None without one."""
-        ansatz = self.planned.experiment.ansatz
-        if ansatz is None:
-            return None
-        return open_backend(entry, ansatz, seed=child_seed(self.planned.request.seed, f"eval/{entry.name}"))
 
 
 class _Queues:
@@ -386,13 +575,13 @@ class _Queues:
     def run(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         """See `qhq.studies.runner.local.Workers`."""
         study, targets = self.study, list(items)
-        devices = [each for each in targets if study.is_device(each.entry)]
+        devices = [each for each in targets if study.is_device(each.ask)]
         if devices:
             self.progress.measuring(f"sending to {', '.join(each.key for each in devices)}")
-        acts = [(each, partial(study.send, each.entry)) for each in devices]
-        side_by_side([partial(study.attempt, each.entry, act) for each, act in acts])
+        acts = [(each, partial(study.send, each.ask)) for each in devices]
+        side_by_side([partial(study.attempt, each.ask, act) for each, act in acts])
         waiting = {
-            each: Pending(partial(study.attempt, each.entry, partial(study.wait, each.entry)))
+            each: Pending(partial(study.attempt, each.ask, partial(study.wait, each.ask)))
             for each in devices
             if each.key not in study.failed
         }
@@ -406,13 +595,13 @@ class _Queues:
                 self.progress.measuring(each.key)
                 yield each, function(each)
             elif each not in waiting:
-                yield each, Outcome({})
+                yield each, Outcome({"results": []})
         left = [each.key for each in waiting]
         if left:
             self.progress.measuring(f"waiting for {', '.join(left)}")
         for each, _ in as_they_end(waiting):
             if each.key in study.failed:
-                yield each, Outcome({})
+                yield each, Outcome({"results": []})
             else:
                 self.progress.measuring(each.key)
                 yield each, function(each)
@@ -427,6 +616,12 @@ def _typical_std(executor: Executor | None) -> float | None:
     if stds is None or not np.isfinite(stds).any():
         return None
     return float(np.sqrt(np.mean(stds[np.isfinite(stds)] ** 2)))
+
+
+def _device_cost(executor: Executor, rows: int, report: Report) -> DeviceCost | None:
+    """What rows cost on a device, or would on that which is simulated; None without a device."""
+    forecast: Callable[[int, int], DeviceCost] | None = getattr(executor, "forecast_cost", None)
+    return None if forecast is None else forecast(rows, report.shots or FORECAST_SHOTS)
 
 
 def _stored_jobs(entries: tuple[BackendSpec, ...]) -> set[str]:

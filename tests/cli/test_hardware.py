@@ -456,3 +456,44 @@ def test_a_fault_in_one_devices_thread_costs_no_other_its_results(run, study, lo
     (kept,) = [json.loads(file.read_text()) for file in (run.path / "evals").glob("*.json")]
     assert [each["backend"] for each in kept["results"]] == ["ibm_manila"]
     assert kept["failed"]["error"] == "ZeroDivisionError: a fault of ours"
+
+
+@pytest.mark.parametrize("methods", [("affine", "head"), ("none", "trex"), ("zne",)])
+def test_mitigation_costs_what_the_forecast_says_and_is_answered_from_the_journal(
+    run, qhq, study, loopback, no_backoff, methods
+):
+    (study / "backends.yaml").write_text(ENTRIES)
+    asked = [
+        *EVAL[:4],
+        "16",
+        "--shots",
+        "256",
+        *(word for each in methods for word in ("--mitigation", each)),
+    ]
+    forecast = json.loads(qhq(*asked, "--dry-run", "--json").stdout)
+    assert loopback.service.jobs() == []
+    first, second = (json.loads(qhq(*asked, "--yes", "--json").stdout) for _ in range(2))
+    jobs = loopback.service.jobs()
+    # One job a question: affine and head are made of the same answers, of 16 test and 32 training windows.
+    assert len(jobs) == len(forecast["costs"]) == (2 if "trex" in methods else 1)
+    measured = sum(job["shots"] for job in jobs)
+    assert measured == sum(cost["executions"] for cost in forecast["costs"])
+    assert [row["mitigation"] for row in first["results"]] == list(methods)
+    for row, again in zip(first["results"], second["results"], strict=True):
+        assert row["metrics"] == again["metrics"]
+        assert (row["replayed"], again["replayed"]) == (False, True)
+        assert row["executions"] <= measured
+        assert row["expectation_variance"] > 0
+    spent = sum(cost["qpu_seconds"] for cost in forecast["costs"])
+    assert spent <= 600
+
+
+def test_methods_on_a_device_share_the_cap_of_its_entry(run, qhq, study, loopback):
+    capped = [*EVAL[:4], "16", "--shots", "256", "--mitigation", "none", "--mitigation", "zne"]
+    (study / "backends.yaml").write_text(ENTRIES.replace("max_qpu_seconds: 600", "max_qpu_seconds: 6"))
+    costs = json.loads(qhq(*capped, "--dry-run", "--json").stdout)["costs"]
+    assert sum(cost["max_qpu_seconds"] for cost in costs) == pytest.approx(6)
+    assert all(cost["qpu_seconds"] < 6 for cost in costs)
+    refused = qhq(*capped, "--yes")
+    assert refused.exit_code == 4
+    assert "within max_qpu_seconds" in refused.stderr

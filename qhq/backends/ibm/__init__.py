@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from qhq.backends.backend import Backend, BackendSpec, ListedDevice, SpsaSpec, TranspileSpec
+from qhq.backends.backend import NO_PEC, Backend, BackendSpec, ListedDevice, Method, SpsaSpec, TranspileSpec
 from qhq.documents import Spec
 from qhq.limits import MOST_COUNT, MOST_SHOTS
 
@@ -150,6 +150,29 @@ class IBMSpec(BackendSpec):
         return switch == "on" or (switch == "level" and self.resilience_level >= from_level)
 
 
+def with_method(spec: IBMSpec, method: Method) -> IBMSpec:
+    """An entry whose estimator does one thing against noise, and nothing by its resilience level.
+
+    Amplified noise is extrapolated as if it were stochastic, which twirled gates make it; TREX learns the
+    errors of twirled measurements alone. So each brings its twirling.
+
+    >>> entry = IBMSpec(kind="ibm", name="ibm_fez")
+    >>> with_method(entry, "none").resilience_level, with_method(entry, "trex").trex
+    (0, 'on')
+    """
+    trex: Switch = "on" if method == "trex" else "level"
+    zne: Switch = "on" if method == "zne" else "level"
+    twirling = spec.twirling.model_copy(update={"measure": trex, "gates": zne})
+    return spec.model_copy(
+        update={
+            "resilience_level": 0,
+            "trex": trex,
+            "zne": spec.zne.model_copy(update={"enable": zne}),
+            "twirling": twirling,
+        }
+    )
+
+
 # No job of the service may take longer, whatever it asks for.
 _LONGEST_SECONDS = 10_800
 
@@ -226,6 +249,20 @@ class IBMBackend(Backend[IBMSpec]):
         from qhq.backends.ibm.executor import open_ibm
 
         return open_ibm(spec, ansatz, seed=seed, connection=connection)
+
+    def why_not(self, spec: IBMSpec, method: Method) -> str | None:
+        """Why a device cannot carry out a method of error mitigation."""
+        if method == "pec":
+            return NO_PEC
+        if method == "zne" and spec.fractional_gates:
+            return "its fractional_gates cannot be folded"
+        return None
+
+    def open_mitigated(
+        self, spec: IBMSpec, ansatz: Ansatz, method: Method, *, seed: int, connection: Any = None
+    ) -> Executor:
+        """Open a device with one method in place of the entry's ``resilience_level`` and switches."""
+        return self.open(with_method(spec, method), ansatz, seed=seed, connection=connection)
 
     def train_on(self, spec: IBMSpec, ansatz: Ansatz, *, seed: int) -> Executor:
         """The device itself, if its entry allows it."""

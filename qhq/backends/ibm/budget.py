@@ -6,21 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from qiskit.circuit import QuantumCircuit
-from qiskit.transpiler import Target
-
 from qhq.backends.backend import DeviceState
-from qhq.backends.devices.calibration import Calibration
+from qhq.backends.devices.timing import JOB_SECONDS
 from qhq.backends.executor import CostForecast
 from qhq.backends.ibm import IBMSpec, calibration_circuits, circuits_per_sample, shots_per_circuit
 from qhq.backends.ibm.records import LaidOut
 from qhq.errors import BackendError
-
-# Pause between two shots where a device does not say: that of IBM's devices.
-_DEFAULT_REP_DELAY_SECONDS = 250e-6
-
-# What a job takes on the device besides its shots: IBM's own rule of thumb.
-_JOB_SECONDS = 2.0
 
 MOST_EXECUTIONS = 10_000_000
 """Shots of all circuits that one job may have."""
@@ -43,7 +34,7 @@ def estimate_seconds(spec: IBMSpec, program: LaidOut, rows: Sequence[int]) -> fl
     sample = sum(program.idle_seconds + factor * program.gate_seconds for factor in factors)
     learning = calibration_circuits(spec) * program.idle_seconds
     circuits = sum(rows) * program.settings * sample + len(rows) * learning
-    return len(rows) * _JOB_SECONDS + shots_per_circuit(spec) * circuits
+    return len(rows) * JOB_SECONDS + shots_per_circuit(spec) * circuits
 
 
 def seconds_of_jobs(spec: IBMSpec, program: LaidOut, rows: Sequence[int]) -> list[float]:
@@ -192,28 +183,3 @@ def beside_service(forecast: CostForecast, seconds: float) -> CostForecast:
     if forecast.remaining_seconds is not None and seconds > forecast.remaining_seconds:
         notes.append(f"the plan has {forecast.remaining_seconds:.1f} s left")
     return replace(forecast, service_seconds=seconds, service_note="; ".join(notes) or None)
-
-
-def circuit_seconds(circuit: QuantumCircuit, target: Target) -> float:
-    """Time that the gates of a circuit on a device take: its longest path."""
-    # By hand and not by a scheduling pass, which would rewrite the circuit with delays to say the same.
-    ends = [0.0] * circuit.num_qubits
-    for step in circuit.data:
-        qubits = tuple(circuit.find_bit(bit).index for bit in step.qubits)
-        end = max(ends[qubit] for qubit in qubits) + _duration(target, step.name, qubits)
-        for qubit in qubits:
-            ends[qubit] = end
-    return max(ends, default=0.0)
-
-
-def shot_seconds(calibration: Calibration, target: Target, layout: Sequence[int]) -> float:
-    """Time between two shots besides the gates: the slowest readout, and the pause of the device."""
-    microseconds = calibration.configuration.get("default_rep_delay")
-    pause = _DEFAULT_REP_DELAY_SECONDS if microseconds is None else float(microseconds) * 1e-6
-    return pause + max(_duration(target, "measure", (qubit,)) for qubit in layout)
-
-
-def _duration(target: Target, name: str, qubits: tuple[int, ...]) -> float:
-    # rz and other virtual gates have no duration, and take none.
-    properties = target[name].get(qubits) if name in target.operation_names else None
-    return 0.0 if properties is None or properties.duration is None else float(properties.duration)

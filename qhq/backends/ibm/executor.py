@@ -13,7 +13,7 @@ from qhq.ansatz.program import Ansatz
 from qhq.ansatz.stored import fingerprints
 from qhq.backends.devices.calibration import Calibration
 from qhq.backends.devices.isa import build_isa, check_isa
-from qhq.backends.executor import CostForecast, FloatArray, Report
+from qhq.backends.executor import CostForecast, DeviceCost, FloatArray, Report
 from qhq.backends.gradients import Program, ValuesExecutor
 from qhq.backends.ibm import IBMSpec, shots_per_circuit
 from qhq.backends.ibm.budget import (
@@ -222,6 +222,16 @@ class IBMExecutor(ValuesExecutor):
             spent_seconds=spent,
             most_seconds=_most_seconds(spec, jobs, spent),
         )
+
+    def forecast_cost(self, rows: int, shots: int) -> DeviceCost:  # noqa: ARG002
+        """What so many rows cost in all, whatever of them is paid; with the shots of the entry."""
+        each, measured = rows_of_jobs(self._spec, self._program, rows), shots_per_circuit(self._spec)
+        circuits = count_circuits(self._spec, self._program, each)
+        return DeviceCost(circuits, circuits * measured, estimate_seconds(self._spec, self._program, each))
+
+    def share_cap(self, seconds: float) -> None:
+        """Lower the cap of the entry to what other questions to the same device leave of it."""
+        self._spec = self._spec.model_copy(update={"max_qpu_seconds": seconds})
 
     def ask_service(self, forecast: CostForecast, inputs: ArrayLike, weights: ArrayLike) -> CostForecast:
         """A forecast of these arguments beside what the service's own dry run says of them.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from qhq.backends.backend import Backend, TranspileSpec
+from qhq.backends.backend import NO_PEC, Backend, Method, TranspileSpec
 from qhq.backends.local import SimulatedSpec
 from qhq.documents import Spec
 from qhq.limits import MOST_FACTOR
@@ -209,6 +209,30 @@ class AerBackend(Backend[AerSpec | FakeSpec]):
         from qhq.backends.noisy.executor import open_noisy
 
         return open_noisy(spec, ansatz, seed=seed)
+
+    def why_not(self, spec: AerSpec | FakeSpec, method: Method) -> str | None:
+        """Why an entry cannot carry out a method of error mitigation."""
+        if method == "none":
+            return None
+        if method == "pec":
+            return NO_PEC
+        return None if spec.is_noisy else "it has no noise that could be mitigated"
+
+    def open_mitigated(
+        self,
+        spec: AerSpec | FakeSpec,
+        ansatz: Ansatz,
+        method: Method,
+        *,
+        seed: int,
+        connection: Any = None,
+    ) -> Executor:
+        """Open an entry with a method against its noise."""
+        if not spec.is_noisy:
+            return self.open(spec, ansatz, seed=seed, connection=connection)
+        from qhq.backends.noisy.executor import open_mitigated_noisy
+
+        return open_mitigated_noisy(spec, ansatz, method, seed=seed)
 
     def train_on(self, spec: AerSpec | FakeSpec, ansatz: Ansatz, *, seed: int) -> Executor:
         """An engine of qhq's where the gradient is ``adjoint``, else the entry itself."""

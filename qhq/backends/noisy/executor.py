@@ -17,9 +17,18 @@ from qiskit.circuit import Parameter, QuantumCircuit
 from qiskit.quantum_info import PTM, Operator, SuperOp
 
 from qhq.ansatz.program import Ansatz
+from qhq.backends.backend import Method
 from qhq.backends.devices.calibration import Calibration
 from qhq.backends.devices.isa import IsaProgram, build_isa, check_isa
-from qhq.backends.executor import FloatArray, Parity, Report, check_parity, parity_tolerance
+from qhq.backends.devices.timing import JOB_SECONDS
+from qhq.backends.executor import (
+    DeviceCost,
+    FloatArray,
+    Parity,
+    Report,
+    check_parity,
+    parity_tolerance,
+)
 from qhq.backends.gradients import Program, ValuesExecutor
 from qhq.backends.local import SimulatedSpec
 from qhq.backends.local.aer import check_width
@@ -34,6 +43,7 @@ from qhq.backends.local.shots import (
 )
 from qhq.backends.local.statevector import EngineExecutor
 from qhq.backends.noisy import AerSpec, FakeSpec
+from qhq.backends.noisy.mitigation import NOISE_FACTORS, ExtrapolatedProgram, twirl_readout
 from qhq.backends.noisy.noise import DeviceNoise, NoisyDevice, load_device
 from qhq.backends.noisy.programs import (
     DensityProgram,
@@ -60,6 +70,7 @@ class NoisyExecutor(ValuesExecutor):
         device: Where its noise comes from.
         ansatz: The program.
         seed: Where shots and perturbations come from.
+        method: What is done against the noise.
 
     Raises:
         BackendError: If the program does not fit the device, fails the correctness gate, or meets no noise.
@@ -68,8 +79,10 @@ class NoisyExecutor(ValuesExecutor):
     isa: IsaProgram
     program: NoisyProgram
 
-    def __init__(self, spec: SimulatedSpec, device: NoisyDevice, ansatz: Ansatz, seed: int) -> None:
-        self._spec, self._device, self._seed = spec, device, seed
+    def __init__(
+        self, spec: SimulatedSpec, device: NoisyDevice, ansatz: Ansatz, seed: int, method: Method = "none"
+    ) -> None:
+        self._spec, self._device, self._seed, self._method = spec, device, seed, method
         # Before the transpiler and the gate: the qubits in use are these at least.
         if spec.method == "density_matrix":
             check_density_width(ansatz.num_qubits)
@@ -98,7 +111,33 @@ class NoisyExecutor(ValuesExecutor):
         self.isa = build_isa(circuit, parameters, self._ansatz.observables, self._device, spec.transpile)
         check_isa(self.isa, self._ansatz, seed=spec.transpile.seed)
         self.program = program = build_noisy_program(self.isa, self._device, spec.noise_scale)
-        seed = child_seed(self._seed, "noisy values")
+        if self._method == "trex":
+            # Where readout errors enter on average, so do the factors that undo them.
+            shots = spec.shots if spec.readout == "sampled" else None
+            program = twirl_readout(program, shots, child_generator(self._seed, "trex"))
+        if self._method == "zne":
+            return ExtrapolatedProgram(
+                program, lambda each, place: self._open(each, child_seed(self._seed, f"noisy values {place}"))
+            )
+        return self._open(program, child_seed(self._seed, "noisy values"))
+
+    def forecast_cost(self, rows: int, shots: int) -> DeviceCost:
+        """What so many rows would cost on the device itself, if its values were measured.
+
+        Args:
+            rows: Rows of values.
+            shots: Measurements of each circuit.
+        """
+        circuits = rows * len(self.program.groups)
+        gates, pause = self._device.seconds(self.isa)
+        factors = NOISE_FACTORS if self._method == "zne" else (1,)
+        learning = 1 if self._method == "trex" else 0
+        seconds = circuits * sum(pause + each * gates for each in factors) + learning * pause
+        runs = circuits * len(factors) + learning
+        return DeviceCost(runs, runs * shots, JOB_SECONDS + shots * seconds)
+
+    def _open(self, program: NoisyProgram, seed: int) -> Program:
+        spec = self._spec
         if spec.method != "density_matrix":
             return TrajectoryProgram(program, spec, seed)
         if spec.shots is None:
@@ -165,6 +204,10 @@ class AdjointNoisyExecutor:
             BackendError: If a shape does not fit, a value is not finite, or Aer fails.
         """
         return self.aer.expectations(inputs, weights)
+
+    def forecast_cost(self, rows: int, shots: int) -> DeviceCost:
+        """What so many rows would cost on the device itself; see `NoisyExecutor.forecast_cost`."""
+        return self.aer.forecast_cost(rows, shots)
 
     def vjp(
         self, inputs: ArrayLike, weights: ArrayLike, cotangent: ArrayLike
@@ -261,6 +304,19 @@ def _noisy_probabilities(program: NoisyProgram, circuit: QuantumCircuit) -> Prob
         circuit, _channels_of(program.noise), projectors, present, AngleMap(present, present, ())
     )
     return lambda values: engine.expectations(values[:, columns], np.zeros(0))
+
+
+def open_mitigated_noisy(
+    spec: AerSpec | FakeSpec, ansatz: Ansatz, method: Method, *, seed: int
+) -> NoisyExecutor:
+    """Open an entry with noise and a method against it; its gradients come by parameter shift.
+
+    Raises:
+        ConfigError: If there is no such device, or the file is no snapshot.
+        BackendError: If the ansatz does not fit the device or the method.
+    """
+    assert spec.noise is not None
+    return NoisyExecutor(spec, load_device(spec.noise, ansatz.num_qubits), ansatz, seed, method)
 
 
 def _build_density_engine(aer: NoisyExecutor) -> DensityEngine:

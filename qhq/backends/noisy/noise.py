@@ -35,6 +35,8 @@ from qhq.backends.devices.calibration import (
     load_fake,
     load_snapshot,
 )
+from qhq.backends.devices.isa import IsaProgram
+from qhq.backends.devices.timing import REP_DELAY_SECONDS, circuit_seconds, shot_seconds
 from qhq.backends.executor import FloatArray
 from qhq.backends.noisy import NoiseSpec, UniformNoiseSpec
 from qhq.errors import BackendError
@@ -73,6 +75,9 @@ class NoisyDevice(Device, Protocol):
     def noise(self, qubits: Sequence[int]) -> DeviceNoise:
         """Noise on some physical qubits, renumbered; the rest of the device costs nothing."""
 
+    def seconds(self, isa: IsaProgram) -> tuple[float, float]:
+        """Time that the gates of a program take, and that between two of its shots."""
+
 
 @dataclass(frozen=True)
 class _SimulatedDevice(CalibratedDevice):
@@ -81,6 +86,13 @@ class _SimulatedDevice(CalibratedDevice):
     def noise(self, qubits: Sequence[int]) -> DeviceNoise:
         """Noise on some physical qubits, renumbered."""
         return calibrated_noise(self.calibration.cut(qubits))
+
+    def seconds(self, isa: IsaProgram) -> tuple[float, float]:
+        """Time that the gates of a program take, and that between two of its shots."""
+        return (
+            circuit_seconds(isa.circuit, self.target),
+            shot_seconds(self.calibration, self.target, isa.layout),
+        )
 
 
 @dataclass(frozen=True)
@@ -112,6 +124,12 @@ class _UniformDevice:
     def noise(self, qubits: Sequence[int]) -> DeviceNoise:
         """Noise on some physical qubits, renumbered."""
         return uniform_noise(self.parameters, len(qubits))
+
+    def seconds(self, isa: IsaProgram) -> tuple[float, float]:
+        """Time that the gates of a program take, and that between two of its shots: the usual pause."""
+        single, double = 1e-9 * self.parameters.gate_ns_1q, 1e-9 * self.parameters.gate_ns_2q
+        lasts = {"rz": 0.0, "cz": double}
+        return circuit_seconds(isa.circuit, lambda name, _: lasts.get(name, single)), REP_DELAY_SECONDS
 
 
 def load_device(noise: NoiseSpec, num_qubits: int) -> NoisyDevice:

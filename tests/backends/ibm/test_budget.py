@@ -5,19 +5,16 @@ import math
 import pytest
 from qiskit.circuit import QuantumCircuit
 
-from qhq.backends.devices.calibration import build_target, load_fake
 from qhq.backends.ibm import shots_per_circuit
 from qhq.backends.ibm.budget import (
     MOST_EXECUTIONS,
     check_cap,
     check_plan,
-    circuit_seconds,
     count_circuits,
     estimate_seconds,
     job_limits,
     rows_of_jobs,
     rows_per_job,
-    shot_seconds,
 )
 from qhq.backends.ibm.records import LaidOut
 from qhq.errors import BackendError
@@ -114,22 +111,3 @@ def test_a_plan_without_time_is_refused_and_one_without_limit_is_not():
     for remaining in (0.0, 4.9):
         with pytest.raises(BackendError, match=r"must have the time.*nothing was sent"):
             check_plan(entry(), needed=5, remaining=remaining)
-
-
-def test_the_gates_of_a_device_take_the_time_of_the_longest_path():
-    target = build_target(load_fake("fake_manila"))
-    circuit = QuantumCircuit(5)
-    circuit.sx(0)
-    circuit.cx(0, 1)
-    circuit.rz(0.3, 1)
-    circuit.sx(4)
-    wanted = target["sx"][(0,)].duration + target["cx"][(0, 1)].duration + target["rz"][(1,)].duration
-    assert circuit_seconds(circuit, target) == pytest.approx(wanted)
-    assert circuit_seconds(QuantumCircuit(5), target) == 0
-
-
-def test_between_shots_a_device_reads_out_and_pauses():
-    calibration = load_fake("fake_fez")
-    target = build_target(calibration)
-    readout = max(target["measure"][(qubit,)].duration for qubit in (1, 2))
-    assert shot_seconds(calibration, target, (1, 2)) == pytest.approx(250e-6 + readout)

@@ -1,0 +1,398 @@
+"""Error mitigation of an evaluation: which methods there are, and the two fitted on training windows.
+
+`trex` and `zne` change what a backend runs (`qhq.backends.registry.open_mitigated`). `affine` and `head` are
+made of what any backend gives: it is also asked about a seeded few of the training windows, for which the
+exact values are known.
+
+`affine`: noise takes an expectation value x nearly to a x + b, each observable with an a and b of its own
+(depolarizing of all qubits does exactly that), so both are fitted by least squares and undone. The backend's
+values are fitted on the exact ones: the other way round, shot noise would pull every slope towards 0.
+
+`head`: the model's linear head is fitted anew to give, from what the backend gave, what the exact model
+gives. Not the actual targets: of a few windows a head would learn their noise. It is a ridge regression
+towards the head as it was trained, whose strength is chosen by leave-one-out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from qhq.backends.backend import BackendSpec, Method
+from qhq.backends.executor import FloatArray
+from qhq.backends.registry import check_mitigation, kind_of, open_backend
+from qhq.errors import ConfigError, nearest
+from qhq.evaluation.bootstrap import date_interval
+from qhq.evaluation.losses import task_losses
+from qhq.experiment.evaluate import Evaluation, circuit_arguments, decode_scaled, encode
+from qhq.experiment.opening import Experiment
+from qhq.studies.checkpoint import EXACT, choose_windows
+
+Mitigation = Literal["none", "trex", "zne", "pec", "affine", "head"]
+METHODS: tuple[Mitigation, ...] = get_args(Mitigation)
+FITTED: tuple[Mitigation, ...] = ("affine", "head")
+ALL = "all"
+
+TRAINING_WINDOWS = 32
+"""Training windows that `affine` and `head` are fitted on: a few circuits beside those of a test split."""
+
+FORECAST_SHOTS = 4096
+"""Shots that the seconds on a device are forecast for where values are exact: those of `ibm_*` as shipped."""
+
+_LEAST_WINDOWS = 8
+_LEAST_SLOPE = 0.05
+
+# A slope that is not four standard errors from 0 would make the corrected values mostly noise.
+_LEAST_ERRORS = 4.0
+
+
+def read_methods(words: Sequence[str]) -> tuple[str, ...]:
+    """Methods as asked for, each once, in the order of `METHODS`; ``all`` stands alone.
+
+    Raises:
+        ConfigError: If one is unknown.
+    """
+    for word in words:
+        if word not in (*METHODS, ALL):
+            raise ConfigError(
+                "--mitigation must name a known method, or all",
+                got=f"'{word}'",
+                fix=nearest(word, [*METHODS, ALL]),
+            )
+    return (ALL,) if ALL in words else tuple(method for method in METHODS if method in words)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A method that ``all`` leaves out on a backend, and why."""
+
+    backend: str
+    mitigation: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a backend is asked, once for all methods that are made of the same answers.
+
+    Attributes:
+        entry: The backend.
+        method: What it does against noise itself; None leaves it as its entry has it.
+        mitigations: Methods that its answers serve; None where none was asked for.
+    """
+
+    entry: BackendSpec
+    method: Method | None = None
+    mitigations: tuple[Mitigation | None, ...] = (None,)
+
+    @property
+    def key(self) -> str:
+        """Name of the backend, and of its method if it was asked for one."""
+        return self.entry.name if self.method is None else f"{self.entry.name}, {self.method}"
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether it is also asked about training windows."""
+        return any(each in FITTED for each in self.mitigations)
+
+    @property
+    def words(self) -> str | None:
+        """Its methods, for a table of costs."""
+        return None if self.method is None else ", ".join(each or "" for each in self.mitigations)
+
+
+def plan_asks(entry: BackendSpec, words: Sequence[str]) -> tuple[list[Ask], list[Refused]]:
+    """What to ask a backend for methods as `read_methods` gives them.
+
+    Where asking costs nothing, ``none`` is added: a method says little without it.
+
+    Raises:
+        ConfigError: If the backend would ignore one that was named.
+    """
+    if not words:
+        return [Ask(entry)], []
+    refused: list[Refused] = []
+    wanted: list[Mitigation] = []
+    kind = kind_of(entry)
+    for each in METHODS:
+        if each not in words and ALL not in words:
+            continue
+        if ALL in words:
+            reason = kind.why_not(entry, _own(each))
+            if reason is not None:
+                refused.append(Refused(entry.name, each, reason))
+                continue
+        else:
+            check_mitigation(entry, _own(each))
+        wanted.append(each)
+    if not kind.is_hardware and "none" not in wanted:
+        wanted.insert(0, "none")
+    methods = list(dict.fromkeys(map(_own, wanted)))
+    asks = [Ask(entry, each, tuple(one for one in wanted if _own(one) == each)) for each in methods]
+    return asks, refused
+
+
+def _own(mitigation: Mitigation) -> Method:
+    """What a backend itself does for a method."""
+    return "none" if mitigation == "affine" or mitigation == "head" else mitigation  # noqa: PLR1714
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Training windows that a backend is asked about, because the exact answer is known.
+
+    Attributes:
+        latent: Latent features, shape (M, I).
+        exact: Exact expectation values, shape (M, O).
+    """
+
+    latent: torch.Tensor
+    exact: FloatArray
+
+    def __len__(self) -> int:
+        """M."""
+        return len(self.exact)
+
+
+def prepare_lesson(experiment: Experiment, seed: int, count: int = TRAINING_WINDOWS) -> Lesson:
+    """Draw a seeded few of the training windows, and give them their exact values.
+
+    Raises:
+        ConfigError: If there are too few.
+    """
+    train = experiment.data.train
+    if len(train) < _LEAST_WINDOWS:
+        raise ConfigError(
+            f"affine and head are fitted on at least {_LEAST_WINDOWS} windows of the training split",
+            got=f"{len(train)} in these data",
+            fix="Evaluate on the run's own data, or leave them out",
+        )
+    assert experiment.ansatz is not None
+    windows = choose_windows(train, min(count, len(train)), seed)
+    latent = encode(experiment, windows)
+    exact = open_backend(EXACT, experiment.ansatz, seed=0)
+    return Lesson(latent, exact.expectations(*circuit_arguments(experiment, latent)))
+
+
+@dataclass(frozen=True)
+class Affine:
+    """What a backend makes of exact values x, observable by observable: ``slope x + offset``.
+
+    Attributes:
+        slope: Shape (O,); 1 where the training windows do not tell it.
+        offset: Shape (O,).
+        error: Variance of a value about the line, shape (O,).
+        centre: Mean of the exact values, shape (O,).
+        spread: Sum of their squared distances from it, shape (O,).
+        count: Windows it was fitted on.
+    """
+
+    slope: FloatArray
+    offset: FloatArray
+    error: FloatArray
+    centre: FloatArray
+    spread: FloatArray
+    count: int
+
+    def undo(self, values: FloatArray) -> FloatArray:
+        """Values (N, O) as they would be without it."""
+        corrected: FloatArray = (values - self.offset) / self.slope
+        return corrected
+
+    def variances(self, values: FloatArray, own: FloatArray) -> FloatArray:
+        """Variances (N, O) of corrected values: those of the values themselves, and that of the fit."""
+        distance = self.undo(values) - self.centre
+        with np.errstate(divide="ignore", invalid="ignore"):
+            leverage = np.where(self.spread > 0, distance**2 / self.spread, 0.0)
+        found: FloatArray = (own + self.error * (1 / self.count + leverage)) / self.slope**2
+        return found
+
+
+def fit_affine(found: FloatArray, exact: FloatArray) -> Affine:
+    """Fit what a backend made, (M, O), of exact values (M, O), by least squares."""
+    count = len(exact)
+    centre, mean = exact.mean(axis=0), found.mean(axis=0)
+    distance = exact - centre
+    spread = (distance**2).sum(axis=0)
+    # An observable that hardly moves over the windows tells no slope, and rounding would give it one.
+    moves = spread > 1e-12 * count
+    slope = np.where(moves, (distance * (found - mean)).sum(axis=0) / np.where(moves, spread, 1.0), 1.0)
+    left = found - mean - slope * distance
+    error = (left**2).sum(axis=0) / max(1, count - 2)
+    known = moves & (slope > _LEAST_ERRORS * np.sqrt(error / np.where(moves, spread, 1.0)))
+    slope = np.where(known & (slope > _LEAST_SLOPE), slope, 1.0)
+    return Affine(slope, mean - slope * centre, error, centre, spread, count)
+
+
+@torch.no_grad()
+def refit_head(experiment: Experiment, lesson: Lesson, found: FloatArray) -> torch.nn.Linear:
+    """The model's linear head, fitted to give of what a backend gave, (M, O), what the exact model gives.
+
+    The change D of the weights minimises |F D - R|^2 + s |D|^2, F the inputs of the head and R what it
+    misses; s is the strength whose leave-one-out errors are least, from none to so much that the weights stay
+    and only the bias moves. Where not even that helps, the head is the model's own.
+    """
+    model = experiment.model.eval()
+    inputs, wanted = (
+        model.head_inputs(lesson.latent, torch.as_tensor(each, dtype=lesson.latent.dtype)).double()
+        for each in (found, lesson.exact)
+    )
+    head = model.head
+    weight, bias = head.weight.double(), head.bias.double()
+    missed = ((wanted - inputs) @ weight.T).numpy()
+    features = inputs.numpy()
+    change, shift = _ridge(features, missed)
+    refitted = torch.nn.Linear(head.in_features, head.out_features, dtype=head.weight.dtype)
+    refitted.weight.copy_(weight + torch.as_tensor(change.T))
+    refitted.bias.copy_(bias + torch.as_tensor(shift))
+    return refitted.requires_grad_(requires_grad=False)
+
+
+def _ridge(features: FloatArray, missed: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Weights (D, Y) and bias (Y,) from features (M, D) to what is missed, (M, Y), by leave-one-out."""
+    count = len(features)
+    middle, mean = features.mean(axis=0), missed.mean(axis=0)
+    left, sizes, right = np.linalg.svd(features - middle, full_matrices=False)
+    along = left.T @ (missed - mean)
+    best, least = None, float((missed**2).sum())
+    for strength in [*(sizes.max() ** 2 * np.logspace(-9, 2, 23)), np.inf]:
+        kept = sizes**2 / (sizes**2 + strength) if np.isfinite(strength) else np.zeros_like(sizes)
+        errors = missed - mean - left @ (kept[:, None] * along)
+        leverage = 1 / count + (left**2 * kept).sum(axis=1)
+        loss = float(((errors / np.maximum(1e-9, 1 - leverage)[:, None]) ** 2).sum())
+        if loss < least:
+            best, least = kept, loss
+    if best is None:
+        return np.zeros((features.shape[1], missed.shape[1])), np.zeros(missed.shape[1])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = np.where(sizes > 0, best / sizes, 0.0)
+    change: FloatArray = right.T @ (inverse[:, None] * along)
+    return change, mean - middle @ change
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """What a method makes of a backend's answers.
+
+    Attributes:
+        expectations: Shape (N, O), corrected where the method corrects them.
+        scaled: Scaled outputs of the model, shape (N, H, K).
+        variances: Sampling variances of the expectation values, (N, O); None where they are not known.
+    """
+
+    expectations: FloatArray
+    scaled: NDArray[np.float64]
+    variances: FloatArray | None
+
+
+def correct(
+    experiment: Experiment,
+    mitigation: Mitigation | None,
+    latent: torch.Tensor,
+    answers: FloatArray,
+    lesson: Lesson | None,
+    stds: FloatArray | None = None,
+) -> Corrected:
+    """Make a method's forecast of a backend's answers.
+
+    Args:
+        experiment: Whose model reads them.
+        mitigation: The method.
+        latent: Of the N test windows, shape (N, I).
+        answers: Expectation values of these, then of the lesson if there is one, shape (N + M, O).
+        lesson: Training windows among the answers.
+        stds: Standard errors of the answers, where the backend says them.
+    """
+    count = len(latent)
+    values, learned = answers[:count], answers[count:]
+    variances = None if stds is None else stds[:count] ** 2
+    head = None
+    if mitigation == "affine":
+        assert lesson is not None
+        fitted = fit_affine(learned, lesson.exact)
+        variances = None if variances is None else fitted.variances(values, variances)
+        values = fitted.undo(values)
+    elif mitigation == "head":
+        assert lesson is not None
+        head = refit_head(experiment, lesson, learned)
+    return Corrected(values, decode_scaled(experiment, latent, values, head), variances)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """How far expectation values are from the exact ones, and why.
+
+    Attributes:
+        bias: Root mean square over windows and observables of what is wrong with them on average.
+        variance: Mean over windows and observables of their sampling variance; 0 of exact values, None where
+            nothing tells it.
+    """
+
+    bias: float | None
+    variance: float | None
+
+
+def moments_of_draws(draws: Sequence[FloatArray], exact: FloatArray) -> Moments:
+    """Bias and variance from R independent draws (N, O) of the same values; one draw is taken as exact."""
+    errors = np.stack(draws) - exact
+    variance = float(errors.var(axis=0, ddof=1).mean()) if len(draws) > 1 else 0.0
+    # The mean of R draws scatters too, and its square would count that as bias.
+    square = float((errors.mean(axis=0) ** 2).mean()) - variance / len(draws)
+    return Moments(max(0.0, square) ** 0.5, variance)
+
+
+def moments_of_stds(values: FloatArray, exact: FloatArray, variances: FloatArray) -> Moments:
+    """Bias and variance from one draw (N, O) whose sampling variances (N, O) are known where finite."""
+    known = np.isfinite(variances)
+    if not known.any():
+        return Moments(None, None)
+    variance = float(variances[known].mean())
+    square = float(((values - exact)[known] ** 2).mean()) - variance
+    return Moments(max(0.0, square) ** 0.5, variance)
+
+
+def date_losses_of(evaluations: Sequence[Evaluation]) -> tuple[FloatArray, str]:
+    """Loss of each date (D,) by the first loss of the task, the mean of several draws; and its name."""
+    found = [task_losses(each.windows, {"own": each.forecast}, each.scale) for each in evaluations]
+    name = found[0].primary
+    losses: FloatArray = np.mean([each.by_name[name]["own"] for each in found], axis=0)
+    return losses, name
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Forecast error that a method saves, as a share of that without it.
+
+    Attributes:
+        gain: Above 0 where the method helps; None where the forecast without it never errs.
+        gain_low: Lower end of its 95 % interval, paired by date; None where there is none.
+        gain_high: Upper end.
+        gain_loss: The loss that it is of.
+        gain_reason: Why there is no interval; empty where there is one.
+    """
+
+    gain: float | None
+    gain_low: float | None
+    gain_high: float | None
+    gain_loss: str
+    gain_reason: str = ""
+
+
+def gain_of(found: FloatArray, reference: FloatArray, loss: str, horizon: int) -> Gain:
+    """Tell what a method saves from losses (D,) of each date, with it and without it."""
+    if not reference.any():
+        return Gain(None, None, None, loss, "a forecast that never errs without it")
+    if np.array_equal(found, reference):
+        # Of two forecasts that are one a bootstrap has nothing to draw.
+        return Gain(0.0, 0.0, 0.0, loss)
+    interval = date_interval(np.column_stack([found, reference]), _saved, horizon=horizon)
+    return Gain(interval.value, interval.low, interval.high, loss, interval.reason)
+
+
+def _saved(pairs: FloatArray) -> float:
+    return 1 - float(pairs[:, 0].sum() / pairs[:, 1].sum())
