@@ -90,10 +90,19 @@ def test_every_whole_number_of_the_command_line_has_bounds():
 
 NUMBERS = [str(2**103), "-1e20", str(-(2**63)), "1e300", ".inf", ".nan", "9" * 400]
 WHOLE = ["1e20", str(2**63), str(2**64)]
-REAL = {"training.learning_rate", "training.weight_decay", "training.clip_norm", "model.dropout", "data.rate"}
+REAL = {
+    "training.circuit.learning_rate",
+    "training.optimizer.eps",
+    "training.learning_rate",
+    "training.weight_decay",
+    "training.clip_norm",
+    "model.dropout",
+    "data.rate",
+}
 KEYS = [
     "seed", "training.batch_size", "training.epochs", "training.threads", "training.patience",
-    "training.learning_rate", "training.weight_decay", "training.clip_norm", "data.window", "data.horizon",
+    "training.learning_rate", "training.weight_decay", "training.clip_norm", "training.schedule.warm_up",
+    "training.circuit.learning_rate", "training.optimizer.eps", "data.window", "data.horizon",
     "data.max_gap", "data.panel_seed", "data.split.folds", "data.split.embargo", "model.latent",
     "model.dropout", "quantum.qubits", "quantum.depth", "data.rate",
 ]  # fmt: skip

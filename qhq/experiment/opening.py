@@ -366,7 +366,23 @@ def _on_training_backend(
     executor = None
     if ansatz is not None:
         executor = open_training_backend(backend, ansatz, seed=shot_seed(config, "train"))
+        _check_search(config, executor)
     return _assemble(config, data, ansatz, backend, executor)
+
+
+def _check_search(config: ExperimentConfig, executor: Executor) -> None:
+    """Refuse a line search on sampled values: it would follow the shots, and end at the luckiest.
+
+    Raises:
+        ConfigError: If the optimiser has one and the executor draws shots.
+    """
+    optimizer, report = config.training.optimizer, executor.report()
+    if optimizer.line_search and report.shots is not None:
+        raise ConfigError(
+            f"training.optimizer {optimizer.kind} compares losses, and needs exact expectation values",
+            got=f"{report.shots} shots on {config.backend}",
+            fix="Train on aer or a noisy entry without shots, or take another optimiser",
+        )
 
 
 def _assemble(

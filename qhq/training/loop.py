@@ -1,7 +1,8 @@
-"""The training loop: Adam, early stopping on the validation split, resumable at every epoch.
+"""The training loop: an optimiser, early stopping on the validation split, resumable at every epoch.
 
 Everything random in epoch ``e`` (the order of the batches, dropout) is drawn from a generator named
-after ``e``. A run cut off in an epoch and taken up at its start therefore repeats it bit for bit.
+after ``e``, and the learning rate is a function of ``e`` and the losses before it. A run cut off in an epoch
+and taken up at its start therefore repeats it bit for bit.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import csv
 import io
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import EntryPoint
 from typing import Any
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from qhq.errors import ConfigError
 from qhq.seeding import child_generator, child_seed
-from qhq.training.spec import LOSSES, TrainingSpec
+from qhq.training.spec import LOSSES, OPTIMIZERS, TrainingSpec
 
 _CHUNK = 1024
 """Validation samples in one forward pass."""
@@ -183,10 +184,9 @@ class Trainer:
         self.model, self.spec, self.seed = model, spec, seed
         self.train, self.validation = train, validation
         self.loss: nn.Module = EntryPoint(spec.loss, LOSSES[spec.loss], "").load()()
-        self.optimizer = torch.optim.Adam(
-            model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay
-        )
         self.parts: dict[str, list[nn.Parameter]] = model.parts()  # type: ignore[operator]
+        self.optimizer = open_optimizer(model, self.parts, spec)
+        self.rates: list[float] = [group["lr"] for group in self.optimizer.param_groups]
 
     def initial_state(self) -> TrainingState:
         """State before the first epoch; its weights are the first candidate for the best ones.
@@ -218,7 +218,7 @@ class Trainer:
         epochs = self.spec.epochs if until is None else min(until, self.spec.epochs)
         while state.epoch < epochs and not state.stopped:
             started = time.perf_counter()
-            record = self._run_epoch(state.epoch, watcher)
+            record = self._run_epoch(state, watcher)
             state = self._advance(state, record)
             state.seconds += time.perf_counter() - started
             watcher.epoch_done(state)
@@ -227,7 +227,8 @@ class Trainer:
         self.model.load_state_dict(state.best_model)
         return state
 
-    def _run_epoch(self, epoch: int, watcher: Watcher) -> EpochRecord:
+    def _run_epoch(self, state: TrainingState, watcher: Watcher) -> EpochRecord:
+        epoch, losses = state.epoch, [record.validation_loss for record in state.history]
         batches = -(-len(self.train) // self.spec.batch_size)
         watcher.epoch_started(epoch, batches)
         self.model.train()
@@ -235,7 +236,8 @@ class Trainer:
         # Dropout draws from torch's global generator, the only one that it knows; the caller's is given back.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(child_seed(self.seed, f"dropout/{epoch}"))
-            for batch in self._batches(epoch):
+            for number, batch in enumerate(self._batches(epoch)):
+                self._set_rates(epoch + (number + 0.5) / batches, losses)
                 loss, batch_norms = self._step(batch)
                 total += loss * len(batch)  # the last batch may be shorter, and counts for less
                 norms = {part: norms[part] + batch_norms[part] for part in norms}
@@ -247,16 +249,37 @@ class Trainer:
         order = child_generator(self.seed, f"batches/{epoch}").permutation(len(self.train))
         return iter(torch.split(torch.from_numpy(order), self.spec.batch_size))
 
+    def _set_rates(self, at: float, losses: Sequence[float]) -> None:
+        """Set the learning rates of a batch; ``at`` is its place among the epochs."""
+        factor = self.spec.schedule.factor(at, self.spec.epochs, losses)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+
     def _step(self, batch: Tensor) -> tuple[float, dict[str, float]]:
-        self.optimizer.zero_grad()
-        loss = self.loss(self.model(*self.train.arguments(batch)), self.train.targets[batch])
-        value = _finite(float(loss.detach()))
-        loss.backward()
+        arguments, targets = self.train.arguments(batch), self.train.targets[batch]
+
+        def measure() -> float:
+            self.optimizer.zero_grad()
+            loss = self.loss(self.model(*arguments), targets)
+            loss.backward()
+            return float(loss.detach())
+
+        generator = torch.random.get_rng_state()
+        value = _finite(measure())
         # Before clipping, which would hide the explosion that the norms are there to show.
         norms = {part: gradient_norm(parameters) for part, parameters in self.parts.items()}
         if self.spec.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.clip_norm)
-        self.optimizer.step()
+        if not self.spec.optimizer.line_search:
+            self.optimizer.step()
+            return value, norms
+
+        def again() -> float:
+            # The losses that are compared must be those of one function: with dropout, under one mask.
+            torch.random.set_rng_state(generator)
+            return measure()
+
+        self.optimizer.step(again)
         return value, norms
 
     @torch.no_grad()
@@ -285,6 +308,27 @@ class Trainer:
             stopped=self.spec.patience is not None and since_best >= self.spec.patience,
             history=[*state.history, record],
         )
+
+
+def open_optimizer(
+    model: nn.Module, parts: dict[str, list[nn.Parameter]], spec: TrainingSpec
+) -> torch.optim.Optimizer:
+    """Make the optimiser of a config; the circuit's weights are a group only where they have rates.
+
+    With one group its parameters stand in the order of the model's, as in states that earlier versions wrote.
+    """
+    kind: Callable[..., torch.optim.Optimizer] = EntryPoint("", OPTIMIZERS[spec.optimizer.kind], "").load()
+    settings = {"lr": spec.learning_rate, **spec.optimizer.settings()}
+    if spec.optimizer.line_search:
+        return kind(model.parameters(), **settings)
+    groups: list[dict[str, Any]] = [{"params": list(model.parameters())}]
+    given = {"lr": spec.circuit.learning_rate, "weight_decay": spec.circuit.weight_decay}
+    own = {key: value for key, value in given.items() if value is not None}
+    if own and parts["circuit"]:
+        circuit = {id(each) for each in parts["circuit"]}
+        groups[0]["params"] = [each for each in model.parameters() if id(each) not in circuit]
+        groups.append({"params": parts["circuit"], **own})
+    return kind(groups, weight_decay=spec.weight_decay, **settings)
 
 
 def gradient_norm(parameters: list[nn.Parameter]) -> float:

@@ -2,12 +2,228 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from math import cos, pi
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from qhq.documents import Spec
 from qhq.limits import MOST_COUNT, MOST_FACTOR, MOST_THREADS
+
+_Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+_MOST_EPOCHS = 100_000
+
+
+class OptimizerSpec(Spec):
+    """How gradients become steps; settings left out are those of PyTorch's class of that name."""
+
+    kind: str
+
+    @property
+    def line_search(self) -> bool:
+        """Whether it tries several steps on a batch: then one step length is found for all parameters."""
+        return False
+
+    def settings(self) -> dict[str, Any]:
+        """Keywords of PyTorch's class, but for the learning rate and the weight decay."""
+        return self.model_dump(exclude={"kind"})
+
+
+class AdamSpec(OptimizerSpec):
+    """Adam (Kingma and Ba, ICLR 2015); ``weight_decay`` is added to the gradient."""
+
+    kind: Literal["adam"] = "adam"
+    betas: tuple[_Share, _Share] = (0.9, 0.999)
+    eps: float = Field(1e-8, gt=0.0, le=1.0)
+
+
+class AdamWSpec(AdamSpec):
+    """Adam whose ``weight_decay`` shrinks the weights itself (Loshchilov and Hutter, ICLR 2019)."""
+
+    kind: Literal["adamw"] = "adamw"  # type: ignore[assignment]
+
+
+class SGDSpec(OptimizerSpec):
+    """Gradient descent, with momentum if there is any."""
+
+    kind: Literal["sgd"] = "sgd"
+    momentum: _Share = 0.0
+    nesterov: bool = False
+
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> Self:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
+
+class RMSpropSpec(OptimizerSpec):
+    """Steps over a running root mean square of the gradient (Tieleman and Hinton, 2012)."""
+
+    kind: Literal["rmsprop"] = "rmsprop"
+    alpha: _Share = 0.99
+    eps: float = Field(1e-8, gt=0.0, le=1.0)
+    momentum: _Share = 0.0
+
+
+class LBFGSSpec(OptimizerSpec):
+    """Limited-memory BFGS with a strong Wolfe line search; ``steps`` of it on every batch.
+
+    It compares losses of one batch at several weights, so the batch should be large, best the whole
+    training split, and expectation values exact.
+    """
+
+    kind: Literal["lbfgs"] = "lbfgs"
+    steps: int = Field(5, ge=1, le=1000)
+    history: int = Field(10, ge=1, le=1000)
+
+    @property
+    def line_search(self) -> bool:
+        """It does: PyTorch's has neither rates of groups nor weight decay."""
+        return True
+
+    def settings(self) -> dict[str, Any]:
+        """Keywords of PyTorch's class."""
+        return {"max_iter": self.steps, "history_size": self.history, "line_search_fn": "strong_wolfe"}
+
+
+OPTIMIZERS: dict[str, str] = {
+    "adam": "torch.optim:Adam",
+    "adamw": "torch.optim:AdamW",
+    "sgd": "torch.optim:SGD",
+    "rmsprop": "torch.optim:RMSprop",
+    "lbfgs": "torch.optim:LBFGS",
+}
+"""Name of an optimiser in a config -> where its class is, written as an entry point is. To add one, write its
+spec, a line here, and one in `AnyOptimizer`."""
+
+
+class ScheduleSpec(Spec):
+    """A learning rate that changes: its factor is a function of the epochs done, and of their losses.
+
+    A function, not an object with a state of its own: what it is computed from lies in ``resume.pt`` already,
+    so a resumed training has the rates of an uninterrupted one.
+
+    Attributes:
+        warm_up: Epochs over which the rate first rises in a straight line, batch by batch; the schedule's own
+            epochs begin after them.
+    """
+
+    kind: str
+    warm_up: int = Field(0, ge=0, le=_MOST_EPOCHS)
+
+    def factor(self, at: float, epochs: int, losses: Sequence[float]) -> float:
+        """What the learning rate is multiplied with.
+
+        Args:
+            at: Epochs done at the middle of the batch, a part of the one under way among them: at its start
+                a warm-up would lose its first step, at its end a cosine its last.
+            epochs: Of the whole training.
+            losses: On the validation split, of each epoch done.
+        """
+        if at < self.warm_up:
+            return at / self.warm_up
+        return self.after(at - self.warm_up, max(epochs - self.warm_up, 1), losses[self.warm_up :])
+
+    def after(self, at: float, epochs: int, losses: Sequence[float]) -> float:  # noqa: ARG002
+        """The factor after the warm-up; arguments as in ``factor``, counted from its end."""
+        return 1.0
+
+
+class ConstantSpec(ScheduleSpec):
+    """The same rate throughout, after the warm-up."""
+
+    kind: Literal["constant"] = "constant"
+
+
+class CosineSpec(ScheduleSpec):
+    """Half a cosine from 1 to ``floor`` at the last epoch (Loshchilov and Hutter, ICLR 2017)."""
+
+    kind: Literal["cosine"] = "cosine"
+    floor: float = Field(0.0, ge=0.0, le=1.0)
+
+    def after(self, at: float, epochs: int, losses: Sequence[float]) -> float:  # noqa: ARG002
+        """Follow the cosine batch by batch."""
+        return self.floor + (1 - self.floor) * (1 + cos(pi * min(at / epochs, 1.0))) / 2
+
+
+class StepSpec(ScheduleSpec):
+    """Times ``gamma`` after every so many epochs."""
+
+    kind: Literal["step"] = "step"
+    every: int = Field(5, ge=1, le=_MOST_EPOCHS)
+    gamma: float = Field(0.5, gt=0.0, le=1.0)
+
+    def after(self, at: float, epochs: int, losses: Sequence[float]) -> float:  # noqa: ARG002
+        """Stay on one level until the next."""
+        return float(self.gamma ** (int(at) // self.every))
+
+
+class PlateauSpec(ScheduleSpec):
+    """Times ``gamma`` whenever the validation loss has not improved for ``patience`` epochs.
+
+    ``training.patience`` must be longer, or the training ends before it.
+    """
+
+    kind: Literal["plateau"] = "plateau"
+    patience: int = Field(2, ge=1, le=_MOST_EPOCHS)
+    gamma: float = Field(0.5, gt=0.0, le=1.0)
+
+    def after(self, at: float, epochs: int, losses: Sequence[float]) -> float:  # noqa: ARG002
+        """Go through the losses anew: there are few, and no counter has to be kept."""
+        best, waited, factor = float("inf"), 0, 1.0
+        for loss in losses:
+            waited = 0 if loss < best else waited + 1
+            best = min(best, loss)
+            if waited == self.patience:
+                factor, waited = factor * self.gamma, 0
+        return factor
+
+
+def _kind_of(default: str) -> Discriminator:
+    def kind(value: Any) -> Any:
+        return value.get("kind", default) if isinstance(value, Mapping) else getattr(value, "kind", default)
+
+    return Discriminator(kind)
+
+
+def _named(value: Any) -> Any:
+    """A name alone stands for a kind with all its defaults."""
+    return {"kind": value} if isinstance(value, str) else value
+
+
+AnyOptimizer = Annotated[
+    Annotated[AdamSpec, Tag("adam")]
+    | Annotated[AdamWSpec, Tag("adamw")]
+    | Annotated[SGDSpec, Tag("sgd")]
+    | Annotated[RMSpropSpec, Tag("rmsprop")]
+    | Annotated[LBFGSSpec, Tag("lbfgs")],
+    _kind_of("adam"),
+    BeforeValidator(_named),
+]
+
+AnySchedule = Annotated[
+    Annotated[ConstantSpec, Tag("constant")]
+    | Annotated[CosineSpec, Tag("cosine")]
+    | Annotated[StepSpec, Tag("step")]
+    | Annotated[PlateauSpec, Tag("plateau")],
+    _kind_of("constant"),
+    BeforeValidator(_named),
+]
+"""Every schedule of the learning rate; to add one, write its class and a line here."""
+
+
+class CircuitRatesSpec(Spec):
+    """Learning rate and weight decay of the circuit's weights, or of the MLP in its place.
+
+    A rate left out is that of all other parameters. Weights of a circuit are angles: they have a natural
+    size, and a decay towards 0 has no meaning for most of them.
+    """
+
+    learning_rate: float | None = Field(None, gt=0.0, le=MOST_FACTOR)
+    weight_decay: float | None = Field(None, ge=0.0, le=MOST_FACTOR)
+
 
 LOSSES: dict[str, str] = {
     "mse": "torch.nn:MSELoss",
@@ -27,7 +243,10 @@ def _check_loss(name: Any) -> Any:
 
 
 class TrainingSpec(Spec):
-    """Adam with early stopping on the validation split.
+    """An optimiser with early stopping on the validation split.
+
+    ``optimizer`` and ``schedule`` take a name, or a ``kind`` with its settings. ``circuit`` gives the
+    circuit's weights rates of their own.
 
     ``patience`` is the number of epochs without a better validation loss after which training stops;
     None trains all epochs. The weights of the best validation epoch are kept either way; the untrained
@@ -35,12 +254,34 @@ class TrainingSpec(Spec):
     """
 
     # Every bound is far beyond what anybody trains: a slip is refused here, not after a night.
-    epochs: int = Field(12, ge=1, le=100_000)
+    epochs: int = Field(12, ge=1, le=_MOST_EPOCHS)
     batch_size: int = Field(64, ge=1, le=MOST_COUNT)
     learning_rate: float = Field(1e-3, gt=0.0, le=MOST_FACTOR)
     weight_decay: float = Field(0.0, ge=0.0, le=MOST_FACTOR)
+    optimizer: AnyOptimizer = AdamSpec()
+    schedule: AnySchedule = ConstantSpec()
+    circuit: CircuitRatesSpec = CircuitRatesSpec()
     loss: Annotated[str, BeforeValidator(_check_loss)] = "mse"
     patience: int | None = Field(4, ge=1, le=MOST_COUNT)
     clip_norm: float | None = Field(None, gt=0.0, le=MOST_FACTOR)
     dtype: Literal["float32", "float64"] = "float32"
     threads: int = Field(1, ge=1, le=MOST_THREADS)
+
+    @model_validator(mode="after")
+    def _optimizer_can(self) -> Self:
+        asked = {
+            "weight_decay": self.weight_decay > 0,
+            "circuit.learning_rate": self.circuit.learning_rate is not None,
+            "circuit.weight_decay": self.circuit.weight_decay is not None,
+            # Its line search compares losses along the gradient, which a clipped one no longer belongs to.
+            "clip_norm": self.clip_norm is not None,
+        }
+        refused = [key for key, is_asked in asked.items() if is_asked and self.optimizer.line_search]
+        if refused:
+            raise ValueError(f"{self.optimizer.kind} has one step length for all, and takes no {refused[0]}")
+        if isinstance(self.schedule, PlateauSpec) and (self.patience or MOST_COUNT) <= self.schedule.patience:
+            raise ValueError(
+                f"schedule.patience must be below patience, or training ends first; got"
+                f" {self.schedule.patience} and {self.patience}"
+            )
+        return self
