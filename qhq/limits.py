@@ -25,6 +25,8 @@ MOST_STEPS = 100_000
 MOST_SHOTS = 1_000_000_000
 """Of measurements in one estimate; IBM's devices take 10 million at most."""
 
+MOST_TRAJECTORIES = 1_000_000
+"""Of a sample; the memory that they need is asked for when it is known."""
 MOST_THREADS = 1024
 """Of threads and of worker processes."""
 

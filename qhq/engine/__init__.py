@@ -9,6 +9,7 @@ CUDA tensors. The rest of qhq imports from here and, for what a circuit is made 
 - ``StateEngine``: the final ``States`` (B, 2^n).
 - ``TorchEngine``: expectations as a torch function, on any device.
 - ``DensityEngine``: expectations and gradients of a circuit whose gates have ``Channels``, exactly.
+- ``TrajectoryEngine``: unbiased estimates of the same, on more qubits, from ``KrausChannels``.
 - ``check_width``: refuses a circuit that no memory holds, before anything is made for it.
 """
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from qhq.engine.density.engine import MOST_NOISY_QUBITS as MOST_NOISY_QUBITS
     from qhq.engine.density.engine import DensityEngine as DensityEngine
     from qhq.engine.density.engine import DensityResidual as DensityResidual
+    from qhq.engine.density.trajectories import KrausChannels as KrausChannels
+    from qhq.engine.density.trajectories import TrajectoryEngine as TrajectoryEngine
     from qhq.engine.runtime.jobs import check_width as check_width
     from qhq.engine.runtime.statevector import Residual as Residual
     from qhq.engine.runtime.statevector import StateEngine as StateEngine
@@ -34,6 +37,7 @@ __getattr__ = lazy_names(
         **dict.fromkeys(("Residual", "StateEngine", "States", "StatevectorEngine"), "runtime.statevector"),
         "Channels": "density.compile",
         **dict.fromkeys(("MOST_NOISY_QUBITS", "DensityEngine", "DensityResidual"), "density.engine"),
+        **dict.fromkeys(("KrausChannels", "TrajectoryEngine"), "density.trajectories"),
         "check_width": "runtime.jobs",
         "TorchEngine": "torch_engine",
     },

@@ -68,7 +68,8 @@ def test_an_unknown_backend_names_the_nearest(registry):
         ("\n  kind: aer\n  noise_scale: -1", "'noise_scale' is not valid"),
         ("\n  kind: aer\n  gradient: adjoint\n  shots: 5", "gradient adjoint needs exact values"),
         (
-            "\n  kind: aer\n  shots: 5\n  gradient: adjoint\n  noise: {device: fake_fez}",
+            "\n  kind: aer\n  method: density_matrix\n  shots: 5\n  gradient: adjoint"
+            "\n  noise: {device: fake_fez}",
             "gradient adjoint needs exact values",
         ),
         ("\n  kind: aer\n  spsa: {perturbations: 0}", "perturbations' is not valid"),

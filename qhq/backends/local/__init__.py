@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from qhq.backends.backend import Backend, BackendSpec, SpsaSpec, TranspileSpec
-from qhq.limits import MOST_FACTOR, MOST_THREADS
+from qhq.limits import MOST_FACTOR, MOST_THREADS, MOST_TRAJECTORIES
 
 if TYPE_CHECKING:
     from qhq.ansatz.program import Ansatz
@@ -41,6 +41,7 @@ class SimulatedSpec(BackendSpec):
             average as they would on average. Exact values have them exactly in any case.
         transpile: How the circuit is rewritten for the device.
         spsa: How gradients are estimated with gradient ``spsa``.
+        trajectories: How many a sample the noisy engine follows in training where it holds no density matrix.
     """
 
     method: Literal["statevector", "density_matrix", "matrix_product_state"]
@@ -49,6 +50,7 @@ class SimulatedSpec(BackendSpec):
     readout: Literal["sampled", "exact"] = "sampled"
     transpile: TranspileSpec = TranspileSpec()
     spsa: SpsaSpec = SpsaSpec()
+    trajectories: int = Field(default=8, ge=1, le=MOST_TRAJECTORIES)
 
 
 class StatevectorBackend(Backend[StatevectorSpec]):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from qiskit.circuit import Parameter, QuantumCircuit
-from qiskit.quantum_info import PTM, Operator, SuperOp
+from qiskit.quantum_info import PTM, Kraus, Operator, SuperOp
 
 from qhq.ansatz.program import Ansatz
 from qhq.backends.backend import Method
@@ -40,6 +40,7 @@ from qhq.backends.local.shots import (
     SampledExecutor,
     SampledProgram,
     SampledTrainingExecutor,
+    outcome_values,
 )
 from qhq.backends.local.statevector import EngineExecutor
 from qhq.backends.noisy import AerSpec, FakeSpec
@@ -54,9 +55,15 @@ from qhq.backends.noisy.programs import (
     change_of_basis,
     check_density_width,
 )
-from qhq.engine import MOST_NOISY_QUBITS, Channels, DensityEngine
+from qhq.engine import MOST_NOISY_QUBITS, Channels, DensityEngine, KrausChannels, TrajectoryEngine
 from qhq.engine.compile import AngleMap, separate_angles
+from qhq.errors import BackendError
 from qhq.seeding import child_generator, child_seed
+
+_CHECKED_TRAJECTORIES = 256
+"""Of a row, in the comparison with Aer before training."""
+_RARE = 0.02
+"""What the comparison allows beyond the errors: an error of the noise that none of the trajectories met."""
 
 
 class NoisyExecutor(ValuesExecutor):
@@ -89,6 +96,11 @@ class NoisyExecutor(ValuesExecutor):
         else:
             check_width(spec.method, ansatz.num_qubits)
         super().__init__(spec, ansatz, seed, spec.spsa)
+
+    @property
+    def shots(self) -> int | None:
+        """Shots a value is estimated from; None if it is exact."""
+        return self._spec.shots
 
     @property
     def device(self) -> NoisyDevice:
@@ -164,6 +176,75 @@ class NoisyEngineExecutor(EngineExecutor):
         return replace(self._aer.report(), backend="density")
 
 
+class TrajectoryExecutor(EngineExecutor):
+    """The noisy engine by trajectories: estimates, and unbiased gradients, on more qubits.
+
+    The first rows are compared with Aer's values, within what both may be off by.
+
+    Args:
+        aer: The same ansatz on the same device in Aer, which it stands for.
+        trajectories: How many a sample.
+        seed: Where the trajectories come from.
+    """
+
+    def __init__(self, aer: NoisyExecutor, *, trajectories: int, seed: int) -> None:
+        self._aer, self._agreed, self._shots = aer, False, aer.shots
+        self.trajectories = trajectories
+        program = aer.program
+        circuits, parameters, angle_map = _engine_circuits(aer, program.circuits)
+        worth = [outcome_values(group, program.noise.flips) for group in program.groups]
+        self._trajectories = TrajectoryEngine(
+            list(zip(circuits, worth, strict=True)),
+            _kraus_of(program.noise),
+            parameters,
+            angle_map,
+            trajectories=trajectories,
+            generator=child_generator(seed, "trajectories"),
+        )
+        super().__init__(aer.ansatz, self._trajectories)
+
+    def estimate(self, inputs: ArrayLike, weights: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Expectation values (B, O) for inputs (B, I) and weights (W,), and their standard errors (B, O)."""
+        return self._trajectories.estimate(*self._checked(inputs, weights))
+
+    def forward(self, inputs: ArrayLike, weights: ArrayLike) -> tuple[FloatArray, Any]:
+        """Estimates (B, O), and what ``backward`` goes on from.
+
+        Raises:
+            BackendError: If a shape does not fit, or the engine differs from Aer.
+        """
+        if not self._agreed and len(np.asarray(inputs)):
+            # Once is enough, as for the exact engine.
+            self._check_against_aer(inputs, weights)
+            self._agreed = True
+        return super().forward(inputs, weights)
+
+    def report(self) -> Report:
+        """Say what ran."""
+        return replace(self._aer.report(), backend="trajectories")
+
+    def _check_against_aer(self, inputs: ArrayLike, weights: ArrayLike) -> None:
+        # One row: Aer takes seconds for each at these widths.
+        row = np.asarray(inputs)[:1]
+        many = np.repeat(row, _CHECKED_TRAJECTORIES // self.trajectories + 2, axis=0)
+        values, _ = self.estimate(many, weights)
+        error = values.std(axis=0, ddof=1) / np.sqrt(len(values))
+        off = np.abs(values.mean(axis=0) - self._aer.expectations(row, weights)[0])
+        shot_error = 0.0 if self._shots is None else 1 / np.sqrt(self._shots)
+        allowed = 6 * np.hypot(error, shot_error) + _RARE
+        sys.stderr.write(
+            f"qhq: {self._aer.program.num_qubits} qubits in use: the noisy engine follows {self.trajectories}"
+            f" trajectories a sample; the standard error of an expectation value is about"
+            f" {float(values.std(axis=0, ddof=1).mean()):.2g}\n"
+        )
+        if (off > allowed).any():
+            raise BackendError(
+                "The noisy engine's trajectories must agree with Aer within the errors of both",
+                got=f"a difference of {float(off.max()):.2g} where {float(allowed.max()):.2g} is allowed",
+                fix="Set gradient: parameter_shift in backends.yaml to train on Aer",
+            )
+
+
 class AdjointNoisyExecutor:
     """A simulated device: Aer for values, and qhq's noisy engine wherever gradients are asked for.
 
@@ -174,13 +255,21 @@ class AdjointNoisyExecutor:
         aer: The ansatz on the device, in Aer.
     """
 
-    def __init__(self, aer: NoisyExecutor) -> None:
+    def __init__(self, aer: NoisyExecutor, *, trajectories: int, seed: int) -> None:
         self.aer, self._agreed = aer, False
+        self._trajectories, self._seed = trajectories, seed
 
     @cached_property
-    def engine(self) -> NoisyEngineExecutor:
+    def engine(self) -> NoisyEngineExecutor | TrajectoryExecutor:
         """The same on the noisy engine, made when the first gradient is asked for."""
-        return NoisyEngineExecutor(self.aer)
+        if self.is_exact:
+            return NoisyEngineExecutor(self.aer)
+        return TrajectoryExecutor(self.aer, trajectories=self._trajectories, seed=self._seed)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the engine holds a density matrix of the qubits in use; else it follows trajectories."""
+        return self.aer.shots is None and self.aer.program.num_qubits <= MOST_NOISY_QUBITS
 
     @property
     def ansatz(self) -> Ansatz:
@@ -227,7 +316,7 @@ class AdjointNoisyExecutor:
         """
         values, residual = self.engine.forward(inputs, weights)
         # Once is enough: circuit and noise stay, and every later step would pay Aer's time for it.
-        if not self._agreed and len(values):
+        if not self._agreed and self.is_exact and len(values):
             few = self.aer.expectations(np.asarray(inputs)[:PARITY_ROWS], weights)
             distance = float(np.abs(values[:PARITY_ROWS] - few).max())
             tolerance = parity_tolerance(values.dtype, self.aer.isa.circuit.size())
@@ -255,18 +344,12 @@ def open_noisy(
     """
     assert spec.noise is not None
     aer = NoisyExecutor(spec, load_device(spec.noise, ansatz.num_qubits), ansatz, seed)
-    qubits = aer.program.num_qubits
+    # A study that gives an entry shots does not ask for the gradient again.
+    if spec.gradient == "adjoint" and (spec.shots is None or spec.method != "density_matrix"):
+        return AdjointNoisyExecutor(aer, trajectories=spec.trajectories, seed=seed)
     if spec.shots is not None:
-        fits = spec.method == "density_matrix" and qubits <= MOST_NOISY_QUBITS
+        fits = spec.method == "density_matrix" and aer.program.num_qubits <= MOST_NOISY_QUBITS
         return SampledExecutor(aer, _sampled_training(spec, aer, seed)) if fits else aer
-    if spec.gradient != "adjoint":
-        return aer
-    if qubits <= MOST_NOISY_QUBITS:
-        return AdjointNoisyExecutor(aer)
-    sys.stderr.write(
-        f"qhq: {spec.name or spec.kind} uses {qubits} qubits, and the noisy engine holds"
-        f" {MOST_NOISY_QUBITS}: gradients come from Aer by parameter shift, hundreds of times slower\n"
-    )
     return aer
 
 
@@ -325,18 +408,36 @@ def _build_density_engine(aer: NoisyExecutor) -> DensityEngine:
     Raises:
         BackendError: If more qubits are in use than it holds.
     """
-    ansatz, cut = aer.ansatz, aer.isa.cut()
-    _, expressions = separate_angles(ansatz.lowered)
-    # An ansatz without angles was given one, which no value depends on.
-    spare = dict.fromkeys(cut.parameters[len(expressions) :], 0.0)
-    circuit = cut.circuit.assign_parameters({each: 0.0 for each in spare if each in cut.circuit.parameters})
+    (circuit,), parameters, angle_map = _engine_circuits(aer, [aer.isa.cut().circuit])
     return DensityEngine(
         circuit,
         _channels_of(aer.program.noise),
         _read_observables(aer.program, sorted(aer.device.target.operation_names)),
-        cut.parameters[: len(expressions)],
-        AngleMap(expressions, ansatz.inputs, ansatz.weights),
+        parameters,
+        angle_map,
     )
+
+
+def _engine_circuits(
+    aer: NoisyExecutor, circuits: Sequence[QuantumCircuit]
+) -> tuple[list[QuantumCircuit], Sequence[Parameter], AngleMap]:
+    """Circuits on the device for an engine, their parameters, and what these are of inputs and weights."""
+    ansatz, cut = aer.ansatz, aer.isa.cut()
+    _, expressions = separate_angles(ansatz.lowered)
+    # An ansatz without angles was given one, which no value depends on.
+    spare = dict.fromkeys(cut.parameters[len(expressions) :], 0.0)
+    bound = [
+        circuit.assign_parameters({each: 0.0 for each in spare if each in circuit.parameters})
+        for circuit in circuits
+    ]
+    angle_map = AngleMap(expressions, ansatz.inputs, ansatz.weights)
+    return bound, cut.parameters[: len(expressions)], angle_map
+
+
+def _kraus_of(noise: DeviceNoise) -> KrausChannels:
+    """The channels as Kraus operators."""
+    known = {id(error): Kraus(SuperOp(error)).data for error in noise.channels.values()}
+    return {place: known[id(error)] for place, error in noise.channels.items()}
 
 
 def _channels_of(noise: DeviceNoise) -> Channels:

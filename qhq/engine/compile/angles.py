@@ -229,3 +229,53 @@ def _check_parameters(expressions: Sequence[ParameterExpression], parameters: Se
             got=f"{', '.join(strangers)} in neither",
             fix="Add them to the input parameters or the weight parameters, or bind them",
         )
+
+
+class ChainedAngles:
+    """The angles of a circuit on a device, functions of those of the ansatz, which are of inputs and weights.
+
+    Qiskit never binds one into the other, which it gets wrong for some expressions.
+
+    Attributes:
+        sampled: Whether each angle differs by sample, shape (A,).
+    """
+
+    def __init__(self, outer: AngleMap, inner: AngleMap) -> None:
+        self._outer, self._inner = outer, inner
+        # Two steps of dependence: inputs to angles of the ansatz, and those to angles of the device's
+        # circuit.
+        by_sample: npt.NDArray[np.bool_] = np.any(outer.input_slopes != 0, axis=0)
+        for place, k in enumerate(outer.curved):
+            by_sample[k] = outer.needs_inputs(place)
+        self.sampled: npt.NDArray[np.bool_] = np.any(inner.input_slopes[by_sample] != 0, axis=0)
+        for curve, k in zip(inner.curves, inner.curved, strict=True):
+            self.sampled[k] = by_sample[list(curve.rows)].any()
+        # The common case, and two matrix products less a step: both maps in one.
+        self._is_affine = not outer.curved and not inner.curved
+        if self._is_affine:
+            self._by_input = outer.input_slopes @ inner.input_slopes
+            self._by_weight = outer.weight_slopes @ inner.input_slopes
+            self._constant = outer.constant @ inner.input_slopes + inner.constant
+
+    @property
+    def count(self) -> int:
+        """A."""
+        return self._inner.num_angles
+
+    def __call__(self, inputs: npt.NDArray[Any], weights: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """All angles (B, A), float64."""
+        if not self._is_affine:
+            return self._inner.angles(self._outer.angles(inputs, weights), np.zeros(0))
+        angles: npt.NDArray[np.float64] = inputs @ self._by_input
+        angles += weights @ self._by_weight + self._constant
+        return angles
+
+    def pullback(
+        self, inputs: npt.NDArray[Any], weights: npt.NDArray[Any], slopes: npt.NDArray[np.float64]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Gradients of the angles (B, A) -> of inputs (B, I) and weights (W,)."""
+        if not self._is_affine:
+            angles = self._outer.angles(inputs, weights)
+            between, _ = self._inner.pullback(angles, np.zeros(0), slopes)
+            return self._outer.pullback(inputs, weights, between)
+        return slopes @ self._by_input.T, self._by_weight @ slopes.sum(axis=0)

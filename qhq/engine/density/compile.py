@@ -28,7 +28,7 @@ Matrix = npt.NDArray[np.float64]
 Channels = Mapping[tuple[str, tuple[int, ...]], Matrix]
 """Pauli transfer matrix that follows a gate, by its name and qubits; the first qubit is the lowest digit."""
 
-_LETTERS = {
+LETTERS = {
     "rx": "X", "ry": "Y", "rz": "Z", "p": "Z", "rxx": "XX", "ryy": "YY", "rzz": "ZZ", "rzx": "ZX",
 }  # fmt: skip
 """Pauli string of the generator of each parametric gate, the letter of its first qubit first."""
@@ -101,9 +101,8 @@ def transfer_steps(
     steps: list[_Step] = []
     angles: list[ParameterExpression] = []
     known: dict[tuple[Any, ...], Matrix] = {}
-    for gate, qubits in _gates(circuit):
-        # A gate that comes apart here is still one gate on the device: its channel follows the whole of it.
-        for part, wires in [(gate, qubits)] if _is_plain(gate) else _parts(gate, qubits):
+    for gate, qubits in gates_of(circuit):
+        for part, wires in parts_of(gate, qubits):
             if is_parametric(part):
                 steps += _rotation(part.name, wires, len(angles))
                 angles.append(part.params[0])
@@ -115,21 +114,27 @@ def transfer_steps(
     return steps, angles
 
 
-def _gates(circuit: QuantumCircuit) -> Iterator[tuple[Any, tuple[int, ...]]]:
+def gates_of(circuit: QuantumCircuit) -> Iterator[tuple[Any, tuple[int, ...]]]:
+    """Each gate of a circuit and the numbers of its qubits."""
     for instruction in circuit.data:
         yield instruction.operation, tuple(circuit.find_bit(bit).index for bit in instruction.qubits)
 
 
-def _is_plain(gate: Any) -> bool:
-    """Whether a gate can be written as it is. Noise stands behind the whole of it in any case."""
-    return gate.name in _LETTERS if is_parametric(gate) else 0 < gate.num_qubits <= 2 and gate.name != "delay"
+def parts_of(gate: Any, qubits: tuple[int, ...]) -> Iterable[tuple[Any, tuple[int, ...]]]:
+    """A gate in rotations about Pauli strings and fixed gates on one or two qubits, mostly itself.
 
+    A gate that comes apart here is still one gate on the device: its channel follows the whole of it.
 
-def _parts(gate: Any, qubits: tuple[int, ...]) -> Iterable[tuple[Any, tuple[int, ...]]]:
-    """A parametric gate such as U, or a directive, in rotations and fixed gates."""
+    Raises:
+        ConfigError: If a part acts on more than two qubits, or the gate cannot be lowered.
+    """
+    plain = gate.name in LETTERS if is_parametric(gate) else 0 < gate.num_qubits <= 2 and gate.name != "delay"
+    if plain:
+        yield gate, qubits
+        return
     alone = QuantumCircuit(gate.num_qubits)
     alone.append(gate, range(gate.num_qubits))
-    for part, wires in _gates(lower(alone)):
+    for part, wires in gates_of(lower(alone)):
         if len(wires) > 2:
             raise ConfigError(
                 "A gate of a circuit with noise must act on one or two qubits",
@@ -161,7 +166,7 @@ def _rotation(name: str, qubits: tuple[int, ...], angle: int) -> Iterator[_Step]
     """``exp(-i angle P / 2)`` as a turn about Z between fixed gates."""
     before: list[_Step] = []
     after: list[_Step] = []
-    for letter, qubit in zip(_LETTERS[name], qubits, strict=True):
+    for letter, qubit in zip(LETTERS[name], qubits, strict=True):
         if letter != "Z":
             frame = PTM(Operator(_FRAMES[letter])).data.real
             before.append(_Fixed((qubit,), frame.T))

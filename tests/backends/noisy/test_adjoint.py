@@ -14,7 +14,11 @@ from qhq.backends.backend import TranspileSpec
 from qhq.backends.executor import check_parity, measure_parity, parity_tolerance
 from qhq.backends.noisy import AerSpec, FakeSpec
 from qhq.backends.noisy import executor as noisy_executor
-from qhq.backends.noisy.executor import AdjointNoisyExecutor, NoisyEngineExecutor
+from qhq.backends.noisy.executor import (
+    AdjointNoisyExecutor,
+    NoisyEngineExecutor,
+    TrajectoryExecutor,
+)
 from qhq.backends.registry import find_backend, open_backend, open_parity_reference, open_training_backend
 from qhq.errors import BackendError
 from qhq.quantum.layer import QuantumLayer
@@ -140,13 +144,67 @@ def test_what_is_written_in_an_entry_or_sampled_stays_on_aer():
     assert open_parity_reference(sampled, ansatz, seed=0) is None
 
 
-def test_a_circuit_too_wide_for_the_engine_stays_on_aer_and_says_so(monkeypatch, capsys):
+def test_a_circuit_too_wide_for_a_density_matrix_is_followed_by_trajectories(monkeypatch, capsys):
     monkeypatch.setattr(noisy_executor, "MOST_NOISY_QUBITS", 2)
     ansatz = built("ry")
-    executor = open_training_backend(entry("fake_manila"), ansatz, seed=0)
-    assert executor.report().backend == "fake"
-    assert "uses 3 qubits, and the noisy engine holds 2" in capsys.readouterr().err
-    assert open_parity_reference(entry("fake_manila"), ansatz, seed=0) is None
+    executor = open_training_backend(entry("parameters"), ansatz, seed=0)
+    assert executor.report().backend == "trajectories"
+    executor.forward(*random_values(ansatz, 2))
+    assert "3 qubits in use: the noisy engine follows 8 trajectories a sample" in capsys.readouterr().err
+    assert open_parity_reference(entry("parameters"), ansatz, seed=0) is None
+
+
+def test_trajectories_that_differ_from_aer_are_refused(monkeypatch):
+    monkeypatch.setattr(noisy_executor, "MOST_NOISY_QUBITS", 2)
+    ansatz = built("ry")
+    executor = open_training_backend(entry("parameters"), ansatz, seed=0)
+    exact = executor.estimate
+    monkeypatch.setattr(executor, "estimate", lambda *rows: [each + 0.3 for each in exact(*rows)])
+    with pytest.raises(BackendError, match="trajectories must agree with Aer"):
+        executor.forward(*random_values(ansatz, 2))
+
+
+def test_an_entry_without_a_density_matrix_trains_by_trajectories_beside_its_shots():
+    ansatz = built("ry")
+    spec = entry("parameters").model_copy(
+        update={"method": "statevector", "shots": 400, "gradient": "adjoint", "trajectories": 16}
+    )
+    executor = open_training_backend(spec, ansatz, seed=0)
+    inputs, weights = random_values(ansatz, 2)
+    values, residual = executor.forward(inputs, weights)
+    by_inputs, by_weights = executor.backward(residual, np.ones_like(values))
+    assert by_inputs.shape == inputs.shape
+    assert by_weights.shape == weights.shape
+    with pytest.raises(ValueError, match="needs exact values"):
+        entry("parameters", shots=400, gradient="adjoint")
+
+
+@pytest.mark.parametrize("seed", range(max(MANY, 8)))
+def test_the_mean_of_trajectories_is_the_value_of_the_density_matrix(seed):
+    ansatz = random_ansatz(seed)
+    source = SOURCES[seed % len(SOURCES)]
+    executor = open_backend(entry(source, noise_scale=3.0 if source != "parameters" else 1.0), ansatz, seed=0)
+    inputs, weights = random_values(ansatz, 2, seed)
+    followed = TrajectoryExecutor(executor.aer, trajectories=4000, seed=seed)
+    values, errors = followed.estimate(inputs, weights)
+    exact = executor.engine.expectations(inputs, weights)
+    # What happens in one of a thousand trajectories may be missing among the four thousand, errors and all.
+    np.testing.assert_array_less(np.abs(values - exact), 4 * errors + 2e-3)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_gradient_of_trajectories_is_right_on_average(seed):
+    ansatz = random_ansatz(seed)
+    executor = open_backend(entry("parameters"), ansatz, seed=0)
+    inputs, weights = random_values(ansatz, 1, seed)
+    cotangent = np.random.default_rng(seed).normal(size=(1, ansatz.num_outputs))
+    followed = TrajectoryExecutor(executor.aer, trajectories=50, seed=seed)
+    found = [
+        np.concatenate([each.ravel() for each in followed.vjp(inputs, weights, cotangent)]) for _ in range(60)
+    ]
+    exact = np.concatenate([each.ravel() for each in executor.engine.vjp(inputs, weights, cotangent)])
+    error = np.std(found, axis=0, ddof=1) / np.sqrt(len(found))
+    np.testing.assert_array_less(np.abs(np.mean(found, axis=0) - exact), 5 * error + 2e-3)
 
 
 def test_a_layer_steps_on_the_engine_and_is_valued_by_aer():
