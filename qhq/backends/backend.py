@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from qhq.ansatz.program import Ansatz
     from qhq.backends.devices.calibration import Calibration
     from qhq.backends.devices.isa import IsaProgram
-    from qhq.backends.executor import Executor
+    from qhq.backends.executor import Executor, FloatArray
 
 
 Method = Literal["none", "trex", "zne", "pec"]
@@ -250,6 +250,19 @@ class Backend(ABC, Generic[SpecT]):
             "A calibration belongs to a device, fake or real, or to a snapshot of one",
             got=f"'{spec.name}', which has none",
             fix="Name a fake device or one of your account, such as fake_fez or ibm_fez",
+        )
+
+    def affine_errors(self, spec: SpecT, ansatz: Ansatz) -> tuple[FloatArray, FloatArray]:  # noqa: ARG002
+        """Slopes (O,) and offsets (O,) that an entry's mean errors give exact values, from its calibration.
+
+        Raises:
+            ConfigError: If it has no noise that is known without asking a service.
+            BackendError: If the ansatz does not fit its device.
+        """
+        raise ConfigError(
+            "training.injection must name an entry whose noise is known",
+            got=f"'{spec.name}', of kind {spec.kind}",
+            fix="Name a fake device, a snapshot of a real one, or an entry with noise parameters",
         )
 
     def lay_out(self, spec: SpecT, ansatz: Ansatz) -> IsaProgram:  # noqa: ARG002

@@ -19,6 +19,7 @@ from qhq.ansatz.stored import fingerprint, load_built, settle
 from qhq.backends.backend import BackendSpec
 from qhq.backends.executor import Executor
 from qhq.backends.local.statevector import StatevectorExecutor
+from qhq.backends.noise_aware import open_noise_aware
 from qhq.backends.registry import backend_from_record, find_backend, open_backend, open_training_backend
 from qhq.data.prepare import Prepared, prepare
 from qhq.data.scaling.affine import Scaler
@@ -365,9 +366,18 @@ def _on_training_backend(
 ) -> Experiment:
     executor = None
     if ansatz is not None:
-        executor = open_training_backend(backend, ansatz, seed=shot_seed(config, "train"))
+        executor = _open_executor(config, ansatz, backend)
         _check_search(config, executor)
     return _assemble(config, data, ansatz, backend, executor)
+
+
+def _open_executor(config: ExperimentConfig, ansatz: Ansatz, backend: BackendSpec) -> Executor:
+    training, seed = config.training, shot_seed(config, "train")
+    if not training.backends and training.injection is None:
+        return open_training_backend(backend, ansatz, seed=seed)
+    injected = training.injection
+    pair = None if injected is None else (injected.backend, injected.shots)
+    return open_noise_aware(training.backends, pair, ansatz, seed=seed)
 
 
 def _check_search(config: ExperimentConfig, executor: Executor) -> None:

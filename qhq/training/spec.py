@@ -242,6 +242,18 @@ def _check_loss(name: Any) -> Any:
     return name
 
 
+class InjectionSpec(Spec):
+    """A device's mean errors and shot noise, added to exact values in training.
+
+    Attributes:
+        backend: An entry whose noise is known: a fake device, a snapshot, or noise parameters.
+        shots: Shots a value; None adds no shot noise.
+    """
+
+    backend: str = Field(min_length=1)
+    shots: int | None = Field(1024, ge=1, le=MOST_COUNT)
+
+
 class TrainingSpec(Spec):
     """An optimiser with early stopping on the validation split.
 
@@ -251,6 +263,9 @@ class TrainingSpec(Spec):
     ``patience`` is the number of epochs without a better validation loss after which training stops;
     None trains all epochs. The weights of the best validation epoch are kept either way; the untrained
     model counts as epoch 0.
+
+    ``backends`` names entries to train on in turn, and ``injection`` one whose errors are added to exact
+    values, instead of training on the run's backend alone; that one still evaluates the test split.
     """
 
     # Every bound is far beyond what anybody trains: a slip is refused here, not after a night.
@@ -266,6 +281,16 @@ class TrainingSpec(Spec):
     clip_norm: float | None = Field(None, gt=0.0, le=MOST_FACTOR)
     dtype: Literal["float32", "float64"] = "float32"
     threads: int = Field(1, ge=1, le=MOST_THREADS)
+    backends: tuple[str, ...] = ()
+    injection: InjectionSpec | None = None
+
+    @model_validator(mode="after")
+    def _one_kind_of_noise(self) -> Self:
+        if self.backends and self.injection:
+            raise ValueError("give backends or injection, not both")
+        if len(set(self.backends)) < len(self.backends):
+            raise ValueError(f"backends must name each entry once; got {', '.join(self.backends)}")
+        return self
 
     @model_validator(mode="after")
     def _optimizer_can(self) -> Self:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from qhq.ansatz.program import Ansatz
     from qhq.backends.devices.calibration import Calibration
     from qhq.backends.devices.isa import IsaProgram
-    from qhq.backends.executor import Executor
+    from qhq.backends.executor import Executor, FloatArray
 
 
 class UniformNoiseSpec(Spec):
@@ -272,6 +272,16 @@ class AerBackend(Backend[AerSpec | FakeSpec]):
         from qhq.backends.noisy.noise import load_calibration
 
         return load_calibration(spec.noise)
+
+    def affine_errors(self, spec: AerSpec | FakeSpec, ansatz: Ansatz) -> tuple[FloatArray, FloatArray]:
+        """By the gates and readouts that an observable depends on; nothing is simulated."""
+        if spec.noise is None:
+            return super().affine_errors(spec, ansatz)
+        from qhq.backends.noisy.noise import load_device
+        from qhq.backends.noisy.programs import affine_errors, build_noisy_program
+
+        device = load_device(spec.noise, ansatz.num_qubits)
+        return affine_errors(build_noisy_program(self.lay_out(spec, ansatz), device, spec.noise_scale))
 
     def lay_out(self, spec: AerSpec | FakeSpec, ansatz: Ansatz) -> IsaProgram:
         """Write an ansatz for the device whose noise it has."""

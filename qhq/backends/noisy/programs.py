@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from qiskit.circuit import Parameter, QuantumCircuit
 from qiskit.exceptions import QiskitError
 from qiskit.primitives.containers import BindingsArray, BitArray
+from qiskit.quantum_info import PTM, SuperOp
 from qiskit.transpiler import Target, generate_preset_pass_manager
 from qiskit_aer import AerSimulator
 from qiskit_aer.primitives import SamplerV2
@@ -91,6 +92,40 @@ def build_noisy_program(isa: IsaProgram, device: NoisyDevice, scale: float) -> N
     circuits = tuple(_rotate(cut.circuit, group.letters, device.target) for group in groups)
     noise = scale_noise(attached_noise(device.noise(isa.qubits), circuits), scale)
     return NoisyProgram(cut.parameters, groups, circuits, noise)
+
+
+def affine_errors(program: NoisyProgram) -> tuple[FloatArray, FloatArray]:
+    """Slopes (O,) and offsets (O,) of exact values ``e``: about ``a e + b`` is measured.
+
+    A channel shrinks a Pauli string that it meets by its mean over all strings, ``(tr R - 1) / (d^2 - 1)``
+    with its transfer matrix ``R``, and a readout by ``1 - u - d``. A string meets the channels in its causal
+    cone. The mean is right for depolarising noise; relaxation shrinks some strings more and others less.
+    """
+    outputs = program.num_outputs
+    weights, slopes, offsets = np.zeros(outputs), np.zeros(outputs), np.zeros(outputs)
+    known: dict[int, float] = {}
+    for group, circuit in zip(program.groups, program.circuits, strict=True):
+        for mask, shares in zip(group.masks, group.coefficients, strict=True):
+            shrunk, cone = 1.0, set(np.flatnonzero(mask).tolist())
+            up, down = program.noise.flips[mask].T
+            # A string of Z is one where all are read right or an even number wrong.
+            shrunk *= float(np.prod(1 - up - down))
+            offsets += shares * float(np.prod(down - up)) if mask.any() else 0.0
+            for step in reversed(circuit.data):
+                qubits = tuple(circuit.find_bit(bit).index for bit in step.qubits)
+                if cone.isdisjoint(qubits):
+                    continue
+                cone.update(qubits)
+                error = program.noise.channels.get((step.operation.name, qubits))
+                if error is not None:
+                    if id(error) not in known:
+                        transfer = PTM(SuperOp(error)).data.real
+                        known[id(error)] = float((np.trace(transfer) - 1) / (len(transfer) - 1))
+                    shrunk *= known[id(error)]
+            slopes += np.abs(shares) * shrunk
+            weights += np.abs(shares)
+    # One slope for a sum of strings: their mean, weighted as they are summed.
+    return np.where(weights > 0, slopes / np.where(weights > 0, weights, 1.0), 1.0), offsets
 
 
 def _rotate(circuit: QuantumCircuit, letters: str, target: Target) -> QuantumCircuit:
