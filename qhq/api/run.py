@@ -13,9 +13,9 @@ from qhq.api.given import Changes, Config, check_count, read_changes, read_confi
 from qhq.api.study import Study, study_noise
 from qhq.data.caveat import Caveat
 from qhq.errors import ConfigError
-from qhq.limits import MOST_COUNT, MOST_SEED, MOST_SHOTS
+from qhq.limits import MOST_COUNT, MOST_SEED, MOST_SHOTS, MOST_THREADS
 from qhq.progress import Progress, noting, open_steps, open_training
-from qhq.runs.run_folder import FINISHED, WALK, RunFolder, find_run, is_run
+from qhq.runs.run_folder import FINISHED, WALK, RunFolder, find_run, find_walk, is_run, read_walk
 
 if TYPE_CHECKING:
     from datetime import date
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from qhq.models.hybrid import HybridForecaster
     from qhq.runs.comparison import RunTable
     from qhq.runs.record import RunRecord, WalkRecord
+    from qhq.studies.runner import Runner
     from qhq.training.loop import Watcher
 
 LATEST = "latest"
@@ -72,8 +73,6 @@ class Run:
             ConfigError: If it is missing or damaged.
         """
         if self.is_walk:
-            from qhq.experiment.walk_forward import read_walk
-
             return read_walk(RunFolder(self.folder))
         return RunFolder(self.folder).read_record()
 
@@ -387,13 +386,15 @@ def train(
     resume: str | os.PathLike[str] | None = None,
     offline: bool = False,
     accept: Sequence[str] = (),
+    workers: int | None = None,
+    cluster: str | None = None,
     progress: Progress = None,
     on_result: Callable[[Run], object] | None = None,
 ) -> Run:
     """Train a model, evaluate it beside the last-value forecast, and save it as a run.
 
-    A config that walks forward (``data.split.scheme`` expanding or rolling, no fold named) trains a run for
-    each fold, and tests the forecasts of all folds together.
+    A config that walks forward (``data.split.scheme`` walk_forward, expanding or rolling, no fold named)
+    trains a run for each fold, and tests the forecasts of all folds together.
 
     Args:
         config: What to train; the quickstart if left out.
@@ -404,6 +405,8 @@ def train(
         resume: A run that was cut off, to be continued as it was configured.
         offline: Take Yahoo's prices from the cache alone.
         accept: Names of doubts that you looked at, such as ``future_column:ret``; recorded with your name.
+        workers: Processes that train the folds of a walk-forward; the cores if left out, 8 at most.
+        cluster: Address of a Dask scheduler that trains them, instead.
         progress: True for bars on the terminal, or a callable that gets ``(done, total, what)``.
         on_result: Called with the run before its figures are drawn and it is mirrored into MLflow.
 
@@ -429,13 +432,19 @@ def train(
     )
     if study is not None and backend is not None:
         study = study.model_copy(update={"backend": backend_names([backend])[0]})
-    epochs = 0 if study is None else study.training.epochs
-    with open_training(progress, epochs) as watcher:
-        folder = _trained(study, resume, watcher, accepted)
+    walk = None if resume is None else find_walk(str(reference_of(resume)))
+    if walk is not None or (study is not None and study.data.split.walks):
+        folder = _walked(study, walk, accepted, workers, cluster, progress)
+    else:
+        folder = _trained(study, resume, accepted, workers, cluster, progress)
     run, note = Run(folder), noting(progress)
     if on_result is not None:
         on_result(run)
-    if not run.is_walk:
+    if run.is_walk:
+        from qhq.report.study_figures import draw_walk_figure
+
+        draw_walk_figure(folder, note)
+    else:
         from qhq.report.figures import draw_run_figures
         from qhq.runs.mirror import mirror_run
 
@@ -447,18 +456,58 @@ def train(
 
 
 def _trained(
-    study: ExperimentConfig | None, resume: Any, watcher: Watcher, accepted: tuple[str, ...]
+    study: ExperimentConfig | None,
+    resume: Any,
+    accepted: tuple[str, ...],
+    workers: int | None,
+    cluster: str | None,
+    progress: Progress,
 ) -> RunFolder:
+    """Train one model, or go on with it."""
     from qhq.experiment.run import resume_run, train_run
-    from qhq.experiment.walk_forward import find_walk, resume_walk, train_walk
 
-    if study is not None:
-        return (train_walk if study.data.split.walks else train_run)(study, watcher, accepted)
-    name = str(reference_of(resume))
-    walk = find_walk(name)
-    if walk is not None:
-        return resume_walk(walk, watcher, accepted)
-    return resume_run(find_run(name), watcher, accept=accepted)
+    if workers is not None or cluster is not None:
+        raise ConfigError(
+            "--workers and --cluster train the folds of a walk-forward side by side",
+            got="one of them for a single model",
+            fix="Leave it out, or take data.split.scheme walk_forward",
+        )
+    with open_training(progress, 0 if study is None else study.training.epochs) as watcher:
+        if study is not None:
+            return train_run(study, watcher, accepted)
+        return resume_run(find_run(str(reference_of(resume))), watcher, accept=accepted)
+
+
+def _walked(
+    study: ExperimentConfig | None,
+    walk: RunFolder | None,
+    accepted: tuple[str, ...],
+    workers: int | None,
+    cluster: str | None,
+    progress: Progress,
+) -> RunFolder:
+    """Train the folds of a walk-forward, one after another in this process or side by side."""
+    from qhq.experiment.config import load_config
+    from qhq.studies.runner import Runner, check_workers, cores, open_workers
+    from qhq.studies.walk_forward.study import is_on_device, resume_walk, train_walk
+
+    check_count("workers", workers, 1, MOST_THREADS)
+    check_workers(workers, cluster)
+    config = load_config(str(walk.config)) if study is None and walk is not None else study
+    assert config is not None
+    if cluster is None and workers is None:
+        workers = 1 if is_on_device(config) else min(cores(), 8)
+
+    def go(watcher: Watcher | None, runner: Runner | None) -> RunFolder:
+        if walk is not None:
+            return resume_walk(walk, watcher, accepted, runner=runner, remote=cluster is not None)
+        return train_walk(config, watcher, accepted, runner=runner, remote=cluster is not None)
+
+    if workers == 1:
+        with open_training(progress, config.training.epochs) as watcher:
+            return go(watcher, None)
+    with open_steps(progress) as steps, open_workers(workers, cluster, steps.note) as who:
+        return go(None, Runner(who, steps))
 
 
 def open_run(run: str | os.PathLike[str] | None = LATEST) -> Run:
@@ -485,8 +534,6 @@ def open_run(run: str | os.PathLike[str] | None = LATEST) -> Run:
             got=f"a {type(run).__name__}",
             fix="Give its path or its name, or 'latest'; compare() lists them",
         )
-    from qhq.experiment.walk_forward import find_walk
-
     walk = None if is_run(os.fspath(run)) else find_walk(os.fspath(run))
     return Run(walk or find_run(os.fspath(run)))
 

@@ -11,8 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qhq.cli.command import Accept, Debug, Json, Set, command, figure, metrics_table, plain_table
+from qhq.cli.command import (
+    Accept,
+    Cluster,
+    Debug,
+    Json,
+    Set,
+    command,
+    figure,
+    metrics_table,
+    plain_table,
+)
 from qhq.cli.jobs import hardware
+from qhq.limits import MOST_THREADS
 from qhq.progress import doing
 from qhq.runs.comparison import run_skill
 
@@ -37,13 +48,23 @@ def train(
         bool, typer.Option("--offline", help="Take Yahoo's prices from the cache alone.")
     ] = False,
     accept: Accept = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=1,
+            max=MOST_THREADS,
+            help="Processes for the folds of a walk-forward; the cores if left out, 8 at most.",
+        ),
+    ] = None,
+    cluster: Cluster = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Train a model, evaluate it beside the last-value forecast, and save it as a run.
 
-    A config that walks forward (data.split.scheme expanding or rolling, no fold named) trains a run for each
-    fold, and tests the forecasts of all folds together.
+    A config that walks forward (data.split.scheme walk_forward, no fold named) trains a run for each fold,
+    and tests the forecasts of all folds together.
 
     Example: qhq train --backend aer --set training.epochs=5
     """
@@ -61,7 +82,8 @@ def train(
         # A device is trained on where its entry says so, which is the consent.
         with hardware(output, yes=True):
             train_run(config, backend=backend, set=overrides, resume=resume, offline=offline,
-                      accept=accept or (), progress=True, on_result=show)  # fmt: skip
+                      accept=accept or (), workers=workers, cluster=cluster, progress=True,
+                      on_result=show)  # fmt: skip
 
 
 def _people(record: RunRecord | WalkRecord, path: str) -> list[str | Table]:
@@ -78,7 +100,8 @@ def _people(record: RunRecord | WalkRecord, path: str) -> list[str | Table]:
     parts, last = [_summary(record, path)], [*plausibility_lines(record), *say_looks(record.looks)]
     if isinstance(record, RunRecord):
         return [*parts, *chosen(record), *result_tables(record), verdict(record), *last]
-    return [*parts, _folds(record), *result_tables(record), str(record.verdict), *last]
+    tables = [_folds(record), *_regimes(record), *result_tables(record)]
+    return [*parts, *tables, str(record.verdict), *last]
 
 
 def _folds(record: WalkRecord) -> Table:
@@ -102,6 +125,20 @@ def _folds(record: WalkRecord) -> Table:
         for row in record.folds or ()
     ]  # fmt: skip
     return plain_table(columns, rows, title=f"{len(rows)} folds, each a run below {record.run}")
+
+
+def _regimes(record: WalkRecord) -> list[Table]:
+    """A row a regime; none of a walk of an earlier version."""
+    rows = [
+        [
+            row.regime, row.windows, row.dates, figure(row.mae), figure(row.naive_mae),
+            None if row.skill is None else f"{row.skill:+.4f}",
+        ]
+        for row in record.regimes
+    ]  # fmt: skip
+    title = "By how much the input rows moved, beside the training split of each fold"
+    columns = ["regime", "windows", "dates", "MAE", "last value", "skill"]
+    return [plain_table(columns, rows, title=title)] if rows else []
 
 
 def _summary(record: RunRecord | WalkRecord, path: str) -> str:

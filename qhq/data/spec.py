@@ -115,6 +115,31 @@ class FileFormat(OptionUnits):
 
 _Fraction = Annotated[float, Field(gt=0, lt=1)]
 _Scheme = Literal["single", "expanding", "rolling"]
+_WALK = "walk_forward"
+
+
+def _walk_in_own_words(content: Mapping[str, Any]) -> dict[str, Any]:
+    """``scheme: walk_forward``, ``history`` and ``refit_every`` as scheme and ``refit``.
+
+    One way to write it is kept, so that a stored config, and the name that a study has of it, stay what they
+    were.
+    """
+    settled = dict(content)
+    if "refit_every" in settled:
+        every = settled.pop("refit_every")
+        if settled.get("refit") not in (None, every):
+            raise ValueError("refit and refit_every say the same: give one of them")
+        settled["refit"] = every
+    if settled.get("scheme") != _WALK:
+        if "history" in settled:
+            raise ValueError("history needs scheme walk_forward: expanding and rolling have it already")
+        return settled
+    if settled.get("refit") is None and "folds" not in settled:
+        raise ValueError("scheme walk_forward needs refit_every, sessions from refit to refit, or folds")
+    settled["scheme"] = settled.pop("history", "expanding")
+    if settled["scheme"] not in ("expanding", "rolling"):
+        raise ValueError("history must be expanding or rolling")
+    return settled
 
 
 class SplitSpec(Spec):
@@ -123,6 +148,8 @@ class SplitSpec(Spec):
     Walk-forward (``expanding`` or ``rolling``) divides the newest ``test`` fraction into test blocks one
     after another; fold k is validated on the ``validation`` fraction before its block and trained on all
     sessions before that (``expanding``), or on the newest ``train`` fraction of them (``rolling``).
+    ``scheme: walk_forward`` is ``expanding``, or what ``history`` says, and ``refit_every`` is ``refit``;
+    both are written down so.
 
     Attributes:
         scheme: One split, or the folds of a walk-forward.
@@ -168,11 +195,11 @@ class SplitSpec(Spec):
         """Write down what was left open, so that a stored config means the same under a later rule."""
         if not isinstance(content, Mapping):
             return content
-        walks = content.get("scheme", "single") != "single"
-        settled = dict(content)
+        settled = _walk_in_own_words(content)
+        walks = settled.get("scheme", "single") != "single"
         if walks and content.get("lookback") is None:
             settled["lookback"] = True
-        if content.get("fold") is None and content.get("folds", 1) == 1 and content.get("refit") is None:
+        if settled.get("fold") is None and settled.get("folds", 1) == 1 and settled.get("refit") is None:
             settled["fold"] = 0
         return settled
 

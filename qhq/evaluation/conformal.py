@@ -258,12 +258,21 @@ def coverage_of(
     windows: Windows,
     level: float,
     actual: FloatArray,
-    regimes: Regimes | None = None,
+    regimes: Regimes | IntArray | None = None,
 ) -> tuple[Coverage, ...]:
-    """Measure how often intervals with some lower and upper ends, each (N, H, K), held what came."""
+    """Measure how often intervals with some lower and upper ends, each (N, H, K), held what came.
+
+    Args:
+        ends: Of the intervals.
+        windows: That were forecast.
+        level: Probability that was asked for.
+        actual: What came, (N, H, K).
+        regimes: To tell the coverage by regime; or the place in ``REGIMES`` of each window, shape (N,), where
+            not all have the same borders.
+    """
     low, high = ends
     inside = (low <= actual) & (actual <= high)
-    regime = None if regimes is None else regimes.of(windows)
+    regime = regimes.of(windows) if isinstance(regimes, Regimes) else regimes
     return tuple(
         _coverage(windows, step, level, inside[:, step], (high - low)[:, step], regime)
         for step in range(inside.shape[1])

@@ -32,15 +32,11 @@ from qhq.evaluation.metrics import score_windows
 from qhq.experiment.evaluate import Array, circuit_arguments, encode, forecast_scaled
 from qhq.experiment.opening import Experiment, open_run, read_finished
 from qhq.experiment.other_data import Asked, OtherDataRequest, read_request, tell_format
-from qhq.experiment.walk_forward import LAST_VALUE, read_walk
 from qhq.experiment.words import say_test
 from qhq.runs.comparison import run_skill
 from qhq.runs.looks import add_look
 from qhq.runs.record import Looks, RunRecord
-from qhq.runs.run_folder import FINISHED, WALK, RunFolder
-
-SHOWN = "better"
-"""The verdict of a test by which a skill is shown."""
+from qhq.runs.run_folder import FINISHED, WALK, RunFolder, read_walk
 
 
 @dataclass(frozen=True)
@@ -258,8 +254,7 @@ def _forecaster(folder: RunFolder) -> tuple[RunFolder, Skill]:
             fix=f"Continue it with 'qhq train --resume {folder.name}'",
         )
     newest = RunFolder(folder.file(f"fold-{walk.folds[-1].fold:03d}"))
-    shown = any(each.get("second") == LAST_VALUE and each.get("verdict") == SHOWN for each in walk.tests)
-    return newest, Skill(run_skill(walk.tested()), shown, str(walk.verdict))
+    return newest, Skill(run_skill(walk.tested()), walk.beats_last_value, str(walk.verdict))
 
 
 def _asked(folder: RunFolder, request: PredictRequest) -> Asked:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -11,10 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from qhq.data.caveat import Caveat
 from qhq.data.panel import FloatArray
 from qhq.evaluation.bootstrap import median_interval
 from qhq.evaluation.significance import say_p_value
-from qhq.runs.record import BackendResult, EvaluationRecord
+from qhq.report.figures import Note, save_figure, try_figure
+from qhq.runs.record import BackendResult, EvaluationRecord, WalkRecord
+from qhq.runs.run_folder import RunFolder, read_walk
 from qhq.runs.studies import NoiseRecord, Row, StageRecord, StageTrend
 
 _End = Literal["skill_low", "skill_high", "expectation_error_low", "expectation_error_high"]
@@ -63,6 +67,48 @@ def _percent(value: float | None) -> float:
 def _backend_label(result: BackendResult) -> str:
     shots = "exact" if result.shots is None else f"{result.shots} shots"
     return f"{result.label} ({shots})" + (", best case" if result.note else "")
+
+
+def draw_walk_figure(folder: RunFolder, note: Note) -> Path | None:
+    """Draw the figure of a finished walk-forward into its ``figures/``; one that fails is noted."""
+    record = read_walk(folder)
+    return try_figure(
+        lambda path: save_figure(draw_walk(record), path, Caveat(tuple(record.leaks))),
+        folder.file("figures/walk.png"),
+        note,
+    )
+
+
+def draw_walk(record: WalkRecord) -> Figure:
+    """Skill beside the last value, fold by fold at the dates that each forecasts, and by regime.
+
+    Args:
+        record: Of a finished walk-forward.
+    """
+    folds = record.folds or []
+    figure = Figure(figsize=(11, 3.8), layout="constrained")
+    by_fold, by_regime = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1])
+    begins, ends = (
+        [np.datetime64(getattr(fold, name)).astype("datetime64[D]") for fold in folds]
+        for name in ("first", "last")
+    )
+    skills = [_percent(fold.skill) for fold in folds]
+    widths = [(end - begin) / np.timedelta64(1, "D") + 1 for begin, end in zip(begins, ends, strict=True)]
+    colours = ["tab:blue" if skill > 0 else "tab:orange" for skill in skills]
+    by_fold.bar(begins, skills, widths, align="edge", color=colours, edgecolor="white")
+    whole = _percent(record.tested().test.skill)
+    by_fold.axhline(whole, color="tab:green", linestyle="--", label="all folds")
+    by_fold.set(title=f"{len(folds)} folds, each at the dates that it forecasts", ylabel="skill, %")
+    by_fold.legend(fontsize=8)
+    regimes = record.regimes
+    names = [f"{each.regime}\n{each.windows}" for each in regimes]
+    by_regime.bar(names, [_percent(each.skill) for each in regimes], color="tab:purple")
+    by_regime.set(title="Regime, windows")
+    for axes in (by_fold, by_regime):
+        axes.axhline(0, color="black", linestyle=":")
+        axes.grid(alpha=0.3, axis="y")
+    figure.suptitle(f"{record.run}: skill over the last value; above zero is better", fontsize=10)
+    return figure
 
 
 def draw_noise(record: NoiseRecord) -> Figure:

@@ -461,13 +461,43 @@ class Fold(Record):
     epochs: Count | None = None
 
 
+class Regime(Record):
+    """Errors of a walk-forward on the windows whose input rows moved little, as usual, or much."""
+
+    regime: Text
+    windows: Count
+    dates: Count
+    skill: Number | None = None
+    mae: Number
+    naive_mae: Number
+
+
+WALK_RIVAL = "last value"
+"""What the tests of a walk-forward call the last-value forecast."""
+
+
 class WalkRecord(_Trained):
-    """``walk.json``: all folds of a walk-forward together."""
+    """``walk.json``: all folds of a walk-forward together.
+
+    Attributes:
+        fold_numbers: Of the folds in which something is to be forecast.
+        folds: A row a fold; None until all are trained.
+        regimes: A row a regime in which there are windows; none in a walk of an earlier version.
+        tests: As `qhq.evaluation.significance.Comparison` has them, each with its verdict.
+    """
 
     quantum: Quantum | None = None
     fold_numbers: list[Count] = []
     folds: list[Fold] | None = None
+    regimes: list[Regime] = []
     tests: list[Json] = []
+
+    @property
+    def beats_last_value(self) -> bool:
+        """Whether the test against the last-value forecast found the models better."""
+        return any(
+            each.get("second") == WALK_RIVAL and each.get("verdict") == "better" for each in self.tests
+        )
 
 
 class BackendResult(Record):

@@ -31,7 +31,7 @@ from qhq import __version__
 from qhq.errors import ConfigError, nearest
 from qhq.files import held_alone, make_folder, own_file, write_atomically
 from qhq.paths import runs_dir
-from qhq.runs.record import Record, RunRecord, read_record
+from qhq.runs.record import Record, RunRecord, WalkRecord, read_record
 
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
 """Status of a run: a failed one says why under ``error``; ``--resume`` tries it again."""
@@ -196,6 +196,22 @@ def find_run(reference: str | None) -> RunFolder:
         got=f"'{reference}', not found in {runs_dir()}",
         fix=nearest(reference, [run.name for run in list_runs()]),
     )
+
+
+def find_walk(reference: str) -> RunFolder | None:
+    """Find the folder of a walk-forward by its path or its name; None if it is none's."""
+    places = (Path(reference), runs_dir() / reference)
+    return next((RunFolder(each.absolute()) for each in places if (each / WALK).is_file()), None)
+
+
+def read_walk(folder: RunFolder) -> WalkRecord:
+    """Read ``walk.json``; ``run`` is what the folder is called now.
+
+    Raises:
+        ConfigError: If it is missing or damaged.
+    """
+    again = "Name another, or begin it anew with 'qhq train CONFIG'"
+    return read_record(WalkRecord, folder.file(WALK), again, run=folder.name)
 
 
 def list_runs() -> list[RunFolder]:

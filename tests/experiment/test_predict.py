@@ -18,8 +18,8 @@ from qhq.experiment.opening import read_finished
 from qhq.experiment.other_data import OtherDataRequest, open_run_on
 from qhq.experiment.predict import PredictRequest, describe, plan_prediction, predict
 from qhq.experiment.run import train_run
-from qhq.experiment.walk_forward import train_walk
 from qhq.runs.run_folder import RunFolder
+from qhq.studies.walk_forward.study import train_walk
 from qhq.training.loop import Watcher
 
 OLD, NEW = 240, 30

@@ -64,15 +64,23 @@ class Fingerprints:
         Raises:
             QHQError: If they are not: then nothing that is measured here can be relied on.
         """
-        seen = vars(Fingerprints.of(config))
+        self.match(Fingerprints.of(config))
+        return prepared(config.data)
+
+    def match(self, here: Fingerprints) -> None:
+        """Refuse a worker that has something else.
+
+        Raises:
+            ConfigError: If one of them differs; says which.
+        """
         for what, wanted in vars(self).items():
-            if seen[what] != wanted:
+            seen = getattr(here, what)
+            if seen != wanted:
                 raise ConfigError(
                     f"A worker must have the driver's {what}",
-                    got=f"{seen[what]} on {platform.node()}, wanted {wanted}",
+                    got=f"{seen} on {platform.node()}, wanted {wanted}",
                     fix="Install the same qhq and lay out the same files where the workers run",
                 )
-        return prepared(config.data)
 
 
 def digest(config: ExperimentConfig) -> str:

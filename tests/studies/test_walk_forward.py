@@ -14,8 +14,8 @@ from qhq.cli.train import _people
 from qhq.errors import ConfigError, DataError, QHQError
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.run import train_run
-from qhq.experiment.walk_forward import find_walk, read_walk, resume_walk, train_walk
-from qhq.runs.run_folder import RunFolder
+from qhq.runs.run_folder import RunFolder, find_walk, read_walk
+from qhq.studies.walk_forward.study import resume_walk, train_walk
 from qhq.training.loop import Watcher
 from tests.runs.records import DELETED, WRONG, damaged, keys_of
 

@@ -1,0 +1,405 @@
+"""The folds of a walk-forward as the cells of one study: trained side by side, resumed after any kill.
+
+Every date is forecast once, by the model that was trained on what came before it (`qhq.data.split`). A fold
+knows nothing of the others, so who trains it, and when, moves no number.
+
+The store is the walk's own folder: a fold is done when its run is finished. A worker of this machine trains
+in the fold's folder, whose run goes on at its last epoch after a kill. A worker of a cluster shares no disk
+with the driver: it gets the files that a fold is opened from, and sends back those of its run.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+
+from qhq.ansatz.stored import fingerprint as name_circuit
+from qhq.ansatz.stored import save_ansatz, settle
+from qhq.backends.registry import find_backend, kind_of
+from qhq.data.caveat import tell_rows
+from qhq.data.load import load_panel
+from qhq.data.panel import Panel
+from qhq.data.plausibility import find_leaks
+from qhq.data.prepare import fingerprint, prepare, protocol_of
+from qhq.data.spec import DataSpec
+from qhq.data.split import folds_of, split_panel
+from qhq.data.windows import lay_out
+from qhq.documents import dump_document
+from qhq.errors import ConfigError, DataError
+from qhq.experiment.config import ExperimentConfig, load_config
+from qhq.experiment.evaluate import predictions_csv
+from qhq.experiment.opening import build_circuit
+from qhq.experiment.plausibility import add_doubts, plausibility_record, read_doubts, tell_doubts
+from qhq.experiment.run import resume_run, tell_finished, train_in
+from qhq.files import MOST_TABLE_BYTES, make_folder, read_regular, write_atomically
+from qhq.runs.looks import add_look
+from qhq.runs.record import SCHEMA_VERSION, WalkRecord
+from qhq.runs.run_folder import (
+    FINISHED,
+    RUNNING,
+    WALK,
+    RunFolder,
+    create_run,
+    now,
+    provenance,
+    read_walk,
+    writable,
+)
+from qhq.studies.runner import Outcome, Progress, Runner, Store, Study, Values
+from qhq.studies.runner.reproducible import Fingerprints, one_training
+from qhq.studies.walk_forward.pooled import Walk, fold_name, pool, pooled_record, together
+from qhq.training.loop import Watcher
+
+_OPENED_FROM = ("config.yaml", "circuit.qpy", WALK)
+"""Files of a walk that a fold is opened from; its record tells `load_config` that they are of a run."""
+
+
+@dataclass(frozen=True)
+class FoldCell:
+    """One fold, to be trained and tested.
+
+    Attributes:
+        number: Of the fold.
+        walk: Folder of the walk on the driver's disk.
+        seen: What the driver has, and a worker must have.
+        files: Contents of what opens the fold, and of what an earlier worker left of its run, by their path
+            below the walk; None where the worker has the folder itself.
+        watcher: Informed of each epoch, in the driver's own process alone.
+    """
+
+    number: int
+    walk: Path
+    seen: Fingerprints
+    files: Mapping[str, bytes] | None = field(default=None, repr=False)
+    watcher: Watcher = field(default_factory=Watcher, repr=False, compare=False)
+
+    @property
+    def key(self) -> str:
+        """Name of the fold's folder."""
+        return fold_name(self.number)
+
+    def __getstate__(self) -> dict[str, object]:
+        """A bar on the driver's terminal cannot be sent to another process."""
+        return {**self.__dict__, "watcher": Watcher()}
+
+
+class WalkForward(Study[FoldCell, WalkRecord]):
+    """All folds of one walk.
+
+    Args:
+        walk: With its data.
+        watcher: Informed of each epoch where the folds are trained in this process.
+        remote: Whether workers share no disk with the driver.
+    """
+
+    title = "walk-forward"
+
+    def __init__(self, walk: Walk, watcher: Watcher, *, remote: bool) -> None:
+        self.walk, self.watcher = walk, watcher
+        self.store = FoldStore(walk.folder, remote=remote)
+
+    def plan(self) -> list[FoldCell]:
+        """A cell a fold; the look at all test blocks is written down before the first is looked at, once."""
+        config = self.walk.config
+        circuit = None if config.quantum is None else name_circuit(build_circuit(config.quantum))
+        seen = Fingerprints(fingerprint(self.walk.panel), circuit)
+        record = read_walk(self.walk.folder)
+        if record.looks is None:
+            every = [self.walk.splits(number).test.windows for number in self.walk.folds]
+            looks = add_look(together(self.walk, every)[0], run=self.walk.folder.name, command="train")
+            self.walk.folder.write_json(WALK, record.updated(looks=looks))
+        return [
+            FoldCell(number, self.walk.folder.path, seen, watcher=self.watcher) for number in self.walk.folds
+        ]
+
+    @staticmethod
+    def measure(cell: FoldCell) -> Outcome:
+        """Train one fold, or go on with it, and forecast its block."""
+        if cell.files is None:
+            _train(RunFolder(cell.walk), cell)
+            return Outcome({})
+        with tempfile.TemporaryDirectory(prefix="qhq-") as place:
+            walk = RunFolder(Path(place) / cell.walk.name)
+            for name, content in cell.files.items():
+                write_atomically(walk.path / name, content)
+            _train(walk, cell)
+            return Outcome({}, _files_of(walk.path / cell.key))
+
+    def summarise(self, done: Mapping[str, Values]) -> WalkRecord:  # noqa: ARG002
+        """Put the forecasts of all folds together, test them once, and call the walk finished."""
+        walk = self.walk
+        whole = pool(walk)
+        walk.folder.write_text(
+            "predictions.csv", predictions_csv(whole.evaluation, whole.ends, walk.config.data.caveat)
+        )
+        done_record = read_walk(walk.folder).updated(
+            status=FINISHED, finished=now(), **pooled_record(walk, whole)
+        )
+        walk.folder.write_json(WALK, done_record)
+        return done_record
+
+    def say(self, key: str) -> str:
+        """Which fold of how many."""
+        return f"Fold {self._place(key) + 1} of {len(self.walk.folds)}"
+
+    def describe(self, key: str) -> str:
+        """The same, and what it forecasts."""
+        test = self.walk.splits(self.walk.folds[self._place(key)]).test.windows
+        return (
+            f"{self.say(key)}: forecasts {test.dates[:, 0].min()} to {test.dates[:, 0].max()},"
+            f" {len(test)} windows"
+        )
+
+    def _place(self, key: str) -> int:
+        return [fold_name(number) for number in self.walk.folds].index(key)
+
+
+class FoldStore(Store[FoldCell]):
+    """The folder of a walk: a fold is there if its run is finished, so walks of earlier versions go on.
+
+    Args:
+        walk: The folder, which its driver holds alone.
+        remote: Whether workers share no disk with it.
+    """
+
+    def __init__(self, walk: RunFolder, *, remote: bool) -> None:
+        super().__init__(walk.file(WALK))
+        self.walk, self.remote = walk, remote
+
+    def find(self, cells: Mapping[str, FoldCell]) -> dict[str, Values]:
+        """Folds whose runs are finished; what they forecast lies in their folders."""
+        return {key: {} for key in cells if self._is_finished(RunFolder(self.walk.file(key)))}
+
+    def hand_out(self, cell: FoldCell) -> FoldCell:
+        """Give a worker of a cluster the files that the fold is opened from, and what is there of its run."""
+        if not self.remote:
+            return cell
+        files = {
+            name: read_regular(self.walk.file(name), most=MOST_TABLE_BYTES)
+            for name in _OPENED_FROM
+            if self.walk.file(name).is_file()
+        }
+        own = self.walk.file(cell.key)
+        if (own / "run.json").is_file():
+            files |= {f"{cell.key}/{name}": content for name, content in _files_of(own).items()}
+        return replace(cell, files=files)
+
+    def keep(self, cell: FoldCell, outcome: Outcome) -> Values:
+        """Lay the files of a cluster's worker down, whole or not at all; others are there already."""
+        place = self.walk.file(cell.key)
+        if outcome.files:
+            with writable(place):
+                # It was begun by an earlier worker, and what that one left has gone into these files.
+                shutil.rmtree(place, ignore_errors=True)
+                make_folder(place, lambda new: _lay_down(outcome.files, new))
+        return outcome.values
+
+    @staticmethod
+    def _is_finished(fold: RunFolder) -> bool:
+        return fold.file("run.json").is_file() and fold.read_record().status == FINISHED
+
+
+def train_walk(
+    config: ExperimentConfig,
+    watcher: Watcher | None,
+    accept: Sequence[str] = (),
+    *,
+    runner: Runner | None = None,
+    remote: bool = False,
+) -> RunFolder:
+    """Train every fold of a walk-forward, and test all forecasts together.
+
+    Args:
+        config: With ``data.split.scheme`` expanding or rolling, and no ``fold``.
+        watcher: Informed of what a person should know, and of each epoch as in `train_run` where the folds
+            are trained one after another in this process; None is the progress of the runner.
+        accept: Names of doubts that a person looked at (`qhq.data.plausibility`).
+        runner: Who trains the folds, and where their progress goes; by default this process.
+        remote: Whether its workers share no disk with this process.
+
+    Returns:
+        The walk's folder; `read_walk` reads what it found.
+
+    Raises:
+        QHQError: If the config, the data or the backend is not good, or a fold cannot be trained; the folder
+            is there then as soon as the data could be split, and `resume_walk` goes on with it.
+    """
+    _check(config, runner)
+    watcher = watcher or _Told(runner)
+    panel = load_panel(config.data)
+    laid_out = lay_out(panel, config.data)
+    folds = folds_of(laid_out, config.data)
+    for number in (folds[0], folds[-1]):  # what cannot be split is refused before hours go into training
+        split_panel(laid_out, config.data.with_fold(number))
+    for sentence in tell_rows(panel.quarantine, panel.doubts, panel.notes):
+        watcher.note(sentence)
+    # The last fold is trained on nearly all there is.
+    spec = config.data.with_fold(folds[-1])
+    plausibility = plausibility_record(find_leaks(laid_out, split_panel(laid_out, spec), spec), accept)
+    tell_doubts(read_doubts(plausibility), watcher)
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "status": RUNNING,
+        **provenance(),
+        "task": config.data.task,
+        **config.data.caveat.to_dict(),
+        "backend": config.backend,
+        "seed": config.seed,
+        "design": config.model_dump(mode="json"),
+        "data": {"fingerprint": fingerprint(panel)},
+        "plausibility": plausibility,
+        "fold_numbers": folds,
+    }
+    design = WalkRecord.model_validate(content)
+
+    def fill(folder: RunFolder) -> None:
+        folder.write_text("config.yaml", dump_document(config))
+        if config.quantum is not None:
+            with writable(folder.circuit):
+                save_ansatz(settle(build_circuit(config.quantum)), folder.circuit)
+        folder.write_json(WALK, design)
+
+    folder = create_run(f"{config.name}-walk", config.seed, fill)
+    # Every fold is trained from what the folder holds, so that one that is trained after a kill is no other.
+    walk = Walk(folder, load_config(str(folder.config)), panel, laid_out, folds)
+    return _go_on(walk, watcher, runner, remote=remote)
+
+
+def resume_walk(
+    folder: RunFolder,
+    watcher: Watcher | None,
+    accept: Sequence[str] = (),
+    *,
+    runner: Runner | None = None,
+    remote: bool = False,
+) -> RunFolder:
+    """Go on with a walk-forward that was cut off; a finished one is left as it is, but for accepted doubts.
+
+    Args:
+        folder: The walk's.
+        watcher: As of `train_walk`.
+        accept: As there.
+        runner: As there.
+        remote: As there.
+
+    Raises:
+        QHQError: If the folder is damaged, or the prices are not those that it was begun with.
+    """
+    record, watcher = read_walk(folder), watcher or _Told(runner)
+    if accept:
+        folder.write_json(WALK, record.updated(plausibility=add_doubts(record.plausibility, names=accept)))
+    if record.status == FINISHED:
+        tell_finished(folder, watcher)
+        return folder
+    config = load_config(str(folder.config))
+    _check(config, runner)
+    panel = load_panel(config.data)
+    if fingerprint(panel) != record.prices():
+        raise DataError(
+            "A walk-forward must be continued on exactly the prices that it was begun with",
+            got=f"other prices than those of {folder.name}: rows to {panel.dates.max()}",
+            fix="Restore the old ones, or begin it anew",
+        )
+    laid_out = lay_out(panel, config.data)
+    walk = Walk(folder, config, panel, laid_out, folds_of(laid_out, config.data))
+    return _go_on(walk, watcher, runner, remote=remote)
+
+
+def is_on_device(config: ExperimentConfig) -> bool:
+    """Whether the folds are trained on hardware: then one after another, as its jobs are this process's."""
+    return config.quantum is not None and kind_of(find_backend(config.backend)).is_hardware
+
+
+def _check(config: ExperimentConfig, runner: Runner | None) -> None:
+    if not protocol_of(config.data).keeps_values:
+        raise ConfigError(
+            "The folds of a walk-forward must have one scale to be put together",
+            got="leak last_symbol_inverts, which gives each fold a scale of its own",
+            fix="Name one fold with data.split.fold, or leave the leak out",
+        )
+    if runner is not None and is_on_device(config):
+        raise ConfigError(
+            "The folds of a walk-forward on a device must be trained one after another, in one process",
+            got=f"several workers, or a cluster, for backend {config.backend}",
+            fix="Take --workers 1, or train on 'aer'",
+        )
+
+
+def _go_on(walk: Walk, watcher: Watcher, runner: Runner | None, *, remote: bool) -> RunFolder:
+    study = WalkForward(walk, watcher, remote=remote)
+    # In a notebook a file may have changed since the last walk of the same process.
+    _panel.cache_clear()
+    with walk.folder.locked():
+        try:
+            (runner or Runner(progress=_OneAfterAnother(study, watcher))).run(study)
+        except KeyboardInterrupt:
+            watcher.note(f"Cut off. Continue with: qhq train --resume {walk.folder.name}")
+            raise
+    return walk.folder
+
+
+class _Told(Watcher):
+    """Passes what a person should know on to the progress of a runner."""
+
+    def __init__(self, runner: Runner | None) -> None:
+        self.runner = runner
+
+    def note(self, text: str) -> None:
+        """Pass it on."""
+        if self.runner is not None:
+            self.runner.progress.note(text)
+
+
+class _OneAfterAnother(Progress):
+    """Says which fold begins, to whoever watches the epochs."""
+
+    def __init__(self, study: WalkForward, watcher: Watcher) -> None:
+        self.said = {study.say(fold_name(number)): fold_name(number) for number in study.walk.folds}
+        self.study, self.watcher = study, watcher
+
+    def note(self, text: str) -> None:
+        """Pass it on."""
+        self.watcher.note(text)
+
+    def measuring(self, what: str) -> None:
+        """Name the fold, and what it forecasts."""
+        self.watcher.note(self.study.describe(self.said[what]))
+
+
+def _train(walk: RunFolder, cell: FoldCell) -> None:
+    """Train a fold in its folder, from what the walk's folder holds."""
+    config = load_config(str(walk.config))
+    panel = _panel(config.data.model_dump_json())
+    circuit = None if config.quantum is None else name_circuit(build_circuit(config.quantum))
+    cell.seen.match(Fingerprints(fingerprint(panel), circuit))
+    fold = RunFolder(walk.file(cell.key))
+    with one_training():
+        if fold.file("run.json").is_file():
+            resume_run(fold, cell.watcher, command=None)
+            return
+        shutil.rmtree(fold.path, ignore_errors=True)  # a kill left it without a record
+        with writable(fold.path):
+            fold.path.mkdir()
+        own = config.model_copy(update={"data": config.data.with_fold(cell.number)})
+        with fold.locked():
+            train_in(fold, own, prepare(own.data, panel), cell.watcher)
+
+
+@lru_cache(maxsize=1)
+def _panel(spec: str) -> Panel:
+    """The panel of a walk, once for all folds of a process."""
+    return load_panel(DataSpec.model_validate_json(spec))
+
+
+def _files_of(folder: Path) -> dict[str, bytes]:
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(folder)): read_regular(path, most=MOST_TABLE_BYTES) for path in paths}
+
+
+def _lay_down(files: Mapping[str, bytes], place: Path) -> None:
+    for name, content in files.items():
+        write_atomically(place / name, content)
