@@ -153,7 +153,7 @@ def test_a_run_that_was_cut_off_is_continued(study):
 
 def test_a_walk_forward_gives_its_folds(study):
     split = {"scheme": "expanding", "folds": 2, "train": 0.5, "validation": 0.2, "test": 0.3}
-    walk = public.train("tiny.yaml", set={**SHORT, "data.split": split})
+    walk = public.train("tiny.yaml", set={**SHORT, "data.split": split}, workers=1)
     assert walk.is_walk
     assert [fold.name for fold in walk.folds] == ["fold-000", "fold-001"]
     assert public.open_run(walk.name).verdict == walk.record["verdict"]
