@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from qhq.api.study import ablate as ablate
     from qhq.api.study import sweep as sweep
     from qhq.backends.registry import load_backends as load_backends
+    from qhq.models.own import wrap as wrap
     from qhq.quantum.adjoint_network import AdjointNetwork as AdjointNetwork
     from qhq.quantum.layer import QuantumLayer as QuantumLayer
 
@@ -45,6 +46,7 @@ _HOMES = {
     "open_run": "api.run",
     "sweep": "api.study",
     "train": "api.run",
+    "wrap": "models.own",
 }
 
 __all__ = list(_HOMES)

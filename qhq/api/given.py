@@ -50,7 +50,10 @@ def read_config(config: Any, *changes: Changes | None) -> ExperimentConfig:
         quantum = quantum.holding(held, fingerprint(held))
     elif own is not None and own.quantum is not None and quantum is not None:
         quantum = quantum.carried_as(own.quantum)
-    return read.model_copy(update={"quantum": quantum})
+    model, typed = read.model, {text.partition("=")[0] for text in overrides}
+    if own is not None and not typed & {"model", "model.file"}:
+        model = model.carried_by(own.model.carrier)  # a run's config must not run what lies at its path now
+    return read.model_copy(update={"quantum": quantum, "model": model})
 
 
 def read_subject(subject: Any, set: Changes | None = None) -> ExperimentConfig:
@@ -109,11 +112,14 @@ def read_changes(set: Changes | None, *, circuits: bool = True) -> tuple[list[st
             got=called(set),
             fix="Write set={'training.epochs': 5}",
         )
-    changes, held = dict(set), None
+    changes, held = _without_module(set)
+    if held is not None:
+        # Named too, so that the circuit comes in its own size and not in that of the config.
+        changes.setdefault("quantum.ansatz", "reference")
     for key in ("quantum", "quantum.ansatz"):
         if key in changes:
             changes[key], found = _without_circuit(changes[key], inside=key == "quantum")
-            held = found or held
+            held = held or found
     if held is not None and not circuits:
         raise ConfigError(
             "A circuit must be named here, not given, since workers read configs that were written down",
@@ -125,10 +131,23 @@ def read_changes(set: Changes | None, *, circuits: bool = True) -> tuple[list[st
 
 def _plain_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], Ansatz | None]:
     """A mapping as a YAML file would hold it, and the circuit in memory in it, if any."""
-    content, held = dict(config), None
+    content, held = _without_module(config)
     if "quantum" in content:
-        content["quantum"], held = _without_circuit(content["quantum"], inside=True)
+        content["quantum"], found = _without_circuit(content["quantum"], inside=True)
+        held = held or found
     return {str(key): _plain(value, str(key)) for key, value in content.items()}, held
+
+
+def _without_module(given: Mapping[str, Any]) -> tuple[dict[str, Any], Ansatz | None]:
+    """The same with a torch module in the place of ``model`` by its name, and its circuit, if any."""
+    content, model = dict(given), given.get("model")
+    if model is None or isinstance(model, Mapping | str):
+        return content, None
+    from qhq.models.own import Wrapped, wrap
+
+    wrapped = model if isinstance(model, Wrapped) else wrap(model)
+    content["model"] = {"file": wrapped.file}
+    return content, wrapped.layer.ansatz
 
 
 def _without_circuit(value: Any, *, inside: bool) -> tuple[Any, Ansatz | None]:

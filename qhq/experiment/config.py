@@ -21,7 +21,8 @@ from qhq.documents import Spec, load_document, read_mapping
 from qhq.errors import ConfigError
 from qhq.files import own_file
 from qhq.limits import MOST_COUNT, MOST_SEED
-from qhq.models.spec import ModelSpec
+from qhq.models.spec import MEMORY as HELD_MODULE
+from qhq.models.spec import Carrier, ModelSpec
 from qhq.paths import beside, find_study_file
 from qhq.training.spec import TrainingSpec
 
@@ -177,7 +178,7 @@ def load_config(source: str | Mapping[str, Any] | None, overrides: Sequence[str]
         content = read_mapping(file)
     folder = None if file is None else file.parent
     implied = [*_own_size(overrides), *_own_prices(content, folder, overrides), *_own_split(content, folder)]
-    implied += _own_scaling(content, overrides)
+    implied += [*_own_scaling(content, overrides), *_own_model(overrides)]
     config = load_document(ExperimentConfig, content if file is None else file, [*implied, *overrides])
     return _anchored(config, file, {override.partition("=")[0].strip() for override in overrides})
 
@@ -201,6 +202,7 @@ def _anchored(config: ExperimentConfig, file: Path | None, typed: set[str]) -> E
         data = changes.get("data", config.data)
         given = data.format.model_copy(update={"spot": beside(spots, near)})
         changes["data"] = data.model_copy(update={"format": given})
+    changes["model"] = _anchored_model(config.model, file, is_run=is_run, typed=typed)
     quantum = config.quantum
     named = bool(typed & {"quantum", "quantum.ansatz"})
     # A run keeps its circuit itself, and its weights know the config by the very text of it.
@@ -212,6 +214,17 @@ def _anchored(config: ExperimentConfig, file: Path | None, typed: set[str]) -> E
         origin = Origin(file.parent.absolute(), quantum.ansatz, quantum.changes() if own else None)
         changes["quantum"] = quantum.read_from(origin)
     return config.model_copy(update=changes)
+
+
+def _anchored_model(model: ModelSpec, file: Path, *, is_run: bool, typed: set[str]) -> ModelSpec:
+    """The model with the path of its file absolute; of a run, with the copy that the run carries."""
+    if model.file is None or model.file.startswith(HELD_MODULE):
+        return model
+    named = bool(typed & {"model", "model.file"})
+    if is_run and not named:
+        return model.carried_by(Carrier(file.parent.absolute()))
+    near = Path.cwd() / "typed" if named else file
+    return model.model_copy(update={"file": beside(model.file, near)})
 
 
 def is_run_folder(folder: Path) -> bool:
@@ -254,6 +267,12 @@ def _own_scaling(content: Mapping[str, Any], overrides: Sequence[str]) -> list[s
     kind = data.get("scaling") if isinstance(data, Mapping) else None
     named = any(override.strip().startswith("data.scaling.") for override in overrides)
     return [f"data.scaling.default={kind}"] if named and isinstance(kind, str) else []
+
+
+def _own_model(overrides: Sequence[str]) -> list[str]:
+    """A module of one's own on the command line is the whole model: the config's is left out."""
+    keys = {override.partition("=")[0].strip() for override in overrides}
+    return ["model={}"] if "model.file" in keys and "model" not in keys else []
 
 
 def _own_split(content: Mapping[str, Any], folder: Path | None) -> list[str]:

@@ -24,6 +24,7 @@ from qhq.evaluation.metrics import Metrics, score_windows
 from qhq.experiment.config import IntervalKind
 from qhq.experiment.opening import Experiment
 from qhq.experiment.words import say_coverage
+from qhq.models.own import OwnForecaster
 
 Array = NDArray[np.float64]
 
@@ -113,11 +114,15 @@ def encode(experiment: Experiment, windows: Windows) -> torch.Tensor:
 
 @torch.no_grad()
 def circuit_arguments(experiment: Experiment, latent: torch.Tensor) -> tuple[Array, Array]:
-    """What the circuit is run at: angles (N, I), and weights (W,)."""
+    """What the circuit is run at: angles (N, I), and weights (W,).
+
+    A module of one's own may ask for R rows a window: (N * R, I). If it does so in several calls, these are
+    the angles on the exact engine; on another, all but the first call's will differ.
+    """
     model = experiment.model.eval()
     assert model.quantum is not None
     angles = model.angles(latent[_filled_up(len(latent))])[: len(latent)]
-    return angles.numpy(), model.quantum.weight.detach().numpy()
+    return angles.reshape(-1, angles.shape[-1]).numpy(), model.quantum.weight.detach().numpy()
 
 
 @torch.no_grad()
@@ -129,11 +134,24 @@ def forecast_scaled(
     latent = encode(experiment, windows) if latent is None else latent
     if executor is not None and model.quantum is not None:
         # What fills the lot up is not sent: on a device every row is paid for.
-        found = executor.expectations(*circuit_arguments(experiment, latent))
+        found = ask_circuit(experiment, executor, latent)
         return decode_scaled(experiment, latent, found), np.asarray(found, dtype=np.float64)
     rows = _filled_up(len(latent))
     scaled = model.decode(latent[rows], model.middle(latent[rows]))[: len(latent)].double().numpy()
     return scaled, None
+
+
+@torch.no_grad()
+def ask_circuit(experiment: Experiment, executor: Executor, latent: torch.Tensor) -> FloatArray:
+    """What a backend gives for latent features: (N, O), or (N, R * O) where a window has R rows.
+
+    A circuit that is called at each step is asked step by step, as each needs the answers before.
+    """
+    model = experiment.model.eval()
+    if isinstance(model, OwnForecaster) and model.stepwise:
+        answers: FloatArray = model.run_on(executor, latent).numpy()
+        return answers
+    return executor.expectations(*circuit_arguments(experiment, latent)).reshape(len(latent), -1)
 
 
 @torch.no_grad()
@@ -153,9 +171,16 @@ def decode_scaled(
     """
     rows = _filled_up(len(latent))
     middle = torch.as_tensor(expectations, dtype=latent.dtype)[rows]
-    scaled = experiment.model.eval().decode(latent[rows], middle, head)[: len(latent)]
-    decoded: Array = scaled.double().numpy()
+    model = experiment.model.eval()
+    # A module of one's own has no head that anybody else could know.
+    others = () if isinstance(model, OwnForecaster) else (head,)
+    decoded: Array = model.decode(latent[rows], middle, *others)[: len(latent)].double().numpy()
     return decoded
+
+
+def is_stepwise(experiment: Experiment) -> bool:
+    """Whether a forecast calls the circuit several times, so that not all angles are known beforehand."""
+    return isinstance(experiment.model, OwnForecaster) and experiment.model.stepwise
 
 
 def _filled_up(count: int) -> IntArray:

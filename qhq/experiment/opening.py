@@ -30,6 +30,8 @@ from qhq.errors import BackendError, ConfigError, DataError
 from qhq.experiment.config import MEMORY, ExperimentConfig, QuantumSpec, load_config
 from qhq.limits import require_memory
 from qhq.models.hybrid import HybridForecaster, Shape, build_model
+from qhq.models.own import OwnForecaster, build_own
+from qhq.models.program import Program, read_program
 from qhq.quantum.layer import QuantumLayer
 from qhq.runs.record import OTHER_RUN, RunRecord
 from qhq.runs.run_folder import FAILED, FINISHED, RunFolder
@@ -48,15 +50,16 @@ class Experiment:
     """A config with all that it names: data in windows, circuit, model on its training backend.
 
     ``design`` is the config of a run as its folder holds it, None of a new one. A run that was made before
-    qhq had some key is still known by the keys that it has.
+    qhq had some key is still known by the keys that it has. ``program`` is what built a module of one's own.
     """
 
     config: ExperimentConfig
     data: Prepared
     ansatz: Ansatz | None
     backend: BackendSpec
-    model: HybridForecaster
+    model: HybridForecaster | OwnForecaster
     design: dict[str, Any] | None = None
+    program: Program | None = None
 
     def samples(self, windows: Windows) -> Samples:
         """Scaled inputs (N, T, F), targets (N, H, K) and static features of windows, to be trained on.
@@ -104,6 +107,7 @@ class Experiment:
         return {
             "circuit": fingerprint(self.ansatz) if self.ansatz else "none",
             "config": hashlib.sha256(content).hexdigest(),
+            **({} if self.program is None else {"module": self.program.digest}),
         }
 
     def _scaled(self, windows: Windows) -> Tensor:
@@ -406,21 +410,37 @@ def _assemble(
 ) -> Experiment:
     _check_room(config, data)
     torch.set_num_threads(config.training.threads)
-    layer = None
+    layer, program = None, read_program(config.model)
     if ansatz is not None and executor is not None:
-        layer = QuantumLayer(ansatz, executor, seed=child_seed(config.seed, "circuit"), scale_inputs=False)
+        # A module of one's own gives its circuit any numbers; the reference model makes the angles itself.
+        scale, seed = program is not None, child_seed(config.seed, "circuit")
+        layer = QuantumLayer(ansatz, executor, seed=seed, scale_inputs=scale)
         # Frozen after it is drawn, so that the weights are those of the trained variant with the same seed.
         layer.requires_grad_(not _is_frozen(config))
-    model = build_model(
-        config.model,
-        _shape(config, data),
-        quantum=layer,
-        angle_scaling=ansatz.angle_scaling if ansatz else "pi_tanh",
-        seed=child_seed(config.seed, "model"),
-        # A scaled 0 is the baseline itself (the last value, or Black-Scholes) unless it is some level.
-        at_zero=at_baseline and not data.scaler.level,
-    )
-    return Experiment(config, data, ansatz, backend, model.to(DTYPES[config.training.dtype]))
+    seed, dtype = child_seed(config.seed, "model"), DTYPES[config.training.dtype]
+    # A scaled 0 is the baseline itself (the last value, or Black-Scholes) unless it is some level.
+    at_zero = at_baseline and not data.scaler.level
+    model: HybridForecaster | OwnForecaster
+    if program is not None:
+        model = build_own(
+            config.model,
+            program,
+            _shape(config, data),
+            quantum=layer,
+            seed=seed,
+            dtype=dtype,
+            at_zero=at_zero,
+        )
+    else:
+        model = build_model(
+            config.model,
+            _shape(config, data),
+            quantum=layer,
+            angle_scaling=ansatz.angle_scaling if ansatz else "pi_tanh",
+            seed=seed,
+            at_zero=at_zero,
+        )
+    return Experiment(config, data, ansatz, backend, model.to(dtype), program=program)
 
 
 def _check_room(config: ExperimentConfig, data: Prepared) -> None:
@@ -451,7 +471,8 @@ def _shape(config: ExperimentConfig, data: Prepared) -> Shape:
     some = data.train if len(data.train) else data.test
     scaled = data.scaler.inputs(some.select(slice(1)))
     features = scaled.shape[2] + (config.data.gaps == "mask")
-    return Shape(features, config.data.horizon, len(config.data.targets), len(config.data.static))
+    spec = config.data
+    return Shape(features, spec.horizon, len(spec.targets), len(spec.static), window=scaled.shape[1])
 
 
 def shot_seed(config: ExperimentConfig, stream: str) -> int:

@@ -26,6 +26,7 @@ from qhq.evaluation.metrics import relative_errors, score_by_group, score_held_o
 from qhq.experiment.evaluate import Array, Evaluation, Intervals, evaluate
 from qhq.experiment.opening import Experiment
 from qhq.experiment.words import say_validation
+from qhq.models.own import OwnForecaster
 from qhq.runs.record import LAST_VALUE, SCHEMA_VERSION, Plausibility, RunRecord, Validation
 from qhq.runs.run_folder import RUNNING, now, provenance
 from qhq.training.loop import TrainingState
@@ -77,12 +78,22 @@ def design_record(
         },
         "scaler": data.scaler.to_dict(),
         "static_scaler": None if data.static is None else data.static.to_dict(),
+        **_own(experiment),
         "parameters": {
             part: sum(each.numel() for each in tensors) for part, tensors in experiment.model.parts().items()
         },
     }
     doubted = {} if plausibility is None else {"plausibility": plausibility.to_dict()}
     return RunRecord.model_validate({**content, **doubted})
+
+
+def _own(experiment: Experiment) -> dict[str, object]:
+    """Digest and stages of a module of one's own; nothing of the reference model, which the config tells."""
+    model, program = experiment.model, experiment.program
+    if program is None or not isinstance(model, OwnForecaster):
+        return {}
+    stages = [asdict(stage) | {"shape": list(stage.shape)} for stage in model.found.stages]
+    return {"module": program.digest, "stages": stages}
 
 
 def result_record(

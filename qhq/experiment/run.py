@@ -50,7 +50,8 @@ from qhq.experiment.record import (
     validation_record,
 )
 from qhq.experiment.words import say_test
-from qhq.files import reserving
+from qhq.files import reserving, write_atomically
+from qhq.models.program import Program
 from qhq.runs.looks import add_look
 from qhq.runs.record import Json, Plausibility
 from qhq.runs.run_folder import FAILED, FINISHED, RUNNING, RunFolder, create_run, writable
@@ -176,7 +177,8 @@ def pass_parity_gate(experiment: Experiment) -> Parity | None:
         return None
     model.eval()
     latent = experiment.latent(experiment.data.train.select(slice(config.training.batch_size)))
-    inputs, weights = model.angles(latent).numpy(), model.quantum.weight.detach().numpy()
+    inputs, weights = model.angles(latent), model.quantum.weight.detach().numpy()
+    inputs = inputs.reshape(-1, inputs.shape[-1]).numpy()
     noisy = in_turn or experiment.backend.is_noisy
     parity: Parity
     if reference is None:
@@ -215,6 +217,7 @@ def write_design(
     out where OpenQASM 3 cannot hold the circuit.
     """
     folder.write_text("config.yaml", dump_document(experiment.config))
+    carry_module(folder, experiment.program)
     if experiment.ansatz is not None:
         with writable(folder.circuit):
             save_ansatz(experiment.ansatz, folder.circuit)
@@ -224,6 +227,13 @@ def write_design(
             if watcher is not None:
                 watcher.note(f"circuit.qasm is left out: {error.got}.")
     folder.write_record(design_record(experiment, parity, plausibility))
+
+
+def carry_module(folder: RunFolder, program: Program | None) -> None:
+    """Give a run the file that builds its module; what lives in memory has none."""
+    if program is not None and program.content:
+        with writable(folder.module):
+            write_atomically(folder.module, program.content)
 
 
 def _warn_of_weights(experiment: Experiment, watcher: Watcher) -> None:

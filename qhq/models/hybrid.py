@@ -115,12 +115,16 @@ _ZERO_AT_ZERO: frozenset[Activation] = frozenset({"none", "relu", "tanh"})
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes that the data dictates: F input features, H horizon steps, K targets, S static features."""
+    """Sizes that the data dictates: F input features, H horizon steps, K targets, S static features, T steps.
+
+    ``window`` is T, the steps of a window as the model sees it; 0 where nobody asks for it.
+    """
 
     features: int
     horizon: int
     targets: int
     static: int = 0
+    window: int = 0
 
 
 class HybridForecaster(nn.Module):
@@ -283,7 +287,7 @@ def build_model(
     mlp = _build_mlp(spec, quantum, seed)
     if spec.middle is not None:
         angle_scaling = spec.middle.angle_scaling
-    with _seeded_torch(seed):
+    with seeded_torch(seed):
         model = HybridForecaster(spec, shape, quantum=quantum, mlp=mlp, angle_scaling=angle_scaling)
         _open_forget_gates(model.encoder)
         if spec.activation_before == "relu":
@@ -325,12 +329,12 @@ def _build_mlp(spec: ModelSpec, quantum: QuantumLayer | None, seed: int) -> Tanh
             fix="Set quantum: null for the MLP, or model.middle: null",
         )
     # The stream's name is that of earlier versions: another would draw other weights for the same seed.
-    with _seeded_torch(child_seed(seed, "twin")):
+    with seeded_torch(child_seed(seed, "twin")):
         return TanhMLP(spec.latent, spec.middle.hidden, spec.middle.outputs)
 
 
 @contextmanager
-def _seeded_torch(seed: int) -> Iterator[None]:
+def seeded_torch(seed: int) -> Iterator[None]:
     """Seed torch's CPU generator inside the block and give the caller's state back after it."""
     with torch.random.fork_rng(devices=[]):  # without CUDA: a model is drawn on the CPU, then moved
         torch.manual_seed(seed)

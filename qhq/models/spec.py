@@ -8,10 +8,12 @@ the class and register it: one line in :data:`UNITS`, or in another package an e
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint
-from typing import TYPE_CHECKING, Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from qhq.ansatz.spec import AngleScalingKind
 from qhq.documents import Spec
@@ -99,12 +101,38 @@ class MiddleSpec(Spec):
     angle_scaling: AngleScalingKind = "pi_tanh"
 
 
+MEMORY = "memory:"
+"""How ``file`` begins where it stands for a module in memory (`qhq.wrap`)."""
+
+COPY = "model.py"
+"""Name of the copy of ``file`` that a run carries."""
+
+_BESIDE_FILE = ("file", "latent", "middle")
+"""Keys that a module of one's own leaves a meaning: the last two say what stands in its circuit's place."""
+
+
+@dataclass(frozen=True, eq=False)
+class Carrier:
+    """The run that a config was read from: its copy of ``file`` is meant, not what lies at that path now."""
+
+    folder: Path
+
+    def __eq__(self, other: object) -> bool:
+        """Where a config was read from is no part of what it says."""
+        return other is None or isinstance(other, Carrier)
+
+    def __hash__(self) -> int:
+        """Equal for all, as they are."""
+        return 0
+
+
 class ModelSpec(Spec):
-    """Recurrent encoder, latent features, optional quantum layer, head.
+    """Recurrent encoder, latent features, optional quantum layer, head; or a module of one's own.
 
     ``latent`` is the number of latent features when there is no quantum layer; with one it is the
     number of the circuit's inputs. ``middle`` is what stands in the place of a quantum layer, for the
-    classical baseline model. ``dropout`` acts between recurrent layers and after the middle.
+    classical baseline model. ``dropout`` acts between recurrent layers and after the middle. ``file`` is a
+    Python file whose ``build(shape, circuit)`` returns the whole model (`qhq.models.own`).
     """
 
     recurrent: tuple[RecurrentLayerSpec, ...] = Field((RecurrentLayerSpec(),), min_length=1, max_length=64)
@@ -116,3 +144,34 @@ class ModelSpec(Spec):
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
     skip: _Skip = "add"
     output_activation: Activation = "none"
+    file: str | None = Field(None, min_length=1, max_length=4096)
+    _carrier: Carrier | None = PrivateAttr(default=None)
+
+    @property
+    def carrier(self) -> Carrier | None:
+        """The run that it was read from, if any."""
+        return self._carrier
+
+    def carried_by(self, carrier: Carrier | None) -> ModelSpec:
+        """The same, known to be read from a run; None where a user's own config or command names the file."""
+        copy = self.model_copy()
+        copy._carrier = carrier
+        return copy
+
+    @model_validator(mode="after")
+    def _stands_alone(self) -> Self:
+        if self.file is None:
+            return self
+        # By value, not by what was given: the config of a run spells every key out.
+        others = [
+            name
+            for name, field in type(self).model_fields.items()
+            if name not in _BESIDE_FILE
+            and getattr(self, name) != field.get_default(call_default_factory=True)
+        ]
+        if others:
+            raise ValueError(
+                f"file is the whole model, so that {', '.join(others)} would be ignored: leave"
+                f" {'it' if len(others) == 1 else 'them'} out"
+            )
+        return self

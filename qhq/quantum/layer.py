@@ -129,6 +129,16 @@ class QuantumLayer(TorchConnector):
         return self.neural_network.ansatz
 
     @property
+    def num_inputs(self) -> int:
+        """I: the last dimension of what goes in."""
+        return self.ansatz.num_inputs
+
+    @property
+    def num_outputs(self) -> int:
+        """O: the last dimension of what comes out."""
+        return self.ansatz.num_outputs
+
+    @property
     def weight(self) -> Tensor:
         """Weights (W,), in radians.
 

@@ -6,7 +6,7 @@ Every figure of qhq is written by `save_figure`, which gives it the caveat of it
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from qhq.ansatz.stored import load_built
 from qhq.data.caveat import NO_CAVEAT, Caveat
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.files import MOST_TABLE_BYTES, read_regular, replacing
-from qhq.runs.record import Quantum
+from qhq.runs.record import Quantum, Stage
 from qhq.runs.run_folder import RunFolder, writable
 
 Note = Callable[[str], None]
@@ -30,6 +30,8 @@ Note = Callable[[str], None]
 
 _SESSIONS_SHOWN = 60
 _SERIES_SHOWN = 12
+_MOST_STAGES = 12
+"""Modules of a model of one's own that are drawn."""
 
 
 def draw_run_figures(folder: RunFolder, note: Note) -> list[Path]:
@@ -38,7 +40,7 @@ def draw_run_figures(folder: RunFolder, note: Note) -> list[Path]:
     drawings: dict[str, Callable[[], Figure]] = {
         "history": lambda: draw_history(_table(folder.file("history.csv")), _untrained(folder)),
         "forecast": lambda: draw_forecasts(_table(folder.file("predictions.csv"))),
-        "model": lambda: draw_model(config, folder.read_record().quantum),
+        "model": lambda: _model_of(config, folder),
     }
 
     def saving(draw: Callable[[], Figure]) -> Callable[[Path], object]:
@@ -52,6 +54,11 @@ def draw_run_figures(folder: RunFolder, note: Note) -> list[Path]:
             try_figure(lambda path: _save_circuit(folder, path), folder.file("figures/circuit.png"), note)
         )
     return [path for path in paths if path is not None]
+
+
+def _model_of(config: ExperimentConfig, folder: RunFolder) -> Figure:
+    record = folder.read_record()
+    return draw_model(config, record.quantum, record.stages)
 
 
 def _untrained(folder: RunFolder) -> float | None:
@@ -198,14 +205,17 @@ class Box:
     colour: str
 
 
-def draw_model(config: ExperimentConfig, quantum: Quantum | None) -> Figure:
+def draw_model(
+    config: ExperimentConfig, quantum: Quantum | None, stages: Sequence[Stage] | None = None
+) -> Figure:
     """Draw the stages from window to forecast, the skip connection as an arc over the middle.
 
     Args:
         config: The run's config.
         quantum: Sizes of the circuit, as the run's record has them; None without one.
+        stages: Of a module of one's own, as the record has them; nothing is run for a drawing.
     """
-    boxes = model_boxes(config, quantum)
+    boxes = _own_boxes(config, quantum, stages) if config.model.file else model_boxes(config, quantum)
     width = len(boxes) * (_WIDTH + _GAP) + _GAP
     figure = Figure(figsize=(1.05 * width, 2.6), layout="constrained")
     axes = figure.subplots()
@@ -213,7 +223,7 @@ def draw_model(config: ExperimentConfig, quantum: Quantum | None) -> Figure:
     axes.set(xlim=(0, width), ylim=(-0.3, 2.1), aspect="equal")
     for index, box in enumerate(boxes):
         _draw_box(axes, index, box, arrow=index < len(boxes) - 1)
-    if config.model.skip != "none":
+    if config.model.skip != "none" and config.model.file is None:
         _draw_skip(axes, boxes, f"skip: {config.model.skip}")
     return figure
 
@@ -242,6 +252,34 @@ def model_boxes(config: ExperimentConfig, quantum: Quantum | None) -> list[Box]:
         Box("head", "linear" + _after(model.output_activation), _CLASSICAL),
         Box("forecast", f"{data.horizon} x {', '.join(data.targets)}", _DATA),
     ]
+
+
+def _own_boxes(
+    config: ExperimentConfig, quantum: Quantum | None, stages: Sequence[Stage] | None
+) -> list[Box]:
+    """Stages of a module of one's own in the order in which they were at work; of many the first and last."""
+    data, found = config.data, list(stages or ())
+    if len(found) > _MOST_STAGES:
+        half = _MOST_STAGES // 2
+        between = Box("...", f"{len(found) - 2 * half} more modules", _CLASSICAL)
+        parts = [*map(_own_box, found[:half]), between, *map(_own_box, found[-half:])]
+    else:
+        parts = list(map(_own_box, found))
+    if quantum:
+        size = f"{quantum.qubits} qubits, {quantum.weights} weights"
+        parts = [
+            Box(each.title, f"{each.detail}\n{size}", _QUANTUM) if each.title == "QuantumLayer" else each
+            for each in parts
+        ]
+    return [
+        Box("window", f"{data.window} x {len(data.features)}", _DATA),
+        *parts,
+        Box("forecast", f"{data.horizon} x {', '.join(data.targets)}", _DATA),
+    ]
+
+
+def _own_box(stage: Stage) -> Box:
+    return Box(stage.kind, f"{stage.name}\n{' x '.join(map(str, stage.shape))}", _CLASSICAL)
 
 
 def _after(activation: str) -> str:

@@ -247,6 +247,14 @@ class Quantum(Record):
     parity_max_abs: Number | None = None
 
 
+class Stage(Record):
+    """A module of a model of one's own as it was seen at work: name, class, output's shape without B."""
+
+    name: Text
+    kind: Text
+    shape: list[Count]
+
+
 class Span(Record):
     """Windows of a split, and the first and last date of their targets."""
 
@@ -431,6 +439,8 @@ class RunRecord(_Trained):
         validation_loss: Of the kept weights, scaled.
         relative: Of a trial: errors on the validation split over those of the last value.
         validation_losses: Of a trial.
+        module: SHA-256 of the file that builds a module of one's own, or the name of one in memory.
+        stages: Of such a module, in the order in which they are at work.
     """
 
     backend_entry: Json
@@ -438,6 +448,8 @@ class RunRecord(_Trained):
     static_scaler: Json | None = None
     quantum: Quantum | None
     parameters: dict[Text, Count] = {}
+    module: Text | None = None
+    stages: list[Stage] | None = None
     best_epoch: Count | None = None
     validation_loss: Number | None = None
     validation: Validation | None = None

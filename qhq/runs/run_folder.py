@@ -9,6 +9,7 @@
     history.csv         losses and gradient norms of each epoch
     predictions.csv     symbol, date, horizon, actual, forecast, naive
     circuit.qpy/.qasm   the circuit as it ran
+    model.py            the program that builds a module of one's own
     evals/  figures/    one JSON a `qhq eval`, pictures
 """
 
@@ -81,6 +82,11 @@ class RunFolder:
     def circuit(self) -> Path:
         """``circuit.qpy``; missing where the run has no quantum layer."""
         return self.file("circuit.qpy")
+
+    @property
+    def module(self) -> Path:
+        """``model.py``, the program that builds a module of one's own; missing where the run has none."""
+        return self.file("model.py")
 
     @property
     def figures(self) -> Path:

@@ -29,8 +29,9 @@ from qhq.backends.registry import check_mitigation, kind_of, open_backend
 from qhq.errors import ConfigError, nearest
 from qhq.evaluation.bootstrap import date_interval
 from qhq.evaluation.losses import task_losses
-from qhq.experiment.evaluate import Evaluation, circuit_arguments, decode_scaled, encode
+from qhq.experiment.evaluate import Evaluation, ask_circuit, decode_scaled, encode
 from qhq.experiment.opening import Experiment
+from qhq.models.hybrid import HybridForecaster
 from qhq.studies.checkpoint import EXACT, choose_windows
 
 Mitigation = Literal["none", "trex", "zne", "pec", "affine", "head"]
@@ -176,7 +177,7 @@ def prepare_lesson(experiment: Experiment, seed: int, count: int = TRAINING_WIND
     windows = choose_windows(train, min(count, len(train)), seed)
     latent = encode(experiment, windows)
     exact = open_backend(EXACT, experiment.ansatz, seed=0)
-    return Lesson(latent, exact.expectations(*circuit_arguments(experiment, latent)))
+    return Lesson(latent, ask_circuit(experiment, exact, latent))
 
 
 @dataclass(frozen=True)
@@ -229,6 +230,13 @@ def fit_affine(found: FloatArray, exact: FloatArray) -> Affine:
     return Affine(slope, mean - slope * centre, error, centre, spread, count)
 
 
+def why_no_head(experiment: Experiment) -> str | None:
+    """Why a model's head cannot be refitted; None where it can."""
+    if isinstance(experiment.model, HybridForecaster):
+        return None
+    return "a module of one's own, whose head nobody knows"
+
+
 @torch.no_grad()
 def refit_head(experiment: Experiment, lesson: Lesson, found: FloatArray) -> torch.nn.Linear:
     """The model's linear head, fitted to give of what a backend gave, (M, O), what the exact model gives.
@@ -238,6 +246,7 @@ def refit_head(experiment: Experiment, lesson: Lesson, found: FloatArray) -> tor
     and only the bias moves. Where not even that helps, the head is the model's own.
     """
     model = experiment.model.eval()
+    assert isinstance(model, HybridForecaster)  # as `why_no_head` says of the others
     inputs, wanted = (
         model.head_inputs(lesson.latent, torch.as_tensor(each, dtype=lesson.latent.dtype)).double()
         for each in (found, lesson.exact)

@@ -25,6 +25,7 @@ from qhq.errors import ConfigError, DataError
 from qhq.experiment.evaluate import Evaluation, evaluate
 from qhq.experiment.opening import Experiment, open_run, read_finished
 from qhq.files import MOST_TABLE_BYTES, read_regular, write_atomically
+from qhq.models.program import trust_sent
 from qhq.runs.looks import add_look
 from qhq.runs.run_folder import RunFolder, provenance
 from qhq.runs.studies import NoiseRecord, NoiseRow
@@ -167,7 +168,7 @@ class NoiseStudy(Study[Cell, NoiseRecord]):
 
 def _pack(folder: RunFolder, entry: BackendSpec, request: NoiseRequest) -> Checkpoint:
     record = read_finished(folder)
-    paths = (folder.config, folder.file("run.json"), folder.weights, folder.circuit)
+    paths = (folder.config, folder.file("run.json"), folder.weights, folder.circuit, folder.module)
     files = tuple((each.name, read_regular(each, most=MOST_TABLE_BYTES)) for each in paths if each.is_file())
     seen = (record.prices(), __version__)
     return Checkpoint(folder.name, files, entry, request.samples, request.seed, seen)
@@ -192,6 +193,7 @@ def _open(checkpoint: Checkpoint) -> tuple[Experiment, Evaluation]:
         folder = RunFolder(Path(place) / checkpoint.name)
         for name, content in checkpoint.files:
             write_atomically(folder.path / name, content)
+        trust_sent(dict(checkpoint.files))
         return _open_at(folder, checkpoint)
 
 

@@ -29,7 +29,15 @@ from qhq.backends.registry import kind_of, open_backend, open_mitigated
 from qhq.data.windows import Windows
 from qhq.errors import BackendError, ConfigError, JobError, QHQError
 from qhq.evaluation.metrics import why_no_percent
-from qhq.experiment.evaluate import Evaluation, circuit_arguments, encode, evaluate, judge
+from qhq.experiment.evaluate import (
+    Evaluation,
+    ask_circuit,
+    circuit_arguments,
+    encode,
+    evaluate,
+    is_stepwise,
+    judge,
+)
 from qhq.experiment.opening import Experiment
 from qhq.experiment.other_data import OtherDataRequest, open_run_on
 from qhq.runs.looks import add_look
@@ -53,6 +61,7 @@ from qhq.studies.mitigation import (
     moments_of_stds,
     plan_asks,
     prepare_lesson,
+    why_no_head,
 )
 from qhq.studies.runner import MemoryStore, Outcome, Progress, Runner, Study, Values
 from qhq.studies.selection import (
@@ -116,6 +125,10 @@ class EvalPlan:
     def arguments(self, ask: Ask) -> tuple[FloatArray, FloatArray]:
         """What the circuit is run at for a question: angles (N, I) or (N + M, I), and weights (W,)."""
         return circuit_arguments(self.experiment, _asked_latent(ask, self.latent, self.lesson))
+
+    def answers(self, ask: Ask, executor: Executor) -> FloatArray:
+        """What a backend gives for a question, (N, O) or (N + M, O)."""
+        return ask_circuit(self.experiment, executor, _asked_latent(ask, self.latent, self.lesson))
 
 
 def plan_evaluation(
@@ -198,7 +211,25 @@ def _plan_questions(
         )
     planned = {entry.name: plan_asks(entry, request.mitigation) for entry in entries}
     refused = [each for _, left_out in planned.values() for each in left_out]
-    return {name: asks for name, (asks, _) in planned.items()}, refused
+    asks_of = {name: asks for name, (asks, _) in planned.items()}
+    reason = why_no_head(experiment)
+    if reason is None or not request.mitigation:
+        return asks_of, refused
+    if "head" in request.mitigation:
+        raise ConfigError(
+            "The mitigation 'head' needs the head of the reference model", got=reason, fix="Use affine"
+        )
+    return {name: _without_head(asks) for name, asks in asks_of.items()}, [
+        *refused,
+        *(Refused(name, "head", reason) for name in asks_of),
+    ]
+
+
+def _without_head(asks: Sequence[Ask]) -> list[Ask]:
+    kept = [
+        replace(each, mitigations=tuple(one for one in each.mitigations if one != "head")) for each in asks
+    ]
+    return [each for each in kept if each.mitigations]
 
 
 def _asked_latent(ask: Ask, latent: torch.Tensor, lesson: Lesson | None) -> torch.Tensor:
@@ -422,7 +453,9 @@ class Portability(Study[Target, Json]):
 
     def is_device(self, ask: Ask) -> bool:
         """Whether a backend has a queue, and is asked anything."""
-        return kind_of(ask.entry).is_hardware and self.planned.experiment.ansatz is not None
+        # Called step by step, nothing can be sent ahead: the next angles are known when the last are back.
+        plan = self.planned.experiment
+        return kind_of(ask.entry).is_hardware and plan.ansatz is not None and not is_stepwise(plan)
 
     def send(self, ask: Ask) -> None:
         """Send what a device is asked, and wait for nothing; it is asked for its calibration once more."""
@@ -443,12 +476,12 @@ class Portability(Study[Target, Json]):
             # A device is used as the forecast opened it, so that the cost that was confirmed is that of this
             # very circuit.
             executor = self._hardware.get(ask.key) or _open(ask, plan.experiment, plan.request.seed)
-            answers = [executor.expectations(*plan.arguments(ask))]
+            answers = [plan.answers(ask, executor)]
         report = executor.report()
         if ask.method is not None and report.shots is not None and not kind_of(ask.entry).is_hardware:
             # Once more with other shots: what differs is their variance, whatever a method made of them.
             other = _open(ask, plan.experiment, plan.request.seed, stream="/again")
-            answers.append(other.expectations(*plan.arguments(ask)))
+            answers.append(plan.answers(ask, other))
         rows = []
         for mitigation in ask.mitigations:
             row = self._mitigated(ask, mitigation, answers, executor, report)
@@ -468,7 +501,8 @@ class Portability(Study[Target, Json]):
     ) -> dict[str, Any]:
         """The result of one method, made of a backend's answers."""
         plan = self.planned
-        stds = getattr(executor, "stds", None)
+        stds = None if is_stepwise(plan.experiment) else getattr(executor, "stds", None)
+        stds = None if stds is None else stds.reshape(len(answers[0]), -1)
         corrected = [
             correct(plan.experiment, mitigation, plan.latent, each, plan.lesson, stds) for each in answers
         ]

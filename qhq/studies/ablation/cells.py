@@ -90,7 +90,11 @@ def build_variants(config: ExperimentConfig, ansatz: Ansatz) -> Variants:
         ansatz: Its circuit, for the sizes.
     """
     quantum = quantum_of(config)
-    left_out = {FROZEN: _frozen_already(quantum, ansatz), _UNENTANGLED: _uncoupled_already(ansatz)}
+    left_out = {
+        FROZEN: _frozen_already(quantum, ansatz),
+        _UNENTANGLED: _uncoupled_already(ansatz),
+        NO_MIDDLE: "" if config.model.file is None else "only its author knows the module without a circuit",
+    }
     middles = {name: mlp_spec(ansatz, factor) for name, factor in WIDTHS.items()}
     configs = {
         HYBRID: config,

@@ -34,8 +34,10 @@ from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.evaluate import predictions_csv
 from qhq.experiment.opening import build_circuit
 from qhq.experiment.plausibility import add_doubts, plausibility_record, read_doubts, tell_doubts
-from qhq.experiment.run import resume_run, tell_finished, train_in
+from qhq.experiment.run import carry_module, resume_run, tell_finished, train_in
 from qhq.files import MOST_TABLE_BYTES, make_folder, read_regular, write_atomically
+from qhq.models.program import read_program, trust_sent
+from qhq.models.spec import COPY
 from qhq.runs.looks import add_look
 from qhq.runs.record import SCHEMA_VERSION, WalkRecord
 from qhq.runs.run_folder import (
@@ -54,7 +56,7 @@ from qhq.studies.runner.reproducible import Fingerprints, one_training
 from qhq.studies.walk_forward.pooled import Walk, fold_name, pool, pooled_record, together
 from qhq.training.loop import Watcher
 
-_OPENED_FROM = ("config.yaml", "circuit.qpy", WALK)
+_OPENED_FROM = ("config.yaml", "circuit.qpy", COPY, WALK)
 """Files of a walk that a fold is opened from; its record tells `load_config` that they are of a run."""
 
 
@@ -126,6 +128,7 @@ class WalkForward(Study[FoldCell, WalkRecord]):
             walk = RunFolder(Path(place) / cell.walk.name)
             for name, content in cell.files.items():
                 write_atomically(walk.path / name, content)
+            trust_sent(cell.files)
             _train(walk, cell)
             return Outcome({}, _files_of(walk.path / cell.key))
 
@@ -261,6 +264,7 @@ def train_walk(
         if config.quantum is not None:
             with writable(folder.circuit):
                 save_ansatz(settle(build_circuit(config.quantum)), folder.circuit)
+        carry_module(folder, read_program(config.model))
         folder.write_json(WALK, design)
 
     folder = create_run(f"{config.name}-walk", config.seed, fill)
