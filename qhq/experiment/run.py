@@ -177,8 +177,8 @@ def pass_parity_gate(experiment: Experiment) -> Parity | None:
         return None
     model.eval()
     latent = experiment.latent(experiment.data.train.select(slice(config.training.batch_size)))
-    inputs, weights = model.angles(latent), model.quantum.weight.detach().numpy()
-    inputs = inputs.reshape(-1, inputs.shape[-1]).numpy()
+    angles, weights = model.angles(latent), model.quantum.weight.detach().numpy()
+    inputs = angles.reshape(-1, angles.shape[-1]).numpy()
     noisy = in_turn or experiment.backend.is_noisy
     parity: Parity
     if reference is None:
