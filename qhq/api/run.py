@@ -329,6 +329,8 @@ class Run:
         seeds: int = 3,
         samples: int | None = 128,
         seed: int = 0,
+        mitigation: Sequence[str] | str = (),
+        against: Sequence[str] | str = (),
         workers: int | None = None,
         cluster: str | None = None,
         progress: Progress = None,
@@ -343,6 +345,8 @@ class Run:
             seeds: Streams of shots that a cell is repeated for.
             samples: A seeded subset of so many test windows.
             seed: Of the shots and of the subset.
+            mitigation: Methods against noise to rank, as for `evaluate`, or ``all``.
+            against: Other simulated entries with noise: other devices, or the device on another day.
             workers: Processes; this one alone if left out.
             cluster: Address of a Dask scheduler, instead.
             progress: Where the progress of the cells goes, see `train`.
@@ -353,8 +357,8 @@ class Run:
         """
         return study_noise(
             self._single("looked at under noise"), backend, scale=scale, shots=shots, seeds=seeds,
-            samples=samples, seed=seed, workers=workers, cluster=cluster, progress=progress,
-            on_result=on_result,
+            samples=samples, seed=seed, mitigation=mitigation, against=against, workers=workers,
+            cluster=cluster, progress=progress, on_result=on_result,
         )  # fmt: skip
 
     def __fspath__(self) -> str:

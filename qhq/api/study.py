@@ -76,6 +76,8 @@ def study_noise(
     seeds: int,
     samples: int | None,
     seed: int,
+    mitigation: Sequence[str] | str,
+    against: Sequence[str] | str,
     workers: int | None,
     cluster: str | None,
     progress: Progress,
@@ -83,7 +85,8 @@ def study_noise(
 ) -> Study:
     """Do what `qhq.api.run.Run.noise` says."""
     from qhq.report.figures import save_figure, try_figure
-    from qhq.report.study_figures import draw_noise
+    from qhq.report.study_figures import draw_budget, draw_noise
+    from qhq.studies.mitigation import read_methods
     from qhq.studies.noise import NoiseRequest, run_noise_study
     from qhq.studies.runner import check_workers
 
@@ -91,7 +94,11 @@ def study_noise(
         check_count(name, value, 2, MOST_COUNT)
     check_count("seed", seed, 0, MOST_SEED)
     check_count("workers", workers, 1, MOST_THREADS)
-    request = NoiseRequest(backend, _scales(scale), _shot_counts(shots), seeds, samples, seed)
+    methods = read_methods((mitigation,) if isinstance(mitigation, str) else mitigation)
+    others = tuple(dict.fromkeys((against,) if isinstance(against, str) else against))
+    request = NoiseRequest(
+        backend, _scales(scale), _shot_counts(shots), seeds, samples, seed, methods, others
+    )
     check_workers(workers, cluster)
     if cluster is None:
         workers = workers or 1  # one more takes seconds to start, which is most of such a study
@@ -103,7 +110,15 @@ def study_noise(
         folder.file(f"figures/noise-{record['backend']}.png"),
         note,
     )
-    study = Study({**record, "figure": path and str(path)}, folder.path)
+    drawn = None
+    if record["budget"] is not None:
+        drawn = try_figure(
+            lambda path: save_figure(draw_budget(record), path, Caveat.of(record)),
+            folder.file(f"figures/budget-{record['backend']}.png"),
+            note,
+        )
+    figures = {"figure": path and str(path), "budget_figure": drawn and str(drawn)}
+    study = Study({**record, **figures}, folder.path)
     if on_result is not None:
         on_result(study)
     from qhq.runs.mirror import mirror_study

@@ -82,6 +82,18 @@ class BackendSpec(Spec):
         return self.shots is not None or self.is_noisy
 
     @property
+    def is_exact_without_shots(self) -> bool:
+        """Whether it gives exact values, with its noise, where it is given no shots."""
+        return True
+
+    def at_layout(self, layout: tuple[int, ...]) -> Self | None:  # noqa: ARG002
+        """The same entry with its circuit starting on these physical qubits.
+
+        None where it has no say in that, or names other qubits itself.
+        """
+        return None
+
+    @property
     def files(self) -> tuple[str, ...]:
         """Files that it reads. An entry stored with a run may only name those of the user's own entry."""
         return ()

@@ -33,6 +33,22 @@ def noise(
     seed: Annotated[
         int, typer.Option("--seed", min=0, max=MOST_SEED, help="Seed of the shots and of the subset.")
     ] = 0,
+    mitigation: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--mitigation",
+            metavar="METHOD",
+            help="Rank methods against noise: none, trex, zne, affine, head, or all; repeat it for several.",
+        ),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--against",
+            metavar="NAME",
+            help="Another simulated backend with noise, or the device on another day; repeat it for several.",
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option("--workers", min=1, max=MOST_THREADS, help="Processes; this one alone if left out."),
@@ -41,9 +57,11 @@ def noise(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Measure forecast and expectation error against noise strength and shots; resumable.
+    """Measure forecast and expectation error against noise strength, shots and devices; resumable.
 
-    Example: qhq noise --backend fake_nairobi --scale 0,1,2 --shots exact,1024
+    It also says which part of the error comes from where, and with --mitigation what pays against noise.
+
+    Example: qhq noise --backend fake_nairobi --scale 0,1,2 --shots exact,1024 --mitigation all
     """
     with command(as_json=json, debug=debug) as output:
         from qhq.api.run import Run as TrainedRun
@@ -52,23 +70,29 @@ def noise(
         from qhq.runs.run_folder import find_run
 
         def show(study: Study) -> None:
-            record, path = study.record, study.record["figure"]
+            record, found = study.record, cast("NoiseRecord", study.record)
+            paths = record["figure"], record["budget_figure"]
             said = [
                 record["verdict"],
+                *_mitigation(found),
+                *_budget(found),
                 *say_subset(record["mae_sampling_error"]),
                 *say_looks(record["looks"]),
-                *([] if path is None else [f"Figure {path}"]),
+                *(f"Figure {path}" for path in paths if path is not None),
             ]
-            output.result(record, f"Run {record['run']}", _table(cast("NoiseRecord", record)), *said)
+            output.result(record, f"Run {record['run']}", _table(found), *said)
 
         TrainedRun(find_run(run)).noise(
-            backend, scale=scale, shots=shots, seeds=seeds, samples=samples, seed=seed, workers=workers,
-            cluster=cluster, progress=True, on_result=show,
+            backend, scale=scale, shots=shots, seeds=seeds, samples=samples, seed=seed,
+            mitigation=mitigation or (), against=against or (), workers=workers, cluster=cluster,
+            progress=True, on_result=show,
         )  # fmt: skip
 
 
 def _table(record: NoiseRecord) -> Table:
+    several = len({row["backend"] for row in record["rows"]}) > 1
     columns = (
+        *(["backend"] if several else []),
         "scale",
         "shots",
         "MAE",
@@ -81,6 +105,7 @@ def _table(record: NoiseRecord) -> Table:
     )
     rows = [
         [
+            *([row["backend"]] if several else []),
             f"{row['scale']:g}",
             row["shots"] or "exact",
             figure(row["mae"]),
@@ -100,3 +125,59 @@ def _table(record: NoiseRecord) -> Table:
     ]
     title = f"{record['backend']}, {record['samples']} windows; last-value MAE {figure(record['naive_mae'])}"
     return plain_table(columns, rows, title=title)
+
+
+def _mitigation(record: NoiseRecord) -> list[Table | str]:
+    """The methods against noise, at each number of shots those that save most first."""
+    rows = record["mitigation"]
+    if not rows:
+        return []
+    columns = ("shots", "mitigation", "shots in all", "device s", "bias", "variance", "error saved, %",
+               "95 % interval", "p (Holm)", "against none")  # fmt: skip
+    cells = [
+        [
+            row["shots"] or "exact",
+            row["mitigation"],
+            None if row["shots"] is None else row["executions"],
+            f"{row['device_seconds'] or 0:.1f}",
+            f"{row['expectation_bias']:.2e}",
+            f"{row['expectation_variance']:.1e}",
+            "-" if row["gain"] is None else f"{100 * row['gain']:+.3f}",
+            "-"
+            if row["gain_low"] is None or row["gain_high"] is None
+            else f"{100 * row['gain_low']:+.3f} to {100 * row['gain_high']:+.3f}",
+            "-" if row["p_holm"] is None else f"{row['p_holm']:.3f}",
+            row["against_none"] or "-",
+        ]
+        for row in rows
+    ]
+    left_out = [f"Left out {each['mitigation']}: {each['reason']}." for each in record["refused"]]
+    title = f"Error mitigation on {record['backend']}, beside none"
+    return [plain_table(columns, cells, title=title), str(record["mitigation_verdict"]), *left_out]
+
+
+def _budget(record: NoiseRecord) -> list[Table | str]:
+    """Where the error comes from; why there is no budget, where there is none."""
+    from qhq.evaluation.losses import TITLES as LOSS_TITLES
+    from qhq.runs.studies import BUDGET_TITLES
+
+    budget = record["budget"]
+    if budget is None:
+        return [f"{record['budget_reason']}."]
+    parts = [*budget["components"], budget["total"]]
+    cells = [
+        [
+            BUDGET_TITLES.get(part["component"], part["component"]),
+            f"{part['value']:+.4g}",
+            "-" if part["low"] is None else f"{part['low']:+.4g} to {part['high']:+.4g}",
+            "-" if part["share"] is None else f"{100 * part['share']:+.2f}",
+        ]
+        for part in parts
+    ]
+    loss = LOSS_TITLES.get(budget["loss"], budget["loss"])
+    title = f"Error budget: {loss}, {budget['naive']:.4g} of the last value"
+    table = plain_table(("part", "adds", "95 % interval", "% of all"), cells, title=title)
+    left_out = [
+        f"Not told: {BUDGET_TITLES.get(name, name)}, {reason}." for name, reason in budget["left_out"].items()
+    ]
+    return [table, budget["verdict"], *left_out]

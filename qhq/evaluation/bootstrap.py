@@ -220,7 +220,9 @@ def block_length(series: FloatArray, horizon: int = 1) -> int:
     columns = series.reshape(len(series), -1)
     moving = columns[:, np.ptp(columns, axis=0) > 0]
     # A column that does not move has no length of its own.
-    found = optimal_block_length(moving)["stationary"].to_numpy() if moving.shape[1] else np.ones(1)
+    # Of ten dates its longest lag leaves none, and of dates that differ at one end a lag leaves only zeros.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = optimal_block_length(moving)["stationary"].to_numpy() if moving.shape[1] else np.ones(1)
     longest = float(np.max(np.where(np.isfinite(found), found, 1.0)))
     # Of blocks longer than a quarter there are hardly two that do not overlap.
     return max(1, min(math.ceil(max(longest, horizon)), len(series) // 4))

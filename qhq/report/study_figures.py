@@ -15,11 +15,12 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from qhq.data.caveat import Caveat
 from qhq.data.panel import FloatArray
 from qhq.evaluation.bootstrap import median_interval
+from qhq.evaluation.losses import TITLES as LOSS_TITLES
 from qhq.evaluation.significance import say_p_value
 from qhq.report.figures import Note, save_figure, try_figure
 from qhq.runs.record import BackendResult, EvaluationRecord, WalkRecord
 from qhq.runs.run_folder import RunFolder, read_walk
-from qhq.runs.studies import NoiseRecord, Row, StageRecord, StageTrend
+from qhq.runs.studies import BUDGET_TITLES, BudgetPart, NoiseRecord, NoiseRow, Row, StageRecord, StageTrend
 
 _End = Literal["skill_low", "skill_high", "expectation_error_low", "expectation_error_high"]
 
@@ -138,9 +139,55 @@ def draw_noise(record: NoiseRecord) -> Figure:
     return figure
 
 
+def draw_budget(record: NoiseRecord) -> Figure:
+    """The error budget: a bar a part, with its interval over dates, and the last value for comparison.
+
+    Args:
+        record: What `run_noise_study` returns, with a budget.
+    """
+    budget = record["budget"]
+    assert budget is not None
+    model, *noise = budget["components"]
+    figure = Figure(figsize=(11, 1.6 + 0.5 * max(3, len(noise))), layout="constrained")
+    whole, parts = figure.subplots(1, 2, width_ratios=[2, 3])
+    total = budget["total"]
+    heights = {
+        "last value": budget["naive"],
+        "exact simulator": model["value"],
+        record["backend"]: total["value"],
+    }
+    whole.barh(list(heights), list(heights.values()), color=["gray", "tab:green", "tab:blue"])
+    _draw_ends(whole, (model, total), list(heights)[1:])
+    whole.set(xlabel=f"{LOSS_TITLES.get(budget['loss'], budget['loss'])}; left is better")
+    # On a scale of their own: beside the whole error parts of a hundredth of it could not be seen.
+    names = [BUDGET_TITLES.get(part["component"], part["component"]) for part in noise]
+    values = [part["value"] for part in noise]
+    parts.barh(names, values, color=["tab:red" if value > 0 else "tab:green" for value in values])
+    _draw_ends(parts, noise, names)
+    parts.axvline(0, color="black", linewidth=0.8)
+    parts.set(xlabel="what it adds to the loss, with its 95 % interval over dates")
+    for axes in (whole, parts):
+        axes.invert_yaxis()
+        axes.grid(alpha=0.3, axis="x")
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    figure.suptitle(
+        f"{record['backend']}: {record['samples']} windows. {budget['verdict']}", fontsize=9, wrap=True
+    )
+    return figure
+
+
+def _draw_ends(axes: Axes, parts: Sequence[BudgetPart], names: Sequence[str]) -> None:
+    """Intervals of bars, where they have some."""
+    for part, name in zip(parts, names, strict=True):
+        if part["low"] is not None and part["high"] is not None:
+            # A mean may lie a little outside an interval of percentiles.
+            ends = np.maximum([[part["value"] - part["low"]], [part["high"] - part["value"]]], 0.0)
+            axes.errorbar([part["value"]], [name], xerr=ends, fmt="none", color="black", capsize=3)
+
+
 def _draw_against_scale(axes: Axes, record: NoiseRecord, key: Literal["skill", "expectation_error"]) -> None:
     for shots in _all_shots(record):
-        rows = sorted((row for row in record["rows"] if row["shots"] == shots), key=lambda row: row["scale"])
+        rows = sorted((row for row in _own(record) if row["shots"] == shots), key=lambda row: row["scale"])
         scales = [row["scale"] for row in rows]
         axes.plot(scales, [row[key] for row in rows], marker="o", markersize=3, label=_word(shots))
         ends: tuple[_End, _End] = ("skill_low", "skill_high")
@@ -163,13 +210,13 @@ def _draw_against_shots(axes: Axes, record: NoiseRecord) -> None:
     if not sampled:
         axes.text(0.5, 0.5, "exact values only", ha="center", transform=axes.transAxes)
         return
-    for scale in sorted({row["scale"] for row in record["rows"]}):
-        rows = {row["shots"]: row for row in record["rows"] if row["scale"] == scale}
+    for scale in sorted({row["scale"] for row in _own(record)}):
+        rows = {row["shots"]: row for row in _own(record) if row["scale"] == scale}
         axes.plot(
             sampled, [rows[shots]["expectation_error"] for shots in sampled], marker="o", markersize=3,
             label=f"scale {scale:g}",
         )  # fmt: skip
-    first = min(row["expectation_error"] for row in record["rows"] if row["shots"] == sampled[0])
+    first = min(row["expectation_error"] for row in _own(record) if row["shots"] == sampled[0])
     # From the lowest error at the fewest shots: what shots alone would make of it.
     guide = [first * (sampled[0] / shots) ** 0.5 for shots in sampled]
     axes.plot(sampled, guide, color="gray", linestyle="--", label="1/sqrt(shots)")
@@ -181,6 +228,11 @@ def _draw_against_shots(axes: Axes, record: NoiseRecord) -> None:
 
 def _all_shots(record: NoiseRecord) -> list[int | None]:
     return list(dict.fromkeys(row["shots"] for row in record["rows"]))
+
+
+def _own(record: NoiseRecord) -> list[NoiseRow]:
+    """Rows of the backend whose noise was scaled; others were measured as they are."""
+    return [row for row in record["rows"] if row["backend"] == record["backend"]]
 
 
 def _word(shots: int | None) -> str:

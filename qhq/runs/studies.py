@@ -42,8 +42,74 @@ class NoiseRow(TypedDict):
     against_naive: str
 
 
+class MitigationRow(TypedDict):
+    """A method against noise at a number of shots: what it costs, and what it saves beside ``none``.
+
+    ``gain`` is the share of the forecast error that it saves, with the ends of its 95 % interval; ``p_holm``
+    that of the family of all methods at these shots, and ``against_none`` what it shows.
+    """
+
+    backend: str
+    mitigation: str
+    shots: int | None
+    seeds: int
+    mae: float
+    skill: float
+    expectation_error: float
+    expectation_bias: float | None
+    expectation_variance: float | None
+    executions: int | None
+    device_seconds: float | None
+    gain: float | None
+    gain_low: float | None
+    gain_high: float | None
+    gain_loss: str
+    gain_reason: str
+    p_holm: float | None
+    against_none: str
+
+
+class BudgetPart(TypedDict):
+    """What a cause adds to the loss, with its 95 % interval over dates, and its share of the whole."""
+
+    component: str
+    value: float
+    low: float | None
+    high: float | None
+    share: float | None
+
+
+class BudgetRecord(TypedDict):
+    """The error budget of a forecast: parts that add up to ``total``; ``left_out`` says why some are missing.
+
+    ``naive`` is the same loss of the last value.
+    """
+
+    loss: str
+    components: list[BudgetPart]
+    total: BudgetPart
+    naive: float
+    left_out: dict[str, str]
+    verdict: str
+
+
+BUDGET_TITLES = {
+    "model": "the model without noise",
+    "gate_noise": "gate noise",
+    "readout": "readout errors",
+    "layout": "the layout",
+    "calibration_day": "the calibration day",
+    "shots": "shots",
+}
+"""Parts of an error budget as people read them."""
+
+
 class NoiseRecord(TypedDict):
-    """A noise study; ``limits`` are the scales at which each number of shots falls behind the last value."""
+    """A noise study; ``limits`` are the scales at which each number of shots falls behind the last value.
+
+    ``mitigation`` has the methods that were asked for, at each number of shots those that save most first,
+    and ``refused`` those that the backend cannot carry out.
+    """
 
     run: str
     leaks: list[str]
@@ -57,6 +123,11 @@ class NoiseRecord(TypedDict):
     rows: list[NoiseRow]
     limits: dict[str, float | None]
     verdict: str
+    mitigation: NotRequired[list[MitigationRow]]
+    mitigation_verdict: NotRequired[str | None]
+    refused: NotRequired[list[Json]]
+    budget: NotRequired[BudgetRecord | None]
+    budget_reason: NotRequired[str]
     request: Json
     looks: Json
     file: NotRequired[str]

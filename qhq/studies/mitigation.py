@@ -15,7 +15,7 @@ towards the head as it was trained, whose strength is chosen by leave-one-out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from qhq.backends.backend import BackendSpec, Method
-from qhq.backends.executor import FloatArray
+from qhq.backends.executor import DeviceCost, Executor, FloatArray, Report
 from qhq.backends.registry import check_mitigation, kind_of, open_backend
 from qhq.errors import ConfigError, nearest
 from qhq.evaluation.bootstrap import date_interval
@@ -141,6 +141,17 @@ def plan_asks(entry: BackendSpec, words: Sequence[str]) -> tuple[list[Ask], list
 def _own(mitigation: Mitigation) -> Method:
     """What a backend itself does for a method."""
     return "none" if mitigation == "affine" or mitigation == "head" else mitigation  # noqa: PLR1714
+
+
+def made_of(method: Method) -> tuple[Mitigation, ...]:
+    """Methods that the answers of a backend serve which does this against noise."""
+    return ("none", *FITTED) if method == "none" else (method,)
+
+
+def device_cost(executor: Executor, rows: int, report: Report) -> DeviceCost | None:
+    """What rows cost on a device, or would on that which is simulated; None without a device."""
+    forecast: Callable[[int, int], DeviceCost] | None = getattr(executor, "forecast_cost", None)
+    return None if forecast is None else forecast(rows, report.shots or FORECAST_SHOTS)
 
 
 @dataclass(frozen=True)
@@ -365,11 +376,11 @@ def moments_of_stds(values: FloatArray, exact: FloatArray, variances: FloatArray
     return Moments(max(0.0, square) ** 0.5, variance)
 
 
-def date_losses_of(evaluations: Sequence[Evaluation]) -> tuple[FloatArray, str]:
+def date_losses_of(evaluations: Sequence[Evaluation]) -> tuple[NDArray[np.float64], str]:
     """Loss of each date (D,) by the first loss of the task, the mean of several draws; and its name."""
     found = [task_losses(each.windows, {"own": each.forecast}, each.scale) for each in evaluations]
     name = found[0].primary
-    losses: FloatArray = np.mean([each.by_name[name]["own"] for each in found], axis=0)
+    losses: NDArray[np.float64] = np.mean([each.by_name[name]["own"] for each in found], axis=0)
     return losses, name
 
 
@@ -392,7 +403,7 @@ class Gain:
     gain_reason: str = ""
 
 
-def gain_of(found: FloatArray, reference: FloatArray, loss: str, horizon: int) -> Gain:
+def gain_of(found: NDArray[np.float64], reference: NDArray[np.float64], loss: str, horizon: int) -> Gain:
     """Tell what a method saves from losses (D,) of each date, with it and without it."""
     if not reference.any():
         return Gain(None, None, None, loss, "a forecast that never errs without it")

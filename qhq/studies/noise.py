@@ -1,7 +1,9 @@
-"""The noise study: a checkpoint's forecast and expectation error against noise strength and shots.
+"""The noise study: a checkpoint's forecast and expectation error against noise strength, shots and devices.
 
-Every cell of scale x shots x seed is one evaluation of the same windows. Cells are kept as they are done,
-so a study that was cut off goes on where it stopped, and several processes that ask for one share its cells.
+Every cell of scale x shots x seed is one evaluation of the same windows; more of them tell what error
+mitigation is worth, and where the error comes from (`qhq.studies.error_budget`). Cells are kept as they are
+done, so a study that was cut off goes on where it stopped, and several processes that ask for one share its
+cells.
 """
 
 from __future__ import annotations
@@ -11,26 +13,44 @@ import itertools
 import json
 import platform
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from scipy import stats
 
 from qhq import __version__
-from qhq.backends.backend import BackendSpec
-from qhq.backends.registry import find_backend, open_backend
+from qhq.backends.backend import BackendSpec, Method
+from qhq.backends.registry import find_backend, open_backend, open_mitigated
+from qhq.data.panel import FloatArray
 from qhq.errors import ConfigError, DataError
-from qhq.experiment.evaluate import Evaluation, evaluate
+from qhq.evaluation.significance import compare
+from qhq.experiment.evaluate import Evaluation, circuit_arguments, encode, evaluate, judge
 from qhq.experiment.opening import Experiment, open_run, read_finished
 from qhq.files import MOST_TABLE_BYTES, read_regular, write_atomically
 from qhq.models.program import trust_sent
 from qhq.runs.looks import add_look
 from qhq.runs.run_folder import RunFolder, provenance
-from qhq.runs.studies import NoiseRecord, NoiseRow
+from qhq.runs.studies import BudgetRecord, MitigationRow, NoiseRecord, NoiseRow
 from qhq.seeding import child_seed
 from qhq.studies.checkpoint import EXACT, choose_windows, expectation_error, sampling_error
+from qhq.studies.error_budget import NO_BUDGET, digest_of, plan_nested, split_error
+from qhq.studies.mitigation import (
+    FITTED,
+    Lesson,
+    Mitigation,
+    correct,
+    date_losses_of,
+    device_cost,
+    gain_of,
+    made_of,
+    moments_of_draws,
+    plan_asks,
+    prepare_lesson,
+)
 from qhq.studies.runner import Outcome, Runner, Store, Study, Values
 from qhq.studies.runner.reproducible import judged_by_symbol
 
@@ -43,6 +63,8 @@ class NoiseRequest:
 
     ``scales`` multiply the noise of ``backend`` (0 none, 1 the device itself); ``shots`` of None is exact;
     sampled cells are repeated for each of ``seeds`` streams of shots; ``samples`` limits the test windows.
+    ``mitigation`` are methods against noise, or ``all``, measured at scale 1; ``against`` are other entries,
+    measured as they are: other devices, or the same device on another day.
     """
 
     backend: str = "aer_noisy"
@@ -51,6 +73,8 @@ class NoiseRequest:
     seeds: int = 3
     samples: int | None = 128
     seed: int = 0
+    mitigation: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,22 +100,37 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Cell:
-    """One evaluation: noise of some strength, shots, and a stream that draws them."""
+    """One evaluation: noise of some strength, shots, and a stream that draws them.
+
+    Attributes:
+        scale: Strength of the noise.
+        shots: Measurements a value; None is exact.
+        seed: Number of the stream.
+        checkpoint: What is evaluated.
+        method: What the backend does against noise: its answers serve every method that is made of them. None
+            asks for errors alone.
+        place: Which other entry, day or layout it is; empty for the entry of the study.
+        entry: That other entry.
+    """
 
     scale: float
     shots: int | None
     seed: int
     checkpoint: Checkpoint = field(repr=False)
+    method: Method | None = None
+    place: str = ""
+    entry: BackendSpec | None = field(default=None, repr=False)
 
     @property
     def key(self) -> str:
         """Name of the cell in the store."""
-        return key_of(self.scale, self.shots, self.seed)
+        return key_of(self.scale, self.shots, self.seed, self.method, self.place)
 
 
-def key_of(scale: float, shots: int | None, seed: int) -> str:
+def key_of(scale: float, shots: int | None, seed: int, method: Method | None = None, place: str = "") -> str:
     """Name of a cell in the store."""
-    return f"{scale:g}/{'exact' if shots is None else shots}/{seed}"
+    words = [f"{scale:g}", "exact" if shots is None else str(shots), str(seed)]
+    return "/".join([*words, *([method or ""] if method or place else []), *([place] if place else [])])
 
 
 class NoiseStudy(Study[Cell, NoiseRecord]):
@@ -107,51 +146,123 @@ class NoiseStudy(Study[Cell, NoiseRecord]):
         self.folder, self.request = folder, request
         self.entry = _noisy_entry(find_backend(request.backend))
         self.checkpoint = _pack(folder, self.entry, request)
-        self.experiment, self.exact = _open_at(folder, self.checkpoint)
+        self.experiment, self.exact, _ = _open_at(folder, self.checkpoint)
+        self.others = [_noisy_entry(find_backend(name)) for name in request.against]
+        # Refused here, before anything is measured.
+        self.asks, self.refused = (
+            plan_asks(self.entry, request.mitigation) if request.mitigation else ([], [])
+        )
+        assert self.experiment.ansatz is not None
+        self.nested = plan_nested(self.entry, self.others, self.experiment.ansatz.num_qubits, request.seed)
         self.name = f"studies/noise-{self._digest()}"
         # Several processes may ask for one study of a run at once; they share its cells.
         self.store = Store(folder.file(f"{self.name}.jsonl"), shared=True)
 
     def plan(self) -> list[Cell]:
-        """Every cell of scale x shots x seed; written down as a look if one is missing."""
+        """Every cell of scale x shots x seed, and more; written down as a look if one is missing."""
         request = self.request
+        scales = dict.fromkeys([*request.scales, 1.0])
         cells = [
             Cell(scale, shots, seed, self.checkpoint)
-            for scale, shots in itertools.product(request.scales, request.shots)
+            for scale, shots in itertools.product(scales, request.shots)
+            if scale in request.scales or shots == self.budget_shots
             for seed in range(_streams(shots, request))
         ]
+        cells += [
+            Cell(1.0, shots, seed, self.checkpoint, ask.method)
+            for ask, shots in itertools.product(self.asks, request.shots)
+            for seed in range(_streams(shots, request))
+        ]
+        cells += [
+            Cell(1.0, shots, seed, self.checkpoint, place=digest_of(entry), entry=entry)
+            for entry, shots in itertools.product(self.others, request.shots)
+            for seed in range(_streams(shots, request))
+        ]
+        if self.nested is not None:
+            for place, entry in self.nested.places:
+                cells += [
+                    Cell(1.0, None, 0, self.checkpoint, method, place, entry) for method in (None, "trex")
+                ]
+        cells = list({cell.key: cell for cell in cells}.values())
         missing = {cell.key for cell in cells} - self.store.read().keys()
         test = self.experiment.data.test
         self.looks = add_look(test, run=self.folder.name, command="noise", times=int(bool(missing)))
         return cells
 
     def say(self, key: str) -> str:
-        """A cell in words: its noise, its shots, and which stream of them."""
-        scale, shots, seed = key.split("/")
-        return f"noise x {scale}, {'exact' if shots == 'exact' else f'{shots} shots, stream {int(seed) + 1}'}"
+        """A cell in words: its noise, its shots, which stream of them, and what is done against noise."""
+        scale, shots, seed, *more = key.split("/", 4)
+        drawn = "exact" if shots == "exact" else f"{shots} shots, stream {int(seed) + 1}"
+        return ", ".join([f"noise x {scale}", drawn, *filter(None, more)])
 
     @staticmethod
     def measure(cell: Cell) -> Outcome:
         """Evaluate one cell: errors of forecast and expectation values."""
-        experiment, exact = _open(cell.checkpoint)
-        spec = cell.checkpoint.entry.model_copy(update={"noise_scale": cell.scale, "shots": cell.shots})
+        experiment, exact, lesson = _open(cell.checkpoint)
+        entry = cell.entry or cell.checkpoint.entry
+        spec = entry.model_copy(update={"noise_scale": cell.scale, "shots": cell.shots})
         assert experiment.ansatz is not None
         # By the name of the cell: its shots are the same whoever draws them, and whatever else is asked for.
         seed = child_seed(cell.checkpoint.seed, f"noise/{cell.key}")
-        evaluation = evaluate(experiment, open_backend(spec, experiment.ansatz, seed=seed), exact.windows)
-        metrics = evaluation.metrics()
-        return Outcome({
-            "mae": metrics.mae,
-            "skill": _defined(metrics.skill),
-            "delta_mae": metrics.mae - exact.metrics().mae,
-            "expectation_error": expectation_error(evaluation, exact) or 0.0,
-        })  # fmt: skip
+        # Without a method of its own it is opened for values alone, which takes half the time.
+        executor = open_mitigated(spec, experiment.ansatz, cell.method or "none", seed=seed)
+        if cell.method is None:
+            evaluation = evaluate(experiment, executor, exact.windows)
+            return Outcome(_errors(evaluation, exact))
+        served = made_of(cell.method)
+        latent = encode(experiment, exact.windows)
+        fitted = lesson() if FITTED[0] in served else None
+        asked = latent if fitted is None else torch.cat([latent, fitted.latent])
+        answers, report = executor.expectations(*circuit_arguments(experiment, asked)), executor.report()
+        methods = {}
+        for mitigation in served:
+            found = correct(experiment, mitigation, latent, answers, fitted)
+            evaluation = judge(experiment, exact.windows, found.scaled, found.expectations, report)
+            rows = len(latent) + (len(fitted) if fitted is not None and mitigation in FITTED else 0)
+            cost = device_cost(executor, rows, report)
+            methods[mitigation] = {
+                **_errors(evaluation, exact),
+                "expectations": found.expectations.tolist(),
+                "executions": cost and cost.executions,
+                "device_seconds": cost and cost.seconds,
+            }
+        return Outcome({"methods": methods})
 
     def summarise(self, done: Mapping[str, Values]) -> NoiseRecord:
         """Rows, limits and the verdict; kept beside the cells."""
         record = _summary(self, done)
         path = self.folder.write_json(f"{self.name}.json", {**record, **provenance()})
         return {**record, "file": str(path)}
+
+    @property
+    def budget_shots(self) -> int | None:
+        """Shots of the error budget: most of those asked for, as a device would be."""
+        return max((shots for shots in self.request.shots if shots is not None), default=None)
+
+    def budget(self, done: Mapping[str, Values]) -> BudgetRecord | None:
+        """The error budget of the entry of the study; None where its causes cannot be told apart."""
+        if self.nested is None:
+            return None
+        shots = self.budget_shots
+        drawn = None
+        if shots is not None:
+            streams = range(self.request.seeds)
+            drawn = np.mean([done[key_of(1.0, shots, seed)]["losses"] for seed in streams], axis=0)
+        exact, loss = date_losses_of([self.exact])
+        naive, _ = date_losses_of([replace(self.exact, forecast=self.exact.naive)])
+
+        def losses(place: str, *, readout: bool) -> FloatArray:
+            values = done[key_of(1.0, None, 0, None if readout else "trex", place)]
+            return np.asarray(values["losses"] if readout else values["methods"]["trex"]["losses"])
+
+        steps = [("model", exact), *self.nested.steps(losses)]
+        left_out = dict(self.nested.left_out)
+        if drawn is None:
+            left_out["shots"] = "only exact values were asked for: name a number of --shots"
+        else:
+            steps.append(("shots", drawn))
+        horizon = self.exact.windows.cut.horizon
+        return split_error(steps, naive, loss=loss, horizon=horizon, left_out=left_out)
 
     def _digest(self) -> str:
         """Name of all that a cell's value depends on besides the cell: other settings, other files."""
@@ -161,6 +272,8 @@ class NoiseStudy(Study[Cell, NoiseRecord]):
             self.experiment.identity(),
             self.request.samples,
             self.request.seed,
+            # Cells of earlier versions have no losses by date.
+            "losses by date",
             *judged_by_symbol(self.exact.windows),
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
@@ -174,15 +287,18 @@ def _pack(folder: RunFolder, entry: BackendSpec, request: NoiseRequest) -> Check
     return Checkpoint(folder.name, files, entry, request.samples, request.seed, seen)
 
 
-_OPENED: list[tuple[Checkpoint, Experiment, Evaluation]] = []
-"""The checkpoint that this process has opened, and its exact evaluation: a worker's, and the driver's own."""
+_Opened = tuple[Experiment, Evaluation, Callable[[], Lesson]]
+
+_OPENED: list[tuple[Checkpoint, _Opened]] = []
+"""The checkpoint that this process has opened, its exact evaluation, and what methods are fitted on, made
+once it is asked for: a worker's, and the driver's own."""
 
 
-def _open(checkpoint: Checkpoint) -> tuple[Experiment, Evaluation]:
+def _open(checkpoint: Checkpoint) -> _Opened:
     """Open a checkpoint on a worker, once for all its cells."""
-    for known, experiment, exact in _OPENED:
+    for known, opened in _OPENED:
         if known == checkpoint:
-            return experiment, exact
+            return opened
     if checkpoint.seen[1] != __version__:
         raise ConfigError(
             "A worker must have the driver's qhq",
@@ -197,7 +313,7 @@ def _open(checkpoint: Checkpoint) -> tuple[Experiment, Evaluation]:
         return _open_at(folder, checkpoint)
 
 
-def _open_at(folder: RunFolder, checkpoint: Checkpoint) -> tuple[Experiment, Evaluation]:
+def _open_at(folder: RunFolder, checkpoint: Checkpoint) -> _Opened:
     experiment = open_run(folder)  # it refuses other prices than the run's own
     # Without a circuit every cell would be the same: noise has nothing to act on.
     if experiment.ansatz is None:
@@ -208,8 +324,22 @@ def _open_at(folder: RunFolder, checkpoint: Checkpoint) -> tuple[Experiment, Eva
     windows = choose_windows(experiment.data.test, checkpoint.samples, checkpoint.seed)
     exact = evaluate(experiment, open_backend(EXACT, experiment.ansatz, seed=0), windows)
     # One at a time: the cells of a worker are of one study, and an experiment holds its whole panel.
-    _OPENED[:] = [(checkpoint, experiment, exact)]
-    return experiment, exact
+    opened = experiment, exact, cache(partial(prepare_lesson, experiment, checkpoint.seed))
+    _OPENED[:] = [(checkpoint, opened)]
+    return opened
+
+
+def _errors(evaluation: Evaluation, exact: Evaluation) -> Values:
+    metrics = evaluation.metrics()
+    losses, name = date_losses_of([evaluation])
+    return {
+        "mae": metrics.mae,
+        "skill": _defined(metrics.skill),
+        "delta_mae": metrics.mae - exact.metrics().mae,
+        "expectation_error": expectation_error(evaluation, exact) or 0.0,
+        "loss": name,
+        "losses": losses.tolist(),
+    }
 
 
 def _streams(shots: int | None, request: NoiseRequest) -> int:
@@ -258,9 +388,15 @@ def _noisy_entry(entry: BackendSpec) -> BackendSpec:
 def _summary(study: NoiseStudy, done: Mapping[str, Values]) -> NoiseRecord:
     request = study.request
     rows = [
-        _row(study, done, scale, shots) for scale, shots in itertools.product(request.scales, request.shots)
+        _row(study, done, request.backend, scale, shots)
+        for scale, shots in itertools.product(request.scales, request.shots)
     ]
     limits = {_shots_word(shots): _limit(rows, shots) for shots in request.shots}
+    rows += [
+        _row(study, done, entry.name, 1.0, shots, digest_of(entry))
+        for entry, shots in itertools.product(study.others, request.shots)
+    ]
+    ranked = [row for shots in request.shots for row in _ranked(study, done, shots)]
     exact, population = study.exact, len(study.experiment.data.test)
     return {
         "run": study.folder.name,
@@ -275,19 +411,92 @@ def _summary(study: NoiseStudy, done: Mapping[str, Values]) -> NoiseRecord:
         "rows": rows,
         "limits": limits,
         "verdict": _verdict(exact, limits),
+        "mitigation": ranked,
+        "mitigation_verdict": _say_what_pays(study, ranked),
+        "refused": [asdict(each) for each in study.refused],
+        "budget": study.budget(done),
+        "budget_reason": "" if study.nested is not None else NO_BUDGET,
         "request": asdict(request),
         "looks": study.looks.to_dict(),
     }
 
 
-def _row(study: NoiseStudy, done: Mapping[str, Values], scale: float, shots: int | None) -> NoiseRow:
+def _ranked(study: NoiseStudy, done: Mapping[str, Values], shots: int | None) -> list[MitigationRow]:
+    """Methods at a number of shots, the one that saves most first; they are tested as one family."""
+    if not study.asks:
+        return []
+    count, exact = _streams(shots, study.request), study.exact
+    horizon = exact.windows.cut.horizon
+    cells: dict[Mitigation, list[Values]] = {
+        name: [done[key_of(1.0, shots, seed, ask.method)]["methods"][name] for seed in range(count)]
+        for ask in study.asks
+        for name in ask.mitigations
+        if name is not None
+    }
+    losses: dict[str, FloatArray] = {}
+    for name, found in cells.items():
+        losses[name] = np.mean([each["losses"] for each in found], axis=0)
+    family = [(name, "none") for name in cells if name != "none"]
+    tests = {each.first: each for each in compare(losses, horizon, family=family)} if family else {}
+    assert exact.expectations is not None
+    rows: list[MitigationRow] = []
+    for name, found in cells.items():
+        moments = moments_of_draws([np.asarray(each["expectations"]) for each in found], exact.expectations)
+        gain = gain_of(losses[name], losses["none"], found[0]["loss"], horizon)
+        test = tests.get(name)
+        rows.append({
+            "backend": study.request.backend,
+            "mitigation": name,
+            "shots": shots,
+            "seeds": count,
+            "mae": float(np.mean([each["mae"] for each in found])),
+            "skill": float(np.mean([each["skill"] for each in found])),
+            "expectation_error": float(np.mean([each["expectation_error"] for each in found])),
+            "expectation_bias": moments.bias,
+            "expectation_variance": moments.variance,
+            "executions": found[0]["executions"],
+            "device_seconds": found[0]["device_seconds"],
+            "gain": gain.gain,
+            "gain_low": gain.gain_low,
+            "gain_high": gain.gain_high,
+            "gain_loss": gain.gain_loss,
+            "gain_reason": gain.gain_reason,
+            "p_holm": None if test is None else test.adjusted,
+            "against_none": test.verdict() if test else "",
+        })  # fmt: skip
+    return sorted(rows, key=lambda row: -(row["gain"] or 0.0))
+
+
+def _say_what_pays(study: NoiseStudy, rows: list[MitigationRow]) -> str | None:
+    """Which methods are shown to save error, at the shots that a device would be asked for."""
+    if not rows:
+        return None
+    chosen = [row for row in rows if row["shots"] == study.budget_shots]
+    word = _shots_word(study.budget_shots)
+    pays = [row for row in chosen if row["against_none"] == "better"]
+    harms = [row["mitigation"] for row in chosen if row["against_none"] == "worse"]
+    worse = f" {' and '.join(harms)} shown to make it worse." if harms else ""
+    if not pays:
+        return f"Error mitigation, {word}: none shown to pay on this circuit.{worse}"
+    said = [f"{row['mitigation']} ({100 * (row['gain'] or 0.0):+.2f} % of the error saved)" for row in pays]
+    return f"Error mitigation, {word}: {', '.join(said)} shown to pay on this circuit.{worse}"
+
+
+def _row(
+    study: NoiseStudy,
+    done: Mapping[str, Values],
+    backend: str,
+    scale: float,
+    shots: int | None,
+    place: str = "",
+) -> NoiseRow:
     count = _streams(shots, study.request)
-    cells = [done[key_of(scale, shots, seed)] for seed in range(count)]
+    cells = [done[key_of(scale, shots, seed, None, place)] for seed in range(count)]
     mae, skill, delta, error = (
         interval([cell[key] for cell in cells]) for key in ("mae", "skill", "delta_mae", "expectation_error")
     )
     return {
-        "backend": study.request.backend,
+        "backend": backend,
         "scale": scale,
         "shots": shots,
         "seeds": count,

@@ -19,7 +19,7 @@ import torch
 
 from qhq.backends.backend import BackendSpec
 from qhq.backends.devices.calibration import Calibration, save_snapshot
-from qhq.backends.executor import CostForecast, DeviceCost, Executor, FloatArray, Report
+from qhq.backends.executor import CostForecast, Executor, FloatArray, Report
 from qhq.backends.ibm.budget import check_plan_together
 from qhq.backends.ibm.jobs import list_jobs
 from qhq.backends.ibm.journal import in_run
@@ -47,7 +47,6 @@ from qhq.seeding import child_seed
 from qhq.studies.checkpoint import EXACT, choose_windows, expectation_error, sampling_error
 from qhq.studies.mitigation import (
     FITTED,
-    FORECAST_SHOTS,
     Ask,
     Gain,
     Lesson,
@@ -56,6 +55,7 @@ from qhq.studies.mitigation import (
     Refused,
     correct,
     date_losses_of,
+    device_cost,
     gain_of,
     moments_of_draws,
     moments_of_stds,
@@ -525,7 +525,7 @@ class Portability(Study[Target, Json]):
             moments = moments_of_draws([each.expectations for each in corrected], exact)
         fitted = plan.lesson if mitigation in FITTED else None
         rows = len(plan.windows) + (len(fitted) if fitted is not None else 0)
-        cost = _device_cost(executor, rows, report)
+        cost = device_cost(executor, rows, report)
         return {
             **row,
             "training_windows": 0 if fitted is None else len(fitted),
@@ -650,12 +650,6 @@ def _typical_std(executor: Executor | None) -> float | None:
     if stds is None or not np.isfinite(stds).any():
         return None
     return float(np.sqrt(np.mean(stds[np.isfinite(stds)] ** 2)))
-
-
-def _device_cost(executor: Executor, rows: int, report: Report) -> DeviceCost | None:
-    """What rows cost on a device, or would on that which is simulated; None without a device."""
-    forecast: Callable[[int, int], DeviceCost] | None = getattr(executor, "forecast_cost", None)
-    return None if forecast is None else forecast(rows, report.shots or FORECAST_SHOTS)
 
 
 def _stored_jobs(entries: tuple[BackendSpec, ...]) -> set[str]:

@@ -180,3 +180,9 @@ def test_hits_are_counted_on_their_own_dates():
         np.array([[True, True], [True, False], [True, True], [False] * 2]),
     )
     assert hits_by_date(hits, cases, dates).tolist() == [[1, 1], [2, 4]]
+
+
+def test_the_fewest_dates_have_an_interval_and_no_warning():
+    """Of ten dates the longest lag of Politis and White's rule leaves none."""
+    found = date_interval(np.random.default_rng(0).normal(size=10))
+    assert found.low < found.value < found.high

@@ -70,15 +70,17 @@ def test_cut_off_study_goes_on_where_it_stopped(run):
     request = NoiseRequest("aer_noisy", (0.0, 1.0), (None, 50), seeds=2, samples=10)
     with pytest.raises(Interrupted):
         run_noise_study(run, request, Runner(progress=Log(stop_after=3)))
-    store = next(
-        path for path in (run.path / "studies").glob("*.jsonl") if len(path.read_text().split()) < 40
-    )
+    store = NoiseStudy(run, request).store.path
     with store.open("a") as file:
         file.write('{"cell": "1/50/0", "val')
     log = Log()
     record = run_noise_study(run, request, Runner(progress=log))
     assert log.found == ["noise x 0, exact", "noise x 0, 50 shots, stream 1", "noise x 0, 50 shots, stream 2"]
-    assert log.fresh == ["noise x 1, exact", "noise x 1, 50 shots, stream 1", "noise x 1, 50 shots, stream 2"]
+    # The last one is of the error budget.
+    assert log.fresh == [
+        "noise x 1, exact", "noise x 1, 50 shots, stream 1", "noise x 1, 50 shots, stream 2",
+        "noise x 1, exact, trex",
+    ]  # fmt: skip
     assert len(record["rows"]) == 4
     log = Log()
     assert run_noise_study(run, request, Runner(progress=log))["rows"] == record["rows"]
@@ -164,4 +166,51 @@ def test_command_writes_table_figure_and_verdict(run):
     assert len(record["rows"]) == 4
     assert record["verdict"].startswith("The model is behind") or "falls behind" in record["verdict"]
     assert (run.figures / "noise-aer_noisy.png").read_bytes().startswith(b"\x89PNG")
-    assert "against last value" in CliRunner().invoke(app, arguments).stdout
+    parts = record["budget"]["components"]
+    np.testing.assert_allclose(sum(part["value"] for part in parts), record["budget"]["total"]["value"])
+    assert (run.figures / "budget-aer_noisy.png").read_bytes().startswith(b"\x89PNG")
+    shown = CliRunner().invoke(app, arguments).stdout
+    assert "against last value" in shown
+    assert "Error budget" in shown
+
+
+def test_methods_are_ranked_and_other_devices_stand_below(run):
+    from typer.testing import CliRunner
+
+    from qhq.cli.app import app
+
+    arguments = [
+        "noise", str(run.path), "--scale", "1", "--shots", "exact,64", "--seeds", "2", "--samples", "40",
+        "--mitigation", "all", "--against", "fake_nairobi",
+    ]  # fmt: skip
+    record = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
+    assert [(row["backend"], row["shots"]) for row in record["rows"]] == [
+        ("aer_noisy", None), ("aer_noisy", 64), ("fake_nairobi", None), ("fake_nairobi", 64),
+    ]  # fmt: skip
+    for shots in (None, 64):
+        rows = [row for row in record["mitigation"] if row["shots"] == shots]
+        assert {row["mitigation"] for row in rows} == {"none", "trex", "zne", "affine", "head"}
+        gains = [row["gain"] for row in rows]
+        assert gains == sorted(gains, reverse=True)
+        own = {row["mitigation"]: row for row in rows}
+        assert own["none"]["gain"] == 0
+        assert own["trex"]["expectation_bias"] < own["none"]["expectation_bias"]
+        assert all((row["expectation_variance"] > 0) is (shots is not None) for row in rows)
+        assert all(row["device_seconds"] > 0 for row in rows)
+    assert record["mitigation_verdict"].startswith("Error mitigation, 64 shots:")
+    assert [each["mitigation"] for each in record["refused"]] == ["pec"]
+    shown = CliRunner().invoke(app, arguments).stdout
+    assert "Error mitigation on aer_noisy" in shown
+    assert "fake_nairobi" in shown
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (NoiseRequest(samples=20, mitigation=("pec",)), "must carry out"),
+        (NoiseRequest(samples=20, against=("aer",)), "with noise"),
+    ],
+)
+def test_what_would_be_ignored_is_refused_before_anything_is_measured(run, request_, message):
+    with pytest.raises(ConfigError, match=message):
+        NoiseStudy(run, request_)

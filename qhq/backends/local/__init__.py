@@ -5,7 +5,7 @@ Beside it: the exact engine (``statevector``), and Aer without noise, exact or s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field
 
@@ -51,6 +51,17 @@ class SimulatedSpec(BackendSpec):
     transpile: TranspileSpec = TranspileSpec()
     spsa: SpsaSpec = SpsaSpec()
     trajectories: int = Field(default=8, ge=1, le=MOST_TRAJECTORIES)
+
+    @property
+    def is_exact_without_shots(self) -> bool:
+        """Whether it gives exact values: with noise only a density matrix does."""
+        return not self.is_noisy or self.method == "density_matrix"
+
+    def at_layout(self, layout: tuple[int, ...]) -> Self | None:
+        """The same entry with its circuit starting on these physical qubits, unless it names some itself."""
+        if self.transpile.layout is not None:
+            return None
+        return self.model_copy(update={"transpile": self.transpile.model_copy(update={"layout": layout})})
 
 
 class StatevectorBackend(Backend[StatevectorSpec]):

@@ -443,7 +443,8 @@ def _kraus_of(noise: DeviceNoise) -> KrausChannels:
 def _channels_of(noise: DeviceNoise) -> Channels:
     """The channels as Pauli transfer matrices."""
     # Gates alike share a channel object.
-    known = {id(error): PTM(SuperOp(error)).data.real for error in noise.channels.values()}
+    alike = {id(error): error for error in noise.channels.values()}
+    known = {place: PTM(SuperOp(error)).data.real for place, error in alike.items()}
     return {place: known[id(error)] for place, error in noise.channels.items()}
 
 

@@ -260,7 +260,8 @@ def scale_noise(noise: DeviceNoise, scale: float) -> DeviceNoise:
     if scale == 0:
         return replace(noise, channels={}, flips=np.zeros_like(noise.flips))
     # Gates alike share a channel object.
-    scaled = {id(error): _scale_channel(error, scale) for error in noise.channels.values()}
+    alike = {id(error): error for error in noise.channels.values()}
+    scaled = {place: _scale_channel(error, scale) for place, error in alike.items()}
     channels = {place: scaled[id(error)] for place, error in noise.channels.items()}
     flips = scale * noise.flips
     if (flips > 1).any():
