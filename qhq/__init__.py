@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qhq.api.parts import diagnose as diagnose
     from qhq.api.parts import load_ansatz as load_ansatz
     from qhq.api.parts import load_panel as load_panel
+    from qhq.api.report import write_report as write_report
     from qhq.api.run import Run as Run
     from qhq.api.run import compare as compare
     from qhq.api.run import open_run as open_run
@@ -47,6 +48,7 @@ _HOMES = {
     "sweep": "api.study",
     "train": "api.run",
     "wrap": "models.own",
+    "write_report": "api.report",
 }
 
 __all__ = list(_HOMES)

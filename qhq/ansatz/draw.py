@@ -49,7 +49,7 @@ def draw_text(ansatz: Ansatz) -> str:
     raise _undrawable(ansatz)
 
 
-def _draw_figure(ansatz: Ansatz) -> Figure:
+def draw_figure(ansatz: Ansatz) -> Figure:
     """The circuit as a matplotlib figure."""
     for circuit in (ansatz.circuit, plain_program(ansatz)):
         try:
@@ -97,7 +97,7 @@ def _write(ansatz: Ansatz, path: Path, form: str) -> None:
     with mpl.rc_context({"svg.hashsalt": "qhq"}), warnings.catch_warnings():
         # A character that the font does not have is drawn as a box.
         warnings.filterwarnings("ignore", "Glyph .* missing from")
-        figure = _draw_figure(ansatz)
+        figure = draw_figure(ansatz)
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form)
         dpi = min(_DPI, _MOST_PIXELS / max(figure.get_size_inches()))
         figure.savefig(path, dpi=dpi, bbox_inches="tight", metadata=metadata)

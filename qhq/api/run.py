@@ -320,6 +320,26 @@ class Run:
         )  # fmt: skip
         return made.to_frame()
 
+    def report(self, output: str | os.PathLike[str] | None = None) -> Path:
+        """Write everything that the run's folder knows into one HTML file that needs nothing else.
+
+        Args:
+            output: The file; ``report.html`` in the folder if left out.
+
+        Returns:
+            Its path.
+
+        Raises:
+            ConfigError: If the record is missing or damaged, or the file cannot be written.
+
+        >>> import qhq
+        >>> qhq.open_run("latest").report().name
+        'report.html'
+        """
+        from qhq.api.report import write_report
+
+        return write_report(self, output=output)
+
     def noise(
         self,
         backend: str = "aer_noisy",
@@ -609,32 +629,17 @@ def compared(
     return table if limit is None else table.first(limit)
 
 
-_WORDS = ("symbol", "underlying", "target", "leaks")
-"""Columns of a CSV that are texts, whatever is written there."""
-
-
 def _read_table(path: Path) -> pd.DataFrame:
-    """A CSV of a run: texts stay texts (``NA`` is a ticker), dates are dates, all else are numbers."""
-    import io
-
-    import pandas as pd
-
-    from qhq.files import MOST_TABLE_BYTES, read_regular
+    from qhq.report.figures import read_table
 
     try:
-        content = read_regular(path, most=MOST_TABLE_BYTES, what="table of a run")
-        frame = pd.read_csv(io.BytesIO(content), dtype=dict.fromkeys(_WORDS, str), keep_default_na=False)
-        if "date" in frame:
-            frame["date"] = pd.to_datetime(frame["date"], format="%Y-%m-%d")
-        for name in frame.columns.difference([*_WORDS, "date"]):
-            frame[name] = pd.to_numeric(frame[name].replace("", None))
+        return read_table(path)
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(
             "A finished run must hold its tables",
             got=f"{path}: {type(error).__name__}: {error}",
             fix="Continue it with train(resume=...), or take another run",
         ) from error
-    return frame
 
 
 def _run_names(runs: Sequence[Any]) -> list[str]:

@@ -232,8 +232,10 @@ def _illustrated(
     note: Callable[[str], None],
 ) -> dict[str, Any]:
     """Draw each study into its folder, write the page into the last one's, and say where they are."""
-    from qhq.report.ablation import draw_ablation, render_ablation
+    from qhq.report.ablation import draw_ablation
     from qhq.report.figures import save_figure, try_figure
+    from qhq.report.page import render_page
+    from qhq.report.study_page import ablation_page
 
     folders = [Path(each["folder"]) for each in studies.values()]
     for folder, each in zip(folders, studies.values(), strict=True):
@@ -243,11 +245,9 @@ def _illustrated(
             note,
         )
         each["figure"] = None if figure is None else str(figure)
-    caveat = Caveat.of(next(iter(studies.values())))
-    heading = f"{title}. {caveat.mark}" if caveat else title
     page = try_figure(
         lambda path: RunFolder(path.parent).write_text(
-            path.name, render_ablation(heading, record["verdict"], studies)
+            path.name, render_page(ablation_page(title, record["verdict"], studies))
         ),
         folders[-1] / "report.html",
         note,

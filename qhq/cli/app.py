@@ -22,6 +22,7 @@ from qhq.cli import (
     jobs,
     noise,
     predict,
+    report,
     sweep,
     train,
 )
@@ -95,6 +96,7 @@ app.command("doctor")(doctor.doctor)
 app.command("ablate")(ablate.ablate)
 app.command("sweep")(sweep.sweep)
 app.command("compare")(compare.compare)
+app.command("report")(report.report)
 app.command("init")(init.init)
 app.add_typer(circuit.app, name="circuit")
 app.add_typer(backends.app, name="backends")

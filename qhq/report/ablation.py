@@ -1,23 +1,14 @@
-"""The figure and the page of an ablation: one HTML file that needs nothing else."""
+"""The figure of an ablation."""
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from qhq.data.caveat import Caveat
 from qhq.evaluation.bootstrap import LEAST_SEEDS, median_interval
 from qhq.evaluation.losses import TITLES
-from qhq.evaluation.significance import LEVEL, WEIGHING
-from qhq.report.figures import finish_figure
 from qhq.runs.studies import AblationRecord, Row
 
 _COLOURS = {
@@ -104,45 +95,3 @@ def _title(record: AblationRecord, hidden: int, *, naive: bool) -> str:
     away += [] if naive else ["the last value"]
     beyond = f"; {' and '.join(away)} far to the left not shown" if away else ""
     return f"{record['config']}: {len(record['seeds'])} seeds, {record['dates']} test dates{beyond}"
-
-
-def render_ablation(title: str, verdict: str, studies: Mapping[str, AblationRecord]) -> str:
-    """Write the page: the verdict, and of each study its figure, its table and what it is made of.
-
-    Args:
-        title: Of the page.
-        verdict: In a sentence or two.
-        studies: Records of `run_ablation` by their headings.
-    """
-    # Escaped, as symbols and names come from users' files; strict, as a key that a record lacks must fail,
-    # not leave a hole in the page.
-    environment = Environment(
-        loader=PackageLoader("qhq.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {"percent": _percent, "interval": _interval}
-    environment.globals["losses"] = TITLES
-    parts = [
-        {**record, "heading": heading, "picture": _picture(draw_ablation(record), Caveat.of(record))}
-        for heading, record in studies.items()
-    ]
-    return environment.get_template("ablation.html").render(
-        title=title, verdict=verdict, studies=parts, level=f"{100 * LEVEL:g} %", weighing=WEIGHING
-    )
-
-
-def _picture(figure: Figure, caveat: Caveat) -> str:
-    finish_figure(figure, caveat)
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=130)
-    # In the page itself: it is sent about as one file.
-    return base64.b64encode(stream.getvalue()).decode()
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:+.2f} %"
-
-
-def _interval(row: Mapping[str, Any], key: str) -> str:
-    low, high = row[f"{key}_low"], row[f"{key}_high"]
-    return "" if low is None else f"{low:.4f} to {high:.4f}"

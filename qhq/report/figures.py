@@ -38,8 +38,8 @@ def draw_run_figures(folder: RunFolder, note: Note) -> list[Path]:
     """Draw every figure of a finished run into its ``figures/``, and say which; one that fails is noted."""
     config = load_config(str(folder.config))
     drawings: dict[str, Callable[[], Figure]] = {
-        "history": lambda: draw_history(_table(folder.file("history.csv")), _untrained(folder)),
-        "forecast": lambda: draw_forecasts(_table(folder.file("predictions.csv"))),
+        "history": lambda: draw_history(read_table(folder.file("history.csv")), _untrained(folder)),
+        "forecast": lambda: draw_forecasts(read_table(folder.file("predictions.csv"))),
         "model": lambda: _model_of(config, folder),
     }
 
@@ -67,8 +67,22 @@ def _untrained(folder: RunFolder) -> float | None:
     return None if validation is None else validation.untrained_loss
 
 
-def _table(path: Path) -> pd.DataFrame:
-    frame: pd.DataFrame = pd.read_csv(io.BytesIO(read_regular(path, most=MOST_TABLE_BYTES)))
+_WORDS = ("symbol", "underlying", "target", "leaks")
+"""Columns of a CSV that are texts, whatever is written there."""
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A CSV of a run: texts stay texts (``NA`` is a ticker), dates are dates, all else are numbers.
+
+    Raises:
+        ConfigError, OSError, ValueError, KeyError: If it is missing, too large, or no such table.
+    """
+    content = read_regular(path, most=MOST_TABLE_BYTES, what="table of a run")
+    frame = pd.read_csv(io.BytesIO(content), dtype=dict.fromkeys(_WORDS, str), keep_default_na=False)
+    if "date" in frame:
+        frame["date"] = pd.to_datetime(frame["date"], format="%Y-%m-%d")
+    for name in frame.columns.difference([*_WORDS, "date"]):
+        frame[name] = pd.to_numeric(frame[name].replace("", None))
     return frame
 
 
@@ -131,8 +145,8 @@ def draw_forecasts(predictions: pd.DataFrame) -> Figure:
 
     Of options, the contract with the most rows stands for each underlying; of several targets, the first.
     """
-    shown = _first_target(predictions[predictions["horizon"] == 1])
-    series = _longest_series(shown)
+    shown = first_target(predictions[predictions["horizon"] == 1])
+    series = longest_series(shown)
     figure = Figure(figsize=(10, 2.6 * len(series)), layout="constrained")
     grid = figure.subplots(len(series), 1, squeeze=False)[:, 0]
     for axes, name in zip(grid, series, strict=True):
@@ -142,7 +156,8 @@ def draw_forecasts(predictions: pd.DataFrame) -> Figure:
     return figure
 
 
-def _first_target(predictions: pd.DataFrame) -> pd.DataFrame:
+def first_target(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the first target alone."""
     if "target" not in predictions:
         return predictions
     first: pd.DataFrame = predictions[predictions["target"] == predictions["target"].iloc[0]]
@@ -153,7 +168,7 @@ def _target(predictions: pd.DataFrame) -> str:
     return f": {predictions['target'].iloc[0]}" if "target" in predictions else ""
 
 
-def _longest_series(predictions: pd.DataFrame) -> list[str]:
+def longest_series(predictions: pd.DataFrame) -> list[str]:
     """The symbols; of options the longest contract of each underlying."""
     if "underlying" not in predictions:
         return sorted(predictions["symbol"].unique())[:_SERIES_SHOWN]

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from markupsafe import escape
 
+from tests.report.pages import read_page
+
 QUICK = ("--set", "training.epochs=1", "--set", "backend=statevector", "--workers", "1")
 
 
@@ -36,12 +38,10 @@ def test_json_holds_rows_and_verdict_and_stderr_the_rest(result, qhq):
 
 def check_page(page: str, record: dict) -> None:
     assert escape(record["verdict"]) in page
-    assert page.count("<tr class=") == len(record["rows"])
+    table, *_ = read_page(page).tables
+    assert [row[0] for row in table.rows] == [row["variant"].replace("_", " ") for row in record["rows"]]
     assert page.count("named in advance:") == len(record["family"])
     assert "Data: real prices (bundled)." in page
-    assert "data:image/png;base64," in page
-    for outside in ("http://", "https://", "<script", 'src="/', "href="):
-        assert outside not in page
 
 
 def test_a_failed_control_is_a_finding(qhq):
@@ -53,7 +53,11 @@ def test_a_failed_control_is_a_finding(qhq):
     assert record["passed"] is False
     assert "which it should not be" in record["verdict"]
     assert {row["control"] for row in record["rows"]} == {"random_walk", "planted"}
-    assert Path(record["page"]).read_text().count("<h2>") == 2
+    headings = read_page(Path(record["page"]).read_text()).headings
+    assert [text for level, text in headings if level == 2] == [
+        "Control: random walk",
+        "Control: planted signal",
+    ]
 
 
 def test_processes_together_with_a_cluster_are_refused(qhq, study):

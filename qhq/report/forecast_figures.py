@@ -1,0 +1,164 @@
+"""The figures of a run's forecasts: over time, their errors, their changes, and the skill as time goes by.
+
+All of them read ``predictions.csv`` alone, one step ahead, and of several targets the first. Where symbols
+are put together, errors are over those of the last value in the symbol's own test split, so that no symbol
+decides by the size of its prices.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from qhq.report.figures import SERIES_SHOWN, first_target, longest_series
+
+ROWS_SHOWN = 250
+"""Newest rows of each symbol that are drawn: a year of sessions; more would be a black band."""
+
+MOST_POINTS = 4000
+"""Points of a cloud; of more, as many are drawn that are spread evenly."""
+
+ROLLING_SHARE, LEAST_ROLLING = 10, 20
+"""The skill over time is over a tenth of all dates, and over 20 at least."""
+
+
+def one_step(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Rows one step ahead of the first target, in the order of dates (``date`` as `read_table` gives it)."""
+    rows = first_target(predictions[predictions["horizon"] == 1])
+    finite = np.isfinite(rows[["actual", "forecast", "naive"]].to_numpy(dtype=float)).all(axis=1)
+    known: pd.DataFrame = rows[finite].sort_values("date", kind="stable")
+    return known
+
+
+def draw_series(predictions: pd.DataFrame) -> Figure:
+    """What came, the forecast with its interval, and the last value of each symbol over time."""
+    rows = one_step(predictions)
+    names = longest_series(rows)
+    figure = Figure(figsize=(9, 2.5 * len(names) + 0.5), layout="constrained")
+    grid = figure.subplots(len(names), 1, squeeze=False)[:, 0]
+    for axes, name in zip(grid, names, strict=True):
+        own = rows[rows["symbol"] == name].tail(ROWS_SHOWN)
+        if {"low", "high"} <= {*own.columns}:
+            axes.fill_between(
+                own["date"],
+                own["low"],
+                own["high"],
+                color="tab:blue",
+                alpha=0.18,
+                linewidth=0,
+                label="interval",
+            )
+        axes.plot(own["date"], own["actual"], color="black", linewidth=1.3, label="actual")
+        axes.plot(own["date"], own["naive"], color="dimgray", linestyle=":", linewidth=1, label="last value")
+        axes.plot(own["date"], own["forecast"], color="tab:blue", linewidth=1.1, label="forecast")
+        axes.set_title(name, fontsize=10, loc="left")
+        axes.grid(alpha=0.3)
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
+    return figure
+
+
+def series_shown(predictions: pd.DataFrame) -> tuple[list[str], int]:
+    """Names of the symbols that are drawn, and how many there are in all."""
+    rows = one_step(predictions)
+    names = longest_series(rows)
+    key = "underlying" if "underlying" in rows else "symbol"
+    return names[:SERIES_SHOWN], int(rows[key].nunique())
+
+
+def draw_errors(predictions: pd.DataFrame) -> Figure:
+    """Histograms of the errors, and of the absolute percentage errors, beside the last value's."""
+    rows = _scaled(one_step(predictions))
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    signed, percent = figure.subplots(1, 2)
+    pairs = (("error", "model", "tab:blue", "solid"), ("naive_error", "last value", "dimgray", "dashed"))
+    edges = _edges(np.concatenate([rows["error"], rows["naive_error"]]), signed=True)
+    for column, label, colour, line in pairs:
+        # Outlines, told apart by their dashes too: two filled histograms hide one another.
+        signed.hist(
+            rows[column].clip(edges[0], edges[-1]), bins=edges, histtype="step", color=colour, linestyle=line,
+            linewidth=1.6, label=label,
+        )  # fmt: skip
+    signed.axvline(0, color="black", linewidth=0.8)
+    signed.set(xlabel="error over the last value's mean absolute error", ylabel="forecasts")
+    away = rows[rows["actual"] != 0]
+    shares = {column: (away[column] * away["unit"] / away["actual"]).abs() for column, *_ in pairs}
+    edges = _edges(np.concatenate(list(shares.values())), signed=False)
+    for column, label, colour, line in pairs:
+        percent.hist(
+            shares[column].clip(upper=edges[-1]), bins=edges, histtype="step", color=colour, linestyle=line,
+            linewidth=1.6, label=label,
+        )  # fmt: skip
+    percent.set(xlabel="absolute percentage error")
+    percent.xaxis.set_major_formatter(PercentFormatter(1.0))
+    for axes in (signed, percent):
+        axes.grid(alpha=0.3)
+    figure.legend(*signed.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
+    return figure
+
+
+def draw_changes(predictions: pd.DataFrame) -> Figure:
+    """The change that was forecast against the one that came; the last value forecasts none.
+
+    Not the values themselves: any forecast of a price lies on the diagonal, the last value's too.
+    """
+    rows = _scaled(one_step(predictions))
+    came = (rows["actual"] - rows["naive"]) / rows["unit"]
+    said = (rows["forecast"] - rows["naive"]) / rows["unit"]
+    step = max(1, len(rows) // MOST_POINTS)
+    figure = Figure(figsize=(6, 4.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(came[::step], said[::step], "o", markersize=2.5, alpha=0.35, color="tab:blue", rasterized=True)
+    reach = float(np.nanquantile(came.abs(), 0.995)) or 1.0
+    axes.plot([-reach, reach], [-reach, reach], color="black", linewidth=1, label="what came")
+    axes.axhline(0, color="dimgray", linestyle=":", label="last value")
+    axes.set(xlim=(-reach, reach), xlabel="change that came", ylabel="change that was forecast")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=9)
+    return figure
+
+
+def draw_rolling_skill(predictions: pd.DataFrame) -> Figure:
+    """Skill over the last value over a rolling part of the test split."""
+    dates, skill, width = rolling_skill(predictions)
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(dates, skill, color="tab:blue", linewidth=1.4, label=f"model, over {width} dates")
+    axes.axhline(0, color="dimgray", linestyle=":", label="last value")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set(ylabel="skill")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=9)
+    return figure
+
+
+def rolling_skill(
+    predictions: pd.DataFrame,
+) -> tuple[pd.DatetimeIndex, np.typing.NDArray[np.float64], int]:
+    """Dates, the skill over the dates up to each, and how many these are."""
+    rows = _scaled(one_step(predictions))
+    errors = rows.assign(error=rows["error"].abs(), naive_error=rows["naive_error"].abs())
+    daily = errors.groupby("date")[["error", "naive_error"]].mean()
+    width = min(len(daily), max(LEAST_ROLLING, len(daily) // ROLLING_SHARE))
+    means = daily.rolling(width).mean().dropna()
+    means = means[means["naive_error"] > 0]
+    return pd.DatetimeIndex(means.index), np.asarray(1 - means["error"] / means["naive_error"]), width
+
+
+def _scaled(rows: pd.DataFrame) -> pd.DataFrame:
+    """Errors over the mean absolute error of the last value of the same symbol (of the same underlying)."""
+    key = rows["underlying"] if "underlying" in rows else rows["symbol"]
+    naive = (rows["naive"] - rows["actual"]).abs().groupby(key).transform("mean")
+    unit = naive.where(naive > 0, 1.0)
+    return rows.assign(
+        unit=unit,
+        error=(rows["forecast"] - rows["actual"]) / unit,
+        naive_error=(rows["naive"] - rows["actual"]) / unit,
+    )
+
+
+def _edges(values: np.typing.NDArray[np.float64], *, signed: bool) -> np.typing.NDArray[np.float64]:
+    """Edges of forty bins that hold all but one in two hundred values; the outermost hold those, too."""
+    reach = float(np.nanquantile(np.abs(values), 0.995)) or 1.0
+    return np.linspace(-reach if signed else 0.0, reach, 41)

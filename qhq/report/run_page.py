@@ -1,0 +1,522 @@
+"""The page of one run, from its folder alone: no model is opened and nothing is computed anew.
+
+Each section is a function of what was read, and a line in `SECTIONS`. A part of a folder that is damaged, or
+that a run of an earlier version does not have, leaves a sentence or nothing; only ``run.json`` must be there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, cast
+
+import pandas as pd
+
+from qhq.ansatz.draw import draw_figure, draw_text
+from qhq.ansatz.program import Ansatz
+from qhq.ansatz.stored import load_built
+from qhq.data.caveat import Caveat
+from qhq.errors import QHQError
+from qhq.evaluation.baselines.catalogue import BASELINES
+from qhq.experiment.config import load_config
+from qhq.experiment.plausibility import read_doubts
+from qhq.experiment.words import say_test, say_validation
+from qhq.files import read_json
+from qhq.report.figures import draw_history, draw_model, read_table
+from qhq.report.forecast_figures import (
+    draw_changes,
+    draw_errors,
+    draw_rolling_skill,
+    draw_series,
+    rolling_skill,
+    series_shown,
+)
+from qhq.report.page import (
+    Cell,
+    Page,
+    Paragraph,
+    Part,
+    Preformatted,
+    Section,
+    Table,
+    Value,
+    facts,
+    percent,
+    picture,
+    plain,
+)
+from qhq.report.study_figures import draw_noise, draw_portability
+from qhq.runs.comparison import run_design, run_skill
+from qhq.runs.record import Errors, EvaluationRecord, RunRecord, TestMetrics, WalkRecord, read_record
+from qhq.runs.run_folder import FAILED, FINISHED, RunFolder
+from qhq.runs.studies import NoiseRecord
+
+MOST_GATES = 400
+"""Gates of a circuit up to which it is drawn in the page: more take minutes, and nobody reads them."""
+
+MOST_STUDIES = 5
+"""Evaluations and noise studies, the newest first, that have a figure of their own."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What is read of a run's folder, each once, and only when a section asks for it."""
+
+    folder: RunFolder
+    record: RunRecord | WalkRecord
+
+    @property
+    def caveat(self) -> Caveat:
+        """Of its data."""
+        return Caveat(tuple(self.record.leaks))
+
+    @property
+    def tested(self) -> TestMetrics | None:
+        """Errors on the test split, of a run that has them."""
+        metrics = self.record.metrics
+        return (
+            None if metrics is None or metrics.test is None or metrics.naive is None else self.record.tested()
+        )
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame | None:
+        """``predictions.csv``; None if there is none that can be read."""
+        return self._table("predictions.csv")
+
+    @cached_property
+    def history(self) -> pd.DataFrame | None:
+        """``history.csv``; None if there is none that can be read."""
+        return self._table("history.csv")
+
+    @cached_property
+    def circuit(self) -> Ansatz | None:
+        """The circuit as it ran; None without one."""
+        try:
+            return load_built(self.folder.circuit) if self.folder.circuit.is_file() else None
+        except QHQError:
+            return None
+
+    @cached_property
+    def evaluations(self) -> list[tuple[str, EvaluationRecord]]:
+        """Those that measured something, the newest first, by the names of their files."""
+        found = []
+        for path in sorted(self.folder.file("evals").glob("[!.]*.json"), reverse=True):
+            try:
+                record = read_record(EvaluationRecord, path)
+            except QHQError:
+                continue  # one damaged file must not hide the others; `qhq compare` names it
+            if record.results:
+                found.append((path.name, record))
+        return found
+
+    @cached_property
+    def noise_studies(self) -> list[NoiseRecord]:
+        """The newest first."""
+        paths = [path for path in self.folder.file("studies").glob("noise-*.json") if path.is_file()]
+        found = []
+        for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
+            try:
+                content = read_json(path, what="noise study")
+            except (OSError, ValueError, QHQError):
+                continue
+            # Its values are looked at where they are shown: see `build_section`.
+            if isinstance(content, dict):
+                found.append(cast(NoiseRecord, content))
+        return found
+
+    def _table(self, name: str) -> pd.DataFrame | None:
+        try:
+            frame = read_table(self.folder.file(name))
+        except (OSError, ValueError, QHQError):
+            return None
+        return None if frame.empty else frame
+
+
+def run_page(folder: RunFolder, record: RunRecord | WalkRecord) -> Page:
+    """Everything that a run's folder knows.
+
+    Args:
+        folder: Of a run, or of a walk-forward.
+        record: What was read of it.
+    """
+    material = Material(folder, record)
+    walk = isinstance(record, WalkRecord)
+    marks = [record.status, f"backend {record.backend}", f"seed {record.seed}"]
+    marks += [f"task {record.task}"] if record.task else []
+    marks += [f"made {record.created[:10]}"] if record.created else []
+    sections = [build_section(title, partial(build, material)) for title, build in SECTIONS.items()]
+    kind = "Walk-forward" if walk else "Run"
+    return Page(record.run, kind, say_verdict(material), sections, material.caveat, marks)
+
+
+def build_section(title: str, build: Callable[[], Iterable[Part]]) -> Section:
+    """A section; of a folder that holds something else than qhq writes, a sentence that says so."""
+    try:
+        return Section(title, list(build()))
+    except QHQError as error:
+        return Section(title, [Paragraph(str(error), tone="bad")])
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        return Section(title, [Paragraph(f"{DAMAGED} ({reason}).", tone="bad")])
+
+
+DAMAGED = "This part of the folder does not hold what qhq writes"
+
+
+def say_verdict(material: Material) -> str:
+    """The model's error beside that of its task's baseline, or why there is none."""
+    record, tested = material.record, material.tested
+    if record.status == FAILED:
+        return f"This run failed: {record.error or 'without a reason'}"
+    if record.status != FINISHED or tested is None:
+        return "This run is not finished, so nothing can be said of the test split yet."
+    if isinstance(record, WalkRecord):
+        return record.verdict or "Finished."
+    return say_test(tested)
+
+
+def strongest(tested: TestMetrics) -> str:
+    """The baseline of the highest skill, by its key among the forecasts."""
+    rivals = {name: run_skill(tested, name) for name in tested.forecasts if name != "test"}
+    return max(rivals, key=lambda name: -1e300 if rivals[name] is None else float(rivals[name] or 0.0))
+
+
+def title_of(name: str) -> str:
+    """A forecast of a record, for people."""
+    known = {"test": "model", "naive": "last value"}
+    return known.get(name) or (BASELINES[name].title if name in BASELINES else name.replace("_", " "))
+
+
+def error_cells(errors: Errors, skill: float | None) -> list[Value | Cell]:
+    """MAE, RMSE, MAPE, MASE and skill of one forecast."""
+    return [errors.mae, errors.rmse, errors.mape, errors.mase, percent(skill)]
+
+
+ERROR_COLUMNS = ("MAE", "RMSE", "MAPE %", "MASE", "skill")
+
+
+def _metrics(material: Material) -> Iterable[Part]:
+    tested, record = material.tested, material.record
+    if isinstance(record, RunRecord) and record.validation is not None:
+        yield Paragraph(say_validation(record.validation))
+    if tested is None:
+        return
+    best = strongest(tested)
+    order = list(dict.fromkeys(["test", "naive", best, *tested.forecasts]))
+    labels = {name: title_of(name) for name in order}
+    labels[best] += " (strongest baseline)"
+    rows = [[labels[name], *error_cells(tested.forecasts[name], run_skill(tested, name))] for name in order]
+    yield Table(
+        "Errors on the test split, in the unit of the data; skill is 1 less the error over the last value's,"
+        " averaged over symbols. The model is marked.",
+        ("forecast", *ERROR_COLUMNS), rows, strong=frozenset({0}),
+    )  # fmt: skip
+    if tested.mape_reason:
+        yield Paragraph(f"No MAPE: {tested.mape_reason}", tone="note")
+    if len(tested.symbols) > 1:
+        yield _by_symbol(tested, best)
+    yield from _by_kind(tested)
+    if tested.intervals is not None and tested.intervals.verdict:
+        yield Paragraph(tested.intervals.verdict)
+
+
+def _by_symbol(tested: TestMetrics, best: str) -> Table:
+    others = [] if best == "naive" else [best]
+    rows: list[list[Value | Cell]] = []
+    for symbol, forecasts in tested.symbols.items():
+        known = {name: forecasts.get(name, Errors()) for name in ("test", "naive", *others)}
+        rows.append(
+            [symbol, *(known[name].mae for name in ("test", "naive", *others)), percent(known["test"].skill)]
+        )
+    columns = (
+        "symbol",
+        "MAE model",
+        "MAE last value",
+        *(f"MAE {title_of(name)}" for name in others),
+        "skill",
+    )
+    return Table("Errors on the test split by symbol", columns, rows)
+
+
+def _by_kind(tested: TestMetrics) -> Iterable[Part]:
+    if tested.held_out:
+        rows = [
+            [title_of(name), part, *error_cells(errors, errors.skill)]
+            for part, group in (("trained on", tested.seen or {}), ("held out", tested.held_out))
+            for name, errors in group.items()
+        ]
+        yield Table(
+            "Errors by whether the model was trained on the symbols",
+            ("forecast", "symbols", *ERROR_COLUMNS),
+            rows,
+        )
+    if tested.options is not None:
+        rows = [
+            [title_of(name), each.mae_over_strike, each.rmse_over_strike, each.iv_mae, each.iv_rows]
+            for name, each in tested.options.forecasts.items()
+        ]
+        columns = (
+            "forecast",
+            "MAE over strike",
+            "RMSE over strike",
+            "MAE of implied volatility",
+            "rows with one",
+        )
+        yield Table("Options: errors over the strike, and of the implied volatility", columns, rows)
+
+
+def _folds(material: Material) -> Iterable[Part]:
+    record = material.record
+    if not isinstance(record, WalkRecord) or not record.folds:
+        return
+    rows: list[list[Value | Cell]] = [
+        [plain(each.fold), each.run, each.trained_to, each.first, each.last, each.windows, each.mae,
+         each.naive_mae, percent(each.skill)]
+        for each in record.folds
+    ]  # fmt: skip
+    columns = ("fold", "run", "trained to", "from", "to", "windows", "MAE", "MAE last value", "skill")
+    yield Table("The folds, each a run of its own, the oldest first", columns, rows)
+
+
+def _doctor(material: Material) -> Iterable[Part]:
+    record = material.record
+    for doubt in read_doubts(record.plausibility):
+        yield Paragraph(doubt.sentence(), tone="bad")
+    if record.collapse is not None:
+        yield Paragraph(record.collapse.message, tone="bad")
+    doctor = record.doctor if isinstance(record, RunRecord) else None
+    if doctor is None:
+        return
+    if doctor.healthy is None:
+        yield Paragraph("The doctor did not look at this model while it was trained.", tone="note")
+        return
+    state = "healthy" if doctor.healthy else "not healthy"
+    yield Paragraph(
+        f"After epoch {doctor.epoch} the model was {state}: {len(doctor.findings)} findings."
+        f" 'qhq doctor {record.run}' looks closer.",
+        tone="good" if doctor.healthy else "bad",
+    )
+    if doctor.findings:
+        keys = ("severity", "code", "message", "fix")
+        rows: list[list[Value | Cell]] = [
+            [str(each.get(key, "")) for key in keys] for each in doctor.findings
+        ]
+        yield Table("What the doctor found, and the fix", ("severity", "code", "what was found", "fix"), rows)
+
+
+def _portability(material: Material) -> Iterable[Part]:
+    found = material.evaluations
+    if not found:
+        return
+    rows: list[list[Value | Cell]] = [
+        [
+            result.backend, (record.created or name)[:10], result.samples,
+            "exact" if result.shots is None else result.shots, result.metrics.mae, result.naive.mae,
+            percent(result.metrics.skill), result.delta_mae, result.expectation_error, result.depth,
+            result.two_qubit_gates, " ".join(map(str, result.layout)) if result.layout else None,
+            result.calibration, result.qpu_seconds, result.note or None,
+        ]
+        for name, record in found for result in record.results
+    ]  # fmt: skip
+    columns = ("backend", "evaluated", "windows", "shots", "MAE", "MAE last value", "skill",
+               "change of MAE", "mean |<O> - exact|", "depth", "2q gates", "layout", "calibration", "QPU s",
+               "note")  # fmt: skip
+    yield Table("The same weights on other backends, the newest evaluation first", columns, rows)
+    for name, record in found[:MOST_STUDIES]:
+        said = "; ".join(
+            f"{result.backend} {percent(result.metrics.skill).text}" for result in record.results
+        )
+        yield picture(
+            lambda record=record: draw_portability(record),  # type: ignore[misc]
+            alt=f"Skill over the last value, and error of the expectation values, by backend. Skill: {said}.",
+            caption=f"Evaluation {name.removesuffix('.json')}: skill, and the error of the circuit.",
+            caveat=material.caveat,
+        )
+
+
+def _noise(material: Material) -> Iterable[Part]:
+    for record in material.noise_studies[:MOST_STUDIES]:
+        yield Paragraph(record["verdict"])
+        yield picture(
+            lambda record=record: draw_noise(record),  # type: ignore[misc]
+            alt=f"Skill and error of the expectation values against noise and shots on {record['backend']}."
+            f" Without noise the skill is {percent(record['exact_skill']).text}.",
+            caption=f"Noise on {record['backend']}: {record['samples']} windows, {record['seeds']} seeds.",
+            caveat=Caveat.of(record),
+        )
+        rows: list[list[Value | Cell]] = [
+            [row["scale"], "exact" if row["shots"] is None else row["shots"], row["mae"],
+             percent(row["skill"]), interval(row, "skill"),
+             row["expectation_error"], row["against_naive"]]
+            for row in record["rows"]
+        ]  # fmt: skip
+        columns = ("noise scale", "shots", "MAE", "skill", "95 % interval of skill", "mean |<O> - exact|",
+                   "against the last value")  # fmt: skip
+        yield Table(f"Noise study on {record['backend']}, means over the seeds of the shots", columns, rows)
+
+
+def interval(row: Mapping[str, Any], key: str) -> str | None:
+    """The interval of a row's figure; None where it has none, as of exact values or of few seeds."""
+    low, high = row.get(f"{key}_low"), row.get(f"{key}_high")
+    return None if low is None or high is None or low == high else f"{low:.4f} to {high:.4f}"
+
+
+def _circuit(material: Material) -> Iterable[Part]:
+    quantum, ansatz = material.record.quantum, material.circuit
+    if quantum is not None:
+        yield facts({
+            "qubits": quantum.qubits, "inputs": quantum.inputs, "weights": quantum.weights,
+            "observables": quantum.outputs, "depth": quantum.depth,
+            "two-qubit gates": quantum.two_qubit_gates,
+            "angle scaling": quantum.angle_scaling, "trained on": quantum.engine,
+            "largest difference from Qiskit": quantum.parity_max_abs,
+        })  # fmt: skip
+    if ansatz is None:
+        return
+    size = ansatz.circuit.size()
+    counts = f"{ansatz.circuit.num_qubits} qubits, {ansatz.num_inputs} inputs, {ansatz.num_weights} weights"
+    if size > MOST_GATES:
+        yield Paragraph(
+            f"The circuit has {size:,} gates and is not drawn here; 'qhq circuit draw' writes it to a file.",
+            tone="note",
+        )
+        return
+    yield picture(
+        lambda: draw_figure(ansatz),
+        alt=f"The circuit as it was written: {counts}, {size} gates. It follows as text.",
+        caption="The circuit as it was written: inputs x, trained weights w.",
+        wide=True,
+        literal=False,
+    )
+    try:
+        yield Preformatted("The circuit as text", draw_text(ansatz))
+    except QHQError:
+        return
+
+
+def _model(material: Material) -> Iterable[Part]:
+    record = material.record
+    try:
+        config = load_config(str(material.folder.config))
+    except QHQError as error:
+        yield Paragraph(f"The model is not drawn: {error}", tone="note")
+    else:
+        parts = ", ".join(layer.unit.upper() for layer in config.model.recurrent)
+        middle = f"a circuit of {record.quantum.qubits} qubits" if record.quantum else "no circuit"
+        yield picture(
+            lambda: draw_model(config, record.quantum),
+            alt=f"The model from left to right: a window of {config.data.window} rows and"
+            f" {len(config.data.features)} features, {parts}, {middle}, a head, {config.data.horizon} steps.",
+            caption="The model, from the window to the forecast.",
+            wide=True,
+        )
+    if isinstance(record, RunRecord) and record.parameters:
+        rows: list[list[Value | Cell]] = [[name, count] for name, count in record.parameters.items()]
+        yield Table("Trained parameters by part of the model", ("part", "parameters"), rows)
+
+
+def _training(material: Material) -> Iterable[Part]:
+    history, record = material.history, material.record
+    if history is None or not isinstance(record, RunRecord):
+        return
+    untrained = None if record.validation is None else record.validation.untrained_loss
+    yield facts({
+        "epochs": record.epochs, "epoch that was kept": record.best_epoch,
+        "validation loss of it, scaled": record.validation_loss, "the same, untrained": untrained,
+        "seconds in all": record.seconds.get("total"), "of these, training": record.seconds.get("train"),
+    })  # fmt: skip
+    last = history.iloc[-1]
+    yield picture(
+        lambda: draw_history(history, untrained),
+        alt=f"Loss and gradient norms over {len(history)} epochs. The validation loss went from"
+        f" {history['validation_loss'].iloc[0]:.4g} to {last['validation_loss']:.4g}.",
+        caption="Loss on the training and the validation split, and gradient norms by part of the model.",
+        caveat=material.caveat,
+    )
+    columns = [name.replace("_", " ") for name in history.columns]
+    rows: list[list[Value | Cell]] = [
+        [plain(int(row[0])), *(None if pd.isna(value) else float(value) for value in row[1:])]
+        for row in history.itertuples(index=False)
+    ]
+    yield Table("Losses and gradient norms, epoch by epoch", columns, rows, folded=True)
+
+
+def _forecasts(material: Material) -> Iterable[Part]:
+    table, caveat = material.predictions, material.caveat
+    if table is None:
+        return
+    names, count = series_shown(table)
+    some = "" if count == len(names) else f", {len(names)} of {count} symbols"
+    yield picture(
+        lambda: draw_series(table),
+        alt=f"Forecasts of {', '.join(names)} over time, beside what came and the last value.",
+        caption=f"The newest rows of the test split, one step ahead{some}: forecast with its interval, what"
+        " came, and the last value.",
+        caveat=caveat,
+    )  # fmt: skip
+    skills, width = rolling_skill(table)[1:]
+    if len(skills) > 1:
+        yield picture(
+            lambda: draw_rolling_skill(table),
+            alt=f"Skill over the last value over {width} dates each, as time goes by: from {min(skills):+.1%}"
+            f" to {max(skills):+.1%}, above 0 at {(skills > 0).mean():.0%} of the dates.",
+            caption="Skill over time: above the dotted line the model errs less than the last value.",
+            caveat=caveat,
+        )
+    yield picture(
+        lambda: draw_errors(table),
+        alt="Histograms of errors and of absolute percentage errors, of the model and of the last value.",
+        caption="Errors beside those of the last value; the outermost bins hold what lies beyond.",
+        caveat=caveat,
+    )
+    yield picture(
+        lambda: draw_changes(table),
+        alt="The change that was forecast against the change that came, a dot a forecast.",
+        caption="Changes from the last value, over its mean absolute error: a perfect forecast lies on the"
+        " line, the last value on the dotted one.",
+        caveat=caveat,
+    )  # fmt: skip
+
+
+def _provenance(material: Material) -> Iterable[Part]:
+    record = material.record
+    git = "none" if record.git is None else record.git.commit + (", changed" if record.git.changed else "")
+    data, looks = record.data, record.looks
+    spans = {"training": data.train, "validation": data.validation, "test": data.test}
+    yield facts([
+        ("run", record.run), ("made", record.created), ("finished", record.finished),
+        ("seed", plain(record.seed)), ("backend", record.backend), ("git commit", git),
+        ("fingerprint of the prices", data.fingerprint),
+        ("rows", f"{data.first} to {data.last}" if data.first else None),
+        *((f"{name} split", f"{span.first} to {span.last}, {span.windows} windows")
+          for name, span in spans.items() if span),
+        ("rows set aside", None if data.quarantine is None else data.quarantine.rows),
+        ("looks at the test split", None if looks is None else looks.times),
+        *((f"version of {name}", version) for name, version in record.versions.items()),
+    ])  # fmt: skip
+    rows = design_rows(record)
+    if rows:
+        yield Table("The config, every key spelled out", ("key", "value"), rows, folded=True)
+
+
+def design_rows(record: RunRecord | WalkRecord) -> Sequence[Sequence[Value | Cell]]:
+    """The resolved config by dotted keys."""
+    if isinstance(record, WalkRecord):
+        return [[key, Cell(str(value))] for key, value in record.design.items()]
+    return [[key, "null" if value is None else Cell(str(value))] for key, value in run_design(record).items()]
+
+
+SECTIONS: dict[str, Callable[[Material], Iterable[Part]]] = {
+    "Metrics": _metrics,
+    "Folds": _folds,
+    "Doctor": _doctor,
+    "Other backends": _portability,
+    "Noise": _noise,
+    "Circuit": _circuit,
+    "Model": _model,
+    "Training": _training,
+    "Forecasts": _forecasts,
+    "Provenance": _provenance,
+}
+"""Sections of a run's page in the order of reading."""

@@ -1,0 +1,147 @@
+"""The pages of a run, of several, and of studies: what they say, and that nothing in a folder can act."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from qhq.api.report import write_report
+from qhq.api.run import open_run, train
+from qhq.errors import ConfigError
+from qhq.report.run_page import DAMAGED, SECTIONS
+from tests.report.pages import read_page
+
+SHORT = {"training.epochs": 2, "data.start": "2012-06-01"}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with a run that was evaluated and looked at under noise."""
+    from tests.conftest import TINY
+
+    home = tmp_path_factory.mktemp("made")
+    (home / "tiny.yaml").write_text(TINY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QHQ_RUNS_DIR", str(home / "runs"))
+        patch.chdir(home)
+        run = train("tiny.yaml", set=SHORT)
+        run.evaluate("aer", "aer_shots", samples=4)
+        run.noise(scale=[0, 1], shots=["exact", 64], seeds=2, samples=4)
+    return run.folder
+
+
+@pytest.fixture
+def run(made, study):
+    """The same in a runs folder of the test's own."""
+    folder = study / "runs" / made.name
+    shutil.copytree(made, folder)
+    return open_run(str(folder))
+
+
+def headings(page) -> list[str]:
+    return [text for level, text in page.headings if level == 2]
+
+
+def test_a_run_is_told_whole_the_verdict_first(run):
+    path = run.report()
+    assert path == run.folder / "report.html"
+    text = path.read_text()
+    page = read_page(text)
+    assert headings(page) == [name for name in SECTIONS if name != "Folds"]
+    assert "could not be drawn" not in text
+    assert DAMAGED not in text
+    first = page.texts["main"][0].strip()
+    assert first.startswith("Verdict.")
+    assert run.verdict in first
+    assert len(page.of("img")) == 9
+    metrics = page.tables[0]
+    assert [row[0] for row in metrics.rows[:2]] == ["model", "last value (strongest baseline)"]
+
+
+def test_writing_a_page_changes_nothing_else_in_the_folder(run):
+    def state():
+        files = (path for path in run.folder.rglob("*") if path.is_file() and path.name != "report.html")
+        return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+    before = state()
+    first = run.report().read_bytes()
+    assert state() == before
+    assert run.report().read_bytes() == first
+
+
+def test_a_symbol_or_a_run_that_is_called_script_stays_text(run, study):
+    evil = "<script>alert('x')</script>"
+    folder = study / "runs" / "a&b<i>"
+    run.folder.rename(folder)
+    record = json.loads((folder / "run.json").read_text())
+    symbols = record["metrics"]["symbols"]
+    symbols[evil] = symbols.pop("AAPL")
+    record["design"]["name"] = evil
+    record["doctor"] = {"epoch": 2, "healthy": False, "findings": [{"code": evil, "message": evil}]}
+    (folder / "run.json").write_text(json.dumps(record))
+    table = (folder / "predictions.csv").read_text().replace("AAPL,", f"{evil},")
+    (folder / "predictions.csv").write_text(table)
+    page = read_page(write_report(folder).read_text())
+    assert page.texts["h1"] == ["a&b<i>"]
+    assert any(row[0] == evil for table in page.tables for row in table.rows)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda folder: (folder / "predictions.csv").write_text("symbol,horizon\nA,1\n"),
+        lambda folder: (folder / "history.csv").write_text("epoch\n1\n"),
+        lambda folder: (folder / "circuit.qpy").write_bytes(b"no circuit"),
+        lambda folder: next((folder / "studies").glob("*.json")).write_text('{"rows": 3}'),
+        lambda folder: next((folder / "evals").glob("*.json")).write_text("{"),
+        lambda folder: (folder / "config.yaml").write_text("a: [b"),
+    ],
+    ids=["predictions", "history", "circuit", "noise", "evaluation", "config"],
+)
+def test_a_damaged_file_costs_its_own_part_alone(run, spoil):
+    spoil(run.folder)
+    page = read_page(run.report().read_text())
+    assert {"Metrics", "Doctor", "Provenance"} <= set(headings(page))
+
+
+def test_several_runs_stand_side_by_side(run, study):
+    other = study / "runs" / "other"
+    shutil.copytree(run.folder, other)
+    path = write_report(run, other)
+    assert path == study / "runs" / "report.html"
+    page = read_page(path.read_text())
+    assert [row[0] for row in page.tables[0].rows] == [run.name, "other"]
+    assert "2 runs" in page.texts["main"][0]
+
+
+def test_the_command_says_where_the_page_is(run, qhq, study):
+    result = qhq("report", run.name, "--output", "here.html", "--json")
+    assert result.exit_code == 0, result.stderr
+    record = json.loads(result.stdout)
+    assert record["path"] == str(study / "here.html")
+    assert record["bytes"] == (study / "here.html").stat().st_size
+
+
+def test_an_unfinished_run_says_so(run):
+    record = json.loads((run.folder / "run.json").read_text())
+    record = {key: value for key, value in record.items() if key != "metrics"} | {"status": "running"}
+    (run.folder / "run.json").write_text(json.dumps(record))
+    assert "not finished" in read_page(run.report().read_text()).texts["main"][0]
+
+
+def test_a_file_that_cannot_be_written_is_an_error(run, study):
+    (study / "file").write_text("")
+    with pytest.raises(ConfigError, match="The page must be writable"):
+        run.report(study / "file" / "page.html")
+
+
+def test_a_study_has_a_page_alone(run, study):
+    place = study / "runs" / "sweeps" / "one"
+    place.mkdir(parents=True)
+    (place / "sweep.json").write_text("{}")
+    with pytest.raises(ConfigError, match="a page of its own"):
+        write_report(run, "one")
+    with pytest.raises(ConfigError, match="must hold the record that it wrote"):
+        write_report("one")
