@@ -29,9 +29,7 @@ Note = Callable[[str], None]
 """Tells a person something by the way."""
 
 _SESSIONS_SHOWN = 60
-_SERIES_SHOWN = 12
-_MOST_STAGES = 12
-"""Modules of a model of one's own that are drawn."""
+SERIES_SHOWN = 12
 
 
 def draw_run_figures(folder: RunFolder, note: Note) -> list[Path]:
@@ -171,9 +169,9 @@ def _target(predictions: pd.DataFrame) -> str:
 def longest_series(predictions: pd.DataFrame) -> list[str]:
     """The symbols; of options the longest contract of each underlying."""
     if "underlying" not in predictions:
-        return sorted(predictions["symbol"].unique())[:_SERIES_SHOWN]
+        return sorted(predictions["symbol"].unique())[:SERIES_SHOWN]
     rows = predictions.groupby(["underlying", "symbol"]).size()
-    return [str(name) for _, name in rows.groupby("underlying").idxmax()][:_SERIES_SHOWN]
+    return [str(name) for _, name in rows.groupby("underlying").idxmax()][:SERIES_SHOWN]
 
 
 def _draw_series(axes: Axes, rows: pd.DataFrame, name: str) -> None:
