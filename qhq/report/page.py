@@ -23,7 +23,6 @@ from typing import ClassVar
 
 import matplotlib as mpl
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from qhq.data.caveat import NO_CAVEAT, Caveat
