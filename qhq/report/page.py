@@ -210,9 +210,8 @@ def render_page(page: Page) -> str:
     return _environment().get_template("page.html").render(
         page=page,
         sections=sections,
-        # Markup: the two are qhq's own files, and escaped they would be no style and no script.
-        style=Markup(style),
-        script=Markup(script),
+        style=style,
+        script=script,
         style_digest=_digest(style),
         script_digest=_digest(script),
     )  # fmt: skip
