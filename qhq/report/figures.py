@@ -30,6 +30,8 @@ Note = Callable[[str], None]
 
 _SESSIONS_SHOWN = 60
 SERIES_SHOWN = 12
+_MOST_STAGES = 12
+"""Modules of a model of one's own that are drawn."""
 
 
 def draw_run_figures(folder: RunFolder, note: Note) -> list[Path]:

@@ -402,10 +402,13 @@ def _model(material: Material) -> Iterable[Part]:
     except QHQError as error:
         yield Paragraph(f"The model is not drawn: {error}", tone="note")
     else:
+        stages = record.stages if isinstance(record, RunRecord) else None
         parts = ", ".join(layer.unit.upper() for layer in config.model.recurrent)
+        if config.model.file:
+            parts = "a module of one's own"
         middle = f"a circuit of {record.quantum.qubits} qubits" if record.quantum else "no circuit"
         yield picture(
-            lambda: draw_model(config, record.quantum),
+            lambda: draw_model(config, record.quantum, stages),
             alt=f"The model from left to right: a window of {config.data.window} rows and"
             f" {len(config.data.features)} features, {parts}, {middle}, a head, {config.data.horizon} steps.",
             caption="The model, from the window to the forecast.",
