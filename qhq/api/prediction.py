@@ -45,7 +45,9 @@ class Prediction:
         import pandas as pd
 
         columns = COLUMNS if self.record.get("scored") else COLUMNS[:-1]
-        frame = pd.DataFrame(self.record["rows"], columns=list(columns))
+        rows = self.record["rows"]
+        quantiles = [name for name in (rows[0] if rows else ()) if name.startswith("q_")]
+        frame = pd.DataFrame(rows, columns=[*columns, *quantiles])
         for name in ("made_after", "date"):
             frame[name] = pd.to_datetime(frame[name], format="%Y-%m-%d")
         frame.attrs = {key: value for key, value in self.record.items() if key != "rows"}

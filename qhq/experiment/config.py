@@ -10,9 +10,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, model_validator
 
 from qhq.ansatz.spec import is_path
 from qhq.data.columns import STOCK_VALUES, PanelKind, canonical_name
@@ -159,6 +159,16 @@ class ExperimentConfig(Spec):
     model: ModelSpec = ModelSpec()
     training: TrainingSpec = TrainingSpec()
     intervals: IntervalKind = "split"
+
+    @model_validator(mode="after")
+    def _horizons_have_weights(self) -> Self:
+        weights = self.training.horizon_weights
+        if weights is not None and len(weights) != self.data.horizon:
+            raise ValueError(
+                f"training.horizon_weights must have one weight for each of data.horizon; got {len(weights)}"
+                f" for {self.data.horizon}"
+            )
+        return self
 
 
 def load_config(source: str | Mapping[str, Any] | None, overrides: Sequence[str] = ()) -> ExperimentConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from qhq.evaluation.baselines.persistence import in_sample_naive_mae, last_value
 from qhq.evaluation.collapse import Collapse, find_collapse
 from qhq.evaluation.conformal import Regimes, coverage_of, fit_conformal, follow_conformal
 from qhq.evaluation.metrics import Metrics, score_windows
+from qhq.evaluation.probabilistic import column_of, crps_skill, last_value_quantiles, score_quantiles
 from qhq.experiment.config import IntervalKind
 from qhq.experiment.opening import Experiment
 from qhq.experiment.words import say_coverage
@@ -43,6 +44,7 @@ class Evaluation:
 
     ``forecast``, ``naive`` and each of ``baselines`` have shape (N, H, K), in the unit of the raw data;
     ``expectations`` (N, O) is what the circuit gave, None without one; ``scale`` (N,) is that of MASE.
+    ``quantiles`` are those of a model of a distribution by level, each (N, H, K), in the unit of the data.
     """
 
     windows: Windows
@@ -53,6 +55,7 @@ class Evaluation:
     scale: Array
     report: Report | None
     collapse: Collapse | None
+    quantiles: dict[float, Array] = field(default_factory=dict)
 
     def metrics(self) -> Metrics:
         """Metrics of the forecast over all windows."""
@@ -76,9 +79,11 @@ def evaluate(
     The model's weights are read, nothing of it is changed; its own backend is not asked. ``latent`` is what
     `encode` made of the windows, if it is known.
     """
+    latent = encode(experiment, windows) if latent is None else latent
     scaled, expectations = forecast_scaled(experiment, executor, windows, latent)
     report = None if executor is None else executor.report()
-    return judge(experiment, windows, scaled, expectations, report)
+    found = judge(experiment, windows, scaled, expectations, report)
+    return replace(found, quantiles=forecast_quantiles(experiment, windows, latent, expectations))
 
 
 def judge(
@@ -155,6 +160,36 @@ def ask_circuit(experiment: Experiment, executor: Executor, latent: torch.Tensor
 
 
 @torch.no_grad()
+def forecast_quantiles(
+    experiment: Experiment, windows: Windows, latent: torch.Tensor, expectations: Array | None
+) -> dict[float, Array]:
+    """Quantiles of some windows by level, each (N, H, K), in the unit of the data; none of a point forecast.
+
+    Every scaler's way back is increasing, so that the quantile of a scaled value is that of the value.
+
+    Args:
+        experiment: Whose model forecasts.
+        windows: What is forecast.
+        latent: Their latent features, shape (N, I).
+        expectations: Values of the circuit for them, (N, O); None where the model computes them itself.
+    """
+    model = experiment.model.eval()
+    if isinstance(model, OwnForecaster) or model.shape.values == 1:
+        return {}
+    rows = latent[_filled_up(len(latent))]
+    middle = model.middle(rows)
+    if expectations is not None:
+        middle = torch.as_tensor(expectations, dtype=latent.dtype)[_filled_up(len(latent))]
+    found = model.quantiles(rows, middle)
+    assert found is not None
+    scaled = found[: len(latent)].double().numpy()
+    return {
+        level: experiment.data.scaler.to_price(scaled[..., place], windows)
+        for place, level in enumerate(model.objective.levels)
+    }
+
+
+@torch.no_grad()
 def decode_scaled(
     experiment: Experiment,
     latent: torch.Tensor,
@@ -194,9 +229,9 @@ def predictions_csv(
     """Write forecasts as CSV: symbol, date, horizon, actual, forecast, naive; floats in full precision.
 
     Each other baseline has a column of its name, and ``ends`` of intervals, each (N, H, K), have the columns
-    low and high. Of options, ``symbol`` is the contract, and ``underlying``
-    is given as well; with several targets each row also names its ``target``; with a caveat, each row
-    names its leaks.
+    low and high; quantiles have columns of their own at the end. Of options, ``symbol`` is the contract, and
+    ``underlying`` is given as well; with several targets each row also names its ``target``; with a caveat,
+    each row names its leaks.
     """
     windows = evaluation.windows
     count, horizon = windows.dates.shape
@@ -220,6 +255,8 @@ def predictions_csv(
     frame = pd.DataFrame(rows)
     for key, found in caveat.to_dict().items() if caveat else ():
         frame[key] = " ".join(found)
+    for level, values in evaluation.quantiles.items():
+        frame[column_of(level)] = values.ravel()
     stream = io.StringIO()
     frame.to_csv(stream, index=False, lineterminator="\n")
     return stream.getvalue()
@@ -264,3 +301,24 @@ def prediction_intervals(
         for each in coverage_of(ends, test.windows, conformal.level, test.windows.targets, regimes)
     ]
     return Intervals(ends, {**record, "coverage": coverage, "verdict": say_coverage(coverage)})
+
+
+def score_distribution(validation: Windows | None, evaluation: Evaluation) -> dict[str, Any] | None:
+    """Measures of the quantiles beside the last value's, as plain JSON; None of a point forecast.
+
+    Args:
+        validation: Where the last value's errors are measured; None leaves its quantiles out.
+        evaluation: Of a model of a distribution.
+    """
+    if not evaluation.quantiles:
+        return None
+    levels, windows = list(evaluation.quantiles), evaluation.windows
+    own = np.stack(list(evaluation.quantiles.values()), axis=-1)
+    naive = None if validation is None else last_value_quantiles(validation, windows, levels)
+    return {
+        "levels": levels,
+        "test": score_quantiles(windows, own, levels),
+        "naive": None if naive is None else score_quantiles(windows, naive, levels),
+        "naive_point_crps": evaluation.naive_metrics().mae,
+        "crps_skill": None if naive is None else crps_skill(windows, own, naive, levels),
+    }

@@ -38,6 +38,7 @@ from qhq.runs.run_folder import FAILED, FINISHED, RunFolder
 from qhq.seeding import child_seed
 from qhq.training.checkpoint import load_weights
 from qhq.training.loop import Samples
+from qhq.training.losses import Objective, open_objective
 
 CHUNK = 16384
 """Windows scaled at a time: scaling takes several copies in double precision."""
@@ -422,10 +423,12 @@ def _assemble(
     at_zero = at_baseline and not data.scaler.level
     model: HybridForecaster | OwnForecaster
     if program is not None:
+        shape = _shape(config, data)
+        _check_point(config, shape)
         model = build_own(
             config.model,
             program,
-            _shape(config, data),
+            shape,
             quantum=layer,
             seed=seed,
             dtype=dtype,
@@ -441,6 +444,31 @@ def _assemble(
             at_zero=at_zero,
         )
     return Experiment(config, data, ansatz, backend, model.to(dtype), program=program)
+
+
+def _check_point(config: ExperimentConfig, shape: Shape) -> None:
+    """Refuse a distribution of a module of one's own, which gives one value a target.
+
+    Raises:
+        ConfigError: If the loss has several.
+    """
+    if shape.values > 1:
+        raise ConfigError(
+            "A module of one's own must be trained for a point forecast",
+            got=f"training.loss {config.training.loss}, which has {shape.values} values a target",
+            fix="Take training.loss mse, mae or huber",
+        )
+
+
+def _objective(config: ExperimentConfig, data: Prepared) -> Objective:
+    """What the model is trained for, fitted to the training targets; a run's weights have their own fit."""
+    objective = open_objective(config.training)
+    if objective.values > 1:
+        shape = (1, config.data.horizon, len(config.data.targets))
+        targets = data.scaler.targets(data.train) if len(data.train) else np.zeros(shape)
+        known = targets[np.isfinite(targets).all(axis=(1, 2))]
+        objective.fitted = objective.start(torch.as_tensor(known if len(known) else np.zeros(shape)))
+    return objective
 
 
 def _check_room(config: ExperimentConfig, data: Prepared) -> None:
@@ -471,8 +499,9 @@ def _shape(config: ExperimentConfig, data: Prepared) -> Shape:
     some = data.train if len(data.train) else data.test
     scaled = data.scaler.inputs(some.select(slice(1)))
     features = scaled.shape[2] + (config.data.gaps == "mask")
-    spec = config.data
-    return Shape(features, spec.horizon, len(spec.targets), len(spec.static), window=scaled.shape[1])
+    spec, window = config.data, scaled.shape[1]
+    sizes = features, spec.horizon, len(spec.targets), len(spec.static)
+    return Shape(*sizes, window=window, objective=_objective(config, data))
 
 
 def shot_seed(config: ExperimentConfig, stream: str) -> int:

@@ -29,7 +29,8 @@ from qhq.errors import ConfigError, DataError
 from qhq.evaluation.baselines.persistence import in_sample_naive_mae, last_value, symbol_scale
 from qhq.evaluation.conformal import LEVEL, Conformal, coverage_of, fit_conformal, follow_conformal
 from qhq.evaluation.metrics import score_windows
-from qhq.experiment.evaluate import Array, circuit_arguments, encode, forecast_scaled
+from qhq.evaluation.probabilistic import column_of
+from qhq.experiment.evaluate import Array, circuit_arguments, encode, forecast_quantiles, forecast_scaled
 from qhq.experiment.opening import Experiment, open_run, read_finished
 from qhq.experiment.other_data import Asked, OtherDataRequest, read_request, tell_format
 from qhq.experiment.words import say_test
@@ -120,6 +121,7 @@ class ForecastRow:
         level: Probability that it is to hold.
         last_value: The last-value forecast.
         actual: What came.
+        quantiles: Of a model of a distribution, by the name of their columns.
     """
 
     symbol: str
@@ -133,16 +135,27 @@ class ForecastRow:
     level: float
     last_value: float
     actual: float | None = None
+    quantiles: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Flat, the quantiles last."""
+        row = asdict(self)
+        quantiles = row.pop("quantiles")
+        return {**row, **quantiles}
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """Forecasts of one backend, (N, H, K) as windows have them, and their ends (N, H, K) at each level."""
+    """Forecasts of one backend, (N, H, K) as windows have them, and their ends (N, H, K) at each level.
+
+    ``quantiles`` are those that a model of a distribution gives, by level, (N, H, K) each.
+    """
 
     plan: PredictPlan
     forecast: Array
     ends: Mapping[float, tuple[Array, Array]]
     looks: Looks | None
+    quantiles: Mapping[float, Array] = field(default_factory=dict)
 
     def rows(self) -> list[ForecastRow]:
         """One row a window, session, target and level, in the order of the dates, then of the symbols."""
@@ -152,15 +165,17 @@ class Prediction:
         limit = None if until is None else np.datetime64(until, "D")
         rows = []
         for place in np.ndindex(*self.forecast.shape):
-            number, step, column = place
+            number, step, target = place
             if limit is not None and days[number, step] > limit:
                 continue
             came = float(actual[place])
+            spread = {column_of(level): float(each[place]) for level, each in self.quantiles.items()}
             rows += [
                 ForecastRow(
                     symbols[number], made[number], str(days[number, step]), step + 1,
-                    windows.cut.targets[column], float(self.forecast[place]), float(low[place]),
+                    windows.cut.targets[target], float(self.forecast[place]), float(low[place]),
                     float(high[place]), level, float(last[place]), came if np.isfinite(came) else None,
+                    spread,
                 )
                 for level, (low, high) in self.ends.items()
             ]  # fmt: skip
@@ -231,12 +246,13 @@ def predict(plan: PredictPlan, executor: Executor | None) -> Prediction:
         QHQError: If the backend fails, or a level needs more windows than the validation split has.
     """
     windows = plan.ahead.windows
-    scaled, _ = forecast_scaled(plan.experiment, executor, windows, plan.latent)
+    scaled, expectations = forecast_scaled(plan.experiment, executor, windows, plan.latent)
     forecast = plan.experiment.data.scaler.to_price(scaled, windows)
     ends = _intervals(plan, forecast)
     came = windows.select(_has_come(windows))
     looks = add_look(came, run=plan.name, command="predict") if len(came) else None
-    return Prediction(plan, forecast, ends, looks)
+    quantiles = forecast_quantiles(plan.experiment, windows, plan.latent, expectations)
+    return Prediction(plan, forecast, ends, looks, quantiles)
 
 
 def _forecaster(folder: RunFolder) -> tuple[RunFolder, Skill]:
@@ -368,7 +384,7 @@ def describe(prediction: Prediction, backend: str, today: date | None = None) ->
         "left_out": [asdict(each) for each in ahead.left_out],
         "expired": ahead.expired,
         "notes": notes,
-        "rows": [asdict(row) for row in prediction.rows()],
+        "rows": [row.to_dict() for row in prediction.rows()],
         "scored": prediction.scored(),
     }
 

@@ -23,7 +23,7 @@ from qhq.evaluation.baselines.catalogue import task_baseline
 from qhq.evaluation.detail import error_histograms, score_detail, score_table
 from qhq.evaluation.losses import has_option_prices, loss_unit, score_options, score_options_by_group
 from qhq.evaluation.metrics import relative_errors, score_by_group, score_held_out, why_no_percent
-from qhq.experiment.evaluate import Array, Evaluation, Intervals, evaluate
+from qhq.experiment.evaluate import Array, Evaluation, Intervals, evaluate, score_distribution
 from qhq.experiment.opening import Experiment
 from qhq.experiment.words import say_validation
 from qhq.models.own import OwnForecaster
@@ -105,6 +105,7 @@ def result_record(
 ) -> dict[str, object]:
     """What is known after training: epochs, seconds, metrics beside the baselines', a collapse if any."""
     collapse = evaluation.collapse
+    spread = score_distribution(experiment.data.validation, evaluation)
     return {
         "finished": now(),
         "epochs": state.epoch,
@@ -114,6 +115,7 @@ def result_record(
         "metrics": {
             **metrics_record(evaluation, experiment.config.data.split.held_out),
             "intervals": intervals.record,
+            **({} if spread is None else {"distribution": spread}),
         },
         "collapse": None if collapse is None else collapse.to_dict(),
     }

@@ -23,6 +23,11 @@ from qhq.limits import require_memory
 from qhq.models.spec import Activation, ModelSpec, RecurrentLayerSpec, load_unit
 from qhq.quantum.layer import AngleScaling, QuantumLayer
 from qhq.seeding import child_seed
+from qhq.training.losses import Objective, open_objective
+from qhq.training.spec import TrainingSpec
+
+POINT = open_objective(TrainingSpec())
+"""The objective of a model of point forecasts."""
 
 
 class RecurrentStack(nn.Module):
@@ -125,6 +130,12 @@ class Shape:
     targets: int
     static: int = 0
     window: int = 0
+    objective: Objective = POINT
+
+    @property
+    def values(self) -> int:
+        """Outputs for each target, V: 1 of a point forecast."""
+        return self.objective.values
 
 
 class HybridForecaster(nn.Module):
@@ -133,6 +144,8 @@ class HybridForecaster(nn.Module):
     Build it with `build_model`. Inputs and forecasts are scaled values; the scaler that made them
     takes forecasts back to prices.
     """
+
+    start: Tensor | None
 
     def __init__(
         self,
@@ -157,8 +170,11 @@ class HybridForecaster(nn.Module):
         self.layer_norm = nn.LayerNorm(outputs) if spec.layer_norm else nn.Identity()
         self.dropout = nn.Dropout(spec.dropout)
         merged = outputs + latent if spec.skip == "concat" else outputs
-        self.head = nn.Linear(merged, shape.horizon * shape.targets)
+        self.objective = shape.objective
+        self.head = nn.Linear(merged, shape.horizon * shape.targets * shape.values)
         self.output_activation = ACTIVATIONS[spec.output_activation]()
+        # Kept with the weights, which mean nothing without it; a point forecast has none, and no tensor.
+        self.register_buffer("start", shape.objective.fitted)
         self.closed = False
         self.register_load_state_dict_post_hook(_open_head)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_read_earlier_names)  # type: ignore[no-untyped-call]
@@ -167,6 +183,11 @@ class HybridForecaster(nn.Module):
         """Forecast scaled targets (B, H, K) from scaled windows (B, T, F) and static features (B, S)."""
         latent = self.encode(windows, static)
         return self.decode(latent, self.middle(latent))
+
+    def outputs(self, windows: Tensor, static: Tensor | None = None) -> Tensor:
+        """What the loss is computed of: forecasts (B, H, K), or all V values of each target (B, H, K, V)."""
+        latent = self.encode(windows, static)
+        return self.head_outputs(latent, self.middle(latent))
 
     def middle(self, latent: Tensor) -> Tensor:
         """What the middle makes of latent features (B, I): values (B, O); themselves where there is none."""
@@ -210,10 +231,19 @@ class HybridForecaster(nn.Module):
             middle: Of the circuit, or of what stands in its place.
             head: Another head than the model's own, such as one refitted for a backend.
         """
+        return self.objective.point(self.head_outputs(latent, middle, head), self.start)
+
+    def quantiles(self, latent: Tensor, middle: Tensor) -> Tensor | None:
+        """Scaled quantiles (B, H, K, L) at the objective's levels; None of a model of point forecasts."""
+        return self.objective.quantiles(self.head_outputs(latent, middle), self.start)
+
+    def head_outputs(self, latent: Tensor, middle: Tensor, head: nn.Linear | None = None) -> Tensor:
+        """What the head gives, (B, H, K), or with several values a target (B, H, K, V); as in `decode`."""
         flat: Tensor = self.output_activation((head or self.head)(self.head_inputs(latent, middle)))
         if self.closed:  # forecasts alone: in a training the weights are loaded, and the head is open
             flat = torch.zeros_like(flat)
-        return flat.reshape(-1, self.shape.horizon, self.shape.targets)
+        values = (self.shape.values,) if self.shape.values > 1 else ()
+        return flat.reshape(-1, self.shape.horizon, self.shape.targets, *values)
 
     def start_at_zero(self) -> None:
         """Forecast 0, scaled, for every window until weights are loaded, as at the start of a training.
@@ -275,8 +305,15 @@ def build_model(
 
     Raises:
         ConfigError: If ``skip: add`` meets a middle whose outputs are not as many as its inputs, there are
-            two middles, or the quantum layer scales its inputs too.
+            two middles, the quantum layer scales its inputs too, or ``output_activation`` would bend the
+            parameters of a distribution.
     """
+    if shape.values > 1 and spec.output_activation != "none":
+        raise ConfigError(
+            "model.output_activation must be none where a loss has several values a target",
+            got=f"{spec.output_activation}, with {shape.values} values",
+            fix="Set model.output_activation: none, or take training.loss mse, mae or huber",
+        )
     if quantum is not None and quantum.angle_scaling is not None:
         raise ConfigError(
             "The angles must be scaled once: the model does it, before its quantum layer",

@@ -20,6 +20,7 @@ from matplotlib.ticker import Formatter, FuncFormatter, LogFormatter, ScalarForm
 from qhq.ansatz.draw import draw_circuit
 from qhq.ansatz.stored import load_built
 from qhq.data.caveat import NO_CAVEAT, Caveat
+from qhq.evaluation.probabilistic import column_of, level_of, pairs
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.files import MOST_TABLE_BYTES, read_regular, replacing
 from qhq.runs.record import Quantum, Stage
@@ -183,6 +184,14 @@ def _draw_series(axes: Axes, rows: pd.DataFrame, name: str) -> None:
     if "black_scholes" in rows:
         axes.plot(dates, rows["black_scholes"], color="tab:orange", linewidth=1, label="Black-Scholes")
     axes.plot(dates, rows["forecast"], color="tab:blue", linewidth=1.2, label="forecast")
+    levels = [level for name in rows if (level := level_of(str(name))) is not None]
+    for low, high in pairs(levels):
+        lower, upper = (rows[column_of(levels[place])] for place in (low, high))
+        label = f"{100 * (levels[high] - levels[low]):.3g} %, by the model"
+        axes.fill_between(dates, lower, upper, color="tab:blue", alpha=0.12, linewidth=0, label=label)
+    if levels and {"low", "high"} <= set(rows):
+        axes.plot(dates, rows["low"], color="tab:gray", linewidth=0.7, label="conformal interval")
+        axes.plot(dates, rows["high"], color="tab:gray", linewidth=0.7)
     axes.set(ylabel=name)
     axes.grid(alpha=0.3)
 

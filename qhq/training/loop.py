@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from qhq.errors import ConfigError
 from qhq.seeding import child_generator, child_seed
-from qhq.training.spec import LOSSES, OPTIMIZERS, TrainingSpec
+from qhq.training.losses import mean_loss, open_objective
+from qhq.training.spec import OPTIMIZERS, TrainingSpec
 
 _CHUNK = 1024
 """Validation samples in one forward pass."""
@@ -183,7 +184,7 @@ class Trainer:
     ) -> None:
         self.model, self.spec, self.seed = model, spec, seed
         self.train, self.validation = train, validation
-        self.loss: nn.Module = EntryPoint(spec.loss, LOSSES[spec.loss], "").load()()
+        self.objective = open_objective(spec)
         self.parts: dict[str, list[nn.Parameter]] = model.parts()  # type: ignore[operator]
         self.optimizer = open_optimizer(model, self.parts, spec)
         self.rates: list[float] = [group["lr"] for group in self.optimizer.param_groups]
@@ -260,8 +261,8 @@ class Trainer:
 
         def measure() -> float:
             self.optimizer.zero_grad()
-            loss = self.loss(self.model(*arguments), targets)
-            loss.backward()
+            loss = self._loss(self._outputs(*arguments), targets)
+            loss.backward()  # type: ignore[no-untyped-call]
             return float(loss.detach())
 
         generator = torch.random.get_rng_state()
@@ -287,9 +288,18 @@ class Trainer:
         """Loss over the validation split, in scaled units."""
         self.model.eval()
         starts = range(0, len(self.validation), _CHUNK)
-        forecasts = [self.model(*self.validation.arguments(slice(at, at + _CHUNK))) for at in starts]
+        forecasts = [self._outputs(*self.validation.arguments(slice(at, at + _CHUNK))) for at in starts]
         # One loss of all, not a mean of chunks: the last chunk is shorter.
-        return _finite(float(self.loss(torch.cat(forecasts), self.validation.targets)))
+        return _finite(float(self._loss(torch.cat(forecasts), self.validation.targets)))
+
+    def _outputs(self, *arguments: Tensor) -> Tensor:
+        """What the objective reads: of a model with several values a target all of them."""
+        outputs: Tensor = getattr(self.model, "outputs", self.model)(*arguments)
+        return outputs
+
+    def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        start: Tensor | None = getattr(self.model, "start", None)
+        return mean_loss(self.objective, outputs, targets, start, self.spec.horizon_weights)
 
     def _advance(self, state: TrainingState, record: EpochRecord) -> TrainingState:
         weights = _copy(self.model.state_dict())

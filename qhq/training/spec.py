@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import cos, pi
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from qhq.documents import Spec
 from qhq.limits import MOST_COUNT, MOST_FACTOR, MOST_THREADS
@@ -229,9 +229,13 @@ LOSSES: dict[str, str] = {
     "mse": "torch.nn:MSELoss",
     "mae": "torch.nn:L1Loss",
     "huber": "torch.nn:HuberLoss",
+    "quantile": "qhq.training.losses:Quantiles",
+    "gaussian": "qhq.training.losses:Gaussian",
+    "student_t": "qhq.training.losses:StudentT",
 }
-"""Name of a loss in a config -> where its class is, written as an entry point is. To add one, write a module
-that is called with forecasts and targets (B, H, K) and gives a number, and its line here."""
+"""Name of a loss in a config -> where its class is, written as an entry point is. To add one, write an
+`Objective`, or a module that is called with forecasts and targets (B, H, K) and takes ``reduction``, and its
+line here."""
 
 
 def _check_loss(name: Any) -> Any:
@@ -240,6 +244,12 @@ def _check_loss(name: Any) -> Any:
         *others, last = map(repr, LOSSES)
         raise ValueError(f"Input should be {', '.join(others)} or {last}")
     return name
+
+
+def _check_levels(levels: tuple[float, ...]) -> tuple[float, ...]:
+    if list(levels) != sorted(set(levels)) or 0.5 not in levels:
+        raise ValueError("must ascend, and 0.5 must be among them, which is the point forecast")
+    return levels
 
 
 class InjectionSpec(Spec):
@@ -258,7 +268,8 @@ class TrainingSpec(Spec):
     """An optimiser with early stopping on the validation split.
 
     ``optimizer`` and ``schedule`` take a name, or a ``kind`` with its settings. ``circuit`` gives the
-    circuit's weights rates of their own.
+    circuit's weights rates of their own. ``horizon_weights`` weigh the loss of each horizon, and
+    ``quantiles`` are the levels that a loss of a distribution is learned or reported at.
 
     ``patience`` is the number of epochs without a better validation loss after which training stops;
     None trains all epochs. The weights of the best validation epoch are kept either way; the untrained
@@ -277,6 +288,12 @@ class TrainingSpec(Spec):
     schedule: AnySchedule = ConstantSpec()
     circuit: CircuitRatesSpec = CircuitRatesSpec()
     loss: Annotated[str, BeforeValidator(_check_loss)] = "mse"
+    horizon_weights: tuple[Annotated[float, Field(ge=0.0, le=MOST_FACTOR)], ...] | None = None
+    quantiles: Annotated[
+        tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...],
+        Field(max_length=99),
+        AfterValidator(_check_levels),
+    ] = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
     patience: int | None = Field(4, ge=1, le=MOST_COUNT)
     clip_norm: float | None = Field(None, gt=0.0, le=MOST_FACTOR)
     dtype: Literal["float32", "float64"] = "float32"
@@ -300,6 +317,8 @@ class TrainingSpec(Spec):
             "circuit.weight_decay": self.circuit.weight_decay is not None,
             # Its line search compares losses along the gradient, which a clipped one no longer belongs to.
             "clip_norm": self.clip_norm is not None,
+            "backends": bool(self.backends),
+            "injection": self.injection is not None,
         }
         refused = [key for key, is_asked in asked.items() if is_asked and self.optimizer.line_search]
         if refused:
@@ -309,4 +328,6 @@ class TrainingSpec(Spec):
                 f"schedule.patience must be below patience, or training ends first; got"
                 f" {self.schedule.patience} and {self.patience}"
             )
+        if self.horizon_weights is not None and not any(self.horizon_weights):
+            raise ValueError("horizon_weights must have one above 0")
         return self

@@ -12,7 +12,7 @@ from qhq.experiment.config import load_config
 from qhq.experiment.run import resume_run, train_run
 from qhq.runs.run_folder import list_runs
 from qhq.training.loop import Watcher
-from tests.experiment.test_run import CutOff, assert_same_weights
+from tests.experiment.test_run import CutOff, assert_same_weights, write_prices
 
 CHOICES = {
     "adamw": ["training.optimizer=adamw", "training.weight_decay=0.01", "training.schedule=cosine"],
@@ -20,7 +20,13 @@ CHOICES = {
     "rmsprop": ["training.optimizer=rmsprop", "training.schedule={kind: plateau, patience: 1}"],
     "lbfgs": ["training.optimizer=lbfgs", "training.batch_size=4096", "training.learning_rate=1"],
     "rates": ["training.circuit={learning_rate: 0.05, weight_decay: 0}", "training.weight_decay=0.01"],
+    "quantile": ["training.loss=quantile", "data.horizon=2", "training.horizon_weights=[1, 0.5]"],
+    "gaussian": ["training.loss=gaussian", "data.scaling=window"],
+    "student_t": ["training.loss=student_t", "training.quantiles=[0.1, 0.5, 0.9]"],
 }  # fmt: skip
+
+
+OWN_PRICES = {"data.source": "csv", "data.path": "own.csv", "data.symbols": ["A", "B"], "data.start": None}
 
 
 @pytest.mark.parametrize("name", CHOICES)
@@ -46,3 +52,58 @@ def test_a_line_search_on_shots_is_refused_before_anything_is_written(study):
     with pytest.raises(ConfigError, match=r"lbfgs compares losses.*shots on aer_shots"):
         train_run(load_config("tiny.yaml", ["training.optimizer=lbfgs", "backend=aer_shots"]), Watcher())
     assert list_runs() == []
+
+
+@pytest.mark.parametrize("loss", ["quantile", "gaussian", "student_t"])
+def test_quantiles_flow_into_forecasts_metrics_figures_and_predictions(study, loss):
+    write_prices("own.csv")
+    own = {"training.loss": loss, "data.horizon": 2, "training.quantiles": [0.05, 0.5, 0.95]}
+    run = qhq.train("tiny.yaml", set={**OWN_PRICES, **own})
+    frame = run.forecasts
+    assert frame.columns[-3:].tolist() == ["q_0.05", "q_0.5", "q_0.95"]
+    np.testing.assert_allclose(frame["q_0.5"], frame["forecast"], rtol=1e-6)
+    assert (frame["q_0.05"] < frame["q_0.5"]).all()
+    assert (frame["q_0.5"] < frame["q_0.95"]).all()
+    found = run.record["metrics"]["distribution"]
+    actual, levels = frame["actual"].to_numpy(), np.array(found["levels"])
+    missed = actual[:, None] - frame[["q_0.05", "q_0.5", "q_0.95"]].to_numpy()
+    losses = np.maximum(levels * missed, (levels - 1) * missed).mean(axis=0)
+    np.testing.assert_allclose(list(found["test"]["pinball"].values()), [*losses, losses.mean()])
+    held = ((missed[:, 0] >= 0) & (missed[:, 2] <= 0)).reshape(-1, 2).mean(axis=0)
+    np.testing.assert_allclose([each["held"]["value"] for each in found["test"]["coverage"]], held)
+    assert found["naive"]["crps"] < found["naive_point_crps"]
+    assert (run.folder / "figures" / "forecast.png").stat().st_size > 0
+    ahead = run.predict(level=0.8)
+    assert ahead.columns[-3:].tolist() == ["q_0.05", "q_0.5", "q_0.95"]
+    np.testing.assert_allclose(ahead["q_0.5"], ahead["forecast"], rtol=1e-6)
+
+
+def test_the_folds_of_a_walk_forward_pool_their_quantiles(study):
+    write_prices("own.csv")
+    changes = {"training.loss": "quantile", "data.split.scheme": "rolling", "data.split.folds": 2}
+    run = qhq.train("tiny.yaml", set={**OWN_PRICES, **changes, "training.epochs": 1})
+    assert "q_0.95" in run.forecasts
+    assert "q_0.95" not in run.metrics.index
+    assert run.record["metrics"]["distribution"]["test"]["crps"] > 0
+
+
+def test_weights_of_horizons_must_fit_the_horizon(study):
+    with pytest.raises(ConfigError, match=r"one weight for each of data.horizon; got 2 for 1"):
+        load_config("tiny.yaml", ["training.horizon_weights=[1, 2]"])
+
+
+def test_an_activation_cannot_bend_a_distribution(study):
+    overrides = ["training.loss=gaussian", "model.output_activation=tanh"]
+    with pytest.raises(ConfigError, match="output_activation must be none"):
+        train_run(load_config("tiny.yaml", overrides), Watcher())
+
+
+def test_a_module_of_ones_own_forecasts_points(study):
+    (study / "own.py").write_text(
+        "from torch import nn\n\n\ndef build(shape, circuit):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(5, circuit.num_inputs), circuit,"
+        " nn.Linear(circuit.num_outputs, 1), nn.Unflatten(1, (1, 1)))\n"
+    )
+    overrides = ["model={file: own.py}", "training.loss=quantile"]
+    with pytest.raises(ConfigError, match=r"point forecast. Got training.loss quantile"):
+        train_run(load_config("tiny.yaml", overrides), Watcher())

@@ -12,7 +12,7 @@ from torch import nn
 from qhq.errors import ConfigError
 from qhq.training.checkpoint import load_state, save_state
 from qhq.training.loop import Samples, Trainer, TrainingState, Watcher, gradient_norm
-from qhq.training.spec import LOSSES, TrainingSpec
+from qhq.training.spec import TrainingSpec
 
 
 class Line(nn.Module):
@@ -183,8 +183,8 @@ def test_state_is_not_shared_with_the_optimizer():
     torch.testing.assert_close(state.to_dict()["optimizer"]["state"], copied["optimizer"]["state"])
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_every_loss_of_the_table_is_zero_where_forecasts_are_right(name):
+@pytest.mark.parametrize("name", ["mse", "mae", "huber"])
+def test_every_point_loss_is_zero_where_forecasts_are_right(name):
     targets = torch.linspace(-2, 2, 12).reshape(4, 3, 1)
     samples = Samples(torch.zeros(4, 2, 1), targets)
     trainer = Trainer(Parrot(targets), samples, samples, TrainingSpec(loss=name), seed=0)

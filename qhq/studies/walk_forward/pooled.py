@@ -22,9 +22,10 @@ from qhq.evaluation.baselines.persistence import in_sample_naive_mae, symbol_sca
 from qhq.evaluation.collapse import find_collapse
 from qhq.evaluation.conformal import REGIMES, Regimes, coverage_of
 from qhq.evaluation.losses import TITLES, loss_names, task_losses
+from qhq.evaluation.probabilistic import level_of
 from qhq.evaluation.significance import Comparison, compare, say_p_value
 from qhq.experiment.config import ExperimentConfig
-from qhq.experiment.evaluate import Array, Evaluation
+from qhq.experiment.evaluate import Array, Evaluation, score_distribution
 from qhq.experiment.record import metrics_record
 from qhq.experiment.words import say_coverage
 from qhq.files import MOST_TABLE_BYTES, read_regular
@@ -44,7 +45,7 @@ COLUMNS = (
     "target",
     "leaks",
 )
-"""Of a predictions.csv, beside one for each other baseline."""
+"""Of a predictions.csv, beside one for each other baseline, and one for each quantile."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,11 +185,14 @@ def _evaluation(windows: Windows, table: dict[str, Array], scale: Array) -> Eval
         windows=windows,
         forecast=forecast,
         naive=table["naive"],
-        baselines={name: each for name, each in table.items() if name not in COLUMNS},
+        baselines={
+            name: each for name, each in table.items() if name not in COLUMNS and level_of(name) is None
+        },
         expectations=None,
         scale=scale,
         report=None,
         collapse=find_collapse(windows, forecast),
+        quantiles={level: each for name, each in table.items() if (level := level_of(name)) is not None},
     )
 
 
@@ -231,6 +235,9 @@ def pooled_record(walk: Walk, whole: Pooled) -> Json:
     windows, split = evaluation.windows, walk.config.data.split
     metrics = metrics_record(evaluation, split.held_out)
     metrics["intervals"] = _coverage(whole, records)
+    # Without the last value's quantiles: each fold has a validation split of its own to measure them on.
+    if (spread := score_distribution(None, evaluation)) is not None:
+        metrics["distribution"] = spread
     tests = _tests(evaluation, metrics["baseline"], len(rows))
     seconds = {
         key: round(sum(each.seconds.get(key, 0.0) for each in records), 4)
