@@ -98,8 +98,10 @@ def _table(record: AblationRecord, control: str) -> Table:
     heading, chosen = CONTROLS.get(control, record["config"]), record["mlp_widths"]
     tried = ", ".join(f"{each['hidden']}{'*' if each['chosen'] else ''}" for each in chosen)
     measured = f"{counted(record['windows'], 'window')} on {counted(record['dates'], 'date')}"
+    count = record.get("folds", 1)
+    folds = f"walk-forward of {count} folds, " if count > 1 else ""
     title = (
-        f"{heading}: {counted(len(record['seeds']), 'seed')}, {measured};"
+        f"{heading}: {counted(len(record['seeds']), 'seed')}, {folds}{measured};"
         f" circuit {counted(record['circuit_weights'], 'weight')}; hidden units of the MLP {tried} (*: best)"
     )
     return plain_table(columns, rows, title=title)

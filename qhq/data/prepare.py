@@ -26,7 +26,7 @@ from qhq.data.scaling.series import SymbolScaler
 from qhq.data.spec import DEFAULT, SCALINGS, DataSpec
 from qhq.data.split import Split, Splits, TrainingSplit, split_panel
 from qhq.data.windows import Cut, Windows, cut_windows, lay_out
-from qhq.errors import DataError
+from qhq.errors import ConfigError, DataError
 
 
 class Protocol:
@@ -314,6 +314,20 @@ def prepare(spec: DataSpec, panel: Panel | None = None) -> Prepared:
     _check_scaler(scaler, splits)
     prepared = assemble(panel, splits, spec, scaler, static)
     return replace(prepared, notes=panel.notes, panel=in_use)
+
+
+def check_one_scale(spec: DataSpec) -> None:
+    """Refuse folds whose values could not be put together.
+
+    Raises:
+        ConfigError: If a leak gives each fold a scale of its own.
+    """
+    if not protocol_of(spec).keeps_values:
+        raise ConfigError(
+            "The folds of a walk-forward must have one scale to be put together",
+            got="leak last_symbol_inverts, which gives each fold a scale of its own",
+            fix="Name one fold with data.split.fold, or leave the leak out",
+        )
 
 
 def assemble(

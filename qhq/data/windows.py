@@ -7,7 +7,7 @@ series has a row. A window is a row number into the panel: cutting and selecting
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -256,6 +256,30 @@ def cut_windows(panel: Panel, cut: Cut) -> Windows:
     starts = starts[panel.segment[starts] == panel.segment[starts + cut.rows - 1]]
     windows = Windows(panel, starts, cut)
     return windows.select(has_inputs(windows) & _has_targets(windows)) if len(starts) else windows
+
+
+def join_blocks(panel: Panel, blocks: Sequence[Windows]) -> tuple[Windows, IntArray]:
+    """Windows of several blocks of sessions as windows of the panel that all of them were cut from.
+
+    Args:
+        panel: Laid out, with the rows of every block.
+        blocks: Cut alike, such as the test blocks of a walk-forward; no window is in two of them.
+
+    Returns:
+        All windows in the order of the panel, and the order that sorts the blocks, one after another, so.
+    """
+    first = panel.dates.min()
+
+    def place(code: IntArray, dates: DateArray) -> IntArray:
+        # One number a symbol and day: a million days are 2,700 years.
+        days: IntArray = (dates - first).astype(np.int64)
+        return code.astype(np.int64) * 10**6 + days
+
+    rows = place(panel.code, panel.dates)
+    asked = np.concatenate([place(each.code, each.dates[:, 0]) for each in blocks])
+    starts = np.searchsorted(rows, asked) - blocks[0].cut.window
+    order = np.argsort(starts, kind="stable")
+    return Windows(panel, starts[order], blocks[0].cut), order
 
 
 def has_inputs(windows: Windows) -> Mask:

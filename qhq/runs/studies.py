@@ -143,6 +143,7 @@ class AblationRecord(TypedDict):
     leaks: list[str]
     data_notes: list[str]
     seeds: list[int]
+    folds: NotRequired[int]
     windows: int
     dates: int
     target: str

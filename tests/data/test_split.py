@@ -235,3 +235,32 @@ def test_where_looks_at_the_last_input_row_and_at_no_later_one():
     assert (windows.at_last("close") >= middle).all()
     assert (windows.panel.column("close")[windows.starts + spec.window] < middle).any()
     assert 0 < len(windows) < len(split_panel(panel, make_spec()).train.windows)
+
+
+def test_walk_forward_is_written_down_as_the_scheme_that_it_is():
+    own, same = (
+        make_spec(split=each).model_dump(mode="json")["split"]
+        for each in (
+            {"scheme": "walk_forward", "refit_every": 7, "history": "rolling"},
+            {"scheme": "rolling", "refit": 7},
+        )
+    )
+    assert own == same
+    assert make_spec(split={"scheme": "walk_forward", "folds": 3}).split.scheme == "expanding"
+    assert make_spec(split={"scheme": "walk_forward", "refit_every": 7}).split.walks
+
+
+@pytest.mark.parametrize(
+    ("split", "match"),
+    [
+        ({"scheme": "walk_forward"}, "needs refit_every"),
+        ({"scheme": "walk_forward", "refit_every": 2, "refit": 3}, "give one of them"),
+        ({"scheme": "walk_forward", "folds": 2, "refit_every": 3}, "give one of them"),
+        ({"scheme": "walk_forward", "folds": 2, "history": "single"}, "expanding or rolling"),
+        ({"scheme": "expanding", "folds": 2, "history": "rolling"}, "history needs scheme walk_forward"),
+        ({"scheme": "walk_forward", "refit_every": 0}, "refit"),
+    ],
+)
+def test_words_of_a_walk_forward_that_contradict_each_other_are_refused(split, match):
+    with pytest.raises(ValueError, match=match):
+        make_spec(split=split)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,10 +13,12 @@ from qhq.ansatz.assemble import build
 from qhq.ansatz.spec import AnsatzSpec
 from qhq.api.given import read_subject
 from qhq.data.prepare import prepare
+from qhq.data.spec import SplitSpec
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.opening import open_experiment, open_run
 from qhq.experiment.run import fit, open_trainer, train_run
+from qhq.runs.run_folder import read_walk
 from qhq.studies.ablation.cells import (
     WIDTHS,
     build_variants,
@@ -38,6 +41,7 @@ from qhq.studies.ablation.verdict import (
     table_rows,
 )
 from qhq.studies.runner import LocalWorkers, Progress, Runner
+from qhq.studies.walk_forward.study import train_walk
 from qhq.training.loop import Watcher
 from tests.conftest import TINY
 
@@ -443,6 +447,27 @@ def test_a_choice_sees_nothing_of_the_test_split(tiny):
     for (seen, losses), (again, others) in zip(*found, strict=True):
         assert seen == again
         assert losses != others
+
+
+def test_an_ablation_of_a_walk_forward_is_judged_on_every_fold(tiny):
+    """Its hybrid is the walk that `qhq train` trains, and what rivals are chosen by is before every test."""
+    split = tiny.data.split.model_dump(exclude_none=True) | {"scheme": "walk_forward", "folds": 2}
+    del split["fold"]
+    data = tiny.data.model_copy(update={"split": SplitSpec.model_validate(split)})
+    config = tiny.model_copy(update={"data": data, "name": "walk"})
+    record = run_ablation(config, AblationRequest(seeds=1))
+    walk = read_walk(train_walk(config, Watcher())).to_dict()
+    assert record["folds"] == 2
+    assert record["windows"] == walk["data"]["test"]["windows"]
+    np.testing.assert_allclose(record["seed_mae"]["hybrid"], [walk["metrics"]["test"]["mae"]], rtol=1e-12)
+    naive = next(row for row in record["rows"] if row["variant"] == "last_value")
+    np.testing.assert_allclose(naive["mae"], walk["metrics"]["naive"]["mae"], rtol=1e-12)
+    first = prepare(config.data.with_fold(0))
+    cells = {cell.name: cell for cell in plan_cells(build_variants(config, ANSATZ).configs, first, range(1))}
+    alone = cells["ridge"].config.model_copy(update={"data": config.data.with_fold(0)})
+    found = [measure_cell(replace(cells["ridge"], config=each), first) for each in (config, alone)]
+    assert found[0]["validation_loss"] == found[1]["validation_loss"]
+    assert len(found[0]["losses"]) == record["dates"] > len(found[1]["losses"])
 
 
 class Interrupted(Exception):

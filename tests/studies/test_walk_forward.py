@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import shutil
+import signal
 
 import numpy as np
 import pandas as pd
@@ -11,11 +14,14 @@ import pytest
 from numpy.testing import assert_allclose
 
 from qhq.cli.train import _people
+from qhq.data.load import load_panel
 from qhq.errors import ConfigError, DataError, QHQError
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.run import train_run
 from qhq.runs.run_folder import RunFolder, find_walk, read_walk
-from qhq.studies.walk_forward.study import resume_walk, train_walk
+from qhq.studies.runner import LocalWorkers, Progress, Runner
+from qhq.studies.walk_forward import study as walk_study
+from qhq.studies.walk_forward.study import FoldCell, FoldStore, resume_walk, train_walk
 from qhq.training.loop import Watcher
 from tests.runs.records import DELETED, WRONG, damaged, keys_of
 
@@ -200,3 +206,187 @@ def test_a_damaged_key_at_any_depth_is_an_error_in_three_parts_or_none(walk, tmp
             except QHQError:
                 refused += 1
     assert refused > 300
+
+
+LEARNS = {**CONFIG, "training": {"epochs": 2, "learning_rate": 0.02}}
+"""Of two epochs, the second of which is better than the first: a fold can be cut off between them."""
+
+
+def learning(**split) -> ExperimentConfig:
+    data = {**CONFIG["data"], "split": {**CONFIG["data"]["split"], **split}}
+    return ExperimentConfig.model_validate({**LEARNS, "data": data})
+
+
+@pytest.fixture(scope="module")
+def learned(runs):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QHQ_RUNS_DIR", str(runs))
+        return train_walk(learning(), Watcher())
+
+
+def check_same(one, other) -> None:
+    """The same forecasts to the last bit, and the same record of them."""
+    assert (one.path / "predictions.csv").read_bytes() == (other.path / "predictions.csv").read_bytes()
+    found, wanted = read_walk(one).to_dict(), read_walk(other).to_dict()
+    for key in ("metrics", "regimes", "tests", "verdict", "epochs"):
+        assert found[key] == wanted[key]
+    folds = [[{**fold, "run": None} for fold in each["folds"]] for each in (found, wanted)]
+    assert folds[0] == folds[1]
+
+
+class Cells(Progress):
+    def __init__(self) -> None:
+        self.there: list[str] = []
+
+    def done(self, key, *, fresh) -> None:
+        self.there.append(key)
+
+
+def test_folds_that_are_trained_side_by_side_give_the_same_table(learned):
+    progress = Cells()
+    with LocalWorkers(2, progress.note) as workers:
+        folder = train_walk(learning(), None, runner=Runner(workers, progress))
+    check_same(folder, learned)
+    assert sorted(progress.there) == ["Fold 1 of 3", "Fold 2 of 3", "Fold 3 of 3"]
+
+
+class Elsewhere:
+    """Workers that share no disk with the driver: they keep nothing, and get only what can be sent."""
+
+    def __init__(self, folder=None, until: int = 99) -> None:
+        self.until = until
+
+    def run(self, function, items):
+        for count, item in enumerate(items):
+            assert isinstance(item, FoldCell)
+            if count == self.until:
+                raise KeyboardInterrupt
+            assert {"config.yaml", "walk.json"} <= item.files.keys()
+            yield item, function(item)
+
+
+def test_workers_without_the_drivers_disk_give_the_same_table_and_go_on_where_another_stopped(learned):
+    with pytest.raises(KeyboardInterrupt):
+        train_walk(learning(), None, runner=Runner(Elsewhere(until=1)), remote=True)
+    (folder,) = (
+        walk for walk in map(RunFolder, learned.path.parent.glob("*-walk-s0")) if walk != learned
+        and read_walk(walk).status == "running" and json.loads(walk.file("walk.json").read_text())["design"]
+        ["training"]["epochs"] == 2
+    )  # fmt: skip
+    # An epoch of the second fold, trained here, is sent along.
+    cut = Notes()
+    cut.epoch_done = lambda state: (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        resume_walk(folder, cut)
+    assert cut.folds[0].startswith("Fold 2 of 3")
+    cell = FoldCell(1, folder.path, None)
+    sent = FoldStore(folder, remote=True).hand_out(cell)
+    assert "fold-001/resume.pt" in sent.files
+    resume_walk(folder, None, runner=Runner(Elsewhere()), remote=True)
+    check_same(folder, learned)
+
+
+class Killed(Watcher):
+    """Ends its process without a word at one moment."""
+
+    def __init__(self, moment: str) -> None:
+        self.moment, self.fold = moment, 0
+
+    def note(self, text) -> None:
+        self.fold += text.startswith("Fold ")
+        if self.moment == "before the first fold" and self.fold == 1:
+            die()
+
+    def epoch_done(self, state) -> None:
+        if self.moment == "between two epochs" and self.fold == 2:
+            die()
+
+
+def die(*_) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def train_and_die(runs: str, moment: str) -> None:
+    os.environ["QHQ_RUNS_DIR"] = runs
+    if moment == "before they are put together":
+        walk_study.pool = die
+    train_walk(learning(), Killed(moment))
+
+
+@pytest.mark.parametrize(
+    "moment", ["before the first fold", "between two epochs", "before they are put together"]
+)
+def test_a_walk_that_was_killed_goes_on_to_the_same_table(learned, tmp_path, monkeypatch, moment):
+    process = multiprocessing.get_context("spawn").Process(target=train_and_die, args=(str(tmp_path), moment))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    monkeypatch.setenv("QHQ_RUNS_DIR", str(tmp_path))
+    (folder,) = (RunFolder(path) for path in tmp_path.glob("*-walk-s0"))
+    assert read_walk(folder).status == "running"
+    on = Notes()
+    resume_walk(folder, on)
+    check_same(folder, learned)
+    left = {"before the first fold": 3, "between two epochs": 2, "before they are put together": 0}[moment]
+    assert len(on.folds) == left
+    looks = [line for line in (tmp_path / "looks.jsonl").read_text().splitlines() if line]
+    assert len(looks) == 1
+
+
+def test_regimes_share_the_windows_out_and_are_told_in_the_text(learned):
+    record = read_walk(learned)
+    assert sum(each.windows for each in record.regimes) == len(forecasts(learned))
+    errors = [each.mae * each.windows for each in record.regimes]
+    assert_allclose(sum(errors) / len(forecasts(learned)), record.tested().test.mae)
+    by_regime = record.to_dict()["metrics"]["intervals"]["coverage"][0]["by_regime"]
+    assert {name: part["count"] for name, part in by_regime.items()} == {
+        each.regime: each.windows for each in record.regimes
+    }
+    titles = [getattr(part, "title", "") for part in _people(record, "here")]
+    assert any("input rows moved" in str(title) for title in titles)
+
+
+def test_a_walk_of_an_earlier_version_has_no_regimes_and_is_shown(walk):
+    content = json.loads(walk.file("walk.json").read_text())
+    del content["regimes"]
+    record = read_walk(walk).without("regimes")
+    assert record.regimes == []
+    assert record.tested().test.mae == content["metrics"]["test"]["mae"]
+    assert all("input rows moved" not in str(getattr(part, "title", "")) for part in _people(record, "here"))
+
+
+@pytest.fixture(scope="module")
+def closes():
+    panel = load_panel(config().data)
+    dates = panel.dates.astype("datetime64[D]")
+    return pd.DataFrame({"symbol": "AAPL", "date": dates, "adj_close": panel.column("adj_close")})
+
+
+@pytest.mark.parametrize("folds", [8, 20])
+def test_no_fold_sees_its_future_and_every_session_is_forecast_once(closes, folds, tmp_path, monkeypatch):
+    """Absurd rows after a fold's block move neither its weights nor its forecasts."""
+    monkeypatch.setenv("QHQ_RUNS_DIR", str(tmp_path))
+    path = tmp_path / "closes.csv"
+    closes.to_csv(path, index=False)
+
+    def of(**split) -> ExperimentConfig:
+        own = learning(folds=folds, **split).model_dump(mode="json", exclude_unset=True)
+        own["data"] = {**own["data"], "path": str(path), "source": "csv", "symbols": None}
+        return ExperimentConfig.model_validate(own)
+
+    walk = train_walk(of(), Watcher())
+    table = forecasts(walk)
+    sessions = closes["date"].astype(str).to_list()
+    assert table["date"].to_list() == sessions[-round(0.2 * len(sessions)) :]
+    rows = read_walk(walk).folds
+    assert len(rows) == folds
+    rng = np.random.default_rng(folds)
+    for number in (0, folds // 2, folds - 2):
+        absurd = closes.copy()
+        later = absurd["date"] > rows[number].last
+        absurd.loc[later, "adj_close"] *= np.exp(rng.normal(0, 0.5, later.sum()))
+        absurd.to_csv(path, index=False)
+        alone = train_run(of(fold=number), Watcher())
+        fold = find_fold(walk, number)
+        for name in ("predictions.csv", "model.safetensors"):
+            assert (alone.path / name).read_bytes() == (fold.path / name).read_bytes()

@@ -14,15 +14,17 @@ is alive: it learned, and the forecast listens to it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
 
 from qhq.ansatz.program import Ansatz, without_entanglers
-from qhq.data.prepare import Prepared
-from qhq.data.windows import Windows
+from qhq.data.panel import Panel
+from qhq.data.prepare import Prepared, prepare
+from qhq.data.split import folds_of
+from qhq.data.windows import Windows, join_blocks, lay_out
 from qhq.errors import ConfigError
 from qhq.evaluation.baselines.catalogue import fit_all_baselines, suited_baselines
 from qhq.evaluation.baselines.persistence import in_sample_naive_mae, last_value, symbol_scale
@@ -38,7 +40,7 @@ from qhq.models.hybrid import matched_width
 from qhq.models.spec import MOST_HIDDEN, MiddleSpec
 from qhq.seeding import child_generator
 from qhq.studies.runner import Values
-from qhq.studies.runner.reproducible import Fingerprints, one_training
+from qhq.studies.runner.reproducible import Fingerprints, loaded, one_training
 from qhq.training.loop import EpochRecord, Watcher
 
 HYBRID, MLP, TUNED_MLP, FROZEN = "hybrid", "mlp", "mlp_tuned", "frozen"
@@ -210,14 +212,30 @@ def plan_cells(configs: Mapping[str, ExperimentConfig], data: Prepared, seeds: r
     ]
 
 
+def folds_to_train(config: ExperimentConfig, first: Prepared) -> Iterator[Prepared]:
+    """The data of every fold of a walk-forward, oldest first; of a single split that alone.
+
+    Args:
+        config: Whose ``data.split`` names a fold, or walks.
+        first: Prepared from it as it stands: of a walk-forward the first fold.
+    """
+    yield first
+    spec = config.data
+    if spec.split.walks:
+        panel = loaded(spec)
+        for fold in folds_of(lay_out(panel, spec), spec)[1:]:
+            yield prepare(spec.with_fold(fold), panel)
+
+
 def measure_cell(cell: Cell, data: Prepared) -> Values:
-    """Train or fit, and forecast the test split.
+    """Train or fit, and forecast the test split; of a walk-forward in every fold, and its blocks are one.
 
     Returns:
         ``mae``, ``skill``, ``seconds``, and of the test split ``losses``, those that decide, by the first
         loss of the task, one a date; ``other_losses``, the same by the task's other losses, by name (see
         `qhq.evaluation.losses`); and ``bounded``, how many values were taken at a bound. ``validation_loss``
-        is the mean over the dates of the validation split of the loss that decides. Of a variant also
+        is the mean over the dates of the validation split of the loss that decides; of a walk-forward that of
+        the first fold, since later ones are validated on sessions that are tested. Of a variant also
         ``epochs``, ``parameters_middle``, ``parameters_trained``, ``parameters_total``, and of one with a
         circuit what `Activity` has.
 
@@ -226,16 +244,41 @@ def measure_cell(cell: Cell, data: Prepared) -> Values:
     """
     started = time.perf_counter()
     with one_training():
-        values = _baseline(cell.name, data) if cell.seed is None else _variant(cell.config, data)
+        folds = [
+            _baseline(cell.name, each) if cell.seed is None else _variant(cell.config, each)
+            for each in folds_to_train(cell.config, data)
+        ]
+        values = _judge(data, folds)
+        if cell.seed is not None:
+            values |= _over_folds([fold.facts for fold in folds])
     return {**values, "seconds": round(time.perf_counter() - started, 3)}
 
 
-def _baseline(name: str, data: Prepared) -> Values:
+@dataclass(frozen=True, eq=False)
+class _Forecasts:
+    """What one model, or baseline, forecasts of a test split or block.
+
+    Attributes:
+        windows: Of the test split.
+        found: Forecasts, shape (N, H, K), in the unit of the targets.
+        scale: That of MASE, as `symbol_scale` gives it.
+        validation_loss: Mean over the dates of the validation split of the loss that decides.
+        facts: Of a model: epochs, sizes and what its circuit did.
+    """
+
+    windows: Windows
+    found: Array
+    scale: Array
+    validation_loss: float
+    facts: Values
+
+
+def _baseline(name: str, data: Prepared) -> _Forecasts:
     forecaster = fit_all_baselines(Setting.of(data), [name])[name]
-    return _judge(data, lambda windows, _: forecaster(windows))
+    return _forecast(data, lambda windows, _: forecaster(windows))
 
 
-def _variant(config: ExperimentConfig, data: Prepared) -> Values:
+def _variant(config: ExperimentConfig, data: Prepared) -> _Forecasts:
     experiment = open_on_data(config, data)
     # As before every training: a gradient that is not the circuit's own would make this cell worthless.
     pass_parity_gate(experiment)
@@ -247,16 +290,17 @@ def _variant(config: ExperimentConfig, data: Prepared) -> Values:
         scaled, _ = forecast_scaled(experiment, experiment.open_executor(stream), windows)
         return data.scaler.to_price(scaled, windows)
 
-    values = {**_judge(data, forecast), "epochs": state.epoch, **_sizes(experiment)}
+    made = _forecast(data, forecast)
+    facts = {"epochs": state.epoch, **_sizes(experiment)}
     if experiment.model.quantum is not None:
         activity = measure_activity(experiment, data.test, first, state.history)
         findings = doctor.record(state)["findings"]
-        values |= activity.to_dict([each["code"] for each in findings if each["severity"] == "error"])
-    return values
+        facts |= activity.to_dict([each["code"] for each in findings if each["severity"] == "error"])
+    return replace(made, facts=facts)
 
 
-def _judge(data: Prepared, forecast: Callable[[Windows, str], Array]) -> Values:
-    """Errors on the test split, and the loss on the validation split.
+def _forecast(data: Prepared, forecast: Callable[[Windows, str], Array]) -> _Forecasts:
+    """Forecasts of the test split, and the loss on the validation split.
 
     Args:
         data: Of the study.
@@ -266,9 +310,21 @@ def _judge(data: Prepared, forecast: Callable[[Windows, str], Array]) -> Values:
     # The validation split itself, also where a leak that was switched on makes early stopping look elsewhere.
     validation, known = data.splits.validation.windows, in_sample_naive_mae(data.train)
     seen = task_losses(validation, {"": forecast(validation, "validation")}, symbol_scale(validation, known))
+    loss = float(seen.by_name[seen.primary][""].mean())
     found, scale = forecast(data.test, "test"), symbol_scale(data.test, known)
-    losses = task_losses(data.test, {"": found}, scale)
-    metrics = score_windows(data.test, found, last_value(data.test), scale)
+    return _Forecasts(data.test, found, scale, loss, {})
+
+
+def _judge(data: Prepared, folds: Sequence[_Forecasts]) -> Values:
+    """Errors on the test split: of a walk-forward on all blocks, as if they were one."""
+    windows, found, scale = folds[0].windows, folds[0].found, folds[0].scale
+    if len(folds) > 1:
+        windows, order = join_blocks(_whole(data), [fold.windows for fold in folds])
+        found, scale = (
+            np.concatenate([getattr(fold, name) for fold in folds])[order] for name in ("found", "scale")
+        )
+    losses = task_losses(windows, {"": found}, scale)
+    metrics = score_windows(windows, found, last_value(windows), scale)
     return {
         "mae": metrics.mae,
         "skill": metrics.skill,
@@ -277,8 +333,26 @@ def _judge(data: Prepared, forecast: Callable[[Windows, str], Array]) -> Values:
             name: each[""].tolist() for name, each in losses.by_name.items() if name != losses.primary
         },
         "bounded": sum(losses.bounded.values()),
-        "validation_loss": float(seen.by_name[losses.primary][""].mean()),
+        "validation_loss": folds[0].validation_loss,
     }
+
+
+def _whole(data: Prepared) -> Panel:
+    """All rows of the data, which `prepare` keeps."""
+    assert data.panel is not None
+    return data.panel
+
+
+def _over_folds(facts: Sequence[Values]) -> Values:
+    """Facts of all models of one seed as those of one: a circuit is alive if that of every fold is."""
+    values = dict(facts[0])
+    values["epochs"] = sum(each["epochs"] for each in facts)
+    if "alive" in values:
+        values["moved"] = max(each["moved"] for each in facts)
+        values["alive"] = min(each["alive"] for each in facts)
+        values |= {key: float(np.mean([each[key] for each in facts])) for key in ("gradient", "share")}
+        values["findings"] = sorted({code for each in facts for code in each["findings"]})
+    return values
 
 
 def _sizes(experiment: Experiment) -> Values:

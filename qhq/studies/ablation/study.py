@@ -26,9 +26,10 @@ from qhq.ansatz.program import Ansatz
 from qhq.ansatz.stored import fingerprint
 from qhq.data.caveat import tell_rows
 from qhq.data.load import describe_source
-from qhq.data.prepare import Prepared
+from qhq.data.prepare import Prepared, check_one_scale
 from qhq.data.sources.synthetic import Control, best_skill
 from qhq.data.spec import DataSpec
+from qhq.data.windows import join_blocks
 from qhq.documents import dump_document
 from qhq.evaluation.baselines.catalogue import task_baseline
 from qhq.evaluation.baselines.har import MONTH
@@ -48,6 +49,7 @@ from qhq.studies.ablation.cells import (
     Cell,
     Variants,
     build_variants,
+    folds_to_train,
     measure_cell,
     plan_cells,
     quantum_of,
@@ -67,7 +69,7 @@ from qhq.studies.ablation.verdict import (
 )
 from qhq.studies.comparisons import Measured, call
 from qhq.studies.runner import Outcome, Runner, Store, Study, Values
-from qhq.studies.runner.reproducible import judged_by_symbol, prepared
+from qhq.studies.runner.reproducible import judged_by_symbol, loaded, prepared
 
 _JUDGED = "losses of the task on test and validation"
 """What a cell holds; those of earlier versions hold less, and are measured again in a folder of their own."""
@@ -109,6 +111,8 @@ class Ablation(Study[Cell, AblationRecord]):
         config: The hybrid's.
         seeds: Of each variant.
         folder: Its own.
+        folds: How many models a cell trains: those of a walk-forward, else one.
+        test: Windows that are forecast, of all folds.
     """
 
     def __init__(
@@ -116,6 +120,10 @@ class Ablation(Study[Cell, AblationRecord]):
     ) -> None:
         self.config, self.seeds = config, seeds
         self.ansatz, self.data, self.variants = ansatz, data, variants
+        every = [each.test for each in folds_to_train(config, data)]
+        self.folds, self.test = len(every), every[0]
+        if data.panel is not None and len(every) > 1:
+            self.test, _ = join_blocks(data.panel, every)
         name = f"ablation-{config.name}-{_digest(variants, ansatz, data)}"
         self.folder = RunFolder(runs_dir() / "studies" / name)
         self.store = Store(self.folder.file("cells.jsonl"))
@@ -128,7 +136,7 @@ class Ablation(Study[Cell, AblationRecord]):
         missing = {key: cell for key, cell in missing.items() if key not in self.store.find(missing)}
         # Baselines have nothing that was chosen; each trained model is a look of its own.
         models = sum(cell.seed is not None for cell in missing.values())
-        self.looks = add_look(self.data.test, run=self.folder.name, command="ablate", times=models)
+        self.looks = add_look(self.test, run=self.folder.name, command="ablate", times=models)
         return cells
 
     @staticmethod
@@ -150,6 +158,9 @@ def _open(config: ExperimentConfig, request: AblationRequest) -> Ablation:
     ansatz = build_circuit(quantum_of(config))
     # In a notebook a file may have changed since the last study of the same process.
     data, variants = prepared(config.data, anew=True), build_variants(config, ansatz)
+    if config.data.split.walks:
+        check_one_scale(config.data)
+        loaded(config.data, anew=True)
     seeds = range(config.seed, config.seed + request.seeds)
     study = Ablation(config, seeds, ansatz, data, variants)
     with writable(study.folder.path):
@@ -165,6 +176,8 @@ def _digest(variants: Variants, ansatz: Ansatz, data: Prepared) -> str:
     configs = [each.model_dump_json(exclude={"name", "seed"}) for each in variants.configs.values()]
     content = [*configs, fingerprint(ansatz), data.fingerprint, __version__]
     content += [*judged_by_symbol(data.test), _JUDGED]
+    # Earlier versions trained the first fold of a walk-forward alone.
+    content += ["every fold"] if variants.configs[HYBRID].data.split.walks else []
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
 
 
@@ -178,10 +191,10 @@ def _summary(study: Ablation, found: dict[str, list[Values]]) -> AblationRecord:
     left_out = dict(study.variants.left_out)
     if TUNED_MLP not in measured:
         left_out[TUNED_MLP] = "the width that matches the circuit is the best on the validation split"
-    cut, ansatz = study.data.test.cut, study.ansatz
+    cut, ansatz = study.test.cut, study.ansatz
     if is_volatility(cut) and cut.window < MONTH:
         left_out["har"] = f"it reads {MONTH} rows, and data.window is {cut.window}: lengthen it"
-    rivals, loss = choose_rivals(measured), loss_names(study.data.test)[0]
+    rivals, loss = choose_rivals(measured), loss_names(study.test)[0]
     always = always_compared(task_baseline(cut))
     comparisons = compare_rows(measured, cut.horizon, rivals, always)
     others = compare_by_other_losses(measured, cut.horizon)
@@ -196,7 +209,8 @@ def _summary(study: Ablation, found: dict[str, list[Values]]) -> AblationRecord:
         "leaks": list(study.data.caveat.leaks),
         "data_notes": tell_rows(study.data.quarantine, study.data.doubts, study.data.notes),
         "seeds": list(study.seeds),
-        "windows": len(study.data.test),
+        "folds": study.folds,
+        "windows": len(study.test),
         "dates": comparisons[0].dates,
         "target": ", ".join(cut.targets),
         "circuit_weights": ansatz.num_weights,

@@ -16,6 +16,8 @@ import numpy as np
 
 from qhq import __version__
 from qhq.ansatz.stored import fingerprint
+from qhq.data.load import load_panel
+from qhq.data.panel import Panel
 from qhq.data.prepare import Prepared, prepare
 from qhq.data.spec import DataSpec
 from qhq.data.windows import Windows
@@ -124,6 +126,26 @@ def prepared(spec: DataSpec, *, anew: bool = False) -> Prepared:
         _prepared.cache_clear()
     # By its JSON: a spec may hold lists and mappings, which have no hash.
     return _prepared(spec.model_dump_json())
+
+
+def loaded(spec: DataSpec, *, anew: bool = False) -> Panel:
+    """Load a panel, once for all folds that a process trains one after another.
+
+    Args:
+        spec: What is asked for; of a walk-forward, whichever fold.
+        anew: Whether files may have changed since this process last looked.
+
+    Raises:
+        DataError: As of `load_panel`.
+    """
+    if anew:
+        _loaded.cache_clear()
+    return _loaded(spec.with_fold(0).model_dump_json())
+
+
+@lru_cache(maxsize=1)
+def _loaded(spec: str) -> Panel:
+    return load_panel(DataSpec.model_validate_json(spec))
 
 
 # A stage of a sweep may vary the data, but each entry holds a whole panel with its windows.

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import io
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from qhq.data.panel import IntArray, Panel
 from qhq.data.split import Splits, split_panel
-from qhq.data.windows import Cut, Windows
+from qhq.data.windows import Windows, join_blocks
 from qhq.errors import DataError
 from qhq.evaluation.baselines.catalogue import BASELINES
 from qhq.evaluation.baselines.persistence import in_sample_naive_mae, symbol_scale
@@ -79,22 +78,6 @@ def fold_name(number: int) -> str:
     return f"fold-{number:03d}"
 
 
-def together(walk: Walk, blocks: list[Windows]) -> tuple[Windows, Any]:
-    """All windows of some blocks as windows of the whole panel, and the order that sorts the blocks so."""
-    panel, cut = walk.laid_out, Cut.of(walk.config.data)
-    first = panel.dates.min()
-
-    def place(code: Any, dates: Any) -> Any:
-        # One number a symbol and day: a million days are 2,700 years.
-        return code.astype(np.int64) * 10**6 + (dates - first).astype(np.int64)
-
-    rows = place(panel.code, panel.dates)
-    asked = np.concatenate([place(each.code, each.dates[:, 0]) for each in blocks])
-    starts = np.searchsorted(rows, asked) - cut.window
-    order = np.argsort(starts, kind="stable")
-    return Windows(panel, starts[order], cut), order
-
-
 @dataclass(frozen=True, eq=False)
 class Pooled:
     """The forecasts of all folds as those of one split.
@@ -145,7 +128,7 @@ def pool(walk: Walk) -> Pooled:
                 epochs=record.epochs,
             )
         )
-    windows, order = together(walk, blocks)
+    windows, order = join_blocks(walk.laid_out, blocks)
     # A fold whose validation split is short has no intervals.
     shared = [name for name in tables[0] if all(name in table for table in tables)]
     whole = {name: np.concatenate([table[name] for table in tables])[order] for name in shared}

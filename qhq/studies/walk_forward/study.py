@@ -14,7 +14,6 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 
 from qhq.ansatz.stored import fingerprint as name_circuit
@@ -22,12 +21,10 @@ from qhq.ansatz.stored import save_ansatz, settle
 from qhq.backends.registry import find_backend, kind_of
 from qhq.data.caveat import tell_rows
 from qhq.data.load import load_panel
-from qhq.data.panel import Panel
 from qhq.data.plausibility import find_leaks
-from qhq.data.prepare import fingerprint, prepare, protocol_of
-from qhq.data.spec import DataSpec
+from qhq.data.prepare import check_one_scale, fingerprint, prepare
 from qhq.data.split import folds_of, split_panel
-from qhq.data.windows import lay_out
+from qhq.data.windows import join_blocks, lay_out
 from qhq.documents import dump_document
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import ExperimentConfig, load_config
@@ -52,8 +49,8 @@ from qhq.runs.run_folder import (
     writable,
 )
 from qhq.studies.runner import Outcome, Progress, Runner, Store, Study, Values
-from qhq.studies.runner.reproducible import Fingerprints, one_training
-from qhq.studies.walk_forward.pooled import Walk, fold_name, pool, pooled_record, together
+from qhq.studies.runner.reproducible import Fingerprints, loaded, one_training
+from qhq.studies.walk_forward.pooled import Walk, fold_name, pool, pooled_record
 from qhq.training.loop import Watcher
 
 _OPENED_FROM = ("config.yaml", "circuit.qpy", COPY, WALK)
@@ -112,7 +109,9 @@ class WalkForward(Study[FoldCell, WalkRecord]):
         record = read_walk(self.walk.folder)
         if record.looks is None:
             every = [self.walk.splits(number).test.windows for number in self.walk.folds]
-            looks = add_look(together(self.walk, every)[0], run=self.walk.folder.name, command="train")
+            looks = add_look(
+                join_blocks(self.walk.laid_out, every)[0], run=self.walk.folder.name, command="train"
+            )
             self.walk.folder.write_json(WALK, record.updated(looks=looks))
         return [
             FoldCell(number, self.walk.folder.path, seen, watcher=self.watcher) for number in self.walk.folds
@@ -319,12 +318,7 @@ def is_on_device(config: ExperimentConfig) -> bool:
 
 
 def _check(config: ExperimentConfig, runner: Runner | None) -> None:
-    if not protocol_of(config.data).keeps_values:
-        raise ConfigError(
-            "The folds of a walk-forward must have one scale to be put together",
-            got="leak last_symbol_inverts, which gives each fold a scale of its own",
-            fix="Name one fold with data.split.fold, or leave the leak out",
-        )
+    check_one_scale(config.data)
     if runner is not None and is_on_device(config):
         raise ConfigError(
             "The folds of a walk-forward on a device must be trained one after another, in one process",
@@ -336,7 +330,7 @@ def _check(config: ExperimentConfig, runner: Runner | None) -> None:
 def _go_on(walk: Walk, watcher: Watcher, runner: Runner | None, *, remote: bool) -> RunFolder:
     study = WalkForward(walk, watcher, remote=remote)
     # In a notebook a file may have changed since the last walk of the same process.
-    _panel.cache_clear()
+    loaded(walk.config.data, anew=True)
     with walk.folder.locked():
         try:
             (runner or Runner(progress=_OneAfterAnother(study, watcher))).run(study)
@@ -377,7 +371,7 @@ class _OneAfterAnother(Progress):
 def _train(walk: RunFolder, cell: FoldCell) -> None:
     """Train a fold in its folder, from what the walk's folder holds."""
     config = load_config(str(walk.config))
-    panel = _panel(config.data.model_dump_json())
+    panel = loaded(config.data)
     circuit = None if config.quantum is None else name_circuit(build_circuit(config.quantum))
     cell.seen.match(Fingerprints(fingerprint(panel), circuit))
     fold = RunFolder(walk.file(cell.key))
@@ -391,12 +385,6 @@ def _train(walk: RunFolder, cell: FoldCell) -> None:
         own = config.model_copy(update={"data": config.data.with_fold(cell.number)})
         with fold.locked():
             train_in(fold, own, prepare(own.data, panel), cell.watcher)
-
-
-@lru_cache(maxsize=1)
-def _panel(spec: str) -> Panel:
-    """The panel of a walk, once for all folds of a process."""
-    return load_panel(DataSpec.model_validate_json(spec))
 
 
 def _files_of(folder: Path) -> dict[str, bytes]:
