@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from qhq.ansatz.program import Ansatz
     from qhq.experiment.config import ExperimentConfig
     from qhq.experiment.opening import Experiment
-    from qhq.models.hybrid import HybridForecaster
-    from qhq.models.own import OwnForecaster
+    from qhq.models.features import Forecaster
     from qhq.runs.comparison import RunTable
     from qhq.runs.record import RunRecord, WalkRecord
     from qhq.studies.runner import Runner
@@ -135,7 +134,7 @@ class Run:
         return f"{self.caveat.sentence} {said}" if self.caveat else said
 
     @property
-    def model(self) -> HybridForecaster | OwnForecaster:
+    def model(self) -> Forecaster:
         """The trained model, a torch module on the exact engine; ``model.quantum`` is its quantum layer."""
         return self._experiment.model
 

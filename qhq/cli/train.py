@@ -142,7 +142,12 @@ def _regimes(record: WalkRecord) -> list[Table]:
 
 
 def _summary(record: RunRecord | WalkRecord, path: str) -> str:
-    trained = f"Trained {record.epochs} epoch{'s' if record.epochs != 1 else ''}"
+    from qhq.runs.record import RunRecord
+
+    if isinstance(record, RunRecord) and record.head is not None:
+        trained = f"Fitted a {record.head.kind} head on {record.head.features} features of a window"
+    else:
+        trained = f"Trained {record.epochs} epoch{'s' if record.epochs != 1 else ''}"
     seconds = f"{record.seconds['total']:.1f} s"
     # Without a circuit the backend of the config is asked nothing.
     ending = f" on {record.backend} in {seconds}" if record.quantum else f" in {seconds}, without a circuit"

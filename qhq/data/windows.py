@@ -17,6 +17,7 @@ from qhq.data.columns import KNOWN_TODAY, UNADJUSTED
 from qhq.data.panel import DateArray, FloatArray, IntArray, Mask, Panel
 from qhq.data.spec import DataSpec, Range, Task
 from qhq.errors import DataError
+from qhq.seeding import child_generator
 
 LEAST_OBSERVED = 0.5
 """Share of its input rows that a window with masked gaps must really have."""
@@ -379,3 +380,22 @@ def _on_sessions(panel: Panel, session: IntArray) -> Panel:
     return replace(
         panel, code=panel.code[source], dates=sessions, values=values, segment=panel.segment[source]
     )
+
+
+def spread_subset(windows: Windows, count: int, seed: int) -> Windows:
+    """Draw a seeded subset of windows, stratified by symbol, in their order.
+
+    Args:
+        windows: N of them.
+        count: How many, N at most.
+        seed: Of the draw.
+    """
+    order = child_generator(seed, "samples").permutation(len(windows))
+    code = windows.code[order]
+    # Rank within its symbol, as a share of the symbol: taking the smallest takes equal shares of each.
+    share = np.empty(len(windows))
+    for symbol in np.unique(code):
+        places = np.flatnonzero(code == symbol)
+        share[places] = (np.arange(len(places)) + 0.5) / len(places)
+    chosen = order[np.argsort(share, kind="stable")[:count]]
+    return windows.select(np.sort(chosen))

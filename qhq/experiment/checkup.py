@@ -24,8 +24,11 @@ from qhq.diagnostics.doctor.finding import Diagnosis, Finding
 from qhq.diagnostics.doctor.signs import Background, can_simulate
 from qhq.errors import ConfigError
 from qhq.experiment.config import ExperimentConfig, load_config
-from qhq.experiment.opening import Experiment, build_circuit, check_own_prices, open_design, open_run_design
+from qhq.experiment.features import fit_features
+from qhq.experiment.opening import Experiment, check_own_prices, open_design, open_run_design, program_of
 from qhq.experiment.plausibility import doubt_data, read_doubts
+from qhq.models.features import FeatureForecaster
+from qhq.models.spec import FeaturesSpec
 from qhq.runs.record import OTHER_RUN, Json, RunRecord
 from qhq.runs.run_folder import FINISHED, RunFolder, find_run, is_run
 from qhq.training.checkpoint import load_state, load_weights
@@ -90,7 +93,7 @@ def examine_subject(reference: str | None, overrides: Sequence[str] = ()) -> Exa
             record = folder.read_record()
             which = "" if _keeps_training(record) else f", {_which_weights(folder)}"
             doubts = read_doubts(record.plausibility)
-            found, subject = examine_run(folder), f"run {folder.name}{which}"
+            found, subject = examine_run(folder), f"run {folder.name}{which}{_without_gradients(config)}"
             return Examination(subject, config.data.caveat, found, doubts, config.quantum is not None)
         reference = str(folder.config)
         check_own_prices(folder, overrides)
@@ -107,6 +110,13 @@ def examine_subject(reference: str | None, overrides: Sequence[str] = ()) -> Exa
     return examine_design(config)
 
 
+def _without_gradients(config: ExperimentConfig) -> str:
+    """What does not apply to a model of frozen features, for people."""
+    if not isinstance(config.model, FeaturesSpec):
+        return ""
+    return ". Its circuit is frozen and its head is fitted: checks of gradients and plateaus do not apply"
+
+
 def examine_design(config: ExperimentConfig) -> Examination:
     """Look thoroughly at the model that a config describes, with the weights that it would begin with.
 
@@ -114,9 +124,9 @@ def examine_design(config: ExperimentConfig) -> Examination:
         QHQError: If the prices, the circuit or the model cannot be had.
     """
     # With the drawn weights, with which training begins: at its baseline the model forecasts a constant.
-    experiment = open_design(config, at_baseline=False)
+    experiment = _with_head(open_design(config, at_baseline=False))
     diagnosis, doubts = _examine(experiment, initial=None, epochs=0), doubt_data(experiment.data, config.data)
-    subject = f"config {config.name}, before training"
+    subject = f"config {config.name}, before training{_without_gradients(config)}"
     return Examination(subject, config.data.caveat, diagnosis, doubts, config.quantum is not None)
 
 
@@ -133,7 +143,10 @@ def examine_run(folder: RunFolder) -> Diagnosis:
     epochs = _epochs_of(record) if record.status == FINISHED else 0
     trained = folder.resume.exists() or _keeps_training(record)
     if not trained:
-        return _examine(open_run_design(folder, at_baseline=False), initial=None, epochs=0)
+        experiment = open_run_design(folder, at_baseline=False)
+        # Of a finished run a head of zeros is what validation chose.
+        experiment = experiment if record.status == FINISHED else _with_head(experiment)
+        return _examine(experiment, initial=None, epochs=0)
     experiment = open_run_design(folder)
     model, identity = experiment.model, experiment.identity()
     initial = _copy(model.state_dict())
@@ -144,6 +157,14 @@ def examine_run(folder: RunFolder) -> Diagnosis:
         model.load_state_dict(state.model)
         epochs = state.epoch
     return _examine(experiment, initial=initial, epochs=epochs)
+
+
+def _with_head(experiment: Experiment) -> Experiment:
+    """Fit the head of a model of features on the exact engine: without one the forecast is a constant."""
+    if isinstance(experiment.model, FeatureForecaster) and _is_small(experiment.ansatz):
+        ansatz = experiment.ansatz
+        fit_features(experiment, None if ansatz is None else StatevectorExecutor(ansatz))
+    return experiment
 
 
 def _keeps_training(record: RunRecord) -> bool:
@@ -167,6 +188,8 @@ def _epochs_of(record: RunRecord) -> int:
 
 
 def _examine(experiment: Experiment, *, initial: dict[str, Tensor] | None, epochs: int) -> Diagnosis:
+    if isinstance(experiment.model, FeatureForecaster):
+        epochs = 0  # nothing was to move
     train = experiment.data.train
     most = SAMPLES if _is_small(experiment.ansatz) else FEW_SAMPLES
     samples = experiment.samples(train.select(_spread_rows(len(train), most)))
@@ -186,7 +209,10 @@ def _wide(config: ExperimentConfig, qubits: int) -> Ansatz:
     """The config's circuit at another width."""
     if config.quantum is None:
         raise ConfigError("There must be a circuit to widen", got="quantum: null", fix="Name an ansatz")
-    return build_circuit(config.quantum.model_copy(update={"qubits": qubits}))
+    quantum = config.quantum.model_copy(update={"qubits": qubits})
+    wide = program_of(config.model_copy(update={"quantum": quantum}))
+    assert wide is not None
+    return wide
 
 
 class Doctor(Watcher):
@@ -228,7 +254,7 @@ class Doctor(Watcher):
             circuit=self.experiment.ansatz,
             shots=self.experiment.backend.shots,
             initial=self.initial,
-            epochs=epoch,
+            epochs=0 if isinstance(self.experiment.model, FeatureForecaster) else epoch,
             seed=self.experiment.config.seed,
         )
         with self._on_engine():

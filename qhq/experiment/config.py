@@ -22,7 +22,7 @@ from qhq.errors import ConfigError
 from qhq.files import own_file
 from qhq.limits import MOST_COUNT, MOST_SEED
 from qhq.models.spec import MEMORY as HELD_MODULE
-from qhq.models.spec import Carrier, ModelSpec
+from qhq.models.spec import AnyModelSpec, Carrier, ModelSpec
 from qhq.paths import beside, find_study_file
 from qhq.training.spec import TrainingSpec
 
@@ -156,7 +156,7 @@ class ExperimentConfig(Spec):
     backend: str = "aer"
     data: DataSpec = DataSpec()
     quantum: QuantumSpec | None = QuantumSpec()
-    model: ModelSpec = ModelSpec()
+    model: AnyModelSpec = ModelSpec()
     training: TrainingSpec = TrainingSpec()
     intervals: IntervalKind = "split"
 

@@ -29,9 +29,11 @@ from qhq.documents import read_plain
 from qhq.errors import BackendError, ConfigError, DataError
 from qhq.experiment.config import MEMORY, ExperimentConfig, QuantumSpec, load_config
 from qhq.limits import require_memory
-from qhq.models.hybrid import HybridForecaster, Shape, build_model
-from qhq.models.own import OwnForecaster, build_own
+from qhq.models.features import FeatureForecaster, Forecaster, build_features, projected
+from qhq.models.hybrid import Shape, build_model
+from qhq.models.own import build_own
 from qhq.models.program import Program, read_program
+from qhq.models.spec import FeaturesSpec
 from qhq.quantum.layer import QuantumLayer
 from qhq.runs.record import OTHER_RUN, RunRecord
 from qhq.runs.run_folder import FAILED, FINISHED, RunFolder
@@ -58,7 +60,7 @@ class Experiment:
     data: Prepared
     ansatz: Ansatz | None
     backend: BackendSpec
-    model: HybridForecaster | OwnForecaster
+    model: Forecaster
     design: dict[str, Any] | None = None
     program: Program | None = None
 
@@ -143,7 +145,8 @@ def open_on_data(config: ExperimentConfig, data: Prepared) -> Experiment:
     Raises:
         QHQError: If circuit, model or backend cannot be had.
     """
-    ansatz = None if config.quantum is None else settle(build_circuit(config.quantum))
+    ansatz = program_of(config)
+    ansatz = None if ansatz is None else settle(ansatz)
     return _on_training_backend(config, data, ansatz, find_backend(config.backend))
 
 
@@ -158,9 +161,22 @@ def open_design(config: ExperimentConfig, *, at_baseline: bool = True) -> Experi
     Raises:
         QHQError: If the prices, the circuit or the model cannot be had.
     """
-    ansatz = None if config.quantum is None else build_circuit(config.quantum)
+    ansatz = program_of(config)
     data, backend = prepare(config.data), find_backend(config.backend)
     return _on_engine(config, data, ansatz, backend, at_baseline=at_baseline)
+
+
+def program_of(config: ExperimentConfig) -> Ansatz | None:
+    """The circuit of a config with the observables that its model reads; None without one.
+
+    Raises:
+        ConfigError: As `build_circuit`.
+    """
+    if config.quantum is None:
+        return None
+    ansatz = build_circuit(config.quantum)
+    reads_all = isinstance(config.model, FeaturesSpec) and config.model.observables == "projected"
+    return projected(ansatz) if reads_all else ansatz
 
 
 def build_circuit(spec: QuantumSpec) -> Ansatz:
@@ -419,42 +435,37 @@ def _assemble(
         # Frozen after it is drawn, so that the weights are those of the trained variant with the same seed.
         layer.requires_grad_(not _is_frozen(config))
     seed, dtype = child_seed(config.seed, "model"), DTYPES[config.training.dtype]
+    shape, scaling = _shape(config, data), ansatz.angle_scaling if ansatz else "pi_tanh"
     # A scaled 0 is the baseline itself (the last value, or Black-Scholes) unless it is some level.
     at_zero = at_baseline and not data.scaler.level
-    model: HybridForecaster | OwnForecaster
-    if program is not None:
-        shape = _shape(config, data)
-        _check_point(config, shape)
+    model: Forecaster
+    if isinstance(config.model, FeaturesSpec):
+        _check_point(config, shape, "A head that is fitted")
+        model = build_features(config.model, shape, quantum=layer, angle_scaling=scaling, seed=seed)
+    elif program is not None:
+        _check_point(config, shape, "A module of one's own")
         model = build_own(
-            config.model,
-            program,
-            shape,
-            quantum=layer,
-            seed=seed,
-            dtype=dtype,
-            at_zero=at_zero,
+            config.model, program, shape, quantum=layer, seed=seed, dtype=dtype, at_zero=at_zero
         )
     else:
         model = build_model(
-            config.model,
-            _shape(config, data),
-            quantum=layer,
-            angle_scaling=ansatz.angle_scaling if ansatz else "pi_tanh",
-            seed=seed,
-            at_zero=at_zero,
+            config.model, shape, quantum=layer, angle_scaling=scaling, seed=seed, at_zero=at_zero
         )
-    return Experiment(config, data, ansatz, backend, model.to(dtype), program=program)
+    experiment = Experiment(config, data, ansatz, backend, model.to(dtype), program=program)
+    if isinstance(model, FeatureForecaster) and len(data.train):  # a run on other data has its own
+        model.project(experiment.latent(data.train), seed)
+    return experiment
 
 
-def _check_point(config: ExperimentConfig, shape: Shape) -> None:
-    """Refuse a distribution of a module of one's own, which gives one value a target.
+def _check_point(config: ExperimentConfig, shape: Shape, what: str) -> None:
+    """Refuse a distribution of ``what`` gives one value a target.
 
     Raises:
         ConfigError: If the loss has several.
     """
     if shape.values > 1:
         raise ConfigError(
-            "A module of one's own must be trained for a point forecast",
+            f"{what} must be trained for a point forecast",
             got=f"training.loss {config.training.loss}, which has {shape.values} values a target",
             fix="Take training.loss mse, mae or huber",
         )

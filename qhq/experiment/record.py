@@ -240,12 +240,13 @@ def evaluate_validation(experiment: Experiment) -> Evaluation:
     return evaluate(experiment, executor, experiment.data.validation)
 
 
-def validation_record(evaluation: Evaluation, state: TrainingState) -> Validation:
+def validation_record(evaluation: Evaluation, state: TrainingState, *, fitted: bool = False) -> Validation:
     """Metrics of the kept weights beside those of the last value and the other baselines.
 
     Args:
         evaluation: Of the validation split, with the weights that were kept.
         state: At the end of the training.
+        fitted: Whether there was no training but the fit of a head.
     """
     windows, naive = evaluation.windows, evaluation.naive
     name = task_baseline(windows.cut)
@@ -270,6 +271,7 @@ def validation_record(evaluation: Evaluation, state: TrainingState) -> Validatio
         # be a millionth of a cent.
         "is_baseline": bool(np.allclose(evaluation.forecast, rival, rtol=1e-6, atol=0.0)),
         "better": own is not None and other is not None and own < other * (1 - 1e-9),
+        **({"fitted": True} if fitted else {}),
     }
     record = Validation.model_validate(content)
     return record.updated(verdict=say_validation(record))

@@ -32,6 +32,7 @@ from qhq.evaluation.metrics import largest_share
 from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.evaluate import evaluate, prediction_intervals, predictions_csv
+from qhq.experiment.features import FeatureFit, chosen, fit_features
 from qhq.experiment.opening import Experiment, open_experiment, open_on_data, open_run_experiment, shot_seed
 from qhq.experiment.plausibility import (
     add_doubts,
@@ -51,6 +52,7 @@ from qhq.experiment.record import (
 )
 from qhq.experiment.words import say_test
 from qhq.files import reserving, write_atomically
+from qhq.models.features import FeatureForecaster
 from qhq.models.program import Program
 from qhq.runs.looks import add_look
 from qhq.runs.record import Json, Plausibility
@@ -278,19 +280,22 @@ def _train_and_test(
 ) -> None:
     _warn_of_weights(experiment, watcher)
     with watch.phase("train"):
-        state, findings = _train(folder, experiment, watcher)
+        state, findings, head = _train(folder, experiment, watcher)
     # Before the split is looked at: a run that is killed while it is evaluated has looked as well.
     looks = None if command is None else add_look(experiment.data.test, run=folder.name, command=command)
     with watch.phase("eval"):
         chosen_on = evaluate_validation(experiment)
-        validation = validation_record(chosen_on, state)
-        evaluation = evaluate(experiment, experiment.open_executor("test"), experiment.data.test)
+        validation = validation_record(chosen_on, state, fitted=head is not None)
+        evaluation = evaluate(
+            experiment, experiment.open_executor("test"), chosen(experiment, experiment.data.test)
+        )
         intervals = prediction_intervals(
             experiment.config.intervals, experiment.data.train, chosen_on, evaluation
         )
     folder.write_text("predictions.csv", predictions_csv(evaluation, intervals.ends, experiment.data.caveat))
     design = folder.read_record()
     results = result_record(experiment, state, evaluation, intervals, watch)
+    results |= {} if head is None else {"head": head}
     record = design.updated(
         status=FINISHED, **results, validation=validation.to_dict(), doctor=findings, looks=looks
     )
@@ -310,15 +315,29 @@ def _judge_skill(experiment: Experiment, earlier: Plausibility, watcher: Watcher
     return plausibility
 
 
-def _train(folder: RunFolder, experiment: Experiment, watcher: Watcher) -> tuple[TrainingState, Json]:
-    """Train, and say what the doctor found at the end of it."""
-    trainer, identity = open_trainer(experiment), experiment.identity()
+def _train(
+    folder: RunFolder, experiment: Experiment, watcher: Watcher
+) -> tuple[TrainingState, Json, Json | None]:
+    """Train, and say what the doctor found at the end of it, and of a head that was fitted how."""
+    identity = experiment.identity()
+    if isinstance(experiment.model, FeatureForecaster):
+        fitted = _fit_features(experiment)
+        doctor = Doctor(experiment, experiment.samples(experiment.data.train), watcher)
+        folder.write_text("history.csv", history_csv(fitted.state.history))
+        save_weights(experiment.model, folder.weights, identity)
+        return fitted.state, doctor.record(fitted.state), fitted.record
+    trainer = open_trainer(experiment)
     state = load_state(folder.resume, identity) if folder.resume.exists() else trainer.initial_state()
     doctor = Doctor(experiment, trainer.train, watcher)
     watchers = Watchers([FreshShots(experiment), _Saver(folder, identity), watcher, doctor])
     state = trainer.run(state, watchers)
     save_weights(experiment.model, folder.weights, identity)
-    return state, doctor.record(state)
+    return state, doctor.record(state), None
+
+
+def _fit_features(experiment: Experiment) -> FeatureFit:
+    layer = experiment.model.quantum
+    return fit_features(experiment, None if layer is None else layer.neural_network.executor)
 
 
 class _Saver(Watcher):
@@ -339,6 +358,8 @@ def fit(experiment: Experiment, watcher: Watcher) -> TrainingState:
     Raises:
         QHQError: If the loss stops being a finite number, or the backend fails.
     """
+    if isinstance(experiment.model, FeatureForecaster):
+        return _fit_features(experiment).state
     trainer = open_trainer(experiment)
     return trainer.run(trainer.initial_state(), Watchers([FreshShots(experiment), watcher]))
 

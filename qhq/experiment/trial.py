@@ -18,7 +18,8 @@ from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.evaluate import forecast_scaled
 from qhq.experiment.opening import Experiment, open_on_data
 from qhq.experiment.record import Stopwatch
-from qhq.experiment.run import FreshShots, open_trainer, pass_parity_gate, write_design
+from qhq.experiment.run import FreshShots, fit, open_trainer, pass_parity_gate, write_design
+from qhq.models.features import FeatureForecaster
 from qhq.runs.record import Json
 from qhq.runs.run_folder import FINISHED, RUNNING, RunFolder, now
 from qhq.training.checkpoint import load_state, save_state, save_weights
@@ -60,10 +61,15 @@ def run_trial(folder: RunFolder, config: ExperimentConfig, data: Prepared, until
 
 
 def _train(folder: RunFolder, experiment: Experiment, until: int | None) -> tuple[TrainingState, Json]:
-    trainer, identity = open_trainer(experiment), experiment.identity()
-    state = load_state(folder.resume, identity) if folder.resume.exists() else trainer.initial_state()
-    doctor = Doctor(experiment, trainer.train, Watcher())
-    state = trainer.run(state, Watchers([FreshShots(experiment), doctor]), until)
+    identity = experiment.identity()
+    if isinstance(experiment.model, FeatureForecaster):
+        state = fit(experiment, Watcher())  # whole, whatever the leg: it costs one pass
+        doctor = Doctor(experiment, experiment.samples(experiment.data.train), Watcher())
+    else:
+        trainer = open_trainer(experiment)
+        state = load_state(folder.resume, identity) if folder.resume.exists() else trainer.initial_state()
+        doctor = Doctor(experiment, trainer.train, Watcher())
+        state = trainer.run(state, Watchers([FreshShots(experiment), doctor]), until)
     # Once a leg, not once an epoch as a run does: legs are short, and a killed one is begun again.
     folder.write_text("history.csv", history_csv(state.history))
     save_state(state, folder.resume, identity)

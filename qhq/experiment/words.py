@@ -45,6 +45,11 @@ def say_validation(validation: Validation) -> str:
     name, epoch, untrained = validation.baseline, validation.epoch, validation.untrained_loss
     if epoch == 0 and untrained is not None:
         same = f", which is {_title(name)}" if validation.is_baseline else ""
+        if validation.fitted:
+            return (
+                f"No strength of the head brought the validation loss below {untrained:.4g}, that of a head"
+                f" of zeros, which is kept{same}."
+            )
         return (
             f"Training did not improve on the untrained model: after no epoch was the validation loss below"
             f" {untrained:.4g}. The untrained model is kept{same}."
@@ -60,7 +65,8 @@ def say_validation(validation: Validation) -> str:
         return f"On the validation split {_title(name)} does not err at all; {pair}."
     over = f", averaged over {validation.symbols} symbols" if validation.symbols > 1 else ""
     beside = f"{_beside(own, other, _title(name))}{over}"
-    said = f"On the validation split the error of epoch {epoch} is {beside}"
+    whose = "the fitted head" if validation.fitted else f"epoch {epoch}"
+    said = f"On the validation split the error of {whose} is {beside}"
     if validation.better:
         return f"{said} ({pair})."
     return f"No better than its baseline before any test: {said[0].lower()}{said[1:]} ({pair})."

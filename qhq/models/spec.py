@@ -11,13 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, Tag, model_validator
 
+from qhq.ansatz.encodings import kind_or
 from qhq.ansatz.spec import AngleScalingKind
 from qhq.documents import Spec
 from qhq.errors import ConfigError, nearest
+from qhq.limits import MOST_COUNT, MOST_FACTOR
 from qhq.plugins import all_names, find_point, load_point
 
 if TYPE_CHECKING:
@@ -135,6 +137,7 @@ class ModelSpec(Spec):
     Python file whose ``build(shape, circuit)`` returns the whole model (`qhq.models.own`).
     """
 
+    kind: Literal["hybrid"] = "hybrid"
     recurrent: tuple[RecurrentLayerSpec, ...] = Field((RecurrentLayerSpec(),), min_length=1, max_length=64)
     latent: int = Field(4, ge=1, le=MOST_HIDDEN)
     middle: MiddleSpec | None = None
@@ -175,3 +178,93 @@ class ModelSpec(Spec):
                 f" {'it' if len(others) == 1 else 'them'} out"
             )
         return self
+
+
+class RidgeSpec(Spec):
+    """Ridge regression on standardised features.
+
+    Attributes:
+        strengths: Penalties to choose from, of ``mean((y - f w)^2) + strength |w|^2``.
+    """
+
+    kind: Literal["ridge"] = "ridge"
+    strengths: tuple[float, ...] = Field(
+        (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0), min_length=1, max_length=100
+    )
+
+
+class LassoSpec(Spec):
+    """The lasso on standardised features, which leaves some out.
+
+    Attributes:
+        strengths: Penalties to choose from, as shares of the smallest that leaves every feature out.
+    """
+
+    kind: Literal["lasso"]
+    strengths: tuple[float, ...] = Field((1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3), min_length=1, max_length=100)
+
+
+class BoostingSpec(Spec):
+    """Gradient-boosted regression trees, for each output its own; how many is chosen on validation.
+
+    Attributes:
+        trees: Most trees an output.
+        depth: Of a tree, in splits.
+        learning_rate: Part of a tree that is added.
+        subsample: Part of the windows that a tree is grown on.
+    """
+
+    kind: Literal["boosting"]
+    trees: int = Field(100, ge=1, le=10_000)
+    depth: int = Field(3, ge=1, le=12)
+    learning_rate: float = Field(0.05, gt=0.0, le=1.0)
+    subsample: float = Field(0.5, gt=0.0, le=1.0)
+
+
+HeadSpec = Annotated[
+    Annotated[RidgeSpec, Tag("ridge")]  # without a kind it is this one
+    | Annotated[LassoSpec, Tag("lasso")]
+    | Annotated[BoostingSpec, Tag("boosting")],
+    kind_or("ridge"),
+]
+"""What is fitted on the features of a frozen circuit."""
+
+
+class FeaturesSpec(Spec):
+    """A frozen circuit, and a head that scikit-learn fits on what it gives: forward passes, no gradients.
+
+    Attributes:
+        projection: How the F values of a window become the circuit's I inputs: by principal components of
+            the training windows, each of unit variance (``pca``), by a seeded Gaussian matrix (``random``),
+            or as they are (``none``, where there are I of them).
+        bandwidth: By what the inputs are multiplied before the angle scaling; small angles make features
+            that are nearly linear.
+        observables: Those of the ansatz, or ``projected``: all Pauli operators on one and on two qubits.
+        include_inputs: Whether the head sees the window itself beside the features.
+        head: What is fitted; its strength is chosen on the validation split.
+        samples: Windows of each split that the circuit is run for, a seeded subset; null is all of them. What
+            a device is paid for.
+        latent: Number of inputs where there is no circuit, and ``middle`` is what stands in its place, frozen
+            too, for the classical baseline model; without it the head sees the window alone.
+    """
+
+    file: ClassVar[None] = None
+    """A module of one's own is a model of the other kind."""
+
+    kind: Literal["features"]
+    projection: Literal["pca", "random", "none"] = "pca"
+    bandwidth: float = Field(0.3, gt=0.0, le=MOST_FACTOR)
+    observables: Literal["ansatz", "projected"] = "ansatz"
+    include_inputs: bool = False
+    head: HeadSpec = RidgeSpec()
+    samples: int | None = Field(None, ge=8, le=MOST_COUNT)
+    latent: int = Field(4, ge=1, le=MOST_HIDDEN)
+    middle: MiddleSpec | None = None
+
+
+AnyModelSpec = Annotated[
+    Annotated[ModelSpec, Tag("hybrid")]  # without a kind it is this one
+    | Annotated[FeaturesSpec, Tag("features")],
+    kind_or("hybrid"),
+]
+"""Every model that a config may name."""

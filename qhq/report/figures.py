@@ -23,6 +23,7 @@ from qhq.data.caveat import NO_CAVEAT, Caveat
 from qhq.evaluation.probabilistic import column_of, level_of, pairs
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.files import MOST_TABLE_BYTES, read_regular, replacing
+from qhq.models.spec import FeaturesSpec
 from qhq.runs.record import Quantum, Stage
 from qhq.runs.run_folder import RunFolder, writable
 
@@ -43,6 +44,8 @@ def draw_run_figures(folder: RunFolder, note: Note) -> list[Path]:
         "forecast": lambda: draw_forecasts(read_table(folder.file("predictions.csv"))),
         "model": lambda: _model_of(config, folder),
     }
+    if isinstance(config.model, FeaturesSpec):
+        del drawings["history"]  # a head is fitted once, and a curve of one point shows nothing
 
     def saving(draw: Callable[[], Figure]) -> Callable[[Path], object]:
         return lambda path: save_figure(draw(), path, config.data.caveat)
@@ -247,13 +250,16 @@ def draw_model(
     axes.set(xlim=(0, width), ylim=(-0.3, 2.1), aspect="equal")
     for index, box in enumerate(boxes):
         _draw_box(axes, index, box, arrow=index < len(boxes) - 1)
-    if config.model.skip != "none" and config.model.file is None:
-        _draw_skip(axes, boxes, f"skip: {config.model.skip}")
+    model = config.model
+    if not isinstance(model, FeaturesSpec) and model.skip != "none" and model.file is None:
+        _draw_skip(axes, boxes, f"skip: {model.skip}")
     return figure
 
 
 def model_boxes(config: ExperimentConfig, quantum: Quantum | None) -> list[Box]:
     """Stages of the model in the order of the data."""
+    if isinstance(config.model, FeaturesSpec):
+        return _feature_boxes(config, config.model, quantum)
     model, data = config.model, config.data
     latent = quantum.inputs if quantum else model.latent
     scaling = data.scaling if isinstance(data.scaling, str) else "mixed"
@@ -304,6 +310,26 @@ def _own_boxes(
 
 def _own_box(stage: Stage) -> Box:
     return Box(stage.kind, f"{stage.name}\n{' x '.join(map(str, stage.shape))}", _CLASSICAL)
+
+
+def _feature_boxes(config: ExperimentConfig, model: FeaturesSpec, quantum: Quantum | None) -> list[Box]:
+    """Stages of a model of frozen features; nothing of it trains but the head."""
+    data, middle = config.data, []
+    scaling = data.scaling if isinstance(data.scaling, str) else "mixed"
+    if quantum:
+        name = config.quantum.ansatz if config.quantum else ""
+        middle = [
+            Box("angles", f"{model.projection}\n{quantum.angle_scaling}", _CLASSICAL),
+            Box("frozen circuit", f"{name}\n{quantum.qubits} qubits, {quantum.outputs} features", _QUANTUM),
+        ]
+    elif model.middle is not None:
+        middle = [Box("frozen MLP", f"{model.middle.outputs} features", _CLASSICAL)]
+    return [
+        Box("window", f"{data.window} x {len(data.features)}\n{scaling} scaling", _DATA),
+        *middle,
+        Box("head", model.head.kind, _CLASSICAL),
+        Box("forecast", f"{data.horizon} x {', '.join(data.targets)}", _DATA),
+    ]
 
 
 def _after(activation: str) -> str:

@@ -209,6 +209,7 @@ class Validation(Record):
             then averaged.
         is_baseline: Whether the model forecasts the same as the baseline.
         better: Whether its error is below the baseline's.
+        fitted: Whether the weights are those of a head that was fitted, and of no epoch.
     """
 
     epoch: Count
@@ -222,6 +223,7 @@ class Validation(Record):
     relative: dict[Text, Number | None]
     is_baseline: bool
     better: bool
+    fitted: bool = False
     verdict: str | None = None
 
     @model_validator(mode="after")
@@ -428,6 +430,34 @@ def no_results(record: _Trained, keys: str) -> ConfigError:
     )
 
 
+class HeadCandidate(Record):
+    """A head of one strength, or of one number of trees, and its losses; scaled."""
+
+    strength: Number
+    train_loss: Number
+    validation_loss: Number
+
+
+class HeadFit(Record):
+    """The head on a frozen circuit's features.
+
+    Attributes:
+        kind: ``ridge``, ``lasso`` or ``boosting``.
+        chosen: What was chosen on validation, ``strength`` or ``trees``, and ``strength`` the choice.
+        kept: Whether it is better than no head; if not, the model forecasts its baseline.
+        features: Values that it sees of a window.
+        windows: Windows of each split that the circuit was run for.
+    """
+
+    kind: Text
+    chosen: Text
+    strength: Number
+    kept: bool
+    features: Count
+    windows: dict[Text, Count] = {}
+    candidates: list[HeadCandidate] = []
+
+
 class RunRecord(_Trained):
     """``run.json``: the design of a run from its first moment on, its results once it is finished.
 
@@ -441,6 +471,7 @@ class RunRecord(_Trained):
         validation_losses: Of a trial.
         module: SHA-256 of the file that builds a module of one's own, or the name of one in memory.
         stages: Of such a module, in the order in which they are at work.
+        head: Of a model of frozen features: the head that was fitted.
     """
 
     backend_entry: Json
@@ -456,6 +487,7 @@ class RunRecord(_Trained):
     relative: Ratios | None = None
     validation_losses: DateLosses | None = None
     doctor: Doctor | None = None
+    head: HeadFit | None = None
 
 
 class Fold(Record):

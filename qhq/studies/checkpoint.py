@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from qhq.backends.noisy import AerSpec
-from qhq.data.windows import Windows
+from qhq.data.windows import Windows, spread_subset
 from qhq.errors import ConfigError
 from qhq.experiment.evaluate import Evaluation
-from qhq.seeding import child_generator
 
 EXACT = AerSpec(kind="aer", name="exact")
 """What every backend is compared with: the exact simulator, whatever `backends.yaml` says."""
@@ -29,15 +28,7 @@ def choose_windows(windows: Windows, samples: int | None, seed: int) -> Windows:
             got=f"{samples} of {count} windows",
             fix="Ask for fewer",
         )
-    order = child_generator(seed, "samples").permutation(count)
-    code = windows.code[order]
-    # Rank within its symbol, as a share of the symbol: taking the smallest takes equal shares of each.
-    share = np.empty(count)
-    for symbol in np.unique(code):
-        places = np.flatnonzero(code == symbol)
-        share[places] = (np.arange(len(places)) + 0.5) / len(places)
-    chosen = order[np.argsort(share, kind="stable")[:samples]]
-    return windows.select(np.sort(chosen))
+    return spread_subset(windows, samples, seed)
 
 
 def sampling_error(evaluation: Evaluation, population: int) -> float | None:

@@ -151,7 +151,9 @@ def barren_plateau(signs: Signs) -> Iterator[Finding]:
     """A gradient variance no larger than a 2-design's, and small."""
     for layer in signs.layers if signs.thorough else ():
         circuit = layer.circuit
-        if circuit is None or not circuit.num_weights:
+        trains = layer.asks_gradient or any(each.requires_grad for each in layer.layer.parameters())
+        # A frozen circuit with nothing before it that trains has no use for a gradient.
+        if circuit is None or not circuit.num_weights or not trains:
             continue
         # On a few qubits a 2-design is not flat yet, so being like one is no fault.
         if not _FEWEST_QUBITS <= circuit.num_qubits <= MOST_QUBITS:

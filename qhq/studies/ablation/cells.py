@@ -36,8 +36,9 @@ from qhq.experiment.config import ExperimentConfig, QuantumSpec
 from qhq.experiment.evaluate import Array, forecast_scaled
 from qhq.experiment.opening import Experiment, open_on_data
 from qhq.experiment.run import fit, pass_parity_gate
+from qhq.models.features import FeatureForecaster
 from qhq.models.hybrid import matched_width
-from qhq.models.spec import MOST_HIDDEN, MiddleSpec
+from qhq.models.spec import MOST_HIDDEN, FeaturesSpec, MiddleSpec
 from qhq.seeding import child_generator
 from qhq.studies.runner import Values
 from qhq.studies.runner.reproducible import Fingerprints, loaded, one_training
@@ -92,8 +93,9 @@ def build_variants(config: ExperimentConfig, ansatz: Ansatz) -> Variants:
         ansatz: Its circuit, for the sizes.
     """
     quantum = quantum_of(config)
+    features = isinstance(config.model, FeaturesSpec)
     left_out = {
-        FROZEN: _frozen_already(quantum, ansatz),
+        FROZEN: _frozen_already(quantum, ansatz, features=features),
         _UNENTANGLED: _uncoupled_already(ansatz),
         NO_MIDDLE: "" if config.model.file is None else "only its author knows the module without a circuit",
     }
@@ -134,7 +136,9 @@ def quantum_of(config: ExperimentConfig) -> QuantumSpec:
     return config.quantum
 
 
-def _frozen_already(quantum: QuantumSpec, ansatz: Ansatz) -> str:
+def _frozen_already(quantum: QuantumSpec, ansatz: Ansatz, *, features: bool) -> str:
+    if features:
+        return "the circuit of a model of features is frozen already"
     if not ansatz.num_weights:
         return "the circuit has no weights"
     return "the hybrid's circuit is frozen already" if quantum.frozen else ""
@@ -381,21 +385,25 @@ class Activity:
         share: Part of the variance of the model's scaled outputs that is lost if the circuit's outputs are
             those of another window: ``E[(f(x) - f(x'))^2] / (2 Var f)``, a total sensitivity index (Sobol);
             above 1 where the skip connection works against the circuit.
+        trains: Whether its weights are to move; those of a model of features are not.
     """
 
     gradient: float
     moved: float
     share: float
+    trains: bool = True
 
     @property
     def alive(self) -> bool:
-        """Whether the circuit learned and is listened to."""
-        return self.gradient > 0 and self.moved > _STILL and self.share >= _LEAST_SHARE
+        """Whether the circuit learned, if it is to, and is listened to."""
+        learned = not self.trains or (self.gradient > 0 and self.moved > _STILL)
+        return learned and self.share >= _LEAST_SHARE
 
     def to_dict(self, findings: Sequence[str] = ()) -> Values:
         """All of it, the doctor's errors, and the answer as 0 or 1: an unhealthy model's circuit is idle."""
         alive = self.alive and not findings
-        return {**asdict(self), "findings": list(findings), "alive": float(alive)}
+        shown = {name: value for name, value in asdict(self).items() if name != "trains"}
+        return {**shown, "findings": list(findings), "alive": float(alive)}
 
 
 def circuit_weights(experiment: Experiment) -> np.ndarray:
@@ -413,6 +421,7 @@ def measure_activity(
         gradient=float(np.mean([epoch.grad_circuit for epoch in history])),
         moved=float(change.max(initial=0.0)),
         share=_share(experiment, windows),
+        trains=not isinstance(experiment.model, FeatureForecaster),
     )
 
 

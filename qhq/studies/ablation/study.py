@@ -35,8 +35,9 @@ from qhq.evaluation.baselines.catalogue import task_baseline
 from qhq.evaluation.baselines.har import MONTH
 from qhq.evaluation.losses import is_volatility, loss_names
 from qhq.experiment.config import ExperimentConfig
-from qhq.experiment.opening import build_circuit
+from qhq.experiment.opening import program_of
 from qhq.models.hybrid import mlp_parameters
+from qhq.models.spec import ModelSpec
 from qhq.paths import runs_dir
 from qhq.runs.looks import add_look
 from qhq.runs.run_folder import RunFolder, provenance, writable
@@ -155,7 +156,9 @@ class Ablation(Study[Cell, AblationRecord]):
 
 
 def _open(config: ExperimentConfig, request: AblationRequest) -> Ablation:
-    ansatz = build_circuit(quantum_of(config))
+    quantum_of(config)  # refuses a config without a circuit
+    ansatz = program_of(config)
+    assert ansatz is not None
     # In a notebook a file may have changed since the last study of the same process.
     data, variants = prepared(config.data, anew=True), build_variants(config, ansatz)
     if config.data.split.walks:
@@ -280,7 +283,7 @@ def control_config(config: ExperimentConfig, control: Control) -> ExperimentConf
         panel_seed=config.data.panel_seed,
     )
     changes: dict[str, object] = {"data": data, "name": f"{config.name[:40]}-{control}"}
-    if control == "planted":
+    if control == "planted" and isinstance(config.model, ModelSpec):
         changes["model"] = config.model.model_copy(update={"skip": "none"})
     return config.model_copy(update=changes)
 
