@@ -113,7 +113,7 @@ def _features(experiment: Experiment, executor: Executor | None, windows: Window
             assert executor is not None
             found = executor.expectations(*circuit_arguments(experiment, values))
             middle = torch.as_tensor(found, dtype=values.dtype)
-        features = seen.seen(values, middle).double().numpy()
+        features = seen.head_inputs(values, middle).double().numpy()
     return features, targets.reshape(len(targets), -1).astype(np.float64)
 
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from qhq.ansatz.program import Ansatz
 from qhq.errors import ConfigError
-from qhq.models.heads import build_head
+from qhq.models.heads import LinearHead, build_head
 from qhq.models.hybrid import HybridForecaster, Shape, TanhMLP, seeded_torch
 from qhq.models.spec import FeaturesSpec
 from qhq.quantum.layer import AngleScaling, QuantumLayer
@@ -98,15 +98,34 @@ class FeatureForecaster(nn.Module):
         features: Tensor = values if layer is None else layer(self.angles(values))
         return features
 
-    def decode(self, values: Tensor, middle: Tensor) -> Tensor:
-        """Scaled forecast (B, H, K) from values (B, V) and features (B, O)."""
-        flat: Tensor = self.head(self.seen(values, middle))
+    def decode(self, values: Tensor, middle: Tensor, head: nn.Linear | None = None) -> Tensor:
+        """Scaled forecast (B, H, K) from values (B, V) and features (B, O); ``head`` in place of its own."""
+        flat: Tensor = (head or self.head)(self.head_inputs(values, middle))
         return flat.reshape(-1, self.shape.horizon, self.shape.targets)
 
-    def seen(self, values: Tensor, middle: Tensor) -> Tensor:
+    def head_inputs(self, values: Tensor, middle: Tensor) -> Tensor:
         """What the head sees (B, D)."""
         both = self.spec.include_inputs and self.has_middle
         return torch.cat([middle, values], dim=-1) if both else middle
+
+    def linear_head(self) -> nn.Linear:
+        """The head as a linear layer.
+
+        Raises:
+            ConfigError: If it is made of trees.
+        """
+        if not isinstance(self.head, LinearHead):
+            raise ConfigError(
+                "Only a linear head can be refitted for a backend",
+                got=f"model.head {self.spec.head.kind}",
+                fix="Choose another --mitigation, or train with a ridge or lasso head",
+            )
+        features, outputs = self.head.weight.shape
+        layer = nn.Linear(features, outputs, dtype=self.projection.dtype)
+        with torch.no_grad():
+            layer.weight.copy_(self.head.weight.T)
+            layer.bias.copy_(self.head.bias)
+        return layer
 
     def parts(self) -> dict[str, list[Tensor]]:
         """Numbers by module, none of which trains by gradients; there is no encoder."""

@@ -245,6 +245,10 @@ class HybridForecaster(nn.Module):
         values = (self.shape.values,) if self.shape.values > 1 else ()
         return flat.reshape(-1, self.shape.horizon, self.shape.targets, *values)
 
+    def linear_head(self) -> nn.Linear:
+        """The head."""
+        return self.head
+
     def start_at_zero(self) -> None:
         """Forecast 0, scaled, for every window until weights are loaded, as at the start of a training.
 

@@ -262,7 +262,7 @@ def refit_head(experiment: Experiment, lesson: Lesson, found: FloatArray) -> tor
         model.head_inputs(lesson.latent, torch.as_tensor(each, dtype=lesson.latent.dtype)).double()
         for each in (found, lesson.exact)
     )
-    head = model.head
+    head = model.linear_head()
     weight, bias = head.weight.double(), head.bias.double()
     missed = ((wanted - inputs) @ weight.T).numpy()
     features = inputs.numpy()

@@ -209,6 +209,8 @@ def _plan_questions(
             got="a run without one",
             fix="Leave --mitigation out, or name another run; 'qhq compare' lists them",
         )
+    if {"head", "all"} & set(request.mitigation):
+        experiment.model.linear_head()  # refuses one of trees before anything is sent
     planned = {entry.name: plan_asks(entry, request.mitigation) for entry in entries}
     refused = [each for _, left_out in planned.values() for each in left_out]
     asks_of = {name: asks for name, (asks, _) in planned.items()}
