@@ -51,8 +51,9 @@ def read_config(config: Any, *changes: Changes | None) -> ExperimentConfig:
     elif own is not None and own.quantum is not None and quantum is not None:
         quantum = quantum.carried_as(own.quantum)
     model, typed = read.model, {text.partition("=")[0] for text in overrides}
-    if own is not None and not typed & {"model", "model.file"}:
-        model = model.carried_by(own.model.carrier)  # a run's config must not run what lies at its path now
+    carrier = None if own is None or own.model.file is None else own.model.carrier
+    if carrier is not None and model.file is not None and not typed & {"model", "model.file"}:
+        model = model.carried_by(carrier)  # a run's config must not run what lies at its path now
     return read.model_copy(update={"quantum": quantum, "model": model})
 
 

@@ -226,7 +226,7 @@ def _anchored(config: ExperimentConfig, file: Path | None, typed: set[str]) -> E
     return config.model_copy(update=changes)
 
 
-def _anchored_model(model: ModelSpec, file: Path, *, is_run: bool, typed: set[str]) -> ModelSpec:
+def _anchored_model(model: AnyModelSpec, file: Path, *, is_run: bool, typed: set[str]) -> AnyModelSpec:
     """The model with the path of its file absolute; of a run, with the copy that the run carries."""
     if model.file is None or model.file.startswith(HELD_MODULE):
         return model

@@ -25,6 +25,7 @@ from qhq.ansatz.program import Ansatz
 from qhq.errors import ConfigError
 from qhq.models.heads import LinearHead, build_head
 from qhq.models.hybrid import HybridForecaster, Shape, TanhMLP, seeded_torch
+from qhq.models.own import OwnForecaster
 from qhq.models.spec import FeaturesSpec
 from qhq.quantum.layer import AngleScaling, QuantumLayer
 from qhq.seeding import child_generator, child_seed
@@ -234,5 +235,5 @@ def build_features(
     return FeatureForecaster(spec, shape, quantum=quantum, mlp=mlp, angle_scaling=angle_scaling)
 
 
-Forecaster = HybridForecaster | FeatureForecaster
+Forecaster = HybridForecaster | OwnForecaster | FeatureForecaster
 """Every model that a run may have."""

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from qhq.errors import ConfigError
 from qhq.files import MEBIBYTE, append_line, own_file, read_regular
-from qhq.models.spec import COPY, MEMORY, ModelSpec
+from qhq.models.spec import COPY, MEMORY, AnyModelSpec
 from qhq.paths import cache_dir
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Program:
     held: nn.Module | None = None
 
 
-def read_program(spec: ModelSpec) -> Program | None:
+def read_program(spec: AnyModelSpec) -> Program | None:
     """Read what builds the module of a config; None where it names none. Nothing of it is run.
 
     Raises:

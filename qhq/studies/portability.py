@@ -40,6 +40,7 @@ from qhq.experiment.evaluate import (
 )
 from qhq.experiment.opening import Experiment
 from qhq.experiment.other_data import OtherDataRequest, open_run_on
+from qhq.models.features import FeatureForecaster
 from qhq.runs.looks import add_look
 from qhq.runs.record import SCHEMA_VERSION, EvaluationRecord, Json
 from qhq.runs.run_folder import RunFolder, provenance
@@ -209,8 +210,9 @@ def _plan_questions(
             got="a run without one",
             fix="Leave --mitigation out, or name another run; 'qhq compare' lists them",
         )
-    if {"head", "all"} & set(request.mitigation):
-        experiment.model.linear_head()  # refuses one of trees before anything is sent
+    model = experiment.model
+    if isinstance(model, FeatureForecaster) and {"head", "all"} & set(request.mitigation):
+        model.linear_head()  # refuses one of trees before anything is sent
     planned = {entry.name: plan_asks(entry, request.mitigation) for entry in entries}
     refused = [each for _, left_out in planned.values() for each in left_out]
     asks_of = {name: asks for name, (asks, _) in planned.items()}
