@@ -25,6 +25,7 @@ from qhq.evaluation.probabilistic import column_of, crps_skill, last_value_quant
 from qhq.experiment.config import IntervalKind
 from qhq.experiment.opening import Experiment
 from qhq.experiment.words import say_coverage
+from qhq.models.hybrid import HybridForecaster
 from qhq.models.own import OwnForecaster
 
 Array = NDArray[np.float64]
@@ -174,7 +175,8 @@ def forecast_quantiles(
         expectations: Values of the circuit for them, (N, O); None where the model computes them itself.
     """
     model = experiment.model.eval()
-    if isinstance(model, OwnForecaster) or model.shape.values == 1:
+    # Others forecast points alone.
+    if not isinstance(model, HybridForecaster) or model.shape.values == 1:
         return {}
     rows = latent[_filled_up(len(latent))]
     middle = model.middle(rows)

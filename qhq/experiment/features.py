@@ -119,7 +119,7 @@ def _features(experiment: Experiment, executor: Executor | None, windows: Window
 
 def _loss(name: str) -> Loss:
     """The loss of ``training.loss``, which chooses the strength."""
-    criterion = EntryPoint(name, LOSSES[name], "").load()()
+    criterion = EntryPoint(name, LOSSES[name], "").load()()  # of points: others were refused as it was opened
 
     def loss(forecasts: Array, targets: Array) -> float:
         return float(criterion(torch.as_tensor(forecasts), torch.as_tensor(targets)))

@@ -23,6 +23,7 @@ from qhq.experiment.config import load_config
 from qhq.experiment.plausibility import read_doubts
 from qhq.experiment.words import say_test, say_validation
 from qhq.files import read_json
+from qhq.models.spec import FeaturesSpec
 from qhq.report.figures import draw_history, draw_model, read_table
 from qhq.report.forecast_figures import (
     draw_changes,
@@ -403,9 +404,12 @@ def _model(material: Material) -> Iterable[Part]:
         yield Paragraph(f"The model is not drawn: {error}", tone="note")
     else:
         stages = record.stages if isinstance(record, RunRecord) else None
-        parts = ", ".join(layer.unit.upper() for layer in config.model.recurrent)
-        if config.model.file:
+        if isinstance(config.model, FeaturesSpec):
+            parts = f"a {config.model.head.kind} head on frozen features"
+        elif config.model.file:
             parts = "a module of one's own"
+        else:
+            parts = ", ".join(layer.unit.upper() for layer in config.model.recurrent)
         middle = f"a circuit of {record.quantum.qubits} qubits" if record.quantum else "no circuit"
         yield picture(
             lambda: draw_model(config, record.quantum, stages),
