@@ -81,7 +81,7 @@ def build_ansatz(circuit: Circuit, **keys: Any) -> Ansatz:
         )
     if keys:
         raise ConfigError(
-            "Keys of an ansatz can be changed where its file is read",
+            "Overrides apply only to an ansatz that is given by its name",
             got=f"{', '.join(keys)} beside an object that is already built",
             fix=f"Name the file, as in load_ansatz('reference', {next(iter(keys))}=...), or leave them out",
         )

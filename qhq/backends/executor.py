@@ -337,5 +337,5 @@ def check_parity(parity: Parity, tolerance: float = TOLERANCE, *, engine: str = 
 def _distance(one: FloatArray, other: FloatArray) -> float:
     if one.size == 0:
         return 0.0
-    # NaN is neither above a tolerance nor below it: as it is, it could pass a gate that asks the wrong way.
+    # NaN would pass a check written as `not (x > tolerance)`, so it counts as infinity.
     return float(np.nan_to_num(np.abs(one - other), nan=np.inf).max())

@@ -197,7 +197,7 @@ def _explain(error: BaseException) -> tuple[int, str, str, str]:
     if isinstance(error, QHQError):
         return error.exit_status, error.must, error.got, error.fix
     if isinstance(error, KeyboardInterrupt | typer.Abort):
-        return 130, "A command must run to its end", "an interruption", "Run it again"
+        return 130, "The command was interrupted", "an interrupt (Ctrl-C)", "Run it again"
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     got = (type(error).__name__ + (f": {first}" if first else "")).rstrip(".")
     if isinstance(error, MemoryError):
@@ -213,10 +213,10 @@ def _explain(error: BaseException) -> tuple[int, str, str, str]:
 
 
 def _explain_system(error: OSError) -> tuple[int, str, str] | None:
-    """Exit status, what must hold and what to do of a refusal by the user's system; None of a fault of qhq.
+    """Exit status, what must hold and what to do where the user's system refused; None for a fault of qhq.
 
-    A refusal says what it is of: a path, or the want of something. What else a system refuses (a descriptor
-    that is closed, an argument that it does not know, a path inside the installed package) no user can mend.
+    An error is the user's if it names a path, or a resource that has run out. Others (a closed descriptor, an
+    invalid argument, a path inside the installed package) no user can mend.
     """
     # Python says by ENOENT, and of no path, that no folder for temporary files can be written to.
     nowhere = error.errno == errno.ENOENT and "usable temporary directory" in str(error)

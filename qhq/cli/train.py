@@ -194,7 +194,7 @@ def chosen(record: RunRecord) -> list[str]:
 
 
 def plausibility_lines(record: RunRecord | WalkRecord) -> list[str]:
-    """What stands against being glad of a run: each doubt that is open, and each that somebody accepted."""
+    """Reasons not to trust a run: each open doubt, and each that somebody accepted."""
     from qhq.experiment.plausibility import read_doubts
 
     doubts = read_doubts(record.plausibility)

@@ -100,8 +100,8 @@ def prepare_other(
         since: First date of an evaluated target; None is where the run's test split began.
 
     Returns:
-        The data: ``test`` is what is evaluated; ``other`` says how it lies to the run's own, and is None if
-        the rows are those of the run.
+        The data: ``test`` is what is evaluated; ``other`` says how it overlaps with the run's own, and is
+        None if the rows are those of the run.
 
     Raises:
         DataError: If the rows cannot be read, break a rule, or do not fit the run.

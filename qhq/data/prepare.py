@@ -1,10 +1,9 @@
 """From a config to windows, a fitted scaler and the fingerprint of the values used.
 
-How splits and scalers are used is asked of a protocol, which knows of the leaks that a published study had:
-`Protocol` answers that scalers are fitted on the training split, and that the validation split decides what
-is chosen. `PublishedProtocol` puts others in their place, so that what a published figure rests on can be
-measured; whatever was made with it carries a `Caveat`. `OtherData` is what must be said where the data are
-not those that the run was made from (``qhq.data.other``).
+A `Protocol` decides which split fits the scalers (the training split) and which one selects the model (the
+validation split). `PublishedProtocol` substitutes the leaky choices of a published study, so that what its
+figures rest on can be measured; whatever was made with it carries a `Caveat`. `OtherData` is
+what must be said where the data are not those that the run was made from (``qhq.data.other``).
 """
 
 from __future__ import annotations
@@ -133,7 +132,7 @@ def say_scaling(spec: DataSpec) -> str:
 
 @dataclass(frozen=True)
 class Overlap:
-    """How other data and the run's own lie to each other.
+    """How the other data overlap with the run's own.
 
     Attributes:
         sessions: Sessions of the other data inside the run's ``train``, ``validation`` and ``test`` split.

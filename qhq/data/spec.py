@@ -33,7 +33,7 @@ Volatility = Literal["fraction", "percent", "basis_points", "variance", "total_v
 
 
 class OptionUnits(Spec):
-    """Units of an option file; None is what the panel has, and doubted where the numbers look otherwise.
+    """Units of an option file; None assumes those of the panel, and qhq warns if the numbers suggest others.
 
     Attributes:
         volatility: Of ``iv``: a fraction per square root of a year (0.2), percent (20), basis points (2000),
@@ -258,7 +258,7 @@ class ScalingFacts:
             ``series:SymbolScaler.fit_minmax``. Named here and imported there, as a scaler needs windows.
         logs: Whether it takes logarithms of prices, which then must be above zero.
         options: Whether it needs a contract's strike, spot or volatility.
-        by_series: Whether it keeps statistics of each series, which a contract that was not there has not.
+        by_series: Whether it keeps statistics per series, so that it cannot scale new contracts.
         unit_free: Whether a model does not notice that all prices were multiplied by one number.
         keeps_level: Whether the level of an adjusted close, which tells of later dividends, is left in.
     """

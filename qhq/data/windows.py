@@ -249,8 +249,8 @@ def cut_windows(panel: Panel, cut: Cut) -> Windows:
     """Cut every window that lies in one segment and has what it needs; none where a series is too short.
 
     The first and last input row and every target row must be real, and so must half of the input rows, or
-    all of them where gaps are not masked. What a window is kept or dropped for is known at its last input
-    row, but for the target's being there.
+    all of them where gaps are not masked. Selection uses only what is known at a window's last
+    input row, except that its targets must exist.
     """
     starts = np.arange(max(0, len(panel.code) - cut.rows + 1), dtype=np.intp)
     # Segments ascend along the rows, so that equal ends mean one segment in between.

@@ -21,7 +21,7 @@ American one to exercise early is taken to be worth nothing.
 
 Which rows count is decided by the actual prices alone: those that have an implied volatility. A forecast that
 has none there (at or below the intrinsic value, or at or above what no option can be worth) is not left out,
-or a model would be rid of its worst rows: it is taken at the nearest bound, a volatility of 0 or of
+or a model could escape its worst errors: it is taken at the nearest bound, a volatility of 0 or of
 `HIGHEST_VOLATILITY`, and counted. So all forecasts of the same windows are judged by the same rows.
 """
 

@@ -46,11 +46,11 @@ def judge_skill(
                 f"implausible_skill:{target.name}",
                 f"A model must not forecast more than {100 * bound.most:.0f} % of the next change of"
                 f" '{target.name}' beyond"
-                " what its own past tells: nobody ever did",
+                " what its own past explains: no published result does",
                 f"{100 * part:.1f} % on validation (t = {t:.1f}, {len(validation):,} windows"
                 + ("" if skill is None else f", skill {100 * (1 - skill):+.1f} %")
-                + f"), where the own past tells {100 * target.explained:.1f} %. Known: {bound.source}",
-                "Look for a leak before you are glad: take the features out one by one (data.features)",
+                + f"), where its own past explains {100 * target.explained:.1f} %. Known: {bound.source}",
+                "Look for a leak first: take the features out one by one (data.features)",
                 count=len(validation),
                 statistic=round(part, 6),
                 threshold=bound.most,

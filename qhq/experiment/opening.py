@@ -52,8 +52,9 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 class Experiment:
     """A config with all that it names: data in windows, circuit, model on its training backend.
 
-    ``design`` is the config of a run as its folder holds it, None of a new one. A run that was made before
-    qhq had some key is still known by the keys that it has. ``program`` is what built a module of one's own.
+    ``design`` is the config of a run as its folder holds it, None of a new one. Runs that were
+    made before qhq had some key are identified by the keys that they stored. ``program`` is what built a
+    module of one's own.
     """
 
     config: ExperimentConfig
@@ -259,7 +260,7 @@ def _own_data(folder: RunFolder, config: ExperimentConfig, record: RunRecord) ->
             got=f"static_scaler: {record.static_scaler!r} in that of {record.run}",
             fix=OTHER_RUN,
         )
-    # Of the same prices and config the scaler that was fitted here has the same names, and numbers for each.
+    # The same prices and config must give a scaler with the same fields, and arrays of the same length.
     if not _is_alike(scaler.to_dict(), data.scaler.to_dict()):
         raise ConfigError(
             "The scaler of a run must have the columns, and as many numbers, as its prices give",

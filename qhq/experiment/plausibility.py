@@ -92,4 +92,4 @@ def tell_doubts(doubts: Iterable[LeakDoubt], watcher: Watcher) -> None:
 def tell_unmatched(plausibility: Plausibility, watcher: Watcher) -> None:
     """Say which of the accepted names no doubt has."""
     for name in unmatched(read_doubts(plausibility), plausibility.accept):
-        watcher.note(f"--accept '{name}' meets no doubt: nothing of that name was found.")
+        watcher.note(f"--accept '{name}' matches no doubt.")

@@ -348,7 +348,7 @@ def _conformal(plan: PredictPlan, held: Windows, before: Array | None, level: fl
     if before is not None:
         return fit_conformal(held, before, level)
     raise DataError(
-        "Intervals at another level than the run's are measured on the rows of its validation split",
+        "A level other than the run's needs the rows of its validation split",
         got=f"level {level:g}, and rows that begin after it",
         fix="Give all rows, from the run's on, or leave --level out",
     )

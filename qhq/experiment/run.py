@@ -306,7 +306,7 @@ def _train_and_test(
 
 
 def _judge_skill(experiment: Experiment, earlier: Plausibility, watcher: Watcher) -> Plausibility:
-    """Say of a skill that is too good to be true that it is, before anyone is glad."""
+    """Warn if the measured skill is implausibly high."""
     known = {doubt.code for doubt in read_doubts(earlier)}
     plausibility = add_doubts(earlier, doubt_skill(experiment))
     new = [doubt for doubt in read_doubts(plausibility) if doubt.code not in known]

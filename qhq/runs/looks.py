@@ -39,7 +39,7 @@ SAMPLE = 32
 """Targets of a split that the ledger names: those of the smallest hashes, so that all name the same ones."""
 
 SHARED = 0.5
-"""Splits that share this fraction of the targets that they have between them are one."""
+"""Two test splits count as one if their targets overlap by at least this (Jaccard similarity)."""
 
 PATIENCE_SECONDS = 10.0
 """For another process that is writing a line; then it is written all the same, in one piece."""

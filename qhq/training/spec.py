@@ -117,8 +117,8 @@ class ScheduleSpec(Spec):
         """What the learning rate is multiplied with.
 
         Args:
-            at: Epochs done at the middle of the batch, a part of the one under way among them: at its start
-                a warm-up would lose its first step, at its end a cosine its last.
+            at: Progress at the middle of the batch, in epochs, so that neither the first step of a warm-up
+                nor the last of a cosine has a rate of 0.
             epochs: Of the whole training.
             losses: On the validation split, of each epoch done.
         """

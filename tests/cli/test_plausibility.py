@@ -90,7 +90,7 @@ def test_what_is_accepted_beforehand_is_recorded_and_not_repeated(qhq, leak):
     assert result.exit_code == 0, result.stderr
     assert "DOUBT" not in result.stdout + result.stderr
     assert f"Doubt {CODE}, accepted by" in result.stdout
-    assert "--accept 'future_column:other' meets no doubt" in result.stderr
+    assert "--accept 'future_column:other' matches no doubt" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["future_colum:ret_next", "ret_next", "future_column:"])

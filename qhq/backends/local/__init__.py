@@ -37,8 +37,8 @@ class SimulatedSpec(BackendSpec):
         method: Aer's simulation method; exact values with noise need ``density_matrix``.
         threads: Threads that Aer may use; 0 means all cores.
         noise_scale: How strong the noise is: 0 none, 1 as given.
-        readout: How readout errors meet shots: ``sampled`` flips bits one by one, ``exact`` turns the
-            average as they would on average. Exact values have them exactly in any case.
+        readout: How readout errors meet shots: ``sampled`` flips bits one by one, ``exact`` applies
+            their mean effect to the average. Exact values always have the mean effect.
         transpile: How the circuit is rewritten for the device.
         spsa: How gradients are estimated with gradient ``spsa``.
         trajectories: How many a sample the noisy engine follows in training where it holds no density matrix.

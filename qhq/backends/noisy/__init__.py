@@ -88,7 +88,7 @@ class NoiseSpec(Spec):
 class AerSpec(SimulatedSpec):
     """Qiskit Aer in this process; with gradient ``adjoint`` training runs on an engine of qhq's.
 
-    That is the exact engine, or with noise the noisy one. Exact values with noise have it by default.
+    That is the exact engine, or with noise the noisy one. Entries with noise and no shots default to it.
 
     Attributes:
         noise: Where noise comes from; null or ``none`` is none.

@@ -76,7 +76,7 @@ class Draft:
         return str(words.get(int(self.table.index[int(self.rows[row]) - 1]), "")) if words else ""
 
     def called(self, name: str) -> str:
-        """Name of a column in rules: an adjusted close for which the close stands is a close."""
+        """Name of a column in rules; that of the close where it substitutes for a missing adjusted close."""
         headers = self.table.attrs.get("headers", {})
         stands_in = name == "adj_close" and "close" in headers and headers.get(name) == headers["close"]
         return "close" if stands_in else name

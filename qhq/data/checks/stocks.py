@@ -168,7 +168,7 @@ def _below_zero(draft: Draft, name: str) -> Mask:
 
 
 def _check_below_zero(draft: Draft) -> Iterator[Finding]:
-    """No price is below zero where logarithms are taken; such a row is real, and the reading of it is not."""
+    """Negative prices are refused where logarithms are taken: the price may be real, but has no logarithm."""
     for name in PRICES:
         if name in draft.columns and not draft.signed:
             must, got = f"'{draft.called(name)}' must be above zero", _teller(draft, draft.column(name))

@@ -1,8 +1,8 @@
 """What a leak would look like, as doubts that a person can look at and accept by name.
 
-A doubt is no broken rule: training goes on. But nothing that is found with a doubt open should make anyone
-glad. Each has a code, such as ``future_column:ret_next``: its kind, and the column, symbol or target that
-it is about.
+A doubt is no broken rule: training goes on. But results should not be trusted while a doubt is
+open. Each has a code, such as ``future_column:ret_next``: its kind, and the column, symbol or target that it
+is about.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ def build_tape(
     separated, angle_map = map_angles(circuit, inputs, weights)
     fusion = Fusion(circuit.num_qubits)
     fusion.add_circuit(separated)
-    # Read in the frame behind the last primitive; what they flip says which of the last phases matter.
+    # Observables are expressed in the final frame; phases that commute with all of them can be dropped.
     strings = _strings(observables, fusion.frame)
     fused = fusion.finish({flip for flip, _ in strings})
     return _Flattener(angle_map, circuit.num_qubits).flatten(fused, strings, len(observables))

@@ -5,8 +5,8 @@ tile. The state of a tile is ``2 * 2^n`` rows. Backwards, state and co-state ``l
 through the adjoint of each operation (Jones and Gacon, arXiv:2009.02823), ``H = sum_o cotangent[b, o] O_o``:
 one sweep for all observables and all angles, and no state is kept but the last.
 
-First the angles, made of inputs and weights tile by tile, and their gradients back to them; then the memory
-of a job, one operation, one tile, one span, and the way in.
+Order of the file: angles from inputs and weights (and gradients back to them), the buffers of a job, one
+operation, one tile, one span of tiles, the entry point.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a study is, where its cells are kept, and the one runner that measures them.
 
-The store has one line a cell as they come, so that a kill loses what was in hand alone. Each line carries a
-checksum of its values: what a kill cut off or a hand changed is measured again. Lines are only added. A cell
-that makes files besides (a trial of a sweep) has a folder of its own: a subclass of `Store` says where.
+Each finished cell is appended to the store as one line, so a kill loses only the cell in progress. A line
+carries a checksum of its values: one that was cut off or edited is measured again. Lines are only added.
+A cell that makes files besides (a trial of a sweep) has its own folder: a subclass of `Store` says where.
 """
 
 from __future__ import annotations
