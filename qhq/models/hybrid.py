@@ -11,16 +11,19 @@ backends: only what stands between `angles` and `decode` belongs to a backend.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from qhq.errors import BackendError, ConfigError
 from qhq.limits import require_memory
-from qhq.models.spec import Activation, ModelSpec, RecurrentLayerSpec, load_unit
+from qhq.models.encoder import FlatWindow, RecurrentStack
+from qhq.models.spec import ACTIVATIONS, ModelSpec
 from qhq.quantum.layer import AngleScaling, QuantumLayer
 from qhq.seeding import child_seed
 from qhq.training.losses import Objective, open_objective
@@ -28,45 +31,6 @@ from qhq.training.spec import TrainingSpec
 
 POINT = open_objective(TrainingSpec())
 """The objective of a model of point forecasts."""
-
-
-class RecurrentStack(nn.Module):
-    """Encode a window (B, T, F) as the last layer's hidden state after its last step, (B, hidden)."""
-
-    def __init__(self, layers: Sequence[RecurrentLayerSpec], *, features: int, dropout: float) -> None:
-        super().__init__()
-        sizes = [features, *(layer.hidden for layer in layers)]
-        self.layers = nn.ModuleList(
-            load_unit(layer.unit)(size, layer.hidden, batch_first=True)
-            for layer, size in zip(layers, sizes, strict=False)
-        )
-        self.dropout = nn.Dropout(dropout)
-        self.hidden = sizes[-1]
-
-    def forward(self, windows: Tensor) -> Tensor:
-        """Return the hidden state after the last step, shape (B, hidden)."""
-        # Dropout between layers, as PyTorch's own stacks do: not before the first, and not inside a unit.
-        first, *others = self.layers
-        sequence, _ = first(windows)
-        for layer in others:
-            sequence, _ = layer(self.dropout(sequence))
-        last: Tensor = sequence[:, -1]
-        return last
-
-
-def _open_forget_gates(stack: RecurrentStack) -> None:
-    """Start every LSTM's forget gate at one, so that a long window reaches the end.
-
-    Jozefowicz, Zaremba and Sutskever, ICML 2015: the forget bias is ``b_ih + b_hh``, the second of
-    four blocks.
-    """
-    for layer in stack.layers:
-        if isinstance(layer, nn.LSTM):
-            block = slice(layer.hidden_size, 2 * layer.hidden_size)
-            with torch.no_grad():
-                # One of the two biases carries it, since the gate sees only their sum.
-                layer.get_parameter("bias_ih_l0")[block] = 1.0
-                layer.get_parameter("bias_hh_l0")[block] = 0.0
 
 
 class TanhMLP(nn.Module):
@@ -107,15 +71,17 @@ def mlp_parameters(inputs: int, hidden: int, outputs: int) -> int:
     return hidden * (inputs + 1 + outputs)
 
 
-ACTIVATIONS: dict[Activation, type[nn.Module]] = {
-    "none": nn.Identity,
-    "relu": nn.ReLU,
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
-}
+def open_activation(name: str) -> nn.Module:
+    """An activation of PyTorch's by its name in a config."""
+    module: nn.Module = EntryPoint(name, ACTIVATIONS[name], "").load()()
+    return module
 
-_ZERO_AT_ZERO: frozenset[Activation] = frozenset({"none", "relu", "tanh"})
-"""Output activations that are 0 at 0; a sigmoid is 1/2."""
+
+def open_encoder(spec: ModelSpec, shape: Shape) -> RecurrentStack | FlatWindow:
+    """What makes one vector of a window."""
+    if spec.encoder == "none":
+        return FlatWindow(shape.window, shape.features)
+    return RecurrentStack(spec.recurrent, features=shape.features, dropout=spec.dropout, pooling=spec.pooling)
 
 
 @dataclass(frozen=True)
@@ -159,20 +125,28 @@ class HybridForecaster(nn.Module):
         super().__init__()
         latent, outputs = _middle_sizes(spec, quantum)
         self.spec, self.shape = spec, shape
-        self.encoder = RecurrentStack(spec.recurrent, features=shape.features, dropout=spec.dropout)
+        self.encoder = open_encoder(spec, shape)
         self.to_latent = nn.Linear(self.encoder.hidden + shape.static, latent)
-        self.activation_before = ACTIVATIONS[spec.activation_before]()
+        self.activation_before = open_activation(spec.activation_before)
         self.angle_scaling = AngleScaling(angle_scaling)
         self.quantum, self.mlp = quantum, mlp
         # Stages that a config leaves out are identities: a model has the same attributes whatever it is made
         # of.
-        self.activation_after = ACTIVATIONS[spec.activation_after]()
+        self.activation_after = open_activation(spec.activation_after)
         self.layer_norm = nn.LayerNorm(outputs) if spec.layer_norm else nn.Identity()
         self.dropout = nn.Dropout(spec.dropout)
         merged = outputs + latent if spec.skip == "concat" else outputs
         self.objective = shape.objective
-        self.head = nn.Linear(merged, shape.horizon * shape.targets * shape.values)
-        self.output_activation = ACTIVATIONS[spec.output_activation]()
+        sizes = [merged, *spec.head_layers]
+        self.head_layers = nn.Sequential(
+            *(
+                each
+                for before, after in pairwise(sizes)
+                for each in (nn.Linear(before, after), open_activation(spec.head_activation))
+            )
+        )
+        self.head = nn.Linear(sizes[-1], shape.horizon * shape.targets * shape.values)
+        self.output_activation = open_activation(spec.output_activation)
         # Kept with the weights, which mean nothing without it; a point forecast has none, and no tensor.
         self.register_buffer("start", shape.objective.fitted)
         self.closed = False
@@ -221,7 +195,8 @@ class HybridForecaster(nn.Module):
             middle = middle + latent
         elif self.spec.skip == "concat":
             middle = torch.cat([middle, latent], dim=-1)
-        return middle
+        deep: Tensor = self.head_layers(middle)
+        return deep
 
     def decode(self, latent: Tensor, middle: Tensor, head: nn.Linear | None = None) -> Tensor:
         """Scaled forecast (B, H, K) from latent features (B, I) and the middle's outputs (B, O).
@@ -270,7 +245,7 @@ class HybridForecaster(nn.Module):
             "encoder": [*self.encoder.parameters(), *self.to_latent.parameters()],
             # One key whatever stands there: the column grad_circuit of histories is compared across models.
             "circuit": [] if layer is None else list(layer.parameters()),
-            "head": [*self.layer_norm.parameters(), *self.head.parameters()],
+            "head": [*self.layer_norm.parameters(), *self.head_layers.parameters(), *self.head.parameters()],
         }
 
 
@@ -330,12 +305,13 @@ def build_model(
         angle_scaling = spec.middle.angle_scaling
     with seeded_torch(seed):
         model = HybridForecaster(spec, shape, quantum=quantum, mlp=mlp, angle_scaling=angle_scaling)
-        _open_forget_gates(model.encoder)
+        if isinstance(model.encoder, RecurrentStack):
+            model.encoder.open_forget_gates()
         if spec.activation_before == "relu":
             # On the open side of the ReLU: behind a closed one the encoder has no gradient at all. With
             # ``pi_tanh``, 0.5 is an angle near pi/2, where the expectation values are steepest.
             nn.init.constant_(model.to_latent.bias, 0.5)
-    if at_zero and spec.output_activation in _ZERO_AT_ZERO:
+    if at_zero and not model.output_activation(torch.zeros(())):
         model.start_at_zero()
     return model
 
@@ -348,11 +324,13 @@ def _check_memory(spec: ModelSpec, shape: Shape) -> None:
     """
     # On the device "meta" tensors have a shape and no memory, so any unit can be counted before it is built.
     with torch.device("meta"):
-        encoder = RecurrentStack(spec.recurrent, features=shape.features, dropout=spec.dropout)
+        encoder = open_encoder(spec, shape)
     # An upper bound for the rest: it is the encoder that a config can make too large.
     weights, width = sum(each.numel() for each in encoder.parameters()), encoder.hidden
     middle = spec.latent if spec.middle is None else max(spec.latent, spec.middle.hidden, spec.middle.outputs)
-    weights += middle * (width + 2 * middle + shape.static + 2 * shape.horizon * shape.targets)
+    weights += middle * (width + 2 * middle + shape.static)
+    deep = [2 * middle, *spec.head_layers, shape.horizon * shape.targets * shape.values]
+    weights += sum(before * after for before, after in pairwise(deep))
     try:
         require_memory(16 * weights, f"A model of {weights:,} weights", fix="Make model.recurrent smaller")
     except BackendError as error:

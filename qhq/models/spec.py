@@ -31,6 +31,7 @@ GROUP = "qhq.models"
 UNITS: dict[str, str] = {
     "lstm": "torch.nn:LSTM",
     "gru": "torch.nn:GRU",
+    "tcn": "qhq.models.encoder:TemporalConvolution",
     "rnn": "torch.nn:RNN",
 }
 """Name of a unit in a config -> where its class is, written as an entry point is."""
@@ -80,7 +81,44 @@ def _find(name: str) -> EntryPoint | None:
     return find_point(GROUP, name)
 
 
-Activation = Literal["none", "relu", "tanh", "sigmoid"]
+ACTIVATIONS: dict[str, str] = {
+    "none": "torch.nn:Identity",
+    "relu": "torch.nn:ReLU",
+    "tanh": "torch.nn:Tanh",
+    "sigmoid": "torch.nn:Sigmoid",
+    "celu": "torch.nn:CELU",
+    "elu": "torch.nn:ELU",
+    "gelu": "torch.nn:GELU",
+    "hardshrink": "torch.nn:Hardshrink",
+    "hardsigmoid": "torch.nn:Hardsigmoid",
+    "hardswish": "torch.nn:Hardswish",
+    "hardtanh": "torch.nn:Hardtanh",
+    "leaky_relu": "torch.nn:LeakyReLU",
+    "log_sigmoid": "torch.nn:LogSigmoid",
+    "mish": "torch.nn:Mish",
+    "relu6": "torch.nn:ReLU6",
+    "selu": "torch.nn:SELU",
+    "silu": "torch.nn:SiLU",
+    "softplus": "torch.nn:Softplus",
+    "softshrink": "torch.nn:Softshrink",
+    "softsign": "torch.nn:Softsign",
+    "tanhshrink": "torch.nn:Tanhshrink",
+}
+"""Name of an activation in a config -> its class, written as an entry point is.
+
+All of PyTorch's that take each value on its own, do the same in training and evaluation, have no weights, and
+no setting without a default.
+"""
+
+
+def _check_activation(name: str) -> str:
+    if name not in ACTIVATIONS:
+        raise ValueError(f"'{name}' is no activation. {nearest(name, list(ACTIVATIONS))}")
+    return name
+
+
+Activation = Annotated[str, AfterValidator(_check_activation)]
+Pooling = Literal["last", "mean", "max", "attention"]
 _Skip = Literal["none", "add", "concat"]
 
 
@@ -89,10 +127,22 @@ MOST_HIDDEN = 4096
 
 
 class RecurrentLayerSpec(Spec):
-    """One layer of the recurrent encoder; ``unit`` is one of `UNITS` or another package's."""
+    """One layer of the encoder; ``unit`` is one of `UNITS` or another package's.
+
+    A ``bidirectional`` layer is two, over the steps onward and backward, and twice as wide. ``residual`` adds
+    its input to its outputs, and ``layer_norm`` normalises them.
+    """
 
     unit: Annotated[str, AfterValidator(_check_unit)] = "gru"
     hidden: int = Field(16, ge=1, le=MOST_HIDDEN)
+    bidirectional: bool = False
+    residual: bool = False
+    layer_norm: bool = False
+
+    @property
+    def width(self) -> int:
+        """Channels of its outputs."""
+        return 2 * self.hidden if self.bidirectional else self.hidden
 
 
 class MiddleSpec(Spec):
@@ -133,12 +183,17 @@ class ModelSpec(Spec):
 
     ``latent`` is the number of latent features when there is no quantum layer; with one it is the
     number of the circuit's inputs. ``middle`` is what stands in the place of a quantum layer, for the
-    classical baseline model. ``dropout`` acts between recurrent layers and after the middle. ``file`` is a
-    Python file whose ``build(shape, circuit)`` returns the whole model (`qhq.models.own`).
+    classical baseline model. ``pooling`` makes one vector of the states at all steps. With ``encoder: none``
+    all values of a window go into the latent features by one linear map, and ``recurrent`` means nothing.
+    ``head_layers`` are the sizes of hidden layers before the last linear map. ``dropout`` acts between
+    recurrent layers and after the middle. ``file`` is a Python file whose ``build(shape, circuit)`` returns
+    the whole model (`qhq.models.own`).
     """
 
     kind: Literal["hybrid"] = "hybrid"
+    encoder: Literal["recurrent", "none"] = "recurrent"
     recurrent: tuple[RecurrentLayerSpec, ...] = Field((RecurrentLayerSpec(),), min_length=1, max_length=64)
+    pooling: Pooling = "last"
     latent: int = Field(4, ge=1, le=MOST_HIDDEN)
     middle: MiddleSpec | None = None
     activation_before: Activation = "none"
@@ -146,6 +201,8 @@ class ModelSpec(Spec):
     layer_norm: bool = False
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
     skip: _Skip = "add"
+    head_layers: tuple[Annotated[int, Field(ge=1, le=MOST_HIDDEN)], ...] = Field((), max_length=16)
+    head_activation: Activation = "relu"
     output_activation: Activation = "none"
     file: str | None = Field(None, min_length=1, max_length=4096)
     _carrier: Carrier | None = PrivateAttr(default=None)

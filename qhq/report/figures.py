@@ -23,9 +23,10 @@ from qhq.data.caveat import NO_CAVEAT, Caveat
 from qhq.evaluation.probabilistic import column_of, level_of, pairs
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.files import MOST_TABLE_BYTES, read_regular, replacing
-from qhq.models.spec import FeaturesSpec
+from qhq.models.spec import FeaturesSpec, ModelSpec
 from qhq.runs.record import Quantum, Stage
 from qhq.runs.run_folder import RunFolder, writable
+from qhq.training.spec import DISTRIBUTIONS
 
 Note = Callable[[str], None]
 """Tells a person something by the way."""
@@ -276,12 +277,42 @@ def model_boxes(config: ExperimentConfig, quantum: Quantum | None) -> list[Box]:
         middle.append(Box("after", "\n".join(after), _CLASSICAL))
     return [
         Box("window", f"{data.window} x {len(data.features)}\n{scaling} scaling", _DATA),
-        *(Box(layer.unit.upper(), f"hidden {layer.hidden}", _CLASSICAL) for layer in model.recurrent),
+        *_encoder_boxes(model, data.window),
         Box("linear", f"{latent} features" + _after(model.activation_before), _CLASSICAL),
         *middle,
-        Box("head", "linear" + _after(model.output_activation), _CLASSICAL),
+        Box("head", _head(model, config.training.loss) + _after(model.output_activation), _CLASSICAL),
         Box("forecast", f"{data.horizon} x {', '.join(data.targets)}", _DATA),
     ]
+
+
+def _encoder_boxes(model: ModelSpec, steps: int) -> list[Box]:
+    """A box a layer with the shape of its outputs, then the pooling; none without an encoder."""
+    if model.encoder == "none":
+        return []
+    boxes = []
+    for layer in model.recurrent:
+        words = [
+            word
+            for word, has in (
+                ("both directions", layer.bidirectional),
+                ("residual", layer.residual),
+                ("layer norm", layer.layer_norm),
+            )
+            if has
+        ]
+        size = f"hidden {layer.width}" if not words else f"{steps} x {layer.width}"
+        boxes.append(Box(layer.unit.upper(), "\n".join([size, *words]), _CLASSICAL))
+    if model.pooling != "last":
+        boxes.append(Box(model.pooling, f"over steps\n{model.recurrent[-1].width}", _CLASSICAL))
+    return boxes
+
+
+def _head(model: ModelSpec, loss: str) -> str:
+    """The sizes of the head's hidden layers, and the distribution that its outputs are the parameters of."""
+    hidden = (
+        f"{', '.join(map(str, model.head_layers))} {model.head_activation}\n" if model.head_layers else ""
+    )
+    return f"{hidden}linear" + (f", {loss}" if loss in DISTRIBUTIONS else "")
 
 
 def _own_boxes(

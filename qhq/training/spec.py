@@ -238,6 +238,10 @@ LOSSES: dict[str, str] = {
 line here."""
 
 
+DISTRIBUTIONS = ("quantile", "gaussian", "student_t")
+"""Losses of several values a target."""
+
+
 def _check_loss(name: Any) -> Any:
     # In the words of pydantic's Literal, which cannot be made of a table.
     if not isinstance(name, str) or name not in LOSSES:

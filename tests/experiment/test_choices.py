@@ -22,6 +22,12 @@ CHOICES = {
     "rates": ["training.circuit={learning_rate: 0.05, weight_decay: 0}", "training.weight_decay=0.01"],
     "quantile": ["training.loss=quantile", "data.horizon=2", "training.horizon_weights=[1, 0.5]"],
     "gaussian": ["training.loss=gaussian", "data.scaling=window"],
+    "both directions": [
+        "model.recurrent=[{unit: gru, hidden: 3, bidirectional: true}, {unit: lstm, residual: true}]",
+        "model.pooling=attention", "model.activation_before=silu",
+    ],
+    "convolution": ["model.recurrent=[{unit: tcn, hidden: 4, layer_norm: true}]", "model.pooling=mean"],
+    "no encoder": ["model.encoder=none", "model.head_layers=[6]", "model.head_activation=gelu"],
     "student_t": ["training.loss=student_t", "training.quantiles=[0.1, 0.5, 0.9]"],
 }  # fmt: skip
 

@@ -7,14 +7,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from qhq.ansatz.assemble import build
 from qhq.ansatz.blocks import RotationBlock
 from qhq.ansatz.spec import AnsatzSpec
 from qhq.backends.registry import open_backend
 from qhq.errors import ConfigError
-from qhq.models.hybrid import Shape, TanhMLP, build_model, matched_width, mlp_parameters
-from qhq.models.spec import MiddleSpec, ModelSpec, RecurrentLayerSpec
+from qhq.models.hybrid import Shape, TanhMLP, build_model, matched_width, mlp_parameters, open_activation
+from qhq.models.spec import ACTIVATIONS, MiddleSpec, ModelSpec, RecurrentLayerSpec
 from qhq.quantum.layer import QuantumLayer
 
 SHAPE = Shape(features=1, horizon=1, targets=1)
@@ -208,3 +209,37 @@ def test_adding_needs_as_many_outputs_of_the_mlp_as_inputs():
     spec = ModelSpec(latent=3, middle=MiddleSpec(outputs=2), skip="add")
     with pytest.raises(ConfigError, match="as many middle outputs as inputs. Got 3 inputs and 2 outputs"):
         build_model(spec, Shape(1, 1, 1), quantum=None, seed=0)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_activation_of_the_table_takes_each_value_on_its_own(name):
+    activation, values = open_activation(name), torch.linspace(-3, 3, 13)
+    assert list(activation.parameters()) == []
+    whole, each = activation(values), torch.stack([activation(value) for value in values])
+    torch.testing.assert_close(whole, each)
+    torch.testing.assert_close(activation.train()(values), activation.eval()(values))
+
+
+def test_an_unknown_activation_names_the_nearest():
+    with pytest.raises(ValidationError, match=r"'gelo' is no activation.*gelu"):
+        ModelSpec(activation_before="gelo")
+
+
+@pytest.mark.parametrize("skip", ["none", "add", "concat"])
+def test_a_deeper_head_learns_and_starts_at_the_baseline(skip):
+    spec = ModelSpec(head_layers=(7, 3), head_activation="tanh", skip=skip)
+    net = build_model(spec, SHAPE, quantum=quantum(), seed=1, at_zero=True)
+    np.testing.assert_array_equal(net(windows(0)).detach(), np.zeros((16, 1, 1)))
+    assert [each.out_features for each in net.head_layers if isinstance(each, torch.nn.Linear)] == [7, 3]
+    net.closed = False
+    check_gradients_after_one_step(net)
+    listed = [id(each) for part in net.parts().values() for each in part]
+    assert sorted(listed) == sorted(id(each) for each in net.parameters())
+
+
+def test_a_model_without_an_encoder_reads_every_value_of_the_window():
+    shape = Shape(features=2, horizon=1, targets=1, window=12)
+    net = model(shape=shape, encoder="none", skip="add")
+    given = windows(0, features=2).requires_grad_()
+    net(given).sum().backward()
+    assert (given.grad.abs().amax(dim=0) > 0).all()

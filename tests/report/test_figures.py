@@ -57,6 +57,12 @@ def test_figures_run_no_model_and_move_no_generator(study, monkeypatch):
             QUANTUM,
             ["window", "LSTM", "RNN", "linear", "angles", "quantum layer", "after", "head", "forecast"],
         ),
+        ({"encoder": "none", "head_layers": [8]}, None, ["window", "linear", "head", "forecast"]),
+        (
+            {"recurrent": [{"unit": "tcn"}], "pooling": "attention"},
+            None,
+            ["window", "TCN", "attention", "linear", "head", "forecast"],
+        ),
     ],
 )
 def test_boxes_are_the_stages_of_the_config(model, quantum, titles):
@@ -64,6 +70,20 @@ def test_boxes_are_the_stages_of_the_config(model, quantum, titles):
     circuit = None if quantum is None else Quantum.model_validate(quantum)
     assert [box.title for box in model_boxes(config, circuit)] == titles
     draw_model(config, circuit).canvas.draw()
+
+
+def test_boxes_have_the_shapes_of_what_they_show():
+    layer = {"unit": "gru", "hidden": 3, "bidirectional": True, "residual": True}
+    content = {
+        "model": {"recurrent": [layer], "pooling": "mean", "head_layers": [8, 6], "head_activation": "gelu"},
+        "training": {"loss": "gaussian"},
+        "data": {"window": 7},
+        "quantum": None,
+    }
+    boxes = {box.title: box.detail for box in model_boxes(validate(ExperimentConfig, content, "test"), None)}
+    assert boxes["GRU"] == "7 x 6\nboth directions\nresidual"
+    assert boxes["mean"] == "over steps\n6"
+    assert boxes["head"] == "8, 6 gelu\nlinear, gaussian"
 
 
 NAMES = ["A$B$", "$\\frac{", "$", "$$", "\\$x", "x_1^2", "%s", "\\", "{", "É$ü$", "a\nb", "<b>", "€$\\alpha$"]

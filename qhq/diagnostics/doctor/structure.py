@@ -296,7 +296,9 @@ def _shuffled(outputs: Tensor, order: np.random.Generator) -> Tensor:
 
 def _head_weights(model: nn.Module, layer: LayerSigns) -> dict[str, float]:
     """Root mean square weight of the head on the circuit's outputs, and on the latent features."""
-    head: Any = getattr(model, "head", None)
+    # The first linear map behind the circuit: of a head with hidden layers that is not the last one.
+    deep: Any = getattr(model, "head_layers", None)
+    head: Any = deep[0] if deep else getattr(model, "head", None)
     if not isinstance(head, nn.Linear) or head.in_features < layer.outputs.shape[1]:
         return {}
     weights: Array = head.weight.detach().double().cpu().numpy()
