@@ -137,7 +137,7 @@ def to_qasm3(ansatz: Ansatz, values: ArrayLike | None = None) -> str:
     # What Qiskit wrote it cannot read (powers, gates of one name): the lowered circuit, its angles spelled
     # out.
     text = _try_to_write(
-        lambda given: _in_gates(plain_program(given), _GATES_OF_QASM3), ansatz, _dump_expressions, qasm3.loads
+        lambda given: in_gates(plain_program(given), _GATES_OF_QASM3), ansatz, _dump_expressions, qasm3.loads
     )
     if text is not None:
         return text
@@ -178,7 +178,7 @@ def _to_qpy(ansatz: Ansatz, values: ArrayLike | None = None) -> bytes:
         )
     try:
         content = qpy_as_written(ansatz)
-        if _agree(ansatz, read_bytes_back(ansatz, content)):
+        if agree(ansatz, read_bytes_back(ansatz, content)):
             return content
     except Exception:  # whatever Qiskit stumbles over: the lowered circuit is in gates that it knows
         return qpy_bytes(ansatz)
@@ -202,14 +202,14 @@ def _try_to_write(
     try:
         circuit = prepare(ansatz)
         text = write(circuit)
-        read_back = _with_roles(read(text), ansatz)
-        agrees = _agree(ansatz, read_back) or _agree(_with_roles(circuit, ansatz), read_back)
+        read_back = with_roles(read(text), ansatz)
+        agrees = agree(ansatz, read_back) or agree(with_roles(circuit, ansatz), read_back)
     except Exception:  # writers and readers raise families of their own; there is another way, or a refusal
         return None
     return text if agrees else None
 
 
-def _with_roles(circuit: QuantumCircuit, ansatz: Ansatz) -> Ansatz:
+def with_roles(circuit: QuantumCircuit, ansatz: Ansatz) -> Ansatz:
     """The ansatz with another circuit, whose parameters are named by position."""
     named = {each.name: each for each in circuit.parameters}
     roles = [named[name] for name in plain_names(ansatz.num_inputs, ansatz.num_weights)]
@@ -243,11 +243,11 @@ def _written_with_values(
     def as_written() -> QuantumCircuit:
         return ansatz.circuit.assign_parameters(given)
 
-    def in_gates() -> QuantumCircuit:
-        return _in_gates(wanted, gates)
+    def lowered() -> QuantumCircuit:
+        return in_gates(wanted, gates)
 
     # The user's own gates first, since a reader wants to recognise the circuit; only then the lowered ones.
-    for prepare in (as_written, in_gates):
+    for prepare in (as_written, lowered):
         try:
             circuit = prepare()
             text = write(circuit)
@@ -255,14 +255,14 @@ def _written_with_values(
             if _same_steps(wanted, again) or _same_action(wanted, again):
                 return text
             # Too wide for a state: the gates that were read must be those that were written.
-            if prepare is in_gates and _same_steps(lower(circuit), again):
+            if prepare is lowered and _same_steps(lower(circuit), again):
                 return text
         except Exception:  # writers and readers raise families of their own
             continue
     raise _no_export("OpenQASM", ansatz, "export to qpy")
 
 
-def _agree(one: Ansatz, other: Ansatz) -> bool:
+def agree(one: Ansatz, other: Ansatz) -> bool:
     """Whether two ansaetze do the same for any values, seen at two rows of them."""
     generator = np.random.default_rng(0)  # the same rows each time: a circuit can be exported always or never
     for _ in range(2):
@@ -311,7 +311,7 @@ def _same_action(one: QuantumCircuit, other: QuantumCircuit) -> bool:
     return bool(np.abs(ends[0] * overlap - ends[1]).max() <= _TOLERANCE)
 
 
-def _in_gates(circuit: QuantumCircuit, gates: frozenset[type]) -> QuantumCircuit:
+def in_gates(circuit: QuantumCircuit, gates: frozenset[type]) -> QuantumCircuit:
     """A lowered circuit in the given gates alone, up to a global phase."""
     written = QuantumCircuit(circuit.num_qubits)
     if circuit.parameters:
@@ -342,6 +342,15 @@ def _opened(gate: Any, qubits: list[int], gates: frozenset[type]) -> Iterator[tu
         for step in definition.data:
             places = [qubits[definition.find_bit(bit).index] for bit in step.qubits]
             yield from _opened(step.operation, places, gates)
+
+
+def in_methods(ansatz: Ansatz) -> QuantumCircuit:
+    """The plain program in gates that are methods of Qiskit's circuits, up to a global phase.
+
+    Raises:
+        ValueError: If a gate has only an approximate definition.
+    """
+    return in_gates(plain_program(ansatz), _GATES_OF_QASM3)
 
 
 def _dump_expressions(circuit: QuantumCircuit) -> str:

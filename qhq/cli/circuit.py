@@ -20,10 +20,17 @@ if TYPE_CHECKING:
 
     from qhq.ansatz.program import Ansatz
     from qhq.diagnostics.overview import Reading
+    from qhq.runs.run_folder import RunFolder
 
 app = typer.Typer(help="The ansaetze in circuits/: list, draw, export, info.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="An ansatz in circuits/, or the path of its YAML.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME|RUN",
+        help="An ansatz in circuits/, the path of its YAML, or a run, whose circuit it is.",
+    ),
+]
 Qubits = Annotated[
     int | None, typer.Option("--qubits", min=1, max=MOST_COUNT, help="Qubits instead of the file's.")
 ]
@@ -83,7 +90,14 @@ def draw(
 @app.command()
 def export(
     name: Name,
-    form: Annotated[str, typer.Option("--format", help="qasm3, qasm2 or qpy.")] = "qasm3",
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            "--to",
+            help="qasm3, qasm2, qpy, python (a script of plain Qiskit) or torch (a run whole).",
+        ),
+    ] = "qasm3",
     values: Annotated[
         str | None,
         typer.Option("--values", help="Inputs, then weights, separated by commas; qasm2 needs them."),
@@ -95,11 +109,29 @@ def export(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Export an ansatz to OpenQASM 3, OpenQASM 2 or QPY; text goes to the terminal without --output."""
+    """Export an ansatz to OpenQASM, QPY or a script; text goes to the terminal without --output.
+
+    Of a run, ``--to python`` has the trained weights, and ``--to torch`` the whole model, scaler and all. The
+    scripts need no qhq.
+
+    Example: qhq circuit export RUN --to torch --output model.py
+    """
     with command(as_json=json, debug=debug) as output:
         from qhq.ansatz.export import export as export_ansatz
         from qhq.ansatz.export import export_circuit
 
+        if form in SCRIPTS:
+            text = _script(name, form, _numbers(values), qubits, depth, isa)
+            if out is not None:
+                from qhq.files import write_atomically
+                from qhq.runs.run_folder import writable
+
+                with writable(out):
+                    write_atomically(out, text)
+                output.result({"name": name, "format": form, "path": str(out)}, f"Wrote {out}")
+            else:
+                output.result({"name": name, "format": form, "text": text}, text.rstrip())
+            return
         ansatz, numbers = _build(name, qubits, depth, isa), _numbers(values)
         if out is not None:
             export_circuit(ansatz, out, form, numbers)
@@ -139,18 +171,74 @@ def info(
             from qhq.cli.circuit import deep_facts
 
             # What a device would run has one width, that of its layout: no family to scale.
-            family = None if isa else lambda width: _build(name, width, depth, None)
+            # A run's circuit may be of a file that has changed since.
+            family = None if isa or _run_of(name) else lambda width: _build(name, width, depth, None)
             facts["deep"], table = deep_facts(ansatz, family, seed)
             tables.append(table)
         output.result(facts, *tables)
+
+
+SCRIPTS = ("python", "torch")
+
+
+def _script(
+    name: str, form: str, values: list[float] | None, qubits: int | None, depth: int | None, isa: str | None
+) -> str:
+    """A script that needs no qhq; weights are those of the run, or ``--values``."""
+    folder = _run_of(name)
+    if form == "torch":
+        if folder is None or isa or values is not None:
+            raise ConfigError(
+                "--to torch must be of a run as it was trained",
+                got=f"{name}{' with --isa' if isa else ' with --values' if values is not None else ''}",
+                fix="Name a run alone, or take --to python for a circuit",
+            )
+        from qhq.experiment.torch_script import torch_script
+
+        return torch_script(folder)
+    from qhq import __version__
+    from qhq.ansatz.script import to_python
+
+    weights = values
+    if folder is not None and values is None and folder.weights.is_file():
+        from qhq.training.checkpoint import read_weights
+
+        found = read_weights(folder.weights).get("quantum.weight")
+        weights = None if found is None else found.double().tolist()
+    title = f"Circuit of run {folder.name}" if folder else f"Circuit {name}"
+    return to_python(_build(name, qubits, depth, isa), weights, title=title, version=__version__)
+
+
+def _run_of(name: str) -> RunFolder | None:
+    """The run of that name; an ansatz of the same name comes first."""
+    from qhq.ansatz.spec import list_ansaetze
+    from qhq.runs.run_folder import find_run, is_run
+
+    if name in list_ansaetze():
+        return None
+    if name == "latest":
+        return find_run(None)
+    return find_run(name) if is_run(name) else None
 
 
 def _build(name: str, qubits: int | None, depth: int | None, isa: str | None) -> Ansatz:
     from qhq.ansatz.assemble import build
     from qhq.ansatz.spec import load_ansatz
 
-    sizes = {"qubits": qubits, "depth": depth}
-    ansatz = build(load_ansatz(name, {key: value for key, value in sizes.items() if value is not None}))
+    sizes = {key: value for key, value in {"qubits": qubits, "depth": depth}.items() if value is not None}
+    folder = _run_of(name)
+    if folder is None:
+        ansatz = build(load_ansatz(name, sizes))
+    elif sizes:
+        raise ConfigError(
+            "The circuit of a run must be taken as it ran",
+            got=f"--{next(iter(sizes))} with run {folder.name}",
+            fix="Leave --qubits and --depth out, or name the ansatz",
+        )
+    else:
+        from qhq.ansatz.stored import load_built
+
+        ansatz = load_built(folder.circuit)
     if isa is None:
         return ansatz
     from qhq.backends.registry import as_run

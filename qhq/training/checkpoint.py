@@ -37,15 +37,7 @@ def load_weights(model: nn.Module, path: Path, identity: Mapping[str, str]) -> N
         ConfigError: If the file is missing or damaged, is that of another design (another circuit,
             say), or holds other tensors than the model.
     """
-    try:
-        check_regular(path, most=MOST_TABLE_BYTES, what="checkpoint")
-        with safe_open(path, framework="pt") as file:
-            saved = json.loads((file.metadata() or {}).get(_IDENTITY, "{}"))
-            if not isinstance(saved, dict):
-                raise ValueError(f"{_IDENTITY} must be an object")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError, RecursionError) as error:
-        raise _damaged(path, error) from error
+    saved, tensors = _read(path)
     # Before the tensors: weights of another circuit may well fit in shape, and would train on without a word.
     _check_identity(saved, identity, path)
     try:
@@ -56,6 +48,28 @@ def load_weights(model: nn.Module, path: Path, identity: Mapping[str, str]) -> N
             got=f"{path.name}: {str(error).splitlines()[-1].strip()}",
             fix="Use the model.safetensors and config.yaml that one run wrote",
         ) from error
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Every tensor of a checkpoint by its name, without a model to hold it.
+
+    Raises:
+        ConfigError: If the file is missing or damaged.
+    """
+    return _read(path)[1]
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    """Identity and tensors."""
+    try:
+        check_regular(path, most=MOST_TABLE_BYTES, what="checkpoint")
+        with safe_open(path, framework="pt") as file:
+            saved = json.loads((file.metadata() or {}).get(_IDENTITY, "{}"))
+            if not isinstance(saved, dict):
+                raise ValueError(f"{_IDENTITY} must be an object")
+            return saved, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
+        raise _damaged(path, error) from error
 
 
 def save_state(state: TrainingState, path: Path, identity: Mapping[str, str]) -> None:
