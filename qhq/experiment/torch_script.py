@@ -44,7 +44,7 @@ from qhq.errors import ConfigError, visible
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.opening import read_finished
 from qhq.files import MOST_DOCUMENT_BYTES, read_regular
-from qhq.models.spec import UNITS
+from qhq.models.spec import UNITS, FeaturesSpec, ModelSpec
 from qhq.paths import PACKAGE
 from qhq.runs.record import RunRecord
 from qhq.runs.run_folder import RunFolder
@@ -80,7 +80,7 @@ def torch_script(folder: RunFolder) -> str:
             not qhq's.
     """
     record, config = read_finished(folder), load_config(str(folder.config))
-    _check_parts(config)
+    model = _scriptable(config)
     tensors = {
         f"mlp.{name.removeprefix('twin.')}" if name.startswith("twin.") else name: tensor
         for name, tensor in read_weights(folder.weights).items()
@@ -92,7 +92,7 @@ def torch_script(folder: RunFolder) -> str:
     parts = {
         "TITLE": visible(f"Run {folder.name}", cell=True),
         "VERSION": __version__,
-        "CONSTANTS": "\n".join(_constants(config, record, tensors, ansatz)),
+        "CONSTANTS": "\n".join(_constants(config, model, record, tensors, ansatz)),
         "CIRCUIT": "\n".join(_circuit(ansatz)) if ansatz else "    raise RuntimeError('no circuit')",
         "WEIGHTS": _packed(tensors),
     }
@@ -100,23 +100,36 @@ def torch_script(folder: RunFolder) -> str:
     return re.sub(r"<<([A-Z]+)>>", lambda match: parts[match[1]], template)
 
 
-def _check_parts(config: ExperimentConfig) -> None:
-    own = [layer.unit for layer in config.model.recurrent if layer.unit not in UNITS]
-    if config.model.file is not None:
-        own = [str(config.model.file)]
+def _scriptable(config: ExperimentConfig) -> ModelSpec:
+    """The model's spec, if all of it is qhq's own."""
+    model = config.model
+    if isinstance(model, FeaturesSpec):
+        raise ConfigError(
+            "A script can hold a model that torch trains",
+            got="model.kind: features, whose head scikit-learn fits",
+            fix="Export the circuit alone with --to python",
+        )
+    own = [layer.unit for layer in model.recurrent if layer.unit not in UNITS]
+    if model.file is not None:
+        own = [str(model.file)]
     if own:
         raise ConfigError(
             "A script can hold the parts that are qhq's own",
             got=f"'{own[0]}', whose code is another's",
             fix="Export the circuit alone with --to python",
         )
+    return model
 
 
 def _constants(
-    config: ExperimentConfig, record: RunRecord, tensors: Mapping[str, Tensor], ansatz: Ansatz | None
+    config: ExperimentConfig,
+    model: ModelSpec,
+    record: RunRecord,
+    tensors: Mapping[str, Tensor],
+    ansatz: Ansatz | None,
 ) -> Iterator[str]:
     """What tells one model from another, as assignments of plain values."""
-    model, data, scaler = config.model, config.data, record.scaler
+    data, scaler = config.data, record.scaler
     middle = "quantum" if ansatz else "mlp" if model.middle else "none"
     kind = str(scaler.get("kind"))
     places = [data.features.index(name) for name in data.targets if name in data.features]

@@ -197,7 +197,7 @@ def _stage(stage: StageRecord, metric: str, caveat: Caveat) -> Iterable[Part]:
         caveat=caveat,
     )  # fmt: skip
     chosen = frozenset(place for place, row in enumerate(stage["rows"]) if row.get("chosen"))
-    yield _rows("The points of the stage, the chosen one marked", stage["rows"], chosen)
+    yield _rows(f"The points of stage {stage['stage']}, the chosen one marked", stage["rows"], chosen)
 
 
 def _rows(caption: str, rows: Sequence[Row], strong: frozenset[int] = frozenset()) -> Table:
