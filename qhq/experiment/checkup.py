@@ -278,11 +278,11 @@ class Doctor(Watcher):
             yield
             return
         trained_on = layer.neural_network.executor
-        layer.reopen(self._engine)
+        self.experiment.model.reopen(self._engine)
         try:
             yield
         finally:
-            layer.reopen(trained_on)
+            self.experiment.model.reopen(trained_on)
 
     @property
     def _trains_elsewhere(self) -> bool:

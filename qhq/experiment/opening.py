@@ -30,10 +30,11 @@ from qhq.errors import BackendError, ConfigError, DataError
 from qhq.experiment.config import MEMORY, ExperimentConfig, QuantumSpec, load_config
 from qhq.limits import require_memory
 from qhq.models.features import FeatureForecaster, Forecaster, build_features, projected
+from qhq.models.gates import Circuits, build_gated, by_rows
 from qhq.models.hybrid import Shape, build_model
 from qhq.models.own import build_own
 from qhq.models.program import Program, read_program
-from qhq.models.spec import FeaturesSpec
+from qhq.models.spec import FeaturesSpec, is_gated
 from qhq.quantum.layer import QuantumLayer
 from qhq.runs.record import OTHER_RUN, RunRecord
 from qhq.runs.run_folder import FAILED, FINISHED, RunFolder
@@ -46,6 +47,10 @@ CHUNK = 16384
 """Windows scaled at a time: scaling takes several copies in double precision."""
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+_Executors = tuple[Executor | None, Executor | None]
+"""The ansatz on a backend, and what asks the circuits of all gates at once (`qhq.models.gates`), if any."""
 
 
 @dataclass(frozen=True)
@@ -379,8 +384,11 @@ def _on_engine(
     *,
     at_baseline: bool = True,
 ) -> Experiment:
-    executor = None if ansatz is None else StatevectorExecutor(ansatz)
-    return _assemble(config, data, ansatz, backend, executor, at_baseline=at_baseline)
+    executors: _Executors = (None, None)
+    if ansatz is not None:
+        together = StatevectorExecutor(by_rows(ansatz)) if is_gated(config.model) else None
+        executors = StatevectorExecutor(ansatz), together
+    return _assemble(config, data, ansatz, backend, executors, at_baseline=at_baseline)
 
 
 def _on_training_backend(
@@ -390,7 +398,20 @@ def _on_training_backend(
     if ansatz is not None:
         executor = _open_executor(config, ansatz, backend)
         _check_search(config, executor)
-    return _assemble(config, data, ansatz, backend, executor)
+    together = None if ansatz is None else _open_together(config, ansatz, backend)
+    return _assemble(config, data, ansatz, backend, (executor, together))
+
+
+def _open_together(config: ExperimentConfig, ansatz: Ansatz, backend: BackendSpec) -> Executor | None:
+    """Open what asks the circuits of all gates at once; None where they are asked one by one.
+
+    So it is where values are drawn, since each epoch has executors of its own (`FreshShots`), and in a
+    training on several backends.
+    """
+    training = config.training
+    if not is_gated(config.model) or backend.shots is not None or training.backends or training.injection:
+        return None
+    return open_training_backend(backend, by_rows(ansatz), seed=shot_seed(config, "train"))
 
 
 def _open_executor(config: ExperimentConfig, ansatz: Ansatz, backend: BackendSpec) -> Executor:
@@ -422,10 +443,11 @@ def _assemble(
     data: Prepared,
     ansatz: Ansatz | None,
     backend: BackendSpec,
-    executor: Executor | None,
+    executors: _Executors,
     *,
     at_baseline: bool = True,
 ) -> Experiment:
+    executor, together = executors
     _check_room(config, data)
     torch.set_num_threads(config.training.threads)
     layer, program = None, read_program(config.model)
@@ -448,6 +470,12 @@ def _assemble(
         model = build_own(
             config.model, program, shape, quantum=layer, seed=seed, dtype=dtype, at_zero=at_zero
         )
+    elif is_gated(config.model):
+        _check_point(config, shape, "A unit with circuits in its gates")
+        circuits = Circuits(
+            ansatz, executor, together, child_seed(config.seed, "circuit"), _is_frozen(config)
+        )
+        model = build_gated(config.model, shape, circuits, seed=seed, dtype=dtype, at_zero=at_zero)
     else:
         model = build_model(
             config.model, shape, quantum=layer, angle_scaling=scaling, seed=seed, at_zero=at_zero

@@ -90,10 +90,10 @@ def design_record(
 def _own(experiment: Experiment) -> dict[str, object]:
     """Digest and stages of a module of one's own; nothing of the reference model, which the config tells."""
     model, program = experiment.model, experiment.program
-    if program is None or not isinstance(model, OwnForecaster):
+    if not isinstance(model, OwnForecaster):
         return {}
     stages = [asdict(stage) | {"shape": list(stage.shape)} for stage in model.found.stages]
-    return {"module": program.digest, "stages": stages}
+    return {"stages": stages} if program is None else {"module": program.digest, "stages": stages}
 
 
 def result_record(

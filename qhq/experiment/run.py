@@ -387,4 +387,4 @@ class FreshShots(Watcher):
         layer, sampled = self.experiment.model.quantum, self.experiment.backend.shots is not None
         executor = self.experiment.open_executor(str(epoch)) if sampled else None
         if layer is not None and executor is not None:
-            layer.reopen(executor)
+            self.experiment.model.reopen(executor)

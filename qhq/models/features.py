@@ -22,6 +22,7 @@ from qiskit.quantum_info import SparsePauliOp
 from torch import Tensor, nn
 
 from qhq.ansatz.program import Ansatz
+from qhq.backends.executor import Executor
 from qhq.errors import ConfigError
 from qhq.models.heads import LinearHead, build_head
 from qhq.models.hybrid import HybridForecaster, Shape, TanhMLP, seeded_torch
@@ -81,6 +82,11 @@ class FeatureForecaster(nn.Module):
         """Forecast scaled targets (B, H, K) from scaled windows (B, T, F) and static features (B, S)."""
         values = self.encode(windows, static)
         return self.decode(values, self.middle(values))
+
+    def reopen(self, executor: Executor) -> None:
+        """Go on with another executor of the same ansatz; the weights stay."""
+        if self.quantum is not None:
+            self.quantum.reopen(executor)
 
     def encode(self, windows: Tensor, static: Tensor | None = None) -> Tensor:
         """All values of a window in a row, (B, V): the rows, oldest first, then the static features."""

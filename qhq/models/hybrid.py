@@ -20,6 +20,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from qhq.backends.executor import Executor
 from qhq.errors import BackendError, ConfigError
 from qhq.limits import require_memory
 from qhq.models.encoder import FlatWindow, RecurrentStack
@@ -172,6 +173,11 @@ class HybridForecaster(nn.Module):
     # Two attributes and not one: the names of the tensors in a checkpoint say which of the two it holds.
     def _layer(self) -> nn.Module | None:
         return self.mlp if self.quantum is None else self.quantum
+
+    def reopen(self, executor: Executor) -> None:
+        """Go on with another executor of the same ansatz; the weights stay."""
+        if self.quantum is not None:
+            self.quantum.reopen(executor)
 
     def encode(self, windows: Tensor, static: Tensor | None = None) -> Tensor:
         """Latent features (B, I) of windows (B, T, F) and static features (B, S)."""

@@ -88,16 +88,17 @@ class OwnForecaster(nn.Module):
     Args:
         module: Called with windows (B, T, F), and static features (B, S) if any; gives (B, H, K).
         shape: Sizes of the data.
-        layer: Name of the quantum layer, or of what stands in its place, inside the module; None without.
+        layers: Names of the quantum layers inside the module, or of what stands in their place: one of a
+            user's module, of one ansatz in any case.
         found: What was found of it.
     """
 
     gain: Tensor
 
-    def __init__(self, module: nn.Module, shape: Shape, *, layer: str | None, found: Found) -> None:
+    def __init__(self, module: nn.Module, shape: Shape, *, layers: Sequence[str], found: Found) -> None:
         super().__init__()
         self.module, self.shape, self.found = module, shape, found
-        self._layer_name = layer
+        self._names = tuple(layers)
         # Multiplies the forecast: a module of one's own has no head that could be set to 0, so the weights of
         # an untrained one that starts at its baseline are told from the others by a gain of 0.
         self.register_buffer("gain", torch.ones(()))
@@ -106,9 +107,14 @@ class OwnForecaster(nn.Module):
 
     @property
     def quantum(self) -> QuantumLayer | None:
-        """The quantum layer inside; None where something classical stands in its place."""
-        layer = self._layer()
-        return layer if isinstance(layer, QuantumLayer) else None
+        """The quantum layer inside, of several the first; None where something classical stands there."""
+        layers = self._quantum()
+        return layers[0] if layers else None
+
+    def reopen(self, executor: Executor) -> None:
+        """Go on with another executor of the same ansatz; the weights stay."""
+        for layer in self._quantum():
+            layer.reopen(executor)
 
     @property
     def stepwise(self) -> bool:
@@ -130,13 +136,13 @@ class OwnForecaster(nn.Module):
 
         Of a module that calls its circuit several times they are those of the layer's own executor.
         """
-        layer = self._quantum()
+        layers = self._quantum()
         if self.stepwise:
-            heard = self._recorded(latent, layer.neural_network.executor).inputs
+            heard = self._recorded(latent, layers[0].neural_network.executor).inputs
         else:
             # The circuit need not run to know what it is asked, nor what stands behind it.
             listener = _Listener()
-            with _opened(layer, listener), suppress(_HeardEnough):
+            with _opened(layers, listener), suppress(_HeardEnough):
                 self(*self._unpacked(latent))
             heard = listener.inputs
         rows = torch.cat([_by_window(each, len(latent)) for each in heard], dim=1).to(latent.dtype)
@@ -160,7 +166,7 @@ class OwnForecaster(nn.Module):
             outputs, values = layer.num_outputs, middle.detach().numpy()
             cuts = np.cumsum([rows * outputs for rows in self.found.rows])[:-1]
             parts = [each.reshape(-1, outputs) for each in np.split(values, cuts, axis=1)]
-            with _opened(layer, _Replay(parts)):
+            with _opened(self._quantum(), _Replay(parts)):
                 return self.forward(*self._unpacked(latent))
         return self.forward(*self._unpacked(latent))
 
@@ -175,8 +181,7 @@ class OwnForecaster(nn.Module):
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Parameters by where they stand: before the circuit (``encoder``), in it, or behind (``head``)."""
-        layer = self._layer()
-        inside = [] if layer is None else list(layer.parameters())
+        inside = [each for layer in self._inside() for each in layer.parameters()]
         known = {id(each) for each in inside}
         others = [(name, each) for name, each in self.module.named_parameters() if id(each) not in known]
         return {
@@ -185,13 +190,11 @@ class OwnForecaster(nn.Module):
             "head": [each for name, each in others if name not in self.found.before],
         }
 
-    def _layer(self) -> nn.Module | None:
-        return None if self._layer_name is None else self.module.get_submodule(self._layer_name)
+    def _inside(self) -> list[nn.Module]:
+        return [self.module.get_submodule(name) for name in self._names]
 
-    def _quantum(self) -> QuantumLayer:
-        layer = self.quantum
-        assert layer is not None
-        return layer
+    def _quantum(self) -> list[QuantumLayer]:
+        return [layer for layer in self._inside() if isinstance(layer, QuantumLayer)]
 
     def _unpacked(self, latent: Tensor) -> tuple[Tensor, ...]:
         cells = self.shape.window * self.shape.features
@@ -286,15 +289,17 @@ class _Replay:
 
 
 @contextmanager
-def _opened(layer: QuantumLayer, executor: Executor) -> Iterator[None]:
-    """Open a layer on an executor for a while, with no graph: what is written down has no gradient."""
-    before = layer.neural_network.executor
-    layer.reopen(executor)
+def _opened(layers: Sequence[QuantumLayer], executor: Executor) -> Iterator[None]:
+    """Open layers on an executor for a while, with no graph: what is written down has no gradient."""
+    before = [layer.neural_network.executor for layer in layers]
+    for layer in layers:
+        layer.reopen(executor)
     try:
         with torch.no_grad():
             yield
     finally:
-        layer.reopen(before)
+        for layer, own in zip(layers, before, strict=True):
+            layer.reopen(own)
 
 
 # Wrapped modules.
@@ -413,10 +418,31 @@ def build_own(  # noqa: PLR0913
     name = _find_circuit(program, module, circuit)
     _check_tensors(program, module)
     module = module.to(dtype)
+    names = [] if name is None else [name]
+    return as_forecaster(
+        program, module, shape, names, seed=seed, dtype=dtype, at_zero=at_zero and program.held is None
+    )
+
+
+def as_forecaster(  # noqa: PLR0913
+    program: Program,
+    module: nn.Module,
+    shape: Shape,
+    layers: Sequence[str],
+    *,
+    seed: int,
+    dtype: torch.dtype,
+    at_zero: bool,
+) -> OwnForecaster:
+    """Try a module out and give it the verbs of a run; ``layers`` are the circuits inside it.
+
+    Raises:
+        ConfigError: If it cannot be trained.
+    """
     with seeded_torch(seed):
-        found = _try_out(program, module, shape, name, dtype)
-    model = OwnForecaster(module, shape, layer=name, found=found)
-    if at_zero and program.held is None:
+        found = _try_out(program, module, shape, layers, dtype)
+    model = OwnForecaster(module, shape, layers=layers, found=found)
+    if at_zero:
         model.start_at_zero()
     return model
 
@@ -565,7 +591,7 @@ def _check_tensors(program: Program, module: nn.Module) -> None:
 
 
 def _try_out(
-    program: Program, module: nn.Module, shape: Shape, layer: str | None, dtype: torch.dtype
+    program: Program, module: nn.Module, shape: Shape, layers: Sequence[str], dtype: torch.dtype
 ) -> Found:
     """Run a module on random windows, forward and back, and see what it is.
 
@@ -584,13 +610,10 @@ def _try_out(
         _check_repeats(program, module, given, forecast)
         _check_training(program, module, given)
         module.eval()
-        found = module if layer is None else module.get_submodule(layer)
-        before = frozenset[str]()
-        rows: tuple[int, ...] = ()
-        if layer is not None:
-            before = _names_before(program, module, found, given)
-        if isinstance(found, QuantumLayer):
-            rows = _rows_of(program, module, found, given)
+        inside = [module.get_submodule(name) for name in layers]
+        before = _names_before(program, module, inside, given) if inside else frozenset[str]()
+        quantum = [each for each in inside if isinstance(each, QuantumLayer)]
+        rows = _rows_of(program, module, quantum, given) if quantum else ()
         return Found(rows, before, tuple(stages))
     finally:
         # Such as the statistics of a batch norm: what was tried out has left no trace.
@@ -700,26 +723,27 @@ def _leaves(forecast: Tensor) -> list[Tensor]:
 
 
 def _names_before(
-    program: Program, module: nn.Module, layer: nn.Module, given: tuple[Tensor, ...]
+    program: Program, module: nn.Module, layers: Sequence[nn.Module], given: tuple[Tensor, ...]
 ) -> frozenset[str]:
-    """Names of the parameters that what goes into the layer depends on, its own left out."""
+    """Names of the parameters that what goes into the layers depends on, their own left out."""
     heard: list[Tensor] = []
 
     def listen(_: nn.Module, arguments: tuple[Any, ...]) -> None:
         heard.extend(each for each in arguments if isinstance(each, Tensor))
 
-    handle = layer.register_forward_pre_hook(listen)
+    handles = [layer.register_forward_pre_hook(listen) for layer in layers]
     try:
         with torch.enable_grad():
             module(*given)
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
     if not heard:
         raise wrong(
             program, "call its circuit in forward()", "a forecast for which the circuit was not asked",
             "Write values = self.quantum(features) in forward, or set quantum: null",
         )  # fmt: skip
-    inside = {id(each) for each in layer.parameters()}
+    inside = {id(each) for layer in layers for each in layer.parameters()}
     found = {id(leaf) for each in heard if each.requires_grad for leaf in _leaves(each)}
     return frozenset(
         name for name, each in module.named_parameters() if id(each) in found and id(each) not in inside
@@ -727,7 +751,7 @@ def _names_before(
 
 
 def _rows_of(
-    program: Program, module: nn.Module, layer: QuantumLayer, given: tuple[Tensor, ...]
+    program: Program, module: nn.Module, layers: Sequence[QuantumLayer], given: tuple[Tensor, ...]
 ) -> tuple[int, ...]:
     """Rows a window of each call of the circuit.
 
@@ -736,8 +760,8 @@ def _rows_of(
     """
 
     def asked(arguments: tuple[Tensor, ...]) -> list[FloatArray]:
-        recorder = _Recorder(layer.neural_network.executor)
-        with _opened(layer, recorder):
+        recorder = _Recorder(layers[0].neural_network.executor)
+        with _opened(layers, recorder):
             module(*arguments)
         return recorder.inputs
 
@@ -760,6 +784,11 @@ def _turned(rows: FloatArray, turned: FloatArray) -> bool:
     return one.shape == other.shape and bool(np.allclose(one[::-1], other, rtol=1e-3, atol=1e-4))
 
 
+def _is_whole(module: nn.Module) -> bool:
+    """Whether a module is one stage, whatever it is made of."""
+    return isinstance(module, TorchConnector | CircuitStandIn) or getattr(module, "is_one_stage", False)
+
+
 @contextmanager
 def _staged(module: nn.Module) -> Iterator[list[Stage]]:
     """Write down the modules at work inside the block: those without parts, and quantum layers whole."""
@@ -775,13 +804,13 @@ def _staged(module: nn.Module) -> Iterator[list[Stage]]:
 
         return each.register_forward_hook(after)
 
-    whole = [
-        name for name, each in module.named_modules() if isinstance(each, TorchConnector | CircuitStandIn)
-    ]
+    whole = [name for name, each in module.named_modules() if _is_whole(each)]
     handles = []
     for name, each in module.named_modules():
         inside = any(name.startswith(f"{other}.") for other in whole)
-        if name in whole or (not inside and not any(True for _ in each.children())):
+        # Stages that a config leaves out are identities, and no part of a drawing.
+        idle = isinstance(each, nn.Identity) or (isinstance(each, nn.Dropout) and not each.p)
+        if not inside and not idle and (name in whole or not any(True for _ in each.children())):
             handles.append(watch(name, each))
     try:
         yield stages

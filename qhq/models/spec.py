@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, TypeGuard
 
 from pydantic import AfterValidator, Field, PrivateAttr, Tag, model_validator
 
@@ -33,8 +33,16 @@ UNITS: dict[str, str] = {
     "gru": "torch.nn:GRU",
     "tcn": "qhq.models.encoder:TemporalConvolution",
     "rnn": "torch.nn:RNN",
+    "qlstm": "qhq.models.gates:QLSTM",
+    "qgru": "qhq.models.gates:QGRU",
+    "qlstm_bare": "qhq.models.gates:BareQLSTM",
+    "qgru_bare": "qhq.models.gates:BareQGRU",
 }
 """Name of a unit in a config -> where its class is, written as an entry point is."""
+
+
+GATED = frozenset({"qlstm", "qgru", "qlstm_bare", "qgru_bare"})
+"""Units with circuits in their gates, where the circuit of the config then is, in place of the middle."""
 
 
 def unit_names() -> list[str]:
@@ -143,6 +151,11 @@ class RecurrentLayerSpec(Spec):
     def width(self) -> int:
         """Channels of its outputs."""
         return 2 * self.hidden if self.bidirectional else self.hidden
+
+
+def is_gated(spec: Spec) -> TypeGuard[ModelSpec]:
+    """Whether the circuit of a config stands in the gates of a recurrent unit."""
+    return isinstance(spec, ModelSpec) and any(layer.unit in GATED for layer in spec.recurrent)
 
 
 class MiddleSpec(Spec):

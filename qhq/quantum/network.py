@@ -74,6 +74,10 @@ class ExecutorNetwork(NeuralNetwork):
         """Name of the entry that the executor was opened on; None if the network is closed."""
         return None if self._executor is None else self._executor.report().backend
 
+    def is_open_on(self, executor: Executor) -> bool:
+        """Whether it stands on this very executor."""
+        return self._executor is executor
+
     def reopen(self, executor: Executor) -> None:
         """Go on with another executor of the same ansatz.
 

@@ -33,6 +33,7 @@ Note = Callable[[str], None]
 
 _SESSIONS_SHOWN = 60
 SERIES_SHOWN = 12
+_CIRCUITS = ("QuantumLayer", "GateCircuits")
 _MOST_STAGES = 12
 """Modules of a model of one's own that are drawn."""
 
@@ -243,7 +244,7 @@ def draw_model(
         quantum: Sizes of the circuit, as the run's record has them; None without one.
         stages: Of a module of one's own, as the record has them; nothing is run for a drawing.
     """
-    boxes = _own_boxes(config, quantum, stages) if config.model.file else model_boxes(config, quantum)
+    boxes = model_boxes(config, quantum) if stages is None else _own_boxes(config, quantum, stages)
     width = len(boxes) * (_WIDTH + _GAP) + _GAP
     figure = Figure(figsize=(1.05 * width, 2.6), layout="constrained")
     axes = figure.subplots()
@@ -252,7 +253,7 @@ def draw_model(
     for index, box in enumerate(boxes):
         _draw_box(axes, index, box, arrow=index < len(boxes) - 1)
     model = config.model
-    if not isinstance(model, FeaturesSpec) and model.skip != "none" and model.file is None:
+    if not isinstance(model, FeaturesSpec) and model.skip != "none" and stages is None:
         _draw_skip(axes, boxes, f"skip: {model.skip}")
     return figure
 
@@ -315,11 +316,9 @@ def _head(model: ModelSpec, loss: str) -> str:
     return f"{hidden}linear" + (f", {loss}" if loss in DISTRIBUTIONS else "")
 
 
-def _own_boxes(
-    config: ExperimentConfig, quantum: Quantum | None, stages: Sequence[Stage] | None
-) -> list[Box]:
+def _own_boxes(config: ExperimentConfig, quantum: Quantum | None, stages: Sequence[Stage]) -> list[Box]:
     """Stages of a module of one's own in the order in which they were at work; of many the first and last."""
-    data, found = config.data, list(stages or ())
+    data, found = config.data, list(stages)
     if len(found) > _MOST_STAGES:
         half = _MOST_STAGES // 2
         between = Box("...", f"{len(found) - 2 * half} more modules", _CLASSICAL)
@@ -329,7 +328,7 @@ def _own_boxes(
     if quantum:
         size = f"{quantum.qubits} qubits, {quantum.weights} weights"
         parts = [
-            Box(each.title, f"{each.detail}\n{size}", _QUANTUM) if each.title == "QuantumLayer" else each
+            Box(each.title, f"{each.detail}\n{size}", _QUANTUM) if each.title in _CIRCUITS else each
             for each in parts
         ]
     return [

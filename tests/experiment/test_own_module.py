@@ -200,3 +200,12 @@ def test_a_link_out_of_a_run_is_no_module(strangers, mine, tmp_path_factory):
     (strangers / "model.py").symlink_to(outside)
     with pytest.raises(ConfigError, match="leads out"):
         _ = qhq.open_run(strangers).model
+
+
+@pytest.mark.parametrize("unit", ["qlstm", "qgru"])
+def test_circuits_in_the_gates_go_all_the_way(study, unit):
+    changes = {"model.recurrent": [{"unit": unit, "hidden": 3}], "training.epochs": 1}
+    run = qhq.train("tiny.yaml", set=changes)
+    go_all_the_way(run)
+    assert run.record["parameters"]["circuit"] == 4 * 2
+    assert [stage["kind"] for stage in run.record["stages"]].count("GateCircuits") == 1

@@ -38,7 +38,7 @@ from qhq.experiment.opening import Experiment, open_on_data
 from qhq.experiment.run import fit, pass_parity_gate
 from qhq.models.features import FeatureForecaster
 from qhq.models.hybrid import matched_width
-from qhq.models.spec import MOST_HIDDEN, FeaturesSpec, MiddleSpec
+from qhq.models.spec import MOST_HIDDEN, FeaturesSpec, MiddleSpec, is_gated
 from qhq.seeding import child_generator
 from qhq.studies.runner import Values
 from qhq.studies.runner.reproducible import Fingerprints, loaded, one_training
@@ -97,7 +97,7 @@ def build_variants(config: ExperimentConfig, ansatz: Ansatz) -> Variants:
     left_out = {
         FROZEN: _frozen_already(quantum, ansatz, features=features),
         _UNENTANGLED: _uncoupled_already(ansatz),
-        NO_MIDDLE: "" if config.model.file is None else "only its author knows the module without a circuit",
+        NO_MIDDLE: _cannot_leave_out(config),
     }
     middles = {name: mlp_spec(ansatz, factor) for name, factor in WIDTHS.items()}
     configs = {
@@ -112,6 +112,13 @@ def build_variants(config: ExperimentConfig, ansatz: Ansatz) -> Variants:
         {name: reason for name, reason in left_out.items() if reason},
         {name: middle.hidden for name, middle in middles.items()},
     )
+
+
+def _cannot_leave_out(config: ExperimentConfig) -> str:
+    """Why there is no variant without a circuit and without anything in its place; empty if there is."""
+    if config.model.file is not None:
+        return "only its author knows the module without a circuit"
+    return "the gates are nothing without their circuits" if is_gated(config.model) else ""
 
 
 def mlp_spec(ansatz: Ansatz, factor: int = 1) -> MiddleSpec:

@@ -1,0 +1,397 @@
+"""Recurrent units with circuits in their gates: QLSTM and QGRU (Chen, Yoo and Fang, arXiv:2009.01783).
+
+A gate of the classical unit is a linear map and a nonlinearity; here a circuit stands in the place of the
+map, each gate's with weights of its own. With linear layers around it (``qlstm``, ``qgru``) a linear map
+makes the circuit's inputs of the step and the state, and another one the gate of its outputs, so that any
+ansatz fits any width. Without them (``qlstm_bare``, ``qgru_bare``) the circuit takes the step and the state
+themselves, I = F + hidden, and its outputs are the gate, O = hidden.
+
+::
+
+    v_t = [x_t, h_(t-1)]           one batched call a step: rows (B * G, I + W) of all G gates
+    f, i, o = sigma(q_f(v)), sigma(q_i(v)), sigma(q_o(v));  g = tanh(q_g(v))
+    c_t = f * c_(t-1) + i * g;  h_t = o * tanh(c_t)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from qhq.ansatz.program import Ansatz
+from qhq.backends.executor import Executor
+from qhq.documents import Spec
+from qhq.errors import ConfigError
+from qhq.models.hybrid import Shape, seeded_torch
+from qhq.models.own import CircuitStandIn, OwnForecaster, as_forecaster
+from qhq.models.program import Program
+from qhq.models.spec import ModelSpec, RecurrentLayerSpec, load_unit
+from qhq.quantum.differentiation import evaluate
+from qhq.quantum.layer import QuantumLayer
+from qhq.quantum.network import ExecutorNetwork
+from qhq.seeding import child_seed
+
+MakeCircuits = Callable[[int, int], "GateCircuits"]
+"""Number of the recurrent layer, and of its gates -> their circuits."""
+
+
+def by_rows(ansatz: Ansatz) -> Ansatz:
+    """The same program with its weights as inputs behind the others, so that every row may have its own.
+
+    The gates of a unit then are rows of one batch. The other way to ask all of them at once, one circuit on
+    the product of their qubits, takes 2^(G * Q) amplitudes for G * 2^Q.
+    """
+    inputs = ansatz.inputs + ansatz.weights
+    return Ansatz(ansatz.circuit, inputs, (), ansatz.observables, ansatz.angle_scaling)
+
+
+class _Together:
+    """The executor of `by_rows`, and the one that its gates stand on as long as it may answer for them."""
+
+    def __init__(self, network: ExecutorNetwork, alone: Executor) -> None:
+        self.network, self.alone = network, alone
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Together:
+        """Shared by copies, as executors are."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, tuple[()]]:
+        """A pickle leaves executors behind: the gates are asked one by one where they are opened again."""
+        return type(None), ()
+
+
+class GateCircuits(nn.Module):
+    """The circuits of a unit's gates, one layer a gate; asked all at once where their backend can.
+
+    Args:
+        layers: A quantum layer a gate, of the same ansatz, or what stands in its place.
+        together: An executor of `by_rows` on the backend that the layers stand on; None asks one by one.
+    """
+
+    is_one_stage = True
+    """In a drawing of the model."""
+
+    def __init__(self, layers: Sequence[nn.Module], together: Executor | None = None) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        first: Any = layers[0]
+        self.num_inputs: int = first.num_inputs
+        self.num_outputs: int = first.num_outputs
+        self._together: _Together | None = None
+        if together is not None and isinstance(first, QuantumLayer):
+            alone = first.neural_network.executor
+            self._together = _Together(ExecutorNetwork(by_rows(first.ansatz), together), alone)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Outputs (B, G, O) of what each gate's circuit takes, (B, G, I), numbers of any size."""
+        if not self._can_ask_together():
+            answers = [layer(values[:, gate]) for gate, layer in enumerate(self.layers)]
+            return torch.stack(answers, dim=1)
+        assert self._together is not None
+        first = self.layers[0]
+        assert isinstance(first, QuantumLayer)
+        batch, gates = values.shape[:2]
+        angles = values if first.angle_scaling is None else first.angle_scaling(values)
+        weights = torch.stack([layer.weight for layer in self.layers])  # type: ignore[misc]
+        rows = torch.cat([angles, weights.to(angles.dtype).expand(batch, -1, -1)], dim=-1)
+        found = evaluate(self._together.network, rows.reshape(batch * gates, -1), rows.new_empty(0))
+        return found.reshape(batch, gates, -1)
+
+    def _can_ask_together(self) -> bool:
+        """Not where a layer was opened on another backend since, nor where somebody listens to the layers."""
+        if self._together is None:
+            return False
+        return all(
+            isinstance(layer, QuantumLayer)
+            and layer.neural_network.is_open_on(self._together.alone)
+            and not layer._forward_hooks
+            and not layer._forward_pre_hooks
+            and not (layer.angle_scaling is not None and layer.angle_scaling._forward_hooks)
+            for layer in self.layers
+        )
+
+
+class _GatedUnit(nn.Module):
+    """What both units share: the maps around the circuits, and the loop over the steps.
+
+    Args:
+        features: F, of a step.
+        hidden: Width of the state.
+        circuits: Of the gates.
+    """
+
+    gates: ClassVar[int] = 4
+    around: ClassVar[bool] = True
+    """Whether linear layers stand around the circuits."""
+
+    def __init__(self, features: int, hidden: int, circuits: GateCircuits) -> None:
+        super().__init__()
+        self.features, self.hidden_size, self.circuits = features, hidden, circuits
+        inputs, outputs = circuits.num_inputs, circuits.num_outputs
+        if self.around:
+            self.enter = self._maps_in(inputs)
+            self.leave = nn.ModuleList(nn.Linear(outputs, hidden) for _ in range(self.gates))
+        elif (inputs, outputs) != (features + hidden, hidden):
+            raise ConfigError(
+                "A unit without linear layers needs a circuit with an input for each feature and unit, and an"
+                " output for each unit",
+                got=f"{features} + {hidden} and {hidden}, where the circuit has {inputs} inputs and"
+                f" {outputs} outputs",
+                fix=f"Take an ansatz with {features + hidden} inputs and {hidden} observables, or the unit"
+                " with linear layers, without _bare",
+            )
+
+    def _maps_in(self, inputs: int) -> nn.ModuleDict:
+        """Linear maps to the circuits' inputs."""
+        return nn.ModuleDict({"both": nn.Linear(self.features + self.hidden_size, inputs)})
+
+    def gate_values(self, step: Tensor, state: Tensor) -> Tensor:
+        """What each gate is before its nonlinearity, (B, G, hidden), of a step (B, F) and a state."""
+        answers: Tensor = self.circuits(self.circuit_inputs(step, state))
+        if not self.around:
+            return answers
+        return torch.stack([leave(answers[:, gate]) for gate, leave in enumerate(self.leave)], dim=1)
+
+    def circuit_inputs(self, step: Tensor, state: Tensor) -> Tensor:
+        """What the circuits take, (B, G, I)."""
+        both = torch.cat([step, state], dim=-1)
+        values = self.enter["both"](both) if self.around else both
+        return values.unsqueeze(1).expand(-1, self.gates, -1)
+
+
+class QLSTM(_GatedUnit):
+    """An LSTM with a circuit in each of its four gates; a sequence (B, T, F) -> states (B, T, hidden)."""
+
+    FORGET: ClassVar[int] = 1
+
+    def __init__(self, features: int, hidden: int, circuits: GateCircuits) -> None:
+        super().__init__(features, hidden, circuits)
+        if self.around:
+            # As of every LSTM of qhq: the forget gate starts open (Jozefowicz et al., ICML 2015).
+            leave = self.leave[self.FORGET]
+            assert isinstance(leave, nn.Linear)
+            nn.init.constant_(leave.bias, 1.0)
+
+    def forward(self, sequence: Tensor) -> tuple[Tensor, Tensor]:
+        """States (B, T, hidden), and the last one (B, hidden); gates in the order i, f, g, o."""
+        state = sequence.new_zeros(len(sequence), self.hidden_size)
+        cell, states = state, []
+        for step in sequence.unbind(dim=1):
+            enter, forget, candidate, leave = self.gate_values(step, state).unbind(dim=1)
+            cell = forget.sigmoid() * cell + enter.sigmoid() * candidate.tanh()
+            state = leave.sigmoid() * cell.tanh()
+            states.append(state)
+        return torch.stack(states, dim=1), state
+
+
+class QGRU(_GatedUnit):
+    """A GRU with circuits in its gates; a sequence (B, T, F) -> states (B, T, hidden).
+
+    The candidate is made of the step and the state apart, ``tanh(q_x(x) + r * q_h(h))``, as in torch's own
+    GRU: so no circuit waits for the reset gate, and all four are asked at once.
+    """
+
+    def _maps_in(self, inputs: int) -> nn.ModuleDict:
+        return nn.ModuleDict(
+            {
+                "both": nn.Linear(self.features + self.hidden_size, inputs),
+                "step": nn.Linear(self.features, inputs),
+                "state": nn.Linear(self.hidden_size, inputs),
+            }
+        )
+
+    def circuit_inputs(self, step: Tensor, state: Tensor) -> Tensor:
+        """What the circuits take, (B, 4, I): of reset and update gate, and of the candidate's two."""
+        both = torch.cat([step, state], dim=-1)
+        if self.around:
+            values = self.enter["both"](both)
+            apart = [self.enter["step"](step), self.enter["state"](state)]
+        else:
+            values = both
+            apart = [
+                torch.cat([step, torch.zeros_like(state)], dim=-1),
+                torch.cat([torch.zeros_like(step), state], dim=-1),
+            ]
+        return torch.stack([values, values, *apart], dim=1)
+
+    def forward(self, sequence: Tensor) -> tuple[Tensor, Tensor]:
+        """States (B, T, hidden), and the last one (B, hidden); gates in the order r, z, n_x, n_h."""
+        state, states = sequence.new_zeros(len(sequence), self.hidden_size), []
+        for step in sequence.unbind(dim=1):
+            reset, update, by_step, by_state = self.gate_values(step, state).unbind(dim=1)
+            candidate = (by_step + reset.sigmoid() * by_state).tanh()
+            state = candidate + update.sigmoid() * (state - candidate)
+            states.append(state)
+        return torch.stack(states, dim=1), state
+
+
+class BareQLSTM(QLSTM):
+    """A `QLSTM` without linear layers: its circuits take the step and the state, and give the gates."""
+
+    around = False
+
+
+class BareQGRU(QGRU):
+    """A `QGRU` without linear layers."""
+
+    around = False
+
+
+class GatedNet(nn.Module):
+    """Recurrent layers, some of which have circuits in their gates, and a linear head.
+
+    Args:
+        spec: The ``model`` section of a config.
+        shape: Sizes of the data.
+        make: Makes the circuits of a layer's gates.
+    """
+
+    def __init__(self, spec: ModelSpec, shape: Shape, make: MakeCircuits) -> None:
+        super().__init__()
+        self.shape = shape
+        sizes = [shape.features, *(layer.hidden for layer in spec.recurrent)]
+        self.layers = nn.ModuleList(
+            _build_unit(number, layer, size, make)
+            for number, (layer, size) in enumerate(zip(spec.recurrent, sizes, strict=False))
+        )
+        self.layer_norm = nn.LayerNorm(sizes[-1]) if spec.layer_norm else nn.Identity()
+        self.dropout = nn.Dropout(spec.dropout)
+        self.head = nn.Linear(sizes[-1] + shape.static, shape.horizon * shape.targets)
+
+    def forward(self, windows: Tensor, static: Tensor | None = None) -> Tensor:
+        """Forecast scaled targets (B, H, K) from scaled windows (B, T, F) and static features (B, S)."""
+        first, *others = self.layers
+        sequence, _ = first(windows)
+        for layer in others:
+            sequence, _ = layer(self.dropout(sequence))
+        last = self.dropout(self.layer_norm(sequence[:, -1]))
+        if static is not None:
+            last = torch.cat([last, static], dim=-1)
+        forecast: Tensor = self.head(last)
+        return forecast.reshape(-1, self.shape.horizon, self.shape.targets)
+
+
+def _build_unit(number: int, layer: RecurrentLayerSpec, features: int, make: MakeCircuits) -> nn.Module:
+    unit: Any = load_unit(layer.unit)
+    if issubclass(unit, _GatedUnit):
+        gated: _GatedUnit = unit(features, layer.hidden, make(number, unit.gates))
+        return gated
+    built: nn.Module = unit(features, layer.hidden, batch_first=True)
+    return built
+
+
+@dataclass(frozen=True)
+class Circuits:
+    """What the gates' circuits are made of.
+
+    Attributes:
+        ansatz: Of every gate; None where something else stands in the circuits' place.
+        executor: The ansatz on a backend.
+        together: The same of `by_rows`, None to ask gate by gate.
+        seed: Of the circuits' weights.
+        frozen: Whether they stay as they are drawn.
+    """
+
+    ansatz: Ansatz | None
+    executor: Executor | None
+    together: Executor | None
+    seed: int
+    frozen: bool = False
+
+    def layers(self, number: int, gates: int) -> list[nn.Module]:
+        """Quantum layers for the gates of a recurrent layer, each with weights of its own."""
+        assert self.ansatz is not None
+        made: list[nn.Module] = []
+        for gate in range(gates):
+            seed = child_seed(self.seed, f"gate/{number}/{gate}")
+            layer = QuantumLayer(self.ansatz, self.executor, seed=seed, scale_inputs=True)
+            made.append(layer.requires_grad_(not self.frozen))
+        return made
+
+
+_MEANINGFUL = ("recurrent", "layer_norm", "dropout", "skip", "latent", "middle")
+"""Keys of ``model`` that stay as they are beside a unit with circuits in its gates."""
+
+
+def build_gated(
+    spec: ModelSpec,
+    shape: Shape,
+    circuits: Circuits,
+    *,
+    seed: int,
+    dtype: torch.dtype = torch.float32,
+    at_zero: bool = False,
+) -> OwnForecaster:
+    """Build a model with circuits in the gates of its recurrent units.
+
+    Args:
+        spec: The ``model`` section of a config. Its ``middle`` stands in the place of each gate's circuit
+            where there is no ansatz: the classical baseline.
+        shape: Sizes of the data.
+        circuits: Of the gates.
+        seed: Seed of the classical weights.
+        dtype: What it is trained in.
+        at_zero: Whether it starts at a forecast of 0 (see `OwnForecaster.start_at_zero`).
+
+    Raises:
+        ConfigError: If there is no circuit and nothing in its place, a key has no meaning for such a model,
+            or a unit without linear layers does not fit its circuit.
+    """
+    _check_keys(spec)
+    middle = spec.middle
+
+    def make(number: int, gates: int) -> GateCircuits:
+        if circuits.ansatz is not None:
+            return GateCircuits(circuits.layers(number, gates), circuits.together)
+        if middle is None:
+            raise ConfigError(
+                "A unit with circuits in its gates needs a circuit",
+                got=f"{spec.recurrent[number].unit} with quantum: null",
+                fix="Name one in quantum.ansatz, or take lstm or gru",
+            )
+        # A stream of its own, so that all other weights are those of the hybrid.
+        with seeded_torch(child_seed(seed, f"twin/{number}")):
+            return GateCircuits([
+                CircuitStandIn(spec.latent, middle.hidden, middle.outputs, middle.angle_scaling)
+                for _ in range(gates)
+            ])  # fmt: skip
+
+    with seeded_torch(seed):
+        net = GatedNet(spec, shape, make).to(dtype)
+    names = [name for name, each in net.named_modules() if isinstance(each, QuantumLayer | CircuitStandIn)]
+    program = Program("model.recurrent", "")
+    return as_forecaster(program, net, shape, names, seed=seed, dtype=dtype, at_zero=at_zero)
+
+
+def _check_keys(spec: ModelSpec) -> None:
+    """Refuse keys that would be ignored: there is no middle to put an activation before.
+
+    Raises:
+        ConfigError: With their names.
+    """
+    others = _changed(spec, _MEANINGFUL)
+    others += [] if spec.skip in ("add", "none") else ["skip"]
+    others += [
+        f"recurrent.{number}.{name}"
+        for number, layer in enumerate(spec.recurrent)
+        for name in _changed(layer, ("unit", "hidden"))
+    ]
+    if others:
+        raise ConfigError(
+            "A model with circuits in its gates has no middle",
+            got=f"{', '.join(f'model.{name}' for name in others)} beside {spec.recurrent[0].unit}",
+            fix="Leave these keys out, or write the model as a module of your own (docs/models.md)",
+        )
+
+
+def _changed(spec: Spec, but: Sequence[str]) -> list[str]:
+    """Names of the keys that are not what they are by default."""
+    return [
+        name
+        for name, field in type(spec).model_fields.items()
+        if name not in but and getattr(spec, name) != field.get_default(call_default_factory=True)
+    ]
