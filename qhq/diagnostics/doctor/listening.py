@@ -60,7 +60,12 @@ def listen(model: nn.Module) -> Iterator[list[Heard]]:
         heard = [Heard(name, layer) for name, layer in quantum_layers(model).items()]
         for each in heard:
             stack.enter_context(_hooked(each))
-            stack.enter_context(_counted(each))
+        # Layers may share an executor, as those of a recurrent unit's gates do.
+        shared: dict[int, list[Heard]] = {}
+        for each in heard:
+            shared.setdefault(id(_behind(each.layer)), []).append(each)
+        for together in shared.values():
+            stack.enter_context(_counted(together))
         yield heard
 
 
@@ -98,13 +103,23 @@ def _hooked(heard: Heard) -> Iterator[None]:
 
 
 @contextmanager
-def _counted(heard: Heard) -> Iterator[None]:
-    """Count calls by wrapping, for a while, the verbs of what stands behind the layer."""
-    behind = _behind(heard.layer)
+def _counted(together: list[Heard]) -> Iterator[None]:
+    """Count calls by wrapping, for a while, the verbs of what stands behind layers.
+
+    A call counts for the layer whose forward pass it is in.
+    """
+    behind, current = _behind(together[0].layer), together[0]
+
+    def entering(heard: Heard) -> Callable[..., None]:
+        def enter(*_: Any) -> None:
+            nonlocal current
+            current = heard
+
+        return enter
 
     def wrap(verb: Callable[..., Any]) -> Callable[..., Any]:
         def counted(*arguments: Any, **options: Any) -> Any:
-            heard.runs += 1
+            current.runs += 1
             return verb(*arguments, **options)
 
         return counted
@@ -114,9 +129,12 @@ def _counted(heard: Heard) -> Iterator[None]:
     verbs = [name for name in _VERBS if callable(getattr(behind, name, None)) and name not in vars(behind)]
     for name in verbs:
         setattr(behind, name, wrap(getattr(behind, name)))
+    handles = [each.layer.register_forward_pre_hook(entering(each)) for each in together]
     try:
         yield
     finally:
+        for handle in handles:
+            handle.remove()
         for name in verbs:
             delattr(behind, name)
 

@@ -1,0 +1,156 @@
+"""A training step of a QLSTM, circuits in all four gates, beside a PennyLane one of the same shape, one thread.
+
+    python -m benchmarks.qlstm [HIDDEN QUBITS DEPTH WINDOW BATCH]
+
+Both have linear layers around circuits of RY encoding, layers of RY and a ring of CX, and <Z> on each qubit.
+They are given the same weights, and must forecast the same before anything is timed.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from qhq.ansatz.assemble import build
+from qhq.ansatz.spec import load_ansatz
+from qhq.backends.local.statevector import StatevectorExecutor
+from qhq.models.gates import Circuits, build_gated, by_rows
+from qhq.models.hybrid import Shape
+from qhq.models.own import OwnForecaster
+from qhq.models.spec import ModelSpec
+
+SECONDS = 10.0
+"""A contender is timed for about so long, and for three steps at least."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of a QLSTM and what it is trained on."""
+
+    hidden: int = 4
+    qubits: int = 4
+    depth: int = 2
+    window: int = 10
+    batch: int = 32
+
+
+def build_ours(size: Size, *, together: bool = True) -> OwnForecaster:
+    """The model of ``unit: qlstm``."""
+    ansatz = build(load_ansatz("reference", {"qubits": size.qubits, "depth": size.depth}))
+    alone, rows = (StatevectorExecutor(each, threads=1) for each in (ansatz, by_rows(ansatz)))
+    spec = ModelSpec(recurrent=({"unit": "qlstm", "hidden": size.hidden},))  # type: ignore[arg-type]
+    circuits = Circuits(ansatz, alone, rows if together else None, seed=0)
+    return build_gated(spec, Shape(1, 1, 1, window=size.window), circuits, seed=0)
+
+
+class PennyLaneQLSTM(nn.Module):
+    """The same, each gate a node of ``default.qubit`` with backpropagation, broadcast over the batch."""
+
+    def __init__(self, ours: OwnForecaster, size: Size) -> None:
+        super().__init__()
+        import pennylane as qml
+
+        unit: Any = ours.module.layers[0]  # type: ignore[index]
+        self.enter, self.leave = unit.enter["both"], unit.leave
+        self.head, self.hidden = ours.module.head, size.hidden
+        self.weights = nn.ParameterList(
+            layer.weight.detach().reshape(size.depth, size.qubits) for layer in unit.circuits.layers
+        )
+
+        @qml.qnode(qml.device("default.qubit", wires=size.qubits), interface="torch", diff_method="backprop")
+        def node(angles: Tensor, weights: Tensor) -> Any:
+            for qubit in range(size.qubits):
+                qml.RY(angles[..., qubit], wires=qubit)
+            for layer in range(size.depth):
+                for qubit in range(size.qubits):
+                    qml.RY(weights[layer, qubit], wires=qubit)
+                for qubit in range(size.qubits):
+                    qml.CNOT(wires=[qubit, (qubit + 1) % size.qubits])
+            return [qml.expval(qml.PauliZ(qubit)) for qubit in range(size.qubits)]
+
+        self.node = node
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """Forecasts (B, 1, 1) of windows (B, T, 1)."""
+        state = cell = windows.new_zeros(len(windows), self.hidden)
+        for step in windows.unbind(1):
+            angles = torch.pi * torch.tanh(self.enter(torch.cat([step, state], dim=-1)))
+            gates = [
+                leave(torch.stack(self.node(angles, weights), dim=-1).to(windows.dtype))
+                for leave, weights in zip(self.leave, self.weights, strict=True)
+            ]
+            cell = torch.sigmoid(gates[1]) * cell + torch.sigmoid(gates[0]) * torch.tanh(gates[2])
+            state = torch.sigmoid(gates[3]) * torch.tanh(cell)
+        forecast: Tensor = self.head(state)
+        return forecast.reshape(-1, 1, 1)
+
+
+def step_of(model: nn.Module, windows: Tensor, targets: Tensor) -> Callable[[], Tensor]:
+    """One step of Adam on a batch."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+
+    def step() -> Tensor:
+        optimizer.zero_grad()
+        forecast: Tensor = model(windows)
+        nn.functional.mse_loss(forecast, targets).backward()
+        optimizer.step()
+        return forecast.detach()
+
+    return step
+
+
+def time_step(step: Callable[[], Tensor]) -> tuple[float, int]:
+    """Median seconds of a step after a first one, and how many were timed."""
+    step()
+    taken: list[float] = []
+    while len(taken) < 3 or sum(taken) < SECONDS:
+        begun = perf_counter()
+        step()
+        taken.append(perf_counter() - begun)
+    return statistics.median(taken), len(taken)
+
+
+def main() -> int:
+    """Time all that is installed and print a line each."""
+    torch.set_num_threads(1)
+    size = Size(*map(int, sys.argv[1:]))
+    draw = np.random.default_rng(0)
+    windows = torch.as_tensor(draw.normal(size=(size.batch, size.window, 1)), dtype=torch.float32)
+    targets = torch.as_tensor(draw.normal(size=(size.batch, 1, 1)), dtype=torch.float32)
+    sizes = f"{size.qubits} qubits, depth {size.depth}, window {size.window}, batch {size.batch}"
+    print(f"QLSTM: hidden {size.hidden}, {sizes}")
+    found: dict[str, float] = {}
+    for name, together in (("qhq, all gates at once", True), ("qhq, gate by gate", False)):
+        found[name], count = time_step(step_of(build_ours(size, together=together), windows, targets))
+        print(f"{name:<24} {1e3 * found[name]:10.2f} ms a step (median of {count})", flush=True)
+    try:
+        theirs = PennyLaneQLSTM(build_ours(size), size)
+    except ImportError as error:
+        print(f"PennyLane                skipped: {error.name} is not installed (pip install '.[bench]')")
+        return 0
+    with torch.no_grad():
+        apart = float((theirs(windows) - build_ours(size).eval()(windows)).abs().max())
+    if apart > 1e-5:
+        print(f"PennyLane forecasts something else: they differ by {apart:.1e}")
+        return 1
+    seconds, count = time_step(step_of(theirs, windows, targets))
+    name = "PennyLane, default.qubit"
+    print(f"{name:<24} {1e3 * seconds:10.2f} ms a step (median of {count}); forecasts differ by {apart:.1e}")
+    ours = found["qhq, all gates at once"]
+    print(f"qhq is {seconds / ours:.0f} times as fast.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
