@@ -1,4 +1,4 @@
-"""A training step of a QLSTM, circuits in its four gates, beside a PennyLane one of the same shape, one thread.
+"""A training step of a QLSTM, circuits in its gates, beside a PennyLane one of the same shape, one thread.
 
     python -m benchmarks.qlstm [HIDDEN QUBITS DEPTH WINDOW BATCH]
 
