@@ -13,7 +13,7 @@ from qhq.data.caveat import Caveat
 from qhq.errors import ConfigError
 from qhq.limits import MOST_COUNT, MOST_FACTOR, MOST_SEED, MOST_SHOTS, MOST_THREADS
 from qhq.progress import Progress, noting, open_stages, open_steps
-from qhq.runs.run_folder import RunFolder, find_run
+from qhq.runs.run_folder import RunFolder, find_run, find_walk
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -282,7 +282,7 @@ def sweep(
         QHQError: If a point makes no valid config, the prices cannot be had, or nothing can be trained.
     """
     from qhq.report.figures import draw_run_figures, save_figure, try_figure
-    from qhq.report.study_figures import draw_stage
+    from qhq.report.study_figures import draw_stage, draw_walk_figure
     from qhq.runs.mirror import mirror_study
     from qhq.studies.runner import Runner, check_workers, open_workers
     from qhq.studies.sweep.spec import load_sweep
@@ -313,17 +313,21 @@ def sweep(
         with open_workers(workers, cluster, shown.note) as who:
             record = run_sweep(opened, Runner(who, shown))
     finals = [
-        find_run(name)
+        find_walk(name) or find_run(name)
         for row in (record["final"]["rows"] if record["final"] else [])
         for name in row.get("runs", [])
     ]
-    for run in finals:
+    runs = [run for run in finals if find_walk(str(run.path)) is None]
+    for run in runs:
         draw_run_figures(run, note)
+    for run in finals:
+        if run not in runs:
+            draw_walk_figure(run, note)
     drawn = sorted(str(path) for path in figures.glob("[!.]*.png"))
     study = Study({**record, "figures": drawn}, opened.folder.path)
     if on_result is not None:
         on_result(study)
-    mirror_study(opened.folder, "sweep", study.record, note, runs=finals)
+    mirror_study(opened.folder, "sweep", study.record, note, runs=runs)
     return study
 
 

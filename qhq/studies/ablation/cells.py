@@ -23,6 +23,7 @@ import torch
 from qhq.ansatz.program import Ansatz, without_entanglers
 from qhq.data.panel import Panel
 from qhq.data.prepare import Prepared, prepare
+from qhq.data.spec import DataSpec
 from qhq.data.split import folds_of
 from qhq.data.windows import Windows, join_blocks, lay_out
 from qhq.errors import ConfigError
@@ -236,6 +237,11 @@ def folds_to_train(config: ExperimentConfig, first: Prepared) -> Iterator[Prepar
         panel = loaded(spec)
         for fold in folds_of(lay_out(panel, spec), spec)[1:]:
             yield prepare(spec.with_fold(fold), panel)
+
+
+def count_folds(spec: DataSpec) -> int:
+    """How many models a cell trains: those of a walk-forward, else one."""
+    return len(folds_of(lay_out(loaded(spec), spec), spec)) if spec.split.walks else 1
 
 
 def measure_cell(cell: Cell, data: Prepared) -> Values:

@@ -29,7 +29,6 @@ from qhq.data.load import describe_source
 from qhq.data.prepare import Prepared, check_one_scale
 from qhq.data.sources.synthetic import Control, best_skill
 from qhq.data.spec import DataSpec
-from qhq.data.windows import join_blocks
 from qhq.documents import dump_document
 from qhq.evaluation.baselines.catalogue import task_baseline
 from qhq.evaluation.baselines.har import MONTH
@@ -50,7 +49,7 @@ from qhq.studies.ablation.cells import (
     Cell,
     Variants,
     build_variants,
-    folds_to_train,
+    count_folds,
     measure_cell,
     plan_cells,
     quantum_of,
@@ -70,7 +69,7 @@ from qhq.studies.ablation.verdict import (
 )
 from qhq.studies.comparisons import Measured, call
 from qhq.studies.runner import Outcome, Runner, Store, Study, Values
-from qhq.studies.runner.reproducible import judged_by_symbol, loaded, prepared
+from qhq.studies.runner.reproducible import judged_by_symbol, prepared, tested_windows
 
 _JUDGED = "losses of the task on test and validation"
 """What a cell holds; those of earlier versions hold less, and are measured again in a folder of their own."""
@@ -112,7 +111,6 @@ class Ablation(Study[Cell, AblationRecord]):
         config: The hybrid's.
         seeds: Of each variant.
         folder: Its own.
-        folds: How many models a cell trains: those of a walk-forward, else one.
         test: Windows that are forecast, of all folds.
     """
 
@@ -121,10 +119,7 @@ class Ablation(Study[Cell, AblationRecord]):
     ) -> None:
         self.config, self.seeds = config, seeds
         self.ansatz, self.data, self.variants = ansatz, data, variants
-        every = [each.test for each in folds_to_train(config, data)]
-        self.folds, self.test = len(every), every[0]
-        if data.panel is not None and len(every) > 1:
-            self.test, _ = join_blocks(data.panel, every)
+        self.test = tested_windows(config.data)
         name = f"ablation-{config.name}-{_digest(variants, ansatz, data)}"
         self.folder = RunFolder(runs_dir() / "studies" / name)
         self.store = Store(self.folder.file("cells.jsonl"))
@@ -163,7 +158,6 @@ def _open(config: ExperimentConfig, request: AblationRequest) -> Ablation:
     data, variants = prepared(config.data, anew=True), build_variants(config, ansatz)
     if config.data.split.walks:
         check_one_scale(config.data)
-        loaded(config.data, anew=True)
     seeds = range(config.seed, config.seed + request.seeds)
     study = Ablation(config, seeds, ansatz, data, variants)
     with writable(study.folder.path):
@@ -212,7 +206,7 @@ def _summary(study: Ablation, found: dict[str, list[Values]]) -> AblationRecord:
         "leaks": list(study.data.caveat.leaks),
         "data_notes": tell_rows(study.data.quarantine, study.data.doubts, study.data.notes),
         "seeds": list(study.seeds),
-        "folds": study.folds,
+        "folds": count_folds(study.config.data),
         "windows": len(study.test),
         "dates": comparisons[0].dates,
         "target": ", ".join(cut.targets),

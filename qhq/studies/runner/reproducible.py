@@ -20,7 +20,8 @@ from qhq.data.load import load_panel
 from qhq.data.panel import Panel
 from qhq.data.prepare import Prepared, prepare
 from qhq.data.spec import DataSpec
-from qhq.data.windows import Windows
+from qhq.data.split import folds_of, split_panel
+from qhq.data.windows import Windows, join_blocks, lay_out
 from qhq.errors import ConfigError, QHQError
 from qhq.experiment.config import ExperimentConfig, QuantumSpec
 from qhq.experiment.opening import build_circuit
@@ -99,6 +100,8 @@ def digest(config: ExperimentConfig) -> str:
     content: list[object] = [config.model_dump_json(exclude={"name", "seed"}), seen, __version__]
     if seen:
         content += judged_by_symbol(prepared(config.data).test)
+    if config.data.split.walks:  # of which earlier versions trained the first fold alone
+        content.append("every fold")
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:10]
 
 
@@ -124,6 +127,7 @@ def prepared(spec: DataSpec, *, anew: bool = False) -> Prepared:
     """
     if anew:
         _prepared.cache_clear()
+        _loaded.cache_clear()
     # By its JSON: a spec may hold lists and mappings, which have no hash.
     return _prepared(spec.model_dump_json())
 
@@ -146,6 +150,19 @@ def loaded(spec: DataSpec, *, anew: bool = False) -> Panel:
 @lru_cache(maxsize=1)
 def _loaded(spec: str) -> Panel:
     return load_panel(DataSpec.model_validate_json(spec))
+
+
+def tested_windows(spec: DataSpec) -> Windows:
+    """Every window that is forecast: of the test split, or of all blocks of a walk-forward.
+
+    Raises:
+        DataError: As of `prepare`.
+    """
+    if not spec.split.walks:
+        return prepared(spec).test
+    panel = lay_out(loaded(spec), spec)
+    blocks = [split_panel(panel, spec.with_fold(fold)).test.windows for fold in folds_of(panel, spec)]
+    return join_blocks(panel, blocks)[0]
 
 
 # A stage of a sweep may vary the data, but each entry holds a whole panel with its windows.

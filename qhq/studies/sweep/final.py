@@ -29,14 +29,14 @@ from qhq.experiment.config import ExperimentConfig
 from qhq.files import MOST_TABLE_BYTES, read_json, read_regular
 from qhq.paths import runs_dir
 from qhq.runs.looks import add_look
-from qhq.runs.record import LAST_VALUE, Json, Looks
+from qhq.runs.record import LAST_VALUE, Json, Looks, RunRecord
 from qhq.runs.run_folder import FAILED, RunFolder, is_run_name, new_name
 from qhq.runs.studies import FinalRecord, Row
 from qhq.studies.comparisons import Measured, compare_all, mean_losses, tested
 from qhq.studies.runner import Outcome, Study, Values
-from qhq.studies.runner.reproducible import Fingerprints, digest, prepared
+from qhq.studies.runner.reproducible import Fingerprints, digest, tested_windows
 from qhq.studies.sweep.spec import FinalSpec, SweepSpec, change
-from qhq.studies.sweep.trials import Training, TrialStore, train
+from qhq.studies.sweep.trials import Training, TrialStore, read_final, train
 
 WINNER, START = "winner", "start"
 _MODELS = (WINNER, START)
@@ -78,7 +78,7 @@ class Finals(Study[Training, FinalRecord]):
         # The winner last: the looks that are reported then count those of the start, on the same test split.
         for variant, config in sorted(self.configs.items(), key=lambda each: each[0] == WINNER):
             keys = {f"{config.name} {digest(config)} s{seed}": seed for seed in self.seeds}
-            test, new = prepared(config.data).test, sum(key not in known for key in keys)
+            test, new = tested_windows(config.data), sum(key not in known for key in keys)
             looks[variant] = add_look(test, run=self.folder.name, command="sweep", times=new)
             named = {key: known.get(key) or new_name(config.name, seed) for key, seed in keys.items()}
             names[variant], planned = list(named.values()), planned | named
@@ -178,16 +178,27 @@ def _read_planned(folder: RunFolder) -> Json:
 
 def _row(variant: str, folders: list[RunFolder], seeds: int) -> Row:
     """One flat object: medians over seeds with their intervals."""
-    records = [folder.read_record() for folder in folders]
+    records = [read_final(folder) for folder in folders]
     row: Row = {"variant": variant, "seeds": len(records)}
     row["failed"] = seeds - len(records)
     for key in _METRICS:
         values = [getattr(record.tested().test, key) for record in records]
         row |= _median(key, [value for value in values if value is not None])
-    row["parameters"] = sum(records[0].parameters.values()) if records else None
-    row["healthy"] = sum(record.doctor is not None and record.doctor.healthy is True for record in records)
-    row["seconds"] = round(sum(record.seconds.get("train_all_legs", 0.0) for record in records), 2)
+    # Of a walk-forward every fold is a model of its own, of one size: a walk is healthy if all of them are.
+    models = [_models(folder) for folder in folders]
+    row["parameters"] = sum(models[0][0].parameters.values()) if models else None
+    row["healthy"] = sum(
+        all(each.doctor is not None and each.doctor.healthy is True for each in of_one) for of_one in models
+    )
+    every = [each for of_one in models for each in of_one]
+    row["seconds"] = round(sum(each.seconds.get("train_all_legs", 0.0) for each in every), 2)
     return {**row, "runs": [folder.name for folder in folders]}
+
+
+def _models(folder: RunFolder) -> list[RunRecord]:
+    """The record of each model of a final run."""
+    folds = [RunFolder(path.parent) for path in sorted(folder.path.glob("fold-*/run.json"))]
+    return [each.read_record() for each in folds or [folder]]
 
 
 def _median(key: str, values: list[float]) -> Row:
@@ -200,7 +211,7 @@ def _median(key: str, values: list[float]) -> Row:
 
 def _baseline(name: str, runs: Mapping[str, list[RunFolder]]) -> Row:
     """The row of a baseline, from the first variant whose windows it could be fitted on."""
-    every = [folders[0].read_record().tested() for folders in runs.values()]
+    every = [read_final(folders[0]).tested() for folders in runs.values()]
     found = [{LAST_VALUE: each.naive, **each.baselines} for each in every]
     own = next(each[name] for each in found if name in each)
     return {"variant": name, "seeds": None, **{key: getattr(own, key) for key in _METRICS}}

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from qhq.backends.registry import find_backend, kind_of
 from qhq.data.caveat import tell_rows
+from qhq.data.prepare import check_one_scale
 from qhq.documents import dump_document
 from qhq.errors import ConfigError
 from qhq.evaluation.baselines.catalogue import BASELINES
@@ -65,6 +66,8 @@ def open_sweep(spec: SweepSpec, config: ExperimentConfig) -> Sweep:
     # All of them before the first is trained: a typing error in the last stage must not show after a night.
     for each in _configs(spec, start):
         _refuse_devices(each)
+        if each.data.split.walks:
+            check_one_scale(each.data)
     Fingerprints.of(start)
     name = f"{spec.name}-{digest(start)}-s{start.seed}"
     return Sweep(spec, start, RunFolder(runs_dir() / "sweeps" / name))

@@ -33,9 +33,11 @@ from qhq.experiment.run import train_in
 from qhq.experiment.trial import run_trial
 from qhq.files import MOST_TABLE_BYTES, make_folder, read_regular, write_atomically
 from qhq.paths import runs_dir
-from qhq.runs.run_folder import FAILED, RunFolder, writable
+from qhq.runs.record import RunRecord, WalkRecord
+from qhq.runs.run_folder import FAILED, WALK, RunFolder, read_walk, writable
 from qhq.studies.runner import Outcome, Store, Values
 from qhq.studies.runner.reproducible import Fingerprints, one_training
+from qhq.studies.walk_forward.study import train_walk_in
 from qhq.training.loop import Watcher
 
 PRUNED = "pruned"
@@ -88,6 +90,8 @@ def train(training: Training) -> Outcome:
     if isinstance(training.seen, QHQError):
         return _failure(training.config, training.seen)
     data = training.seen.require(training.config)
+    if training.kind == "run" and training.config.data.split.walks:
+        return _train_walk(training)
     with one_training(), tempfile.TemporaryDirectory(prefix="qhq-") as place:
         folder = RunFolder(Path(place) / training.name)
         folder.path.mkdir()
@@ -98,6 +102,18 @@ def train(training: Training) -> Outcome:
                 if training.resume is not None:
                     write_atomically(folder.resume, training.resume)
                 run_trial(folder, training.config, data, training.until)
+        except QHQError as error:
+            return _failure(training.config, error)
+        return _outcome(folder.path)
+
+
+def _train_walk(training: Training) -> Outcome:
+    """A final run of a config that walks forward: every fold, one after another, and one table."""
+    with tempfile.TemporaryDirectory(prefix="qhq-") as place:
+        folder = RunFolder(Path(place) / training.name)
+        folder.path.mkdir()
+        try:
+            train_walk_in(folder, training.config)
         except QHQError as error:
             return _failure(training.config, error)
         return _outcome(folder.path)
@@ -119,7 +135,7 @@ def _failure(config: ExperimentConfig, error: QHQError) -> Outcome:
 def _outcome(root: Path) -> Outcome:
     paths = (path for path in sorted(root.rglob("*")) if path.is_file() and path.name != ".lock")
     files = {str(path.relative_to(root)): read_regular(path, most=MOST_TABLE_BYTES) for path in paths}
-    return Outcome(json.loads(files["run.json"]), files)
+    return Outcome(json.loads(files[WALK if WALK in files else "run.json"]), files)
 
 
 class TrialStore(Store[Training]):
@@ -148,7 +164,7 @@ class TrialStore(Store[Training]):
             if values is None and training.kind == "run":
                 # A run as any other: what its folder says now is what counts.
                 own = self._own_place(training)
-                values = RunFolder(own).read_record().to_dict() if _is_there(own) else None
+                values = read_final(RunFolder(own)).to_dict() if _is_there(own) else None
             elif values is None and training.until is not None:
                 values = self._record(key, self._own_place(training), there)
             if values is not None:
@@ -222,7 +238,16 @@ class TrialStore(Store[Training]):
 
 
 def _is_there(place: Path) -> bool:
-    return (place / "run.json").is_file()
+    return (place / "run.json").is_file() or (place / WALK).is_file()
+
+
+def read_final(folder: RunFolder) -> RunRecord | WalkRecord:
+    """The record of a final run, or of the walk-forward that it is.
+
+    Raises:
+        ConfigError: If it is missing or damaged.
+    """
+    return read_walk(folder) if folder.file(WALK).is_file() else folder.read_record()
 
 
 def _lay_down(files: Mapping[str, bytes], path: Path) -> None:

@@ -21,6 +21,7 @@ from qhq.ansatz.stored import save_ansatz, settle
 from qhq.backends.registry import find_backend, kind_of
 from qhq.data.caveat import tell_rows
 from qhq.data.load import load_panel
+from qhq.data.panel import Panel
 from qhq.data.plausibility import find_leaks
 from qhq.data.prepare import check_one_scale, fingerprint, prepare
 from qhq.data.split import folds_of, split_panel
@@ -31,12 +32,12 @@ from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.evaluate import predictions_csv
 from qhq.experiment.opening import build_circuit
 from qhq.experiment.plausibility import add_doubts, plausibility_record, read_doubts, tell_doubts
-from qhq.experiment.run import carry_module, resume_run, tell_finished, train_in
+from qhq.experiment.run import resume_run, tell_finished, train_in
 from qhq.files import MOST_TABLE_BYTES, make_folder, read_regular, write_atomically
-from qhq.models.program import read_program, trust_sent
+from qhq.models.program import trust_sent
 from qhq.models.spec import COPY
 from qhq.runs.looks import add_look
-from qhq.runs.record import SCHEMA_VERSION, WalkRecord
+from qhq.runs.record import SCHEMA_VERSION, Plausibility, WalkRecord
 from qhq.runs.run_folder import (
     FINISHED,
     RUNNING,
@@ -93,12 +94,13 @@ class WalkForward(Study[FoldCell, WalkRecord]):
         walk: With its data.
         watcher: Informed of each epoch where the folds are trained in this process.
         remote: Whether workers share no disk with the driver.
+        keeps_looks: Whether it writes its look at the test blocks down itself.
     """
 
     title = "walk-forward"
 
-    def __init__(self, walk: Walk, watcher: Watcher, *, remote: bool) -> None:
-        self.walk, self.watcher = walk, watcher
+    def __init__(self, walk: Walk, watcher: Watcher, *, remote: bool, keeps_looks: bool = True) -> None:
+        self.walk, self.watcher, self.keeps_looks = walk, watcher, keeps_looks
         self.store = FoldStore(walk.folder, remote=remote)
 
     def plan(self) -> list[FoldCell]:
@@ -107,7 +109,7 @@ class WalkForward(Study[FoldCell, WalkRecord]):
         circuit = None if config.quantum is None else name_circuit(build_circuit(config.quantum))
         seen = Fingerprints(fingerprint(self.walk.panel), circuit)
         record = read_walk(self.walk.folder)
-        if record.looks is None:
+        if record.looks is None and self.keeps_looks:
             every = [self.walk.splits(number).test.windows for number in self.walk.folds]
             looks = add_look(
                 join_blocks(self.walk.laid_out, every)[0], run=self.walk.folder.name, command="train"
@@ -232,6 +234,43 @@ def train_walk(
     """
     _check(config, runner)
     watcher = watcher or _Told(runner)
+    planned = _plan(config, watcher, accept)
+    folder = create_run(f"{config.name}-walk", config.seed, lambda new: _fill(new, config, planned))
+    # Every fold is trained from what the folder holds, so that one that is trained after a kill is no other.
+    return _go_on(planned.of(folder), watcher, runner, remote=remote)
+
+
+def train_walk_in(folder: RunFolder, config: ExperimentConfig) -> None:
+    """Train and test as `train_walk` does, in this process and in an empty folder of the caller's.
+
+    The caller keeps the ledger of looks.
+
+    Raises:
+        QHQError: As `train_walk`; the folder is half written then.
+    """
+    _check(config, None)
+    watcher = Watcher()
+    planned = _plan(config, watcher, ())
+    _fill(folder, config, planned)
+    walk = planned.of(folder)
+    Runner().run(WalkForward(walk, watcher, remote=False, keeps_looks=False))
+
+
+@dataclass(frozen=True, eq=False)
+class _Planned:
+    """A walk that could be split, and has no folder yet."""
+
+    panel: Panel
+    laid_out: Panel
+    folds: list[int]
+    plausibility: Plausibility
+
+    def of(self, folder: RunFolder) -> Walk:
+        """The same with the folder that it was written to."""
+        return Walk(folder, load_config(str(folder.config)), self.panel, self.laid_out, self.folds)
+
+
+def _plan(config: ExperimentConfig, watcher: Watcher, accept: Sequence[str]) -> _Planned:
     panel = load_panel(config.data)
     laid_out = lay_out(panel, config.data)
     folds = folds_of(laid_out, config.data)
@@ -243,6 +282,15 @@ def train_walk(
     spec = config.data.with_fold(folds[-1])
     plausibility = plausibility_record(find_leaks(laid_out, split_panel(laid_out, spec), spec), accept)
     tell_doubts(read_doubts(plausibility), watcher)
+    return _Planned(panel, laid_out, folds, plausibility)
+
+
+def _fill(folder: RunFolder, config: ExperimentConfig, planned: _Planned) -> None:
+    """Write all of a walk's folder that is known before its first fold is trained."""
+    folder.write_text("config.yaml", dump_document(config))
+    if config.quantum is not None:
+        with writable(folder.circuit):
+            save_ansatz(settle(build_circuit(config.quantum)), folder.circuit)
     content = {
         "schema_version": SCHEMA_VERSION,
         "status": RUNNING,
@@ -252,24 +300,11 @@ def train_walk(
         "backend": config.backend,
         "seed": config.seed,
         "design": config.model_dump(mode="json"),
-        "data": {"fingerprint": fingerprint(panel)},
-        "plausibility": plausibility,
-        "fold_numbers": folds,
+        "data": {"fingerprint": fingerprint(planned.panel)},
+        "plausibility": planned.plausibility,
+        "fold_numbers": planned.folds,
     }
-    design = WalkRecord.model_validate(content)
-
-    def fill(folder: RunFolder) -> None:
-        folder.write_text("config.yaml", dump_document(config))
-        if config.quantum is not None:
-            with writable(folder.circuit):
-                save_ansatz(settle(build_circuit(config.quantum)), folder.circuit)
-        carry_module(folder, read_program(config.model))
-        folder.write_json(WALK, design)
-
-    folder = create_run(f"{config.name}-walk", config.seed, fill)
-    # Every fold is trained from what the folder holds, so that one that is trained after a kill is no other.
-    walk = Walk(folder, load_config(str(folder.config)), panel, laid_out, folds)
-    return _go_on(walk, watcher, runner, remote=remote)
+    folder.write_json(WALK, WalkRecord.model_validate(content))
 
 
 def resume_walk(

@@ -21,11 +21,14 @@ import pytest
 from qhq import __version__
 from qhq.errors import ConfigError
 from qhq.experiment.config import load_config
+from qhq.runs.run_folder import RunFolder, read_walk
 from qhq.studies.runner import LocalWorkers, Progress, Runner
 from qhq.studies.runner.cluster import ClusterWorkers
 from qhq.studies.runner.reproducible import Fingerprints, _circuit, digest
 from qhq.studies.sweep.spec import load_sweep
 from qhq.studies.sweep.study import open_sweep, run_sweep
+from qhq.studies.walk_forward.study import train_walk
+from qhq.training.loop import Watcher
 from tests.conftest import TINY
 
 SWEEP = """\
@@ -200,6 +203,8 @@ DRIVER = """
 import os, signal, sys
 from qhq.studies.sweep.spec import load_sweep
 from qhq.studies.sweep.study import open_sweep, run_sweep
+from qhq.studies.walk_forward.study import train_walk
+from qhq.training.loop import Watcher
 from qhq.studies.runner import LocalWorkers
 from qhq.studies.runner import Progress, Runner
 
@@ -327,3 +332,50 @@ def test_a_sweep_says_which_rows_were_set_aside(place):
     with pytest.raises(KeyboardInterrupt):
         run(log)
     assert f"AAA on {days[50]}" in log.notes[0]
+
+
+WALK = """\
+name: walked
+experiment: walk.yaml
+set: {backend: statevector, training.epochs: 1}
+seeds: 1
+stages:
+  - {name: circuit, space: {quantum.depth: [1, 2]}}
+final: {seeds: 2}
+"""
+
+
+@pytest.fixture
+def walking(place):
+    split = "split: {scheme: walk_forward, folds: 2, train: 0.6, validation: 0.2, test: 0.2}"
+    (place / "walk.yaml").write_text(TINY.replace("scaling: standard", f"scaling: standard, {split}"))
+    (place / "sweep.yaml").write_text(WALK)
+    return place
+
+
+def test_a_sweep_of_a_walk_forward_searches_before_every_tested_session_and_tests_in_every_fold(walking):
+    with pytest.raises(KeyboardInterrupt):
+        run(Log(stop_after=3))  # both trials, and the first final run
+    record, on = run(again := Log()), again.fresh
+    assert len(on) == (3 if len(record["final"]["rows"]) == 3 else 1)
+    runs = [
+        RunFolder(walking / "runs" / name) for row in record["final"]["rows"] for name in row.get("runs", [])
+    ]
+    walks = [read_walk(each) for each in runs]
+    assert {walk.status for walk in walks} == {"finished"}
+    first = min(walk.folds[0].first for walk in walks)
+    for path in Path(record["folder"]).glob("trials/*/run.json"):
+        assert max(json.loads(path.read_text())["validation_losses"]["dates"]) < first
+    winner = record["final"]["rows"][0]
+    assert winner["runs"][0] == runs[0].name
+    assert record["final"]["windows"] == walks[0].to_dict()["data"]["test"]["windows"]
+    alone = read_walk(train_walk(load_config(str(runs[0].config)), Watcher()))
+    assert alone.tested().test.mae == walks[0].tested().test.mae == winner["mae_seeds"][0]
+    lines = [json.loads(line) for line in (walking / "runs/looks.jsonl").read_text().split("\n") if line]
+    assert sum(line["times"] for line in lines if line["command"] == "sweep") == len(runs)
+
+
+def test_the_folds_of_a_sweep_must_have_one_scale(walking):
+    leak = ("set.data.leaks=[last_symbol_inverts]", "set.data.scaling=minmax")
+    with pytest.raises(ConfigError, match="must have one scale"):
+        open_sweep(*load_sweep("sweep.yaml", leak))
