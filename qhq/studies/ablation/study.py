@@ -198,7 +198,7 @@ def _summary(study: Ablation, found: dict[str, list[Values]]) -> AblationRecord:
     rows = table_rows(measured, comparisons, always, rivals.roles, others)
     place = judge_place(measured, comparisons, rivals, alive=is_alive(rows[0]))
     matched = study.variants.widths[MLP]
-    return {
+    record: AblationRecord = {
         "study": study.folder.name,
         "folder": str(study.folder.path),
         "config": study.config.name,
@@ -206,7 +206,6 @@ def _summary(study: Ablation, found: dict[str, list[Values]]) -> AblationRecord:
         "leaks": list(study.data.caveat.leaks),
         "data_notes": tell_rows(study.data.quarantine, study.data.doubts, study.data.notes),
         "seeds": list(study.seeds),
-        "folds": count_folds(study.config.data),
         "windows": len(study.test),
         "dates": comparisons[0].dates,
         "target": ", ".join(cut.targets),
@@ -235,6 +234,9 @@ def _summary(study: Ablation, found: dict[str, list[Values]]) -> AblationRecord:
         ],
         "looks": study.looks.to_dict(),
     }
+    if study.config.data.split.walks:
+        record["folds"] = count_folds(study.config.data)
+    return record
 
 
 def _say_widths(study: Ablation, found: Measured) -> list[Row]:
