@@ -175,8 +175,8 @@ def result_tables(record: RunRecord | WalkRecord) -> list[str | Table]:
         tables.append(f"{metrics.mape_reason}.")
     if metrics.options is not None:
         tables += [_option_table(metrics.options), *_bounded(metrics.options)]
-    held = None if metrics.intervals is None else metrics.intervals.verdict
-    return [*tables, held] if held else tables
+    said = [each.verdict for each in (metrics.intervals, metrics.distribution) if each is not None]
+    return [*tables, *(sentence for sentence in said if sentence)]
 
 
 def verdict(record: RunRecord) -> str:

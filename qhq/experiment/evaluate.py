@@ -24,7 +24,7 @@ from qhq.evaluation.metrics import Metrics, score_windows
 from qhq.evaluation.probabilistic import column_of, crps_skill, last_value_quantiles, score_quantiles
 from qhq.experiment.config import IntervalKind
 from qhq.experiment.opening import Experiment
-from qhq.experiment.words import say_coverage
+from qhq.experiment.words import say_coverage, say_distribution
 from qhq.models.hybrid import HybridForecaster
 from qhq.models.own import OwnForecaster
 
@@ -317,10 +317,13 @@ def score_distribution(validation: Windows | None, evaluation: Evaluation) -> di
     levels, windows = list(evaluation.quantiles), evaluation.windows
     own = np.stack(list(evaluation.quantiles.values()), axis=-1)
     naive = None if validation is None else last_value_quantiles(validation, windows, levels)
+    measured = score_quantiles(windows, own, levels)
+    skill = None if naive is None else crps_skill(windows, own, naive, levels)
     return {
         "levels": levels,
-        "test": score_quantiles(windows, own, levels),
+        "test": measured,
         "naive": None if naive is None else score_quantiles(windows, naive, levels),
         "naive_point_crps": evaluation.naive_metrics().mae,
-        "crps_skill": None if naive is None else crps_skill(windows, own, naive, levels),
+        "crps_skill": skill,
+        "verdict": say_distribution(measured, skill),
     }

@@ -111,6 +111,23 @@ def say_coverage(coverage: Sequence[Mapping[str, Any]]) -> str:
     return f"{said}."
 
 
+def say_distribution(measured: Mapping[str, Any], crps_skill: float | None) -> str:
+    """What the quantiles of a model are worth, and how often the widest pair held what came, one step ahead.
+
+    Args:
+        measured: As `qhq.evaluation.probabilistic.score_quantiles` has it.
+        crps_skill: Beside the last value with the quantiles of its own errors; None where there are none.
+    """
+    said = f"The forecast distribution has a CRPS of {_four(measured['crps'])}"
+    if crps_skill is not None:
+        word = "less" if crps_skill > 0 else "more"
+        said += f", {abs(100 * crps_skill):.2f} % {word} than the last value with its own errors' quantiles"
+    widest = measured["coverage"][0] if measured["coverage"] else None
+    if widest is not None:
+        said += f". Its {100 * widest['level']:g} % interval held {100 * widest['held']['value']:.1f} %"
+    return f"{said}."
+
+
 def _beside(own: float, other: float, name: str) -> str:
     change = 100 * (own / other - 1)
     if abs(change) <= 100 * SAME:

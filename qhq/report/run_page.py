@@ -220,6 +220,8 @@ def _metrics(material: Material) -> Iterable[Part]:
     yield from _by_kind(tested)
     if tested.intervals is not None and tested.intervals.verdict:
         yield Paragraph(tested.intervals.verdict)
+    if tested.distribution is not None and tested.distribution.verdict:
+        yield Paragraph(tested.distribution.verdict)
 
 
 def _by_symbol(tested: TestMetrics, best: str) -> Table:

@@ -123,6 +123,23 @@ class Intervals(Record):
     verdict: str | None = None
 
 
+class Distribution(Record):
+    """Quantiles that a model of a distribution gave, measured as `qhq.evaluation.probabilistic` has it.
+
+    Attributes:
+        levels: Their probabilities.
+        test: Measures of the model; ``naive`` those of the last value with the quantiles of its own errors.
+        crps_skill: 1 - CRPS over that of the last value's quantiles, symbol by symbol and then averaged.
+        verdict: A sentence.
+    """
+
+    levels: list[Number] = []
+    test: Json = {}
+    naive: Json | None = None
+    crps_skill: Number | None = None
+    verdict: str | None = None
+
+
 class OptionMetrics(Record):
     """Errors over the strike by forecast, each forecast a key of its own, and the same by underlying."""
 
@@ -166,6 +183,7 @@ class Metrics(Record):
     mape_reason: Text | None = None
     options: OptionMetrics | None = None
     intervals: Intervals | None = None
+    distribution: Distribution | None = None
 
     @model_validator(mode="after")
     def _knows_its_baseline(self) -> Self:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import qhq
+from qhq.cli.train import result_tables
 from qhq.errors import ConfigError
 from qhq.experiment.checkup import examine_run
 from qhq.experiment.config import load_config
@@ -78,6 +79,10 @@ def test_quantiles_flow_into_forecasts_metrics_figures_and_predictions(study, lo
     held = ((missed[:, 0] >= 0) & (missed[:, 2] <= 0)).reshape(-1, 2).mean(axis=0)
     np.testing.assert_allclose([each["held"]["value"] for each in found["test"]["coverage"]], held)
     assert found["naive"]["crps"] < found["naive_point_crps"]
+    skill, word = found["crps_skill"], "less" if found["crps_skill"] > 0 else "more"
+    assert f"{abs(100 * skill):.2f} % {word} than the last value" in found["verdict"]
+    assert "Its 90 % interval held" in found["verdict"]
+    assert found["verdict"] in [str(each) for each in result_tables(run.read())]
     assert (run.folder / "figures" / "forecast.png").stat().st_size > 0
     ahead = run.predict(level=0.8)
     assert ahead.columns[-3:].tolist() == ["q_0.05", "q_0.5", "q_0.95"]
