@@ -11,7 +11,7 @@ backends: only what stands between `angles` and `decode` belongs to a backend.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
@@ -78,6 +78,17 @@ def open_activation(name: str) -> nn.Module:
     return module
 
 
+def _dense(sizes: Sequence[int], activation: str) -> nn.Sequential:
+    """Linear maps from each size to the next, the activation after each; nothing of one size."""
+    return nn.Sequential(
+        *(
+            each
+            for before, after in pairwise(sizes)
+            for each in (nn.Linear(before, after), open_activation(activation))
+        )
+    )
+
+
 def open_encoder(spec: ModelSpec, shape: Shape) -> RecurrentStack | FlatWindow:
     """What makes one vector of a window."""
     if spec.encoder == "none":
@@ -127,7 +138,9 @@ class HybridForecaster(nn.Module):
         latent, outputs = _middle_sizes(spec, quantum)
         self.spec, self.shape = spec, shape
         self.encoder = open_encoder(spec, shape)
-        self.to_latent = nn.Linear(self.encoder.hidden + shape.static, latent)
+        beside = [shape.static, *spec.static_layers]
+        self.static_layers = _dense(beside, spec.head_activation)
+        self.to_latent = nn.Linear(self.encoder.hidden + beside[-1], latent)
         self.activation_before = open_activation(spec.activation_before)
         self.angle_scaling = AngleScaling(angle_scaling)
         self.quantum, self.mlp = quantum, mlp
@@ -139,13 +152,7 @@ class HybridForecaster(nn.Module):
         merged = outputs + latent if spec.skip == "concat" else outputs
         self.objective = shape.objective
         sizes = [merged, *spec.head_layers]
-        self.head_layers = nn.Sequential(
-            *(
-                each
-                for before, after in pairwise(sizes)
-                for each in (nn.Linear(before, after), open_activation(spec.head_activation))
-            )
-        )
+        self.head_layers = _dense(sizes, spec.head_activation)
         self.head = nn.Linear(sizes[-1], shape.horizon * shape.targets * shape.values)
         self.output_activation = open_activation(spec.output_activation)
         # Kept with the weights, which mean nothing without it; a point forecast has none, and no tensor.
@@ -184,7 +191,7 @@ class HybridForecaster(nn.Module):
         hidden = self.encoder(windows)
         # Behind the encoder: what does not change within a window need not go through each of its steps.
         if static is not None:
-            hidden = torch.cat([hidden, static], dim=-1)
+            hidden = torch.cat([hidden, self.static_layers(static)], dim=-1)
         latent: Tensor = self.activation_before(self.to_latent(hidden))
         return latent
 
@@ -248,7 +255,11 @@ class HybridForecaster(nn.Module):
         """Parameters by module, for gradient norms: encoder, circuit (or the MLP in its place), head."""
         layer = self._layer()
         return {
-            "encoder": [*self.encoder.parameters(), *self.to_latent.parameters()],
+            "encoder": [
+                *self.encoder.parameters(),
+                *self.static_layers.parameters(),
+                *self.to_latent.parameters(),
+            ],
             # One key whatever stands there: the column grad_circuit of histories is compared across models.
             "circuit": [] if layer is None else list(layer.parameters()),
             "head": [*self.layer_norm.parameters(), *self.head_layers.parameters(), *self.head.parameters()],
@@ -305,6 +316,12 @@ def build_model(
             got="a quantum layer that scales its inputs too",
             fix="Build it with QuantumLayer(..., scale_inputs=False)",
         )
+    if spec.static_layers and not shape.static:
+        raise ConfigError(
+            "model.static_layers must have static features to read",
+            got="none in data.static",
+            fix="Leave model.static_layers out, or name features in data.static",
+        )
     _check_memory(spec, shape)
     mlp = _build_mlp(spec, quantum, seed)
     if spec.middle is not None:
@@ -336,7 +353,8 @@ def _check_memory(spec: ModelSpec, shape: Shape) -> None:
     middle = spec.latent if spec.middle is None else max(spec.latent, spec.middle.hidden, spec.middle.outputs)
     weights += middle * (width + 2 * middle + shape.static)
     deep = [2 * middle, *spec.head_layers, shape.horizon * shape.targets * shape.values]
-    weights += sum(before * after for before, after in pairwise(deep))
+    beside = [shape.static, *spec.static_layers, spec.latent]
+    weights += sum(before * after for sizes in (deep, beside) for before, after in pairwise(sizes))
     try:
         require_memory(16 * weights, f"A model of {weights:,} weights", fix="Make model.recurrent smaller")
     except BackendError as error:

@@ -198,8 +198,9 @@ class ModelSpec(Spec):
     number of the circuit's inputs. ``middle`` is what stands in the place of a quantum layer, for the
     classical baseline model. ``pooling`` makes one vector of the states at all steps. With ``encoder: none``
     all values of a window go into the latent features by one linear map, and ``recurrent`` means nothing.
-    ``head_layers`` are the sizes of hidden layers before the last linear map. ``dropout`` acts between
-    recurrent layers and after the middle. ``file`` is a Python file whose ``build(shape, circuit)`` returns
+    ``head_layers`` are the sizes of hidden layers before the last linear map, ``static_layers`` those that
+    static features go through before they join the encoder's vector. ``dropout`` acts between recurrent
+    layers and after the middle. ``file`` is a Python file whose ``build(shape, circuit)`` returns
     the whole model (`qhq.models.own`).
     """
 
@@ -216,6 +217,7 @@ class ModelSpec(Spec):
     skip: _Skip = "add"
     head_layers: tuple[Annotated[int, Field(ge=1, le=MOST_HIDDEN)], ...] = Field((), max_length=16)
     head_activation: Activation = "relu"
+    static_layers: tuple[Annotated[int, Field(ge=1, le=MOST_HIDDEN)], ...] = Field((), max_length=16)
     output_activation: Activation = "none"
     file: str | None = Field(None, min_length=1, max_length=4096)
     _carrier: Carrier | None = PrivateAttr(default=None)

@@ -243,3 +243,16 @@ def test_a_model_without_an_encoder_reads_every_value_of_the_window():
     given = windows(0, features=2).requires_grad_()
     net(given).sum().backward()
     assert (given.grad.abs().amax(dim=0) > 0).all()
+
+
+def test_static_features_go_through_layers_of_their_own():
+    net = model(shape=Shape(1, 1, 1, static=3), static_layers=(5, 2), head_activation="tanh")
+    given, static = windows(0), torch.randn(16, 3, generator=torch.Generator().manual_seed(0))
+    assert net.to_latent.in_features == net.encoder.hidden + 2
+    net(given, static).square().sum().backward()
+    for name, each in net.named_parameters():
+        assert float(each.grad.abs().max()) > 0, name
+    listed = [id(each) for part in net.parts().values() for each in part]
+    assert sorted(listed) == sorted(id(each) for each in net.parameters())
+    with pytest.raises(ConfigError, match=r"static_layers must have static features"):
+        model(static_layers=(5,))
