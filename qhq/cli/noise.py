@@ -132,6 +132,8 @@ def _mitigation(record: NoiseRecord) -> list[Table | str]:
     rows = record["mitigation"]
     if not rows:
         return []
+    from qhq.evaluation.significance import say_p_value
+
     columns = ("shots", "mitigation", "shots in all", "device s", "bias", "variance", "error saved, %",
                "95 % interval", "p (Holm)", "against none")  # fmt: skip
     cells = [
@@ -146,7 +148,7 @@ def _mitigation(record: NoiseRecord) -> list[Table | str]:
             "-"
             if row["gain_low"] is None or row["gain_high"] is None
             else f"{100 * row['gain_low']:+.3f} to {100 * row['gain_high']:+.3f}",
-            "-" if row["p_holm"] is None else f"{row['p_holm']:.3f}",
+            "-" if row["p_holm"] is None else say_p_value(row["p_holm"]),
             row["against_none"] or "-",
         ]
         for row in rows

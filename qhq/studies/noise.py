@@ -475,11 +475,11 @@ def _say_what_pays(study: NoiseStudy, rows: list[MitigationRow]) -> str | None:
     word = _shots_word(study.budget_shots)
     pays = [row for row in chosen if row["against_none"] == "better"]
     harms = [row["mitigation"] for row in chosen if row["against_none"] == "worse"]
-    worse = f" {' and '.join(harms)} shown to make it worse." if harms else ""
+    worse = f" Shown to make the forecast worse: {', '.join(harms)}." if harms else ""
     if not pays:
         return f"Error mitigation, {word}: none shown to pay on this circuit.{worse}"
     said = [f"{row['mitigation']} ({100 * (row['gain'] or 0.0):+.2f} % of the error saved)" for row in pays]
-    return f"Error mitigation, {word}: {', '.join(said)} shown to pay on this circuit.{worse}"
+    return f"Error mitigation, {word}: shown to pay on this circuit: {', '.join(said)}.{worse}"
 
 
 def _row(
