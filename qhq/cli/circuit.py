@@ -71,10 +71,17 @@ def draw(
     qubits: Qubits = None,
     depth: Depth = None,
     isa: Isa = None,
+    style: Annotated[
+        str, typer.Option("--style", help="Of a picture: roles (data, weights, entanglers) or qiskit.")
+    ] = "roles",
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Draw an ansatz: as text, or to a .txt, .png, .svg or .pdf file with --output."""
+    """Draw an ansatz: as text, or to a .txt, .png, .svg or .pdf file with --output.
+
+    In a picture, gates of data, trained weights and entanglers differ in colour and shape; those of a run
+    have their trained values.
+    """
     with command(as_json=json, debug=debug) as output:
         from qhq.ansatz.draw import draw_circuit, draw_text
 
@@ -82,8 +89,16 @@ def draw(
         if out is None:
             text = draw_text(ansatz)
             output.result({"name": name, "text": text}, text)
+        elif style not in ("roles", "qiskit"):
+            raise ConfigError("--style must be roles or qiskit", got=f"'{style}'", fix="Write one of the two")
         else:
-            draw_circuit(ansatz, out)
+            from qhq.ansatz.roles import FORMS, draw_roles_to
+
+            if style == "roles" and out.suffix.removeprefix(".").lower() in FORMS:
+                folder = None if isa else _run_of(name)
+                draw_roles_to(ansatz, out, None if folder is None else _trained(folder))
+            else:
+                draw_circuit(ansatz, out)
             output.result({"name": name, "path": str(out)}, f"Wrote {out}")
 
 
@@ -199,14 +214,19 @@ def _script(
     from qhq import __version__
     from qhq.ansatz.script import to_python
 
-    weights = values
-    if folder is not None and values is None and folder.weights.is_file():
-        from qhq.training.checkpoint import read_weights
-
-        found = read_weights(folder.weights).get("quantum.weight")
-        weights = None if found is None else found.double().tolist()
+    weights = _trained(folder) if folder is not None and values is None else values
     title = f"Circuit of run {folder.name}" if folder else f"Circuit {name}"
     return to_python(_build(name, qubits, depth, isa), weights, title=title, version=__version__)
+
+
+def _trained(folder: RunFolder) -> list[float] | None:
+    """Trained weights of a run's circuit; None of one that is not finished, or that has none of that name."""
+    if not folder.weights.is_file():
+        return None
+    from qhq.training.checkpoint import read_weights
+
+    found = read_weights(folder.weights).get("quantum.weight")
+    return None if found is None else [float(value) for value in found]
 
 
 def _run_of(name: str) -> RunFolder | None:

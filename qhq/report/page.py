@@ -246,7 +246,6 @@ def picture(
     caption: str,
     caveat: Caveat = NO_CAVEAT,
     wide: bool = False,
-    literal: bool = True,
 ) -> Picture | Paragraph:
     """Draw a figure into the page, as SVG, or as PNG where that would be too large.
 
@@ -258,12 +257,10 @@ def picture(
         caption: What stands below it.
         caveat: Of its data, written above it.
         wide: As `Picture` has it.
-        literal: False of a circuit, whose drawer has seen to its names and writes angles as mathematics.
     """
     try:
         figure = draw()
-        if literal:
-            finish_figure(figure, caveat)
+        finish_figure(figure, caveat)
         source = _source(figure)
     except QHQError as error:
         return Paragraph(f"This figure could not be drawn: {error}", tone="note")

@@ -13,8 +13,9 @@ from typing import Any, cast
 
 import pandas as pd
 
-from qhq.ansatz.draw import draw_figure, draw_text
+from qhq.ansatz.draw import draw_text
 from qhq.ansatz.program import Ansatz
+from qhq.ansatz.roles import draw_roles
 from qhq.ansatz.stored import load_built
 from qhq.data.caveat import Caveat
 from qhq.errors import QHQError
@@ -52,6 +53,7 @@ from qhq.runs.comparison import run_design, run_skill
 from qhq.runs.record import Errors, EvaluationRecord, RunRecord, TestMetrics, WalkRecord, read_record
 from qhq.runs.run_folder import FAILED, FINISHED, RunFolder
 from qhq.runs.studies import NoiseRecord
+from qhq.training.checkpoint import read_weights
 
 MOST_GATES = 400
 """Gates of a circuit up to which it is drawn in the page: more take minutes, and nobody reads them."""
@@ -386,16 +388,24 @@ def _circuit(material: Material) -> Iterable[Part]:
         )
         return
     yield picture(
-        lambda: draw_figure(ansatz),
+        lambda: draw_roles(ansatz, _trained_weights(material)),
         alt=f"The circuit as it was written: {counts}, {size} gates. It follows as text.",
-        caption="The circuit as it was written: inputs x, trained weights w.",
+        caption="The circuit as it was written, with the trained values on the gates of its weights.",
         wide=True,
-        literal=False,
     )
     try:
         yield Preformatted("The circuit as text", draw_text(ansatz))
     except QHQError:
         return
+
+
+def _trained_weights(material: Material) -> list[float] | None:
+    """The trained weights; None where a part of one's own keeps them under another name."""
+    try:
+        found = read_weights(material.folder.weights).get("quantum.weight")
+    except QHQError:
+        return None
+    return None if found is None else [float(value) for value in found]
 
 
 def _model(material: Material) -> Iterable[Part]:

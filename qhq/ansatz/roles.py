@@ -1,0 +1,239 @@
+"""The circuit of an ansatz with the roles of its gates: data, trained weights, entanglers.
+
+Roles are told apart by colour and by shape, so that a print without colours, or an eye that sees fewer, has
+them too: gates of inputs have round ends, gates of weights square corners and a thick edge, entanglers are
+lines with dots, and fixed gates are plain. It is drawn from the circuit alone: no model, no engine and no
+random number has a part in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Circle, FancyBboxPatch, Patch
+from matplotlib.text import Text
+from numpy.typing import ArrayLike
+from qiskit.circuit import CircuitInstruction, ControlledGate, Parameter, ParameterExpression
+
+from qhq.ansatz.program import Ansatz
+from qhq.ansatz.script import checked_weights
+from qhq.errors import ConfigError, visible
+from qhq.files import replacing
+
+Role = Literal["data", "weight", "data and weight", "entangler", "fixed"]
+
+COLOURS: dict[Role, tuple[str, str]] = {
+    "data": ("#d6e8fa", "#1f5f99"),
+    "weight": ("#fde3c8", "#a34a00"),
+    "data and weight": ("#e6dcf5", "#5b3a96"),
+    "entangler": ("#ffffff", "#222222"),
+    "fixed": ("#f2f2f2", "#666666"),
+}
+"""Face and edge of each role; black text on each face has a contrast of 15 to 1 and more."""
+
+FORMS = ("png", "svg", "pdf")
+_FOLD, _MOST_COLUMNS = 16, 600
+"""Columns of a picture before it goes on below, and the most there may be."""
+
+_LONGEST = 16
+"""Characters of an angle that fit beside its neighbours."""
+
+
+def role_of(step: CircuitInstruction, inputs: frozenset[Parameter], weights: frozenset[Parameter]) -> Role:
+    """What a gate is there for."""
+    held: set[Parameter] = set()
+    for value in step.operation.params:
+        if isinstance(value, ParameterExpression):
+            held |= set(value.parameters)
+    if held & inputs:
+        return "data and weight" if held & weights else "data"
+    if held:
+        return "weight"
+    return "entangler" if len(step.qubits) > 1 else "fixed"
+
+
+def draw_roles(ansatz: Ansatz, weights: ArrayLike | None = None) -> Figure:
+    """The circuit as it was written, its gates by their roles.
+
+    Args:
+        ansatz: What to draw.
+        weights: Trained weights, shape (W,), whose values then stand in the place of their names.
+
+    Raises:
+        ConfigError: If there is not one value for each weight, or the circuit is too long for a picture.
+    """
+    values = None if weights is None else checked_weights(ansatz, weights)
+    named = {} if values is None else dict(zip(ansatz.weights, values.tolist(), strict=True))
+    columns = _columns(ansatz)
+    if len(columns) > _MOST_COLUMNS:
+        raise ConfigError(
+            f"A picture must have at most {_MOST_COLUMNS} columns of gates",
+            got=f"{len(columns)}",
+            fix="Draw it as text, or with fewer layers (--depth)",
+        )
+    lines = [columns[at : at + _FOLD] for at in range(0, len(columns), _FOLD)] or [[]]
+    qubits, wide = ansatz.num_qubits, max(len(line) for line in lines)
+    tall = len(lines) * (qubits + 0.7)
+    figure = Figure(figsize=(1.4 + 0.95 * max(wide, 4), 0.9 + 0.62 * tall), layout="constrained")
+    axes = figure.subplots()
+    axes.set_axis_off()
+    axes.set(xlim=(-0.9, max(wide, 4) - 0.3), ylim=(tall - 0.5, -0.7))
+    roles: dict[Role, None] = {}
+    inputs, trained = frozenset(ansatz.inputs), frozenset(ansatz.weights)
+    for number, line in enumerate(lines):
+        top = number * (qubits + 0.7)
+        for qubit in range(qubits):
+            axes.plot([-0.45, len(line) - 0.5], [top + qubit] * 2, color="#888888", linewidth=0.9, zorder=0)
+            axes.text(-0.55, top + qubit, f"q{qubit}", ha="right", va="center", fontsize=9)
+        for place, steps in enumerate(line):
+            for step in steps:
+                role = role_of(step, inputs, trained)
+                roles[role] = None
+                _draw_step(axes, ansatz, step, role, (place, top), named)
+    figure.legend(
+        handles=[_handle(role) for role in COLOURS if role in roles], loc="outside lower center", ncols=5,
+        fontsize=8, frameon=False,
+    )  # fmt: skip
+    # Names are anybody's text: what stands between two dollars is no mathematics here.
+    for text in figure.findobj(Text):
+        if isinstance(text, Text):
+            text.set_parse_math(False)
+    return figure
+
+
+def draw_roles_to(ansatz: Ansatz, path: Path, weights: ArrayLike | None = None) -> None:
+    """Draw to a PNG, SVG or PDF by the ending; the same circuit gives the same bytes.
+
+    Raises:
+        ConfigError: As `draw_roles`, or if the file cannot be written.
+    """
+    form = path.suffix.removeprefix(".").lower()
+    try:
+        with mpl.rc_context({"svg.hashsalt": "qhq"}), replacing(path) as temporary:
+            metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form)
+            draw_roles(ansatz, weights).savefig(temporary, dpi=150, format=form, metadata=metadata)
+    except OSError as error:
+        raise ConfigError(
+            "The drawing must be writable", got=f"{path}: {error.strerror}", fix="Choose another path"
+        ) from error
+
+
+def _columns(ansatz: Ansatz) -> list[list[CircuitInstruction]]:
+    """Gates by column, each as far to the left as the wires between its qubits are free."""
+    free, columns = [0] * ansatz.num_qubits, list[list[CircuitInstruction]]()
+    for step in ansatz.circuit.data:
+        own = _places(ansatz, step)
+        span = range(min(own), max(own) + 1) if own else range(0)
+        place = max((free[qubit] for qubit in span), default=0)
+        for qubit in span:
+            free[qubit] = place + 1
+        if step.operation.name == "barrier" or not own:
+            continue
+        while len(columns) <= place:
+            columns.append([])
+        columns[place].append(step)
+    return [column for column in columns if column]
+
+
+def _places(ansatz: Ansatz, step: CircuitInstruction) -> list[int]:
+    return [ansatz.circuit.find_bit(bit).index for bit in step.qubits]
+
+
+def _draw_step(
+    axes: Axes,
+    ansatz: Ansatz,
+    step: CircuitInstruction,
+    role: Role,
+    corner: tuple[float, float],
+    named: dict[Parameter, float],
+) -> None:
+    gate, (column, top) = step.operation, corner
+    rows = [top + qubit for qubit in _places(ansatz, step)]
+    edge = COLOURS[role][1]
+    controls = gate.num_ctrl_qubits if isinstance(gate, ControlledGate) else 0
+    base = gate.base_gate if isinstance(gate, ControlledGate) else gate
+    if len(rows) > 1:
+        axes.plot([column] * 2, [min(rows), max(rows)], color=edge, linewidth=1.6, zorder=1)
+    for place, row in enumerate(rows[:controls]):
+        closed = gate.ctrl_state >> place & 1
+        face = edge if closed else "#ffffff"
+        axes.add_patch(Circle((column, row), 0.08, facecolor=face, edgecolor=edge, zorder=3))
+    targets = rows[controls:]
+    if base.name == "z" and controls:
+        axes.add_patch(Circle((column, targets[0]), 0.08, facecolor=edge, edgecolor=edge, zorder=3))
+    elif base.name == "x" and controls:
+        axes.add_patch(Circle((column, targets[0]), 0.2, facecolor="#ffffff", edgecolor=edge, zorder=2))
+        axes.plot([column - 0.2, column + 0.2], [targets[0]] * 2, color=edge, linewidth=1.3, zorder=3)
+        axes.plot([column] * 2, [targets[0] - 0.2, targets[0] + 0.2], color=edge, linewidth=1.3, zorder=3)
+    elif base.name == "swap":
+        axes.plot([column] * 2, targets, "x", color=edge, markersize=8, markeredgewidth=1.6, zorder=3)
+    else:
+        name = visible(str(base.label or base.name), cell=True)
+        name = name.upper() if base.label is None else name
+        angles = ", ".join(_angle(value, named) for value in gate.params if _is_angle(value))
+        _draw_box(axes, role, column, targets, (_shortened(name, 9), _shortened(angles, _LONGEST)))
+
+
+def _draw_box(axes: Axes, role: Role, column: float, rows: Sequence[float], words: tuple[str, str]) -> None:
+    face, edge = COLOURS[role]
+    low, high = min(rows), max(rows)
+    style = "round,pad=0,rounding_size=0.22" if role.startswith("data") else "square,pad=0"
+    axes.add_patch(
+        FancyBboxPatch(
+            (column - 0.42, low - 0.3),
+            0.84,
+            high - low + 0.6,
+            boxstyle=style,
+            facecolor=face,
+            edgecolor=edge,
+            linewidth=2.0 if "weight" in role else 1.0,
+            zorder=2,
+        )
+    )
+    middle = (low + high) / 2
+    name, angles = words
+    axes.text(column, middle - (0.1 if angles else 0), name, ha="center", va="center", fontsize=9, zorder=4)
+    if angles:
+        size = 7 if len(angles) <= 9 else 5
+        axes.text(column, middle + 0.16, angles, ha="center", va="center", fontsize=size, zorder=4)
+
+
+def _is_angle(value: object) -> bool:
+    return isinstance(value, ParameterExpression | int | float)
+
+
+def _angle(value: ParameterExpression | float, named: dict[Parameter, float]) -> str:
+    if not isinstance(value, ParameterExpression):
+        return f"{value:.3g}"
+    if isinstance(value, Parameter) and value in named:
+        return f"{named[value]:.3g}"
+    text = visible(str(value), cell=True)
+    for each in value.parameters:
+        if each in named:
+            text = text.replace(str(each), f"{named[each]:.3g}")
+    return text
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _handle(role: Role) -> Patch | Line2D:
+    face, edge = COLOURS[role]
+    words = {
+        "data": "data (round)",
+        "weight": "trained weights (square, thick edge)",
+        "data and weight": "both",
+        "entangler": "entanglers (lines)",
+        "fixed": "fixed gates",
+    }
+    if role == "entangler":
+        return Line2D([], [], color=edge, marker="o", label=words[role])
+    width = 2.0 if "weight" in role else 1.0
+    return Patch(facecolor=face, edgecolor=edge, linewidth=width, label=words[role])
