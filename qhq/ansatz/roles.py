@@ -16,7 +16,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Circle, FancyBboxPatch, Patch
+from matplotlib.patches import Ellipse, FancyBboxPatch, Patch
 from matplotlib.text import Text
 from numpy.typing import ArrayLike
 from qiskit.circuit import CircuitInstruction, ControlledGate, Parameter, ParameterExpression
@@ -40,6 +40,9 @@ COLOURS: dict[Role, tuple[str, str]] = {
 FORMS = ("png", "svg", "pdf")
 _FOLD, _MOST_COLUMNS = 16, 600
 """Columns of a picture before it goes on below, and the most there may be."""
+
+_DOT, _TARGET = (0.105, 0.16), (0.26, 0.4)
+"""Round on paper: a column is half as wide again as a wire is high."""
 
 _LONGEST = 16
 """Characters of an angle that fit beside its neighbours."""
@@ -83,7 +86,7 @@ def draw_roles(ansatz: Ansatz, weights: ArrayLike | None = None) -> Figure:
     figure = Figure(figsize=(1.4 + 0.95 * max(wide, 4), 0.9 + 0.62 * tall), layout="constrained")
     axes = figure.subplots()
     axes.set_axis_off()
-    axes.set(xlim=(-0.9, max(wide, 4) - 0.3), ylim=(tall - 0.5, -0.7))
+    axes.set(xlim=(-0.9, max(wide, 4) - 0.3), ylim=(tall - 0.95, -0.6))
     roles: dict[Role, None] = {}
     inputs, trained = frozenset(ansatz.inputs), frozenset(ansatz.weights)
     for number, line in enumerate(lines):
@@ -97,7 +100,7 @@ def draw_roles(ansatz: Ansatz, weights: ArrayLike | None = None) -> Figure:
                 roles[role] = None
                 _draw_step(axes, ansatz, step, role, (place, top), named)
     figure.legend(
-        handles=[_handle(role) for role in COLOURS if role in roles], loc="outside lower center", ncols=5,
+        handles=[_handle(role) for role in COLOURS if role in roles], loc="outside lower center", ncols=5 if wide > 8 else 2,
         fontsize=8, frameon=False,
     )  # fmt: skip
     # Names are anybody's text: what stands between two dollars is no mathematics here.
@@ -163,13 +166,19 @@ def _draw_step(
     for place, row in enumerate(rows[:controls]):
         closed = gate.ctrl_state >> place & 1
         face = edge if closed else "#ffffff"
-        axes.add_patch(Circle((column, row), 0.08, facecolor=face, edgecolor=edge, zorder=3))
+        axes.add_patch(Ellipse((column, row), *_DOT, facecolor=face, edgecolor=edge, zorder=3))
     targets = rows[controls:]
     if base.name == "z" and controls:
-        axes.add_patch(Circle((column, targets[0]), 0.08, facecolor=edge, edgecolor=edge, zorder=3))
+        axes.add_patch(Ellipse((column, targets[0]), *_DOT, facecolor=edge, edgecolor=edge, zorder=3))
     elif base.name == "x" and controls:
-        axes.add_patch(Circle((column, targets[0]), 0.2, facecolor="#ffffff", edgecolor=edge, zorder=2))
-        axes.plot([column - 0.2, column + 0.2], [targets[0]] * 2, color=edge, linewidth=1.3, zorder=3)
+        axes.add_patch(Ellipse((column, targets[0]), *_TARGET, facecolor="#ffffff", edgecolor=edge, zorder=2))
+        axes.plot(
+            [column - _TARGET[0] / 2, column + _TARGET[0] / 2],
+            [targets[0]] * 2,
+            color=edge,
+            linewidth=1.3,
+            zorder=3,
+        )
         axes.plot([column] * 2, [targets[0] - 0.2, targets[0] + 0.2], color=edge, linewidth=1.3, zorder=3)
     elif base.name == "swap":
         axes.plot([column] * 2, targets, "x", color=edge, markersize=8, markeredgewidth=1.6, zorder=3)
