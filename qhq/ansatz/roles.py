@@ -100,8 +100,8 @@ def draw_roles(ansatz: Ansatz, weights: ArrayLike | None = None) -> Figure:
                 roles[role] = None
                 _draw_step(axes, ansatz, step, role, (place, top), named)
     figure.legend(
-        handles=[_handle(role) for role in COLOURS if role in roles], loc="outside lower center", ncols=5 if wide > 8 else 2,
-        fontsize=8, frameon=False,
+        handles=[_handle(role) for role in COLOURS if role in roles], loc="outside lower center",
+        ncols=5 if wide > 8 else 2, fontsize=8, frameon=False,
     )  # fmt: skip
     # Names are anybody's text: what stands between two dollars is no mathematics here.
     for text in figure.findobj(Text):
