@@ -16,10 +16,8 @@ from qhq.api.given import (
     read_subject,
     reference_of,
 )
-from qhq.api.run import LATEST
 from qhq.data.caveat import NO_CAVEAT
 from qhq.errors import ConfigError
-from qhq.runs.run_folder import is_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +74,7 @@ def diagnose(
     if held is not None or isinstance(subject, Mapping) or is_config(subject):
         return examine_design(read_subject(subject, set))
     reference = reference_of(subject)
-    return examine_subject(None if reference == LATEST and not is_run(LATEST) else reference, overrides)
+    return examine_subject(reference, overrides)
 
 
 def _examined(

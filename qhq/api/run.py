@@ -15,7 +15,7 @@ from qhq.data.caveat import Caveat
 from qhq.errors import ConfigError
 from qhq.limits import MOST_COUNT, MOST_SEED, MOST_SHOTS, MOST_THREADS
 from qhq.progress import Progress, noting, open_steps, open_training
-from qhq.runs.run_folder import FINISHED, WALK, RunFolder, find_run, find_walk, is_run, read_walk
+from qhq.runs.run_folder import FINISHED, LATEST, WALK, RunFolder, find_run, find_walk, is_run, read_walk
 
 if TYPE_CHECKING:
     from datetime import date
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from qhq.runs.record import RunRecord, WalkRecord
     from qhq.studies.runner import Runner
     from qhq.training.loop import Watcher
-
-LATEST = "latest"
 
 
 class Run:
@@ -549,8 +547,7 @@ def open_run(run: str | os.PathLike[str] | None = LATEST) -> Run:
     """
     if isinstance(run, Run):
         return run
-    # Somebody may have called a run "latest": then it is that one.
-    if run is None or (run == LATEST and not is_run(LATEST)):
+    if run is None:
         return Run(find_run(None))
     if not isinstance(run, str | os.PathLike):
         raise ConfigError(

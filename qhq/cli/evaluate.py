@@ -92,6 +92,7 @@ def evaluate(
     with command(as_json=json, debug=debug) as output:
         from qhq.api.evaluation import Evaluation
         from qhq.api.run import Run
+        from qhq.experiment.words import say_untrained
 
         doing("Opening the run and its prices")
         opened = Run(find_run(run))
@@ -112,7 +113,7 @@ def evaluate(
             if dry_run:
                 output.result(evaluation.record, _costs(record), *_left_out(record))
                 return
-            first = f"Run {record.run}", *_other_data(record)
+            first = f"Run {record.run}", *say_untrained(opened.read()), *_other_data(record)
             tables = [_metrics(record), _portability(record), *_mitigation(record)]
             output.result(evaluation.record, *first, *tables, *_notes(record), *_left_out(record))
 

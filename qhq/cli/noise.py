@@ -66,6 +66,7 @@ def noise(
     with command(as_json=json, debug=debug) as output:
         from qhq.api.run import Run as TrainedRun
         from qhq.api.study import Study
+        from qhq.experiment.words import say_untrained
         from qhq.runs.looks import say_looks
         from qhq.runs.run_folder import find_run
 
@@ -73,6 +74,7 @@ def noise(
             record, found = study.record, cast("NoiseRecord", study.record)
             paths = record["figure"], record["budget_figure"]
             said = [
+                *say_untrained(opened.read()),
                 record["verdict"],
                 *_mitigation(found),
                 *_budget(found),
@@ -82,7 +84,8 @@ def noise(
             ]
             output.result(record, f"Run {record['run']}", _table(found), *said)
 
-        TrainedRun(find_run(run)).noise(
+        opened = TrainedRun(find_run(run))
+        opened.noise(
             backend, scale=scale, shots=shots, seeds=seeds, samples=samples, seed=seed,
             mitigation=mitigation or (), against=against or (), workers=workers, cluster=cluster,
             progress=True, on_result=show,

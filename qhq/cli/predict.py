@@ -118,7 +118,10 @@ def predict(
         if csv is not None:
             _write(csv, made.to_csv())
             record["csv"] = str(csv)
-        output.result(record, *_heading(record), _table(record), *_scored(record), *_notes(record))
+        from qhq.experiment.words import say_untrained
+
+        heading = *_heading(record), *say_untrained(opened.read())
+        output.result(record, *heading, _table(record), *_scored(record), *_notes(record))
 
 
 def _check_writable(path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from qhq.evaluation.baselines.catalogue import BASELINES
 from qhq.runs.comparison import run_skill
-from qhq.runs.record import LAST_VALUE, TestMetrics, Validation
+from qhq.runs.record import LAST_VALUE, RunRecord, TestMetrics, Validation, WalkRecord
 
 ONE_SEED = "One seed, not tested"
 
@@ -70,6 +70,23 @@ def say_validation(validation: Validation) -> str:
     if validation.better:
         return f"{said} ({pair})."
     return f"No better than its baseline before any test: {said[0].lower()}{said[1:]} ({pair})."
+
+
+def say_untrained(record: RunRecord | WalkRecord) -> list[str]:
+    """A line on a run whose forecasts no backend can change; none on any other.
+
+    Whoever compares backends, noise or mitigation on such a run would see no effect, and take that for an
+    answer.
+    """
+    if not isinstance(record, RunRecord) or record.quantum is None or record.validation is None:
+        return []
+    validation = record.validation
+    if validation.epoch != 0 or not validation.is_baseline:
+        return []
+    return [
+        f"This run kept its untrained model, which is {_title(validation.baseline)} whatever the circuit"
+        " gives: no backend, noise or mitigation can change its forecasts. Train longer before comparing."
+    ]
 
 
 def _four(value: float | None) -> str:

@@ -186,8 +186,16 @@ def _run_at(reference: str) -> Path | None:
     return next((path for path in places if any((path / name).is_file() for name in MARKS)), None)
 
 
+LATEST = "latest"
+"""What stands for the latest finished run where a name is asked for."""
+
+
 def find_run(reference: str | None) -> RunFolder:
-    """Find a run by its path, its name below the runs folder, or take the latest finished one.
+    """Find a run by its path or its name below the runs folder, by its config's name, or the latest finished.
+
+    Args:
+        reference: A folder, a name, ``latest`` or None for the latest finished run, or the ``name`` of a
+            config for the latest finished run of that name.
 
     Raises:
         ConfigError: If there is none.
@@ -197,6 +205,12 @@ def find_run(reference: str | None) -> RunFolder:
     path = _run_at(reference)
     if path is not None:
         return RunFolder(path.absolute())
+    # A folder that somebody called so is that one, which is why these come last.
+    if reference == LATEST:
+        return _latest_run()
+    for run in reversed(list_runs()):
+        if _config_name(run.name) == reference and _is_finished(run):
+            return run
     raise ConfigError(
         "RUN must be a run folder or the name of one",
         got=f"'{reference}', not found in {runs_dir()}",
@@ -236,13 +250,23 @@ def _stamp() -> str:
     return f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03d}"
 
 
+def _config_name(run: str) -> str | None:
+    """The config's name in that of a run, as `new_name` puts it there; None in a renamed folder."""
+    found = re.fullmatch(r"\d{8}-\d{6}-\d{3}-(.+)-s\d+", run)
+    return found and found[1]
+
+
+def _is_finished(run: RunFolder) -> bool:
+    try:
+        return run.read_record().status == FINISHED
+    except ConfigError:
+        return False  # a damaged run is not a finished one
+
+
 def _latest_run() -> RunFolder:
     for run in reversed(list_runs()):
-        try:
-            if run.read_record().status == FINISHED:
-                return run
-        except ConfigError:
-            continue  # a damaged run is not the latest finished one
+        if _is_finished(run):
+            return run
     raise ConfigError(
         "There must be a finished run", got=f"none in {runs_dir()}", fix="Run 'qhq train --backend aer' first"
     )

@@ -93,7 +93,10 @@ def test_the_doctor_looks_at_what_was_trained_though_the_start_is_kept(study):
     assert examine_design(load_config("tiny.yaml", WALK)).healthy
     run = train_run(load_config("tiny.yaml", WALK), Watcher())
     found = examine_subject(run.name)
-    assert found.subject == f"run {run.name}, with the weights of its last epoch"
+    assert (
+        found.subject
+        == f"run {run.name}, with the weights of its last epoch, though it forecasts with the untrained ones"
+    )
     assert found.diagnosis.healthy
     run.resume.unlink()
     assert examine_subject(run.name).subject == f"run {run.name}, as it began"
@@ -128,3 +131,18 @@ def test_where_pooled_errors_are_the_other_way_round_the_sentence_says_so():
     )
     alike = Validation.model_validate(content | {"model": {"mae": 1.1, **errors}})
     assert "other way round" not in say_validation(alike)
+
+
+def test_whoever_compares_backends_is_told_that_an_untrained_model_cannot_move(study, qhq):
+    """Noise that changes nothing would else be read as a circuit that no noise can harm."""
+    train_run(load_config("tiny.yaml", WALK), Watcher())
+    for words in (("eval", "--backend", "aer"), ("predict", "--level", "0.9")):
+        result = qhq(*words)
+        assert result.exit_code == 0, result.stderr
+        said = " ".join(result.stdout.split())
+        assert "kept its untrained model, which is the last-value forecast whatever the circuit gives" in said
+
+
+def test_a_model_that_learned_has_no_such_line(study, qhq):
+    train_run(load_config("tiny.yaml"), Watcher())
+    assert "untrained" not in qhq("eval", "--backend", "aer").stdout

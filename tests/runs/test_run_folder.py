@@ -32,6 +32,16 @@ def test_run_is_found_by_name_path_and_as_the_latest():
     assert find_run(None).path == second.path
 
 
+def test_run_is_found_by_the_name_of_its_config_and_by_latest():
+    first, other = make(), make(name="other-s1")
+    last = make(seed=1)
+    make(RUNNING)
+    assert find_run("study").path == find_run("latest").path == last.path
+    assert find_run("other-s1").path == other.path
+    first.path.rename(first.path.parent / "latest")
+    assert find_run("latest").name == "latest"  # a folder that is called so wins
+
+
 def test_names_are_unique_within_one_moment():
     assert len({make().name for _ in range(20)}) == 20
 
