@@ -87,11 +87,13 @@ class PennyLaneQLSTM(nn.Module):
         for step in windows.unbind(1):
             angles = torch.pi * torch.tanh(self.enter(torch.cat([step, state], dim=-1)))
             gates = [
-                leave(torch.stack(self.node(angles, weights), dim=-1).to(windows.dtype))
-                for leave, weights in zip(self.leave, self.weights, strict=True)
+                torch.stack(self.node(angles, weights), dim=-1).to(windows.dtype) @ weight + bias
+                for weight, bias, weights in zip(
+                    self.leave.weight, self.leave.bias, self.weights, strict=True
+                )
             ]
-            cell = torch.sigmoid(gates[1]) * cell + torch.sigmoid(gates[0]) * torch.tanh(gates[2])
-            state = torch.sigmoid(gates[3]) * torch.tanh(cell)
+            cell = torch.sigmoid(gates[1]) * cell + torch.sigmoid(gates[0]) * torch.tanh(gates[3])
+            state = torch.sigmoid(gates[2]) * torch.tanh(cell)
         forecast: Tensor = self.head(state)
         return forecast.reshape(-1, 1, 1)
 

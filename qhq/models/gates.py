@@ -86,9 +86,20 @@ class GateCircuits(nn.Module):
             alone = first.neural_network.executor
             self._together = _Together(ExecutorNetwork(by_rows(first.ansatz), together), alone)
 
-    def forward(self, values: Tensor) -> Tensor:
-        """Outputs (B, G, O) of what each gate's circuit takes, (B, G, I), numbers of any size."""
+    def weights(self) -> Tensor | None:
+        """Weights (G, W) where all gates can be asked at once, for the steps of a sequence; else None."""
         if not self._can_ask_together():
+            return None
+        return torch.stack([layer.weight for layer in self.layers])  # type: ignore[misc]
+
+    def forward(self, values: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Outputs (B, G, O) of what each gate's circuit takes, (B, G, I), numbers of any size.
+
+        Args:
+            values: Of each gate.
+            weights: What `weights` gives, so that it is put together once a sequence; None asks one by one.
+        """
+        if weights is None:
             answers = [layer(values[:, gate]) for gate, layer in enumerate(self.layers)]
             return torch.stack(answers, dim=1)
         assert self._together is not None
@@ -96,10 +107,9 @@ class GateCircuits(nn.Module):
         assert isinstance(first, QuantumLayer)
         batch, gates = values.shape[:2]
         angles = values if first.angle_scaling is None else first.angle_scaling(values)
-        weights = torch.stack([layer.weight for layer in self.layers])  # type: ignore[misc]
         rows = torch.cat([angles, weights.to(angles.dtype).expand(batch, -1, -1)], dim=-1)
-        found = evaluate(self._together.network, rows.reshape(batch * gates, -1), rows.new_empty(0))
-        return found.reshape(batch, gates, -1)
+        found = evaluate(self._together.network, rows.view(batch * gates, -1), rows.new_empty(0))
+        return found.view(batch, gates, -1)
 
     def _can_ask_together(self) -> bool:
         """Not where a layer was opened on another backend since, nor where somebody listens to the layers."""
@@ -113,6 +123,23 @@ class GateCircuits(nn.Module):
             and not (layer.angle_scaling is not None and layer.angle_scaling._forward_hooks)
             for layer in self.layers
         )
+
+
+class GateMaps(nn.Module):
+    """A linear layer for each gate, applied at once: outputs (B, G, O) -> gates (G, B, hidden).
+
+    Drawn as ``torch.nn.Linear`` is.
+    """
+
+    def __init__(self, gates: int, outputs: int, hidden: int) -> None:
+        super().__init__()
+        bound = outputs**-0.5
+        self.weight = nn.Parameter(torch.empty(gates, outputs, hidden).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(gates, 1, hidden).uniform_(-bound, bound))
+
+    def forward(self, answers: Tensor) -> Tensor:
+        """Gates before their nonlinearity."""
+        return torch.baddbmm(self.bias, answers.transpose(0, 1), self.weight)
 
 
 class _GatedUnit(nn.Module):
@@ -134,7 +161,7 @@ class _GatedUnit(nn.Module):
         inputs, outputs = circuits.num_inputs, circuits.num_outputs
         if self.around:
             self.enter = self._maps_in(inputs)
-            self.leave = nn.ModuleList(nn.Linear(outputs, hidden) for _ in range(self.gates))
+            self.leave = GateMaps(self.gates, outputs, hidden)
         elif (inputs, outputs) != (features + hidden, hidden):
             raise ConfigError(
                 "A unit without linear layers needs a circuit with an input for each feature and unit, and an"
@@ -149,12 +176,11 @@ class _GatedUnit(nn.Module):
         """Linear maps to the circuits' inputs."""
         return nn.ModuleDict({"both": nn.Linear(self.features + self.hidden_size, inputs)})
 
-    def gate_values(self, step: Tensor, state: Tensor) -> Tensor:
-        """What each gate is before its nonlinearity, (B, G, hidden), of a step (B, F) and a state."""
-        answers: Tensor = self.circuits(self.circuit_inputs(step, state))
-        if not self.around:
-            return answers
-        return torch.stack([leave(answers[:, gate]) for gate, leave in enumerate(self.leave)], dim=1)
+    def gate_values(self, step: Tensor, state: Tensor, weights: Tensor | None) -> Tensor:
+        """What each gate is before its nonlinearity, (G, B, hidden), of a step (B, F) and a state."""
+        answers: Tensor = self.circuits(self.circuit_inputs(step, state), weights)
+        found: Tensor = self.leave(answers) if self.around else answers.transpose(0, 1)
+        return found
 
     def circuit_inputs(self, step: Tensor, state: Tensor) -> Tensor:
         """What the circuits take, (B, G, I)."""
@@ -172,18 +198,18 @@ class QLSTM(_GatedUnit):
         super().__init__(features, hidden, circuits)
         if self.around:
             # As of every LSTM of qhq: the forget gate starts open (Jozefowicz et al., ICML 2015).
-            leave = self.leave[self.FORGET]
-            assert isinstance(leave, nn.Linear)
-            nn.init.constant_(leave.bias, 1.0)
+            with torch.no_grad():
+                self.leave.bias[self.FORGET] = 1.0
 
     def forward(self, sequence: Tensor) -> tuple[Tensor, Tensor]:
-        """States (B, T, hidden), and the last one (B, hidden); gates in the order i, f, g, o."""
+        """States (B, T, hidden), and the last one (B, hidden); gates in the order i, f, o, g."""
         state = sequence.new_zeros(len(sequence), self.hidden_size)
-        cell, states = state, []
+        cell, states, weights = state, [], self.circuits.weights()
         for step in sequence.unbind(dim=1):
-            enter, forget, candidate, leave = self.gate_values(step, state).unbind(dim=1)
-            cell = forget.sigmoid() * cell + enter.sigmoid() * candidate.tanh()
-            state = leave.sigmoid() * cell.tanh()
+            values = self.gate_values(step, state, weights)
+            enter, forget, leave = values[:3].sigmoid().unbind(0)
+            cell = forget * cell + enter * values[3].tanh()
+            state = leave * cell.tanh()
             states.append(state)
         return torch.stack(states, dim=1), state
 
@@ -221,10 +247,12 @@ class QGRU(_GatedUnit):
     def forward(self, sequence: Tensor) -> tuple[Tensor, Tensor]:
         """States (B, T, hidden), and the last one (B, hidden); gates in the order r, z, n_x, n_h."""
         state, states = sequence.new_zeros(len(sequence), self.hidden_size), []
+        weights = self.circuits.weights()
         for step in sequence.unbind(dim=1):
-            reset, update, by_step, by_state = self.gate_values(step, state).unbind(dim=1)
-            candidate = (by_step + reset.sigmoid() * by_state).tanh()
-            state = candidate + update.sigmoid() * (state - candidate)
+            values = self.gate_values(step, state, weights)
+            reset, update = values[:2].sigmoid().unbind(0)
+            candidate = (values[2] + reset * values[3]).tanh()
+            state = candidate + update * (state - candidate)
             states.append(state)
         return torch.stack(states, dim=1), state
 
