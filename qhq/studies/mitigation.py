@@ -16,7 +16,7 @@ towards the head as it was trained, whose strength is chosen by leave-one-out.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -31,7 +31,7 @@ from qhq.evaluation.bootstrap import date_interval
 from qhq.evaluation.losses import task_losses
 from qhq.experiment.evaluate import Evaluation, ask_circuit, decode_scaled, encode
 from qhq.experiment.opening import Experiment
-from qhq.models.hybrid import HybridForecaster
+from qhq.models.own import OwnForecaster
 from qhq.studies.checkpoint import EXACT, choose_windows
 
 Mitigation = Literal["none", "trex", "zne", "pec", "affine", "head"]
@@ -243,9 +243,30 @@ def fit_affine(found: FloatArray, exact: FloatArray) -> Affine:
 
 def why_no_head(experiment: Experiment) -> str | None:
     """Why a model's head cannot be refitted; None where it can."""
-    if isinstance(experiment.model, HybridForecaster):
+    if not isinstance(experiment.model, OwnForecaster):
         return None
-    return "a module of one's own, whose head nobody knows"
+    return "a module of one's own, or circuits in gates, of which no head is known"
+
+
+def suit_model(
+    experiment: Experiment, entry: str, asks: Sequence[Ask], named: Sequence[str]
+) -> tuple[list[Ask], list[Refused]]:
+    """Leave the method ``head`` out where the model has no head that could be refitted.
+
+    Raises:
+        ConfigError: If it was named.
+    """
+    reason = why_no_head(experiment)
+    if reason is None or not any("head" in each.mitigations for each in asks):
+        return list(asks), []
+    if "head" in named:
+        raise ConfigError(
+            "The mitigation 'head' needs the head of the reference model", got=reason, fix="Use affine"
+        )
+    kept = [
+        replace(each, mitigations=tuple(one for one in each.mitigations if one != "head")) for each in asks
+    ]
+    return [each for each in kept if each.mitigations], [Refused(entry, "head", reason)]
 
 
 @torch.no_grad()
@@ -257,7 +278,7 @@ def refit_head(experiment: Experiment, lesson: Lesson, found: FloatArray) -> tor
     and only the bias moves. Where not even that helps, the head is the model's own.
     """
     model = experiment.model.eval()
-    assert isinstance(model, HybridForecaster)  # as `why_no_head` says of the others
+    assert not isinstance(model, OwnForecaster)  # `suit_model` has left it out
     inputs, wanted = (
         model.head_inputs(lesson.latent, torch.as_tensor(each, dtype=lesson.latent.dtype)).double()
         for each in (found, lesson.exact)

@@ -28,7 +28,7 @@ from qhq.backends.registry import find_backend, open_backend, open_mitigated
 from qhq.data.panel import FloatArray
 from qhq.errors import ConfigError, DataError
 from qhq.evaluation.significance import compare
-from qhq.experiment.evaluate import Evaluation, circuit_arguments, encode, evaluate, judge
+from qhq.experiment.evaluate import Evaluation, ask_circuit, encode, evaluate, judge
 from qhq.experiment.opening import Experiment, open_run, read_finished
 from qhq.files import MOST_TABLE_BYTES, read_regular, write_atomically
 from qhq.models.program import trust_sent
@@ -50,6 +50,8 @@ from qhq.studies.mitigation import (
     moments_of_draws,
     plan_asks,
     prepare_lesson,
+    suit_model,
+    why_no_head,
 )
 from qhq.studies.runner import Outcome, Runner, Store, Study, Values
 from qhq.studies.runner.reproducible import judged_by_symbol
@@ -152,6 +154,8 @@ class NoiseStudy(Study[Cell, NoiseRecord]):
         self.asks, self.refused = (
             plan_asks(self.entry, request.mitigation) if request.mitigation else ([], [])
         )
+        self.asks, left_out = suit_model(self.experiment, self.entry.name, self.asks, request.mitigation)
+        self.refused = [*self.refused, *left_out]
         assert self.experiment.ansatz is not None
         self.nested = plan_nested(self.entry, self.others, self.experiment.ansatz.num_qubits, request.seed)
         self.name = f"studies/noise-{self._digest()}"
@@ -209,11 +213,12 @@ class NoiseStudy(Study[Cell, NoiseRecord]):
         if cell.method is None:
             evaluation = evaluate(experiment, executor, exact.windows)
             return Outcome(_errors(evaluation, exact))
-        served = made_of(cell.method)
+        headless = why_no_head(experiment) is not None
+        served = [each for each in made_of(cell.method) if not (headless and each == "head")]
         latent = encode(experiment, exact.windows)
         fitted = lesson() if FITTED[0] in served else None
         asked = latent if fitted is None else torch.cat([latent, fitted.latent])
-        answers, report = executor.expectations(*circuit_arguments(experiment, asked)), executor.report()
+        answers, report = ask_circuit(experiment, executor, asked), executor.report()
         methods = {}
         for mitigation in served:
             found = correct(experiment, mitigation, latent, answers, fitted)

@@ -62,7 +62,7 @@ from qhq.studies.mitigation import (
     moments_of_stds,
     plan_asks,
     prepare_lesson,
-    why_no_head,
+    suit_model,
 )
 from qhq.studies.runner import MemoryStore, Outcome, Progress, Runner, Study, Values
 from qhq.studies.selection import (
@@ -216,24 +216,10 @@ def _plan_questions(
     planned = {entry.name: plan_asks(entry, request.mitigation) for entry in entries}
     refused = [each for _, left_out in planned.values() for each in left_out]
     asks_of = {name: asks for name, (asks, _) in planned.items()}
-    reason = why_no_head(experiment)
-    if reason is None or not request.mitigation:
-        return asks_of, refused
-    if "head" in request.mitigation:
-        raise ConfigError(
-            "The mitigation 'head' needs the head of the reference model", got=reason, fix="Use affine"
-        )
-    return {name: _without_head(asks) for name, asks in asks_of.items()}, [
-        *refused,
-        *(Refused(name, "head", reason) for name in asks_of),
-    ]
-
-
-def _without_head(asks: Sequence[Ask]) -> list[Ask]:
-    kept = [
-        replace(each, mitigations=tuple(one for one in each.mitigations if one != "head")) for each in asks
-    ]
-    return [each for each in kept if each.mitigations]
+    for name, asks in asks_of.items():
+        asks_of[name], left_out = suit_model(experiment, name, asks, request.mitigation)
+        refused += left_out
+    return asks_of, refused
 
 
 def _asked_latent(ask: Ask, latent: torch.Tensor, lesson: Lesson | None) -> torch.Tensor:
