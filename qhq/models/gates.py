@@ -126,7 +126,7 @@ class GateCircuits(nn.Module):
 
 
 class GateMaps(nn.Module):
-    """A linear layer for each gate, applied at once: outputs (B, G, O) -> gates (G, B, hidden).
+    """A linear layer for each gate, applied at once: outputs (B, G, O) -> gates (B, G, hidden).
 
     Drawn as ``torch.nn.Linear`` is.
     """
@@ -139,7 +139,7 @@ class GateMaps(nn.Module):
 
     def forward(self, answers: Tensor) -> Tensor:
         """Gates before their nonlinearity."""
-        return torch.baddbmm(self.bias, answers.transpose(0, 1), self.weight)
+        return torch.baddbmm(self.bias, answers.transpose(0, 1), self.weight).transpose(0, 1)
 
 
 class _GatedUnit(nn.Module):
@@ -177,9 +177,9 @@ class _GatedUnit(nn.Module):
         return nn.ModuleDict({"both": nn.Linear(self.features + self.hidden_size, inputs)})
 
     def gate_values(self, step: Tensor, state: Tensor, weights: Tensor | None) -> Tensor:
-        """What each gate is before its nonlinearity, (G, B, hidden), of a step (B, F) and a state."""
+        """What each gate is before its nonlinearity, (B, G, hidden), of a step (B, F) and a state."""
         answers: Tensor = self.circuits(self.circuit_inputs(step, state), weights)
-        found: Tensor = self.leave(answers) if self.around else answers.transpose(0, 1)
+        found: Tensor = self.leave(answers) if self.around else answers
         return found
 
     def circuit_inputs(self, step: Tensor, state: Tensor) -> Tensor:
@@ -207,8 +207,8 @@ class QLSTM(_GatedUnit):
         cell, states, weights = state, [], self.circuits.weights()
         for step in sequence.unbind(dim=1):
             values = self.gate_values(step, state, weights)
-            enter, forget, leave = values[:3].sigmoid().unbind(0)
-            cell = forget * cell + enter * values[3].tanh()
+            enter, forget, leave = values[:, :3].sigmoid().unbind(1)
+            cell = forget * cell + enter * values[:, 3].tanh()
             state = leave * cell.tanh()
             states.append(state)
         return torch.stack(states, dim=1), state
@@ -250,8 +250,8 @@ class QGRU(_GatedUnit):
         weights = self.circuits.weights()
         for step in sequence.unbind(dim=1):
             values = self.gate_values(step, state, weights)
-            reset, update = values[:2].sigmoid().unbind(0)
-            candidate = (values[2] + reset * values[3]).tanh()
+            reset, update = values[:, :2].sigmoid().unbind(1)
+            candidate = (values[:, 2] + reset * values[:, 3]).tanh()
             state = candidate + update * (state - candidate)
             states.append(state)
         return torch.stack(states, dim=1), state

@@ -167,7 +167,7 @@ def test_the_verbs_of_an_evaluation_together_are_the_forward_pass():
 def test_its_parts_and_stages_are_found():
     model = gated("qlstm")
     assert [(stage.kind, stage.shape) for stage in model.found.stages] == [
-        ("Linear", (3,)), ("GateCircuits", (4, 2)), ("GateMaps", (3, 3)), ("Linear", (1,)),
+        ("Linear", (3,)), ("GateCircuits", (4, 2)), ("GateMaps", (4, 3)), ("Linear", (1,)),
     ]  # fmt: skip
     sizes = {part: sum(each.numel() for each in tensors) for part, tensors in model.parts().items()}
     assert sizes == {"encoder": 3 * 6 + 4 * 3 * 3, "circuit": 4 * 6, "head": 4}
