@@ -511,14 +511,14 @@ def _walked(
     """Train the folds of a walk-forward, one after another in this process or side by side."""
     from qhq.experiment.config import load_config
     from qhq.studies.runner import Runner, check_workers, cores, open_workers
-    from qhq.studies.walk_forward.study import is_on_device, resume_walk, train_walk
+    from qhq.studies.walk_forward.study import resume_walk, stays_here, train_walk
 
     check_count("workers", workers, 1, MOST_THREADS)
     check_workers(workers, cluster)
     config = load_config(str(walk.config)) if study is None and walk is not None else study
     assert config is not None
     if cluster is None and workers is None:
-        workers = 1 if is_on_device(config) else min(cores(), 8)
+        workers = 1 if stays_here(config) else min(cores(), 8)
 
     def go(watcher: Watcher | None, runner: Runner | None) -> RunFolder:
         if walk is not None:

@@ -18,6 +18,7 @@ from qhq.data.load import load_panel
 from qhq.errors import ConfigError, DataError, QHQError
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.run import train_run
+from qhq.report.study_figures import draw_walk
 from qhq.runs.run_folder import RunFolder, find_walk, read_walk
 from qhq.studies.runner import LocalWorkers, Progress, Runner
 from qhq.studies.walk_forward import study as walk_study
@@ -390,3 +391,57 @@ def test_no_fold_sees_its_future_and_every_session_is_forecast_once(closes, fold
         fold = find_fold(walk, number)
         for name in ("predictions.csv", "model.safetensors"):
             assert (alone.path / name).read_bytes() == (fold.path / name).read_bytes()
+
+
+MODULE = """
+from torch import nn
+
+
+class Mine(nn.Module):
+    def __init__(self, shape, circuit):
+        super().__init__()
+        self.quantum, self.before = circuit, nn.Linear(shape.window * shape.features, circuit.num_inputs)
+        self.after = nn.Linear(circuit.num_outputs, shape.horizon * shape.targets)
+
+    def forward(self, windows):
+        return self.after(self.quantum(self.before(windows.flatten(1)))).reshape(-1, 1, 1)
+
+
+def build(shape, circuit):
+    return Mine(shape, circuit)
+"""
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_every_fold_is_trained_from_the_module_that_the_walk_carries(remote, tmp_path, monkeypatch):
+    monkeypatch.setenv("QHQ_RUNS_DIR", str(tmp_path / "runs"))
+    (tmp_path / "mine.py").write_text(MODULE)
+    circuit = {"ansatz": "reference", "qubits": 2, "depth": 1}
+    own = {**LEARNS, "backend": "statevector", "quantum": circuit}
+    own["model"] = {"file": str(tmp_path / "mine.py")}
+    runner = Runner(Elsewhere()) if remote else None
+    folder = train_walk(ExperimentConfig.model_validate(own), Watcher(), runner=runner, remote=remote)
+    assert folder.file("model.py").read_text() == MODULE == find_fold(folder, 2).file("model.py").read_text()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"backend": "ibm_fez", "quantum": {"ansatz": "reference", "qubits": 2, "depth": 1}},
+        {"model": {"file": "memory:0123456789ab"}},
+    ],
+)
+def test_what_must_stay_in_one_process_is_not_given_to_several_workers(changes, tmp_path, monkeypatch):
+    monkeypatch.setenv("QHQ_RUNS_DIR", str(tmp_path))
+    config = ExperimentConfig.model_validate({**learning().model_dump(mode="json"), **changes})
+    with pytest.raises(ConfigError, match="another in one process"):
+        train_walk(config, None, runner=Runner(Elsewhere()))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_figure_has_a_bar_a_fold_and_one_a_regime(learned):
+    folds, regimes = draw_walk(read_walk(learned)).axes
+    assert len(folds.patches) == 3
+    assert [bar.get_height() for bar in regimes.patches] == [
+        100 * each.skill for each in read_walk(learned).regimes
+    ]

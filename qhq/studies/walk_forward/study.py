@@ -32,10 +32,10 @@ from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.evaluate import predictions_csv
 from qhq.experiment.opening import build_circuit
 from qhq.experiment.plausibility import add_doubts, plausibility_record, read_doubts, tell_doubts
-from qhq.experiment.run import resume_run, tell_finished, train_in
+from qhq.experiment.run import carry_module, resume_run, tell_finished, train_in
 from qhq.files import MOST_TABLE_BYTES, make_folder, read_regular, write_atomically
-from qhq.models.program import trust_sent
-from qhq.models.spec import COPY
+from qhq.models.program import read_program, trust_sent
+from qhq.models.spec import COPY, MEMORY
 from qhq.runs.looks import add_look
 from qhq.runs.record import SCHEMA_VERSION, Plausibility, WalkRecord
 from qhq.runs.run_folder import (
@@ -288,6 +288,7 @@ def _plan(config: ExperimentConfig, watcher: Watcher, accept: Sequence[str]) -> 
 def _fill(folder: RunFolder, config: ExperimentConfig, planned: _Planned) -> None:
     """Write all of a walk's folder that is known before its first fold is trained."""
     folder.write_text("config.yaml", dump_document(config))
+    carry_module(folder, read_program(config.model))
     if config.quantum is not None:
         with writable(folder.circuit):
             save_ansatz(settle(build_circuit(config.quantum)), folder.circuit)
@@ -347,18 +348,21 @@ def resume_walk(
     return _go_on(walk, watcher, runner, remote=remote)
 
 
-def is_on_device(config: ExperimentConfig) -> bool:
-    """Whether the folds are trained on hardware: then one after another, as its jobs are this process's."""
-    return config.quantum is not None and kind_of(find_backend(config.backend)).is_hardware
+def stays_here(config: ExperimentConfig) -> bool:
+    """Whether the folds must be trained in this process: on hardware, or of a module that lives in memory."""
+    # A device's journal and the consent to its costs are this process's, and so is what `qhq.wrap` was given.
+    on_device = config.quantum is not None and kind_of(find_backend(config.backend)).is_hardware
+    return on_device or (config.model.file or "").startswith(MEMORY)
 
 
 def _check(config: ExperimentConfig, runner: Runner | None) -> None:
     check_one_scale(config.data)
-    if runner is not None and is_on_device(config):
+    if runner is not None and stays_here(config):
         raise ConfigError(
-            "The folds of a walk-forward on a device must be trained one after another, in one process",
+            "The folds of a walk-forward on a device, or of a module in memory, must be trained one after"
+            " another in one process",
             got=f"several workers, or a cluster, for backend {config.backend}",
-            fix="Take --workers 1, or train on 'aer'",
+            fix="Take --workers 1; or train on 'aer', and write the module into a file",
         )
 
 
