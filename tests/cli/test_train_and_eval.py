@@ -210,3 +210,18 @@ def test_eval_on_other_data_is_marked_everywhere(qhq, study):
     assert refused.exit_code == 3
     assert f"qhq eval {record['run']} --data {study / 'old.csv'}" in refused.stderr
     assert qhq("eval", "--data", "old.csv").exit_code == 0
+
+
+def test_a_walk_forward_is_shown_with_its_regimes_and_workers_are_for_its_folds(qhq, study):
+    split = "data.split={scheme: walk_forward, folds: 2, train: 0.6, validation: 0.2, test: 0.2}"
+    result = qhq("train", "tiny.yaml", "--set", split, "--set", "training.epochs=1", "--workers", "1")
+    assert result.exit_code == 0, result.stderr
+    for words in ("2 folds, each a run below", "By how much the input rows moved", "of 2 folds."):
+        assert words in result.stdout
+    (folder,) = (study / "runs").glob("*-walk-s1")
+    assert (folder / "figures/walk.png").read_bytes().startswith(b"\x89PNG")
+    record = json.loads(qhq("train", "--resume", folder.name, "--json", "--workers", "1").stdout)
+    assert sum(each["windows"] for each in record["regimes"]) == record["data"]["test"]["windows"]
+    refused = qhq("train", "tiny.yaml", "--workers", "2")
+    assert refused.exit_code == 2
+    assert "train the folds of a walk-forward side by side" in refused.stderr
