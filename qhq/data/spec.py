@@ -136,6 +136,12 @@ def _walk_in_own_words(content: Mapping[str, Any]) -> dict[str, Any]:
         return settled
     if settled.get("refit") is None and "folds" not in settled:
         raise ValueError("scheme walk_forward needs refit_every, sessions from refit to refit, or folds")
+    # A single split is written down with fold 0: laid over one, every fold would silently be the first alone.
+    if settled.get("fold") == 0 and (settled.get("refit") is not None or settled.get("folds") != 1):
+        raise ValueError(
+            "scheme walk_forward beside fold 0 could mean every fold or the first: set fold to null, or take"
+            " scheme expanding or rolling"
+        )
     settled["scheme"] = settled.pop("history", "expanding")
     if settled["scheme"] not in ("expanding", "rolling"):
         raise ValueError("history must be expanding or rolling")

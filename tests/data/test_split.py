@@ -248,6 +248,8 @@ def test_walk_forward_is_written_down_as_the_scheme_that_it_is():
     assert own == same
     assert make_spec(split={"scheme": "walk_forward", "folds": 3}).split.scheme == "expanding"
     assert make_spec(split={"scheme": "walk_forward", "refit_every": 7}).split.walks
+    assert make_spec(split={"scheme": "walk_forward", "folds": 3, "fold": 2}).split.fold == 2
+    assert make_spec(split={"scheme": "walk_forward", "folds": 1, "fold": 0}).split.fold == 0
 
 
 @pytest.mark.parametrize(
@@ -259,6 +261,7 @@ def test_walk_forward_is_written_down_as_the_scheme_that_it_is():
         ({"scheme": "walk_forward", "folds": 2, "history": "single"}, "expanding or rolling"),
         ({"scheme": "expanding", "folds": 2, "history": "rolling"}, "history needs scheme walk_forward"),
         ({"scheme": "walk_forward", "refit_every": 0}, "refit"),
+        ({"scheme": "walk_forward", "folds": 3, "fold": 0}, "every fold or the first"),
     ],
 )
 def test_words_of_a_walk_forward_that_contradict_each_other_are_refused(split, match):
