@@ -61,19 +61,25 @@ def role_of(step: CircuitInstruction, inputs: frozenset[Parameter], weights: fro
     return "entangler" if len(step.qubits) > 1 else "fixed"
 
 
-def draw_roles(ansatz: Ansatz, weights: ArrayLike | None = None) -> Figure:
+def draw_roles(
+    ansatz: Ansatz, weights: ArrayLike | None = None, errors: Sequence[float | None] = ()
+) -> Figure:
     """The circuit as it was written, its gates by their roles.
 
     Args:
         ansatz: What to draw.
         weights: Trained weights, shape (W,), whose values then stand in the place of their names.
+        errors: Of each gate of the circuit, which then stand below them in percent; None and 0 are left out.
 
     Raises:
         ConfigError: If there is not one value for each weight, or the circuit is too long for a picture.
     """
     values = None if weights is None else checked_weights(ansatz, weights)
     named = {} if values is None else dict(zip(ansatz.weights, values.tolist(), strict=True))
-    columns = _columns(ansatz)
+    # One list of steps, known by identity: Qiskit makes new ones each time that it is asked.
+    steps = [*ansatz.circuit.data]
+    known = {id(step): error for step, error in zip(steps, errors, strict=False) if error}
+    columns = _columns(ansatz, steps)
     if len(columns) > _MOST_COLUMNS:
         raise ConfigError(
             f"A picture must have at most {_MOST_COLUMNS} columns of gates",
@@ -86,19 +92,25 @@ def draw_roles(ansatz: Ansatz, weights: ArrayLike | None = None) -> Figure:
     figure = Figure(figsize=(1.4 + 0.95 * max(wide, 4), 0.9 + 0.62 * tall), layout="constrained")
     axes = figure.subplots()
     axes.set_axis_off()
-    axes.set(xlim=(-0.9, max(wide, 4) - 0.3), ylim=(tall - 0.95, -0.6))
+    axes.set(xlim=(-1.1, max(wide, 4) - 0.3), ylim=(tall - 0.95, -0.6))
     roles: dict[Role, None] = {}
     inputs, trained = frozenset(ansatz.inputs), frozenset(ansatz.weights)
     for number, line in enumerate(lines):
         top = number * (qubits + 0.7)
         for qubit in range(qubits):
             axes.plot([-0.45, len(line) - 0.5], [top + qubit] * 2, color="#888888", linewidth=0.9, zorder=0)
-            axes.text(-0.55, top + qubit, f"q{qubit}", ha="right", va="center", fontsize=9)
+            axes.text(-0.55, top + qubit, _wire(ansatz, qubit), ha="right", va="center", fontsize=8)
         for place, steps in enumerate(line):
             for step in steps:
                 role = role_of(step, inputs, trained)
                 roles[role] = None
                 _draw_step(axes, ansatz, step, role, (place, top), named)
+                if id(step) in known:
+                    rows = [top + qubit for qubit in _places(ansatz, step)]
+                    said = f"{100 * known[id(step)]:.2g} %"
+                    axes.text(
+                        place, max(rows) + 0.4, said, ha="center", va="center", fontsize=6, color="#8a1c1c"
+                    )
     figure.legend(
         handles=[_handle(role) for role in COLOURS if role in roles], loc="outside lower center",
         ncols=5 if wide > 8 else 2, fontsize=8, frameon=False,
@@ -110,7 +122,9 @@ def draw_roles(ansatz: Ansatz, weights: ArrayLike | None = None) -> Figure:
     return figure
 
 
-def draw_roles_to(ansatz: Ansatz, path: Path, weights: ArrayLike | None = None) -> None:
+def draw_roles_to(
+    ansatz: Ansatz, path: Path, weights: ArrayLike | None = None, errors: Sequence[float | None] = ()
+) -> None:
     """Draw to a PNG, SVG or PDF by the ending; the same circuit gives the same bytes.
 
     Raises:
@@ -120,17 +134,17 @@ def draw_roles_to(ansatz: Ansatz, path: Path, weights: ArrayLike | None = None) 
     try:
         with mpl.rc_context({"svg.hashsalt": "qhq"}), replacing(path) as temporary:
             metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form)
-            draw_roles(ansatz, weights).savefig(temporary, dpi=150, format=form, metadata=metadata)
+            draw_roles(ansatz, weights, errors).savefig(temporary, dpi=150, format=form, metadata=metadata)
     except OSError as error:
         raise ConfigError(
             "The drawing must be writable", got=f"{path}: {error.strerror}", fix="Choose another path"
         ) from error
 
 
-def _columns(ansatz: Ansatz) -> list[list[CircuitInstruction]]:
+def _columns(ansatz: Ansatz, steps: Sequence[CircuitInstruction]) -> list[list[CircuitInstruction]]:
     """Gates by column, each as far to the left as the wires between its qubits are free."""
     free, columns = [0] * ansatz.num_qubits, list[list[CircuitInstruction]]()
-    for step in ansatz.circuit.data:
+    for step in steps:
         own = _places(ansatz, step)
         span = range(min(own), max(own) + 1) if own else range(0)
         place = max((free[qubit] for qubit in span), default=0)
@@ -146,6 +160,13 @@ def _columns(ansatz: Ansatz) -> list[list[CircuitInstruction]]:
 
 def _places(ansatz: Ansatz, step: CircuitInstruction) -> list[int]:
     return [ansatz.circuit.find_bit(bit).index for bit in step.qubits]
+
+
+def _wire(ansatz: Ansatz, qubit: int) -> str:
+    """Name of a wire: of a device it is that of the register, which `IsaProgram.as_ansatz` makes."""
+    registers = ansatz.circuit.find_bit(ansatz.circuit.qubits[qubit]).registers
+    own = registers and registers[0][0].size == 1 and ansatz.num_qubits > 1
+    return visible(registers[0][0].name, cell=True) if own else f"q{qubit}"
 
 
 def _draw_step(

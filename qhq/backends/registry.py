@@ -281,6 +281,16 @@ def as_run(ansatz: Ansatz, backend: str) -> tuple[Ansatz, tuple[int, ...]]:
     return isa.as_ansatz(ansatz), isa.layout
 
 
+def errors_as_run(ansatz: Ansatz, backend: str) -> tuple[float | None, ...]:
+    """Error of each gate of the circuit that `as_run` gives, as the device's calibration has it.
+
+    Raises:
+        ConfigError, BackendError: As `as_run`.
+    """
+    spec = find_backend(backend)
+    return kind_of(spec).lay_out(spec, ansatz).errors
+
+
 @dataclass(frozen=True)
 class EntryCheck:
     """What opening an entry showed.

@@ -95,8 +95,13 @@ def draw(
             from qhq.ansatz.roles import FORMS, draw_roles_to
 
             if style == "roles" and out.suffix.removeprefix(".").lower() in FORMS:
-                folder = None if isa else _run_of(name)
-                draw_roles_to(ansatz, out, None if folder is None else _trained(folder))
+                folder = _run_of(name)
+                errors: tuple[float | None, ...] = ()
+                if isa is not None:
+                    from qhq.backends.registry import errors_as_run
+
+                    errors = errors_as_run(_build(name, qubits, depth, None), isa)
+                draw_roles_to(ansatz, out, None if folder is None else _trained(folder), errors)
             else:
                 draw_circuit(ansatz, out)
             output.result({"name": name, "path": str(out)}, f"Wrote {out}")

@@ -17,6 +17,7 @@ from qhq.ansatz.assemble import build_ansatz
 from qhq.ansatz.draw import draw_circuit, draw_figure, draw_text
 from qhq.ansatz.roles import COLOURS, draw_roles, draw_roles_to, role_of
 from qhq.ansatz.stored import fingerprint
+from qhq.backends.registry import as_run, errors_as_run
 from qhq.errors import ConfigError
 from qhq.quantum.layer import QuantumLayer
 from tests.ansatz.circuits import SPECS, built, random_values
@@ -63,6 +64,18 @@ def test_the_values_of_a_trained_run_stand_on_its_gates():
     assert "0.25" in shown
     assert "w[0]" not in shown
     assert "x[0]" in shown
+
+
+def test_the_errors_of_a_device_stand_below_its_gates():
+    ansatz = built("ry")
+    written, _ = as_run(ansatz, "fake_nairobi")
+    errors = errors_as_run(ansatz, "fake_nairobi")
+    assert len(errors) == written.circuit.size()
+    two = [error for step, error in zip(written.circuit.data, errors, strict=True) if len(step.qubits) == 2]
+    assert all(error is not None and 0 < error < 1 for error in two)
+    shown = texts(draw_roles(written, errors=errors))
+    assert f"{100 * two[0]:.2g} %" in shown
+    assert any(each.startswith("p") and "_q0" in each for each in shown)
 
 
 def test_too_few_values_are_refused():

@@ -31,7 +31,7 @@ from qiskit import qpy
 from qiskit.circuit import Parameter, ParameterExpression, QuantumCircuit, QuantumRegister
 from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import SparsePauliOp
-from qiskit.transpiler import generate_preset_pass_manager
+from qiskit.transpiler import Target, generate_preset_pass_manager
 from qiskit_aer import AerSimulator
 
 from qhq.ansatz.files import read_qpy
@@ -75,12 +75,14 @@ class IsaProgram:
             after the transpiler has cancelled its gates, is among them all the same.
         observables: The O operators, on all qubits of the device.
         layout: Physical qubit that each logical one is read from, after the last gate.
+        errors: Of each gate of the circuit, as the device's calibration has it; None where it says none.
     """
 
     circuit: QuantumCircuit
     parameters: tuple[Parameter, ...]
     observables: tuple[SparsePauliOp, ...]
     layout: tuple[int, ...]
+    errors: tuple[float | None, ...] = ()
 
     @property
     def qubits(self) -> tuple[int, ...]:
@@ -158,7 +160,17 @@ def build_isa(
     layout = tuple(isa.metadata[_LAYOUT])
     laid = tuple(each.apply_layout(list(layout), isa.num_qubits) for each in observables)
     # A parameter whose gates were cancelled is in no circuit any more, and a column of every row still.
-    return IsaProgram(isa, tuple(named.get(each.name, each) for each in parameters), laid, layout)
+    columns = tuple(named.get(each.name, each) for each in parameters)
+    return IsaProgram(isa, columns, laid, layout, _errors(isa, device.target))
+
+
+def _errors(isa: QuantumCircuit, target: Target) -> tuple[float | None, ...]:
+    found = []
+    for step in isa.data:
+        places = tuple(isa.find_bit(bit).index for bit in step.qubits)
+        known = target[step.name].get(places) if step.name in target.operation_names else None
+        found.append(None if known is None or known.error is None else float(known.error))
+    return tuple(found)
 
 
 def _transpile(circuit: QuantumCircuit, device: Device, settings: TranspileSpec) -> QuantumCircuit:
