@@ -206,9 +206,10 @@ class QLSTM(_GatedUnit):
         state = sequence.new_zeros(len(sequence), self.hidden_size)
         cell, states, weights = state, [], self.circuits.weights()
         for step in sequence.unbind(dim=1):
-            values = self.gate_values(step, state, weights)
-            enter, forget, leave = values[:, :3].sigmoid().unbind(1)
-            cell = forget * cell + enter * values[:, 3].tanh()
+            # Split, not indexed: the gradient of an index is a sum over arrays that are mostly 0.
+            open_gates, candidate = self.gate_values(step, state, weights).split((3, 1), dim=1)
+            enter, forget, leave = open_gates.sigmoid().unbind(1)
+            cell = forget * cell + enter * candidate.squeeze(1).tanh()
             state = leave * cell.tanh()
             states.append(state)
         return torch.stack(states, dim=1), state
@@ -249,9 +250,9 @@ class QGRU(_GatedUnit):
         state, states = sequence.new_zeros(len(sequence), self.hidden_size), []
         weights = self.circuits.weights()
         for step in sequence.unbind(dim=1):
-            values = self.gate_values(step, state, weights)
-            reset, update = values[:, :2].sigmoid().unbind(1)
-            candidate = (values[:, 2] + reset * values[:, 3]).tanh()
+            open_gates, parts = self.gate_values(step, state, weights).split((2, 2), dim=1)
+            (reset, update), (by_step, by_state) = open_gates.sigmoid().unbind(1), parts.unbind(1)
+            candidate = (by_step + reset * by_state).tanh()
             state = candidate + update * (state - candidate)
             states.append(state)
         return torch.stack(states, dim=1), state
