@@ -207,7 +207,7 @@ class QLSTM(_GatedUnit):
         cell, states, weights = state, [], self.circuits.weights()
         for step in sequence.unbind(dim=1):
             # Split, not indexed: the gradient of an index is a sum over arrays that are mostly 0.
-            open_gates, candidate = torch.split(self.gate_values(step, state, weights), (3, 1), dim=1)
+            open_gates, candidate = torch.split(self.gate_values(step, state, weights), [3, 1], dim=1)
             enter, forget, leave = open_gates.sigmoid().unbind(1)
             cell = forget * cell + enter * candidate.squeeze(1).tanh()
             state = leave * cell.tanh()
@@ -250,7 +250,7 @@ class QGRU(_GatedUnit):
         state, states = sequence.new_zeros(len(sequence), self.hidden_size), []
         weights = self.circuits.weights()
         for step in sequence.unbind(dim=1):
-            open_gates, parts = torch.split(self.gate_values(step, state, weights), (2, 2), dim=1)
+            open_gates, parts = torch.split(self.gate_values(step, state, weights), [2, 2], dim=1)
             (reset, update), (by_step, by_state) = open_gates.sigmoid().unbind(1), parts.unbind(1)
             candidate = (by_step + reset * by_state).tanh()
             state = candidate + update * (state - candidate)
