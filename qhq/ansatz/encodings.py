@@ -10,11 +10,13 @@ import itertools
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from qhq.documents import Spec
+from qhq.limits import MOST_SEED
+from qhq.seeding import child_generator
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
@@ -120,6 +122,78 @@ class ZZFeatureMap(InputEncoding):
         return self.reps * qubits**2
 
 
+class ReservoirEncoding(InputEncoding):
+    """A quantum reservoir: hidden qubits keep their state while inputs come and go, lag after lag.
+
+    At each lag the input qubits are prepared by RY(x), then hidden and input qubits evolve by
+    ``exp(-i t H)``, ``H = sum_i Z_i + sum_{i<j} J_ij X_i X_j`` (arXiv:2505.13933), as Trotter steps of second
+    order. Where the paper resets its input qubits, each lag here has input qubits of its own: what is read of
+    the hidden and of the newest ones is the same, since nothing acts on those of earlier lags again (deferred
+    measurement). Without resets it runs on every backend, on ``lags`` times the input qubits.
+
+    Qubits are in the order hidden, then the inputs of each lag, the oldest first; so are the inputs.
+
+    Attributes:
+        hidden: Qubits that keep their state.
+        lags: Rows that are fed one after the other.
+        time: Of the evolution at each lag, t.
+        steps: Trotter steps a lag.
+        coupling: The J_ij are uniform in [0, coupling), drawn from ``seed`` and the same at every lag.
+        seed: Of the couplings.
+    """
+
+    kind: Literal["reservoir"]
+    hidden: int = Field(default=2, ge=1, le=29)
+    lags: int = Field(default=3, ge=1, le=29)
+    time: float = Field(default=1.0, gt=0.0, le=1000.0)
+    steps: int = Field(default=2, ge=1, le=1000)
+    coupling: float = Field(default=0.2, gt=0.0, le=1000.0)
+    seed: int = Field(default=0, ge=0, le=MOST_SEED)
+    repeat: ClassVar[bool] = False
+
+    def circuit(self, qubits: int, *, first: bool) -> QuantumCircuit:  # noqa: ARG002
+        """Each lag's inputs, then its evolution."""
+        from qiskit.circuit import ParameterVector, QuantumCircuit
+
+        circuit, inputs = QuantumCircuit(qubits), (qubits - self.hidden) // self.lags
+        angles = ParameterVector("x", inputs * self.lags)
+        for lag in range(self.lags):
+            begin = self.hidden + lag * inputs
+            for place in range(inputs):
+                circuit.ry(angles[lag * inputs + place], begin + place)
+            wires = [*range(self.hidden), *range(begin, begin + inputs)]
+            circuit.compose(self.evolution(len(wires)), wires, inplace=True)
+        return circuit
+
+    def evolution(self, qubits: int) -> QuantumCircuit:
+        """The evolution of one lag on ``qubits`` qubits, the hidden ones first."""
+        from qiskit.circuit import QuantumCircuit
+
+        circuit, step = QuantumCircuit(qubits), self.time / self.steps
+        pairs = list(itertools.combinations(range(qubits), 2))
+        couplings = child_generator(self.seed, "couplings").uniform(0, self.coupling, len(pairs))
+        for place in range(self.steps):
+            # Half of Z before and half after: those of neighbouring steps meet in one rotation.
+            circuit.rz(step if place == 0 else 2 * step, range(qubits))
+            for (one, other), coupling in zip(pairs, couplings, strict=True):
+                circuit.rxx(2 * step * float(coupling), one, other)
+        circuit.rz(step, range(qubits))
+        return circuit
+
+    def check_width(self, qubits: int) -> None:
+        """Every lag has as many input qubits as another, and one at least."""
+        left = qubits - self.hidden
+        if left < self.lags or left % self.lags:
+            raise ValueError(
+                f"a reservoir of {self.hidden} hidden qubits and {self.lags} lags needs {self.hidden} qubits"
+                f" and a multiple of {self.lags} more, not {qubits}"
+            )
+
+    def most_gates(self, qubits: int) -> int:
+        """Each step couples every pair at most."""
+        return self.lags * (self.steps + 1) * qubits**2
+
+
 def kind_or(default: str) -> Discriminator:
     """Tell the members of a union apart by ``kind``; without one it is the ``default``."""
 
@@ -132,7 +206,8 @@ def kind_or(default: str) -> Discriminator:
 
 Encoding = Annotated[
     Annotated[AngleEncoding, Tag("angle")]  # without a kind it is this one
-    | Annotated[ZZFeatureMap, Tag("zz_feature_map")],
+    | Annotated[ZZFeatureMap, Tag("zz_feature_map")]
+    | Annotated[ReservoirEncoding, Tag("reservoir")],
     kind_or("angle"),
 ]
 """Every encoding that a file of ``circuits/`` may name."""

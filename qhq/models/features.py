@@ -164,12 +164,36 @@ class FeatureForecaster(nn.Module):
             return
         centre = rows.mean(axis=0)
         self.centre.copy_(torch.as_tensor(centre))
+        if self.spec.projection == "last":
+            newest = _newest(rows, inputs, self.shape.static)
+            self.projection.copy_(torch.as_tensor(newest))
+            return
         if self.spec.projection == "random":
             spread = math.sqrt(float(((rows - centre) ** 2).sum(axis=1).mean())) or 1.0
             drawn = child_generator(seed, "projection").normal(size=(width, inputs)) / spread
             self.projection.copy_(torch.as_tensor(drawn))
             return
         self.projection.copy_(torch.as_tensor(_components(rows - centre, inputs)))
+
+
+def _newest(rows: np.ndarray, count: int, static: int) -> np.ndarray:
+    """The last ``count`` values before the static ones, oldest first, each of unit variance: (V, count).
+
+    Raises:
+        ConfigError: If there are fewer.
+    """
+    values = rows.shape[1] - static
+    if count > values:
+        raise ConfigError(
+            "model.projection 'last' needs a window with as many values as the circuit has inputs",
+            got=f"{count} inputs and {values} values",
+            fix="Lengthen data.window, or set model.projection to pca",
+        )
+    spread = rows.std(axis=0)
+    matrix = np.zeros((rows.shape[1], count))
+    for column, row in enumerate(range(values - count, values)):
+        matrix[row, column] = 1 / spread[row] if spread[row] > 0 else 0.0
+    return matrix
 
 
 def _components(rows: np.ndarray, count: int) -> np.ndarray:

@@ -308,7 +308,8 @@ class FeaturesSpec(Spec):
     Attributes:
         projection: How the F values of a window become the circuit's I inputs: by principal components of
             the training windows, each of unit variance (``pca``), by a seeded Gaussian matrix (``random``),
-            or as they are (``none``, where there are I of them).
+            as the newest I of them, each standardised (``last``), or as they are (``none``, where there are
+            I of them).
         bandwidth: By what the inputs are multiplied before the angle scaling; small angles make features
             that are nearly linear.
         observables: Those of the ansatz, or ``projected``: all Pauli operators on one and on two qubits.
@@ -324,7 +325,7 @@ class FeaturesSpec(Spec):
     """A module of one's own is a model of the other kind."""
 
     kind: Literal["features"]
-    projection: Literal["pca", "random", "none"] = "pca"
+    projection: Literal["pca", "random", "last", "none"] = "pca"
     bandwidth: float = Field(0.3, gt=0.0, le=MOST_FACTOR)
     observables: Literal["ansatz", "projected"] = "ansatz"
     include_inputs: bool = False

@@ -148,3 +148,12 @@ def test_shots_are_drawn_and_belong_to_the_seed(study):
 def test_two_middles_are_refused(study):
     with pytest.raises(ConfigError, match="before the head"):
         train("model.middle={hidden: 4, outputs: 4}")
+
+
+def test_reservoir_is_fed_the_newest_values(study):
+    settings = ["quantum={ansatz: reservoir}", "model.projection=last", "data.symbols=[AAPL]"]
+    opened = open_run(train(*settings))
+    values = opened.latent(opened.data.train)
+    newest = (values - values.mean(dim=0)) / values.std(dim=0, correction=0)
+    angles = opened.model.angles(values)
+    np.testing.assert_allclose(angles, np.pi * np.tanh(0.3 * newest.numpy()), atol=1e-4)

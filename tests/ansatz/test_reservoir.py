@@ -1,0 +1,81 @@
+"""A reservoir: fresh input qubits at each lag are the same as input qubits that are reset."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qiskit.circuit import QuantumCircuit
+from qiskit.quantum_info import DensityMatrix, Operator, SparsePauliOp
+from qiskit_aer import AerSimulator
+from scipy.linalg import expm
+
+from qhq.ansatz.assemble import build
+from qhq.ansatz.encodings import ReservoirEncoding
+from qhq.ansatz.spec import AnsatzSpec
+from qhq.backends.local.statevector import StatevectorExecutor
+from qhq.seeding import child_generator
+
+
+def spec(hidden: int, inputs: int, lags: int, **fields: object) -> AnsatzSpec:
+    encoding = {"kind": "reservoir", "hidden": hidden, "lags": lags, **fields}
+    return AnsatzSpec.model_validate({"qubits": hidden + inputs * lags, "depth": 0, "encoding": encoding})
+
+
+def values(ansatz: AnsatzSpec, angles: np.ndarray) -> np.ndarray:
+    return StatevectorExecutor(build(ansatz)).expectations(angles[None], np.zeros(0))[0]
+
+
+def read_last(found: np.ndarray, hidden: int, inputs: int) -> np.ndarray:
+    return np.concatenate([found[:hidden], found[len(found) - inputs :]])
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_agrees_with_real_resets_on_aer(seed):
+    generator = np.random.default_rng(seed)
+    hidden, inputs, lags = (int(generator.integers(1, top)) for top in (4, 3, 4))
+    ansatz = spec(hidden, inputs, lags, time=generator.uniform(0.2, 2), coupling=1.5, seed=seed, steps=3)
+    angles = generator.uniform(-np.pi, np.pi, inputs * lags)
+    circuit = QuantumCircuit(hidden + inputs)
+    for lag in range(lags):
+        if lag:
+            circuit.reset(range(hidden, hidden + inputs))
+        for place in range(inputs):
+            circuit.ry(angles[lag * inputs + place], hidden + place)
+        circuit.compose(ansatz.encoding.evolution(hidden + inputs), inplace=True)
+    circuit.save_density_matrix()
+    result = AerSimulator(method="density_matrix").run(circuit).result()
+    state = DensityMatrix(result.data()["density_matrix"])
+    wanted = [
+        state.expectation_value(SparsePauliOp.from_sparse_list([("Z", [qubit], 1.0)], hidden + inputs)).real
+        for qubit in range(hidden + inputs)
+    ]
+    found = read_last(values(ansatz, angles), hidden, inputs)
+    np.testing.assert_allclose(found, wanted, atol=1e-8)
+
+
+def test_many_steps_are_the_evolution_itself():
+    encoding = ReservoirEncoding(kind="reservoir", steps=400, coupling=0.8, time=0.7, seed=3)
+    qubits = 3
+    couplings = iter(child_generator(3, "couplings").uniform(0, 0.8, 3))
+    hamiltonian = sum(
+        SparsePauliOp.from_sparse_list([("Z", [qubit], 1.0)], qubits).to_matrix() for qubit in range(qubits)
+    )
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        term = SparsePauliOp.from_sparse_list([("XX", [one, other], next(couplings))], qubits)
+        hamiltonian = hamiltonian + term.to_matrix()
+    found = Operator(encoding.evolution(qubits)).data
+    np.testing.assert_allclose(found, expm(-0.7j * hamiltonian), atol=1e-5)
+
+
+def test_the_past_is_remembered_by_the_hidden_qubits():
+    ansatz, angles = spec(2, 1, 3, coupling=1.5), np.array([0.3, 1.1, -0.4])
+    other = angles + np.array([1.0, 0.0, 0.0])
+    change = np.abs(values(ansatz, other) - values(ansatz, angles))
+    assert read_last(change, 2, 1).max() > 1e-3
+    np.testing.assert_allclose(values(spec(2, 1, 3, coupling=1e-12), other)[3:],
+                               values(spec(2, 1, 3, coupling=1e-12), angles)[3:], atol=1e-9)  # fmt: skip
+
+
+def test_width_must_share_out_to_the_lags():
+    with pytest.raises(ValueError, match="a multiple of 3 more"):
+        AnsatzSpec(qubits=6, depth=0, encoding=spec(2, 1, 3).encoding)
