@@ -16,7 +16,6 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from qhq.documents import Spec
 from qhq.limits import MOST_SEED
-from qhq.seeding import child_generator
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
@@ -168,6 +167,8 @@ class ReservoirEncoding(InputEncoding):
     def evolution(self, qubits: int) -> QuantumCircuit:
         """The evolution of one lag on ``qubits`` qubits, the hidden ones first."""
         from qiskit.circuit import QuantumCircuit
+
+        from qhq.seeding import child_generator
 
         circuit, step = QuantumCircuit(qubits), self.time / self.steps
         pairs = list(itertools.combinations(range(qubits), 2))
