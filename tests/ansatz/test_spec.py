@@ -64,6 +64,7 @@ SHIPPED = (
     "efficient_su2",
     "real_amplitudes",
     "reference",
+    "reservoir",
     "reuploading",
     *SIM,
     "zz_feature_map",
