@@ -8,6 +8,7 @@ random number has a part in it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -247,7 +248,8 @@ def _angle(value: ParameterExpression | float, named: dict[Parameter, float]) ->
     for each in value.parameters:
         if each in named:
             text = text.replace(str(each), f"{named[each]:.3g}")
-    return text
+    # As a device has them, angles begin with pi in sixteen digits, and the name would be cut off.
+    return re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.3g}", text)
 
 
 def _shortened(text: str, most: int) -> str:

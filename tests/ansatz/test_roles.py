@@ -75,6 +75,7 @@ def test_the_errors_of_a_device_stand_below_its_gates():
     assert all(error is not None and 0 < error < 1 for error in two)
     shown = texts(draw_roles(written, errors=errors))
     assert f"{100 * two[0]:.2g} %" in shown
+    assert any("3.14" in each and "w[0]" in each for each in shown)
     assert any(each.startswith("p") and "_q0" in each for each in shown)
 
 
