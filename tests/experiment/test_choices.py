@@ -92,7 +92,7 @@ def test_quantiles_flow_into_forecasts_metrics_figures_and_predictions(study, lo
 def test_the_folds_of_a_walk_forward_pool_their_quantiles(study):
     write_prices("own.csv")
     changes = {"training.loss": "quantile", "data.split.scheme": "rolling", "data.split.folds": 2}
-    run = qhq.train("tiny.yaml", set={**OWN_PRICES, **changes, "training.epochs": 1})
+    run = qhq.train("tiny.yaml", set={**OWN_PRICES, **changes, "training.epochs": 1}, workers=1)
     assert "q_0.95" in run.forecasts
     assert "q_0.95" not in run.metrics.index
     assert run.record["metrics"]["distribution"]["test"]["crps"] > 0
