@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, TypeAdapter, model_validator
 
 from qhq.ansatz.spec import is_path
 from qhq.data.columns import STOCK_VALUES, PanelKind, canonical_name
@@ -169,6 +169,36 @@ class ExperimentConfig(Spec):
                 f" for {self.data.horizon}"
             )
         return self
+
+
+_LATER = {
+    "model": (
+        "kind", "file", "encoder", "pooling", "head_layers", "head_activation", "static_layers",
+    ),
+    "training": (
+        "optimizer", "schedule", "circuit", "horizon_weights", "quantiles", "backends", "injection",
+    ),
+}  # fmt: skip
+_LATER_OF_A_LAYER = ("bidirectional", "residual", "layer_norm")
+
+
+def naming_json(config: ExperimentConfig) -> str:
+    """What a study is named by: a config without its name and seed.
+
+    Keys that came after studies were first stored are left out where they have their default, so that a study
+    which an earlier version began is found again.
+    """
+    content = config.model_dump(mode="json", exclude={"name", "seed"})
+    plain = ExperimentConfig().model_dump(mode="json")
+    for section, keys in _LATER.items():
+        for key in keys:
+            if content[section].get(key, plain[section][key]) == plain[section][key]:
+                content[section].pop(key, None)
+    for layer in content["model"].get("recurrent", ()):
+        for key in _LATER_OF_A_LAYER:
+            if not layer[key]:
+                del layer[key]
+    return TypeAdapter(dict[str, Any]).dump_json(content).decode()
 
 
 def load_config(source: str | Mapping[str, Any] | None, overrides: Sequence[str] = ()) -> ExperimentConfig:

@@ -33,7 +33,7 @@ from qhq.documents import dump_document
 from qhq.evaluation.baselines.catalogue import task_baseline
 from qhq.evaluation.baselines.har import MONTH
 from qhq.evaluation.losses import is_volatility, loss_names
-from qhq.experiment.config import ExperimentConfig
+from qhq.experiment.config import ExperimentConfig, naming_json
 from qhq.experiment.opening import program_of
 from qhq.models.hybrid import mlp_parameters
 from qhq.models.spec import ModelSpec
@@ -170,7 +170,7 @@ def _open(config: ExperimentConfig, request: AblationRequest) -> Ablation:
 def _digest(variants: Variants, ansatz: Ansatz, data: Prepared) -> str:
     """Name of all that a cell's value depends on besides its variant and seed."""
     # Neither moves a number of a study: a name is for people, and the seed stands in each cell's own key.
-    configs = [each.model_dump_json(exclude={"name", "seed"}) for each in variants.configs.values()]
+    configs = [naming_json(each) for each in variants.configs.values()]
     content = [*configs, fingerprint(ansatz), data.fingerprint, __version__]
     content += [*judged_by_symbol(data.test), _JUDGED]
     # Earlier versions trained the first fold of a walk-forward alone.

@@ -23,7 +23,7 @@ from qhq.data.spec import DataSpec
 from qhq.data.split import folds_of, split_panel
 from qhq.data.windows import Windows, join_blocks, lay_out
 from qhq.errors import ConfigError, QHQError
-from qhq.experiment.config import ExperimentConfig, QuantumSpec
+from qhq.experiment.config import ExperimentConfig, QuantumSpec, naming_json
 from qhq.experiment.opening import build_circuit
 
 _ALONE = threading.Lock()
@@ -97,7 +97,7 @@ def digest(config: ExperimentConfig) -> str:
         seen = (found.prices, found.circuit)
     except QHQError:
         pass
-    content: list[object] = [config.model_dump_json(exclude={"name", "seed"}), seen, __version__]
+    content: list[object] = [naming_json(config), seen, __version__]
     if seen:
         content += judged_by_symbol(prepared(config.data).test)
     if config.data.split.walks:  # of which earlier versions trained the first fold alone
