@@ -99,7 +99,8 @@ def test_a_healthy_model_in_training_has_no_error(design):
     assert case.diagnosis().healthy
 
 
-@pytest.mark.parametrize("ansatz", list_ansaetze())
+# A reservoir has no weights, and its qubits are shared out to its lags.
+@pytest.mark.parametrize("ansatz", [each for each in list_ansaetze() if each != "reservoir"])
 def test_every_shipped_circuit_is_healthy(ansatz):
     assert patient(Design("gru", "none", ansatz, {})).diagnosis().codes == ()
 
