@@ -309,7 +309,7 @@ def test_a_study_of_noise_is_that_of_the_command(trained, qhq):
     assert found.rows.to_dict("list")["mae"] == [row["mae"] for row in answer["rows"]]
     assert types.is_float_dtype(found.rows["expectation_error"])
     assert found.verdict == answer["verdict"]
-    assert heard[-1][:2] == (6, 6)
+    assert heard[-1][0] == heard[-1][1] >= 6
     with pytest.raises(ConfigError, match="--shots must be whole numbers"):
         trained.noise(shots=[0])
     with pytest.raises(ConfigError, match="--scale must be numbers"):
@@ -407,7 +407,7 @@ def test_entries_are_those_of_the_registry(study, qhq):
 # What is given wrong.
 
 WRONG = {
-    "a key": (lambda: public.train("tiny.yaml", set={"training.epoch": 1}), ["Did you mean 'epochs'"]),
+    "a key": (lambda: public.train("tiny.yaml", set={"training.epoch": 1}), ["Did you mean 'training.epochs'"]),
     "a value": (lambda: public.train("tiny.yaml", set={"seed": object()}), ["a object", "'seed'"]),
     "changes": (lambda: public.train("tiny.yaml", set=5), ["set must be a mapping", "a int"]),
     "a config": (lambda: public.train("tyni.yaml"), ["CONFIG must be", "tyni.yaml"]),
