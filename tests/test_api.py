@@ -407,7 +407,10 @@ def test_entries_are_those_of_the_registry(study, qhq):
 # What is given wrong.
 
 WRONG = {
-    "a key": (lambda: public.train("tiny.yaml", set={"training.epoch": 1}), ["Did you mean 'training.epochs'"]),
+    "a key": (
+        lambda: public.train("tiny.yaml", set={"training.epoch": 1}),
+        ["Did you mean 'training.epochs'"],
+    ),
     "a value": (lambda: public.train("tiny.yaml", set={"seed": object()}), ["a object", "'seed'"]),
     "changes": (lambda: public.train("tiny.yaml", set=5), ["set must be a mapping", "a int"]),
     "a config": (lambda: public.train("tyni.yaml"), ["CONFIG must be", "tyni.yaml"]),

@@ -6,6 +6,7 @@ or a folder of them.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -182,22 +183,28 @@ _LATER = {
 _LATER_OF_A_LAYER = ("bidirectional", "residual", "layer_norm")
 
 
-def naming_json(config: ExperimentConfig) -> str:
-    """What a study is named by: a config without its name and seed.
+def without_later_keys(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a config without the keys that came later, where these have their default.
 
-    Keys that came after studies were first stored are left out where they have their default, so that a study
-    which an earlier version began is found again.
+    What a study is named by, and what a checkpoint belongs to, was computed before they came: so a study or a
+    run that an earlier version began is found again, and goes on.
     """
-    content = config.model_dump(mode="json", exclude={"name", "seed"})
+    kept = copy.deepcopy(dict(content))
     plain = ExperimentConfig().model_dump(mode="json")
     for section, keys in _LATER.items():
         for key in keys:
-            if content[section].get(key, plain[section][key]) == plain[section][key]:
-                content[section].pop(key, None)
-    for layer in content["model"].get("recurrent", ()):
+            if key in kept.get(section, {}) and kept[section][key] == plain[section][key]:
+                del kept[section][key]
+    for layer in kept.get("model", {}).get("recurrent", ()):
         for key in _LATER_OF_A_LAYER:
-            if not layer[key]:
-                del layer[key]
+            if not layer.get(key):
+                layer.pop(key, None)
+    return kept
+
+
+def naming_json(config: ExperimentConfig) -> str:
+    """What a study is named by: a config without its name and seed."""
+    content = without_later_keys(config.model_dump(mode="json", exclude={"name", "seed"}))
     return TypeAdapter(dict[str, Any]).dump_json(content).decode()
 
 

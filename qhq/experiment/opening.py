@@ -27,7 +27,13 @@ from qhq.data.scaling.fit import StaticScaler, scaler_from_dict
 from qhq.data.windows import Windows
 from qhq.documents import read_plain
 from qhq.errors import BackendError, ConfigError, DataError
-from qhq.experiment.config import MEMORY, ExperimentConfig, QuantumSpec, load_config
+from qhq.experiment.config import (
+    MEMORY,
+    ExperimentConfig,
+    QuantumSpec,
+    load_config,
+    without_later_keys,
+)
 from qhq.limits import require_memory
 from qhq.models.features import FeatureForecaster, Forecaster, build_features, projected
 from qhq.models.gates import Circuits, build_gated, by_rows
@@ -111,7 +117,7 @@ class Experiment:
         """What a checkpoint of this experiment must match besides its tensors."""
         design = self.config.model_dump(mode="json") if self.design is None else self.design
         # A name decides no number: configs that differ in it alone have the same weights.
-        named = {key: value for key, value in design.items() if key != "name"}
+        named = {key: value for key, value in without_later_keys(design).items() if key != "name"}
         content = TypeAdapter(dict[str, Any]).dump_json(named)
         return {
             "circuit": fingerprint(self.ansatz) if self.ansatz else "none",

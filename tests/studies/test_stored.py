@@ -27,6 +27,11 @@ CHANGING = {"folder", "file", "figure", "figures", "page", "seconds", "runs", "l
 where few permutations are counted out now.
 """
 
+LATER = {"budget", "budget_figure", "budget_reason", "mitigation", "mitigation_verdict", "refused", "against"}
+"""Keys of a noise study that came later. Its cells keep losses by date now, so one that version 0.1.0 began
+is measured anew, to the same numbers, and its store stays as it is.
+"""
+
 NOISE = ["--scale", "0,1", "--shots", "exact,64", "--seeds", "2", "--samples", "8"]
 
 
@@ -51,7 +56,7 @@ def call(*words: str) -> Any:
 def what(record: Any) -> Any:
     """A record without times and places; numbers to nine digits, as another machine rounds otherwise."""
     if isinstance(record, dict):
-        return {key: what(value) for key, value in record.items() if key not in CHANGING}
+        return {key: what(value) for key, value in record.items() if key not in CHANGING | LATER}
     if isinstance(record, float):
         return pytest.approx(record, rel=1e-9, abs=1e-12)
     return [what(each) for each in record] if isinstance(record, list) else record
