@@ -63,7 +63,7 @@ def test_values_are_those_of_aer(seed):
         executor.engine.expectations(inputs, weights),
         executor.aer.expectations(inputs, weights),
         rtol=0,
-        # In 2 of 200 circuits Aer's trace is 1 - 1.2e-8, the engine's 1 to rounding; all others agree to 1e-8.
+        # In 2 of 200 circuits Aer's trace is 1 - 1.2e-8, the engine's 1 to rounding; else they agree to 1e-8.
         atol=2e-8,
     )
     cotangent = np.random.default_rng(seed).normal(size=(2, ansatz.num_outputs))
