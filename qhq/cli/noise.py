@@ -180,9 +180,9 @@ def _budget(record: NoiseRecord) -> list[Table | str]:
         for part in parts
     ]
     loss = LOSS_TITLES.get(budget["loss"], budget["loss"])
-    title = f"Error budget: {loss}, {budget['naive']:.4g} of the last value"
+    title = f"Error budget: {loss} (that of the last value is {budget['naive']:.4g})"
     table = plain_table(("part", "adds", "95 % interval", "% of all"), cells, title=title)
     left_out = [
-        f"Not told: {BUDGET_TITLES.get(name, name)}, {reason}." for name, reason in budget["left_out"].items()
+        f"Left out: {BUDGET_TITLES.get(name, name)}, {reason}." for name, reason in budget["left_out"].items()
     ]
     return [table, budget["verdict"], *left_out]

@@ -15,9 +15,17 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from qhq.data.other import Known, check_frequency, check_unit, compare_rows, own_training, splits_by_date
+from qhq.data.other import (
+    Known,
+    check_frequency,
+    check_unit,
+    compare_rows,
+    describe_other,
+    own_training,
+    splits_by_date,
+)
 from qhq.data.panel import DateArray, Panel
-from qhq.data.prepare import OtherData, Prepared, assemble, fingerprint, protocol_of
+from qhq.data.prepare import Prepared, assemble, protocol_of
 from qhq.data.scaling.affine import Scaler
 from qhq.data.scaling.fit import StaticScaler, check_scalable
 from qhq.data.sessions import fits, next_session
@@ -127,25 +135,11 @@ def prepare_ahead(
     check_unit(overlap, spec, origin, panel, known)
     check_frequency(wanted, own, known, origin)
     data = _prepared(laid_out, wanted, own, known, (spec, *scalers))
-    targets, name = np.unique(wanted.dates), fingerprint(panel)
     seen = np.unique(wanted.dates[np.isfinite(wanted.targets).all(axis=(1, 2))])
-    other = OtherData(
-        origin=origin,
-        spec=spec,
-        fingerprint=name,
-        first=str(panel.dates.min()),
-        last=str(panel.dates.max()),
-        since=str(targets[0]),
-        until=str(targets[-1]),
-        windows=len(wanted),
-        overlap=overlap,
-        seen_sessions=int(np.count_nonzero((seen >= (known.first or targets[0])) & (seen <= border))),
-        same=name == known.fingerprint,
-        quarantine=panel.quarantine,
-        doubts=panel.doubts,
-        read=panel.notes,
+    other = describe_other(panel, spec, known, overlap, wanted, seen=seen)
+    data = replace(
+        data, fingerprint=other.fingerprint, other=other, quarantine=panel.quarantine, doubts=panel.doubts
     )
-    data = replace(data, fingerprint=name, other=other, quarantine=panel.quarantine, doubts=panel.doubts)
     history = behind.select(np.asarray((behind.dates > border).all(axis=1)))
     history = history.select(np.argsort(history.dates[:, 0], kind="stable"))
     return Ahead(data, own is not None, history, sessions, calendar, fits(days), last, left_out, expired)

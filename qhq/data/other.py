@@ -108,7 +108,7 @@ def prepare_other(
     """
     panel = load_panel(spec)
     origin = spec.path or f"source {spec.source}"
-    cut, laid_out, border = Cut.of(spec), lay_out(panel, spec), known.splits["validation"][1]
+    cut, laid_out = Cut.of(spec), lay_out(panel, spec)
     name, own = fingerprint(panel), known.own_panel(panel)
     if name == known.fingerprint and since is None:
         splits: Splits = split_panel(lay_out(panel, known.spec), known.spec)
@@ -129,24 +129,42 @@ def prepare_other(
     scaler.inputs(chosen.select(slice(1)))
     training, validation = own_training(laid_out, windows, known)
     splits = splits_by_date(replace(training, windows=train), validation, test)
-    days = np.unique(chosen.dates)
-    other = OtherData(
-        origin=origin,
+    other = describe_other(panel, spec, known, overlap, chosen, seen=np.unique(chosen.dates))
+    return replace(assemble(panel, splits, known.spec, scaler, static), other=other)
+
+
+def describe_other(
+    panel: Panel, spec: DataSpec, known: Known, overlap: Overlap, windows: Windows, *, seen: DateArray
+) -> OtherData:
+    """What must be said of other data.
+
+    Args:
+        panel: The other data.
+        spec: The data config with what was asked for.
+        known: What is known of the run's own data.
+        overlap: What both have.
+        windows: The windows that are forecast.
+        seen: Sessions among their targets whose values are there; those up to the end of the run's validation
+            split are counted.
+    """
+    targets, name = np.unique(windows.dates), fingerprint(panel)
+    begin, border = known.first or targets[0], known.splits["validation"][1]
+    return OtherData(
+        origin=spec.path or f"source {spec.source}",
         spec=spec,
         fingerprint=name,
         first=str(panel.dates.min()),
         last=str(panel.dates.max()),
-        since=str(days[0]),
-        until=str(days[-1]),
-        windows=len(chosen),
+        since=str(targets[0]),
+        until=str(targets[-1]),
+        windows=len(windows),
         overlap=overlap,
-        seen_sessions=int(np.count_nonzero((days >= (known.first or days[0])) & (days <= border))),
+        seen_sessions=int(np.count_nonzero((seen >= begin) & (seen <= border))),
         same=name == known.fingerprint,
         quarantine=panel.quarantine,
         doubts=panel.doubts,
         read=panel.notes,
     )
-    return replace(assemble(panel, splits, known.spec, scaler, static), other=other)
 
 
 def splits_by_date(train: TrainingSplit, validation: ValidationSplit, test: TestSplit) -> Splits:

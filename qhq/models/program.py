@@ -105,7 +105,7 @@ def _ledger_path() -> Path:
 
 
 def _ledger() -> set[str]:
-    """Digests that earlier processes of this user were told; none where others could have written them."""
+    """Digests that this user named to earlier processes; none where others could have written them."""
     try:
         found = _ledger_path().stat()
         foreign = hasattr(os, "geteuid") and found.st_uid != os.geteuid()

@@ -574,7 +574,7 @@ class BackendResult(Record):
         layout: Physical qubit of each logical one.
         calibration: Date, and ``calibration_file`` where it is kept below the run's folder.
         replayed: Whether all of it was taken from the journal.
-        mitigation: Method against noise; None where none was asked for, and nothing below is told.
+        mitigation: Method against noise; None where none was asked for, and nothing below is given.
         training_windows: Windows beside those of the test split that it was fitted on.
         circuits: Circuits that it takes on the device, of which ``executions`` are all measurements and
             ``device_seconds`` an estimate of the time.

@@ -1,6 +1,6 @@
 """What the folds of a walk-forward forecast, put together: one table, one test, and skill fold by fold.
 
-A regime is told from a window's input rows, by the terciles of its own fold's training split
+A regime is decided by a window's input rows, by the terciles of its own fold's training split
 (`qhq.evaluation.conformal.Regimes`): it is known when the forecast is made.
 """
 
