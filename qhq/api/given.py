@@ -9,7 +9,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from qhq.errors import ConfigError
-from qhq.runs.run_folder import find_run, is_run
+from qhq.runs.run_folder import find_run, refers_to_run
 
 if TYPE_CHECKING:
     from qhq.ansatz.program import Ansatz
@@ -69,7 +69,7 @@ def read_subject(subject: Any, set: Changes | None = None) -> ExperimentConfig:
     from qhq.experiment.opening import check_own_prices
 
     reference = None if isinstance(subject, Mapping) or is_config(subject) else reference_of(subject)
-    if reference is None or not is_run(reference):
+    if reference is None or not refers_to_run(reference):
         return read_config(subject, set)
     folder = find_run(reference)
     config = read_config(folder.config, set)

@@ -237,13 +237,11 @@ def _trained(folder: RunFolder) -> list[float] | None:
 def _run_of(name: str) -> RunFolder | None:
     """The run of that name; an ansatz of the same name comes first."""
     from qhq.ansatz.spec import list_ansaetze
-    from qhq.runs.run_folder import find_run, is_run
+    from qhq.runs.run_folder import find_run, refers_to_run
 
     if name in list_ansaetze():
         return None
-    if name == "latest":
-        return find_run(None)
-    return find_run(name) if is_run(name) else None
+    return find_run(name) if refers_to_run(name) else None
 
 
 def _build(name: str, qubits: int | None, depth: int | None, isa: str | None) -> Ansatz:

@@ -30,7 +30,7 @@ from qhq.experiment.plausibility import doubt_data, read_doubts
 from qhq.models.features import FeatureForecaster
 from qhq.models.spec import FeaturesSpec
 from qhq.runs.record import OTHER_RUN, Json, RunRecord
-from qhq.runs.run_folder import FINISHED, LATEST, RunFolder, find_run, is_run
+from qhq.runs.run_folder import FINISHED, RunFolder, find_run, refers_to_run
 from qhq.training.checkpoint import load_state, load_weights
 from qhq.training.loop import Samples, TrainingState, Watcher
 
@@ -86,7 +86,7 @@ def examine_subject(reference: str | None, overrides: Sequence[str] = ()) -> Exa
     Raises:
         QHQError: If there is no such run or config, or it cannot be opened.
     """
-    if reference is None or reference == LATEST or is_run(reference):
+    if reference is None or refers_to_run(reference):
         folder = find_run(reference)
         if not overrides:
             config = load_config(str(folder.config))

@@ -31,7 +31,7 @@ from typing import Any
 from qhq import __version__
 from qhq.errors import ConfigError, nearest
 from qhq.files import held_alone, make_folder, own_file, write_atomically
-from qhq.paths import runs_dir
+from qhq.paths import find_study_file, runs_dir
 from qhq.runs.record import Record, RunRecord, WalkRecord, read_record
 
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
@@ -208,9 +208,9 @@ def find_run(reference: str | None) -> RunFolder:
     # A folder that somebody called so is that one, which is why these come last.
     if reference == LATEST:
         return _latest_run()
-    for run in reversed(list_runs()):
-        if _config_name(run.name) == reference and _is_finished(run):
-            return run
+    named = _latest_named(reference)
+    if named is not None:
+        return named
     raise ConfigError(
         "RUN must be a run folder or the name of one",
         got=f"'{reference}', not found in {runs_dir()}",
@@ -248,6 +248,23 @@ def _stamp() -> str:
     """Now, in UTC, to the millisecond, so that names sort by time."""
     now = datetime.datetime.now(tz=datetime.UTC)
     return f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03d}"
+
+
+def refers_to_run(reference: str) -> bool:
+    """Whether a text that may name a run or a config names a run.
+
+    A folder or a name of a run does; ``latest`` and a config's name do where no config file is meant.
+    """
+    if is_run(reference):
+        return True
+    named = reference == LATEST or _latest_named(reference) is not None
+    return named and find_study_file(reference) is None
+
+
+def _latest_named(name: str) -> RunFolder | None:
+    """The latest finished run of a config's name."""
+    runs = reversed(list_runs())
+    return next((run for run in runs if _config_name(run.name) == name and _is_finished(run)), None)
 
 
 def _config_name(run: str) -> str | None:

@@ -9,7 +9,7 @@ import pytest
 from qhq.errors import ConfigError
 from qhq.runs.comparison import run_summary
 from qhq.runs.record import RunRecord
-from qhq.runs.run_folder import FINISHED, RUNNING, RunFolder, create_run, find_run, list_runs
+from qhq.runs.run_folder import FINISHED, RUNNING, RunFolder, create_run, find_run, list_runs, refers_to_run
 from tests.runs.records import MINIMAL
 
 
@@ -38,6 +38,9 @@ def test_run_is_found_by_the_name_of_its_config_and_by_latest():
     make(RUNNING)
     assert find_run("study").path == find_run("latest").path == last.path
     assert find_run("other-s1").path == other.path
+    assert refers_to_run("study")
+    assert refers_to_run("latest")
+    assert not refers_to_run("quickstart")
     first.path.rename(first.path.parent / "latest")
     assert find_run("latest").name == "latest"  # a folder that is called so wins
 
