@@ -118,7 +118,7 @@ def test_it_is_ablated_with_its_classical_baseline_in_the_circuits_place(mine):
 
 def test_a_walk_forward_trains_it_in_each_fold(mine):
     changes = {**FILE, "training.epochs": 1, "data.split": {"scheme": "expanding", "folds": 2}}
-    run = qhq.train("tiny.yaml", workers=1, set=changes)
+    run = qhq.train("tiny.yaml", set=changes)
     assert [(fold.folder / "model.py").is_file() for fold in run.folds] == [True, True]
 
 
@@ -205,7 +205,7 @@ def test_a_link_out_of_a_run_is_no_module(strangers, mine, tmp_path_factory):
 @pytest.mark.parametrize("unit", ["qlstm", "qgru"])
 def test_circuits_in_the_gates_go_all_the_way(study, unit):
     changes = {"model.recurrent": [{"unit": unit, "hidden": 3}], "training.epochs": 1}
-    run = qhq.train("tiny.yaml", workers=1, set=changes)
+    run = qhq.train("tiny.yaml", set=changes)
     go_all_the_way(run)
     assert run.record["parameters"]["circuit"] == 4 * 2
     assert [stage["kind"] for stage in run.record["stages"]].count("GateCircuits") == 1
