@@ -70,7 +70,14 @@ today:
   {kind: aer, method: density_matrix, noise: {snapshot: today.json.gz}}
 yesterday:
   {kind: aer, method: density_matrix, noise: {snapshot: yesterday.json.gz}}
+calm:
+  {kind: aer, method: density_matrix, noise: {snapshot: calm.json.gz}}
+loud:
+  {kind: aer, method: density_matrix, noise: {snapshot: loud.json.gz}}
+two_good_qubits:
+  {kind: aer, method: density_matrix, noise: {snapshot: two_good_qubits.json.gz}}
 """
+READOUTS = ("readout_error", "prob_meas1_prep0", "prob_meas0_prep1")
 SPENT: dict[str, str] = {"gates": "gate_noise", "readout": "readout", "shots": "shots"}
 
 
@@ -85,20 +92,31 @@ def run(tmp_path_factory):
         patch.setenv("QHQ_RUNS_DIR", str(folder / "runs"))
         (folder / "backends.yaml").write_text(REGISTRY + "aer: {kind: aer, gradient: adjoint}\n")
         (folder / "tiny.yaml").write_text(TINY)
-        calm = load_fake("fake_nairobi")
-        save_snapshot(calm, folder / "today.json.gz")
-        save_snapshot(noisier(calm), folder / "yesterday.json.gz")
+        nairobi = load_fake("fake_nairobi")
+        calm = {"T1": 1e3, "T2": 1e3, "gate_error": 0.0, "readout": [0.0] * 7}
+        for name, planted in {
+            "today": {},
+            "yesterday": {"readout": [0.19] * 7},
+            "calm": calm,
+            "loud": {**calm, "readout": [0.19] * 7},
+            "two_good_qubits": {**calm, "readout": [0.19] * 5 + [0.0] * 2},
+        }.items():
+            save_snapshot(with_numbers(nairobi, planted), folder / f"{name}.json.gz")
         yield train_run(load_config(str(folder / "tiny.yaml"), ["training.epochs=1"]), Watcher())
 
 
-def noisier(calibration):
-    """The same device on a day on which every readout errs in 19 of 100 cases."""
+def with_numbers(calibration, planted):
+    """The same device with other numbers: of all qubits and gates, and a readout error of each qubit."""
     properties = json.loads(json.dumps(calibration.properties, default=str))
-    for qubit in properties["qubits"]:
+    for number, qubit in enumerate(properties["qubits"]):
         for item in qubit:
-            if item["name"] in ("readout_error", "prob_meas1_prep0", "prob_meas0_prep1"):
-                item["value"] = 0.19
-    properties["last_update_date"] = "2020-01-01T00:00:00+00:00"
+            if "readout" in planted and item["name"] in READOUTS:
+                item["value"] = planted["readout"][number]
+            if item["name"] in planted:
+                item |= {"value": planted[item["name"]], "unit": "s"}
+    for gate in properties["gates"]:
+        for item in gate["parameters"]:
+            item["value"] = planted.get(item["name"], item["value"])
     return replace(calibration, properties=properties)
 
 
@@ -125,6 +143,26 @@ def test_layout_and_day_are_told_of_a_device(run):
     # Yesterday a fifth of all readouts erred, today hardly one: today is not the mean of both days.
     assert abs(parts["calibration_day"]) > abs(parts["layout"])
     assert found["left_out"].keys() == {"seed", "shots"}
+
+
+def test_a_layout_that_is_better_than_others_takes_back_what_they_add(run):
+    """Five of seven qubits are read wrong in 19 of 100 cases; the transpiler takes the two others."""
+    found, parts = budget(run, "two_good_qubits")
+    assert abs(parts["readout"]) > 1e-4
+    np.testing.assert_allclose(parts["layout"], -parts["readout"], rtol=1e-4)
+    np.testing.assert_allclose(parts["gate_noise"], 0, atol=1e-4 * abs(parts["readout"]))
+    np.testing.assert_allclose(found["total"]["value"], parts["model"], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("day", "other", "sign"), [("calm", "loud", -1), ("loud", "calm", 1)])
+def test_a_day_adds_what_its_readout_errs_more_than_on_both_days(run, day, other, sign):
+    """On one day no readout errs, on the other every one: half of that is in both, and half is the day."""
+    found, parts = budget(run, day, against=(other,))
+    readout = abs(parts["readout"])
+    assert readout > 1e-4
+    np.testing.assert_allclose(parts["calibration_day"], sign * parts["readout"], rtol=1e-4)
+    np.testing.assert_allclose([parts["gate_noise"], parts["layout"]], 0, atol=1e-4 * readout)
+    np.testing.assert_allclose(sum(parts.values()), found["total"]["value"])
 
 
 def test_a_device_that_is_too_small_for_another_layout_is_no_error():
