@@ -1,7 +1,8 @@
 # make train   the quickstart: train on the bundled prices, on Aer
 # make test    the test suite, on 2 cores
 # make fuzz    a thousand random circuits of Qiskit's library on every executor, 2,000 damaged files (long)
-# make check   ruff, mypy --strict, import-linter, deptry
+# make check   ruff, mypy --strict, import-linter, deptry; builds the documentation
+# make docs    the documentation as pages: site/index.html, readable without a network
 # make bench   the benchmarks, beside other libraries (installs them)
 # make ui      MLflow's page of the runs, on this machine alone (installs it, apart)
 
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: train test fuzz check bench ui clean
+.PHONY: train test fuzz check docs bench ui clean
 
 train: $(VENV)/.installed
 	$(BIN)/qhq train --backend aer
@@ -28,6 +29,11 @@ check: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
+	$(MAKE) --no-print-directory docs
+
+# The variable silences a notice about other versions of MkDocs than the one that is pinned.
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks
@@ -38,7 +44,7 @@ ui: $(VENV)-ui/.installed
 	  --backend-store-uri "sqlite:///$${QHQ_RUNS_DIR:-runs}/mlflow.db"
 
 clean:
-	rm -rf $(VENV) $(VENV)-ui .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-ui site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
