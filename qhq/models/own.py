@@ -111,6 +111,12 @@ class OwnForecaster(nn.Module):
         layers = self._quantum()
         return layers[0] if layers else None
 
+    def circuit_places(self) -> dict[str, nn.Module]:
+        """What stands in the places of its circuits now, by name."""
+        return {
+            f"module.{name}" if name else "module": self.module.get_submodule(name) for name in self._names
+        }
+
     def reopen(self, executor: Executor) -> None:
         """Go on with another executor of the same ansatz; the weights stay."""
         for layer in self._quantum():

@@ -149,6 +149,7 @@ _MOST_SAMPLES, _FEWEST_SAMPLES = 100, 8
 
 def barren_plateau(signs: Signs) -> Iterator[Finding]:
     """A gradient variance no larger than a 2-design's, and small."""
+    known: dict[int, GradientVariance] = {}
     for layer in signs.layers if signs.thorough else ():
         circuit = layer.circuit
         trains = layer.asks_gradient or any(each.requires_grad for each in layer.layer.parameters())
@@ -158,7 +159,10 @@ def barren_plateau(signs: Signs) -> Iterator[Finding]:
         # On a few qubits a 2-design is not flat yet, so being like one is no fault.
         if not _FEWEST_QUBITS <= circuit.num_qubits <= MOST_QUBITS:
             continue
-        found = gradient_variance(circuit, _sampling(circuit, signs.background.seed))
+        # At random weights: once for all layers of a circuit.
+        if id(circuit) not in known:
+            known[id(circuit)] = gradient_variance(circuit, _sampling(circuit, signs.background.seed))
+        found = known[id(circuit)]
         if found.mean.value < _SCRAMBLED * found.two_design:
             yield _plateau(layer, circuit, found, _trend(signs.background.family, signs.background.seed))
 

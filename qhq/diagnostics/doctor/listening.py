@@ -37,7 +37,7 @@ class Heard:
         runs: How often a circuit was asked for values.
         angles: What went in, each (rows, I), radians; still in torch's graph.
         outputs: What came out, each (rows, O); still in torch's graph.
-        activations: What stands before the encoding.
+        activations: What stands before the encoding; of several calls with the rows of all of them.
     """
 
     name: str
@@ -46,6 +46,19 @@ class Heard:
     angles: list[Tensor] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
     activations: list[Activation] = field(default_factory=list)
+    _passed: set[Any] = field(default_factory=set)
+
+    def hear(self, angles: Tensor) -> None:
+        """Keep the angles of a call, and what stands before them."""
+        self.angles.append(angles)
+        # At a later step of a sequence the graph leads back through the earlier ones, which were read.
+        found = find_activations(angles, self._passed)
+        if len(found) != len(self.activations):
+            self.activations += found
+            return
+        # A call at each step: an activation is closed, or folds, over all steps, not at the last one alone.
+        for place, (earlier, each) in enumerate(zip(self.activations, found, strict=True)):
+            self.activations[place] = earlier.extended(each)
 
 
 def quantum_layers(model: nn.Module) -> dict[str, TorchConnector]:
@@ -74,8 +87,7 @@ def _hooked(heard: Heard) -> Iterator[None]:
     def listened(angles: Tensor) -> Tensor:
         # A view of its own: its gradient is that of the circuit alone, whatever else uses the angles.
         angles = angles.view_as(angles)
-        heard.angles.append(angles)
-        heard.activations = find_activations(angles)
+        heard.hear(angles)
         return angles
 
     def before(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
@@ -178,18 +190,22 @@ _PASSED = ("Mul", "Add", "Sub", "Div", "View", "Alias", "Clone", "Reshape", "Uns
 """Nodes that keep a column a column: an activation behind them still belongs to one input."""
 
 
-def find_activations(angles: Tensor) -> list[Activation]:
+def find_activations(angles: Tensor, passed: set[Any]) -> list[Activation]:
     """Activations on the way to ``angles``: any ReLU, and of the others those nearest to the encoding.
 
     To be called before a backward pass, which frees what the graph saved.
+
+    Args:
+        angles: In torch's graph.
+        passed: Nodes of the graph that are not looked at again; those that were looked at are added.
     """
-    return [each for each in _walk(angles.grad_fn) if each.near or each.kind == "relu"]
+    return [each for each in _walk(angles.grad_fn, passed) if each.near or each.kind == "relu"]
 
 
-def _walk(start: Any) -> Iterator[Activation]:
+def _walk(start: Any, seen: set[Any]) -> Iterator[Activation]:
     # A stack of its own: the graph of a long window is deeper than Python recurses.
-    waiting, seen = [(start, True)], set[Any]()
-    while waiting and len(seen) < _MOST_NODES:
+    waiting, most = [(start, True)], len(seen) + _MOST_NODES
+    while waiting and len(seen) < most:
         node, near = waiting.pop()
         if node is None or node in seen:
             continue
@@ -216,6 +232,14 @@ class Activation:
     near: bool
     slopes: Tensor
     values: Tensor
+
+    def extended(self, other: Activation) -> Activation:
+        """The same with the rows of another call; itself where the other is not the same one."""
+        alike = self.kind == other.kind and self.near == other.near
+        if not alike or self.slopes.shape[1:] != other.slopes.shape[1:]:
+            return self
+        slopes, values = torch.cat([self.slopes, other.slopes]), torch.cat([self.values, other.values])
+        return Activation(self.kind, self.near, slopes, values)
 
 
 Reading = tuple[str, Tensor, Tensor]

@@ -100,9 +100,15 @@ def some_outputs_constant(signs: Signs) -> Iterator[Finding]:
 
 def _sensitivities(signs: Signs) -> Iterator[tuple[LayerSigns, InputSensitivity]]:
     """Jacobians d<O>/dx at random angles and weights, beside the light cones, from the exact engine."""
+    known: dict[int, InputSensitivity] = {}
     for layer in signs.layers if signs.thorough else ():
-        if layer.called and can_simulate(layer.circuit):
-            yield layer, input_sensitivity(layer.circuit, Sampling(_SAMPLES, seed=signs.background.seed))
+        circuit = layer.circuit
+        if not layer.called or not can_simulate(circuit):
+            continue
+        # At random weights: layers of one circuit, as in the gates of a recurrent unit, are measured once.
+        if id(circuit) not in known:
+            known[id(circuit)] = input_sensitivity(circuit, Sampling(_SAMPLES, seed=signs.background.seed))
+        yield layer, known[id(circuit)]
 
 
 def _ignored(code: str, layer: LayerSigns, seen: InputSensitivity) -> Finding:

@@ -195,6 +195,12 @@ class Signs:
         """Standard deviation of the forecasts over the samples, all their values pooled."""
         return pooled_spread(self.forecast)
 
+    @cached_property
+    def unheard(self) -> Array:
+        """The forecast of a model whose layers nobody listens to, of the forecast's shape."""
+        with torch.no_grad(), calm(self.model):
+            return _array(self.model(*self.arguments))
+
     def change_with(self, layer: LayerSigns, change: Callable[[Tensor], Tensor]) -> float:
         """Root mean square change of the forecasts if a layer's outputs are changed, over their spread."""
         with torch.no_grad(), calm(self.model), with_outputs(layer.layer, change):

@@ -180,6 +180,8 @@ PARITY = 1e-3
 _ALIKE = 0.9
 """Correlation with the exact values that noise leaves; what noise never does is turn them round."""
 _ROWS = 32
+_UNHEARD = 1e-3
+"""Change of the forecast, over its own size, when nobody listens to the layers."""
 
 
 def quantum_not_executed(signs: Signs) -> Iterator[Finding]:
@@ -204,18 +206,7 @@ def quantum_replaced(signs: Signs) -> Iterator[Finding]:
     """Something else in the circuit's place, or another circuit than the design's."""
     if signs.failure is not None:
         return
-    other: Any = getattr(signs.model, "quantum", None)
-    if not signs.layers and (signs.background.circuit is not None or isinstance(other, nn.Module)):
-        kind = type(other).__name__
-        yield Finding(
-            "quantum_replaced",
-            "error",
-            f"The design names a circuit, but the model has no quantum layer: a {kind} stands in its place"
-            " and no circuit runs.",
-            "Put the layer back: model.quantum = QuantumLayer(ansatz, executor, seed=seed); never let a"
-            " drawing change the model",
-            {"in_its_place": kind, "circuit_runs": 0, "quantum_layers": 0},
-        )
+    yield from _in_their_place(signs)
     for layer in signs.layers if signs.thorough else ():
         apart = _apart(layer)
         # A layer in half precision rounds what it gives.
@@ -229,6 +220,54 @@ def quantum_replaced(signs: Signs) -> Iterator[Finding]:
                 "Reopen the layer on a backend: model.quantum.reopen(open_backend(name, ansatz, seed=seed))",
                 {"layer": layer.name, "max_difference": apart, "tolerance": tolerance},
             )
+    yield from _unheard(signs)
+
+
+def _unheard(signs: Signs) -> Iterator[Finding]:
+    """Circuits that answer otherwise when nobody listens to each of them.
+
+    The gates of a recurrent unit are then asked all at once, by an executor of their own.
+    """
+    several = len(signs.layers) > 1 and all(each.runs and is_exact(each.layer) for each in signs.layers)
+    if not signs.thorough or not several or not np.isfinite(signs.forecast).all():
+        return
+    size = max(float(np.abs(signs.forecast).max()), float(np.finfo(np.float32).tiny))
+    apart = float(np.abs(signs.unheard - signs.forecast).max()) / size
+    # NaN is apart, too.
+    if not apart <= _UNHEARD:
+        yield Finding(
+            "quantum_replaced",
+            "error",
+            f"The circuits give a forecast {apart:.2g} of its size away when they are asked all at once from"
+            " the one that they give one by one: one of the two executors runs another circuit.",
+            "Open the model again, from its config or run; both executors are opened there",
+            {"change": apart, "limit": _UNHEARD, "quantum_layers": len(signs.layers)},
+        )
+
+
+def _in_their_place(signs: Signs) -> Iterator[Finding]:
+    """Other modules where quantum layers should be."""
+    known, other = {each.name for each in signs.layers}, getattr(signs.model, "quantum", None)
+    if signs.background.circuit is not None:
+        # Of a module of one's own, and of gates, the model knows where its circuits are.
+        places: Any = getattr(signs.model, "circuit_places", lambda: {"quantum": other})
+        found = {name: each for name, each in places().items() if name not in known}
+    else:
+        found = {"quantum": other} if isinstance(other, nn.Module) and not known else {}
+    for name, module in found.items():
+        if known and not isinstance(module, nn.Module):
+            continue  # a layer of another name
+        kind = type(module).__name__
+        those = f"quantum layer '{name}'" if known else "quantum layer"
+        yield Finding(
+            "quantum_replaced",
+            "error",
+            f"The design names a circuit, but the model has no {those}: a {kind} stands in its place"
+            " and no circuit runs.",
+            "Put the layer back: QuantumLayer(ansatz, executor, seed=seed); never let a drawing change the"
+            " model",
+            {"in_its_place": kind, "circuit_runs": 0, "quantum_layers": len(known), "layer": name},
+        )
 
 
 def _apart(layer: LayerSigns) -> float:
@@ -265,7 +304,8 @@ def circuit_bypassed(signs: Signs) -> Iterator[Finding]:
         if not layer.called:
             continue
         change = signs.change_with(layer, _mean_of_rows)
-        if change < _HARDLY_USED:
+        # Of several circuits, as in the gates of a recurrent unit, one may well matter less than the others.
+        if change < (_HARDLY_USED if len(signs.layers) == 1 else _BYPASSED):
             yield _bypassed(signs, layer, change)
 
 

@@ -137,15 +137,18 @@ def replaced_by_a_module(case: Patient) -> None:
     case.model.quantum = nn.Linear(case.circuit.num_inputs, case.circuit.num_outputs)
 
 
+class Drawing(StatevectorExecutor):
+    """An executor that answers with another circuit's values."""
+
+    def expectations(self, inputs, weights):
+        return np.cos(super().expectations(inputs, weights))
+
+    def forward(self, inputs, weights):
+        values, residual = super().forward(inputs, weights)
+        return np.cos(values), residual
+
+
 def replaced_by_another_executor(case: Patient) -> None:
-    class Drawing(StatevectorExecutor):
-        def expectations(self, inputs, weights):
-            return np.cos(super().expectations(inputs, weights))
-
-        def forward(self, inputs, weights):
-            values, residual = super().forward(inputs, weights)
-            return np.cos(values), residual
-
     case.model.quantum.reopen(Drawing(case.circuit))
 
 
