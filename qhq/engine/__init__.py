@@ -7,6 +7,7 @@ CUDA tensors. The rest of qhq imports from here and, for what a circuit is made 
 
 - ``StatevectorEngine``: expectations (B, O) and gradients; ``Residual`` is what its forward pass leaves.
 - ``StateEngine``: the final ``States`` (B, 2^n).
+- ``MetricEngine``: the Fubini-Study metric of the final state by the weights (W, W).
 - ``TorchEngine``: expectations as a torch function, on any device.
 - ``DensityEngine``: expectations and gradients of a circuit whose gates have ``Channels``, exactly.
 - ``TrajectoryEngine``: unbiased estimates of the same, on more qubits, from ``KrausChannels``.
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from qhq.engine.density.engine import DensityResidual as DensityResidual
     from qhq.engine.density.trajectories import KrausChannels as KrausChannels
     from qhq.engine.density.trajectories import TrajectoryEngine as TrajectoryEngine
+    from qhq.engine.metric import MetricEngine as MetricEngine
     from qhq.engine.runtime.jobs import check_width as check_width
     from qhq.engine.runtime.statevector import Residual as Residual
     from qhq.engine.runtime.statevector import StateEngine as StateEngine
@@ -38,6 +40,7 @@ __getattr__ = lazy_names(
         "Channels": "density.compile",
         **dict.fromkeys(("MOST_NOISY_QUBITS", "DensityEngine", "DensityResidual"), "density.engine"),
         **dict.fromkeys(("KrausChannels", "TrajectoryEngine"), "density.trajectories"),
+        "MetricEngine": "metric",
         "check_width": "runtime.jobs",
         "TorchEngine": "torch_engine",
     },

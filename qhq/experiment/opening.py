@@ -430,10 +430,13 @@ def _open_executor(config: ExperimentConfig, ansatz: Ansatz, backend: BackendSpe
 
 
 def _check_search(config: ExperimentConfig, executor: Executor) -> None:
-    """Refuse a line search on sampled values: it would follow the shots, and end at the luckiest.
+    """Refuse an optimiser that needs more of the circuit than its executor gives.
+
+    A line search on sampled values would follow the shots, and end at the luckiest; a natural gradient is
+    one of the circuit's state.
 
     Raises:
-        ConfigError: If the optimiser has one and the executor draws shots.
+        ConfigError: If the executor draws shots, or has no state, and the optimiser needs it.
     """
     optimizer, report = config.training.optimizer, executor.report()
     if optimizer.line_search and report.shots is not None:
@@ -441,6 +444,15 @@ def _check_search(config: ExperimentConfig, executor: Executor) -> None:
             f"training.optimizer {optimizer.kind} compares losses, and needs exact expectation values",
             got=f"{report.shots} shots on {config.backend}",
             fix="Train on aer or a noisy entry without shots, or take another optimiser",
+        )
+    if optimizer.natural and not hasattr(executor, "metric"):
+        training = config.training
+        injected = () if training.injection is None else (training.injection.backend,)
+        raise ConfigError(
+            f"training.optimizer {optimizer.kind} needs the state of the circuit, which only the exact engine"
+            " has",
+            got=f"a training on {', '.join(training.backends or injected or (config.backend,))}",
+            fix="Train on aer or statevector and evaluate there afterwards, or take another optimiser",
         )
 
 

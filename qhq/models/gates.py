@@ -107,6 +107,10 @@ class GateCircuits(nn.Module):
         assert isinstance(first, QuantumLayer)
         batch, gates = values.shape[:2]
         angles = values if first.angle_scaling is None else first.angle_scaling(values)
+        if first.neural_network.heard is not None:
+            for gate, layer in enumerate(self.layers):
+                assert isinstance(layer, QuantumLayer)
+                layer.neural_network.hear(angles[:, gate])
         rows = torch.cat([angles, weights.to(angles.dtype).expand(batch, -1, -1)], dim=-1)
         found = evaluate(self._together.network, rows.view(batch * gates, -1), rows.new_empty(0))
         return found.view(batch, gates, -1)

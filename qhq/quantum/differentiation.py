@@ -48,6 +48,7 @@ def evaluate(network: ExecutorNetwork, rows: Tensor, weights: Tensor) -> Tensor:
         # By handle: the arguments of an operator are tensors and numbers, and no Python object.
         values: Tensor = _expectations_operator(rows, weights, network.handle, network.output_shape[0])
         return values
+    network.hear(rows)
     if _inside_transform():
         return _Expectations.apply(rows, weights, executor)  # type: ignore[no-any-return, no-untyped-call]
     # Neither a node of the graph, nor states that nobody goes back from.

@@ -216,6 +216,40 @@ class QuantumLayer(TorchConnector):
         """
         self.neural_network.reopen(executor)
 
+    def listen(self) -> list[Tensor]:
+        """Keep the angles (B, I) of every forward pass from now on, those without a gradient left out.
+
+        Returns:
+            Where they are put; whoever listens takes them out.
+        """
+        heard: list[Tensor] = []
+        self.neural_network.heard = heard
+        return heard
+
+    def metric(self, angles: Tensor) -> Tensor:
+        """The Fubini-Study metric (W, W) of the circuit's state by its weights, the mean over some angles.
+
+        In double precision, ``g_ij = Re <d_i psi|d_j psi> - Re(<d_i psi|psi> <psi|d_j psi>)``.
+
+        Args:
+            angles: Inputs of the circuit (B, I), in radians.
+
+        Raises:
+            BackendError: If the layer is not open on the exact engine, the only one that has the state.
+
+        >>> QuantumLayer("reference", qubits=1, depth=1).metric(torch.zeros(1, 1)).round(decimals=9)
+        tensor([[0.2500]], dtype=torch.float64)
+        """
+        executor: Any = self.neural_network.executor
+        if not hasattr(executor, "metric"):
+            raise BackendError(
+                "The metric of a circuit is computed of its state, which the exact engine alone has",
+                got=f"a layer on {self.neural_network.backend}",
+                fix="Open it on statevector: layer.open('statevector')",
+            )
+        rows, weights = (each.detach().double().cpu().numpy() for each in (angles, self.weight))
+        return torch.from_numpy(executor.metric(rows, weights))
+
     def extra_repr(self) -> str:
         """What the layer runs, and where."""
         program, backend = self.ansatz, self.neural_network.backend

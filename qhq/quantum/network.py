@@ -8,7 +8,9 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
+import torch
 from qiskit_machine_learning.neural_networks import NeuralNetwork
+from torch import Tensor
 
 from qhq.ansatz.program import Ansatz
 from qhq.ansatz.stored import fingerprint
@@ -35,6 +37,7 @@ class ExecutorNetwork(NeuralNetwork):
 
     Attributes:
         handle: Number by which a compiled graph, which can hold no Python object, finds the network.
+        heard: Angles of each forward pass that has a gradient, where somebody listens; else None.
 
     Raises:
         BackendError: If the executor was opened for another ansatz.
@@ -50,6 +53,7 @@ class ExecutorNetwork(NeuralNetwork):
         )
         self.ansatz = ansatz
         self._executor: Executor | None = None
+        self.heard: list[Tensor] | None = None
         self._register()
         if executor is not None:
             self.reopen(executor)
@@ -78,6 +82,11 @@ class ExecutorNetwork(NeuralNetwork):
         """Whether it stands on this very executor."""
         return self._executor is executor
 
+    def hear(self, angles: Tensor) -> None:
+        """Keep angles (B, I) that are asked for, where somebody listens and a gradient is to follow."""
+        if self.heard is not None and torch.is_grad_enabled():
+            self.heard.append(angles.detach())
+
     def reopen(self, executor: Executor) -> None:
         """Go on with another executor of the same ansatz.
 
@@ -104,7 +113,7 @@ class ExecutorNetwork(NeuralNetwork):
 
     def __getstate__(self) -> dict[str, Any]:
         """State without the executor."""
-        return {**self.__dict__, "_executor": None}
+        return {**self.__dict__, "_executor": None, "heard": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from qhq.errors import ConfigError
 from qhq.seeding import child_generator, child_seed
 from qhq.training.losses import mean_loss, open_objective
+from qhq.training.natural import Circuit
 from qhq.training.spec import OPTIMIZERS, TrainingSpec
 
 _CHUNK = 1024
@@ -331,6 +332,8 @@ def open_optimizer(
     settings = {"lr": spec.learning_rate, **spec.optimizer.settings()}
     if spec.optimizer.line_search:
         return kind(model.parameters(), **settings)
+    if spec.optimizer.natural:
+        settings["circuits"] = [each for each in model.modules() if isinstance(each, Circuit)]
     groups: list[dict[str, Any]] = [{"params": list(model.parameters())}]
     given = {"lr": spec.circuit.learning_rate, "weight_decay": spec.circuit.weight_decay}
     own = {key: value for key, value in given.items() if value is not None}

@@ -25,6 +25,11 @@ class OptimizerSpec(Spec):
         """Whether it tries several steps on a batch: then one step length is found for all parameters."""
         return False
 
+    @property
+    def natural(self) -> bool:
+        """Whether circuits are trained along their natural gradient, which needs their states."""
+        return False
+
     def settings(self) -> dict[str, Any]:
         """Keywords of PyTorch's class, but for the learning rate and the weight decay."""
         return self.model_dump(exclude={"kind"})
@@ -88,12 +93,33 @@ class LBFGSSpec(OptimizerSpec):
         return {"max_iter": self.steps, "history_size": self.history, "line_search_fn": "strong_wolfe"}
 
 
+class QNGSpec(AdamSpec):
+    """Quantum natural gradient for the weights of circuits, Adam for all others (`qhq.training.natural`).
+
+    Attributes:
+        regularisation: Added to the diagonal of the metric.
+        metric: ``full``, or its ``diagonal`` alone.
+        samples: Rows of a batch that the metric is averaged over, evenly spread.
+    """
+
+    kind: Literal["qng"] = "qng"  # type: ignore[assignment]
+    regularisation: float = Field(0.01, gt=0.0, le=MOST_FACTOR)
+    metric: Literal["full", "diagonal"] = "full"
+    samples: int = Field(16, ge=1, le=MOST_COUNT)
+
+    @property
+    def natural(self) -> bool:
+        """It does."""
+        return True
+
+
 OPTIMIZERS: dict[str, str] = {
     "adam": "torch.optim:Adam",
     "adamw": "torch.optim:AdamW",
     "sgd": "torch.optim:SGD",
     "rmsprop": "torch.optim:RMSprop",
     "lbfgs": "torch.optim:LBFGS",
+    "qng": "qhq.training.natural:NaturalGradient",
 }
 """Name of an optimiser in a config -> where its class is, written as an entry point is. To add one, write its
 spec, a line here, and one in `AnyOptimizer`."""
@@ -198,7 +224,8 @@ AnyOptimizer = Annotated[
     | Annotated[AdamWSpec, Tag("adamw")]
     | Annotated[SGDSpec, Tag("sgd")]
     | Annotated[RMSpropSpec, Tag("rmsprop")]
-    | Annotated[LBFGSSpec, Tag("lbfgs")],
+    | Annotated[LBFGSSpec, Tag("lbfgs")]
+    | Annotated[QNGSpec, Tag("qng")],
     _kind_of("adam"),
     BeforeValidator(_named),
 ]

@@ -20,6 +20,10 @@ CHOICES = {
     "sgd": ["training.optimizer={kind: sgd, momentum: 0.9}", "training.schedule={kind: step, warm_up: 1}"],
     "rmsprop": ["training.optimizer=rmsprop", "training.schedule={kind: plateau, patience: 1}"],
     "lbfgs": ["training.optimizer=lbfgs", "training.batch_size=4096", "training.learning_rate=1"],
+    "natural": [
+        "training.optimizer={kind: qng, samples: 8}", "training.circuit={learning_rate: 0.05}",
+        "quantum.depth=2",
+    ],
     "rates": ["training.circuit={learning_rate: 0.05, weight_decay: 0}", "training.weight_decay=0.01"],
     "quantile": ["training.loss=quantile", "data.horizon=2", "training.horizon_weights=[1, 0.5]"],
     "gaussian": ["training.loss=gaussian", "data.scaling=window"],
@@ -58,6 +62,18 @@ def test_a_choice_trains_resumes_and_runs_everywhere(study, name):
 def test_a_line_search_on_shots_is_refused_before_anything_is_written(study):
     with pytest.raises(ConfigError, match=r"lbfgs compares losses.*shots on aer_shots"):
         train_run(load_config("tiny.yaml", ["training.optimizer=lbfgs", "backend=aer_shots"]), Watcher())
+    assert list_runs() == []
+
+
+@pytest.mark.parametrize(
+    "where",
+    [["backend=aer_noisy"], ["backend=aer_shots"], ["training.backends=[aer, aer_noisy]"],
+     ["training.injection={backend: fake_fez}"]],
+    ids=lambda where: where[0],
+)  # fmt: skip
+def test_a_natural_gradient_needs_the_state(study, where):
+    with pytest.raises(ConfigError, match="needs the state of the circuit, which only the exact engine has"):
+        train_run(load_config("tiny.yaml", ["training.optimizer=qng", *where]), Watcher())
     assert list_runs() == []
 
 

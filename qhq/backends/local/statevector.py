@@ -16,7 +16,7 @@ from qhq.engine import StatevectorEngine
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from qhq.engine import TorchEngine
+    from qhq.engine import MetricEngine, TorchEngine
 
 
 class _Engine(Protocol):
@@ -93,14 +93,14 @@ class StatevectorExecutor(EngineExecutor):
     """
 
     def __init__(self, ansatz: Ansatz, *, name: str = "statevector", threads: int = 0) -> None:
-        self._name = name
+        self._name, self._threads = name, threads or None
         self._statevector = StatevectorEngine(
             # An entry says 0 for all cores, so that no key is left empty; the engine says None.
             ansatz.lowered,
             ansatz.observables,
             ansatz.inputs,
             ansatz.weights,
-            threads=threads or None,
+            threads=self._threads,
         )
         super().__init__(ansatz, self._statevector)
 
@@ -114,6 +114,17 @@ class StatevectorExecutor(EngineExecutor):
     def expectations_on_device(self, inputs: Tensor, weights: Tensor) -> Tensor:
         """Expectation values (B, O), differentiable by torch, on the device of the inputs."""
         return self.torch_engine.expectations(inputs, weights)
+
+    def metric(self, inputs: ArrayLike, weights: ArrayLike) -> FloatArray:
+        """The Fubini-Study metric (W, W) by the weights (W,), the mean over inputs (B, I) in radians."""
+        return self._metric_engine.metric(*self._checked(inputs, weights))
+
+    @cached_property
+    def _metric_engine(self) -> MetricEngine:
+        from qhq.engine import MetricEngine
+
+        ansatz = self._ansatz
+        return MetricEngine(ansatz.lowered, ansatz.inputs, ansatz.weights, threads=self._threads)
 
     def report(self) -> Report:
         """Say what ran."""
