@@ -202,8 +202,8 @@ class Run:
             set: Keys of ``data`` that change where the rows come from.
             since: First target to evaluate, with other data.
             mitigation: Methods against noise, each with a row of its own: ``none``, ``trex``, ``zne``,
-                ``affine``, ``head``, or ``all`` that a backend can carry out; see docs/noise.md. Left out,
-                each entry runs as it stands.
+                ``pec``, ``affine``, ``head``, or ``all`` that a backend can carry out; see docs/noise.md.
+                Left out, each entry runs as it stands.
             dry_run: Forecast what hardware would cost, and send nothing: only ``costs`` is filled then.
             service: With ``dry_run``, also ask the service for its own forecast.
             yes: Agreement to what hardware costs: True, or what is shown a dry run and answers.

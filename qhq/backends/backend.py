@@ -39,10 +39,6 @@ _METHODS: dict[Method, str] = {
     "zne": "zero-noise extrapolation (ZNE)",
     "pec": "probabilistic error cancellation (PEC)",
 }
-NO_PEC = (
-    "PEC needs the noise of every layer of gates learned first, in experiments of their own, which qhq does"
-    " not run"
-)
 
 
 class BackendSpec(Spec):

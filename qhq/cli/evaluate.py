@@ -64,8 +64,8 @@ def evaluate(
         typer.Option(
             "--mitigation",
             metavar="METHOD",
-            help="Against noise: none, trex, zne, affine, head, or all of them that a backend can carry out;"
-            " repeat it for several.",
+            help="Against noise: none, trex, zne, pec, affine, head, or all of them that a backend can carry"
+            " out; repeat it for several.",
         ),
     ] = None,
     dry_run: Annotated[

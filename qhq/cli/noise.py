@@ -38,7 +38,7 @@ def noise(
         typer.Option(
             "--mitigation",
             metavar="METHOD",
-            help="Rank methods against noise: none, trex, zne, affine, head, or all; repeat it for several.",
+            help="Rank methods against noise: none, trex, zne, pec, affine, head, or all; repeat it.",
         ),
     ] = None,
     against: Annotated[

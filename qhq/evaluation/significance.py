@@ -9,7 +9,7 @@ distribution used here is right in small samples without it.
 Several symbols on one date move together, so their losses are averaged by date first: n counts dates, not
 windows. `compare_groups` tests each symbol alone beside it.
 
-Who looks at many pairs finds some unequal by chance. So a family of at most four pairs, named before
+Who looks at many pairs finds some unequal by chance. So a family of at most five pairs, named before
 anything is measured, is tested together under Holm (1979), which keeps the probability of any wrong claim at
 the level; every other pair is exploratory: it has a p-value of its own, and no verdict. Nothing is ever
 called equal: a difference that was not shown may be there, and how large it would have to be is said.
@@ -38,8 +38,8 @@ WEIGHING = "Skill and tests give every symbol the same weight; in the MAE those 
 LEAST_DATES = 10
 """Fewer dates, or fewer than twice the horizon, are not tested."""
 
-_MOST_FAMILY = 4
-"""Pairs of a family: each further one costs the others power."""
+_MOST_FAMILY = 5
+"""Pairs of a family: each further one costs the others power. Error mitigation has five methods."""
 
 SAME = 1e-9
 """Losses that differ by less than this fraction of their mean are of one forecast, but for rounding."""

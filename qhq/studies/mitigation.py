@@ -1,8 +1,8 @@
 """Error mitigation of an evaluation: which methods there are, and the two fitted on training windows.
 
-`trex` and `zne` change what a backend runs (`qhq.backends.registry.open_mitigated`). `affine` and `head` are
-made of what any backend gives: it is also asked about a seeded few of the training windows, for which the
-exact values are known.
+`trex`, `zne` and `pec` change what a backend runs (`qhq.backends.registry.open_mitigated`). `affine` and
+`head` are made of what any backend gives: it is also asked about a seeded few of the training windows, for
+which the exact values are known.
 
 `affine`: noise takes an expectation value x nearly to a x + b, each observable with an a and b of its own
 (depolarizing of all qubits does exactly that), so both are fitted by least squares and undone. The backend's

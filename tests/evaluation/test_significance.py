@@ -118,8 +118,8 @@ def test_a_family_is_small_and_among_the_pairs():
         compare(losses, 1, [("a", "d")])
     with pytest.raises(DataError, match=r"among the pairs. Got \('a', 'c'\)"):
         compare(losses, 1, [("a", "b")], FAMILY)
-    with pytest.raises(DataError, match="at most 4 pairs. Got 5"):
-        compare(losses, 1, family=[("a", each) for each in "bcdef"])
+    with pytest.raises(DataError, match="at most 5 pairs. Got 6"):
+        compare(losses, 1, family=[("a", each) for each in "bcdefg"])
 
 
 def test_over_a_family_of_equal_forecasts_few_tables_call_any_unequal():

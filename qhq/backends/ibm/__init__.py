@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from qhq.backends.backend import NO_PEC, Backend, BackendSpec, ListedDevice, Method, SpsaSpec, TranspileSpec
+from qhq.backends.backend import Backend, BackendSpec, ListedDevice, Method, SpsaSpec, TranspileSpec
 from qhq.documents import Spec
 from qhq.limits import MOST_COUNT, MOST_SHOTS
 
@@ -241,6 +241,12 @@ def _flag(switch: Switch) -> bool | None:
     return None if switch == "level" else switch == "on"
 
 
+_NO_PEC = (
+    "PEC on a device needs the noise of every layer of gates learned first, in jobs of their own, which qhq"
+    " does not send; a fake device or a snapshot of it simulates PEC"
+)
+
+
 class IBMBackend(Backend[IBMSpec]):
     """The devices of an IBM Quantum account."""
 
@@ -253,7 +259,7 @@ class IBMBackend(Backend[IBMSpec]):
     def why_not(self, spec: IBMSpec, method: Method) -> str | None:
         """Why a device cannot carry out a method of error mitigation."""
         if method == "pec":
-            return NO_PEC
+            return _NO_PEC
         if method == "zne" and spec.fractional_gates:
             return "its fractional_gates cannot be folded"
         return None

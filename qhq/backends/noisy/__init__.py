@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from qhq.backends.backend import NO_PEC, Backend, Method, TranspileSpec
+from qhq.backends.backend import Backend, Method, TranspileSpec
 from qhq.backends.local import SimulatedSpec
 from qhq.documents import Spec
 from qhq.limits import MOST_FACTOR
@@ -216,9 +216,19 @@ class AerBackend(Backend[AerSpec | FakeSpec]):
         """Why an entry cannot carry out a method of error mitigation."""
         if method == "none":
             return None
-        if method == "pec":
-            return NO_PEC
-        return None if spec.is_noisy else "it has no noise that could be mitigated"
+        if not spec.is_noisy:
+            return "it has no noise that could be mitigated"
+        if method == "pec" and spec.method != "density_matrix":
+            return "PEC is simulated from exact probabilities alone: set method: density_matrix"
+        if method == "pec" and self._turns_no_paulis(spec):
+            return "the noise of its one-qubit gates cannot be twirled: they are no Clifford gates"
+        return None
+
+    def _turns_no_paulis(self, spec: AerSpec | FakeSpec) -> bool:
+        """Whether a device has no SX: those of 2020 have one gate for every rotation, noise on it."""
+        if spec.noise is None or spec.noise.parameters is not None:
+            return False
+        return "sx" not in self.calibration(spec).configuration["basis_gates"]
 
     def open_mitigated(
         self,

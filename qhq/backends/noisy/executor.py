@@ -44,7 +44,12 @@ from qhq.backends.local.shots import (
 )
 from qhq.backends.local.statevector import EngineExecutor
 from qhq.backends.noisy import AerSpec, FakeSpec
-from qhq.backends.noisy.mitigation import NOISE_FACTORS, ExtrapolatedProgram, twirl_readout
+from qhq.backends.noisy.mitigation import (
+    NOISE_FACTORS,
+    CancelledProgram,
+    ExtrapolatedProgram,
+    twirl_readout,
+)
 from qhq.backends.noisy.noise import DeviceNoise, NoisyDevice, load_device
 from qhq.backends.noisy.programs import (
     DensityProgram,
@@ -130,6 +135,11 @@ class NoisyExecutor(ValuesExecutor):
         if self._method == "zne":
             return ExtrapolatedProgram(
                 program, lambda each, place: self._open(each, child_seed(self._seed, f"noisy values {place}"))
+            )
+        if self._method == "pec":
+            generator = child_generator(self._seed, "noisy values")
+            return CancelledProgram(
+                program, spec.threads, shots=spec.shots, readout=spec.readout, generator=generator
             )
         return self._open(program, child_seed(self._seed, "noisy values"))
 

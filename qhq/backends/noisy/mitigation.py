@@ -8,20 +8,42 @@ and the same circuit without gates, whose true values are all 1, tells the facto
 ZNE runs the circuit with every two-qubit gate G written as G, as G G^-1 G and as twice that, so that its
 noise acts one, three and five times, and takes the straight line through the values back to no noise at all.
 Noise of one-qubit gates and of the readout is not amplified, and stays.
+
+PEC (probabilistic error cancellation: Temme, Bravyi and Gambetta, 2017; van den Berg et al., 2023) twirls the
+noise of every gate into a Pauli channel, which multiplies each Pauli string Q by a number f(Q), and undoes it
+on average. The inverse is no channel, but a sum over Paulis P with shares that may be negative,
+
+    c(P) = 4^-n sum_Q (-1)^<P, Q> / f(Q)
+
+(<P, Q> is 1 where they anticommute). Each shot draws a P behind every gate with probability |c(P)| / g, where
+g = sum |c(P)|, and counts with the product of their signs times G, the product of all g. So a value is right
+on average, but for the readout, and its variance is (G^2 - v^2) / shots instead of (1 - v^2) / shots.
+
+Shots are drawn without simulating each: the outcomes x of all shots have the probabilities a(x) of a circuit
+with genuine channels, noise and then |c(P)| / g, and their signs a mean such that the signed ones add up to
+e(x) / G, e being those of the circuit without gate noise. So outcome x comes with sign s = +-1 as often as
+
+    (a(x) + s e(x) / G) / 2
+
+The sign is a bit like any other: as one more measured qubit it goes through `SampledProgram`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import reduce
 
 import numpy as np
 from qiskit.circuit import QuantumCircuit
+from qiskit.quantum_info import PTM, SuperOp, pauli_basis
+from qiskit_aer.noise import QuantumError, pauli_error
 
 from qhq.backends.executor import FloatArray
 from qhq.backends.gradients import Program
-from qhq.backends.local.shots import MeasuredGroup
-from qhq.backends.noisy.programs import NoisyProgram
+from qhq.backends.local.shots import Draws, MeasuredGroup, Probabilities, SampledProgram
+from qhq.backends.noisy.noise import Place
+from qhq.backends.noisy.programs import DensityProgram, NoisyProgram
 from qhq.errors import BackendError
 
 NOISE_FACTORS = (1, 3, 5)
@@ -29,6 +51,12 @@ NOISE_FACTORS = (1, 3, 5)
 
 # A string whose readout tells less than this of it would have its shot noise made a hundred times larger.
 _LEAST_FACTOR = 0.01
+
+_MOST_COST = 1000.0
+"""Largest G of PEC: the shot noise of a value is then a thousand times as large."""
+
+_CLIFFORD = frozenset({"cx", "cy", "cz", "ecr", "h", "id", "s", "sdg", "swap", "sx", "sxdg", "x", "y", "z"})
+"""Gates whose noise can be twirled: a Pauli before one of them is a Pauli behind it."""
 
 
 def twirl_readout(program: NoisyProgram, shots: int | None, generator: np.random.Generator) -> NoisyProgram:
@@ -122,3 +150,118 @@ def line_shares(factors: Sequence[float]) -> FloatArray:
     distance = strengths - strengths.mean()
     shares: FloatArray = 1 / len(strengths) - strengths.mean() * distance / (distance**2).sum()
     return shares
+
+
+class CancelledProgram:
+    """Values of a program whose gate noise is cancelled on average; what each gate does is known exactly.
+
+    Args:
+        program: The program with its noise.
+        threads: Threads that Aer may use; 0 means all cores.
+        shots: Shots a value, each with Paulis of its own; None gives the mean over all that could be drawn.
+        readout: ``sampled`` draws what is read, ``exact`` averages readout errors.
+        generator: Where the shots come from.
+
+    Raises:
+        BackendError: If the noise of a gate cannot be twirled, or would take too many shots to cancel.
+    """
+
+    def __init__(
+        self,
+        program: NoisyProgram,
+        threads: int,
+        *,
+        shots: int | None,
+        readout: str,
+        generator: np.random.Generator,
+    ) -> None:
+        absolute, costs = cancel_noise(program)
+        silent = replace(program, noise=replace(program.noise, channels={}))
+        noisy, ideal = (DensityProgram(each, threads).sources() for each in (absolute, silent))
+        sources = [_signed(*each) for each in zip(noisy, ideal, costs, strict=True)]
+        groups = [_with_sign(group, cost) for group, cost in zip(program.groups, costs, strict=True)]
+        # No readout error flips a sign: it is known, not read.
+        flips = np.concatenate([program.noise.flips, np.zeros((1, 2))])
+        self._is_exact = shots is None
+        self._drawn = SampledProgram(
+            sources, groups, Draws(shots or 1, flips, readout=readout, generator=generator)
+        )
+
+    def __call__(self, values: FloatArray) -> FloatArray:
+        """Expectation values (N, O) at rows (N, P)."""
+        return self._drawn.exact(values) if self._is_exact else self._drawn(values)
+
+
+def cancel_noise(program: NoisyProgram) -> tuple[NoisyProgram, tuple[float, ...]]:
+    """The program with genuine channels that PEC's shots meet, signs aside, and G of each of its circuits.
+
+    Raises:
+        BackendError: If the noise of a gate cannot be twirled, or would take too many shots to cancel.
+    """
+    inverses = {id(error): _cancelled(place, error) for place, error in program.noise.channels.items()}
+    found = {place: inverses[id(error)] for place, error in program.noise.channels.items()}
+    costs = []
+    for circuit in program.circuits:
+        places = (
+            (step.name, tuple(circuit.find_bit(bit).index for bit in step.qubits)) for step in circuit.data
+        )
+        costs.append(float(np.prod([found[place][1] for place in places if place in found])))
+    if max(costs) > _MOST_COST:
+        raise BackendError(
+            f"PEC needs gates whose noise costs a factor of {_MOST_COST:g} of each shot at most",
+            got=f"a factor of {max(costs):.3g} for all gates of the circuit",
+            fix="Use a smaller depth, a quieter device or a smaller noise_scale, or another method",
+        )
+    channels = {place: error for place, (error, _) in found.items()}
+    return replace(program, noise=replace(program.noise, channels=channels)), tuple(costs)
+
+
+def _cancelled(place: Place, error: QuantumError) -> tuple[QuantumError, float]:
+    """Twirled noise of a gate and then |c(P)| / g, as one Pauli channel, and g."""
+    name, qubits = place
+    kept = np.diag(PTM(SuperOp(error)).data.real)
+    if np.abs(kept - 1).max() > 1e-14 and name not in _CLIFFORD:
+        raise BackendError(
+            "PEC needs noise on Clifford gates alone, which turn Paulis into Paulis",
+            got=f"noise on {name}",
+            fix="Choose a device of CX, CZ or ECR, SX and RZ gates, or another method",
+        )
+    if kept.min() < _LEAST_FACTOR:
+        raise BackendError(
+            f"PEC needs gates that keep at least {_LEAST_FACTOR:g} of each Pauli string",
+            got=f"{kept.min():.2g} of one behind {name} on qubits {list(qubits)}",
+            fix="Use other qubits (transpile.layout), a smaller noise_scale, or another method",
+        )
+    signs = reduce(np.kron, [_SIGNS] * len(qubits))
+    shares = signs @ (1 / kept) / len(kept)
+    cost = float(np.abs(shares).sum())
+    # Of Paulis behind Paulis the numbers f are multiplied; and from numbers to probabilities it is the same
+    # sum, as the signs are their own inverse.
+    chances = signs @ (kept * (signs @ np.abs(shares) / cost)) / len(kept)
+    chances = chances.clip(min=0)
+    labels = pauli_basis(len(qubits)).to_labels()
+    return pauli_error(list(zip(labels, chances / chances.sum(), strict=True))), cost
+
+
+_SIGNS = np.array([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]])
+"""(-1)^<P, Q> of one qubit, in the order I, X, Y, Z."""
+
+
+def _signed(noisy: Probabilities, ideal: Probabilities, cost: float) -> Probabilities:
+    """Probabilities (N, 2^(n + 1)) of outcomes with their signs; + comes first, as 0 of the highest bit."""
+
+    def probabilities(values: FloatArray) -> FloatArray:
+        all_shots, signed = noisy(values), ideal(values) / cost
+        return np.concatenate([all_shots + signed, all_shots - signed], axis=1) / 2
+
+    return probabilities
+
+
+def _with_sign(group: MeasuredGroup, cost: float) -> MeasuredGroup:
+    """A group whose strings count with the sign of a shot, as one more qubit, and G; a constant stays."""
+    acts = group.masks.any(axis=1, keepdims=True)
+    return MeasuredGroup(
+        letters=f"{group.letters}Z",
+        masks=np.concatenate([group.masks, acts], axis=1),
+        coefficients=group.coefficients * np.where(acts, cost, 1.0),
+    )

@@ -33,6 +33,7 @@ from qhq.backends.local.aer import SAMPLES_PER_PUB, aer_error, check_width, job_
 from qhq.backends.local.shots import (
     Draws,
     MeasuredGroup,
+    Probabilities,
     SampledProgram,
     by_chunks,
     measured_groups,
@@ -203,6 +204,10 @@ class DensityProgram:
         total: FloatArray = np.sum(parts, axis=0)
         return total
 
+    def sources(self) -> list[Probabilities]:
+        """For each group the probabilities of the outcomes, before readout errors."""
+        return [partial(self.probabilities, circuit) for circuit in self._circuits]
+
     def probabilities(self, circuit: QuantumCircuit, values: FloatArray) -> FloatArray:
         """Probabilities (N, 2**n) of the outcomes; qubit q is bit q."""
         columns = dict(zip(self._parameters, values.T, strict=True))
@@ -229,9 +234,8 @@ class DrawnProgram(DensityProgram):
 
     def __init__(self, program: NoisyProgram, threads: int, *, shots: int, readout: str, seed: int) -> None:
         super().__init__(program, threads)
-        sources = [partial(self.probabilities, circuit) for circuit in self._circuits]
         draws = Draws(shots, self._flips, readout=readout, generator=child_generator(seed, "shots"))
-        self._drawn = SampledProgram(sources, self._groups, draws)
+        self._drawn = SampledProgram(self.sources(), self._groups, draws)
 
     def _run(self, values: FloatArray) -> FloatArray:
         return self._drawn(values)
