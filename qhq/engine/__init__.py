@@ -11,6 +11,7 @@ CUDA tensors. The rest of qhq imports from here and, for what a circuit is made 
 - ``TorchEngine``: expectations as a torch function, on any device.
 - ``DensityEngine``: expectations and gradients of a circuit whose gates have ``Channels``, exactly.
 - ``TrajectoryEngine``: unbiased estimates of the same, on more qubits, from ``KrausChannels``.
+- ``RNNPass``, ``GRUPass``, ``LSTMPass``: recurrent units of many models at once (`qhq.models.stack`).
 - ``check_width``: refuses a circuit that no memory holds, before anything is made for it.
 """
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from qhq.engine.density.trajectories import TrajectoryEngine as TrajectoryEngine
     from qhq.engine.metric import MetricEngine as MetricEngine
     from qhq.engine.runtime.jobs import check_width as check_width
+    from qhq.engine.runtime.recurrent import GRUPass as GRUPass
+    from qhq.engine.runtime.recurrent import LSTMPass as LSTMPass
+    from qhq.engine.runtime.recurrent import RNNPass as RNNPass
     from qhq.engine.runtime.statevector import Residual as Residual
     from qhq.engine.runtime.statevector import StateEngine as StateEngine
     from qhq.engine.runtime.statevector import States as States
@@ -41,6 +45,7 @@ __getattr__ = lazy_names(
         **dict.fromkeys(("MOST_NOISY_QUBITS", "DensityEngine", "DensityResidual"), "density.engine"),
         **dict.fromkeys(("KrausChannels", "TrajectoryEngine"), "density.trajectories"),
         "MetricEngine": "metric",
+        **dict.fromkeys(("GRUPass", "LSTMPass", "RNNPass"), "runtime.recurrent"),
         "check_width": "runtime.jobs",
         "TorchEngine": "torch_engine",
     },

@@ -221,7 +221,7 @@ class Trainer:
         while state.epoch < epochs and not state.stopped:
             started = time.perf_counter()
             record = self._run_epoch(state, watcher)
-            state = self._advance(state, record)
+            state = self.advance(state, record)
             state.seconds += time.perf_counter() - started
             watcher.epoch_done(state)
         # Also after an interruption by ``until``: what is returned holds the last weights, the model the
@@ -238,8 +238,8 @@ class Trainer:
         # Dropout draws from torch's global generator, the only one that it knows; the caller's is given back.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(child_seed(self.seed, f"dropout/{epoch}"))
-            for number, batch in enumerate(self._batches(epoch)):
-                self._set_rates(epoch + (number + 0.5) / batches, losses)
+            for number, batch in enumerate(self.batches(epoch)):
+                self.set_rates(self.optimizer, epoch + (number + 0.5) / batches, losses)
                 loss, batch_norms = self._step(batch)
                 total += loss * len(batch)  # the last batch may be shorter, and counts for less
                 norms = {part: norms[part] + batch_norms[part] for part in norms}
@@ -247,14 +247,15 @@ class Trainer:
         grads = {f"grad_{part}": norm / batches for part, norm in norms.items()}
         return EpochRecord(epoch, total / len(self.train), self.validation_loss(), **grads)
 
-    def _batches(self, epoch: int) -> Iterator[Tensor]:
+    def batches(self, epoch: int) -> Iterator[Tensor]:
+        """Rows of each batch of an epoch, drawn for it."""
         order = child_generator(self.seed, f"batches/{epoch}").permutation(len(self.train))
         return iter(torch.split(torch.from_numpy(order), self.spec.batch_size))
 
-    def _set_rates(self, at: float, losses: Sequence[float]) -> None:
+    def set_rates(self, optimizer: torch.optim.Optimizer, at: float, losses: Sequence[float]) -> None:
         """Set the learning rates of a batch; ``at`` is its place among the epochs."""
         factor = self.spec.schedule.factor(at, self.spec.epochs, losses)
-        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+        for group, rate in zip(optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
 
     def _step(self, batch: Tensor) -> tuple[float, dict[str, float]]:
@@ -262,12 +263,12 @@ class Trainer:
 
         def measure() -> float:
             self.optimizer.zero_grad()
-            loss = self._loss(self._outputs(*arguments), targets)
+            loss = self.loss(self._outputs(*arguments), targets)
             loss.backward()  # type: ignore[no-untyped-call]
             return float(loss.detach())
 
         generator = torch.random.get_rng_state()
-        value = _finite(measure())
+        value = finite(measure())
         # Before clipping, which would hide the explosion that the norms are there to show.
         norms = {part: gradient_norm(parameters) for part, parameters in self.parts.items()}
         if self.spec.clip_norm is not None:
@@ -291,18 +292,20 @@ class Trainer:
         starts = range(0, len(self.validation), _CHUNK)
         forecasts = [self._outputs(*self.validation.arguments(slice(at, at + _CHUNK))) for at in starts]
         # One loss of all, not a mean of chunks: the last chunk is shorter.
-        return _finite(float(self._loss(torch.cat(forecasts), self.validation.targets)))
+        return finite(float(self.loss(torch.cat(forecasts), self.validation.targets)))
 
     def _outputs(self, *arguments: Tensor) -> Tensor:
         """What the objective reads: of a model with several values a target all of them."""
         outputs: Tensor = getattr(self.model, "outputs", self.model)(*arguments)
         return outputs
 
-    def _loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The loss of what the model gave for some samples."""
         start: Tensor | None = getattr(self.model, "start", None)
         return mean_loss(self.objective, outputs, targets, start, self.spec.horizon_weights)
 
-    def _advance(self, state: TrainingState, record: EpochRecord) -> TrainingState:
+    def advance(self, state: TrainingState, record: EpochRecord) -> TrainingState:
+        """The state after an epoch, of the weights and the optimiser as they are now."""
         weights = _copy(self.model.state_dict())
         # Strictly: of equal losses the earlier weights stay, so that a dead model keeps the untrained ones.
         better = record.validation_loss < state.best_loss
@@ -356,7 +359,12 @@ def _copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 
-def _finite(loss: float) -> float:
+def finite(loss: float) -> float:
+    """The same.
+
+    Raises:
+        ConfigError: If it is no finite number.
+    """
     if not math.isfinite(loss):
         raise ConfigError(
             "The loss must stay a finite number",

@@ -54,11 +54,15 @@ _caching: Any = caching
 _OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "no_cfunc_wrapper": True}
 
 
-def inner(function: Function) -> Function:
+CONTRACTED: Any = {"fastmath": {"contract"}}
+"""For `inner` and `entry`: products and sums of plain numbers may become fused multiply-adds."""
+
+
+def inner(function: Function, **more: Any) -> Function:
     """Compile as a part of the entry points that call it."""
     # Unboxing a program costs more than most kernels, so only the entry point can be called from Python; and
     # without a cache of its own, a kernel is compiled again with whatever calls it, never stale.
-    options = {**_OPTIONS, "no_cpython_wrapper": True}
+    options = {**_OPTIONS, "no_cpython_wrapper": True, **more}
     return cast(Function, _njit(**options)(function))
 
 
@@ -68,9 +72,9 @@ def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
     return made
 
 
-def entry(function: Function) -> Function:
+def entry(function: Function, **more: Any) -> Function:
     """Compile for calls from Python, cached in the user's cache folder (the package's may be read-only)."""
-    made = _njit(**_OPTIONS)(function)
+    made = _njit(**_OPTIONS, **more)(function)
     # Numba reads its folder when a cache is made, and the user's other code may have asked for another one.
     before, _config.CACHE_DIR = _config.CACHE_DIR, _CACHE
     try:
