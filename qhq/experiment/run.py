@@ -364,13 +364,18 @@ def fit(experiment: Experiment, watcher: Watcher) -> TrainingState:
     return trainer.run(trainer.initial_state(), Watchers([FreshShots(experiment), watcher]))
 
 
-def open_trainer(experiment: Experiment) -> Trainer:
-    """Give the model its training and validation samples; the run's seed decides the order of the batches."""
+def open_trainer(experiment: Experiment, like: Trainer | None = None) -> Trainer:
+    """Give the model its training and validation samples; the run's seed decides the order of the batches.
+
+    Args:
+        experiment: Whose model.
+        like: The trainer of another one that differs in the seed alone: its samples serve both.
+    """
     config, data = experiment.config, experiment.data
     return Trainer(
         experiment.model,
-        experiment.samples(data.train),
-        experiment.samples(data.validation),
+        experiment.samples(data.train) if like is None else like.train,
+        experiment.samples(data.validation) if like is None else like.validation,
         config.training,
         seed=child_seed(config.seed, "training"),
     )

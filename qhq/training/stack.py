@@ -12,7 +12,7 @@ was cut off bit for bit. So the places of those that have stopped are computed, 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -30,14 +30,17 @@ class StackedModel(Protocol):
     def model(self) -> nn.Module:
         """Has the parameters of each of them, by their names, as (S, ...), and their `parts`."""
 
-    def outputs(self, *arguments: Tensor) -> Tensor:
-        """What the losses of all members are computed of, (S, B, ...), of stacked arguments."""
+    @property
+    def outputs(self) -> Callable[..., Tensor]:
+        """Stacked arguments -> what the losses of all members are computed of, (S, B, ...)."""
 
 
 def cannot_stack(spec: TrainingSpec) -> str:
     """Why models are trained one by one as ``spec`` has it; empty if they need not be."""
     if spec.optimizer.line_search:
         return f"training.optimizer {spec.optimizer.kind} chooses a step for each model"
+    if spec.optimizer.natural:
+        return f"training.optimizer {spec.optimizer.kind} has a metric for each circuit"
     if isinstance(spec.schedule, PlateauSpec):
         return "training.schedule plateau follows the losses of each model"
     return ""

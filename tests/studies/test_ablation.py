@@ -99,7 +99,7 @@ def test_shared_weights_and_the_order_of_the_batches_are_the_same(tiny):
             np.testing.assert_array_equal(
                 experiment.model.get_parameter(name).detach(), first.get_parameter(name).detach()
             )
-    orders = [next(open_trainer(each)._batches(3)) for each in opened.values()]
+    orders = [next(open_trainer(each).batches(3)) for each in opened.values()]
     for order in orders[1:]:
         np.testing.assert_array_equal(order, orders[0])
 
@@ -429,8 +429,9 @@ def test_rows_are_flat_and_hold_every_variant_and_baseline(record, tiny):
 def test_a_row_is_that_of_a_run(record, tiny):
     runs = [train_run(tiny.model_copy(update={"seed": seed}), Watcher()) for seed in (1, 2)]
     maes = [run.read_record().to_dict()["metrics"]["test"]["mae"] for run in runs]
-    np.testing.assert_allclose(record["seed_mae"]["hybrid"], maes, rtol=1e-12)
-    np.testing.assert_allclose(record["rows"][0]["mae"], np.median(maes), rtol=1e-12)
+    # To rounding: the seeds of a variant are trained at once.
+    np.testing.assert_allclose(record["seed_mae"]["hybrid"], maes, rtol=1e-5)
+    np.testing.assert_allclose(record["rows"][0]["mae"], np.median(maes), rtol=1e-5)
 
 
 def test_a_choice_sees_nothing_of_the_test_split(tiny):
@@ -459,7 +460,7 @@ def test_an_ablation_of_a_walk_forward_is_judged_on_every_fold(tiny):
     walk = read_walk(train_walk(config, Watcher())).to_dict()
     assert record["folds"] == 2
     assert record["windows"] == walk["data"]["test"]["windows"]
-    np.testing.assert_allclose(record["seed_mae"]["hybrid"], [walk["metrics"]["test"]["mae"]], rtol=1e-12)
+    np.testing.assert_allclose(record["seed_mae"]["hybrid"], [walk["metrics"]["test"]["mae"]], rtol=1e-5)
     naive = next(row for row in record["rows"] if row["variant"] == "last_value")
     np.testing.assert_allclose(naive["mae"], walk["metrics"]["naive"]["mae"], rtol=1e-12)
     first = prepare(config.data.with_fold(0))

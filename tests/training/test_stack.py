@@ -125,4 +125,5 @@ def test_a_loss_that_is_no_number_is_an_error():
 def test_what_is_trained_alone_says_why():
     assert not cannot_stack(TrainingSpec())
     assert "lbfgs" in cannot_stack(TrainingSpec(optimizer="lbfgs"))
+    assert "metric" in cannot_stack(TrainingSpec(optimizer="qng"))
     assert "plateau" in cannot_stack(TrainingSpec(schedule="plateau"))

@@ -36,14 +36,15 @@ from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig, QuantumSpec
 from qhq.experiment.evaluate import Array, forecast_scaled
 from qhq.experiment.opening import Experiment, open_on_data
-from qhq.experiment.run import fit, pass_parity_gate
+from qhq.experiment.run import pass_parity_gate
+from qhq.experiment.together import fit_together
 from qhq.models.features import FeatureForecaster
 from qhq.models.hybrid import matched_width
 from qhq.models.spec import MOST_HIDDEN, FeaturesSpec, MiddleSpec, is_gated
 from qhq.seeding import child_generator
 from qhq.studies.runner import Values
 from qhq.studies.runner.reproducible import Fingerprints, loaded, one_training
-from qhq.training.loop import EpochRecord, Watcher
+from qhq.training.loop import EpochRecord, TrainingState, Watcher
 
 HYBRID, MLP, TUNED_MLP, FROZEN = "hybrid", "mlp", "mlp_tuned", "frozen"
 _UNENTANGLED, NO_MIDDLE = "unentangled", "no_middle"
@@ -259,16 +260,38 @@ def measure_cell(cell: Cell, data: Prepared) -> Values:
     Raises:
         QHQError: If that cannot be done.
     """
-    started = time.perf_counter()
+    return measure_cells([cell], data)[0]
+
+
+def measure_cells(cells: Sequence[Cell], data: Prepared) -> list[Values]:
+    """Measure seeds of one variant, which are trained at once where they can be; ``seconds`` are shares.
+
+    Args:
+        cells: Of one variant; or a single one, of whatever there is.
+        data: As of `measure_cell`.
+
+    Returns:
+        What `measure_cell` gives of each.
+
+    Raises:
+        QHQError: As there.
+    """
+    started, first = time.perf_counter(), cells[0]
     with one_training():
         folds = [
-            _baseline(cell.name, each) if cell.seed is None else _variant(cell.config, each)
-            for each in folds_to_train(cell.config, data)
+            [_baseline(first.name, each)]
+            if first.seed is None
+            else _seeds([cell.config for cell in cells], each)
+            for each in folds_to_train(first.config, data)
         ]
-        values = _judge(data, folds)
-        if cell.seed is not None:
-            values |= _over_folds([fold.facts for fold in folds])
-    return {**values, "seconds": round(time.perf_counter() - started, 3)}
+        found = []
+        for own in zip(*folds, strict=True):
+            values = _judge(data, own)
+            if first.seed is not None:
+                values |= _over_folds([fold.facts for fold in own])
+            found.append(values)
+    seconds = round((time.perf_counter() - started) / len(cells), 3)
+    return [{**values, "seconds": seconds} for values in found]
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,13 +318,22 @@ def _baseline(name: str, data: Prepared) -> _Forecasts:
     return _forecast(data, lambda windows, _: forecaster(windows))
 
 
-def _variant(config: ExperimentConfig, data: Prepared) -> _Forecasts:
-    experiment = open_on_data(config, data)
-    # As before every training: a gradient that is not the circuit's own would make this cell worthless.
-    pass_parity_gate(experiment)
-    first = circuit_weights(experiment)
-    doctor = Doctor(experiment, experiment.samples(data.train), Watcher())
-    state = fit(experiment, doctor)
+def _seeds(configs: Sequence[ExperimentConfig], data: Prepared) -> list[_Forecasts]:
+    """Train a variant with several seeds, and forecast with each."""
+    experiments = [open_on_data(config, data) for config in configs]
+    for experiment in experiments:
+        # As before every training: a gradient that is not the circuit's own would make this cell worthless.
+        pass_parity_gate(experiment)
+    first = [circuit_weights(experiment) for experiment in experiments]
+    samples = experiments[0].samples(data.train)
+    doctors = [Doctor(experiment, samples, Watcher()) for experiment in experiments]
+    states = fit_together(experiments, doctors)
+    return [_trained(*each) for each in zip(experiments, first, doctors, states, strict=True)]
+
+
+def _trained(experiment: Experiment, first: np.ndarray, doctor: Doctor, state: TrainingState) -> _Forecasts:
+    """Forecasts of a trained model, and what became of it; ``first`` are the weights that it began with."""
+    data = experiment.data
 
     def forecast(windows: Windows, stream: str) -> Array:
         scaled, _ = forecast_scaled(experiment, experiment.open_executor(stream), windows)

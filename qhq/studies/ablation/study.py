@@ -35,6 +35,7 @@ from qhq.evaluation.baselines.har import MONTH
 from qhq.evaluation.losses import is_volatility, loss_names
 from qhq.experiment.config import ExperimentConfig, naming_json
 from qhq.experiment.opening import program_of
+from qhq.experiment.together import why_alone
 from qhq.models.hybrid import mlp_parameters
 from qhq.models.spec import ModelSpec
 from qhq.paths import runs_dir
@@ -51,6 +52,7 @@ from qhq.studies.ablation.cells import (
     build_variants,
     count_folds,
     measure_cell,
+    measure_cells,
     plan_cells,
     quantum_of,
 )
@@ -139,6 +141,16 @@ class Ablation(Study[Cell, AblationRecord]):
     def measure(cell: Cell) -> Outcome:
         """Train or fit, and forecast the test split."""
         return Outcome(measure_cell(cell, cell.seen.require(cell.config)))
+
+    @staticmethod
+    def measure_together(cells: Sequence[Cell]) -> list[Outcome]:
+        """The same of several seeds of a variant."""
+        data = cells[0].seen.require(cells[0].config)
+        return [Outcome(values) for values in measure_cells(cells, data)]
+
+    def group(self, cell: Cell) -> str:
+        """Seeds of a variant whose models can be stacked."""
+        return "" if cell.seed is None or why_alone(cell.config) else cell.name
 
     def summarise(self, done: Mapping[str, Values]) -> AblationRecord:
         """The table, the tests and the verdict; kept as ``study.json``."""

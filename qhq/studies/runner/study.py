@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from qhq.files import MOST_TABLE_BYTES, HeldError, append_line, held_alone, read_regular
 from qhq.runs.run_folder import writable
@@ -176,6 +176,9 @@ def _checksum(key: str, values: Values) -> int:
 
 Record = TypeVar("Record")
 
+MOST_TOGETHER = 5
+"""Cells that are measured together: more would gain little, and a kill cost more."""
+
 MOST_SECONDS = 600.0
 """How long a process waits for a cell that another one measures, while no cell at all is kept."""
 
@@ -212,11 +215,14 @@ class Study(ABC, Generic[AnyCell, Record]):
         store: Where the cells are kept.
         title: What `Progress.started` gets; empty for a piece of a stage, which has been announced.
         counted: Whether each cell counts as done for `Progress`; the first epochs of a training do not.
+        measure_together: Measures cells that `group` says belong together, as `measure` does each, for less
+            than their number costs; None where there is no such way.
     """
 
     store: Store[AnyCell]
     title: str = ""
     counted: bool = True
+    measure_together: ClassVar[Callable[..., list[Outcome]] | None] = None
 
     @abstractmethod
     def plan(self) -> Sequence[AnyCell]:
@@ -234,6 +240,10 @@ class Study(ABC, Generic[AnyCell, Record]):
     @abstractmethod
     def summarise(self, done: Mapping[str, Values]) -> Record:
         """What the cells' values mean, all of them by key."""
+
+    def group(self, cell: AnyCell) -> str:  # noqa: ARG002
+        """What cells that are measured together have in common; empty for one that is measured alone."""
+        return ""
 
     def say(self, key: str) -> str:
         """What a person is shown of a cell while it is measured: its key, unless overridden."""
@@ -276,7 +286,7 @@ class Runner:
         # As long as any is missing, not once: of a shared store others may hold some, and may die over them.
         while missing := {key: cell for key, cell in cells.items() if key not in done}:
             before = len(done)
-            self._measure(study, missing, done)
+            self._measure(study, cells, missing, done)
             if len(done) < len(cells):  # the others are those that another process measures
                 done = self._found(study, cells, done)
             # Nothing was free and nothing came: all that is missing is in the hands of other processes.
@@ -297,9 +307,16 @@ class Runner:
         return done
 
     def _measure(
-        self, study: Study[AnyCell, Record], missing: Mapping[str, AnyCell], done: dict[str, Values]
+        self,
+        study: Study[AnyCell, Record],
+        cells: Mapping[str, AnyCell],
+        missing: Mapping[str, AnyCell],
+        done: dict[str, Values],
     ) -> None:
         """Measure what no other process has in hand, and add it to what is done."""
+        if study.measure_together is not None and not study.store.shared:
+            self._measure_groups(study, cells, missing, done)
+            return
         claims = dict[str, ExitStack]()
         try:
             for cell, outcome in self.workers.run(study.measure, self._free(study, missing, claims)):
@@ -310,6 +327,33 @@ class Runner:
         finally:
             for claim in claims.values():
                 claim.close()
+
+    def _measure_groups(
+        self,
+        study: Study[AnyCell, Record],
+        cells: Mapping[str, AnyCell],
+        missing: Mapping[str, AnyCell],
+        done: dict[str, Values],
+    ) -> None:
+        """The same, group by group, of a store that nobody else measures into.
+
+        A group is measured as the plan has it, whatever is there of it already: how a value is rounded may
+        depend on those beside it, and must not on when a study was cut off, nor on who works.
+        """
+
+        def pieces() -> Iterator[list[AnyCell]]:
+            for group in _groups(study, cells.values()):
+                if any(cell.key in missing for cell in group):
+                    others = f" and {len(group) - 1} more at once" if len(group) > 1 else ""
+                    self.progress.measuring(study.say(group[0].key) + others)
+                    yield [study.store.hand_out(cell) if cell.key in missing else cell for cell in group]
+
+        assert study.measure_together is not None
+        for group, outcomes in self.workers.run(study.measure_together, pieces()):
+            for cell, outcome in zip(group, outcomes, strict=True):
+                if cell.key in missing:
+                    done[cell.key] = study.store.keep(cell, outcome)
+                    self._tell(study, cell.key, done, fresh=True)
 
     def _tell(
         self, study: Study[AnyCell, Record], key: str, done: Mapping[str, Values], *, fresh: bool
@@ -353,3 +397,17 @@ class Runner:
             if len(found) == len(done):
                 raise
             return found
+
+
+def _groups(study: Study[AnyCell, Record], cells: Iterable[AnyCell]) -> list[list[AnyCell]]:
+    """Cells in groups of a few, in the order of their first ones."""
+    groups: list[list[AnyCell]] = []
+    last = dict[str, list[AnyCell]]()
+    for cell in cells:
+        name = study.group(cell)
+        if name and len(last.get(name, ())) % MOST_TOGETHER:
+            last[name].append(cell)
+        else:
+            groups.append([cell])
+            last[name] = groups[-1]
+    return groups

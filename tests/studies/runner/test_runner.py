@@ -186,3 +186,40 @@ def test_a_cell_that_fails_is_free_for_the_next(store):
     with pytest.raises(ZeroDivisionError):
         Runner().run(watched(store, 1, fail))
     assert Runner().run(Squares(store, 1)) == {"0": 0}
+
+
+class Lots(Squares):
+    """The same, of which even numbers are measured together; each says with how many."""
+
+    @staticmethod
+    def measure_together(cells) -> list[Outcome]:
+        return [Outcome({"square": cell.number**2, "of": len(cells)}) for cell in cells]
+
+    def group(self, cell: Square) -> str:
+        return "" if cell.number % 2 else "even"
+
+    def summarise(self, done) -> dict[str, int]:
+        return {key: values["of"] for key, values in done.items()}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_cells_of_a_group_are_measured_together_a_few_at_a_time(tmp_path, workers):
+    with LocalWorkers(workers, print) as open_workers:
+        found = Runner(open_workers).run(Lots(Store(tmp_path / "one.jsonl"), 15))
+    assert {key: of for key, of in found.items() if of > 1} == {
+        **dict.fromkeys(("0", "2", "4", "6", "8"), 5),
+        **dict.fromkeys(("10", "12", "14"), 3),
+    }
+
+
+def test_a_group_that_was_cut_off_is_measured_as_it_was_and_kept_once(tmp_path):
+    whole = Store(tmp_path / "whole.jsonl")
+    Runner().run(Lots(whole, 12))
+    cut = Store(tmp_path / "cut.jsonl")
+    kept = [line for line in whole.path.read_text().splitlines() if line]
+    cut.path.write_text("".join(f"{line}\n" for line in kept[:2]))
+    log = Log()
+    assert Runner(progress=log).run(Lots(cut, 12)) == Runner().run(Lots(whole, 12))
+    assert (len(log.found), len(log.fresh)) == (2, 10)
+    again = [line for line in cut.path.read_text().splitlines() if line]
+    assert sorted(again) == sorted(kept), "what was there is not written again"
