@@ -1,0 +1,105 @@
+"""Each command of the README and of docs/ is one that qhq has; those that cost little run, on a small run.
+
+What is parsed only is run by ``QHQ_COMMANDS=all`` (`make commands`), where it can be run without a network.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import shlex
+import shutil
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from qhq.cli.app import app
+from qhq.experiment.config import load_config
+from tests.conftest import TINY
+from tests.loopback.fixtures import loopback, no_backoff
+from tests.test_readme import ROOT
+
+__all__ = ["loopback", "no_backoff"]
+
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "experiments").glob("**/README.md")),
+]
+OURS = ROOT / "docs" / "asked.md"
+
+
+def commands(page: Path) -> list[str]:
+    """The lines of a page's console blocks that call qhq, as a shell would join them."""
+    blocks = re.findall(r"^```console\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [line.strip() for line in lines if line.strip().startswith("qhq ")]
+
+
+def words_of(line: str) -> list[str]:
+    return shlex.split(line, comments=True)[1:]
+
+
+ALL = [(page.relative_to(ROOT).as_posix(), line) for page in PAGES for line in commands(page)]
+DEAR = ("ablate", "sweep")
+"""Commands that train many models: their own tests run them, smaller than a page would show them."""
+
+
+def parse(words: list[str]) -> tuple[str, dict]:
+    """The command that a line calls, and what its function would be given."""
+    command, path, rest = typer.main.get_command(app), [], list(words)
+    while rest and rest[0] in getattr(command, "commands", {}):
+        path.append(rest.pop(0))
+        command = command.commands[path[-1]]
+    if getattr(command, "commands", None):
+        assert not rest, f"{' '.join(path)} has no command {rest[0]}"
+        return " ".join(path), {}
+    return " ".join(path), command.make_context(path[-1], rest).params
+
+
+@pytest.mark.parametrize(("page", "line"), ALL, ids=lambda value: value.partition("#")[0].strip())
+def test_a_command_is_one_that_qhq_has(page, line, tmp_path, monkeypatch):
+    name, given = parse(words_of(line))
+    assert name, f"{page} calls a command that qhq has not: {line}"
+    config, sets = given.get("config"), given.get("overrides") or ()
+    if name == "train" and "$" not in line and all("data.path=" not in each for each in sets):
+        load_config(str(ROOT / config) if config and (ROOT / config).exists() else None, sets)
+
+
+@pytest.fixture(scope="module")
+def world(a_runs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as a user has it, whose quickstart is small, with a run and a file of prices."""
+    folder = tmp_path_factory.mktemp("world")
+    (folder / "experiments" / "quickstart").mkdir(parents=True)
+    (folder / "experiments" / "quickstart" / "config.yaml").write_text(TINY)
+    shutil.copytree(a_runs_folder, folder / "runs")
+    with gzip.open(ROOT / "qhq" / "data" / "bundled" / "stocks_daily_2000_2013.csv.gz", "rt") as rows:
+        (folder / "prices.csv").write_text("".join(islice(rows, 600)))
+    return folder
+
+
+def is_dear(line: str) -> bool:
+    return words_of(line)[0] in DEAR
+
+
+CHEAP = [line for line in commands(OURS) if not is_dear(line)]
+
+
+@pytest.mark.parametrize("line", CHEAP if os.environ.get("QHQ_COMMANDS") != "all" else commands(OURS))
+def test_a_command_of_what_was_asked_elsewhere_runs(
+    line, world, tmp_path, monkeypatch, loopback, no_backoff
+):
+    folder = tmp_path / "world"
+    shutil.copytree(world, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("QHQ_RUNS_DIR", str(folder / "runs"))
+    words = ["latest" if word == "RUN" else word for word in words_of(line)]
+    answer = CliRunner().invoke(app, words)
+    assert answer.exit_code in ((0, 1) if words[0] == "doctor" else (0,)), answer.output
+    assert answer.stdout.strip()
+    named = [words[at + 1] for at, word in enumerate(words) if word in ("-o", "--output", "--csv")]
+    assert all((folder / name).stat().st_size > 0 for name in named)
