@@ -3,6 +3,7 @@
 # make fuzz    a thousand random circuits of Qiskit's library on every executor, 2,000 damaged files (long)
 # make check   ruff, mypy --strict, import-linter, deptry; builds the documentation
 # make docs    the documentation as pages: site/index.html, readable without a network
+# make commands   every command of the documentation, on a small model (minutes)
 # make bench   the benchmarks, beside other libraries (installs them)
 # make ui      MLflow's page of the runs, on this machine alone (installs it, apart)
 
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: train test fuzz check docs bench ui clean
+.PHONY: train test fuzz check docs commands bench ui clean
 
 train: $(VENV)/.installed
 	$(BIN)/qhq train --backend aer
@@ -34,6 +35,9 @@ check: $(VENV)/.installed-dev
 # The variable silences a notice about other versions of MkDocs than the one that is pinned.
 docs: $(VENV)/.installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
+commands: $(VENV)/.installed-dev
+	QHQ_COMMANDS=all $(BIN)/python -m pytest tests/test_commands.py
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks
