@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from qhq.api.report import write_report as write_report
     from qhq.api.run import Run as Run
     from qhq.api.run import compare as compare
+    from qhq.api.run import forecast_training as forecast_training
     from qhq.api.run import open_run as open_run
     from qhq.api.run import train as train
     from qhq.api.study import ablate as ablate
@@ -41,6 +42,7 @@ _HOMES = {
     "ablate": "api.study",
     "compare": "api.run",
     "diagnose": "api.parts",
+    "forecast_training": "api.run",
     "load_ansatz": "api.parts",
     "load_backends": "backends.registry",
     "load_panel": "api.parts",

@@ -14,6 +14,7 @@ from qhq.runs.record import EvaluationRecord, Json
 if TYPE_CHECKING:
     import pandas as pd
 
+    from qhq.backends.executor import CostForecast
     from qhq.studies.portability import EvalPlan
     from qhq.studies.runner import Progress as Steps
 
@@ -159,6 +160,19 @@ def forecast_costs(plan: EvalPlan) -> Evaluation:
         "refused": [asdict(each) for each in plan.refused],
     }
     return Evaluation(EvaluationRecord.model_validate({**record, "costs": _costs(plan), **left_out}))
+
+
+def training_costs(backend: str, costs: Sequence[CostForecast], run: str = "") -> Evaluation:
+    """What a device would cost as a head is fitted on what it gives; nothing is sent.
+
+    Args:
+        backend: Name of the entry.
+        costs: In one row; none without a device.
+        run: The run that goes on, or whose head is refitted; empty of a new one.
+    """
+    samples = sum(cost.samples for cost in costs)
+    record = {"run": run, "dry_run": True, "backends": [backend], "samples": samples}
+    return Evaluation(EvaluationRecord.model_validate({**record, "costs": [asdict(cost) for cost in costs]}))
 
 
 def measure_portability(plan: EvalPlan, steps: Steps, note: Callable[[str], None]) -> Evaluation:

@@ -8,7 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qhq.api.evaluation import Evaluation, backend_names, forecast_costs, measure_portability, metrics_frame
+from qhq.api.evaluation import (
+    Evaluation,
+    backend_names,
+    forecast_costs,
+    measure_portability,
+    metrics_frame,
+    training_costs,
+)
 from qhq.api.given import Changes, Config, check_count, read_changes, read_config, read_day, reference_of
 from qhq.api.study import Study, study_noise
 from qhq.data.caveat import Caveat
@@ -23,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from qhq.ansatz.program import Ansatz
+    from qhq.backends.executor import CostForecast
     from qhq.experiment.config import ExperimentConfig
     from qhq.experiment.opening import Experiment
     from qhq.models.features import Forecaster
@@ -410,6 +418,7 @@ def train(
     accept: Sequence[str] = (),
     workers: int | None = None,
     cluster: str | None = None,
+    yes: bool | Callable[[Evaluation], bool] = False,
     progress: Progress = None,
     on_result: Callable[[Run], object] | None = None,
 ) -> Run:
@@ -420,8 +429,9 @@ def train(
 
     Args:
         config: What to train; the quickstart if left out.
-        backend: Entry of ``backends.yaml``; the config's if left out. A device is trained on where its entry
-            says so, which is the consent.
+        backend: Entry of ``backends.yaml``; the config's if left out. On a device of an account a model of
+            frozen features (``model.kind`` features) is trained once its cost is agreed to, and a model that
+            needs gradients only where the entry says ``training: true``, which is the consent.
         set: Config keys laid over it, such as ``{"training.epochs": 5}``. ``quantum.ansatz`` also takes a
             ``QuantumCircuit``, which the run then carries, as every run carries its circuit.
         resume: A run that was cut off, to be continued as it was configured.
@@ -429,36 +439,31 @@ def train(
         accept: Names of doubts that you looked at, such as ``future_column:ret``; recorded with your name.
         workers: Processes that train the folds of a walk-forward; the cores if left out, 8 at most.
         cluster: Address of a Dask scheduler that trains them, instead.
+        yes: Agreement to what a device costs: True, or what is shown the costs and answers; an answer of
+            False ends it before anything is sent.
         progress: True for bars on the terminal, or a callable that gets ``(done, total, what)``.
         on_result: Called with the run before its figures are drawn and it is mirrored into MLflow.
 
     Raises:
-        QHQError: If the config, the data or the backend is not good; no folder is made then.
+        QHQError: If the config, the data or the backend is not good, or a device is not agreed to; no folder
+            is made then.
 
     >>> import qhq
     >>> run = qhq.train(set={"training.epochs": 1, "data.symbols": ["AAPL"], "data.start": "2012-01-01"})
     >>> run.forecasts.columns[:5].to_list()
     ['symbol', 'date', 'horizon', 'actual', 'forecast']
     """
-    from qhq.data.plausibility.doubt import check_names
-
-    if resume is not None and (config is not None or backend or set):
-        raise ConfigError(
-            "--resume continues a run as it was configured",
-            got="--resume together with CONFIG, --backend or --set",
-            fix="Give --resume RUN alone, or with --accept",
-        )
-    accepted = check_names([accept] if isinstance(accept, str) else accept)
-    study = (
-        None if resume is not None else read_config(config, set, ["data.offline=true"] if offline else None)
-    )
-    if study is not None and backend is not None:
-        study = study.model_copy(update={"backend": backend_names([backend])[0]})
-    walk = None if resume is None else find_walk(str(reference_of(resume)))
+    study, walk, accepted = _read_training(config, backend, set, resume, offline, accept)
     if walk is not None or (study is not None and study.data.split.walks):
         folder = _walked(study, walk, accepted, workers, cluster, progress)
     else:
-        folder = _trained(study, resume, accepted, workers, cluster, progress)
+        if workers is not None or cluster is not None:
+            raise ConfigError(
+                "--workers and --cluster train the folds of a walk-forward side by side",
+                got="one of them for a single model",
+                fix="Leave it out, or take data.split.scheme walk_forward",
+            )
+        folder = _trained(study, resume, accepted, yes, progress)
     run, note = Run(folder), noting(progress)
     if on_result is not None:
         on_result(run)
@@ -467,37 +472,119 @@ def train(
 
         draw_walk_figure(folder, note)
     else:
-        from qhq.report.figures import draw_run_figures
-        from qhq.runs.mirror import mirror_run
-
-        draw_run_figures(folder, note)
-        if collapse := run.read().collapse:
-            note(f"Warning: {collapse.message}")
-        mirror_run(folder, note)
+        _show(run, note)
     return run
+
+
+def forecast_training(
+    config: Config = None,
+    *,
+    backend: str | None = None,
+    set: Changes | None = None,
+    resume: str | os.PathLike[str] | None = None,
+    offline: bool = False,
+) -> Evaluation:
+    """What a device would cost if a model of frozen features were trained on it; nothing is sent or written.
+
+    Arguments are those of `train`.
+
+    Returns:
+        Only ``costs`` is filled; without a row where there is no device.
+
+    Raises:
+        QHQError: As `train`.
+
+    >>> import qhq
+    >>> short = {"model": {"kind": "features"}, "data.symbols": ["AAPL"], "data.start": "2012-01-01"}
+    >>> len(qhq.forecast_training(set=short).costs)
+    0
+    """
+    from qhq.experiment.run import plan_resume, plan_training
+    from qhq.training.loop import Watcher
+
+    study, walk, _ = _read_training(config, backend, set, resume, offline, ())
+    if walk is not None or (study is not None and study.data.split.walks):
+        raise ConfigError(
+            "--dry-run says what one model costs on a device",
+            got="a walk-forward, which has a model a fold",
+            fix="Take one fold with data.split.fold, or leave --dry-run out",
+        )
+    if study is not None:
+        training, name = plan_training(study, Watcher()), ""
+    else:
+        folder = find_run(str(reference_of(resume)))
+        found, name = plan_resume(folder, Watcher()), folder.name
+        if found is None:
+            return training_costs(folder.read_record().backend, [], name)
+        training = found
+    try:
+        return training_costs(training.experiment.backend.name, training.costs, name)
+    finally:
+        training.close()
+
+
+def _read_training(
+    config: Config,
+    backend: str | None,
+    changes: Changes | None,
+    resume: Any,
+    offline: bool,
+    accept: Sequence[str],
+) -> tuple[ExperimentConfig | None, RunFolder | None, tuple[str, ...]]:
+    """What is to be trained: a config, or a walk-forward that goes on, or neither; and names of doubts."""
+    from qhq.data.plausibility.doubt import check_names
+
+    if resume is not None and (config is not None or backend or changes):
+        raise ConfigError(
+            "--resume continues a run as it was configured",
+            got="--resume together with CONFIG, --backend or --set",
+            fix="Give --resume RUN alone, or with --accept",
+        )
+    accepted = check_names([accept] if isinstance(accept, str) else accept)
+    if resume is not None:
+        return None, find_walk(str(reference_of(resume))), accepted
+    study = read_config(config, changes, ["data.offline=true"] if offline else None)
+    if backend is not None:
+        study = study.model_copy(update={"backend": backend_names([backend])[0]})
+    return study, None, accepted
+
+
+def _show(run: Run, note: Callable[[str], None]) -> None:
+    """Draw a run's figures, and mirror it."""
+    from qhq.report.figures import draw_run_figures
+    from qhq.runs.mirror import mirror_run
+
+    folder = RunFolder(run.folder)
+    draw_run_figures(folder, note)
+    if collapse := run.read().collapse:
+        note(f"Warning: {collapse.message}")
+    mirror_run(folder, note)
+
+
+def _agreement(yes: bool | Callable[[Evaluation], bool], run: str = "") -> Callable[[CostForecast], bool]:
+    """Ask whoever is to agree, with the cost as a dry run shows it."""
+
+    def agree(cost: CostForecast) -> bool:
+        return yes(training_costs(cost.backend, [cost], run)) if callable(yes) else yes
+
+    return agree
 
 
 def _trained(
     study: ExperimentConfig | None,
     resume: Any,
     accepted: tuple[str, ...],
-    workers: int | None,
-    cluster: str | None,
+    yes: bool | Callable[[Evaluation], bool],
     progress: Progress,
 ) -> RunFolder:
     """Train one model, or go on with it."""
     from qhq.experiment.run import resume_run, train_run
 
-    if workers is not None or cluster is not None:
-        raise ConfigError(
-            "--workers and --cluster train the folds of a walk-forward side by side",
-            got="one of them for a single model",
-            fix="Leave it out, or take data.split.scheme walk_forward",
-        )
     with open_training(progress, 0 if study is None else study.training.epochs) as watcher:
         if study is not None:
-            return train_run(study, watcher, accepted)
-        return resume_run(find_run(str(reference_of(resume))), watcher, accept=accepted)
+            return train_run(study, watcher, accepted, _agreement(yes))
+        folder = find_run(str(reference_of(resume)))
+        return resume_run(folder, watcher, accept=accepted, agree=_agreement(yes, folder.name))
 
 
 def _walked(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from qhq.cli.command import Debug, Json, Run, command, metrics_table, plain_table, say_subset
-from qhq.cli.jobs import hardware
+from qhq.cli.jobs import ask_to_send, cost_table, hardware
 from qhq.cli.train import LABELS
 from qhq.limits import MOST_COUNT, MOST_SEED, MOST_SHOTS
 from qhq.progress import doing
@@ -100,18 +99,12 @@ def evaluate(
             output.note(f"Run {opened.name}, the latest finished one.")
 
         def ask(forecast: Evaluation) -> bool:
-            """Show what it would cost; only a person at a terminal can be asked."""
-            if output.as_json or not sys.stdin.isatty():
-                return False
-            output.tell(_costs(forecast.read()))
-            if not typer.confirm("Send these jobs?", err=True):
-                raise typer.Exit(130)
-            return True
+            return ask_to_send(output, forecast.read().costs)
 
         def show(evaluation: Evaluation) -> None:
             record = evaluation.read()
             if dry_run:
-                output.result(evaluation.record, _costs(record), *_left_out(record))
+                output.result(evaluation.record, cost_table(record.costs), *_left_out(record))
                 return
             first = f"Run {record.run}", *say_untrained(opened.read()), *_other_data(record)
             tables = [_metrics(record), _portability(record), *_mitigation(record)]
@@ -127,18 +120,6 @@ def evaluate(
 
 
 _DATA = {False: "Other data than the run's", True: "The run's own data, other dates"}
-
-
-def _costs(record: EvaluationRecord) -> Table | str:
-    rows = record.costs
-    if not rows:
-        return "No hardware among the backends: nothing to pay."
-    columns = list(rows[0])
-    return plain_table(
-        [column.replace("_", " ") for column in columns],
-        [[row[column] for column in columns] for row in rows],
-        title="What it would cost on hardware",
-    )
 
 
 def _left_out(record: EvaluationRecord) -> list[str]:

@@ -21,6 +21,8 @@ from qhq.errors import ConfigError, visible
 from qhq.progress import doing
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from qhq.backends.ibm.jobs import JobRow
 
 app = typer.Typer(help="Hardware jobs in the journal.", invoke_without_command=True)
@@ -65,7 +67,7 @@ def resume(
                 got=f"{len(unsent)} of them: {', '.join(each.tag for each in unsent[:4])}",
                 fix="Results of the others were fetched; add --yes, or give these up: 'qhq jobs discard ID'",
             )
-        done = "Done: 'qhq eval' with the same request now takes these results from the journal."
+        done = "Done: the same 'qhq eval' or 'qhq train' now takes these results from the journal."
         output.result({"rows": rows}, _table(rows) if rows else "Nothing to resume.", done if rows else "")
 
 
@@ -110,6 +112,28 @@ def _table(rows: list[dict[str, Any]]) -> Any:
     return plain_table(COLUMNS, [[row.get(column) for column in COLUMNS] for row in rows])
 
 
+def cost_table(rows: list[dict[str, Any]]) -> Table | str:
+    """What hardware would cost, a row a question to it."""
+    if not rows:
+        return "No hardware: nothing to pay."
+    columns = list(rows[0])
+    return plain_table(
+        [column.replace("_", " ") for column in columns],
+        [[row[column] for column in columns] for row in rows],
+        title="What it would cost on hardware",
+    )
+
+
+def ask_to_send(output: Output, rows: list[dict[str, Any]]) -> bool:
+    """Show what it would cost, and ask; only a person at a terminal can be asked."""
+    if output.as_json or not sys.stdin.isatty():
+        return False
+    output.tell(cost_table(rows))
+    if not typer.confirm("Send these jobs?", err=True):
+        raise typer.Exit(130)
+    return True
+
+
 SAME_AGAIN_SECONDS = 15.0
 """The same thing that is waited for is said again after so long."""
 
@@ -137,6 +161,10 @@ class Terminal:
         self._heard = _Heard()
         # Several devices may have something to ask at once.
         self._asking = threading.Lock()
+
+    def ask_from_now_on(self) -> None:
+        """Take nothing for agreed to that a person has not been asked about."""
+        self._yes = False
 
     def tell(self, text: str) -> None:
         """Print a line."""

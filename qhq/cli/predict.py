@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qhq.cli.command import Debug, Json, Run, command, figure, metrics_table, plain_table
-from qhq.cli.jobs import hardware
+from qhq.cli.jobs import ask_to_send, cost_table, hardware
 from qhq.limits import MOST_SEED, MOST_SHOTS
 from qhq.progress import doing
 
@@ -93,13 +92,7 @@ def predict(
             output.note(f"Run {opened.name}, the latest finished one.")
 
         def ask(spent: dict[str, Any]) -> bool:
-            """Show what it would cost; only a person at a terminal can be asked."""
-            if output.as_json or not sys.stdin.isatty():
-                return False
-            output.tell(_costs(spent))
-            if not typer.confirm("Send these jobs?", err=True):
-                raise typer.Exit(130)
-            return True
+            return ask_to_send(output, spent["costs"])
 
         with hardware(output, yes=yes, run=opened.name):
             from qhq.api.prediction import LEVELS, predict_run
@@ -113,7 +106,7 @@ def predict(
             )  # fmt: skip
         record = made.record
         if dry_run:
-            output.result(record, _costs(record))
+            output.result(record, cost_table(record["costs"]))
             return
         if csv is not None:
             _write(csv, made.to_csv())
@@ -144,18 +137,6 @@ def _not_written(path: Path, why: str) -> Exception:
 
     return ConfigError(
         "--csv must name a file that can be written", got=f"{path}: {why}", fix="Name another file"
-    )
-
-
-def _costs(record: dict[str, Any]) -> Table | str:
-    rows = record["costs"]
-    if not rows:
-        return "No hardware: nothing to pay."
-    columns = list(rows[0])
-    return plain_table(
-        [column.replace("_", " ") for column in columns],
-        [[row[column] for column in columns] for row in rows],
-        title="What it would cost on hardware",
     )
 
 

@@ -22,7 +22,7 @@ from qhq.cli.command import (
     metrics_table,
     plain_table,
 )
-from qhq.cli.jobs import hardware
+from qhq.cli.jobs import ask_to_send, cost_table, hardware
 from qhq.limits import MOST_THREADS
 from qhq.progress import doing
 from qhq.runs.comparison import run_skill
@@ -30,6 +30,7 @@ from qhq.runs.comparison import run_skill
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from qhq.api.evaluation import Evaluation
     from qhq.runs.record import Errors, OptionErrors, OptionMetrics, RunRecord, WalkRecord
 
 
@@ -58,6 +59,11 @@ def train(
         ),
     ] = None,
     cluster: Cluster = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what it would cost on a device; send and write nothing."),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Send to a device without asking.")] = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -66,10 +72,13 @@ def train(
     A config that walks forward (data.split.scheme walk_forward, no fold named) trains a run for each fold,
     and tests the forecasts of all folds together.
 
+    On a device of your account a config with model.kind features is trained, which needs no gradients, once
+    its cost is agreed to.
+
     Example: qhq train --backend aer --set training.epochs=5
     """
     with command(as_json=json, debug=debug) as output:
-        from qhq.api.run import Run
+        from qhq.api.run import Run, forecast_training
         from qhq.api.run import train as train_run
 
         # PyTorch and Qiskit take seconds to load, in which a person should not wonder.
@@ -79,10 +88,23 @@ def train(
             record = run.read()
             output.result(run.record, *_people(record, str(run.folder)))
 
-        # A device is trained on where its entry says so, which is the consent.
-        with hardware(output, yes=True):
+        # Gradients are asked of a device where its entry says so, which is the consent; all else is asked.
+        with hardware(output, yes=True) as terminal:
+            if dry_run:
+                costs = forecast_training(
+                    config, backend=backend, set=overrides, resume=resume, offline=offline
+                )
+                output.result(costs.record, cost_table(costs.read().costs))
+                return
+
+            def ask(forecast: Evaluation) -> bool:
+                if yes:
+                    return True
+                terminal.ask_from_now_on()
+                return ask_to_send(output, forecast.read().costs)
+
             train_run(config, backend=backend, set=overrides, resume=resume, offline=offline,
-                      accept=accept or (), workers=workers, cluster=cluster, progress=True,
+                      accept=accept or (), workers=workers, cluster=cluster, yes=ask, progress=True,
                       on_result=show)  # fmt: skip
 
 

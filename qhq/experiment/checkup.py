@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from qhq.ansatz.program import Ansatz
+from qhq.backends.executor import Executor
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.data.caveat import Caveat
 from qhq.data.plausibility import LeakDoubt
@@ -27,6 +28,7 @@ from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.features import fit_features
 from qhq.experiment.opening import Experiment, check_own_prices, open_design, open_run_design, program_of
 from qhq.experiment.plausibility import doubt_data, read_doubts
+from qhq.experiment.questions import SPLITS, Questions, Split
 from qhq.models.features import FeatureForecaster
 from qhq.models.spec import FeaturesSpec
 from qhq.runs.record import OTHER_RUN, Json, RunRecord
@@ -162,8 +164,9 @@ def examine_run(folder: RunFolder) -> Diagnosis:
 def _with_head(experiment: Experiment) -> Experiment:
     """Fit the head of a model of features on the exact engine: without one the forecast is a constant."""
     if isinstance(experiment.model, FeatureForecaster) and _is_small(experiment.ansatz):
-        ansatz = experiment.ansatz
-        fit_features(experiment, None if ansatz is None else StatevectorExecutor(ansatz))
+        exact = None if experiment.ansatz is None else StatevectorExecutor(experiment.ansatz)
+        executors: dict[Split, Executor] = {} if exact is None else dict.fromkeys(SPLITS, exact)
+        fit_features(experiment, Questions(experiment, experiment.model.spec.samples, executors))
     return experiment
 
 

@@ -12,11 +12,10 @@ from importlib.metadata import EntryPoint
 import numpy as np
 import torch
 
-from qhq.backends.executor import Executor
-from qhq.data.windows import Windows, spread_subset
 from qhq.errors import ConfigError
-from qhq.experiment.evaluate import Array, circuit_arguments, encode
+from qhq.experiment.evaluate import Array
 from qhq.experiment.opening import Experiment
+from qhq.experiment.questions import Answer, Questions
 from qhq.models.features import FeatureForecaster
 from qhq.models.heads import FittedHead, Loss, fit_head
 from qhq.models.spec import BoostingSpec
@@ -39,21 +38,12 @@ class FeatureFit:
     record: Json
 
 
-def chosen(experiment: Experiment, windows: Windows) -> Windows:
-    """Windows of a split that the circuit is run for: all, or the seeded subset that the model names."""
-    model = experiment.model
-    samples = model.spec.samples if isinstance(model, FeatureForecaster) else None
-    if samples is None or samples >= len(windows):
-        return windows
-    return spread_subset(windows, samples, experiment.config.seed)
-
-
-def fit_features(experiment: Experiment, executor: Executor | None) -> FeatureFit:
+def fit_features(experiment: Experiment, questions: Questions) -> FeatureFit:
     """Run the circuit for the training and the validation windows, and fit the model's head on the values.
 
     Args:
         experiment: Its model is a `FeatureForecaster`; the head of it is changed.
-        executor: Runs the circuit; None where there is none.
+        questions: Asks the backend.
 
     Raises:
         ConfigError: If a loss is not a finite number: the features or targets are not.
@@ -63,8 +53,8 @@ def fit_features(experiment: Experiment, executor: Executor | None) -> FeatureFi
     model, config = experiment.model, experiment.config
     assert isinstance(model, FeatureForecaster)
     loss = _loss(config.training.loss)
-    train = _features(experiment, executor, experiment.data.train)
-    validation = _features(experiment, executor, experiment.data.validation)
+    train = _features(experiment, questions.answer("train"))
+    validation = _features(experiment, questions.answer("validation"))
     untrained = loss(np.zeros_like(validation[1]), validation[1])
     first = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     seed = child_seed(config.seed, "head")
@@ -95,26 +85,22 @@ def fit_features(experiment: Experiment, executor: Executor | None) -> FeatureFi
     return FeatureFit(state, _record(experiment, fitted, train, validation, kept=kept))
 
 
-def _features(experiment: Experiment, executor: Executor | None, windows: Windows) -> tuple[Array, Array]:
+def _features(experiment: Experiment, answer: Answer) -> tuple[Array, Array]:
     """What the head sees of windows (N, D), and their scaled targets (N, H K).
 
     Windows without a scaled target are left out, as `Experiment.samples` does.
     """
-    windows = chosen(experiment, windows)
-    targets = experiment.data.scaler.targets(windows)
+    targets = experiment.data.scaler.targets(answer.windows)
     good = np.asarray(np.isfinite(targets).all(axis=(1, 2)))
-    windows, targets = windows.select(good), targets[good]
-    values, seen = encode(experiment, windows), experiment.model
-    assert isinstance(seen, FeatureForecaster)
+    values, model = answer.latent, experiment.model
+    assert isinstance(model, FeatureForecaster)
     with torch.no_grad():
-        if seen.quantum is None:
-            middle = seen.middle(values)
+        if answer.values is None:
+            middle = model.middle(values)
         else:
-            assert executor is not None
-            found = executor.expectations(*circuit_arguments(experiment, values))
-            middle = torch.as_tensor(found, dtype=values.dtype)
-        features = seen.head_inputs(values, middle).double().numpy()
-    return features, targets.reshape(len(targets), -1).astype(np.float64)
+            middle = torch.as_tensor(answer.values, dtype=values.dtype)
+        features = model.head_inputs(values, middle).double().numpy()
+    return features[good], targets[good].reshape(int(good.sum()), -1).astype(np.float64)
 
 
 def _loss(name: str) -> Loss:

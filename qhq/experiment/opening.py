@@ -20,7 +20,13 @@ from qhq.backends.backend import BackendSpec
 from qhq.backends.executor import Executor
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.backends.noise_aware import open_noise_aware
-from qhq.backends.registry import backend_from_record, find_backend, open_backend, open_training_backend
+from qhq.backends.registry import (
+    backend_from_record,
+    find_backend,
+    kind_of,
+    open_backend,
+    open_training_backend,
+)
 from qhq.data.prepare import Prepared, prepare
 from qhq.data.scaling.affine import Scaler
 from qhq.data.scaling.fit import StaticScaler, scaler_from_dict
@@ -76,6 +82,11 @@ class Experiment:
     design: dict[str, Any] | None = None
     program: Program | None = None
 
+    @property
+    def asks_device(self) -> bool:
+        """Whether a head is fitted on what a device gives, which is asked beside the model's own engine."""
+        return self.ansatz is not None and _fits_on_device(self.config, self.backend)
+
     def samples(self, windows: Windows) -> Samples:
         """Scaled inputs (N, T, F), targets (N, H, K) and static features of windows, to be trained on.
 
@@ -105,6 +116,8 @@ class Experiment:
         """What the quantum layer runs on in training: ``statevector`` for the exact engine."""
         if self.model.quantum is None:
             return None
+        if self.asks_device:
+            return self.backend.name
         return self.model.quantum.neural_network.executor.report().backend
 
     def open_executor(self, stream: str) -> Executor | None:
@@ -422,11 +435,19 @@ def _open_together(config: ExperimentConfig, ansatz: Ansatz, backend: BackendSpe
 
 def _open_executor(config: ExperimentConfig, ansatz: Ansatz, backend: BackendSpec) -> Executor:
     training, seed = config.training, shot_seed(config, "train")
+    if _fits_on_device(config, backend):
+        # The device is asked by what fits the head (`qhq.experiment.questions`), once and with its consent.
+        return StatevectorExecutor(ansatz)
     if not training.backends and training.injection is None:
         return open_training_backend(backend, ansatz, seed=seed)
     injected = training.injection
     pair = None if injected is None else (injected.backend, injected.shots)
     return open_noise_aware(training.backends, pair, ansatz, seed=seed)
+
+
+def _fits_on_device(config: ExperimentConfig, backend: BackendSpec) -> bool:
+    """Whether a model asks a device about windows alone, and needs no gradient of it."""
+    return isinstance(config.model, FeaturesSpec) and kind_of(backend).is_hardware
 
 
 def _check_search(config: ExperimentConfig, executor: Executor) -> None:

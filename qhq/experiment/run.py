@@ -15,24 +15,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from qhq.ansatz.export import UnsupportedExport, to_qasm3
 from qhq.ansatz.stored import save_ansatz
-from qhq.backends.executor import Parity, check_parity, measure_parity, parity_tolerance
+from qhq.backends.executor import CostForecast, Parity, check_parity, measure_parity, parity_tolerance
+from qhq.backends.ibm.journal import in_run
 from qhq.backends.noise_aware import InTurnExecutor
 from qhq.backends.registry import open_parity_reference
 from qhq.data.caveat import tell_rows
 from qhq.data.prepare import Prepared
 from qhq.documents import dump_document
-from qhq.errors import QHQError
+from qhq.errors import ConfigError, QHQError
 from qhq.evaluation.metrics import largest_share
 from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.evaluate import evaluate, prediction_intervals, predictions_csv
-from qhq.experiment.features import FeatureFit, chosen, fit_features
+from qhq.experiment.features import fit_features
 from qhq.experiment.opening import Experiment, open_experiment, open_on_data, open_run_experiment, shot_seed
 from qhq.experiment.plausibility import (
     add_doubts,
@@ -43,6 +45,7 @@ from qhq.experiment.plausibility import (
     tell_doubts,
     tell_unmatched,
 )
+from qhq.experiment.questions import Agree, Questions, open_questions
 from qhq.experiment.record import (
     Stopwatch,
     design_record,
@@ -69,16 +72,63 @@ WIDE_QUBITS = 16
 """From here on the parity gate takes long enough to be announced."""
 
 
-def train_run(config: ExperimentConfig, watcher: Watcher, accept: Sequence[str] = ()) -> RunFolder:
+@dataclass(eq=False)
+class Training:
+    """A training that could begin now, or go on; nothing of it has been written or sent.
+
+    Attributes:
+        experiment: The experiment, its model with the weights that it begins with.
+        watch: Runs since the data were opened.
+        parity: Of the engine with the backend; None where they are not compared.
+        doubts: About the data; None of a run that goes on, whose record has them.
+        questions: What a model of frozen features asks its backend; None of a model that trains by epochs.
+        folder: Of a run that was cut off; None of a new one.
+        command: What the ledger of looks calls it; None where the caller keeps it.
+    """
+
+    experiment: Experiment
+    watch: Stopwatch
+    parity: Parity | None = None
+    doubts: Plausibility | None = None
+    questions: Questions | None = None
+    folder: RunFolder | None = None
+    command: str | None = "train"
+
+    @property
+    def costs(self) -> list[CostForecast]:
+        """What a device costs, in one row; none without a device."""
+        cost = None if self.questions is None else self.questions.cost
+        return [] if cost is None else [cost]
+
+    def close(self) -> None:
+        """Close what was opened on a device."""
+        if self.questions is not None:
+            self.questions.close()
+
+
+def train_run(
+    config: ExperimentConfig, watcher: Watcher, accept: Sequence[str] = (), agree: Agree | None = None
+) -> RunFolder:
     """Train and evaluate what ``config`` describes, in a new run folder.
 
     Args:
         config: Of the run.
         watcher: Informed of each step.
         accept: Names of doubts that a person looked at (`qhq.data.plausibility`).
+        agree: Agrees to what a device costs; nobody does if left out.
 
     Raises:
-        QHQError: If the config, the data or the backend is not good; no folder is made then.
+        QHQError: If the config, the data or the backend is not good, or a device is not agreed to; no folder
+            is made then.
+    """
+    return run_training(plan_training(config, watcher, accept), watcher, agree)
+
+
+def plan_training(config: ExperimentConfig, watcher: Watcher, accept: Sequence[str] = ()) -> Training:
+    """Open all that a new run needs; arguments as of `train_run`.
+
+    Raises:
+        QHQError: If the config, the data or the backend is not good.
     """
     watch = Stopwatch()
     with watch.phase("data"):
@@ -87,27 +137,17 @@ def train_run(config: ExperimentConfig, watcher: Watcher, accept: Sequence[str] 
         doubts = plausibility_record(doubt_data(experiment.data, config.data), accept)
         tell_doubts(read_doubts(doubts), watcher)
         parity = _pass_gate(experiment, watcher)
-    folder = create_run(
-        config.name, config.seed, lambda new: write_design(new, experiment, parity, watcher, doubts)
-    )
-    with folder.locked():
-        _complete(folder, experiment, watcher, watch, command="train")
-    return folder
+        questions = _open_questions(experiment)
+    return Training(experiment, watch, parity, doubts, questions)
 
 
-def resume_run(
+def plan_resume(
     folder: RunFolder, watcher: Watcher, *, command: str | None = "train", accept: Sequence[str] = ()
-) -> RunFolder:
-    """Continue a run that was cut off; a finished one is left as it is, but for the doubts that are accepted.
-
-    Args:
-        folder: The run.
-        watcher: Informed of each epoch.
-        command: What the ledger of looks calls it; None for a fold of a walk-forward, which keeps it itself.
-        accept: Names of doubts that a person looked at (`qhq.data.plausibility`).
+) -> Training | None:
+    """Open a run that was cut off; None of a finished one. Arguments as of `resume_run`.
 
     Raises:
-        QHQError: If the folder is damaged, or another process is training it.
+        QHQError: If the folder is damaged, or its backend cannot be reached.
     """
     if accept:
         with folder.locked():
@@ -116,17 +156,74 @@ def resume_run(
             folder.write_record(record.updated(plausibility=doubts))
     if folder.read_record().status == FINISHED:
         tell_finished(folder, watcher)
-        return folder
+        return None
     watch = Stopwatch()
     with watch.phase("data"):
         experiment = open_run_experiment(folder)
         _pass_gate(experiment, watcher)
-    with folder.locked():
-        if folder.read_record().status == FINISHED:  # by another process, while this one opened its data
-            return folder
-        folder.write_record(folder.read_record().without("error").updated(status=RUNNING))
-        _complete(folder, experiment, watcher, watch, command=command)
-    return folder
+        questions = _open_questions(experiment)
+    return Training(experiment, watch, questions=questions, folder=folder, command=command)
+
+
+def run_training(training: Training, watcher: Watcher, agree: Agree | None = None) -> RunFolder:
+    """Train and evaluate what was planned, and write its folder.
+
+    Args:
+        training: From `plan_training` or `plan_resume`.
+        watcher: Informed of each step.
+        agree: Agrees to what a device costs; nobody does if left out.
+
+    Raises:
+        QHQError: If a device is not agreed to, the folder is damaged, or another process is training it.
+    """
+    try:
+        if training.questions is not None:
+            training.questions.confirm(agree)
+        folder = training.folder
+        if folder is None:
+            experiment, parity, doubts = training.experiment, training.parity, training.doubts
+            config = experiment.config
+            folder = create_run(
+                config.name, config.seed, lambda new: write_design(new, experiment, parity, watcher, doubts)
+            )
+        with folder.locked():
+            record = folder.read_record()
+            if record.status == FINISHED:  # by another process, while this one opened its data
+                return folder
+            if training.folder is not None:
+                folder.write_record(record.without("error").updated(status=RUNNING))
+            _complete(folder, training, watcher)
+        return folder
+    finally:
+        training.close()
+
+
+def resume_run(
+    folder: RunFolder,
+    watcher: Watcher,
+    *,
+    command: str | None = "train",
+    accept: Sequence[str] = (),
+    agree: Agree | None = None,
+) -> RunFolder:
+    """Continue a run that was cut off; a finished one is left as it is, but for the doubts that are accepted.
+
+    Args:
+        folder: The run.
+        watcher: Informed of each epoch.
+        command: What the ledger of looks calls it; None for a fold of a walk-forward, which keeps it itself.
+        accept: Names of doubts that a person looked at (`qhq.data.plausibility`).
+        agree: Agrees to what a device still costs; nobody does if left out.
+
+    Raises:
+        QHQError: If the folder is damaged, a device is not agreed to, or another process is training it.
+    """
+    training = plan_resume(folder, watcher, command=command, accept=accept)
+    return folder if training is None else run_training(training, watcher, agree)
+
+
+def _open_questions(experiment: Experiment) -> Questions | None:
+    return open_questions(experiment) if isinstance(experiment.model, FeatureForecaster) else None
 
 
 def tell_finished(folder: RunFolder, watcher: Watcher) -> None:
@@ -203,7 +300,7 @@ def train_in(folder: RunFolder, config: ExperimentConfig, data: Prepared, watche
         experiment = open_on_data(config, data)
         parity = _pass_gate(experiment, watcher)
     write_design(folder, experiment, parity, watcher)
-    _complete(folder, experiment, watcher, watch)
+    _complete(folder, Training(experiment, watch, questions=_simulated(experiment), command=None), watcher)
 
 
 def write_design(
@@ -250,20 +347,14 @@ def _warn_of_weights(experiment: Experiment, watcher: Watcher) -> None:
         )
 
 
-def _complete(
-    folder: RunFolder,
-    experiment: Experiment,
-    watcher: Watcher,
-    watch: Stopwatch,
-    *,
-    command: str | None = None,
-) -> None:
-    """Train and test; ``command`` is what the ledger of looks calls it, None where the caller keeps it."""
+def _complete(folder: RunFolder, training: Training, watcher: Watcher) -> None:
     with reserving(folder.path, LAST_WORD_BYTES) as give_back:
         try:
-            _train_and_test(folder, experiment, watcher, watch, command)
+            # What is sent to a device belongs to this run, in the list of its jobs.
+            with in_run(folder.name):
+                _train_and_test(folder, training, watcher)
         except KeyboardInterrupt:
-            if command is not None:
+            if training.command is not None:
                 watcher.note(f"Cut off. Continue with: qhq train --resume {folder.name}")
             raise
         except Exception as error:
@@ -275,29 +366,36 @@ def _complete(
             raise
 
 
-def _train_and_test(
-    folder: RunFolder, experiment: Experiment, watcher: Watcher, watch: Stopwatch, command: str | None
-) -> None:
+def _train_and_test(folder: RunFolder, training: Training, watcher: Watcher) -> None:
+    experiment, watch, questions = training.experiment, training.watch, training.questions
     _warn_of_weights(experiment, watcher)
     with watch.phase("train"):
-        state, findings, head = _train(folder, experiment, watcher)
+        state, findings, fitted = _train(folder, training, watcher)
     # Before the split is looked at: a run that is killed while it is evaluated has looked as well.
-    looks = None if command is None else add_look(experiment.data.test, run=folder.name, command=command)
+    command, test = training.command, experiment.data.test
+    looks = None if command is None else add_look(test, run=folder.name, command=command)
     with watch.phase("eval"):
-        chosen_on = evaluate_validation(experiment)
-        validation = validation_record(chosen_on, state, fitted=head is not None)
-        evaluation = evaluate(
-            experiment, experiment.open_executor("test"), chosen(experiment, experiment.data.test)
-        )
+        if questions is None:
+            chosen_on = evaluate_validation(experiment)
+            evaluation = evaluate(experiment, experiment.open_executor("test"), test)
+        else:
+            chosen_on, evaluation = (questions.evaluate(split) for split in ("validation", "test"))
+        validation = validation_record(chosen_on, state, fitted=questions is not None)
         intervals = prediction_intervals(
             experiment.config.intervals, experiment.data.train, chosen_on, evaluation
         )
     folder.write_text("predictions.csv", predictions_csv(evaluation, intervals.ends, experiment.data.caveat))
     design = folder.read_record()
     results = result_record(experiment, state, evaluation, intervals, watch)
-    results |= {} if head is None else {"head": head}
+    device = None if questions is None else questions.used()
     record = design.updated(
-        status=FINISHED, **results, validation=validation.to_dict(), doctor=findings, looks=looks
+        status=FINISHED,
+        **results,
+        **fitted,
+        **({} if device is None else {"device": device.to_dict()}),
+        validation=validation.to_dict(),
+        doctor=findings,
+        looks=looks,
     )
     record = record.updated(verdict=say_test(record.tested()))
     if record.plausibility is not None:  # a study's cells have none
@@ -315,29 +413,38 @@ def _judge_skill(experiment: Experiment, earlier: Plausibility, watcher: Watcher
     return plausibility
 
 
-def _train(
-    folder: RunFolder, experiment: Experiment, watcher: Watcher
-) -> tuple[TrainingState, Json, Json | None]:
-    """Train, and say what the doctor found at the end of it, and of a head that was fitted how."""
-    identity = experiment.identity()
-    if isinstance(experiment.model, FeatureForecaster):
-        fitted = _fit_features(experiment)
+def _train(folder: RunFolder, training: Training, watcher: Watcher) -> tuple[TrainingState, Json, Json]:
+    """Train, and say what the doctor found at the end of it, and what the record says of a head's fit."""
+    experiment, identity = training.experiment, training.experiment.identity()
+    if training.questions is not None:
+        training.questions.send()
+        fitted = fit_features(experiment, training.questions)
         doctor = Doctor(experiment, experiment.samples(experiment.data.train), watcher)
         folder.write_text("history.csv", history_csv(fitted.state.history))
         save_weights(experiment.model, folder.weights, identity)
-        return fitted.state, doctor.record(fitted.state), fitted.record
+        return fitted.state, doctor.record(fitted.state), {"head": fitted.record}
     trainer = open_trainer(experiment)
     state = load_state(folder.resume, identity) if folder.resume.exists() else trainer.initial_state()
     doctor = Doctor(experiment, trainer.train, watcher)
     watchers = Watchers([FreshShots(experiment), _Saver(folder, identity), watcher, doctor])
     state = trainer.run(state, watchers)
     save_weights(experiment.model, folder.weights, identity)
-    return state, doctor.record(state), None
+    return state, doctor.record(state), {}
 
 
-def _fit_features(experiment: Experiment) -> FeatureFit:
-    layer = experiment.model.quantum
-    return fit_features(experiment, None if layer is None else layer.neural_network.executor)
+def _simulated(experiment: Experiment) -> Questions | None:
+    """What a model of frozen features asks a simulator; None of a model that trains by epochs.
+
+    Raises:
+        ConfigError: If it would ask a device, to whose cost nobody has agreed.
+    """
+    if experiment.asks_device:
+        raise ConfigError(
+            "Feature models are trained on a device by 'qhq train' alone, one run at a time",
+            got=f"a study of several trainings on {experiment.backend.name}",
+            fix="Train on aer or a fake device, or take one fold with data.split.fold",
+        )
+    return _open_questions(experiment)
 
 
 class _Saver(Watcher):
@@ -358,8 +465,8 @@ def fit(experiment: Experiment, watcher: Watcher) -> TrainingState:
     Raises:
         QHQError: If the loss stops being a finite number, or the backend fails.
     """
-    if isinstance(experiment.model, FeatureForecaster):
-        return _fit_features(experiment).state
+    if questions := _simulated(experiment):
+        return fit_features(experiment, questions).state
     trainer = open_trainer(experiment)
     return trainer.run(trainer.initial_state(), Watchers([FreshShots(experiment), watcher]))
 

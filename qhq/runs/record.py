@@ -476,6 +476,24 @@ class HeadFit(Record):
     candidates: list[HeadCandidate] = []
 
 
+class DeviceUse(Record):
+    """What a device was asked as the head of a run was fitted, and what it took.
+
+    Attributes:
+        windows: Windows of each split that the circuit was run for.
+        layout: Physical qubit of each logical one.
+        calibration: Date (ISO 8601) of the calibration that it ran under.
+        qpu_seconds: Time on the device.
+    """
+
+    windows: dict[Text, Count] = {}
+    shots: Count | None = None
+    layout: list[Count] | None = None
+    calibration: Text | None = None
+    job_ids: list[Text] = []
+    qpu_seconds: Number = 0.0
+
+
 class RunRecord(_Trained):
     """``run.json``: the design of a run from its first moment on, its results once it is finished.
 
@@ -490,6 +508,7 @@ class RunRecord(_Trained):
         module: SHA-256 of the file that builds a module of one's own, or the name of one in memory.
         stages: Of such a module, in the order in which they are at work.
         head: Of a model of frozen features: the head that was fitted.
+        device: What a device was asked for it.
     """
 
     backend_entry: Json
@@ -506,6 +525,7 @@ class RunRecord(_Trained):
     validation_losses: DateLosses | None = None
     doctor: Doctor | None = None
     head: HeadFit | None = None
+    device: DeviceUse | None = None
 
 
 class Fold(Record):

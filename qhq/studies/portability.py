@@ -20,7 +20,7 @@ import torch
 from qhq.backends.backend import BackendSpec
 from qhq.backends.devices.calibration import Calibration, save_snapshot
 from qhq.backends.executor import CostForecast, Executor, FloatArray, Report
-from qhq.backends.ibm.budget import check_plan_together
+from qhq.backends.ibm.budget import check_plan_together, forecast_within_cap
 from qhq.backends.ibm.jobs import list_jobs
 from qhq.backends.ibm.journal import in_run
 from qhq.backends.ibm.records import STORED
@@ -239,26 +239,15 @@ def _forecast(
     lesson: Lesson | None,
 ) -> list[tuple[Ask, Any, CostForecast]]:
     """Open a device for each question to it, with the cost; all together stay within the entry's cap."""
-    found = []
+    questions = []
     for ask in asks:
-        executor = _open_device(ask, experiment, seed, connections)
-        asked = _asked_latent(ask, latent, lesson)
-        cost = executor.forecast(len(asked), *circuit_arguments(experiment, asked))
-        found.append((ask, executor, replace(cost, mitigation=ask.words)))
-    cap = found[0][2].max_qpu_seconds
-    if len(found) == 1 or cap is None:
-        return found
-    # Each alone might fit, and would be given all of the cap.
-    spare = max(0.0, cap - sum(cost.spent_seconds for *_, cost in found))
-    needed = sum(cost.qpu_seconds for *_, cost in found)
-    shared = []
-    for ask, executor, cost in found:
-        part = spare * cost.qpu_seconds / needed if needed else 0.0
-        executor.share_cap(cost.spent_seconds + part)
-        asked = _asked_latent(ask, latent, lesson)
-        again = executor.forecast(len(asked), *circuit_arguments(experiment, asked))
-        shared.append((ask, executor, replace(again, mitigation=ask.words)))
-    return shared
+        arguments = circuit_arguments(experiment, _asked_latent(ask, latent, lesson))
+        questions.append((_open_device(ask, experiment, seed, connections), *arguments))
+    costs = forecast_within_cap(questions)
+    return [
+        (ask, executor, replace(cost, mitigation=ask.words))
+        for ask, (executor, *_), cost in zip(asks, questions, costs, strict=True)
+    ]
 
 
 def _instances(opened: Mapping[str, Any], asks: Mapping[str, Sequence[Ask]]) -> dict[str, str]:

@@ -11,8 +11,8 @@ from qhq.errors import ConfigError
 from qhq.experiment.checkup import examine_run, examine_subject
 from qhq.experiment.config import load_config
 from qhq.experiment.evaluate import evaluate
-from qhq.experiment.features import chosen
 from qhq.experiment.opening import open_on_data, open_run
+from qhq.experiment.questions import open_questions
 from qhq.experiment.run import resume_run, train_run
 from qhq.runs.run_folder import FINISHED, RUNNING
 from qhq.training.loop import Watcher
@@ -103,7 +103,7 @@ def test_subset_is_of_every_symbol_and_of_every_split(study):
     folder = train("model.samples=12")
     record, opened = folder.read_record(), open_run(folder)
     assert record.head.windows == {"train": 12, "validation": 12}
-    some = chosen(opened, opened.data.test)
+    some = open_questions(opened).windows("test")
     assert len(some) == 12
     assert set(some.symbol) == set(opened.data.test.symbol)
     assert len(folder.file("predictions.csv").read_text().splitlines()) == 13

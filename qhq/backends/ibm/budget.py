@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from qhq.backends.backend import DeviceState
 from qhq.backends.devices.timing import JOB_SECONDS
-from qhq.backends.executor import CostForecast
+from qhq.backends.executor import CostForecast, FloatArray, HardwareExecutor
 from qhq.backends.ibm import IBMSpec, calibration_circuits, circuits_per_sample, shots_per_circuit
 from qhq.backends.ibm.records import LaidOut
 from qhq.errors import BackendError
@@ -153,10 +153,62 @@ def check_plan_together(costs: Sequence[CostForecast], instances: Mapping[str, s
         if len(shared) > 1 and left and needed > min(left):
             raise BackendError(
                 "The plan must have the time left that all devices need together",
-                got=f"about {needed:.1f} s on {', '.join(each.backend for each in shared)}, "
+                got=f"about {needed:.1f} s on {', '.join(dict.fromkeys(each.backend for each in shared))}, "
                 f"{min(left):.1f} s left",
                 fix="Lower --samples or --shots, or name fewer devices; nothing was sent",
             )
+
+
+def forecast_within_cap(
+    questions: Sequence[tuple[HardwareExecutor, FloatArray, FloatArray]],
+) -> list[CostForecast]:
+    """The cost of several questions to one device; all together stay within the cap of its entry.
+
+    Args:
+        questions: Executors of the same entry, each with its inputs (B, I) and weights (W,).
+
+    Raises:
+        BackendError: If the service does not answer.
+    """
+    costs = [executor.forecast(len(inputs), inputs, weights) for executor, inputs, weights in questions]
+    cap = costs[0].max_qpu_seconds
+    if len(costs) == 1 or cap is None:
+        return costs
+    # Each alone might fit, and would be given all of the cap.
+    spare = max(0.0, cap - sum(cost.spent_seconds for cost in costs))
+    needed = sum(cost.qpu_seconds for cost in costs)
+    shared = []
+    for (executor, inputs, weights), cost in zip(questions, costs, strict=True):
+        part = spare * cost.qpu_seconds / needed if needed else 0.0
+        executor.share_cap(cost.spent_seconds + part)
+        shared.append(executor.forecast(len(inputs), inputs, weights))
+    return shared
+
+
+def add_costs(costs: Sequence[CostForecast]) -> CostForecast:
+    """One forecast for several questions to one device, whose plan must have time for all of them."""
+    first, most = costs[0], [each.most_seconds for each in costs if each.most_seconds is not None]
+    caps = [each.max_qpu_seconds for each in costs if each.max_qpu_seconds is not None]
+    whole = replace(
+        first,
+        samples=sum(each.samples for each in costs),
+        jobs=sum(each.jobs for each in costs),
+        pubs=sum(each.pubs for each in costs),
+        circuits=sum(each.circuits for each in costs),
+        executions=sum(each.executions for each in costs),
+        qpu_seconds=sum(each.qpu_seconds for each in costs),
+        # Each has its share of the entry's.
+        max_qpu_seconds=round(sum(caps), 6) if caps else None,
+        refusal=next((each.refusal for each in costs if each.refusal), None),
+        held_samples=sum(each.held_samples for each in costs),
+        spent_seconds=sum(each.spent_seconds for each in costs),
+        most_seconds=sum(most) if len(most) == len(costs) else None,
+    )
+    try:
+        check_plan_together(costs, {first.backend: ""})
+    except BackendError as error:
+        return replace(whole, refusal=whole.refusal or f"{error.must}: {error.got}")
+    return whole
 
 
 def forecast_refusal(
