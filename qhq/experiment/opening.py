@@ -85,7 +85,7 @@ class Experiment:
     @property
     def asks_device(self) -> bool:
         """Whether a head is fitted on what a device gives, which is asked beside the model's own engine."""
-        return self.ansatz is not None and _fits_on_device(self.config, self.backend)
+        return self.ansatz is not None and fits_on_device(self.config, self.backend)
 
     def samples(self, windows: Windows) -> Samples:
         """Scaled inputs (N, T, F), targets (N, H, K) and static features of windows, to be trained on.
@@ -435,7 +435,7 @@ def _open_together(config: ExperimentConfig, ansatz: Ansatz, backend: BackendSpe
 
 def _open_executor(config: ExperimentConfig, ansatz: Ansatz, backend: BackendSpec) -> Executor:
     training, seed = config.training, shot_seed(config, "train")
-    if _fits_on_device(config, backend):
+    if fits_on_device(config, backend):
         # The device is asked by what fits the head (`qhq.experiment.questions`), once and with its consent.
         return StatevectorExecutor(ansatz)
     if not training.backends and training.injection is None:
@@ -445,7 +445,7 @@ def _open_executor(config: ExperimentConfig, ansatz: Ansatz, backend: BackendSpe
     return open_noise_aware(training.backends, pair, ansatz, seed=seed)
 
 
-def _fits_on_device(config: ExperimentConfig, backend: BackendSpec) -> bool:
+def fits_on_device(config: ExperimentConfig, backend: BackendSpec) -> bool:
     """Whether a model asks a device about windows alone, and needs no gradient of it."""
     return isinstance(config.model, FeaturesSpec) and kind_of(backend).is_hardware
 

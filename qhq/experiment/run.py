@@ -22,6 +22,7 @@ import torch
 
 from qhq.ansatz.export import UnsupportedExport, to_qasm3
 from qhq.ansatz.stored import save_ansatz
+from qhq.backends.backend import BackendSpec
 from qhq.backends.executor import CostForecast, Parity, check_parity, measure_parity, parity_tolerance
 from qhq.backends.ibm.journal import in_run
 from qhq.backends.noise_aware import InTurnExecutor
@@ -35,7 +36,14 @@ from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.evaluate import evaluate, prediction_intervals, predictions_csv
 from qhq.experiment.features import fit_features
-from qhq.experiment.opening import Experiment, open_experiment, open_on_data, open_run_experiment, shot_seed
+from qhq.experiment.opening import (
+    Experiment,
+    fits_on_device,
+    open_experiment,
+    open_on_data,
+    open_run_experiment,
+    shot_seed,
+)
 from qhq.experiment.plausibility import (
     add_doubts,
     doubt_data,
@@ -438,13 +446,22 @@ def _simulated(experiment: Experiment) -> Questions | None:
     Raises:
         ConfigError: If it would ask a device, to whose cost nobody has agreed.
     """
-    if experiment.asks_device:
+    check_one_run(experiment.config, experiment.backend)
+    return _open_questions(experiment)
+
+
+def check_one_run(config: ExperimentConfig, backend: BackendSpec) -> None:
+    """Refuse a study whose trainings would each ask a device, to whose cost nobody has agreed.
+
+    Raises:
+        ConfigError: If they would.
+    """
+    if config.quantum is not None and fits_on_device(config, backend):
         raise ConfigError(
             "Feature models are trained on a device by 'qhq train' alone, one run at a time",
-            got=f"a study of several trainings on {experiment.backend.name}",
+            got=f"several trainings on {backend.name}",
             fix="Train on aer or a fake device, or take one fold with data.split.fold",
         )
-    return _open_questions(experiment)
 
 
 class _Saver(Watcher):

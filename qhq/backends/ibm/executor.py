@@ -257,7 +257,7 @@ class IBMExecutor(ValuesExecutor):
             "Training on a device must be asked for: every step is a set of jobs",
             got=f"gradients of {batch} samples on {spec.name}: {len(rows)} jobs and about "
             f"{estimate_seconds(spec, program, rows):.0f} s on the device a step",
-            fix="Train on aer and evaluate with 'qhq eval'; train a model that needs no gradients (model.kind "
+            fix="Train on aer and evaluate with 'qhq eval'; train a model without gradients (model.kind "
             "features); or set training: true in the entry",
         )
 

@@ -32,7 +32,7 @@ from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.evaluate import predictions_csv
 from qhq.experiment.opening import build_circuit
 from qhq.experiment.plausibility import add_doubts, plausibility_record, read_doubts, tell_doubts
-from qhq.experiment.run import carry_module, resume_run, tell_finished, train_in
+from qhq.experiment.run import carry_module, check_one_run, resume_run, tell_finished, train_in
 from qhq.files import MOST_TABLE_BYTES, make_folder, read_regular, write_atomically
 from qhq.models.program import read_program, trust_sent
 from qhq.models.spec import COPY, MEMORY
@@ -357,6 +357,7 @@ def stays_here(config: ExperimentConfig) -> bool:
 
 def _check(config: ExperimentConfig, runner: Runner | None) -> None:
     check_one_scale(config.data)
+    check_one_run(config, find_backend(config.backend))
     if runner is not None and stays_here(config):
         raise ConfigError(
             "The folds of a walk-forward on a device, or of a module in memory, must be trained one after"
