@@ -27,7 +27,7 @@ from qhq.ansatz.spec import load_ansatz
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.models.gates import Circuits, build_gated, by_rows
 from qhq.models.hybrid import Shape
-from qhq.models.own import OwnForecaster
+from qhq.models.own_forecaster import OwnForecaster
 from qhq.models.spec import ModelSpec
 
 SECONDS = 10.0

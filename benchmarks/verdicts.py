@@ -35,7 +35,7 @@ import numpy as np
 
 from qhq.data.panel import FloatArray
 from qhq.evaluation.mean_test import mean_test
-from qhq.evaluation.significance import LEVEL, compare
+from qhq.evaluation.significance import SIGNIFICANCE, compare
 from qhq.seeding import child_generator
 
 TRAIN, DATES, LAGS, HORIZON = 500, 130, 5, 5
@@ -218,7 +218,7 @@ def oracle_claims(losses: Losses, errors: FloatArray) -> bool:
     for place, index in enumerate(np.argsort(p_values)):
         highest = max(highest, min(1.0, (len(RIVALS) - place) * p_values[index]))
         adjusted[RIVALS[index]] = highest
-    return bool(adjusted[LAST] <= LEVEL and scores[RIVALS.index(LAST)] < 0)
+    return bool(adjusted[LAST] <= SIGNIFICANCE and scores[RIVALS.index(LAST)] < 0)
 
 
 def rate(hits: int, count: int) -> dict[str, float]:
@@ -313,7 +313,9 @@ def measure_tests(kind: str, dates: int, repeats: int) -> Row:
     """How often each test of a mean of zero rejects it, two-sided at 5 %."""
     rng = child_generator(0, f"{kind}, {dates}")
     drawn = [differences(kind, rng, dates) for _ in range(repeats)]
-    found = {name: sum(test(*each) < LEVEL for each in drawn) / repeats for name, test in TESTS.items()}
+    found = {
+        name: sum(test(*each) < SIGNIFICANCE for each in drawn) / repeats for name, test in TESTS.items()
+    }
     return {"data": kind, "dates": dates, "repeats": repeats, **found}
 
 

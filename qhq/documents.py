@@ -5,27 +5,25 @@ A file of another kind (a workbook, a table of prices, a circuit) is refused; th
 
 from __future__ import annotations
 
-import codecs
 import copy
 import io
-import re
 import types
 import typing
-import zipfile
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import ScalarEvent
 
-from qhq.errors import ConfigError, nearest
+from qhq.document_faults import config_error, models_in, shorten
+from qhq.errors import ConfigError
+from qhq.file_kinds import CIRCUIT, file_kind
 from qhq.files import MOST_DOCUMENT_BYTES, read_regular
 
 
@@ -51,12 +49,9 @@ class Spec(BaseModel):
 _MOST_DEPTH, MOST_NODES = 60, 100_000
 """Levels and values of a document: far more than any config has, far less than aliases can unfold into."""
 
-# In place of the line and column of a key that does not stand in the file.
-_SET_ELSEWHERE = " (set on the command line)"
 
 SpecT = TypeVar("SpecT", bound=Spec)
 _ModelT = TypeVar("_ModelT", bound=BaseModel)
-Location = tuple[int | str, ...]
 
 
 # What errors call a document that a program hands over, in place of its file.
@@ -116,7 +111,7 @@ def _keep_text(model: type[BaseModel], content: Any, written: Any) -> None:
     for key, field in model.model_fields.items():
         if key not in content or key not in written:
             continue
-        for inner in _models_in(field.annotation):
+        for inner in models_in(field.annotation):
             _keep_text(inner, content[key], written[key])
         value, text = content[key], written[key]
         if _is_text(field.annotation) and _was_taken(value) and isinstance(text, str):
@@ -190,7 +185,7 @@ def read_mapping(path: Path) -> CommentedMap:
     if not isinstance(mapping, CommentedMap):
         raise ConfigError(
             "The top level of the file must be keys with values",
-            got=f"{path}, which begins with {_shorten(text.strip().splitlines()[0])}",
+            got=f"{path}, which begins with {shorten(text.strip().splitlines()[0])}",
             fix="Write 'key: value' lines",
         )
     return mapping
@@ -221,148 +216,22 @@ def read_bytes(path: Path, *, most: int = MOST_DOCUMENT_BYTES) -> bytes:
         ) from error
 
 
-@dataclass(frozen=True)
-class FileLook:
-    """What a file looks like from its content.
-
-    Attributes:
-        name: A noun phrase: ``an Excel workbook``.
-        goes: What its user can do with it, without a full stop; '' if nothing.
-    """
-
-    name: str
-    goes: str = ""
-
-
-PRICES = "Give prices as --set data.path=FILE; 'qhq data check FILE' says how they are read"
-CIRCUIT = "Name a circuit as file.path in the YAML of an ansatz, and give that YAML"
-RUN = "Give the run's folder to a command that takes a RUN"
-
-# First bytes of a file -> what it is.
-_SIGNATURES: tuple[tuple[bytes, FileLook], ...] = (
-    (b"PAR1", FileLook("a Parquet file", PRICES)),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", FileLook("an old Excel workbook (.xls)", PRICES)),
-    (b"QISKIT", FileLook("a QPY file", CIRCUIT)),
-    (b"\x1f\x8b", FileLook("a gzip file", f"Unpack it with gunzip. {PRICES}")),
-    (b"BZh", FileLook("a bzip2 file", "Unpack it with bunzip2")),
-    (b"\xfd7zXZ\x00", FileLook("an xz file", "Unpack it with unxz")),
-    (b"\x28\xb5\x2f\xfd", FileLook("a Zstandard file", "Unpack it with unzstd")),
-    (b"7z\xbc\xaf\x27\x1c", FileLook("a 7z archive", "Unpack it first")),
-    (b"\x89PNG", FileLook("a PNG image")),
-    (b"\xff\xd8\xff", FileLook("a JPEG image")),
-    (b"GIF8", FileLook("a GIF image")),
-    (b"%PDF", FileLook("a PDF")),
-    (b"\x89HDF", FileLook("an HDF5 file")),
-    (b"SQLite format 3", FileLook("an SQLite database")),
-    (b"\x93NUMPY", FileLook("a NumPy array")),
-    *((bytes([0x80, protocol]), FileLook("a Python pickle")) for protocol in range(2, 6)),
-    *(
-        (mark, FileLook("text in UTF-16", "Save it in the encoding UTF-8"))
-        for mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    ),
-)
-
-# How a member of a zip archive begins or ends -> what the archive is.
-_MEMBERS = {
-    "xl/": FileLook("an Excel workbook", PRICES),
-    "word/": FileLook("a Word document"),
-    "ppt/": FileLook("a PowerPoint presentation"),
-    "content.xml": FileLook("an OpenDocument file", f"Save its sheet as CSV. {PRICES}"),
-    "data.pkl": FileLook("a PyTorch checkpoint", RUN),
-}
-
-# The first that fits: an SVG image would be XML too, and a page of the web as well.
-TEXTS: tuple[tuple[str, FileLook], ...] = (
-    (r"OPENQASM\s+2|include\s+\"qelib1|qreg\s", FileLook("OpenQASM 2", CIRCUIT)),
-    (r"OPENQASM\s+3|include\s+\"stdgates|qubit[\s\[]|input\s+(float|angle)", FileLook("OpenQASM 3", CIRCUIT)),
-    (r"<(TICKER|DATE)>", FileLook("prices as stooq writes them", PRICES)),
-    (r"<!doctype html|<html", FileLook("a web page", "Download the file itself, not the page that shows it")),
-    (r"(<\?xml.*?\?>\s*)?(<!--.*?-->\s*)?(<!DOCTYPE svg.*?>\s*)?<svg", FileLook("an SVG image")),
-    (r"<\?xml|<[a-zA-Z]+[ >]", FileLook("XML")),
-    (r'\{\s*"(cells|nbformat|metadata)"', FileLook("a Jupyter notebook", "Copy what you need out of it")),
-    (r"(from [\w.]+ )?import [\w.]+|def \w+\(|[\"']{3}|#!.*python", FileLook("a Python program", CIRCUIT)),
-)
-"""How a text begins, after its comments -> what it is."""
-
-
-def file_look(content: bytes) -> FileLook | None:
-    r"""Tell what a file is from its content, whatever its name says; None if it could be anything.
-
-    >>> file_look(b"QISKIT" + bytes(9)).name
-    'a QPY file'
-    >>> file_look(b"Date,Open,Close\n2020-01-02,1,2\n").name
-    'a table separated by commas'
-    """
-    if not content.strip():
-        return FileLook("an empty file")
-    if content.startswith(b"PK"):
-        return _archive_look(content)
-    for start, look in _SIGNATURES:
-        if content.startswith(start):
-            return look
-    # safetensors begins with eight bytes that count, and goes on in JSON.
-    if content[8:10] == b'{"':
-        return FileLook("a safetensors file", RUN)
-    head = content[:8192]
-    if b"\0" in head:
-        # UTF-16 without its mark: of plain letters every other byte is zero.
-        wide = head.count(0) > len(head) // 4 and any(not head[at::2].strip(b"\0") for at in (0, 1))
-        return (
-            FileLook("text in UTF-16", "Save it in the encoding UTF-8") if wide else FileLook("a binary file")
-        )
-    return _text_look(head.decode("utf-8-sig", errors="replace"))
-
-
-def _archive_look(content: bytes) -> FileLook:
-    try:
-        members = zipfile.ZipFile(io.BytesIO(content)).namelist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        return FileLook("a damaged zip archive or workbook", "Save or download it again")
-    for mark, look in _MEMBERS.items():
-        if any(member.startswith(mark) or member.endswith(mark) for member in members):
-            return look
-    return FileLook("a zip archive", "Unpack it first")
-
-
-def _text_look(text: str) -> FileLook | None:
-    bare = blank_comments(text).strip()
-    for pattern, look in TEXTS:
-        if re.match(pattern, bare, re.IGNORECASE | re.DOTALL):
-            return look
-    lines = [line for line in text.splitlines()[:20] if line.strip()]
-    for mark, word in ((",", "commas"), (";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-        # Without the last line, which the end of the bytes that are looked at may have cut off.
-        counts = [line.rstrip(mark).count(mark) for line in lines[:-1]]
-        if len(lines) > 1 and min(counts) > 0 and max(counts) == min(counts) and ": " not in lines[0]:
-            return FileLook(f"a table separated by {word}", PRICES)
-    return None
-
-
-def blank_comments(text: str) -> str:
-    """Leave out ``// ...`` and ``/* ... */``; every line keeps its number, and strings are left alone."""
-
-    def blank(match: re.Match[str]) -> str:
-        return match[0] if match[0].startswith('"') else "\n" * match[0].count("\n")
-
-    return re.sub(r'"[^"\n]*"|//[^\n]*|/\*.*?\*/', blank, text, flags=re.DOTALL)
-
-
 def _refuse_other_kind(path: Path, content: bytes) -> None:
     """Name a file that is of another kind than YAML.
 
     Raises:
         ConfigError: If its kind is known.
     """
-    look = file_look(content)
-    if look is not None and content.strip():
-        fix = look.goes or "Give a YAML file"
-        if look.goes == CIRCUIT:
+    kind = file_kind(content)
+    if kind is not None and content.strip():
+        fix = kind.goes or "Give a YAML file"
+        if kind.goes == CIRCUIT:
             # In flow style it is one line, as messages are.
             fix += (
                 f". One line is enough: 'file: {{path: {path.name}}}' in {path.stem}.yaml beside it"
                 " (docs/circuits.md has qubits, depth and inputs)"
             )
-        raise ConfigError("The file must be YAML", got=f"{path}, which is {look.name}", fix=fix)
+        raise ConfigError("The file must be YAML", got=f"{path}, which is {kind.name}", fix=fix)
 
 
 def validate(
@@ -389,8 +258,8 @@ def validate(
         return model.model_validate(content)
     except ValidationError as error:
         if fix is None:
-            raise _config_error(model, content, source, error.errors(), overridden) from error
-        found = _config_error(model, content, source, error.errors()[:1], overridden)
+            raise config_error(model, content, source, error.errors(), overridden) from error
+        found = config_error(model, content, source, error.errors()[:1], overridden)
         raise ConfigError(found.must, got=found.got, fix=fix) from error
 
 
@@ -452,7 +321,7 @@ def _override_value(override: str, text: str, *, is_text: bool) -> Any:
         if is_text:  # '%d.%m.%Y', '[1].csv', '*.csv'
             return text
         raise ConfigError(
-            "The value of --set must be YAML", got=f"'{_shorten(override)}'", fix="Quote the value"
+            "The value of --set must be YAML", got=f"'{shorten(override)}'", fix="Quote the value"
         ) from error
     _check_bounds(value, "--set")
     return value
@@ -473,7 +342,7 @@ def _value_fault(text: str, error: Exception) -> str:
             except Exception as reason:
                 mark = event.start_mark
                 first = (str(reason).splitlines() or [type(reason).__name__])[0]
-                return f":{mark.line + 1}:{mark.column + 1}: {_shorten(event.value)}: {first}"
+                return f":{mark.line + 1}:{mark.column + 1}: {shorten(event.value)}: {first}"
     return f": an alias, a merge key or a directive that cannot be followed ({type(error).__name__})"
 
 
@@ -516,154 +385,3 @@ def _yaml_fault(path: Path, error: YAMLError) -> str:
         mark = error.problem_mark
         return f"{path}:{mark.line + 1}:{mark.column + 1}: {error.problem}"
     return f"{path}: {str(error).splitlines()[0]}"
-
-
-def _config_error(
-    model: type[BaseModel],
-    content: Mapping[str, Any],
-    source: str,
-    faults: Sequence[Any],
-    overridden: Callable[[str], str] | None,
-) -> ConfigError:
-    # A misspelt key makes its right spelling missing too: name the misspelling.
-    fault = min(faults, key=lambda each: each["type"] != "extra_forbidden")
-    keys = _present_keys(fault["loc"], content)
-    name, at = _place(keys, content, source, overridden)
-    others = [_say_other(model, content, source, each, overridden) for each in faults if each is not fault]
-    more = f" (also: {'; '.join(dict.fromkeys(others))})" if others else ""
-    if fault["type"] == "extra_forbidden":
-        return ConfigError("Every key must be known", got=f"'{name}' at {at}{more}", fix=_known(model, keys))
-    rule = _rule(fault)
-    if fault["type"] == "missing":
-        return ConfigError(f"'{name}' must be given", got=f"nothing at {at}{more}", fix=f"Add '{keys[-1]}'")
-    return ConfigError(
-        f"'{name}' is not valid: {rule}",
-        got=f"{_shorten(fault['input'])} at {at}{more}",
-        fix="Correct the value",
-    )
-
-
-def _place(
-    keys: Location, content: Any, source: str, overridden: Callable[[str], str] | None
-) -> tuple[str, str]:
-    """What to call a key, and where it was set."""
-    name, position = ".".join(str(key) for key in keys) or "the document", _position(keys, content)
-    if overridden is not None and position == _SET_ELSEWHERE:
-        return overridden(name), f"the config, over {source}"
-    return name, f"{source}{position}"
-
-
-def _say_other(
-    model: type[BaseModel],
-    content: Mapping[str, Any],
-    source: str,
-    fault: Any,
-    overridden: Callable[[str], str] | None,
-) -> str:
-    """One of several faults in a line: all are listed, so that all can be mended at once."""
-    keys = _present_keys(fault["loc"], content)
-    name, at = _place(keys, content, source, overridden)
-    if fault["type"] == "extra_forbidden":
-        return f"'{name}' at {at} is unknown. {_known(model, keys)}"
-    if fault["type"] == "missing":
-        return f"'{name}' must be given at {at}"
-    rule = _rule(fault)
-    return f"'{name}' at {at}: {rule}, got {_shorten(fault['input'])}"
-
-
-def _known(model: type[BaseModel], keys: Location) -> str:
-    """The key nearest to an unknown one, in full as ``--set`` takes it, and those that there are."""
-    section = ".".join(map(str, keys[:-1]))
-    hint = nearest(str(keys[-1]), sorted(_known_keys(model, keys[:-1])))
-    return hint.replace("Did you mean '", f"Did you mean '{section}.") if section else hint
-
-
-# What is asked of a value, by what the name of pydantic's error begins with; the first that fits.
-_RULES = {
-    "int": "it must be a whole number",
-    "float": "it must be a number",
-    "finite_number": "it must be a finite number",
-    "string_type": "it must be a text",
-    "bool": "it must be true or false",
-    "list": "it must be a list",
-    "tuple": "it must be a list",
-    "dict": "it must be a mapping of keys to values",
-    "model": "it must be a mapping of keys to values",
-    "mapping": "it must be a mapping of keys to values",
-    "date_": "it must be a date such as 2024-01-31",
-    "none_required": "it must be left out",
-    "greater_than_equal": "it must be at least {ge}",
-    "greater_than": "it must be above {gt}",
-    "less_than_equal": "it must be at most {le}",
-    "less_than": "it must be below {lt}",
-    "literal_error": "it must be {expected}",
-}
-
-
-def _rule(fault: Any) -> str:
-    """What pydantic asks of a value, in words of a document: nobody can write an instance there."""
-    for beginning, rule in _RULES.items():
-        if fault["type"].startswith(beginning):
-            return rule.format(**fault.get("ctx", {}))
-    said: str = fault["msg"].removeprefix("Value error, ").rstrip(".")
-    return said.partition(" or instance of ")[0]
-
-
-def _shorten(value: object) -> str:
-    text = repr(dict(value) if isinstance(value, CommentedMap) else value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _present_keys(location: Location, content: Any) -> Location:
-    """Drop from a pydantic location what is no key of the document (the tags of unions)."""
-    keys: list[int | str] = []
-    for index, key in enumerate(location):
-        last = index == len(location) - 1
-        if _has(content, key):
-            content = content[key]
-            keys.append(key)
-        elif last and isinstance(content, dict) and isinstance(key, str) and "[" not in key:
-            keys.append(key)
-    return tuple(keys)
-
-
-def _has(content: Any, key: int | str) -> bool:
-    if isinstance(content, dict):
-        return key in content
-    return isinstance(content, list) and isinstance(key, int) and key < len(content)
-
-
-def _position(keys: Location, content: Any) -> str:
-    """``:line:column`` of the deepest key that stands in the file; '' where none does, or without one."""
-    if not isinstance(content, CommentedMap | CommentedSeq):
-        return ""
-    found = ""
-    for key in keys:
-        if isinstance(content, CommentedMap) and key in (content.lc.data or {}):
-            line, column = content.lc.key(key)
-        elif isinstance(content, CommentedSeq) and key in (content.lc.data or {}):
-            line, column = content.lc.item(key)
-        elif _has(content, key):
-            return _SET_ELSEWHERE
-        else:
-            return found
-        found = f":{line + 1}:{column + 1}"
-        content = content[key]
-    return found
-
-
-def _known_keys(model: type[BaseModel], keys: Location) -> set[str]:
-    models = [model]
-    for key in keys:
-        if isinstance(key, str):
-            fields = [each.model_fields[key] for each in models if key in each.model_fields]
-            if fields:
-                models = [found for field in fields for found in _models_in(field.annotation)]
-    return {name for each in models for name in each.model_fields}
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in typing.get_args(annotation):
-        yield from _models_in(argument)

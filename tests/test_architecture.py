@@ -146,7 +146,7 @@ def test_a_scaler_scales_and_trains(plant, config, monkeypatch):
     inputs = scaler.inputs(windows)
     assert np.abs(inputs).max() <= 1
     np.testing.assert_array_equal(inputs[:, -1], 0)
-    np.testing.assert_allclose(scaler.to_price(scaler.targets(windows), windows), windows.targets)
+    np.testing.assert_allclose(scaler.to_raw_units(scaler.targets(windows), windows), windows.targets)
 
 
 def test_a_baseline_is_a_rival_of_an_ablation(plant, config, monkeypatch):

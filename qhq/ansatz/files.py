@@ -35,13 +35,14 @@ from qiskit.circuit.library import Initialize, get_standard_gate_name_mapping
 from qiskit.quantum_info import Operator
 
 from qhq.ansatz.spec import CircuitFile
-from qhq.documents import CIRCUIT, blank_comments, file_look, read_bytes
+from qhq.documents import read_bytes
 from qhq.engine.compile import without_final_measurements
 from qhq.errors import ConfigError
+from qhq.file_kinds import CIRCUIT, blank_comments, file_kind
 from qhq.files import MEBIBYTE, expand_gzip, own_file
 
-Program = tuple[QuantumCircuit, tuple[Parameter, ...], tuple[Parameter, ...]]
-"""Circuit, inputs, weights."""
+_ReadCircuit = tuple[QuantumCircuit, tuple[Parameter, ...], tuple[Parameter, ...]]
+"""Circuit, its input parameters and its weights."""
 
 MOST_BYTES = 64 * MEBIBYTE
 """Of a circuit file, packed or not; matrices of ten qubits in QPY are 16 MiB each."""
@@ -50,7 +51,7 @@ _MOST_BITS = 100_000
 """Qubits or classical bits of any circuit that a reader is asked for; devices have some hundred."""
 
 
-def read_circuit_file(file: CircuitFile, qubits: int, depth: int) -> Program:
+def read_circuit_file(file: CircuitFile, qubits: int, depth: int) -> _ReadCircuit:
     """Read or build the circuit that a file holds.
 
     Args:
@@ -119,20 +120,20 @@ def read_circuit(path: Path) -> QuantumCircuit:
             reader names one.
     """
     content = _read_packed(path)
-    look = file_look(content)
-    name = "" if look is None else look.name
+    kind = file_kind(content)
+    name = "" if kind is None else kind.name
     if content.startswith(b"QISKIT"):
         circuit = parse_qpy(path, content)
     elif name == "OpenQASM 2":
         circuit = _load_qasm2(path, _text(content))
-    elif name == "OpenQASM 3" or (look is None and ".qasm" in path.name.lower()):
+    elif name == "OpenQASM 3" or (kind is None and ".qasm" in path.name.lower()):
         circuit = _load_qasm3(path, _text(content))
     else:
         saved = "Name a file that qpy.dump(circuit, stream) or qasm3.dump(circuit, stream) wrote"
         raise ConfigError(
             "A circuit file must be readable QPY, OpenQASM 2 or OpenQASM 3",
             got=f"{path}, which is {name or 'of no kind that qhq knows'}",
-            fix=look.goes if look is not None and look.goes not in ("", CIRCUIT) else saved,
+            fix=kind.goes if kind is not None and kind.goes not in ("", CIRCUIT) else saved,
         )
     return without_final_measurements(circuit)
 
@@ -308,8 +309,8 @@ def _roles_in_file(
     circuit: QuantumCircuit, wanted: str | tuple[str, ...], path: Path
 ) -> tuple[tuple[Parameter, ...], tuple[Parameter, ...]]:
     if not circuit.parameters:
-        look = file_look(_read_packed(path))
-        is_qasm2 = look is not None and look.name == "OpenQASM 2"
+        kind = file_kind(_read_packed(path))
+        is_qasm2 = kind is not None and kind.name == "OpenQASM 2"
         why = ": it is OpenQASM 2, which has numbers in place of parameters" if is_qasm2 else ""
         raise ConfigError(
             "file.inputs must name free parameters of the circuit",
@@ -418,12 +419,12 @@ def _is_own(gate: Any) -> bool:
     return own and gate.definition is not None
 
 
-def _build_from_python(path: Path, qubits: int, depth: int) -> Program:
-    look = file_look(read_bytes(path))
-    if look is not None and look.name in ("a QPY file", "OpenQASM 2", "OpenQASM 3"):
+def _build_from_python(path: Path, qubits: int, depth: int) -> _ReadCircuit:
+    kind = file_kind(read_bytes(path))
+    if kind is not None and kind.name in ("a QPY file", "OpenQASM 2", "OpenQASM 3"):
         raise ConfigError(
             "A circuit file that ends in .py must be Python",
-            got=f"{path}, which is {look.name}",
+            got=f"{path}, which is {kind.name}",
             fix="Give it the ending .qpy or .qasm",
         )
     try:
@@ -462,7 +463,7 @@ def _fault_line(path: Path, error: BaseException) -> str:
     return f"{path}:{lines[-1]}" if lines else str(path)
 
 
-def _checked_answer(answer: Any, path: Path) -> Program:
+def _checked_answer(answer: Any, path: Path) -> _ReadCircuit:
     try:
         circuit, inputs, weights = answer
         program = (circuit, tuple(_flat(inputs)), tuple(_flat(weights)))

@@ -70,7 +70,7 @@ _POINTS = (0.3, 0.7)
 """Angles are compared where parameter ``k`` is ``point + sin(k + 1) / 4``, within most domains."""
 
 
-def settle(ansatz: Ansatz) -> Ansatz:
+def as_stored(ansatz: Ansatz) -> Ansatz:
     """The ansatz as a run stores it: written, read back and compared, so that it can be relied on later.
 
     A training that runs the result runs what its folder will hold, to the last bit.
@@ -94,7 +94,7 @@ def save_ansatz(ansatz: Ansatz, path: Path) -> None:
     """Write an ansatz as one QPY file that :func:`load_built` reads back whole.
 
     Raises:
-        ConfigError: If it cannot be stored; see :func:`settle`.
+        ConfigError: If it cannot be stored; see :func:`as_stored`.
         OSError: If the file cannot be written.
     """
     write_atomically(path, qpy_bytes(ansatz))

@@ -47,7 +47,7 @@ def read_config(config: Any, *changes: Changes | None) -> ExperimentConfig:
     if held is not None and quantum is not None:
         from qhq.ansatz.stored import fingerprint
 
-        quantum = quantum.holding(held, fingerprint(held))
+        quantum = quantum.with_circuit(held, fingerprint(held))
     elif own is not None and own.quantum is not None and quantum is not None:
         quantum = quantum.carried_as(own.quantum)
     model, typed = read.model, {text.partition("=")[0] for text in overrides}

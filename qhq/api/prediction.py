@@ -163,7 +163,7 @@ def _draw(plan: PredictPlan, record: dict[str, Any], progress: Progress) -> str 
     from qhq.data.caveat import Caveat
     from qhq.experiment.predict import history_of
     from qhq.report.figures import save_figure, try_figure
-    from qhq.report.prediction_figure import draw_prediction
+    from qhq.report.forecast_figures import draw_prediction
 
     path = try_figure(
         lambda path: save_figure(draw_prediction(record, history_of(plan)), path, Caveat.of(record)),

@@ -24,7 +24,7 @@ ROWS_PER_PUB = 8192
 """Most parameter rows sent at once: some 100 MB of Aer's results."""
 
 
-class Program(Protocol):
+class OpenedCircuit(Protocol):
     """A parametrised circuit that a backend is ready to run."""
 
     def __call__(self, values: FloatArray) -> FloatArray:
@@ -44,7 +44,7 @@ class ParameterShift:
     """
 
     def __init__(
-        self, ansatz: Ansatz, open_program: Callable[[QuantumCircuit, Sequence[Parameter]], Program]
+        self, ansatz: Ansatz, open_program: Callable[[QuantumCircuit, Sequence[Parameter]], OpenedCircuit]
     ) -> None:
         # A weight that stands in two gates has two shifts, so each occurrence is a parameter of its own
         # here.
@@ -203,7 +203,7 @@ class ValuesExecutor(ABC):
         """Say what ran so far."""
 
     @abstractmethod
-    def open_program(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Program:
+    def open_program(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> OpenedCircuit:
         """Make the backend ready for a circuit whose every angle is a parameter of its own."""
 
     def open_gradient(self) -> Gradient:

@@ -55,7 +55,7 @@ def file_facts(named: NamedData) -> dict[str, Any]:
 
 def _spans(reading: Reading) -> list[dict[str, Any]]:
     """First and last session and rows of each symbol, or underlying."""
-    from qhq.data.checks.tables import read_days
+    from qhq.data.tables import read_days
 
     key = "symbol" if reading.kind == "stocks" else "underlying"
     frame = reading.frame

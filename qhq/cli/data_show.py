@@ -46,8 +46,8 @@ def show_data(output: Output, named: NamedData, folder: Path, day: date | None) 
         DataError: If the rows break a rule, or there are none on ``day``.
         ConfigError: If the figures cannot be written.
     """
-    from qhq.data.caveat import tell_rows
     from qhq.data.panel import describe_panel
+    from qhq.data.quarantine import tell_rows
 
     panel = _load(named.spec)
     for sentence in tell_rows(panel.quarantine, panel.doubts, panel.notes):

@@ -15,7 +15,9 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from qhq.data.other import (
+from qhq.data.panel import DateArray, Panel
+from qhq.data.prepare import PreparedData, assemble
+from qhq.data.prepare_other import (
     Known,
     check_frequency,
     check_unit,
@@ -24,8 +26,7 @@ from qhq.data.other import (
     own_training,
     splits_by_date,
 )
-from qhq.data.panel import DateArray, Panel
-from qhq.data.prepare import Prepared, assemble, protocol_of
+from qhq.data.protocol import protocol_of
 from qhq.data.scaling.affine import Scaler
 from qhq.data.scaling.fit import StaticScaler, check_scalable
 from qhq.data.sessions import fits, next_session
@@ -67,7 +68,7 @@ class Ahead:
         expired: Contracts that had expired by the last row.
     """
 
-    data: Prepared
+    data: PreparedData
     own: bool
     history: Windows
     sessions: DateArray
@@ -203,7 +204,7 @@ def _prepared(
     own: Panel | None,
     known: Known,
     given: tuple[DataSpec, Scaler, StaticScaler | None],
-) -> Prepared:
+) -> PreparedData:
     """The run's own training and validation split, where its rows are at hand, and what is to be forecast."""
     (spec, scaler, static), longer = given, wanted.panel
     test = TestSplit(panel, wanted)

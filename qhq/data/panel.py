@@ -13,7 +13,7 @@ from typing import Required, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from qhq.data.caveat import NOTHING_ASIDE, Doubt, Quarantine
+from qhq.data.quarantine import NOTHING_ASIDE, Quarantine, RowDoubt
 from qhq.errors import DataError, nearest
 
 FloatArray = npt.NDArray[np.float64]
@@ -52,7 +52,7 @@ class Panel:
     label: str = "traded"
     missed: DateArray = field(default_factory=lambda: np.empty(0, dtype="datetime64[D]"))
     quarantine: Quarantine = NOTHING_ASIDE
-    doubts: tuple[Doubt, ...] = ()
+    doubts: tuple[RowDoubt, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

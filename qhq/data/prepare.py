@@ -1,251 +1,37 @@
 """From a config to windows, a fitted scaler and the fingerprint of the values used.
 
-A `Protocol` decides which split fits the scalers (the training split) and which one selects the model (the
-validation split). `PublishedProtocol` substitutes the leaky choices of a published study, so that what its
-figures rest on can be measured; whatever was made with it carries a `Caveat`. `OtherData` is
-what must be said where the data are not those that the run was made from (``qhq.data.other``).
+Which split fits the scalers and which one selects the model is for the protocol to say
+(``qhq.data.protocol``); data that a run was not made from are prepared by ``qhq.data.prepare_other``.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from qhq.data.caveat import NO_CAVEAT, NOTHING_ASIDE, Caveat, Doubt, Quarantine, tell_rows
+from qhq.data.caveat import NO_CAVEAT, Caveat
 from qhq.data.columns import unit_of
 from qhq.data.load import load_panel
+from qhq.data.other_data import OtherData
 from qhq.data.panel import Panel
+from qhq.data.protocol import protocol_of
+from qhq.data.quarantine import NOTHING_ASIDE, Quarantine, RowDoubt
 from qhq.data.scaling.affine import Scaler
 from qhq.data.scaling.fit import StaticScaler, check_scalable, fit_scaler, fit_static
-from qhq.data.scaling.series import SymbolScaler
-from qhq.data.spec import DEFAULT, SCALINGS, DataSpec
-from qhq.data.split import Split, Splits, TrainingSplit, split_panel
-from qhq.data.windows import Cut, Windows, cut_windows, lay_out
+from qhq.data.spec import DataSpec
+from qhq.data.split import Split, Splits, split_panel
+from qhq.data.windows import Windows, lay_out
 from qhq.errors import ConfigError, DataError
-
-
-class Protocol:
-    """Each split for what it is for."""
-
-    @property
-    def caveat(self) -> Caveat:
-        """What must be said of whatever is made with it."""
-        return NO_CAVEAT
-
-    @property
-    def keeps_values(self) -> bool:
-        """Whether forecasts and actual values are those of the file, to be put beside others."""
-        return True
-
-    def scaled_by(self, panel: Panel, splits: Splits) -> TrainingSplit:  # noqa: ARG002
-        """What scalers are fitted on.
-
-        Args:
-            panel: All rows, as they were laid out.
-            splits: Made of them.
-        """
-        return splits.train
-
-    def in_scale(self, panel: Panel, scaler: Scaler) -> tuple[Panel, Scaler]:
-        """The rows that windows are cut from, and the scaler that brings them back."""
-        return panel, scaler
-
-    def chosen_by(self, splits: Splits) -> Windows:
-        """Windows that early stopping, and whatever else is chosen, looks at."""
-        return splits.validation.windows
-
-
-@dataclass(frozen=True)
-class PublishedProtocol(Protocol):
-    """What a published study did, leak by leak.
-
-    Attributes:
-        spec: The config that names them.
-    """
-
-    spec: DataSpec
-
-    @property
-    def caveat(self) -> Caveat:
-        """See ``Protocol.caveat``."""
-        return self.spec.caveat
-
-    @property
-    def keeps_values(self) -> bool:
-        """See ``Protocol.keeps_values``."""
-        return "last_symbol_inverts" not in self.spec.leaks
-
-    def scaled_by(self, panel: Panel, splits: Splits) -> TrainingSplit:
-        """With ``scaler_sees_test`` a training split that is all of the panel."""
-        if "scaler_sees_test" not in self.spec.leaks:
-            return super().scaled_by(panel, splits)
-        return TrainingSplit(panel, cut_windows(panel, Cut.of(self.spec)))
-
-    def in_scale(self, panel: Panel, scaler: Scaler) -> tuple[Panel, Scaler]:
-        """With ``last_symbol_inverts`` every symbol's features as the last symbol's scaler would invert them.
-
-        Scaled, they are what they were, so the weights learn the same; but forecasts, actual and naive
-        values, and every error between them, are those of the last symbol's scale.
-        """
-        if self.keeps_values or not isinstance(scaler, SymbolScaler):
-            return super().in_scale(panel, scaler)
-        columns = panel.positions(scaler.columns)
-        rows = np.array([scaler.symbols.index(name) for name in panel.symbols])[panel.code]
-        scaled = (panel.values[:, columns] - scaler.offset[rows]) / scaler.unit[rows]
-        values = panel.values.copy()
-        values[:, columns] = scaled * scaler.unit[-1] + scaler.offset[-1]
-        same = np.ones(len(scaler.symbols))[:, None]
-        scale = replace(scaler, offset=same * scaler.offset[-1], unit=same * scaler.unit[-1])
-        return replace(panel, values=values), scale
-
-    def chosen_by(self, splits: Splits) -> Windows:
-        """With ``stops_on_test`` those of the test split."""
-        return splits.test.windows if "stops_on_test" in self.spec.leaks else super().chosen_by(splits)
-
-
-def protocol_of(spec: DataSpec) -> Protocol:
-    """The protocol that a config asks for: the honest one, unless it names leaks."""
-    return PublishedProtocol(spec) if spec.caveat else Protocol()
-
-
-def is_unit_free(spec: DataSpec) -> bool:
-    """Whether a model of a config does not notice that all prices were multiplied by one number."""
-    kinds = [kind for name, kind in spec.scalings.items() if unit_of(name) == "price"]
-    return all(SCALINGS[kind].unit_free for kind in kinds)
-
-
-def say_scaling(spec: DataSpec) -> str:
-    """Name the scaling of a config for people: one kind, or each for its columns.
-
-    >>> say_scaling(DataSpec(features=("adj_close", "volume"), scaling={"volume": "log_standard"}))
-    'window, log_standard of volume'
-    """
-    if isinstance(spec.scaling, str):
-        return spec.scaling
-    own = [f"{kind} of {name}" for name, kind in spec.scaling.items() if name != DEFAULT]
-    return ", ".join([spec.default_scaling, *own])
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """How the other data overlap with the run's own.
-
-    Attributes:
-        sessions: Sessions of the other data inside the run's ``train``, ``validation`` and ``test`` split.
-        compared: Values that both have.
-        revised: Those of them that are not the same, beyond a common factor.
-        example: The first of these, for people.
-        factors: Common factor of a symbol's prices to those of the run, where it is not 1.
-    """
-
-    sessions: dict[str, int]
-    compared: int
-    revised: int
-    example: str
-    factors: dict[str, float]
-
-
-@dataclass(frozen=True)
-class OtherData:
-    """What an evaluation on other data says of it.
-
-    Attributes:
-        origin: The file, or the name of the source.
-        spec: The data config with what was asked for.
-        fingerprint: Of its rows.
-        first: Its oldest row.
-        last: Its newest row.
-        since: Where the evaluated targets begin, and ``until`` where they end.
-        windows: How many are evaluated.
-        overlap: What it shares with the run's own data.
-        seen_sessions: Evaluated sessions that lie in the run's training or validation split.
-        same: Whether the rows are the run's own after all, and only other dates of them are evaluated.
-        quarantine: Its rows that were set aside.
-        doubts: How others may have been misread.
-        read: How its file was read, where that had to be found out.
-    """
-
-    origin: str
-    spec: DataSpec
-    fingerprint: str
-    first: str
-    last: str
-    since: str
-    until: str
-    windows: int
-    overlap: Overlap
-    seen_sessions: int
-    same: bool
-    quarantine: Quarantine
-    doubts: tuple[Doubt, ...]
-    read: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON."""
-        return {
-            "source": self.spec.source,
-            "path": self.spec.path,
-            "symbols": None if self.spec.symbols is None else list(self.spec.symbols),
-            "same_rows": self.same,
-            "fingerprint": self.fingerprint,
-            "first": self.first,
-            "last": self.last,
-            "from": self.since,
-            "to": self.until,
-            "windows": self.windows,
-            "seen_sessions": self.seen_sessions,
-            "overlap": {
-                "sessions": self.overlap.sessions,
-                "compared": self.overlap.compared,
-                "revised": self.overlap.revised,
-                "factors": self.overlap.factors,
-            },
-            "quarantine": self.quarantine.to_dict(),
-            "doubts": [asdict(doubt) for doubt in self.doubts],
-            "notes": self.notes(),
-        }
-
-    def notes(self) -> list[str]:
-        """What a reader of the results must know, a sentence or more each, without the last full stop."""
-        left = self.overlap.sessions["train"] + self.overlap.sessions["validation"]
-        if left and not self.seen_sessions:
-            said = f"{left} sessions lie in the run's training and validation splits: not evaluated"
-            return [said, *self.row_notes()]
-        return self.row_notes()
-
-    def row_notes(self) -> list[str]:
-        """What is to be known of the rows, and of those among them that the run has seen."""
-        overlap, notes = self.overlap, []
-        if self.seen_sessions:
-            notes.append(
-                f"Warning: {self.seen_sessions} evaluated sessions lie in the run's training or validation"
-                " split: these errors are too low"
-            )
-        if overlap.revised:
-            notes.append(
-                f"{overlap.revised} of {overlap.compared} values shared with the run's data were revised,"
-                f" {overlap.example}"
-            )
-        harmless = "does not depend on it" if is_unit_free(self.spec) else "was fitted on the old ones"
-        for symbol, factor in overlap.factors.items():
-            notes.append(
-                f"Prices of {symbol} are {factor:.6g} times those of the run (a split, a dividend or another"
-                f" unit since); scaling '{say_scaling(self.spec)}' {harmless}"
-            )
-        notes += [each.removesuffix(".") for each in tell_rows(self.quarantine, self.doubts, self.read)]
-        return notes
-
 
 # Scaled targets that differ by less are one value and rounding errors.
 _LEAST_SPREAD = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedData:
     """All that training and evaluation need of the data.
 
     Attributes:
@@ -272,7 +58,7 @@ class Prepared:
     span: tuple[np.datetime64, np.datetime64]
     caveat: Caveat = NO_CAVEAT
     quarantine: Quarantine = NOTHING_ASIDE
-    doubts: tuple[Doubt, ...] = ()
+    doubts: tuple[RowDoubt, ...] = ()
     other: OtherData | None = None
     notes: tuple[str, ...] = ()
     panel: Panel | None = None
@@ -288,7 +74,7 @@ class Prepared:
         return self.splits.test.windows
 
 
-def prepare(spec: DataSpec, panel: Panel | None = None) -> Prepared:
+def prepare(spec: DataSpec, panel: Panel | None = None) -> PreparedData:
     """Load, check, lay out, split, cut and fit.
 
     Args:
@@ -331,10 +117,10 @@ def check_one_scale(spec: DataSpec) -> None:
 
 def assemble(
     panel: Panel, splits: Splits, spec: DataSpec, scaler: Scaler, static: StaticScaler | None
-) -> Prepared:
+) -> PreparedData:
     """Put splits and their scalers together under the protocol of a spec, for a run's own data or other."""
     protocol = protocol_of(spec)
-    return Prepared(
+    return PreparedData(
         splits,
         protocol.chosen_by(splits),
         scaler,

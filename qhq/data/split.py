@@ -31,7 +31,8 @@ from typing import ClassVar, TypeVar
 import numpy as np
 
 from qhq.data.panel import DateArray, Panel
-from qhq.data.spec import DataSpec, SplitSpec
+from qhq.data.spec import DataSpec
+from qhq.data.split_spec import SplitSpec
 from qhq.data.windows import Cut, Windows, cut_windows
 from qhq.errors import DataError, nearest
 

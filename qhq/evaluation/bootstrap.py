@@ -23,7 +23,7 @@ from qhq.data.panel import DateArray, FloatArray, IntArray, Mask
 from qhq.errors import DataError
 from qhq.seeding import child_generator
 
-LEVEL = 0.95
+CONFIDENCE = 0.95
 _DRAWS, _DATE_DRAWS = 10_000, 2_000
 
 LEAST_SEEDS = 5
@@ -70,7 +70,7 @@ def say_seeds(count: int, kind: str = "") -> str:
     return f"one {what}" if count == 1 else f"{count} {what}s"
 
 
-def median_interval(values: npt.ArrayLike, level: float = LEVEL, seed: int = 0) -> Median:
+def median_interval(values: npt.ArrayLike, level: float = CONFIDENCE, seed: int = 0) -> Median:
     """Tell the median of a figure over seeds, from five on with a percentile bootstrap interval.
 
     Args:
@@ -110,7 +110,7 @@ def median_interval(values: npt.ArrayLike, level: float = LEVEL, seed: int = 0) 
 
 
 def paired_interval(
-    first: npt.ArrayLike, second: npt.ArrayLike, level: float = LEVEL, seed: int = 0
+    first: npt.ArrayLike, second: npt.ArrayLike, level: float = CONFIDENCE, seed: int = 0
 ) -> Median:
     """Tell the median of first minus second, the same seed taken from both; arguments as above.
 
@@ -164,7 +164,7 @@ def date_interval(
     statistic: Callable[[FloatArray], float] = date_mean,
     seed: int = 0,
     *,
-    level: float = LEVEL,
+    level: float = CONFIDENCE,
     horizon: int = 1,
 ) -> Interval:
     """Tell a statistic of dates with a percentile interval of the stationary bootstrap.
@@ -286,7 +286,7 @@ def share(counts: npt.ArrayLike, *, horizon: int = 1, interval: bool = True) -> 
     value, count, dates = float(hits / cases), int(cases), len(each)
     if not interval:
         return Share(value, None, None, count, dates, "left out")
-    found = date_interval(each, level=LEVEL, horizon=horizon)
+    found = date_interval(each, level=CONFIDENCE, horizon=horizon)
     if found.low is not None and 0 < hits < cases:
         return Share(value, found.low, found.high, count, dates)
     if found.low is None:
@@ -294,5 +294,5 @@ def share(counts: npt.ArrayLike, *, horizon: int = 1, interval: bool = True) -> 
     # scipy.stats takes half a second to import, which whoever only sends to hardware need not wait for.
     from scipy.stats import binomtest
 
-    ends = binomtest(round(value * dates), dates).proportion_ci(LEVEL, method="wilson")
+    ends = binomtest(round(value * dates), dates).proportion_ci(CONFIDENCE, method="wilson")
     return Share(value, float(ends.low), float(ends.high), count, dates)

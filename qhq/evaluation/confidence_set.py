@@ -23,7 +23,7 @@ import numpy as np
 from qhq.data.panel import FloatArray
 from qhq.errors import DataError, nearest
 from qhq.evaluation.bootstrap import block_length
-from qhq.evaluation.significance import LEAST_DATES, LEVEL, SAME, say_p_value
+from qhq.evaluation.significance import LEAST_DATES, SAME, SIGNIFICANCE, say_p_value
 from qhq.seeding import child_seed
 
 _SET_LEVEL = 0.10
@@ -58,7 +58,7 @@ class ConfidenceSet:
     @property
     def is_superior(self) -> bool | None:
         """Whether any of the others is shown to beat the benchmark; None where that was not tested."""
-        return None if self.superior_p is None else self.superior_p <= LEVEL
+        return None if self.superior_p is None else self.superior_p <= SIGNIFICANCE
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, as plain JSON."""

@@ -89,7 +89,7 @@ class Regimes:
 
 Unit = Literal["none", "series", "window"]
 
-LEVEL = 0.9
+COVERAGE = 0.9
 
 _FLOOR_FRACTION = 0.1
 """A window's unit is taken as at least this fraction of the median one in validation."""
@@ -185,7 +185,7 @@ _DATE_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def fit_conformal(
-    validation: Windows, forecast: FloatArray, level: float = LEVEL, unit: Unit | None = None
+    validation: Windows, forecast: FloatArray, level: float = COVERAGE, unit: Unit | None = None
 ) -> Conformal:
     """Measure the radius on forecasts (N, H, K) of the validation windows.
 

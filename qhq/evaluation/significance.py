@@ -31,7 +31,7 @@ from qhq.evaluation.mean_test import mean_test
 
 Verdict = Literal["better", "worse", "not shown", "not tested"]
 
-LEVEL = 0.05
+SIGNIFICANCE = 0.05
 WEIGHING = "Skill and tests give every symbol the same weight; in the MAE those of high prices weigh more."
 """Why a forecast can have the lower MAE and yet be the worse one."""
 
@@ -78,7 +78,7 @@ class Comparison:
     detectable: float | None = None
     dates_needed: int | None = None
 
-    def verdict(self, level: float = LEVEL) -> Verdict:
+    def verdict(self, level: float = SIGNIFICANCE) -> Verdict:
         """Whether the first is shown to be better or worse, at a level over the family; else "not shown".
 
         An exploratory pair shows nothing by itself: see `suggests`.
@@ -89,7 +89,7 @@ class Comparison:
             return "not shown"
         return "better" if self.statistic < 0 else "worse"
 
-    def suggests(self, level: float = LEVEL) -> Literal["better", "worse"] | None:
+    def suggests(self, level: float = SIGNIFICANCE) -> Literal["better", "worse"] | None:
         """What the pair's own p-value would say if no other pair had been looked at; a hint, no finding."""
         if self.p_value is None or self.statistic is None or self.p_value > level:
             return None
@@ -165,9 +165,9 @@ def compare(
             raise DataError("A pair must name forecasts", got=f"'{name}'", fix=nearest(name, losses))
     # What cannot be tested asks nothing of the level; whether it can is known before its losses are weighed.
     tested = [pair for pair in family if not _reason(losses[pair[0]], losses[pair[1]], horizon)]
-    level = LEVEL / max(1, len(tested))
+    level = SIGNIFICANCE / max(1, len(tested))
     found = {
-        pair: _compare(pair, losses, horizon, level if pair in family else LEVEL, pair not in family)
+        pair: _compare(pair, losses, horizon, level if pair in family else SIGNIFICANCE, pair not in family)
         for pair in chosen
     }
     adjusted = _holm([found[pair].p_value or 0.0 for pair in tested])
@@ -252,7 +252,7 @@ class GroupFindings:
 
 
 def compare_groups(
-    losses: Mapping[str, tuple[FloatArray, FloatArray]], horizon: int, level: float = LEVEL
+    losses: Mapping[str, tuple[FloatArray, FloatArray]], horizon: int, level: float = SIGNIFICANCE
 ) -> GroupFindings:
     """Test a pair of forecasts in each group alone.
 

@@ -22,7 +22,7 @@ from qhq.documents import Spec, load_document, read_mapping
 from qhq.errors import ConfigError
 from qhq.files import own_file
 from qhq.limits import MOST_COUNT, MOST_SEED
-from qhq.models.spec import MEMORY as HELD_MODULE
+from qhq.models.spec import MEMORY as MODULE_IN_MEMORY
 from qhq.models.spec import AnyModelSpec, Carrier, ModelSpec
 from qhq.paths import beside, find_study_file
 from qhq.training.spec import TrainingSpec
@@ -87,14 +87,14 @@ class QuantumSpec(Spec):
     entangled: bool = True
     frozen: bool = False
     _origin: Origin | None = PrivateAttr(default=None)
-    _held: Ansatz | None = PrivateAttr(default=None)
+    _in_memory: Ansatz | None = PrivateAttr(default=None)
 
     @property
-    def held(self) -> Ansatz | None:
+    def in_memory(self) -> Ansatz | None:
         """The circuit that a program gave in place of a name, where the config still names that one."""
-        return self._held if self.ansatz.startswith(MEMORY) and not self.changes() else None
+        return self._in_memory if self.ansatz.startswith(MEMORY) and not self.changes() else None
 
-    def holding(self, ansatz: Ansatz, digest: str) -> QuantumSpec:
+    def with_circuit(self, ansatz: Ansatz, digest: str) -> QuantumSpec:
         """The same with a circuit of the program's own; ``digest`` tells it from others.
 
         Raises:
@@ -107,13 +107,13 @@ class QuantumSpec(Spec):
                 fix="Leave the key out, or build the circuit so",
             )
         copy = self.model_copy(update={"ansatz": f"{MEMORY}{digest[:12]}"})
-        copy._held, copy._origin = ansatz, None
+        copy._in_memory, copy._origin = ansatz, None
         return copy
 
     def carried_as(self, other: QuantumSpec) -> QuantumSpec:
         """The same, with the circuit that another spec carries, which counts where both name the same."""
         copy = self.model_copy()
-        copy._origin, copy._held = other._origin, other._held
+        copy._origin, copy._in_memory = other._origin, other._in_memory
         return copy
 
     @property
@@ -149,7 +149,7 @@ class ExperimentConfig(Spec):
     """A whole run. ``quantum: null`` leaves the quantum layer out; ``model.middle`` may take its place.
 
     ``intervals`` is ``split``, one width from the validation split for good, or ``adaptive``, widths that
-    follow how often the intervals before held.
+    follow how often the intervals before in_memory.
     """
 
     name: str = Field("quickstart", pattern=r"^[A-Za-z0-9_.-]{1,60}$")
@@ -265,7 +265,7 @@ def _anchored(config: ExperimentConfig, file: Path | None, typed: set[str]) -> E
 
 def _anchored_model(model: AnyModelSpec, file: Path, *, is_run: bool, typed: set[str]) -> AnyModelSpec:
     """The model with the path of its file absolute; of a run, with the copy that the run carries."""
-    if model.file is None or model.file.startswith(HELD_MODULE):
+    if model.file is None or model.file.startswith(MODULE_IN_MEMORY):
         return model
     named = bool(typed & {"model", "model.file"})
     if is_run and not named:

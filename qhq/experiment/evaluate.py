@@ -26,7 +26,7 @@ from qhq.experiment.config import IntervalKind
 from qhq.experiment.opening import Experiment
 from qhq.experiment.words import say_coverage, say_distribution
 from qhq.models.hybrid import HybridForecaster
-from qhq.models.own import OwnForecaster
+from qhq.models.own_forecaster import OwnForecaster
 
 Array = NDArray[np.float64]
 
@@ -96,7 +96,7 @@ def judge(
 ) -> Evaluation:
     """Put scaled outputs (N, H, K) of some windows into the unit of the data, beside the baselines."""
     scaler, train = experiment.data.scaler, experiment.data.train
-    forecast = scaler.to_price(scaled, windows)
+    forecast = scaler.to_raw_units(scaled, windows)
     # Other data than the run's may hold none of its training split, and then nothing can be fitted on it.
     fitted = fit_baselines(train) if len(train) else {}
     return Evaluation(
@@ -186,7 +186,7 @@ def forecast_quantiles(
     assert found is not None
     scaled = found[: len(latent)].double().numpy()
     return {
-        level: experiment.data.scaler.to_price(scaled[..., place], windows)
+        level: experiment.data.scaler.to_raw_units(scaled[..., place], windows)
         for place, level in enumerate(model.objective.levels)
     }
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from qhq.ansatz.assemble import Ansatz, build
 from qhq.ansatz.program import without_entanglers
 from qhq.ansatz.spec import is_path, load_ansatz
-from qhq.ansatz.stored import fingerprint, load_built, settle
+from qhq.ansatz.stored import as_stored, fingerprint, load_built
 from qhq.backends.backend import BackendSpec
 from qhq.backends.executor import Executor
 from qhq.backends.local.statevector import StatevectorExecutor
@@ -27,25 +27,19 @@ from qhq.backends.registry import (
     open_backend,
     open_training_backend,
 )
-from qhq.data.prepare import Prepared, prepare
+from qhq.data.prepare import PreparedData, prepare
 from qhq.data.scaling.affine import Scaler
 from qhq.data.scaling.fit import StaticScaler, scaler_from_dict
 from qhq.data.windows import Windows
 from qhq.documents import read_plain
 from qhq.errors import BackendError, ConfigError, DataError
-from qhq.experiment.config import (
-    MEMORY,
-    ExperimentConfig,
-    QuantumSpec,
-    load_config,
-    without_later_keys,
-)
+from qhq.experiment.config import MEMORY, ExperimentConfig, QuantumSpec, load_config, without_later_keys
 from qhq.limits import require_memory
 from qhq.models.features import FeatureForecaster, Forecaster, build_features, projected
 from qhq.models.gates import Circuits, build_gated, by_rows
 from qhq.models.hybrid import Shape, build_model
 from qhq.models.own import build_own
-from qhq.models.program import Program, read_program
+from qhq.models.source import ModuleSource, read_source
 from qhq.models.spec import FeaturesSpec, is_gated
 from qhq.quantum.layer import QuantumLayer
 from qhq.runs.record import OTHER_RUN, RunRecord
@@ -70,17 +64,17 @@ class Experiment:
     """A config with all that it names: data in windows, circuit, model on its training backend.
 
     ``design`` is the config of a run as its folder holds it, None of a new one. Runs that were
-    made before qhq had some key are identified by the keys that they stored. ``program`` is what built a
-    module of one's own.
+    made before qhq had some key are identified by the keys that they stored. ``module_source`` is what built
+    a module of one's own.
     """
 
     config: ExperimentConfig
-    data: Prepared
+    data: PreparedData
     ansatz: Ansatz | None
     backend: BackendSpec
     model: Forecaster
     design: dict[str, Any] | None = None
-    program: Program | None = None
+    module_source: ModuleSource | None = None
 
     @property
     def asks_device(self) -> bool:
@@ -135,7 +129,7 @@ class Experiment:
         return {
             "circuit": fingerprint(self.ansatz) if self.ansatz else "none",
             "config": hashlib.sha256(content).hexdigest(),
-            **({} if self.program is None else {"module": self.program.digest}),
+            **({} if self.module_source is None else {"module": self.module_source.digest}),
         }
 
     def _scaled(self, windows: Windows) -> Tensor:
@@ -164,14 +158,14 @@ def open_experiment(config: ExperimentConfig) -> Experiment:
     return open_on_data(config, prepare(config.data))
 
 
-def open_on_data(config: ExperimentConfig, data: Prepared) -> Experiment:
+def open_on_data(config: ExperimentConfig, data: PreparedData) -> Experiment:
     """Open an experiment on data that is already prepared from ``config.data``.
 
     Raises:
         QHQError: If circuit, model or backend cannot be had.
     """
     ansatz = program_of(config)
-    ansatz = None if ansatz is None else settle(ansatz)
+    ansatz = None if ansatz is None else as_stored(ansatz)
     return _on_training_backend(config, data, ansatz, find_backend(config.backend))
 
 
@@ -211,7 +205,7 @@ def build_circuit(spec: QuantumSpec) -> Ansatz:
         ConfigError: If it is not there, is left without a part it needs, or is a program that a run alone
             names.
     """
-    carried = load_built(spec.stored) if spec.stored is not None else spec.held
+    carried = load_built(spec.stored) if spec.stored is not None else spec.in_memory
     if carried is not None:
         return carried if spec.entangled else without_entanglers(carried)
     if spec.ansatz.startswith(MEMORY):
@@ -251,8 +245,8 @@ def open_run_experiment(folder: RunFolder) -> Experiment:
 
 
 def _read_design(
-    folder: RunFolder, data: Prepared | None = None
-) -> tuple[ExperimentConfig, Prepared, Ansatz | None, BackendSpec]:
+    folder: RunFolder, data: PreparedData | None = None
+) -> tuple[ExperimentConfig, PreparedData, Ansatz | None, BackendSpec]:
     config, record = load_config(str(folder.config)), folder.read_record()
     if data is None:
         data = _own_data(folder, config, record)
@@ -260,7 +254,7 @@ def _read_design(
     return config, data, ansatz, backend_from_record(record.backend_entry, folder.name)
 
 
-def _own_data(folder: RunFolder, config: ExperimentConfig, record: RunRecord) -> Prepared:
+def _own_data(folder: RunFolder, config: ExperimentConfig, record: RunRecord) -> PreparedData:
     """The data that a run was made for, with its own scalers; anything else is refused."""
     known, fingerprint = record.data, record.prices()
     try:
@@ -366,7 +360,7 @@ def read_finished(folder: RunFolder) -> RunRecord:
     return record
 
 
-def open_run(folder: RunFolder, data: Prepared | None = None) -> Experiment:
+def open_run(folder: RunFolder, data: PreparedData | None = None) -> Experiment:
     """Open a run's experiment with its trained weights.
 
     What it was trained on is not asked: its layer stands on the exact engine, which needs no account.
@@ -397,7 +391,7 @@ def open_run_design(folder: RunFolder, *, at_baseline: bool = True) -> Experimen
 
 def _on_engine(
     config: ExperimentConfig,
-    data: Prepared,
+    data: PreparedData,
     ansatz: Ansatz | None,
     backend: BackendSpec,
     *,
@@ -411,7 +405,7 @@ def _on_engine(
 
 
 def _on_training_backend(
-    config: ExperimentConfig, data: Prepared, ansatz: Ansatz | None, backend: BackendSpec
+    config: ExperimentConfig, data: PreparedData, ansatz: Ansatz | None, backend: BackendSpec
 ) -> Experiment:
     executor = None
     if ansatz is not None:
@@ -479,7 +473,7 @@ def _check_search(config: ExperimentConfig, executor: Executor) -> None:
 
 def _assemble(
     config: ExperimentConfig,
-    data: Prepared,
+    data: PreparedData,
     ansatz: Ansatz | None,
     backend: BackendSpec,
     executors: _Executors,
@@ -489,10 +483,10 @@ def _assemble(
     executor, together = executors
     _check_room(config, data)
     torch.set_num_threads(config.training.threads)
-    layer, program = None, read_program(config.model)
+    layer, source = None, read_source(config.model)
     if ansatz is not None and executor is not None:
         # A module of one's own gives its circuit any numbers; the reference model makes the angles itself.
-        scale, seed = program is not None, child_seed(config.seed, "circuit")
+        scale, seed = source is not None, child_seed(config.seed, "circuit")
         layer = QuantumLayer(ansatz, executor, seed=seed, scale_inputs=scale)
         # Frozen after it is drawn, so that the weights are those of the trained variant with the same seed.
         layer.requires_grad_(not _is_frozen(config))
@@ -504,11 +498,9 @@ def _assemble(
     if isinstance(config.model, FeaturesSpec):
         _check_point(config, shape, "A head that is fitted")
         model = build_features(config.model, shape, quantum=layer, angle_scaling=scaling, seed=seed)
-    elif program is not None:
+    elif source is not None:
         _check_point(config, shape, "A module of one's own")
-        model = build_own(
-            config.model, program, shape, quantum=layer, seed=seed, dtype=dtype, at_zero=at_zero
-        )
+        model = build_own(config.model, source, shape, quantum=layer, seed=seed, dtype=dtype, at_zero=at_zero)
     elif is_gated(config.model):
         _check_point(config, shape, "A unit with circuits in its gates")
         circuits = Circuits(
@@ -519,7 +511,7 @@ def _assemble(
         model = build_model(
             config.model, shape, quantum=layer, angle_scaling=scaling, seed=seed, at_zero=at_zero
         )
-    experiment = Experiment(config, data, ansatz, backend, model.to(dtype), program=program)
+    experiment = Experiment(config, data, ansatz, backend, model.to(dtype), module_source=source)
     if isinstance(model, FeatureForecaster) and len(data.train):  # a run on other data has its own
         model.project(experiment.latent(data.train), seed)
     return experiment
@@ -539,7 +531,7 @@ def _check_point(config: ExperimentConfig, shape: Shape, what: str) -> None:
         )
 
 
-def _objective(config: ExperimentConfig, data: Prepared) -> Objective:
+def _objective(config: ExperimentConfig, data: PreparedData) -> Objective:
     """What the model is trained for, fitted to the training targets; a run's weights have their own fit."""
     objective = open_objective(config.training)
     if objective.values > 1:
@@ -550,7 +542,7 @@ def _objective(config: ExperimentConfig, data: Prepared) -> Objective:
     return objective
 
 
-def _check_room(config: ExperimentConfig, data: Prepared) -> None:
+def _check_room(config: ExperimentConfig, data: PreparedData) -> None:
     """Refuse windows that would not fit, before they are gathered.
 
     Raises:
@@ -573,7 +565,7 @@ def _is_frozen(config: ExperimentConfig) -> bool:
     return config.quantum is not None and config.quantum.frozen
 
 
-def _shape(config: ExperimentConfig, data: Prepared) -> Shape:
+def _shape(config: ExperimentConfig, data: PreparedData) -> Shape:
     # Other data may hold none of the training split.
     some = data.train if len(data.train) else data.test
     scaled = data.scaler.inputs(some.select(slice(1)))

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qhq.data.other import Known, prepare_other
-from qhq.data.prepare import protocol_of
+from qhq.data.prepare_other import Known, prepare_other
+from qhq.data.protocol import protocol_of
 from qhq.data.scaling.affine import Scaler
 from qhq.data.scaling.fit import StaticScaler
 from qhq.data.sources.files import names_symbols

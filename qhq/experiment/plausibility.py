@@ -10,13 +10,13 @@ from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.data.load import is_made_up
 from qhq.data.plausibility import LeakDoubt, find_leaks
 from qhq.data.plausibility.doubt import accept, open_doubts, unmatched
-from qhq.data.prepare import Prepared
+from qhq.data.prepare import PreparedData
 from qhq.data.spec import DataSpec
 from qhq.evaluation.baselines.persistence import last_value
 from qhq.evaluation.plausibility import judge_skill
 from qhq.experiment.evaluate import forecast_scaled
 from qhq.experiment.opening import Experiment
-from qhq.runs.record import Doubt, Plausibility
+from qhq.runs.record import LeakDoubtRecord, Plausibility
 from qhq.runs.run_folder import now
 from qhq.training.loop import Watcher
 
@@ -24,7 +24,7 @@ MOST_WINDOWS = 2_000
 """Validation windows, evenly spread, that a model's skill is judged on."""
 
 
-def doubt_data(data: Prepared, spec: DataSpec) -> tuple[LeakDoubt, ...]:
+def doubt_data(data: PreparedData, spec: DataSpec) -> tuple[LeakDoubt, ...]:
     """Look for leaks in the data of a run."""
     return () if data.panel is None else find_leaks(data.panel, data.splits, spec)
 
@@ -41,7 +41,7 @@ def doubt_skill(experiment: Experiment) -> tuple[LeakDoubt, ...]:
     windows = windows.select(np.linspace(0, len(windows) - 1, kept).round().astype(np.intp))
     executor = None if experiment.ansatz is None else StatevectorExecutor(experiment.ansatz)
     scaled, _ = forecast_scaled(experiment, executor, windows)
-    forecast = data.scaler.to_price(scaled, windows)
+    forecast = data.scaler.to_raw_units(scaled, windows)
     return tuple(judge_skill(data.train, windows, forecast, last_value(windows), spec))
 
 
@@ -58,7 +58,7 @@ def plausibility_record(doubts: Iterable[LeakDoubt], names: Iterable[str] = ()) 
     return Plausibility(
         open=[doubt.code for doubt in open_doubts(marked)],
         accept=list(names),
-        doubts=[Doubt.model_validate(doubt.to_dict()) for doubt in marked],
+        doubts=[LeakDoubtRecord.model_validate(doubt.to_dict()) for doubt in marked],
     )
 
 
@@ -67,7 +67,7 @@ def read_doubts(plausibility: Plausibility | None) -> tuple[LeakDoubt, ...]:
     return () if plausibility is None else tuple(map(_as_doubt, plausibility.doubts))
 
 
-def _as_doubt(doubt: Doubt) -> LeakDoubt:
+def _as_doubt(doubt: LeakDoubtRecord) -> LeakDoubt:
     accepted = None if doubt.accepted is None else {"by": doubt.accepted.by, "at": doubt.accepted.at}
     return LeakDoubt(
         doubt.code, doubt.must, doubt.got, doubt.fix, doubt.count, tuple(doubt.rows),

@@ -27,7 +27,7 @@ from qhq.data.sessions import is_half_day, missed_sessions
 from qhq.data.windows import Windows
 from qhq.errors import ConfigError, DataError
 from qhq.evaluation.baselines.persistence import in_sample_naive_mae, last_value, symbol_scale
-from qhq.evaluation.conformal import LEVEL, Conformal, coverage_of, fit_conformal, follow_conformal
+from qhq.evaluation.conformal import COVERAGE, Conformal, coverage_of, fit_conformal, follow_conformal
 from qhq.evaluation.metrics import score_windows
 from qhq.evaluation.probabilistic import column_of
 from qhq.experiment.evaluate import Array, circuit_arguments, encode, forecast_quantiles, forecast_scaled
@@ -52,7 +52,7 @@ class PredictRequest:
     """
 
     data: OtherDataRequest = field(default_factory=OtherDataRequest)
-    levels: tuple[float, ...] = (LEVEL,)
+    levels: tuple[float, ...] = (COVERAGE,)
     until: date | None = None
     offline: bool = False
 
@@ -247,7 +247,7 @@ def predict(plan: PredictPlan, executor: Executor | None) -> Prediction:
     """
     windows = plan.ahead.windows
     scaled, expectations = forecast_scaled(plan.experiment, executor, windows, plan.latent)
-    forecast = plan.experiment.data.scaler.to_price(scaled, windows)
+    forecast = plan.experiment.data.scaler.to_raw_units(scaled, windows)
     ends = _intervals(plan, forecast)
     came = windows.select(_has_come(windows))
     looks = add_look(came, run=plan.name, command="predict") if len(came) else None
@@ -307,7 +307,7 @@ def _exact(experiment: Experiment, windows: Windows) -> Array:
     """Forecasts of the exact engine in the unit of the data, (N, H, K)."""
     executor = None if experiment.ansatz is None else StatevectorExecutor(experiment.ansatz)
     scaled = forecast_scaled(experiment, executor, windows)[0]
-    return experiment.data.scaler.to_price(scaled, windows)
+    return experiment.data.scaler.to_raw_units(scaled, windows)
 
 
 def _intervals(plan: PredictPlan, forecast: Array) -> dict[float, tuple[Array, Array]]:

@@ -18,7 +18,7 @@ import numpy as np
 from qhq.ansatz.program import describe
 from qhq.backends.executor import Parity
 from qhq.backends.local.statevector import StatevectorExecutor
-from qhq.data.prepare import Prepared
+from qhq.data.prepare import PreparedData
 from qhq.evaluation.baselines.catalogue import task_baseline
 from qhq.evaluation.detail import error_histograms, score_detail, score_table
 from qhq.evaluation.losses import has_option_prices, loss_unit, score_options, score_options_by_group
@@ -26,7 +26,7 @@ from qhq.evaluation.metrics import relative_errors, score_by_group, score_held_o
 from qhq.experiment.evaluate import Array, Evaluation, Intervals, evaluate, score_distribution
 from qhq.experiment.opening import Experiment
 from qhq.experiment.words import say_validation
-from qhq.models.own import OwnForecaster
+from qhq.models.own_forecaster import OwnForecaster
 from qhq.runs.record import LAST_VALUE, SCHEMA_VERSION, Plausibility, RunRecord, Validation
 from qhq.runs.run_folder import RUNNING, now, provenance
 from qhq.training.loop import TrainingState
@@ -89,11 +89,11 @@ def design_record(
 
 def _own(experiment: Experiment) -> dict[str, object]:
     """Digest and stages of a module of one's own; nothing of the reference model, which the config tells."""
-    model, program = experiment.model, experiment.program
+    model, source = experiment.model, experiment.module_source
     if not isinstance(model, OwnForecaster):
         return {}
     stages = [asdict(stage) | {"shape": list(stage.shape)} for stage in model.found.stages]
-    return {"stages": stages} if program is None else {"module": program.digest, "stages": stages}
+    return {"stages": stages} if source is None else {"module": source.digest, "stages": stages}
 
 
 def result_record(
@@ -121,7 +121,7 @@ def result_record(
     }
 
 
-def _split_facts(data: Prepared) -> dict[str, dict[str, object]]:
+def _split_facts(data: PreparedData) -> dict[str, dict[str, object]]:
     """Windows of each split, and the first and last date of its targets."""
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     return {

@@ -27,8 +27,8 @@ from qhq.backends.executor import CostForecast, Parity, check_parity, measure_pa
 from qhq.backends.ibm.journal import in_run
 from qhq.backends.noise_aware import InTurnExecutor
 from qhq.backends.registry import open_parity_reference
-from qhq.data.caveat import tell_rows
-from qhq.data.prepare import Prepared
+from qhq.data.prepare import PreparedData
+from qhq.data.quarantine import tell_rows
 from qhq.documents import dump_document
 from qhq.errors import ConfigError, QHQError
 from qhq.evaluation.metrics import largest_share
@@ -64,7 +64,7 @@ from qhq.experiment.record import (
 from qhq.experiment.words import say_test
 from qhq.files import reserving, write_atomically
 from qhq.models.features import FeatureForecaster
-from qhq.models.program import Program
+from qhq.models.source import ModuleSource
 from qhq.runs.looks import add_look
 from qhq.runs.record import Json, Plausibility
 from qhq.runs.run_folder import FAILED, FINISHED, RUNNING, RunFolder, create_run, writable
@@ -239,7 +239,7 @@ def tell_finished(folder: RunFolder, watcher: Watcher) -> None:
     watcher.note(f"{folder.name} is finished: nothing is left to train, and these are its results.")
 
 
-def _tell_of_rows(data: Prepared, watcher: Watcher) -> None:
+def _tell_of_rows(data: PreparedData, watcher: Watcher) -> None:
     """Say once how a file was read, which rows were set aside, and how others may have been misread."""
     for sentence in tell_rows(data.quarantine, data.doubts, data.notes):
         watcher.note(sentence)
@@ -297,7 +297,7 @@ def pass_parity_gate(experiment: Experiment) -> Parity | None:
     return parity
 
 
-def train_in(folder: RunFolder, config: ExperimentConfig, data: Prepared, watcher: Watcher) -> None:
+def train_in(folder: RunFolder, config: ExperimentConfig, data: PreparedData, watcher: Watcher) -> None:
     """Train and evaluate as `train_run` does, on data already prepared, in an empty folder of the caller's.
 
     Raises:
@@ -324,7 +324,7 @@ def write_design(
     out where OpenQASM 3 cannot hold the circuit.
     """
     folder.write_text("config.yaml", dump_document(experiment.config))
-    carry_module(folder, experiment.program)
+    carry_module(folder, experiment.module_source)
     if experiment.ansatz is not None:
         with writable(folder.circuit):
             save_ansatz(experiment.ansatz, folder.circuit)
@@ -336,11 +336,11 @@ def write_design(
     folder.write_record(design_record(experiment, parity, plausibility))
 
 
-def carry_module(folder: RunFolder, program: Program | None) -> None:
+def carry_module(folder: RunFolder, source: ModuleSource | None) -> None:
     """Give a run the file that builds its module; what lives in memory has none."""
-    if program is not None and program.content:
+    if source is not None and source.content:
         with writable(folder.module):
-            write_atomically(folder.module, program.content)
+            write_atomically(folder.module, source.content)
 
 
 def _warn_of_weights(experiment: Experiment, watcher: Watcher) -> None:

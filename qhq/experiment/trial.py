@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from qhq.data.prepare import Prepared
+from qhq.data.prepare import PreparedData
 from qhq.evaluation.baselines.persistence import in_sample_naive_mae, last_value, symbol_scale
 from qhq.evaluation.losses import date_losses, loss_unit
 from qhq.evaluation.metrics import relative_errors, score_windows
@@ -26,7 +26,9 @@ from qhq.training.checkpoint import load_state, save_state, save_weights
 from qhq.training.loop import TrainingState, Watcher, Watchers, history_csv
 
 
-def run_trial(folder: RunFolder, config: ExperimentConfig, data: Prepared, until: int | None = None) -> None:
+def run_trial(
+    folder: RunFolder, config: ExperimentConfig, data: PreparedData, until: int | None = None
+) -> None:
     """Train one leg of a trial and write its folder.
 
     Args:
@@ -81,7 +83,7 @@ def _validation_metrics(experiment: Experiment) -> Json:
     """Errors of the best weights so far beside the last value's, in the unit of the data and over it."""
     data, windows = experiment.data, experiment.data.validation
     scaled, _ = forecast_scaled(experiment, experiment.open_executor("validation"), windows)
-    forecast, naive = data.scaler.to_price(scaled, windows), last_value(windows)
+    forecast, naive = data.scaler.to_raw_units(scaled, windows), last_value(windows)
     scale = symbol_scale(windows, in_sample_naive_mae(data.train))
     relative = relative_errors(windows.targets, forecast, naive, windows.group)
     metrics = {

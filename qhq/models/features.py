@@ -26,7 +26,7 @@ from qhq.backends.executor import Executor
 from qhq.errors import ConfigError
 from qhq.models.heads import LinearHead, build_head
 from qhq.models.hybrid import HybridForecaster, Shape, TanhMLP, seeded_torch
-from qhq.models.own import OwnForecaster
+from qhq.models.own_forecaster import OwnForecaster
 from qhq.models.spec import FeaturesSpec
 from qhq.quantum.layer import AngleScaling, QuantumLayer
 from qhq.seeding import child_generator, child_seed

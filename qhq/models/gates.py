@@ -27,8 +27,9 @@ from qhq.backends.executor import Executor
 from qhq.documents import Spec
 from qhq.errors import ConfigError
 from qhq.models.hybrid import Shape, seeded_torch
-from qhq.models.own import CircuitStandIn, OwnForecaster, as_forecaster
-from qhq.models.program import Program
+from qhq.models.own import as_forecaster
+from qhq.models.own_forecaster import CircuitStandIn, OwnForecaster
+from qhq.models.source import ModuleSource
 from qhq.models.spec import ModelSpec, RecurrentLayerSpec, load_unit
 from qhq.quantum.differentiation import evaluate
 from qhq.quantum.layer import QuantumLayer
@@ -396,8 +397,8 @@ def build_gated(
     with seeded_torch(seed):
         net = GatedNet(spec, shape, make).to(dtype)
     names = [name for name, each in net.named_modules() if isinstance(each, QuantumLayer | CircuitStandIn)]
-    program = Program("model.recurrent", "")
-    return as_forecaster(program, net, shape, names, seed=seed, dtype=dtype, at_zero=at_zero)
+    source = ModuleSource("model.recurrent", "")
+    return as_forecaster(source, net, shape, names, seed=seed, dtype=dtype, at_zero=at_zero)
 
 
 def _check_keys(spec: ModelSpec) -> None:

@@ -1,14 +1,19 @@
 """The figures of a run's forecasts: over time, their errors, their changes, and the skill as time goes by.
 
-All of them read ``predictions.csv`` alone, one step ahead, and of several targets the first. Where symbols
-are put together, errors are over those of the last value in the symbol's own test split, so that no symbol
-decides by the size of its prices.
+The figure of a prediction (`draw_prediction`) shows what has not come yet. All others read
+``predictions.csv`` alone, one step ahead, and of several targets the first. Where symbols are put together,
+errors are over those of the last value in the symbol's own test split, so that no symbol decides by the size
+of its prices.
 """
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
@@ -162,3 +167,48 @@ def _edges(values: np.typing.NDArray[np.float64], *, signed: bool) -> np.typing.
     """Edges of forty bins that hold all but one in two hundred values; the outermost hold those, too."""
     reach = float(np.nanquantile(np.abs(values), 0.995)) or 1.0
     return np.linspace(-reach if signed else 0.0, reach, 41)
+
+
+_SERIES_SHOWN = 12
+
+
+def draw_prediction(record: dict[str, Any], history: pd.DataFrame) -> Figure:
+    """Draw each series and target in a panel of its own, twelve at most.
+
+    Args:
+        record: What `qhq.experiment.predict.describe` returns.
+        history: Columns symbol, date, target, value: the newest values that are known.
+    """
+    rows = pd.DataFrame(record["rows"])
+    rows["date"] = pd.to_datetime(rows["date"])
+    shown = list(rows.groupby(["symbol", "target"], sort=False))[:_SERIES_SHOWN]
+    columns = min(3, len(shown))
+    lines = math.ceil(len(shown) / columns)
+    figure = Figure(figsize=(4.2 * columns, 0.7 + 2.8 * lines), layout="constrained")
+    every = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes, ((symbol, target), own) in zip(every, shown, strict=False):
+        known = history[(history["symbol"] == symbol) & (history["target"] == target)]
+        _draw_series(axes, known, own[own["date"] >= known["date"].min()])
+        axes.set_title(f"{symbol}, {target}", fontsize=9)
+    for axes in every[len(shown) :]:
+        axes.set_visible(False)
+    figure.legend(*every[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
+    figure.suptitle(f"{record['run']} on {record['backend']}: after {record['last_row']}", fontsize=10)
+    return figure
+
+
+def _draw_series(axes: Axes, known: pd.DataFrame, own: pd.DataFrame) -> None:
+    axes.plot(known["date"], known["value"], color="black", linewidth=1, label="came")
+    newest = own[own["made_after"] == own["made_after"].max()]
+    many = own["made_after"].nunique() > 1
+    for level, one in own[own["horizon"] == 1 if many else own["horizon"] > 0].groupby("level", sort=True):
+        label = f"{100 * float(str(level)):g} % interval"
+        if len(one) > 1:
+            axes.fill_between(one["date"], one["low"], one["high"], alpha=0.2, label=label)
+        else:
+            half = [one["forecast"] - one["low"], one["high"] - one["forecast"]]
+            axes.errorbar(one["date"], one["forecast"], yerr=half, capsize=4, alpha=0.6, label=label)
+    axes.plot(newest["date"], newest["forecast"], "o", markersize=4, color="tab:red", label="forecast")
+    axes.plot(newest["date"], newest["last_value"], ":", marker="_", color="tab:gray", label="last value")
+    axes.tick_params(axis="x", labelrotation=30, labelsize=7)
+    axes.grid(alpha=0.3)

@@ -8,7 +8,7 @@ from typing import Any, cast
 from qhq.data.caveat import Caveat
 from qhq.errors import ConfigError
 from qhq.evaluation.losses import TITLES
-from qhq.evaluation.significance import LEVEL, WEIGHING
+from qhq.evaluation.significance import SIGNIFICANCE, WEIGHING
 from qhq.files import MOST_TABLE_BYTES, read_json
 from qhq.report.ablation import draw_ablation
 from qhq.report.page import Cell, Page, Paragraph, Part, Table, Value, cell, facts, percent, picture
@@ -136,9 +136,9 @@ def _what_was_done(record: AblationRecord) -> Iterable[Part]:
     )
     yield Paragraph(
         f"{decides}: Diebold-Mariano, two-sided, on losses averaged over seeds and by date, at"
-        f" {100 * LEVEL:g} %; the pairs named in advance under Holm. The layer earns its place if the hybrid"
-        " beats every other row but the circuit without entanglers, each tested alone. A verdict needs the"
-        " seeds to agree."
+        f" {100 * SIGNIFICANCE:g} %; the pairs named in advance under Holm. The layer earns its place if the"
+        " hybrid beats every other row but the circuit without entanglers, each tested alone. A verdict needs"
+        " the seeds to agree."
         f" {WEIGHING} Lowest loss: {record['best'].replace('_', ' ')}."
     )
     at_bound = [

@@ -304,14 +304,14 @@ class Data(Record):
     quarantine: Quarantine | None = None
 
 
-class Look(Record):
+class Acceptance(Record):
     """Who accepted a doubt, and when."""
 
     by: Text
     at: Text
 
 
-class Doubt(Record):
+class LeakDoubtRecord(Record):
     """A doubt, as `qhq.data.plausibility.LeakDoubt`."""
 
     code: Text
@@ -322,7 +322,7 @@ class Doubt(Record):
     rows: list[str] = []
     statistic: Number = 0.0
     threshold: Number = 0.0
-    accepted: Look | None = None
+    accepted: Acceptance | None = None
 
 
 class Plausibility(Record):
@@ -330,7 +330,7 @@ class Plausibility(Record):
 
     open: list[Text] = []
     accept: list[Text] = []
-    doubts: list[Doubt]
+    doubts: list[LeakDoubtRecord]
 
 
 class Looks(Record):
@@ -645,7 +645,7 @@ class BackendResult(Record):
 
 
 class OtherDataRecord(Record):
-    """Which other data than the run's own were evaluated, as `qhq.data.other.OtherData`."""
+    """Which other data than the run's own were evaluated, as `qhq.data.prepare_other.OtherData`."""
 
     path: Text | None = None
     source: Text | None = None

@@ -18,7 +18,7 @@ import numpy as np
 
 from qhq.data.panel import FloatArray
 from qhq.evaluation.bootstrap import Median, paired_interval
-from qhq.evaluation.significance import LEVEL, Comparison, Verdict, compare, read_verdict, say_p_value
+from qhq.evaluation.significance import SIGNIFICANCE, Comparison, Verdict, compare, read_verdict, say_p_value
 from qhq.runs.studies import Row
 
 Measured = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -134,7 +134,7 @@ def tested(measured: Measured, comparison: Comparison | None, key: str, models: 
     }
 
 
-def say_found(row: Mapping[str, Any], key: str, level: float = LEVEL) -> str:
+def say_found(row: Mapping[str, Any], key: str, level: float = SIGNIFICANCE) -> str:
     """A pair's columns in words, for a table.
 
     Args:

@@ -31,7 +31,7 @@ from qhq.evaluation.bootstrap import date_interval
 from qhq.evaluation.losses import task_losses
 from qhq.experiment.evaluate import Evaluation, ask_circuit, decode_scaled, encode
 from qhq.experiment.opening import Experiment
-from qhq.models.own import OwnForecaster
+from qhq.models.own_forecaster import OwnForecaster
 from qhq.studies.checkpoint import EXACT, choose_windows
 
 Mitigation = Literal["none", "trex", "zne", "pec", "affine", "head"]

@@ -31,7 +31,7 @@ from qhq.evaluation.significance import compare
 from qhq.experiment.evaluate import Evaluation, ask_circuit, encode, evaluate, judge
 from qhq.experiment.opening import Experiment, open_run, read_finished
 from qhq.files import MOST_TABLE_BYTES, read_regular, write_atomically
-from qhq.models.program import trust_sent
+from qhq.models.source import trust_sent
 from qhq.runs.looks import add_look
 from qhq.runs.run_folder import RunFolder, provenance
 from qhq.runs.studies import BudgetRecord, MitigationRow, NoiseRecord, NoiseRow

@@ -7,7 +7,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from qhq.data.caveat import LEAKS, Caveat
-from qhq.data.prepare import Prepared, Protocol, fingerprint, prepare, protocol_of
+from qhq.data.prepare import PreparedData, fingerprint, prepare
+from qhq.data.protocol import Protocol, protocol_of
 from qhq.data.spec import DataSpec
 from qhq.documents import validate
 from qhq.errors import ConfigError, DataError
@@ -26,7 +27,7 @@ def test_the_quickstart_data_is_ready_in_every_scaling(kind):
         assert inputs.shape == (len(windows), steps, 1)
         assert inputs.dtype == np.float64
         assert np.isfinite(inputs).all()
-        back = data.scaler.to_price(data.scaler.targets(windows), windows)
+        back = data.scaler.to_raw_units(data.scaler.targets(windows), windows)
         assert_allclose(back, windows.targets, rtol=1e-12)
 
 
@@ -96,7 +97,7 @@ def test_targets_that_the_scaling_leaves_no_spread_are_refused(tmp_path):
 BASE = {"symbols": ["AAPL", "MSFT"], "start": "2011-01-01", "window": 5, "scaling": "minmax"}
 
 
-def prepared(*leaks: str, **keys) -> Prepared:
+def prepared(*leaks: str, **keys) -> PreparedData:
     return prepare(validate(DataSpec, {**BASE, "leaks": list(leaks), **keys}, "test"))
 
 
@@ -154,7 +155,7 @@ def test_last_symbol_inverts_every_symbol_and_the_last_is_as_it_was():
 
 def test_a_leaky_scaler_still_brings_back_what_it_scaled():
     leaky = prepared(*LEAKS)
-    back = leaky.scaler.to_price(leaky.scaler.targets(leaky.test), leaky.test)
+    back = leaky.scaler.to_raw_units(leaky.scaler.targets(leaky.test), leaky.test)
     np.testing.assert_allclose(back, leaky.test.targets, rtol=1e-9)
 
 

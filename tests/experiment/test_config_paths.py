@@ -182,7 +182,7 @@ def test_an_error_in_a_mapping_names_its_key(content, words):
 def test_a_circuit_in_memory_is_built_and_is_no_other_one():
     held = build_ansatz("reference", qubits=3, depth=2)
     config = load_config({})
-    config = config.model_copy(update={"quantum": config.quantum.holding(held, fingerprint(held))})
+    config = config.model_copy(update={"quantum": config.quantum.with_circuit(held, fingerprint(held))})
     assert build_circuit(config.quantum) is held
     worker = pickle.loads(pickle.dumps(config))
     assert fingerprint(build_circuit(worker.quantum)) == fingerprint(held)
@@ -194,4 +194,4 @@ def test_a_circuit_in_memory_is_built_and_is_no_other_one():
         with pytest.raises(ConfigError, match="used as it is"):
             build_circuit(other)
     with pytest.raises(ConfigError, match=r"quantum\.depth"):
-        load_config({"quantum": {"depth": 2}}).quantum.holding(held, fingerprint(held))
+        load_config({"quantum": {"depth": 2}}).quantum.with_circuit(held, fingerprint(held))

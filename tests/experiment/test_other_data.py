@@ -129,7 +129,7 @@ def test_newest_rows_alone_look_no_further_back_than_their_file(run):
 
 
 def test_without_any_row_of_the_training_split_there_is_no_mase(run, monkeypatch):
-    monkeypatch.setattr("qhq.data.other.Known.own_panel", lambda self, other: None)
+    monkeypatch.setattr("qhq.data.prepare_other.Known.own_panel", lambda self, other: None)
     frame = prices()
     experiment = opened(run, frame[frame["date"] >= sorted(frame["date"].unique())[OLD]])
     metrics = evaluate(experiment, None, experiment.data.test).metrics()
@@ -158,7 +158,7 @@ def test_revised_row_of_the_past_is_reported(run):
 
 
 def test_revised_row_is_found_in_the_test_split_when_the_old_file_is_gone(run, monkeypatch):
-    monkeypatch.setattr("qhq.data.other.Known.own_panel", lambda self, other: None)
+    monkeypatch.setattr("qhq.data.prepare_other.Known.own_panel", lambda self, other: None)
     frame = prices()
     frame.loc[OLD - 3, "adj_close"] += 1
     assert opened(run, frame).data.other.overlap.revised == 1

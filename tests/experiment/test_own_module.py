@@ -12,7 +12,7 @@ from torch import nn
 
 import qhq
 from qhq.errors import ConfigError
-from qhq.models import program
+from qhq.models import source
 from qhq.runs.run_folder import RunFolder
 from tests.models.test_own import GOOD, STEPWISE
 
@@ -24,7 +24,7 @@ WINDOW = 5
 def mine(study, tmp_path_factory, monkeypatch):
     """A study with a module's file, and a user who has named none yet."""
     monkeypatch.setenv("QHQ_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-    monkeypatch.setattr(program, "_NAMED", set())
+    monkeypatch.setattr(source, "_NAMED", set())
     (study / "mine.py").write_text(GOOD)
     return study
 
@@ -83,10 +83,10 @@ def test_a_wrapped_module_goes_all_the_way(mine):
 
 def test_a_wrapped_module_opens_where_it_is_wrapped_again(mine, monkeypatch):
     run = qhq.train("tiny.yaml", set={"model": wrapped_module(), "training.epochs": 1})
-    monkeypatch.setattr(program, "HELD", {})
+    monkeypatch.setattr(source, "WRAPPED", {})
     with pytest.raises(ConfigError, match="opened where the module is"):
         _ = qhq.open_run(run).model
-    monkeypatch.setattr("qhq.models.own.HELD", program.HELD)
+    monkeypatch.setattr("qhq.models.own.WRAPPED", source.WRAPPED)
     qhq.wrap(wrapped_module())
     assert qhq.open_run(run.folder).model.quantum is not None
 
@@ -126,7 +126,7 @@ def test_another_circuit_or_file_is_another_design(mine):
     run = qhq.train("tiny.yaml", set={**FILE, "training.epochs": 1})
     other = RunFolder(run.folder).module
     other.write_text(GOOD + "\n# another\n")
-    program.trust_digest(hashlib.sha256(other.read_bytes()).hexdigest())
+    source.trust_digest(hashlib.sha256(other.read_bytes()).hexdigest())
     with pytest.raises(ConfigError, match="must belong to the run's module"):
         _ = qhq.open_run(run.folder).model
 
@@ -140,7 +140,7 @@ def strangers(mine, monkeypatch):
     (mine / "mine.py").write_text(TRAP)
     run = qhq.train("tiny.yaml", set={**FILE, "training.epochs": 1})
     (mine / "trap").unlink()
-    monkeypatch.setattr(program, "_NAMED", set())
+    monkeypatch.setattr(source, "_NAMED", set())
     (mine / "elsewhere").mkdir()
     monkeypatch.setenv("QHQ_CACHE_DIR", str(mine / "elsewhere"))
     return run.folder
@@ -178,7 +178,7 @@ def test_naming_the_file_of_a_strangers_run_is_the_consent(strangers, mine, monk
         _ = qhq.open_run(strangers).model
     assert f"qhq doctor {strangers.name} --set model.file={path}" in caught.value.fix
     qhq.diagnose(strangers, set={"model.file": str(path)})
-    monkeypatch.setattr(program, "_NAMED", set())  # another process of the same user
+    monkeypatch.setattr(source, "_NAMED", set())  # another process of the same user
     assert qhq.open_run(strangers).model.quantum is not None
     path.write_text(TRAP + "\n# changed since\n")
     with pytest.raises(ConfigError, match="one that you have run yourself"):
@@ -186,9 +186,9 @@ def test_naming_the_file_of_a_strangers_run_is_the_consent(strangers, mine, monk
 
 
 def test_a_list_of_named_files_that_others_can_write_counts_for_nothing(strangers):
-    path = program._ledger_path()
-    program.trust_digest(hashlib.sha256(TRAP.encode()).hexdigest(), keep=True)
-    program._NAMED.clear()
+    path = source._ledger_path()
+    source.trust_digest(hashlib.sha256(TRAP.encode()).hexdigest(), keep=True)
+    source._NAMED.clear()
     path.chmod(0o666)
     with pytest.raises(ConfigError, match="one that you have run yourself"):
         _ = qhq.open_run(strangers).model

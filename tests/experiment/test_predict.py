@@ -173,7 +173,7 @@ def test_rows_say_what_was_known_what_is_forecast_and_what_the_last_value_was(tw
 def test_intervals_have_the_radius_of_the_run_whether_its_rows_are_at_hand_or_not(run, monkeypatch):
     frame = prices()
     whole = table(predicted(run, frame))
-    monkeypatch.setattr("qhq.data.other.Known.own_panel", lambda self, other: None)
+    monkeypatch.setattr("qhq.data.prepare_other.Known.own_panel", lambda self, other: None)
     newest = frame[frame["date"] >= dates()[OLD]]
     pd.testing.assert_frame_equal(table(predicted(run, newest)), whole)
     with pytest.raises(DataError, match="A level other than"):

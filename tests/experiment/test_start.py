@@ -28,7 +28,7 @@ def untrained(*overrides, config="tiny.yaml"):
     experiment = open_design(load_config(config, overrides))
     windows = experiment.data.test
     scaled, _ = forecast_scaled(experiment, None, windows)
-    return experiment.data.scaler.to_price(scaled, windows), windows
+    return experiment.data.scaler.to_raw_units(scaled, windows), windows
 
 
 @pytest.mark.parametrize("skip", ["none", "add", "concat"])

@@ -14,8 +14,9 @@ from qhq.ansatz.spec import AnsatzSpec
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.errors import ConfigError
 from qhq.models.hybrid import Shape
-from qhq.models.own import CircuitStandIn, build_own, wrap
-from qhq.models.program import read_program
+from qhq.models.own import build_own, wrap
+from qhq.models.own_forecaster import CircuitStandIn
+from qhq.models.source import read_source
 from qhq.models.spec import MiddleSpec, ModelSpec
 from qhq.quantum.layer import QuantumLayer
 
@@ -63,9 +64,9 @@ def own(tmp_path, cache):
         path = tmp_path / "mine.py"
         path.write_text(textwrap.dedent(text))
         spec = ModelSpec(file=str(path), **keys)
-        program = read_program(spec)
+        source = read_source(spec)
         quantum = layer() if quantum is None and "middle" not in keys else quantum
-        return build_own(spec, program, shape, quantum=quantum, seed=1)
+        return build_own(spec, source, shape, quantum=quantum, seed=1)
 
     return own
 
@@ -320,7 +321,7 @@ def test_the_line_of_the_fault_is_named(own):
 def test_a_file_must_be_python_and_there(tmp_path, name):
     (tmp_path / "mine.yaml").write_text("a: 1\n")
     with pytest.raises(ConfigError, match="must be a Python file"):
-        read_program(ModelSpec(file=str(tmp_path / name)))
+        read_source(ModelSpec(file=str(tmp_path / name)))
 
 
 def test_what_a_file_prints_is_no_output(own, capsys):
@@ -338,7 +339,7 @@ def test_a_wrapped_module_keeps_its_weights_and_lends_a_copy():
     module = sequential(layer())
     wrapped = wrap(module)
     spec = ModelSpec(file=wrapped.file)
-    model = build_own(spec, read_program(spec), SHAPE, quantum=layer(seed=9), seed=1)
+    model = build_own(spec, read_source(spec), SHAPE, quantum=layer(seed=9), seed=1)
     with torch.no_grad():
         np.testing.assert_allclose(model(windows()), module(windows()), atol=1e-6)
         model.quantum.weight += 1
@@ -347,7 +348,7 @@ def test_a_wrapped_module_keeps_its_weights_and_lends_a_copy():
 
 def test_another_circuit_takes_the_place_of_a_wrapped_ones():
     spec = ModelSpec(file=wrap(sequential(layer())).file, middle=MiddleSpec(hidden=4, outputs=2), latent=2)
-    model = build_own(spec, read_program(spec), SHAPE, quantum=None, seed=1)
+    model = build_own(spec, read_source(spec), SHAPE, quantum=None, seed=1)
     assert isinstance(model.module[2], CircuitStandIn)
 
 
@@ -366,4 +367,4 @@ def test_what_cannot_be_wrapped_is_refused(module, said):
 
 def test_a_module_in_memory_is_not_found_where_nobody_wrapped_it():
     with pytest.raises(ConfigError, match="opened where the module is"):
-        read_program(ModelSpec(file="memory:0123456789ab"))
+        read_source(ModelSpec(file="memory:0123456789ab"))

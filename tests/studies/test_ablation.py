@@ -13,7 +13,7 @@ from qhq.ansatz.assemble import build
 from qhq.ansatz.spec import AnsatzSpec
 from qhq.api.given import read_subject
 from qhq.data.prepare import prepare
-from qhq.data.spec import SplitSpec
+from qhq.data.split_spec import SplitSpec
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.opening import open_experiment, open_run

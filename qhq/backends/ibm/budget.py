@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from qhq.backends.backend import DeviceState
-from qhq.backends.devices.timing import JOB_SECONDS
+from qhq.backends.devices.isa import JOB_SECONDS
 from qhq.backends.executor import CostForecast, FloatArray, HardwareExecutor
 from qhq.backends.ibm import IBMSpec, calibration_circuits, circuits_per_sample, shots_per_circuit
 from qhq.backends.ibm.records import LaidOut

@@ -14,7 +14,7 @@ from qhq.ansatz.stored import fingerprints
 from qhq.backends.devices.calibration import Calibration
 from qhq.backends.devices.isa import build_isa, check_isa
 from qhq.backends.executor import CostForecast, DeviceCost, FloatArray, Report
-from qhq.backends.gradients import Program, ValuesExecutor
+from qhq.backends.gradients import OpenedCircuit, ValuesExecutor
 from qhq.backends.ibm import IBMSpec, shots_per_circuit
 from qhq.backends.ibm.budget import (
     beside_service,
@@ -28,7 +28,7 @@ from qhq.backends.ibm.budget import (
 from qhq.backends.ibm.job_runner import JobRunner
 from qhq.backends.ibm.journal import Journal
 from qhq.backends.ibm.opening import Approval, Connection, ask, connect, lay_out, service_estimate
-from qhq.backends.ibm.records import HELD, Part, PubRequest, question_key
+from qhq.backends.ibm.records import PAID, Part, PubRequest, question_key
 from qhq.backends.ibm.results import Estimates
 from qhq.backends.ibm.waiting import Clock, ServiceError, WallClock, as_job_error
 from qhq.backends.ibm.wire import decode
@@ -191,8 +191,8 @@ class IBMExecutor(ValuesExecutor):
             request = self._question(inputs, weights)
             parts = self._journal.parts(request.key)
             if parts:
-                rows = [part.rows for part in parts if part.state not in HELD]
-                held = sum(part.rows for part in parts if part.state in HELD)
+                rows = [part.rows for part in parts if part.state not in PAID]
+                held = sum(part.rows for part in parts if part.state in PAID)
                 spent += self._runner.spent(request)
         # Without the rows all is taken for new: the forecast is then rather too high.
         jobs, shots = seconds_of_jobs(spec, program, rows), shots_per_circuit(spec)
@@ -243,7 +243,7 @@ class IBMExecutor(ValuesExecutor):
         """
         request = self._question(inputs, weights)
         parts = self._journal.parts(request.key)
-        rows = [part.rows for part in parts if part.state not in HELD]
+        rows = [part.rows for part in parts if part.state not in PAID]
         if not parts:
             rows = rows_of_jobs(self._spec, self._program, forecast.samples)
         return beside_service(forecast, service_estimate(self._client, request, rows, self._clock))
@@ -261,7 +261,7 @@ class IBMExecutor(ValuesExecutor):
             "features); or set training: true in the entry",
         )
 
-    def open_program(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Program:
+    def open_program(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> OpenedCircuit:
         """The circuit on the device, past the gate; each call of the program is a request."""
         spec = self._spec
         isa = build_isa(circuit, parameters, self._ansatz.observables, self._device, spec.transpile)

@@ -24,7 +24,7 @@ from qhq.backends.ibm.opening import Approval, open_client
 from qhq.backends.ibm.records import (
     CANCELLED,
     FAILED,
-    HELD,
+    PAID,
     PLANNED,
     SENDING,
     SENT,
@@ -284,7 +284,7 @@ class JobRunner:
         total, rows = self._journal.spent(request.key), {}
         for part in self._journal.parts(request.key):
             rows[part.tag] = part.rows
-            if part.state in HELD and part.qpu_seconds is None:
+            if part.state in PAID and part.qpu_seconds is None:
                 if request.spec.max_qpu_seconds is not None and part.state != SENT:
                     seconds = self._note_usage(part)
                     if seconds is not None:

@@ -16,16 +16,10 @@ from qiskit.circuit import Parameter
 
 from qhq.backends.backend import ListedDevice
 from qhq.backends.devices.calibration import CalibratedDevice
-from qhq.backends.devices.isa import IsaProgram, build_isa, check_same
-from qhq.backends.devices.timing import circuit_seconds, shot_seconds
+from qhq.backends.devices.isa import IsaProgram, build_isa, check_same, circuit_seconds, shot_seconds
 from qhq.backends.ibm import IBMSpec
 from qhq.backends.ibm.account import fake_for, find_account
-from qhq.backends.ibm.budget import (
-    check_cap,
-    check_plan,
-    job_limits,
-    seconds_of_jobs,
-)
+from qhq.backends.ibm.budget import check_cap, check_plan, job_limits, seconds_of_jobs
 from qhq.backends.ibm.client import IBMClient
 from qhq.backends.ibm.journal import Journal
 from qhq.backends.ibm.records import LaidOut, Part, PubRequest

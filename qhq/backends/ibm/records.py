@@ -160,7 +160,7 @@ UNSENT = (PLANNED, SENDING)
 WITH_SERVICE = (SENT, UNREADABLE)
 OPEN = (*UNSENT, *WITH_SERVICE)
 ENDED = (CANCELLED, FAILED)
-HELD = (*WITH_SERVICE, STORED)
+PAID = (*WITH_SERVICE, STORED)
 """States of a part that is not paid again: its result is here, or its job is with the service."""
 _STATES = (*OPEN, STORED, *ENDED, DISCARDED, REPLACED)
 

@@ -20,7 +20,7 @@ from qiskit_aer.primitives import EstimatorV2, SamplerV2
 
 from qhq.ansatz.program import Ansatz
 from qhq.backends.executor import FloatArray, Parity, Report, check_parity, parity_tolerance
-from qhq.backends.gradients import ROWS_PER_PUB, Gradient, ParameterShift, Program, ValuesExecutor
+from qhq.backends.gradients import ROWS_PER_PUB, Gradient, OpenedCircuit, ParameterShift, ValuesExecutor
 from qhq.backends.local import SimulatedSpec
 from qhq.backends.local.shots import (
     MOST_DRAWN_QUBITS,
@@ -97,7 +97,7 @@ class AerExecutor(ValuesExecutor):
         """Say what ran."""
         return self.report_on(self._program.circuit)
 
-    def open_program(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Program:
+    def open_program(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> OpenedCircuit:
         """Values from a program of their own."""
         self._program = self._open_stream(circuit, parameters, "values")
         return self._program

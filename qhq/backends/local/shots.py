@@ -18,7 +18,7 @@ from qiskit.quantum_info import PauliList, SparsePauliOp
 
 from qhq.ansatz.program import Ansatz
 from qhq.backends.executor import FloatArray, Parity, Report, check_parity
-from qhq.backends.gradients import Program, ValuesExecutor
+from qhq.backends.gradients import OpenedCircuit, ValuesExecutor
 from qhq.backends.local import SimulatedSpec
 from qhq.engine import StateEngine
 
@@ -239,7 +239,7 @@ class SampledTrainingExecutor(ValuesExecutor):
         aer: ValuesExecutor,
         *,
         open_drawn: Callable[[QuantumCircuit, Sequence[Parameter]], SampledProgram],
-        open_judge: Callable[[QuantumCircuit, Sequence[Parameter]], Program],
+        open_judge: Callable[[QuantumCircuit, Sequence[Parameter]], OpenedCircuit],
         seed: int,
         engine: str,
     ) -> None:
@@ -247,7 +247,7 @@ class SampledTrainingExecutor(ValuesExecutor):
         self._aer, self._open_drawn, self._open_judge, self._engine_name = aer, open_drawn, open_judge, engine
         super().__init__(spec, aer.ansatz, seed, spec.spsa)
 
-    def open_program(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Program:
+    def open_program(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> OpenedCircuit:
         """The engine's draws, behind a comparison of the first rows."""
         drawn, agreed = self._open_drawn(circuit, parameters), False
 

@@ -19,17 +19,9 @@ from qiskit.quantum_info import PTM, Kraus, Operator, SuperOp
 from qhq.ansatz.program import Ansatz
 from qhq.backends.backend import Method
 from qhq.backends.devices.calibration import Calibration
-from qhq.backends.devices.isa import IsaProgram, build_isa, check_isa
-from qhq.backends.devices.timing import JOB_SECONDS
-from qhq.backends.executor import (
-    DeviceCost,
-    FloatArray,
-    Parity,
-    Report,
-    check_parity,
-    parity_tolerance,
-)
-from qhq.backends.gradients import Program, ValuesExecutor
+from qhq.backends.devices.isa import JOB_SECONDS, IsaProgram, build_isa, check_isa
+from qhq.backends.executor import DeviceCost, FloatArray, Parity, Report, check_parity, parity_tolerance
+from qhq.backends.gradients import OpenedCircuit, ValuesExecutor
 from qhq.backends.local import SimulatedSpec
 from qhq.backends.local.aer import check_width
 from qhq.backends.local.shots import (
@@ -122,7 +114,7 @@ class NoisyExecutor(ValuesExecutor):
         layout = None if self.calibration is None else self.isa.layout
         return replace(self.report_on(self.isa.circuit), layout=layout, calibration=self._device.date)
 
-    def open_program(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Program:
+    def open_program(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> OpenedCircuit:
         """The circuit on the device, past the gate, with its noise."""
         spec = self._spec
         self.isa = build_isa(circuit, parameters, self._ansatz.observables, self._device, spec.transpile)
@@ -158,7 +150,7 @@ class NoisyExecutor(ValuesExecutor):
         runs = circuits * len(factors) + learning
         return DeviceCost(runs, runs * shots, JOB_SECONDS + shots * seconds)
 
-    def _open(self, program: NoisyProgram, seed: int) -> Program:
+    def _open(self, program: NoisyProgram, seed: int) -> OpenedCircuit:
         spec = self._spec
         if spec.method != "density_matrix":
             return TrajectoryProgram(program, spec, seed)
@@ -375,7 +367,7 @@ def _sampled_training(spec: AerSpec | FakeSpec, aer: NoisyExecutor, seed: int) -
         draws = Draws(spec.shots, program.noise.flips, readout=spec.readout, generator=generator)
         return SampledProgram(sources, program.groups, draws)
 
-    def open_judge(circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> Program:  # noqa: ARG001
+    def open_judge(circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> OpenedCircuit:  # noqa: ARG001
         return DensityProgram(program, spec.threads)
 
     return SampledTrainingExecutor(

@@ -40,7 +40,7 @@ from qiskit.quantum_info import PTM, SuperOp, pauli_basis
 from qiskit_aer.noise import QuantumError, pauli_error
 
 from qhq.backends.executor import FloatArray
-from qhq.backends.gradients import Program
+from qhq.backends.gradients import OpenedCircuit
 from qhq.backends.local.shots import Draws, MeasuredGroup, Probabilities, SampledProgram
 from qhq.backends.noisy.noise import Place
 from qhq.backends.noisy.programs import DensityProgram, NoisyProgram
@@ -103,7 +103,9 @@ class ExtrapolatedProgram:
         BackendError: If it has no two-qubit gate that can be folded.
     """
 
-    def __init__(self, program: NoisyProgram, open_program: Callable[[NoisyProgram, int], Program]) -> None:
+    def __init__(
+        self, program: NoisyProgram, open_program: Callable[[NoisyProgram, int], OpenedCircuit]
+    ) -> None:
         folded = fold_program(program)
         self._programs = [open_program(each, place) for place, each in enumerate(folded)]
         self._shares = line_shares(NOISE_FACTORS)

@@ -35,8 +35,7 @@ from qhq.backends.devices.calibration import (
     load_fake,
     load_snapshot,
 )
-from qhq.backends.devices.isa import IsaProgram
-from qhq.backends.devices.timing import REP_DELAY_SECONDS, circuit_seconds, shot_seconds
+from qhq.backends.devices.isa import REP_DELAY_SECONDS, IsaProgram, circuit_seconds, shot_seconds
 from qhq.backends.executor import FloatArray
 from qhq.backends.noisy import NoiseSpec, UniformNoiseSpec
 from qhq.errors import BackendError

@@ -14,7 +14,6 @@ from typing import Literal
 
 import pandas as pd
 
-from qhq.data.caveat import STRICT, Doubt, RowPolicy
 from qhq.data.checks.draft import DraftT, Rules, advice, cut_span, find_broken, find_doubts
 from qhq.data.checks.option_doubts import OPTION_DOUBTS, READING_DOUBTS
 from qhq.data.checks.option_rules import OPTION_RULES
@@ -22,7 +21,8 @@ from qhq.data.checks.option_units import UNIT_RULES
 from qhq.data.checks.options import draft_options
 from qhq.data.checks.stocks import STOCK_DOUBTS, STOCK_RULES, draft_stocks
 from qhq.data.columns import PanelKind
-from qhq.data.spec import AS_PANEL, OptionUnits
+from qhq.data.file_format import AS_PANEL, OptionUnits
+from qhq.data.quarantine import STRICT, RowDoubt, RowPolicy
 
 _Severity = Literal["error", "aside", "warning"]
 
@@ -112,7 +112,7 @@ def _sorted_out(
     return sorted(found, key=lambda breach: order.index(breach.severity)), kept
 
 
-def _as_breaches(doubts: Iterable[Doubt], severity: _Severity) -> list[Breach]:
+def _as_breaches(doubts: Iterable[RowDoubt], severity: _Severity) -> list[Breach]:
     return [
         Breach(each.rule, each.must, each.count, each.rows, each.example, each.fix, severity)
         for each in doubts

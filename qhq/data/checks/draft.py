@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from qhq.data.caveat import Doubt, Quarantine, Reason, RowPolicy, share
-from qhq.data.checks.marks import explain_cell
 from qhq.data.columns import unit_of
+from qhq.data.marks import explain_cell
 from qhq.data.panel import DateArray, FloatArray, Mask
+from qhq.data.quarantine import Quarantine, Reason, RowDoubt, RowPolicy, share
 from qhq.errors import DataError
 
 
@@ -418,10 +418,10 @@ def _too_many(broken: list[Broken], quarantine: Quarantine, policy: RowPolicy) -
     )
 
 
-def find_doubts(draft: DraftT, rules: Rules[DraftT]) -> tuple[Doubt, ...]:
+def find_doubts(draft: DraftT, rules: Rules[DraftT]) -> tuple[RowDoubt, ...]:
     """Tell of everything that ought to be looked at."""
     return tuple(
-        Doubt(
+        RowDoubt(
             code,
             finding.must,
             len(finding.rows),

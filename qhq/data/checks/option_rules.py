@@ -23,8 +23,8 @@ from qhq.data.checks.draft import (
     check_order,
     find_rows,
 )
+from qhq.data.file_format import OptionUnits
 from qhq.data.panel import FloatArray, Mask
-from qhq.data.spec import OptionUnits
 
 # Root of at most six signs, expiry YYMMDD, C or P, strike in thousandths: ``SPY   230616C00410000``.
 _OCC = re.compile(r"(?:O:)?\.?([A-Z^][A-Z.^]{0,5})(\d?)[ _]*(\d{6})([CP])(\d{8})")

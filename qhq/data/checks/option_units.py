@@ -14,9 +14,9 @@ import numpy as np
 from qhq.data.checks.draft import Finding, Rules, find_rows
 from qhq.data.checks.option_rules import OptionDraft
 from qhq.data.columns import OPTION_PRICES
+from qhq.data.file_format import OptionUnits, Volatility
 from qhq.data.panel import DateArray, FloatArray
 from qhq.data.sessions import as_days, last_trading_day
-from qhq.data.spec import OptionUnits, Volatility
 from qhq.pricing.black_scholes import implied_volatility
 
 # Quotes of which the implied volatility is found, evenly over the file.

@@ -17,12 +17,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from qhq.data.caveat import STRICT, RowPolicy
 from qhq.data.checks.draft import cut_span, find_doubts, sift
 from qhq.data.checks.option_doubts import OPTION_READING_DOUBTS
 from qhq.data.checks.option_rules import KINDS, OPTION_RULES, OptionDraft
 from qhq.data.checks.option_units import UNIT_RULES, convert
-from qhq.data.checks.tables import (
+from qhq.data.columns import ACTIONS, OPTION_VALUES, OPTIONS, canonical_name
+from qhq.data.file_format import AS_PANEL, OptionUnits
+from qhq.data.panel import DateArray, FloatArray, IntArray, Mask, Panel
+from qhq.data.quarantine import STRICT, RowPolicy
+from qhq.data.tables import (
     check_names,
     code_names,
     code_words,
@@ -31,9 +34,6 @@ from qhq.data.checks.tables import (
     read_days,
     read_numbers,
 )
-from qhq.data.columns import ACTIONS, OPTION_VALUES, OPTIONS, canonical_name
-from qhq.data.panel import DateArray, FloatArray, IntArray, Mask, Panel
-from qhq.data.spec import AS_PANEL, OptionUnits
 from qhq.errors import DataError
 
 _RIGHTS = {

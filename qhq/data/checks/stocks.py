@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from qhq.data.caveat import STRICT, RowPolicy
 from qhq.data.checks.draft import (
     DROP_ROW,
     ROUNDED,
@@ -30,10 +29,11 @@ from qhq.data.checks.draft import (
     sift,
     today,
 )
-from qhq.data.checks.tables import check_names, match_columns, read_days, read_numbers
 from qhq.data.columns import ACTIONS, PRICES, STOCK_VALUES, canonical_name
 from qhq.data.panel import FloatArray, Mask, Panel
+from qhq.data.quarantine import STRICT, RowPolicy
 from qhq.data.sessions import fits, missed_sessions
+from qhq.data.tables import check_names, match_columns, read_days, read_numbers
 
 
 def check_panel(

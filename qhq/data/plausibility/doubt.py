@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypedDict
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from qhq.errors import ConfigError, nearest
 
@@ -72,20 +72,6 @@ BOUNDS: dict[str, Bound] = {
 """By kind of target. Whoever moves one, moves the table of ``docs/data.md`` with it."""
 
 
-class DoubtRecord(TypedDict):
-    """A `LeakDoubt` in a record."""
-
-    code: str
-    must: str
-    got: str
-    fix: str
-    count: int
-    rows: list[str]
-    statistic: float
-    threshold: float
-    accepted: dict[str, str] | None
-
-
 @dataclass(frozen=True)
 class LeakDoubt:
     """One doubt, with what raised it.
@@ -117,19 +103,9 @@ class LeakDoubt:
         """The first half of the code."""
         return self.code.partition(":")[0]
 
-    def to_dict(self) -> DoubtRecord:
+    def to_dict(self) -> dict[str, object]:
         """As plain JSON."""
-        return {
-            "code": self.code,
-            "must": self.must,
-            "got": self.got,
-            "fix": self.fix,
-            "count": self.count,
-            "rows": list(self.rows),
-            "statistic": self.statistic,
-            "threshold": self.threshold,
-            "accepted": self.accepted,
-        }
+        return {**asdict(self), "rows": list(self.rows)}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> LeakDoubt:

@@ -50,7 +50,7 @@ class Scaler(Protocol):
     def targets(self, windows: Windows) -> FloatArray:
         """Scaled targets, shape (N, H, K), no unit."""
 
-    def to_price(self, outputs: FloatArray, windows: Windows) -> FloatArray:
+    def to_raw_units(self, outputs: FloatArray, windows: Windows) -> FloatArray:
         """Bring outputs (N, H, K) in the unit of ``targets`` back to the unit of the file."""
 
     def to_dict(self) -> dict[str, object]:
@@ -127,8 +127,8 @@ class AffineScaler(Stored, ABC):
         offset, unit = self.target_scale(windows)
         return np.asarray((self._forth(windows.targets, windows) - offset) / unit)
 
-    def to_price(self, outputs: FloatArray, windows: Windows) -> FloatArray:
-        """See ``Scaler.to_price``."""
+    def to_raw_units(self, outputs: FloatArray, windows: Windows) -> FloatArray:
+        """See ``Scaler.to_raw_units``."""
         offset, unit = self.target_scale(windows)
         return self._back(np.asarray(outputs * unit + offset), windows)
 

@@ -187,9 +187,9 @@ class ColumnScaler:
             windows, np.empty_like(windows.targets), lambda part, own, _: part.targets(own)
         )
 
-    def to_price(self, outputs: FloatArray, windows: Windows) -> FloatArray:
-        """See ``Scaler.to_price``."""
-        return self._by_target(windows, outputs, lambda part, own, values: part.to_price(values, own))
+    def to_raw_units(self, outputs: FloatArray, windows: Windows) -> FloatArray:
+        """See ``Scaler.to_raw_units``."""
+        return self._by_target(windows, outputs, lambda part, own, values: part.to_raw_units(values, own))
 
     def to_dict(self) -> dict[str, object]:
         """See ``Scaler.to_dict``."""

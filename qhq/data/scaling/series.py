@@ -231,8 +231,8 @@ class LogReturnScaler(Stored):
         # up.
         return np.log(windows.targets / windows.last[:, None]) / self._of_targets(windows)
 
-    def to_price(self, outputs: FloatArray, windows: Windows) -> FloatArray:
-        """See ``Scaler.to_price``."""
+    def to_raw_units(self, outputs: FloatArray, windows: Windows) -> FloatArray:
+        """See ``Scaler.to_raw_units``."""
         return windows.last[:, None] * np.exp(outputs * self._of_targets(windows))
 
     def _of_targets(self, windows: Windows) -> FloatArray:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from qhq.data.checks.tables import is_empty, read_days, read_numbers
 from qhq.data.columns import plain_name
 from qhq.data.panel import FloatArray
 from qhq.data.sources.meaning import Meaning
+from qhq.data.tables import is_empty, read_days, read_numbers
 from qhq.errors import DataError
 
 # How a contract's symbol says its parts, the form of the day, and the unit of the strike: OCC, Deribit,

@@ -17,15 +17,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from qhq.data.checks.marks import Numerals
-from qhq.data.checks.tables import match_columns
 from qhq.data.columns import PanelKind
+from qhq.data.file_format import FileFormat
+from qhq.data.marks import Numerals
 from qhq.data.sources.contracts import complete_options, convert_units
 from qhq.data.sources.marked import date_columns, number_columns
 from qhq.data.sources.meaning import CLOCK, Meaning, find_meaning, is_wide, pick_columns
 from qhq.data.sources.raw import read_raw
 from qhq.data.sources.text import RawTable
-from qhq.data.spec import FileFormat
+from qhq.data.tables import match_columns
 from qhq.errors import DataError
 
 _Columns = tuple[str, ...] | None

@@ -1,4 +1,4 @@
-"""Dates and numbers of a table, read from all cells of a column together (``qhq.data.checks.marks``).
+"""Dates and numbers of a table, read from all cells of a column together (``qhq.data.marks``).
 
 Where every cell can be read the column becomes dates or numbers; where one cannot, the column is text in
 which that cell stands as the file has it, so that the rules of the panel can show it.
@@ -14,20 +14,20 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from qhq.data.checks.marks import (
+from qhq.data.columns import KEYS, PRICES, TABLES, plain_name
+from qhq.data.file_format import FileFormat
+from qhq.data.marks import (
     PART_ORDERS,
+    Ambiguity,
     Days,
-    Doubt,
     Numerals,
     choose_numerals,
     read_dates,
     read_marked_numbers,
 )
-from qhq.data.checks.tables import is_empty, read_days, read_numbers
-from qhq.data.columns import KEYS, PRICES, TABLES, plain_name
 from qhq.data.panel import Mask
 from qhq.data.sources.meaning import CLOCK, Meaning
-from qhq.data.spec import FileFormat
+from qhq.data.tables import is_empty, read_days, read_numbers
 from qhq.errors import DataError
 
 # Most cells of a column that say in words that they hold nothing, kept to be shown.
@@ -78,7 +78,7 @@ def _order_of(column: pd.Series, wanted: str | None = None) -> str | None:
         return None
     cells = [str(cell) for cell in column.unique() if not isinstance(cell, datetime)]
     read = read_dates(cells, wanted=wanted)
-    return None if isinstance(read, Doubt) or np.isnat(read.days).all() else read.order
+    return None if isinstance(read, Ambiguity) or np.isnat(read.days).all() else read.order
 
 
 def _date_column(
@@ -94,8 +94,8 @@ def _date_column(
     typed = {place: cell for place, cell in enumerate(found) if isinstance(cell, datetime)}
     cells = ["" if place in typed else str(cell) for place, cell in enumerate(found)]
     read = read_dates(cells, wanted=wanted, usual=usual)
-    if isinstance(read, Doubt):
-        raise _tell_doubt(frame[[name]], meaning, read, "dates")
+    if isinstance(read, Ambiguity):
+        raise _tell_ambiguity(frame[[name]], meaning, read, "dates")
     for place, moment in typed.items():
         read.days[place] = np.datetime64(moment.date(), "D")
         read.timed[place] = moment.time() != time()
@@ -164,18 +164,18 @@ def _tells_of_actions(frame: pd.DataFrame) -> Mask:
     return np.asarray(remark.to_numpy(dtype=np.bool_) & is_empty(frame["close"]))
 
 
-def _tell_doubt(frame: pd.DataFrame, meaning: Meaning, doubt: Doubt, noun: str) -> DataError:
+def _tell_ambiguity(frame: pd.DataFrame, meaning: Meaning, ambiguity: Ambiguity, noun: str) -> DataError:
     """Tell of two readings: the cells with their lines, and the key that decides."""
-    places = [_find_cell(frame, meaning, cell) for cell in doubt.cells]
+    places = [_find_cell(frame, meaning, cell) for cell in ambiguity.cells]
     key = f"data.format.{'dates' if noun == 'dates' else 'decimal'}"
-    settings = " or ".join(f"{key}={each}" for each in doubt.settings)
+    settings = " or ".join(f"{key}={each}" for each in ambiguity.settings)
     if len(places) == 1:
         return DataError(
             f"The {noun} of {meaning.origin} must have one reading",
-            got=f"{places[0]}, which is {' or '.join(doubt.readings)}",
+            got=f"{places[0]}, which is {' or '.join(ambiguity.readings)}",
             fix=f"Set {settings}",
         )
-    shown = " and ".join(f"{place}, {how}" for place, how in zip(places, doubt.readings, strict=True))
+    shown = " and ".join(f"{place}, {how}" for place, how in zip(places, ambiguity.readings, strict=True))
     return DataError(
         f"The {noun} of {meaning.origin} must all be written in one way",
         got=shown,
@@ -261,8 +261,8 @@ def _find_numerals(
     chosen = choose_numerals(sorted(others))
     if chosen is None:
         chosen = choose_numerals(sorted(counts), counts=True)
-    if isinstance(chosen, Doubt):
-        raise _tell_doubt(frame[list(failing)], meaning, chosen, "numbers")
+    if isinstance(chosen, Ambiguity):
+        raise _tell_ambiguity(frame[list(failing)], meaning, chosen, "numbers")
     chosen = chosen or Numerals()
     thousands = chosen.thousands if given.thousands is None else given.thousands
     return Numerals(chosen.decimal, thousands, given.ignore)

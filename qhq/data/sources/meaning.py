@@ -13,9 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from qhq.data.checks.marks import Numerals, read_marked_numbers
 from qhq.data.checks.option_rules import read_symbols
-from qhq.data.checks.tables import is_empty, read_numbers
 from qhq.data.columns import (
     DAY_FIRST,
     KEYS,
@@ -30,9 +28,11 @@ from qhq.data.columns import (
     canonical_name,
     plain_name,
 )
+from qhq.data.file_format import FileFormat
+from qhq.data.marks import Numerals, read_marked_numbers
 from qhq.data.sources.forms import FORMS, Form, recognise
 from qhq.data.sources.text import RawTable
-from qhq.data.spec import FileFormat
+from qhq.data.tables import is_empty, read_numbers
 from qhq.errors import DataError, nearest
 
 CLOCK = "keep:clock"

@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from qhq.data.columns import BINANCE_HEADER, plain_name
+from qhq.data.file_format import FileFormat
 from qhq.data.sizes import check_parquet, check_text, check_workbook
 from qhq.data.sources.text import (
     SHOWN,
@@ -39,7 +40,6 @@ from qhq.data.sources.text import (
     unpacked_file,
     unstack,
 )
-from qhq.data.spec import FileFormat
 from qhq.errors import DataError
 
 # Bytes of which the kind, the delimiter and the header are found.

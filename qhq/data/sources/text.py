@@ -23,8 +23,8 @@ import numpy as np
 import pandas as pd
 
 from qhq.data.columns import BINANCE_HEADER, OPTIONS, STOCKS, WORDS, alias_names, plain_name
+from qhq.data.file_format import FileFormat
 from qhq.data.sources.forms import FORMS
-from qhq.data.spec import FileFormat
 from qhq.errors import DataError
 
 SHOWN = 60

@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 
 from qhq.data.panel import FloatArray
-from qhq.data.prepare import Prepared
+from qhq.data.prepare import PreparedData
 from qhq.data.scaling.affine import Scaler
 from qhq.data.scaling.fit import StaticScaler
 from qhq.data.windows import Windows
@@ -50,7 +50,7 @@ class Setting:
     seed: int = 0
 
     @classmethod
-    def of(cls, data: Prepared, seed: int = 0) -> Setting:
+    def of(cls, data: PreparedData, seed: int = 0) -> Setting:
         """Take what prepared data has for fitting: nothing of validation and test."""
         return cls(data.train, data.scaler, data.static, seed)
 
@@ -87,7 +87,7 @@ class Regression:
         """Forecast, shape (N, H, K), in the unit of the targets."""
         outputs = self.predict(self.setting.regressors(windows))
         shape = (len(windows), windows.cut.horizon, len(windows.cut.targets))
-        return self.setting.scaler.to_price(outputs.reshape(shape), windows)
+        return self.setting.scaler.to_raw_units(outputs.reshape(shape), windows)
 
 
 def fit_ridge(setting: Setting) -> Regression:

@@ -22,7 +22,7 @@ import torch
 
 from qhq.ansatz.program import Ansatz, without_entanglers
 from qhq.data.panel import Panel
-from qhq.data.prepare import Prepared, prepare
+from qhq.data.prepare import PreparedData, prepare
 from qhq.data.spec import DataSpec
 from qhq.data.split import folds_of
 from qhq.data.windows import Windows, join_blocks, lay_out
@@ -204,7 +204,7 @@ class Cell:
         return f"baseline/{self.name}" if self.seed is None else f"{self.name}/{self.seed}"
 
 
-def plan_cells(configs: Mapping[str, ExperimentConfig], data: Prepared, seeds: range) -> list[Cell]:
+def plan_cells(configs: Mapping[str, ExperimentConfig], data: PreparedData, seeds: range) -> list[Cell]:
     """All cells: the baselines, then one seed of every variant after the other.
 
     Args:
@@ -225,7 +225,7 @@ def plan_cells(configs: Mapping[str, ExperimentConfig], data: Prepared, seeds: r
     ]
 
 
-def folds_to_train(config: ExperimentConfig, first: Prepared) -> Iterator[Prepared]:
+def folds_to_train(config: ExperimentConfig, first: PreparedData) -> Iterator[PreparedData]:
     """The data of every fold of a walk-forward, oldest first; of a single split that alone.
 
     Args:
@@ -245,7 +245,7 @@ def count_folds(spec: DataSpec) -> int:
     return len(folds_of(lay_out(loaded(spec), spec), spec)) if spec.split.walks else 1
 
 
-def measure_cell(cell: Cell, data: Prepared) -> Values:
+def measure_cell(cell: Cell, data: PreparedData) -> Values:
     """Train or fit, and forecast the test split; of a walk-forward in every fold, and its blocks are one.
 
     Returns:
@@ -263,7 +263,7 @@ def measure_cell(cell: Cell, data: Prepared) -> Values:
     return measure_cells([cell], data)[0]
 
 
-def measure_cells(cells: Sequence[Cell], data: Prepared) -> list[Values]:
+def measure_cells(cells: Sequence[Cell], data: PreparedData) -> list[Values]:
     """Measure seeds of one variant, which are trained at once where they can be; ``seconds`` are shares.
 
     Args:
@@ -313,12 +313,12 @@ class _Forecasts:
     facts: Values
 
 
-def _baseline(name: str, data: Prepared) -> _Forecasts:
+def _baseline(name: str, data: PreparedData) -> _Forecasts:
     forecaster = fit_all_baselines(Setting.of(data), [name])[name]
     return _forecast(data, lambda windows, _: forecaster(windows))
 
 
-def _seeds(configs: Sequence[ExperimentConfig], data: Prepared) -> list[_Forecasts]:
+def _seeds(configs: Sequence[ExperimentConfig], data: PreparedData) -> list[_Forecasts]:
     """Train a variant with several seeds, and forecast with each."""
     experiments = [open_on_data(config, data) for config in configs]
     for experiment in experiments:
@@ -337,7 +337,7 @@ def _trained(experiment: Experiment, first: np.ndarray, doctor: Doctor, state: T
 
     def forecast(windows: Windows, stream: str) -> Array:
         scaled, _ = forecast_scaled(experiment, experiment.open_executor(stream), windows)
-        return data.scaler.to_price(scaled, windows)
+        return data.scaler.to_raw_units(scaled, windows)
 
     made = _forecast(data, forecast)
     facts = {"epochs": state.epoch, **_sizes(experiment)}
@@ -348,7 +348,7 @@ def _trained(experiment: Experiment, first: np.ndarray, doctor: Doctor, state: T
     return replace(made, facts=facts)
 
 
-def _forecast(data: Prepared, forecast: Callable[[Windows, str], Array]) -> _Forecasts:
+def _forecast(data: PreparedData, forecast: Callable[[Windows, str], Array]) -> _Forecasts:
     """Forecasts of the test split, and the loss on the validation split.
 
     Args:
@@ -364,7 +364,7 @@ def _forecast(data: Prepared, forecast: Callable[[Windows, str], Array]) -> _For
     return _Forecasts(data.test, found, scale, loss, {})
 
 
-def _judge(data: Prepared, folds: Sequence[_Forecasts]) -> Values:
+def _judge(data: PreparedData, folds: Sequence[_Forecasts]) -> Values:
     """Errors on the test split: of a walk-forward on all blocks, as if they were one."""
     windows, found, scale = folds[0].windows, folds[0].found, folds[0].scale
     if len(folds) > 1:
@@ -386,7 +386,7 @@ def _judge(data: Prepared, folds: Sequence[_Forecasts]) -> Values:
     }
 
 
-def _whole(data: Prepared) -> Panel:
+def _whole(data: PreparedData) -> Panel:
     """All rows of the data, which `prepare` keeps."""
     assert data.panel is not None
     return data.panel

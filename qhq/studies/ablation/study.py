@@ -24,9 +24,9 @@ import numpy as np
 from qhq import __version__
 from qhq.ansatz.program import Ansatz
 from qhq.ansatz.stored import fingerprint
-from qhq.data.caveat import tell_rows
 from qhq.data.load import describe_source
-from qhq.data.prepare import Prepared, check_one_scale
+from qhq.data.prepare import PreparedData, check_one_scale
+from qhq.data.quarantine import tell_rows
 from qhq.data.sources.synthetic import Control, best_skill
 from qhq.data.spec import DataSpec
 from qhq.documents import dump_document
@@ -117,7 +117,7 @@ class Ablation(Study[Cell, AblationRecord]):
     """
 
     def __init__(
-        self, config: ExperimentConfig, seeds: range, ansatz: Ansatz, data: Prepared, variants: Variants
+        self, config: ExperimentConfig, seeds: range, ansatz: Ansatz, data: PreparedData, variants: Variants
     ) -> None:
         self.config, self.seeds = config, seeds
         self.ansatz, self.data, self.variants = ansatz, data, variants
@@ -179,7 +179,7 @@ def _open(config: ExperimentConfig, request: AblationRequest) -> Ablation:
     return study
 
 
-def _digest(variants: Variants, ansatz: Ansatz, data: Prepared) -> str:
+def _digest(variants: Variants, ansatz: Ansatz, data: PreparedData) -> str:
     """Name of all that a cell's value depends on besides its variant and seed."""
     # Neither moves a number of a study: a name is for people, and the seed stands in each cell's own key.
     configs = [naming_json(each) for each in variants.configs.values()]

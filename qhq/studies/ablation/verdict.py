@@ -26,7 +26,7 @@ import numpy as np
 from qhq.evaluation.baselines.catalogue import BASELINES
 from qhq.evaluation.bootstrap import median_interval
 from qhq.evaluation.losses import TITLES
-from qhq.evaluation.significance import LEVEL, Comparison, compare
+from qhq.evaluation.significance import SIGNIFICANCE, Comparison, compare
 from qhq.runs.record import LAST_VALUE
 from qhq.runs.studies import Row
 from qhq.studies.ablation.cells import FROZEN, HYBRID, MEANINGS, MLP, NO_MIDDLE, TUNED_MLP, WIDTHS
@@ -299,7 +299,7 @@ def say_verdict(rows: Sequence[Mapping[str, Any]], place: Place, rivals: Rivals,
     lowest = min(rows, key=lambda row: row["loss"])["variant"]
     return (
         f"{first}. Pairs named in advance ({TITLES[loss]}, Diebold-Mariano, Holm over {count},"
-        f" {100 * LEVEL:g} %): {'; '.join(named)}. All other pairs are exploratory. The lowest loss is"
+        f" {100 * SIGNIFICANCE:g} %): {'; '.join(named)}. All other pairs are exploratory. The lowest loss is"
         f" that of {title_of(lowest)}."
     )
 
@@ -320,7 +320,7 @@ def _say_place(place: Place, rows: Mapping[str, Mapping[str, Any]]) -> str:
     if place.earned:
         return (
             f"and earns its place: the hybrid is better than each of its {count} rivals (each tested at"
-            f" {100 * LEVEL:g} %)"
+            f" {100 * SIGNIFICANCE:g} %)"
         )
     if not place.tested:
         reasons = {each.reason for each in place.others.values()} - {""}
@@ -334,7 +334,7 @@ def _say_place(place: Place, rows: Mapping[str, Mapping[str, Any]]) -> str:
     joint = "but" if place.alive else "and"
     return (
         f"{joint} does not earn its place: the hybrid is not shown to be better than {_join(names)}"
-        f" ({len(names)} of {count} rivals, each tested at {100 * LEVEL:g} %)"
+        f" ({len(names)} of {count} rivals, each tested at {100 * SIGNIFICANCE:g} %)"
     )
 
 

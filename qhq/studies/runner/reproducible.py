@@ -18,7 +18,7 @@ from qhq import __version__
 from qhq.ansatz.stored import fingerprint
 from qhq.data.load import load_panel
 from qhq.data.panel import Panel
-from qhq.data.prepare import Prepared, prepare
+from qhq.data.prepare import PreparedData, prepare
 from qhq.data.spec import DataSpec
 from qhq.data.split import folds_of, split_panel
 from qhq.data.windows import Windows, join_blocks, lay_out
@@ -55,13 +55,13 @@ class Fingerprints:
         quantum = config.quantum
         if quantum is None:
             circuit = None
-        elif quantum.origin is not None or quantum.held is not None:  # of which another may say the same
+        elif quantum.origin is not None or quantum.in_memory is not None:  # of which another may say the same
             circuit = fingerprint(build_circuit(quantum))
         else:
             circuit = _circuit(quantum.model_dump_json())
         return cls(prepared(config.data).fingerprint, circuit)
 
-    def require(self, config: ExperimentConfig) -> Prepared:
+    def require(self, config: ExperimentConfig) -> PreparedData:
         """The data of a config, if they and all else are here as the driver has them.
 
         Raises:
@@ -115,7 +115,7 @@ def judged_by_symbol(windows: Windows) -> list[str]:
     return ["skill by symbol"] if several else []
 
 
-def prepared(spec: DataSpec, *, anew: bool = False) -> Prepared:
+def prepared(spec: DataSpec, *, anew: bool = False) -> PreparedData:
     """Prepare data, once for all cells of a process that ask for the same.
 
     Args:
@@ -167,7 +167,7 @@ def tested_windows(spec: DataSpec) -> Windows:
 
 # A stage of a sweep may vary the data, but each entry holds a whole panel with its windows.
 @lru_cache(maxsize=8)
-def _prepared(spec: str) -> Prepared:
+def _prepared(spec: str) -> PreparedData:
     return prepare(DataSpec.model_validate_json(spec))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from scipy import stats
 
 from qhq.data.panel import FloatArray
-from qhq.evaluation.significance import say_p_value
+from qhq.evaluation.significance import SIGNIFICANCE, say_p_value
 from qhq.runs.record import LAST_VALUE, DateLosses, Metrics, RunRecord
 from qhq.runs.run_folder import FINISHED
 from qhq.runs.studies import Row, StageNoise
@@ -144,7 +144,6 @@ def _row(entry: Entry, chosen: Entry | None, tied_below: float) -> Row:
     }
 
 
-LEVEL = 0.05
 _DRAWS = 4_000
 _LEAST_POINTS = 8
 """Of fewer points no trend is given: its interval would be of chance alone."""
@@ -175,7 +174,7 @@ class Noise:
     @property
     def is_ranking(self) -> bool | None:
         """Whether the order of the points is more than noise; None if that cannot be known."""
-        return None if self.p_value is None else self.p_value < LEVEL
+        return None if self.p_value is None else self.p_value < SIGNIFICANCE
 
     def to_dict(self) -> StageNoise:
         """All of it, as plain JSON."""

@@ -12,14 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from qhq.backends.registry import find_backend, kind_of
-from qhq.data.caveat import tell_rows
 from qhq.data.prepare import check_one_scale
+from qhq.data.quarantine import tell_rows
 from qhq.documents import dump_document
 from qhq.errors import ConfigError
 from qhq.evaluation.baselines.catalogue import BASELINES
 from qhq.evaluation.bootstrap import say_seeds
 from qhq.evaluation.losses import TITLES
-from qhq.evaluation.significance import LEVEL
+from qhq.evaluation.significance import SIGNIFICANCE
 from qhq.experiment.config import ExperimentConfig
 from qhq.paths import runs_dir
 from qhq.runs.run_folder import RunFolder, provenance, writable
@@ -236,7 +236,7 @@ def _say_final(final: FinalRecord | None) -> str:
     loss = f"{TITLES[final['loss']]}, " if "loss" in final else ""
     return (
         f"On the test split the winner is {', '.join(said)} and {beside} ({loss}Diebold-Mariano,"
-        f" Holm over {('one pair', 'two pairs', 'three pairs')[count - 1]}, {100 * LEVEL:g} %,"
+        f" Holm over {('one pair', 'two pairs', 'three pairs')[count - 1]}, {100 * SIGNIFICANCE:g} %,"
         f" {say_seeds(winner['seeds'], 'fresh')}).{_say_groups(winner)}"
     )
 

@@ -16,14 +16,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from qhq.ansatz.stored import as_stored, save_ansatz
 from qhq.ansatz.stored import fingerprint as name_circuit
-from qhq.ansatz.stored import save_ansatz, settle
 from qhq.backends.registry import find_backend, kind_of
-from qhq.data.caveat import tell_rows
 from qhq.data.load import load_panel
 from qhq.data.panel import Panel
 from qhq.data.plausibility import find_leaks
 from qhq.data.prepare import check_one_scale, fingerprint, prepare
+from qhq.data.quarantine import tell_rows
 from qhq.data.split import folds_of, split_panel
 from qhq.data.windows import join_blocks, lay_out
 from qhq.documents import dump_document
@@ -34,7 +34,7 @@ from qhq.experiment.opening import build_circuit
 from qhq.experiment.plausibility import add_doubts, plausibility_record, read_doubts, tell_doubts
 from qhq.experiment.run import carry_module, check_one_run, resume_run, tell_finished, train_in
 from qhq.files import MOST_TABLE_BYTES, make_folder, read_regular, write_atomically
-from qhq.models.program import read_program, trust_sent
+from qhq.models.source import read_source, trust_sent
 from qhq.models.spec import COPY, MEMORY
 from qhq.runs.looks import add_look
 from qhq.runs.record import SCHEMA_VERSION, Plausibility, WalkRecord
@@ -288,10 +288,10 @@ def _plan(config: ExperimentConfig, watcher: Watcher, accept: Sequence[str]) -> 
 def _fill(folder: RunFolder, config: ExperimentConfig, planned: _Planned) -> None:
     """Write all of a walk's folder that is known before its first fold is trained."""
     folder.write_text("config.yaml", dump_document(config))
-    carry_module(folder, read_program(config.model))
+    carry_module(folder, read_source(config.model))
     if config.quantum is not None:
         with writable(folder.circuit):
-            save_ansatz(settle(build_circuit(config.quantum)), folder.circuit)
+            save_ansatz(as_stored(build_circuit(config.quantum)), folder.circuit)
     content = {
         "schema_version": SCHEMA_VERSION,
         "status": RUNNING,

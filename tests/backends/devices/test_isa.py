@@ -14,8 +14,8 @@ from qhq.ansatz.program import Ansatz
 from qhq.backends import open_backend
 from qhq.backends.backend import TranspileSpec
 from qhq.backends.devices import isa as isa_module
-from qhq.backends.devices.calibration import CalibratedDevice, load_fake
-from qhq.backends.devices.isa import build_isa, check_isa
+from qhq.backends.devices.calibration import CalibratedDevice, build_target, load_fake
+from qhq.backends.devices.isa import build_isa, check_isa, circuit_seconds, shot_seconds
 from qhq.backends.registry import as_run
 from qhq.engine.compile import lower, separate_angles
 from qhq.errors import BackendError
@@ -246,3 +246,22 @@ def test_each_parameter_stays_one_and_the_values_stay(more):
         for each in (written, ansatz)
     ]
     np.testing.assert_allclose(*values, rtol=0, atol=1e-12)
+
+
+def test_the_gates_of_a_device_take_the_time_of_the_longest_path():
+    target = build_target(load_fake("fake_manila"))
+    circuit = QuantumCircuit(5)
+    circuit.sx(0)
+    circuit.cx(0, 1)
+    circuit.rz(0.3, 1)
+    circuit.sx(4)
+    wanted = target["sx"][(0,)].duration + target["cx"][(0, 1)].duration + target["rz"][(1,)].duration
+    assert circuit_seconds(circuit, target) == pytest.approx(wanted)
+    assert circuit_seconds(QuantumCircuit(5), target) == 0
+
+
+def test_between_shots_a_device_reads_out_and_pauses():
+    calibration = load_fake("fake_fez")
+    target = build_target(calibration)
+    readout = max(target["measure"][(qubit,)].duration for qubit in (1, 2))
+    assert shot_seconds(calibration, target, (1, 2)) == pytest.approx(250e-6 + readout)

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from qhq.data.caveat import RowPolicy
 from qhq.data.checks import find_breaches
 from qhq.data.checks.options import check_options
 from qhq.data.checks.stocks import check_panel
+from qhq.data.file_format import FileFormat
+from qhq.data.quarantine import RowPolicy
 from qhq.data.sources.files import Asked, understand_file
-from qhq.data.spec import FileFormat
 from qhq.errors import DataError
 from tests.data.panels import make_frame, option_frame
 

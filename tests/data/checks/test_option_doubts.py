@@ -5,13 +5,14 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from qhq.data.caveat import RowPolicy
 from qhq.data.checks import find_breaches
 from qhq.data.checks.option_rules import is_adjusted, product_of, read_symbols
 from qhq.data.checks.options import check_options
+from qhq.data.file_format import OptionUnits
 from qhq.data.formulas import complete_market
 from qhq.data.load import load_panel
-from qhq.data.spec import DataSpec, OptionUnits
+from qhq.data.quarantine import RowPolicy
+from qhq.data.spec import DataSpec
 from qhq.errors import DataError
 from tests.data.panels import option_frame
 

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from qhq.data.caveat import STRICT, RowPolicy, share
 from qhq.data.checks import find_breaches
 from qhq.data.checks.options import check_options
 from qhq.data.checks.stocks import check_panel
 from qhq.data.load import load_panel
+from qhq.data.quarantine import STRICT, RowPolicy, share
 from qhq.data.recording import ChainStore
 from qhq.data.spec import DataSpec
 from qhq.data.windows import Cut, cut_windows, lay_out

@@ -79,7 +79,7 @@ def test_scaling_then_inverting_is_the_identity(case, kind):
     splits = split_panel(panel, spec)
     scaler = fit_scaler(kind, splits.train)
     for split in (splits.train, splits.validation, splits.test):
-        back = scaler.to_price(scaler.targets(split.windows), split.windows)
+        back = scaler.to_raw_units(scaler.targets(split.windows), split.windows)
         assert_allclose(back, split.windows.targets, rtol=1e-12)
 
 
@@ -89,7 +89,7 @@ def test_outputs_then_prices_then_outputs_is_the_identity(kind, target):
     train = split_panel(make_panel(), make_spec(horizon=3, targets=(target,))).train
     scaler = fit_scaler(kind, train)
     outputs = np.random.default_rng(1).normal(0, 0.5, train.windows.targets.shape)
-    prices = scaler.to_price(outputs, train.windows)
+    prices = scaler.to_raw_units(outputs, train.windows)
     values = train.panel.values.copy()
     column = train.panel.columns.index(target)
     windows = train.windows.select(np.array([4]))
@@ -143,7 +143,7 @@ def test_window_scaling_starts_from_the_last_value():
     scaler = fit_scaler("window", windows)
     assert_allclose(scaler.inputs(windows.windows)[:, -1], 0, atol=0)
     zero = np.zeros_like(windows.windows.targets)
-    assert_allclose(scaler.to_price(zero, windows.windows)[:, 0], windows.windows.last, rtol=0)
+    assert_allclose(scaler.to_raw_units(zero, windows.windows)[:, 0], windows.windows.last, rtol=0)
 
 
 @pytest.mark.parametrize("kind", ["window", "log_return"])
@@ -246,7 +246,9 @@ def test_window_mean_is_about_the_mean_of_the_targets_own_column():
     assert_allclose(inputs.mean(axis=1), 0, atol=1e-9)
     assert_allclose(np.sqrt((inputs**2).mean(axis=(0, 1))), 1, rtol=1e-9)
     zero = np.zeros(windows.targets.shape)
-    assert_allclose(scaler.to_price(zero, windows)[:, 0, 0], windows.inputs[:, :, 1].mean(axis=1), rtol=1e-12)
+    assert_allclose(
+        scaler.to_raw_units(zero, windows)[:, 0, 0], windows.inputs[:, :, 1].mean(axis=1), rtol=1e-12
+    )
 
 
 def test_panel_minmax_is_of_all_symbols_together():

@@ -48,10 +48,10 @@ def test_every_column_is_scaled_as_it_would_be_alone_and_targets_go_back(one, ot
         )
         assert_array_equal(inputs[:, :, place], alone.inputs(of_columns(windows, (name,)))[:, -rows:, 0])
     targets = scaler.targets(windows)
-    assert_allclose(scaler.to_price(targets, windows), windows.targets, rtol=1e-9)
+    assert_allclose(scaler.to_raw_units(targets, windows), windows.targets, rtol=1e-9)
     read = scaler_from_dict(json.loads(json.dumps(scaler.to_dict())))
     assert_array_equal(read.inputs(windows), inputs)
-    assert_array_equal(read.to_price(targets, windows), scaler.to_price(targets, windows))
+    assert_array_equal(read.to_raw_units(targets, windows), scaler.to_raw_units(targets, windows))
     _check_scaler(scaler, splits)
 
 
@@ -93,7 +93,7 @@ def test_only_rows_that_a_window_reaches_must_have_a_logarithm():
 def test_counts_go_to_logarithms_and_never_below_zero():
     spec, splits = split(targets=("volume",), scaling={"volume": "log_standard"})
     scaler, windows = fit_scaler(spec.scaling, splits.train), splits.test.windows
-    low = scaler.to_price(np.full((len(windows), 1, 1), -1e3), windows)
+    low = scaler.to_raw_units(np.full((len(windows), 1, 1), -1e3), windows)
     assert (low == 0).all()
     scaled = np.log1p(splits.train.panel.column("volume")[splits.train.panel.code == 0])
     assert abs(scaled.mean() - scaler.parts[1].offset[0, 0]) < 1e-12

@@ -41,7 +41,7 @@ def test_scaling_then_inverting_is_the_identity(kind, task, targets, seed):
     scaler = fit_scaler(kind, train)
     for windows in (train.windows, test.windows):
         scaled = scaler.targets(windows)
-        back = scaler.to_price(scaled, windows)
+        back = scaler.to_raw_units(scaled, windows)
         known = np.isfinite(scaled)
         # Against the last spot, what was in the money may lie below what exercise was worth.
         assert known.mean() > 0.5 if kind == "implied_volatility" else known.all()
@@ -78,7 +78,7 @@ def test_the_future_moves_nothing_before_it(kind, task, row, factor):
     assert_array_equal(static.scale(before), static.scale(after))
     assert_array_equal(black_scholes_reference(before), black_scholes_reference(after))
     zero = np.zeros(before.targets.shape)
-    assert_array_equal(scaler.to_price(zero, before), scaler.to_price(zero, after))
+    assert_array_equal(scaler.to_raw_units(zero, before), scaler.to_raw_units(zero, after))
 
 
 @settings(max_examples=40, deadline=None)
@@ -172,7 +172,7 @@ def test_over_strike_is_the_change_over_the_strike():
 def test_an_output_of_zero_is_the_baseline(kind):
     cut = contract_cut(targets=("mid", "iv"), features=("mid", "iv"))
     windows = (splits := train_and_test(contract_panel(), cut))[1].windows
-    flat = fit_scaler(kind, splits[0]).to_price(np.zeros(windows.targets.shape), windows)
+    flat = fit_scaler(kind, splits[0]).to_raw_units(np.zeros(windows.targets.shape), windows)
     by_model = kind in ("residual", "implied_volatility")
     assert_array_equal(flat, black_scholes_reference(windows) if by_model else windows.last[:, None])
 
@@ -209,7 +209,7 @@ def test_wild_outputs_are_kept_within_volatilities_that_exist(output, volatility
     cut = contract_cut(targets=("iv", "mid"), features=("iv", "mid"))
     train, _ = train_and_test(contract_panel(), cut)
     scaler = fit_scaler("implied_volatility", train)
-    prices = scaler.to_price(np.full(train.windows.targets.shape, output), train.windows)
+    prices = scaler.to_raw_units(np.full(train.windows.targets.shape, output), train.windows)
     assert_allclose(prices[:, :, 0], volatility, rtol=0)
     assert np.isfinite(prices).all()
 

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from qhq.data.checks.marks import Numerals as Marks
-from qhq.data.checks.marks import explain_cell, read_dates, read_marked_number
 from qhq.data.checks.stocks import check_panel
+from qhq.data.file_format import FileFormat
+from qhq.data.marks import Numerals as Marks
+from qhq.data.marks import explain_cell, read_dates, read_marked_number
 from qhq.data.sources.files import Asked, read_file, understand_file
-from qhq.data.spec import FileFormat
 from qhq.errors import DataError
 
 HEADER = "underlying,date,expiry,strike,right,iv,rate,spot\n"

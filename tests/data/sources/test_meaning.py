@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from qhq.data.file_format import FileFormat
 from qhq.data.sources.files import Asked, symbol_of, understand_file
-from qhq.data.spec import FileFormat
 from qhq.errors import DataError
 
 SPOTS = "symbol,date,close\nSPY,2025-04-16,525.66\nAAPL,2024-01-02,185.64\nODAX,2024-01-02,16769.4\nBTCUSDT,2024-01-02,45200\n"

@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from qhq.data import sizes
+from qhq.data.file_format import FileFormat
 from qhq.data.sources.files import Asked, understand_file
 from qhq.data.sources.raw import read_raw
-from qhq.data.spec import FileFormat
 from qhq.errors import DataError
 from qhq.limits import available_bytes
 

@@ -23,8 +23,8 @@ import pandas as pd
 import pytest
 
 from qhq.data.checks import find_breaches
+from qhq.data.file_format import FileFormat
 from qhq.data.sources.files import Asked, understand_file
-from qhq.data.spec import FileFormat
 from qhq.errors import DataError
 
 

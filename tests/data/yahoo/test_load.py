@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from qhq.data.caveat import RowPolicy
 from qhq.data.checks.stocks import check_panel
 from qhq.data.load import load_panel
+from qhq.data.quarantine import RowPolicy
 from qhq.data.spec import DataSpec
 from qhq.data.yahoo.history import _bars, cut_history, fetch_bars
 from qhq.data.yahoo.load import Entry, entry_path, load_history, lock_entry, read_entry, write_entry

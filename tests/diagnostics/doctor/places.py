@@ -23,7 +23,7 @@ from qhq.diagnostics.doctor import Background
 from qhq.models.gates import Circuits, build_gated, by_rows
 from qhq.models.hybrid import Shape
 from qhq.models.own import as_forecaster, wrap
-from qhq.models.program import Program
+from qhq.models.source import ModuleSource
 from qhq.models.spec import ModelSpec
 from qhq.quantum.layer import QuantumLayer
 from tests.diagnostics.doctor.faults import Activated, Drawing
@@ -130,7 +130,7 @@ def wrapped(make: Callable[..., nn.Module], circuit: dict[str, Any], **options: 
     module = make(QuantumLayer(ansatz, executor, seed=3, scale_inputs=True), **options)
     name = wrap(module).file
     model = as_forecaster(
-        Program(name, name, held=module),
+        ModuleSource(name, name, module=module),
         module,
         SHAPE,
         ["quantum"],

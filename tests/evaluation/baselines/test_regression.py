@@ -39,7 +39,7 @@ def test_ridge_is_its_closed_form_at_the_penalty_it_chose():
     fits = [np.abs(plain_ridge(inputs, targets, each) - predictions).max() for each in regression.PENALTIES]
     assert min(fits) < 1e-8
     outputs = predictions.reshape(setting.train.targets.shape)
-    assert_allclose(fitted(setting.train), setting.scaler.to_price(outputs, setting.train))
+    assert_allclose(fitted(setting.train), setting.scaler.to_raw_units(outputs, setting.train))
 
 
 def test_the_penalty_is_the_best_of_leaving_one_out():

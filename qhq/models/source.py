@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _MOST_BYTES = MEBIBYTE
 """Of a file that builds a module."""
 
-HELD: dict[str, nn.Module] = {}
+WRAPPED: dict[str, nn.Module] = {}
 """Name of a module in memory (``memory:`` and its digest) -> the module as it was wrapped."""
 
 _NAMED: set[str] = set()
@@ -39,23 +39,23 @@ _NAMED: set[str] = set()
 
 
 @dataclass(frozen=True, eq=False)
-class Program:
+class ModuleSource:
     """What builds a module.
 
     Attributes:
         name: What errors call it: the path of the file, or the name of what is in memory.
         digest: SHA-256 of the file, or the name of what is in memory: weights belong to it.
         content: The file; empty of what is in memory.
-        held: The module in memory; None of a file.
+        module: The module in memory; None of a file.
     """
 
     name: str
     digest: str
     content: bytes = b""
-    held: nn.Module | None = None
+    module: nn.Module | None = None
 
 
-def read_program(spec: AnyModelSpec) -> Program | None:
+def read_source(spec: AnyModelSpec) -> ModuleSource | None:
     """Read what builds the module of a config; None where it names none. Nothing of it is run.
 
     Raises:
@@ -64,22 +64,22 @@ def read_program(spec: AnyModelSpec) -> Program | None:
     if spec.file is None:
         return None
     if spec.file.startswith(MEMORY):
-        return _held(spec.file)
+        return _wrapped(spec.file)
     if spec.carrier is not None:
         path = own_file(spec.carrier.folder, COPY)
-        program = _read(path)
-        if program.digest not in _NAMED | _ledger():
+        source = _read(path)
+        if source.digest not in _NAMED | _ledger():
             raise ConfigError(
                 "The module of a run must be one that you have run yourself: it is a program, and can do"
                 " whatever you can",
-                got=f"{path}, which no command or config of yours has named (SHA-256 {program.digest[:12]})",
+                got=f"{path}, which no command or config of yours has named (SHA-256 {source.digest[:12]})",
                 fix="Read it; if you trust it, name it once:"
                 f" qhq doctor {spec.carrier.folder.name} --set model.file={path}",
             )
-        return program
-    program = _read(Path(spec.file))
-    trust_digest(program.digest, keep=True)
-    return program
+        return source
+    source = _read(Path(spec.file))
+    trust_digest(source.digest, keep=True)
+    return source
 
 
 def trust_digest(digest: str, *, keep: bool = False) -> None:
@@ -116,18 +116,18 @@ def _ledger() -> set[str]:
         return set()
 
 
-def _held(name: str) -> Program:
-    if name not in HELD:
+def _wrapped(name: str) -> ModuleSource:
+    if name not in WRAPPED:
         raise ConfigError(
             "A run of a module in memory must be opened where the module is",
             got=f"{name}, which this process has not wrapped",
             fix="Build the module again as it was and call qhq.wrap(module) first, or write it down as a file"
             " (docs/models.md)",
         )
-    return Program(name, name, held=HELD[name])
+    return ModuleSource(name, name, module=WRAPPED[name])
 
 
-def _read(path: Path) -> Program:
+def _read(path: Path) -> ModuleSource:
     if path.suffix != ".py" or not path.is_file():
         missing = (
             "a folder" if path.is_dir() else "which does not exist" if path.suffix == ".py" else "no Python"
@@ -141,10 +141,10 @@ def _read(path: Path) -> Program:
         raise ConfigError(
             "model.file must be readable", got=f"{path}: {error.strerror}", fix="Check its permissions"
         ) from error
-    return Program(str(path), hashlib.sha256(content).hexdigest(), content)
+    return ModuleSource(str(path), hashlib.sha256(content).hexdigest(), content)
 
 
-def load_build(program: Program) -> Callable[..., Any]:
+def load_build(source: ModuleSource) -> Callable[..., Any]:
     """Run a file and give its ``build``.
 
     Raises:
@@ -152,18 +152,18 @@ def load_build(program: Program) -> Callable[..., Any]:
     """
     # From the bytes whose digest was taken, not from the path: the file may be another one by now. A private
     # name, neither in ``sys.modules`` nor on ``sys.path``, so that it shadows no package.
-    module = ModuleType(f"_qhq_module_{program.digest[:8]}")
-    module.__file__ = program.name
+    module = ModuleType(f"_qhq_module_{source.digest[:8]}")
+    module.__file__ = source.name
 
     def run() -> None:
-        exec(compile(program.content, program.name, "exec"), module.__dict__)
+        exec(compile(source.content, source.name, "exec"), module.__dict__)
 
-    guarded(run, program, "run without an error")
+    guarded(run, source, "run without an error")
     build = getattr(module, "build", None)
     if not callable(build):
         others = [name for name in vars(module) if callable(vars(module)[name]) and not name.startswith("_")]
         raise wrong(
-            program,
+            source,
             "define build(shape, circuit)",
             "no such function" + (f", but {', '.join(sorted(others)[:5])}" if others else ""),
             "Define build(shape, circuit), which returns a torch module with the circuit in it",
@@ -171,7 +171,7 @@ def load_build(program: Program) -> Callable[..., Any]:
     return build  # type: ignore[no-any-return]
 
 
-def guarded(act: Callable[[], Any], program: Program, must: str) -> Any:
+def guarded(act: Callable[[], Any], source: ModuleSource, must: str) -> Any:
     """Let a user's code act: whatever it raises is an error of its own, and what it prints is no output.
 
     Raises:
@@ -186,23 +186,23 @@ def guarded(act: Callable[[], Any], program: Program, must: str) -> Any:
             raise
         first = (str(error).strip().splitlines() or ["without a message"])[0][:300].rstrip(".")
         raise wrong(
-            program, must, f"{type(error).__name__}: {first}{_line(program, error)}", "Mend that line"
+            source, must, f"{type(error).__name__}: {first}{_line(source, error)}", "Mend that line"
         ) from error
 
 
-def _line(program: Program, error: BaseException) -> str:
+def _line(source: ModuleSource, error: BaseException) -> str:
     """`` at path:line`` of the last frame that lies in the user's file; empty where none does."""
-    if isinstance(error, SyntaxError) and error.lineno is not None and error.filename == program.name:
-        return f" at {program.name}:{error.lineno}"
+    if isinstance(error, SyntaxError) and error.lineno is not None and error.filename == source.name:
+        return f" at {source.name}:{error.lineno}"
     # Where torch raised deep inside says less than the line that called it.
     lines = [
         frame.lineno
         for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename == program.name and frame.lineno is not None
+        if frame.filename == source.name and frame.lineno is not None
     ]
-    return f" at {program.name}:{lines[-1]}" if lines else ""
+    return f" at {source.name}:{lines[-1]}" if lines else ""
 
 
-def wrong(program: Program, must: str, got: str, fix: str) -> ConfigError:
+def wrong(source: ModuleSource, must: str, got: str, fix: str) -> ConfigError:
     """Error that a module of one's own is not what it must be."""
-    return ConfigError(f"The module of {program.name} must {must}", got=got, fix=fix)
+    return ConfigError(f"The module of {source.name} must {must}", got=got, fix=fix)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from qhq.data.checks.tables import EMPTY_WORDS, code_names, code_words, is_empty, read_days, read_numbers
+from qhq.data.tables import EMPTY_WORDS, code_names, code_words, is_empty, read_days, read_numbers
 
 FLOATS = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1)
 

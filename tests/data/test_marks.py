@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from qhq.data.checks.marks import (
-    Doubt,
+from qhq.data.marks import (
+    Ambiguity,
     Numerals,
     choose_numerals,
     explain_cell,
@@ -75,11 +75,11 @@ def test_marks_of_vendors(cell, unit, value):
     ("cells", "settings"),
     [(["1,234"], (".", ",")), (["1.5", "2,25"], (".", ",")), (["1,234.5", "1.234,5"], (".", ","))],
 )
-def test_two_readings_of_numbers_are_a_doubt(cells, settings):
-    doubt = choose_numerals(cells)
-    assert isinstance(doubt, Doubt)
-    assert doubt.settings == settings
-    assert set(doubt.cells) <= set(cells)
+def test_two_readings_of_numbers_are_ambiguous(cells, settings):
+    ambiguity = choose_numerals(cells)
+    assert isinstance(ambiguity, Ambiguity)
+    assert ambiguity.settings == settings
+    assert set(ambiguity.cells) <= set(cells)
 
 
 def test_counts_have_no_fraction():
@@ -120,10 +120,10 @@ def test_the_column_decides_between_day_and_month_or_the_user_does(order, form, 
     assert_array_equal(read_dates(cells, wanted=order).days, np.array(days, dtype="M8[D]"))
     read = read_dates(cells)
     if any(day.day > 12 for day in days) or all(day.day == day.month for day in days):
-        assert not isinstance(read, Doubt)
+        assert not isinstance(read, Ambiguity)
         assert_array_equal(read.days, np.array(days, dtype="M8[D]"))
     else:
-        assert isinstance(read, Doubt)
+        assert isinstance(read, Ambiguity)
         assert read.settings == ("dayfirst", "monthfirst")
 
 

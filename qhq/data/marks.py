@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from qhq.data.checks.tables import EMPTY_WORDS
 from qhq.data.panel import DateArray, FloatArray, Mask
+from qhq.data.tables import EMPTY_WORDS
 
 _CURRENCY = (
     r"(?:[$€£¥₹₩₽฿₺₪₫円元원]|(?:US|HK|C|A|S|R|NT|NZ)\$|USD|EUR|GBP|GBX|GBp|CHF|INR|JPY|CNY|HKD|CAD|AUD|NZD|SGD|KRW|SEK"
@@ -49,7 +49,7 @@ class Numerals:
 
 
 @dataclass(frozen=True)
-class Doubt:
+class Ambiguity:
     """Why a column has no single reading: two cells that contradict each other, or one with two meanings.
 
     Attributes:
@@ -93,7 +93,7 @@ def _match(text: str, ignore: str = "") -> re.Match[str] | None:
                              text.translate(_BLANKS).strip())  # fmt: skip
 
 
-def choose_numerals(cells: Iterable[str], *, counts: bool = False) -> Numerals | Doubt | None:
+def choose_numerals(cells: Iterable[str], *, counts: bool = False) -> Numerals | Ambiguity | None:
     """Find how the numbers of a file are written from cells that Python cannot read as they are.
 
     Args:
@@ -101,8 +101,8 @@ def choose_numerals(cells: Iterable[str], *, counts: bool = False) -> Numerals |
         counts: Whether they are counts (shares, contracts): '1,234' then has thousands and no fraction.
 
     Returns:
-        The numerals; a doubt where the cells contradict each other or allow two readings; or None where no
-        cell has a separator.
+        The numerals; an ambiguity where the cells contradict each other or allow two readings; or None where
+        no cell has a separator.
     """
     points, commas, either = "", "", ""
     other = ""
@@ -120,7 +120,7 @@ def choose_numerals(cells: Iterable[str], *, counts: bool = False) -> Numerals |
         elif verdict == "?":
             either = either or cell
     if points and commas:
-        return Doubt((points, commas), ("a decimal point", "a decimal comma"), (".", ","))
+        return Ambiguity((points, commas), ("a decimal point", "a decimal comma"), (".", ","))
     if commas:
         return Numerals(",", other or ".")
     if points or (either and counts):
@@ -128,7 +128,7 @@ def choose_numerals(cells: Iterable[str], *, counts: bool = False) -> Numerals |
     if either:
         number = either.strip()
         digits, fraction = number.replace(",", ""), number.replace(",", ".")
-        return Doubt((number,), (f"{digits} (thousands)", f"{fraction} (a decimal comma)"),
+        return Ambiguity((number,), (f"{digits} (thousands)", f"{fraction} (a decimal comma)"),
                      (".", ","))  # fmt: skip
     return Numerals(".", other) if other else None
 
@@ -208,7 +208,9 @@ class Days:
     timed: Mask
 
 
-def read_dates(cells: Sequence[str], *, wanted: str | None = None, usual: str | None = None) -> Days | Doubt:
+def read_dates(
+    cells: Sequence[str], *, wanted: str | None = None, usual: str | None = None
+) -> Days | Ambiguity:
     """Read dates in whichever order all of them allow.
 
     Args:
@@ -217,7 +219,7 @@ def read_dates(cells: Sequence[str], *, wanted: str | None = None, usual: str | 
         usual: The vendor's order, taken where the cells allow several.
 
     Returns:
-        The days, or the doubt where the cells contradict each other or allow two orders.
+        The days, or the ambiguity where the cells contradict each other or allow two orders.
     """
     days = np.full(len(cells), np.datetime64("NaT", "D"))
     timed = np.zeros(len(cells), dtype=np.bool_)
@@ -240,7 +242,7 @@ def read_dates(cells: Sequence[str], *, wanted: str | None = None, usual: str | 
     if numeric and wanted in (None, *PART_ORDERS):
         dotted = all("." in cells[place] for place in numeric)
         chosen = wanted or _choose_order(cells, numeric, usual or ("dayfirst" if dotted else None))
-        if isinstance(chosen, Doubt):
+        if isinstance(chosen, Ambiguity):
             return chosen
         orders[chosen] = len(numeric)
         for place, parts in numeric.items():
@@ -307,7 +309,7 @@ def _arrange(parts: _Parts, order: str) -> _Parts:
     return _year(year), month, day
 
 
-def _choose_order(cells: Sequence[str], numeric: dict[int, _Parts], usual: str | None) -> str | Doubt:
+def _choose_order(cells: Sequence[str], numeric: dict[int, _Parts], usual: str | None) -> str | Ambiguity:
     """Order in which every date of three numbers is a day."""
     short = any(parts[2] < 100 for parts in numeric.values())
     names = list(PART_ORDERS)[: 3 if short else 2]
@@ -327,7 +329,7 @@ def _choose_order(cells: Sequence[str], numeric: dict[int, _Parts], usual: str |
         fitting = ["yearfirst"] if first < last else [name for name in fitting if name != "yearfirst"]
     if not fitting:
         two = (str(denied["monthfirst"]), str(denied["dayfirst"]))
-        return Doubt(two, ("a day first", "a month first"), ("dayfirst", "monthfirst"))
+        return Ambiguity(two, ("a day first", "a month first"), ("dayfirst", "monthfirst"))
     clear = next((each for each in numeric.items() if each[1][0] != each[1][1]), None)
     if len(fitting) == 1 or clear is None:
         return fitting[0]
@@ -335,7 +337,7 @@ def _choose_order(cells: Sequence[str], numeric: dict[int, _Parts], usual: str |
         return str(usual)
     place, parts = clear
     readings = tuple(f"{_day(*_arrange(parts, name))} ({name})" for name in fitting)
-    return Doubt((cells[place],), readings, tuple(fitting))
+    return Ambiguity((cells[place],), readings, tuple(fitting))
 
 
 # What a cell that cannot be read most likely is

@@ -16,17 +16,9 @@ import pandas as pd
 
 from qhq.data.columns import unit_of
 from qhq.data.load import load_panel
+from qhq.data.other_data import OtherData, Overlap, is_unit_free, say_scaling
 from qhq.data.panel import DateArray, Mask, Panel
-from qhq.data.prepare import (
-    OtherData,
-    Overlap,
-    Prepared,
-    assemble,
-    check_targets,
-    fingerprint,
-    is_unit_free,
-    say_scaling,
-)
+from qhq.data.prepare import PreparedData, assemble, check_targets, fingerprint
 from qhq.data.scaling.affine import Scaler
 from qhq.data.scaling.fit import StaticScaler, check_scalable
 from qhq.data.spec import DataSpec
@@ -89,7 +81,7 @@ def prepare_other(
     scaler: Scaler,
     static: StaticScaler | None,
     since: date | None = None,
-) -> Prepared:
+) -> PreparedData:
     """Load other data and cut it into windows, for a run whose scalers are given.
 
     Args:
