@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from qiskit import qasm2, qasm3
-from qiskit.circuit import CircuitInstruction, Gate, Parameter, ParameterExpression, QuantumCircuit
+from qiskit.circuit import CircuitInstruction, Gate, Parameter, ParameterExpression, QuantumCircuit, Reset
 from qiskit.circuit.library import (
     CCXGate,
     CHGate,
@@ -56,7 +56,16 @@ from qhq.ansatz.stored import (
     qpy_bytes,
     read_bytes_back,
 )
-from qhq.engine.compile import Code, Operand, Slot, class_of, is_parametric, lower
+from qhq.engine.compile import (
+    Code,
+    Operand,
+    Slot,
+    class_of,
+    count_resets,
+    is_parametric,
+    lower,
+    without_resets,
+)
 from qhq.errors import ConfigError, nearest
 from qhq.files import replacing
 
@@ -299,6 +308,10 @@ def _places(circuit: QuantumCircuit, step: CircuitInstruction) -> list[int]:
 
 def _same_action(one: QuantumCircuit, other: QuantumCircuit) -> bool:
     """Whether two circuits without parameters turn a random state into the same, up to its phase."""
+    if count_resets(one) != count_resets(other):
+        return False
+    # A state that is reset becomes a mixture; with fresh qubits instead it stays a state.
+    one, other = without_resets(one)[0], without_resets(other)[0]
     if one.num_qubits != other.num_qubits or one.num_qubits > _WIDEST_STATE:
         return False
     generator = np.random.default_rng(1)
@@ -325,7 +338,7 @@ def in_gates(circuit: QuantumCircuit, gates: frozenset[type]) -> QuantumCircuit:
 
 def _opened(gate: Any, qubits: list[int], gates: frozenset[type]) -> Iterator[tuple[Gate, list[int]]]:
     kind = class_of(gate)
-    if kind in gates:
+    if kind in gates or isinstance(gate, Reset):
         yield gate, qubits
     # OpenQASM 2 has P and U by their old names alone, and these are the same matrices.
     elif kind is PhaseGate and U1Gate in gates:

@@ -29,9 +29,8 @@ from qiskit.circuit import (
     Parameter,
     ParameterVector,
     QuantumCircuit,
-    Reset,
 )
-from qiskit.circuit.library import Initialize, get_standard_gate_name_mapping
+from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.quantum_info import Operator
 
 from qhq.ansatz.spec import CircuitFile
@@ -375,11 +374,12 @@ def _block_steps(
     for instruction in circuit.data:
         gate = instruction.operation
         places = [wires[circuit.find_bit(each).index] for each in instruction.qubits]
-        if instruction.clbits or isinstance(gate, Measure | Reset | Initialize | ControlFlowOp):
+        if instruction.clbits or isinstance(gate, Measure | ControlFlowOp):
             raise ConfigError(
-                "A circuit file must be made of gates, with measurements at its end at most",
+                "A block must be made of gates and resets, with measurements at its end at most",
                 got=f"'{gate.name}' in {path}",
-                fix="Take it out of the circuit",
+                fix="Take it out, or give the circuit free parameters and name them by file.inputs: then it"
+                " may measure on its way",
             )
         turning = None if angles is None else _turning(gate)
         if angles is not None and turning is not None:

@@ -12,11 +12,8 @@ from functools import cached_property
 import numpy as np
 from qiskit.circuit import (
     Barrier,
-    BoxOp,
     CircuitInstruction,
-    ControlFlowOp,
     Delay,
-    Measure,
     Parameter,
     QuantumCircuit,
     QuantumRegister,
@@ -27,7 +24,16 @@ from qiskit.quantum_info import PauliList, SparsePauliOp
 from qiskit.transpiler import TranspileLayout
 
 from qhq.ansatz.spec import AngleScalingKind
-from qhq.engine.compile import STANDARD, class_of, is_parametric, lower_checked, without_final_measurements
+from qhq.engine.compile import (
+    STANDARD,
+    class_of,
+    count_resets,
+    defer_resets,
+    is_parametric,
+    lower_checked,
+    widened,
+    without_final_measurements,
+)
 from qhq.errors import ConfigError
 
 
@@ -36,8 +42,10 @@ class Ansatz:
     """A program that any backend can be opened for.
 
     Attributes:
-        circuit: Unitary circuit on Q qubits; measurements at its end are taken out. Of a circuit that was
-            transpiled for a wider device, so are the qubits that nothing acts on and no observable reads.
+        circuit: Circuit on Q qubits, with resets where it has any; measurements at its end are taken out.
+            One that measures on its way has more qubits, which hold what it measured (`engine.compile.lower`).
+            Of a circuit that was transpiled for a wider device, the qubits that nothing acts on and no
+            observable reads are taken out.
         inputs: The I parameters that take the angles, in the order of an input row.
         weights: The W trained parameters, in the order of the weight vector.
         observables: The O operators on Q qubits whose expectation values are the outputs. Narrower ones, of
@@ -45,7 +53,7 @@ class Ansatz:
         angle_scaling: How the model turns any number into an input angle, by name.
 
     Raises:
-        ConfigError: If a parameter has no role or two, or the circuit measures, resets or branches.
+        ConfigError: If a parameter has no role or two, or the circuit loops until something is measured.
     """
 
     circuit: QuantumCircuit
@@ -60,8 +68,11 @@ class Ansatz:
         laid = tuple(laid_out(each, self.circuit) for each in self.observables)
         object.__setattr__(self, "observables", laid)
         layout = self.circuit.layout
-        object.__setattr__(self, "circuit", without_final_measurements(self.circuit))
-        _check_unitary(self.circuit)
+        written = without_final_measurements(self.circuit)
+        object.__setattr__(self, "circuit", widened(written))
+        records = self.circuit.num_qubits - written.num_qubits
+        padded = (each.expand("I" * records) if records else each for each in self.observables)
+        object.__setattr__(self, "observables", tuple(padded))
         _check_observables(self.circuit.num_qubits, self.observables)
         circuit, observables = without_idle_qubits(self.circuit, layout, self.observables)
         object.__setattr__(self, "circuit", circuit)
@@ -79,6 +90,11 @@ class Ansatz:
             ConfigError: If an operation cannot be lowered, or the two differ.
         """
         return lower_checked(self.circuit)
+
+    @cached_property
+    def num_resets(self) -> int:
+        """Resets of the lowered circuit, those of qubits that hold records among them."""
+        return count_resets(self.lowered)
 
     @property
     def num_qubits(self) -> int:
@@ -166,6 +182,14 @@ def on_qubits(observable: SparsePauliOp, qubits: Sequence[int]) -> SparsePauliOp
     return SparsePauliOp(PauliList.from_symplectic(paulis.z[:, kept], paulis.x[:, kept]), observable.coeffs)
 
 
+def unitary(ansatz: Ansatz) -> Ansatz:
+    """The same in gates alone, on a qubit more for each reset (deferred measurement)."""
+    circuit, observables = defer_resets(ansatz.lowered, ansatz.observables)
+    held = set(circuit.parameters)
+    circuit.global_phase = sum((each for each in ansatz.parameters if each not in held), 0)
+    return Ansatz(circuit, ansatz.inputs, ansatz.weights, observables, ansatz.angle_scaling)
+
+
 def with_plain_names(ansatz: Ansatz) -> QuantumCircuit:
     """The circuit with inputs called ``x_0``, ``x_1``, ... and weights ``w_0``, ``w_1``, ..."""
     names = {each: Parameter(f"x_{index}") for index, each in enumerate(ansatz.inputs)}
@@ -201,18 +225,6 @@ def _check_roles(
         raise ConfigError(
             "An ansatz must take at least one input", got="none", fix="Encode inputs in the circuit"
         )
-
-
-def _check_unitary(circuit: QuantumCircuit) -> None:
-    """What can be seen without opening a gate; `Ansatz.lowered` sees the rest."""
-    for instruction in circuit.data:
-        operation = instruction.operation
-        if isinstance(operation, ControlFlowOp | Measure) and not isinstance(operation, BoxOp):
-            raise ConfigError(
-                "An ansatz must be made of gates only; qhq measures its observables itself",
-                got=f"'{operation.name}' within circuit '{circuit.name}'",
-                fix="Take it out; measurements at the very end may stay",
-            )
 
 
 def _check_observables(qubits: int, observables: tuple[SparsePauliOp, ...]) -> None:

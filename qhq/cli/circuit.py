@@ -185,6 +185,11 @@ def info(
         ansatz = _build(name, qubits, depth, isa)
         facts = {"name": name, **asdict(describe(ansatz)), "angle_scaling": ansatz.angle_scaling}
         gates = ", ".join(f"{gate} {count}" for gate, count in facts["gates"].items())
+        if ansatz.num_resets:
+            from qhq.backends.local.statevector import mixes
+
+            facts["resets"] = ansatz.num_resets
+            facts["exact_engine"] = "density matrices" if mixes(ansatz) else "states, a qubit more a reset"
         cells = [[key.replace("_", " "), value] for key, value in {**facts, "gates": gates}.items()]
         tables = [plain_table(["", ""], cells)]
         if deep:

@@ -87,6 +87,12 @@ def look_deep(
             got=f"{ansatz.num_qubits} qubits",
             fix="Look at the same circuit with fewer, for example --qubits 8",
         )
+    if ansatz.num_resets:
+        raise ConfigError(
+            "A deep look measures pure states, and a circuit that resets ends in a mixture",
+            got=f"{ansatz.num_resets} resets",
+            fix="Look at the circuit without its resets; 'qhq doctor' takes any",
+        )
     # Steps are functions still to be called, so that progress can name one before its seconds pass.
     steps, found = list(_steps(ansatz, family, seed)), dict[str, Any]()
     for done, (name, measure, needs_weights) in enumerate(steps):

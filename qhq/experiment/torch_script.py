@@ -37,7 +37,7 @@ from torch import Tensor
 
 from qhq import __version__
 from qhq.ansatz.export import in_gates
-from qhq.ansatz.program import Ansatz
+from qhq.ansatz.program import Ansatz, unitary
 from qhq.ansatz.script import angle_source, parameter_sources
 from qhq.ansatz.stored import load_built, plain_program
 from qhq.errors import ConfigError, visible
@@ -86,6 +86,8 @@ def torch_script(folder: RunFolder) -> str:
         for name, tensor in read_weights(folder.weights).items()
     }
     ansatz = load_built(folder.circuit) if config.quantum else None
+    if ansatz is not None and ansatz.num_resets:
+        ansatz = unitary(ansatz)  # the script knows states alone
     template = read_regular(
         PACKAGE / "experiment" / "templates" / "model_script.txt", most=MOST_DOCUMENT_BYTES
     ).decode()

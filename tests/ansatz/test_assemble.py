@@ -107,13 +107,14 @@ def test_measurements_at_the_end_are_taken_out():
     assert again.lowered == ansatz.lowered
 
 
-def test_a_measurement_within_the_circuit_is_refused():
+def test_a_measurement_within_the_circuit_takes_a_qubit_more():
     ansatz = built("ry")
     measured = ansatz.circuit.copy()
     measured.measure_all()
     measured.h(0)
-    with pytest.raises(ConfigError, match="'measure'"):
-        Ansatz(measured, ansatz.inputs, ansatz.weights, ansatz.observables)
+    again = Ansatz(measured, ansatz.inputs, ansatz.weights, ansatz.observables)
+    assert (again.num_qubits, again.num_resets) == (ansatz.num_qubits + 1, 1)
+    assert {each.num_qubits for each in again.observables} == {again.num_qubits}
 
 
 def test_observables_of_another_width_are_refused():

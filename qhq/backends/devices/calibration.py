@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -21,7 +21,7 @@ from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
-from qiskit.circuit import Measure
+from qiskit.circuit import Measure, Reset
 from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.transpiler import InstructionProperties, QubitProperties, Target
 
@@ -449,13 +449,17 @@ def build_target(calibration: Calibration, *, fractional: bool = False) -> Targe
         if calibration.qubit(each, "operational") != 0.0
     }
     target.add_instruction(Measure(), readouts)
+    # Every device has it, whether its calibration says how long it takes or not.
+    lasting = _gates(calibration, frozenset(), {"reset"}).get("reset", {})
+    target.add_instruction(Reset(), {each: lasting.get(each) for each in readouts})
     return target
 
 
 def _gates(
-    calibration: Calibration, left_out: frozenset[str]
+    calibration: Calibration, left_out: frozenset[str], named: Iterable[str] | None = None
 ) -> dict[str, dict[tuple[int, ...], InstructionProperties]]:
-    names = [name for name in calibration.configuration["basis_gates"] if name in _GATES.keys() - left_out]
+    basis = calibration.configuration["basis_gates"] if named is None else named
+    names = [name for name in basis if name in _GATES.keys() - left_out]
     gates: dict[str, dict[tuple[int, ...], InstructionProperties]] = {name: {} for name in names}
     for gate in calibration.properties["gates"]:
         if gate["gate"] in gates and _works(calibration, gate):

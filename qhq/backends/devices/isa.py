@@ -32,7 +32,6 @@ from qiskit.circuit import Parameter, ParameterExpression, QuantumCircuit, Quant
 from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import Target, generate_preset_pass_manager
-from qiskit_aer import AerSimulator
 
 from qhq.ansatz.files import read_qpy
 from qhq.ansatz.program import Ansatz, on_qubits
@@ -40,7 +39,8 @@ from qhq.backends.backend import TranspileSpec
 from qhq.backends.devices.calibration import Calibration, Device
 from qhq.backends.executor import FloatArray
 from qhq.backends.gradients import by_angles
-from qhq.backends.local.aer import ExactProgram, in_known_gates
+from qhq.backends.local.aer import ExactProgram, open_exact
+from qhq.engine.compile import count_resets
 from qhq.errors import BackendError, ConfigError
 from qhq.files import write_atomically
 from qhq.paths import cache_dir
@@ -263,12 +263,9 @@ def check_isa(isa: IsaProgram, ansatz: Ansatz, *, seed: int) -> None:
     """
     # From the ansatz, not from what the transpiler was given: a fault on the way to it shows too.
     circuit, parameters, _ = by_angles(ansatz)
-    simulator = _simulator(ansatz.num_qubits)
-    circuit = in_known_gates(circuit, simulator)
-    logical = ExactProgram(circuit, tuple(parameters), ansatz.observables, simulator)
+    logical = _noiseless(circuit, parameters, ansatz.observables)
     cut = isa.cut()
-    simulator = _simulator(cut.circuit.num_qubits)
-    on_device = ExactProgram(cut.circuit, cut.parameters, cut.observables, simulator)
+    on_device = _noiseless(cut.circuit, cut.parameters, cut.observables)
     angles = child_generator(seed, "gate").uniform(-np.pi, np.pi, (_GATE_SAMPLES, len(parameters)))
     distance = np.abs(on_device(angles) - logical(angles)).max()
     _check_distance(distance, isa)
@@ -291,16 +288,19 @@ def check_same(isa: IsaProgram, known: IsaProgram, *, seed: int) -> None:
         BackendError: If an expectation value differs by more than `_GATE_TOLERANCE`.
     """
     angles = child_generator(seed, "gate").uniform(-np.pi, np.pi, (_GATE_SAMPLES, len(isa.parameters)))
-    values = []
-    for each in (isa.cut(), known.cut()):
-        simulator = _simulator(each.circuit.num_qubits)
-        values.append(ExactProgram(each.circuit, each.parameters, each.observables, simulator)(angles))
+    values = [
+        _noiseless(each.circuit, each.parameters, each.observables)(angles)
+        for each in (isa.cut(), known.cut())
+    ]
     _check_distance(np.abs(values[0] - values[1]).max(), isa)
 
 
-def _simulator(num_qubits: int) -> AerSimulator:
-    method = "statevector" if num_qubits <= _STATEVECTOR_QUBITS else "matrix_product_state"
-    return AerSimulator(method=method, runtime_parameter_bind_enable=True)
+def _noiseless(
+    circuit: QuantumCircuit, parameters: Sequence[Parameter], observables: Sequence[SparsePauliOp]
+) -> ExactProgram:
+    wide = circuit.num_qubits + count_resets(circuit) > _STATEVECTOR_QUBITS
+    method = "matrix_product_state" if wide else "statevector"
+    return open_exact(circuit, parameters, observables, method=method)
 
 
 def within_range(

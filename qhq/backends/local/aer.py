@@ -35,12 +35,17 @@ from qhq.backends.local.shots import (
 )
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.engine import Residual
+from qhq.engine.compile import count_resets, defer_resets
 from qhq.errors import BackendError
 from qhq.limits import require_memory
 from qhq.seeding import child_generator, child_seed
 
 SAMPLES_PER_PUB = 2**21
 """Most samples drawn at once: Aer holds each as a string, some 200 MB in all."""
+
+
+MOST_MIXED_QUBITS = 9
+"""Widest circuit with resets that Aer simulates as a density matrix: 4 MB a row."""
 
 
 def open_aer(spec: SimulatedSpec, ansatz: Ansatz, *, seed: int) -> AerExecutor | SampledExecutor:
@@ -52,7 +57,7 @@ def open_aer(spec: SimulatedSpec, ansatz: Ansatz, *, seed: int) -> AerExecutor |
     if spec.gradient == "adjoint":
         return _AdjointAerExecutor(spec, ansatz, seed)
     aer = AerExecutor(spec, ansatz, seed)
-    if spec.shots is None or ansatz.num_qubits > MOST_DRAWN_QUBITS:
+    if spec.shots is None or ansatz.num_qubits + ansatz.num_resets > MOST_DRAWN_QUBITS:
         return aer
     return SampledExecutor(aer, _sampled_training(spec, ansatz, seed, aer))
 
@@ -90,7 +95,8 @@ class AerExecutor(ValuesExecutor):
 
     def __init__(self, spec: SimulatedSpec, ansatz: Ansatz, seed: int) -> None:
         self._spec, self._seed = spec, seed
-        check_width(spec.method, ansatz.num_qubits)
+        deferred = ansatz.num_resets if ansatz.num_qubits > MOST_MIXED_QUBITS else 0
+        check_width(spec.method, ansatz.num_qubits + deferred)
         super().__init__(spec, ansatz, seed, spec.spsa)
 
     def report(self) -> Report:
@@ -108,14 +114,13 @@ class AerExecutor(ValuesExecutor):
 
     def open_exact(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> ExactProgram:
         """Values without shots, whatever the entry says."""
-        simulator = AerSimulator(
+        return open_exact(
+            circuit,
+            parameters,
+            self._ansatz.observables,
             method=self._spec.method,
-            max_parallel_threads=self._spec.threads,
-            # One circuit for all rows instead of a bound copy a row: twice as fast.
-            runtime_parameter_bind_enable=True,
+            threads=self._spec.threads,
         )
-        circuit = in_known_gates(circuit, simulator)
-        return ExactProgram(circuit, tuple(parameters), self._ansatz.observables, simulator)
 
     def _open_stream(
         self, circuit: QuantumCircuit, parameters: Sequence[Parameter], stream: str
@@ -179,8 +184,43 @@ def check_width(method: str, qubits: int) -> None:
         )
 
 
+def open_exact(
+    circuit: QuantumCircuit,
+    parameters: Sequence[Parameter],
+    observables: Sequence[SparsePauliOp],
+    *,
+    method: str,
+    threads: int = 0,
+) -> ExactProgram:
+    """Aer's exact values of a lowered circuit.
+
+    A state that is reset is a mixture, of which Aer's statevector draws a sample. Its density matrix is
+    exact; on more qubits than that holds, each reset goes on with a fresh qubit instead.
+
+    Args:
+        circuit: Gates and resets.
+        parameters: Its parameters, in the order of the columns of a row of values.
+        observables: On its qubits.
+        method: How Aer simulates, where there are no resets.
+        threads: Threads that Aer may use; 0 means all cores.
+    """
+    placed = tuple(observables)
+    if count_resets(circuit):
+        if circuit.num_qubits <= MOST_MIXED_QUBITS:
+            method = "density_matrix"
+        else:
+            circuit, placed = defer_resets(circuit, observables)
+    simulator = AerSimulator(
+        method=method,
+        max_parallel_threads=threads,
+        # One circuit for all rows instead of a bound copy a row: twice as fast.
+        runtime_parameter_bind_enable=True,
+    )
+    return ExactProgram(in_known_gates(circuit, simulator), tuple(parameters), placed, simulator)
+
+
 class ExactProgram:
-    """Expectation values from the statevector; the same row gives the same values."""
+    """Expectation values from Aer's state; the same row gives the same values."""
 
     def __init__(
         self,

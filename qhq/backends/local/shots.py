@@ -21,6 +21,7 @@ from qhq.backends.executor import FloatArray, Parity, Report, check_parity
 from qhq.backends.gradients import OpenedCircuit, ValuesExecutor
 from qhq.backends.local import SimulatedSpec
 from qhq.engine import StateEngine
+from qhq.engine.compile import without_resets
 
 PARITY_ROWS = 4
 """Rows that an engine and Aer are compared at before the engine is trained on."""
@@ -208,13 +209,21 @@ def state_probabilities(
     circuit: QuantumCircuit, parameters: Sequence[Parameter], group: MeasuredGroup, *, threads: int
 ) -> Probabilities:
     """Probabilities of what a group of a noiseless circuit measures, from the exact engine."""
+    unitary, wires = without_resets(group.rotate(circuit))
     # Every angle is an input: the rows of a parameter shift differ in all of them.
-    engine = StateEngine(group.rotate(circuit), parameters, (), threads=threads or None)
+    engine = StateEngine(unitary, parameters, (), threads=threads or None)
+    width = unitary.num_qubits
+    # Axes of the array (N, 2, ..., 2), whose last one is qubit 0: what was reset is summed over.
+    lost = [width - wire for wire in range(width) if wire not in wires]
+    kept = [width - wire for wire in reversed(wires)]
 
     def probabilities(values: FloatArray) -> FloatArray:
         states = engine.states(values, np.zeros(0))
         found: FloatArray = states.real**2 + states.imag**2
-        return found
+        if not lost:
+            return found
+        axes = found.reshape(len(found), *[2] * width).transpose(0, *kept, *lost)
+        return np.ascontiguousarray(axes.reshape(len(found), 1 << len(wires), -1).sum(axis=-1))
 
     return probabilities
 

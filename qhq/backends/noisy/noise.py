@@ -41,7 +41,7 @@ from qhq.backends.noisy import NoiseSpec, UniformNoiseSpec
 from qhq.errors import BackendError
 
 # Gates of a device known by parameters alone: those of a Heron.
-_UNIFORM_BASIS = ["cz", "measure", "rz", "sx", "x"]
+_UNIFORM_BASIS = ["cz", "measure", "reset", "rz", "sx", "x"]
 
 Matrix = NDArray[np.complexfloating[Any]]
 

@@ -1,7 +1,8 @@
 """Any Qiskit circuit -> a flat program.
 
 Read in this order: ``lowering`` (any circuit -> two-term rotations and fixed gates; ``equivalence`` checks
-it against Qiskit), ``expressions`` and ``angles`` (the angles as functions of inputs and weights), ``fusion``
+it against Qiskit; ``records`` and ``resets`` make gates of what measures, branches and resets),
+``expressions`` and ``angles`` (the angles as functions of inputs and weights), ``fusion``
 (rotations and phases in a linear frame, merged into few passes), ``tape`` (the flat arrays of
 ``qhq.engine.program``).
 
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
     from qhq.engine.compile.lowering import class_of as class_of
     from qhq.engine.compile.lowering import is_parametric as is_parametric
     from qhq.engine.compile.lowering import lower as lower
+    from qhq.engine.compile.lowering import widened as widened
     from qhq.engine.compile.lowering import without_final_measurements as without_final_measurements
+    from qhq.engine.compile.resets import count_resets as count_resets
+    from qhq.engine.compile.resets import defer_resets as defer_resets
+    from qhq.engine.compile.resets import without_resets as without_resets
 
 __getattr__ = lazy_names(
     __name__,
@@ -32,8 +37,10 @@ __getattr__ = lazy_names(
         **dict.fromkeys(("AngleMap", "map_angles", "separate_angles"), "angles"),
         **dict.fromkeys(("Code", "Operand", "Slot"), "expressions"),
         **dict.fromkeys(
-            ("STANDARD", "class_of", "is_parametric", "lower", "without_final_measurements"), "lowering"
+            ("STANDARD", "class_of", "is_parametric", "lower", "widened", "without_final_measurements"),
+            "lowering",
         ),
+        **dict.fromkeys(("count_resets", "defer_resets", "without_resets"), "resets"),
         "lower_checked": "equivalence",
     },
 )

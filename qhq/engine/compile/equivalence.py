@@ -51,7 +51,9 @@ def lower_checked(circuit: QuantumCircuit) -> QuantumCircuit:
     lowering = lowering_of(circuit)
     lowered = lowering.lowered
     gates, qubits = lowered.size(), circuit.num_qubits
-    if 0 < qubits <= MOST_QUBITS and gates <= min(_MOST_GATES, _MOST_WORK >> qubits):
+    # With records of measurements it is another operator, on more qubits.
+    same_width = qubits == lowered.num_qubits
+    if same_width and 0 < qubits <= MOST_QUBITS and gates <= min(_MOST_GATES, _MOST_WORK >> qubits):
         difference = _difference(circuit, lowered, from_zero=lowering.was_reset)
         if not difference < _TOLERANCE:  # not >=, which NaN would pass
             operations = [each.operation for each in circuit.data if _is_own(each)]
@@ -155,7 +157,9 @@ def _apply_circuit(circuit: QuantumCircuit, tensor: Tensor, qubits: Sequence[int
 
 
 def _apply(operation: Any, tensor: Tensor, qubits: Sequence[int]) -> Tensor:
-    if isinstance(operation, Barrier | Delay | Measure | Reset) or getattr(operation, "_directive", False):
+    if isinstance(operation, Reset):
+        return _apply(_RESET, tensor, qubits)
+    if isinstance(operation, Barrier | Delay | Measure) or getattr(operation, "_directive", False):
         return tensor
     if blocks := getattr(operation, "blocks", None):
         return _apply_circuit(blocks[0], tensor, qubits)
@@ -166,6 +170,17 @@ def _apply(operation: Any, tensor: Tensor, qubits: Sequence[int]) -> Tensor:
     axes = [last - qubit for qubit in reversed(qubits)]
     result = np.tensordot(matrix.reshape([2] * (2 * size)), tensor, axes=(range(size, 2 * size), axes))
     return np.moveaxis(result, range(size), axes)
+
+
+class _Collapse:
+    """Stands for a reset: ``|0> (<0| + 0.6 <1|)``, one linear map of those that make it up, on both sides."""
+
+    def to_matrix(self) -> Tensor:
+        """On |0> it is the identity, as a reset is."""
+        return np.array([[1, 0.6], [0, 0]], np.complex128)
+
+
+_RESET = _Collapse()
 
 
 def _matrix(operation: Any) -> Tensor | None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from qiskit import QuantumCircuit
-from qiskit.circuit import ParameterExpression
+from qiskit.circuit import ParameterExpression, Reset
 from qiskit.circuit.library import CXGate
 from qiskit.quantum_info import PTM, Operator
 
@@ -67,6 +67,9 @@ class _Turn:
 
 _Step = _Fixed | _Turn
 
+_RESET = np.diag([1.0, 0, 0, 0])
+_RESET[3, 0] = 1.0  # of whatever state Z becomes what I is: |0>
+
 
 @dataclass(frozen=True)
 class CompiledSweep:
@@ -89,7 +92,7 @@ def transfer_steps(
     """Write a circuit as transfer matrices and turns, each gate followed by its channel.
 
     Args:
-        circuit: Gates of at most two qubits, or parametric ones that come apart into such.
+        circuit: Resets, and gates of at most two qubits or that come apart into such.
         channels: What follows a gate.
 
     Returns:
@@ -103,7 +106,9 @@ def transfer_steps(
     known: dict[tuple[Any, ...], Matrix] = {}
     for gate, qubits in gates_of(circuit):
         for part, wires in parts_of(gate, qubits):
-            if is_parametric(part):
+            if isinstance(part, Reset):
+                steps.append(_Fixed(wires, _RESET))
+            elif is_parametric(part):
                 steps += _rotation(part.name, wires, len(angles))
                 angles.append(part.params[0])
             else:
@@ -128,6 +133,9 @@ def parts_of(gate: Any, qubits: tuple[int, ...]) -> Iterable[tuple[Any, tuple[in
     Raises:
         ConfigError: If a part acts on more than two qubits, or the gate cannot be lowered.
     """
+    if isinstance(gate, Reset):
+        yield gate, qubits
+        return
     plain = gate.name in LETTERS if is_parametric(gate) else 0 < gate.num_qubits <= 2 and gate.name != "delay"
     if plain:
         yield gate, qubits

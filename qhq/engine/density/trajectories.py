@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from qiskit import QuantumCircuit
-from qiskit.circuit import Parameter, ParameterExpression
+from qiskit.circuit import Parameter, ParameterExpression, Reset
 from qiskit.quantum_info import Operator, Pauli
 
 from qhq.engine.compile.angles import AngleMap, ChainedAngles
@@ -39,6 +39,9 @@ Complex = npt.NDArray[np.complex128]
 
 KrausChannels = Mapping[tuple[str, tuple[int, ...]], Sequence[Complex]]
 """Kraus operators that follow a gate, by its name and qubits; the first qubit is the lowest bit."""
+
+_RESET = (np.array([[1, 0], [0, 0]], np.complex128), np.array([[0, 1], [0, 0]], np.complex128))
+"""Kraus operators of a reset."""
 
 _UNLIKELY = 1e-14
 """A Kraus operator that is taken less often than this is rounding of a decomposition."""
@@ -353,7 +356,9 @@ def _factors(
     known: dict[int, _Choice] = {}
     for gate, qubits in gates_of(circuit):
         for part, wires in parts_of(gate, qubits):
-            if is_parametric(part):
+            if isinstance(part, Reset):
+                yield _choice(wires, _RESET)
+            elif is_parametric(part):
                 # The letter of the first qubit comes first here, and last in Qiskit's label.
                 yield _Rotation(wires, Pauli(LETTERS[part.name][::-1]).to_matrix(), len(angles))
                 angles.append(part.params[0])

@@ -14,6 +14,8 @@ from qiskit.circuit import Parameter
 from qiskit.quantum_info import SparsePauliOp
 
 from qhq.engine.compile.fusion import Frame
+from qhq.engine.compile.lowering import lower
+from qhq.engine.compile.resets import count_resets, defer_resets
 from qhq.engine.compile.tape import Tape, build_tape
 from qhq.engine.kernels.interpreter import Job
 from qhq.engine.kernels.lanes import ROW_BYTES
@@ -57,14 +59,17 @@ class StatevectorEngine:
     from several Python threads do not disturb each other. See ``kernels.interpreter`` for how it is done.
 
     Args:
-        circuit: Unitary circuit on n qubits, Qiskit's qubit order.
+        circuit: Circuit on n qubits, Qiskit's qubit order. Each reset takes a qubit more, and so does
+            each result of a measurement that a branch reads.
         observables: Hermitian Pauli sums on n qubits, O in all.
         inputs: The parameters that differ by sample, I in all.
         weights: The parameters that the batch shares, W in all.
         threads: Most threads to use; by default ``OMP_NUM_THREADS``, else all cores of the process.
 
     Raises:
-        ConfigError: If the circuit is not unitary, a parameter has no place, or an observable does not fit.
+        ConfigError: If the circuit cannot be lowered, a parameter has no place, or an observable is too
+            wide.
+        BackendError: If no memory holds it.
     """
 
     def __init__(
@@ -79,7 +84,9 @@ class StatevectorEngine:
         self._recipe = (circuit, list(observables), list(inputs), list(weights))
         self._asked_threads = threads
         check_width(int(circuit.num_qubits))
-        self.tape: Tape = build_tape(circuit, observables, inputs, weights)
+        unitary, placed = defer_resets(lower(circuit), observables)
+        check_width(int(unitary.num_qubits))
+        self.tape: Tape = build_tape(unitary, placed, inputs, weights)
         self.threads = bounded_threads(threads)
         self.num_inputs, self.num_weights = len(inputs), len(weights)
         # The program in each precision, and an empty array for the gradients that a forward pass leaves out.
@@ -221,6 +228,13 @@ class StateEngine:
         *,
         threads: int | None = None,
     ) -> None:
+        lowered = lower(circuit)
+        if count_resets(lowered) or lowered.num_qubits > circuit.num_qubits:
+            raise ConfigError(
+                "Only a circuit without resets and branches ends in a state; others end in a mixture",
+                got=f"{count_resets(lowered)} resets",
+                fix="Ask for expectation values, or take a circuit of gates alone",
+            )
         # No phase commutes with X on all qubits, so the engine drops none that it could not see in Z.
         watched = [
             SparsePauliOp.from_sparse_list([("X", [qubit], 1.0)], circuit.num_qubits)

@@ -313,7 +313,7 @@ NAIROBI = load_fake("fake_nairobi")
 
 def test_a_target_has_the_gates_with_their_errors():
     target = build_target(NAIROBI)
-    assert set(target.operation_names) == {"cx", "rz", "sx", "x", "measure"}
+    assert set(target.operation_names) == {"cx", "rz", "sx", "x", "measure", "reset"}
     (gate,) = (g for g in NAIROBI.properties["gates"] if (g["gate"], g["qubits"]) == ("cx", [3, 5]))
     numbers = {item["name"]: item["value"] for item in gate["parameters"]}
     assert target["cx"][3, 5].error == numbers["gate_error"]
