@@ -43,7 +43,7 @@ class Ansatz:
 
     Attributes:
         circuit: Circuit on Q qubits, with resets where it has any; measurements at its end are taken out.
-            One that measures on its way has more qubits, which hold what it measured (`engine.compile.lower`).
+            One that measures on its way has more qubits, which hold its results (`qhq.engine.compile`).
             Of a circuit that was transpiled for a wider device, the qubits that nothing acts on and no
             observable reads are taken out.
         inputs: The I parameters that take the angles, in the order of an input row.

@@ -122,26 +122,23 @@ def branches_of(operation: ControlFlowOp, bits: Mapping[Clbit, Clbit]) -> list[B
         raise cannot_branch(f"a condition on {len(own)} bits, where {_MOST_BITS} are the most")
     outer = tuple(dict.fromkeys(bits[bit] for bit in own))
 
-    def branch(wanted: Callable[[int], bool], body: QuantumCircuit) -> Branch:
+    def branch(wanted: Callable[[set[int]], object], body: QuantumCircuit) -> Branch:
         def holds(values: Mapping[Clbit, int]) -> bool:
-            return wanted(_value(subject, {bit: values.get(bits[bit], 0) for bit in own}))
+            return bool(wanted({_value(subject, {bit: values.get(bits[bit], 0) for bit in own})}))
 
         holds({})  # so that what cannot be worked out is refused here
         return Branch(outer, holds, body)
 
     if isinstance(operation, IfElseOp):
-        sides: list[Callable[[int], bool]] = [bool, operator.not_]
+        sides = ({1}.intersection, {0}.intersection)
         return [branch(side, body) for side, body in zip(sides, operation.blocks, strict=False)]
-    found, taken = list[Branch](), set[int]()
-    for labels, body in operation.cases_specifier():
-        if CASE_DEFAULT in labels:
-            # Qiskit has it last, so that ``taken`` is whole.
-            found.append(branch(lambda value: value not in taken, body))
-            break
-        mine = frozenset(int(label) for label in labels) - taken
-        found.append(branch(mine.__contains__, body))
-        taken |= mine
-    return found
+    cases = list(operation.cases_specifier())
+    labels = frozenset(label for each, _ in cases for label in each if label is not CASE_DEFAULT)
+    # No label stands twice, and the default is last: Qiskit sees to both.
+    return [
+        branch(labels.isdisjoint if CASE_DEFAULT in own else frozenset(own).intersection, body)
+        for own, body in cases
+    ]
 
 
 _Subject: TypeAlias = tuple[Clbit | ClassicalRegister, int] | expr.Expr | Clbit | ClassicalRegister
