@@ -178,7 +178,9 @@ def calibrated_noise(calibration: Calibration) -> DeviceNoise:
         up, down = (calibration.qubit(qubit, f"prob_meas{one}_prep{1 - one}") for one in (1, 0))
         # Some devices give the mean of the two alone.
         flips.append((both, both) if up is None or down is None else (up, down))
-    return DeviceNoise({(name, tuple(qubits)): error for name, qubits, error in errors}, np.array(flips))
+    # After a reset a qubit is in |0>, which relaxation leaves as it is; no calibration says more of it.
+    channels = {(name, tuple(qubits)): error for name, qubits, error in errors if name != "reset"}
+    return DeviceNoise(channels, np.array(flips))
 
 
 def uniform_noise(parameters: UniformNoiseSpec, num_qubits: int) -> DeviceNoise:

@@ -17,7 +17,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit.circuit import Parameter, QuantumCircuit
+from qiskit.circuit import Parameter, QuantumCircuit, Reset
 from qiskit.exceptions import QiskitError
 from qiskit.primitives.containers import BindingsArray, BitArray
 from qiskit.quantum_info import PTM, SuperOp
@@ -115,6 +115,9 @@ def affine_errors(program: NoisyProgram) -> tuple[FloatArray, FloatArray]:
             for step in reversed(circuit.data):
                 qubits = tuple(circuit.find_bit(bit).index for bit in step.qubits)
                 if cone.isdisjoint(qubits):
+                    continue
+                if isinstance(step.operation, Reset):
+                    cone.difference_update(qubits)  # nothing before it matters
                     continue
                 cone.update(qubits)
                 error = program.noise.channels.get((step.operation.name, qubits))
