@@ -162,10 +162,11 @@ def _observable_error(text: str, qubits: int) -> ConfigError:
 
 def _stack_layers(spec: AnsatzSpec) -> tuple[QuantumCircuit, tuple[Parameter, ...], tuple[Parameter, ...]]:
     encoding = spec.encoding.circuit(spec.qubits, first=True)
-    inputs = tuple(ParameterVector("x", encoding.num_parameters))
-    circuit = QuantumCircuit(spec.qubits, name="ansatz").compose(_renamed(encoding, inputs))
-    # The inputs once more, by the same parameters: re-uploading is one input in many gates.
-    again = _renamed(spec.encoding.circuit(spec.qubits, first=False), inputs)
+    each, renews = encoding.num_parameters, spec.encoding.renews
+    inputs = tuple(ParameterVector("x", each * max(spec.depth, 1) if renews else each))
+    circuit = QuantumCircuit(spec.qubits, name="ansatz").compose(_renamed(encoding, inputs[:each]))
+    # Once more by the same parameters, re-uploading is one input in many gates; in time, each has its own.
+    again = spec.encoding.circuit(spec.qubits, first=False)
     if spec.file is not None:
         layers = [[read_block(spec.file, spec.qubits)]] * spec.depth
     else:
@@ -179,7 +180,9 @@ def _stack_layers(spec: AnsatzSpec) -> tuple[QuantumCircuit, tuple[Parameter, ..
     unused = iter(weights)
     for layer, blocks in enumerate(layers):
         if layer > 0 and spec.encoding.repeat:
-            circuit.compose(again, inplace=True)
+            circuit.compose(
+                _renamed(again, inputs[layer * each :][:each] if renews else inputs), inplace=True
+            )
         for block in blocks:
             circuit.compose(_renamed(block, tuple(islice(unused, block.num_parameters))), inplace=True)
     return circuit, inputs, weights

@@ -51,6 +51,11 @@ class InputEncoding(Spec):
             first: Whether nothing stands before it; only then may it begin with a layer of H.
         """
 
+    @property
+    def renews(self) -> bool:
+        """Whether a repetition has inputs of its own, and not the first ones again."""
+        return False
+
     def check_width(self, qubits: int) -> None:
         """Check that it can be built on so many qubits.
 
@@ -64,12 +69,17 @@ class InputEncoding(Spec):
 
 
 class AngleEncoding(InputEncoding):
-    """One rotation an input and qubit; several gates encode several inputs on each qubit."""
+    """One rotation an input and qubit; several gates encode several inputs on each qubit.
+
+    ``fresh`` gives every repetition inputs of its own, in the order of the layers: re-uploading in time,
+    where each layer takes the next step of a window.
+    """
 
     kind: Literal["angle"] = "angle"
     gates: str = "RY"
     hadamard: bool = False
     repeat: bool = False
+    fresh: bool = False
 
     @field_validator("gates")
     @classmethod
@@ -79,6 +89,17 @@ class AngleEncoding(InputEncoding):
         if any(word == following for word, following in pairwise(words)):
             raise ValueError("two equal gates in a row would only add their inputs; put another between")
         return " ".join(words)
+
+    @property
+    def renews(self) -> bool:
+        """Whether a repetition has inputs of its own."""
+        return self.fresh
+
+    @model_validator(mode="after")
+    def _check_fresh(self) -> AngleEncoding:
+        if self.fresh and not self.repeat:
+            raise ValueError("fresh is of repetitions; set repeat: true beside it")
+        return self
 
     @model_validator(mode="after")
     def _check_first_gate(self) -> AngleEncoding:

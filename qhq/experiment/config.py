@@ -174,7 +174,7 @@ class ExperimentConfig(Spec):
 
 _LATER = {
     "model": (
-        "kind", "file", "encoder", "pooling", "head_layers", "head_activation", "static_layers",
+        "kind", "file", "encoder", "pooling", "head_layers", "head_activation", "static_layers", "circuits",
     ),
     "training": (
         "optimizer", "schedule", "circuit", "horizon_weights", "quantiles", "backends", "injection",

@@ -39,8 +39,9 @@ from qhq.models.features import FeatureForecaster, Forecaster, build_features, p
 from qhq.models.gates import Circuits, build_gated, by_rows
 from qhq.models.hybrid import Shape, build_model
 from qhq.models.own import build_own
+from qhq.models.several import build_several
 from qhq.models.source import ModuleSource, read_source
-from qhq.models.spec import FeaturesSpec, is_gated
+from qhq.models.spec import FeaturesSpec, is_gated, stands_apart
 from qhq.quantum.layer import QuantumLayer
 from qhq.runs.record import OTHER_RUN, RunRecord
 from qhq.runs.run_folder import FAILED, FINISHED, RunFolder
@@ -399,7 +400,7 @@ def _on_engine(
 ) -> Experiment:
     executors: _Executors = (None, None)
     if ansatz is not None:
-        together = StatevectorExecutor(by_rows(ansatz)) if is_gated(config.model) else None
+        together = StatevectorExecutor(by_rows(ansatz)) if stands_apart(config.model) else None
         executors = StatevectorExecutor(ansatz), together
     return _assemble(config, data, ansatz, backend, executors, at_baseline=at_baseline)
 
@@ -422,7 +423,7 @@ def _open_together(config: ExperimentConfig, ansatz: Ansatz, backend: BackendSpe
     training on several backends.
     """
     training = config.training
-    if not is_gated(config.model) or backend.shots is not None or training.backends or training.injection:
+    if not stands_apart(config.model) or backend.shots is not None or training.backends or training.injection:
         return None
     return open_training_backend(backend, by_rows(ansatz), seed=shot_seed(config, "train"))
 
@@ -501,12 +502,13 @@ def _assemble(
     elif source is not None:
         _check_point(config, shape, "A module of one's own")
         model = build_own(config.model, source, shape, quantum=layer, seed=seed, dtype=dtype, at_zero=at_zero)
-    elif is_gated(config.model):
-        _check_point(config, shape, "A unit with circuits in its gates")
+    elif stands_apart(config.model):
+        _check_point(config, shape, "A model with circuits in other places than the middle")
         circuits = Circuits(
             ansatz, executor, together, child_seed(config.seed, "circuit"), _is_frozen(config)
         )
-        model = build_gated(config.model, shape, circuits, seed=seed, dtype=dtype, at_zero=at_zero)
+        build_it = build_gated if is_gated(config.model) else build_several
+        model = build_it(config.model, shape, circuits, seed=seed, dtype=dtype, at_zero=at_zero)
     else:
         model = build_model(
             config.model, shape, quantum=layer, angle_scaling=scaling, seed=seed, at_zero=at_zero

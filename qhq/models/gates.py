@@ -30,7 +30,7 @@ from qhq.models.hybrid import Shape, seeded_torch
 from qhq.models.own import as_forecaster
 from qhq.models.own_forecaster import CircuitStandIn, OwnForecaster
 from qhq.models.source import ModuleSource
-from qhq.models.spec import ModelSpec, RecurrentLayerSpec, load_unit
+from qhq.models.spec import ModelSpec, RecurrentLayerSpec, is_gated, load_unit
 from qhq.quantum.differentiation import evaluate
 from qhq.quantum.layer import QuantumLayer
 from qhq.quantum.network import ExecutorNetwork
@@ -347,7 +347,7 @@ class Circuits:
         return made
 
 
-_MEANINGFUL = ("recurrent", "layer_norm", "dropout", "skip", "latent", "middle")
+_MEANINGFUL = ("recurrent", "circuits", "layer_norm", "dropout", "skip", "latent", "middle")
 """Keys of ``model`` that stay as they are beside a unit with circuits in its gates."""
 
 
@@ -376,29 +376,46 @@ def build_gated(
             or a unit without linear layers does not fit its circuit.
     """
     _check_keys(spec)
+    with seeded_torch(seed):
+        net = GatedNet(spec, shape, maker_of(spec, circuits, seed)).to(dtype)
+    source = ModuleSource("model.recurrent", "")
+    return as_forecaster(source, net, shape, circuits_in(net), seed=seed, dtype=dtype, at_zero=at_zero)
+
+
+def maker_of(spec: ModelSpec, circuits: Circuits, seed: int) -> MakeCircuits:
+    """What makes circuits for a model that has several, or what stands in their places.
+
+    Args:
+        spec: The ``model`` section of a config, whose ``middle`` stands there without an ansatz.
+        circuits: What they are made of.
+        seed: Of the model's weights.
+    """
     middle = spec.middle
 
-    def make(number: int, gates: int) -> GateCircuits:
+    def make(number: int, count: int) -> GateCircuits:
         if circuits.ansatz is not None:
-            return GateCircuits(circuits.layers(number, gates), circuits.together)
+            return GateCircuits(circuits.layers(number, count), circuits.together)
         if middle is None:
+            gated = is_gated(spec)
             raise ConfigError(
-                "A unit with circuits in its gates needs a circuit",
-                got=f"{spec.recurrent[number].unit} with quantum: null",
-                fix="Name one in quantum.ansatz, or take lstm or gru",
-            )
+                "A unit with circuits in its gates needs a circuit" if gated
+                else "model.circuits needs a circuit to arrange",
+                got=f"{spec.recurrent[number].unit if gated else 'it'} with quantum: null",
+                fix=f"Name one in quantum.ansatz, or {'take lstm or gru' if gated else 'leave it out'}",
+            )  # fmt: skip
         # A stream of its own, so that all other weights are those of the hybrid.
         with seeded_torch(child_seed(seed, f"twin/{number}")):
             return GateCircuits([
                 CircuitStandIn(spec.latent, middle.hidden, middle.outputs, middle.angle_scaling)
-                for _ in range(gates)
+                for _ in range(count)
             ])  # fmt: skip
 
-    with seeded_torch(seed):
-        net = GatedNet(spec, shape, make).to(dtype)
-    names = [name for name, each in net.named_modules() if isinstance(each, QuantumLayer | CircuitStandIn)]
-    source = ModuleSource("model.recurrent", "")
-    return as_forecaster(source, net, shape, names, seed=seed, dtype=dtype, at_zero=at_zero)
+    return make
+
+
+def circuits_in(net: nn.Module) -> list[str]:
+    """Names of the circuits in a network, or of what stands in their places."""
+    return [name for name, each in net.named_modules() if isinstance(each, QuantumLayer | CircuitStandIn)]
 
 
 def _check_keys(spec: ModelSpec) -> None:
@@ -407,12 +424,13 @@ def _check_keys(spec: ModelSpec) -> None:
     Raises:
         ConfigError: With their names.
     """
-    others = _changed(spec, _MEANINGFUL)
+    others = changed_keys(spec, _MEANINGFUL)
+    others += [] if spec.circuits is None else ["circuits"]
     others += [] if spec.skip in ("add", "none") else ["skip"]
     others += [
         f"recurrent.{number}.{name}"
         for number, layer in enumerate(spec.recurrent)
-        for name in _changed(layer, ("unit", "hidden"))
+        for name in changed_keys(layer, ("unit", "hidden"))
     ]
     if others:
         raise ConfigError(
@@ -422,7 +440,7 @@ def _check_keys(spec: ModelSpec) -> None:
         )
 
 
-def _changed(spec: Spec, but: Sequence[str]) -> list[str]:
+def changed_keys(spec: Spec, but: Sequence[str]) -> list[str]:
     """Names of the keys that are not what they are by default."""
     return [
         name

@@ -78,7 +78,7 @@ def open_activation(name: str) -> nn.Module:
     return module
 
 
-def _dense(sizes: Sequence[int], activation: str) -> nn.Sequential:
+def dense(sizes: Sequence[int], activation: str) -> nn.Sequential:
     """Linear maps from each size to the next, the activation after each; nothing of one size."""
     return nn.Sequential(
         *(
@@ -139,7 +139,7 @@ class HybridForecaster(nn.Module):
         self.spec, self.shape = spec, shape
         self.encoder = open_encoder(spec, shape)
         beside = [shape.static, *spec.static_layers]
-        self.static_layers = _dense(beside, spec.head_activation)
+        self.static_layers = dense(beside, spec.head_activation)
         self.to_latent = nn.Linear(self.encoder.hidden + beside[-1], latent)
         self.activation_before = open_activation(spec.activation_before)
         self.angle_scaling = AngleScaling(angle_scaling)
@@ -152,7 +152,7 @@ class HybridForecaster(nn.Module):
         merged = outputs + latent if spec.skip == "concat" else outputs
         self.objective = shape.objective
         sizes = [merged, *spec.head_layers]
-        self.head_layers = _dense(sizes, spec.head_activation)
+        self.head_layers = dense(sizes, spec.head_activation)
         self.head = nn.Linear(sizes[-1], shape.horizon * shape.targets * shape.values)
         self.output_activation = open_activation(spec.output_activation)
         # Kept with the weights, which mean nothing without it; a point forecast has none, and no tensor.

@@ -153,6 +153,32 @@ class RecurrentLayerSpec(Spec):
         return 2 * self.hidden if self.bidirectional else self.hidden
 
 
+class CircuitsSpec(Spec):
+    """Several circuits of the config's ansatz, each with weights of its own, or one over the whole window.
+
+    Attributes:
+        arrange: ``parallel``: side by side behind the encoder, their outputs together go into the head.
+            ``sequence``: each takes what a linear map makes of the outputs of the one before.
+            ``per_horizon``, ``per_target``: side by side, and each forecasts its horizon or target alone.
+            ``window``: one circuit in place of the encoder; its inputs are the steps of the window in turn.
+        count: How many, where the data do not say it.
+    """
+
+    arrange: Literal["parallel", "sequence", "per_horizon", "per_target", "window"] = "parallel"
+    count: int | None = Field(None, ge=1, le=64)
+
+    @model_validator(mode="after")
+    def _count_where_it_counts(self) -> Self:
+        if self.count is not None and self.arrange not in ("parallel", "sequence"):
+            raise ValueError(f"count must be left out: '{self.arrange}' has as many circuits as it needs")
+        return self
+
+
+def stands_apart(spec: Spec) -> TypeGuard[ModelSpec]:
+    """Whether a config's circuit stands in other places than one between encoder and head."""
+    return isinstance(spec, ModelSpec) and (is_gated(spec) or spec.circuits is not None)
+
+
 def is_gated(spec: Spec) -> TypeGuard[ModelSpec]:
     """Whether the circuit of a config stands in the gates of a recurrent unit."""
     return isinstance(spec, ModelSpec) and any(layer.unit in GATED for layer in spec.recurrent)
@@ -200,8 +226,8 @@ class ModelSpec(Spec):
     all values of a window go into the latent features by one linear map, and ``recurrent`` means nothing.
     ``head_layers`` are the sizes of hidden layers before the last linear map, ``static_layers`` those that
     static features go through before they join the encoder's vector. ``dropout`` acts between recurrent
-    layers and after the middle. ``file`` is a Python file whose ``build(shape, circuit)`` returns
-    the whole model (`qhq.models.own`).
+    layers and after the middle. ``circuits`` arranges several circuits in the middle. ``file`` is a Python
+    file whose ``build(shape, circuit)`` returns the whole model (`qhq.models.own`).
     """
 
     kind: Literal["hybrid"] = "hybrid"
@@ -219,6 +245,7 @@ class ModelSpec(Spec):
     head_activation: Activation = "relu"
     static_layers: tuple[Annotated[int, Field(ge=1, le=MOST_HIDDEN)], ...] = Field((), max_length=16)
     output_activation: Activation = "none"
+    circuits: CircuitsSpec | None = None
     file: str | None = Field(None, min_length=1, max_length=4096)
     _carrier: Carrier | None = PrivateAttr(default=None)
 

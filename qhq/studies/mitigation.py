@@ -245,7 +245,7 @@ def why_no_head(experiment: Experiment) -> str | None:
     """Why a model's head cannot be refitted; None where it can."""
     if not isinstance(experiment.model, OwnForecaster):
         return None
-    return "a module of one's own, or circuits in gates, of which no head is known"
+    return "a module of one's own, or several circuits, of which no head is known"
 
 
 def suit_model(

@@ -1,6 +1,14 @@
-"""Whatever a config chooses: a run goes on after a cut, is healthy, runs on noisy backends, and is drawn."""
+"""Whatever a config chooses: a run goes on after a cut, is healthy, runs on noisy backends, and is drawn.
+
+The suite takes some of the choices all the way; with ``QHQ_CHOICES`` set it takes each of them, on the
+loopback service of IBM Quantum too::
+
+    QHQ_CHOICES=all python -m pytest tests/experiment/test_choices.py -k all_the_way
+"""
 
 from __future__ import annotations
+
+import os
 
 import numpy as np
 import pytest
@@ -11,9 +19,13 @@ from qhq.errors import ConfigError
 from qhq.experiment.checkup import examine_run
 from qhq.experiment.config import load_config
 from qhq.experiment.run import resume_run, train_run
+from qhq.report.figures import draw_model
 from qhq.runs.run_folder import list_runs
 from qhq.training.loop import Watcher
 from tests.experiment.test_run import CutOff, assert_same_weights, write_prices
+from tests.loopback.fixtures import loopback, no_backoff
+
+__all__ = ["loopback", "no_backoff"]
 
 CHOICES = {
     "adamw": ["training.optimizer=adamw", "training.weight_decay=0.01", "training.schedule=cosine"],
@@ -34,14 +46,35 @@ CHOICES = {
     "convolution": ["model.recurrent=[{unit: tcn, hidden: 4, layer_norm: true}]", "model.pooling=mean"],
     "no encoder": ["model.encoder=none", "model.head_layers=[6]", "model.head_activation=gelu"],
     "student_t": ["training.loss=student_t", "training.quantiles=[0.1, 0.5, 0.9]"],
+    "qlstm": ["model.recurrent=[{unit: qlstm, hidden: 2}]", "training.optimizer=qng"],
+    "qgru": ["model.recurrent=[{unit: gru, hidden: 3}, {unit: qgru, hidden: 2}]"],
+    "qlstm_bare": [
+        "model.recurrent=[{unit: qlstm_bare, hidden: 1}]", "quantum.overrides={observables: [Z0]}",
+        "quantum.depth=2",
+    ],
+    "parallel": ["model.circuits={arrange: parallel, count: 2}", "model.head_layers=[4]"],
+    "sequence": ["model.circuits={arrange: sequence, count: 2}", "training.optimizer=qng"],
+    "per_horizon": ["model.circuits={arrange: per_horizon}", "data.horizon=2"],
+    "per_target": ["model.circuits={arrange: per_target}", "data.targets=[close, volume]",
+                   "data.features=[close, volume]"],
+    "window": [
+        "model.circuits={arrange: window}", "quantum.depth=5",
+        "quantum.overrides={encoding: {repeat: true, fresh: true}}",
+    ],
 }  # fmt: skip
+
+WHOLE = "QHQ_CHOICES" in os.environ
+SOME = ("natural", "quantile", "convolution", "student_t", "sequence", "window")
+"""Those of the suite: whatever differs in how it is trained, resumed or evaluated."""
+DEVICE = ("sequence",)
+"""Those that the suite takes to the service."""
 
 
 OWN_PRICES = {"data.source": "csv", "data.path": "own.csv", "data.symbols": ["A", "B"], "data.start": None}
 
 
-@pytest.mark.parametrize("name", CHOICES)
-def test_a_choice_trains_resumes_and_runs_everywhere(study, name):
+@pytest.mark.parametrize("name", CHOICES if WHOLE else SOME)
+def test_a_choice_goes_all_the_way(study, name, loopback, no_backoff):
     overrides = ["data.start=2012-06-01", "model.dropout=0.05", *CHOICES[name]]
     config = load_config("tiny.yaml", overrides)
     whole = train_run(config, Watcher())
@@ -57,6 +90,31 @@ def test_a_choice_trains_resumes_and_runs_everywhere(study, name):
     found = run.evaluate("aer", "aer_noisy", "fake_fez", samples=2)
     assert np.isfinite(found.metrics["mae"].to_numpy(dtype=float)).all()
     assert found.metrics.index.tolist() == ["aer", "aer_noisy", "fake_fez"]
+    np.testing.assert_allclose(found.results[0]["expectation_error"], 0, atol=1e-6)
+    record = whole.read_record()
+    assert draw_model(config, record.quantum, record.stages).axes
+    assert np.isfinite(run.predict()["forecast"].to_numpy()).all()
+    if WHOLE or name in DEVICE:
+        _run_on_the_service(study, run)
+
+
+def _run_on_the_service(study, run):
+    """As on a device: the same circuits as jobs, whose values are off by noise and shots alone."""
+    (study / "backends.yaml").write_text(
+        "ibm_*: {kind: ibm, resilience_level: 0, poll_seconds: 0.01, settle_seconds: 0.01}\n"
+    )
+    found = run.evaluate("ibm_fez", samples=2, shots=2048, yes=True)
+    assert np.isfinite(found.metrics["mae"].to_numpy(dtype=float)).all()
+    assert found.report.loc["ibm_fez", "job_ids"]
+    assert 1e-6 < found.results[0]["expectation_error"] < 0.2
+
+
+@pytest.mark.parametrize("name", [each for each in CHOICES if WHOLE] or ["parallel"])
+def test_a_choice_is_ablated(study, name):
+    config = load_config("tiny.yaml", ["training.epochs=1", *CHOICES[name]])
+    found = qhq.ablate(config.model_dump(mode="json"), seeds=1, workers=1)
+    assert {"hybrid", "mlp"} <= set(found.rows["variant"])
+    assert np.isfinite(found.rows["mae"].to_numpy(dtype=float)).all()
 
 
 def test_a_line_search_on_shots_is_refused_before_anything_is_written(study):

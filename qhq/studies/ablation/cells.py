@@ -40,7 +40,7 @@ from qhq.experiment.run import pass_parity_gate
 from qhq.experiment.together import fit_together
 from qhq.models.features import FeatureForecaster
 from qhq.models.hybrid import matched_width
-from qhq.models.spec import MOST_HIDDEN, FeaturesSpec, MiddleSpec, is_gated
+from qhq.models.spec import MOST_HIDDEN, FeaturesSpec, MiddleSpec, is_gated, stands_apart
 from qhq.seeding import child_generator
 from qhq.studies.runner import Values
 from qhq.studies.runner.reproducible import Fingerprints, loaded, one_training
@@ -120,7 +120,9 @@ def _cannot_leave_out(config: ExperimentConfig) -> str:
     """Why there is no variant without a circuit and without anything in its place; empty if there is."""
     if config.model.file is not None:
         return "only its author knows the module without a circuit"
-    return "the gates are nothing without their circuits" if is_gated(config.model) else ""
+    if is_gated(config.model):
+        return "the gates are nothing without their circuits"
+    return "model.circuits arranges circuits alone" if stands_apart(config.model) else ""
 
 
 def mlp_spec(ansatz: Ansatz, factor: int = 1) -> MiddleSpec:
