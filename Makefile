@@ -1,18 +1,20 @@
-# make train   the quickstart: train on the bundled prices, on Aer
-# make test    the test suite, on 2 cores
-# make fuzz    a thousand random circuits of Qiskit's library on every executor, 2,000 damaged files (long)
-# make check   ruff, mypy --strict, import-linter, deptry; builds the documentation
-# make docs    the documentation as pages: site/index.html, readable without a network
+# make train      the quickstart: train on the bundled prices, on Aer
+# make test       the test suite, on 2 cores
+# make fuzz       a thousand random circuits of Qiskit's library on every executor, 2,000 damaged files (long)
+# make check      ruff, mypy --strict, import-linter, deptry; builds the documentation
+# make docs       the documentation as pages: site/index.html, readable without a network
+# make notebooks  the notebooks in a kernel; stores their outputs (installs it)
+# make browser    the report in a headless Chromium (installs playwright; the browser must be there)
 # make commands   every command of the documentation, on a small model (minutes)
-# make bench   the benchmarks, beside other libraries (installs them)
-# make ui      MLflow's page of the runs, on this machine alone (installs it, apart)
+# make bench      the benchmarks, beside other libraries (installs them)
+# make ui         MLflow's page of the runs, on this machine alone (installs it, apart)
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: train test fuzz check docs commands bench ui clean
+.PHONY: train test fuzz check docs notebooks browser commands bench ui clean
 
 train: $(VENV)/.installed
 	$(BIN)/qhq train --backend aer
@@ -35,6 +37,14 @@ check: $(VENV)/.installed-dev
 # The variable silences a notice about other versions of MkDocs than the one that is pinned.
 docs: $(VENV)/.installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
+notebooks: $(VENV)/.installed-dev
+	@$(PIP) --editable '.[notebooks]'
+	$(BIN)/python docs/_site/execute.py
+
+browser: $(VENV)/.installed-dev
+	@$(PIP) --editable '.[browser]'
+	$(BIN)/python -m pytest -rs tests/report/test_browser.py
 
 commands: $(VENV)/.installed-dev
 	QHQ_COMMANDS=all $(BIN)/python -m pytest tests/test_commands.py

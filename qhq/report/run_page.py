@@ -314,20 +314,29 @@ def _portability(material: Material) -> Iterable[Part]:
     found = material.evaluations
     if not found:
         return
-    rows: list[list[Value | Cell]] = [
+    results = [((record.created or name)[:10], result) for name, record in found for result in record.results]
+    errors: list[list[Value | Cell]] = [
         [
-            result.backend, (record.created or name)[:10], result.samples,
-            "exact" if result.shots is None else result.shots, result.metrics.mae, result.naive.mae,
-            percent(result.metrics.skill), result.delta_mae, result.expectation_error, result.depth,
-            result.two_qubit_gates, " ".join(map(str, result.layout)) if result.layout else None,
-            result.calibration, result.qpu_seconds, result.note or None,
+            result.backend, day, result.samples, "exact" if result.shots is None else result.shots,
+            result.metrics.mae, result.naive.mae, percent(result.metrics.skill), result.delta_mae,
+            result.expectation_error,
         ]
-        for name, record in found for result in record.results
+        for day, result in results
     ]  # fmt: skip
     columns = ("backend", "evaluated", "windows", "shots", "MAE", "MAE last value", "skill",
-               "change of MAE", "mean |<O> - exact|", "depth", "2q gates", "layout", "calibration", "QPU s",
-               "note")  # fmt: skip
-    yield Table("The same weights on other backends, the newest evaluation first", columns, rows)
+               "change of MAE", "mean |<O> - exact|")  # fmt: skip
+    yield Table("The same weights on other backends, the newest evaluation first", columns, errors)
+    # A table of its own: fifteen columns fit neither a screen nor a page.
+    circuits: list[list[Value | Cell]] = [
+        [
+            result.backend, day, result.depth, result.two_qubit_gates,
+            " ".join(map(str, result.layout)) if result.layout else None,
+            result.calibration, result.qpu_seconds, result.note or None,
+        ]
+        for day, result in results
+    ]  # fmt: skip
+    columns = ("backend", "evaluated", "depth", "2q gates", "layout", "calibration", "QPU s", "note")
+    yield Table("The circuit as each of them ran it", columns, circuits)
     for name, record in found[:MOST_STUDIES]:
         said = "; ".join(
             f"{result.backend} {percent(result.metrics.skill).text}" for result in record.results

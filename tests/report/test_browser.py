@@ -1,0 +1,115 @@
+"""A report in a real browser: it loads without a network and without a complaint, sorts, and reads as text.
+
+Skipped where playwright or a Chromium is missing; `make browser` installs the first, and says if the second
+is not there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from qhq.api.report import write_report
+from qhq.api.run import open_run
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make browser")
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+EVIL = "<script>alert('x')</script>"
+
+
+@pytest.fixture(scope="module")
+def report(a_runs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a run one of whose symbols is called as a script would be written."""
+    (run,) = (folder for folder in a_runs_folder.iterdir() if (folder / "run.json").exists())
+    folder = tmp_path_factory.mktemp("browser") / run.name
+    shutil.copytree(run, folder)
+    record = json.loads((folder / "run.json").read_text())
+    symbols = record["metrics"]["symbols"]
+    symbols[EVIL] = symbols.pop("AAPL")
+    (folder / "run.json").write_text(json.dumps(record))
+    open_run(folder).evaluate("aer", "fake_nairobi", samples=4)  # the table with the most columns
+    return write_report(folder)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    """A Chromium of this machine."""
+    path = os.environ.get("QHQ_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip("no Chromium on the path: install one, or name it with QHQ_CHROMIUM")
+    with playwright.sync_playwright() as driver:
+        # Without a sandbox, which a container has none of; the page is a file that this test wrote.
+        opened = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def page(browser, report):
+    """The report, opened offline; what the browser complains of, asks for or pops up is kept beside it."""
+    context = browser.new_context(offline=True)
+    opened = context.new_page()
+    opened.said, opened.asked = [], []
+    opened.on("console", lambda message: opened.said.append(message.text))
+    opened.on("pageerror", lambda error: opened.said.append(str(error)))
+    opened.on("dialog", lambda dialog: opened.said.append(dialog.message))
+    opened.on("request", lambda request: opened.asked.append(request.url))
+    opened.goto(report.as_uri())
+    yield opened
+    context.close()
+
+
+def test_it_loads_without_a_network_and_nothing_complains(page, report):
+    assert page.said == []
+    assert [url for url in page.asked if not url.startswith("data:")] == [report.as_uri()]
+
+
+def test_every_figure_is_shown_and_has_a_text_in_its_place(page):
+    figures = page.eval_on_selector_all("img", "all => all.map(each => [each.alt, each.naturalWidth])")
+    assert len(figures) >= 5
+    assert all(len(text) > 20 and width > 0 for text, width in figures)
+
+
+def test_a_symbol_called_script_is_text(page):
+    assert page.get_by_text(EVIL, exact=True).count() >= 1
+    assert page.locator("script").count() == 1
+
+
+def test_a_table_sorts_by_the_column_that_is_pressed_and_back(page):
+    table = page.locator("table").first
+    column = table.locator("thead th").count() - 1
+    cells = table.locator(f"tbody tr td:nth-child({column + 1}), tbody tr th:nth-child({column + 1})")
+
+    def numbers() -> list[float]:
+        return [float(text.replace(",", "").rstrip(" %")) for text in cells.all_inner_texts()]
+
+    press = table.locator("thead th").nth(column).locator("button")
+    press.click()
+    first = numbers()
+    press.click()
+    assert sorted(first) == first or sorted(first, reverse=True) == first
+    assert numbers() == first[::-1]
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_a_phone_and_a_desktop_show_it_without_scrolling_sideways(page, scheme, width):
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_no_column_is_cut_off_on_paper(page):
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 718, "height": 1000})  # A4 between margins of 1 cm, at 96 dots an inch
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    wide = page.eval_on_selector_all(
+        "table", "all => all.filter(each => each.scrollWidth > 718).map(each => each.caption.textContent)"
+    )
+    page.emulate_media(media="screen")
+    assert wide == []
