@@ -335,8 +335,8 @@ def _portability(material: Material) -> Iterable[Part]:
         ]
         for day, result in results
     ]  # fmt: skip
-    columns = ("backend", "evaluated", "depth", "2q gates", "layout", "calibration", "QPU s", "note")
-    yield Table("The circuit as each of them ran it", columns, circuits)
+    facts_of = ("backend", "evaluated", "depth", "2q gates", "layout", "calibration", "QPU s", "note")
+    yield Table("The circuit as each of them ran it", facts_of, circuits)
     for name, record in found[:MOST_STUDIES]:
         said = "; ".join(
             f"{result.backend} {percent(result.metrics.skill).text}" for result in record.results
