@@ -325,6 +325,46 @@ class Run:
         )  # fmt: skip
         return made.to_frame()
 
+    def finetune(
+        self,
+        backend: str,
+        *,
+        freeze: str = "circuit",
+        samples: int | None = None,
+        yes: bool | Callable[[Evaluation], bool] = False,
+        progress: Progress = None,
+    ) -> Run:
+        """Fit the head anew to what a backend gives, and save the model as a new run.
+
+        The head is fitted to give, of the backend's values for some training windows, what the exact model
+        gives, as ``mitigation="head"`` of `evaluate` does. Everything before it keeps its weights.
+
+        Args:
+            backend: Entry of ``backends.yaml``, or a device.
+            freeze: What keeps its weights: ``"circuit"``, and all that stands before it.
+            samples: Windows of each split at most, a seeded subset: training ones to fit the head on,
+                validation ones for the intervals, test ones for the errors; 128 if left out.
+            yes: Agreement to what a device costs, see `train`.
+            progress: Where progress goes, see `train`.
+
+        Raises:
+            QHQError: If the run is not finished, has no circuit or no linear head, or a device is not agreed
+                to.
+
+        >>> import qhq
+        >>> tuned = qhq.open_run("latest").finetune("aer_noisy", samples=16)
+        >>> tuned.record["finetuned"]["freeze"]
+        'circuit'
+        """
+        return train(
+            from_run=self._single("fine-tuned").path,
+            backend=backend,
+            freeze=freeze,
+            samples=samples,
+            yes=yes,
+            progress=progress,
+        )
+
     def report(self, output: str | os.PathLike[str] | None = None) -> Path:
         """Write everything that the run's folder knows into one HTML file that needs nothing else.
 
@@ -418,6 +458,9 @@ def train(
     accept: Sequence[str] = (),
     workers: int | None = None,
     cluster: str | None = None,
+    from_run: str | os.PathLike[str] | None = None,
+    freeze: str | None = None,
+    samples: int | None = None,
     yes: bool | Callable[[Evaluation], bool] = False,
     progress: Progress = None,
     on_result: Callable[[Run], object] | None = None,
@@ -439,6 +482,9 @@ def train(
         accept: Names of doubts that you looked at, such as ``future_column:ret``; recorded with your name.
         workers: Processes that train the folds of a walk-forward; the cores if left out, 8 at most.
         cluster: Address of a Dask scheduler that trains them, instead.
+        from_run: A finished run to fine-tune on ``backend`` in place of a config, see `Run.finetune`.
+        freeze: With ``from_run``, what keeps its weights: ``"circuit"``, and all that stands before it.
+        samples: With ``from_run``, windows of each split at most that the backend is asked about.
         yes: Agreement to what a device costs: True, or what is shown the costs and answers; an answer of
             False ends it before anything is sent.
         progress: True for bars on the terminal, or a callable that gets ``(done, total, what)``.
@@ -453,6 +499,14 @@ def train(
     >>> run.forecasts.columns[:5].to_list()
     ['symbol', 'date', 'horizon', 'actual', 'forecast']
     """
+    tuned = _read_tuning(from_run, freeze, samples, backend, (config, set, resume))
+    if tuned is not None:
+        folder = _finetuned(tuned, yes, progress)
+        run = Run(folder)
+        if on_result is not None:
+            on_result(run)
+        _show(run, noting(progress))
+        return run
     study, walk, accepted = _read_training(config, backend, set, resume, offline, accept)
     if walk is not None or (study is not None and study.data.split.walks):
         folder = _walked(study, walk, accepted, workers, cluster, progress)
@@ -483,8 +537,11 @@ def forecast_training(
     set: Changes | None = None,
     resume: str | os.PathLike[str] | None = None,
     offline: bool = False,
+    from_run: str | os.PathLike[str] | None = None,
+    freeze: str | None = None,
+    samples: int | None = None,
 ) -> Evaluation:
-    """What a device would cost if a model of frozen features were trained on it; nothing is sent or written.
+    """What a device would cost if a head were fitted or refitted on it; nothing is sent or written.
 
     Arguments are those of `train`.
 
@@ -499,9 +556,16 @@ def forecast_training(
     >>> len(qhq.forecast_training(set=short).costs)
     0
     """
-    from qhq.experiment.run import plan_resume, plan_training
+    from qhq.experiment.run import plan_refit, plan_resume, plan_training
     from qhq.training.loop import Watcher
 
+    tuned = _read_tuning(from_run, freeze, samples, backend, (config, set, resume))
+    if tuned is not None:
+        training = plan_refit(*tuned, Watcher())
+        try:
+            return training_costs(tuned[1], training.costs, tuned[0].name)
+        finally:
+            training.close()
     study, walk, _ = _read_training(config, backend, set, resume, offline, ())
     if walk is not None or (study is not None and study.data.split.walks):
         raise ConfigError(
@@ -547,6 +611,65 @@ def _read_training(
     if backend is not None:
         study = study.model_copy(update={"backend": backend_names([backend])[0]})
     return study, None, accepted
+
+
+FINETUNE_SAMPLES = 128
+"""Windows of each split that a backend is asked about as a head is refitted, where no other number is given.
+
+A head of a few weights needs few: error mitigation takes 32 training windows. The validation windows measure
+intervals, the test windows the run's errors.
+"""
+
+
+def _read_tuning(
+    from_run: Any, freeze: str | None, samples: int | None, backend: str | None, others: tuple[Any, ...]
+) -> tuple[RunFolder, str, int] | None:
+    """The run to fine-tune, the backend, and how many windows; None where nothing of it is asked for."""
+    if from_run is None:
+        if freeze is not None or samples is not None:
+            raise ConfigError(
+                "--freeze and --samples say how a run is fine-tuned",
+                got="one of them without --from",
+                fix="Add --from RUN; a model of frozen features takes --set model.samples=N",
+            )
+        return None
+    if any(each for each in others):
+        raise ConfigError(
+            "--from fine-tunes a run as it was configured",
+            got="--from together with CONFIG, --set or --resume",
+            fix="Give --from RUN with --backend, --freeze circuit and --samples alone",
+        )
+    if freeze != "circuit":
+        raise ConfigError(
+            "Fine-tuning keeps the circuit and all that stands before it: --freeze takes 'circuit' alone",
+            got="no --freeze" if freeze is None else f"'{freeze}'",
+            fix="Write --freeze circuit",
+        )
+    if backend is None:
+        raise ConfigError(
+            "Fine-tuning must be told the backend that the head is fitted to",
+            got="no --backend",
+            fix="Name an entry with noise or a device, such as --backend fake_fez",
+        )
+    check_count("samples", samples, 8, MOST_COUNT)
+    reference = str(reference_of(from_run))
+    if not is_run(reference) and (walk := find_walk(reference)) is not None:
+        raise ConfigError(
+            "A walk-forward has a model a fold, and only one model can be fine-tuned",
+            got=walk.name,
+            fix="Name the run of one fold",
+        )
+    return find_run(reference), backend_names([backend])[0], samples or FINETUNE_SAMPLES
+
+
+def _finetuned(
+    tuned: tuple[RunFolder, str, int], yes: bool | Callable[[Evaluation], bool], progress: Progress
+) -> RunFolder:
+    """Refit the head of a run to a backend, in a new run."""
+    from qhq.experiment.run import plan_refit, run_training
+
+    with open_training(progress, 1) as watcher:
+        return run_training(plan_refit(*tuned, watcher), watcher, _agreement(yes, tuned[0].name))
 
 
 def _show(run: Run, note: Callable[[str], None]) -> None:

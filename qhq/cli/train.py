@@ -23,7 +23,7 @@ from qhq.cli.command import (
     plain_table,
 )
 from qhq.cli.jobs import ask_to_send, cost_table, hardware
-from qhq.limits import MOST_THREADS
+from qhq.limits import MOST_COUNT, MOST_THREADS
 from qhq.progress import doing
 from qhq.runs.comparison import run_skill
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from qhq.api.evaluation import Evaluation
-    from qhq.runs.record import Errors, OptionErrors, OptionMetrics, RunRecord, WalkRecord
+    from qhq.runs.record import Errors, OptionErrors, OptionMetrics, Refit, RunRecord, WalkRecord
 
 
 def train(
@@ -59,6 +59,27 @@ def train(
         ),
     ] = None,
     cluster: Cluster = None,
+    from_run: Annotated[
+        str | None,
+        typer.Option("--from", metavar="RUN", help="Fine-tune a finished run on --backend, as a new run."),
+    ] = None,
+    freeze: Annotated[
+        str | None,
+        typer.Option(
+            "--freeze",
+            metavar="circuit",
+            help="With --from: what keeps its weights. The head behind it is refitted.",
+        ),
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            "--samples",
+            min=8,
+            max=MOST_COUNT,
+            help="With --from: windows of each split at most that the backend is asked for; 128 if left out.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Say what it would cost on a device; send and write nothing."),
@@ -73,7 +94,7 @@ def train(
     and tests the forecasts of all folds together.
 
     On a device of your account a config with model.kind features is trained, which needs no gradients, once
-    its cost is agreed to.
+    its cost is agreed to. --from RUN --freeze circuit refits the head of a trained run to a backend.
 
     Example: qhq train --backend aer --set training.epochs=5
     """
@@ -92,8 +113,9 @@ def train(
         with hardware(output, yes=True) as terminal:
             if dry_run:
                 costs = forecast_training(
-                    config, backend=backend, set=overrides, resume=resume, offline=offline
-                )
+                    config, backend=backend, set=overrides, resume=resume, offline=offline,
+                    from_run=from_run, freeze=freeze, samples=samples,
+                )  # fmt: skip
                 output.result(costs.record, cost_table(costs.read().costs))
                 return
 
@@ -104,8 +126,8 @@ def train(
                 return ask_to_send(output, forecast.read().costs)
 
             train_run(config, backend=backend, set=overrides, resume=resume, offline=offline,
-                      accept=accept or (), workers=workers, cluster=cluster, yes=ask, progress=True,
-                      on_result=show)  # fmt: skip
+                      accept=accept or (), workers=workers, cluster=cluster, from_run=from_run,
+                      freeze=freeze, samples=samples, yes=ask, progress=True, on_result=show)  # fmt: skip
 
 
 def _people(record: RunRecord | WalkRecord, path: str) -> list[str | Table]:
@@ -166,7 +188,9 @@ def _regimes(record: WalkRecord) -> list[Table]:
 def _summary(record: RunRecord | WalkRecord, path: str) -> str:
     from qhq.runs.record import RunRecord
 
-    if isinstance(record, RunRecord) and record.head is not None:
+    if isinstance(record, RunRecord) and record.finetuned is not None:
+        trained = _say_refit(record.finetuned)
+    elif isinstance(record, RunRecord) and record.head is not None:
         trained = f"Fitted a {record.head.kind} head on {record.head.features} features of a window"
     else:
         trained = f"Trained {record.epochs} epoch{'s' if record.epochs != 1 else ''}"
@@ -174,6 +198,12 @@ def _summary(record: RunRecord | WalkRecord, path: str) -> str:
     # Without a circuit the backend of the config is asked nothing.
     ending = f" on {record.backend} in {seconds}" if record.quantum else f" in {seconds}, without a circuit"
     return f"Run {record.run}\nFolder {path}\n{trained}{ending}."
+
+
+def _say_refit(refit: Refit) -> str:
+    """What it was fitted on; how near the exact model its forecasts are stands in its record."""
+    count = refit.windows.get("train", 0)
+    return f"Refitted the head of {refit.origin} on {count} training windows"
 
 
 LABELS = {

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -26,7 +26,7 @@ from qhq.backends.backend import BackendSpec
 from qhq.backends.executor import CostForecast, Parity, check_parity, measure_parity, parity_tolerance
 from qhq.backends.ibm.journal import in_run
 from qhq.backends.noise_aware import InTurnExecutor
-from qhq.backends.registry import open_parity_reference
+from qhq.backends.registry import find_backend, open_parity_reference
 from qhq.data.prepare import PreparedData
 from qhq.data.quarantine import tell_rows
 from qhq.documents import dump_document
@@ -41,6 +41,8 @@ from qhq.experiment.opening import (
     fits_on_device,
     open_experiment,
     open_on_data,
+    open_run,
+    open_run_design,
     open_run_experiment,
     shot_seed,
 )
@@ -53,7 +55,7 @@ from qhq.experiment.plausibility import (
     tell_doubts,
     tell_unmatched,
 )
-from qhq.experiment.questions import Agree, Questions, open_questions
+from qhq.experiment.questions import Agree, Questions, ask_splits, open_questions
 from qhq.experiment.record import (
     Stopwatch,
     design_record,
@@ -61,12 +63,13 @@ from qhq.experiment.record import (
     result_record,
     validation_record,
 )
+from qhq.experiment.refit import check_refit, refit_on
 from qhq.experiment.words import say_test
 from qhq.files import reserving, write_atomically
 from qhq.models.features import FeatureForecaster
 from qhq.models.source import ModuleSource
 from qhq.runs.looks import add_look
-from qhq.runs.record import Json, Plausibility
+from qhq.runs.record import Json, Plausibility, Refit
 from qhq.runs.run_folder import FAILED, FINISHED, RUNNING, RunFolder, create_run, writable
 from qhq.seeding import child_seed
 from qhq.training.checkpoint import load_state, save_state, save_weights
@@ -90,6 +93,7 @@ class Training:
         parity: Of the engine with the backend; None where they are not compared.
         doubts: About the data; None of a run that goes on, whose record has them.
         questions: What a model of frozen features asks its backend; None of a model that trains by epochs.
+        refit: What a head is refitted to that was trained before; None of any other training.
         folder: Of a run that was cut off; None of a new one.
         command: What the ledger of looks calls it; None where the caller keeps it.
     """
@@ -99,6 +103,7 @@ class Training:
     parity: Parity | None = None
     doubts: Plausibility | None = None
     questions: Questions | None = None
+    refit: Refit | None = None
     folder: RunFolder | None = None
     command: str | None = "train"
 
@@ -149,6 +154,39 @@ def plan_training(config: ExperimentConfig, watcher: Watcher, accept: Sequence[s
     return Training(experiment, watch, parity, doubts, questions)
 
 
+def plan_refit(origin: RunFolder, backend: str, samples: int, watcher: Watcher) -> Training:
+    """Open a run whose head is to be fitted anew to what a backend gives; everything before the head stays.
+
+    Args:
+        origin: The run.
+        backend: Name of an entry, or of a device.
+        samples: Windows of each split at most that the backend is asked about, a seeded subset.
+        watcher: Informed of what a person should know.
+
+    Raises:
+        QHQError: If the run is not finished, has no head that could be refitted, its prices are not those
+            that it was made for, or the backend cannot be had.
+    """
+    watch = Stopwatch()
+    with watch.phase("data"):
+        trained, entry = open_run(origin), find_backend(backend)
+        check_refit(trained, origin.read_record())
+        config = trained.config.model_copy(update={"backend": entry.name})
+        experiment = replace(trained, config=config, backend=entry, design=None)
+        doubts = plausibility_record(doubt_data(experiment.data, config.data), ())
+        tell_doubts(read_doubts(doubts), watcher)
+        questions = ask_splits(experiment, samples)
+    refit = Refit(origin=origin.name, freeze="circuit", samples=samples)
+    return Training(experiment, watch, doubts=doubts, questions=questions, refit=refit)
+
+
+def _open_cut_refit(folder: RunFolder, refit: Refit) -> tuple[Experiment, Questions]:
+    """Open a refit that was cut off, with the weights of the run that it began with."""
+    experiment = open_run_design(folder)
+    experiment.model.load_state_dict(load_state(folder.resume, experiment.identity()).model)
+    return experiment, ask_splits(experiment, refit.samples)
+
+
 def plan_resume(
     folder: RunFolder, watcher: Watcher, *, command: str | None = "train", accept: Sequence[str] = ()
 ) -> Training | None:
@@ -167,10 +205,14 @@ def plan_resume(
         return None
     watch = Stopwatch()
     with watch.phase("data"):
-        experiment = open_run_experiment(folder)
-        _pass_gate(experiment, watcher)
-        questions = _open_questions(experiment)
-    return Training(experiment, watch, questions=questions, folder=folder, command=command)
+        refit = folder.read_record().finetuned
+        if refit is None:
+            experiment = open_run_experiment(folder)
+            _pass_gate(experiment, watcher)
+            questions = _open_questions(experiment)
+        else:
+            experiment, questions = _open_cut_refit(folder, refit)
+    return Training(experiment, watch, questions=questions, refit=refit, folder=folder, command=command)
 
 
 def run_training(training: Training, watcher: Watcher, agree: Agree | None = None) -> RunFolder:
@@ -189,11 +231,8 @@ def run_training(training: Training, watcher: Watcher, agree: Agree | None = Non
             training.questions.confirm(agree)
         folder = training.folder
         if folder is None:
-            experiment, parity, doubts = training.experiment, training.parity, training.doubts
-            config = experiment.config
-            folder = create_run(
-                config.name, config.seed, lambda new: write_design(new, experiment, parity, watcher, doubts)
-            )
+            config = training.experiment.config
+            folder = create_run(config.name, config.seed, lambda new: _write_new(new, training, watcher))
         with folder.locked():
             record = folder.read_record()
             if record.status == FINISHED:  # by another process, while this one opened its data
@@ -204,6 +243,17 @@ def run_training(training: Training, watcher: Watcher, agree: Agree | None = Non
         return folder
     finally:
         training.close()
+
+
+def _write_new(folder: RunFolder, training: Training, watcher: Watcher) -> None:
+    """Fill the folder of a run that has not begun."""
+    experiment = training.experiment
+    write_design(folder, experiment, training.parity, watcher, training.doubts)
+    if training.refit is not None:
+        # The weights that it begins with are a run's, which may be gone when this one goes on.
+        weights = experiment.model.state_dict()
+        save_state(TrainingState(weights, {}, weights), folder.resume, experiment.identity())
+        folder.write_record(folder.read_record().updated(finetuned=training.refit.to_dict()))
 
 
 def resume_run(
@@ -426,6 +476,13 @@ def _train(folder: RunFolder, training: Training, watcher: Watcher) -> tuple[Tra
     experiment, identity = training.experiment, training.experiment.identity()
     if training.questions is not None:
         training.questions.send()
+    if training.questions is not None and training.refit is not None:
+        state, refit = refit_on(experiment, training.questions, training.refit)
+        folder.write_text("history.csv", history_csv(state.history))
+        save_weights(experiment.model, folder.weights, identity)
+        # The doctor has looked at the circuit as it was trained, and nothing of that has changed.
+        return state, {"epoch": 1, "healthy": None, "findings": []}, {"finetuned": refit.to_dict()}
+    if training.questions is not None:
         fitted = fit_features(experiment, training.questions)
         doctor = Doctor(experiment, experiment.samples(experiment.data.train), watcher)
         folder.write_text("history.csv", history_csv(fitted.state.history))

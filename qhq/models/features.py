@@ -134,6 +134,12 @@ class FeatureForecaster(nn.Module):
             layer.bias.copy_(self.head.bias)
         return layer
 
+    def keep_head(self, head: nn.Linear) -> None:
+        """Take the weights of another linear head, such as one refitted for a backend."""
+        assert isinstance(self.head, LinearHead)
+        weight, bias = head.weight.detach().double().numpy(), head.bias.detach().double().numpy()
+        self.head.keep(weight.T, bias)
+
     def parts(self) -> dict[str, list[Tensor]]:
         """Numbers by module, none of which trains by gradients; there is no encoder."""
         layer = self.mlp if self.quantum is None else self.quantum

@@ -237,6 +237,10 @@ class HybridForecaster(nn.Module):
         """The head."""
         return self.head
 
+    def keep_head(self, head: nn.Linear) -> None:
+        """Take the weights of another head, such as one refitted for a backend."""
+        self.head.load_state_dict(head.state_dict())
+
     def start_at_zero(self) -> None:
         """Forecast 0, scaled, for every window until weights are loaded, as at the start of a training.
 

@@ -494,6 +494,29 @@ class DeviceUse(Record):
     qpu_seconds: Number = 0.0
 
 
+class Refit(Record):
+    """Fine-tuning: the run whose head was fitted anew, and what it was fitted on.
+
+    Attributes:
+        origin: Name of that run.
+        freeze: What keeps its weights: ``circuit``, and all that stands before it.
+        samples: Windows of each split at most that the backend was asked about.
+        windows: How many it was.
+        loss_before: Of the validation windows on the backend with the head as it was; scaled, as is the
+            run's ``validation_loss`` with the new one.
+        distance_before: Root mean square of the validation forecasts, scaled, from those of the exact model,
+            with the head as it was, and ``distance_after`` with the new one.
+    """
+
+    origin: Text = Field(alias="from")
+    freeze: Text
+    samples: Count
+    windows: dict[Text, Count] = {}
+    loss_before: Number | None = None
+    distance_before: Number | None = None
+    distance_after: Number | None = None
+
+
 class RunRecord(_Trained):
     """``run.json``: the design of a run from its first moment on, its results once it is finished.
 
@@ -509,6 +532,7 @@ class RunRecord(_Trained):
         stages: Of such a module, in the order in which they are at work.
         head: Of a model of frozen features: the head that was fitted.
         device: What a device was asked for it.
+        finetuned: Of a run whose head was fitted anew to a backend.
     """
 
     backend_entry: Json
@@ -526,6 +550,7 @@ class RunRecord(_Trained):
     doctor: Doctor | None = None
     head: HeadFit | None = None
     device: DeviceUse | None = None
+    finetuned: Refit | None = None
 
 
 class Fold(Record):

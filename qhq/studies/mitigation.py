@@ -9,8 +9,7 @@ which the exact values are known.
 values are fitted on the exact ones: the other way round, shot noise would pull every slope towards 0.
 
 `head`: the model's linear head is fitted anew to give, from what the backend gave, what the exact model
-gives. Not the actual targets: of a few windows a head would learn their noise. It is a ridge regression
-towards the head as it was trained, whose strength is chosen by leave-one-out.
+gives (`qhq.experiment.refit`, which fine-tuning shares).
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from qhq.evaluation.bootstrap import date_interval
 from qhq.evaluation.losses import task_losses
 from qhq.experiment.evaluate import Evaluation, ask_circuit, decode_scaled, encode
 from qhq.experiment.opening import Experiment
-from qhq.models.own_forecaster import OwnForecaster
+from qhq.experiment.refit import Lesson, refit_head, why_no_head
 from qhq.studies.checkpoint import EXACT, choose_windows
 
 Mitigation = Literal["none", "trex", "zne", "pec", "affine", "head"]
@@ -154,23 +153,6 @@ def device_cost(executor: Executor, rows: int, report: Report) -> DeviceCost | N
     return None if forecast is None else forecast(rows, report.shots or FORECAST_SHOTS)
 
 
-@dataclass(frozen=True)
-class Lesson:
-    """Training windows that a backend is asked about, because the exact answer is known.
-
-    Attributes:
-        latent: Latent features, shape (M, I).
-        exact: Exact expectation values, shape (M, O).
-    """
-
-    latent: torch.Tensor
-    exact: FloatArray
-
-    def __len__(self) -> int:
-        """M."""
-        return len(self.exact)
-
-
 def prepare_lesson(experiment: Experiment, seed: int, count: int = TRAINING_WINDOWS) -> Lesson:
     """Draw a seeded few of the training windows, and give them their exact values.
 
@@ -241,13 +223,6 @@ def fit_affine(found: FloatArray, exact: FloatArray) -> Affine:
     return Affine(slope, mean - slope * centre, error, centre, spread, count)
 
 
-def why_no_head(experiment: Experiment) -> str | None:
-    """Why a model's head cannot be refitted; None where it can."""
-    if not isinstance(experiment.model, OwnForecaster):
-        return None
-    return "a module of one's own, or several circuits, of which no head is known"
-
-
 def suit_model(
     experiment: Experiment, entry: str, asks: Sequence[Ask], named: Sequence[str]
 ) -> tuple[list[Ask], list[Refused]]:
@@ -267,53 +242,6 @@ def suit_model(
         replace(each, mitigations=tuple(one for one in each.mitigations if one != "head")) for each in asks
     ]
     return [each for each in kept if each.mitigations], [Refused(entry, "head", reason)]
-
-
-@torch.no_grad()
-def refit_head(experiment: Experiment, lesson: Lesson, found: FloatArray) -> torch.nn.Linear:
-    """The model's linear head, fitted to give of what a backend gave, (M, O), what the exact model gives.
-
-    The change D of the weights minimises |F D - R|^2 + s |D|^2, F the inputs of the head and R what it
-    misses; s is the strength whose leave-one-out errors are least, from none to so much that the weights stay
-    and only the bias moves. Where not even that helps, the head is the model's own.
-    """
-    model = experiment.model.eval()
-    assert not isinstance(model, OwnForecaster)  # `suit_model` has left it out
-    inputs, wanted = (
-        model.head_inputs(lesson.latent, torch.as_tensor(each, dtype=lesson.latent.dtype)).double()
-        for each in (found, lesson.exact)
-    )
-    head = model.linear_head()
-    weight, bias = head.weight.double(), head.bias.double()
-    missed = ((wanted - inputs) @ weight.T).numpy()
-    features = inputs.numpy()
-    change, shift = _ridge(features, missed)
-    refitted = torch.nn.Linear(head.in_features, head.out_features, dtype=head.weight.dtype)
-    refitted.weight.copy_(weight + torch.as_tensor(change.T))
-    refitted.bias.copy_(bias + torch.as_tensor(shift))
-    return refitted.requires_grad_(requires_grad=False)
-
-
-def _ridge(features: FloatArray, missed: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Weights (D, Y) and bias (Y,) from features (M, D) to what is missed, (M, Y), by leave-one-out."""
-    count = len(features)
-    middle, mean = features.mean(axis=0), missed.mean(axis=0)
-    left, sizes, right = np.linalg.svd(features - middle, full_matrices=False)
-    along = left.T @ (missed - mean)
-    best, least = None, float((missed**2).sum())
-    for strength in [*(sizes.max() ** 2 * np.logspace(-9, 2, 23)), np.inf]:
-        kept = sizes**2 / (sizes**2 + strength) if np.isfinite(strength) else np.zeros_like(sizes)
-        errors = missed - mean - left @ (kept[:, None] * along)
-        leverage = 1 / count + (left**2 * kept).sum(axis=1)
-        loss = float(((errors / np.maximum(1e-9, 1 - leverage)[:, None]) ** 2).sum())
-        if loss < least:
-            best, least = kept, loss
-    if best is None:
-        return np.zeros((features.shape[1], missed.shape[1])), np.zeros(missed.shape[1])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        inverse = np.where(sizes > 0, best / sizes, 0.0)
-    change: FloatArray = right.T @ (inverse[:, None] * along)
-    return change, mean - middle @ change
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from qhq.errors import ConfigError, DataError
 from qhq.evaluation.significance import compare
 from qhq.experiment.evaluate import Evaluation, ask_circuit, encode, evaluate, judge
 from qhq.experiment.opening import Experiment, open_run, read_finished
+from qhq.experiment.refit import Lesson, why_no_head
 from qhq.files import MOST_TABLE_BYTES, read_regular, write_atomically
 from qhq.models.source import trust_sent
 from qhq.runs.looks import add_look
@@ -40,7 +41,6 @@ from qhq.studies.checkpoint import EXACT, choose_windows, expectation_error, sam
 from qhq.studies.error_budget import NO_BUDGET, digest_of, plan_nested, split_error
 from qhq.studies.mitigation import (
     FITTED,
-    Lesson,
     Mitigation,
     correct,
     date_losses_of,
@@ -51,7 +51,6 @@ from qhq.studies.mitigation import (
     plan_asks,
     prepare_lesson,
     suit_model,
-    why_no_head,
 )
 from qhq.studies.runner import Outcome, Runner, Store, Study, Values
 from qhq.studies.runner.reproducible import judged_by_symbol

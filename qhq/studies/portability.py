@@ -40,6 +40,7 @@ from qhq.experiment.evaluate import (
 )
 from qhq.experiment.opening import Experiment
 from qhq.experiment.other_data import OtherDataRequest, open_run_on
+from qhq.experiment.refit import Lesson
 from qhq.models.features import FeatureForecaster
 from qhq.runs.looks import add_look
 from qhq.runs.record import SCHEMA_VERSION, EvaluationRecord, Json
@@ -50,7 +51,6 @@ from qhq.studies.mitigation import (
     FITTED,
     Ask,
     Gain,
-    Lesson,
     Mitigation,
     Moments,
     Refused,

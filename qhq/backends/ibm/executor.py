@@ -257,8 +257,9 @@ class IBMExecutor(ValuesExecutor):
             "Training on a device must be asked for: every step is a set of jobs",
             got=f"gradients of {batch} samples on {spec.name}: {len(rows)} jobs and about "
             f"{estimate_seconds(spec, program, rows):.0f} s on the device a step",
-            fix="Train on aer and evaluate with 'qhq eval'; train a model without gradients (model.kind "
-            "features); or set training: true in the entry",
+            fix="Train on aer and evaluate with 'qhq eval', or refit the head here with 'qhq train --from RUN"
+            " --freeze circuit'; train a model without gradients (model.kind features); or set training: true"
+            " in the entry",
         )
 
     def open_program(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> OpenedCircuit:
