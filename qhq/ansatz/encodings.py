@@ -10,14 +10,18 @@ import itertools
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from qhq.documents import Spec
+from qhq.documents import Spec, read_bytes
+from qhq.errors import ConfigError
 from qhq.limits import MOST_SEED
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from qiskit.circuit import QuantumCircuit
 
 Entanglement = Literal["linear", "reverse_linear", "full", "circular", "pairwise", "sca"]
@@ -146,20 +150,29 @@ class ReservoirEncoding(InputEncoding):
     """A quantum reservoir: hidden qubits keep their state while inputs come and go, lag after lag.
 
     At each lag the input qubits are prepared by RY(x), then hidden and input qubits evolve by
-    ``exp(-i t H)``, ``H = sum_i Z_i + sum_{i<j} J_ij X_i X_j`` (arXiv:2505.13933), as Trotter steps of second
-    order. Where the paper resets its input qubits, each lag here has input qubits of its own: what is read of
-    the hidden and of the newest ones is the same, since nothing acts on those of earlier lags again (deferred
-    measurement). Without resets it runs on every backend, on ``lags`` times the input qubits.
+    ``exp(-i t H)``, ``H = sum_i Z_i + sum_{i<j} J_ij X_i X_j`` (arXiv:2505.13933), as Trotter steps.
 
-    Qubits are in the order hidden, then the inputs of each lag, the oldest first; so are the inputs.
+    With ``reset`` the input qubits are reset between two lags, as in the paper. Without, each lag has input
+    qubits of its own: what is read of the hidden and of the newest ones is the same, since nothing acts on
+    those of earlier lags again (deferred measurement). The first takes fewer qubits; the second is a circuit
+    of gates alone.
+
+    Qubits are in the order hidden, then the inputs (of each lag, the oldest first), or with ``hidden_last``
+    the inputs, then hidden; couplings are in the order of the qubits of a lag. Inputs are lag after lag, the
+    oldest first.
 
     Attributes:
         hidden: Qubits that keep their state.
         lags: Rows that are fed one after the other.
         time: Of the evolution at each lag, t.
         steps: Trotter steps a lag.
+        order: Of the Trotter formula: 2, or 4, which takes five times as many gates a step.
         coupling: The J_ij are uniform in [0, coupling), drawn from ``seed`` and the same at every lag.
+        couplings: CSV file of the J_ij in place of them, a symmetric matrix without a header.
         seed: Of the couplings.
+        reset: Whether input qubits are reset and used again.
+        hidden_last: Whether the hidden qubits come after the inputs; needs ``reset``.
+        last_time: Of the evolution after the last lag, where it is read before ``time`` (a virtual node).
     """
 
     kind: Literal["reservoir"]
@@ -167,53 +180,112 @@ class ReservoirEncoding(InputEncoding):
     lags: int = Field(default=3, ge=1, le=29)
     time: float = Field(default=1.0, gt=0.0, le=1000.0)
     steps: int = Field(default=2, ge=1, le=1000)
+    order: Literal[2, 4] = 2
     coupling: float = Field(default=0.2, gt=0.0, le=1000.0)
+    couplings: str | None = Field(default=None, min_length=1, max_length=4096)
     seed: int = Field(default=0, ge=0, le=MOST_SEED)
+    reset: bool = False
+    hidden_last: bool = False
+    last_time: float | None = Field(default=None, gt=0.0, le=1000.0)
     repeat: ClassVar[bool] = False
+
+    @model_validator(mode="after")
+    def _check_order_of_qubits(self) -> ReservoirEncoding:
+        if self.hidden_last and not self.reset:
+            raise ValueError("hidden_last needs reset: true; without it every lag has qubits of its own")
+        return self
 
     def circuit(self, qubits: int, *, first: bool) -> QuantumCircuit:  # noqa: ARG002
         """Each lag's inputs, then its evolution."""
         from qiskit.circuit import ParameterVector, QuantumCircuit
 
-        circuit, inputs = QuantumCircuit(qubits), (qubits - self.hidden) // self.lags
-        angles = ParameterVector("x", inputs * self.lags)
+        inputs = (qubits - self.hidden) // (1 if self.reset else self.lags)
+        circuit, angles = QuantumCircuit(qubits), ParameterVector("x", inputs * self.lags)
+        evolution = self.evolution(self.hidden + inputs)
+        last = evolution if self.last_time is None else self.evolution(self.hidden + inputs, self.last_time)
         for lag in range(self.lags):
-            begin = self.hidden + lag * inputs
-            for place in range(inputs):
-                circuit.ry(angles[lag * inputs + place], begin + place)
-            wires = [*range(self.hidden), *range(begin, begin + inputs)]
-            circuit.compose(self.evolution(len(wires)), wires, inplace=True)
+            begin = 0 if self.hidden_last else self.hidden + (0 if self.reset else lag * inputs)
+            own = range(begin, begin + inputs)
+            hidden = range(inputs, qubits) if self.hidden_last else range(self.hidden)
+            if lag and self.reset:
+                circuit.reset(own)
+            for place, qubit in enumerate(own):
+                circuit.ry(angles[lag * inputs + place], qubit)
+            wires = sorted([*hidden, *own])
+            circuit.compose(last if lag == self.lags - 1 else evolution, wires, inplace=True)
         return circuit
 
-    def evolution(self, qubits: int) -> QuantumCircuit:
-        """The evolution of one lag on ``qubits`` qubits, the hidden ones first."""
+    def evolution(self, qubits: int, time: float | None = None) -> QuantumCircuit:
+        """The evolution of one lag on ``qubits`` qubits, for ``time`` in place of its own."""
         from qiskit.circuit import QuantumCircuit
 
-        from qhq.seeding import child_generator
-
-        circuit, step = QuantumCircuit(qubits), self.time / self.steps
+        circuit = QuantumCircuit(qubits)
         pairs = list(itertools.combinations(range(qubits), 2))
-        couplings = child_generator(self.seed, "couplings").uniform(0, self.coupling, len(pairs))
-        for place in range(self.steps):
+        couplings = self._couplings(qubits, pairs)
+        step = (self.time if time is None else time) / self.steps
+        # Suzuki's fourth order is five steps of second order, the middle one backwards in time.
+        share = 1 / (4 - 4 ** (1 / 3))
+        whole = [1.0] if self.order == 2 else [share, share, 1 - 4 * share, share, share]
+        parts = [step * each for each in whole * self.steps]
+        for before, part in zip([0.0, *parts], parts, strict=False):
             # Half of Z before and half after: those of neighbouring steps meet in one rotation.
-            circuit.rz(step if place == 0 else 2 * step, range(qubits))
+            circuit.rz(before + part, range(qubits))
             for (one, other), coupling in zip(pairs, couplings, strict=True):
-                circuit.rxx(2 * step * float(coupling), one, other)
-        circuit.rz(step, range(qubits))
+                circuit.rxx(2 * part * coupling, one, other)
+        circuit.rz(parts[-1], range(qubits))
         return circuit
+
+    def _couplings(self, qubits: int, pairs: list[tuple[int, int]]) -> list[float]:
+        """J of each pair.
+
+        Raises:
+            ConfigError: If the file is not such a matrix.
+        """
+        if self.couplings is None:
+            from qhq.seeding import child_generator
+
+            drawn = child_generator(self.seed, "couplings").uniform(0, self.coupling, len(pairs))
+            return [float(each) for each in drawn]
+        matrix = read_matrix(Path(self.couplings), qubits)
+        return [float(matrix[pair]) for pair in pairs]
 
     def check_width(self, qubits: int) -> None:
         """Every lag has as many input qubits as another, and one at least."""
-        left = qubits - self.hidden
-        if left < self.lags or left % self.lags:
+        left, shared = qubits - self.hidden, 1 if self.reset else self.lags
+        if left < shared or left % shared:
             raise ValueError(
                 f"a reservoir of {self.hidden} hidden qubits and {self.lags} lags needs {self.hidden} qubits"
-                f" and a multiple of {self.lags} more, not {qubits}"
+                f" and a multiple of {shared} more, not {qubits}"
             )
 
     def most_gates(self, qubits: int) -> int:
         """Each step couples every pair at most."""
-        return self.lags * (self.steps + 1) * qubits**2
+        steps = self.steps * (1 if self.order == 2 else 5)
+        return self.lags * (steps + 1) * qubits**2
+
+
+def read_matrix(path: Path, size: int) -> NDArray[np.float64]:
+    """A symmetric matrix of finite numbers from a CSV file without a header.
+
+    Raises:
+        ConfigError: If it is none of that size.
+    """
+    import numpy as np
+
+    try:
+        lines = read_bytes(path).decode("utf-8-sig").split()
+        found = np.array([[float(each) for each in line.split(",")] for line in lines])
+        wrong = found.shape != (size, size) or not np.isfinite(found).all()
+        fault = f"shape {found.shape}" if wrong else None if np.allclose(found, found.T) else "asymmetric"
+    except (OSError, ValueError) as error:
+        fault = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if fault is not None:
+        raise ConfigError(
+            f"encoding.couplings must be a CSV file of a symmetric {size} x {size} matrix, without a header",
+            got=f"{path}: {fault}",
+            fix="Write a number for each pair of qubits of one lag, in their order",
+        )
+    return found
 
 
 def kind_or(default: str) -> Discriminator:

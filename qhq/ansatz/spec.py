@@ -19,7 +19,7 @@ from qhq.documents import Spec, override_key, read_mapping, validate
 from qhq.errors import ConfigError, nearest
 from qhq.paths import report_hidden, study_roots
 
-AngleScalingKind = Literal["pi_tanh", "half_pi_tanh", "pi_sin", "two_arctan", "unit_tanh"]
+AngleScalingKind = Literal["pi_tanh", "half_pi_tanh", "pi_sin", "two_arctan", "unit_tanh", "pi_clip"]
 """Bounded maps of any real number to an angle in radians, see :mod:`qhq.quantum.layer`."""
 
 PAULI = r"[IXYZ]+|[XYZ]\d+( [XYZ]\d+)*"

@@ -186,10 +186,9 @@ def info(
         facts = {"name": name, **asdict(describe(ansatz)), "angle_scaling": ansatz.angle_scaling}
         gates = ", ".join(f"{gate} {count}" for gate, count in facts["gates"].items())
         if ansatz.num_resets:
-            from qhq.backends.local.statevector import mixes
+            from qhq.backends.local.statevector import exact_form
 
-            facts["resets"] = ansatz.num_resets
-            facts["exact_engine"] = "density matrices" if mixes(ansatz) else "states, a qubit more a reset"
+            facts["resets"], facts["exact_engine"] = ansatz.num_resets, exact_form(ansatz)
         cells = [[key.replace("_", " "), value] for key, value in {**facts, "gates": gates}.items()]
         tables = [plain_table(["", ""], cells)]
         if deep:

@@ -89,6 +89,7 @@ INPUT_RANGES: dict[str, tuple[float, float]] = {
     "pi_tanh": (-math.pi, math.pi),
     "half_pi_tanh": (-math.pi / 2, math.pi / 2),
     "unit_tanh": (-0.99, 0.99),
+    "pi_clip": (-math.pi, math.pi),
     "pi_sin": (-math.pi, math.pi),
     "two_arctan": (-math.pi, math.pi),
 }

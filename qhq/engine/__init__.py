@@ -10,6 +10,7 @@ CUDA tensors. The rest of qhq imports from here and, for what a circuit is made 
 - ``MetricEngine``: the Fubini-Study metric of the final state by the weights (W, W).
 - ``TorchEngine``: expectations as a torch function, on any device.
 - ``DensityEngine``: expectations and gradients of a circuit whose gates have ``Channels``, exactly.
+- ``MixtureEngine``: exact expectations where many of many qubits are reset.
 - ``TrajectoryEngine``: unbiased estimates of the same, on more qubits, from ``KrausChannels``.
 - ``RNNPass``, ``GRUPass``, ``LSTMPass``: recurrent units of many models at once (`qhq.models.stack`).
 - ``check_width``: refuses a circuit that no memory holds, before anything is made for it.
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from qhq.engine.density.trajectories import KrausChannels as KrausChannels
     from qhq.engine.density.trajectories import TrajectoryEngine as TrajectoryEngine
     from qhq.engine.metric import MetricEngine as MetricEngine
+    from qhq.engine.mixture import MixtureEngine as MixtureEngine
     from qhq.engine.runtime.jobs import check_width as check_width
     from qhq.engine.runtime.recurrent import GRUPass as GRUPass
     from qhq.engine.runtime.recurrent import LSTMPass as LSTMPass
@@ -46,6 +48,7 @@ __getattr__ = lazy_names(
         **dict.fromkeys(("KrausChannels", "TrajectoryEngine"), "density.trajectories"),
         "MetricEngine": "metric",
         **dict.fromkeys(("GRUPass", "LSTMPass", "RNNPass"), "runtime.recurrent"),
+        "MixtureEngine": "mixture",
         "check_width": "runtime.jobs",
         "TorchEngine": "torch_engine",
     },

@@ -195,26 +195,47 @@ def fit_head(
         loss: Of forecasts.
         seed: Of the windows and features that trees are grown on.
     """
+    found = _candidates(head, spec, train, validation, loss=loss, seed=seed)
+    best, keep = min(found, key=lambda each: each[0].validation_loss)
+    keep()
+    if isinstance(spec, RidgeSpec) and spec.refit:
+        both = (np.concatenate(each) for each in zip(train, validation, strict=True))
+        chosen = spec.model_copy(update={"strengths": (best.strength,)})
+        [(_, keep)] = _candidates(head, chosen, tuple(both), validation, loss=loss, seed=seed)
+        keep()
+    return FittedHead(tuple(candidate for candidate, _ in found), best)
+
+
+def _candidates(
+    head: Head,
+    spec: HeadSpec,
+    train: tuple[Array, ...],
+    validation: tuple[Array, Array],
+    *,
+    loss: Loss,
+    seed: int,
+) -> list[tuple[Candidate, Callable[[], None]]]:
+    """Every strength with its losses, and what makes the head that one."""
     inputs, targets = train
     scale = inputs.std(axis=0)
     # A feature that does not move carries nothing, and is not divided by rounding.
     still = scale <= 1e-12 * np.maximum(1.0, np.abs(inputs).max(axis=0, initial=0.0))
     scale[still] = np.inf
     centre = inputs.mean(axis=0)
+    if isinstance(spec, RidgeSpec) and not spec.intercept:
+        centre, scale = np.zeros_like(centre), np.where(still, np.inf, 1.0)
     standard = (inputs - centre) / scale, targets
     found: list[tuple[Candidate, Callable[[], None]]] = []
     if isinstance(spec, BoostingSpec):
         assert isinstance(head, TreeHead)
-        steps = _boosted(head, spec, train, validation[0], seed)
+        steps = _boosted(head, spec, (inputs, targets), validation[0], seed)
     else:
         assert isinstance(head, LinearHead)
         steps = _linear(head, spec, standard, (centre, scale), inputs, validation[0])
     for strength, fitted, forecast, keep in steps:
         candidate = Candidate(strength, loss(fitted, targets), loss(forecast, validation[1]))
         found.append((candidate, keep))
-    best, keep = min(found, key=lambda each: each[0].validation_loss)
-    keep()
-    return FittedHead(tuple(candidate for candidate, _ in found), best)
+    return found
 
 
 _Step = tuple[float, Array, Array, Callable[[], None]]
@@ -251,9 +272,10 @@ def _fit_linear(
 
     if isinstance(spec, RidgeSpec):
         # scikit-learn adds errors up: over the mean, the same strength means the same for any number of rows.
-        model = Ridge(alpha=strength * len(inputs), solver="svd")
+        model = Ridge(alpha=strength * len(inputs), solver="svd", fit_intercept=spec.intercept)
         model.fit(inputs, targets)
-        return model.coef_.T.reshape(inputs.shape[1], -1), np.atleast_1d(model.intercept_)
+        weight = model.coef_.T.reshape(inputs.shape[1], -1)
+        return weight, np.broadcast_to(model.intercept_, weight.shape[1:])
     columns = []
     for target in targets.T:
         largest = float(np.abs(inputs.T @ (target - target.mean())).max()) / len(inputs)

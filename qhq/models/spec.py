@@ -284,12 +284,17 @@ class RidgeSpec(Spec):
 
     Attributes:
         strengths: Penalties to choose from, of ``mean((y - f w)^2) + strength |w|^2``.
+        intercept: Whether it adds a constant. Without, features are taken as they are, and not standardised.
+        refit: Whether it is fitted once more, on the training and the validation split together, after the
+            strength is chosen: the newest rows then count too.
     """
 
     kind: Literal["ridge"] = "ridge"
     strengths: tuple[float, ...] = Field(
         (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0), min_length=1, max_length=100
     )
+    intercept: bool = Field(True, exclude_if=lambda given: given)
+    refit: bool = Field(False, exclude_if=lambda given: not given)
 
 
 class LassoSpec(Spec):

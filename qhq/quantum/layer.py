@@ -28,6 +28,8 @@ SCALINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "half_pi_tanh": lambda values: math.pi / 2 * torch.tanh(values),
     "pi_sin": lambda values: math.pi * torch.sin(values),
     "two_arctan": lambda values: 2 * torch.arctan(values),
+    # Of numbers that somebody scaled to [-1, 1]: they are angles in proportion, as papers have them.
+    "pi_clip": lambda values: math.pi * torch.clamp(values, -1.0, 1.0),
     # For arcsin and arccos, which end at 1 with an infinite slope: single precision rounds tanh(10) to 1.
     "unit_tanh": lambda values: 0.99 * torch.tanh(values),
 }

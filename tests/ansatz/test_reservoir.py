@@ -13,6 +13,7 @@ from qhq.ansatz.assemble import build
 from qhq.ansatz.encodings import ReservoirEncoding
 from qhq.ansatz.spec import AnsatzSpec
 from qhq.backends.local.statevector import StatevectorExecutor
+from qhq.errors import ConfigError
 from qhq.seeding import child_generator
 
 
@@ -74,6 +75,42 @@ def test_the_past_is_remembered_by_the_hidden_qubits():
     assert read_last(change, 2, 1).max() > 1e-3
     np.testing.assert_allclose(values(spec(2, 1, 3, coupling=1e-12), other)[3:],
                                values(spec(2, 1, 3, coupling=1e-12), angles)[3:], atol=1e-9)  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_resets_and_lags_with_qubits_of_their_own_are_the_same(seed):
+    fields = {"coupling": 1.5, "seed": seed, "steps": 1, "order": 4}
+    angles = np.random.default_rng(seed).uniform(-np.pi, np.pi, 6)
+    shared = AnsatzSpec.model_validate(
+        {
+            "qubits": 3,
+            "depth": 0,
+            "encoding": {"kind": "reservoir", "hidden": 1, "lags": 3, "reset": True, **fields},
+        }
+    )
+    found = values(shared, angles)
+    np.testing.assert_allclose(found, read_last(values(spec(1, 2, 3, **fields), angles), 1, 2), atol=1e-10)
+
+
+def test_couplings_come_from_a_file_in_the_order_of_the_qubits(tmp_path):
+    matrix = np.array([[0, 0.3, 0.7], [0.3, 0, -0.2], [0.7, -0.2, 0]])
+    np.savetxt(tmp_path / "j.csv", matrix, delimiter=",")
+    fields = {"kind": "reservoir", "hidden": 1, "lags": 2, "reset": True, "hidden_last": True, "steps": 24,
+              "order": 4, "couplings": str(tmp_path / "j.csv")}  # fmt: skip
+    hamiltonian = sum(
+        SparsePauliOp.from_sparse_list([("Z", [qubit], 1.0)], 3).to_matrix() for qubit in range(3)
+    )
+    for pair in ((0, 1), (0, 2), (1, 2)):
+        term = SparsePauliOp.from_sparse_list([("XX", list(pair), matrix[pair])], 3)
+        hamiltonian = hamiltonian + term.to_matrix()
+    encoding = ReservoirEncoding.model_validate(fields)
+    np.testing.assert_allclose(Operator(encoding.evolution(3)).data, expm(-1j * hamiltonian), atol=1e-6)
+    circuit = encoding.circuit(3, first=True)
+    assert [circuit.find_bit(step.qubits[0]).index for step in circuit.data if step.name == "reset"] == [0, 1]
+    for content in ("1,2\n3,4\n", "0,1,2\n9,0,3\n2,3,0\n", "a,b\n", ""):
+        (tmp_path / "j.csv").write_text(content)
+        with pytest.raises(ConfigError, match="symmetric 3 x 3 matrix"):
+            encoding.circuit(3, first=True)
 
 
 def test_width_must_share_out_to_the_lags():

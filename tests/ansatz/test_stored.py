@@ -7,7 +7,7 @@ from qiskit.circuit import Parameter, QuantumCircuit
 from qiskit.quantum_info import Operator, SparsePauliOp
 
 from qhq.ansatz.assemble import Ansatz
-from qhq.ansatz.stored import fingerprint, load_built, program_digest, save_ansatz, settle
+from qhq.ansatz.stored import as_stored, fingerprint, load_built, program_digest, save_ansatz
 from qhq.errors import ConfigError
 from tests.ansatz.circuits import SPECS, built, matrix, random_values
 
@@ -93,7 +93,7 @@ def test_a_circuit_of_format_1_is_read_and_known_by_its_fingerprint():
     wanted.rzz(0.7, 0, 1)
     wanted.ry(beta, 0)
     np.testing.assert_allclose(matrix(ansatz, [x0, x1, theta, beta]), Operator(wanted).data, atol=1e-12)
-    assert program_digest(settle(ansatz)) == program_digest(ansatz)
+    assert program_digest(as_stored(ansatz)) == program_digest(ansatz)
 
 
 def test_a_circuit_that_cannot_be_stored_is_refused(monkeypatch):
@@ -102,14 +102,14 @@ def test_a_circuit_that_cannot_be_stored_is_refused(monkeypatch):
 
     monkeypatch.setattr(qpy, "dump", stumble)
     with pytest.raises(ConfigError, match="must be able to store its circuit.*OSError: no such gate"):
-        settle(built("ry"))
+        as_stored(built("ry"))
 
 
 def test_a_circuit_that_comes_back_as_another_is_refused(monkeypatch):
     other = built("rot")
     monkeypatch.setattr("qhq.ansatz.stored.read_bytes_back", lambda *arguments: other)
     with pytest.raises(ConfigError, match="another program when it is read back"):
-        settle(built("ry"))
+        as_stored(built("ry"))
 
 
 def test_names_and_writing_do_not_count_in_a_fingerprint_but_values_do():

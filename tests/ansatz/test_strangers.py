@@ -8,7 +8,7 @@ from qiskit.quantum_info import Statevector
 from qhq.ansatz.assemble import Ansatz
 from qhq.ansatz.draw import draw_circuit
 from qhq.ansatz.export import export
-from qhq.ansatz.stored import fingerprint, load_built, save_ansatz, settle
+from qhq.ansatz.stored import as_stored, fingerprint, load_built, save_ansatz
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.errors import ConfigError
 from tests.ansatz.strangers import BEYOND_OPENQASM, STRANGERS, stranger
@@ -38,12 +38,12 @@ def texts(ansatz):
 @pytest.mark.parametrize("name", STRANGERS)
 def test_a_stored_circuit_comes_back_the_same(tmp_path, name):
     ansatz = stranger(name)
-    settled = settle(ansatz)
+    settled = as_stored(ansatz)
     save_ansatz(settled, tmp_path / "circuit.qpy")
     again = load_built(tmp_path / "circuit.qpy")
     np.testing.assert_allclose(values(again), values(ansatz), atol=1e-12)
     assert fingerprint(again) == fingerprint(settled) == fingerprint(ansatz)
-    assert fingerprint(settle(again)) == fingerprint(ansatz)
+    assert fingerprint(as_stored(again)) == fingerprint(ansatz)
     assert [each.name for each in again.parameters] == [each.name for each in ansatz.parameters]
 
 

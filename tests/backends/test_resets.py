@@ -9,15 +9,17 @@ from qiskit.quantum_info import PTM, Kraus, SuperOp
 from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel, depolarizing_error
 
+from qhq.ansatz.assemble import build
 from qhq.ansatz.export import to_qasm3
 from qhq.ansatz.program import Ansatz, unitary
 from qhq.ansatz.script import to_python
-from qhq.ansatz.stored import fingerprint, settle
+from qhq.ansatz.spec import AnsatzSpec
+from qhq.ansatz.stored import as_stored, fingerprint
 from qhq.backends.local.aer import open_aer
-from qhq.backends.local.statevector import StatevectorExecutor, mixes, pauli_coefficients
+from qhq.backends.local.statevector import StatevectorExecutor, exact_form, pauli_coefficients
 from qhq.backends.noisy import AerSpec, FakeSpec
 from qhq.backends.noisy.executor import TrajectoryExecutor, open_noisy
-from qhq.engine import DensityEngine
+from qhq.engine import DensityEngine, MixtureEngine
 from qhq.engine.compile import AngleMap, lower
 from tests.engine.branching import OBSERVABLES, random_circuit, slow_values
 
@@ -87,8 +89,7 @@ def test_gradients_are_slopes_through_states_and_density_matrices(seed):
 
 def test_density_matrices_take_over_where_resets_are_many():
     few, many = subject(1, branches=False, steps=4)[0], subject(3, branches=False, steps=60)[0]
-    assert not mixes(few)
-    assert mixes(many)
+    assert (exact_form(few), exact_form(many)) == ("states", "density matrices")
     row = np.random.default_rng(0).uniform(-3, 3, len(many.parameters))
     cotangent = np.ones((1, len(OBSERVABLES)))
     aer = open_aer(AerSpec(kind="aer"), many, seed=0)
@@ -110,6 +111,28 @@ def test_noisy_engine_agrees_with_aer(seed):
     spec = AerSpec.model_validate({"kind": "aer", "method": "density_matrix", "noise": {"parameters": noise}})
     noisy = open_noisy(spec, ansatz, seed=0)
     np.testing.assert_allclose(expected(noisy.engine, row), expected(noisy.aer, row), atol=1e-8)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_mixture_of_few_states_is_the_same(seed):
+    ansatz, _, row = subject(seed)
+    engine = MixtureEngine(ansatz.lowered, ansatz.observables, ansatz.inputs, ansatz.weights)
+    exact, cotangent = StatevectorExecutor(ansatz), np.arange(1.0, 6.0)[None]
+    values, residual = engine.forward(row[None, :4], row[4:])
+    np.testing.assert_allclose(values[0], expected(exact, row), atol=1e-10)
+    found, wanted = engine.backward(residual, cotangent), exact.vjp(row[None, :4], row[4:], cotangent)
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-10)
+
+
+def test_wide_circuits_that_reset_many_qubits_take_few_columns():
+    spec = AnsatzSpec.model_validate(
+        {"qubits": 10, "depth": 0, "encoding": {"kind": "reservoir", "hidden": 2, "lags": 3, "reset": True}}
+    )
+    ansatz = build(spec)
+    assert (ansatz.num_resets, exact_form(ansatz)) == (16, "mixtures")
+    engine = MixtureEngine(ansatz.lowered, ansatz.observables, ansatz.inputs, ansatz.weights)
+    assert engine.columns == 4
 
 
 def test_noise_acts_between_resets_as_aer_has_it():
@@ -174,7 +197,7 @@ def test_a_device_resets_by_its_own_operation():
 @pytest.mark.parametrize("seed", [2, 6])
 def test_what_a_run_stores_and_exports_is_the_same_circuit(seed):
     ansatz, _, row = subject(seed, steps=6)
-    again = settle(ansatz)
+    again = as_stored(ansatz)
     wanted = expected(StatevectorExecutor(ansatz), row)
     np.testing.assert_allclose(expected(StatevectorExecutor(again), row), wanted, atol=1e-12)
     assert fingerprint(again) == fingerprint(ansatz)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,7 +14,7 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qhq.ansatz.program import Ansatz, describe
 from qhq.backends.executor import FloatArray, Report, shape_error
-from qhq.engine import MOST_NOISY_QUBITS, DensityEngine, StatevectorEngine
+from qhq.engine import MOST_NOISY_QUBITS, DensityEngine, MixtureEngine, StatevectorEngine
 from qhq.engine.compile import AngleMap, separate_angles
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from qhq.engine import MetricEngine, TorchEngine
 
 
-class _Engine(Protocol):
+class Engine(Protocol):
     """What an engine of qhq does with arrays whose shapes fit."""
 
     def expectations(self, inputs: ArrayLike, weights: ArrayLike) -> FloatArray:
@@ -43,7 +43,7 @@ class EngineExecutor(ABC):
     finite is passed through, for the loss to show it.
     """
 
-    def __init__(self, ansatz: Ansatz, engine: _Engine) -> None:
+    def __init__(self, ansatz: Ansatz, engine: Engine) -> None:
         self._ansatz, self._engine = ansatz, engine
 
     @property
@@ -87,14 +87,25 @@ class EngineExecutor(ABC):
         return array
 
 
-def mixes(ansatz: Ansatz) -> bool:
-    """Whether the exact engine holds density matrices, which a reset costs nothing, rather than states.
+ExactForm = Literal["states", "density matrices", "mixtures"]
 
-    A state takes a qubit more, and twice the time, for each reset. Measured on 64 samples with gradients,
-    the density matrix is the faster one from 6 resets on 2 to 5 qubits, from 7 on 6, and from 8 on 7.
+
+def exact_form(ansatz: Ansatz) -> ExactForm:
+    """What the exact engine holds of a circuit: states, unless it resets often.
+
+    A state takes a qubit more, and twice the time, for each reset; a density matrix takes twice the qubits
+    and nothing for a reset. Measured on 64 samples with gradients, the density matrix is the faster one from
+    6 resets on 2 to 5 qubits, from 7 on 6, and from 8 on 7. Where neither fits, a mixture of a few states
+    does, whose gradients cost two passes an angle.
     """
-    most = max(5, ansatz.num_qubits)
-    return ansatz.num_qubits <= MOST_NOISY_QUBITS and ansatz.num_resets > most
+    qubits, resets = ansatz.num_qubits, ansatz.num_resets
+    if qubits <= MOST_NOISY_QUBITS:
+        return "density matrices" if resets > max(5, qubits) else "states"
+    return "mixtures" if resets and qubits + resets > _MOST_DEFERRED else "states"
+
+
+_MOST_DEFERRED = 18
+"""Qubits with those of resets, beyond which states take too long."""
 
 
 def _density_engine(ansatz: Ansatz) -> DensityEngine:
@@ -127,7 +138,7 @@ def pauli_coefficients(observables: Sequence[SparsePauliOp]) -> FloatArray:
 
 
 class StatevectorExecutor(EngineExecutor):
-    """An ansatz on the exact engine: states, or density matrices where it resets often (see `mixes`).
+    """An ansatz on the exact engine, which holds states unless it resets often (`exact_form`).
 
     Args:
         ansatz: The program.
@@ -139,7 +150,15 @@ class StatevectorExecutor(EngineExecutor):
         # An entry says 0 for all cores, so that no key is left empty; the engine says None.
         self._name, self._threads = name, threads or None
         self._ansatz = ansatz
-        super().__init__(ansatz, _density_engine(ansatz) if mixes(ansatz) else self._statevector)
+        super().__init__(ansatz, self._held())
+
+    def _held(self) -> Engine:
+        ansatz, form = self._ansatz, exact_form(self._ansatz)
+        if form == "states":
+            return self._statevector
+        if form == "density matrices":
+            return _density_engine(ansatz)
+        return MixtureEngine(ansatz.lowered, ansatz.observables, ansatz.inputs, ansatz.weights)
 
     @cached_property
     def _statevector(self) -> StatevectorEngine:
