@@ -52,7 +52,8 @@ class SplitSpec(Spec):
 
     Walk-forward (``expanding`` or ``rolling``) divides the newest ``test`` fraction into test blocks one
     after another; fold k is validated on the ``validation`` fraction before its block and trained on all
-    sessions before that (``expanding``), or on the newest ``train`` fraction of them (``rolling``).
+    sessions before that (``expanding``), or on the newest ``train`` fraction of them (``rolling``), where the
+    three may add up to more than 1: the first folds are then trained on what there is.
     ``scheme: walk_forward`` is ``expanding``, or what ``history`` says, and ``refit_every`` is ``refit``;
     both are written down so.
 
@@ -111,7 +112,9 @@ class SplitSpec(Spec):
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
         total = self.train + self.validation + self.test
-        if not math.isclose(total, 1.0, abs_tol=1e-9):
+        # A rolling history may be longer than what precedes the first test block: later folds have it whole.
+        longer = self.scheme == "rolling" and total > 1.0 and self.train + self.validation <= 1.0
+        if not longer and not math.isclose(total, 1.0, abs_tol=1e-9):
             raise ValueError(f"train + validation + test must sum to 1, not to {total:g}")
         if (self.validation_from is None) != (self.test_from is None):
             raise ValueError("validation_from and test_from must be given together")
