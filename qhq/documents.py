@@ -24,7 +24,7 @@ from ruamel.yaml.events import ScalarEvent
 from qhq.document_faults import config_error, models_in, shorten
 from qhq.errors import ConfigError
 from qhq.file_kinds import CIRCUIT, file_kind
-from qhq.files import MOST_DOCUMENT_BYTES, read_regular
+from qhq.files import MOST_DOCUMENT_BYTES, Json, read_regular
 
 
 class Spec(BaseModel):
@@ -54,6 +54,9 @@ SpecT = TypeVar("SpecT", bound=Spec)
 _ModelT = TypeVar("_ModelT", bound=BaseModel)
 
 
+Overrides = dict[str, Any]
+"""Values by key, or by label: whatever YAML can say, until the spec that they are for has read it."""
+
 # What errors call a document that a program hands over, in place of its file.
 _IN_MEMORY = "the mapping given"
 
@@ -73,7 +76,7 @@ def load_document(
         ConfigError: If the file is missing, no YAML, or breaks the spec.
     """
     if isinstance(source, Path):
-        content: dict[str, Any] = read_mapping(source)
+        content: Json = read_mapping(source)
         written = _as_written(read_bytes(source).decode("utf-8-sig"))
         written = written if isinstance(written, dict) else {}
     else:
@@ -95,7 +98,7 @@ def _as_written(text: str) -> Any:
         return None
 
 
-def _lay_over(written: dict[str, Any], keys: Sequence[str], value: Any) -> None:
+def _lay_over(written: Json, keys: Sequence[str], value: Any) -> None:
     *parents, last = keys
     for parent in parents:
         if not isinstance(written.get(parent), dict):
@@ -191,14 +194,14 @@ def read_mapping(path: Path) -> CommentedMap:
     return mapping
 
 
-def read_plain(path: Path) -> dict[str, Any]:
+def read_plain(path: Path) -> Json:
     """Read a YAML file that qhq wrote, as dicts, lists and values.
 
     Raises:
         ConfigError: If it is missing, or is no such YAML.
     """
     read_mapping(path)
-    content: dict[str, Any] = YAML(typ="safe").load(read_bytes(path).decode("utf-8-sig"))
+    content: Json = YAML(typ="safe").load(read_bytes(path).decode("utf-8-sig"))
     return content
 
 

@@ -369,6 +369,10 @@ def read_tail(path: Path, *, most: int, what: str = "file") -> tuple[bytes, bool
         return stream.read(most), found.st_size <= most
 
 
+Json = dict[str, Any]
+"""A JSON object whose keys others decide: what a file, a service or a config holds before it is checked."""
+
+
 def read_json(path: Path, *, most: int = MOST_DOCUMENT_BYTES, what: str = "file") -> Any:
     """Read a JSON file; see `read_regular`.
 

@@ -157,7 +157,7 @@ def test_a_baseline_is_a_rival_of_an_ablation(plant, config, monkeypatch):
         "qhq/evaluation/baselines/catalogue.py", {**vars(catalogue), **vars(made)}
     ).items():
         monkeypatch.setitem(BASELINES, name, baseline)
-    record = run_ablation(config(), AblationRequest(seeds=2))
+    record = run_ablation(config(), AblationRequest(seeds=2)).to_dict()
     (row,) = [row for row in record["rows"] if row["variant"] == "window_median"]
     assert row["mae"] > 0
     windows = open_experiment(config("quantum=null")).data.train

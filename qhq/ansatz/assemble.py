@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -88,7 +88,7 @@ def build_ansatz(circuit: Circuit, **keys: Any) -> Ansatz:
     return build(circuit) if isinstance(circuit, AnsatzSpec) else circuit
 
 
-def _with_roles(circuit: QuantumCircuit, keys: dict[str, Any]) -> Ansatz:
+def _with_roles(circuit: QuantumCircuit, keys: Mapping[str, Any]) -> Ansatz:
     unknown = [key for key in keys if key not in _ROLES]
     if unknown:
         raise ConfigError(

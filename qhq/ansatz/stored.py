@@ -219,7 +219,7 @@ def program_digest(ansatz: Ansatz) -> str:
             numbers = [_number_content(each) for each in gate.params]
         gates.append((class_of(gate).__name__, qubits, numbers))
     # 2, not FORMAT: a later format must give the same digest, by which runs and paid-for jobs are known.
-    content: dict[str, Any] = {**_to_metadata(ansatz), "format": 2, "gates": gates}
+    content: dict[str, object] = {**_to_metadata(ansatz), "format": 2, "gates": gates}
     content |= {"inputs": ansatz.num_inputs, "weights": ansatz.num_weights, "qubits": ansatz.num_qubits}
     return hashlib.sha256(repr(content).encode()).hexdigest()
 
@@ -300,7 +300,7 @@ def plain_names(inputs: int, weights: int) -> list[str]:
     return [f"x_{index}" for index in range(inputs)] + [f"w_{index}" for index in range(weights)]
 
 
-def _to_metadata(ansatz: Ansatz) -> dict[str, Any]:
+def _to_metadata(ansatz: Ansatz) -> dict[str, object]:
     return {
         "format": FORMAT,
         "inputs": [parameter.name for parameter in ansatz.inputs],
@@ -339,7 +339,7 @@ def _unstorable(ansatz: Ansatz, why: str) -> ConfigError:
 
 
 def _fingerprint_of_format_1(ansatz: Ansatz) -> str:
-    content: dict[str, Any] = {**_to_metadata(ansatz), "format": 1}
+    content: dict[str, object] = {**_to_metadata(ansatz), "format": 1}
     content["gates"] = list(_gates(with_plain_names(ansatz), tuple(range(ansatz.num_qubits))))
     content["inputs"], content["weights"] = ansatz.num_inputs, ansatz.num_weights
     return hashlib.sha256(repr(content).encode()).hexdigest()

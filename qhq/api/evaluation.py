@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from qhq.api.given import called
 from qhq.data.caveat import Caveat
 from qhq.errors import ConfigError
-from qhq.runs.record import EvaluationRecord, Json
+from qhq.files import Json
+from qhq.runs.record import EvaluationRecord
 
 if TYPE_CHECKING:
     import pandas as pd

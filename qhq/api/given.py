@@ -14,6 +14,7 @@ from qhq.runs.run_folder import find_run, refers_to_run
 if TYPE_CHECKING:
     from qhq.ansatz.program import Ansatz
     from qhq.experiment.config import ExperimentConfig
+    from qhq.files import Json
 
 Config: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any] | ExperimentConfig | None"
 """A config's file or folder, what would stand in the file, or one that was read; None is the quickstart."""
@@ -34,7 +35,7 @@ def read_config(config: Any, *changes: Changes | None) -> ExperimentConfig:
     # The last change wins, as with texts.
     held = next((circuit for _, circuit in reversed(found) if circuit is not None), None)
     own: ExperimentConfig | None = config if is_config(config) else None
-    source: str | dict[str, Any] | None
+    source: str | Json | None
     if own is not None:
         source = own.model_dump(mode="json")
     elif isinstance(config, Mapping):
@@ -130,7 +131,7 @@ def read_changes(set: Changes | None, *, circuits: bool = True) -> tuple[list[st
     return [f"{key}={_as_yaml(value, key)}" for key, value in changes.items()], held
 
 
-def _plain_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], Ansatz | None]:
+def _plain_config(config: Mapping[str, Any]) -> tuple[Json, Ansatz | None]:
     """A mapping as a YAML file would hold it, and the circuit in memory in it, if any."""
     content, held = _without_module(config)
     if "quantum" in content:
@@ -139,7 +140,7 @@ def _plain_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], Ansatz | N
     return {str(key): _plain(value, str(key)) for key, value in content.items()}, held
 
 
-def _without_module(given: Mapping[str, Any]) -> tuple[dict[str, Any], Ansatz | None]:
+def _without_module(given: Mapping[str, Any]) -> tuple[Json, Ansatz | None]:
     """The same with a torch module in the place of ``model`` by its name, and its circuit, if any."""
     content, model = dict(given), given.get("model")
     if model is None or isinstance(model, Mapping | str):

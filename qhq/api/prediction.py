@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from qhq.experiment.predict import PredictPlan
+    from qhq.files import Json
+    from qhq.runs.prediction import PredictionRecord
     from qhq.runs.run_folder import RunFolder
     from qhq.studies.selection import Connections
 
@@ -35,22 +37,28 @@ class Prediction:
     """Forecasts of what has not happened yet.
 
     Attributes:
-        record: What ``qhq predict --json`` prints, of a dry run too.
+        found: Its record, of a dry run too; `qhq.runs.prediction` has the keys.
     """
 
-    record: dict[str, Any]
+    found: PredictionRecord
+
+    @property
+    def record(self) -> Json:
+        """The same as plain JSON: what ``qhq predict --json`` prints."""
+        return self.found.to_dict()
 
     def to_frame(self) -> pd.DataFrame:
         """One row a series, session, target and level; ``attrs`` have all else of the record."""
         import pandas as pd
 
-        columns = COLUMNS if self.record.get("scored") else COLUMNS[:-1]
-        rows = self.record["rows"]
+        record = self.record
+        columns = COLUMNS if record.get("scored") else COLUMNS[:-1]
+        rows = record["rows"]
         quantiles = [name for name in (rows[0] if rows else ()) if name.startswith("q_")]
         frame = pd.DataFrame(rows, columns=[*columns, *quantiles])
         for name in ("made_after", "date"):
             frame[name] = pd.to_datetime(frame[name], format="%Y-%m-%d")
-        frame.attrs = {key: value for key, value in self.record.items() if key != "rows"}
+        frame.attrs = {key: value for key, value in record.items() if key != "rows"}
         return frame
 
     def to_csv(self) -> str:
@@ -71,7 +79,7 @@ def predict_run(
     shots: int | None = None,
     seed: int = 0,
     dry_run: bool = False,
-    yes: bool | Callable[[dict[str, Any]], bool] = False,
+    yes: bool | Callable[[Json], bool] = False,
     progress: Progress = None,
 ) -> Prediction:
     """Forecast the sessions after the last row; arguments as of `qhq.api.run.Run.predict`.
@@ -102,17 +110,18 @@ def predict_run(
     agree = yes if callable(yes) else lambda _: yes
     record = _measure(plan, connections, seed, None if dry_run else agree)
     if not dry_run:
-        record["figure"] = _draw(plan, record, progress)
+        record = record.updated(figure=_draw(plan, record, progress))
     return Prediction(record)
 
 
 def _measure(
-    plan: PredictPlan, connections: Connections, seed: int, agree: Callable[[dict[str, Any]], bool] | None
-) -> dict[str, Any]:
+    plan: PredictPlan, connections: Connections, seed: int, agree: Callable[[Json], bool] | None
+) -> PredictionRecord:
     """Forecast on the one backend that was reached; without ``agree``, only say what that costs."""
     from qhq.backends.ibm.journal import in_run
     from qhq.backends.registry import kind_of, open_backend
     from qhq.experiment.predict import describe, predict
+    from qhq.runs.prediction import PredictionRecord
     from qhq.seeding import child_seed
 
     entry, ansatz = connections.entries[0], plan.experiment.ansatz
@@ -125,10 +134,10 @@ def _measure(
         executor = open_backend(entry, ansatz, seed=stream, connection=connection)
     try:
         costs = [asdict(executor.forecast(plan.count, *plan.arguments()))] if is_device else []
-        spent = {"run": plan.name, "backend": entry.name, "samples": plan.count, "costs": costs}
+        spent = PredictionRecord(run=plan.name, backend=entry.name, samples=plan.count, costs=costs)
         if agree is None:
-            return {**spent, "dry_run": True, "rows": []}
-        if any(cost["jobs"] for cost in costs) and not agree(spent):
+            return spent.updated(dry_run=True, rows=[])
+        if any(cost["jobs"] for cost in costs) and not agree(spent.to_dict()):
             raise ConfigError(
                 "A run on hardware must be confirmed",
                 got=f"no --yes for {entry.name}",
@@ -140,12 +149,11 @@ def _measure(
         if is_device:
             executor.close()  # an open session costs by the wall clock
     report = None if executor is None else executor.report()
-    return {
-        **describe(prediction, entry.name),
-        "shots": None if report is None else report.shots,
-        "qpu_seconds": 0.0 if report is None else report.qpu_seconds,
-        "job_ids": [] if report is None else list(report.job_ids),
-    }
+    return describe(prediction, entry.name).updated(
+        shots=None if report is None else report.shots,
+        qpu_seconds=0.0 if report is None else report.qpu_seconds,
+        job_ids=[] if report is None else list(report.job_ids),
+    )
 
 
 def _read_levels(level: Any) -> tuple[float, ...]:
@@ -159,14 +167,16 @@ def _read_levels(level: Any) -> tuple[float, ...]:
     )
 
 
-def _draw(plan: PredictPlan, record: dict[str, Any], progress: Progress) -> str | None:
+def _draw(plan: PredictPlan, record: PredictionRecord, progress: Progress) -> str | None:
     from qhq.data.caveat import Caveat
     from qhq.experiment.predict import history_of
     from qhq.report.figures import save_figure, try_figure
     from qhq.report.forecast_figures import draw_prediction
 
     path = try_figure(
-        lambda path: save_figure(draw_prediction(record, history_of(plan)), path, Caveat.of(record)),
+        lambda path: save_figure(
+            draw_prediction(record, history_of(plan)), path, Caveat(tuple(record.leaks))
+        ),
         plan.folder.file("figures/predict.png"),
         noting(progress),
     )

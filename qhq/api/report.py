@@ -125,5 +125,5 @@ def _study_page(place: Path) -> tuple[Page, Path]:
     if (place / "sweep.json").is_file():
         return sweep_page(read_sweep(RunFolder(place))), place
     record = read_ablation(RunFolder(place))
-    title = f"Ablation of {record['config']}"
-    return ablation_page(title, record["verdict"], {"Variants and baselines": record}), place
+    title = f"Ablation of {record.config}"
+    return ablation_page(title, record.verdict, {"Variants and baselines": record}), place

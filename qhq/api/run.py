@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from qhq.backends.executor import CostForecast
     from qhq.experiment.config import ExperimentConfig
     from qhq.experiment.opening import Experiment
+    from qhq.files import Json
     from qhq.models.features import Forecaster
     from qhq.runs.comparison import RunTable
     from qhq.runs.record import RunRecord, WalkRecord
+    from qhq.runs.studies import NoiseRecord
     from qhq.studies.runner import Runner
     from qhq.training.loop import Watcher
 
@@ -64,7 +66,7 @@ class Run:
         return (self.folder / WALK).is_file()
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Json:
         """What ``qhq train --json`` prints, read anew each time.
 
         Raises:
@@ -399,8 +401,8 @@ class Run:
         workers: int | None = None,
         cluster: str | None = None,
         progress: Progress = None,
-        on_result: Callable[[Study], object] | None = None,
-    ) -> Study:
+        on_result: Callable[[Study[NoiseRecord]], object] | None = None,
+    ) -> Study[NoiseRecord]:
         """Measure forecast and expectation error against noise strength and shots; resumable.
 
         Args:

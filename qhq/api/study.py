@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from qhq.api.given import Changes, Config, check_count, read_changes, read_subject, reference_of
 from qhq.data.caveat import Caveat
@@ -18,7 +18,15 @@ from qhq.runs.run_folder import RunFolder, find_run, find_walk
 if TYPE_CHECKING:
     import pandas as pd
 
-    from qhq.runs.studies import AblationRecord, ControlsRecord, StageRecord
+    from qhq.files import Json
+    from qhq.runs.studies import (
+        AblationRecord,
+        ControlsRecord,
+        NoiseRecord,
+        StageRecord,
+        StudyRecord,
+        SweepRecord,
+    )
     from qhq.studies.runner import Runner
 
 STAGED = "experiments/staged"
@@ -26,20 +34,25 @@ CONTROLS = {"random_walk": "Control: random walk", "planted": "Control: planted 
 """Titles of an ablation's controls."""
 
 
-class Study:
+FoundT_co = TypeVar("FoundT_co", bound="StudyRecord", covariant=True)
+
+
+class Study(Generic[FoundT_co]):
     """What came of a study.
 
     Args:
-        record: What the command prints with ``--json``.
+        found: Its record.
         folder: Where it is kept.
 
     Attributes:
-        record: The same.
+        found: The same, typed: `qhq.runs.studies` has the keys.
+        record: The same as plain JSON: what the command prints with ``--json``.
         folder: The same.
     """
 
-    def __init__(self, record: dict[str, Any], folder: Path) -> None:
-        self.record, self.folder = record, folder
+    def __init__(self, found: FoundT_co, folder: Path) -> None:
+        self.found, self.folder = found, folder
+        self.record: Json = found.to_dict()
 
     @property
     def rows(self) -> pd.DataFrame:
@@ -59,8 +72,8 @@ class Study:
     @property
     def verdict(self) -> str:
         """What it says, after the caveat of its data, if any."""
-        caveat = Caveat.of(self.record)
-        return f"{caveat.sentence} {self.record['verdict']}" if caveat else str(self.record["verdict"])
+        caveat = Caveat(tuple(self.found.leaks))
+        return f"{caveat.sentence} {self.found.verdict}" if caveat else self.found.verdict
 
     def __repr__(self) -> str:
         """Folder and verdict."""
@@ -81,8 +94,8 @@ def study_noise(
     workers: int | None,
     cluster: str | None,
     progress: Progress,
-    on_result: Callable[[Study], object] | None,
-) -> Study:
+    on_result: Callable[[Study[NoiseRecord]], object] | None,
+) -> Study[NoiseRecord]:
     """Do what `qhq.api.run.Run.noise` says."""
     from qhq.report.figures import save_figure, try_figure
     from qhq.report.study_figures import draw_budget, draw_noise
@@ -105,25 +118,26 @@ def study_noise(
     note = noting(progress)
     with _runner(progress, workers, cluster) as runner:
         record = run_noise_study(folder, request, runner)
+    caveat = Caveat(tuple(record.leaks))
     path = try_figure(
-        lambda path: save_figure(draw_noise(record), path, Caveat.of(record)),
-        folder.file(f"figures/noise-{record['backend']}.png"),
+        lambda path: save_figure(draw_noise(record), path, caveat),
+        folder.file(f"figures/noise-{record.backend}.png"),
         note,
     )
     drawn = None
-    if record["budget"] is not None:
+    if record.budget is not None:
         drawn = try_figure(
-            lambda path: save_figure(draw_budget(record), path, Caveat.of(record)),
-            folder.file(f"figures/budget-{record['backend']}.png"),
+            lambda path: save_figure(draw_budget(record), path, caveat),
+            folder.file(f"figures/budget-{record.backend}.png"),
             note,
         )
-    figures = {"figure": path and str(path), "budget_figure": drawn and str(drawn)}
-    study = Study({**record, **figures}, folder.path)
+    record = record.updated(figure=path and str(path), budget_figure=drawn and str(drawn))
+    study = Study(record, folder.path)
     if on_result is not None:
         on_result(study)
     from qhq.runs.mirror import mirror_study
 
-    mirror_study(folder, "noise", record, note, runs=[folder])
+    mirror_study(folder, "noise", study.record, note, runs=[folder])
     return study
 
 
@@ -172,8 +186,8 @@ def ablate(
     cluster: str | None = None,
     set: Changes | None = None,
     progress: Progress = None,
-    on_result: Callable[[Study], object] | None = None,
-) -> Study:
+    on_result: Callable[[Study[AblationRecord | ControlsRecord]], object] | None = None,
+) -> Study[AblationRecord | ControlsRecord]:
     """Ask whether the quantum layer earns its place: beside MLPs, a frozen circuit, none, and baselines.
 
     The same recipe, budget and seeds for all; resumable.
@@ -193,6 +207,7 @@ def ablate(
         QHQError: If the config has no quantum layer, anything cannot be opened, or a cell fails.
     """
     from qhq.runs.mirror import mirror_study
+    from qhq.runs.studies import AblationRecord
     from qhq.studies.ablation.study import AblationRequest, run_ablation, run_controls
     from qhq.studies.runner import check_workers, cores
 
@@ -204,55 +219,54 @@ def ablate(
         workers = workers or min(cores(), 8)
     note = noting(progress)
     with _runner(progress, workers, cluster) as runner:
-        if control:
-            both = run_controls(config, request, runner)
-        else:
-            one = run_ablation(config, request, runner)
-    each_record: list[Mapping[str, Any]]
-    if control:
-        studies = {CONTROLS[name]: each for name, each in both["controls"].items()}
-        record = _illustrated(both, f"Controls of {config.name}", studies, note)
-        each_record = [*studies.values()]
-    else:
-        studies = {"Variants and baselines": one}
-        record = _illustrated(one, f"Ablation of {one['config']}", studies, note)
-        each_record = [record]
-    study = Study(record, Path(each_record[-1]["folder"]))
+        found = run_controls(config, request, runner) if control else run_ablation(config, request, runner)
+    record = _illustrated(found, config.name, note)
+    each_record = [record] if isinstance(record, AblationRecord) else [*record.controls.values()]
+    study = Study(record, Path(each_record[-1].folder))
     if on_result is not None:
         on_result(study)
     for each in each_record:
-        mirror_study(RunFolder(Path(each["folder"])), "ablation", each, note)
+        mirror_study(RunFolder(Path(each.folder)), "ablation", each.to_dict(), note)
     return study
 
 
 def _illustrated(
-    record: AblationRecord | ControlsRecord,
-    title: str,
-    studies: Mapping[str, AblationRecord],
-    note: Callable[[str], None],
-) -> dict[str, Any]:
+    record: AblationRecord | ControlsRecord, name: str, note: Callable[[str], None]
+) -> AblationRecord | ControlsRecord:
     """Draw each study into its folder, write the page into the last one's, and say where they are."""
-    from qhq.report.ablation import draw_ablation
-    from qhq.report.figures import save_figure, try_figure
+    from qhq.report.figures import try_figure
     from qhq.report.page import render_page
     from qhq.report.study_page import ablation_page
+    from qhq.runs.studies import AblationRecord
 
-    folders = [Path(each["folder"]) for each in studies.values()]
-    for folder, each in zip(folders, studies.values(), strict=True):
-        figure = try_figure(
-            lambda path, each=each: save_figure(draw_ablation(each), path, Caveat.of(each)),  # type: ignore[misc]
-            folder / "ablation.png",
-            note,
+    if isinstance(record, AblationRecord):
+        record = _with_figure(record, note)
+        title, studies = f"Ablation of {record.config}", {"Variants and baselines": record}
+    else:
+        record = record.updated(
+            controls={key: _with_figure(each, note) for key, each in record.controls.items()}
         )
-        each["figure"] = None if figure is None else str(figure)
-    page = try_figure(
-        lambda path: RunFolder(path.parent).write_text(
-            path.name, render_page(ablation_page(title, record["verdict"], studies))
-        ),
-        folders[-1] / "report.html",
+        title = f"Controls of {name}"
+        studies = {CONTROLS[key]: each for key, each in record.controls.items()}
+    page = ablation_page(title, record.verdict, studies)
+    path = try_figure(
+        lambda path: RunFolder(path.parent).write_text(path.name, render_page(page)),
+        Path([*studies.values()][-1].folder) / "report.html",
         note,
     )
-    return {**record, "page": page and str(page)}
+    return record.updated(page=path and str(path))
+
+
+def _with_figure(record: AblationRecord, note: Callable[[str], None]) -> AblationRecord:
+    from qhq.report.ablation import draw_ablation
+    from qhq.report.figures import save_figure, try_figure
+
+    figure = try_figure(
+        lambda path: save_figure(draw_ablation(record), path, Caveat(tuple(record.leaks))),
+        Path(record.folder) / "ablation.png",
+        note,
+    )
+    return record.updated(figure=figure and str(figure))
 
 
 def sweep(
@@ -263,8 +277,8 @@ def sweep(
     resume: bool = False,
     set: Changes | None = None,
     progress: Progress = None,
-    on_result: Callable[[Study], object] | None = None,
-) -> Study:
+    on_result: Callable[[Study[SweepRecord]], object] | None = None,
+) -> Study[SweepRecord]:
     """Search stage by stage by the validation split, then test the winner with fresh seeds.
 
     The same call goes on where one was cut off.
@@ -304,7 +318,7 @@ def sweep(
     def draw(stage: StageRecord) -> None:
         try_figure(
             lambda path: save_figure(draw_stage(stage, metric), path, opened.start.data.caveat),
-            figures / f"{stage['stage']}.png",
+            figures / f"{stage.stage}.png",
             note,
         )
 
@@ -314,8 +328,8 @@ def sweep(
             record = run_sweep(opened, Runner(who, shown))
     finals = [
         find_walk(name) or find_run(name)
-        for row in (record["final"]["rows"] if record["final"] else [])
-        for name in row.get("runs", [])
+        for row in (record.final.rows if record.final else [])
+        for name in row.runs
     ]
     runs = [run for run in finals if find_walk(str(run.path)) is None]
     for run in runs:
@@ -324,7 +338,7 @@ def sweep(
         if run not in runs:
             draw_walk_figure(run, note)
     drawn = sorted(str(path) for path in figures.glob("[!.]*.png"))
-    study = Study({**record, "figures": drawn}, opened.folder.path)
+    study = Study(record.updated(figures=drawn), opened.folder.path)
     if on_result is not None:
         on_result(study)
     mirror_study(opened.folder, "sweep", study.record, note, runs=runs)

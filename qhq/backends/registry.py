@@ -19,6 +19,7 @@ from qhq.backends.local import StatevectorBackend, StatevectorSpec
 from qhq.backends.noisy import AerBackend, AerSpec, FakeSpec
 from qhq.documents import read_mapping, validate
 from qhq.errors import ConfigError, nearest
+from qhq.files import Json
 from qhq.plugins import all_names, find_point, load_point
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def backend_from_record(entry: Mapping[str, Any], source: str) -> BackendSpec:
     return spec
 
 
-def registry_schema() -> dict[str, Any]:
+def registry_schema() -> Json:
     """JSON Schema of ``backends.yaml``, for editors: every kind with its fields, types and words.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,7 @@ from qhq.limits import MOST_COUNT, MOST_THREADS
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from qhq.runs.studies import AblationRecord, Row
+    from qhq.runs.studies import AblationRecord, AblationRow
 
 
 def ablate(
@@ -49,39 +49,30 @@ def ablate(
         from qhq.api.study import Study
         from qhq.api.study import ablate as ablate_subject
         from qhq.runs.looks import say_looks
+        from qhq.runs.studies import AblationRecord, ControlsRecord
 
-        def show(study: Study) -> None:
-            record = study.record
-            if control:
-                parts = [
-                    part for name, each in record["controls"].items() for part in _study_parts(each, name)
-                ]
-                output.result(record, *parts, record["verdict"], *_page(record))
-            else:
-                said = [record["verdict"], *say_looks(record["looks"])]
-                output.result(
-                    record, *_study_parts(cast("AblationRecord", record), ""), *said, *_page(record)
-                )
+        def show(study: Study[AblationRecord | ControlsRecord]) -> None:
+            record = study.found
+            studies = {"": record} if isinstance(record, AblationRecord) else record.controls
+            parts = [part for name, each in studies.items() for part in _study_parts(each, name)]
+            page = [f"Page {record.page}"] if record.page else []
+            output.result(study.record, *parts, record.verdict, *say_looks(record.looks), *page)
 
         study = ablate_subject(
             subject, seeds=seeds, control=control, workers=workers, cluster=cluster, set=overrides,
             progress=True, on_result=show,
         )  # fmt: skip
-        if control and not study.record["passed"]:
+        if isinstance(study.found, ControlsRecord) and not study.found.passed:
             raise typer.Exit(1)
-
-
-def _page(record: dict[str, Any]) -> list[str]:
-    return [f"Page {record['page']}"] if record["page"] else []
 
 
 def _study_parts(record: AblationRecord, control: str) -> list[str | Table]:
     from qhq.evaluation.significance import WEIGHING
 
-    left_out = [f"Left out: {name}, since {reason}" for name, reason in record["left_out"].items()]
-    figure = [f"Figure {record['figure']}"] if record["figure"] else []
+    left_out = [f"Left out: {name}, since {reason}" for name, reason in record.left_out.items()]
+    figure = [f"Figure {record.figure}"] if record.figure else []
     return [
-        f"Data: {record['data']}", *record["data_notes"], _table(record, control), *_bounded(record),
+        f"Data: {record.data}", *record.data_notes, _table(record, control), *_bounded(record),
         WEIGHING, *left_out, *figure,
     ]  # fmt: skip
 
@@ -89,48 +80,52 @@ def _study_parts(record: AblationRecord, control: str) -> list[str | Table]:
 def _table(record: AblationRecord, control: str) -> Table:
     from qhq.evaluation.losses import SHORT
 
-    columns = ["variant", "middle/all", "MAE", "95 % interval", "skill %", SHORT[record["loss"]]]
-    columns += [SHORT[name] for name in record["other_losses"]]
+    columns = ["variant", "middle/all", "MAE", "95 % interval", "skill %", SHORT[record.loss or "absolute"]]
+    columns += [SHORT[name] for name in record.other_losses]
     columns += ["alive", "the hybrid against it"]
-    rows = [_cells(row, record) for row in record["rows"]]
+    rows = [_cells(row, record) for row in record.rows]
     from qhq.api.study import CONTROLS
 
-    heading, chosen = CONTROLS.get(control, record["config"]), record["mlp_widths"]
-    tried = ", ".join(f"{each['hidden']}{'*' if each['chosen'] else ''}" for each in chosen)
-    measured = f"{counted(record['windows'], 'window')} on {counted(record['dates'], 'date')}"
-    count = record.get("folds", 1)
+    heading, chosen = CONTROLS.get(control, record.config), record.mlp_widths
+    tried = ", ".join(f"{each.hidden}{'*' if each.chosen else ''}" for each in chosen)
+    measured = f"{counted(record.windows, 'window')} on {counted(record.dates, 'date')}"
+    count = record.folds
     folds = f"walk-forward of {count} folds, " if count > 1 else ""
     title = (
-        f"{heading}: {counted(len(record['seeds']), 'seed')}, {folds}{measured};"
-        f" circuit {counted(record['circuit_weights'], 'weight')}; hidden units of the MLP {tried} (*: best)"
+        f"{heading}: {counted(len(record.seeds), 'seed')}, {folds}{measured};"
+        f" circuit {counted(record.circuit_weights, 'weight')}; hidden units of the MLP {tried} (*: best)"
     )
     return plain_table(columns, rows, title=title)
 
 
-def _cells(row: Row, record: AblationRecord) -> list[object]:
-    low, high = row["mae_low"], row["mae_high"]
+def _cells(row: AblationRow, record: AblationRecord) -> list[object]:
+    low, high, others = row.mae_low, row.mae_high, row.to_dict()
     return [
-        row["variant"].replace("_", " "),
-        f"{row['parameters_middle']}/{row['parameters_total']}" if row["kind"] == "model" else None,
-        figure(row["mae"]),
-        None if low is None else f"{figure(low)} to {figure(high)}",
-        None if row["skill"] is None else f"{100 * row['skill']:+.2f}",
-        figure(row["loss"]),
-        *(figure(row[name]) for name in record["other_losses"]),
-        None if row["alive"] is None else f"{row['alive']}/{row['seeds']}",
-        row["hybrid_vs_says"],
+        row.variant.replace("_", " "),
+        f"{row.parameters_middle}/{row.parameters_total}" if row.kind == "model" else None,
+        _figure(row.mae),
+        None if low is None or high is None else f"{figure(low)} to {figure(high)}",
+        None if row.skill is None else f"{100 * row.skill:+.2f}",
+        _figure(row.loss),
+        *(figure(others[name]) for name in record.other_losses),
+        None if row.alive is None else f"{row.alive}/{row.seeds}",
+        row.hybrid_vs_says,
     ]
+
+
+def _figure(value: float | None) -> str | None:
+    return None if value is None else figure(value)
 
 
 def _bounded(record: AblationRecord) -> list[str]:
     """How many forecasts were taken at a bound, where any were (see `qhq.evaluation.losses`)."""
-    rows = [row for row in record["rows"] if row["bounded"]]
+    rows = [row for row in record.rows if row.bounded]
     if not rows:
         return []
-    counts = ", ".join(f"{row['variant'].replace('_', ' ')} {row['bounded']}" for row in rows)
+    counts = ", ".join(f"{row.variant.replace('_', ' ')} {row.bounded}" for row in rows)
     what = (
         "prices without an implied volatility"
-        if record["loss"] == "over_strike"
+        if record.loss == "over_strike"
         else "volatilities a hundred times too low or too high"
     )
     return [f"Taken at the bound, {what}, all seeds together: {counts}"]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -310,7 +310,7 @@ class LateProgress(StudyProgress):
 
 def deep_facts(
     ansatz: Ansatz, family: Callable[[int], Ansatz] | None, seed: int
-) -> tuple[dict[str, Any], Table]:
+) -> tuple[dict[str, object], Table]:
     """Measure an ansatz: one JSON object, and a table for people.
 
     Args:

@@ -12,11 +12,11 @@ import itertools
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -64,7 +64,7 @@ class Output:
     as_json: bool
     given: bool = False
 
-    def result(self, content: dict[str, Any], *people: str | Table) -> None:
+    def result(self, content: Mapping[str, object], *people: str | Table) -> None:
         """Give the command's one result, as JSON or as lines and tables for a person.
 
         The caveat of the content comes first, if it has one.

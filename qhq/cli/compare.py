@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -232,6 +232,6 @@ def _export(
 
     chosen = [{name: row[name] for name in shown} for row in rows]
     names, cells = _short_names(shown), _cells(rows, shown)
-    page: list[dict[str, Any]] = [dict(zip(names, each, strict=True)) for each in zip(*cells, strict=True)]
+    page: list[dict[str, object]] = [dict(zip(names, each, strict=True)) for each in zip(*cells, strict=True)]
     tables = {"latex": page, "csv": rows if all_columns else chosen, "excel": rows if all_columns else chosen}
     return [str(export_table(tables[form], path, form)) for form, path in wanted.items()]

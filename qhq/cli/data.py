@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 
@@ -148,7 +148,7 @@ def check(
             breach_lines,
             file_facts,
             file_parts,
-            plausibility_facts,
+            look_for_leaks,
             plausible_lines,
         )
         from qhq.data.checks import find_breaches
@@ -165,14 +165,26 @@ def check(
         read = {*columns_to_read(spec.columns), *(() if named.has_split else ("close", "adj_close"))}
         found = find_breaches(frame, origin, spec.kind, spec.row_policy, units=spec.format, read=read)
         errors, aside = (sum(breach.severity == each for breach in found) for each in ("error", "aside"))
-        facts: dict[str, Any] = {"origin": origin, "panel": spec.kind, "rows": len(frame), "errors": errors}
-        facts |= {"warnings": len(found) - errors - aside, "aside": aside}
-        facts["rows_aside"] = sum(breach.count for breach in found if breach.severity == "aside")
-        facts |= {"breaches": [asdict(breach) for breach in found]}
-        facts |= file_facts(named)
-        facts["plausibility"] = plausibility_facts(named, names, refused=errors > 0)
-        lines = (*breach_lines(facts["breaches"]), *plausible_lines(facts["plausibility"]))
-        output.result(facts, *file_parts(facts), _verdict(facts), *lines)
+        rows_aside = sum(breach.count for breach in found if breach.severity == "aside")
+        counts = {"errors": errors, "warnings": len(found) - errors - aside, "aside": aside}
+        form = file_facts(named)
+        looked = look_for_leaks(named, names, refused=errors > 0)
+        facts = {
+            "origin": origin,
+            "panel": spec.kind,
+            "rows": len(frame),
+            **counts,
+            "rows_aside": rows_aside,
+            "breaches": [asdict(breach) for breach in found],
+            **(form or {}),
+            "plausibility": looked.to_dict(),
+        }
+        verdict = (
+            f"{origin}: {len(frame):,} rows of {spec.kind}.\nRules broken: {errors}, rows left out:"
+            f" {rows_aside:,} (rules: {aside}), warnings: {counts['warnings']}."
+        )
+        lines = (*breach_lines(found), *plausible_lines(looked))
+        output.result(facts, *([] if form is None else file_parts(form)), verdict, *lines)
         if errors:
             raise typer.Exit(1)
 
@@ -193,7 +205,7 @@ def _record_daily(output: Output, names: list[str], path: Path, expiries: int | 
     from qhq.data.yahoo.client import find_address
 
     find_address()  # a mistake in the environment is reported now, not at the first close
-    rows: list[dict[str, Any]] = []
+    rows: list[RecordedRow] = []
 
     def record_now(symbols: Collection[str]) -> list[str]:
         try:
@@ -218,8 +230,29 @@ def _record_daily(output: Output, names: list[str], path: Path, expiries: int | 
         raise
 
 
-def _recording(path: Path, done: list[Recorded]) -> dict[str, Any]:
-    rows = [
+class RecordedRow(TypedDict):
+    """What was recorded of one symbol."""
+
+    symbol: str
+    sessions: list[str]
+    expiries: int
+    contracts: int
+    added: int
+    files: list[str]
+    damaged: list[str]
+    error: str | None
+
+
+class Recording(TypedDict):
+    """What ``qhq data record --json`` prints."""
+
+    path: str
+    rows: list[RecordedRow]
+    failed: list[str]
+
+
+def _recording(path: Path, done: list[Recorded]) -> Recording:
+    rows: list[RecordedRow] = [
         {
             "symbol": each.symbol,
             "sessions": [str(file.session) for file in each.files],
@@ -265,14 +298,6 @@ def _fail(output: Output, failed: dict[str, str], verb: str) -> None:
         for symbol, reason in failed.items():
             output.note(f"{symbol}: {reason}")
         raise typer.Exit(error.exit_status)
-
-
-def _verdict(facts: dict[str, Any]) -> str:
-    return (
-        f"{facts['origin']}: {facts['rows']:,} rows of {facts['panel']}.\n"
-        f"Rules broken: {facts['errors']}, rows left out: {facts['rows_aside']:,} (rules:"
-        f" {facts['aside']}), warnings: {facts['warnings']}."
-    )
 
 
 def _text(value: object) -> str | None:

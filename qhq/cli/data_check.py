@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from qhq.cli.command import plain_table
 from qhq.data.columns import ACTIONS, TABLES, canonical_name
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.table import Table
 
+    from qhq.data.checks import Breach
     from qhq.data.plausibility import LeakDoubt
     from qhq.data.sources.files import Reading
     from qhq.data.spec import DataSpec
     from qhq.experiment.config import NamedData
+    from qhq.runs.record import Plausibility
 
 WIDTH = 80
 SHOWN_SYMBOLS = 8
@@ -26,11 +30,46 @@ MOSTLY = 0.9
 """Share of cells that are numbers in a column of numbers."""
 
 
-def file_facts(named: NamedData) -> dict[str, Any]:
-    """What a file is and how it is read: one JSON object, empty for a config or a recording."""
+class SymbolSpan(TypedDict):
+    """First and last session and rows of a symbol, or an underlying."""
+
+    symbol: str
+    first: str | None
+    last: str | None
+    rows: int
+
+
+Row = dict[str, float | str | None]
+"""A row of the user's file as it is understood, by the schema's columns."""
+
+
+class FileFacts(TypedDict):
+    """What a file is and how it is read, as ``qhq data check --json`` prints it."""
+
+    container: str
+    delimiter: str | None
+    encoding: str | None
+    header_line: int
+    form: str | None
+    vendor: str
+    columns: dict[str, str]
+    unread: list[str]
+    dates: str
+    decimal: str
+    thousands: str
+    symbol_from: str
+    symbols: list[SymbolSpan]
+    sample: list[Row]
+    notes: list[str]
+    config: str
+    command: str
+
+
+def file_facts(named: NamedData) -> FileFacts | None:
+    """What a file is and how it is read; None for a config or a recording."""
     reading = named.reading
     if reading is None:
-        return {}
+        return None
     numerals, raw = reading.numerals, reading.raw
     return {
         "container": raw.container,
@@ -53,7 +92,7 @@ def file_facts(named: NamedData) -> dict[str, Any]:
     }
 
 
-def _spans(reading: Reading) -> list[dict[str, Any]]:
+def _spans(reading: Reading) -> list[SymbolSpan]:
     """First and last session and rows of each symbol, or underlying."""
     from qhq.data.tables import read_days
 
@@ -75,7 +114,7 @@ def _day(day: Any) -> str | None:
     return None if text == "NaT" else text
 
 
-def _sample(reading: Reading) -> list[dict[str, Any]]:
+def _sample(reading: Reading) -> list[Row]:
     """The first rows as they are understood, columns of the schema alone."""
     key = "symbol" if reading.kind == "stocks" else "underlying"
     names = [name for name in dict.fromkeys((key, *_in_order(reading))) if name in reading.frame.columns]
@@ -92,7 +131,7 @@ def _head(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     return frame[list(names)].head(SHOWN_ROWS)
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: Any) -> float | str | None:
     import numpy as np
     import pandas as pd
 
@@ -146,10 +185,8 @@ def _shell(text: str) -> str:
     return shlex.quote(text)
 
 
-def file_parts(facts: dict[str, Any]) -> list[Any]:
+def file_parts(facts: FileFacts) -> list[str | Table]:
     """The same for a person, in 80 columns."""
-    if not facts.get("container"):
-        return []
     where = [facts["container"]]
     if facts["container"] == "CSV":
         where += [f"fields between '{_shown(facts['delimiter'])}'", str(facts["encoding"])]
@@ -178,7 +215,7 @@ def file_parts(facts: dict[str, Any]) -> list[Any]:
     return ["\n".join(lines), *_sample_table(facts["sample"]), "\n".join(config)]
 
 
-def _sample_table(sample: list[dict[str, Any]]) -> list[Any]:
+def _sample_table(sample: list[Row]) -> list[Table]:
     """The rows that are understood, as many columns as fit."""
     if not sample:
         return []
@@ -193,7 +230,7 @@ def _sample_table(sample: list[dict[str, Any]]) -> list[Any]:
     return [plain_table(shown, rows, title="First rows as they are understood")]
 
 
-def _number(value: Any) -> str:
+def _number(value: float | str | None) -> str:
     if value is None:
         return "-"
     return f"{value:,.6g}" if isinstance(value, float) and abs(value) < 1e6 else (
@@ -205,7 +242,27 @@ def _shown(delimiter: str | None) -> str:
     return {"\t": "tab", None: ""}.get(delimiter, str(delimiter))
 
 
-def plausibility_facts(named: NamedData, names: Sequence[str], *, refused: bool) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Look:
+    """A look for leaks.
+
+    Attributes:
+        found: What was found.
+        columns: Which columns were looked through.
+        unseen: Why none could be; empty where they were.
+    """
+
+    found: Plausibility
+    columns: tuple[str, ...] = ()
+    unseen: str = ""
+
+    def to_dict(self) -> dict[str, object]:
+        """As plain JSON."""
+        unseen = {"unseen": self.unseen} if self.unseen else {}
+        return {**self.found.to_dict(), "columns": list(self.columns), **unseen}
+
+
+def look_for_leaks(named: NamedData, names: Sequence[str], *, refused: bool) -> Look:
     """Doubts of the data, as a training would raise them; of a file alone, of all of its numeric columns.
 
     Args:
@@ -228,8 +285,8 @@ def plausibility_facts(named: NamedData, names: Sequence[str], *, refused: bool)
         except DataError as error:
             reason = str(error).removesuffix(".")
             continue
-        return {**plausibility_record(doubts, names).to_dict(), "columns": list(spec.features)}
-    return {**plausibility_record((), names).to_dict(), "columns": [], "unseen": reason}
+        return Look(plausibility_record(doubts, names), tuple(spec.features))
+    return Look(plausibility_record((), names), unseen=reason)
 
 
 def _looked_through(named: NamedData) -> Iterator[DataSpec]:
@@ -253,15 +310,14 @@ def _looked_through(named: NamedData) -> Iterator[DataSpec]:
     yield spec
 
 
-def plausible_lines(plausibility: dict[str, Any]) -> list[str]:
+def plausible_lines(look: Look) -> list[str]:
     """The doubts for a person: what, which rows, what to do, and how to accept it."""
-    from qhq.data.plausibility import LeakDoubt
+    from qhq.experiment.plausibility import read_doubts
 
-    if "unseen" in plausibility:
-        return [_wrap(f"Leaks: not looked for; {plausibility['unseen']}.")]
-    doubts = [LeakDoubt.from_dict(each) for each in plausibility["doubts"]]
-    return ["\n".join(_doubt(doubt)) for doubt in doubts] or [
-        _wrap(f"Leaks: none found in {', '.join(plausibility['columns'])}.")
+    if look.unseen:
+        return [_wrap(f"Leaks: not looked for; {look.unseen}.")]
+    return ["\n".join(_doubt(doubt)) for doubt in read_doubts(look.found)] or [
+        _wrap(f"Leaks: none found in {', '.join(look.columns)}.")
     ]
 
 
@@ -278,19 +334,19 @@ def _doubt(doubt: LeakDoubt) -> list[str]:
     ]
 
 
-def breach_lines(breaches: list[dict[str, Any]]) -> list[str]:
+def breach_lines(breaches: Iterable[Breach]) -> list[str]:
     """Each broken rule for a person: how many rows, the first of them, and what to do."""
     return ["\n".join(_breach(breach)) for breach in breaches]
 
 
-def _breach(breach: dict[str, Any]) -> list[str]:
-    rows = ", ".join(map(str, breach["rows"])) + (", ..." if breach["count"] > len(breach["rows"]) else "")
-    head = f"{breach['severity'].upper()} {breach['rule']}: {breach['must']}."
+def _breach(breach: Breach) -> list[str]:
+    rows = ", ".join(map(str, breach.rows)) + (", ..." if breach.count > len(breach.rows) else "")
+    head = f"{breach.severity.upper()} {breach.rule}: {breach.must}."
     return [
         _wrap(head),
-        _wrap(f"  {breach['count']:,} row{'s' if breach['count'] > 1 else ''}: {rows}", "    "),
-        _wrap(f"  first: {breach['example']}", "    "),
-        _wrap(f"  fix: {breach['fix']}", "    "),
+        _wrap(f"  {breach.count:,} row{'s' if breach.count > 1 else ''}: {rows}", "    "),
+        _wrap(f"  first: {breach.example}", "    "),
+        _wrap(f"  fix: {breach.fix}", "    "),
     ]
 
 

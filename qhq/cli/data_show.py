@@ -57,6 +57,7 @@ def show_data(output: Output, named: NamedData, folder: Path, day: date | None) 
     _check_writable(folder)
     spans = _split_spans(output, named)
     plan = _Plan(panel, spans, named.spec.split.held_out, folder, day, named.spec.caveat)
+    figures = [str(path) for path in _draw(plan, rows)]
     facts = {
         "panel": named.spec.kind,
         "source": named.spec.source,
@@ -66,9 +67,9 @@ def show_data(output: Output, named: NamedData, folder: Path, day: date | None) 
         **named.spec.caveat.to_dict(),
         "rows": rows,
         "parts": {split: [str(each) for each in days] for split, days in spans.items()},
-        "figures": [str(path) for path in _draw(plan, rows)],
+        "figures": figures,
     }
-    output.result(facts, _table(rows, named.spec.kind), *_lines(facts))
+    output.result(facts, _table(rows, named.spec.kind), *_lines(rows, spans, figures))
 
 
 def _load(spec: DataSpec) -> Panel:
@@ -174,9 +175,11 @@ def _cell(value: object) -> object:
     return f"{value:,}" if isinstance(value, int) else value
 
 
-def _lines(facts: dict[str, Any]) -> list[str]:
+def _lines(
+    rows: Sequence[PanelFacts], spans: Mapping[str, Sequence[object]], figures: Sequence[str]
+) -> list[str]:
     lines = []
-    for row in facts["rows"]:
+    for row in rows:
         splits = ", ".join(f"{split['date']} ({split['ratio']:g})" for split in row["splits"])
         lines += [f"{row['symbol']} split: {splits}"] if splits else []
         longest = max(row["gaps"], key=lambda gap: (gap["sessions"], gap["weekdays"]), default=None)
@@ -185,6 +188,6 @@ def _lines(facts: dict[str, Any]) -> list[str]:
                 f"{row['symbol']} longest gap: {longest['after']} to {longest['before']},"
                 f" {longest['sessions']} sessions of others, {longest['weekdays']} weekdays"
             )
-    for split, days in facts["parts"].items():
+    for split, days in spans.items():
         lines.append(f"{split}: {days[0]} to {days[1]}")
-    return lines + [f"Figure {path}" for path in facts["figures"]]
+    return lines + [f"Figure {path}" for path in figures]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -108,11 +108,11 @@ def _question(unsent: list[JobRow]) -> str:
     return f"Send {len(unsent)} jobs of {samples} samples to {devices} that were never sent or gave no result"
 
 
-def _table(rows: list[dict[str, Any]]) -> Any:
+def _table(rows: Sequence[Mapping[str, object]]) -> Any:
     return plain_table(COLUMNS, [[row.get(column) for column in COLUMNS] for row in rows])
 
 
-def cost_table(rows: list[dict[str, Any]]) -> Table | str:
+def cost_table(rows: Sequence[Mapping[str, object]]) -> Table | str:
     """What hardware would cost, a row a question to it."""
     if not rows:
         return "No hardware: nothing to pay."
@@ -124,7 +124,7 @@ def cost_table(rows: list[dict[str, Any]]) -> Table | str:
     )
 
 
-def ask_to_send(output: Output, rows: list[dict[str, Any]]) -> bool:
+def ask_to_send(output: Output, rows: Sequence[Mapping[str, object]]) -> bool:
     """Show what it would cost, and ask; only a person at a terminal can be asked."""
     if output.as_json or not sys.stdin.isatty():
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -70,19 +70,19 @@ def noise(
         from qhq.runs.looks import say_looks
         from qhq.runs.run_folder import find_run
 
-        def show(study: Study) -> None:
-            record, found = study.record, cast("NoiseRecord", study.record)
-            paths = record["figure"], record["budget_figure"]
+        def show(study: Study[NoiseRecord]) -> None:
+            record = study.found
+            paths = record.figure, record.budget_figure
             said = [
                 *say_untrained(opened.read()),
-                record["verdict"],
-                *_mitigation(found),
-                *_budget(found),
-                *say_subset(record["mae_sampling_error"]),
-                *say_looks(record["looks"]),
+                record.verdict,
+                *_mitigation(record),
+                *_budget(record),
+                *say_subset(record.mae_sampling_error),
+                *say_looks(record.looks),
                 *(f"Figure {path}" for path in paths if path is not None),
             ]
-            output.result(record, f"Run {record['run']}", _table(found), *said)
+            output.result(study.record, f"Run {record.run}", _table(record), *said)
 
         opened = TrainedRun(find_run(run))
         opened.noise(
@@ -93,7 +93,7 @@ def noise(
 
 
 def _table(record: NoiseRecord) -> Table:
-    several = len({row["backend"] for row in record["rows"]}) > 1
+    several = len({row.backend for row in record.rows}) > 1
     columns = (
         *(["backend"] if several else []),
         "scale",
@@ -108,31 +108,31 @@ def _table(record: NoiseRecord) -> Table:
     )
     rows = [
         [
-            *([row["backend"]] if several else []),
-            f"{row['scale']:g}",
-            row["shots"] or "exact",
-            figure(row["mae"]),
-            f"{row['delta_mae']:+.3g}",
-            f"{100 * row['skill']:+.3f}",
+            *([row.backend] if several else []),
+            f"{row.scale:g}",
+            row.shots or "exact",
+            figure(row.mae),
+            f"{row.delta_mae:+.3g}",
+            f"{100 * row.skill:+.3f}",
             # Where nothing was drawn there is no interval, and none of width zero.
             "-"
-            if row["skill_low"] == row["skill_high"]
-            else f"{100 * row['skill_low']:+.3f} to {100 * row['skill_high']:+.3f}",
-            row["against_naive"],
-            f"{row['expectation_error']:.2e}",
+            if row.skill_low == row.skill_high
+            else f"{100 * row.skill_low:+.3f} to {100 * row.skill_high:+.3f}",
+            row.against_naive,
+            f"{row.expectation_error:.2e}",
             "-"
-            if row["expectation_error_low"] == row["expectation_error_high"]
-            else f"{row['expectation_error_low']:.1e} to {row['expectation_error_high']:.1e}",
+            if row.expectation_error_low == row.expectation_error_high
+            else f"{row.expectation_error_low:.1e} to {row.expectation_error_high:.1e}",
         ]
-        for row in record["rows"]
+        for row in record.rows
     ]
-    title = f"{record['backend']}, {record['samples']} windows; last-value MAE {figure(record['naive_mae'])}"
+    title = f"{record.backend}, {record.samples} windows; last-value MAE {figure(record.naive_mae)}"
     return plain_table(columns, rows, title=title)
 
 
 def _mitigation(record: NoiseRecord) -> list[Table | str]:
     """The methods against noise, at each number of shots those that save most first."""
-    rows = record["mitigation"]
+    rows = record.mitigation
     if not rows:
         return []
     from qhq.evaluation.significance import say_p_value
@@ -141,24 +141,24 @@ def _mitigation(record: NoiseRecord) -> list[Table | str]:
                "95 % interval", "p (Holm)", "against none")  # fmt: skip
     cells = [
         [
-            row["shots"] or "exact",
-            row["mitigation"],
-            None if row["shots"] is None else row["executions"],
-            f"{row['device_seconds'] or 0:.1f}",
-            f"{row['expectation_bias']:.2e}",
-            f"{row['expectation_variance']:.1e}",
-            "-" if row["gain"] is None else f"{100 * row['gain']:+.3f}",
+            row.shots or "exact",
+            row.mitigation,
+            None if row.shots is None else row.executions,
+            f"{row.device_seconds or 0:.1f}",
+            f"{row.expectation_bias:.2e}",
+            f"{row.expectation_variance:.1e}",
+            "-" if row.gain is None else f"{100 * row.gain:+.3f}",
             "-"
-            if row["gain_low"] is None or row["gain_high"] is None
-            else f"{100 * row['gain_low']:+.3f} to {100 * row['gain_high']:+.3f}",
-            "-" if row["p_holm"] is None else say_p_value(row["p_holm"]),
-            row["against_none"] or "-",
+            if row.gain_low is None or row.gain_high is None
+            else f"{100 * row.gain_low:+.3f} to {100 * row.gain_high:+.3f}",
+            "-" if row.p_holm is None else say_p_value(row.p_holm),
+            row.against_none or "-",
         ]
         for row in rows
     ]
-    left_out = [f"Left out {each['mitigation']}: {each['reason']}." for each in record["refused"]]
-    title = f"Error mitigation on {record['backend']}, beside none"
-    return [plain_table(columns, cells, title=title), str(record["mitigation_verdict"]), *left_out]
+    left_out = [f"Left out {each.mitigation}: {each.reason}." for each in record.refused]
+    title = f"Error mitigation on {record.backend}, beside none"
+    return [plain_table(columns, cells, title=title), str(record.mitigation_verdict), *left_out]
 
 
 def _budget(record: NoiseRecord) -> list[Table | str]:
@@ -166,23 +166,23 @@ def _budget(record: NoiseRecord) -> list[Table | str]:
     from qhq.evaluation.losses import TITLES as LOSS_TITLES
     from qhq.runs.studies import BUDGET_TITLES
 
-    budget = record["budget"]
+    budget = record.budget
     if budget is None:
-        return [f"{record['budget_reason']}."]
-    parts = [*budget["components"], budget["total"]]
+        return [f"{record.budget_reason}."]
+    parts = [*budget.components, budget.total]
     cells = [
         [
-            BUDGET_TITLES.get(part["component"], part["component"]),
-            f"{part['value']:+.4g}",
-            "-" if part["low"] is None else f"{part['low']:+.4g} to {part['high']:+.4g}",
-            "-" if part["share"] is None else f"{100 * part['share']:+.2f}",
+            BUDGET_TITLES.get(part.component, part.component),
+            f"{part.value:+.4g}",
+            "-" if part.low is None else f"{part.low:+.4g} to {part.high:+.4g}",
+            "-" if part.share is None else f"{100 * part.share:+.2f}",
         ]
         for part in parts
     ]
-    loss = LOSS_TITLES.get(budget["loss"], budget["loss"])
-    title = f"Error budget: {loss} (that of the last value is {budget['naive']:.4g})"
+    loss = LOSS_TITLES.get(budget.loss, budget.loss)
+    title = f"Error budget: {loss} (that of the last value is {budget.naive:.4g})"
     table = plain_table(("part", "adds", "95 % interval", "% of all"), cells, title=title)
     left_out = [
-        f"Left out: {BUDGET_TITLES.get(name, name)}, {reason}." for name, reason in budget["left_out"].items()
+        f"Left out: {BUDGET_TITLES.get(name, name)}, {reason}." for name, reason in budget.left_out.items()
     ]
-    return [table, budget["verdict"], *left_out]
+    return [table, budget.verdict, *left_out]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,8 @@ from qhq.progress import doing
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from qhq.runs.prediction import PredictionRecord
 
 
 def predict(
@@ -91,7 +94,7 @@ def predict(
         if run is None:
             output.note(f"Run {opened.name}, the latest finished one.")
 
-        def ask(spent: dict[str, Any]) -> bool:
+        def ask(spent: Mapping[str, Any]) -> bool:
             return ask_to_send(output, spent["costs"])
 
         with hardware(output, yes=yes, run=opened.name):
@@ -104,17 +107,17 @@ def predict(
                 until=None if horizon_end is None else horizon_end.date(),
                 offline=offline, shots=shots, seed=seed, dry_run=dry_run, yes=yes or ask, progress=True,
             )  # fmt: skip
-        record = made.record
+        record = made.found
         if dry_run:
-            output.result(record, cost_table(record["costs"]))
+            output.result(made.record, cost_table(record.costs))
             return
         if csv is not None:
             _write(csv, made.to_csv())
-            record["csv"] = str(csv)
+            record = record.updated(csv=str(csv))
         from qhq.experiment.words import say_untrained
 
         heading = *_heading(record), *say_untrained(opened.read())
-        output.result(record, *heading, _table(record), *_scored(record), *_notes(record))
+        output.result(record.to_dict(), *heading, _table(record), *_scored(record), *_notes(record))
 
 
 def _check_writable(path: Path) -> None:
@@ -140,15 +143,15 @@ def _not_written(path: Path, why: str) -> Exception:
     )
 
 
-def _heading(record: dict[str, Any]) -> list[str]:
-    missed = record["sessions_missed"]
-    age = f"The last row is of {record['last_row']}, {record['age_days']} days ago"
+def _heading(record: PredictionRecord) -> list[str]:
+    missed = record.sessions_missed
+    age = f"The last row is of {record.last_row}, {record.age_days} days ago"
     if missed:
         age += f": {missed:,} sessions have passed since, and the first of them is forecast"
-    half = ", a half day" if record["half_day"] else ""
+    half = ", a half day" if record.half_day else ""
     return [
-        f"Run {record['run']} on {record['backend']}, trained to {record['trained_to']}.",
-        f"{age}. Next session: {record['session']}{half}, by {record['calendar']}.",
+        f"Run {record.run} on {record.backend}, trained to {record.trained_to}.",
+        f"{age}. Next session: {record.session}{half}, by {record.calendar}.",
     ]
 
 
@@ -156,15 +159,15 @@ MOST_ROWS = 60
 """Rows of a table that a person reads; a file has them all."""
 
 
-def _table(record: dict[str, Any]) -> Table:
+def _table(record: PredictionRecord) -> Table:
     columns = ("symbol", "date", "after", "target", "forecast", "last value", "level", "low", "high", "came")
-    rows = record["rows"]
-    shown = [row for row in rows if row["actual"] is None] if record["scored"] else rows
+    rows = record.rows
+    shown = [row for row in rows if row.actual is None] if record.scored else rows
     cells = [
         [
-            row["symbol"], row["date"], row["made_after"], row["target"], figure(row["forecast"]),
-            figure(row["last_value"]), f"{100 * row['level']:g} %", figure(row["low"]), figure(row["high"]),
-            None if row["actual"] is None else figure(row["actual"]),
+            row.symbol, row.date, row.made_after, row.target, figure(row.forecast),
+            figure(row.last_value), f"{100 * row.level:g} %", figure(row.low), figure(row.high),
+            None if row.actual is None else figure(row.actual),
         ]
         for row in shown[:MOST_ROWS]
     ]  # fmt: skip
@@ -173,40 +176,38 @@ def _table(record: dict[str, Any]) -> Table:
     return plain_table(columns[:-1], [each[:-1] for each in cells], title=f"Forecast{many}")
 
 
-def _scored(record: dict[str, Any]) -> list[Any]:
-    scored = record["scored"]
+def _scored(record: PredictionRecord) -> list[str | Table]:
+    scored = record.scored
     if scored is None:
         return []
     from qhq.runs.looks import say_looks
-    from qhq.runs.record import Errors
 
-    errors = [
-        (label, Errors.model_validate(scored[key]))
-        for label, key in (("model", "metrics"), ("last-value forecast", "naive"))
-    ]
-    title = f"What has come true, {scored['from']} to {scored['to']}, {scored['windows']:,} windows"
+    errors = [("model", scored.metrics), ("last-value forecast", scored.naive)]
+    title = f"What has come true, {scored.first} to {scored.last}, {scored.windows:,} windows"
     table = metrics_table(title, errors)
     held = [
         f"Intervals at {100 * each['level']:g} % held {100 * each['held']['value']:.1f} % of"
         f" {each['held']['count']:,} values, {each['horizon']} ahead."
-        for each in scored["coverage"]
+        for each in scored.coverage
     ]
-    return [table, *held, *say_looks(scored["looks"])]
+    return [table, *held, *say_looks(scored.looks)]
 
 
-def _notes(record: dict[str, Any]) -> list[str]:
-    skill = record["skill"]
-    value = "not defined" if skill["value"] is None else f"{100 * skill['value']:+.2f} %"
-    shown = "shown" if skill["shown"] else "not shown"
-    left = [f"Left out: {each['symbol']} {each['reason']}." for each in record["left_out"][:10]]
-    if len(record["left_out"]) > 10:
-        left.append(f"{len(record['left_out']) - 10} more are left out; --json names them.")
-    if record["expired"]:
-        left.append(f"{record['expired']:,} contracts have expired and are not forecast.")
+def _notes(record: PredictionRecord) -> list[str]:
+    known = []
+    if (skill := record.skill) is not None:
+        value = "not defined" if skill.value is None else f"{100 * skill.value:+.2f} %"
+        shown = "shown" if skill.shown else "not shown"
+        known = [f"Skill over the last value: {value}, {shown}. {skill.verdict}"]
+    left = [f"Left out: {each.symbol} {each.reason}." for each in record.left_out[:10]]
+    if len(record.left_out) > 10:
+        left.append(f"{len(record.left_out) - 10} more are left out; --json names them.")
+    if record.expired:
+        left.append(f"{record.expired:,} contracts have expired and are not forecast.")
     return [
-        f"Skill over the last value: {value}, {shown}. {skill['verdict']}",
-        f"Intervals: {record['intervals']}.",
+        *known,
+        f"Intervals: {record.intervals}.",
         *left,
-        *(f"{note}." for note in record["notes"]),
-        *([f"Figure {record['figure']}"] if record["figure"] else []),
+        *(f"{note}." for note in record.notes),
+        *([f"Figure {record.figure}"] if record.figure else []),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +14,7 @@ from qhq.limits import MOST_THREADS
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from qhq.runs.studies import FinalRecord, Row, StageRecord, SweepRecord
+    from qhq.runs.studies import FinalRecord, FinalRow, PointRow, SetRecord, StageRecord, SweepRecord
 
 
 SHOWN_ROWS = 12
@@ -49,7 +49,7 @@ def sweep(
 
         search(
             config, workers=workers, cluster=cluster, resume=resume, set=overrides, progress=True,
-            on_result=lambda study: output.result(study.record, *_parts(cast("SweepRecord", study.record))),
+            on_result=lambda study: output.result(study.record, *_parts(study.found)),
         )  # fmt: skip
 
 
@@ -57,82 +57,84 @@ def _parts(record: SweepRecord) -> list[str | Table]:
     from qhq.runs.looks import say_looks
 
     parts: list[str | Table] = []
-    for stage in record["stages"]:
-        parts += [_stage_table(stage, record["metric"]), *_stage_lines(stage)]
-    if record["final"] is not None:
-        parts += [_final_table(record["final"]), f"{record['final']['confidence_set']['sentence']}."]
-    folder = Path(record["folder"])
-    places = [f"Winner {folder / 'winner.yaml'}", *(f"Figure {path}" for path in record["figures"])]
-    looks = [] if record["final"] is None else say_looks(record["final"].get("looks"))
-    return [*parts, record["verdict"], *looks, *places]
+    for stage in record.stages:
+        parts += [_stage_table(stage, record.metric), *_stage_lines(stage)]
+    if record.final is not None:
+        parts += [_final_table(record.final), *_say_set(record.final.confidence_set)]
+    folder = Path(record.folder)
+    places = [f"Winner {folder / 'winner.yaml'}", *(f"Figure {path}" for path in record.figures)]
+    looks = [] if record.final is None else say_looks(record.final.looks)
+    return [*parts, record.verdict, *looks, *places]
 
 
 def _stage_table(stage: StageRecord, metric: str) -> Table:
-    shown = stage["rows"][:SHOWN_ROWS]
+    shown = stage.rows[:SHOWN_ROWS]
     # A simpler point that ties with the best is chosen before it, and may stand far down.
-    shown += [row for row in stage["rows"][SHOWN_ROWS:] if row["chosen"]]
-    columns = [*(key.rpartition(".")[2] for key in stage["keys"])]
+    shown += [row for row in stage.rows[SHOWN_ROWS:] if row.chosen]
+    columns = [*(key.rpartition(".")[2] for key in stage.keys)]
     columns += [f"{metric}/last value", "over seeds", "parameters", "epochs", "healthy", "may be best", ""]
-    rows = [[*(_short(row[key]) for key in stage["keys"]), *_row_cells(row)] for row in shown]
+    rows = [[*(_short(row.to_dict()[key]) for key in stage.keys), *_row_cells(row)] for row in shown]
     more = (
-        f", the {SHOWN_ROWS} of lowest error and the chosen one shown"
-        if len(shown) < len(stage["rows"])
-        else ""
+        f", the {SHOWN_ROWS} of lowest error and the chosen one shown" if len(shown) < len(stage.rows) else ""
     )
-    title = f"Stage {stage['stage']} ({stage['search']}): {stage['points']} points{more}, validation split"
+    title = f"Stage {stage.stage} ({stage.search}): {stage.points} points{more}, validation split"
     return plain_table(columns, rows, title=title)
 
 
-def _row_cells(row: Row) -> list[object]:
-    spread = None if row["low"] is None else f"{row['low']:.4f} to {row['high']:.4f}"
-    word = "chosen" if row["chosen"] else "ties" if row["tied"] else row["status"]
-    in_set = {True: "yes", False: "no", None: None}[row["in_set"]]
-    value = None if row["value"] is None else f"{row['value']:.4f}"
-    healthy = f"{row['healthy']}/{row['seeds']}"
+def _row_cells(row: PointRow) -> list[object]:
+    spread = None if row.low is None else f"{row.low:.4f} to {row.high:.4f}"
+    word = "chosen" if row.chosen else "ties" if row.tied else row.status
+    in_set = {True: "yes", False: "no", None: None}[row.in_set]
+    value = None if row.value is None else f"{row.value:.4f}"
+    healthy = f"{row.healthy}/{row.seeds}"
     marks = [in_set, "" if word == "finished" else word]
-    return [value, spread, row["parameters"], row["epochs"], healthy, *marks]
+    return [value, spread, row.parameters, row.epochs, healthy, *marks]
 
 
 def _stage_lines(stage: StageRecord) -> list[str]:
     from qhq.evaluation.significance import say_p_value
     from qhq.studies.sweep.study import say_choice
 
-    lines = [f"{stage['noise']['sentence']}.", f"{stage['confidence_set']['sentence']}.", say_choice(stage)]
+    lines = [f"{stage.noise.sentence}.", *_say_set(stage.confidence_set), say_choice(stage)]
     lines += [
-        f"Rank correlation of the error with {trend['key']} {trend['rho']:+.2f}"
-        f" ({trend['low']:+.2f} to {trend['high']:+.2f}), p {say_p_value(trend['p_value'])}"
-        for trend in stage["trends"]
+        f"Rank correlation of the error with {trend.key} {trend.rho:+.2f}"
+        f" ({trend.low:+.2f} to {trend.high:+.2f}), p {say_p_value(trend.p_value)}"
+        for trend in stage.trends
     ]
     return lines
 
 
+def _say_set(found: SetRecord | None) -> list[str]:
+    return [] if found is None else [f"{found.sentence}."]
+
+
 def _final_table(final: FinalRecord) -> Table:
     columns = ["", "seeds", "MAE", "MAPE %", "MASE", "its 95 % interval", "skill %", "vs last value"]
-    others = [key for key in ("vs_baseline", "vs_start") if any(key in row for row in final["rows"])]
-    columns += [key.replace("_", " ").replace("baseline", final.get("baseline") or "") for key in others]
-    rows = [_final_cells(row, others) for row in final["rows"]]
-    what = f"{final['windows']} forecasts on {final['dates']} dates, seeds {_span(final['seeds'])}"
+    others = [key for key in ("vs_baseline", "vs_start") if any(key in row.to_dict() for row in final.rows)]
+    columns += [key.replace("_", " ").replace("baseline", final.baseline) for key in others]
+    rows = [_final_cells(row, others) for row in final.rows]
+    what = f"{final.windows} forecasts on {final.dates} dates, seeds {_span(final.seeds)}"
     title = f"Final, test split: {what}"
     return plain_table(columns, rows, title=title)
 
 
-def _final_cells(row: Row, others: Sequence[str]) -> list[object]:
+def _final_cells(row: FinalRow, others: Sequence[str]) -> list[object]:
     from qhq.studies.comparisons import say_found
 
-    low = row.get("mase_low")
+    low = row.mase_low
     return [
-        row["variant"].replace("_", " "),
-        row["seeds"],
-        *(None if row[key] is None else figure(row[key]) for key in ("mae", "mape", "mase")),
-        _spread(row) if low is None else f"{low:.4f} to {row['mase_high']:.4f}",
-        None if row["skill"] is None else f"{100 * row['skill']:+.2f}",
-        *(say_found(row, key) for key in ("vs_naive", *others)),
+        row.variant.replace("_", " "),
+        row.seeds,
+        *(None if each is None else figure(each) for each in (row.mae, row.mape, row.mase)),
+        _spread(row) if low is None else f"{low:.4f} to {row.mase_high:.4f}",
+        None if row.skill is None else f"{100 * row.skill:+.2f}",
+        *(say_found(row.to_dict(), key) for key in ("vs_naive", *others)),
     ]
 
 
-def _spread(row: Row) -> str | None:
+def _spread(row: FinalRow) -> str | None:
     """The value of each seed, where there are too few for an interval."""
-    values = row.get("mase_seeds")
+    values = row.mase_seeds
     return ", ".join(f"{value:.4f}" for value in values) + " (each seed)" if values else None
 
 

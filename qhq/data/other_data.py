@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from qhq.data.columns import unit_of
 from qhq.data.quarantine import Quarantine, RowDoubt, tell_rows
@@ -64,7 +63,7 @@ class OtherData:
     doubts: tuple[RowDoubt, ...]
     read: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """As plain JSON."""
         return {
             "source": self.spec.source,

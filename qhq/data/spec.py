@@ -236,7 +236,7 @@ class DataSpec(Spec):
         if not isinstance(given, Mapping):
             hint = nearest(str(given), SCALINGS)
             raise ValueError(f"must be a scaling, or {{default: SCALING, COLUMN: SCALING, ...}}. {hint}")
-        settled: dict[str, Any] = {DEFAULT: "window"}
+        settled: dict[str, object] = {DEFAULT: "window"}
         for column, kind in given.items():
             if kind not in SCALINGS:
                 raise ValueError(f"'{kind}' of '{column}' is no scaling. {nearest(str(kind), SCALINGS)}")

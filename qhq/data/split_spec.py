@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from qhq.documents import Spec
+from qhq.files import Json
 from qhq.limits import MOST_STEPS
 
 _Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -17,7 +18,7 @@ _Scheme = Literal["single", "expanding", "rolling"]
 _WALK = "walk_forward"
 
 
-def _walk_in_own_words(content: Mapping[str, Any]) -> dict[str, Any]:
+def _walk_in_own_words(content: Mapping[str, Any]) -> Json:
     """``scheme: walk_forward``, ``history`` and ``refit_every`` as scheme and ``refit``.
 
     One way to write it is kept, so that a stored config, and the name that a study has of it, stay what they

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -80,7 +80,7 @@ class Collapse:
             return f"{seen} Of returns little more may be known: judge by the skill."
         return f"{seen} {_CURES[self.measure]}."
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """All of it and the message, as plain JSON."""
         return {**asdict(self), "message": self.message}
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -60,7 +59,7 @@ class ConfidenceSet:
         """Whether any of the others is shown to beat the benchmark; None where that was not tested."""
         return None if self.superior_p is None else self.superior_p <= SIGNIFICANCE
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """All of it, as plain JSON."""
         return {**asdict(self), "members": list(self.members), "is_superior": self.is_superior}
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypedDict
 
 import numpy as np
 
@@ -95,6 +95,16 @@ _FLOOR_FRACTION = 0.1
 """A window's unit is taken as at least this fraction of the median one in validation."""
 
 
+class ConformalRecord(TypedDict):
+    """`Conformal` as plain JSON: ``radius`` is (H, K), ``floor`` (K,)."""
+
+    level: float
+    unit: Unit
+    count: int
+    radius: list[list[float]]
+    floor: list[float]
+
+
 @dataclass(frozen=True, eq=False)
 class Conformal:
     """Radius of the intervals of each horizon and target.
@@ -118,10 +128,15 @@ class Conformal:
         half = self.radius * error_unit(self.unit, windows, self.floor)[:, None]
         return forecast - half, forecast + half
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> ConformalRecord:
         """All of it as plain JSON."""
-        arrays = {"radius": self.radius.tolist(), "floor": self.floor.tolist()}
-        return {"level": self.level, "unit": self.unit, "count": self.count, **arrays}
+        return {
+            "level": self.level,
+            "unit": self.unit,
+            "count": self.count,
+            "radius": self.radius.tolist(),
+            "floor": self.floor.tolist(),
+        }
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
@@ -326,6 +341,13 @@ _RATE = 0.02
 """Step of the level after one date; its memory is about 1 / _RATE dates."""
 
 
+class AdaptiveRecord(TypedDict):
+    """What `Adaptive` came to, as plain JSON: ``alpha`` of each symbol is (H, K)."""
+
+    rate: float
+    alpha: dict[str, list[list[float]]]
+
+
 @dataclass(frozen=True, eq=False)
 class Adaptive:
     """Intervals that were made one date after the other.
@@ -341,7 +363,7 @@ class Adaptive:
     rate: float
     alpha: dict[str, FloatArray]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> AdaptiveRecord:
         """Rate and last levels as plain JSON."""
         return {"rate": self.rate, "alpha": {name: each.tolist() for name, each in self.alpha.items()}}
 

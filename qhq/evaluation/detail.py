@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -230,6 +230,14 @@ def _volatility_qlike(case: _Case) -> float | None:
     return qlike(pair[0], pair[1])
 
 
+class HistogramRecord(TypedDict):
+    """`Histograms` as plain JSON."""
+
+    edges: list[float]
+    counts: dict[str, list[int]]
+    outside: dict[str, list[int]]
+
+
 @dataclass(frozen=True, eq=False)
 class Histograms:
     """Errors of several forecasts, counted in the same bins.
@@ -244,7 +252,7 @@ class Histograms:
     counts: dict[str, IntArray]
     outside: dict[str, tuple[int, int]]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> HistogramRecord:
         """All of it as plain JSON."""
         counts = {name: each.tolist() for name, each in self.counts.items()}
         outside = {name: list(each) for name, each in self.outside.items()}

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from qhq.data.windows import Windows
 from qhq.errors import DataError
 from qhq.evaluation.baselines.persistence import last_value
 from qhq.evaluation.conformal import coverage_of, fit_conformal
+from qhq.files import Json
 
 
 def pinball(actual: FloatArray, quantiles: FloatArray, levels: Sequence[float]) -> FloatArray:
@@ -67,17 +68,26 @@ def last_value_quantiles(validation: Windows, windows: Windows, levels: Sequence
     return found
 
 
-def score_quantiles(windows: Windows, quantiles: FloatArray, levels: Sequence[float]) -> dict[str, Any]:
+class QuantileScores(TypedDict):
     """Measures of quantile forecasts as plain JSON.
+
+    ``pinball`` by level and their ``mean``; ``below``, by level, the share of values below each quantile,
+    which should be its level; ``coverage`` of each pair of levels that lie symmetrically.
+    """
+
+    pinball: dict[str, float]
+    crps: float
+    below: dict[str, float]
+    coverage: list[Json]
+
+
+def score_quantiles(windows: Windows, quantiles: FloatArray, levels: Sequence[float]) -> QuantileScores:
+    """Measure quantile forecasts.
 
     Args:
         windows: What was forecast.
         quantiles: Shape (N, H, K, L), in the unit of the targets.
         levels: Probabilities, ascending, (L,).
-
-    Returns:
-        ``pinball`` by level and their mean, ``crps``, ``below``, the share of values below each quantile,
-        which should be its level, and ``coverage`` of each pair of levels that lie symmetrically.
     """
     losses = pinball(windows.targets, quantiles, levels)
     names = [f"{level:g}" for level in levels]

@@ -29,9 +29,10 @@ from qhq.experiment.features import fit_features
 from qhq.experiment.opening import Experiment, check_own_prices, open_design, open_run_design, program_of
 from qhq.experiment.plausibility import doubt_data, read_doubts
 from qhq.experiment.questions import SPLITS, Questions, Split
+from qhq.files import Json
 from qhq.models.features import FeatureForecaster
 from qhq.models.spec import FeaturesSpec
-from qhq.runs.record import OTHER_RUN, Json, RunRecord
+from qhq.runs.record import OTHER_RUN, RunRecord
 from qhq.runs.run_folder import FINISHED, RunFolder, find_run, refers_to_run
 from qhq.training.checkpoint import load_state, load_weights
 from qhq.training.loop import Samples, TrainingState, Watcher

@@ -18,9 +18,9 @@ from pydantic import Field, PrivateAttr, TypeAdapter, model_validator
 from qhq.ansatz.spec import is_path
 from qhq.data.columns import STOCK_VALUES, PanelKind, canonical_name
 from qhq.data.spec import OPTION_SOURCES, DataSpec
-from qhq.documents import Spec, load_document, read_mapping
+from qhq.documents import Overrides, Spec, load_document, read_mapping
 from qhq.errors import ConfigError
-from qhq.files import own_file
+from qhq.files import Json, own_file
 from qhq.limits import MOST_COUNT, MOST_SEED
 from qhq.models.spec import MEMORY as MODULE_IN_MEMORY
 from qhq.models.spec import AnyModelSpec, Carrier, ModelSpec
@@ -61,7 +61,7 @@ class Origin:
 
     folder: Path
     ansatz: str
-    changes: dict[str, Any] | None
+    changes: Overrides | None
 
     def __eq__(self, other: object) -> bool:
         """Where a config was read from is no part of what it says."""
@@ -83,7 +83,7 @@ class QuantumSpec(Spec):
     ansatz: str = "reference"
     qubits: int | None = Field(None, ge=1, le=MOST_COUNT)
     depth: int | None = Field(None, ge=0, le=MOST_COUNT)
-    overrides: dict[str, Any] = Field(default_factory=dict)
+    overrides: Overrides = Field(default_factory=dict)
     entangled: bool = True
     frozen: bool = False
     _origin: Origin | None = PrivateAttr(default=None)
@@ -134,7 +134,7 @@ class QuantumSpec(Spec):
         copy._origin = origin
         return copy
 
-    def changes(self) -> dict[str, Any]:
+    def changes(self) -> Overrides:
         """Keys of the ansatz file that this config overrides."""
         given = {"qubits": self.qubits, "depth": self.depth}
         return {**self.overrides, **{key: value for key, value in given.items() if value is not None}}
@@ -183,7 +183,7 @@ _LATER = {
 _LATER_OF_A_LAYER = ("bidirectional", "residual", "layer_norm")
 
 
-def without_later_keys(content: Mapping[str, Any]) -> dict[str, Any]:
+def without_later_keys(content: Mapping[str, Any]) -> Json:
     """The content of a config without the keys that came later, where these have their default.
 
     What a study is named by, and what a checkpoint belongs to, was computed before they came: so a study or a
@@ -205,7 +205,7 @@ def without_later_keys(content: Mapping[str, Any]) -> dict[str, Any]:
 def naming_json(config: ExperimentConfig) -> str:
     """What a study is named by: a config without its name and seed."""
     content = without_later_keys(config.model_dump(mode="json", exclude={"name", "seed"}))
-    return TypeAdapter(dict[str, Any]).dump_json(content).decode()
+    return TypeAdapter(Json).dump_json(content).decode()
 
 
 def load_config(source: str | Mapping[str, Any] | None, overrides: Sequence[str] = ()) -> ExperimentConfig:
@@ -398,7 +398,7 @@ def _table_source(target: str | None) -> str | None:
 
 def _describe_file(
     target: str, source: str, panel: str | None, overrides: Sequence[str]
-) -> tuple[dict[str, Any], Reading | None]:
+) -> tuple[Json, Reading | None]:
     """Write the ``data`` section of a config for a file; only what must be there is named as a feature."""
     from qhq.data.sources.files import Asked, understand_file
     from qhq.experiment.config import load_config

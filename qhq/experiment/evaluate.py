@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
@@ -19,14 +19,23 @@ from qhq.errors import DataError
 from qhq.evaluation.baselines.catalogue import fit_baselines
 from qhq.evaluation.baselines.persistence import in_sample_naive_mae, last_value, symbol_scale
 from qhq.evaluation.collapse import Collapse, find_collapse
-from qhq.evaluation.conformal import Regimes, coverage_of, fit_conformal, follow_conformal
+from qhq.evaluation.conformal import (
+    AdaptiveRecord,
+    ConformalRecord,
+    Regimes,
+    coverage_of,
+    fit_conformal,
+    follow_conformal,
+)
 from qhq.evaluation.metrics import Metrics, score_windows
 from qhq.evaluation.probabilistic import column_of, crps_skill, last_value_quantiles, score_quantiles
 from qhq.experiment.config import IntervalKind
 from qhq.experiment.opening import Experiment
 from qhq.experiment.words import say_coverage, say_distribution
+from qhq.files import Json
 from qhq.models.hybrid import HybridForecaster
 from qhq.models.own_forecaster import OwnForecaster
+from qhq.runs.record import Distribution
 
 Array = NDArray[np.float64]
 
@@ -264,12 +273,23 @@ def predictions_csv(
     return stream.getvalue()
 
 
+class IntervalsRecord(TypedDict, total=False):
+    """What a record says of intervals: a ``reason`` where there are none, else all the others."""
+
+    kind: IntervalKind
+    reason: str
+    conformal: ConformalRecord
+    adaptive: AdaptiveRecord
+    coverage: list[Json]
+    verdict: str
+
+
 @dataclass(frozen=True)
 class Intervals:
     """Ends of the intervals about a run's forecasts, each (N, H, K), and what its record says of them."""
 
     ends: tuple[Array, Array] | None
-    record: dict[str, Any]
+    record: IntervalsRecord
 
 
 def prediction_intervals(
@@ -290,7 +310,7 @@ def prediction_intervals(
     except DataError as error:
         # Intervals are an addition: a short validation split must not cost a training that has ended.
         return Intervals(None, {"kind": kind, "reason": str(error)})
-    record: dict[str, Any] = {"kind": kind, "conformal": conformal.to_dict()}
+    record: IntervalsRecord = {"kind": kind, "conformal": conformal.to_dict()}
     if kind == "adaptive":
         before, after = ((each.windows, each.forecast) for each in (validation, test))
         followed = follow_conformal(conformal, before, after)
@@ -302,11 +322,12 @@ def prediction_intervals(
         asdict(each)
         for each in coverage_of(ends, test.windows, conformal.level, test.windows.targets, regimes)
     ]
-    return Intervals(ends, {**record, "coverage": coverage, "verdict": say_coverage(coverage)})
+    record |= {"coverage": coverage, "verdict": say_coverage(coverage)}
+    return Intervals(ends, record)
 
 
-def score_distribution(validation: Windows | None, evaluation: Evaluation) -> dict[str, Any] | None:
-    """Measures of the quantiles beside the last value's, as plain JSON; None of a point forecast.
+def score_distribution(validation: Windows | None, evaluation: Evaluation) -> Distribution | None:
+    """Measures of the quantiles beside the last value's; None of a point forecast.
 
     Args:
         validation: Where the last value's errors are measured; None leaves its quantiles out.
@@ -319,11 +340,11 @@ def score_distribution(validation: Windows | None, evaluation: Evaluation) -> di
     naive = None if validation is None else last_value_quantiles(validation, windows, levels)
     measured = score_quantiles(windows, own, levels)
     skill = None if naive is None else crps_skill(windows, own, naive, levels)
-    return {
-        "levels": levels,
-        "test": measured,
-        "naive": None if naive is None else score_quantiles(windows, naive, levels),
-        "naive_point_crps": evaluation.naive_metrics().mae,
-        "crps_skill": skill,
-        "verdict": say_distribution(measured, skill),
-    }
+    return Distribution(
+        levels=levels,
+        test={**measured},
+        naive=None if naive is None else {**score_quantiles(windows, naive, levels)},
+        naive_point_crps=evaluation.naive_metrics().mae,
+        crps_skill=skill,
+        verdict=say_distribution(measured, skill),
+    )

@@ -16,10 +16,10 @@ from qhq.errors import ConfigError
 from qhq.experiment.evaluate import Array
 from qhq.experiment.opening import Experiment
 from qhq.experiment.questions import Answer, Questions
+from qhq.files import Json
 from qhq.models.features import FeatureForecaster
 from qhq.models.heads import FittedHead, Loss, fit_head
 from qhq.models.spec import BoostingSpec
-from qhq.runs.record import Json
 from qhq.seeding import child_seed
 from qhq.training.loop import EpochRecord, TrainingState
 from qhq.training.spec import LOSSES

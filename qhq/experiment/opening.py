@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +33,7 @@ from qhq.data.windows import Windows
 from qhq.documents import read_plain
 from qhq.errors import BackendError, ConfigError, DataError
 from qhq.experiment.config import MEMORY, ExperimentConfig, QuantumSpec, load_config, without_later_keys
+from qhq.files import Json
 from qhq.limits import require_memory
 from qhq.models.features import FeatureForecaster, Forecaster, build_features, projected
 from qhq.models.gates import Circuits, build_gated, by_rows
@@ -74,7 +74,7 @@ class Experiment:
     ansatz: Ansatz | None
     backend: BackendSpec
     model: Forecaster
-    design: dict[str, Any] | None = None
+    design: Json | None = None
     module_source: ModuleSource | None = None
 
     @property
@@ -126,7 +126,7 @@ class Experiment:
         design = self.config.model_dump(mode="json") if self.design is None else self.design
         # A name decides no number: configs that differ in it alone have the same weights.
         named = {key: value for key, value in without_later_keys(design).items() if key != "name"}
-        content = TypeAdapter(dict[str, Any]).dump_json(named)
+        content = TypeAdapter(Json).dump_json(named)
         return {
             "circuit": fingerprint(self.ansatz) if self.ansatz else "none",
             "config": hashlib.sha256(content).hexdigest(),

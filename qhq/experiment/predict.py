@@ -36,7 +36,8 @@ from qhq.experiment.other_data import Asked, OtherDataRequest, read_request, tel
 from qhq.experiment.words import say_test
 from qhq.runs.comparison import run_skill
 from qhq.runs.looks import add_look
-from qhq.runs.record import Looks, RunRecord
+from qhq.runs.prediction import ForecastRow, LeftOutSeries, PredictionRecord, ScoredRecord, SkillRecord
+from qhq.runs.record import Errors, Looks, OtherDataRecord, RunRecord
 from qhq.runs.run_folder import FINISHED, WALK, RunFolder, read_walk
 
 
@@ -106,44 +107,6 @@ class PredictPlan:
         return circuit_arguments(self.experiment, self.latent)
 
 
-@dataclass(frozen=True)
-class ForecastRow:
-    """One forecast with one interval; ``actual`` is None as long as nothing has come.
-
-    Attributes:
-        symbol: Stock or contract.
-        made_after: Session after which it is made: that of the last row it knows.
-        date: Session that is forecast.
-        horizon: Sessions ahead, from 1.
-        target: Column that is forecast.
-        forecast: In the unit of the data, as are ``low``, ``high``, ``last_value`` and ``actual``.
-        low: Lower end of the interval, and ``high`` the upper.
-        level: Probability that it is to hold.
-        last_value: The last-value forecast.
-        actual: What came.
-        quantiles: Of a model of a distribution, by the name of their columns.
-    """
-
-    symbol: str
-    made_after: str
-    date: str
-    horizon: int
-    target: str
-    forecast: float
-    low: float
-    high: float
-    level: float
-    last_value: float
-    actual: float | None = None
-    quantiles: dict[str, float] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Flat, the quantiles last."""
-        row = asdict(self)
-        quantiles = row.pop("quantiles")
-        return {**row, **quantiles}
-
-
 @dataclass(frozen=True, eq=False)
 class Prediction:
     """Forecasts of one backend, (N, H, K) as windows have them, and their ends (N, H, K) at each level.
@@ -171,17 +134,27 @@ class Prediction:
             came = float(actual[place])
             spread = {column_of(level): float(each[place]) for level, each in self.quantiles.items()}
             rows += [
-                ForecastRow(
-                    symbols[number], made[number], str(days[number, step]), step + 1,
-                    windows.cut.targets[target], float(self.forecast[place]), float(low[place]),
-                    float(high[place]), level, float(last[place]), came if np.isfinite(came) else None,
-                    spread,
+                ForecastRow.model_validate(
+                    {
+                        "symbol": symbols[number],
+                        "made_after": made[number],
+                        "date": str(days[number, step]),
+                        "horizon": step + 1,
+                        "target": windows.cut.targets[target],
+                        "forecast": float(self.forecast[place]),
+                        "low": float(low[place]),
+                        "high": float(high[place]),
+                        "level": level,
+                        "last_value": float(last[place]),
+                        "actual": came if np.isfinite(came) else None,
+                        **spread,
+                    }
                 )
                 for level, (low, high) in self.ends.items()
-            ]  # fmt: skip
+            ]
         return rows
 
-    def scored(self) -> dict[str, Any] | None:
+    def scored(self) -> ScoredRecord | None:
         """Errors and coverage of the forecasts that have come true; None if none has."""
         windows = self.plan.ahead.windows
         true = np.flatnonzero(_has_come(windows))
@@ -195,15 +168,15 @@ class Prediction:
             for level, ends in self.ends.items()
             for each in coverage_of((ends[0][true], ends[1][true]), came, level, came.targets)
         ]
-        return {
-            "windows": len(came),
-            "from": str(came.dates.min()),
-            "to": str(came.dates.max()),
-            "metrics": asdict(score_windows(came, self.forecast[true], naive, scale)),
-            "naive": asdict(score_windows(came, naive, naive, scale)),
-            "coverage": coverage,
-            "looks": None if self.looks is None else self.looks.to_dict(),
-        }
+        return ScoredRecord(
+            windows=len(came),
+            first=str(came.dates.min()),
+            last=str(came.dates.max()),
+            metrics=Errors(**asdict(score_windows(came, self.forecast[true], naive, scale))),
+            naive=Errors(**asdict(score_windows(came, naive, naive, scale))),
+            coverage=coverage,
+            looks=self.looks,
+        )
 
 
 def plan_prediction(folder: RunFolder, request: PredictRequest) -> PredictPlan:
@@ -359,34 +332,34 @@ def _has_come(windows: Windows) -> Any:
     return np.isfinite(windows.targets).all(axis=(1, 2))
 
 
-def describe(prediction: Prediction, backend: str, today: date | None = None) -> dict[str, Any]:
-    """A prediction as plain JSON, rows and all that must be said of them."""
+def describe(prediction: Prediction, backend: str, today: date | None = None) -> PredictionRecord:
+    """A prediction's rows, and all that must be said of them."""
     plan = prediction.plan
     ahead = plan.ahead
     now = np.datetime64(today or date.today(), "D")
     other = plan.experiment.data.other
     stale = int(missed_sessions(np.array([ahead.last]), np.array([now]))[0])
     notes = [] if other is None else other.row_notes()
-    return {
-        "run": plan.name,
-        **plan.experiment.data.caveat.to_dict(),
-        "backend": backend,
-        "trained_to": plan.trained_to,
-        "last_row": str(ahead.last),
-        "age_days": int((now - ahead.last).astype(int)),
-        "sessions_missed": stale,
-        "session": str(ahead.sessions[0]),
-        "half_day": ahead.by_exchange and is_half_day(ahead.sessions[0].astype(date)),
-        "calendar": ahead.calendar,
-        "intervals": _say_intervals(plan),
-        "skill": asdict(plan.skill),
-        "data": None if other is None else other.to_dict(),
-        "left_out": [asdict(each) for each in ahead.left_out],
-        "expired": ahead.expired,
-        "notes": notes,
-        "rows": [row.to_dict() for row in prediction.rows()],
-        "scored": prediction.scored(),
-    }
+    return PredictionRecord(
+        run=plan.name,
+        leaks=list(plan.experiment.data.caveat.leaks),
+        backend=backend,
+        trained_to=plan.trained_to,
+        last_row=str(ahead.last),
+        age_days=int((now - ahead.last).astype(int)),
+        sessions_missed=stale,
+        session=str(ahead.sessions[0]),
+        half_day=ahead.by_exchange and is_half_day(ahead.sessions[0].astype(date)),
+        calendar=ahead.calendar,
+        intervals=_say_intervals(plan),
+        skill=SkillRecord(**asdict(plan.skill)),
+        data=None if other is None else OtherDataRecord.model_validate(other.to_dict()),
+        left_out=[LeftOutSeries(**asdict(each)) for each in ahead.left_out],
+        expired=ahead.expired,
+        notes=notes,
+        rows=prediction.rows(),
+        scored=prediction.scored(),
+    )
 
 
 def _say_intervals(plan: PredictPlan) -> str:

@@ -7,7 +7,7 @@ chose the weights: a model that is no better there than its baseline will hardly
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from math import isfinite
@@ -22,12 +22,26 @@ from qhq.data.prepare import PreparedData
 from qhq.evaluation.baselines.catalogue import task_baseline
 from qhq.evaluation.detail import error_histograms, score_detail, score_table
 from qhq.evaluation.losses import has_option_prices, loss_unit, score_options, score_options_by_group
+from qhq.evaluation.metrics import Metrics as Scores
 from qhq.evaluation.metrics import relative_errors, score_by_group, score_held_out, why_no_percent
 from qhq.experiment.evaluate import Array, Evaluation, Intervals, evaluate, score_distribution
 from qhq.experiment.opening import Experiment
 from qhq.experiment.words import say_validation
+from qhq.files import Json
 from qhq.models.own_forecaster import OwnForecaster
-from qhq.runs.record import LAST_VALUE, SCHEMA_VERSION, Plausibility, RunRecord, Validation
+from qhq.runs.record import (
+    LAST_VALUE,
+    SCHEMA_VERSION,
+    Errors,
+    Metrics,
+    OptionErrors,
+    OptionMetrics,
+    Plausibility,
+    Ratios,
+    RecordT,
+    RunRecord,
+    Validation,
+)
 from qhq.runs.run_folder import RUNNING, now, provenance
 from qhq.training.loop import TrainingState
 
@@ -106,17 +120,15 @@ def result_record(
     """What is known after training: epochs, seconds, metrics beside the baselines', a collapse if any."""
     collapse = evaluation.collapse
     spread = score_distribution(experiment.data.validation, evaluation)
+    metrics = metrics_record(evaluation, experiment.config.data.split.held_out)
+    metrics = metrics.updated(intervals=intervals.record)
     return {
         "finished": now(),
         "epochs": state.epoch,
         "best_epoch": state.best_epoch,
         "validation_loss": state.best_loss,
         "seconds": {**watch.seconds(), "train_all_legs": round(state.seconds, 4)},
-        "metrics": {
-            **metrics_record(evaluation, experiment.config.data.split.held_out),
-            "intervals": intervals.record,
-            **({} if spread is None else {"distribution": spread}),
-        },
+        "metrics": metrics.updated(**({} if spread is None else {"distribution": spread})),
         "collapse": None if collapse is None else collapse.to_dict(),
     }
 
@@ -147,26 +159,39 @@ def _quantum(experiment: Experiment, parity: Parity | None) -> dict[str, object]
     }
 
 
-def metrics_record(evaluation: Evaluation, held_out: tuple[str, ...]) -> dict[str, Any]:
-    """Metrics of model and baselines, in all, by symbol, and by what was held out.
-
-    ``test`` and ``naive`` are of the model and the last value; ``baseline`` names what the task is judged
-    against. ``relative`` has each forecast's errors over those of the last value, symbol by symbol and then
-    averaged. Errors over the strike stand under ``options``, for option prices.
-    """
-    return {
-        "test": asdict(evaluation.metrics()),
-        "naive": asdict(evaluation.naive_metrics()),
-        "baselines": {name: asdict(evaluation.score(each)) for name, each in evaluation.baselines.items()},
-        "mape_reason": why_no_percent(evaluation.windows),
-        "baseline": task_baseline(evaluation.windows.cut),
-        "relative": _relative(evaluation),
-        "symbols": _by_symbol(evaluation),
-        "detail": _detail(evaluation),
-        "histogram": _histogram(evaluation),
-        **_held_out(evaluation, held_out),
-        **_options(evaluation),
+def metrics_record(evaluation: Evaluation, held_out: tuple[str, ...]) -> Metrics:
+    """Metrics of model and baselines, in all, by symbol, and by what was held out."""
+    windows, naive, scale = evaluation.windows, evaluation.naive, evaluation.scale
+    relative = {
+        name: Ratios(**asdict(relative_errors(windows.targets, forecast, naive, windows.group)))
+        for name, forecast in _forecasts(evaluation).items()
     }
+    symbols = _turned(evaluation, lambda forecast: score_by_group(windows, forecast, naive, scale), Errors)
+    unit = loss_unit(windows, scale)
+    found = Metrics(
+        test=_errors(evaluation.metrics()),
+        naive=_errors(evaluation.naive_metrics()),
+        baselines={name: _errors(evaluation.score(each)) for name, each in evaluation.baselines.items()},
+        mape_reason=why_no_percent(windows),
+        baseline=task_baseline(windows.cut),
+        relative=relative,
+        symbols=symbols,
+        detail=_detail(evaluation),
+        # Each window's errors over its unit, those of every forecast counted in the same bins.
+        histogram={**error_histograms(windows.targets, _forecasts(evaluation), unit).to_dict()},
+    )
+    if held_out:
+        apart = _turned(
+            evaluation, lambda forecast: score_held_out(windows, forecast, naive, scale, held_out), Errors
+        )
+        found = found.updated(**apart)
+    if has_option_prices(windows):
+        found = found.updated(options=_options(evaluation))
+    return found
+
+
+def _errors(metrics: Scores) -> Errors:
+    return Errors(**asdict(metrics))
 
 
 def _forecasts(evaluation: Evaluation) -> dict[str, Array]:
@@ -174,15 +199,7 @@ def _forecasts(evaluation: Evaluation) -> dict[str, Array]:
     return {"test": evaluation.forecast, "naive": evaluation.naive, **evaluation.baselines}
 
 
-def _relative(evaluation: Evaluation) -> dict[str, Any]:
-    windows, naive = evaluation.windows, evaluation.naive
-    return {
-        name: asdict(relative_errors(windows.targets, forecast, naive, windows.group))
-        for name, forecast in _forecasts(evaluation).items()
-    }
-
-
-def _detail(evaluation: Evaluation) -> dict[str, Any]:
+def _detail(evaluation: Evaluation) -> Json:
     """Further measures of the model and of each baseline, and of the model by symbol and horizon."""
     windows, naive = evaluation.windows, evaluation.naive
     whole = {
@@ -192,44 +209,24 @@ def _detail(evaluation: Evaluation) -> dict[str, Any]:
     return {**whole, "rows": [asdict(row) for row in rows]}
 
 
-def _histogram(evaluation: Evaluation) -> dict[str, Any]:
-    """Errors of every forecast, each window's over its unit, counted in the same bins."""
-    unit = loss_unit(evaluation.windows, evaluation.scale)
-    found = error_histograms(evaluation.windows.targets, _forecasts(evaluation), unit)
-    counts = {name: each.tolist() for name, each in found.counts.items()}
-    return {"edges": found.edges.tolist(), "counts": counts, "outside": found.outside}
-
-
-def _by_symbol(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
-    return _turned(
-        evaluation,
-        lambda forecast: score_by_group(evaluation.windows, forecast, evaluation.naive, evaluation.scale),
-    )
-
-
-def _held_out(evaluation: Evaluation, names: tuple[str, ...]) -> dict[str, Any]:
-    if not names:
-        return {}
-    windows, naive, scale = evaluation.windows, evaluation.naive, evaluation.scale
-    return _turned(evaluation, lambda forecast: score_held_out(windows, forecast, naive, scale, names))
-
-
-def _options(evaluation: Evaluation) -> dict[str, Any]:
+def _options(evaluation: Evaluation) -> OptionMetrics:
     windows = evaluation.windows
-    if not has_option_prices(windows):
-        return {}
-    forecasts = _forecasts(evaluation)
-    whole = {name: asdict(score_options(windows, forecast)) for name, forecast in forecasts.items()}
-    groups = _turned(evaluation, lambda forecast: score_options_by_group(windows, forecast))
-    return {"options": {**whole, "symbols": groups}}
+    whole = {
+        name: OptionErrors(**asdict(score_options(windows, forecast)))
+        for name, forecast in _forecasts(evaluation).items()
+    }
+    groups = _turned(evaluation, lambda forecast: score_options_by_group(windows, forecast), OptionErrors)
+    return OptionMetrics.model_validate({**whole, "symbols": groups})
 
 
-def _turned(evaluation: Evaluation, measure: Callable[[Array], dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Measure every forecast by group, and sort by group first: ``{group: {forecast: metrics}}``."""
+def _turned(
+    evaluation: Evaluation, measure: Callable[[Array], Mapping[str, Any]], model: type[RecordT]
+) -> dict[str, dict[str, RecordT]]:
+    """Measure every forecast by group, and sort by group first: ``{group: {forecast: errors}}``."""
     found = {name: measure(forecast) for name, forecast in _forecasts(evaluation).items()}
     groups = next(iter(found.values()))
     return {
-        group: {name: asdict(each[group]) for name, each in found.items() if each[group] is not None}
+        group: {name: model(**asdict(each[group])) for name, each in found.items() if each[group] is not None}
         for group in groups
     }
 

@@ -65,11 +65,11 @@ from qhq.experiment.record import (
 )
 from qhq.experiment.refit import check_refit, refit_on
 from qhq.experiment.words import say_test
-from qhq.files import reserving, write_atomically
+from qhq.files import Json, reserving, write_atomically
 from qhq.models.features import FeatureForecaster
 from qhq.models.source import ModuleSource
 from qhq.runs.looks import add_look
-from qhq.runs.record import Json, Plausibility, Refit
+from qhq.runs.record import Plausibility, Refit
 from qhq.runs.run_folder import FAILED, FINISHED, RUNNING, RunFolder, create_run, writable
 from qhq.seeding import child_seed
 from qhq.training.checkpoint import load_state, save_state, save_weights

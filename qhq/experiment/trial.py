@@ -19,8 +19,8 @@ from qhq.experiment.evaluate import forecast_scaled
 from qhq.experiment.opening import Experiment, open_on_data
 from qhq.experiment.record import Stopwatch
 from qhq.experiment.run import FreshShots, fit, open_trainer, pass_parity_gate, write_design
+from qhq.files import Json
 from qhq.models.features import FeatureForecaster
-from qhq.runs.record import Json
 from qhq.runs.run_folder import FINISHED, RUNNING, RunFolder, now
 from qhq.training.checkpoint import load_state, save_state, save_weights
 from qhq.training.loop import TrainingState, Watcher, Watchers, history_csv

@@ -172,9 +172,7 @@ class SweepProgress(Live, Progress):
         """Say how the stage ended."""
         from qhq.studies.sweep.study import say_choice
 
-        self.note(
-            f"{self.stage}: {record['points']} points. {record['noise']['sentence']}. {say_choice(record)}"
-        )
+        self.note(f"{self.stage}: {record.points} points. {record.noise.sentence}. {say_choice(record)}")
         self.on_stage(record)
 
     def _count(self, names: Sequence[str], *, fresh: bool) -> None:

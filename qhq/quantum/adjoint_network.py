@@ -171,11 +171,11 @@ class AdjointNetwork(NeuralNetwork):
                 )
         return np.hstack([inputs, np.broadcast_to(shared, (len(inputs), len(shared)))])
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """State without the engine, whose workspaces are not copied."""
         return {key: value for key, value in self.__dict__.items() if key != "_engine"}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         self._open()
 

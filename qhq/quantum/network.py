@@ -111,11 +111,11 @@ class ExecutorNetwork(NeuralNetwork):
         """A network of its own over the same ansatz and executor, neither of which ever changes."""
         return ExecutorNetwork(self.ansatz, self._executor)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """State without the executor."""
         return {**self.__dict__, "_executor": None, "heard": None}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         self._register()
 

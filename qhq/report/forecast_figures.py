@@ -9,7 +9,6 @@ of its prices.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from qhq.report.figures import SERIES_SHOWN, first_target, longest_series
+from qhq.runs.prediction import PredictionRecord
 
 ROWS_SHOWN = 250
 """Newest rows of each symbol that are drawn: a year of sessions; more would be a black band."""
@@ -172,14 +172,14 @@ def _edges(values: np.typing.NDArray[np.float64], *, signed: bool) -> np.typing.
 _SERIES_SHOWN = 12
 
 
-def draw_prediction(record: dict[str, Any], history: pd.DataFrame) -> Figure:
+def draw_prediction(record: PredictionRecord, history: pd.DataFrame) -> Figure:
     """Draw each series and target in a panel of its own, twelve at most.
 
     Args:
         record: What `qhq.experiment.predict.describe` returns.
         history: Columns symbol, date, target, value: the newest values that are known.
     """
-    rows = pd.DataFrame(record["rows"])
+    rows = pd.DataFrame([row.to_dict() for row in record.rows])
     rows["date"] = pd.to_datetime(rows["date"])
     shown = list(rows.groupby(["symbol", "target"], sort=False))[:_SERIES_SHOWN]
     columns = min(3, len(shown))
@@ -193,7 +193,7 @@ def draw_prediction(record: dict[str, Any], history: pd.DataFrame) -> Figure:
     for axes in every[len(shown) :]:
         axes.set_visible(False)
     figure.legend(*every[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
-    figure.suptitle(f"{record['run']} on {record['backend']}: after {record['last_row']}", fontsize=10)
+    figure.suptitle(f"{record.run} on {record.backend}: after {record.last_row}", fontsize=10)
     return figure
 
 

@@ -6,10 +6,10 @@ that a run of an earlier version does not have, leaves a sentence or nothing; on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, cast
 
 import pandas as pd
 
@@ -23,7 +23,6 @@ from qhq.evaluation.baselines.catalogue import BASELINES
 from qhq.experiment.config import load_config
 from qhq.experiment.plausibility import read_doubts
 from qhq.experiment.words import say_test, say_validation
-from qhq.files import read_json
 from qhq.models.spec import FeaturesSpec
 from qhq.report.figures import draw_history, draw_model, read_table
 from qhq.report.forecast_figures import (
@@ -52,7 +51,7 @@ from qhq.report.study_figures import draw_noise, draw_portability
 from qhq.runs.comparison import run_design, run_skill
 from qhq.runs.record import Errors, EvaluationRecord, RunRecord, TestMetrics, WalkRecord, read_record
 from qhq.runs.run_folder import FAILED, FINISHED, RunFolder
-from qhq.runs.studies import NoiseRecord
+from qhq.runs.studies import NoiseRecord, read_study
 from qhq.training.checkpoint import read_weights
 
 MOST_GATES = 400
@@ -119,13 +118,8 @@ class Material:
         paths = [path for path in self.folder.file("studies").glob("noise-*.json") if path.is_file()]
         found = []
         for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
-            try:
-                content = read_json(path, what="noise study")
-            except (OSError, ValueError, QHQError):
-                continue
-            # Its values are looked at where they are shown: see `build_section`.
-            if isinstance(content, dict):
-                found.append(cast(NoiseRecord, content))
+            with suppress(QHQError):  # one damaged file must not hide the others
+                found.append(read_study(NoiseRecord, self.folder, f"studies/{path.name}"))
         return found
 
     def _table(self, name: str) -> pd.DataFrame | None:
@@ -351,28 +345,27 @@ def _portability(material: Material) -> Iterable[Part]:
 
 def _noise(material: Material) -> Iterable[Part]:
     for record in material.noise_studies[:MOST_STUDIES]:
-        yield Paragraph(record["verdict"])
+        yield Paragraph(record.verdict)
         yield picture(
             lambda record=record: draw_noise(record),  # type: ignore[misc]
-            alt=f"Skill and error of the expectation values against noise and shots on {record['backend']}."
-            f" Without noise the skill is {percent(record['exact_skill']).text}.",
-            caption=f"Noise on {record['backend']}: {record['samples']} windows, {record['seeds']} seeds.",
-            caveat=Caveat.of(record),
+            alt=f"Skill and error of the expectation values against noise and shots on {record.backend}."
+            f" Without noise the skill is {percent(record.exact_skill).text}.",
+            caption=f"Noise on {record.backend}: {record.samples} windows, {record.seeds} seeds.",
+            caveat=Caveat(tuple(record.leaks)),
         )
         rows: list[list[Value | Cell]] = [
-            [row["scale"], "exact" if row["shots"] is None else row["shots"], row["mae"],
-             percent(row["skill"]), interval(row, "skill"),
-             row["expectation_error"], row["against_naive"]]
-            for row in record["rows"]
+            [row.scale, "exact" if row.shots is None else row.shots, row.mae,
+             percent(row.skill), interval(row.skill_low, row.skill_high),
+             row.expectation_error, row.against_naive]
+            for row in record.rows
         ]  # fmt: skip
         columns = ("noise scale", "shots", "MAE", "skill", "95 % interval of skill", "mean |<O> - exact|",
                    "against the last value")  # fmt: skip
-        yield Table(f"Noise study on {record['backend']}, means over the seeds of the shots", columns, rows)
+        yield Table(f"Noise study on {record.backend}, means over the seeds of the shots", columns, rows)
 
 
-def interval(row: Mapping[str, Any], key: str) -> str | None:
-    """The interval of a row's figure; None where it has none, as of exact values or of few seeds."""
-    low, high = row.get(f"{key}_low"), row.get(f"{key}_high")
+def interval(low: float | None, high: float | None) -> str | None:
+    """The interval of a figure; None where it has none, as of exact values or of few seeds."""
     return None if low is None or high is None or low == high else f"{low:.4f} to {high:.4f}"
 
 

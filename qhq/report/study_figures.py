@@ -20,7 +20,15 @@ from qhq.evaluation.significance import say_p_value
 from qhq.report.figures import Note, save_figure, try_figure
 from qhq.runs.record import BackendResult, EvaluationRecord, WalkRecord
 from qhq.runs.run_folder import RunFolder, read_walk
-from qhq.runs.studies import BUDGET_TITLES, BudgetPart, NoiseRecord, NoiseRow, Row, StageRecord, StageTrend
+from qhq.runs.studies import (
+    BUDGET_TITLES,
+    BudgetPart,
+    NoiseRecord,
+    NoiseRow,
+    PointRow,
+    StageRecord,
+    StageTrend,
+)
 
 _End = Literal["skill_low", "skill_high", "expectation_error_low", "expectation_error_high"]
 
@@ -133,7 +141,7 @@ def draw_noise(record: NoiseRecord) -> Figure:
     for axes in (forecast, expectation, shots):
         axes.grid(alpha=0.3)
     figure.suptitle(
-        f"{record['backend']}: {record['samples']} windows, intervals over {record['seeds']} seeds of shots",
+        f"{record.backend}: {record.samples} windows, intervals over {record.seeds} seeds of shots",
         fontsize=10,
     )
     return figure
@@ -145,23 +153,23 @@ def draw_budget(record: NoiseRecord) -> Figure:
     Args:
         record: What `run_noise_study` returns, with a budget.
     """
-    budget = record["budget"]
+    budget = record.budget
     assert budget is not None
-    model, *noise = budget["components"]
+    model, *noise = budget.components
     figure = Figure(figsize=(11, 1.6 + 0.5 * max(3, len(noise))), layout="constrained")
     whole, parts = figure.subplots(1, 2, width_ratios=[2, 3])
-    total = budget["total"]
+    total = budget.total
     heights = {
-        "last value": budget["naive"],
-        "exact simulator": model["value"],
-        record["backend"]: total["value"],
+        "last value": budget.naive,
+        "exact simulator": model.value,
+        record.backend: total.value,
     }
     whole.barh(list(heights), list(heights.values()), color=["gray", "tab:green", "tab:blue"])
     _draw_ends(whole, (model, total), list(heights)[1:])
-    whole.set(xlabel=f"{LOSS_TITLES.get(budget['loss'], budget['loss'])}; left is better")
+    whole.set(xlabel=f"{LOSS_TITLES.get(budget.loss, budget.loss)}; left is better")
     # On a scale of their own: beside the whole error parts of a hundredth of it could not be seen.
-    names = [BUDGET_TITLES.get(part["component"], part["component"]) for part in noise]
-    values = [part["value"] for part in noise]
+    names = [BUDGET_TITLES.get(part.component, part.component) for part in noise]
+    values = [part.value for part in noise]
     parts.barh(names, values, color=["tab:red" if value > 0 else "tab:green" for value in values])
     _draw_ends(parts, noise, names)
     parts.axvline(0, color="black", linewidth=0.8)
@@ -170,36 +178,34 @@ def draw_budget(record: NoiseRecord) -> Figure:
         axes.invert_yaxis()
         axes.grid(alpha=0.3, axis="x")
         axes.xaxis.set_major_locator(MaxNLocator(5))
-    figure.suptitle(
-        f"{record['backend']}: {record['samples']} windows. {budget['verdict']}", fontsize=9, wrap=True
-    )
+    figure.suptitle(f"{record.backend}: {record.samples} windows. {budget.verdict}", fontsize=9, wrap=True)
     return figure
 
 
 def _draw_ends(axes: Axes, parts: Sequence[BudgetPart], names: Sequence[str]) -> None:
     """Intervals of bars, where they have some."""
     for part, name in zip(parts, names, strict=True):
-        if part["low"] is not None and part["high"] is not None:
+        if part.low is not None and part.high is not None:
             # A mean may lie a little outside an interval of percentiles.
-            ends = np.maximum([[part["value"] - part["low"]], [part["high"] - part["value"]]], 0.0)
-            axes.errorbar([part["value"]], [name], xerr=ends, fmt="none", color="black", capsize=3)
+            ends = np.maximum([[part.value - part.low], [part.high - part.value]], 0.0)
+            axes.errorbar([part.value], [name], xerr=ends, fmt="none", color="black", capsize=3)
 
 
 def _draw_against_scale(axes: Axes, record: NoiseRecord, key: Literal["skill", "expectation_error"]) -> None:
     for shots in _all_shots(record):
-        rows = sorted((row for row in _own(record) if row["shots"] == shots), key=lambda row: row["scale"])
-        scales = [row["scale"] for row in rows]
-        axes.plot(scales, [row[key] for row in rows], marker="o", markersize=3, label=_word(shots))
+        rows = sorted((row for row in _own(record) if row.shots == shots), key=lambda row: row.scale)
+        scales = [row.scale for row in rows]
+        axes.plot(scales, [getattr(row, key) for row in rows], marker="o", markersize=3, label=_word(shots))
         ends: tuple[_End, _End] = ("skill_low", "skill_high")
         if key == "expectation_error":
             ends = ("expectation_error_low", "expectation_error_high")
-        low, high = ([row[end] for row in rows] for end in ends)
+        low, high = ([getattr(row, end) for row in rows] for end in ends)
         axes.fill_between(scales, low, high, alpha=0.2)
 
 
 def _mark_limits(axes: Axes, record: NoiseRecord) -> None:
     """A cross where a line meets that of the last value."""
-    limits = [scale for scale in record["limits"].values() if scale is not None]
+    limits = [scale for scale in record.limits.values() if scale is not None]
     if limits:
         axes.plot(limits, [0.0] * len(limits), "kx", markersize=8, label="falls behind the last value")
 
@@ -210,13 +216,13 @@ def _draw_against_shots(axes: Axes, record: NoiseRecord) -> None:
     if not sampled:
         axes.text(0.5, 0.5, "exact values only", ha="center", transform=axes.transAxes)
         return
-    for scale in sorted({row["scale"] for row in _own(record)}):
-        rows = {row["shots"]: row for row in _own(record) if row["scale"] == scale}
+    for scale in sorted({row.scale for row in _own(record)}):
+        rows = {row.shots: row for row in _own(record) if row.scale == scale}
         axes.plot(
-            sampled, [rows[shots]["expectation_error"] for shots in sampled], marker="o", markersize=3,
+            sampled, [rows[shots].expectation_error for shots in sampled], marker="o", markersize=3,
             label=f"scale {scale:g}",
         )  # fmt: skip
-    first = min(row["expectation_error"] for row in _own(record) if row["shots"] == sampled[0])
+    first = min(row.expectation_error for row in _own(record) if row.shots == sampled[0])
     # From the lowest error at the fewest shots: what shots alone would make of it.
     guide = [first * (sampled[0] / shots) ** 0.5 for shots in sampled]
     axes.plot(sampled, guide, color="gray", linestyle="--", label="1/sqrt(shots)")
@@ -227,12 +233,12 @@ def _draw_against_shots(axes: Axes, record: NoiseRecord) -> None:
 
 
 def _all_shots(record: NoiseRecord) -> list[int | None]:
-    return list(dict.fromkeys(row["shots"] for row in record["rows"]))
+    return list(dict.fromkeys(row.shots for row in record.rows))
 
 
 def _own(record: NoiseRecord) -> list[NoiseRow]:
     """Rows of the backend whose noise was scaled; others were measured as they are."""
-    return [row for row in record["rows"] if row["backend"] == record["backend"]]
+    return [row for row in record.rows if row.backend == record.backend]
 
 
 def _word(shots: int | None) -> str:
@@ -252,34 +258,35 @@ def draw_stage(record: StageRecord, metric: str) -> Figure:
         record: A stage, as `run_sweep` keeps it.
         metric: What was ranked.
     """
-    rows = [row for row in record["rows"] if row["value"] is not None]
-    varied = len({row["parameters"] for row in rows}) > 1
-    keys = [*record["keys"], *(["parameters"] if varied else [])]
+    rows = [row for row in record.rows if row.value is not None]
+    varied = len({row.parameters for row in rows}) > 1
+    keys = [*record.keys, *(["parameters"] if varied else [])]
     columns = min(_PANELS_A_ROW, len(keys))
     lines = math.ceil(len(keys) / columns)
     figure = Figure(figsize=(1 + 4.2 * columns, 1.3 + 3.2 * lines), layout="constrained")
     grid = figure.subplots(lines, columns, squeeze=False).ravel()
-    trends = {trend["key"]: trend for trend in record["trends"]}
+    trends = {trend.key: trend for trend in record.trends}
     for axes, key in zip(grid, keys, strict=False):
-        _draw_key(axes, rows, key, trends.get(key) or trends.get(f"length of {key}"))
+        _draw_key(axes, rows, key, record.value, trends.get(key) or trends.get(f"length of {key}"))
     for axes in grid[len(keys) :]:
         axes.remove()
     for axes in grid[: len(keys) : columns]:
         axes.set_ylabel(f"validation {metric.upper()} / last value's")
     figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
-    figure.suptitle(f"Stage {record['stage']}: {record['noise']['sentence']}", fontsize=10)
+    figure.suptitle(f"Stage {record.stage}: {record.noise.sentence}", fontsize=10)
     return figure
 
 
-def _draw_key(axes: Axes, rows: Sequence[Row], key: str, trend: StageTrend | None) -> None:
-    values = np.array([row["value"] for row in rows])
-    labels = [row[key] for row in rows]
+def _draw_key(
+    axes: Axes, rows: Sequence[PointRow], key: str, chosen: float, trend: StageTrend | None
+) -> None:
+    values = np.array([row.value for row in rows])
+    labels = [row.to_dict()[key] for row in rows]
     if _is_continuous(labels):
         _scatter(axes, np.array(labels, dtype=float), values)
     else:
         _by_label(axes, labels, values)
-    chosen = next(row for row in rows if row["chosen"])
-    axes.axhline(chosen["value"], color="tab:green", linestyle="--", linewidth=1,
+    axes.axhline(chosen, color="tab:green", linestyle="--", linewidth=1,
                  label="chosen: the simplest that ties with the lowest")  # fmt: skip
     margin = 0.08 * (np.ptp(values) or 0.01)
     low, high = values.min() - margin, values.max() + margin
@@ -337,7 +344,7 @@ def _say_trend(trend: StageTrend | None) -> str:
     if trend is None:
         return "no trend to tell: unordered, or few points"
     what = "rank correlation"
-    if trend["key"].startswith("length of"):
+    if trend.key.startswith("length of"):
         what += " with length"
-    interval = f"{trend['low']:+.2f} to {trend['high']:+.2f}"
-    return f"{what} {trend['rho']:+.2f} ({interval}), p {say_p_value(trend['p_value'])}"
+    interval = f"{trend.low:+.2f} to {trend.high:+.2f}"
+    return f"{what} {trend.rho:+.2f} ({interval}), p {say_p_value(trend.p_value)}"

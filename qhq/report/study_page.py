@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
 
 from qhq.data.caveat import Caveat
-from qhq.errors import ConfigError
 from qhq.evaluation.losses import TITLES
 from qhq.evaluation.significance import SIGNIFICANCE, WEIGHING
-from qhq.files import MOST_TABLE_BYTES, read_json
 from qhq.report.ablation import draw_ablation
 from qhq.report.page import Cell, Page, Paragraph, Part, Table, Value, cell, facts, percent, picture
 from qhq.report.run_page import build_section, interval
 from qhq.report.study_figures import draw_stage
 from qhq.runs.run_folder import RunFolder
-from qhq.runs.studies import AblationRecord, FinalRecord, Row, StageRecord, SweepRecord
+from qhq.runs.studies import (
+    AblationRecord,
+    FinalRecord,
+    StageRecord,
+    SweepRecord,
+    TableRow,
+    read_study,
+)
 
 
 def read_ablation(folder: RunFolder) -> AblationRecord:
@@ -24,7 +28,7 @@ def read_ablation(folder: RunFolder) -> AblationRecord:
     Raises:
         ConfigError: If it is missing or damaged.
     """
-    return cast(AblationRecord, _read(folder, "study.json", ("config", "verdict")))
+    return read_study(AblationRecord, folder, "study.json")
 
 
 def read_sweep(folder: RunFolder) -> SweepRecord:
@@ -33,30 +37,7 @@ def read_sweep(folder: RunFolder) -> SweepRecord:
     Raises:
         ConfigError: If it is missing or damaged.
     """
-    keys = ("sweep", "status", "metric", "verdict", "stages", "final")
-    return cast(SweepRecord, _read(folder, "sweep.json", keys))
-
-
-def _read(folder: RunFolder, name: str, keys: Sequence[str]) -> dict[str, Any]:
-    """A record with the keys that the page begins with; each section sees to its own (`build_section`)."""
-    path = folder.file(name)
-    try:
-        content = read_json(path, most=MOST_TABLE_BYTES, what="record of a study")
-    except (OSError, ValueError) as error:
-        raise _damaged(folder, str(error)) from error
-    if not isinstance(content, dict):
-        raise _damaged(folder, f"a {type(content).__name__} in {path}")
-    if missing := [key for key in keys if key not in content]:
-        raise _damaged(folder, f"no {', '.join(missing)} in {path}")
-    return content
-
-
-def _damaged(folder: RunFolder, got: str) -> ConfigError:
-    return ConfigError(
-        "The folder of a study must hold the record that it wrote",
-        got=got,
-        fix=f"Run the study again: what is measured in {folder.name} is not measured again",
-    )
+    return read_study(SweepRecord, folder, "sweep.json")
 
 
 def ablation_page(title: str, verdict: str, studies: Mapping[str, AblationRecord]) -> Page:
@@ -67,7 +48,7 @@ def ablation_page(title: str, verdict: str, studies: Mapping[str, AblationRecord
         verdict: In a sentence or two.
         studies: Records of `run_ablation` by their headings.
     """
-    caveat = Caveat.of(*studies.values())
+    caveat = Caveat.of(*(each.to_dict() for each in studies.values()))
     sections = [
         build_section(heading, lambda record=record: _ablation(record))  # type: ignore[misc]
         for heading, record in studies.items()
@@ -76,45 +57,44 @@ def ablation_page(title: str, verdict: str, studies: Mapping[str, AblationRecord
 
 
 def _ablation(record: AblationRecord) -> Iterable[Part]:
-    yield Paragraph(f"Data: {record['data']}.")
-    gains = ", ".join(
-        f"{row['variant'].replace('_', ' ')} {percent(row['skill']).text}" for row in record["rows"]
-    )
+    yield Paragraph(f"Data: {record.data}.")
+    gains = ", ".join(f"{row.variant.replace('_', ' ')} {percent(row.skill).text}" for row in record.rows)
     yield picture(
         lambda: draw_ablation(record),
         alt=f"Gain of every variant and baseline over the last value, a dot a seed. Median skill: {gains}.",
         caption="Gain over the last value; right is better.",
-        caveat=Caveat.of(record),
+        caveat=Caveat(tuple(record.leaks)),
     )
     yield _variants(record)
     yield from _what_was_done(record)
     lives = [
-        ["alive" if life["alive"] else "idle", life["gradient"], life["moved"], life["share"],
-         ", ".join(life["findings"]) or None]
-        for life in record["life"]
+        ["alive" if life.alive else "idle", life.gradient, life.moved, life.share,
+         ", ".join(life.findings) or None]
+        for life in record.life
     ]  # fmt: skip
     columns = ("seed", "circuit", "mean gradient", "largest movement of a weight, rad",
                "share of the forecast's variance", "doctor")  # fmt: skip
-    rows = [[str(seed), *life] for seed, life in zip(record["seeds"], lives, strict=False)]
+    rows = [[str(seed), *life] for seed, life in zip(record.seeds, lives, strict=False)]
     yield Table("The circuit of the hybrid, seed by seed", columns, rows)
 
 
 def _variants(record: AblationRecord) -> Table:
-    losses = [name for name in (record.get("loss"), *record["other_losses"]) if name is not None]
+    losses = [name for name in (record.loss, *record.other_losses) if name is not None]
     columns = ["variant", "what it is", "weights of the middle", "trained", "of all", "MAE", "95 % interval",
                "skill", *(TITLES.get(name, name) for name in losses), "the hybrid against it"]  # fmt: skip
     rows = []
-    for row in record["rows"]:
-        said = row.get("hybrid_vs_says") or "–"
-        role = row.get("role")
+    for row in record.rows:
+        others = row.to_dict()
+        said = row.hybrid_vs_says or "–"
+        role = row.role
         rows.append([
-            row["variant"].replace("_", " "), row["meaning"],
-            *(row.get(f"parameters_{name}") for name in ("middle", "trained", "total")),
-            row["mae"], interval(row, "mae"), percent(row["skill"]),
-            *(row["loss"] if name == record.get("loss") else row.get(name) for name in losses),
+            row.variant.replace("_", " "), row.meaning,
+            *(each for each in (row.parameters_middle, row.parameters_trained, row.parameters_total)),
+            row.mae, interval(row.mae_low, row.mae_high), percent(row.skill),
+            *(row.loss if name == record.loss else others.get(name) for name in losses),
             f"{said}; named in advance: {role}" if role else said,
         ])  # fmt: skip
-    hybrid = frozenset(place for place, row in enumerate(record["rows"]) if row["variant"] == "hybrid")
+    hybrid = frozenset(place for place, row in enumerate(record.rows) if row.variant == "hybrid")
     return Table(
         "Variants and baselines on the test split: median over seeds, from five on with its interval",
         columns, rows, strong=hybrid,
@@ -122,16 +102,16 @@ def _variants(record: AblationRecord) -> Table:
 
 
 def _what_was_done(record: AblationRecord) -> Iterable[Part]:
-    seeds, loss = record["seeds"], record.get("loss")
+    seeds, loss = record.seeds, record.loss
     widths = ", ".join(
-        f"{each['hidden']}{' (best on the validation split)' if each['chosen'] else ''}"
-        for each in record["mlp_widths"]
+        f"{each.hidden}{' (best on the validation split)' if each.chosen else ''}"
+        for each in record.mlp_widths
     )
     decides = f"The {TITLES.get(loss, loss)} decides" if loss else "The loss decides"
     yield Paragraph(
-        f"{len(seeds)} seeds ({seeds[0]} to {seeds[-1]}), {record['windows']:,} test windows on"
-        f" {record['dates']:,} dates, target {record['target']}. The circuit has"
-        f" {record['circuit_weights']} weights. The MLP was trained with {widths} hidden units, the first"
+        f"{len(seeds)} seeds ({seeds[0]} to {seeds[-1]}), {record.windows:,} test windows on"
+        f" {record.dates:,} dates, target {record.target}. The circuit has"
+        f" {record.circuit_weights} weights. The MLP was trained with {widths} hidden units, the first"
         " with about as many parameters as the circuit and of no lower rank."
     )
     yield Paragraph(
@@ -139,15 +119,13 @@ def _what_was_done(record: AblationRecord) -> Iterable[Part]:
         f" {100 * SIGNIFICANCE:g} %; the pairs named in advance under Holm. The layer earns its place if the"
         " hybrid beats every other row but the circuit without entanglers, each tested alone. A verdict needs"
         " the seeds to agree."
-        f" {WEIGHING} Lowest loss: {record['best'].replace('_', ' ')}."
+        f" {WEIGHING} Lowest loss: {record.best.replace('_', ' ')}."
     )
-    at_bound = [
-        f"{row['variant'].replace('_', ' ')} {row['bounded']}" for row in record["rows"] if row.get("bounded")
-    ]
+    at_bound = [f"{row.variant.replace('_', ' ')} {row.bounded}" for row in record.rows if row.bounded]
     if at_bound:
         yield Paragraph(f"Forecasts taken at a bound, all seeds together: {', '.join(at_bound)}.")
-    if record["left_out"]:
-        reasons = "; ".join(f"{name}, since {reason}" for name, reason in record["left_out"].items())
+    if record.left_out:
+        reasons = "; ".join(f"{name}, since {reason}" for name, reason in record.left_out.items())
         yield Paragraph(f"Left out: {reasons}.")
 
 
@@ -157,54 +135,55 @@ def sweep_page(record: SweepRecord) -> Page:
     Args:
         record: What `run_sweep` keeps.
     """
-    caveat, metric = Caveat.of(record), record["metric"]
-    final = record["final"]
+    caveat, metric = Caveat(tuple(record.leaks)), record.metric
+    final = record.final
     sections = [build_section("The winner on the test split", lambda: _final(final))]
     sections += [
-        build_section(f"Stage {stage['stage']}", lambda stage=stage: _stage(stage, metric, caveat))  # type: ignore[misc]
-        for stage in record["stages"]
+        build_section(f"Stage {stage.stage}", lambda stage=stage: _stage(stage, metric, caveat))  # type: ignore[misc]
+        for stage in record.stages
     ]
-    marks = [record["status"], f"ranked by {metric.upper()} on the validation split"]
-    return Page(record["sweep"], "Sweep", record["verdict"], sections, caveat, marks)
+    marks = [record.status, f"ranked by {metric.upper()} on the validation split"]
+    return Page(record.sweep, "Sweep", record.verdict, sections, caveat, marks)
 
 
 def _final(final: FinalRecord | None) -> Iterable[Part]:
     if final is None:
         return
-    seeds = final["seeds"]
+    seeds = final.seeds
     yield Paragraph(
-        f"{len(seeds)} fresh seeds ({seeds[0]} to {seeds[-1]}), {final['windows']:,} test windows on"
-        f" {final['dates']:,} dates. The baseline of the task is {final['baseline'].replace('_', ' ')}."
+        f"{len(seeds)} fresh seeds ({seeds[0]} to {seeds[-1]}), {final.windows:,} test windows on"
+        f" {final.dates:,} dates. The baseline of the task is {final.baseline.replace('_', ' ')}."
     )
-    yield _rows("Winner, start and baselines", final["rows"])
+    yield _rows("Winner, start and baselines", final.rows)
 
 
 def _stage(stage: StageRecord, metric: str, caveat: Caveat) -> Iterable[Part]:
     yield facts({
-        "search": cell(stage["search"]), "points": cell(stage["points"]), "pruned": cell(stage["pruned"]),
-        "failed": cell(stage["failed"]), "goes on with": cell(stage["best"]),
-        "its value": cell(stage["value"]), "lowest": cell(stage["lowest"]),
-        "lowest value": cell(stage["lowest_value"]), "points that tie": cell(stage["tied"]),
+        "search": cell(stage.search), "points": cell(stage.points), "pruned": cell(stage.pruned),
+        "failed": cell(stage.failed), "goes on with": cell(stage.best),
+        "its value": cell(stage.value), "lowest": cell(stage.lowest),
+        "lowest value": cell(stage.lowest_value), "points that tie": cell(stage.tied),
     })  # fmt: skip
-    if said := stage["noise"].get("sentence"):
+    if said := stage.noise.sentence:
         yield Paragraph(said)
     yield picture(
         lambda: draw_stage(stage, metric),
-        alt=f"Error over the last value's against {', '.join(stage['keys'])}, a dot a point; chosen:"
-        f" {stage['best']} with {stage['value']:.4f}.",
+        alt=f"Error over the last value's against {', '.join(stage.keys)}, a dot a point; chosen:"
+        f" {stage.best} with {stage.value:.4f}.",
         caption=f"Validation {metric.upper()} over that of the last value, against each key of the stage;"
         " lower is better.",
         caveat=caveat,
     )  # fmt: skip
-    chosen = frozenset(place for place, row in enumerate(stage["rows"]) if row.get("chosen"))
-    yield _rows(f"The points of stage {stage['stage']}, the chosen one marked", stage["rows"], chosen)
+    chosen = frozenset(place for place, row in enumerate(stage.rows) if row.chosen)
+    yield _rows(f"The points of stage {stage.stage}, the chosen one marked", stage.rows, chosen)
 
 
-def _rows(caption: str, rows: Sequence[Row], strong: frozenset[int] = frozenset()) -> Table:
+def _rows(caption: str, rows: Sequence[TableRow], strong: frozenset[int] = frozenset()) -> Table:
     """Flat rows with all their columns but those that no row has a value for."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    used = [key for key in columns if any(row.get(key) not in (None, "", []) for row in rows)]
-    cells: list[list[Value | Cell]] = [[_plain(row.get(key)) for key in used] for row in rows]
+    lines = [row.to_dict() for row in rows]
+    columns = list(dict.fromkeys(key for line in lines for key in line))
+    used = [key for key in columns if any(line.get(key) not in (None, "", []) for line in lines)]
+    cells: list[list[Value | Cell]] = [[_plain(line.get(key)) for key in used] for line in lines]
     return Table(caption, [key.replace("_", " ") for key in used], cells, strong)
 
 

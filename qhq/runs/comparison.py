@@ -16,12 +16,13 @@ from pathlib import PurePath
 from typing import Any
 
 from qhq.errors import ConfigError, nearest
+from qhq.files import Json
 from qhq.runs.record import MOST, OTHER_RUN, Errors, Metrics, RunRecord
 from qhq.runs.run_folder import RunFolder
 
 RESULTS = ("mae", "rmse", "mape", "mase", "skill")
 
-Row = dict[str, Any]
+Row = Json
 """Of a table of runs: cells by column."""
 
 
@@ -168,7 +169,7 @@ def _leaves(node: Mapping[str, Any], above: str) -> Iterator[tuple[str, Any]]:
             yield f"{above}{key}", _text(value) if isinstance(value, list | dict) else value
 
 
-def _text(value: list[Any] | dict[str, Any]) -> str:
+def _text(value: list[Any] | Json) -> str:
     """A list, or an empty mapping, in a cell of a table."""
     if isinstance(value, dict):
         return json.dumps(value)

@@ -13,11 +13,9 @@ from collections.abc import Iterator
 from csv import DictReader
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from qhq.errors import ConfigError
-from qhq.files import MOST_TABLE_BYTES, own_file, read_json, read_regular
-from qhq.runs.record import Json
+from qhq.files import MOST_TABLE_BYTES, Json, own_file, read_json, read_regular
 from qhq.runs.run_folder import RunFolder
 
 KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH = 250, 6000, 5000
@@ -203,7 +201,7 @@ def _below(path: Path, folder: Path) -> str | None:
     return parent.name if parent != folder else None
 
 
-def flatten(content: object, prefix: str = "") -> dict[str, Any]:
+def flatten(content: object, prefix: str = "") -> dict[str, object]:
     """Name each value by the keys that lead to it; lists of plain values and empty objects are values.
 
     >>> flatten({"data": {"window": 5, "symbols": ["A"]}, "model": {"recurrent": [{"hidden": 4}]}})

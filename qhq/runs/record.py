@@ -11,13 +11,13 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from qhq.documents import validate
 from qhq.errors import ConfigError
-from qhq.files import read_json
+from qhq.files import MOST_DOCUMENT_BYTES, Json, read_json
 
 SCHEMA_VERSION = 1
 """Written into every record; 0 are those of versions before records were typed.
@@ -48,8 +48,6 @@ Text = Annotated[str, AfterValidator(_printable)]
 Day = Annotated[str, AfterValidator(_date)]
 Number = Annotated[float, Field(gt=-MOST, lt=MOST)]
 Count = Annotated[int, Field(ge=0, lt=2**64)]
-Json = dict[str, Any]
-"""A part of a record that is kept and shown, and that nothing is computed from without a look at its type."""
 
 
 class Record(BaseModel):
@@ -129,6 +127,7 @@ class Distribution(Record):
     Attributes:
         levels: Their probabilities.
         test: Measures of the model; ``naive`` those of the last value with the quantiles of its own errors.
+        naive_point_crps: CRPS of the last value itself, which is its MAE.
         crps_skill: 1 - CRPS over that of the last value's quantiles, symbol by symbol and then averaged.
         verdict: A sentence.
     """
@@ -136,6 +135,7 @@ class Distribution(Record):
     levels: list[Number] = []
     test: Json = {}
     naive: Json | None = None
+    naive_point_crps: Number | None = None
     crps_skill: Number | None = None
     verdict: str | None = None
 
@@ -168,6 +168,7 @@ class Metrics(Record):
         symbols: By symbol, then by forecast.
         seen: By forecast, of the symbols that were trained on, and ``held_out`` of the others.
         relative: By forecast; None in a run of a version that pooled the errors of all symbols.
+        detail: Further measures by forecast (`qhq.evaluation.detail`), and ``histogram`` of errors.
     """
 
     test: Errors | None = None
@@ -181,6 +182,8 @@ class Metrics(Record):
     held_out: dict[Text, Errors] | None = None
     relative: dict[Text, Ratios] | None = None
     mape_reason: Text | None = None
+    detail: Json | None = None
+    histogram: Json | None = None
     options: OptionMetrics | None = None
     intervals: Intervals | None = None
     distribution: Distribution | None = None
@@ -377,7 +380,7 @@ class DateLosses(Record):
         return self
 
 
-class _Sourced(Record):
+class Sourced(Record):
     """What every record says of itself (`qhq.runs.run_folder`)."""
 
     schema_version: Count = 0
@@ -389,7 +392,7 @@ class _Sourced(Record):
     git: Git | None = None
 
 
-class _Trained(_Sourced):
+class _Trained(Sourced):
     """What a run and a walk-forward have in common.
 
     Attributes:
@@ -695,7 +698,7 @@ class RefusedMethod(Record):
     reason: str
 
 
-class EvaluationRecord(_Sourced):
+class EvaluationRecord(Sourced):
     """A file of ``evals/``, and what ``qhq eval --json`` prints: one checkpoint on one or more backends.
 
     Attributes:
@@ -723,13 +726,21 @@ OTHER_RUN = "Name another run; 'qhq compare' lists them"
 RecordT = TypeVar("RecordT", bound=Record)
 
 
-def read_record(model: type[RecordT], path: Path, fix: str = OTHER_RUN, **known: object) -> RecordT:
+def read_record(
+    model: type[RecordT],
+    path: Path,
+    fix: str = OTHER_RUN,
+    *,
+    most: int = MOST_DOCUMENT_BYTES,
+    **known: object,
+) -> RecordT:
     """Read one record.
 
     Args:
         model: What the file holds.
         path: The file.
         fix: What to do about a file that is damaged.
+        most: Bytes that it may have.
         **known: Keys that are known better than the file has them, such as the name of a folder that may have
             been renamed.
 
@@ -737,7 +748,7 @@ def read_record(model: type[RecordT], path: Path, fix: str = OTHER_RUN, **known:
         ConfigError: If the file is missing, is no JSON, or a key is missing or of another type.
     """
     try:
-        content = read_json(path, what="record")
+        content = read_json(path, most=most, what="record")
         if not isinstance(content, dict):
             raise ValueError(f"it holds a {type(content).__name__}")
     except (OSError, ValueError) as error:

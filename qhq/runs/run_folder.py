@@ -26,7 +26,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from qhq import __version__
 from qhq.errors import ConfigError, nearest
@@ -359,7 +359,22 @@ PACKAGES = ("qiskit", "qiskit-aer", "qiskit-machine-learning", "torch", "numpy",
 """Packages whose versions decide numbers."""
 
 
-def provenance() -> dict[str, Any]:
+class Commit(TypedDict):
+    """A commit of the user's repository, and whether files differ from it."""
+
+    commit: str
+    changed: bool
+
+
+class Provenance(TypedDict):
+    """What a record says of when, by what and from where it is."""
+
+    created: str
+    versions: dict[str, str]
+    git: Commit | None
+
+
+def provenance() -> Provenance:
     """``created``, ``versions`` and ``git``: what a record says of itself, be it of a run or a study.
 
     ``git`` has the commit of the current folder's repository and whether it has changes; None outside of one.

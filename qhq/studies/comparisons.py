@@ -19,7 +19,7 @@ import numpy as np
 from qhq.data.panel import FloatArray
 from qhq.evaluation.bootstrap import Median, paired_interval
 from qhq.evaluation.significance import SIGNIFICANCE, Comparison, Verdict, compare, read_verdict, say_p_value
-from qhq.runs.studies import Row
+from qhq.files import Json
 
 Measured = Mapping[str, Sequence[Mapping[str, Any]]]
 """What was measured of each model, one a seed, and of each baseline, one in all; each with ``losses``."""
@@ -105,7 +105,7 @@ COLUMNS = (
 """What stands beside a verdict in a table, each after the verdict's own key."""
 
 
-def tested(measured: Measured, comparison: Comparison | None, key: str, models: Collection[str]) -> Row:
+def tested(measured: Measured, comparison: Comparison | None, key: str, models: Collection[str]) -> Json:
     """What the first of a pair is called, and all that belongs to it, as columns of a table.
 
     ``_low`` and ``_high`` are the interval of the difference of mean losses over seeds, from five on; below

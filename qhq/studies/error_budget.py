@@ -71,27 +71,27 @@ def split_error(
         parts.append(_part(name, losses - before, whole, horizon))
         before = losses
     total = _part("total", before, whole, horizon)
-    return {
-        "loss": loss,
-        "components": parts,
-        "total": total,
-        "naive": float(naive.mean()),
-        "left_out": dict(left_out),
-        "verdict": _verdict(parts, total),
-    }
+    return BudgetRecord(
+        loss=loss,
+        components=parts,
+        total=total,
+        naive=float(naive.mean()),
+        left_out=dict(left_out),
+        verdict=_verdict(parts, total),
+    )
 
 
 def _part(name: str, differences: FloatArray, whole: float, horizon: int) -> BudgetPart:
     value = float(differences.mean())
     # A cause that changes nothing on any date: a bootstrap has nothing to draw.
     found = date_interval(differences, horizon=horizon) if differences.any() else Interval(0, 0, 0, 0, None)
-    return {
-        "component": name,
-        "value": value,
-        "low": found.low,
-        "high": found.high,
-        "share": value / whole if whole else None,
-    }
+    return BudgetPart(
+        component=name,
+        value=value,
+        low=found.low,
+        high=found.high,
+        share=value / whole if whole else None,
+    )
 
 
 def _verdict(parts: Sequence[BudgetPart], total: BudgetPart) -> str:
@@ -99,21 +99,21 @@ def _verdict(parts: Sequence[BudgetPart], total: BudgetPart) -> str:
     shown = [
         each
         for each in noise
-        if each["low"] is not None and each["high"] is not None and (each["low"] > 0 or each["high"] < 0)
+        if each.low is not None and each.high is not None and (each.low > 0 or each.high < 0)
     ]
-    share = f"{100 * (model['share'] or 0.0):.1f} % of the error is the model's own"
-    together = _percent(total["value"] - model["value"], total)
+    share = f"{100 * (model.share or 0.0):.1f} % of the error is the model's own"
+    together = _percent(total.value - model.value, total)
     if not shown:
         return f"{share}; no other part is shown to differ from zero (all of them together: {together})."
     said = [
-        f"{BUDGET_TITLES[each['component']]} ({_percent(each['value'], total)})"
-        for each in sorted(shown, key=lambda each: -abs(each["value"]))
+        f"{BUDGET_TITLES[each.component]} ({_percent(each.value, total)})"
+        for each in sorted(shown, key=lambda each: -abs(each.value))
     ]
     return f"{share}; the rest adds {together}, and shown to differ from zero are {', '.join(said)}."
 
 
 def _percent(value: float, total: BudgetPart) -> str:
-    return f"{100 * value / total['value']:+.2g} %" if total["value"] else f"{value:+.2g}"
+    return f"{100 * value / total.value:+.2g} %" if total.value else f"{value:+.2g}"
 
 
 @dataclass(frozen=True)

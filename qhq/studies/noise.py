@@ -34,7 +34,8 @@ from qhq.experiment.refit import Lesson, why_no_head
 from qhq.files import MOST_TABLE_BYTES, read_regular, write_atomically
 from qhq.models.source import trust_sent
 from qhq.runs.looks import add_look
-from qhq.runs.run_folder import RunFolder, provenance
+from qhq.runs.record import RefusedMethod
+from qhq.runs.run_folder import RunFolder
 from qhq.runs.studies import BudgetRecord, MitigationRow, NoiseRecord, NoiseRow
 from qhq.seeding import child_seed
 from qhq.studies.checkpoint import EXACT, choose_windows, expectation_error, sampling_error
@@ -235,8 +236,8 @@ class NoiseStudy(Study[Cell, NoiseRecord]):
     def summarise(self, done: Mapping[str, Values]) -> NoiseRecord:
         """Rows, limits and the verdict; kept beside the cells."""
         record = _summary(self, done)
-        path = self.folder.write_json(f"{self.name}.json", {**record, **provenance()})
-        return {**record, "file": str(path)}
+        path = self.folder.write_json(f"{self.name}.json", record.kept())
+        return record.updated(file=str(path))
 
     @property
     def budget_shots(self) -> int | None:
@@ -402,27 +403,27 @@ def _summary(study: NoiseStudy, done: Mapping[str, Values]) -> NoiseRecord:
     ]
     ranked = [row for shots in request.shots for row in _ranked(study, done, shots)]
     exact, population = study.exact, len(study.experiment.data.test)
-    return {
-        "run": study.folder.name,
-        "leaks": list(study.experiment.data.caveat.leaks),
-        "backend": request.backend,
-        "samples": len(exact.windows),
-        "seeds": request.seeds,
-        "exact_mae": exact.metrics().mae,
-        "exact_skill": exact.metrics().skill,
-        "naive_mae": exact.naive_metrics().mae,
-        "mae_sampling_error": sampling_error(exact, population),
-        "rows": rows,
-        "limits": limits,
-        "verdict": _verdict(exact, limits),
-        "mitigation": ranked,
-        "mitigation_verdict": _say_what_pays(study, ranked),
-        "refused": [asdict(each) for each in study.refused],
-        "budget": study.budget(done),
-        "budget_reason": "" if study.nested is not None else NO_BUDGET,
-        "request": asdict(request),
-        "looks": study.looks.to_dict(),
-    }
+    return NoiseRecord(
+        run=study.folder.name,
+        leaks=list(study.experiment.data.caveat.leaks),
+        backend=request.backend,
+        samples=len(exact.windows),
+        seeds=request.seeds,
+        exact_mae=exact.metrics().mae,
+        exact_skill=exact.metrics().skill,
+        naive_mae=exact.naive_metrics().mae,
+        mae_sampling_error=sampling_error(exact, population),
+        rows=rows,
+        limits=limits,
+        verdict=_verdict(exact, limits),
+        mitigation=ranked,
+        mitigation_verdict=_say_what_pays(study, ranked),
+        refused=[RefusedMethod(**asdict(each)) for each in study.refused],
+        budget=study.budget(done),
+        budget_reason="" if study.nested is not None else NO_BUDGET,
+        request=asdict(request),
+        looks=study.looks,
+    )
 
 
 def _ranked(study: NoiseStudy, done: Mapping[str, Values], shots: int | None) -> list[MitigationRow]:
@@ -448,41 +449,43 @@ def _ranked(study: NoiseStudy, done: Mapping[str, Values], shots: int | None) ->
         moments = moments_of_draws([np.asarray(each["expectations"]) for each in found], exact.expectations)
         gain = gain_of(losses[name], losses["none"], found[0]["loss"], horizon)
         test = tests.get(name)
-        rows.append({
-            "backend": study.request.backend,
-            "mitigation": name,
-            "shots": shots,
-            "seeds": count,
-            "mae": float(np.mean([each["mae"] for each in found])),
-            "skill": float(np.mean([each["skill"] for each in found])),
-            "expectation_error": float(np.mean([each["expectation_error"] for each in found])),
-            "expectation_bias": moments.bias,
-            "expectation_variance": moments.variance,
-            "executions": found[0]["executions"],
-            "device_seconds": found[0]["device_seconds"],
-            "gain": gain.gain,
-            "gain_low": gain.gain_low,
-            "gain_high": gain.gain_high,
-            "gain_loss": gain.gain_loss,
-            "gain_reason": gain.gain_reason,
-            "p_holm": None if test is None else test.adjusted,
-            "against_none": test.verdict() if test else "",
-        })  # fmt: skip
-    return sorted(rows, key=lambda row: -(row["gain"] or 0.0))
+        rows.append(
+            MitigationRow(
+                backend=study.request.backend,
+                mitigation=name,
+                shots=shots,
+                seeds=count,
+                mae=float(np.mean([each["mae"] for each in found])),
+                skill=float(np.mean([each["skill"] for each in found])),
+                expectation_error=float(np.mean([each["expectation_error"] for each in found])),
+                expectation_bias=moments.bias,
+                expectation_variance=moments.variance,
+                executions=found[0]["executions"],
+                device_seconds=found[0]["device_seconds"],
+                gain=gain.gain,
+                gain_low=gain.gain_low,
+                gain_high=gain.gain_high,
+                gain_loss=gain.gain_loss,
+                gain_reason=gain.gain_reason,
+                p_holm=None if test is None else test.adjusted,
+                against_none=test.verdict() if test else "",
+            )
+        )
+    return sorted(rows, key=lambda row: -(row.gain or 0.0))
 
 
 def _say_what_pays(study: NoiseStudy, rows: list[MitigationRow]) -> str | None:
     """Which methods are shown to save error, at the shots that a device would be asked for."""
     if not rows:
         return None
-    chosen = [row for row in rows if row["shots"] == study.budget_shots]
+    chosen = [row for row in rows if row.shots == study.budget_shots]
     word = _shots_word(study.budget_shots)
-    pays = [row for row in chosen if row["against_none"] == "better"]
-    harms = [row["mitigation"] for row in chosen if row["against_none"] == "worse"]
+    pays = [row for row in chosen if row.against_none == "better"]
+    harms = [row.mitigation for row in chosen if row.against_none == "worse"]
     worse = f" Shown to make the forecast worse: {', '.join(harms)}." if harms else ""
     if not pays:
         return f"Error mitigation, {word}: none shown to pay on this circuit.{worse}"
-    said = [f"{row['mitigation']} ({100 * (row['gain'] or 0.0):+.2f} % of the error saved)" for row in pays]
+    said = [f"{row.mitigation} ({100 * (row.gain or 0.0):+.2f} % of the error saved)" for row in pays]
     return f"Error mitigation, {word}: shown to pay on this circuit: {', '.join(said)}.{worse}"
 
 
@@ -499,27 +502,27 @@ def _row(
     mae, skill, delta, error = (
         interval([cell[key] for cell in cells]) for key in ("mae", "skill", "delta_mae", "expectation_error")
     )
-    return {
-        "backend": backend,
-        "scale": scale,
-        "shots": shots,
-        "seeds": count,
-        "mae": mae[0],
-        "mae_low": mae[1],
-        "mae_high": mae[2],
-        "skill": skill[0],
-        "skill_low": skill[1],
-        "skill_high": skill[2],
-        "delta_mae": delta[0],
-        "delta_mae_low": delta[1],
-        "delta_mae_high": delta[2],
-        "expectation_error": error[0],
-        "expectation_error_low": error[1],
-        "expectation_error_high": error[2],
-        "naive_mae": study.exact.naive_metrics().mae,
+    return NoiseRow(
+        backend=backend,
+        scale=scale,
+        shots=shots,
+        seeds=count,
+        mae=mae[0],
+        mae_low=mae[1],
+        mae_high=mae[2],
+        skill=skill[0],
+        skill_low=skill[1],
+        skill_high=skill[2],
+        delta_mae=delta[0],
+        delta_mae_low=delta[1],
+        delta_mae_high=delta[2],
+        expectation_error=error[0],
+        expectation_error_low=error[1],
+        expectation_error_high=error[2],
+        naive_mae=study.exact.naive_metrics().mae,
         # Only where the whole interval lies on one side of the last value is it said which.
-        "against_naive": "behind" if skill[2] < 0 else "ahead" if skill[1] > 0 else "undecided",
-    }
+        against_naive="behind" if skill[2] < 0 else "ahead" if skill[1] > 0 else "undecided",
+    )
 
 
 def interval(values: list[float]) -> tuple[float, float, float]:
@@ -538,7 +541,7 @@ def interval(values: list[float]) -> tuple[float, float, float]:
 
 def _limit(rows: list[NoiseRow], shots: int | None) -> float | None:
     """Smallest scale, between the measured ones linearly, at which the whole interval is behind the naive."""
-    line = sorted((row["scale"], -row["skill_high"]) for row in rows if row["shots"] == shots)
+    line = sorted((row.scale, -row.skill_high) for row in rows if row.shots == shots)
     if line and line[0][1] > 0:
         return float(line[0][0])
     for (before, below), (after, above) in itertools.pairwise(line):
@@ -547,7 +550,7 @@ def _limit(rows: list[NoiseRow], shots: int | None) -> float | None:
     return None
 
 
-def _verdict(exact: Evaluation, limits: dict[str, float | None]) -> str:
+def _verdict(exact: Evaluation, limits: Mapping[str, float | None]) -> str:
     if _defined(exact.metrics().skill) < 0:
         return (
             "The model is behind the last value already without noise, so no noise can make it fall behind:"

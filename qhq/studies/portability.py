@@ -19,7 +19,7 @@ import torch
 
 from qhq.backends.backend import BackendSpec
 from qhq.backends.devices.calibration import Calibration, save_snapshot
-from qhq.backends.executor import CostForecast, Executor, FloatArray, Report
+from qhq.backends.executor import CostForecast, Executor, FloatArray, HardwareExecutor, Report
 from qhq.backends.ibm.budget import check_plan_together, forecast_within_cap
 from qhq.backends.ibm.jobs import list_jobs
 from qhq.backends.ibm.journal import in_run
@@ -41,9 +41,10 @@ from qhq.experiment.evaluate import (
 from qhq.experiment.opening import Experiment
 from qhq.experiment.other_data import OtherDataRequest, open_run_on
 from qhq.experiment.refit import Lesson
+from qhq.files import Json
 from qhq.models.features import FeatureForecaster
 from qhq.runs.looks import add_look
-from qhq.runs.record import SCHEMA_VERSION, EvaluationRecord, Json
+from qhq.runs.record import SCHEMA_VERSION, BackendResult, Errors, EvaluationRecord
 from qhq.runs.run_folder import RunFolder, provenance
 from qhq.seeding import child_seed
 from qhq.studies.checkpoint import EXACT, choose_windows, expectation_error, sampling_error
@@ -121,7 +122,7 @@ class EvalPlan:
     globbed: frozenset[str] = frozenset()
     skipped: tuple[Skipped, ...] = ()
     refused: tuple[Refused, ...] = ()
-    opened: dict[str, Any] = field(default_factory=dict)
+    opened: dict[str, HardwareExecutor] = field(default_factory=dict)
 
     def arguments(self, ask: Ask) -> tuple[FloatArray, FloatArray]:
         """What the circuit is run at for a question: angles (N, I) or (N + M, I), and weights (W,)."""
@@ -160,7 +161,7 @@ def plan_evaluation(
     if any(ask.is_fitted for asks in asks_of.values() for ask in asks):
         lesson = prepare_lesson(experiment, request.seed)
     kept, costs, skipped = list[BackendSpec](), list[CostForecast](), list(selection.skipped)
-    opened: dict[str, Any] = {}
+    opened: dict[str, HardwareExecutor] = {}
     for entry in entries:
         reason = _too_small(entry, experiment, selection)
         if reason is None and kind_of(entry).is_hardware and experiment.ansatz:
@@ -385,7 +386,9 @@ class Portability(Study[Target, Json]):
     @staticmethod
     def measure(cell: Target) -> Outcome:
         """Evaluate on a backend, and on a device wait for what was sent; nothing if it fails."""
-        return Outcome({"results": cell.study.attempt(cell.ask, partial(cell.study.results, cell.ask)) or []})
+        study = cell.study
+        found: list[BackendResult] | None = study.attempt(cell.ask, partial(study.results, cell.ask))
+        return Outcome({"results": [each.to_dict() for each in found or []]})
 
     def summarise(self, done: Mapping[str, Values]) -> Json:
         """The record of an evaluation; results in the order asked for."""
@@ -397,7 +400,7 @@ class Portability(Study[Target, Json]):
             "mape_reason": why_no_percent(plan.windows),
             "looks": self._looks.to_dict(),
             "results": [
-                {**result, **self._gain(result)}
+                self._with_gain(BackendResult.model_validate(result)).to_dict()
                 for ask in plan.asks
                 for result in done.get(ask.key, {}).get("results", [])
             ],
@@ -446,7 +449,7 @@ class Portability(Study[Target, Json]):
         with in_run(self.planned.folder.name):
             self._hardware[ask.key].wait(*self.planned.arguments(ask))
 
-    def results(self, ask: Ask) -> list[Json]:
+    def results(self, ask: Ask) -> list[BackendResult]:
         """Evaluate on a backend: one object of ``results`` for each method that its answers serve."""
         plan, started = self.planned, time.perf_counter()
         if plan.experiment.ansatz is None:
@@ -464,7 +467,7 @@ class Portability(Study[Target, Json]):
         rows = []
         for mitigation in ask.mitigations:
             row = self._mitigated(ask, mitigation, answers, executor, report)
-            rows.append({**row, "wall_seconds": self._wall(ask, started)})
+            rows.append(row.updated(wall_seconds=self._wall(ask, started)))
         return rows
 
     def _wall(self, ask: Ask, started: float) -> float:
@@ -477,7 +480,7 @@ class Portability(Study[Target, Json]):
         answers: list[FloatArray],
         executor: Executor,
         report: Report,
-    ) -> dict[str, Any]:
+    ) -> BackendResult:
         """The result of one method, made of a backend's answers."""
         plan = self.planned
         stds = None if is_stepwise(plan.experiment) else getattr(executor, "stds", None)
@@ -505,64 +508,65 @@ class Portability(Study[Target, Json]):
         fitted = plan.lesson if mitigation in FITTED else None
         rows = len(plan.windows) + (len(fitted) if fitted is not None else 0)
         cost = device_cost(executor, rows, report)
-        return {
-            **row,
-            "training_windows": 0 if fitted is None else len(fitted),
-            "circuits": cost and cost.circuits,
-            "executions": cost and cost.executions,
-            "device_seconds": cost and cost.seconds,
-            "expectation_bias": moments.bias,
-            "expectation_variance": moments.variance,
-        }
+        return row.updated(
+            training_windows=0 if fitted is None else len(fitted),
+            circuits=cost and cost.circuits,
+            executions=cost and cost.executions,
+            device_seconds=cost and cost.seconds,
+            expectation_bias=moments.bias,
+            expectation_variance=moments.variance,
+        )
 
-    def _gain(self, result: dict[str, Any]) -> dict[str, Any]:
-        """What a method saves beside the same backend without it."""
-        if result["mitigation"] in (None, "none"):
-            return {}
-        reference = self._evaluations.get((result["backend"], "none"))
-        losses, name = date_losses_of(self._evaluations[result["backend"], result["mitigation"]])
+    def _with_gain(self, result: BackendResult) -> BackendResult:
+        """The same with what a method saves beside the same backend without it."""
+        if result.mitigation in (None, "none"):
+            return result
+        reference = self._evaluations.get((result.backend, "none"))
+        losses, name = date_losses_of(self._evaluations[result.backend, result.mitigation])
         if reference is None:
-            return asdict(Gain(None, None, None, name, "add --mitigation none to compare with"))
-        horizon = self.planned.windows.cut.horizon
-        return asdict(gain_of(losses, date_losses_of(reference)[0], name, horizon))
+            gain = Gain(None, None, None, name, "add --mitigation none to compare with")
+        else:
+            horizon = self.planned.windows.cut.horizon
+            gain = gain_of(losses, date_losses_of(reference)[0], name, horizon)
+        return result.updated(**asdict(gain))
 
     def _result(
         self, ask: Ask, mitigation: Mitigation | None, evaluation: Evaluation, executor: Executor | None
-    ) -> dict[str, Any]:
+    ) -> BackendResult:
         plan, exact, entry, started = self.planned, self._exact, ask.entry, time.perf_counter()
         metrics, report = evaluation.metrics(), evaluation.report
         skills = metrics.skill, exact.metrics().skill
         jobs = list(report.job_ids) if report else []
         # Without jobs nothing was replayed: the empty set is part of every set.
         replayed = bool(jobs) and set(jobs) <= self._stored
-        return {
-            "backend": entry.name,
-            "mitigation": mitigation,
-            "kind": entry.kind,
-            "note": _REPLAYED if replayed else kind_of(entry).note,
-            "samples": len(evaluation.windows),
-            "shots": report.shots if report else None,
-            "metrics": asdict(metrics),
-            "naive": asdict(evaluation.naive_metrics()),
-            "baselines": {
-                name: asdict(evaluation.score(each)) for name, each in evaluation.baselines.items()
+        return BackendResult(
+            backend=entry.name,
+            mitigation=mitigation,
+            kind=entry.kind,
+            note=_REPLAYED if replayed else kind_of(entry).note,
+            samples=len(evaluation.windows),
+            shots=report.shots if report else None,
+            metrics=Errors(**asdict(metrics)),
+            naive=Errors(**asdict(evaluation.naive_metrics())),
+            baselines={
+                name: Errors(**asdict(evaluation.score(each))) for name, each in evaluation.baselines.items()
             },
-            "delta_mae": metrics.mae - exact.metrics().mae,
+            delta_mae=metrics.mae - exact.metrics().mae,
             # The change of MAE is in the unit of the targets, and of several symbols the dearest makes it up.
-            "delta_skill": None if skills[0] is None or skills[1] is None else skills[0] - skills[1],
-            "mae_sampling_error": sampling_error(evaluation, len(plan.experiment.data.test)),
-            "expectation_error": expectation_error(evaluation, exact),
-            "depth": report.depth if report else None,
-            "two_qubit_gates": report.two_qubit_gates if report else None,
-            "layout": list(report.layout) if report and report.layout else None,
-            "calibration": report.calibration if report else None,
-            "qpu_seconds": report.qpu_seconds if report else 0.0,
-            "job_ids": jobs,
-            "expectation_std": _typical_std(executor),
-            "replayed": replayed,
-            "calibration_file": _keep_calibration(plan, entry, executor),
-            "wall_seconds": self._wall(ask, started),
-        }
+            delta_skill=None if skills[0] is None or skills[1] is None else skills[0] - skills[1],
+            mae_sampling_error=sampling_error(evaluation, len(plan.experiment.data.test)),
+            expectation_error=expectation_error(evaluation, exact),
+            depth=report.depth if report else None,
+            two_qubit_gates=report.two_qubit_gates if report else None,
+            layout=list(report.layout) if report and report.layout else None,
+            calibration=report.calibration if report else None,
+            qpu_seconds=report.qpu_seconds if report else 0.0,
+            job_ids=jobs,
+            expectation_std=_typical_std(executor),
+            replayed=replayed,
+            calibration_file=_keep_calibration(plan, entry, executor),
+            wall_seconds=self._wall(ask, started),
+        )
 
     def stop(self) -> None:
         """Let no thread send anything more."""

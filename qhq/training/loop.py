@@ -12,7 +12,7 @@ import csv
 import io
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import EntryPoint
 from typing import Any
@@ -111,7 +111,7 @@ class TrainingState:
         """Lowest validation loss after an epoch; infinite before the first."""
         return min((record.validation_loss for record in self.history), default=math.inf)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain containers and tensors only, so that it can be read back with ``weights_only``."""
         # Not ``asdict``, which would copy every tensor of the model, the optimizer and the best weights.
         plain = dict(vars(self))
@@ -119,7 +119,7 @@ class TrainingState:
         return plain
 
     @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> TrainingState:
+    def from_dict(cls, plain: Mapping[str, Any]) -> TrainingState:
         """Inverse of `to_dict`."""
         history = [EpochRecord(**record) for record in plain["history"]]
         return cls(**{**plain, "history": history})
@@ -332,12 +332,12 @@ def open_optimizer(
     With one group its parameters stand in the order of the model's, as in states that earlier versions wrote.
     """
     kind: Callable[..., torch.optim.Optimizer] = EntryPoint("", OPTIMIZERS[spec.optimizer.kind], "").load()
-    settings = {"lr": spec.learning_rate, **spec.optimizer.settings()}
+    settings: dict[str, object] = {"lr": spec.learning_rate, **spec.optimizer.settings()}
     if spec.optimizer.line_search:
         return kind(model.parameters(), **settings)
     if spec.optimizer.natural:
         settings["circuits"] = [each for each in model.modules() if isinstance(each, Circuit)]
-    groups: list[dict[str, Any]] = [{"params": list(model.parameters())}]
+    groups: list[dict[str, object]] = [{"params": list(model.parameters())}]
     given = {"lr": spec.circuit.learning_rate, "weight_decay": spec.circuit.weight_decay}
     own = {key: value for key, value in given.items() if value is not None}
     if own and parts["circuit"]:

@@ -30,7 +30,7 @@ class OptimizerSpec(Spec):
         """Whether circuits are trained along their natural gradient, which needs their states."""
         return False
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """Keywords of PyTorch's class, but for the learning rate and the weight decay."""
         return self.model_dump(exclude={"kind"})
 
@@ -88,7 +88,7 @@ class LBFGSSpec(OptimizerSpec):
         """It does: PyTorch's has neither rates of groups nor weight decay."""
         return True
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """Keywords of PyTorch's class."""
         return {"max_iter": self.steps, "history_size": self.history, "line_search_fn": "strong_wolfe"}
 

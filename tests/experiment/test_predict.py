@@ -182,9 +182,9 @@ def test_intervals_have_the_radius_of_the_run_whether_its_rows_are_at_hand_or_no
 
 def test_intervals_hold_what_they_say_of_what_came(run):
     scored = predicted(run, prices(), since=date.fromisoformat(dates()[OLD])).scored()
-    assert scored["windows"] == NEW * len(SYMBOLS)
-    assert 0.8 < scored["coverage"][0]["held"]["value"] < 0.98
-    assert scored["naive"]["skill"] == 0.0
+    assert scored.windows == NEW * len(SYMBOLS)
+    assert 0.8 < scored.coverage[0]["held"]["value"] < 0.98
+    assert scored.naive.skill == 0.0
 
 
 def test_own_rows_read_anew_need_no_other_file(run):
@@ -195,16 +195,16 @@ def test_own_rows_read_anew_need_no_other_file(run):
 
 def test_stale_rows_are_told(run):
     record = describe(predicted(run, prices()), "aer", today=date(2021, 1, 29))
-    assert record["last_row"] == dates()[-1] == "2021-01-13"
-    assert record["age_days"] == 16
-    assert record["sessions_missed"] == 10  # Martin Luther King Day is none
-    assert record["session"] == "2021-01-14"
+    assert record.last_row == dates()[-1] == "2021-01-13"
+    assert record.age_days == 16
+    assert record.sessions_missed == 10  # Martin Luther King Day is none
+    assert record.session == "2021-01-14"
 
 
 def test_a_single_training_shows_no_skill(run):
     record = describe(predicted(run, prices()), "aer")
-    assert record["skill"]["shown"] is False
-    assert "One seed, not tested" in record["skill"]["verdict"]
+    assert record.skill.shown is False
+    assert "One seed, not tested" in record.skill.verdict
 
 
 def test_a_missing_symbol_is_refused_and_can_be_dropped(run):
@@ -225,8 +225,8 @@ def test_a_symbol_that_stopped_is_left_out_by_name(run):
     frame = frame[(frame["symbol"] != "BBB") | (frame["date"] < dates()[-4])]
     prediction = predicted(run, frame)
     assert table(prediction)["symbol"].tolist() == ["AAA", "CCC"]
-    (left,) = describe(prediction, "aer")["left_out"]
-    assert left["symbol"] == "BBB"
+    (left,) = describe(prediction, "aer").left_out
+    assert left.symbol == "BBB"
 
 
 def test_too_few_rows_are_refused_in_words(run):
@@ -247,7 +247,7 @@ def test_prices_after_a_split_are_forecast_where_the_scaling_does_not_depend_on_
     frame["adj_close"] /= 4
     prediction = predicted(run, frame)
     np.testing.assert_allclose(table(prediction)["forecast"], plain["forecast"] / 4, rtol=1e-6)
-    assert any("0.25 times those of the run" in note for note in describe(prediction, "aer")["notes"])
+    assert any("0.25 times those of the run" in note for note in describe(prediction, "aer").notes)
 
 
 def test_a_horizon_ends_where_it_is_asked_to(two_ahead):
@@ -289,6 +289,6 @@ def test_intervals_at_90_percent_hold_88_to_92_percent_of_500_sessions_of_the_bu
     run = train_run(config, Watcher())
     begin = read_finished(run).data.test.first
     plan = plan_prediction(run, PredictRequest(OtherDataRequest(since=date.fromisoformat(begin))))
-    (coverage,) = predict(plan, None).scored()["coverage"]
+    (coverage,) = predict(plan, None).scored().coverage
     assert coverage["held"]["dates"] >= 500
     assert 0.88 <= coverage["held"]["value"] <= 0.92

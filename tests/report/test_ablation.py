@@ -5,14 +5,20 @@ from __future__ import annotations
 import pytest
 
 from qhq.report.ablation import draw_ablation
+from qhq.runs.studies import AblationRecord
 
 
-def record_of(losses: dict[str, list[float]], **more) -> dict:
+def record_of(losses: dict[str, list[float]]) -> AblationRecord:
     rows = [
-        {"variant": name, "kind": "model" if len(each) > 1 else "baseline"} for name, each in losses.items()
-    ]
-    return {"rows": rows, "config": "tiny", "seeds": [0, 1], "dates": 50, "target": "mid", "loss": "absolute",
-            "seed_loss": losses, **more}  # fmt: skip
+        {"variant": name, "kind": "model" if len(each) > 1 else "baseline", "meaning": name, "mae": each[0],
+         "skill": 0.0}
+        for name, each in losses.items()
+    ]  # fmt: skip
+    return AblationRecord.model_validate({
+        "study": "ablation-tiny", "folder": "here", "config": "tiny", "data": "real prices", "seeds": [0, 1],
+        "windows": 50, "dates": 50, "target": "mid", "circuit_weights": 2, "best": "hybrid", "verdict": "No.",
+        "loss": "absolute", "rows": rows, "seed_loss": losses,
+    })  # fmt: skip
 
 
 def shown(figure) -> list[str]:
@@ -45,8 +51,7 @@ def test_what_lies_far_off_does_not_squeeze_the_others(losses, names, left_out):
 
 def test_a_record_of_an_earlier_version_is_drawn_by_its_skill():
     skills = {"hybrid": [0.1, 0.2], "twin": [0.0, 0.1], "last_value": [0.0]}
-    record = record_of(skills)
-    del record["loss"], record["seed_loss"]
-    figure = draw_ablation({**record, "seed_skill": skills})
+    record = record_of(skills).without("loss").without("seed_loss")
+    figure = draw_ablation(record.updated(seed_skill=skills))
     assert shown(figure) == ["hybrid", "twin"]
     assert figure.axes[0].get_xlabel().startswith("skill over")

@@ -143,5 +143,5 @@ def test_a_study_has_a_page_alone(run, study):
     (place / "sweep.json").write_text("{}")
     with pytest.raises(ConfigError, match="a page of its own"):
         write_report(run, "one")
-    with pytest.raises(ConfigError, match="must hold the record that it wrote"):
+    with pytest.raises(ConfigError, match="must be given.*sweep.json"):
         write_report("one")

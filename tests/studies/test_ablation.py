@@ -19,6 +19,7 @@ from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.opening import open_experiment, open_run
 from qhq.experiment.run import fit, open_trainer, train_run
 from qhq.runs.run_folder import read_walk
+from qhq.runs.studies import AblationRow
 from qhq.studies.ablation.cells import (
     WIDTHS,
     build_variants,
@@ -62,7 +63,7 @@ def tiny(tmp_path_factory) -> ExperimentConfig:
 @pytest.fixture(scope="module")
 def record(tiny):
     """One study with two seeds."""
-    return run_ablation(tiny, AblationRequest(seeds=2))
+    return run_ablation(tiny, AblationRequest(seeds=2)).to_dict()
 
 
 # Variants
@@ -345,7 +346,7 @@ def planted(tmp_path, monkeypatch):
             f"model: {{recurrent: [{{unit: gru, hidden: 8}}], {model}}}\n"
             "training: {epochs: 2, batch_size: 64, learning_rate: 0.02}\n"
         )
-        return run_ablation(load_config(str(tmp_path / "planted.yaml")), AblationRequest(seeds=2))
+        return run_ablation(load_config(str(tmp_path / "planted.yaml")), AblationRequest(seeds=2)).to_dict()
 
     return ablate
 
@@ -456,7 +457,7 @@ def test_an_ablation_of_a_walk_forward_is_judged_on_every_fold(tiny):
     del split["fold"]
     data = tiny.data.model_copy(update={"split": SplitSpec.model_validate(split)})
     config = tiny.model_copy(update={"data": data, "name": "walk"})
-    record = run_ablation(config, AblationRequest(seeds=1))
+    record = run_ablation(config, AblationRequest(seeds=1)).to_dict()
     walk = read_walk(train_walk(config, Watcher())).to_dict()
     assert record["folds"] == 2
     assert record["windows"] == walk["data"]["test"]["windows"]
@@ -503,7 +504,7 @@ def test_a_study_that_was_cut_off_equals_one_that_was_not(record, tiny, tmp_path
     damage = [whole[0].replace(b"0.", b"1.", 1), b'{"cell": "mlp/1", "values": {}}', b'"\xff', b"[]"]
     store.write_bytes(b"\n".join([*damage, *whole[1:], b'{"cell": "mlp/1", "val']))
     log = Log()
-    again = run_ablation(tiny, AblationRequest(seeds=2), Runner(progress=log))
+    again = run_ablation(tiny, AblationRequest(seeds=2), Runner(progress=log)).to_dict()
     assert len(log.found) == 8  # one cell's values were changed by hand
     assert plain(again) == plain(record)
     assert len(list(store.parent.glob("variants/*.yaml"))) == 7
@@ -512,10 +513,10 @@ def test_a_study_that_was_cut_off_equals_one_that_was_not(record, tiny, tmp_path
 def test_several_processes_give_what_one_gives(record, tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("QHQ_RUNS_DIR", str(tmp_path / "two"))
     with LocalWorkers(2, print) as workers:
-        several = run_ablation(tiny, AblationRequest(seeds=1), Runner(workers))
+        several = run_ablation(tiny, AblationRequest(seeds=1), Runner(workers)).to_dict()
     monkeypatch.setenv("QHQ_RUNS_DIR", str(tmp_path / "one"))
-    assert plain(several) == plain(run_ablation(tiny, AblationRequest(seeds=1)))
-    more = run_ablation(tiny, AblationRequest(seeds=2))
+    assert plain(several) == plain(run_ablation(tiny, AblationRequest(seeds=1)).to_dict())
+    more = run_ablation(tiny, AblationRequest(seeds=2)).to_dict()
     assert plain(more) == plain(record)
 
 
@@ -558,8 +559,11 @@ def test_a_control_keeps_the_recipe(tiny):
      ("random_walk", "worse", True), ("planted", "better", True), ("planted", "not shown", False)],
 )  # fmt: skip
 def test_a_control_passes_or_fails(control, found, passed):
-    rows = [{"variant": "hybrid", "vs_naive": found, "skill": 0.12},
-            {"variant": "last_value", "vs_naive": None, "skill": 0.0}]  # fmt: skip
+    facts = {"kind": "model", "meaning": "as configured", "mae": 1.0}
+    rows = [
+        AblationRow(variant="hybrid", vs_naive=found, skill=0.12, **facts),
+        AblationRow(variant="last_value", skill=0.0, **facts),
+    ]
     answer, sentence = judge(control, rows)
     assert answer == passed
     assert ("as it should be" in sentence) == passed
@@ -569,7 +573,7 @@ def test_controls_say_both(tiny):
     training = tiny.training.model_copy(update={"epochs": 3, "learning_rate": 0.02})
     config = tiny.model_copy(update={"training": training})
     log = Log()
-    record = run_controls(config, AblationRequest(seeds=2), Runner(progress=log))
+    record = run_controls(config, AblationRequest(seeds=2), Runner(progress=log)).to_dict()
     assert len(log.titles) == 2
     assert list(record["controls"]) == ["random_walk", "planted"]
     assert record["passed"] == all(each["passed"] for each in record["controls"].values())

@@ -27,7 +27,7 @@ def losses(seed: int = 0) -> np.ndarray:
 def budget_of(*added: np.ndarray) -> dict:
     names = ("model", *CAUSES)
     steps = list(zip(names, np.cumsum([losses(), *added], axis=0), strict=False))
-    return split_error(steps, losses(1), loss="absolute", horizon=1, left_out={})
+    return split_error(steps, losses(1), loss="absolute", horizon=1, left_out={}).to_dict()
 
 
 @pytest.mark.parametrize("cause", CAUSES)
@@ -122,7 +122,7 @@ def with_numbers(calibration, planted):
 
 def budget(run, backend: str, *, shots=None, against=()):
     request = NoiseRequest(backend, (1.0,), (None, *([shots] if shots else [])), 2, 60, against=against)
-    found = run_noise_study(run, request)["budget"]
+    found = run_noise_study(run, request).to_dict()["budget"]
     return found, {each["component"]: each["value"] for each in found["components"]}
 
 

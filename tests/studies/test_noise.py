@@ -41,7 +41,7 @@ def run(tmp_path_factory):
 
 
 def test_rows_follow_scale_and_shots(run):
-    record = run_noise_study(run, REQUEST)
+    record = run_noise_study(run, REQUEST).to_dict()
     rows = {(row["scale"], row["shots"]): row for row in record["rows"]}
     assert len(rows) == 9
     errors = {key: row["expectation_error"] for key, row in rows.items()}
@@ -54,7 +54,7 @@ def test_rows_follow_scale_and_shots(run):
 
 
 def test_scale_1_is_the_device_itself(run):
-    record = run_noise_study(run, REQUEST)
+    record = run_noise_study(run, REQUEST).to_dict()
     experiment = open_run(run)
     windows = choose_windows(experiment.data.test, REQUEST.samples, REQUEST.seed)
     device, exact = (
@@ -75,7 +75,7 @@ def test_cut_off_study_goes_on_where_it_stopped(run):
     with store.open("a") as file:
         file.write('{"cell": "1/50/0", "val')
     log = Log()
-    record = run_noise_study(run, request, Runner(progress=log))
+    record = run_noise_study(run, request, Runner(progress=log)).to_dict()
     assert log.found == ["noise x 0, exact", "noise x 0, 50 shots, stream 1", "noise x 0, 50 shots, stream 2"]
     # The last one is of the error budget.
     assert log.fresh == [
@@ -84,7 +84,7 @@ def test_cut_off_study_goes_on_where_it_stopped(run):
     ]  # fmt: skip
     assert len(record["rows"]) == 4
     log = Log()
-    assert run_noise_study(run, request, Runner(progress=log))["rows"] == record["rows"]
+    assert run_noise_study(run, request, Runner(progress=log)).to_dict()["rows"] == record["rows"]
     assert log.fresh == []
 
 
@@ -92,9 +92,9 @@ def test_two_workers_give_what_one_gives(run, tmp_path):
     """The worker has no folder of the run: it is sent along."""
     request = NoiseRequest("aer_noisy", (0.0, 1.0), (None, 50), seeds=2, samples=10, seed=3)
     with LocalWorkers(2, print) as workers:
-        several = run_noise_study(run, request, Runner(workers))
+        several = run_noise_study(run, request, Runner(workers)).to_dict()
     Path(several["file"]).with_suffix(".jsonl").unlink()
-    assert run_noise_study(run, request)["rows"] == several["rows"]
+    assert run_noise_study(run, request).to_dict()["rows"] == several["rows"]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -106,9 +106,9 @@ def test_a_cluster_gives_what_this_process_gives(run):
         ) as cluster,
         open_workers(None, cluster.scheduler_address, print) as workers,
     ):
-        there = run_noise_study(run, request, Runner(workers))
+        there = run_noise_study(run, request, Runner(workers)).to_dict()
     Path(there["file"]).with_suffix(".jsonl").unlink()
-    assert run_noise_study(run, request)["rows"] == there["rows"]
+    assert run_noise_study(run, request).to_dict()["rows"] == there["rows"]
 
 
 def test_a_worker_with_another_version_is_refused(run, monkeypatch):

@@ -26,7 +26,7 @@ from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.transpiler import InstructionProperties, QubitProperties, Target
 
 from qhq.errors import BackendError, ConfigError, nearest
-from qhq.files import MEBIBYTE, expand_gzip, read_regular, write_atomically
+from qhq.files import MEBIBYTE, Json, expand_gzip, read_regular, write_atomically
 
 _GATES = get_standard_gate_name_mapping()
 
@@ -84,8 +84,8 @@ class Calibration:
         properties: IBM's backend properties, of these.
     """
 
-    configuration: dict[str, Any]
-    properties: dict[str, Any]
+    configuration: Json
+    properties: Json
 
     @property
     def name(self) -> str:
@@ -169,7 +169,7 @@ def make_calibration(configuration: Mapping[str, Any], properties: Mapping[str, 
     return calibration
 
 
-def _keep(content: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+def _keep(content: Mapping[str, Any], keys: Sequence[str]) -> Json:
     return {key: content[key] for key in keys if key in content}
 
 

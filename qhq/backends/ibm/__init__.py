@@ -180,7 +180,7 @@ _LONGEST_SECONDS = 10_800
 _AUTO_SHOTS, _AUTO_RANDOMIZATIONS = 64, 32
 
 
-def estimator_options(spec: IBMSpec, tag: str, limit: int | None) -> dict[str, Any]:
+def estimator_options(spec: IBMSpec, tag: str, limit: int | None) -> dict[str, object]:
     """Options of ``qiskit_ibm_runtime.executor_estimator.Estimator`` for one job.
 
     Args:

@@ -15,6 +15,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from qhq.backends.backend import fake_entries
 from qhq.errors import BackendError
+from qhq.files import Json
 
 URL, TOKEN, INSTANCE = "QHQ_IBM_URL", "QHQ_IBM_TOKEN", "QHQ_IBM_INSTANCE"
 
@@ -115,7 +116,7 @@ def saved_fault(file: Path) -> tuple[str, str] | None:
     return None
 
 
-def _read_accounts(file: Path) -> dict[str, dict[str, Any]]:
+def _read_accounts(file: Path) -> dict[str, Json]:
     aside = f"Move {file} away and save the account once more"
     if file.is_dir():
         raise _UnusableError("which is a folder", aside)

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,6 +40,7 @@ from qhq.data.sources.text import (
     unstack,
 )
 from qhq.errors import DataError
+from qhq.files import Json
 
 # Bytes of which the kind, the delimiter and the header are found.
 _PEEKED = 1 << 16
@@ -297,7 +297,7 @@ def _read_json(path: Path, origin: str, packed: str, encoding: str) -> RawTable:
     raise refuse(origin, "JSON without rows", "Save the table as CSV: one row for each symbol and session")
 
 
-def _json_columns(content: dict[str, Any]) -> list[dict[str, Any]]:
+def _json_columns(content: Json) -> list[Json]:
     """Rows of a table that was written column by column: pandas' ``to_json``, Finnhub, Yahoo's chart."""
     chart = content.get("chart")
     if isinstance(chart, dict) and isinstance(chart.get("result"), list) and chart["result"]:
@@ -339,7 +339,7 @@ def _json_columns(content: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _json_symbol(content: dict[str, Any]) -> str | None:
+def _json_symbol(content: Json) -> str | None:
     """Symbol of an answer of a service, where it names one beside its rows."""
     about = content.get("Meta Data", content.get("meta", content))
     chart = content.get("chart")
@@ -351,7 +351,7 @@ def _json_symbol(content: dict[str, Any]) -> str | None:
     return str(about[keys[0]]) if keys else None
 
 
-def _json_rows(content: object) -> list[dict[str, Any]]:
+def _json_rows(content: object) -> list[Json]:
     if isinstance(content, list) and content:
         if all(isinstance(row, dict) for row in content):
             return content
@@ -362,7 +362,7 @@ def _json_rows(content: object) -> list[dict[str, Any]]:
     return []
 
 
-def _json_table(records: Sequence[dict[str, Any]], symbol: str | None) -> RawTable:
+def _json_table(records: Sequence[Json], symbol: str | None) -> RawTable:
     frame = pd.DataFrame(list(records), dtype=object).map(_plain_cell)
     frame.index = pd.RangeIndex(1, 1 + len(frame), name="line")
     return RawTable(frame, "JSON", header_line=0, symbol=symbol)

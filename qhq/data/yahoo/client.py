@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -152,7 +152,7 @@ class YahooSession(Session[Response]):
             raise self._refuse(url)
         return super().ws_connect(url, *given, **named)
 
-    def _follow(self, method: str, url: str, given: dict[str, Any]) -> Response:
+    def _follow(self, method: str, url: str, given: Mapping[str, Any]) -> Response:
         """Follow redirects here, one by one: curl would follow them to hosts that were never looked at."""
         given = dict(given)
         wanted = given.pop("allow_redirects", None) is not False
@@ -176,7 +176,7 @@ class YahooSession(Session[Response]):
             fix="Check the service behind it",
         )
 
-    def _send(self, method: Any, url: str, given: dict[str, Any]) -> Response:
+    def _send(self, method: Any, url: str, given: Mapping[str, Any]) -> Response:
         self._pacing.wait()
         reply = super().request(method, url, **given)
         if any(part in url for part in _DATA_PATHS):

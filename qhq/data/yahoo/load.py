@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import numpy as np
@@ -138,7 +138,7 @@ def write_entry(path: Path, symbol: str, entry: Entry) -> None:
     write_atomically(path.with_suffix(".json"), json.dumps(note, indent=2))
 
 
-def _describe(symbol: str, entry: Entry) -> dict[str, Any]:
+def _describe(symbol: str, entry: Entry) -> dict[str, object]:
     held = entry.frame["date"]
     return {
         "source": "yahoo",

@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal, TypedDict
 
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
-Evidence = Mapping[str, float | int | str | bool | None]
+Figure = float | int | str | bool | None
+Evidence = Mapping[str, Figure]
+
+
+class FindingRecord(TypedDict):
+    """A `Finding` as plain JSON."""
+
+    code: str
+    severity: Severity
+    message: str
+    fix: str
+    evidence: dict[str, Figure]
+
+
+class DiagnosisRecord(TypedDict):
+    """A `Diagnosis` as plain JSON."""
+
+    healthy: bool
+    findings: list[FindingRecord]
 
 
 @dataclass(frozen=True)
@@ -31,12 +49,19 @@ class Finding:
     fix: str
     evidence: Evidence = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> FindingRecord:
         """Plain JSON; a figure that is not finite becomes its name, since JSON has no such number."""
-        return {**asdict(self), "evidence": {name: _plain(value) for name, value in self.evidence.items()}}
+        evidence = {name: _plain(value) for name, value in self.evidence.items()}
+        return {
+            "code": self.code,
+            "severity": self.severity,
+            "message": self.message,
+            "fix": self.fix,
+            "evidence": evidence,
+        }
 
 
-def _plain(value: object) -> object:
+def _plain(value: Figure) -> Figure:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -56,6 +81,6 @@ class Diagnosis:
         """Codes of the findings that stand on their own: errors and warnings."""
         return tuple(each.code for each in self.findings if each.severity != "info")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> DiagnosisRecord:
         """``{healthy, findings}``, as plain JSON."""
         return {"healthy": self.healthy, "findings": [each.to_dict() for each in self.findings]}

@@ -17,7 +17,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -36,12 +35,13 @@ from qhq.evaluation.losses import is_volatility, loss_names
 from qhq.experiment.config import ExperimentConfig, naming_json
 from qhq.experiment.opening import program_of
 from qhq.experiment.together import why_alone
+from qhq.files import Json
 from qhq.models.hybrid import mlp_parameters
 from qhq.models.spec import ModelSpec
 from qhq.paths import runs_dir
 from qhq.runs.looks import add_look
-from qhq.runs.run_folder import RunFolder, provenance, writable
-from qhq.runs.studies import AblationRecord, ControlsRecord, Row
+from qhq.runs.run_folder import RunFolder, writable
+from qhq.runs.studies import AblationRecord, AblationRow, ControlsRecord, Life, Pair, Rival, Width
 from qhq.studies.ablation.cells import (
     HYBRID,
     MEANINGS,
@@ -158,7 +158,7 @@ class Ablation(Study[Cell, AblationRecord]):
         for cell in plan_cells(self.variants.configs, self.data, self.seeds):
             found.setdefault(cell.name, []).append(done[cell.key])
         record = _summary(self, found)
-        self.folder.write_json("study.json", {**record, **provenance()})
+        self.folder.write_json("study.json", record.kept())
         return record
 
 
@@ -190,7 +190,7 @@ def _digest(variants: Variants, ansatz: Ansatz, data: PreparedData) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
 
 
-def _best(rows: list[Row]) -> str:
+def _best(rows: list[Json]) -> str:
     """The variant or baseline of the lowest loss, in which every symbol has the same weight."""
     return str(min(rows, key=lambda row: row["loss"])["variant"])
 
@@ -210,57 +210,54 @@ def _summary(study: Ablation, found: dict[str, list[Values]]) -> AblationRecord:
     rows = table_rows(measured, comparisons, always, rivals.roles, others)
     place = judge_place(measured, comparisons, rivals, alive=is_alive(rows[0]))
     matched = study.variants.widths[MLP]
-    record: AblationRecord = {
-        "study": study.folder.name,
-        "folder": str(study.folder.path),
-        "config": study.config.name,
-        "data": _say_data(study.config),
-        "leaks": list(study.data.caveat.leaks),
-        "data_notes": tell_rows(study.data.quarantine, study.data.doubts, study.data.notes),
-        "seeds": list(study.seeds),
-        "windows": len(study.test),
-        "dates": comparisons[0].dates,
-        "target": ", ".join(cut.targets),
-        "circuit_weights": ansatz.num_weights,
-        "twin_hidden": matched,
-        "twin_parameters": mlp_parameters(ansatz.num_inputs, matched, ansatz.num_outputs),
-        "mlp_widths": _say_widths(study, found),
-        "left_out": left_out,
-        "loss": loss,
-        "other_losses": list(others),
-        "rows": rows,
-        "best": _best(rows),
-        "family": [{"rival": name, "role": role} for name, role in rivals.roles.items()],
-        "earns_place": place.earned if place.tested else None,
-        "not_beaten": list(place.others),
-        "pairs": [{**vars(each), "verdict": call(measured, each, MEANINGS).verdict} for each in comparisons],
-        "verdict": say_verdict(rows, place, rivals, loss),
-        "seed_mae": {name: [each["mae"] for each in values] for name, values in measured.items()},
-        "seed_skill": {name: [each["skill"] for each in values] for name, values in measured.items()},
-        "seed_loss": {
+    record = AblationRecord(
+        study=study.folder.name,
+        folder=str(study.folder.path),
+        config=study.config.name,
+        data=_say_data(study.config),
+        leaks=list(study.data.caveat.leaks),
+        data_notes=tell_rows(study.data.quarantine, study.data.doubts, study.data.notes),
+        seeds=list(study.seeds),
+        windows=len(study.test),
+        dates=comparisons[0].dates,
+        target=", ".join(cut.targets),
+        circuit_weights=ansatz.num_weights,
+        twin_hidden=matched,
+        twin_parameters=mlp_parameters(ansatz.num_inputs, matched, ansatz.num_outputs),
+        mlp_widths=_say_widths(study, found),
+        left_out=left_out,
+        loss=loss,
+        other_losses=list(others),
+        rows=[AblationRow.model_validate(row) for row in rows],
+        best=_best(rows),
+        family=[Rival(rival=name, role=role) for name, role in rivals.roles.items()],
+        earns_place=place.earned if place.tested else None,
+        not_beaten=list(place.others),
+        pairs=[Pair(**vars(each), verdict=call(measured, each, MEANINGS).verdict) for each in comparisons],
+        verdict=say_verdict(rows, place, rivals, loss),
+        seed_mae={name: [each["mae"] for each in values] for name, values in measured.items()},
+        seed_skill={name: [each["skill"] for each in values] for name, values in measured.items()},
+        seed_loss={
             name: [float(np.mean(each["losses"])) for each in values] for name, values in measured.items()
         },
-        "life": [
-            {key: each[key] for key in ("gradient", "moved", "share", "findings", "alive")}
-            for each in measured[HYBRID]
-        ],
-        "looks": study.looks.to_dict(),
-    }
+        life=[Life(**{key: each[key] for key in Life.model_fields}) for each in measured[HYBRID]],
+        looks=study.looks,
+    )
     if study.config.data.split.walks:
-        record["folds"] = count_folds(study.config.data)
+        return record.updated(folds=count_folds(study.config.data))
     return record
 
 
-def _say_widths(study: Ablation, found: Measured) -> list[Row]:
+def _say_widths(study: Ablation, found: Measured) -> list[Width]:
     """What became of each width of the MLP."""
     best = choose_width(found)
     return [
-        {
-            "hidden": hidden,
-            "parameters": found[name][0]["parameters_middle"],
-            "validation_loss": validation_loss(found[name]),
-            "chosen": name == best,
-        }
+        Width(
+            hidden=hidden,
+            parameters=found[name][0]["parameters_middle"],
+            validation_loss=validation_loss(found[name]),
+            chosen=name == best,
+        )
         for name, hidden in study.variants.widths.items()
     ]
 
@@ -316,33 +313,36 @@ def run_controls(
     records = {
         control: run_ablation(control_config(config, control), request, runner) for control in CONTROLS
     }
-    judged = {control: judge(control, record["rows"]) for control, record in records.items()}
-    return {
-        "rows": [
-            {"control": control, "best_skill": best_skill(control), **row}
-            for control, record in records.items()
-            for row in record["rows"]
-        ],
-        "verdict": " ".join(text for _, text in judged.values()),
-        "passed": all(passed for passed, _ in judged.values()),
-        "controls": {
-            control: {**record, "passed": judged[control][0], "best_skill": best_skill(control)}
-            for control, record in records.items()
-        },
+    judged: dict[str, tuple[bool, str]] = {
+        control: judge(control, record.rows) for control, record in records.items()
     }
+    controls = {
+        control: record.updated(passed=judged[control][0], best_skill=best_skill(control))
+        for control, record in records.items()
+    }
+    return ControlsRecord(
+        rows=[
+            AblationRow.model_validate({"control": name, "best_skill": each.best_skill, **row.to_dict()})
+            for name, each in controls.items()
+            for row in each.rows
+        ],
+        verdict=" ".join(text for _, text in judged.values()),
+        passed=all(passed for passed, _ in judged.values()),
+        controls=dict(controls.items()),
+    )
 
 
-def judge(control: Control, rows: Sequence[Mapping[str, Any]]) -> tuple[bool, str]:
+def judge(control: Control, rows: Sequence[AblationRow]) -> tuple[bool, str]:
     """Whether a control came out as it must, and a sentence that says so."""
-    better = [row["variant"] for row in rows if row["vs_naive"] == "better"]
+    better = [row.variant for row in rows if row.vs_naive == "better"]
     if control == "random_walk":
         found = f"{', '.join(better)} called better" if better else "nothing is called better"
         return not better, f"{_TITLES[control]}: {found} than the last value, {_as(not better)}."
-    hybrid = next(row for row in rows if row["variant"] == HYBRID)
-    passed = HYBRID in better
+    hybrid = next(row for row in rows if row.variant == HYBRID)
+    passed, found = HYBRID in better, _FOUND[hybrid.vs_naive or "not tested"]
     return passed, (
-        f"{_TITLES[control]}: the hybrid is called {_FOUND[hybrid['vs_naive']]} the last value, {_as(passed)}"
-        f" (skill {hybrid['skill']:.1%}; the best there is has {best_skill(control):.1%} over long spans)."
+        f"{_TITLES[control]}: the hybrid is called {found} the last value, {_as(passed)}"
+        f" (skill {hybrid.skill:.1%}; the best there is has {best_skill(control):.1%} over long spans)."
     )
 
 

@@ -27,8 +27,8 @@ from qhq.evaluation.baselines.catalogue import BASELINES
 from qhq.evaluation.bootstrap import median_interval
 from qhq.evaluation.losses import TITLES
 from qhq.evaluation.significance import SIGNIFICANCE, Comparison, compare
+from qhq.files import Json
 from qhq.runs.record import LAST_VALUE
-from qhq.runs.studies import Row
 from qhq.studies.ablation.cells import FROZEN, HYBRID, MEANINGS, MLP, NO_MIDDLE, TUNED_MLP, WIDTHS
 from qhq.studies.comparisons import Call, Measured, call, mean_losses, say_found, say_power, tested
 
@@ -207,7 +207,7 @@ def table_rows(
     always: Sequence[str] = (LAST_VALUE,),
     roles: Mapping[str, str] | None = None,
     other_losses: Mapping[str, Sequence[Comparison]] | None = None,
-) -> list[Row]:
+) -> list[Json]:
     """One flat object a variant and baseline, in their order.
 
     Columns that begin with ``vs_`` are of the row against another, those with ``hybrid_vs`` of the hybrid
@@ -233,9 +233,9 @@ def table_rows(
     return rows
 
 
-def _facts(name: str, cells: Sequence[Mapping[str, Any]]) -> Row:
+def _facts(name: str, cells: Sequence[Mapping[str, Any]]) -> Json:
     model = name in MEANINGS
-    row: Row = {
+    row: Json = {
         "variant": name,
         "kind": "model" if model else "baseline",
         "meaning": MEANINGS[name].text if model else BASELINES[name].meaning,
@@ -264,7 +264,7 @@ def _median(key: str, values: list[float | None]) -> dict[str, float | None]:
     return {key: median.value, f"{key}_low": median.low, f"{key}_high": median.high}
 
 
-def _by_other_loss(measured: Measured, name: str, loss: str, comparisons: Sequence[Comparison]) -> Row:
+def _by_other_loss(measured: Measured, name: str, loss: str, comparisons: Sequence[Comparison]) -> Json:
     pair = next((each for each in comparisons if each.second == name), None)
     columns = tested(measured, pair, f"{_HYBRID_VS}_{loss}", MEANINGS)
     kept = ("gain", "p", "suggests")

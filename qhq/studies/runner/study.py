@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
-from qhq.files import MOST_TABLE_BYTES, HeldError, append_line, held_alone, read_regular
+from qhq.files import MOST_TABLE_BYTES, HeldError, Json, append_line, held_alone, read_regular
 from qhq.runs.run_folder import writable
 from qhq.runs.studies import StageRecord
 from qhq.studies.runner.local import LocalWorkers, Workers
 
-Values = dict[str, Any]
+Values = Json
 """What a cell gives, as plain JSON."""
 
 

@@ -26,12 +26,12 @@ from qhq.evaluation.confidence_set import confidence_set, say_set
 from qhq.evaluation.losses import ABSOLUTE, QLIKE, qlike
 from qhq.evaluation.significance import compare_groups
 from qhq.experiment.config import ExperimentConfig
-from qhq.files import MOST_TABLE_BYTES, read_json, read_regular
+from qhq.files import MOST_TABLE_BYTES, Json, read_json, read_regular
 from qhq.paths import runs_dir
 from qhq.runs.looks import add_look
-from qhq.runs.record import LAST_VALUE, Json, Looks, RunRecord
+from qhq.runs.record import LAST_VALUE, Looks, RunRecord
 from qhq.runs.run_folder import FAILED, RunFolder, is_run_name, new_name
-from qhq.runs.studies import FinalRecord, Row
+from qhq.runs.studies import FinalRecord, FinalRow, SetRecord
 from qhq.studies.comparisons import Measured, compare_all, mean_losses, tested
 from qhq.studies.runner import Outcome, Study, Values
 from qhq.studies.runner.reproducible import Fingerprints, digest, tested_windows
@@ -113,16 +113,16 @@ class Finals(Study[Training, FinalRecord]):
         losses = read_losses(trained, cuts[0].targets, baseline)
         rows = [_row(variant, each, len(self.seeds)) for variant, each in runs.items()]
         rows += [_baseline(name, trained) for name in dict.fromkeys((LAST_VALUE, losses.baseline))]
-        return {
-            "seeds": list(self.seeds),
-            "windows": losses.windows,
-            "dates": losses.dates,
-            "loss": losses.loss,
-            "baseline": losses.baseline,
-            "rows": _compared(rows, losses),
-            "confidence_set": _confidence_set(losses),
-            "looks": self.looks.to_dict(),
-        }
+        return FinalRecord(
+            seeds=list(self.seeds),
+            windows=losses.windows,
+            dates=losses.dates,
+            loss=losses.loss,
+            baseline=losses.baseline,
+            rows=[FinalRow.model_validate(row) for row in _compared(rows, losses)],
+            confidence_set=_confidence_set(losses),
+            looks=self.looks,
+        )
 
     def _with_seeds(self, variant: str) -> list[ExperimentConfig]:
         return [self.configs[variant].model_copy(update={"seed": seed}) for seed in self.seeds]
@@ -176,10 +176,10 @@ def _read_planned(folder: RunFolder) -> Json:
     return content
 
 
-def _row(variant: str, folders: list[RunFolder], seeds: int) -> Row:
+def _row(variant: str, folders: list[RunFolder], seeds: int) -> Json:
     """One flat object: medians over seeds with their intervals."""
     records = [read_final(folder) for folder in folders]
-    row: Row = {"variant": variant, "seeds": len(records)}
+    row: Json = {"variant": variant, "seeds": len(records)}
     row["failed"] = seeds - len(records)
     for key in _METRICS:
         values = [getattr(record.tested().test, key) for record in records]
@@ -201,7 +201,7 @@ def _models(folder: RunFolder) -> list[RunRecord]:
     return [each.read_record() for each in folds or [folder]]
 
 
-def _median(key: str, values: list[float]) -> Row:
+def _median(key: str, values: list[float]) -> Json:
     if not values:
         return {key: None, f"{key}_low": None, f"{key}_high": None, f"{key}_seeds": []}
     found = median_interval(values)
@@ -209,7 +209,7 @@ def _median(key: str, values: list[float]) -> Row:
     return {key: found.value, **ends, f"{key}_seeds": list(found.values)}
 
 
-def _baseline(name: str, runs: Mapping[str, list[RunFolder]]) -> Row:
+def _baseline(name: str, runs: Mapping[str, list[RunFolder]]) -> Json:
     """The row of a baseline, from the first variant whose windows it could be fitted on."""
     every = [read_final(folders[0]).tested() for folders in runs.values()]
     found = [{LAST_VALUE: each.naive, **each.baselines} for each in every]
@@ -217,7 +217,7 @@ def _baseline(name: str, runs: Mapping[str, list[RunFolder]]) -> Row:
     return {"variant": name, "seeds": None, **{key: getattr(own, key) for key in _METRICS}}
 
 
-def _compared(rows: list[Row], losses: Losses) -> list[Row]:
+def _compared(rows: list[Json], losses: Losses) -> list[Json]:
     """Add to each row what it is beside the last value, the baseline of the task and the start."""
     measured = losses.measured
     rivals = {LAST_VALUE: "vs_naive"}
@@ -234,7 +234,7 @@ def _compared(rows: list[Row], losses: Losses) -> list[Row]:
     return rows
 
 
-def _groups(losses: Losses, variant: str, rival: str, key: str) -> Row:
+def _groups(losses: Losses, variant: str, rival: str, key: str) -> Json:
     """What the symbols say alone, as exploration: the mean over them may hide that they differ."""
     names = ("better", "worse", "p")
     # A failed variant has no losses, and of one seed nothing is tested.
@@ -249,12 +249,14 @@ def _groups(losses: Losses, variant: str, rival: str, key: str) -> Row:
     return {f"{key}_symbols_{name}": value for name, value in zip(names, values, strict=True)}
 
 
-def _confidence_set(losses: Losses) -> Json:
+def _confidence_set(losses: Losses) -> SetRecord:
     # Only the models are candidates: that HAR is better than the last value is no finding of a sweep.
     means = {name: mean_losses(losses.measured[name]) for name in (*_MODELS, LAST_VALUE)
              if name in losses.measured}  # fmt: skip
     found = confidence_set(means, LAST_VALUE, horizon=losses.horizon)
-    return {**found.to_dict(), "sentence": say_set(found, "models", "the last value")}
+    return SetRecord.model_validate(
+        {**found.to_dict(), "sentence": say_set(found, "models", "the last value")}
+    )
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,16 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import cast
 
 import numpy as np
 from scipy import stats
 
 from qhq.data.panel import FloatArray
 from qhq.evaluation.significance import SIGNIFICANCE, say_p_value
+from qhq.files import Json
 from qhq.runs.record import LAST_VALUE, DateLosses, Metrics, RunRecord
 from qhq.runs.run_folder import FINISHED
-from qhq.runs.studies import Row, StageNoise
+from qhq.runs.studies import StageNoise
 from qhq.seeding import child_generator
 from qhq.studies.sweep.spec import Point
 
@@ -116,14 +116,14 @@ def best_of(entries: Sequence[Entry], margin: float) -> Entry | None:
     return min(tied, key=lambda entry: (entry.parameters, entry.value))
 
 
-def table_rows(entries: Sequence[Entry], chosen: Entry | None, margin: float) -> list[Row]:
+def table_rows(entries: Sequence[Entry], chosen: Entry | None, margin: float) -> list[Json]:
     """One flat object a point, the best first."""
     best = min((entry.value for entry in entries), default=math.inf)
     rows = [_row(entry, chosen, best + margin) for entry in entries]
     return sorted(rows, key=lambda row: (row["value"] is None, row["value"], row["parameters"]))
 
 
-def _row(entry: Entry, chosen: Entry | None, tied_below: float) -> Row:
+def _row(entry: Entry, chosen: Entry | None, tied_below: float) -> Json:
     known = entry.values[np.isfinite(entry.values)]
     finished = math.isfinite(entry.value)
     healthy = [None if record.doctor is None else record.doctor.healthy for record in entry.records]
@@ -176,9 +176,9 @@ class Noise:
         """Whether the order of the points is more than noise; None if that cannot be known."""
         return None if self.p_value is None else self.p_value < SIGNIFICANCE
 
-    def to_dict(self) -> StageNoise:
-        """All of it, as plain JSON."""
-        return cast(StageNoise, {**asdict(self), "is_ranking": self.is_ranking})
+    def record(self) -> StageNoise:
+        """All of it, and a sentence."""
+        return StageNoise(**asdict(self), is_ranking=self.is_ranking, sentence=say_noise(self))
 
 
 def measure_noise(values: FloatArray) -> Noise:

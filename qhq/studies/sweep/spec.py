@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from qhq.documents import Spec, load_document, validate
+from qhq.documents import Overrides, Spec, load_document, validate
 from qhq.errors import ConfigError
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.limits import MOST_COUNT, MOST_FACTOR
@@ -22,9 +22,6 @@ from qhq.models.spec import unit_names
 from qhq.paths import find_study_file
 
 Number = Annotated[int | float, Field(ge=-MOST_FACTOR, le=MOST_FACTOR)]
-
-Changes = dict[str, Any]
-"""Values by config key, or by label: whatever YAML can say, until the spec that they are for has read it."""
 
 Point = dict[str, str | int | float]
 """A point of the space by config key: the label of a choice, or a number of a range."""
@@ -36,7 +33,7 @@ _MOST_LISTED = 10_000
 class Listed(Spec):
     """Values by their label; a plain list in YAML is labelled by the values themselves."""
 
-    choices: Changes = Field(min_length=1)
+    choices: Overrides = Field(min_length=1)
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -181,7 +178,7 @@ def _listed(value: Any) -> Any:
     return value
 
 
-def _labelled(values: Sequence[Any]) -> Changes:
+def _labelled(values: Sequence[Any]) -> Overrides:
     """Values by their label: a text by itself, all else as it is written in JSON.
 
     A text that looks like another value of the list (``"1"`` beside 1, ``"null"`` beside null) is put in
@@ -247,7 +244,7 @@ class Space:
         for values in itertools.product(*(options.values or () for options in self.options.values())):
             yield dict(zip(keys, values, strict=True))
 
-    def changes(self, point: Point) -> Changes:
+    def changes(self, point: Point) -> Overrides:
         """The config keys that a point sets."""
         return {key: self.options[key].value(label) for key, label in point.items()}
 
@@ -278,9 +275,9 @@ Search = Literal["grid", "tpe", "random"]
 StageName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
 
 
-def _flatten(changes: Mapping[str, Any]) -> Changes:
+def _flatten(changes: Mapping[str, Any]) -> Overrides:
     """``{a: {b: 1}, c.d: 2}`` as ``{a.b: 1, c.d: 2}``; a list or an empty mapping is a value."""
-    flat: Changes = {}
+    flat: Overrides = {}
     for key, value in changes.items():
         if isinstance(value, Mapping) and value:
             flat |= {f"{key}.{inner}": each for inner, each in _flatten(value).items()}
@@ -292,11 +289,11 @@ def _flatten(changes: Mapping[str, Any]) -> Changes:
 class _Changing(Spec):
     """A section that may set config keys, dotted or nested."""
 
-    set: Changes = Field(default_factory=dict)
+    set: Overrides = Field(default_factory=dict)
 
     @field_validator("set")
     @classmethod
-    def _dotted(cls, changes: Changes) -> Changes:
+    def _dotted(cls, changes: Overrides) -> Overrides:
         return _flatten(changes)
 
 
@@ -455,7 +452,7 @@ def look_up(config: ExperimentConfig, key: str) -> Any:
     return node
 
 
-def _put(node: Changes, keys: list[str], value: Any) -> None:
+def _put(node: Overrides, keys: list[str], value: Any) -> None:
     *parents, last = keys
     for parent in parents:
         if not isinstance(node.get(parent), dict):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import cast
 
 import numpy as np
 import optuna
@@ -22,7 +21,7 @@ from qhq.evaluation.confidence_set import confidence_set, say_set
 from qhq.experiment.config import ExperimentConfig
 from qhq.runs.record import LAST_VALUE, RunRecord
 from qhq.runs.run_folder import FAILED, FINISHED
-from qhq.runs.studies import StageRecord, StageTrend
+from qhq.runs.studies import PointRow, SetRecord, StageRecord, StageTrend
 from qhq.seeding import child_seed
 from qhq.studies.runner import Outcome, Runner, Study, Values
 from qhq.studies.runner.reproducible import digest
@@ -32,7 +31,6 @@ from qhq.studies.sweep.ranking import (
     measure_noise,
     measure_trends,
     relative_error,
-    say_noise,
     table_rows,
     trial_losses,
 )
@@ -289,7 +287,7 @@ def say_point(point: Point) -> str:
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a stage found: its record as plain JSON, and the config that the next starts from."""
+    """What a stage found: its record, and the config that the next starts from."""
 
     record: StageRecord
     winner: ExperimentConfig
@@ -371,26 +369,25 @@ def _conclude(place: Place, entries: list[Entry]) -> StageResult:
         row["set_p"] = may_be_best.p_values.get(row["trials"][0])
         row["in_set"] = row["trials"][0] in may_be_best.members if may_be_best.members else None
     lowest = min(good, key=lambda entry: (entry.value, entry.parameters))
-    record: StageRecord = {
-        "stage": place.stage.name,
-        "search": place.stage.search,
-        "keys": list(place.stage.space),
-        "points": len(entries),
-        "pruned": sum(entry.status == PRUNED for entry in entries),
-        "failed": sum(entry.status == FAILED for entry in entries),
-        "best": say_point(chosen.point),
-        "value": chosen.value,
-        "lowest": say_point(lowest.point),
-        "lowest_value": lowest.value,
-        "tied": sum(row["tied"] for row in rows),
-        "noise": {**noise.to_dict(), "sentence": say_noise(noise)},
-        "confidence_set": {
-            **may_be_best.to_dict(),
-            "sentence": say_set(may_be_best, "points", "the last value"),
-        },
-        "trends": [cast(StageTrend, asdict(trend)) for trend in trends],
-        "rows": rows,
-    }
+    record = StageRecord(
+        stage=place.stage.name,
+        search=place.stage.search,
+        keys=list(place.stage.space),
+        points=len(entries),
+        pruned=sum(entry.status == PRUNED for entry in entries),
+        failed=sum(entry.status == FAILED for entry in entries),
+        best=say_point(chosen.point),
+        value=chosen.value,
+        lowest=say_point(lowest.point),
+        lowest_value=lowest.value,
+        tied=sum(row["tied"] for row in rows),
+        noise=noise.record(),
+        confidence_set=SetRecord.model_validate(
+            {**may_be_best.to_dict(), "sentence": say_set(may_be_best, "points", "the last value")}
+        ),
+        trends=[StageTrend(**asdict(trend)) for trend in trends],
+        rows=[PointRow.model_validate(row) for row in rows],
+    )
     winner = change(place.start, place.stage.points.changes(chosen.point), f"stage {place.stage.name}")
     return StageResult(record, winner)
 

@@ -21,9 +21,10 @@ from qhq.evaluation.bootstrap import say_seeds
 from qhq.evaluation.losses import TITLES
 from qhq.evaluation.significance import SIGNIFICANCE
 from qhq.experiment.config import ExperimentConfig
+from qhq.files import Json
 from qhq.paths import runs_dir
-from qhq.runs.run_folder import RunFolder, provenance, writable
-from qhq.runs.studies import FinalRecord, Row, StageRecord, SweepRecord
+from qhq.runs.run_folder import RunFolder, writable
+from qhq.runs.studies import FinalRecord, StageRecord, SweepRecord
 from qhq.studies.comparisons import say_against
 from qhq.studies.runner import Runner
 from qhq.studies.runner.reproducible import Fingerprints, digest, prepared
@@ -159,19 +160,19 @@ def _keep(
 ) -> SweepRecord:
     """Write what is known so far, and give it."""
     done = len(stages) == len(sweep.spec.stages) and (final is not None or sweep.spec.final is None)
-    record: SweepRecord = {
-        "sweep": sweep.folder.name,
-        "folder": str(sweep.folder.path),
-        "status": "finished" if done else "running",
-        "metric": sweep.spec.metric,
-        "leaks": list(sweep.start.data.caveat.leaks),
-        "stages": stages,
-        "final": final,
-        "rows": stages[-1]["rows"] if final is None else final["rows"],
-        "verdict": say_verdict(stages, final),
-    }
+    record = SweepRecord(
+        sweep=sweep.folder.name,
+        folder=str(sweep.folder.path),
+        status="finished" if done else "running",
+        metric=sweep.spec.metric,
+        leaks=list(sweep.start.data.caveat.leaks),
+        stages=stages,
+        final=final,
+        rows=[row.to_dict() for row in (stages[-1] if final is None else final).rows],
+        verdict=say_verdict(stages, final),
+    )
     sweep.folder.write_text("winner.yaml", dump_document(winner))
-    sweep.folder.write_json("sweep.json", {**record, **provenance()})
+    sweep.folder.write_json("sweep.json", record.kept())
     return record
 
 
@@ -187,14 +188,14 @@ def say_verdict(stages: Sequence[StageRecord], final: FinalRecord | None) -> str
 
 def say_choice(stage: StageRecord) -> str:
     """Say which point a stage goes on with, and why where another has the lowest error."""
-    tied, margin = stage["tied"], stage["noise"]["margin"]
-    chosen = f"Chosen: {stage['best']} ({stage['value']:.4f})"
+    tied, margin = stage.tied, stage.noise.margin
+    chosen = f"Chosen: {stage.best} ({stage.value:.4f})"
     if tied < 2:
         return f"{chosen}, the lowest error."
-    if stage["value"] == stage["lowest_value"]:
+    if stage.value == stage.lowest_value:
         return f"{chosen}, the lowest error and the fewest parameters of the {tied} points that tie with it."
     return (
-        f"Lowest error: {stage['lowest']} ({stage['lowest_value']:.4f}). {chosen}, by the tie rule:"
+        f"Lowest error: {stage.lowest} ({stage.lowest_value:.4f}). {chosen}, by the tie rule:"
         f" {tied} points lie within {margin:.4f} of the lowest, the standard error of the difference of two"
         " points, and of these it has the fewest parameters."
     )
@@ -202,18 +203,16 @@ def say_choice(stage: StageRecord) -> str:
 
 def _say_rankings(stages: Sequence[StageRecord]) -> str:
     groups = {
-        "More than seed noise": [each["stage"] for each in stages if each["noise"]["is_ranking"] is True],
-        "no more than seed noise": [each["stage"] for each in stages if each["noise"]["is_ranking"] is False],
-        "indistinguishable from seed noise": [
-            each["stage"] for each in stages if each["noise"]["is_ranking"] is None
-        ],
+        "More than seed noise": [each.stage for each in stages if each.noise.is_ranking is True],
+        "no more than seed noise": [each.stage for each in stages if each.noise.is_ranking is False],
+        "indistinguishable from seed noise": [each.stage for each in stages if each.noise.is_ranking is None],
     }
     said = [f"{words}: {', '.join(names)}" for words, names in groups.items() if names]
     text = "; ".join(said)
     sets = [
-        f"{each['stage']}: {each['confidence_set']['sentence']}."
+        f"{each.stage}: {each.confidence_set.sentence}."
         for each in stages
-        if "confidence_set" in each and not each["confidence_set"]["reason"]
+        if each.confidence_set is not None and not each.confidence_set.reason
     ]
     heading = ["Validation split.", *sets] if sets else []
     return " ".join([f"Rankings. {text[0].upper()}{text[1:]}.", *heading])
@@ -222,8 +221,9 @@ def _say_rankings(stages: Sequence[StageRecord]) -> str:
 def _say_final(final: FinalRecord | None) -> str:
     if final is None:
         return "The test split was not looked at."
-    winner = next(row for row in final["rows"] if row["variant"] == WINNER)
-    start = any(row["variant"] == START for row in final["rows"])
+    first = next(row for row in final.rows if row.variant == WINNER)
+    winner = first.to_dict()
+    start = any(row.variant == START for row in final.rows)
     beside = (
         say_against(winner, "vs_start", "what the sweep started from")
         if start
@@ -231,17 +231,17 @@ def _say_final(final: FinalRecord | None) -> str:
     )
     said = [say_against(winner, "vs_naive", "the last value")]
     if "vs_baseline" in winner:
-        said.append(say_against(winner, "vs_baseline", BASELINES[final["baseline"]].title))
+        said.append(say_against(winner, "vs_baseline", BASELINES[final.baseline].title))
     count = len(said) + start
-    loss = f"{TITLES[final['loss']]}, " if "loss" in final else ""
+    loss = f"{TITLES[final.loss]}, " if final.loss is not None else ""
     return (
         f"On the test split the winner is {', '.join(said)} and {beside} ({loss}Diebold-Mariano,"
         f" Holm over {('one pair', 'two pairs', 'three pairs')[count - 1]}, {100 * SIGNIFICANCE:g} %,"
-        f" {say_seeds(winner['seeds'], 'fresh')}).{_say_groups(winner)}"
+        f" {say_seeds(first.seeds or 0, 'fresh')}).{_say_groups(winner)}"
     )
 
 
-def _say_groups(winner: Row) -> str:
+def _say_groups(winner: Json) -> str:
     """What single symbols show beside the last value; nothing if they show nothing."""
     found = [
         f"{word} for {winner[f'vs_naive_symbols_{word}']}"

@@ -27,8 +27,8 @@ from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.evaluate import Array, Evaluation, score_distribution
 from qhq.experiment.record import metrics_record
 from qhq.experiment.words import say_coverage
-from qhq.files import MOST_TABLE_BYTES, read_regular
-from qhq.runs.record import WALK_RIVAL, Fold, Json, Regime, RunRecord
+from qhq.files import MOST_TABLE_BYTES, Json, read_regular
+from qhq.runs.record import WALK_RIVAL, Fold, Regime, RunRecord
 from qhq.runs.run_folder import RunFolder, read_walk
 
 COLUMNS = (
@@ -216,12 +216,11 @@ def pooled_record(walk: Walk, whole: Pooled) -> Json:
     evaluation, rows = whole.evaluation, whole.folds
     records = [walk.fold(number).read_record() for number in walk.folds]
     windows, split = evaluation.windows, walk.config.data.split
-    metrics = metrics_record(evaluation, split.held_out)
-    metrics["intervals"] = _coverage(whole, records)
+    metrics = metrics_record(evaluation, split.held_out).updated(intervals=_coverage(whole, records))
     # Without the last value's quantiles: each fold has a validation split of its own to measure them on.
     if (spread := score_distribution(None, evaluation)) is not None:
-        metrics["distribution"] = spread
-    tests = _tests(evaluation, metrics["baseline"], len(rows))
+        metrics = metrics.updated(distribution=spread)
+    tests = _tests(evaluation, metrics.baseline, len(rows))
     seconds = {
         key: round(sum(each.seconds.get(key, 0.0) for each in records), 4)
         for key in ("total", "data", "train", "eval")

@@ -12,6 +12,7 @@ from scipy import stats
 
 from qhq.runs.record import RunRecord
 from qhq.runs.run_folder import RunFolder
+from qhq.runs.studies import FinalRecord, StageNoise, StageRecord
 from qhq.studies.sweep.final import _compared, read_losses
 from qhq.studies.sweep.ranking import (
     Entry,
@@ -135,19 +136,35 @@ def test_losses_of_finals_do_not_know_the_unit_of_a_symbol_or_target(tmp_path):
         np.testing.assert_allclose(found[1][name][0]["losses"], found[0][name][0]["losses"])
 
 
+def stage_of(**changes) -> StageRecord:
+    noise = StageNoise(
+        points=3, seeds=2, seed_sd=None, point_sd=None, p_value=None, margin=0.0315, is_ranking=None
+    )
+    best = {"best": "depth 3", "value": 0.9962, "lowest": "depth 3", "lowest_value": 0.9962, "tied": 1}
+    counts = {"points": 3, "pruned": 0, "failed": 0}
+    return StageRecord.model_validate({
+        "stage": "circuit", "search": "grid", "keys": ["quantum.depth"], **counts, **best, "noise": noise,
+        "rows": [], **changes,
+    })  # fmt: skip
+
+
+def final_of(rows, **more) -> FinalRecord:
+    about = {"seeds": [3, 4], "windows": 80, "dates": 80, "baseline": "last_value"}
+    return FinalRecord.model_validate({**about, "rows": rows, **more})
+
+
 def test_the_choice_says_what_is_lowest_and_why_another_is_taken():
-    stage = {"best": "depth 1", "value": 1.0252, "lowest": "depth 3", "lowest_value": 0.9962, "tied": 3}
-    stage["noise"] = {"margin": 0.0315}
+    stage = stage_of(best="depth 1", value=1.0252, lowest="depth 3", lowest_value=0.9962, tied=3)
     said = say_choice(stage)
     for words in ("Lowest error: depth 3 (0.9962)", "Chosen: depth 1 (1.0252), by the tie rule: 3 points lie",
                   "within 0.0315 of the lowest", "fewest parameters"):  # fmt: skip
         assert words in said
-    same = stage | {"best": "depth 3", "value": 0.9962}
-    assert say_choice(same | {"tied": 1}) == "Chosen: depth 3 (0.9962), the lowest error."
+    same = stage.updated(best="depth 3", value=0.9962)
+    assert say_choice(same.updated(tied=1)) == "Chosen: depth 3 (0.9962), the lowest error."
     assert "the lowest error and the fewest parameters of the 3" in say_choice(same)
 
 
-STAGES = [{"stage": "circuit", "noise": {"is_ranking": None}}]
+STAGES = [stage_of()]
 
 
 def predictions(folder, edge: dict[str, float], seed: int) -> RunFolder:
@@ -178,7 +195,7 @@ def test_what_symbols_say_alone_is_reported_as_exploration(tmp_path):
     row, _ = _compared([{"variant": "winner", "seeds": 2}, {"variant": "last_value"}], losses)
     assert row["vs_naive"] == "not shown"
     assert (row["vs_naive_symbols_better"], row["vs_naive_symbols_worse"]) == ("UP", "DOWN")
-    said = say_verdict(STAGES, {"rows": [row]})
+    said = say_verdict(STAGES, final_of([row]))
     assert "not shown to differ from the last value (detectable" in said
     assert "Holm over one pair, 5 %, 2 fresh seeds)" in said
     assert said.endswith("symbol by symbol under Holm, it is better for UP and worse for DOWN.")
@@ -189,7 +206,7 @@ def test_a_winner_of_one_seed_is_not_tested(tmp_path):
     row, _ = _compared([{"variant": "winner", "seeds": 1}, {"variant": "last_value"}], losses)
     assert (row["vs_naive"], row["vs_naive_reason"]) == ("not tested", "one seed")
     assert row["vs_naive_symbols_better"] is None
-    assert "not tested against the last value (one seed)" in say_verdict(STAGES, {"rows": [row]})
+    assert "not tested against the last value (one seed)" in say_verdict(STAGES, final_of([row]))
 
 
 def test_a_winner_on_volatility_is_judged_by_qlike_and_tested_against_har_too(tmp_path):
@@ -205,7 +222,7 @@ def test_a_winner_on_volatility_is_judged_by_qlike_and_tested_against_har_too(tm
     rows = [{"variant": "winner", "seeds": 2}, {"variant": "last_value"}, {"variant": "har"}]
     row = _compared(rows, losses)[0]
     assert (row["vs_naive"], row["vs_baseline"]) == ("better", "worse")
-    said = say_verdict(STAGES, {"rows": rows, "loss": losses.loss, "baseline": losses.baseline})
+    said = say_verdict(STAGES, final_of(rows, loss=losses.loss, baseline=losses.baseline))
     assert "better than the last value, worse than HAR and" in said
     assert "(QLIKE, Diebold-Mariano, Holm over two pairs, 5 %, 2 fresh seeds)" in said
 

@@ -82,7 +82,7 @@ def lay_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(log: Progress | None = None, count: int = 1, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
     with LocalWorkers(count, lambda _: None) as workers:
-        return run_sweep(open_sweep(*load_sweep("sweep.yaml", overrides)), Runner(workers, log))
+        return run_sweep(open_sweep(*load_sweep("sweep.yaml", overrides)), Runner(workers, log)).to_dict()
 
 
 def table(record: Any) -> Any:
@@ -185,7 +185,7 @@ def test_a_cluster_gives_the_same_table(whole, place):
         ) as cluster,
         ClusterWorkers(cluster.scheduler_address, lambda _: None) as workers,
     ):
-        record = run_sweep(open_sweep(*load_sweep("sweep.yaml")), Runner(workers))
+        record = run_sweep(open_sweep(*load_sweep("sweep.yaml")), Runner(workers)).to_dict()
     assert table(record) == table(whole[0])
 
 

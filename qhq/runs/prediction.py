@@ -1,0 +1,120 @@
+"""What ``qhq predict --json`` prints, as a typed record: forecasts of what has not happened yet."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from qhq.files import Json
+from qhq.runs.record import Count, Day, Errors, Looks, Number, OtherDataRecord, Record, Text
+
+
+class ForecastRow(Record):
+    """One forecast with one interval; ``actual`` is None as long as nothing has come.
+
+    Quantiles of a model of a distribution stand beside them, each under the name of its column.
+
+    Attributes:
+        symbol: Stock or contract.
+        made_after: Session after which it is made: that of the last row it knows.
+        date: Session that is forecast.
+        horizon: Sessions ahead, from 1.
+        target: Column that is forecast.
+        forecast: In the unit of the data, as are ``low``, ``high``, ``last_value`` and ``actual``.
+        low: Lower end of the interval, and ``high`` the upper.
+        level: Probability that it is to hold.
+        last_value: The last-value forecast.
+        actual: What came.
+    """
+
+    __pydantic_extra__: dict[str, Number] = Field(init=False)
+
+    symbol: str
+    made_after: Day
+    date: Day
+    horizon: Count
+    target: Text
+    forecast: Number
+    low: Number
+    high: Number
+    level: Number
+    last_value: Number
+    actual: Number | None = None
+
+
+class SkillRecord(Record):
+    """What the run was measured to be worth, as `qhq.experiment.predict.Skill`."""
+
+    value: Number | None
+    shown: bool
+    verdict: str
+
+
+class LeftOutSeries(Record):
+    """A series that gets no forecast, as `qhq.data.ahead.LeftOut`."""
+
+    symbol: str
+    last: Day
+    reason: str
+
+
+class ScoredRecord(Record):
+    """Errors and coverage of the forecasts that have come true.
+
+    Attributes:
+        first: First and ``last`` session that is forecast.
+        metrics: Errors of the model, and ``naive`` of the last value.
+        coverage: As `qhq.evaluation.conformal.Coverage`, one a level and horizon.
+        looks: How often these sessions were looked at.
+    """
+
+    windows: Count
+    first: Day = Field(alias="from")
+    last: Day = Field(alias="to")
+    metrics: Errors
+    naive: Errors
+    coverage: list[Json]
+    looks: Looks | None
+
+
+class PredictionRecord(Record):
+    """A prediction, or after a dry run what it would cost.
+
+    Attributes:
+        run: The run's name.
+        leaks: What ``data.leaks`` let in.
+        trained_to: Date of the last row that the model was trained on.
+        last_row: Date of the newest row, ``age_days`` ago; ``sessions_missed`` have passed since.
+        session: The first that is forecast; ``half_day`` where it is one, by ``calendar``.
+        intervals: How they are made, in words.
+        data: Which other data than the run's own were read.
+        left_out: Series that get no forecast; ``expired`` contracts are not among them.
+        costs: Forecasts of what hardware costs, of a dry run of ``samples`` windows.
+        figure: Where it is drawn, and ``csv`` where the table was written.
+    """
+
+    run: Text
+    leaks: list[Text] = []
+    backend: Text
+    samples: Count | None = None
+    costs: list[Json] = []
+    dry_run: bool = False
+    trained_to: Day | None = None
+    last_row: Day | None = None
+    age_days: int = 0
+    sessions_missed: Count = 0
+    session: Day | None = None
+    half_day: bool = False
+    calendar: str = ""
+    intervals: str = ""
+    skill: SkillRecord | None = None
+    data: OtherDataRecord | None = None
+    left_out: list[LeftOutSeries] = []
+    expired: Count = 0
+    notes: list[str] = []
+    rows: list[ForecastRow] = []
+    scored: ScoredRecord | None = None
+    shots: Count | None = None
+    qpu_seconds: Number = 0.0
+    job_ids: list[Text] = []
+    figure: str | None = None
+    csv: str | None = None
