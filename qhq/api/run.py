@@ -118,6 +118,15 @@ class Run:
         return [Run(path.parent) for path in sorted(self.folder.glob("fold-*/run.json"))]
 
     @property
+    def seeds(self) -> list[Run]:
+        """The runs that were trained at once with it (``training.seeds``), by seed, itself among them."""
+        if self.is_walk:
+            return [self]
+        from qhq.runs.seeds import trained_together
+
+        return [Run(each) for each in trained_together(RunFolder(self.folder)) if is_run(str(each.path))]
+
+    @property
     def caveat(self) -> Caveat:
         """What must be said first of a run whose data were split or scaled as a published study did."""
         return Caveat(tuple(self.read().leaks))
@@ -470,7 +479,8 @@ def train(
     """Train a model, evaluate it beside the last-value forecast, and save it as a run.
 
     A config that walks forward (``data.split.scheme`` walk_forward, expanding or rolling, no fold named)
-    trains a run for each fold, and tests the forecasts of all folds together.
+    trains a run for each fold, and tests the forecasts of all folds together. One with ``training.seeds`` of
+    N trains N runs at once, with seeds from its own on, and gives the first: ``seeds`` of it has all.
 
     Args:
         config: What to train; the quickstart if left out.
@@ -479,7 +489,8 @@ def train(
             needs gradients only where the entry says ``training: true``, which is the consent.
         set: Config keys laid over it, such as ``{"training.epochs": 5}``. ``quantum.ansatz`` also takes a
             ``QuantumCircuit``, which the run then carries, as every run carries its circuit.
-        resume: A run that was cut off, to be continued as it was configured.
+        resume: A run that was cut off, to be continued as it was configured, and all that were trained at
+            once with it.
         offline: Take Yahoo's prices from the cache alone.
         accept: Names of doubts that you looked at, such as ``future_column:ret``; recorded with your name.
         workers: Processes that train the folds of a walk-forward; the cores if left out, 8 at most.
@@ -510,6 +521,7 @@ def train(
         _show(run, noting(progress))
         return run
     study, walk, accepted = _read_training(config, backend, set, resume, offline, accept)
+    others: list[RunFolder] = []
     if walk is not None or (study is not None and study.data.split.walks):
         folder = _walked(study, walk, accepted, workers, cluster, progress)
     else:
@@ -519,7 +531,7 @@ def train(
                 got="one of them for a single model",
                 fix="Leave it out, or take data.split.scheme walk_forward",
             )
-        folder = _trained(study, resume, accepted, yes, progress)
+        folder, *others = _trained(study, resume, accepted, yes, progress)
     run, note = Run(folder), noting(progress)
     if on_result is not None:
         on_result(run)
@@ -528,7 +540,8 @@ def train(
 
         draw_walk_figure(folder, note)
     else:
-        _show(run, note)
+        for each in (run, *map(Run, others)):
+            _show(each, note)
     return run
 
 
@@ -701,15 +714,22 @@ def _trained(
     accepted: tuple[str, ...],
     yes: bool | Callable[[Evaluation], bool],
     progress: Progress,
-) -> RunFolder:
-    """Train one model, or go on with it."""
+) -> list[RunFolder]:
+    """Train one model, or several that differ in the seed; or go on with it."""
     from qhq.experiment.run import resume_run, train_run
+    from qhq.experiment.seeds import resume_seeds, train_seeds
+    from qhq.runs.seeds import trained_together
 
     with open_training(progress, 0 if study is None else study.training.epochs) as watcher:
+        if study is not None and study.training.seeds > 1:
+            return train_seeds(study, watcher, accepted)
         if study is not None:
-            return train_run(study, watcher, accepted, _agreement(yes))
+            return [train_run(study, watcher, accepted, _agreement(yes))]
         folder = find_run(str(reference_of(resume)))
-        return resume_run(folder, watcher, accept=accepted, agree=_agreement(yes, folder.name))
+        together = trained_together(folder)
+        if len(together) > 1:
+            return resume_seeds(together, watcher, accepted)
+        return [resume_run(folder, watcher, accept=accepted, agree=_agreement(yes, folder.name))]
 
 
 def _walked(
@@ -727,6 +747,13 @@ def _walked(
 
     check_count("workers", workers, 1, MOST_THREADS)
     check_workers(workers, cluster)
+    if study is not None and study.training.seeds > 1:
+        raise ConfigError(
+            "training.seeds trains the seeds of one split",
+            got=f"training.seeds {study.training.seeds} of a walk-forward",
+            fix="Use 'qhq ablate --seeds', which trains every fold with all seeds at once, or one fold with"
+            " data.split.fold",
+        )
     config = load_config(str(walk.config)) if study is None and walk is not None else study
     assert config is not None
     if cluster is None and workers is None:

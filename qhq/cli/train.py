@@ -7,7 +7,7 @@ than one seed can.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,12 +26,16 @@ from qhq.cli.jobs import ask_to_send, cost_table, hardware
 from qhq.limits import MOST_COUNT, MOST_THREADS
 from qhq.progress import doing
 from qhq.runs.comparison import run_skill
+from qhq.runs.record import LAST_VALUE
+from qhq.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from qhq.api.evaluation import Evaluation
+    from qhq.api.run import Run
     from qhq.runs.record import Errors, OptionErrors, OptionMetrics, Refit, RunRecord, WalkRecord
+    from qhq.runs.seeds import SeedTable
 
 
 def train(
@@ -99,15 +103,18 @@ def train(
     Example: qhq train --backend aer --set training.epochs=5
     """
     with command(as_json=json, debug=debug) as output:
-        from qhq.api.run import Run, forecast_training
+        from qhq.api.run import forecast_training
         from qhq.api.run import train as train_run
 
         # PyTorch and Qiskit take seconds to load, in which a person should not wonder.
         doing("Opening prices, model and backend; comparing the exact engine with it")
 
         def show(run: Run) -> None:
-            record = run.read()
-            output.result(run.record, *_people(record, str(run.folder)))
+            seeds = _tabulate(run)
+            if seeds is None:
+                output.result(run.record, *_people(run.read(), str(run.folder)))
+            else:
+                output.result({**run.record, "seeds": _said(seeds)}, *_people_of_seeds(run, seeds))
 
         # Gradients are asked of a device where its entry says so, which is the consent; all else is asked.
         with hardware(output, yes=True) as terminal:
@@ -128,6 +135,52 @@ def train(
             train_run(config, backend=backend, set=overrides, resume=resume, offline=offline,
                       accept=accept or (), workers=workers, cluster=cluster, from_run=from_run,
                       freeze=freeze, samples=samples, yes=ask, progress=True, on_result=show)  # fmt: skip
+
+
+def _tabulate(run: Run) -> SeedTable | None:
+    """The table of runs that were trained at once; None of a single one."""
+    from qhq.runs.seeds import tabulate_seeds
+
+    return tabulate_seeds([RunFolder(each.folder) for each in run.seeds])
+
+
+def _said(seeds: SeedTable) -> dict[str, Any]:
+    from qhq.experiment.words import say_seeds
+
+    return {**seeds.to_dict(), "verdict": say_seeds(seeds)}
+
+
+def _people_of_seeds(run: Run, seeds: SeedTable) -> list[str | Table]:
+    """What a person is shown of several seeds: each, their mean and spread, and the baselines beside them."""
+    from qhq.runs.looks import say_looks
+    from qhq.runs.record import RunRecord
+
+    record = run.read()
+    assert isinstance(record, RunRecord)
+    columns = ["seed", "run", "epochs", "best epoch", "MAE", "RMSE", "MAPE %", "MASE", "skill"]
+    rows = [[row["seed"], row["run"], row["epochs"], row["best_epoch"], *_cells(row)] for row in seeds.rows]
+    named = LABELS.get(seeds.strongest, seeds.strongest)
+    rows += [
+        ["mean", None, None, None, *_cells(seeds.mean)],
+        ["sd", None, None, None, *(cell and cell.removeprefix("+") for cell in _cells(seeds.sd))],
+        ["last value", None, None, None, *_cells(seeds.last_value)],
+    ]
+    if seeds.strongest != LAST_VALUE:
+        rows.append([named, None, None, None, *_cells(seeds.strongest_measures)])
+    seconds = sum(each.read().seconds["total"] for each in run.seeds)
+    head = f"{len(seeds.rows)} runs in {run.folder.parent}, trained in {seconds:.1f} s."
+    table = plain_table(columns, rows, title=f"Test split, task {record.task}")
+    for column in table.columns[4:]:
+        column.justify = "right"
+    return [head, table, str(_said(seeds)["verdict"]), *plausibility_lines(record), *say_looks(record.looks)]
+
+
+def _cells(measures: Mapping[str, Any]) -> list[str | None]:
+    *errors, skill = (measures[name] for name in ("mae", "rmse", "mape", "mase", "skill"))
+    return [
+        *(None if each is None else figure(each) for each in errors),
+        None if skill is None else f"{skill:+.4f}",
+    ]
 
 
 def _people(record: RunRecord | WalkRecord, path: str) -> list[str | Table]:

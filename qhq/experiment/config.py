@@ -161,6 +161,18 @@ class ExperimentConfig(Spec):
     training: TrainingSpec = TrainingSpec()
     intervals: IntervalKind = "split"
 
+    def of_seed(self, seed: int) -> ExperimentConfig:
+        """The same of one seed alone."""
+        training = self.training.model_copy(update={"seeds": 1})
+        return self.model_copy(update={"seed": seed, "training": training})
+
+    @model_validator(mode="after")
+    def _seeds_have_numbers(self) -> Self:
+        last = self.seed + self.training.seeds - 1
+        if last > MOST_SEED:
+            raise ValueError(f"the last of training.seeds must be {MOST_SEED} at most; got {last}")
+        return self
+
     @model_validator(mode="after")
     def _horizons_have_weights(self) -> Self:
         weights = self.training.horizon_weights
@@ -178,6 +190,7 @@ _LATER = {
     ),
     "training": (
         "optimizer", "schedule", "circuit", "horizon_weights", "quantiles", "backends", "injection",
+        "seeds",
     ),
 }  # fmt: skip
 _LATER_OF_A_LAYER = ("bidirectional", "residual", "layer_norm")

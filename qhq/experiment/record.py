@@ -47,11 +47,15 @@ from qhq.training.loop import TrainingState
 
 
 class Stopwatch:
-    """Wall seconds by phase."""
+    """Wall seconds by phase.
 
-    def __init__(self) -> None:
-        self.started = time.perf_counter()
-        self.phases: dict[str, float] = {}
+    Args:
+        phases: Those that are over, of which the total begins.
+    """
+
+    def __init__(self, phases: Mapping[str, float] | None = None) -> None:
+        self.phases = dict(phases or {})
+        self.started = time.perf_counter() - sum(self.phases.values())
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -83,6 +83,21 @@ WIDE_QUBITS = 16
 """From here on the parity gate takes long enough to be announced."""
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a training came to, beside the weights that the model holds now.
+
+    Attributes:
+        state: At its end.
+        findings: The doctor's, for the record.
+        fitted: What the record says of a head that was fitted.
+    """
+
+    state: TrainingState
+    findings: Json
+    fitted: Json = field(default_factory=dict)
+
+
 @dataclass(eq=False)
 class Training:
     """A training that could begin now, or go on; nothing of it has been written or sent.
@@ -96,6 +111,7 @@ class Training:
         refit: What a head is refitted to that was trained before; None of any other training.
         folder: Of a run that was cut off; None of a new one.
         command: What the ledger of looks calls it; None where the caller keeps it.
+        trained: Where it was trained at once with others, and only the test is left.
     """
 
     experiment: Experiment
@@ -106,6 +122,7 @@ class Training:
     refit: Refit | None = None
     folder: RunFolder | None = None
     command: str | None = "train"
+    trained: Trained | None = None
 
     @property
     def costs(self) -> list[CostForecast]:
@@ -146,10 +163,10 @@ def plan_training(config: ExperimentConfig, watcher: Watcher, accept: Sequence[s
     watch = Stopwatch()
     with watch.phase("data"):
         experiment = open_experiment(config)
-        _tell_of_rows(experiment.data, watcher)
+        tell_of_rows(experiment.data, watcher)
         doubts = plausibility_record(doubt_data(experiment.data, config.data), accept)
         tell_doubts(read_doubts(doubts), watcher)
-        parity = _pass_gate(experiment, watcher)
+        parity = pass_gate(experiment, watcher)
         questions = _open_questions(experiment)
     return Training(experiment, watch, parity, doubts, questions)
 
@@ -208,7 +225,7 @@ def plan_resume(
         refit = folder.read_record().finetuned
         if refit is None:
             experiment = open_run_experiment(folder)
-            _pass_gate(experiment, watcher)
+            pass_gate(experiment, watcher)
             questions = _open_questions(experiment)
         else:
             experiment, questions = _open_cut_refit(folder, refit)
@@ -239,7 +256,7 @@ def run_training(training: Training, watcher: Watcher, agree: Agree | None = Non
                 return folder
             if training.folder is not None:
                 folder.write_record(record.without("error").updated(status=RUNNING))
-            _complete(folder, training, watcher)
+            complete(folder, training, watcher)
         return folder
     finally:
         training.close()
@@ -289,13 +306,14 @@ def tell_finished(folder: RunFolder, watcher: Watcher) -> None:
     watcher.note(f"{folder.name} is finished: nothing is left to train, and these are its results.")
 
 
-def _tell_of_rows(data: PreparedData, watcher: Watcher) -> None:
+def tell_of_rows(data: PreparedData, watcher: Watcher) -> None:
     """Say once how a file was read, which rows were set aside, and how others may have been misread."""
     for sentence in tell_rows(data.quarantine, data.doubts, data.notes):
         watcher.note(sentence)
 
 
-def _pass_gate(experiment: Experiment, watcher: Watcher) -> Parity | None:
+def pass_gate(experiment: Experiment, watcher: Watcher) -> Parity | None:
+    """Pass the parity gate, and say by how much engine and backend differ."""
     ansatz = experiment.ansatz
     several = experiment.config.training.backends
     engine = "noisy engine" if several or experiment.backend.is_noisy else "exact engine"
@@ -356,9 +374,9 @@ def train_in(folder: RunFolder, config: ExperimentConfig, data: PreparedData, wa
     watch = Stopwatch()
     with watch.phase("data"):
         experiment = open_on_data(config, data)
-        parity = _pass_gate(experiment, watcher)
+        parity = pass_gate(experiment, watcher)
     write_design(folder, experiment, parity, watcher)
-    _complete(folder, Training(experiment, watch, questions=_simulated(experiment), command=None), watcher)
+    complete(folder, Training(experiment, watch, questions=simulated(experiment), command=None), watcher)
 
 
 def write_design(
@@ -393,7 +411,7 @@ def carry_module(folder: RunFolder, source: ModuleSource | None) -> None:
             write_atomically(folder.module, source.content)
 
 
-def _warn_of_weights(experiment: Experiment, watcher: Watcher) -> None:
+def warn_of_weights(experiment: Experiment, watcher: Watcher) -> None:
     """Say so where one symbol or target decides alone when the training stops and which epoch is kept."""
     data = experiment.data
     found = largest_share(data.validation, data.scaler.targets(data.validation))
@@ -405,7 +423,8 @@ def _warn_of_weights(experiment: Experiment, watcher: Watcher) -> None:
         )
 
 
-def _complete(folder: RunFolder, training: Training, watcher: Watcher) -> None:
+def complete(folder: RunFolder, training: Training, watcher: Watcher) -> None:
+    """Train, unless that is done, and test."""
     with reserving(folder.path, LAST_WORD_BYTES) as give_back:
         try:
             # What is sent to a device belongs to this run, in the list of its jobs.
@@ -426,9 +445,11 @@ def _complete(folder: RunFolder, training: Training, watcher: Watcher) -> None:
 
 def _train_and_test(folder: RunFolder, training: Training, watcher: Watcher) -> None:
     experiment, watch, questions = training.experiment, training.watch, training.questions
-    _warn_of_weights(experiment, watcher)
-    with watch.phase("train"):
-        state, findings, fitted = _train(folder, training, watcher)
+    trained = training.trained
+    if trained is None:
+        warn_of_weights(experiment, watcher)
+        with watch.phase("train"):
+            trained = _train(folder, training, watcher)
     # Before the split is looked at: a run that is killed while it is evaluated has looked as well.
     command, test = training.command, experiment.data.test
     looks = None if command is None else add_look(test, run=folder.name, command=command)
@@ -438,21 +459,21 @@ def _train_and_test(folder: RunFolder, training: Training, watcher: Watcher) -> 
             evaluation = evaluate(experiment, experiment.open_executor("test"), test)
         else:
             chosen_on, evaluation = (questions.evaluate(split) for split in ("validation", "test"))
-        validation = validation_record(chosen_on, state, fitted=questions is not None)
+        validation = validation_record(chosen_on, trained.state, fitted=questions is not None)
         intervals = prediction_intervals(
             experiment.config.intervals, experiment.data.train, chosen_on, evaluation
         )
     folder.write_text("predictions.csv", predictions_csv(evaluation, intervals.ends, experiment.data.caveat))
     design = folder.read_record()
-    results = result_record(experiment, state, evaluation, intervals, watch)
+    results = result_record(experiment, trained.state, evaluation, intervals, watch)
     device = None if questions is None else questions.used()
     record = design.updated(
         status=FINISHED,
         **results,
-        **fitted,
+        **trained.fitted,
         **({} if device is None else {"device": device.to_dict()}),
         validation=validation.to_dict(),
-        doctor=findings,
+        doctor=trained.findings,
         looks=looks,
     )
     record = record.updated(verdict=say_test(record.tested()))
@@ -471,7 +492,7 @@ def _judge_skill(experiment: Experiment, earlier: Plausibility, watcher: Watcher
     return plausibility
 
 
-def _train(folder: RunFolder, training: Training, watcher: Watcher) -> tuple[TrainingState, Json, Json]:
+def _train(folder: RunFolder, training: Training, watcher: Watcher) -> Trained:
     """Train, and say what the doctor found at the end of it, and what the record says of a head's fit."""
     experiment, identity = training.experiment, training.experiment.identity()
     if training.questions is not None:
@@ -481,23 +502,24 @@ def _train(folder: RunFolder, training: Training, watcher: Watcher) -> tuple[Tra
         folder.write_text("history.csv", history_csv(state.history))
         save_weights(experiment.model, folder.weights, identity)
         # The doctor has looked at the circuit as it was trained, and nothing of that has changed.
-        return state, {"epoch": 1, "healthy": None, "findings": []}, {"finetuned": refit.to_dict()}
+        findings: Json = {"epoch": 1, "healthy": None, "findings": []}
+        return Trained(state, findings, {"finetuned": refit.to_dict()})
     if training.questions is not None:
         fitted = fit_features(experiment, training.questions)
         doctor = Doctor(experiment, experiment.samples(experiment.data.train), watcher)
         folder.write_text("history.csv", history_csv(fitted.state.history))
         save_weights(experiment.model, folder.weights, identity)
-        return fitted.state, doctor.record(fitted.state), {"head": fitted.record}
+        return Trained(fitted.state, doctor.record(fitted.state), {"head": fitted.record})
     trainer = open_trainer(experiment)
     state = load_state(folder.resume, identity) if folder.resume.exists() else trainer.initial_state()
     doctor = Doctor(experiment, trainer.train, watcher)
-    watchers = Watchers([FreshShots(experiment), _Saver(folder, identity), watcher, doctor])
+    watchers = Watchers([FreshShots(experiment), Saver(folder, identity), watcher, doctor])
     state = trainer.run(state, watchers)
     save_weights(experiment.model, folder.weights, identity)
-    return state, doctor.record(state), {}
+    return Trained(state, doctor.record(state))
 
 
-def _simulated(experiment: Experiment) -> Questions | None:
+def simulated(experiment: Experiment) -> Questions | None:
     """What a model of frozen features asks a simulator; None of a model that trains by epochs.
 
     Raises:
@@ -521,7 +543,7 @@ def check_one_run(config: ExperimentConfig, backend: BackendSpec) -> None:
         )
 
 
-class _Saver(Watcher):
+class Saver(Watcher):
     """Keep on disk, after each epoch, what a resumed run needs."""
 
     def __init__(self, folder: RunFolder, identity: dict[str, str]) -> None:
@@ -539,7 +561,7 @@ def fit(experiment: Experiment, watcher: Watcher) -> TrainingState:
     Raises:
         QHQError: If the loss stops being a finite number, or the backend fails.
     """
-    if questions := _simulated(experiment):
+    if questions := simulated(experiment):
         return fit_features(experiment, questions).state
     trainer = open_trainer(experiment)
     return trainer.run(trainer.initial_state(), Watchers([FreshShots(experiment), watcher]))

@@ -16,7 +16,7 @@ from qhq.experiment.run import FreshShots, fit, open_trainer
 from qhq.models import stack as models
 from qhq.models.features import FeatureForecaster
 from qhq.models.hybrid import HybridForecaster
-from qhq.models.spec import ModelSpec, is_gated
+from qhq.models.spec import ModelSpec, stands_apart
 from qhq.training import stack as training
 from qhq.training.loop import Trainer, TrainingState, Watcher, Watchers
 
@@ -32,8 +32,8 @@ def why_alone(config: ExperimentConfig) -> str:
         ConfigError: If there is no such backend.
     """
     model, spec = config.model, config.training
-    if not isinstance(model, ModelSpec) or model.file is not None or is_gated(model):
-        return "only the reference model, without circuits in its gates, can be stacked"
+    if not isinstance(model, ModelSpec) or model.file is not None or stands_apart(model):
+        return "only the reference model with one circuit or none can be stacked"
     others = [each.unit for each in model.recurrent if model.encoder != "none" and each.unit not in _UNITS]
     if others:
         return f"layers of {others[0]} cannot be stacked"

@@ -5,6 +5,7 @@ A trial may be trained in legs: what the first left in its folder, the next goes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -18,12 +19,13 @@ from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.evaluate import forecast_scaled
 from qhq.experiment.opening import Experiment, open_on_data
 from qhq.experiment.record import Stopwatch
-from qhq.experiment.run import FreshShots, fit, open_trainer, pass_parity_gate, write_design
+from qhq.experiment.run import fit, pass_parity_gate, write_design
+from qhq.experiment.together import open_trainers, train_together
 from qhq.files import Json
 from qhq.models.features import FeatureForecaster
 from qhq.runs.run_folder import FINISHED, RUNNING, RunFolder, now
 from qhq.training.checkpoint import load_state, save_state, save_weights
-from qhq.training.loop import TrainingState, Watcher, Watchers, history_csv
+from qhq.training.loop import TrainingState, Watcher, history_csv
 
 
 def run_trial(
@@ -40,43 +42,70 @@ def run_trial(
     Raises:
         QHQError: If circuit, model or backend cannot be had, or the loss stops being a finite number.
     """
+    run_trials([folder], [config], data, until)
+
+
+def run_trials(
+    folders: Sequence[RunFolder],
+    configs: Sequence[ExperimentConfig],
+    data: PreparedData,
+    until: int | None = None,
+) -> None:
+    """The same of trials that differ in the seed, trained at once where they can be; seconds are shares.
+
+    Raises:
+        QHQError: If any of them cannot be trained; the folders are half written then.
+    """
     watch = Stopwatch()
     with watch.phase("data"):
-        experiment = open_on_data(config, data)
-        parity = pass_parity_gate(experiment)
-    write_design(folder, experiment, parity)
+        experiments = [open_on_data(config, data) for config in configs]
+        for folder, experiment in zip(folders, experiments, strict=True):
+            write_design(folder, experiment, pass_parity_gate(experiment))
     with watch.phase("train"):
-        state, findings = _train(folder, experiment, until)
-    ended = state.stopped or state.epoch >= config.training.epochs
-    with watch.phase("eval"):
-        metrics = _validation_metrics(experiment)
-    results = {
-        "finished": now(),
-        "epochs": state.epoch,
-        "best_epoch": state.best_epoch,
-        "validation_loss": state.best_loss,
-        "seconds": {**watch.seconds(), "train_all_legs": round(state.seconds, 4)},
-        **metrics,
-        "doctor": findings,
-    }
-    folder.write_record(folder.read_record().updated(status=FINISHED if ended else RUNNING, **results))
+        found = _train(folders, experiments, until)
+    shares = {name: seconds / len(folders) for name, seconds in watch.phases.items()}
+    for folder, experiment, (state, findings) in zip(folders, experiments, found, strict=True):
+        own = Stopwatch(shares)
+        with own.phase("eval"):
+            metrics = _validation_metrics(experiment)
+        ended = state.stopped or state.epoch >= experiment.config.training.epochs
+        results = {
+            "finished": now(),
+            "epochs": state.epoch,
+            "best_epoch": state.best_epoch,
+            "validation_loss": state.best_loss,
+            "seconds": {**own.seconds(), "train_all_legs": round(state.seconds, 4)},
+            **metrics,
+            "doctor": findings,
+        }
+        status = FINISHED if ended else RUNNING
+        folder.write_record(folder.read_record().updated(status=status, **results))
 
 
-def _train(folder: RunFolder, experiment: Experiment, until: int | None) -> tuple[TrainingState, Json]:
-    identity = experiment.identity()
-    if isinstance(experiment.model, FeatureForecaster):
-        state = fit(experiment, Watcher())  # whole, whatever the leg: it costs one pass
-        doctor = Doctor(experiment, experiment.samples(experiment.data.train), Watcher())
+def _train(
+    folders: Sequence[RunFolder], experiments: Sequence[Experiment], until: int | None
+) -> list[tuple[TrainingState, Json]]:
+    """Train each, and say what the doctor found."""
+    identities = [experiment.identity() for experiment in experiments]
+    if isinstance(experiments[0].model, FeatureForecaster):
+        # Whole, whatever the leg: it costs one pass.
+        states = [fit(experiment, Watcher()) for experiment in experiments]
+        samples = experiments[0].samples(experiments[0].data.train)
+        doctors = [Doctor(experiment, samples, Watcher()) for experiment in experiments]
     else:
-        trainer = open_trainer(experiment)
-        state = load_state(folder.resume, identity) if folder.resume.exists() else trainer.initial_state()
-        doctor = Doctor(experiment, trainer.train, Watcher())
-        state = trainer.run(state, Watchers([FreshShots(experiment), doctor]), until)
-    # Once a leg, not once an epoch as a run does: legs are short, and a killed one is begun again.
-    folder.write_text("history.csv", history_csv(state.history))
-    save_state(state, folder.resume, identity)
-    save_weights(experiment.model, folder.weights, identity)
-    return state, doctor.record(state)
+        trainers = open_trainers(experiments)
+        begun = [
+            load_state(folder.resume, identity) if folder.resume.exists() else trainer.initial_state()
+            for folder, identity, trainer in zip(folders, identities, trainers, strict=True)
+        ]
+        doctors = [Doctor(experiment, trainers[0].train, Watcher()) for experiment in experiments]
+        states = train_together(experiments, trainers, begun, doctors, until)
+    for folder, experiment, identity, state in zip(folders, experiments, identities, states, strict=True):
+        # Once a leg, not once an epoch as a run does: legs are short, and a killed one is begun again.
+        folder.write_text("history.csv", history_csv(state.history))
+        save_state(state, folder.resume, identity)
+        save_weights(experiment.model, folder.weights, identity)
+    return [(state, doctor.record(state)) for state, doctor in zip(states, doctors, strict=True)]
 
 
 def _validation_metrics(experiment: Experiment) -> Json:

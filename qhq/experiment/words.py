@@ -12,6 +12,7 @@ from typing import Any
 from qhq.evaluation.baselines.catalogue import BASELINES
 from qhq.runs.comparison import run_skill
 from qhq.runs.record import LAST_VALUE, RunRecord, TestMetrics, Validation, WalkRecord
+from qhq.runs.seeds import SeedTable
 
 ONE_SEED = "One seed, not tested"
 
@@ -38,6 +39,24 @@ def say_test(metrics: TestMetrics) -> str:
     if mase is not None and against is not None and (own - other) * (mase - against) < 0:
         said += f"; by MASE it is the other way round, {mase:.4g} against {against:.4g}"
     return f"{said}."
+
+
+def say_seeds(table: SeedTable) -> str:
+    """The mean error over seeds beside those of the last value and of the strongest baseline."""
+    count = len(table.rows)
+    skill, sd = table.mean["skill"], table.sd["skill"]
+    if skill is None or sd is None:
+        return f"{count} seeds: the last-value forecast does not err on the test split at all."
+    first = f"{count} seeds, mean and standard deviation: skill {skill:+.4f} ± {sd:.4f} over the last value"
+    rival = table.strongest_measures["skill"]
+    if table.strongest == LAST_VALUE or rival is None:
+        beside = "which is the strongest baseline here"
+    else:
+        beside = f"beside {rival:+.4f} of the strongest baseline, {_title(table.strongest)}"
+    return (
+        f"{first}, {beside}. The spread is that of chance in training alone and tests nothing; 'qhq ablate'"
+        " tests."
+    )
 
 
 def say_validation(validation: Validation) -> str:

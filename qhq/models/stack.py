@@ -41,7 +41,7 @@ def cannot_stack(model: nn.Module) -> str:
     between encoder and head, and with nothing that is drawn while they train.
     """
     if type(model) is not HybridForecaster:
-        return "only the reference model, without circuits in its gates, can be stacked"
+        return "only the reference model with one circuit or none can be stacked"
     if any(each.dtype != torch.float32 for each in model.parameters()):
         return "training.dtype is not float32"
     for module in model.modules():

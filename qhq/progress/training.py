@@ -31,7 +31,11 @@ class Called(Watcher):
     """
 
     def __init__(self, call: Callable[[int, int, str], None] | None = None, epochs: int = 0) -> None:
-        self.call, self.epochs = call, epochs
+        self.call, self.epochs, self.whose = call, epochs, ""
+
+    def seed_begins(self, seed: int) -> None:
+        """Name it with what follows."""
+        self.whose = f"seed {seed}, "
 
     def note(self, text: str) -> None:
         """Log it."""
@@ -41,7 +45,8 @@ class Called(Watcher):
         """Say so, with its losses on the training and the validation split."""
         if self.call is not None:
             last = state.history[-1]
-            self.call(state.epoch, self.epochs, f"loss {last.train_loss:.4f} / {last.validation_loss:.4f}")
+            losses = f"loss {last.train_loss:.4f} / {last.validation_loss:.4f}"
+            self.call(state.epoch, self.epochs, self.whose + losses)
 
 
 class TrainingProgress(Live, Watcher):
@@ -61,7 +66,11 @@ class TrainingProgress(Live, Watcher):
         )
         self.task = self.bar.add_task("", total=None, epoch=1, status="", visible=False)
         self.epoch, self.batches, self.batch = 1, 0, 0
-        self.explained = False
+        self.explained, self.whose = False, ""
+
+    def seed_begins(self, seed: int) -> None:
+        """Name it with what follows."""
+        self.whose = f"seed {seed:>3}  "
 
     def note(self, text: str) -> None:
         """Print a line."""
@@ -92,7 +101,7 @@ class TrainingProgress(Live, Watcher):
         norms = {"encoder": last.grad_encoder, "circuit": last.grad_circuit, "head": last.grad_head}
         best = " *" if state.best_epoch == state.epoch else ""
         self.console.print(
-            f"epoch {last.epoch + 1:>3}  loss {last.train_loss:.4f} / {last.validation_loss:.4f}"
+            f"{self.whose}epoch {last.epoch + 1:>3}  loss {last.train_loss:.4f} / {last.validation_loss:.4f}"
             f"  {_norms(norms)}{best}"
         )
 

@@ -536,6 +536,7 @@ class RunRecord(_Trained):
         head: Of a model of frozen features: the head that was fitted.
         device: What a device was asked for it.
         finetuned: Of a run whose head was fitted anew to a backend.
+        together: Names of the runs that were trained at once, by seed; its own among them.
     """
 
     backend_entry: Json
@@ -554,6 +555,7 @@ class RunRecord(_Trained):
     head: HeadFit | None = None
     device: DeviceUse | None = None
     finetuned: Refit | None = None
+    together: list[Text] | None = None
 
 
 class Fold(Record):

@@ -131,6 +131,9 @@ class Watcher:
     def note(self, text: str) -> None:
         """Something a person should know, before or between epochs."""
 
+    def seed_begins(self, seed: int) -> None:
+        """What follows is of the run with this seed, where there are several."""
+
     def epoch_started(self, epoch: int, batches: int) -> None:
         """Before the first batch of an epoch (counted from 0)."""
 
@@ -151,6 +154,11 @@ class Watchers(Watcher):
         """Tell each watcher."""
         for watcher in self.watchers:
             watcher.note(text)
+
+    def seed_begins(self, seed: int) -> None:
+        """Tell each watcher."""
+        for watcher in self.watchers:
+            watcher.seed_begins(seed)
 
     def epoch_started(self, epoch: int, batches: int) -> None:
         """Tell each watcher."""

@@ -13,6 +13,8 @@ from qhq.limits import MOST_COUNT, MOST_FACTOR, MOST_THREADS
 
 _Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 _MOST_EPOCHS = 100_000
+MOST_SEEDS = 100
+"""Runs of one training: each has its own place in memory."""
 
 
 class OptimizerSpec(Spec):
@@ -306,6 +308,8 @@ class TrainingSpec(Spec):
     None trains all epochs. The weights of the best validation epoch are kept either way; the untrained
     model counts as epoch 0.
 
+    ``seeds`` is how many runs are trained at once, with seeds from the config's own on.
+
     ``backends`` names entries to train on in turn, and ``injection`` one whose errors are added to exact
     values, instead of training on the run's backend alone; that one still evaluates the test split.
     """
@@ -329,6 +333,7 @@ class TrainingSpec(Spec):
     clip_norm: float | None = Field(None, gt=0.0, le=MOST_FACTOR)
     dtype: Literal["float32", "float64"] = "float32"
     threads: int = Field(1, ge=1, le=MOST_THREADS)
+    seeds: int = Field(1, ge=1, le=MOST_SEEDS)
     backends: tuple[str, ...] = ()
     injection: InjectionSpec | None = None
 

@@ -101,9 +101,11 @@ def run_ablation(
     Raises:
         QHQError: If the config has no quantum layer, anything cannot be opened, or a cell fails.
     """
-    study = _open(config, request)
+    study, runner = _open(config.of_seed(config.seed), request), runner or Runner()
+    if request.seeds > 1 and (why := why_alone(config)):
+        runner.progress.note(f"The seeds of a variant are trained one after another: {why}.")
     with study.folder.locked():
-        return (runner or Runner()).run(study)
+        return runner.run(study)
 
 
 class Ablation(Study[Cell, AblationRecord]):

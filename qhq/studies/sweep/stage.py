@@ -45,7 +45,15 @@ from qhq.studies.sweep.spec import (
     look_up,
     number_of,
 )
-from qhq.studies.sweep.trials import PRUNED, Training, TrialStore, open_trial, train
+from qhq.studies.sweep.trials import (
+    PRUNED,
+    Training,
+    TrialStore,
+    group_of,
+    open_trial,
+    train,
+    train_together,
+)
 
 
 @dataclass(frozen=True)
@@ -217,6 +225,15 @@ class Round(Study[Training, dict[int, Entry]]):
     def measure(cell: Training) -> Outcome:
         """Train."""
         return train(cell)
+
+    @staticmethod
+    def measure_together(cells: Sequence[Training]) -> list[Outcome]:
+        """Train several seeds of a point."""
+        return train_together(cells)
+
+    def group(self, cell: Training) -> str:
+        """Seeds of a point."""
+        return group_of(cell)
 
     def follow(self, key: str, done: Mapping[str, Values]) -> None:
         """Tell of a point when its last seed is there."""

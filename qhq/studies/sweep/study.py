@@ -63,7 +63,9 @@ def open_sweep(spec: SweepSpec, config: ExperimentConfig) -> Sweep:
     Raises:
         QHQError: If a point makes no valid config, or the prices cannot be had.
     """
+    # Its seeds are the sweep's own; how many a training of its own would have says nothing here.
     start = change(config, spec.set, "set")
+    start = start.of_seed(start.seed)
     # All of them before the first is trained: a typing error in the last stage must not show after a night.
     for each in _configs(spec, start):
         _refuse_devices(each)

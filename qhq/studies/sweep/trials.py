@@ -21,16 +21,17 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from qhq.documents import dump_document
 from qhq.errors import QHQError
-from qhq.experiment.config import ExperimentConfig
+from qhq.experiment.config import ExperimentConfig, naming_json
 from qhq.experiment.run import train_in
-from qhq.experiment.trial import run_trial
+from qhq.experiment.together import why_alone
+from qhq.experiment.trial import run_trial, run_trials
 from qhq.files import MOST_TABLE_BYTES, make_folder, read_regular, write_atomically
 from qhq.paths import runs_dir
 from qhq.runs.record import RunRecord, WalkRecord
@@ -105,6 +106,42 @@ def train(training: Training) -> Outcome:
         except QHQError as error:
             return _failure(training.config, error)
         return _outcome(folder.path)
+
+
+def train_together(trainings: Sequence[Training]) -> list[Outcome]:
+    """The same of trials of one point, which differ in the seed.
+
+    Raises:
+        QHQError: As `train`.
+    """
+    first = trainings[0]
+    if len(trainings) == 1 or any(isinstance(each.seen, QHQError) for each in trainings):
+        return [train(each) for each in trainings]
+    assert not isinstance(first.seen, QHQError)
+    data = first.seen.require(first.config)
+    with one_training(), tempfile.TemporaryDirectory(prefix="qhq-") as place:
+        folders = [RunFolder(Path(place) / each.name) for each in trainings]
+        for folder, training in zip(folders, trainings, strict=True):
+            folder.path.mkdir()
+            if training.resume is not None:
+                write_atomically(folder.resume, training.resume)
+        try:
+            run_trials(folders, [each.config for each in trainings], data, first.until)
+            return [_outcome(folder.path) for folder in folders]
+        except QHQError:
+            pass  # one of them diverges, say: which one, and why, they tell when they are alone
+    return [train(each) for each in trainings]
+
+
+def group_of(training: Training) -> str:
+    """What trials that are trained at once have in common: all but the seed; empty for one trained alone."""
+    if training.kind == "run" or isinstance(training.seen, QHQError):
+        return ""
+    try:
+        alone = why_alone(training.config)
+    except QHQError:  # it fails by itself when it is trained
+        return ""
+    return "" if alone else f"{naming_json(training.config)} until {training.until}"
 
 
 def _train_walk(training: Training) -> Outcome:
