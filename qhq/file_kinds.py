@@ -22,16 +22,16 @@ class FileKind:
     goes: str = ""
 
 
-PRICES = "Give prices as --set data.path=FILE; 'qhq data check FILE' says how they are read"
+_PRICES = "Give prices as --set data.path=FILE; 'qhq data check FILE' says how they are read"
 CIRCUIT = "Name a circuit as file.path in the YAML of an ansatz, and give that YAML"
 RUN = "Give the run's folder to a command that takes a RUN"
 
 # First bytes of a file -> what it is.
 _SIGNATURES: tuple[tuple[bytes, FileKind], ...] = (
-    (b"PAR1", FileKind("a Parquet file", PRICES)),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", FileKind("an old Excel workbook (.xls)", PRICES)),
+    (b"PAR1", FileKind("a Parquet file", _PRICES)),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", FileKind("an old Excel workbook (.xls)", _PRICES)),
     (b"QISKIT", FileKind("a QPY file", CIRCUIT)),
-    (b"\x1f\x8b", FileKind("a gzip file", f"Unpack it with gunzip. {PRICES}")),
+    (b"\x1f\x8b", FileKind("a gzip file", f"Unpack it with gunzip. {_PRICES}")),
     (b"BZh", FileKind("a bzip2 file", "Unpack it with bunzip2")),
     (b"\xfd7zXZ\x00", FileKind("an xz file", "Unpack it with unxz")),
     (b"\x28\xb5\x2f\xfd", FileKind("a Zstandard file", "Unpack it with unzstd")),
@@ -52,25 +52,25 @@ _SIGNATURES: tuple[tuple[bytes, FileKind], ...] = (
 
 # How a member of a zip archive begins or ends -> what the archive is.
 _MEMBERS = {
-    "xl/": FileKind("an Excel workbook", PRICES),
+    "xl/": FileKind("an Excel workbook", _PRICES),
     "word/": FileKind("a Word document"),
     "ppt/": FileKind("a PowerPoint presentation"),
-    "content.xml": FileKind("an OpenDocument file", f"Save its sheet as CSV. {PRICES}"),
+    "content.xml": FileKind("an OpenDocument file", f"Save its sheet as CSV. {_PRICES}"),
     "data.pkl": FileKind("a PyTorch checkpoint", RUN),
 }
 
 # The first that fits: an SVG image would be XML too, and a page of the web as well.
-TEXTS: tuple[tuple[str, FileKind], ...] = (
+# How a text begins, after its comments -> what it is.
+_TEXTS: tuple[tuple[str, FileKind], ...] = (
     (r"OPENQASM\s+2|include\s+\"qelib1|qreg\s", FileKind("OpenQASM 2", CIRCUIT)),
     (r"OPENQASM\s+3|include\s+\"stdgates|qubit[\s\[]|input\s+(float|angle)", FileKind("OpenQASM 3", CIRCUIT)),
-    (r"<(TICKER|DATE)>", FileKind("prices as stooq writes them", PRICES)),
+    (r"<(TICKER|DATE)>", FileKind("prices as stooq writes them", _PRICES)),
     (r"<!doctype html|<html", FileKind("a web page", "Download the file itself, not the page that shows it")),
     (r"(<\?xml.*?\?>\s*)?(<!--.*?-->\s*)?(<!DOCTYPE svg.*?>\s*)?<svg", FileKind("an SVG image")),
     (r"<\?xml|<[a-zA-Z]+[ >]", FileKind("XML")),
     (r'\{\s*"(cells|nbformat|metadata)"', FileKind("a Jupyter notebook", "Copy what you need out of it")),
     (r"(from [\w.]+ )?import [\w.]+|def \w+\(|[\"']{3}|#!.*python", FileKind("a Python program", CIRCUIT)),
 )
-"""How a text begins, after its comments -> what it is."""
 
 
 def file_kind(content: bytes) -> FileKind | None:
@@ -114,7 +114,7 @@ def _archive_kind(content: bytes) -> FileKind:
 
 def _text_kind(text: str) -> FileKind | None:
     bare = blank_comments(text).strip()
-    for pattern, kind in TEXTS:
+    for pattern, kind in _TEXTS:
         if re.match(pattern, bare, re.IGNORECASE | re.DOTALL):
             return kind
     lines = [line for line in text.splitlines()[:20] if line.strip()]
@@ -122,7 +122,7 @@ def _text_kind(text: str) -> FileKind | None:
         # Without the last line, which the end of the bytes that are looked at may have cut off.
         counts = [line.rstrip(mark).count(mark) for line in lines[:-1]]
         if len(lines) > 1 and min(counts) > 0 and max(counts) == min(counts) and ": " not in lines[0]:
-            return FileKind(f"a table separated by {word}", PRICES)
+            return FileKind(f"a table separated by {word}", _PRICES)
     return None
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from qhq.errors import visible
 
 PACKAGE = Path(__file__).parent
-SHIPPED = PACKAGE / "shipped"
-"""Top-level YAML as a wheel carries it (see pyproject.toml)."""
+# Top-level YAML as a wheel carries it (see pyproject.toml).
+_SHIPPED = PACKAGE / "shipped"
 
 
 def shipped_root() -> Path:
     """Folder that holds the shipped ``circuits/``, ``experiments/`` and ``backends.yaml``."""
-    return SHIPPED if SHIPPED.is_dir() else PACKAGE.parent
+    return _SHIPPED if _SHIPPED.is_dir() else PACKAGE.parent
 
 
 def study_roots() -> tuple[Path, ...]:

@@ -40,14 +40,14 @@ from qhq.errors import ConfigError
 from qhq.file_kinds import CIRCUIT, blank_comments, file_kind
 from qhq.files import MEBIBYTE, expand_gzip, own_file
 
+# Circuit, its input parameters and its weights.
 _ReadCircuit = tuple[QuantumCircuit, tuple[Parameter, ...], tuple[Parameter, ...]]
-"""Circuit, its input parameters and its weights."""
 
-MOST_BYTES = 64 * MEBIBYTE
-"""Of a circuit file, packed or not; matrices of ten qubits in QPY are 16 MiB each."""
+# Of a circuit file, packed or not; matrices of ten qubits in QPY are 16 MiB each.
+_MOST_BYTES = 64 * MEBIBYTE
 
+# Qubits or classical bits of any circuit that a reader is asked for; devices have some hundred.
 _MOST_BITS = 100_000
-"""Qubits or classical bits of any circuit that a reader is asked for; devices have some hundred."""
 
 
 def read_circuit_file(file: CircuitFile, qubits: int, depth: int) -> _ReadCircuit:
@@ -147,11 +147,11 @@ def read_qpy(path: Path) -> QuantumCircuit:
 
 
 def _read_packed(path: Path) -> bytes:
-    content = read_bytes(path, most=MOST_BYTES)
+    content = read_bytes(path, most=_MOST_BYTES)
     # By the magic number, not the ending: what unpacks to gigabytes is stopped at ``most`` in either case.
     if not content.startswith(b"\x1f\x8b"):
         return content
-    return expand_gzip(content, most=MOST_BYTES, source=path, what="circuit file")
+    return expand_gzip(content, most=_MOST_BYTES, source=path, what="circuit file")
 
 
 def parse_qpy(path: Path, content: bytes) -> QuantumCircuit:
@@ -202,14 +202,14 @@ def _text(content: bytes) -> str:
     return blank_comments(text).replace("\r\n", "\n")
 
 
+# Of a gate by ``pow``, and controls by ``ctrl``, in OpenQASM 3.
 _MOST_REPEATS = 1000
-"""Of a gate by ``pow``, and controls by ``ctrl``, in OpenQASM 3."""
 
+# Where a text asks for a number of something -> the largest one.
 _SIZES = {
     re.compile(r"\b(?:qubit|bit|(?:qreg|creg)\s+\w+)\s*\[([^\]]*)\]"): _MOST_BITS,
     re.compile(r"\b(?:ctrl|negctrl|pow)\s*\(([^@]*)\)\s*@"): _MOST_REPEATS,
 }
-"""Where a text asks for a number of something -> the largest one."""
 
 _NUMBER = re.compile(r"0[xX][\da-fA-F_]+|0[bB][01_]+|0[oO][0-7_]+|\d[\d_]*(?:\.\d*)?(?:[eE][+-]?\d+)?")
 
@@ -357,14 +357,14 @@ def _natural_order(parameter: Parameter) -> list[int | str]:
     return [int(piece) if piece.isdecimal() else piece for piece in pieces]
 
 
+# An operation and the places of its qubits.
 _Step = tuple[Any, list[int]]
-"""An operation and the places of its qubits."""
 
 _STANDARD = get_standard_gate_name_mapping()
+# Classes of Qiskit's gates whose parameters are angles.
 _TURNING = frozenset(
     type(gate) for gate in _STANDARD.values() if isinstance(gate, Gate) and gate.params and gate.num_qubits
 )
-"""Classes of Qiskit's gates whose parameters are angles."""
 
 
 def _block_steps(

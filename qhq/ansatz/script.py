@@ -20,6 +20,7 @@ from qhq.engine.compile import Code, Operand, Slot
 from qhq.errors import ConfigError, visible
 
 _INFIX = {"ADD": "+", "SUB": "-", "MUL": "*", "DIV": "/", "POW": "**"}
+# Operation of an angle -> method of Qiskit's expressions, and function of torch.
 _METHODS = {
     "SIN": "sin",
     "COS": "cos",
@@ -32,10 +33,9 @@ _METHODS = {
     "ABS": "abs",
     "SIGN": "sign",
 }
-"""Operation of an angle -> method of Qiskit's expressions, and function of torch."""
 
+# Of one angle: powers of powers double the text with every step.
 _MOST_CHARACTERS = 100_000
-"""Of one angle: powers of powers double the text with every step."""
 
 _SCRIPT = '''\
 # {title}
@@ -112,7 +112,7 @@ def to_python(ansatz: Ansatz, weights: ArrayLike | None, *, title: str, version:
         outputs=ansatz.num_outputs,
         qubits=ansatz.num_qubits,
         values=f"np.array({values.tolist()!r})",
-        observables="\n".join(f"    {each}," for each in observable_sources(ansatz)),
+        observables="\n".join(f"    {each}," for each in _observable_sources(ansatz)),
         gates="\n".join(lines),
     )
     _check(ansatz, circuit, text)
@@ -135,7 +135,7 @@ def checked_weights(ansatz: Ansatz, weights: ArrayLike | None) -> np.typing.NDAr
     return values
 
 
-def observable_sources(ansatz: Ansatz) -> list[str]:
+def _observable_sources(ansatz: Ansatz) -> list[str]:
     """Each observable as a call of Qiskit's."""
     found = []
     for each in ansatz.observables:

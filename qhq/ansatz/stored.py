@@ -34,14 +34,15 @@ from qhq.engine.compile import AngleMap, Code, Operand, Slot, class_of, is_param
 from qhq.errors import ConfigError
 from qhq.files import write_atomically
 
-KEY = "qhq"
-"""Key of the circuit's metadata under which the rest of the ansatz stands."""
+# Key of the circuit's metadata under which the rest of the ansatz stands.
+_KEY = "qhq"
 
-FORMAT = 2
+_FORMAT = 2
 
+# Format of an export that kept the circuit as it was written.
 _AS_WRITTEN = 3
-"""Format of an export that kept the circuit as it was written."""
 
+# Step of an expression's code -> the same of Qiskit's expressions.
 _REPLAY: dict[str, Callable[[Any, Any], Any]] = {
     "ADD": operator.add,
     "SUB": operator.sub,
@@ -60,14 +61,13 @@ _REPLAY: dict[str, Callable[[Any, Any], Any]] = {
     "SIGN": lambda a, _: a.sign(),
     "CONJ": lambda a, _: a.conjugate(),
 }
-"""Step of an expression's code -> the same of Qiskit's expressions."""
 
 Array = npt.NDArray[np.float64]
 
 _STANDARD_GATES = frozenset(get_standard_gate_name_mapping())
 
+# Angles are compared where parameter ``k`` is ``point + sin(k + 1) / 4``, within most domains.
 _POINTS = (0.3, 0.7)
-"""Angles are compared where parameter ``k`` is ``point + sin(k + 1) / 4``, within most domains."""
 
 
 def as_stored(ansatz: Ansatz) -> Ansatz:
@@ -128,7 +128,7 @@ def qpy_bytes(ansatz: Ansatz) -> bytes:
     Raises:
         ConfigError: If Qiskit cannot write it.
     """
-    return _dumped(plain_program(ansatz), ansatz, FORMAT)
+    return _dumped(plain_program(ansatz), ansatz, _FORMAT)
 
 
 def qpy_as_written(ansatz: Ansatz) -> bytes:
@@ -151,7 +151,7 @@ def read_bytes_back(ansatz: Ansatz, content: bytes) -> Ansatz:
 
 
 def _dumped(circuit: QuantumCircuit, ansatz: Ansatz, form: int) -> bytes:
-    circuit.metadata = {KEY: {**_to_metadata(ansatz), "format": form}}
+    circuit.metadata = {_KEY: {**_to_metadata(ansatz), "format": form}}
     stream = io.BytesIO()
     try:
         qpy.dump(circuit, stream)
@@ -180,7 +180,7 @@ def fingerprint(ansatz: Ansatz) -> str:
     >>> fingerprint(build(AnsatzSpec(depth=1))) == fingerprint(build(AnsatzSpec(depth=2)))
     False
     """
-    stored = (ansatz.circuit.metadata or {}).get(KEY)
+    stored = (ansatz.circuit.metadata or {}).get(_KEY)
     if isinstance(stored, Mapping) and stored.get("format") == 1:
         return _fingerprint_of_format_1(ansatz)
     return program_digest(ansatz)
@@ -218,7 +218,7 @@ def program_digest(ansatz: Ansatz) -> str:
         else:
             numbers = [_number_content(each) for each in gate.params]
         gates.append((class_of(gate).__name__, qubits, numbers))
-    # 2, not FORMAT: a later format must give the same digest, by which runs and paid-for jobs are known.
+    # 2, not _FORMAT: a later format must give the same digest, by which runs and paid-for jobs are known.
     content: dict[str, object] = {**_to_metadata(ansatz), "format": 2, "gates": gates}
     content |= {"inputs": ansatz.num_inputs, "weights": ansatz.num_weights, "qubits": ansatz.num_qubits}
     return hashlib.sha256(repr(content).encode()).hexdigest()
@@ -302,7 +302,7 @@ def plain_names(inputs: int, weights: int) -> list[str]:
 
 def _to_metadata(ansatz: Ansatz) -> dict[str, object]:
     return {
-        "format": FORMAT,
+        "format": _FORMAT,
         "inputs": [parameter.name for parameter in ansatz.inputs],
         "weights": [parameter.name for parameter in ansatz.weights],
         # In order and unsimplified: the sum may be the same, but the digest is of what was asked for.
@@ -315,7 +315,7 @@ def _to_metadata(ansatz: Ansatz) -> dict[str, object]:
 
 
 def _from_circuit(circuit: QuantumCircuit) -> Ansatz:
-    content = (circuit.metadata or {})[KEY]
+    content = (circuit.metadata or {})[_KEY]
     given = (content["inputs"], content["weights"])
     named = {parameter.name: parameter for parameter in circuit.parameters}
     if content["format"] in (1, _AS_WRITTEN):

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from qhq.studies.portability import EvalPlan
     from qhq.studies.runner import Progress as Steps
 
-NAMES = {"test": "model", "naive": "last_value"}
-
-"""Forecasts of a record, by the names that they have in a table."""
+# Forecasts of a record, by the names that they have in a table.
+_NAMES = {"test": "model", "naive": "last_value"}
 
 
 class Evaluation:
@@ -207,6 +206,6 @@ def metrics_frame(rows: Mapping[str, Mapping[str, Any]], index: str = "forecast"
     """One row a forecast or backend; what is not defined is NaN."""
     import pandas as pd
 
-    names = [NAMES.get(name, name) if index == "forecast" else name for name in rows]
+    names = [_NAMES.get(name, name) if index == "forecast" else name for name in rows]
     frame = pd.DataFrame(list(rows.values()), index=pd.Index(names, name=index, dtype=object))
     return frame.astype("float64")

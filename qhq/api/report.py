@@ -18,7 +18,7 @@ from qhq.runs.run_folder import WALK, RunFolder, gather_runs
 if TYPE_CHECKING:
     from qhq.report.page import Page
 
-PAGE = "report.html"
+_PAGE = "report.html"
 STUDIES = {"sweep.json": "sweeps", "study.json": "studies"}
 """Records of studies that have a page of their own, and the folder of the runs folder that holds them."""
 
@@ -48,7 +48,7 @@ def write_report(
     from qhq.report.page import render_page
 
     page, home = _made([_reference(each) for each in runs], noting(progress))
-    path = home / PAGE if output is None else Path(output)
+    path = home / _PAGE if output is None else Path(output)
     try:
         write_atomically(path, render_page(page))
     except OSError as error:

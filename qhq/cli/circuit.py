@@ -140,7 +140,7 @@ def export(
         from qhq.ansatz.export import export as export_ansatz
         from qhq.ansatz.export import export_circuit
 
-        if form in SCRIPTS:
+        if form in _SCRIPTS:
             text = _script(name, form, _numbers(values), qubits, depth, isa)
             if out is not None:
                 from qhq.files import write_atomically
@@ -192,17 +192,15 @@ def info(
         cells = [[key.replace("_", " "), value] for key, value in {**facts, "gates": gates}.items()]
         tables = [plain_table(["", ""], cells)]
         if deep:
-            from qhq.cli.circuit import deep_facts
-
             # What a device would run has one width, that of its layout: no family to scale.
             # A run's circuit may be of a file that has changed since.
             family = None if isa or _run_of(name) else lambda width: _build(name, width, depth, None)
-            facts["deep"], table = deep_facts(ansatz, family, seed)
+            facts["deep"], table = _deep_facts(ansatz, family, seed)
             tables.append(table)
         output.result(facts, *tables)
 
 
-SCRIPTS = ("python", "torch")
+_SCRIPTS = ("python", "torch")
 
 
 def _script(
@@ -308,7 +306,7 @@ class LateProgress(StudyProgress):
         super().step(done, total, what)
 
 
-def deep_facts(
+def _deep_facts(
     ansatz: Ansatz, family: Callable[[int], Ansatz] | None, seed: int
 ) -> tuple[dict[str, object], Table]:
     """Measure an ansatz: one JSON object, and a table for people.

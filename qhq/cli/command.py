@@ -53,8 +53,8 @@ Cluster = Annotated[
     typer.Option("--cluster", metavar="ADDRESS", help="A Dask scheduler's, instead of processes here."),
 ]
 
-LONGEST_WORD = 24
-"""Characters that no table breaks: a figure cut in two would be misread. Longer ones (paths) are folded."""
+# Characters that no table breaks: a figure cut in two would be misread. Longer ones (paths) are folded.
+_LONGEST_WORD = 24
 
 
 @dataclass
@@ -124,7 +124,7 @@ def command(*, as_json: bool, debug: bool) -> Iterator[Output]:
     except (KeyboardInterrupt, BrokenPipeError) as error:
         raise typer.Exit(end_with(error, as_json=as_json and not output.given)) from error
     except Exception as error:
-        if debug or is_click(error):
+        if debug or _is_click(error):
             raise
         raise typer.Exit(end_with(error, as_json=as_json and not output.given)) from error
 
@@ -141,28 +141,28 @@ def _check_current_folder() -> None:
         ) from error
 
 
-def is_click(error: BaseException) -> bool:
+def _is_click(error: BaseException) -> bool:
     """Whether Typer raised it to say how a command ends, or that a command line is wrong."""
     return isinstance(error, (typer.Exit, typer.Abort)) or hasattr(error, "format_message")
 
 
-SHORT_OF = frozenset(
+# What a system refuses for want of space, permission, files or processes: no fault of qhq.
+_SHORT_OF = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EFBIG, errno.ESTALE,
      errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
 )  # fmt: skip
-"""What a system refuses for want of space, permission, files or processes: no fault of qhq."""
 
-NOT_USABLE = frozenset(
+# What may be wrong with a path that a user named; with one that qhq carries itself it is a fault of qhq.
+_NOT_USABLE = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG,
      errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EXDEV}
 )  # fmt: skip
-"""What may be wrong with a path that a user named; with one that qhq carries itself it is a fault of qhq."""
 
-UNREACHABLE = frozenset(
+# What a network answers where no service does.
+_UNREACHABLE = frozenset(
     {errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.EHOSTUNREACH, errno.ENETUNREACH,
      errno.ETIMEDOUT}
 )  # fmt: skip
-"""What a network answers where no service does."""
 
 
 def end_with(error: BaseException, *, as_json: bool) -> int:
@@ -172,7 +172,7 @@ def end_with(error: BaseException, *, as_json: bool) -> int:
     ``--debug`` shows; 130 interrupted; 141 whoever read the output has gone (``qhq compare | head -1``).
     """
     if isinstance(error, BrokenPipeError):
-        silence_stdout()
+        _silence_stdout()
         return 141
     status, *said = _explain(error)
     must, got, fix = (_shortened(each) for each in said)
@@ -220,16 +220,16 @@ def _explain_system(error: OSError) -> tuple[int, str, str] | None:
     """
     # Python says by ENOENT, and of no path, that no folder for temporary files can be written to.
     nowhere = error.errno == errno.ENOENT and "usable temporary directory" in str(error)
-    if error.errno in SHORT_OF or nowhere:
+    if error.errno in _SHORT_OF or nowhere:
         fix = "Free some space, or name another folder (QHQ_RUNS_DIR, QHQ_CACHE_DIR)"
         if error.errno in (errno.EMFILE, errno.ENFILE):
             fix = "Allow more open files ('ulimit -n 1024'), or take fewer --workers"
         elif error.errno in (errno.ENOMEM, errno.EAGAIN):
             fix = "Free some memory or end other processes, or take fewer --workers"
         return 2, "qhq must be able to read and write its files", fix
-    if error.errno in UNREACHABLE:
+    if error.errno in _UNREACHABLE:
         return 4, "A service that a command asks must answer", "Look at the connection, then run it again"
-    if error.errno in NOT_USABLE and isinstance(error.filename, str | bytes) and not _is_own(error.filename):
+    if error.errno in _NOT_USABLE and isinstance(error.filename, str | bytes) and not _is_own(error.filename):
         must = "The files and folders that a command names must be there and be usable"
         return 2, must, "Check the path, its length and what it is"
     return None
@@ -243,7 +243,7 @@ def _is_own(path: str | bytes) -> bool:
     return any(found.is_relative_to(each) for each in own if each != Path("/usr"))
 
 
-class Heedless(io.TextIOWrapper):
+class _Heedless(io.TextIOWrapper):
     """Standard error that may be full, closed or gone: a note nobody can read ends no training."""
 
     def write(self, text: str, /) -> int:
@@ -277,10 +277,10 @@ def secure_streams() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
     raw = open(2, "wb", buffering=0, closefd=False)  # noqa: SIM115
-    sys.stderr = Heedless(raw, encoding=encoding, errors="backslashreplace", write_through=True)
+    sys.stderr = _Heedless(raw, encoding=encoding, errors="backslashreplace", write_through=True)
 
 
-def silence_stdout() -> None:
+def _silence_stdout() -> None:
     """Lead standard output nowhere, so that the interpreter does not complain of a closed pipe at its end."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -301,7 +301,7 @@ def plain_table(
     for place, column in enumerate(columns):
         words = " ".join([column, *(row[place] for row in cells)]).split()
         longest = max(map(len, words), default=0)
-        table.add_column(Text(column), overflow="fold", min_width=min(longest, LONGEST_WORD))
+        table.add_column(Text(column), overflow="fold", min_width=min(longest, _LONGEST_WORD))
     for row in cells:
         table.add_row(*map(Text, row))
     return table

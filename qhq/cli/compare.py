@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from qhq.report.table_export import Format
     from qhq.runs.comparison import Row, RunTable
 
-RESULTS = ("skill", "mase", "mape", "mae")
-"""Without a unit first."""
-FACTS = ("status", "backend", "qubits", "epochs", "seed")
-"""Shown where they are not the same in all runs, or there is one run only."""
+# Without a unit first.
+_RESULTS = ("skill", "mase", "mape", "mae")
+# Shown where they are not the same in all runs, or there is one run only.
+_FACTS = ("status", "backend", "qubits", "epochs", "seed")
 
-IMPORTANT = (
+# Config keys, or what they begin with, in the order in which a table has space for them.
+_IMPORTANT = (
     "quantum.ansatz", "quantum.depth", "model.recurrent", "model.skip", "data.horizon", "data.window",
     "data.targets", "data.features", "data.symbols", "data.path", "data.scaling", "training.learning_rate",
     "data.task",
@@ -31,11 +32,10 @@ IMPORTANT = (
     "quantum.overrides", "training.epochs", "training.batch_size", "training.loss", "model", "quantum",
     "training", "data.split", "data",
 )  # fmt: skip
-"""Config keys, or what they begin with, in the order in which a table has space for them."""
-MOST_KEYS = 8
-"""More config keys than these make a table that nobody reads; the rest is named below it."""
-LONGEST_CELL = 40
-"""Longer texts, such as a list of 500 symbols, are cut in a table for people; the files have them whole."""
+# More config keys than these make a table that nobody reads; the rest is named below it.
+_MOST_KEYS = 8
+# Longer texts, such as a list of 500 symbols, are cut in a table for people; the files have them whole.
+_LONGEST_CELL = 40
 
 
 def compare(
@@ -111,12 +111,12 @@ def _list(names: Sequence[str], differs: Sequence[str]) -> list[str]:
 def _shown(table: RunTable) -> list[str]:
     """The columns that matter: what a run is worth, then what tells it from the others."""
     rows = table.summaries
-    facts = [name for name in FACTS if len(rows) < 2 or len({row[name] for row in rows}) > 1]
+    facts = [name for name in _FACTS if len(rows) < 2 or len({row[name] for row in rows}) > 1]
     if "status" not in facts and rows and rows[0]["status"] != "finished":
         facts.append("status")
     leaks = ["leaks"] if any(row["leaks"] for row in rows) else []
     part = ["part"] if any(row["part"] != "test" for row in rows) else []
-    return ["run", *RESULTS, *_ranked(table)[:MOST_KEYS], *facts, *leaks, *part]
+    return ["run", *_RESULTS, *_ranked(table)[:_MOST_KEYS], *facts, *leaks, *part]
 
 
 def _hidden(table: RunTable, shown: Sequence[str]) -> list[str]:
@@ -135,9 +135,9 @@ def _ranked(table: RunTable) -> list[str]:
 
     def place(key: str) -> tuple[bool, int]:
         beginnings = [
-            index for index, each in enumerate(IMPORTANT) if key == each or key.startswith(f"{each}.")
+            index for index, each in enumerate(_IMPORTANT) if key == each or key.startswith(f"{each}.")
         ]
-        return _names_path(key) and key != "data.path", min(beginnings, default=len(IMPORTANT))
+        return _names_path(key) and key != "data.path", min(beginnings, default=len(_IMPORTANT))
 
     return sorted(differing, key=place)
 
@@ -150,7 +150,7 @@ def _people(
     cells = _cells(rows, columns)
     names = list(columns) if whole else _short_names(columns)
     # A name that is broken over two lines can no longer be copied into the next command.
-    short = columns[0] == "run" and max(map(len, map(str, cells[0]))) <= LONGEST_CELL
+    short = columns[0] == "run" and max(map(len, map(str, cells[0]))) <= _LONGEST_CELL
     parts: list[str | Table] = []
     for group in table.groups:
         chosen = [[column[place] for column in cells] for place in table.places(group)]
@@ -187,8 +187,8 @@ def _cell(name: str, value: object) -> object:
         if name == "skill":
             return f"{value:+.4f}"
         return f"{value:.6g}" if "." in name else figure(value)
-    if isinstance(value, str) and len(value) > LONGEST_CELL and name != "run":
-        return f"{value[: LONGEST_CELL - 1]}…"
+    if isinstance(value, str) and len(value) > _LONGEST_CELL and name != "run":
+        return f"{value[: _LONGEST_CELL - 1]}…"
     return value
 
 

@@ -32,17 +32,17 @@ Panel = Annotated[
     str | None,
     typer.Option("--panel", help="stocks or options; a file with a column strike is taken for options."),
 ]
-DAY = ["%Y-%m-%d"]
+_DAY = ["%Y-%m-%d"]
 
 
 @app.command()
 def fetch(
     symbols: Symbols,
     start: Annotated[
-        datetime | None, typer.Option("--start", help="First day; all there is if left out.", formats=DAY)
+        datetime | None, typer.Option("--start", help="First day; all there is if left out.", formats=_DAY)
     ] = None,
     end: Annotated[
-        datetime | None, typer.Option("--end", help="Last day; the last session if left out.", formats=DAY)
+        datetime | None, typer.Option("--end", help="Last day; the last session if left out.", formats=_DAY)
     ] = None,
     refresh: Annotated[bool, typer.Option("--refresh", help="Fetch again what the cache holds.")] = False,
     json: Json = False,
@@ -108,7 +108,7 @@ def show(
     overrides: Set = None,
     panel: Panel = None,
     day: Annotated[
-        datetime | None, typer.Option("--date", help="Day of the smiles; the last if left out.", formats=DAY)
+        datetime | None, typer.Option("--date", help="Day of the smiles; the last if left out.", formats=_DAY)
     ] = None,
     out: Annotated[Path, typer.Option("--output", "-o", help="Folder of the figures.")] = Path(
         "data-figures"

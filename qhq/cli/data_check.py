@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from qhq.experiment.config import NamedData
     from qhq.runs.record import Plausibility
 
-WIDTH = 80
-SHOWN_SYMBOLS = 8
+_WIDTH = 80
+_SHOWN_SYMBOLS = 8
 SHOWN_ROWS = 3
-MOSTLY = 0.9
-"""Share of cells that are numbers in a column of numbers."""
+# Share of cells that are numbers in a column of numbers.
+_MOSTLY = 0.9
 
 
 class SymbolSpan(TypedDict):
@@ -152,7 +152,7 @@ def _config(named: NamedData, reading: Reading) -> str:
         lines.append("  format:")
         lines += [f"    {key}: {_yaml(value)}" for key, value in given.items()]
     names = [span["symbol"] for span in _spans(reading)]
-    shown = ", ".join(map(_yaml, names)) if 0 < len(names) <= SHOWN_SYMBOLS else ""
+    shown = ", ".join(map(_yaml, names)) if 0 < len(names) <= _SHOWN_SYMBOLS else ""
     lines.append(f"  symbols: [{shown}]" if shown else "  symbols: null  # all of them")
     return "\n".join(lines)
 
@@ -201,9 +201,9 @@ def file_parts(facts: FileFacts) -> list[str | Table]:
     lines.append(_wrap(f"Dates: {facts['dates']}; decimal mark '{facts['decimal']}'{thousands}"))
     spans = [
         f"{each['symbol']} {each['first']} to {each['last']} ({each['rows']:,} rows)"
-        for each in facts["symbols"][:SHOWN_SYMBOLS]
+        for each in facts["symbols"][:_SHOWN_SYMBOLS]
     ]
-    more = len(facts["symbols"]) - SHOWN_SYMBOLS
+    more = len(facts["symbols"]) - _SHOWN_SYMBOLS
     lines.append(_wrap(f"Symbols: {'; '.join(spans)}" + (f"; and {more} more" if more > 0 else ""), "  "))
     lines += [_wrap(f"Note: {note}.", "  ") for note in facts["notes"]]
     config = [
@@ -223,7 +223,7 @@ def _sample_table(sample: list[Row]) -> list[Table]:
     shown, width = [], 1
     for name, column in cells.items():
         width += max(len(name), *map(len, column)) + 3
-        if width > WIDTH:
+        if width > _WIDTH:
             break
         shown.append(name)
     rows = [[cells[name][place] for name in shown] for place in range(len(sample))]
@@ -303,7 +303,7 @@ def _looked_through(named: NamedData) -> Iterator[DataSpec]:
             name, cells = canonical_name(str(header), table), reading.frame[header]
             # A decimal comma is a number as well; which of the two it is decides the reading, not this look.
             numbers = pd.to_numeric(cells.astype(str).str.replace(",", ".", regex=False), errors="coerce")
-            if name and name not in skipped and numbers.notna().mean() > MOSTLY:
+            if name and name not in skipped and numbers.notna().mean() > _MOSTLY:
                 added.append(name)
         if added:
             yield spec.model_copy(update={"features": (*spec.features, *dict.fromkeys(added))})
@@ -352,5 +352,5 @@ def _breach(breach: Breach) -> list[str]:
 
 def _wrap(text: str, indent: str = "  ") -> str:
     return textwrap.fill(
-        text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        text, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )

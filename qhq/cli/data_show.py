@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from qhq.data.spec import DataSpec
     from qhq.experiment.config import NamedData
 
-STOCKS = ("symbol", "rows", "first", "last", "gaps", "splits")
-OPTIONS = ("symbol", "kind", "rows", "first", "last", "sessions", "contracts", "expiries", "without_quote",
+_STOCKS = ("symbol", "rows", "first", "last", "gaps", "splits")
+_OPTIONS = ("symbol", "kind", "rows", "first", "last", "sessions", "contracts", "expiries", "without_quote",
            "without_iv", "gaps", "splits")  # fmt: skip
 
 
@@ -164,7 +164,7 @@ def _check_writable(folder: Path) -> None:
 
 
 def _table(rows: Sequence[Mapping[str, object]], kind: str) -> Any:
-    columns = OPTIONS if kind == "options" else STOCKS
+    columns = _OPTIONS if kind == "options" else _STOCKS
     cells = [[_cell(row[column]) for column in columns] for row in rows]
     return plain_table([column.replace("_", " ") for column in columns], cells)
 

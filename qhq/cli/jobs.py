@@ -134,8 +134,8 @@ def ask_to_send(output: Output, rows: Sequence[Mapping[str, object]]) -> bool:
     return True
 
 
-SAME_AGAIN_SECONDS = 15.0
-"""The same thing that is waited for is said again after so long."""
+# The same thing that is waited for is said again after so long.
+_SAME_AGAIN_SECONDS = 15.0
 
 
 class _Heard(threading.local):
@@ -178,7 +178,7 @@ class Terminal:
         what, now = text.partition(";")[0], time.monotonic()
         if what != self._heard.last:
             doing(what)
-        if what != self._heard.last or now - self._heard.at >= SAME_AGAIN_SECONDS:
+        if what != self._heard.last or now - self._heard.at >= _SAME_AGAIN_SECONDS:
             self.tell(text)
         self._heard.last = what
 

@@ -215,7 +215,7 @@ def _write_whole(table: pa.Table, path: Path) -> None:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def _writing(path: Path) -> Iterator[None]:
     """Hold the file's folder alone; a failing write becomes an error in three parts.
 
     Raises:
@@ -325,7 +325,7 @@ class ChainStore:
     def _append(self, table: pa.Table, underlying: str, session: date) -> Appended:
         self._folder(underlying)
         path = self._own(f"{underlying}/{session}.parquet")
-        with writing(path):
+        with _writing(path):
             before, aside = _read_or_set_aside(path)
             rows = _distinct(table if before is None else _join([before, table], [path, path]))
             known = 0 if before is None else before.num_rows

@@ -21,10 +21,10 @@ from qhq.diagnostics.sampling import SILENT, Array, Estimate, Probe, Sampling, p
 from qhq.engine.compile import AngleMap, map_angles
 
 _LARGEST_DENOMINATOR = 64
+# Points of the grid beyond those that the reachable frequencies need, to see that nothing lies above.
 _SPARE_POINTS = 4
-"""Points of the grid beyond those that the reachable frequencies need, to see that nothing lies above."""
+# Samples that are computed at once.
 _ROWS = 1 << 14
-"""Samples that are computed at once."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def input_sensitivity(ansatz: Ansatz, sampling: Sampling) -> InputSensitivity:
     """Measure the sensitivity at random inputs and weights."""
     values = sampling.draw(ansatz, "sensitivity")
     jacobian = Probe(ansatz).input_gradients(values)
-    return sensitivity_of(jacobian, light_cone(ansatz), confidence=sampling.confidence)
+    return _sensitivity_of(jacobian, light_cone(ansatz), confidence=sampling.confidence)
 
 
 def input_sensitivity_at(
@@ -189,10 +189,10 @@ def input_sensitivity_at(
     """
     inputs = np.asarray(inputs, np.float64)
     values = np.hstack([inputs, np.tile(np.asarray(weights, np.float64), (len(inputs), 1))])
-    return sensitivity_of(Probe(ansatz).input_gradients(values), light_cone(ansatz), confidence=confidence)
+    return _sensitivity_of(Probe(ansatz).input_gradients(values), light_cone(ansatz), confidence=confidence)
 
 
-def sensitivity_of(
+def _sensitivity_of(
     jacobian: Array, cone: npt.NDArray[np.bool_], *, confidence: float = 0.95
 ) -> InputSensitivity:
     """Statistics of measured Jacobians (B, O, I) beside the light cone (O, I)."""

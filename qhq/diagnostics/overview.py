@@ -27,8 +27,8 @@ Family = Callable[[int], Ansatz]
 
 _MOST_QUBITS = 12
 _TREND_QUBITS = range(2, 9)
+# Amplitudes times gates that one diagnostic may cost: about a second.
 _WORK = 1 << 30
-"""Amplitudes times gates that one diagnostic may cost: about a second."""
 _FEWEST = 20
 
 
@@ -145,8 +145,8 @@ def _trend(family: Family | None, seed: int) -> GradientTrend | None:
 
 Verdict = Literal["good", "fair", "poor"]
 _COARSE = 0.9
+# Gradient variance of which a typical slope drowns in the noise of a thousand shots.
 _FLAT = 1e-3
-"""Gradient variance of which a typical slope drowns in the noise of a thousand shots."""
 
 
 @dataclass(frozen=True)
@@ -175,29 +175,29 @@ def read(overview: Overview) -> list[Reading]:
 
 def _readings(overview: Overview) -> Iterator[Reading]:
     if overview.gradients is not None:
-        yield read_gradients(overview.gradients)
+        yield _read_gradients(overview.gradients)
     if overview.trend is not None:
-        yield read_trend(overview.trend)
+        yield _read_trend(overview.trend)
     for found, over in (
         (overview.expressibility, "of weights"),
         (overview.expressibility_with_inputs, "of both"),
     ):
         if found is not None:
-            yield read_expressibility(found, over)
+            yield _read_expressibility(found, over)
     for measured, over in (
         (overview.entanglement, "of weights"),
         (overview.entanglement_with_inputs, "of both"),
     ):
         if measured is not None and measured.haar > 0:  # one qubit has nothing to be entangled with
-            yield read_entanglement(measured, over)
-    yield read_spectrum(overview.spectrum)
+            yield _read_entanglement(measured, over)
+    yield _read_spectrum(overview.spectrum)
     if overview.dimension is not None:
-        yield read_dimension(overview.dimension)
-    yield read_sensitivity(overview.sensitivity)
-    yield read_reach(overview.sensitivity)
+        yield _read_dimension(overview.dimension)
+    yield _read_sensitivity(overview.sensitivity)
+    yield _read_reach(overview.sensitivity)
 
 
-def read_gradients(found: GradientVariance) -> Reading:
+def _read_gradients(found: GradientVariance) -> Reading:
     """Idle weights first; then the slopes beside those of a random circuit."""
     ratio, typical = found.mean.value / found.two_design, math.sqrt(found.mean.value)
     flat = ratio < 1.5 or found.mean.value < _FLAT
@@ -216,7 +216,7 @@ def read_gradients(found: GradientVariance) -> Reading:
     return Reading("gradient variance", _shown(found.mean), beside, verdict, says)
 
 
-def read_trend(found: GradientTrend) -> Reading:
+def _read_trend(found: GradientTrend) -> Reading:
     """-1 is a plateau, 0 is none."""
     slope = found.slope.value
     widths = f"{found.qubits[0]} to {found.qubits[-1]} qubits"
@@ -231,7 +231,7 @@ def read_trend(found: GradientTrend) -> Reading:
     )
 
 
-def read_expressibility(found: Expressibility, over: str) -> Reading:
+def _read_expressibility(found: Expressibility, over: str) -> Reading:
     """Neither little nor all is free: what fills the space has flat gradients (arXiv:2101.02138)."""
     if found.haar[0] > _COARSE:
         says = f"says nothing at this width: {found.haar[0]:.0%} of Haar pairs fall in the first bin"
@@ -249,7 +249,7 @@ def read_expressibility(found: Expressibility, over: str) -> Reading:
     return Reading(f"expressibility (KL) {over}", _shown(found.divergence), beside, verdict, says)
 
 
-def read_entanglement(found: Entanglement, over: str) -> Reading:
+def _read_entanglement(found: Entanglement, over: str) -> Reading:
     """0 is a product of single qubits."""
     share = found.mean.value / found.haar
     verdict, says = _rank(
@@ -263,7 +263,7 @@ def read_entanglement(found: Entanglement, over: str) -> Reading:
     return Reading(name, _shown(found.mean), f"{found.haar:.3g} Haar", verdict, says)
 
 
-def read_spectrum(found: Sequence[InputSpectrum | None]) -> Reading:
+def _read_spectrum(found: Sequence[InputSpectrum | None]) -> Reading:
     """The poorest input decides."""
     known = [each for each in found if each is not None]
     name = "frequencies in an input"
@@ -283,7 +283,7 @@ def read_spectrum(found: Sequence[InputSpectrum | None]) -> Reading:
     return Reading(name, f"used up to {used:g}", f"{reach:g} reachable", verdict, says)
 
 
-def read_dimension(found: EffectiveDimension) -> Reading:
+def _read_dimension(found: EffectiveDimension) -> Reading:
     """Weights that the data could tell apart."""
     idle = found.weights - found.rank
     spare = f"; {idle} directions change no output" if idle else ""
@@ -297,7 +297,7 @@ def read_dimension(found: EffectiveDimension) -> Reading:
     return Reading("effective dimension", _shown(found.dimension), beside, verdict, says + spare)
 
 
-def read_sensitivity(found: InputSensitivity) -> Reading:
+def _read_sensitivity(found: InputSensitivity) -> Reading:
     """Slopes of the outputs by the inputs."""
     low, _, high = found.quantiles
     verdict, says = _rank(
@@ -310,7 +310,7 @@ def read_sensitivity(found: InputSensitivity) -> Reading:
     return Reading("input sensitivity |dE/dx|", _shown(found.norm), beside, verdict, says)
 
 
-def read_reach(found: InputSensitivity) -> Reading:
+def _read_reach(found: InputSensitivity) -> Reading:
     """Which output sees which input."""
     pairs, blind, outside = found.pairs, len(found.unseen), len(found.outside_cone)
     verdict: Verdict = "good" if not blind else "fair"

@@ -102,12 +102,12 @@ def gradient_variance(ansatz: Ansatz, sampling: Sampling) -> GradientVariance:
     """
     check_has_weights(ansatz)
     values = sampling.draw(ansatz, "gradients")
-    return variance_of(
+    return _variance_of(
         Probe(ansatz).weight_gradients(values), mean_two_design(ansatz), confidence=sampling.confidence
     )
 
 
-def variance_of(slopes: Array, two_design: float, *, confidence: float = 0.95) -> GradientVariance:
+def _variance_of(slopes: Array, two_design: float, *, confidence: float = 0.95) -> GradientVariance:
     """Gradient variance of measured slopes (S, O, W)."""
     # The factor makes their mean the unbiased variance.
     squares = (slopes - slopes.mean(axis=0)) ** 2 * (len(slopes) / (len(slopes) - 1))
@@ -187,8 +187,8 @@ def _fitted_slope(qubits: Array, variances: Sequence[Estimate], confidence: floa
     return Estimate(slope, float(slope - width), float(slope + width), len(qubits))
 
 
+# Size of the data set that the dimension is stated for, unless another is asked for.
 _DATA = 10_000
-"""Size of the data set that the dimension is stated for, unless another is asked for."""
 _ROWS = 1 << 12
 _RESAMPLED = 400
 

@@ -23,14 +23,14 @@ from qhq.data.panel import DateArray, FloatArray, IntArray, Mask
 from qhq.errors import DataError
 from qhq.seeding import child_generator
 
-CONFIDENCE = 0.95
+_CONFIDENCE = 0.95
 _DRAWS, _DATE_DRAWS = 10_000, 2_000
 
 LEAST_SEEDS = 5
 """An interval of fewer would be their range at most: that of three holds the median in 75 of 100 cases."""
 
+# Of fewer dates no interval is made, as no test is.
 _LEAST_DATES = 10
-"""Of fewer dates no interval is made, as no test is."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def say_seeds(count: int, kind: str = "") -> str:
     return f"one {what}" if count == 1 else f"{count} {what}s"
 
 
-def median_interval(values: npt.ArrayLike, level: float = CONFIDENCE, seed: int = 0) -> Median:
+def median_interval(values: npt.ArrayLike, level: float = _CONFIDENCE, seed: int = 0) -> Median:
     """Tell the median of a figure over seeds, from five on with a percentile bootstrap interval.
 
     Args:
@@ -110,7 +110,7 @@ def median_interval(values: npt.ArrayLike, level: float = CONFIDENCE, seed: int 
 
 
 def paired_interval(
-    first: npt.ArrayLike, second: npt.ArrayLike, level: float = CONFIDENCE, seed: int = 0
+    first: npt.ArrayLike, second: npt.ArrayLike, level: float = _CONFIDENCE, seed: int = 0
 ) -> Median:
     """Tell the median of first minus second, the same seed taken from both; arguments as above.
 
@@ -148,10 +148,10 @@ class Interval:
     reason: str = ""
 
 
-def date_mean(losses: FloatArray) -> float:
+def _date_mean(losses: FloatArray) -> float:
     """Mean over dates; of two columns (D, 2), hits and how many could have been, the rate of all.
 
-    >>> date_mean(np.array([1.0, 3.0])), date_mean(np.array([[9.0, 10.0], [0.0, 2.0]]))
+    >>> _date_mean(np.array([1.0, 3.0])), _date_mean(np.array([[9.0, 10.0], [0.0, 2.0]]))
     (2.0, 0.75)
     """
     if losses.ndim == 2:
@@ -161,10 +161,10 @@ def date_mean(losses: FloatArray) -> float:
 
 def date_interval(
     losses: FloatArray,
-    statistic: Callable[[FloatArray], float] = date_mean,
+    statistic: Callable[[FloatArray], float] = _date_mean,
     seed: int = 0,
     *,
-    level: float = CONFIDENCE,
+    level: float = _CONFIDENCE,
     horizon: int = 1,
 ) -> Interval:
     """Tell a statistic of dates with a percentile interval of the stationary bootstrap.
@@ -286,7 +286,7 @@ def share(counts: npt.ArrayLike, *, horizon: int = 1, interval: bool = True) -> 
     value, count, dates = float(hits / cases), int(cases), len(each)
     if not interval:
         return Share(value, None, None, count, dates, "left out")
-    found = date_interval(each, level=CONFIDENCE, horizon=horizon)
+    found = date_interval(each, level=_CONFIDENCE, horizon=horizon)
     if found.low is not None and 0 < hits < cases:
         return Share(value, found.low, found.high, count, dates)
     if found.low is None:
@@ -294,5 +294,5 @@ def share(counts: npt.ArrayLike, *, horizon: int = 1, interval: bool = True) -> 
     # scipy.stats takes half a second to import, which whoever only sends to hardware need not wait for.
     from scipy.stats import binomtest
 
-    ends = binomtest(round(value * dates), dates).proportion_ci(CONFIDENCE, method="wilson")
+    ends = binomtest(round(value * dates), dates).proportion_ci(_CONFIDENCE, method="wilson")
     return Share(value, float(ends.low), float(ends.high), count, dates)

@@ -39,7 +39,7 @@ from qhq.evaluation.bootstrap import Share, hits_by_date, share
 REGIMES = ("calm", "usual", "turbulent")
 
 
-def movement(track: Track, windows: Windows) -> FloatArray:
+def _movement(track: Track, windows: Windows) -> FloatArray:
     """Root mean square of the changes along the input rows, on the track, shape (N,).
 
     A price at or below zero, as of oil in April 2020, has no logarithm: such a move is beyond any border.
@@ -53,10 +53,10 @@ def movement(track: Track, windows: Windows) -> FloatArray:
     return np.where(np.isnan(moved), np.inf, moved)
 
 
-def realised_volatility(windows: Windows) -> FloatArray:
+def _realised_volatility(windows: Windows) -> FloatArray:
     """How much each window's input rows moved, per row, shape (N,)."""
     spot = Track("spot", "log", differenced=True)
-    return movement(spot if "spot" in windows.panel.columns else tracks(windows)[0], windows)
+    return _movement(spot if "spot" in windows.panel.columns else tracks(windows)[0], windows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ class Regimes:
     @classmethod
     def fit(cls, train: Windows) -> Self:
         """Take the terciles of the training windows."""
-        volatility = realised_volatility(train)
+        volatility = _realised_volatility(train)
 
         def terciles(rows: Mask) -> FloatArray:
             known = volatility[rows][np.isfinite(volatility[rows])]
@@ -83,7 +83,7 @@ class Regimes:
     def of(self, windows: Windows) -> IntArray:
         """Place in ``REGIMES`` of each window, shape (N,)."""
         borders = self.borders.of(windows)
-        places: IntArray = (realised_volatility(windows)[:, None] > borders).sum(axis=1)
+        places: IntArray = (_realised_volatility(windows)[:, None] > borders).sum(axis=1)
         return places
 
 
@@ -91,8 +91,8 @@ Unit = Literal["none", "series", "window"]
 
 COVERAGE = 0.9
 
+# A window's unit is taken as at least this fraction of the median one in validation.
 _FLOOR_FRACTION = 0.1
-"""A window's unit is taken as at least this fraction of the median one in validation."""
 
 
 class ConformalRecord(TypedDict):
@@ -125,7 +125,7 @@ class Conformal:
 
     def interval(self, windows: Windows, forecast: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Lower and upper ends about a forecast, each (N, H, K), in the unit of the targets."""
-        half = self.radius * error_unit(self.unit, windows, self.floor)[:, None]
+        half = self.radius * _error_unit(self.unit, windows, self.floor)[:, None]
         return forecast - half, forecast + half
 
     def to_dict(self) -> ConformalRecord:
@@ -219,7 +219,7 @@ def fit_conformal(
     """
     chosen = unit or ("series" if validation.cut.task == "price" else "window")
     floor = _fit_floor(validation)
-    error = np.abs(validation.targets - forecast) / error_unit(chosen, validation, floor)[:, None]
+    error = np.abs(validation.targets - forecast) / _error_unit(chosen, validation, floor)[:, None]
     return Conformal(level, conformal_radius(error, level), chosen, floor, len(validation))
 
 
@@ -320,11 +320,11 @@ def _coverage(
 
 
 def _fit_floor(windows: Windows) -> FloatArray:
-    floors = np.array([np.median(movement(track, windows)) for track in tracks(windows)])
+    floors = np.array([np.median(_movement(track, windows)) for track in tracks(windows)])
     return np.where(floors > 0, _FLOOR_FRACTION * floors, 1.0)
 
 
-def error_unit(unit: Unit, windows: Windows, floor: FloatArray) -> FloatArray:
+def _error_unit(unit: Unit, windows: Windows, floor: FloatArray) -> FloatArray:
     """What the errors of each window and target are taken over, in the unit of the file, shape (N, K)."""
     every = tracks(windows)
     size = np.ones((len(windows), len(every)))
@@ -333,12 +333,12 @@ def error_unit(unit: Unit, windows: Windows, floor: FloatArray) -> FloatArray:
     if unit == "window":
         # With a floor: a window of a halted stock did not move at all, and would have an interval of no
         # width.
-        size *= np.maximum(np.column_stack([movement(track, windows) for track in every]), floor)
+        size *= np.maximum(np.column_stack([_movement(track, windows) for track in every]), floor)
     return size
 
 
+# Step of the level after one date; its memory is about 1 / _RATE dates.
 _RATE = 0.02
-"""Step of the level after one date; its memory is about 1 / _RATE dates."""
 
 
 class AdaptiveRecord(TypedDict):
@@ -400,13 +400,13 @@ def follow_conformal(
                 (1 - conformal.level, rate),
             )
         last[name] = alpha
-    half = radius * error_unit(conformal.unit, windows, conformal.floor)[:, None]
+    half = radius * _error_unit(conformal.unit, windows, conformal.floor)[:, None]
     return Adaptive((forecast - half, forecast + half), rate, last)
 
 
 def _errors(conformal: Conformal, windows: Windows, forecast: FloatArray) -> FloatArray:
     """Absolute errors over their unit, shape (N, H, K)."""
-    unit = error_unit(conformal.unit, windows, conformal.floor)
+    unit = _error_unit(conformal.unit, windows, conformal.floor)
     return np.asarray(np.abs(windows.targets - forecast) / unit[:, None])
 
 

@@ -201,10 +201,10 @@ def qlike(actual: FloatArray, forecast: FloatArray) -> float | None:
     return mean if np.isfinite(mean) else None
 
 
-def volatility_targets(targets: tuple[str, ...]) -> dict[str, bool]:
+def _volatility_targets(targets: tuple[str, ...]) -> dict[str, bool]:
     """Targets that are volatilities, and whether they are logarithms of them, ``{name: is logarithm}``.
 
-    >>> volatility_targets(("close", "iv", "log_parkinson", "log_moneyness"))
+    >>> _volatility_targets(("close", "iv", "log_parkinson", "log_moneyness"))
     {'iv': False, 'log_parkinson': True}
     """
     kinds = {name: unit_of(name.removeprefix("log_")) == "volatility" for name in targets}
@@ -217,7 +217,7 @@ def _volatility_qlike(case: _Case) -> float | None:
     The exponential of a forecast logarithm is a median, not a mean: it is a little low, which costs all
     forecasts of logarithms alike.
     """
-    kinds = volatility_targets(case.targets)
+    kinds = _volatility_targets(case.targets)
     if not kinds:
         return None
     place = [case.targets.index(name) for name in kinds]

@@ -138,14 +138,14 @@ def task_losses(windows: Windows, forecasts: Mapping[str, FloatArray], scale: Fl
         elif names[0] == _OVER_STRIKE:
             volatility, outside = volatility_errors(windows, forecast)
             values = {
-                _OVER_STRIKE: np.abs(strike_errors(windows, forecast)),
+                _OVER_STRIKE: np.abs(_strike_errors(windows, forecast)),
                 _IMPLIED_VOLATILITY: np.abs(volatility),
             }
             bounded[name] = int(np.count_nonzero(outside))
         else:
             values = {ABSOLUTE: np.abs(forecast - windows.targets) / unit}
         for loss, value in values.items():
-            each[loss][name] = mean_known_by_date(windows, value)
+            each[loss][name] = _mean_known_by_date(windows, value)
             rows[loss] = int(np.count_nonzero(np.isfinite(value)))
     return TaskLosses(each, {name: count for name, count in bounded.items() if count}, rows)
 
@@ -161,7 +161,7 @@ def qlike(error: FloatArray) -> FloatArray:
     return loss
 
 
-def mean_known_by_date(windows: Windows, values: FloatArray) -> FloatArray:
+def _mean_known_by_date(windows: Windows, values: FloatArray) -> FloatArray:
     """Mean of the finite values (N, H, K) of each date that has one, shape (D,), dates ascending."""
     _, date = np.unique(windows.dates[:, 0], return_inverse=True)
     known = np.isfinite(values)
@@ -215,10 +215,10 @@ def date_losses(
     """
     error = np.abs(forecast - windows.targets) / unit.reshape(len(unit), 1, -1)
     each = (error**2 if loss == "squared" else error).mean(axis=(1, 2))
-    return mean_by_date(windows, each)
+    return _mean_by_date(windows, each)
 
 
-def mean_by_date(windows: Windows, losses: FloatArray) -> FloatArray:
+def _mean_by_date(windows: Windows, losses: FloatArray) -> FloatArray:
     """Average losses of windows (N,) over those of one date, shape (D,), dates ascending."""
     _, date, counts = np.unique(windows.dates[:, 0], return_inverse=True, return_counts=True)
     means: FloatArray = np.bincount(date, losses) / counts
@@ -294,12 +294,12 @@ def score_options(windows: Windows, forecast: FloatArray) -> OptionMetrics:
         DataError: If the targets are not prices of options.
     """
     every: _Rows = slice(None)
-    return _measure(strike_errors(windows, forecast), *volatility_errors(windows, forecast), every)
+    return _measure(_strike_errors(windows, forecast), *volatility_errors(windows, forecast), every)
 
 
 def score_options_by_group(windows: Windows, forecast: FloatArray) -> dict[str, OptionMetrics]:
     """Measure each underlying alone; arguments and errors as in ``score_options``."""
-    price, (volatility, bounded) = strike_errors(windows, forecast), volatility_errors(windows, forecast)
+    price, (volatility, bounded) = _strike_errors(windows, forecast), volatility_errors(windows, forecast)
     group = windows.group
     return {
         name: _measure(price, volatility, bounded, group == name) for name in dict.fromkeys(group.tolist())
@@ -320,7 +320,7 @@ def _measure(
     )
 
 
-def strike_errors(windows: Windows, forecast: FloatArray) -> FloatArray:
+def _strike_errors(windows: Windows, forecast: FloatArray) -> FloatArray:
     """Error over the strike, shape (N, H, K).
 
     Raises:

@@ -37,12 +37,12 @@ from qhq.runs.run_folder import FINISHED, RunFolder, find_run, refers_to_run
 from qhq.training.checkpoint import load_state, load_weights
 from qhq.training.loop import Samples, TrainingState, Watcher
 
-SAMPLES = 256
-"""Training windows that a visit looks at, spread evenly over the training split."""
-QUICK_SAMPLES = 64
-"""The same while training."""
-FEW_SAMPLES = 16
-"""The same where the exact engine is slow."""
+# Training windows that a visit looks at, spread evenly over the training split.
+_SAMPLES = 256
+# The same while training.
+_QUICK_SAMPLES = 64
+# The same where the exact engine is slow.
+_FEW_SAMPLES = 16
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def _examine(experiment: Experiment, *, initial: dict[str, Tensor] | None, epoch
     if isinstance(experiment.model, FeatureForecaster):
         epochs = 0  # nothing was to move
     train = experiment.data.train
-    most = SAMPLES if _is_small(experiment.ansatz) else FEW_SAMPLES
+    most = _SAMPLES if _is_small(experiment.ansatz) else _FEW_SAMPLES
     samples = experiment.samples(train.select(_spread_rows(len(train), most)))
     background = Background(
         circuit=experiment.ansatz,
@@ -234,7 +234,7 @@ class Doctor(Watcher):
 
     def __init__(self, experiment: Experiment, samples: Samples, watcher: Watcher) -> None:
         self.experiment, self.watcher = experiment, watcher
-        self.rows = torch.from_numpy(_spread_rows(len(samples), QUICK_SAMPLES))
+        self.rows = torch.from_numpy(_spread_rows(len(samples), _QUICK_SAMPLES))
         self.arguments, self.targets = samples.arguments(self.rows), samples.targets[self.rows]
         self.initial = _copy(experiment.model.state_dict())
         self.last: tuple[int, Diagnosis] | None = None

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 PRICES = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".parquet", ".gz", ".zip")
 """Endings of files of prices, which no config has."""
 
-QUICKSTART = Path("experiments") / "quickstart" / "config.yaml"
+_QUICKSTART = Path("experiments") / "quickstart" / "config.yaml"
 
 
 IntervalKind = Literal["split", "adaptive"]
@@ -250,7 +250,7 @@ def _anchored(config: ExperimentConfig, file: Path | None, typed: set[str]) -> E
     the current folder.
     """
     here = Path.cwd() / "typed"  # stands for a file in the current folder
-    is_run = file is not None and is_run_folder(file.parent)
+    is_run = file is not None and _is_run_folder(file.parent)
     file = here if file is None else file
     changes: dict[str, Any] = {}
     if config.data.path is not None:
@@ -287,7 +287,7 @@ def _anchored_model(model: AnyModelSpec, file: Path, *, is_run: bool, typed: set
     return model.model_copy(update={"file": beside(model.file, near)})
 
 
-def is_run_folder(folder: Path) -> bool:
+def _is_run_folder(folder: Path) -> bool:
     """Whether a folder is a run's, or a walk-forward's: it holds what no other has."""
     return any(
         (folder / name).exists() for name in ("run.json", "model.safetensors", "resume.pt", "walk.json")
@@ -337,7 +337,7 @@ def _own_model(overrides: Sequence[str]) -> list[str]:
 
 def _own_split(content: Mapping[str, Any], folder: Path | None) -> list[str]:
     """Folds of a run that was made before windows looked back are cut as they were."""
-    data = content.get("data") if folder is not None and is_run_folder(folder) else None
+    data = content.get("data") if folder is not None and _is_run_folder(folder) else None
     split = data.get("split") if isinstance(data, Mapping) else None
     if not isinstance(split, Mapping) or split.get("scheme", "single") == "single" or "lookback" in split:
         return []
@@ -345,7 +345,7 @@ def _own_split(content: Mapping[str, Any], folder: Path | None) -> list[str]:
 
 
 def _config_path(path: str | None) -> Path:
-    wanted = QUICKSTART if path is None else Path(path)
+    wanted = _QUICKSTART if path is None else Path(path)
     found = find_study_file(wanted)
     if found is not None and found.suffix.lower() in PRICES:
         raise ConfigError(
@@ -363,8 +363,8 @@ def _config_path(path: str | None) -> Path:
     )
 
 
-CONFIGS = (".yaml", ".yml", "")
-"""Endings of configs, a folder's included; every other file is one of rows."""
+# Endings of configs, a folder's included; every other file is one of rows.
+_CONFIGS = (".yaml", ".yml", "")
 
 
 @dataclass(frozen=True)
@@ -403,7 +403,7 @@ def find_data(target: str | None, overrides: Sequence[str], panel: str | None) -
 
 def _table_source(target: str | None) -> str | None:
     path = Path(target or "")
-    if target and path.suffix.lower() not in CONFIGS and not path.is_dir():
+    if target and path.suffix.lower() not in _CONFIGS and not path.is_dir():
         return "parquet" if path.suffix == ".parquet" else "csv"
     is_recording = path.is_dir() and not (path / "config.yaml").exists() and any(path.glob("*/*.parquet"))
     return "recorded" if target and is_recording else None

@@ -39,13 +39,11 @@ from qhq.runs.record import Distribution
 
 Array = NDArray[np.float64]
 
-LOT = 64
-"""The model is given windows in multiples of so many, the last of them repeated.
-
-A matrix product of a few rows takes another path through the linear algebra than one of many, and the rest of
-a vector another than its body: the last bit may be another. Filled up, a window gets the same bits alone as
-among those of a whole split, so tomorrow's forecast is the one that an evaluation gives the day after.
-"""
+# The model is given windows in multiples of so many, the last of them repeated. A matrix product of a few
+# rows takes another path through the linear algebra than one of many, and the rest of a vector another than
+# its body: the last bit may be another. Filled up, a window gets the same bits alone as among those of a
+# whole split, so tomorrow's forecast is the one that an evaluation gives the day after.
+_LOT = 64
 
 
 @dataclass(frozen=True)
@@ -231,7 +229,7 @@ def is_stepwise(experiment: Experiment) -> bool:
 
 def _filled_up(count: int) -> IntArray:
     """Numbers of some rows, the last one repeated to the end of the last lot."""
-    return np.minimum(np.arange(-(-count // LOT) * LOT, dtype=np.intp), count - 1)
+    return np.minimum(np.arange(-(-count // _LOT) * _LOT, dtype=np.intp), count - 1)
 
 
 def predictions_csv(

@@ -14,10 +14,10 @@ from qhq.runs.comparison import run_skill
 from qhq.runs.record import LAST_VALUE, RunRecord, TestMetrics, Validation, WalkRecord
 from qhq.runs.seeds import SeedTable
 
-ONE_SEED = "One seed, not tested"
+_ONE_SEED = "One seed, not tested"
 
-SAME = 1e-9
-"""Errors that differ by less than this fraction are the same: a sum over symbols is never exact."""
+# Errors that differ by less than this fraction are the same: a sum over symbols is never exact.
+_SAME = 1e-9
 
 
 def say_test(metrics: TestMetrics) -> str:
@@ -30,11 +30,11 @@ def say_test(metrics: TestMetrics) -> str:
     name, rival = metrics.baseline, metrics.forecasts[_key(metrics.baseline)]
     skills = [run_skill(metrics, each) for each in ("test", _key(name))]
     own, other = (None if skill is None else 1 - skill for skill in skills)
-    if own is None or other is None or other <= SAME * own:
-        return f"{ONE_SEED}: {_title(name)} does not err on the test split at all."
+    if own is None or other is None or other <= _SAME * own:
+        return f"{_ONE_SEED}: {_title(name)} does not err on the test split at all."
     count = len(metrics.symbols)
     over = f", averaged over {count} symbols" if count > 1 else ""
-    said = f"{ONE_SEED}: on the test split the model's error is {_beside(own, other, _title(name))}{over}"
+    said = f"{_ONE_SEED}: on the test split the model's error is {_beside(own, other, _title(name))}{over}"
     mase, against = metrics.test.mase, rival.mase
     if mase is not None and against is not None and (own - other) * (mase - against) < 0:
         said += f"; by MASE it is the other way round, {mase:.4g} against {against:.4g}"
@@ -80,7 +80,7 @@ def say_validation(validation: Validation) -> str:
     mae, against = validation.model.mae, rival.mae
     if None not in (own, other, mae, against) and (own - other) * (mae - against) < 0:  # type: ignore[operator]
         pair += ": the other way round, since pooled the dearest symbols weigh most"
-    if own is None or other is None or other <= SAME * own:
+    if own is None or other is None or other <= _SAME * own:
         return f"On the validation split {_title(name)} does not err at all; {pair}."
     over = f", averaged over {validation.symbols} symbols" if validation.symbols > 1 else ""
     beside = f"{_beside(own, other, _title(name))}{over}"
@@ -112,11 +112,11 @@ def _four(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.4g}"
 
 
-FEW_DATES = 30
-"""So few dates say little of coverage, however many windows lie on them."""
+# So few dates say little of coverage, however many windows lie on them.
+_FEW_DATES = 30
 
-MANY_VALUES = 10
-"""With fewer values a date than this the coverage of a single date is hardly more than 0 or 1."""
+# With fewer values a date than this the coverage of a single date is hardly more than 0 or 1.
+_MANY_VALUES = 10
 
 
 def say_coverage(coverage: Sequence[Mapping[str, Any]]) -> str:
@@ -136,11 +136,11 @@ def say_coverage(coverage: Sequence[Mapping[str, Any]]) -> str:
         f"Intervals at {100 * first['level']:g} % held {100 * held['value']:.1f} % of what came"
         f" ({held['count']:,} values on {held['dates']} dates, {ends})"
     )
-    if held["count"] >= MANY_VALUES * held["dates"]:
+    if held["count"] >= _MANY_VALUES * held["dates"]:
         said += f"; single dates from {dates['lowest']:.2f} to {dates['highest']:.2f}"
     parts = [f"{name} {part['value']:.2f}" for name, part in first["by_regime"].items()]
     said += f"; {', '.join(parts)}" if len(parts) > 1 else ""
-    if held["dates"] < FEW_DATES and held["count"] > held["dates"]:
+    if held["dates"] < _FEW_DATES and held["count"] > held["dates"]:
         said += (
             f". The values of a date hold or fail together: these are {held['dates']} observations, not more"
         )
@@ -166,7 +166,7 @@ def say_distribution(measured: Mapping[str, Any], crps_skill: float | None) -> s
 
 def _beside(own: float, other: float, name: str) -> str:
     change = 100 * (own / other - 1)
-    if abs(change) <= 100 * SAME:
+    if abs(change) <= 100 * _SAME:
         return f"that of {name}"
     return f"{abs(change):.2f} % {'more' if change > 0 else 'less'} than that of {name}"
 

@@ -2,7 +2,7 @@
 
 A layer is called as PyTorch's recurrent ones are and gives outputs (B, T, hidden); `Bidirectional` makes one
 of two that run in opposite directions. To add a pooling, write a module from a sequence (B, T, C) to (B, C),
-and its line in `POOLINGS`.
+and its line in `_POOLINGS`.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class AttentionOverSteps(LastStep):
         return (weights * sequence).sum(dim=1)
 
 
-POOLINGS: dict[Pooling, type[LastStep]] = {
+_POOLINGS: dict[Pooling, type[LastStep]] = {
     "last": LastStep,
     "mean": MeanOfSteps,
     "max": MaxOfSteps,
@@ -147,7 +147,7 @@ class RecurrentStack(nn.Module):
             for layer, size in zip(layers, sizes, strict=False)
         )
         self.dropout = nn.Dropout(dropout)
-        self.pooling = POOLINGS[pooling](sizes[-1])
+        self.pooling = _POOLINGS[pooling](sizes[-1])
         self.hidden = sizes[-1]
 
     def forward(self, windows: Tensor) -> Tensor:

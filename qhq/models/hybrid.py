@@ -30,8 +30,8 @@ from qhq.seeding import child_seed
 from qhq.training.losses import Objective, open_objective
 from qhq.training.spec import TrainingSpec
 
-POINT = open_objective(TrainingSpec())
-"""The objective of a model of point forecasts."""
+# The objective of a model of point forecasts.
+_POINT = open_objective(TrainingSpec())
 
 
 class TanhMLP(nn.Module):
@@ -89,7 +89,7 @@ def dense(sizes: Sequence[int], activation: str) -> nn.Sequential:
     )
 
 
-def open_encoder(spec: ModelSpec, shape: Shape) -> RecurrentStack | FlatWindow:
+def _open_encoder(spec: ModelSpec, shape: Shape) -> RecurrentStack | FlatWindow:
     """What makes one vector of a window."""
     if spec.encoder == "none":
         return FlatWindow(shape.window, shape.features)
@@ -108,7 +108,7 @@ class Shape:
     targets: int
     static: int = 0
     window: int = 0
-    objective: Objective = POINT
+    objective: Objective = _POINT
 
     @property
     def values(self) -> int:
@@ -137,7 +137,7 @@ class HybridForecaster(nn.Module):
         super().__init__()
         latent, outputs = _middle_sizes(spec, quantum)
         self.spec, self.shape = spec, shape
-        self.encoder = open_encoder(spec, shape)
+        self.encoder = _open_encoder(spec, shape)
         beside = [shape.static, *spec.static_layers]
         self.static_layers = dense(beside, spec.head_activation)
         self.to_latent = nn.Linear(self.encoder.hidden + beside[-1], latent)
@@ -351,7 +351,7 @@ def _check_memory(spec: ModelSpec, shape: Shape) -> None:
     """
     # On the device "meta" tensors have a shape and no memory, so any unit can be counted before it is built.
     with torch.device("meta"):
-        encoder = open_encoder(spec, shape)
+        encoder = _open_encoder(spec, shape)
     # An upper bound for the rest: it is the encoder that a config can make too large.
     weights, width = sum(each.numel() for each in encoder.parameters()), encoder.hidden
     middle = spec.latent if spec.middle is None else max(spec.latent, spec.middle.hidden, spec.middle.outputs)

@@ -25,8 +25,8 @@ from qhq.plugins import all_names, find_point, load_point
 if TYPE_CHECKING:
     from torch import nn
 
-GROUP = "qhq.models"
-"""Entry points by which another package adds recurrent units: the name of the unit, and its class."""
+# Entry points by which another package adds recurrent units: the name of the unit, and its class.
+_GROUP = "qhq.models"
 
 UNITS: dict[str, str] = {
     "lstm": "torch.nn:LSTM",
@@ -47,7 +47,7 @@ GATED = frozenset({"qlstm", "qgru", "qlstm_bare", "qgru_bare"})
 
 def unit_names() -> list[str]:
     """Names of all units, those of other packages after qhq's own."""
-    return all_names(GROUP, UNITS)
+    return all_names(_GROUP, UNITS)
 
 
 def _check_unit(name: str) -> str:
@@ -85,8 +85,8 @@ def _find(name: str) -> EntryPoint | None:
     """Qhq's own unit first: no other package can replace one, and none is searched for one."""
     # As an entry point, too, so that one line loads both kinds.
     if name in UNITS:
-        return EntryPoint(name, UNITS[name], GROUP)
-    return find_point(GROUP, name)
+        return EntryPoint(name, UNITS[name], _GROUP)
+    return find_point(_GROUP, name)
 
 
 ACTIVATIONS: dict[str, str] = {
@@ -198,8 +198,8 @@ MEMORY = "memory:"
 COPY = "model.py"
 """Name of the copy of ``file`` that a run carries."""
 
+# Keys that a module of one's own leaves a meaning: the last two say what stands in its circuit's place.
 _BESIDE_FILE = ("file", "latent", "middle")
-"""Keys that a module of one's own leaves a meaning: the last two say what stands in its circuit's place."""
 
 
 @dataclass(frozen=True, eq=False)

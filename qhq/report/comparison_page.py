@@ -17,10 +17,10 @@ from qhq.report.run_page import Material, say_verdict, strongest, title_of
 from qhq.runs.comparison import RunTable, run_skill
 from qhq.runs.record import RunRecord
 
-MOST_CURVES = 20
-"""Runs whose losses are drawn: the colours and dashes of more cannot be told apart."""
+# Runs whose losses are drawn: the colours and dashes of more cannot be told apart.
+_MOST_CURVES = 20
 
-DASHES = ("solid", "dashed", "dotted", "dashdot")
+_DASHES = ("solid", "dashed", "dotted", "dashdot")
 
 
 def comparison_page(materials: Sequence[Material], table: RunTable) -> Page:
@@ -142,7 +142,7 @@ def _losses(materials: Sequence[Material]) -> Iterable[Part]:
     trained = [each for each in materials if each.history is not None and isinstance(each.record, RunRecord)]
     if not trained:
         return
-    shown = trained[:MOST_CURVES]
+    shown = trained[:_MOST_CURVES]
     some = "" if len(shown) == len(trained) else f"; the first {len(shown)} of {len(trained)} runs"
 
     def draw() -> Figure:
@@ -152,7 +152,7 @@ def _losses(materials: Sequence[Material]) -> Iterable[Part]:
             history = material.history
             assert history is not None
             axes.plot(
-                history["epoch"], history["validation_loss"], linestyle=DASHES[place // 5 % len(DASHES)],
+                history["epoch"], history["validation_loss"], linestyle=_DASHES[place // 5 % len(_DASHES)],
                 marker="o", markersize=3, label=material.record.run,
             )  # fmt: skip
         axes.set(xlabel="epoch", ylabel="validation loss (scaled units)")

@@ -19,17 +19,17 @@ from matplotlib.ticker import PercentFormatter
 from qhq.report.figures import SERIES_SHOWN, first_target, longest_series
 from qhq.runs.prediction import PredictionRecord
 
-ROWS_SHOWN = 250
-"""Newest rows of each symbol that are drawn: a year of sessions; more would be a black band."""
+# Newest rows of each symbol that are drawn: a year of sessions; more would be a black band.
+_ROWS_SHOWN = 250
 
-MOST_POINTS = 4000
-"""Points of a cloud; of more, as many are drawn that are spread evenly."""
+# Points of a cloud; of more, as many are drawn that are spread evenly.
+_MOST_POINTS = 4000
 
 ROLLING_SHARE, LEAST_ROLLING = 10, 20
 """The skill over time is over a tenth of all dates, and over 20 at least."""
 
 
-def one_step(predictions: pd.DataFrame) -> pd.DataFrame:
+def _one_step(predictions: pd.DataFrame) -> pd.DataFrame:
     """Rows one step ahead of the first target, in the order of dates (``date`` as `read_table` gives it)."""
     rows = first_target(predictions[predictions["horizon"] == 1])
     finite = np.isfinite(rows[["actual", "forecast", "naive"]].to_numpy(dtype=float)).all(axis=1)
@@ -39,12 +39,12 @@ def one_step(predictions: pd.DataFrame) -> pd.DataFrame:
 
 def draw_series(predictions: pd.DataFrame) -> Figure:
     """What came, the forecast with its interval, and the last value of each symbol over time."""
-    rows = one_step(predictions)
+    rows = _one_step(predictions)
     names = longest_series(rows)
     figure = Figure(figsize=(9, 2.5 * len(names) + 0.5), layout="constrained")
     grid = figure.subplots(len(names), 1, squeeze=False)[:, 0]
     for axes, name in zip(grid, names, strict=True):
-        own = rows[rows["symbol"] == name].tail(ROWS_SHOWN)
+        own = rows[rows["symbol"] == name].tail(_ROWS_SHOWN)
         if {"low", "high"} <= {*own.columns}:
             axes.fill_between(
                 own["date"],
@@ -66,7 +66,7 @@ def draw_series(predictions: pd.DataFrame) -> Figure:
 
 def series_shown(predictions: pd.DataFrame) -> tuple[list[str], int]:
     """Names of the symbols that are drawn, and how many there are in all."""
-    rows = one_step(predictions)
+    rows = _one_step(predictions)
     names = longest_series(rows)
     key = "underlying" if "underlying" in rows else "symbol"
     return names[:SERIES_SHOWN], int(rows[key].nunique())
@@ -74,7 +74,7 @@ def series_shown(predictions: pd.DataFrame) -> tuple[list[str], int]:
 
 def draw_errors(predictions: pd.DataFrame) -> Figure:
     """Histograms of the errors, and of the absolute percentage errors, beside the last value's."""
-    rows = _scaled(one_step(predictions))
+    rows = _scaled(_one_step(predictions))
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     signed, percent = figure.subplots(1, 2)
     pairs = (("error", "model", "tab:blue", "solid"), ("naive_error", "last value", "dimgray", "dashed"))
@@ -108,10 +108,10 @@ def draw_changes(predictions: pd.DataFrame) -> Figure:
 
     Not the values themselves: any forecast of a price lies on the diagonal, the last value's too.
     """
-    rows = _scaled(one_step(predictions))
+    rows = _scaled(_one_step(predictions))
     came = (rows["actual"] - rows["naive"]) / rows["unit"]
     said = (rows["forecast"] - rows["naive"]) / rows["unit"]
-    step = max(1, len(rows) // MOST_POINTS)
+    step = max(1, len(rows) // _MOST_POINTS)
     figure = Figure(figsize=(6, 4.6), layout="constrained")
     axes = figure.subplots()
     axes.plot(came[::step], said[::step], "o", markersize=2.5, alpha=0.35, color="tab:blue", rasterized=True)
@@ -142,7 +142,7 @@ def rolling_skill(
     predictions: pd.DataFrame,
 ) -> tuple[pd.DatetimeIndex, np.typing.NDArray[np.float64], int]:
     """Dates, the skill over the dates up to each, and how many these are."""
-    rows = _scaled(one_step(predictions))
+    rows = _scaled(_one_step(predictions))
     errors = rows.assign(error=rows["error"].abs(), naive_error=rows["naive_error"].abs())
     daily = errors.groupby("date")[["error", "naive_error"]].mean()
     width = min(len(daily), max(LEAST_ROLLING, len(daily) // ROLLING_SHARE))

@@ -276,12 +276,12 @@ def _source(figure: Figure) -> str:
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         content = _saved(figure, "svg")
         if len(content) <= MOST_SVG_BYTES:
-            return embed(content, "image/svg+xml")
+            return _embed(content, "image/svg+xml")
         for dpi in (110, 70):
             content = _saved(figure, "png", dpi)
             if len(content) <= MOST_SVG_BYTES:
                 break
-        return embed(content, "image/png")
+        return _embed(content, "image/png")
 
 
 def _saved(figure: Figure, form: str, dpi: float = 110) -> bytes:
@@ -291,7 +291,7 @@ def _saved(figure: Figure, form: str, dpi: float = 110) -> bytes:
     return stream.getvalue()
 
 
-def embed(content: bytes, media_type: str) -> str:
+def _embed(content: bytes, media_type: str) -> str:
     """A file as the address of itself."""
     return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 

@@ -28,7 +28,7 @@ def export_table(rows: Sequence[Mapping[str, object]], path: Path, form: Format)
         ConfigError: If it cannot be written; what was there stays.
     """
     # As objects: a column of whole numbers with a gap would become one of floats, 4 qubits 4.0.
-    plain = visible_cell if form == "latex" else no_formula
+    plain = _visible_cell if form == "latex" else no_formula
     cells = [{plain(str(key)): _cell(value, plain) for key, value in row.items()} for row in rows]
     frame = pd.DataFrame(cells, dtype=object)
     try:
@@ -43,7 +43,7 @@ def export_table(rows: Sequence[Mapping[str, object]], path: Path, form: Format)
     return path
 
 
-def visible_cell(text: str) -> str:
+def _visible_cell(text: str) -> str:
     """A text as one cell of a page."""
     return visible(text, cell=True)
 

@@ -20,7 +20,7 @@ from qhq.files import Json
 from qhq.runs.record import MOST, OTHER_RUN, Errors, Metrics, RunRecord
 from qhq.runs.run_folder import RunFolder
 
-RESULTS = ("mae", "rmse", "mape", "mase", "skill")
+_RESULTS = ("mae", "rmse", "mape", "mase", "skill")
 
 Row = Json
 """Of a table of runs: cells by column."""
@@ -42,7 +42,7 @@ def run_summary(record: RunRecord) -> Row:
         "weights": None if quantum is None else quantum.weights,
         "epochs": record.epochs,
         "part": metrics.split,
-        **{key: getattr(own, key) for key in RESULTS},
+        **{key: getattr(own, key) for key in _RESULTS},
         "skill": run_skill(metrics, metrics.split),
         "naive_mae": naive.mae,
         "naive_mape": naive.mape,
@@ -92,7 +92,7 @@ def run_terms(record: RunRecord) -> Row:
     }
 
 
-def say_terms(terms: Mapping[str, Any]) -> str:
+def _say_terms(terms: Mapping[str, Any]) -> str:
     """Say what a group of runs was asked for, as far as their records tell."""
     targets = terms["targets"]
     names = ", ".join(map(str, targets)) if isinstance(targets, list) else str(targets or "the targets")
@@ -193,7 +193,7 @@ def _damaged(record: RunRecord, key: str, wanted: str, value: object) -> ConfigE
     )
 
 
-OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne,
     "<=": operator.le,
     ">=": operator.ge,
@@ -203,8 +203,8 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "~": lambda value, part: str(part) in str(value),
 }
 _FILTER = re.compile(r"\s*([\w.-]+)\s*(!=|<=|>=|=|<|>|~)\s*([^\s=<>!~].*?)\s*")
+# Keys of a design that the summary tells as well, or that only name the run.
 _IN_SUMMARY = ("backend", "seed", "name")
-"""Keys of a design that the summary tells as well, or that only name the run."""
 
 
 @dataclass(frozen=True)
@@ -360,7 +360,7 @@ def _grouped(summaries: list[Row], designs: list[Row], terms: list[Row]) -> RunT
     finished = {each["about"]: each["exact"] for each in reversed(terms) if each["exact"] is not None}
     keys = [each["exact"] or finished.get(each["about"]) or each["about"] for each in terms]
     number = {key: place + 1 for place, key in enumerate(dict.fromkeys(keys))}
-    headings = {number[key]: say_terms(each) for key, each in reversed(list(zip(keys, terms, strict=True)))}
+    headings = {number[key]: _say_terms(each) for key, each in reversed(list(zip(keys, terms, strict=True)))}
     rows = [{**row, "group": number[key]} for row, key in zip(summaries, keys, strict=True)]
     return RunTable(rows, designs, headings)._of(
         sorted(range(len(rows)), key=lambda place: rows[place]["group"])
@@ -370,7 +370,7 @@ def _grouped(summaries: list[Row], designs: list[Row], terms: list[Row]) -> RunT
 def _holds(value: Any, compare: str, wanted: str) -> bool:
     if value is None:
         return compare == "!="
-    act = OPERATORS[compare]
+    act = _OPERATORS[compare]
     number = _number(wanted)
     if compare != "~" and isinstance(value, int | float) and number is not None:
         return act(value, number)

@@ -38,8 +38,8 @@ MOST_BYTES = 16 * MEBIBYTE
 SAMPLE = 32
 """Targets of a split that the ledger names: those of the smallest hashes, so that all name the same ones."""
 
-SHARED = 0.5
-"""Two test splits count as one if their targets overlap by at least this (Jaccard similarity)."""
+# Two test splits count as one if their targets overlap by at least this (Jaccard similarity).
+_SHARED = 0.5
 
 PATIENCE_SECONDS = 10.0
 """For another process that is writing a line; then it is written all the same, in one piece."""
@@ -127,7 +127,7 @@ def _is_same(one: list[str], other: list[str]) -> bool:
     """
     both = set(one) & set(other)
     union = sorted({*one, *other})[:SAMPLE]
-    return bool(union) and sum(name in both for name in union) >= SHARED * len(union)
+    return bool(union) and sum(name in both for name in union) >= _SHARED * len(union)
 
 
 def _append(path: Path, line: str) -> str:

@@ -19,15 +19,15 @@ from qhq.runs.mirror_entry import Memory, Unit, all_units, make_entry, recall, r
 from qhq.runs.mirror_store import DATABASE, Store, Target, find_target, open_store, without_password
 from qhq.runs.run_folder import RunFolder
 
-SWITCH = "QHQ_MLFLOW"
-CATCH_UP_SECONDS = 10.0
-"""How long one command makes up for earlier runs that were missed."""
+_SWITCH = "QHQ_MLFLOW"
+# How long one command makes up for earlier runs that were missed.
+_CATCH_UP_SECONDS = 10.0
 
-WASTED_SECONDS = 5.0
-"""How long a store may fail, in all, before the rest is left for the next command."""
+# How long a store may fail, in all, before the rest is left for the next command.
+_WASTED_SECONDS = 5.0
 
-LOCKED_SECONDS = 20.0
-"""How long a process waits for another one that mirrors the same folder."""
+# How long a process waits for another one that mirrors the same folder.
+_LOCKED_SECONDS = 20.0
 
 Note = Callable[[str], None]
 
@@ -81,7 +81,7 @@ def _path(folder: RunFolder | Path) -> Path:
 
 
 def _mirror(units: list[Unit], note: Note) -> bool | None:
-    if os.environ.get(SWITCH, "").lower() == "off":
+    if os.environ.get(_SWITCH, "").lower() == "off":
         return None
     target = find_target(runs_dir())
     is_new = target.is_default and not (target.root / DATABASE).exists()
@@ -122,7 +122,7 @@ def _write_all(store: Store, units: Iterable[Unit], deadline: float = math.inf) 
     wasted = 0.0
     for unit in units:
         begin = time.monotonic()
-        if begin > deadline or wasted > WASTED_SECONDS:
+        if begin > deadline or wasted > _WASTED_SECONDS:
             missed[unit.name] = next(iter(missed.values()), "no time was left")
             continue
         try:
@@ -139,7 +139,7 @@ def _write(store: Store, unit: Unit) -> None:
         unit.folder / ".mlflow.lock",
         must="A folder must be mirrored by one process at a time",
         fix="The next command mirrors it",
-        seconds=LOCKED_SECONDS,
+        seconds=_LOCKED_SECONDS,
     )
     with alone:
         state, entry = unit.state(), make_entry(unit)
@@ -169,7 +169,7 @@ def _catch_up(store: Store, root: Path, done: list[Unit], note: Note) -> None:
         for unit in all_units(root)
         if unit not in done and _may_go(unit) and recall(unit, store.key).state != unit.state()
     ]
-    still = _write_all(store, left, time.monotonic() + CATCH_UP_SECONDS)
+    still = _write_all(store, left, time.monotonic() + _CATCH_UP_SECONDS)
     count = len(left) - len(still)
     if count:
         what = "1 run or study" if count == 1 else f"{count} runs or studies"

@@ -21,12 +21,12 @@ from qhq.runs.run_folder import RunFolder
 KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH = 250, 6000, 5000
 """MLflow's limits, in characters."""
 
-STATUS = {"finished": "FINISHED", "running": "RUNNING", "failed": "FAILED"}
-RESULTS = ("test", "naive", "baselines", "seen", "held_out", "validation", "validation_naive")
-"""Parts of a run's metrics that become metrics of the mirror; the rest stays in ``run.json``."""
+_STATUS = {"finished": "FINISHED", "running": "RUNNING", "failed": "FAILED"}
+# Parts of a run's metrics that become metrics of the mirror; the rest stays in ``run.json``.
+_RESULTS = ("test", "naive", "baselines", "seen", "held_out", "validation", "validation_naive")
 
-FIGURES = ("epochs", "best_epoch", "validation_loss", "seconds", "parameters", "quantum")
-EVAL_KEYS = ("delta_mae", "delta_skill", "expectation_error", "samples", "shots", "depth", "two_qubit_gates",
+_FIGURES = ("epochs", "best_epoch", "validation_loss", "seconds", "parameters", "quantum")
+_EVAL_KEYS = ("delta_mae", "delta_skill", "expectation_error", "samples", "shots", "depth", "two_qubit_gates",
              "qpu_seconds")  # fmt: skip
 
 
@@ -65,7 +65,7 @@ def make_entry(unit: Unit) -> Entry:
     ended = _time(record.get("finished")) or started
     is_run = unit.record == "run.json"
     points = _run_points(unit, record, started, ended) if is_run else _study_points(record, ended)
-    status = STATUS.get(record.get("status", "finished"), "FAILED")
+    status = _STATUS.get(record.get("status", "finished"), "FAILED")
     params = _run_params(record) if is_run else _study_params(record)
     return Entry(unit.name, status, started, ended, params, points, _tags(unit, record), _files(unit))
 
@@ -88,19 +88,19 @@ def _text(value: object, limit: int) -> str:
 
 def _numbers(content: object, prefix: str) -> Iterator[tuple[str, float]]:
     """Every finite number below ``content``, with its dotted name."""
-    for key, value in flatten(content, prefix).items():
+    for key, value in _flatten(content, prefix).items():
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             yield _key(key), float(value)
 
 
 def _run_params(record: Json) -> dict[str, str]:
-    design = flatten(record.get("design"))
+    design = _flatten(record.get("design"))
     return {_key(key): _text(value, PARAM_LENGTH) for key, value in design.items()}
 
 
 def _study_params(record: Json) -> dict[str, str]:
     plain = {key: value for key, value in record.items() if key not in ("rows", "pairs", "life", "verdict")}
-    texts = {key: value for key, value in flatten(plain).items() if not isinstance(value, float)}
+    texts = {key: value for key, value in _flatten(plain).items() if not isinstance(value, float)}
     left_out = ("versions.", "git.", "seed_", "folder", "file", "figure", "page", "created")
     return {
         _key(key): _text(value, PARAM_LENGTH) for key, value in texts.items() if not key.startswith(left_out)
@@ -110,8 +110,8 @@ def _study_params(record: Json) -> dict[str, str]:
 def _run_points(unit: Unit, record: Json, started: int, ended: int) -> list[Point]:
     metrics = record.get("metrics") or {}
     step = int(record.get("epochs") or 0)
-    found = [each for part in RESULTS for each in _numbers(metrics.get(part), part)]
-    found += [each for part in FIGURES for each in _numbers(record.get(part), part)]
+    found = [each for part in _RESULTS for each in _numbers(metrics.get(part), part)]
+    found += [each for part in _FIGURES for each in _numbers(record.get(part), part)]
     points = [Point(key, value, step, ended) for key, value in found]
     return [*points, *_history(unit, started), *_evals(unit)]
 
@@ -146,7 +146,7 @@ def _evals(unit: Unit) -> Iterator[Point]:
                 backend += f".{result['mitigation']}"
             counts[backend] = counts.get(backend, -1) + 1
             values = {**result["metrics"], "naive_mae": result["naive"]["mae"]}
-            values |= {key: result[key] for key in EVAL_KEYS if key in result}
+            values |= {key: result[key] for key in _EVAL_KEYS if key in result}
             for key, value in _numbers(values, backend):
                 yield Point(key, value, counts[backend], _time(content.get("created")))
 
@@ -201,10 +201,10 @@ def _below(path: Path, folder: Path) -> str | None:
     return parent.name if parent != folder else None
 
 
-def flatten(content: object, prefix: str = "") -> dict[str, object]:
+def _flatten(content: object, prefix: str = "") -> dict[str, object]:
     """Name each value by the keys that lead to it; lists of plain values and empty objects are values.
 
-    >>> flatten({"data": {"window": 5, "symbols": ["A"]}, "model": {"recurrent": [{"hidden": 4}]}})
+    >>> _flatten({"data": {"window": 5, "symbols": ["A"]}, "model": {"recurrent": [{"hidden": 4}]}})
     {'data.window': 5, 'data.symbols': ['A'], 'model.recurrent.0.hidden': 4}
     """
     if isinstance(content, dict) and content:
@@ -216,22 +216,22 @@ def flatten(content: object, prefix: str = "") -> dict[str, object]:
     return {
         key: value
         for name, part in pairs
-        for key, value in flatten(part, f"{prefix}.{name}" if prefix else name).items()
+        for key, value in _flatten(part, f"{prefix}.{name}" if prefix else name).items()
     }
 
 
 MEMORY = "mlflow.json"
-PATTERNS = {
+_PATTERNS = {
     "*/run.json": "train",
     "*/studies/noise-*.json": "noise",
     "studies/*/study.json": "ablation",
     "sweeps/*/sweep.json": "sweep",
     "sweeps/*/trials/*/run.json": "trial",
 }
-FILES = ("config.yaml", "run.json", "study.json", "sweep.json", "history.csv", "predictions.csv",
+_FILES = ("config.yaml", "run.json", "study.json", "sweep.json", "history.csv", "predictions.csv",
          "circuit.qasm", "report.html", "*.png", "figures/*", "evals/*.json", "variants/*.yaml")  # fmt: skip
-LARGEST_BYTES = 16 * 2**20
-"""A larger file stays in the folder alone."""
+# A larger file stays in the folder alone.
+_LARGEST_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -279,7 +279,7 @@ class Unit:
         return path.stat().st_mtime_ns // 1_000_000 if path.exists() else 0
 
     def files(self) -> list[Path]:
-        """The files to be mirrored, each below `LARGEST_BYTES`.
+        """The files to be mirrored, each below `_LARGEST_BYTES`.
 
         A store may be a server, and a run folder somebody else's: only regular files inside the folder go
         there, found by their names. A link, or a path that a record names, could point at anything.
@@ -290,7 +290,7 @@ class Unit:
             drawn = f"noise-{self._backend()}.png"
             found = [path for path in found if path.name in (self.record, drawn)]
         else:
-            found = [path for pattern in FILES for path in sorted(self.folder.glob(pattern))]
+            found = [path for pattern in _FILES for path in sorted(self.folder.glob(pattern))]
         return [path for path in found if self._is_own(path)]
 
     def _backend(self) -> object:
@@ -314,7 +314,7 @@ class Unit:
             found is not None
             and stat.S_ISREG(found.st_mode)
             and found.st_nlink == 1
-            and found.st_size <= LARGEST_BYTES
+            and found.st_size <= _LARGEST_BYTES
         )
 
     def state(self) -> str:
@@ -325,7 +325,7 @@ class Unit:
 
 def all_units(root: Path) -> Iterator[Unit]:
     """Every run, trial and study below the runs folder, the oldest run first."""
-    for pattern, kind in PATTERNS.items():
+    for pattern, kind in _PATTERNS.items():
         for path in sorted(root.glob(pattern)):
             if not any(part.startswith(".") for part in path.relative_to(root).parts):
                 yield Unit(path.parent, path.name, kind)

@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 DATABASE, ARTIFACTS = "mlflow.db", "mlflow-artifacts"
-LOCK_SECONDS = 60.0
-KIND = {"mlflow.experimentKind": "custom_model_development"}
-"""MLflow's page then opens on the runs, not on its pages for language models."""
+_LOCK_SECONDS = 60.0
+# MLflow's page then opens on the runs, not on its pages for language models.
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
 
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
-KNOCK = {
+_QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+# How long a store is waited for at first, in seconds; what the user has set wins, here and below.
+_KNOCK = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
     "PGCONNECT_TIMEOUT": "3",
 }
-"""How long a store is waited for at first, in seconds; what the user has set wins, here and below."""
 
-WORK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-"""How long once it has answered."""
+# How long once it has answered.
+_WORK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
-DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 ItemT = TypeVar("ItemT")
 
 
@@ -102,17 +102,17 @@ def open_store(target: Target) -> Iterator[Store]:
         Exception: Whatever MLflow raises, or filelock.Timeout where another process holds it for long.
     """
     target.lock.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(target.lock, timeout=LOCK_SECONDS)
-    with lock, warnings.catch_warnings(), _environment(QUIET):
+    lock = filelock.FileLock(target.lock, timeout=_LOCK_SECONDS)
+    with lock, warnings.catch_warnings(), _environment(_QUIET):
         warnings.simplefilter("ignore")
-        with _environment(KNOCK):
+        with _environment(_KNOCK):
             _knock(target.uri)
             from mlflow import MlflowClient
 
             client = MlflowClient(target.uri)
             store = _open(client, target)
         try:
-            with _environment(WORK):
+            with _environment(_WORK):
                 yield store
         finally:
             # A pool that the garbage collector closes complains of it.
@@ -135,7 +135,7 @@ def _environment(wanted: dict[str, str]) -> Iterator[None]:
 
 def _knock(uri: str) -> None:
     """Try a database once: MLflow itself would try a broken one for more than a minute."""
-    if not uri.startswith(DATABASES):
+    if not uri.startswith(_DATABASES):
         return
     import sqlalchemy
 
@@ -151,7 +151,7 @@ def _open(client: MlflowClient, target: Target) -> Store:
     known = client.get_experiment_by_name(target.experiment)
     if known is None:
         place = (target.root / ARTIFACTS).as_uri() if target.is_default else None
-        made = client.create_experiment(target.experiment, artifact_location=place, tags=KIND)
+        made = client.create_experiment(target.experiment, artifact_location=place, tags=_KIND)
         known = client.get_experiment(made)
     # A store that was thrown away and made anew has none of what the folders remember of the old one.
     return Store(client, str(known.experiment_id), f"{target.key}@{known.creation_time}")

@@ -40,8 +40,8 @@ RUNNING, FINISHED, FAILED = "running", "finished", "failed"
 WALK = "walk.json"
 """Record of a walk-forward, whose folder holds a run a fold."""
 
-MARKS = ("run.json", "model.safetensors", "resume.pt")
-"""Files that no folder but a run's has."""
+# Files that no folder but a run's has.
+_MARKS = ("run.json", "model.safetensors", "resume.pt")
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def is_run(reference: str) -> bool:
 def _run_at(reference: str) -> Path | None:
     """Where a run's folder is, by its path or by its name below the runs folder; its record may be lost."""
     places = (Path(reference), runs_dir() / reference)
-    return next((path for path in places if any((path / name).is_file() for name in MARKS)), None)
+    return next((path for path in places if any((path / name).is_file() for name in _MARKS)), None)
 
 
 LATEST = "latest"
@@ -355,8 +355,8 @@ def _matching(pattern: str) -> list[RunFolder]:
     )
 
 
-PACKAGES = ("qiskit", "qiskit-aer", "qiskit-machine-learning", "torch", "numpy", "pandas")
-"""Packages whose versions decide numbers."""
+# Packages whose versions decide numbers.
+_PACKAGES = ("qiskit", "qiskit-aer", "qiskit-machine-learning", "torch", "numpy", "pandas")
 
 
 class Commit(TypedDict):
@@ -384,7 +384,7 @@ def provenance() -> Provenance:
     return {
         "created": now(),
         "versions": {"python": platform.python_version(), "qhq": __version__}
-        | {each: _version(each) for each in PACKAGES},
+        | {each: _version(each) for each in _PACKAGES},
         "git": None if commit is None else {"commit": commit, "changed": bool(status)},
     }
 

@@ -26,8 +26,8 @@ from qhq.training.losses import mean_loss, open_objective
 from qhq.training.natural import Circuit
 from qhq.training.spec import OPTIMIZERS, TrainingSpec
 
+# Validation samples in one forward pass.
 _CHUNK = 1024
-"""Validation samples in one forward pass."""
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ PARITY_ROWS = 4
 """Rows that an engine and Aer are compared at before the engine is trained on."""
 MOST_DRAWN_QUBITS = 12
 """A row has 4,096 probabilities then, and drawing from them takes longer than the circuit."""
-NUMBERS_PER_DRAW = 2**22
-"""Most probabilities held at once: 32 MB, and four times as much while a state becomes them."""
+# Most probabilities held at once: 32 MB, and four times as much while a state becomes them.
+_NUMBERS_PER_DRAW = 2**22
 
 Probabilities = Callable[[FloatArray], FloatArray]
 """Rows (N, P) of parameters -> probabilities (N, 2^n) of the outcomes; qubit q is bit q."""
@@ -201,7 +201,7 @@ class SampledProgram:
             return total
 
         outcomes, outputs = means[0].shape
-        chunks = by_chunks(run, values, max(1, NUMBERS_PER_DRAW // outcomes))
+        chunks = by_chunks(run, values, max(1, _NUMBERS_PER_DRAW // outcomes))
         return np.concatenate([np.zeros((0, outputs)), *chunks])
 
 

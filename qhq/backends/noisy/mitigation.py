@@ -106,7 +106,7 @@ class ExtrapolatedProgram:
     def __init__(
         self, program: NoisyProgram, open_program: Callable[[NoisyProgram, int], OpenedCircuit]
     ) -> None:
-        folded = fold_program(program)
+        folded = _fold_program(program)
         self._programs = [open_program(each, place) for place, each in enumerate(folded)]
         self._shares = line_shares(NOISE_FACTORS)
 
@@ -117,7 +117,7 @@ class ExtrapolatedProgram:
         return extrapolated
 
 
-def fold_program(program: NoisyProgram) -> list[NoisyProgram]:
+def _fold_program(program: NoisyProgram) -> list[NoisyProgram]:
     """The program at each of `NOISE_FACTORS`.
 
     Raises:

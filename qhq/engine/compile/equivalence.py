@@ -29,13 +29,13 @@ from qhq.engine.compile.angles import AngleMap, separate_angles
 from qhq.engine.compile.lowering import STANDARD, STOPS, class_of, lowering_of
 from qhq.errors import ConfigError
 
-MOST_QUBITS = 12
+_MOST_QUBITS = 12
 _MOST_GATES = 400
+# Gates times amplitudes. Larger circuits are not compared: that many take some 50 ms.
 _MOST_WORK = 1 << 20
-"""Gates times amplitudes. Larger circuits are not compared: that many take some 50 ms."""
 
+# Of an amplitude. Qiskit's syntheses are good to 1e-9, and a wrong gate differs by far more.
 _TOLERANCE = 1e-7
-"""Of an amplitude. Qiskit's syntheses are good to 1e-9, and a wrong gate differs by far more."""
 
 Tensor = npt.NDArray[np.complex128]
 """Shape (2, ..., 2, columns); axis ``n - 1 - q`` belongs to qubit ``q``."""
@@ -53,7 +53,7 @@ def lower_checked(circuit: QuantumCircuit) -> QuantumCircuit:
     gates, qubits = lowered.size(), circuit.num_qubits
     # With records of measurements it is another operator, on more qubits.
     same_width = qubits == lowered.num_qubits
-    if same_width and 0 < qubits <= MOST_QUBITS and gates <= min(_MOST_GATES, _MOST_WORK >> qubits):
+    if same_width and 0 < qubits <= _MOST_QUBITS and gates <= min(_MOST_GATES, _MOST_WORK >> qubits):
         difference = _difference(circuit, lowered, from_zero=lowering.was_reset)
         if not difference < _TOLERANCE:  # not >=, which NaN would pass
             operations = [each.operation for each in circuit.data if _is_own(each)]
