@@ -207,7 +207,11 @@ def _draw_step(
     else:
         name = visible(str(base.label or base.name), cell=True)
         name = name.upper() if base.label is None else name
-        angles = ", ".join(_angle(value, named) for value in gate.params if _is_angle(value))
+        angles = ", ".join(
+            _angle(value, named)
+            for value in gate.params
+            if isinstance(value, ParameterExpression | int | float)
+        )
         _draw_box(axes, role, column, targets, (_shortened(name, 9), _shortened(angles, _LONGEST)))
 
 
@@ -233,10 +237,6 @@ def _draw_box(axes: Axes, role: Role, column: float, rows: Sequence[float], word
     if angles:
         size = 7 if len(angles) <= 9 else 5
         axes.text(column, middle + 0.16, angles, ha="center", va="center", fontsize=size, zorder=4)
-
-
-def _is_angle(value: object) -> bool:
-    return isinstance(value, ParameterExpression | int | float)
 
 
 def _angle(value: ParameterExpression | float, named: dict[Parameter, float]) -> str:

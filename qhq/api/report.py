@@ -47,7 +47,7 @@ def write_report(
     """
     from qhq.report.page import render_page
 
-    page, home = _made([_reference(each) for each in runs], noting(progress))
+    page, home = _made([str(reference_of(each)) for each in runs], noting(progress))
     path = home / _PAGE if output is None else Path(output)
     try:
         write_atomically(path, render_page(page))
@@ -58,10 +58,6 @@ def write_report(
             fix="Name a file in a folder that exists with --output",
         ) from error
     return path.absolute()
-
-
-def _reference(run: str | os.PathLike[str]) -> str:
-    return str(reference_of(run))
 
 
 def _made(references: Sequence[str], note: Callable[[str], None]) -> tuple[Page, Path]:

@@ -62,10 +62,9 @@ def _people(found: Examination) -> list[str | Table]:
 
 
 def _lines(finding: Finding) -> list[str | Table]:
-    rows = [[name, _figure(value)] for name, value in finding.evidence.items()]
+    rows = [
+        [name, f"{value:.7g}" if isinstance(value, float) else value]
+        for name, value in finding.evidence.items()
+    ]
     title = f"\n{finding.severity.upper()} {finding.code}\n  {finding.message}\n  Fix: {finding.fix}."
     return [title, plain_table(["evidence", ""], rows)]
-
-
-def _figure(value: object) -> object:
-    return f"{value:.7g}" if isinstance(value, float) else value

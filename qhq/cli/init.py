@@ -15,7 +15,7 @@ from qhq.files import make_folder
 from qhq.paths import shipped_root
 
 # What a study looks up in its own folder before falling back to what qhq ships (`study_roots`).
-_CARRIED = ("backends.yaml", "circuits", "experiments")
+CARRIED = ("backends.yaml", "circuits", "experiments")
 
 README = f"""# A study with qhq
 
@@ -53,8 +53,8 @@ def init(
     """
     with command(as_json=json, debug=debug) as output:
         target = folder.expanduser()
-        _lay_out(target)
-        made = [*_CARRIED, *_TEXTS]
+        lay_out(target)
+        made = [*CARRIED, *_TEXTS]
         name = visible(str(target))
         go_on = "" if target.resolve() == Path.cwd() else f"cd {name} && "
         output.result(
@@ -64,11 +64,11 @@ def init(
         )
 
 
-def _lay_out(target: Path) -> None:
+def lay_out(target: Path) -> None:
     """Fill a folder with a study's files: all of them, or none.
 
     Args:
-        target: A folder that does not exist yet, or one that has none of the names of `_CARRIED`. A README.md
+        target: A folder that does not exist yet, or one that has none of the names of `CARRIED`. A README.md
             and a .gitignore that are there stay as they are.
 
     Raises:
@@ -78,7 +78,7 @@ def _lay_out(target: Path) -> None:
     if not target.exists() and not target.is_symlink():
         make_folder(target, _fill)
         return
-    taken = sorted(name for name in _CARRIED if (target / name).exists())
+    taken = sorted(name for name in CARRIED if (target / name).exists())
     if taken or not target.is_dir():
         raise ConfigError(
             "qhq init must not replace anything",
@@ -102,7 +102,7 @@ def _lay_out(target: Path) -> None:
 
 
 def _fill(folder: Path) -> None:
-    for name in _CARRIED:
+    for name in CARRIED:
         source = shipped_root() / name
         if source.is_dir():
             # A clone of qhq may have compiled Python files beside its circuits.

@@ -233,7 +233,11 @@ def read_dates(
         order, parts = _split_date(text)
         if order == "numeric":
             numeric[place] = parts
-        elif order and _is_wanted(order, wanted):
+        elif order and (
+            wanted in (None, order)
+            or (order == "named" and wanted in PART_ORDERS)
+            or (order == "iso" and wanted == "yearfirst")
+        ):
             orders[order] = orders.get(order, 0) + 1
             if order in _EPOCH_UNITS or order == "excel":
                 days[place], timed[place] = _count_days(int(text), order)
@@ -258,13 +262,6 @@ def _split_clock(cell: str) -> tuple[str, bool]:
     clock = _CLOCK.search(text) or _COMPACT_CLOCK.search(text)
     timed = clock is not None and not _MIDNIGHT.search(clock[0])
     return _WEEKDAY.sub("", text[: clock.start()] if clock else text).strip(), timed
-
-
-def _is_wanted(order: str, wanted: str | None) -> bool:
-    """A month in words has one reading, whichever order of numbers is asked for."""
-    return wanted in (None, order) or (order == "named" and wanted in PART_ORDERS) or (
-        order == "iso" and wanted == "yearfirst"
-    )  # fmt: skip
 
 
 def _split_date(text: str) -> tuple[str, _Parts]:

@@ -215,7 +215,7 @@ def _write_whole(table: pa.Table, path: Path) -> None:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
     """Hold the file's folder alone; a failing write becomes an error in three parts.
 
     Raises:
@@ -325,7 +325,7 @@ class ChainStore:
     def _append(self, table: pa.Table, underlying: str, session: date) -> Appended:
         self._folder(underlying)
         path = self._own(f"{underlying}/{session}.parquet")
-        with _writing(path):
+        with writing(path):
             before, aside = _read_or_set_aside(path)
             rows = _distinct(table if before is None else _join([before, table], [path, path]))
             known = 0 if before is None else before.num_rows
@@ -396,7 +396,11 @@ def _finished(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
 
     US options trade until 16:00 in New York, on half days until 13:00.
     """
-    ends = {day: session_close(day.date()) or _usual_close(day) for day in rows["date"].unique()}
+    # 16:00 in New York, for a day that Yahoo calls a session and the calendar does not know.
+    ends = {
+        day: session_close(day.date()) or (day + pd.Timedelta(hours=16)).tz_localize("America/New_York")
+        for day in rows["date"].unique()
+    }
     # Each session by its own close: half days, and summer time, lie elsewhere in UTC.
     over: pd.DataFrame = rows[rows["quote_time"] >= rows["date"].map(ends)]
     if over.empty and len(rows):
@@ -406,11 +410,6 @@ def _finished(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
             fix="Record after 16:00 in New York; '--every day' does",
         )
     return over
-
-
-def _usual_close(day: pd.Timestamp) -> pd.Timestamp:
-    """16:00 in New York, for a day that Yahoo calls a session and the calendar does not know."""
-    return (day + pd.Timedelta(hours=16)).tz_localize("America/New_York")
 
 
 def _latest(rows: pd.DataFrame) -> pd.DataFrame:

@@ -389,7 +389,10 @@ def follow_conformal(
     for name in dict.fromkeys(windows.group.tolist()):
         own, before = np.flatnonzero(windows.group == name), validation[0].group == name
         # A symbol that the validation split lacks, such as one held out, starts from the errors of all.
-        start = known[before] if before.sum() >= _least(conformal.level) else known
+        # Less a hair, against rounding (see `conformal_radius`).
+        start = (
+            known[before] if before.sum() >= ceil(conformal.level / (1 - conformal.level) - 1e-9) else known
+        )
         alpha = np.empty(errors.shape[1:])
         for step, target in np.ndindex(*alpha.shape):
             radius[own, step, target], alpha[step, target] = _follow(
@@ -408,12 +411,6 @@ def _errors(conformal: Conformal, windows: Windows, forecast: FloatArray) -> Flo
     """Absolute errors over their unit, shape (N, H, K)."""
     unit = _error_unit(conformal.unit, windows, conformal.floor)
     return np.asarray(np.abs(windows.targets - forecast) / unit[:, None])
-
-
-def _least(level: float) -> int:
-    """Errors from which a radius at a level can be taken."""
-    # Less a hair, against rounding (see `conformal_radius`).
-    return ceil(level / (1 - level) - 1e-9)
 
 
 def _follow(

@@ -195,7 +195,13 @@ def _draw_against_scale(axes: Axes, record: NoiseRecord, key: Literal["skill", "
     for shots in _all_shots(record):
         rows = sorted((row for row in _own(record) if row.shots == shots), key=lambda row: row.scale)
         scales = [row.scale for row in rows]
-        axes.plot(scales, [getattr(row, key) for row in rows], marker="o", markersize=3, label=_word(shots))
+        axes.plot(
+            scales,
+            [getattr(row, key) for row in rows],
+            marker="o",
+            markersize=3,
+            label="exact" if shots is None else f"{shots} shots",
+        )
         ends: tuple[_End, _End] = ("skill_low", "skill_high")
         if key == "expectation_error":
             ends = ("expectation_error_low", "expectation_error_high")
@@ -239,10 +245,6 @@ def _all_shots(record: NoiseRecord) -> list[int | None]:
 def _own(record: NoiseRecord) -> list[NoiseRow]:
     """Rows of the backend whose noise was scaled; others were measured as they are."""
     return [row for row in record.rows if row.backend == record.backend]
-
-
-def _word(shots: int | None) -> str:
-    return "exact" if shots is None else f"{shots} shots"
 
 
 _PANELS_A_ROW = 3

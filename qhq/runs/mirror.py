@@ -157,17 +157,15 @@ def _parent(unit: Unit, store: Store) -> str | None:
     return recall(Unit(unit.folder.parents[1], "sweep.json", "sweep"), store.key).run_id
 
 
-def _may_go(unit: Unit) -> bool:
-    """Whether what it belongs to is there: a trial goes below its sweep, which has no record at first."""
-    return unit.kind != "trial" or (unit.folder.parents[1] / "sweep.json").exists()
-
-
 def _catch_up(store: Store, root: Path, done: list[Unit], note: Note) -> None:
     """Mirror what earlier commands missed, for a while."""
     left = [
         unit
         for unit in all_units(root)
-        if unit not in done and _may_go(unit) and recall(unit, store.key).state != unit.state()
+        if unit not in done
+        # A trial goes below its sweep, which has no record at first.
+        and (unit.kind != "trial" or (unit.folder.parents[1] / "sweep.json").exists())
+        and recall(unit, store.key).state != unit.state()
     ]
     still = _write_all(store, left, time.monotonic() + _CATCH_UP_SECONDS)
     count = len(left) - len(still)

@@ -95,7 +95,7 @@ def gradient_zero(signs: Signs) -> Iterator[Finding]:
 
 def gradient_vanishing(signs: Signs) -> Iterator[Finding]:
     """Modules whose gradient is there but far below that of the others."""
-    largest = _largest(signs)
+    largest = max((norm for norm in signs.gradients.values() if norm is not None), default=0.0)
     quantum = quantum_layers(signs.model)
     for name, norm in signs.gradients.items():
         if norm and math.isfinite(largest) and norm < _FADING * largest:
@@ -125,10 +125,6 @@ def gradient_exploding(signs: Signs) -> Iterator[Finding]:
                 " weights",
                 {"module": name, "gradient": norm, "limit": _LARGE},
             )
-
-
-def _largest(signs: Signs) -> float:
-    return max((norm for norm in signs.gradients.values() if norm is not None), default=0.0)
 
 
 def _count(signs: Signs) -> int:

@@ -381,7 +381,9 @@ class Lowering:
     def _add_gate(
         self, operation: Any, kind: type, qubits: tuple[int, ...], clbits: tuple[Clbit, ...]
     ) -> None:
-        if kind in STANDARD and not _is_open_controlled(operation):
+        if kind in STANDARD and not (
+            isinstance(operation, ControlledGate) and operation.ctrl_state != 2**operation.num_ctrl_qubits - 1
+        ):
             if not is_parametric(operation) or kind in _ROTATION_CLASSES:
                 # A new gate of the class: what a user's instance carries besides does not come along.
                 self._emit(kind(*map(_plain, operation.params)), qubits)
@@ -482,11 +484,6 @@ class Lowering:
 def class_of(operation: Any) -> type:
     """The class that a user calls: Qiskit's shared instances are of hidden classes of their own."""
     return getattr(operation, "base_class", None) or type(operation)
-
-
-def _is_open_controlled(operation: Any) -> bool:
-    """Whether a control of a standard gate acts on 0, so that the class alone does not say what it does."""
-    return isinstance(operation, ControlledGate) and operation.ctrl_state != 2**operation.num_ctrl_qubits - 1
 
 
 def _plain(value: Any) -> Any:
