@@ -98,6 +98,8 @@ class Splits:
     test: TestSplit
 
     def __post_init__(self) -> None:
+        # Checked on the rows themselves, whatever made the splits: this is what all statements about leaks
+        # rest on.
         if not (self.train.last < self.validation.first and self.validation.last < self.test.first):
             raise DataError(
                 "Splits must follow each other in time",
@@ -126,7 +128,10 @@ def split_panel(panel: Panel, spec: DataSpec) -> Splits:
         DataError: If a split has no session, or too few rows for one window.
     """
     cut = Cut.of(spec)
+    # Before the borders: of a series that is shorter than one window, no border would be worth naming.
     _check_length(panel, cut)
+    # A contract that changes under its name would carry the day's quotes into its strike; see
+    # `_check_contracts`.
     if spec.task == "price":
         _check_contracts(panel)
     sessions = panel.sessions
@@ -162,6 +167,8 @@ def folds_of(panel: Panel, spec: DataSpec) -> list[int]:
     if split.refit is None:
         count = split.folds
     else:
+        # Rounded up: the last block may be shorter, but the newest sessions must not be left out of the
+        # test.
         count = max(1, math.ceil(round(split.test * len(panel.sessions)) / split.refit))
     if not split.lookback:
         return list(range(count))
@@ -196,10 +203,12 @@ def _looking_back(
 def _borders(sessions: DateArray, split: SplitSpec) -> _Borders:
     count = len(sessions)
     if split.validation_from is not None and split.test_from is not None:
+        # Dates win over fractions: a border that is a date stays where it is when more rows come.
         dates = np.array([split.validation_from, split.test_from], dtype="datetime64[D]")
         validation, test = np.searchsorted(sessions, dates)
         return _Borders(0, int(validation), int(test), count)
     if split.scheme == "single":
+        # Test is counted from the end, so that what rounding leaves over falls to validation, never to test.
         return _Borders(0, round(split.train * count), count - round(split.test * count), count)
     tested, fold = round(split.test * count), split.fold or 0
     first = count - tested
@@ -216,6 +225,7 @@ def _borders(sessions: DateArray, split: SplitSpec) -> _Borders:
             fix="Take fewer data.split.folds, a larger data.split.test, or an earlier data.split.fold",
         )
     validation = test - round(split.validation * count)
+    # A rolling history may begin before the data do in the first folds; then it is what there is.
     train = max(0, validation - round(split.train * count)) if split.scheme == "rolling" else 0
     return _Borders(train, validation, test, end)
 
@@ -233,8 +243,10 @@ def _without(panel: Panel, held_out: tuple[str, ...]) -> Panel:
 
 def _make_split(kind: type[_SplitT], panel: Panel, sessions: DateArray, cut: Cut) -> _SplitT:
     _check_sessions(kind.kind, panel, sessions)
+    # The rows are cut off before windows are cut: what a split does not hold, no window of it can reach.
     rows = panel.between(sessions[0], sessions[-1])
     if not panel.groups:
+        # Contracts of an option live for weeks: few are in every split, and none has to be.
         _check_symbols(kind.kind, rows, cut)
     split = kind(rows, cut_windows(rows, cut))
     _check_windows(split, sessions)
@@ -313,10 +325,12 @@ def _check_symbols(split: str, rows: Panel, cut: Cut) -> None:
 
 def _check_contracts(panel: Panel) -> None:
     """A strike that follows a fixed delta tells the day's volatility before its quotes do."""
+    # Neighbouring rows of one series: where the next contract begins, another strike is no change.
     same = panel.code[1:] == panel.code[:-1]
     # Both: a constant maturity moves the expiry from day to day, as a fixed delta moves the strike.
     for name in ("strike", "expiry"):
         before, after = (panel.column(name)[rows] for rows in (slice(None, -1), slice(1, None)))
+        # NaN differs from everything, itself included; a missing strike is a matter for other rules.
         moved = same & (before != after) & np.isfinite(before) & np.isfinite(after)
         if moved.any():
             row = int(np.argmax(moved)) + 1

@@ -79,6 +79,8 @@ def _needed(spec: DataSpec) -> tuple[str, ...]:
     """Columns that pricing from the last input row takes."""
     if spec.kind != "options":
         return ()
+    # Rows without a volatility are refused only where one is used: files without quotes still forecast
+    # prices.
     kinds = {*spec.scalings.values()}
     by_volatility = spec.task == "price" or not kinds.isdisjoint(("residual", "implied_volatility"))
     return ("spot", "strike", *(("iv", "mid") if by_volatility else ()))
@@ -195,6 +197,7 @@ class Windows:
 
     def select(self, rows: slice | IntArray | Mask) -> Windows:
         """Keep some windows: a slice, numbers (in their order) or a mask of shape (N,)."""
+        # The panel is shared: a thousand selections of a split cost a thousand small arrays of numbers.
         return replace(self, starts=self.starts[rows])
 
     @property
@@ -241,6 +244,7 @@ def make_windows(series: FloatArray, *, length: int, horizon: int) -> tuple[Floa
             got=f"{length} + {horizon} > {len(series)} rows",
             fix="Shorten data.window or data.horizon, or give a longer series",
         )
+    # Inputs and targets in one view: of two, an off-by-one between them could not be seen from their shapes.
     views = np.lib.stride_tricks.sliding_window_view(series, length + horizon, axis=0).swapaxes(1, 2)
     return views[:, :length], views[:, length:]
 
@@ -252,6 +256,7 @@ def cut_windows(panel: Panel, cut: Cut) -> Windows:
     all of them where gaps are not masked. Selection uses only what is known at a window's last
     input row, except that its targets must exist.
     """
+    # One vector over all series instead of a loop over them: options have tens of thousands of series.
     starts = np.arange(max(0, len(panel.code) - cut.rows + 1), dtype=np.intp)
     # Segments ascend along the rows, so that equal ends mean one segment in between.
     starts = starts[panel.segment[starts] == panel.segment[starts + cut.rows - 1]]
@@ -357,9 +362,11 @@ def _segments(
     """Number of each row's segment, ascending, shape (R,)."""
     new = np.ones(len(panel.code), dtype=bool)
     same = panel.code[1:] == panel.code[:-1]
+    # Consecutive sessions differ by 1, so a difference of 3 has 2 sessions missing.
     new[1:] = ~same | (np.diff(session) - 1 > max_gap)
     names = np.asarray(panel.group_names, dtype=np.str_)[panel.code]
     for name, day in splits:
+        # From the day of the split on, also for contracts that have no row on that very day.
         after = (names == name) & (panel.dates >= day)
         new[1:] |= after[1:] & ~after[:-1]
     return np.cumsum(new) - 1
@@ -374,6 +381,7 @@ def _on_sessions(panel: Panel, session: IntArray) -> Panel:
     count = int(place[-1]) + 1 if len(place) else 0
     # The row at or before each place; a missing session belongs to the segment of the row before it.
     source = np.searchsorted(place, np.arange(count), side="right") - 1
+    # NaN, and not the row before: whether a gap is filled, and with what, is decided by who reads it.
     values = np.full((count, panel.values.shape[1]), np.nan)
     values[place] = panel.values
     sessions = panel.sessions[session[source] + np.arange(count) - place[source]]

@@ -24,6 +24,7 @@ from qhq.errors import DataError
 from qhq.seeding import child_generator
 
 _CONFIDENCE = 0.95
+# A draw of dates draws a whole series, block by block, and every run makes at least two intervals of them.
 _DRAWS, _DATE_DRAWS = 10_000, 2_000
 
 LEAST_SEEDS = 5
@@ -94,6 +95,7 @@ def median_interval(values: npt.ArrayLike, level: float = _CONFIDENCE, seed: int
             got=f"shape {each.shape}, {np.count_nonzero(~np.isfinite(each))} not finite",
             fix="Leave out the runs that failed, and say so",
         )
+    # The median, not the mean: one seed that diverged must not decide what the others show.
     median, given = float(np.median(each)), tuple(each.tolist())
     if len(each) < LEAST_SEEDS:
         return Median(median, None, None, len(each), given)
@@ -124,6 +126,8 @@ def paired_interval(
             got=f"shapes {one.shape} and {other.shape}",
             fix="Give both the same seeds, in the same order",
         )
+    # The median of the differences, which is not the difference of the medians: a seed that is hard for one
+    # is mostly hard for the other.
     return median_interval(one - other, level, seed)
 
 
@@ -218,6 +222,7 @@ def block_length(series: FloatArray, horizon: int = 1) -> int:
     from arch.bootstrap import optimal_block_length
 
     columns = series.reshape(len(series), -1)
+    # A constant has no autocorrelation: the rule would divide by its variance, which is 0.
     moving = columns[:, np.ptp(columns, axis=0) > 0]
     # A column that does not move has no length of its own.
     # Of ten dates its longest lag leaves none, and of dates that differ at one end a lag leaves only zeros.
@@ -257,6 +262,8 @@ def hits_by_date(hits: Mask, cases: Mask, dates: DateArray) -> IntArray:
         cases: Whether it is a case at all, of the same shape.
         dates: Of each window, that of its first target, shape (N,).
     """
+    # Dates are what is drawn later, whole: windows of one date share its market, and are not independent
+    # cases.
     place = np.unique(dates, return_inverse=True)[1]
     axes = tuple(range(1, hits.ndim))
     pair = [np.bincount(place, each.sum(axis=axes)).astype(np.int64) for each in (hits & cases, cases)]

@@ -79,8 +79,11 @@ def score(
     return Metrics(
         mae=float(error.mean()),
         rmse=float(np.sqrt(np.mean(error**2))),
+        # None for all where it is undefined for one: a MAPE of the other windows would be of other windows
+        # than the MAE.
         mape=None if not percent or near_zero(actual, group) else _mean_ratio(100 * error, actual),
         mase=_mase(error, scale.reshape(len(error), -1)),
+        # Of the mean of ratios, not the ratio of means: in the latter the dearest symbol decides alone.
         skill=None if relative.mae is None else 1 - relative.mae,
     )
 
@@ -125,6 +128,7 @@ def near_zero(actual: FloatArray, group: npt.NDArray[np.str_] | None = None) -> 
     parts = np.split(actual[order], np.flatnonzero(np.diff(code[order])) + 1)
     for number, values in enumerate(parts):
         smallest, median = values.min(axis=(0, 1)), np.median(np.abs(values), axis=(0, 1))
+        # The first one is enough: it is named in the message as the example.
         for target in np.flatnonzero((smallest <= 0) | (smallest < _LEAST_PERCENT * median))[:1]:
             return NearZero(number, int(target), float(smallest[target]), float(median[target]))
     return None
@@ -177,10 +181,14 @@ def relative_errors(
     # `largest[code] = ...` would keep the last window of a symbol, not the largest.
     np.maximum.at(largest, code, np.abs(actual).max(axis=1))
     own, rival = np.abs(forecast - actual), np.abs(naive - actual)
+    # Beside the values, not beside zero: prices of 1e5 leave rounding errors that are no moves, prices of
+    # 1e-8 moves that look like rounding.
     moves = means(rival) > _STILL * largest
     if not moves.any():
         return RelativeErrors(None, None)
     with np.errstate(over="ignore"):
+        # Ratios of values near the largest float overflow; what is infinite is no result, and becomes None
+        # below.
         mae = float((means(own)[moves] / means(rival)[moves]).mean())
         rmse = float(np.sqrt(means(own**2)[moves] / means(rival**2)[moves]).mean())
     return RelativeErrors(mae if np.isfinite(mae) else None, rmse if np.isfinite(rmse) else None)
@@ -220,6 +228,8 @@ def _mase(error: FloatArray, scale: FloatArray) -> float | None:
         return None
     each = error.mean(axis=1)
     with np.errstate(over="ignore"):
+        # nanmean: a target without a scale is left out of its window, the other targets of which still
+        # count.
         mean = float(np.nanmean(each / scale))
     return mean if np.isfinite(mean) else None
 
@@ -311,7 +321,10 @@ def largest_share(windows: Windows, scaled: FloatArray) -> tuple[str, float] | N
         scaled: Their targets as the model sees them, shape (N, H, K).
     """
     names = list(dict.fromkeys(windows.group.tolist()))
+    # By group, not by series: the contracts of one underlying stand and fall together.
     values = [scaled[windows.group == name] for name in names]
+    # About the mean of each symbol: a level that never changes is learned by a bias, and says nothing of who
+    # decides.
     moves = np.array([((each - each.mean(axis=(0, 1))) ** 2).sum(axis=(0, 1)) for each in values])  # (G, K)
     sums = {
         **(dict(zip(names, moves.sum(axis=1), strict=True)) if len(names) > 1 else {}),

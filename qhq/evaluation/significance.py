@@ -85,6 +85,8 @@ class Comparison:
         """
         if self.p_value is None or self.statistic is None:
             return "not tested"
+        # The adjusted one alone: of five pairs tested at 5 % each, one would come out by luck in more than
+        # one case in five.
         if self.adjusted is None or self.adjusted > level:
             return "not shown"
         return "better" if self.statistic < 0 else "worse"
@@ -133,11 +135,13 @@ def _reason(first: FloatArray, second: FloatArray, horizon: int) -> str:
     if len(first) < least:
         return f"{len(first)} dates, fewer than {least}"
     difference = first - second
+    # Beside the size of the losses, since two ways of adding up the same numbers differ in the last digit.
     size = SAME * (np.abs(first).mean() + np.abs(second).mean()) / 2
     if not np.isfinite(difference).all():
         return "losses that are not finite"
     if np.abs(difference).max() <= size:
         return "the same losses on all dates"
+    # A constant difference has no variance, and the statistic would be infinite.
     return "losses that differ by the same on all dates" if np.ptp(difference) <= size else ""
 
 
@@ -158,6 +162,7 @@ def compare(
     Raises:
         DataError: If a pair names no forecast, or the family is too large or not among the pairs.
     """
+    # Every pair only where nothing was named: then none of them is in a family, and all are exploratory.
     chosen = list(pairs if pairs is not None else family or combinations(losses, 2))
     _refuse_family(family, chosen)
     for name in (name for pair in chosen for name in pair):
@@ -170,6 +175,7 @@ def compare(
         pair: _compare(pair, losses, horizon, level if pair in family else SIGNIFICANCE, pair not in family)
         for pair in chosen
     }
+    # A p-value of exactly 0 is falsy; `or` gives 0 for it as well, and None does not occur among the tested.
     adjusted = _holm([found[pair].p_value or 0.0 for pair in tested])
     for pair, value in zip(tested, adjusted, strict=True):
         found[pair] = replace(found[pair], adjusted=value)
@@ -193,6 +199,7 @@ def _compare(
 ) -> Comparison:
     first, second = (losses[name] for name in pair)
     mean = float(second.mean())
+    # Losses may be 0 on all dates (a target that never moves): then no gain over them can be told.
     gain = 1 - float(first.mean()) / mean if mean > 0 else None
     reason = _reason(first, second, horizon)
     if reason:
@@ -222,6 +229,7 @@ def _holm(p_values: Sequence[float]) -> list[float]:
     """
     values = np.asarray(p_values, dtype=float)
     order = np.argsort(values)
+    # Step-down: each p-value times the number of hypotheses left, and never smaller than the one before it.
     steps = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
     adjusted = np.empty_like(values)
     adjusted[order] = np.minimum(steps, 1)
@@ -261,6 +269,8 @@ def compare_groups(
         horizon: Rows ahead of the furthest forecast, H.
         level: Over all groups.
     """
+    # Whether a group can be tested is known from its dates; a group that is left out does not make the
+    # others dearer.
     able = {name: pair for name, pair in losses.items() if not _reason(*pair, horizon)}
     tests = {name: mean_test(first - second, horizon) for name, (first, second) in able.items()}
     adjusted = _holm([test.p_value for test in tests.values()])

@@ -109,9 +109,13 @@ def judge(
     return Evaluation(
         windows=windows,
         forecast=forecast,
+        # Not among the baselines, from which it is taken out below: a record has it under a key of its own,
+        # which others rely on.
         naive=last_value(windows),
         baselines={name: each(windows) for name, each in fitted.items() if name != "last_value"},
         expectations=None if expectations is None else np.asarray(expectations, dtype=np.float64),
+        # Of the training split, whatever is evaluated: MASE of two evaluations of a run are comparable only
+        # so.
         scale=symbol_scale(windows, in_sample_naive_mae(train)),
         report=report,
         collapse=find_collapse(windows, forecast, scaled, scaler.targets(windows), level=scaler.level),
@@ -134,6 +138,7 @@ def circuit_arguments(experiment: Experiment, latent: torch.Tensor) -> tuple[Arr
     """
     model = experiment.model.eval()
     assert model.quantum is not None
+    # Filled up here as well: the bounded map runs over vectors, the rest of which takes another path.
     angles = model.angles(latent[_filled_up(len(latent))])[: len(latent)]
     return angles.reshape(-1, angles.shape[-1]).numpy(), model.quantum.weight.detach().numpy()
 
@@ -188,6 +193,7 @@ def forecast_quantiles(
     rows = latent[_filled_up(len(latent))]
     middle = model.middle(rows)
     if expectations is not None:
+        # A backend gives float64; the head reads what it was trained with.
         middle = torch.as_tensor(expectations, dtype=latent.dtype)[_filled_up(len(latent))]
     found = model.quantiles(rows, middle)
     assert found is not None
@@ -263,10 +269,12 @@ def predictions_csv(
         rows["target"] = np.tile(names, count * horizon)
     frame = pd.DataFrame(rows)
     for key, found in caveat.to_dict().items() if caveat else ():
+        # In every row, not in a header: rows are what is copied into other tables.
         frame[key] = " ".join(found)
     for level, values in evaluation.quantiles.items():
         frame[column_of(level)] = values.ravel()
     stream = io.StringIO()
+    # Unix line ends on every system, and pandas writes the shortest text that reads back to the same float.
     frame.to_csv(stream, index=False, lineterminator="\n")
     return stream.getvalue()
 

@@ -55,7 +55,9 @@ def fit_features(experiment: Experiment, questions: Questions) -> FeatureFit:
     loss = _loss(config.training.loss)
     train = _features(experiment, questions.answer("train"))
     validation = _features(experiment, questions.answer("validation"))
+    # Scaled targets are changes from the baseline: zeros are its forecast.
     untrained = loss(np.zeros_like(validation[1]), validation[1])
+    # Before the fit, which writes into these very tensors.
     first = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     seed = child_seed(config.seed, "head")
     fitted = fit_head(model.head, model.spec.head, train, validation, loss=loss, seed=seed)
@@ -70,10 +72,12 @@ def fit_features(experiment: Experiment, questions: Questions) -> FeatureFit:
     kept = best.validation_loss < untrained
     if not kept:
         model.load_state_dict(first)
+    # No gradient norms: nothing was followed downhill.
     epoch = EpochRecord(0, best.train_loss, best.validation_loss, 0.0, 0.0, 0.0)
     weights = model.state_dict()
     state = TrainingState(
         model=weights,
+        # Nothing to go on with: a fit that was cut off is made anew.
         optimizer={},
         best_model=weights,
         best_loss=best.validation_loss if kept else untrained,

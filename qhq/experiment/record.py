@@ -81,8 +81,11 @@ def design_record(
         "task": config.data.task,
         **config.data.caveat.to_dict(),
         "backend": config.backend,
+        # The entry, not only its name: backends.yaml may say something else of the name tomorrow.
         "backend_entry": experiment.backend.model_dump(mode="json"),
         "seed": config.seed,
+        # With every default spelled out: a default that changes in a later version must not change an old
+        # run.
         "design": config.model_dump(mode="json"),
         "quantum": _quantum(experiment, parity),
         "data": {
@@ -228,6 +231,7 @@ def _turned(
 ) -> dict[str, dict[str, RecordT]]:
     """Measure every forecast by group, and sort by group first: ``{group: {forecast: errors}}``."""
     found = {name: measure(forecast) for name, forecast in _forecasts(evaluation).items()}
+    # Every forecast is of the same windows, and so has the same groups.
     groups = next(iter(found.values()))
     return {
         group: {name: model(**asdict(each[group])) for name, each in found.items() if each[group] is not None}
@@ -237,6 +241,7 @@ def _turned(
 
 def evaluate_validation(experiment: Experiment) -> Evaluation:
     """Forecast the validation split with the model as it is, on the exact engine whatever its backend is."""
+    # The validation split says what was learned; the backend's noise has the evaluations to itself.
     executor = None if experiment.ansatz is None else StatevectorExecutor(experiment.ansatz)
     return evaluate(experiment, executor, experiment.data.validation)
 
@@ -257,6 +262,7 @@ def validation_record(evaluation: Evaluation, state: TrainingState, *, fitted: b
         key: relative_errors(windows.targets, forecast, naive, windows.group).mae
         for key, forecast in forecasts.items()
     }
+    # Relative errors: in the unit of prices "better" could be said of one dear symbol.
     own, other = relative["model"], relative["naive" if name == LAST_VALUE else name]
     content = {
         "epoch": state.best_epoch,

@@ -212,6 +212,7 @@ def plan_resume(
     Raises:
         QHQError: If the folder is damaged, or its backend cannot be reached.
     """
+    # Before anything is opened: that somebody looked is kept, even if the data cannot be read today.
     if accept:
         with folder.locked():
             record = folder.read_record()
@@ -245,6 +246,7 @@ def run_training(training: Training, watcher: Watcher, agree: Agree | None = Non
     """
     try:
         if training.questions is not None:
+            # Before the folder is made: a run that nobody agreed to pay for leaves nothing behind.
             training.questions.confirm(agree)
         folder = training.folder
         if folder is None:
@@ -347,10 +349,13 @@ def pass_parity_gate(experiment: Experiment) -> Parity | None:
     # An executor that adds errors to exact values is compared by these.
     engine = getattr(engine, "exact", engine)
     seed = shot_seed(config, "parity")
+    # Shots of its own: with those of the training the comparison would take draws away from it.
     reference = None if in_turn else open_parity_reference(experiment.backend, ansatz, seed=seed)
     if reference is None and not in_turn:
         return None
+    # As in an evaluation: with dropout the angles would be those of no forecast.
     model.eval()
+    # Real windows, not random angles: a fault that only shows where the encoder sends its angles shows here.
     latent = experiment.latent(experiment.data.train.select(slice(config.training.batch_size)))
     angles, weights = model.angles(latent), model.quantum.weight.detach().numpy()
     inputs = angles.reshape(-1, angles.shape[-1]).numpy()
@@ -360,6 +365,8 @@ def pass_parity_gate(experiment: Experiment) -> Parity | None:
         parity = engine.parity(inputs, weights, seed=seed)
     else:
         parity = measure_parity(engine, reference, inputs, weights, density=noisy)
+    # Rounding grows with the gates: one bound for all circuits would be too tight for deep ones or blind for
+    # shallow ones.
     tolerance = parity_tolerance(inputs.dtype, ansatz.circuit.size())
     check_parity(parity, tolerance, engine="noisy" if noisy else "exact")
     return parity
@@ -398,6 +405,7 @@ def write_design(
             save_ansatz(experiment.ansatz, folder.circuit)
         try:
             folder.write_text("circuit.qasm", to_qasm3(experiment.ansatz))
+        # A convenience for other tools: the run itself needs circuit.qpy alone.
         except UnsupportedExport as error:
             if watcher is not None:
                 watcher.note(f"circuit.qasm is left out: {error.got}.")
@@ -484,6 +492,7 @@ def _train_and_test(folder: RunFolder, training: Training, watcher: Watcher) -> 
 
 def _judge_skill(experiment: Experiment, earlier: Plausibility, watcher: Watcher) -> Plausibility:
     """Warn if the measured skill is implausibly high."""
+    # A resumed run has told its doubts before; only what is new is worth a line.
     known = {doubt.code for doubt in read_doubts(earlier)}
     plausibility = add_doubts(earlier, doubt_skill(experiment))
     new = [doubt for doubt in read_doubts(plausibility) if doubt.code not in known]
@@ -511,6 +520,7 @@ def _train(folder: RunFolder, training: Training, watcher: Watcher) -> Trained:
         save_weights(experiment.model, folder.weights, identity)
         return Trained(fitted.state, doctor.record(fitted.state), {"head": fitted.record})
     trainer = open_trainer(experiment)
+    # The identity goes with it: a state of another design would load without an error and train nonsense.
     state = load_state(folder.resume, identity) if folder.resume.exists() else trainer.initial_state()
     doctor = Doctor(experiment, trainer.train, watcher)
     watchers = Watchers([FreshShots(experiment), Saver(folder, identity), watcher, doctor])
@@ -593,6 +603,7 @@ class FreshShots(Watcher):
     def epoch_started(self, epoch: int, batches: int) -> None:  # noqa: ARG002
         """Reopen a sampling backend with the epoch's seed."""
         layer, sampled = self.experiment.model.quantum, self.experiment.backend.shots is not None
+        # One stream over the whole training would depend on how often the process was interrupted.
         executor = self.experiment.open_executor(str(epoch)) if sampled else None
         if layer is not None and executor is not None:
             self.experiment.model.reopen(executor)

@@ -121,6 +121,7 @@ def _validation_metrics(experiment: Experiment) -> Json:
     }
     unit = loss_unit(windows, scale)
     losses = {
+        # By date and not by window: trials are compared over dates, as all forecasts are.
         "dates": np.datetime_as_string(np.unique(windows.dates[:, 0]), unit="D").tolist(),
         "losses": date_losses(windows, forecast, unit).tolist(),
         "naive": date_losses(windows, naive, unit).tolist(),

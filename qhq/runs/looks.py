@@ -81,6 +81,7 @@ def add_look(windows: Windows, *, run: str, command: str, times: int = 1) -> Loo
         command: What measures: ``train``, ``eval``, ...
         times: How many models; 0 counts and writes nothing.
     """
+    # Beside the runs and not in them: who deletes the runs that disappointed has still looked.
     path, sample = runs_dir() / LEDGER, sample_of(windows)
     line = {
         "time": now(),
@@ -93,10 +94,13 @@ def add_look(windows: Windows, *, run: str, command: str, times: int = 1) -> Loo
         "to": str(windows.dates.max()),
         "sample": sample,
     }
+    # Written before anything is counted or reported: a process that is killed afterwards has looked all the
+    # same.
     fault = _append(path, json.dumps(line)) if times else ""
     seen, at_least, unread = _read(path)
     same = [(each.times, each.run) for each in seen if _is_same(each.sample, sample)]
     if fault:
+        # This look happened, whether it could be written down or not.
         same.append((times, run))
     total = sum(count for count, _ in same)
     doubted = {"fault": fault or unread} if fault or unread else {}
@@ -109,12 +113,15 @@ def sample_of(windows: Windows) -> list[str]:
     The same targets give the same names on every machine. Values count to six digits: a file that was written
     with fewer, or read from another form, is still the same split.
     """
+    # Days whatever the unit: the same date in nanoseconds would be another number, and another split.
     dates = windows.dates.astype("datetime64[D]").astype(np.int64)
     hashes = []
     for place, target in enumerate(windows.cut.targets):
         keys = np.array([_key(f"{symbol}\n{target}") for symbol in windows.panel.symbols], dtype=np.uint64)
         values = _significant(windows.targets[:, :, place])
         hashes.append(_mix(_mix(keys[windows.code][:, None] ^ dates.view(np.uint64)) ^ values).ravel())
+    # A sketch of a set: the smallest hashes are a random sample of the targets, the same in every file that
+    # has them.
     smallest = np.unique(np.concatenate(hashes))[:SAMPLE]
     return [f"{each:016x}" for each in smallest.tolist()]
 
@@ -135,6 +142,8 @@ def _append(path: Path, line: str) -> str:
     lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # A line is shorter than what a system appends in one piece: unlocked it may at worst stand beside
+        # another, while a look that is not counted would be a lie.
         with suppress(filelock.Timeout):
             lock.acquire(timeout=PATIENCE_SECONDS)
         try:
@@ -164,9 +173,11 @@ def _lines(data: bytes) -> Iterator[_Line]:
             continue
         try:
             line = json.loads(text)
+        # A line that was cut off by a full disk, or nested by somebody who wanted a crash.
         except (ValueError, RecursionError):
             continue
         times, sample = line.get("times"), line.get("sample")
+        # Anybody may write into the folder: a count of 10**30 would make every later verdict worthless.
         good = isinstance(times, int) and 0 < times < 10**9 and isinstance(line.get("run"), str)
         if good and isinstance(sample, list) and all(isinstance(each, str) for each in sample[: SAMPLE + 1]):
             yield _Line(times, line["run"], sample[:SAMPLE])

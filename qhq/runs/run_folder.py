@@ -114,6 +114,7 @@ class RunFolder:
 
     def add_evaluation(self, content: Record | Mapping[str, object]) -> Path:
         """Write one evaluation under ``evals/``, never over another."""
+        # Time first, so that a listing sorts by it; the rest keeps two evaluations of one millisecond apart.
         path = self.file("evals") / f"{_stamp()}-{uuid.uuid4().hex[:6]}.json"
         with writable(path):
             # Of hardware it names jobs and instances, as the journal does: for its owner alone.
@@ -141,6 +142,7 @@ class RunFolder:
             fix="Wait for it to end, and call this again: what is done by then is not done again",
         )
         with ExitStack() as stack:
+            # Only taking the lock may fail as a write; what happens while it is held has errors of its own.
             with writable(self.path):
                 stack.enter_context(held)
             yield
@@ -148,6 +150,7 @@ class RunFolder:
 
 def _as_json(content: Record | Mapping[str, object]) -> str:
     plain = content.to_dict() if isinstance(content, Record) else content
+    # NaN is no JSON: other readers refuse the whole file over it, so it fails here, where it comes from.
     return json.dumps(plain, indent=2, allow_nan=False) + "\n"
 
 
@@ -162,6 +165,7 @@ def create_run(name: str, seed: int, fill: Callable[[RunFolder], None]) -> RunFo
     """
     with writable(runs_dir()):
         path = runs_dir() / new_name(name, seed)
+        # Numbered: two trainings of one config may begin in the same millisecond.
         return RunFolder(make_folder(path, lambda new: fill(RunFolder(new)), numbered=True))
 
 
@@ -270,6 +274,8 @@ def _latest_named(name: str) -> RunFolder | None:
 def _config_name(run: str) -> str | None:
     """The config's name in that of a run, as `new_name` puts it there; None in a renamed folder."""
     found = re.fullmatch(r"\d{8}-\d{6}-\d{3}-(.+)-s\d+", run)
+    # Of a name with dashes in it the greedy group takes all: the seed is the last part, whatever comes
+    # before.
     return found and found[1]
 
 
@@ -281,6 +287,7 @@ def _is_finished(run: RunFolder) -> bool:
 
 
 def _latest_run() -> RunFolder:
+    # The name begins with the time; a record need only be read until one is finished.
     for run in reversed(list_runs()):
         if _is_finished(run):
             return run
@@ -327,6 +334,7 @@ def _meant(reference: str) -> list[RunFolder]:
         return _matching(reference)
     for place in (Path(reference), runs_dir() / reference):
         inside = _inside(place)
+        # A run whose folder also holds the runs of a study is still the run that was named.
         if inside and not (place / "run.json").is_file():
             return inside
     return [find_run(reference)]
@@ -385,6 +393,7 @@ def provenance() -> Provenance:
         "created": now(),
         "versions": {"python": platform.python_version(), "qhq": __version__}
         | {each: _version(each) for each in _PACKAGES},
+        # Untracked files do not count as changes: outputs of runs would make every commit a changed one.
         "git": None if commit is None else {"commit": commit, "changed": bool(status)},
     }
 
