@@ -37,12 +37,14 @@ def read_config(config: Any, *changes: Changes | None) -> ExperimentConfig:
     own: ExperimentConfig | None = config if is_config(config) else None
     source: str | Json | None
     if own is not None:
+        # Written out and read again, so that changes are checked as those of a file are.
         source = own.model_dump(mode="json")
     elif isinstance(config, Mapping):
         source, inside = _plain_config(config)
         held = held or inside
     else:
         source = reference_of(config)
+    # The circuit is put in afterwards: a config holds texts and numbers alone, and names it by its digest.
     read = load_config(source, overrides)
     quantum = read.quantum
     if held is not None and quantum is not None:
@@ -69,6 +71,7 @@ def read_subject(subject: Any, set: Changes | None = None) -> ExperimentConfig:
     """
     from qhq.experiment.opening import check_own_prices
 
+    # A mapping or a config that was read is no name, whatever a run may be called.
     reference = None if isinstance(subject, Mapping) or is_config(subject) else reference_of(subject)
     if reference is None or not refers_to_run(reference):
         return read_config(subject, set)
@@ -106,6 +109,7 @@ def read_changes(set: Changes | None, *, circuits: bool = True) -> tuple[list[st
     """
     if set is None:
         return [], None
+    # Texts as the shell has them go through untouched: quoting them again would change what YAML reads.
     if isinstance(set, list | tuple) and all(isinstance(each, str) for each in set):
         return [*set], None
     if not isinstance(set, Mapping) or not all(isinstance(key, str) for key in set):
@@ -174,6 +178,7 @@ def _as_yaml(value: Any, key: str) -> str:
     plain = _plain(value, key)
     if isinstance(plain, str):
         try:
+            # "0700", "1e3" or "true" as they stand would come back as a number or a truth value.
             if YAML(typ="safe").load(plain) == plain:
                 return plain
         except (YAMLError, ValueError):
@@ -191,6 +196,7 @@ def _plain(value: Any, key: str) -> Any:
         return value.isoformat()
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    # By its method, so that NumPy need not be imported to read a plain mapping.
     if hasattr(value, "tolist"):  # of NumPy: a number or an array
         return _plain(value.tolist(), key)
     if isinstance(value, list | tuple | range | frozenset):
@@ -209,6 +215,7 @@ def called(value: Any) -> str:
 
 def check_count(name: str, value: Any, least: int, most: int) -> None:
     """Refuse what the command line would refuse; None is left to its default."""
+    # True is an int in Python, and `samples=True` is a slip.
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and least <= value <= most):
         return
     raise ConfigError(

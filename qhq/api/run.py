@@ -72,6 +72,7 @@ class Run:
         Raises:
             ConfigError: If it is missing or damaged.
         """
+        # The path is not stored: a folder may be moved or copied, and says where it is now.
         return {**self.read().to_dict(), "path": str(self.folder)}
 
     def read(self) -> RunRecord | WalkRecord:
@@ -160,6 +161,7 @@ class Run:
         """The circuit as it ran; None without one."""
         from qhq.ansatz.stored import load_built
 
+        # From the folder, not from the config: the file in circuits/ may have been edited since.
         path = RunFolder(self.folder).circuit
         return load_built(path) if path.is_file() else None
 
@@ -245,6 +247,7 @@ class Run:
             )
         folder = self._single("evaluated")
         wanted = backend_names(backends)
+        # Before torch and the run are loaded: a mistyped number is refused at once, as on the command line.
         check_count("samples", samples, 1, MOST_COUNT)
         check_count("shots", shots, 1, MOST_SHOTS)
         check_count("seed", seed, 0, MOST_SEED)
@@ -261,6 +264,7 @@ class Run:
         other = OtherDataRequest(None if data is None else os.fspath(data), tuple(overrides), read_day(since))
         request = EvalRequest(wanted, samples, shots, seed, other, read_methods(methods))
         plan = plan_evaluation(folder, request, connections, ask_service=service)
+        # Forecast even without a dry run: what is agreed to below is this very plan.
         forecast = forecast_costs(plan)
         if dry_run:
             if on_result is not None:

@@ -108,6 +108,7 @@ def study_noise(
     check_count("seed", seed, 0, MOST_SEED)
     check_count("workers", workers, 1, MOST_THREADS)
     methods = read_methods((mitigation,) if isinstance(mitigation, str) else mitigation)
+    # Each entry once: one that is named twice would be measured twice and look like two devices.
     others = tuple(dict.fromkeys((against,) if isinstance(against, str) else against))
     request = NoiseRequest(
         backend, _scales(scale), _shot_counts(shots), seeds, samples, seed, methods, others
@@ -147,10 +148,13 @@ def _scales(scale: Sequence[float] | str) -> tuple[float, ...]:
         scales = tuple(float(word) for word in text.split(","))
     except ValueError:
         scales = ()
+    # Written the other way round, NaN would pass: it is neither above nor below any bound.
     if not scales or min(scales) < 0 or not max(scales) <= MOST_FACTOR:
         raise ConfigError(
             "--scale must be numbers from 0 up, separated by commas", got=f"'{text}'", fix="Write 0,0.5,1"
         )
+    # In the order given, each once: a scale that is measured twice would weigh double in the line through
+    # them.
     return tuple(dict.fromkeys(scales))
 
 
@@ -158,6 +162,7 @@ def _shot_counts(shots: Sequence[int | str | None] | str) -> tuple[int | None, .
     text = _listed(shots)
     words = text.split(",")
     if not all(
+        # Twenty digits are above every limit; of some thousands int() itself would raise.
         word == "exact" or (word.isdecimal() and len(word) < 20 and 0 < int(word) <= MOST_SHOTS)
         for word in words
     ):

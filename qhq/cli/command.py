@@ -119,6 +119,7 @@ def command(*, as_json: bool, debug: bool) -> Iterator[Output]:
     output = Output(as_json)
     try:
         _check_current_folder()
+        # A command that is silent for long says that it is alive, on standard error.
         with Heartbeat(" ".join(["qhq", *sys.argv[1:2]])):
             yield output
     except (KeyboardInterrupt, BrokenPipeError) as error:
@@ -174,6 +175,8 @@ def end_with(error: BaseException, *, as_json: bool) -> int:
     if isinstance(error, BrokenPipeError):
         _silence_stdout()
         return 141
+    # Each piece is shortened by itself: of a whole message, a long middle would take the advice at its end
+    # along.
     status, *said = _explain(error)
     must, got, fix = (_shortened(each) for each in said)
     message = f"{must}. Got {got}. {fix}."
@@ -198,8 +201,10 @@ def _explain(error: BaseException) -> tuple[int, str, str, str]:
         return error.exit_status, error.must, error.got, error.fix
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return 130, "The command was interrupted", "an interrupt (Ctrl-C)", "Run it again"
+    # The first line that says something: some libraries begin their messages with an empty one.
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     got = (type(error).__name__ + (f": {first}" if first else "")).rstrip(".")
+    # No class of ours: it may be raised anywhere, by any library.
     if isinstance(error, MemoryError):
         fix = "Use fewer qubits, smaller batches (training.batch_size) or fewer --workers"
         return 2, "This machine must have enough memory for what was asked", got, fix
@@ -240,6 +245,7 @@ def _is_own(path: str | bytes) -> bool:
     own = (PACKAGE, Path(sys.prefix), Path(sys.base_prefix), Path(os.__file__).parent)
     # By its text alone: what raised the error may be a name that cannot even be looked at.
     found = Path(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100
+    # A system's Python has /usr for its prefix, and users keep files there as well.
     return any(found.is_relative_to(each) for each in own if each != Path("/usr"))
 
 
@@ -284,6 +290,7 @@ def _silence_stdout() -> None:
     """Lead standard output nowhere, so that the interpreter does not complain of a closed pipe at its end."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
+        # The descriptor itself is replaced: the interpreter flushes its buffer once more as it ends.
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
 
@@ -300,6 +307,7 @@ def plain_table(
     columns = [visible(column, cell=True) for column in columns]
     for place, column in enumerate(columns):
         words = " ".join([column, *(row[place] for row in cells)]).split()
+        # A column never gets narrower than its longest word, so that figures and names are not cut in two.
         longest = max(map(len, words), default=0)
         table.add_column(Text(column), overflow="fold", min_width=min(longest, _LONGEST_WORD))
     for row in cells:
@@ -358,6 +366,7 @@ def _share(
     does not fit: here every column has its longest word first, and then what is left over.
     """
     widths = [wanted[place][0] for place in places]
+    # A border before each column and one after the last, and padding on both sides of each.
     spare = width - (len(places) + 1) - 2 * padding * len(places) - sum(widths)
     if spare < 0:
         return None
@@ -374,6 +383,7 @@ def _wanted(column: Column) -> tuple[int, int]:
     """Width of a column that breaks no word, and one that breaks no line."""
     from rich.cells import cell_len
 
+    # By cells, not by letters: Chinese letters take two, combining marks none.
     texts = [str(column.header), *map(str, column.cells)]
     most = max(cell_len(line) for text in texts for line in text.splitlines() or [""])
     return (most if column.no_wrap else min(column.min_width or 1, most) or 1), most or 1

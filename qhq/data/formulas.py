@@ -148,6 +148,7 @@ def _with(panel: Panel, name: str, values: FloatArray) -> Panel:
     """Add a column, or put it in the place of the file's."""
     if name not in panel.columns:
         return panel.with_columns({name: values})
+    # A panel may be shared with whoever read it: it is never written to.
     changed = panel.values.copy()
     changed[:, panel.columns.index(name)] = values
     return replace(panel, values=changed)
@@ -158,6 +159,7 @@ def _with(panel: Panel, name: str, values: FloatArray) -> Panel:
 
 def spot_return(panel: Panel) -> FloatArray:
     """ln(spot / the row before's): what the underlying did since the last quotes, shape (R,)."""
+    # Against the row before, not the day before: what is known at a row is what came since the last quotes.
     logs = np.log(panel.column("spot"))
     return logs - _previous(panel, logs)
 
@@ -205,6 +207,7 @@ def _known_forward(panel: Panel) -> FloatArray:
     """
     rate, years, spot = panel.column("rate"), panel.column("years"), panel.column("spot")
     growth = np.log(panel.column("forward") / spot)
+    # From forward = spot exp((rate - q) years), solved for q.
     before = _previous(panel, rate - _divide(growth, years))
     known = np.nan_to_num(before, nan=0.0)
     return spot * np.exp((rate - known) * years)
@@ -221,6 +224,8 @@ def _greek_inputs(panel: Panel) -> tuple[FloatArray, ...]:
 
 
 def _divide(values: FloatArray, by: FloatArray) -> FloatArray:
+    # The inner where keeps the division itself away from zero: numpy divides everywhere first and chooses
+    # afterwards.
     positive = by > 0
     return np.where(positive, values / np.where(positive, by, 1.0), np.nan)
 
@@ -238,8 +243,10 @@ def infer_splits(panel: Panel) -> Panel:
     """
     if "split" in panel.columns or not {"close", "adj_close"} <= set(panel.columns):
         return panel
+    # A split multiplies the adjustment by its ratio on one day; dividends move it by a few percent.
     adjustment = panel.column("adj_close") / panel.column("close")
     ratio = np.nan_to_num(adjustment / _previous(panel, _last_finite(panel, adjustment)), nan=1.0)
+    # In both directions: a reverse split lowers it as much as a split raises it.
     jump = np.maximum(ratio, 1 / ratio) >= _LEAST_RATIO
     return panel.with_columns({"split": np.where(jump, ratio, 0.0)})
 
@@ -264,6 +271,7 @@ def compute_columns(panel: Panel, kind: PanelKind, names: Iterable[str]) -> Pane
                 got=f"'{name}'",
                 fix=nearest(name, sorted({*panel.columns, *known, *TABLES[kind]})),
             )
+    # All of them go before the first is computed: one formula must not read another's column from the file.
     panel = panel.without_columns(name for name in names if name in known)
     with np.errstate(all="ignore"):  # a missing quote gives a missing value
         return panel.with_columns({name: _compute(panel, kind, name) for name in names if name in known})

@@ -35,6 +35,7 @@ def load_panel(spec: DataSpec) -> Panel:
     """
     origin = _origin(spec)
     panel = _load_options(spec, origin) if spec.kind == "options" else _load_stocks(spec, origin)
+    # Cut after the checks: rows outside the span are the file's as well, and say how it was written.
     panel = _cut_span(_finished(panel, origin), spec)
     if spec.kind == "options":
         panel = complete_market(panel, spec.rate)
@@ -58,6 +59,7 @@ def _load_stocks(spec: DataSpec, origin: str) -> Panel:
     columns, optional = columns_to_read(spec.columns), _split_columns(spec)
     frame = _SOURCES[spec.source].read(spec, columns, optional)
     there = {canonical_name(str(name)) for name in frame.columns}
+    # A column that nobody asked for is not checked as one that is: its gaps refuse no row.
     helpers = [name for name in optional if name in there and name not in columns]
     explained = spec.source == "yahoo" and "adj_close" in columns
     explaining = [name for name in _EXPLAINING if explained and name not in (*columns, *helpers)]
@@ -97,6 +99,7 @@ def _load_options(spec: DataSpec, origin: str) -> Panel:
 
 def _finished(panel: Panel, origin: str) -> Panel:
     """Leave out the rows of today, whose session may not be over."""
+    # Whole days: while a session lasts its newest price would be taken for a close that never was.
     yesterday = np.datetime64("today", "D") - np.timedelta64(1, "D")
     if not (panel.dates <= yesterday).any():
         raise DataError(
@@ -185,6 +188,7 @@ def is_made_up(source: Source) -> bool:
 def _cut_span(panel: Panel, spec: DataSpec) -> Panel:
     first, last = panel.dates.min(), panel.dates.max()
     cut = panel.between(np.datetime64(spec.start or first, "D"), np.datetime64(spec.end or last, "D"))
+    # By group: of the contracts of an underlying hardly any has rows over the whole span.
     left = set(np.asarray(cut.group_names)[np.unique(cut.code)])
     for symbol in dict.fromkeys(cut.group_names):
         if symbol not in left:

@@ -71,6 +71,7 @@ def session_close(day: date) -> datetime | None:
     (datetime.datetime(2026, 11, 27, 18, 0, tzinfo=datetime.timezone.utc), None)
     """
     calendar = _open_calendar(_NEW_YORK)
+    # Its indices have no zone, and neither has a date.
     stamp = pd.Timestamp(day)
     if calendar is None or stamp not in calendar.closes.index:
         return None
@@ -100,6 +101,7 @@ def fits(days: DateArray, calendar: str = _NEW_YORK) -> bool:
     days, sessions = np.unique(days[~np.isnat(days)].astype("datetime64[D]")), _sessions(calendar)
     if not len(days) or not len(sessions) or days[0] < sessions[0] or days[-1] > sessions[-1]:
         return False
+    # In bounds, since the last date is no later than the last session.
     place = np.searchsorted(sessions, days)
     stray = sessions[place] != days
     return bool(stray.mean() <= _MOST_STRAYS and (len(days) == 1 or np.median(np.diff(place)) == 1))
@@ -108,6 +110,7 @@ def fits(days: DateArray, calendar: str = _NEW_YORK) -> bool:
 def missed_sessions(before: DateArray, after: DateArray) -> IntArray:
     """Count New York's sessions strictly between two dates, elementwise."""
     sessions = _sessions(_NEW_YORK)
+    # side="right" leaves out the session of `before` itself, the default that of `after`.
     missed: IntArray = np.searchsorted(sessions, after) - np.searchsorted(sessions, before, side="right")
     return missed
 
@@ -156,14 +159,18 @@ def next_session(
 
 
 def _by_spacing(days: DateArray, sessions: int) -> pd.DatetimeIndex:
+    # The median: one long closing, or a gap in a file, must not turn daily rows into weekly ones.
     step = float(np.median(np.diff(days).astype(np.float64))) if len(days) > 1 else 1.0
     if step < 5:
+        # 1970-01-01 was a Thursday; Monday is 0.
         weekday = (days.astype(np.int64) + 3) % 7
         share = np.bincount(weekday, minlength=7) / len(days)
         # A weekday with a fiftieth of the rows is no session's, but that of a few strays.
         open_on = share > 0.02
         if len(days) < _FEWEST_DAYS:
             open_on = np.ones(7, dtype=bool) if (weekday > 4).any() else np.arange(7) < 5
+        # roll="backward": rolled forward, a last row that is a stray Sunday would become Monday, and Monday
+        # be skipped.
         ahead = np.busday_offset(days[-1], np.arange(1, sessions + 1), roll="backward", weekmask=open_on)
         return pd.DatetimeIndex(ahead)
     # Two years of months at most, so that an old change of frequency does not count.
@@ -191,6 +198,7 @@ def last_trading_day(days: FloatArray) -> FloatArray:
     [16451.0]
     """
     known = np.isfinite(days)
+    # Once for each date, of which there are some thousands, and not for each of the millions of rows.
     present = np.unique(days[known]).astype(np.int64)
     if not len(present):
         return days
@@ -205,6 +213,7 @@ def last_trading_day(days: FloatArray) -> FloatArray:
 def is_closed(days: FloatArray | IntArray) -> Mask:
     """Whether the US exchanges are closed on some days (since 1970-01-01): weekends, holidays, mournings."""
     whole = days.astype(np.int64)
+    # Outside of the calendar's years only weekends are known to be closed.
     sessions = _sessions(_NEW_YORK).astype(np.int64)
     weekend = (whole + 3) % 7 > 4  # 1970-01-01 was a Thursday; Monday is 0
     known = (whole >= sessions[0]) & (whole <= sessions[-1])

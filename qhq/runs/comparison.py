@@ -47,6 +47,7 @@ def run_summary(record: RunRecord) -> Row:
         "naive_mae": naive.mae,
         "naive_mape": naive.mape,
         "seconds": record.seconds.get("total"),
+        # One text, so that it stands in a cell; None where there are none, which no table shows.
         "leaks": " ".join(record.leaks) or None,
         "created": record.created,
     }
@@ -123,6 +124,7 @@ def run_skill(metrics: Metrics, forecast: str = "test") -> float | None:
         **metrics.baselines,
     }
     pooled = every.get(forecast)
+    # Records without `relative` are of the versions that pooled the errors.
     if metrics.relative is None and len(metrics.symbols) > 1:
         each = [forecasts[forecast].skill for forecasts in metrics.symbols.values() if forecast in forecasts]
         known = [skill for skill in each if skill is not None]
@@ -154,10 +156,12 @@ def run_design(record: RunRecord) -> Row:
 
 def _is_plain(value: object, wanted: type | tuple[type, ...]) -> bool:
     """Whether a value is of a type, and can be written and printed."""
+    # A truth value passes for an int in Python, and a table would sort it among the numbers.
     if not isinstance(value, wanted) or (isinstance(value, bool) and wanted == (int, float)):
         return False
     if isinstance(value, str):
         return value.isprintable() and value.encode("utf-8", "ignore").decode("utf-8") == value
+    # Also false of NaN, which cannot be put in an order.
     return not isinstance(value, int | float) or abs(value) < MOST
 
 
@@ -173,6 +177,7 @@ def _text(value: list[Any] | Json) -> str:
     """A list, or an empty mapping, in a cell of a table."""
     if isinstance(value, dict):
         return json.dumps(value)
+    # A recurrent layer is a mapping: its values alone are what tells two models apart at a glance.
     parts = (each.values() if isinstance(each, dict) else [each] for each in value)
     return ", ".join(" ".join(str(word) for word in words) for words in parts)
 
@@ -202,6 +207,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     "~": lambda value, part: str(part) in str(value),
 }
+# The longer operators first, or `<=` would be read as `<` of a value that begins with `=`.
 _FILTER = re.compile(r"\s*([\w.-]+)\s*(!=|<=|>=|=|<|>|~)\s*([^\s=<>!~].*?)\s*")
 # Keys of a design that the summary tells as well, or that only name the run.
 _IN_SUMMARY = ("backend", "seed", "name")
@@ -253,6 +259,7 @@ class RunTable:
         """
         known, found = self.columns, []
         for word in words:
+            # With the dot: `rate` is no ending of `learning_rate`.
             ending = [name for name in known if name.endswith(f".{word}")]
             if word not in known and len(ending) != 1:
                 raise ConfigError(
@@ -291,7 +298,10 @@ class RunTable:
         column = self._column(name)
         known = [place for place, value in enumerate(column) if value is not None]
         known.sort(key=lambda place: _order(column[place]), reverse=falling)
+        # After the rest in both directions: a run without a value is neither the best nor the worst.
         order = [*known, *(place for place, value in enumerate(column) if value is None)]
+        # A stable sort by group afterwards keeps the order inside each: groups are never mixed, since errors
+        # of other data have no common order.
         rank = {group: number for number, group in enumerate(self.groups)}
         return self._of(sorted(order, key=lambda place: rank[self.summaries[place]["group"]]))
 
@@ -357,6 +367,7 @@ def _grouped(summaries: list[Row], designs: list[Row], terms: list[Row]) -> RunT
 
     A run without errors, which was cut off or has failed, stands with those that it was to be like.
     """
+    # Reversed, so that of two groups that began alike the older one takes the unfinished run.
     finished = {each["about"]: each["exact"] for each in reversed(terms) if each["exact"] is not None}
     keys = [each["exact"] or finished.get(each["about"]) or each["about"] for each in terms]
     number = {key: place + 1 for place, key in enumerate(dict.fromkeys(keys))}
@@ -375,6 +386,7 @@ def _holds(value: Any, compare: str, wanted: str) -> bool:
     if compare != "~" and isinstance(value, int | float) and number is not None:
         return act(value, number)
     if compare in ("=", "!=", "~"):
+        # As YAML and JSON write truth values, which is how people have seen them.
         return act(str(value).lower() if isinstance(value, bool) else str(value), wanted)
     if isinstance(value, str):
         return act(value, wanted)

@@ -91,6 +91,7 @@ def _mirror(units: list[Unit], note: Note) -> bool | None:
             missed = _write_all(store, units)
             _catch_up(store, target.root, units, note)
     except KeyboardInterrupt:
+        # Ctrl-C ends the waiting for a store, not the command: what it was asked for is done.
         note("The mirror was interrupted.")
     except Exception as error:  # Whatever a store does, the run is there and has ended well.
         missed = {name: _short(error) for name in missed}
@@ -111,7 +112,9 @@ def _explain(missed: dict[str, str], target: Target) -> str:
 
 
 def _short(error: Exception) -> str:
+    # The first line: errors of databases go on with whole statements and their values.
     lines = str(error).splitlines() or [""]
+    # Drivers put the whole address of a database into their messages.
     text = without_password(lines[0]).rstrip(".")
     return f"{type(error).__name__}: {text[:160]}{'...' if len(text) > 160 else ''}"
 
@@ -121,6 +124,7 @@ def _write_all(store: Store, units: Iterable[Unit], deadline: float = math.inf) 
     missed: dict[str, str] = {}
     wasted = 0.0
     for unit in units:
+        # Monotonic: a clock that is set while a store hangs must not end the waiting, nor prolong it.
         begin = time.monotonic()
         if begin > deadline or wasted > _WASTED_SECONDS:
             missed[unit.name] = next(iter(missed.values()), "no time was left")
@@ -145,6 +149,8 @@ def _write(store: Store, unit: Unit) -> None:
         state, entry = unit.state(), make_entry(unit)
         known = store.find(recall(unit, store.key).run_id, entry)
         run_id = known or store.create(entry, _parent(unit, store))
+        # At once, without a state: killed before the rest is written, the next command goes on with this run
+        # and does not make a second one.
         remember(unit, store.key, Memory(run_id))
         store.write(run_id, entry)
         remember(unit, store.key, Memory(run_id, state))

@@ -121,6 +121,7 @@ def understand_file(
         )
     raw = read_raw(path, origin, asked.given)
     meaning = find_meaning(raw, origin, asked.given, asked.kind)
+    # After the meaning was found, so that a file of another kind is called that, and not empty.
     if not len(raw.frame):
         names = ", ".join(str(name) for name in raw.frame.columns[:6])
         raise DataError(
@@ -139,6 +140,7 @@ def understand_file(
             " data.format.columns.date",
         )
     frame, numerals = number_columns(frame, meaning, asked.given, {*(columns or ()), *optional})
+    # After all cells are numbers, and before anything is computed from them.
     frame = convert_units(frame, meaning)
     if meaning.kind == "options":
         frame = complete_options(frame, meaning, _spot_prices(frame, asked.given))
@@ -163,6 +165,7 @@ def understand_file(
 
 def _title(meaning: Meaning) -> str:
     """What to call a form that is nobody's own."""
+    # Volume is optional: files of indices and currencies have none.
     usual = {"date", "open", "high", "low", "close"}
     if meaning.kind == "stocks" and usual <= set(meaning.header) <= {*usual, "volume"}:
         return "the usual columns, as stooq's CSV and others have them"
@@ -175,6 +178,7 @@ def _keep_rows(frame: pd.DataFrame, meaning: Meaning) -> pd.DataFrame:
         key = f"keep:{name}"
         if key not in frame.columns:
             continue
+        # Stripped: some vendors pad their texts to columns of equal width.
         cells = frame[key].astype("str").str.strip()
         kept, wanted = cells.isin(values).to_numpy(), "/".join(filter(None, values))
         if not kept.any():
@@ -201,12 +205,14 @@ def _name_series(
     key = "symbol" if meaning.kind == "stocks" else "underlying"
     names = {key, "contract_id"}.intersection(map(str, frame.columns))
     frame = frame.assign(**{name: frame[name].astype("str").str.strip() for name in names})
+    # First of all: what the user wrote down wins over every guess below.
     if asked.given.symbol is not None:
         return frame.assign(**{key: asked.given.symbol}), "data.format.symbol"
     if key in frame.columns or "contract_id" in frame.columns:
         return frame, None
     if meaning.raw.symbol is not None:
         return frame.assign(**{key: meaning.raw.symbol}), "the file itself"
+    # Before the file's name: a download called "data (3).csv" says nothing of its symbol.
     if asked.symbols is not None and len(asked.symbols) == 1:
         meaning.notes.append(
             f"symbol {asked.symbols[0]}, the one that is asked for, as no column names it;"
@@ -246,7 +252,9 @@ def symbol_of(path: Path) -> str:
     plain = stem
     for pattern in _AROUND:
         plain = re.sub(pattern, "", plain, flags=re.IGNORECASE).strip(" _-")
+    # Where nothing is left but what vendors write around it, the whole name is still better than none.
     name = re.sub(r"\s+", "_", plain or stem)
+    # A name in both cases was written so by somebody, and may be the symbol's own.
     return name.upper() if name == name.lower() else name
 
 
@@ -282,6 +290,8 @@ def _one_a_session(
     if key not in frame.columns:
         return frame
     rows = pd.DataFrame({"key": frame[key].array, "day": frame["date"].array, "time": times.array})
+    # Lines of one moment that come twice are no bars within the day; the rules of the panel take care of
+    # them.
     several = rows.drop_duplicates().duplicated(["key", "day"], keep=False)
     if not several.any():
         return frame

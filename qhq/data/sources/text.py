@@ -94,6 +94,7 @@ def read_lines(path: Path, packed: str, encoding: str) -> Iterator[str]:
 
 
 def _fields(line: str, delimiter: str) -> list[str]:
+    # The reader of the standard library, since a delimiter inside quotes separates nothing.
     return next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [""])
 
 
@@ -112,8 +113,11 @@ def count_known(row: Sequence[str]) -> int:
 
 def find_header(rows: Sequence[Sequence[str]]) -> int | None:
     """First row with the most known names of columns; a preamble has hardly any."""
+    # Four known names are as good as forty: among such rows the first is the header, as others repeat it
+    # below.
     full = [(min(count_known(row), 4), -place) for place, row in enumerate(rows[:30]) if len(row) > 1]
     best = max(full, default=(0, 0))
+    # A header in a language nobody listed is still a header: the first row with more than one field.
     if best[0] == 0:
         return next((place for place, row in enumerate(rows) if len(row) > 1), None)
     return -best[1]
@@ -121,6 +125,7 @@ def find_header(rows: Sequence[Sequence[str]]) -> int | None:
 
 def _is_data(row: Sequence[str]) -> bool:
     """Whether a row holds numbers or dates and no names."""
+    # Empty cells say nothing: a row of data may have many.
     cells = [cell.strip() for cell in row if cell.strip()]
     return bool(cells) and sum(bool(re.match(r"[-+$€£]?\d", cell)) for cell in cells) * 2 > len(cells)
 
@@ -149,6 +154,8 @@ def _is_stacked(rows: Sequence[Sequence[str]], place: int) -> bool:
     ):  # fmt: skip
         return False
     prices = [set(each[1:]) - {""} for each in (above, below)]
+    # Exactly one of the two: were both rows of prices, there would be no tickers, and were neither, no
+    # prices.
     return (prices[0] <= _PRICE_NAMES) != (prices[1] <= _PRICE_NAMES) and not _is_data(rows[place + 1])
 
 
@@ -191,6 +198,7 @@ def unstack(table: RawTable, names: list[list[str]]) -> RawTable:
         part = table.frame.iloc[:, [0, *places]].set_axis(
             ["Date", *(prices[place] for place in places)], axis=1
         )
+        # A name that is known for the column of a symbol.
         part.insert(0, "Ticker", ticker)
         # A ticker that was not listed yet has empty cells there, and no row.
         cells = part.iloc[:, 2:]

@@ -59,6 +59,7 @@ class Pacing:
         if self._free_at is not None and now < self._free_at:
             self.sleep(self._free_at - now)
             now = self._free_at
+        # Reserved before it is sent: time that the reply takes counts towards the interval.
         self._free_at = now + self.interval_seconds
 
     def keep_trying(self, ask: Callable[[], _Answer]) -> _Answer:
@@ -79,6 +80,7 @@ class Pacing:
 
     def _pause(self, failures: int) -> float:
         """Seconds to wait after so many failures: the upper half of a span that doubles."""
+        # Half of it random: processes that were refused together would otherwise all come back together.
         return self.backoff_seconds * 2.0 ** (failures - 1) * float(self.rng.uniform(0.5, 1.0))
 
 
@@ -102,6 +104,7 @@ def find_address() -> str | None:
     if not url:
         return None
     address = urlsplit(url)
+    # Yahoo's cookies and crumbs go along with each request, and in the clear only this machine may see them.
     safe = address.scheme == "https" or (address.scheme == "http" and address.hostname in _LOOPBACK)
     if not safe or not address.hostname or address.query or address.fragment:
         raise ConfigError(
@@ -166,7 +169,9 @@ class YahooSession(Session[Response]):
             if not wanted or reply.status_code not in _REDIRECTS or not target:
                 return reply
             url = urljoin(url, target)
+            # They are part of the Location already where the service wants them.
             given.pop("params", None)
+            # As browsers do: 307 and 308 alone repeat the method and the body.
             if reply.status_code not in (307, 308):
                 method = "GET"
                 given.pop("data", None)
@@ -178,6 +183,7 @@ class YahooSession(Session[Response]):
 
     def _send(self, method: Any, url: str, given: Mapping[str, Any]) -> Response:
         self._pacing.wait()
+        # The one way out of this process: whatever yfinance asks for passes the pacing.
         reply = super().request(method, url, **given)
         if any(part in url for part in _DATA_PATHS):
             self.data_status = reply.status_code
@@ -189,6 +195,7 @@ class YahooSession(Session[Response]):
             return url
         parts = urlsplit(url)
         host = parts.hostname or ""
+        # With the dot: notyahoo.com ends in yahoo.com as well.
         if parts.scheme not in ("http", "https") or not (host == "yahoo.com" or host.endswith(".yahoo.com")):
             raise self._refuse(url)
         return address + (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -267,6 +274,7 @@ class Yahoo:
         except DataError:
             raise
         except Exception as error:  # yfinance documents none: any kind can come out of a broken reply
+            # The object keeps parts of replies, and would answer from a broken one the next time.
             self._tickers.pop(symbol, None)
             raise self.session.refused or self._explain(symbol, what, error) from error
         if self.session.refused:
@@ -287,6 +295,7 @@ class Yahoo:
                 got=f"429 Too Many Requests for {what} of {symbol}",
                 fix="Run the command again in some minutes; what was fetched so far is kept",
             )
+        # 401 and 403 too: as a rule a crumb that has run out.
         if status is not None and (status >= 500 or status in (401, 403)):
             return PassingError(
                 f"Yahoo must answer for {what} of {symbol}",
@@ -317,6 +326,7 @@ def _import_yfinance(kind: str) -> ModuleType:
     with warnings.catch_warnings():  # it changes the filters of the process
         import yfinance
 
+    # A mirror's cookies would be refused by Yahoo, and Yahoo's are none of the mirror's business.
     folder = cache_dir() / "yfinance" / kind
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -82,8 +82,11 @@ def fetch_chain(
         chain = ticker.option_chain(expiry.isoformat())
         if chain.calls is None or len(chain.calls) + len(chain.puts) == 0:
             raise EmptyReply("an empty chain")
+        # An expiry may have one side alone; concatenating an empty frame would change the types of the
+        # other.
         both = [chain.calls.assign(right="call"), chain.puts.assign(right="put")]
         contracts = pd.concat([side for side in both if len(side)], ignore_index=True)
+        # After the reply has arrived: quotes cannot be newer than that.
         stamp = now or yahoo.now()
         return _chain(contracts, chain.underlying, expiry, pd.Timestamp(stamp).tz_convert("UTC"))
 
@@ -113,9 +116,11 @@ def _chain(
 ) -> pd.DataFrame:
     """Make yfinance's table ours."""
     frame = contracts.rename(columns=_NAMES)
+    # A ValueError, which the client takes for a broken reply and asks again.
     if not frame["contract_id"].is_unique or frame["strike"].isna().any():
         raise ValueError("a contract comes twice or without a strike")
     frame = frame.astype(dict.fromkeys(_NUMBERS, np.float64))
+    # Zero is no offer: a mid between 0 and an ask would be half of a price that nobody paid.
     frame[["bid", "ask"]] = frame[["bid", "ask"]].where(frame[["bid", "ask"]] > 0)
     # Without an ask Yahoo's search for the volatility ends at its starting points, which look like values.
     frame["iv"] = frame["iv"].where(frame["ask"].notna())
@@ -130,6 +135,7 @@ def _chain(
         quote_time=stamp.as_unit("ms"),
         kind="traded",
     )
+    # In an order of its own: two recordings of the same quotes have the same bytes.
     return frame.sort_values(["right", "strike"], kind="stable", ignore_index=True)[list(CHAIN_COLUMNS)]
 
 
