@@ -79,6 +79,7 @@ def _join(tables: Sequence[pa.Table], names: Sequence[Path]) -> pa.Table:
     schema = tables[0].schema
     for table, name in zip(tables, names, strict=True):
         try:
+            # Permissive: a column that was empty that day comes back from Parquet without a type.
             schema = pa.unify_schemas([schema, table.schema], promote_options="permissive")
         except pa.ArrowException as error:
             raise _retyped(name, error) from error
@@ -118,6 +119,7 @@ def _usual_types(tables: Sequence[pa.Table]) -> pa.Schema:
     counts: dict[str, Counter[pa.DataType]] = {}
     for table in tables:
         for column in table.schema:
+            # An empty column has no type, and must not vote.
             if not pa.types.is_null(column.type):
                 counts.setdefault(column.name, Counter())[column.type] += 1
     return pa.schema([(name, types.most_common(1)[0][0]) for name, types in counts.items()])
@@ -175,6 +177,7 @@ def _read(path: Path) -> pa.Table:
     # Read as one file: a folder such as 'date=2026' above it must not become a column.
     with path.open("rb") as stream:
         table = pq.ParquetFile(stream).read()
+    # Of two columns of one name nobody could say which is meant.
     if len(set(table.column_names)) < table.num_columns:
         raise ValueError("two columns of one name")
     for name, (is_right, wanted) in _IDENTITY.items():
@@ -203,6 +206,7 @@ _IDENTITY: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
 
 def _free_name(path: Path) -> Path:
     number = 1
+    # Numbered, never over an earlier one: what was set aside may be all that is left of a session.
     while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
         number += 1
     return aside
@@ -314,6 +318,7 @@ class ChainStore:
         """
         tables = [_typed(chain) for chain in chains]
         table = _join(tables, [self.root] * len(tables))
+        # Chains of several underlyings and sessions may come in one call.
         keys = table.group_by(["underlying", "date"]).aggregate([]).to_pylist()
         files = sorted((key["underlying"], key["date"]) for key in keys)
         done = []
@@ -329,6 +334,8 @@ class ChainStore:
             before, aside = _read_or_set_aside(path)
             rows = _distinct(table if before is None else _join([before, table], [path, path]))
             known = 0 if before is None else before.num_rows
+            # A file that gains nothing is not written: recording every few minutes would otherwise rewrite
+            # it all day.
             if rows.num_rows > known:
                 _write_whole(rows, path)
         return Appended(path, session, rows.num_rows - known, rows.num_rows, aside)
@@ -352,6 +359,7 @@ class ChainStore:
 
 def _distinct(table: pa.Table) -> pa.Table:
     """Drop rows that repeat an earlier one in every column; NaN equals NaN."""
+    # By pandas: Arrow has no such function in which NaN equals NaN.
     again = table.to_pandas().duplicated(keep="first").to_numpy()
     return table.filter(pa.array(~again)) if again.any() else table
 
@@ -379,6 +387,7 @@ def read_recorded(path: Path, underlyings: Sequence[str] | None = None) -> pd.Da
             got=f"{path}, which {'holds none' if path.is_dir() else 'is no folder'}",
             fix="Record some with 'qhq data record AAPL', or correct the path",
         )
+    # In the order asked for, which is that of all tables that follow.
     chosen = known if underlyings is None else list(underlyings)
     for name in chosen:
         if name not in known:
@@ -421,6 +430,8 @@ def _latest(rows: pd.DataFrame) -> pd.DataFrame:
     quoted = rows[quotes].notna().any(axis=1) if quotes else True
     if {"bid", "ask"} <= set(quotes):
         quoted &= ~(rows["bid"] > rows["ask"])
+    # Quoted rows come last, by time within: the last of each contract is then its newest quote, if it has
+    # any.
     newest = rows.assign(_quoted=quoted).sort_values(["_quoted", "quote_time"], kind="stable")
     newest = newest.drop_duplicates(["contract_id", "date"], keep="last").drop(columns="_quoted")
     return _untimed(newest.sort_index().reset_index(drop=True))
@@ -428,6 +439,8 @@ def _latest(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _untimed(rows: pd.DataFrame) -> pd.DataFrame:
     """Empty the stamps of quotes asked for over a weekend: they are older, nobody knows by how much."""
+    # More than a day after the session, whatever the hour: a quote of the same night still is of that
+    # session.
     days = rows["quote_time"].dt.tz_localize(None).dt.normalize()
     old = days > rows["date"] + pd.Timedelta(days=1)
     return rows.assign(quote_time=rows["quote_time"].mask(old))

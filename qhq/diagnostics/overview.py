@@ -116,12 +116,14 @@ def _steps(ansatz: Ansatz, family: Family | None, seed: int) -> Iterator[Step]:
     yield "entanglement", lambda: measure_entanglement(ansatz, pairs.with_inputs_at_zero()), True
     yield "entanglement_with_inputs", lambda: measure_entanglement(ansatz, pairs), False
     yield "spectrum", lambda: spectra(ansatz, drawn(200, 8 * ansatz.num_inputs)), False
+    # The dimension takes slopes at every pair of weights and row, so that both counts multiply.
     weights = drawn(100, rows * outputs)
     yield "dimension", lambda: effective_dimension(ansatz, weights, num_inputs=rows), True
     yield "sensitivity", lambda: input_sensitivity(ansatz, drawn(2000, outputs)), False
 
 
 def _affordable(ansatz: Ansatz, samples: int, passes: int) -> int:
+    # A gate touches all 2^Q amplitudes, in each pass.
     cost = len(ansatz.circuit.data) * passes << ansatz.num_qubits
     return max(_FEWEST, min(samples, _WORK // cost))
 
@@ -135,6 +137,7 @@ def _trend(family: Family | None, seed: int) -> GradientTrend | None:
             members[width] = family(width)
         except ConfigError:  # a circuit from a file, or observables, of one width
             continue
+    # A line through two points fits them always, and has no interval.
     if len(members) < 3:
         return None
     # As many samples at every width as the widest affords: points of one line should be known equally well.
@@ -200,6 +203,7 @@ def _readings(overview: Overview) -> Iterator[Reading]:
 def _read_gradients(found: GradientVariance) -> Reading:
     """Idle weights first; then the slopes beside those of a random circuit."""
     ratio, typical = found.mean.value / found.two_design, math.sqrt(found.mean.value)
+    # Two ways to be flat: no better than random at this width, or too small to be seen with shots at any.
     flat = ratio < 1.5 or found.mean.value < _FLAT
     if len(found.idle_weights) == len(found.per_weight):
         says = "no weight moves any output: there is nothing to train"
@@ -236,6 +240,8 @@ def _read_expressibility(found: Expressibility, over: str) -> Reading:
     if found.haar[0] > _COARSE:
         says = f"says nothing at this width: {found.haar[0]:.0%} of Haar pairs fall in the first bin"
         return Reading(f"expressibility (KL) {over}", _shown(found.divergence), "-", "fair", says)
+    # Beyond what as many Haar pairs show by chance: the estimate of a divergence is never 0, however good
+    # the circuit.
     excess = found.divergence.value - found.floor.high
     verdict, says = _rank(
         excess,
@@ -251,6 +257,7 @@ def _read_expressibility(found: Expressibility, over: str) -> Reading:
 
 def _read_entanglement(found: Entanglement, over: str) -> Reading:
     """0 is a product of single qubits."""
+    # Over random states of as many qubits, since even these are more entangled the wider they are.
     share = found.mean.value / found.haar
     verdict, says = _rank(
         -share,
@@ -270,6 +277,7 @@ def _read_spectrum(found: Sequence[InputSpectrum | None]) -> Reading:
     if not known:
         says = "inputs enter as products: no period, the frequencies depend on the other inputs"
         return Reading(name, "-", "-", "fair", says)
+    # The poorest: a model is blind in the one input that carries no frequency, whatever the others do.
     reach, used = min(each.highest for each in known), min(each.highest_used for each in known)
     verdict: Verdict = "poor" if used == 0 else "good" if used == reach > 1 else "fair"
     if used == 0:

@@ -58,6 +58,7 @@ def mean_of(values: npt.ArrayLike, confidence: float) -> Estimate:
         raise ConfigError(
             "An interval needs at least two samples", got=str(len(values)), fix="Ask for more samples"
         )
+    # Student's t below, not a normal: small samples are exactly where an interval is looked at.
     mean, error = float(values.mean()), float(values.std(ddof=1)) / np.sqrt(len(values))
     reach = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * float(error)
     return Estimate(mean, mean - reach, mean + reach, len(values))
@@ -141,6 +142,8 @@ class Sampling:
     def draw(self, ansatz: Ansatz, name: str) -> Array:
         """Values (S, I + W) of inputs and then weights, for the purpose ``name``."""
         generator = self.generator(name)
+        # Drawn even where the ends are equal, so that the weights after them are the same numbers with
+        # inputs and without.
         inputs = generator.uniform(*self.input_range, (self.samples, ansatz.num_inputs))
         weights = generator.uniform(*self.weight_range, (self.samples, ansatz.num_weights))
         # The order of `ansatz.parameters`, by which the engine is opened.

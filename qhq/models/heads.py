@@ -60,6 +60,7 @@ class LinearHead(_DoubleModule):
 
     def forward(self, features: Tensor) -> Tensor:
         """Outputs (B, P), in the dtype of the features."""
+        # As the fit did: its weights may be large and cancel.
         values: Tensor = features.double() @ self.weight + self.bias
         return values.to(features.dtype)
 
@@ -108,6 +109,7 @@ class TreeHead(_DoubleModule):
 
     def keep(self, trees: list[tuple[Any, float, int]], start: Array) -> None:
         """Take the trees of a fit: each scikit-learn's ``tree_``, the rate it is added by, and its output."""
+        # Padded to one length: tensors of a checkpoint have one shape each, and no tree needs a pickle.
         most = max((tree.node_count for tree, _, _ in trees), default=1)
 
         def padded(name: str, fill: float) -> Array:
@@ -116,8 +118,10 @@ class TreeHead(_DoubleModule):
                 row[: tree.node_count] = getattr(tree, name).reshape(-1)
             return rows
 
+        # A leaf leads to itself, so that every row takes the same number of steps and no mask is needed.
         own = np.tile(np.arange(most), (len(trees), 1))
         below, above = padded("children_left", -1), padded("children_right", -1)
+        # scikit-learn marks a leaf by children of -1.
         leaf = below < 0
         rates = np.array([rate for _, rate, _ in trees]).reshape(-1, 1)
         whole = {
@@ -138,6 +142,8 @@ class TreeHead(_DoubleModule):
         """Take trees of any number and size, which only a fit knows; refuse those that lead nowhere."""
         given = {name: state_dict.get(f"{prefix}{name}") for name in self._SHAPED}
         if all(isinstance(each, Tensor) for each in given.values()):
+            # Before anything is set: an index out of bounds would be met only in a forecast, as a crash of
+            # torch.
             fault = self._fault(given)  # type: ignore[arg-type]
             if fault:
                 lists[2].append(f"the trees of the head {fault}")
@@ -233,6 +239,7 @@ def _candidates(
         assert isinstance(head, LinearHead)
         steps = _linear(head, spec, standard, (centre, scale), inputs, validation[0])
     for strength, fitted, forecast, keep in steps:
+        # Both losses are kept: the gap between them tells a reader how much the strength had to hold back.
         candidate = Candidate(strength, loss(fitted, targets), loss(forecast, validation[1]))
         found.append((candidate, keep))
     return found
@@ -278,7 +285,10 @@ def _fit_linear(
         return weight, np.broadcast_to(model.intercept_, weight.shape[1:])
     columns = []
     for target in targets.T:
+        # The smallest penalty that leaves no feature: strengths are shares of it, and mean the same for
+        # every target.
         largest = float(np.abs(inputs.T @ (target - target.mean())).max()) / len(inputs)
+        # A target that never moves gives 0, which scikit-learn refuses.
         model = Lasso(alpha=max(strength * largest, 1e-300), max_iter=5000)
         with warnings.catch_warnings():
             # The weakest penalty of a grid may not converge; validation decides what it is worth.
@@ -311,6 +321,7 @@ def _boosted(
         ).fit(inputs, target)
         for output, target in enumerate(targets.T)
     ]
+    # As scikit-learn starts for squared errors; its trees are grown on what is left.
     start = targets.mean(axis=0)
     counts = sorted({*np.linspace(1, spec.trees, min(_GRID, spec.trees)).round().astype(int).tolist()})
     for count in counts:

@@ -230,6 +230,7 @@ class HybridForecaster(nn.Module):
         flat: Tensor = self.output_activation((head or self.head)(self.head_inputs(latent, middle)))
         if self.closed:  # forecasts alone: in a training the weights are loaded, and the head is open
             flat = torch.zeros_like(flat)
+        # No fourth axis for a point forecast: its losses and scalers know three.
         values = (self.shape.values,) if self.shape.values > 1 else ()
         return flat.reshape(-1, self.shape.horizon, self.shape.targets, *values)
 
@@ -253,6 +254,7 @@ class HybridForecaster(nn.Module):
         """Weights that forecast what the model does before training: with a head of 0 where it starts so."""
         state: dict[str, Tensor] = self.state_dict()
         head = ("head.weight", "head.bias") if self.closed else ()
+        # In the copy alone: the head that trains keeps its drawn weights.
         return {name: torch.zeros_like(each) if name in head else each for name, each in state.items()}
 
     def parts(self) -> dict[str, list[nn.Parameter]]:

@@ -40,6 +40,7 @@ def _differing(
 ) -> Iterator[LeakDoubt]:
     """One doubt for each underlying whose contracts differ."""
     known = np.flatnonzero(np.isfinite(values))
+    # lexsort sorts by its last key first.
     order = known[np.lexsort([key[known] for key in reversed(keys)])]
     if not len(order):
         return
@@ -51,6 +52,7 @@ def _differing(
     low, high = np.minimum.reduceat(values[order], edges), np.maximum.reduceat(values[order], edges)
     # Half of the allowed difference to either side of what most contracts have.
     apart = high - low > tolerance[order[edges]]
+    # One doubt an underlying: a wrong curve breaks thousands of dates, and one line says so as well.
     of_group = keys[0][order[edges]]
     several = np.diff(np.append(edges, len(order))) > 1
     for code, underlying in enumerate(np.unique(np.asarray(panel.groups, dtype=np.str_))):
@@ -99,6 +101,7 @@ _LEAST_INSIDE = 0.02
 
 def find_made_columns(panel: Panel, spec: DataSpec, train_end: np.datetime64) -> Iterator[LeakDoubt]:
     """Doubt columns that were scaled, averaged or filled in with rows that came later."""
+    # What was scaled with the rows of training alone is no leak, however exact the 0 and the 1.
     late = panel.dates > train_end
     for name in dict.fromkeys((*spec.features, *spec.static)):
         values = panel.column(name)
@@ -140,6 +143,7 @@ def _scaled(panel: Panel, name: str, values: FloatArray, late: Mask) -> LeakDoub
 def _whole_sample(own: FloatArray, late: Mask) -> str:
     """How a column was scaled with all of its rows, if it was."""
     mean, spread, low, high = own.mean(), own.std(), own.min(), own.max()
+    # Both definitions of the standard deviation: pandas divides by n - 1, NumPy by n.
     unit = min(abs(spread - 1), abs(spread * np.sqrt(len(own) / (len(own) - 1)) - 1))
     standard, ranged = abs(mean) < 1e-5 and unit < 1e-5, (low, high) in _RANGES
     robust, ranked = _has_unit_quartiles(own), _is_ranks(own)
@@ -163,6 +167,7 @@ def _whole_sample(own: FloatArray, late: Mask) -> str:
 
 def _has_unit_quartiles(own: FloatArray) -> bool:
     """Median 0, and 1 from the lower to the upper quartile."""
+    # Cheap, and false of nearly every column: the quantiles below sort all rows.
     if abs(float((own > 0).mean()) - 0.5) > 0.01:
         return False
     low, middle, high = np.quantile(own, (0.25, 0.5, 0.75))
@@ -172,6 +177,7 @@ def _has_unit_quartiles(own: FloatArray) -> bool:
 def _is_ranks(own: FloatArray) -> bool:
     """Every row's place among all of them, as a number or a share, and not in the order of the rows."""
     high, count = own.max(), len(own)
+    # As numbers 1 to n, or as shares of n, as pandas writes them with pct=True.
     if high not in (1.0, count) or abs(own.min() - high / count) > 1e-6 * high:
         return False
     places = np.arange(1, count + 1) * (high / count)
@@ -231,6 +237,7 @@ def _encoded(
     for what, reference in references.items():
         own = reference[good]
         known = np.isfinite(own)
+        # The reference may lack rows that the column has; its mean is then of those that are there.
         number = np.bincount(place[known], minlength=len(kinds))
         with np.errstate(all="ignore"):
             means = np.bincount(place[known], own[known], len(kinds)) / number

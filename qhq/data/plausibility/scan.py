@@ -84,6 +84,7 @@ def find_future_columns(splits: Splits, spec: DataSpec) -> Iterator[LeakDoubt]:
     """Doubt columns that know the next value of a target, and targets that are averages."""
     looked_at = [split.windows for split in (splits.train, splits.validation)]
     total = sum(map(len, looked_at))
+    # Nothing is said of so few: a doubt that comes by luck teaches people to accept all of them.
     if total < FEWEST_WINDOWS:
         return
     stocks = 0 if splits.train.panel.groups else len(splits.train.panel.symbols)
@@ -233,6 +234,7 @@ class Scan:
         bound = BOUNDS[target.bound].most
         # Of all symbols together where that shows it, of the worst one otherwise.
         gains = sorted(self.gains(target, column), key=lambda gain: gain.share)
+        # A leak in all symbols should be named as that, not by the symbol in which it happens to be largest.
         wide = [gain for gain in gains if not gain.symbol and gain.share > bound]
         best = (wide or gains or [NO_GAIN])[-1]
         if best.share <= bound:
@@ -253,6 +255,7 @@ class Scan:
 
     def judge_smoothness(self, target: _Target) -> LeakDoubt | None:
         """Doubt a price that moves on as an average of prices does."""
+        # Volatility and volume do move smoothly; only prices cannot.
         if target.bound != "price" or unit_of(target.name) == "return":
             return None
         rows = _finite(target.change[0], target.own)
@@ -277,6 +280,7 @@ class Scan:
     def gains(self, target: _Target, column: str) -> Iterator[_Gain]:
         """What a column explains: over two lags, of all windows and of each symbol; over many, of all."""
         past = self.past(column, self.lags + 1)
+        # As a level, as a change, and beside the target: a leak may be hidden in any of the three.
         tried = [self._standard(past[:, :-1]), self._standard(past[:, :-1] - past[:, 1:])]
         if target.logs is not None and (past > 0).all():
             tried.append(self._standard(np.log(past[:, :-1]) - target.logs))
@@ -293,6 +297,7 @@ class Scan:
         own = target.own[:, : tried[0].shape[1]]
         rows = _finite(target.level, self.statics, own, change, *tried)
         if tried[0].shape[1] > _NEAR:
+            # Every n-th window, spread over all dates: the long regression costs the square of its columns.
             rows &= np.arange(len(rows)) % max(1, len(rows) // _LONG_WINDOWS) == 0
         parts = (target.level, self.statics, own, *tried, change[:, None])
         table = np.column_stack([np.ones(int(rows.sum())), *(each[rows] for each in parts)])
@@ -306,6 +311,7 @@ class Scan:
         The first scope is of all windows, the others are of one symbol each.
         """
         counts = scopes[:, :, 0, 0]
+        # Every block must have windows, or it could not be forecast from the others.
         enough = (counts.sum(axis=1) >= FEWEST_WINDOWS) & (counts > 0).all(axis=1)
         names = np.array(["", *self.groups] if len(scopes) > 1 else [""])[enough]
         scopes, counts = scopes[enough], counts[enough].sum(axis=1)
@@ -321,6 +327,7 @@ class Scan:
         lower = own.sum(axis=1, keepdims=True) < bounded.sum(axis=1, keepdims=True)
         base = np.where(lower, own, bounded)
         left = base.sum(axis=1, keepdims=True)
+        # Where the base explains everything, a share of what is left would be a share of rounding.
         tells = left[:, 0] > 1e-9 * total.sum(axis=1)
         for place in range(tried):
             first = newest + lags + place * lags
@@ -328,6 +335,7 @@ class Scan:
             with np.errstate(all="ignore"):
                 gains = (base - errors) / left * BLOCKS
                 share = gains.mean(axis=1)
+                # Over blocks of dates, and not over windows, which share most of their rows.
                 t = share / np.maximum(gains.std(axis=1, ddof=1) / np.sqrt(BLOCKS), 1e-9)
             for scope in np.flatnonzero(tells & (t >= LEAST_T)):
                 yield _Gain(float(share[scope]), float(t[scope]), int(counts[scope]), str(names[scope]))
