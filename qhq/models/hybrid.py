@@ -89,7 +89,7 @@ def dense(sizes: Sequence[int], activation: str) -> nn.Sequential:
     )
 
 
-def _open_encoder(spec: ModelSpec, shape: Shape) -> RecurrentStack | FlatWindow:
+def open_encoder(spec: ModelSpec, shape: Shape) -> RecurrentStack | FlatWindow:
     """What makes one vector of a window."""
     if spec.encoder == "none":
         return FlatWindow(shape.window, shape.features)
@@ -137,7 +137,7 @@ class HybridForecaster(nn.Module):
         super().__init__()
         latent, outputs = _middle_sizes(spec, quantum)
         self.spec, self.shape = spec, shape
-        self.encoder = _open_encoder(spec, shape)
+        self.encoder = open_encoder(spec, shape)
         beside = [shape.static, *spec.static_layers]
         self.static_layers = dense(beside, spec.head_activation)
         self.to_latent = nn.Linear(self.encoder.hidden + beside[-1], latent)
@@ -353,7 +353,7 @@ def _check_memory(spec: ModelSpec, shape: Shape) -> None:
     """
     # On the device "meta" tensors have a shape and no memory, so any unit can be counted before it is built.
     with torch.device("meta"):
-        encoder = _open_encoder(spec, shape)
+        encoder = open_encoder(spec, shape)
     # An upper bound for the rest: it is the encoder that a config can make too large.
     weights, width = sum(each.numel() for each in encoder.parameters()), encoder.hidden
     middle = spec.latent if spec.middle is None else max(spec.latent, spec.middle.hidden, spec.middle.outputs)
