@@ -1,4 +1,7 @@
-"""Run the benchmarks: ``python -m benchmarks [--only NAME ...] [--quick] [--json PATH] [--docs]``."""
+"""Run the benchmarks: ``python -m benchmarks [--only NAME ...] [--quick] [--json PATH] [--docs]``.
+
+With ``--only`` and ``--docs`` the tables of these benchmarks are refreshed, and the rest of the page stays.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from rich.console import Console
 
 from benchmarks.child import BENCHES, run_bench
 from benchmarks.machine import describe_machine
-from benchmarks.page import write_page
+from benchmarks.page import refresh_page, write_page
 from benchmarks.table import Table, rich_table, target_table
 
 
@@ -24,10 +27,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=BENCHES, metavar="NAME", help=", ".join(BENCHES))
     parser.add_argument("--quick", action="store_true", help="few cells, short runs: under two minutes")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write all numbers there")
-    parser.add_argument("--docs", action="store_true", help="rewrite docs/benchmarks.md and its plot")
+    parser.add_argument(
+        "--docs", action="store_true", help="write docs/benchmarks.md, or with --only its tables"
+    )
     options = parser.parse_args(arguments)
-    if options.docs and (options.only or options.quick):
-        parser.error("--docs must be a full run; leave --only and --quick out")
+    if options.docs and options.quick:
+        parser.error("--docs must be a full run; leave --quick out")
     return options
 
 
@@ -57,7 +62,9 @@ def main(arguments: list[str]) -> None:
     for table in tables:
         console.print(rich_table(table))
         console.print()
-    if options.docs:
+    if options.docs and options.only:
+        refresh_page(report, tables)
+    elif options.docs:
         write_page(report, tables)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.plot import draw
-from benchmarks.table import Table, markdown
+from benchmarks.table import TARGETS, Table, cells_of, markdown
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -40,3 +43,32 @@ def write_page(report: dict[str, Any], tables: list[Table]) -> None:
     head = HEAD.format(**{**machine, "versions": versions, "others": others})
     (DOCS / "benchmarks.md").write_text(head + "\n" + "\n".join(markdown(table) for table in tables))
     draw(results["peers"]["rows"], DOCS / "benchmarks.png")
+
+
+def refresh_page(report: Mapping[str, Any], tables: Sequence[Table]) -> None:
+    """Put new tables in the place of those of the same title, and new targets among the others."""
+    machine, results = report["machine"], report["results"]
+    busy = ", ".join(f"{result['others_cores']:.2f}" for result in results.values())
+    note = f"Measured on {machine['date']}; cores that other processes kept busy meanwhile: {busy}."
+    path = DOCS / "benchmarks.md"
+    path.write_text(refreshed(path.read_text(), tables, note))
+
+
+def refreshed(page: str, tables: Sequence[Table], note: str) -> str:
+    """The page with its sections replaced, or added at its end.
+
+    Args:
+        page: As it is.
+        tables: New ones, the targets among them.
+        note: When and how they were measured, for each of them but the targets, which have no date.
+    """
+    head, *sections = re.split(r"^(?=## )", page, flags=re.MULTILINE)
+    found = {section.splitlines()[0].removeprefix("## "): section for section in sections}
+    for table in tables:
+        if table.title == TARGETS:
+            old = [cells_of(line) for line in found.get(TARGETS, "").splitlines() if line.startswith("| ")]
+            rows = {row[0]: row for row in [*old[2:], *table.rows]}
+            found[TARGETS] = markdown(replace(table, rows=tuple(rows.values()))) + "\n"
+        else:
+            found[table.title] = markdown(replace(table, note=f"{table.note} {note}")) + "\n"
+    return head + "".join(found.values()).rstrip("\n") + "\n"

@@ -17,6 +17,9 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
+TARGETS = "Targets"
+"""Title of the table of all targets."""
+
 VERDICTS = {True: "met", False: "MISSED", None: "machine busy"}
 
 
@@ -38,7 +41,7 @@ class Target:
 def target_table(targets: list[Target]) -> Table:
     """All targets as one table."""
     headers = ("what", "target", "measured", "")
-    return Table("Targets", "Medians and ratios of medians.", headers, tuple(each.row() for each in targets))
+    return Table(TARGETS, "Medians and ratios of medians.", headers, tuple(each.row() for each in targets))
 
 
 def rich_table(table: Table) -> RichTable:
@@ -86,3 +89,8 @@ def times(ratio: float) -> str:
     '3.14x'
     """
     return f"{digits(ratio)}x"
+
+
+def cells_of(line: str) -> tuple[str, ...]:
+    """Cells of a row that `markdown` wrote."""
+    return tuple(cell.strip() for cell in line.strip().strip("|").split("|"))

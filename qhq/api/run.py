@@ -411,6 +411,8 @@ class Run:
         seed: int = 0,
         mitigation: Sequence[str] | str = (),
         against: Sequence[str] | str = (),
+        qubits: Sequence[int] | str = (),
+        depth: Sequence[int] | str = (),
         workers: int | None = None,
         cluster: str | None = None,
         progress: Progress = None,
@@ -427,6 +429,8 @@ class Run:
             seed: Of the shots and of the subset.
             mitigation: Methods against noise to rank, as for `evaluate`, or ``all``.
             against: Other simulated entries with noise: other devices, or the device on another day.
+            qubits: Other widths of the circuit, measured by itself at random angles: ``record["sizes"]``.
+            depth: Other numbers of its layers, likewise; each depth at each width.
             workers: Processes; this one alone if left out.
             cluster: Address of a Dask scheduler, instead.
             progress: Where the progress of the cells goes, see `train`.
@@ -437,8 +441,8 @@ class Run:
         """
         return study_noise(
             self._single("looked at under noise"), backend, scale=scale, shots=shots, seeds=seeds,
-            samples=samples, seed=seed, mitigation=mitigation, against=against, workers=workers,
-            cluster=cluster, progress=progress, on_result=on_result,
+            samples=samples, seed=seed, mitigation=mitigation, against=against, qubits=qubits,
+            depth=depth, workers=workers, cluster=cluster, progress=progress, on_result=on_result,
         )  # fmt: skip
 
     def __fspath__(self) -> str:

@@ -91,6 +91,8 @@ def study_noise(
     seed: int,
     mitigation: Sequence[str] | str,
     against: Sequence[str] | str,
+    qubits: Sequence[int] | str,
+    depth: Sequence[int] | str,
     workers: int | None,
     cluster: str | None,
     progress: Progress,
@@ -111,8 +113,9 @@ def study_noise(
     # Each entry once: one that is named twice would be measured twice and look like two devices.
     others = tuple(dict.fromkeys((against,) if isinstance(against, str) else against))
     request = NoiseRequest(
-        backend, _scales(scale), _shot_counts(shots), seeds, samples, seed, methods, others
-    )
+        backend, _scales(scale), _shot_counts(shots), seeds, samples, seed, methods, others,
+        _sizes("qubits", qubits, 1), _sizes("depth", depth, 0),
+    )  # fmt: skip
     check_workers(workers, cluster)
     if cluster is None:
         workers = workers or 1  # one more takes seconds to start, which is most of such a study
@@ -172,6 +175,18 @@ def _shot_counts(shots: Sequence[int | str | None] | str) -> tuple[int | None, .
             fix="Write exact,256,1024",
         )
     return tuple(dict.fromkeys(None if word == "exact" else int(word) for word in words))
+
+
+def _sizes(name: str, values: Sequence[int] | str, least: int) -> tuple[int, ...]:
+    text = _listed(values)
+    words = text.split(",") if text else []
+    if not all(word.isdecimal() and len(word) < 9 and least <= int(word) <= MOST_COUNT for word in words):
+        raise ConfigError(
+            f"--{name} must be whole numbers from {least} to {MOST_COUNT:,}, separated by commas",
+            got=f"'{text}'",
+            fix="Write 2,4,6",
+        )
+    return tuple(dict.fromkeys(map(int, words)))
 
 
 def _listed(values: Any) -> str:

@@ -49,6 +49,13 @@ def noise(
             help="Another simulated backend with noise, or the device on another day; repeat it for several.",
         ),
     ] = None,
+    qubits: Annotated[
+        str,
+        typer.Option("--qubits", help="Widths of the circuit by itself, at random angles, such as 2,4,6."),
+    ] = "",
+    depth: Annotated[
+        str, typer.Option("--depth", help="Layers of the circuit by itself, at random angles, such as 1,2,4.")
+    ] = "",
     workers: Annotated[
         int | None,
         typer.Option("--workers", min=1, max=MOST_THREADS, help="Processes; this one alone if left out."),
@@ -78,6 +85,7 @@ def noise(
                 record.verdict,
                 *_mitigation(record),
                 *_budget(record),
+                *_sizes(record),
                 *say_subset(record.mae_sampling_error),
                 *say_looks(record.looks),
                 *(f"Figure {path}" for path in paths if path is not None),
@@ -87,8 +95,8 @@ def noise(
         opened = TrainedRun(find_run(run))
         opened.noise(
             backend, scale=scale, shots=shots, seeds=seeds, samples=samples, seed=seed,
-            mitigation=mitigation or (), against=against or (), workers=workers, cluster=cluster,
-            progress=True, on_result=show,
+            mitigation=mitigation or (), against=against or (), qubits=qubits, depth=depth,
+            workers=workers, cluster=cluster, progress=True, on_result=show,
         )  # fmt: skip
 
 
@@ -159,6 +167,37 @@ def _mitigation(record: NoiseRecord) -> list[Table | str]:
     left_out = [f"Left out {each.mitigation}: {each.reason}." for each in record.refused]
     title = f"Error mitigation on {record.backend}, beside none"
     return [plain_table(columns, cells, title=title), str(record.mitigation_verdict), *left_out]
+
+
+def _sizes(record: NoiseRecord) -> list[Table | str]:
+    """The circuit at other sizes, and what was left out."""
+    rows = record.sizes
+    if not rows:
+        return []
+    columns = ("backend", "qubits", "depth", "physical qubits", "2-qubit gates", "mean |<O> - exact|",
+               "95 % interval", "kept of the values", "their spread")  # fmt: skip
+    cells = [
+        [
+            row.backend,
+            row.qubits,
+            row.depth,
+            row.physical_qubits,
+            row.two_qubit_gates,
+            f"{row.expectation_error:.2e}",
+            f"{row.expectation_error_low:.1e} to {row.expectation_error_high:.1e}",
+            None if row.kept is None else f"{row.kept:.3f}",
+            f"{row.spread:.3f}",
+        ]
+        for row in rows
+        if not row.left_out
+    ]
+    left_out = [
+        f"Left out {row.qubits} qubits, depth {row.depth} on {row.backend}: {row.left_out}."
+        for row in rows
+        if row.left_out
+    ]
+    title = "The circuit by itself at other sizes, angles drawn at random, exact values; no forecast"
+    return [*([plain_table(columns, cells, title=title)] if cells else []), *left_out]
 
 
 def _budget(record: NoiseRecord) -> list[Table | str]:

@@ -146,6 +146,26 @@ class MitigationRow(Record):
     against_none: str
 
 
+class SizeRow(Record):
+    """The circuit of a run at another size, at angles drawn at random, beside its exact values.
+
+    ``kept`` is the slope of noisy values against exact ones, and ``spread`` the standard deviation of these;
+    ``left_out`` says why nothing was measured.
+    """
+
+    backend: Text
+    qubits: Count
+    depth: Count
+    physical_qubits: Count | None = None
+    two_qubit_gates: Count | None = None
+    expectation_error: Number | None = None
+    expectation_error_low: Number | None = None
+    expectation_error_high: Number | None = None
+    kept: Number | None = None
+    spread: Number | None = None
+    left_out: str = ""
+
+
 class BudgetPart(Record):
     """What a cause adds to the loss, with its 95 % interval over dates, and its share of the whole."""
 
@@ -185,7 +205,8 @@ class NoiseRecord(StudyRecord):
     """A noise study; ``limits`` are the scales at which each number of shots falls behind the last value.
 
     ``mitigation`` has the methods that were asked for, at each number of shots those that save most first,
-    and ``refused`` those that the backend cannot carry out. ``request`` is what was asked for; ``file`` says
+    and ``refused`` those that the backend cannot carry out. ``sizes`` has the circuit at other sizes, if
+    any were asked for. ``request`` is what was asked for; ``file`` says
     where all that is kept, and ``figure`` and ``budget_figure`` where it is drawn.
     """
 
@@ -203,6 +224,7 @@ class NoiseRecord(StudyRecord):
     refused: list[RefusedMethod] = []
     budget: BudgetRecord | None = None
     budget_reason: str = ""
+    sizes: list[SizeRow] = []
     request: Json = {}
     file: str | None = None
     figure: str | None = None

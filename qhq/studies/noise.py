@@ -36,9 +36,10 @@ from qhq.models.source import trust_sent
 from qhq.runs.looks import add_look
 from qhq.runs.record import RefusedMethod
 from qhq.runs.run_folder import RunFolder
-from qhq.runs.studies import BudgetRecord, MitigationRow, NoiseRecord, NoiseRow
+from qhq.runs.studies import BudgetRecord, MitigationRow, NoiseRecord, NoiseRow, SizeRow
 from qhq.seeding import child_seed
 from qhq.studies.checkpoint import EXACT, choose_windows, expectation_error, sampling_error
+from qhq.studies.circuit_sizes import SizeStudy
 from qhq.studies.error_budget import NO_BUDGET, digest_of, plan_nested, split_error
 from qhq.studies.mitigation import (
     FITTED,
@@ -66,7 +67,8 @@ class NoiseRequest:
     ``scales`` multiply the noise of ``backend`` (0 none, 1 the device itself); ``shots`` of None is exact;
     sampled cells are repeated for each of ``seeds`` streams of shots; ``samples`` limits the test windows.
     ``mitigation`` are methods against noise, or ``all``, measured at scale 1; ``against`` are other entries,
-    measured as they are: other devices, or the same device on another day.
+    measured as they are: other devices, or the same device on another day. ``widths`` and ``depths`` are
+    other sizes of the circuit alone (`qhq.studies.circuit_sizes`).
     """
 
     backend: str = "aer_noisy"
@@ -77,6 +79,8 @@ class NoiseRequest:
     seed: int = 0
     mitigation: tuple[str, ...] = ()
     against: tuple[str, ...] = ()
+    widths: tuple[int, ...] = ()
+    depths: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,7 @@ class NoiseStudy(Study[Cell, NoiseRecord]):
         assert self.experiment.ansatz is not None
         self.nested = plan_nested(self.entry, self.others, self.experiment.ansatz.num_qubits, request.seed)
         self.name = f"studies/noise-{self._digest()}"
+        self.sizes: list[SizeRow] = []
         # Several processes may ask for one study of a run at once; they share its cells.
         self.store = Store(folder.file(f"{self.name}.jsonl"), shared=True)
 
@@ -375,9 +380,20 @@ def run_noise_study(folder: RunFolder, request: NoiseRequest, runner: Runner | N
         each number of shots falls behind the last-value forecast; ``file``, where all that is kept.
 
     Raises:
-        QHQError: If the backend has no noise to scale, the run has no circuit, or a cell cannot be measured.
+        QHQError: If the backend has no noise to scale, the run has no circuit or one of a single size, or a
+            cell cannot be measured.
     """
-    return (runner or Runner()).run(NoiseStudy(folder, request))
+    runner, study = runner or Runner(), NoiseStudy(folder, request)
+    quantum = study.experiment.config.quantum
+    if (request.widths or request.depths) and quantum is not None:
+        entries = [study.entry, *study.others]
+        study.sizes = runner.run(
+            SizeStudy(
+                folder, quantum, entries=entries, qubits=request.widths, depths=request.depths,
+                seed=request.seed,
+            )
+        )  # fmt: skip
+    return runner.run(study)
 
 
 def _noisy_entry(entry: BackendSpec) -> BackendSpec:
@@ -421,6 +437,7 @@ def _summary(study: NoiseStudy, done: Mapping[str, Values]) -> NoiseRecord:
         refused=[RefusedMethod(**asdict(each)) for each in study.refused],
         budget=study.budget(done),
         budget_reason="" if study.nested is not None else NO_BUDGET,
+        sizes=study.sizes,
         request=asdict(request),
         looks=study.looks,
     )

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from benchmarks import peers, peers_report, scaling, threads, training_step
 from benchmarks.__main__ import parse
 from benchmarks.contenders import CONTENDERS
+from benchmarks.page import refreshed
 from benchmarks.plot import draw
 from benchmarks.problem import Problem
 from benchmarks.table import Table, markdown, target_table
@@ -62,6 +65,28 @@ def test_a_slow_contender_sits_out_larger_cells():
 def test_the_plot_is_drawn(tmp_path):
     draw(peers_result()["rows"], tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 1000
+
+
+def test_a_refreshed_page_has_new_tables_where_the_old_ones_stood():
+    targets = target_table(peers_report.targets(peers_result()))
+    old = Table("A step", "ms.", ("what", "ms"), (("a", "1"),))
+    page = "# Head\n\n" + "\n".join(map(markdown, (targets, old, replace(old, title="Other"))))
+    assert refreshed(page, [], "Now.") == page
+    same, other = targets.rows[0], ("Another target", ">= 2x", "3x", "met")
+    changed = (same[0], same[1], "9x", "met")
+    new = [
+        replace(targets, rows=(changed, other)),
+        replace(old, rows=(("a", "2"),)),
+        replace(old, title="Last"),
+    ]
+    found = refreshed(page, new, "Now.")
+    titles = [line for line in found.splitlines() if line.startswith("#")]
+    assert titles == ["# Head", "## Targets", "## A step", "## Other", "## Last"]
+    assert "| a | 2 |" in found
+    assert found.count("ms. Now.") == 2
+    assert "9x" in found
+    assert same[2] not in found
+    assert "Another target" in found
 
 
 def test_docs_come_from_full_runs_only(capsys):

@@ -133,6 +133,7 @@ def test_interval_of_one_value_is_itself():
     ("arguments", "message"),
     [(("--scale", "0,-1"), "--scale must be"), (("--scale", "x"), "--scale must be"),
      (("--shots", "0"), "--shots must be"), (("--shots", "some"), "--shots must be"),
+     (("--depth", "1,x"), "--depth must be"), (("--qubits", "0"), "--qubits must be"),
      (("--samples", "99999"), "--samples must not"), (("--backend", "aer"), "needs a simulated backend"),
      (("--workers", "2", "--cluster", "tcp://127.0.0.1:1"), "processes here or on a cluster")],
 )  # fmt: skip
@@ -203,6 +204,19 @@ def test_methods_are_ranked_and_other_devices_stand_below(run):
     shown = CliRunner().invoke(app, arguments).stdout
     assert "Error mitigation on aer_noisy" in shown
     assert "fake_nairobi" in shown
+
+
+def test_the_circuit_alone_is_measured_at_other_sizes(run):
+    """Twice the layers keep about the square of what one keeps; what a density matrix cannot hold is said."""
+    request = NoiseRequest("aer_noisy", (1.0,), (None,), samples=8, widths=(2, 13), depths=(1, 2))
+    rows = {(row.qubits, row.depth): row for row in run_noise_study(run, request).sizes}
+    assert list(rows) == [(2, 1), (2, 2), (13, 1), (13, 2)]
+    single, double = rows[2, 1], rows[2, 2]
+    assert double.two_qubit_gates == 2 * single.two_qubit_gates
+    assert double.kept < single.kept < 1
+    np.testing.assert_allclose(single.kept**2, double.kept, atol=0.03)
+    assert "13" in rows[13, 1].left_out
+    assert rows[13, 1].kept is None
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Kinds ``aer`` and ``fake``: what Aer simulates, without noise or with that of a device. No Qiskit here.
 
-Beside it: ``noise`` (channels and readout errors of the qubits in use), ``programs`` (three ways for Aer to
-run a program with them) and ``executor`` (both behind the verbs, with qhq's noisy engine for gradients).
+Beside it: ``noise`` (channels and readout errors of the qubits in use), ``layouts`` (which qubits these are),
+``programs`` (three ways for Aer to run a program with them), ``mitigation``, and ``executor`` (all of it
+behind the verbs, with qhq's noisy engine for gradients).
 """
 
 from __future__ import annotations
@@ -297,8 +298,8 @@ class AerBackend(Backend[AerSpec | FakeSpec]):
         """Write an ansatz for the device whose noise it has."""
         if spec.noise is None:
             return super().lay_out(spec, ansatz)
-        from qhq.backends.devices.isa import build_isa
+        from qhq.backends.noisy.layouts import lay_out
         from qhq.backends.noisy.noise import load_device
 
         device = load_device(spec.noise, ansatz.num_qubits)
-        return build_isa(ansatz.lowered, ansatz.parameters, ansatz.observables, device, spec.transpile)
+        return lay_out(ansatz.lowered, ansatz.parameters, ansatz.observables, device, spec)

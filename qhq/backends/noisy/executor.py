@@ -19,7 +19,7 @@ from qiskit.quantum_info import PTM, Kraus, Operator, SuperOp
 from qhq.ansatz.program import Ansatz
 from qhq.backends.backend import Method
 from qhq.backends.devices.calibration import Calibration
-from qhq.backends.devices.isa import JOB_SECONDS, IsaProgram, build_isa, check_isa
+from qhq.backends.devices.isa import JOB_SECONDS, IsaProgram, check_isa
 from qhq.backends.executor import DeviceCost, FloatArray, Parity, Report, check_parity, parity_tolerance
 from qhq.backends.gradients import OpenedCircuit, ValuesExecutor
 from qhq.backends.local import SimulatedSpec
@@ -36,6 +36,7 @@ from qhq.backends.local.shots import (
 )
 from qhq.backends.local.statevector import EngineExecutor
 from qhq.backends.noisy import AerSpec, FakeSpec
+from qhq.backends.noisy.layouts import lay_out
 from qhq.backends.noisy.mitigation import (
     NOISE_FACTORS,
     CancelledProgram,
@@ -117,7 +118,7 @@ class NoisyExecutor(ValuesExecutor):
     def open_program(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> OpenedCircuit:
         """The circuit on the device, past the gate, with its noise."""
         spec = self._spec
-        self.isa = build_isa(circuit, parameters, self._ansatz.observables, self._device, spec.transpile)
+        self.isa = lay_out(circuit, parameters, self._ansatz.observables, self._device, spec)
         check_isa(self.isa, self._ansatz, seed=spec.transpile.seed)
         self.program = program = build_noisy_program(self.isa, self._device, spec.noise_scale)
         if self._method == "trex":

@@ -41,6 +41,7 @@ from qhq.backends.local.shots import (
 )
 from qhq.backends.noisy.noise import DeviceNoise, NoisyDevice, attached_noise, noise_model, scale_noise
 from qhq.errors import BackendError
+from qhq.limits import size_text
 from qhq.seeding import child_generator, child_seed
 
 MOST_DENSITY_QUBITS = 12
@@ -254,7 +255,7 @@ def check_density_width(num_qubits: int) -> None:
     if num_qubits > MOST_DENSITY_QUBITS:
         raise BackendError(
             f"The density matrix of a noisy simulation must have at most {MOST_DENSITY_QUBITS} qubits",
-            got=f"{num_qubits} physical qubits in use",
+            got=f"{num_qubits} physical qubits in use, {size_text(16 * 4**num_qubits)}",
             fix="Set method to statevector or matrix_product_state with shots, or use fewer qubits",
         )
     check_width("density_matrix", num_qubits)
