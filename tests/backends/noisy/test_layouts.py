@@ -1,4 +1,4 @@
-"""A circuit whose routing could not be simulated is routed within its own number of qubits, and is the same."""
+"""A circuit whose routing could not be simulated stays on its own number of qubits, and computes the same."""
 
 from __future__ import annotations
 
