@@ -129,6 +129,21 @@ def test_trex_of_shots_is_right_on_average(method):
     assert np.abs(found - exact).max() < 5 * np.sqrt(2 / shots) / factor
 
 
+def test_trex_of_shots_has_the_variance_of_theory():
+    """Of a string that keeps f of itself in the readout, v f is measured: (1 - (v f)^2) / f^2 of a shot."""
+    shots, kept = 400, 1 - NOISE["readout_1_given_0"] - NOISE["readout_0_given_1"]
+    entry = noisy(
+        shots=shots, gradient="parameter_shift",
+        noise={"parameters": {name: value for name, value in NOISE.items() if name.startswith("readout")}},
+    )  # fmt: skip
+    circuit, angle = QuantumCircuit(1), Parameter("x")
+    circuit.ry(angle, 0)
+    ansatz = Ansatz(circuit, (angle,), (), (SparsePauliOp("Z"),))
+    found = open_mitigated(entry, ansatz, "trex", seed=1).expectations(np.full((1500, 1), 1.1), np.zeros(0))
+    # One circuit tells f to a few percent, which all rows share, and 1500 rows the variance to about 4 %.
+    np.testing.assert_allclose(found.var(), (1 - (np.cos(1.1) * kept) ** 2) / (shots * kept**2), rtol=0.25)
+
+
 def test_zne_leaves_what_theory_says_of_depolarizing():
     """Z behind k gates that keep (1 - p) of it is (1 - p)^k; the line through k = 1, 3, 5 is taken at 0."""
     circuit, angle = QuantumCircuit(2), Parameter("x")

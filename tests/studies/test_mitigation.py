@@ -16,6 +16,7 @@ from qhq.experiment.opening import open_run
 from qhq.experiment.run import train_run
 from qhq.studies.checkpoint import EXACT
 from qhq.studies.mitigation import (
+    _ridge,
     correct,
     fit_affine,
     gain_of,
@@ -92,6 +93,22 @@ def test_head_gives_the_exact_forecast_of_planted_answers(run):
     for method in ("affine", "head"):
         found = correct(experiment, method, latent, answers, lesson).scaled
         np.testing.assert_allclose(found, wanted, atol=1e-2 * np.abs(raw - wanted).max())
+
+
+def test_a_refitted_head_has_the_variance_of_least_squares():
+    """Noise of variance s^2 on M windows moves a forecast at x by s^2 (1 / M + x (F^T F)^-1 x)."""
+    generator, noise = np.random.default_rng(8), 0.05
+    features, here = values(32), np.array([0.8, -0.5])
+    wanted = features @ np.array([[3.0], [-2.0]])
+    forecasts = []
+    for _ in range(800):
+        change, shift = _ridge(features, wanted + generator.normal(0, noise, wanted.shape))
+        forecasts.append(here @ change + shift)
+    centred = features - features.mean(axis=0)
+    apart = here - features.mean(axis=0)
+    leverage = 1 / 32 + apart @ np.linalg.inv(centred.T @ centred) @ apart
+    np.testing.assert_allclose(np.var(forecasts), noise**2 * leverage, rtol=0.2)
+    np.testing.assert_allclose(np.mean(forecasts), here @ [3.0, -2.0], atol=5 * noise / np.sqrt(800))
 
 
 def test_head_of_answers_that_are_noise_keeps_its_weights(run):
