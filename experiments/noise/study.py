@@ -31,13 +31,13 @@ from qhq.backends.backend import BackendSpec
 from qhq.backends.noisy import AerSpec
 from qhq.backends.registry import find_backend, open_backend, open_mitigated
 from qhq.cli.command import plain_table
-from qhq.data.caveat import Caveat
 from qhq.data.panel import FloatArray
 from qhq.evaluation.bootstrap import Interval, Median, date_interval, median_interval, paired_interval
 from qhq.evaluation.significance import Comparison, compare, say_p_value
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.evaluate import Evaluation, ask_circuit, encode, judge
 from qhq.experiment.opening import Experiment, open_on_data
+from qhq.experiment.refit import Lesson
 from qhq.experiment.run import fit, pass_parity_gate
 from qhq.files import write_atomically
 from qhq.paths import runs_dir
@@ -46,7 +46,7 @@ from qhq.report.figures import save_figure
 from qhq.runs.looks import add_look
 from qhq.seeding import child_seed
 from qhq.studies.checkpoint import EXACT, choose_windows
-from qhq.studies.mitigation import FITTED, Lesson, correct, date_losses_of, made_of, prepare_lesson
+from qhq.studies.mitigation import FITTED, correct, date_losses_of, made_of, prepare_lesson
 from qhq.studies.runner import Outcome, Runner, Store, Study, Values, open_workers
 from qhq.studies.runner.reproducible import Fingerprints, digest, one_training
 from qhq.training.loop import Watcher
@@ -349,9 +349,8 @@ def main() -> None:
     with open_steps(True) as shown, open_workers(options.workers, None, shown.note) as who:
         record = Runner(who, shown).run(study)
     write_atomically(study.store.path.with_suffix(".json"), json.dumps(record, indent=1).encode())
-    caveat = Caveat.of({"leaks": []})
     figure = study.store.path.with_suffix(".png")
-    save_figure(draw(record), figure, *([caveat] if caveat else []))
+    save_figure(draw(record), figure, study.configs["exact"].data.caveat)
     show(record, Console(width=200))
     Console().print(f"Figure {figure}")
 

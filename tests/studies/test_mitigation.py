@@ -13,10 +13,10 @@ from qhq.errors import ConfigError
 from qhq.experiment.config import load_config
 from qhq.experiment.evaluate import circuit_arguments, encode
 from qhq.experiment.opening import open_run
+from qhq.experiment.refit import _ridge
 from qhq.experiment.run import train_run
 from qhq.studies.checkpoint import EXACT
 from qhq.studies.mitigation import (
-    _ridge,
     correct,
     fit_affine,
     gain_of,
