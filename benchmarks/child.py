@@ -19,6 +19,7 @@ from benchmarks.machine import Watch
 BENCHES: dict[str, str] = {
     "peers": "one",
     "training_step": "one",
+    "seeds": "one",
     "noisy_step": "one",
     "obvious_line": "one",
     "scaling": "one",

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import peers, peers_report, scaling, threads, training_step
+from benchmarks import peers, peers_report, scaling, seeds, threads, training_step
 from benchmarks.__main__ import parse
 from benchmarks.contenders import CONTENDERS
 from benchmarks.page import refreshed
@@ -52,6 +52,13 @@ def test_growth_of_a_linear_series_is_one():
 
 def test_share_is_over_the_classical_step():
     assert training_step.share({"seconds": {"step without": 2.0, "step with": 2.5}}) == 0.25
+
+
+def test_seeds_at_once_must_be_fast_and_learn_the_same():
+    case = {"one after another": 6.0, "at once": 1.5, "ratio": 4.0, "apart": 1e-3}
+    result = {"cases": {seeds.PUBLISHED: case}}
+    assert [each.met for each in seeds.targets(result)] == [True, False]
+    assert seeds.tables(result)[0].rows == ((seeds.PUBLISHED, "6.00", "1.50", "4.00", "1e-03"),)
 
 
 def test_a_slow_contender_sits_out_larger_cells():
