@@ -304,8 +304,8 @@ def registry_file() -> Path:
     return found
 
 
-def fake_entries() -> list[str]:
-    """Names of the entries with a fake device, for a hint to who has no account; none of a broken file.
+def entries_of(kind: str) -> list[str]:
+    """Names of the entries of a kind, for a hint; none of a broken file.
 
     A kind cannot ask the registry, which knows the kinds, so the file is read as it stands.
     """
@@ -317,5 +317,5 @@ def fake_entries() -> list[str]:
     return sorted(
         str(name)
         for name, entry in content.items()
-        if isinstance(entry, Mapping) and entry.get("kind") == "fake"
+        if isinstance(entry, Mapping) and entry.get("kind") == kind
     )

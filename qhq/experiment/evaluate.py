@@ -223,14 +223,14 @@ def decode_scaled(
     middle = torch.as_tensor(expectations, dtype=latent.dtype)[rows]
     model = experiment.model.eval()
     # A module of one's own has no head that anybody else could know.
-    others = () if isinstance(model, OwnForecaster) else (head,)
+    others = (head,) if model.has_known_head else ()
     decoded: Array = model.decode(latent[rows], middle, *others)[: len(latent)].double().numpy()
     return decoded
 
 
 def is_stepwise(experiment: Experiment) -> bool:
     """Whether a forecast calls the circuit several times, so that not all angles are known beforehand."""
-    return isinstance(experiment.model, OwnForecaster) and experiment.model.stepwise
+    return experiment.model.stepwise
 
 
 def _filled_up(count: int) -> IntArray:

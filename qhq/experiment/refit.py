@@ -46,7 +46,7 @@ class Lesson:
 
 def why_no_head(experiment: Experiment) -> str | None:
     """Why a model's head cannot be refitted; None where it can."""
-    if not isinstance(experiment.model, OwnForecaster):
+    if experiment.model.has_known_head:
         return None
     return "a module of one's own, or several circuits, of which no head is known"
 

@@ -48,6 +48,12 @@ class FeatureForecaster(nn.Module):
     centre: Tensor
     projection: Tensor
 
+    stepwise = False
+    """Whether the circuit is called several times for a forecast, a call waiting for the one before."""
+
+    has_known_head = True
+    """Whether it has a head that can be refitted."""
+
     def __init__(
         self,
         spec: FeaturesSpec,

@@ -77,6 +77,9 @@ class OwnForecaster(nn.Module):
         found: What was found of it.
     """
 
+    has_known_head = False
+    """Whether it has a head that can be refitted: here nobody else could know it."""
+
     gain: Tensor
 
     def __init__(self, module: nn.Module, shape: Shape, *, layers: Sequence[str], found: Found) -> None:
