@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 
 from qhq.engine.compile.tape import Tape
 from qhq.engine.program import NEXT, Kind, Op, Term
@@ -56,7 +57,9 @@ class TorchEngine:
     def _on(self, device: torch.device, dtype: torch.dtype) -> _Constants:
         key = (device, dtype)
         if key not in self._constants:
-            self._constants[key] = _Constants(self._tape, device, dtype)
+            # A tensor that is made inside a transform of torch.func belongs to it, and must not outlive it.
+            with temporarily_clear_interpreter_stack():
+                self._constants[key] = _Constants(self._tape, device, dtype)
         return self._constants[key]
 
     def _angles(self, inputs: Tensor, weights: Tensor, constants: _Constants) -> Tensor:
@@ -174,7 +177,8 @@ class _Constants:
     def _once(self, key: tuple[str, int], make: Callable[[], Tensor]) -> Tensor:
         """A constant that goes to the device on the first call only."""
         if key not in self._made:
-            self._made[key] = make().to(self._device)
+            with temporarily_clear_interpreter_stack():
+                self._made[key] = make().to(self._device)
         return self._made[key]
 
     @staticmethod

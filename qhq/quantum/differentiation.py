@@ -36,7 +36,10 @@ class _TwoPassExecutor(Executor, Protocol):
 
 
 def evaluate(network: ExecutorNetwork, rows: Tensor, weights: Tensor) -> Tensor:
-    """Values (B, O) of angles (B, I) and weights (W,), differentiable once, in the dtype of the angles.
+    """Values (B, O) of angles (B, I) and weights (W,), in the dtype of the angles.
+
+    They are differentiable once; on the exact engine any number of times, from the second on by the torch
+    engine.
 
     Raises:
         BackendError: If the network is closed, or the backend fails.
@@ -134,12 +137,25 @@ class _Gradients(torch.autograd.Function):
         return _like(by_inputs, inputs), _like(by_weights, weights)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Keep nothing: there is no way back from here."""
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:  # noqa: ARG004
+        *tensors, ctx.executor = inputs
+        ctx.save_for_backward(*tensors)
 
     @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor) -> NoReturn:  # noqa: ARG004
-        _refuse_second_derivative("a second derivative (create_graph=True, then backward again)")
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        """Go back once more: by torch's own operations, which torch can differentiate any number of times."""
+        executor = ctx.executor
+        if not isinstance(executor, StatevectorExecutor):
+            _refuse_second_derivative("a second derivative (create_graph=True, then backward again)")
+
+        def gradients(rows: Tensor, weights: Tensor, cotangent: Tensor) -> tuple[Tensor, ...]:
+            # Two of three that torch's annotation has: the third is there with ``has_aux``.
+            _, pull, *_ = torch.func.vjp(executor.expectations_on_device, rows, weights)
+            pulled: tuple[Tensor, ...] = pull(cotangent)
+            return pulled
+
+        _, pull, *_ = torch.func.vjp(gradients, *ctx.saved_tensors)
+        return *pull(cotangents), None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> NoReturn:  # noqa: ARG004
@@ -223,9 +239,9 @@ _expectations_operator.register_autograd(_pull_back, setup_context=_keep_argumen
 
 def _refuse_second_derivative(got: str) -> NoReturn:
     raise BackendError(
-        "A quantum layer must be differentiated once only",
+        "A quantum layer must be differentiated once only, unless it stands on the exact engine",
         got=got,
-        fix="Take second-order terms by finite differences, or leave create_graph out",
+        fix="Open it there for second-order terms, layer.open('statevector'), or leave create_graph out",
     )
 
 
@@ -233,7 +249,7 @@ def _refuse_forward_mode() -> NoReturn:
     raise BackendError(
         "A quantum layer must be differentiated in reverse mode",
         got="forward mode (torch.func.jvp, jacfwd or hessian)",
-        fix="Use torch.func.vjp or jacrev",
+        fix="Use torch.func.vjp or jacrev; of second derivatives, jacrev(jacrev(f))",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from qiskit_machine_learning.connectors import TorchConnector
@@ -174,7 +174,8 @@ class QuantumLayer(TorchConnector):
         # Tracers record what torch does and see none of what the engine does: their result would be a
         # constant.
         if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
-            raise _tracing_error("torch.jit.trace, which would store today's values as constants")
+            exporter = "an export to ONNX" if torch.onnx.is_in_onnx_export() else "torch.jit.trace"
+            raise _tracing_error(f"{exporter}, which would store today's values as constants")
         if isinstance(input_data, Proxy):
             raise _tracing_error("torch.fx.symbolic_trace, which would look into NumPy")
         if not isinstance(input_data, Tensor) or input_data.shape[-1:] != (network.num_inputs,):
@@ -251,6 +252,14 @@ class QuantumLayer(TorchConnector):
             )
         rows, weights = (each.detach().double().cpu().numpy() for each in (angles, self.weight))
         return torch.from_numpy(executor.metric(rows, weights))
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        """Refuse ``torch.jit.script``, which asks for this first.
+
+        Raises:
+            BackendError: Always.
+        """
+        raise _tracing_error("torch.jit.script, which compiles Python and would look into NumPy")
 
     def extra_repr(self) -> str:
         """What the layer runs, and where."""

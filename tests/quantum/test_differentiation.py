@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 
 import numpy as np
 import pytest
@@ -119,9 +120,37 @@ def test_forward_mode_is_refused_in_words(layer, ask):
         ask(layer, rows(2))
 
 
-def test_a_second_derivative_is_refused_in_words(layer):
-    with pytest.raises(BackendError, match="differentiated once only"):
+def test_a_second_derivative_is_refused_in_words_but_on_the_exact_engine():
+    layer = opened("aer")
+    with pytest.raises(BackendError, match="differentiated once only, unless it stands on the exact engine"):
         grad(lambda x: grad(lambda y: layer(y).sum())(x).sum())(rows(2))
+
+
+def test_derivatives_of_gradients_are_those_of_finite_differences():
+    layer = opened()
+    inputs, weight = rows(2).requires_grad_(), layer.weight.detach().clone().requires_grad_()
+    call = function_of(layer)
+    assert torch.autograd.gradgradcheck(lambda w, x: call(w, x).square(), (weight, inputs))
+
+
+def test_hessians_and_their_products_are_the_same_whichever_way_torch_goes():
+    layer, inputs = opened(), rows(2)
+    call, weight = function_of(layer), layer.weight.detach()
+
+    def loss(values):
+        return call(values, inputs).square().sum()
+
+    whole = jacrev(jacrev(loss))(weight)
+    np.testing.assert_allclose(whole, whole.T, atol=1e-12)
+    by_columns = torch.autograd.functional.hessian(loss, weight)
+    np.testing.assert_allclose(whole, by_columns, atol=1e-12)
+    direction = torch.linspace(-1, 1, len(weight), dtype=torch.float64)
+    _, product = torch.autograd.functional.hvp(loss, weight, direction)
+    np.testing.assert_allclose(product, whole @ direction, atol=1e-12)
+    third = grad(lambda w: grad(lambda v: (grad(loss)(v) * direction).sum())(w) @ direction)(weight)
+    step = 1e-4 * direction
+    near = [direction @ jacrev(jacrev(loss))(weight + sign * step) @ direction for sign in (1, -1)]
+    np.testing.assert_allclose(third @ direction, (near[0] - near[1]) / 2e-4, rtol=1e-5, atol=1e-7)
 
 
 def test_the_older_batched_gradients_are_refused_in_words():
@@ -183,3 +212,12 @@ def test_tracing_is_refused_before_values_turn_into_constants():
         torch.jit.trace(opened(), rows(2))
     with pytest.raises(BackendError, match=r"torch.fx.symbolic_trace.*torch.compile"):
         torch.fx.symbolic_trace(torch.nn.Sequential(opened()))
+    with pytest.raises(BackendError, match=r"torch.jit.script, which compiles Python"):
+        torch.jit.script(torch.nn.Sequential(opened()))
+
+
+# torch's exporter, and what it imports, warn of themselves
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_export_to_onnx_is_refused_in_words():
+    with pytest.raises(BackendError, match="an export to ONNX, which would store"):
+        torch.onnx.export(opened(), (rows(2),), io.BytesIO(), dynamo=False)
