@@ -69,7 +69,7 @@ def read_subject(subject: Any, set: Changes | None = None) -> ExperimentConfig:
         ConfigError: If there is none.
         DataError: If a run alone names a file of prices, and it is not the one that the run was made for.
     """
-    from qhq.experiment.opening import check_own_prices
+    from qhq.experiment.reopening import check_own_prices
 
     # A mapping or a config that was read is no name, whatever a run may be called.
     reference = None if isinstance(subject, Mapping) or is_config(subject) else reference_of(subject)

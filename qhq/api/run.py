@@ -167,7 +167,7 @@ class Run:
 
     @cached_property
     def _experiment(self) -> Experiment:
-        from qhq.experiment.opening import open_run as open_experiment
+        from qhq.experiment.reopening import open_run as open_experiment
 
         return open_experiment(self._single("opened"))
 
@@ -184,7 +184,7 @@ class Run:
     def _results(self) -> RunRecord | WalkRecord:
         """The record of a finished run."""
         if not self.is_walk:
-            from qhq.experiment.opening import read_finished
+            from qhq.experiment.reopening import read_finished
 
             return read_finished(RunFolder(self.folder))
         record = self.read()

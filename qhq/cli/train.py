@@ -11,30 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qhq.cli.command import (
-    Accept,
-    Cluster,
-    Debug,
-    Json,
-    Set,
-    command,
-    figure,
-    metrics_table,
-    plain_table,
-)
+from qhq.cli.command import Accept, Cluster, Debug, Json, Set, command, figure, metrics_table, plain_table
 from qhq.cli.jobs import ask_to_send, cost_table, hardware
 from qhq.limits import MOST_COUNT, MOST_THREADS
 from qhq.progress import doing
 from qhq.runs.comparison import run_skill
-from qhq.runs.record import LAST_VALUE
 from qhq.runs.run_folder import RunFolder
+from qhq.runs.schema import LAST_VALUE
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from qhq.api.evaluation import Evaluation
     from qhq.api.run import Run
-    from qhq.runs.record import Errors, OptionErrors, OptionMetrics, Refit, RunRecord, WalkRecord
+    from qhq.runs.measures import Errors, OptionErrors, OptionMetrics
+    from qhq.runs.record import Refit, RunRecord, WalkRecord
     from qhq.runs.seeds import SeedTable
 
 

@@ -26,14 +26,16 @@ from qhq.diagnostics.doctor.signs import Background, can_simulate
 from qhq.errors import ConfigError
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.features import fit_features
-from qhq.experiment.opening import Experiment, check_own_prices, open_design, open_run_design, program_of
+from qhq.experiment.opening import Experiment, open_design, program_of
 from qhq.experiment.plausibility import doubt_data, read_doubts
 from qhq.experiment.questions import SPLITS, Questions, Split
+from qhq.experiment.reopening import check_own_prices, open_run_design
 from qhq.files import Json
 from qhq.models.features import FeatureForecaster
 from qhq.models.spec import FeaturesSpec
-from qhq.runs.record import OTHER_RUN, RunRecord
+from qhq.runs.record import RunRecord
 from qhq.runs.run_folder import FINISHED, RunFolder, find_run, refers_to_run
+from qhq.runs.schema import OTHER_RUN
 from qhq.training.checkpoint import load_state, load_weights
 from qhq.training.loop import Samples, TrainingState, Watcher
 

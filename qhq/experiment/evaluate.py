@@ -35,7 +35,7 @@ from qhq.experiment.words import say_coverage, say_distribution
 from qhq.files import Json
 from qhq.models.hybrid import HybridForecaster
 from qhq.models.own_forecaster import OwnForecaster
-from qhq.runs.record import Distribution
+from qhq.runs.measures import Distribution
 
 Array = NDArray[np.float64]
 

@@ -24,10 +24,12 @@ from qhq.data.sources.files import names_symbols
 from qhq.data.spec import DataSpec
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import load_config
-from qhq.experiment.opening import Experiment, open_run, read_finished, read_scalers
+from qhq.experiment.opening import Experiment
+from qhq.experiment.reopening import open_run, read_finished, read_scalers
 from qhq.files import MOST_TABLE_BYTES, read_regular
-from qhq.runs.record import OTHER_RUN, RunRecord
+from qhq.runs.record import RunRecord
 from qhq.runs.run_folder import RunFolder
+from qhq.runs.schema import OTHER_RUN
 
 TRAINED = ("task", "features", "static", "targets", "window", "horizon", "gaps", "max_gap", "where",
            "scaling", "leaks")  # fmt: skip

@@ -31,13 +31,16 @@ from qhq.evaluation.conformal import COVERAGE, Conformal, coverage_of, fit_confo
 from qhq.evaluation.metrics import score_windows
 from qhq.evaluation.probabilistic import column_of
 from qhq.experiment.evaluate import Array, circuit_arguments, encode, forecast_quantiles, forecast_scaled
-from qhq.experiment.opening import Experiment, open_run, read_finished
+from qhq.experiment.opening import Experiment
 from qhq.experiment.other_data import Asked, OtherDataRequest, read_request, tell_format
+from qhq.experiment.reopening import open_run, read_finished
 from qhq.experiment.words import say_test
 from qhq.runs.comparison import run_skill
+from qhq.runs.evaluation_record import OtherDataRecord
 from qhq.runs.looks import add_look
+from qhq.runs.measures import Errors
 from qhq.runs.prediction import ForecastRow, LeftOutSeries, PredictionRecord, ScoredRecord, SkillRecord
-from qhq.runs.record import Errors, Looks, OtherDataRecord, RunRecord
+from qhq.runs.record import Looks, RunRecord
 from qhq.runs.run_folder import FINISHED, WALK, RunFolder, read_walk
 
 

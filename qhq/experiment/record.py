@@ -29,20 +29,10 @@ from qhq.experiment.opening import Experiment
 from qhq.experiment.words import say_validation
 from qhq.files import Json
 from qhq.models.own_forecaster import OwnForecaster
-from qhq.runs.record import (
-    LAST_VALUE,
-    SCHEMA_VERSION,
-    Errors,
-    Metrics,
-    OptionErrors,
-    OptionMetrics,
-    Plausibility,
-    Ratios,
-    RecordT,
-    RunRecord,
-    Validation,
-)
+from qhq.runs.measures import Errors, Metrics, OptionErrors, OptionMetrics, Ratios
+from qhq.runs.record import Plausibility, RunRecord, Validation
 from qhq.runs.run_folder import RUNNING, now, provenance
+from qhq.runs.schema import LAST_VALUE, SCHEMA_VERSION, RecordT
 from qhq.training.loop import TrainingState
 
 

@@ -36,16 +36,7 @@ from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.evaluate import evaluate, prediction_intervals, predictions_csv
 from qhq.experiment.features import fit_features
-from qhq.experiment.opening import (
-    Experiment,
-    fits_on_device,
-    open_experiment,
-    open_on_data,
-    open_run,
-    open_run_design,
-    open_run_experiment,
-    shot_seed,
-)
+from qhq.experiment.opening import Experiment, fits_on_device, open_experiment, open_on_data, shot_seed
 from qhq.experiment.plausibility import (
     add_doubts,
     doubt_data,
@@ -64,6 +55,7 @@ from qhq.experiment.record import (
     validation_record,
 )
 from qhq.experiment.refit import check_refit, refit_on
+from qhq.experiment.reopening import open_run, open_run_design, open_run_experiment
 from qhq.experiment.words import say_test
 from qhq.files import Json, reserving, write_atomically
 from qhq.models.features import FeatureForecaster

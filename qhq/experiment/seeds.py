@@ -15,15 +15,10 @@ from qhq.data.prepare import prepare
 from qhq.errors import ConfigError, QHQError
 from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
-from qhq.experiment.opening import Experiment, open_on_data, open_run_experiment
-from qhq.experiment.plausibility import (
-    add_doubts,
-    doubt_data,
-    plausibility_record,
-    read_doubts,
-    tell_doubts,
-)
+from qhq.experiment.opening import Experiment, open_on_data
+from qhq.experiment.plausibility import add_doubts, doubt_data, plausibility_record, read_doubts, tell_doubts
 from qhq.experiment.record import Stopwatch
+from qhq.experiment.reopening import open_run_experiment
 from qhq.experiment.run import (
     Saver,
     Trained,

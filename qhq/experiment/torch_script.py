@@ -42,7 +42,7 @@ from qhq.ansatz.script import angle_source, parameter_sources
 from qhq.ansatz.stored import load_built, plain_program
 from qhq.errors import ConfigError, visible
 from qhq.experiment.config import ExperimentConfig, load_config
-from qhq.experiment.opening import read_finished
+from qhq.experiment.reopening import read_finished
 from qhq.files import MOST_DOCUMENT_BYTES, read_regular
 from qhq.models.spec import UNITS, FeaturesSpec, ModelSpec
 from qhq.paths import PACKAGE

@@ -11,7 +11,9 @@ from typing import Any
 
 from qhq.evaluation.baselines.catalogue import BASELINES
 from qhq.runs.comparison import run_skill
-from qhq.runs.record import LAST_VALUE, RunRecord, TestMetrics, Validation, WalkRecord
+from qhq.runs.measures import TestMetrics
+from qhq.runs.record import RunRecord, Validation, WalkRecord
+from qhq.runs.schema import LAST_VALUE
 from qhq.runs.seeds import SeedTable
 
 _ONE_SEED = "One seed, not tested"

@@ -49,8 +49,11 @@ from qhq.report.page import (
 )
 from qhq.report.study_figures import draw_noise, draw_portability
 from qhq.runs.comparison import run_design, run_skill
-from qhq.runs.record import Errors, EvaluationRecord, RunRecord, TestMetrics, WalkRecord, read_record
+from qhq.runs.evaluation_record import EvaluationRecord
+from qhq.runs.measures import Errors, TestMetrics
+from qhq.runs.record import RunRecord, WalkRecord
 from qhq.runs.run_folder import FAILED, FINISHED, RunFolder
+from qhq.runs.schema import read_record
 from qhq.runs.studies import NoiseRecord, read_study
 from qhq.training.checkpoint import read_weights
 

@@ -17,8 +17,10 @@ from typing import Any
 
 from qhq.errors import ConfigError, nearest
 from qhq.files import Json
-from qhq.runs.record import MOST, OTHER_RUN, Errors, Metrics, RunRecord
+from qhq.runs.measures import Errors, Metrics
+from qhq.runs.record import RunRecord
 from qhq.runs.run_folder import RunFolder
+from qhq.runs.schema import MOST, OTHER_RUN
 
 _RESULTS = ("mae", "rmse", "mape", "mase", "skill")
 

@@ -28,8 +28,9 @@ from qhq.documents import validate
 from qhq.errors import ConfigError
 from qhq.files import MEBIBYTE, append_line, read_tail
 from qhq.paths import runs_dir
-from qhq.runs.record import OTHER_RUN, Looks
+from qhq.runs.record import Looks
 from qhq.runs.run_folder import now
+from qhq.runs.schema import OTHER_RUN
 
 LEDGER = "looks.jsonl"
 MOST_BYTES = 16 * MEBIBYTE

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pydantic import Field
 
 from qhq.files import Json
-from qhq.runs.record import Count, Day, Errors, Looks, Number, OtherDataRecord, Record, Text
+from qhq.runs.evaluation_record import OtherDataRecord
+from qhq.runs.measures import Errors
+from qhq.runs.record import Looks
+from qhq.runs.schema import Count, Day, Number, Record, Text
 
 
 class ForecastRow(Record):

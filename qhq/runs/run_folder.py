@@ -32,7 +32,8 @@ from qhq import __version__
 from qhq.errors import ConfigError, nearest
 from qhq.files import held_alone, make_folder, own_file, write_atomically
 from qhq.paths import find_study_file, runs_dir
-from qhq.runs.record import Record, RunRecord, WalkRecord, read_record
+from qhq.runs.record import RunRecord, WalkRecord
+from qhq.runs.schema import Record, read_record
 
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
 """Status of a run: a failed one says why under ``error``; ``--resume`` tries it again."""

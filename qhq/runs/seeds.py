@@ -8,8 +8,9 @@ from statistics import mean, stdev
 from typing import Any
 
 from qhq.runs.comparison import run_skill
-from qhq.runs.record import LAST_VALUE, RunRecord
+from qhq.runs.record import RunRecord
 from qhq.runs.run_folder import FINISHED, RunFolder, is_run_name
+from qhq.runs.schema import LAST_VALUE
 
 MEASURES = ("mae", "rmse", "mape", "mase", "skill")
 

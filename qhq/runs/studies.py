@@ -21,19 +21,10 @@ from pydantic import (
 )
 
 from qhq.files import MOST_TABLE_BYTES, Json
-from qhq.runs.record import (
-    SCHEMA_VERSION,
-    Count,
-    Looks,
-    Number,
-    Record,
-    RecordT,
-    RefusedMethod,
-    Sourced,
-    Text,
-    read_record,
-)
+from qhq.runs.evaluation_record import RefusedMethod
+from qhq.runs.record import Looks, Sourced
 from qhq.runs.run_folder import RunFolder, provenance
+from qhq.runs.schema import SCHEMA_VERSION, Count, Number, Record, RecordT, Text, read_record
 
 Plain = str | bool | int | Number | None
 """A cell of a table; also several of them."""

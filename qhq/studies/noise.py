@@ -29,12 +29,13 @@ from qhq.data.panel import FloatArray
 from qhq.errors import ConfigError, DataError
 from qhq.evaluation.significance import compare
 from qhq.experiment.evaluate import Evaluation, ask_circuit, encode, evaluate, judge
-from qhq.experiment.opening import Experiment, open_run, read_finished
+from qhq.experiment.opening import Experiment
 from qhq.experiment.refit import Lesson, why_no_head
+from qhq.experiment.reopening import open_run, read_finished
 from qhq.files import MOST_TABLE_BYTES, read_regular, write_atomically
 from qhq.models.source import trust_sent
+from qhq.runs.evaluation_record import RefusedMethod
 from qhq.runs.looks import add_look
-from qhq.runs.record import RefusedMethod
 from qhq.runs.run_folder import RunFolder
 from qhq.runs.studies import BudgetRecord, MitigationRow, NoiseRecord, NoiseRow, SizeRow
 from qhq.seeding import child_seed

@@ -43,9 +43,11 @@ from qhq.experiment.other_data import OtherDataRequest, open_run_on
 from qhq.experiment.refit import Lesson
 from qhq.files import Json
 from qhq.models.features import FeatureForecaster
+from qhq.runs.evaluation_record import BackendResult, EvaluationRecord
 from qhq.runs.looks import add_look
-from qhq.runs.record import SCHEMA_VERSION, BackendResult, Errors, EvaluationRecord
+from qhq.runs.measures import Errors
 from qhq.runs.run_folder import RunFolder, provenance
+from qhq.runs.schema import SCHEMA_VERSION
 from qhq.seeding import child_seed
 from qhq.studies.checkpoint import EXACT, choose_windows, expectation_error, sampling_error
 from qhq.studies.mitigation import (

@@ -11,8 +11,9 @@ from qhq.errors import ConfigError
 from qhq.experiment.checkup import examine_run, examine_subject
 from qhq.experiment.config import load_config
 from qhq.experiment.evaluate import evaluate
-from qhq.experiment.opening import open_on_data, open_run
+from qhq.experiment.opening import open_on_data
 from qhq.experiment.questions import open_questions
+from qhq.experiment.reopening import open_run
 from qhq.experiment.run import resume_run, train_run
 from qhq.runs.run_folder import FINISHED, RUNNING
 from qhq.training.loop import Watcher

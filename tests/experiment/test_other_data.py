@@ -13,8 +13,8 @@ from qhq.data.spec import DataSpec
 from qhq.errors import ConfigError, DataError, QHQError
 from qhq.experiment.config import load_config
 from qhq.experiment.evaluate import evaluate
-from qhq.experiment.opening import open_run
 from qhq.experiment.other_data import OtherDataRequest, _with_symbol, open_run_on, tell_format
+from qhq.experiment.reopening import open_run
 from qhq.experiment.run import train_run
 from qhq.runs.record import RunRecord
 from qhq.runs.run_folder import RunFolder

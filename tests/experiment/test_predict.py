@@ -14,9 +14,9 @@ from qhq.data.load import load_panel
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import load_config
 from qhq.experiment.evaluate import evaluate
-from qhq.experiment.opening import read_finished
 from qhq.experiment.other_data import OtherDataRequest, open_run_on
 from qhq.experiment.predict import PredictRequest, describe, plan_prediction, predict
+from qhq.experiment.reopening import read_finished
 from qhq.experiment.run import train_run
 from qhq.runs.run_folder import RunFolder
 from qhq.studies.walk_forward.study import train_walk

@@ -15,8 +15,8 @@ from qhq.errors import ConfigError
 from qhq.experiment import refit, run
 from qhq.experiment.config import load_config
 from qhq.experiment.evaluate import evaluate
-from qhq.experiment.opening import open_run
 from qhq.experiment.questions import Questions
+from qhq.experiment.reopening import open_run
 from qhq.experiment.run import plan_refit, resume_run, run_training, train_run
 from qhq.runs.run_folder import RunFolder
 from qhq.training.loop import Watcher

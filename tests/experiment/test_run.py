@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 
 from qhq.errors import BackendError, ConfigError, DataError
 from qhq.experiment.config import load_config
-from qhq.experiment.opening import open_run
+from qhq.experiment.reopening import open_run
 from qhq.experiment.run import LAST_WORD_BYTES, resume_run, train_run
 from qhq.runs.run_folder import FAILED, FINISHED, RUNNING, find_run, list_runs
 from qhq.training.loop import Watcher

@@ -18,7 +18,8 @@ from qhq.ansatz.stored import fingerprint, load_built
 from qhq.errors import ConfigError
 from qhq.experiment.config import load_config, without_later_keys
 from qhq.experiment.evaluate import evaluate
-from qhq.experiment.opening import build_circuit, open_run
+from qhq.experiment.opening import build_circuit
+from qhq.experiment.reopening import open_run
 from qhq.experiment.run import train_run
 from qhq.runs.run_folder import list_runs
 from qhq.training.checkpoint import save_weights

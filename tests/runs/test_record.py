@@ -14,10 +14,12 @@ from qhq.api.evaluation import Evaluation
 from qhq.cli.evaluate import _metrics, _notes, _other_data, _portability
 from qhq.cli.train import _people, chosen, plausibility_lines, result_tables, verdict
 from qhq.errors import QHQError
-from qhq.experiment.opening import read_scalers
+from qhq.experiment.reopening import read_scalers
 from qhq.runs.comparison import run_design, run_summary, run_terms, tabulate
-from qhq.runs.record import EvaluationRecord, RunRecord, read_record
+from qhq.runs.evaluation_record import EvaluationRecord
+from qhq.runs.record import RunRecord
 from qhq.runs.run_folder import FINISHED, RunFolder, provenance
+from qhq.runs.schema import read_record
 from tests.runs.records import DELETED, WRONG, damaged, keys_of
 
 EARLIER = sorted((Path(__file__).parent / "earlier").iterdir())

@@ -12,8 +12,8 @@ import pytest
 from qhq.documents import validate
 from qhq.errors import QHQError
 from qhq.report.study_page import read_ablation, read_sweep
-from qhq.runs.record import SCHEMA_VERSION, Record
 from qhq.runs.run_folder import RunFolder
+from qhq.runs.schema import SCHEMA_VERSION, Record
 from qhq.runs.studies import AblationRecord, NoiseRecord, SweepRecord, TableRow, read_study
 from qhq.studies.sweep.study import say_choice
 from tests.runs.records import DELETED, WRONG, damaged, keys_of

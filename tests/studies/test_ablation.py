@@ -16,7 +16,8 @@ from qhq.data.prepare import prepare
 from qhq.data.split_spec import SplitSpec
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import ExperimentConfig, load_config
-from qhq.experiment.opening import open_experiment, open_run
+from qhq.experiment.opening import open_experiment
+from qhq.experiment.reopening import open_run
 from qhq.experiment.run import fit, open_trainer, train_run
 from qhq.runs.run_folder import read_walk
 from qhq.runs.studies import AblationRow

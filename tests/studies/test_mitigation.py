@@ -12,7 +12,7 @@ from qhq.backends import open_backend
 from qhq.errors import ConfigError
 from qhq.experiment.config import load_config
 from qhq.experiment.evaluate import circuit_arguments, encode
-from qhq.experiment.opening import open_run
+from qhq.experiment.reopening import open_run
 from qhq.experiment.refit import _ridge
 from qhq.experiment.run import train_run
 from qhq.studies.checkpoint import EXACT

@@ -16,7 +16,7 @@ from qhq.backends.registry import find_backend
 from qhq.errors import ConfigError
 from qhq.experiment.config import load_config
 from qhq.experiment.evaluate import evaluate
-from qhq.experiment.opening import open_run
+from qhq.experiment.reopening import open_run
 from qhq.experiment.run import train_run
 from qhq.studies.checkpoint import choose_windows
 from qhq.studies.noise import NoiseRequest, NoiseStudy, interval, run_noise_study

@@ -28,7 +28,7 @@ from qhq.evaluation.bootstrap import median_interval
 from qhq.evaluation.losses import TITLES
 from qhq.evaluation.significance import SIGNIFICANCE, Comparison, compare
 from qhq.files import Json
-from qhq.runs.record import LAST_VALUE
+from qhq.runs.schema import LAST_VALUE
 from qhq.studies.ablation.cells import FROZEN, HYBRID, MEANINGS, MLP, NO_MIDDLE, TUNED_MLP, WIDTHS
 from qhq.studies.comparisons import Call, Measured, call, mean_losses, say_found, say_power, tested
 

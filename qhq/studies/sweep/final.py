@@ -29,8 +29,9 @@ from qhq.experiment.config import ExperimentConfig
 from qhq.files import MOST_TABLE_BYTES, Json, read_json, read_regular
 from qhq.paths import runs_dir
 from qhq.runs.looks import add_look
-from qhq.runs.record import LAST_VALUE, Looks, RunRecord
+from qhq.runs.record import Looks, RunRecord
 from qhq.runs.run_folder import FAILED, RunFolder, is_run_name, new_name
+from qhq.runs.schema import LAST_VALUE
 from qhq.runs.studies import FinalRecord, FinalRow, SetRecord
 from qhq.studies.comparisons import Measured, compare_all, mean_losses, tested
 from qhq.studies.runner import Outcome, Study, Values

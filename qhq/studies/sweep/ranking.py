@@ -18,8 +18,10 @@ from scipy import stats
 from qhq.data.panel import FloatArray
 from qhq.evaluation.significance import SIGNIFICANCE, say_p_value
 from qhq.files import Json
-from qhq.runs.record import LAST_VALUE, DateLosses, Metrics, RunRecord
+from qhq.runs.measures import Metrics
+from qhq.runs.record import DateLosses, RunRecord
 from qhq.runs.run_folder import FINISHED
+from qhq.runs.schema import LAST_VALUE
 from qhq.runs.studies import StageNoise
 from qhq.seeding import child_generator
 from qhq.studies.sweep.spec import Point

@@ -19,8 +19,9 @@ from qhq.documents import validate
 from qhq.errors import ConfigError
 from qhq.evaluation.confidence_set import confidence_set, say_set
 from qhq.experiment.config import ExperimentConfig
-from qhq.runs.record import LAST_VALUE, RunRecord
+from qhq.runs.record import RunRecord
 from qhq.runs.run_folder import FAILED, FINISHED
+from qhq.runs.schema import LAST_VALUE
 from qhq.runs.studies import PointRow, SetRecord, StageRecord, StageTrend
 from qhq.seeding import child_seed
 from qhq.studies.runner import Outcome, Runner, Study, Values
@@ -45,15 +46,7 @@ from qhq.studies.sweep.spec import (
     look_up,
     number_of,
 )
-from qhq.studies.sweep.trials import (
-    PRUNED,
-    Training,
-    TrialStore,
-    group_of,
-    open_trial,
-    train,
-    train_together,
-)
+from qhq.studies.sweep.trials import PRUNED, Training, TrialStore, group_of, open_trial, train, train_together
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from qhq.files import MOST_TABLE_BYTES, make_folder, read_regular, write_atomica
 from qhq.models.source import read_source, trust_sent
 from qhq.models.spec import COPY, MEMORY
 from qhq.runs.looks import add_look
-from qhq.runs.record import SCHEMA_VERSION, Plausibility, WalkRecord
+from qhq.runs.record import Plausibility, WalkRecord
 from qhq.runs.run_folder import (
     FINISHED,
     RUNNING,
@@ -49,6 +49,7 @@ from qhq.runs.run_folder import (
     read_walk,
     writable,
 )
+from qhq.runs.schema import SCHEMA_VERSION
 from qhq.studies.runner import Outcome, Progress, Runner, Store, Study, Values
 from qhq.studies.runner.reproducible import Fingerprints, loaded, one_training
 from qhq.studies.walk_forward.pooled import Walk, fold_name, pool, pooled_record
