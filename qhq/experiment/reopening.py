@@ -1,7 +1,8 @@
 """Opening what has been trained: a run is what its folder holds, or it is refused.
 
 The design comes from the config in the folder, the circuit and the scalers from their files, and the prices
-must be those that the run was made on: a run that opened on other data would forecast, and nobody would see it.
+must be those that the run was made on: a run that opened on other data would forecast, and nobody would see
+it.
 """
 
 from __future__ import annotations
