@@ -20,6 +20,7 @@ BENCHES: dict[str, str] = {
     "peers": "one",
     "training_step": "one",
     "seeds": "one",
+    "qlstm": "one",
     "noisy_step": "one",
     "obvious_line": "one",
     "scaling": "one",

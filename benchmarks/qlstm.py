@@ -1,27 +1,22 @@
 """A training step of a QLSTM, circuits in its gates, beside a PennyLane one of the same shape, one thread.
 
-    python -m benchmarks.qlstm [HIDDEN QUBITS DEPTH WINDOW BATCH]
-
 Both have linear layers around circuits of RY encoding, layers of RY and a ring of CX, and <Z> on each qubit.
 They are given the same weights, and must forecast the same before anything is timed.
 """
 
 from __future__ import annotations
 
-import os
 import statistics
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.table import Table, Target, milliseconds, times
 from qhq.ansatz.assemble import build
 from qhq.ansatz.spec import load_ansatz
 from qhq.backends.local.statevector import StatevectorExecutor
@@ -32,6 +27,7 @@ from qhq.models.spec import ModelSpec
 
 SECONDS = 10.0
 """A contender is timed for about so long, and for three steps at least."""
+OURS, APART, THEIRS = "qhq, all gates at once", "qhq, gate by gate", "PennyLane, default.qubit"
 
 
 @dataclass(frozen=True)
@@ -112,47 +108,52 @@ def step_of(model: nn.Module, windows: Tensor, targets: Tensor) -> Callable[[], 
     return step
 
 
-def time_step(step: Callable[[], Tensor]) -> tuple[float, int]:
-    """Median seconds of a step after a first one, and how many were timed."""
+def time_step(step: Callable[[], Tensor], seconds: float) -> float:
+    """Median seconds of a step after a first one."""
     step()
     taken: list[float] = []
-    while len(taken) < 3 or sum(taken) < SECONDS:
+    while len(taken) < 3 or sum(taken) < seconds:
         begun = perf_counter()
         step()
         taken.append(perf_counter() - begun)
-    return statistics.median(taken), len(taken)
+    return statistics.median(taken)
 
 
-def main() -> int:
-    """Time all that is installed and print a line each."""
+def measure(*, quick: bool) -> dict[str, Any]:
+    """Median seconds of a step by contender, and the largest difference of what both forecast."""
     torch.set_num_threads(1)
-    size = Size(*map(int, sys.argv[1:]))
+    size, seconds = Size(), 1.0 if quick else SECONDS
     draw = np.random.default_rng(0)
     windows = torch.as_tensor(draw.normal(size=(size.batch, size.window, 1)), dtype=torch.float32)
     targets = torch.as_tensor(draw.normal(size=(size.batch, 1, 1)), dtype=torch.float32)
-    sizes = f"{size.qubits} qubits, depth {size.depth}, window {size.window}, batch {size.batch}"
-    print(f"QLSTM: hidden {size.hidden}, {sizes}")
-    found: dict[str, float] = {}
-    for name, together in (("qhq, all gates at once", True), ("qhq, gate by gate", False)):
-        found[name], count = time_step(step_of(build_ours(size, together=together), windows, targets))
-        print(f"{name:<24} {1e3 * found[name]:10.2f} ms a step (median of {count})", flush=True)
-    try:
-        theirs = PennyLaneQLSTM(build_ours(size), size)
-    except ImportError as error:
-        print(f"PennyLane                skipped: {error.name} is not installed (pip install '.[bench]')")
-        return 0
+    theirs = PennyLaneQLSTM(build_ours(size), size)
     with torch.no_grad():
         apart = float((theirs(windows) - build_ours(size).eval()(windows)).abs().max())
-    if apart > 1e-5:
-        print(f"PennyLane forecasts something else: they differ by {apart:.1e}")
-        return 1
-    seconds, count = time_step(step_of(theirs, windows, targets))
-    name = "PennyLane, default.qubit"
-    print(f"{name:<24} {1e3 * seconds:10.2f} ms a step (median of {count}); forecasts differ by {apart:.1e}")
-    ours = found["qhq, all gates at once"]
-    print(f"qhq is {seconds / ours:.0f} times as fast.")
-    return 0
+    contenders: dict[str, nn.Module] = {
+        OURS: build_ours(size), APART: build_ours(size, together=False), THEIRS: theirs
+    }  # fmt: skip
+    found = {name: time_step(step_of(model, windows, targets), seconds) for name, model in contenders.items()}
+    return {"size": vars(size), "seconds": found, "apart": apart}
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def tables(result: dict[str, Any]) -> list[Table]:
+    """A row a contender."""
+    size, seconds = result["size"], result["seconds"]
+    note = (
+        f"A training step: hidden {size['hidden']}, {size['qubits']} qubits, depth {size['depth']}, window"
+        f" {size['window']}, batch {size['batch']}. The weights are the same, and the forecasts differ by"
+        f" {result['apart']:.1e} at most."
+    )
+    rows = tuple((name, milliseconds(each), times(each / seconds[OURS])) for name, each in seconds.items())
+    return [Table("QLSTM", note, ("", "a step, ms", "of qhq's"), rows)]
+
+
+def targets(result: dict[str, Any]) -> list[Target]:
+    """At least 50 times as fast as PennyLane's, with the same forecasts."""
+    gain = result["seconds"][THEIRS] / result["seconds"][OURS]
+    same = result["apart"] <= 1e-5
+    measured = f"{times(gain)} ({milliseconds(result['seconds'][OURS])} ms)"
+    return [
+        Target("QLSTM, PennyLane / qhq", ">= 50x", measured, gain >= 50),
+        Target("QLSTM, forecasts of both", "<= 1e-5 apart", f"{result['apart']:.1e}", same),
+    ]

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import peers, peers_report, scaling, seeds, threads, training_step
+from benchmarks import peers, peers_report, qlstm, scaling, seeds, threads, training_step
 from benchmarks.__main__ import parse
 from benchmarks.contenders import CONTENDERS
 from benchmarks.page import refreshed
@@ -59,6 +59,15 @@ def test_seeds_at_once_must_be_fast_and_learn_the_same():
     result = {"cases": {seeds.PUBLISHED: case}}
     assert [each.met for each in seeds.targets(result)] == [True, False]
     assert seeds.tables(result)[0].rows == ((seeds.PUBLISHED, "6.00", "1.50", "4.00", "1e-03"),)
+
+
+def test_a_qlstm_beside_pennylanes_says_how_much_faster_it_is_and_that_both_forecast_the_same():
+    seconds = {qlstm.OURS: 0.004, qlstm.APART: 0.012, qlstm.THEIRS: 0.4}
+    result = {"size": vars(qlstm.Size()), "seconds": seconds, "apart": 1e-7}
+    assert [each.met for each in qlstm.targets(result)] == [True, True]
+    assert qlstm.tables(result)[0].rows[-1] == (qlstm.THEIRS, "400", "100x")
+    slower = {**result, "seconds": {**seconds, qlstm.THEIRS: 0.1}, "apart": 1e-3}
+    assert [each.met for each in qlstm.targets(slower)] == [False, False]
 
 
 def test_a_slow_contender_sits_out_larger_cells():
