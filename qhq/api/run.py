@@ -365,11 +365,6 @@ class Run:
         Raises:
             QHQError: If the run is not finished, has no circuit or no linear head, or a device is not agreed
                 to.
-
-        >>> import qhq
-        >>> tuned = qhq.open_run("latest").finetune("aer_noisy", samples=16)
-        >>> tuned.record["finetuned"]["freeze"]
-        'circuit'
         """
         return train(
             from_run=self._single("fine-tuned").path,

@@ -110,8 +110,12 @@ def check_refit(experiment: Experiment, record: RunRecord) -> None:
     reason = why_no_head(experiment)
     if reason is not None:
         raise ConfigError(must, got=f"{record.run}: {reason}", fix="Evaluate it with --mitigation affine")
-    if said := say_untrained(record):
-        raise ConfigError(must, got=f"{record.run}. {said[0]}", fix="Name another run")
+    if say_untrained(record):
+        raise ConfigError(
+            "Only a run whose forecasts depend on its circuit can be fine-tuned",
+            got=f"{record.run}, which kept its untrained model",
+            fix="Train longer, or name another run",
+        )
     assert not isinstance(experiment.model, OwnForecaster)
     experiment.model.linear_head()  # refuses one of trees before anything is sent
 
