@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from qhq.plugins import lazy_names
 
 if TYPE_CHECKING:
+    from qhq.api.comparison import compare as compare
     from qhq.api.evaluation import Evaluation as Evaluation
     from qhq.api.parts import diagnose as diagnose
     from qhq.api.parts import load_ansatz as load_ansatz
     from qhq.api.parts import load_panel as load_panel
     from qhq.api.report import write_report as write_report
     from qhq.api.run import Run as Run
-    from qhq.api.run import compare as compare
     from qhq.api.run import forecast_training as forecast_training
     from qhq.api.run import open_run as open_run
     from qhq.api.run import train as train
@@ -40,7 +40,7 @@ _HOMES = {
     "QuantumLayer": "quantum.layer",
     "Run": "api.run",
     "ablate": "api.study",
-    "compare": "api.run",
+    "compare": "api.comparison",
     "diagnose": "api.parts",
     "forecast_training": "api.run",
     "load_ansatz": "api.parts",

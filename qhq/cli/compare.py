@@ -77,7 +77,7 @@ def compare(
     Example: qhq compare --sort -skill --filter 'quantum.qubits >= 4' --latex table.tex
     """
     with command(as_json=json, debug=debug) as output:
-        from qhq.api.run import compared
+        from qhq.api.comparison import compared
 
         table = compared(runs or [], conditions or [], sort, limit, note=output.note)
         if list_columns:
