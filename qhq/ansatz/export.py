@@ -8,7 +8,7 @@ gates), the lowered circuit is written instead, in gates and expressions that it
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ from qhq.ansatz.stored import (
     plain_names,
     plain_program,
     program_at,
+    program_digest,
     qpy_as_written,
     qpy_bytes,
     read_bytes_back,
@@ -140,6 +141,20 @@ def to_qasm3(ansatz: Ansatz, values: ArrayLike | None = None) -> str:
     """
     if values is not None:
         return _written_with_values(ansatz, values, qasm3.dumps, qasm3.loads, _GATES_OF_QASM3)
+    # Reading it back takes Qiskit 20 s for some thousand gates, and each fold of a walk-forward exports the
+    # same circuit.
+    key = (program_digest(ansatz), *sorted(ansatz.circuit.count_ops().items()))
+    if key not in _texts:
+        _texts.clear()
+        _texts[key] = _to_qasm3(ansatz)
+    return _texts[key]
+
+
+_texts: dict[Hashable, str] = {}
+"""The last OpenQASM 3, by the program and the gates that it is written in."""
+
+
+def _to_qasm3(ansatz: Ansatz) -> str:
     text = _try_to_write(with_plain_names, ansatz, qasm3.dumps, qasm3.loads)
     if text is not None:
         return text

@@ -39,6 +39,9 @@ _DENSE_QUBITS = 11
 _PASS = 32
 """Rows of a matrix that are multiplied in the time of one pass over the states by a gate."""
 
+_COLUMNS = 32
+"""Of a matrix in the making."""
+
 _RANK = 1e-14
 """Weight below which a column of a mixture is rounding."""
 
@@ -243,11 +246,14 @@ def _product(run: Sequence[_Fixed], qubits: tuple[int, ...]) -> Complex:
     key = _digest([repr(qubits)], run)
     if key not in _matrices:
         size, place = 1 << len(qubits), {qubit: index for index, qubit in enumerate(qubits)}
-        # Columns of the identity as the states of a batch of one.
-        states = np.eye(size, dtype=np.complex128).reshape(1, size, *[2] * len(qubits))
-        for each in run:
-            states = _applied(states, each.matrix, tuple(place[qubit] for qubit in each.qubits))
-        _matrices[key] = np.ascontiguousarray(states.reshape(size, size).T)
+        product = np.eye(size, dtype=np.complex128)
+        # Columns as the states of a batch of one, so few at once that they stay in the cache.
+        for first in range(0, size, _COLUMNS):
+            states = product[first : first + _COLUMNS].reshape(1, -1, *[2] * len(qubits))
+            for each in run:
+                states = _applied(states, each.matrix, tuple(place[qubit] for qubit in each.qubits))
+            product[first : first + _COLUMNS] = states.reshape(-1, size)
+        _matrices[key] = np.ascontiguousarray(product.T)
         while len(_matrices) > _KEPT_MATRICES:
             _matrices.popitem(last=False)
     return _matrices[key]
