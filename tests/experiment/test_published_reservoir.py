@@ -56,7 +56,7 @@ def test_rolling_refits_are_those_of_the_paper(study):
             "quantum": {
                 "ansatz": "reservoir", "qubits": QUBITS, "depth": 0,
                 "overrides": {"angle_scaling": "pi_clip", "encoding": {
-                    "kind": "reservoir", "hidden": HIDDEN, "lags": 3, "time": 0.3, "order": 4, "steps": 1,
+                    "kind": "reservoir", "hidden": HIDDEN, "lags": 3, "time": 0.3, "order": 4, "steps": 2,
                     "reset": True, "hidden_last": True, "couplings": "couplings.csv"}},
             },
             "model": {"kind": "features", "projection": "none", "bandwidth": 1.0, "head": {
