@@ -8,6 +8,7 @@ source files that some page links to.
 
 from __future__ import annotations
 
+import logging
 import posixpath
 import re
 from collections.abc import Callable
@@ -32,6 +33,8 @@ _FETCHED = re.compile(r"<(?:script|img|iframe|source)\b[^>]*\bsrc=\"?(?:https?:)
 
 def on_config(config: Any) -> Any:
     """List the notebooks and the experiments in the navigation, so that a new one needs no line there."""
+    # Docstrings refer to nothing by its name, but `a["b"]["c"]` in one looks to it as if they did.
+    logging.getLogger("mkdocs.plugins.mkdocs_autorefs").setLevel(logging.ERROR)
     questions = sorted((ROOT / "experiments").glob("*/README.md"))
     for entry in config.nav:
         if "Notebooks" in entry:
@@ -47,14 +50,17 @@ def on_files(files: Files, config: Any) -> Files:
     kept = [file for file in files if not Path(file.abs_src_path or "").is_relative_to(ROOT / "docs")]
     pages = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
     pages += [*sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "experiments").rglob("*.md"))]
-    pictures = sorted((ROOT / "docs").glob("*.png"))
+    pictures = sorted(each for end in ("png", "svg") for each in (ROOT / "docs").glob(f"*.{end}"))
     own = [_file(config, path, ROOT) for path in (*pages, *pictures)]
     assets = Path(__file__).parent / "assets"
     own += [_file(config, path, assets.parent) for path in sorted(assets.iterdir())]
     made = {f"docs/reference/{name}.md": text for name, text in reference.pages().items()}
     made |= {f"{_name(path)}.md": notebooks.as_page(path) for path, _ in notebooks.titles(ROOT)}
     for source in _linked_sources(pages):
-        made.setdefault(f"{source}.md", _as_page(source))
+        if _is_readable(ROOT / source):
+            made.setdefault(f"{source}.md", _as_page(source))
+        else:
+            own.append(_file(config, ROOT / source, ROOT))
     written = [File.generated(config, name, content=text) for name, text in made.items()]
     return Files([*kept, *own, *written])
 
@@ -101,9 +107,23 @@ def _linked_sources(pages: list[Path]) -> list[str]:
         prose = _FENCE.sub("", page.read_text(encoding="utf-8"))
         for target in (match[1] for match in _LINK.finditer(prose)):
             path = (page.parent / target).resolve()
-            if path.exists() and path.is_relative_to(ROOT) and path.suffix not in (".md", ".png", ".ipynb"):
+            if (
+                path.exists()
+                and path.is_relative_to(ROOT)
+                and path.suffix not in (".md", ".png", ".svg", ".ipynb")
+            ):
                 found.add(_name(path))
     return sorted(found)
+
+
+def _is_readable(path: Path) -> bool:
+    """Whether it is a folder or a text; anything else is a file to download."""
+    try:
+        if path.is_file():
+            path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _as_page(source: str) -> str:
