@@ -62,18 +62,13 @@ def mirror_study(
     Returns:
         Whether all of it is mirrored; None where the mirror is switched off.
     """
-    file = _record_file(_path(folder), kind, record)
+    own = _path(folder) / f"{kind}.json"
+    file = Path(record.get("file") or (own if own.exists() else _path(folder) / "study.json"))
     units = [Unit(file.parent, file.name, kind, dict(record))]
     trials = sorted(_path(folder).glob("trials/*/run.json")) if kind == "sweep" else []
     # A hidden folder is a trial that is being laid down.
     units += [Unit(path.parent, path.name, "trial") for path in trials if path.parent.name[0] != "."]
     return _mirror([*units, *(Unit(_path(run), "run.json", "train") for run in runs)], note)
-
-
-def _record_file(folder: Path, kind: str, record: Mapping[str, Any]) -> Path:
-    """The file of a study's record: the one it names, else that of its kind."""
-    own = folder / f"{kind}.json"
-    return Path(record.get("file") or (own if own.exists() else folder / "study.json"))
 
 
 def _path(folder: RunFolder | Path) -> Path:

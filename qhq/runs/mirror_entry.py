@@ -52,6 +52,7 @@ class Entry:
     points: list[Point]
     tags: dict[str, str]
     files: list[tuple[Path, str | None]]
+    """Each with its folder in the mirror: that below the unit's own, None for the top."""
 
 
 def make_entry(unit: Unit) -> Entry:
@@ -67,7 +68,8 @@ def make_entry(unit: Unit) -> Entry:
     points = _run_points(unit, record, started, ended) if is_run else _study_points(record, ended)
     status = _STATUS.get(record.get("status", "finished"), "FAILED")
     params = _run_params(record) if is_run else _study_params(record)
-    return Entry(unit.name, status, started, ended, params, points, _tags(unit, record), _files(unit))
+    files = [(path, None if path.parent == unit.folder else path.parent.name) for path in unit.files()]
+    return Entry(unit.name, status, started, ended, params, points, _tags(unit, record), files)
 
 
 def _time(text: object) -> int:
@@ -101,7 +103,7 @@ def _run_params(record: Json) -> dict[str, str]:
 def _study_params(record: Json) -> dict[str, str]:
     plain = {key: value for key, value in record.items() if key not in ("rows", "pairs", "life", "verdict")}
     texts = {key: value for key, value in _flatten(plain).items() if not isinstance(value, float)}
-    left_out = ("versions.", "git.", "seed_", "folder", "file", "figure", "page", "created")
+    left_out = ("schema_version", "versions.", "git.", "seed_", "folder", "file", "figure", "page", "created")
     return {
         _key(key): _text(value, PARAM_LENGTH) for key, value in texts.items() if not key.startswith(left_out)
     }
@@ -157,12 +159,8 @@ def _study_points(record: Json, ended: int) -> list[Point]:
     for number, row in enumerate(record.get("rows") or []):
         prefix, step = (row["variant"], 0) if "variant" in row else ("rows", number)
         points += [Point(key, value, step, ended) for key, value in _numbers(row, prefix)]
-    points += [Point(key, value, 0, ended) for key, value in _numbers(_outside_rows(record), "study")]
-    return points
-
-
-def _outside_rows(record: Json) -> Json:
-    return {key: value for key, value in record.items() if isinstance(value, float)}
+    outside = {key: value for key, value in record.items() if isinstance(value, float)}
+    return [*points, *(Point(key, value, 0, ended) for key, value in _numbers(outside, "study"))]
 
 
 def _tags(unit: Unit, record: Json) -> dict[str, str]:
@@ -189,16 +187,6 @@ def _tags(unit: Unit, record: Json) -> dict[str, str]:
         **{f"version.{name}": version for name, version in versions.items()},
     }
     return {_key(key): _text(value, TAG_LENGTH) for key, value in tags.items() if value is not None}
-
-
-def _files(unit: Unit) -> list[tuple[Path, str | None]]:
-    return [(path, _below(path, unit.folder)) for path in unit.files()]
-
-
-def _below(path: Path, folder: Path) -> str | None:
-    """The folder of a file in the mirror: that below the unit's own, None for the top."""
-    parent = path.parent
-    return parent.name if parent != folder else None
 
 
 def _flatten(content: object, prefix: str = "") -> dict[str, object]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import filelock
 
@@ -37,7 +36,6 @@ _KNOCK = {
 _WORK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-ItemT = TypeVar("ItemT")
 
 
 @dataclass(frozen=True)
@@ -210,22 +208,16 @@ class Store:
         params = [Param(key, text) for key, text in entry.params.items() if key not in known.params]
         tags = [RunTag(key, text) for key, text in entry.tags.items() if known.tags.get(key) != text]
         metrics = [Metric(each.key, each.value, each.time, each.step) for each in entry.points]
-        for some in _batches(params, 100):
-            self.client.log_batch(run_id, params=some)
-        for some_tags in _batches(tags, 100):
-            self.client.log_batch(run_id, tags=some_tags)
-        for points in _batches(metrics, 1000):
-            self.client.log_batch(run_id, metrics=points)
+        # As many as a tracking server takes at once.
+        for start in range(0, len(params), 100):
+            self.client.log_batch(run_id, params=params[start : start + 100])
+        for start in range(0, len(tags), 100):
+            self.client.log_batch(run_id, tags=tags[start : start + 100])
+        for start in range(0, len(metrics), 1000):
+            self.client.log_batch(run_id, metrics=metrics[start : start + 1000])
         for path, folder in entry.files:
             self.client.log_artifact(run_id, str(path), folder)
         if entry.status == "RUNNING":
             self.client.update_run(run_id, status=entry.status)
         else:
             self.client.set_terminated(run_id, entry.status, entry.ended)
-
-
-def _batches(items: Iterable[ItemT], size: int) -> Iterator[Sequence[ItemT]]:
-    """Cut into lists of ``size`` at most."""
-    rest: Any = iter(items)
-    while some := list(islice(rest, size)):
-        yield some
