@@ -74,7 +74,8 @@ class StackTrainer:
         Raises:
             ConfigError: If the loss of a member stops being a finite number.
         """
-        states, epochs = list(states), min(until or self.spec.epochs, self.spec.epochs)
+        states = list(states)
+        epochs = self.spec.epochs if until is None else min(until, self.spec.epochs)
         while left := [at for at, each in enumerate(states) if each.epoch < epochs and not each.stopped]:
             # After a kill some may be an epoch ahead: the others catch up.
             epoch = min(states[at].epoch for at in left)
