@@ -120,7 +120,7 @@ def command(*, as_json: bool, debug: bool) -> Iterator[Output]:
     try:
         _check_current_folder()
         # A command that is silent for long says that it is alive, on standard error.
-        with Heartbeat(" ".join(["qhq", *sys.argv[1:2]])):
+        with Heartbeat(" ".join(["Starting qhq", *sys.argv[1:2]])):
             yield output
     except (KeyboardInterrupt, BrokenPipeError) as error:
         raise typer.Exit(end_with(error, as_json=as_json and not output.given)) from error

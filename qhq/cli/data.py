@@ -151,7 +151,7 @@ def check(
             look_for_leaks,
             plausible_lines,
         )
-        from qhq.data.checks import find_breaches
+        from qhq.data.checks import find_breaches, rows_aside
         from qhq.data.columns import columns_to_read
         from qhq.data.load import read_table
         from qhq.data.plausibility.doubt import check_names
@@ -165,7 +165,7 @@ def check(
         read = {*columns_to_read(spec.columns), *(() if named.has_split else ("close", "adj_close"))}
         found = find_breaches(frame, origin, spec.kind, spec.row_policy, units=spec.format, read=read)
         errors, aside = (sum(breach.severity == each for breach in found) for each in ("error", "aside"))
-        rows_aside = sum(breach.count for breach in found if breach.severity == "aside")
+        left_out = rows_aside(found)
         counts = {"errors": errors, "warnings": len(found) - errors - aside, "aside": aside}
         form = file_facts(named)
         looked = look_for_leaks(named, names, refused=errors > 0)
@@ -174,14 +174,14 @@ def check(
             "panel": spec.kind,
             "rows": len(frame),
             **counts,
-            "rows_aside": rows_aside,
-            "breaches": [asdict(breach) for breach in found],
+            "rows_aside": left_out,
+            "breaches": [breach.to_dict() for breach in found],
             **(form or {}),
             "plausibility": looked.to_dict(),
         }
         verdict = (
             f"{origin}: {len(frame):,} rows of {spec.kind}.\nRules broken: {errors}, rows left out:"
-            f" {rows_aside:,} (rules: {aside}), warnings: {counts['warnings']}."
+            f" {left_out:,} (rules: {aside}), warnings: {counts['warnings']}."
         )
         lines = (*breach_lines(found), *plausible_lines(looked))
         output.result(facts, *([] if form is None else file_parts(form)), verdict, *lines)

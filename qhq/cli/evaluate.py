@@ -206,7 +206,7 @@ def _portability(record: EvaluationRecord) -> Table:
     return plain_table(
         [columns[place] for place in used],
         [[row[place] for place in used] for row in rows],
-        title="What each backend cost, against the exact simulator",
+        title="Each backend against the exact simulator",
     )
 
 

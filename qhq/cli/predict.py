@@ -165,7 +165,8 @@ def _table(record: PredictionRecord) -> Table:
     shown = [row for row in rows if row.actual is None] if record.scored else rows
     cells = [
         [
-            row.symbol, row.date, row.made_after, row.target, figure(row.forecast),
+            row.symbol, row.date, row.made_after, record.called.get(row.target, row.target),
+            figure(row.forecast),
             figure(row.last_value), f"{100 * row.level:g} %", figure(row.low), figure(row.high),
             None if row.actual is None else figure(row.actual),
         ]

@@ -66,6 +66,7 @@ class Ahead:
         last: Date of the newest row.
         left_out: Series that have rows near the end and get no forecast.
         expired: Contracts that had expired by the last row.
+        called: What columns are to be called before people (`Panel.called`).
     """
 
     data: PreparedData
@@ -77,6 +78,7 @@ class Ahead:
     last: np.datetime64
     left_out: tuple[LeftOut, ...]
     expired: int
+    called: Mapping[str, str]
 
     @property
     def windows(self) -> Windows:
@@ -143,7 +145,10 @@ def prepare_ahead(
     )
     history = behind.select(np.asarray((behind.dates > border).all(axis=1)))
     history = history.select(np.argsort(history.dates[:, 0], kind="stable"))
-    return Ahead(data, own is not None, history, sessions, calendar, fits(days), last, left_out, expired)
+    by_exchange = fits(days)
+    return Ahead(
+        data, own is not None, history, sessions, calendar, by_exchange, last, left_out, expired, panel.called
+    )
 
 
 def following_sessions(sessions: DateArray, count: int) -> tuple[DateArray, str]:

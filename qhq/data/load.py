@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from qhq.data.checks.draft import close_stands_in
 from qhq.data.checks.options import check_options
 from qhq.data.checks.stocks import check_panel
 from qhq.data.columns import UNADJUSTED, canonical_name, columns_to_read
@@ -73,7 +74,8 @@ def _load_stocks(spec: DataSpec, origin: str) -> Panel:
     )
     # What only explains an adjusted close that is missing.
     panel = panel.without_columns(explaining)
-    panel = replace(panel, notes=tuple(frame.attrs.get("notes", ())))
+    called = {"adj_close": "close"} if close_stands_in(frame) else {}
+    panel = replace(panel, notes=tuple(frame.attrs.get("notes", ())), called=called)
     return infer_splits(panel) if optional else panel
 
 

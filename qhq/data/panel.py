@@ -40,6 +40,8 @@ class Panel:
         quarantine: What was set aside.
         doubts: How the rows may have been misread.
         notes: What a user should know of how a file was read.
+        called: What a column is to be called before people, where another of the file stands for it: the
+            close, where there is no adjusted close.
     """
 
     symbols: tuple[str, ...]
@@ -54,6 +56,7 @@ class Panel:
     quarantine: Quarantine = NOTHING_ASIDE
     doubts: tuple[RowDoubt, ...] = ()
     notes: tuple[str, ...] = ()
+    called: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.segment) == 0:

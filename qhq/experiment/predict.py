@@ -360,6 +360,7 @@ def describe(prediction: Prediction, backend: str, today: date | None = None) ->
         left_out=[LeftOutSeries(**asdict(each)) for each in ahead.left_out],
         expired=ahead.expired,
         notes=notes,
+        called=dict(ahead.called),
         rows=prediction.rows(),
         scored=prediction.scored(),
     )

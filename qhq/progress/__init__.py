@@ -40,9 +40,11 @@ _LONGEST_SECONDS = 60.0
 
 
 class Heartbeat:
-    """Prints what is being done once it has taken a while, and again ever more rarely, at least each minute.
+    """Prints what a command is doing once it has taken a while, and again ever more rarely.
 
-    A command that is quick prints nothing. Where a bar is shown on a terminal, it says enough.
+    The seconds are those of the whole command: counted from each step they would begin anew all the time,
+    and tell nobody how long it has taken. At least once a minute there is a line, and none where a command
+    is quick. Where a bar is shown on a terminal, it says enough.
 
     Attributes:
         doing: What is being done now.
@@ -51,16 +53,14 @@ class Heartbeat:
 
     def __init__(self, doing: str) -> None:
         self.doing, self.bars = doing, 0
-        self._since = time.monotonic()
+        self._since, self._told = time.monotonic(), ""
         self._over = threading.Event()
         # A daemon: a command that ends, or is interrupted, does not wait for its next beat.
         self._thread = threading.Thread(target=self._beat, name="qhq-heartbeat", daemon=True)
 
-    def say(self, doing: str, *, anew: bool = True) -> None:
-        """Name what is being done from now on; ``anew`` begins to count its seconds, else they go on."""
+    def say(self, doing: str) -> None:
+        """Name what is being done from now on."""
         self.doing = doing
-        if anew:
-            self._since = time.monotonic()
 
     def stop(self) -> None:
         """Say no more: the result is out, and nothing should stand below it that looks unfinished."""
@@ -79,24 +79,20 @@ class Heartbeat:
         current[0] = self._outer
 
     def _beat(self) -> None:
-        wait, reported = PATIENCE_SECONDS, 0.0
-        since = self._since
-        # Looked at often, said rarely: what is being done may change between two lines, and counts from
-        # then.
-        while not self._over.wait(min(0.25, PATIENCE_SECONDS)):
-            if since != self._since:
-                wait, reported, since = PATIENCE_SECONDS, 0.0, self._since
-            passed = time.monotonic() - since
-            if passed < reported + wait:
-                continue
+        wait, following = min(PATIENCE_SECONDS, threading.TIMEOUT_MAX), 10.0
+        while not self._over.wait(wait):
             # 10 s after the first line, then 20, 40 and each minute: an hour in a log is some sixty lines.
-            reported, wait = passed, min(2 * wait if reported else 10.0, _LONGEST_SECONDS)
+            wait, following = min(following, _LONGEST_SECONDS), 2 * following
             if not (self.bars and sys.stderr.isatty()):
-                self._tell(passed)
+                self._tell(time.monotonic() - self._since)
 
     def _tell(self, passed: float) -> None:
+        """Print a line; what the last one said already is not said again."""
+        doing = self.doing
+        text = "still at it" if doing == self._told else visible(doing)
+        self._told = doing
         try:
-            sys.stderr.write(f"{visible(self.doing)} ... ({passed:.0f} s)\n")
+            sys.stderr.write(f"[{passed:.0f} s] {text} ...\n")
             sys.stderr.flush()
         except (OSError, ValueError):
             self._over.set()  # nobody listens any more
@@ -114,10 +110,10 @@ current: list[Heartbeat | None] = [None]
 """The heartbeat of the command that runs, in its one place."""
 
 
-def doing(text: str, *, anew: bool = True) -> None:
-    """Name what the command that runs is doing from now on; without ``anew`` its seconds go on."""
+def doing(text: str) -> None:
+    """Name what the command that runs is doing from now on."""
     if current[0] is not None:
-        current[0].say(text, anew=anew)
+        current[0].say(text)
 
 
 class Live:

@@ -75,7 +75,7 @@ class TrainingProgress(Live, Watcher):
     def note(self, text: str) -> None:
         """Print a line."""
         self.console.print(visible(text), markup=False)
-        doing("Going on: training")
+        doing("Training")
 
     def epoch_started(self, epoch: int, batches: int) -> None:
         """Start the epoch's bar."""
@@ -86,7 +86,7 @@ class TrainingProgress(Live, Watcher):
     def batch_done(self, loss: float, gradient_norms: dict[str, float]) -> None:
         """Move the bar by one batch."""
         self.batch += 1
-        doing(f"Epoch {self.epoch}, {self.batch} of {self.batches} batches done", anew=False)
+        doing(f"Epoch {self.epoch}, {self.batch} of {self.batches} batches done")
         status = f"loss {loss:.4f}  {_norms(gradient_norms)}"
         self.bar.update(self.task, advance=1, status=status)
 
@@ -97,7 +97,7 @@ class TrainingProgress(Live, Watcher):
         if not self.explained:
             self.console.print("loss: training / validation; |grad|: gradient norms; *: best so far")
             self.explained = True
-        doing("Going on: the next epoch, or the evaluation")
+        doing("Beginning the next epoch, or evaluating")
         norms = {"encoder": last.grad_encoder, "circuit": last.grad_circuit, "head": last.grad_head}
         best = " *" if state.best_epoch == state.epoch else ""
         self.console.print(

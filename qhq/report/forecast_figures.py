@@ -189,7 +189,7 @@ def draw_prediction(record: PredictionRecord, history: pd.DataFrame) -> Figure:
     for axes, ((symbol, target), own) in zip(every, shown, strict=False):
         known = history[(history["symbol"] == symbol) & (history["target"] == target)]
         _draw_series(axes, known, own[own["date"] >= known["date"].min()])
-        axes.set_title(f"{symbol}, {target}", fontsize=9)
+        axes.set_title(f"{symbol}, {record.called.get(str(target), target)}", fontsize=9)
     for axes in every[len(shown) :]:
         axes.set_visible(False)
     figure.legend(*every[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)

@@ -179,9 +179,14 @@ def _text(value: list[Any] | Json) -> str:
     """A list, or an empty mapping, in a cell of a table."""
     if isinstance(value, dict):
         return json.dumps(value)
-    # A recurrent layer is a mapping: its values alone are what tells two models apart at a glance.
-    parts = (each.values() if isinstance(each, dict) else [each] for each in value)
+    parts = (_words(each) if isinstance(each, dict) else [each] for each in value)
     return ", ".join(" ".join(str(word) for word in words) for words in parts)
+
+
+def _words(part: dict[str, Any]) -> list[Any]:
+    """A layer of a model as a person would name it: of its switches only those that are on, by name."""
+    words = [key.replace("_", " ") if value is True else value for key, value in part.items()]
+    return [word for word in words if word is not False]
 
 
 def _mapping(record: RunRecord, key: str) -> Mapping[str, Any]:

@@ -90,6 +90,7 @@ class PredictionRecord(Record):
         session: The first that is forecast; ``half_day`` where it is one, by ``calendar``.
         intervals: How they are made, in words.
         data: Which other data than the run's own were read.
+        called: What columns are to be called before people: the close, where it stands for an adjusted one.
         left_out: Series that get no forecast; ``expired`` contracts are not among them.
         costs: Forecasts of what hardware costs, of a dry run of ``samples`` windows.
         figure: Where it is drawn, and ``csv`` where the table was written.
@@ -111,6 +112,7 @@ class PredictionRecord(Record):
     intervals: str = ""
     skill: SkillRecord | None = None
     data: OtherDataRecord | None = None
+    called: dict[str, str] = {}
     left_out: list[LeftOutSeries] = []
     expired: Count = 0
     notes: list[str] = []

@@ -6,7 +6,7 @@
     run.json            status, design, results, versions, git commit, seeds
     model.safetensors   weights of the best validation epoch
     resume.pt           what a run cut off continues from
-    history.csv         losses and gradient norms of each epoch
+    history.csv         losses, gradient norms and learning rate of each epoch
     predictions.csv     symbol, date, horizon, actual, forecast, naive
     circuit.qpy/.qasm   the circuit as it ran
     model.py            the program that builds a module of one's own

@@ -32,7 +32,11 @@ _CHUNK = 1024
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch. Losses are in scaled units; gradient norms are L2 norms, averaged over the batches."""
+    """One epoch. Losses are in scaled units; gradient norms are L2 norms, averaged over the batches.
+
+    ``learning_rate`` is that of the last batch, for all weights but a circuit's with a rate of its own. None
+    where nothing was trained in steps, and in what earlier versions wrote.
+    """
 
     epoch: int
     train_loss: float
@@ -40,6 +44,7 @@ class EpochRecord:
     grad_encoder: float
     grad_circuit: float
     grad_head: float
+    learning_rate: float | None = None
 
 
 def history_csv(history: Sequence[EpochRecord]) -> str:
@@ -253,7 +258,10 @@ class Trainer:
                 norms = {part: norms[part] + batch_norms[part] for part in norms}
                 watcher.batch_done(loss, batch_norms)
         grads = {f"grad_{part}": norm / batches for part, norm in norms.items()}
-        return EpochRecord(epoch, total / len(self.train), self.validation_loss(), **grads)
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        return EpochRecord(
+            epoch, total / len(self.train), self.validation_loss(), **grads, learning_rate=rate
+        )
 
     def batches(self, epoch: int) -> Iterator[Tensor]:
         """Rows of each batch of an epoch, drawn for it."""

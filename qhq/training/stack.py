@@ -126,12 +126,14 @@ class StackTrainer:
             shown = found.tolist(), {part: each.tolist() for part, each in by_part.items()}
             for at in members:
                 watchers[at].batch_done(shown[0][at], {part: each[at] for part, each in shown[1].items()})
+        rate = float(self.optimizer.param_groups[0]["lr"])
         return [
             EpochRecord(
                 epoch,
                 float(totals[at]) / samples,
                 float("nan"),
                 **{f"grad_{part}": float(each[at]) / batches for part, each in norms.items()},
+                learning_rate=rate,
             )
             for at in members
         ]

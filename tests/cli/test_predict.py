@@ -89,6 +89,19 @@ def test_newer_rows_of_a_file(qhq, study, trained):
     assert first == [row["forecast"] for row in record["rows"]]
 
 
+def test_a_file_with_a_close_alone_has_a_forecast_of_its_close(qhq, study, trained):
+    panel = load_panel(DataSpec(symbols=("AAPL", "MSFT"), start="2012-01-03"))
+    symbols, dates = [panel.symbols[code] for code in panel.code], panel.dates.astype(str)
+    rows = pd.DataFrame({"symbol": symbols, "date": dates, "close": panel.column("adj_close")})
+    rows.to_csv("closes.csv", index=False)
+    record = json.loads(qhq("predict", "--data", "closes.csv", "--json").stdout)
+    # The column of the config keeps its name in what programs read.
+    assert {row["target"] for row in record["rows"]} == {"adj_close"}
+    assert record["called"] == {"adj_close": "close"}
+    assert "adj_close" not in qhq("predict", "--data", "closes.csv").stdout
+    assert json.loads(qhq("predict", "--json").stdout)["called"] == {}
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [

@@ -35,15 +35,24 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return screen
 
 
-def test_slow_work_is_named(monkeypatch):
+def test_slow_work_is_named_once_and_its_seconds_go_on(monkeypatch):
     terminal = impatient(monkeypatch)
-    with Heartbeat("qhq train: reading the prices"):
+    monkeypatch.setattr(progress, "_LONGEST_SECONDS", 0.01)
+    with Heartbeat("reading the prices") as beat:
         terminal.come.wait()
-        assert terminal.getvalue().startswith("qhq train: reading the prices ... (")
         terminal.come.clear()
-        doing("qhq train: comparing the engines")
         terminal.come.wait()
-    assert "qhq train: comparing the engines ... (" in terminal.getvalue()
+        doing("comparing the engines")
+        while "comparing" not in terminal.getvalue():
+            terminal.come.clear()
+            terminal.come.wait()
+        beat.stop()
+    lines = terminal.getvalue().splitlines()
+    assert lines[0].endswith("] reading the prices ...")
+    assert lines[1].endswith("] still at it ...")
+    assert sum("reading" in line for line in lines) == 1
+    seconds = [int(line[1:].partition(" ")[0]) for line in lines]
+    assert seconds == sorted(seconds)
 
 
 def test_quick_work_says_nothing(monkeypatch):

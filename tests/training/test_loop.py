@@ -74,6 +74,13 @@ def test_training_reduces_the_loss():
     assert state.history[-1].train_loss < state.history[0].train_loss / 2
 
 
+def test_the_history_has_the_learning_rate_of_each_epochs_last_batch():
+    run = trainer(schedule={"kind": "step", "every": 1, "gamma": 0.5})
+    history = run.run(run.initial_state(), Watcher()).history
+    expected = [run.spec.learning_rate * 0.5**epoch for epoch in range(len(history))]
+    np.testing.assert_allclose([record.learning_rate for record in history], expected)
+
+
 @pytest.mark.parametrize(("epochs", "batches"), [(0, 0), (0, 3), (1, 0), (3, 5)])
 def test_cut_off_and_resumed_equals_uninterrupted(tmp_path, epochs, batches):
     whole = trainer()

@@ -9,8 +9,8 @@ Their checks stop at the first broken rule; `find_breaches` lists every one, and
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -39,6 +39,7 @@ class Breach:
         example: What came in the first of them.
         fix: What the user can do.
         severity: ``error`` keeps the data out of training, ``aside`` the rows alone, ``warning`` nothing.
+        every: All rows that are left out for it, as row numbers; one may break several rules.
     """
 
     rule: str
@@ -48,6 +49,16 @@ class Breach:
     example: str
     fix: str
     severity: _Severity
+    every: frozenset[int] = field(default=frozenset(), repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it, with the first rows alone."""
+        return {name: value for name, value in asdict(self).items() if name != "every"}
+
+
+def rows_aside(breaches: Iterable[Breach]) -> int:
+    """How many rows a training leaves out: each once, however many rules it breaks."""
+    return len(frozenset[int]().union(*(each.every for each in breaches if each.severity == "aside")))
 
 
 def find_breaches(
@@ -107,7 +118,7 @@ def _sorted_out(
         else:
             fix = f"Only {where} refuses the file for it. There: {cure}" if others else cure
         severity: _Severity = "aside" if aside else "warning" if others else "error"
-        found.append(Breach(each.rule, *facts, fix, severity))
+        found.append(Breach(each.rule, *facts, fix, severity, each.rows))
     order = ("error", "aside", "warning")
     return sorted(found, key=lambda breach: order.index(breach.severity)), kept
 

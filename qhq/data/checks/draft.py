@@ -24,6 +24,12 @@ from qhq.data.quarantine import Quarantine, Reason, RowDoubt, RowPolicy, share
 from qhq.errors import DataError
 
 
+def close_stands_in(table: pd.DataFrame) -> bool:
+    """Whether a table that was read from a file has its close in the place of an adjusted close."""
+    headers = table.attrs.get("headers", {})
+    return "close" in headers and headers.get("adj_close") == headers["close"]
+
+
 @dataclass(frozen=True, eq=False)
 class Draft:
     """Rows on their way into a panel: R rows, by symbol and date, not yet to be trusted.
@@ -77,9 +83,7 @@ class Draft:
 
     def called(self, name: str) -> str:
         """Name of a column in rules; that of the close where it substitutes for a missing adjusted close."""
-        headers = self.table.attrs.get("headers", {})
-        stands_in = name == "adj_close" and "close" in headers and headers.get(name) == headers["close"]
-        return "close" if stands_in else name
+        return "close" if name == "adj_close" and close_stands_in(self.table) else name
 
     def header(self, name: str) -> str:
         """Name of a column in the file."""
@@ -285,12 +289,16 @@ class Sifted(Generic[DraftT]):
 
 @dataclass(frozen=True)
 class Broken:
-    """A finding, and how many rows of it no rule before had set aside."""
+    """A finding, and how many rows of it no rule before had set aside.
+
+    ``rows`` are all rows that it sets aside, as row numbers in the file.
+    """
 
     rule: str
     finding: Finding
     reason: Reason
     refused: bool
+    rows: frozenset[int]
 
 
 # How far outside the sessions a start or end may lie: a week of weekend and holidays.
@@ -382,7 +390,8 @@ def _tell(
         bad[new] = True
         rows = tuple(int(row) for row in draft.rows[finding.rows[:_SHOWN_ROWS]])
         reason = Reason(code, finding.must, len(new), rows, finding.got, finding.counted)
-        yield Broken(code, finding, reason, _is_refused(finding, policy))
+        every = frozenset(draft.rows[aside].tolist())
+        yield Broken(code, finding, reason, _is_refused(finding, policy), every)
 
 
 def _is_refused(finding: Finding, policy: RowPolicy) -> bool:

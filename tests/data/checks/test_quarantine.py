@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from qhq.data.checks import find_breaches
+from qhq.data.checks import find_breaches, rows_aside
 from qhq.data.checks.options import check_options
 from qhq.data.checks.stocks import check_panel
 from qhq.data.load import load_panel
@@ -171,6 +171,15 @@ def test_a_check_tells_what_training_would_do(cells, exit_severity):
     found = find_breaches(changed(make_frame(), 3, **cells), "test", "stocks", OWN)
     assert {breach.severity for breach in found} == {exit_severity}
     assert [breach.severity for breach in find_breaches(make_frame(), "test", "stocks", OWN)] == []
+
+
+def test_a_row_that_breaks_several_rules_is_left_out_once():
+    frame = changed(make_frame(), 3, close=0.0, open=0.0, volume=-1.0)
+    found = find_breaches(frame, "test", "stocks", OWN, read=("adj_close",))
+    assert sum(breach.severity == "aside" for breach in found) > 1
+    assert rows_aside(found) == 1
+    assert rows_aside(find_breaches(make_frame(), "test", "stocks", OWN)) == 0
+    assert all("every" not in breach.to_dict() for breach in found)
 
 
 def test_a_config_decides(tmp_path):
