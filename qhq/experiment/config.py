@@ -149,7 +149,7 @@ class ExperimentConfig(Spec):
     """A whole run. ``quantum: null`` leaves the quantum layer out; ``model.middle`` may take its place.
 
     ``intervals`` is ``split``, one width from the validation split for good, or ``adaptive``, widths that
-    follow how often the intervals before in_memory.
+    follow how often the intervals before held.
     """
 
     name: str = Field("quickstart", pattern=r"^[A-Za-z0-9_.-]{1,60}$")
