@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 
 from benchmarks.clock import medians, race
 from benchmarks.table import Table, Target, milliseconds, times
+from benchmarks.threads import BUSY_CORES
 from qhq.ansatz.assemble import build_ansatz
 from qhq.ansatz.program import Ansatz
 from qhq.backends.executor import Executor
@@ -242,4 +244,6 @@ def targets(result: dict[str, Any]) -> list[Target]:
         ratio = row["seconds"][SAMPLER] / row["seconds"][DRAWN]
         line = f"Shots drawn on the engine beside Aer's sampler, {row['qubits']} qubits, depth {row['depth']}"
         made.append(Target(line, ">= 50x", times(ratio), ratio >= 50))
-    return made
+    # Whoever shares a core loses more of a long step than of a short one, and so ratios come out too large.
+    busy = result.get("others_cores", 0.0) >= BUSY_CORES
+    return [replace(each, met=None) for each in made] if busy else made
