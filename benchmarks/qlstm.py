@@ -27,6 +27,8 @@ from qhq.models.spec import ModelSpec
 
 SECONDS = 10.0
 """A contender is timed for about so long, and for three steps at least."""
+BUSY_CORES = 0.1
+"""A run in which others kept more than this busy can show that the target is met, not that it is missed."""
 OURS, APART, THEIRS = "qhq, all gates at once", "qhq, gate by gate", "PennyLane, default.qubit"
 
 
@@ -108,15 +110,25 @@ def step_of(model: nn.Module, windows: Tensor, targets: Tensor) -> Callable[[], 
     return step
 
 
-def time_step(step: Callable[[], Tensor], seconds: float) -> float:
-    """Median seconds of a step after a first one."""
+def take_turns(steps: dict[str, Callable[[], Tensor]], seconds: float) -> dict[str, float]:
+    """Median seconds of a step by contender, over rounds in which each is asked: all meet the same load.
+
+    A round has as many steps of a contender as take about as long as one of the slowest.
+    """
+    once = {name: (step(), _seconds(step))[1] for name, step in steps.items()}
+    counts = {name: max(1, min(50, round(max(once.values()) / each))) for name, each in once.items()}
+    taken: dict[str, list[float]] = {name: [] for name in steps}
+    begun = perf_counter()
+    while len(next(iter(taken.values()))) < 3 or perf_counter() - begun < len(steps) * seconds:
+        for name, step in steps.items():
+            taken[name] += [_seconds(step) for _ in range(counts[name])]
+    return {name: statistics.median(each) for name, each in taken.items()}
+
+
+def _seconds(step: Callable[[], Tensor]) -> float:
+    begun = perf_counter()
     step()
-    taken: list[float] = []
-    while len(taken) < 3 or sum(taken) < seconds:
-        begun = perf_counter()
-        step()
-        taken.append(perf_counter() - begun)
-    return statistics.median(taken)
+    return perf_counter() - begun
 
 
 def measure(*, quick: bool) -> dict[str, Any]:
@@ -132,8 +144,8 @@ def measure(*, quick: bool) -> dict[str, Any]:
     contenders: dict[str, nn.Module] = {
         OURS: build_ours(size), APART: build_ours(size, together=False), THEIRS: theirs
     }  # fmt: skip
-    found = {name: time_step(step_of(model, windows, targets), seconds) for name, model in contenders.items()}
-    return {"size": vars(size), "seconds": found, "apart": apart}
+    steps = {name: step_of(model, windows, targets) for name, model in contenders.items()}
+    return {"size": vars(size), "seconds": take_turns(steps, seconds), "apart": apart}
 
 
 def tables(result: dict[str, Any]) -> list[Table]:
@@ -151,9 +163,9 @@ def tables(result: dict[str, Any]) -> list[Table]:
 def targets(result: dict[str, Any]) -> list[Target]:
     """At least 50 times as fast as PennyLane's, with the same forecasts."""
     gain = result["seconds"][THEIRS] / result["seconds"][OURS]
-    same = result["apart"] <= 1e-5
+    same, busy = result["apart"] <= 1e-5, result.get("others_cores", 0.0) > BUSY_CORES
     measured = f"{times(gain)} ({milliseconds(result['seconds'][OURS])} ms)"
     return [
-        Target("QLSTM, PennyLane / qhq", ">= 50x", measured, gain >= 50),
+        Target("QLSTM, PennyLane / qhq", ">= 50x", measured, True if gain >= 50 else None if busy else False),
         Target("QLSTM, forecasts of both", "<= 1e-5 apart", f"{result['apart']:.1e}", same),
     ]
