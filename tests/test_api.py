@@ -329,7 +329,7 @@ def test_an_ablation_is_that_of_the_command_and_takes_a_circuit_in_memory(study,
     assert found.verdict == answer["verdict"]
     assert (found.folder / "report.html").is_file()
     held = public.load_ansatz("reference", qubits=2, depth=1)
-    own = public.ablate("tiny.yaml", seeds=1, workers=2, set={**ABLATED, "quantum.ansatz": held})
+    own = public.ablate("tiny.yaml", seeds=1, workers=1, set={**ABLATED, "quantum.ansatz": held})
     assert own.record["seed_loss"]["hybrid"] == found.record["seed_loss"]["hybrid"]
 
 

@@ -25,7 +25,7 @@ def sweep(qhq, study):
     return lambda *arguments: qhq("sweep", "sweep.yaml", "--workers", "1", *arguments)
 
 
-def test_json_holds_rows_and_verdict_and_people_get_tables(sweep):
+def test_json_holds_rows_verdict_and_a_winner_to_train_and_people_get_tables(sweep, qhq):
     result = sweep("--json")
     assert result.exit_code == 0, result.stderr
     record = json.loads(result.stdout)
@@ -36,6 +36,8 @@ def test_json_holds_rows_and_verdict_and_people_get_tables(sweep):
     for name in record["rows"][0]["runs"]:
         assert (Path("runs") / name / "figures" / "forecast.png").exists()
     assert "1 of 2 circuit: 8 points" in result.stderr
+    assert qhq("train", f"{record['folder']}/winner.yaml", "--json").exit_code == 0
+    assert qhq("compare", *record["rows"][0]["runs"]).exit_code == 0
     people = sweep("--resume").stdout
     assert record["verdict"] in people
     for word in (
@@ -48,12 +50,6 @@ def test_json_holds_rows_and_verdict_and_people_get_tables(sweep):
         "winner.yaml",
     ):
         assert word in people
-
-
-def test_the_winner_is_a_config_to_train_and_its_runs_compare(sweep, qhq):
-    record = json.loads(sweep("--json").stdout)
-    assert qhq("train", f"{record['folder']}/winner.yaml", "--json").exit_code == 0
-    assert qhq("compare", *record["rows"][0]["runs"]).exit_code == 0
 
 
 def test_without_a_final_the_rows_are_the_last_stage_s(sweep):

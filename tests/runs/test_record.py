@@ -71,17 +71,19 @@ def use(record: RunRecord) -> None:
 
 def test_a_damaged_key_at_any_depth_is_an_error_in_three_parts_or_none(earlier):
     content = json.loads(earlier.file("run.json").read_text())
+    values = (DELETED, *WRONG)
     refused = 0
-    for keys in keys_of(content):
+    for number, keys in enumerate(keys_of(content)):
         if keys[0] == "design" and len(keys) > 2:
             continue  # config.yaml is what is read; this copy of it is only shown
-        for value in (DELETED, *WRONG):
+        # Every value at every key of the latest; of those before it three a key, in turn.
+        for value in values if earlier.path.name == EARLIER[-1].name else (values * 2)[number % 12 :][:3]:
             earlier.file("run.json").write_text(json.dumps(damaged(content, keys, value)))
             with suppress(QHQError):
                 use(earlier.read_record())
                 continue
             refused += 1
-    assert refused > 200
+    assert refused > 100
 
 
 def test_what_breaks_is_named_with_its_file_key_and_value(earlier):

@@ -21,7 +21,7 @@ from qhq.experiment.run import train_run
 from qhq.studies.checkpoint import choose_windows
 from qhq.studies.noise import NoiseRequest, NoiseStudy, interval, run_noise_study
 from qhq.studies.portability import EXACT
-from qhq.studies.runner import LocalWorkers, Runner, open_workers
+from qhq.studies.runner import Runner, open_workers
 from qhq.training.loop import Watcher
 from tests.studies.test_ablation import Interrupted, Log
 
@@ -88,17 +88,9 @@ def test_cut_off_study_goes_on_where_it_stopped(run):
     assert log.fresh == []
 
 
-def test_two_workers_give_what_one_gives(run, tmp_path):
-    """The worker has no folder of the run: it is sent along."""
-    request = NoiseRequest("aer_noisy", (0.0, 1.0), (None, 50), seeds=2, samples=10, seed=3)
-    with LocalWorkers(2, print) as workers:
-        several = run_noise_study(run, request, Runner(workers)).to_dict()
-    Path(several["file"]).with_suffix(".jsonl").unlink()
-    assert run_noise_study(run, request).to_dict()["rows"] == several["rows"]
-
-
 @pytest.mark.filterwarnings("ignore")
 def test_a_cluster_gives_what_this_process_gives(run):
+    """The worker has no folder of the run: it is sent along."""
     request = NoiseRequest("aer_noisy", (1.0,), (None, 50), seeds=2, samples=10, seed=4)
     with (
         distributed.LocalCluster(

@@ -65,11 +65,15 @@ def call(*words: str) -> Any:
 
 
 def what(record: Any) -> Any:
-    """A record without times and places; numbers to nine digits, as another machine rounds otherwise."""
+    """A record without times and places; numbers to five digits.
+
+    Version 0.1.0 trained each seed by itself. Stacked seeds equal those to the rounding of single precision.
+    """
     if isinstance(record, dict):
         return {key: what(value) for key, value in record.items() if key not in CHANGING | LATER}
-    if isinstance(record, float):
-        return pytest.approx(record, rel=1e-9, abs=1e-12)
+    # Whole numbers too: how many dates a gain would need is in the hundred thousands, by the same losses.
+    if isinstance(record, (int, float)) and not isinstance(record, bool):
+        return pytest.approx(record, rel=2e-5, abs=1e-6)
     return [what(each) for each in record] if isinstance(record, list) else record
 
 

@@ -173,10 +173,6 @@ def test_a_finished_sweep_asked_again_trains_nothing(whole, monkeypatch):
     assert log.fresh == []
 
 
-def test_two_processes_give_the_same_table(whole, place):
-    assert table(run(count=2)) == table(whole[0])
-
-
 @pytest.mark.filterwarnings("ignore")
 def test_a_cluster_gives_the_same_table(whole, place):
     with (
