@@ -157,7 +157,7 @@ def _with_symbol(asked: DataSpec, record: RunRecord, request: OtherDataRequest) 
     if request.path is None or asked.symbols is not None or len(symbols) != 1 or asked.source == "recorded":
         return asked
     path = Path(str(asked.path))
-    if not path.is_file() or names_symbols(path, str(path), asked.format, asked.kind):
+    if not path.is_file() or names_symbols(path, str(path), asked.format, asked.kind, asked.columns):
         return asked
     return asked.model_copy(update={"symbols": tuple(symbols)})
 

@@ -10,7 +10,7 @@ tell how its dates and numbers are written (``marked``), an option's missing col
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -224,7 +224,9 @@ def _name_series(
     return frame.assign(**{key: symbol}), "the file's name"
 
 
-def names_symbols(path: Path, origin: str, given: FileFormat, kind: PanelKind) -> bool:
+def names_symbols(
+    path: Path, origin: str, given: FileFormat, kind: PanelKind, columns: Collection[str]
+) -> bool:
     """Whether a file, or what a config says of it, tells which symbol its rows are of.
 
     Raises:
@@ -233,7 +235,7 @@ def names_symbols(path: Path, origin: str, given: FileFormat, kind: PanelKind) -
     raw = read_raw(path, origin, given)
     meaning = find_meaning(raw, origin, given, kind)
     keys = {"symbol" if kind == "stocks" else "underlying", "contract_id"}
-    wide = kind == "stocks" and is_wide(meaning, given)
+    wide = kind == "stocks" and is_wide(meaning, given, columns)
     return bool(given.symbol or raw.symbol or keys & set(meaning.columns) or wide)
 
 

@@ -7,7 +7,7 @@ one meaning are refused with their first cells and the key that decides; nothing
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -231,7 +231,7 @@ def pick_columns(
         optional: Columns to take where they are there.
     """
     raw = meaning.raw.frame
-    if meaning.kind == "stocks" and is_wide(meaning, given):
+    if meaning.kind == "stocks" and is_wide(meaning, given, columns or ()):
         return _melt(meaning)
     if meaning.kind == "stocks" and columns is not None:
         wanted = {*KEYS, *columns, *optional, *(("close",) if "adj_close" in columns else ())}
@@ -270,8 +270,17 @@ def _stack_sides(meaning: Meaning, frame: pd.DataFrame, form: Form) -> pd.DataFr
     return pd.concat(sides)
 
 
-def is_wide(meaning: Meaning, given: FileFormat) -> bool:
-    """Whether a table has a column of prices for each ticker: a date, and no name that says price."""
+def is_wide(meaning: Meaning, given: FileFormat, columns: Collection[str]) -> bool:
+    """Whether a table has a column of prices for each ticker: a date, and no name that says price.
+
+    Args:
+        meaning: The table.
+        given: What the config says of it.
+        columns: Columns that are asked for, by the names of the schema or the file's own.
+    """
+    # What a config trains on is a quantity, such as a measured volatility: its name is no ticker's.
+    if set(columns) & {canonical_name(str(name)) for name in meaning.raw.frame.columns}:
+        return False
     named = set(meaning.columns)
     alone = named <= set(KEYS) and "date" in named and "symbol" not in named
     free = given.symbol is None and set(given.columns) <= {"date"}

@@ -72,6 +72,15 @@ def test_a_column_for_each_price_of_each_ticker_is_no_ticker(tmp_path, header, r
     assert first(reading, "close", "open", "adj_close") == (10, 9, 8)
 
 
+@pytest.mark.parametrize("asked", [("rv",), ("mkt", "rv")])
+def test_a_column_that_is_asked_for_is_no_ticker(tmp_path, asked):
+    path = tmp_path / "monthly.csv"
+    path.write_text("date,RV,mkt\n2024-01-31,0.012,1.5\n2024-02-29,0.015,-0.3\n")
+    frame = understand_file(path, path.name, columns=asked).frame
+    assert {*asked, "symbol", "date"} == set(frame.columns)
+    np.testing.assert_allclose(frame["rv"].astype(float), [0.012, 0.015])
+
+
 def test_a_wide_table_keeps_tickers_that_are_words(tmp_path):
     reading = read(tmp_path, "Periodo,MAX,BAS,Total Volume\n2024-01-03,1,2,3\n", columns={"date": "Periodo"})
     assert list(reading.frame["symbol"]) == ["MAX", "BAS"]
