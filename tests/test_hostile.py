@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.hostile import KINDS, attack
 
-CASES = [("documents", 40), ("data files", 20), ("circuits", 60), ("run folders", 12), ("journals", 20)]
+CASES = [("documents", 40), ("data files", 20), ("circuits", 60), ("run folders", 8), ("journals", 20)]
 
 
 @pytest.mark.parametrize(("kind", "count"), CASES)

@@ -277,7 +277,7 @@ def test_two_processes_at_once_lose_nothing(runs, fresh):
     """Each has runs of its own and sees the other's as missed; in a fresh folder both make the store."""
     if fresh:
         (runs / "mlflow.db").unlink()
-    names = [f"run-{number}" for number in range(8)]
+    names = [f"run-{number}" for number in range(4)]
     for name in names:
         write_run(runs / name)
     context = multiprocessing.get_context("spawn")

@@ -177,7 +177,7 @@ def test_a_finished_sweep_asked_again_trains_nothing(whole, monkeypatch):
 def test_a_cluster_gives_the_same_table(whole, place):
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+            n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
         ) as cluster,
         ClusterWorkers(cluster.scheduler_address, lambda _: None) as workers,
     ):
