@@ -1,9 +1,9 @@
 """The circuit of an ansatz with the roles of its gates: data, trained weights, entanglers.
 
-Roles are told apart by colour and by shape, so that a print without colours, or an eye that sees fewer, has
-them too: gates of inputs have round ends, gates of weights square corners and a thick edge, entanglers are
-lines with dots, and fixed gates are plain. It is drawn from the circuit alone: no model, no engine and no
-random number has a part in it.
+Roles differ in colour and in shape, so that a black-and-white print shows them, and colour-blind readers see
+them: gates of inputs have round ends, gates of weights square corners and a thick edge, entanglers are lines
+with dots, and fixed gates are plain. The drawing needs the circuit alone: no model, no engine and no random
+number.
 """
 
 from __future__ import annotations

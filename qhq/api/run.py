@@ -664,7 +664,7 @@ def _read_tuning(
         )
     if backend is None:
         raise ConfigError(
-            "Fine-tuning must be told the backend that the head is fitted to",
+            "Fine-tuning needs the backend that the head is fitted to",
             got="no --backend",
             fix="Name an entry with noise or a device, such as --backend fake_fez",
         )

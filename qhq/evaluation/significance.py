@@ -199,7 +199,7 @@ def _compare(
 ) -> Comparison:
     first, second = (losses[name] for name in pair)
     mean = float(second.mean())
-    # Losses may be 0 on all dates (a target that never moves): then no gain over them can be told.
+    # Losses may be 0 on all dates (a target that never moves): then no gain over them can be shown.
     gain = 1 - float(first.mean()) / mean if mean > 0 else None
     reason = _reason(first, second, horizon)
     if reason:

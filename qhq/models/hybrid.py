@@ -328,12 +328,7 @@ def build_model(
             got="a quantum layer that scales its inputs too",
             fix="Build it with QuantumLayer(..., scale_inputs=False)",
         )
-    if spec.static_layers and not shape.static:
-        raise ConfigError(
-            "model.static_layers must have static features to read",
-            got="none in data.static",
-            fix="Leave model.static_layers out, or name features in data.static",
-        )
+    check_static(spec, shape)
     _check_memory(spec, shape)
     mlp = _build_mlp(spec, quantum, seed)
     if spec.middle is not None:
@@ -349,6 +344,20 @@ def build_model(
     if at_zero and not model.output_activation(torch.zeros(())):
         model.start_at_zero()
     return model
+
+
+def check_static(spec: ModelSpec, shape: Shape) -> None:
+    """Refuse layers for static features where the data have none.
+
+    Raises:
+        ConfigError: If there are any.
+    """
+    if spec.static_layers and not shape.static:
+        raise ConfigError(
+            "model.static_layers must have static features to read",
+            got=f"model.static_layers {list(spec.static_layers)}, and none in data.static",
+            fix="Leave model.static_layers out, or name features in data.static",
+        )
 
 
 def _check_memory(spec: ModelSpec, shape: Shape) -> None:

@@ -29,7 +29,7 @@ from qhq.models.gates import (
     circuits_in,
     maker_of,
 )
-from qhq.models.hybrid import Shape, dense, open_activation, open_encoder, seeded_torch
+from qhq.models.hybrid import Shape, check_static, dense, open_activation, open_encoder, seeded_torch
 from qhq.models.own import as_forecaster
 from qhq.models.own_forecaster import OwnForecaster
 from qhq.models.source import ModuleSource
@@ -236,9 +236,4 @@ def _check_keys(spec: ModelSpec, shape: Shape) -> None:
             got=", ".join(f"model.{name}" for name in others),
             fix="Leave these keys out, or write the model as a module of your own (docs/models.md)",
         )
-    if spec.static_layers and not shape.static:
-        raise ConfigError(
-            "model.static_layers must have static features to read",
-            got="none in data.static",
-            fix="Leave model.static_layers out, or name features in data.static",
-        )
+    check_static(spec, shape)

@@ -112,7 +112,7 @@ def test_a_refit_on_a_device_is_forecast_killed_and_resumed(
     [
         ({"freeze": "encoder"}, "takes 'circuit' alone"),
         ({"freeze": None}, "takes 'circuit' alone"),
-        ({"backend": None}, "must be told the backend"),
+        ({"backend": None}, "needs the backend"),
         ({"set": {"seed": 1}}, "as it was configured"),
         ({"samples": 1}, "samples"),
         ({"from_run": None}, "how a run is fine-tuned"),

@@ -32,7 +32,7 @@ _PARTS = 4
 """Parts of a device that a program is transpiled for."""
 
 _TOLD: set[str] = set()
-"""What this process has told."""
+"""What this process has said already."""
 
 Cost = Mapping[int, Mapping[int, float]]
 """For each qubit its neighbours, and the error of the gate between them and of the neighbour's readout."""
