@@ -15,8 +15,11 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import (
     AnnotatedOperation,
     Barrier,
+    BoxOp,
+    ControlFlowOp,
     ControlModifier,
     Delay,
+    ForLoopOp,
     InverseModifier,
     Measure,
     PowerModifier,
@@ -27,6 +30,7 @@ from qiskit.quantum_info import Operator
 
 from qhq.engine.compile.angles import AngleMap, separate_angles
 from qhq.engine.compile.lowering import STANDARD, STOPS, class_of, lowering_of
+from qhq.engine.compile.records import branches_of, unrolled
 from qhq.errors import ConfigError
 
 _MOST_QUBITS = 12
@@ -151,9 +155,25 @@ def _evolved(circuit: QuantumCircuit, columns: Tensor) -> Tensor:
 def _apply_circuit(circuit: QuantumCircuit, tensor: Tensor, qubits: Sequence[int]) -> Tensor:
     for instruction in circuit.data:
         wires = [qubits[circuit.find_bit(bit).index] for bit in instruction.qubits]
-        tensor = _apply(instruction.operation, tensor, wires)
+        if isinstance(instruction.operation, ControlFlowOp):
+            for body in _bodies(instruction.operation, circuit):
+                tensor = _apply_circuit(body, tensor, wires)
+        else:
+            tensor = _apply(instruction.operation, tensor, wires)
     phased: Tensor = tensor * np.exp(1j * float(circuit.global_phase))
     return phased
+
+
+def _bodies(operation: ControlFlowOp, circuit: QuantumCircuit) -> list[QuantumCircuit]:
+    """What is run of a loop, a box or branches, in order."""
+    if isinstance(operation, BoxOp):
+        return [operation.blocks[0]]
+    if isinstance(operation, ForLoopOp):
+        return list(unrolled(operation))
+    # A result that a branch reads would have widened the circuit, which is then not compared. So nothing
+    # has been measured into these bits, and all of them are 0.
+    bits = {bit: bit for bit in circuit.clbits}
+    return [each.body for each in branches_of(operation, bits) if each.holds({})]
 
 
 def _apply(operation: Any, tensor: Tensor, qubits: Sequence[int]) -> Tensor:
@@ -161,8 +181,6 @@ def _apply(operation: Any, tensor: Tensor, qubits: Sequence[int]) -> Tensor:
         return _apply(_RESET, tensor, qubits)
     if isinstance(operation, Barrier | Delay | Measure) or getattr(operation, "_directive", False):
         return tensor
-    if blocks := getattr(operation, "blocks", None):
-        return _apply_circuit(blocks[0], tensor, qubits)
     matrix = _matrix(operation)
     if matrix is None:
         return _apply_circuit(operation.definition, tensor, qubits)

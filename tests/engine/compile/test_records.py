@@ -7,10 +7,10 @@ import pytest
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.circuit.classical import expr
-from qiskit.quantum_info import SparsePauliOp
+from qiskit.quantum_info import SparsePauliOp, Statevector
 
 from qhq.engine import StatevectorEngine
-from qhq.engine.compile import lower, without_resets
+from qhq.engine.compile import lower, lower_checked, without_resets
 from qhq.errors import ConfigError
 from tests.engine.branching import OBSERVABLES, random_circuit, slow_values
 
@@ -79,6 +79,27 @@ def test_a_result_is_kept_though_its_qubit_rests():
     with circuit.if_test((0, 1)):
         circuit.x(1)
     np.testing.assert_allclose(values(circuit, "ZI", "ZZ"), [0, 1], atol=1e-12)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 4])
+def test_loops_and_branches_without_a_record_are_compared_with_qiskit_too(turns):
+    turn, circuit = Parameter("turn"), QuantumCircuit(2, 1)
+    circuit.h(0)
+    with circuit.for_loop(range(turns), turn):
+        circuit.rx(0.3 + turn, 1)
+        circuit.cx(1, 0)
+    with circuit.if_test((0, 1)) as otherwise:  # nothing has measured into the bit, so it is 0
+        circuit.x(1)
+    with otherwise:
+        circuit.ry(0.2, 1)
+    unrolled = QuantumCircuit(2)
+    unrolled.h(0)
+    for k in range(turns):
+        unrolled.rx(0.3 + k, 1)
+        unrolled.cx(1, 0)
+    unrolled.ry(0.2, 1)
+    found, wanted = lower_checked(circuit), Statevector(unrolled).data
+    np.testing.assert_allclose(abs(np.vdot(Statevector(found).data, wanted)), 1, atol=1e-12)
 
 
 def test_only_what_matters_takes_a_qubit():
