@@ -46,8 +46,8 @@ class Spec(BaseModel):
         return value
 
 
+# Levels and values of a document: far more than any config has, far less than aliases can unfold into.
 _MOST_DEPTH, MOST_NODES = 60, 100_000
-"""Levels and values of a document: far more than any config has, far less than aliases can unfold into."""
 
 
 SpecT = TypeVar("SpecT", bound=Spec)

@@ -33,8 +33,8 @@ _FOLD = 24
 _LONGEST_IN_FIGURE, _LONGEST_IN_TEXT = 60, 300
 """Characters of an angle or a name that are drawn."""
 
+# Resolution of a picture, and the longest side that matplotlib's renderer takes.
 _DPI, _MOST_PIXELS = 150, 60_000
-"""Resolution of a picture, and the longest side that matplotlib's renderer takes."""
 
 
 def draw_text(ansatz: Ansatz) -> str:

@@ -70,8 +70,8 @@ from qhq.engine.compile import (
 from qhq.errors import ConfigError, nearest
 from qhq.files import replacing
 
+# Qubits up to which an export is compared by what it does to a random state; wider ones gate by gate.
 _WIDEST_STATE = 12
-"""Qubits up to which an export is compared by what it does to a random state; wider ones gate by gate."""
 
 _TOLERANCE = 1e-9
 
@@ -87,8 +87,8 @@ _GATES_OF_QASM3 = frozenset(
 )
 """Gates that Qiskit's reader of OpenQASM 3 gives back as they were."""
 
+# Gates of the qelib1.inc of the paper on OpenQASM 2 (arXiv:1707.03429), which every reader has.
 _GATES_OF_QASM2 = frozenset({*_BOTH, U1Gate, U3Gate})
-"""Gates of the qelib1.inc of the paper on OpenQASM 2 (arXiv:1707.03429), which every reader has."""
 
 _Reader = Callable[[str], QuantumCircuit]
 

@@ -42,8 +42,8 @@ FORMS = ("png", "svg", "pdf")
 _FOLD, _MOST_COLUMNS = 16, 600
 """Columns of a picture before it goes on below, and the most there may be."""
 
+# Round on paper: a column is half as wide again as a wire is high.
 _DOT, _TARGET = (0.105, 0.16), (0.26, 0.4)
-"""Round on paper: a column is half as wide again as a wire is high."""
 
 _LONGEST = 16
 """Characters of an angle that fit beside its neighbours."""

@@ -25,8 +25,8 @@ AngleScalingKind = Literal["pi_tanh", "half_pi_tanh", "pi_sin", "two_arctan", "u
 PAULI = r"[IXYZ]+|[XYZ]\d+( [XYZ]\d+)*"
 """A Pauli operator as a text, by all qubits or by those that it acts on."""
 
+# Of a circuit, counted generously; more would take minutes to build and gigabytes to hold.
 _MOST_GATES = 2_000_000
-"""Of a circuit, counted generously; more would take minutes to build and gigabytes to hold."""
 
 _QASM_ENDINGS = (".qasm", ".qasm2", ".qasm3", ".inc")
 """Of OpenQASM files; which version one is, its first line says."""

@@ -17,8 +17,8 @@ from qhq.ansatz.program import Ansatz
 from qhq.diagnostics.sampling import Array, Estimate, Probe, Sampling, positive_mean_of, spread_of
 from qhq.engine import States
 
+# Of the paper; the divergence depends on it.
 _BINS = 75
-"""Of the paper; the divergence depends on it."""
 _RESAMPLED = 400
 
 

@@ -33,18 +33,19 @@ Complex = npt.NDArray[np.complex128]
 _CHUNK_BYTES = 1 << 28
 """Of the states that are worked on at once."""
 
+# Widest run of gates that becomes one matrix: 64 MB.
 _DENSE_QUBITS = 11
-"""Widest run of gates that becomes one matrix: 64 MB."""
 
+# Rows of a matrix that are multiplied in the time of one pass over the states by a gate.
 _PASS = 32
-"""Rows of a matrix that are multiplied in the time of one pass over the states by a gate."""
 
 _COLUMNS = 32
 """Of a matrix in the making."""
 
+# Weight below which a column of a mixture is rounding.
 _RANK = 1e-14
-"""Weight below which a column of a mixture is rounding."""
 
+# Four matrices of the widest runs are a quarter of a gigabyte.
 _KEPT_MATRICES, _KEPT_ROWS = 4, 1 << 16
 
 
@@ -74,12 +75,12 @@ _LETTERS = {
     "rx": "X", "ry": "Y", "rz": "Z", "p": "Z", "rxx": "XX", "ryy": "YY", "rzz": "ZZ", "rzx": "ZX",
 }  # fmt: skip
 
+# Runs of gates as matrices, by what they are made of: a lag of a reservoir is the lag before, and every
+# fold of a walk-forward has the same circuit.
 _matrices: OrderedDict[bytes, Complex] = OrderedDict()
-"""Runs of gates as matrices, by what they are made of: a lag of a reservoir is the lag before, and every fold
-of a walk-forward has the same circuit."""
 
+# Program -> angles of a row -> its values. A window stands in hundreds of folds of a walk-forward.
 _values: dict[bytes, dict[bytes, Reals]] = {}
-"""Program -> angles of a row -> its values. A window stands in hundreds of folds of a walk-forward."""
 
 
 class MixtureEngine:
@@ -106,6 +107,7 @@ class MixtureEngine:
         steps = list(_steps(separated))
         self.columns = _most_columns(steps, self.qubits)
         require_memory(
+            # The states, their copy with the axes moved, and the product.
             3 * 16 * self.columns << self.qubits,
             f"A mixture of {self.columns} states of {self.qubits} qubits",
             fix="Reset more qubits at once, or use fewer qubits",
@@ -151,6 +153,7 @@ class MixtureEngine:
             for place, values in zip(places, self._run(angles[places]), strict=True):
                 found[keys[place]] = values
         rows = [found[key] if key in found else known[key] for key in keys]
+        # Emptied only now that the rows of this call have been looked up.
         if len(known) + len(found) > _KEPT_ROWS:
             known.clear()
         known.update(found)
@@ -288,7 +291,9 @@ def _reset(states: Complex, qubits: tuple[int, ...]) -> Complex:
     spread = states.transpose(0, *rest, 1, *axes).reshape(batch, left, columns << len(qubits))
     if spread.shape[2] > left:
         weights, vectors = np.linalg.eigh(spread @ spread.conj().transpose(0, 2, 1))
+        # The samples are one array, so a column stays as long as one of them needs it; no sample needs none.
         kept = weights.max(axis=0, initial=0.0) > _RANK
+        # A weight of zero may come out of eigh as -1e-17, whose root would be NaN.
         spread = vectors[:, :, kept] * np.sqrt(weights[:, None, kept].clip(min=0))
     found = spread.shape[2]
     fresh = np.zeros((1 << len(qubits), batch, found, left), np.complex128)

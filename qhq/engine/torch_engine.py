@@ -27,6 +27,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "exp": torch.exp,
     "log": torch.log,
     "abs": torch.abs,
+    # Not torch.sign, which refuses complex numbers, in which some angles are computed on the way.
     "sign": torch.sgn,
     "conj": torch.conj,
 }
@@ -183,6 +184,7 @@ class _Constants:
 
     @staticmethod
     def _parity(bits: Tensor) -> Tensor:
+        # Torch has no population count; the shifts fold the 32 bits that an index may have.
         for shift in (16, 8, 4, 2, 1):
             bits = bits ^ (bits >> shift)
         return bits & 1

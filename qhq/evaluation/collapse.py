@@ -31,11 +31,11 @@ from qhq.evaluation.baselines.persistence import last_value
 Measure = Literal["windows", "scaled", "series"]
 
 LEAST_RATIO = 0.05
+# Fewer windows than this do not tell a constant from a quiet month.
 _LEAST_WINDOWS = 20
-"""Fewer windows than this do not tell a constant from a quiet month."""
 
+# A forecast this near to the last value, as a share of the last value's mean error, is the last value.
 _NAIVE_SHARE = 0.01
-"""A forecast this near to the last value, as a share of the last value's mean error, is the last value."""
 
 _PLACES: dict[Measure, str] = {
     "windows": "over {count} windows",

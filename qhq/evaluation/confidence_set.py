@@ -25,8 +25,8 @@ from qhq.evaluation.bootstrap import block_length
 from qhq.evaluation.significance import LEAST_DATES, SAME, SIGNIFICANCE, say_p_value
 from qhq.seeding import child_seed
 
+# One minus the probability that the set holds the best, as in the paper.
 _SET_LEVEL = 0.10
-"""One minus the probability that the set holds the best, as in the paper."""
 
 _DRAWS = 1_000
 

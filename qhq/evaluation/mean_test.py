@@ -33,11 +33,11 @@ import numpy as np
 
 from qhq.data.panel import FloatArray
 
+# More add nothing to the power; with fewer a test needs a statistic above 2.8 at 5 %.
 _MOST_COSINES, _LEAST_COSINES = 64, 4
-"""More add nothing to the power; with fewer a test needs a statistic above 2.8 at 5 %."""
 
+# Autocorrelation at which a series of some thousand dates looks like one without a mean.
 _MOST_PERSISTENT = 0.995
-"""Autocorrelation at which a series of some thousand dates looks like one without a mean."""
 
 _POWER = 0.8
 """Of the effects that are called detectable."""

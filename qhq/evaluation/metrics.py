@@ -88,9 +88,9 @@ def score(
     )
 
 
+# A value below this fraction of the median of its symbol and target makes errors in percent its own: one
+# cent beside a median of five dollars, missed by a cent, weighs as much as five dollars missed altogether.
 _LEAST_PERCENT = 0.05
-"""A value below this fraction of the median of its symbol and target makes errors in percent its own: one
-cent beside a median of five dollars, missed by a cent, weighs as much as five dollars missed altogether."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +147,8 @@ class RelativeErrors:
     rmse: float | None
 
 
+# A last value whose error is below this fraction of the symbol's largest value errs by rounding alone.
 _STILL = 1e-12
-"""A last value whose error is below this fraction of the symbol's largest value errs by rounding alone."""
 
 
 def relative_errors(

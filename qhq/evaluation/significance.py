@@ -38,8 +38,8 @@ WEIGHING = "Skill and tests give every symbol the same weight; in the MAE those 
 LEAST_DATES = 10
 """Fewer dates, or fewer than twice the horizon, are not tested."""
 
+# Pairs of a family: each further one costs the others power. Error mitigation has five methods.
 _MOST_FAMILY = 5
-"""Pairs of a family: each further one costs the others power. Error mitigation has five methods."""
 
 SAME = 1e-9
 """Losses that differ by less than this fraction of their mean are of one forecast, but for rounding."""

@@ -26,8 +26,8 @@ Observable: TypeAlias = BaseOperator | SparseObservable | Mapping[str, float] | 
 _ESTIMATOR_KEYWORDS = ("estimator", "gradient", "default_precision", "pass_manager")
 """What ``EstimatorQNN`` takes besides, and has no meaning without an estimator."""
 _KEYWORDS = ("circuit", "observables", "input_params", "weight_params", "input_gradients")
+# Imaginary part of a coefficient, beside the largest one, that multiplying matrices leaves behind.
 _ROUNDING = 1e-12
-"""Imaginary part of a coefficient, beside the largest one, that multiplying matrices leaves behind."""
 
 
 class AdjointNetwork(NeuralNetwork):

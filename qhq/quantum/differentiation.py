@@ -61,9 +61,9 @@ def evaluate(network: ExecutorNetwork, rows: Tensor, weights: Tensor) -> Tensor:
     return function.apply(rows, weights, executor)  # type: ignore[no-any-return, no-untyped-call]
 
 
+# What ``Function.apply`` itself asks; `_TwoPass` has none of the rules that a transform needs, since
+# handing its residual through them would cost as much as a small circuit.
 _inside_transform: Callable[[], bool] = torch._C._are_functorch_transforms_active
-"""What ``Function.apply`` itself asks; `_TwoPass` has none of the rules that a transform needs, since
-handing its residual through them would cost as much as a small circuit."""
 
 
 class _TwoPass(torch.autograd.Function):

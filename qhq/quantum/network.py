@@ -19,8 +19,8 @@ from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.errors import BackendError
 from qhq.seeding import child_generator
 
+# Two programs on more qubits are distinguished by their gates alone, not by what they compute.
 _MOST_QUBITS = 12
-"""Two programs on more qubits are distinguished by their gates alone, not by what they compute."""
 
 _numbers = itertools.count()
 

@@ -21,8 +21,8 @@ _COLOURS = {
     "no_middle": "tab:green",
 }
 _BASELINE = "tab:gray"
+# A baseline so far below zero and all models, or below models far above zero, would squeeze the others.
 _LEFT_OUT = 0.1
-"""A baseline so far below zero and all models, or below models far above zero, would squeeze the others."""
 
 
 def draw_ablation(record: AblationRecord) -> Figure:

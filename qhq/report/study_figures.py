@@ -250,8 +250,8 @@ def _own(record: NoiseRecord) -> list[NoiseRow]:
 
 _PANELS_A_ROW = 3
 _DOT = "a point, median of its seeds"
+# More labels, or longer ones, are turned to be read.
 _MOST_LEVEL = 8
-"""More labels, or longer ones, are turned to be read."""
 
 
 def draw_stage(record: StageRecord, metric: str) -> Figure:

@@ -24,8 +24,8 @@ from qhq.files import Json
 Measured = Mapping[str, Sequence[Mapping[str, Any]]]
 """What was measured of each model, one a seed, and of each baseline, one in all; each with ``losses``."""
 
+# Reason of a model that is not tested, since its next training may come out otherwise.
 _ONE_SEED = "one seed"
-"""Reason of a model that is not tested, since its next training may come out otherwise."""
 
 
 class Call(NamedTuple):

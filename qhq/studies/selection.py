@@ -143,8 +143,8 @@ T = TypeVar("T")
 _LOOK_SECONDS = 0.1
 """How late the end of a thread may be seen."""
 
+# _Devices that are reached at the same time: a service refuses whoever asks too much at once.
 _REACHED_AT_ONCE = 8
-"""_Devices that are reached at the same time: a service refuses whoever asks too much at once."""
 
 
 class Pending(Generic[T]):

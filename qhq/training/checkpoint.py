@@ -15,8 +15,8 @@ from qhq.errors import ConfigError
 from qhq.files import MOST_TABLE_BYTES, check_regular, replacing
 from qhq.training.loop import TrainingState
 
+# The one key of a weights file's metadata: several would be written in any order, and the bytes differ.
 _IDENTITY = "identity"
-"""The one key of a weights file's metadata: several would be written in any order, and the bytes differ."""
 
 
 def save_weights(model: nn.Module, path: Path, identity: Mapping[str, str]) -> None:

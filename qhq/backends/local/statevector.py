@@ -104,8 +104,8 @@ def exact_form(ansatz: Ansatz) -> ExactForm:
     return "mixtures" if resets and qubits + resets > _MOST_DEFERRED else "states"
 
 
+# Qubits with those of resets, beyond which states take too long.
 _MOST_DEFERRED = 18
-"""Qubits with those of resets, beyond which states take too long."""
 
 
 def _density_engine(ansatz: Ansatz) -> DensityEngine:
@@ -123,8 +123,8 @@ def _density_engine(ansatz: Ansatz) -> DensityEngine:
     )
 
 
+# Gates on one and two qubits in which any other can be written; all parametric ones are among them.
 _NARROW = ["rx", "ry", "rz", "p", "rxx", "ryy", "rzz", "rzx", "u", "cx", "reset"]
-"""Gates on one and two qubits in which any other can be written; all parametric ones are among them."""
 
 
 def pauli_coefficients(observables: Sequence[SparsePauliOp]) -> FloatArray:

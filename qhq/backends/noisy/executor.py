@@ -60,8 +60,8 @@ from qhq.seeding import child_generator, child_seed
 
 _CHECKED_TRAJECTORIES = 256
 """Of a row, in the comparison with Aer before training."""
+# What the comparison allows beyond the errors: an error of the noise that none of the trajectories met.
 _RARE = 0.02
-"""What the comparison allows beyond the errors: an error of the noise that none of the trajectories met."""
 
 
 class NoisyExecutor(ValuesExecutor):

@@ -25,8 +25,8 @@ from qhq.backends.noisy.noise import NoisyDevice
 from qhq.backends.noisy.programs import MOST_DENSITY_QUBITS
 from qhq.errors import BackendError
 
+# Physical qubits in use that a method still simulates in seconds.
 _MOST_HELD = {"density_matrix": MOST_DENSITY_QUBITS, "statevector": 20}
-"""Physical qubits in use that a method still simulates in seconds."""
 
 _PARTS = 4
 """Parts of a device that a program is transpiled for."""

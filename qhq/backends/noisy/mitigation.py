@@ -52,11 +52,11 @@ NOISE_FACTORS = (1, 3, 5)
 # A string whose readout tells less than this of it would have its shot noise made a hundred times larger.
 _LEAST_FACTOR = 0.01
 
+# Largest G of PEC: the shot noise of a value is then a thousand times as large.
 _MOST_COST = 1000.0
-"""Largest G of PEC: the shot noise of a value is then a thousand times as large."""
 
+# Gates whose noise can be twirled: a Pauli before one of them is a Pauli behind it.
 _CLIFFORD = frozenset({"cx", "cy", "cz", "ecr", "h", "id", "s", "sdg", "swap", "sx", "sxdg", "x", "y", "z"})
-"""Gates whose noise can be twirled: a Pauli before one of them is a Pauli behind it."""
 
 
 def twirl_readout(program: NoisyProgram, shots: int | None, generator: np.random.Generator) -> NoisyProgram:

@@ -12,14 +12,14 @@ from qhq.diagnostics.doctor.listening import Activation
 from qhq.diagnostics.doctor.signs import LayerSigns, Signs, can_simulate, values_at
 from qhq.diagnostics.sampling import Array, Probe
 
+# Radians: below it cos x is 1 within half a per cent.
 _SMALL = 0.1
-"""Radians: below it cos x is 1 within half a per cent."""
+# Radians: a hundredth of the half turn that a bounded scaling offers.
 _TINY = 0.03
-"""Radians: a hundredth of the half turn that a bounded scaling offers."""
+# Of <O> by the angles: sin 0.1 is 0.1, a typical angle's is 0.7.
 _FLAT_SLOPE = 0.15
-"""Of <O> by the angles: sin 0.1 is 0.1, a typical angle's is 0.7."""
+# Slope of a squashing function over its largest: tanh beyond 2.2.
 _FLAT_BEND = 0.05
-"""Slope of a squashing function over its largest: tanh beyond 2.2."""
 _PLATEAU_SHARE = 0.5
 """Share of the samples that makes an angle saturated."""
 _TWO_PI = 2 * math.pi

@@ -24,13 +24,13 @@ from qhq.diagnostics.sampling import Sampling
 from qhq.diagnostics.weights import GradientVariance, gradient_trend, gradient_variance
 from qhq.errors import ConfigError
 
+# A gradient below this fraction of the model's largest is lost: it is no larger than float32's rounding.
 _VANISHING = 1e-6
-"""A gradient below this fraction of the model's largest is lost: it is no larger than float32's rounding."""
+# Below this fraction of the largest a module learns far slower than the rest.
 _FADING = 1e-4
-"""Below this fraction of the largest a module learns far slower than the rest."""
 _EXPLODING = 1e3
+# Change of the scaled forecast by a unit step of the weights; healthy models stay below 10.
 _LARGE = 1e2
-"""Change of the scaled forecast by a unit step of the weights; healthy models stay below 10."""
 
 
 def input_gradients_off(signs: Signs) -> Iterator[Finding]:
@@ -131,15 +131,15 @@ def _count(signs: Signs) -> int:
     return len(signs.forecast)
 
 
+# Variance of a slope: typical slopes are below 0.05, and fall with each qubit more.
 _FLAT = 2.5e-3
-"""Variance of a slope: typical slopes are below 0.05, and fall with each qubit more."""
+# Times the 2-design value: below it the circuit is about as flat as a random unitary. A product of single
+# qubits measured by one observable of all of them has 2 (McClean et al., arXiv:1803.11173; Cerezo et al.,
+# arXiv:2001.00550), and falls as fast.
 _SCRAMBLED = 3.0
-"""Times the 2-design value: below it the circuit is about as flat as a random unitary. A product of single
-qubits measured by one observable of all of them has 2 (McClean et al., arXiv:1803.11173; Cerezo et al.,
-arXiv:2001.00550), and falls as fast."""
 _FEWEST_QUBITS = 6
+# Amplitudes times gates that a measurement may take, about two seconds.
 _WORK = 2e9
-"""Amplitudes times gates that a measurement may take, about two seconds."""
 _MOST_SAMPLES, _FEWEST_SAMPLES = 100, 8
 
 

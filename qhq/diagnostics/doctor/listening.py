@@ -186,8 +186,8 @@ def calm(model: nn.Module) -> Iterator[None]:
 
 _MOST_NODES = 4000
 
+# Nodes that keep a column a column: an activation behind them still belongs to one input.
 _PASSED = ("Mul", "Add", "Sub", "Div", "View", "Alias", "Clone", "Reshape", "UnsafeView", "ToCopy", "Expand")
-"""Nodes that keep a column a column: an activation behind them still belongs to one input."""
 
 
 def find_activations(angles: Tensor, passed: set[Any]) -> list[Activation]:

@@ -14,18 +14,16 @@ from qhq.diagnostics.sampling import Array, Sampling
 
 _DEAD_BAND = 3e-4
 _UNTRAINED_BAND = 1e-3
+# Width of the widest output's band over the samples, where +1 to -1 is all there is. A deep encoder may
+# start narrow and open in training, so that is no reason to warn before it.
 _NARROW_BAND = 1e-2
-"""Width of the widest output's band over the samples, where +1 to -1 is all there is.
-
-A deep encoder may start narrow and open in training, so that is no reason to warn before it.
-"""
 _CONSTANT = 1e-5
 _COLLAPSED = 0.05
 """Spread of forecasts over that of the targets."""
 _SAMPLES = 16
 _ROUNDING = 1e-6
+# No device takes more executions in a job; who needs more for each value cannot get there by shots.
 _MOST_SHOTS = 10_000_000
-"""No device takes more executions in a job; who needs more for each value cannot get there by shots."""
 
 
 def output_band_tight(signs: Signs) -> Iterator[Finding]:

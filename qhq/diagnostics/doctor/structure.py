@@ -177,8 +177,8 @@ _BYPASSED = 1e-3
 _HARDLY_USED = 1e-2
 """Change of the forecast, over its spread, when the circuit's outputs are replaced by their mean."""
 PARITY = 1e-3
+# Correlation with the exact values that noise leaves; what noise never does is turn them round.
 _ALIKE = 0.9
-"""Correlation with the exact values that noise leaves; what noise never does is turn them round."""
 _ROWS = 32
 _UNHEARD = 1e-3
 """Change of the forecast, over its own size, when nobody listens to the layers."""

@@ -265,6 +265,7 @@ class ChainedAngles:
     def __call__(self, inputs: npt.NDArray[Any], weights: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """All angles (B, A), float64."""
         if not self._is_affine:
+            # To the device's circuit the angles of the ansatz are its inputs, and it has no weights.
             return self._inner.angles(self._outer.angles(inputs, weights), np.zeros(0))
         angles: npt.NDArray[np.float64] = inputs @ self._by_input
         angles += weights @ self._by_weight + self._constant

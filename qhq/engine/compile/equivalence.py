@@ -179,6 +179,7 @@ def _bodies(operation: ControlFlowOp, circuit: QuantumCircuit) -> list[QuantumCi
 def _apply(operation: Any, tensor: Tensor, qubits: Sequence[int]) -> Tensor:
     if isinstance(operation, Reset):
         return _apply(_RESET, tensor, qubits)
+    # Directives are what Aer saves (``save_statevector``) as well as barriers, and act on no state.
     if isinstance(operation, Barrier | Delay | Measure) or getattr(operation, "_directive", False):
         return tensor
     matrix = _matrix(operation)

@@ -30,8 +30,8 @@ from qhq.engine.compile.lowering import is_parametric, lower
 from qhq.engine.program import MOST_ROTATIONS
 
 _NATIVE = {"cx": CXGate, "x": XGate, "swap": SwapGate, "cz": CZGate, "rzz": RZZGate}
+# An entry below this is rounding of zero; its argument would be noise.
 _TINY = 1e-15
-"""An entry below this is rounding of zero; its argument would be noise."""
 _HALF_PI = np.pi / 2
 
 

@@ -98,11 +98,11 @@ STANDARD: frozenset[type[Gate]] = frozenset(
 STOPS = (KeyboardInterrupt, SystemExit)
 """What a user means, and no fault of a gate."""
 
+# Definitions within definitions; a gate that is defined by itself never ends.
 _DEEPEST = 100
-"""Definitions within definitions; a gate that is defined by itself never ends."""
 
+# Widest operator whose evolution by a free time is written in its eigenbasis: two matrices and 63 phases.
 _EIGENBASIS_QUBITS = 6
-"""Widest operator whose evolution by a free time is written in its eigenbasis: two matrices and 63 phases."""
 
 Matrix = npt.NDArray[np.complex128]
 
@@ -381,6 +381,7 @@ class Lowering:
     def _add_gate(
         self, operation: Any, kind: type, qubits: tuple[int, ...], clbits: tuple[Clbit, ...]
     ) -> None:
+        # A gate that is on where a control is 0 has the class of the standard one and other behaviour.
         if kind in STANDARD and not (
             isinstance(operation, ControlledGate) and operation.ctrl_state != 2**operation.num_ctrl_qubits - 1
         ):

@@ -33,8 +33,8 @@ from qhq.errors import ConfigError
 Conditions = tuple[tuple[int, int], ...]
 """Qubits that hold records, and the value that each must have."""
 
+# Of one condition: it is worked out for each of their values.
 _MOST_BITS = 8
-"""Of one condition: it is worked out for each of their values."""
 
 _MOST_TURNS = 10_000
 """Of a loop."""
@@ -130,6 +130,7 @@ def branches_of(operation: ControlFlowOp, bits: Mapping[Clbit, Clbit]) -> list[B
         return Branch(outer, holds, body)
 
     if isinstance(operation, IfElseOp):
+        # What an if asks is brought to 1 or 0 by ``_value``, so that it is a switch of two cases.
         sides = ({1}.intersection, {0}.intersection)
         return [branch(side, body) for side, body in zip(sides, operation.blocks, strict=False)]
     cases = list(operation.cases_specifier())
@@ -171,6 +172,7 @@ def _value(subject: Any, bits: Mapping[Clbit, int]) -> int:
         return _worked_out(subject, bits)
     if isinstance(subject, tuple):
         return int(_value(subject[0], bits) == int(subject[1]))
+    # As Qiskit counts: the first bit of a register is the lowest.
     return sum(bits[bit] << place for place, bit in enumerate(_bits_of(subject)))
 
 
@@ -186,10 +188,12 @@ def _worked_out(node: expr.Expr, bits: Mapping[Clbit, int]) -> int:
         case expr.Cast(operand=operand):
             found = int(bool(value(operand))) if _is_bool(node) else value(operand)
         case expr.Index(target=target, index=index):
+            # The higher bits go with the mask below, an indexed bit being a Bool.
             found = value(target) >> value(index)
         case expr.Unary(op=expr.Unary.Op.LOGIC_NOT, operand=operand):
             found = int(not value(operand))
         case expr.Unary(op=expr.Unary.Op.BIT_NOT, operand=operand):
+            # Negative in Python; the mask below makes it the unsigned number that Qiskit has.
             found = ~value(operand)
         case expr.Binary(op=op, left=left, right=right) if op.name in _BINARY:
             found = int(_BINARY[op.name](value(left), value(right)))

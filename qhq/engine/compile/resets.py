@@ -50,6 +50,7 @@ def defer_resets(
         lowered: What ``lower`` returns.
         observables: On its qubits, or on the first of them where the others hold records.
     """
+    # Records of measurements widen a circuit that resets nothing, too, and its observables must follow.
     if not count_resets(lowered) and all(each.num_qubits == lowered.num_qubits for each in observables):
         return lowered, tuple(observables)
     unitary, wires = without_resets(lowered)

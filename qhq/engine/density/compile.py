@@ -33,11 +33,11 @@ LETTERS = {
 }  # fmt: skip
 """Pauli string of the generator of each parametric gate, the letter of its first qubit first."""
 
+# Entries of a product of transfer matrices below this are rounding of zeros.
 _ROUNDING = 1e-15
-"""Entries of a product of transfer matrices below this are rounding of zeros."""
 
+# Entries that a fixed run may add to a sparse matrix: what multiplying by it on its own costs.
 _DEAREST_MERGE = 64
-"""Entries that a fixed run may add to a sparse matrix: what multiplying by it on its own costs."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +158,7 @@ def _transfer_matrix(gate: Any, known: dict[tuple[Any, ...], Matrix]) -> Matrix:
     plain = not hasattr(gate, "ctrl_state") and all(np.ndim(each) == 0 for each in gate.params)
     key = (gate.base_class, *(float(each) for each in gate.params)) if plain else None
     if key is None or key not in known:
+        # Complex in Qiskit, though the transfer matrix of whatever keeps states Hermitian is real.
         matrix = np.ascontiguousarray(PTM(Operator(gate)).data.real)
         if key is None:
             return matrix

@@ -291,8 +291,8 @@ class DensityEngine:
         return values, DensityResidual(given, shared, (front, back), (states, pulled))
 
 
+# Kernel, precision and width of rows -> the machine code, without Numba's look at the types of each call.
 _entries: dict[tuple[Any, ...], Callable[..., None]] = {}
-"""Kernel, precision and width of rows -> the machine code, without Numba's look at the types of each call."""
 
 
 def _call(kernel: Any, *arguments: Any) -> None:

@@ -43,8 +43,8 @@ KrausChannels = Mapping[tuple[str, tuple[int, ...]], Sequence[Complex]]
 _RESET = (np.array([[1, 0], [0, 0]], np.complex128), np.array([[0, 1], [0, 0]], np.complex128))
 """Kraus operators of a reset."""
 
+# A Kraus operator that is taken less often than this is rounding of a decomposition.
 _UNLIKELY = 1e-14
-"""A Kraus operator that is taken less often than this is rounding of a decomposition."""
 
 
 @dataclass(frozen=True)
@@ -333,6 +333,7 @@ def _drawn(factor: _Factor, angles: Reals, generator: np.random.Generator) -> Co
         half = 0.5 * angles[:, factor.angle, None, None].astype(np.float64)
         turn: Complex = np.cos(half) * np.eye(len(factor.generator)) - 1j * np.sin(half) * factor.generator
         return turn
+    # Draws lie in [0, 1), so an operator's interval holds its lower end, not its upper.
     taken = np.searchsorted(factor.thresholds, generator.random(len(angles)), side="right")
     operators: Complex = factor.operators[taken]
     return operators

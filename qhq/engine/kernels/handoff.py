@@ -50,10 +50,10 @@ class State(IntEnum):
 
 WORDS = 8
 _WORD_BYTES = 8
+# Between two looks at a word, half a microsecond: each look takes the cache line from the other core.
 _PAUSES = 16
-"""Between two looks at a word, half a microsecond: each look takes the cache line from the other core."""
+# For which a caller spins that has finished before its workers, about 200 us.
 _LOOKS = 200
-"""For which a caller spins that has finished before its workers, about 200 us."""
 
 
 def _word(builder: Any, mailbox: Any, place: Any) -> Any:

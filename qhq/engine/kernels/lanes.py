@@ -26,8 +26,8 @@ _codegen: Any = cgutils
 
 ROW_BYTES = 64
 """Of a row in an array of one dimension; each dimension more halves it. Shapes say nothing else here."""
+# The only one of LLVM's fast-math flags: with ``nnan`` or ``ninf`` a NaN would no longer reach the loss.
 _FUSED = ("contract",)
-"""The only one of LLVM's fast-math flags: with ``nnan`` or ``ninf`` a NaN would no longer reach the loss."""
 
 
 class _RowType(types.Type):  # type: ignore[misc, unused-ignore]  # Numba may be untyped

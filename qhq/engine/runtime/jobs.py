@@ -163,10 +163,10 @@ def aligned_rows(dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
     return memory[skip : skip + count * width]
 
 
+# How long a worker spins for the next order: a step of training comes back sooner, and it costs little.
 _SPIN_NS = 500_000
-"""How long a worker spins for the next order: a step of training comes back sooner, and it costs little."""
+# Two cache lines, which processors fetch in pairs: no two mailboxes share them.
 _LINE_WORDS = 16
-"""Two cache lines, which processors fetch in pairs: no two mailboxes share them."""
 _NO_MAILBOXES = np.zeros(0, np.int64)
 
 _Serve = Callable[[npt.NDArray[np.int64]], None]
@@ -287,8 +287,8 @@ class _WorkerPool:
         return worker
 
 
+# Precision -> the compiled kernel, without Numba's look at the types of each call (5 us of 7).
 _entries: dict[np.dtype[Any], _Entry] = {}
-"""Precision -> the compiled kernel, without Numba's look at the types of each call (5 us of 7)."""
 _pools: dict[np.dtype[Any], _WorkerPool] = {}
 """Precision -> its workers."""
 

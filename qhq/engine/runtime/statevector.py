@@ -28,8 +28,8 @@ Reals = npt.NDArray[Any]
 States = npt.NDArray[Any]
 """Complex amplitudes (B, 2^n), Qiskit's order of basis states: qubit 0 is the lowest bit."""
 
+# Row operations below which a second thread costs more than it saves (about 30 us forwards).
 _ROWS_PER_THREAD = 1 << 15
-"""Row operations below which a second thread costs more than it saves (about 30 us forwards)."""
 
 
 @dataclass

@@ -22,6 +22,7 @@ PENALTIES = tuple(10.0**power for power in range(-2, 6))
 MOST_WINDOWS = 20_000
 """Windows that gradient boosting is fitted on; of more, as many evenly spread ones."""
 
+# Settings of ``HistGradientBoostingRegressor``: a small one, returns being nearly all noise.
 _BOOSTING = {
     "max_iter": 100,
     "learning_rate": 0.05,
@@ -30,7 +31,6 @@ _BOOSTING = {
     "max_bins": 63,  # half the time of 255, where a window has hundreds of values
     "early_stopping": False,  # its validation split is drawn at random: windows that overlap the others
 }
-"""Settings of ``HistGradientBoostingRegressor``: a small one, returns being nearly all noise."""
 
 
 @dataclass(frozen=True, eq=False)

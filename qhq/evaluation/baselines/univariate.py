@@ -229,11 +229,11 @@ def _mean(past: FloatArray, rows: int) -> FloatArray:
     return mean
 
 
+# A shorter series tells no weight; it is taken as 1, the last value.
 _LEAST_ROWS = 30
-"""A shorter series tells no weight; it is taken as 1, the last value."""
 
+# Series of a group (its longest) that are smoothed; the group has their median. A stock is one series.
 _MOST_SERIES = 20
-"""Series of a group (its longest) that are smoothed; the group has their median. A stock is one series."""
 
 
 class ExponentialSmoothing(PerTarget[ByGroup]):

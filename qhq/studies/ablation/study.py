@@ -73,8 +73,8 @@ from qhq.studies.comparisons import Measured, call
 from qhq.studies.runner import Outcome, Runner, Store, Study, Values
 from qhq.studies.runner.reproducible import judged_by_symbol, prepared, tested_windows
 
+# What a cell holds; those of earlier versions hold less, and are measured again in a folder of their own.
 _JUDGED = "losses of the task on test and validation"
-"""What a cell holds; those of earlier versions hold less, and are measured again in a folder of their own."""
 
 
 @dataclass(frozen=True)

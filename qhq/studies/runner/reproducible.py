@@ -26,9 +26,9 @@ from qhq.errors import ConfigError, QHQError
 from qhq.experiment.config import ExperimentConfig, QuantumSpec, naming_json
 from qhq.experiment.opening import build_circuit
 
+# Torch's seed and number of threads are the process's own: one training at a time, even if a worker of a
+# cluster has several threads.
 _ALONE = threading.Lock()
-"""Torch's seed and number of threads are the process's own: one training at a time, even if a worker of a
-cluster has several threads."""
 
 
 @dataclass(frozen=True)

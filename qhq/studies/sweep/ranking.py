@@ -147,8 +147,8 @@ def _row(entry: Entry, chosen: Entry | None, tied_below: float) -> Json:
 
 
 _DRAWS = 4_000
+# Of fewer points no trend is given: its interval would be of chance alone.
 _LEAST_POINTS = 8
-"""Of fewer points no trend is given: its interval would be of chance alone."""
 
 
 @dataclass(frozen=True)

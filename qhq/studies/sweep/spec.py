@@ -26,8 +26,8 @@ Number = Annotated[int | float, Field(ge=-MOST_FACTOR, le=MOST_FACTOR)]
 Point = dict[str, str | int | float]
 """A point of the space by config key: the label of a choice, or a number of a range."""
 
+# More numbers than these are not listed: no grid has as many points.
 _MOST_LISTED = 10_000
-"""More numbers than these are not listed: no grid has as many points."""
 
 
 class Listed(Spec):
