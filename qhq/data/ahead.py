@@ -133,6 +133,7 @@ def prepare_ahead(
         first = np.datetime64(since, "D")
         some = [each.starts[each.dates[:, 0] >= first] for each in (behind, ahead)]
         wanted = replace(wanted, starts=np.sort(np.concatenate(some)))
+        # Stable, so that the symbols of one session stay in the order of the panel.
         wanted = wanted.select(np.argsort(wanted.dates[:, 0], kind="stable"))
     overlap = compare_rows(panel, (own := known.own_panel(panel)), known)
     check_unit(overlap, spec, origin, panel, known)
@@ -143,6 +144,7 @@ def prepare_ahead(
     data = replace(
         data, fingerprint=other.fingerprint, other=other, quarantine=panel.quarantine, doubts=panel.doubts
     )
+    # Intervals go by these errors. Those of windows that the model was trained or chosen on are too small.
     history = behind.select(np.asarray((behind.dates > border).all(axis=1)))
     history = history.select(np.argsort(history.dates[:, 0], kind="stable"))
     by_exchange = fits(days)
@@ -177,6 +179,7 @@ def _with_sessions(panel: Panel, sessions: DateArray) -> Panel:
     newest = np.flatnonzero(np.append(panel.code[1:] != panel.code[:-1], True))
     newest = newest[panel.dates[newest] == panel.dates.max()]
     if panel.groups:
+        # A contract that expires on the way has no price on the last of the sessions.
         expiry = panel.column("expiry")[newest]
         newest = newest[expiry >= sessions[-1].astype("datetime64[D]").astype(np.int64)]
     count = len(sessions)
@@ -214,6 +217,7 @@ def _prepared(
     (spec, scaler, static), longer = given, wanted.panel
     test = TestSplit(panel, wanted)
     check_scalable(spec.scaling, test)
+    # For its refusals alone, such as a symbol that the scaler was not fitted on: before the model is opened.
     scaler.inputs(wanted)
     if own is None:
         train, validation = own_training(longer, cut_windows(longer, Cut.of(spec)), known)

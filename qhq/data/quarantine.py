@@ -42,6 +42,7 @@ class RowPolicy:
 
     def allows(self, bad: int, checked: int) -> bool:
         """Whether so many bad rows may be set aside; one may be, however few rows there are."""
+        # Rounded first: 0.07 * 100 is 7.000000000000001, whose ceiling is 8.
         return bad <= math.ceil(round(self.limit * checked, 9))
 
 

@@ -217,9 +217,13 @@ def read_days(column: pd.Series) -> DateArray:
     """Read YYYY-MM-DD with or without a time, NaT where there is none; with an offset, the local day."""
     if pd.api.types.is_datetime64_any_dtype(column):
         return _days(column)
+    # Each distinct date is parsed once: a file of options repeats a date in thousands of rows.
     codes, found = pd.factorize(column)
     text = pd.Series(pd.Index(found).astype(str)).str.strip()
+    # The pattern first: pandas alone would also take '3/4/2020', in an order that it guesses.
+    # An offset goes with the time, so that the day is that of the place and not of UTC.
     days = pd.to_datetime(text.where(text.str.fullmatch(_DATE)).str[:10], errors="coerce")
+    # An empty cell has the code -1, which picks the NaT at the end.
     return np.append(_days(days), np.datetime64("NaT", "D"))[codes]
 
 
@@ -272,6 +276,7 @@ def code_names(column: pd.Series) -> tuple[IntArray, npt.NDArray[np.object_]]:
     """
     codes, found = pd.factorize(column)
     text = np.append(pd.Index(found).astype(str).to_numpy(dtype=object), "")
+    # Once more by their texts: 1 and '1' are two values of a column of mixed types and one name.
     again, names = pd.factorize(text)
     return again[codes].astype(np.intp), np.asarray(names, dtype=object)
 

@@ -414,6 +414,7 @@ def _too_many(broken: list[Broken], quarantine: Quarantine, policy: RowPolicy) -
     main = max(counted, key=lambda each: each.reason.count).finding
     bad, checked = quarantine.counted, quarantine.checked
     by_rule = ", ".join(f"{each.reason.count:,} '{each.rule}'" for each in counted)
+    # Rounded up, so that the limit that the message names is enough.
     enough = np.ceil(1000 * bad / checked) / 1000
     fix = main.fix if policy.editable else "Choose other data.symbols, columns or dates"
     return DataError(

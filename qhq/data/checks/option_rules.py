@@ -78,6 +78,7 @@ def read_symbols(names: Sequence[str]) -> Named:
 
 def _day(text: str) -> np.datetime64:
     try:
+        # The OCC took this form up in 2010, when no listed contract expired in 19xx.
         return np.datetime64(f"20{text[:2]}-{text[2:4]}-{text[4:]}", "D")
     except ValueError:
         return np.datetime64("NaT", "D")
@@ -272,9 +273,12 @@ def _check_expiry(draft: OptionDraft) -> Iterator[Finding]:
 
 def _check_bound(draft: OptionDraft) -> Iterator[Finding]:
     """Nobody bids more for a call than the share costs, or for a put than it can ever pay."""
+    # The bid, since a wide ask breaks no bound: nobody need pay it.
     bid = np.where(np.isnan(draft.column("bid")), draft.column("mid"), draft.column("bid"))
     call = draft.column("right") == 1
     with np.errstate(all="ignore"):
+        # With rates above dividends a European call may cost more than the spot; fmax takes the spot where no
+        # forward is given, where maximum would be NaN.
         forward = np.fmax(draft.column("spot"), draft.column("forward"))
         most = np.where(call, forward, draft.column("strike"))
         broken = bid > most * (1 + ROUNDED)
@@ -300,6 +304,7 @@ def _check_symbols(draft: OptionDraft) -> Iterator[Finding]:
         slack = _LATEST_QUOTE_DAYS if name == "expiry" else ROUNDED * np.abs(values)
         broken = np.abs(values - others) > slack
         fix = DROP_ROW
+        # If all strikes are off by one factor, it is the unit of the column and no fault of the rows.
         ratio = np.nanmedian(others / values) if name == "strike" and broken.any() else 1.0
         if np.isclose(ratio, 1000):
             fix = "Set data.format.strikes: thousandths"
@@ -353,6 +358,7 @@ def _check_one_contract(draft: OptionDraft) -> Iterator[Finding]:
         *((name, draft.column(name)) for name in ("right", "style")),
         *((name, np.where(surface, 0.0, draft.column(name))) for name in ("expiry", "strike")),
     ):
+        # NaN differs from itself; what a cell does not say contradicts nothing.
         changed = (values != values[first]) & ~np.isnan(values) & ~np.isnan(values[first])
         yield from find_rows(
             changed,

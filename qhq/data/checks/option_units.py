@@ -116,6 +116,7 @@ def hint_of_prices(draft: OptionDraft) -> Hint | None:
     iv, mid, years = draft.column("iv"), mid_of(draft), years_of(draft)
     least, most = value_bounds(draft)
     with np.errstate(all="ignore"):
+        # Just above what exercise is worth a cent of the price is many points of volatility.
         usable = np.flatnonzero((iv > 0) & (mid > least * 1.001) & (mid < most) & (years > NEAR))
     if len(usable) < 5:
         return None
@@ -150,6 +151,7 @@ def _check_volatility(draft: OptionDraft) -> Iterator[Finding]:
         unit = hint.unit
         why = f"where the file's own prices imply volatilities that they are only as {_NAMES[unit]}"
     elif median > HIGHEST_MEDIAN_IV and (hint is None or hint.as_fraction > _DIFFERS):
+        # 300 in percent would be HIGHEST_MEDIAN_IV again, so from there on it is the smaller unit.
         unit = "percent" if median < 300 else "basis_points"
         why = f"which would be {median:.0%} a year"
     else:
@@ -179,6 +181,7 @@ def _check_rates(draft: OptionDraft) -> Iterator[Finding]:
     """Rates in percent."""
     rate = draft.column("rate")
     known = np.isfinite(rate)
+    # Below 1 it may be either: 0.05 is 5 %, or in percent a rate near zero.
     if draft.units.rates is not None or not known.any() or np.median(np.abs(rate[known])) < 1:
         return
     yield from find_rows(

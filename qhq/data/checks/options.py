@@ -182,6 +182,7 @@ def _sort(table: pd.DataFrame, origin: str, underlyings: Sequence[str] | None) -
     check_names(chosen, np.bincount(group[kept], minlength=len(chosen)), found, origin)
     contract, contracts = code_names(table["contract_id"])
     present, first, code = np.unique(contract[kept], return_index=True, return_inverse=True)
+    # Contracts of one underlying in the order in which the file has them first, whatever they are called.
     by_group = np.lexsort((first, group[kept][first]))
     code = np.argsort(by_group)[code]
     dates = read_days(table["date"].iloc[kept])
@@ -219,6 +220,7 @@ def _read_shares(table: pd.DataFrame, rows: IntArray) -> FloatArray:
         return np.full(len(rows), np.nan)
     column = table["multiplier"].iloc[rows]
     words = code_words(column, {"regular": 100.0, "mini": 10.0})
+    # Yahoo says contractSize in words where others give a number of shares.
     return np.where(np.isnan(words), read_numbers(column)[0], words)
 
 
@@ -241,6 +243,7 @@ def _is_fresh(table: pd.DataFrame, lines: _Lines) -> Mask:
     """Whether a last price is known to be of the row's own day, shape (R,)."""
     fresh = np.full(len(lines.rows), "volume" in table.columns or "last_trade" in table.columns)
     if "volume" in table.columns:
+        # An empty volume is NaN and not above zero: no trade is known.
         fresh &= read_numbers(table["volume"].iloc[lines.rows])[0] > 0
     if "last_trade" in table.columns:
         fresh &= read_days(table["last_trade"].iloc[lines.rows]) >= lines.dates
@@ -250,6 +253,7 @@ def _is_fresh(table: pd.DataFrame, lines: _Lines) -> Mask:
 def _drop_no_quotes(columns: Mapping[str, FloatArray]) -> Mask:
     """Put NaN where a number is no quote (see the top of this file); the rows that had one below zero."""
     negative = np.zeros(len(columns["strike"]), dtype=np.bool_)
+    # The arrays are views of the draft's values, which these assignments change.
     for name in _LEAST.keys() & columns.keys():
         negative |= columns[name] < 0
         columns[name][columns[name] < _LEAST[name]] = np.nan

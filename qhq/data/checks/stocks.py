@@ -216,6 +216,7 @@ def _check_dividends(draft: Draft) -> Iterator[Finding]:
     paid, close = draft.column("dividend"), draft.column("close")
     before = np.concatenate([close[:1] * np.nan, close[:-1]])
     yield from find_rows(
+        # ~(paid < before) also where the close before is missing, against which nothing can be compared.
         draft.follows() & np.isnan(draft.column("adj_close")) & (paid > 0) & ~(paid < before),
         "A dividend must be smaller than the close before it, to adjust for",
         lambda row: f"a dividend of {paid[row]:g} after a close of {before[row]:g} for {draft.at(row)}",
@@ -359,6 +360,7 @@ def _slips(draft: Draft, values: FloatArray, factor: float) -> Mask:
     with np.errstate(all="ignore"):
         before, after = values[1:-1] / values[:-2], values[1:-1] / values[2:]
         far = (np.minimum(before, after) > factor) | (np.maximum(before, after) < 1 / factor)
+    # The ratio of prices on either side of zero, as oil's of April 2020, says nothing about a decimal point.
     slipped[1:-1] = far & (np.fmin(before, after) > 0) & follows[1:-1] & follows[2:]
     return slipped
 

@@ -122,6 +122,7 @@ def _check_sign(kind: Scaling, windows: Windows, asked: ScalingByColumn, rows: M
     """Refuse values without a logarithm, and say how that column alone is scaled another way."""
     panel, names = windows.panel, windows.cut.features
     values = panel.values[:, panel.positions(names)]
+    # Counts go through ln(1 + x), which a zero has. NaN fails either comparison and is no question of sign.
     broken = (values < 0 if kind == "log_standard" else values <= 0) & rows[:, None]
     if broken.any():
         row, column = np.argwhere(broken)[0]
@@ -234,6 +235,7 @@ def scaler_from_dict(content: Mapping[str, Any]) -> Scaler:
         if content["kind"] == ColumnScaler.kind:
             return ColumnScaler.from_dict(content)
         return _read(content)
+    # OverflowError is a JSON integer of hundreds of digits where a float is wanted.
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise DataError(
             "A stored scaler must have the content that to_dict wrote",

@@ -43,6 +43,7 @@ def convert_units(frame: pd.DataFrame, meaning: Meaning) -> pd.DataFrame:
     for name in numeric.intersection(form.absolute):
         changed[name] = changed[name].abs()
     for name in numeric.intersection(form.scale):
+        # 1005 * 0.001 is 1.0049999999999999, and a strike is a part of its contract's name.
         changed[name] = (changed[name] * form.scale[name]).round(6)
     for name in numeric.intersection(form.percent):
         changed[name] = changed[name] / 100
@@ -67,6 +68,7 @@ def complete_options(frame: pd.DataFrame, meaning: Meaning, prices: pd.DataFrame
     if "expiry" not in frame.columns and {"date", "days_to_expiry"} <= set(frame.columns):
         frame = _add_expiries(frame, meaning)
     if "right" in frame.columns and not pd.api.types.is_numeric_dtype(frame["right"]):
+        # NSE India's words: call or put, European or American.
         words = frame["right"].astype("str").str.strip()
         frame = frame.assign(right=words.replace({"CE": "C", "PE": "P", "CA": "C", "PA": "P"}))
     if {"spot_bid", "spot_ask"} <= set(frame.columns):
@@ -116,6 +118,7 @@ def _split_symbols(frame: pd.DataFrame) -> pd.DataFrame:
                 "underlying": parts["root"],
                 "expiry": pd.to_datetime(parts["day"].str.title(), format=form),
                 "right": parts["right"],
+                # Deribit writes the decimal point of a strike as d: 0d625.
                 "strike": parts["strike"].str.replace("d", ".").astype("float64") / unit,
             }
             return frame.assign(**{name: made[name].to_numpy()[codes] for name in absent})
@@ -133,6 +136,7 @@ def _contracts(frame: pd.DataFrame, meaning: Meaning) -> pd.Series:
         [f"{text:g}" if isinstance(text, float | int) else str(text) for text in coded[3][1]],
     ]
     number = np.zeros(len(frame), dtype=np.int64)
+    # One number a contract, in mixed radix; the code -1 of an empty cell is the digit 0.
     for codes, found in coded:
         number = number * (len(found) + 1) + codes + 1
     _, first, again = np.unique(number, return_index=True, return_inverse=True)
@@ -154,6 +158,7 @@ def _fill_spot(frame: pd.DataFrame, meaning: Meaning, prices: pd.DataFrame | Non
     """
     held = "spot" in frame.columns
     spot = read_numbers(frame["spot"])[0] if held else np.full(len(frame), np.nan)
+    # Not spot <= 0, which NaN fails.
     absent = ~(spot > 0)
     if prices is not None and absent.any():
         found = spot.copy()
@@ -176,6 +181,7 @@ def _spots(frame: pd.DataFrame, meaning: Meaning, prices: pd.DataFrame) -> Float
     origin = prices.attrs["origin"]
     symbols, days = prices["symbol"].astype("str"), read_days(prices["date"])
     closes = pd.Series(read_numbers(prices["close"])[0], index=pd.MultiIndex.from_arrays([symbols, days]))
+    # pandas reindexes no index that holds a label twice.
     closes = closes[~closes.index.duplicated()]
     wanted = pd.MultiIndex.from_arrays([frame["underlying"].astype("str"), read_days(frame["date"])])
     found: FloatArray = np.asarray(closes.reindex(wanted).to_numpy(), dtype=np.float64)

@@ -129,6 +129,7 @@ FORMS: dict[str, Form] = {
         _names("datum erster hoch tief schlusskurs"),
         _pairs("date=datum open=erster high=hoch low=tief close=schlusskurs volume=stuecke"),
         dates="dayfirst",
+        # Its 'Volumen' is the turnover in euros; 'Stuecke' is the number of shares.
         ignore=_names("volumen"),
     ),
     "akshare": Form(
@@ -143,6 +144,8 @@ FORMS: dict[str, Form] = {
     ),
     "nse_history": Form(
         "NSE India, historical data", "stocks", _names("date series open high low prev_close ltp close vwap"),
+        # Of a symbol's series EQ and BE are its shares, traded freely or for delivery; others are bonds and
+        # rights. Here and in the forms of NSE India below.
         ignore=_names("ltp prev_close"), keep={"series": ("EQ", "BE", "")}, dates="dayfirst",
     ),
     "nse_archive": Form(
@@ -266,6 +269,7 @@ FORMS: dict[str, Form] = {
     ),
     "metatrader": Form(
         "MetaTrader", "stocks", _names("date open high low close tickvol vol spread"),
+        # VOL, the volume that was traded, is zero for currencies; TICKVOL counts the changes of price.
         _pairs("volume=tickvol"), ignore=_names("vol spread"),
     ),
     "dukascopy": Form(

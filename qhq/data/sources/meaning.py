@@ -138,6 +138,7 @@ def _find_form(
             got=f"'{given.form}'",
             fix=nearest(given.form, ("plain", *FORMS)),
         )
+    # "plain" is how a user says that a file only looks like a vendor's.
     return None if given.form == "plain" else given.form
 
 
@@ -201,6 +202,7 @@ def _refuse_doubles(meaning: Meaning, given: FileFormat) -> None:
     frame, said = meaning.raw.frame, {canonical_name(name, TABLES[meaning.kind]) for name in given.columns}
     for name, column in meaning.columns.items():
         for other in frame.columns:
+            # pandas reads a second column "close" as "close.1".
             base = re.sub(r"\.\d+$", "", str(other))
             if other == column or not base or plain_name(base) != plain_name(column) or name in said:
                 continue
@@ -302,6 +304,7 @@ def _melt(meaning: Meaning) -> pd.DataFrame:
         if name in others:
             continue
         part = pd.DataFrame({"symbol": str(name).strip(), "date": table[dates], "close": table[name]})
+        # A ticker that was listed later has no row before, rather than a row without a price.
         parts.append(part[~is_empty(table[name])])
     if not parts:
         raise DataError(
@@ -364,5 +367,6 @@ def _has_numbers(column: pd.Series) -> bool:
     cell = str(column[unreadable].iloc[0])
     return any(
         bool(np.isfinite(read_marked_numbers([cell], numerals, "price")).any())
+        # A comma may be the decimal point; which it is the whole column decides later.
         for numerals in (Numerals(), Numerals(",", "."))
     )

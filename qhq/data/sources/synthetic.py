@@ -268,6 +268,7 @@ def _draw(listing: _Listing, place: int, sessions: int, seed: int) -> FloatArray
 
 def _levels(stock: Stock, seed: int) -> FloatArray:
     """Fast and slow variance a year, shape (2, T): causal EWMAs of squared returns times the AR(1) noise."""
+    # NaN, over which ewm passes: the first session has no return, and a 0 would count as a calm day.
     moves = np.diff(np.log(stock.adj_close), prepend=np.nan).clip(-_LARGEST_MOVE, _LARGEST_MOVE)
     squares = pd.Series(moves**2 * _SESSIONS)
     means = np.stack([squares.ewm(halflife=life).mean().to_numpy() for life in _HALF_LIVES.values()])
@@ -315,6 +316,7 @@ def _smile(levels: FloatArray, log_moneyness: FloatArray, years: FloatArray) -> 
     """Standardised log-moneyness x and the true volatility a year, as the top of this file says."""
     fast, slow = levels
     reach = _REVERSION * years
+    # expm1, since 1 - exp(-x) loses digits where a few days are left.
     level = np.sqrt(slow + (fast - slow) * -np.expm1(-reach) / reach)
     distance = log_moneyness / (level * np.sqrt(years))
     z = _SATURATION * np.tanh(distance / _SATURATION)
@@ -329,6 +331,7 @@ def _spread(
     wide = 0.01 * (1 + np.minimum(np.abs(distance), 3.0)) * time_value + 0.002 * intrinsic
     half = np.maximum(wide, 1 / _CENTS)
     middle = value + half * np.clip(0.2 * noise, -0.5, 0.5)
+    # 1e-9 of a cent, since 1.13 * 100 is 112.99999999999999 and would lose a cent.
     bid = np.floor(np.maximum(middle - half, intrinsic) * _CENTS + 1e-9) / _CENTS
     ask = np.ceil((middle + half) * _CENTS - 1e-9) / _CENTS
     return bid, ask

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 
 _SYMBOL = re.compile(r"[A-Z0-9^][A-Z0-9.^=_&-]{0,31}")
+# yfinance would look an ISIN up by a search, and answer for whatever symbol comes first.
 _ISIN = re.compile(r"[A-Z]{2}[A-Z0-9]{9}[0-9]")
 
 
