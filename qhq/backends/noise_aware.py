@@ -53,6 +53,7 @@ class InTurnExecutor:
     def turn(self, inputs: ArrayLike, weights: ArrayLike) -> int:
         """Number of the backend that a step with these inputs and weights runs on."""
         content = np.ascontiguousarray(inputs).tobytes() + np.ascontiguousarray(weights).tobytes()
+        # Not hash(), which is salted: another process would take other turns.
         return zlib.crc32(content) % len(self.executors)
 
     def expectations(self, inputs: ArrayLike, weights: ArrayLike) -> FloatArray:

@@ -284,6 +284,7 @@ def error_histograms(
     size = size.reshape(len(size), 1, -1)
     errors = {name: ((each - actual) / size).ravel() for name, each in forecasts.items()}
     # A forecast without any error would have bins of no width.
+    # The median over the forecasts, since one poor baseline would otherwise stretch the bins of all.
     reach = float(np.median([np.quantile(np.abs(each), 0.99) for each in errors.values()])) or 1.0
     edges = np.linspace(-reach, reach, bins + 1)
     return Histograms(

@@ -103,6 +103,7 @@ def score_quantiles(windows: Windows, quantiles: FloatArray, levels: Sequence[fl
             for each in coverage_of(
                 (quantiles[..., low], quantiles[..., high]),
                 windows,
+                # 0.95 - 0.05 is 0.8999999999999999.
                 round(levels[high] - levels[low], 10),
                 windows.targets,
             )

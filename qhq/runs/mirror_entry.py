@@ -91,6 +91,7 @@ def _text(value: object, limit: int) -> str:
 def _numbers(content: object, prefix: str) -> Iterator[tuple[str, float]]:
     """Every finite number below ``content``, with its dotted name."""
     for key, value in _flatten(content, prefix).items():
+        # A truth value is an int in Python, and no metric.
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             yield _key(key), float(value)
 
@@ -125,6 +126,7 @@ def _history(unit: Unit, started: int) -> Iterator[Point]:
         return
     for row in DictReader(read_regular(path, most=MOST_TABLE_BYTES).decode("utf-8").splitlines()):
         epoch = int(row.pop("epoch"))
+        # None is written as an empty cell.
         values = {key: float(value) for key, value in row.items() if value}
         for key, value in _numbers(values, "history"):
             # Not the clock: mirrored again, a run gives the very same points, which MLflow then keeps once.

@@ -21,6 +21,7 @@ _IDENTITY = "identity"
 
 def save_weights(model: nn.Module, path: Path, identity: Mapping[str, str]) -> None:
     """Write every tensor of the model once, with the ``identity`` that `load_weights` checks."""
+    # safetensors refuses a view with strides, such as a transposed weight.
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     _replace(
         path,
@@ -67,6 +68,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
             saved = json.loads((file.metadata() or {}).get(_IDENTITY, "{}"))
             if not isinstance(saved, dict):
                 raise ValueError(f"{_IDENTITY} must be an object")
+            # safe_open gives no mapping: it has keys(), and cannot be iterated.
             return saved, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise _damaged(path, error) from error

@@ -249,6 +249,7 @@ class Trainer:
         self.model.train()
         total, norms = 0.0, dict.fromkeys(self.parts, 0.0)
         # Dropout draws from torch's global generator, the only one that it knows; the caller's is given back.
+        # No devices: left out, the generators of all GPUs would be saved and put back at each epoch.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(child_seed(self.seed, f"dropout/{epoch}"))
             for number, batch in enumerate(self.batches(epoch)):
@@ -368,6 +369,7 @@ def gradient_norm(parameters: list[nn.Parameter]) -> float:
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not gradients:
         return 0.0
+    # As clip_grad_norm_ does it: one call for all tensors instead of one for each.
     return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))
 
 

@@ -169,12 +169,14 @@ class StudentT(Gaussian):
         return None if spread is None else spread * ((_FIRST_DF - 2) / _FIRST_DF) ** 0.5
 
     def _freedom(self, outputs: Tensor) -> Tensor:
+        # The inverse of softplus, so that an output of 0 means the degrees of freedom to begin with.
         above: Tensor = functional.softplus(outputs[..., 2] + log(np.expm1(_FIRST_DF - 2)))
         return 2 + above
 
     def losses(self, outputs: Tensor, targets: Tensor, start: Tensor | None) -> Tensor:
         """Negative log-density of what came."""
         spread, freedom = self._spread(outputs, start), self._freedom(outputs)
+        # Unchecked: on a NaN torch would raise a ValueError of its own here, where `finite` says what to do.
         distribution = torch.distributions.StudentT(freedom, outputs[..., 0], spread, validate_args=False)
         density: Tensor = distribution.log_prob(targets)  # type: ignore[no-untyped-call]
         return -density
@@ -184,6 +186,7 @@ class StudentT(Gaussian):
         from scipy.stats import t  # half a second to import, and no other objective needs it
 
         freedom = self._freedom(outputs).detach().double().numpy()[..., None]
+        # By SciPy: torch's Student-t has no quantiles (icdf).
         at = torch.as_tensor(t.ppf(np.array(self.levels), freedom), dtype=outputs.dtype)
         return outputs[..., :1] + self._spread(outputs, start)[..., None] * at
 

@@ -90,6 +90,7 @@ class NaturalGradient(torch.optim.Adam):
         (group,) = (each for each in self.param_groups if any(one is weight for one in each["params"]))
         gradient = (weight.grad + group["weight_decay"] * weight).double().cpu()
         rows = torch.cat(heard)
+        # Evenly spread and not drawn: a training that is resumed repeats its steps bit for bit.
         picked = torch.linspace(0, len(rows) - 1, min(len(rows), self._samples)).round().long()
         metric = circuit.metric(rows[picked])
         metric = metric if self._full else metric.diagonal().diag()

@@ -98,6 +98,7 @@ class StackTrainer:
         """Lay weights and optimisers of all members into the stack."""
         with torch.no_grad():
             for name, tensor in self.tensors.items():
+                # In place, since the optimiser and the model hold these very tensors.
                 torch.stack([state.model[name] for state in states], out=tensor.data)
         # In the place of one that is not trained now any other's will do: it may not have as many steps.
         some = states[members[0]].optimizer
@@ -205,6 +206,7 @@ def _norms(parameters: list[nn.Parameter], members: int) -> Tensor:
 
 def _clip(parameters: list[nn.Parameter], members: int, most: float) -> None:
     """Scale the gradients of each member as ``torch.nn.utils.clip_grad_norm_`` does those of one model."""
+    # 1e-6 is clip_grad_norm_'s own, without which a stack would not train as each member alone does.
     factors = (most / (_norms(parameters, members) + 1e-6)).clamp(max=1.0)
     for each in parameters:
         if each.grad is not None:

@@ -104,6 +104,7 @@ class IBMSpec(BackendSpec):
     """
 
     kind: Literal["ibm"]
+    # What the client's default precision of 1/64 comes to.
     shots: int = Field(default=4096, ge=1, le=MOST_SHOTS)
     gradient: Literal["parameter_shift", "spsa"] = "spsa"
     mode: Literal["job", "batch", "session"] = "job"

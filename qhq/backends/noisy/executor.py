@@ -229,11 +229,13 @@ class TrajectoryExecutor(EngineExecutor):
     def _check_against_aer(self, inputs: ArrayLike, weights: ArrayLike) -> None:
         # One row: Aer takes seconds for each at these widths.
         row = np.asarray(inputs)[:1]
+        # Two more, as a standard deviation takes two rows however many trajectories each has.
         many = np.repeat(row, _CHECKED_TRAJECTORIES // self.trajectories + 2, axis=0)
         values, _ = self.estimate(many, weights)
         error = values.std(axis=0, ddof=1) / np.sqrt(len(values))
         off = np.abs(values.mean(axis=0) - self._aer.expectations(row, weights)[0])
         shot_error = 0.0 if self._shots is None else 1 / np.sqrt(self._shots)
+        # Six standard errors: chance alone refuses one value in 500 million.
         allowed = 6 * np.hypot(error, shot_error) + _RARE
         sys.stderr.write(
             f"qhq: {self._aer.program.num_qubits} qubits in use: the noisy engine follows {self.trajectories}"
