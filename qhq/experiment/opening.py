@@ -124,6 +124,7 @@ class Experiment:
     def _scaled(self, windows: Windows) -> Tensor:
         inputs = self.data.scaler.inputs(windows)
         if windows.cut.masked:
+            # Log returns have one row fewer than the window: the mask of its first row goes.
             mask = windows.mask[:, -inputs.shape[1] :]
             inputs = np.concatenate([inputs, mask[:, :, None]], axis=2)
         return self._tensor(inputs)

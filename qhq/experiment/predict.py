@@ -298,6 +298,7 @@ def _intervals(plan: PredictPlan, forecast: Array) -> dict[float, tuple[Array, A
     before = _exact(experiment, held) if len(held) else None
     history, past = ahead.history, None
     if adaptive:
+        # Sessions asked for with --since lie in both, and would move the level twice.
         history = history.select(~np.isin(history.starts, windows.starts))
         past = _exact(experiment, history) if len(history) else np.empty((0, *forecast.shape[1:]))
     found = {}

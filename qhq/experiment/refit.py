@@ -80,13 +80,17 @@ def _ridge(features: FloatArray, missed: FloatArray) -> tuple[FloatArray, FloatA
     """Weights (D, Y) and bias (Y,) from features (M, D) to what is missed, (M, Y), by leave-one-out."""
     count = len(features)
     middle, mean = features.mean(axis=0), missed.mean(axis=0)
+    # One decomposition serves all strengths, and stands features that say the same.
     left, sizes, right = np.linalg.svd(features - middle, full_matrices=False)
     along = left.T @ (missed - mean)
     best, least = None, float((missed**2).sum())
+    # Half a decade apart, from next to nothing to hundred times the strongest direction of the features.
     for strength in [*(sizes.max() ** 2 * np.logspace(-9, 2, 23)), np.inf]:
         kept = sizes**2 / (sizes**2 + strength) if np.isfinite(strength) else np.zeros_like(sizes)
         errors = missed - mean - left @ (kept[:, None] * along)
         leverage = 1 / count + (left**2 * kept).sum(axis=1)
+        # Where there are as many features as windows a leverage is 1: each window is fitted by itself alone, and
+        # the error of leaving it out is as good as infinite.
         loss = float(((errors / np.maximum(1e-9, 1 - leverage)[:, None]) ** 2).sum())
         if loss < least:
             best, least = kept, loss

@@ -175,6 +175,7 @@ def _train_at_once(
     try:
         found = train_together(experiments, trainers, states, watchers)
     except ConfigError as error:
+        # The loss of one seed was no finite number, most likely; alone, the others go on.
         watcher.note(f"{error.must}; got {error.got}. From here on the seeds are trained one after another.")
         return {}
     except KeyboardInterrupt:

@@ -120,6 +120,7 @@ class GateCircuits(nn.Module):
         """Not where a layer was opened on another backend since, nor where somebody listens to the layers."""
         if self._together is None:
             return False
+        # Hooks are private attributes, since torch has no public way to ask for them.
         return all(
             isinstance(layer, QuantumLayer)
             and layer.neural_network.is_open_on(self._together.alone)

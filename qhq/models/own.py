@@ -132,6 +132,7 @@ def build_own(  # noqa: PLR0913
             with seeded_torch(seed):
                 module = guarded(lambda: build(shape, circuit), source, "be built by build(shape, circuit)")
         finally:
+            # A build that sets torch's default type must not set it for whatever this process does next.
             torch.set_default_dtype(default)
     if not isinstance(module, nn.Module):
         fix = "End build with 'return model'" if module is None else "Return an instance of torch.nn.Module"

@@ -133,6 +133,7 @@ class _LayerNorm(_Leaf):
         self.shape, self.eps = module.normalized_shape, module.eps
 
     def forward(self, values: Tensor) -> Tensor:
+        # Without weights, of which torch's function takes one set and not one a member.
         normal = functional.layer_norm(values, self.shape, eps=self.eps)
         return normal * self.get_parameter("weight") + self.get_parameter("bias")
 
@@ -217,6 +218,7 @@ class _Sequence(torch.autograd.Function):
         width = by_state.shape[1]
         pulled, slope = rows.new_empty(models, steps, samples, way.width), torch.from_numpy(way.slopes[0])
         way.slopes.fill(0.0)
+        # In the order of what the kernels pull back: of a GRU u, r, z, where PyTorch's rows are r, z, n.
         matrix = by_state.roll(way.shift * hidden, 1)
         shown, seen = pulled.numpy(), outer.numpy()
         by_products = pulled[..., :width].unbind(1)
