@@ -176,6 +176,7 @@ def _yaml(value: Any) -> str:
     return value if plain else json.dumps(value, ensure_ascii=False)
 
 
+# What YAML 1.1 reads as a truth value, among them the tickers ON and TRUE.
 _OTHERWISE = ("true", "false", "yes", "no", "on", "off", "null", "nan", "y", "n")
 
 

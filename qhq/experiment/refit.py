@@ -89,8 +89,8 @@ def _ridge(features: FloatArray, missed: FloatArray) -> tuple[FloatArray, FloatA
         kept = sizes**2 / (sizes**2 + strength) if np.isfinite(strength) else np.zeros_like(sizes)
         errors = missed - mean - left @ (kept[:, None] * along)
         leverage = 1 / count + (left**2 * kept).sum(axis=1)
-        # Where there are as many features as windows a leverage is 1: each window is fitted by itself alone, and
-        # the error of leaving it out is as good as infinite.
+        # With as many features as windows a leverage is 1: each window is fitted by itself alone, and the
+        # error of leaving it out is as good as infinite.
         loss = float(((errors / np.maximum(1e-9, 1 - leverage)[:, None]) ** 2).sum())
         if loss < least:
             best, least = kept, loss

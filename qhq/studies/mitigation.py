@@ -45,6 +45,7 @@ FORECAST_SHOTS = 4096
 """Shots that the seconds on a device are forecast for where values are exact: those of `ibm_*` as shipped."""
 
 _LEAST_WINDOWS = 8
+# Undoing a smaller slope would make the shot noise of a value more than twenty times as large.
 _LEAST_SLOPE = 0.05
 
 # A slope that is not four standard errors from 0 would make the corrected values mostly noise.
@@ -217,6 +218,7 @@ def fit_affine(found: FloatArray, exact: FloatArray) -> Affine:
     moves = spread > 1e-12 * count
     slope = np.where(moves, (distance * (found - mean)).sum(axis=0) / np.where(moves, spread, 1.0), 1.0)
     left = found - mean - slope * distance
+    # Slope and offset have taken two of the degrees of freedom.
     error = (left**2).sum(axis=0) / max(1, count - 2)
     known = moves & (slope > _LEAST_ERRORS * np.sqrt(error / np.where(moves, spread, 1.0)))
     slope = np.where(known & (slope > _LEAST_SLOPE), slope, 1.0)

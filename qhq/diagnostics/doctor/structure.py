@@ -168,6 +168,7 @@ def _counted(kinds: Counter[str]) -> str:
 
 
 def _finite(tensor: Tensor) -> bool:
+    # A tensor on the device "meta" has a shape and no values.
     if tensor.is_meta or not tensor.is_floating_point():
         return True
     return bool(torch.isfinite(tensor).all())
