@@ -17,21 +17,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from qhq.ansatz.program import Ansatz
 from qhq.backends.executor import Executor
 from qhq.documents import Spec
 from qhq.errors import ConfigError
+from qhq.models.gated_pass import GRUSteps, LSTMSteps, Way, states_of
 from qhq.models.hybrid import Shape, seeded_torch
 from qhq.models.own import as_forecaster
 from qhq.models.own_forecaster import CircuitStandIn, OwnForecaster
 from qhq.models.source import ModuleSource
 from qhq.models.spec import ModelSpec, RecurrentLayerSpec, is_gated, load_unit
-from qhq.quantum.differentiation import evaluate
+from qhq.quantum.differentiation import evaluate, inside_transform
 from qhq.quantum.layer import QuantumLayer
 from qhq.quantum.network import ExecutorNetwork
 from qhq.seeding import child_seed
@@ -103,18 +105,34 @@ class GateCircuits(nn.Module):
         if weights is None:
             answers = [layer(values[:, gate]) for gate, layer in enumerate(self.layers)]
             return torch.stack(answers, dim=1)
-        assert self._together is not None
-        first = self.layers[0]
-        assert isinstance(first, QuantumLayer)
         batch, gates = values.shape[:2]
-        angles = values if first.angle_scaling is None else first.angle_scaling(values)
-        if first.neural_network.heard is not None:
+        angles = values if self.scaling is None else self.scaling(values)
+        if self.is_heard:
             for gate, layer in enumerate(self.layers):
                 assert isinstance(layer, QuantumLayer)
                 layer.neural_network.hear(angles[:, gate])
         rows = torch.cat([angles, weights.to(angles.dtype).expand(batch, -1, -1)], dim=-1)
-        found = evaluate(self._together.network, rows.view(batch * gates, -1), rows.new_empty(0))
+        found = evaluate(self.network, rows.view(batch * gates, -1), rows.new_empty(0))
         return found.view(batch, gates, -1)
+
+    @property
+    def network(self) -> ExecutorNetwork:
+        """What asks the circuits of all gates at once, a row a gate; only where `weights` are not None."""
+        assert self._together is not None
+        return self._together.network
+
+    @property
+    def scaling(self) -> nn.Module | None:
+        """The map of numbers to angles, of all circuits the same."""
+        first = self.layers[0]
+        assert isinstance(first, QuantumLayer)
+        return first.angle_scaling
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether somebody listens to the angles."""
+        first = self.layers[0]
+        return isinstance(first, QuantumLayer) and first.neural_network.heard is not None
 
     def _can_ask_together(self) -> bool:
         """Not where a layer was opened on another backend since, nor where somebody listens to the layers."""
@@ -157,7 +175,10 @@ class _GatedUnit(nn.Module):
         circuits: Of the gates.
     """
 
-    gates: ClassVar[int] = 4
+    reads: ClassVar[tuple[str, ...]]
+    """What the circuit of each gate takes: the ``step``, the ``state``, or ``both``."""
+    steps: ClassVar[type[LSTMSteps | GRUSteps]]
+    """What the gates do."""
     around: ClassVar[bool] = True
     """Whether linear layers stand around the circuits."""
 
@@ -165,9 +186,12 @@ class _GatedUnit(nn.Module):
         super().__init__()
         self.features, self.hidden_size, self.circuits = features, hidden, circuits
         inputs, outputs = circuits.num_inputs, circuits.num_outputs
+        self._maps = tuple(dict.fromkeys(self.reads))
+        self._places = tuple(self._maps.index(each) for each in self.reads)
         if self.around:
-            self.enter = self._maps_in(inputs)
-            self.leave = GateMaps(self.gates, outputs, hidden)
+            widths = {"both": features + hidden, "step": features, "state": hidden}
+            self.enter = nn.ModuleDict({each: nn.Linear(widths[each], inputs) for each in self._maps})
+            self.leave = GateMaps(len(self.reads), outputs, hidden)
         elif (inputs, outputs) != (features + hidden, hidden):
             raise ConfigError(
                 "A unit without linear layers needs a circuit with an input for each feature and unit, and an"
@@ -178,26 +202,71 @@ class _GatedUnit(nn.Module):
                 " with linear layers, without _bare",
             )
 
-    def _maps_in(self, inputs: int) -> nn.ModuleDict:
-        """Linear maps to the circuits' inputs."""
-        return nn.ModuleDict({"both": nn.Linear(self.features + self.hidden_size, inputs)})
-
-    def gate_values(self, step: Tensor, state: Tensor, weights: Tensor | None) -> Tensor:
-        """What each gate is before its nonlinearity, (B, G, hidden), of a step (B, F) and a state."""
-        answers: Tensor = self.circuits(self.circuit_inputs(step, state), weights)
-        found: Tensor = self.leave(answers) if self.around else answers
-        return found
+    def forward(self, sequence: Tensor) -> tuple[Tensor, Tensor]:
+        """States (B, T, hidden) of a sequence (B, T, F), and the last one (B, hidden)."""
+        weights = self.circuits.weights()
+        if weights is not None and self._can_pass(sequence):
+            states = self._pass(sequence, weights).transpose(0, 1)
+            return states, states[:, -1]
+        state = cell = sequence.new_zeros(len(sequence), self.hidden_size)
+        each = []
+        for step in sequence.unbind(dim=1):
+            answers: Tensor = self.circuits(self.circuit_inputs(step, state), weights)
+            values: Tensor = self.leave(answers) if self.around else answers
+            state, cell = self.steps.plain(values.transpose(0, 1), state, cell)
+            each.append(state)
+        return torch.stack(each, dim=1), state
 
     def circuit_inputs(self, step: Tensor, state: Tensor) -> Tensor:
-        """What the circuits take, (B, G, I)."""
-        both = torch.cat([step, state], dim=-1)
-        values = self.enter["both"](both) if self.around else both
-        return values.unsqueeze(1).expand(-1, self.gates, -1)
+        """What the circuits take, (B, G, I), of a step (B, F) and a state (B, hidden)."""
+        parts = {"both": torch.cat([step, state], dim=-1)}
+        if self.around:
+            parts |= {"step": step, "state": state}
+            values = [self.enter[each](parts[each]) for each in self._maps]
+        else:
+            parts["step"] = torch.cat([step, torch.zeros_like(state)], dim=-1)
+            parts["state"] = torch.cat([torch.zeros_like(step), state], dim=-1)
+            values = [parts[each] for each in self._maps]
+        return torch.stack([values[place] for place in self._places], dim=1)
+
+    def _can_pass(self, sequence: Tensor) -> bool:
+        """Whether a sequence can go through as one node: on an engine, with nobody listening on the way."""
+        return (
+            hasattr(self.circuits.network.executor, "forward")
+            and sequence.device.type == "cpu"
+            and sequence.dtype in (torch.float32, torch.float64)
+            and not torch.compiler.is_compiling()
+            and not inside_transform()
+            and not torch.is_autocast_enabled("cpu")
+            and not self.circuits.is_heard
+            and not any(each._forward_hooks or each._forward_pre_hooks for each in self.modules())
+        )
+
+    def _pass(self, sequence: Tensor, weights: Tensor) -> Tensor:
+        """States (T, B, hidden) of a sequence (B, T, F)."""
+        pads = {"both": (0, 0), "step": (0, self.hidden_size), "state": (self.features, 0)}
+        columns: dict[str, Tensor]
+        bias: Tensor | None = None
+        if self.around:
+            linears = {each: cast(nn.Linear, self.enter[each]) for each in self._maps}
+            columns = {each: linear.weight for each, linear in linears.items()}
+            bias = torch.cat([linear.bias for linear in linears.values()])
+        else:
+            own = torch.eye(self.features + self.hidden_size, dtype=sequence.dtype)
+            columns = {"both": own, "step": own[:, : self.features], "state": own[:, self.features :]}
+        whole = torch.cat([functional.pad(columns[each], pads[each]) for each in self._maps])
+        by_step, by_state = whole[:, : self.features], whole[:, self.features :]
+        entered = functional.linear(sequence.transpose(0, 1), by_step, bias)
+        leave = [self.leave.weight, self.leave.bias] if self.around else []
+        way = Way(self.circuits.network, self.circuits.scaling, self._places, self.steps)
+        return states_of(way, entered, [by_state, weights.to(entered.dtype), *leave])
 
 
 class QLSTM(_GatedUnit):
-    """An LSTM with a circuit in each of its four gates; a sequence (B, T, F) -> states (B, T, hidden)."""
+    """An LSTM with a circuit in each of its four gates, in the order i, f, o, g."""
 
+    reads = ("both",) * 4
+    steps = LSTMSteps
     FORGET: ClassVar[int] = 1
 
     def __init__(self, features: int, hidden: int, circuits: GateCircuits) -> None:
@@ -207,61 +276,16 @@ class QLSTM(_GatedUnit):
             with torch.no_grad():
                 self.leave.bias[self.FORGET] = 1.0
 
-    def forward(self, sequence: Tensor) -> tuple[Tensor, Tensor]:
-        """States (B, T, hidden), and the last one (B, hidden); gates in the order i, f, o, g."""
-        state = sequence.new_zeros(len(sequence), self.hidden_size)
-        cell, states, weights = state, [], self.circuits.weights()
-        for step in sequence.unbind(dim=1):
-            # Split, not indexed: the gradient of an index is a sum over arrays that are mostly 0.
-            open_gates, candidate = torch.split(self.gate_values(step, state, weights), [3, 1], dim=1)
-            enter, forget, leave = open_gates.sigmoid().unbind(1)
-            cell = forget * cell + enter * candidate.squeeze(1).tanh()
-            state = leave * cell.tanh()
-            states.append(state)
-        return torch.stack(states, dim=1), state
-
 
 class QGRU(_GatedUnit):
-    """A GRU with circuits in its gates; a sequence (B, T, F) -> states (B, T, hidden).
+    """A GRU with circuits in its gates, in the order r, z, n_x, n_h.
 
     The candidate is made of the step and the state apart, ``tanh(q_x(x) + r * q_h(h))``, as in torch's own
     GRU: so no circuit waits for the reset gate, and all four are asked at once.
     """
 
-    def _maps_in(self, inputs: int) -> nn.ModuleDict:
-        return nn.ModuleDict(
-            {
-                "both": nn.Linear(self.features + self.hidden_size, inputs),
-                "step": nn.Linear(self.features, inputs),
-                "state": nn.Linear(self.hidden_size, inputs),
-            }
-        )
-
-    def circuit_inputs(self, step: Tensor, state: Tensor) -> Tensor:
-        """What the circuits take, (B, 4, I): of reset and update gate, and of the candidate's two."""
-        both = torch.cat([step, state], dim=-1)
-        if self.around:
-            values = self.enter["both"](both)
-            apart = [self.enter["step"](step), self.enter["state"](state)]
-        else:
-            values = both
-            apart = [
-                torch.cat([step, torch.zeros_like(state)], dim=-1),
-                torch.cat([torch.zeros_like(step), state], dim=-1),
-            ]
-        return torch.stack([values, values, *apart], dim=1)
-
-    def forward(self, sequence: Tensor) -> tuple[Tensor, Tensor]:
-        """States (B, T, hidden), and the last one (B, hidden); gates in the order r, z, n_x, n_h."""
-        state, states = sequence.new_zeros(len(sequence), self.hidden_size), []
-        weights = self.circuits.weights()
-        for step in sequence.unbind(dim=1):
-            open_gates, parts = torch.split(self.gate_values(step, state, weights), [2, 2], dim=1)
-            (reset, update), (by_step, by_state) = open_gates.sigmoid().unbind(1), parts.unbind(1)
-            candidate = (by_step + reset * by_state).tanh()
-            state = candidate + update * (state - candidate)
-            states.append(state)
-        return torch.stack(states, dim=1), state
+    reads = ("both", "both", "step", "state")
+    steps = GRUSteps
 
 
 class BareQLSTM(QLSTM):
@@ -313,7 +337,7 @@ class GatedNet(nn.Module):
 def _build_unit(number: int, layer: RecurrentLayerSpec, features: int, make: MakeCircuits) -> nn.Module:
     unit: Any = load_unit(layer.unit)
     if issubclass(unit, _GatedUnit):
-        gated: _GatedUnit = unit(features, layer.hidden, make(number, unit.gates))
+        gated: _GatedUnit = unit(features, layer.hidden, make(number, len(unit.reads)))
         return gated
     built: nn.Module = unit(features, layer.hidden, batch_first=True)
     return built

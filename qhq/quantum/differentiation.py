@@ -52,7 +52,7 @@ def evaluate(network: ExecutorNetwork, rows: Tensor, weights: Tensor) -> Tensor:
         values: Tensor = _expectations_operator(rows, weights, network.handle, network.output_shape[0])
         return values
     network.hear(rows)
-    if _inside_transform():
+    if inside_transform():
         return _Expectations.apply(rows, weights, executor)  # type: ignore[no-any-return, no-untyped-call]
     # Neither a node of the graph, nor states that nobody goes back from.
     if not torch.is_grad_enabled():
@@ -63,7 +63,7 @@ def evaluate(network: ExecutorNetwork, rows: Tensor, weights: Tensor) -> Tensor:
 
 # What ``Function.apply`` itself asks; `_TwoPass` has none of the rules that a transform needs, since
 # handing its residual through them would cost as much as a small circuit.
-_inside_transform: Callable[[], bool] = torch._C._are_functorch_transforms_active
+inside_transform: Callable[[], bool] = torch._C._are_functorch_transforms_active
 
 
 class _TwoPass(torch.autograd.Function):
@@ -80,7 +80,7 @@ class _TwoPass(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, Tensor, None]:
         # The residual looks at the tensors' own memory: torch refuses here if one changed since.
         inputs, weights = ctx.saved_tensors
-        if torch.is_grad_enabled() or _inside_transform():  # a graph of the gradients, or many cotangents
+        if torch.is_grad_enabled() or inside_transform():  # a graph of the gradients, or many cotangents
             return *_Gradients.apply(inputs, weights, cotangents[0], ctx.executor), None  # type: ignore[no-untyped-call]
         by_inputs, by_weights = ctx.executor.backward(ctx.residual, _array(cotangents[0]))
         return _like(by_inputs, inputs), _like(by_weights, weights), None

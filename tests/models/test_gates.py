@@ -103,11 +103,13 @@ def test_in_single_precision_it_is_so_to_a_millionth(unit):
     np.testing.assert_allclose(found, reference(double, windows()).detach(), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("backend", [None, "aer_noisy"])
-@pytest.mark.parametrize("unit", ["qlstm", "qgru"])
+@pytest.mark.parametrize(("unit", "backend"), [
+    *((unit, None) for unit in sorted(GATED)), ("qlstm", "aer_noisy"), ("qgru", "aer_noisy"),
+])  # fmt: skip
 def test_all_gates_at_once_are_the_gates_one_by_one(unit, backend):
     """On the exact engine and on the noisy one: the same forecasts, and the same gradients."""
-    at_once, apart = (gated(unit, circuits(backend=backend, together=each)) for each in (True, False))
+    ansatz = BARE if unit.endswith("_bare") else ANSATZ
+    at_once, apart = (gated(unit, circuits(ansatz, backend=backend, together=each)) for each in (True, False))
     apart.load_state_dict(at_once.state_dict())
     found, wanted = at_once(windows()), apart(windows())
     np.testing.assert_allclose(found.detach(), wanted.detach(), atol=1e-12)
@@ -117,6 +119,37 @@ def test_all_gates_at_once_are_the_gates_one_by_one(unit, backend):
     for name, each in at_once.named_parameters():
         assert each.grad is not None
         np.testing.assert_allclose(each.grad, others[name].grad, atol=1e-10)
+
+
+def test_a_gradient_that_is_asked_for_twice_is_the_same():
+    model = gated("qgru")
+    loss = model(windows()).square().sum()
+    asked = list(model.parameters())
+    once, again = (torch.autograd.grad(loss, asked, retain_graph=True) for _ in range(2))
+    for one, other in zip(once, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("unit", ["qlstm", "qgru"])
+def test_second_derivatives_are_those_of_the_gates_one_by_one(unit):
+    at_once, apart = (gated(unit, circuits(together=each)) for each in (True, False))
+    apart.load_state_dict(at_once.state_dict())
+    found = []
+    for model in (at_once, apart):
+        asked = list(model.module.layers[0].parameters())
+        first = torch.autograd.grad(model(windows(1)).square().sum(), asked, create_graph=True)
+        found.append(torch.autograd.grad(sum(each.square().sum() for each in first), asked))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-9)
+
+
+def test_whoever_listens_to_a_map_hears_each_step():
+    model, heard = gated("qlstm"), []
+    before = model(windows()).detach()
+    handle = model.module.layers[0].leave.register_forward_hook(lambda *each: heard.append(each))
+    np.testing.assert_allclose(model(windows()).detach(), before, atol=1e-12)
+    handle.remove()
+    assert len(heard) == SHAPE.window
 
 
 def test_one_call_a_step_asks_all_gates(monkeypatch):

@@ -33,8 +33,10 @@ from qhq.limits import available_bytes, require_memory
 KEPT_BYTES = 1 << 29
 """States of a forward pass are kept for the backward pass up to this size; beyond it they are made again."""
 _IDLE_WORKSPACES = 4
+# A workspace larger than this is not kept for the next call.
 _IDLE_BYTES = 1 << 28
-"""A workspace larger than this is not kept for the next call."""
+# More than those few are kept while all together are no larger: a recurrent unit takes one for each step.
+_IDLE_SMALL = 1 << 24
 
 
 def check_width(qubits: int) -> None:
@@ -110,7 +112,10 @@ class Workspaces:
         if workspace.size <= _IDLE_BYTES:
             with self._lock:
                 self._idle.append(workspace)  # the oldest go first: a batch size that nobody uses any more
-                del self._idle[:-_IDLE_WORKSPACES]
+                while (
+                    len(self._idle) > _IDLE_WORKSPACES and sum(each.size for each in self._idle) > _IDLE_SMALL
+                ):
+                    del self._idle[0]
 
     @property
     def _state_rows(self) -> int:
