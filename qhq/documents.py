@@ -81,6 +81,7 @@ def load_document(
         written = written if isinstance(written, dict) else {}
     else:
         _check_bounds(source, _IN_MEMORY)
+        # Deep, as overrides are laid into its sections, which are the caller's.
         content, written = copy.deepcopy(dict(source)), {}
     for override in overrides:
         _apply_override(model, content, override)

@@ -94,6 +94,7 @@ def replacing(path: Path, *, mode: int | None = None, ending: str | None = None)
         yield temporary
         _sync(temporary)
         temporary.replace(path)
+    # Of an interrupt as well, or each one would leave half a file behind.
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -165,6 +166,7 @@ def _sign(lock: Path) -> None:
     now = datetime.datetime.now(tz=datetime.UTC)
     command = " ".join(["qhq", *sys.argv[1:2]])
     words = f"process {os.getpid()} on {platform.node()} ({command}), since {now:%Y-%m-%d %H:%M:%S} UTC"
+    # Through no link, which might lead to any file of the user's.
     flags = os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0) | os.O_NONBLOCK | os.O_CLOEXEC
     with os.fdopen(os.open(lock, flags), "wb", buffering=0) as file:
         found = os.fstat(file.fileno())

@@ -85,6 +85,7 @@ def _of_machine() -> int:
     try:  # macOS: all there is, in use or not
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError):
+        # Nobody says: then there is no limit, rather than nothing left.
         return 1 << 62
 
 

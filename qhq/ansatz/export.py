@@ -415,6 +415,7 @@ def _expression_text(expression: ParameterExpression) -> str:
     Raises:
         ValueError: If it has a function, or is too long when its powers are products.
     """
+    # Qiskit's is a set, whose order differs from process to process; an export must not.
     parameters = sorted(expression.parameters, key=lambda each: each.name)
     code = Code(expression, parameters)
     texts: list[str] = [each.name for each in parameters]

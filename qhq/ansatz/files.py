@@ -486,6 +486,7 @@ def _flat(parameters: Any) -> Iterable[Any]:
 def _unreadable(path: Path, form: str, error: BaseException, said: str = "") -> ConfigError:
     """What a reader raised and ``said``, with the place where it names one, as an error of qhq's."""
     reason = (str(error).strip().strip("'\"").splitlines() or said.splitlines() or [""])[0]
+    # Of OpenQASM 2 `<input>:3,4:`, of OpenQASM 3 `L3:C4` or `line 3:4`; all count columns from 0.
     where = re.match(r"(?:<input>:|L|line )?(\d+)[,:]C?(\d+):? *", reason)
     place = f"{path}:{where[1]}:{int(where[2]) + 1}" if where else str(path)
     reason = reason[where.end() :] if where else reason

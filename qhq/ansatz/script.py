@@ -186,6 +186,7 @@ def angle_source(value: Any, names: Mapping[Parameter, str], call: Callable[[str
     """
     if not isinstance(value, ParameterExpression):
         return repr(float(value))
+    # Qiskit's is a set, whose order differs from process to process; a script must not.
     parameters = sorted(value.parameters, key=lambda each: each.name)
     code = Code(value, parameters)
     texts = [names[each] for each in parameters]

@@ -137,6 +137,7 @@ def qpy_as_written(ansatz: Ansatz) -> bytes:
     Raises:
         ConfigError: If Qiskit cannot write it. What it wrote may still be another circuit when it is read.
     """
+    # A copy, since writing puts the ansatz into the circuit's metadata.
     return _dumped(ansatz.circuit.copy(), ansatz, _AS_WRITTEN)
 
 

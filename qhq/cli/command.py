@@ -280,6 +280,7 @@ def secure_streams() -> None:
     if sys.stdout is None:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the terminal's encoding lacks is shown by its codes, and ends no command.
         sys.stdout.reconfigure(errors="backslashreplace")
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
     raw = open(2, "wb", buffering=0, closefd=False)  # noqa: SIM115

@@ -19,6 +19,7 @@ from qhq.errors import DataError, nearest
 from qhq.pricing import black_scholes
 from qhq.pricing.black_scholes import implied_volatility
 
+# Actual/365, as the rates are: calendar days and not sessions.
 _DAYS_A_YEAR = 365.0
 
 _Formula = Callable[[Panel], FloatArray]

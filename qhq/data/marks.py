@@ -278,6 +278,7 @@ def _split_date(text: str) -> tuple[str, _Parts]:
             return order, (year, number, int(match["d"]))
     if text.isdigit() and len(text) in _EPOCHS:
         return f"epoch_{_EPOCHS[len(text)]}", (0, 0, 0)
+    # Excel's days since 1899, from 1954 to 2091.
     return ("excel", (0, 0, 0)) if re.fullmatch(r"[2-6]\d{4}", text) else ("", (0, 0, 0))
 
 

@@ -213,6 +213,7 @@ def _check(calibration: Calibration) -> None:
 
 def _check_pause(microseconds: object) -> None:
     """An estimate of the time on the device is made with it, and the cap is held against that."""
+    # A truth value is an int in Python, and would be a microsecond.
     number = isinstance(microseconds, int | float) and not isinstance(microseconds, bool)
     if microseconds is not None and not (number and 0 <= float(str(microseconds)) <= _LONGEST_REP_DELAY):
         raise ValueError(f"default_rep_delay {str(microseconds)[:100]!r} is no number of microseconds")

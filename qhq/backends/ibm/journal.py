@@ -477,6 +477,7 @@ class Journal:
             self._ask("BEGIN IMMEDIATE")
             try:
                 yield
+            # Ctrl-C too: a transaction that stays open keeps every other process out of the journal.
             except BaseException:
                 self._ask("ROLLBACK")
                 raise

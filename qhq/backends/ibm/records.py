@@ -299,6 +299,7 @@ def migrate(connection: sqlite3.Connection) -> None:
             for statement in statements:
                 execute(statement)
         execute(f"PRAGMA user_version = {max(version, len(MIGRATIONS))}")
+    # Ctrl-C too: a transaction that stays open keeps every other process out of the journal.
     except BaseException:
         execute("ROLLBACK")
         raise

@@ -174,6 +174,7 @@ _STATUSES: dict[int, Kind] = {
     408: "unreachable", 409: "unreachable", 425: "unreachable", 499: "unreachable",
 }  # fmt: skip
 
+# IBM's, of a session that the Open Plan does not have.
 _NO_SESSIONS_CODE = "1352"
 
 

@@ -222,6 +222,7 @@ def _cancelled(place: Place, error: QuantumError) -> tuple[QuantumError, float]:
     """Twirled noise of a gate and then |c(P)| / g, as one Pauli channel, and g."""
     name, qubits = place
     kept = np.diag(PTM(SuperOp(error)).data.real)
+    # An rz is no Clifford gate and may stand there: it is virtual, its channel the identity but for rounding.
     if np.abs(kept - 1).max() > 1e-14 and name not in _CLIFFORD:
         raise BackendError(
             "PEC needs noise on Clifford gates alone, which turn Paulis into Paulis",

@@ -274,6 +274,7 @@ def _doubt_eighths(draft: OptionDraft) -> Iterator[Finding]:
     first = np.flatnonzero(~draft.follows())
     strike = draft.column("strike")
     with np.errstate(all="ignore"):
+        # Listed strikes are multiples of five cents; splits leave eighths and thirds.
         off = np.isfinite(strike) & (np.abs(strike * 20 - np.rint(strike * 20)) > 1e-6) & (draft.kind == 0)
     few = 0 < np.count_nonzero(off[first]) <= 0.1 * len(first)
     yield from find_rows(

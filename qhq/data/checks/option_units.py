@@ -201,8 +201,10 @@ def _check_prices(draft: OptionDraft) -> Iterator[Finding]:
     mid, (_, most) = mid_of(draft), value_bounds(draft)
     known = (mid > 0) & (most > 0)
     over = known & (mid > most)
+    # A fifth and not all: out of the money a hundred times the price is still less than a share.
     if not over.any() or np.count_nonzero(over) < 0.2 * np.count_nonzero(known):
         return
+    # Over a hundred nearly all must be possible, or the unit is not what is wrong.
     if np.count_nonzero(known & (mid / 100 > most)) > 0.01 * np.count_nonzero(known):
         return
     yield from find_rows(

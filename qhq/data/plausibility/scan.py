@@ -396,6 +396,7 @@ def _errors(sums: FloatArray, columns: list[int]) -> FloatArray:
     chosen = sums[:, :, columns][:, :, :, columns]
     rest = chosen.sum(axis=1, keepdims=True) - chosen
     penalty = _RIDGE * np.eye(len(columns) - 1)
+    # The constant is not penalised, but for what keeps the matrix regular.
     penalty[0, 0] = 1e-9
     slopes = np.linalg.solve(rest[..., :-1, :-1] + penalty * rest[..., :1, :1], rest[..., :-1, -1:])
     turned = np.swapaxes(slopes, 2, 3)

@@ -261,6 +261,7 @@ def _plain_cell(cell: object) -> object:
     # Excel has floats alone; 20240131.0 would be read as no date. Beyond 1e15 a float has no exact integers.
     if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15:
         return int(cell)
+    # A truth value is an int in Python, and would be read as a price of 1.
     typed = isinstance(cell, int | float | datetime) and not isinstance(cell, bool)
     return cell if typed else str(cell)
 

@@ -365,6 +365,7 @@ def _two_commas(delimiter: str) -> str:
 def _line_numbers(path: Path, frame: pd.DataFrame, first: int, packed: str, encoding: str) -> pd.Index:
     """Line of each row as an editor counts: a quoted cell may span several lines."""
     plain = pd.RangeIndex(first + 1, first + 1 + len(frame), name="line")
+    # A file of more than 256 MB is not read a second time for the numbers of its lines.
     if packed or path.stat().st_size > 1 << 28:
         return plain
     data = path.read_bytes()

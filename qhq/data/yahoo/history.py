@@ -248,6 +248,7 @@ def _bars(symbol: str, answer: pd.DataFrame, through: date) -> Bars:
         raise EmptyReply("an empty table")
     frame = _as_traded(answer[list(_NAMES)].rename(columns=_NAMES).astype(np.float64))
     frame.insert(0, "symbol", symbol)
+    # The exchange's own day: in UTC a midnight of Tokyo lies on the day before.
     frame.insert(1, "date", pd.DatetimeIndex(answer.index).tz_localize(None).normalize().as_unit("ms"))
     frame = _move_actions(frame.reset_index(drop=True))
     frame = frame[frame["date"] <= pd.Timestamp(through)].reset_index(drop=True)

@@ -456,6 +456,7 @@ class Activity:
 def circuit_weights(experiment: Experiment) -> np.ndarray:
     """Copy of the circuit's weights (W,), in radians; none without a circuit."""
     layer = experiment.model.quantum
+    # double() copies float32 weights, and shares the memory of float64 ones, which a training changes.
     return np.empty(0) if layer is None else layer.weight.detach().double().numpy().copy()
 
 

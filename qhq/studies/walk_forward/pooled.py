@@ -194,6 +194,7 @@ def _read_forecasts(folder: RunFolder, windows: Windows) -> dict[str, Array]:
         ]
         numbers = {name: frame[name].to_numpy(dtype=np.float64).reshape(shape) for name in names}
         dates = frame["date"].to_numpy(dtype="datetime64[D]").reshape(shape)[:, :, 0]
+        # Bit for bit, as the table holds each number in full.
         same = bool((dates == windows.dates).all() and (numbers["actual"] == windows.targets).all())
         same &= bool((frame["symbol"].to_numpy().reshape(shape)[:, 0, 0] == windows.symbol).all())
     except (OSError, ValueError, KeyError) as error:
