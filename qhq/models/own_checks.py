@@ -81,7 +81,6 @@ def try_out(
     draw = child_generator(0, "own module")
     sizes = [(_PROBED, shape.window, shape.features)] + [(_PROBED, shape.static)] * bool(shape.static)
     given = tuple(torch.as_tensor(draw.normal(size=size), dtype=dtype) for size in sizes)
-    # Running statistics, as of a batch norm, move while the module is tried out.
     saved = {name: each.detach().clone() for name, each in module.state_dict().items()}
     modes = {each: each.training for each in module.modules()}
     try:

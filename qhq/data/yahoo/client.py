@@ -334,7 +334,6 @@ def _import_yfinance(kind: str) -> ModuleType:
         raise DataError(
             "The cache folder must be writable", got=f"{folder}: {error.strerror}", fix="Set QHQ_CACHE_DIR"
         ) from error
-    # Its own cache, of cookies and time zones, is to go where QHQ_CACHE_DIR says as well.
     yfinance.set_tz_cache_location(str(folder))
     module: ModuleType = yfinance
     return module
