@@ -126,6 +126,7 @@ class TreeHead(_DoubleModule):
         rates = np.array([rate for _, rate, _ in trees]).reshape(-1, 1)
         whole = {
             "feature": np.where(leaf, 0, padded("feature", 0)),
+            # A leaf leads to itself, so that walks of the length of the deepest tree end in it.
             "below": np.where(leaf, own, below),
             "above": np.where(leaf, own, above),
             "output": np.array([output for _, _, output in trees]),

@@ -249,6 +249,7 @@ def _check_number(entry: Mapping[str, Any], where: str) -> None:
         if unit not in _SECONDS:
             raise ValueError(f"{where[:200]}: {name} in '{unit}', which is no unit of time")
         seconds, least = value * _SECONDS[unit], name in ("T1", "T2")
+        # A gate may take no time, as a virtual rz does; relaxation in no time has an infinite rate.
         if not 0 <= seconds <= _TIMES[name] or (least and seconds == 0):
             raise ValueError(f"{where[:200]}: {name} of {value:g} {unit}")
 

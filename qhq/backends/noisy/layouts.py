@@ -101,6 +101,7 @@ def _costs(device: CalibratedDevice) -> Cost:
             if len(place) == 2 and name != "measure":
                 properties = target[name].get(place)
                 gate = 0.0 if properties is None or properties.error is None else float(properties.error)
+                # Both ways, as a directed gate is turned round by gates on one qubit.
                 for one, other in (place, place[::-1]):
                     readout = calibration.qubit(other, "readout_error") or 0.0
                     costs.setdefault(one, {})[other] = gate + readout

@@ -256,8 +256,10 @@ def scale_noise(noise: DeviceNoise, scale: float) -> DeviceNoise:
     Raises:
         BackendError: If a channel has no logarithm, or a readout error would pass 1.
     """
+    # Not through the logarithm, from which it would come back only within 3e-9.
     if scale == 1:
         return noise
+    # Without a logarithm, which a channel that loses all of a qubit does not have.
     if scale == 0:
         return replace(noise, channels={}, flips=np.zeros_like(noise.flips))
     # Gates alike share a channel object.
