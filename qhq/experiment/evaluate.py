@@ -33,7 +33,7 @@ from qhq.experiment.config import IntervalKind
 from qhq.experiment.opening import Experiment
 from qhq.experiment.words import say_coverage, say_distribution
 from qhq.files import Json
-from qhq.models.hybrid import HybridForecaster
+from qhq.models.features import FeatureForecaster
 from qhq.models.own_forecaster import OwnForecaster
 from qhq.runs.measures import Distribution
 
@@ -187,8 +187,8 @@ def forecast_quantiles(
         expectations: Values of the circuit for them, (N, O); None where the model computes them itself.
     """
     model = experiment.model.eval()
-    # Others forecast points alone.
-    if not isinstance(model, HybridForecaster) or model.shape.values == 1:
+    # A head that was fitted forecasts points alone.
+    if isinstance(model, FeatureForecaster) or model.shape.values == 1:
         return {}
     rows = latent[_filled_up(len(latent))]
     middle = model.middle(rows)

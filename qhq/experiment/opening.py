@@ -329,13 +329,11 @@ def _assemble(
     at_zero = at_baseline and not data.scaler.level
     model: Forecaster
     if isinstance(config.model, FeaturesSpec):
-        _check_point(config, shape, "A head that is fitted")
+        _check_point(config, shape)
         model = build_features(config.model, shape, quantum=layer, angle_scaling=scaling, seed=seed)
     elif source is not None:
-        _check_point(config, shape, "A module of one's own")
         model = build_own(config.model, source, shape, quantum=layer, seed=seed, dtype=dtype, at_zero=at_zero)
     elif stands_apart(config.model):
-        _check_point(config, shape, "A model with circuits in other places than the middle")
         circuits = Circuits(
             ansatz, executor, together, child_seed(config.seed, "circuit"), _is_frozen(config)
         )
@@ -351,15 +349,15 @@ def _assemble(
     return experiment
 
 
-def _check_point(config: ExperimentConfig, shape: Shape, what: str) -> None:
-    """Refuse a distribution of ``what`` gives one value a target.
+def _check_point(config: ExperimentConfig, shape: Shape) -> None:
+    """Refuse a distribution of a head that scikit-learn fits, by least squares and to one value a target.
 
     Raises:
         ConfigError: If the loss has several.
     """
     if shape.values > 1:
         raise ConfigError(
-            f"{what} must be trained for a point forecast",
+            "A head that is fitted must be trained for a point forecast",
             got=f"training.loss {config.training.loss}, which has {shape.values} values a target",
             fix="Take training.loss mse, mae or huber",
         )

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, ClassVar, cast
 
 import torch
@@ -319,10 +320,10 @@ class GatedNet(nn.Module):
         )
         self.layer_norm = nn.LayerNorm(sizes[-1]) if spec.layer_norm else nn.Identity()
         self.dropout = nn.Dropout(spec.dropout)
-        self.head = nn.Linear(sizes[-1] + shape.static, shape.horizon * shape.targets)
+        self.head = nn.Linear(sizes[-1] + shape.static, prod(shape.outputs))
 
     def forward(self, windows: Tensor, static: Tensor | None = None) -> Tensor:
-        """Forecast scaled targets (B, H, K) from scaled windows (B, T, F) and static features (B, S)."""
+        """Outputs (B, H, K), or (B, H, K, V), of scaled windows (B, T, F) and static features (B, S)."""
         first, *others = self.layers
         sequence, _ = first(windows)
         for layer in others:
@@ -330,8 +331,8 @@ class GatedNet(nn.Module):
         last = self.dropout(self.layer_norm(sequence[:, -1]))
         if static is not None:
             last = torch.cat([last, static], dim=-1)
-        forecast: Tensor = self.head(last)
-        return forecast.reshape(-1, self.shape.horizon, self.shape.targets)
+        outputs: Tensor = self.head(last)
+        return outputs.reshape(-1, *self.shape.outputs)
 
 
 def _build_unit(number: int, layer: RecurrentLayerSpec, features: int, make: MakeCircuits) -> nn.Module:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from itertools import pairwise
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -115,6 +116,13 @@ class Shape:
         """Outputs for each target, V: 1 of a point forecast."""
         return self.objective.values
 
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Shape of a model's outputs for one window: (H, K), with several values a target (H, K, V)."""
+        # No third axis for a point forecast: its losses and scalers know two.
+        values = (self.values,) if self.values > 1 else ()
+        return (self.horizon, self.targets, *values)
+
 
 class HybridForecaster(nn.Module):
     """A recurrent forecaster with a quantum layer between encoder and head, an MLP in its place, or neither.
@@ -159,7 +167,7 @@ class HybridForecaster(nn.Module):
         self.objective = shape.objective
         sizes = [merged, *spec.head_layers]
         self.head_layers = dense(sizes, spec.head_activation)
-        self.head = nn.Linear(sizes[-1], shape.horizon * shape.targets * shape.values)
+        self.head = nn.Linear(sizes[-1], prod(shape.outputs))
         self.output_activation = open_activation(spec.output_activation)
         # Kept with the weights, which mean nothing without it; a point forecast has none, and no tensor.
         self.register_buffer("start", shape.objective.fitted)
@@ -236,9 +244,7 @@ class HybridForecaster(nn.Module):
         flat: Tensor = self.output_activation((head or self.head)(self.head_inputs(latent, middle)))
         if self.closed:  # forecasts alone: in a training the weights are loaded, and the head is open
             flat = torch.zeros_like(flat)
-        # No fourth axis for a point forecast: its losses and scalers know three.
-        values = (self.shape.values,) if self.shape.values > 1 else ()
-        return flat.reshape(-1, self.shape.horizon, self.shape.targets, *values)
+        return flat.reshape(-1, *self.shape.outputs)
 
     def linear_head(self) -> nn.Linear:
         """The head."""
@@ -373,7 +379,7 @@ def _check_memory(spec: ModelSpec, shape: Shape) -> None:
     weights, width = sum(each.numel() for each in encoder.parameters()), encoder.hidden
     middle = spec.latent if spec.middle is None else max(spec.latent, spec.middle.hidden, spec.middle.outputs)
     weights += middle * (width + 2 * middle + shape.static)
-    deep = [2 * middle, *spec.head_layers, shape.horizon * shape.targets * shape.values]
+    deep = [2 * middle, *spec.head_layers, prod(shape.outputs)]
     beside = [shape.static, *spec.static_layers, spec.latent]
     weights += sum(before * after for sizes in (deep, beside) for before, after in pairwise(sizes))
     try:

@@ -105,7 +105,7 @@ def try_out(
 def _checked_forecast(
     source: ModuleSource, module: nn.Module, given: tuple[Tensor, ...], shape: Shape
 ) -> Tensor:
-    wanted = (_PROBED, shape.horizon, shape.targets)
+    wanted = (_PROBED, *shape.outputs)
     what = "windows (B, T, F)" + (" and static features (B, S)" if shape.static else "")
     sizes = " and ".join(str(tuple(each.shape)) for each in given)
     kept = [each.clone() for each in given]
@@ -116,11 +116,14 @@ def _checked_forecast(
             "Return the forecasts (B, H, K) alone",
         )  # fmt: skip
     if tuple(forecast.shape) != wanted or not forecast.is_floating_point():
+        several = shape.values > 1
+        axes = ["shape.horizon", "shape.targets", *["shape.values"] * several]
+        fix = f"End forward with .reshape(-1, {', '.join(axes)})"
         raise wrong(
             source,
-            f"give forecasts (B, H, K), for {_PROBED} windows {wanted}",
+            f"give {_outputs_named(shape)}, for {_PROBED} windows {wanted}",
             f"{str(forecast.dtype).removeprefix('torch.')} of shape {tuple(forecast.shape)}",
-            "End forward with .reshape(-1, shape.horizon, shape.targets)",
+            fix + (", or take a training.loss of one value a target: mse, mae or huber" if several else ""),
         )
     if not torch.isfinite(forecast).all():
         raise wrong(
@@ -133,6 +136,13 @@ def _checked_forecast(
             "Use x = x + y for x += y, and clone() before an operation whose name ends in _",
         )  # fmt: skip
     return forecast
+
+
+def _outputs_named(shape: Shape) -> str:
+    """What a module gives for each window."""
+    if shape.values == 1:
+        return "forecasts (B, H, K)"
+    return f"{shape.values} values a target (B, H, K, V), as the loss has them"
 
 
 def _check_repeats(

@@ -70,7 +70,8 @@ class OwnForecaster(nn.Module):
     """A user's module with the verbs that a run needs. Build it with `build_own`.
 
     Args:
-        module: Called with windows (B, T, F), and static features (B, S) if any; gives (B, H, K).
+        module: Called with windows (B, T, F), and static features (B, S) if any; gives (B, H, K), or
+            (B, H, K, V) where the objective has several values a target.
         shape: Sizes of the data.
         layers: Names of the quantum layers inside the module, or of what stands in their place: one of a
             user's module, of one ansatz in any case.
@@ -81,10 +82,14 @@ class OwnForecaster(nn.Module):
     """Whether it has a head that can be refitted: here nobody else could know it."""
 
     gain: Tensor
+    start: Tensor | None
 
     def __init__(self, module: nn.Module, shape: Shape, *, layers: Sequence[str], found: Found) -> None:
         super().__init__()
         self.module, self.shape, self.found = module, shape, found
+        self.objective = shape.objective
+        # Kept with the weights, as in the reference model; a point forecast has none, and no tensor.
+        self.register_buffer("start", shape.objective.fitted)
         self._names = tuple(layers)
         # Multiplies the forecast: a module of one's own has no head that could be set to 0, so the weights of
         # an untrained one that starts at its baseline are told from the others by a gain of 0.
@@ -116,8 +121,12 @@ class OwnForecaster(nn.Module):
 
     def forward(self, windows: Tensor, static: Tensor | None = None) -> Tensor:
         """Forecast scaled targets (B, H, K) from scaled windows (B, T, F) and static features (B, S)."""
-        forecast: Tensor = self.module(windows) if static is None else self.module(windows, static)
-        return torch.zeros_like(forecast) if self.closed else forecast * self.gain
+        return self.objective.point(self.outputs(windows, static), self.start)
+
+    def outputs(self, windows: Tensor, static: Tensor | None = None) -> Tensor:
+        """What the loss is computed of: forecasts (B, H, K), or all V values of each target (B, H, K, V)."""
+        outputs: Tensor = self.module(windows) if static is None else self.module(windows, static)
+        return torch.zeros_like(outputs) if self.closed else outputs * self.gain
 
     def encode(self, windows: Tensor, static: Tensor | None = None) -> Tensor:
         """What the module is given, flat: (B, T * F + S)."""
@@ -154,14 +163,22 @@ class OwnForecaster(nn.Module):
 
     def decode(self, latent: Tensor, middle: Tensor) -> Tensor:
         """Scaled forecast (B, H, K) with the circuit's answers (B, R * O), whoever gave them."""
+        return self.objective.point(self._replayed(latent, middle), self.start)
+
+    def quantiles(self, latent: Tensor, middle: Tensor) -> Tensor | None:
+        """Scaled quantiles (B, H, K, L) at the objective's levels; None of a model of point forecasts."""
+        return self.objective.quantiles(self._replayed(latent, middle), self.start)
+
+    def _replayed(self, latent: Tensor, middle: Tensor) -> Tensor:
+        """Outputs of the module where the circuit's answers are those of ``middle``."""
         layer = self.quantum
-        if layer is not None:
-            outputs, values = layer.num_outputs, middle.detach().numpy()
-            cuts = np.cumsum([rows * outputs for rows in self.found.rows])[:-1]
-            parts = [each.reshape(-1, outputs) for each in np.split(values, cuts, axis=1)]
-            with opened_on(self._quantum(), _Replay(parts)):
-                return self.forward(*self._unpacked(latent))
-        return self.forward(*self._unpacked(latent))
+        if layer is None:
+            return self.outputs(*self._unpacked(latent))
+        width, values = layer.num_outputs, middle.detach().numpy()
+        cuts = np.cumsum([rows * width for rows in self.found.rows])[:-1]
+        parts = [each.reshape(-1, width) for each in np.split(values, cuts, axis=1)]
+        with opened_on(self._quantum(), _Replay(parts)):
+            return self.outputs(*self._unpacked(latent))
 
     def start_at_zero(self) -> None:
         """Forecast 0, scaled, until weights are loaded; see `HybridForecaster.start_at_zero`."""

@@ -15,6 +15,7 @@ side by side they are one call of it (`qhq.models.gates.GateCircuits`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -137,36 +138,39 @@ class SeveralNet(nn.Module):
         self.heads, self.head = None, None
         if self.arrange in ("per_horizon", "per_target"):
             by_horizon = self.arrange == "per_horizon"
-            groups, values = (shape.horizon, shape.targets) if by_horizon else (shape.targets, shape.horizon)
-            self.heads = GateMaps(groups, outputs, values)
+            groups = shape.horizon if by_horizon else shape.targets
+            self.heads = GateMaps(groups, outputs, prod(shape.outputs) // groups)
             return
         sides = _count_of(spec.circuits, shape) if self.arrange == "parallel" else 1
         self.layer_norm = nn.LayerNorm(sides * outputs) if spec.layer_norm else nn.Identity()
         sizes = [sides * outputs + behind, *spec.head_layers]
         # No stage of a drawing where there is none.
         self.head_layers = dense(sizes, spec.head_activation) if spec.head_layers else nn.Identity()
-        self.head = nn.Linear(sizes[-1], shape.horizon * shape.targets)
+        self.head = nn.Linear(sizes[-1], prod(shape.outputs))
 
     def _outputs(self) -> int:
         first = next(each for each in self.modules() if isinstance(each, GateCircuits))
         return first.num_outputs
 
     def forward(self, windows: Tensor, static: Tensor | None = None) -> Tensor:
-        """Forecast scaled targets (B, H, K) from scaled windows (B, T, F) and static features (B, S)."""
+        """Outputs (B, H, K), or (B, H, K, V), of scaled windows (B, T, F) and static features (B, S)."""
         vector = self.encoder(windows)
         beside = None if static is None else self.static_layers(static)
         if beside is not None and self.arrange != "window":
             vector = torch.cat([vector, beside], dim=-1)
         answers = self.activation_after(self.middle(vector))
         if self.heads is not None:
-            forecast: Tensor = self.heads(self.dropout(answers))
-            return forecast if self.arrange == "per_horizon" else forecast.transpose(1, 2)
+            outputs: Tensor = self.heads(self.dropout(answers))
+            if self.arrange == "per_horizon":
+                return outputs.reshape(-1, *self.shape.outputs)
+            horizon, targets, *more = self.shape.outputs
+            return outputs.reshape(-1, targets, horizon, *more).transpose(1, 2)
         assert self.head is not None
         values = self.dropout(self.layer_norm(answers.flatten(1)))
         if beside is not None and self.arrange == "window":
             values = torch.cat([values, beside], dim=-1)
         flat: Tensor = self.head(self.head_layers(values))
-        return flat.reshape(-1, self.shape.horizon, self.shape.targets)
+        return flat.reshape(-1, *self.shape.outputs)
 
 
 def _count_of(spec: CircuitsSpec, shape: Shape) -> int:

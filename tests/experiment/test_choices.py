@@ -61,6 +61,33 @@ CHOICES = {
         "model.circuits={arrange: window}", "quantum.depth=5",
         "quantum.overrides={encoding: {repeat: true, fresh: true}}",
     ],
+    "mae": ["training.loss=mae", "training.clip_norm=0.1", "training.schedule={kind: constant, warm_up: 1}"],
+    "huber": [
+        "training.loss=huber", "training.optimizer={kind: sgd, momentum: 0.9, nesterov: true}",
+        "training.schedule={kind: cosine, floor: 0.1, warm_up: 1}", "training.dtype=float64",
+    ],
+    "diagonal": [
+        "training.optimizer={kind: qng, metric: diagonal}", "training.circuit={learning_rate: 0.05}",
+    ],
+    "mixed layers": [
+        "model.recurrent=[{unit: rnn, hidden: 3, layer_norm: true}, {unit: tcn, hidden: 3, residual: true},"
+        " {unit: lstm, hidden: 3, bidirectional: true, residual: true}]",
+        "model.pooling=max", "model.layer_norm=true", "model.skip=concat", "model.activation_after=mish",
+    ],
+    "deep head": ["model.head_layers=[6, 4]", "model.skip=none", "model.output_activation=tanhshrink"],
+    "qgru_bare": [
+        "model.recurrent=[{unit: qgru_bare, hidden: 1}]", "quantum.overrides={observables: [Z0]}",
+        "quantum.depth=2", "training.loss=gaussian",
+    ],
+    "gates of a distribution": ["model.recurrent=[{unit: qlstm, hidden: 2}]", "training.loss=student_t"],
+    "horizons of a distribution": [
+        "model.circuits={arrange: per_horizon}", "data.horizon=2", "training.loss=quantile",
+        "training.horizon_weights=[1, 0.5]",
+    ],
+    "targets of a distribution": [
+        "model.circuits={arrange: per_target}", "data.targets=[close, volume]",
+        "data.features=[close, volume]", "training.loss=gaussian",
+    ],
 }  # fmt: skip
 
 WHOLE = "QHQ_CHOICES" in os.environ
@@ -135,10 +162,13 @@ def test_a_natural_gradient_needs_the_state(study, where):
     assert list_runs() == []
 
 
-@pytest.mark.parametrize("loss", ["quantile", "gaussian", "student_t"])
-def test_quantiles_flow_into_forecasts_metrics_figures_and_predictions(study, loss):
+@pytest.mark.parametrize(
+    ("loss", "model"),
+    [("quantile", {}), ("gaussian", {"model.circuits": {"arrange": "per_horizon"}}), ("student_t", {})],
+)
+def test_quantiles_flow_into_forecasts_metrics_figures_and_predictions(study, loss, model):
     write_prices("own.csv")
-    own = {"training.loss": loss, "data.horizon": 2, "training.quantiles": [0.05, 0.5, 0.95]}
+    own = {"training.loss": loss, "data.horizon": 2, "training.quantiles": [0.05, 0.5, 0.95], **model}
     run = qhq.train("tiny.yaml", set={**OWN_PRICES, **own})
     frame = run.forecasts
     assert frame.columns[-3:].tolist() == ["q_0.05", "q_0.5", "q_0.95"]
@@ -183,12 +213,7 @@ def test_an_activation_cannot_bend_a_distribution(study):
         train_run(load_config("tiny.yaml", overrides), Watcher())
 
 
-def test_a_module_of_ones_own_forecasts_points(study):
-    (study / "own.py").write_text(
-        "from torch import nn\n\n\ndef build(shape, circuit):\n"
-        "    return nn.Sequential(nn.Flatten(), nn.Linear(5, circuit.num_inputs), circuit,"
-        " nn.Linear(circuit.num_outputs, 1), nn.Unflatten(1, (1, 1)))\n"
-    )
-    overrides = ["model={file: own.py}", "training.loss=quantile"]
+def test_a_head_that_is_fitted_forecasts_points(study):
+    overrides = ["model={kind: features}", "training.loss=quantile"]
     with pytest.raises(ConfigError, match=r"point forecast. Got training.loss quantile"):
         train_run(load_config("tiny.yaml", overrides), Watcher())

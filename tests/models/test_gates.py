@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from qhq.errors import ConfigError
 from qhq.models.gates import Circuits, build_gated, by_rows
 from qhq.models.hybrid import Shape
 from qhq.models.spec import GATED, UNITS, MiddleSpec, ModelSpec
+from qhq.training.losses import mean_loss, open_objective
+from qhq.training.spec import TrainingSpec
 
 SHAPE = Shape(features=2, horizon=1, targets=1, window=4)
 ANSATZ = build(AnsatzSpec(qubits=3, depth=2, observables=("Z0", "Z1")))
@@ -34,11 +37,11 @@ def circuits(ansatz=ANSATZ, *, backend: str | None = None, together: bool = True
     return Circuits(ansatz, alone, rows if together else None, seed)
 
 
-def gated(unit: str, made: Circuits | None = None, *, dtype=torch.float64, **keys):
+def gated(unit: str, made: Circuits | None = None, *, dtype=torch.float64, shape=SHAPE, **keys):
     bare = unit.endswith("_bare")
     spec = ModelSpec(recurrent=[{"unit": unit, "hidden": 1 if bare else 3}], **keys)
     made = circuits(BARE if bare else ANSATZ) if made is None else made
-    return build_gated(spec, SHAPE, made, seed=1, dtype=dtype).eval()
+    return build_gated(spec, shape, made, seed=1, dtype=dtype).eval()
 
 
 def windows(count: int = 3, dtype=torch.float64) -> torch.Tensor:
@@ -195,6 +198,22 @@ def test_the_verbs_of_an_evaluation_together_are_the_forward_pass():
     assert middle.shape == (3, 4 * SHAPE.window * 2)
     np.testing.assert_allclose(model.decode(latent, middle), model(windows()).detach(), atol=1e-12)
     assert model.angles(latent).shape == (3, 4 * SHAPE.window, 3)
+
+
+@pytest.mark.parametrize("loss", ["gaussian", "student_t"])
+def test_a_distribution_is_read_from_the_head_behind_the_gates(loss):
+    objective = open_objective(TrainingSpec(loss=loss, quantiles=(0.1, 0.5, 0.9)))
+    objective.fitted = objective.start(torch.randn(20, 1, 1, dtype=torch.float64))
+    model = gated("qlstm", shape=replace(SHAPE, objective=objective))
+    outputs = model.outputs(windows())
+    assert outputs.shape == (3, 1, 1, objective.values)
+    np.testing.assert_array_equal(model(windows()).detach(), outputs[..., 0].detach())
+    mean_loss(objective, outputs, torch.zeros(3, 1, 1), model.start, None).backward()
+    assert all(each.grad is not None for each in model.parameters())
+    latent = model.encode(windows())
+    found = model.quantiles(latent, model.middle(latent))
+    np.testing.assert_allclose(found[..., 1], model(windows()).detach(), atol=1e-12)
+    assert (found.diff(dim=-1) > 0).all()
 
 
 def test_its_parts_and_stages_are_found():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from qhq.models.own_forecaster import CircuitStandIn
 from qhq.models.source import read_source
 from qhq.models.spec import MiddleSpec, ModelSpec
 from qhq.quantum.layer import QuantumLayer
+from qhq.training.losses import open_objective
+from qhq.training.spec import TrainingSpec
 
 SHAPE = Shape(features=2, horizon=1, targets=1, window=5)
 ANSATZ = build(AnsatzSpec(qubits=2))
@@ -130,6 +133,22 @@ def test_static_features_are_the_second_argument(own):
     with torch.no_grad():
         whole = model(windows(), static)
         np.testing.assert_allclose(model.decode(latent, model.middle(latent)), whole, atol=1e-6)
+
+
+def test_a_distribution_has_as_many_values_a_target_as_the_loss_says(own):
+    objective = open_objective(TrainingSpec(loss="gaussian"))
+    objective.fitted = objective.start(torch.randn(20, 1, 1))
+    shape = replace(SHAPE, objective=objective)
+    with pytest.raises(ConfigError, match=r"2 values a target \(B, H, K, V\).*shape.targets, shape.values\)"):
+        own(shape=shape)
+    text = GOOD.replace("shape.horizon * shape.targets)", "shape.horizon * shape.targets * shape.values)")
+    model = own(text.replace("self.shape.targets)", "self.shape.targets, self.shape.values)"), shape=shape)
+    outputs = model.outputs(windows()).detach()
+    np.testing.assert_array_equal(model(windows()).detach(), outputs[..., 0])
+    latent = model.encode(windows())
+    found = model.quantiles(latent, model.middle(latent)).detach()
+    np.testing.assert_allclose(found[..., 3], outputs[..., 0], atol=1e-6)
+    assert (found.diff(dim=-1) > 0).all()
 
 
 def test_a_model_that_starts_at_zero_leaves_it_with_its_first_weights(own):

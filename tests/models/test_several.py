@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,8 @@ from qhq.models.gates import Circuits, by_rows
 from qhq.models.hybrid import Shape
 from qhq.models.several import build_several
 from qhq.models.spec import MiddleSpec, ModelSpec
+from qhq.training.losses import open_objective
+from qhq.training.spec import TrainingSpec
 
 SHAPE = Shape(features=2, horizon=3, targets=2, window=4, static=1)
 MIDDLE = build(AnsatzSpec(qubits=3, depth=2, observables=("Z1", "Z2")))
@@ -114,6 +118,30 @@ def test_in_sequence_each_takes_what_the_one_before_gives():
     first, second = (each.layers[0] for each in middle.circuits)
     wanted = second(middle.maps[1](first(middle.maps[0](vector))))
     np.testing.assert_allclose(middle(vector)[:, 0].detach(), wanted.detach(), atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ARRANGEMENTS)
+def test_a_distribution_has_its_values_behind_each_target(name):
+    """Every verb reads the same outputs: the median is the forecast, whoever gave the circuits' values."""
+    objective = open_objective(TrainingSpec(loss="quantile", quantiles=(0.1, 0.5, 0.9)))
+    objective.fitted = objective.start(torch.randn(20, 3, 2, dtype=torch.float64))
+    model = model_of(name, shape=replace(SHAPE, objective=objective))
+    outputs, forecast = model.outputs(*given()).detach(), model(*given()).detach()
+    assert outputs.shape == (3, 3, 2, 3)
+    np.testing.assert_allclose((outputs + objective.fitted).sort(dim=-1).values[..., 1], forecast)
+    latent = model.encode(*given())
+    middle = model.middle(latent)
+    np.testing.assert_allclose(model.decode(latent, middle), forecast, atol=1e-12)
+    np.testing.assert_allclose(model.quantiles(latent, middle)[..., 1], forecast, atol=1e-12)
+    model.start_at_zero()
+    np.testing.assert_allclose(model.quantiles(latent, middle), objective.fitted.expand(3, 3, 2, 3))
+    if name.startswith("per_"):
+        axis = 1 if name == "per_horizon" else 2
+        with torch.no_grad():
+            model.closed = False
+            model.module.middle.circuits.layers[1].weight.add_(0.5)
+        moved = (model.outputs(*given()).detach() - outputs).abs().amax(dim=(0, 3 - axis)) > 1e-9
+        assert moved.any(dim=-1).tolist() == [number == 1 for number in range(len(moved))]
 
 
 @pytest.mark.parametrize(("name", "axis"), [("per_horizon", 1), ("per_target", 2)])
