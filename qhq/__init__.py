@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from qhq.api.parts import load_panel as load_panel
     from qhq.api.report import write_report as write_report
     from qhq.api.run import Run as Run
-    from qhq.api.run import forecast_training as forecast_training
     from qhq.api.run import open_run as open_run
-    from qhq.api.run import train as train
     from qhq.api.study import ablate as ablate
     from qhq.api.study import sweep as sweep
+    from qhq.api.training import forecast_training as forecast_training
+    from qhq.api.training import train as train
     from qhq.backends.registry import load_backends as load_backends
     from qhq.models.own import wrap as wrap
     from qhq.quantum.adjoint_network import AdjointNetwork as AdjointNetwork
@@ -42,13 +42,13 @@ _HOMES = {
     "ablate": "api.study",
     "compare": "api.comparison",
     "diagnose": "api.parts",
-    "forecast_training": "api.run",
+    "forecast_training": "api.training",
     "load_ansatz": "api.parts",
     "load_backends": "backends.registry",
     "load_panel": "api.parts",
     "open_run": "api.run",
     "sweep": "api.study",
-    "train": "api.run",
+    "train": "api.training",
     "wrap": "models.own",
     "write_report": "api.report",
 }

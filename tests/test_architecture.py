@@ -19,8 +19,8 @@ from qhq.diagnostics.doctor.checks import CHECKS, examine
 from qhq.errors import ConfigError
 from qhq.evaluation.baselines.catalogue import BASELINES
 from qhq.experiment.config import load_config
+from qhq.experiment.fit import fit
 from qhq.experiment.opening import open_experiment
-from qhq.experiment.run import fit
 from qhq.models.spec import UNITS, load_unit, unit_names
 from qhq.studies.ablation.study import AblationRequest, run_ablation
 from qhq.studies.runner import Runner

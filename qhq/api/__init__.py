@@ -1,6 +1,8 @@
 """The public face: the verbs of qhq as plain calls. Everything that the command line does is one of them.
 
-    run         train, open_run -> Run; compare
+    training    train -> Run; forecast_training: what it would cost
+    run         open_run -> Run
+    comparison  compare: runs side by side
     evaluation  Run.evaluate -> Evaluation: one checkpoint on several backends
     prediction  Run.predict -> a DataFrame: the sessions after the last row, with intervals
     study       ablate, sweep, Run.noise -> Study: many measurements for one question

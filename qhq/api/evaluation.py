@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from qhq.backends.executor import CostForecast
-    from qhq.studies.portability import EvalPlan
+    from qhq.studies.portability_plan import EvalPlan
     from qhq.studies.runner import Progress as Steps
 
 # Forecasts of a record, by the names that they have in a table.

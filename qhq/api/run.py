@@ -1,4 +1,4 @@
-"""Runs: trained, opened and fitted anew; each with its config, tables, model and circuit."""
+"""A run and its verbs: its config, tables, model and circuit, and what can be asked of a trained model."""
 
 from __future__ import annotations
 
@@ -6,22 +6,15 @@ import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qhq.api.evaluation import (
-    Evaluation,
-    backend_names,
-    forecast_costs,
-    measure_portability,
-    metrics_frame,
-    training_costs,
-)
-from qhq.api.given import Changes, Config, check_count, read_changes, read_config, read_day, reference_of
+from qhq.api.evaluation import Evaluation, backend_names, forecast_costs, measure_portability, metrics_frame
+from qhq.api.given import Changes, check_count, read_changes, read_day
 from qhq.api.study import Study, study_noise
 from qhq.data.caveat import Caveat
 from qhq.errors import ConfigError
-from qhq.limits import MOST_COUNT, MOST_SEED, MOST_SHOTS, MOST_THREADS
-from qhq.progress import Progress, noting, open_steps, open_training
+from qhq.limits import MOST_COUNT, MOST_SEED, MOST_SHOTS
+from qhq.progress import Progress, noting, open_steps
 from qhq.runs.run_folder import FINISHED, LATEST, WALK, RunFolder, find_run, find_walk, is_run, read_walk
 
 if TYPE_CHECKING:
@@ -30,15 +23,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from qhq.ansatz.program import Ansatz
-    from qhq.backends.executor import CostForecast
     from qhq.experiment.config import ExperimentConfig
     from qhq.experiment.opening import Experiment
     from qhq.files import Json
     from qhq.models.features import Forecaster
     from qhq.runs.record import RunRecord, WalkRecord
     from qhq.runs.studies import NoiseRecord
-    from qhq.studies.runner import Runner
-    from qhq.training.loop import Watcher
 
 
 class Run:
@@ -258,7 +248,7 @@ class Run:
         connections = reach_backends(wanted, shots)
         from qhq.experiment.other_data import OtherDataRequest
         from qhq.studies.mitigation import read_methods
-        from qhq.studies.portability import EvalRequest, plan_evaluation
+        from qhq.studies.portability_plan import EvalRequest, plan_evaluation
 
         other = OtherDataRequest(None if data is None else os.fspath(data), tuple(overrides), read_day(since))
         request = EvalRequest(wanted, samples, shots, seed, other, read_methods(methods))
@@ -365,6 +355,8 @@ class Run:
             QHQError: If the run is not finished, has no circuit or no linear head, or a device is not agreed
                 to.
         """
+        from qhq.api.training import train
+
         return train(
             from_run=self._single("fine-tuned").path,
             backend=backend,
@@ -459,318 +451,6 @@ class Run:
         said += [] if skill is None else [f"skill {skill:+.4f} over the last value"]
         said += [self.caveat.mark] if self.caveat else []
         return f"<Run {self.name}: {', '.join(said)}>"
-
-
-def train(
-    config: Config = None,
-    *,
-    backend: str | None = None,
-    set: Changes | None = None,
-    resume: str | os.PathLike[str] | None = None,
-    offline: bool = False,
-    accept: Sequence[str] = (),
-    workers: int | None = None,
-    cluster: str | None = None,
-    from_run: str | os.PathLike[str] | None = None,
-    freeze: str | None = None,
-    samples: int | None = None,
-    yes: bool | Callable[[Evaluation], bool] = False,
-    progress: Progress = None,
-    on_result: Callable[[Run], object] | None = None,
-) -> Run:
-    """Train a model, evaluate it beside the last-value forecast, and save it as a run.
-
-    A config that walks forward (``data.split.scheme`` walk_forward, expanding or rolling, no fold named)
-    trains a run for each fold, and tests the forecasts of all folds together. One with ``training.seeds`` of
-    N trains N runs at once, with seeds from its own on, and gives the first: ``seeds`` of it has all.
-
-    Args:
-        config: What to train; the quickstart if left out.
-        backend: Entry of ``backends.yaml``; the config's if left out. On a device of an account a model of
-            frozen features (``model.kind`` features) is trained once its cost is agreed to, and a model that
-            needs gradients only where the entry says ``training: true``, which is the consent.
-        set: Config keys laid over it, such as ``{"training.epochs": 5}``. ``quantum.ansatz`` also takes a
-            ``QuantumCircuit``, which the run then carries, as every run carries its circuit.
-        resume: A run that was cut off, to be continued as it was configured, and all that were trained at
-            once with it.
-        offline: Take Yahoo's prices from the cache alone.
-        accept: Names of doubts that you looked at, such as ``future_column:ret``; recorded with your name.
-        workers: Processes that train the folds of a walk-forward; the cores if left out, 8 at most.
-        cluster: Address of a Dask scheduler that trains them, instead.
-        from_run: A finished run to fine-tune on ``backend`` in place of a config, see `Run.finetune`.
-        freeze: With ``from_run``, what keeps its weights: ``"circuit"``, and all that stands before it.
-        samples: With ``from_run``, windows of each split at most that the backend is asked about.
-        yes: Agreement to what a device costs: True, or what is shown the costs and answers; an answer of
-            False ends it before anything is sent.
-        progress: True for bars on the terminal, or a callable that gets ``(done, total, what)``.
-        on_result: Called with the run before its figures are drawn and it is mirrored into MLflow.
-
-    Raises:
-        QHQError: If the config, the data or the backend is not good, or a device is not agreed to; no folder
-            is made then.
-
-    >>> import qhq
-    >>> run = qhq.train(set={"training.epochs": 1, "data.symbols": ["AAPL"], "data.start": "2012-01-01"})
-    >>> run.forecasts.columns[:5].to_list()
-    ['symbol', 'date', 'horizon', 'actual', 'forecast']
-    """
-    tuned = _read_tuning(from_run, freeze, samples, backend, (config, set, resume))
-    if tuned is not None:
-        folder = _finetuned(tuned, yes, progress)
-        run = Run(folder)
-        if on_result is not None:
-            on_result(run)
-        _show(run, noting(progress))
-        return run
-    study, walk, accepted = _read_training(config, backend, set, resume, offline, accept)
-    others: list[RunFolder] = []
-    if walk is not None or (study is not None and study.data.split.walks):
-        folder = _walked(study, walk, accepted, workers, cluster, progress)
-    else:
-        if workers is not None or cluster is not None:
-            raise ConfigError(
-                "--workers and --cluster train the folds of a walk-forward side by side",
-                got="one of them for a single model",
-                fix="Leave it out, or take data.split.scheme walk_forward",
-            )
-        folder, *others = _trained(study, resume, accepted, yes, progress)
-    run, note = Run(folder), noting(progress)
-    if on_result is not None:
-        on_result(run)
-    if run.is_walk:
-        from qhq.report.study_figures import draw_walk_figure
-
-        draw_walk_figure(folder, note)
-    else:
-        for each in (run, *map(Run, others)):
-            _show(each, note)
-    return run
-
-
-def forecast_training(
-    config: Config = None,
-    *,
-    backend: str | None = None,
-    set: Changes | None = None,
-    resume: str | os.PathLike[str] | None = None,
-    offline: bool = False,
-    from_run: str | os.PathLike[str] | None = None,
-    freeze: str | None = None,
-    samples: int | None = None,
-) -> Evaluation:
-    """What a device would cost if a head were fitted or refitted on it; nothing is sent or written.
-
-    Arguments are those of `train`.
-
-    Returns:
-        Only ``costs`` is filled; without a row where there is no device.
-
-    Raises:
-        QHQError: As `train`.
-
-    >>> import qhq
-    >>> short = {"model": {"kind": "features"}, "data.symbols": ["AAPL"], "data.start": "2012-01-01"}
-    >>> len(qhq.forecast_training(set=short).costs)
-    0
-    """
-    from qhq.experiment.run import plan_refit, plan_resume, plan_training
-    from qhq.training.loop import Watcher
-
-    tuned = _read_tuning(from_run, freeze, samples, backend, (config, set, resume))
-    if tuned is not None:
-        training = plan_refit(*tuned, Watcher())
-        try:
-            return training_costs(tuned[1], training.costs, tuned[0].name)
-        finally:
-            training.close()
-    study, walk, _ = _read_training(config, backend, set, resume, offline, ())
-    if walk is not None or (study is not None and study.data.split.walks):
-        raise ConfigError(
-            "--dry-run says what one model costs on a device",
-            got="a walk-forward, which has a model a fold",
-            fix="Take one fold with data.split.fold, or leave --dry-run out",
-        )
-    if study is not None:
-        training, name = plan_training(study, Watcher()), ""
-    else:
-        folder = find_run(str(reference_of(resume)))
-        found, name = plan_resume(folder, Watcher()), folder.name
-        if found is None:
-            return training_costs(folder.read_record().backend, [], name)
-        training = found
-    try:
-        return training_costs(training.experiment.backend.name, training.costs, name)
-    finally:
-        training.close()
-
-
-def _read_training(
-    config: Config,
-    backend: str | None,
-    changes: Changes | None,
-    resume: Any,
-    offline: bool,
-    accept: Sequence[str],
-) -> tuple[ExperimentConfig | None, RunFolder | None, tuple[str, ...]]:
-    """What is to be trained: a config, or a walk-forward that goes on, or neither; and names of doubts."""
-    from qhq.data.plausibility.doubt import check_names
-
-    if resume is not None and (config is not None or backend or changes):
-        raise ConfigError(
-            "--resume continues a run as it was configured",
-            got="--resume together with CONFIG, --backend or --set",
-            fix="Give --resume RUN alone, or with --accept",
-        )
-    accepted = check_names([accept] if isinstance(accept, str) else accept)
-    if resume is not None:
-        return None, find_walk(str(reference_of(resume))), accepted
-    study = read_config(config, changes, ["data.offline=true"] if offline else None)
-    if backend is not None:
-        study = study.model_copy(update={"backend": backend_names([backend])[0]})
-    return study, None, accepted
-
-
-FINETUNE_SAMPLES = 128
-"""Windows of each split that a backend is asked about as a head is refitted, where no other number is given.
-
-A head of a few weights needs few: error mitigation takes 32 training windows. The validation windows measure
-intervals, the test windows the run's errors.
-"""
-
-
-def _read_tuning(
-    from_run: Any, freeze: str | None, samples: int | None, backend: str | None, others: tuple[Any, ...]
-) -> tuple[RunFolder, str, int] | None:
-    """The run to fine-tune, the backend, and how many windows; None where nothing of it is asked for."""
-    if from_run is None:
-        if freeze is not None or samples is not None:
-            raise ConfigError(
-                "--freeze and --samples say how a run is fine-tuned",
-                got="one of them without --from",
-                fix="Add --from RUN; a model of frozen features takes --set model.samples=N",
-            )
-        return None
-    if any(each for each in others):
-        raise ConfigError(
-            "--from fine-tunes a run as it was configured",
-            got="--from together with CONFIG, --set or --resume",
-            fix="Give --from RUN with --backend, --freeze circuit and --samples alone",
-        )
-    if freeze != "circuit":
-        raise ConfigError(
-            "Fine-tuning keeps the circuit and all that stands before it: --freeze takes 'circuit' alone",
-            got="no --freeze" if freeze is None else f"'{freeze}'",
-            fix="Write --freeze circuit",
-        )
-    if backend is None:
-        raise ConfigError(
-            "Fine-tuning needs the backend that the head is fitted to",
-            got="no --backend",
-            fix="Name an entry with noise or a device, such as --backend fake_fez",
-        )
-    check_count("samples", samples, 8, MOST_COUNT)
-    reference = str(reference_of(from_run))
-    if not is_run(reference) and (walk := find_walk(reference)) is not None:
-        raise ConfigError(
-            "A walk-forward has a model a fold, and only one model can be fine-tuned",
-            got=walk.name,
-            fix="Name the run of one fold",
-        )
-    return find_run(reference), backend_names([backend])[0], samples or FINETUNE_SAMPLES
-
-
-def _finetuned(
-    tuned: tuple[RunFolder, str, int], yes: bool | Callable[[Evaluation], bool], progress: Progress
-) -> RunFolder:
-    """Refit the head of a run to a backend, in a new run."""
-    from qhq.experiment.run import plan_refit, run_training
-
-    with open_training(progress, 1) as watcher:
-        return run_training(plan_refit(*tuned, watcher), watcher, _agreement(yes, tuned[0].name))
-
-
-def _show(run: Run, note: Callable[[str], None]) -> None:
-    """Draw a run's figures, and mirror it."""
-    from qhq.report.figures import draw_run_figures
-    from qhq.runs.mirror import mirror_run
-
-    folder = RunFolder(run.folder)
-    draw_run_figures(folder, note)
-    if collapse := run.read().collapse:
-        note(f"Warning: {collapse.message}")
-    mirror_run(folder, note)
-
-
-def _agreement(yes: bool | Callable[[Evaluation], bool], run: str = "") -> Callable[[CostForecast], bool]:
-    """Ask whoever is to agree, with the cost as a dry run shows it."""
-
-    def agree(cost: CostForecast) -> bool:
-        return yes(training_costs(cost.backend, [cost], run)) if callable(yes) else yes
-
-    return agree
-
-
-def _trained(
-    study: ExperimentConfig | None,
-    resume: Any,
-    accepted: tuple[str, ...],
-    yes: bool | Callable[[Evaluation], bool],
-    progress: Progress,
-) -> list[RunFolder]:
-    """Train one model, or several that differ in the seed; or go on with it."""
-    from qhq.experiment.run import resume_run, train_run
-    from qhq.experiment.seeds import resume_seeds, train_seeds
-    from qhq.runs.seeds import trained_together
-
-    with open_training(progress, 0 if study is None else study.training.epochs) as watcher:
-        if study is not None and study.training.seeds > 1:
-            return train_seeds(study, watcher, accepted)
-        if study is not None:
-            return [train_run(study, watcher, accepted, _agreement(yes))]
-        folder = find_run(str(reference_of(resume)))
-        together = trained_together(folder)
-        if len(together) > 1:
-            return resume_seeds(together, watcher, accepted)
-        return [resume_run(folder, watcher, accept=accepted, agree=_agreement(yes, folder.name))]
-
-
-def _walked(
-    study: ExperimentConfig | None,
-    walk: RunFolder | None,
-    accepted: tuple[str, ...],
-    workers: int | None,
-    cluster: str | None,
-    progress: Progress,
-) -> RunFolder:
-    """Train the folds of a walk-forward, one after another in this process or side by side."""
-    from qhq.experiment.config import load_config
-    from qhq.studies.runner import Runner, check_workers, cores, open_workers
-    from qhq.studies.walk_forward.study import resume_walk, stays_here, train_walk
-
-    check_count("workers", workers, 1, MOST_THREADS)
-    check_workers(workers, cluster)
-    if study is not None and study.training.seeds > 1:
-        raise ConfigError(
-            "training.seeds trains the seeds of one split",
-            got=f"training.seeds {study.training.seeds} of a walk-forward",
-            fix="Use 'qhq ablate --seeds', which trains every fold with all seeds at once, or one fold with"
-            " data.split.fold",
-        )
-    config = load_config(str(walk.config)) if study is None and walk is not None else study
-    assert config is not None
-    if cluster is None and workers is None:
-        workers = 1 if stays_here(config) else min(cores(), 8)
-
-    def go(watcher: Watcher | None, runner: Runner | None) -> RunFolder:
-        if walk is not None:
-            return resume_walk(walk, watcher, accepted, runner=runner, remote=cluster is not None)
-        return train_walk(config, watcher, accepted, runner=runner, remote=cluster is not None)
-
-    if workers == 1:
-        with open_training(progress, config.training.epochs) as watcher:
-            return go(watcher, None)
-    with open_steps(progress) as steps, open_workers(workers, cluster, steps.note) as who:
-        return go(None, Runner(who, steps))
 
 
 def open_run(run: str | os.PathLike[str] | None = LATEST) -> Run:

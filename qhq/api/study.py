@@ -102,7 +102,8 @@ def study_noise(
     from qhq.report.figures import save_figure, try_figure
     from qhq.report.study_figures import draw_budget, draw_noise
     from qhq.studies.mitigation import read_methods
-    from qhq.studies.noise import NoiseRequest, run_noise_study
+    from qhq.studies.noise import run_noise_study
+    from qhq.studies.noise_cells import NoiseRequest
     from qhq.studies.runner import check_workers
 
     for name, value in (("seeds", seeds), ("samples", samples)):
@@ -278,8 +279,8 @@ def _illustrated(
 
 
 def _with_figure(record: AblationRecord, note: Callable[[str], None]) -> AblationRecord:
-    from qhq.report.ablation import draw_ablation
     from qhq.report.figures import save_figure, try_figure
+    from qhq.report.study_figures import draw_ablation
 
     figure = try_figure(
         lambda path: save_figure(draw_ablation(record), path, Caveat(tuple(record.leaks))),

@@ -94,8 +94,8 @@ def train(
     Example: qhq train --backend aer --set training.epochs=5
     """
     with command(as_json=json, debug=debug) as output:
-        from qhq.api.run import forecast_training
-        from qhq.api.run import train as train_run
+        from qhq.api.training import forecast_training
+        from qhq.api.training import train as train_run
 
         # PyTorch and Qiskit take seconds to load, in which a person should not wonder.
         doing("Opening prices, model and backend; comparing the exact engine with it")

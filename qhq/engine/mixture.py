@@ -24,7 +24,7 @@ from qiskit.circuit import Parameter, Reset
 from qiskit.quantum_info import Operator, Pauli, SparsePauliOp
 
 from qhq.engine.compile.angles import AngleMap, separate_angles
-from qhq.engine.compile.lowering import is_parametric
+from qhq.engine.compile.definitions import is_parametric
 from qhq.limits import require_memory
 
 Reals = npt.NDArray[Any]

@@ -169,14 +169,18 @@ class Questions:
             device.close()
 
 
-def open_questions(experiment: Experiment) -> Questions:
+def open_questions(experiment: Experiment) -> Questions | None:
     """Open the backend for what a model of frozen features asks; nothing is sent yet.
+
+    Returns:
+        None of a model that trains by epochs.
 
     Raises:
         BackendError: If a device cannot be reached or read, or the circuit does not fit it.
     """
     model = experiment.model
-    assert isinstance(model, FeatureForecaster)
+    if not isinstance(model, FeatureForecaster):
+        return None
     if model.quantum is None or experiment.asks_device:
         return ask_splits(experiment, model.spec.samples)
     # A simulator has been opened with the model; the test split has shots of its own, as in every training.

@@ -22,7 +22,6 @@ import torch
 
 from qhq.ansatz.export import UnsupportedExport, to_qasm3
 from qhq.ansatz.stored import save_ansatz
-from qhq.backends.backend import BackendSpec
 from qhq.backends.executor import CostForecast, Parity, check_parity, measure_parity, parity_tolerance
 from qhq.backends.ibm.journal import in_run
 from qhq.backends.noise_aware import InTurnExecutor
@@ -30,13 +29,14 @@ from qhq.backends.registry import find_backend, open_parity_reference
 from qhq.data.prepare import PreparedData
 from qhq.data.quarantine import tell_rows
 from qhq.documents import dump_document
-from qhq.errors import ConfigError, QHQError
+from qhq.errors import QHQError
 from qhq.evaluation.metrics import largest_share
 from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.evaluate import evaluate, prediction_intervals, predictions_csv
 from qhq.experiment.features import fit_features
-from qhq.experiment.opening import Experiment, fits_on_device, open_experiment, open_on_data, shot_seed
+from qhq.experiment.fit import FreshShots, Saver, open_trainer, simulated
+from qhq.experiment.opening import Experiment, open_experiment, open_on_data, shot_seed
 from qhq.experiment.plausibility import (
     add_doubts,
     doubt_data,
@@ -58,14 +58,12 @@ from qhq.experiment.refit import check_refit, refit_on
 from qhq.experiment.reopening import open_run, open_run_design, open_run_experiment
 from qhq.experiment.words import say_test
 from qhq.files import Json, reserving, write_atomically
-from qhq.models.features import FeatureForecaster
 from qhq.models.source import ModuleSource
 from qhq.runs.looks import add_look
 from qhq.runs.record import Plausibility, Refit
 from qhq.runs.run_folder import FAILED, FINISHED, RUNNING, RunFolder, create_run, writable
-from qhq.seeding import child_seed
 from qhq.training.checkpoint import load_state, save_state, save_weights
-from qhq.training.loop import Trainer, TrainingState, Watcher, Watchers, history_csv
+from qhq.training.loop import TrainingState, Watcher, Watchers, history_csv
 
 MOST_OF_LOSS = 0.95
 """A symbol or target with more of the validation loss than this decides alone."""
@@ -159,7 +157,7 @@ def plan_training(config: ExperimentConfig, watcher: Watcher, accept: Sequence[s
         doubts = plausibility_record(doubt_data(experiment.data, config.data), accept)
         tell_doubts(read_doubts(doubts), watcher)
         parity = pass_gate(experiment, watcher)
-        questions = _open_questions(experiment)
+        questions = open_questions(experiment)
     return Training(experiment, watch, parity, doubts, questions)
 
 
@@ -219,7 +217,7 @@ def plan_resume(
         if refit is None:
             experiment = open_run_experiment(folder)
             pass_gate(experiment, watcher)
-            questions = _open_questions(experiment)
+            questions = open_questions(experiment)
         else:
             experiment, questions = _open_cut_refit(folder, refit)
     return Training(experiment, watch, questions=questions, refit=refit, folder=folder, command=command)
@@ -289,10 +287,6 @@ def resume_run(
     """
     training = plan_resume(folder, watcher, command=command, accept=accept)
     return folder if training is None else run_training(training, watcher, agree)
-
-
-def _open_questions(experiment: Experiment) -> Questions | None:
-    return open_questions(experiment) if isinstance(experiment.model, FeatureForecaster) else None
 
 
 def tell_finished(folder: RunFolder, watcher: Watcher) -> None:
@@ -519,83 +513,3 @@ def _train(folder: RunFolder, training: Training, watcher: Watcher) -> Trained:
     state = trainer.run(state, watchers)
     save_weights(experiment.model, folder.weights, identity)
     return Trained(state, doctor.record(state))
-
-
-def simulated(experiment: Experiment) -> Questions | None:
-    """What a model of frozen features asks a simulator; None of a model that trains by epochs.
-
-    Raises:
-        ConfigError: If it would ask a device, to whose cost nobody has agreed.
-    """
-    check_one_run(experiment.config, experiment.backend)
-    return _open_questions(experiment)
-
-
-def check_one_run(config: ExperimentConfig, backend: BackendSpec) -> None:
-    """Refuse a study whose trainings would each ask a device, to whose cost nobody has agreed.
-
-    Raises:
-        ConfigError: If they would.
-    """
-    if config.quantum is not None and fits_on_device(config, backend):
-        raise ConfigError(
-            "Feature models are trained on a device by 'qhq train' alone, one run at a time",
-            got=f"several trainings on {backend.name}",
-            fix="Train on aer or a fake device, or take one fold with data.split.fold",
-        )
-
-
-class Saver(Watcher):
-    """Keep on disk, after each epoch, what a resumed run needs."""
-
-    def __init__(self, folder: RunFolder, identity: dict[str, str]) -> None:
-        self.folder, self.identity = folder, identity
-
-    def epoch_done(self, state: TrainingState) -> None:
-        """Write history and state; the state last, since it decides where a resumed run begins."""
-        self.folder.write_text("history.csv", history_csv(state.history))
-        save_state(state, self.folder.resume, self.identity)
-
-
-def fit(experiment: Experiment, watcher: Watcher) -> TrainingState:
-    """Train the model from its first weights to its best ones, which it holds afterwards.
-
-    Raises:
-        QHQError: If the loss stops being a finite number, or the backend fails.
-    """
-    if questions := simulated(experiment):
-        return fit_features(experiment, questions).state
-    trainer = open_trainer(experiment)
-    return trainer.run(trainer.initial_state(), Watchers([FreshShots(experiment), watcher]))
-
-
-def open_trainer(experiment: Experiment, like: Trainer | None = None) -> Trainer:
-    """Give the model its training and validation samples; the run's seed decides the order of the batches.
-
-    Args:
-        experiment: Whose model.
-        like: The trainer of another one that differs in the seed alone: its samples serve both.
-    """
-    config, data = experiment.config, experiment.data
-    return Trainer(
-        experiment.model,
-        experiment.samples(data.train) if like is None else like.train,
-        experiment.samples(data.validation) if like is None else like.validation,
-        config.training,
-        seed=child_seed(config.seed, "training"),
-    )
-
-
-class FreshShots(Watcher):
-    """Give each epoch on a sampling backend its own stream of shots, so that a resumed one repeats it."""
-
-    def __init__(self, experiment: Experiment) -> None:
-        self.experiment = experiment
-
-    def epoch_started(self, epoch: int, batches: int) -> None:  # noqa: ARG002
-        """Reopen a sampling backend with the epoch's seed."""
-        layer, sampled = self.experiment.model.quantum, self.experiment.backend.shots is not None
-        # One stream over the whole training would depend on how often the process was interrupted.
-        executor = self.experiment.open_executor(str(epoch)) if sampled else None
-        if layer is not None and executor is not None:
-            self.experiment.model.reopen(executor)

@@ -15,25 +15,22 @@ from qhq.data.prepare import prepare
 from qhq.errors import ConfigError, QHQError
 from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
+from qhq.experiment.fit import Saver, check_one_run, open_trainers, simulated, train_together, why_alone
 from qhq.experiment.opening import Experiment, open_on_data
 from qhq.experiment.plausibility import add_doubts, doubt_data, plausibility_record, read_doubts, tell_doubts
 from qhq.experiment.record import Stopwatch
 from qhq.experiment.reopening import open_run_experiment
 from qhq.experiment.run import (
-    Saver,
     Trained,
     Training,
-    check_one_run,
     complete,
     pass_gate,
     pass_parity_gate,
-    simulated,
     tell_finished,
     tell_of_rows,
     warn_of_weights,
     write_design,
 )
-from qhq.experiment.together import open_trainers, train_together, why_alone
 from qhq.runs.run_folder import FINISHED, RUNNING, RunFolder, create_run
 from qhq.training.checkpoint import load_state, save_weights
 from qhq.training.loop import Trainer, TrainingState, Watcher, Watchers

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from qhq.data.caveat import Caveat
 from qhq.evaluation.losses import TITLES
 from qhq.evaluation.significance import SIGNIFICANCE, WEIGHING
-from qhq.report.ablation import draw_ablation
 from qhq.report.page import Cell, Page, Paragraph, Part, Table, Value, cell, facts, percent, picture
 from qhq.report.run_page import build_section, interval
-from qhq.report.study_figures import draw_stage
+from qhq.report.study_figures import draw_ablation, draw_stage
 from qhq.runs.run_folder import RunFolder
 from qhq.runs.studies import (
     AblationRecord,

@@ -11,49 +11,42 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import platform
-import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from functools import cache, partial
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 
 import numpy as np
-import torch
 from scipy import stats
 
-from qhq import __version__
-from qhq.backends.backend import BackendSpec, Method
-from qhq.backends.registry import find_backend, open_backend, open_mitigated
+from qhq.backends.backend import BackendSpec
+from qhq.backends.registry import find_backend
 from qhq.data.panel import FloatArray
-from qhq.errors import ConfigError, DataError
+from qhq.errors import ConfigError
 from qhq.evaluation.significance import compare
-from qhq.experiment.evaluate import Evaluation, ask_circuit, encode, evaluate, judge
-from qhq.experiment.opening import Experiment
-from qhq.experiment.refit import Lesson, why_no_head
-from qhq.experiment.reopening import open_run, read_finished
-from qhq.files import MOST_TABLE_BYTES, read_regular, write_atomically
-from qhq.models.source import trust_sent
+from qhq.experiment.evaluate import Evaluation
 from qhq.runs.evaluation_record import RefusedMethod
 from qhq.runs.looks import add_look
 from qhq.runs.run_folder import RunFolder
 from qhq.runs.studies import BudgetRecord, MitigationRow, NoiseRecord, NoiseRow, SizeRow
-from qhq.seeding import child_seed
-from qhq.studies.checkpoint import EXACT, choose_windows, expectation_error, sampling_error
+from qhq.studies.checkpoint import sampling_error
 from qhq.studies.circuit_sizes import SizeStudy
 from qhq.studies.error_budget import NO_BUDGET, digest_of, plan_nested, split_error
 from qhq.studies.mitigation import (
-    FITTED,
     Mitigation,
-    correct,
     date_losses_of,
-    device_cost,
     gain_of,
-    made_of,
     moments_of_draws,
     plan_asks,
-    prepare_lesson,
     suit_model,
+)
+from qhq.studies.noise_cells import (
+    NoiseCell,
+    NoiseRequest,
+    defined_skill,
+    key_of,
+    measure_cell,
+    open_packed,
+    pack_checkpoint,
+    streams_of,
 )
 from qhq.studies.runner import Outcome, Runner, Store, Study, Values
 from qhq.studies.runner.reproducible import judged_by_symbol
@@ -61,86 +54,7 @@ from qhq.studies.runner.reproducible import judged_by_symbol
 _CONFIDENCE = 0.95
 
 
-@dataclass(frozen=True)
-class NoiseRequest:
-    """What ``qhq noise`` was asked for.
-
-    ``scales`` multiply the noise of ``backend`` (0 none, 1 the device itself); ``shots`` of None is exact;
-    sampled cells are repeated for each of ``seeds`` streams of shots; ``samples`` limits the test windows.
-    ``mitigation`` are methods against noise, or ``all``, measured at scale 1; ``against`` are other entries,
-    measured as they are: other devices, or the same device on another day. ``widths`` and ``depths`` are
-    other sizes of the circuit alone (`qhq.studies.circuit_sizes`).
-    """
-
-    backend: str = "aer_noisy"
-    scales: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
-    shots: tuple[int | None, ...] = (None, 256, 1024, 4096)
-    seeds: int = 3
-    samples: int | None = 128
-    seed: int = 0
-    mitigation: tuple[str, ...] = ()
-    against: tuple[str, ...] = ()
-    widths: tuple[int, ...] = ()
-    depths: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A run as it is sent to workers: with its files, as they need not share a disk with the driver.
-
-    Attributes:
-        name: Of the run.
-        files: Contents of what opens it, by name.
-        entry: The backend whose noise is scaled.
-        samples: How many windows are drawn; None is all.
-        seed: Of the draw.
-        seen: Fingerprint of the prices, and version of qhq, that the driver has.
-    """
-
-    name: str
-    files: tuple[tuple[str, bytes], ...]
-    entry: BackendSpec
-    samples: int | None
-    seed: int
-    seen: tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One evaluation: noise of some strength, shots, and a stream that draws them.
-
-    Attributes:
-        scale: Strength of the noise.
-        shots: Measurements a value; None is exact.
-        seed: Number of the stream.
-        checkpoint: What is evaluated.
-        method: What the backend does against noise: its answers serve every method that is made of them. None
-            asks for errors alone.
-        place: Which other entry, day or layout it is; empty for the entry of the study.
-        entry: That other entry.
-    """
-
-    scale: float
-    shots: int | None
-    seed: int
-    checkpoint: Checkpoint = field(repr=False)
-    method: Method | None = None
-    place: str = ""
-    entry: BackendSpec | None = field(default=None, repr=False)
-
-    @property
-    def key(self) -> str:
-        """Name of the cell in the store."""
-        return key_of(self.scale, self.shots, self.seed, self.method, self.place)
-
-
-def key_of(scale: float, shots: int | None, seed: int, method: Method | None = None, place: str = "") -> str:
-    """Name of a cell in the store."""
-    words = [f"{scale:g}", "exact" if shots is None else str(shots), str(seed)]
-    return "/".join([*words, *([method or ""] if method or place else []), *([place] if place else [])])
-
-
-class NoiseStudy(Study[Cell, NoiseRecord]):
+class NoiseStudy(Study[NoiseCell, NoiseRecord]):
     """The study of one run; a digest of all that its cells depend on names its files.
 
     Raises:
@@ -152,8 +66,8 @@ class NoiseStudy(Study[Cell, NoiseRecord]):
     def __init__(self, folder: RunFolder, request: NoiseRequest) -> None:
         self.folder, self.request = folder, request
         self.entry = _noisy_entry(find_backend(request.backend))
-        self.checkpoint = _pack(folder, self.entry, request)
-        self.experiment, self.exact, _ = _open_at(folder, self.checkpoint)
+        self.checkpoint = pack_checkpoint(folder, self.entry, request.samples, request.seed)
+        self.experiment, self.exact, _ = open_packed(folder, self.checkpoint)
         self.others = [_noisy_entry(find_backend(name)) for name in request.against]
         # Refused here, before anything is measured.
         self.asks, self.refused = (
@@ -168,30 +82,31 @@ class NoiseStudy(Study[Cell, NoiseRecord]):
         # Several processes may ask for one study of a run at once; they share its cells.
         self.store = Store(folder.file(f"{self.name}.jsonl"), shared=True)
 
-    def plan(self) -> list[Cell]:
+    def plan(self) -> list[NoiseCell]:
         """Every cell of scale x shots x seed, and more; written down as a look if one is missing."""
         request = self.request
         scales = dict.fromkeys([*request.scales, 1.0])
         cells = [
-            Cell(scale, shots, seed, self.checkpoint)
+            NoiseCell(scale, shots, seed, self.checkpoint)
             for scale, shots in itertools.product(scales, request.shots)
             if scale in request.scales or shots == self.budget_shots
-            for seed in range(_streams(shots, request))
+            for seed in range(streams_of(shots, request))
         ]
         cells += [
-            Cell(1.0, shots, seed, self.checkpoint, ask.method)
+            NoiseCell(1.0, shots, seed, self.checkpoint, ask.method)
             for ask, shots in itertools.product(self.asks, request.shots)
-            for seed in range(_streams(shots, request))
+            for seed in range(streams_of(shots, request))
         ]
         cells += [
-            Cell(1.0, shots, seed, self.checkpoint, place=digest_of(entry), entry=entry)
+            NoiseCell(1.0, shots, seed, self.checkpoint, place=digest_of(entry), entry=entry)
             for entry, shots in itertools.product(self.others, request.shots)
-            for seed in range(_streams(shots, request))
+            for seed in range(streams_of(shots, request))
         ]
         if self.nested is not None:
             for place, entry in self.nested.places:
                 cells += [
-                    Cell(1.0, None, 0, self.checkpoint, method, place, entry) for method in (None, "trex")
+                    NoiseCell(1.0, None, 0, self.checkpoint, method, place, entry)
+                    for method in (None, "trex")
                 ]
         cells = list({cell.key: cell for cell in cells}.values())
         missing = {cell.key for cell in cells} - self.store.read().keys()
@@ -206,38 +121,9 @@ class NoiseStudy(Study[Cell, NoiseRecord]):
         return ", ".join([f"noise x {scale}", drawn, *filter(None, more)])
 
     @staticmethod
-    def measure(cell: Cell) -> Outcome:
+    def measure(cell: NoiseCell) -> Outcome:
         """Evaluate one cell: errors of forecast and expectation values."""
-        experiment, exact, lesson = _open(cell.checkpoint)
-        entry = cell.entry or cell.checkpoint.entry
-        spec = entry.model_copy(update={"noise_scale": cell.scale, "shots": cell.shots})
-        assert experiment.ansatz is not None
-        # By the name of the cell: its shots are the same whoever draws them, and whatever else is asked for.
-        seed = child_seed(cell.checkpoint.seed, f"noise/{cell.key}")
-        # Without a method of its own it is opened for values alone, which takes half the time.
-        executor = open_mitigated(spec, experiment.ansatz, cell.method or "none", seed=seed)
-        if cell.method is None:
-            evaluation = evaluate(experiment, executor, exact.windows)
-            return Outcome(_errors(evaluation, exact))
-        headless = why_no_head(experiment) is not None
-        served = [each for each in made_of(cell.method) if not (headless and each == "head")]
-        latent = encode(experiment, exact.windows)
-        fitted = lesson() if FITTED[0] in served else None
-        asked = latent if fitted is None else torch.cat([latent, fitted.latent])
-        answers, report = ask_circuit(experiment, executor, asked), executor.report()
-        methods = {}
-        for mitigation in served:
-            found = correct(experiment, mitigation, latent, answers, fitted)
-            evaluation = judge(experiment, exact.windows, found.scaled, found.expectations, report)
-            rows = len(latent) + (len(fitted) if fitted is not None and mitigation in FITTED else 0)
-            cost = device_cost(executor, rows, report)
-            methods[mitigation] = {
-                **_errors(evaluation, exact),
-                "expectations": found.expectations.tolist(),
-                "executions": cost and cost.executions,
-                "device_seconds": cost and cost.seconds,
-            }
-        return Outcome({"methods": methods})
+        return measure_cell(cell)
 
     def summarise(self, done: Mapping[str, Values]) -> NoiseRecord:
         """Rows, limits and the verdict; kept beside the cells."""
@@ -288,84 +174,6 @@ class NoiseStudy(Study[Cell, NoiseRecord]):
             *judged_by_symbol(self.exact.windows),
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
-
-
-def _pack(folder: RunFolder, entry: BackendSpec, request: NoiseRequest) -> Checkpoint:
-    record = read_finished(folder)
-    paths = (folder.config, folder.file("run.json"), folder.weights, folder.circuit, folder.module)
-    files = tuple((each.name, read_regular(each, most=MOST_TABLE_BYTES)) for each in paths if each.is_file())
-    seen = (record.prices(), __version__)
-    return Checkpoint(folder.name, files, entry, request.samples, request.seed, seen)
-
-
-_Opened = tuple[Experiment, Evaluation, Callable[[], Lesson]]
-
-_OPENED: list[tuple[Checkpoint, _Opened]] = []
-"""The checkpoint that this process has opened, its exact evaluation, and what methods are fitted on, made
-once it is asked for: a worker's, and the driver's own."""
-
-
-def _open(checkpoint: Checkpoint) -> _Opened:
-    """Open a checkpoint on a worker, once for all its cells."""
-    for known, opened in _OPENED:
-        if known == checkpoint:
-            return opened
-    if checkpoint.seen[1] != __version__:
-        raise ConfigError(
-            "A worker must have the driver's qhq",
-            got=f"{__version__} on {platform.node()}, wanted {checkpoint.seen[1]}",
-            fix="Install the same qhq where the workers run",
-        )
-    with tempfile.TemporaryDirectory(prefix="qhq-") as place:
-        folder = RunFolder(Path(place) / checkpoint.name)
-        for name, content in checkpoint.files:
-            write_atomically(folder.path / name, content)
-        trust_sent(dict(checkpoint.files))
-        return _open_at(folder, checkpoint)
-
-
-def _open_at(folder: RunFolder, checkpoint: Checkpoint) -> _Opened:
-    experiment = open_run(folder)  # it refuses other prices than the run's own
-    # Without a circuit every cell would be the same: noise has nothing to act on.
-    if experiment.ansatz is None:
-        raise ConfigError(
-            "A noise study needs a run with a quantum layer", got=f"{folder.name}, which has none",
-            fix="Name another run; 'qhq compare' lists them",
-        )  # fmt: skip
-    windows = choose_windows(experiment.data.test, checkpoint.samples, checkpoint.seed)
-    exact = evaluate(experiment, open_backend(EXACT, experiment.ansatz, seed=0), windows)
-    # One at a time: the cells of a worker are of one study, and an experiment holds its whole panel.
-    opened = experiment, exact, cache(partial(prepare_lesson, experiment, checkpoint.seed))
-    _OPENED[:] = [(checkpoint, opened)]
-    return opened
-
-
-def _errors(evaluation: Evaluation, exact: Evaluation) -> Values:
-    metrics = evaluation.metrics()
-    losses, name = date_losses_of([evaluation])
-    return {
-        "mae": metrics.mae,
-        "skill": _defined(metrics.skill),
-        "delta_mae": metrics.mae - exact.metrics().mae,
-        "expectation_error": expectation_error(evaluation, exact) or 0.0,
-        "loss": name,
-        "losses": losses.tolist(),
-    }
-
-
-def _streams(shots: int | None, request: NoiseRequest) -> int:
-    """How often a cell is repeated: exact values have nothing to draw."""
-    return 1 if shots is None else request.seeds
-
-
-def _defined(skill: float | None) -> float:
-    if skill is None:
-        raise DataError(
-            "A noise study needs windows whose targets move",
-            got="a last value that never errs",
-            fix="Ask for more --samples",
-        )
-    return skill
 
 
 def run_noise_study(folder: RunFolder, request: NoiseRequest, runner: Runner | None = None) -> NoiseRecord:
@@ -448,7 +256,7 @@ def _ranked(study: NoiseStudy, done: Mapping[str, Values], shots: int | None) ->
     """Methods at a number of shots, the one that saves most first; they are tested as one family."""
     if not study.asks:
         return []
-    count, exact = _streams(shots, study.request), study.exact
+    count, exact = streams_of(shots, study.request), study.exact
     horizon = exact.windows.cut.horizon
     cells: dict[Mitigation, list[Values]] = {
         name: [done[key_of(1.0, shots, seed, ask.method)]["methods"][name] for seed in range(count)]
@@ -515,7 +323,7 @@ def _row(
     shots: int | None,
     place: str = "",
 ) -> NoiseRow:
-    count = _streams(shots, study.request)
+    count = streams_of(shots, study.request)
     cells = [done[key_of(scale, shots, seed, None, place)] for seed in range(count)]
     mae, skill, delta, error = (
         interval([cell[key] for cell in cells]) for key in ("mae", "skill", "delta_mae", "expectation_error")
@@ -569,7 +377,7 @@ def _limit(rows: list[NoiseRow], shots: int | None) -> float | None:
 
 
 def _verdict(exact: Evaluation, limits: Mapping[str, float | None]) -> str:
-    if _defined(exact.metrics().skill) < 0:
+    if defined_skill(exact.metrics().skill) < 0:
         return (
             "The model is behind the last value already without noise, so no noise can make it fall behind:"
             " read what noise and shots add to its error in the column 'change of MAE'."

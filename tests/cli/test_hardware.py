@@ -21,7 +21,8 @@ from qhq.errors import JobError
 from qhq.experiment.config import load_config
 from qhq.experiment.run import train_run
 from qhq.progress.steps import StudyProgress
-from qhq.studies.portability import EvalRequest, plan_evaluation, run_evaluation
+from qhq.studies.portability import run_evaluation
+from qhq.studies.portability_plan import EvalRequest, plan_evaluation
 from qhq.studies.runner import Progress
 from qhq.studies.selection import side_by_side
 from qhq.training.loop import Watcher

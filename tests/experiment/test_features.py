@@ -104,7 +104,9 @@ def test_subset_is_of_every_symbol_and_of_every_split(study):
     folder = train("model.samples=12")
     record, opened = folder.read_record(), open_run(folder)
     assert record.head.windows == {"train": 12, "validation": 12}
-    some = open_questions(opened).windows("test")
+    questions = open_questions(opened)
+    assert questions is not None
+    some = questions.windows("test")
     assert len(some) == 12
     assert set(some.symbol) == set(opened.data.test.symbol)
     assert len(folder.file("predictions.csv").read_text().splitlines()) == 13

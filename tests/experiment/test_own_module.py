@@ -106,7 +106,7 @@ def test_a_run_that_was_cut_off_ends_as_if_it_was_not(mine, monkeypatch):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("qhq.experiment.run.FreshShots.epoch_started", cut_off)
+        patch.setattr("qhq.experiment.fit.FreshShots.epoch_started", cut_off)
         with pytest.raises(KeyboardInterrupt):
             qhq.train("tiny.yaml", set=FILE)
     (half,) = [each for each in (mine / "runs").glob("*-tiny-*") if each != whole.folder]

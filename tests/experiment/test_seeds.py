@@ -10,9 +10,9 @@ import pytest
 
 from qhq.errors import ConfigError
 from qhq.experiment.config import load_config
+from qhq.experiment.fit import why_alone
 from qhq.experiment.run import train_run
 from qhq.experiment.seeds import resume_seeds, train_seeds
-from qhq.experiment.together import why_alone
 from qhq.runs.run_folder import FINISHED, RunFolder
 from qhq.runs.seeds import tabulate_seeds, trained_together
 from qhq.training.loop import Watcher

@@ -9,8 +9,9 @@ from qhq.evaluation.baselines.persistence import black_scholes, last_value
 from qhq.experiment.checkup import examine_design, examine_run, examine_subject
 from qhq.experiment.config import load_config
 from qhq.experiment.evaluate import forecast_scaled
+from qhq.experiment.fit import fit
 from qhq.experiment.opening import open_design
-from qhq.experiment.run import fit, train_run
+from qhq.experiment.run import train_run
 from qhq.experiment.words import say_validation
 from qhq.runs.record import Validation
 from qhq.training.loop import Watcher

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from qhq.api.run import train
+from qhq.api.training import train
 from qhq.errors import ConfigError
 from qhq.experiment.torch_script import torch_script
 from qhq.runs.run_folder import RunFolder

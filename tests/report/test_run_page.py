@@ -8,7 +8,8 @@ import shutil
 import pytest
 
 from qhq.api.report import write_report
-from qhq.api.run import open_run, train
+from qhq.api.run import open_run
+from qhq.api.training import train
 from qhq.errors import ConfigError
 from qhq.report.run_page import DAMAGED, SECTIONS
 from tests.report.pages import read_page

@@ -16,9 +16,10 @@ from qhq.data.prepare import prepare
 from qhq.data.split_spec import SplitSpec
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import ExperimentConfig, load_config
+from qhq.experiment.fit import fit, open_trainer
 from qhq.experiment.opening import open_experiment
 from qhq.experiment.reopening import open_run
-from qhq.experiment.run import fit, open_trainer, train_run
+from qhq.experiment.run import train_run
 from qhq.runs.run_folder import read_walk
 from qhq.runs.studies import AblationRow
 from qhq.studies.ablation.cells import (

@@ -14,7 +14,8 @@ from qhq.errors import ConfigError
 from qhq.experiment.config import load_config
 from qhq.experiment.run import train_run
 from qhq.studies.error_budget import draw_layouts, plan_nested, split_error
-from qhq.studies.noise import NoiseRequest, run_noise_study
+from qhq.studies.noise import run_noise_study
+from qhq.studies.noise_cells import NoiseRequest
 from qhq.training.loop import Watcher
 
 CAUSES = ("gate_noise", "readout", "layout", "calibration_day", "shots")

@@ -18,9 +18,9 @@ from qhq.experiment.config import load_config
 from qhq.experiment.evaluate import evaluate
 from qhq.experiment.reopening import open_run
 from qhq.experiment.run import train_run
-from qhq.studies.checkpoint import choose_windows
-from qhq.studies.noise import NoiseRequest, NoiseStudy, interval, run_noise_study
-from qhq.studies.portability import EXACT
+from qhq.studies.checkpoint import EXACT, choose_windows
+from qhq.studies.noise import NoiseStudy, interval, run_noise_study
+from qhq.studies.noise_cells import NoiseRequest
 from qhq.studies.runner import Runner, open_workers
 from qhq.training.loop import Watcher
 from tests.studies.test_ablation import Interrupted, Log
@@ -105,7 +105,7 @@ def test_a_cluster_gives_what_this_process_gives(run):
 
 def test_a_worker_with_another_version_is_refused(run, monkeypatch):
     (cell, *_) = NoiseStudy(run, NoiseRequest("aer_noisy", (0.0,), (None,), samples=5)).plan()
-    monkeypatch.setattr("qhq.studies.noise._OPENED", [])
+    monkeypatch.setattr("qhq.studies.noise_cells._OPENED", [])
     elsewhere = replace(cell, checkpoint=replace(cell.checkpoint, seen=("", "0.0.1")))
     with pytest.raises(ConfigError, match="must have the driver's qhq"):
         NoiseStudy.measure(elsewhere)

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from qhq.engine.compile.angles import AngleMap as AngleMap
     from qhq.engine.compile.angles import map_angles as map_angles
     from qhq.engine.compile.angles import separate_angles as separate_angles
+    from qhq.engine.compile.definitions import class_of as class_of
+    from qhq.engine.compile.definitions import is_parametric as is_parametric
     from qhq.engine.compile.equivalence import lower_checked as lower_checked
     from qhq.engine.compile.expressions import Code as Code
     from qhq.engine.compile.expressions import Operand as Operand
     from qhq.engine.compile.expressions import Slot as Slot
     from qhq.engine.compile.lowering import STANDARD as STANDARD
-    from qhq.engine.compile.lowering import class_of as class_of
-    from qhq.engine.compile.lowering import is_parametric as is_parametric
     from qhq.engine.compile.lowering import lower as lower
     from qhq.engine.compile.lowering import widened as widened
     from qhq.engine.compile.lowering import without_final_measurements as without_final_measurements
@@ -36,10 +36,8 @@ __getattr__ = lazy_names(
     {
         **dict.fromkeys(("AngleMap", "map_angles", "separate_angles"), "angles"),
         **dict.fromkeys(("Code", "Operand", "Slot"), "expressions"),
-        **dict.fromkeys(
-            ("STANDARD", "class_of", "is_parametric", "lower", "widened", "without_final_measurements"),
-            "lowering",
-        ),
+        **dict.fromkeys(("class_of", "is_parametric"), "definitions"),
+        **dict.fromkeys(("STANDARD", "lower", "widened", "without_final_measurements"), "lowering"),
         **dict.fromkeys(("count_resets", "defer_resets", "without_resets"), "resets"),
         "lower_checked": "equivalence",
     },

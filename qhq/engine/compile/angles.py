@@ -14,8 +14,9 @@ import numpy.typing as npt
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter, ParameterExpression
 
+from qhq.engine.compile.definitions import is_parametric
 from qhq.engine.compile.expressions import Curve, code_of
-from qhq.engine.compile.lowering import is_parametric, lower
+from qhq.engine.compile.lowering import lower
 from qhq.errors import ConfigError
 
 Array = npt.NDArray[np.float64]

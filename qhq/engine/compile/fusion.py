@@ -26,7 +26,8 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Gate
 from qiskit.circuit.library import CXGate, CZGate, RZZGate, SwapGate, UnitaryGate, XGate
 
-from qhq.engine.compile.lowering import is_parametric, lower
+from qhq.engine.compile.definitions import is_parametric
+from qhq.engine.compile.lowering import lower
 from qhq.engine.program import MOST_ROTATIONS
 
 _NATIVE = {"cx": CXGate, "x": XGate, "swap": SwapGate, "cz": CZGate, "rzz": RZZGate}

@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from qiskit import QuantumCircuit
 from qiskit.circuit import (
     AnnotatedOperation,
@@ -35,7 +34,6 @@ from qiskit.circuit import (
     Gate,
     InverseModifier,
     Measure,
-    ParameterExpression,
     PowerModifier,
     QuantumRegister,
     Reset,
@@ -63,8 +61,21 @@ from qiskit.circuit.library import (
     get_standard_gate_name_mapping,
 )
 from qiskit.exceptions import QiskitError
-from qiskit.quantum_info import Clifford, Operator
 
+from qhq.engine.compile.definitions import (
+    class_of,
+    definition_of,
+    evolution_of,
+    is_free,
+    is_parametric,
+    matrix_of,
+    no_gate,
+    not_unitary,
+    plain_value,
+    power_of,
+    rotation_of_vector,
+    unitary_of,
+)
 from qhq.engine.compile.records import (
     Branch,
     Conditions,
@@ -95,16 +106,8 @@ STANDARD: frozenset[type[Gate]] = frozenset(
 ) - {GlobalPhaseGate, IGate}
 """Classes of the fixed gates that a lowered circuit may hold, beside ``UnitaryGate``."""
 
-STOPS = (KeyboardInterrupt, SystemExit)
-"""What a user means, and no fault of a gate."""
-
 # Definitions within definitions; a gate that is defined by itself never ends.
 _DEEPEST = 100
-
-# Widest operator whose evolution by a free time is written in its eigenbasis: two matrices and 63 phases.
-_EIGENBASIS_QUBITS = 6
-
-Matrix = npt.NDArray[np.complex128]
 
 
 def lower(circuit: QuantumCircuit) -> QuantumCircuit:
@@ -167,15 +170,6 @@ def widened(circuit: QuantumCircuit) -> QuantumCircuit:
     held = set(lowered.parameters)
     lowered.global_phase = sum((each for each in circuit.parameters if each not in held), 0)
     return lowered
-
-
-def is_parametric(operation: Any) -> bool:
-    """Whether an angle of the operation still waits for a value."""
-    return any(map(_is_free, getattr(operation, "params", ())))
-
-
-def _is_free(value: Any) -> bool:
-    return isinstance(value, ParameterExpression) and bool(value.parameters)
 
 
 def without_final_measurements(circuit: QuantumCircuit) -> QuantumCircuit:
@@ -387,7 +381,7 @@ class Lowering:
         ):
             if not is_parametric(operation) or kind in _ROTATION_CLASSES:
                 # A new gate of the class: what a user's instance carries besides does not come along.
-                self._emit(kind(*map(_plain, operation.params)), qubits)
+                self._emit(kind(*map(plain_value, operation.params)), qubits)
                 return
             if kind in (UGate, U3Gate):  # Qiskit gives U no definition
                 theta, phi, lam = operation.params
@@ -395,39 +389,39 @@ class Lowering:
                     self._add(gate, qubits)
                 return
         if kind is UnitaryGate:
-            self._emit(_unitary(operation, operation.params[0]), qubits)
+            self._emit(unitary_of(operation, operation.params[0]), qubits)
         elif isinstance(operation, AnnotatedOperation):
             self.add_circuit(self._annotated(operation), qubits)
         elif kind is HamiltonianGate and is_parametric(operation):
             matrix, time = operation.params
-            self.add_circuit(_evolution(operation, np.asarray(matrix, complex), time), qubits)
+            self.add_circuit(evolution_of(operation, np.asarray(matrix, complex), time), qubits)
         elif kind is RVGate and is_parametric(operation):
-            self.add_circuit(_rotation_vector(operation), qubits)
+            self.add_circuit(rotation_of_vector(operation), qubits)
         else:
             self._open(operation, qubits, clbits)
 
     def _open(self, operation: Any, qubits: tuple[int, ...], clbits: tuple[Clbit, ...]) -> None:
         """What an operation is by its definition, else by its matrix."""
-        definition = _definition(operation)
+        definition = definition_of(operation)
         if definition is None:
-            self._emit(_unitary(operation, _matrix(operation)), qubits)
+            self._emit(unitary_of(operation, matrix_of(operation)), qubits)
             return
         if self._depth > _DEEPEST:
-            raise _no_gate(operation, "a definition that holds itself")
+            raise no_gate(operation, "a definition that holds itself")
         if definition.num_qubits > len(qubits):  # some of Qiskit's leave an ancilla out
-            raise _no_gate(operation, f"a definition on {definition.num_qubits}")
+            raise no_gate(operation, f"a definition on {definition.num_qubits}")
         self.add_circuit(definition, qubits, dict(zip(definition.clbits, clbits, strict=False)))
 
     def _emit(self, gate: Gate, qubits: tuple[int, ...]) -> None:
         # Qiskit takes NaN and infinity for an angle; here, where every gate passes, they still have a name.
-        if not all(np.isfinite(value).all() for value in gate.params if not _is_free(value)):
+        if not all(np.isfinite(value).all() for value in gate.params if not is_free(value)):
             raise ConfigError(
                 "Every angle must be a finite number, or an expression of the circuit's parameters",
                 got=f"{', '.join(map(str, gate.params))} in '{gate.name}' on qubits {qubits}",
                 fix="Look where the circuit is built for a division by zero or a missing value",
             )
         if gate.num_qubits != len(qubits) or len(set(qubits)) != len(qubits):
-            raise _no_gate(gate, f"qubits {qubits}")
+            raise no_gate(gate, f"qubits {qubits}")
         # Seen at the next gate, not at the measurement, since most circuits may measure at their end.
         for qubit in sorted(self.measured.intersection(qubits)):
             self.measured.discard(qubit)
@@ -445,7 +439,7 @@ class Lowering:
         try:
             self.lowered.append(gate, qubits)
         except QiskitError as error:  # two parameters of one name
-            raise _no_gate(gate, str(error).strip("'\"")) from error
+            raise no_gate(gate, str(error).strip("'\"")) from error
 
     def _annotated(self, operation: AnnotatedOperation) -> QuantumCircuit:
         """The modifiers of an annotated operation, in order, applied to what it lowers to.
@@ -465,9 +459,9 @@ class Lowering:
                 body = QuantumCircuit(gate.num_qubits)
                 body.append(gate, range(gate.num_qubits))
             elif isinstance(modifier, PowerModifier):
-                body = _power(operation, body, modifier.power)
+                body = power_of(operation, body, modifier.power)
             else:
-                raise _no_gate(operation, f"the modifier {type(modifier).__name__}")
+                raise no_gate(operation, f"the modifier {type(modifier).__name__}")
         return body
 
     def _closed(self, circuit: QuantumCircuit) -> QuantumCircuit:
@@ -476,125 +470,7 @@ class Lowering:
         inner.add_circuit(circuit, tuple(range(circuit.num_qubits)))
         resets = any(isinstance(step.operation, Reset) for step in inner.lowered.data)
         if inner.measured or inner.was_reset or resets:
-            raise _not_unitary(Measure() if inner.measured else Reset())
+            raise not_unitary(Measure() if inner.measured else Reset())
         # Behind a control a global phase is one no longer, so that it counts here though ``lower`` drops it.
         inner.lowered.global_phase = sum(phase for phase in inner.phases if phase is not None)
         return inner.lowered
-
-
-def class_of(operation: Any) -> type:
-    """The class that a user calls: Qiskit's shared instances are of hidden classes of their own."""
-    return getattr(operation, "base_class", None) or type(operation)
-
-
-def _plain(value: Any) -> Any:
-    """Numbers as float, expressions with free parameters as they are."""
-    if isinstance(value, ParameterExpression):
-        return value if value.parameters else float(value)
-    return float(value)
-
-
-def _definition(operation: Any) -> QuantumCircuit | None:
-    if isinstance(operation, Clifford):
-        return operation.to_circuit()
-    if getattr(type(operation), "_define", None) is UnitaryGate._define:
-        return None  # its matrix is nearer than the gates that Qiskit makes of it
-    try:
-        definition = getattr(operation, "definition", None)
-    except STOPS:
-        raise
-    except BaseException as error:  # whatever a user's class raises; a panic of Qiskit's Rust is no Exception
-        raise _no_gate(operation, f"{type(error).__name__}: {error}") from error
-    return definition if isinstance(definition, QuantumCircuit) else None
-
-
-def _matrix(operation: Any) -> Matrix:
-    try:
-        return np.asarray(operation.to_matrix(), np.complex128)
-    except STOPS:
-        raise
-    except BaseException as error:
-        free = " while a parameter is free" if is_parametric(operation) else ""
-        raise _no_gate(operation, f"neither a definition nor a matrix{free}") from error
-
-
-def _unitary(operation: Any, matrix: Any) -> UnitaryGate:
-    try:
-        gate = UnitaryGate(np.array(matrix, np.complex128))
-    except Exception as error:  # no square of a power of two, or not unitary
-        raise _no_gate(operation, f"a matrix that is not unitary: {error}") from error
-    if gate.num_qubits != operation.num_qubits:
-        raise _no_gate(operation, f"a matrix on {gate.num_qubits}")
-    return gate
-
-
-def _evolution(operation: Any, hamiltonian: Matrix, time: Any) -> QuantumCircuit:
-    """``exp(-i t H) = V diag(exp(-i t e)) V^dagger``, the phases as rotations about strings of Z.
-
-    ``e_k = sum_S c_S (-1)^parity(S & k)`` is the Walsh transform of the eigenvalues, and each string is one
-    rotation by ``2 c_S t`` about Z on one qubit, the parity of the others brought there by CX.
-    """
-    qubits = int(operation.num_qubits)
-    if qubits > _EIGENBASIS_QUBITS:
-        raise _no_gate(operation, f"a free time, on more than {_EIGENBASIS_QUBITS}")
-    # Not Qiskit's ``PauliEvolutionGate``, a product formula: where terms do not commute that is another
-    # operator.
-    energies, vectors = np.linalg.eigh(hamiltonian)
-    circuit = QuantumCircuit(qubits)
-    circuit.append(UnitaryGate(vectors.conj().T), range(qubits))
-    signs = np.array([[(-1.0) ** (s & k).bit_count() for k in range(2**qubits)] for s in range(2**qubits)])
-    strengths = signs @ energies / 2**qubits
-    circuit.global_phase = -float(strengths[0]) * time
-    for string in range(1, 2**qubits):
-        # What is zero but for rounding would become a rotation that no backend needs to run.
-        if abs(strengths[string]) < 1e-14 * max(1.0, float(np.abs(energies).max())):
-            continue
-        *others, last = [q for q in range(qubits) if string >> q & 1]
-        for other in others:
-            circuit.append(CXGate(), [other, last])
-        circuit.rz(2 * float(strengths[string]) * time, last)
-        for other in reversed(others):
-            circuit.append(CXGate(), [other, last])
-    circuit.append(UnitaryGate(vectors), range(qubits))
-    return circuit
-
-
-def _rotation_vector(operation: RVGate) -> QuantumCircuit:
-    """A rotation about an axis of the frame. About a free axis it has no smooth Euler angles at zero."""
-    values = operation.params
-    axes = [axis for axis, value in enumerate(values) if isinstance(value, ParameterExpression) or value]
-    if len(axes) != 1:
-        raise _no_gate(operation, "a free vector, whose Euler angles are not differentiable at zero")
-    circuit = QuantumCircuit(1)
-    circuit.append((RXGate, RYGate, RZGate)[axes[0]](values[axes[0]]), [0])
-    return circuit
-
-
-def _power(operation: Any, body: QuantumCircuit, exponent: float) -> QuantumCircuit:
-    if float(exponent).is_integer():  # repeated, so that a free parameter stays free
-        circuit = QuantumCircuit(body.num_qubits)
-        for _ in range(abs(int(exponent))):
-            circuit.compose(body if exponent > 0 else body.inverse(), inplace=True)
-        return circuit
-    if body.parameters:
-        raise _no_gate(operation, f"the power {exponent:g} of a gate with a free parameter")
-    circuit = QuantumCircuit(body.num_qubits)
-    circuit.append(UnitaryGate(Operator(body).power(exponent).data), range(body.num_qubits))
-    return circuit
-
-
-def _not_unitary(operation: Any) -> ConfigError:
-    return ConfigError(
-        "What is controlled, inverted or raised to a power must be unitary",
-        got=f"the operation '{operation.name}' in it",
-        fix="Put the measurement or the reset outside, or in a branch (if_test)",
-    )
-
-
-def _no_gate(operation: Any, why: str) -> ConfigError:
-    kind = class_of(operation).__name__
-    return ConfigError(
-        "Every gate must come apart into rotations by its parameters and fixed gates",
-        got=f"{kind} '{operation.name}' on {operation.num_qubits} qubits, which has {why}",
-        fix="Give the gate a definition in standard gates, or bind its parameters",
-    )

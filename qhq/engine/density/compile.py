@@ -19,7 +19,8 @@ from qiskit.circuit import ParameterExpression, Reset
 from qiskit.circuit.library import CXGate
 from qiskit.quantum_info import PTM, Operator
 
-from qhq.engine.compile.lowering import is_parametric, lower
+from qhq.engine.compile.definitions import is_parametric
+from qhq.engine.compile.lowering import lower
 from qhq.engine.density.kernels import BLOCK_COLUMNS, ROW_STARTS, Block, Sweep
 from qhq.errors import ConfigError
 

@@ -26,7 +26,7 @@ from qiskit.circuit import Parameter, ParameterExpression, Reset
 from qiskit.quantum_info import Operator, Pauli
 
 from qhq.engine.compile.angles import AngleMap, ChainedAngles
-from qhq.engine.compile.lowering import is_parametric
+from qhq.engine.compile.definitions import is_parametric
 from qhq.engine.density.compile import LETTERS, gates_of, parts_of
 from qhq.engine.kernels.blocks import MATRIX_ROWS, blocks_back, blocks_forward
 from qhq.engine.kernels.jit import announced

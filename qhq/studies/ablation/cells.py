@@ -35,9 +35,9 @@ from qhq.evaluation.metrics import score_windows
 from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig, QuantumSpec
 from qhq.experiment.evaluate import Array, forecast_scaled
+from qhq.experiment.fit import fit_together
 from qhq.experiment.opening import Experiment, open_on_data
 from qhq.experiment.run import pass_parity_gate
-from qhq.experiment.together import fit_together
 from qhq.models.features import FeatureForecaster
 from qhq.models.hybrid import matched_width
 from qhq.models.spec import MOST_HIDDEN, FeaturesSpec, MiddleSpec, is_gated, stands_apart

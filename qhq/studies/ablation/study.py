@@ -33,8 +33,8 @@ from qhq.evaluation.baselines.catalogue import task_baseline
 from qhq.evaluation.baselines.har import MONTH
 from qhq.evaluation.losses import is_volatility, loss_names
 from qhq.experiment.config import ExperimentConfig, naming_json
+from qhq.experiment.fit import why_alone
 from qhq.experiment.opening import program_of
-from qhq.experiment.together import why_alone
 from qhq.files import Json
 from qhq.models.hybrid import mlp_parameters
 from qhq.models.spec import ModelSpec

@@ -29,8 +29,8 @@ from typing import Literal
 from qhq.documents import dump_document
 from qhq.errors import QHQError
 from qhq.experiment.config import ExperimentConfig, naming_json
+from qhq.experiment.fit import why_alone
 from qhq.experiment.run import train_in
-from qhq.experiment.together import why_alone
 from qhq.experiment.trial import run_trial, run_trials
 from qhq.files import MOST_TABLE_BYTES, make_folder, read_regular, write_atomically
 from qhq.paths import runs_dir

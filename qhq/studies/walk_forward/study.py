@@ -30,9 +30,10 @@ from qhq.documents import dump_document
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.evaluate import predictions_csv
+from qhq.experiment.fit import check_one_run
 from qhq.experiment.opening import build_circuit
 from qhq.experiment.plausibility import add_doubts, plausibility_record, read_doubts, tell_doubts
-from qhq.experiment.run import carry_module, check_one_run, resume_run, tell_finished, train_in
+from qhq.experiment.run import carry_module, resume_run, tell_finished, train_in
 from qhq.files import MOST_TABLE_BYTES, make_folder, read_regular, write_atomically
 from qhq.models.source import read_source, trust_sent
 from qhq.models.spec import COPY, MEMORY

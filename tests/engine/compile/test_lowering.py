@@ -20,7 +20,8 @@ from qiskit.circuit.library import (
 from qiskit.quantum_info import Operator, SparsePauliOp, Statevector, random_hermitian
 
 from qhq.engine.compile import lower_checked
-from qhq.engine.compile.lowering import ROTATIONS, is_parametric, lower, without_final_measurements
+from qhq.engine.compile.definitions import is_parametric
+from qhq.engine.compile.lowering import ROTATIONS, lower, without_final_measurements
 from qhq.errors import ConfigError
 from tests.engine.circuits import PARAMETRIC, STANDARD, WIDTH, add_gate, random_problem
 from tests.engine.library import NAMES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qhq.report.ablation import draw_ablation
+from qhq.report.study_figures import draw_ablation
 from qhq.runs.studies import AblationRecord
 
 

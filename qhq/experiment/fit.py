@@ -1,0 +1,186 @@
+"""From an opened experiment to a trained model: one alone, or several that differ in the seed, at once.
+
+What comes of each of several is what its own training gives, up to rounding (`qhq.training.stack`), and a
+training of several is resumed as it was cut off, bit for bit. Where models cannot be stacked they are trained
+one after another, with the same result; `why_alone` says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qhq.backends.backend import BackendSpec
+from qhq.backends.registry import find_backend
+from qhq.errors import ConfigError
+from qhq.experiment.config import ExperimentConfig
+from qhq.experiment.features import fit_features
+from qhq.experiment.opening import Experiment, fits_on_device
+from qhq.experiment.questions import Questions, open_questions
+from qhq.models import stack as models
+from qhq.models.features import FeatureForecaster
+from qhq.models.hybrid import HybridForecaster
+from qhq.models.spec import ModelSpec, stands_apart
+from qhq.runs.run_folder import RunFolder
+from qhq.seeding import child_seed
+from qhq.training import stack as training
+from qhq.training.checkpoint import save_state
+from qhq.training.loop import Trainer, TrainingState, Watcher, Watchers, history_csv
+
+_UNITS = frozenset({"gru", "lstm", "rnn"})
+
+
+def fit(experiment: Experiment, watcher: Watcher) -> TrainingState:
+    """Train the model from its first weights to its best ones, which it holds afterwards.
+
+    Raises:
+        QHQError: If the loss stops being a finite number, or the backend fails.
+    """
+    if questions := simulated(experiment):
+        return fit_features(experiment, questions).state
+    trainer = open_trainer(experiment)
+    return trainer.run(trainer.initial_state(), Watchers([FreshShots(experiment), watcher]))
+
+
+def open_trainer(experiment: Experiment, like: Trainer | None = None) -> Trainer:
+    """Give the model its training and validation samples; the run's seed decides the order of the batches.
+
+    Args:
+        experiment: Whose model.
+        like: The trainer of another one that differs in the seed alone: its samples serve both.
+    """
+    config, data = experiment.config, experiment.data
+    return Trainer(
+        experiment.model,
+        experiment.samples(data.train) if like is None else like.train,
+        experiment.samples(data.validation) if like is None else like.validation,
+        config.training,
+        seed=child_seed(config.seed, "training"),
+    )
+
+
+class FreshShots(Watcher):
+    """Give each epoch on a sampling backend its own stream of shots, so that a resumed one repeats it."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+
+    def epoch_started(self, epoch: int, batches: int) -> None:  # noqa: ARG002
+        """Reopen a sampling backend with the epoch's seed."""
+        layer, sampled = self.experiment.model.quantum, self.experiment.backend.shots is not None
+        # One stream over the whole training would depend on how often the process was interrupted.
+        executor = self.experiment.open_executor(str(epoch)) if sampled else None
+        if layer is not None and executor is not None:
+            self.experiment.model.reopen(executor)
+
+
+class Saver(Watcher):
+    """Keep on disk, after each epoch, what a resumed run needs."""
+
+    def __init__(self, folder: RunFolder, identity: dict[str, str]) -> None:
+        self.folder, self.identity = folder, identity
+
+    def epoch_done(self, state: TrainingState) -> None:
+        """Write history and state; the state last, since it decides where a resumed run begins."""
+        self.folder.write_text("history.csv", history_csv(state.history))
+        save_state(state, self.folder.resume, self.identity)
+
+
+def simulated(experiment: Experiment) -> Questions | None:
+    """What a model of frozen features asks a simulator; None of a model that trains by epochs.
+
+    Raises:
+        ConfigError: If it would ask a device, to whose cost nobody has agreed.
+    """
+    check_one_run(experiment.config, experiment.backend)
+    return open_questions(experiment)
+
+
+def check_one_run(config: ExperimentConfig, backend: BackendSpec) -> None:
+    """Refuse a study whose trainings would each ask a device, to whose cost nobody has agreed.
+
+    Raises:
+        ConfigError: If they would.
+    """
+    if config.quantum is not None and fits_on_device(config, backend):
+        raise ConfigError(
+            "Feature models are trained on a device by 'qhq train' alone, one run at a time",
+            got=f"several trainings on {backend.name}",
+            fix="Train on aer or a fake device, or take one fold with data.split.fold",
+        )
+
+
+def why_alone(config: ExperimentConfig) -> str:
+    """Why seeds of a config are trained one after another; empty if they are trained at once.
+
+    Asked before anything is opened. Models are asked again (`qhq.models.stack.cannot_stack`).
+
+    Raises:
+        ConfigError: If there is no such backend.
+    """
+    model, spec = config.model, config.training
+    if not isinstance(model, ModelSpec) or model.file is not None or stands_apart(model):
+        return "only the reference model with one circuit or none can be stacked"
+    others = [each.unit for each in model.recurrent if model.encoder != "none" and each.unit not in _UNITS]
+    if others:
+        return f"layers of {others[0]} cannot be stacked"
+    if model.dropout:
+        return "model.dropout draws from a stream of its own"
+    if spec.dtype != "float32":
+        return "training.dtype is not float32"
+    noisy = spec.backends or spec.injection or find_backend(config.backend).shots is not None
+    if config.quantum is not None and noisy:
+        return "values are drawn from a stream of its own"
+    return training.cannot_stack(spec)
+
+
+def open_trainers(experiments: Sequence[Experiment]) -> list[Trainer]:
+    """One a member; the samples, which are the same for all, are there once."""
+    first = open_trainer(experiments[0])
+    return [first, *(open_trainer(each, like=first) for each in experiments[1:])]
+
+
+def train_together(
+    experiments: Sequence[Experiment],
+    trainers: Sequence[Trainer],
+    states: Sequence[TrainingState],
+    watchers: Sequence[Watcher],
+    until: int | None = None,
+) -> list[TrainingState]:
+    """Train experiments of one config, but for the seed, from where each is to the end.
+
+    Args:
+        experiments: On the same data.
+        trainers: Theirs, of `open_trainers`.
+        states: Where each begins.
+        watchers: One for each.
+        until: Leave off after so many epochs in all.
+
+    Returns:
+        The states that they end with; the models hold the best weights.
+
+    Raises:
+        QHQError: As of `qhq.experiment.fit.fit`.
+    """
+    stacked = [each.model for each in experiments if isinstance(each.model, HybridForecaster)]
+    if why_alone(experiments[0].config) or any(models.cannot_stack(each.model) for each in experiments):
+        return [
+            trainer.run(state, Watchers([FreshShots(experiment), watcher]), until)
+            for experiment, trainer, state, watcher in zip(
+                experiments, trainers, states, watchers, strict=True
+            )
+        ]
+    # One alone, too: it is rounded as with others beside it, and most units are faster so.
+    return training.StackTrainer(trainers, models.Stack(stacked)).run(states, watchers, until)
+
+
+def fit_together(experiments: Sequence[Experiment], watchers: Sequence[Watcher]) -> list[TrainingState]:
+    """Train each model from its first weights to its best ones, which it holds afterwards.
+
+    Raises:
+        QHQError: As of `qhq.experiment.fit.fit`.
+    """
+    if isinstance(experiments[0].model, FeatureForecaster):
+        return [fit(each, watcher) for each, watcher in zip(experiments, watchers, strict=True)]
+    trainers = open_trainers(experiments)
+    states = [trainer.initial_state() for trainer in trainers]
+    return train_together(experiments, trainers, states, watchers)
