@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
-import pandas as pd
 
 from qhq.data.panel import DateArray, Panel
 from qhq.data.prepare import PreparedData, assemble
@@ -29,7 +28,7 @@ from qhq.data.prepare_other import (
 from qhq.data.protocol import protocol_of
 from qhq.data.scaling.affine import Scaler
 from qhq.data.scaling.fit import StaticScaler, check_scalable
-from qhq.data.sessions import fits, next_session
+from qhq.data.sessions import Calendar, find_calendar, suggest_calendars
 from qhq.data.spec import DataSpec
 from qhq.data.split import TestSplit, split_panel
 from qhq.data.windows import Cut, Windows, cut_windows, has_inputs, lay_out
@@ -62,7 +61,7 @@ class Ahead:
         history: Windows after the run's validation split whose targets have all come, oldest first: what
             adaptive intervals follow.
         sessions: The H sessions after the last row, datetime64[D].
-        calendar: What says which they are, for people; ``by_exchange`` if it is the exchange's calendar.
+        calendar: What says which they are.
         last: Date of the newest row.
         left_out: Series that have rows near the end and get no forecast.
         expired: Contracts that had expired by the last row.
@@ -73,8 +72,7 @@ class Ahead:
     own: bool
     history: Windows
     sessions: DateArray
-    calendar: str
-    by_exchange: bool
+    calendar: Calendar
     last: np.datetime64
     left_out: tuple[LeftOut, ...]
     expired: int
@@ -106,7 +104,8 @@ def prepare_ahead(
         until: Last session that is asked for; None is the run's horizon.
 
     Raises:
-        DataError: If the rows do not fit the run, or no series has what a forecast takes.
+        DataError: If the rows do not fit the run or ``data.calendar``, or no series has what a forecast
+            takes.
     """
     origin, cut = spec.path or f"source {spec.source}", Cut.of(spec)
     if cut.task == "price":
@@ -117,8 +116,8 @@ def prepare_ahead(
         )
     laid_out = lay_out(panel, spec)
     last = laid_out.dates.max()
-    days = np.unique(laid_out.dates)
-    sessions, calendar = following_sessions(days, cut.horizon)
+    calendar = find_calendar(laid_out.dates, spec.calendar)
+    sessions = calendar.after(cut.horizon)
     if until is not None:
         _check_until(np.datetime64(until, "D"), last, sessions)
     longer = _with_sessions(laid_out, sessions)
@@ -147,21 +146,21 @@ def prepare_ahead(
     # Intervals go by these errors. Those of windows that the model was trained or chosen on are too small.
     history = behind.select(np.asarray((behind.dates > border).all(axis=1)))
     history = history.select(np.argsort(history.dates[:, 0], kind="stable"))
-    by_exchange = fits(days)
-    return Ahead(
-        data, own is not None, history, sessions, calendar, by_exchange, last, left_out, expired, panel.called
+    return Ahead(data, own is not None, history, sessions, calendar, last, left_out, expired, panel.called)
+
+
+def say_calendar(ahead: Ahead) -> str | None:
+    """What ought to be said where the symbols look like those of another calendar; None if nothing."""
+    fitting = suggest_calendars(ahead.windows.panel.group_names)
+    used = ahead.calendar.name
+    if not fitting or fitting == [used] or (used is None and fitting == ["24/7"]):
+        return None
+    if len(fitting) == 1:
+        return f"The symbols end like those of {fitting[0]}: data.calendar={fitting[0]} knows its holidays"
+    return (
+        f"The symbols end like those of {', '.join(fitting)}, which close on different days: a symbol without"
+        " a row on the last day of another is left out; forecast those of one exchange at a time"
     )
-
-
-def following_sessions(sessions: DateArray, count: int) -> tuple[DateArray, str]:
-    """The sessions after the last of some, and what says which they are.
-
-    >>> following_sessions(np.array(["2024-07-02", "2024-07-03"], dtype="M8[D]"), 2)[0].astype(str).tolist()
-    ['2024-07-05', '2024-07-08']
-    """
-    days = next_session(pd.DatetimeIndex(sessions.astype("datetime64[s]")), sessions=count)
-    known = "the calendar of New York" if fits(sessions) else "the spacing of the rows, holidays not known"
-    return days.to_numpy().astype("datetime64[D]"), known
 
 
 def _check_until(until: np.datetime64, last: np.datetime64, sessions: DateArray) -> None:

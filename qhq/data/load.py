@@ -16,6 +16,7 @@ from qhq.data.columns import UNADJUSTED, canonical_name, columns_to_read
 from qhq.data.formulas import complete_market, compute_columns, infer_splits
 from qhq.data.panel import Panel
 from qhq.data.recording import read_recorded
+from qhq.data.sessions import find_calendar
 from qhq.data.sources.files import BUNDLED, Asked, read_file
 from qhq.data.sources.surface import read_surface
 from qhq.data.sources.synthetic import make_control, synthesise
@@ -32,12 +33,15 @@ def load_panel(spec: DataSpec) -> Panel:
 
     Raises:
         DataError: If the file cannot be read, breaks a rule of the panel, or lacks a symbol, a column or
-            the span between ``start`` and ``end``.
+            the span between ``start`` and ``end``, or its rows do not fit ``calendar``.
+        ConfigError: If there is no such calendar.
     """
     origin = _origin(spec)
     panel = _load_options(spec, origin) if spec.kind == "options" else _load_stocks(spec, origin)
     # Cut after the checks: rows outside the span are the file's as well, and say how it was written.
     panel = _cut_span(_finished(panel, origin), spec)
+    if spec.calendar is not None:
+        find_calendar(panel.dates, spec.calendar)  # refuses rows of another exchange
     if spec.kind == "options":
         panel = complete_market(panel, spec.rate)
     return compute_columns(panel, spec.kind, spec.columns)

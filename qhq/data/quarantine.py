@@ -32,6 +32,7 @@ class RowPolicy:
             cells are set aside too, and no message advises to correct a row.
         signed: Whether prices of stocks may be below zero: nothing takes their logarithms.
         span: First and last day to look at; None is no limit.
+        calendar: Name of the exchange's calendar; None is New York's where the rows fit it.
     """
 
     bad_rows: BadRows | None = "refuse"
@@ -39,6 +40,7 @@ class RowPolicy:
     editable: bool = True
     signed: bool = False
     span: tuple[date | None, date | None] = (None, None)
+    calendar: str | None = None
 
     def allows(self, bad: int, checked: int) -> bool:
         """Whether so many bad rows may be set aside; one may be, however few rows there are."""

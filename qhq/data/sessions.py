@@ -1,13 +1,17 @@
 """Sessions by the exchange's calendar (``exchange_calendars``), or by the data's own spacing.
 
-The calendar of New York serves where US data are the stated default: Yahoo's chains and the days on which
-options expire. A table from elsewhere is never held against it: dates that it does not fit keep their own
-spacing, be they of another exchange, of crypto, or of one value a month.
+A config names the exchange with ``data.calendar``, and its rows must then fit that calendar. Without it New
+York serves where the dates fit it, and where US data are the stated default: Yahoo's chains and the days on
+which options expire. Dates that do not fit keep their own spacing, be they of another exchange, of crypto,
+or of one value a month: which exchange it is cannot be told from dates, since any two of Europe agree on all
+but a handful a year.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
 from typing import TYPE_CHECKING
@@ -28,39 +32,59 @@ _SPAN = ("1962-01-01", "2060-12-31")
 # Share of dates that may lie beside a calendar that fits: typing errors. Of a year in Toronto, the nearest to
 # New York of all exchanges, 2 % do.
 _MOST_STRAYS = 0.005
+# The same of a calendar that a config names, and one date in any case: its exchange may have opened on a day
+# that the calendar does not know. Of most wrong calendars more stray, of two neighbours in Europe fewer.
+_MOST_NAMED_STRAYS = 0.01
 # Two weeks; from fewer dates nobody can tell on which weekdays there are sessions.
 _FEWEST_DAYS = 10
 
 
 @cache
-def _open_calendar(name: str) -> ExchangeCalendar | None:
-    # Here, because it takes 0.2 s to import and to open, and few commands ask for a calendar.
+def _open_calendar(name: str) -> ExchangeCalendar:
+    # Here, because it takes 0.3 s to import and to open, and few commands ask for a calendar.
     import exchange_calendars
 
     known = exchange_calendars.get_calendar_names()
     if name not in known:
         raise ConfigError(
-            "A calendar must be one of exchange_calendars, such as XNYS or XLON",
+            "data.calendar must be one of exchange_calendars, such as XNYS, XLON or 24/7",
             got=f"'{name}'",
             fix=nearest(name, known),
         )
     with warnings.catch_warnings():
         # What it uses of pandas is its makers' business.
-        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore")
         try:
-            if name == _NEW_YORK:
-                return exchange_calendars.get_calendar(name, start=_SPAN[0], end=_SPAN[1])
-            # Each of the others is known for other years.
-            return exchange_calendars.get_calendar(name)
-        except ValueError:  # 4.13.2 cannot open Tel Aviv's
-            return None
+            return _open_long(name)
+        # Version 4.13.2 with pandas 3.1 cannot open Athens, Belgrade, Bucharest, Cyprus and Tel Aviv.
+        except (ValueError, NotImplementedError) as error:
+            raise ConfigError(
+                "data.calendar must be one that the installed exchange_calendars can open",
+                got=f"'{name}': {str(error).splitlines()[0][:120]}",
+                fix="Update exchange_calendars, or leave data.calendar out: sessions then follow the spacing"
+                " of the rows",
+            ) from error
+
+
+def _open_long(name: str) -> ExchangeCalendar:
+    """Open a calendar over all of `_SPAN` that is known of it."""
+    import exchange_calendars
+
+    try:
+        return exchange_calendars.get_calendar(name, start=_SPAN[0], end=_SPAN[1])
+    except ValueError:  # an exchange whose holidays are known of fewer years
+        # A year that all of them know: the whole default span would be computed for its bounds alone.
+        short = exchange_calendars.get_calendar(name, start="2025-01-01", end="2025-12-31")
+        first, last = short.bound_min(), short.bound_max()
+        start, end = (pd.Timestamp(each) for each in _SPAN)
+        start, end = max(start, first or start), min(end, last or end)
+        return exchange_calendars.get_calendar(name, start=start, end=end)
 
 
 @cache
 def _sessions(name: str) -> DateArray:
-    """Every session of a calendar, datetime64[D], ascending; none where it cannot be opened."""
-    calendar = _open_calendar(name)
-    days: DateArray = np.array([] if calendar is None else calendar.sessions, dtype="datetime64[D]")
+    """Every session of a calendar, datetime64[D], ascending."""
+    days: DateArray = np.array(_open_calendar(name).sessions, dtype="datetime64[D]")
     return days
 
 
@@ -73,33 +97,22 @@ def session_close(day: date) -> datetime | None:
     calendar = _open_calendar(_NEW_YORK)
     # Its indices have no zone, and neither has a date.
     stamp = pd.Timestamp(day)
-    if calendar is None or stamp not in calendar.closes.index:
+    if stamp not in calendar.closes.index:
         return None
     seconds = calendar.closes[stamp].timestamp()
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def is_half_day(day: date) -> bool:
-    """Whether New York's session of a day ends before 16:00.
-
-    >>> is_half_day(date(2026, 11, 27)), is_half_day(date(2026, 11, 30))
-    (True, False)
-    """
-    calendar = _open_calendar(_NEW_YORK)
-    return calendar is not None and pd.Timestamp(day) in calendar.early_closes
-
-
-def fits(days: DateArray, calendar: str = _NEW_YORK) -> bool:
-    """Whether dates are daily rows of a calendar: on its sessions, and mostly one session after the other.
+def fits(days: DateArray) -> bool:
+    """Whether dates are daily rows of New York: on its sessions, and mostly one session after the other.
 
     The second keeps out bars of weeks and months, whose dates are sessions too.
 
     Args:
         days: datetime64, in any order, also more than once.
-        calendar: Its name.
     """
-    days, sessions = np.unique(days[~np.isnat(days)].astype("datetime64[D]")), _sessions(calendar)
-    if not len(days) or not len(sessions) or days[0] < sessions[0] or days[-1] > sessions[-1]:
+    days, sessions = np.unique(days[~np.isnat(days)].astype("datetime64[D]")), _sessions(_NEW_YORK)
+    if not len(days) or days[0] < sessions[0] or days[-1] > sessions[-1]:
         return False
     # In bounds, since the last date is no later than the last session.
     place = np.searchsorted(sessions, days)
@@ -107,63 +120,190 @@ def fits(days: DateArray, calendar: str = _NEW_YORK) -> bool:
     return bool(stray.mean() <= _MOST_STRAYS and (len(days) == 1 or np.median(np.diff(place)) == 1))
 
 
-def missed_sessions(before: DateArray, after: DateArray) -> IntArray:
-    """Count New York's sessions strictly between two dates, elementwise."""
-    sessions = _sessions(_NEW_YORK)
+def strays(days: DateArray, calendar: str | None) -> Mask:
+    """Whether each date is none of a calendar's sessions, in the years that it knows; shape as ``days``.
+
+    Args:
+        days: datetime64[D]; no date is no stray.
+        calendar: Its name; None is New York's where the dates fit that, and nothing strays where they do not.
+    """
+    if calendar is None and not fits(days):
+        return np.zeros(len(days), dtype=np.bool_)
+    sessions = _sessions(calendar or _NEW_YORK)
+    inside = ~np.isnat(days) & (days >= sessions[0]) & (days <= sessions[-1])
+    return np.asarray(inside & ~np.isin(days, sessions))
+
+
+def missed_sessions(before: DateArray, after: DateArray, calendar: str | None = None) -> IntArray:
+    """Count a calendar's sessions strictly between two dates, elementwise; New York's without a name."""
+    sessions = _sessions(calendar or _NEW_YORK)
     # side="right" leaves out the session of `before` itself, the default that of `after`.
     missed: IntArray = np.searchsorted(sessions, after) - np.searchsorted(sessions, before, side="right")
     return missed
 
 
-def next_session(
-    dates: pd.DatetimeIndex, *, calendar: str | None = None, sessions: int = 1
-) -> pd.DatetimeIndex:
-    """The sessions that follow the last of some dates.
+@dataclass(frozen=True, eq=False)
+class Calendar:
+    """On which days there are sessions: by an exchange's calendar, or by the spacing of some dates.
 
-    Where the dates fit an exchange's calendar they follow it: no session on a holiday, one on a half day.
-    Elsewhere they follow the spacing of the dates: daily rows on the weekdays that the dates have (crypto's
-    include weekends), others by the frequency that pandas infers (month ends, quarters, Fridays), or else by
-    their median step.
+    Attributes:
+        days: The dates, datetime64[D], ascending, each once; at least one.
+        name: Name of the calendar in ``exchange_calendars``; None where the spacing of the dates decides.
+        named: Whether the config names it.
+    """
+
+    days: DateArray
+    name: str | None
+    named: bool = False
+
+    @property
+    def words(self) -> str:
+        """What says which days are sessions, for people."""
+        if self.name is None:
+            return "the spacing of the rows, holidays not known"
+        return f"the calendar {self.name}" if self.named else "the calendar of New York"
+
+    def after(self, count: int) -> DateArray:
+        """The sessions that follow the last date, datetime64[D], shape (count,).
+
+        On a calendar there is no session on a holiday, and one on a half day. By spacing, daily rows go on
+        on the weekdays that the dates have (crypto's include weekends), others by the frequency that pandas
+        infers (month ends, quarters, Fridays), or else by their median step.
+
+        Raises:
+            DataError: If the calendar ends before.
+        """
+        if self.name is None:
+            return _by_spacing(self.days, count)
+        known = _sessions(self.name)
+        ahead = known[np.searchsorted(known, self.days[-1], side="right") :][:count]
+        if len(ahead) == count:
+            return ahead
+        if not self.named:
+            return _by_spacing(self.days, count)
+        raise DataError(
+            f"data.calendar must know the sessions after the last row, {self.days[-1]}",
+            got=f"{self.name}, whose holidays are known to {known[-1]}",
+            fix="Update exchange_calendars, or leave data.calendar out: sessions then follow the spacing of"
+            " the rows",
+        )
+
+    def missed(self, today: date) -> int:
+        """Sessions strictly between the last date and ``today``."""
+        day = np.datetime64(today, "D")
+        if self.name is not None:
+            return int(missed_sessions(self.days[-1:], np.array([day]), self.name)[0])
+        steps = np.diff(self.days).astype(np.float64)
+        step = max(1.0, float(np.median(steps))) if len(steps) else 1.0
+        # Twice as many steps as fit: a month may be shorter than the one that is usual.
+        most = int(2 * (day - self.days[-1]).astype(np.float64) / step)
+        return int(np.count_nonzero(_by_spacing(self.days, most) < day)) if most > 0 else 0
+
+    def is_half_day(self, day: np.datetime64) -> bool:
+        """Whether the exchange closes early on a day; False where no calendar knows."""
+        return self.name is not None and pd.Timestamp(day) in _open_calendar(self.name).early_closes
+
+
+def find_calendar(dates: DateArray, name: str | None = None) -> Calendar:
+    """What says which days are sessions for some rows.
 
     Args:
-        dates: Dates of rows, in any order, also more than once.
-        calendar: Name of the exchange's calendar in ``exchange_calendars``, such as ``XLON``; None is
-            New York's, for US data.
-        sessions: How many.
-
-    Returns:
-        ``sessions`` dates at midnight without a zone, ascending.
+        dates: Their dates, datetime64, in any order, also more than once.
+        name: Name of the exchange's calendar in ``exchange_calendars``, such as ``XLON``; None is New York's
+            where the dates fit it, and else their spacing.
 
     Raises:
-        DataError: If there is no date.
+        DataError: If there is no date, or the dates do not fit the calendar that is named.
         ConfigError: If there is no such calendar.
 
-    >>> prices = pd.bdate_range("2026-10-01", "2026-11-25")
-    >>> next_session(prices, sessions=2).strftime("%a %F").tolist()  # behind Thanksgiving a half day
-    ['Fri 2026-11-27', 'Mon 2026-11-30']
-    >>> next_session(pd.date_range("2026-01-01", "2026-11-25"))[0]  # every day of the week
-    Timestamp('2026-11-26 00:00:00')
+    >>> prices = pd.bdate_range("2026-10-01", "2026-11-25").to_numpy()
+    >>> find_calendar(prices).after(2).astype(str).tolist()  # behind Thanksgiving a half day
+    ['2026-11-27', '2026-11-30']
+    >>> find_calendar(prices, "XLON").after(1).astype(str).tolist()
+    ['2026-11-26']
     """
-    days = np.unique(dates[dates.notna()].to_numpy().astype("datetime64[D]"))
+    days = np.unique(dates[~np.isnat(dates)].astype("datetime64[D]"))
     if not len(days):
         raise DataError(
             "Dates must be given to find the session after them", got="none", fix="Give the data's own dates"
         )
-    name = calendar or _NEW_YORK
-    if fits(days, name):
-        known = _sessions(name)
-        ahead = known[np.searchsorted(known, days[-1], side="right") :][:sessions]
-        if len(ahead) == sessions:  # not where the calendar itself ends before
-            return pd.DatetimeIndex(ahead)
-    return _by_spacing(days, sessions)
+    if name is None:
+        return Calendar(days, _NEW_YORK if fits(days) else None)
+    problem = _misfit(days, name)
+    if problem is not None:
+        raise DataError(
+            f"Rows must lie on the sessions of data.calendar {name}",
+            got=problem,
+            fix="Name the calendar of the exchange that the rows are of (24/7 is crypto's), or leave"
+            " data.calendar out",
+        )
+    return Calendar(days, name, named=True)
 
 
-def _by_spacing(days: DateArray, sessions: int) -> pd.DatetimeIndex:
+def _misfit(days: DateArray, name: str) -> str | None:
+    """What keeps dates from being daily rows of a calendar; None if nothing does."""
+    sessions = _sessions(name)
+    inside = days[(days >= sessions[0]) & (days <= sessions[-1])]
+    if not len(inside):
+        return f"rows from {days[0]} to {days[-1]}, where it is known from {sessions[0]} to {sessions[-1]}"
+    stray = inside[~np.isin(inside, sessions)]
+    if len(stray) > max(1, _MOST_NAMED_STRAYS * len(inside)):
+        return f"{len(stray):,} of {len(inside):,} dates on which it is closed, such as {stray[-1]}"
+    place = np.searchsorted(sessions, inside)
+    if len(inside) > 1 and (step := float(np.median(np.diff(place)))) > 1:
+        return f"a row every {step:g} sessions"
+    if len(inside) >= _FEWEST_DAYS:
+        had, open_on = (np.bincount(_weekday(each), minlength=7) for each in (inside, sessions[-400:]))
+        if len(never := np.flatnonzero((had == 0) & (open_on > 0))):
+            return f"no row on a {_WEEKDAYS[never[0]]}, on which it is open"
+    return None
+
+
+_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+def _weekday(days: DateArray) -> IntArray:
+    """0 is Monday."""
+    numbers: IntArray = (days.astype("datetime64[D]").astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
+    return numbers
+
+
+# Yahoo's endings of symbols and the exchanges that they stand for, but for those that cannot be opened.
+_ENDINGS = {
+    "L": "XLON", "IL": "XLON", "DE": "XETR", "F": "XFRA", "PA": "XPAR", "AS": "XAMS", "BR": "XBRU",
+    "LS": "XLIS", "MI": "XMIL", "MC": "XMAD", "SW": "XSWX", "ST": "XSTO", "CO": "XCSE", "HE": "XHEL",
+    "OL": "XOSL", "IC": "XICE", "IR": "XDUB", "VI": "XWBO", "WA": "XWAR", "PR": "XPRA", "BD": "XBUD",
+    "IS": "XIST", "JO": "XJSE", "SR": "XSAU", "T": "XTKS", "HK": "XHKG", "SS": "XSHG", "SZ": "XSHG",
+    "KS": "XKRX", "KQ": "XKRX", "TW": "XTAI", "SI": "XSES", "NS": "XBOM", "BO": "XBOM", "BK": "XBKK",
+    "JK": "XIDX", "KL": "XKLS", "AX": "XASX", "NZ": "XNZE", "TO": "XTSE", "V": "XTSE", "SA": "BVMF",
+    "MX": "XMEX", "BA": "XBUE", "SN": "XSGO",
+}  # fmt: skip
+# Bombay's calendar serves the National Stock Exchange (NS), and Shanghai's Shenzhen (SZ), which keep the same
+# holidays and have no calendar of their own.
+_CRYPTO = ("-USD", "-EUR", "-GBP", "-USDT", "-BTC")
+
+
+def suggest_calendars(symbols: Sequence[str]) -> list[str]:
+    """Calendars that the endings of symbols stand for, as Yahoo writes them; none for plain US symbols.
+
+    >>> suggest_calendars(["VOD.L", "SAP.DE", "AAPL", "BTC-USD"])
+    ['XLON', 'XETR', '24/7']
+    """
+    found = []
+    for symbol in symbols:
+        stem, _, ending = symbol.upper().rpartition(".")
+        if stem and ending in _ENDINGS:
+            found.append(_ENDINGS[ending])
+        elif symbol.upper().endswith(_CRYPTO):
+            found.append("24/7")
+    return list(dict.fromkeys(found))
+
+
+def _by_spacing(days: DateArray, sessions: int) -> DateArray:
     # The median: one long closing, or a gap in a file, must not turn daily rows into weekly ones.
     step = float(np.median(np.diff(days).astype(np.float64))) if len(days) > 1 else 1.0
     if step < 5:
-        # 1970-01-01 was a Thursday; Monday is 0.
-        weekday = (days.astype(np.int64) + 3) % 7
+        weekday = _weekday(days)
         share = np.bincount(weekday, minlength=7) / len(days)
         # A weekday with a fiftieth of the rows is no session's, but that of a few strays.
         open_on = share > 0.02
@@ -171,8 +311,10 @@ def _by_spacing(days: DateArray, sessions: int) -> pd.DatetimeIndex:
             open_on = np.ones(7, dtype=bool) if (weekday > 4).any() else np.arange(7) < 5
         # roll="backward": rolled forward, a last row that is a stray Sunday would become Monday, and Monday
         # be skipped.
-        ahead = np.busday_offset(days[-1], np.arange(1, sessions + 1), roll="backward", weekmask=open_on)
-        return pd.DatetimeIndex(ahead)
+        ahead: DateArray = np.busday_offset(
+            days[-1], np.arange(1, sessions + 1), roll="backward", weekmask=open_on
+        )
+        return ahead
     # Two years of months at most, so that an old change of frequency does not count.
     recent = pd.DatetimeIndex(days[-24:])
     frequency: pd.DateOffset | str | None = None
@@ -185,7 +327,8 @@ def _by_spacing(days: DateArray, sessions: int) -> pd.DatetimeIndex:
         # What pandas cannot name has a row too many or too few: its usual step.
         months = round(step / 30.44) if step >= 28 else 0
         frequency = pd.DateOffset(months=months) if months else pd.DateOffset(days=round(step))
-    return pd.date_range(recent[-1], periods=sessions + 1, freq=frequency)[1:]
+    following = pd.date_range(recent[-1], periods=sessions + 1, freq=frequency)[1:]
+    return following.to_numpy().astype("datetime64[D]")
 
 
 def last_trading_day(days: FloatArray) -> FloatArray:

@@ -136,6 +136,9 @@ class DataSpec(Spec):
             one. None sets aside, but for cells of a user's own file that cannot be read, and for real prices
             below zero where logarithms are taken (``qhq.data.caveat``).
         bad_rows_limit: Share of bad rows above which the data are refused all the same.
+        calendar: Name of the exchange's calendar in ``exchange_calendars``, such as ``XLON`` or ``24/7``,
+            which says what is a session: the rows must fit it. Without one it is New York's where the rows
+            fit that, and else their spacing.
         offline: Serve Yahoo from the cache alone.
         panel_seed: Seed of the synthetic panel, or of a control.
         leaks: Leaks to switch on by name, to show what they do; every output then says so. Without any it is
@@ -165,6 +168,8 @@ class DataSpec(Spec):
     bad_rows_limit: Annotated[float, Field(ge=0, le=1)] = Field(
         LIMIT, exclude_if=lambda limit: limit == LIMIT
     )
+    # Not written without one, so that a config of before is called what it was.
+    calendar: _Name | None = Field(None, exclude_if=lambda name: name is None)
     offline: bool = False
     panel_seed: Annotated[int, Field(ge=0, le=MOST_SEED)] = 0
     leaks: tuple[Leak, ...] = Field((), exclude_if=lambda leaks: not leaks)
@@ -209,6 +214,7 @@ class DataSpec(Spec):
             editable=self.source in _EDITABLE_SOURCES,
             signed=not self.takes_logs,
             span=(self.start, self.end),
+            calendar=self.calendar,
         )
 
     @property

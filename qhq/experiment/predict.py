@@ -21,9 +21,8 @@ import torch
 
 from qhq.backends.executor import Executor
 from qhq.backends.local.statevector import StatevectorExecutor
-from qhq.data.ahead import Ahead, prepare_ahead
+from qhq.data.ahead import Ahead, prepare_ahead, say_calendar
 from qhq.data.load import load_panel
-from qhq.data.sessions import is_half_day, missed_sessions
 from qhq.data.windows import Windows
 from qhq.errors import ConfigError, DataError
 from qhq.evaluation.baselines.persistence import in_sample_naive_mae, last_value, symbol_scale
@@ -340,21 +339,21 @@ def describe(prediction: Prediction, backend: str, today: date | None = None) ->
     """A prediction's rows, and all that must be said of them."""
     plan = prediction.plan
     ahead = plan.ahead
-    now = np.datetime64(today or date.today(), "D")
+    now = today or date.today()
     other = plan.experiment.data.other
-    stale = int(missed_sessions(np.array([ahead.last]), np.array([now]))[0])
-    notes = [] if other is None else other.row_notes()
+    told = say_calendar(ahead)
+    notes = [*([] if other is None else other.row_notes()), *([told] if told else [])]
     return PredictionRecord(
         run=plan.name,
         leaks=list(plan.experiment.data.caveat.leaks),
         backend=backend,
         trained_to=plan.trained_to,
         last_row=str(ahead.last),
-        age_days=int((now - ahead.last).astype(int)),
-        sessions_missed=stale,
+        age_days=int((np.datetime64(now, "D") - ahead.last).astype(int)),
+        sessions_missed=ahead.calendar.missed(now),
         session=str(ahead.sessions[0]),
-        half_day=ahead.by_exchange and is_half_day(ahead.sessions[0].astype(date)),
-        calendar=ahead.calendar,
+        half_day=ahead.calendar.is_half_day(ahead.sessions[0]),
+        calendar=ahead.calendar.words,
         intervals=_say_intervals(plan),
         skill=SkillRecord(**asdict(plan.skill)),
         data=None if other is None else OtherDataRecord.model_validate(other.to_dict()),

@@ -7,13 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qhq.data.ahead import _cut_ahead, _left_out, _with_sessions, following_sessions
+from qhq.data.ahead import _cut_ahead, _left_out, _with_sessions
 from qhq.data.panel import Panel
+from qhq.data.sessions import find_calendar
 from qhq.data.windows import Cut
 
 
 def days(*texts: str) -> np.ndarray:
     return np.array(texts, dtype="datetime64[D]")
+
+
+def following_sessions(given: np.ndarray, count: int) -> tuple[np.ndarray, str]:
+    calendar = find_calendar(given)
+    return calendar.after(count), calendar.words
 
 
 def weekdays(first: str, last: str, keep: tuple[int, ...] = (0, 1, 2, 3, 4)) -> np.ndarray:

@@ -9,13 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+from qhq.data import sessions
 from qhq.data.sessions import (
+    Calendar,
+    find_calendar,
     fits,
     is_closed,
     last_trading_day,
     missed_sessions,
-    next_session,
     session_close,
+    strays,
+    suggest_calendars,
 )
 from qhq.errors import ConfigError, DataError
 
@@ -26,8 +30,12 @@ def new_york(first, last):
     return days[~is_closed(days.to_numpy().astype("datetime64[D]").astype(np.int64))]
 
 
-def following(dates, **more):
-    return next_session(pd.DatetimeIndex(dates), **more).strftime("%Y-%m-%d").tolist()
+def following(dates, count=1, calendar=None):
+    return find_calendar(pd.DatetimeIndex(dates).to_numpy(), calendar).after(count).astype(str).tolist()
+
+
+def days(*texts):
+    return np.array(texts, dtype="datetime64[D]")
 
 
 # --- The next session ---
@@ -44,25 +52,18 @@ def following(dates, **more):
     ],
 )
 def test_after_us_data_come_the_sessions_of_new_york(last, ahead):
-    assert following(new_york(pd.Timestamp(last) - pd.Timedelta(days=200), last), sessions=2) == ahead
+    assert following(new_york(pd.Timestamp(last) - pd.Timedelta(days=200), last), count=2) == ahead
 
 
 @given(st.dates(date(1963, 1, 1), date(2050, 1, 1)), st.integers(1, 30))
 def test_sessions_ahead_are_ascending_open_and_without_a_hole(last, count):
     dates = new_york(last - pd.Timedelta(days=90), last)
-    ahead = next_session(dates, sessions=count)
+    ahead = find_calendar(dates.to_numpy()).after(count)
     assert len(ahead) == count
     assert ahead[0] > dates[-1]
-    days = np.concatenate([dates[-1:].to_numpy(), ahead.to_numpy()]).astype("datetime64[D]")
+    days = np.concatenate([dates[-1:].to_numpy().astype("datetime64[D]"), ahead])
     assert (missed_sessions(days[:-1], days[1:]) == 0).all()
     assert not is_closed(days.astype(np.int64)).any()
-
-
-def test_another_exchange_is_asked_by_its_name():
-    london = pd.bdate_range("2026-09-01", "2026-12-24")
-    assert following(london, calendar="XLON", sessions=2) == ["2026-12-29", "2026-12-30"]
-    with pytest.raises(ConfigError, match="such as XNYS or XLON. Got 'XLOM'"):
-        following(london, calendar="XLOM")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_another_exchange_is_asked_by_its_name():
          "a month missing", "two dates"],
 )  # fmt: skip
 def test_data_of_no_known_exchange_go_on_as_they_are_spaced(dates, ahead):
-    assert following(dates, sessions=3) == ahead
+    assert following(dates, count=3) == ahead
 
 
 def test_order_and_repeats_of_the_dates_do_not_matter():
@@ -100,7 +101,128 @@ def test_order_and_repeats_of_the_dates_do_not_matter():
 
 def test_without_a_date_there_is_none_after_it():
     with pytest.raises(DataError, match="Dates must be given"):
-        next_session(pd.DatetimeIndex([]))
+        find_calendar(days())
+
+
+# --- A calendar that is named ---
+
+# Rows that end on a day, the calendar of their exchange, and the next two sessions.
+ELSEWHERE = {
+    "a weekend in London": ("XLON", "2026-10-30", ["2026-11-02", "2026-11-03"]),
+    "Boxing Day, moved": ("XLON", "2026-12-24", ["2026-12-29", "2026-12-30"]),
+    "the Queen's funeral": ("XLON", "2022-09-16", ["2022-09-20", "2022-09-21"]),
+    "Thanksgiving in Frankfurt": ("XETR", "2026-11-25", ["2026-11-26", "2026-11-27"]),
+    "Whit Monday until 2021": ("XETR", "2021-05-21", ["2021-05-25", "2021-05-26"]),
+    "Golden Week": ("XTKS", "2026-05-01", ["2026-05-07", "2026-05-08"]),
+    "an emperor abdicates": ("XTKS", "2019-04-26", ["2019-05-07", "2019-05-08"]),
+    "a half day before the Lunar New Year": ("XHKG", "2026-02-13", ["2026-02-16", "2026-02-20"]),
+    "crypto": ("24/7", "2026-12-24", ["2026-12-25", "2026-12-26"]),
+}
+
+
+def rows_of(calendar, last):
+    """A year of an exchange's days."""
+    known, last = sessions._sessions(calendar), np.datetime64(last)
+    return pd.DatetimeIndex(known[(known > last - 365) & (known <= last)])
+
+
+@pytest.mark.parametrize("case", ELSEWHERE)
+def test_sessions_of_another_exchange_follow_its_calendar(case):
+    calendar, last, ahead = ELSEWHERE[case]
+    assert following(rows_of(calendar, last), calendar=calendar, count=2) == ahead
+
+
+@pytest.mark.parametrize(
+    ("calendar", "day", "half"),
+    [
+        ("XLON", "2026-12-24", True),
+        ("XLON", "2026-11-27", False),
+        ("XHKG", "2026-12-24", True),
+        ("XTKS", "2026-12-30", False),
+        ("24/7", "2026-12-25", False),
+    ],
+)
+def test_a_half_day_is_the_exchanges_own(calendar, day, half):
+    assert Calendar(days("2026-11-20"), calendar).is_half_day(np.datetime64(day)) is half
+
+
+def test_rows_of_another_market_are_refused_with_what_does_not_fit():
+    london, crypto = rows_of("XLON", "2026-11-20"), pd.date_range("2026-01-01", "2026-11-20")
+    with pytest.raises(DataError, match="dates on which it is closed, such as 2026-11-03"):
+        find_calendar(london.to_numpy(), "XTKS")
+    with pytest.raises(DataError, match="no row on a Saturday, on which it is open"):
+        find_calendar(london.to_numpy(), "24/7")
+    with pytest.raises(DataError, match="closed, such as 2026-11-15"):
+        find_calendar(crypto.to_numpy(), "XLON")
+    with pytest.raises(DataError, match="a row every 5 sessions"):
+        find_calendar(pd.bdate_range("2026-01-01", "2026-11-20", freq="W-FRI").to_numpy(), "24/5")
+    with pytest.raises(DataError, match="where it is known from 1997-01-06"):
+        find_calendar(days("1990-01-04", "1990-01-05"), "XTKS")
+
+
+def test_one_day_that_a_calendar_does_not_know_is_no_reason_to_refuse():
+    assert following([*new_york("2026-10-01", "2026-11-25"), "2026-10-04"], calendar="XNYS") == ["2026-11-27"]
+
+
+def test_unknown_calendars_and_those_that_cannot_be_opened_are_told_apart():
+    with pytest.raises(ConfigError, match=r"such as XNYS, XLON or 24/7. Got 'XLOM'.*XLON"):
+        find_calendar(days("2026-11-20"), "XLOM")
+    with pytest.raises(ConfigError, match=r"installed exchange_calendars can open. Got 'ASEX'"):
+        find_calendar(days("2026-11-19"), "ASEX")  # Orthodox Easter, with pandas 3.1
+
+
+def test_the_end_of_a_calendar_is_said():
+    with pytest.raises(DataError, match=r"Got XHKG, whose holidays are known to 2049-12-31. Update"):
+        find_calendar(days("2049-12-30"), "XHKG").after(2)
+    assert str(find_calendar(days("2060-12-30")).after(2)[1]) == "2061-01-03"  # New York was not asked for
+
+
+def test_sessions_that_passed_are_counted_as_they_are_known():
+    assert find_calendar(rows_of_week("2026-12-21", "2026-12-24"), "XLON").missed(date(2026, 12, 30)) == 1
+    assert find_calendar(rows_of_week("2026-12-21", "2026-12-24")).missed(date(2026, 12, 30)) == 2
+    crypto = pd.date_range("2026-11-01", "2026-11-20").to_numpy()
+    assert find_calendar(crypto).missed(date(2026, 11, 25)) == 4
+    weekly = pd.date_range("2026-01-01", "2026-11-20", freq="W-FRI").to_numpy()
+    assert find_calendar(weekly).missed(date(2026, 12, 10)) == 2
+    assert (
+        find_calendar(weekly).missed(date(2026, 11, 20))
+        == find_calendar(weekly).missed(date(2020, 1, 1))
+        == 0
+    )
+
+
+def rows_of_week(first, last):
+    return pd.bdate_range(first, last).to_numpy()
+
+
+def test_strays_are_of_the_named_calendar_or_of_new_york_where_it_fits():
+    own = np.append(
+        new_york("2020-01-01", "2024-01-01").to_numpy().astype("datetime64[D]"), days("2021-07-05")
+    )
+    assert own[strays(own, None)].astype(str).tolist() == ["2021-07-05"]
+    assert not strays(
+        pd.bdate_range("2020-01-01", "2024-01-01").to_numpy().astype("datetime64[D]"), None
+    ).any()
+    assert "2021-05-03" in own[strays(own, "XLON")].astype(str)
+    assert not strays(days("NaT", "1950-01-01"), "XNYS").any()
+
+
+def test_endings_of_symbols_suggest_a_calendar():
+    assert suggest_calendars(["VOD.L", "HSBA.L"]) == ["XLON"]
+    assert suggest_calendars(["SAP.DE", "7203.T", "RELIANCE.NS", "0700.HK"]) == [
+        "XETR",
+        "XTKS",
+        "XBOM",
+        "XHKG",
+    ]
+    assert suggest_calendars(["AAPL", "BRK.B", "BF-B", "L", ".L"]) == []
+    assert suggest_calendars(["btc-usd"]) == ["24/7"]
+
+
+def test_every_suggested_calendar_can_be_opened():
+    import exchange_calendars
+
+    assert set(sessions._ENDINGS.values()) <= set(exchange_calendars.get_calendar_names())
 
 
 # --- The calendar of New York ---

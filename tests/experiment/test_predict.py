@@ -197,8 +197,32 @@ def test_stale_rows_are_told(run):
     record = describe(predicted(run, prices()), "aer", today=date(2021, 1, 29))
     assert record.last_row == dates()[-1] == "2021-01-13"
     assert record.age_days == 16
-    assert record.sessions_missed == 10  # Martin Luther King Day is none
+    assert record.sessions_missed == 11  # these rows know no holiday, not even Martin Luther King Day
     assert record.session == "2021-01-14"
+
+
+def test_a_config_may_name_the_calendar_and_another_is_refused(run):
+    frame = prices()
+    record = describe(predicted(run, frame, "data.calendar=24/5"), "aer", today=date(2021, 1, 18))
+    assert record.calendar == "the calendar 24/5"
+    assert (record.session, record.sessions_missed, record.half_day) == ("2021-01-14", 2, False)
+    with pytest.raises(DataError, match=r"sessions of data.calendar XNYS. Got \d+ of 270 dates"):
+        predicted(run, frame, "data.calendar=XNYS")
+    with pytest.raises(ConfigError, match=r"such as XNYS, XLON or 24/7. Got 'XNIS'"):
+        predicted(run, frame, "data.calendar=XNIS")
+
+
+@pytest.mark.parametrize(
+    ("endings", "told"),
+    [((".L", ".L", ".L"), "data.calendar=XLON knows"), ((".L", ".DE", ""), "forecast those of one exchange")],
+)
+def test_symbols_that_end_like_those_of_another_exchange_are_told_of_its_calendar(run, endings, told):
+    frame = prices().replace(
+        {"symbol": {name: name + end for name, end in zip(SYMBOLS, endings, strict=True)}}
+    )
+    record = describe(predicted(run, frame), "aer")
+    assert "holidays not known" in record.calendar
+    assert sum(told in note for note in record.notes) == 1
 
 
 def test_a_single_training_shows_no_skill(run):

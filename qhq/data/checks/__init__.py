@@ -9,7 +9,7 @@ Their checks stop at the first broken rule; `find_breaches` lists every one, and
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -83,14 +83,17 @@ def find_breaches(
 
     Raises:
         DataError: If needed columns are missing, or it has no rows.
+        ConfigError: If there is no such calendar.
     """
     if kind == "stocks":
         draft = cut_span(draft_stocks(frame, origin, signed=policy.signed), policy.span)
         found, stocks = _sorted_out(draft, STOCK_RULES, policy, read)
+        stocks = replace(stocks, calendar=policy.calendar)
         return [*found, *_as_breaches(find_doubts(stocks, STOCK_DOUBTS), "warning")]
     options = cut_span(draft_options(frame, origin, units=units), policy.span)
     misread = _as_breaches(find_doubts(options, UNIT_RULES), "error")
     found, options = _sorted_out(options, OPTION_RULES, policy)
+    options = replace(options, calendar=policy.calendar)
     doubts = find_doubts(options, {**OPTION_DOUBTS, **READING_DOUBTS})
     return [*misread, *found, *_as_breaches(doubts, "warning")]
 

@@ -9,7 +9,7 @@ until then has seen.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from typing import Any, Generic, Self, TypeVar
 
@@ -46,6 +46,7 @@ class Draft:
         signed: Whether prices may be below zero: nothing takes their logarithms.
         table: The table it was made of, under the names of the schema: row n of the file is its row n - 1.
             An index named ``line`` is the line of the file; ``attrs['headers']`` are the file's own names.
+        calendar: Name of the exchange's calendar that the config gives; None if it gives none.
     """
 
     symbols: tuple[str, ...]
@@ -58,6 +59,7 @@ class Draft:
     unreadable: Mask
     signed: bool
     table: pd.DataFrame
+    calendar: str | None = field(default=None, kw_only=True)
 
     def at(self, row: int) -> str:
         """Name one row for people: by symbol and date, and as a person counts in the file."""

@@ -23,6 +23,7 @@ from qhq.data.checks.option_units import (
 )
 from qhq.data.checks.stocks import (
     SLIP,
+    doubt_closed,
     doubt_gaps,
     doubt_jumps,
     doubt_slips,
@@ -358,6 +359,7 @@ READING_DOUBTS: Rules[OptionDraft] = {
 OPTION_DOUBTS: Rules[OptionDraft] = {
     "filled": _doubt_filled_options,
     "gap": doubt_gaps,
+    "closed": doubt_closed,
     "jump": lambda draft: doubt_jumps(draft, "spot"),
     "slip": _doubt_slipped_quotes,
     "today": doubt_today,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +33,7 @@ from qhq.data.checks.draft import (
 from qhq.data.columns import ACTIONS, PRICES, STOCK_VALUES, canonical_name
 from qhq.data.panel import FloatArray, Mask, Panel
 from qhq.data.quarantine import STRICT, RowPolicy
-from qhq.data.sessions import fits, missed_sessions
+from qhq.data.sessions import fits, missed_sessions, strays
 from qhq.data.tables import check_names, match_columns, read_days, read_numbers
 
 
@@ -296,7 +297,7 @@ def repeats(draft: Draft, names: Sequence[str]) -> Mask:
 
 
 def doubt_gaps(draft: Draft) -> Iterator[Finding]:
-    """Series that stop for long: by the sessions of New York where the table fits them, else by weekdays."""
+    """Series that stop for long: by the exchange's sessions where they are known, else by weekdays."""
     pairs = draft.follows()
     pairs[1:] &= ~np.isnat(draft.dates[1:]) & ~np.isnat(draft.dates[:-1])
     late = np.flatnonzero(pairs)
@@ -304,13 +305,26 @@ def doubt_gaps(draft: Draft) -> Iterator[Finding]:
     missed[late] = np.busday_count(draft.dates[late - 1], draft.dates[late]) - 1
     # Holidays only shorten a gap, so that without a long one no calendar is asked.
     long = np.flatnonzero(missed > _LONGEST_GAP)
-    if len(long) and fits(draft.dates):
-        missed[long] = missed_sessions(draft.dates[long - 1], draft.dates[long])
+    if len(long) and (draft.calendar or fits(draft.dates)):
+        missed[long] = missed_sessions(draft.dates[long - 1], draft.dates[long], draft.calendar)
     return find_rows(
         missed > _LONGEST_GAP,
         f"A series should not miss more than {_LONGEST_GAP} sessions",
         lambda row: f"about {missed[row]} from {draft.dates[row - 1]} to {draft.at(row)}",
         "Fetch the missing rows; data.max_gap keeps windows from spanning them",
+    )
+
+
+def doubt_closed(draft: Draft) -> Iterator[Finding]:
+    """Rows of days on which the exchange was closed: prices that were filled in, or of another exchange."""
+    # Of the file's few thousand dates, and not of each row.
+    days, row = np.unique(draft.dates, return_inverse=True)
+    where = f"data.calendar {draft.calendar}" if draft.calendar else "New York, whose calendar the rows fit"
+    return find_rows(
+        strays(days, draft.calendar)[row],
+        f"Rows should lie on sessions of {where}",
+        lambda row: f"{draft.dates[row].astype(date):%A} for {draft.at(row)}",
+        "Drop rows that were filled in for holidays; name another exchange with data.calendar if it was open",
     )
 
 
@@ -466,6 +480,7 @@ STOCK_DOUBTS: Rules[Draft] = {
     **_STOCK_READING_DOUBTS,
     "filled": _doubt_filled_stocks,
     "gap": doubt_gaps,
+    "closed": doubt_closed,
     "jump": lambda draft: doubt_jumps(draft, "close"),
     "today": doubt_today,
     "volume": doubt_volume,

@@ -14,6 +14,7 @@ from qhq.data.checks.options import check_options
 from qhq.data.checks.stocks import check_panel
 from qhq.data.file_format import FileFormat
 from qhq.data.quarantine import RowPolicy
+from qhq.data.sessions import find_calendar
 from qhq.data.sources.files import Asked, understand_file
 from qhq.errors import DataError
 from tests.data.panels import make_frame, option_frame
@@ -156,6 +157,24 @@ def test_holidays_of_new_york_are_no_missing_sessions_where_the_table_fits_its_c
         for each in (days.difference(closed), days)
     ]
     assert rules == [set(), {"gap"}]
+
+
+@pytest.mark.parametrize(
+    ("exchange", "named", "holiday", "found"),
+    [
+        ("XNYS", None, "2015-05-25", ["closed"]),  # New York's is known by its fit
+        ("XLON", None, "2015-05-25", []),  # of another one a file says nothing
+        ("XLON", "XLON", "2015-05-25", ["closed"]),
+        ("XLON", "XLON", None, []),
+        ("24/7", "24/7", None, []),
+    ],
+)
+def test_a_row_of_a_holiday_is_told_where_the_exchange_is_known(exchange, named, holiday, found):
+    own = find_calendar(np.array(["2014-12-31"], dtype="datetime64[D]"), exchange).after(200).astype(str)
+    frame = make_frame(symbols=("AAA",)).assign(date=[*own[:-1], holiday or own[-1]])
+    breaches = find_breaches(frame, "test", "stocks", RowPolicy(calendar=named))
+    assert [breach.rule for breach in breaches] == found
+    assert all("Monday for AAA on 2015-05-25 (row 200" in breach.example for breach in breaches)
 
 
 def still(frame):
