@@ -13,25 +13,29 @@ from pathlib import Path
 
 from qhq.errors import BackendError
 
+# What NumPy, torch, Qiskit and a column of a database take alike.
 MOST_SEED = 2**63 - 1
-"""Of every seed: what NumPy, torch, Qiskit and a column of a database take alike."""
+"""Of every seed."""
 
 MOST_COUNT = 1_000_000
 """Of epochs, trials, windows, samples: whatever is counted one by one."""
 
+# Daily prices of a century are 26,000.
 MOST_STEPS = 100_000
-"""Of sessions in a window, a horizon or an embargo; daily prices of a century are 26,000."""
+"""Of sessions in a window, a horizon or an embargo."""
 
+# IBM's devices take 10 million at most.
 MOST_SHOTS = 1_000_000_000
-"""Of measurements in one estimate; IBM's devices take 10 million at most."""
+"""Of measurements in one estimate."""
 
 MOST_TRAJECTORIES = 1_000_000
 """Of a sample; the memory that they need is asked for when it is known."""
 MOST_THREADS = 1024
 """Of threads and of worker processes."""
 
+# Single precision still holds it.
 MOST_FACTOR = 1e30
-"""Of a real number that scales something: single precision still holds it."""
+"""Of a real number that scales something."""
 
 
 GIB = 1 << 30

@@ -182,11 +182,9 @@ def parse_qpy(path: Path, content: bytes) -> QuantumCircuit:
 
 
 def _widths_in_qpy(content: bytes) -> tuple[int, int]:
-    """Qubits and classical bits that the first circuit of a QPY file claims to have; zeros where unknown.
-
-    Qiskit makes as many bits as these two numbers say before it looks at anything else, and where one of them
-    is damaged it takes all the memory of the machine.
-    """
+    """Qubits and classical bits that the first circuit of a QPY file claims to have; zeros where unknown."""
+    # Qiskit makes as many bits as these two numbers say before it looks at anything else, and where one of
+    # them is damaged it takes all the memory of the machine.
     version, programs = content[6:7], int.from_bytes(content[10:18], "big")
     if not version >= b"\x05" or programs != 1:
         return 0, 0

@@ -278,10 +278,8 @@ def _renamed(circuit: QuantumCircuit, names: Mapping[Parameter, Parameter]) -> Q
 def _substituted(
     expression: ParameterExpression, names: Mapping[Parameter, Parameter]
 ) -> ParameterExpression:
-    """The expression of other parameters, made anew from Qiskit's record of it.
-
-    Not by ``subs``, for which a new name that is also an old one is a conflict.
-    """
+    """The expression of other parameters, made anew from Qiskit's record of it."""
+    # Not by ``subs``, for which a new name that is also an old one is a conflict.
     if isinstance(expression, Parameter):
         return names[expression]
     parameters = sorted(expression.parameters, key=list(names).index)

@@ -211,12 +211,14 @@ def shape_error(name: str, got: tuple[int, ...], shape: tuple[int | None, ...]) 
 
 TOLERANCE = 1e-5
 """Largest difference of a value or gradient that training may start with, of a circuit of a few gates."""
-ROUNDINGS = 8.0
-"""Roundings of each gate that a circuit may add up, the samples of a gradient together; up to 3 were
-measured, with RX in single precision. A wrong gate differs by far more."""
 
+# Up to 3 were measured, with RX in single precision; a wrong gate differs by far more.
+ROUNDINGS = 8.0
+"""Roundings of each gate that a circuit may add up, the samples of a gradient together."""
+
+# Some seconds on Aer.
 MOST_AMPLITUDES = 1 << 22
-"""Amplitudes of all states of a comparison, beyond which fewer are compared; some seconds on Aer."""
+"""Amplitudes of all states of a comparison, beyond which fewer are compared."""
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from qhq.backends.executor import FloatArray, Report, as_values
 from qhq.engine.compile import AngleMap, separate_angles
 from qhq.seeding import child_generator
 
+# Some 100 MB of Aer's results.
 ROWS_PER_PUB = 8192
-"""Most parameter rows sent at once: some 100 MB of Aer's results."""
+"""Most parameter rows sent at once."""
 
 
 class OpenedCircuit(Protocol):

@@ -181,10 +181,8 @@ def _targets_between(windows: Windows, first: np.datetime64, last: np.datetime64
 
 
 def _training_windows(windows: Windows, own: Panel | None, known: Known, overlap: Overlap) -> Windows:
-    """Windows that baselines are fitted on: the run's own, or those of the other data in its training split.
-
-    In another unit than the forecasts' they would spoil the scale of MASE; then the other data's serve.
-    """
+    """Windows that baselines are fitted on: the run's own, or those of the other data in its training split."""
+    # In another unit than the forecasts' its own would spoil the scale of MASE.
     if own is not None and not overlap.factors:
         return split_panel(lay_out(own, known.spec), known.spec).train.windows
     found = windows.select(_targets_between(windows, *known.splits["train"]))

@@ -422,16 +422,13 @@ def _finished(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def _latest(rows: pd.DataFrame) -> pd.DataFrame:
-    """Newest row of each contract and session, those with a quote that is not crossed before the others.
-
-    Outside hours Yahoo shows no quotes; such a row must not take the place of the afternoon's.
-    """
+    """Newest row of each contract and session, those with a quote that is not crossed before the others."""
     quotes = [name for name in ("bid", "ask", "mid") if name in rows.columns]
     quoted = rows[quotes].notna().any(axis=1) if quotes else True
     if {"bid", "ask"} <= set(quotes):
         quoted &= ~(rows["bid"] > rows["ask"])
-    # Quoted rows come last, by time within: the last of each contract is then its newest quote, if it has
-    # any.
+    # Outside hours Yahoo shows no quotes, and such a row must not take the place of the afternoon's. So quoted
+    # rows come last, by time within: the last of each contract is its newest quote, if it has any.
     newest = rows.assign(_quoted=quoted).sort_values(["_quoted", "quote_time"], kind="stable")
     newest = newest.drop_duplicates(["contract_id", "date"], keep="last").drop(columns="_quoted")
     return _untimed(newest.sort_index().reset_index(drop=True))

@@ -19,11 +19,9 @@ _WALK = "walk_forward"
 
 
 def _walk_in_own_words(content: Mapping[str, Any]) -> Json:
-    """``scheme: walk_forward``, ``history`` and ``refit_every`` as scheme and ``refit``.
-
-    One way to write it is kept, so that a stored config, and the name that a study has of it, stay what they
-    were.
-    """
+    """``scheme: walk_forward``, ``history`` and ``refit_every`` as scheme and ``refit``."""
+    # One way to write it is kept, so that a stored config, and the name that a study has of it, stay what
+    # they were.
     settled = dict(content)
     if "refit_every" in settled:
         every = settled.pop("refit_every")

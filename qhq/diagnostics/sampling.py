@@ -150,8 +150,9 @@ class Sampling:
         return np.hstack([inputs, weights])
 
 
+# Rounding stays below 1e-13, and no slope of random angles comes so near to zero.
 SILENT = 1e-10
-"""A slope below this is zero: rounding stays below 1e-13, and no slope of random angles comes so near."""
+"""A slope below this is zero."""
 
 _NO_WEIGHTS = np.empty(0)
 

@@ -15,9 +15,10 @@ import numpy.typing as npt
 Integers = npt.NDArray[np.int64]
 Numbers = npt.NDArray[Any]
 
+# Three rotations work on eight rows of the state and eight of the co-state, which the 32 vector registers of
+# AVX-512 hold beside the angles; four would not fit.
 NEXT, MOST_ROTATIONS = 3, 3
-"""Columns from one rotation to the next, and rotations a pass: three work on eight rows of the state and
-eight of the co-state, which the 32 vector registers of AVX-512 hold beside the angles; four would not fit."""
+"""Columns from one rotation to the next, and rotations a pass."""
 
 
 class Kind(IntEnum):

@@ -27,8 +27,9 @@ _CONFIDENCE = 0.95
 # A draw of dates draws a whole series, block by block, and every run makes at least two intervals of them.
 _DRAWS, _DATE_DRAWS = 10_000, 2_000
 
+# An interval of fewer would be their range at most: that of three holds the median in 75 of 100 cases.
 LEAST_SEEDS = 5
-"""An interval of fewer would be their range at most: that of three holds the median in 75 of 100 cases."""
+"""Fewest seeds that have an interval."""
 
 # Of fewer dates no interval is made, as no test is.
 _LEAST_DATES = 10

@@ -64,12 +64,10 @@ SHORT = {
 }
 """The same at the head of a column."""
 
+# Without a bound a single forecast that is not above zero would have an infinite loss, and no mean would say
+# anything of all the others.
 FURTHEST = float(np.log(100.0))
-"""A forecast of less than a hundredth of the volatility, or more than a hundred times it, counts as that.
-
-Without a bound a single forecast that is not above zero would have an infinite loss, and no mean would say
-anything of all the others.
-"""
+"""A forecast of less than a hundredth of the volatility, or more than a hundred times it, counts as that."""
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,9 @@ from qhq.seeding import child_seed
 from qhq.training.loop import Samples
 from qhq.training.losses import Objective, open_objective
 
+# Scaling takes several copies in double precision.
 CHUNK = 16384
-"""Windows scaled at a time: scaling takes several copies in double precision."""
+"""Windows scaled at a time."""
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -249,12 +250,10 @@ def _on_training_backend(
 
 
 def _open_together(config: ExperimentConfig, ansatz: Ansatz, backend: BackendSpec) -> Executor | None:
-    """Open what asks the circuits of all gates at once; None where they are asked one by one.
-
-    So it is where values are drawn, since each epoch has executors of its own (`FreshShots`), and in a
-    training on several backends.
-    """
+    """Open what asks the circuits of all gates at once; None where they are asked one by one."""
     training = config.training
+    # One by one where values are drawn, since each epoch has executors of its own (`FreshShots`), and on
+    # several backends, of which each step takes another.
     if not stands_apart(config.model) or backend.shots is not None or training.backends or training.injection:
         return None
     return open_training_backend(backend, by_rows(ansatz), seed=shot_seed(config, "train"))
@@ -280,19 +279,18 @@ def fits_on_device(config: ExperimentConfig, backend: BackendSpec) -> bool:
 def _check_search(config: ExperimentConfig, executor: Executor) -> None:
     """Refuse an optimiser that needs more of the circuit than its executor gives.
 
-    A line search on sampled values would follow the shots, and end at the luckiest; a natural gradient is
-    one of the circuit's state.
-
     Raises:
         ConfigError: If the executor draws shots, or has no state, and the optimiser needs it.
     """
     optimizer, report = config.training.optimizer, executor.report()
+    # On sampled values it would follow the shots, and end at the luckiest.
     if optimizer.line_search and report.shots is not None:
         raise ConfigError(
             f"training.optimizer {optimizer.kind} compares losses, and needs exact expectation values",
             got=f"{report.shots} shots on {config.backend}",
             fix="Train on aer or a noisy entry without shots, or take another optimiser",
         )
+    # The metric is one of the circuit's state, which no other executor has.
     if optimizer.natural and not hasattr(executor, "metric"):
         training = config.training
         injected = () if training.injection is None else (training.injection.backend,)

@@ -286,14 +286,11 @@ def _exact(experiment: Experiment, windows: Windows) -> Array:
 
 
 def _intervals(plan: PredictPlan, forecast: Array) -> dict[float, tuple[Array, Array]]:
-    """Ends (N, H, K) of the intervals at every level, of the kind that the run's config asks for.
-
-    Errors are those of the exact engine on the validation split, whatever the backend: a device would have to
-    be paid for each of its windows.
-    """
+    """Ends (N, H, K) of the intervals at every level, of the kind that the run's config asks for."""
     experiment, ahead = plan.experiment, plan.ahead
     windows, held = ahead.windows, experiment.data.validation
     adaptive = experiment.config.intervals == "adaptive"
+    # On the exact engine, whatever the backend: a device would have to be paid for each of these windows.
     before = _exact(experiment, held) if len(held) else None
     history, past = ahead.history, None
     if adaptive:

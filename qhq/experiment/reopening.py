@@ -105,12 +105,10 @@ def read_scalers(record: RunRecord) -> tuple[Scaler, StaticScaler | None]:
 
 
 def _other_file(folder: RunFolder, config: ExperimentConfig, error: DataError) -> DataError:
-    """Say that a run's prices cannot be read, and nothing of what stands in their place.
-
-    A run folder of somebody else may name any file; no line of it belongs into a message or a log.
-    """
+    """Say that a run's prices cannot be read, and nothing of what stands in their place."""
     if config.data.path is None:
         return error
+    # A run folder of somebody else may name any file; no line of it belongs into a message or a log.
     return DataError(
         "A run must be continued and evaluated on exactly the prices that it was made for",
         got=f"{config.data.path}, which {folder.name} names and which cannot be read as they were",

@@ -35,10 +35,9 @@ class Candidate:
 
 
 class _DoubleModule(nn.Module):
-    """A module whose numbers stay in double precision, whatever the model around it is cast to.
+    """A module whose numbers stay in double precision, whatever the model around it is cast to."""
 
-    Weights of a fit may be large and cancel, which single precision would not let them.
-    """
+    # Weights of a fit may be large and cancel, which single precision would not let them.
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: ARG002
         return self

@@ -130,8 +130,9 @@ Pooling = Literal["last", "mean", "max", "attention"]
 _Skip = Literal["none", "add", "concat"]
 
 
+# A slip of the keyboard in a sweep is refused here, not by the memory of the machine.
 MOST_HIDDEN = 4096
-"""Units of a layer: a slip of the keyboard in a sweep is refused here, not by the memory of the machine."""
+"""Units of a layer."""
 
 
 class RecurrentLayerSpec(Spec):

@@ -29,8 +29,9 @@ from qhq.data.caveat import NO_CAVEAT, Caveat
 from qhq.errors import QHQError, visible
 from qhq.report.figures import finish_figure
 
+# Ten of them must leave the page below 5 MB.
 MOST_SVG_BYTES = 400_000
-"""A larger drawing is kept as pixels: ten of them must leave the page below 5 MB."""
+"""A larger drawing is kept as pixels."""
 
 MOST_ROWS = 2000
 """Rows of a table; the rest is counted below it."""

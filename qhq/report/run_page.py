@@ -57,8 +57,9 @@ from qhq.runs.schema import read_record
 from qhq.runs.studies import NoiseRecord, read_study
 from qhq.training.checkpoint import read_weights
 
+# More take minutes, and nobody reads them.
 MOST_GATES = 400
-"""Gates of a circuit up to which it is drawn in the page: more take minutes, and nobody reads them."""
+"""Gates of a circuit up to which it is drawn in the page."""
 
 MOST_STUDIES = 5
 """Evaluations and noise studies, the newest first, that have a figure of their own."""

@@ -24,8 +24,9 @@ SCHEMA_VERSION = 1
 A new key needs no new number. A key that changes its meaning does, and a reader of the old one here.
 """
 
+# NaN fails this bound as well.
 MOST = 1e300
-"""No result is a number as large; NaN is not smaller either."""
+"""No result is a number as large."""
 
 LAST_VALUE = "last_value"
 """The baseline that every task has; a record has its metrics under ``naive``."""

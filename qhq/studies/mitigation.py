@@ -38,11 +38,13 @@ METHODS: tuple[Mitigation, ...] = get_args(Mitigation)
 FITTED: tuple[Mitigation, ...] = ("affine", "head")
 ALL = "all"
 
+# A few circuits beside those of a test split.
 TRAINING_WINDOWS = 32
-"""Training windows that `affine` and `head` are fitted on: a few circuits beside those of a test split."""
+"""Training windows that `affine` and `head` are fitted on."""
 
+# Those of `ibm_*` as shipped.
 FORECAST_SHOTS = 4096
-"""Shots that the seconds on a device are forecast for where values are exact: those of `ibm_*` as shipped."""
+"""Shots that the seconds on a device are forecast for where values are exact."""
 
 _LEAST_WINDOWS = 8
 # Undoing a smaller slope would make the shot noise of a value more than twenty times as large.

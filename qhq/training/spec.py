@@ -13,8 +13,9 @@ from qhq.limits import MOST_COUNT, MOST_FACTOR, MOST_THREADS
 
 _Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 _MOST_EPOCHS = 100_000
+# Each has its own place in memory.
 MOST_SEEDS = 100
-"""Runs of one training: each has its own place in memory."""
+"""Runs of one training."""
 
 
 class OptimizerSpec(Spec):

@@ -387,11 +387,13 @@ class _Written:
         return found
 
 
+# That of IBM's devices.
 REP_DELAY_SECONDS = 250e-6
-"""Pause between two shots where a device does not say: that of IBM's devices."""
+"""Pause between two shots where a device does not say."""
 
+# IBM's own rule of thumb.
 JOB_SECONDS = 2.0
-"""What a job takes on the device besides its shots: IBM's own rule of thumb."""
+"""What a job takes on the device besides its shots."""
 
 Duration = Callable[[str, tuple[int, ...]], float]
 """Name of a gate and its qubits -> seconds."""

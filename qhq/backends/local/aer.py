@@ -40,12 +40,14 @@ from qhq.errors import BackendError
 from qhq.limits import require_memory
 from qhq.seeding import child_generator, child_seed
 
+# Aer holds each as a string, some 200 MB in all.
 SAMPLES_PER_PUB = 2**21
-"""Most samples drawn at once: Aer holds each as a string, some 200 MB in all."""
+"""Most samples drawn at once."""
 
 
+# 4 MB a row.
 MOST_MIXED_QUBITS = 9
-"""Widest circuit with resets that Aer simulates as a density matrix: 4 MB a row."""
+"""Widest circuit with resets that Aer simulates as a density matrix."""
 
 
 def open_aer(spec: SimulatedSpec, ansatz: Ansatz, *, seed: int) -> AerExecutor | SampledExecutor:

@@ -25,8 +25,11 @@ from qhq.engine.compile import without_resets
 
 PARITY_ROWS = 4
 """Rows that an engine and Aer are compared at before the engine is trained on."""
+
+# A row has 4,096 probabilities then, and drawing from them takes longer than the circuit.
 MOST_DRAWN_QUBITS = 12
-"""A row has 4,096 probabilities then, and drawing from them takes longer than the circuit."""
+"""Widest circuit whose shots are drawn from an engine's probabilities."""
+
 # Most probabilities held at once: 32 MB, and four times as much while a state becomes them.
 _NUMBERS_PER_DRAW = 2**22
 

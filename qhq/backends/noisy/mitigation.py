@@ -46,8 +46,9 @@ from qhq.backends.noisy.noise import Place
 from qhq.backends.noisy.programs import DensityProgram, NoisyProgram
 from qhq.errors import BackendError
 
+# Those that IBM's estimator takes too.
 NOISE_FACTORS = (1, 3, 5)
-"""How often the noise of a two-qubit gate acts: those that IBM's estimator takes too."""
+"""How often the noise of a two-qubit gate acts."""
 
 # A string whose readout tells less than this of it would have its shot noise made a hundred times larger.
 _LEAST_FACTOR = 0.01

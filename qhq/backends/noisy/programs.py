@@ -44,11 +44,13 @@ from qhq.errors import BackendError
 from qhq.limits import size_text
 from qhq.seeding import child_generator, child_seed
 
+# The matrix and its copy take half a gigabyte then, four times as much with each qubit more.
 MOST_DENSITY_QUBITS = 12
-"""A density matrix and its copy take half a gigabyte then, four times as much with each qubit more."""
+"""Widest circuit that Aer simulates as a density matrix."""
 
+# 64 MB.
 NUMBERS_PER_RUN = 2**23
-"""Most probabilities that Aer hands over at once, 64 MB."""
+"""Most probabilities that Aer hands over at once."""
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ _LAGS = 20
 _NEAR = 2
 BLOCKS = 10
 """Blocks of sessions; each is forecast from the nine others."""
+
 # Penalty over the number of windows, of regressors with unit variance.
 _RIDGE = 1e-3
 # More are thinned out evenly: what is looked for shows in far fewer.
@@ -46,10 +47,15 @@ _MOST_WINDOWS = 8_000
 _LONG_WINDOWS = 4_000
 FEWEST_WINDOWS = 50
 """With fewer of a symbol nothing is said of it alone, and with fewer in all nothing at all."""
+
+# Below it a gain may be luck.
 LEAST_T = 4.0
-"""Mean of the blocks' gains over its standard error: below it a gain may be luck."""
+"""Mean of the blocks' gains over its standard error, from which on a gain counts."""
+
+# No single crash is to decide.
 CLIP = 6.0
-"""Robust standard deviations beyond which a value counts as that far: no single crash decides."""
+"""Robust standard deviations beyond which a value counts as that far."""
+
 # Part of a price's change that its own past explains, and autocorrelation, that only an average has.
 _SMOOTH = (0.5, 0.4)
 

@@ -442,10 +442,8 @@ class Lowering:
             raise no_gate(gate, str(error).strip("'\"")) from error
 
     def _annotated(self, operation: AnnotatedOperation) -> QuantumCircuit:
-        """The modifiers of an annotated operation, in order, applied to what it lowers to.
-
-        Not by Qiskit's synthesis, which looks its methods up by the names of the gates.
-        """
+        """The modifiers of an annotated operation, in order, applied to what it lowers to."""
+        # Not by Qiskit's synthesis, which looks its methods up by the names of the gates.
         body = QuantumCircuit(operation.base_op.num_qubits)
         body.append(operation.base_op, range(body.num_qubits))
         for modifier in operation.modifiers:

@@ -24,8 +24,9 @@ from qhq.limits import require_memory
 
 Reals = npt.NDArray[Any]
 
+# A vector of 16 lanes takes 16 MB then; at 10 qubits the vectors of a way back take some gigabytes.
 MOST_NOISY_QUBITS = 9
-"""A vector of 16 lanes takes 16 MB then, and the vectors that a way back needs some gigabytes at 10."""
+"""Widest circuit that is held as a density matrix."""
 
 KEPT_BYTES = 1 << 29
 """Vectors of a forward pass are kept for the backward pass up to this size; beyond it they are made again."""

@@ -23,8 +23,9 @@ Note = Callable[[str], None]
 _MOST_DEATHS = 5
 """Workers that may die one after the other without any piece of work done in between."""
 
+# One to do, and one to begin at once when it is done.
 PIECES_AHEAD = 2
-"""Pieces of work that a process has at a time: one to do, and one to begin at once when it is done."""
+"""Pieces of work that a process has at a time."""
 
 
 class Workers(Protocol):
@@ -181,14 +182,12 @@ def cores() -> int:
 
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Hold an interruption back while workers are started, and in each of them until `start_quietly`.
-
-    A new process inherits the mask. Without it, Ctrl-C in the seconds that a worker imports what it needs
-    would end in the traceback of an import. Nothing is lost: what was held back comes at the end.
-    """
+    """Hold an interruption back while workers are started, and in each of them until `start_quietly`."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
+    # A new process inherits the mask. Without it, Ctrl-C in the seconds that a worker imports what it needs
+    # would end in the traceback of an import. Nothing is lost: what was held back comes at the end.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -176,8 +176,9 @@ def _checksum(key: str, values: Values) -> int:
 
 Record = TypeVar("Record")
 
+# More would gain little, and a kill cost more.
 MOST_TOGETHER = 5
-"""Cells that are measured together: more would gain little, and a kill cost more."""
+"""Cells that are measured together."""
 
 MOST_SECONDS = 600.0
 """How long a process waits for a cell that another one measures, while no cell at all is kept."""
@@ -335,12 +336,10 @@ class Runner:
         missing: Mapping[str, AnyCell],
         done: dict[str, Values],
     ) -> None:
-        """The same, group by group, of a store that nobody else measures into.
+        """The same, group by group, of a store that nobody else measures into."""
 
-        A group is measured as the plan has it, whatever is there of it already: how a value is rounded may
-        depend on those beside it, and must not on when a study was cut off, nor on who works.
-        """
-
+        # A group is measured as the plan has it, whatever is there of it already: how a value is rounded may
+        # depend on those beside it, and must not on when a study was cut off, nor on who works.
         def pieces() -> Iterator[list[AnyCell]]:
             for group in _groups(study, cells.values()):
                 if any(cell.key in missing for cell in group):

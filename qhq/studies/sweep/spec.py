@@ -179,17 +179,15 @@ def _listed(value: Any) -> Any:
 
 
 def _labelled(values: Sequence[Any]) -> Overrides:
-    """Values by their label: a text by itself, all else as it is written in JSON.
-
-    A text that looks like another value of the list (``"1"`` beside 1, ``"null"`` beside null) is put in
-    quotes, or one would take the place of the other.
-    """
+    """Values by their label: a text by itself, all else as it is written in JSON."""
     written = [_as_written(value) for value in values]
     twice = next((text for place, text in enumerate(written) if text in written[:place]), None)
     if twice is not None:
         raise ValueError(f"each choice must be listed once, and {twice} stands there twice")
     texts = [str(value) if isinstance(value, str | datetime.date) else None for value in values]
     others = {each for each, text in zip(written, texts, strict=True) if text is None}
+    # A text that looks like another value of the list (``"1"`` beside 1, ``"null"`` beside null) is put in
+    # quotes, or one would take the place of the other.
     labels = [
         each if text is None or text in others else text for each, text in zip(written, texts, strict=True)
     ]
