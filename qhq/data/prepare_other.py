@@ -181,7 +181,7 @@ def _targets_between(windows: Windows, first: np.datetime64, last: np.datetime64
 
 
 def _training_windows(windows: Windows, own: Panel | None, known: Known, overlap: Overlap) -> Windows:
-    """Windows that baselines are fitted on: the run's own, or those of the other data in its training split."""
+    """Windows that baselines are fitted on: the run's own, or those of the other data in its training span."""
     # In another unit than the forecasts' its own would spoil the scale of MASE.
     if own is not None and not overlap.factors:
         return split_panel(lay_out(own, known.spec), known.spec).train.windows

@@ -427,8 +427,8 @@ def _latest(rows: pd.DataFrame) -> pd.DataFrame:
     quoted = rows[quotes].notna().any(axis=1) if quotes else True
     if {"bid", "ask"} <= set(quotes):
         quoted &= ~(rows["bid"] > rows["ask"])
-    # Outside hours Yahoo shows no quotes, and such a row must not take the place of the afternoon's. So quoted
-    # rows come last, by time within: the last of each contract is its newest quote, if it has any.
+    # Outside hours Yahoo shows no quotes, and such a row must not take the place of the afternoon's. So
+    # quoted rows come last, by time within: the last of each contract is its newest quote, if it has any.
     newest = rows.assign(_quoted=quoted).sort_values(["_quoted", "quote_time"], kind="stable")
     newest = newest.drop_duplicates(["contract_id", "date"], keep="last").drop(columns="_quoted")
     return _untimed(newest.sort_index().reset_index(drop=True))
