@@ -181,8 +181,8 @@ def _targets_between(windows: Windows, first: np.datetime64, last: np.datetime64
 
 
 def _training_windows(windows: Windows, own: Panel | None, known: Known, overlap: Overlap) -> Windows:
-    """Windows that baselines are fitted on: the run's own, or those of the other data in its training span."""
-    # In another unit than the forecasts' its own would spoil the scale of MASE.
+    """Windows that baselines are fitted on: the run's own, or the other data's of its training split."""
+    # Its own, in another unit than the forecasts, would spoil the scale of MASE.
     if own is not None and not overlap.factors:
         return split_panel(lay_out(own, known.spec), known.spec).train.windows
     found = windows.select(_targets_between(windows, *known.splits["train"]))
