@@ -39,6 +39,7 @@ def train(
     samples: int | None = None,
     yes: bool | Callable[[Evaluation], bool] = False,
     progress: Progress = None,
+    watch: bool = False,
     on_result: Callable[[Run], object] | None = None,
 ) -> Run:
     """Train a model, evaluate it beside the last-value forecast, and save it as a run.
@@ -66,6 +67,8 @@ def train(
         yes: Agreement to what a device costs: True, or what is shown the costs and answers; an answer of
             False ends it before anything is sent.
         progress: True for bars on the terminal, or a callable that gets ``(done, total, what)``.
+        watch: Draw the losses as curves on the terminal while it trains, where ``progress`` is True. The
+            folds of a walk-forward are then trained one after another in this process.
         on_result: Called with the run before its figures are drawn and it is mirrored into MLflow.
 
     Raises:
@@ -88,7 +91,7 @@ def train(
     study, walk, accepted = _read_training(config, backend, set, resume, offline, accept)
     others: list[RunFolder] = []
     if walk is not None or (study is not None and study.data.split.walks):
-        folder = _walked(study, walk, accepted, workers, cluster, progress)
+        folder = _walked(study, walk, accepted, workers, cluster, progress, watch=watch)
     else:
         if workers is not None or cluster is not None:
             raise ConfigError(
@@ -96,7 +99,7 @@ def train(
                 got="one of them for a single model",
                 fix="Leave it out, or take data.split.scheme walk_forward",
             )
-        folder, *others = _trained(study, resume, accepted, yes, progress)
+        folder, *others = _trained(study, resume, accepted, yes, progress, watch=watch)
     run, note = Run(folder), noting(progress)
     if on_result is not None:
         on_result(run)
@@ -279,13 +282,16 @@ def _trained(
     accepted: tuple[str, ...],
     yes: bool | Callable[[Evaluation], bool],
     progress: Progress,
+    *,
+    watch: bool,
 ) -> list[RunFolder]:
     """Train one model, or several that differ in the seed; or go on with it."""
     from qhq.experiment.run import resume_run, train_run
     from qhq.experiment.seeds import resume_seeds, train_seeds
     from qhq.runs.seeds import trained_together
 
-    with open_training(progress, 0 if study is None else study.training.epochs) as watcher:
+    epochs = 0 if study is None else study.training.epochs
+    with open_training(progress, epochs, curves=watch) as watcher:
         if study is not None and study.training.seeds > 1:
             return train_seeds(study, watcher, accepted)
         if study is not None:
@@ -304,6 +310,8 @@ def _walked(
     workers: int | None,
     cluster: str | None,
     progress: Progress,
+    *,
+    watch: bool,
 ) -> RunFolder:
     """Train the folds of a walk-forward, one after another in this process or side by side."""
     from qhq.experiment.config import load_config
@@ -312,6 +320,12 @@ def _walked(
 
     check_count("workers", workers, 1, MOST_THREADS)
     check_workers(workers, cluster)
+    if watch and (cluster is not None or (workers or 1) > 1):
+        raise ConfigError(
+            "--watch draws one training at a time, of this process",
+            got="--watch with --cluster" if cluster is not None else f"--watch with --workers {workers}",
+            fix="Leave one of the two out",
+        )
     if study is not None and study.training.seeds > 1:
         raise ConfigError(
             "training.seeds trains the seeds of one split",
@@ -322,7 +336,7 @@ def _walked(
     config = load_config(str(walk.config)) if study is None and walk is not None else study
     assert config is not None
     if cluster is None and workers is None:
-        workers = 1 if stays_here(config) else min(cores(), 8)
+        workers = 1 if watch or stays_here(config) else min(cores(), 8)
 
     def go(watcher: Watcher | None, runner: Runner | None) -> RunFolder:
         if walk is not None:
@@ -330,7 +344,7 @@ def _walked(
         return train_walk(config, watcher, accepted, runner=runner, remote=cluster is not None)
 
     if workers == 1:
-        with open_training(progress, config.training.epochs) as watcher:
+        with open_training(progress, config.training.epochs, curves=watch) as watcher:
             return go(watcher, None)
     with open_steps(progress) as steps, open_workers(workers, cluster, steps.note) as who:
         return go(None, Runner(who, steps))

@@ -80,6 +80,9 @@ def train(
         typer.Option("--dry-run", help="Say what it would cost on a device; send and write nothing."),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Send to a device without asking.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Draw the losses as curves on the terminal while it trains.")
+    ] = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -125,7 +128,8 @@ def train(
 
             train_run(config, backend=backend, set=overrides, resume=resume, offline=offline,
                       accept=accept or (), workers=workers, cluster=cluster, from_run=from_run,
-                      freeze=freeze, samples=samples, yes=ask, progress=True, on_result=show)  # fmt: skip
+                      freeze=freeze, samples=samples, yes=ask, progress=True, watch=watch,
+                      on_result=show)  # fmt: skip
 
 
 def _tabulate(run: Run) -> SeedTable | None:

@@ -510,6 +510,7 @@ def _train(folder: RunFolder, training: Training, watcher: Watcher) -> Trained:
     state = load_state(folder.resume, identity) if folder.resume.exists() else trainer.initial_state()
     doctor = Doctor(experiment, trainer.train, watcher)
     watchers = Watchers([FreshShots(experiment), Saver(folder, identity), watcher, doctor])
+    watchers.training_begins(folder.path, state, trainer.spec.epochs)
     state = trainer.run(state, watchers)
     save_weights(experiment.model, folder.weights, identity)
     return Trained(state, doctor.record(state))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 
 from qhq.backends.registry import find_backend
 from qhq.data.prepare import prepare
@@ -169,6 +170,7 @@ def _train_at_once(
         member = _Member(bar, experiment.config.seed)
         doctors[at] = Doctor(experiment, trainer.train, member)
         watchers.append(Watchers([Saver(folder, experiment.identity()), member, doctors[at]]))
+        watchers[-1].training_begins(folder.path, states[-1], trainer.spec.epochs)
     try:
         found = train_together(experiments, trainers, states, watchers)
     except ConfigError as error:
@@ -208,6 +210,11 @@ class _Member(Watcher):
     def note(self, text: str) -> None:
         """With its seed."""
         self.bar.watcher.note(f"Seed {self.seed}: {text}")
+
+    def training_begins(self, folder: Path, state: TrainingState, epochs: int) -> None:
+        """Say whose training it is."""
+        self.bar.watcher.seed_begins(self.seed)
+        self.bar.watcher.training_begins(folder, state, epochs)
 
     def epoch_started(self, epoch: int, batches: int) -> None:
         """Start the bar, once an epoch."""

@@ -141,19 +141,19 @@ def noting(progress: Progress) -> Callable[[str], None]:
 
 
 @contextmanager
-def open_training(progress: Progress, epochs: int) -> Iterator[Watcher]:
-    """Who watches a training of so many epochs at most.
+def open_training(progress: Progress, epochs: int, *, curves: bool = False) -> Iterator[Watcher]:
+    """Who watches a training of so many epochs at most, with ``curves`` of its losses on a terminal.
 
     Raises:
         ConfigError: If ``progress`` is neither a bool nor a callable.
     """
-    from qhq.progress.training import Called, TrainingProgress
+    from qhq.progress.training import Called, CurvesProgress, TrainingProgress
 
     if progress is not True:
         # The bar is for a terminal alone; a callable of the caller hears the same events.
         yield Called(_step(progress), epochs)
         return
-    with TrainingProgress() as bar:
+    with CurvesProgress() if curves else TrainingProgress() as bar:
         yield bar
 
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -139,6 +140,9 @@ class Watcher:
     def seed_begins(self, seed: int) -> None:
         """What follows is of the run with this seed, where there are several."""
 
+    def training_begins(self, folder: Path, state: TrainingState, epochs: int) -> None:
+        """Before the first epoch: where the run is kept, where it goes on, and how many epochs at most."""
+
     def epoch_started(self, epoch: int, batches: int) -> None:
         """Before the first batch of an epoch (counted from 0)."""
 
@@ -164,6 +168,11 @@ class Watchers(Watcher):
         """Tell each watcher."""
         for watcher in self.watchers:
             watcher.seed_begins(seed)
+
+    def training_begins(self, folder: Path, state: TrainingState, epochs: int) -> None:
+        """Tell each watcher."""
+        for watcher in self.watchers:
+            watcher.training_begins(folder, state, epochs)
 
     def epoch_started(self, epoch: int, batches: int) -> None:
         """Tell each watcher."""
