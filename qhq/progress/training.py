@@ -67,6 +67,8 @@ class Called(Watcher):
 class TrainingProgress(Live, Watcher):
     """One bar an epoch, then one line with its losses and gradient norms."""
 
+    bar: _Bar
+
     def __init__(self) -> None:
         # Into a file lines of 160: without a terminal rich would break them at 80.
         self.console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
