@@ -221,13 +221,12 @@ class CurvesProgress(TrainingProgress):
 class _Bar(Progress):
     """A bar with lines above it, which are asked for with each frame."""
 
-    def above(self) -> Iterable[Text]:
-        """What stands above the bar."""
-        return ()
+    above: Callable[[], Iterable[Text]] | None = None
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """The lines, then the bar."""
-        yield from self.above()
+        if self.above is not None:
+            yield from self.above()
         yield from super().get_renderables()
 
 
