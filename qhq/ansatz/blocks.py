@@ -40,6 +40,8 @@ PATTERNS: dict[str, Callable[[int], Pairs]] = {
     # not that of "ring".
     "rising_ring": lambda n: _around([(qubit, (qubit + 1) % n) for qubit in range(n - 1, -1, -1)]),
     "falling_ring": lambda n: _around([(qubit, (qubit - 1) % n) for qubit in (n - 1, *range(n - 1))]),
+    # The second ring of Chen, Yoo and Fang's QLSTM.
+    "skip_ring": lambda n: [(qubit, (qubit + 2) % n) for qubit in range(n)] if n > 2 else [],
     "full": lambda n: list(itertools.combinations(range(n), 2)),
     "all_to_all": lambda n: list(itertools.permutations(range(n - 1, -1, -1), 2)),
     "even": lambda n: [(qubit + 1, qubit) for qubit in range(0, n - 1, 2)],
@@ -49,6 +51,7 @@ PATTERNS: dict[str, Callable[[int], Pairs]] = {
 
 - ``linear`` 01 12 23, ``falling`` 32 21 10: neighbours.
 - ``ring`` 01 12 23 30, ``rising_ring`` 30 23 12 01, ``falling_ring`` 32 03 10 21: neighbours all around.
+- ``skip_ring`` 02 13 20 31: each qubit and the next but one, all around.
 - ``full`` 01 02 03 12 13 23: each pair once. ``all_to_all`` 32 31 30 23 21 20 13 12 10 03 02 01: both ways.
 - ``even`` 10 32, ``odd`` 21: the two halves of a brick wall.
 """
@@ -98,7 +101,16 @@ class CouplingBlock(TrainableBlock):
     kind: Literal["couplings"]
     gate: Literal["cx", "cz", "crx", "crz"]
     pattern: Literal[
-        "linear", "falling", "ring", "rising_ring", "falling_ring", "full", "all_to_all", "even", "odd"
+        "linear",
+        "falling",
+        "ring",
+        "rising_ring",
+        "falling_ring",
+        "skip_ring",
+        "full",
+        "all_to_all",
+        "even",
+        "odd",
     ]
 
     def circuit(self, qubits: int, *, last: bool) -> QuantumCircuit:  # noqa: ARG002

@@ -46,6 +46,9 @@ class InputEncoding(Spec):
     before each further layer.
     """
 
+    scaling: ClassVar[str | None] = None
+    """The one angle scaling that it is made for, if any."""
+
     @abstractmethod
     def circuit(self, qubits: int, *, first: bool) -> QuantumCircuit:
         """Build the circuit on ``qubits`` qubits; its parameters, in Qiskit's order, are the inputs.
@@ -264,6 +267,32 @@ class ReservoirEncoding(InputEncoding):
         return self.lags * (steps + 1) * qubits**2
 
 
+class ArctanEncoding(InputEncoding):
+    """H, RY(arctan x) and RZ(arctan x^2) on each qubit (Chen, Yoo and Fang, arXiv:2009.01783).
+
+    The inputs of the circuit are angles, here ``y = arctan x`` by the ansatz's ``angle_scaling: arctan``; the
+    second gate takes ``arctan(tan(y)^2)`` of the same one.
+    """
+
+    kind: Literal["arctan"]
+    repeat: bool = False
+    scaling: ClassVar[str] = "arctan"
+
+    def circuit(self, qubits: int, *, first: bool) -> QuantumCircuit:
+        """A column of H before the first time, then both rotations."""
+        from qiskit.circuit import ParameterVector, QuantumCircuit
+
+        circuit = QuantumCircuit(qubits)
+        if first:
+            circuit.h(range(qubits))
+        for qubit, angle in enumerate(ParameterVector("x", qubits)):
+            tangent = angle.tan()
+            circuit.ry(angle, qubit)
+            # A product, not a power: Qiskit's derivative of a power has a logarithm in it.
+            circuit.rz((tangent * tangent).arctan(), qubit)
+        return circuit
+
+
 def read_matrix(path: Path, size: int) -> NDArray[np.float64]:
     """A symmetric matrix of finite numbers from a CSV file without a header.
 
@@ -301,6 +330,7 @@ def kind_or(default: str) -> Discriminator:
 Encoding = Annotated[
     Annotated[AngleEncoding, Tag("angle")]  # without a kind it is this one
     | Annotated[ZZFeatureMap, Tag("zz_feature_map")]
+    | Annotated[ArctanEncoding, Tag("arctan")]
     | Annotated[ReservoirEncoding, Tag("reservoir")],
     kind_or("angle"),
 ]

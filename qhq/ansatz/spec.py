@@ -19,7 +19,9 @@ from qhq.documents import Spec, override_key, read_mapping, validate
 from qhq.errors import ConfigError, nearest
 from qhq.paths import report_hidden, study_roots
 
-AngleScalingKind = Literal["pi_tanh", "half_pi_tanh", "pi_sin", "two_arctan", "unit_tanh", "pi_clip"]
+AngleScalingKind = Literal[
+    "pi_tanh", "half_pi_tanh", "pi_sin", "arctan", "two_arctan", "unit_tanh", "pi_clip"
+]
 """Bounded maps of any real number to an angle in radians, see :mod:`qhq.quantum.layer`."""
 
 PAULI = r"[IXYZ]+|[XYZ]\d+( [XYZ]\d+)*"
@@ -116,6 +118,16 @@ class AnsatzSpec(Spec):
     @model_validator(mode="after")
     def _check_width(self) -> AnsatzSpec:
         self.encoding.check_width(self.qubits)
+        return self
+
+    @model_validator(mode="after")
+    def _check_scaling(self) -> AnsatzSpec:
+        wanted = self.encoding.scaling
+        if wanted is not None and self.angle_scaling != wanted:
+            raise ValueError(
+                f"encoding {self.encoding.kind} takes angles by angle_scaling: {wanted}, not by"
+                f" {self.angle_scaling}"
+            )
         return self
 
     @model_validator(mode="after")

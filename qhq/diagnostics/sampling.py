@@ -92,6 +92,7 @@ INPUT_RANGES: dict[str, tuple[float, float]] = {
     "unit_tanh": (-0.99, 0.99),
     "pi_clip": (-math.pi, math.pi),
     "pi_sin": (-math.pi, math.pi),
+    "arctan": (-math.pi / 2, math.pi / 2),
     "two_arctan": (-math.pi, math.pi),
 }
 """Angle scaling of an ansatz -> the angles in radians that its inputs can take."""

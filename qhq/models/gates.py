@@ -1,4 +1,4 @@
-"""Recurrent units with circuits in their gates: QLSTM and QGRU (Chen, Yoo and Fang, arXiv:2009.01783).
+"""Recurrent units with circuits in their gates: QLSTM and QGRU (after Chen, Yoo and Fang, arXiv:2009.01783).
 
 A gate of the classical unit is a linear map and a nonlinearity; here a circuit stands in the place of the
 map, each gate's with weights of its own. With linear layers around it (``qlstm``, ``qgru``) a linear map
@@ -11,6 +11,9 @@ themselves, I = F + hidden, and its outputs are the gate, O = hidden.
     v_t = [x_t, h_(t-1)]           one batched call a step: rows (B * G, I + W) of all G gates
     f, i, o = sigma(q_f(v)), sigma(q_i(v)), sigma(q_o(v));  g = tanh(q_g(v))
     c_t = f * c_(t-1) + i * g;  h_t = o * tanh(c_t)
+
+The paper has two circuits more (``qlstm_six``): the state and the output of the unit are those of a fifth and
+a sixth circuit, which take ``o * tanh(c_t)``.
 """
 
 from __future__ import annotations
@@ -96,23 +99,27 @@ class GateCircuits(nn.Module):
             return None
         return torch.stack([layer.weight for layer in self.layers])  # type: ignore[misc]
 
-    def forward(self, values: Tensor, weights: Tensor | None = None) -> Tensor:
+    def forward(self, values: Tensor, weights: Tensor | None = None, *, first: int = 0) -> Tensor:
         """Outputs (B, G, O) of what each gate's circuit takes, (B, G, I), numbers of any size.
 
         Args:
-            values: Of each gate.
+            values: Of each gate, or of some that follow each other.
             weights: What `weights` gives, so that it is put together once a sequence; None asks one by one.
+            first: Of the gates that are asked.
         """
+        asked = range(first, first + values.shape[1])
         if weights is None:
-            answers = [layer(values[:, gate]) for gate, layer in enumerate(self.layers)]
+            answers = [self.layers[gate](values[:, place]) for place, gate in enumerate(asked)]
             return torch.stack(answers, dim=1)
         batch, gates = values.shape[:2]
         angles = values if self.scaling is None else self.scaling(values)
         if self.is_heard:
-            for gate, layer in enumerate(self.layers):
+            for place, gate in enumerate(asked):
+                layer = self.layers[gate]
                 assert isinstance(layer, QuantumLayer)
-                layer.neural_network.hear(angles[:, gate])
-        rows = torch.cat([angles, weights.to(angles.dtype).expand(batch, -1, -1)], dim=-1)
+                layer.neural_network.hear(angles[:, place])
+        own = weights[first : first + gates].to(angles.dtype)
+        rows = torch.cat([angles, own.expand(batch, -1, -1)], dim=-1)
         found = evaluate(self.network, rows.view(batch * gates, -1), rows.new_empty(0))
         return found.view(batch, gates, -1)
 
@@ -162,9 +169,10 @@ class GateMaps(nn.Module):
         self.weight = nn.Parameter(torch.empty(gates, outputs, hidden).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(gates, 1, hidden).uniform_(-bound, bound))
 
-    def forward(self, answers: Tensor) -> Tensor:
-        """Gates before their nonlinearity."""
-        return torch.baddbmm(self.bias, answers.transpose(0, 1), self.weight).transpose(0, 1)
+    def forward(self, answers: Tensor, *, first: int = 0) -> Tensor:
+        """Gates before their nonlinearity, of all from the ``first`` or of some that follow it."""
+        own = slice(first, first + answers.shape[1])
+        return torch.baddbmm(self.bias[own], answers.transpose(0, 1), self.weight[own]).transpose(0, 1)
 
 
 class _GatedUnit(nn.Module):
@@ -212,23 +220,29 @@ class _GatedUnit(nn.Module):
         state = cell = sequence.new_zeros(len(sequence), self.hidden_size)
         each = []
         for step in sequence.unbind(dim=1):
-            answers: Tensor = self.circuits(self.circuit_inputs(step, state), weights)
-            values: Tensor = self.leave(answers) if self.around else answers
-            state, cell = self.steps.plain(values.transpose(0, 1), state, cell)
+            values = self.gate_values(step, state, weights, range(len(self.reads)))
+            state, cell = self.steps.plain(values, state, cell)
             each.append(state)
         return torch.stack(each, dim=1), state
 
-    def circuit_inputs(self, step: Tensor, state: Tensor) -> Tensor:
-        """What the circuits take, (B, G, I), of a step (B, F) and a state (B, hidden)."""
+    def gate_values(self, step: Tensor, state: Tensor, weights: Tensor | None, gates: range) -> Tensor:
+        """What some gates are before their nonlinearity, (G, B, hidden), of a step (B, F) and a state."""
+        answers: Tensor = self.circuits(self.circuit_inputs(step, state, gates), weights, first=gates.start)
+        found: Tensor = self.leave(answers, first=gates.start) if self.around else answers
+        return found.transpose(0, 1)
+
+    def circuit_inputs(self, step: Tensor, state: Tensor, gates: range) -> Tensor:
+        """What the circuits of some gates take, (B, G, I), of a step (B, F) and a state (B, hidden)."""
+        read = [self.reads[gate] for gate in gates]
         parts = {"both": torch.cat([step, state], dim=-1)}
         if self.around:
             parts |= {"step": step, "state": state}
-            values = [self.enter[each](parts[each]) for each in self._maps]
+            values = {each: self.enter[each](parts[each]) for each in dict.fromkeys(read)}
         else:
             parts["step"] = torch.cat([step, torch.zeros_like(state)], dim=-1)
             parts["state"] = torch.cat([torch.zeros_like(step), state], dim=-1)
-            values = [parts[each] for each in self._maps]
-        return torch.stack([values[place] for place in self._places], dim=1)
+            values = parts
+        return torch.stack([values[each] for each in read], dim=1)
 
     def _can_pass(self, sequence: Tensor) -> bool:
         """Whether a sequence can go through as one node: on an engine, with nobody listening on the way."""
@@ -266,7 +280,7 @@ class _GatedUnit(nn.Module):
 class QLSTM(_GatedUnit):
     """An LSTM with a circuit in each of its four gates, in the order i, f, o, g."""
 
-    reads = ("both",) * 4
+    reads: ClassVar[tuple[str, ...]] = ("both",) * 4
     steps = LSTMSteps
     FORGET: ClassVar[int] = 1
 
@@ -276,6 +290,28 @@ class QLSTM(_GatedUnit):
             # As of every LSTM of qhq: the forget gate starts open (Jozefowicz et al., ICML 2015).
             with torch.no_grad():
                 self.leave.bias[self.FORGET] = 1.0
+
+
+class SixCircuitQLSTM(QLSTM):
+    """The QLSTM of Chen, Yoo and Fang: circuits make the state and the output, too.
+
+    ``h_t = q_5(o * tanh(c_t))``, ``y_t = q_6(o * tanh(c_t))``: two calls a step, of four circuits and of two.
+    Without linear layers both take ``o * tanh(c_t)`` in the place of the state, and 0 in that of the step.
+    """
+
+    reads = (*("both",) * 4, "state", "state")
+
+    def forward(self, sequence: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs y (B, T, hidden) of a sequence (B, T, F), and the last state h (B, hidden)."""
+        weights = self.circuits.weights()
+        state = cell = sequence.new_zeros(len(sequence), self.hidden_size)
+        outputs = []
+        for step in sequence.unbind(dim=1):
+            values = self.gate_values(step, state, weights, range(4))
+            bent, cell = self.steps.plain(values, state, cell)
+            state, output = self.gate_values(step, bent, weights, range(4, 6)).unbind()
+            outputs.append(output)
+        return torch.stack(outputs, dim=1), state
 
 
 class QGRU(_GatedUnit):
@@ -291,6 +327,12 @@ class QGRU(_GatedUnit):
 
 class BareQLSTM(QLSTM):
     """A `QLSTM` without linear layers: its circuits take the step and the state, and give the gates."""
+
+    around = False
+
+
+class BareSixCircuitQLSTM(SixCircuitQLSTM):
+    """A `SixCircuitQLSTM` without linear layers, as in the paper."""
 
     around = False
 

@@ -36,12 +36,14 @@ UNITS: dict[str, str] = {
     "qlstm": "qhq.models.gates:QLSTM",
     "qgru": "qhq.models.gates:QGRU",
     "qlstm_bare": "qhq.models.gates:BareQLSTM",
+    "qlstm_six": "qhq.models.gates:SixCircuitQLSTM",
+    "qlstm_six_bare": "qhq.models.gates:BareSixCircuitQLSTM",
     "qgru_bare": "qhq.models.gates:BareQGRU",
 }
 """Name of a unit in a config -> where its class is, written as an entry point is."""
 
 
-GATED = frozenset({"qlstm", "qgru", "qlstm_bare", "qgru_bare"})
+GATED = frozenset({"qlstm", "qgru", "qlstm_bare", "qgru_bare", "qlstm_six", "qlstm_six_bare"})
 """Units with circuits in their gates, where the circuit of the config then is, in place of the middle."""
 
 

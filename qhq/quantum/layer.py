@@ -27,6 +27,7 @@ SCALINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "pi_tanh": lambda values: math.pi * torch.tanh(values),
     "half_pi_tanh": lambda values: math.pi / 2 * torch.tanh(values),
     "pi_sin": lambda values: math.pi * torch.sin(values),
+    "arctan": torch.arctan,
     "two_arctan": lambda values: 2 * torch.arctan(values),
     # Of numbers that somebody scaled to [-1, 1]: they are angles in proportion, as papers have them.
     "pi_clip": lambda values: math.pi * torch.clamp(values, -1.0, 1.0),

@@ -19,6 +19,7 @@ from qhq.errors import ConfigError
         ({"encoding": {"gates": "RY RY"}}, "would only add their inputs"),
         ({"encoding": {"gates": "RZ"}}, "RZ first does nothing"),
         ({"encoding": {"kind": "zz_feature_map"}, "qubits": 1}, "pairs of qubits"),
+        ({"encoding": {"kind": "arctan"}}, "takes angles by angle_scaling: arctan, not by pi_tanh"),
         ({"encoding": {"kind": "amplitude"}}, "does not match any of the expected tags"),
         ({"blocks": []}, "at least 1 item"),
         ({"blocks": [{"gates": ""}]}, "gates must be one or more of RX, RY, RZ, Rot"),
@@ -62,6 +63,7 @@ SIM = tuple(f"sim_{number:02}" for number in range(1, 20))
 SHIPPED = (
     "brickwork",
     "efficient_su2",
+    "qlstm",
     "real_amplitudes",
     "reference",
     "reservoir",

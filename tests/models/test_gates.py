@@ -9,10 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from qiskit.quantum_info import Statevector
+from qiskit import QuantumCircuit
+from qiskit.quantum_info import Pauli, Statevector
 
 from qhq.ansatz.assemble import build
-from qhq.ansatz.spec import AnsatzSpec
+from qhq.ansatz.spec import AnsatzSpec, load_ansatz
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.backends.registry import open_training_backend
 from qhq.diagnostics.doctor.checks import examine
@@ -79,15 +80,18 @@ def reference(model, given: torch.Tensor) -> torch.Tensor:
             values = maps["both"](both) if unit.around else both
             i, f, o, g = (gate(number, values) for number in range(4))
             cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
-            state = torch.sigmoid(o) * torch.tanh(cell)
+            state = output = torch.sigmoid(o) * torch.tanh(cell)
+            if len(layers) == 6:
+                values = maps["state"](state) if unit.around else torch.cat([0 * step, state], dim=1)
+                state, output = gate(4, values), gate(5, values)
         else:
             values = maps["both"](both) if unit.around else both
             by_step = maps["step"](step) if unit.around else torch.cat([step, 0 * state], dim=1)
             by_state = maps["state"](state) if unit.around else torch.cat([0 * step, state], dim=1)
             r, z = torch.sigmoid(gate(0, values)), torch.sigmoid(gate(1, values))
             n = torch.tanh(gate(2, by_step) + r * gate(3, by_state))
-            state = (1 - z) * n + z * state
-    return net.head(state).reshape(-1, 1, 1)
+            state = output = (1 - z) * n + z * state
+    return net.head(output).reshape(-1, 1, 1)
 
 
 @pytest.mark.parametrize("unit", sorted(GATED))
@@ -303,3 +307,52 @@ def test_gates_need_a_circuit():
 
 def test_every_unit_with_circuits_is_in_the_table():
     assert set(UNITS) >= GATED
+
+
+def chen(inputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Z on each qubit of the circuit of Chen, Yoo and Fang, written out gate by gate; weights (L, 3, Q)."""
+    qubits = len(inputs)
+    circuit = QuantumCircuit(qubits)
+    circuit.h(range(qubits))
+    for qubit, value in enumerate(inputs):
+        circuit.ry(math.atan(value), qubit)
+        circuit.rz(math.atan(value**2), qubit)
+    for first, second, third in weights:
+        for far in (1, 2):
+            for qubit in range(qubits):
+                circuit.cx(qubit, (qubit + far) % qubits)
+        for qubit in range(qubits):
+            circuit.rz(first[qubit], qubit)
+            circuit.ry(second[qubit], qubit)
+            circuit.rz(third[qubit], qubit)
+    state = Statevector(circuit)
+    return np.array([state.expectation_value(Pauli("Z"), [qubit]).real for qubit in range(qubits)])
+
+
+def test_the_qlstm_of_the_paper_is_its_equations_over_its_circuit():
+    """Six circuits of H, RY(arctan x), RZ(arctan x^2), two rings of CX and Rot, without linear layers."""
+    ansatz = build(load_ansatz("qlstm", {"observables": ["Z0", "Z1"]}))
+    spec = ModelSpec(recurrent=[{"unit": "qlstm_six_bare", "hidden": 2}])
+    model = build_gated(spec, SHAPE, circuits(ansatz), seed=1).eval()
+    own = [
+        each.weight.detach().double().numpy().reshape(2, 3, 4)
+        for each in model.module.layers[0].circuits.layers
+    ]
+
+    def gate(number: int, step: np.ndarray, state: np.ndarray) -> np.ndarray:
+        return chen(np.concatenate([step, state]), own[number])[:2]
+
+    def sigmoid(values: np.ndarray) -> np.ndarray:
+        return 1 / (1 + np.exp(-values))
+
+    given, forecasts = 2 * windows(2, torch.float32), []
+    for window in given.double().numpy():
+        state = cell = np.zeros(2)
+        for step in window:
+            i, f, o, g = (gate(number, step, state) for number in range(4))
+            cell = sigmoid(f) * cell + sigmoid(i) * np.tanh(g)
+            bent = sigmoid(o) * np.tanh(cell)
+            state, output = (gate(number, 0 * step, bent) for number in (4, 5))
+        forecasts.append(output)
+    wanted = model.module.head(torch.tensor(np.array(forecasts), dtype=torch.float32))
+    np.testing.assert_allclose(model(given).detach().flatten(), wanted.detach().flatten(), rtol=0, atol=1e-6)

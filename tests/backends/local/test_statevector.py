@@ -17,7 +17,15 @@ from qhq.backends.noisy import AerSpec
 from qhq.backends.registry import open_parity_reference, open_training_backend
 from qhq.errors import BackendError
 
-SHIPPED = ["reference", "real_amplitudes", "efficient_su2", "zz_feature_map", "reuploading", "brickwork"]
+SHIPPED = [
+    "reference",
+    "real_amplitudes",
+    "efficient_su2",
+    "zz_feature_map",
+    "reuploading",
+    "brickwork",
+    "qlstm",
+]
 
 
 def values(ansatz, batch: int, dtype=np.float64):
