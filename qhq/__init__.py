@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from qhq.api.comparison import compare as compare
     from qhq.api.evaluation import Evaluation as Evaluation
     from qhq.api.parts import diagnose as diagnose
+    from qhq.api.parts import draw_model as draw_model
     from qhq.api.parts import load_ansatz as load_ansatz
     from qhq.api.parts import load_panel as load_panel
     from qhq.api.report import write_report as write_report
@@ -42,6 +43,7 @@ _HOMES = {
     "ablate": "api.study",
     "compare": "api.comparison",
     "diagnose": "api.parts",
+    "draw_model": "api.parts",
     "forecast_training": "api.training",
     "load_ansatz": "api.parts",
     "load_backends": "backends.registry",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from qhq.ansatz.assemble import Circuit
     from qhq.ansatz.program import Ansatz
     from qhq.experiment.checkup import Examination
+    from qhq.report.model_steps import ModelDiagram
 
 
 def diagnose(
@@ -90,6 +91,56 @@ def _examined(
             fix="Write diagnose(model, inputs=...), and targets=... if there are any",
         )
     return Examination(f"a {type(model).__name__}", NO_CAVEAT, examine(model, inputs, targets))
+
+
+def draw_model(
+    subject: Config = None,
+    *,
+    set: Changes | None = None,
+    output: str | os.PathLike[str] | None = None,
+) -> ModelDiagram:
+    """Lay out a model step by step, with shapes and weights, its circuit opened up; with ``output`` draw it.
+
+    Of a run its folder says it all, and nothing is opened. Of a config, or a run with ``set``, the model is
+    built and not run.
+
+    Args:
+        subject: A run or a config; the latest run if left out.
+        set: Config keys laid over it.
+        output: A .png, .svg or .pdf to draw into.
+
+    Returns:
+        Its ``steps``, each with a ``title``, ``lines``, ``shape`` and ``weights``.
+
+    Raises:
+        QHQError: If there is no such run or config, it cannot be opened, or the picture cannot be written.
+
+    >>> import qhq
+    >>> [step.title for step in qhq.draw_model("experiments/quickstart").steps[:3]]
+    ['window', 'GRU', 'last step']
+    """
+    from pathlib import Path
+
+    from qhq.report.figures import save_figure
+    from qhq.report.model_diagram import diagram_of, diagram_of_run, draw_diagram
+    from qhq.runs.run_folder import find_run, refers_to_run
+
+    named = None if isinstance(subject, Mapping) or is_config(subject) else reference_of(subject)
+    is_run = not (isinstance(subject, Mapping) or is_config(subject)) and (
+        named is None or refers_to_run(named)
+    )
+    if is_run and not set:
+        folder = find_run(named)
+        diagram = diagram_of_run(folder, folder.read_record())
+    else:
+        from qhq.experiment.opening import open_design
+
+        diagram = diagram_of(
+            open_design(read_subject(find_run(None).path if is_run and named is None else subject, set))
+        )
+    if output is not None:
+        save_figure(draw_diagram(diagram), Path(output))
+    return diagram
 
 
 def load_ansatz(circuit: Circuit, **keys: Any) -> Ansatz:

@@ -20,6 +20,7 @@ from qhq.cli import (
     evaluate,
     init,
     jobs,
+    model,
     noise,
     predict,
     report,
@@ -96,6 +97,7 @@ app.command("doctor")(doctor.doctor)
 app.command("ablate")(ablate.ablate)
 app.command("sweep")(sweep.sweep)
 app.command("compare")(compare.compare)
+app.command("model")(model.model)
 app.command("report")(report.report)
 app.command("init")(init.init)
 app.add_typer(circuit.app, name="circuit")

@@ -30,7 +30,7 @@ from qhq.experiment.words import say_validation
 from qhq.files import Json
 from qhq.models.own_forecaster import OwnForecaster
 from qhq.runs.measures import Errors, Metrics, OptionErrors, OptionMetrics, Ratios
-from qhq.runs.record import Plausibility, RunRecord, Validation
+from qhq.runs.record import Plausibility, RunRecord, Stage, Validation
 from qhq.runs.run_folder import RUNNING, now, provenance
 from qhq.runs.schema import LAST_VALUE, SCHEMA_VERSION, RecordT
 from qhq.training.loop import TrainingState
@@ -86,6 +86,7 @@ def design_record(
             "quarantine": data.quarantine.to_dict(),
             "doubts": [asdict(doubt) for doubt in data.doubts],
             "notes": list(data.notes),
+            **({} if data.panel is None or not data.panel.called else {"called": dict(data.panel.called)}),
         },
         "scaler": data.scaler.to_dict(),
         "static_scaler": None if data.static is None else data.static.to_dict(),
@@ -103,8 +104,28 @@ def _own(experiment: Experiment) -> dict[str, object]:
     model, source = experiment.model, experiment.module_source
     if not isinstance(model, OwnForecaster):
         return {}
-    stages = [asdict(stage) | {"shape": list(stage.shape)} for stage in model.found.stages]
+    stages = [stage.to_dict() for stage in stages_of(model)]
     return {"stages": stages} if source is None else {"module": source.digest, "stages": stages}
+
+
+def stages_of(model: OwnForecaster) -> list[Stage]:
+    """Modules of a model of one's own as they were seen at work, and how many parameters each has."""
+    found = []
+    for each in model.found.stages:
+        inside = f"{each.name}." if each.name else ""
+        # Those of a part that is a stage, too, are counted there.
+        parts = [
+            one.name.removeprefix(inside)
+            for one in model.found.stages
+            if one.name.startswith(inside) and one.name != each.name
+        ]
+        count = sum(
+            one.numel()
+            for name, one in model.module.get_submodule(each.name).named_parameters()
+            if not any(name.startswith(f"{part}.") for part in parts)
+        )
+        found.append(Stage(name=each.name, kind=each.kind, shape=list(each.shape), parameters=count))
+    return found
 
 
 def result_record(

@@ -280,7 +280,9 @@ def _turned(rows: FloatArray, turned: FloatArray) -> bool:
 
 def _is_whole(module: nn.Module) -> bool:
     """Whether a module is one stage, whatever it is made of."""
-    return isinstance(module, TorchConnector | CircuitStandIn) or getattr(module, "is_one_stage", False)
+    # PyTorch's attention reads the weights of its parts and never calls them.
+    whole = (TorchConnector, CircuitStandIn, nn.MultiheadAttention)
+    return isinstance(module, whole) or getattr(module, "is_one_stage", False)
 
 
 @contextmanager
@@ -304,7 +306,9 @@ def _staged(module: nn.Module) -> Iterator[list[Stage]]:
         inside = any(name.startswith(f"{other}.") for other in whole)
         # Stages that a config leaves out are identities, and no part of a drawing.
         idle = isinstance(each, nn.Identity) or (isinstance(each, nn.Dropout) and not each.p)
-        if not inside and not idle and (name in whole or not any(True for _ in each.children())):
+        # A module of parts is seen in them, unless it has parameters beside theirs.
+        parts, own = any(True for _ in each.children()), any(True for _ in each.parameters(recurse=False))
+        if not inside and not idle and (name in whole or own or not parts):
             handles.append(watch(name, each))
     try:
         yield stages

@@ -6,36 +6,33 @@ Every figure of qhq is written by `save_figure`, which gives it the caveat of it
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
 from matplotlib.text import Text
 from matplotlib.ticker import Formatter, FuncFormatter, LogFormatter, ScalarFormatter
 
 from qhq.ansatz.draw import draw_circuit
+from qhq.ansatz.roles import FORMS
 from qhq.ansatz.stored import load_built
 from qhq.data.caveat import NO_CAVEAT, Caveat
+from qhq.errors import ConfigError, nearest
 from qhq.evaluation.probabilistic import column_of, level_of, pairs
-from qhq.experiment.config import ExperimentConfig, load_config
+from qhq.experiment.config import load_config
 from qhq.files import MOST_TABLE_BYTES, read_regular, replacing
-from qhq.models.spec import FeaturesSpec, ModelSpec
-from qhq.runs.record import Quantum, Stage
+from qhq.models.spec import FeaturesSpec
+from qhq.report.model_diagram import diagram_of_run, draw_diagram
 from qhq.runs.run_folder import RunFolder, writable
-from qhq.training.spec import DISTRIBUTIONS
 
 Note = Callable[[str], None]
 """Tells a person something by the way."""
 
 _SESSIONS_SHOWN = 60
 SERIES_SHOWN = 12
-_CIRCUITS = ("QuantumLayer", "GateCircuits")
-_MOST_STAGES = 12
-"""Modules of a model of one's own that are drawn."""
 
 
 def draw_run_figures(folder: RunFolder, note: Note) -> list[Path]:
@@ -44,7 +41,7 @@ def draw_run_figures(folder: RunFolder, note: Note) -> list[Path]:
     drawings: dict[str, Callable[[], Figure]] = {
         "history": lambda: draw_history(read_table(folder.file("history.csv")), _untrained(folder)),
         "forecast": lambda: draw_forecasts(read_table(folder.file("predictions.csv"))),
-        "model": lambda: _model_of(config, folder),
+        "model": lambda: draw_diagram(diagram_of_run(folder, folder.read_record())),
     }
     if isinstance(config.model, FeaturesSpec):
         del drawings["history"]  # a head is fitted once, and a curve of one point shows nothing
@@ -60,11 +57,6 @@ def draw_run_figures(folder: RunFolder, note: Note) -> list[Path]:
             try_figure(lambda path: _save_circuit(folder, path), folder.file("figures/circuit.png"), note)
         )
     return [path for path in paths if path is not None]
-
-
-def _model_of(config: ExperimentConfig, folder: RunFolder) -> Figure:
-    record = folder.read_record()
-    return draw_model(config, record.quantum, record.stages)
 
 
 def _untrained(folder: RunFolder) -> float | None:
@@ -210,187 +202,22 @@ def save_figure(figure: Figure, path: Path, caveat: Caveat = NO_CAVEAT) -> Path:
         caveat: Of the data, written above the figure.
 
     Raises:
-        ConfigError: If it cannot be written.
+        ConfigError: If it cannot be written, or the ending is none of a picture.
     """
+    form = path.suffix.removeprefix(".").lower()
+    if form not in FORMS:
+        raise ConfigError(
+            "A figure must end in .png, .svg or .pdf", got=f"'{path}'", fix=nearest(form, FORMS)
+        )
     finish_figure(figure, caveat)
     with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Whole or not at all: a page or a viewer may have the old one open.
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=150)
+        metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form)
+        # Whole or not at all: a page or a viewer may have the old one open. Without a salt and with a date
+        # the same figure would have other bytes each time.
+        with mpl.rc_context({"svg.hashsalt": "qhq"}), replacing(path) as temporary:
+            figure.savefig(temporary, dpi=150, format=form, metadata=metadata)
     return path
-
-
-_QUANTUM, _CLASSICAL, _DATA = "#e7d9f5", "#dbe9f6", "#eeeeee"
-_WIDTH, _GAP, _HEIGHT = 1.7, 0.45, 1.0
-
-
-@dataclass(frozen=True)
-class Box:
-    """One stage of the model: a title, what it is made of, and its colour."""
-
-    title: str
-    detail: str
-    colour: str
-
-
-def draw_model(
-    config: ExperimentConfig, quantum: Quantum | None, stages: Sequence[Stage] | None = None
-) -> Figure:
-    """Draw the stages from window to forecast, the skip connection as an arc over the middle.
-
-    Args:
-        config: The run's config.
-        quantum: Sizes of the circuit, as the run's record has them; None without one.
-        stages: Of a module of one's own, as the record has them; nothing is run for a drawing.
-    """
-    boxes = model_boxes(config, quantum) if stages is None else _own_boxes(config, quantum, stages)
-    width = len(boxes) * (_WIDTH + _GAP) + _GAP
-    figure = Figure(figsize=(1.05 * width, 2.6), layout="constrained")
-    axes = figure.subplots()
-    axes.set_axis_off()
-    axes.set(xlim=(0, width), ylim=(-0.3, 2.1), aspect="equal")
-    for index, box in enumerate(boxes):
-        _draw_box(axes, index, box, arrow=index < len(boxes) - 1)
-    model = config.model
-    if not isinstance(model, FeaturesSpec) and model.skip != "none" and stages is None:
-        _draw_skip(axes, boxes, f"skip: {model.skip}")
-    return figure
-
-
-def model_boxes(config: ExperimentConfig, quantum: Quantum | None) -> list[Box]:
-    """Stages of the model in the order of the data."""
-    if isinstance(config.model, FeaturesSpec):
-        return _feature_boxes(config, config.model, quantum)
-    model, data = config.model, config.data
-    latent = quantum.inputs if quantum else model.latent
-    scaling = data.scaling if isinstance(data.scaling, str) else "mixed"
-    middle = []
-    if quantum:
-        angles = Box("angles", str(quantum.angle_scaling), _CLASSICAL)
-        name = config.quantum.ansatz if config.quantum else ""
-        detail = f"{name}\n{quantum.qubits} qubits, {quantum.weights} weights"
-        middle = [angles, Box("quantum layer", detail, _QUANTUM)]
-    after = [
-        word for word in (model.activation_after, "layer norm" * model.layer_norm) if word not in ("none", "")
-    ]
-    if after:
-        middle.append(Box("after", "\n".join(after), _CLASSICAL))
-    return [
-        Box("window", f"{data.window} x {len(data.features)}\n{scaling} scaling", _DATA),
-        *_encoder_boxes(model, data.window),
-        Box("linear", f"{latent} features" + _after(model.activation_before), _CLASSICAL),
-        *middle,
-        Box("head", _head(model, config.training.loss) + _after(model.output_activation), _CLASSICAL),
-        Box("forecast", f"{data.horizon} x {', '.join(data.targets)}", _DATA),
-    ]
-
-
-def _encoder_boxes(model: ModelSpec, steps: int) -> list[Box]:
-    """A box a layer with the shape of its outputs, then the pooling; none without an encoder."""
-    if model.encoder == "none":
-        return []
-    boxes = []
-    for layer in model.recurrent:
-        words = [
-            word
-            for word, has in (
-                ("both directions", layer.bidirectional),
-                ("residual", layer.residual),
-                ("layer norm", layer.layer_norm),
-            )
-            if has
-        ]
-        size = f"hidden {layer.width}" if not words else f"{steps} x {layer.width}"
-        boxes.append(Box(layer.unit.upper(), "\n".join([size, *words]), _CLASSICAL))
-    if model.pooling != "last":
-        boxes.append(Box(model.pooling, f"over steps\n{model.recurrent[-1].width}", _CLASSICAL))
-    return boxes
-
-
-def _head(model: ModelSpec, loss: str) -> str:
-    """The sizes of the head's hidden layers, and the distribution that its outputs are the parameters of."""
-    hidden = (
-        f"{', '.join(map(str, model.head_layers))} {model.head_activation}\n" if model.head_layers else ""
-    )
-    return f"{hidden}linear" + (f", {loss}" if loss in DISTRIBUTIONS else "")
-
-
-def _own_boxes(config: ExperimentConfig, quantum: Quantum | None, stages: Sequence[Stage]) -> list[Box]:
-    """Stages of a module of one's own in the order in which they were at work; of many the first and last."""
-    data, found = config.data, list(stages)
-    if len(found) > _MOST_STAGES:
-        half = _MOST_STAGES // 2
-        between = Box("...", f"{len(found) - 2 * half} more modules", _CLASSICAL)
-        parts = [*map(_own_box, found[:half]), between, *map(_own_box, found[-half:])]
-    else:
-        parts = list(map(_own_box, found))
-    if quantum:
-        size = f"{quantum.qubits} qubits, {quantum.weights} weights"
-        parts = [
-            Box(each.title, f"{each.detail}\n{size}", _QUANTUM) if each.title in _CIRCUITS else each
-            for each in parts
-        ]
-    return [
-        Box("window", f"{data.window} x {len(data.features)}", _DATA),
-        *parts,
-        Box("forecast", f"{data.horizon} x {', '.join(data.targets)}", _DATA),
-    ]
-
-
-def _own_box(stage: Stage) -> Box:
-    return Box(stage.kind, f"{stage.name}\n{' x '.join(map(str, stage.shape))}", _CLASSICAL)
-
-
-def _feature_boxes(config: ExperimentConfig, model: FeaturesSpec, quantum: Quantum | None) -> list[Box]:
-    """Stages of a model of frozen features; nothing of it trains but the head."""
-    data, middle = config.data, []
-    scaling = data.scaling if isinstance(data.scaling, str) else "mixed"
-    if quantum:
-        name = config.quantum.ansatz if config.quantum else ""
-        middle = [
-            Box("angles", f"{model.projection}\n{quantum.angle_scaling}", _CLASSICAL),
-            Box("frozen circuit", f"{name}\n{quantum.qubits} qubits, {quantum.outputs} features", _QUANTUM),
-        ]
-    elif model.middle is not None:
-        middle = [Box("frozen MLP", f"{model.middle.outputs} features", _CLASSICAL)]
-    return [
-        Box("window", f"{data.window} x {len(data.features)}\n{scaling} scaling", _DATA),
-        *middle,
-        Box("head", model.head.kind, _CLASSICAL),
-        Box("forecast", f"{data.horizon} x {', '.join(data.targets)}", _DATA),
-    ]
-
-
-def _after(activation: str) -> str:
-    return "" if activation == "none" else f"\n{activation}"
-
-
-def _draw_box(axes: Axes, index: int, box: Box, *, arrow: bool) -> None:
-    left = _GAP + index * (_WIDTH + _GAP)
-    patch = FancyBboxPatch(
-        (left, 0), _WIDTH, _HEIGHT, boxstyle="round,pad=0.02", facecolor=box.colour, edgecolor="#444444"
-    )
-    axes.add_patch(patch)
-    axes.text(left + _WIDTH / 2, 0.74, box.title, ha="center", va="center", fontsize=9, weight="bold")
-    axes.text(left + _WIDTH / 2, 0.32, box.detail, ha="center", va="center", fontsize=7)
-    if arrow:
-        start, end = (left + _WIDTH + 0.03, _HEIGHT / 2), (left + _WIDTH + _GAP - 0.03, _HEIGHT / 2)
-        axes.annotate("", xy=end, xytext=start, arrowprops={"arrowstyle": "-|>", "color": "#444444"})
-
-
-def _draw_skip(axes: Axes, boxes: list[Box], label: str) -> None:
-    titles = [box.title for box in boxes]
-    start, end = titles.index("linear"), titles.index("head")
-    left, right = (_GAP + place * (_WIDTH + _GAP) + _WIDTH / 2 for place in (start, end))
-    axes.plot([left, left, right], [_HEIGHT, 1.5, 1.5], color="#444444", linewidth=1)
-    axes.annotate(
-        "",
-        xy=(right, _HEIGHT + 0.03),
-        xytext=(right, 1.5),
-        arrowprops={"arrowstyle": "-|>", "color": "#444444"},
-    )
-    axes.text((left + right) / 2, 1.6, label, ha="center", va="bottom", fontsize=8)
 
 
 def finish_figure(figure: Figure, caveat: Caveat) -> None:

@@ -20,11 +20,9 @@ from qhq.ansatz.stored import load_built
 from qhq.data.caveat import Caveat
 from qhq.errors import QHQError
 from qhq.evaluation.baselines.catalogue import BASELINES
-from qhq.experiment.config import load_config
 from qhq.experiment.plausibility import read_doubts
 from qhq.experiment.words import say_test, say_validation
-from qhq.models.spec import FeaturesSpec
-from qhq.report.figures import draw_history, draw_model, read_table
+from qhq.report.figures import draw_history, read_table
 from qhq.report.forecast_figures import (
     draw_changes,
     draw_errors,
@@ -33,6 +31,7 @@ from qhq.report.forecast_figures import (
     rolling_skill,
     series_shown,
 )
+from qhq.report.model_diagram import diagram_of_run, draw_diagram
 from qhq.report.page import (
     Cell,
     Page,
@@ -417,28 +416,28 @@ def _trained_weights(material: Material) -> list[float] | None:
 def _model(material: Material) -> Iterable[Part]:
     record = material.record
     try:
-        config = load_config(str(material.folder.config))
+        diagram = diagram_of_run(material.folder, record)
     except QHQError as error:
         yield Paragraph(f"The model is not drawn: {error}", tone="note")
     else:
-        stages = record.stages if isinstance(record, RunRecord) else None
-        if isinstance(config.model, FeaturesSpec):
-            parts = f"a {config.model.head.kind} head on frozen features"
-        elif config.model.file:
-            parts = "a module of one's own"
-        else:
-            parts = ", ".join(layer.unit.upper() for layer in config.model.recurrent)
-        middle = f"a circuit of {record.quantum.qubits} qubits" if record.quantum else "no circuit"
         yield picture(
-            lambda: draw_model(config, record.quantum, stages),
-            alt=f"The model from left to right: a window of {config.data.window} rows and"
-            f" {len(config.data.features)} features, {parts}, {middle}, a head, {config.data.horizon} steps.",
-            caption="The model, from the window to the forecast.",
-            wide=True,
+            lambda: draw_diagram(diagram),
+            alt=f"{diagram.says} The table below has its steps.",
+            caption="The model from the window to the forecast, the shape of the data at each arrow, and the"
+            " circuit opened up.",
         )
+        rows: list[list[Value | Cell]] = [
+            [number, step.title, "; ".join(step.lines), step.shape_text, step.weights]
+            for number, step in enumerate(diagram.steps, 1)
+        ]
+        columns = ("step", "what it is", "made of", "shape of what leaves it", "weights")
+        yield Table("The model, step by step", columns, rows, folded=True)
+        opened = next((step.parts for step in diagram.steps if step.parts), ())
+        if opened:
+            yield facts([(part.title, "; ".join(part.lines)) for part in opened])
     if isinstance(record, RunRecord) and record.parameters:
-        rows: list[list[Value | Cell]] = [[name, count] for name, count in record.parameters.items()]
-        yield Table("Trained parameters by part of the model", ("part", "parameters"), rows)
+        counts: list[list[Value | Cell]] = [[name, count] for name, count in record.parameters.items()]
+        yield Table("Trained parameters by part of the model", ("part", "parameters"), counts)
 
 
 def _training(material: Material) -> Iterable[Part]:

@@ -73,11 +73,15 @@ class Quantum(Record):
 
 
 class Stage(Record):
-    """A module of a model of one's own as it was seen at work: name, class, output's shape without B."""
+    """A module of a model of one's own as it was seen at work: name, class, output's shape without B.
+
+    ``parameters`` are its own; None in a run of an earlier version.
+    """
 
     name: Text
     kind: Text
     shape: list[Count]
+    parameters: Count | None = None
 
 
 class Span(Record):
@@ -97,7 +101,8 @@ class Quarantine(Record):
 class Data(Record):
     """The prices that a run was made for; ``first`` and ``last`` are the dates of their first and last row.
 
-    A trial that could not be trained has nothing of it.
+    ``called`` says by what name people know a column for which another of the file stands. A trial that could
+    not be trained has nothing of it.
     """
 
     fingerprint: Text | None = None
@@ -107,6 +112,7 @@ class Data(Record):
     validation: Span | None = None
     test: Span | None = None
     quarantine: Quarantine | None = None
+    called: dict[Text, Text] = {}
 
 
 class Acceptance(Record):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -58,6 +59,20 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         ConfigError: If the file is missing or damaged.
     """
     return _read(path)[1]
+
+
+def read_shapes(path: Path) -> dict[str, int]:
+    """How many numbers each tensor of a checkpoint holds, by its name; the numbers are not read.
+
+    Raises:
+        ConfigError: If the file is missing or damaged.
+    """
+    try:
+        check_regular(path, most=MOST_TABLE_BYTES, what="checkpoint")
+        with safe_open(path, framework="pt") as file:
+            return {name: math.prod(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError) as error:
+        raise _damaged(path, error) from error
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:

@@ -19,7 +19,7 @@ from qhq.errors import ConfigError
 from qhq.experiment.checkup import examine_run
 from qhq.experiment.config import load_config
 from qhq.experiment.run import resume_run, train_run
-from qhq.report.figures import draw_model
+from qhq.report.model_diagram import diagram_of_run, draw_diagram
 from qhq.runs.run_folder import list_runs
 from qhq.training.loop import Watcher
 from tests.experiment.test_run import CutOff, assert_same_weights, write_prices
@@ -118,8 +118,9 @@ def test_a_choice_goes_all_the_way(study, name, loopback, no_backoff):
     assert np.isfinite(found.metrics["mae"].to_numpy(dtype=float)).all()
     assert found.metrics.index.tolist() == ["aer", "aer_noisy", "fake_fez"]
     np.testing.assert_allclose(found.results[0]["expectation_error"], 0, atol=1e-6)
-    record = whole.read_record()
-    assert draw_model(config, record.quantum, record.stages).axes
+    diagram = diagram_of_run(whole, whole.read_record())
+    assert draw_diagram(diagram).axes
+    assert diagram.weights == sum(whole.read_record().parameters.values())
     assert np.isfinite(run.predict()["forecast"].to_numpy()).all()
     if WHOLE or name in DEVICE:
         _run_on_the_service(study, run)

@@ -11,21 +11,15 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from qhq.documents import validate
-from qhq.experiment.config import ExperimentConfig, load_config
+from qhq.experiment.config import load_config
 from qhq.experiment.run import train_run
 from qhq.report.figures import (
     draw_forecasts,
-    draw_model,
     draw_run_figures,
-    model_boxes,
     save_figure,
     try_figure,
 )
-from qhq.runs.record import Quantum
 from qhq.training.loop import Watcher
-
-QUANTUM = {"inputs": 4, "qubits": 4, "weights": 8, "angle_scaling": "pi_tanh"}
 
 
 def test_figures_run_no_model_and_move_no_generator(study, monkeypatch):
@@ -41,49 +35,6 @@ def test_figures_run_no_model_and_move_no_generator(study, monkeypatch):
     assert before == after
     assert {path.name for path in paths} == {"history.png", "forecast.png", "model.png", "circuit.png"}
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
-
-
-@pytest.mark.parametrize(
-    ("model", "quantum", "titles"),
-    [
-        ({}, QUANTUM, ["window", "GRU", "linear", "angles", "quantum layer", "head", "forecast"]),
-        ({"skip": "none"}, None, ["window", "GRU", "linear", "head", "forecast"]),
-        (
-            {
-                "recurrent": [{"unit": "lstm"}, {"unit": "rnn"}],
-                "layer_norm": True,
-                "activation_after": "tanh",
-            },
-            QUANTUM,
-            ["window", "LSTM", "RNN", "linear", "angles", "quantum layer", "after", "head", "forecast"],
-        ),
-        ({"encoder": "none", "head_layers": [8]}, None, ["window", "linear", "head", "forecast"]),
-        (
-            {"recurrent": [{"unit": "tcn"}], "pooling": "attention"},
-            None,
-            ["window", "TCN", "attention", "linear", "head", "forecast"],
-        ),
-    ],
-)
-def test_boxes_are_the_stages_of_the_config(model, quantum, titles):
-    config = validate(ExperimentConfig, {"model": model, **({} if quantum else {"quantum": None})}, "test")
-    circuit = None if quantum is None else Quantum.model_validate(quantum)
-    assert [box.title for box in model_boxes(config, circuit)] == titles
-    draw_model(config, circuit).canvas.draw()
-
-
-def test_boxes_have_the_shapes_of_what_they_show():
-    layer = {"unit": "gru", "hidden": 3, "bidirectional": True, "residual": True}
-    content = {
-        "model": {"recurrent": [layer], "pooling": "mean", "head_layers": [8, 6], "head_activation": "gelu"},
-        "training": {"loss": "gaussian"},
-        "data": {"window": 7},
-        "quantum": None,
-    }
-    boxes = {box.title: box.detail for box in model_boxes(validate(ExperimentConfig, content, "test"), None)}
-    assert boxes["GRU"] == "7 x 6\nboth directions\nresidual"
-    assert boxes["mean"] == "over steps\n6"
-    assert boxes["head"] == "8, 6 gelu\nlinear, gaussian"
 
 
 NAMES = ["A$B$", "$\\frac{", "$", "$$", "\\$x", "x_1^2", "%s", "\\", "{", "É$ü$", "a\nb", "<b>", "€$\\alpha$"]

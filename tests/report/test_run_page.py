@@ -11,7 +11,9 @@ from qhq.api.report import write_report
 from qhq.api.run import open_run
 from qhq.api.training import train
 from qhq.errors import ConfigError
+from qhq.report.model_diagram import diagram_of, diagram_of_run
 from qhq.report.run_page import DAMAGED, SECTIONS
+from qhq.runs.run_folder import RunFolder
 from tests.report.pages import read_page
 
 SHORT = {"training.epochs": 2, "data.start": "2012-06-01"}
@@ -59,6 +61,10 @@ def test_a_run_is_told_whole_the_verdict_first(run):
     assert len(page.of("img")) == 9
     metrics = page.tables[0]
     assert [row[0] for row in metrics.rows[:2]] == ["model", "last value (strongest baseline)"]
+
+
+def test_a_folder_and_the_model_that_it_holds_have_one_diagram(run):
+    assert diagram_of_run(RunFolder(run.folder), run.read()) == diagram_of(run._experiment)
 
 
 def test_writing_a_page_changes_nothing_else_in_the_folder(run):
