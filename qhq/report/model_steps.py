@@ -238,17 +238,23 @@ def _head(facts: ModelFacts, spec: ModelSpec, before: int, at: str, hidden: str)
             )
         )
     lines = [] if spec.output_activation == "none" else [spec.output_activation]
-    values: tuple[int, ...] = ()
-    if loss in DISTRIBUTIONS:
-        count = len(facts.config.training.quantiles) if loss == "quantile" else _PARAMETERS[loss]
-        values = (count,)
-        lines.append(f"{count} values of a distribution a target ({loss})")
+    values = _values(facts)
+    if values:
+        lines.append(f"{values[0]} values of a distribution a target ({loss})")
     shape = (data.horizon, len(data.targets), *values)
     found.append(Step("linear head", shape, tuple(lines), facts.count(f"{at}.")))
     return found
 
 
 _PARAMETERS = {"gaussian": 2, "student_t": 3}
+
+
+def _values(facts: ModelFacts) -> tuple[int, ...]:
+    """Values of a target that the loss is computed of; nothing where it is one."""
+    training = facts.config.training
+    if training.loss not in DISTRIBUTIONS:
+        return ()
+    return (_PARAMETERS.get(training.loss, len(training.quantiles)),)
 
 
 def _pruned(found: Iterable[Step | None]) -> list[Step]:
@@ -555,7 +561,7 @@ def _several(facts: ModelFacts, spec: ModelSpec) -> ModelDiagram:  # noqa: PLR09
         if behind:
             steps.append(Step("after the circuits", (count, outputs), (", ".join(behind),)))
         word = "horizon" if arrange == "per_horizon" else "target"
-        shape = (data.horizon, len(data.targets))
+        shape = (data.horizon, len(data.targets), *_values(facts))
         steps.append(Step(f"a linear head for each {word}", shape, (), facts.count("module.heads.")))
     else:
         merged = sides * outputs
