@@ -230,13 +230,15 @@ class QuantumLayer(TorchConnector):
         self.neural_network.heard = heard
         return heard
 
-    def metric(self, angles: Tensor) -> Tensor:
+    def metric(self, angles: Tensor, *, blocks: bool = False) -> Tensor:
         """The Fubini-Study metric (W, W) of the circuit's state by its weights, the mean over some angles.
 
         In double precision, ``g_ij = Re <d_i psi|d_j psi> - Re(<d_i psi|psi> <psi|d_j psi>)``.
 
         Args:
             angles: Inputs of the circuit (B, I), in radians.
+            blocks: Whether only what rotations that stand beside each other have in common is in it, which
+                takes a state a block and not four a weight.
 
         Raises:
             BackendError: If the layer is not open on the exact engine, the only one that has the state.
@@ -252,7 +254,7 @@ class QuantumLayer(TorchConnector):
                 fix="Open it on statevector: layer.open('statevector')",
             )
         rows, weights = (each.detach().double().cpu().numpy() for each in (angles, self.weight))
-        return torch.from_numpy(executor.metric(rows, weights))
+        return torch.from_numpy(executor.metric(rows, weights, blocks=blocks))
 
     def __prepare_scriptable__(self) -> NoReturn:
         """Refuse ``torch.jit.script``, which asks for this first.

@@ -27,8 +27,8 @@ class Circuit(Protocol):
     def listen(self) -> list[Tensor]:
         """Where the angles (B, I) of each forward pass are put."""
 
-    def metric(self, angles: Tensor) -> Tensor:
-        """The metric (W, W), the mean over some angles (B, I)."""
+    def metric(self, angles: Tensor, *, blocks: bool = False) -> Tensor:
+        """The metric (W, W), the mean over some angles (B, I); or its blocks alone."""
 
 
 class NaturalGradient(torch.optim.Adam):
@@ -40,7 +40,7 @@ class NaturalGradient(torch.optim.Adam):
         params: As of every optimiser of torch, groups among them.
         circuits: The circuits among what is trained; without any this is Adam.
         regularisation: Added to the diagonal of the metric.
-        metric: ``full``, or its ``diagonal`` alone.
+        metric: ``full``; its ``blocks``, of rotations that stand beside each other; or its ``diagonal``.
         samples: Rows of a batch that the metric is averaged over, evenly spread.
         settings: Of Adam.
     """
@@ -51,13 +51,13 @@ class NaturalGradient(torch.optim.Adam):
         *,
         circuits: Sequence[Circuit],
         regularisation: float = 0.01,
-        metric: Literal["full", "diagonal"] = "full",
+        metric: Literal["full", "blocks", "diagonal"] = "full",
         samples: int = 16,
         **settings: Any,
     ) -> None:
         super().__init__(params, **settings)
         self._circuits = [(each, each.listen()) for each in circuits]
-        self._regularisation, self._full, self._samples = regularisation, metric == "full", samples
+        self._regularisation, self._metric, self._samples = regularisation, metric, samples
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, and the angles that they were taken at."""
@@ -92,8 +92,9 @@ class NaturalGradient(torch.optim.Adam):
         rows = torch.cat(heard)
         # Evenly spread and not drawn: a training that is resumed repeats its steps bit for bit.
         picked = torch.linspace(0, len(rows) - 1, min(len(rows), self._samples)).round().long()
-        metric = circuit.metric(rows[picked])
-        metric = metric if self._full else metric.diagonal().diag()
+        metric = circuit.metric(rows[picked], blocks=self._metric == "blocks")
+        if self._metric == "diagonal":
+            metric = metric.diagonal().diag()
         metric = metric + self._regularisation * torch.eye(len(metric), dtype=metric.dtype)
         step = torch.linalg.solve(metric, gradient)
         weight.sub_(group["lr"] * step.to(weight))

@@ -101,13 +101,13 @@ class QNGSpec(AdamSpec):
 
     Attributes:
         regularisation: Added to the diagonal of the metric.
-        metric: ``full``, or its ``diagonal`` alone.
+        metric: ``full``; its ``blocks``, of rotations that stand beside each other; or its ``diagonal``.
         samples: Rows of a batch that the metric is averaged over, evenly spread.
     """
 
     kind: Literal["qng"] = "qng"  # type: ignore[assignment]
     regularisation: float = Field(0.01, gt=0.0, le=MOST_FACTOR)
-    metric: Literal["full", "diagonal"] = "full"
+    metric: Literal["full", "blocks", "diagonal"] = "full"
     samples: int = Field(16, ge=1, le=MOST_COUNT)
 
     @property

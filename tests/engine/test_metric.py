@@ -11,7 +11,7 @@ from qiskit.circuit import ParameterVector
 from qiskit.quantum_info import Statevector
 
 from qhq.engine import MetricEngine
-from tests.engine.circuits import random_problem
+from tests.engine.circuits import WIDTH, random_problem
 
 W, X = ParameterVector("w", 3), ParameterVector("x", 1)
 
@@ -58,6 +58,44 @@ def test_one_qubit_has_the_metric_of_its_closed_form(name):
     inputs, weights = rng.uniform(-3, 3, (4, 1)), rng.uniform(-3, 3, 3)
     wanted = np.mean([closed(*weights, x) for x in inputs[:, 0]], axis=0)
     np.testing.assert_allclose(engine.metric(inputs, weights), wanted, rtol=0, atol=1e-10)
+    # No two gates on one qubit stand beside each other.
+    np.testing.assert_allclose(engine.blocks(inputs, weights), np.diag(np.diag(wanted)), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_blocks_are_those_of_the_metric(seed):
+    """Of rotations of every kind, one for each weight, between fixed gates and those of inputs."""
+    rng = np.random.default_rng([31, seed])
+    names = [name for name in ("rx", "ry", "rz", "p", "rxx", "ryy", "rzz", "rzx") for _ in range(2)]
+    weights, circuit = ParameterVector("w", len(names)), QuantumCircuit(3)
+    circuit.ry(X[0], 0)
+    circuit.h([1, 2])
+    for weight, name in zip(weights, rng.permutation(names), strict=True):
+        qubits = rng.permutation(3)
+        getattr(circuit, name)(weight, *map(int, qubits[: WIDTH[name]]))
+        if rng.random() < 0.4:
+            circuit.cx(int(qubits[0]), int(qubits[1]))
+            circuit.ry(0.3 * X[0], int(qubits[2]))
+    engine = MetricEngine(circuit, list(X), list(weights))
+    point = rng.uniform(-3, 3, (3, 1)), rng.uniform(-3, 3, len(names))
+    whole, blocks = engine.metric(*point), engine.blocks(*point)
+    inside = blocks != 0
+    np.testing.assert_allclose(blocks[inside], whole[inside], rtol=0, atol=1e-11)
+    np.testing.assert_allclose(np.diag(blocks), np.diag(whole), rtol=0, atol=1e-11)
+    assert inside.sum() > len(names)
+
+
+def test_a_column_of_rotations_is_a_block():
+    weights, circuit = ParameterVector("w", 9), QuantumCircuit(3)
+    for column, name in enumerate(("ry", "rz", "ry")):
+        for qubit in range(3):
+            getattr(circuit, name)(weights[3 * column + qubit], qubit)
+        if column:
+            circuit.cx(range(2), range(1, 3))
+    found = MetricEngine(circuit, [], list(weights)).blocks(np.zeros((1, 0)), np.linspace(0.2, 1.4, 9))
+    wanted = np.kron(np.eye(3), np.ones((3, 3))) > 0
+    assert not found[~wanted].any()
+    assert found[3:6, 3:6][0, 0] > 0
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -103,3 +141,14 @@ def test_samples_in_chunks_are_the_samples_at_once(monkeypatch):
     monkeypatch.setattr("qhq.engine.metric._BYTES", 1)
     np.testing.assert_allclose(engine.metric(inputs, weights), whole, atol=1e-14)
     assert engine.metric(inputs[:0], weights).shape == (4, 4)
+
+
+def test_blocks_in_chunks_are_the_blocks_at_once(monkeypatch):
+    rng = np.random.default_rng(2)
+    problem = random_problem(rng, 2)
+    inputs, weights = problem.numbers(rng, 5)
+    engine = MetricEngine(problem.circuit, problem.inputs, problem.weights)
+    whole = engine.blocks(inputs, weights)
+    monkeypatch.setattr("qhq.engine.metric._BYTES", 1)
+    np.testing.assert_allclose(engine.blocks(inputs, weights), whole, atol=1e-14)
+    assert not engine.blocks(inputs[:0], weights).any()

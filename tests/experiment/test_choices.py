@@ -67,7 +67,7 @@ CHOICES = {
         "training.schedule={kind: cosine, floor: 0.1, warm_up: 1}", "training.dtype=float64",
     ],
     "diagonal": [
-        "training.optimizer={kind: qng, metric: diagonal}", "training.circuit={learning_rate: 0.05}",
+        "training.optimizer={kind: qng, metric: blocks}", "training.circuit={learning_rate: 0.05}",
     ],
     "mixed layers": [
         "model.recurrent=[{unit: rnn, hidden: 3, layer_norm: true}, {unit: tcn, hidden: 3, residual: true},"

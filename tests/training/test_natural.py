@@ -54,6 +54,10 @@ def test_a_step_is_the_gradient_over_the_regularised_metric():
     metric = gradient_of.metric(angles).numpy() + 0.02 * np.eye(4)
     gradient = gradient_of.weight.grad.numpy()
     np.testing.assert_allclose(found, -0.1 * np.linalg.solve(metric, gradient), atol=1e-12)
+    blocks = gradient_of.metric(angles, blocks=True).numpy() + 0.02 * np.eye(4)
+    assert not blocks[:2, 2:].any()
+    found = step_of(layer_of(1.0), regularisation=0.02, metric="blocks")
+    np.testing.assert_allclose(found, -0.1 * np.linalg.solve(blocks, gradient), atol=1e-12)
     part = step_of(layer_of(1.0), regularisation=0.02, metric="diagonal")
     np.testing.assert_allclose(part, -0.1 * gradient / np.diag(metric), atol=1e-12)
 

@@ -182,9 +182,13 @@ class StatevectorExecutor(EngineExecutor):
         """Expectation values (B, O), differentiable by torch, on the device of the inputs."""
         return self.torch_engine.expectations(inputs, weights)
 
-    def metric(self, inputs: ArrayLike, weights: ArrayLike) -> FloatArray:
-        """The Fubini-Study metric (W, W) by the weights (W,), the mean over inputs (B, I) in radians."""
-        return self._metric_engine.metric(*self._checked(inputs, weights))
+    def metric(self, inputs: ArrayLike, weights: ArrayLike, *, blocks: bool = False) -> FloatArray:
+        """The Fubini-Study metric (W, W) by the weights (W,), the mean over inputs (B, I) in radians.
+
+        With ``blocks`` only what rotations that stand beside each other have in common.
+        """
+        engine = self._metric_engine
+        return (engine.blocks if blocks else engine.metric)(*self._checked(inputs, weights))
 
     @cached_property
     def _metric_engine(self) -> MetricEngine:

@@ -108,6 +108,11 @@ class AngleMap:
         self.input_slopes, self.weight_slopes = slopes[: self._split], slopes[self._split :]
 
     @property
+    def num_inputs(self) -> int:
+        """I."""
+        return self._split
+
+    @property
     def num_angles(self) -> int:
         """K."""
         return len(self.constant)
@@ -145,6 +150,17 @@ class AngleMap:
             more = self.curved_pullback(inputs, weights, dangles[:, list(self.curved)])
             dinputs, dweights = dinputs + more[0], dweights + more[1]
         return dinputs, dweights
+
+    def slopes_by_weight(self, inputs: npt.NDArray[Any], weights: npt.NDArray[Any]) -> Array:
+        """Slopes ``df_k / dweights[w]`` of each sample, (B, K, W), float64."""
+        slopes = np.repeat(self.weight_slopes.T[None], len(inputs), axis=0)
+        values = self._values(inputs, weights)
+        for k, curve in zip(self.curved, self.curves, strict=True):
+            arguments = [values[row] for row in curve.rows]
+            for row, slope in zip(curve.rows, curve.slopes(*arguments), strict=True):
+                if row >= self._split:
+                    slopes[:, k, row - self._split] = slope
+        return slopes
 
     def curved_angles(self, inputs: npt.NDArray[Any], weights: npt.NDArray[Any]) -> Array:
         """The angles that are not affine alone, in the order of ``curved``, shape (B, len(curved)).
