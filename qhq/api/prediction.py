@@ -81,8 +81,11 @@ def predict_run(
     dry_run: bool = False,
     yes: bool | Callable[[Json], bool] = False,
     progress: Progress = None,
+    on_result: Callable[[Prediction], object] = lambda _: None,
 ) -> Prediction:
     """Forecast the sessions after the last row; arguments as of `qhq.api.run.Run.predict`.
+
+    ``on_result`` is called with what was made before it is mirrored into MLflow.
 
     Raises:
         QHQError: As there.
@@ -109,9 +112,39 @@ def predict_run(
     plan = plan_prediction(folder, PredictRequest(asked, levels, read_day(until), offline))
     agree = yes if callable(yes) else lambda _: yes
     record = _measure(plan, connections, seed, None if dry_run else agree)
-    if not dry_run:
-        record = record.updated(figure=_draw(plan, record, progress))
-    return Prediction(record)
+    if dry_run:
+        on_result(Prediction(record))
+        return Prediction(record)
+    # Before it is drawn: what may have been paid for must not be lost to a fault of ours.
+    request = {"backend": backend, "level": list(levels), "data": path, "set": overrides, "offline": offline,
+               "since": None if since is None else str(since), "until": None if until is None else str(until),
+               "shots": shots, "seed": seed}  # fmt: skip
+    record = _keep(folder, record, request)
+    made = Prediction(record.updated(figure=_draw(plan, record, progress)))
+    on_result(made)
+    _mirror(folder, progress)
+    return made
+
+
+def _keep(folder: RunFolder, record: PredictionRecord, request: Json) -> PredictionRecord:
+    """Write a prediction into the folder of the run that was asked for; says so where that cannot be."""
+    from qhq.runs.run_folder import provenance
+    from qhq.runs.schema import SCHEMA_VERSION
+
+    content = {"schema_version": SCHEMA_VERSION, **record.kept(), **provenance(), "request": request}
+    try:
+        return record.updated(file=str(folder.add_prediction(content)))
+    except ConfigError as error:
+        # Somebody else's run may be read-only; its forecast is of use all the same.
+        return record.updated(file=None, notes=[*record.notes, f"No record of it is kept: {error.got}"])
+
+
+def _mirror(folder: RunFolder, progress: Progress) -> None:
+    """Show it in MLflow too, with its run; a walk-forward is not there."""
+    from qhq.runs.mirror import mirror_run
+
+    if folder.file("run.json").is_file():
+        mirror_run(folder, noting(progress))
 
 
 def _measure(
@@ -153,6 +186,8 @@ def _measure(
         shots=None if report is None else report.shots,
         qpu_seconds=0.0 if report is None else report.qpu_seconds,
         job_ids=[] if report is None else list(report.job_ids),
+        layout=None if report is None or report.layout is None else list(report.layout),
+        calibration=None if report is None else report.calibration,
     )
 
 

@@ -17,6 +17,7 @@ from qhq.progress import doing
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from qhq.api.prediction import Prediction
     from qhq.runs.prediction import PredictionRecord
 
 
@@ -97,27 +98,31 @@ def predict(
         def ask(spent: Mapping[str, Any]) -> bool:
             return ask_to_send(output, spent["costs"])
 
+        def show(made: Prediction) -> None:
+            # Before it is mirrored into MLflow, which takes a few seconds.
+            record = made.found
+            if dry_run:
+                output.result(made.record, cost_table(record.costs))
+                return
+            if csv is not None:
+                _write(csv, made.to_csv())
+                record = record.updated(csv=str(csv))
+            from qhq.experiment.words import say_untrained
+
+            heading = *_heading(record), *say_untrained(opened.read())
+            output.result(record.to_dict(), *heading, _table(record), *_scored(record), *_notes(record))
+
         with hardware(output, yes=yes, run=opened.name):
             from qhq.api.prediction import LEVELS, predict_run
             from qhq.runs.run_folder import RunFolder
 
-            made = predict_run(
+            predict_run(
                 RunFolder(opened.folder), backend, level=level or LEVELS, data=data, set=overrides,
                 since=None if since is None else since.date(),
                 until=None if horizon_end is None else horizon_end.date(),
                 offline=offline, shots=shots, seed=seed, dry_run=dry_run, yes=yes or ask, progress=True,
+                on_result=show,
             )  # fmt: skip
-        record = made.found
-        if dry_run:
-            output.result(made.record, cost_table(record.costs))
-            return
-        if csv is not None:
-            _write(csv, made.to_csv())
-            record = record.updated(csv=str(csv))
-        from qhq.experiment.words import say_untrained
-
-        heading = *_heading(record), *say_untrained(opened.read())
-        output.result(record.to_dict(), *heading, _table(record), *_scored(record), *_notes(record))
 
 
 def _check_writable(path: Path) -> None:
@@ -210,5 +215,6 @@ def _notes(record: PredictionRecord) -> list[str]:
         f"Intervals: {record.intervals}.",
         *left,
         *(f"{note}." for note in record.notes),
+        *([f"Record {record.file}"] if record.file else []),
         *([f"Figure {record.figure}"] if record.figure else []),
     ]

@@ -354,6 +354,7 @@ def describe(prediction: Prediction, backend: str, today: date | None = None) ->
         intervals=_say_intervals(plan),
         skill=SkillRecord(**asdict(plan.skill)),
         data=None if other is None else OtherDataRecord.model_validate(other.to_dict()),
+        fingerprint=plan.experiment.data.fingerprint,
         left_out=[LeftOutSeries(**asdict(each)) for each in ahead.left_out],
         expired=ahead.expired,
         notes=notes,

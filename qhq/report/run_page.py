@@ -50,6 +50,7 @@ from qhq.report.study_figures import draw_noise, draw_portability
 from qhq.runs.comparison import run_design, run_skill
 from qhq.runs.evaluation_record import EvaluationRecord
 from qhq.runs.measures import Errors, TestMetrics
+from qhq.runs.prediction import PredictionRecord
 from qhq.runs.record import RunRecord, WalkRecord
 from qhq.runs.run_folder import FAILED, FINISHED, RunFolder
 from qhq.runs.schema import read_record
@@ -113,6 +114,15 @@ class Material:
                 continue  # one damaged file must not hide the others; `qhq compare` names it
             if record.results:
                 found.append((path.name, record))
+        return found
+
+    @cached_property
+    def made(self) -> list[tuple[str, PredictionRecord]]:
+        """What ``qhq predict`` made, the newest first, by the names of the files."""
+        found = []
+        for path in sorted(self.folder.file("predictions").glob("[!.]*.json"), reverse=True):
+            with suppress(QHQError):  # one damaged file must not hide the others
+                found.append((path.name, read_record(PredictionRecord, path)))
         return found
 
     @cached_property
@@ -466,7 +476,31 @@ def _training(material: Material) -> Iterable[Part]:
     yield Table("Losses and gradient norms, epoch by epoch", columns, rows, folded=True)
 
 
+def _made(material: Material) -> Iterable[Part]:
+    """What was forecast before it happened: one row a ``qhq predict``."""
+    rows: list[list[Value | Cell]] = []
+    for name, record in material.made:
+        scored = record.scored
+        held = "; ".join(
+            f"{100 * each['held']['value']:.1f} % at {100 * each['level']:g} %"
+            for each in ([] if scored is None else scored.coverage)
+        )
+        rows.append(
+            [
+                (record.created or name)[:10], record.last_row, record.session, record.backend,
+                plain(len({row.symbol for row in record.rows})), plain(scored.windows) if scored else None,
+                scored.metrics.mae if scored else None, scored.naive.mae if scored else None, held or None,
+                record.qpu_seconds, name,
+            ]
+        )  # fmt: skip
+    if rows:
+        columns = ("made", "data to", "session", "backend", "series", "come true", "MAE", "MAE last value",
+                   "intervals held", "QPU s", "file in predictions/")  # fmt: skip
+        yield Table("Forecasts of what had not happened (qhq predict), the newest first", columns, rows)
+
+
 def _forecasts(material: Material) -> Iterable[Part]:
+    yield from _made(material)
     table, caveat = material.predictions, material.caveat
     if table is None:
         return

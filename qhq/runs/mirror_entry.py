@@ -116,7 +116,7 @@ def _run_points(unit: Unit, record: Json, started: int, ended: int) -> list[Poin
     found = [each for part in _RESULTS for each in _numbers(metrics.get(part), part)]
     found += [each for part in _FIGURES for each in _numbers(record.get(part), part)]
     points = [Point(key, value, step, ended) for key, value in found]
-    return [*points, *_history(unit, started), *_evals(unit)]
+    return [*points, *_history(unit, started), *_evals(unit), *_predictions(unit)]
 
 
 def _history(unit: Unit, started: int) -> Iterator[Point]:
@@ -153,6 +153,29 @@ def _evals(unit: Unit) -> Iterator[Point]:
             values |= {key: result[key] for key in _EVAL_KEYS if key in result}
             for key, value in _numbers(values, backend):
                 yield Point(key, value, counts[backend], _time(content.get("created")))
+
+
+def _predictions(unit: Unit) -> Iterator[Point]:
+    """``predict.BACKEND.mae`` and the like of what has come true; the step counts the predictions there.
+
+    A prediction of sessions to come alone has ``predict.BACKEND.rows``, and what a device took.
+    """
+    counts: dict[str, int] = {}
+    for path in (each for each in unit.files() if each.parent.name == "predictions"):
+        content = read_json(path)
+        backend = f"predict.{content['backend']}"
+        counts[backend] = counts.get(backend, -1) + 1
+        scored = content.get("scored") or {}
+        values = {**(scored.get("metrics") or {}), "rows": len(content.get("rows") or [])}
+        values |= {
+            "qpu_seconds": content.get("qpu_seconds"),
+            "sessions_missed": content.get("sessions_missed"),
+        }
+        values |= {"naive_mae": scored["naive"]["mae"], "windows": scored["windows"]} if scored else {}
+        for each in scored.get("coverage") or []:
+            values[f"held_{100 * each['level']:g}_h{each['horizon']}"] = each["held"]["value"]
+        for key, value in _numbers(values, backend):
+            yield Point(key, value, counts[backend], _time(content.get("created")))
 
 
 def _study_points(record: Json, ended: int) -> list[Point]:
@@ -219,7 +242,8 @@ _PATTERNS = {
     "sweeps/*/trials/*/run.json": "trial",
 }
 _FILES = ("config.yaml", "run.json", "study.json", "sweep.json", "history.csv", "predictions.csv",
-         "circuit.qasm", "report.html", "*.png", "figures/*", "evals/*.json", "variants/*.yaml")  # fmt: skip
+         "circuit.qasm", "report.html", "*.png", "figures/*", "evals/*.json", "predictions/*.json",
+         "variants/*.yaml")  # fmt: skip
 # A larger file stays in the folder alone.
 _LARGEST_BYTES = 16 * 2**20
 

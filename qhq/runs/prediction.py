@@ -1,4 +1,4 @@
-"""What ``qhq predict --json`` prints, as a typed record: forecasts of what has not happened yet."""
+"""What ``qhq predict --json`` prints and a run keeps, as a typed record: forecasts of what is to come."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pydantic import Field
 from qhq.files import Json
 from qhq.runs.evaluation_record import OtherDataRecord
 from qhq.runs.measures import Errors
-from qhq.runs.record import Looks
+from qhq.runs.record import Looks, Sourced
 from qhq.runs.schema import Count, Day, Number, Record, Text
 
 
@@ -79,25 +79,24 @@ class ScoredRecord(Record):
     looks: Looks | None
 
 
-class PredictionRecord(Record):
-    """A prediction, or after a dry run what it would cost.
+class PredictionRecord(Sourced):
+    """A prediction, or after a dry run what it would cost; a file of ``predictions/`` is one.
 
     Attributes:
-        run: The run's name.
-        leaks: What ``data.leaks`` let in.
         trained_to: Date of the last row that the model was trained on.
         last_row: Date of the newest row, ``age_days`` ago; ``sessions_missed`` have passed since.
         session: The first that is forecast; ``half_day`` where it is one, by ``calendar``.
         intervals: How they are made, in words.
         data: Which other data than the run's own were read.
+        fingerprint: Of the rows that were read, as a run's ``data.fingerprint``.
         called: What columns are to be called before people: the close, where it stands for an adjusted one.
         left_out: Series that get no forecast; ``expired`` contracts are not among them.
         costs: Forecasts of what hardware costs, of a dry run of ``samples`` windows.
-        figure: Where it is drawn, and ``csv`` where the table was written.
+        layout: Physical qubit of each logical one, and ``calibration`` the date of that of the device.
+        rows_dropped: How many rows of sessions behind a file leaves out, where they are too many to keep.
+        figure: Where it is drawn, ``csv`` where the table was written, and ``file`` where this is kept.
     """
 
-    run: Text
-    leaks: list[Text] = []
     backend: Text
     samples: Count | None = None
     costs: list[Json] = []
@@ -112,14 +111,31 @@ class PredictionRecord(Record):
     intervals: str = ""
     skill: SkillRecord | None = None
     data: OtherDataRecord | None = None
+    fingerprint: Text | None = None
     called: dict[str, str] = {}
     left_out: list[LeftOutSeries] = []
     expired: Count = 0
     notes: list[str] = []
     rows: list[ForecastRow] = []
+    rows_dropped: Count = 0
     scored: ScoredRecord | None = None
     shots: Count | None = None
     qpu_seconds: Number = 0.0
     job_ids: list[Text] = []
+    layout: list[Count] | None = None
+    calibration: Text | None = None
     figure: str | None = None
     csv: str | None = None
+    file: str | None = None
+
+    def kept(self) -> Json:
+        """What a file of it holds: all rows to come, and those of sessions behind if they are few enough."""
+        content = self.to_dict()
+        if len(self.rows) > MOST_KEPT_ROWS:
+            content["rows"] = [row.to_dict() for row in self.rows if row.actual is None]
+            content["rows_dropped"] = len(self.rows) - len(content["rows"])
+        return content
+
+
+MOST_KEPT_ROWS = 20_000
+"""Of a file, some 6 MB of them. What has come true can be forecast again, and its scores are kept."""

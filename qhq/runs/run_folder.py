@@ -10,7 +10,9 @@
     predictions.csv     symbol, date, horizon, actual, forecast, naive
     circuit.qpy/.qasm   the circuit as it ran
     model.py            the program that builds a module of one's own
-    evals/  figures/    one JSON a `qhq eval`, pictures
+    evals/              one JSON a `qhq eval`
+    predictions/        one JSON a `qhq predict`
+    figures/            pictures
 """
 
 from __future__ import annotations
@@ -115,8 +117,15 @@ class RunFolder:
 
     def add_evaluation(self, content: Record | Mapping[str, object]) -> Path:
         """Write one evaluation under ``evals/``, never over another."""
-        # Time first, so that a listing sorts by it; the rest keeps two evaluations of one millisecond apart.
-        path = self.file("evals") / f"{_stamp()}-{uuid.uuid4().hex[:6]}.json"
+        return self._add("evals", content)
+
+    def add_prediction(self, content: Record | Mapping[str, object]) -> Path:
+        """Write one prediction under ``predictions/``, never over another."""
+        return self._add("predictions", content)
+
+    def _add(self, below: str, content: Record | Mapping[str, object]) -> Path:
+        # Time first, so that a listing sorts by it; the rest keeps two records of one millisecond apart.
+        path = self.file(below) / f"{_stamp()}-{uuid.uuid4().hex[:6]}.json"
         with writable(path):
             # Of hardware it names jobs and instances, as the journal does: for its owner alone.
             write_atomically(path, _as_json(content), mode=0o600)

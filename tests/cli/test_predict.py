@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -47,6 +48,53 @@ def test_one_forecast_as_json_csv_table_and_frame(qhq, study, trained):
     said = qhq("predict").stdout
     for part in ("AAPL", "2013-03-04", "The last row is of 2013-03-01", "not shown", "One seed, not tested"):
         assert part in said
+
+
+def test_each_prediction_is_kept_with_what_it_was_made_from(qhq, study, trained, monkeypatch):
+    printed = json.loads(qhq("predict", "--json").stdout)
+    qhq("predict", "--since", "2012-12-03", "--backend", "aer_shots", "--shots", "64", "--json")
+    first, second = (json.loads(path.read_text()) for path in kept_by(trained))
+    assert kept_by(trained)[0] == Path(printed["file"])
+    assert {key: first[key] for key in printed if key not in ("file", "figure")} == {
+        key: value for key, value in printed.items() if key not in ("file", "figure")
+    }
+    assert first["fingerprint"] == trained.record["data"]["fingerprint"]
+    assert {"created", "versions", "git", "schema_version"} <= first.keys()
+    assert first["request"] == {
+        "backend": "aer", "level": [0.9], "data": None, "set": [], "offline": False, "since": None,
+        "until": None, "shots": None, "seed": 0,
+    }  # fmt: skip
+    assert (second["backend"], second["shots"], second["request"]["since"]) == ("aer_shots", 64, "2012-12-03")
+    assert second["scored"]["metrics"]["mae"] > 0
+    assert kept_by(trained)[0].stat().st_mode & 0o077 == 0
+    page = trained.report().read_text()
+    assert kept_by(trained)[1].name in page
+    # A dry run asks nothing and leaves nothing, nor does one that is killed before its record is whole.
+    qhq("predict", "--dry-run")
+    monkeypatch.setattr("os.replace", killed)
+    with pytest.raises(Killed):
+        trained.predict()
+    assert len(kept_by(trained)) == 2
+
+
+class Killed(BaseException):
+    """Caught by nothing, as SIGKILL is not."""
+
+
+def killed(*_, **__):
+    raise Killed
+
+
+def kept_by(run):
+    return sorted((run.folder / "predictions").glob("[!.]*"))
+
+
+def test_a_run_that_cannot_be_written_forecasts_and_says_that_no_record_is_kept(qhq, trained):
+    (trained.folder / "predictions").write_text("no folder")
+    record = json.loads(qhq("predict", "--json").stdout)
+    assert len(record["rows"]) == 2
+    assert record["file"] is None
+    assert "No record of it is kept" in record["notes"][-1]
 
 
 def test_sessions_behind_are_scored_and_the_look_is_written_down(qhq, trained):

@@ -77,6 +77,14 @@ def write_run(folder: Path, content: dict[str, Any] | None = None) -> RunFolder:
     return RunFolder(folder)
 
 
+def write_prediction(run):
+    """What ``qhq predict --since`` leaves behind, of what the mirror reads."""
+    content = {"backend": "fake_fez", "created": "2026-01-02T04:00:00+00:00", "rows": [], "qpu_seconds": 0.0}
+    coverage = [{"level": 0.9, "horizon": 1, "held": {"value": 0.91, "count": 100}}]
+    errors = {"metrics": {"mae": 0.5, "mape": None}, "naive": {"mae": 0.6}}
+    run.add_prediction({**content, "scored": {"windows": 100, "coverage": coverage, **errors}})
+
+
 def write_eval(run: RunFolder, mae: float = 0.8) -> None:
     """An evaluation on ``aer_shots``."""
     figures = {"samples": 20, "shots": 1024, "depth": 3, "two_qubit_gates": 1, "qpu_seconds": 0.0}

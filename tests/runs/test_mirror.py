@@ -15,7 +15,7 @@ import pytest
 from qhq.runs.mirror import mirror_run, mirror_study
 from qhq.runs.mirror_entry import MEMORY, all_units, recall
 from qhq.runs.mirror_store import find_target, open_store
-from tests.runs.records import record, trial, write_eval, write_run
+from tests.runs.records import record, trial, write_eval, write_prediction, write_run
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +63,7 @@ def stored(root: Path) -> dict:
 def test_a_run_is_mirrored_whole(runs, notes):
     run = write_run(runs / "a", record(leaks=[{"code": "scaler"}]))
     write_eval(run)
+    write_prediction(run)
     assert mirror_run(run, notes.append) is True
     assert notes == []
     (mirrored,) = stored(runs).values()
@@ -74,6 +75,8 @@ def test_a_run_is_mirrored_whole(runs, notes):
     assert data.metrics["test.mae"] == 0.7
     assert data.metrics["naive.mae"] == 0.6
     assert data.metrics["eval.aer_shots.mae"] == 0.8
+    assert data.metrics["predict.fake_fez.naive_mae"] == 0.6
+    assert data.metrics["predict.fake_fez.held_90_h1"] == 0.91
     assert data.metrics["history.grad_circuit"] == 0.1
     assert data.tags["qhq.data"] == "f" * 64
     assert data.tags["qhq.seed"] == "1"
