@@ -13,7 +13,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
+from qhq.ansatz.assemble import build
+from qhq.ansatz.spec import AnsatzSpec
 from qhq.data.spec import SCALINGS
 from qhq.diagnostics.doctor.checks import CHECKS, examine
 from qhq.errors import ConfigError
@@ -99,7 +102,7 @@ def test_the_page_draws_every_package():
 
 
 def test_the_diffs_apply_and_the_additions_are_found(tmp_path):
-    """A copy of qhq with all of them; an encoding is a line of a type, so it can be added in no other way."""
+    """A copy of qhq with all of them."""
     shutil.copytree(ROOT / "qhq", tmp_path / "qhq", ignore=shutil.ignore_patterns("__pycache__"))
     for path in DIFFS:
         (tmp_path / path).write_text(applied(path), encoding="utf-8")
@@ -183,22 +186,62 @@ def test_a_recurrent_unit_trains(plant, config, monkeypatch):
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Install a package of one module with an entry point for a unit, as pip would lay it out."""
+    """Install a package of one module with an entry point, as pip would lay it out."""
 
-    def write(source: str, point: str) -> None:
-        facts = tmp_path / "site" / "qhq_mgu-1.0.dist-info"
+    def write(source: str, point: str, group: str = "qhq.models") -> None:
+        package = point.partition("= ")[2].partition(":")[0]
+        facts = tmp_path / "site" / f"{package}-1.0.dist-info"
         facts.mkdir(parents=True)
-        (facts.parent / "qhq_mgu.py").write_text(source, encoding="utf-8")
-        (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: qhq_mgu\nVersion: 1.0\n")
-        (facts / "entry_points.txt").write_text(f"[qhq.models]\n{point}\n")
+        (facts.parent / f"{package}.py").write_text(source, encoding="utf-8")
+        (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        (facts / "entry_points.txt").write_text(f"[{group}]\n{point}\n")
         monkeypatch.syspath_prepend(str(facts.parent))
-        monkeypatch.delitem(sys.modules, "qhq_mgu", raising=False)
+        monkeypatch.delitem(sys.modules, package, raising=False)
 
     return write
 
 
+def phase_package() -> str:
+    """The encoding of the page as a module of another package."""
+    added = re.findall(r"^\+(.*)$", "".join(DIFFS["qhq/ansatz/encodings.py"]), re.MULTILINE)
+    lines = [each for each in added if "Tag(" not in each]
+    head = "from typing import Literal\nfrom qhq.ansatz.encodings import InputEncoding\n"
+    return "from __future__ import annotations\n" + head + "\n".join(lines)
+
+
+def test_an_encoding_of_another_package_is_built_by_name_and_as_an_object(install):
+    (point,) = re.findall(r'"qhq.encodings"\]\n(\w+) = "(.*)"', PAGE)
+    install(phase_package(), " = ".join(point), "qhq.encodings")
+    spec = AnsatzSpec.model_validate({"qubits": 2, "encoding": {"kind": "phase", "repeat": True}, "depth": 2})
+    assert build(spec).circuit.count_ops()["p"] == 4
+    from qhq_phase import PhaseEncoding
+
+    assert AnsatzSpec(qubits=2, depth=2, encoding=PhaseEncoding(kind="phase", repeat=True)) == spec
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        AnsatzSpec.model_validate({"encoding": {"kind": "phase", "speed": 3}})
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "got"),
+    [
+        ("phase", "PhaseEncoding = 3\n", "a int from qhq_phase:PhaseEncoding of qhq_phase"),
+        ("phase", "1 / 0\n", "ZeroDivisionError"),
+        ("other", "", "does not match any of the expected tags"),
+    ],
+)
+def test_an_encoding_that_cannot_be_used_is_named(install, kind, source, got):
+    install(source, "phase = qhq_phase:PhaseEncoding", "qhq.encodings")
+    with pytest.raises((ConfigError, ValidationError), match=got):
+        AnsatzSpec.model_validate({"encoding": {"kind": kind}})
+
+
+def test_no_package_stands_in_for_an_encoding_of_qhq(install):
+    install("AngleEncoding = None\n", "angle = qhq_phase:AngleEncoding", "qhq.encodings")
+    assert AnsatzSpec.model_validate({"encoding": {"kind": "angle"}}) == AnsatzSpec()
+
+
 def test_a_recurrent_unit_of_another_package_trains(install, config):
-    assert '[project.entry-points."qhq.models"]' in blocks("toml")[0]
+    assert any('[project.entry-points."qhq.models"]' in each for each in blocks("toml"))
     install(FILES["qhq/models/mgu.py"], "mgu = qhq_mgu:MGU")
     assert unit_names() == [*UNITS, "mgu"]
     trains_a_unit(config)

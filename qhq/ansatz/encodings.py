@@ -1,23 +1,32 @@
 """Encodings: how the inputs enter a circuit. Qiskit is imported inside methods: reading a spec costs nothing.
 
 To add one, write an :class:`InputEncoding` with its fields and its circuit, and add its line to
-:data:`Encoding`.
+:data:`Encoding`; or in another package an entry point of the group ``qhq.encodings``, by its kind.
 """
 
 from __future__ import annotations
 
 import itertools
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    SerializeAsAny,
+    Tag,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 
 from qhq.documents import Spec, read_bytes
 from qhq.errors import ConfigError
 from qhq.limits import MOST_SEED
+from qhq.plugins import find_point, load_point
 
 if TYPE_CHECKING:
     import numpy as np
@@ -327,13 +336,46 @@ def kind_or(default: str) -> Discriminator:
     return Discriminator(kind)
 
 
-Encoding = Annotated[
+# Entry points by which another package adds encodings: the kind, and its class.
+_GROUP = "qhq.encodings"
+
+_OwnEncoding = Annotated[
     Annotated[AngleEncoding, Tag("angle")]  # without a kind it is this one
     | Annotated[ZZFeatureMap, Tag("zz_feature_map")]
     | Annotated[ArctanEncoding, Tag("arctan")]
     | Annotated[ReservoirEncoding, Tag("reservoir")],
     kind_or("angle"),
 ]
+
+_OWN_KINDS = frozenset(
+    each.tag for one in get_args(get_args(_OwnEncoding)[0]) for each in get_args(one) if isinstance(each, Tag)
+)
+
+
+def _or_of_another_package(value: Any, own: Callable[[Any], InputEncoding]) -> InputEncoding:
+    """Read an encoding; qhq's own kinds are never looked for in other packages.
+
+    Raises:
+        ConfigError: If another package has one that cannot be used.
+    """
+    kind = value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
+    if kind in _OWN_KINDS or not isinstance(kind, str):
+        return own(value)
+    if isinstance(value, InputEncoding):
+        return value
+    point = find_point(_GROUP, kind)
+    if point is None:
+        return own(value)  # which says what there is
+    encoding: type[InputEncoding] = load_point(
+        point,
+        lambda found: isinstance(found, type) and issubclass(found, InputEncoding),
+        must="An encoding must be a subclass of qhq.ansatz.encodings.InputEncoding",
+        otherwise="choose another encoding",
+    )
+    return encoding.model_validate(value)
+
+
+Encoding = Annotated[SerializeAsAny[_OwnEncoding], WrapValidator(_or_of_another_package)]
 """Every encoding that a file of ``circuits/`` may name."""
 
 
