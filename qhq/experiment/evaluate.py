@@ -27,6 +27,7 @@ from qhq.evaluation.conformal import (
     fit_conformal,
     follow_conformal,
 )
+from qhq.evaluation.losses import has_option_prices
 from qhq.evaluation.metrics import Metrics, score_windows
 from qhq.evaluation.probabilistic import column_of, crps_skill, last_value_quantiles, score_quantiles
 from qhq.experiment.config import IntervalKind
@@ -238,6 +239,10 @@ def _filled_up(count: int) -> IntArray:
     return np.minimum(np.arange(-(-count // _LOT) * _LOT, dtype=np.intp), count - 1)
 
 
+CONTRACT = ("strike", "spot", "years")
+"""Columns of ``predictions.csv`` that say where an option stood when it was forecast."""
+
+
 def predictions_csv(
     evaluation: Evaluation, ends: tuple[Array, Array] | None = None, caveat: Caveat = NO_CAVEAT
 ) -> str:
@@ -245,8 +250,9 @@ def predictions_csv(
 
     Each other baseline has a column of its name, and ``ends`` of intervals, each (N, H, K), have the columns
     low and high; quantiles have columns of their own at the end. Of options, ``symbol`` is the contract, and
-    ``underlying`` is given as well; with several targets each row also names its ``target``; with a caveat,
-    each row names its leaks.
+    ``underlying`` is given as well, and of their prices where the contract stood when it was forecast:
+    ``strike``, ``spot`` and ``years`` to expiry; with several targets each row also names its ``target``;
+    with a caveat, each row names its leaks.
     """
     windows = evaluation.windows
     count, horizon = windows.dates.shape
@@ -265,6 +271,10 @@ def predictions_csv(
         rows["low"], rows["high"] = (end.ravel() for end in ends)
     if windows.panel.groups:
         rows["underlying"] = np.repeat(windows.group, horizon * len(names))
+        # As the forecast knew them, not as they were when its target came: with a later spot, contracts
+        # whose underlying had just moved would be sorted by the very surprise that the error measures.
+        known = [name for name in CONTRACT if has_option_prices(windows) and name in windows.panel.columns]
+        rows |= {name: np.repeat(windows.known(name), horizon * len(names)) for name in known}
     if len(names) > 1:
         rows["target"] = np.tile(names, count * horizon)
     frame = pd.DataFrame(rows)

@@ -20,12 +20,14 @@ from qhq.ansatz.draw import draw_circuit
 from qhq.ansatz.roles import FORMS
 from qhq.ansatz.stored import load_built
 from qhq.data.caveat import NO_CAVEAT, Caveat
-from qhq.errors import ConfigError, nearest
+from qhq.data.columns import OPTION_PRICES
+from qhq.errors import ConfigError, DataError, nearest
 from qhq.evaluation.probabilistic import column_of, level_of, pairs
 from qhq.experiment.config import load_config
 from qhq.files import MOST_TABLE_BYTES, read_regular, replacing
 from qhq.models.spec import FeaturesSpec
 from qhq.report.model_diagram import diagram_of_run, draw_diagram
+from qhq.report.moneyness import LEAST_OPTIONS, by_moneyness, draw_moneyness
 from qhq.runs.run_folder import RunFolder, writable
 
 Note = Callable[[str], None]
@@ -43,6 +45,8 @@ def draw_run_figures(folder: RunFolder, note: Note) -> list[Path]:
         "forecast": lambda: draw_forecasts(read_table(folder.file("predictions.csv"))),
         "model": lambda: draw_diagram(diagram_of_run(folder, folder.read_record())),
     }
+    if config.data.kind == "options" and set(config.data.targets) <= set(OPTION_PRICES):
+        drawings["moneyness"] = lambda: _moneyness_of(folder)
     if isinstance(config.model, FeaturesSpec):
         del drawings["history"]  # a head is fitted once, and a curve of one point shows nothing
 
@@ -57,6 +61,17 @@ def draw_run_figures(folder: RunFolder, note: Note) -> list[Path]:
             try_figure(lambda path: _save_circuit(folder, path), folder.file("figures/circuit.png"), note)
         )
     return [path for path in paths if path is not None]
+
+
+def _moneyness_of(folder: RunFolder) -> Figure:
+    cells = by_moneyness(first_target(read_table(folder.file("predictions.csv"))))
+    if cells is None:
+        raise DataError(
+            f"Errors by moneyness need {LEAST_OPTIONS} forecasts of about the same strike and expiry",
+            got="fewer, or a run of an earlier version",
+            fix="Choose a longer test split, or train it again",
+        )
+    return draw_moneyness(cells)
 
 
 def _untrained(folder: RunFolder) -> float | None:

@@ -22,7 +22,8 @@ from qhq.errors import QHQError
 from qhq.evaluation.baselines.catalogue import BASELINES
 from qhq.experiment.plausibility import read_doubts
 from qhq.experiment.words import say_test, say_validation
-from qhq.report.figures import draw_history, read_table
+from qhq.report.calibrations import draw_trends, find_trends
+from qhq.report.figures import draw_history, first_target, read_table
 from qhq.report.forecast_figures import (
     draw_changes,
     draw_errors,
@@ -32,6 +33,7 @@ from qhq.report.forecast_figures import (
     series_shown,
 )
 from qhq.report.model_diagram import diagram_of_run, draw_diagram
+from qhq.report.moneyness import by_moneyness, draw_moneyness, expiry_names, moneyness_names
 from qhq.report.page import (
     Cell,
     Page,
@@ -344,6 +346,7 @@ def _portability(material: Material) -> Iterable[Part]:
     ]  # fmt: skip
     facts_of = ("backend", "evaluated", "depth", "2q gates", "layout", "calibration", "QPU s", "note")
     yield Table("The circuit as each of them ran it", facts_of, circuits)
+    yield from _calibrations(material)
     for name, record in found[:MOST_STUDIES]:
         said = "; ".join(
             f"{result.backend} {percent(result.metrics.skill).text}" for result in record.results
@@ -354,6 +357,36 @@ def _portability(material: Material) -> Iterable[Part]:
             caption=f"Evaluation {name.removesuffix('.json')}: skill, and the error of the circuit.",
             caveat=material.caveat,
         )
+
+
+def _calibrations(material: Material) -> Iterable[Part]:
+    """A device over days, where the same was evaluated under several of its calibrations."""
+    results = [result for _, record in material.evaluations for result in record.results]
+    trends = find_trends(material.folder, results)
+    if not trends:
+        return
+    said = "; ".join(
+        f"{days[0].label}: {days[0].result.expectation_error or 0:.3g} on {days[0].date:%Y-%m-%d},"
+        f" {days[-1].result.expectation_error or 0:.3g} on {days[-1].date:%Y-%m-%d}"
+        for days in trends
+    )
+    yield picture(
+        lambda: draw_trends(trends),
+        alt=f"Error of the expectation values, and skill, by the day of the calibration. Error of {said}.",
+        caption="The same weights on a device on different days: only the calibration differs along a line.",
+        caveat=material.caveat,
+    )
+    rows: list[list[Value | Cell]] = [
+        [
+            day.label, f"{day.date:%Y-%m-%d}", day.two_qubit_error, day.readout_error,
+            day.result.two_qubit_gates, day.result.expectation_error, percent(day.result.metrics.skill),
+        ]
+        for days in trends
+        for day in days
+    ]  # fmt: skip
+    columns = ("device", "day of the calibration", "median 2q error", "median readout error", "2q gates run",
+               "mean |<O> - exact|", "skill")  # fmt: skip
+    yield Table("The device on the days of its calibrations", columns, rows)
 
 
 def _noise(material: Material) -> Iterable[Part]:
@@ -534,6 +567,47 @@ def _forecasts(material: Material) -> Iterable[Part]:
         caption="Changes from the last value, over its mean absolute error: a perfect forecast lies on the"
         " line, the last value on the dotted one.",
         caveat=caveat,
+    )  # fmt: skip
+    yield from _moneyness(material)
+
+
+def _moneyness(material: Material) -> Iterable[Part]:
+    """Errors of options by moneyness and expiry, as a figure and as the table that stands for it."""
+    table = material.predictions
+    cells = None if table is None else by_moneyness(first_target(table))
+    if cells is None:
+        return
+    strikes, expiries = moneyness_names(), expiry_names()
+    ranked = cells.dropna(subset=["skill"]).sort_values("skill")
+    told = [
+        f"{percent(float(row['skill'])).text} at {strikes[int(row['moneyness'])]},"
+        f" {expiries[int(row['expiry'])]}"
+        for _, row in (ranked.iloc[[0, -1]] if len(ranked) else ranked).iterrows()
+    ]
+
+    yield picture(
+        lambda: draw_moneyness(cells),
+        alt=f"Errors over the strike, and skill over the last value, by strike over spot and time to"
+        f" expiry. The lowest and the highest skill are {' and '.join(told) or 'not defined'}."
+        " A table follows.",
+        caption="Errors by where the contract stood when it was forecast, one step ahead: mean absolute error"
+        " over the strike in basis points, and skill over the last value.",
+        caveat=material.caveat,
+    )  # fmt: skip
+    known = [name for name in ("model", "last_value", "black_scholes") if name in cells]
+    rows: list[list[Value | Cell]] = [
+        [
+            Cell(expiries[int(row["expiry"])], float(row["expiry"])),
+            Cell(strikes[int(row["moneyness"])], float(row["moneyness"])),
+            int(row["forecasts"]), *(1e4 * float(row[name]) for name in known),
+            percent(None if pd.isna(row["skill"]) else float(row["skill"])),
+        ]
+        for _, row in cells.iterrows()
+    ]  # fmt: skip
+    titles = (f"{name.replace('_', ' ').replace('black scholes', 'Black-Scholes')}, bp" for name in known)
+    yield Table(
+        "Options: mean absolute error over the strike by time to expiry and moneyness (bp = 0.01 %)",
+        ("time to expiry", "strike over spot", "forecasts", *titles, "skill"), rows, folded=True,
     )  # fmt: skip
 
 

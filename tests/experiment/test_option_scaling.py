@@ -1,6 +1,7 @@
 """Where the truth is known: what carries over to a ticker never seen, and the thesis's two failures."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from qhq.experiment.config import ExperimentConfig
@@ -32,7 +33,12 @@ def errors(scaling):
             "training": {"epochs": 3, "batch_size": 256, "learning_rate": 0.005, "loss": "huber"},
         }
     )
-    record = train_run(config, Watcher()).read_record().to_dict()
+    folder = train_run(config, Watcher())
+    record = folder.read_record().to_dict()
+    rows = pd.read_csv(folder.file("predictions.csv"))
+    over_strike = ((rows["forecast"] - rows["actual"]).abs() / rows["strike"]).mean()
+    np.testing.assert_allclose(over_strike, record["metrics"]["options"]["test"]["mae_over_strike"])
+    assert ((rows["years"] > 0) & (rows["years"] < 3) & (rows["spot"] > 0)).all()
     found = {name: each["test"] for name, each in record["metrics"]["options"]["symbols"].items()}
     return np.mean([found[name]["mae_over_strike"] for name in found if name != "GOOG"]), found["GOOG"][
         "mae_over_strike"
