@@ -129,9 +129,9 @@ def draw_trends(trends: list[list[DeviceDay]]) -> Figure:
     forecast.set_ylabel("skill over the last value")
     forecast.yaxis.set_major_formatter(PercentFormatter(1.0))
     for axes in (circuit, forecast):
-        locator = AutoDateLocator(minticks=2, maxticks=6)
+        locator = AutoDateLocator(minticks=2, maxticks=6)  # type: ignore[no-untyped-call]
         axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
         axes.set_xlabel("day of the calibration")
         axes.grid(alpha=0.3)
     figure.legend(*circuit.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
