@@ -240,9 +240,11 @@ def _left_out(
             continue
         newest = panel.dates[end - 1]
         expires = expiry.get(code)
+        # A chain of some years holds thousands of these, and that they get no forecast surprises nobody.
         if expires is not None and expires <= last:
             expired += 1
             continue
+        # Only the newest segment counts: a window never reaches over a gap or a split.
         rows = int(np.count_nonzero(panel.segment[:end] == panel.segment[end - 1]))
         begins = panel.dates[end - rows]
         if newest < last:

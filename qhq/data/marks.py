@@ -137,11 +137,14 @@ def _decimal_of(body: str) -> str:
     """Decimal mark that a number shows: ``.``, ``,``, ``?`` for a lone comma before three digits, or ''."""
     point, comma = body.rfind("."), body.rfind(",")
     if point >= 0 and comma >= 0:
+        # Of two marks the last is the decimal one, 1,234.5 and 1.234,5, unless both repeat: 1,2,3.4.5 is no
+        # number.
         mark, other = (".", ",") if point > comma else (",", ".")
         return mark if body.count(mark) == 1 or body.count(other) == 1 else ""
     if point >= 0:
         if body.count(".") > 1:
             return "," if re.fullmatch(r"\d{1,3}(\.\d{3})+", body) else ""
+        # 1.234 may be German for 1234; 0.234 is a fraction, as no thousands begin with a zero.
         return "." if len(body) - point != 4 or body.startswith("0.") else ""
     if comma >= 0:
         if body.count(",") > 1:
@@ -232,6 +235,7 @@ def read_dates(
         text, timed[place] = _split_clock(cell)
         order, parts = _split_date(text)
         if order == "numeric":
+            # Which of the three is the day only all cells together tell.
             numeric[place] = parts
         elif order and (
             wanted in (None, order)

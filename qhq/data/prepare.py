@@ -136,6 +136,7 @@ def assemble(
 def _check_scaler(scaler: Scaler, splits: Splits) -> None:
     """Refuse here, not after a training, what cannot be scaled or leaves nothing to learn."""
     for split in (splits.validation, splits.test):
+        # Called for what it refuses, such as a symbol that training has not; one window shows it.
         scaler.inputs(split.windows.select(slice(1)))
     targets = scaler.targets(splits.train.windows)
     spread = np.ptp(targets[np.isfinite(targets)]) if np.isfinite(targets).any() else 0.0

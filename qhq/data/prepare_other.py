@@ -62,6 +62,7 @@ class Known:
         if len(older.code) and fingerprint(older) == self.fingerprint:
             return older
         try:
+            # A look at an old run needs no network: its cache has the rows, or nobody has.
             panel = load_panel(self.spec.model_copy(update={"offline": True}))
         except QHQError:
             return None

@@ -59,13 +59,17 @@ def _typed(chain: pd.DataFrame) -> pa.Table:
 
 def _array(name: str, column: pd.Series) -> pa.Array:
     if name in _DAYS:
+        # Drops the zone and keeps the exchange's day; as UTC, midnight in Tokyo is the day before.
         days = pd.to_datetime(column).dt.tz_localize(None)
         return pa.array(days.to_numpy().astype("datetime64[D]"), type=pa.date32())
     if name == "quote_time" or pd.api.types.is_datetime64_any_dtype(column):
         return pa.array(pd.to_datetime(column, utc=True).dt.as_unit("us"), type=_STAMP)
     if pd.api.types.is_numeric_dtype(column):
+        # Whole numbers too: a column of strikes is int64 on a day without a half one.
         return pa.array(column.to_numpy(dtype="float64", na_value=float("nan")))
     if column.isna().all():
+        # Without a type a column joins numbers and texts alike; as strings it would clash with another day's
+        # numbers.
         return pa.nulls(len(column))
     return pa.array(column, type=pa.string(), from_pandas=True)
 

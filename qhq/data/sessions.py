@@ -179,6 +179,7 @@ class Calendar:
         ahead = known[np.searchsorted(known, self.days[-1], side="right") :][:count]
         if len(ahead) == count:
             return ahead
+        # New York's was only inferred from the rows: to go on by their spacing is better than to refuse.
         if not self.named:
             return _by_spacing(self.days, count)
         raise DataError(
@@ -253,6 +254,7 @@ def _misfit(days: DateArray, name: str) -> str | None:
     if len(inside) > 1 and (step := float(np.median(np.diff(place)))) > 1:
         return f"a row every {step:g} sessions"
     if len(inside) >= _FEWEST_DAYS:
+        # The week as it is now: exchanges move their weekend, as Tel Aviv's did in 2026.
         had, open_on = (np.bincount(_weekday(each), minlength=7) for each in (inside, sessions[-400:]))
         if len(never := np.flatnonzero((had == 0) & (open_on > 0))):
             return f"no row on a {_WEEKDAYS[never[0]]}, on which it is open"

@@ -76,12 +76,14 @@ def _text_bytes(path: Path, origin: str, footer: pq.FileMetaData, packed: int) -
 
     They are counted without being written out: a text of a megabyte in a million rows is a terabyte.
     """
+    # No text of a column can be longer than the column itself, so that most need not be opened at all.
     suspects: set[str] = set()
     for group in map(footer.row_group, range(footer.num_row_groups)):
         for column in map(group.column, range(group.num_columns)):
             most = group.num_rows * column.total_uncompressed_size
             if column.physical_type == "BYTE_ARRAY" and most > _SMALL:
                 suspects.add(column.path_in_schema)
+    # As dictionaries each distinct text is in memory once; plain reading would write it out for every row.
     file = pq.ParquetFile(path, read_dictionary=list(suspects))
     counted = 0
     for name in sorted(suspects & set(file.schema_arrow.names)):

@@ -104,6 +104,7 @@ class SplitSpec(Spec):
         walks = settled.get("scheme", "single") != "single"
         if walks and content.get("lookback") is None:
             settled["lookback"] = True
+        # Of one fold there is nothing to choose; None would mean all of several.
         if settled.get("fold") is None and settled.get("folds", 1) == 1 and settled.get("refit") is None:
             settled["fold"] = 0
         return settled

@@ -144,6 +144,7 @@ def _check_default(accounts: Mapping[str, Mapping[str, Any]]) -> None:
         raise _UnusableError("which holds no account: it was deleted from it", "Save an account again")
     marked = [name for name, each in accounts.items() if each.get("is_default_account")]
     usual = [f"default-{channel.replace('_', '-')}" for channel in _CHANNELS]
+    # The client's order: what is marked as the default, then what has a default's name.
     chosen = next((name for name in (*marked, *usual) if name in accounts), None)
     if chosen is None:
         known = ", ".join(f"'{name}' (channel {each.get('channel')})" for name, each in accounts.items())

@@ -132,6 +132,8 @@ class IBMClient:
 
         def read() -> list[ListedDevice]:
             service, found = self._connected(), dict[str, ListedDevice]()
+            # Asked first, since it raises: the client takes a list of devices that it could not read for an
+            # empty one.
             service.usage()
             for api, listed in _listings(service):
                 for each in listed:
@@ -447,6 +449,7 @@ def _open_service(account: Account) -> Any:
     if account.url is not None:
         where = {
             "url": account.url.rstrip("/").removesuffix(_API),
+            # The client's own resolver rewrites an address to that of IBM's platform.
             "url_resolver": lambda url, *_: f"{url}{_API}",
         }
     if account.token is not None:
@@ -461,6 +464,8 @@ def _pub(program: LaidOut, values: FloatArray) -> EstimatorPub:
     # Last of all: what the journal keeps is the circuit that passed the gate, for any angle.
     circuit, parameters, values = within_range(program.circuit, program.parameters, values)
     rows = BindingsArray({parameters: values})
+    # Shape (O, 1) against the rows' (N,): each observable at each row. Of (O,) each would meet a row of its
+    # own.
     columns = [[observable] for observable in program.observables]
     return EstimatorPub.coerce((circuit, columns, rows))
 

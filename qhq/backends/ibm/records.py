@@ -103,6 +103,7 @@ def pack_program(program: LaidOut) -> tuple[bytes, str]:
 def unpack_program(circuit: bytes, rest: str) -> LaidOut:
     """What :func:`pack_program` packed."""
     isa = qpy.load(io.BytesIO(circuit))[0]
+    # A later version may have packed more.
     names = {each.name for each in fields(LaidOut)}
     content = {key: value for key, value in json.loads(rest).items() if key in names}
     observables = tuple(
@@ -314,6 +315,7 @@ def read_part(row: sqlite3.Row) -> Part:
     """
     # By position, in the order of PART_COLUMNS.
     part = Part(*row)
+    # SQLite keeps whatever type it is given, in any column, and a journal may be damaged or somebody else's.
     if not (isinstance(part.tag, str) and isinstance(part.key, str)):
         raise ValueError("a tag or key that is no text")
     for name in ("job_id", "message", "calibration", "instance", "qubits", "owner"):

@@ -224,6 +224,7 @@ def retry_after(error: Exception, now: float) -> float | None:
                 seconds = float(value)
             except ValueError:
                 try:
+                    # RFC 9110, 10.2.3: seconds, or a date.
                     seconds = parsedate_to_datetime(value).timestamp() - now
                 except ValueError:
                     return None

@@ -112,6 +112,7 @@ def _density_engine(ansatz: Ansatz) -> DensityEngine:
     """The noisy engine without noise."""
     separated, expressions = separate_angles(ansatz.lowered)
     if any(step.operation.num_qubits > 2 for step in separated.data):
+        # Level 0 writes gates in others and no more: no separated angle may be optimised away.
         separated = transpile(separated, basis_gates=_NARROW, optimization_level=0)
     named = {each.name: each for each in separated.parameters}
     return DensityEngine(

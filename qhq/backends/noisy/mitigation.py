@@ -201,6 +201,8 @@ def cancel_noise(program: NoisyProgram) -> tuple[NoisyProgram, tuple[float, ...]
     Raises:
         BackendError: If the noise of a gate cannot be twirled, or would take too many shots to cancel.
     """
+    # By identity: uniform noise is one channel at all places, and to invert it takes longer than to look it
+    # up.
     inverses = {id(error): _cancelled(place, error) for place, error in program.noise.channels.items()}
     found = {place: inverses[id(error)] for place, error in program.noise.channels.items()}
     costs = []

@@ -110,6 +110,8 @@ def _sorted_out(
     for_all = sum(count for count, others in zip(counts, unread, strict=True) if not others)
     found = []
     for each, count, others in zip(broken, counts, unread, strict=True):
+        # A column that no given config reads costs rows only to one that does, so that its rows are not added
+        # to those of another such column.
         fits = policy.allows(for_all + (count if others else 0), len(draft.rows))
         aside = not each.refused and (fits or not each.reason.counted)
         where = f"a config that reads {' and '.join(others)}" if others else ""

@@ -328,6 +328,7 @@ def cut_span(draft: DraftT, span: tuple[date | None, date | None]) -> DraftT:
                 got=f"{day}, where the rows of {draft.origin} run from {first} to {last}",
                 fix=f"Choose a date in that span, or leave data.{key} out",
             )
+        # A row without a date may belong to the span: it stays, for the rule that tells of it.
         inside &= ~dated | (draft.dates >= limit if key == "start" else draft.dates <= limit)
     return draft.keep(inside)
 
@@ -354,6 +355,7 @@ def sift(draft: DraftT, rules: Rules[DraftT], policy: RowPolicy) -> Sifted[Draft
             if each.refused:
                 raise DataError(each.finding.must, got=each.finding.got, fix=advice(each.finding, policy))
         if bad.any():
+            # Each rule judges what the rules before it left, or one bad row would be told of several times.
             missed += [] if code in _UNDATED else [draft.dates[bad]]
             draft = draft.keep(~bad)
     quarantine = Quarantine(draft.origin, checked, tuple(each.reason for each in broken if each.reason.count))

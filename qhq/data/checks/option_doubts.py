@@ -112,10 +112,13 @@ def _doubt_expiries(draft: OptionDraft) -> Iterator[Finding]:
     expiry = draft.column("expiry")
     if draft.units.expiries is not None or "expiry" not in draft.columns:
         return
+    # The cast of a NaN warns and gives the lowest integer; `listed` leaves these rows out.
     whole = np.nan_to_num(expiry).astype(np.int64)
     listed = np.isfinite(expiry) & (draft.kind == KINDS.index("traded"))
+    # Monday is 0, as 1970-01-01 was a Thursday.
     weekday = (whole + 3) % 7
     saturday = listed & (weekday == 5) & (whole < _SATURDAYS_END)
+    # Other exchanges have holidays of their own: of their contracts only weekends are doubted.
     home = np.array([trades_in_us(name) for name in draft.groups], dtype=np.bool_)[draft.group]
     other = listed & np.where(home, is_closed(whole), weekday > 4) & ~saturday
     fix = "Set data.format.expiries: last_trading_day to count to the day before, as_written to keep them"

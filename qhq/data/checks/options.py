@@ -204,7 +204,9 @@ def _read(column: pd.Series, name: str) -> tuple[FloatArray, Mask]:
         return codes, np.isnan(codes)
     values, unreadable = read_numbers(column)
     if name in ACTIONS:
+        # An empty cell of dividends or splits is a day without one.
         values = np.where(np.isnan(values), 0.0, values)
+    # A cell 'inf' is a float to Python, and no quote.
     return values, unreadable | np.isinf(values)
 
 

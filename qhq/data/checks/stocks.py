@@ -413,6 +413,7 @@ def _bars(days: float) -> str:
 
 def _doubt_shifted(draft: Draft) -> Iterator[Finding]:
     """Sundays and no Fridays: stamps in UTC of an exchange in the East, whose day began the day before."""
+    # Monday is 0, as 1970-01-01 was a Thursday; what has no date counts as no day at all.
     weekday = (draft.dates.astype("datetime64[D]").astype(np.int64) + 3) % 7
     weekday = np.where(np.isnat(draft.dates), -1, weekday)
     sundays = np.bincount(draft.code, weights=weekday == 6, minlength=len(draft.symbols))

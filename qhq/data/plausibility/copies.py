@@ -163,6 +163,7 @@ class _Changes:
         scale = np.empty(len(rows))
         for each in np.unique(group):
             moved = np.abs(change[(group == each) & (change != 0)])
+            # Without the zeros: where most sessions bring no change, the median of all would be zero.
             scale[group == each] = np.median(moved) if len(moved) else np.inf
         return cls(change, rows, run, scale, panel)
 
@@ -170,6 +171,7 @@ class _Changes:
 def _repeated_blocks(splits: Splits, spec: DataSpec) -> Iterator[LeakDoubt]:
     """Blocks of rows in training that come again in validation or test, and of validation in test."""
     train, validation, test = (split.panel for split in (splits.train, splits.validation, splits.test))
+    # The windows of a split begin in the one before it: those rows are in both by design.
     validation = validation.keep(validation.dates > train.dates.max())
     test = test.keep(test.dates > validation.dates.max())
     found: dict[str, LeakDoubt] = {}
@@ -179,6 +181,7 @@ def _repeated_blocks(splits: Splits, spec: DataSpec) -> Iterator[LeakDoubt]:
         (train, validation, ("training", "validation")),
     ):
         for name in spec.targets:
+            # Logs find a block that was multiplied, differences one that was shifted or crosses zero.
             for logs in (True, False):
                 pair = [_Changes.of(panel, name, logs=logs) for panel in (early, late)]
                 if pair[0] is None or pair[1] is None:

@@ -422,6 +422,7 @@ def _still_together(panel: Panel, still: Mask, follows: Mask) -> Mask:
     count = np.bincount(place[still], minlength=place.max() + 1)
     days = (there >= 3) & (count == there)
     usual = np.array([still[(panel.code == code) & follows].mean() for code in range(len(panel.symbols))])
+    # Three series must stand still at the least: by chance, as often as the three that do so most seldom.
     expected = len(there) * float(np.prod(np.sort(usual)[:3]))
     return np.asarray(days[place]) if days.sum() > 3 + 10 * expected else none
 

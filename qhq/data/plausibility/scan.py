@@ -207,6 +207,7 @@ class Scan:
             if self.spec.task == "price":
                 change = ahead - forth(self.of(black_scholes_reference)[:, :, place])
             else:
+                # Returns add up to the change over the horizon; a level is compared with its last value.
                 change = np.cumsum(ahead, axis=1) if unit_of(name) == "return" else ahead - past[:, :1]
         chosen: FloatArray = change[:, steps]
         return chosen

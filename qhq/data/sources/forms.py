@@ -480,4 +480,5 @@ def recognise(header: Collection[str], kind: PanelKind | None = None) -> str | N
         and kind in (None, form.kind)
         and not ("date" in there - form.header - form.ignore and form.columns.get("date", "date") != "date")
     ]
+    # The header of one vendor may hold all that another's needs.
     return max(fitting, key=lambda name: len(FORMS[name].header), default=None)

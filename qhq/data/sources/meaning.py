@@ -105,6 +105,8 @@ def find_meaning(raw: RawTable, origin: str, given: FileFormat, kind: PanelKind 
     form = FORMS.get(form_name or "")
     found: PanelKind = kind or (form.kind if form else "options" if options else "stocks")
     meaning = Meaning(raw, origin, form, form_name, found, header, {}, list(raw.notes))
+    # The order is one of authority: the config, the vendor's form, the schema's names, at last words that
+    # only may mean a column. What is decided is not asked again.
     meaning.columns.update(_given_columns(meaning, given))
     for name, plain in (meaning.form.columns if meaning.form else {}).items():
         if plain in meaning.header:
@@ -151,6 +153,7 @@ def _given_columns(meaning: Meaning, given: FileFormat) -> dict[str, str]:
                 got=f"'{column}'",
                 fix=nearest(column, map(str, meaning.raw.frame.columns)),
             )
+        # 'Close' and 'close' are one plain name, and both may be columns of the file.
         exact = next((each for each in meaning.raw.frame.columns if str(each) == column), None)
         found[canonical_name(name, TABLES[meaning.kind])] = exact or meaning.header[plain_name(column)]
     return found

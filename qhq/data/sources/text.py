@@ -69,7 +69,10 @@ def unpacked_file(path: Path, packed: str) -> Iterator[IO[bytes]]:
         if packed == "zip":
             archive = stack.enter_context(zipfile.ZipFile(path))
             name = next(
-                each for each in archive.namelist() if not each.endswith("/") and "__MACOSX" not in each
+                # macOS puts a folder of resource forks beside the file that it compresses.
+                each
+                for each in archive.namelist()
+                if not each.endswith("/") and "__MACOSX" not in each
             )
             yield stack.enter_context(archive.open(name))
         else:
