@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import (
     Discriminator,
@@ -71,6 +71,10 @@ class InputEncoding(Spec):
     def renews(self) -> bool:
         """Whether a repetition has inputs of its own, and not the first ones again."""
         return False
+
+    def drawn_from(self, seed: int) -> Self:  # noqa: ARG002
+        """The same with whatever it draws drawn from a run's seed, where it does not name a seed itself."""
+        return self
 
     def check_width(self, qubits: int) -> None:
         """Check that it can be built on so many qubits.
@@ -181,7 +185,7 @@ class ReservoirEncoding(InputEncoding):
         order: Of the Trotter formula: 2, or 4, which takes five times as many gates a step.
         coupling: The J_ij are uniform in [0, coupling), drawn from ``seed`` and the same at every lag.
         couplings: CSV file of the J_ij in place of them, a symmetric matrix without a header.
-        seed: Of the couplings.
+        seed: Of the couplings; None is the run's, so that several seeds are several reservoirs.
         reset: Whether input qubits are reset and used again.
         hidden_last: Whether the hidden qubits come after the inputs; needs ``reset``.
         last_time: Of the evolution after the last lag, where it is read before ``time`` (a virtual node).
@@ -195,11 +199,15 @@ class ReservoirEncoding(InputEncoding):
     order: Literal[2, 4] = 2
     coupling: float = Field(default=0.2, gt=0.0, le=1000.0)
     couplings: str | None = Field(default=None, min_length=1, max_length=4096)
-    seed: int = Field(default=0, ge=0, le=MOST_SEED)
+    seed: int | None = Field(default=None, ge=0, le=MOST_SEED)
     reset: bool = False
     hidden_last: bool = False
     last_time: float | None = Field(default=None, gt=0.0, le=1000.0)
     repeat: ClassVar[bool] = False
+
+    def drawn_from(self, seed: int) -> ReservoirEncoding:
+        """The same with couplings of a run's seed, unless it names one."""
+        return self if self.seed is not None else self.model_copy(update={"seed": seed})
 
     @model_validator(mode="after")
     def _check_order_of_qubits(self) -> ReservoirEncoding:
@@ -256,7 +264,7 @@ class ReservoirEncoding(InputEncoding):
         if self.couplings is None:
             from qhq.seeding import child_generator
 
-            drawn = child_generator(self.seed, "couplings").uniform(0, self.coupling, len(pairs))
+            drawn = child_generator(self.seed or 0, "couplings").uniform(0, self.coupling, len(pairs))
             return [float(each) for each in drawn]
         matrix = read_matrix(Path(self.couplings), qubits)
         return [float(matrix[pair]) for pair in pairs]

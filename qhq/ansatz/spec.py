@@ -103,6 +103,10 @@ class AnsatzSpec(Spec):
     observables: Literal["z_each"] | tuple[str, ...] = "z_each"
     file: CircuitFile | None = None
 
+    def drawn_from(self, seed: int) -> AnsatzSpec:
+        """The same with whatever is drawn of it drawn from a run's seed, where the file names none."""
+        return self.model_copy(update={"encoding": self.encoding.drawn_from(seed)})
+
     @field_validator("observables")
     @classmethod
     def _check_observables(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:

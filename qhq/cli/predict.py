@@ -149,14 +149,18 @@ def _not_written(path: Path, why: str) -> Exception:
 
 
 def _heading(record: PredictionRecord) -> list[str]:
-    missed = record.sessions_missed
+    missed, period = record.sessions_missed, record.period
     age = f"The last row is of {record.last_row}, {record.age_days} days ago"
-    if missed:
+    if missed and period == "session":
         age += f": {missed:,} sessions have passed since, and the first of them is forecast"
+    elif missed:
+        ended = f"{period}s have" if missed > 1 else f"{period} has"
+        age += f": {missed:,} {ended} ended since, and the first of them is forecast"
     half = ", a half day" if record.half_day else ""
     return [
         f"Run {record.run} on {record.backend}, trained to {record.trained_to}.",
-        f"{age}. Next session: {record.session}{half}, by {record.calendar}.",
+        f"{age}. Next {period}: {'' if period == 'session' else 'ends on '}{record.session}{half},"
+        f" by {record.calendar}.",
     ]
 
 

@@ -116,7 +116,7 @@ def prepare_ahead(
         )
     laid_out = lay_out(panel, spec)
     last = laid_out.dates.max()
-    calendar = find_calendar(laid_out.dates, spec.calendar)
+    calendar = find_calendar(laid_out.dates, spec.calendar, spec.every)
     sessions = calendar.after(cut.horizon)
     if until is not None:
         _check_until(np.datetime64(until, "D"), last, sessions)

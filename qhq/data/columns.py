@@ -140,6 +140,11 @@ COLUMNS: tuple[Column, ...] = (
     Column("parkinson", "stocks", "volatility", "of the session, from its range", computed_from=("high",
            "low"), logs=True),
     Column("log_parkinson", "stocks", "log", "its logarithm", computed_from=("high", "low"), logs=True),
+    Column("realised_volatility", "stocks", "volatility",
+           "of the week or month (data.every): root of the summed squares of its sessions' log returns",
+           computed_from=("adj_close",), logs=True),
+    Column("log_realised_volatility", "stocks", "log", "its logarithm", computed_from=("adj_close",),
+           logs=True),
     Column("weekday", "stocks options", "number", "Monday 0 to Sunday 6", computed_from=(), today=True),
     Column("days_since", "stocks options", "days", "since the row before", computed_from=(), today=True),
     Column("years", "options", "years", "from date to expiry", computed_from=("expiry",), pricing=True,
@@ -187,6 +192,9 @@ COMPUTED: dict[PanelKind, dict[str, tuple[str, ...]]] = {
     for kind in TABLES
 }
 """What a config may name of each panel and qhq computes, and the columns that it takes."""
+
+REALISED = ("realised_volatility", "log_realised_volatility")
+"""What is made of the sessions of a period."""
 
 KEYS = ("symbol", "date")
 STOCK_VALUES = tuple(name for name in STOCKS if name not in KEYS)

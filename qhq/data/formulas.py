@@ -72,14 +72,24 @@ def parkinson(panel: Panel) -> FloatArray:
     return volatility
 
 
+def realised_volatility(panel: Panel) -> FloatArray:
+    """Absolute log return of the session; of weeks and months `qhq.data.periods` makes it, shape (R,)."""
+    return np.abs(log_return(panel))
+
+
+def log_realised_volatility(panel: Panel) -> FloatArray:
+    """Logarithm of `realised_volatility`, NaN on a session that did not move, shape (R,)."""
+    return logarithm(realised_volatility(panel))
+
+
 def log_garman_klass(panel: Panel) -> FloatArray:
     """Logarithm of `garman_klass`, NaN on a session that did not move, shape (R,)."""
-    return _log(garman_klass(panel))
+    return logarithm(garman_klass(panel))
 
 
 def log_parkinson(panel: Panel) -> FloatArray:
     """Logarithm of `parkinson`, NaN on a session that did not move, shape (R,)."""
-    return _log(parkinson(panel))
+    return logarithm(parkinson(panel))
 
 
 def weekday(panel: Panel) -> FloatArray:
@@ -94,7 +104,8 @@ def days_since(panel: Panel) -> FloatArray:
     return days - _previous(panel, days)
 
 
-def _log(volatility: FloatArray) -> FloatArray:
+def logarithm(volatility: FloatArray) -> FloatArray:
+    """Logarithm of a volatility, NaN where nothing moved, shape (R,)."""
     moved = volatility > 0
     return np.where(moved, np.log(np.where(moved, volatility, 1.0)), np.nan)
 

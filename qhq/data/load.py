@@ -12,9 +12,10 @@ import pandas as pd
 from qhq.data.checks.draft import close_stands_in
 from qhq.data.checks.options import check_options
 from qhq.data.checks.stocks import check_panel
-from qhq.data.columns import UNADJUSTED, canonical_name, columns_to_read
+from qhq.data.columns import REALISED, UNADJUSTED, canonical_name, columns_to_read
 from qhq.data.formulas import complete_market, compute_columns, infer_splits
 from qhq.data.panel import Panel
+from qhq.data.periods import by_period
 from qhq.data.recording import read_recorded
 from qhq.data.sessions import find_calendar
 from qhq.data.sources.files import BUNDLED, Asked, read_file
@@ -44,7 +45,11 @@ def load_panel(spec: DataSpec) -> Panel:
         find_calendar(panel.dates, spec.calendar)  # refuses rows of another exchange
     if spec.kind == "options":
         panel = complete_market(panel, spec.rate)
-    return compute_columns(panel, spec.kind, spec.columns)
+    if spec.every is None:
+        return compute_columns(panel, spec.kind, spec.columns)
+    # First, so that each other column is computed from the periods' own open, high, low and close.
+    panel = by_period(panel, spec.every, spec.columns, spec.calendar)
+    return compute_columns(panel, spec.kind, [name for name in spec.columns if name not in REALISED])
 
 
 def read_table(spec: DataSpec) -> tuple[pd.DataFrame, str]:
@@ -85,7 +90,9 @@ def _load_stocks(spec: DataSpec, origin: str) -> Panel:
 
 def _split_columns(spec: DataSpec) -> tuple[str, ...]:
     """What tells of splits, where a column in use is not adjusted for them."""
-    if UNADJUSTED.isdisjoint((*spec.features, *spec.targets)):
+    # A split within a week would widen its range, so there whatever is computed of prices counts, too.
+    used = columns_to_read(spec.columns) if spec.every else (*spec.features, *spec.targets)
+    if UNADJUSTED.isdisjoint(used):
         return ()
     return ("split", "close", "adj_close")
 

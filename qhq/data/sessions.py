@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,9 @@ from qhq.errors import ConfigError, DataError, nearest
 
 if TYPE_CHECKING:
     from exchange_calendars import ExchangeCalendar
+
+Every = Literal["week", "month"]
+"""A period of sessions; weeks begin on Monday."""
 
 _NEW_YORK = "XNYS"
 # Of New York's calendar: from the first of Yahoo's prices on. Its own default, twenty years back and one
@@ -88,6 +91,28 @@ def _sessions(name: str) -> DateArray:
     return days
 
 
+def period_of(days: DateArray, every: Every) -> IntArray:
+    """Number of the week or month that each date lies in, ascending with time.
+
+    >>> days = np.array(["2026-11-29", "2026-11-30", "2026-12-01"], dtype="M8[D]")  # Sunday to Tuesday
+    >>> np.diff(period_of(days, "week")).tolist(), np.diff(period_of(days, "month")).tolist()
+    ([1, 0], [0, 1])
+    """
+    if every == "month":
+        return days.astype("datetime64[M]").astype(np.int64)
+    # 1970-01-01 was a Thursday.
+    return (days.astype("datetime64[D]").astype(np.int64) + 3) // 7
+
+
+@cache
+def _period_ends(name: str, every: Every) -> DateArray:
+    """Last session of every week or month of a calendar, ascending."""
+    sessions = _sessions(name)
+    numbers = period_of(sessions, every)
+    ends: DateArray = sessions[np.append(numbers[1:] != numbers[:-1], True)]
+    return ends
+
+
 def session_close(day: date) -> datetime | None:
     """When New York's session of a day ends, in UTC: at 16:00, or at 13:00 of a half day; None without one.
 
@@ -111,7 +136,19 @@ def fits(days: DateArray) -> bool:
     Args:
         days: datetime64, in any order, also more than once.
     """
-    days, sessions = np.unique(days[~np.isnat(days)].astype("datetime64[D]")), _sessions(_NEW_YORK)
+    return _follow(np.unique(days[~np.isnat(days)].astype("datetime64[D]")), _sessions(_NEW_YORK))
+
+
+def _period_fitting(days: DateArray) -> Every | None:
+    """Whether ascending dates are the last sessions of New York's weeks or months; None if not."""
+    if len(days) < 2:  # one date alone is a session like any other
+        return None
+    known: tuple[Every, ...] = ("week", "month")
+    return next((each for each in known if _follow(days, _period_ends(_NEW_YORK, each))), None)
+
+
+def _follow(days: DateArray, sessions: DateArray) -> bool:
+    """Whether ascending dates are among the sessions, and mostly one after the other."""
     if not len(days) or days[0] < sessions[0] or days[-1] > sessions[-1]:
         return False
     # In bounds, since the last date is no later than the last session.
@@ -150,18 +187,24 @@ class Calendar:
         days: The dates, datetime64[D], ascending, each once; at least one.
         name: Name of the calendar in ``exchange_calendars``; None where the spacing of the dates decides.
         named: Whether the config names it.
+        every: Of rows of weeks or months, which: a session is then the last of one.
     """
 
     days: DateArray
     name: str | None
     named: bool = False
+    every: Every | None = None
 
     @property
     def words(self) -> str:
         """What says which days are sessions, for people."""
         if self.name is None:
             return "the spacing of the rows, holidays not known"
-        return f"the calendar {self.name}" if self.named else "the calendar of New York"
+        known = f"the calendar {self.name}" if self.named else "the calendar of New York"
+        return known if self.every is None else f"the {self.every}s of {known}"
+
+    def _known(self, name: str) -> DateArray:
+        return _sessions(name) if self.every is None else _period_ends(name, self.every)
 
     def after(self, count: int) -> DateArray:
         """The sessions that follow the last date, datetime64[D], shape (count,).
@@ -175,7 +218,7 @@ class Calendar:
         """
         if self.name is None:
             return _by_spacing(self.days, count)
-        known = _sessions(self.name)
+        known = self._known(self.name)
         ahead = known[np.searchsorted(known, self.days[-1], side="right") :][:count]
         if len(ahead) == count:
             return ahead
@@ -193,7 +236,8 @@ class Calendar:
         """Sessions strictly between the last date and ``today``."""
         day = np.datetime64(today, "D")
         if self.name is not None:
-            return int(missed_sessions(self.days[-1:], np.array([day]), self.name)[0])
+            known = self._known(self.name)
+            return int(((known > self.days[-1]) & (known < day)).sum())
         steps = np.diff(self.days).astype(np.float64)
         step = max(1.0, float(np.median(steps))) if len(steps) else 1.0
         # Twice as many steps as fit: a month may be shorter than the one that is usual.
@@ -205,13 +249,14 @@ class Calendar:
         return self.name is not None and pd.Timestamp(day) in _open_calendar(self.name).early_closes
 
 
-def find_calendar(dates: DateArray, name: str | None = None) -> Calendar:
+def find_calendar(dates: DateArray, name: str | None = None, every: Every | None = None) -> Calendar:
     """What says which days are sessions for some rows.
 
     Args:
         dates: Their dates, datetime64, in any order, also more than once.
         name: Name of the exchange's calendar in ``exchange_calendars``, such as ``XLON``; None is New York's
             where the dates fit it, and else their spacing.
+        every: Of rows that ``data.every`` made, what they are rows of.
 
     Raises:
         DataError: If there is no date, or the dates do not fit the calendar that is named.
@@ -229,8 +274,12 @@ def find_calendar(dates: DateArray, name: str | None = None) -> Calendar:
             "Dates must be given to find the session after them", got="none", fix="Give the data's own dates"
         )
     if name is None:
-        return Calendar(days, _NEW_YORK if fits(days) else None)
-    problem = _misfit(days, name)
+        if every is None and fits(days):
+            return Calendar(days, _NEW_YORK)
+        found = _period_fitting(days)
+        return Calendar(days, found and _NEW_YORK, every=every or found)
+    # Of weeks and months, the sessions that they were made of were held against it.
+    problem = _misfit(days, name) if every is None else None
     if problem is not None:
         raise DataError(
             f"Rows must lie on the sessions of data.calendar {name}",
@@ -238,7 +287,7 @@ def find_calendar(dates: DateArray, name: str | None = None) -> Calendar:
             fix="Name the calendar of the exchange that the rows are of (24/7 is crypto's), or leave"
             " data.calendar out",
         )
-    return Calendar(days, name, named=True)
+    return Calendar(days, name, named=True, every=every)
 
 
 def _misfit(days: DateArray, name: str) -> str | None:
@@ -325,6 +374,11 @@ def _by_spacing(days: DateArray, sessions: int) -> DateArray:
             # pandas 3.1 says that this will be an offset one day; either will do here.
             warnings.simplefilter("ignore", DeprecationWarning)
             frequency = pd.infer_freq(recent)
+    if frequency is None and round(step) == 7:
+        # The usual weekday of the weeks to come: the last row may be a Thursday before a holiday.
+        usual, last = int(np.bincount(_weekday(days[-24:])).argmax()), int(_weekday(days[-1:])[0])
+        weeks: DateArray = days[-1] + (7 * np.arange(1, sessions + 1) + usual - last)
+        return weeks
     if frequency is None:
         # What pandas cannot name has a row too many or too few: its usual step.
         months = round(step / 30.44) if step >= 28 else 0

@@ -115,6 +115,8 @@ class DataSpec(Spec):
         symbols: Symbols, or underlyings of the options, in this order; None is all.
         start: First date to use, inclusive; None is all.
         end: Last date to use, inclusive; None is all.
+        every: ``week`` or ``month`` makes of the sessions of each that is over one row (`qhq.data.periods`).
+            None takes the rows as they are; it is not written.
         task: ``forecast``: nothing of a target's day or later is an input. ``price``: option quotes of a
             day from that day's spot and the history until the day before.
         features: Columns that enter a window, row by row.
@@ -152,6 +154,7 @@ class DataSpec(Spec):
     symbols: Annotated[_Names, Field(min_length=1)] | None = ("AAPL", "MSFT", "GOOG")
     start: date | None = None
     end: date | None = None
+    every: Literal["week", "month"] | None = Field(None, exclude_if=lambda given: given is None)
     task: Task = "forecast"
     features: Annotated[_Names, Field(min_length=1)] = ("adj_close",)
     static: _Names = ()
@@ -279,6 +282,8 @@ class DataSpec(Spec):
             raise ValueError("symbols of source yahoo must be in capitals")
         if self.start and self.end and self.start > self.end:
             raise ValueError(f"start {self.start} must not lie after end {self.end}")
+        if self.every and self.kind == "options":
+            raise ValueError(f"every: {self.every} needs a panel of stocks: a contract has few weeks")
         self._check_names()
         self._check_task()
         self._check_scaling()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from qhq.ansatz.stored import fingerprint
 from qhq.backends.backend import BackendSpec
 from qhq.backends.registry import find_backend
 from qhq.errors import ConfigError
@@ -162,7 +163,10 @@ def train_together(
         QHQError: As of `qhq.experiment.fit.fit`.
     """
     stacked = [each.model for each in experiments if isinstance(each.model, HybridForecaster)]
-    if why_alone(experiments[0].config) or any(models.cannot_stack(each.model) for each in experiments):
+    # A reservoir's couplings are drawn from the seed: then each seed has a circuit of its own.
+    circuits = {fingerprint(each.ansatz) for each in experiments if each.ansatz is not None}
+    alone = len(circuits) > 1 or bool(why_alone(experiments[0].config))
+    if alone or any(models.cannot_stack(each.model) for each in experiments):
         return [
             trainer.run(state, Watchers([FreshShots(experiment), watcher]), until)
             for experiment, trainer, state, watcher in zip(

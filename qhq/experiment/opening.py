@@ -184,13 +184,17 @@ def program_of(config: ExperimentConfig) -> Ansatz | None:
     """
     if config.quantum is None:
         return None
-    ansatz = build_circuit(config.quantum)
+    ansatz = build_circuit(config.quantum, config.seed)
     reads_all = isinstance(config.model, FeaturesSpec) and config.model.observables == "projected"
     return projected(ansatz) if reads_all else ansatz
 
 
-def build_circuit(spec: QuantumSpec) -> Ansatz:
+def build_circuit(spec: QuantumSpec, seed: int = 0) -> Ansatz:
     """Build the circuit of a config; that of a run is read from its folder.
+
+    Args:
+        spec: The ``quantum`` section of the config.
+        seed: Of the run: where numbers come from that the circuit's file leaves to be drawn.
 
     Raises:
         ConfigError: If it is not there, is left without a part it needs, or is a program that a run alone
@@ -210,7 +214,7 @@ def build_circuit(spec: QuantumSpec) -> Ansatz:
     file = load_ansatz(spec.ansatz, spec.changes(), named=spec.key_of)
     if spec.origin is not None and file.file is not None:
         raise _named_by_a_run(file.file.path, spec.origin.folder.name, spec.ansatz)
-    ansatz = build(file)
+    ansatz = build(file.drawn_from(seed))
     return ansatz if spec.entangled else without_entanglers(ansatz)
 
 

@@ -351,6 +351,7 @@ def describe(prediction: Prediction, backend: str, today: date | None = None) ->
         session=str(ahead.sessions[0]),
         half_day=ahead.calendar.is_half_day(ahead.sessions[0]),
         calendar=ahead.calendar.words,
+        period=ahead.calendar.every or "session",
         intervals=_say_intervals(plan),
         skill=SkillRecord(**asdict(plan.skill)),
         data=None if other is None else OtherDataRecord.model_validate(other.to_dict()),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from qhq.files import Json
@@ -85,7 +87,9 @@ class PredictionRecord(Sourced):
     Attributes:
         trained_to: Date of the last row that the model was trained on.
         last_row: Date of the newest row, ``age_days`` ago; ``sessions_missed`` have passed since.
-        session: The first that is forecast; ``half_day`` where it is one, by ``calendar``.
+        session: The first that is forecast; ``half_day`` where it is one, by ``calendar``. Of rows of weeks
+            or months, which ``period`` says, it is the last session of the first, and sessions missed are
+            those periods.
         intervals: How they are made, in words.
         data: Which other data than the run's own were read.
         fingerprint: Of the rows that were read, as a run's ``data.fingerprint``.
@@ -108,6 +112,7 @@ class PredictionRecord(Sourced):
     session: Day | None = None
     half_day: bool = False
     calendar: str = ""
+    period: Literal["session", "week", "month"] = "session"
     intervals: str = ""
     skill: SkillRecord | None = None
     data: OtherDataRecord | None = None

@@ -283,3 +283,53 @@ def test_the_last_trading_day_of_an_expiry(written, traded):
 
 def test_missing_expiries_stay_missing():
     assert_array_equal(last_trading_day(np.array([np.nan])), [np.nan])
+
+
+# --- Weeks and months ---
+
+
+def last_days(first, last, unit):
+    open_on = new_york(first, last)
+    return open_on.to_series().groupby(open_on.to_period(unit)).last().to_numpy()
+
+
+@pytest.mark.parametrize(
+    ("last", "ahead"),
+    [
+        ("2026-11-20", ["2026-11-27", "2026-12-04"]),  # Thanksgiving's half day ends its week
+        ("2022-04-08", ["2022-04-14", "2022-04-22"]),  # Good Friday
+        ("2026-12-18", ["2026-12-24", "2026-12-31"]),  # both Fridays are holidays
+    ],
+)
+def test_weeks_go_on_with_the_last_session_of_the_next(last, ahead):
+    weeks = last_days(pd.Timestamp(last) - pd.Timedelta(weeks=60), last, "W-SUN")
+    assert following(weeks, 2) == ahead
+    assert find_calendar(weeks).every == "week"
+    assert find_calendar(weeks).missed(date.fromisoformat(ahead[1])) == 1
+
+
+def test_months_go_on_with_the_last_session_of_the_next():
+    months = last_days("2020-01-01", "2026-04-30", "M")
+    assert following(months, 2) == ["2026-05-29", "2026-06-30"]
+    assert find_calendar(months).words == "the months of the calendar of New York"
+    assert find_calendar(months).missed(date(2026, 6, 10)) == 1
+
+
+def test_weeks_of_an_exchange_that_a_config_names():
+    fridays = pd.date_range("2026-01-02", "2026-03-27", freq="W-FRI").to_numpy()
+    found = find_calendar(fridays, "XLON", "week")
+    # Good Friday, and Easter Monday, which does not matter.
+    assert found.after(2).astype(str).tolist() == ["2026-04-02", "2026-04-10"]
+
+
+def test_mondays_are_no_ends_of_weeks():
+    mondays = pd.date_range("2025-01-06", periods=60, freq="W-MON")
+    assert find_calendar(mondays.to_numpy()).every is None
+    assert following(mondays) == [(mondays[-1] + pd.Timedelta(weeks=1)).strftime("%Y-%m-%d")]
+
+
+def test_weeks_of_another_market_go_on_by_their_usual_day():
+    fridays = pd.date_range("2025-01-03", periods=30, freq="W-FRI")
+    with_holidays = fridays.where(np.arange(30) % 9 != 2, fridays - pd.Timedelta(days=1))
+    for end in (20, 21):  # a Friday last, then a Thursday
+        assert following(with_holidays[:end], 2) == fridays[end : end + 2].strftime("%Y-%m-%d").tolist()

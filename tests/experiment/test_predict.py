@@ -225,6 +225,22 @@ def test_symbols_that_end_like_those_of_another_exchange_are_told_of_its_calenda
     assert sum(told in note for note in record.notes) == 1
 
 
+def test_of_weeks_it_says_which_and_an_unfinished_one_moves_nothing(tmp_path):
+    split = "{train: 0.5, validation: 0.25, test: 0.25}"
+    weekly = trained(tmp_path, more=f", every: week, split: {split}")
+    days = np.array(dates(), dtype="datetime64[D]")
+    wednesday = int(np.flatnonzero((days.astype(int) + 3) % 7 == 2)[-1])
+    made = [predicted(weekly, prices(rows)) for rows in (wednesday - 2, wednesday + 1)]
+    record = describe(made[1], "aer", today=days[wednesday].astype(date))
+    assert record.period == "week"
+    assert record.last_row == str(days[wednesday - 3])  # Friday
+    assert record.session == str(days[wednesday] + 2)
+    assert record.sessions_missed == 0
+    pd.testing.assert_frame_equal(*map(table, made))
+    later = describe(made[1], "aer", today=(days[wednesday] + 8).astype(date))
+    assert later.sessions_missed == 1
+
+
 def test_a_single_training_shows_no_skill(run):
     record = describe(predicted(run, prices()), "aer")
     assert record.skill.shown is False

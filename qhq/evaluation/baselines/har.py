@@ -26,10 +26,12 @@ _WEEK, MONTH = 5, 22
 VOLATILITIES = {
     "garman_klass": False,
     "parkinson": False,
+    "realised_volatility": False,
     "log_garman_klass": True,
     "log_parkinson": True,
+    "log_realised_volatility": True,
 }
-"""Columns that hold the realised volatility of a session, and whether it is the logarithm that they hold."""
+"""Columns that hold the realised volatility of a row, and whether it is the logarithm that they hold."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -108,7 +108,7 @@ class WalkForward(Study[FoldCell, WalkRecord]):
     def plan(self) -> list[FoldCell]:
         """A cell a fold; the look at all test blocks is written down before the first is looked at, once."""
         config = self.walk.config
-        circuit = None if config.quantum is None else name_circuit(build_circuit(config.quantum))
+        circuit = None if config.quantum is None else name_circuit(build_circuit(config.quantum, config.seed))
         seen = Fingerprints(fingerprint(self.walk.panel), circuit)
         record = read_walk(self.walk.folder)
         if record.looks is None and self.keeps_looks:
@@ -293,7 +293,7 @@ def _fill(folder: RunFolder, config: ExperimentConfig, planned: _Planned) -> Non
     carry_module(folder, read_source(config.model))
     if config.quantum is not None:
         with writable(folder.circuit):
-            save_ansatz(as_stored(build_circuit(config.quantum)), folder.circuit)
+            save_ansatz(as_stored(build_circuit(config.quantum, config.seed)), folder.circuit)
     content = {
         "schema_version": SCHEMA_VERSION,
         "status": RUNNING,
@@ -414,7 +414,7 @@ def _train(walk: RunFolder, cell: FoldCell) -> None:
     """Train a fold in its folder, from what the walk's folder holds."""
     config = load_config(str(walk.config))
     panel = loaded(config.data)
-    circuit = None if config.quantum is None else name_circuit(build_circuit(config.quantum))
+    circuit = None if config.quantum is None else name_circuit(build_circuit(config.quantum, config.seed))
     cell.seen.match(Fingerprints(fingerprint(panel), circuit))
     fold = RunFolder(walk.file(cell.key))
     with one_training():
