@@ -112,7 +112,7 @@ def _share(values: FloatArray, starts: IntArray, kind: _Share) -> FloatArray:
     if kind == "first":
         return values[starts]
     if kind == "last":
-        return values[np.append(starts[1:], len(values)) - 1]
+        return np.asarray(values[np.append(starts[1:], len(values)) - 1])
     if kind == "product":
         product = np.multiply.reduceat(_ratios(values), starts)
         return np.asarray(np.where(product == 1, 0.0, product))
