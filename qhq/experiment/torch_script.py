@@ -167,6 +167,7 @@ def _observables(ansatz: Ansatz) -> list[list[tuple[float, int, int]]]:
     for observable in ansatz.observables:
         terms = []
         for label, value in observable.to_list():
+            # Qiskit writes qubit 0 last.
             letters = list(enumerate(reversed(label)))
             flips = sum(1 << place for place, letter in letters if letter in "XY")
             signs = sum(1 << place for place, letter in letters if letter in "YZ")
@@ -187,6 +188,8 @@ def _circuit(ansatz: Ansatz) -> Iterator[str]:
             yield f"    state = cx(state, {qubits[0]}, {qubits[1]})"
             continue
         if kind is UGate:
+            # U = Rz(phi) Ry(theta) Rz(lambda) up to a phase that no expectation shows; the last factor acts
+            # first.
             theta, phi, lam = angles
             rotations = [("rz", lam), ("ry", theta), ("rz", phi)]
         elif kind in _FIXED:

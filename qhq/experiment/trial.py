@@ -63,6 +63,7 @@ def run_trials(
             write_design(folder, experiment, pass_parity_gate(experiment))
     with watch.phase("train"):
         found = _train(folders, experiments, until)
+    # What is trained at once has one time: shares add up to it, where each whole time would count it again.
     shares = {name: seconds / len(folders) for name, seconds in watch.phases.items()}
     for folder, experiment, (state, findings) in zip(folders, experiments, found, strict=True):
         own = Stopwatch(shares)

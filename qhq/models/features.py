@@ -163,6 +163,7 @@ class FeatureForecaster(nn.Module):
             ConfigError: If ``projection: none`` meets another number of inputs than values.
         """
         inputs = self.projection.shape[1]
+        # The rank is decided at 1e-10 of the largest variance, which is below the rounding of float32.
         rows = values.double().numpy()
         width = rows.shape[1]
         if self.spec.projection == "none":
@@ -204,6 +205,7 @@ def _newest(rows: np.ndarray, count: int, static: int) -> np.ndarray:
     spread = rows.std(axis=0)
     matrix = np.zeros((rows.shape[1], count))
     for column, row in enumerate(range(values - count, values)):
+        # A value that is constant in training tells nothing: an angle of 0, not an infinite one.
         matrix[row, column] = 1 / spread[row] if spread[row] > 0 else 0.0
     return matrix
 

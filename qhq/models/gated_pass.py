@@ -55,6 +55,8 @@ class LSTMSteps:
 
     def turn(self) -> None:
         """Work out what the way back needs of all steps."""
+        # Slopes by what came out: s (1 - s) of a sigmoid s, 1 - t^2 of a tanh t. What went in was
+        # overwritten.
         enter, forget, leave, candidate = self.gates.unbind(1)
         slopes = torch.empty_like(self.gates)
         torch.mul(candidate * enter, 1 - enter, out=slopes[:, 0])
@@ -76,8 +78,10 @@ class LSTMSteps:
         """
         self._carried.addcmul_(slope, self._by_cell[t])
         torch.mul(self._slopes[t], self._carried, out=pulled)
+        # Over what the line before wrote there: the output gate acts on the state, not on the cell.
         torch.mul(self._by_leave[t], slope, out=pulled[2])
         self._carried.mul_(self._forget[t])
+        # An LSTM's state goes on by the circuits alone, a GRU's past them too.
         slope.zero_()
 
 
@@ -187,6 +191,7 @@ class _Forth:
         # The weights stand in each row of each step; what a step changes are the angles before them.
         rows = entered.new_empty(steps, samples, gates, inputs + weights.shape[1])
         rows[..., inputs:] = weights
+        # Arrays that share the tensor's memory: what a step copies into it is what the executor reads.
         asked, nothing = rows.view(steps, samples * gates, -1).numpy(), rows.new_empty(0).numpy()
         executor: Any = way.network.executor
         ask = executor.forward if keep else lambda *each: (executor.expectations(*each), None)
@@ -269,6 +274,7 @@ def _bends(scaling: Callable[[Tensor], Tensor] | None, before: Tensor) -> Tensor
         return torch.ones_like(before)
     with torch.enable_grad():
         given = before.detach().requires_grad_()
+        # The map is elementwise, so that the gradient of the sum has every slope of its own.
         (slopes,) = torch.autograd.grad(scaling(given).sum(), given)
     return slopes
 
@@ -278,6 +284,7 @@ def _differentiable(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
     given, wanted = ctx.saved_tensors, ctx.needs_input_grad[1:]
     with torch.enable_grad():
         states = _plainly(ctx.way, given[0], given[1:])
+        # torch refuses to differentiate by what needs no gradient, such as frozen weights.
         asked = [each for each, is_wanted in zip(given, wanted, strict=True) if is_wanted]
         found = iter(torch.autograd.grad(states, asked, cotangent, create_graph=True))
     return None, *(next(found) if is_wanted else None for is_wanted in wanted)

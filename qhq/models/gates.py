@@ -114,6 +114,7 @@ class GateCircuits(nn.Module):
         batch, gates = values.shape[:2]
         angles = values if self.scaling is None else self.scaling(values)
         if self.is_heard:
+            # Asked at once, no layer runs that would tell its listener by itself.
             for place, gate in enumerate(asked):
                 layer = self.layers[gate]
                 assert isinstance(layer, QuantumLayer)
@@ -247,6 +248,8 @@ class _GatedUnit(nn.Module):
     def _can_pass(self, sequence: Tensor) -> bool:
         """Whether a sequence can go through as one node: on an engine, with nobody listening on the way."""
         return (
+            # A node of one's own calls NumPy: what compiles, maps or casts could not follow it, and a hook on
+            # a module that is passed by would never be called.
             hasattr(self.circuits.network.executor, "forward")
             and sequence.device.type == "cpu"
             and sequence.dtype in (torch.float32, torch.float64)
@@ -269,6 +272,7 @@ class _GatedUnit(nn.Module):
         else:
             own = torch.eye(self.features + self.hidden_size, dtype=sequence.dtype)
             columns = {"both": own, "step": own[:, : self.features], "state": own[:, self.features :]}
+        # Zeros where a map does not read: one product then serves all of them.
         whole = torch.cat([functional.pad(columns[each], pads[each]) for each in self._maps])
         by_step, by_state = whole[:, : self.features], whole[:, self.features :]
         entered = functional.linear(sequence.transpose(0, 1), by_step, bias)

@@ -189,6 +189,7 @@ def _with_circuit(source: ModuleSource, circuit: nn.Module | None) -> nn.Module:
             own.requires_grad_(circuit.weight.requires_grad)
             return module
         circuit.angle_scaling = own.angle_scaling
+    # The module is the layer itself, which nothing holds that could be given another.
     if not name:
         return circuit
     module.set_submodule(name, circuit)

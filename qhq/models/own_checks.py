@@ -210,6 +210,7 @@ def _leaves(forecast: Tensor) -> list[Tensor]:
         if node is None or node in seen:
             continue
         seen.add(node)
+        # Of torch's nodes AccumulateGrad alone has one: a graph ends in it at each leaf.
         if hasattr(node, "variable"):
             found.append(node.variable)
         waiting += [each for each, _ in node.next_functions]

@@ -192,6 +192,7 @@ class OwnForecaster(nn.Module):
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Parameters by where they stand: before the circuit (``encoder``), in it, or behind (``head``)."""
         inside = [each for layer in self._inside() for each in layer.parameters()]
+        # By identity: `in` would compare tensors element by element.
         known = {id(each) for each in inside}
         others = [(name, each) for name, each in self.module.named_parameters() if id(each) not in known]
         return {

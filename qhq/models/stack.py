@@ -45,6 +45,7 @@ def cannot_stack(model: nn.Module) -> str:
     if any(each.dtype != torch.float32 for each in model.parameters()):
         return "training.dtype is not float32"
     for module in model.modules():
+        # The class itself: what a subclass of one's own does in its forward, a stack cannot know.
         kind = type(module)
         if kind is nn.Dropout and cast(nn.Dropout, module).p > 0:
             return "model.dropout draws from a stream of its own"
