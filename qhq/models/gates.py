@@ -192,6 +192,9 @@ class _GatedUnit(nn.Module):
     around: ClassVar[bool] = True
     """Whether linear layers stand around the circuits."""
 
+    is_one_pass = True
+    """Whether a hook inside takes the shortest way from it."""
+
     def __init__(self, features: int, hidden: int, circuits: GateCircuits) -> None:
         super().__init__()
         self.features, self.hidden_size, self.circuits = features, hidden, circuits

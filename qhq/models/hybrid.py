@@ -269,6 +269,10 @@ class HybridForecaster(nn.Module):
         # In the copy alone: the head that trains keeps its drawn weights.
         return {name: torch.zeros_like(each) if name in head else each for name, each in state.items()}
 
+    def heard_circuits(self) -> list[nn.Module]:
+        """The modules whose outputs a training keeps a band of: the quantum layer, if there is one."""
+        return [] if self.quantum is None else [self.quantum]
+
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Parameters by module, for gradient norms: encoder, circuit (or the MLP in its place), head."""
         layer = self._layer()

@@ -109,6 +109,24 @@ class OwnForecaster(nn.Module):
             f"module.{name}" if name else "module": self.module.get_submodule(name) for name in self._names
         }
 
+    def heard_circuits(self) -> list[nn.Module]:
+        """The modules whose outputs a training keeps a band of: circuits, those asked at once as one."""
+        if not self._quantum():
+            return []
+        # A hook on a layer within would have all gates asked one by one.
+        whole = {name: each for name, each in self.module.named_modules() if hasattr(each, "is_one_stage")}
+        alone = [
+            self.module.get_submodule(name)
+            for name in self._names
+            if not any(name.startswith(f"{other}.") for other in whole)
+        ]
+        return [*whole.values(), *alone]
+
+    @property
+    def hears_slowly(self) -> bool:
+        """Whether a sequence would lose its shortest way if somebody listened to its circuits."""
+        return any(getattr(each, "is_one_pass", False) for each in self.module.modules())
+
     def reopen(self, executor: Executor) -> None:
         """Go on with another executor of the same ansatz; the weights stay."""
         for layer in self._quantum():

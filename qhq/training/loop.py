@@ -13,7 +13,7 @@ import io
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -26,17 +26,22 @@ from qhq.seeding import child_generator, child_seed
 from qhq.training.losses import mean_loss, open_objective
 from qhq.training.natural import Circuit
 from qhq.training.spec import OPTIMIZERS, TrainingSpec
+from qhq.training.traces import copy_parts, drift, hearing
 
 # Validation samples in one forward pass.
 _CHUNK = 1024
+# Validation samples whose circuits are heard where that takes a pass of its own.
+_HEARD = 16
 
 
 @dataclass(frozen=True)
 class EpochRecord:
     """One epoch. Losses are in scaled units; gradient norms are L2 norms, averaged over the batches.
 
-    ``learning_rate`` is that of the last batch, for all weights but a circuit's with a rate of its own. None
-    where nothing was trained in steps, and in what earlier versions wrote.
+    ``learning_rate`` is that of the last batch, for all weights but a circuit's with a rate of its own.
+    ``drift_*`` is the L2 distance of a part's weights from those before the first epoch, and ``output_q*``
+    are quantiles of what the circuit gives for the validation split (`qhq.training.traces`). None where
+    nothing was trained in steps, where there is no circuit, and in what earlier versions wrote.
     """
 
     epoch: int
@@ -46,6 +51,14 @@ class EpochRecord:
     grad_circuit: float
     grad_head: float
     learning_rate: float | None = None
+    drift_encoder: float | None = None
+    drift_circuit: float | None = None
+    drift_head: float | None = None
+    output_q05: float | None = None
+    output_q25: float | None = None
+    output_q50: float | None = None
+    output_q75: float | None = None
+    output_q95: float | None = None
 
 
 def history_csv(history: Sequence[EpochRecord]) -> str:
@@ -211,6 +224,8 @@ class Trainer:
         self.parts: dict[str, list[nn.Parameter]] = model.parts()  # type: ignore[operator]
         self.optimizer = open_optimizer(model, self.parts, spec)
         self.rates: list[float] = [group["lr"] for group in self.optimizer.param_groups]
+        # Those that the seed gives, whether the training begins or is taken up: `run` loads others.
+        self.begun = copy_parts(self.parts)
 
     def initial_state(self) -> TrainingState:
         """State before the first epoch; its weights are the first candidate for the best ones.
@@ -269,9 +284,22 @@ class Trainer:
                 watcher.batch_done(loss, batch_norms)
         grads = {f"grad_{part}": norm / batches for part, norm in norms.items()}
         rate = float(self.optimizer.param_groups[0]["lr"])
-        return EpochRecord(
-            epoch, total / len(self.train), self.validation_loss(), **grads, learning_rate=rate
-        )
+        record = EpochRecord(epoch, total / len(self.train), math.nan, **grads, learning_rate=rate)
+        return self.measured(record)
+
+    def measured(self, record: EpochRecord) -> EpochRecord:
+        """The record of an epoch with what is measured of the weights after it."""
+        circuits: list[nn.Module] = getattr(self.model, "heard_circuits", list)()
+        # Where a hook would take the shortest way from a whole sequence, a few windows are forecast beside.
+        apart = bool(circuits) and getattr(self.model, "hears_slowly", False)
+        with hearing([] if apart else circuits) as heard:
+            loss = self.validation_loss()
+        if apart:
+            rows = torch.linspace(0, len(self.validation) - 1, min(len(self.validation), _HEARD)).long()
+            with hearing(circuits) as heard, torch.no_grad():
+                self._outputs(*self.validation.arguments(rows))
+        found: dict[str, Any] = {**drift(self.parts, self.begun), **heard.quantiles()}
+        return replace(record, validation_loss=loss, **found)
 
     def batches(self, epoch: int) -> Iterator[Tensor]:
         """Rows of each batch of an epoch, drawn for it."""

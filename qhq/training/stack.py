@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -112,7 +111,7 @@ class StackTrainer:
     def _run_epoch(
         self, states: Sequence[TrainingState], members: Sequence[int], watchers: Sequence[Watcher]
     ) -> list[EpochRecord]:
-        """Train an epoch; the records of the members lack the loss on validation."""
+        """Train an epoch; the records of the members lack what `Trainer.measured` adds."""
         first, some = self.trainers[0], states[members[0]]
         epoch, losses = some.epoch, [record.validation_loss for record in some.history]
         samples, batches = len(first.train), -(-len(first.train) // self.spec.batch_size)
@@ -176,7 +175,7 @@ class StackTrainer:
             for key, each in optimizer["state"].items()
         }
         trainer.optimizer.load_state_dict({**optimizer, "state": kept})
-        return trainer.advance(state, replace(record, validation_loss=trainer.validation_loss()))
+        return trainer.advance(state, trainer.measured(record))
 
 
 _COUNT = "step"

@@ -11,7 +11,7 @@ from torch import nn
 
 from qhq.errors import ConfigError
 from qhq.training.checkpoint import load_state, save_state
-from qhq.training.loop import Samples, Trainer, TrainingState, Watcher, gradient_norm
+from qhq.training.loop import Samples, Trainer, TrainingState, Watcher, gradient_norm, history_csv
 from qhq.training.spec import TrainingSpec
 
 
@@ -212,3 +212,56 @@ class Parrot(torch.nn.Module):
 
     def parts(self):
         return {"head": [self.weight]}
+
+
+class Circuit(nn.Module):
+    """Stands for a circuit: what it gives is heard."""
+
+    def forward(self, values):
+        return torch.cos(values)
+
+
+class WithCircuit(Line):
+    def __init__(self) -> None:
+        super().__init__()
+        self.circuit = Circuit()
+
+    def forward(self, windows):
+        return self.last(self.circuit(self.first(windows[:, -1])))[:, None, :]
+
+    def heard_circuits(self):
+        return [self.circuit]
+
+
+@pytest.mark.parametrize("slowly", [False, True])
+def test_an_epoch_keeps_the_band_of_the_circuits_outputs_and_how_far_the_weights_came(slowly):
+    model, spec = WithCircuit(), TrainingSpec(epochs=2, batch_size=8, learning_rate=0.01)
+    model.hears_slowly = slowly
+    begun = {name: each.clone() for name, each in model.state_dict().items()}
+    validation = samples(2, 16)
+    run = Trainer(model, samples(1, 50), validation, spec, seed=3)
+    state = run.run(run.initial_state(), Watcher())
+    record = state.history[-1]
+    model.load_state_dict(state.model)
+    with torch.no_grad():
+        given = torch.cos(model.first(validation.inputs[:, -1])).double().numpy()
+    band = [record.output_q05, record.output_q25, record.output_q50, record.output_q75, record.output_q95]
+    np.testing.assert_allclose(band, np.quantile(given, [0.05, 0.25, 0.5, 0.75, 0.95]), atol=1e-6)
+    moved = [
+        float((state.model[name] - begun[name]).square().sum()) for name in ("first.weight", "first.bias")
+    ]
+    np.testing.assert_allclose(record.drift_encoder, sum(moved) ** 0.5, rtol=1e-5)
+    assert record.drift_circuit == 0.0
+    assert not model.circuit._forward_hooks
+
+
+def test_a_state_of_an_earlier_version_lacks_what_is_measured_since():
+    run = trainer(epochs=1)
+    plain = run.run(run.initial_state(), Watcher()).to_dict()
+    plain["history"] = [
+        {key: value for key, value in row.items() if not key.startswith(("drift", "output"))}
+        for row in plain["history"]
+    ]
+    record = TrainingState.from_dict(plain).history[0]
+    assert record.drift_head is None
+    assert history_csv([record]).splitlines()[1].endswith(",,,,,,,,")
