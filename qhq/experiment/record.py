@@ -24,13 +24,21 @@ from qhq.evaluation.detail import error_histograms, score_detail, score_table
 from qhq.evaluation.losses import has_option_prices, loss_unit, score_options, score_options_by_group
 from qhq.evaluation.metrics import Metrics as Scores
 from qhq.evaluation.metrics import relative_errors, score_by_group, score_held_out, why_no_percent
-from qhq.experiment.evaluate import Array, Evaluation, Intervals, evaluate, score_distribution
+from qhq.experiment.evaluate import (
+    Array,
+    Evaluation,
+    Intervals,
+    circuit_arguments,
+    encode,
+    evaluate,
+    score_distribution,
+)
 from qhq.experiment.opening import Experiment
 from qhq.experiment.words import say_validation
 from qhq.files import Json
 from qhq.models.own_forecaster import OwnForecaster
 from qhq.runs.measures import Errors, Metrics, OptionErrors, OptionMetrics, Ratios
-from qhq.runs.record import Plausibility, RunRecord, Stage, Validation
+from qhq.runs.record import Angles, Plausibility, RunRecord, Stage, Validation
 from qhq.runs.run_folder import RUNNING, now, provenance
 from qhq.runs.schema import LAST_VALUE, SCHEMA_VERSION, RecordT
 from qhq.training.loop import TrainingState
@@ -255,6 +263,26 @@ def evaluate_validation(experiment: Experiment) -> Evaluation:
     # The validation split says what was learned; the backend's noise has the evaluations to itself.
     executor = None if experiment.ansatz is None else StatevectorExecutor(experiment.ansatz)
     return evaluate(experiment, executor, experiment.data.validation)
+
+
+_ANGLE_WINDOWS, _ANGLE_BINS = 64, 36
+"""Windows whose angles are counted, spread over the validation split, and the bins of a turn."""
+
+
+def angles_record(experiment: Experiment) -> Angles | None:
+    """Angles at which the kept weights run the circuit; None without one, or if a backend would be asked."""
+    model, validation = experiment.model, experiment.data.validation
+    if model.quantum is None or not len(validation):
+        return None
+    engine = model.quantum.neural_network.executor
+    if model.stepwise and not isinstance(engine, StatevectorExecutor):
+        return None  # what it is asked next depends on what it answered, and answers may be paid for
+    rows = np.linspace(0, len(validation) - 1, min(len(validation), _ANGLE_WINDOWS)).round().astype(np.intp)
+    some = validation.select(rows)
+    angles = np.asarray(circuit_arguments(experiment, encode(experiment, some))[0], dtype=np.float64)
+    places = np.floor((angles + np.pi) / (2 * np.pi) * _ANGLE_BINS).astype(np.intp) % _ANGLE_BINS
+    counts = [np.bincount(column, minlength=_ANGLE_BINS).tolist() for column in places.T]
+    return Angles(windows=len(some), counts=counts)
 
 
 def validation_record(evaluation: Evaluation, state: TrainingState, *, fitted: bool = False) -> Validation:

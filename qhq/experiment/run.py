@@ -49,6 +49,7 @@ from qhq.experiment.plausibility import (
 from qhq.experiment.questions import Agree, Questions, ask_splits, open_questions
 from qhq.experiment.record import (
     Stopwatch,
+    angles_record,
     design_record,
     evaluate_validation,
     result_record,
@@ -453,6 +454,7 @@ def _train_and_test(folder: RunFolder, training: Training, watcher: Watcher) -> 
             evaluation = evaluate(experiment, experiment.open_executor("test"), test)
         else:
             chosen_on, evaluation = (questions.evaluate(split) for split in ("validation", "test"))
+        angles = angles_record(experiment)
         validation = validation_record(chosen_on, trained.state, fitted=questions is not None)
         intervals = prediction_intervals(
             experiment.config.intervals, experiment.data.train, chosen_on, evaluation
@@ -466,6 +468,7 @@ def _train_and_test(folder: RunFolder, training: Training, watcher: Watcher) -> 
         **results,
         **trained.fitted,
         **({} if device is None else {"device": device.to_dict()}),
+        **({} if angles is None else {"angles": angles.to_dict()}),
         validation=validation.to_dict(),
         doctor=trained.findings,
         looks=looks,

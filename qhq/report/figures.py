@@ -28,6 +28,7 @@ from qhq.files import MOST_TABLE_BYTES, read_regular, replacing
 from qhq.models.spec import FeaturesSpec
 from qhq.report.model_diagram import diagram_of_run, draw_diagram
 from qhq.report.moneyness import LEAST_OPTIONS, by_moneyness, draw_moneyness
+from qhq.report.training_figures import draw_history
 from qhq.runs.run_folder import RunFolder, writable
 
 Note = Callable[[str], None]
@@ -123,34 +124,6 @@ def try_figure(save: Callable[[Path], object], path: Path, note: Note) -> Path |
         note(f"The figure {path} could not be drawn: {reason}")
         return None
     return path
-
-
-def draw_history(history: pd.DataFrame, untrained: float | None = None) -> Figure:
-    """Losses on the left, gradient norms of encoder, circuit and head on the right, by epoch.
-
-    Args:
-        history: One row an epoch.
-        untrained: Validation loss before the first epoch, drawn as a line; None leaves it out.
-    """
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
-    losses, norms = figure.subplots(1, 2)
-    epochs = history["epoch"]
-    for column, label in (("train_loss", "training"), ("validation_loss", "validation")):
-        losses.plot(epochs, history[column], marker="o", markersize=3, label=label)
-    if untrained is not None:
-        losses.axhline(untrained, color="tab:gray", linestyle=":", label="validation, untrained")
-    losses.set(xlabel="epoch", ylabel="loss (scaled units)", title="Loss")
-    for part in ("encoder", "circuit", "head"):
-        norm = history[f"grad_{part}"]
-        # A logarithmic axis has no place for zeros, as of a frozen circuit or a model without one.
-        if (norm > 0).any():
-            norms.plot(epochs, norm, marker="o", markersize=3, label=part)
-    norms.set(xlabel="epoch", ylabel="mean L2 norm", yscale="log", title="Gradient norms")
-    for axes in (losses, norms):
-        axes.legend()
-        axes.grid(alpha=0.3)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-    return figure
 
 
 def draw_forecasts(predictions: pd.DataFrame) -> Figure:

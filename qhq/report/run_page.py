@@ -6,6 +6,7 @@ that a run of an earlier version does not have, leaves a sentence or nothing; on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from qhq.evaluation.baselines.catalogue import BASELINES
 from qhq.experiment.plausibility import read_doubts
 from qhq.experiment.words import say_test, say_validation
 from qhq.report.calibrations import draw_trends, find_trends
-from qhq.report.figures import draw_history, first_target, read_table
+from qhq.report.figures import first_target, read_table
 from qhq.report.forecast_figures import (
     draw_changes,
     draw_errors,
@@ -49,6 +50,14 @@ from qhq.report.page import (
     plain,
 )
 from qhq.report.study_figures import draw_noise, draw_portability
+from qhq.report.training_figures import (
+    PARTS,
+    draw_circles,
+    draw_history,
+    has_drift,
+    has_outputs,
+    rotations_of,
+)
 from qhq.runs.comparison import run_design, run_skill
 from qhq.runs.evaluation_record import EvaluationRecord
 from qhq.runs.measures import Errors, TestMetrics
@@ -58,6 +67,7 @@ from qhq.runs.run_folder import FAILED, FINISHED, RunFolder
 from qhq.runs.schema import read_record
 from qhq.runs.studies import NoiseRecord, read_study
 from qhq.training.checkpoint import read_weights
+from qhq.training.traces import OUTPUTS
 
 # More take minutes, and nobody reads them.
 MOST_GATES = 400
@@ -493,20 +503,80 @@ def _training(material: Material) -> Iterable[Part]:
         "validation loss of it, scaled": record.validation_loss, "the same, untrained": untrained,
         "seconds in all": record.seconds.get("total"), "of these, training": record.seconds.get("train"),
     })  # fmt: skip
-    last = history.iloc[-1]
     yield picture(
         lambda: draw_history(history, untrained),
-        alt=f"Loss and gradient norms over {len(history)} epochs. The validation loss went from"
-        f" {history['validation_loss'].iloc[0]:.4g} to {last['validation_loss']:.4g}.",
-        caption="Loss on the training and the validation split, and gradient norms by part of the model.",
+        alt=_say_history(history),
+        caption="Losses, gradient norms and distances from the start by part of the model, and the band of"
+        " the circuit's outputs; what an earlier version did not keep is left out.",
         caveat=material.caveat,
     )
+    yield from _circles(material)
     columns = [name.replace("_", " ") for name in history.columns]
     rows: list[list[Value | Cell]] = [
         [plain(int(row[0])), *(None if pd.isna(value) else float(value) for value in row[1:])]
         for row in history.itertuples(index=False)
     ]
-    yield Table("Losses and gradient norms, epoch by epoch", columns, rows, folded=True)
+    yield Table("The training, epoch by epoch", columns, rows, folded=True)
+
+
+def _say_history(history: pd.DataFrame) -> str:
+    """The curves of a training in words."""
+    first, last = history.iloc[0], history.iloc[-1]
+    said = (
+        f"Loss and gradient norms over {len(history)} epochs. The validation loss went from"
+        f" {first['validation_loss']:.4g} to {last['validation_loss']:.4g}."
+    )
+    if has_drift(history):
+        parts = ", ".join(f"{part} {last[f'drift_{part}']:.3g}" for part in PARTS)
+        said += f" At the end the weights are at these distances from their start: {parts}."
+    if has_outputs(history):
+        said += (
+            f" In the last epoch 90 % of the circuit's outputs are between {last[OUTPUTS[0]]:.3g} and"
+            f" {last[OUTPUTS[-1]]:.3g}, their median is {last[OUTPUTS[2]]:.3g}."
+        )
+    return said
+
+
+def _circles(material: Material) -> Iterable[Part]:
+    """Angles of the data and of the trained gates on the circle, and the latter as a table."""
+    record, ansatz = material.record, material.circuit
+    angles = record.angles if isinstance(record, RunRecord) else None
+    rotations = [] if ansatz is None else rotations_of(ansatz, _all_trained_weights(material))
+    if angles is None and not rotations:
+        return
+    of_data = "" if angles is None else f" Angles of {angles.windows} windows of the validation split."
+    yield picture(
+        lambda: draw_circles(angles, rotations),
+        alt=f"Angles on the circle.{of_data} {len(rotations)} trained angles, which the table below lists.",
+        caption="Angles on the circle, seen along the axis of the rotation: of the data, with the area by how"
+        " many there are, and of the trained gates, each on a ring of its own.",
+    )
+    if rotations:
+        rows: list[list[Value | Cell]] = [
+            [plain(each.number), each.gate, each.angle, math.remainder(each.angle, 2 * math.pi) / math.pi]
+            for each in rotations
+        ]
+        columns = ("weight", "gate", "angle, rad", "the same in (-1, 1], over π")
+        yield Table("Trained angles", columns, rows, folded=True)
+
+
+def _all_trained_weights(material: Material) -> list[float]:
+    """Weights of all circuits of a run, one circuit after the other."""
+    ansatz, record = material.circuit, material.record
+    try:
+        found = read_weights(material.folder.weights)
+    except QHQError:
+        return []
+    stages = (record.stages if isinstance(record, RunRecord) else None) or []
+    layers = {f"module.{each.name}.weight" for each in stages if each.kind == "QuantumLayer"}
+    size = 0 if ansatz is None else ansatz.num_weights
+    names = [
+        name
+        for name, each in found.items()
+        if (name in layers or name == "quantum.weight" or ".circuits." in name)
+        and tuple(each.shape) == (size,)
+    ]
+    return [float(value) for name in sorted(names) for value in found[name]]
 
 
 def _made(material: Material) -> Iterable[Part]:

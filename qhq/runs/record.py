@@ -174,6 +174,18 @@ class Collapse(Record):
     message: str
 
 
+class Angles(Record):
+    """Angles at which the circuit is run with the kept weights, of some windows of the validation split.
+
+    Attributes:
+        windows: How many windows.
+        counts: Of each input, the angles in as many equal bins, the first of which begins at -pi.
+    """
+
+    windows: Count
+    counts: list[list[Count]]
+
+
 class DateLosses(Record):
     """Losses of a trial and of the last value on each date of the validation split."""
 
@@ -341,6 +353,7 @@ class RunRecord(_Trained):
         validation_losses: Of a trial.
         module: SHA-256 of the file that builds a module of one's own, or the name of one in memory.
         stages: Of such a module, in the order in which they are at work.
+        angles: At which its circuit is run.
         head: Of a model of frozen features: the head that was fitted.
         device: What a device was asked for it.
         finetuned: Of a run whose head was fitted anew to a backend.
@@ -360,6 +373,7 @@ class RunRecord(_Trained):
     relative: Ratios | None = None
     validation_losses: DateLosses | None = None
     doctor: Doctor | None = None
+    angles: Angles | None = None
     head: HeadFit | None = None
     device: DeviceUse | None = None
     finetuned: Refit | None = None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from qhq.api.report import write_report
 from qhq.api.run import open_run
 from qhq.api.training import train
 from qhq.errors import ConfigError
+from qhq.experiment.evaluate import circuit_arguments, encode
 from qhq.report.model_diagram import diagram_of, diagram_of_run
 from qhq.report.run_page import DAMAGED, SECTIONS
 from qhq.runs.run_folder import RunFolder
@@ -58,13 +60,24 @@ def test_a_run_is_told_whole_the_verdict_first(run):
     first = page.texts["main"][0].strip()
     assert first.startswith("Verdict.")
     assert run.verdict in first
-    assert len(page.of("img")) == 9
+    assert len(page.of("img")) == 10
     metrics = page.tables[0]
     assert [row[0] for row in metrics.rows[:2]] == ["model", "last value (strongest baseline)"]
 
 
 def test_a_folder_and_the_model_that_it_holds_have_one_diagram(run):
     assert diagram_of_run(RunFolder(run.folder), run.read()) == diagram_of(run._experiment)
+
+
+def test_a_run_counts_the_angles_of_its_circuit_on_the_validation_split(run):
+    angles = run.read().angles
+    counts = np.array(angles.counts)
+    assert counts.sum(axis=1).tolist() == [angles.windows] * run.ansatz.num_inputs
+    experiment = run._experiment
+    seen = circuit_arguments(experiment, encode(experiment, experiment.data.validation))[0]
+    edges = np.linspace(-np.pi, np.pi, counts.shape[1] + 1)
+    for column, row in zip(seen.T, counts, strict=True):
+        assert not row[np.histogram(column, edges)[0] == 0].any()
 
 
 def test_writing_a_page_changes_nothing_else_in_the_folder(run):

@@ -1,0 +1,196 @@
+"""Figures of a training: losses, gradients, drift of the weights, outputs of the circuit, and its angles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from qiskit.circuit import ParameterExpression
+
+from qhq.ansatz.program import Ansatz
+from qhq.runs.record import Angles
+from qhq.training.traces import OUTPUTS
+
+PARTS = ("encoder", "circuit", "head")
+"""Parts of a model in a history, each with a colour of its own that stays the same in all figures."""
+
+_COLOURS = dict(zip(PARTS, ("tab:blue", "tab:purple", "tab:green"), strict=True))
+
+
+def draw_history(history: pd.DataFrame, untrained: float | None = None) -> Figure:
+    """Losses, gradient norms, distances of the weights from their start and outputs of the circuit, by epoch.
+
+    Args:
+        history: One row an epoch; one of an earlier version has the losses and norms alone.
+        untrained: Validation loss before the first epoch, drawn as a line; None leaves it out.
+    """
+    shown = [_draw_losses, _draw_gradients]
+    if has_drift(history):
+        shown.append(_draw_drift)
+    if has_outputs(history):
+        shown.append(_draw_outputs)
+    rows = (len(shown) + 1) // 2
+    figure = Figure(figsize=(10, 3.4 * rows), layout="constrained")
+    grid = figure.subplots(rows, 2, squeeze=False).ravel()
+    for draw, axes in zip(shown, grid, strict=False):
+        draw(axes, history)
+        axes.grid(alpha=0.3)
+        axes.set(xlabel="epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    if untrained is not None:
+        grid[0].axhline(untrained, color="tab:gray", linestyle=":", label="validation, untrained")
+    for axes in grid[: len(shown)]:
+        if axes.get_legend_handles_labels()[1]:
+            axes.legend(fontsize=8)
+    for axes in grid[len(shown) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def has_drift(history: pd.DataFrame) -> bool:
+    """Whether it says how far the weights came."""
+    return all(f"drift_{part}" in history for part in PARTS) and bool(history["drift_head"].notna().any())
+
+
+def has_outputs(history: pd.DataFrame) -> bool:
+    """Whether it has the band of a circuit's outputs."""
+    return all(name in history for name in OUTPUTS) and bool(history[OUTPUTS[2]].notna().any())
+
+
+def _draw_losses(axes: Axes, history: pd.DataFrame) -> None:
+    for column, label in (("train_loss", "training"), ("validation_loss", "validation")):
+        axes.plot(history["epoch"], history[column], marker="o", markersize=3, label=label)
+    axes.set(ylabel="loss (scaled units)", title="Loss")
+
+
+def _draw_gradients(axes: Axes, history: pd.DataFrame) -> None:
+    _draw_parts(axes, history, "grad")
+    axes.set(ylabel="mean L2 norm", title="Gradient norms", yscale="log")
+
+
+def _draw_drift(axes: Axes, history: pd.DataFrame) -> None:
+    _draw_parts(axes, history, "drift")
+    axes.set(ylabel="L2 distance", title="Weights: distance from the start")
+    axes.set_ylim(bottom=0)
+
+
+def _draw_parts(axes: Axes, history: pd.DataFrame, what: str) -> None:
+    for part in PARTS:
+        values = history[f"{what}_{part}"]
+        # A logarithmic axis has no place for zeros, as of a frozen circuit or a model without one.
+        if (values > 0).any():
+            axes.plot(history["epoch"], values, marker="o", markersize=3, label=part, color=_COLOURS[part])
+
+
+def _draw_outputs(axes: Axes, history: pd.DataFrame) -> None:
+    epochs, colour = history["epoch"], _COLOURS["circuit"]
+    low, lower, middle, upper, high = (history[name] for name in OUTPUTS)
+    axes.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0, label="5 % to 95 %")
+    axes.fill_between(epochs, lower, upper, color=colour, alpha=0.3, linewidth=0, label="25 % to 75 %")
+    axes.plot(epochs, middle, color=colour, marker="o", markersize=3, label="median")
+    axes.set(ylabel="expectation value", title="Outputs of the circuit, validation split", ylim=(-1.05, 1.05))
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """A trained angle: its place among the weights, the gate that it turns, and its value in radians."""
+
+    number: int
+    gate: str
+    angle: float
+
+
+def rotations_of(ansatz: Ansatz, weights: Sequence[float]) -> list[Rotation]:
+    """Trained weights with the gates that they are in; of several circuits of one ansatz, all of them."""
+    gates: dict[str, str] = {}
+    for step in ansatz.circuit.data:
+        for value in step.operation.params:
+            if isinstance(value, ParameterExpression):
+                for parameter in value.parameters:
+                    gates.setdefault(parameter.name, step.operation.name.upper())
+    names = [gates.get(each.name, "?") for each in ansatz.weights]
+    return [
+        Rotation(number, names[number % len(names)], float(value)) for number, value in enumerate(weights)
+    ]
+
+
+_TICKS = {0.0: "0", 0.5: "π/2", 1.0: "±π", 1.5: "-π/2"}
+_MOST_INPUTS = 6
+"""Inputs that have a line of their own."""
+_GATES = {"RX": "tab:orange", "RY": "tab:blue", "RZ": "tab:green"}
+
+
+def draw_circles(angles: Angles | None, rotations: Sequence[Rotation]) -> Figure:
+    """Angles on the circle: how data are spread on it on the left, and the trained weights on the right.
+
+    Seen along the axis of a rotation: RY by an angle carries the state up (|0>) to that angle, so that |1> is
+    at the bottom.
+
+    Args:
+        angles: Of the data, as the run has them; None leaves their circle out.
+        rotations: Trained angles; none leaves theirs out.
+    """
+    count = (angles is not None) + bool(rotations)
+    figure = Figure(figsize=(5.2 * max(count, 1), 5.2), layout="constrained")
+    place = 0
+    if angles is not None:
+        place += 1
+        _draw_data_angles(_circle(figure, count, place, "Angles of the data"), angles)
+    if rotations:
+        _draw_rotations(_circle(figure, count, place + 1, "Trained angles"), rotations)
+    return figure
+
+
+def _circle(figure: Figure, count: int, place: int, title: str) -> Axes:
+    axes: Axes = figure.add_subplot(1, count, place, projection="polar")
+    axes.set_theta_zero_location("N")  # type: ignore[attr-defined]
+    axes.set_theta_direction(-1)  # type: ignore[attr-defined]
+    axes.set_xticks([math.pi * each for each in _TICKS], labels=list(_TICKS.values()))
+    axes.set_yticks([])
+    axes.set_ylim(0, 1.15)
+    axes.set_title(title)
+    axes.grid(alpha=0.4)
+    return axes
+
+
+def _draw_data_angles(axes: Axes, angles: Angles) -> None:
+    counts = np.asarray(angles.counts, dtype=np.float64)
+    bins = counts.shape[1]
+    edges = np.linspace(-np.pi, np.pi, bins + 1)
+    # By area, as an eye reads a rose; the fullest bin of all reaches the rim.
+    radius = np.sqrt(counts / max(counts.max(), 1.0))
+    if len(counts) <= _MOST_INPUTS:
+        for number, row in enumerate(radius):
+            axes.stairs(row, edges, linewidth=1.4, label=f"input {number}")
+    else:
+        pooled = np.sqrt(counts.sum(axis=0) / max(counts.sum(axis=0).max(), 1.0))
+        axes.stairs(pooled, edges, fill=True, alpha=0.35, color="tab:blue", label=f"all {len(counts)} inputs")
+        for row in radius:
+            axes.stairs(row, edges, linewidth=0.5, color="tab:blue", alpha=0.5)
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=3, frameon=False)
+
+
+def _draw_rotations(axes: Axes, rotations: Sequence[Rotation]) -> None:
+    # Each on a ring of its own, the first innermost: angles that are near each other stay apart.
+    rings = np.linspace(0.35, 1.0, len(rotations)) if len(rotations) > 1 else np.ones(1)
+    axes.plot(np.linspace(0, 2 * np.pi, 200), np.ones(200), color="#888888", linewidth=0.9)
+    for gate in dict.fromkeys(each.gate for each in rotations):
+        own = [place for place, each in enumerate(rotations) if each.gate == gate]
+        axes.plot(
+            [rotations[place].angle for place in own], rings[own], "o", markersize=5, alpha=0.85,
+            color=_GATES.get(gate, "tab:purple"), label=f"{gate}, {len(own)}",
+        )  # fmt: skip
+    if len(rotations) <= _NUMBERED:
+        for each, ring in zip(rotations, rings, strict=True):
+            axes.annotate(f"w{each.number}", (each.angle, ring), xytext=(4, 4), textcoords="offset points",
+                          fontsize=7)  # fmt: skip
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=3, frameon=False)
+
+
+_NUMBERED = 16
+"""Angles whose numbers stand beside them."""

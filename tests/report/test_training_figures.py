@@ -1,0 +1,54 @@
+"""Figures of a training: what is drawn of a history of any version, and angles on the circle."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from qhq.report.training_figures import draw_circles, draw_history, rotations_of
+from qhq.runs.record import Angles
+from tests.ansatz.circuits import built
+
+EARLIER = {
+    "epoch": [1, 2], "train_loss": [1.0, 0.5], "validation_loss": [1.0, 0.7], "grad_encoder": [0.1, 0.2],
+    "grad_circuit": [0.0, 0.0], "grad_head": [1.0, 2.0],
+}  # fmt: skip
+DRIFT = {f"drift_{part}": [0.5, 1.0] for part in ("encoder", "circuit", "head")}
+BAND = {f"output_q{level:02d}": [level / 100 - 0.5] * 2 for level in (5, 25, 50, 75, 95)}
+
+
+def titles(figure) -> list[str]:
+    FigureCanvasAgg(figure).draw()
+    return [axes.get_title() for axes in figure.axes if axes.axison]
+
+
+def test_a_history_shows_what_its_version_kept():
+    two = ["Loss", "Gradient norms"]
+    assert titles(draw_history(pd.DataFrame(EARLIER), 1.2)) == two
+    drifted = pd.DataFrame({**EARLIER, **DRIFT, **dict.fromkeys(BAND, [np.nan] * 2)})
+    assert titles(draw_history(drifted)) == [*two, "Weights: distance from the start"]
+    whole = titles(draw_history(pd.DataFrame({**EARLIER, **DRIFT, **BAND})))
+    assert whole[2:] == ["Weights: distance from the start", "Outputs of the circuit, validation split"]
+
+
+def test_trained_angles_stand_where_they_are_on_the_circle():
+    ansatz = built("rot")
+    weights = np.linspace(-3, 3, 2 * ansatz.num_weights)
+    rotations = rotations_of(ansatz, weights)  # of two circuits of one ansatz
+    assert [each.gate for each in rotations[: ansatz.num_weights]] == [
+        each.gate for each in rotations[ansatz.num_weights :]
+    ]
+    assert {each.gate for each in rotations} == {"RZ", "RY"}
+    (axes,) = draw_circles(None, rotations).axes
+    drawn = [angle for line in axes.lines[1:] for angle in line.get_xdata()]
+    np.testing.assert_allclose(sorted(drawn), sorted(weights))
+
+
+def test_the_circle_of_the_data_has_a_line_for_each_input_or_one_for_many():
+    few = Angles(windows=4, counts=[[1, 3, 0, 0], [4, 0, 0, 0]])
+    many = Angles(windows=4, counts=[[1, 3, 0, 0]] * 12)
+    for angles, names in ((few, ["input 0", "input 1"]), (many, ["all 12 inputs"])):
+        figure = draw_circles(angles, [])
+        assert titles(figure) == ["Angles of the data"]
+        assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == names
