@@ -37,7 +37,7 @@ from qhq.models.own import as_forecaster
 from qhq.models.own_forecaster import CircuitStandIn, OwnForecaster
 from qhq.models.source import ModuleSource
 from qhq.models.spec import ModelSpec, RecurrentLayerSpec, is_gated, load_unit
-from qhq.quantum.differentiation import evaluate, inside_transform
+from qhq.quantum.differentiation import evaluate, inside_transform, is_recorded
 from qhq.quantum.layer import QuantumLayer
 from qhq.quantum.network import ExecutorNetwork
 from qhq.seeding import child_seed
@@ -256,7 +256,7 @@ class _GatedUnit(nn.Module):
             hasattr(self.circuits.network.executor, "forward")
             and sequence.device.type == "cpu"
             and sequence.dtype in (torch.float32, torch.float64)
-            and not torch.compiler.is_compiling()
+            and not is_recorded()
             and not inside_transform()
             and not torch.is_autocast_enabled("cpu")
             and not self.circuits.is_heard

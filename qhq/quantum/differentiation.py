@@ -3,8 +3,8 @@
 Four ways lead to the same numbers, and `evaluate` takes the shortest that the moment allows:
 
 - off the CPU, the exact engine as torch operations;
-- inside ``torch.compile``, an opaque operator: a compiler that looked into NumPy would take its placeholder
-  tensors for data;
+- inside ``torch.compile``, and wherever a graph is recorded, an opaque operator: whatever looked into NumPy
+  would take placeholder tensors for data, or today's values for constants;
 - inside a transform of ``torch.func`` (``vmap``, ``grad``, ``jacrev``), `_Expectations`, which has a batching
   rule;
 - else `_TwoPass`, whose backward sweep starts from the states of the forward one, or `_Expectations` for an
@@ -47,7 +47,8 @@ def evaluate(network: ExecutorNetwork, rows: Tensor, weights: Tensor) -> Tensor:
     executor = network.executor
     if rows.device.type != "cpu" and isinstance(executor, StatevectorExecutor):
         return executor.expectations_on_device(rows, weights)
-    if torch.compiler.is_compiling():
+    if is_recorded():
+        _refuse_in_graphs()
         # By handle: the arguments of an operator are tensors and numbers, and no Python object.
         values: Tensor = _expectations_operator(rows, weights, network.handle, network.output_shape[0])
         return values
@@ -60,6 +61,14 @@ def evaluate(network: ExecutorNetwork, rows: Tensor, weights: Tensor) -> Tensor:
     function = _TwoPass if hasattr(executor, "forward") else _Expectations
     return function.apply(rows, weights, executor)  # type: ignore[no-any-return, no-untyped-call]
 
+
+def is_recorded() -> bool:
+    """Whether a compiler is at work, or ``make_fx`` or fake tensors, which torch does not count as one."""
+    return torch.compiler.is_compiling() or _mode(_PROXY) is not None or _mode(_FAKE) is not None
+
+
+_mode: Callable[[Any], object] = torch._C._get_dispatch_mode
+_PROXY, _FAKE = torch._C._TorchDispatchModeKey.PROXY, torch._C._TorchDispatchModeKey.FAKE
 
 # What ``Function.apply`` itself asks; `_TwoPass` has none of the rules that a transform needs, since
 # handing its residual through them would cost as much as a small circuit.
@@ -237,6 +246,21 @@ _gradients_operator.register_fake(
 _expectations_operator.register_autograd(_pull_back, setup_context=_keep_arguments)
 
 
+@_expectations_operator.register_vmap
+def _expectations_of_batches(
+    info: Any, in_dims: tuple[int | None, ...], rows: Tensor, weights: Tensor, handle: int, outputs: int
+) -> tuple[Tensor, int]:
+    """As `_Expectations.vmap`: without it torch asks for member after member, and warns of that."""
+    if in_dims[1] is None and in_dims[0] is not None:
+        batches = rows.movedim(in_dims[0], 0)
+        flat: Tensor = _expectations_operator(
+            batches.reshape(-1, batches.shape[-1]), weights, handle, outputs
+        )
+        return flat.reshape(*batches.shape[:2], outputs), 0
+    calls = _unstacked(info, in_dims, (rows, weights))
+    return torch.stack([_expectations_operator(*each, handle, outputs) for each in calls]), 0
+
+
 def _refuse_second_derivative(got: str) -> NoReturn:
     raise BackendError(
         "A quantum layer must be differentiated once only, unless it stands on the exact engine",
@@ -253,6 +277,33 @@ def _refuse_forward_mode() -> NoReturn:
     )
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _refuse_in_graphs() -> None:
+    """Refuse what a recorded graph cannot have; a compiler runs this as it is, and passes its error on.
+
+    Raises:
+        BackendError: If the graph is to be exported, or ``torch.func`` takes a gradient inside it.
+    """
+    if torch.compiler.is_exporting():
+        raise tracing_error("torch.export, whose program would name a backend of this process alone")
+    levels = torch._functorch.pyfunctorch.retrieve_all_functorch_interpreters()
+    if any(level.key() != torch._C._functorch.TransformType.Vmap for level in levels):
+        raise BackendError(
+            "In a compiled graph a quantum layer must be differentiated by autograd",
+            got="torch.func.grad, vjp or jacrev together with torch.compile",
+            fix="Call backward() on what the compiled function gives, or leave torch.compile out",
+        )
+
+
+def tracing_error(tracer: str) -> BackendError:
+    """What a layer says to whoever writes its values down instead of running it."""
+    return BackendError(
+        "A quantum layer must run each time it is called",
+        got=tracer,
+        fix="Use torch.compile, or save the state_dict and build the layer again",
+    )
+
+
 def _array(tensor: Tensor) -> FloatArray:
     """The tensor's own memory where it can be shared, else a copy of it.
 
@@ -264,6 +315,13 @@ def _array(tensor: Tensor) -> FloatArray:
     except (RuntimeError, TypeError) as error:
         if tensor.dtype == torch.bfloat16:  # which NumPy does not have
             return _array(tensor.float())
+        if tensor.is_meta:
+            raise BackendError(
+                "The tensors of a quantum layer must hold data",
+                got="one on the device 'meta', which has a shape alone",
+                fix="Give weights and inputs a device: layer.to_empty(device='cpu'), then load_state_dict"
+                " or torch.nn.init",
+            ) from error
         said = str(error).rstrip(".")
         raise BackendError(
             "The tensors of a quantum layer must be plain dense ones that hold data",

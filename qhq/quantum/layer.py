@@ -19,7 +19,7 @@ from qhq.backends.executor import Executor
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.backends.registry import open_backend
 from qhq.errors import BackendError, ConfigError, nearest
-from qhq.quantum.differentiation import evaluate
+from qhq.quantum.differentiation import evaluate, tracing_error
 from qhq.quantum.network import ExecutorNetwork
 from qhq.seeding import child_generator
 
@@ -176,9 +176,9 @@ class QuantumLayer(TorchConnector):
         # constant.
         if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             exporter = "an export to ONNX" if torch.onnx.is_in_onnx_export() else "torch.jit.trace"
-            raise _tracing_error(f"{exporter}, which would store today's values as constants")
+            raise tracing_error(f"{exporter}, which would store today's values as constants")
         if isinstance(input_data, Proxy):
-            raise _tracing_error("torch.fx.symbolic_trace, which would look into NumPy")
+            raise tracing_error("torch.fx.symbolic_trace, which would look into NumPy")
         if not isinstance(input_data, Tensor) or input_data.shape[-1:] != (network.num_inputs,):
             raise _input_error(input_data, network.num_inputs)
         dtype = input_data.dtype
@@ -262,7 +262,7 @@ class QuantumLayer(TorchConnector):
         Raises:
             BackendError: Always.
         """
-        raise _tracing_error("torch.jit.script, which compiles Python and would look into NumPy")
+        raise tracing_error("torch.jit.script, which compiles Python and would look into NumPy")
 
     def extra_repr(self) -> str:
         """What the layer runs, and where."""
@@ -285,12 +285,4 @@ def _input_error(given: Any, inputs: int) -> BackendError:
         "The last dimension of the angles must be the inputs of the ansatz",
         got=f"shape {() if given is None else tuple(given.shape)} for {inputs} inputs",
         fix="Let the linear layer before it give that many",
-    )
-
-
-def _tracing_error(tracer: str) -> BackendError:
-    return BackendError(
-        "A quantum layer must run each time it is called",
-        got=tracer,
-        fix="Use torch.compile, or save the state_dict and build the layer again",
     )

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, stack_module_state, vjp, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from qhq.errors import BackendError
 from qhq.quantum import QuantumLayer
@@ -205,6 +207,32 @@ def test_a_compiled_graph_whose_layer_is_gone_says_so():
     gc.collect()
     with pytest.raises(BackendError, match="whose layer is gone"):
         torch.ops.qhq.expectations(rows(2), torch.zeros(6), handle, 3)
+
+
+def test_whatever_records_a_graph_records_the_circuit_and_not_its_values():
+    layer = opened()
+    for mode in ("real", "fake", "symbolic"):
+        graph = make_fx(layer, tracing_mode=mode, _allow_non_fake_inputs=True)(rows(4))
+        assert_near(graph(rows(4, seed=1)), layer(rows(4, seed=1)))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        assert layer(torch.zeros(4, 3, dtype=torch.float64)).shape == (4, 3)
+
+
+def test_a_transform_inside_a_compiled_graph_is_a_vmap_or_refused_in_words():
+    torch._dynamo.reset()
+    layer, inputs = opened(), rows(2, 3)
+    assert_near(torch.compile(vmap(layer), backend="eager")(inputs), layer(inputs))
+    with pytest.raises(BackendError, match="must be differentiated by autograd"):
+        make_fx(grad(lambda x: layer(x).sum()))(rows(2))
+    with pytest.raises(Exception, match=r"compiled graph a quantum layer.*torch.func.grad, vjp or jacrev"):
+        torch.compile(grad(lambda x: layer(x).sum()), backend="eager")(rows(2))
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_an_exported_program_would_outlive_its_backend(strict):
+    torch._dynamo.reset()
+    with pytest.raises(BackendError, match=r"must run each time.*torch.export.*state_dict"):
+        torch.export.export(opened(), (rows(2),), strict=strict)
 
 
 def test_tracing_is_refused_before_values_turn_into_constants():
