@@ -177,7 +177,7 @@ def _measure(
                 fix="Look with --dry-run what it costs, then add --yes",
             )
         with in_run(plan.folder.name):
-            prediction = predict(plan, executor)
+            prediction = predict(plan, executor, entry.name)
     finally:
         if is_device:
             executor.close()  # an open session costs by the wall clock

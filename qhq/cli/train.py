@@ -191,7 +191,10 @@ def _people(record: RunRecord | WalkRecord, path: str) -> list[str | Table]:
         raise no_results(record, "epochs or seconds.total")
     parts, last = [_summary(record, path)], [*plausibility_lines(record), *say_looks(record.looks)]
     if isinstance(record, RunRecord):
-        return [*parts, *chosen(record), *result_tables(record), verdict(record), *last]
+        from qhq.experiment.words import say_subset
+
+        said = [verdict(record), *say_subset(record)]
+        return [*parts, *chosen(record), *result_tables(record), *said, *last]
     tables = [_folds(record), *_regimes(record), *result_tables(record)]
     return [*parts, *tables, str(record.verdict), *last]
 

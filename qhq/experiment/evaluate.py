@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import TypedDict
 
@@ -290,11 +292,16 @@ def predictions_csv(
 
 
 class IntervalsRecord(TypedDict, total=False):
-    """What a record says of intervals: a ``reason`` where there are none, else all the others."""
+    """What a record says of intervals: a ``reason`` where there are none, else all the others.
+
+    ``levels`` are conformal radii at other levels than that of ``conformal``, of a run whose errors on the
+    validation split cannot be found again without asking its backend.
+    """
 
     kind: IntervalKind
     reason: str
     conformal: ConformalRecord
+    levels: list[ConformalRecord]
     adaptive: AdaptiveRecord
     coverage: list[Json]
     verdict: str
@@ -309,7 +316,11 @@ class Intervals:
 
 
 def prediction_intervals(
-    kind: IntervalKind, train: Windows, validation: Evaluation, test: Evaluation
+    kind: IntervalKind,
+    train: Windows,
+    validation: Evaluation,
+    test: Evaluation,
+    levels: Sequence[float] = (),
 ) -> Intervals:
     """Fit intervals on the forecasts of the validation split, and measure them on those of the test split.
 
@@ -320,6 +331,7 @@ def prediction_intervals(
         train: Training windows, whose volatility says what is calm and what turbulent.
         validation: Forecasts that the radius is measured on.
         test: Forecasts that get intervals.
+        levels: Other levels whose radii are kept, where the validation split is long enough for them.
     """
     try:
         conformal = fit_conformal(validation.windows, validation.forecast)
@@ -327,6 +339,12 @@ def prediction_intervals(
         # Intervals are an addition: a short validation split must not cost a training that has ended.
         return Intervals(None, {"kind": kind, "reason": str(error)})
     record: IntervalsRecord = {"kind": kind, "conformal": conformal.to_dict()}
+    if levels:
+        record["levels"] = []
+    for level in levels:
+        with suppress(DataError):
+            kept = fit_conformal(validation.windows, validation.forecast, level)
+            record["levels"].append(kept.to_dict())
     if kind == "adaptive":
         before, after = ((each.windows, each.forecast) for each in (validation, test))
         followed = follow_conformal(conformal, before, after)

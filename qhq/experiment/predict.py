@@ -5,12 +5,12 @@
     -> predict        the forecasts of one backend in the unit of the data, their intervals at every level,
                       and what has come true of those that were asked for with ``since``
 
-Nothing is fitted here: weights, scalers and the radius of the intervals are the run's.
+Nothing is fitted here: weights, scalers and the errors that intervals are made of are the run's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from typing import Any
@@ -21,6 +21,7 @@ import torch
 
 from qhq.backends.executor import Executor
 from qhq.backends.local.statevector import StatevectorExecutor
+from qhq.backends.registry import kind_of
 from qhq.data.ahead import Ahead, prepare_ahead, say_calendar
 from qhq.data.load import load_panel
 from qhq.data.windows import Windows
@@ -41,6 +42,9 @@ from qhq.runs.measures import Errors
 from qhq.runs.prediction import ForecastRow, LeftOutSeries, PredictionRecord, ScoredRecord, SkillRecord
 from qhq.runs.record import Looks, RunRecord
 from qhq.runs.run_folder import FINISHED, WALK, RunFolder, read_walk
+
+EXACT = "exact"
+"""What the exact engine is called where the errors of a backend are named."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,8 @@ class PredictPlan:
 class Prediction:
     """Forecasts of one backend, (N, H, K) as windows have them, and their ends (N, H, K) at each level.
 
-    ``quantiles`` are those that a model of a distribution gives, by level, (N, H, K) each.
+    ``quantiles`` are those that a model of a distribution gives, by level, (N, H, K) each. ``errors`` is the
+    backend whose errors made the intervals, and ``intervals`` says how, for people.
     """
 
     plan: PredictPlan
@@ -121,6 +126,8 @@ class Prediction:
     ends: Mapping[float, tuple[Array, Array]]
     looks: Looks | None
     quantiles: Mapping[float, Array] = field(default_factory=dict)
+    errors: str = EXACT
+    intervals: str = ""
 
     def rows(self) -> list[ForecastRow]:
         """One row a window, session, target and level, in the order of the dates, then of the symbols."""
@@ -210,12 +217,13 @@ def plan_prediction(folder: RunFolder, request: PredictRequest) -> PredictPlan:
     return PredictPlan(folder, name, request, experiment, ahead, latent, skill, trained_to)
 
 
-def predict(plan: PredictPlan, executor: Executor | None) -> Prediction:
+def predict(plan: PredictPlan, executor: Executor | None, backend: str = EXACT) -> Prediction:
     """Forecast with the run's weights, its circuit run by an executor.
 
     Args:
         plan: What is to be forecast.
         executor: The circuit on a backend; None if the run has none.
+        backend: Name of its entry.
 
     Raises:
         QHQError: If the backend fails, or a level needs more windows than the validation split has.
@@ -223,11 +231,15 @@ def predict(plan: PredictPlan, executor: Executor | None) -> Prediction:
     windows = plan.ahead.windows
     scaled, expectations = forecast_scaled(plan.experiment, executor, windows, plan.latent)
     forecast = plan.experiment.data.scaler.to_raw_units(scaled, windows)
-    ends = _intervals(plan, forecast)
+    found = _own_errors(plan, backend)
+    own = [] if found is None else [each.level for each in found]
+    ends = _intervals(plan, forecast, found or [])
     came = windows.select(_has_come(windows))
     looks = add_look(came, run=plan.name, command="predict") if len(came) else None
     quantiles = forecast_quantiles(plan.experiment, windows, plan.latent, expectations)
-    return Prediction(plan, forecast, ends, looks, quantiles)
+    every = all(level in own for level in ends)
+    errors, said = (backend if every else EXACT), _say_intervals(plan, backend, own, exact=found is None)
+    return Prediction(plan, forecast, ends, looks, quantiles, errors, said)
 
 
 def _forecaster(folder: RunFolder) -> tuple[RunFolder, Skill]:
@@ -285,20 +297,49 @@ def _exact(experiment: Experiment, windows: Windows) -> Array:
     return experiment.data.scaler.to_raw_units(scaled, windows)
 
 
-def _intervals(plan: PredictPlan, forecast: Array) -> dict[float, tuple[Array, Array]]:
-    """Ends (N, H, K) of the intervals at every level, of the kind that the run's config asks for."""
+def _own_errors(plan: PredictPlan, backend: str) -> list[Conformal] | None:
+    """Radii by the errors that a run measured on the backend it forecasts on; None where it measured none.
+
+    Only the fit of a head asks a backend for the validation split. They are of that backend: what another one
+    gives, the exact engine among them, has other errors.
+    """
+    record, entry = read_finished(plan.folder), plan.experiment.backend
+    exact = entry.shots is None and not entry.is_noisy and not kind_of(entry).is_hardware
+    fitted = record.head is not None or record.finetuned is not None
+    if not fitted or exact or record.quantum is None or backend != record.backend:
+        return None
+    intervals = None if record.metrics is None else record.metrics.intervals
+    if intervals is None or intervals.conformal is None:
+        return []
+    return [Conformal.from_dict(each.to_dict()) for each in (intervals.conformal, *intervals.levels)]
+
+
+def _intervals(
+    plan: PredictPlan, forecast: Array, own: Sequence[Conformal]
+) -> dict[float, tuple[Array, Array]]:
+    """Ends (N, H, K) of the intervals at every level, of the kind that the run's config asks for.
+
+    Levels that the run measured on this backend (``own``) are split conformal: what came after its validation
+    split would have to be asked of the backend before the level could follow it.
+    """
     experiment, ahead = plan.experiment, plan.ahead
     windows, held = ahead.windows, experiment.data.validation
     adaptive = experiment.config.intervals == "adaptive"
     # On the exact engine, whatever the backend: a device would have to be paid for each of these windows.
-    before = _exact(experiment, held) if len(held) else None
+    measured = {each.level: each for each in own}
+    levels = dict.fromkeys(plan.request.levels)
+    asked = not measured.keys() >= levels.keys()
+    before = _exact(experiment, held) if asked and len(held) else None
     history, past = ahead.history, None
-    if adaptive:
+    if adaptive and asked:
         # Sessions asked for with --since lie in both, and would move the level twice.
         history = history.select(~np.isin(history.starts, windows.starts))
         past = _exact(experiment, history) if len(history) else np.empty((0, *forecast.shape[1:]))
     found = {}
-    for level in dict.fromkeys(plan.request.levels):
+    for level in levels:
+        if level in measured:
+            found[level] = measured[level].interval(windows, forecast)
+            continue
         conformal = _conformal(plan, held, before, level)
         if before is None or past is None:
             found[level] = conformal.interval(windows, forecast)
@@ -352,7 +393,8 @@ def describe(prediction: Prediction, backend: str, today: date | None = None) ->
         half_day=ahead.calendar.is_half_day(ahead.sessions[0]),
         calendar=ahead.calendar.words,
         period=ahead.calendar.every or "session",
-        intervals=_say_intervals(plan),
+        intervals=prediction.intervals,
+        errors_of=prediction.errors,
         skill=SkillRecord(**asdict(plan.skill)),
         data=None if other is None else OtherDataRecord.model_validate(other.to_dict()),
         fingerprint=plan.experiment.data.fingerprint,
@@ -365,11 +407,36 @@ def describe(prediction: Prediction, backend: str, today: date | None = None) ->
     )
 
 
-def _say_intervals(plan: PredictPlan) -> str:
+def _say_intervals(plan: PredictPlan, backend: str, own: Sequence[float], *, exact: bool) -> str:
+    """How intervals were made, and on which backend the errors were measured.
+
+    Args:
+        plan: What was forecast.
+        backend: Where.
+        own: Levels whose errors the run measured there.
+        exact: Whether it could not have measured any there.
+    """
     kind = plan.experiment.config.intervals
     how = "split conformal" if kind == "split" else "adaptive conformal"
     where = "the run's validation split" if plan.ahead.own else "what is known of the run's validation split"
-    return f"{how}, by the errors of the exact engine on {where}"
+    by_exact = f"{how}, by the errors of the exact engine on {where}"
+    record = read_finished(plan.folder)
+    if exact:
+        fitted = record.quantum is not None and (record.head is not None or record.finetuned is not None)
+        if not fitted or backend == record.backend:
+            return by_exact
+        return f"{by_exact}; the head was fitted on {record.backend}, whose errors serve forecasts made there"
+    levels = list(dict.fromkeys(plan.request.levels))
+    other = [f"{100 * level:g} %" for level in levels if level not in own]
+    windows = record.head.windows if record.head is not None else record.finetuned.windows  # type: ignore[union-attr]
+    by_own = (
+        f"split conformal, by the errors on {backend} on {windows.get('validation', 0)} windows of the run's"
+        " validation split"
+    )
+    if not other:
+        return by_own
+    missing = f"at {', '.join(other)} {by_exact}: the run kept none of {backend} at that level"
+    return missing if len(other) == len(levels) else f"{by_own}; {missing}"
 
 
 SHOWN_ROWS = 60

@@ -57,7 +57,7 @@ from qhq.experiment.record import (
 )
 from qhq.experiment.refit import check_refit, refit_on
 from qhq.experiment.reopening import open_run, open_run_design, open_run_experiment
-from qhq.experiment.words import say_test
+from qhq.experiment.words import say_subset, say_test
 from qhq.files import Json, reserving, write_atomically
 from qhq.models.source import ModuleSource
 from qhq.runs.looks import add_look
@@ -70,6 +70,8 @@ MOST_OF_LOSS = 0.95
 """A symbol or target with more of the validation loss than this decides alone."""
 LAST_WORD_BYTES = 256 * 1024
 """Kept free while a run trains: more than a run.json has, so that on a full disk it can be called failed."""
+KEPT_LEVELS = (0.5, 0.8, 0.95, 0.99)
+"""Levels of intervals that are kept beside that of `COVERAGE`, of a head fitted to what a backend gave."""
 WIDE_QUBITS = 16
 """From here on the parity gate takes long enough to be announced."""
 
@@ -457,8 +459,9 @@ def _train_and_test(folder: RunFolder, training: Training, watcher: Watcher) -> 
         angles = angles_record(experiment)
         validation = validation_record(chosen_on, trained.state, fitted=questions is not None)
         intervals = prediction_intervals(
-            experiment.config.intervals, experiment.data.train, chosen_on, evaluation
-        )
+            experiment.config.intervals, experiment.data.train, chosen_on, evaluation,
+            () if questions is None else KEPT_LEVELS,
+        )  # fmt: skip
     folder.write_text("predictions.csv", predictions_csv(evaluation, intervals.ends, experiment.data.caveat))
     design = folder.read_record()
     results = result_record(experiment, trained.state, evaluation, intervals, watch)
@@ -473,7 +476,7 @@ def _train_and_test(folder: RunFolder, training: Training, watcher: Watcher) -> 
         doctor=trained.findings,
         looks=looks,
     )
-    record = record.updated(verdict=say_test(record.tested()))
+    record = record.updated(verdict=" ".join([say_test(record.tested()), *say_subset(record)]))
     if record.plausibility is not None:  # a study's cells have none
         record = record.updated(plausibility=_judge_skill(experiment, record.plausibility, watcher))
     folder.write_record(record)

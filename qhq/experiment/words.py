@@ -110,6 +110,19 @@ def say_untrained(record: RunRecord | WalkRecord) -> list[str]:
     ]
 
 
+def say_subset(record: RunRecord | WalkRecord) -> list[str]:
+    """A line on a run whose own figures are of some windows of each split; none on any other."""
+    whole = record.data.test
+    if not isinstance(record, RunRecord) or record.samples is None or whole is None or not whole.windows:
+        return []
+    if record.samples >= whole.windows:
+        return []
+    return [
+        f"These figures are of {record.samples} of the {whole.windows} test windows, a seeded subset that"
+        f" {record.backend} was asked for: 'qhq eval {record.run}' forecasts all of them."
+    ]
+
+
 def _four(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.4g}"
 

@@ -22,7 +22,7 @@ from qhq.data.caveat import Caveat
 from qhq.errors import QHQError
 from qhq.evaluation.baselines.catalogue import BASELINES
 from qhq.experiment.plausibility import read_doubts
-from qhq.experiment.words import say_test, say_validation
+from qhq.experiment.words import say_subset, say_test, say_validation
 from qhq.report.calibrations import draw_trends, find_trends
 from qhq.report.figures import first_target, read_table
 from qhq.report.forecast_figures import (
@@ -195,7 +195,7 @@ def say_verdict(material: Material) -> str:
         return "This run is not finished, so nothing can be said of the test split yet."
     if isinstance(record, WalkRecord):
         return record.verdict or "Finished."
-    return say_test(tested)
+    return " ".join([say_test(tested), *say_subset(record)])
 
 
 def strongest(tested: TestMetrics) -> str:

@@ -42,9 +42,13 @@ class Conformal(Record):
 
 
 class Intervals(Record):
-    """Prediction intervals: what they were fitted to, and how often they held what came."""
+    """Prediction intervals: what they were fitted to, and how often they held what came.
+
+    ``levels`` are others, of a run whose head was fitted to what a backend gave.
+    """
 
     conformal: Conformal | None = None
+    levels: list[Conformal] = []
     verdict: str | None = None
 
 

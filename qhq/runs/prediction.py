@@ -90,7 +90,8 @@ class PredictionRecord(Sourced):
         session: The first that is forecast; ``half_day`` where it is one, by ``calendar``. Of rows of weeks
             or months, which ``period`` says, it is the last session of the first, and sessions missed are
             those periods.
-        intervals: How they are made, in words.
+        intervals: How they are made, in words; ``errors_of`` is the backend whose errors on the validation
+            split made them, ``exact`` the exact engine.
         data: Which other data than the run's own were read.
         fingerprint: Of the rows that were read, as a run's ``data.fingerprint``.
         called: What columns are to be called before people: the close, where it stands for an adjusted one.
@@ -114,6 +115,7 @@ class PredictionRecord(Sourced):
     calendar: str = ""
     period: Literal["session", "week", "month"] = "session"
     intervals: str = ""
+    errors_of: Text = "exact"
     skill: SkillRecord | None = None
     data: OtherDataRecord | None = None
     fingerprint: Text | None = None

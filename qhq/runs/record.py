@@ -379,6 +379,15 @@ class RunRecord(_Trained):
     finetuned: Refit | None = None
     together: list[Text] | None = None
 
+    @property
+    def samples(self) -> int | None:
+        """Windows of each split at most that its figures are of; None where they are of all."""
+        if self.finetuned is not None:
+            return self.finetuned.samples
+        model = self.design.get("model")
+        samples = model.get("samples") if isinstance(model, dict) and self.head is not None else None
+        return samples if isinstance(samples, int) else None
+
 
 class Fold(Record):
     """A fold of a walk-forward: its run, the dates that it forecasts, and its errors."""

@@ -5,16 +5,26 @@ from __future__ import annotations
 import json
 from functools import partial
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import qhq as public
 from qhq.backends.ibm.client import IBMClient
 from qhq.backends.ibm.journal import Journal
+from qhq.backends.local.statevector import StatevectorExecutor
+from qhq.backends.registry import find_backend, open_backend
+from qhq.data.windows import spread_subset
 from qhq.errors import ConfigError, JobError
+from qhq.evaluation.conformal import fit_conformal
 from qhq.experiment import features, run
 from qhq.experiment.config import load_config
+from qhq.experiment.evaluate import evaluate
+from qhq.experiment.predict import PredictRequest, describe, plan_prediction, predict
 from qhq.experiment.questions import Questions
+from qhq.experiment.reopening import open_run
 from qhq.experiment.run import resume_run, train_run
+from qhq.experiment.words import say_subset
 from qhq.paths import runs_dir
 from qhq.runs.run_folder import RunFolder
 from qhq.training.loop import Watcher
@@ -74,6 +84,64 @@ def test_jobs_shots_and_seconds_are_as_forecast(loopback, no_backoff, study):
     assert public.forecast_training("tiny.yaml", backend=DEVICE, set=SMALL).costs["jobs"].tolist() == [0]
     train(agree=None)
     check_each_sent_once(loopback.service, JOBS)
+
+
+FAKE = "fake_fez: {kind: fake, device: fake_fez}\n"
+
+
+def test_on_a_fake_device_it_is_free_needs_no_journal_and_is_what_evaluating_there_gives(study):
+    (study / "backends.yaml").write_text(ENTRIES + FAKE)
+    words = [f"data.symbols={json.dumps(SMALL['data.symbols'])}", "model={kind: features, samples: 24}"]
+    config = load_config("tiny.yaml", ["backend=fake_fez", *words])
+    assert public.forecast_training("tiny.yaml", backend="fake_fez", set=words).costs.empty
+    folder = train_run(config, Watcher())  # nobody agrees to anything: there is nothing to agree to
+    record = folder.read_record()
+    assert record.head.kept
+    assert record.device is None
+    assert list(Journal().parts()) == []
+    opened, entry = open_run(folder), find_backend("fake_fez")
+    some = {
+        split: spread_subset(getattr(opened.data, split), 24, config.seed) for split in ("validation", "test")
+    }
+    executor = open_backend(entry, opened.ansatz, seed=0)
+    there, exact = (
+        evaluate(opened, each, some["test"]) for each in (executor, StatevectorExecutor(opened.ansatz))
+    )
+    rows = pd.read_csv(folder.file("predictions.csv"))
+    np.testing.assert_allclose(rows["forecast"], there.forecast.ravel(), rtol=1e-6)
+    assert np.abs(rows["forecast"] - exact.forecast.ravel()).max() > 1e-4
+    assert say_subset(record)[0].startswith("These figures are of 24 of the ")
+    assert record.verdict.endswith(say_subset(record)[0])
+    # Cut off before its record was whole, it is fitted again to the same bytes.
+    kept = {name: folder.file(name).read_bytes() for name in ("model.safetensors", "predictions.csv")}
+    folder.weights.unlink()
+    folder.write_record(record.updated(status="running"))
+    resume_run(folder, Watcher())
+    assert {name: folder.file(name).read_bytes() for name in kept} == kept
+    check_intervals(
+        folder, executor, evaluate(opened, executor, some["validation"]).forecast, some["validation"]
+    )
+
+
+def check_intervals(folder, executor, forecast, windows):
+    """Those of a forecast on the head's own backend have the errors there; on another, that one's or none."""
+    plan = plan_prediction(folder, PredictRequest(levels=(0.8, 0.9)))
+    own = predict(plan, executor, "fake_fez")
+    for level, (low, high) in own.ends.items():
+        ends = fit_conformal(windows, forecast, level).interval(plan.ahead.windows, own.forecast)
+        np.testing.assert_allclose([low, high], ends, rtol=1e-6)
+    record = describe(own, "fake_fez")
+    assert record.errors_of == "fake_fez"
+    assert "by the errors on fake_fez on 24 windows" in record.intervals
+    exact = describe(predict(plan, StatevectorExecutor(plan.experiment.ansatz), "aer"), "aer")
+    assert exact.errors_of == "exact"
+    assert "the head was fitted on fake_fez" in exact.intervals
+    widths = [[row.high - row.low for row in each.rows] for each in (record, exact)]
+    assert not np.allclose(*widths)
+    plan = plan_prediction(folder, PredictRequest(levels=(0.7, 0.9)))
+    mixed = describe(predict(plan, executor, "fake_fez"), "fake_fez")
+    assert mixed.errors_of == "exact"
+    assert "at 70 % split conformal, by the errors of the exact engine" in mixed.intervals
 
 
 MOMENTS = {

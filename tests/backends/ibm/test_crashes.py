@@ -12,10 +12,12 @@ import pytest
 
 from qhq.backends.ibm.jobs import list_jobs, resume_jobs
 from qhq.backends.ibm.journal import Journal
+from qhq.runs.run_folder import list_runs
 from tests.loopback.fixtures import *  # noqa: F403
 from tests.loopback.service import KEY
 
 from .cases import Clock, check_each_sent_once, exact, opened, points, run_and_check
+from .crash_client import ENTRY
 
 pytestmark = pytest.mark.usefixtures("study", "no_backoff")
 
@@ -47,8 +49,8 @@ def crash():
     with subprocess.Popen(command, cwd=ROOT, env=environment, **pipes) as process:
         assert process.stdout.readline() == "ready\n"
 
-        def run(at, env, **changes):
-            order = {"at": at, "env": env, "changes": {"samples_per_job": 2, **changes}}
+        def run(at, env, train=None, **changes):
+            order = {"at": at, "env": env, "changes": {"samples_per_job": 2, **changes}, "train": train}
             process.stdin.write(json.dumps(order) + "\n")
             process.stdin.flush()
             return int(process.stdout.readline())
@@ -98,6 +100,25 @@ def test_a_killed_client_leaves_no_key_behind(noiseless, crash, places, study):
     assert any(file.name == ".jobs.sqlite-wal" for file in files)
     assert not [file for file in files if KEY.encode() in file.read_bytes()]
     assert {file.stat().st_mode & 0o077 for file in files if file.name.startswith(".jobs")} == {0}
+
+
+TRAINING = {
+    "two of three splits sent": ("IBMClient", "submit", 2),
+    "all sent, one result stored": ("Journal", "store", 1),
+}
+
+
+def test_a_killed_training_on_a_device_goes_on_to_the_same_bytes(noiseless, crash, places, study):
+    """Killed by the system, so that nothing can tidy up: as it sends, as it reads, and then not at all."""
+    (study / "backends.yaml").write_text(ENTRY)
+    assert [crash(at, places, train=str(study)) for at in (*TRAINING.values(), None)] == [-9, -9, 0]
+    assert len(list_runs()) == 1
+    assert crash(None, places, train=str(study)) == 0  # a second one, which the journal answers
+    first, second = list_runs()
+    for name in ("model.safetensors", "predictions.csv"):
+        assert first.file(name).read_bytes() == second.file(name).read_bytes()
+    assert first.read_record().status == second.read_record().status == "finished"
+    check_each_sent_once(noiseless.service, jobs=3)
 
 
 def test_two_at_once_send_each_part_once(noiseless):
