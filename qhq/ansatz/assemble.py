@@ -13,7 +13,7 @@ from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import SparsePauliOp
 
 from qhq.ansatz.files import read_block, read_circuit_file, split_roles
-from qhq.ansatz.program import Ansatz
+from qhq.ansatz.program import Ansatz, Part
 from qhq.ansatz.spec import PAULI, AnsatzSpec, load_ansatz
 from qhq.documents import validate
 from qhq.errors import ConfigError, nearest
@@ -40,12 +40,40 @@ def build(spec: AnsatzSpec) -> Ansatz:
     Raises:
         ConfigError: If a circuit file cannot be used, or an observable does not fit the circuit.
     """
+    if spec.parts:
+        return _side_by_side([build(each) for each in spec.parts])
     if spec.file is not None and spec.file.weights is None:
         circuit, inputs, weights = read_circuit_file(spec.file, spec.qubits, spec.depth)
     else:
         circuit, inputs, weights = _stack_layers(spec)
     observables = pauli_observables(spec.observables, circuit.num_qubits)
     return Ansatz(circuit, inputs, weights, observables, spec.angle_scaling)
+
+
+def _side_by_side(parts: Sequence[Ansatz]) -> Ansatz:
+    """One circuit of several, each on qubits, inputs, weights and observables of its own."""
+    inputs = ParameterVector("x", sum(each.num_inputs for each in parts))
+    weights = ParameterVector("w", sum(each.num_weights for each in parts))
+    circuit = QuantumCircuit(sum(each.num_qubits for each in parts), name="ansatz")
+    observables = list[SparsePauliOp]()
+    qubits, own_inputs, own_weights = 0, iter(inputs), iter(weights)
+    for number, part in enumerate(parts):
+        names = [*islice(own_inputs, part.num_inputs), *islice(own_weights, part.num_weights)]
+        # In two steps: to Qiskit a new name that another parameter has still is a conflict.
+        between = ParameterVector(f"part_{number}", len(names))
+        renamed = part.circuit.assign_parameters(dict(zip(part.parameters, between, strict=True)))
+        renamed = renamed.assign_parameters(dict(zip(between, names, strict=True)))
+        circuit.add_bits(renamed.clbits)
+        wires = range(qubits, qubits + part.num_qubits)
+        circuit.compose(renamed, wires, renamed.clbits, inplace=True)
+        behind = circuit.num_qubits - qubits - part.num_qubits
+        padding = "I" * behind, "I" * qubits
+        for each in part.observables:
+            terms = [(padding[0] + label + padding[1], coeff) for label, coeff in each.to_list()]
+            observables.append(SparsePauliOp.from_list(terms))
+        qubits += part.num_qubits
+    sizes = tuple(Part(each.num_inputs, each.num_weights, each.num_outputs) for each in parts)
+    return Ansatz(circuit, tuple(inputs), tuple(weights), tuple(observables), parts[0].angle_scaling, sizes)
 
 
 def build_ansatz(circuit: Circuit, **keys: Any) -> Ansatz:

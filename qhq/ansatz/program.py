@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 from qiskit.circuit import (
@@ -37,6 +39,14 @@ from qhq.engine.compile import (
 from qhq.errors import ConfigError
 
 
+class Part(NamedTuple):
+    """How many inputs, weights and outputs of an ansatz belong to one of the circuits that it is made of."""
+
+    inputs: int
+    weights: int
+    outputs: int
+
+
 @dataclass(frozen=True)
 class Ansatz:
     """A program that any backend can be opened for.
@@ -51,6 +61,8 @@ class Ansatz:
         observables: The O operators on Q qubits whose expectation values are the outputs. Narrower ones, of
             the width that a transpiled circuit was written with, are put where its layout says.
         angle_scaling: How the model turns any number into an input angle, by name.
+        parts: The circuits that it is made of, on qubits of their own, in the order of inputs and outputs;
+            empty where it is one.
 
     Raises:
         ConfigError: If a parameter has no role or two, or the circuit loops until something is measured.
@@ -61,6 +73,7 @@ class Ansatz:
     weights: tuple[Parameter, ...]
     observables: tuple[SparsePauliOp, ...]
     angle_scaling: AngleScalingKind = "pi_tanh"
+    parts: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:
         _check_roles(self.circuit, self.inputs, self.weights)
@@ -322,7 +335,12 @@ def without_entanglers(ansatz: Ansatz) -> Ansatz:
             fix="Encode each input by a rotation, or leave quantum.entangled: true",
         )
     weights = tuple(each for each in ansatz.weights if each in present)
-    return Ansatz(circuit, ansatz.inputs, weights, ansatz.observables, ansatz.angle_scaling)
+    left = iter(ansatz.weights)
+    parts = tuple(
+        part._replace(weights=sum(each in present for each in islice(left, part.weights)))
+        for part in ansatz.parts
+    )
+    return Ansatz(circuit, ansatz.inputs, weights, ansatz.observables, ansatz.angle_scaling, parts)
 
 
 def _copy_single(source: QuantumCircuit, qubits: Sequence[Qubit], target: QuantumCircuit) -> None:

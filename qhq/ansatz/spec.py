@@ -91,6 +91,8 @@ class AnsatzSpec(Spec):
             does (``IIXZ``, qubit 0 rightmost) or by qubit (``Z0 X1``).
         file: A circuit of the user's own; blocks and entangler then stay unset, and so does encoding unless
             the file is a block (``file.weights``).
+        parts: Other ansaetze, each on qubits of its own, in place of all other keys but the description. In a
+            file each is a mapping with an ``ansatz``, the name or path of its file, and keys laid over that.
     """
 
     description: str = ""
@@ -102,10 +104,36 @@ class AnsatzSpec(Spec):
     entangler: Entangler = Entangler()
     observables: Literal["z_each"] | tuple[str, ...] = "z_each"
     file: CircuitFile | None = None
+    parts: tuple[AnsatzSpec, ...] = Field(default=(), max_length=8)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sized_by_parts(cls, given: Any) -> Any:
+        """A circuit of parts is as wide as all of them, and as deep as the deepest."""
+        named = given.get("parts") if isinstance(given, Mapping) else None
+        fits = isinstance(named, list | tuple) and all(isinstance(each, Mapping | Spec) for each in named)
+        if not named or not fits:
+            return given  # nothing, or what the field itself refuses
+        own = [key for key in given if key not in ("parts", "description")]
+        if own:
+            raise ValueError(f"parts have keys of their own: set {', '.join(own)} in them")
+        parts = tuple(
+            each if isinstance(each, AnsatzSpec) else AnsatzSpec.model_validate(each) for each in named
+        )
+        if any(each.parts for each in parts):
+            raise ValueError("parts have no parts of their own: list all of them in one file")
+        scalings = list(dict.fromkeys(each.angle_scaling for each in parts))
+        if len(scalings) > 1:
+            raise ValueError(
+                f"parts must have one angle_scaling, not {' and '.join(scalings)}: set it in the others"
+            )
+        sizes = {"qubits": sum(each.qubits for each in parts), "depth": max(each.depth for each in parts)}
+        return {**given, "parts": parts, "angle_scaling": scalings[0], **sizes}
 
     def drawn_from(self, seed: int) -> AnsatzSpec:
         """The same with whatever is drawn of it drawn from a run's seed, where the file names none."""
-        return self.model_copy(update={"encoding": self.encoding.drawn_from(seed)})
+        parts = tuple(each.drawn_from(seed) for each in self.parts)
+        return self.model_copy(update={"encoding": self.encoding.drawn_from(seed), "parts": parts})
 
     @field_validator("observables")
     @classmethod
@@ -194,20 +222,49 @@ def load_ansatz(
     hides = by_name and report_hidden(path, Path("circuits") / path.name)
     content = read_mapping(path)
     _lay_over(content, overrides or {})
+    if isinstance(content.get("parts"), list):
+        content["parts"] = [_load_part(each, path) for each in content["parts"]]
     spec = validate(AnsatzSpec, content, str(path), named)
+    if by_name and hides and any(each.file is not None and each.file.suffix == ".py" for each in spec.parts):
+        raise _hidden_program(name_or_path, path)
     if spec.file is None:
         return spec
     # Beside its YAML, wherever the command runs; absolute, since a run may be opened from another folder.
     code = (path.parent / spec.file.path).absolute()
     if by_name and spec.file.suffix == ".py" and (hides or report_hidden(code, Path("circuits") / code.name)):
-        raise ConfigError(
-            "A Python circuit of the current folder must not take the name of a shipped one: it would run as"
-            " a program that nobody named",
-            got=f"'{name_or_path}', which is {path} here",
-            fix=f"Name its file, circuits/{path.name}, if you trust it, or give it another name",
-        )
+        raise _hidden_program(name_or_path, path)
     anchored = spec.file.model_copy(update={"path": str(code)})
     return spec.model_copy(update={"file": anchored})
+
+
+def _hidden_program(name: str, path: Path) -> ConfigError:
+    return ConfigError(
+        "A Python circuit of the current folder must not take the name of a shipped one: it would run as"
+        " a program that nobody named",
+        got=f"'{name}', which is {path} here",
+        fix=f"Name its file, circuits/{path.name}, if you trust it, or give it another name",
+    )
+
+
+def _load_part(given: Any, path: Path) -> Any:
+    """A part of an ansatz as a spec; what is no mapping with a name is left to the checks.
+
+    Raises:
+        ConfigError: As `load_ansatz`; if the part names a circuit file itself, whose place nobody knows.
+    """
+    if not isinstance(given, Mapping):
+        return given
+    keys = {key: value for key, value in given.items() if key != "ansatz"}
+    name = given.get("ansatz")
+    if isinstance(name, str):
+        return load_ansatz(str(path.parent / name) if is_path(name) else name, keys)
+    if "file" in keys:
+        raise ConfigError(
+            "A part with a circuit file must be an ansatz of its own",
+            got=f"file among the keys of a part in {path}",
+            fix="Write the part to a YAML file of its own, and name that: {ansatz: PATH}",
+        )
+    return validate(AnsatzSpec, keys, f"a part in {path}")
 
 
 def is_path(name_or_path: str) -> bool:

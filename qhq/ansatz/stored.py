@@ -29,7 +29,7 @@ from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import SparsePauliOp
 
 from qhq.ansatz.files import parse_qpy, read_qpy
-from qhq.ansatz.program import Ansatz, with_plain_names
+from qhq.ansatz.program import Ansatz, Part, with_plain_names
 from qhq.engine.compile import AngleMap, Code, Operand, Slot, class_of, is_parametric, separate_angles
 from qhq.errors import ConfigError
 from qhq.files import write_atomically
@@ -310,6 +310,8 @@ def _to_metadata(ansatz: Ansatz) -> dict[str, object]:
             for observable in ansatz.observables
         ],
         "angle_scaling": ansatz.angle_scaling,
+        # Only where there are any: the digests of all others stay as they were.
+        **({"parts": [list(each) for each in ansatz.parts]} if ansatz.parts else {}),
     }
 
 
@@ -326,7 +328,8 @@ def _from_circuit(circuit: QuantumCircuit) -> Ansatz:
         circuit = _renamed(circuit, dict(zip(plain, inputs + weights, strict=True)))
         circuit.metadata = metadata
     observables = tuple(SparsePauliOp.from_list(terms) for terms in content["observables"])
-    return Ansatz(circuit, inputs, weights, observables, content["angle_scaling"])
+    parts = tuple(Part(*each) for each in content.get("parts", ()))
+    return Ansatz(circuit, inputs, weights, observables, content["angle_scaling"], parts)
 
 
 def _unstorable(ansatz: Ansatz, why: str) -> ConfigError:

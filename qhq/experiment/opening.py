@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -211,11 +211,27 @@ def build_circuit(spec: QuantumSpec, seed: int = 0) -> Ansatz:
         )
     if spec.origin is not None and is_path(spec.ansatz):
         raise _named_by_a_run(spec.ansatz, spec.origin.folder.name, spec.ansatz)
+    if spec.origin is not None:
+        _check_parts_of_a_run(spec, spec.origin.folder.name)
     file = load_ansatz(spec.ansatz, spec.changes(), named=spec.key_of)
-    if spec.origin is not None and file.file is not None:
-        raise _named_by_a_run(file.file.path, spec.origin.folder.name, spec.ansatz)
+    files = [each.file.path for each in (file, *file.parts) if each.file is not None]
+    if spec.origin is not None and files:
+        raise _named_by_a_run(", ".join(files), spec.origin.folder.name, spec.ansatz)
     ansatz = build(file.drawn_from(seed))
     return ansatz if spec.entangled else without_entanglers(ansatz)
+
+
+def _check_parts_of_a_run(spec: QuantumSpec, run: str) -> None:
+    """Refuse files of parts that a run names, as the file of a circuit is.
+
+    Raises:
+        ConfigError: If it names any.
+    """
+    parts = spec.changes().get("parts")
+    for each in parts if isinstance(parts, list | tuple) else ():
+        name = each.get("ansatz") if isinstance(each, Mapping) else None
+        if isinstance(name, str) and is_path(name):
+            raise _named_by_a_run(name, run, spec.ansatz)
 
 
 def _named_by_a_run(file: str, run: str, ansatz: str) -> ConfigError:

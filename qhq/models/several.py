@@ -6,6 +6,7 @@
     sequence      encoder -> linear map -> circuit -> linear map -> circuit ... -> head
     per_horizon   encoder -> H linear maps -> H circuits -> H linear maps, one forecast each
     per_target    the same with K circuits, one for each target
+                  of an ansatz of parts (`qhq.ansatz.spec`): its parts, one after the other
     window        steps (B, T, F) -> one linear map for all -> one circuit of T * I/T inputs -> head
 
 All circuits are the config's ansatz, each with weights of its own, so one executor answers for all of them;
@@ -14,12 +15,14 @@ side by side they are one call of it (`qhq.models.gates.GateCircuits`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from qhq.ansatz.program import Part
 from qhq.errors import ConfigError
 from qhq.models.gates import (
     Circuits,
@@ -78,6 +81,35 @@ class InSequence(nn.Module):
         return found
 
 
+class PartsInSequence(nn.Module):
+    """The parts of one circuit in sequence, the first of a vector (B, C), each of the outputs before.
+
+    The circuit is one register, asked once for each part, whose own inputs alone are not 0: so one backend
+    and one program answer for all parts, as for every other model.
+    """
+
+    def __init__(self, width: int, parts: Sequence[Part], make: MakeCircuits, activation: str) -> None:
+        super().__init__()
+        self.circuits, self.parts = make(0, 1), tuple(parts)
+        widths = [width, *(each.outputs for each in parts)]
+        self.maps = nn.ModuleList(
+            nn.Linear(before, part.inputs) for before, part in zip(widths, parts, strict=False)
+        )
+        self.activation = open_activation(activation)
+
+    def forward(self, vector: Tensor) -> Tensor:
+        """Outputs (B, 1, O) of the last part."""
+        weights = self.circuits.weights()
+        first_input = first_output = 0
+        for linear, part in zip(self.maps, self.parts, strict=True):
+            behind = self.circuits.num_inputs - first_input - part.inputs
+            values = functional.pad(self.activation(linear(vector)), (first_input, behind))
+            found: Tensor = self.circuits(values.unsqueeze(1), weights)
+            vector = found[:, 0, first_output : first_output + part.outputs]
+            first_input, first_output = first_input + part.inputs, first_output + part.outputs
+        return vector.unsqueeze(1)
+
+
 class OverWindow(nn.Module):
     """One circuit whose inputs are the steps of a window in turn, oldest first, by one linear map for all.
 
@@ -113,9 +145,10 @@ class SeveralNet(nn.Module):
         spec: The ``model`` section of a config, with its ``circuits``.
         shape: Sizes of the data.
         make: Makes circuits.
+        parts: Of the ansatz, where it has any.
     """
 
-    def __init__(self, spec: ModelSpec, shape: Shape, make: MakeCircuits) -> None:
+    def __init__(self, spec: ModelSpec, shape: Shape, make: MakeCircuits, parts: Sequence[Part] = ()) -> None:
         super().__init__()
         assert spec.circuits is not None
         self.shape, self.arrange = shape, spec.circuits.arrange
@@ -131,7 +164,10 @@ class SeveralNet(nn.Module):
             self.encoder, behind = encoder, 0
             count = _count_of(spec.circuits, shape)
             kind: Callable[..., nn.Module] = InSequence if self.arrange == "sequence" else SideBySide
-            self.middle = kind(encoder.hidden + static, count, make, before)
+            if parts and self.arrange == "sequence":
+                self.middle = PartsInSequence(encoder.hidden + static, parts, make, before)
+            else:
+                self.middle = kind(encoder.hidden + static, count, make, before)
         outputs = self._outputs()
         self.activation_after = open_activation(spec.activation_after)
         self.dropout = nn.Dropout(spec.dropout)
@@ -149,6 +185,8 @@ class SeveralNet(nn.Module):
         self.head = nn.Linear(sizes[-1], prod(shape.outputs))
 
     def _outputs(self) -> int:
+        if isinstance(self.middle, PartsInSequence):
+            return self.middle.parts[-1].outputs
         first = next(each for each in self.modules() if isinstance(each, GateCircuits))
         return first.num_outputs
 
@@ -202,8 +240,10 @@ def build_several(
             arrangement, or the circuit does not fit it.
     """
     _check_keys(spec, shape)
+    parts = () if circuits.ansatz is None else circuits.ansatz.parts
+    _check_count(spec.circuits, parts)
     with seeded_torch(seed):
-        net = SeveralNet(spec, shape, maker_of(spec, circuits, seed)).to(dtype)
+        net = SeveralNet(spec, shape, maker_of(spec, circuits, seed), parts).to(dtype)
         if spec.activation_before == "relu":
             # On the open side of the ReLU, as in the reference model.
             for each in _entries(net):
@@ -215,8 +255,24 @@ def build_several(
 def _entries(net: SeveralNet) -> list[nn.Linear]:
     """The linear maps whose outputs the circuits take."""
     middle = net.middle
-    found = list(middle.maps) if isinstance(middle, InSequence) else [middle.enter]
+    in_sequence = isinstance(middle, InSequence | PartsInSequence)
+    found = middle.get_submodule("maps").children() if in_sequence else [middle.get_submodule("enter")]
     return [each for each in found if isinstance(each, nn.Linear)]
+
+
+def _check_count(circuits: CircuitsSpec | None, parts: Sequence[Part]) -> None:
+    """Refuse a count beside parts, of which each stands once in the sequence.
+
+    Raises:
+        ConfigError: If there is one.
+    """
+    if circuits is not None and circuits.arrange == "sequence" and parts and circuits.count is not None:
+        raise ConfigError(
+            "model.circuits.count must be left out where an ansatz has parts, which stand once each in the"
+            " sequence",
+            got=f"count {circuits.count} for {len(parts)} parts",
+            fix="Leave it out, or list as many parts in the ansatz",
+        )
 
 
 def _check_keys(spec: ModelSpec, shape: Shape) -> None:

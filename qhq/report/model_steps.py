@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field, replace
 from qiskit.quantum_info import SparsePauliOp
 
 from qhq.ansatz.program import Ansatz, describe
+from qhq.ansatz.program import Part as CircuitPart
 from qhq.ansatz.roles import role_of
 from qhq.experiment.config import ExperimentConfig
 from qhq.files import Json
@@ -39,6 +40,7 @@ _CIRCUITS = ("QuantumLayer", "GateCircuits")
 
 _GATES = {
     "qlstm": ("input", "forget", "output", "candidate"),
+    "qlstm_six": ("input", "forget", "output", "candidate", "the new state", "what leaves"),
     "qgru": ("reset", "update", "candidate of the step", "candidate of the state"),
 }
 """What the circuits of a unit's gates are for, in their order."""
@@ -49,6 +51,7 @@ _ANGLES = {
     "unit_tanh": "0.99 tanh(x)",
     "pi_clip": "π x, clipped to [-π, π]",
     "pi_sin": "π sin(x)",
+    "arctan": "arctan(x)",
     "two_arctan": "2 arctan(x)",
 }
 """Angle scalings as they are written down."""
@@ -507,16 +510,18 @@ def _gated_layer(
     bare = layer.unit.endswith("_bare")
     inputs = _inputs_of(facts, spec)
     if not bare:
-        words = "one map for all gates" if kind == "qlstm" else "maps of both, of the step and of the state"
-        steps.append(Step("linear", (4, inputs), (words,), facts.count(f"{at}.enter.")))
+        words = {"qlstm": "one map for all gates", "qlstm_six": "maps of both, and of o tanh(c)"}
+        said = words.get(kind, "maps of both, of the step and of the state")
+        steps.append(Step("linear", (len(gates), inputs), (said,), facts.count(f"{at}.enter.")))
     if facts.config.quantum is not None:
         lines = (", ".join(gates), *_scaled_lines(facts))
         steps.append(_circuit_step(facts, len(gates), (f"{at}.circuits.",), lines))
     elif spec.middle is not None:
         steps.append(_stand_in(spec.middle, facts.count(f"{at}.circuits."), len(gates)))
     if not bare:
-        steps.append(Step("linear of each gate", (4, layer.hidden), (), facts.count(f"{at}.leave.")))
-    said = f"σ of {'three' if kind == 'qlstm' else 'two'} gates, tanh of the candidate"
+        each = (len(gates), layer.hidden)
+        steps.append(Step("linear of each gate", each, (), facts.count(f"{at}.leave.")))
+    said = f"σ of {'two' if kind == 'qgru' else 'three'} gates, tanh of the candidate"
     steps.append(Step("gates", (facts.steps, layer.hidden), (said, "the new state h(t)"), kind="fixed"))
     yield from (replace(each, group=group) for each in steps)
 
@@ -540,7 +545,11 @@ def _several(facts: ModelFacts, spec: ModelSpec) -> ModelDiagram:  # noqa: PLR09
     entry, lines = len(steps), _scaled_lines(facts)
     outputs = spec.middle.outputs if spec.middle is not None else 0
     outputs = facts.circuit.num_outputs if facts.circuit is not None else outputs
-    if arrange == "sequence":
+    own = facts.circuit.parts if facts.circuit is not None and arrange == "sequence" else ()
+    if own:
+        count, outputs = len(own), own[-1].outputs
+        steps += _parts_in_sequence(facts, own, activation, lines)
+    elif arrange == "sequence":
         steps += _in_sequence(facts, spec, count, inputs, activation, lines)
     else:
         if arrange != "window":
@@ -616,6 +625,20 @@ def _in_sequence(
         outputs = facts.circuit.num_outputs if facts.circuit is not None else inputs
         said = f"{count - shown} more, each a linear map and a circuit, as the first"
         yield Step("…", (outputs,), (said,), facts.count(*names), "quantum")
+
+
+def _parts_in_sequence(
+    facts: ModelFacts, own: Sequence[CircuitPart], activation: tuple[str, ...], lines: Sequence[str]
+) -> Iterator[Step]:
+    """The parts of one circuit, one after the other."""
+    for number, part in enumerate(own):
+        yield Step("linear", (part.inputs,), activation, facts.count(f"module.middle.maps.{number}."))
+        yield replace(
+            _circuit_step(facts, 1, (), lines),
+            title=f"quantum layer, part {number + 1} of {len(own)}",
+            shape=(part.outputs,),
+            weights=part.weights,
+        )
 
 
 def _features(facts: ModelFacts, spec: FeaturesSpec) -> ModelDiagram:

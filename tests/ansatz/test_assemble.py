@@ -10,8 +10,10 @@ from qhq.errors import ConfigError
 from tests.ansatz.circuits import NO_ENTANGLER, SPECS, built, matrix, random_values
 
 
-# The lags of a reservoir share its qubits out: tests/ansatz/test_reservoir.py.
-@pytest.mark.parametrize("name", [each for each in list_ansaetze() if each != "reservoir"])
+# The lags of a reservoir share its qubits out, and parts have their own: test_reservoir.py, test_parts.py.
+@pytest.mark.parametrize(
+    "name", [each for each in list_ansaetze() if each not in ("reservoir", "side_by_side")]
+)
 @pytest.mark.parametrize(("qubits", "depth"), [(2, 1), (5, 3)])
 def test_a_shipped_ansatz_builds_at_any_size(name, qubits, depth):
     ansatz = build(load_ansatz(name, {"qubits": qubits, "depth": depth}))

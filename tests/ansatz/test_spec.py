@@ -68,6 +68,7 @@ SHIPPED = (
     "reference",
     "reservoir",
     "reuploading",
+    "side_by_side",
     *SIM,
     "zz_feature_map",
 )

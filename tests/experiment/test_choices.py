@@ -54,6 +54,15 @@ CHOICES = {
     ],
     "parallel": ["model.circuits={arrange: parallel, count: 2}", "model.head_layers=[4]"],
     "sequence": ["model.circuits={arrange: sequence, count: 2}", "training.optimizer=qng"],
+    "parts": [
+        "model.circuits={arrange: sequence}", "quantum.ansatz=side_by_side",
+        "quantum.overrides={parts: [{ansatz: reference, qubits: 2}, {ansatz: real_amplitudes, qubits: 1}]}",
+        "training.optimizer=qng",
+    ],
+    "qlstm_six_bare": [
+        "model.recurrent=[{unit: qlstm_six_bare, hidden: 1}]", "quantum.ansatz=qlstm", "quantum.qubits=2",
+        "quantum.overrides={observables: [Z0]}",
+    ],
     "per_horizon": ["model.circuits={arrange: per_horizon}", "data.horizon=2"],
     "per_target": ["model.circuits={arrange: per_target}", "data.targets=[close, volume]",
                    "data.features=[close, volume]"],
@@ -91,9 +100,9 @@ CHOICES = {
 }  # fmt: skip
 
 WHOLE = "QHQ_CHOICES" in os.environ
-SOME = ("natural", "quantile", "convolution", "student_t", "sequence", "window")
+SOME = ("natural", "quantile", "convolution", "student_t", "parts", "window")
 """Those of the suite: whatever differs in how it is trained, resumed or evaluated."""
-DEVICE = ("sequence",)
+DEVICE = ("parts",)
 """Those that the suite takes to the service."""
 
 

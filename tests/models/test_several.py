@@ -175,6 +175,54 @@ def test_the_classical_baseline_stands_in_every_place():
     assert sum(each.numel() for each in model.parts()["circuit"]) == 3 * 2 * (3 + 1 + 2)
 
 
+OWN = (
+    AnsatzSpec(qubits=3, depth=2, observables=("Z1", "Z2")),
+    AnsatzSpec(qubits=2, blocks=[{"gates": "RX RZ"}]),
+)
+PARTS = build(AnsatzSpec(parts=OWN))
+
+
+def parts_model(*, together: bool = True, dtype=torch.float64, **circuits):
+    alone, rows = (StatevectorExecutor(each, threads=1) for each in (PARTS, by_rows(PARTS)))
+    keys = {"recurrent": [{"unit": "gru", "hidden": 3}], "circuits": {"arrange": "sequence", **circuits}}
+    made = Circuits(PARTS, alone, rows if together else None, 5)
+    return build_several(ModelSpec.model_validate(keys), SHAPE, made, seed=1, dtype=dtype).eval()
+
+
+def test_parts_in_sequence_are_their_equations():
+    model = parts_model()
+    middle = model.module.middle
+    first, second = map(build, OWN)
+    weights = middle.circuits.layers[0].weight.detach().numpy()
+    vector = torch.randn(2, middle.maps[0].in_features, dtype=torch.float64)
+    for linear, ansatz, own in zip(middle.maps, (first, second), (weights[:6], weights[6:]), strict=True):
+        angles = (np.pi * torch.tanh(linear(vector))).detach().numpy()
+        found = StatevectorExecutor(ansatz, threads=1).expectations(angles, own)
+        if ansatz is first:
+            vector, entered = torch.tensor(found), vector
+    np.testing.assert_allclose(middle(entered)[:, 0].detach(), found, atol=1e-12)
+    apart = parts_model(together=False)
+    np.testing.assert_allclose(apart(*given()).detach(), model(*given()).detach(), atol=1e-12)
+
+
+def test_parts_in_sequence_have_the_verbs_of_a_run():
+    model = parts_model()
+    latent = model.encode(*given())
+    middle = model.run_on(StatevectorExecutor(PARTS, threads=1), latent)
+    np.testing.assert_allclose(model.decode(latent, middle), model(*given()).detach(), atol=1e-12)
+    sizes = {part: sum(each.numel() for each in tensors) for part, tensors in model.parts().items()}
+    assert sizes["circuit"] == PARTS.num_weights
+    found = examine(
+        parts_model(dtype=torch.float32), given(48, torch.float32), background=Background(circuit=PARTS)
+    )
+    assert found.codes == ()
+
+
+def test_each_part_stands_in_a_sequence_once():
+    with pytest.raises(ConfigError, match=r"must be left out where an ansatz has parts.*Got count 3 for 2"):
+        parts_model(count=3)
+
+
 @pytest.mark.parametrize(
     ("name", "more", "said"),
     [

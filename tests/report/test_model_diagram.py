@@ -44,6 +44,11 @@ ARCHITECTURES = {
     ],
     "circuits side by side": ["model.circuits={arrange: parallel, count: 3}", "model.layer_norm=true"],
     "circuits in sequence": ["model.circuits={arrange: sequence, count: 5}"],
+    "parts of a circuit in sequence": [
+        "model.circuits={arrange: sequence}", "quantum.ansatz=side_by_side", "quantum.qubits=null",
+        "quantum.depth=null",
+    ],
+    "six circuits in LSTM gates": ["model.recurrent=[{unit: qlstm_six, hidden: 2}]"],
     "a circuit a horizon": ["model.circuits={arrange: per_horizon}", "data.horizon=3"],
     "a circuit over the window": [
         "model.circuits={arrange: window}", "quantum.depth=5",

@@ -170,6 +170,12 @@ def test_a_circuit_that_changed_since_does_not_change_a_run(trained, original):
     assert program_digest(build_circuit(quantum)) == program_digest(load_built(trained.circuit))
     with pytest.raises(ConfigError, match="must be named by your own command"):
         build_circuit(quantum.model_copy(update={"qubits": 3}))
+    parts = {"ansatz": "side_by_side", "overrides": {"parts": [{"ansatz": str(original)}]}}
+    with pytest.raises(ConfigError, match=f"named by your own command.*Got {original}"):
+        build_circuit(quantum.model_copy(update=parts))
+    parts["overrides"] = {"parts": [{"ansatz": "brickwork"}]}
+    with pytest.raises(ConfigError, match=r"named by your own command.*brickwork.py"):
+        build_circuit(quantum.model_copy(update=parts))
 
 
 def test_every_variant_of_a_runs_ablation_has_its_stored_circuit(trained, mark):

@@ -40,7 +40,7 @@ from qhq.experiment.opening import Experiment, open_on_data
 from qhq.experiment.run import pass_parity_gate
 from qhq.models.features import FeatureForecaster
 from qhq.models.hybrid import matched_width
-from qhq.models.spec import MOST_HIDDEN, FeaturesSpec, MiddleSpec, is_gated, stands_apart
+from qhq.models.spec import MOST_HIDDEN, CircuitsSpec, FeaturesSpec, MiddleSpec, is_gated, stands_apart
 from qhq.seeding import child_generator
 from qhq.studies.runner import Values
 from qhq.studies.runner.reproducible import Fingerprints, loaded, one_training
@@ -170,6 +170,10 @@ def _classical(config: ExperimentConfig, ansatz: Ansatz, middle: MiddleSpec | No
     # Said outright, since without a circuit nothing tells how many features it was fed: encoder and head must
     # stay as wide as they are.
     model = config.model.model_copy(update={"latent": ansatz.num_inputs, "middle": middle})
+    one_mlp = stands_apart(model) and model.circuits is not None and model.circuits.arrange == "sequence"
+    if ansatz.parts and one_mlp:
+        # It has as many parameters as all parts; a sequence of MLPs would have so many each.
+        model = model.model_copy(update={"circuits": CircuitsSpec(arrange="sequence", count=1)})
     return config.model_copy(update={"quantum": None, "model": model})
 
 
