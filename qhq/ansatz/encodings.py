@@ -251,6 +251,7 @@ class ReservoirEncoding(InputEncoding):
             # Half of Z before and half after: those of neighbouring steps meet in one rotation.
             circuit.rz(before + part, range(qubits))
             for (one, other), coupling in zip(pairs, couplings, strict=True):
+                # A rotation of Qiskit turns by half its angle, which is why the exponent's is doubled.
                 circuit.rxx(2 * part * coupling, one, other)
         circuit.rz(parts[-1], range(qubits))
         return circuit
@@ -319,6 +320,7 @@ def read_matrix(path: Path, size: int) -> NDArray[np.float64]:
     import numpy as np
 
     try:
+        # A spreadsheet begins its CSV with a byte order mark, which is no digit.
         lines = read_bytes(path).decode("utf-8-sig").split()
         found = np.array([[float(each) for each in line.split(",")] for line in lines])
         wrong = found.shape != (size, size) or not np.isfinite(found).all()

@@ -199,6 +199,8 @@ def unitary(ansatz: Ansatz) -> Ansatz:
     """The same in gates alone, on a qubit more for each reset (deferred measurement)."""
     circuit, observables = defer_resets(ansatz.lowered, ansatz.observables)
     held = set(circuit.parameters)
+    # A parameter whose gates were all lowered away still has its column in every array: in the global phase,
+    # which no expectation sees, it stays one of the circuit's.
     circuit.global_phase = sum((each for each in ansatz.parameters if each not in held), 0)
     return Ansatz(circuit, ansatz.inputs, ansatz.weights, observables, ansatz.angle_scaling)
 

@@ -83,6 +83,7 @@ class Panel:
         first = np.searchsorted(self.segment, self.segment)
         rows = np.arange(len(self.values))[:, None]
         newest = np.maximum.accumulate(np.where(np.isfinite(self.values), rows, -1), axis=0)
+        # -1, where nothing came before, would take the last row of all; the line below makes it NaN.
         kept = np.take_along_axis(self.values, np.maximum(newest, 0), axis=0)
         return np.where(newest >= first[:, None], kept, np.nan)
 

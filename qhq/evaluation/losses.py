@@ -177,10 +177,12 @@ def _log_ratio(windows: Windows, forecast: FloatArray) -> FloatArray:
     is_log = np.array([VOLATILITIES[name] for name in windows.cut.targets])
     with np.errstate(divide="ignore"):
         actual, found = (
+            # np.where computes both sides: what is a logarithm already must not be logged, nor warn.
             np.where(is_log, each, np.log(np.where(is_log, 1.0, np.maximum(each, 0.0))))
             for each in (windows.targets, forecast)
         )
     with np.errstate(invalid="ignore"):
+        # Of a forecast of 0 as well the difference would be NaN.
         return np.where(np.isneginf(actual), -np.inf, actual - found)
 
 

@@ -282,6 +282,7 @@ def _grow(
         return None
     chosen = [int(generator.choice(list(neighbours)))]
     while len(chosen) < qubits:
+        # Sorted, as a set has no order that a seed could draw the same layout from everywhere.
         edge = sorted({each for one in chosen for each in neighbours[one]} - set(chosen))
         if not edge:
             return None

@@ -89,6 +89,8 @@ class NoiseStudy(Study[NoiseCell, NoiseRecord]):
         cells = [
             NoiseCell(scale, shots, seed, self.checkpoint)
             for scale, shots in itertools.product(scales, request.shots)
+            # The budget is that of the device as it is, whatever scales were asked for, at one number of
+            # shots.
             if scale in request.scales or shots == self.budget_shots
             for seed in range(streams_of(shots, request))
         ]
@@ -106,6 +108,8 @@ class NoiseStudy(Study[NoiseCell, NoiseRecord]):
             for place, entry in self.nested.places:
                 cells += [
                     NoiseCell(1.0, None, 0, self.checkpoint, method, place, entry)
+                    # TREX with exact values takes readout errors away whole: what is left is the noise of the
+                    # gates.
                     for method in (None, "trex")
                 ]
         cells = list({cell.key: cell for cell in cells}.values())

@@ -133,6 +133,7 @@ def price_powers(names: Sequence[str]) -> FloatArray:
 def count_logs(values: FloatArray, names: Sequence[str]) -> FloatArray:
     """Take ln(1 + x) of columns that count something; values (..., C)."""
     counts = np.array([is_count(name) for name in names], dtype=bool)
+    # np.where computes both sides: a change of less than -1 in another column would warn in log1p.
     return np.where(counts, np.log1p(np.where(counts, values, 0.0)), values) if counts.any() else values
 
 

@@ -254,6 +254,7 @@ class _Compiled:
         slots = 1 + len(self.blocks) if keep else 1
         tiles = -(-count // width)
         require_memory(
+            # Only the way back needs all tiles; without it each tile's states are given up for the next.
             (tiles if keep else 1) * slots * size * ROW_BYTES,
             f"The states of {count} trajectories on {self.qubits} qubits",
             fix="Use fewer trajectories in the entry, a smaller batch, or fewer qubits",
@@ -261,6 +262,7 @@ class _Compiled:
         probabilities = np.empty((1 << self.qubits, count))
         for tile in range(tiles):
             states = aligned_rows(dtype, slots * size)
+            # Aligned rows hold whatever their memory did; row 0 is the real part of |0...0> in every lane.
             states[: size * width] = 0
             states[:width] = 1
             matrices = self._lanes(lap.matrices, tile, width, dtype)
