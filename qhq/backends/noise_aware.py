@@ -166,6 +166,7 @@ class InjectedExecutor:
             # From inputs and weights, not from a state: a resumed training meets the same noise.
             content = np.ascontiguousarray(inputs).tobytes() + np.ascontiguousarray(weights).tobytes()
             generator = child_generator(self._seed, f"step {zlib.crc32(content)}")
+            # An offset can carry a value beyond the largest that shots can show, and rounding an exact one.
             variance = np.clip(self._largest**2 - values**2, 0.0, None) / self._shots
             values = values + np.sqrt(variance) * generator.normal(size=values.shape)
         noisy: FloatArray = values.astype(exact.dtype)

@@ -300,6 +300,8 @@ def _day(year: int, month: int, day: int) -> np.datetime64:
 
 def _count_days(number: int, order: str) -> tuple[np.datetime64, bool]:
     if order == "excel":
+        # Day 1 is 1900-01-01, but Excel counts a 29 February 1900 that there never was: since then it is one
+        # ahead.
         return np.datetime64("1899-12-30", "D") + number, False
     moment = np.datetime64(number, _EPOCH_UNITS[order])  # type: ignore[call-overload]
     day = moment.astype("datetime64[D]")

@@ -122,6 +122,7 @@ def _share(values: FloatArray, starts: IntArray, kind: _Share) -> FloatArray:
     if kind == "lowest":
         return np.asarray(np.fmin.reduceat(values, starts))
     known = np.maximum.reduceat(np.isfinite(values), starts)
+    # A session without a value counts as none; one NaN would make the whole period's sum NaN.
     return np.asarray(np.where(known, np.add.reduceat(np.nan_to_num(values), starts), np.nan))
 
 

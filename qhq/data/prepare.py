@@ -183,6 +183,7 @@ def _is_zero_price(windows: Windows) -> npt.NDArray[np.bool_]:
 def fingerprint(panel: Panel) -> str:
     """Name the content of a panel: sha256, as hex; the same on every machine."""
     digest = hashlib.sha256(repr((panel.symbols, panel.columns)).encode())
+    # Little-endian and of 64 bits, whatever the machine has: np.intp is of 32 bits on some.
     for array in (panel.code.astype("<i8"), panel.dates.astype("datetime64[D]").astype("<i8")):
         digest.update(array.tobytes())
     digest.update(np.ascontiguousarray(panel.values, dtype="<f8").tobytes())

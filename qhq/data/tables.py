@@ -243,6 +243,7 @@ def read_numbers(column: pd.Series) -> tuple[FloatArray, Mask]:
     text, empty = _text(column)
     try:
         filled = pc.if_else(pa.array(empty), pa.scalar(None, pa.string()), text)
+        # Arrow reads a column of texts many times as fast as pandas, but all of it or nothing.
         return filled.cast(pa.float64()).to_numpy(zero_copy_only=False), np.zeros(len(empty), dtype=np.bool_)
     except pa.ArrowInvalid:
         cells = text.to_pandas()

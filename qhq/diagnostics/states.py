@@ -66,6 +66,7 @@ def measure_expressibility(ansatz: Ansatz, sampling: Sampling, *, bins: int = _B
 def fidelities(one: States, other: States) -> Array:
     """``|<one[b]|other[b]>|^2``, shape (B,)."""
     overlaps = np.einsum("bz,bz->b", one.conj(), other)
+    # Rounding carries the fidelity of a state with itself above 1, where no bin is.
     squares: Array = np.clip(overlaps.real**2 + overlaps.imag**2, 0.0, 1.0)
     return squares
 

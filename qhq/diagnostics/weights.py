@@ -231,6 +231,7 @@ def effective_dimension(
     """
     check_has_weights(ansatz)
     fisher = fisher_matrices(ansatz, sampling, num_inputs=num_inputs)
+    # Rounding leaves zero eigenvalues just below zero.
     spectrum = np.clip(np.linalg.eigvalsh(fisher), 0.0, None)
     value = float(dimension_of(spectrum, data))
     generator = sampling.generator("capacity/resampled")

@@ -205,6 +205,7 @@ def _cut(circuit: QuantumCircuit, angles: AngleMap, threads: int | None) -> Iter
             own, place = (place if trained[place] else None), place + 1
         if own is not None and qubits & touched:
             yield _Block(before, members, threads)
+            # The circuit that was handed out ends where its block begins, and must not grow.
             before = before.copy()
             for each in late:
                 before.append(each.operation, [circuit.find_bit(bit).index for bit in each.qubits])

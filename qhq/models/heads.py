@@ -54,6 +54,7 @@ class LinearHead(_DoubleModule):
 
     def __init__(self, features: int, outputs: int) -> None:
         super().__init__()
+        # Buffers: they are fitted, and no optimiser may move them.
         self.register_buffer("weight", torch.zeros(features, outputs, dtype=torch.float64))
         self.register_buffer("bias", torch.zeros(outputs, dtype=torch.float64))
 

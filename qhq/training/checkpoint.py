@@ -27,7 +27,10 @@ def save_weights(model: nn.Module, path: Path, identity: Mapping[str, str]) -> N
     _replace(
         path,
         lambda temporary: save_file(
-            tensors, temporary, {_IDENTITY: json.dumps(dict(identity), sort_keys=True)}
+            # Of safetensors' header every value is a text.
+            tensors,
+            temporary,
+            {_IDENTITY: json.dumps(dict(identity), sort_keys=True)},
         ),
     )
 

@@ -367,6 +367,7 @@ class Trainer:
         since_best = 0 if ahead else state.epochs_since_best + 1
         return TrainingState(
             model=weights,
+            # state_dict() hands out the very tensors that the next step changes.
             optimizer=copy.deepcopy(self.optimizer.state_dict()),
             best_model=weights if better else state.best_model,
             best_loss=record.validation_loss if better else state.best_loss,

@@ -82,6 +82,12 @@ def test_variants_differ_in_the_middle_alone(tiny):
         assert ExperimentConfig.model_validate(config.model_dump()) == config
 
 
+def test_variants_of_a_config_with_the_longest_name_are_valid_configs(tiny):
+    longest = tiny.model_copy(update={"name": "n" * 60})
+    for config in build_variants(longest, ANSATZ).configs.values():
+        assert ExperimentConfig.model_validate(config.model_dump()) == config
+
+
 @pytest.mark.parametrize("variant", ALL)
 def test_every_variant_is_a_config_that_trains_and_opens_again(tiny, variant):
     config = build_variants(tiny, ANSATZ).configs[variant]

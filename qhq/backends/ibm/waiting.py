@@ -147,6 +147,7 @@ def redact(text: object, secrets: Iterable[str]) -> str:
     'POST apikey=***&x=1 Authorization: Bearer ***'
     """
     line = " ".join(str(text).split())
+    # The longest first: a secret inside of another would leave the rest of that one to be read.
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         # Each character may be percent-encoded for a URL or not, in either case, and a blank may be a plus.
         forms = ""

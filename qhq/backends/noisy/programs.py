@@ -138,6 +138,7 @@ def affine_errors(program: NoisyProgram) -> tuple[FloatArray, FloatArray]:
 def _rotate(circuit: QuantumCircuit, letters: str, target: Target) -> QuantumCircuit:
     """Append the change of basis that a readout of Z needs, in gates of the device: they are noisy too."""
     rotated: QuantumCircuit = circuit.copy()
+    # Sorted, as a set of texts is in another order in each process, and shots would be others.
     for letter in sorted(set(letters) & set("XY")):
         change = change_of_basis(letter, sorted(target.operation_names))
         for qubit in (index for index, each in enumerate(letters) if each == letter):
@@ -184,6 +185,7 @@ class DensityProgram:
         check_density_width(program.num_qubits)
         self.num_qubits, self.num_outputs = program.num_qubits, program.num_outputs
         self._parameters, self._groups, self._flips = program.parameters, program.groups, program.noise.flips
+        # Copies: the program's own go to the engines too, which know no instruction to save.
         self._circuits = [circuit.copy() for circuit in program.circuits]
         for circuit in self._circuits:
             # Not expectation values: one run serves all observables of a group, and their readout errors.

@@ -97,6 +97,7 @@ def _likenesses(own: FloatArray, others: FloatArray) -> Iterator[tuple[float, in
             lags = np.concatenate([np.arange(late + 1), np.arange(-late, 0)])
             with np.errstate(all="ignore"):
                 likeness = products[lags] / np.sqrt(np.maximum(mines[lags], 1e-9) * other_squares[lags])
+            # Of lags at which one of the two did not move: no likeness, and no division that counts.
             likeness = np.nan_to_num(likeness, nan=0.0, posinf=0.0, neginf=0.0)
             for other in range(others.shape[1]):
                 at = int(np.argmax(np.abs(likeness[:, other])))

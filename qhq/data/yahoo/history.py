@@ -81,6 +81,7 @@ def forward_adjusted(close: FloatArray, dividend: FloatArray, split: FloatArray)
     before = np.where(last[:-1] >= 0, close[last[:-1]], np.nan) / ratio[1:]
     paid = np.nan_to_num(dividend[1:])
     with np.errstate(all="ignore"):
+        # What `before` lacks is told of in the next line, not by a warning of NumPy's.
         kept = np.where(paid == 0, 1.0, 1 - paid / before)
         unknown = (paid != 0) & ~((before > 0) & (kept > 0))
         # Without a price above zero before, only a first price can follow: nothing was earned until it.
@@ -273,6 +274,7 @@ def _move_actions(frame: pd.DataFrame) -> pd.DataFrame:
     dividend = np.zeros(len(frame) + 1)
     split = np.ones(len(frame) + 1)
     np.add.at(dividend, session, frame["dividend"])
+    # Two of them may fall on one session, where an indexed assignment would keep the last alone.
     np.multiply.at(split, session, _split_ratio(frame["split"].to_numpy(np.float64)))
     count = int(priced.sum())
     split = np.where(split == 1.0, 0.0, split)

@@ -107,6 +107,8 @@ def _difference(circuit: QuantumCircuit, lowered: QuantumCircuit, *, from_zero: 
     named = {each.name: each for each in separated.parameters}
     plain = {named[f"theta_{k}"]: float(angle) for k, angle in enumerate(angles)}
     try:
+        # Not strict: some parameters stand in gates that were lowered away, and Qiskit would refuse their
+        # names.
         one = _evolved(_undelayed(circuit).assign_parameters(given, strict=False), start)
     except STOPS:
         raise

@@ -185,7 +185,7 @@ def _renamed(config: ExperimentConfig, variant: str) -> ExperimentConfig:
     """Name a variant's runs after it, within the 60 letters of a name."""
     if variant == HYBRID:
         return config
-    return config.model_copy(update={"name": f"{config.name[:50]}-{variant}"})
+    return config.model_copy(update={"name": f"{config.name[: 59 - len(variant)]}-{variant}"})
 
 
 @dataclass(frozen=True)

@@ -147,6 +147,7 @@ def loaded(spec: DataSpec, *, anew: bool = False) -> Panel:
     return _loaded(spec.with_fold(0).model_dump_json())
 
 
+# A panel may take gigabytes, and a process works on one study at a time.
 @lru_cache(maxsize=1)
 def _loaded(spec: str) -> Panel:
     return load_panel(DataSpec.model_validate_json(spec))
