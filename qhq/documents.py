@@ -6,6 +6,7 @@ A file of another kind (a workbook, a table of prices, a circuit) is refused; th
 from __future__ import annotations
 
 import copy
+import functools
 import io
 import types
 import typing
@@ -91,10 +92,22 @@ def load_document(
     return validate(model, content, str(source) if isinstance(source, Path) else _IN_MEMORY)
 
 
+# A command reads its config and backends.yaml several times over, and ruamel takes 10 ms for 6 kB.
+@functools.lru_cache(maxsize=32)
+def _parsed(text: str, form: str) -> Any:
+    """What stands in YAML, kept for the next reader: to be copied before it is changed.
+
+    Args:
+        text: The document.
+        form: ``rt`` keeps the position of each key, ``base`` each scalar as the text that stands there.
+    """
+    return YAML(typ=form, pure=True).load(text)
+
+
 def _as_written(text: str) -> Any:
     """Read YAML with each scalar as the text that stands there: 0700 and TRUE are tickers."""
     try:
-        return YAML(typ="base", pure=True).load(text)
+        return copy.deepcopy(_parsed(text, "base"))
     except YAMLError:  # the same text, read with types, has said why
         return None
 
@@ -162,7 +175,7 @@ def read_mapping(path: Path) -> CommentedMap:
     content = read_bytes(path)
     try:
         text = content.decode("utf-8-sig")
-        mapping = YAML(typ="rt").load(text)
+        mapping = _parsed(text, "rt")
     except UnicodeDecodeError as error:
         _refuse_other_kind(path, content)
         line = content.count(b"\n", 0, error.start) + 1
@@ -192,7 +205,8 @@ def read_mapping(path: Path) -> CommentedMap:
             got=f"{path}, which begins with {shorten(text.strip().splitlines()[0])}",
             fix="Write 'key: value' lines",
         )
-    return mapping
+    # Only now: a document whose aliases lead in a circle cannot be copied.
+    return copy.deepcopy(mapping)
 
 
 def read_plain(path: Path) -> Json:

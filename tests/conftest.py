@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import gc
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -48,6 +50,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.freeze()
 
 
+ONE_PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+"""A whole PNG file."""
+
+
 @pytest.fixture(autouse=True, scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory):
     """A cache folder of the session's own; the engine's compiled kernels are those of the user."""
@@ -59,6 +67,36 @@ def cache(tmp_path_factory: pytest.TempPathFactory):
         patch.setenv("QHQ_CACHE_DIR", str(folder))
         patch.setenv("QHQ_MLFLOW", "off")  # the tests of the mirror switch it on
         yield folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_power_cuts():
+    """No test pulls the plug, so none waits for the disk: files are written, renamed and locked as ever."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda handle: None)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def unpainted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PNG figures are drawn but not painted, except in tests of the report and under ``pytest.mark.painted``.
+
+    Laying out and painting the figures of each small training took a sixth of the suite, and no test outside
+    tests/report looks at a pixel.
+    """
+    if "report" in request.path.parts or request.node.get_closest_marker("painted"):
+        return
+    from matplotlib.figure import Figure
+
+    paint = Figure.savefig
+
+    def save(figure: Figure, file: Any, **options: Any) -> None:
+        if isinstance(file, Path) and (options.get("format") or file.suffix[1:]) == "png":
+            file.write_bytes(ONE_PIXEL)
+        else:
+            paint(figure, file, **options)
+
+    monkeypatch.setattr(Figure, "savefig", save)
 
 
 @pytest.fixture

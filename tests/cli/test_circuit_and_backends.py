@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.painted
+
 
 def test_list_names_the_shipped_ansaetze(qhq):
     names = {row["name"] for row in json.loads(qhq("circuit", "list", "--json").stdout)["rows"]}

@@ -10,6 +10,8 @@ import pytest
 
 from tests.cli.rows import chains, prices
 
+pytestmark = pytest.mark.painted
+
 
 def test_show_the_quickstart(qhq, study):
     result = qhq("data", "show", "--json")
