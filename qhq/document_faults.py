@@ -17,7 +17,7 @@ from qhq.errors import ConfigError, nearest
 
 # In place of the line and column of a key that does not stand in the file.
 _SET_ELSEWHERE = " (set on the command line)"
-Location = tuple[int | str, ...]
+_Location = tuple[int | str, ...]
 
 
 def config_error(
@@ -55,7 +55,7 @@ def config_error(
 
 
 def _place(
-    keys: Location, content: Any, source: str, overridden: Callable[[str], str] | None
+    keys: _Location, content: Any, source: str, overridden: Callable[[str], str] | None
 ) -> tuple[str, str]:
     """What to call a key, and where it was set."""
     name, position = ".".join(str(key) for key in keys) or "the document", _position(keys, content)
@@ -82,7 +82,7 @@ def _say_other(
     return f"'{name}' at {at}: {rule}, got {shorten(fault['input'])}"
 
 
-def _known(model: type[BaseModel], keys: Location) -> str:
+def _known(model: type[BaseModel], keys: _Location) -> str:
     """The key nearest to an unknown one, in full as ``--set`` takes it, and those that there are."""
     section = ".".join(map(str, keys[:-1]))
     hint = nearest(str(keys[-1]), sorted(_known_keys(model, keys[:-1])))
@@ -126,7 +126,7 @@ def shorten(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _present_keys(location: Location, content: Any) -> Location:
+def _present_keys(location: _Location, content: Any) -> _Location:
     """Drop from a pydantic location what is no key of the document (the tags of unions)."""
     keys: list[int | str] = []
     for index, key in enumerate(location):
@@ -145,7 +145,7 @@ def _has(content: Any, key: int | str) -> bool:
     return isinstance(content, list) and isinstance(key, int) and key < len(content)
 
 
-def _position(keys: Location, content: Any) -> str:
+def _position(keys: _Location, content: Any) -> str:
     """``:line:column`` of the deepest key that stands in the file; '' where none does, or without one."""
     if not isinstance(content, CommentedMap | CommentedSeq):
         return ""
@@ -164,7 +164,7 @@ def _position(keys: Location, content: Any) -> str:
     return found
 
 
-def _known_keys(model: type[BaseModel], keys: Location) -> set[str]:
+def _known_keys(model: type[BaseModel], keys: _Location) -> set[str]:
     models = [model]
     for key in keys:
         if isinstance(key, str):

@@ -51,7 +51,7 @@ class Spec(BaseModel):
 _MOST_DEPTH, MOST_NODES = 60, 100_000
 
 
-SpecT = TypeVar("SpecT", bound=Spec)
+_SpecT = TypeVar("_SpecT", bound=Spec)
 _ModelT = TypeVar("_ModelT", bound=BaseModel)
 
 
@@ -63,8 +63,8 @@ _IN_MEMORY = "the mapping given"
 
 
 def load_document(
-    model: type[SpecT], source: Path | Mapping[str, Any], overrides: Sequence[str] = ()
-) -> SpecT:
+    model: type[_SpecT], source: Path | Mapping[str, Any], overrides: Sequence[str] = ()
+) -> _SpecT:
     """Read one document as ``model``.
 
     Args:

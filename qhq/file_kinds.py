@@ -24,7 +24,7 @@ class FileKind:
 
 _PRICES = "Give prices as --set data.path=FILE; 'qhq data check FILE' says how they are read"
 CIRCUIT = "Name a circuit as file.path in the YAML of an ansatz, and give that YAML"
-RUN = "Give the run's folder to a command that takes a RUN"
+_RUN = "Give the run's folder to a command that takes a RUN"
 
 # First bytes of a file -> what it is.
 _SIGNATURES: tuple[tuple[bytes, FileKind], ...] = (
@@ -56,7 +56,7 @@ _MEMBERS = {
     "word/": FileKind("a Word document"),
     "ppt/": FileKind("a PowerPoint presentation"),
     "content.xml": FileKind("an OpenDocument file", f"Save its sheet as CSV. {_PRICES}"),
-    "data.pkl": FileKind("a PyTorch checkpoint", RUN),
+    "data.pkl": FileKind("a PyTorch checkpoint", _RUN),
 }
 
 # The first that fits: an SVG image would be XML too, and a page of the web as well.
@@ -90,7 +90,7 @@ def file_kind(content: bytes) -> FileKind | None:
             return kind
     # safetensors begins with eight bytes that count, and goes on in JSON.
     if content[8:10] == b'{"':
-        return FileKind("a safetensors file", RUN)
+        return FileKind("a safetensors file", _RUN)
     head = content[:8192]
     if b"\0" in head:
         # UTF-16 without its mark: of plain letters every other byte is zero.

@@ -263,7 +263,7 @@ def check_regular(path: Path, *, most: int, what: str = "file") -> Path:
     if not stat.S_ISREG(found.st_mode):
         raise _irregular(path, found.st_mode, what)
     if found.st_size > most:
-        raise too_large(path, found.st_size, most, what)
+        raise _too_large(path, found.st_size, most, what)
     return path
 
 
@@ -339,14 +339,14 @@ def read_regular(path: Path, *, most: int = MOST_DOCUMENT_BYTES, what: str = "fi
         if not stat.S_ISREG(found.st_mode):
             raise _irregular(path, found.st_mode, what)
         if found.st_size > most:
-            raise too_large(path, found.st_size, most, what)
+            raise _too_large(path, found.st_size, most, what)
         # A file that grows while it is read is cut off one byte too late, and refused like any other.
         with os.fdopen(os.dup(handle), "rb") as stream:
             data = stream.read(most + 1)
     finally:
         os.close(handle)
     if len(data) > most:
-        raise too_large(path, len(data), most, what)
+        raise _too_large(path, len(data), most, what)
     return data
 
 
@@ -406,14 +406,14 @@ def expand_gzip(data: bytes, *, most: int, source: Path, what: str = "file") -> 
         pieces.append(piece)
         size += len(piece)
         if size > most:
-            raise too_large(source, size, most, f"expanded {what}")
+            raise _too_large(source, size, most, f"expanded {what}")
         if not expander.eof:
             raise _damaged(source, what, "it ends before its content does")
         rest = expander.unused_data.lstrip(b"\0")
     return b"".join(pieces)
 
 
-def too_large(path: Path, size: int, most: int, what: str) -> ConfigError:
+def _too_large(path: Path, size: int, most: int, what: str) -> ConfigError:
     """Error that a file is larger than anything that belongs there."""
     return ConfigError(
         f"The {what} must have at most {most / MEBIBYTE:,.0f} MiB",

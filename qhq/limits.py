@@ -38,7 +38,7 @@ MOST_FACTOR = 1e30
 """Of a real number that scales something."""
 
 
-GIB = 1 << 30
+_GIB = 1 << 30
 
 # Left to the rest of the process: what is asked for beside the large arrays.
 _SPARE = 1 << 27
@@ -78,7 +78,7 @@ def size_text(size: int) -> str:
     """A size for people: ``3.2 GiB``."""
     if size >= 1 << 40:
         return f"{size / (1 << 40):.1f} TiB"
-    return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / (1 << 20):.0f} MiB"
+    return f"{size / _GIB:.1f} GiB" if size >= _GIB else f"{size / (1 << 20):.0f} MiB"
 
 
 def _of_machine() -> int:

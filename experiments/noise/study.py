@@ -35,7 +35,7 @@ from qhq.data.panel import FloatArray
 from qhq.evaluation.bootstrap import Interval, Median, date_interval, median_interval, paired_interval
 from qhq.evaluation.significance import Comparison, compare, say_p_value
 from qhq.experiment.config import ExperimentConfig, load_config
-from qhq.experiment.evaluate import Evaluation, ask_circuit, encode, judge
+from qhq.experiment.evaluate import EXACT, Evaluation, ask_circuit, choose_windows, encode, judge
 from qhq.experiment.fit import fit
 from qhq.experiment.opening import Experiment, open_on_data
 from qhq.experiment.refit import Lesson
@@ -46,7 +46,6 @@ from qhq.progress import open_steps
 from qhq.report.figures import save_figure
 from qhq.runs.looks import add_look
 from qhq.seeding import child_seed
-from qhq.studies.checkpoint import EXACT, choose_windows
 from qhq.studies.mitigation import FITTED, correct, date_losses_of, made_of, prepare_lesson
 from qhq.studies.runner import Outcome, Runner, Store, Study, Values, open_workers
 from qhq.studies.runner.reproducible import Fingerprints, digest, one_training

@@ -19,19 +19,19 @@ from qhq.documents import Spec
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
 
-Pairs = list[tuple[int, int]]
+_Pairs = list[tuple[int, int]]
 
 
-def _linear(qubits: int) -> Pairs:
+def _linear(qubits: int) -> _Pairs:
     return [(qubit, qubit + 1) for qubit in range(qubits - 1)]
 
 
-def _around(pairs: Pairs) -> Pairs:
+def _around(pairs: _Pairs) -> _Pairs:
     """A ring of two qubits is one gate: its way there and its way back would partly undo each other."""
     return pairs if len(pairs) > 2 else pairs[:-1]
 
 
-PATTERNS: dict[str, Callable[[int], Pairs]] = {
+_PATTERNS: dict[str, Callable[[int], _Pairs]] = {
     "none": lambda _: [],
     "linear": _linear,
     "falling": lambda n: [(qubit, qubit - 1) for qubit in range(n - 1, 0, -1)],
@@ -173,7 +173,7 @@ def _coupled(gate: str, pattern: str, qubits: int) -> QuantumCircuit:
     """Two-qubit gates, and for rotations one parameter each, in order of time."""
     from qiskit.circuit import ParameterVector, QuantumCircuit
 
-    circuit, pairs = QuantumCircuit(qubits), PATTERNS[pattern](qubits)
+    circuit, pairs = QuantumCircuit(qubits), _PATTERNS[pattern](qubits)
     if gate in ("cx", "cz"):
         for control, target in pairs:
             getattr(circuit, gate)(control, target)

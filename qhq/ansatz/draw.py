@@ -24,7 +24,7 @@ from qhq.ansatz.stored import plain_program
 from qhq.errors import ConfigError, nearest
 from qhq.files import replacing
 
-FORMS = ("txt", "png", "svg", "pdf")
+_DRAWING_FORMS = ("txt", "png", "svg", "pdf")
 """Endings of files that can be drawn."""
 
 _FOLD = 24
@@ -76,9 +76,11 @@ def draw_circuit(ansatz: Ansatz, path: Path) -> None:
         ConfigError: If the ending is another, or the file cannot be written.
     """
     form = path.suffix.removeprefix(".").lower()
-    if form not in FORMS:
+    if form not in _DRAWING_FORMS:
         raise ConfigError(
-            "A drawing must end in .txt, .png, .svg or .pdf", got=f"'{path}'", fix=nearest(form, FORMS)
+            "A drawing must end in .txt, .png, .svg or .pdf",
+            got=f"'{path}'",
+            fix=nearest(form, _DRAWING_FORMS),
         )
     try:
         with replacing(path) as temporary:

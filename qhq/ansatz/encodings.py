@@ -267,7 +267,7 @@ class ReservoirEncoding(InputEncoding):
 
             drawn = child_generator(self.seed or 0, "couplings").uniform(0, self.coupling, len(pairs))
             return [float(each) for each in drawn]
-        matrix = read_matrix(Path(self.couplings), qubits)
+        matrix = _read_matrix(Path(self.couplings), qubits)
         return [float(matrix[pair]) for pair in pairs]
 
     def check_width(self, qubits: int) -> None:
@@ -311,7 +311,7 @@ class ArctanEncoding(InputEncoding):
         return circuit
 
 
-def read_matrix(path: Path, size: int) -> NDArray[np.float64]:
+def _read_matrix(path: Path, size: int) -> NDArray[np.float64]:
     """A symmetric matrix of finite numbers from a CSV file without a header.
 
     Raises:

@@ -102,15 +102,17 @@ def export(ansatz: Ansatz, form: str, values: ArrayLike | None = None) -> bytes:
 
     Args:
         ansatz: What to write.
-        form: A key of :data:`FORMS`: ``qasm3``, ``qasm2`` or ``qpy``.
+        form: A key of :data:`EXPORT_FORMS`: ``qasm3``, ``qasm2`` or ``qpy``.
         values: Values to write in place of the parameters: inputs, then weights, shape (I + W,).
 
     Raises:
         ConfigError: If the form is unknown or cannot hold the circuit, or there are too few values.
     """
-    if form not in FORMS:
-        raise ConfigError("The form of an export must be known", got=f"'{form}'", fix=nearest(form, FORMS))
-    return FORMS[form](ansatz, values)
+    if form not in EXPORT_FORMS:
+        raise ConfigError(
+            "The form of an export must be known", got=f"'{form}'", fix=nearest(form, EXPORT_FORMS)
+        )
+    return EXPORT_FORMS[form](ansatz, values)
 
 
 def export_circuit(ansatz: Ansatz, path: Path, form: str, values: ArrayLike | None = None) -> None:
@@ -209,7 +211,7 @@ def _to_qpy(ansatz: Ansatz, values: ArrayLike | None = None) -> bytes:
     return qpy_bytes(ansatz)
 
 
-FORMS: dict[str, Callable[[Ansatz, ArrayLike | None], bytes]] = {
+EXPORT_FORMS: dict[str, Callable[[Ansatz, ArrayLike | None], bytes]] = {
     "qasm3": lambda ansatz, values: to_qasm3(ansatz, values).encode(),
     "qasm2": lambda ansatz, values: to_qasm2(ansatz, values).encode(),
     "qpy": _to_qpy,

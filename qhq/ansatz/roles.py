@@ -27,9 +27,9 @@ from qhq.ansatz.script import checked_weights
 from qhq.errors import ConfigError, visible
 from qhq.files import replacing
 
-Role = Literal["data", "weight", "data and weight", "entangler", "fixed"]
+_Role = Literal["data", "weight", "data and weight", "entangler", "fixed"]
 
-COLOURS: dict[Role, tuple[str, str]] = {
+_COLOURS: dict[_Role, tuple[str, str]] = {
     "data": ("#d6e8fa", "#1f5f99"),
     "weight": ("#fde3c8", "#a34a00"),
     "data and weight": ("#e6dcf5", "#5b3a96"),
@@ -38,7 +38,7 @@ COLOURS: dict[Role, tuple[str, str]] = {
 }
 """Face and edge of each role; black text on each face has a contrast of 15 to 1 and more."""
 
-FORMS = ("png", "svg", "pdf")
+PICTURE_FORMS = ("png", "svg", "pdf")
 _FOLD, _MOST_COLUMNS = 16, 600
 """Columns of a picture before it goes on below, and the most there may be."""
 
@@ -49,7 +49,7 @@ _LONGEST = 16
 """Characters of an angle that fit beside its neighbours."""
 
 
-def role_of(step: CircuitInstruction, inputs: frozenset[Parameter], weights: frozenset[Parameter]) -> Role:
+def role_of(step: CircuitInstruction, inputs: frozenset[Parameter], weights: frozenset[Parameter]) -> _Role:
     """What a gate is there for."""
     held: set[Parameter] = set()
     for value in step.operation.params:
@@ -94,7 +94,7 @@ def draw_roles(
     axes = figure.subplots()
     axes.set_axis_off()
     axes.set(xlim=(-1.1, max(wide, 4) - 0.3), ylim=(tall - 0.95, -0.6))
-    roles: dict[Role, None] = {}
+    roles: dict[_Role, None] = {}
     inputs, trained = frozenset(ansatz.inputs), frozenset(ansatz.weights)
     for number, line in enumerate(lines):
         top = number * (qubits + 0.7)
@@ -113,7 +113,7 @@ def draw_roles(
                         place, max(rows) + 0.4, said, ha="center", va="center", fontsize=6, color="#8a1c1c"
                     )
     figure.legend(
-        handles=[_handle(role) for role in COLOURS if role in roles], loc="outside lower center",
+        handles=[_handle(role) for role in _COLOURS if role in roles], loc="outside lower center",
         ncols=5 if wide > 8 else 2, fontsize=8, frameon=False,
     )  # fmt: skip
     # Names are anybody's text: what stands between two dollars is no mathematics here.
@@ -174,13 +174,13 @@ def _draw_step(
     axes: Axes,
     ansatz: Ansatz,
     step: CircuitInstruction,
-    role: Role,
+    role: _Role,
     corner: tuple[float, float],
     named: dict[Parameter, float],
 ) -> None:
     gate, (column, top) = step.operation, corner
     rows = [top + qubit for qubit in _places(ansatz, step)]
-    edge = COLOURS[role][1]
+    edge = _COLOURS[role][1]
     controls = gate.num_ctrl_qubits if isinstance(gate, ControlledGate) else 0
     base = gate.base_gate if isinstance(gate, ControlledGate) else gate
     if len(rows) > 1:
@@ -215,8 +215,8 @@ def _draw_step(
         _draw_box(axes, role, column, targets, (_shortened(name, 9), _shortened(angles, _LONGEST)))
 
 
-def _draw_box(axes: Axes, role: Role, column: float, rows: Sequence[float], words: tuple[str, str]) -> None:
-    face, edge = COLOURS[role]
+def _draw_box(axes: Axes, role: _Role, column: float, rows: Sequence[float], words: tuple[str, str]) -> None:
+    face, edge = _COLOURS[role]
     low, high = min(rows), max(rows)
     style = "round,pad=0,rounding_size=0.22" if role.startswith("data") else "square,pad=0"
     axes.add_patch(
@@ -256,8 +256,8 @@ def _shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def _handle(role: Role) -> Patch | Line2D:
-    face, edge = COLOURS[role]
+def _handle(role: _Role) -> Patch | Line2D:
+    face, edge = _COLOURS[role]
     words = {
         "data": "data (round)",
         "weight": "trained weights (square, thick edge)",

@@ -62,7 +62,7 @@ _REPLAY: dict[str, Callable[[Any, Any], Any]] = {
     "CONJ": lambda a, _: a.conjugate(),
 }
 
-Array = npt.NDArray[np.float64]
+_Array = npt.NDArray[np.float64]
 
 _STANDARD_GATES = frozenset(get_standard_gate_name_mapping())
 
@@ -225,7 +225,7 @@ def program_digest(ansatz: Ansatz) -> str:
     return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
-def program_at(ansatz: Ansatz, row: Sequence[float] | Array) -> QuantumCircuit:
+def program_at(ansatz: Ansatz, row: Sequence[float] | _Array) -> QuantumCircuit:
     """The lowered circuit at a row of values, shape (I + W,).
 
     Not by ``assign_parameters``, which gets some expressions wrong (see `qhq.engine.compile.expressions`).
@@ -244,7 +244,7 @@ def _angles(ansatz: Ansatz) -> tuple[QuantumCircuit, AngleMap]:
     return separated, AngleMap(expressions, ansatz.inputs, ansatz.weights)
 
 
-def _split(ansatz: Ansatz, row: Array) -> tuple[Array, Array]:
+def _split(ansatz: Ansatz, row: _Array) -> tuple[_Array, _Array]:
     return row[None, : ansatz.num_inputs], row[ansatz.num_inputs :]
 
 

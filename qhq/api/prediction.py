@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from qhq.studies.selection import Connections
 
 LEVELS = (0.9,)
-COLUMNS = (
+_FORECAST_COLUMNS = (
     "symbol", "made_after", "date", "horizon", "target", "forecast", "low", "high", "level", "last_value",
     "actual",
 )  # fmt: skip
@@ -52,7 +52,7 @@ class Prediction:
         import pandas as pd
 
         record = self.record
-        columns = COLUMNS if record.get("scored") else COLUMNS[:-1]
+        columns = _FORECAST_COLUMNS if record.get("scored") else _FORECAST_COLUMNS[:-1]
         rows = record["rows"]
         quantiles = [name for name in (rows[0] if rows else ()) if name.startswith("q_")]
         frame = pd.DataFrame(rows, columns=[*columns, *quantiles])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from qhq.report.page import Page
 
 _PAGE = "report.html"
-STUDIES = {"sweep.json": "sweeps", "study.json": "studies"}
+_STUDIES = {"sweep.json": "sweeps", "study.json": "studies"}
 """Records of studies that have a page of their own, and the folder of the runs folder that holds them."""
 
 
@@ -106,13 +106,13 @@ def _find_runs(references: Sequence[str]) -> list[Run]:
 
 def _folder(reference: str, *marks: str) -> Path | None:
     """Where a folder with one of some files is, by its path or its name below the runs folder."""
-    homes = (Path(), runs_dir(), *(runs_dir() / name for name in STUDIES.values()))
+    homes = (Path(), runs_dir(), *(runs_dir() / name for name in _STUDIES.values()))
     places = (home / reference for home in homes)
     return next((place for place in places if any((place / mark).is_file() for mark in marks)), None)
 
 
 def _find_study(reference: str) -> Path | None:
-    return None if any(letter in reference for letter in "*?[") else _folder(reference, *STUDIES)
+    return None if any(letter in reference for letter in "*?[") else _folder(reference, *_STUDIES)
 
 
 def _study_page(place: Path) -> tuple[Page, Path]:

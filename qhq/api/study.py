@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     )
     from qhq.studies.runner import Runner
 
-STAGED = "experiments/staged"
+_STAGED = "experiments/staged"
 CONTROLS = {"random_walk": "Control: random walk", "planted": "Control: planted signal"}
 """Titles of an ablation's controls."""
 
 
-FoundT_co = TypeVar("FoundT_co", bound="StudyRecord", covariant=True)
+_FoundT_co = TypeVar("_FoundT_co", bound="StudyRecord", covariant=True)
 
 
-class Study(Generic[FoundT_co]):
+class Study(Generic[_FoundT_co]):
     """What came of a study.
 
     Args:
@@ -50,7 +50,7 @@ class Study(Generic[FoundT_co]):
         folder: The same.
     """
 
-    def __init__(self, found: FoundT_co, folder: Path) -> None:
+    def __init__(self, found: _FoundT_co, folder: Path) -> None:
         self.found, self.folder = found, folder
         self.record: Json = found.to_dict()
 
@@ -291,7 +291,7 @@ def _with_figure(record: AblationRecord, note: Callable[[str], None]) -> Ablatio
 
 
 def sweep(
-    config: str | os.PathLike[str] | Mapping[str, Any] = STAGED,
+    config: str | os.PathLike[str] | Mapping[str, Any] = _STAGED,
     *,
     workers: int | None = None,
     cluster: str | None = None,
@@ -325,7 +325,7 @@ def sweep(
 
     check_count("workers", workers, 1, MOST_THREADS)
     check_workers(workers, cluster)
-    source = config if isinstance(config, Mapping) else reference_of(config) or STAGED
+    source = config if isinstance(config, Mapping) else reference_of(config) or _STAGED
     opened = open_sweep(*load_sweep(source, read_changes(set, circuits=False)[0]))
     if resume and not opened.has_begun:
         known = sorted(path.parent.name for path in opened.folder.path.parent.glob("*/sweep.yaml"))

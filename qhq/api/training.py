@@ -196,7 +196,7 @@ def _read_training(
     return study, None, accepted
 
 
-FINETUNE_SAMPLES = 128
+_FINETUNE_SAMPLES = 128
 """Windows of each split that a backend is asked about as a head is refitted, where no other number is given.
 
 A head of a few weights needs few: error mitigation takes 32 training windows. The validation windows measure
@@ -242,7 +242,7 @@ def _read_tuning(
             got=walk.name,
             fix="Name the run of one fold",
         )
-    return find_run(reference), backend_names([backend])[0], samples or FINETUNE_SAMPLES
+    return find_run(reference), backend_names([backend])[0], samples or _FINETUNE_SAMPLES
 
 
 def _finetuned(

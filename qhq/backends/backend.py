@@ -159,10 +159,10 @@ class ListedDevice:
     fault: str = ""
 
 
-SpecT = TypeVar("SpecT", bound=BackendSpec)
+_SpecT = TypeVar("_SpecT", bound=BackendSpec)
 
 
-class Backend(ABC, Generic[SpecT]):
+class Backend(ABC, Generic[_SpecT]):
     """One kind of backend. A subclass must implement `open`; the defaults of the rest say what it lacks.
 
     Args:
@@ -172,12 +172,12 @@ class Backend(ABC, Generic[SpecT]):
             sent and waited for, and executors are :class:`qhq.backends.executor.HardwareExecutor`.
     """
 
-    def __init__(self, spec: type[SpecT], *, note: str = "", is_hardware: bool = False) -> None:
+    def __init__(self, spec: type[_SpecT], *, note: str = "", is_hardware: bool = False) -> None:
         self.spec, self.note, self.is_hardware = spec, note, is_hardware
 
     @abstractmethod
     # Any: what a connector gives, and `open` takes, is the affair of one kind alone.
-    def open(self, spec: SpecT, ansatz: Ansatz, *, seed: int, connection: Any = None) -> Executor:
+    def open(self, spec: _SpecT, ansatz: Ansatz, *, seed: int, connection: Any = None) -> Executor:
         """Open an entry for an ansatz; nothing is run or sent yet.
 
         Args:
@@ -191,7 +191,7 @@ class Backend(ABC, Generic[SpecT]):
             BackendError: If the backend cannot run the ansatz.
         """
 
-    def why_not(self, spec: SpecT, method: Method) -> str | None:
+    def why_not(self, spec: _SpecT, method: Method) -> str | None:
         """Why an entry cannot carry out a method of error mitigation; None if it can.
 
         A kind that does not say that it can would run as if nothing had been asked, so by default none can.
@@ -200,7 +200,7 @@ class Backend(ABC, Generic[SpecT]):
 
     def open_mitigated(
         self,
-        spec: SpecT,
+        spec: _SpecT,
         ansatz: Ansatz,
         method: Method,  # noqa: ARG002
         *,
@@ -213,7 +213,7 @@ class Backend(ABC, Generic[SpecT]):
         """
         return self.open(spec, ansatz, seed=seed, connection=connection)
 
-    def train_on(self, spec: SpecT, ansatz: Ansatz, *, seed: int) -> Executor:
+    def train_on(self, spec: _SpecT, ansatz: Ansatz, *, seed: int) -> Executor:
         """Open the executor that a training runs on; by default the entry itself.
 
         Raises:
@@ -222,7 +222,7 @@ class Backend(ABC, Generic[SpecT]):
         """
         return self.open(spec, ansatz, seed=seed)
 
-    def parity_reference(self, spec: SpecT, ansatz: Ansatz, *, seed: int) -> Executor | None:  # noqa: ARG002
+    def parity_reference(self, spec: _SpecT, ansatz: Ansatz, *, seed: int) -> Executor | None:  # noqa: ARG002
         """Open the executor that the one of :meth:`train_on` must agree with before a training starts.
 
         Returns:
@@ -230,7 +230,7 @@ class Backend(ABC, Generic[SpecT]):
         """
         return None
 
-    def connector(self) -> Callable[[SpecT], Any]:
+    def connector(self) -> Callable[[_SpecT], Any]:
         """A function that connects to the device of an entry, for `open`; it gives None if none is needed.
 
         It is called in one thread per device and raises BackendError if a device cannot be reached. Import
@@ -239,7 +239,7 @@ class Backend(ABC, Generic[SpecT]):
         # A function all the same, so that nobody has to ask which kinds need a connection.
         return lambda _: None
 
-    def devices(self, template: SpecT) -> Sequence[ListedDevice]:  # noqa: ARG002
+    def devices(self, template: _SpecT) -> Sequence[ListedDevice]:  # noqa: ARG002
         """The devices that a template stands for, including those that take no jobs.
 
         Raises:
@@ -247,7 +247,7 @@ class Backend(ABC, Generic[SpecT]):
         """
         return ()
 
-    def calibration(self, spec: SpecT) -> Calibration:
+    def calibration(self, spec: _SpecT) -> Calibration:
         """The calibration that an entry runs under; a device's from its service.
 
         Raises:
@@ -260,7 +260,7 @@ class Backend(ABC, Generic[SpecT]):
             fix="Name a fake device or one of your account, such as fake_fez or ibm_fez",
         )
 
-    def affine_errors(self, spec: SpecT, ansatz: Ansatz) -> tuple[FloatArray, FloatArray]:  # noqa: ARG002
+    def affine_errors(self, spec: _SpecT, ansatz: Ansatz) -> tuple[FloatArray, FloatArray]:  # noqa: ARG002
         """Slopes (O,) and offsets (O,) that an entry's mean errors give exact values, from its calibration.
 
         Raises:
@@ -273,7 +273,7 @@ class Backend(ABC, Generic[SpecT]):
             fix="Name a fake device, a snapshot of a real one, or an entry with noise parameters",
         )
 
-    def lay_out(self, spec: SpecT, ansatz: Ansatz) -> IsaProgram:  # noqa: ARG002
+    def lay_out(self, spec: _SpecT, ansatz: Ansatz) -> IsaProgram:  # noqa: ARG002
         """Write an ansatz in the gates of an entry's device and on its qubits; nothing is run.
 
         Raises:

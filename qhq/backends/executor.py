@@ -209,15 +209,15 @@ def shape_error(name: str, got: tuple[int, ...], shape: tuple[int | None, ...]) 
     )
 
 
-TOLERANCE = 1e-5
+_TOLERANCE = 1e-5
 """Largest difference of a value or gradient that training may start with, of a circuit of a few gates."""
 
 # Up to 3 were measured, with RX in single precision; a wrong gate differs by far more.
-ROUNDINGS = 8.0
+_ROUNDINGS = 8.0
 """Roundings of each gate that a circuit may add up, the samples of a gradient together."""
 
 # Some seconds on Aer.
-MOST_AMPLITUDES = 1 << 22
+_MOST_AMPLITUDES = 1 << 22
 """Amplitudes of all states of a comparison, beyond which fewer are compared."""
 
 
@@ -265,7 +265,7 @@ def measure_parity(
     Returns:
         The differences; NaN counts as infinite.
     """
-    most = max(1, MOST_AMPLITUDES >> reference.report().qubits * (2 if density else 1))
+    most = max(1, _MOST_AMPLITUDES >> reference.report().qubits * (2 if density else 1))
     # Fewer samples of a wide circuit: Aer's time doubles with each qubit.
     inputs = inputs[:most]
     found, wanted = executor.expectations(inputs, weights), reference.expectations(inputs, weights)
@@ -318,10 +318,10 @@ def parity_tolerance(dtype: npt.DTypeLike, gates: int) -> float:
         dtype: What the engine calculates in.
         gates: How many the circuit has.
     """
-    return max(TOLERANCE, ROUNDINGS * gates * float(np.finfo(dtype).eps))
+    return max(_TOLERANCE, _ROUNDINGS * gates * float(np.finfo(dtype).eps))
 
 
-def check_parity(parity: Parity, tolerance: float = TOLERANCE, *, engine: str = "exact") -> None:
+def check_parity(parity: Parity, tolerance: float = _TOLERANCE, *, engine: str = "exact") -> None:
     """Refuse to go on from a difference above the tolerance.
 
     Raises:

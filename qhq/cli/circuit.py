@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,28 +19,27 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from qhq.ansatz.program import Ansatz
-    from qhq.diagnostics.overview import Reading
     from qhq.runs.run_folder import RunFolder
 
 app = typer.Typer(help="The ansaetze in circuits/: list, draw, export, info.", no_args_is_help=True)
 
-Name = Annotated[
+_Name = Annotated[
     str,
     typer.Argument(
         metavar="NAME|RUN",
         help="An ansatz in circuits/, the path of its YAML, or a run, whose circuit it is.",
     ),
 ]
-Qubits = Annotated[
+_Qubits = Annotated[
     int | None, typer.Option("--qubits", min=1, max=MOST_COUNT, help="Qubits instead of the file's.")
 ]
-Depth = Annotated[
+_Depth = Annotated[
     int | None, typer.Option("--depth", min=0, max=MOST_COUNT, help="Layers instead of the file's.")
 ]
-Isa = Annotated[
+_Isa = Annotated[
     str | None, typer.Option("--isa", metavar="BACKEND", help="As this device would run it, on its qubits.")
 ]
-Out = Annotated[Path | None, typer.Option("--output", "-o", help="File to write.")]
+_Out = Annotated[Path | None, typer.Option("--output", "-o", help="File to write.")]
 
 
 @app.command("list")
@@ -66,11 +65,11 @@ def list_circuits(json: Json = False, debug: Debug = False) -> None:
 
 @app.command()
 def draw(
-    name: Name,
-    out: Out = None,
-    qubits: Qubits = None,
-    depth: Depth = None,
-    isa: Isa = None,
+    name: _Name,
+    out: _Out = None,
+    qubits: _Qubits = None,
+    depth: _Depth = None,
+    isa: _Isa = None,
     style: Annotated[
         str, typer.Option("--style", help="Of a picture: roles (data, weights, entanglers) or qiskit.")
     ] = "roles",
@@ -92,9 +91,9 @@ def draw(
         elif style not in ("roles", "qiskit"):
             raise ConfigError("--style must be roles or qiskit", got=f"'{style}'", fix="Write one of the two")
         else:
-            from qhq.ansatz.roles import FORMS, draw_roles_to
+            from qhq.ansatz.roles import PICTURE_FORMS, draw_roles_to
 
-            if style == "roles" and out.suffix.removeprefix(".").lower() in FORMS:
+            if style == "roles" and out.suffix.removeprefix(".").lower() in PICTURE_FORMS:
                 folder = _run_of(name)
                 errors: tuple[float | None, ...] = ()
                 if isa is not None:
@@ -109,7 +108,7 @@ def draw(
 
 @app.command()
 def export(
-    name: Name,
+    name: _Name,
     form: Annotated[
         str,
         typer.Option(
@@ -122,10 +121,10 @@ def export(
         str | None,
         typer.Option("--values", help="Inputs, then weights, separated by commas; qasm2 needs them."),
     ] = None,
-    out: Out = None,
-    qubits: Qubits = None,
-    depth: Depth = None,
-    isa: Isa = None,
+    out: _Out = None,
+    qubits: _Qubits = None,
+    depth: _Depth = None,
+    isa: _Isa = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -167,10 +166,10 @@ def export(
 
 @app.command()
 def info(
-    name: Name,
-    qubits: Qubits = None,
-    depth: Depth = None,
-    isa: Isa = None,
+    name: _Name,
+    qubits: _Qubits = None,
+    depth: _Depth = None,
+    isa: _Isa = None,
     deep: Annotated[
         bool, typer.Option("--deep", help="Measure gradients, states, spectrum, capacity and sensitivity.")
     ] = False,
@@ -285,7 +284,7 @@ def _numbers(values: str | None) -> list[float] | None:
         ) from error
 
 
-PATIENCE_SECONDS = 2.0
+_PATIENCE_SECONDS = 2.0
 """What takes longer shows a bar."""
 
 
@@ -294,7 +293,7 @@ class LateProgress(StudyProgress):
 
     def __init__(self) -> None:
         super().__init__()
-        self._due = time.monotonic() + PATIENCE_SECONDS
+        self._due = time.monotonic() + _PATIENCE_SECONDS
 
     def __enter__(self) -> LateProgress:
         return self
@@ -322,10 +321,6 @@ def _deep_facts(
         overview = look_deep(ansatz, family, seed=seed, progress=progress.step)
     readings = read(overview)
     facts = {**asdict(overview), "seed": seed, "readings": [asdict(each) for each in readings]}
-    return facts, _table(readings)
-
-
-def _table(readings: Sequence[Reading]) -> Table:
     rows = [[each.name, each.figure, each.beside, each.verdict, each.says] for each in readings]
     title = "At random inputs and weights, with 95 % intervals"
-    return plain_table(["", "measured", "beside", "", "which says"], rows, title=title)
+    return facts, plain_table(["", "measured", "beside", "", "which says"], rows, title=title)

@@ -89,7 +89,13 @@ def compare(
         keys = table.keys if every or chosen is not None else table.differs
         rows = table.rows(keys)
         shown = chosen or (table.columns if every else _shown(table))
-        people = _people(table, rows, shown, _hidden(table, shown) if chosen is None else [], whole=every)
+        people = _people(
+            table,
+            rows,
+            shown,
+            [key for key in _ranked(table) if key not in shown] if chosen is None else [],
+            whole=every,
+        )
         files: dict[Format, Path | None] = {"csv": csv, "excel": excel, "latex": latex}
         paged = ["group", *shown] if len(table.groups) > 1 and "group" not in shown else shown
         written = _export(rows, shown if chosen else paged, files, all_columns=chosen is None)
@@ -117,10 +123,6 @@ def _shown(table: RunTable) -> list[str]:
     leaks = ["leaks"] if any(row["leaks"] for row in rows) else []
     part = ["part"] if any(row["part"] != "test" for row in rows) else []
     return ["run", *_RESULTS, *_ranked(table)[:_MOST_KEYS], *facts, *leaks, *part]
-
-
-def _hidden(table: RunTable, shown: Sequence[str]) -> list[str]:
-    return [key for key in _ranked(table) if key not in shown]
 
 
 def _ranked(table: RunTable) -> list[str]:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Prices and option chains: fetch, record, show, check.", no_args_is_help=True)
 
-Symbols = Annotated[list[str], typer.Argument(metavar="SYMBOL", help="Yahoo's, such as AAPL or BRK-B.")]
-Target = Annotated[
+_Symbols = Annotated[list[str], typer.Argument(metavar="SYMBOL", help="Yahoo's, such as AAPL or BRK-B.")]
+_Target = Annotated[
     str | None,
     typer.Argument(
         metavar="[CONFIG|FILE]",
@@ -28,7 +28,7 @@ Target = Annotated[
         " chains; the quickstart if left out.",
     ),
 ]
-Panel = Annotated[
+_Panel = Annotated[
     str | None,
     typer.Option("--panel", help="stocks or options; a file with a column strike is taken for options."),
 ]
@@ -37,7 +37,7 @@ _DAY = ["%Y-%m-%d"]
 
 @app.command()
 def fetch(
-    symbols: Symbols,
+    symbols: _Symbols,
     start: Annotated[
         datetime | None, typer.Option("--start", help="First day; all there is if left out.", formats=_DAY)
     ] = None,
@@ -69,7 +69,7 @@ def fetch(
 
 @app.command()
 def record(
-    symbols: Symbols,
+    symbols: _Symbols,
     path: Annotated[Path, typer.Option("--path", help="Folder of the recording.")] = Path("chains"),
     every: Annotated[
         str | None,
@@ -104,9 +104,9 @@ def record(
 
 @app.command()
 def show(
-    target: Target = None,
+    target: _Target = None,
     overrides: Set = None,
-    panel: Panel = None,
+    panel: _Panel = None,
     day: Annotated[
         datetime | None, typer.Option("--date", help="Day of the smiles; the last if left out.", formats=_DAY)
     ] = None,
@@ -129,9 +129,9 @@ def show(
 
 @app.command()
 def check(
-    target: Target = None,
+    target: _Target = None,
     overrides: Set = None,
-    panel: Panel = None,
+    panel: _Panel = None,
     accept: Accept = None,
     json: Json = False,
     debug: Debug = False,
@@ -243,7 +243,7 @@ class RecordedRow(TypedDict):
     error: str | None
 
 
-class Recording(TypedDict):
+class _Recording(TypedDict):
     """What ``qhq data record --json`` prints."""
 
     path: str
@@ -251,7 +251,7 @@ class Recording(TypedDict):
     failed: list[str]
 
 
-def _recording(path: Path, done: list[Recorded]) -> Recording:
+def _recording(path: Path, done: list[Recorded]) -> _Recording:
     rows: list[RecordedRow] = [
         {
             "symbol": each.symbol,

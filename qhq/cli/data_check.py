@@ -13,19 +13,18 @@ from qhq.cli.command import plain_table
 from qhq.data.columns import ACTIONS, TABLES, canonical_name
 
 if TYPE_CHECKING:
-    import pandas as pd
     from rich.table import Table
 
     from qhq.data.checks import Breach
     from qhq.data.plausibility import LeakDoubt
-    from qhq.data.sources.files import Reading
+    from qhq.data.sources.files import FileReading
     from qhq.data.spec import DataSpec
     from qhq.experiment.config import NamedData
     from qhq.runs.record import Plausibility
 
 _WIDTH = 80
 _SHOWN_SYMBOLS = 8
-SHOWN_ROWS = 3
+_SHOWN_ROWS = 3
 # Share of cells that are numbers in a column of numbers.
 _MOSTLY = 0.9
 
@@ -39,7 +38,7 @@ class SymbolSpan(TypedDict):
     rows: int
 
 
-Row = dict[str, float | str | None]
+_Row = dict[str, float | str | None]
 """A row of the user's file as it is understood, by the schema's columns."""
 
 
@@ -59,7 +58,7 @@ class FileFacts(TypedDict):
     thousands: str
     symbol_from: str
     symbols: list[SymbolSpan]
-    sample: list[Row]
+    sample: list[_Row]
     notes: list[str]
     config: str
     command: str
@@ -92,7 +91,7 @@ def file_facts(named: NamedData) -> FileFacts | None:
     }
 
 
-def _spans(reading: Reading) -> list[SymbolSpan]:
+def _spans(reading: FileReading) -> list[SymbolSpan]:
     """First and last session and rows of each symbol, or underlying."""
     from qhq.data.tables import read_days
 
@@ -114,21 +113,18 @@ def _day(day: Any) -> str | None:
     return None if text == "NaT" else text
 
 
-def _sample(reading: Reading) -> list[Row]:
+def _sample(reading: FileReading) -> list[_Row]:
     """The first rows as they are understood, columns of the schema alone."""
     key = "symbol" if reading.kind == "stocks" else "underlying"
     names = [name for name in dict.fromkeys((key, *_in_order(reading))) if name in reading.frame.columns]
-    return [{name: _cell(row[name]) for name in names} for _, row in _head(reading.frame, names).iterrows()]
+    first = reading.frame[list(names)].head(_SHOWN_ROWS)
+    return [{name: _cell(row[name]) for name in names} for _, row in first.iterrows()]
 
 
-def _in_order(reading: Reading) -> list[str]:
+def _in_order(reading: FileReading) -> list[str]:
     """Names of the columns that are read, in the order of the schema."""
     order = list(TABLES[reading.kind])
     return sorted(reading.columns, key=lambda name: order.index(name) if name in order else len(order))
-
-
-def _head(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    return frame[list(names)].head(SHOWN_ROWS)
 
 
 def _cell(value: Any) -> float | str | None:
@@ -142,7 +138,7 @@ def _cell(value: Any) -> float | str | None:
     return str(value)[:10] if isinstance(value, pd.Timestamp | np.datetime64) else str(value)
 
 
-def _config(named: NamedData, reading: Reading) -> str:
+def _config(named: NamedData, reading: FileReading) -> str:
     """The section ``data`` of a config that reads the file, as YAML."""
     lines = ["data:", f"  path: {_yaml(named.spec.path or '')}"]
     if reading.kind == "options":
@@ -157,15 +153,17 @@ def _config(named: NamedData, reading: Reading) -> str:
     return "\n".join(lines)
 
 
-def _command(named: NamedData, reading: Reading) -> str:
+def _command(named: NamedData, reading: FileReading) -> str:
     """The command that trains on the file."""
+    import shlex
+
     what = "qhq train experiments/options" if reading.kind == "options" else "qhq train"
     sets = [f"data.path={named.spec.path}"]
     given = named.spec.format.model_dump(mode="json", exclude_defaults=True)
     for key, value in given.items():
         pairs = value.items() if isinstance(value, dict) else [("", value)]
         sets += [f"data.format.{key}{'.' if name else ''}{name}={_yaml(each)}" for name, each in pairs]
-    return " ".join([what, *(f"--set {_shell(each)}" for each in sets)])
+    return " ".join([what, *(f"--set {shlex.quote(each)}" for each in sets)])
 
 
 def _yaml(value: Any) -> str:
@@ -180,17 +178,12 @@ def _yaml(value: Any) -> str:
 _OTHERWISE = ("true", "false", "yes", "no", "on", "off", "null", "nan", "y", "n")
 
 
-def _shell(text: str) -> str:
-    import shlex
-
-    return shlex.quote(text)
-
-
 def file_parts(facts: FileFacts) -> list[str | Table]:
     """The same for a person, in 80 columns."""
     where = [facts["container"]]
     if facts["container"] == "CSV":
-        where += [f"fields between '{_shown(facts['delimiter'])}'", str(facts["encoding"])]
+        delimiter = {"\t": "tab", None: ""}.get(facts["delimiter"], str(facts["delimiter"]))
+        where += [f"fields between '{delimiter}'", str(facts["encoding"])]
     lines = [_wrap(f"Form: {facts['vendor']} ({', '.join(where)})")]
     pairs = [f"{name} = '{column.strip()}'" for name, column in facts["columns"].items()]
     lines.append(_wrap(f"Columns: {'; '.join(pairs)}", "  "))
@@ -216,7 +209,7 @@ def file_parts(facts: FileFacts) -> list[str | Table]:
     return ["\n".join(lines), *_sample_table(facts["sample"]), "\n".join(config)]
 
 
-def _sample_table(sample: list[Row]) -> list[Table]:
+def _sample_table(sample: list[_Row]) -> list[Table]:
     """The rows that are understood, as many columns as fit."""
     if not sample:
         return []
@@ -237,10 +230,6 @@ def _number(value: float | str | None) -> str:
     return f"{value:,.6g}" if isinstance(value, float) and abs(value) < 1e6 else (
         f"{value:,.0f}" if isinstance(value, float) else str(value)
     )  # fmt: skip
-
-
-def _shown(delimiter: str | None) -> str:
-    return {"\t": "tab", None: ""}.get(delimiter, str(delimiter))
 
 
 @dataclass(frozen=True)

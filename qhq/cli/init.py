@@ -15,9 +15,9 @@ from qhq.files import make_folder
 from qhq.paths import shipped_root
 
 # What a study looks up in its own folder before falling back to what qhq ships (`study_roots`).
-CARRIED = ("backends.yaml", "circuits", "experiments")
+_CARRIED = ("backends.yaml", "circuits", "experiments")
 
-README = f"""# A study with qhq
+_README = f"""# A study with qhq
 
 Made by `qhq init` of qhq {__version__}. Change these files freely: they stand in for those that qhq ships.
 
@@ -35,7 +35,7 @@ Made by `qhq init` of qhq {__version__}. Change these files freely: they stand i
 
 Every option of a command is in `qhq COMMAND --help`.
 """
-_TEXTS = {"README.md": README, ".gitignore": "/runs/\n/mlruns/\n*.db\n"}
+_TEXTS = {"README.md": _README, ".gitignore": "/runs/\n/mlruns/\n*.db\n"}
 
 
 def init(
@@ -54,7 +54,7 @@ def init(
     with command(as_json=json, debug=debug) as output:
         target = folder.expanduser()
         lay_out(target)
-        made = [*CARRIED, *_TEXTS]
+        made = [*_CARRIED, *_TEXTS]
         name = visible(str(target))
         go_on = "" if target.resolve() == Path.cwd() else f"cd {name} && "
         output.result(
@@ -68,7 +68,7 @@ def lay_out(target: Path) -> None:
     """Fill a folder with a study's files: all of them, or none.
 
     Args:
-        target: A folder that does not exist yet, or one that has none of the names of `CARRIED`. A README.md
+        target: A folder that does not exist yet, or one that has none of the names of `_CARRIED`. A README.md
             and a .gitignore that are there stay as they are.
 
     Raises:
@@ -78,7 +78,7 @@ def lay_out(target: Path) -> None:
     if not target.exists() and not target.is_symlink():
         make_folder(target, _fill)
         return
-    taken = sorted(name for name in CARRIED if (target / name).exists())
+    taken = sorted(name for name in _CARRIED if (target / name).exists())
     if taken or not target.is_dir():
         raise ConfigError(
             "qhq init must not replace anything",
@@ -102,7 +102,7 @@ def lay_out(target: Path) -> None:
 
 
 def _fill(folder: Path) -> None:
-    for name in CARRIED:
+    for name in _CARRIED:
         source = shipped_root() / name
         if source.is_dir():
             # A clone of qhq may have compiled Python files beside its circuits.

@@ -23,11 +23,10 @@ from qhq.progress import doing
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from qhq.backends.ibm.jobs import JobRow
 
 app = typer.Typer(help="Hardware jobs in the journal.", invoke_without_command=True)
 
-COLUMNS = ("tag", "run", "backend", "state", "job_id", "samples", "shots", "qpu_seconds", "message")
+_JOB_COLUMNS = ("tag", "run", "backend", "state", "job_id", "samples", "shots", "qpu_seconds", "message")
 
 
 @app.callback()
@@ -59,7 +58,11 @@ def resume(
 
         unsent = jobs_to_send(job)
         # What a device answered already is fetched whatever the person says: it is paid for.
-        send = not unsent or terminal.agree(_question(unsent))
+        samples, devices = sum(row.samples for row in unsent), sorted({row.backend for row in unsent})
+        send = not unsent or terminal.agree(
+            f"Send {len(unsent)} jobs of {samples} samples to {', '.join(devices)} that were never sent or"
+            " gave no result"
+        )
         rows = [asdict(each) for each in resume_jobs(job, send=send)]
         if not send:
             raise ConfigError(
@@ -102,14 +105,8 @@ def discard(
         output.result({"rows": rows}, _table(rows))
 
 
-def _question(unsent: list[JobRow]) -> str:
-    devices = ", ".join(sorted({row.backend for row in unsent}))
-    samples = sum(row.samples for row in unsent)
-    return f"Send {len(unsent)} jobs of {samples} samples to {devices} that were never sent or gave no result"
-
-
 def _table(rows: Sequence[Mapping[str, object]]) -> Any:
-    return plain_table(COLUMNS, [[row.get(column) for column in COLUMNS] for row in rows])
+    return plain_table(_JOB_COLUMNS, [[row.get(column) for column in _JOB_COLUMNS] for row in rows])
 
 
 def cost_table(rows: Sequence[Mapping[str, object]]) -> Table | str:

@@ -164,7 +164,7 @@ def _heading(record: PredictionRecord) -> list[str]:
     ]
 
 
-MOST_ROWS = 60
+_MOST_ROWS = 60
 """Rows of a table that a person reads; a file has them all."""
 
 
@@ -179,10 +179,10 @@ def _table(record: PredictionRecord) -> Table:
             figure(row.last_value), f"{100 * row.level:g} %", figure(row.low), figure(row.high),
             None if row.actual is None else figure(row.actual),
         ]
-        for row in shown[:MOST_ROWS]
+        for row in shown[:_MOST_ROWS]
     ]  # fmt: skip
     count = len(shown)
-    many = f", the first {MOST_ROWS} of {count:,} rows" if count > MOST_ROWS else ""
+    many = f", the first {_MOST_ROWS} of {count:,} rows" if count > _MOST_ROWS else ""
     return plain_table(columns[:-1], [each[:-1] for each in cells], title=f"Forecast{many}")
 
 

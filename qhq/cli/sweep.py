@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from qhq.runs.studies import FinalRecord, FinalRow, PointRow, SetRecord, StageRecord, SweepRecord
 
 
-SHOWN_ROWS = 12
-STAGED = "experiments/staged"
+_SHOWN_ROWS = 12
+_STAGED = "experiments/staged"
 
 
 def sweep(
     config: Annotated[
         str,
         typer.Argument(metavar="[CONFIG]", help="A sweep's YAML or folder; the shipped one if left out."),
-    ] = STAGED,
+    ] = _STAGED,
     workers: Annotated[
         int | None,
         typer.Option("--workers", min=1, max=MOST_THREADS, help="Processes; the cores if left out."),
@@ -68,14 +68,16 @@ def _parts(record: SweepRecord) -> list[str | Table]:
 
 
 def _stage_table(stage: StageRecord, metric: str) -> Table:
-    shown = stage.rows[:SHOWN_ROWS]
+    shown = stage.rows[:_SHOWN_ROWS]
     # A simpler point that ties with the best is chosen before it, and may stand far down.
-    shown += [row for row in stage.rows[SHOWN_ROWS:] if row.chosen]
+    shown += [row for row in stage.rows[_SHOWN_ROWS:] if row.chosen]
     columns = [*(key.rpartition(".")[2] for key in stage.keys)]
     columns += [f"{metric}/last value", "over seeds", "parameters", "epochs", "healthy", "may be best", ""]
     rows = [[*(_short(row.to_dict()[key]) for key in stage.keys), *_row_cells(row)] for row in shown]
     more = (
-        f", the {SHOWN_ROWS} of lowest error and the chosen one shown" if len(shown) < len(stage.rows) else ""
+        f", the {_SHOWN_ROWS} of lowest error and the chosen one shown"
+        if len(shown) < len(stage.rows)
+        else ""
     )
     title = f"Stage {stage.stage} ({stage.search}): {stage.points} points{more}, validation split"
     return plain_table(columns, rows, title=title)
@@ -113,7 +115,8 @@ def _final_table(final: FinalRecord) -> Table:
     others = [key for key in ("vs_baseline", "vs_start") if any(key in row.to_dict() for row in final.rows)]
     columns += [key.replace("_", " ").replace("baseline", final.baseline) for key in others]
     rows = [_final_cells(row, others) for row in final.rows]
-    what = f"{final.windows} forecasts on {final.dates} dates, seeds {_span(final.seeds)}"
+    seeds = f"{final.seeds[0]} to {final.seeds[-1]}" if len(final.seeds) > 1 else final.seeds[0]
+    what = f"{final.windows} forecasts on {final.dates} dates, seeds {seeds}"
     title = f"Final, test split: {what}"
     return plain_table(columns, rows, title=title)
 
@@ -122,24 +125,18 @@ def _final_cells(row: FinalRow, others: Sequence[str]) -> list[object]:
     from qhq.studies.comparisons import say_found
 
     low = row.mase_low
+    # Where there are too few for an interval, the value of each seed.
+    each_seed = ", ".join(f"{value:.4f}" for value in row.mase_seeds or ())
     return [
         row.variant.replace("_", " "),
         row.seeds,
         *(None if each is None else figure(each) for each in (row.mae, row.mape, row.mase)),
-        _spread(row) if low is None else f"{low:.4f} to {row.mase_high:.4f}",
+        (f"{each_seed} (each seed)" if each_seed else None)
+        if low is None
+        else f"{low:.4f} to {row.mase_high:.4f}",
         None if row.skill is None else f"{100 * row.skill:+.2f}",
         *(say_found(row.to_dict(), key) for key in ("vs_naive", *others)),
     ]
-
-
-def _spread(row: FinalRow) -> str | None:
-    """The value of each seed, where there are too few for an interval."""
-    values = row.mase_seeds
-    return ", ".join(f"{value:.4f}" for value in values) + " (each seed)" if values else None
-
-
-def _span(seeds: list[int]) -> str:
-    return f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
 
 
 def _short(value: object) -> str:

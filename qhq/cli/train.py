@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from qhq.api.evaluation import Evaluation
     from qhq.api.run import Run
     from qhq.runs.measures import Errors, OptionErrors, OptionMetrics
-    from qhq.runs.record import Refit, RunRecord, WalkRecord
+    from qhq.runs.record import RunRecord, WalkRecord
     from qhq.runs.seeds import SeedTable
 
 
@@ -240,7 +240,9 @@ def _summary(record: RunRecord | WalkRecord, path: str) -> str:
     from qhq.runs.record import RunRecord
 
     if isinstance(record, RunRecord) and record.finetuned is not None:
-        trained = _say_refit(record.finetuned)
+        # How near the exact model its forecasts are stands in its record.
+        count, origin = record.finetuned.windows.get("train", 0), record.finetuned.origin
+        trained = f"Refitted the head of {origin} on {count} training windows"
     elif isinstance(record, RunRecord) and record.head is not None:
         trained = f"Fitted a {record.head.kind} head on {record.head.features} features of a window"
     else:
@@ -249,12 +251,6 @@ def _summary(record: RunRecord | WalkRecord, path: str) -> str:
     # Without a circuit the backend of the config is asked nothing.
     ending = f" on {record.backend} in {seconds}" if record.quantum else f" in {seconds}, without a circuit"
     return f"Run {record.run}\nFolder {path}\n{trained}{ending}."
-
-
-def _say_refit(refit: Refit) -> str:
-    """What it was fitted on; how near the exact model its forecasts are stands in its record."""
-    count = refit.windows.get("train", 0)
-    return f"Refitted the head of {refit.origin} on {count} training windows"
 
 
 LABELS = {

@@ -23,7 +23,7 @@ _EXCHANGE = ZoneInfo("America/New_York")
 _DELAYS = (timedelta(minutes=20), timedelta(hours=2), timedelta(hours=4))
 
 # A laptop that was shut in between wakes up late by no more than this.
-NAP_SECONDS = 600.0
+_NAP_SECONDS = 600.0
 """Longest single sleep."""
 
 _Clock = Callable[[], datetime]
@@ -82,7 +82,7 @@ def record_daily(
     while True:
         waiting(slot)
         while (seconds := (slot - clock()).total_seconds()) > 0:
-            sleep(min(seconds, NAP_SECONDS))
+            sleep(min(seconds, _NAP_SECONDS))
         # Woken up on a later day, this is that day's first slot.
         again = failed and slot in slots_of(clock())[1:]
         failed = record(failed if again else symbols)

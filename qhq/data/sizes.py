@@ -23,7 +23,7 @@ from qhq.limits import require_memory, size_text
 _Opener = Callable[[], AbstractContextManager[IO[bytes]]]
 
 # Bytes inside for each byte of the file, of what has more than `_SMALL`.
-MOST_RATIO = 100
+_MOST_RATIO = 100
 
 # Expanded, whatever the ratio: no machine is filled by it.
 _SMALL = 64 * MEBIBYTE
@@ -46,7 +46,7 @@ def check_text(path: Path, origin: str, inside: _Opener | None) -> None:
     packed = path.stat().st_size
     size = packed
     if inside is not None:
-        size, most = 0, max(_SMALL, MOST_RATIO * packed)
+        size, most = 0, max(_SMALL, _MOST_RATIO * packed)
         with inside() as stream:
             while piece := stream.read(MEBIBYTE):
                 size += len(piece)
@@ -111,7 +111,7 @@ def check_workbook(path: Path, origin: str) -> None:
 
 
 def _check_ratio(origin: str, packed: int, size: int) -> None:
-    if size > max(_SMALL, MOST_RATIO * packed):
+    if size > max(_SMALL, _MOST_RATIO * packed):
         raise _bomb(origin, packed, size)
 
 
@@ -126,7 +126,7 @@ def _require(origin: str, needed: int) -> None:
 
 def _bomb(origin: str, packed: int, size: int) -> DataError:
     return DataError(
-        f"{origin} must not expand to more than {MOST_RATIO} times its size",
+        f"{origin} must not expand to more than {_MOST_RATIO} times its size",
         got=f"{size_text(packed)} on disk that hold {size_text(size)} or more",
         fix="Look at what it holds before you use it; prices compress twentyfold at most",
     )

@@ -40,7 +40,7 @@ Scaling = str
 """A key of `SCALINGS`."""
 _Name = Annotated[str, Field(min_length=1)]
 _Names = tuple[_Name, ...]
-Range = tuple[float | None, float | None]
+Bounds = tuple[float | None, float | None]
 
 OPTION_SOURCES = ("recorded", "surface", "synthetic")
 _FILE_SOURCES = ("csv", "parquet", "recorded")
@@ -163,7 +163,7 @@ class DataSpec(Spec):
     horizon: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 1
     gaps: _Gaps = "close"
     max_gap: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 10
-    where: dict[str, Range] = Field(default_factory=dict)
+    where: dict[str, Bounds] = Field(default_factory=dict)
     split: SplitSpec = SplitSpec()
     scaling: Scaling | dict[_Name, Scaling] = "window"
     rate: Annotated[float, Field(gt=-1, lt=1)] = 0.0
@@ -267,7 +267,7 @@ class DataSpec(Spec):
 
     @field_validator("where")
     @classmethod
-    def _write_keys_as_schema(cls, where: dict[str, Range]) -> dict[str, Range]:
+    def _write_keys_as_schema(cls, where: dict[str, Bounds]) -> dict[str, Bounds]:
         return {_canonical(name): limits for name, limits in where.items()}
 
     @model_validator(mode="after")

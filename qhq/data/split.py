@@ -24,7 +24,6 @@ borders of its own (see ``SplitSpec``).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypeVar
 
@@ -147,12 +146,6 @@ def split_panel(panel: Panel, spec: DataSpec) -> Splits:
         _make_split(ValidationSplit, known, sessions[borders.validation + gap : borders.test], cut),
         _make_split(TestSplit, panel, sessions[borders.test + gap : borders.end], cut),
     )
-
-
-def walk_forward(panel: Panel, spec: DataSpec) -> Iterator[Splits]:
-    """Split a panel into the splits of one fold after another, oldest first."""
-    for fold in folds_of(panel, spec):
-        yield split_panel(panel, spec.with_fold(fold))
 
 
 def folds_of(panel: Panel, spec: DataSpec) -> list[int]:

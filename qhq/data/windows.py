@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from qhq.data.columns import KNOWN_TODAY, UNADJUSTED
 from qhq.data.panel import DateArray, FloatArray, IntArray, Mask, Panel
-from qhq.data.spec import DataSpec, Range, Task
+from qhq.data.spec import Bounds, DataSpec, Task
 from qhq.errors import DataError
 from qhq.seeding import child_generator
 
-LEAST_OBSERVED = 0.5
+_LEAST_OBSERVED = 0.5
 """Share of its input rows that a window with masked gaps must really have."""
 
 
@@ -47,7 +47,7 @@ class Cut:
     task: Task = "forecast"
     masked: bool = False
     needed: tuple[str, ...] = ()
-    where: Mapping[str, Range] = field(default_factory=dict)
+    where: Mapping[str, Bounds] = field(default_factory=dict)
 
     @classmethod
     def of(cls, spec: DataSpec) -> Cut:
@@ -296,7 +296,7 @@ def has_inputs(windows: Windows) -> Mask:
     count = np.concatenate([[0], np.cumsum(real)])
     share = (count[last + 1] - count[windows.starts]) / cut.window
     # The first must be real because a filled row needs one before it, the last because forecasts start there.
-    good = real[windows.starts] & real[last] & (share >= (LEAST_OBSERVED if cut.masked else 1))
+    good = real[windows.starts] & real[last] & (share >= (_LEAST_OBSERVED if cut.masked else 1))
     good &= _observed(panel, cut.needed)[last]
     for name, (low, high) in cut.where.items():
         # At the last input row: chosen by the target's own row, windows would tell of the target.

@@ -22,7 +22,7 @@ from qhq.diagnostics.weights import (
 )
 from qhq.errors import ConfigError
 
-Family = Callable[[int], Ansatz]
+_Family = Callable[[int], Ansatz]
 """Qubits -> the same circuit at that width."""
 
 _MOST_QUBITS = 12
@@ -59,13 +59,13 @@ class Overview:
     sensitivity: InputSensitivity
 
 
-Step = tuple[str, Callable[[], Any], bool]
+_Step = tuple[str, Callable[[], Any], bool]
 """Field of the overview, what measures it, and whether it needs weights."""
 
 
 def look_deep(
     ansatz: Ansatz,
-    family: Family | None = None,
+    family: _Family | None = None,
     *,
     seed: int = 0,
     progress: Callable[[int, int, str], None] | None = None,
@@ -102,7 +102,7 @@ def look_deep(
     return Overview(**found)
 
 
-def _steps(ansatz: Ansatz, family: Family | None, seed: int) -> Iterator[Step]:
+def _steps(ansatz: Ansatz, family: _Family | None, seed: int) -> Iterator[_Step]:
     def drawn(samples: int, passes: int = 1) -> Sampling:
         affordable = _affordable(ansatz, samples, passes)
         return Sampling(affordable, seed=seed).for_inputs_of(ansatz)
@@ -128,7 +128,7 @@ def _affordable(ansatz: Ansatz, samples: int, passes: int) -> int:
     return max(_FEWEST, min(samples, _WORK // cost))
 
 
-def _trend(family: Family | None, seed: int) -> GradientTrend | None:
+def _trend(family: _Family | None, seed: int) -> GradientTrend | None:
     if family is None:
         return None
     members: dict[int, Ansatz] = {}
@@ -146,14 +146,14 @@ def _trend(family: Family | None, seed: int) -> GradientTrend | None:
     return gradient_trend(members.__getitem__, list(members), sampling.for_inputs_of(widest))
 
 
-Verdict = Literal["good", "fair", "poor"]
+_Verdict = Literal["good", "fair", "poor"]
 _COARSE = 0.9
 # Gradient variance of which a typical slope drowns in the noise of a thousand shots.
 _FLAT = 1e-3
 
 
 @dataclass(frozen=True)
-class Reading:
+class FigureReading:
     """One line for a person.
 
     Attributes:
@@ -167,16 +167,16 @@ class Reading:
     name: str
     figure: str
     beside: str
-    verdict: Verdict
+    verdict: _Verdict
     says: str
 
 
-def read(overview: Overview) -> list[Reading]:
+def read(overview: Overview) -> list[FigureReading]:
     """Read an overview, figure by figure."""
     return list(_readings(overview))
 
 
-def _readings(overview: Overview) -> Iterator[Reading]:
+def _readings(overview: Overview) -> Iterator[FigureReading]:
     if overview.gradients is not None:
         yield _read_gradients(overview.gradients)
     if overview.trend is not None:
@@ -200,7 +200,7 @@ def _readings(overview: Overview) -> Iterator[Reading]:
     yield _read_reach(overview.sensitivity)
 
 
-def _read_gradients(found: GradientVariance) -> Reading:
+def _read_gradients(found: GradientVariance) -> FigureReading:
     """Idle weights first; then the slopes beside those of a random circuit."""
     ratio, typical = found.mean.value / found.two_design, math.sqrt(found.mean.value)
     # Two ways to be flat: no better than random at this width, or too small to be seen with shots at any.
@@ -215,12 +215,12 @@ def _read_gradients(found: GradientVariance) -> Reading:
         )
     else:
         says = f"a typical slope is {typical:.2g}, {math.sqrt(ratio):.1f} times that of a random circuit"
-    verdict: Verdict = "poor" if found.idle_weights else "fair" if flat else "good"
+    verdict: _Verdict = "poor" if found.idle_weights else "fair" if flat else "good"
     beside = f"{found.two_design:.3g} at random (2-design)"
-    return Reading("gradient variance", _shown(found.mean), beside, verdict, says)
+    return FigureReading("gradient variance", _shown(found.mean), beside, verdict, says)
 
 
-def _read_trend(found: GradientTrend) -> Reading:
+def _read_trend(found: GradientTrend) -> FigureReading:
     """-1 is a plateau, 0 is none."""
     slope = found.slope.value
     widths = f"{found.qubits[0]} to {found.qubits[-1]} qubits"
@@ -230,16 +230,16 @@ def _read_trend(found: GradientTrend) -> Reading:
         (0.75, "fair", "falls with the width: watch it beyond ten qubits"),
         (float("inf"), "poor", "halves with about each qubit: a barren plateau; keep it narrow or shallow"),
     )
-    return Reading(
+    return FigureReading(
         "its trend", f"{_shown(found.slope)} log2 a qubit", f"-1 at random, {widths}", verdict, says
     )
 
 
-def _read_expressibility(found: Expressibility, over: str) -> Reading:
+def _read_expressibility(found: Expressibility, over: str) -> FigureReading:
     """Neither little nor all is free: what fills the space has flat gradients (arXiv:2101.02138)."""
     if found.haar[0] > _COARSE:
         says = f"says nothing at this width: {found.haar[0]:.0%} of Haar pairs fall in the first bin"
-        return Reading(f"expressibility (KL) {over}", _shown(found.divergence), "-", "fair", says)
+        return FigureReading(f"expressibility (KL) {over}", _shown(found.divergence), "-", "fair", says)
     # Beyond what as many Haar pairs show by chance: the estimate of a divergence is never 0, however good
     # the circuit.
     excess = found.divergence.value - found.floor.high
@@ -252,10 +252,10 @@ def _read_expressibility(found: Expressibility, over: str) -> Reading:
         (float("inf"), "poor", "hardly more than one state: the drawn angles have next to no effect"),
     )
     beside = f"{found.floor.value:.2g} Haar, as many pairs"
-    return Reading(f"expressibility (KL) {over}", _shown(found.divergence), beside, verdict, says)
+    return FigureReading(f"expressibility (KL) {over}", _shown(found.divergence), beside, verdict, says)
 
 
-def _read_entanglement(found: Entanglement, over: str) -> Reading:
+def _read_entanglement(found: Entanglement, over: str) -> FigureReading:
     """0 is a product of single qubits."""
     # Over random states of as many qubits, since even these are more entangled the wider they are.
     share = found.mean.value / found.haar
@@ -267,19 +267,19 @@ def _read_entanglement(found: Entanglement, over: str) -> Reading:
         (float("inf"), "poor", "entangles nothing: each qubit works alone, as a classical sine would"),
     )
     name = f"entanglement (Q) {over}"
-    return Reading(name, _shown(found.mean), f"{found.haar:.3g} Haar", verdict, says)
+    return FigureReading(name, _shown(found.mean), f"{found.haar:.3g} Haar", verdict, says)
 
 
-def _read_spectrum(found: Sequence[InputSpectrum | None]) -> Reading:
+def _read_spectrum(found: Sequence[InputSpectrum | None]) -> FigureReading:
     """The poorest input decides."""
     known = [each for each in found if each is not None]
     name = "frequencies in an input"
     if not known:
         says = "inputs enter as products: no period, the frequencies depend on the other inputs"
-        return Reading(name, "-", "-", "fair", says)
+        return FigureReading(name, "-", "-", "fair", says)
     # The poorest: a model is blind in the one input that carries no frequency, whatever the others do.
     reach, used = min(each.highest for each in known), min(each.highest_used for each in known)
-    verdict: Verdict = "poor" if used == 0 else "good" if used == reach > 1 else "fair"
+    verdict: _Verdict = "poor" if used == 0 else "good" if used == reach > 1 else "fair"
     if used == 0:
         says = "some input changes no output at all"
     elif used < reach:
@@ -288,10 +288,10 @@ def _read_spectrum(found: Sequence[InputSpectrum | None]) -> Reading:
         says = "one sine wave in each input; encoding.repeat: true gives one more a layer"
     else:
         says = f"a Fourier series up to frequency {reach:g} in each input, all of it used"
-    return Reading(name, f"used up to {used:g}", f"{reach:g} reachable", verdict, says)
+    return FigureReading(name, f"used up to {used:g}", f"{reach:g} reachable", verdict, says)
 
 
-def _read_dimension(found: EffectiveDimension) -> Reading:
+def _read_dimension(found: EffectiveDimension) -> FigureReading:
     """Weights that the data could tell apart."""
     idle = found.weights - found.rank
     spare = f"; {idle} directions change no output" if idle else ""
@@ -302,10 +302,10 @@ def _read_dimension(found: EffectiveDimension) -> Reading:
         (float("inf"), "poor", "most weights do the same: fewer would do"),
     )
     beside = f"{found.weights} weights, {found.data:,} rows"
-    return Reading("effective dimension", _shown(found.dimension), beside, verdict, says + spare)
+    return FigureReading("effective dimension", _shown(found.dimension), beside, verdict, says + spare)
 
 
-def _read_sensitivity(found: InputSensitivity) -> Reading:
+def _read_sensitivity(found: InputSensitivity) -> FigureReading:
     """Slopes of the outputs by the inputs."""
     low, _, high = found.quantiles
     verdict, says = _rank(
@@ -315,13 +315,13 @@ def _read_sensitivity(found: InputSensitivity) -> Reading:
         (float("inf"), "poor", "the outputs hardly move with the inputs: the encoder gets no gradient"),
     )
     beside = f"{low:.2g} to {high:.2g} in 90 % of samples"
-    return Reading("input sensitivity |dE/dx|", _shown(found.norm), beside, verdict, says)
+    return FigureReading("input sensitivity |dE/dx|", _shown(found.norm), beside, verdict, says)
 
 
-def _read_reach(found: InputSensitivity) -> Reading:
+def _read_reach(found: InputSensitivity) -> FigureReading:
     """Which output sees which input."""
     pairs, blind, outside = found.pairs, len(found.unseen), len(found.outside_cone)
-    verdict: Verdict = "good" if not blind else "fair"
+    verdict: _Verdict = "good" if not blind else "fair"
     if found.ignored_inputs or found.constant_outputs:
         verdict = "poor"
     if found.ignored_inputs:
@@ -332,10 +332,12 @@ def _read_reach(found: InputSensitivity) -> Reading:
         says = f"{outside} outside the light cone, {blind - outside} cancelled; depth mixes more"
     else:
         says = "each output sees each input"
-    return Reading("pairs of output and input", f"{pairs - blind} seen", f"{pairs} in all", verdict, says)
+    return FigureReading(
+        "pairs of output and input", f"{pairs - blind} seen", f"{pairs} in all", verdict, says
+    )
 
 
-def _rank(value: float, *steps: tuple[float, Verdict, str]) -> tuple[Verdict, str]:
+def _rank(value: float, *steps: tuple[float, _Verdict, str]) -> tuple[_Verdict, str]:
     """Verdict and words of the first step that ``value`` does not exceed."""
     return next((verdict, says) for most, verdict, says in steps if value <= most)
 

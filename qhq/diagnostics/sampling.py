@@ -86,7 +86,7 @@ def spread_of(value: float, resampled: Array, samples: int, confidence: float) -
     return Estimate(value, max(0.0, value - reach), value + reach, samples)
 
 
-INPUT_RANGES: dict[str, tuple[float, float]] = {
+_INPUT_RANGES: dict[str, tuple[float, float]] = {
     "pi_tanh": (-math.pi, math.pi),
     "half_pi_tanh": (-math.pi / 2, math.pi / 2),
     "unit_tanh": (-0.99, 0.99),
@@ -129,7 +129,7 @@ class Sampling:
 
     def for_inputs_of(self, ansatz: Ansatz) -> Sampling:
         """The same with the inputs over all that the ansatz's angle scaling can give."""
-        return replace(self, input_range=INPUT_RANGES[ansatz.angle_scaling])
+        return replace(self, input_range=_INPUT_RANGES[ansatz.angle_scaling])
 
     def with_inputs_at_zero(self) -> Sampling:
         """The same with all inputs held at 0, where an encoding by rotations does nothing."""

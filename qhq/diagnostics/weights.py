@@ -89,11 +89,6 @@ def two_design_variance(qubits: int) -> float:
     return size**2 / (2 * (size**2 - 1) * (size + 1))
 
 
-def haar_variance(qubits: int) -> float:
-    """Variance of a Pauli expectation over Haar-random states, ``1 / (N + 1)``."""
-    return 1 / (2.0**qubits + 1)
-
-
 def gradient_variance(ansatz: Ansatz, sampling: Sampling) -> GradientVariance:
     """Measure the gradient variance of each weight over random weights, and inputs if they are drawn.
 

@@ -27,8 +27,8 @@ from qhq.engine.compile.angles import AngleMap, separate_angles
 from qhq.engine.compile.definitions import is_parametric
 from qhq.limits import require_memory
 
-Reals = npt.NDArray[Any]
-Complex = npt.NDArray[np.complex128]
+_Reals = npt.NDArray[Any]
+_Complex = npt.NDArray[np.complex128]
 
 _CHUNK_BYTES = 1 << 28
 """Of the states that are worked on at once."""
@@ -52,7 +52,7 @@ _KEPT_MATRICES, _KEPT_ROWS = 4, 1 << 16
 @dataclass(frozen=True)
 class _Fixed:
     qubits: tuple[int, ...]
-    matrix: Complex
+    matrix: _Complex
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class _Turn:
     """``exp(-i angle P / 2)``, its angle by its number."""
 
     qubits: tuple[int, ...]
-    generator: Complex
+    generator: _Complex
     angle: int
 
 
@@ -77,10 +77,10 @@ _LETTERS = {
 
 # Runs of gates as matrices, by what they are made of: a lag of a reservoir is the lag before, and every
 # fold of a walk-forward has the same circuit.
-_matrices: OrderedDict[bytes, Complex] = OrderedDict()
+_matrices: OrderedDict[bytes, _Complex] = OrderedDict()
 
 # Program -> angles of a row -> its values. A window stands in hundreds of folds of a walk-forward.
-_values: dict[bytes, dict[bytes, Reals]] = {}
+_values: dict[bytes, dict[bytes, _Reals]] = {}
 
 
 class MixtureEngine:
@@ -115,18 +115,18 @@ class MixtureEngine:
         self._steps = _fused(steps)
         self._key = _digest([repr(each.to_list()) for each in self._observables], steps)
 
-    def expectations(self, inputs: npt.ArrayLike, weights: npt.ArrayLike) -> Reals:
+    def expectations(self, inputs: npt.ArrayLike, weights: npt.ArrayLike) -> _Reals:
         """Expectations (B, O) of ``inputs`` (B, I) and ``weights`` (W,)."""
         given = np.asarray(inputs)
         values = self._at(self._map.angles(given, np.asarray(weights)))
         return values.astype(given.dtype if given.dtype == np.float32 else np.float64)
 
-    def forward(self, inputs: npt.ArrayLike, weights: npt.ArrayLike) -> tuple[Reals, tuple[Reals, Reals]]:
+    def forward(self, inputs: npt.ArrayLike, weights: npt.ArrayLike) -> tuple[_Reals, tuple[_Reals, _Reals]]:
         """``expectations``, and what ``backward`` goes on from."""
         given = np.asarray(inputs), np.asarray(weights)
         return self.expectations(*given), given
 
-    def backward(self, residual: tuple[Reals, Reals], cotangent: npt.ArrayLike) -> tuple[Reals, Reals]:
+    def backward(self, residual: tuple[_Reals, _Reals], cotangent: npt.ArrayLike) -> tuple[_Reals, _Reals]:
         """Gradients by ``inputs`` (B, I) and ``weights`` (W,) of a cotangent (B, O)."""
         inputs, weights = residual
         angles, pull = self._map.angles(inputs, weights), np.asarray(cotangent, np.float64)
@@ -138,7 +138,7 @@ class MixtureEngine:
         dinputs, dweights = self._map.pullback(inputs, weights, slopes)
         return dinputs.astype(inputs.dtype), dweights.astype(inputs.dtype)
 
-    def _at(self, angles: Reals) -> Reals:
+    def _at(self, angles: _Reals) -> _Reals:
         """Values (B, O) at angles (B, K); each row is worked out once a process."""
         known = _values.setdefault(self._key, {})
         keys = [row.tobytes() for row in np.ascontiguousarray(angles)]
@@ -147,7 +147,7 @@ class MixtureEngine:
             first_of.setdefault(key, place)
         new = [place for key, place in first_of.items() if key not in known]
         chunk = max(1, _CHUNK_BYTES // (16 * self.columns << self.qubits))
-        found = dict[bytes, Reals]()
+        found = dict[bytes, _Reals]()
         for first in range(0, len(new), chunk):
             places = new[first : first + chunk]
             for place, values in zip(places, self._run(angles[places]), strict=True):
@@ -159,7 +159,7 @@ class MixtureEngine:
         known.update(found)
         return np.array(rows).reshape(len(rows), len(self._observables))
 
-    def _run(self, angles: Reals) -> Reals:
+    def _run(self, angles: _Reals) -> _Reals:
         # Axes: sample, column, qubit n - 1, ..., qubit 0.
         states = np.zeros((len(angles), 1, *[2] * self.qubits), np.complex128)
         states.reshape(len(angles), -1)[:, 0] = 1
@@ -174,7 +174,7 @@ class MixtureEngine:
                 states = np.cos(half) * states - 1j * np.sin(half) * turned
         return self._read(states.reshape(len(angles), states.shape[1], -1))
 
-    def _read(self, states: Complex) -> Reals:
+    def _read(self, states: _Complex) -> _Reals:
         basis, values = np.arange(states.shape[2]), np.zeros((len(states), len(self._observables)))
         probabilities = (states.real**2 + states.imag**2).sum(axis=1)
         for o, observable in enumerate(self._observables):
@@ -245,7 +245,7 @@ def _fused(steps: Sequence[_Step]) -> list[_Step]:
     return found
 
 
-def _product(run: Sequence[_Fixed], qubits: tuple[int, ...]) -> Complex:
+def _product(run: Sequence[_Fixed], qubits: tuple[int, ...]) -> _Complex:
     key = _digest([repr(qubits)], run)
     if key not in _matrices:
         size, place = 1 << len(qubits), {qubit: index for index, qubit in enumerate(qubits)}
@@ -271,7 +271,7 @@ def _digest(heads: Sequence[str], steps: Sequence[_Step]) -> bytes:
     return digest.digest()
 
 
-def _applied(states: Complex, matrix: Complex, qubits: tuple[int, ...]) -> Complex:
+def _applied(states: _Complex, matrix: _Complex, qubits: tuple[int, ...]) -> _Complex:
     """A matrix on some qubits of states (B, K, 2, ..., 2), whose last axis is qubit 0."""
     count, last = len(qubits), states.ndim - 1
     axes = [last - qubit for qubit in reversed(qubits)]
@@ -281,7 +281,7 @@ def _applied(states: Complex, matrix: Complex, qubits: tuple[int, ...]) -> Compl
     return np.moveaxis(product.reshape(shape), range(count), axes)
 
 
-def _reset(states: Complex, qubits: tuple[int, ...]) -> Complex:
+def _reset(states: _Complex, qubits: tuple[int, ...]) -> _Complex:
     """Trace some qubits out and put them in |0>, on as few columns as the mixture needs."""
     batch, columns, last = len(states), states.shape[1], states.ndim - 1
     axes = [last - qubit for qubit in sorted(qubits, reverse=True)]

@@ -6,5 +6,5 @@ date). ``significance`` tells whether one forecast is better than another, ``con
 may be the best, ``bootstrap`` what several seeds say, and how far a figure over dates can be trusted.
 ``detail`` adds what is not asked of every run (directions, QLIKE, tables by symbol and horizon, histograms of
 errors), ``conformal`` intervals about a forecast. ``collapse`` finds a model that gives one value for
-everything, ``plausibility`` a skill that is too good.
+everything.
 """

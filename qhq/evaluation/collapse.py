@@ -28,21 +28,21 @@ from qhq.data.panel import FloatArray, IntArray
 from qhq.data.windows import Windows
 from qhq.evaluation.baselines.persistence import last_value
 
-Measure = Literal["windows", "scaled", "series"]
+_Measure = Literal["windows", "scaled", "series"]
 
-LEAST_RATIO = 0.05
+_LEAST_RATIO = 0.05
 # Fewer windows than this do not tell a constant from a quiet month.
 _LEAST_WINDOWS = 20
 
 # A forecast this near to the last value, as a share of the last value's mean error, is the last value.
 _NAIVE_SHARE = 0.01
 
-_PLACES: dict[Measure, str] = {
+_PLACES: dict[_Measure, str] = {
     "windows": "over {count} windows",
     "scaled": "over {count} windows, before scaling back",
     "series": "within a series (median of {count})",
 }
-_CURES: dict[Measure, str] = {
+_CURES: dict[_Measure, str] = {
     "windows": "Look at the loss in the history, train longer or with another learning rate, or choose a"
     " data.scaling that is relative to the window (window, residual)",
     "scaled": "One scaled value answers for all: choose a data.scaling that keeps the differences within a"
@@ -64,7 +64,7 @@ class Collapse:
     """
 
     target: str
-    measure: Measure
+    measure: _Measure
     ratio: float
     count: int
 
@@ -105,7 +105,7 @@ def find_collapse(
     """
     if len(windows) < _LEAST_WINDOWS:
         return None
-    pairs: dict[Measure, tuple[FloatArray, FloatArray]] = {"windows": (forecast, windows.targets)}
+    pairs: dict[_Measure, tuple[FloatArray, FloatArray]] = {"windows": (forecast, windows.targets)}
     if level and scaled_forecast is not None and scaled_targets is not None:
         pairs["scaled"] = (scaled_forecast, scaled_targets)
     group = np.unique(windows.group, return_inverse=True)[1]
@@ -122,7 +122,7 @@ def find_collapse(
 
 
 def _find(
-    windows: Windows, measure: Measure, pair: tuple[FloatArray, FloatArray], series: IntArray
+    windows: Windows, measure: _Measure, pair: tuple[FloatArray, FloatArray], series: IntArray
 ) -> Iterator[Collapse]:
     """Collapses of each target in one measure, the windows taken series by series."""
     for place, target in enumerate(windows.cut.targets):
@@ -132,7 +132,7 @@ def _find(
         centre = None if measure == "series" else forecast[0] + (forecast - forecast[0]).mean(axis=0)
         ratios = _ratios(forecast, actual, series, centre)
         ratio = float(np.median(ratios)) if len(ratios) else np.inf
-        if ratio < LEAST_RATIO:
+        if ratio < _LEAST_RATIO:
             yield Collapse(target, measure, ratio, len(windows) if measure != "series" else len(ratios))
 
 

@@ -87,7 +87,7 @@ class Regimes:
         return places
 
 
-Unit = Literal["none", "series", "window"]
+_Unit = Literal["none", "series", "window"]
 
 COVERAGE = 0.9
 
@@ -99,7 +99,7 @@ class ConformalRecord(TypedDict):
     """`Conformal` as plain JSON: ``radius`` is (H, K), ``floor`` (K,)."""
 
     level: float
-    unit: Unit
+    unit: _Unit
     count: int
     radius: list[list[float]]
     floor: list[float]
@@ -119,7 +119,7 @@ class Conformal:
 
     level: float
     radius: FloatArray
-    unit: Unit
+    unit: _Unit
     floor: FloatArray
     count: int
 
@@ -200,7 +200,7 @@ _DATE_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def fit_conformal(
-    validation: Windows, forecast: FloatArray, level: float = COVERAGE, unit: Unit | None = None
+    validation: Windows, forecast: FloatArray, level: float = COVERAGE, unit: _Unit | None = None
 ) -> Conformal:
     """Measure the radius on forecasts (N, H, K) of the validation windows.
 
@@ -246,26 +246,6 @@ def conformal_radius(error: FloatArray, level: float) -> FloatArray:
             fix="Lengthen the validation split (data.split), or lower the level",
         )
     return np.asarray(np.partition(error, rank - 1, axis=0)[rank - 1])
-
-
-def measure_coverage(
-    conformal: Conformal,
-    test: Windows,
-    forecast: FloatArray,
-    actual: FloatArray | None = None,
-    regimes: Regimes | None = None,
-) -> tuple[Coverage, ...]:
-    """Measure on other windows how often the intervals hold, of each horizon, over all targets.
-
-    Args:
-        conformal: Fitted on the validation split.
-        test: Windows of the test split.
-        forecast: Of those, shape (N, H, K).
-        actual: What came, (N, H, K); None is the windows' targets.
-        regimes: To tell the coverage by regime.
-    """
-    came = test.targets if actual is None else actual
-    return coverage_of(conformal.interval(test, forecast), test, conformal.level, came, regimes)
 
 
 def coverage_of(
@@ -324,7 +304,7 @@ def _fit_floor(windows: Windows) -> FloatArray:
     return np.where(floors > 0, _FLOOR_FRACTION * floors, 1.0)
 
 
-def _error_unit(unit: Unit, windows: Windows, floor: FloatArray) -> FloatArray:
+def _error_unit(unit: _Unit, windows: Windows, floor: FloatArray) -> FloatArray:
     """What the errors of each window and target are taken over, in the unit of the file, shape (N, K)."""
     every = tracks(windows)
     size = np.ones((len(windows), len(every)))

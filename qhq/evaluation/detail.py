@@ -54,7 +54,7 @@ class Detail:
 
 
 @dataclass(frozen=True)
-class Row:
+class DetailRow:
     """One line of the table.
 
     Attributes:
@@ -118,7 +118,7 @@ def score_detail(windows: Windows, forecast: FloatArray, naive: FloatArray) -> D
 
 def score_table(
     windows: Windows, forecast: FloatArray, naive: FloatArray, scale: FloatArray
-) -> tuple[Row, ...]:
+) -> tuple[DetailRow, ...]:
     """Measure a forecast in all, by horizon, by group, and by both; arguments as in ``score``.
 
     With one horizon, or one group, what would stand there twice is left out. Shares of single groups have no
@@ -133,7 +133,7 @@ def _case(windows: Windows, forecast: FloatArray, naive: FloatArray, scale: Floa
     return _Case(windows.cut.targets, windows.group, windows.dates[:, 0], windows.cut.horizon, *arrays)
 
 
-def _rows(case: _Case) -> Iterator[Row]:
+def _rows(case: _Case) -> Iterator[DetailRow]:
     group = case.group
     names, horizon = list(dict.fromkeys(group.tolist())), case.actual.shape[1]
     groups = [None, *(names if len(names) > 1 else ())]
@@ -142,7 +142,7 @@ def _rows(case: _Case) -> Iterator[Row]:
         rows = np.ones(len(group), dtype=bool) if name is None else group == name
         for step in steps:
             some = case.select(rows, slice(None) if step is None else slice(step - 1, step))
-            yield Row(
+            yield DetailRow(
                 name, step, int(np.count_nonzero(rows)), some.metrics(), some.detail(interval=name is None)
             )
 

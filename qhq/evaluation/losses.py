@@ -22,7 +22,7 @@ American one to exercise early is taken to be worth nothing.
 Which rows count is decided by the actual prices alone: those that have an implied volatility. A forecast that
 has none there (at or below the intrinsic value, or at or above what no option can be worth) is not left out,
 or a model could escape its worst errors: it is taken at the nearest bound, a volatility of 0 or of
-`HIGHEST_VOLATILITY`, and counted. So all forecasts of the same windows are judged by the same rows.
+`_HIGHEST_VOLATILITY`, and counted. So all forecasts of the same windows are judged by the same rows.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ SHORT = {
 
 # Without a bound a single forecast that is not above zero would have an infinite loss, and no mean would say
 # anything of all the others.
-FURTHEST = float(np.log(100.0))
+_FURTHEST = float(np.log(100.0))
 """A forecast of less than a hundredth of the volatility, or more than a hundred times it, counts as that."""
 
 
@@ -129,7 +129,7 @@ def task_losses(windows: Windows, forecasts: Mapping[str, FloatArray], scale: Fl
     for name, forecast in forecasts.items():
         if names[0] == QLIKE:
             ratio = _log_ratio(windows, forecast)
-            error = np.clip(ratio, -FURTHEST, FURTHEST)
+            error = np.clip(ratio, -_FURTHEST, _FURTHEST)
             values = {QLIKE: qlike(error), _SQUARED_LOG: error**2}
             # Of a session that did not move every forecast is at the bound: that says nothing of this one.
             bounded[name] = int(np.count_nonzero((ratio != error) & (ratio > -np.inf)))
@@ -151,10 +151,10 @@ def task_losses(windows: Windows, forecasts: Mapping[str, FloatArray], scale: Fl
 def qlike(error: FloatArray) -> FloatArray:
     """QLIKE of the variance, from errors of the logarithm of the volatility, actual minus forecast.
 
-    An error beyond ``FURTHEST`` counts as that.
+    An error beyond ``_FURTHEST`` counts as that.
     """
     # Twice a logarithm of the volatility is that of the variance; expm1 keeps digits near 0.
-    twice = 2 * np.clip(error, -FURTHEST, FURTHEST)
+    twice = 2 * np.clip(error, -_FURTHEST, _FURTHEST)
     loss: FloatArray = np.expm1(twice) - twice
     return loss
 
@@ -197,11 +197,11 @@ def _check(name: str, forecast: FloatArray, windows: Windows) -> None:
         )
 
 
-Loss = Literal["absolute", "squared"]
+_Loss = Literal["absolute", "squared"]
 
 
 def date_losses(
-    windows: Windows, forecast: FloatArray, unit: FloatArray, loss: Loss = "absolute"
+    windows: Windows, forecast: FloatArray, unit: FloatArray, loss: _Loss = "absolute"
 ) -> FloatArray:
     """Mean loss of each date over its windows, horizons and targets, shape (D,), dates ascending.
 
@@ -245,18 +245,7 @@ def loss_unit(windows: Windows, scale: FloatArray) -> FloatArray:
     return unit
 
 
-def group_losses(
-    windows: Windows, forecast: FloatArray, unit: FloatArray, loss: Loss = "absolute"
-) -> dict[str, FloatArray]:
-    """Losses of each date of each group alone, each (D,) of its own dates; arguments as of `date_losses`."""
-    found = {}
-    for name in dict.fromkeys(windows.group.tolist()):
-        rows = windows.group == name
-        found[name] = date_losses(windows.select(rows), forecast[rows], unit[rows], loss)
-    return found
-
-
-HIGHEST_VOLATILITY = 5.0
+_HIGHEST_VOLATILITY = 5.0
 """No forecast's implied volatility counts as more, per square root of a year, unless the actual one is."""
 
 _Rows = npt.NDArray[np.bool_] | slice
@@ -351,7 +340,7 @@ def volatility_errors(windows: Windows, forecast: FloatArray) -> tuple[FloatArra
     known = np.isfinite(actual)
     bounded = known & ~np.isfinite(found)
     # fmax, as an actual volatility may be NaN: then the bound stands alone.
-    highest = np.fmax(actual, HIGHEST_VOLATILITY)
+    highest = np.fmax(actual, _HIGHEST_VOLATILITY)
     # Without a volatility a price is too low for any or too high for any; the intrinsic value tells which.
     intrinsic = discount * np.maximum(right * (forward - strike), 0.0)
     found = np.where(bounded, np.where(forecast > intrinsic, highest, 0.0), np.minimum(found, highest))

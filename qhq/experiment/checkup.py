@@ -28,7 +28,7 @@ from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.features import fit_features
 from qhq.experiment.opening import Experiment, open_design, program_of
 from qhq.experiment.plausibility import doubt_data, read_doubts
-from qhq.experiment.questions import SPLITS, Questions, Split
+from qhq.experiment.questions import SPLITS, Questions, SplitName
 from qhq.experiment.reopening import check_own_prices, open_run_design
 from qhq.files import Json
 from qhq.models.features import FeatureForecaster
@@ -168,7 +168,7 @@ def _with_head(experiment: Experiment) -> Experiment:
     """Fit the head of a model of features on the exact engine: without one the forecast is a constant."""
     if isinstance(experiment.model, FeatureForecaster) and _is_small(experiment.ansatz):
         exact = None if experiment.ansatz is None else StatevectorExecutor(experiment.ansatz)
-        executors: dict[Split, Executor] = {} if exact is None else dict.fromkeys(SPLITS, exact)
+        executors: dict[SplitName, Executor] = {} if exact is None else dict.fromkeys(SPLITS, exact)
         fit_features(experiment, Questions(experiment, experiment.model.spec.samples, executors))
     return experiment
 

@@ -22,17 +22,16 @@ from qhq.documents import Overrides, Spec, load_document, read_mapping
 from qhq.errors import ConfigError
 from qhq.files import Json, own_file
 from qhq.limits import MOST_COUNT, MOST_SEED
-from qhq.models.spec import MEMORY as MODULE_IN_MEMORY
-from qhq.models.spec import AnyModelSpec, Carrier, ModelSpec
+from qhq.models.spec import MODULE_IN_MEMORY, AnyModelSpec, Carrier, ModelSpec
 from qhq.paths import beside, find_study_file
 from qhq.training.spec import TrainingSpec
 
 if TYPE_CHECKING:
     from qhq.ansatz.program import Ansatz
-    from qhq.data.sources.files import Reading
+    from qhq.data.sources.files import FileReading
     from qhq.data.spec import DataSpec
 
-PRICES = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".parquet", ".gz", ".zip")
+_PRICES = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".parquet", ".gz", ".zip")
 """Endings of files of prices, which no config has."""
 
 _QUICKSTART = Path("experiments") / "quickstart" / "config.yaml"
@@ -42,7 +41,7 @@ IntervalKind = Literal["split", "adaptive"]
 """How prediction intervals are made: split conformal, or adaptive to drift (`qhq.evaluation.conformal`)."""
 
 
-MEMORY = "memory:"
+CIRCUIT_IN_MEMORY = "memory:"
 """How the name of a circuit begins that has no file: a program gave it, and runs carry it themselves."""
 
 
@@ -92,7 +91,7 @@ class QuantumSpec(Spec):
     @property
     def in_memory(self) -> Ansatz | None:
         """The circuit that a program gave in place of a name, where the config still names that one."""
-        return self._in_memory if self.ansatz.startswith(MEMORY) and not self.changes() else None
+        return self._in_memory if self.ansatz.startswith(CIRCUIT_IN_MEMORY) and not self.changes() else None
 
     def with_circuit(self, ansatz: Ansatz, digest: str) -> QuantumSpec:
         """The same with a circuit of the program's own; ``digest`` tells it from others.
@@ -106,7 +105,7 @@ class QuantumSpec(Spec):
                 got=f"{', '.join(f'quantum.{key}' for key in self.changes())} beside it",
                 fix="Leave the key out, or build the circuit so",
             )
-        copy = self.model_copy(update={"ansatz": f"{MEMORY}{digest[:12]}"})
+        copy = self.model_copy(update={"ansatz": f"{CIRCUIT_IN_MEMORY}{digest[:12]}"})
         copy._in_memory, copy._origin = ansatz, None
         return copy
 
@@ -347,7 +346,7 @@ def _own_split(content: Mapping[str, Any], folder: Path | None) -> list[str]:
 def _config_path(path: str | None) -> Path:
     wanted = _QUICKSTART if path is None else Path(path)
     found = find_study_file(wanted)
-    if found is not None and found.suffix.lower() in PRICES:
+    if found is not None and found.suffix.lower() in _PRICES:
         raise ConfigError(
             "CONFIG must be a YAML file, or a folder with a config.yaml",
             got=f"'{wanted}', which is named like a file of prices",
@@ -379,7 +378,7 @@ class NamedData:
 
     spec: DataSpec
     has_split: bool
-    reading: Reading | None = None
+    reading: FileReading | None = None
 
 
 def find_data(target: str | None, overrides: Sequence[str], panel: str | None) -> NamedData:
@@ -411,7 +410,7 @@ def _table_source(target: str | None) -> str | None:
 
 def _describe_file(
     target: str, source: str, panel: str | None, overrides: Sequence[str]
-) -> tuple[Json, Reading | None]:
+) -> tuple[Json, FileReading | None]:
     """Write the ``data`` section of a config for a file; only what must be there is named as a feature."""
     from qhq.data.sources.files import Asked, understand_file
     from qhq.experiment.config import load_config

@@ -23,7 +23,7 @@ from qhq.backends.registry import find_backend, kind_of, open_backend, open_trai
 from qhq.data.prepare import PreparedData, prepare
 from qhq.data.windows import Windows
 from qhq.errors import BackendError, ConfigError
-from qhq.experiment.config import MEMORY, ExperimentConfig, QuantumSpec, without_later_keys
+from qhq.experiment.config import CIRCUIT_IN_MEMORY, ExperimentConfig, QuantumSpec, without_later_keys
 from qhq.files import Json
 from qhq.limits import require_memory
 from qhq.models.features import FeatureForecaster, Forecaster, build_features, projected
@@ -39,10 +39,10 @@ from qhq.training.loop import Samples
 from qhq.training.losses import Objective, open_objective
 
 # Scaling takes several copies in double precision.
-CHUNK = 16384
+_CHUNK = 16384
 """Windows scaled at a time."""
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 _Executors = tuple[Executor | None, Executor | None]
@@ -131,13 +131,13 @@ class Experiment:
         return self._tensor(inputs)
 
     def _tensor(self, values: object) -> Tensor:
-        return torch.as_tensor(values, dtype=DTYPES[self.config.training.dtype])
+        return torch.as_tensor(values, dtype=_DTYPES[self.config.training.dtype])
 
 
 def _chunks(windows: Windows) -> Iterator[Windows]:
     """Some windows at a time; at least one lot, which may be empty."""
-    for at in range(0, max(len(windows), 1), CHUNK):
-        yield windows.select(slice(at, at + CHUNK))
+    for at in range(0, max(len(windows), 1), _CHUNK):
+        yield windows.select(slice(at, at + _CHUNK))
 
 
 def open_experiment(config: ExperimentConfig) -> Experiment:
@@ -203,7 +203,7 @@ def build_circuit(spec: QuantumSpec, seed: int = 0) -> Ansatz:
     carried = load_built(spec.stored) if spec.stored is not None else spec.in_memory
     if carried is not None:
         return carried if spec.entangled else without_entanglers(carried)
-    if spec.ansatz.startswith(MEMORY):
+    if spec.ansatz.startswith(CIRCUIT_IN_MEMORY):
         raise ConfigError(
             "A circuit that a program gave must be used as it is: there is no file to build another from",
             got=f"{spec.ansatz} with other keys, or away from its run",
@@ -341,7 +341,7 @@ def _assemble(
         layer = QuantumLayer(ansatz, executor, seed=seed, scale_inputs=scale)
         # Frozen after it is drawn, so that the weights are those of the trained variant with the same seed.
         layer.requires_grad_(not _is_frozen(config))
-    seed, dtype = child_seed(config.seed, "model"), DTYPES[config.training.dtype]
+    seed, dtype = child_seed(config.seed, "model"), _DTYPES[config.training.dtype]
     shape, scaling = _shape(config, data), ansatz.angle_scaling if ansatz else "pi_tanh"
     # A scaled 0 is the baseline itself (the last value, or Black-Scholes) unless it is some level.
     at_zero = at_baseline and not data.scaler.level
@@ -402,7 +402,7 @@ def _check_room(config: ExperimentConfig, data: PreparedData) -> None:
     kept = 4 if config.training.dtype == "float32" else 8
     each = spec.window * (len(spec.features) + 1)
     # Kept once in the training dtype; a chunk is scaled in double precision, in up to three copies.
-    needed = count * each * kept + min(count, CHUNK) * each * 8 * 3
+    needed = count * each * kept + min(count, _CHUNK) * each * 8 * 3
     needed += count * spec.horizon * len(spec.targets) * 8 * 3
     what = f"{count:,} windows of {spec.window} + {spec.horizon} sessions"
     try:

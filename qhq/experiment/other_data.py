@@ -31,7 +31,7 @@ from qhq.runs.record import RunRecord
 from qhq.runs.run_folder import RunFolder
 from qhq.runs.schema import OTHER_RUN
 
-TRAINED = ("task", "features", "static", "targets", "window", "horizon", "gaps", "max_gap", "where",
+_TRAINED = ("task", "features", "static", "targets", "window", "horizon", "gaps", "max_gap", "where",
            "scaling", "leaks")  # fmt: skip
 """Keys of ``data`` that a model is built for: they stay as they were in training."""
 
@@ -72,7 +72,7 @@ def open_run_on(folder: RunFolder, request: OtherDataRequest) -> Experiment:
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class AskedData:
     """What opening a run on other data takes, before any row is read.
 
     Attributes:
@@ -86,7 +86,7 @@ class Asked:
     scalers: tuple[Scaler, StaticScaler | None]
 
 
-def read_request(folder: RunFolder, request: OtherDataRequest) -> Asked:
+def read_request(folder: RunFolder, request: OtherDataRequest) -> AskedData:
     """Read what a finished run says of its data, with what is asked for in its place.
 
     Raises:
@@ -101,7 +101,7 @@ def read_request(folder: RunFolder, request: OtherDataRequest) -> Asked:
             got=f"{folder.name} with other data",
             fix="Name a run without that leak",
         )
-    return Asked(other, _known(folder, spec, record), read_scalers(record))
+    return AskedData(other, _known(folder, spec, record), read_scalers(record))
 
 
 def tell_format(error: DataError, own: DataSpec, request: OtherDataRequest) -> DataError:
@@ -141,7 +141,7 @@ def _asked(folder: RunFolder, own: DataSpec, request: OtherDataRequest) -> DataS
         changes.append("data.split.held_out=[]")
     asked = load_config(str(folder.config), [*changes, *overrides]).data
     split = asked.split.model_copy(update={"held_out": own.split.held_out})
-    for key in TRAINED:
+    for key in _TRAINED:
         if getattr(asked, key) != getattr(own, key):
             raise _other_windows(key, getattr(asked, key), getattr(own, key))
     if split != own.split:

@@ -32,7 +32,7 @@ from qhq.evaluation.metrics import score_windows
 from qhq.evaluation.probabilistic import column_of
 from qhq.experiment.evaluate import Array, circuit_arguments, encode, forecast_quantiles, forecast_scaled
 from qhq.experiment.opening import Experiment
-from qhq.experiment.other_data import Asked, OtherDataRequest, read_request, tell_format
+from qhq.experiment.other_data import AskedData, OtherDataRequest, read_request, tell_format
 from qhq.experiment.reopening import open_run, read_finished
 from qhq.experiment.words import say_test
 from qhq.runs.comparison import run_skill
@@ -260,7 +260,7 @@ def _forecaster(folder: RunFolder) -> tuple[RunFolder, Skill]:
     return newest, Skill(run_skill(walk.tested()), walk.beats_last_value, str(walk.verdict))
 
 
-def _asked(folder: RunFolder, request: PredictRequest) -> Asked:
+def _asked(folder: RunFolder, request: PredictRequest) -> AskedData:
     """The run's source to its newest row, unless the request itself says where it ends."""
     data = request.data
     own = ("data.offline=true",) if request.offline else ()
@@ -272,7 +272,7 @@ def _asked(folder: RunFolder, request: PredictRequest) -> Asked:
     return replace(asked, spec=asked.spec.model_copy(update={"end": None}))
 
 
-def _read_ahead(asked: Asked, request: PredictRequest, record: RunRecord) -> Ahead:
+def _read_ahead(asked: AskedData, request: PredictRequest, record: RunRecord) -> Ahead:
     spec = asked.spec
     try:
         panel = load_panel(spec)
@@ -379,8 +379,8 @@ def describe(prediction: Prediction, backend: str, today: date | None = None) ->
     ahead = plan.ahead
     now = today or date.today()
     other = plan.experiment.data.other
-    told = say_calendar(ahead)
-    notes = [*([] if other is None else other.row_notes()), *([told] if told else [])]
+    calendar = say_calendar(ahead)
+    notes = [*([] if other is None else other.row_notes()), *([calendar] if calendar else [])]
     return PredictionRecord(
         run=plan.name,
         leaks=list(plan.experiment.data.caveat.leaks),
@@ -439,7 +439,7 @@ def _say_intervals(plan: PredictPlan, backend: str, own: Sequence[float], *, exa
     return missing if len(other) == len(levels) else f"{by_own}; {missing}"
 
 
-SHOWN_ROWS = 60
+_SHOWN_ROWS = 60
 """Newest rows of a series that a figure shows before its forecast."""
 
 
@@ -448,7 +448,7 @@ def history_of(plan: PredictPlan) -> pd.DataFrame:
     windows = plan.ahead.windows
     panel, frames = windows.panel, []
     for code in dict.fromkeys(windows.code.tolist()):
-        rows = np.flatnonzero((panel.code == code) & (panel.dates <= plan.ahead.last))[-SHOWN_ROWS:]
+        rows = np.flatnonzero((panel.code == code) & (panel.dates <= plan.ahead.last))[-_SHOWN_ROWS:]
         for name in windows.cut.targets:
             values, dates = panel.column(name)[rows], panel.dates[rows].astype("datetime64[s]")
             frames.append(

@@ -35,8 +35,8 @@ from qhq.experiment.opening import Experiment, shot_seed
 from qhq.models.features import FeatureForecaster
 from qhq.runs.record import DeviceUse
 
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = get_args(Split)
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 
 Agree = Callable[[CostForecast], bool]
 """Shown what a device costs before anything is sent, and answers whether it may be."""
@@ -73,29 +73,29 @@ class Questions:
         self,
         experiment: Experiment,
         samples: int | None,
-        executors: Mapping[Split, Executor],
+        executors: Mapping[SplitName, Executor],
         *,
         on_device: bool = False,
     ) -> None:
         self.experiment, self.samples, self._executors = experiment, samples, executors
-        self._answers: dict[Split, Answer] = {}
+        self._answers: dict[SplitName, Answer] = {}
         self.cost: CostForecast | None = None
         """What a device would be paid; None of a simulator."""
-        self._devices: dict[Split, HardwareExecutor] = {}
+        self._devices: dict[SplitName, HardwareExecutor] = {}
         if on_device:
             self._devices = {split: cast("HardwareExecutor", each) for split, each in executors.items()}
             self._asked = {split: self._arguments(split) for split in self._devices}
             asked = [(device, *self._asked[split]) for split, device in self._devices.items()]
             self.cost = add_costs(forecast_within_cap(asked))
 
-    def windows(self, split: Split) -> Windows:
+    def windows(self, split: SplitName) -> Windows:
         """Windows of a split that the circuit is run for."""
         whole: Windows = getattr(self.experiment.data, split)
         if self.samples is None or self.samples >= len(whole):
             return whole
         return spread_subset(whole, self.samples, self.experiment.config.seed)
 
-    def _arguments(self, split: Split) -> tuple[FloatArray, FloatArray]:
+    def _arguments(self, split: SplitName) -> tuple[FloatArray, FloatArray]:
         return circuit_arguments(self.experiment, encode(self.experiment, self.windows(split)))
 
     def confirm(self, agree: Agree | None) -> None:
@@ -121,7 +121,7 @@ class Questions:
         for split, device in self._devices.items():
             device.send(*self._asked[split])
 
-    def answer(self, split: Split) -> Answer:
+    def answer(self, split: SplitName) -> Answer:
         """What the backend gives for a split; waits for a device.
 
         Raises:
@@ -137,7 +137,7 @@ class Questions:
             self._answers[split] = Answer(windows, latent, values, report)
         return self._answers[split]
 
-    def evaluate(self, split: Split) -> Evaluation:
+    def evaluate(self, split: SplitName) -> Evaluation:
         """Forecast a split with the model as it is, of what the backend gave."""
         asked, experiment = self.answer(split), self.experiment
         if asked.values is None:
@@ -201,7 +201,7 @@ def ask_splits(experiment: Experiment, samples: int | None) -> Questions:
     kind = kind_of(backend)
     # A device is reached once: what it says of itself may change in between.
     connection = kind.connector()(backend)
-    executors: dict[Split, Executor] = {
+    executors: dict[SplitName, Executor] = {
         split: open_backend(backend, ansatz, seed=shot_seed(experiment.config, split), connection=connection)
         for split in SPLITS
     }

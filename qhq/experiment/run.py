@@ -66,13 +66,13 @@ from qhq.runs.run_folder import FAILED, FINISHED, RUNNING, RunFolder, create_run
 from qhq.training.checkpoint import load_state, save_state, save_weights
 from qhq.training.loop import TrainingState, Watcher, Watchers, history_csv
 
-MOST_OF_LOSS = 0.95
+_MOST_OF_LOSS = 0.95
 """A symbol or target with more of the validation loss than this decides alone."""
-LAST_WORD_BYTES = 256 * 1024
+_LAST_WORD_BYTES = 256 * 1024
 """Kept free while a run trains: more than a run.json has, so that on a full disk it can be called failed."""
 KEPT_LEVELS = (0.5, 0.8, 0.95, 0.99)
 """Levels of intervals that are kept beside that of `COVERAGE`, of a head fitted to what a backend gave."""
-WIDE_QUBITS = 16
+_WIDE_QUBITS = 16
 """From here on the parity gate takes long enough to be announced."""
 
 
@@ -308,7 +308,7 @@ def pass_gate(experiment: Experiment, watcher: Watcher) -> Parity | None:
     ansatz = experiment.ansatz
     several = experiment.config.training.backends
     engine = "noisy engine" if several or experiment.backend.is_noisy else "exact engine"
-    if ansatz is not None and ansatz.num_qubits >= WIDE_QUBITS:
+    if ansatz is not None and ansatz.num_qubits >= _WIDE_QUBITS:
         watcher.note(f"Comparing the {engine} with {experiment.config.backend} on {ansatz.num_qubits} qubits")
     parity = pass_parity_gate(experiment)
     if parity is not None:
@@ -412,7 +412,7 @@ def warn_of_weights(experiment: Experiment, watcher: Watcher) -> None:
     """Say so where one symbol or target decides alone when the training stops and which epoch is kept."""
     data = experiment.data
     found = largest_share(data.validation, data.scaler.targets(data.validation))
-    if found is not None and found[1] > MOST_OF_LOSS:
+    if found is not None and found[1] > _MOST_OF_LOSS:
         watcher.note(
             f"Scaled by data.scaling {data.scaler.kind}, {found[0]} makes up {100 * found[1]:.1f} % of the"
             " validation loss: training and early stopping follow it alone. A scaling relative to the window"
@@ -422,7 +422,7 @@ def warn_of_weights(experiment: Experiment, watcher: Watcher) -> None:
 
 def complete(folder: RunFolder, training: Training, watcher: Watcher) -> None:
     """Train, unless that is done, and test."""
-    with reserving(folder.path, LAST_WORD_BYTES) as give_back:
+    with reserving(folder.path, _LAST_WORD_BYTES) as give_back:
         try:
             # What is sent to a device belongs to this run, in the list of its jobs.
             with in_run(folder.name):
@@ -484,7 +484,7 @@ def _train_and_test(folder: RunFolder, training: Training, watcher: Watcher) -> 
 
 def _judge_skill(experiment: Experiment, earlier: Plausibility, watcher: Watcher) -> Plausibility:
     """Warn if the measured skill is implausibly high."""
-    # A resumed run has told its doubts before; only what is new is worth a line.
+    # A resumed run has reported its doubts before; only what is new is worth a line.
     known = {doubt.code for doubt in read_doubts(earlier)}
     plausibility = add_doubts(earlier, doubt_skill(experiment))
     new = [doubt for doubt in read_doubts(plausibility) if doubt.code not in known]

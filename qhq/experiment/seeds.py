@@ -66,8 +66,8 @@ def train_seeds(config: ExperimentConfig, watcher: Watcher, accept: Sequence[str
     folders = []
     for experiment, parity in zip(experiments, parities, strict=True):
         # Once is enough to be told what is left out of a folder.
-        told = watcher if experiment is first else None
-        fill = partial(write_design, experiment=experiment, parity=parity, watcher=told, plausibility=doubts)
+        once = watcher if experiment is first else None
+        fill = partial(write_design, experiment=experiment, parity=parity, watcher=once, plausibility=doubts)
         folders.append(create_run(config.name, experiment.config.seed, fill))
     names = [folder.name for folder in folders]
     for folder in folders:

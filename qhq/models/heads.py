@@ -165,10 +165,10 @@ class TreeHead(_DoubleModule):
         return "name a node, feature or output that is not there" if outside else ""
 
 
-Head = LinearHead | TreeHead
+_Head = LinearHead | TreeHead
 
 
-def build_head(spec: HeadSpec, features: int, outputs: int) -> Head:
+def build_head(spec: HeadSpec, features: int, outputs: int) -> _Head:
     """A head that forecasts 0, scaled, until it is fitted."""
     if isinstance(spec, BoostingSpec):
         return TreeHead(features, outputs, spec.depth)
@@ -184,7 +184,7 @@ class FittedHead:
 
 
 def fit_head(
-    head: Head,
+    head: _Head,
     spec: HeadSpec,
     train: tuple[Array, Array],
     validation: tuple[Array, Array],
@@ -214,7 +214,7 @@ def fit_head(
 
 
 def _candidates(
-    head: Head,
+    head: _Head,
     spec: HeadSpec,
     train: tuple[Array, ...],
     validation: tuple[Array, Array],

@@ -24,7 +24,7 @@ from qhq.models.hybrid import Shape, seeded_torch
 from qhq.models.own_checks import check_tensors, try_out
 from qhq.models.own_forecaster import CircuitStandIn, OwnForecaster
 from qhq.models.source import WRAPPED, ModuleSource, guarded, load_build, wrong
-from qhq.models.spec import MEMORY, ModelSpec
+from qhq.models.spec import MODULE_IN_MEMORY, ModelSpec
 from qhq.quantum.layer import QuantumLayer
 from qhq.seeding import child_seed
 
@@ -77,7 +77,7 @@ def wrap(module: nn.Module) -> Wrapped:
     name = _only_layer(ModuleSource("qhq.wrap", ""), module)
     layer = module.get_submodule(name) if name else module
     assert isinstance(layer, QuantumLayer)
-    file = f"{MEMORY}{_design_digest(module, layer)}"
+    file = f"{MODULE_IN_MEMORY}{_design_digest(module, layer)}"
     WRAPPED[file] = module
     return Wrapped(module, layer, file)
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from qhq.errors import ConfigError
 from qhq.files import MEBIBYTE, append_line, own_file, read_regular
-from qhq.models.spec import COPY, MEMORY, AnyModelSpec
+from qhq.models.spec import COPY, MODULE_IN_MEMORY, AnyModelSpec
 from qhq.paths import cache_dir
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def read_source(spec: AnyModelSpec) -> ModuleSource | None:
     """
     if spec.file is None:
         return None
-    if spec.file.startswith(MEMORY):
+    if spec.file.startswith(MODULE_IN_MEMORY):
         return _wrapped(spec.file)
     if spec.carrier is not None:
         path = own_file(spec.carrier.folder, COPY)

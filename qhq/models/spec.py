@@ -127,7 +127,7 @@ def _check_activation(name: str) -> str:
     return name
 
 
-Activation = Annotated[str, AfterValidator(_check_activation)]
+_Activation = Annotated[str, AfterValidator(_check_activation)]
 Pooling = Literal["last", "mean", "max", "attention"]
 _Skip = Literal["none", "add", "concat"]
 
@@ -195,7 +195,7 @@ class MiddleSpec(Spec):
     angle_scaling: AngleScalingKind = "pi_tanh"
 
 
-MEMORY = "memory:"
+MODULE_IN_MEMORY = "memory:"
 """How ``file`` begins where it stands for a module in memory (`qhq.wrap`)."""
 
 COPY = "model.py"
@@ -239,15 +239,15 @@ class ModelSpec(Spec):
     pooling: Pooling = "last"
     latent: int = Field(4, ge=1, le=MOST_HIDDEN)
     middle: MiddleSpec | None = None
-    activation_before: Activation = "none"
-    activation_after: Activation = "none"
+    activation_before: _Activation = "none"
+    activation_after: _Activation = "none"
     layer_norm: bool = False
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
     skip: _Skip = "add"
     head_layers: tuple[Annotated[int, Field(ge=1, le=MOST_HIDDEN)], ...] = Field((), max_length=16)
-    head_activation: Activation = "relu"
+    head_activation: _Activation = "relu"
     static_layers: tuple[Annotated[int, Field(ge=1, le=MOST_HIDDEN)], ...] = Field((), max_length=16)
-    output_activation: Activation = "none"
+    output_activation: _Activation = "none"
     circuits: CircuitsSpec | None = None
     file: str | None = Field(None, min_length=1, max_length=4096)
     _carrier: Carrier | None = PrivateAttr(default=None)

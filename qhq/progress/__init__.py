@@ -22,15 +22,15 @@ from qhq.errors import ConfigError, visible
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from qhq.progress.steps import Called, OnStage, StudyProgress, SweepProgress
+    from qhq.progress.steps import CalledSteps, OnStage, StudyProgress, SweepProgress
     from qhq.training.loop import Watcher
 
 logger = logging.getLogger("qhq")
 
-Step: TypeAlias = Callable[[int, int, str], None]
+_Step: TypeAlias = Callable[[int, int, str], None]
 """Called with what is done, of how much, and what that is or comes next."""
 
-Progress: TypeAlias = bool | Step | None
+Progress: TypeAlias = bool | _Step | None
 """Where progress goes: nowhere; True for the bars of the terminal; or a callable."""
 
 PATIENCE_SECONDS = 4.0
@@ -98,7 +98,7 @@ class Heartbeat:
             self._over.set()  # nobody listens any more
 
 
-def say(text: str) -> None:
+def _say(text: str) -> None:
     """Tell a person something by the way, on standard error."""
     with contextlib.suppress(OSError, ValueError):  # nobody listens any more
         sys.stderr.write(f"{visible(text)}\n")
@@ -137,7 +137,7 @@ class Live:
 
 def noting(progress: Progress) -> Callable[[str], None]:
     """Where what a person should know by the way goes: to the terminal, or to the log of ``qhq``."""
-    return say if progress is True else lambda text: logger.info("%s", text)
+    return _say if progress is True else lambda text: logger.info("%s", text)
 
 
 @contextmanager
@@ -147,49 +147,49 @@ def open_training(progress: Progress, epochs: int, *, curves: bool = False) -> I
     Raises:
         ConfigError: If ``progress`` is neither a bool nor a callable.
     """
-    from qhq.progress.training import Called, CurvesProgress, TrainingProgress
+    from qhq.progress.training import CalledTraining, CurvesProgress, TrainingProgress
 
     if progress is not True:
         # The bar is for a terminal alone; a callable of the caller hears the same events.
-        yield Called(_step(progress), epochs)
+        yield CalledTraining(_step(progress), epochs)
         return
     with CurvesProgress() if curves else TrainingProgress() as bar:
         yield bar
 
 
 @contextmanager
-def open_steps(progress: Progress) -> Iterator[Called | StudyProgress]:
+def open_steps(progress: Progress) -> Iterator[CalledSteps | StudyProgress]:
     """Where the progress of a study's cells goes, or of steps that are counted.
 
     Raises:
         ConfigError: If ``progress`` is neither a bool nor a callable.
     """
-    from qhq.progress.steps import Called, StudyProgress
+    from qhq.progress.steps import CalledSteps, StudyProgress
 
     if progress is not True:
-        yield Called(_step(progress))
+        yield CalledSteps(_step(progress))
         return
     with StudyProgress() as bar:
         yield bar
 
 
 @contextmanager
-def open_stages(progress: Progress, metric: str, on_stage: OnStage) -> Iterator[Called | SweepProgress]:
+def open_stages(progress: Progress, metric: str, on_stage: OnStage) -> Iterator[CalledSteps | SweepProgress]:
     """Where the progress of a sweep's stages goes; ``on_stage`` gets the record of each in any case.
 
     Raises:
         ConfigError: If ``progress`` is neither a bool nor a callable.
     """
-    from qhq.progress.steps import Called, SweepProgress
+    from qhq.progress.steps import CalledSteps, SweepProgress
 
     if progress is not True:
-        yield Called(_step(progress), on_stage)
+        yield CalledSteps(_step(progress), on_stage)
         return
     with SweepProgress(metric, on_stage) as bar:
         yield bar
 
 
-def _step(progress: Progress) -> Step | None:
+def _step(progress: Progress) -> _Step | None:
     if progress is None or progress is False:
         return None
     if callable(progress):

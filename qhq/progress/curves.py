@@ -15,7 +15,7 @@ from rich.text import Text
 LEAST_WIDTH, LEAST_ROWS = 40, 3
 """A plot below these says nothing."""
 
-LOGARITHMIC_FROM = 30.0
+_LOGARITHMIC_FROM = 30.0
 """Losses that span more than this factor are drawn on a logarithmic axis, where the last ones still show."""
 
 # Bits of a braille letter by row and column of its dots (Unicode 15.0, block 2800).
@@ -60,7 +60,7 @@ def draw_curves(curves: Iterable[Curve], *, width: int, rows: int, plain: bool =
         return []
     values = [y for each in shown for _, y in each.finite]
     low, high = min(values), max(values)
-    logarithmic = low > 0 and high > LOGARITHMIC_FROM * low
+    logarithmic = low > 0 and high > _LOGARITHMIC_FROM * low
     labels = {each.name: f"{each.name} {_number(each.finite[-1][1])}" for each in shown}
     right = min(max(map(len, labels.values())), width // 3)
     canvas = _Canvas(width - _MARGIN - right - 2, rows, plain=plain)

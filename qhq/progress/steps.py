@@ -32,7 +32,7 @@ _SPEED_SECONDS = 600.0
 _LOG_EVERY = 10
 
 
-class Called(Progress):
+class CalledSteps(Progress):
     """Tells a callable, or nobody; what a person should know by the way goes to the log of ``qhq``.
 
     Args:

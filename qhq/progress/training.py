@@ -33,7 +33,7 @@ _OTHER_ROWS = 7
 _COLOURS = ("magenta", "cyan", "green", "yellow", "red", "blue")
 
 
-class Called(Watcher):
+class CalledTraining(Watcher):
     """Tells a callable, or nobody; what a person should know by the way goes to the log of ``qhq``.
 
     Args:

@@ -19,8 +19,8 @@ from qhq.engine import StatevectorEngine, check_width
 from qhq.engine.compile import lower_checked
 from qhq.errors import ConfigError, nearest
 
-Array = NDArray[np.float64]
-Observable: TypeAlias = BaseOperator | SparseObservable | Mapping[str, float] | str
+_Array = NDArray[np.float64]
+_Observable: TypeAlias = BaseOperator | SparseObservable | Mapping[str, float] | str
 """What has one expectation value: any of Qiskit's operators, or labels with their coefficients."""
 
 _ESTIMATOR_KEYWORDS = ("estimator", "gradient", "default_precision", "pass_manager")
@@ -68,7 +68,7 @@ class AdjointNetwork(NeuralNetwork):
         self,
         *,
         circuit: QuantumCircuit,
-        observables: Iterable[Observable] | Observable | None = None,
+        observables: Iterable[_Observable] | _Observable | None = None,
         input_params: Iterable[Parameter] | None = None,
         weight_params: Iterable[Parameter] | None = None,
         input_gradients: bool | None = None,
@@ -115,7 +115,7 @@ class AdjointNetwork(NeuralNetwork):
         return copy.copy(self._circuit)
 
     @property
-    def observables(self) -> list[Observable]:
+    def observables(self) -> list[_Observable]:
         """The observables as they were given, one an output."""
         return list(self._observables)
 
@@ -138,10 +138,10 @@ class AdjointNetwork(NeuralNetwork):
     def input_gradients(self, input_gradients: bool) -> None:
         self._asked_for = input_gradients
 
-    def _forward(self, input_data: Array | None, weights: Array | None) -> Array:
+    def _forward(self, input_data: _Array | None, weights: _Array | None) -> _Array:
         return self._engine.expectations(self._rows(input_data, weights), _NO_WEIGHTS)
 
-    def _backward(self, input_data: Array | None, weights: Array | None) -> tuple[Array | None, Array]:
+    def _backward(self, input_data: _Array | None, weights: _Array | None) -> tuple[_Array | None, _Array]:
         """Jacobians (B, O, I), None without input gradients, and (B, O, W)."""
         # A sweep an output: qiskit-machine-learning wants the whole Jacobian, and an adjoint sweep gives one
         # row.
@@ -155,7 +155,7 @@ class AdjointNetwork(NeuralNetwork):
         wanted = _inside_torch() if self._asked_for is None else self._asked_for
         return by_inputs if wanted else None, by_weights
 
-    def _rows(self, input_data: Array | None, weights: Array | None) -> Array:
+    def _rows(self, input_data: _Array | None, weights: _Array | None) -> _Array:
         """One row (I + W) a sample: its inputs, then the weights."""
         inputs = np.zeros((1, 0)) if input_data is None else np.asarray(input_data, dtype=np.float64)
         shared = np.zeros(0) if weights is None else np.asarray(weights, dtype=np.float64)
@@ -183,7 +183,7 @@ class AdjointNetwork(NeuralNetwork):
 _NO_WEIGHTS = np.zeros(0)
 
 
-def as_pauli_sum(observable: Observable) -> SparsePauliOp:
+def as_pauli_sum(observable: _Observable) -> SparsePauliOp:
     """Any Hermitian operator as a sum of Paulis with real coefficients.
 
     >>> as_pauli_sum({"ZZ": 0.5, "XI": 2.0})
@@ -236,7 +236,7 @@ def _to_paulis(observable: Any) -> SparsePauliOp:
     return SparsePauliOp.from_operator(Operator(observable))
 
 
-def _listed(observables: Any, qubits: int) -> list[Observable]:
+def _listed(observables: Any, qubits: int) -> list[_Observable]:
     """One observable an output."""
     if observables is None:
         return [SparsePauliOp("Z" * qubits)]

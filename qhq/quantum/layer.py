@@ -23,7 +23,7 @@ from qhq.quantum.differentiation import evaluate, tracing_error
 from qhq.quantum.network import ExecutorNetwork
 from qhq.seeding import child_generator
 
-SCALINGS: dict[str, Callable[[Tensor], Tensor]] = {
+ANGLE_SCALINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "pi_tanh": lambda values: math.pi * torch.tanh(values),
     "half_pi_tanh": lambda values: math.pi / 2 * torch.tanh(values),
     "pi_sin": lambda values: math.pi * torch.sin(values),
@@ -49,13 +49,15 @@ class AngleScaling(nn.Module):
 
     def __init__(self, kind: AngleScalingKind | str) -> None:
         super().__init__()
-        if kind not in SCALINGS:
-            raise ConfigError("angle_scaling must be known", got=f"'{kind}'", fix=nearest(kind, SCALINGS))
+        if kind not in ANGLE_SCALINGS:
+            raise ConfigError(
+                "angle_scaling must be known", got=f"'{kind}'", fix=nearest(kind, ANGLE_SCALINGS)
+            )
         self.kind = kind
 
     def forward(self, values: Tensor) -> Tensor:
         """Scale ``values``; shape and dtype stay."""
-        return SCALINGS[self.kind](values)
+        return ANGLE_SCALINGS[self.kind](values)
 
     def extra_repr(self) -> str:
         """Show the kind when the model is printed."""

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from qhq.data.caveat import Caveat
-from qhq.report.page import Cell, Page, Paragraph, Part, Section, Table, Value, percent, picture, plain
+from qhq.report.page import Page, Paragraph, Part, Section, Table, TableCell, Value, percent, picture, plain
 from qhq.report.run_page import Material, say_verdict, strongest, title_of
 from qhq.runs.comparison import RunTable, run_skill
 from qhq.runs.record import RunRecord
@@ -68,7 +68,7 @@ def _say(table: RunTable) -> str:
 
 def _group(table: RunTable, group: int, records: dict[str, Material]) -> Iterable[Part]:
     yield Paragraph(f"Each was asked for the same: {table.headings[group]}.")
-    rows: list[Sequence[Value | Cell]] = []
+    rows: list[Sequence[Value | TableCell]] = []
     skills: dict[str, float] = {}
     for place in table.places(group):
         row = table.summaries[place]
@@ -116,18 +116,17 @@ def _designs(table: RunTable) -> Iterable[Part]:
         yield Paragraph("The configs are the same but for names and seeds.")
         return
     rows = [
-        [summary["run"], *(Cell(_as_text(design.get(key))) for key in table.differs)]
+        [
+            summary["run"],
+            *(TableCell("–" if value is None else str(value)) for value in map(design.get, table.differs)),
+        ]
         for summary, design in zip(table.summaries, table.designs, strict=True)
     ]
     yield Table("Config keys that are not the same in all runs", ("run", *table.differs), rows)
 
 
-def _as_text(value: object) -> str:
-    return "–" if value is None else str(value)
-
-
 def _backends(materials: Sequence[Material]) -> Iterable[Part]:
-    rows: list[list[Value | Cell]] = [
+    rows: list[list[Value | TableCell]] = [
         [material.record.run, result.backend, result.samples,
          "exact" if result.shots is None else result.shots, result.metrics.mae,
          percent(result.metrics.skill), result.delta_mae, result.expectation_error]

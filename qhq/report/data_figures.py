@@ -16,7 +16,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from qhq.data.columns import unit_of
 from qhq.data.panel import Mask, Panel
 
-Days = tuple[np.datetime64, np.datetime64]
+_Days = tuple[np.datetime64, np.datetime64]
 _SPLIT_COLOURS = {"train": "tab:blue", "validation": "tab:orange", "test": "tab:green"}
 _WIDE = 8.0
 """A range of prices this many times its low is drawn on a logarithmic axis."""
@@ -34,7 +34,7 @@ class Frame:
     """
 
     facts: Mapping[str, Any]
-    spans: Mapping[str, Days]
+    spans: Mapping[str, _Days]
 
 
 def draw_stock(panel: Panel, frame: Frame, column: str) -> Figure:

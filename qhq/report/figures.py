@@ -17,7 +17,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import Formatter, FuncFormatter, LogFormatter, ScalarFormatter
 
 from qhq.ansatz.draw import draw_circuit
-from qhq.ansatz.roles import FORMS
+from qhq.ansatz.roles import PICTURE_FORMS
 from qhq.ansatz.stored import load_built
 from qhq.data.caveat import NO_CAVEAT, Caveat
 from qhq.data.columns import OPTION_PRICES
@@ -137,7 +137,8 @@ def draw_forecasts(predictions: pd.DataFrame) -> Figure:
     grid = figure.subplots(len(series), 1, squeeze=False)[:, 0]
     for axes, name in zip(grid, series, strict=True):
         _draw_series(axes, shown[shown["symbol"] == name].tail(_SESSIONS_SHOWN), name)
-    figure.suptitle(f"Last {_SESSIONS_SHOWN} rows of the test split at most, one step ahead{_target(shown)}")
+    target = f": {shown['target'].iloc[0]}" if "target" in shown else ""
+    figure.suptitle(f"Last {_SESSIONS_SHOWN} rows of the test split at most, one step ahead{target}")
     figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
@@ -148,10 +149,6 @@ def first_target(predictions: pd.DataFrame) -> pd.DataFrame:
         return predictions
     first: pd.DataFrame = predictions[predictions["target"] == predictions["target"].iloc[0]]
     return first
-
-
-def _target(predictions: pd.DataFrame) -> str:
-    return f": {predictions['target'].iloc[0]}" if "target" in predictions else ""
 
 
 def longest_series(predictions: pd.DataFrame) -> list[str]:
@@ -193,9 +190,9 @@ def save_figure(figure: Figure, path: Path, caveat: Caveat = NO_CAVEAT) -> Path:
         ConfigError: If it cannot be written, or the ending is none of a picture.
     """
     form = path.suffix.removeprefix(".").lower()
-    if form not in FORMS:
+    if form not in PICTURE_FORMS:
         raise ConfigError(
-            "A figure must end in .png, .svg or .pdf", got=f"'{path}'", fix=nearest(form, FORMS)
+            "A figure must end in .png, .svg or .pdf", got=f"'{path}'", fix=nearest(form, PICTURE_FORMS)
         )
     finish_figure(figure, caveat)
     with writable(path):

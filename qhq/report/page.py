@@ -30,17 +30,17 @@ from qhq.errors import QHQError, visible
 from qhq.report.figures import finish_figure
 
 # Ten of them must leave the page below 5 MB.
-MOST_SVG_BYTES = 400_000
+_MOST_SVG_BYTES = 400_000
 """A larger drawing is kept as pixels."""
 
-MOST_ROWS = 2000
+_MOST_ROWS = 2000
 """Rows of a table; the rest is counted below it."""
 
 Value = str | float | int | bool | None
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """One cell: what is read, and what it is sorted by; ``sort`` None sorts by the text."""
 
     text: str
@@ -52,38 +52,38 @@ class Cell:
         return self.sort is not None
 
 
-def cell(value: Value | Cell) -> Cell:
+def cell(value: Value | TableCell) -> TableCell:
     """A value as it is read: numbers with four digits, None as a dash.
 
     >>> cell(1234.5678).text, cell(0.00012348).text, cell(12345).text, cell(None).text, cell(True).text
     ('1,235', '0.0001235', '12,345', '–', 'yes')
     """
-    if isinstance(value, Cell):
-        return Cell(visible(value.text, cell=True), value.sort)
+    if isinstance(value, TableCell):
+        return TableCell(visible(value.text, cell=True), value.sort)
     if value is None:
-        return Cell("–")
+        return TableCell("–")
     if isinstance(value, bool):
-        return Cell("yes" if value else "no")
+        return TableCell("yes" if value else "no")
     if isinstance(value, int):
-        return Cell(f"{value:,}", float(value))
+        return TableCell(f"{value:,}", float(value))
     if isinstance(value, float):
-        return Cell(f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}", value)
+        return TableCell(f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}", value)
     # Records of other versions may hold anything: whatever it is, it is shown and not run.
-    return Cell(visible(str(value), cell=True))
+    return TableCell(visible(str(value), cell=True))
 
 
-def percent(value: float | None) -> Cell:
+def percent(value: float | None) -> TableCell:
     """A share with its sign, in percent.
 
     >>> percent(0.0123).text, percent(None).text
     ('+1.23 %', '–')
     """
-    return Cell("–") if value is None else Cell(f"{100 * value:+.2f} %", value)
+    return TableCell("–") if value is None else TableCell(f"{100 * value:+.2f} %", value)
 
 
-def plain(value: Value | Cell) -> Cell:
+def plain(value: Value | TableCell) -> TableCell:
     """A whole number that is a name, such as a seed: without commas."""
-    return Cell(str(value), float(value)) if isinstance(value, int) else cell(value)
+    return TableCell(str(value), float(value)) if isinstance(value, int) else cell(value)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Facts:
     """Names and values, one below the other."""
 
     kind: ClassVar[str] = "facts"
-    rows: Sequence[tuple[str, Cell]]
+    rows: Sequence[tuple[str, TableCell]]
 
 
 @dataclass(frozen=True)
@@ -127,14 +127,14 @@ class Table:
     kind: ClassVar[str] = "table"
     caption: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[Value | Cell]]
+    rows: Sequence[Sequence[Value | TableCell]]
     strong: frozenset[int] = frozenset()
     folded: bool = False
 
     @property
-    def cells(self) -> list[list[Cell]]:
+    def cells(self) -> list[list[TableCell]]:
         """All cells that are shown."""
-        return [[cell(value) for value in row] for row in self.rows[:MOST_ROWS]]
+        return [[cell(value) for value in row] for row in self.rows[:_MOST_ROWS]]
 
     @property
     def numeric(self) -> list[bool]:
@@ -146,7 +146,7 @@ class Table:
     @property
     def left_out(self) -> int:
         """Rows that are not shown."""
-        return max(0, len(self.rows) - MOST_ROWS)
+        return max(0, len(self.rows) - _MOST_ROWS)
 
 
 @dataclass(frozen=True)
@@ -276,11 +276,11 @@ def _source(figure: Figure) -> str:
     with mpl.rc_context({"svg.hashsalt": "qhq"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         content = _saved(figure, "svg")
-        if len(content) <= MOST_SVG_BYTES:
+        if len(content) <= _MOST_SVG_BYTES:
             return _embed(content, "image/svg+xml")
         for dpi in (110, 70):
             content = _saved(figure, "png", dpi)
-            if len(content) <= MOST_SVG_BYTES:
+            if len(content) <= _MOST_SVG_BYTES:
                 break
         return _embed(content, "image/png")
 
@@ -297,7 +297,7 @@ def _embed(content: bytes, media_type: str) -> str:
     return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
 
-def facts(rows: Mapping[str, Value | Cell] | Iterable[tuple[str, Value | Cell]]) -> Facts:
+def facts(rows: Mapping[str, Value | TableCell] | Iterable[tuple[str, Value | TableCell]]) -> Facts:
     """Names and values; those that are None are left out."""
     pairs = rows.items() if isinstance(rows, Mapping) else rows
     return Facts([(name, cell(value)) for name, value in pairs if value is not None])

@@ -36,13 +36,13 @@ from qhq.report.forecast_figures import (
 from qhq.report.model_diagram import diagram_of_run, draw_diagram
 from qhq.report.moneyness import by_moneyness, draw_moneyness, expiry_names, moneyness_names
 from qhq.report.page import (
-    Cell,
     Page,
     Paragraph,
     Part,
     Preformatted,
     Section,
     Table,
+    TableCell,
     Value,
     facts,
     percent,
@@ -70,10 +70,10 @@ from qhq.training.checkpoint import read_weights
 from qhq.training.traces import OUTPUTS
 
 # More take minutes, and nobody reads them.
-MOST_GATES = 400
+_MOST_GATES = 400
 """Gates of a circuit up to which it is drawn in the page."""
 
-MOST_STUDIES = 5
+_MOST_STUDIES = 5
 """Evaluations and noise studies, the newest first, that have a figure of their own."""
 
 
@@ -180,10 +180,10 @@ def build_section(title: str, build: Callable[[], Iterable[Part]]) -> Section:
         return Section(title, [Paragraph(str(error), tone="bad")])
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
-        return Section(title, [Paragraph(f"{DAMAGED} ({reason}).", tone="bad")])
+        return Section(title, [Paragraph(f"{_DAMAGED} ({reason}).", tone="bad")])
 
 
-DAMAGED = "This part of the folder does not hold what qhq writes"
+_DAMAGED = "This part of the folder does not hold what qhq writes"
 
 
 def say_verdict(material: Material) -> str:
@@ -210,12 +210,12 @@ def title_of(name: str) -> str:
     return known.get(name) or (BASELINES[name].title if name in BASELINES else name.replace("_", " "))
 
 
-def error_cells(errors: Errors, skill: float | None) -> list[Value | Cell]:
+def _error_cells(errors: Errors, skill: float | None) -> list[Value | TableCell]:
     """MAE, RMSE, MAPE, MASE and skill of one forecast."""
     return [errors.mae, errors.rmse, errors.mape, errors.mase, percent(skill)]
 
 
-ERROR_COLUMNS = ("MAE", "RMSE", "MAPE %", "MASE", "skill")
+_ERROR_COLUMNS = ("MAE", "RMSE", "MAPE %", "MASE", "skill")
 
 
 def _metrics(material: Material) -> Iterable[Part]:
@@ -228,11 +228,11 @@ def _metrics(material: Material) -> Iterable[Part]:
     order = list(dict.fromkeys(["test", "naive", best, *tested.forecasts]))
     labels = {name: title_of(name) for name in order}
     labels[best] += " (strongest baseline)"
-    rows = [[labels[name], *error_cells(tested.forecasts[name], run_skill(tested, name))] for name in order]
+    rows = [[labels[name], *_error_cells(tested.forecasts[name], run_skill(tested, name))] for name in order]
     yield Table(
         "Errors on the test split, in the unit of the data; skill is 1 less the error over the last value's,"
         " averaged over symbols. The model is marked.",
-        ("forecast", *ERROR_COLUMNS), rows, strong=frozenset({0}),
+        ("forecast", *_ERROR_COLUMNS), rows, strong=frozenset({0}),
     )  # fmt: skip
     if tested.mape_reason:
         yield Paragraph(f"No MAPE: {tested.mape_reason}", tone="note")
@@ -247,7 +247,7 @@ def _metrics(material: Material) -> Iterable[Part]:
 
 def _by_symbol(tested: TestMetrics, best: str) -> Table:
     others = [] if best == "naive" else [best]
-    rows: list[list[Value | Cell]] = []
+    rows: list[list[Value | TableCell]] = []
     for symbol, forecasts in tested.symbols.items():
         known = {name: forecasts.get(name, Errors()) for name in ("test", "naive", *others)}
         rows.append(
@@ -266,13 +266,13 @@ def _by_symbol(tested: TestMetrics, best: str) -> Table:
 def _by_kind(tested: TestMetrics) -> Iterable[Part]:
     if tested.held_out:
         rows = [
-            [title_of(name), part, *error_cells(errors, errors.skill)]
+            [title_of(name), part, *_error_cells(errors, errors.skill)]
             for part, group in (("trained on", tested.seen or {}), ("held out", tested.held_out))
             for name, errors in group.items()
         ]
         yield Table(
             "Errors by whether the model was trained on the symbols",
-            ("forecast", "symbols", *ERROR_COLUMNS),
+            ("forecast", "symbols", *_ERROR_COLUMNS),
             rows,
         )
     if tested.options is not None:
@@ -294,7 +294,7 @@ def _folds(material: Material) -> Iterable[Part]:
     record = material.record
     if not isinstance(record, WalkRecord) or not record.folds:
         return
-    rows: list[list[Value | Cell]] = [
+    rows: list[list[Value | TableCell]] = [
         [plain(each.fold), each.run, each.trained_to, each.first, each.last, each.windows, each.mae,
          each.naive_mae, percent(each.skill)]
         for each in record.folds
@@ -323,7 +323,7 @@ def _doctor(material: Material) -> Iterable[Part]:
     )
     if doctor.findings:
         keys = ("severity", "code", "message", "fix")
-        rows: list[list[Value | Cell]] = [
+        rows: list[list[Value | TableCell]] = [
             [str(each.get(key, "")) for key in keys] for each in doctor.findings
         ]
         yield Table("What the doctor found, and the fix", ("severity", "code", "what was found", "fix"), rows)
@@ -334,7 +334,7 @@ def _portability(material: Material) -> Iterable[Part]:
     if not found:
         return
     results = [((record.created or name)[:10], result) for name, record in found for result in record.results]
-    errors: list[list[Value | Cell]] = [
+    errors: list[list[Value | TableCell]] = [
         [
             result.backend, day, result.samples, "exact" if result.shots is None else result.shots,
             result.metrics.mae, result.naive.mae, percent(result.metrics.skill), result.delta_mae,
@@ -346,7 +346,7 @@ def _portability(material: Material) -> Iterable[Part]:
                "change of MAE", "mean |<O> - exact|")  # fmt: skip
     yield Table("The same weights on other backends, the newest evaluation first", columns, errors)
     # A table of its own: fifteen columns fit neither a screen nor a page.
-    circuits: list[list[Value | Cell]] = [
+    circuits: list[list[Value | TableCell]] = [
         [
             result.backend, day, result.depth, result.two_qubit_gates,
             " ".join(map(str, result.layout)) if result.layout else None,
@@ -357,7 +357,7 @@ def _portability(material: Material) -> Iterable[Part]:
     facts_of = ("backend", "evaluated", "depth", "2q gates", "layout", "calibration", "QPU s", "note")
     yield Table("The circuit as each of them ran it", facts_of, circuits)
     yield from _calibrations(material)
-    for name, record in found[:MOST_STUDIES]:
+    for name, record in found[:_MOST_STUDIES]:
         said = "; ".join(
             f"{result.backend} {percent(result.metrics.skill).text}" for result in record.results
         )
@@ -386,7 +386,7 @@ def _calibrations(material: Material) -> Iterable[Part]:
         caption="The same weights on a device on different days: only the calibration differs along a line.",
         caveat=material.caveat,
     )
-    rows: list[list[Value | Cell]] = [
+    rows: list[list[Value | TableCell]] = [
         [
             day.label, f"{day.date:%Y-%m-%d}", day.two_qubit_error, day.readout_error,
             day.result.two_qubit_gates, day.result.expectation_error, percent(day.result.metrics.skill),
@@ -400,7 +400,7 @@ def _calibrations(material: Material) -> Iterable[Part]:
 
 
 def _noise(material: Material) -> Iterable[Part]:
-    for record in material.noise_studies[:MOST_STUDIES]:
+    for record in material.noise_studies[:_MOST_STUDIES]:
         yield Paragraph(record.verdict)
         yield picture(
             lambda record=record: draw_noise(record),  # type: ignore[misc]
@@ -409,7 +409,7 @@ def _noise(material: Material) -> Iterable[Part]:
             caption=f"Noise on {record.backend}: {record.samples} windows, {record.seeds} seeds.",
             caveat=Caveat(tuple(record.leaks)),
         )
-        rows: list[list[Value | Cell]] = [
+        rows: list[list[Value | TableCell]] = [
             [row.scale, "exact" if row.shots is None else row.shots, row.mae,
              percent(row.skill), interval(row.skill_low, row.skill_high),
              row.expectation_error, row.against_naive]
@@ -439,7 +439,7 @@ def _circuit(material: Material) -> Iterable[Part]:
         return
     size = ansatz.circuit.size()
     counts = f"{ansatz.circuit.num_qubits} qubits, {ansatz.num_inputs} inputs, {ansatz.num_weights} weights"
-    if size > MOST_GATES:
+    if size > _MOST_GATES:
         yield Paragraph(
             f"The circuit has {size:,} gates and is not drawn here; 'qhq circuit draw' writes it to a file.",
             tone="note",
@@ -479,7 +479,7 @@ def _model(material: Material) -> Iterable[Part]:
             caption="The model from the window to the forecast, the shape of the data at each arrow, and the"
             " circuit opened up.",
         )
-        rows: list[list[Value | Cell]] = [
+        rows: list[list[Value | TableCell]] = [
             [number, step.title, "; ".join(step.lines), step.shape_text, step.weights]
             for number, step in enumerate(diagram.steps, 1)
         ]
@@ -489,7 +489,7 @@ def _model(material: Material) -> Iterable[Part]:
         if opened:
             yield facts([(part.title, "; ".join(part.lines)) for part in opened])
     if isinstance(record, RunRecord) and record.parameters:
-        counts: list[list[Value | Cell]] = [[name, count] for name, count in record.parameters.items()]
+        counts: list[list[Value | TableCell]] = [[name, count] for name, count in record.parameters.items()]
         yield Table("Trained parameters by part of the model", ("part", "parameters"), counts)
 
 
@@ -512,7 +512,7 @@ def _training(material: Material) -> Iterable[Part]:
     )
     yield from _circles(material)
     columns = [name.replace("_", " ") for name in history.columns]
-    rows: list[list[Value | Cell]] = [
+    rows: list[list[Value | TableCell]] = [
         [plain(int(row[0])), *(None if pd.isna(value) else float(value) for value in row[1:])]
         for row in history.itertuples(index=False)
     ]
@@ -552,7 +552,7 @@ def _circles(material: Material) -> Iterable[Part]:
         " many there are, and of the trained gates, each on a ring of its own.",
     )
     if rotations:
-        rows: list[list[Value | Cell]] = [
+        rows: list[list[Value | TableCell]] = [
             [plain(each.number), each.gate, each.angle, math.remainder(each.angle, 2 * math.pi) / math.pi]
             for each in rotations
         ]
@@ -581,7 +581,7 @@ def _all_trained_weights(material: Material) -> list[float]:
 
 def _made(material: Material) -> Iterable[Part]:
     """What was forecast before it happened: one row a ``qhq predict``."""
-    rows: list[list[Value | Cell]] = []
+    rows: list[list[Value | TableCell]] = []
     for name, record in material.made:
         scored = record.scored
         held = "; ".join(
@@ -665,10 +665,10 @@ def _moneyness(material: Material) -> Iterable[Part]:
         caveat=material.caveat,
     )  # fmt: skip
     known = [name for name in ("model", "last_value", "black_scholes") if name in cells]
-    rows: list[list[Value | Cell]] = [
+    rows: list[list[Value | TableCell]] = [
         [
-            Cell(expiries[int(row["expiry"])], float(row["expiry"])),
-            Cell(strikes[int(row["moneyness"])], float(row["moneyness"])),
+            TableCell(expiries[int(row["expiry"])], float(row["expiry"])),
+            TableCell(strikes[int(row["moneyness"])], float(row["moneyness"])),
             int(row["forecasts"]), *(1e4 * float(row[name]) for name in known),
             percent(None if pd.isna(row["skill"]) else float(row["skill"])),
         ]
@@ -697,16 +697,18 @@ def _provenance(material: Material) -> Iterable[Part]:
         ("looks at the test split", None if looks is None else looks.times),
         *((f"version of {name}", version) for name, version in record.versions.items()),
     ])  # fmt: skip
-    rows = design_rows(record)
+    rows = _design_rows(record)
     if rows:
         yield Table("The config, every key spelled out", ("key", "value"), rows, folded=True)
 
 
-def design_rows(record: RunRecord | WalkRecord) -> Sequence[Sequence[Value | Cell]]:
+def _design_rows(record: RunRecord | WalkRecord) -> Sequence[Sequence[Value | TableCell]]:
     """The resolved config by dotted keys."""
     if isinstance(record, WalkRecord):
-        return [[key, Cell(str(value))] for key, value in record.design.items()]
-    return [[key, "null" if value is None else Cell(str(value))] for key, value in run_design(record).items()]
+        return [[key, TableCell(str(value))] for key, value in record.design.items()]
+    return [
+        [key, "null" if value is None else TableCell(str(value))] for key, value in run_design(record).items()
+    ]
 
 
 SECTIONS: dict[str, Callable[[Material], Iterable[Part]]] = {

@@ -221,7 +221,10 @@ def draw_noise(record: NoiseRecord) -> Figure:
     _draw_against_scale(forecast, record, "skill")
     forecast.axhline(0, color="black", linestyle=":", label="last value")
     forecast.yaxis.set_major_formatter(PercentFormatter(1.0))
-    _mark_limits(forecast, record)
+    limits = [scale for scale in record.limits.values() if scale is not None]
+    if limits:
+        # A cross where a line meets that of the last value.
+        forecast.plot(limits, [0.0] * len(limits), "kx", markersize=8, label="falls behind the last value")
     forecast.set(title="Forecast", xlabel="noise scale", ylabel="skill over the last value")
     _draw_against_scale(expectation, record, "expectation_error")
     expectation.set(title="Circuit", xlabel="noise scale", ylabel="mean |<O> - exact|")
@@ -298,13 +301,6 @@ def _draw_against_scale(axes: Axes, record: NoiseRecord, key: Literal["skill", "
         axes.fill_between(scales, low, high, alpha=0.2)
 
 
-def _mark_limits(axes: Axes, record: NoiseRecord) -> None:
-    """A cross where a line meets that of the last value."""
-    limits = [scale for scale in record.limits.values() if scale is not None]
-    if limits:
-        axes.plot(limits, [0.0] * len(limits), "kx", markersize=8, label="falls behind the last value")
-
-
 def _draw_against_shots(axes: Axes, record: NoiseRecord) -> None:
     sampled = sorted(shots for shots in _all_shots(record) if shots is not None)
     axes.set(title="Shots", xlabel="shots", ylabel="mean |<O> - exact|")
@@ -374,7 +370,12 @@ def _draw_key(
     values = np.array([row.value for row in rows])
     labels = [row.to_dict()[key] for row in rows]
     if _is_continuous(labels):
-        _scatter(axes, np.array(labels, dtype=float), values)
+        numbers = np.array(labels, dtype=float)
+        axes.plot(numbers, values, "o", color="tab:blue", alpha=0.6, markersize=4, label=_DOT)
+        # Learning rates and widths are tried over decades; on a linear axis all but the last would be one
+        # dot.
+        if numbers.min() > 0 and numbers.max() > 20 * numbers.min():
+            axes.set_xscale("log")
     else:
         _by_label(axes, labels, values)
     axes.axhline(chosen, color="tab:green", linestyle="--", linewidth=1,
@@ -396,32 +397,21 @@ def _is_continuous(labels: list[Any]) -> bool:
     return len(set(labels)) > _MOST_LEVEL or any(isinstance(label, float) for label in labels)
 
 
-def _scatter(axes: Axes, numbers: FloatArray, values: FloatArray) -> None:
-    axes.plot(numbers, values, "o", color="tab:blue", alpha=0.6, markersize=4, label=_DOT)
-    # Learning rates and widths are tried over decades; on a linear axis all but the last would be one dot.
-    if numbers.min() > 0 and numbers.max() > 20 * numbers.min():
-        axes.set_xscale("log")
-
-
 def _by_label(axes: Axes, labels: list[Any], values: FloatArray) -> None:
     """A column a label, in the order of their numbers if they are numbers."""
     distinct = sorted(dict.fromkeys(labels), key=_order)
     for place, label in enumerate(distinct):
         own = values[[each == label for each in labels]]
-        _column(axes, place, own, named=place == 0)
+        axes.plot([place] * len(own), own, "o", color="tab:blue", alpha=0.35, markersize=4,
+                  label=_DOT if place == 0 else None)  # fmt: skip
+        median = median_interval(own)
+        if median.low is not None and median.high is not None:
+            ends = [[median.value - median.low], [median.high - median.value]]
+            axes.errorbar([place], [median.value], yerr=ends, fmt="_", color="tab:blue", capsize=4,
+                          markersize=14, label="median, 95 % interval" if place == 0 else None)  # fmt: skip
     turned = len(distinct) > _MOST_LEVEL or any(len(str(label)) > _MOST_LEVEL for label in distinct)
     axes.set_xticks(range(len(distinct)), [str(label) for label in distinct])
     axes.tick_params(axis="x", rotation=90 if turned else 0, labelsize=7 if turned else 9)
-
-
-def _column(axes: Axes, place: int, values: FloatArray, *, named: bool) -> None:
-    axes.plot([place] * len(values), values, "o", color="tab:blue", alpha=0.35, markersize=4,
-              label=_DOT if named else None)  # fmt: skip
-    median = median_interval(values)
-    if median.low is not None and median.high is not None:
-        ends = [[median.value - median.low], [median.high - median.value]]
-        axes.errorbar([place], [median.value], yerr=ends, fmt="_", color="tab:blue", capsize=4, markersize=14,
-                      label="median, 95 % interval" if named else None)  # fmt: skip
 
 
 def _order(label: Any) -> tuple[int, float, str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from qhq.data.caveat import Caveat
 from qhq.evaluation.losses import TITLES
 from qhq.evaluation.significance import SIGNIFICANCE, WEIGHING
-from qhq.report.page import Cell, Page, Paragraph, Part, Table, Value, cell, facts, percent, picture
+from qhq.report.page import Page, Paragraph, Part, Table, TableCell, Value, cell, facts, percent, picture
 from qhq.report.run_page import build_section, interval
 from qhq.report.study_figures import draw_ablation, draw_stage
 from qhq.runs.run_folder import RunFolder
@@ -182,12 +182,12 @@ def _rows(caption: str, rows: Sequence[TableRow], strong: frozenset[int] = froze
     lines = [row.to_dict() for row in rows]
     columns = list(dict.fromkeys(key for line in lines for key in line))
     used = [key for key in columns if any(line.get(key) not in (None, "", []) for line in lines)]
-    cells: list[list[Value | Cell]] = [[_plain(line.get(key)) for key in used] for line in lines]
+    cells: list[list[Value | TableCell]] = [[_plain(line.get(key)) for key in used] for line in lines]
     return Table(caption, [key.replace("_", " ") for key in used], cells, strong)
 
 
-def _plain(value: object) -> Cell:
+def _plain(value: object) -> TableCell:
     """A value of a record, which may be a list."""
     if value is None or isinstance(value, str | bool | int | float):
         return cell(value)
-    return Cell(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+    return TableCell(", ".join(map(str, value)) if isinstance(value, list) else str(value))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 
@@ -28,8 +29,15 @@ def export_table(rows: Sequence[Mapping[str, object]], path: Path, form: Format)
         ConfigError: If it cannot be written; what was there stays.
     """
     # As objects: a column of whole numbers with a gap would become one of floats, 4 qubits 4.0.
-    plain = _visible_cell if form == "latex" else no_formula
-    cells = [{plain(str(key)): _cell(value, plain) for key, value in row.items()} for row in rows]
+    plain: Callable[[str], str] = partial(visible, cell=True) if form == "latex" else no_formula
+    # Whatever is written as a text is made one that does nothing when it is opened.
+    cells = [
+        {
+            plain(str(key)): value if value is None or isinstance(value, int | float) else plain(str(value))
+            for key, value in row.items()
+        }
+        for row in rows
+    ]
     frame = pd.DataFrame(cells, dtype=object)
     try:
         with replacing(path, ending=_ENDINGS[form]) as temporary:
@@ -41,16 +49,6 @@ def export_table(rows: Sequence[Mapping[str, object]], path: Path, form: Format)
             fix="Name a file in a folder that exists",
         ) from error
     return path
-
-
-def _visible_cell(text: str) -> str:
-    """A text as one cell of a page."""
-    return visible(text, cell=True)
-
-
-def _cell(value: Any, text: Callable[[str], str]) -> Any:
-    """A number as it is; a text, and whatever is written as one, as a text that does nothing."""
-    return value if value is None or isinstance(value, int | float) else text(str(value))
 
 
 def _latex(frame: pd.DataFrame) -> str:

@@ -32,17 +32,17 @@ from qhq.runs.record import Looks
 from qhq.runs.run_folder import now
 from qhq.runs.schema import OTHER_RUN
 
-LEDGER = "looks.jsonl"
-MOST_BYTES = 16 * MEBIBYTE
+_LEDGER = "looks.jsonl"
+_MOST_BYTES = 16 * MEBIBYTE
 """Read of the ledger: its newest 30,000 lines or so."""
 
-SAMPLE = 32
+_SAMPLE = 32
 """Targets of a split that the ledger names: those of the smallest hashes, so that all name the same ones."""
 
 # Two test splits count as one if their targets overlap by at least this (Jaccard similarity).
 _SHARED = 0.5
 
-PATIENCE_SECONDS = 10.0
+_PATIENCE_SECONDS = 10.0
 """For another process that is writing a line; then it is written all the same, in one piece."""
 
 
@@ -83,7 +83,7 @@ def add_look(windows: Windows, *, run: str, command: str, times: int = 1) -> Loo
         times: How many models; 0 counts and writes nothing.
     """
     # Beside the runs and not in them: who deletes the runs that disappointed has still looked.
-    path, sample = runs_dir() / LEDGER, sample_of(windows)
+    path, sample = runs_dir() / _LEDGER, sample_of(windows)
     line = {
         "time": now(),
         "command": command,
@@ -109,7 +109,7 @@ def add_look(windows: Windows, *, run: str, command: str, times: int = 1) -> Loo
 
 
 def sample_of(windows: Windows) -> list[str]:
-    """Name the targets of the smallest hashes among all of a split, ascending, at most ``SAMPLE`` of them.
+    """Name the targets of the smallest hashes among all of a split, ascending, at most ``_SAMPLE`` of them.
 
     The same targets give the same names on every machine. Values count to six digits: a file that was written
     with fewer, or read from another form, is still the same split.
@@ -123,7 +123,7 @@ def sample_of(windows: Windows) -> list[str]:
         hashes.append(_mix(_mix(keys[windows.code][:, None] ^ dates.view(np.uint64)) ^ values).ravel())
     # A sketch of a set: the smallest hashes are a random sample of the targets, the same in every file that
     # has them.
-    smallest = np.unique(np.concatenate(hashes))[:SAMPLE]
+    smallest = np.unique(np.concatenate(hashes))[:_SAMPLE]
     return [f"{each:016x}" for each in smallest.tolist()]
 
 
@@ -134,7 +134,7 @@ def _is_same(one: list[str], other: list[str]) -> bool:
     documents", 1997), and is exact where the samples are all there is.
     """
     both = set(one) & set(other)
-    union = sorted({*one, *other})[:SAMPLE]
+    union = sorted({*one, *other})[:_SAMPLE]
     return bool(union) and sum(name in both for name in union) >= _SHARED * len(union)
 
 
@@ -146,7 +146,7 @@ def _append(path: Path, line: str) -> str:
         # A line is shorter than what a system appends in one piece: unlocked it may at worst stand beside
         # another, while a look that is not counted would be a lie.
         with suppress(filelock.Timeout):
-            lock.acquire(timeout=PATIENCE_SECONDS)
+            lock.acquire(timeout=_PATIENCE_SECONDS)
         try:
             append_line(path, line)
         finally:
@@ -159,7 +159,7 @@ def _append(path: Path, line: str) -> str:
 def _read(path: Path) -> tuple[list[_Line], bool, str]:
     """Every whole line, whether older ones were left unread, and why nothing could be read."""
     try:
-        data, whole = read_tail(path, most=MOST_BYTES, what="ledger of looks")
+        data, whole = read_tail(path, most=_MOST_BYTES, what="ledger of looks")
     except FileNotFoundError:
         return [], False, ""
     except (OSError, ConfigError) as error:
@@ -180,8 +180,8 @@ def _lines(data: bytes) -> Iterator[_Line]:
         times, sample = line.get("times"), line.get("sample")
         # Anybody may write into the folder: a count of 10**30 would make every later verdict worthless.
         good = isinstance(times, int) and 0 < times < 10**9 and isinstance(line.get("run"), str)
-        if good and isinstance(sample, list) and all(isinstance(each, str) for each in sample[: SAMPLE + 1]):
-            yield _Line(times, line["run"], sample[:SAMPLE])
+        if good and isinstance(sample, list) and all(isinstance(each, str) for each in sample[: _SAMPLE + 1]):
+            yield _Line(times, line["run"], sample[:_SAMPLE])
 
 
 def _key(text: str) -> int:

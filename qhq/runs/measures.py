@@ -35,7 +35,7 @@ class OptionErrors(Record):
     iv_bounded: Count = 0
 
 
-class Conformal(Record):
+class FittedIntervals(Record):
     """What intervals were fitted to: the share that they are to hold, and more."""
 
     level: Number
@@ -47,8 +47,8 @@ class Intervals(Record):
     ``levels`` are others, of a run whose head was fitted to what a backend gave.
     """
 
-    conformal: Conformal | None = None
-    levels: list[Conformal] = []
+    conformal: FittedIntervals | None = None
+    levels: list[FittedIntervals] = []
     verdict: str | None = None
 
 

@@ -16,7 +16,14 @@ from typing import Any
 from qhq.files import held_alone
 from qhq.paths import runs_dir
 from qhq.runs.mirror_entry import Memory, Unit, all_units, make_entry, recall, remember
-from qhq.runs.mirror_store import DATABASE, Store, Target, find_target, open_store, without_password
+from qhq.runs.mirror_store import (
+    DATABASE,
+    MirrorStore,
+    MirrorTarget,
+    find_target,
+    open_store,
+    without_password,
+)
 from qhq.runs.run_folder import RunFolder
 
 _SWITCH = "QHQ_MLFLOW"
@@ -29,10 +36,10 @@ _WASTED_SECONDS = 5.0
 # How long a process waits for another one that mirrors the same folder.
 _LOCKED_SECONDS = 20.0
 
-Note = Callable[[str], None]
+_Note = Callable[[str], None]
 
 
-def mirror_run(folder: RunFolder | Path, note: Note) -> bool | None:
+def mirror_run(folder: RunFolder | Path, note: _Note) -> bool | None:
     """Mirror a run with its evaluations, then earlier ones that were missed.
 
     Args:
@@ -47,7 +54,11 @@ def mirror_run(folder: RunFolder | Path, note: Note) -> bool | None:
 
 
 def mirror_study(
-    folder: RunFolder | Path, kind: str, record: Mapping[str, Any], note: Note, runs: Iterable[RunFolder] = ()
+    folder: RunFolder | Path,
+    kind: str,
+    record: Mapping[str, Any],
+    note: _Note,
+    runs: Iterable[RunFolder] = (),
 ) -> bool | None:
     """Mirror a study; with a sweep its trials too, and the runs that it made or looked at.
 
@@ -75,7 +86,7 @@ def _path(folder: RunFolder | Path) -> Path:
     return (folder.path if isinstance(folder, RunFolder) else folder).absolute()
 
 
-def _mirror(units: list[Unit], note: Note) -> bool | None:
+def _mirror(units: list[Unit], note: _Note) -> bool | None:
     if os.environ.get(_SWITCH, "").lower() == "off":
         return None
     target = find_target(runs_dir())
@@ -97,7 +108,7 @@ def _mirror(units: list[Unit], note: Note) -> bool | None:
     return not missed
 
 
-def _explain(missed: dict[str, str], target: Target) -> str:
+def _explain(missed: dict[str, str], target: MirrorTarget) -> str:
     names = ", ".join(list(missed)[:3]) + (f" and {len(missed) - 3} more" if len(missed) > 3 else "")
     reason = next(iter(missed.values()))
     return (
@@ -114,7 +125,7 @@ def _short(error: Exception) -> str:
     return f"{type(error).__name__}: {text[:160]}{'...' if len(text) > 160 else ''}"
 
 
-def _write_all(store: Store, units: Iterable[Unit], deadline: float = math.inf) -> dict[str, str]:
+def _write_all(store: MirrorStore, units: Iterable[Unit], deadline: float = math.inf) -> dict[str, str]:
     """Mirror each; the names of those that could not be, and why."""
     missed: dict[str, str] = {}
     wasted = 0.0
@@ -132,7 +143,7 @@ def _write_all(store: Store, units: Iterable[Unit], deadline: float = math.inf) 
     return missed
 
 
-def _write(store: Store, unit: Unit) -> None:
+def _write(store: MirrorStore, unit: Unit) -> None:
     # Of two processes that find nothing in the store, each would make a run of it there.
     alone = held_alone(
         unit.folder / ".mlflow.lock",
@@ -151,14 +162,14 @@ def _write(store: Store, unit: Unit) -> None:
         remember(unit, store.key, Memory(run_id, state))
 
 
-def _parent(unit: Unit, store: Store) -> str | None:
+def _parent(unit: Unit, store: MirrorStore) -> str | None:
     """The id of the sweep that a trial belongs to; a sweep is mirrored before its trials."""
     if unit.kind != "trial":
         return None
     return recall(Unit(unit.folder.parents[1], "sweep.json", "sweep"), store.key).run_id
 
 
-def _catch_up(store: Store, root: Path, done: list[Unit], note: Note) -> None:
+def _catch_up(store: MirrorStore, root: Path, done: list[Unit], note: _Note) -> None:
     """Mirror what earlier commands missed, for a while."""
     left = [
         unit

@@ -31,7 +31,7 @@ _EVAL_KEYS = ("delta_mae", "delta_skill", "expectation_error", "samples", "shots
 
 
 @dataclass(frozen=True)
-class Point:
+class MetricPoint:
     """One value of a metric; ``time`` in milliseconds since 1970."""
 
     key: str
@@ -41,7 +41,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Entry:
+class MirrorEntry:
     """All that the mirror logs of one unit; times in milliseconds since 1970."""
 
     name: str
@@ -49,13 +49,13 @@ class Entry:
     started: int
     ended: int
     params: dict[str, str]
-    points: list[Point]
+    points: list[MetricPoint]
     tags: dict[str, str]
     files: list[tuple[Path, str | None]]
     """Each with its folder in the mirror: that below the unit's own, None for the top."""
 
 
-def make_entry(unit: Unit) -> Entry:
+def make_entry(unit: Unit) -> MirrorEntry:
     """Read a unit's folder.
 
     Raises:
@@ -69,7 +69,7 @@ def make_entry(unit: Unit) -> Entry:
     status = _STATUS.get(record.get("status", "finished"), "FAILED")
     params = _run_params(record) if is_run else _study_params(record)
     files = [(path, None if path.parent == unit.folder else path.parent.name) for path in unit.files()]
-    return Entry(unit.name, status, started, ended, params, points, _tags(unit, record), files)
+    return MirrorEntry(unit.name, status, started, ended, params, points, _tags(unit, record), files)
 
 
 def _time(text: object) -> int:
@@ -110,16 +110,16 @@ def _study_params(record: Json) -> dict[str, str]:
     }
 
 
-def _run_points(unit: Unit, record: Json, started: int, ended: int) -> list[Point]:
+def _run_points(unit: Unit, record: Json, started: int, ended: int) -> list[MetricPoint]:
     metrics = record.get("metrics") or {}
     step = int(record.get("epochs") or 0)
     found = [each for part in _RESULTS for each in _numbers(metrics.get(part), part)]
     found += [each for part in _FIGURES for each in _numbers(record.get(part), part)]
-    points = [Point(key, value, step, ended) for key, value in found]
+    points = [MetricPoint(key, value, step, ended) for key, value in found]
     return [*points, *_history(unit, started), *_evals(unit), *_predictions(unit)]
 
 
-def _history(unit: Unit, started: int) -> Iterator[Point]:
+def _history(unit: Unit, started: int) -> Iterator[MetricPoint]:
     """Losses and gradient norms; the step is the epoch, and so many milliseconds after the start."""
     path = unit.folder / "history.csv"
     if path not in unit.files():
@@ -130,10 +130,10 @@ def _history(unit: Unit, started: int) -> Iterator[Point]:
         values = {key: float(value) for key, value in row.items() if value}
         for key, value in _numbers(values, "history"):
             # Not the clock: mirrored again, a run gives the very same points, which MLflow then keeps once.
-            yield Point(key, value, epoch, started + epoch)
+            yield MetricPoint(key, value, epoch, started + epoch)
 
 
-def _evals(unit: Unit) -> Iterator[Point]:
+def _evals(unit: Unit) -> Iterator[MetricPoint]:
     """``eval.BACKEND.mae`` and the like; the step counts the evaluations on that backend.
 
     With error mitigation it is ``eval.BACKEND.METHOD.mae``.
@@ -152,10 +152,10 @@ def _evals(unit: Unit) -> Iterator[Point]:
             values = {**result["metrics"], "naive_mae": result["naive"]["mae"]}
             values |= {key: result[key] for key in _EVAL_KEYS if key in result}
             for key, value in _numbers(values, backend):
-                yield Point(key, value, counts[backend], _time(content.get("created")))
+                yield MetricPoint(key, value, counts[backend], _time(content.get("created")))
 
 
-def _predictions(unit: Unit) -> Iterator[Point]:
+def _predictions(unit: Unit) -> Iterator[MetricPoint]:
     """``predict.BACKEND.mae`` and the like of what has come true; the step counts the predictions there.
 
     A prediction of sessions to come alone has ``predict.BACKEND.rows``, and what a device took.
@@ -175,17 +175,17 @@ def _predictions(unit: Unit) -> Iterator[Point]:
         for each in scored.get("coverage") or []:
             values[f"held_{100 * each['level']:g}_h{each['horizon']}"] = each["held"]["value"]
         for key, value in _numbers(values, backend):
-            yield Point(key, value, counts[backend], _time(content.get("created")))
+            yield MetricPoint(key, value, counts[backend], _time(content.get("created")))
 
 
-def _study_points(record: Json, ended: int) -> list[Point]:
+def _study_points(record: Json, ended: int) -> list[MetricPoint]:
     """``VARIANT.mae`` where rows are variants, else ``rows.mae`` with the number of the row as step."""
     points = []
     for number, row in enumerate(record.get("rows") or []):
         prefix, step = (row["variant"], 0) if "variant" in row else ("rows", number)
-        points += [Point(key, value, step, ended) for key, value in _numbers(row, prefix)]
+        points += [MetricPoint(key, value, step, ended) for key, value in _numbers(row, prefix)]
     outside = {key: value for key, value in record.items() if isinstance(value, float)}
-    return [*points, *(Point(key, value, 0, ended) for key, value in _numbers(outside, "study"))]
+    return [*points, *(MetricPoint(key, value, 0, ended) for key, value in _numbers(outside, "study"))]
 
 
 def _tags(unit: Unit, record: Json) -> dict[str, str]:
@@ -233,7 +233,7 @@ def _flatten(content: object, prefix: str = "") -> dict[str, object]:
     }
 
 
-MEMORY = "mlflow.json"
+_MIRRORED_FILE = "mlflow.json"
 _PATTERNS = {
     "*/run.json": "train",
     "*/studies/noise-*.json": "noise",
@@ -373,12 +373,12 @@ def remember(unit: Unit, store: str, memory: Memory) -> None:
     entry = memories.get(unit.record)
     stores = entry if isinstance(entry, dict) else {}
     stores[store] = {"run_id": memory.run_id, "state": memory.state}
-    RunFolder(unit.folder).write_json(MEMORY, {**memories, unit.record: stores})
+    RunFolder(unit.folder).write_json(_MIRRORED_FILE, {**memories, unit.record: stores})
 
 
 def _memories(folder: Path) -> Json:
     try:
-        content = read_json(own_file(folder, MEMORY))
+        content = read_json(own_file(folder, _MIRRORED_FILE))
     except (OSError, ValueError, ConfigError):
         return {}
     return content if isinstance(content, dict) else {}

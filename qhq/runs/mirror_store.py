@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import filelock
 
-from qhq.runs.mirror_entry import Entry
+from qhq.runs.mirror_entry import MirrorEntry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,7 +39,7 @@ _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
 @dataclass(frozen=True)
-class Target:
+class MirrorTarget:
     """Which store and experiment: from MLflow's own variables, else a database in the runs folder."""
 
     root: Path
@@ -78,14 +78,14 @@ def without_password(text: str) -> str:
     return re.sub(r"//[^/@\s]*@", "//", text)
 
 
-def find_target(root: Path) -> Target:
+def find_target(root: Path) -> MirrorTarget:
     """Where the runs below ``root`` are mirrored to."""
     # As MLflow has it: what a user has set for other tools holds here as well.
     uri = os.environ.get("MLFLOW_TRACKING_URI") or _database(root)
     path = uri.removeprefix("sqlite:///")
     if path != uri:
         uri = f"sqlite:///{Path(path).absolute()}"
-    return Target(root, uri, os.environ.get("MLFLOW_EXPERIMENT_NAME") or "qhq")
+    return MirrorTarget(root, uri, os.environ.get("MLFLOW_EXPERIMENT_NAME") or "qhq")
 
 
 def _database(root: Path) -> str:
@@ -93,7 +93,7 @@ def _database(root: Path) -> str:
 
 
 @contextmanager
-def open_store(target: Target) -> Iterator[Store]:
+def open_store(target: MirrorTarget) -> Iterator[MirrorStore]:
     """Open the store alone, its tables and experiment made if need be.
 
     Raises:
@@ -144,7 +144,7 @@ def _knock(uri: str) -> None:
         engine.dispose()
 
 
-def _open(client: MlflowClient, target: Target) -> Store:
+def _open(client: MlflowClient, target: MirrorTarget) -> MirrorStore:
     """Find the experiment, or make it."""
     known = client.get_experiment_by_name(target.experiment)
     if known is None:
@@ -152,11 +152,11 @@ def _open(client: MlflowClient, target: Target) -> Store:
         made = client.create_experiment(target.experiment, artifact_location=place, tags=_KIND)
         known = client.get_experiment(made)
     # A store that was thrown away and made anew has none of what the folders remember of the old one.
-    return Store(client, str(known.experiment_id), f"{target.key}@{known.creation_time}")
+    return MirrorStore(client, str(known.experiment_id), f"{target.key}@{known.creation_time}")
 
 
 @dataclass(frozen=True)
-class Store:
+class MirrorStore:
     """An open store."""
 
     client: MlflowClient
@@ -164,7 +164,7 @@ class Store:
     key: str
     """Its name in ``mlflow.json``."""
 
-    def find(self, run_id: str | None, entry: Entry) -> str | None:
+    def find(self, run_id: str | None, entry: MirrorEntry) -> str | None:
         """The id of the run that mirrors a unit, if there is one: the id that is remembered, else by its tag.
 
         MLflow never changes a parameter. A study that was asked again for other seeds gets a new run, and
@@ -194,13 +194,13 @@ class Store:
             raise
         return run if run.info.lifecycle_stage == "active" else None
 
-    def create(self, entry: Entry, parent: str | None = None) -> str:
+    def create(self, entry: MirrorEntry, parent: str | None = None) -> str:
         """Begin a run with its tags, below its parent if it has one; its id."""
         tags = {**entry.tags, **({"mlflow.parentRunId": parent} if parent else {})}
         run = self.client.create_run(self.experiment_id, entry.started, tags, entry.name)
         return str(run.info.run_id)
 
-    def write(self, run_id: str, entry: Entry) -> None:
+    def write(self, run_id: str, entry: MirrorEntry) -> None:
         """Log all of an entry; what the run has already is not doubled."""
         from mlflow.entities import Metric, Param, RunTag
 

@@ -160,7 +160,7 @@ class Looks(Record):
     fault: str = ""
 
 
-class Doctor(Record):
+class DoctorRecord(Record):
     """What the doctor found after the last epoch; ``healthy`` is None where it did not look."""
 
     epoch: Count | None = None
@@ -168,7 +168,7 @@ class Doctor(Record):
     findings: list[Json] = []
 
 
-class Collapse(Record):
+class CollapseRecord(Record):
     """Forecasts that hardly move."""
 
     message: str
@@ -232,7 +232,7 @@ class _Trained(Sourced):
     epochs: Count | None = None
     seconds: dict[Text, Number] = {}
     metrics: Metrics | None = None
-    collapse: Collapse | None = None
+    collapse: CollapseRecord | None = None
     verdict: str | None = None
     error: str | None = None
 
@@ -345,7 +345,7 @@ class RunRecord(_Trained):
 
     Attributes:
         backend_entry: The entry of ``backends.yaml`` as it was, its name inside it.
-        scaler: As `qhq.data.scaling.scaler_from_dict` reads it, and ``static_scaler`` for static features.
+        scaler: As `qhq.data.scaling.fit.scaler_from_dict` reads it; ``static_scaler`` for static features.
         parameters: Trained parameters by module of the model.
         best_epoch: That the kept weights are of.
         validation_loss: Of the kept weights, scaled.
@@ -372,7 +372,7 @@ class RunRecord(_Trained):
     validation: Validation | None = None
     relative: Ratios | None = None
     validation_losses: DateLosses | None = None
-    doctor: Doctor | None = None
+    doctor: DoctorRecord | None = None
     angles: Angles | None = None
     head: HeadFit | None = None
     device: DeviceUse | None = None

@@ -12,7 +12,7 @@ from qhq.runs.record import RunRecord
 from qhq.runs.run_folder import FINISHED, RunFolder, is_run_name
 from qhq.runs.schema import LAST_VALUE
 
-MEASURES = ("mae", "rmse", "mape", "mase", "skill")
+_MEASURES = ("mae", "rmse", "mape", "mase", "skill")
 
 
 def trained_together(folder: RunFolder) -> list[RunFolder]:
@@ -76,7 +76,7 @@ def tabulate_seeds(folders: Sequence[RunFolder]) -> SeedTable | None:
         {"seed": each.seed, "run": each.run, "epochs": each.epochs, "best_epoch": each.best_epoch, **own}
         for each, own in zip(records, found, strict=True)
     ]
-    columns = {name: [own[name] for own in found] for name in MEASURES}
+    columns = {name: [own[name] for own in found] for name in _MEASURES}
     known = {name: [value for value in values if value is not None] for name, values in columns.items()}
     # Over all seeds, or not at all: a mean of some would be that of the lucky ones.
     whole = {name: values for name, values in known.items() if len(values) == len(records)}
@@ -86,8 +86,8 @@ def tabulate_seeds(folders: Sequence[RunFolder]) -> SeedTable | None:
     best = max(others, key=lambda name: _or_worst(others[name]["skill"]))
     return SeedTable(
         rows,
-        {name: mean(whole[name]) if name in whole else None for name in MEASURES},
-        {name: stdev(whole[name]) if name in whole else None for name in MEASURES},
+        {name: mean(whole[name]) if name in whole else None for name in _MEASURES},
+        {name: stdev(whole[name]) if name in whole else None for name in _MEASURES},
         others["naive"],
         LAST_VALUE if best == "naive" else best,
         others[best],

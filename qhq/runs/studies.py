@@ -26,7 +26,7 @@ from qhq.runs.record import Looks, Sourced
 from qhq.runs.run_folder import RunFolder, provenance
 from qhq.runs.schema import SCHEMA_VERSION, Count, Number, Record, RecordT, Text, read_record
 
-Plain = str | bool | int | Number | None
+_Plain = str | bool | int | Number | None
 """A cell of a table; also several of them."""
 
 
@@ -37,7 +37,7 @@ class TableRow(Record):
     is compared with (``vs_naive``, ``vs_naive_p_holm``, ...).
     """
 
-    __pydantic_extra__: dict[str, Plain | list[Plain]] = Field(init=False)
+    __pydantic_extra__: dict[str, _Plain | list[_Plain]] = Field(init=False)
     _order: tuple[str, ...] = PrivateAttr(())
 
     # pydantic writes what is typed before what is beside it. A table shows its columns as they were given: of

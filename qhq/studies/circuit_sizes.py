@@ -29,17 +29,17 @@ from qhq.backends.backend import BackendSpec
 from qhq.backends.registry import open_backend
 from qhq.errors import BackendError
 from qhq.experiment.config import QuantumSpec
+from qhq.experiment.evaluate import EXACT
 from qhq.experiment.opening import build_circuit
 from qhq.runs.run_folder import RunFolder
 from qhq.runs.studies import SizeRow
 from qhq.seeding import child_generator
-from qhq.studies.checkpoint import EXACT
 from qhq.studies.error_budget import digest_of
 from qhq.studies.runner import Outcome, Store, Study, Values
 
-ROWS = 32
+_ROWS = 32
 """Rows of inputs for each draw of the weights."""
-DRAWS = 3
+_DRAWS = 3
 """Draws of the weights, over which an interval is made."""
 
 
@@ -104,7 +104,7 @@ class SizeStudy(Study[SizeCell, list[SizeRow]]):
             (ansatz.num_qubits, deep[place % len(deep)]): ansatz for place, ansatz in enumerate(circuits)
         }
         content = [
-            seed, __version__, ROWS, [[*size, fingerprint(each)] for size, each in self.circuits.items()],
+            seed, __version__, _ROWS, [[*size, fingerprint(each)] for size, each in self.circuits.items()],
         ]  # fmt: skip
         name = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
         self.store = Store(folder.file(f"studies/noise-sizes-{name}.jsonl"), shared=True)
@@ -115,14 +115,14 @@ class SizeStudy(Study[SizeCell, list[SizeRow]]):
             SizeCell(entry, ansatz, size, draw, self.seed)
             for entry in self.entries
             for size, ansatz in self.circuits.items()
-            for draw in range(DRAWS)
+            for draw in range(_DRAWS)
         ]
 
     @staticmethod
     def measure(cell: SizeCell) -> Outcome:
         """Ask a backend, and the exact simulator, at angles drawn at random."""
         generator = child_generator(cell.seed, f"size/{cell.size}/{cell.draw}")
-        inputs = generator.uniform(-np.pi, np.pi, (ROWS, cell.ansatz.num_inputs))
+        inputs = generator.uniform(-np.pi, np.pi, (_ROWS, cell.ansatz.num_inputs))
         weights = generator.uniform(-np.pi, np.pi, cell.ansatz.num_weights)
         if not cell.entry.is_exact_without_shots:
             return Outcome({"left_out": "the entry has exact values with method: density_matrix alone"})
@@ -149,7 +149,7 @@ class SizeStudy(Study[SizeCell, list[SizeRow]]):
         """A row for each backend and size."""
         rows: list[SizeRow] = []
         for entry, (size, ansatz) in itertools.product(self.entries, self.circuits.items()):
-            cells = [done[SizeCell(entry, ansatz, size, draw, self.seed).key] for draw in range(DRAWS)]
+            cells = [done[SizeCell(entry, ansatz, size, draw, self.seed).key] for draw in range(_DRAWS)]
             rows.append(_row(entry.name, size, cells))
         return rows
 

@@ -99,7 +99,7 @@ def _seed_difference(measured: Measured, first: str, second: str) -> Median:
     return paired_interval(np.broadcast_to(one, count), np.broadcast_to(other, count))
 
 
-COLUMNS = (
+_TEST_COLUMNS = (
     "gain", "p", "p_holm", "low", "high", "exploratory", "suggests", "detectable", "dates_needed", "reason",
 )  # fmt: skip
 """What stands beside a verdict in a table, each after the verdict's own key."""
@@ -118,7 +118,7 @@ def tested(measured: Measured, comparison: Comparison | None, key: str, models: 
         models: Names of what was trained with a seed.
     """
     if comparison is None:
-        return dict.fromkeys([key, *(f"{key}_{each}" for each in COLUMNS)])
+        return dict.fromkeys([key, *(f"{key}_{each}" for each in _TEST_COLUMNS)])
     seeds = _seed_difference(measured, comparison.first, comparison.second)
     called = call(measured, comparison, models)
     hint = comparison.suggests() if comparison.exploratory and called.verdict != "not tested" else None
@@ -130,7 +130,7 @@ def tested(measured: Measured, comparison: Comparison | None, key: str, models: 
     )  # fmt: skip
     return {
         key: called.verdict,
-        **{f"{key}_{name}": each for name, each in zip(COLUMNS, values, strict=True)},
+        **{f"{key}_{name}": each for name, each in zip(_TEST_COLUMNS, values, strict=True)},
     }
 
 

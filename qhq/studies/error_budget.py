@@ -34,10 +34,10 @@ from qhq.evaluation.bootstrap import Interval, date_interval
 from qhq.runs.studies import BUDGET_TITLES, BudgetPart, BudgetRecord
 from qhq.seeding import child_generator
 
-LAYOUTS = 3
+_LAYOUTS = 3
 """Other layouts than the transpiler's that are drawn for a device."""
 
-SEED_LEFT_OUT = "one checkpoint says nothing of other seeds: train again with other seeds, and compare them"
+_SEED_LEFT_OUT = "one checkpoint says nothing of other seeds: train again with other seeds, and compare them"
 
 NO_BUDGET = "no budget: the causes of error can be told apart only where noise is simulated with exact values"
 """Why an entry has none."""
@@ -164,7 +164,7 @@ def plan_nested(entry: BackendSpec, others: Sequence[BackendSpec], qubits: int, 
     # TREX of exact values divides each string by what its readout keeps: nothing is left of readout errors.
     if kind_of(entry).why_not(entry, "trex") is not None or not entry.is_exact_without_shots:
         return None
-    left_out = {"seed": SEED_LEFT_OUT}
+    left_out = {"seed": _SEED_LEFT_OUT}
     calibration = _calibration(entry)
     days: list[tuple[BackendSpec | None, BackendSpec]] = [(None, entry)]
     if calibration is None:
@@ -223,7 +223,7 @@ def _calibration(entry: BackendSpec) -> Calibration | None:
 
 
 def draw_layouts(
-    calibration: Calibration, qubits: int, seed: int, count: int = LAYOUTS
+    calibration: Calibration, qubits: int, seed: int, count: int = _LAYOUTS
 ) -> list[tuple[int, ...]]:
     """Draw neighbouring qubits of a device that are not broken, each layout another.
 

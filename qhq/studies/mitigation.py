@@ -28,22 +28,21 @@ from qhq.backends.registry import check_mitigation, kind_of, open_backend
 from qhq.errors import ConfigError, nearest
 from qhq.evaluation.bootstrap import date_interval
 from qhq.evaluation.losses import task_losses
-from qhq.experiment.evaluate import Evaluation, ask_circuit, decode_scaled, encode
+from qhq.experiment.evaluate import EXACT, Evaluation, ask_circuit, choose_windows, decode_scaled, encode
 from qhq.experiment.opening import Experiment
 from qhq.experiment.refit import Lesson, refit_head, why_no_head
-from qhq.studies.checkpoint import EXACT, choose_windows
 
 Mitigation = Literal["none", "trex", "zne", "pec", "affine", "head"]
-METHODS: tuple[Mitigation, ...] = get_args(Mitigation)
+_METHODS: tuple[Mitigation, ...] = get_args(Mitigation)
 FITTED: tuple[Mitigation, ...] = ("affine", "head")
-ALL = "all"
+_ALL = "all"
 
 # A few circuits beside those of a test split.
-TRAINING_WINDOWS = 32
+_TRAINING_WINDOWS = 32
 """Training windows that `affine` and `head` are fitted on."""
 
 # Those of `ibm_*` as shipped.
-FORECAST_SHOTS = 4096
+_FORECAST_SHOTS = 4096
 """Shots that the seconds on a device are forecast for where values are exact."""
 
 _LEAST_WINDOWS = 8
@@ -55,19 +54,19 @@ _LEAST_ERRORS = 4.0
 
 
 def read_methods(words: Sequence[str]) -> tuple[str, ...]:
-    """Methods as asked for, each once, in the order of `METHODS`; ``all`` stands alone.
+    """Methods as asked for, each once, in the order of `_METHODS`; ``all`` stands alone.
 
     Raises:
         ConfigError: If one is unknown.
     """
     for word in words:
-        if word not in (*METHODS, ALL):
+        if word not in (*_METHODS, _ALL):
             raise ConfigError(
                 "--mitigation must name a known method, or all",
                 got=f"'{word}'",
-                fix=nearest(word, [*METHODS, ALL]),
+                fix=nearest(word, [*_METHODS, _ALL]),
             )
-    return (ALL,) if ALL in words else tuple(method for method in METHODS if method in words)
+    return (_ALL,) if _ALL in words else tuple(method for method in _METHODS if method in words)
 
 
 @dataclass(frozen=True)
@@ -122,10 +121,10 @@ def plan_asks(entry: BackendSpec, words: Sequence[str]) -> tuple[list[Ask], list
     refused: list[Refused] = []
     wanted: list[Mitigation] = []
     kind = kind_of(entry)
-    for each in METHODS:
-        if each not in words and ALL not in words:
+    for each in _METHODS:
+        if each not in words and _ALL not in words:
             continue
-        if ALL in words:
+        if _ALL in words:
             reason = kind.why_not(entry, _own(each))
             if reason is not None:
                 refused.append(Refused(entry.name, each, reason))
@@ -153,10 +152,10 @@ def made_of(method: Method) -> tuple[Mitigation, ...]:
 def device_cost(executor: Executor, rows: int, report: Report) -> DeviceCost | None:
     """What rows cost on a device, or would on that which is simulated; None without a device."""
     forecast: Callable[[int, int], DeviceCost] | None = getattr(executor, "forecast_cost", None)
-    return None if forecast is None else forecast(rows, report.shots or FORECAST_SHOTS)
+    return None if forecast is None else forecast(rows, report.shots or _FORECAST_SHOTS)
 
 
-def prepare_lesson(experiment: Experiment, seed: int, count: int = TRAINING_WINDOWS) -> Lesson:
+def prepare_lesson(experiment: Experiment, seed: int, count: int = _TRAINING_WINDOWS) -> Lesson:
     """Draw a seeded few of the training windows, and give them their exact values.
 
     Raises:
@@ -363,9 +362,9 @@ def gain_of(found: NDArray[np.float64], reference: NDArray[np.float64], loss: st
     if np.array_equal(found, reference):
         # Of two forecasts that are one a bootstrap has nothing to draw.
         return Gain(0.0, 0.0, 0.0, loss)
-    interval = date_interval(np.column_stack([found, reference]), _saved, horizon=horizon)
+
+    def saved(pairs: FloatArray) -> float:
+        return 1 - float(pairs[:, 0].sum() / pairs[:, 1].sum())
+
+    interval = date_interval(np.column_stack([found, reference]), saved, horizon=horizon)
     return Gain(interval.value, interval.low, interval.high, loss, interval.reason)
-
-
-def _saved(pairs: FloatArray) -> float:
-    return 1 - float(pairs[:, 0].sum() / pairs[:, 1].sum())

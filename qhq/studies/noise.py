@@ -22,12 +22,11 @@ from qhq.backends.registry import find_backend
 from qhq.data.panel import FloatArray
 from qhq.errors import ConfigError
 from qhq.evaluation.significance import compare
-from qhq.experiment.evaluate import Evaluation
+from qhq.experiment.evaluate import Evaluation, sampling_error
 from qhq.runs.evaluation_record import RefusedMethod
 from qhq.runs.looks import add_look
 from qhq.runs.run_folder import RunFolder
 from qhq.runs.studies import BudgetRecord, MitigationRow, NoiseRecord, NoiseRow, SizeRow
-from qhq.studies.checkpoint import sampling_error
 from qhq.studies.circuit_sizes import SizeStudy
 from qhq.studies.error_budget import NO_BUDGET, digest_of, plan_nested, split_error
 from qhq.studies.mitigation import (

@@ -15,7 +15,16 @@ from qhq import __version__
 from qhq.backends.backend import BackendSpec, Method
 from qhq.backends.registry import open_backend, open_mitigated
 from qhq.errors import ConfigError, DataError
-from qhq.experiment.evaluate import Evaluation, ask_circuit, encode, evaluate, judge
+from qhq.experiment.evaluate import (
+    EXACT,
+    Evaluation,
+    ask_circuit,
+    choose_windows,
+    encode,
+    evaluate,
+    expectation_error,
+    judge,
+)
 from qhq.experiment.opening import Experiment
 from qhq.experiment.refit import Lesson, why_no_head
 from qhq.experiment.reopening import open_run, read_finished
@@ -23,7 +32,6 @@ from qhq.files import MOST_TABLE_BYTES, read_regular, write_atomically
 from qhq.models.source import trust_sent
 from qhq.runs.run_folder import RunFolder
 from qhq.seeding import child_seed
-from qhq.studies.checkpoint import EXACT, choose_windows, expectation_error
 from qhq.studies.mitigation import FITTED, correct, date_losses_of, device_cost, made_of, prepare_lesson
 from qhq.studies.runner import Outcome, Values
 

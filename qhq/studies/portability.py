@@ -28,10 +28,13 @@ from qhq.backends.registry import kind_of
 from qhq.errors import BackendError, JobError, QHQError
 from qhq.evaluation.metrics import why_no_percent
 from qhq.experiment.evaluate import (
+    EXACT,
     Evaluation,
     evaluate,
+    expectation_error,
     is_stepwise,
     judge,
+    sampling_error,
 )
 from qhq.experiment.other_data import OtherDataRequest
 from qhq.files import Json
@@ -40,7 +43,6 @@ from qhq.runs.looks import add_look
 from qhq.runs.measures import Errors
 from qhq.runs.run_folder import provenance
 from qhq.runs.schema import SCHEMA_VERSION
-from qhq.studies.checkpoint import EXACT, expectation_error, sampling_error
 from qhq.studies.mitigation import (
     FITTED,
     Ask,
@@ -112,7 +114,7 @@ def _by_entry(asks: Sequence[Ask]) -> dict[str, list[Ask]]:
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
+class EvaluationCell:
     """A cell: one question. It is asked in this process, which has the connections and the journal."""
 
     ask: Ask
@@ -124,7 +126,7 @@ class Target:
         return self.ask.key
 
 
-class Portability(Study[Target, Json]):
+class Portability(Study[EvaluationCell, Json]):
     """The backends of one evaluation, those of hardware open from the moment that something is sent to them.
 
     Every backend is asked about the very same numbers: what was sent would not be found again otherwise. An
@@ -140,23 +142,25 @@ class Portability(Study[Target, Json]):
 
     def __init__(self, plan: EvalPlan) -> None:
         self.planned = plan
-        self.store: MemoryStore[Target] = MemoryStore()
+        self.store: MemoryStore[EvaluationCell] = MemoryStore()
         self.failures: list[tuple[str, QHQError]] = []
         self.skipped = list(plan.skipped)
         self.failed: set[str] = set()
-        self._stored = _stored_jobs(plan.entries)
+        # Jobs whose results were in the journal before.
+        hardware = any(kind_of(entry).is_hardware for entry in plan.entries)
+        self._stored = {str(job.job_id) for job in list_jobs() if job.state == STORED} if hardware else set()
         self._hardware = dict(plan.opened)
         self._seconds: dict[str, float] = {}
         self._evaluations: dict[tuple[str, str | None], list[Evaluation]] = {}
         # Before anything is measured: an evaluation that was cut off has been a look all the same.
         self._looks = add_look(plan.experiment.data.test, run=plan.folder.name, command="eval")
 
-    def plan(self) -> list[Target]:
+    def plan(self) -> list[EvaluationCell]:
         """Every question."""
-        return [Target(ask, self) for ask in self.planned.asks]
+        return [EvaluationCell(ask, self) for ask in self.planned.asks]
 
     @staticmethod
-    def measure(cell: Target) -> Outcome:
+    def measure(cell: EvaluationCell) -> Outcome:
         """Evaluate on a backend, and on a device wait for what was sent; nothing if it fails."""
         study = cell.study
         found: list[BackendResult] | None = study.attempt(cell.ask, partial(study.results, cell.ask))
@@ -407,13 +411,6 @@ def _typical_std(executor: Executor | None) -> float | None:
     if stds is None or not np.isfinite(stds).any():
         return None
     return float(np.sqrt(np.mean(stds[np.isfinite(stds)] ** 2)))
-
-
-def _stored_jobs(entries: tuple[BackendSpec, ...]) -> set[str]:
-    """Jobs whose results were in the journal before."""
-    if not any(kind_of(entry).is_hardware for entry in entries):
-        return set()
-    return {str(job.job_id) for job in list_jobs() if job.state == STORED}
 
 
 def _keep_calibration(plan: EvalPlan, entry: BackendSpec, executor: Executor | None) -> str | None:

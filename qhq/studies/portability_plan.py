@@ -16,6 +16,7 @@ from qhq.data.windows import Windows
 from qhq.errors import BackendError, ConfigError
 from qhq.experiment.evaluate import (
     ask_circuit,
+    choose_windows,
     circuit_arguments,
     encode,
 )
@@ -25,7 +26,6 @@ from qhq.experiment.refit import Lesson
 from qhq.models.features import FeatureForecaster
 from qhq.runs.run_folder import RunFolder
 from qhq.seeding import child_seed
-from qhq.studies.checkpoint import choose_windows
 from qhq.studies.mitigation import (
     Ask,
     Refused,
@@ -205,7 +205,8 @@ def _forecast(
     questions = []
     for ask in asks:
         arguments = circuit_arguments(experiment, _asked_latent(ask, latent, lesson))
-        questions.append((_open_device(ask, experiment, seed, connections), *arguments))
+        device: Any = open_for(ask, experiment, seed, connections.reached(ask.entry.name))
+        questions.append((device, *arguments))
     costs = forecast_within_cap(questions)
     return [
         (ask, executor, replace(cost, mitigation=ask.words))
@@ -241,11 +242,6 @@ def _too_small(entry: BackendSpec, experiment: Experiment, selection: Selection)
     if entry.name in selection.globbed and found < wanted:
         return f"{found} qubits for the {wanted} of the circuit"
     return None
-
-
-def _open_device(ask: Ask, experiment: Experiment, seed: int, connections: Connections) -> Any:
-    """Open a device that has been reached for the circuit of an experiment."""
-    return open_for(ask, experiment, seed, connections.reached(ask.entry.name))
 
 
 def open_for(

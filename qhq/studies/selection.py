@@ -137,8 +137,8 @@ def _may_meet(glob: str, template: str) -> bool:
     return fixed != "" and (fixed.startswith(template.partition("*")[0]) or template.startswith(fixed))
 
 
-K = TypeVar("K")
-T = TypeVar("T")
+_K = TypeVar("_K")
+_T = TypeVar("_T")
 
 _LOOK_SECONDS = 0.1
 """How late the end of a thread may be seen."""
@@ -147,15 +147,15 @@ _LOOK_SECONDS = 0.1
 _REACHED_AT_ONCE = 8
 
 
-class Pending(Generic[T]):
+class Pending(Generic[_T]):
     """Something that a thread of its own does, which is called as its maker is.
 
     The thread is a daemon: an interrupt ends the command at once, as ``kill -9`` would, and the journal
     knows what had been sent.
     """
 
-    def __init__(self, act: Callable[[], T]) -> None:
-        self._found: list[T] = []
+    def __init__(self, act: Callable[[], _T]) -> None:
+        self._found: list[_T] = []
         self._error: BaseException | None = None
         # What the command set for itself (where it talks to, the run's name in the journal) holds in the
         # thread too.
@@ -179,7 +179,7 @@ class Pending(Generic[T]):
         """Wait until it is done, so long at most."""
         self._thread.join(seconds)
 
-    def result(self) -> T:
+    def result(self) -> _T:
         """What came of it, once it is done; an error is raised as it was."""
         self._thread.join()
         if self._error is not None:
@@ -187,13 +187,13 @@ class Pending(Generic[T]):
         return self._found[0]
 
 
-def side_by_side(acts: Iterable[Callable[[], T]]) -> list[T]:
+def side_by_side(acts: Iterable[Callable[[], _T]]) -> list[_T]:
     """Do several things at once; their results in the same order, or the first error."""
     pending = [Pending(act) for act in acts]
     return [each.result() for each in pending]
 
 
-def as_they_end(pending: Mapping[K, Pending[T]]) -> Iterator[tuple[K, T]]:
+def as_they_end(pending: Mapping[_K, Pending[_T]]) -> Iterator[tuple[_K, _T]]:
     """Results of several things, each as soon as it is there; an error is raised in its turn."""
     left = dict(pending)
     while left:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from qhq.errors import ConfigError
 from qhq.seeding import child_generator, child_seed
 from qhq.training.losses import mean_loss, open_objective
-from qhq.training.natural import Circuit
+from qhq.training.natural import MeasuredCircuit
 from qhq.training.spec import OPTIMIZERS, TrainingSpec
 from qhq.training.traces import copy_parts, drift, hearing
 
@@ -391,7 +391,7 @@ def open_optimizer(
     if spec.optimizer.line_search:
         return kind(model.parameters(), **settings)
     if spec.optimizer.natural:
-        settings["circuits"] = [each for each in model.modules() if isinstance(each, Circuit)]
+        settings["circuits"] = [each for each in model.modules() if isinstance(each, MeasuredCircuit)]
     groups: list[dict[str, object]] = [{"params": list(model.parameters())}]
     given = {"lr": spec.circuit.learning_rate, "weight_decay": spec.circuit.weight_decay}
     own = {key: value for key, value in given.items() if value is not None}

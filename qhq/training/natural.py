@@ -19,7 +19,7 @@ from torch import Tensor
 
 
 @runtime_checkable
-class Circuit(Protocol):
+class MeasuredCircuit(Protocol):
     """A module whose weights have a metric."""
 
     weight: Tensor
@@ -49,7 +49,7 @@ class NaturalGradient(torch.optim.Adam):
         self,
         params: Iterable[Any],
         *,
-        circuits: Sequence[Circuit],
+        circuits: Sequence[MeasuredCircuit],
         regularisation: float = 0.01,
         metric: Literal["full", "blocks", "diagonal"] = "full",
         samples: int = 16,
@@ -85,7 +85,7 @@ class NaturalGradient(torch.optim.Adam):
             weight.grad = gradient
         return loss
 
-    def _move(self, circuit: Circuit, weight: Tensor, heard: list[Tensor]) -> None:
+    def _move(self, circuit: MeasuredCircuit, weight: Tensor, heard: list[Tensor]) -> None:
         assert weight.grad is not None
         (group,) = (each for each in self.param_groups if any(one is weight for one in each["params"]))
         gradient = (weight.grad + group["weight_decay"] * weight).double().cpu()

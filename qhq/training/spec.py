@@ -14,7 +14,7 @@ from qhq.limits import MOST_COUNT, MOST_FACTOR, MOST_THREADS
 _Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 _MOST_EPOCHS = 100_000
 # Each has its own place in memory.
-MOST_SEEDS = 100
+_MOST_SEEDS = 100
 """Runs of one training."""
 
 
@@ -125,7 +125,7 @@ OPTIMIZERS: dict[str, str] = {
     "qng": "qhq.training.natural:NaturalGradient",
 }
 """Name of an optimiser in a config -> where its class is, written as an entry point is. To add one, write its
-spec, a line here, and one in `AnyOptimizer`."""
+spec, a line here, and one in `_AnyOptimizer`."""
 
 
 class ScheduleSpec(Spec):
@@ -222,7 +222,7 @@ def _named(value: Any) -> Any:
     return {"kind": value} if isinstance(value, str) else value
 
 
-AnyOptimizer = Annotated[
+_AnyOptimizer = Annotated[
     Annotated[AdamSpec, Tag("adam")]
     | Annotated[AdamWSpec, Tag("adamw")]
     | Annotated[SGDSpec, Tag("sgd")]
@@ -233,7 +233,7 @@ AnyOptimizer = Annotated[
     BeforeValidator(_named),
 ]
 
-AnySchedule = Annotated[
+_AnySchedule = Annotated[
     Annotated[ConstantSpec, Tag("constant")]
     | Annotated[CosineSpec, Tag("cosine")]
     | Annotated[StepSpec, Tag("step")]
@@ -320,8 +320,8 @@ class TrainingSpec(Spec):
     batch_size: int = Field(64, ge=1, le=MOST_COUNT)
     learning_rate: float = Field(1e-3, gt=0.0, le=MOST_FACTOR)
     weight_decay: float = Field(0.0, ge=0.0, le=MOST_FACTOR)
-    optimizer: AnyOptimizer = AdamSpec()
-    schedule: AnySchedule = ConstantSpec()
+    optimizer: _AnyOptimizer = AdamSpec()
+    schedule: _AnySchedule = ConstantSpec()
     circuit: CircuitRatesSpec = CircuitRatesSpec()
     loss: Annotated[str, BeforeValidator(_check_loss)] = "mse"
     horizon_weights: tuple[Annotated[float, Field(ge=0.0, le=MOST_FACTOR)], ...] | None = None
@@ -334,7 +334,7 @@ class TrainingSpec(Spec):
     clip_norm: float | None = Field(None, gt=0.0, le=MOST_FACTOR)
     dtype: Literal["float32", "float64"] = "float32"
     threads: int = Field(1, ge=1, le=MOST_THREADS)
-    seeds: int = Field(1, ge=1, le=MOST_SEEDS)
+    seeds: int = Field(1, ge=1, le=_MOST_SEEDS)
     backends: tuple[str, ...] = ()
     injection: InjectionSpec | None = None
 

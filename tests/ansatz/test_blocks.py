@@ -1,6 +1,6 @@
 import pytest
 
-from qhq.ansatz.blocks import PATTERNS
+from qhq.ansatz.blocks import _PATTERNS
 
 
 @pytest.mark.parametrize(
@@ -19,18 +19,18 @@ from qhq.ansatz.blocks import PATTERNS
     ],
 )
 def test_pairs_on_four_qubits(name, pairs):
-    assert [f"{control}{target}" for control, target in PATTERNS[name](4)] == pairs.split()
+    assert [f"{control}{target}" for control, target in _PATTERNS[name](4)] == pairs.split()
 
 
-@pytest.mark.parametrize("name", PATTERNS)
+@pytest.mark.parametrize("name", _PATTERNS)
 @pytest.mark.parametrize("qubits", [1, 2, 3, 7])
 def test_pairs_are_two_qubits_of_the_circuit_and_come_once(name, qubits):
-    pairs = PATTERNS[name](qubits)
+    pairs = _PATTERNS[name](qubits)
     assert len(set(pairs)) == len(pairs)
     assert all(control != target and {control, target} <= set(range(qubits)) for control, target in pairs)
 
 
 @pytest.mark.parametrize("name", ["ring", "rising_ring", "falling_ring"])
 def test_a_ring_of_two_is_one_gate(name):
-    assert len(PATTERNS[name](2)) == 1
-    assert PATTERNS[name](1) == []
+    assert len(_PATTERNS[name](2)) == 1
+    assert _PATTERNS[name](1) == []

@@ -5,7 +5,7 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from qhq.ansatz.draw import FORMS, draw_circuit, draw_text
+from qhq.ansatz.draw import _DRAWING_FORMS, draw_circuit, draw_text
 from qhq.backends.local.aer import AerExecutor
 from qhq.errors import ConfigError
 from tests.ansatz.circuits import SPECS, built
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.painted
 STARTS = {"txt": b"", "png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", _DRAWING_FORMS)
 def test_each_form_is_drawn_the_same_twice(tmp_path, form):
     paths = [tmp_path / f"{name}.{form}" for name in ("one", "two")]
     for path in paths:

@@ -5,7 +5,7 @@ import pytest
 from qiskit import qasm2, qasm3, qpy
 from qiskit.quantum_info import Operator
 
-from qhq.ansatz.export import FORMS, export, export_circuit, to_qasm2, to_qasm3
+from qhq.ansatz.export import EXPORT_FORMS, export, export_circuit, to_qasm2, to_qasm3
 from qhq.errors import ConfigError
 from tests.ansatz.circuits import SPECS, built, matrix, random_values
 
@@ -67,7 +67,7 @@ def test_an_unknown_form_names_the_nearest():
         export(built("ry"), "qasm33")
 
 
-@pytest.mark.parametrize("form", [form for form in FORMS if form != "qasm2"])
+@pytest.mark.parametrize("form", [form for form in EXPORT_FORMS if form != "qasm2"])
 def test_a_file_holds_the_export(tmp_path, form):
     ansatz = built("ry")
     export_circuit(ansatz, tmp_path / "circuit", form)

@@ -15,7 +15,7 @@ from qiskit.circuit import ParameterVector, QuantumCircuit
 
 from qhq.ansatz.assemble import build_ansatz
 from qhq.ansatz.draw import draw_circuit, draw_figure, draw_text
-from qhq.ansatz.roles import COLOURS, draw_roles, draw_roles_to, role_of
+from qhq.ansatz.roles import _COLOURS, draw_roles, draw_roles_to, role_of
 from qhq.ansatz.stored import fingerprint
 from qhq.backends.registry import as_run, errors_as_run
 from qhq.errors import ConfigError
@@ -55,9 +55,9 @@ def test_roles_differ_in_colour_and_in_shape():
     looks = {
         to_hex(box.get_facecolor()): (type(box.get_boxstyle()).__name__, box.get_linewidth())
         for box in boxes
-        if box.get_linewidth() and to_hex(box.get_facecolor()) in {face for face, _ in COLOURS.values()}
+        if box.get_linewidth() and to_hex(box.get_facecolor()) in {face for face, _ in _COLOURS.values()}
     }
-    by_role = {role: looks[face] for role, (face, _) in COLOURS.items() if role != "entangler"}
+    by_role = {role: looks[face] for role, (face, _) in _COLOURS.items() if role != "entangler"}
     assert len(set(by_role.values())) == 4
 
 

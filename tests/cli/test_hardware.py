@@ -328,7 +328,7 @@ def test_smallest_subsets_evaluate(run, qhq, samples):
 
 
 def test_a_glob_names_every_device_that_it_leaves_out(run, qhq, study, loopback, no_backoff, monkeypatch):
-    monkeypatch.setattr("qhq.backends.ibm.opening.OPENING_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("qhq.backends.ibm.opening._OPENING_PATIENCE_SECONDS", 0.0)
     (study / "backends.yaml").write_text(ENTRIES)
     for large in ("ibm_fez", "ibm_torino"):
         loopback.service.retire(large)

@@ -32,7 +32,7 @@ def test_a_study_has_every_shipped_file_and_trains(qhq, study, monkeypatch):
     assert "stands in" not in listed.stderr
 
 
-@pytest.mark.parametrize("name", command.CARRIED)
+@pytest.mark.parametrize("name", command._CARRIED)
 def test_nothing_is_replaced(qhq, study, name):
     folder = study / "mine"
     folder.mkdir()

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qhq.data.recorder import (
-    NAP_SECONDS,
+    _NAP_SECONDS,
     first_slot,
     next_slot,
     record_chains,
@@ -99,7 +99,7 @@ def test_every_session_once_and_no_weekend():
         (at("2026-11-20 21:20"), both),
         (at("2026-11-23 21:20"), both),
     ]
-    assert max(time.naps) <= NAP_SECONDS
+    assert max(time.naps) <= _NAP_SECONDS
 
 
 def test_what_failed_is_tried_again_the_same_evening():

@@ -11,7 +11,7 @@ from qhq.data.checks.options import check_options
 from qhq.data.checks.stocks import check_panel
 from qhq.data.formulas import complete_market, compute_columns
 from qhq.data.spec import DataSpec
-from qhq.data.split import Splits, split_panel, walk_forward
+from qhq.data.split import Splits, folds_of, split_panel
 from qhq.data.windows import Cut, cut_windows, lay_out
 from qhq.errors import DataError
 
@@ -144,7 +144,8 @@ def test_every_number_of_folds_forecasts_the_same_dates_each_once(case):
     assert len(np.unique(np.char.add(expected[0], expected[1].astype(str)))) == len(expected[0]) > 0
     for folds in ({"folds": 1}, {"folds": 5}, {"folds": 10}, {"folds": 20}, {"refit": 3}):
         split = spec.split.model_copy(update={"fold": None} | folds)
-        walked = list(walk_forward(panel, spec.model_copy(update={"split": split})))
+        walking = spec.model_copy(update={"split": split})
+        walked = [split_panel(panel, walking.with_fold(fold)) for fold in folds_of(panel, walking)]
         for found, wanted in zip(forecasts([each.test.windows for each in walked]), expected, strict=True):
             assert_array_equal(found, wanted)
         for splits in walked:
@@ -197,7 +198,7 @@ def test_a_walk_forward_that_cannot_be_meant_is_refused(split, match):
 def test_a_fold_without_a_session_is_named(split):
     spec = make_spec(split={"scheme": "expanding", **split})
     with pytest.raises(DataError, match="must have a session to test"):
-        next(walk_forward(make_panel(), spec)) if "folds" in split else split_panel(make_panel(), spec)
+        split_panel(make_panel(), spec if "fold" in split else spec.with_fold(0))
 
 
 def test_what_was_left_open_is_written_down():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from qhq.data.checks.stocks import check_panel
-from qhq.data.windows import LEAST_OBSERVED, Cut, cut_windows, lay_out, make_windows
+from qhq.data.windows import _LEAST_OBSERVED, Cut, cut_windows, lay_out, make_windows
 from qhq.errors import DataError
 
 from .panels import make_frame, make_panel, make_spec
@@ -121,7 +121,7 @@ def test_masked_windows_fill_inputs_from_before_and_never_a_target(seed):
     assert np.isfinite(windows.targets).all()
     assert (windows.mask[:, 0] == 1).all()
     assert (windows.mask[:, -1] == 1).all()
-    assert (windows.mask.mean(axis=1) >= LEAST_OBSERVED).all()
+    assert (windows.mask.mean(axis=1) >= _LEAST_OBSERVED).all()
     for row in range(min(len(windows), 20)):
         inputs, mask = windows.inputs[row], windows.mask[row]
         for step in np.flatnonzero(mask == 0):

@@ -7,7 +7,7 @@ import pytest
 from qhq.ansatz.spec import AngleScalingKind
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.diagnostics.sampling import (
-    INPUT_RANGES,
+    _INPUT_RANGES,
     Estimate,
     Probe,
     Sampling,
@@ -78,7 +78,7 @@ def test_inputs_can_be_held_at_zero():
 
 
 def test_each_angle_scaling_has_its_range():
-    assert set(INPUT_RANGES) == set(get_args(AngleScalingKind))
+    assert set(_INPUT_RANGES) == set(get_args(AngleScalingKind))
 
 
 @pytest.mark.parametrize("wrong", [{"samples": 1}, {"confidence": 1.0}, {"confidence": 0.0}])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from qhq.evaluation.baselines.persistence import last_value
-from qhq.evaluation.collapse import LEAST_RATIO, find_collapse
+from qhq.evaluation.collapse import _LEAST_RATIO, find_collapse
 from tests.evaluation.panels import option_windows, random_walks, stock_windows
 
 seeds = st.integers(0, 2**32 - 1)
@@ -113,7 +113,7 @@ def test_the_border_is_at_five_percent(ratio, is_found):
     assert (found is not None) is is_found
     if found is not None:
         assert_allclose(found.ratio, ratio)
-    assert LEAST_RATIO == 0.05
+    assert _LEAST_RATIO == 0.05
 
 
 def test_of_returns_a_constant_is_named_and_zero_is_the_last_value():

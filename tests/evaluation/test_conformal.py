@@ -17,10 +17,15 @@ from qhq.evaluation.conformal import (
     coverage_of,
     fit_conformal,
     follow_conformal,
-    measure_coverage,
 )
 from qhq.experiment.words import say_coverage
 from tests.evaluation.panels import option_windows, random_walks, stock_windows
+
+
+def covered(conformal, windows, forecast, regimes=None):
+    """How often its intervals hold what came, of each horizon."""
+    ends = conformal.interval(windows, forecast)
+    return coverage_of(ends, windows, conformal.level, windows.targets, regimes)
 
 
 def make_windows(**kwargs):
@@ -50,7 +55,7 @@ def test_intervals_hold_the_part_they_were_made_on(unit):
     windows = make_windows(sessions=200)
     conformal = fit_conformal(windows, last_value(windows), 0.9, unit)
     rank = ceil((len(windows) + 1) * 0.9)
-    for step, coverage in enumerate(measure_coverage(conformal, windows, last_value(windows)), start=1):
+    for step, coverage in enumerate(covered(conformal, windows, last_value(windows)), start=1):
         assert (coverage.horizon, coverage.level) == (step, 0.9)
         assert_allclose(coverage.held.value, rank / len(windows))
 
@@ -73,7 +78,7 @@ def test_symbols_of_other_prices_are_held_as_often(unit):
     fitted, plain = (fit_conformal(windows, forecast, 0.9, each) for each in (unit, "none"))
     held, bare = (
         [
-            measure_coverage(each, windows.select(own), forecast[own])[0].held.value
+            covered(each, windows.select(own), forecast[own])[0].held.value
             for own in (windows.code == 0, windows.code == 1)
         ]
         for each in (fitted, plain)
@@ -159,7 +164,7 @@ def test_coverage_is_reported_by_regime():
     windows = stock_windows({"close": walk}, window=20)
     regimes, forecast = Regimes.fit(windows), last_value(windows)
     conformal = fit_conformal(windows, forecast, 0.9, "series")
-    (found,) = measure_coverage(conformal, windows, forecast, regimes=regimes)
+    (found,) = covered(conformal, windows, forecast, regimes=regimes)
     held = {name: part.value for name, part in found.by_regime.items()}
     assert list(held) == ["calm", "usual", "turbulent"]
     assert held["calm"] == 1.0 > held["turbulent"]
@@ -167,7 +172,7 @@ def test_coverage_is_reported_by_regime():
     assert sum(counts) == len(windows)
     assert max(counts) - min(counts) <= 1
     late = windows.select(slice(200, None))
-    (rest,) = measure_coverage(conformal, late, forecast[200:], regimes=regimes)
+    (rest,) = covered(conformal, late, forecast[200:], regimes=regimes)
     assert "calm" not in rest.by_regime
 
 

@@ -11,8 +11,8 @@ from numpy.testing import assert_allclose
 
 from qhq.errors import DataError
 from qhq.evaluation.losses import (
-    FURTHEST,
-    HIGHEST_VOLATILITY,
+    _FURTHEST,
+    _HIGHEST_VOLATILITY,
     date_losses,
     has_option_prices,
     loss_names,
@@ -93,7 +93,7 @@ def test_a_volatility_that_cannot_be_has_a_finite_loss_and_is_counted(value):
     found = losses_of(windows, bad=forecast, good=windows.targets)
     assert found.bounded == {"bad": 1}
     assert np.isfinite(found.by_name["qlike"]["bad"]).all()
-    assert_allclose(found.by_name["squared_log"]["bad"].sum() * 2, FURTHEST**2)  # two symbols a date
+    assert_allclose(found.by_name["squared_log"]["bad"].sum() * 2, _FURTHEST**2)  # two symbols a date
     assert_allclose(found.by_name["qlike"]["good"], 0, atol=1e-12)
 
 
@@ -106,7 +106,7 @@ def test_a_session_that_did_not_move_costs_every_forecast_the_same():
                       other=np.full_like(windows.targets, 0.05))  # fmt: skip
     for forecast in found.by_name["qlike"].values():
         assert np.isfinite(forecast).all()
-        assert forecast[own] > 2 * FURTHEST / 2 - 1
+        assert forecast[own] > 2 * _FURTHEST / 2 - 1
     assert found.bounded == {}
 
 
@@ -206,7 +206,7 @@ def test_a_forecast_without_a_volatility_counts_at_the_bound_and_is_counted():
     actual = windows.panel.column("iv")[windows.starts + windows.cut.window]
     low, high = windows.targets.copy(), windows.targets.copy()
     low[0], high[1] = -1.0, 1e6
-    for forecast, error in ((low, actual[0]), (high, HIGHEST_VOLATILITY - actual[1])):
+    for forecast, error in ((low, actual[0]), (high, _HIGHEST_VOLATILITY - actual[1])):
         found = score_options(windows, forecast)
         assert (found.iv_rows, found.iv_bounded) == (len(windows), 1)
         assert_allclose(found.iv_mae, error / len(windows), rtol=1e-6)

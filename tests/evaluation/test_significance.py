@@ -12,7 +12,7 @@ from statsmodels.stats.multitest import multipletests
 
 from qhq.errors import DataError
 from qhq.evaluation.baselines.persistence import in_sample_naive_mae, last_value, symbol_scale
-from qhq.evaluation.losses import date_losses, group_losses, loss_unit
+from qhq.evaluation.losses import date_losses, loss_unit
 from qhq.evaluation.significance import (
     Comparison,
     compare,
@@ -204,15 +204,6 @@ def test_losses_are_averaged_by_date_over_symbols_horizons_and_targets():
             assert np.count_nonzero(own) == 2
             errors = np.abs(forecast - windows.targets)[own] / unit[own, None, None]
             assert_allclose(found[date], (errors**power).mean())
-
-
-def test_the_losses_of_groups_are_those_of_their_windows():
-    windows = stock_windows({"close": random_walks()})
-    forecast, unit = last_value(windows), np.ones(len(windows))
-    found = group_losses(windows, forecast, unit)
-    assert set(found) == set(windows.group.tolist())
-    for name, losses in found.items():
-        assert_allclose(losses, np.abs(forecast - windows.targets)[windows.group == name, 0, 0])
 
 
 def test_a_symbol_that_stands_there_twice_gives_no_more_evidence():

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from qhq.errors import BackendError, ConfigError, DataError
 from qhq.experiment.config import load_config
 from qhq.experiment.reopening import open_run
-from qhq.experiment.run import LAST_WORD_BYTES, resume_run, train_run
+from qhq.experiment.run import _LAST_WORD_BYTES, resume_run, train_run
 from qhq.runs.run_folder import FAILED, FINISHED, RUNNING, find_run, list_runs
 from qhq.training.loop import Watcher
 from tests.data.panels import make_frame
@@ -232,8 +232,8 @@ def test_parity_gate_stops_before_anything_is_written(study, monkeypatch):
     record = train("training.epochs=1").read_record().to_dict()
     assert 0 < record["quantum"]["parity_max_abs"] < 1e-5
     assert record["quantum"]["engine"] == "statevector"
-    monkeypatch.setattr("qhq.backends.executor.TOLERANCE", 1e-12)
-    monkeypatch.setattr("qhq.backends.executor.ROUNDINGS", 0.0)
+    monkeypatch.setattr("qhq.backends.executor._TOLERANCE", 1e-12)
+    monkeypatch.setattr("qhq.backends.executor._ROUNDINGS", 0.0)
     with pytest.raises(BackendError, match="engine must agree with Aer"):
         train("training.epochs=1")
     assert len(list_runs()) == 1
@@ -330,7 +330,7 @@ def test_a_disk_that_fills_up_later_leaves_a_failed_run_that_goes_on(study, monk
         if name == full_at and seen.count("resume.pt") > 1:
             full.append(folder)
         kept = [each for each in os.scandir(folder) if each.name.startswith(".qhq-")]
-        if folder in full and any(each.stat().st_size == LAST_WORD_BYTES for each in kept):
+        if folder in full and any(each.stat().st_size == _LAST_WORD_BYTES for each in kept):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(target))
         return real(temporary, target)
 

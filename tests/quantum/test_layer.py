@@ -20,7 +20,7 @@ from qhq.ansatz.blocks import Entangler, RotationBlock
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.backends.registry import find_backend, open_backend
 from qhq.errors import BackendError, ConfigError
-from qhq.quantum.layer import SCALINGS, AngleScaling, QuantumLayer
+from qhq.quantum.layer import ANGLE_SCALINGS, AngleScaling, QuantumLayer
 from tests.ansatz.circuits import SPECS, built, random_values, statevector_expectations
 
 
@@ -486,7 +486,7 @@ def test_weights_follow_the_default_dtype_of_torch(dtype):
     np.testing.assert_array_equal(layer.weight.float().numpy(force=True), other.weight.numpy(force=True))
 
 
-@pytest.mark.parametrize("kind", SCALINGS)
+@pytest.mark.parametrize("kind", ANGLE_SCALINGS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_angles_are_bounded_and_keep_shape_and_dtype(kind, dtype):
     values = torch.linspace(-1e3, 1e3, 1001, dtype=dtype).reshape(7, 11, 13)
@@ -495,7 +495,7 @@ def test_angles_are_bounded_and_keep_shape_and_dtype(kind, dtype):
     assert angles.abs().max() <= math.pi * (1 + 1e-6)
 
 
-@pytest.mark.parametrize("kind", SCALINGS)
+@pytest.mark.parametrize("kind", ANGLE_SCALINGS)
 def test_no_input_is_dead_near_zero(kind):
     values = torch.linspace(-0.5, 0.5, 11, dtype=torch.float64, requires_grad=True)
     AngleScaling(kind)(values).sum().backward()

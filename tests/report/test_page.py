@@ -10,15 +10,15 @@ from matplotlib.figure import Figure
 
 from qhq.data.caveat import Caveat
 from qhq.report.page import (
-    MOST_ROWS,
-    MOST_SVG_BYTES,
-    Cell,
+    _MOST_ROWS,
+    _MOST_SVG_BYTES,
     Page,
     Paragraph,
     Picture,
     Preformatted,
     Section,
     Table,
+    TableCell,
     cell,
     facts,
     picture,
@@ -68,7 +68,7 @@ def test_a_large_drawing_is_kept_as_pixels():
     made = picture(lambda: figure_of("x", 20_000), alt="A band.", caption="")
     assert isinstance(made, Picture)
     assert made.source.startswith("data:image/png")
-    assert len(made.source) < 2 * MOST_SVG_BYTES
+    assert len(made.source) < 2 * _MOST_SVG_BYTES
 
 
 def test_a_figure_that_fails_leaves_a_sentence():
@@ -85,13 +85,13 @@ def test_numbers_sort_as_numbers_and_names_as_names():
     assert table.numeric == [False, True, True]
     assert [each.sort for each in table.cells[0]] == [None, 1000.5, 2024.0]
     assert [each.text for each in table.cells[0]] == ["a", "1,000", "2024"]
-    assert cell(None) == Cell("–")
+    assert cell(None) == TableCell("–")
 
 
 def test_a_table_says_how_many_rows_it_leaves_out():
-    table = Table("t", ("number",), [[each] for each in range(MOST_ROWS + 3)])
+    table = Table("t", ("number",), [[each] for each in range(_MOST_ROWS + 3)])
     page = render_page(page_with(table))
-    assert len(read_page(page).tables[0].rows) == MOST_ROWS
+    assert len(read_page(page).tables[0].rows) == _MOST_ROWS
     assert "3 more rows are not shown." in page
 
 

@@ -14,7 +14,7 @@ from qhq.api.training import train
 from qhq.errors import ConfigError
 from qhq.experiment.evaluate import circuit_arguments, encode
 from qhq.report.model_diagram import diagram_of, diagram_of_run
-from qhq.report.run_page import DAMAGED, SECTIONS
+from qhq.report.run_page import _DAMAGED, SECTIONS
 from qhq.runs.run_folder import RunFolder
 from tests.report.pages import read_page
 
@@ -56,7 +56,7 @@ def test_a_run_is_told_whole_the_verdict_first(run):
     page = read_page(text)
     assert headings(page) == [name for name in SECTIONS if name != "Folds"]
     assert "could not be drawn" not in text
-    assert DAMAGED not in text
+    assert _DAMAGED not in text
     first = page.texts["main"][0].strip()
     assert first.startswith("Verdict.")
     assert run.verdict in first

@@ -11,7 +11,7 @@ import pytest
 
 from qhq.data.checks.stocks import check_panel
 from qhq.data.split import split_panel
-from qhq.runs.looks import LEDGER, SAMPLE, add_look, sample_of, say_looks
+from qhq.runs.looks import _LEDGER, _SAMPLE, add_look, sample_of, say_looks
 from tests.data.panels import make_frame, make_spec
 
 
@@ -77,7 +77,7 @@ def test_looks_are_counted_by_models_and_by_runs():
 def test_a_damaged_ledger_loses_its_damaged_lines_alone(runs):
     windows = split()
     seen(windows)
-    path = runs / LEDGER
+    path = runs / _LEDGER
     good = next(line for line in path.read_text().splitlines() if line)
     bad = [
         "{", "[" * 100_000, "null", "3", "\x00\xff", good[:-9], '{"times": 1}',
@@ -94,7 +94,7 @@ def test_only_the_end_of_a_long_ledger_is_read(runs, monkeypatch):
     windows = split()
     for _ in range(4):
         seen(windows)
-    monkeypatch.setattr("qhq.runs.looks.MOST_BYTES", (runs / LEDGER).stat().st_size // 2)
+    monkeypatch.setattr("qhq.runs.looks._MOST_BYTES", (runs / _LEDGER).stat().st_size // 2)
     found = seen(windows)
     assert found.at_least
     assert 1 < found.times < 5
@@ -105,9 +105,9 @@ def test_only_the_end_of_a_long_ledger_is_read(runs, monkeypatch):
 def test_a_ledger_that_cannot_be_written_ends_nothing(runs, what):
     runs.mkdir()
     if what == "folder":
-        (runs / LEDGER).mkdir()
+        (runs / _LEDGER).mkdir()
     elif what == "fifo":
-        os.mkfifo(runs / LEDGER)
+        os.mkfifo(runs / _LEDGER)
     else:
         runs.rmdir()
         runs.write_text("a file in the folder's place")
@@ -129,7 +129,7 @@ def test_many_may_write_at_once(runs):
 
 def test_a_split_is_named_by_its_smallest_hashes(runs):
     names = sample_of(split())
-    assert len(names) == SAMPLE
+    assert len(names) == _SAMPLE
     assert names == sorted(names)
     # The names that another machine has written must be found again here.
     assert names[0] == "0055c8b9aa0d7e25"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from qhq.runs.mirror import mirror_run, mirror_study
-from qhq.runs.mirror_entry import MEMORY, all_units, recall
+from qhq.runs.mirror_entry import _MIRRORED_FILE, all_units, recall
 from qhq.runs.mirror_store import find_target, open_store
 from tests.runs.records import record, trial, write_eval, write_prediction, write_run
 
@@ -103,9 +103,9 @@ def test_mirrored_twice_is_one_run(runs, notes, lost):
     run = write_run(runs / "a")
     assert mirror_run(run, notes.append)
     if lost == "gone":
-        (run.path / MEMORY).unlink()
+        (run.path / _MIRRORED_FILE).unlink()
     elif lost is not None:
-        (run.path / MEMORY).write_text(lost)
+        (run.path / _MIRRORED_FILE).write_text(lost)
     write_eval(run)
     assert mirror_run(run, notes.append)
     assert stored(runs)["a"].data.metrics["eval.aer_shots.mae"] == 0.8
@@ -234,7 +234,7 @@ def test_off_is_off(runs, notes, monkeypatch):
     run = write_run(runs / "a")
     assert mirror_run(run, notes.append) is None
     assert notes == []
-    assert not (run.path / MEMORY).exists()
+    assert not (run.path / _MIRRORED_FILE).exists()
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from qhq.experiment.config import load_config
 from qhq.experiment.run import train_run
 from qhq.report.figures import draw_run_figures
 from qhq.runs.mirror_entry import Memory, Unit, recall, remember
-from qhq.runs.mirror_store import Store
+from qhq.runs.mirror_store import MirrorStore
 from qhq.runs.run_folder import RunFolder, is_run_name
 from qhq.studies.runner.study import Store as CellStore
 from qhq.studies.sweep.final import Finals
@@ -290,7 +290,7 @@ def a_run_that_the_mirror_remembers(scene):
         get_run=lambda _: theirs, search_runs=lambda *_, **__: [], delete_run=asked.append
     )
     entry = SimpleNamespace(tags={"qhq.identity": "mine"}, params={})
-    assert Store(client, "0", "key").find("theirs", entry) is None
+    assert MirrorStore(client, "0", "key").find("theirs", entry) is None
     assert asked == []
 
 

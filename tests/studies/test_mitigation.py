@@ -11,11 +11,10 @@ import torch
 from qhq.backends import open_backend
 from qhq.errors import ConfigError
 from qhq.experiment.config import load_config
-from qhq.experiment.evaluate import circuit_arguments, encode
+from qhq.experiment.evaluate import EXACT, circuit_arguments, encode
 from qhq.experiment.refit import _ridge
 from qhq.experiment.reopening import open_run
 from qhq.experiment.run import train_run
-from qhq.studies.checkpoint import EXACT
 from qhq.studies.mitigation import (
     correct,
     fit_affine,

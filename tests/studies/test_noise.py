@@ -15,10 +15,9 @@ from qhq.backends.noisy import AerBackend
 from qhq.backends.registry import find_backend
 from qhq.errors import ConfigError
 from qhq.experiment.config import load_config
-from qhq.experiment.evaluate import evaluate
+from qhq.experiment.evaluate import EXACT, choose_windows, evaluate
 from qhq.experiment.reopening import open_run
 from qhq.experiment.run import train_run
-from qhq.studies.checkpoint import EXACT, choose_windows
 from qhq.studies.noise import NoiseStudy, interval, run_noise_study
 from qhq.studies.noise_cells import NoiseRequest
 from qhq.studies.runner import Runner, open_workers

@@ -9,7 +9,7 @@ from qhq.backends.backend import DeviceState, ListedDevice
 from qhq.data.prepare import prepare
 from qhq.data.spec import DataSpec
 from qhq.errors import BackendError, ConfigError
-from qhq.studies.checkpoint import choose_windows
+from qhq.experiment.evaluate import choose_windows
 from qhq.studies.selection import select_backends, with_shots
 
 ENTRIES = """\

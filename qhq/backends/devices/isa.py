@@ -395,11 +395,11 @@ REP_DELAY_SECONDS = 250e-6
 JOB_SECONDS = 2.0
 """What a job takes on the device besides its shots."""
 
-Duration = Callable[[str, tuple[int, ...]], float]
+_Duration = Callable[[str, tuple[int, ...]], float]
 """Name of a gate and its qubits -> seconds."""
 
 
-def circuit_seconds(circuit: QuantumCircuit, duration: Target | Duration) -> float:
+def circuit_seconds(circuit: QuantumCircuit, duration: Target | _Duration) -> float:
     """Time that the gates of a circuit take: its longest path.
 
     Args:
@@ -424,7 +424,7 @@ def shot_seconds(calibration: Calibration, target: Target, layout: Sequence[int]
     return pause + max(lasts("measure", (qubit,)) for qubit in layout)
 
 
-def _durations(target: Target) -> Duration:
+def _durations(target: Target) -> _Duration:
     def seconds(name: str, qubits: tuple[int, ...]) -> float:
         properties = target[name].get(qubits) if name in target.operation_names else None
         return 0.0 if properties is None or properties.duration is None else float(properties.duration)

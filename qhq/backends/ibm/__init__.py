@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from qhq.backends.executor import Executor
     from qhq.backends.ibm.opening import Connection
 
-Switch = Literal["level", "on", "off"]
+_Switch = Literal["level", "on", "off"]
 """``level`` leaves it to the resilience level."""
 
 # Tags of an entry: the service takes eight a job, and one of them is the journal's.
@@ -45,7 +45,7 @@ class ZneSpec(Spec):
         extrapolator: What is fitted, in the order tried.
     """
 
-    enable: Switch = "level"
+    enable: _Switch = "level"
     amplifier: Literal["gate_folding", "gate_folding_front", "gate_folding_back"] = "gate_folding"
     noise_factors: tuple[float, ...] = (1.0, 3.0, 5.0)
     extrapolator: tuple[
@@ -70,8 +70,8 @@ class TwirlingSpec(Spec):
         strategy: Which qubits of a layer are twirled.
     """
 
-    gates: Switch = "level"
-    measure: Switch = "level"
+    gates: _Switch = "level"
+    measure: _Switch = "level"
     randomizations: int | None = Field(default=None, ge=1, le=MOST_COUNT)
     strategy: Literal["active", "active-accum", "active-circuit", "all"] = "active-accum"
 
@@ -109,7 +109,7 @@ class IBMSpec(BackendSpec):
     gradient: Literal["parameter_shift", "spsa"] = "spsa"
     mode: Literal["job", "batch", "session"] = "job"
     resilience_level: Literal[0, 1, 2] = 1
-    trex: Switch = "level"
+    trex: _Switch = "level"
     zne: ZneSpec = ZneSpec()
     twirling: TwirlingSpec = TwirlingSpec()
     dynamical_decoupling: Literal["off", "XX", "XpXm", "XY4"] = "off"
@@ -146,7 +146,7 @@ class IBMSpec(BackendSpec):
         """Whether the entry stands for any device and names none."""
         return not re.fullmatch(r"[\w-]+", self.name)
 
-    def is_on(self, switch: Switch, *, from_level: int) -> bool:
+    def is_on(self, switch: _Switch, *, from_level: int) -> bool:
         """Whether something is done that resilience levels from ``from_level`` on do by themselves."""
         return switch == "on" or (switch == "level" and self.resilience_level >= from_level)
 
@@ -161,8 +161,8 @@ def with_method(spec: IBMSpec, method: Method) -> IBMSpec:
     >>> with_method(entry, "none").resilience_level, with_method(entry, "trex").trex
     (0, 'on')
     """
-    trex: Switch = "on" if method == "trex" else "level"
-    zne: Switch = "on" if method == "zne" else "level"
+    trex: _Switch = "on" if method == "trex" else "level"
+    zne: _Switch = "on" if method == "zne" else "level"
     twirling = spec.twirling.model_copy(update={"measure": trex, "gates": zne})
     return spec.model_copy(
         update={
@@ -237,7 +237,7 @@ def calibration_circuits(spec: IBMSpec) -> int:
     return 1 if spec.is_on(spec.trex, from_level=1) else 0
 
 
-def _flag(switch: Switch) -> bool | None:
+def _flag(switch: _Switch) -> bool | None:
     # None leaves it to the client, which goes by the resilience level.
     return None if switch == "level" else switch == "on"
 

@@ -13,7 +13,7 @@ from qhq.backends.ibm import IBMSpec, calibration_circuits, circuits_per_sample,
 from qhq.backends.ibm.records import LaidOut
 from qhq.errors import BackendError
 
-MOST_EXECUTIONS = 10_000_000
+_MOST_EXECUTIONS = 10_000_000
 """Shots of all circuits that one job may have."""
 
 
@@ -50,10 +50,10 @@ def rows_per_job(spec: IBMSpec, program: LaidOut) -> int:
     """
     each = program.settings * circuits_per_sample(spec) * shots_per_circuit(spec)
     # The circuit that learns the readout errors counts towards the limit of the job too.
-    spare = MOST_EXECUTIONS - calibration_circuits(spec) * shots_per_circuit(spec)
+    spare = _MOST_EXECUTIONS - calibration_circuits(spec) * shots_per_circuit(spec)
     if spare < each:
         raise BackendError(
-            f"A job must stay within {MOST_EXECUTIONS:,} shots of all its circuits",
+            f"A job must stay within {_MOST_EXECUTIONS:,} shots of all its circuits",
             got=f"{spec.shots:,} shots a value on {spec.name}, too many for one sample",
             fix="Lower --shots; nothing was sent",
         )

@@ -64,7 +64,7 @@ _TAKES_JOBS = frozenset({"active", "online", "available", ""})
 _DRY_RUN_TAG = "qhq-dry-run"
 
 # Jobs that are asked for at a time.
-PAGE = 20
+_PAGE = 20
 
 
 @dataclass(frozen=True)
@@ -403,11 +403,11 @@ def _bearing(service: Any, tag: str) -> Iterator[Mapping[str, Any]]:
         ValueError: If others come too: what is found is used, and cancelled, as ours.
     """
     for page in itertools.count():
-        jobs = service.jobs_get(limit=PAGE, skip=page * PAGE, job_tags=[tag], descending=False)["jobs"]
+        jobs = service.jobs_get(limit=_PAGE, skip=page * _PAGE, job_tags=[tag], descending=False)["jobs"]
         if any(tag not in (job.get("tags") or ()) for job in jobs):
             raise ValueError(f"jobs without the tag {tag} were given for it")
         yield from jobs
-        if len(jobs) < PAGE:
+        if len(jobs) < _PAGE:
             return
 
 

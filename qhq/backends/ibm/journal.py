@@ -66,7 +66,7 @@ from qhq.errors import BackendError
 from qhq.files import is_alive
 from qhq.paths import runs_dir
 
-RUN: ContextVar[str] = ContextVar("run", default="")
+_RUN: ContextVar[str] = ContextVar("run", default="")
 """Name of the run that is being worked on; see :func:`in_run`."""
 
 # How long a statement waits for a file that another process has locked, and how often it does.
@@ -78,11 +78,11 @@ _T = TypeVar("_T")
 @contextlib.contextmanager
 def in_run(name: str) -> Iterator[None]:
     """Requests that are planned inside belong to this run."""
-    token = RUN.set(name)
+    token = _RUN.set(name)
     try:
         yield
     finally:
-        RUN.reset(token)
+        _RUN.reset(token)
 
 
 def journal_file(folder: Path | None = None) -> Path:
@@ -200,7 +200,7 @@ class Journal:
             # Inside the transaction: two processes may plan the same question at once.
             if self._ask("SELECT 1 FROM requests WHERE key = ?", request.key):
                 return
-            row = [request.key, RUN.get(), request.spec.name, *content]
+            row = [request.key, _RUN.get(), request.spec.name, *content]
             columns = "key, run, backend, spec, circuit, program, input, created"
             self._ask(f"INSERT INTO requests ({columns}) VALUES ({_marks(row)})", *row)
             for start in range(0, count, rows):

@@ -40,7 +40,7 @@ from qhq.errors import BackendError
 _T = TypeVar("_T")
 
 # How long a service may stumble while a device is opened: nothing has been sent, and nothing is lost.
-OPENING_PATIENCE_SECONDS = 15.0
+_OPENING_PATIENCE_SECONDS = 15.0
 
 # How old what is known of a device may be when a job is sent to it.
 _RECHECK_SECONDS = 3.0
@@ -101,7 +101,7 @@ def ask(client: IBMClient, spec: IBMSpec, act: Callable[[], _T], clock: Clock | 
     Raises:
         ServiceError: If it does not answer.
     """
-    patience = Patience(spec.patience_seconds, OPENING_PATIENCE_SECONDS)
+    patience = Patience(spec.patience_seconds, _OPENING_PATIENCE_SECONDS)
     return persist(act, client, clock or WallClock(), patience, spec.name)
 
 
@@ -153,7 +153,7 @@ def lay_out(isa: IsaProgram, device: CalibratedDevice, num_qubits: int) -> LaidO
     )
 
 
-def refit(program: LaidOut, spec: IBMSpec, device: CalibratedDevice) -> LaidOut:
+def _refit(program: LaidOut, spec: IBMSpec, device: CalibratedDevice) -> LaidOut:
     """The same program for a device that has another calibration, other qubits or other gates now.
 
     It is made from the program alone, so that what was planned by another process, from a circuit that is
@@ -215,7 +215,7 @@ class Approval:
             self._read = now
         if request.program.fingerprint == self._device.fingerprint:
             return None
-        return refit(request.program, request.spec, self._device)
+        return _refit(request.program, request.spec, self._device)
 
     def check(self, request: PubRequest, opened: Sequence[Part], spent: float) -> None:
         """Refuse parts of a request that took some seconds so far.

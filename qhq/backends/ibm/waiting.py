@@ -169,7 +169,7 @@ logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-LONGEST_SILENCE_SECONDS = 20.0
+_LONGEST_SILENCE_SECONDS = 20.0
 """After so long something is said, whatever is being waited for."""
 
 
@@ -227,8 +227,8 @@ def heartbeat(what: str) -> Iterator[None]:
 
     def beat() -> None:
         nonlocal waited
-        while not over.wait(LONGEST_SILENCE_SECONDS):
-            waited += LONGEST_SILENCE_SECONDS
+        while not over.wait(_LONGEST_SILENCE_SECONDS):
+            waited += _LONGEST_SILENCE_SECONDS
             talk.wait(f"{what}: no reply for {waited:.0f} s, still waiting")
 
     # A daemon: an interrupt must not wait for its next beat.
@@ -328,7 +328,7 @@ def let_pass(clock: Clock, seconds: float, why: str) -> None:
     left = seconds
     while left > 0:
         TALK.get().wait(f"{why}; again in {left:.0f} s" if left >= 1 else why)
-        step = min(left, LONGEST_SILENCE_SECONDS)
+        step = min(left, _LONGEST_SILENCE_SECONDS)
         clock.sleep(step)
         left -= step
 

@@ -46,7 +46,7 @@ SAMPLES_PER_PUB = 2**21
 
 
 # 4 MB a row.
-MOST_MIXED_QUBITS = 9
+_MOST_MIXED_QUBITS = 9
 """Widest circuit with resets that Aer simulates as a density matrix."""
 
 
@@ -97,7 +97,7 @@ class AerExecutor(ValuesExecutor):
 
     def __init__(self, spec: SimulatedSpec, ansatz: Ansatz, seed: int) -> None:
         self._spec, self._seed = spec, seed
-        deferred = ansatz.num_resets if ansatz.num_qubits > MOST_MIXED_QUBITS else 0
+        deferred = ansatz.num_resets if ansatz.num_qubits > _MOST_MIXED_QUBITS else 0
         check_width(spec.method, ansatz.num_qubits + deferred)
         super().__init__(spec, ansatz, seed, spec.spsa)
 
@@ -208,7 +208,7 @@ def open_exact(
     """
     placed = tuple(observables)
     if count_resets(circuit):
-        if circuit.num_qubits <= MOST_MIXED_QUBITS:
+        if circuit.num_qubits <= _MOST_MIXED_QUBITS:
             method = "density_matrix"
         else:
             circuit, placed = defer_resets(circuit, observables)
@@ -218,7 +218,7 @@ def open_exact(
         # One circuit for all rows instead of a bound copy a row: twice as fast.
         runtime_parameter_bind_enable=True,
     )
-    return ExactProgram(in_known_gates(circuit, simulator), tuple(parameters), placed, simulator)
+    return ExactProgram(_in_known_gates(circuit, simulator), tuple(parameters), placed, simulator)
 
 
 class ExactProgram:
@@ -280,7 +280,7 @@ class _SampledProgram:
         return total
 
 
-def in_known_gates(circuit: QuantumCircuit, simulator: AerSimulator) -> QuantumCircuit:
+def _in_known_gates(circuit: QuantumCircuit, simulator: AerSimulator) -> QuantumCircuit:
     """Write a lowered circuit in gates that Aer knows; qubits stay where they are."""
     if simulator.target.operation_names >= circuit.count_ops().keys():
         # Spares the transpiler, whose plugins take a second to import.

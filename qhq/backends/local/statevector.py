@@ -87,10 +87,10 @@ class EngineExecutor(ABC):
         return array
 
 
-ExactForm = Literal["states", "density matrices", "mixtures"]
+_ExactForm = Literal["states", "density matrices", "mixtures"]
 
 
-def exact_form(ansatz: Ansatz) -> ExactForm:
+def exact_form(ansatz: Ansatz) -> _ExactForm:
     """What the exact engine holds of a circuit: states, unless it resets often.
 
     A state takes a qubit more, and twice the time, for each reset; a density matrix takes twice the qubits

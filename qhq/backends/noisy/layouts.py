@@ -34,7 +34,7 @@ _PARTS = 4
 _TOLD: set[str] = set()
 """What this process has said already."""
 
-Cost = Mapping[int, Mapping[int, float]]
+_Cost = Mapping[int, Mapping[int, float]]
 """For each qubit its neighbours, and the error of the gate between them and of the neighbour's readout."""
 
 
@@ -93,7 +93,7 @@ def _on_device(inside: IsaProgram, part: Sequence[int], qubits: int) -> IsaProgr
     return IsaProgram(circuit, inside.parameters, observables, layout, inside.errors)
 
 
-def _costs(device: CalibratedDevice) -> Cost:
+def _costs(device: CalibratedDevice) -> _Cost:
     target, calibration = device.target, device.calibration
     costs: dict[int, dict[int, float]] = {}
     for name in target.operation_names:
@@ -108,7 +108,7 @@ def _costs(device: CalibratedDevice) -> Cost:
     return costs
 
 
-def _quiet_parts(costs: Cost, size: int) -> list[tuple[int, ...]]:
+def _quiet_parts(costs: _Cost, size: int) -> list[tuple[int, ...]]:
     """Sets of neighbouring qubits with little error, half of them chains: rings are routed along these."""
     found: dict[bool, dict[tuple[int, ...], float]] = {True: {}, False: {}}
     for start in costs:

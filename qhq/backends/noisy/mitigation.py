@@ -42,7 +42,7 @@ from qiskit_aer.noise import QuantumError, pauli_error
 from qhq.backends.executor import FloatArray
 from qhq.backends.gradients import OpenedCircuit
 from qhq.backends.local.shots import Draws, MeasuredGroup, Probabilities, SampledProgram
-from qhq.backends.noisy.noise import Place
+from qhq.backends.noisy.noise import GatePlace
 from qhq.backends.noisy.programs import DensityProgram, NoisyProgram
 from qhq.errors import BackendError
 
@@ -178,7 +178,7 @@ class CancelledProgram:
         readout: str,
         generator: np.random.Generator,
     ) -> None:
-        absolute, costs = cancel_noise(program)
+        absolute, costs = _cancel_noise(program)
         silent = replace(program, noise=replace(program.noise, channels={}))
         noisy, ideal = (DensityProgram(each, threads).sources() for each in (absolute, silent))
         sources = [_signed(*each) for each in zip(noisy, ideal, costs, strict=True)]
@@ -195,7 +195,7 @@ class CancelledProgram:
         return self._drawn.exact(values) if self._is_exact else self._drawn(values)
 
 
-def cancel_noise(program: NoisyProgram) -> tuple[NoisyProgram, tuple[float, ...]]:
+def _cancel_noise(program: NoisyProgram) -> tuple[NoisyProgram, tuple[float, ...]]:
     """The program with genuine channels that PEC's shots meet, signs aside, and G of each of its circuits.
 
     Raises:
@@ -221,7 +221,7 @@ def cancel_noise(program: NoisyProgram) -> tuple[NoisyProgram, tuple[float, ...]
     return replace(program, noise=replace(program.noise, channels=channels)), tuple(costs)
 
 
-def _cancelled(place: Place, error: QuantumError) -> tuple[QuantumError, float]:
+def _cancelled(place: GatePlace, error: QuantumError) -> tuple[QuantumError, float]:
     """Twirled noise of a gate and then |c(P)| / g, as one Pauli channel, and g."""
     name, qubits = place
     kept = np.diag(PTM(SuperOp(error)).data.real)

@@ -43,9 +43,9 @@ from qhq.errors import BackendError
 # Gates of a device known by parameters alone: those of a Heron.
 _UNIFORM_BASIS = ["cz", "measure", "reset", "rz", "sx", "x"]
 
-Matrix = NDArray[np.complexfloating[Any]]
+_Matrix = NDArray[np.complexfloating[Any]]
 
-Place = tuple[str, tuple[int, ...]]
+GatePlace = tuple[str, tuple[int, ...]]
 """Name of a gate and the qubits it acts on, in order."""
 
 
@@ -59,7 +59,7 @@ class DeviceNoise:
         readout_only: Whether gates are noiseless on purpose.
     """
 
-    channels: dict[Place, QuantumError]
+    channels: dict[GatePlace, QuantumError]
     flips: FloatArray
     readout_only: bool = False
 
@@ -187,7 +187,7 @@ def uniform_noise(parameters: UniformNoiseSpec, num_qubits: int) -> DeviceNoise:
     """Noise that is the same on all qubits and pairs."""
     # One object for all places: what is worked out of a channel later is then worked out once.
     single = _channel(parameters, 1)
-    channels: dict[Place, QuantumError] = {}
+    channels: dict[GatePlace, QuantumError] = {}
     for qubit in range(num_qubits):
         channels |= {(name, (qubit,)): single for name in ("sx", "x")}
     double = _channel(parameters, 2)
@@ -243,7 +243,7 @@ def _channel(parameters: UniformNoiseSpec, num_qubits: int) -> QuantumError:
     return depolarizing_error(strength, num_qubits).compose(relaxation)
 
 
-def _names(places: Iterable[Place]) -> str:
+def _names(places: Iterable[GatePlace]) -> str:
     return ", ".join(sorted({name for name, _ in places}))
 
 
@@ -292,7 +292,7 @@ def _scale_channel(error: QuantumError, scale: float) -> QuantumError:
     return QuantumError(_nearest_channel(power))
 
 
-def _nearest_channel(superoperator: Matrix) -> Kraus:
+def _nearest_channel(superoperator: _Matrix) -> Kraus:
     """Kraus operators of what is a channel up to rounding, or almost one for a broken k."""
     choi = Choi(SuperOp(superoperator)).data
     # The Hermitian part alone: the rest is rounding of the logarithm.

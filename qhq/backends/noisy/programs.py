@@ -49,7 +49,7 @@ MOST_DENSITY_QUBITS = 12
 """Widest circuit that Aer simulates as a density matrix."""
 
 # 64 MB.
-NUMBERS_PER_RUN = 2**23
+_NUMBERS_PER_RUN = 2**23
 """Most probabilities that Aer hands over at once."""
 
 
@@ -201,7 +201,7 @@ class DensityProgram:
     def __call__(self, values: FloatArray) -> FloatArray:
         """Expectation values (N, O) at rows (N, P)."""
         # Each row gives 2^n probabilities, so that wide circuits go in fewer rows at once.
-        rows = max(1, min(ROWS_PER_PUB, NUMBERS_PER_RUN >> self.num_qubits))
+        rows = max(1, min(ROWS_PER_PUB, _NUMBERS_PER_RUN >> self.num_qubits))
         return np.concatenate([np.zeros((0, self.num_outputs)), *by_chunks(self._run, values, rows)])
 
     def _run(self, values: FloatArray) -> FloatArray:

@@ -125,7 +125,7 @@ class Draft:
 
 
 @dataclass(frozen=True, eq=False)
-class Finding:
+class RowFinding:
     """A broken rule, in the three parts of an error.
 
     Attributes:
@@ -153,7 +153,7 @@ class Finding:
 
 
 DraftT = TypeVar("DraftT", bound=Draft)
-Rules = Mapping[str, Callable[[DraftT], Iterator[Finding]]]
+Rules = Mapping[str, Callable[[DraftT], Iterator[RowFinding]]]
 
 DROP_ROW = "Correct or drop that row"
 # Relative difference of two numbers that say the same.
@@ -170,24 +170,24 @@ def find_rows(
     *,
     misread: bool = False,
     columns: tuple[str, ...] = (),
-) -> Iterator[Finding]:
+) -> Iterator[RowFinding]:
     """Tell of the rows of a mask, if there are any; ``got`` describes one of them."""
     rows = np.flatnonzero(broken)
     if len(rows):
-        yield Finding(must, rows, got(int(rows[0])), fix, misread=misread, columns=columns)
+        yield RowFinding(must, rows, got(int(rows[0])), fix, misread=misread, columns=columns)
 
 
-def check_dates(draft: Draft) -> Iterator[Finding]:
+def check_dates(draft: Draft) -> Iterator[RowFinding]:
     """Every row has a date."""
     rows = np.flatnonzero(np.isnat(draft.dates))
     if len(rows):
         first = int(rows[0])
         fix = f"{draft.cure(first, 'date')} ({len(rows):,} in all)"
         must = "Every row must have a date that can be read"
-        yield Finding(must, rows, draft.show(first, "date"), fix, misread=True)
+        yield RowFinding(must, rows, draft.show(first, "date"), fix, misread=True)
 
 
-def check_duplicates(draft: Draft, noun: str = "symbol") -> Iterator[Finding]:
+def check_duplicates(draft: Draft, noun: str = "symbol") -> Iterator[RowFinding]:
     """No date comes twice in a series; the rows named are the later ones.
 
     Of rows that say the same, one stays. Of rows that differ none can be trusted, so none does.
@@ -208,7 +208,7 @@ def check_duplicates(draft: Draft, noun: str = "symbol") -> Iterator[Finding]:
         rows = np.flatnonzero(later_ones)
         if len(rows):
             row = int(rows[0])
-            yield Finding(
+            yield RowFinding(
                 f"A {noun} must have one row a date",
                 rows,
                 f"{draft.at(row - 1)} and again in row {draft.rows[row]}{_difference(draft, row)}",
@@ -226,7 +226,7 @@ def _difference(draft: Draft, row: int) -> str:
     return f" ({', '.join(pairs)})" if pairs else ""
 
 
-def check_bounds(draft: Draft, names: tuple[str, ...], *, zero: bool) -> Iterator[Finding]:
+def check_bounds(draft: Draft, names: tuple[str, ...], *, zero: bool) -> Iterator[RowFinding]:
     """Columns are above zero, or zero or more with ``zero``."""
     for name in draft.columns:
         if name in names:
@@ -239,7 +239,7 @@ def check_bounds(draft: Draft, names: tuple[str, ...], *, zero: bool) -> Iterato
             )
 
 
-def check_order(draft: Draft, below: str, above: str, rounded: float = 0.0) -> Iterator[Finding]:
+def check_order(draft: Draft, below: str, above: str, rounded: float = 0.0) -> Iterator[RowFinding]:
     """One column does not exceed another by more than a relative error, where both have a value."""
     low, high = draft.column(below), draft.column(above)
     return find_rows(
@@ -255,7 +255,7 @@ def today() -> np.datetime64:
     return np.datetime64("today", "D")
 
 
-def check_future(draft: Draft) -> Iterator[Finding]:
+def check_future(draft: Draft) -> Iterator[RowFinding]:
     """No row lies after today."""
     return find_rows(
         draft.dates > today(),
@@ -297,7 +297,7 @@ class Broken:
     """
 
     rule: str
-    finding: Finding
+    finding: RowFinding
     reason: Reason
     refused: bool
     rows: frozenset[int]
@@ -385,7 +385,7 @@ def find_broken(
 
 
 def _tell(
-    draft: DraftT, code: str, findings: Iterator[Finding], bad: np.ndarray, policy: RowPolicy
+    draft: DraftT, code: str, findings: Iterator[RowFinding], bad: np.ndarray, policy: RowPolicy
 ) -> Iterator[Broken]:
     """Mark the rows of each finding in ``bad``; a row counts for the first that it breaks."""
     for finding in findings:
@@ -398,14 +398,14 @@ def _tell(
         yield Broken(code, finding, reason, _is_refused(finding, policy), every)
 
 
-def _is_refused(finding: Finding, policy: RowPolicy) -> bool:
+def _is_refused(finding: RowFinding, policy: RowPolicy) -> bool:
     """Whether a policy takes no data with such a row, however few there are."""
     if policy.bad_rows == "quarantine":
         return False
     return policy.bad_rows == "refuse" or finding.unusable or (finding.misread and policy.editable)
 
 
-def advice(finding: Finding, policy: RowPolicy) -> str:
+def advice(finding: RowFinding, policy: RowPolicy) -> str:
     """What to do about a row: nobody can correct one of a source that is not a file of their own."""
     if policy.editable or finding.unusable or finding.fix != DROP_ROW:
         return finding.fix

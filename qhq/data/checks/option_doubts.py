@@ -11,8 +11,15 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from qhq.data.checks.draft import Finding, Rules, find_rows
-from qhq.data.checks.option_rules import KINDS, PRODUCTS, OptionDraft, product_of, read_symbols, trades_in_us
+from qhq.data.checks.draft import RowFinding, Rules, find_rows
+from qhq.data.checks.option_rules import (
+    PRODUCTS,
+    QUOTE_KINDS,
+    OptionDraft,
+    product_of,
+    read_symbols,
+    trades_in_us,
+)
 from qhq.data.checks.option_units import (
     HIGHEST_MEDIAN_IV,
     NEAR,
@@ -51,7 +58,7 @@ _LEAST_QUOTE = 1e-3
 _SLIP_OF_QUOTES = 5.0
 
 
-def _doubt_volatility(draft: OptionDraft) -> Iterator[Finding]:
+def _doubt_volatility(draft: OptionDraft) -> Iterator[RowFinding]:
     """Volatilities of a size that is possible, but seldom; that prices contradict; or of two units."""
     iv, years = draft.column("iv"), years_of(draft)
     known = (iv > 0) & (years > NEAR)
@@ -95,7 +102,7 @@ def _grows_with_time(iv: FloatArray, years: FloatArray) -> bool:
     return bool(slope > 0.7)
 
 
-def _doubt_rates(draft: OptionDraft) -> Iterator[Finding]:
+def _doubt_rates(draft: OptionDraft) -> Iterator[RowFinding]:
     rate = draft.column("rate")
     known = np.isfinite(rate)
     if draft.units.rates is None and known.any():
@@ -107,14 +114,14 @@ def _doubt_rates(draft: OptionDraft) -> Iterator[Finding]:
         )
 
 
-def _doubt_expiries(draft: OptionDraft) -> Iterator[Finding]:
+def _doubt_expiries(draft: OptionDraft) -> Iterator[RowFinding]:
     """Expiries on days without trading: days to expiry count on past the last trade."""
     expiry = draft.column("expiry")
     if draft.units.expiries is not None or "expiry" not in draft.columns:
         return
     # The cast of a NaN warns and gives the lowest integer; `listed` leaves these rows out.
     whole = np.nan_to_num(expiry).astype(np.int64)
-    listed = np.isfinite(expiry) & (draft.kind == KINDS.index("traded"))
+    listed = np.isfinite(expiry) & (draft.kind == QUOTE_KINDS.index("traded"))
     # Monday is 0, as 1970-01-01 was a Thursday.
     weekday = (whole + 3) % 7
     saturday = listed & (weekday == 5) & (whole < _SATURDAYS_END)
@@ -143,7 +150,7 @@ def _doubt_expiries(draft: OptionDraft) -> Iterator[Finding]:
     )
 
 
-def _doubt_days(draft: OptionDraft) -> Iterator[Finding]:
+def _doubt_days(draft: OptionDraft) -> Iterator[RowFinding]:
     """A column of days to expiry that the dates contradict."""
     days = np.rint(draft.column("expiry") - as_days(draft.dates))
     off = draft.days - days
@@ -171,7 +178,7 @@ def _doubt_days(draft: OptionDraft) -> Iterator[Finding]:
     )
 
 
-def _doubt_spots(draft: OptionDraft) -> Iterator[Finding]:
+def _doubt_spots(draft: OptionDraft) -> Iterator[RowFinding]:
     """More than one price of an underlying on a day, or one of another size than the strikes."""
     spot, strike = draft.column("spot"), draft.column("strike")
     # One number for each underlying and day: there are fewer than 2^31 days.
@@ -181,7 +188,7 @@ def _doubt_spots(draft: OptionDraft) -> Iterator[Finding]:
     table = pd.DataFrame({"day": day, "spot": np.where(spot > 0, spot, np.nan), "ratio": strike / spot})
     by_day = table.groupby("day")
     middle = by_day["spot"].median().to_numpy()[day]
-    surface = draft.kind == KINDS.index("surface")
+    surface = draft.kind == QUOTE_KINDS.index("surface")
     yield from find_rows(
         (np.abs(spot / middle - 1) > _SPOT_SPREAD) & ~surface,
         "An underlying should have one price a day",
@@ -202,7 +209,7 @@ def _doubt_spots(draft: OptionDraft) -> Iterator[Finding]:
         )
 
 
-def _doubt_intrinsic(draft: OptionDraft) -> Iterator[Finding]:
+def _doubt_intrinsic(draft: OptionDraft) -> Iterator[RowFinding]:
     """Asks below what the option is worth at once or, if European, held to expiry."""
     ask = draft.column("ask")
     price = np.where(np.isnan(ask), mid_of(draft), ask)
@@ -223,7 +230,7 @@ def _doubt_intrinsic(draft: OptionDraft) -> Iterator[Finding]:
     )
 
 
-def _doubt_style(draft: OptionDraft) -> Iterator[Finding]:
+def _doubt_style(draft: OptionDraft) -> Iterator[RowFinding]:
     """A style that the exchange's rules contradict."""
     style = draft.column("style")
     products = [product_of(name) for name in draft.groups]
@@ -245,7 +252,7 @@ def _style(code: float) -> str:
     return "american" if code == 1 else "european"
 
 
-def _doubt_morning(draft: OptionDraft) -> Iterator[Finding]:
+def _doubt_morning(draft: OptionDraft) -> Iterator[RowFinding]:
     """Index options that are settled at the open: they last trade on the session before their expiry."""
     expiry = np.nan_to_num(draft.column("expiry")).astype(np.int64)
     weekday, day = (expiry + 3) % 7, pd.DatetimeIndex(expiry.astype("datetime64[D]")).day.to_numpy()
@@ -273,7 +280,7 @@ def _doubt_morning(draft: OptionDraft) -> Iterator[Finding]:
     )
 
 
-def _doubt_eighths(draft: OptionDraft) -> Iterator[Finding]:
+def _doubt_eighths(draft: OptionDraft) -> Iterator[RowFinding]:
     """A few strikes off the grid of the others: contracts adjusted for a split, their deliverable another."""
     first = np.flatnonzero(~draft.follows())
     strike = draft.column("strike")
@@ -297,10 +304,10 @@ def _is_american(draft: OptionDraft) -> Mask:
         return np.asarray(draft.column("style") == 1)
     products = [product_of(name) for name in draft.groups]
     european = np.array([each is not None and each.style == "european" for each in products], dtype=np.bool_)
-    return np.asarray((draft.kind == KINDS.index("traded")) & ~european[draft.group])
+    return np.asarray((draft.kind == QUOTE_KINDS.index("traded")) & ~european[draft.group])
 
 
-def _doubt_filled_options(draft: OptionDraft) -> Iterator[Finding]:
+def _doubt_filled_options(draft: OptionDraft) -> Iterator[RowFinding]:
     """Quotes that stand still while the spot moves; those of a worthless option, bid zero, may."""
     names = [name for name in ("bid", "ask", "last") if name in draft.columns]
     if {"bid", "ask"} <= set(names):
@@ -309,7 +316,7 @@ def _doubt_filled_options(draft: OptionDraft) -> Iterator[Finding]:
         yield from tell_filled(draft, repeats(draft, names) & quoted & ~still, " and ".join(names))
 
 
-def _doubt_slipped_quotes(draft: OptionDraft) -> Iterator[Finding]:
+def _doubt_slipped_quotes(draft: OptionDraft) -> Iterator[RowFinding]:
     """Spots and quotes; options may double and halve, and are not five times as dear for one day."""
     yield from doubt_slips(draft, "spot", draft.column("spot"), SLIP)
     middle = (draft.column("bid") + draft.column("ask")) / 2
@@ -317,7 +324,7 @@ def _doubt_slipped_quotes(draft: OptionDraft) -> Iterator[Finding]:
     yield from doubt_slips(draft, "bid and ask", middle, _SLIP_OF_QUOTES)
 
 
-def _doubt_stale(draft: OptionDraft) -> Iterator[Finding]:
+def _doubt_stale(draft: OptionDraft) -> Iterator[RowFinding]:
     return find_rows(
         draft.stale,
         "'last' should be a price of the row's own day, with a volume or a last_trade to show it",
@@ -326,7 +333,7 @@ def _doubt_stale(draft: OptionDraft) -> Iterator[Finding]:
     )
 
 
-def _doubt_negative(draft: OptionDraft) -> Iterator[Finding]:
+def _doubt_negative(draft: OptionDraft) -> Iterator[RowFinding]:
     return find_rows(
         draft.negative,
         "Quotes should not be below zero",
@@ -335,7 +342,7 @@ def _doubt_negative(draft: OptionDraft) -> Iterator[Finding]:
     )
 
 
-def _doubt_early_exercise(draft: OptionDraft) -> Iterator[Finding]:
+def _doubt_early_exercise(draft: OptionDraft) -> Iterator[RowFinding]:
     """American puts in the money that are worth less than any European one could be."""
     mid, (least, _) = mid_of(draft), value_bounds(draft)
     put = (draft.column("right") == -1) & (least > 0) & _is_american(draft)

@@ -14,7 +14,7 @@ from qhq.data.checks.draft import (
     DROP_ROW,
     ROUNDED,
     Draft,
-    Finding,
+    RowFinding,
     Rules,
     check_bounds,
     check_dates,
@@ -160,7 +160,7 @@ def trades_in_us(name: str) -> bool:
     return product.home == "US" if product else re.fullmatch(r".*\.[A-Z]{2,3}", name.strip().upper()) is None
 
 
-KINDS = ("traded", "surface", "model")
+QUOTE_KINDS = ("traded", "surface", "model")
 _MOST_IV = 20.0
 # Of nanos, minis, standard and large contracts; all of them are quoted per share.
 _STANDARD_SHARES = (1.0, 10.0, 100.0, 1000.0)
@@ -175,7 +175,7 @@ class OptionDraft(Draft):
     Attributes:
         groups: Underlyings that ``group`` points into.
         group: Index into ``groups`` of each row, shape (R,).
-        kind: Index into ``KINDS``, NaN where it is none of them, shape (R,).
+        kind: Index into ``QUOTE_KINDS``, NaN where it is none of them, shape (R,).
         quoted: Day of quote_time, NaT without one, shape (R,).
         untimed: Whether a quote_time is there and cannot be read, shape (R,).
         negative: Whether a quote below zero was dropped, shape (R,).
@@ -197,7 +197,7 @@ class OptionDraft(Draft):
     units: OptionUnits
 
 
-def _check_names(draft: OptionDraft) -> Iterator[Finding]:
+def _check_names(draft: OptionDraft) -> Iterator[RowFinding]:
     """Every row names its contract and its underlying."""
     for name, names, code in (
         ("contract_id", draft.symbols, draft.code),
@@ -211,7 +211,7 @@ def _check_names(draft: OptionDraft) -> Iterator[Finding]:
         )
 
 
-def _check_text(draft: OptionDraft) -> Iterator[Finding]:
+def _check_text(draft: OptionDraft) -> Iterator[RowFinding]:
     """What stands in a cell can be read; kind is one of three words."""
     for column, name in enumerate(draft.columns):
         must = f"'{name}' must be {_READABLE.get(name, 'a finite number in every row, or empty')}"
@@ -219,10 +219,10 @@ def _check_text(draft: OptionDraft) -> Iterator[Finding]:
         if len(rows):
             first = int(rows[0])
             fix = f"{draft.cure(first, name)} ({len(rows):,} in all)"
-            yield Finding(must, rows, draft.show(first, name), fix, misread=True)
+            yield RowFinding(must, rows, draft.show(first, name), fix, misread=True)
     yield from find_rows(
         np.isnan(draft.kind),
-        f"'kind' must be {', '.join(KINDS[:-1])} or {KINDS[-1]}",
+        f"'kind' must be {', '.join(QUOTE_KINDS[:-1])} or {QUOTE_KINDS[-1]}",
         lambda row: f"'{draft.cell(row, 'kind')}' for {draft.at(row)}",
         misread=True,
     )
@@ -235,7 +235,7 @@ _READABLE = {
 }
 
 
-def _check_present(draft: OptionDraft) -> Iterator[Finding]:
+def _check_present(draft: OptionDraft) -> Iterator[RowFinding]:
     """Strike and spot are in every row."""
     for name in ("strike", "spot"):
         yield from find_rows(
@@ -245,7 +245,7 @@ def _check_present(draft: OptionDraft) -> Iterator[Finding]:
         )
 
 
-def _check_fractions(draft: OptionDraft) -> Iterator[Finding]:
+def _check_fractions(draft: OptionDraft) -> Iterator[RowFinding]:
     """Volatilities and rates are fractions, not percent."""
     for name, least, most in (("iv", 0.0, _MOST_IV), ("rate", -1.0, 1.0)):
         values = draft.column(name)
@@ -261,7 +261,7 @@ def _check_fractions(draft: OptionDraft) -> Iterator[Finding]:
 _UNIT_KEYS = {"iv": "volatility", "rate": "rates"}
 
 
-def _check_expiry(draft: OptionDraft) -> Iterator[Finding]:
+def _check_expiry(draft: OptionDraft) -> Iterator[RowFinding]:
     """No row lies after its expiry."""
     expiry = draft.column("expiry").astype("datetime64[D]")
     return find_rows(
@@ -271,7 +271,7 @@ def _check_expiry(draft: OptionDraft) -> Iterator[Finding]:
     )
 
 
-def _check_bound(draft: OptionDraft) -> Iterator[Finding]:
+def _check_bound(draft: OptionDraft) -> Iterator[RowFinding]:
     """Nobody bids more for a call than the share costs, or for a put than it can ever pay."""
     # The bid, since a wide ask breaks no bound: nobody need pay it.
     bid = np.where(np.isnan(draft.column("bid")), draft.column("mid"), draft.column("bid"))
@@ -289,7 +289,7 @@ def _check_bound(draft: OptionDraft) -> Iterator[Finding]:
     )
 
 
-def _check_symbols(draft: OptionDraft) -> Iterator[Finding]:
+def _check_symbols(draft: OptionDraft) -> Iterator[RowFinding]:
     """A contract_id written by the OCC's rule says the same of its contract as the row does."""
     named = read_symbols(draft.symbols)
     if not named.known.any():
@@ -327,7 +327,7 @@ def _say(name: str, value: float) -> str:
     return f"{value:g}" if name == "strike" else ("call" if value > 0 else "put")
 
 
-def _check_deliverable(draft: OptionDraft) -> Iterator[Finding]:
+def _check_deliverable(draft: OptionDraft) -> Iterator[RowFinding]:
     """A contract delivers shares that the spot is the price of; one adjusted for a split or merger does not.
 
     Its root ends in a digit (AAPL1), or it delivers another number of shares. Such rows are set aside
@@ -348,9 +348,9 @@ def _check_deliverable(draft: OptionDraft) -> Iterator[Finding]:
         yield replace(finding, counted=False)
 
 
-def _check_one_contract(draft: OptionDraft) -> Iterator[Finding]:
+def _check_one_contract(draft: OptionDraft) -> Iterator[RowFinding]:
     """A contract stays what its first row says; only a point of a surface moves its expiry and strike."""
-    surface = draft.kind == KINDS.index("surface")
+    surface = draft.kind == QUOTE_KINDS.index("surface")
     first = np.searchsorted(draft.code, draft.code)
     for name, values in (
         ("underlying", draft.group),
@@ -369,7 +369,7 @@ def _check_one_contract(draft: OptionDraft) -> Iterator[Finding]:
         )
 
 
-def _check_quote_time(draft: OptionDraft) -> Iterator[Finding]:
+def _check_quote_time(draft: OptionDraft) -> Iterator[RowFinding]:
     """Quotes are those of the row's session; over a long weekend they can still be taken after it."""
     yield from find_rows(
         draft.untimed,

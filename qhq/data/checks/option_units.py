@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qhq.data.checks.draft import Finding, Rules, find_rows
+from qhq.data.checks.draft import RowFinding, Rules, find_rows
 from qhq.data.checks.option_rules import OptionDraft
 from qhq.data.columns import OPTION_PRICES
 from qhq.data.file_format import OptionUnits, Volatility
@@ -140,7 +140,7 @@ def hint_of_prices(draft: OptionDraft) -> Hint | None:
     return Hint(best, distance[best], distance["fraction"])
 
 
-def _check_volatility(draft: OptionDraft) -> Iterator[Finding]:
+def _check_volatility(draft: OptionDraft) -> Iterator[RowFinding]:
     """Volatilities in percent, basis points or as variances, as the prices or their size tell."""
     iv = draft.column("iv")
     known = (iv > 0) & (years_of(draft) > NEAR) if np.any(years_of(draft) > NEAR) else iv > 0
@@ -177,7 +177,7 @@ _NAMES: dict[Volatility, str] = {
 }
 
 
-def _check_rates(draft: OptionDraft) -> Iterator[Finding]:
+def _check_rates(draft: OptionDraft) -> Iterator[RowFinding]:
     """Rates in percent."""
     rate = draft.column("rate")
     known = np.isfinite(rate)
@@ -194,7 +194,7 @@ def _check_rates(draft: OptionDraft) -> Iterator[Finding]:
     )
 
 
-def _check_prices(draft: OptionDraft) -> Iterator[Finding]:
+def _check_prices(draft: OptionDraft) -> Iterator[RowFinding]:
     """Prices of a contract of 100 shares."""
     if draft.units.prices is not None:
         return
@@ -220,7 +220,7 @@ def _check_prices(draft: OptionDraft) -> Iterator[Finding]:
     )
 
 
-def _check_strikes(draft: OptionDraft) -> Iterator[Finding]:
+def _check_strikes(draft: OptionDraft) -> Iterator[RowFinding]:
     """Strikes in thousandths or hundredths of the spot's unit."""
     strike, spot = draft.column("strike"), draft.column("spot")
     known = (strike > 0) & (spot > 0)
@@ -243,7 +243,7 @@ def _check_strikes(draft: OptionDraft) -> Iterator[Finding]:
     )
 
 
-def _check_rights(draft: OptionDraft) -> Iterator[Finding]:
+def _check_rights(draft: OptionDraft) -> Iterator[RowFinding]:
     """Calls that are priced as puts and puts as calls: a coding read the wrong way round."""
     mid, strike, spot, right = (
         mid_of(draft),

@@ -19,7 +19,7 @@ import pandas as pd
 
 from qhq.data.checks.draft import cut_span, find_doubts, sift
 from qhq.data.checks.option_doubts import OPTION_READING_DOUBTS
-from qhq.data.checks.option_rules import KINDS, OPTION_RULES, OptionDraft
+from qhq.data.checks.option_rules import OPTION_RULES, QUOTE_KINDS, OptionDraft
 from qhq.data.checks.option_units import UNIT_RULES, convert
 from qhq.data.columns import ACTIONS, OPTION_VALUES, OPTIONS, canonical_name
 from qhq.data.file_format import AS_PANEL, OptionUnits
@@ -104,7 +104,7 @@ def check_options(
         draft.dates,
         draft.values,
         groups=tuple(draft.groups[group] for group in groups),
-        label=KINDS[int(kinds[0])] if len(kinds) == 1 else "mixed",
+        label=QUOTE_KINDS[int(kinds[0])] if len(kinds) == 1 else "mixed",
         missed=sifted.missed,
         quarantine=sifted.quarantine,
         doubts=find_doubts(draft, OPTION_READING_DOUBTS),
@@ -213,7 +213,7 @@ def _read(column: pd.Series, name: str) -> tuple[FloatArray, Mask]:
 def _read_kind(table: pd.DataFrame, rows: IntArray) -> FloatArray:
     if "kind" not in table.columns:
         return np.zeros(len(rows))
-    return code_words(table["kind"].iloc[rows], {kind: float(code) for code, kind in enumerate(KINDS)})
+    return code_words(table["kind"].iloc[rows], {kind: float(code) for code, kind in enumerate(QUOTE_KINDS)})
 
 
 def _read_shares(table: pd.DataFrame, rows: IntArray) -> FloatArray:

@@ -18,7 +18,7 @@ from qhq.data.checks.draft import (
     DROP_ROW,
     ROUNDED,
     Draft,
-    Finding,
+    RowFinding,
     Rules,
     check_bounds,
     check_dates,
@@ -137,7 +137,7 @@ def draft_stocks(
     )
 
 
-def _check_names(draft: Draft) -> Iterator[Finding]:
+def _check_names(draft: Draft) -> Iterator[RowFinding]:
     """Every row names its symbol."""
     nameless = np.array([not name for name in draft.symbols], dtype=np.bool_)[draft.code]
     return find_rows(
@@ -148,7 +148,7 @@ def _check_names(draft: Draft) -> Iterator[Finding]:
     )
 
 
-def _tell_cells(draft: Draft, broken: Mask, *, misread: bool) -> Iterator[Finding]:
+def _tell_cells(draft: Draft, broken: Mask, *, misread: bool) -> Iterator[RowFinding]:
     """Show the first cell of each column that cannot be used."""
     for place, name in enumerate(draft.columns):
         rows = np.flatnonzero(broken[:, place])
@@ -158,7 +158,7 @@ def _tell_cells(draft: Draft, broken: Mask, *, misread: bool) -> Iterator[Findin
             got = f"{value:g} for {draft.at(first)}" if np.isinf(value) else draft.show(first, name)
             fix = f"{DROP_ROW if np.isinf(value) else draft.cure(first, name)} ({len(rows):,} in all)"
             must = f"'{draft.called(name)}' must be a finite number in every row"
-            yield Finding(must, rows, got, fix, misread=misread, columns=(name,))
+            yield RowFinding(must, rows, got, fix, misread=misread, columns=(name,))
 
 
 def _below_zero(draft: Draft, name: str) -> Mask:
@@ -168,7 +168,7 @@ def _below_zero(draft: Draft, name: str) -> Mask:
     return (values < 0) & ~(close > 0) if name == "adj_close" else values < 0
 
 
-def _check_below_zero(draft: Draft) -> Iterator[Finding]:
+def _check_below_zero(draft: Draft) -> Iterator[RowFinding]:
     """Negative prices are refused where logarithms are taken: the price may be real, but has no logarithm."""
     for name in PRICES:
         if name in draft.columns and not draft.signed:
@@ -178,7 +178,7 @@ def _check_below_zero(draft: Draft) -> Iterator[Finding]:
                 yield replace(finding, unusable=True)
 
 
-def _check_prices(draft: Draft) -> Iterator[Finding]:
+def _check_prices(draft: Draft) -> Iterator[RowFinding]:
     """Prices are above zero. Zero is no price anywhere: vendors write it where they have none."""
     for name in PRICES:
         if name in draft.columns:
@@ -206,7 +206,7 @@ _ADJUSTED_TOO_FAR = (
 )
 
 
-def _check_dividends(draft: Draft) -> Iterator[Finding]:
+def _check_dividends(draft: Draft) -> Iterator[RowFinding]:
     """Where a dividend is not below the close before it, nobody can say what an owner earned.
 
     Yahoo tells liquidations so, and payments in another unit. The adjusted close is missing on that day
@@ -226,7 +226,7 @@ def _check_dividends(draft: Draft) -> Iterator[Finding]:
     )
 
 
-def _check_ranges(draft: Draft) -> Iterator[Finding]:
+def _check_ranges(draft: Draft) -> Iterator[RowFinding]:
     """High is at least, and low at most, each of the day's unadjusted prices, but for rounding."""
     pairs = [("low", "high"), ("open", "high"), ("close", "high"), ("low", "open"), ("low", "close")]
     for below, above in pairs:
@@ -264,7 +264,7 @@ _FEWEST_STEPS = 8
 _LARGEST_DIVIDEND = 0.25
 
 
-def _doubt_filled_stocks(draft: Draft) -> Iterator[Finding]:
+def _doubt_filled_stocks(draft: Draft) -> Iterator[RowFinding]:
     """Days on which nothing was traded that repeat the day before."""
     names = [name for name in ("open", "high", "low", "close") if name in draft.columns]
     if names:
@@ -274,7 +274,7 @@ def _doubt_filled_stocks(draft: Draft) -> Iterator[Finding]:
         yield from tell_filled(draft, same, " and ".join(names))
 
 
-def tell_filled(draft: Draft, same: Mask, names: str) -> Iterator[Finding]:
+def tell_filled(draft: Draft, same: Mask, names: str) -> Iterator[RowFinding]:
     """Tell of runs in which each row but the first is the same as the one before."""
     run = np.cumsum(~same)
     long = same & (np.bincount(run)[run] >= _FILLED_RUN) if len(run) else same
@@ -296,7 +296,7 @@ def repeats(draft: Draft, names: Sequence[str]) -> Mask:
     return same
 
 
-def doubt_gaps(draft: Draft) -> Iterator[Finding]:
+def doubt_gaps(draft: Draft) -> Iterator[RowFinding]:
     """Series that stop for long: by the exchange's sessions where they are known, else by weekdays."""
     pairs = draft.follows()
     pairs[1:] &= ~np.isnat(draft.dates[1:]) & ~np.isnat(draft.dates[:-1])
@@ -315,7 +315,7 @@ def doubt_gaps(draft: Draft) -> Iterator[Finding]:
     )
 
 
-def doubt_closed(draft: Draft) -> Iterator[Finding]:
+def doubt_closed(draft: Draft) -> Iterator[RowFinding]:
     """Rows of days on which the exchange was closed: prices that were filled in, or of another exchange."""
     # Of the file's few thousand dates, and not of each row.
     days, row = np.unique(draft.dates, return_inverse=True)
@@ -328,7 +328,7 @@ def doubt_closed(draft: Draft) -> Iterator[Finding]:
     )
 
 
-def doubt_jumps(draft: Draft, name: str) -> Iterator[Finding]:
+def doubt_jumps(draft: Draft, name: str) -> Iterator[RowFinding]:
     """Moves of an unadjusted price that only a split explains, without one in the column split."""
     values = draft.column(name)
     move = np.full(len(values), np.nan)
@@ -352,7 +352,7 @@ def _beside_slips(draft: Draft, values: FloatArray) -> Mask:
     return np.asarray(slipped | after)
 
 
-def doubt_slips(draft: Draft, name: str, values: FloatArray, factor: float) -> Iterator[Finding]:
+def doubt_slips(draft: Draft, name: str, values: FloatArray, factor: float) -> Iterator[RowFinding]:
     """Values that leave those before and after by a factor: a decimal point in another place."""
     slipped = _slips(draft, values, factor)
     return find_rows(
@@ -379,12 +379,12 @@ def _slips(draft: Draft, values: FloatArray, factor: float) -> Mask:
     return slipped
 
 
-def _doubt_slipped_closes(draft: Draft) -> Iterator[Finding]:
+def _doubt_slipped_closes(draft: Draft) -> Iterator[RowFinding]:
     name = "close" if "close" in draft.columns else "adj_close"
     return doubt_slips(draft, name, draft.column(name), SLIP)
 
 
-def _doubt_frequency(draft: Draft) -> Iterator[Finding]:
+def _doubt_frequency(draft: Draft) -> Iterator[RowFinding]:
     """Bars of weeks or months: every window, return and test then means something else."""
     follows = draft.follows()
     steps = np.zeros(len(follows), dtype=np.float64)
@@ -411,7 +411,7 @@ def _bars(days: float) -> str:
     return "bars of a week" if days < 10 else "bars of a month" if days < 45 else f"a row every {days:g} days"
 
 
-def _doubt_shifted(draft: Draft) -> Iterator[Finding]:
+def _doubt_shifted(draft: Draft) -> Iterator[RowFinding]:
     """Sundays and no Fridays: stamps in UTC of an exchange in the East, whose day began the day before."""
     # Monday is 0, as 1970-01-01 was a Thursday; what has no date counts as no day at all.
     weekday = (draft.dates.astype("datetime64[D]").astype(np.int64) + 3) % 7
@@ -427,7 +427,7 @@ def _doubt_shifted(draft: Draft) -> Iterator[Finding]:
     )
 
 
-def doubt_today(draft: Draft) -> Iterator[Finding]:
+def doubt_today(draft: Draft) -> Iterator[RowFinding]:
     """Bars that may not be finished."""
     return find_rows(
         draft.dates >= today(),
@@ -437,7 +437,7 @@ def doubt_today(draft: Draft) -> Iterator[Finding]:
     )
 
 
-def doubt_volume(draft: Draft) -> Iterator[Finding]:
+def doubt_volume(draft: Draft) -> Iterator[RowFinding]:
     """Sessions on which nothing was traded."""
     return find_rows(
         draft.column("volume") == 0,
@@ -447,7 +447,7 @@ def doubt_volume(draft: Draft) -> Iterator[Finding]:
     )
 
 
-def _doubt_dividends(draft: Draft) -> Iterator[Finding]:
+def _doubt_dividends(draft: Draft) -> Iterator[RowFinding]:
     """Dividends of which a share of the price is paid: special ones, spin-offs, or another unit."""
     paid, close = draft.column("dividend"), draft.column("close")
     before = np.concatenate([close[:1] * np.nan, close[:-1]])
@@ -460,7 +460,7 @@ def _doubt_dividends(draft: Draft) -> Iterator[Finding]:
     )
 
 
-def _doubt_below_zero(draft: Draft) -> Iterator[Finding]:
+def _doubt_below_zero(draft: Draft) -> Iterator[RowFinding]:
     """Prices below zero, where nothing takes their logarithms."""
     close = draft.column("close")
     return find_rows(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from qhq.data.panel import Panel
 from qhq.data.plausibility.copies import find_copies
-from qhq.data.plausibility.doubt import KINDS, LeakDoubt, open_doubts
+from qhq.data.plausibility.doubt import DOUBT_KINDS, LeakDoubt, open_doubts
 from qhq.data.plausibility.rows import find_filled_rows, find_made_columns, find_quoted_columns
 from qhq.data.plausibility.scan import find_future_columns
 from qhq.data.spec import DataSpec
@@ -32,4 +32,4 @@ def find_leaks(panel: Panel, splits: Splits, spec: DataSpec) -> tuple[LeakDoubt,
         *find_made_columns(panel, spec, splits.train.panel.dates.max()),
         *find_filled_rows(panel, spec),
     ]
-    return tuple(sorted(found, key=lambda doubt: list(KINDS).index(doubt.kind)))
+    return tuple(sorted(found, key=lambda doubt: list(DOUBT_KINDS).index(doubt.kind)))

@@ -14,7 +14,7 @@ from typing import Any
 
 from qhq.errors import ConfigError, nearest
 
-KINDS: dict[str, str] = {
+DOUBT_KINDS: dict[str, str] = {
     "future_column": "a column tells of the target's next value more than was ever seen of its kind",
     "smooth_target": "a target that is a price moves on as only an average does",
     "whole_sample_scale": "a column is scaled with the mean or the range of all rows, the test split's too",
@@ -131,11 +131,13 @@ def check_names(names: Iterable[str]) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in names))
     for name in names:
         kind, colon, subject = name.partition(":")
-        if kind not in KINDS or not colon or not subject:
+        if kind not in DOUBT_KINDS or not colon or not subject:
             raise ConfigError(
                 "--accept must name a doubt as it was written, such as future_column:ret_next",
                 got=f"'{name}'",
-                fix=nearest(kind, KINDS) if kind not in KINDS else "Write what it is about behind the colon",
+                fix=nearest(kind, DOUBT_KINDS)
+                if kind not in DOUBT_KINDS
+                else "Write what it is about behind the colon",
             )
     return names
 

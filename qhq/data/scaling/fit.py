@@ -22,7 +22,7 @@ m and s are the mean and the robust spread of all contracts together. Window sca
 "Reversible instance normalization" (ICLR 2022).
 
 A config may give columns scalings of their own, ``{default: window, returns: standard}``: see
-``ColumnScaler``. Symbols never seen can be scaled by all but minmax, standard, log_standard and
+``_ColumnScaler``. Symbols never seen can be scaled by all but minmax, standard, log_standard and
 log_return; of options, the last four are
 what carries over. Raw values and min-max of options are there to be measured beside them.
 """
@@ -53,11 +53,11 @@ from qhq.data.split import Split, TrainingSplit
 from qhq.data.windows import Windows
 from qhq.errors import DataError
 
-ScalingByColumn = Scaling | Mapping[str, Scaling]
+_ScalingByColumn = Scaling | Mapping[str, Scaling]
 """One kind for all features, or ``{default: KIND, COLUMN: KIND, ...}`` as in a config."""
 
 
-def fit_scaler(kind: ScalingByColumn, train: TrainingSplit) -> Scaler:
+def fit_scaler(kind: _ScalingByColumn, train: TrainingSplit) -> Scaler:
     """Fit a scaler; there is no way to fit one on anything but a training split.
 
     Raises:
@@ -74,10 +74,10 @@ def fit_scaler(kind: ScalingByColumn, train: TrainingSplit) -> Scaler:
     if isinstance(kind, str):
         return _fit(kind, windows)
     parts = tuple(_fit(each, of_columns(windows, names)) for each, names in _by_kind(kind, windows).items())
-    return ColumnScaler(windows.cut.features, windows.cut.targets, parts)
+    return _ColumnScaler(windows.cut.features, windows.cut.targets, parts)
 
 
-def check_scalable(kind: ScalingByColumn, split: Split) -> None:
+def check_scalable(kind: _ScalingByColumn, split: Split) -> None:
     """Check that a kind, or each for its columns, can scale the values of a split; nothing is learned.
 
     Raises:
@@ -93,7 +93,7 @@ def check_scalable(kind: ScalingByColumn, split: Split) -> None:
         _check_kind(each, of_columns(split.windows, names), kind, rows)
 
 
-def _by_kind(kind: ScalingByColumn, windows: Windows) -> dict[Scaling, tuple[str, ...]]:
+def _by_kind(kind: _ScalingByColumn, windows: Windows) -> dict[Scaling, tuple[str, ...]]:
     """Features of each kind in use, in their order."""
     found: dict[Scaling, tuple[str, ...]] = {}
     for name in windows.cut.features:
@@ -102,7 +102,7 @@ def _by_kind(kind: ScalingByColumn, windows: Windows) -> dict[Scaling, tuple[str
     return found
 
 
-def _check_kind(kind: Scaling, windows: Windows, asked: ScalingByColumn, rows: Mask) -> None:
+def _check_kind(kind: Scaling, windows: Windows, asked: _ScalingByColumn, rows: Mask) -> None:
     options = "strike" in windows.panel.columns
     if SCALINGS[kind].by_series and options:
         raise DataError(
@@ -118,7 +118,7 @@ def _check_kind(kind: Scaling, windows: Windows, asked: ScalingByColumn, rows: M
         _check_priced(windows)
 
 
-def _check_sign(kind: Scaling, windows: Windows, asked: ScalingByColumn, rows: Mask) -> None:
+def _check_sign(kind: Scaling, windows: Windows, asked: _ScalingByColumn, rows: Mask) -> None:
     """Refuse values without a logarithm, and say how that column alone is scaled another way."""
     panel, names = windows.panel, windows.cut.features
     values = panel.values[:, panel.positions(names)]
@@ -151,7 +151,7 @@ def _check_priced(windows: Windows) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class ColumnScaler:
+class _ColumnScaler:
     """Several scalers, each of some of the columns; a target goes back by the scaler of its own column.
 
     A part sees windows of its columns alone, so it is the very scaler that it would be without the others.
@@ -232,8 +232,8 @@ def scaler_from_dict(content: Mapping[str, Any]) -> Scaler:
         DataError: If the content is not that of a scaler.
     """
     try:
-        if content["kind"] == ColumnScaler.kind:
-            return ColumnScaler.from_dict(content)
+        if content["kind"] == _ColumnScaler.kind:
+            return _ColumnScaler.from_dict(content)
         return _read(content)
     # OverflowError is a JSON integer of hundreds of digits where a float is wanted.
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:

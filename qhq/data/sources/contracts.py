@@ -9,7 +9,7 @@ import pandas as pd
 
 from qhq.data.columns import plain_name
 from qhq.data.panel import FloatArray
-from qhq.data.sources.meaning import Meaning
+from qhq.data.sources.meaning import TableMeaning
 from qhq.data.tables import is_empty, read_days, read_numbers
 from qhq.errors import DataError
 
@@ -31,7 +31,7 @@ _SYMBOLS = (
 _PARTS = ("underlying", "expiry", "right", "strike")
 
 
-def convert_units(frame: pd.DataFrame, meaning: Meaning) -> pd.DataFrame:
+def convert_units(frame: pd.DataFrame, meaning: TableMeaning) -> pd.DataFrame:
     """Bring the numbers of a form into the units of the schema."""
     form = meaning.form
     if form is None:
@@ -52,7 +52,7 @@ def convert_units(frame: pd.DataFrame, meaning: Meaning) -> pd.DataFrame:
     return frame.assign(**changed)
 
 
-def complete_options(frame: pd.DataFrame, meaning: Meaning, prices: pd.DataFrame | None) -> pd.DataFrame:
+def complete_options(frame: pd.DataFrame, meaning: TableMeaning, prices: pd.DataFrame | None) -> pd.DataFrame:
     """Add the columns that an option file needs and other columns tell.
 
     Args:
@@ -91,7 +91,7 @@ def complete_options(frame: pd.DataFrame, meaning: Meaning, prices: pd.DataFrame
     return frame
 
 
-def _add_expiries(frame: pd.DataFrame, meaning: Meaning) -> pd.DataFrame:
+def _add_expiries(frame: pd.DataFrame, meaning: TableMeaning) -> pd.DataFrame:
     """Count the days to expiry on from the dates, as calendar days."""
     days, bad = read_numbers(frame["days_to_expiry"])
     dates = read_days(frame["date"])
@@ -125,7 +125,7 @@ def _split_symbols(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _contracts(frame: pd.DataFrame, meaning: Meaning) -> pd.Series:
+def _contracts(frame: pd.DataFrame, meaning: TableMeaning) -> pd.Series:
     """Name each contract by its root (or underlying), expiry, right and strike, each name made once."""
     root = next((str(name) for name in frame.columns if plain_name(name) == "root"), "underlying")
     coded = [pd.factorize(frame[name]) for name in (root, "expiry", "right", "strike")]
@@ -150,7 +150,7 @@ def _contracts(frame: pd.DataFrame, meaning: Meaning) -> pd.Series:
     return pd.Series(np.asarray(names, dtype=object)[again], index=frame.index, dtype="str")
 
 
-def _fill_spot(frame: pd.DataFrame, meaning: Meaning, prices: pd.DataFrame | None) -> pd.DataFrame:
+def _fill_spot(frame: pd.DataFrame, meaning: TableMeaning, prices: pd.DataFrame | None) -> pd.DataFrame:
     """Put the close of ``prices`` where the file has no price of the underlying: nothing, or a zero.
 
     Raises:
@@ -176,7 +176,7 @@ def _fill_spot(frame: pd.DataFrame, meaning: Meaning, prices: pd.DataFrame | Non
     return frame
 
 
-def _spots(frame: pd.DataFrame, meaning: Meaning, prices: pd.DataFrame) -> FloatArray:
+def _spots(frame: pd.DataFrame, meaning: TableMeaning, prices: pd.DataFrame) -> FloatArray:
     """Price of the underlying of each row, from the closes of a file of daily prices."""
     origin = prices.attrs["origin"]
     symbols, days = prices["symbol"].astype("str"), read_days(prices["date"])

@@ -22,7 +22,7 @@ from qhq.data.file_format import FileFormat
 from qhq.data.marks import Numerals
 from qhq.data.sources.contracts import complete_options, convert_units
 from qhq.data.sources.marked import date_columns, number_columns
-from qhq.data.sources.meaning import CLOCK, Meaning, find_meaning, is_wide, pick_columns
+from qhq.data.sources.meaning import CLOCK, TableMeaning, find_meaning, is_wide, pick_columns
 from qhq.data.sources.raw import read_raw
 from qhq.data.sources.text import RawTable
 from qhq.data.tables import match_columns
@@ -50,7 +50,7 @@ class Asked:
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class FileReading:
     """A file as it was understood.
 
     Attributes:
@@ -98,7 +98,7 @@ def understand_file(
     columns: _Columns = None,
     optional: tuple[str, ...] = (),
     asked: Asked | None = None,
-) -> Reading:
+) -> FileReading:
     """Read a file in whichever form its vendor writes it.
 
     Args:
@@ -157,13 +157,13 @@ def understand_file(
         "words": meaning.words,
         "dates": asked.given.dates,
     }
-    return Reading(
+    return FileReading(
         frame, meaning.kind, raw, meaning.form_name, form.title if form else _title(meaning),
         meaning.columns, dates, numerals, symbol, tuple(notes),
     )  # fmt: skip
 
 
-def _title(meaning: Meaning) -> str:
+def _title(meaning: TableMeaning) -> str:
     """What to call a form that is nobody's own."""
     # Volume is optional: files of indices and currencies have none.
     usual = {"date", "open", "high", "low", "close"}
@@ -172,7 +172,7 @@ def _title(meaning: Meaning) -> str:
     return "no vendor's in particular"
 
 
-def _keep_rows(frame: pd.DataFrame, meaning: Meaning) -> pd.DataFrame:
+def _keep_rows(frame: pd.DataFrame, meaning: TableMeaning) -> pd.DataFrame:
     """Leave out the rows of other things that a vendor puts into the same file."""
     for name, values in (meaning.form.keep if meaning.form else {}).items():
         key = f"keep:{name}"
@@ -199,7 +199,7 @@ def _keep_rows(frame: pd.DataFrame, meaning: Meaning) -> pd.DataFrame:
 
 
 def _name_series(
-    frame: pd.DataFrame, meaning: Meaning, asked: Asked, path: Path
+    frame: pd.DataFrame, meaning: TableMeaning, asked: Asked, path: Path
 ) -> tuple[pd.DataFrame, str | None]:
     """Strip the symbols, or find the one of a file without; where it came from in the second case."""
     key = "symbol" if meaning.kind == "stocks" else "underlying"
@@ -285,7 +285,7 @@ def _spot_prices(frame: pd.DataFrame, given: FileFormat) -> pd.DataFrame | None:
 
 
 def _one_a_session(
-    frame: pd.DataFrame, times: pd.Series, meaning: Meaning, given: FileFormat
+    frame: pd.DataFrame, times: pd.Series, meaning: TableMeaning, given: FileFormat
 ) -> pd.DataFrame:
     """Refuse bars within the day, or make one row of each session where the config says so."""
     key = "symbol" if meaning.kind == "stocks" else "contract_id"
@@ -314,7 +314,7 @@ def _one_a_session(
     )
 
 
-def _aggregate(frame: pd.DataFrame, rows: pd.DataFrame, key: str, meaning: Meaning) -> pd.DataFrame:
+def _aggregate(frame: pd.DataFrame, rows: pd.DataFrame, key: str, meaning: TableMeaning) -> pd.DataFrame:
     # In UTC only to be sorted; the day is the one that the file writes.
     moments = pd.to_datetime(rows["time"], utc=True, errors="coerce", format="mixed").to_numpy()
     # By time, not by line: some vendors write the newest bar first.
@@ -336,7 +336,7 @@ def _aggregate(frame: pd.DataFrame, rows: pd.DataFrame, key: str, meaning: Meani
 
 
 def _chosen(
-    frame: pd.DataFrame, meaning: Meaning, columns: Sequence[str], optional: Sequence[str]
+    frame: pd.DataFrame, meaning: TableMeaning, columns: Sequence[str], optional: Sequence[str]
 ) -> pd.DataFrame:
     """Take the columns asked for; the close stands for an adjusted close that is not there."""
     if "adj_close" in columns and "adj_close" not in frame.columns and "close" in frame.columns:

@@ -67,7 +67,7 @@ _NO_SPOT = (
 )
 _OHLCV = "open high low close volume"
 
-FORMS: dict[str, Form] = {
+VENDOR_FORMS: dict[str, Form] = {
     # Stocks and other prices
     "yfinance_download": Form(  # known by its two or three rows of names, before there is a header
         "yfinance, download", "stocks", _names("(price,ticker)"),
@@ -475,10 +475,10 @@ def recognise(header: Collection[str], kind: PanelKind | None = None) -> str | N
     there = set(header)
     fitting = [
         name
-        for name, form in FORMS.items()
+        for name, form in VENDOR_FORMS.items()
         if form.header <= there
         and kind in (None, form.kind)
         and not ("date" in there - form.header - form.ignore and form.columns.get("date", "date") != "date")
     ]
     # The header of one vendor may hold all that another's needs.
-    return max(fitting, key=lambda name: len(FORMS[name].header), default=None)
+    return max(fitting, key=lambda name: len(VENDOR_FORMS[name].header), default=None)

@@ -26,7 +26,7 @@ from qhq.data.marks import (
     read_marked_numbers,
 )
 from qhq.data.panel import Mask
-from qhq.data.sources.meaning import CLOCK, Meaning
+from qhq.data.sources.meaning import CLOCK, TableMeaning
 from qhq.data.tables import is_empty, read_days, read_numbers
 from qhq.errors import DataError
 
@@ -40,7 +40,7 @@ _FOOTERS = 5
 
 
 def date_columns(
-    frame: pd.DataFrame, meaning: Meaning, given: FileFormat
+    frame: pd.DataFrame, meaning: TableMeaning, given: FileFormat
 ) -> tuple[pd.DataFrame, str, pd.Series | None]:
     """Read the dates.
 
@@ -82,7 +82,7 @@ def _order_of(column: pd.Series, wanted: str | None = None) -> str | None:
 
 
 def _date_column(
-    frame: pd.DataFrame, name: str, meaning: Meaning, wanted: str | None, usual: str | None
+    frame: pd.DataFrame, name: str, meaning: TableMeaning, wanted: str | None, usual: str | None
 ) -> tuple[pd.DataFrame, Days]:
     column = frame[name]
     if pd.api.types.is_datetime64_any_dtype(column):
@@ -107,7 +107,7 @@ def _date_column(
     return frame.assign(**{name: pd.Series(text, index=frame.index, dtype="object")}), read
 
 
-def _drop_footers(frame: pd.DataFrame, meaning: Meaning) -> pd.DataFrame:
+def _drop_footers(frame: pd.DataFrame, meaning: TableMeaning) -> pd.DataFrame:
     """Leave out a header that is repeated, and lines at the end that hold a remark and no prices."""
     frame["keep:row"] = np.arange(len(frame))
     remark = _tells_of_actions(frame)
@@ -142,7 +142,7 @@ def _drop_footers(frame: pd.DataFrame, meaning: Meaning) -> pd.DataFrame:
     return frame if np.isnat(days).any() else frame.assign(date=days)
 
 
-def _refuse_other_order(headers: pd.DataFrame, meaning: Meaning) -> None:
+def _refuse_other_order(headers: pd.DataFrame, meaning: TableMeaning) -> None:
     """Refuse files glued together of which the later has its columns in another order."""
     for name, column in meaning.columns.items():
         if name not in headers.columns or column not in meaning.raw.frame.columns:
@@ -164,7 +164,7 @@ def _tells_of_actions(frame: pd.DataFrame) -> Mask:
     return np.asarray(remark.to_numpy(dtype=np.bool_) & is_empty(frame["close"]))
 
 
-def _tell_ambiguity(frame: pd.DataFrame, meaning: Meaning, ambiguity: Ambiguity, noun: str) -> DataError:
+def _tell_ambiguity(frame: pd.DataFrame, meaning: TableMeaning, ambiguity: Ambiguity, noun: str) -> DataError:
     """Tell of two readings: the cells with their lines, and the key that decides."""
     places = [_find_cell(frame, meaning, cell) for cell in ambiguity.cells]
     key = f"data.format.{'dates' if noun == 'dates' else 'decimal'}"
@@ -183,7 +183,7 @@ def _tell_ambiguity(frame: pd.DataFrame, meaning: Meaning, ambiguity: Ambiguity,
     )
 
 
-def _find_cell(frame: pd.DataFrame, meaning: Meaning, cell: str) -> str:
+def _find_cell(frame: pd.DataFrame, meaning: TableMeaning, cell: str) -> str:
     for name in frame.columns:
         same = (frame[name].astype("str").str.strip() == cell.strip()).to_numpy()
         if same.any():
@@ -195,7 +195,7 @@ def _find_cell(frame: pd.DataFrame, meaning: Meaning, cell: str) -> str:
 
 
 def number_columns(
-    frame: pd.DataFrame, meaning: Meaning, given: FileFormat, asked: Collection[str]
+    frame: pd.DataFrame, meaning: TableMeaning, given: FileFormat, asked: Collection[str]
 ) -> tuple[pd.DataFrame, Numerals | None]:
     """Make numbers of the schema's columns and of those asked for, with the marks that all of them show.
 
@@ -228,7 +228,7 @@ def number_columns(
     return frame.assign(**plain), numerals
 
 
-def _is_number(name: str, meaning: Meaning, asked: Collection[str]) -> bool:
+def _is_number(name: str, meaning: TableMeaning, asked: Collection[str]) -> bool:
     if name in ("right", "style", *KEYS):
         return False
     column = TABLES[meaning.kind].get(name)
@@ -247,7 +247,7 @@ def _with_cells(column: pd.Series, values: np.ndarray, bad: Mask) -> np.ndarray:
 
 
 def _find_numerals(
-    frame: pd.DataFrame, meaning: Meaning, given: FileFormat, failing: dict[str, Mask]
+    frame: pd.DataFrame, meaning: TableMeaning, given: FileFormat, failing: dict[str, Mask]
 ) -> Numerals:
     if given.decimal is not None:
         other = "." if given.decimal == "," else ","

@@ -30,7 +30,7 @@ from qhq.data.columns import (
 )
 from qhq.data.file_format import FileFormat
 from qhq.data.marks import Numerals, read_marked_numbers
-from qhq.data.sources.forms import FORMS, Form, recognise
+from qhq.data.sources.forms import VENDOR_FORMS, Form, recognise
 from qhq.data.sources.text import RawTable
 from qhq.data.tables import is_empty, read_numbers
 from qhq.errors import DataError, nearest
@@ -40,7 +40,7 @@ CLOCK = "keep:clock"
 
 
 @dataclass(frozen=True, eq=False)
-class Meaning:
+class TableMeaning:
     """How a table is to be read.
 
     Attributes:
@@ -82,7 +82,7 @@ class Meaning:
         return column.unit if column else "price" if name in ("spot_bid", "spot_ask") else "number"
 
 
-def find_meaning(raw: RawTable, origin: str, given: FileFormat, kind: PanelKind | None) -> Meaning:
+def find_meaning(raw: RawTable, origin: str, given: FileFormat, kind: PanelKind | None) -> TableMeaning:
     """Find out what the columns of a table mean.
 
     Raises:
@@ -102,9 +102,9 @@ def find_meaning(raw: RawTable, origin: str, given: FileFormat, kind: PanelKind 
             " data.panel=options",
         )
     form_name = _find_form(raw, header, given, kind or ("options" if options else None))
-    form = FORMS.get(form_name or "")
+    form = VENDOR_FORMS.get(form_name or "")
     found: PanelKind = kind or (form.kind if form else "options" if options else "stocks")
-    meaning = Meaning(raw, origin, form, form_name, found, header, {}, list(raw.notes))
+    meaning = TableMeaning(raw, origin, form, form_name, found, header, {}, list(raw.notes))
     # The order is one of authority: the config, the vendor's form, the schema's names, at last words that
     # only may mean a column. What is decided is not asked again.
     meaning.columns.update(_given_columns(meaning, given))
@@ -134,17 +134,17 @@ def _find_form(
 ) -> str | None:
     if given.form is None:
         return raw.form or recognise(header, kind)
-    if given.form not in ("plain", *FORMS):
+    if given.form not in ("plain", *VENDOR_FORMS):
         raise DataError(
             "data.format.form must be a form that qhq knows",
             got=f"'{given.form}'",
-            fix=nearest(given.form, ("plain", *FORMS)),
+            fix=nearest(given.form, ("plain", *VENDOR_FORMS)),
         )
     # "plain" is how a user says that a file only looks like a vendor's.
     return None if given.form == "plain" else given.form
 
 
-def _given_columns(meaning: Meaning, given: FileFormat) -> dict[str, str]:
+def _given_columns(meaning: TableMeaning, given: FileFormat) -> dict[str, str]:
     found = {}
     for name, column in given.columns.items():
         if plain_name(column) not in meaning.header:
@@ -159,7 +159,7 @@ def _given_columns(meaning: Meaning, given: FileFormat) -> dict[str, str]:
     return found
 
 
-def _match_schema(meaning: Meaning) -> None:
+def _match_schema(meaning: TableMeaning) -> None:
     """Take what is left by the names of the schema; the form's word and the config's stand above them."""
     table, decided = TABLES[meaning.kind], set(meaning.columns)
     aliases, spoken = (
@@ -183,7 +183,7 @@ def _spoken_for(form: Form | None, header: Mapping[str, str]) -> set[str]:
     return {header[name] for name in plain if name in header}
 
 
-def _match_weak(meaning: Meaning) -> None:
+def _match_weak(meaning: TableMeaning) -> None:
     known = WEAK[meaning.kind]
     words = WORDS if meaning.kind == "stocks" else {}
     for name in dict.fromkeys((*known, *words)):
@@ -200,7 +200,7 @@ def _match_weak(meaning: Meaning) -> None:
         meaning.columns[name] = there[0]
 
 
-def _refuse_doubles(meaning: Meaning, given: FileFormat) -> None:
+def _refuse_doubles(meaning: TableMeaning, given: FileFormat) -> None:
     """Refuse two columns of one name that say different things: which of them is meant nobody can tell."""
     frame, said = meaning.raw.frame, {canonical_name(name, TABLES[meaning.kind]) for name in given.columns}
     for name, column in meaning.columns.items():
@@ -213,7 +213,7 @@ def _refuse_doubles(meaning: Meaning, given: FileFormat) -> None:
                 raise _two_columns(meaning, name, [column, other])
 
 
-def _two_columns(meaning: Meaning, name: str, columns: Sequence[str]) -> DataError:
+def _two_columns(meaning: TableMeaning, name: str, columns: Sequence[str]) -> DataError:
     frame = meaning.raw.frame
     cells = [f" ({frame[each].iloc[0]})" if len(frame) else "" for each in columns]
     shown = " and ".join(f"'{column}'{cell}" for column, cell in zip(columns, cells, strict=True))
@@ -225,7 +225,7 @@ def _two_columns(meaning: Meaning, name: str, columns: Sequence[str]) -> DataErr
 
 
 def pick_columns(
-    meaning: Meaning, given: FileFormat, columns: Sequence[str] | None, optional: Sequence[str]
+    meaning: TableMeaning, given: FileFormat, columns: Sequence[str] | None, optional: Sequence[str]
 ) -> pd.DataFrame:
     """Take the columns out of a table, under the names of the schema; calls and puts below each other.
 
@@ -254,7 +254,7 @@ def pick_columns(
     return _stack_sides(meaning, frame, meaning.form) if meaning.form and meaning.form.calls else frame
 
 
-def _others(meaning: Meaning) -> dict[str, str]:
+def _others(meaning: TableMeaning) -> dict[str, str]:
     """What is left keeps its own name, but no name that the schema would read again."""
     table, taken = TABLES[meaning.kind], set(meaning.columns.values())
     aliases = alias_names(table)
@@ -266,7 +266,7 @@ def _others(meaning: Meaning) -> dict[str, str]:
     }
 
 
-def _stack_sides(meaning: Meaning, frame: pd.DataFrame, form: Form) -> pd.DataFrame:
+def _stack_sides(meaning: TableMeaning, frame: pd.DataFrame, form: Form) -> pd.DataFrame:
     sides = []
     for right, columns in (("call", form.calls), ("put", form.puts)):
         there = {name: plain for name, plain in columns.items() if plain in meaning.header}
@@ -275,7 +275,7 @@ def _stack_sides(meaning: Meaning, frame: pd.DataFrame, form: Form) -> pd.DataFr
     return pd.concat(sides)
 
 
-def is_wide(meaning: Meaning, given: FileFormat, columns: Collection[str]) -> bool:
+def is_wide(meaning: TableMeaning, given: FileFormat, columns: Collection[str]) -> bool:
     """Whether a table has a column of prices for each ticker: a date, and no name that says price.
 
     Args:
@@ -292,7 +292,7 @@ def is_wide(meaning: Meaning, given: FileFormat, columns: Collection[str]) -> bo
     return alone and free and len(meaning.raw.frame.columns) > 1
 
 
-def _melt(meaning: Meaning) -> pd.DataFrame:
+def _melt(meaning: TableMeaning) -> pd.DataFrame:
     """Bring a column for each ticker into rows, or for each price of each ticker (``AAPL.Open``)."""
     table, dates = meaning.raw.frame, meaning.columns["date"]
     names = [name for name in table.columns if name != dates and str(name).strip()]
@@ -344,7 +344,7 @@ def _ticker_and_price(name: object) -> tuple[str, str] | None:
 
 
 def _melt_priced(
-    meaning: Meaning, names: Sequence[str], priced: Mapping[str, tuple[str, str]]
+    meaning: TableMeaning, names: Sequence[str], priced: Mapping[str, tuple[str, str]]
 ) -> pd.DataFrame:
     """Bring a column for each price of each ticker into rows of one ticker and session."""
     table, dates = meaning.raw.frame, meaning.columns["date"]

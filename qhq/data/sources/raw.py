@@ -27,8 +27,8 @@ from qhq.data.file_format import FileFormat
 from qhq.data.sizes import check_parquet, check_text, check_workbook
 from qhq.data.sources.text import (
     SHOWN,
-    Layout,
     RawTable,
+    TextLayout,
     count_known,
     find_header,
     once_each,
@@ -177,7 +177,7 @@ def _read_text(path: Path, origin: str, given: FileFormat, packed: str, start: b
     # OptionsDX writes its header as [QUOTE_DATE], [C_BID], ...
     if first[:1] in ("{", "[") and re.match(r"\[[^\]\n\"]+\]\s*[,;\t]", first) is None:
         return _read_json(path, origin, packed, encoding)
-    layout = Layout.of(text, given, origin)
+    layout = TextLayout.of(text, given, origin)
     try:
         return read_csv(path, origin, layout, packed, encoding, notes)
     except UnicodeDecodeError:

@@ -54,7 +54,7 @@ from qhq.errors import DataError
 _LIFE = np.timedelta64(91, "D")
 # Days to expiry of a contract's last row, or a few more.
 _SHORTEST = np.timedelta64(30, "D")
-WIDTH = 0.15
+_WIDTH = 0.15
 """How far from the spot strikes are listed, as a fraction of it."""
 
 _LEAST_STEP = 0.025
@@ -215,8 +215,8 @@ def _mark_expiry(
 def _list_strikes(spot: FloatArray) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
     """Strikes (J,) around the spots (D,), and which are listed by when (J, D)."""
     step = _STEPS[np.searchsorted(_STEPS, _LEAST_STEP * spot[0])]
-    low = np.minimum.accumulate(np.maximum(np.ceil(spot * (1 - WIDTH) / step), 1))
-    high = np.maximum.accumulate(np.floor(spot * (1 + WIDTH) / step))
+    low = np.minimum.accumulate(np.maximum(np.ceil(spot * (1 - _WIDTH) / step), 1))
+    high = np.maximum.accumulate(np.floor(spot * (1 + _WIDTH) / step))
     numbers = np.arange(low[-1], high[-1] + 1)
     listed = (numbers[:, None] >= low) & (numbers[:, None] <= high)
     return np.asarray(numbers * step, dtype=np.float64), listed

@@ -359,7 +359,7 @@ _PERSISTENCE: dict[Control, float] = {"random_walk": 0.0, "planted": 0.5}
 
 _SYMBOLS = ("A", "B", "C")
 _SPAN = ("2000-01-03", "2010-01-01")
-STEP = 0.01
+_STEP = 0.01
 """Standard deviation of what is new in a session's log return."""
 _FIRST_PRICE = 100.0
 
@@ -394,7 +394,7 @@ def log_returns(control: Control, symbol: str, sessions: int, *, seed: int = 0) 
     # scipy.signal takes a second to import, and few runs make data up.
     from scipy.signal import lfilter
 
-    returns: FloatArray = STEP * lfilter([1.0], [1.0, -persistence], new)
+    returns: FloatArray = _STEP * lfilter([1.0], [1.0, -persistence], new)
     return returns
 
 

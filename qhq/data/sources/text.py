@@ -24,7 +24,7 @@ import pandas as pd
 
 from qhq.data.columns import BINANCE_HEADER, OPTIONS, STOCKS, WORDS, alias_names, plain_name
 from qhq.data.file_format import FileFormat
-from qhq.data.sources.forms import FORMS
+from qhq.data.sources.forms import VENDOR_FORMS
 from qhq.errors import DataError
 
 SHOWN = 60
@@ -103,7 +103,7 @@ def _fields(line: str, delimiter: str) -> list[str]:
 
 _NAMES = (
     {*STOCKS, *OPTIONS, *alias_names(STOCKS), *alias_names(OPTIONS)}
-    | {plain for form in FORMS.values() for plain in form.header}
+    | {plain for form in VENDOR_FORMS.values() for plain in form.header}
     | {word for words in WORDS.values() for word in words}
     | {"price", "adj_close", "px_last", "observation_date"}
 )
@@ -215,7 +215,7 @@ def unstack(table: RawTable, names: list[list[str]]) -> RawTable:
 
 
 @dataclass(frozen=True)
-class Layout:
+class TextLayout:
     """Where the header of a text file is, and what separates its fields."""
 
     delimiter: str
@@ -224,7 +224,7 @@ class Layout:
     headless: bool = False
 
     @classmethod
-    def of(cls, text: str, given: FileFormat, origin: str) -> Layout:
+    def of(cls, text: str, given: FileFormat, origin: str) -> TextLayout:
         """Find the delimiter and the line of the header among the first lines."""
         lines = text.splitlines()[: max(40, given.header or 0)]
         hint = re.fullmatch(r"sep=(.)", lines[0].strip()) if lines else None  # Excel's own
@@ -260,7 +260,7 @@ class Layout:
 
 
 def read_csv(
-    path: Path, origin: str, layout: Layout, packed: str, encoding: str, notes: tuple[str, ...]
+    path: Path, origin: str, layout: TextLayout, packed: str, encoding: str, notes: tuple[str, ...]
 ) -> RawTable:
     """Read every cell as text, so that a ticker 'NA' stays one and a bad number can be named."""
     count = len(layout.names)
@@ -299,7 +299,7 @@ def read_csv(
     return unstack(table, [list(row) for row in layout.names]) if count > 1 else table
 
 
-def _column_names(layout: Layout, origin: str) -> list[str]:
+def _column_names(layout: TextLayout, origin: str) -> list[str]:
     """Names of the columns, each once; an unnamed one is ''."""
     row = list(layout.names[-1] if len(layout.names) == 1 else layout.names[0])
     if len(layout.names) > 1:
@@ -333,7 +333,7 @@ def _drop_trailing(
 
 
 def _wide_line(
-    path: Path, origin: str, layout: Layout, packed: str, encoding: str, error: Exception
+    path: Path, origin: str, layout: TextLayout, packed: str, encoding: str, error: Exception
 ) -> DataError:
     found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
     if found is None:

@@ -118,7 +118,18 @@ EARLIEST = date(1962, 1, 2)
 _SETTLING = timedelta(minutes=30)
 
 RAW = ("symbol", "date", "open", "high", "low", "close", "volume", "dividend", "split")
-COLUMNS = ("symbol", "date", "open", "high", "low", "close", "volume", "adj_close", "dividend", "split")
+HISTORY_COLUMNS = (
+    "symbol",
+    "date",
+    "open",
+    "high",
+    "low",
+    "close",
+    "volume",
+    "adj_close",
+    "dividend",
+    "split",
+)
 _NAMES = {
     "Open": "open",
     "High": "high",
@@ -155,7 +166,7 @@ def fetch_history(
         yahoo: An open session.
 
     Returns:
-        Columns ``COLUMNS``, see ``cut_history``.
+        Columns ``HISTORY_COLUMNS``, see ``cut_history``.
 
     Raises:
         DataError: If there are none, or the answer is empty, broken or refused.
@@ -196,7 +207,7 @@ def cut_history(frame: pd.DataFrame, start: date | None, end: date | None) -> pd
         end: Last day, itself included.
 
     Returns:
-        Columns ``COLUMNS``: the exchange's date, without a time; prices and dividends in its currency per
+        Columns ``HISTORY_COLUMNS``: the exchange's date, without a time; prices and dividends in its currency
         share as traded; volume in shares as traded; ``adj_close`` from the first row of the cut onwards
         (``forward_adjusted``), NaN where it cannot be said; split 0 where there is none.
 
@@ -216,7 +227,7 @@ def cut_history(frame: pd.DataFrame, start: date | None, end: date | None) -> pd
     close, dividend, split = (cut[name].to_numpy(np.float64) for name in ("close", "dividend", "split"))
     again = cut["date"].duplicated().to_numpy()  # its actions were paid once
     dividend, split = np.where(again, 0.0, dividend), np.where(again, 0.0, split)
-    return cut.assign(adj_close=forward_adjusted(close, dividend, split))[list(COLUMNS)]
+    return cut.assign(adj_close=forward_adjusted(close, dividend, split))[list(HISTORY_COLUMNS)]
 
 
 def last_finished_day(meta: Mapping[str, Any], now: datetime) -> date:

@@ -42,7 +42,7 @@ _VERSIONS = ("qhq", "yfinance", "curl_cffi", "pandas", "pyarrow")
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
+class CachedHistory:
     """What is held of one symbol.
 
     Attributes:
@@ -104,7 +104,7 @@ def lock_entry(symbol: str) -> Iterator[Path]:
         lock.release()
 
 
-def read_entry(path: Path) -> Entry | None:
+def read_entry(path: Path) -> CachedHistory | None:
     """Read what is held; None if there is nothing, or it is damaged."""
     try:
         note = json.loads(path.with_suffix(".json").read_bytes())
@@ -113,7 +113,7 @@ def read_entry(path: Path) -> Entry | None:
         if note["schema"] != _SCHEMA or hashlib.sha256(data).hexdigest() != note["sha256"]:
             return None
         frame = pd.read_parquet(io.BytesIO(data))
-        entry = Entry(
+        entry = CachedHistory(
             frame,
             start=date.fromisoformat(note["asked"]["start"]),
             end=date.fromisoformat(note["asked"]["end"]),
@@ -126,7 +126,7 @@ def read_entry(path: Path) -> Entry | None:
     return entry if tuple(frame.columns) == RAW and len(frame) else None
 
 
-def write_entry(path: Path, symbol: str, entry: Entry) -> None:
+def write_entry(path: Path, symbol: str, entry: CachedHistory) -> None:
     """Write the file, then its sidecar, each whole or not at all."""
     buffer = io.BytesIO()
     entry.frame.to_parquet(buffer, index=False)
@@ -138,7 +138,7 @@ def write_entry(path: Path, symbol: str, entry: Entry) -> None:
     write_atomically(path.with_suffix(".json"), json.dumps(note, indent=2))
 
 
-def _describe(symbol: str, entry: Entry) -> dict[str, object]:
+def _describe(symbol: str, entry: CachedHistory) -> dict[str, object]:
     held = entry.frame["date"]
     return {
         "source": "yahoo",
@@ -187,7 +187,7 @@ def load_history(
         yahoo: An open session; None opens one once something has to be asked.
 
     Returns:
-        Columns ``history.COLUMNS`` (see ``cut_history``), by symbol in the order given, oldest first.
+        Columns ``history.HISTORY_COLUMNS`` (see ``cut_history``), by symbol in the order given, oldest first.
 
     Raises:
         DataError: If a symbol is not known, an answer is empty, broken or refused; offline, if the cache does
@@ -299,14 +299,16 @@ class _Span:
         _check_request((symbol,), self._start, self._end)
         return _account(symbol, self.load(symbol), "fetched" if asks else "cached")
 
-    def _refetch(self, symbol: str, held: Entry) -> None:
+    def _refetch(self, symbol: str, held: CachedHistory) -> None:
         """Fetch a held span again; the old rows stay until the new ones are there."""
         yahoo = self._open()
         with lock_entry(symbol) as path:
             bars = fetch_bars(symbol, held.start, yahoo=yahoo)
-            write_entry(path, symbol, Entry(bars.frame, held.start, held.end, bars.through, yahoo.now()))
+            write_entry(
+                path, symbol, CachedHistory(bars.frame, held.start, held.end, bars.through, yahoo.now())
+            )
 
-    def _update(self, symbol: str, held: Entry | None) -> Entry:
+    def _update(self, symbol: str, held: CachedHistory | None) -> CachedHistory:
         """Bring an entry up to now: the rows that are missing, or all of them."""
         start = min(self._start or EARLIEST, held.start if held else date.max)
         yahoo = self._open()
@@ -318,7 +320,7 @@ class _Span:
             bars = fetch_bars(symbol, start, yahoo=yahoo)
             _check_nothing_lost(held, bars, entry_path(symbol))
         end = max(self._end or bars.through, held.end if held else date.min)
-        return Entry(bars.frame, start, end, bars.through, fetched_at=yahoo.now())
+        return CachedHistory(bars.frame, start, end, bars.through, fetched_at=yahoo.now())
 
     def _open(self) -> Yahoo:
         from qhq.data.yahoo.client import open_yahoo
@@ -327,7 +329,7 @@ class _Span:
             self._yahoo = open_yahoo()
         return self._yahoo
 
-    def _not_held(self, symbol: str, held: Entry | None) -> DataError:
+    def _not_held(self, symbol: str, held: CachedHistory | None) -> DataError:
         span = "".join(
             f" --{key} {day}" for key, day in (("start", self._start), ("end", self._end)) if day is not None
         )
@@ -339,7 +341,7 @@ class _Span:
         )
 
 
-def _joined(held: Entry, fresh: Bars) -> Bars | None:
+def _joined(held: CachedHistory, fresh: Bars) -> Bars | None:
     """Append fresh rows to held ones; None if Yahoo now tells the past otherwise or an action is new."""
     first = fresh.frame["date"].iloc[0]
     old = held.frame[held.frame["date"] >= first]
@@ -358,7 +360,7 @@ def _same(old: pd.DataFrame, again: pd.DataFrame) -> bool:
     return np.allclose(old[numbers], again[numbers], rtol=_TOLERANCE, atol=0, equal_nan=True)
 
 
-def _check_nothing_lost(held: Entry | None, bars: Bars, path: Path) -> None:
+def _check_nothing_lost(held: CachedHistory | None, bars: Bars, path: Path) -> None:
     """A reply that is well formed and yet lacks sessions that it had before is half a reply."""
     if held is None:
         return

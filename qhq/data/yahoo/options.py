@@ -21,7 +21,7 @@ from qhq.errors import DataError, nearest
 if TYPE_CHECKING:
     from qhq.data.yahoo.client import Yahoo
 
-CHAIN_COLUMNS = (
+_CHAIN_COLUMNS = (
     *("contract_id", "underlying", "date", "expiry", "strike", "right", "style", "bid", "ask", "last", "iv"),
     *("volume", "open_interest", "spot", "quote_time", "last_trade", "contract_size", "kind"),
 )
@@ -65,7 +65,7 @@ def fetch_chain(
         yahoo: An open session; one for all expiries of a symbol saves a request each.
 
     Returns:
-        Columns ``CHAIN_COLUMNS``, calls before puts, by strike. ``date`` is the exchange's day of the
+        Columns ``_CHAIN_COLUMNS``, calls before puts, by strike. ``date`` is the exchange's day of the
         underlying's last trade, to which the quotes belong; ``quote_time`` (UTC) is when they were asked for,
         and they may be 15 minutes old by then. A bid or an ask of zero, which Yahoo shows outside hours, is
         NaN, and so is Yahoo's volatility where there is no ask. Prices per share.
@@ -136,7 +136,7 @@ def _chain(
         kind="traded",
     )
     # In an order of its own: two recordings of the same quotes have the same bytes.
-    return frame.sort_values(["right", "strike"], kind="stable", ignore_index=True)[list(CHAIN_COLUMNS)]
+    return frame.sort_values(["right", "strike"], kind="stable", ignore_index=True)[list(_CHAIN_COLUMNS)]
 
 
 def _session(underlying: Mapping[str, Any], stamp: pd.Timestamp) -> pd.Timestamp:
@@ -191,7 +191,7 @@ def parse_occ(symbol: str) -> OptionSymbol:
         ) from error
 
 
-CONTRACT_COLUMNS = (
+_CONTRACT_COLUMNS = (
     *("contract_id", "underlying", "date", "expiry", "strike", "right", "style"),
     *("open", "high", "low", "last", "volume", "kind"),
 )
@@ -209,7 +209,7 @@ def fetch_contract(
         yahoo: An open session.
 
     Returns:
-        Columns ``CONTRACT_COLUMNS``, one row for each session with a price, oldest first. Prices are of
+        Columns ``_CONTRACT_COLUMNS``, one row for each session with a price, oldest first. Prices are of
         trades, per share; quotes, spot and volatility are only in a recorded chain. ``underlying`` is the
         root of the symbol.
 
@@ -228,4 +228,4 @@ def fetch_contract(
         style="american",
         kind="traded",
     )
-    return frame[list(CONTRACT_COLUMNS)]
+    return frame[list(_CONTRACT_COLUMNS)]

@@ -11,9 +11,9 @@ from qhq.diagnostics.doctor import angles, gradients, outputs, structure
 from qhq.diagnostics.doctor.finding import SEVERITIES, Diagnosis, Finding
 from qhq.diagnostics.doctor.signs import Background, Signs, read_signs
 
-Check = Callable[[Signs], Iterable[Finding]]
+_Check = Callable[[Signs], Iterable[Finding]]
 
-CHECKS: dict[str, Check] = {
+CHECKS: dict[str, _Check] = {
     "forward_fails": structure.forward_fails,
     "dtype_mismatch": structure.dtype_mismatch,
     "device_mismatch": structure.device_mismatch,

@@ -10,8 +10,8 @@ from typing import Literal, TypedDict
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
-Figure = float | int | str | bool | None
-Evidence = Mapping[str, Figure]
+_Figure = float | int | str | bool | None
+_Evidence = Mapping[str, _Figure]
 
 
 class FindingRecord(TypedDict):
@@ -21,7 +21,7 @@ class FindingRecord(TypedDict):
     severity: Severity
     message: str
     fix: str
-    evidence: dict[str, Figure]
+    evidence: dict[str, _Figure]
 
 
 class DiagnosisRecord(TypedDict):
@@ -47,7 +47,7 @@ class Finding:
     severity: Severity
     message: str
     fix: str
-    evidence: Evidence = field(default_factory=dict)
+    evidence: _Evidence = field(default_factory=dict)
 
     def to_dict(self) -> FindingRecord:
         """Plain JSON; a figure that is not finite becomes its name, since JSON has no such number."""
@@ -61,7 +61,7 @@ class Finding:
         }
 
 
-def _plain(value: Figure) -> Figure:
+def _plain(value: _Figure) -> _Figure:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -52,7 +52,7 @@ class Heard:
         """Keep the angles of a call, and what stands before them."""
         self.angles.append(angles)
         # At a later step of a sequence the graph leads back through the earlier ones, which were read.
-        found = find_activations(angles, self._passed)
+        found = _find_activations(angles, self._passed)
         if len(found) != len(self.activations):
             self.activations += found
             return
@@ -190,7 +190,7 @@ _MOST_NODES = 4000
 _PASSED = ("Mul", "Add", "Sub", "Div", "View", "Alias", "Clone", "Reshape", "UnsafeView", "ToCopy", "Expand")
 
 
-def find_activations(angles: Tensor, passed: set[Any]) -> list[Activation]:
+def _find_activations(angles: Tensor, passed: set[Any]) -> list[Activation]:
     """Activations on the way to ``angles``: any ReLU, and of the others those nearest to the encoding.
 
     To be called before a backward pass, which frees what the graph saved.
@@ -210,7 +210,7 @@ def _walk(start: Any, seen: set[Any]) -> Iterator[Activation]:
         if node is None or node in seen:
             continue
         seen.add(node)
-        found = read_activation(node, near=near)
+        found = _read_activation(node, near=near)
         if found is not None:
             yield found
         stays = near and (found is not None or node.name().removesuffix("Backward0").endswith(_PASSED))
@@ -242,11 +242,11 @@ class Activation:
         return Activation(self.kind, self.near, slopes, values)
 
 
-Reading = tuple[str, Tensor, Tensor]
+_Slopes = tuple[str, Tensor, Tensor]
 """Kind, slopes and values."""
 
 
-def read_activation(node: Any, *, near: bool) -> Activation | None:
+def _read_activation(node: Any, *, near: bool) -> Activation | None:
     """The activation that a node is; None if it is none."""
     reader = _READERS.get(node.name())
     found = reader(node) if reader else None
@@ -261,15 +261,15 @@ def _rows(values: Tensor) -> Tensor:
     return values.detach().reshape(-1, values.shape[-1]) if values.ndim else values.detach().reshape(1, 1)
 
 
-def _of_result(kind: str, slope: Callable[[Tensor], Tensor]) -> Callable[[Any], Reading]:
+def _of_result(kind: str, slope: Callable[[Tensor], Tensor]) -> Callable[[Any], _Slopes]:
     return lambda node: (kind, slope(node._saved_result), node._saved_result)
 
 
-def _of_input(kind: str, slope: Callable[[Tensor], Tensor]) -> Callable[[Any], Reading]:
+def _of_input(kind: str, slope: Callable[[Tensor], Tensor]) -> Callable[[Any], _Slopes]:
     return lambda node: (kind, slope(node._saved_self), node._saved_self)
 
 
-def _limited(node: Any) -> Reading:
+def _limited(node: Any) -> _Slopes:
     """``clamp`` and its kin: open between two limits, of which one may be missing."""
     given: Tensor = node._saved_self
     low, high = _limit(node, "min", -math.inf), _limit(node, "max", math.inf)
@@ -284,19 +284,19 @@ def _limit(node: Any, name: str, default: float) -> Tensor:
     return torch.as_tensor(next((each for each in found if each is not None), default))
 
 
-def _threshold(node: Any) -> Reading:
+def _threshold(node: Any) -> _Slopes:
     return "relu", (node._saved_self > node._saved_threshold).to(node._saved_self.dtype), node._saved_self
 
 
-def _larger(node: Any) -> Reading | None:
+def _larger(node: Any) -> _Slopes | None:
     return _beside_constant(node, torch.gt)
 
 
-def _smaller(node: Any) -> Reading | None:
+def _smaller(node: Any) -> _Slopes | None:
     return _beside_constant(node, torch.lt)
 
 
-def _beside_constant(node: Any, passes: Callable[[Tensor, Tensor], Tensor]) -> Reading | None:
+def _beside_constant(node: Any, passes: Callable[[Tensor, Tensor], Tensor]) -> _Slopes | None:
     """The larger or smaller of a value and a constant; of two values neither is flat."""
     one, other = node._saved_self, node._saved_other
     first, second = (function is not None for function, _ in node.next_functions)
@@ -307,7 +307,7 @@ def _beside_constant(node: Any, passes: Callable[[Tensor, Tensor], Tensor]) -> R
     return "relu", is_open.to(given.dtype), given.expand_as(is_open)
 
 
-_READERS: dict[str, Callable[[Any], Reading | None]] = {
+_READERS: dict[str, Callable[[Any], _Slopes | None]] = {
     "ReluBackward0": _of_result("relu", lambda result: (result > 0).to(result.dtype)),
     "ThresholdBackward0": _threshold,
     "MaximumBackward0": _larger,

@@ -57,7 +57,7 @@ MOST_QUBITS = 14
 """Wider circuits are not simulated for the checks that need many states."""
 
 
-def circuit_of(layer: nn.Module) -> Ansatz | None:
+def _circuit_of(layer: nn.Module) -> Ansatz | None:
     """The ansatz of qhq's own layer, or of a network that says its circuit as ``EstimatorQNN`` does."""
     network: Any = layer.neural_network
     ansatz = getattr(network, "ansatz", None)
@@ -224,7 +224,7 @@ def pooled_spread(values: Array) -> float:
     return float(np.sqrt(values.var(axis=0).mean())) if values.size else 0.0
 
 
-def owners(model: nn.Module) -> dict[str, list[nn.Parameter]]:
+def _owners(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     """Weights by the module that owns them, those that train only."""
     found = {
         name: [each for each in module.parameters(recurse=False) if each.requires_grad]
@@ -262,7 +262,7 @@ def read_signs(
 def _differentiate(
     model: nn.Module, forecast: Tensor, heard: Sequence[Heard], background: Background
 ) -> dict[str, Any]:
-    modules = owners(model)
+    modules = _owners(model)
     weights = [each for parameters in modules.values() for each in parameters]
     angles = [each for one in heard for each in one.angles if each.requires_grad]
     outputs = [each for one in heard for each in one.outputs if each.requires_grad]
@@ -283,7 +283,7 @@ def _layer_signs(heard: Heard, by: dict[int, Tensor | None], circuit: Ansatz | N
     return LayerSigns(
         name=heard.name,
         layer=heard.layer,
-        circuit=circuit or circuit_of(heard.layer),
+        circuit=circuit or _circuit_of(heard.layer),
         runs=heard.runs,
         angles=_stacked(heard.angles),
         outputs=_stacked(heard.outputs),

@@ -177,7 +177,7 @@ def _finite(tensor: Tensor) -> bool:
 _BYPASSED = 1e-3
 _HARDLY_USED = 1e-2
 """Change of the forecast, over its spread, when the circuit's outputs are replaced by their mean."""
-PARITY = 1e-3
+_PARITY = 1e-3
 # Correlation with the exact values that noise leaves; what noise never does is turn them round.
 _ALIKE = 0.9
 _ROWS = 32
@@ -211,7 +211,7 @@ def quantum_replaced(signs: Signs) -> Iterator[Finding]:
     for layer in signs.layers if signs.thorough else ():
         apart = _apart(layer)
         # A layer in half precision rounds what it gives.
-        tolerance = max(PARITY, *(torch.finfo(each.dtype).eps for each in layer.layer.parameters()), 0.0)
+        tolerance = max(_PARITY, *(torch.finfo(each.dtype).eps for each in layer.layer.parameters()), 0.0)
         if apart > tolerance:
             yield Finding(
                 "quantum_replaced",

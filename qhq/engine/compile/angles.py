@@ -19,7 +19,7 @@ from qhq.engine.compile.expressions import Curve, code_of
 from qhq.engine.compile.lowering import lower
 from qhq.errors import ConfigError
 
-Array = npt.NDArray[np.float64]
+_Array = npt.NDArray[np.float64]
 
 
 def separate_angles(lowered: QuantumCircuit) -> tuple[QuantumCircuit, tuple[ParameterExpression, ...]]:
@@ -121,18 +121,18 @@ class AngleMap:
         """Whether the curved angle ``self.curved[place]`` differs by sample."""
         return any(index < self._split for index in self.curves[place].rows)
 
-    def angles(self, inputs: npt.NDArray[Any], weights: npt.NDArray[Any]) -> Array:
+    def angles(self, inputs: npt.NDArray[Any], weights: npt.NDArray[Any]) -> _Array:
         """All angles (B, K) of ``inputs`` (B, I) and ``weights`` (W,), float64."""
         inputs, weights = np.asarray(inputs, np.float64), np.asarray(weights, np.float64)
         # The shared summands first: one row of them is added to B rows, not B rows to B rows.
-        angles: Array = inputs @ self.input_slopes + (weights @ self.weight_slopes + self.constant)
+        angles: _Array = inputs @ self.input_slopes + (weights @ self.weight_slopes + self.constant)
         if self.curved:
             angles[:, list(self.curved)] = self.curved_angles(inputs, weights)
         return angles
 
     def pullback(
         self, inputs: npt.NDArray[Any], weights: npt.NDArray[Any], dangles: npt.NDArray[Any]
-    ) -> tuple[Array, Array]:
+    ) -> tuple[_Array, _Array]:
         """Carry gradients of the angles back: ``dinputs[b, i] = sum_k dangles[b, k] df_k / dinputs[b, i]``.
 
         Args:
@@ -144,14 +144,14 @@ class AngleMap:
             ``dinputs`` (B, I) and ``dweights`` (W,), the latter summed over the batch; float64.
         """
         dangles = np.asarray(dangles, np.float64)
-        dinputs: Array = dangles @ self.input_slopes.T
-        dweights: Array = self.weight_slopes @ dangles.sum(axis=0)
+        dinputs: _Array = dangles @ self.input_slopes.T
+        dweights: _Array = self.weight_slopes @ dangles.sum(axis=0)
         if self.curved:
             more = self.curved_pullback(inputs, weights, dangles[:, list(self.curved)])
             dinputs, dweights = dinputs + more[0], dweights + more[1]
         return dinputs, dweights
 
-    def slopes_by_weight(self, inputs: npt.NDArray[Any], weights: npt.NDArray[Any]) -> Array:
+    def slopes_by_weight(self, inputs: npt.NDArray[Any], weights: npt.NDArray[Any]) -> _Array:
         """Slopes ``df_k / dweights[w]`` of each sample, (B, K, W), float64."""
         slopes = np.repeat(self.weight_slopes.T[None], len(inputs), axis=0)
         values = self._values(inputs, weights)
@@ -162,7 +162,7 @@ class AngleMap:
                     slopes[:, k, row - self._split] = slope
         return slopes
 
-    def curved_angles(self, inputs: npt.NDArray[Any], weights: npt.NDArray[Any]) -> Array:
+    def curved_angles(self, inputs: npt.NDArray[Any], weights: npt.NDArray[Any]) -> _Array:
         """The angles that are not affine alone, in the order of ``curved``, shape (B, len(curved)).
 
         Raises:
@@ -179,7 +179,7 @@ class AngleMap:
 
     def curved_pullback(
         self, inputs: npt.NDArray[Any], weights: npt.NDArray[Any], dcurved: npt.NDArray[Any]
-    ) -> tuple[Array, Array]:
+    ) -> tuple[_Array, _Array]:
         """``pullback`` of the angles that are not affine alone; ``dcurved`` is (B, len(curved))."""
         values = self._values(inputs, weights)
         dinputs, dweights = np.zeros(np.shape(inputs)), np.zeros(len(weights))

@@ -28,7 +28,7 @@ STOPS = (KeyboardInterrupt, SystemExit)
 # Widest operator whose evolution by a free time is written in its eigenbasis: two matrices and 63 phases.
 _EIGENBASIS_QUBITS = 6
 
-Matrix = npt.NDArray[np.complex128]
+_Matrix = npt.NDArray[np.complex128]
 
 
 def is_parametric(operation: Any) -> bool:
@@ -72,7 +72,7 @@ def definition_of(operation: Any) -> QuantumCircuit | None:
     return definition if isinstance(definition, QuantumCircuit) else None
 
 
-def matrix_of(operation: Any) -> Matrix:
+def matrix_of(operation: Any) -> _Matrix:
     """The matrix of an operation without a definition, shape (2^n, 2^n), qubit 0 the lowest bit.
 
     Raises:
@@ -102,7 +102,7 @@ def unitary_of(operation: Any, matrix: Any) -> UnitaryGate:
     return gate
 
 
-def evolution_of(operation: Any, hamiltonian: Matrix, time: Any) -> QuantumCircuit:
+def evolution_of(operation: Any, hamiltonian: _Matrix, time: Any) -> QuantumCircuit:
     """``exp(-i t H) = V diag(exp(-i t e)) V^dagger``, the phases as rotations about strings of Z.
 
     ``e_k = sum_S c_S (-1)^parity(S & k)`` is the Walsh transform of the eigenvalues, and each string is one

@@ -42,7 +42,7 @@ _MOST_WORK = 1 << 20
 # Of an amplitude. Qiskit's syntheses are good to 1e-9, and a wrong gate differs by far more.
 _TOLERANCE = 1e-7
 
-Tensor = npt.NDArray[np.complex128]
+_Tensor = npt.NDArray[np.complex128]
 """Shape (2, ..., 2, columns); axis ``n - 1 - q`` belongs to qubit ``q``."""
 
 
@@ -138,7 +138,7 @@ def _undelayed(circuit: QuantumCircuit) -> QuantumCircuit:
     return bare
 
 
-def _distance(one: Tensor, other: Tensor) -> float:
+def _distance(one: _Tensor, other: _Tensor) -> float:
     overlap = complex(np.vdot(other, one))  # its phase is the global one between two equal states
     phase = overlap / abs(overlap) if overlap else 1.0
     return float(np.abs(one - np.asarray(phase) * other).max())
@@ -148,14 +148,14 @@ def _is_own(instruction: Any) -> bool:
     return class_of(instruction.operation) not in STANDARD | {IGate, GlobalPhaseGate}
 
 
-def _evolved(circuit: QuantumCircuit, columns: Tensor) -> Tensor:
+def _evolved(circuit: QuantumCircuit, columns: _Tensor) -> _Tensor:
     """A circuit without free parameters, applied to columns of shape (2^n, C)."""
     tensor = columns.reshape([2] * circuit.num_qubits + [columns.shape[1]])
     tensor = _apply_circuit(circuit, tensor, range(circuit.num_qubits))
     return tensor.reshape(columns.shape)
 
 
-def _apply_circuit(circuit: QuantumCircuit, tensor: Tensor, qubits: Sequence[int]) -> Tensor:
+def _apply_circuit(circuit: QuantumCircuit, tensor: _Tensor, qubits: Sequence[int]) -> _Tensor:
     for instruction in circuit.data:
         wires = [qubits[circuit.find_bit(bit).index] for bit in instruction.qubits]
         if isinstance(instruction.operation, ControlFlowOp):
@@ -163,7 +163,7 @@ def _apply_circuit(circuit: QuantumCircuit, tensor: Tensor, qubits: Sequence[int
                 tensor = _apply_circuit(body, tensor, wires)
         else:
             tensor = _apply(instruction.operation, tensor, wires)
-    phased: Tensor = tensor * np.exp(1j * float(circuit.global_phase))
+    phased: _Tensor = tensor * np.exp(1j * float(circuit.global_phase))
     return phased
 
 
@@ -179,7 +179,7 @@ def _bodies(operation: ControlFlowOp, circuit: QuantumCircuit) -> list[QuantumCi
     return [each.body for each in branches_of(operation, bits) if each.holds({})]
 
 
-def _apply(operation: Any, tensor: Tensor, qubits: Sequence[int]) -> Tensor:
+def _apply(operation: Any, tensor: _Tensor, qubits: Sequence[int]) -> _Tensor:
     if isinstance(operation, Reset):
         return _apply(_RESET, tensor, qubits)
     # Directives are what Aer saves (``save_statevector``) as well as barriers, and act on no state.
@@ -197,7 +197,7 @@ def _apply(operation: Any, tensor: Tensor, qubits: Sequence[int]) -> Tensor:
 class _Collapse:
     """Stands for a reset: ``|0> (<0| + 0.6 <1|)``, one linear map of those that make it up, on both sides."""
 
-    def to_matrix(self) -> Tensor:
+    def to_matrix(self) -> _Tensor:
         """On |0> it is the identity, as a reset is."""
         return np.array([[1, 0.6], [0, 0]], np.complex128)
 
@@ -205,7 +205,7 @@ class _Collapse:
 _RESET = _Collapse()
 
 
-def _matrix(operation: Any) -> Tensor | None:
+def _matrix(operation: Any) -> _Tensor | None:
     """What Qiskit's Operator takes an operation for; None where it goes by the definition."""
     if isinstance(operation, AnnotatedOperation):
         return _annotated_matrix(operation)
@@ -220,7 +220,7 @@ def _matrix(operation: Any) -> Tensor | None:
         return None
 
 
-def _annotated_matrix(operation: AnnotatedOperation) -> Tensor:
+def _annotated_matrix(operation: AnnotatedOperation) -> _Tensor:
     body = QuantumCircuit(operation.base_op.num_qubits)
     body.append(operation.base_op, range(body.num_qubits))
     matrix = _evolved(body, np.eye(2**body.num_qubits, dtype=np.complex128))

@@ -18,7 +18,7 @@ from qiskit.circuit import Parameter, ParameterExpression
 
 from qhq.errors import ConfigError
 
-Number = float | complex
+_Number = float | complex
 
 _SWAPPED = {"RSUB": "SUB", "RDIV": "DIV", "RPOW": "POW"}
 _INFIX = {"ADD": "+", "SUB": "-", "MUL": "*", "DIV": "/", "POW": "**"}
@@ -61,11 +61,11 @@ class Slot:
     index: int
 
 
-Operand = Slot | Number
+Operand = Slot | _Number
 
 
 @dataclass(frozen=True)
-class Step:
+class _Step:
     """One operation; ``right`` is None where it takes one operand."""
 
     op: str
@@ -92,7 +92,7 @@ class Code:
         self, expression: ParameterExpression, parameters: Sequence[Parameter], *, real: bool = True
     ) -> None:
         self.parameters, self._real = tuple(parameters), real
-        self.steps: list[Step] = []
+        self.steps: list[_Step] = []
         self._slots: dict[Any, Operand] = {each: Slot(k) for k, each in enumerate(self.parameters)}
         self._complex: set[int] = set()
         self.partial = False
@@ -122,7 +122,7 @@ class Code:
             return _number(_constant(op, left, right))
         if op == "CONJ" and not self._may_be_complex(left):
             return left
-        step = Step(op, left, right)
+        step = _Step(op, left, right)
         if step in self._slots:  # worked out before: an expression may use one part many times
             return self._slots[step]
         slot = Slot(len(self.parameters) + len(self.steps))
@@ -221,7 +221,7 @@ class Code:
             lines.append(f"t{k} = {body}")
         return lines
 
-    def _slope(self, step: Step, result: str, variable: int, slopes: list[dict[int, str]]) -> str | None:
+    def _slope(self, step: _Step, result: str, variable: int, slopes: list[dict[int, str]]) -> str | None:
         """Derivative of a step by a variable, or None where it does not depend on it."""
 
         def slope(operand: Operand | None) -> str | None:
@@ -417,7 +417,7 @@ def _affine_step(
     return (value, {}) if np.isfinite(value) else None
 
 
-def _constant(op: str, left: Number, right: Number | None) -> Number:
+def _constant(op: str, left: _Number, right: _Number | None) -> _Number:
     """An operation on numbers, complex where the reals have no value."""
     # As NumPy's numbers: Python's raise on a division by zero, where an array would hold an infinity.
     numbers = [np.complex128(each) for each in (left, right) if each is not None]
@@ -429,7 +429,7 @@ def _constant(op: str, left: Number, right: Number | None) -> Number:
     return _number(value)
 
 
-def _number(value: Any) -> Number:
+def _number(value: Any) -> _Number:
     number = complex(value)
     return number.real if number.imag == 0 else number
 

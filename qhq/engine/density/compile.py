@@ -24,9 +24,9 @@ from qhq.engine.compile.lowering import lower
 from qhq.engine.density.kernels import BLOCK_COLUMNS, ROW_STARTS, Block, Sweep
 from qhq.errors import ConfigError
 
-Matrix = npt.NDArray[np.float64]
+_Matrix = npt.NDArray[np.float64]
 
-Channels = Mapping[tuple[str, tuple[int, ...]], Matrix]
+Channels = Mapping[tuple[str, tuple[int, ...]], _Matrix]
 """Pauli transfer matrix that follows a gate, by its name and qubits; the first qubit is the lowest digit."""
 
 LETTERS = {
@@ -46,7 +46,7 @@ class _Fixed:
     """A transfer matrix on one or two qubits, the first of which is the lowest digit."""
 
     qubits: tuple[int, ...]
-    matrix: Matrix
+    matrix: _Matrix
 
     def transposed(self) -> _Fixed:
         """The same map on observables."""
@@ -84,7 +84,7 @@ class CompiledSweep:
 
     sweep: Sweep
     angles: npt.NDArray[np.int64]
-    signs: Matrix
+    signs: _Matrix
 
 
 def transfer_steps(
@@ -104,7 +104,7 @@ def transfer_steps(
     """
     steps: list[_Step] = []
     angles: list[ParameterExpression] = []
-    known: dict[tuple[Any, ...], Matrix] = {}
+    known: dict[tuple[Any, ...], _Matrix] = {}
     for gate, qubits in gates_of(circuit):
         for part, wires in parts_of(gate, qubits):
             if isinstance(part, Reset):
@@ -153,7 +153,7 @@ def parts_of(gate: Any, qubits: tuple[int, ...]) -> Iterable[tuple[Any, tuple[in
         yield part, tuple(qubits[wire] for wire in wires)
 
 
-def _transfer_matrix(gate: Any, known: dict[tuple[Any, ...], Matrix]) -> Matrix:
+def _transfer_matrix(gate: Any, known: dict[tuple[Any, ...], _Matrix]) -> _Matrix:
     # Made once for each gate that a device's circuit repeats. A gate is known by its class and numbers,
     # unless it holds a matrix or a control state.
     plain = not hasattr(gate, "ctrl_state") and all(np.ndim(each) == 0 for each in gate.params)
@@ -224,7 +224,7 @@ def cut_at_inputs(steps: Sequence[_Step], sampled: Callable[[int], bool]) -> tup
 class _Run:
     """A product of one-qubit steps: a fixed matrix, then turns, each with the fixed matrix behind it."""
 
-    matrices: list[Matrix] = field(default_factory=lambda: [np.eye(4)])
+    matrices: list[_Matrix] = field(default_factory=lambda: [np.eye(4)])
     turns: list[_Turn] = field(default_factory=list)
 
     def add(self, step: _Step) -> None:
@@ -245,7 +245,7 @@ class _Pair:
 
     qubits: tuple[int, int]
     runs: tuple[_Run | None, _Run | None]
-    matrix: Matrix
+    matrix: _Matrix
 
 
 def build_sweep(steps: Iterable[_Step], qubits: int, *, from_zero: bool) -> CompiledSweep:
@@ -277,7 +277,7 @@ class _Fusion:
         self._from_zero = from_zero
         self._last: dict[int, _Pair] = {}
 
-    def add(self, pair: tuple[int, int], matrix: Matrix) -> None:
+    def add(self, pair: tuple[int, int], matrix: _Matrix) -> None:
         """Take a two-qubit step, with the runs that wait on its qubits."""
         runs, matrix = _merged([self._take(qubit) for qubit in pair], matrix)
         before = self._last.get(pair[0])
@@ -311,7 +311,7 @@ class _Fusion:
         return None if run.is_identity else run
 
 
-def _merged(runs: list[_Run | None], matrix: Matrix) -> tuple[list[_Run | None], Matrix]:
+def _merged(runs: list[_Run | None], matrix: _Matrix) -> tuple[list[_Run | None], _Matrix]:
     """Multiply runs without an angle into the sparse matrix behind them, where that stays sparse."""
     kept = list(runs)
     for place, run in enumerate(runs):
@@ -325,18 +325,18 @@ def _merged(runs: list[_Run | None], matrix: Matrix) -> tuple[list[_Run | None],
     return kept, matrix
 
 
-def _cleaned(matrix: Matrix) -> Matrix:
+def _cleaned(matrix: _Matrix) -> _Matrix:
     return np.where(np.abs(matrix) < _ROUNDING, 0.0, matrix)
 
 
-def _swapped(matrix: Matrix) -> Matrix:
+def _swapped(matrix: _Matrix) -> _Matrix:
     """The same map with its two qubits in the other order."""
-    swapped: Matrix = matrix.reshape(4, 4, 4, 4).transpose(1, 0, 3, 2).reshape(16, 16)
+    swapped: _Matrix = matrix.reshape(4, 4, 4, 4).transpose(1, 0, 3, 2).reshape(16, 16)
     return swapped
 
 
 def _flatten(blocks: Sequence[_Pair], product: Mapping[int, _Run], qubits: int) -> CompiledSweep:
-    starts_of_runs, turns, fixed = [0], list[int](), list[Matrix]()
+    starts_of_runs, turns, fixed = [0], list[int](), list[_Matrix]()
     angles, signs = list[int](), list[float]()
 
     def place(run: _Run | None) -> int:

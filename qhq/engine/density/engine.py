@@ -28,7 +28,7 @@ Reals = npt.NDArray[Any]
 MOST_NOISY_QUBITS = 9
 """Widest circuit that is held as a density matrix."""
 
-KEPT_BYTES = 1 << 29
+_KEPT_BYTES = 1 << 29
 """Vectors of a forward pass are kept for the backward pass up to this size; beyond it they are made again."""
 
 
@@ -56,7 +56,7 @@ class _Side:
     """One of the two sweeps, in one precision, with the tiles that nobody uses now."""
 
     # Not of the module, whose names are gone when the last residuals are collected as the interpreter ends.
-    most_idle, most_idle_bytes = 8, KEPT_BYTES
+    most_idle, most_idle_bytes = 8, _KEPT_BYTES
 
     def __init__(self, compiled: CompiledSweep, dtype: np.dtype[Any], *, columns: int | None = None) -> None:
         # Few columns take half a row each, which is half the work: arrays of two dimensions have such rows.
@@ -279,8 +279,8 @@ class DensityEngine:
         lanes, width, batch, starts = front.lanes, back.lanes, len(given), self._starts[dtype]
         tiles = -(-batch // lanes)
         # Each side by itself: where all inputs enter first, the samples' sweep has no block to keep.
-        keep_front = keep and tiles * front.kept_bytes <= KEPT_BYTES
-        keep_back = keep and len(starts) * back.kept_bytes <= KEPT_BYTES
+        keep_front = keep and tiles * front.kept_bytes <= _KEPT_BYTES
+        keep_back = keep and len(starts) * back.kept_bytes <= _KEPT_BYTES
         angles = self._angles(given, shared)
         states = [front.run(angles[k * lanes : (k + 1) * lanes], keep=keep_front) for k in range(tiles)]
         pulled = [back.run(angles[:1], keep=keep_back, start=start) for start in (starts if batch else [])]

@@ -34,10 +34,10 @@ from qhq.engine.kernels.lanes import ROW_BYTES
 from qhq.engine.runtime.jobs import aligned_rows
 from qhq.limits import require_memory
 
-Reals = npt.NDArray[Any]
-Complex = npt.NDArray[np.complex128]
+_Reals = npt.NDArray[Any]
+_Complex = npt.NDArray[np.complex128]
 
-KrausChannels = Mapping[tuple[str, tuple[int, ...]], Sequence[Complex]]
+KrausChannels = Mapping[tuple[str, tuple[int, ...]], Sequence[_Complex]]
 """Kraus operators that follow a gate, by its name and qubits; the first qubit is the lowest bit."""
 
 _RESET = (np.array([[1, 0], [0, 0]], np.complex128), np.array([[0, 1], [0, 0]], np.complex128))
@@ -52,7 +52,7 @@ class _Fixed:
     """A gate without an angle."""
 
     qubits: tuple[int, ...]
-    matrix: Complex
+    matrix: _Complex
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class _Rotation:
     """``exp(-i angle P / 2)``, its angle by its number."""
 
     qubits: tuple[int, ...]
-    generator: Complex
+    generator: _Complex
     angle: int
 
 
@@ -69,7 +69,7 @@ class _Choice:
     """A channel: its operators over the roots of their probabilities (k, d, d), and where these add up to."""
 
     qubits: tuple[int, ...]
-    operators: Complex
+    operators: _Complex
     thresholds: npt.NDArray[np.float64]
 
 
@@ -83,17 +83,17 @@ class _Block:
     qubits: tuple[int, int]
     factors: list[_Factor]
 
-    def spread(self, matrix: Complex, qubits: tuple[int, ...]) -> Complex:
+    def spread(self, matrix: _Complex, qubits: tuple[int, ...]) -> _Complex:
         """A matrix (..., d, d) on some of its qubits as one on both, shape (..., 4, 4)."""
         shape = (*matrix.shape[:-2], 4, 4)
         if len(qubits) == 1:
             # Index bit(a) + 2 bit(b): the matrix of the second qubit is the left factor.
             letters = "ij,...kl->...ikjl" if qubits[0] == self.qubits[0] else "kl,...ij->...ikjl"
-            whole: Complex = np.einsum(letters, np.eye(2), matrix).reshape(shape)
+            whole: _Complex = np.einsum(letters, np.eye(2), matrix).reshape(shape)
             return whole
         if qubits == self.qubits:
             return matrix
-        swapped: Complex = matrix[..., [0, 2, 1, 3], :][..., :, [0, 2, 1, 3]]
+        swapped: _Complex = matrix[..., [0, 2, 1, 3], :][..., :, [0, 2, 1, 3]]
         return swapped
 
 
@@ -108,18 +108,18 @@ class _Lap:
         tiles: States of each tile of lanes: slots in rows.
     """
 
-    factors: list[Complex]
-    matrices: Complex
-    turned: list[Complex]
-    tiles: list[Reals]
+    factors: list[_Complex]
+    matrices: _Complex
+    turned: list[_Complex]
+    tiles: list[_Reals]
 
 
 @dataclass
 class TrajectoryResidual:
     """What ``forward`` leaves for ``backward``."""
 
-    inputs: Reals
-    weights: Reals
+    inputs: _Reals
+    weights: _Reals
     laps: list[_Lap] = field(repr=False)
 
 
@@ -144,7 +144,7 @@ class TrajectoryEngine:
 
     def __init__(
         self,
-        settings: Sequence[tuple[QuantumCircuit, Reals]],
+        settings: Sequence[tuple[QuantumCircuit, _Reals]],
         channels: KrausChannels,
         parameters: Sequence[Parameter],
         angle_map: AngleMap,
@@ -164,7 +164,7 @@ class TrajectoryEngine:
             ChainedAngles(angle_map, AngleMap(each.angles, parameters, ())) for each in self._circuits
         ]
 
-    def estimate(self, inputs: npt.ArrayLike, weights: npt.ArrayLike) -> tuple[Reals, Reals]:
+    def estimate(self, inputs: npt.ArrayLike, weights: npt.ArrayLike) -> tuple[_Reals, _Reals]:
         """Expectations (B, O) of ``inputs`` (B, I) and ``weights`` (W,), and their standard errors (B, O).
 
         The errors are NaN where there is one trajectory a sample.
@@ -176,16 +176,16 @@ class TrajectoryEngine:
             errors = each.std(axis=1, ddof=1) / np.sqrt(count)
         return each.mean(axis=1), errors
 
-    def expectations(self, inputs: npt.ArrayLike, weights: npt.ArrayLike) -> Reals:
+    def expectations(self, inputs: npt.ArrayLike, weights: npt.ArrayLike) -> _Reals:
         """Estimates (B, O) of the expectations."""
         return self.estimate(inputs, weights)[0]
 
-    def forward(self, inputs: npt.ArrayLike, weights: npt.ArrayLike) -> tuple[Reals, TrajectoryResidual]:
+    def forward(self, inputs: npt.ArrayLike, weights: npt.ArrayLike) -> tuple[_Reals, TrajectoryResidual]:
         """``expectations``, and what ``backward`` goes on from."""
         each, residual = self._run(inputs, weights, keep=True)
         return each.mean(axis=1), residual
 
-    def backward(self, residual: TrajectoryResidual, cotangent: npt.ArrayLike) -> tuple[Reals, Reals]:
+    def backward(self, residual: TrajectoryResidual, cotangent: npt.ArrayLike) -> tuple[_Reals, _Reals]:
         """Gradients of a forward pass by ``inputs`` (B, I) and ``weights`` (W,), along its trajectories."""
         inputs, weights = residual.inputs, residual.weights
         pull = np.repeat(np.asarray(cotangent) / self.trajectories, self.trajectories, axis=0)
@@ -201,7 +201,7 @@ class TrajectoryEngine:
 
     def _run(
         self, inputs: npt.ArrayLike, weights: npt.ArrayLike, *, keep: bool
-    ) -> tuple[Reals, TrajectoryResidual]:
+    ) -> tuple[_Reals, TrajectoryResidual]:
         """Values (B, trajectories, O)."""
         given = np.asarray(inputs)
         dtype = np.dtype(np.float32 if given.dtype == np.float32 else np.float64)
@@ -237,8 +237,8 @@ class _Compiled:
         return np.array([block.qubits for block in self.blocks], np.int64).reshape(-1, 2)
 
     def run(
-        self, angles: Reals, dtype: np.dtype[Any], generator: np.random.Generator, *, keep: bool
-    ) -> tuple[_Lap, Reals]:
+        self, angles: _Reals, dtype: np.dtype[Any], generator: np.random.Generator, *, keep: bool
+    ) -> tuple[_Lap, _Reals]:
         """Take a trajectory for each row of angles (R, A); returns it and the probabilities (2^n, R)."""
         count, width = len(angles), ROW_BYTES // dtype.itemsize
         lap = _Lap([], np.empty((len(self.blocks), count, 4, 4), np.complex128), [], [])
@@ -276,7 +276,7 @@ class _Compiled:
                 lap.tiles.append(states)
         return lap, probabilities
 
-    def slopes(self, lap: _Lap, pulls: Reals) -> npt.NDArray[np.float64]:
+    def slopes(self, lap: _Lap, pulls: _Reals) -> npt.NDArray[np.float64]:
         """Gradients (R, A) of the angles.
 
         Args:
@@ -302,7 +302,7 @@ class _Compiled:
             gradients[:, lanes] = pairs[..., 0] + 1j * pairs[..., 1]
         return self._chain(lap, gradients)
 
-    def _chain(self, lap: _Lap, gradients: Complex) -> npt.NDArray[np.float64]:
+    def _chain(self, lap: _Lap, gradients: _Complex) -> npt.NDArray[np.float64]:
         """From the gradient of each block's matrix to those of the angles in it."""
         slopes = np.zeros((gradients.shape[1], len(self.angles)))
         factors, turned = reversed(lap.factors), reversed(lap.turned)
@@ -316,7 +316,7 @@ class _Compiled:
                 left = np.conj(np.swapaxes(block.spread(next(factors), factor.qubits), -1, -2)) @ left
         return slopes
 
-    def _lanes(self, matrices: Complex, tile: int, width: int, dtype: np.dtype[Any]) -> Reals:
+    def _lanes(self, matrices: _Complex, tile: int, width: int, dtype: np.dtype[Any]) -> _Reals:
         """The matrices of a tile as the kernels read them; lanes beyond the batch hold zeros."""
         part = matrices[:, tile * width : (tile + 1) * width]
         rows = aligned_rows(dtype, MATRIX_ROWS * len(matrices))
@@ -327,21 +327,21 @@ class _Compiled:
         return rows
 
 
-def _drawn(factor: _Factor, angles: Reals, generator: np.random.Generator) -> Complex:
+def _drawn(factor: _Factor, angles: _Reals, generator: np.random.Generator) -> _Complex:
     """The matrix of a factor for the angles (R, A): (d, d) or (R, d, d)."""
     if isinstance(factor, _Fixed):
         return factor.matrix
     if isinstance(factor, _Rotation):
         half = 0.5 * angles[:, factor.angle, None, None].astype(np.float64)
-        turn: Complex = np.cos(half) * np.eye(len(factor.generator)) - 1j * np.sin(half) * factor.generator
+        turn: _Complex = np.cos(half) * np.eye(len(factor.generator)) - 1j * np.sin(half) * factor.generator
         return turn
     # Draws lie in [0, 1), so an operator's interval holds its lower end, not its upper.
     taken = np.searchsorted(factor.thresholds, generator.random(len(angles)), side="right")
-    operators: Complex = factor.operators[taken]
+    operators: _Complex = factor.operators[taken]
     return operators
 
 
-def _choice(qubits: tuple[int, ...], kraus: Sequence[Complex]) -> _Choice:
+def _choice(qubits: tuple[int, ...], kraus: Sequence[_Complex]) -> _Choice:
     """A channel by its Kraus operators, each taken as often as it acts on the fully mixed state."""
     stacked = np.stack([np.asarray(each, np.complex128) for each in kraus])
     weights = (np.abs(stacked) ** 2).sum(axis=(1, 2)) / stacked.shape[1]

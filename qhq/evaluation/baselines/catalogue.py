@@ -13,7 +13,7 @@ from qhq.evaluation.baselines.persistence import black_scholes, is_priced, last_
 from qhq.evaluation.baselines.regression import Setting, fit_gradient_boosting, fit_ridge
 from qhq.evaluation.baselines.univariate import Autoregression, Drift, ExponentialSmoothing, MovingAverage
 
-Forecaster = Callable[[Windows], FloatArray]
+_Forecaster = Callable[[Windows], FloatArray]
 """Forecasts of windows, shape (N, H, K), in the unit of the targets."""
 
 
@@ -33,7 +33,7 @@ class Baseline:
     title: str
     meaning: str
     suits: Callable[[Windows], bool]
-    fit: Callable[[Windows], Forecaster]
+    fit: Callable[[Windows], _Forecaster]
     light: bool = False
     of_task: bool = False
 
@@ -50,7 +50,7 @@ class ScaledBaseline:
 
     title: str
     meaning: str
-    fit: Callable[[Setting], Forecaster]
+    fit: Callable[[Setting], _Forecaster]
     of_task = False
 
 
@@ -87,7 +87,7 @@ BASELINES: dict[str, Baseline | ScaledBaseline] = {
 """From the simplest on; only those marked light are beside every run."""
 
 
-def fit_baselines(train: Windows) -> dict[str, Forecaster]:
+def fit_baselines(train: Windows) -> dict[str, _Forecaster]:
     """Fit each light baseline that suits the data on the training windows, ``{name: forecaster}``."""
     return {
         name: each.fit(train)
@@ -96,7 +96,7 @@ def fit_baselines(train: Windows) -> dict[str, Forecaster]:
     }
 
 
-def fit_all_baselines(setting: Setting, names: Iterable[str] | None = None) -> dict[str, Forecaster]:
+def fit_all_baselines(setting: Setting, names: Iterable[str] | None = None) -> dict[str, _Forecaster]:
     """Fit every baseline that suits the data, or those of some names, ``{name: forecaster}``.
 
     Raises:
@@ -119,7 +119,7 @@ def suited_baselines(train: Windows) -> tuple[str, ...]:
     )
 
 
-def _fit(baseline: Baseline | ScaledBaseline, setting: Setting) -> Forecaster:
+def _fit(baseline: Baseline | ScaledBaseline, setting: Setting) -> _Forecaster:
     return baseline.fit(setting.train) if isinstance(baseline, Baseline) else baseline.fit(setting)
 
 

@@ -16,10 +16,10 @@ from qhq.data.scaling.fit import StaticScaler
 from qhq.data.windows import Windows
 from qhq.seeding import child_seed
 
-PENALTIES = tuple(10.0**power for power in range(-2, 6))
+_PENALTIES = tuple(10.0**power for power in range(-2, 6))
 """Ridge penalties that are tried, of inputs with standard deviation 1."""
 
-MOST_WINDOWS = 20_000
+_BOOSTED_WINDOWS = 20_000
 """Windows that gradient boosting is fitted on; of more, as many evenly spread ones."""
 
 # Settings of ``HistGradientBoostingRegressor``: a small one, returns being nearly all noise.
@@ -97,7 +97,7 @@ def fit_ridge(setting: Setting) -> Regression:
     from sklearn.preprocessing import StandardScaler
 
     # A penalty is the same for all inputs only if they have the same size, which not every scaling gives.
-    model = make_pipeline(StandardScaler(), RidgeCV(PENALTIES))
+    model = make_pipeline(StandardScaler(), RidgeCV(_PENALTIES))
     model.fit(*setting.samples())
     return Regression(setting, model.predict)
 
@@ -112,7 +112,7 @@ def fit_gradient_boosting(setting: Setting) -> Regression:
 
     inputs, targets = setting.samples()
     # Evenly spread, not drawn: windows overlap, and the neighbours of one hold nearly the same.
-    rows = np.unique(np.linspace(0, len(inputs) - 1, min(len(inputs), MOST_WINDOWS)).astype(int))
+    rows = np.unique(np.linspace(0, len(inputs) - 1, min(len(inputs), _BOOSTED_WINDOWS)).astype(int))
     seed = child_seed(setting.seed, "gradient_boosting") % 2**32
     with _one_thread():
         models = [

@@ -30,7 +30,7 @@ from qhq.data.columns import Scale, change_scale, unit_of
 from qhq.data.panel import FloatArray, Mask
 from qhq.data.windows import Windows
 
-LEAST_WINDOWS = 100
+_LEAST_WINDOWS = 100
 """A group with fewer training windows than this is forecast with what was fitted on all groups together."""
 
 
@@ -123,7 +123,7 @@ class ByGroup:
         """Take ``measure`` of the windows of each group, and of all; a mask of shape (N,) says which."""
         group = train.group
         names, counts = np.unique(group, return_counts=True)
-        kept = tuple(str(name) for name in names[counts >= LEAST_WINDOWS])
+        kept = tuple(str(name) for name in names[counts >= _LEAST_WINDOWS])
         masks = [*(group == name for name in kept), np.ones(len(train), dtype=bool)]
         return cls(kept, np.stack([measure(mask) for mask in masks]))
 
@@ -135,11 +135,11 @@ class ByGroup:
         return values
 
 
-FitT = TypeVar("FitT")
+_FitT = TypeVar("_FitT")
 
 
 @dataclass(frozen=True, eq=False)
-class PerTarget(ABC, Generic[FitT]):
+class PerTarget(ABC, Generic[_FitT]):
     """A forecaster that has fitted each target by itself.
 
     Attributes:
@@ -148,7 +148,7 @@ class PerTarget(ABC, Generic[FitT]):
     """
 
     tracks: tuple[Track, ...]
-    fitted: tuple[FitT, ...]
+    fitted: tuple[_FitT, ...]
 
     @classmethod
     def fit(cls, train: Windows) -> Self:
@@ -165,12 +165,12 @@ class PerTarget(ABC, Generic[FitT]):
 
     @staticmethod
     @abstractmethod
-    def fit_one(track: Track, train: Windows) -> FitT:
+    def fit_one(track: Track, train: Windows) -> _FitT:
         """Fit one target."""
 
     @staticmethod
     @abstractmethod
-    def forecast_one(track: Track, fitted: FitT, windows: Windows) -> FloatArray:
+    def forecast_one(track: Track, fitted: _FitT, windows: Windows) -> FloatArray:
         """Forecast one target on its track, shape (N, H), or (N, 1) where all horizons have the same."""
 
 
@@ -201,7 +201,7 @@ def _start(track: Track, windows: Windows) -> FloatArray:
     return np.zeros(len(windows)) if track.is_return else track.past(windows)[:, -1]
 
 
-LENGTHS = (2, 3, 5, 10, 22, 44, 66)
+_LENGTHS = (2, 3, 5, 10, 22, 44, 66)
 """Rows that a moving average tries, and the whole window; 1 is the last value, a baseline of its own."""
 
 
@@ -214,7 +214,7 @@ class MovingAverage(PerTarget[int]):
         past, future = track.past(train), track.future(train)
         length = train.cut.window
         # Sorted, so that of two alike the shorter one is taken.
-        tried = sorted({length, *(rows for rows in LENGTHS if rows < length)})
+        tried = sorted({length, *(rows for rows in _LENGTHS if rows < length)})
         return min(tried, key=lambda rows: float(np.abs(future - _mean(past, rows)).mean()))
 
     @staticmethod
@@ -290,7 +290,7 @@ def _weight(series: FloatArray) -> float:
         return float(model.fit().params["smoothing_level"])
 
 
-MOST_LAGS = 10
+_MOST_LAGS = 10
 
 
 class Autoregression(PerTarget[ByGroup]):
@@ -307,7 +307,7 @@ class Autoregression(PerTarget[ByGroup]):
         """Fit the coefficients of each group."""
         past, last = _values(track, train)
         actual = track.future(train)[:, 0] - last
-        lags = past[:, : -MOST_LAGS - 1 : -1]
+        lags = past[:, : -_MOST_LAGS - 1 : -1]
         return ByGroup.fit(train, lambda mask: _least_squares(lags[mask], actual[mask]))
 
     @staticmethod

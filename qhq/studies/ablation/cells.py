@@ -21,7 +21,6 @@ import numpy as np
 import torch
 
 from qhq.ansatz.program import Ansatz, without_entanglers
-from qhq.data.panel import Panel
 from qhq.data.prepare import PreparedData, prepare
 from qhq.data.spec import DataSpec
 from qhq.data.split import folds_of
@@ -54,7 +53,7 @@ WIDTHS = {MLP: 1, "mlp_x2": 2, "mlp_x4": 4}
 
 
 @dataclass(frozen=True)
-class Meaning:
+class VariantMeaning:
     """A variant for people: its name in a sentence, and what it is."""
 
     title: str
@@ -62,12 +61,14 @@ class Meaning:
 
 
 MEANINGS = {
-    HYBRID: Meaning("the hybrid", "hybrid, as configured"),
-    MLP: Meaning("the MLP", "MLP in the circuit's place, about as many parameters"),
-    TUNED_MLP: Meaning("the MLP of the best width", "MLP in the circuit's place, best width on validation"),
-    FROZEN: Meaning("the frozen circuit", "circuit frozen at random weights"),
-    _UNENTANGLED: Meaning("the circuit without entanglers", "circuit without entanglers"),
-    NO_MIDDLE: Meaning("no middle", "no middle at all"),
+    HYBRID: VariantMeaning("the hybrid", "hybrid, as configured"),
+    MLP: VariantMeaning("the MLP", "MLP in the circuit's place, about as many parameters"),
+    TUNED_MLP: VariantMeaning(
+        "the MLP of the best width", "MLP in the circuit's place, best width on validation"
+    ),
+    FROZEN: VariantMeaning("the frozen circuit", "circuit frozen at random weights"),
+    _UNENTANGLED: VariantMeaning("the circuit without entanglers", "circuit without entanglers"),
+    NO_MIDDLE: VariantMeaning("no middle", "no middle at all"),
 }
 """Variants in the order of the table."""
 
@@ -189,7 +190,7 @@ def _renamed(config: ExperimentConfig, variant: str) -> ExperimentConfig:
 
 
 @dataclass(frozen=True)
-class Cell:
+class AblationCell:
     """A variant and a seed, or a baseline.
 
     Attributes:
@@ -210,7 +211,9 @@ class Cell:
         return f"baseline/{self.name}" if self.seed is None else f"{self.name}/{self.seed}"
 
 
-def plan_cells(configs: Mapping[str, ExperimentConfig], data: PreparedData, seeds: range) -> list[Cell]:
+def plan_cells(
+    configs: Mapping[str, ExperimentConfig], data: PreparedData, seeds: range
+) -> list[AblationCell]:
     """All cells: the baselines, then one seed of every variant after the other.
 
     Args:
@@ -220,18 +223,18 @@ def plan_cells(configs: Mapping[str, ExperimentConfig], data: PreparedData, seed
     """
     seen = {name: Fingerprints.of(config) for name, config in configs.items()}
     some = next(iter(configs))
-    baselines = [Cell(name, None, configs[some], seen[some]) for name in suited_baselines(data.train)]
+    baselines = [AblationCell(name, None, configs[some], seen[some]) for name in suited_baselines(data.train)]
     return [
         *baselines,
         *(
-            Cell(name, seed, config.model_copy(update={"seed": seed}), seen[name])
+            AblationCell(name, seed, config.model_copy(update={"seed": seed}), seen[name])
             for seed in seeds
             for name, config in configs.items()
         ),
     ]
 
 
-def folds_to_train(config: ExperimentConfig, first: PreparedData) -> Iterator[PreparedData]:
+def _folds_to_train(config: ExperimentConfig, first: PreparedData) -> Iterator[PreparedData]:
     """The data of every fold of a walk-forward, oldest first; of a single split that alone.
 
     Args:
@@ -251,7 +254,7 @@ def count_folds(spec: DataSpec) -> int:
     return len(folds_of(lay_out(loaded(spec), spec), spec)) if spec.split.walks else 1
 
 
-def measure_cell(cell: Cell, data: PreparedData) -> Values:
+def measure_cell(cell: AblationCell, data: PreparedData) -> Values:
     """Train or fit, and forecast the test split; of a walk-forward in every fold, and its blocks are one.
 
     Returns:
@@ -269,7 +272,7 @@ def measure_cell(cell: Cell, data: PreparedData) -> Values:
     return measure_cells([cell], data)[0]
 
 
-def measure_cells(cells: Sequence[Cell], data: PreparedData) -> list[Values]:
+def measure_cells(cells: Sequence[AblationCell], data: PreparedData) -> list[Values]:
     """Measure seeds of one variant, which are trained at once where they can be; ``seconds`` are shares.
 
     Args:
@@ -288,7 +291,7 @@ def measure_cells(cells: Sequence[Cell], data: PreparedData) -> list[Values]:
             [_baseline(first.name, each)]
             if first.seed is None
             else _seeds([cell.config for cell in cells], each)
-            for each in folds_to_train(first.config, data)
+            for each in _folds_to_train(first.config, data)
         ]
         found = []
         for own in zip(*folds, strict=True):
@@ -346,7 +349,13 @@ def _trained(experiment: Experiment, first: np.ndarray, doctor: Doctor, state: T
         return data.scaler.to_raw_units(scaled, windows)
 
     made = _forecast(data, forecast)
-    facts = {"epochs": state.epoch, **_sizes(experiment)}
+    tensors = list(experiment.model.parameters())
+    facts = {
+        "epochs": state.epoch,
+        "parameters_middle": sum(each.numel() for each in experiment.model.parts()["circuit"]),
+        "parameters_trained": sum(each.numel() for each in tensors if each.requires_grad),
+        "parameters_total": sum(each.numel() for each in tensors),
+    }
     if experiment.model.quantum is not None:
         activity = measure_activity(experiment, data.test, first, state.history)
         findings = doctor.record(state)["findings"]
@@ -374,7 +383,8 @@ def _judge(data: PreparedData, folds: Sequence[_Forecasts]) -> Values:
     """Errors on the test split: of a walk-forward on all blocks, as if they were one."""
     windows, found, scale = folds[0].windows, folds[0].found, folds[0].scale
     if len(folds) > 1:
-        windows, order = join_blocks(_whole(data), [fold.windows for fold in folds])
+        assert data.panel is not None  # `prepare` keeps it
+        windows, order = join_blocks(data.panel, [fold.windows for fold in folds])
         found, scale = (
             np.concatenate([getattr(fold, name) for fold in folds])[order] for name in ("found", "scale")
         )
@@ -392,12 +402,6 @@ def _judge(data: PreparedData, folds: Sequence[_Forecasts]) -> Values:
     }
 
 
-def _whole(data: PreparedData) -> Panel:
-    """All rows of the data, which `prepare` keeps."""
-    assert data.panel is not None
-    return data.panel
-
-
 def _over_folds(facts: Sequence[Values]) -> Values:
     """Facts of all models of one seed as those of one: a circuit is alive if that of every fold is."""
     values = dict(facts[0])
@@ -408,15 +412,6 @@ def _over_folds(facts: Sequence[Values]) -> Values:
         values |= {key: float(np.mean([each[key] for each in facts])) for key in ("gradient", "share")}
         values["findings"] = sorted({code for each in facts for code in each["findings"]})
     return values
-
-
-def _sizes(experiment: Experiment) -> Values:
-    tensors = list(experiment.model.parameters())
-    return {
-        "parameters_middle": sum(each.numel() for each in experiment.model.parts()["circuit"]),
-        "parameters_trained": sum(each.numel() for each in tensors if each.requires_grad),
-        "parameters_total": sum(each.numel() for each in tensors),
-    }
 
 
 _LEAST_SHARE = 0.01

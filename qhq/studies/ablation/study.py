@@ -47,7 +47,7 @@ from qhq.studies.ablation.cells import (
     MEANINGS,
     MLP,
     TUNED_MLP,
-    Cell,
+    AblationCell,
     Variants,
     build_variants,
     count_folds,
@@ -108,7 +108,7 @@ def run_ablation(
         return runner.run(study)
 
 
-class Ablation(Study[Cell, AblationRecord]):
+class Ablation(Study[AblationCell, AblationRecord]):
     """The study of one config.
 
     Attributes:
@@ -129,7 +129,7 @@ class Ablation(Study[Cell, AblationRecord]):
         self.store = Store(self.folder.file("cells.jsonl"))
         self.title = "ablation"
 
-    def plan(self) -> list[Cell]:
+    def plan(self) -> list[AblationCell]:
         """The baselines, then one seed of every variant after the other; written down as looks."""
         cells = plan_cells(self.variants.configs, self.data, self.seeds)
         missing = {cell.key: cell for cell in cells}
@@ -140,17 +140,17 @@ class Ablation(Study[Cell, AblationRecord]):
         return cells
 
     @staticmethod
-    def measure(cell: Cell) -> Outcome:
+    def measure(cell: AblationCell) -> Outcome:
         """Train or fit, and forecast the test split."""
         return Outcome(measure_cell(cell, cell.seen.require(cell.config)))
 
     @staticmethod
-    def measure_together(cells: Sequence[Cell]) -> list[Outcome]:
+    def measure_together(cells: Sequence[AblationCell]) -> list[Outcome]:
         """The same of several seeds of a variant."""
         data = cells[0].seen.require(cells[0].config)
         return [Outcome(values) for values in measure_cells(cells, data)]
 
-    def group(self, cell: Cell) -> str:
+    def group(self, cell: AblationCell) -> str:
         """Seeds of a variant whose models can be stacked."""
         return "" if cell.seed is None or why_alone(cell.config) else cell.name
 
@@ -190,11 +190,6 @@ def _digest(variants: Variants, ansatz: Ansatz, data: PreparedData) -> str:
     # Earlier versions trained the first fold of a walk-forward alone.
     content += ["every fold"] if variants.configs[HYBRID].data.split.walks else []
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
-
-
-def _best(rows: list[Json]) -> str:
-    """The variant or baseline of the lowest loss, in which every symbol has the same weight."""
-    return str(min(rows, key=lambda row: row["loss"])["variant"])
 
 
 def _summary(study: Ablation, found: dict[str, list[Values]]) -> AblationRecord:
@@ -250,6 +245,11 @@ def _summary(study: Ablation, found: dict[str, list[Values]]) -> AblationRecord:
     return record
 
 
+def _best(rows: list[Json]) -> str:
+    """The variant or baseline of the lowest loss, in which every symbol has the same weight."""
+    return str(min(rows, key=lambda row: row["loss"])["variant"])
+
+
 def _say_widths(study: Ablation, found: Measured) -> list[Width]:
     """What became of each width of the MLP."""
     best = choose_width(found)
@@ -270,7 +270,7 @@ def _say_data(config: ExperimentConfig) -> str:
     return kind if path is None else f"{kind}, {Path(path).name}"
 
 
-CONTROLS: tuple[Control, ...] = ("random_walk", "planted")
+_CONTROLS: tuple[Control, ...] = ("random_walk", "planted")
 
 _FOUND = {
     "better": "better than",
@@ -313,7 +313,7 @@ def run_controls(
         QHQError: As of `run_ablation`.
     """
     records = {
-        control: run_ablation(control_config(config, control), request, runner) for control in CONTROLS
+        control: run_ablation(control_config(config, control), request, runner) for control in _CONTROLS
     }
     judged: dict[str, tuple[bool, str]] = {
         control: judge(control, record.rows) for control, record in records.items()

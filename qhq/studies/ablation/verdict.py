@@ -100,7 +100,7 @@ def validation_loss(cells: Sequence[Mapping[str, float]]) -> float:
 
 
 @dataclass(frozen=True)
-class Place:
+class Standing:
     """Whether the quantum layer earns its place.
 
     Attributes:
@@ -126,7 +126,7 @@ class Place:
 
 def judge_place(
     measured: Measured, comparisons: Sequence[Comparison], rivals: Rivals, *, alive: bool
-) -> Place:
+) -> Standing:
     """Test the hybrid against every rival, each alone.
 
     Args:
@@ -142,10 +142,10 @@ def judge_place(
         for name in rivals.all
     }
     beaten = tuple(name for name, each in calls.items() if each.verdict == "better")
-    return Place(beaten, {name: each for name, each in calls.items() if name not in beaten}, alive)
+    return Standing(beaten, {name: each for name, each in calls.items() if name not in beaten}, alive)
 
 
-def title_of(name: str) -> str:
+def _title_of(name: str) -> str:
     """A variant or baseline in a sentence."""
     return MEANINGS[name].title if name in MEANINGS else BASELINES[name].title
 
@@ -278,7 +278,7 @@ _MOST_NAMES = 4
 """Rivals of one kind that a sentence names; the rest are in the table."""
 
 
-def say_verdict(rows: Sequence[Mapping[str, Any]], place: Place, rivals: Rivals, loss: str) -> str:
+def say_verdict(rows: Sequence[Mapping[str, Any]], place: Standing, rivals: Rivals, loss: str) -> str:
     """Say whether the layer is alive and earns its place, and how it compares with its main rivals.
 
     Args:
@@ -300,7 +300,7 @@ def say_verdict(rows: Sequence[Mapping[str, Any]], place: Place, rivals: Rivals,
     return (
         f"{first}. Pairs named in advance ({TITLES[loss]}, Diebold-Mariano, Holm over {count},"
         f" {100 * SIGNIFICANCE:g} %): {'; '.join(named)}. All other pairs are exploratory. The lowest loss is"
-        f" that of {title_of(lowest)}."
+        f" that of {_title_of(lowest)}."
     )
 
 
@@ -315,7 +315,7 @@ def _say_life(hybrid: Mapping[str, Any]) -> str:
     return word if count == seeds else f"{word} in {count} of {seeds} seeds"
 
 
-def _say_place(place: Place, rows: Mapping[str, Mapping[str, Any]]) -> str:
+def _say_place(place: Standing, rows: Mapping[str, Mapping[str, Any]]) -> str:
     count = len(place.beaten) + len(place.others)
     if place.earned:
         return (
@@ -339,7 +339,7 @@ def _say_place(place: Place, rows: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _join(names: Sequence[str]) -> str:
-    titles = [title_of(name) for name in names[:_MOST_NAMES]]
+    titles = [_title_of(name) for name in names[:_MOST_NAMES]]
     if len(names) > _MOST_NAMES:
         return f"{', '.join(titles)} and {len(names) - _MOST_NAMES} more"
     return titles[0] if len(titles) == 1 else f"{', '.join(titles[:-1])} and {titles[-1]}"
@@ -351,7 +351,7 @@ def _say_pair(row: Mapping[str, Any]) -> str:
 
 def _say_rival(name: str, rivals: Rivals) -> str:
     # The last value was not chosen among others.
-    return title_of(name) if name == next(iter(rivals.roles)) else f"{title_of(name)}, {rivals.roles[name]}"
+    return _title_of(name) if name == next(iter(rivals.roles)) else f"{_title_of(name)}, {rivals.roles[name]}"
 
 
 def _say_size(row: Mapping[str, Any]) -> str:

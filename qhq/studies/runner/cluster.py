@@ -20,7 +20,7 @@ except ImportError as missing:
         fix="Run: pip install 'qhq[cluster]'",
     ) from missing
 
-PATIENCE = "15s"
+_PATIENCE = "15s"
 """How long a scheduler may take to answer at first."""
 _MOST_DEATHS = 10
 """Workers that one piece of work may take with it."""
@@ -43,7 +43,7 @@ class ClusterWorkers:
         self.address, self.note = address, note
         try:
             # Not the default client: one of the user's own in the same notebook stays what it is.
-            self.client = distributed.Client(address, timeout=PATIENCE, set_as_default=False)
+            self.client = distributed.Client(address, timeout=_PATIENCE, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:
             raise BackendError(
                 "--cluster must be the address of a running Dask scheduler",

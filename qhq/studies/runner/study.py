@@ -174,13 +174,13 @@ def _checksum(key: str, values: Values) -> int:
     return zlib.crc32(json.dumps([key, values]).encode())
 
 
-Record = TypeVar("Record")
+_Record = TypeVar("_Record")
 
 # More would gain little, and a kill cost more.
-MOST_TOGETHER = 5
+_MOST_TOGETHER = 5
 """Cells that are measured together."""
 
-MOST_SECONDS = 600.0
+_MOST_SECONDS = 600.0
 """How long a process waits for a cell that another one measures, while no cell at all is kept."""
 
 
@@ -209,7 +209,7 @@ class Progress:
         """A stage is through; its record."""
 
 
-class Study(ABC, Generic[AnyCell, Record]):
+class Study(ABC, Generic[AnyCell, _Record]):
     """Many measurements for one question: which cells, how one is measured, and what they mean.
 
     Attributes:
@@ -239,7 +239,7 @@ class Study(ABC, Generic[AnyCell, Record]):
         """
 
     @abstractmethod
-    def summarise(self, done: Mapping[str, Values]) -> Record:
+    def summarise(self, done: Mapping[str, Values]) -> _Record:
         """What the cells' values mean, all of them by key."""
 
     def group(self, cell: AnyCell) -> str:  # noqa: ARG002
@@ -270,7 +270,7 @@ class Runner:
         # One worker is this process itself, so that a study of a few cells spawns nothing.
         self.workers = workers or LocalWorkers(1, self.progress.note)
 
-    def run(self, study: Study[AnyCell, Record]) -> Record:
+    def run(self, study: Study[AnyCell, _Record]) -> _Record:
         """Measure every cell of a study that is not there, and sum up.
 
         Processes that do so at once in one shared store share the work: each cell is measured by one of them.
@@ -297,7 +297,7 @@ class Runner:
         return study.summarise({key: done[key] for key in cells})
 
     def _found(
-        self, study: Study[AnyCell, Record], cells: Mapping[str, AnyCell], known: dict[str, Values]
+        self, study: Study[AnyCell, _Record], cells: Mapping[str, AnyCell], known: dict[str, Values]
     ) -> dict[str, Values]:
         """All that is there; those that are new here are reported."""
         found = study.store.find({key: cell for key, cell in cells.items() if key not in known})
@@ -309,7 +309,7 @@ class Runner:
 
     def _measure(
         self,
-        study: Study[AnyCell, Record],
+        study: Study[AnyCell, _Record],
         cells: Mapping[str, AnyCell],
         missing: Mapping[str, AnyCell],
         done: dict[str, Values],
@@ -331,7 +331,7 @@ class Runner:
 
     def _measure_groups(
         self,
-        study: Study[AnyCell, Record],
+        study: Study[AnyCell, _Record],
         cells: Mapping[str, AnyCell],
         missing: Mapping[str, AnyCell],
         done: dict[str, Values],
@@ -355,14 +355,14 @@ class Runner:
                     self._tell(study, cell.key, done, fresh=True)
 
     def _tell(
-        self, study: Study[AnyCell, Record], key: str, done: Mapping[str, Values], *, fresh: bool
+        self, study: Study[AnyCell, _Record], key: str, done: Mapping[str, Values], *, fresh: bool
     ) -> None:
         if study.counted:
             self.progress.done(study.say(key), fresh=fresh)
         study.follow(key, done)
 
     def _free(
-        self, study: Study[AnyCell, Record], missing: Mapping[str, AnyCell], claims: dict[str, ExitStack]
+        self, study: Study[AnyCell, _Record], missing: Mapping[str, AnyCell], claims: dict[str, ExitStack]
     ) -> Iterator[AnyCell]:
         """The cells, each claimed at the moment that a worker is ready for it."""
         for key, cell in missing.items():
@@ -381,14 +381,14 @@ class Runner:
 
     def _wait(
         self,
-        study: Study[AnyCell, Record],
+        study: Study[AnyCell, _Record],
         key: str,
         cells: Mapping[str, AnyCell],
         done: dict[str, Values],
     ) -> dict[str, Values]:
         """Wait until another process has kept a cell, or is gone."""
         try:
-            with study.store.claim(key, seconds=MOST_SECONDS):
+            with study.store.claim(key, seconds=_MOST_SECONDS):
                 return done
         except HeldError:
             found = self._found(study, cells, done)
@@ -398,13 +398,13 @@ class Runner:
             return found
 
 
-def _groups(study: Study[AnyCell, Record], cells: Iterable[AnyCell]) -> list[list[AnyCell]]:
+def _groups(study: Study[AnyCell, _Record], cells: Iterable[AnyCell]) -> list[list[AnyCell]]:
     """Cells in groups of a few, in the order of their first ones."""
     groups: list[list[AnyCell]] = []
     last = dict[str, list[AnyCell]]()
     for cell in cells:
         name = study.group(cell)
-        if name and len(last.get(name, ())) % MOST_TOGETHER:
+        if name and len(last.get(name, ())) % _MOST_TOGETHER:
             last[name].append(cell)
         else:
             groups.append([cell])

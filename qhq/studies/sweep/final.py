@@ -37,7 +37,7 @@ from qhq.studies.comparisons import Measured, compare_all, mean_losses, tested
 from qhq.studies.runner import Outcome, Study, Values
 from qhq.studies.runner.reproducible import Fingerprints, digest, tested_windows
 from qhq.studies.sweep.spec import FinalSpec, SweepSpec, change
-from qhq.studies.sweep.trials import Training, TrialStore, read_final, train
+from qhq.studies.sweep.trials import SweepCell, TrialStore, read_final, train
 
 WINNER, START = "winner", "start"
 _MODELS = (WINNER, START)
@@ -45,7 +45,7 @@ _MODELS = (WINNER, START)
 _METRICS = ("mae", "rmse", "mape", "mase", "skill")
 
 
-class Finals(Study[Training, FinalRecord]):
+class Finals(Study[SweepCell, FinalRecord]):
     """The runs of the last stage: every variant with every fresh seed.
 
     Args:
@@ -58,11 +58,11 @@ class Finals(Study[Training, FinalRecord]):
         self.configs, self.seeds, self.store = configs, seeds, store
         self.folder = store.folder
 
-    def plan(self) -> list[Training]:
+    def plan(self) -> list[SweepCell]:
         """Every run, under the name that it was planned with; the winner's are written down as looks."""
         self.names, self.looks = self.plan_names()
         return [
-            Training(name, "run", config, Fingerprints.of(config))
+            SweepCell(name, "run", config, Fingerprints.of(config))
             for variant, names in self.names.items()
             for name, config in zip(names, self._with_seeds(variant), strict=True)
         ]
@@ -87,7 +87,7 @@ class Finals(Study[Training, FinalRecord]):
         return {variant: names[variant] for variant in self.configs}, looks[WINNER]
 
     @staticmethod
-    def measure(cell: Training) -> Outcome:
+    def measure(cell: SweepCell) -> Outcome:
         """Train, and test."""
         return train(cell)
 

@@ -28,7 +28,7 @@ from qhq.studies.sweep.spec import Point
 
 
 @dataclass(frozen=True)
-class Entry:
+class MeasuredPoint:
     """One point of a stage with what its trainings gave.
 
     Attributes:
@@ -102,7 +102,7 @@ def trial_losses(trials: Mapping[str, Sequence[RunRecord]]) -> dict[str, FloatAr
     return {**losses, LAST_VALUE: read(every[0], every[0].naive)} if shared else {}
 
 
-def best_of(entries: Sequence[Entry], margin: float) -> Entry | None:
+def best_of(entries: Sequence[MeasuredPoint], margin: float) -> MeasuredPoint | None:
     """The simplest of those that tie with the best; None if nothing could be trained.
 
     Args:
@@ -118,14 +118,14 @@ def best_of(entries: Sequence[Entry], margin: float) -> Entry | None:
     return min(tied, key=lambda entry: (entry.parameters, entry.value))
 
 
-def table_rows(entries: Sequence[Entry], chosen: Entry | None, margin: float) -> list[Json]:
+def table_rows(entries: Sequence[MeasuredPoint], chosen: MeasuredPoint | None, margin: float) -> list[Json]:
     """One flat object a point, the best first."""
     best = min((entry.value for entry in entries), default=math.inf)
     rows = [_row(entry, chosen, best + margin) for entry in entries]
     return sorted(rows, key=lambda row: (row["value"] is None, row["value"], row["parameters"]))
 
 
-def _row(entry: Entry, chosen: Entry | None, tied_below: float) -> Json:
+def _row(entry: MeasuredPoint, chosen: MeasuredPoint | None, tied_below: float) -> Json:
     known = entry.values[np.isfinite(entry.values)]
     finished = math.isfinite(entry.value)
     healthy = [None if record.doctor is None else record.doctor.healthy for record in entry.records]

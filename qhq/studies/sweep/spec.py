@@ -21,7 +21,7 @@ from qhq.limits import MOST_COUNT, MOST_FACTOR
 from qhq.models.spec import unit_names
 from qhq.paths import find_study_file
 
-Number = Annotated[int | float, Field(ge=-MOST_FACTOR, le=MOST_FACTOR)]
+_Number = Annotated[int | float, Field(ge=-MOST_FACTOR, le=MOST_FACTOR)]
 
 Point = dict[str, str | int | float]
 """A point of the space by config key: the label of a choice, or a number of a range."""
@@ -65,10 +65,10 @@ class Range(Spec):
     0.30000000000000004; where the step does not divide the range, the last lies below ``high``.
     """
 
-    low: Number
-    high: Number
+    low: _Number
+    high: _Number
     log: bool = False
-    step: Number | None = None
+    step: _Number | None = None
 
     @model_validator(mode="after")
     def _is_a_range(self) -> Self:
@@ -226,7 +226,7 @@ class _Listed(Listed):
         return _listed(value)
 
 
-Options = Annotated[Annotated[_Listed, Tag("listed")] | Annotated[Range, Tag("range")], Discriminator(_kind)]
+_Options = Annotated[Annotated[_Listed, Tag("listed")] | Annotated[Range, Tag("range")], Discriminator(_kind)]
 """What a key may be: a list, ``{choices: {label: value}}``, ``{stacks: ...}``, or ``{low, high}``."""
 
 
@@ -268,9 +268,9 @@ def _ends(options: Listed | Range) -> tuple[int | float, ...]:
     return (options.low, options.last)
 
 
-Metric = Literal["mae", "rmse", "mape", "mase"]
-Search = Literal["grid", "tpe", "random"]
-StageName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
+_Metric = Literal["mae", "rmse", "mape", "mase"]
+_Search = Literal["grid", "tpe", "random"]
+_StageName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
 
 
 def _flatten(changes: Mapping[str, Any]) -> Overrides:
@@ -328,9 +328,9 @@ class StageSpec(_Changing):
         prune: When to give up a point early.
     """
 
-    name: StageName
-    space: dict[str, Options] = Field(min_length=1)
-    search: Search = "grid"
+    name: _StageName
+    space: dict[str, _Options] = Field(min_length=1)
+    search: _Search = "grid"
     trials: int | None = Field(None, ge=1, le=MOST_COUNT)
     round: int = Field(8, ge=1, le=MOST_COUNT)
     seeds: int | None = Field(None, ge=1, le=MOST_COUNT)
@@ -377,7 +377,7 @@ class SweepSpec(_Changing):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")] = "sweep"
     experiment: str = "experiments/quickstart"
-    metric: Metric = "mase"
+    metric: _Metric = "mase"
     seeds: int = Field(3, ge=1, le=MOST_COUNT)
     stages: tuple[StageSpec, ...] = Field(min_length=1)
     final: FinalSpec | None = FinalSpec()

@@ -27,7 +27,7 @@ from qhq.seeding import child_seed
 from qhq.studies.runner import Outcome, Runner, Study, Values
 from qhq.studies.runner.reproducible import digest
 from qhq.studies.sweep.ranking import (
-    Entry,
+    MeasuredPoint,
     best_of,
     measure_noise,
     measure_trends,
@@ -46,7 +46,15 @@ from qhq.studies.sweep.spec import (
     look_up,
     number_of,
 )
-from qhq.studies.sweep.trials import PRUNED, Training, TrialStore, group_of, open_trial, train, train_together
+from qhq.studies.sweep.trials import (
+    PRUNED,
+    SweepCell,
+    TrialStore,
+    group_of,
+    open_trial,
+    train,
+    train_together,
+)
 
 
 @dataclass(frozen=True)
@@ -151,7 +159,7 @@ _AGAIN = "Remove the folder of that trial below trials/; it is trained again"
 
 
 @dataclass(frozen=True)
-class Place:
+class PlannedStage:
     """Where a stage is in its sweep.
 
     Attributes:
@@ -185,7 +193,7 @@ class Place:
         return {f"{name}-s{seed}": config.model_copy(update={"seed": seed}) for seed in seeds}
 
 
-class Round(Study[Training, dict[int, Entry]]):
+class _Round(Study[SweepCell, dict[int, MeasuredPoint]]):
     """Points that were proposed together, each trained with every seed: to a rung, or to the end.
 
     Args:
@@ -198,11 +206,11 @@ class Round(Study[Training, dict[int, Entry]]):
 
     def __init__(
         self,
-        place: Place,
+        place: PlannedStage,
         proposed: Sequence[Proposal],
         store: TrialStore,
         until: int | None = None,
-        meet: Callable[[Entry], None] | None = None,
+        meet: Callable[[MeasuredPoint], None] | None = None,
     ) -> None:
         self.place, self.proposed, self.store = place, proposed, store
         self.until, self.meet = until, meet
@@ -210,21 +218,21 @@ class Round(Study[Training, dict[int, Entry]]):
         self.trials = {each.number: place.trials(each.point) for each in proposed}
         self.owners = {name: each for each in proposed for name in self.trials[each.number]}
 
-    def plan(self) -> list[Training]:
+    def plan(self) -> list[SweepCell]:
         """Every trial of every point."""
         return [open_trial(*trial, self.until) for each in self.trials.values() for trial in each.items()]
 
     @staticmethod
-    def measure(cell: Training) -> Outcome:
+    def measure(cell: SweepCell) -> Outcome:
         """Train."""
         return train(cell)
 
     @staticmethod
-    def measure_together(cells: Sequence[Training]) -> list[Outcome]:
+    def measure_together(cells: Sequence[SweepCell]) -> list[Outcome]:
         """Train several seeds of a point."""
         return train_together(cells)
 
-    def group(self, cell: Training) -> str:
+    def group(self, cell: SweepCell) -> str:
         """Seeds of a point."""
         return group_of(cell)
 
@@ -233,28 +241,28 @@ class Round(Study[Training, dict[int, Entry]]):
         if self.meet is not None and all(name in done for name in self.trials[self.owners[key].number]):
             self.meet(self._entry(self.owners[key], done))
 
-    def summarise(self, done: Mapping[str, Values]) -> dict[int, Entry]:
+    def summarise(self, done: Mapping[str, Values]) -> dict[int, MeasuredPoint]:
         """Entries by the proposals' numbers."""
         return {each.number: self._entry(each, done) for each in self.proposed}
 
-    def _entry(self, proposal: Proposal, done: Mapping[str, Values]) -> Entry:
+    def _entry(self, proposal: Proposal, done: Mapping[str, Values]) -> MeasuredPoint:
         names = tuple(self.trials[proposal.number])
         keys = [name if self.until is None else f"{name}-e{self.until}" for name in names]
         records = tuple(validate(RunRecord, done[key], f"trial {key}", fix=_AGAIN) for key in keys)
         failed = any(record.status == FAILED for record in records)
         values = np.array([relative_error(record, self.place.sweep.metric) for record in records])
         status = FAILED if failed else FINISHED if self.until is None else PRUNED
-        return Entry(proposal.point, names, records, values, status)
+        return MeasuredPoint(proposal.point, names, records, values, status)
 
 
-def run_round(
-    place: Place,
+def _run_round(
+    place: PlannedStage,
     proposals: Proposals,
     proposed: Sequence[Proposal],
     store: TrialStore,
     runner: Runner,
-    meet: Callable[[Entry], None],
-) -> list[Entry]:
+    meet: Callable[[MeasuredPoint], None],
+) -> list[MeasuredPoint]:
     """Train points that were proposed together, and give up on the way what Optuna's pruner says.
 
     Args:
@@ -272,10 +280,10 @@ def run_round(
         QHQError: If workers die, are not of the driver's version, or cannot write.
     """
     prune, epochs = place.stage.prune, place.base.training.epochs
-    entries, left = dict[int, Entry](), list(proposed)
+    entries, left = dict[int, MeasuredPoint](), list(proposed)
     # A rung at the last epoch or beyond is the full training itself.
     for until in () if prune is None else (each for each in prune.at if each < epochs):
-        found = runner.run(Round(place, left, store, until))
+        found = runner.run(_Round(place, left, store, until))
         for proposal in list(left):
             entry = found[proposal.number]
             # A failed trial has no value to be pruned by: it fails in the full training.
@@ -284,12 +292,12 @@ def run_round(
                 entries[proposal.number] = entry
                 left.remove(proposal)
                 runner.progress.pruned(entry.trials)
-    whole = runner.run(Round(place, left, store, meet=meet))
+    whole = runner.run(_Round(place, left, store, meet=meet))
     entries |= whole
     return [entries[each.number] for each in proposed]
 
 
-def say_point(point: Point) -> str:
+def _say_point(point: Point) -> str:
     """A point in one line, each key by its last word."""
     said = {key: f"{value:.4g}" if isinstance(value, float) else str(value) for key, value in point.items()}
     return ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in said.items())
@@ -303,7 +311,7 @@ class StageResult:
     winner: ExperimentConfig
 
 
-def run_stage(place: Place, store: TrialStore, runner: Runner) -> StageResult:
+def run_stage(place: PlannedStage, store: TrialStore, runner: Runner) -> StageResult:
     """Try the stage's points and choose the best, ties to the simplest.
 
     Raises:
@@ -313,15 +321,15 @@ def run_stage(place: Place, store: TrialStore, runner: Runner) -> StageResult:
     proposals = Proposals(place.stage, place.start.seed, _incumbent(place))
     lowest = math.inf
 
-    def meet(entry: Entry) -> None:
+    def meet(entry: MeasuredPoint) -> None:
         nonlocal lowest
         if entry.value < lowest:
             lowest = entry.value
-            runner.progress.best_so_far(say_point(entry.point), entry.value)
+            runner.progress.best_so_far(_say_point(entry.point), entry.value)
 
-    entries: dict[str, Entry] = {}
+    entries: dict[str, MeasuredPoint] = {}
     for proposed in proposals.rounds():
-        found = run_round(place, proposals, proposed, store, runner, meet)
+        found = _run_round(place, proposals, proposed, store, runner, meet)
         for proposal, entry in zip(proposed, found, strict=True):
             value = entry.value if np.isfinite(entry.value) else None
             proposals.tell(proposal, value, pruned=entry.status == PRUNED)
@@ -329,12 +337,13 @@ def run_stage(place: Place, store: TrialStore, runner: Runner) -> StageResult:
             if first.point != entry.point:
                 # Such as 1 and 1.0 of a key that is a whole number: what is trained is one thing.
                 runner.progress.note(
-                    f"{say_point(entry.point)} makes the same config as {say_point(first.point)}: one point."
+                    f"{_say_point(entry.point)} makes the same config as {_say_point(first.point)}:"
+                    " one point."
                 )
     return _conclude(place, list(entries.values()))
 
 
-def _incumbent(place: Place) -> Point | None:
+def _incumbent(place: PlannedStage) -> Point | None:
     """The point where the stage starts; None if the space does not hold it."""
     options = place.stage.points.options
     labels = {key: _label_at_start(place, key, each) for key, each in options.items()}
@@ -342,7 +351,7 @@ def _incumbent(place: Place) -> Point | None:
     return point if len(point) == len(options) else None
 
 
-def _label_at_start(place: Place, key: str, options: Listed | Range) -> str | float | None:
+def _label_at_start(place: PlannedStage, key: str, options: Listed | Range) -> str | float | None:
     """The option of a key that the stage starts with.
 
     A choice may say in another way what the config says (a stack whose defaults are left out, "4" for 4):
@@ -363,7 +372,7 @@ def _label_at_start(place: Place, key: str, options: Listed | Range) -> str | fl
     return None
 
 
-def _conclude(place: Place, entries: list[Entry]) -> StageResult:
+def _conclude(place: PlannedStage, entries: list[MeasuredPoint]) -> StageResult:
     good = [entry for entry in entries if np.isfinite(entry.value)]
     noise = measure_noise(np.array([entry.values for entry in good]) if good else np.empty((0, 1)))
     chosen = best_of(entries, noise.margin)
@@ -386,9 +395,9 @@ def _conclude(place: Place, entries: list[Entry]) -> StageResult:
         points=len(entries),
         pruned=sum(entry.status == PRUNED for entry in entries),
         failed=sum(entry.status == FAILED for entry in entries),
-        best=say_point(chosen.point),
+        best=_say_point(chosen.point),
         value=chosen.value,
-        lowest=say_point(lowest.point),
+        lowest=_say_point(lowest.point),
         lowest_value=lowest.value,
         tied=sum(row["tied"] for row in rows),
         noise=noise.record(),
@@ -402,7 +411,7 @@ def _conclude(place: Place, entries: list[Entry]) -> StageResult:
     return StageResult(record, winner)
 
 
-def _sizes(space: Space, entries: Sequence[Entry]) -> dict[str, list[float]]:
+def _sizes(space: Space, entries: Sequence[MeasuredPoint]) -> dict[str, list[float]]:
     """Numbers of each point: parameters, keys that are numbers, and the length of those that are lists."""
     sizes: dict[str, list[float]] = {"parameters": [float(entry.parameters) for entry in entries]}
     changes = [space.changes(entry.point) for entry in entries]
@@ -416,7 +425,7 @@ def _sizes(space: Space, entries: Sequence[Entry]) -> dict[str, list[float]]:
     return sizes
 
 
-def _nothing_trained(place: Place, entries: Sequence[Entry]) -> ConfigError:
+def _nothing_trained(place: PlannedStage, entries: Sequence[MeasuredPoint]) -> ConfigError:
     errors = [record.error for entry in entries for record in entry.records if record.error is not None]
     return ConfigError(
         f"Stage {place.stage.name} must have a point that can be trained to its end",

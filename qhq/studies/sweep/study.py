@@ -29,8 +29,8 @@ from qhq.studies.comparisons import say_against
 from qhq.studies.runner import Runner
 from qhq.studies.runner.reproducible import Fingerprints, digest, prepared
 from qhq.studies.sweep.final import START, WINNER, plan_finals
-from qhq.studies.sweep.spec import StageSpec, SweepSpec, change
-from qhq.studies.sweep.stage import Place, run_stage
+from qhq.studies.sweep.spec import SweepSpec, change
+from qhq.studies.sweep.stage import PlannedStage, run_stage
 from qhq.studies.sweep.trials import TrialStore
 
 
@@ -68,7 +68,12 @@ def open_sweep(spec: SweepSpec, config: ExperimentConfig) -> Sweep:
     start = start.of_seed(start.seed)
     # All of them before the first is trained: a typing error in the last stage must not show after a night.
     for each in _configs(spec, start):
-        _refuse_devices(each)
+        if kind_of(find_backend(each.backend)).is_hardware:
+            raise ConfigError(
+                "A sweep must train on a simulator: its trials run side by side and are thrown away",
+                got=f"backend {each.backend}, a device",
+                fix="Sweep on 'aer', and evaluate the winner with 'qhq eval --backend'",
+            )
         if each.data.split.walks:
             check_one_scale(each.data)
     Fingerprints.of(start)
@@ -80,20 +85,11 @@ def _configs(spec: SweepSpec, start: ExperimentConfig) -> Iterator[ExperimentCon
     """Configs of every stage as if it were the first: each choice, and both ends of each range."""
     yield start
     for stage in spec.stages:
-        place = Place(spec, stage, start)
+        place = PlannedStage(spec, stage, start)
         for point in stage.points.grid() if stage.search == "grid" else stage.points.corners():
             yield place.config(point)
     if spec.final is not None:
         yield change(start, spec.final.set, "final, set")
-
-
-def _refuse_devices(config: ExperimentConfig) -> None:
-    if kind_of(find_backend(config.backend)).is_hardware:
-        raise ConfigError(
-            "A sweep must train on a simulator: its trials run side by side and are thrown away",
-            got=f"backend {config.backend}, a device",
-            fix="Sweep on 'aer', and evaluate the winner with 'qhq eval --backend'",
-        )
 
 
 def run_sweep(sweep: Sweep, runner: Runner | None = None) -> SweepRecord:
@@ -133,8 +129,10 @@ def run_sweep(sweep: Sweep, runner: Runner | None = None) -> SweepRecord:
 def _run(sweep: Sweep, store: TrialStore, runner: Runner) -> SweepRecord:
     config, stages = sweep.start, list[StageRecord]()
     for index, stage in enumerate(sweep.spec.stages):
-        runner.progress.started(f"{_place(sweep, index)} {stage.name}", _most_trials(sweep.spec, stage))
-        result = run_stage(Place(sweep.spec, stage, config), store, runner)
+        points = sum(1 for _ in stage.points.grid()) if stage.search == "grid" else stage.trials or 0
+        trials = points * sweep.spec.seeds_of(stage)
+        runner.progress.started(f"{_place(sweep, index)} {stage.name}", trials)
+        result = run_stage(PlannedStage(sweep.spec, stage, config), store, runner)
         config = result.winner
         stages.append(result.record)
         # After every stage, not at the end: what is known can be looked at, and a kill leaves it.
@@ -150,11 +148,6 @@ def _run(sweep: Sweep, store: TrialStore, runner: Runner) -> SweepRecord:
 
 def _place(sweep: Sweep, index: int) -> str:
     return f"{index + 1} of {len(sweep.spec.stages) + (sweep.spec.final is not None)}"
-
-
-def _most_trials(spec: SweepSpec, stage: StageSpec) -> int:
-    points = sum(1 for _ in stage.points.grid()) if stage.search == "grid" else stage.trials or 0
-    return points * spec.seeds_of(stage)
 
 
 def _keep(

@@ -46,7 +46,7 @@ PRUNED = "pruned"
 
 
 @dataclass(frozen=True)
-class Training:
+class SweepCell:
     """One cell of a sweep: a trial, its first epochs, or a whole final run.
 
     Attributes:
@@ -71,15 +71,15 @@ class Training:
         return self.name if self.until is None else f"{self.name}-e{self.until}"
 
 
-def open_trial(name: str, config: ExperimentConfig, until: int | None = None) -> Training:
+def open_trial(name: str, config: ExperimentConfig, until: int | None = None) -> SweepCell:
     """Describe a trial; one whose prices or circuit cannot be had fails by itself when it is measured."""
     try:
-        return Training(name, "trial", config, Fingerprints.of(config), until)
+        return SweepCell(name, "trial", config, Fingerprints.of(config), until)
     except QHQError as error:
-        return Training(name, "trial", config, error, until)
+        return SweepCell(name, "trial", config, error, until)
 
 
-def train(training: Training) -> Outcome:
+def train(training: SweepCell) -> Outcome:
     """Train on a worker. What cannot be trained (it diverges, sizes do not fit) fails by itself.
 
     Returns:
@@ -108,7 +108,7 @@ def train(training: Training) -> Outcome:
         return _outcome(folder.path)
 
 
-def train_together(trainings: Sequence[Training]) -> list[Outcome]:
+def train_together(trainings: Sequence[SweepCell]) -> list[Outcome]:
     """The same of trials of one point, which differ in the seed.
 
     Raises:
@@ -133,7 +133,7 @@ def train_together(trainings: Sequence[Training]) -> list[Outcome]:
     return [train(each) for each in trainings]
 
 
-def group_of(training: Training) -> str:
+def group_of(training: SweepCell) -> str:
     """What trials that are trained at once have in common: all but the seed; empty for one trained alone."""
     if training.kind == "run" or isinstance(training.seen, QHQError):
         return ""
@@ -144,7 +144,7 @@ def group_of(training: Training) -> str:
     return "" if alone else f"{naming_json(training.config)} until {training.until}"
 
 
-def _train_walk(training: Training) -> Outcome:
+def _train_walk(training: SweepCell) -> Outcome:
     """A final run of a config that walks forward: every fold, one after another, and one table."""
     with tempfile.TemporaryDirectory(prefix="qhq-") as place:
         folder = RunFolder(Path(place) / training.name)
@@ -175,7 +175,7 @@ def _outcome(root: Path) -> Outcome:
     return Outcome(json.loads(files[WALK if WALK in files else "run.json"]), files)
 
 
-class TrialStore(Store[Training]):
+class TrialStore(Store[SweepCell]):
     """The folder of one sweep; only its driver writes there.
 
     A trial is there if it has a line and a folder: who takes a folder away has it trained again. The line is
@@ -190,7 +190,7 @@ class TrialStore(Store[Training]):
         super().__init__(folder.file("cells.jsonl"))
         self.folder = folder
 
-    def find(self, cells: Mapping[str, Training]) -> dict[str, Values]:
+    def find(self, cells: Mapping[str, SweepCell]) -> dict[str, Values]:
         """See `Store.find`; a trial that failed in one leg has failed in all."""
         there = self.read()
         found = {}
@@ -217,7 +217,7 @@ class TrialStore(Store[Training]):
             self.append(key, there[key])
         return there[key]
 
-    def hand_out(self, cell: Training) -> Training:
+    def hand_out(self, cell: SweepCell) -> SweepCell:
         """Remember that a trial is being worked on, and give it with what its last leg left."""
         with writable(self._working(cell.name)):
             self._working(cell.name).parent.mkdir(parents=True, exist_ok=True)
@@ -227,7 +227,7 @@ class TrialStore(Store[Training]):
         # The bytes go with the cell: a worker need not share a disk with the driver.
         return cell if last is None else replace(cell, resume=read_regular(last, most=MOST_TABLE_BYTES))
 
-    def keep(self, cell: Training, outcome: Outcome) -> Values:
+    def keep(self, cell: SweepCell, outcome: Outcome) -> Values:
         """Lay the files of a trial down, whole or not at all, then add its line."""
         failed = outcome.values["status"] == FAILED
         ended = cell.until is None or failed
@@ -249,7 +249,7 @@ class TrialStore(Store[Training]):
             path.unlink(missing_ok=True)
         return [path.name for path in found if not _is_there(self._trial(path.name))]
 
-    def _own_place(self, cell: Training) -> Path:
+    def _own_place(self, cell: SweepCell) -> Path:
         """Where the files of a training that went well go."""
         if cell.kind == "run":
             return runs_dir() / cell.name

@@ -31,7 +31,7 @@ from qhq.files import MOST_TABLE_BYTES, Json, read_regular
 from qhq.runs.record import WALK_RIVAL, Fold, Regime, RunRecord
 from qhq.runs.run_folder import RunFolder, read_walk
 
-COLUMNS = (
+_WINDOW_COLUMNS = (
     "symbol",
     "date",
     "horizon",
@@ -169,7 +169,9 @@ def _evaluation(windows: Windows, table: dict[str, Array], scale: Array) -> Eval
         forecast=forecast,
         naive=table["naive"],
         baselines={
-            name: each for name, each in table.items() if name not in COLUMNS and level_of(name) is None
+            name: each
+            for name, each in table.items()
+            if name not in _WINDOW_COLUMNS and level_of(name) is None
         },
         expectations=None,
         scale=scale,

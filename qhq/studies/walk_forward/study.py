@@ -36,7 +36,7 @@ from qhq.experiment.plausibility import add_doubts, plausibility_record, read_do
 from qhq.experiment.run import carry_module, resume_run, tell_finished, train_in
 from qhq.files import MOST_TABLE_BYTES, make_folder, read_regular, write_atomically
 from qhq.models.source import read_source, trust_sent
-from qhq.models.spec import COPY, MEMORY
+from qhq.models.spec import COPY, MODULE_IN_MEMORY
 from qhq.runs.looks import add_look
 from qhq.runs.record import Plausibility, WalkRecord
 from qhq.runs.run_folder import (
@@ -354,7 +354,7 @@ def stays_here(config: ExperimentConfig) -> bool:
     """Whether the folds must be trained in this process: on hardware, or of a module that lives in memory."""
     # A device's journal and the consent to its costs are this process's, and so is what `qhq.wrap` was given.
     on_device = config.quantum is not None and kind_of(find_backend(config.backend)).is_hardware
-    return on_device or (config.model.file or "").startswith(MEMORY)
+    return on_device or (config.model.file or "").startswith(MODULE_IN_MEMORY)
 
 
 def _check(config: ExperimentConfig, runner: Runner | None) -> None:

@@ -7,7 +7,7 @@ from qiskit.circuit import QuantumCircuit
 
 from qhq.backends.ibm import shots_per_circuit
 from qhq.backends.ibm.budget import (
-    MOST_EXECUTIONS,
+    _MOST_EXECUTIONS,
     check_cap,
     check_plan,
     count_circuits,
@@ -68,7 +68,7 @@ def test_jobs_hold_all_samples_and_no_more_than_they_may(samples):
     spec = entry(shots=100_000, samples_per_job=1000)
     rows = rows_of_jobs(spec, program(), samples)
     assert (sum(rows), max(rows)) == (samples, min(samples, 100))
-    assert max(rows) * spec.shots <= MOST_EXECUTIONS
+    assert max(rows) * spec.shots <= _MOST_EXECUTIONS
     assert rows_per_job(entry(samples_per_job=7), program()) == 7
 
 

@@ -402,7 +402,7 @@ def test_jobs_of_others_are_neither_used_nor_cancelled(service, monkeypatch):
 
 
 def test_jobs_of_a_tag_are_found_on_every_page(service, monkeypatch):
-    monkeypatch.setattr("qhq.backends.ibm.client.PAGE", 2)
+    monkeypatch.setattr("qhq.backends.ibm.client._PAGE", 2)
     service.hold()
     _double(service, 4)
     executor = opened()

@@ -78,7 +78,7 @@ def test_polling_a_minute_apart_is_not_silent(service):
 
 
 def test_a_reply_that_does_not_come_is_reported(monkeypatch):
-    monkeypatch.setattr(waiting, "LONGEST_SILENCE_SECONDS", 0.01)
+    monkeypatch.setattr(waiting, "_LONGEST_SILENCE_SECONDS", 0.01)
     heard, came = Heard(), threading.Event()
     heard.wait = lambda text: (heard.waited.append(text), came.set())
     with talking(heard), heartbeat("ibm_x, usage"):

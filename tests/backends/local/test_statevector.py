@@ -10,7 +10,7 @@ from qhq.ansatz import AnsatzSpec, build, load_ansatz
 from qhq.ansatz.blocks import RotationBlock
 from qhq.backends import executor as executor_module
 from qhq.backends import open_backend
-from qhq.backends.executor import TOLERANCE, Parity, check_parity, measure_parity, parity_tolerance
+from qhq.backends.executor import _TOLERANCE, Parity, check_parity, measure_parity, parity_tolerance
 from qhq.backends.local import StatevectorSpec
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.backends.noisy import AerSpec
@@ -133,7 +133,7 @@ class Shifted:
         return self.executor.vjp(inputs, weights, cotangent)
 
 
-@pytest.mark.parametrize("by", [2 * TOLERANCE, float("nan")])
+@pytest.mark.parametrize("by", [2 * _TOLERANCE, float("nan")])
 def test_gate_refuses_an_engine_that_differs(by):
     ansatz = build(AnsatzSpec(qubits=2))
     aer = open_backend("aer", ansatz, seed=0)
@@ -144,12 +144,12 @@ def test_gate_refuses_an_engine_that_differs(by):
 
 
 def test_gate_lets_pass_what_agrees():
-    check_parity(Parity(values=TOLERANCE, gradients=0.0))
+    check_parity(Parity(values=_TOLERANCE, gradients=0.0))
 
 
 def test_the_tolerance_grows_with_the_gates_by_rounding_alone():
-    assert parity_tolerance(np.float32, 10) == TOLERANCE == parity_tolerance(np.float64, 10_000)
-    assert TOLERANCE < parity_tolerance(np.float32, 140) < 2e-4
+    assert parity_tolerance(np.float32, 10) == _TOLERANCE == parity_tolerance(np.float64, 10_000)
+    assert _TOLERANCE < parity_tolerance(np.float32, 140) < 2e-4
 
 
 @pytest.mark.parametrize("qubits", [3, 6])
@@ -182,7 +182,7 @@ class Turned(Shifted):
 @pytest.mark.parametrize("samples", [1, 3, 20])
 def test_the_gradient_of_a_wide_circuit_is_compared_along_a_direction(monkeypatch, samples, kind):
     ansatz = build(AnsatzSpec(qubits=3, depth=2))
-    monkeypatch.setattr(executor_module, "MOST_AMPLITUDES", samples << 3)
+    monkeypatch.setattr(executor_module, "_MOST_AMPLITUDES", samples << 3)
     aer = open_backend(AerSpec(kind="aer", gradient="parameter_shift"), ansatz, seed=0)
     monkeypatch.setattr(aer, "vjp", lambda *_: pytest.fail("parameter shifts of a wide circuit take hours"))
     counted = []
@@ -195,6 +195,6 @@ def test_the_gradient_of_a_wide_circuit_is_compared_along_a_direction(monkeypatc
     check_parity(parity, parity_tolerance(kind, ansatz.circuit.size()))
     for place in (0, 1):
         wrong = measure_parity(Turned(engine, place, 0.1), aer, inputs, weights)
-        assert wrong.values < TOLERANCE < 100 * TOLERANCE < wrong.gradients
+        assert wrong.values < _TOLERANCE < 100 * _TOLERANCE < wrong.gradients
     lost = measure_parity(Turned(engine, 1, np.nan), aer, inputs, weights)
     assert lost.gradients == np.inf

@@ -222,7 +222,7 @@ def test_a_large_batch_is_cut_without_changing_the_values(monkeypatch):
     inputs, weights = random_values(ansatz, 7)
     executor = open_backend(fake(), ansatz, seed=0)
     whole = executor.expectations(inputs, weights)
-    monkeypatch.setattr(programs, "NUMBERS_PER_RUN", 3 * 2**3)
+    monkeypatch.setattr(programs, "_NUMBERS_PER_RUN", 3 * 2**3)
     np.testing.assert_allclose(executor.expectations(inputs, weights), whole, atol=1e-14)
 
 

@@ -153,5 +153,5 @@ def test_small_files_may_expand_as_they_like(tmp_path, monkeypatch):
     path = tmp_path / "rows.csv.gz"
     with gzip.open(path, "wb") as stream:
         stream.write(b"date,symbol,close\n" + ROW * 100_000)
-    assert path.stat().st_size * sizes.MOST_RATIO < 100_000 * len(ROW)
+    assert path.stat().st_size * sizes._MOST_RATIO < 100_000 * len(ROW)
     assert len(read_raw(path, path.name, FileFormat()).frame) == 100_000

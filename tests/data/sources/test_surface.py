@@ -22,7 +22,7 @@ from qhq.data.checks.options import check_options
 from qhq.data.sessions import third_fridays
 from qhq.data.sources import surface
 from qhq.data.sources.surface import (
-    WIDTH,
+    _WIDTH,
     Smile,
     mark_strikes,
     read_points,
@@ -257,7 +257,9 @@ def test_strikes_below_the_spot_at_listing_are_puts() -> None:
     rows = surface_contracts(make_points(spot))
     leap = rows["date"].unique()[10]
     early = rows[rows["date"] < leap]
-    old = rows["strike"].between(100 * (1 - WIDTH), 100 * (1 + WIDTH)) & rows["expiry"].isin(early["expiry"])
+    old = rows["strike"].between(100 * (1 - _WIDTH), 100 * (1 + _WIDTH)) & rows["expiry"].isin(
+        early["expiry"]
+    )
     assert_array_equal(rows["right"][old] == "put", rows["strike"][old] < 100)
     assert_array_equal(rows["right"][~old] == "put", rows["strike"][~old] < 128)
     assert early["strike"].max() <= 115 < rows["strike"].max()

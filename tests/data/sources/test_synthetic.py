@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose
 
 from qhq.data.prepare import prepare
 from qhq.data.sources.synthetic import (
-    STEP,
+    _STEP,
     Stock,
     best_skill,
     log_returns,
@@ -266,7 +266,7 @@ def test_a_return_comes_again_by_its_persistence(control, persistence):
     returns = log_returns(control, "A", 100_000)
     now, before = returns[1:], returns[:-1]
     np.testing.assert_allclose(now @ before / (before @ before), persistence, atol=5 / np.sqrt(100_000))
-    np.testing.assert_allclose((now - persistence * before).std(), STEP, rtol=0.02)
+    np.testing.assert_allclose((now - persistence * before).std(), _STEP, rtol=0.02)
 
 
 @pytest.mark.parametrize(("control", "persistence"), [("random_walk", 0.0), ("planted", 0.5)])

@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from qhq.data.yahoo.history import COLUMNS, fetch_history, forward_adjusted, last_finished_day, later_splits
+from qhq.data.yahoo.history import (
+    HISTORY_COLUMNS,
+    fetch_history,
+    forward_adjusted,
+    last_finished_day,
+    later_splits,
+)
 from qhq.errors import DataError
 
 ROW = st.tuples(
@@ -119,7 +125,7 @@ def check_traded(frame, listing, first, last):
 def test_prices_are_as_traded(yahoo_loopback, symbol):
     frame = fetch_history(symbol, date(2023, 3, 1), date(2024, 5, 31), yahoo=yahoo_loopback.open())
     check_traded(frame, yahoo_loopback.market.listings[symbol], date(2023, 3, 1), date(2024, 5, 31))
-    assert tuple(frame.columns) == COLUMNS
+    assert tuple(frame.columns) == HISTORY_COLUMNS
     assert set(frame["symbol"]) == {symbol}
 
 

@@ -19,7 +19,7 @@ from qhq.data.load import load_panel
 from qhq.data.quarantine import RowPolicy
 from qhq.data.spec import DataSpec
 from qhq.data.yahoo.history import _bars, cut_history, fetch_bars
-from qhq.data.yahoo.load import Entry, entry_path, load_history, lock_entry, read_entry, write_entry
+from qhq.data.yahoo.load import CachedHistory, entry_path, load_history, lock_entry, read_entry, write_entry
 from qhq.errors import ConfigError, DataError
 
 from .test_history import check_traded
@@ -29,7 +29,7 @@ from .test_history import check_traded
 def entry(yahoo_loopback):
     bars = fetch_bars("AAPL", yahoo=yahoo_loopback.open())
     stamp = datetime(2024, 6, 28, 21, 0, tzinfo=UTC)
-    return Entry(bars.frame, date(2023, 1, 1), date(2024, 6, 30), bars.through, stamp)
+    return CachedHistory(bars.frame, date(2023, 1, 1), date(2024, 6, 30), bars.through, stamp)
 
 
 @pytest.fixture

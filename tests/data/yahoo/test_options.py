@@ -9,8 +9,8 @@ from numpy.testing import assert_allclose
 
 from qhq.data.yahoo.history import check_symbol
 from qhq.data.yahoo.options import (
-    CHAIN_COLUMNS,
-    CONTRACT_COLUMNS,
+    _CHAIN_COLUMNS,
+    _CONTRACT_COLUMNS,
     OptionSymbol,
     fetch_chain,
     fetch_contract,
@@ -36,7 +36,7 @@ def test_expiries_ascend(yahoo):
 
 def test_a_chain_has_every_contract_once(yahoo_loopback, yahoo):
     chain = fetch_chain("AAPL", EXPIRY, yahoo=yahoo)
-    assert tuple(chain.columns) == CHAIN_COLUMNS
+    assert tuple(chain.columns) == _CHAIN_COLUMNS
     assert len(chain) == 10
     assert chain["contract_id"].is_unique
     for row in chain.itertuples():
@@ -125,7 +125,7 @@ def test_a_contract_has_its_trades(yahoo_loopback, yahoo, name):
     frame = fetch_contract(name, date(2024, 4, 1), date(2024, 6, 14), yahoo=yahoo)
     listing = yahoo_loopback.market.listings["AAPL240719C00200000"]
     rows = [row for row, day in enumerate(listing.days) if date(2024, 4, 1) <= day <= date(2024, 6, 14)]
-    assert tuple(frame.columns) == CONTRACT_COLUMNS
+    assert tuple(frame.columns) == _CONTRACT_COLUMNS
     assert_allclose(frame["last"], listing.close[rows], rtol=1e-6)
     assert [stamp.date() for stamp in frame["date"]] == [listing.days[row] for row in rows]
     only = frame.drop_duplicates(["contract_id", "underlying", "expiry", "strike", "right", "style", "kind"])

@@ -149,7 +149,7 @@ def test_a_forward_pass_can_be_gone_back_from_twice_and_without_its_vectors(monk
     inputs, weights = problem.numbers(np.random.default_rng(2), 2)
     cotangent = np.ones((2, len(problem.observables)))
     wanted = engine_of(problem, channels).vjp(inputs, weights, cotangent)
-    monkeypatch.setattr(engine_module, "KEPT_BYTES", kept)
+    monkeypatch.setattr(engine_module, "_KEPT_BYTES", kept)
     engine = engine_of(problem, channels)
     _, residual = engine.forward(inputs, weights)
     for _ in range(2):

@@ -36,7 +36,7 @@ def test_ridge_is_its_closed_form_at_the_penalty_it_chose():
     fitted = fit_ridge(setting)
     inputs, targets = setting.samples()
     predictions = fitted.predict(inputs)
-    fits = [np.abs(plain_ridge(inputs, targets, each) - predictions).max() for each in regression.PENALTIES]
+    fits = [np.abs(plain_ridge(inputs, targets, each) - predictions).max() for each in regression._PENALTIES]
     assert min(fits) < 1e-8
     outputs = predictions.reshape(setting.train.targets.shape)
     assert_allclose(fitted(setting.train), setting.scaler.to_raw_units(outputs, setting.train))
@@ -47,7 +47,7 @@ def test_the_penalty_is_the_best_of_leaving_one_out():
     inputs, targets = setting.samples()
     design = (inputs - inputs.mean(axis=0)) / inputs.std(axis=0)
     errors = {}
-    for penalty in regression.PENALTIES:
+    for penalty in regression._PENALTIES:
         left = [np.arange(len(design)) != row for row in range(len(design))]
         gone = [
             Ridge(penalty).fit(design[rest], targets[rest]).predict(design[~rest])[0] - targets[~rest]
@@ -91,7 +91,7 @@ def test_gradient_boosting_is_the_same_again_and_has_one_set_for_each_output():
 
 
 def test_of_too_many_windows_some_are_taken_from_first_to_last(monkeypatch):
-    monkeypatch.setattr(regression, "MOST_WINDOWS", 100)
+    monkeypatch.setattr(regression, "_BOOSTED_WINDOWS", 100)
     setting = make_setting(make_kinked(), "standard")
     some = setting.train.select(np.unique(np.linspace(0, len(setting.train) - 1, 100).astype(int)))
     fewer = Setting(some, setting.scaler)

@@ -7,9 +7,9 @@ from statsmodels.tsa.ar_model import AutoReg, ar_select_order
 from statsmodels.tsa.holtwinters import SimpleExpSmoothing
 
 from qhq.evaluation.baselines.univariate import (
-    LEAST_WINDOWS,
-    LENGTHS,
-    MOST_LAGS,
+    _LEAST_WINDOWS,
+    _LENGTHS,
+    _MOST_LAGS,
     Autoregression,
     ByGroup,
     Drift,
@@ -65,11 +65,11 @@ def test_a_quote_is_not_forecast_below_zero():
 
 
 def test_numbers_are_of_the_group_or_of_all_where_it_was_not_trained_on():
-    windows = stock_windows({"close": random_walks(("A", "B"), sessions=LEAST_WINDOWS + 5)})
+    windows = stock_windows({"close": random_walks(("A", "B"), sessions=_LEAST_WINDOWS + 5)})
     windows = windows.select(np.flatnonzero((windows.code == 0) | (windows.starts % 2 == 0)))
     found = ByGroup.fit(windows, lambda mask: np.array([mask.sum()]))
     assert found.names == ("A",)
-    expected = np.where(windows.symbol == "A", LEAST_WINDOWS, len(windows))
+    expected = np.where(windows.symbol == "A", _LEAST_WINDOWS, len(windows))
     assert_allclose(found.of(windows)[:, 0], expected)
     assert_allclose(found.of(stock_windows({"close": random_walks(("C",))})), len(windows))
 
@@ -126,7 +126,7 @@ def test_the_number_of_rows_is_that_of_the_least_error_in_training(memory):
     series = noise if memory == "none" else np.cumsum(noise)
     windows = stock_windows({"sentiment": {"A": series}}, window=30)
     (rows,) = MovingAverage.fit(windows).fitted
-    tried = {*(each for each in LENGTHS if each < 30), 30}
+    tried = {*(each for each in _LENGTHS if each < 30), 30}
     errors = {
         each: np.abs(windows.inputs[:, -each:, 0].mean(axis=1) - windows.targets[:, 0, 0]).mean()
         for each in tried
@@ -206,7 +206,7 @@ def test_autoregression_of_one_series_is_the_librarys():
     windows = stock_windows({"sentiment": {"A": series}}, window=WINDOW, horizon=HORIZON)
     fitted = Autoregression.fit(windows)
     (found,) = fitted.fitted
-    chosen = ar_select_order(train_rows(series)[WINDOW - MOST_LAGS :], MOST_LAGS, ic="bic").ar_lags
+    chosen = ar_select_order(train_rows(series)[WINDOW - _MOST_LAGS :], _MOST_LAGS, ic="bic").ar_lags
     model = AutoReg(train_rows(series), len(chosen), hold_back=WINDOW).fit()
     assert len(chosen) == 2
     assert_allclose(found.values[0][:3], model.params, rtol=1e-8)

@@ -83,7 +83,7 @@ def test_a_scheduler_that_is_gone_is_an_error():
 
 
 def test_nobody_at_the_address_is_an_error(monkeypatch):
-    monkeypatch.setattr("qhq.studies.runner.cluster.PATIENCE", "1s")
+    monkeypatch.setattr("qhq.studies.runner.cluster._PATIENCE", "1s")
     with pytest.raises(BackendError, match="running Dask scheduler"):
         ClusterWorkers("tcp://127.0.0.1:9", lambda _: None)
 

@@ -171,7 +171,7 @@ def test_a_cell_that_another_one_measures_is_passed_over_and_waited_for(store):
 
 
 def test_who_measures_nothing_is_not_waited_for_for_ever(store, monkeypatch):
-    monkeypatch.setattr(runner_module, "MOST_SECONDS", 0.0)
+    monkeypatch.setattr(runner_module, "_MOST_SECONDS", 0.0)
     with (
         held_alone(lock_of(store, "0"), must="", fix=""),
         pytest.raises(HeldError, match="held by process"),

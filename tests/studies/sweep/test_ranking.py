@@ -15,7 +15,7 @@ from qhq.runs.run_folder import RunFolder
 from qhq.runs.studies import FinalRecord, StageNoise, StageRecord
 from qhq.studies.sweep.final import _compared, read_losses
 from qhq.studies.sweep.ranking import (
-    Entry,
+    MeasuredPoint,
     best_of,
     measure_noise,
     measure_trends,
@@ -74,9 +74,9 @@ def record_of(**keys) -> RunRecord:
     return RunRecord.model_validate(MINIMAL | keys)
 
 
-def entry(name: str, values: list[float], parameters: int, status: str = "finished") -> Entry:
+def entry(name: str, values: list[float], parameters: int, status: str = "finished") -> MeasuredPoint:
     records = tuple(record_of(parameters={"all": parameters}) for _ in values)
-    return Entry(
+    return MeasuredPoint(
         {"a": name}, tuple(f"{name}-s{n}" for n in range(len(values))), records, np.array(values), status
     )
 

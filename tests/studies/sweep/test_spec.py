@@ -13,7 +13,7 @@ from qhq.errors import ConfigError
 from qhq.experiment.config import ExperimentConfig
 from qhq.studies.runner.reproducible import digest
 from qhq.studies.sweep.spec import Range, StageSpec, SweepSpec, change, load_sweep, look_up
-from qhq.studies.sweep.stage import Place, Proposals, _incumbent
+from qhq.studies.sweep.stage import PlannedStage, Proposals, _incumbent
 
 
 def stage(**keys) -> StageSpec:
@@ -210,7 +210,7 @@ def test_a_start_is_found_where_a_choice_leaves_out_defaults():
     }
     sweep = validate(SweepSpec, {"stages": [{"name": "one", "space": space}]}, "test")
     start = change(config, {"model.recurrent": [{"unit": "gru"}]}, "test")
-    found = _incumbent(Place(sweep, sweep.stages[0], start))
+    found = _incumbent(PlannedStage(sweep, sweep.stages[0], start))
     assert found == {"model.recurrent": '[{"unit": "gru"}]', "training.epochs": str(config.training.epochs)}
 
 
