@@ -118,10 +118,12 @@ def test_all_gates_at_once_are_the_gates_one_by_one(unit, backend):
     ansatz = BARE if unit.endswith("_bare") else ANSATZ
     at_once, apart = (gated(unit, circuits(ansatz, backend=backend, together=each)) for each in (True, False))
     apart.load_state_dict(at_once.state_dict())
-    found, wanted = at_once(windows()), apart(windows())
+    given = [windows().requires_grad_() for _ in range(2)]
+    found, wanted = at_once(given[0]), apart(given[1])
     np.testing.assert_allclose(found.detach(), wanted.detach(), atol=1e-12)
     for values in (found, wanted):
         values.square().sum().backward()
+    np.testing.assert_allclose(given[0].grad, given[1].grad, atol=1e-10)
     others = dict(apart.named_parameters())
     for name, each in at_once.named_parameters():
         assert each.grad is not None

@@ -14,6 +14,7 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qhq.ansatz.program import Ansatz, describe
 from qhq.backends.executor import FloatArray, Report, shape_error
+from qhq.backends.local.registers import FEWEST_QUBITS, RegistersEngine, groups_of
 from qhq.engine import MOST_NOISY_QUBITS, DensityEngine, MixtureEngine, StatevectorEngine
 from qhq.engine.compile import AngleMap, separate_angles
 
@@ -156,6 +157,9 @@ class StatevectorExecutor(EngineExecutor):
     def _held(self) -> Engine:
         ansatz, form = self._ansatz, exact_form(self._ansatz)
         if form == "states":
+            groups = groups_of(ansatz) if ansatz.num_qubits >= FEWEST_QUBITS and not ansatz.num_resets else []
+            if len(groups) > 1:
+                return RegistersEngine(ansatz, groups, threads=self._threads)
             return self._statevector
         if form == "density matrices":
             return _density_engine(ansatz)
