@@ -426,5 +426,6 @@ def _follow(
 
 def _radius(errors: FloatArray, alpha: float) -> float:
     """The error of the rank that 1 - alpha asks for; beyond the largest there is none, and it stands in."""
+    # Less a little: 20 * (1 - 0.95) is 1.0000000000000009, whose ceiling is a rank too high.
     rank = min(max(ceil((len(errors) + 1) * (1 - alpha) - 1e-9), 1), len(errors))
     return float(np.partition(errors, rank - 1)[rank - 1])

@@ -68,8 +68,9 @@ from qhq.training.loop import TrainingState, Watcher, Watchers, history_csv
 
 _MOST_OF_LOSS = 0.95
 """A symbol or target with more of the validation loss than this decides alone."""
+# More than a run.json has, so that on a full disk a run can still be called failed.
 _LAST_WORD_BYTES = 256 * 1024
-"""Kept free while a run trains: more than a run.json has, so that on a full disk it can be called failed."""
+"""Kept free while a run trains."""
 KEPT_LEVELS = (0.5, 0.8, 0.95, 0.99)
 """Levels of intervals that are kept beside that of `COVERAGE`, of a head fitted to what a backend gave."""
 _WIDE_QUBITS = 16

@@ -17,8 +17,9 @@ MONEYNESS_EDGES = (-0.2, -0.1, -0.03, 0.03, 0.1, 0.2)
 """Borders of ln(strike / spot): at the money within 3 %."""
 EXPIRY_EDGES = (30, 90, 180, 365)
 """Borders of the days to expiry."""
+# Fewer would show single contracts.
 LEAST_OPTIONS = 10
-"""Forecasts below which a cell of the table and the figure is left empty: it would show single contracts."""
+"""Forecasts below which a cell of the table and the figure is left empty."""
 
 
 def by_moneyness(predictions: pd.DataFrame) -> pd.DataFrame | None:

@@ -144,5 +144,6 @@ class PredictionRecord(Sourced):
         return content
 
 
+# Some 6 MB of them. What has come true can be forecast again, and its scores are kept.
 MOST_KEPT_ROWS = 20_000
-"""Of a file, some 6 MB of them. What has come true can be forecast again, and its scores are kept."""
+"""Of a file."""

@@ -143,7 +143,7 @@ _T = TypeVar("_T")
 _LOOK_SECONDS = 0.1
 """How late the end of a thread may be seen."""
 
-# _Devices that are reached at the same time: a service refuses whoever asks too much at once.
+# Devices that are reached at the same time: a service refuses whoever asks too much at once.
 _REACHED_AT_ONCE = 8
 
 

@@ -235,6 +235,7 @@ def _channel(parameters: UniformNoiseSpec, num_qubits: int) -> QuantumError:
     strength = parameters.depolarizing_1q if num_qubits == 1 else parameters.depolarizing_2q
     seconds = 1e-9 * (parameters.gate_ns_1q if num_qubits == 1 else parameters.gate_ns_2q)
     t1 = np.inf if parameters.t1_us is None else 1e-6 * parameters.t1_us
+    # 1/T2 = 1/(2 T1) + 1/Tphi: at twice T1 nothing but relaxation is left.
     t2 = 2 * t1 if parameters.t2_us is None else 1e-6 * parameters.t2_us
     relaxation = thermal_relaxation_error(t1, t2, seconds)
     for _ in range(num_qubits - 1):

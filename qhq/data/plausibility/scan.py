@@ -358,6 +358,8 @@ class Scan:
             if not len(newest):
                 continue
             middle = float(np.median(newest))
+            # 1.4826 median deviations are a standard deviation of a normal; a column that mostly stays has
+            # none.
             scale = max(1.4826 * float(np.median(np.abs(newest - middle))), 0.3 * float(newest.std()))
             if scale <= 1e-12 * float(np.abs(newest).max()):
                 scale = np.inf  # a column that does not move tells nothing
