@@ -37,6 +37,7 @@ def config_error(
         overridden: How a key that ``--set`` wrote is said to be set; None where nothing was overridden.
     """
     # A misspelt key makes its right spelling missing too: name the misspelling.
+    # An unknown key first: where a needed one is mistyped, it is told as missing, too.
     fault = min(faults, key=lambda each: each["type"] != "extra_forbidden")
     keys = _present_keys(fault["loc"], content)
     name, at = _place(keys, content, source, overridden)
@@ -134,6 +135,7 @@ def _present_keys(location: _Location, content: Any) -> _Location:
         if _has(content, key):
             content = content[key]
             keys.append(key)
+        # The last may be a key that is missing; pydantic's tags have brackets, such as 'list[str]'.
         elif last and isinstance(content, dict) and isinstance(key, str) and "[" not in key:
             keys.append(key)
     return tuple(keys)

@@ -151,6 +151,7 @@ def _columns(ansatz: Ansatz, steps: Sequence[CircuitInstruction]) -> list[list[C
         place = max((free[qubit] for qubit in span), default=0)
         for qubit in span:
             free[qubit] = place + 1
+        # It has held the columns before and behind it apart, and is not drawn itself.
         if step.operation.name == "barrier" or not own:
             continue
         while len(columns) <= place:

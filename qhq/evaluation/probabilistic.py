@@ -57,6 +57,8 @@ def last_value_quantiles(validation: Windows, windows: Windows, levels: Sequence
     found = np.repeat(naive[..., None], len(levels), axis=-1)
     try:
         for place, level in enumerate(levels):
+            # An interval has two quantiles, of this level and of its mirror; the median is the last value
+            # itself.
             if level < 0.5:
                 low, high = fit_conformal(validation, known, 1 - 2 * level).interval(windows, naive)
                 found[..., place] = low

@@ -183,6 +183,8 @@ class ExperimentConfig(Spec):
         return self
 
 
+# A key that is added to these sections goes here as well: else the default of all earlier configs would give
+# their studies and checkpoints another name.
 _LATER = {
     "model": (
         "kind", "file", "encoder", "pooling", "head_layers", "head_activation", "static_layers", "circuits",
@@ -201,6 +203,7 @@ def without_later_keys(content: Mapping[str, Any]) -> Json:
     What a study is named by, and what a checkpoint belongs to, was computed before they came: so a study or a
     run that an earlier version began is found again, and goes on.
     """
+    # Deep, since keys of the sections inside are deleted, and the content is the caller's.
     kept = copy.deepcopy(dict(content))
     plain = ExperimentConfig().model_dump(mode="json")
     for section, keys in _LATER.items():

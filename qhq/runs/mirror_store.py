@@ -192,6 +192,7 @@ class MirrorStore:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return None
             raise
+        # MLflow goes on to give a run that was deleted, until its garbage is collected.
         return run if run.info.lifecycle_stage == "active" else None
 
     def create(self, entry: MirrorEntry, parent: str | None = None) -> str:

@@ -388,6 +388,7 @@ def open_optimizer(
     """
     kind: Callable[..., torch.optim.Optimizer] = EntryPoint("", OPTIMIZERS[spec.optimizer.kind], "").load()
     settings: dict[str, object] = {"lr": spec.learning_rate, **spec.optimizer.settings()}
+    # torch's LBFGS refuses several groups of parameters, and knows no weight decay.
     if spec.optimizer.line_search:
         return kind(model.parameters(), **settings)
     if spec.optimizer.natural:
@@ -396,6 +397,7 @@ def open_optimizer(
     given = {"lr": spec.circuit.learning_rate, "weight_decay": spec.circuit.weight_decay}
     own = {key: value for key, value in given.items() if value is not None}
     if own and parts["circuit"]:
+        # By identity: `in` would compare tensors element by element.
         circuit = {id(each) for each in parts["circuit"]}
         groups[0]["params"] = [each for each in model.parameters() if id(each) not in circuit]
         groups.append({"params": parts["circuit"], **own})

@@ -168,6 +168,8 @@ def widened(circuit: QuantumCircuit) -> QuantumCircuit:
         return circuit
     lowered.name, lowered.metadata = circuit.name, circuit.metadata
     held = set(lowered.parameters)
+    # In the phase, which no expectation sees, a parameter stays one of the circuit's though its gates are
+    # gone.
     lowered.global_phase = sum((each for each in circuit.parameters if each not in held), 0)
     return lowered
 
@@ -186,6 +188,8 @@ def without_final_measurements(circuit: QuantumCircuit) -> QuantumCircuit:
             final.add(place)
         elif not isinstance(instruction.operation, Barrier | Delay):
             free.difference_update(instruction.qubits)
+            # A measurement writes its bit and does not read it: one before it, into the same, may be a final
+            # one.
             free.difference_update([] if measures else instruction.clbits)
     if not final:
         return circuit

@@ -404,5 +404,6 @@ def _compile(circuit: QuantumCircuit, channels: KrausChannels) -> _Compiled:
         block.factors.append(factor)
     for qubit in range(qubits):
         if waiting[qubit]:
+            # Blocks are on pairs: a qubit that meets no other is given any.
             opened((qubit, next(each for each in range(qubits) if each != qubit)))
     return _Compiled(qubits, blocks, angles)
