@@ -649,7 +649,7 @@ def _moneyness(material: Material) -> Iterable[Part]:
         return
     strikes, expiries = moneyness_names(), expiry_names()
     ranked = cells.dropna(subset=["skill"]).sort_values("skill")
-    told = [
+    extremes = [
         f"{percent(float(row['skill'])).text} at {strikes[int(row['moneyness'])]},"
         f" {expiries[int(row['expiry'])]}"
         for _, row in (ranked.iloc[[0, -1]] if len(ranked) else ranked).iterrows()
@@ -658,7 +658,7 @@ def _moneyness(material: Material) -> Iterable[Part]:
     yield picture(
         lambda: draw_moneyness(cells),
         alt=f"Errors over the strike, and skill over the last value, by strike over spot and time to"
-        f" expiry. The lowest and the highest skill are {' and '.join(told) or 'not defined'}."
+        f" expiry. The lowest and the highest skill are {' and '.join(extremes) or 'not defined'}."
         " A table follows.",
         caption="Errors by where the contract stood when it was forecast, one step ahead: mean absolute error"
         " over the strike in basis points, and skill over the last value.",

@@ -48,8 +48,8 @@ def test_fetch_of_one_that_fails_keeps_the_others(qhq, yahoo):
     assert "2024-06-27" in result.stdout
     assert "nothing, or not all, of NOSUCH" in result.stderr
     assert "Traceback" not in result.stderr
-    told = qhq("data", "fetch", "NOSUCH", "AAPL", *SPAN, "--json")
-    answer = json.loads(told.stdout)
+    printed = qhq("data", "fetch", "NOSUCH", "AAPL", *SPAN, "--json")
+    answer = json.loads(printed.stdout)
     assert answer["failed"] == ["NOSUCH"]
     assert [row["source"] for row in answer["rows"]] == [None, "cached"]
 

@@ -61,13 +61,13 @@ def test_every_failure_is_reported_in_three_parts(qhq, failing, name):
     failing(error)
     result = qhq("compare")
     assert (result.exit_code, result.stdout) == (status, "")
-    told = " ".join(result.stderr.split())
-    assert text in told
-    assert "Traceback" not in told
+    printed = " ".join(result.stderr.split())
+    assert text in printed
+    assert "Traceback" not in printed
     if status != 130:
-        assert re.search(r"^Error: .+\. Got .+\. .+\.$", told)
+        assert re.search(r"^Error: .+\. Got .+\. .+\.$", printed)
     if status == 70:
-        assert "--debug" in told
+        assert "--debug" in printed
 
 
 @pytest.mark.parametrize("name", FAILURES)
@@ -76,9 +76,9 @@ def test_with_json_every_failure_is_one_object(qhq, failing, name):
     failing(error)
     result = qhq("compare", "--json")
     assert result.exit_code == status
-    told = json.loads(result.stdout)["error"]
-    assert told["kind"] == type(error).__name__
-    assert told["message"] == f"{told['must']}. Got {told['got']}. {told['fix']}."
+    printed = json.loads(result.stdout)["error"]
+    assert printed["kind"] == type(error).__name__
+    assert printed["message"] == f"{printed['must']}. Got {printed['got']}. {printed['fix']}."
 
 
 def test_what_fails_after_the_result_adds_no_second_object(qhq, monkeypatch):
@@ -105,9 +105,9 @@ def test_debug_lets_the_traceback_through(study, failing):
 def test_usage_errors_are_an_object_too(qhq, arguments):
     result = qhq(*arguments, "--json")
     assert result.exit_code == 2
-    told = json.loads(result.stdout)["error"]
-    assert told["message"] == f"{told['must']}. Got {told['got']}. {told['fix']}."
-    assert "--help" in told["fix"]
+    printed = json.loads(result.stdout)["error"]
+    assert printed["message"] == f"{printed['must']}. Got {printed['got']}. {printed['fix']}."
+    assert "--help" in printed["fix"]
     message = json.loads(result.stdout)["error"]["message"]
     assert "Got Got" not in message
     assert "?." not in message
@@ -125,10 +125,10 @@ def test_a_reader_that_is_gone_is_no_error(study):
         stderr=subprocess.PIPE,
     )
     process.stdout.close()
-    told = process.stderr.read().decode()
+    printed = process.stderr.read().decode()
     process.stderr.close()
     assert process.wait() == 141
-    assert told == ""
+    assert printed == ""
 
 
 DAMAGES = {

@@ -129,7 +129,7 @@ def test_implied_volatilities_are_of_the_same_rows_and_what_has_none_is_reported
     assert {each["iv_rows"] for each in whole.values()} == {len(windows)}
     assert whole["test"]["iv_mae"] > whole["black_scholes"]["iv_mae"]
     metrics = measured((1, 1, 1), (0.9, 0.9, 0.9)) | {"options": {**whole, "symbols": {}}}
-    *_, table, told = result_tables(run(metrics, task="price"))
+    *_, table, reported = result_tables(run(metrics, task="price"))
     assert {str(cell) for cell in table.columns[-1].cells} == {f"{len(windows):,}"}
-    assert told.startswith("Forecasts outside what any volatility gives, such as below intrinsic value")
-    assert f"of {len(windows)}: model 10, last-value forecast 1. They" in told
+    assert reported.startswith("Forecasts outside what any volatility gives, such as below intrinsic value")
+    assert f"of {len(windows)}: model 10, last-value forecast 1. They" in reported

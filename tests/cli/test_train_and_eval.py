@@ -161,9 +161,9 @@ def test_run_does_not_need_the_circuit_file_again(qhq, study):
 def test_people_read_a_table_with_the_naive_forecast(qhq):
     result = qhq("train", "tiny.yaml")
     assert "last-value forecast" in result.stdout
-    told = " ".join(result.stdout.split())
-    assert "One seed, not tested: on the test split the model's error is" in told
-    assert told.lower().index("on the validation split") < told.index("Test split, task forecast")
+    printed = " ".join(result.stdout.split())
+    assert "One seed, not tested: on the test split the model's error is" in printed
+    assert printed.lower().index("on the validation split") < printed.index("Test split, task forecast")
     assert "|grad| encoder" in result.stderr
     assert "last-value forecast" in qhq("eval").stdout
 

@@ -132,7 +132,7 @@ def test_a_subject_is_the_latest_run_a_run_or_a_config(study):
     with pytest.raises(ConfigError, match="There must be a finished run"):
         examine_subject(None)
     run = train("training.epochs=1")
-    for reference, overrides, told in (
+    for reference, overrides, reported in (
         (None, (), f"run {run.name}"),
         (run.name, (), f"run {run.name}"),
         (str(run.path), (), f"run {run.name}"),
@@ -141,7 +141,7 @@ def test_a_subject_is_the_latest_run_a_run_or_a_config(study):
     ):
         found = examine_subject(reference, overrides)
         looked_at, diagnosis = found.subject, found.diagnosis
-        assert looked_at == told
+        assert looked_at == reported
         assert diagnosis.healthy
         json.dumps(diagnosis.to_dict(), allow_nan=False)
     with pytest.raises(ConfigError, match="RUN or CONFIG must be a run, a YAML file"):

@@ -144,9 +144,9 @@ def test_rows_set_aside_are_reported_and_kept_in_the_record(run):
     frame.loc[(frame["symbol"] == "AAA") & (frame["date"] == day), "adj_close"] = np.nan
     other = opened(run, frame).data.other
     assert other.to_dict()["quarantine"]["rows"] == 1
-    told = " ".join(other.notes())
-    assert "Set aside 1 of 540 rows" in told
-    assert f"AAA on {day}" in told
+    reported = " ".join(other.notes())
+    assert "Set aside 1 of 540 rows" in reported
+    assert f"AAA on {day}" in reported
 
 
 def test_revised_row_of_the_past_is_reported(run):
@@ -271,8 +271,8 @@ def test_strict_opening_says_what_to_do_instead(tmp_path):
 def test_a_key_of_the_format_that_comes_from_the_run_is_reported():
     error = DataError("It must be so", got="this", fix="Mend it")
     own = DataSpec(source="csv", path="x.csv", format={"dates": "dayfirst"})
-    told = tell_format(error, own, OtherDataRequest("new.csv"))
-    assert "From the run come data.format.dates=dayfirst" in told.fix
+    reported = tell_format(error, own, OtherDataRequest("new.csv"))
+    assert "From the run come data.format.dates=dayfirst" in reported.fix
     assert tell_format(error, own, OtherDataRequest("new.csv", ("data.format.dates=iso",))) is error
 
 

@@ -213,16 +213,16 @@ def test_a_config_may_name_the_calendar_and_another_is_refused(run):
 
 
 @pytest.mark.parametrize(
-    ("endings", "told"),
+    ("endings", "reported"),
     [((".L", ".L", ".L"), "data.calendar=XLON knows"), ((".L", ".DE", ""), "forecast those of one exchange")],
 )
-def test_symbols_that_end_like_those_of_another_exchange_are_told_of_its_calendar(run, endings, told):
+def test_symbols_that_end_like_those_of_another_exchange_are_told_of_its_calendar(run, endings, reported):
     frame = prices().replace(
         {"symbol": {name: name + end for name, end in zip(SYMBOLS, endings, strict=True)}}
     )
     record = describe(predicted(run, frame), "aer")
     assert "holidays not known" in record.calendar
-    assert sum(told in note for note in record.notes) == 1
+    assert sum(reported in note for note in record.notes) == 1
 
 
 def test_of_weeks_it_says_which_and_an_unfinished_one_moves_nothing(tmp_path):

@@ -254,10 +254,10 @@ def test_rows_set_aside_are_reported_once_and_kept_in_the_record(study):
     frame = make_frame(symbols=("AAA",), rows=150)
     frame.loc[[20, 130], "adj_close"] = 0.0
     frame.to_csv("own.csv", index=False)
-    told = Notes()
+    reported = Notes()
     own = ("data.source=csv", "data.path=own.csv", "data.symbols=null", "data.start=null", "data.end=null")
-    run = train(*own, "training.epochs=1", watcher=told)
-    (note,) = [each for each in told.notes if "Set aside" in each]
+    run = train(*own, "training.epochs=1", watcher=reported)
+    (note,) = [each for each in reported.notes if "Set aside" in each]
     assert "Set aside 2 of 150 rows" in note
     record = run.read_record().to_dict()["data"]
     assert (record["quarantine"]["rows"], record["quarantine"]["of"], record["doubts"]) == (2, 150, [])

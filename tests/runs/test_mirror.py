@@ -271,8 +271,8 @@ def test_a_store_that_cannot_be_reached_is_a_line(runs, notes, monkeypatch, sile
 
 def mirror_some(root: str, names: list[str]) -> None:
     for name in names:
-        told: list[str] = []
-        assert mirror_run(Path(root) / name, told.append) is True, told
+        reported: list[str] = []
+        assert mirror_run(Path(root) / name, reported.append) is True, reported
 
 
 @pytest.mark.parametrize("fresh", [False, True])

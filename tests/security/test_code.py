@@ -159,8 +159,8 @@ def test_a_plain_file_that_hides_a_shipped_one_is_reported_once(qhq, study):
     (study / "circuits" / "reference.yaml").write_text("qubits: 3\ndescription: mine\n")
     result = qhq("circuit", "info", "reference", "--json")
     assert json.loads(result.stdout)["qubits"] == 3
-    told = [line for line in result.stderr.splitlines() if "stands in for" in line]
-    assert told == [f"Using {study}/circuits/reference.yaml, which stands in for the one that qhq ships."]
+    printed = [line for line in result.stderr.splitlines() if "stands in for" in line]
+    assert printed == [f"Using {study}/circuits/reference.yaml, which stands in for the one that qhq ships."]
     assert "stands in for" not in qhq("circuit", "info", "sim_01").stderr
 
 

@@ -71,13 +71,13 @@ def test_affine_moves_what_does_not_move_and_scales_it_by_nothing():
 def test_variances_of_affine_are_those_of_many_fits():
     exact, test, noise = values(32), values(5, seed=1), 0.05
     generator = np.random.default_rng(3)
-    undone, told = [], []
+    undone, reported = [], []
     for _ in range(4000):
         fitted = fit_affine(SLOPE * exact + OFFSET + generator.normal(0, noise, exact.shape), exact)
         answers = SLOPE * test + OFFSET + generator.normal(0, noise, test.shape)
         undone.append(fitted.undo(answers))
-        told.append(fitted.variances(answers, np.full(test.shape, noise**2)))
-    np.testing.assert_allclose(np.mean(told, axis=0), np.var(undone, axis=0), rtol=0.1)
+        reported.append(fitted.variances(answers, np.full(test.shape, noise**2)))
+    np.testing.assert_allclose(np.mean(reported, axis=0), np.var(undone, axis=0), rtol=0.1)
 
 
 def test_head_gives_the_exact_forecast_of_planted_answers(run):

@@ -355,7 +355,7 @@ def sift(draft: DraftT, rules: Rules[DraftT], policy: RowPolicy) -> Sifted[Draft
             if each.refused:
                 raise DataError(each.finding.must, got=each.finding.got, fix=advice(each.finding, policy))
         if bad.any():
-            # Each rule judges what the rules before it left, or one bad row would be told of several times.
+            # Each rule judges what the rules before it left, or one bad row would be reported several times.
             missed += [] if code in _UNDATED else [draft.dates[bad]]
             draft = draft.keep(~bad)
     quarantine = Quarantine(draft.origin, checked, tuple(each.reason for each in broken if each.reason.count))

@@ -81,7 +81,7 @@ def forward_adjusted(close: FloatArray, dividend: FloatArray, split: FloatArray)
     before = np.where(last[:-1] >= 0, close[last[:-1]], np.nan) / ratio[1:]
     paid = np.nan_to_num(dividend[1:])
     with np.errstate(all="ignore"):
-        # What `before` lacks is told of in the next line, not by a warning of NumPy's.
+        # What `before` lacks is reported in the next line, not by a warning of NumPy's.
         kept = np.where(paid == 0, 1.0, 1 - paid / before)
         unknown = (paid != 0) & ~((before > 0) & (kept > 0))
         # Without a price above zero before, only a first price can follow: nothing was earned until it.
