@@ -223,6 +223,13 @@ def load_ansatz(
     content = read_mapping(path)
     _lay_over(content, overrides or {})
     if isinstance(content.get("parts"), list):
+        own = {key: value for key, value in content.items() if key not in ("parts", "description")}
+        if own:
+            raise ConfigError(
+                "A circuit of parts must have every key but its description in the parts",
+                got=", ".join(f"{named(key) if named else key}: {value}" for key, value in own.items()),
+                fix="Set it there, as in parts: [{ansatz: reference, qubits: 3}, {ansatz: sim_05}]",
+            )
         content["parts"] = [_load_part(each, path) for each in content["parts"]]
     spec = validate(AnsatzSpec, content, str(path), named)
     if by_name and hides and any(each.file is not None and each.file.suffix == ".py" for each in spec.parts):

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qhq.quantum.differentiation import evaluate
+from qhq.quantum.differentiation import array_of, evaluate
 from qhq.quantum.network import ExecutorNetwork
 
 
@@ -193,7 +193,9 @@ class _Forth:
         rows[..., inputs:] = weights
         # Arrays that share the tensor's memory: what a step copies into it is what the executor reads.
         asked, nothing = rows.view(steps, samples * gates, -1).numpy(), rows.new_empty(0).numpy()
+        # Kept, since the way back must ask the executor whose residuals it has, whatever was opened since.
         executor: Any = way.network.executor
+        self.executor = executor
         ask = executor.forward if keep else lambda *each: (executor.expectations(*each), None)
         self.residuals: list[Any] = []
         self.answers: list[Tensor] = []
@@ -230,17 +232,18 @@ class _Sequence(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():  # a graph of the gradients is asked for
             return _differentiable(ctx, cotangents[0])
+        outers = torch.from_numpy(array_of(cotangents[0]))  # refuses what holds no data, as many at once do
         way, forth = ctx.way, ctx.forth
         _, by_state, _, *leave = ctx.saved_tensors
         steps, gates, samples, hidden = forth.values.shape
-        inputs, executor, bends = forth.inputs, way.network.executor, forth.bends
+        inputs, executor, bends = forth.inputs, forth.executor, forth.bends
         forth.arithmetic.turn()
         onto = leave[0].transpose(1, 2) if leave else None
         pulled, of_maps = torch.empty_like(forth.values), torch.empty_like(forth.before)
         slope, rows = pulled.new_zeros(samples, hidden), []
         cotangent = pulled.new_empty(samples, gates, forth.answers[0].shape[-1])
         flat, by_gate = cotangent.view(samples * gates, -1).numpy(), cotangent.transpose(0, 1)
-        by_step = zip(pulled, of_maps, cotangents[0], strict=True)
+        by_step = zip(pulled, of_maps, outers, strict=True)
         for t, (of_gates, of_map, outer) in reversed(list(enumerate(by_step))):
             slope += outer
             forth.arithmetic.back(t, slope, of_gates)

@@ -57,7 +57,7 @@ def evaluate(network: ExecutorNetwork, rows: Tensor, weights: Tensor) -> Tensor:
         return _Expectations.apply(rows, weights, executor)  # type: ignore[no-any-return, no-untyped-call]
     # Neither a node of the graph, nor states that nobody goes back from.
     if not torch.is_grad_enabled():
-        return _like(executor.expectations(_array(rows), _array(weights)), rows)
+        return _like(executor.expectations(array_of(rows), array_of(weights)), rows)
     function = _TwoPass if hasattr(executor, "forward") else _Expectations
     return function.apply(rows, weights, executor)  # type: ignore[no-any-return, no-untyped-call]
 
@@ -80,7 +80,7 @@ class _TwoPass(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weights: Tensor, executor: _TwoPassExecutor) -> Tensor:
-        values, ctx.residual = executor.forward(_array(inputs), _array(weights))
+        values, ctx.residual = executor.forward(array_of(inputs), array_of(weights))
         ctx.save_for_backward(inputs, weights)
         ctx.executor = executor
         return _like(values, inputs)
@@ -91,7 +91,7 @@ class _TwoPass(torch.autograd.Function):
         inputs, weights = ctx.saved_tensors
         if torch.is_grad_enabled() or inside_transform():  # a graph of the gradients, or many cotangents
             return *_Gradients.apply(inputs, weights, cotangents[0], ctx.executor), None  # type: ignore[no-untyped-call]
-        by_inputs, by_weights = ctx.executor.backward(ctx.residual, _array(cotangents[0]))
+        by_inputs, by_weights = ctx.executor.backward(ctx.residual, array_of(cotangents[0]))
         return _like(by_inputs, inputs), _like(by_weights, weights), None
 
     @staticmethod
@@ -104,7 +104,7 @@ class _Expectations(torch.autograd.Function):
 
     @staticmethod
     def forward(inputs: Tensor, weights: Tensor, executor: Executor) -> Tensor:
-        return _like(executor.expectations(_array(inputs), _array(weights)), inputs)
+        return _like(executor.expectations(array_of(inputs), array_of(weights)), inputs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Executor], output: Tensor) -> None:  # noqa: ARG004
@@ -142,7 +142,7 @@ class _Gradients(torch.autograd.Function):
     def forward(
         inputs: Tensor, weights: Tensor, cotangent: Tensor, executor: Executor
     ) -> tuple[Tensor, Tensor]:
-        by_inputs, by_weights = executor.vjp(_array(inputs), _array(weights), _array(cotangent))
+        by_inputs, by_weights = executor.vjp(array_of(inputs), array_of(weights), array_of(cotangent))
         return _like(by_inputs, inputs), _like(by_weights, weights)
 
     @staticmethod
@@ -209,7 +209,7 @@ def _unstacked(
 )
 def _expectations_operator(rows: Tensor, weights: Tensor, handle: int, outputs: int) -> Tensor:  # noqa: ARG001
     executor = _network(handle).executor
-    return _like(executor.expectations(_array(rows), _array(weights)), rows)
+    return _like(executor.expectations(array_of(rows), array_of(weights)), rows)
 
 
 @torch.library.custom_op(
@@ -221,7 +221,7 @@ def _gradients_operator(
     rows: Tensor, weights: Tensor, cotangent: Tensor, handle: int
 ) -> tuple[Tensor, Tensor]:
     executor = _network(handle).executor
-    by_inputs, by_weights = executor.vjp(_array(rows), _array(weights), _array(cotangent))
+    by_inputs, by_weights = executor.vjp(array_of(rows), array_of(weights), array_of(cotangent))
     return _like(by_inputs, rows), _like(by_weights, weights)
 
 
@@ -304,7 +304,7 @@ def tracing_error(tracer: str) -> BackendError:
     )
 
 
-def _array(tensor: Tensor) -> FloatArray:
+def array_of(tensor: Tensor) -> FloatArray:
     """The tensor's own memory where it can be shared, else a copy of it.
 
     Raises:
@@ -314,7 +314,7 @@ def _array(tensor: Tensor) -> FloatArray:
         array: FloatArray = tensor.numpy(force=True)
     except (RuntimeError, TypeError) as error:
         if tensor.dtype == torch.bfloat16:  # which NumPy does not have
-            return _array(tensor.float())
+            return array_of(tensor.float())
         if tensor.is_meta:
             raise BackendError(
                 "The tensors of a quantum layer must hold data",

@@ -74,7 +74,7 @@ def test_a_part_is_named_by_its_path_beside_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"qubits": 3}, "parts have keys of their own: set qubits in them"),
+        ({"qubits": 3}, r"must have every key but its description in the parts. Got qubits: 3. Set it there"),
         ({"parts": [{"ansatz": "side_by_side"}]}, "parts have no parts of their own"),
         ({"parts": [{"ansatz": "reference"}, {"ansatz": "qlstm"}]}, "not pi_tanh and arctan: set it"),
         ({"parts": [{"ansatz": "referense"}]}, "Did you mean 'reference'"),

@@ -17,7 +17,7 @@ from qhq.ansatz.spec import AnsatzSpec, load_ansatz
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.backends.registry import open_training_backend
 from qhq.diagnostics.doctor.checks import examine
-from qhq.errors import ConfigError
+from qhq.errors import BackendError, ConfigError
 from qhq.models.gates import Circuits, build_gated, by_rows
 from qhq.models.hybrid import Shape
 from qhq.models.spec import GATED, UNITS, MiddleSpec, ModelSpec
@@ -137,6 +137,13 @@ def test_a_gradient_that_is_asked_for_twice_is_the_same():
     once, again = (torch.autograd.grad(loss, asked, retain_graph=True) for _ in range(2))
     for one, other in zip(once, again, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_many_cotangents_at_once_are_refused_in_words():
+    model = gated("qlstm")
+    found, units = model(windows(2)).flatten(), torch.eye(2).double()
+    with pytest.raises(BackendError, match=r"torch.func in place of is_grads_batched"):
+        torch.autograd.grad(found, list(model.parameters()), units, is_grads_batched=True)
 
 
 @pytest.mark.parametrize("unit", ["qlstm", "qgru"])
