@@ -36,10 +36,9 @@ from qhq.evaluation.bootstrap import Interval, Median, date_interval, median_int
 from qhq.evaluation.significance import Comparison, compare, say_p_value
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.evaluate import EXACT, Evaluation, ask_circuit, choose_windows, encode, judge
-from qhq.experiment.fit import fit
+from qhq.experiment.fit import fit, pass_parity_gate
 from qhq.experiment.opening import Experiment, open_on_data
 from qhq.experiment.refit import Lesson
-from qhq.experiment.run import pass_parity_gate
 from qhq.files import write_atomically
 from qhq.paths import runs_dir
 from qhq.progress import open_steps

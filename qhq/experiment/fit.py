@@ -1,4 +1,4 @@
-"""From an opened experiment to a trained model: one alone, or several that differ in the seed, at once.
+"""From an opened experiment to a trained model, past the parity gate: one alone, or several at once by seed.
 
 What comes of each of several is what its own training gives, up to rounding (`qhq.training.stack`), and a
 training of several is resumed as it was cut off, bit for bit. Where models cannot be stacked they are trained
@@ -8,14 +8,19 @@ one after another, with the same result; `why_alone` says why.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import torch
 
 from qhq.ansatz.stored import fingerprint
 from qhq.backends.backend import BackendSpec
-from qhq.backends.registry import find_backend
+from qhq.backends.executor import Parity, check_parity, measure_parity, parity_tolerance
+from qhq.backends.noise_aware import InTurnExecutor
+from qhq.backends.registry import find_backend, open_parity_reference
 from qhq.errors import ConfigError
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.features import fit_features
-from qhq.experiment.opening import Experiment, fits_on_device
+from qhq.experiment.opening import Experiment, fits_on_device, shot_seed
 from qhq.experiment.questions import Questions, open_questions
 from qhq.models import stack as models
 from qhq.models.features import FeatureForecaster
@@ -28,6 +33,67 @@ from qhq.training.checkpoint import save_state
 from qhq.training.loop import Trainer, TrainingState, Watcher, Watchers, history_csv
 
 _UNITS = frozenset({"gru", "lstm", "rnn"})
+
+_WIDE_QUBITS = 16
+"""From here on the parity gate takes long enough to be announced."""
+
+
+def pass_gate(experiment: Experiment, watcher: Watcher) -> Parity | None:
+    """Pass the parity gate, and say by how much engine and backend differ."""
+    ansatz = experiment.ansatz
+    several = experiment.config.training.backends
+    engine = "noisy engine" if several or experiment.backend.is_noisy else "exact engine"
+    if ansatz is not None and ansatz.num_qubits >= _WIDE_QUBITS:
+        watcher.note(f"Comparing the {engine} with {experiment.config.backend} on {ansatz.num_qubits} qubits")
+    parity = pass_parity_gate(experiment)
+    if parity is not None:
+        backend = ", ".join(several) or experiment.config.backend
+        watcher.note(
+            f"Parity of the {engine} with {backend}: {parity.values:.1e} in values,"
+            f" {parity.gradients:.1e} in gradients"
+        )
+    return parity
+
+
+@torch.no_grad()
+def pass_parity_gate(experiment: Experiment) -> Parity | None:
+    """Compare engine and backend on the first training batch, with the model's initial weights.
+
+    Returns:
+        The largest differences; None where training runs on the backend itself, or there is no circuit.
+
+    Raises:
+        BackendError: If they differ by more than the tolerance.
+    """
+    config, ansatz, model = experiment.config, experiment.ansatz, experiment.model
+    if ansatz is None or model.quantum is None:
+        return None
+    engine: Any = model.quantum.neural_network.executor
+    in_turn = isinstance(engine, InTurnExecutor)
+    # An executor that adds errors to exact values is compared by these.
+    engine = getattr(engine, "exact", engine)
+    seed = shot_seed(config, "parity")
+    # Shots of its own: with those of the training the comparison would take draws away from it.
+    reference = None if in_turn else open_parity_reference(experiment.backend, ansatz, seed=seed)
+    if reference is None and not in_turn:
+        return None
+    # As in an evaluation: with dropout the angles would be those of no forecast.
+    model.eval()
+    # Real windows, not random angles: a fault that only shows where the encoder sends its angles shows here.
+    latent = experiment.latent(experiment.data.train.select(slice(config.training.batch_size)))
+    angles, weights = model.angles(latent), model.quantum.weight.detach().numpy()
+    inputs = angles.reshape(-1, angles.shape[-1]).numpy()
+    noisy = in_turn or experiment.backend.is_noisy
+    parity: Parity
+    if reference is None:
+        parity = engine.parity(inputs, weights, seed=seed)
+    else:
+        parity = measure_parity(engine, reference, inputs, weights, density=noisy)
+    # Rounding grows with the gates: one bound for all circuits would be too tight for deep ones or blind for
+    # shallow ones.
+    tolerance = parity_tolerance(inputs.dtype, ansatz.circuit.size())
+    check_parity(parity, tolerance, engine="noisy" if noisy else "exact")
+    return parity
 
 
 def fit(experiment: Experiment, watcher: Watcher) -> TrainingState:

@@ -16,16 +16,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
-
-import torch
 
 from qhq.ansatz.export import UnsupportedExport, to_qasm3
 from qhq.ansatz.stored import save_ansatz
-from qhq.backends.executor import CostForecast, Parity, check_parity, measure_parity, parity_tolerance
+from qhq.backends.executor import CostForecast, Parity
 from qhq.backends.ibm.journal import in_run
-from qhq.backends.noise_aware import InTurnExecutor
-from qhq.backends.registry import find_backend, open_parity_reference
+from qhq.backends.registry import find_backend
 from qhq.data.prepare import PreparedData
 from qhq.data.quarantine import tell_rows
 from qhq.documents import dump_document
@@ -35,8 +31,8 @@ from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.evaluate import evaluate, prediction_intervals, predictions_csv
 from qhq.experiment.features import fit_features
-from qhq.experiment.fit import FreshShots, Saver, open_trainer, simulated
-from qhq.experiment.opening import Experiment, open_experiment, open_on_data, shot_seed
+from qhq.experiment.fit import FreshShots, Saver, open_trainer, pass_gate, simulated
+from qhq.experiment.opening import Experiment, open_experiment, open_on_data
 from qhq.experiment.plausibility import (
     add_doubts,
     doubt_data,
@@ -73,8 +69,6 @@ _LAST_WORD_BYTES = 256 * 1024
 """Kept free while a run trains."""
 KEPT_LEVELS = (0.5, 0.8, 0.95, 0.99)
 """Levels of intervals that are kept beside that of `COVERAGE`, of a head fitted to what a backend gave."""
-_WIDE_QUBITS = 16
-"""From here on the parity gate takes long enough to be announced."""
 
 
 @dataclass(frozen=True)
@@ -302,64 +296,6 @@ def tell_of_rows(data: PreparedData, watcher: Watcher) -> None:
     """Say once how a file was read, which rows were set aside, and how others may have been misread."""
     for sentence in tell_rows(data.quarantine, data.doubts, data.notes):
         watcher.note(sentence)
-
-
-def pass_gate(experiment: Experiment, watcher: Watcher) -> Parity | None:
-    """Pass the parity gate, and say by how much engine and backend differ."""
-    ansatz = experiment.ansatz
-    several = experiment.config.training.backends
-    engine = "noisy engine" if several or experiment.backend.is_noisy else "exact engine"
-    if ansatz is not None and ansatz.num_qubits >= _WIDE_QUBITS:
-        watcher.note(f"Comparing the {engine} with {experiment.config.backend} on {ansatz.num_qubits} qubits")
-    parity = pass_parity_gate(experiment)
-    if parity is not None:
-        backend = ", ".join(several) or experiment.config.backend
-        watcher.note(
-            f"Parity of the {engine} with {backend}: {parity.values:.1e} in values,"
-            f" {parity.gradients:.1e} in gradients"
-        )
-    return parity
-
-
-@torch.no_grad()
-def pass_parity_gate(experiment: Experiment) -> Parity | None:
-    """Compare engine and backend on the first training batch, with the model's initial weights.
-
-    Returns:
-        The largest differences; None where training runs on the backend itself, or there is no circuit.
-
-    Raises:
-        BackendError: If they differ by more than the tolerance.
-    """
-    config, ansatz, model = experiment.config, experiment.ansatz, experiment.model
-    if ansatz is None or model.quantum is None:
-        return None
-    engine: Any = model.quantum.neural_network.executor
-    in_turn = isinstance(engine, InTurnExecutor)
-    # An executor that adds errors to exact values is compared by these.
-    engine = getattr(engine, "exact", engine)
-    seed = shot_seed(config, "parity")
-    # Shots of its own: with those of the training the comparison would take draws away from it.
-    reference = None if in_turn else open_parity_reference(experiment.backend, ansatz, seed=seed)
-    if reference is None and not in_turn:
-        return None
-    # As in an evaluation: with dropout the angles would be those of no forecast.
-    model.eval()
-    # Real windows, not random angles: a fault that only shows where the encoder sends its angles shows here.
-    latent = experiment.latent(experiment.data.train.select(slice(config.training.batch_size)))
-    angles, weights = model.angles(latent), model.quantum.weight.detach().numpy()
-    inputs = angles.reshape(-1, angles.shape[-1]).numpy()
-    noisy = in_turn or experiment.backend.is_noisy
-    parity: Parity
-    if reference is None:
-        parity = engine.parity(inputs, weights, seed=seed)
-    else:
-        parity = measure_parity(engine, reference, inputs, weights, density=noisy)
-    # Rounding grows with the gates: one bound for all circuits would be too tight for deep ones or blind for
-    # shallow ones.
-    tolerance = parity_tolerance(inputs.dtype, ansatz.circuit.size())
-    check_parity(parity, tolerance, engine="noisy" if noisy else "exact")
-    return parity
 
 
 def train_in(folder: RunFolder, config: ExperimentConfig, data: PreparedData, watcher: Watcher) -> None:

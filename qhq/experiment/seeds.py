@@ -16,7 +16,16 @@ from qhq.data.prepare import prepare
 from qhq.errors import ConfigError, QHQError
 from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
-from qhq.experiment.fit import Saver, check_one_run, open_trainers, simulated, train_together, why_alone
+from qhq.experiment.fit import (
+    Saver,
+    check_one_run,
+    open_trainers,
+    pass_gate,
+    pass_parity_gate,
+    simulated,
+    train_together,
+    why_alone,
+)
 from qhq.experiment.opening import Experiment, open_on_data
 from qhq.experiment.plausibility import add_doubts, doubt_data, plausibility_record, read_doubts, tell_doubts
 from qhq.experiment.record import Stopwatch
@@ -25,8 +34,6 @@ from qhq.experiment.run import (
     Trained,
     Training,
     complete,
-    pass_gate,
-    pass_parity_gate,
     tell_finished,
     tell_of_rows,
     warn_of_weights,

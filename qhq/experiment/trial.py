@@ -17,10 +17,10 @@ from qhq.evaluation.metrics import relative_errors, score_windows
 from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.evaluate import forecast_scaled
-from qhq.experiment.fit import fit, open_trainers, train_together
+from qhq.experiment.fit import fit, open_trainers, pass_parity_gate, train_together
 from qhq.experiment.opening import Experiment, open_on_data
 from qhq.experiment.record import Stopwatch
-from qhq.experiment.run import pass_parity_gate, write_design
+from qhq.experiment.run import write_design
 from qhq.files import Json
 from qhq.models.features import FeatureForecaster
 from qhq.runs.run_folder import FINISHED, RUNNING, RunFolder, now

@@ -34,9 +34,8 @@ from qhq.evaluation.metrics import score_windows
 from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig, QuantumSpec
 from qhq.experiment.evaluate import Array, forecast_scaled
-from qhq.experiment.fit import fit_together
+from qhq.experiment.fit import fit_together, pass_parity_gate
 from qhq.experiment.opening import Experiment, open_on_data
-from qhq.experiment.run import pass_parity_gate
 from qhq.models.features import FeatureForecaster
 from qhq.models.hybrid import matched_width
 from qhq.models.spec import MOST_HIDDEN, CircuitsSpec, FeaturesSpec, MiddleSpec, is_gated, stands_apart
