@@ -151,11 +151,10 @@ def _not_written(path: Path, why: str) -> Exception:
 def _heading(record: PredictionRecord) -> list[str]:
     missed, period = record.sessions_missed, record.period
     age = f"The last row is of {record.last_row}, {record.age_days} days ago"
-    if missed and period == "session":
-        age += f": {missed:,} sessions have passed since, and the first of them is forecast"
-    elif missed:
-        ended = f"{period}s have" if missed > 1 else f"{period} has"
-        age += f": {missed:,} {ended} ended since, and the first of them is forecast"
+    if missed:
+        over = "passed" if period == "session" else "ended"
+        many = f"{period}s have {over} since, and the first of them"
+        age += f": {missed:,} {many if missed > 1 else f'{period} has {over} since, and it'} is forecast"
     half = ", a half day" if record.half_day else ""
     return [
         f"Run {record.run} on {record.backend}, trained to {record.trained_to}.",

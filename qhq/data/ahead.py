@@ -14,6 +14,8 @@ from datetime import date
 
 import numpy as np
 
+from qhq.data.checks.stocks import LARGEST_MOVE
+from qhq.data.columns import unit_of
 from qhq.data.panel import DateArray, Panel
 from qhq.data.prepare import PreparedData, assemble
 from qhq.data.prepare_other import (
@@ -151,16 +153,47 @@ def prepare_ahead(
 
 def say_calendar(ahead: Ahead) -> str | None:
     """What ought to be said where the symbols look like those of another calendar; None if nothing."""
-    fitting = suggest_calendars(ahead.windows.panel.group_names)
+    symbols = dict.fromkeys(ahead.windows.panel.group_names)
+    fitting = suggest_calendars([*symbols])
     used = ahead.calendar.name
     if not fitting or fitting == [used] or (used is None and fitting == ["24/7"]):
         return None
-    if len(fitting) == 1:
+    plain = any(not suggest_calendars([name]) for name in symbols)
+    if len(fitting) == 1 and not plain:
         return f"The symbols end like those of {fitting[0]}: data.calendar={fitting[0]} knows its holidays"
+    several = [*(["the US"] if plain else []), *fitting]
     return (
-        f"The symbols end like those of {', '.join(fitting)}, which close on different days: a symbol without"
-        " a row on the last day of another is left out; forecast those of one exchange at a time"
+        f"The symbols end like those of {' and '.join(several)}, which close on different days: a symbol"
+        " without a row on the last day of another is left out; forecast those of one exchange at a time"
     )
+
+
+def say_jumps(ahead: Ahead) -> list[str]:
+    """Stocks whose newest rows hold a move that a split explains, and no split is known.
+
+    A split that is known has ended the series before it (`LeftOut`). Here prices on both sides of one are
+    read as if they were of the same share.
+    """
+    windows = ahead.windows.select(np.asarray(ahead.windows.input_dates[:, -1] == ahead.last))
+    if windows.panel.groups:  # an option may well lose half its value
+        return []
+    found: dict[tuple[str, np.datetime64], str] = {}  # once for the open, high, low and close of a day
+    for column, name in enumerate(windows.cut.features):
+        if unit_of(name) != "price":
+            continue
+        prices = windows.inputs[:, :, column]  # (N, T)
+        with np.errstate(all="ignore"):  # signed prices have no relative move
+            moves = np.where(prices[:, :-1] > 0, prices[:, 1:] / prices[:, :-1] - 1, 0.0)
+        for number, row in zip(*np.nonzero(np.abs(moves) > LARGEST_MOVE), strict=True):
+            symbol, day = str(windows.symbol[number]), windows.input_dates[number, row + 1]
+            column_name = ahead.called.get(name, name)
+            sentence = (
+                f"{column_name} of {symbol} moves by {moves[number, row]:+.0%} on {day}, in the rows that its"
+                " forecast reads: if its shares were split, write the ratio into a column 'split', or give"
+                " adjusted prices"
+            )
+            found.setdefault((symbol, day), sentence)
+    return list(found.values())
 
 
 def _check_until(until: np.datetime64, last: np.datetime64, sessions: DateArray) -> None:

@@ -22,7 +22,7 @@ import torch
 from qhq.backends.executor import Executor
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.backends.registry import kind_of
-from qhq.data.ahead import Ahead, prepare_ahead, say_calendar
+from qhq.data.ahead import Ahead, prepare_ahead, say_calendar, say_jumps
 from qhq.data.load import load_panel
 from qhq.data.windows import Windows
 from qhq.errors import ConfigError, DataError
@@ -379,8 +379,6 @@ def describe(prediction: Prediction, backend: str, today: date | None = None) ->
     ahead = plan.ahead
     now = today or date.today()
     other = plan.experiment.data.other
-    calendar = say_calendar(ahead)
-    notes = [*([] if other is None else other.row_notes()), *([calendar] if calendar else [])]
     return PredictionRecord(
         run=plan.name,
         leaks=list(plan.experiment.data.caveat.leaks),
@@ -400,11 +398,25 @@ def describe(prediction: Prediction, backend: str, today: date | None = None) ->
         fingerprint=plan.experiment.data.fingerprint,
         left_out=[LeftOutSeries(**asdict(each)) for each in ahead.left_out],
         expired=ahead.expired,
-        notes=notes,
+        notes=_notes(plan),
         called=dict(ahead.called),
         rows=prediction.rows(),
         scored=prediction.scored(),
     )
+
+
+def _notes(plan: PredictPlan) -> list[str]:
+    """What is to be known of the rows, without the last full stop."""
+    ahead, other = plan.ahead, plan.experiment.data.other
+    notes = [] if other is None else other.row_notes()
+    metrics = read_finished(plan.folder).metrics
+    there = set(ahead.windows.panel.group_names) | set(ahead.windows.panel.symbols)
+    gone = [name for name in ({} if metrics is None else metrics.symbols) if name not in there]
+    # A list of symbols on the command line says which are wanted.
+    if gone and not any(each.startswith("data.symbols") for each in plan.request.data.overrides):
+        notes.append(f"Without a row here, though the run knows them: {', '.join(gone)}")
+    calendar = say_calendar(ahead)
+    return [*notes, *say_jumps(ahead), *([calendar] if calendar else [])]
 
 
 def _say_intervals(plan: PredictPlan, backend: str, own: Sequence[float], *, exact: bool) -> str:

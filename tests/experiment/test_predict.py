@@ -214,7 +214,11 @@ def test_a_config_may_name_the_calendar_and_another_is_refused(run):
 
 @pytest.mark.parametrize(
     ("endings", "reported"),
-    [((".L", ".L", ".L"), "data.calendar=XLON knows"), ((".L", ".DE", ""), "forecast those of one exchange")],
+    [
+        ((".L", ".L", ".L"), "data.calendar=XLON knows"),
+        ((".L", ".DE", ".DE"), "of XLON and XETR, which close on different days"),
+        ((".L", "", ""), "of the US and XLON, which"),
+    ],
 )
 def test_symbols_that_end_like_those_of_another_exchange_are_told_of_its_calendar(run, endings, reported):
     frame = prices().replace(
@@ -256,6 +260,9 @@ def test_a_missing_symbol_is_refused_and_can_be_dropped(run):
         run, request_for(run, frame)
     )  # a run of all symbols of its file takes what is there
     assert listed.ahead.windows.symbol.tolist() == ["AAA", "CCC"]
+    assert (
+        "Without a row here, though the run knows them: BBB" in describe(predict(listed, None), "aer").notes
+    )
     with pytest.raises(DataError, match="BBB"):
         predicted(run, frame, "data.symbols=[AAA, BBB]")
 
@@ -288,6 +295,19 @@ def test_prices_after_a_split_are_forecast_where_the_scaling_does_not_depend_on_
     prediction = predicted(run, frame)
     np.testing.assert_allclose(table(prediction)["forecast"], plain["forecast"] / 4, rtol=1e-6)
     assert any("0.25 times those of the run" in note for note in describe(prediction, "aer").notes)
+
+
+def test_a_split_among_the_newest_rows_is_told_and_one_before_them_is_not(run):
+    def told(first: str) -> list[str]:
+        frame = prices()
+        frame.loc[(frame["symbol"] == "AAA") & (frame["date"] >= first), "adj_close"] /= 2
+        notes = describe(predicted(run, frame), "aer").notes
+        return [note for note in notes if "a column 'split'" in note]
+
+    (note,) = told(dates()[-2])
+    assert note.startswith(("adj_close of AAA moves by -49%", "adj_close of AAA moves by -5"))
+    assert f"on {dates()[-2]}, in the rows" in note
+    assert told(dates()[-5]) == []  # the oldest of the five rows that are read
 
 
 def test_a_horizon_ends_where_it_is_asked_to(two_ahead):

@@ -253,8 +253,8 @@ STOCK_RULES: Rules[Draft] = {
 _FILLED_RUN = 5
 # Sessions that a series may miss.
 _LONGEST_GAP = 10
-# Move of an unadjusted price from one row to the next; a split of 2 for 1 moves it by half.
-_LARGEST_MOVE = 0.4
+LARGEST_MOVE = 0.4
+"""Move of an unadjusted price from one row to the next that a split explains; 2 for 1 moves it by half."""
 SLIP = 5.0
 """Factor by which a price leaves both its neighbours, to look like a slip of the decimal point."""
 # Median days from row to row from which rows are weeks or months.
@@ -337,8 +337,8 @@ def doubt_jumps(draft: Draft, name: str) -> Iterator[RowFinding]:
     ratio = draft.column("split")
     known = (ratio > 0) & (ratio != 1)
     return find_rows(
-        draft.follows() & (np.abs(move) > _LARGEST_MOVE) & ~known & ~_beside_slips(draft, values),
-        f"'{name}' should not move by more than {_LARGEST_MOVE:.0%} without a split in the column 'split'",
+        draft.follows() & (np.abs(move) > LARGEST_MOVE) & ~known & ~_beside_slips(draft, values),
+        f"'{name}' should not move by more than {LARGEST_MOVE:.0%} without a split in the column 'split'",
         lambda row: f"{move[row]:+.0%} for {draft.at(row)}",
         "If the shares were split, write the ratio into 'split'",
     )
