@@ -110,11 +110,11 @@ class Run:
     @property
     def seeds(self) -> list[Run]:
         """The runs that were trained at once with it (``training.seeds``), by seed, itself among them."""
-        if self.is_walk:
-            return [self]
+        from qhq.runs.run_folder import WALK
         from qhq.runs.seeds import trained_together
 
-        return [Run(each) for each in trained_together(RunFolder(self.folder)) if is_run(str(each.path))]
+        every = trained_together(RunFolder(self.folder))
+        return [Run(each) for each in every if is_run(str(each.path)) or each.file(WALK).is_file()]
 
     @property
     def caveat(self) -> Caveat:

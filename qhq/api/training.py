@@ -106,7 +106,8 @@ def train(
     if run.is_walk:
         from qhq.report.study_figures import draw_walk_figure
 
-        draw_walk_figure(folder, note)
+        for each in run.seeds:
+            draw_walk_figure(RunFolder(each.folder), note)
     else:
         for each in (run, *map(Run, others)):
             _show(each, note)
@@ -325,13 +326,6 @@ def _walked(
             "--watch draws one training at a time, of this process",
             got="--watch with --cluster" if cluster is not None else f"--watch with --workers {workers}",
             fix="Leave one of the two out",
-        )
-    if study is not None and study.training.seeds > 1:
-        raise ConfigError(
-            "training.seeds trains the seeds of one split",
-            got=f"training.seeds {study.training.seeds} of a walk-forward",
-            fix="Use 'qhq ablate --seeds', which trains every fold with all seeds at once, or one fold with"
-            " data.split.fold",
         )
     config = load_config(str(walk.config)) if study is None and walk is not None else study
     assert config is not None

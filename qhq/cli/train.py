@@ -108,7 +108,7 @@ def train(
             if seeds is None:
                 output.result(run.record, *_people(run.read(), str(run.folder)))
             else:
-                output.result({**run.record, "seeds": _said(seeds)}, *_people_of_seeds(run, seeds))
+                output.result({**run.record, "seeds": _said(run, seeds)}, *_people_of_seeds(run, seeds))
 
         # Gradients are asked of a device where its entry says so, which is the consent; all else is asked.
         with hardware(output, yes=True) as terminal:
@@ -139,19 +139,23 @@ def _tabulate(run: Run) -> SeedTable | None:
     return tabulate_seeds([RunFolder(each.folder) for each in run.seeds])
 
 
-def _said(seeds: SeedTable) -> dict[str, Any]:
+def _said(run: Run, seeds: SeedTable) -> dict[str, Any]:
     from qhq.experiment.words import say_seeds
+    from qhq.runs.record import WalkRecord
 
+    record = run.read()
+    if isinstance(record, WalkRecord) and record.seeds is not None:
+        # A walk-forward has dates enough, and tests them over the seeds itself.
+        found = record.seeds.to_dict()
+        return {**seeds.to_dict(), "tests": found["tests"], "verdict": found["verdict"]}
     return {**seeds.to_dict(), "verdict": say_seeds(seeds)}
 
 
 def _people_of_seeds(run: Run, seeds: SeedTable) -> list[str | Table]:
     """What a person is shown of several seeds: each, their mean and spread, and the baselines beside them."""
     from qhq.runs.looks import say_looks
-    from qhq.runs.record import RunRecord
 
     record = run.read()
-    assert isinstance(record, RunRecord)
     columns = ["seed", "run", "epochs", "best epoch", "MAE", "RMSE", "MAPE %", "MASE", "skill"]
     rows = [[row["seed"], row["run"], row["epochs"], row["best_epoch"], *_cells(row)] for row in seeds.rows]
     named = LABELS.get(seeds.strongest, seeds.strongest)
@@ -167,7 +171,8 @@ def _people_of_seeds(run: Run, seeds: SeedTable) -> list[str | Table]:
     table = plain_table(columns, rows, title=f"Test split, task {record.task}")
     for column in table.columns[4:]:
         column.justify = "right"
-    return [head, table, str(_said(seeds)["verdict"]), *plausibility_lines(record), *say_looks(record.looks)]
+    verdict = str(_said(run, seeds)["verdict"])
+    return [head, table, verdict, *plausibility_lines(record), *say_looks(record.looks)]
 
 
 def _cells(measures: Mapping[str, Any]) -> list[str | None]:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from qhq.backends.registry import find_backend
-from qhq.data.prepare import prepare
+from qhq.data.prepare import PreparedData, prepare
 from qhq.errors import ConfigError, QHQError
 from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
@@ -126,10 +126,45 @@ def resume_seeds(
     return there
 
 
-def _complete(
-    folders: Sequence[RunFolder], experiments: Sequence[Experiment], watcher: Watcher, watch: Stopwatch
+def train_seeds_in(
+    folders: Sequence[RunFolder], configs: Sequence[ExperimentConfig], data: PreparedData, watcher: Watcher
 ) -> None:
-    """Train and test whatever is not finished."""
+    """Train and evaluate as `train_seeds` does, on data already prepared, in folders of the caller's.
+
+    Args:
+        folders: One a seed; each is empty, or holds a run that was cut off.
+        configs: Theirs.
+        data: Prepared from ``config.data``, which they have in common.
+        watcher: Informed of each step.
+
+    Raises:
+        QHQError: As `train_seeds`; what could be trained is there then.
+    """
+    watch = Stopwatch()
+    begun = [folder.file("run.json").is_file() for folder in folders]
+    with watch.phase("data"):
+        experiments = [
+            open_run_experiment(folder) if there else open_on_data(config, data)
+            for folder, config, there in zip(folders, configs, begun, strict=True)
+        ]
+        parities = [pass_parity_gate(each) for each in experiments]
+    for folder, experiment, parity, there in zip(folders, experiments, parities, begun, strict=True):
+        if not there:
+            write_design(folder, experiment, parity, watcher if experiment is experiments[0] else None)
+        elif (record := folder.read_record()).status != FINISHED:
+            folder.write_record(record.without("error").updated(status=RUNNING))
+    _complete(folders, experiments, watcher, watch, command=None)
+
+
+def _complete(
+    folders: Sequence[RunFolder],
+    experiments: Sequence[Experiment],
+    watcher: Watcher,
+    watch: Stopwatch,
+    *,
+    command: str | None = "train",
+) -> None:
+    """Train and test whatever is not finished; ``command`` is as of `Training`."""
     with ExitStack() as locks:
         for folder in folders:
             if folder.path.is_dir():
@@ -140,7 +175,7 @@ def _complete(
             if each.path.is_dir() and each.read_record().status != FINISHED
         ]
         data = watch.phases["data"] / len(left) if left else 0.0
-        trained = _train_at_once(folders, experiments, left, watcher)
+        trained = _train_at_once(folders, experiments, left, watcher, resumable=command is not None)
         failed: QHQError | None = None
         for at in left:
             folder, experiment = folders[at], experiments[at]
@@ -149,7 +184,9 @@ def _complete(
             spent = {"data": data} if done is None else {"data": data, "train": done.state.seconds}
             try:
                 questions = simulated(experiment)
-                training = Training(experiment, Stopwatch(spent), questions=questions, trained=done)
+                training = Training(
+                    experiment, Stopwatch(spent), questions=questions, command=command, trained=done
+                )
                 complete(folder, training, watcher)
             except QHQError as error:
                 # The others are as good without it.
@@ -159,7 +196,12 @@ def _complete(
 
 
 def _train_at_once(
-    folders: Sequence[RunFolder], experiments: Sequence[Experiment], left: Sequence[int], watcher: Watcher
+    folders: Sequence[RunFolder],
+    experiments: Sequence[Experiment],
+    left: Sequence[int],
+    watcher: Watcher,
+    *,
+    resumable: bool,
 ) -> dict[int, Trained]:
     """Train those that are left, by their places; none where they are to be trained one after another."""
     if why := why_alone(experiments[0].config):
@@ -185,7 +227,8 @@ def _train_at_once(
         watcher.note(f"{error.must}; got {error.got}. From here on the seeds are trained one after another.")
         return {}
     except KeyboardInterrupt:
-        watcher.note(f"Cut off. Continue with: qhq train --resume {folders[left[0]].name}")
+        if resumable:
+            watcher.note(f"Cut off. Continue with: qhq train --resume {folders[left[0]].name}")
         raise
     for at in left:
         save_weights(experiments[at].model, folders[at].weights, experiments[at].identity())

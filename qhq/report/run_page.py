@@ -301,6 +301,9 @@ def _folds(material: Material) -> Iterable[Part]:
     ]  # fmt: skip
     columns = ("fold", "run", "trained to", "from", "to", "windows", "MAE", "MAE last value", "skill")
     yield Table("The folds, each a run of its own, the oldest first", columns, rows)
+    if record.seeds is not None:
+        numbers = ", ".join(map(str, record.seeds.numbers))
+        yield Paragraph(f"Together with the walk-forwards of seeds {numbers}: {record.seeds.verdict}")
 
 
 def _doctor(material: Material) -> Iterable[Part]:

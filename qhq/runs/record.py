@@ -419,6 +419,19 @@ WALK_RIVAL = "last value"
 """What the tests of a walk-forward call the last-value forecast."""
 
 
+class WalkSeeds(Record):
+    """Walk-forwards that differ in the seed, tested together: the dates by losses averaged over the seeds.
+
+    Attributes:
+        numbers: Their seeds.
+        tests: A row a rival, with the columns of `qhq.studies.comparisons.tested` under ``vs``.
+    """
+
+    numbers: list[Count]
+    tests: list[Json]
+    verdict: Text
+
+
 class WalkRecord(_Trained):
     """``walk.json``: all folds of a walk-forward together.
 
@@ -427,6 +440,8 @@ class WalkRecord(_Trained):
         folds: A row a fold; None until all are trained.
         regimes: A row a regime in which there are windows; none in a walk of an earlier version.
         tests: As `qhq.evaluation.significance.Comparison` has them, each with its verdict.
+        together: Names of the walks that were trained at once, by seed; its own among them.
+        seeds: What they show together; None until all are finished, and of a walk of one seed.
     """
 
     quantum: Quantum | None = None
@@ -434,6 +449,8 @@ class WalkRecord(_Trained):
     folds: list[Fold] | None = None
     regimes: list[Regime] = []
     tests: list[Json] = []
+    together: list[Text] | None = None
+    seeds: WalkSeeds | None = None
 
     @property
     def beats_last_value(self) -> bool:

@@ -8,8 +8,8 @@ from statistics import mean, stdev
 from typing import Any
 
 from qhq.runs.comparison import run_skill
-from qhq.runs.record import RunRecord
-from qhq.runs.run_folder import FINISHED, RunFolder, is_run_name
+from qhq.runs.record import RunRecord, WalkRecord
+from qhq.runs.run_folder import FINISHED, WALK, RunFolder, is_run_name, read_walk
 from qhq.runs.schema import LAST_VALUE
 
 _MEASURES = ("mae", "rmse", "mape", "mase", "skill")
@@ -23,11 +23,15 @@ def trained_together(folder: RunFolder) -> list[RunFolder]:
     Raises:
         ConfigError: If the record is missing or damaged.
     """
-    names = folder.read_record().together or []
+    names = _record_of(folder).together or []
     # A record of somebody else's may name anything: only what lies beside it is looked at.
     if folder.name not in names or not all(is_run_name(name) for name in names):
         return [folder]
     return [RunFolder(folder.path.with_name(name)) for name in names]
+
+
+def _record_of(folder: RunFolder) -> RunRecord | WalkRecord:
+    return read_walk(folder) if folder.file(WALK).is_file() else folder.read_record()
 
 
 @dataclass(frozen=True)
@@ -67,13 +71,21 @@ def tabulate_seeds(folders: Sequence[RunFolder]) -> SeedTable | None:
     Raises:
         ConfigError: If a record is damaged.
     """
-    records = [each.read_record() for each in folders if each.file("run.json").is_file()]
+    there = [each for each in folders if each.file("run.json").is_file() or each.file(WALK).is_file()]
+    records = [_record_of(each) for each in there]
     records = [each for each in records if each.status == FINISHED]
     if len(records) < 2:
         return None
     found = [_measures(each, "test") for each in records]
     rows = [
-        {"seed": each.seed, "run": each.run, "epochs": each.epochs, "best_epoch": each.best_epoch, **own}
+        {
+            "seed": each.seed,
+            "run": each.run,
+            "epochs": each.epochs,
+            # A walk-forward has one a fold.
+            "best_epoch": each.best_epoch if isinstance(each, RunRecord) else None,
+            **own,
+        }
         for each, own in zip(records, found, strict=True)
     ]
     columns = {name: [own[name] for own in found] for name in _MEASURES}
@@ -94,7 +106,7 @@ def tabulate_seeds(folders: Sequence[RunFolder]) -> SeedTable | None:
     )
 
 
-def _measures(record: RunRecord, forecast: str) -> dict[str, float | None]:
+def _measures(record: RunRecord | WalkRecord, forecast: str) -> dict[str, float | None]:
     metrics = record.tested()
     return {**metrics.forecasts[forecast].row(), "skill": run_skill(metrics, forecast)}
 

@@ -13,13 +13,15 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from qhq.cli.train import _people
+from qhq.api.run import Run
+from qhq.cli.train import _people, _people_of_seeds
 from qhq.data.load import load_panel
 from qhq.errors import ConfigError, DataError, QHQError
-from qhq.experiment.config import ExperimentConfig
+from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.run import train_run
 from qhq.report.study_figures import draw_walk
 from qhq.runs.run_folder import RunFolder, find_walk, read_walk
+from qhq.runs.seeds import tabulate_seeds, trained_together
 from qhq.studies.runner import LocalWorkers, Progress, Runner
 from qhq.studies.walk_forward import study as walk_study
 from qhq.studies.walk_forward.study import FoldCell, FoldStore, resume_walk, train_walk
@@ -285,6 +287,74 @@ def test_workers_without_the_drivers_disk_give_the_same_table_and_go_on_where_an
     assert "fold-001/resume.pt" in sent.files
     resume_walk(folder, None, runner=Runner(Elsewhere()), remote=True)
     check_same(folder, learned)
+
+
+# Several seeds: a walk each, whose folds are trained at once.
+
+
+def of_seeds(count: int) -> ExperimentConfig:
+    found = config()
+    return found.model_copy(update={"training": found.training.model_copy(update={"seeds": count})})
+
+
+@pytest.fixture(scope="module")
+def of_two(runs):
+    """Walks of the seeds 0 and 1, the first of which is that of ``walk``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QHQ_RUNS_DIR", str(runs))
+        return trained_together(train_walk(of_seeds(2), Watcher()))
+
+
+def test_each_seed_has_the_walk_that_it_has_alone(walk, of_two):
+    assert [read_walk(each).seed for each in of_two] == [0, 1]
+    assert read_walk(of_two[0]).together == [each.name for each in of_two]
+    first = find_fold(of_two[1], 2)
+    assert load_config(str(first.config)) == config(fold=2).of_seed(1)
+    assert_allclose(forecasts(of_two[0])["forecast"], forecasts(walk)["forecast"], rtol=1e-5)
+    assert not np.allclose(forecasts(of_two[1])["forecast"], forecasts(walk)["forecast"], rtol=1e-5)
+    assert {read_walk(each).looks.times for each in of_two} == {
+        read_walk(of_two[0]).looks.times, read_walk(of_two[0]).looks.times + 1
+    }  # fmt: skip
+
+
+def test_the_dates_are_tested_by_losses_averaged_over_the_seeds(of_two):
+    found = read_walk(of_two[0]).seeds
+    assert found == read_walk(of_two[1]).seeds
+    assert found.numbers == [0, 1]
+    (test,), alone = found.tests, [read_walk(each).tests[0] for each in of_two]
+    assert test["second"] == "last value"
+    # Of two seeds the dates are those of one, and the loss of the last value is the same.
+    assert_allclose(test["vs_gain"], np.mean([each["gain"] for each in alone]))
+    assert f"Over {alone[0]['dates']} dates, forecast by 3 models of 2 seeds each" in found.verdict
+    # A walk that is the last value itself has no test of its own; its seed counts in that of all.
+    assert None in [each["p_value"] for each in alone]
+    assert (test["vs"], test["vs_p"]) == ("not shown", pytest.approx(test["vs_p_holm"]))
+    table = tabulate_seeds(of_two)
+    assert [row["seed"] for row in table.rows] == [0, 1]
+    assert_allclose(table.mean["mae"], np.mean([read_walk(each).tested().test.mae for each in of_two]))
+    words = " ".join(map(str, _people_of_seeds(Run(of_two[0]), table)))
+    assert found.verdict in words
+
+
+def test_all_seeds_go_on_after_a_cut_by_the_name_of_any(of_two):
+    cut = Notes(cut_in=2)
+    with pytest.raises(KeyboardInterrupt):
+        train_walk(of_seeds(2), cut)
+    name = cut.said[-1].removeprefix("Cut off. Continue with: qhq train --resume ")
+    folders = trained_together(find_walk(name))
+    resume_walk(folders[1], Watcher())
+    for one, other in zip(folders, of_two, strict=True):
+        check_same(one, other)
+        assert read_walk(one).seeds == read_walk(other).seeds
+    again = Notes()
+    assert resume_walk(folders[1], again) == folders[0]
+    assert "nothing is left to train" in again.said[-1]
+
+
+def test_workers_without_the_drivers_disk_train_all_seeds(of_two):
+    folder = train_walk(of_seeds(2), None, runner=Runner(Elsewhere()), remote=True)
+    for one, other in zip(trained_together(folder), of_two, strict=True):
+        check_same(one, other)
 
 
 class Killed(Watcher):

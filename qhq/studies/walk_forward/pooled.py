@@ -7,6 +7,7 @@ A regime is decided by a window's input rows, by the terciles of its own fold's 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -28,8 +29,9 @@ from qhq.experiment.evaluate import Array, Evaluation, score_distribution
 from qhq.experiment.record import metrics_record
 from qhq.experiment.words import say_coverage
 from qhq.files import MOST_TABLE_BYTES, Json, read_regular
-from qhq.runs.record import WALK_RIVAL, Fold, Regime, RunRecord
+from qhq.runs.record import WALK_RIVAL, Fold, Regime, RunRecord, WalkSeeds
 from qhq.runs.run_folder import RunFolder, read_walk
+from qhq.studies.comparisons import mean_losses, say_against, tested
 
 _WINDOW_COLUMNS = (
     "symbol",
@@ -270,9 +272,7 @@ def _tests(evaluation: Evaluation, baseline: str, models: int) -> tuple[Comparis
     The family is named here, before anything was measured: these two and no other. A walk of a single fold
     is one training with one seed, which tests nothing.
     """
-    rivals = {WALK_RIVAL: evaluation.naive}
-    if baseline in evaluation.baselines:
-        rivals[baseline] = evaluation.baselines[baseline]
+    rivals = _rivals(evaluation, baseline)
     forecasts = {_MODEL: evaluation.forecast, **rivals}
     losses = task_losses(evaluation.windows, forecasts, evaluation.scale)
     family = [(_MODEL, name) for name in rivals]
@@ -283,6 +283,68 @@ def _tests(evaluation: Evaluation, baseline: str, models: int) -> tuple[Comparis
         Comparison(each.first, each.second, each.gain, each.dates, None, None, None, "one seed")
         for each in found
     )
+
+
+def pool_seeds(walks: Sequence[Walk], wholes: Sequence[Pooled]) -> WalkSeeds:
+    """What walks that differ in the seed show together, of the losses of each date averaged over the seeds.
+
+    The family is that of each walk alone, and a verdict needs the seeds to agree
+    (`qhq.studies.comparisons`).
+
+    Args:
+        walks: By seed.
+        wholes: Their forecasts.
+    """
+    first = wholes[0].evaluation
+    baseline = metrics_record(first, walks[0].config.data.split.held_out).baseline
+    rivals = _rivals(first, baseline)
+    losses = [
+        task_losses(each.windows, {_MODEL: each.forecast, **rivals}, each.scale)
+        for each in (whole.evaluation for whole in wholes)
+    ]
+    measured: dict[str, list[dict[str, Array]]] = {
+        _MODEL: [{"losses": each.by_name[each.primary][_MODEL]} for each in losses],
+        **{name: [{"losses": losses[0].by_name[losses[0].primary][name]}] for name in rivals},
+    }
+    family = [(_MODEL, name) for name in rivals]
+    horizon = first.windows.cut.horizon
+    found = compare({name: mean_losses(each) for name, each in measured.items()}, horizon, family=family)
+    rows = [{"second": each.second, **tested(measured, each, "vs", [_MODEL])} for each in found]
+    said = [
+        # One pair of brackets for all figures.
+        f"{say_against(row, 'vs', _name_of(each.second))}{_say_gain(each)}".replace(") (", "; ")
+        for row, each in zip(rows, found, strict=True)
+    ]
+    return WalkSeeds(
+        numbers=[walk.config.seed for walk in walks],
+        tests=rows,
+        verdict=(
+            f"Over {found[0].dates} dates, forecast by {len(walks[0].folds)} models of {len(walks)} seeds"
+            f" each: {' and '.join(said)} by {TITLES[losses[0].primary]} (Diebold-Mariano on losses averaged"
+            " over the seeds, which must agree)."
+        ),
+    )
+
+
+def _say_gain(found: Comparison) -> str:
+    """By how much, and how sure, in brackets."""
+    facts = [] if not found.gain else [f"loss {abs(100 * found.gain):.2f} % {_side(found.gain)}"]
+    facts += [] if found.adjusted is None else [f"Holm p {say_p_value(found.adjusted)}"]
+    return f" ({', '.join(facts)})" if facts else ""
+
+
+def _side(gain: float) -> str:
+    return "below" if gain > 0 else "above"
+
+
+def _rivals(evaluation: Evaluation, baseline: str) -> dict[str, Array]:
+    """What the model is tested against, named before anything was measured: these and no other."""
+    others = {baseline: evaluation.baselines[baseline]} if baseline in evaluation.baselines else {}
+    return {WALK_RIVAL: evaluation.naive, **others}
+
+
+def _name_of(rival: str) -> str:
+    return "the last value" if rival == WALK_RIVAL else BASELINES[rival].title
 
 
 _SAID = {"better": "better than", "worse": "worse than", "not tested": "not tested against"}
@@ -296,13 +358,12 @@ def _verdict(evaluation: Evaluation, tests: tuple[Comparison, ...], rows: list[F
     said = []
     for each in tests:
         verdict = each.verdict()
-        side = "" if each.gain is None else "below" if each.gain > 0 else "above"
-        facts = [] if not each.gain else [f"loss {abs(100 * each.gain):.2f} % {side}"]
+        facts = [] if not each.gain else [f"loss {abs(100 * each.gain):.2f} % {_side(each.gain)}"]
         facts.append(each.reason if each.adjusted is None else f"p {say_p_value(each.adjusted)}")
         if verdict == "not shown" and each.detectable is not None:
             facts.append(f"{100 * each.detectable:.2f} % would have been found in 4 of 5 cases")
-        name = "the last value" if each.second == WALK_RIVAL else BASELINES[each.second].title
-        said.append(f"{_SAID.get(verdict, 'not shown to differ from')} {name} ({', '.join(facts)})")
+        name = _SAID.get(verdict, "not shown to differ from")
+        said.append(f"{name} {_name_of(each.second)} ({', '.join(facts)})")
     many = "one model of one seed" if len(rows) == 1 else f"{len(rows)} models of one seed"
     tested = sum(each.p_value is not None for each in tests)
     return (

@@ -13,7 +13,9 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from qhq.ansatz.stored import as_stored, save_ansatz
@@ -30,10 +32,11 @@ from qhq.documents import dump_document
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.evaluate import predictions_csv
-from qhq.experiment.fit import check_one_run
+from qhq.experiment.fit import check_one_run, why_alone
 from qhq.experiment.opening import build_circuit
 from qhq.experiment.plausibility import add_doubts, plausibility_record, read_doubts, tell_doubts
 from qhq.experiment.run import carry_module, resume_run, tell_finished, train_in
+from qhq.experiment.seeds import train_seeds_in
 from qhq.files import MOST_TABLE_BYTES, make_folder, read_regular, write_atomically
 from qhq.models.source import read_source, trust_sent
 from qhq.models.spec import COPY, MODULE_IN_MEMORY
@@ -51,9 +54,10 @@ from qhq.runs.run_folder import (
     writable,
 )
 from qhq.runs.schema import SCHEMA_VERSION
+from qhq.runs.seeds import trained_together
 from qhq.studies.runner import Outcome, Progress, Runner, Store, Study, Values
 from qhq.studies.runner.reproducible import Fingerprints, loaded, one_training
-from qhq.studies.walk_forward.pooled import Walk, fold_name, pool, pooled_record
+from qhq.studies.walk_forward.pooled import Walk, fold_name, pool, pool_seeds, pooled_record
 from qhq.training.loop import Watcher
 
 _OPENED_FROM = ("config.yaml", "circuit.qpy", COPY, WALK)
@@ -66,11 +70,12 @@ class FoldCell:
 
     Attributes:
         number: Of the fold.
-        walk: Folder of the walk on the driver's disk.
+        walk: Folder of the walk on the driver's disk; of several seeds that of the first.
         seen: What the driver has, and a worker must have.
         files: Contents of what opens the fold, and of what an earlier worker left of its run, by their path
             below the walk; None where the worker has the folder itself.
         watcher: Informed of each epoch, in the driver's own process alone.
+        others: Folders of the walks of further seeds, which are trained at once with it.
     """
 
     number: int
@@ -78,6 +83,7 @@ class FoldCell:
     seen: Fingerprints
     files: Mapping[str, bytes] | None = field(default=None, repr=False)
     watcher: Watcher = field(default_factory=Watcher, repr=False, compare=False)
+    others: tuple[Path, ...] = ()
 
     @property
     def key(self) -> str:
@@ -90,63 +96,75 @@ class FoldCell:
 
 
 class WalkForward(Study[FoldCell, WalkRecord]):
-    """All folds of one walk.
+    """All folds of one walk, or of one a seed.
 
     Args:
         walk: With its data.
         watcher: Informed of each epoch where the folds are trained in this process.
         remote: Whether workers share no disk with the driver.
         keeps_looks: Whether it writes its look at the test blocks down itself.
+        others: The same walk with further seeds, each in its own folder. A fold is one cell for all of them.
     """
 
     title = "walk-forward"
 
-    def __init__(self, walk: Walk, watcher: Watcher, *, remote: bool, keeps_looks: bool = True) -> None:
+    def __init__(
+        self,
+        walk: Walk,
+        watcher: Watcher,
+        *,
+        remote: bool,
+        keeps_looks: bool = True,
+        others: Sequence[Walk] = (),
+    ) -> None:
         self.walk, self.watcher, self.keeps_looks = walk, watcher, keeps_looks
-        self.store = FoldStore(walk.folder, remote=remote)
+        self.every = [walk, *others]
+        self.store = FoldStore(walk.folder, remote=remote, others=[each.folder for each in others])
 
     def plan(self) -> list[FoldCell]:
         """A cell a fold; the look at all test blocks is written down before the first is looked at, once."""
         config = self.walk.config
         circuit = None if config.quantum is None else name_circuit(build_circuit(config.quantum, config.seed))
         seen = Fingerprints(fingerprint(self.walk.panel), circuit)
-        record = read_walk(self.walk.folder)
-        if record.looks is None and self.keeps_looks:
-            every = [self.walk.splits(number).test.windows for number in self.walk.folds]
-            looks = add_look(
-                join_blocks(self.walk.laid_out, every)[0], run=self.walk.folder.name, command="train"
-            )
-            self.walk.folder.write_json(WALK, record.updated(looks=looks))
+        for walk in self.every if self.keeps_looks else ():
+            record = read_walk(walk.folder)
+            if record.looks is None:
+                every = [walk.splits(number).test.windows for number in walk.folds]
+                whole = join_blocks(walk.laid_out, every)[0]
+                looks = add_look(whole, run=walk.folder.name, command="train")
+                walk.folder.write_json(WALK, record.updated(looks=looks))
+        first, *others = (each.folder.path for each in self.every)
         return [
-            FoldCell(number, self.walk.folder.path, seen, watcher=self.watcher) for number in self.walk.folds
+            FoldCell(number, first, seen, watcher=self.watcher, others=tuple(others))
+            for number in self.walk.folds
         ]
 
     @staticmethod
     def measure(cell: FoldCell) -> Outcome:
-        """Train one fold, or go on with it, and forecast its block."""
+        """Train one fold, or go on with it, and forecast its block; with every seed."""
         if cell.files is None:
-            _train(RunFolder(cell.walk), cell)
+            _train([RunFolder(each) for each in (cell.walk, *cell.others)], cell)
             return Outcome({})
         with tempfile.TemporaryDirectory(prefix="qhq-") as place:
-            walk = RunFolder(Path(place) / cell.walk.name)
-            for name, content in cell.files.items():
-                write_atomically(walk.path / name, content)
+            every = [RunFolder(Path(place) / each.name) for each in (cell.walk, *cell.others)]
+            for walk, files in zip(every, _parted(cell.files, every), strict=True):
+                _lay_down(files, walk.path)
             trust_sent(cell.files)
-            _train(walk, cell)
-            return Outcome({}, _files_of(walk.path / cell.key))
+            _train(every, cell)
+            return Outcome({}, _joined([_files_of(walk.path / cell.key) for walk in every], every))
 
     def summarise(self, done: Mapping[str, Values]) -> WalkRecord:  # noqa: ARG002
         """Put the forecasts of all folds together, test them once, and call the walk finished."""
-        walk = self.walk
-        whole = pool(walk)
-        walk.folder.write_text(
-            "predictions.csv", predictions_csv(whole.evaluation, whole.ends, walk.config.data.caveat)
-        )
-        done_record = read_walk(walk.folder).updated(
-            status=FINISHED, finished=now(), **pooled_record(walk, whole)
-        )
-        walk.folder.write_json(WALK, done_record)
-        return done_record
+        wholes = [pool(walk) for walk in self.every]
+        together = pool_seeds(self.every, wholes) if len(wholes) > 1 else None
+        records = []
+        for walk, whole in zip(self.every, wholes, strict=True):
+            table = predictions_csv(whole.evaluation, whole.ends, walk.config.data.caveat)
+            walk.folder.write_text("predictions.csv", table)
+            found = {**pooled_record(walk, whole), **({} if together is None else {"seeds": together})}
+            records.append(read_walk(walk.folder).updated(status=FINISHED, finished=now(), **found))
+            walk.folder.write_json(WALK, records[-1])
+        return records[0]
 
     def say(self, key: str) -> str:
         """Which fold of how many."""
@@ -170,38 +188,51 @@ class FoldStore(Store[FoldCell]):
     Args:
         walk: The folder, which its driver holds alone.
         remote: Whether workers share no disk with it.
+        others: Those of further seeds: a fold is there if it is in all of them.
     """
 
-    def __init__(self, walk: RunFolder, *, remote: bool) -> None:
+    def __init__(self, walk: RunFolder, *, remote: bool, others: Sequence[RunFolder] = ()) -> None:
         super().__init__(walk.file(WALK))
-        self.walk, self.remote = walk, remote
+        self.walk, self.remote, self.others = walk, remote, list(others)
 
     def find(self, cells: Mapping[str, FoldCell]) -> dict[str, Values]:
         """Folds whose runs are finished; what they forecast lies in their folders."""
-        return {key: {} for key in cells if self._is_finished(RunFolder(self.walk.file(key)))}
+        return {
+            key: {}
+            for key in cells
+            if all(self._is_finished(RunFolder(each.file(key))) for each in (self.walk, *self.others))
+        }
 
     def hand_out(self, cell: FoldCell) -> FoldCell:
         """Give a worker of a cluster the files that the fold is opened from, and what is there of its run."""
         if not self.remote:
             return cell
+        every = [self.walk, *self.others]
+        return replace(cell, files=_joined([self._sent(each, cell.key) for each in every], every))
+
+    @staticmethod
+    def _sent(walk: RunFolder, key: str) -> dict[str, bytes]:
         files = {
-            name: read_regular(self.walk.file(name), most=MOST_TABLE_BYTES)
+            name: read_regular(walk.file(name), most=MOST_TABLE_BYTES)
             for name in _OPENED_FROM
-            if self.walk.file(name).is_file()
+            if walk.file(name).is_file()
         }
-        own = self.walk.file(cell.key)
+        own = walk.file(key)
         if (own / "run.json").is_file():
-            files |= {f"{cell.key}/{name}": content for name, content in _files_of(own).items()}
-        return replace(cell, files=files)
+            files |= {f"{key}/{name}": content for name, content in _files_of(own).items()}
+        return files
 
     def keep(self, cell: FoldCell, outcome: Outcome) -> Values:
         """Lay the files of a cluster's worker down, whole or not at all; others are there already."""
-        place = self.walk.file(cell.key)
-        if outcome.files:
+        every = [self.walk, *self.others]
+        for walk, files in zip(every, _parted(outcome.files, every), strict=True):
+            if not files:  # of a worker that has the folder itself
+                continue
+            place = walk.file(cell.key)
             with writable(place):
                 # It was begun by an earlier worker, and what that one left has gone into these files.
                 shutil.rmtree(place, ignore_errors=True)
-                make_folder(place, lambda new: _lay_down(outcome.files, new))
+                make_folder(place, partial(_lay_down, files))
         return outcome.values
 
     @staticmethod
@@ -220,7 +251,8 @@ def train_walk(
     """Train every fold of a walk-forward, and test all forecasts together.
 
     Args:
-        config: With ``data.split.scheme`` expanding or rolling, and no ``fold``.
+        config: With ``data.split.scheme`` expanding or rolling, and no ``fold``. With ``training.seeds`` of N
+            it is N walks, each in its own folder as if it were alone, whose folds are trained at once.
         watcher: Informed of what a person should know, and of each epoch as in `train_run` where the folds
             are trained one after another in this process; None is the progress of the runner.
         accept: Names of doubts that a person looked at (`qhq.data.plausibility`).
@@ -228,7 +260,7 @@ def train_walk(
         remote: Whether its workers share no disk with this process.
 
     Returns:
-        The walk's folder; `read_walk` reads what it found.
+        The walk's folder, of several seeds the first's; `read_walk` reads what it found.
 
     Raises:
         QHQError: If the config, the data or the backend is not good, or a fold cannot be trained; the folder
@@ -237,9 +269,19 @@ def train_walk(
     _check(config, runner)
     watcher = watcher or _Told(runner)
     planned = _plan(config, watcher, accept)
-    folder = create_run(f"{config.name}-walk", config.seed, lambda new: _fill(new, config, planned))
+    configs = [config.of_seed(config.seed + number) for number in range(config.training.seeds)]
+    folders = [
+        create_run(f"{config.name}-walk", each.seed, partial(_fill, config=each, planned=planned))
+        for each in configs
+    ]
+    if len(folders) > 1:
+        if why := why_alone(config):
+            watcher.note(f"The seeds of a fold are trained one after another: {why}.")
+        names = [folder.name for folder in folders]
+        for folder in folders:
+            folder.write_json(WALK, read_walk(folder).updated(together=names))
     # Every fold is trained from what the folder holds, so that one that is trained after a kill is no other.
-    return _go_on(planned.of(folder), watcher, runner, remote=remote)
+    return _go_on([planned.of(folder) for folder in folders], watcher, runner, remote=remote)
 
 
 def train_walk_in(folder: RunFolder, config: ExperimentConfig) -> None:
@@ -321,7 +363,7 @@ def resume_walk(
     """Go on with a walk-forward that was cut off; a finished one is left as it is, but for accepted doubts.
 
     Args:
-        folder: The walk's.
+        folder: The walk's; of several seeds that of any, and all of them go on.
         watcher: As of `train_walk`.
         accept: As there.
         runner: As there.
@@ -330,13 +372,17 @@ def resume_walk(
     Raises:
         QHQError: If the folder is damaged, or the prices are not those that it was begun with.
     """
-    record, watcher = read_walk(folder), watcher or _Told(runner)
-    if accept:
-        folder.write_json(WALK, record.updated(plausibility=add_doubts(record.plausibility, names=accept)))
-    if record.status == FINISHED:
+    watcher = watcher or _Told(runner)
+    folders = [each for each in trained_together(folder) if each.file(WALK).is_file()]
+    for each in folders if accept else ():
+        found = read_walk(each)
+        each.write_json(WALK, found.updated(plausibility=add_doubts(found.plausibility, names=accept)))
+    records = [read_walk(each) for each in folders]
+    record = records[0]
+    if all(each.status == FINISHED for each in records):
         tell_finished(folder, watcher)
-        return folder
-    config = load_config(str(folder.config))
+        return folders[0]
+    config = load_config(str(folders[0].config))
     _check(config, runner)
     panel = load_panel(config.data)
     if fingerprint(panel) != record.prices():
@@ -346,8 +392,9 @@ def resume_walk(
             fix="Restore the old ones, or begin it anew",
         )
     laid_out = lay_out(panel, config.data)
-    walk = Walk(folder, config, panel, laid_out, folds_of(laid_out, config.data))
-    return _go_on(walk, watcher, runner, remote=remote)
+    folds = folds_of(laid_out, config.data)
+    walks = [Walk(each, load_config(str(each.config)), panel, laid_out, folds) for each in folders]
+    return _go_on(walks, watcher, runner, remote=remote)
 
 
 def stays_here(config: ExperimentConfig) -> bool:
@@ -369,11 +416,14 @@ def _check(config: ExperimentConfig, runner: Runner | None) -> None:
         )
 
 
-def _go_on(walk: Walk, watcher: Watcher, runner: Runner | None, *, remote: bool) -> RunFolder:
-    study = WalkForward(walk, watcher, remote=remote)
+def _go_on(walks: Sequence[Walk], watcher: Watcher, runner: Runner | None, *, remote: bool) -> RunFolder:
+    walk, *others = walks
+    study = WalkForward(walk, watcher, remote=remote, others=others)
     # In a notebook a file may have changed since the last walk of the same process.
     loaded(walk.config.data, anew=True)
-    with walk.folder.locked():
+    with ExitStack() as locks:
+        for each in walks:
+            locks.enter_context(each.folder.locked())
         try:
             (runner or Runner(progress=_OneAfterAnother(study, watcher))).run(study)
         except KeyboardInterrupt:
@@ -410,23 +460,54 @@ class _OneAfterAnother(Progress):
         self.watcher.note(self.study.describe(self.said[what]))
 
 
-def _train(walk: RunFolder, cell: FoldCell) -> None:
-    """Train a fold in its folder, from what the walk's folder holds."""
+def _train(walks: Sequence[RunFolder], cell: FoldCell) -> None:
+    """Train a fold in its folder, from what the walk's folder holds; of several seeds in one of each."""
+    walk = walks[0]
     config = load_config(str(walk.config))
     panel = loaded(config.data)
     circuit = None if config.quantum is None else name_circuit(build_circuit(config.quantum, config.seed))
     cell.seen.match(Fingerprints(fingerprint(panel), circuit))
     fold = RunFolder(walk.file(cell.key))
     with one_training():
+        if len(walks) > 1:
+            folds = [RunFolder(each.file(cell.key)) for each in walks]
+            for each in folds:
+                if not each.file("run.json").is_file():
+                    shutil.rmtree(each.path, ignore_errors=True)
+                    with writable(each.path):
+                        each.path.mkdir()
+            configs = [load_config(str(each.config)) for each in walks]
+            own = [each.model_copy(update={"data": each.data.with_fold(cell.number)}) for each in configs]
+            train_seeds_in(folds, own, prepare(own[0].data, panel), cell.watcher)
+            return
         if fold.file("run.json").is_file():
             resume_run(fold, cell.watcher, command=None)
             return
         shutil.rmtree(fold.path, ignore_errors=True)  # a kill left it without a record
         with writable(fold.path):
             fold.path.mkdir()
-        own = config.model_copy(update={"data": config.data.with_fold(cell.number)})
+        alone = config.model_copy(update={"data": config.data.with_fold(cell.number)})
         with fold.locked():
-            train_in(fold, own, prepare(own.data, panel), cell.watcher)
+            train_in(fold, alone, prepare(alone.data, panel), cell.watcher)
+
+
+def _joined(files: Sequence[Mapping[str, bytes]], walks: Sequence[RunFolder]) -> dict[str, bytes]:
+    """Files of several walks in one mapping: those of the first by their own names, as of a walk alone."""
+    joined = dict(files[0])
+    for walk, own in zip(walks[1:], files[1:], strict=True):
+        joined |= {f"{walk.name}/{name}": content for name, content in own.items()}
+    return joined
+
+
+def _parted(files: Mapping[str, bytes], walks: Sequence[RunFolder]) -> list[dict[str, bytes]]:
+    """The same walk by walk."""
+    marks = [f"{walk.name}/" for walk in walks[1:]]
+    first = {name: content for name, content in files.items() if not name.startswith(tuple(marks))}
+    others = [
+        {name.removeprefix(mark): content for name, content in files.items() if name.startswith(mark)}
+        for mark in marks
+    ]
+    return [first, *others]
 
 
 def _files_of(folder: Path) -> dict[str, bytes]:
