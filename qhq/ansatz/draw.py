@@ -6,7 +6,11 @@ What it cannot read so is drawn as it is spelled, and angles longer than a box a
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -22,9 +26,9 @@ from qiskit.circuit import ControlFlowOp, Instruction, Parameter, ParameterExpre
 from qhq.ansatz.program import Ansatz
 from qhq.ansatz.stored import plain_program
 from qhq.errors import ConfigError, nearest
-from qhq.files import replacing
+from qhq.files import replacing, write_atomically
 
-_DRAWING_FORMS = ("txt", "png", "svg", "pdf")
+_DRAWING_FORMS = ("txt", "png", "svg", "pdf", "tex")
 """Endings of files that can be drawn."""
 
 _FOLD = 24
@@ -70,7 +74,7 @@ def draw_figure(ansatz: Ansatz) -> Figure:
 
 
 def draw_circuit(ansatz: Ansatz, path: Path) -> None:
-    """Draw to a file, as text, PNG, SVG or PDF by its ending; the same circuit gives the same bytes.
+    """Draw to a file, as text, PNG, SVG, PDF or LaTeX by its ending; the same circuit gives the same bytes.
 
     Raises:
         ConfigError: If the ending is another, or the file cannot be written.
@@ -78,7 +82,7 @@ def draw_circuit(ansatz: Ansatz, path: Path) -> None:
     form = path.suffix.removeprefix(".").lower()
     if form not in _DRAWING_FORMS:
         raise ConfigError(
-            "A drawing must end in .txt, .png, .svg or .pdf",
+            "A drawing must end in .txt, .png, .svg, .pdf or .tex",
             got=f"'{path}'",
             fix=nearest(form, _DRAWING_FORMS),
         )
@@ -91,9 +95,75 @@ def draw_circuit(ansatz: Ansatz, path: Path) -> None:
         ) from error
 
 
+def latex_of(ansatz: Ansatz) -> str:
+    """The circuit as LaTeX source, a whole document in the package qcircuit; no LaTeX is needed for it."""
+    for circuit in (ansatz.circuit, plain_program(ansatz)):
+        try:
+            source = _drawable(circuit, _LONGEST_IN_FIGURE, math=True).draw("latex_source", fold=_FOLD)
+        except Exception:  # as above
+            continue
+        return str(source).encode("utf-8", "replace").decode().rstrip() + "\n"
+    raise _undrawable(ansatz)
+
+
+_SECONDS = 120
+"""What LaTeX may take for one circuit."""
+
+
+def draw_latex(ansatz: Ansatz, path: Path) -> None:
+    """Draw by LaTeX: to its source (.tex), or to the PDF that an installed pdflatex makes of it.
+
+    Raises:
+        ConfigError: If the ending is another, there is no pdflatex, or it fails.
+    """
+    form = path.suffix.removeprefix(".").lower()
+    if form == "tex":
+        draw_circuit(ansatz, path)
+        return
+    if form != "pdf":
+        raise ConfigError(
+            "A drawing by LaTeX must end in .tex or .pdf", got=f"'{path}'", fix=nearest(form, ("tex", "pdf"))
+        )
+    program = shutil.which("pdflatex")
+    if program is None:
+        raise ConfigError(
+            "A PDF by LaTeX needs pdflatex, with the package qcircuit",
+            got="none on the PATH",
+            fix=f"Install TeX Live, write {path.with_suffix('.tex')} instead, or leave --style latex out",
+        )
+    with tempfile.TemporaryDirectory() as place:
+        (Path(place) / "circuit.tex").write_text(latex_of(ansatz), encoding="utf-8")
+        # Names in a circuit are anybody's text: LaTeX may run no program and read no file above its folder.
+        options = ["-no-shell-escape", "-interaction=batchmode", "-halt-on-error", "circuit.tex"]
+        rules = {"openin_any": "p", "openout_any": "p"}
+        try:
+            done = subprocess.run(
+                [program, *options], cwd=place, env={**os.environ, **rules}, timeout=_SECONDS, check=False,
+                stdin=subprocess.DEVNULL, capture_output=True,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            done = None
+        made = Path(place) / "circuit.pdf"
+        if done is None or done.returncode or not made.is_file():
+            raise ConfigError(
+                "pdflatex must make a PDF of the circuit",
+                got="a time-out" if done is None else f"its status {done.returncode}",
+                fix=f"Write {path.with_suffix('.tex')} and run pdflatex on it to see why",
+            )
+        try:
+            write_atomically(path, made.read_bytes())
+        except OSError as error:
+            raise ConfigError(
+                "The drawing must be writable", got=f"{path}: {error.strerror}", fix="Choose another path"
+            ) from error
+
+
 def _write(ansatz: Ansatz, path: Path, form: str) -> None:
     if form == "txt":
         path.write_text(draw_text(ansatz) + "\n", encoding="utf-8")
+        return
+    if form == "tex":
+        path.write_text(latex_of(ansatz), encoding="utf-8")
         return
     # Without a salt SVG ids are random; without metadata SVG and PDF carry the date.
     with mpl.rc_context({"svg.hashsalt": "qhq"}), warnings.catch_warnings():

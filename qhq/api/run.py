@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from qhq.experiment.opening import Experiment
     from qhq.files import Json
     from qhq.models.features import Forecaster
+    from qhq.runs.landscape import Landscape, LandscapePart
     from qhq.runs.record import RunRecord, WalkRecord
     from qhq.runs.studies import NoiseRecord
 
@@ -385,6 +386,42 @@ class Run:
         from qhq.api.report import write_report
 
         return write_report(self, output=output)
+
+    def landscape(
+        self,
+        *,
+        points: int = 21,
+        span: float = 1.0,
+        samples: int = 256,
+        seed: int = 0,
+        part: LandscapePart = "all",
+        progress: Progress = None,
+    ) -> Landscape:
+        """Measure the training loss around the weights in two random directions, for the report and a figure.
+
+        Directions are filter-normalised (Li et al., 2018): a step of 1 is as long as the weights. The model
+        is never changed. It takes ``points`` squared forward passes on the exact engine, which it says first.
+
+        Args:
+            points: Of each direction, an odd number.
+            span: How far it goes to both sides.
+            samples: Training windows that the loss is computed of.
+            seed: Of the directions.
+            part: ``all`` weights, or those of the ``circuit`` alone.
+            progress: Where the progress goes, see `train`.
+
+        Returns:
+            The losses; ``studies/landscape.json`` and ``figures/landscape.png`` of the folder have them, too.
+
+        Raises:
+            QHQError: If the run is not finished, was not trained by gradients, or has no such weights.
+        """
+        from qhq.api.landscape import study_landscape
+
+        return study_landscape(
+            self._single("looked at from above"), points=points, span=span, samples=samples, seed=seed,
+            part=part, progress=progress,
+        )  # fmt: skip
 
     def noise(
         self,

@@ -25,6 +25,7 @@ from qhq.plugins import all_names, find_point, load_point
 if TYPE_CHECKING:
     from qhq.ansatz.program import Ansatz
     from qhq.backends.devices.calibration import Calibration
+    from qhq.backends.devices.placement import Placement
     from qhq.backends.executor import CostForecast, Executor, HardwareExecutor, Report
 
 GROUP = "qhq.backends"
@@ -290,6 +291,24 @@ def errors_as_run(ansatz: Ansatz, backend: str) -> tuple[float | None, ...]:
     """
     spec = find_backend(backend)
     return kind_of(spec).lay_out(spec, ansatz).errors
+
+
+def place_on(ansatz: Ansatz, backend: str) -> Placement:
+    """Where an ansatz would lie on a device: qubits and gates used, their errors, and when each is at work.
+
+    Raises:
+        ConfigError, BackendError: As `as_run`.
+    """
+    from qhq.backends.devices.placement import place
+
+    spec = find_backend(backend)
+    isa = kind_of(spec).lay_out(spec, ansatz)
+    try:
+        # A map has its broken pairs, too: without them the rows of a device would fall apart.
+        coupling = kind_of(spec).calibration(spec).configuration.get("coupling_map")
+    except ConfigError:
+        coupling = None  # known by parameters alone
+    return place(isa, spec.name, coupling)
 
 
 @dataclass(frozen=True)

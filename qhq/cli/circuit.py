@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from qhq.ansatz.program import Ansatz
+    from qhq.backends.devices.placement import Placement
     from qhq.runs.run_folder import RunFolder
 
 app = typer.Typer(help="The ansaetze in circuits/: list, draw, export, info.", no_args_is_help=True)
@@ -71,12 +72,16 @@ def draw(
     depth: _Depth = None,
     isa: _Isa = None,
     style: Annotated[
-        str, typer.Option("--style", help="Of a picture: roles (data, weights, entanglers) or qiskit.")
+        str,
+        typer.Option(
+            "--style",
+            help="Of a picture: roles (data, weights, entanglers), qiskit, or latex (a .pdf by pdflatex).",
+        ),
     ] = "roles",
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Draw an ansatz: as text, or to a .txt, .png, .svg or .pdf file with --output.
+    """Draw an ansatz: as text, or to a .txt, .png, .svg, .pdf or .tex file with --output.
 
     In a picture, gates of data, trained weights and entanglers differ in colour and shape; those of a run
     have their trained values.
@@ -88,8 +93,15 @@ def draw(
         if out is None:
             text = draw_text(ansatz)
             output.result({"name": name, "text": text}, text)
-        elif style not in ("roles", "qiskit"):
-            raise ConfigError("--style must be roles or qiskit", got=f"'{style}'", fix="Write one of the two")
+        elif style not in ("roles", "qiskit", "latex"):
+            raise ConfigError(
+                "--style must be roles, qiskit or latex", got=f"'{style}'", fix="Write one of these"
+            )
+        elif style == "latex":
+            from qhq.ansatz.draw import draw_latex
+
+            draw_latex(ansatz, out)
+            output.result({"name": name, "path": str(out)}, f"Wrote {out}")
         else:
             from qhq.ansatz.roles import PICTURE_FORMS, draw_roles_to
 
@@ -104,6 +116,86 @@ def draw(
             else:
                 draw_circuit(ansatz, out)
             output.result({"name": name, "path": str(out)}, f"Wrote {out}")
+
+
+@app.command()
+def layout(
+    name: _Name,
+    isa: Annotated[
+        str, typer.Option("--isa", metavar="BACKEND", help="The device: an entry with one, such as fake_fez.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Picture to write: .png, .svg or .pdf.")
+    ] = None,
+    qubits: _Qubits = None,
+    depth: _Depth = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show where a circuit lies on a device, the error of each gate used, and how long each qubit idles.
+
+    The picture has the device's map, the part in use by its errors, and the gates over time.
+
+    Example: qhq circuit layout latest --isa fake_fez --output layout.svg
+    """
+    with command(as_json=json, debug=debug) as output:
+        from qhq.backends.registry import place_on
+
+        placement = place_on(_build(name, qubits, depth, None), isa)
+        wrote = []
+        if out is not None:
+            from qhq.report.device_figures import draw_placement
+            from qhq.report.figures import save_figure
+
+            save_figure(draw_placement(placement), out)
+            wrote = [f"Wrote {out}"]
+        facts = {
+            "name": name, "backend": isa, "depth": placement.depth, "depth_2q": placement.depth_2q,
+            "seconds": placement.seconds, "without_error": placement.without_error,
+            "qubits": [asdict(each) for each in placement.qubits],
+            "gates": [asdict(each) for each in placement.kinds],
+            **({} if out is None else {"path": str(out)}),
+        }  # fmt: skip
+        lasts = f"{placement.seconds * 1e9:,.0f} ns"
+        said = f"Depth {placement.depth}, {placement.depth_2q} of two-qubit gates, {lasts}"
+        if placement.without_error is not None:
+            said += f"; no gate and no readout errs in {100 * placement.without_error:.1f} % of the shots"
+        output.result(facts, f"{said}.", _qubit_table(placement), _gate_table(placement), *wrote)
+
+
+def _qubit_table(placement: Placement) -> Table:
+    rows = [
+        [
+            each.qubit, "" if each.logical is None else each.logical, each.gates,
+            f"{each.busy_seconds * 1e9:.0f}", f"{each.idle_seconds * 1e9:.0f}",
+            _percent(each.readout_error), _microseconds(each.t1_seconds), _microseconds(each.t2_seconds),
+        ]
+        for each in placement.qubits
+    ]  # fmt: skip
+    columns = ["qubit", "logical", "gates", "busy ns", "idle ns", "readout error", "T1 us", "T2 us"]
+    return plain_table(columns, rows, title="Qubits in use; idle: from the first gate to the readout")
+
+
+def _gate_table(placement: Placement) -> Table:
+    rows = [
+        [
+            each.name,
+            " ".join(map(str, each.qubits)),
+            each.times,
+            _percent(each.error),
+            f"{each.seconds * 1e9:.0f}",
+        ]
+        for each in placement.kinds
+    ]
+    return plain_table(["gate", "qubits", "times", "error", "ns"], rows, title="Gates used, by qubits")
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.3g} %"
+
+
+def _microseconds(value: float | None) -> str:
+    return "-" if value is None else f"{value * 1e6:.0f}"
 
 
 @app.command()

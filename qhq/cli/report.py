@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from qhq.cli.command import Debug, Json, command
+from qhq.errors import ConfigError
 
 
 def report(
@@ -23,6 +24,12 @@ def report(
         Path | None,
         typer.Option("--output", "-o", help="File to write; report.html in the folder if left out."),
     ] = None,
+    landscape: Annotated[
+        bool,
+        typer.Option(
+            "--landscape", help="First measure the loss around the run's weights, which takes a while."
+        ),
+    ] = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -33,5 +40,13 @@ def report(
     with command(as_json=json, debug=debug) as output:
         from qhq.api.report import write_report
 
+        if landscape:
+            from qhq.api.run import open_run
+
+            if runs and len(runs) > 1:
+                raise ConfigError(
+                    "--landscape is measured for one run", got=f"{len(runs)} runs", fix="Name one of them"
+                )
+            open_run(runs[0] if runs else None).landscape(progress=True)
         path = write_report(*runs or [], output=out, progress=True)
         output.result({"path": str(path), "bytes": path.stat().st_size}, f"Wrote {path}")

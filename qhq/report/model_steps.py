@@ -40,10 +40,16 @@ _CIRCUITS = ("QuantumLayer", "GateCircuits")
 
 _GATES = {
     "qlstm": ("input", "forget", "output", "candidate"),
-    "qlstm_six": ("input", "forget", "output", "candidate", "the new state", "what leaves"),
+    "qlstm_six": ("input", "forget", "output", "candidate", "state", "output of the unit"),
     "qgru": ("reset", "update", "candidate of the step", "candidate of the state"),
 }
 """What the circuits of a unit's gates are for, in their order."""
+
+_MAPS = {
+    "qlstm": "one map for all gates",
+    "qlstm_six": "one map for the gates, one for state and output",
+    "qgru": "maps of both, of the step and of the state",
+}
 
 _ANGLES = {
     "pi_tanh": "π tanh(x)",
@@ -510,19 +516,21 @@ def _gated_layer(
     bare = layer.unit.endswith("_bare")
     inputs = _inputs_of(facts, spec)
     if not bare:
-        words = {"qlstm": "one map for all gates", "qlstm_six": "maps of both, and of o tanh(c)"}
-        said = words.get(kind, "maps of both, of the step and of the state")
-        steps.append(Step("linear", (len(gates), inputs), (said,), facts.count(f"{at}.enter.")))
+        words = _MAPS[kind]
+        steps.append(Step("linear", (len(gates), inputs), (words,), facts.count(f"{at}.enter.")))
     if facts.config.quantum is not None:
         lines = (", ".join(gates), *_scaled_lines(facts))
         steps.append(_circuit_step(facts, len(gates), (f"{at}.circuits.",), lines))
     elif spec.middle is not None:
         steps.append(_stand_in(spec.middle, facts.count(f"{at}.circuits."), len(gates)))
     if not bare:
-        each = (len(gates), layer.hidden)
-        steps.append(Step("linear of each gate", each, (), facts.count(f"{at}.leave.")))
+        shape = (len(gates), layer.hidden)
+        steps.append(Step("linear of each circuit", shape, (), facts.count(f"{at}.leave.")))
     said = f"σ of {'two' if kind == 'qgru' else 'three'} gates, tanh of the candidate"
-    steps.append(Step("gates", (facts.steps, layer.hidden), (said, "the new state h(t)"), kind="fixed"))
+    made = "the new state h(t)"
+    if kind == "qlstm_six":
+        made = "the last two circuits take o tanh(c), and give state and output"
+    steps.append(Step("gates", (facts.steps, layer.hidden), (said, made), kind="fixed"))
     yield from (replace(each, group=group) for each in steps)
 
 

@@ -54,12 +54,14 @@ from qhq.report.training_figures import (
     PARTS,
     draw_circles,
     draw_history,
+    draw_landscape,
     has_drift,
     has_outputs,
     rotations_of,
 )
 from qhq.runs.comparison import run_design, run_skill
 from qhq.runs.evaluation_record import EvaluationRecord
+from qhq.runs.landscape import LANDSCAPE, Landscape
 from qhq.runs.measures import Errors, TestMetrics
 from qhq.runs.prediction import PredictionRecord
 from qhq.runs.record import RunRecord, WalkRecord
@@ -514,6 +516,7 @@ def _training(material: Material) -> Iterable[Part]:
         caveat=material.caveat,
     )
     yield from _circles(material)
+    yield from _landscape(material)
     columns = [name.replace("_", " ") for name in history.columns]
     rows: list[list[Value | TableCell]] = [
         [plain(int(row[0])), *(None if pd.isna(value) else float(value) for value in row[1:])]
@@ -561,6 +564,22 @@ def _circles(material: Material) -> Iterable[Part]:
         ]
         columns = ("weight", "gate", "angle, rad", "the same in (-1, 1], over π")
         yield Table("Trained angles", columns, rows, folded=True)
+
+
+def _landscape(material: Material) -> Iterable[Part]:
+    """The loss around the weights, of a run for which it was measured."""
+    if not material.folder.file(LANDSCAPE).is_file():
+        return
+    found = read_record(Landscape, material.folder.file(LANDSCAPE))
+    moved = "All weights" if found.part == "all" else "The weights of the circuit"
+    yield picture(
+        lambda: draw_landscape(found),
+        alt=found.says,
+        caption=f"{moved} ({found.weights}), moved in two random directions, filter-normalised (seed"
+        f" {found.seed}).",
+        caveat=material.caveat,
+    )
+    yield Paragraph(found.says)
 
 
 def _all_trained_weights(material: Material) -> list[float]:

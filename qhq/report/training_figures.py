@@ -9,10 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from qiskit.circuit import ParameterExpression
 
 from qhq.ansatz.program import Ansatz
+from qhq.runs.landscape import Landscape
 from qhq.runs.record import Angles
 from qhq.training.traces import OUTPUTS
 
@@ -194,3 +197,42 @@ def _draw_rotations(axes: Axes, rotations: Sequence[Rotation]) -> None:
 
 _NUMBERED = 16
 """Angles whose numbers stand beside them."""
+
+
+_LEVELS = 15
+"""Contours of a landscape."""
+
+
+def draw_landscape(landscape: Landscape) -> Figure:
+    """The loss around the weights as contours on the left, and along both directions alone on the right."""
+    losses = np.array([[np.nan if each is None else each for each in row] for row in landscape.losses])
+    steps = np.linspace(-landscape.span, landscape.span, len(losses))
+    figure = Figure(figsize=(10, 4.4), layout="constrained")
+    plane, cuts = figure.subplots(1, 2)
+    low, high = float(np.nanmin(losses)), float(np.nanmax(losses))
+    # Closer to each other near the lowest loss: far away it may be a hundred times that.
+    levels = low + max(high - low, 1e-9 * abs(low) + 1e-12) * np.linspace(0, 1, _LEVELS) ** 2
+    colours = {"levels": levels, "norm": BoundaryNorm(levels, 256), "cmap": "viridis"}
+    filled = plane.contourf(steps, steps, losses, **colours)
+    plane.contour(steps, steps, losses, levels=levels, colors="#ffffff", linewidths=0.4)
+    plane.plot([0], [0], marker="+", markersize=12, markeredgewidth=2, color="tab:red")
+    bar = figure.colorbar(filled, ax=plane)
+    bar.set_label("training loss (scaled units)")
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+    plane.set(
+        xlabel="first direction",
+        ylabel="second direction",
+        title="Loss around the weights (+)",
+        aspect="equal",
+    )
+    ticks = np.linspace(-landscape.span, landscape.span, 5)
+    plane.set(xticks=ticks, yticks=ticks)
+    cuts.set(xticks=ticks)
+    middle = len(losses) // 2
+    for values, label in ((losses[middle], "first direction"), (losses[:, middle], "second direction")):
+        cuts.plot(steps, values, marker="o", markersize=3, label=label)
+    cuts.axhline(landscape.loss, color="tab:gray", linestyle=":", label="at the weights")
+    cuts.set(xlabel="step, in lengths of the weights", ylabel="training loss", title="Along each alone")
+    cuts.grid(alpha=0.3)
+    cuts.legend(fontsize=8)
+    return figure

@@ -5,7 +5,7 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from qhq.ansatz.draw import _DRAWING_FORMS, draw_circuit, draw_text
+from qhq.ansatz.draw import _DRAWING_FORMS, draw_circuit, draw_latex, draw_text
 from qhq.backends.local.aer import AerExecutor
 from qhq.errors import ConfigError
 from tests.ansatz.circuits import SPECS, built
@@ -13,7 +13,7 @@ from tests.ansatz.circuits import SPECS, built
 pytestmark = pytest.mark.painted
 
 
-STARTS = {"txt": b"", "png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+STARTS = {"txt": b"", "png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF", "tex": b"\\documentclass"}
 
 
 @pytest.mark.parametrize("form", _DRAWING_FORMS)
@@ -61,3 +61,30 @@ def test_an_unknown_ending_names_the_nearest(tmp_path):
 def test_an_unwritable_path_is_named(tmp_path):
     with pytest.raises(ConfigError, match="must be writable"):
         draw_circuit(built("ry"), tmp_path / "nowhere" / "circuit.txt")
+
+
+def test_latex_is_written_without_latex_and_a_pdf_of_it_is_refused_in_words(tmp_path, monkeypatch):
+    ansatz = built("ry")
+    draw_latex(ansatz, tmp_path / "circuit.tex")
+    source = (tmp_path / "circuit.tex").read_text()
+    assert source.startswith("\\documentclass")
+    assert source.count("R_Y") == ansatz.num_inputs + ansatz.num_weights
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match=r"needs pdflatex.*Install TeX Live, write .*\.tex instead"):
+        draw_latex(ansatz, tmp_path / "circuit.pdf")
+    with pytest.raises(ConfigError, match=r"must end in \.tex or \.pdf"):
+        draw_latex(ansatz, tmp_path / "circuit.png")
+
+
+def test_a_pdflatex_runs_no_program_and_reads_nothing_else(tmp_path, monkeypatch):
+    """A stand-in writes down how it was called."""
+    program = tmp_path / "pdflatex"
+    program.write_text('#!/bin/sh\necho "$@ $openin_any" > circuit.pdf\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    draw_latex(built("ry"), tmp_path / "circuit.pdf")
+    assert (tmp_path / "circuit.pdf").read_text().split()[0] == "-no-shell-escape"
+    assert (tmp_path / "circuit.pdf").read_text().split()[-1] == "p"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    with pytest.raises(ConfigError, match="its status 1"):
+        draw_latex(built("ry"), tmp_path / "circuit.pdf")

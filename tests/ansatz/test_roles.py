@@ -109,6 +109,7 @@ DRAWINGS = {
     "figure": lambda ansatz, folder: draw_figure(ansatz),
     "text": lambda ansatz, folder: draw_text(ansatz),
     "file": lambda ansatz, folder: draw_circuit(ansatz, folder / "one.png"),
+    "latex": lambda ansatz, folder: draw_circuit(ansatz, folder / "one.tex"),
 }
 
 

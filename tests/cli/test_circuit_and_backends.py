@@ -39,7 +39,7 @@ def test_draw_prints_text(qhq):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("draw", "reference", "--output", "circuit.bmp"), "must end in .txt, .png, .svg or .pdf"),
+        (("draw", "reference", "--output", "circuit.bmp"), "must end in .txt, .png, .svg, .pdf or .tex"),
         (("draw", "reference", "--output", "none/circuit.png"), "must be writable"),
         (("draw", "referense"), "Did you mean 'reference'"),
         (("export", "reference", "--format", "qpy"), "QPY is binary"),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from qhq.api.report import write_report
 from qhq.api.run import open_run
@@ -78,6 +80,31 @@ def test_a_run_counts_the_angles_of_its_circuit_on_the_validation_split(run):
     edges = np.linspace(-np.pi, np.pi, counts.shape[1] + 1)
     for column, row in zip(seen.T, counts, strict=True):
         assert not row[np.histogram(column, edges)[0] == 0].any()
+
+
+def test_a_landscape_moves_nothing_and_stands_in_the_report(run, qhq):
+    def state():
+        numbers = np.random.get_state()[1].tolist()  # noqa: NPY002
+        generators = (random.getstate(), numbers, torch.random.get_rng_state().tolist())
+        weights = [each.numpy().tobytes() for each in run.model.state_dict().values()]
+        return weights, generators, (run.folder / "model.safetensors").read_bytes(), run.model.training
+
+    before, steps = state(), []
+    other = run.landscape(points=3, samples=8, seed=1, part="circuit")
+    found = run.landscape(points=3, samples=8, progress=lambda *step: steps.append(step))
+    assert state() == before
+    assert steps
+    # What the loss is at the weights does not depend on the directions, and all else does.
+    assert found.losses[1][1] == pytest.approx(found.loss)
+    assert found.loss == other.loss
+    assert found.losses[0] != other.losses[0]
+    assert other.parameters == run.ansatz.num_weights < found.parameters
+    text = run.report().read_text()
+    assert found.says in read_page(text).texts["main"][0]
+    assert "could not be drawn" not in text
+    with pytest.raises(ConfigError, match="points must be odd"):
+        run.landscape(points=4)
+    assert "measured for one run" in qhq("report", "a", "b", "--landscape").stderr
 
 
 def test_writing_a_page_changes_nothing_else_in_the_folder(run):

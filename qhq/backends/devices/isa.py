@@ -21,7 +21,7 @@ import hashlib
 import io
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,7 @@ class IsaProgram:
         observables: The O operators, on all qubits of the device.
         layout: Physical qubit that each logical one is read from, after the last gate.
         errors: Of each gate of the circuit, as the device's calibration has it; None where it says none.
+        target: The device; None of a part of it.
     """
 
     circuit: QuantumCircuit
@@ -83,6 +84,7 @@ class IsaProgram:
     observables: tuple[SparsePauliOp, ...]
     layout: tuple[int, ...]
     errors: tuple[float | None, ...] = ()
+    target: Target | None = field(default=None, compare=False, repr=False)
 
     @property
     def qubits(self) -> tuple[int, ...]:
@@ -161,7 +163,7 @@ def build_isa(
     laid = tuple(each.apply_layout(list(layout), isa.num_qubits) for each in observables)
     # A parameter whose gates were cancelled is in no circuit any more, and a column of every row still.
     columns = tuple(named.get(each.name, each) for each in parameters)
-    return IsaProgram(isa, columns, laid, layout, _errors(isa, device.target))
+    return IsaProgram(isa, columns, laid, layout, _errors(isa, device.target), device.target)
 
 
 def _errors(isa: QuantumCircuit, target: Target) -> tuple[float | None, ...]:
@@ -406,7 +408,7 @@ def circuit_seconds(circuit: QuantumCircuit, duration: Target | _Duration) -> fl
         circuit: In the gates of a device.
         duration: The device, or what says how long each of its gates takes.
     """
-    lasts = _durations(duration) if isinstance(duration, Target) else duration
+    lasts = durations_of(duration) if isinstance(duration, Target) else duration
     ends = [0.0] * circuit.num_qubits
     for step in circuit.data:
         qubits = tuple(circuit.find_bit(bit).index for bit in step.qubits)
@@ -420,11 +422,13 @@ def shot_seconds(calibration: Calibration, target: Target, layout: Sequence[int]
     """Time between two shots besides the gates: the slowest readout, and the pause of the device."""
     microseconds = calibration.configuration.get("default_rep_delay")
     pause = REP_DELAY_SECONDS if microseconds is None else float(microseconds) * 1e-6
-    lasts = _durations(target)
+    lasts = durations_of(target)
     return pause + max(lasts("measure", (qubit,)) for qubit in layout)
 
 
-def _durations(target: Target) -> _Duration:
+def durations_of(target: Target) -> _Duration:
+    """How long each gate of a device takes, in seconds; 0 where its calibration does not say."""
+
     def seconds(name: str, qubits: tuple[int, ...]) -> float:
         properties = target[name].get(qubits) if name in target.operation_names else None
         return 0.0 if properties is None or properties.duration is None else float(properties.duration)

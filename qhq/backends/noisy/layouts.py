@@ -70,7 +70,7 @@ def lay_out(
             inside = build_isa(circuit, parameters, observables, smaller, spec.transpile)
         except BackendError:
             continue  # a part whose gates go one way only, say: there are others
-        found.append(_on_device(inside, part, isa.circuit.num_qubits))
+        found.append(replace(_on_device(inside, part, isa.circuit.num_qubits), target=device.target))
     if not found:
         return isa
     best = max(found, key=lambda each: sum(np.log1p(-min(error or 0.0, 0.999)) for error in each.errors))
