@@ -31,7 +31,7 @@ from qhq.plugins import find_point, load_point
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from qiskit.circuit import QuantumCircuit
+    from qiskit.circuit import ParameterVector, QuantumCircuit
 
 Entanglement = Literal["linear", "reverse_linear", "full", "circular", "pairwise", "sca"]
 """Which qubits a circuit of Qiskit's library couples, in Qiskit's own words."""
@@ -173,6 +173,10 @@ class ReservoirEncoding(InputEncoding):
     those of earlier lags again (deferred measurement). The first takes fewer qubits; the second is a circuit
     of gates alone.
 
+    What is read before the last evolution ends are virtual nodes. With ``readout_times`` the whole reservoir
+    is there once for each of them, side by side on as many qubits more: a state cannot be read and go on, and
+    a device runs all of them in the same shots. Simulators take them one by one (`qhq.ansatz.parts`).
+
     Qubits are in the order hidden, then the inputs (of each lag, the oldest first), or with ``hidden_last``
     the inputs, then hidden; couplings are in the order of the qubits of a lag. Inputs are lag after lag, the
     oldest first.
@@ -188,7 +192,8 @@ class ReservoirEncoding(InputEncoding):
         seed: Of the couplings; None is the run's, so that several seeds are several reservoirs.
         reset: Whether input qubits are reset and used again.
         hidden_last: Whether the hidden qubits come after the inputs; needs ``reset``.
-        last_time: Of the evolution after the last lag, where it is read before ``time`` (a virtual node).
+        readout_times: Of the evolution after the last lag, one a readout; by default ``time`` alone. The
+            qubits, and the outputs with them, are those of the first time, then of the second, ...
     """
 
     kind: Literal["reservoir"]
@@ -202,12 +207,22 @@ class ReservoirEncoding(InputEncoding):
     seed: int | None = Field(default=None, ge=0, le=MOST_SEED)
     reset: bool = False
     hidden_last: bool = False
-    last_time: float | None = Field(default=None, gt=0.0, le=1000.0)
+    readout_times: tuple[Annotated[float, Field(gt=0.0, le=1000.0)], ...] = Field((), max_length=8)
     repeat: ClassVar[bool] = False
 
     def drawn_from(self, seed: int) -> ReservoirEncoding:
         """The same with couplings of a run's seed, unless it names one."""
         return self if self.seed is not None else self.model_copy(update={"seed": seed})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_last_time(cls, content: Any) -> Any:
+        """One time was called ``last_time`` before there could be several."""
+        if isinstance(content, Mapping) and "last_time" in content and "readout_times" not in content:
+            given = content["last_time"]
+            rest = {key: value for key, value in content.items() if key != "last_time"}
+            return rest if given is None else {**rest, "readout_times": (given,)}
+        return content
 
     @model_validator(mode="after")
     def _check_order_of_qubits(self) -> ReservoirEncoding:
@@ -219,11 +234,25 @@ class ReservoirEncoding(InputEncoding):
         """Each lag's inputs, then its evolution."""
         from qiskit.circuit import ParameterVector, QuantumCircuit
 
-        inputs = (qubits - self.hidden) // (1 if self.reset else self.lags)
+        times = self.readout_times or (self.time,)
+        width = qubits // len(times)
+        inputs = (width - self.hidden) // (1 if self.reset else self.lags)
         circuit, angles = QuantumCircuit(qubits), ParameterVector("x", inputs * self.lags)
         evolution = self.evolution(self.hidden + inputs)
-        last = evolution if self.last_time is None else self.evolution(self.hidden + inputs, self.last_time)
-        for lag in range(self.lags):
+        for node, time in enumerate(times):
+            last = evolution if time == self.time else self.evolution(self.hidden + inputs, time)
+            one = self._reservoir(width, angles, [evolution] * (self.lags - 1) + [last])
+            circuit.compose(one, range(node * width, (node + 1) * width), inplace=True)
+        return circuit
+
+    def _reservoir(
+        self, qubits: int, angles: ParameterVector, evolutions: list[QuantumCircuit]
+    ) -> QuantumCircuit:
+        """One reservoir, with an evolution for each lag."""
+        from qiskit.circuit import QuantumCircuit
+
+        circuit, inputs = QuantumCircuit(qubits), len(angles) // self.lags
+        for lag, evolution in enumerate(evolutions):
             begin = 0 if self.hidden_last else self.hidden + (0 if self.reset else lag * inputs)
             own = range(begin, begin + inputs)
             hidden = range(inputs, qubits) if self.hidden_last else range(self.hidden)
@@ -231,8 +260,7 @@ class ReservoirEncoding(InputEncoding):
                 circuit.reset(own)
             for place, qubit in enumerate(own):
                 circuit.ry(angles[lag * inputs + place], qubit)
-            wires = sorted([*hidden, *own])
-            circuit.compose(last if lag == self.lags - 1 else evolution, wires, inplace=True)
+            circuit.compose(evolution, sorted([*hidden, *own]), inplace=True)
         return circuit
 
     def evolution(self, qubits: int, time: float | None = None) -> QuantumCircuit:
@@ -271,12 +299,14 @@ class ReservoirEncoding(InputEncoding):
         return [float(matrix[pair]) for pair in pairs]
 
     def check_width(self, qubits: int) -> None:
-        """Every lag has as many input qubits as another, and one at least."""
-        left, shared = qubits - self.hidden, 1 if self.reset else self.lags
-        if left < shared or left % shared:
+        """Every lag has as many input qubits as another, and one at least; so has every readout time."""
+        times = max(1, len(self.readout_times))
+        left, shared = qubits // times - self.hidden, 1 if self.reset else self.lags
+        if qubits % times or left < shared or left % shared:
+            each = f", for each of {times} readout times" if times > 1 else ""
             raise ValueError(
                 f"a reservoir of {self.hidden} hidden qubits and {self.lags} lags needs {self.hidden} qubits"
-                f" and a multiple of {shared} more, not {qubits}"
+                f" and a multiple of {shared} more{each}, not {qubits}"
             )
 
     def most_gates(self, qubits: int) -> int:

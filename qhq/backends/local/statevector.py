@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike
 from qiskit import transpile
 from qiskit.quantum_info import SparsePauliOp
 
+from qhq.ansatz.parts import parts_of
 from qhq.ansatz.program import Ansatz, describe
 from qhq.backends.executor import FloatArray, Report, shape_error
-from qhq.backends.local.registers import FEWEST_QUBITS, RegistersEngine, groups_of
+from qhq.backends.parts import TwoPassPartsExecutor
 from qhq.engine import MOST_NOISY_QUBITS, DensityEngine, MixtureEngine, StatevectorEngine
 from qhq.engine.compile import AngleMap, separate_angles
 
@@ -99,6 +100,11 @@ def exact_form(ansatz: Ansatz) -> _ExactForm:
     6 resets on 2 to 5 qubits, from 7 on 6, and from 8 on 7. Where neither fits, a mixture of a few states
     does, whose gradients cost two passes an angle.
     """
+    parts = parts_of(ansatz)
+    if len(parts) > 1:
+        # Each is held for itself: the answer is that of the one that takes most.
+        widest = max(parts, key=lambda part: part.ansatz.num_qubits + part.ansatz.num_resets)
+        return exact_form(widest.ansatz)
     qubits, resets = ansatz.num_qubits, ansatz.num_resets
     if qubits <= MOST_NOISY_QUBITS:
         return "density matrices" if resets > max(5, qubits) else "states"
@@ -155,11 +161,12 @@ class StatevectorExecutor(EngineExecutor):
         super().__init__(ansatz, self._held())
 
     def _held(self) -> Engine:
-        ansatz, form = self._ansatz, exact_form(self._ansatz)
+        ansatz, parts = self._ansatz, parts_of(self._ansatz)
+        if len(parts) > 1:
+            alone = [StatevectorExecutor(part.ansatz, threads=self._threads or 0) for part in parts]
+            return TwoPassPartsExecutor(ansatz, parts, alone)
+        form = exact_form(ansatz)
         if form == "states":
-            groups = groups_of(ansatz) if ansatz.num_qubits >= FEWEST_QUBITS and not ansatz.num_resets else []
-            if len(groups) > 1:
-                return RegistersEngine(ansatz, groups, threads=self._threads)
             return self._statevector
         if form == "density matrices":
             return _density_engine(ansatz)

@@ -204,7 +204,16 @@ class AerBackend(Backend[AerSpec | FakeSpec]):
         seed: int,
         connection: Any = None,  # noqa: ARG002
     ) -> Executor:
-        """Open an entry for an ansatz: on the logical qubits, or with noise on those of its device."""
+        """Open an entry for an ansatz: on the logical qubits, or with noise on those of its device.
+
+        A circuit that falls apart is simulated part by part; with noise each lies on the qubits that are best
+        for it, as if it were a circuit of its own.
+        """
+        from qhq.backends.parts import open_parts
+
+        return open_parts(ansatz, lambda part, own: self._open(spec, part, own), seed)
+
+    def _open(self, spec: AerSpec | FakeSpec, ansatz: Ansatz, seed: int) -> Executor:
         if spec.noise is None:
             from qhq.backends.local.aer import open_aer
 
@@ -244,13 +253,19 @@ class AerBackend(Backend[AerSpec | FakeSpec]):
         if not spec.is_noisy:
             return self.open(spec, ansatz, seed=seed, connection=connection)
         from qhq.backends.noisy.executor import open_mitigated_noisy
+        from qhq.backends.parts import open_parts
 
-        return open_mitigated_noisy(spec, ansatz, method, seed=seed)
+        return open_parts(ansatz, lambda part, own: open_mitigated_noisy(spec, part, method, seed=own), seed)
 
     def train_on(self, spec: AerSpec | FakeSpec, ansatz: Ansatz, *, seed: int) -> Executor:
         """An engine of qhq's where the gradient is ``adjoint``, else the entry itself."""
+        from qhq.backends.parts import open_parts
+
+        return open_parts(ansatz, lambda part, own: self._train_on(spec, part, own), seed)
+
+    def _train_on(self, spec: AerSpec | FakeSpec, ansatz: Ansatz, seed: int) -> Executor:
         if spec.gradient != "adjoint":
-            opened = self.open(spec, ansatz, seed=seed)
+            opened = self._open(spec, ansatz, seed)
             # With shots, an engine draws them: see `local.shots`.
             return getattr(opened, "engine", opened)
         if spec.noise is None:
@@ -268,13 +283,15 @@ class AerBackend(Backend[AerSpec | FakeSpec]):
             return None
         if spec.noise is None:
             return self.open(spec.model_copy(update={"gradient": "parameter_shift"}), ansatz, seed=seed)
+        from qhq.ansatz.parts import parts_of
         from qhq.backends.noisy.executor import AdjointNoisyExecutor, open_noisy
+        from qhq.backends.parts import join_parts
 
-        executor = open_noisy(spec, ansatz, seed=seed)
+        parts = parts_of(ansatz)
+        opened = [open_noisy(spec, part.ansatz, seed=seed) for part in parts]
         # Trajectories scatter: they compare themselves with Aer, within the errors of both.
-        if isinstance(executor, AdjointNoisyExecutor) and executor.is_exact:
-            return executor.aer
-        return None
+        exact = [each.aer for each in opened if isinstance(each, AdjointNoisyExecutor) and each.is_exact]
+        return join_parts(ansatz, parts, exact) if len(exact) == len(parts) else None
 
     def calibration(self, spec: AerSpec | FakeSpec) -> Calibration:
         """That of its fake device or snapshot."""
