@@ -116,3 +116,42 @@ def test_couplings_come_from_a_file_in_the_order_of_the_qubits(tmp_path):
 def test_width_must_share_out_to_the_lags():
     with pytest.raises(ValueError, match="a multiple of 3 more"):
         AnsatzSpec(qubits=6, depth=0, encoding=spec(2, 1, 3).encoding)
+
+
+# --- Several readout times ---
+
+
+def at_times(times: list[float], **fields: object) -> AnsatzSpec:
+    """A reservoir of 3 qubits for each time, two of them inputs that are reset."""
+    encoding = {"kind": "reservoir", "hidden": 1, "lags": 3, "reset": True, "coupling": 1.5, **fields}
+    qubits = 3 * max(1, len(times))
+    return AnsatzSpec.model_validate(
+        {"qubits": qubits, "depth": 0, "encoding": {**encoding, "readout_times": times}}
+    )
+
+
+def test_each_readout_time_is_a_reservoir_that_stops_there():
+    angles, times = np.random.default_rng(0).uniform(-np.pi, np.pi, 6), [0.5, 1.0, 0.2]
+    alone = [values(at_times([time]), angles) for time in times]
+    np.testing.assert_allclose(values(at_times(times), angles), np.concatenate(alone), atol=1e-10)
+    np.testing.assert_allclose(alone[1], values(at_times([]), angles), atol=1e-12)
+
+
+def test_a_file_that_says_last_time_still_reads():
+    one = ReservoirEncoding.model_validate({"kind": "reservoir", "last_time": 0.5})
+    assert one.readout_times == (0.5,)
+    assert ReservoirEncoding.model_validate({"kind": "reservoir", "last_time": None}).readout_times == ()
+
+
+def test_qubits_must_share_out_to_the_readout_times():
+    with pytest.raises(ValueError, match="for each of 2 readout times, not 7"):
+        AnsatzSpec(qubits=7, depth=0, encoding=at_times([0.5, 1.0]).encoding)
+
+
+def test_a_run_of_another_seed_has_other_couplings_unless_the_file_names_one():
+    angles = np.random.default_rng(0).uniform(-np.pi, np.pi, 6)
+    one, other = (values(at_times([]).drawn_from(seed), angles) for seed in (0, 1))
+    np.testing.assert_array_equal(one, values(at_times([]), angles))
+    assert np.abs(one - other).max() > 1e-3
+    named = [values(at_times([], seed=3).drawn_from(seed), angles) for seed in (0, 1)]
+    np.testing.assert_array_equal(*named)
