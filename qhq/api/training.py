@@ -14,7 +14,7 @@ from qhq.api.given import Changes, Config, check_count, read_config, reference_o
 from qhq.api.run import Run
 from qhq.errors import ConfigError
 from qhq.limits import MOST_COUNT, MOST_THREADS
-from qhq.progress import Progress, noting, open_steps, open_training
+from qhq.progress import Progress, Views, noting, open_steps, open_training
 from qhq.runs.run_folder import RunFolder, find_run, find_walk, is_run
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def train(
     yes: bool | Callable[[Evaluation], bool] = False,
     progress: Progress = None,
     watch: bool = False,
+    tensorboard: bool = False,
     on_result: Callable[[Run], object] | None = None,
 ) -> Run:
     """Train a model, evaluate it beside the last-value forecast, and save it as a run.
@@ -69,6 +70,8 @@ def train(
         progress: True for bars on the terminal, or a callable that gets ``(done, total, what)``.
         watch: Draw the losses as curves on the terminal while it trains, where ``progress`` is True. The
             folds of a walk-forward are then trained one after another in this process.
+        tensorboard: Write losses and gradient norms for TensorBoard into ``tensorboard/`` of the run's folder
+            while it trains; of a walk-forward as with ``watch``.
         on_result: Called with the run before its figures are drawn and it is mirrored into MLflow.
 
     Raises:
@@ -89,9 +92,10 @@ def train(
         _show(run, noting(progress))
         return run
     study, walk, accepted = _read_training(config, backend, set, resume, offline, accept)
+    views = Views(curves=watch, tensorboard=tensorboard, mirror=True)
     others: list[RunFolder] = []
     if walk is not None or (study is not None and study.data.split.walks):
-        folder = _walked(study, walk, accepted, workers, cluster, progress, watch=watch)
+        folder = _walked(study, walk, accepted, workers, cluster, progress=progress, views=views)
     else:
         if workers is not None or cluster is not None:
             raise ConfigError(
@@ -99,7 +103,7 @@ def train(
                 got="one of them for a single model",
                 fix="Leave it out, or take data.split.scheme walk_forward",
             )
-        folder, *others = _trained(study, resume, accepted, yes, progress, watch=watch)
+        folder, *others = _trained(study, resume, accepted, yes, progress, views)
     run, note = Run(folder), noting(progress)
     if on_result is not None:
         on_result(run)
@@ -283,8 +287,7 @@ def _trained(
     accepted: tuple[str, ...],
     yes: bool | Callable[[Evaluation], bool],
     progress: Progress,
-    *,
-    watch: bool,
+    views: Views,
 ) -> list[RunFolder]:
     """Train one model, or several that differ in the seed; or go on with it."""
     from qhq.experiment.run import resume_run, train_run
@@ -292,7 +295,7 @@ def _trained(
     from qhq.runs.seeds import trained_together
 
     epochs = 0 if study is None else study.training.epochs
-    with open_training(progress, epochs, curves=watch) as watcher:
+    with open_training(progress, epochs, views) as watcher:
         if study is not None and study.training.seeds > 1:
             return train_seeds(study, watcher, accepted)
         if study is not None:
@@ -310,9 +313,9 @@ def _walked(
     accepted: tuple[str, ...],
     workers: int | None,
     cluster: str | None,
-    progress: Progress,
     *,
-    watch: bool,
+    progress: Progress,
+    views: Views,
 ) -> RunFolder:
     """Train the folds of a walk-forward, one after another in this process or side by side."""
     from qhq.experiment.config import load_config
@@ -321,16 +324,18 @@ def _walked(
 
     check_count("workers", workers, 1, MOST_THREADS)
     check_workers(workers, cluster)
-    if watch and (cluster is not None or (workers or 1) > 1):
+    followed = views.curves or views.tensorboard
+    if followed and (cluster is not None or (workers or 1) > 1):
+        option = "--watch" if views.curves else "--tensorboard"
         raise ConfigError(
-            "--watch draws one training at a time, of this process",
-            got="--watch with --cluster" if cluster is not None else f"--watch with --workers {workers}",
+            f"{option} follows one training at a time, in this process",
+            got=f"{option} with --cluster" if cluster is not None else f"{option} with --workers {workers}",
             fix="Leave one of the two out",
         )
     config = load_config(str(walk.config)) if study is None and walk is not None else study
     assert config is not None
     if cluster is None and workers is None:
-        workers = 1 if watch or stays_here(config) else min(cores(), 8)
+        workers = 1 if followed or stays_here(config) else min(cores(), 8)
 
     def go(watcher: Watcher | None, runner: Runner | None) -> RunFolder:
         if walk is not None:
@@ -338,7 +343,7 @@ def _walked(
         return train_walk(config, watcher, accepted, runner=runner, remote=cluster is not None)
 
     if workers == 1:
-        with open_training(progress, config.training.epochs, curves=watch) as watcher:
+        with open_training(progress, config.training.epochs, views) as watcher:
             return go(watcher, None)
     with open_steps(progress) as steps, open_workers(workers, cluster, steps.note) as who:
         return go(None, Runner(who, steps))

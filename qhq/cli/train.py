@@ -83,6 +83,10 @@ def train(
     watch: Annotated[
         bool, typer.Option("--watch", help="Draw the losses as curves on the terminal while it trains.")
     ] = False,
+    tensorboard: Annotated[
+        bool,
+        typer.Option("--tensorboard", help="Write the losses for TensorBoard, while it trains."),
+    ] = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -129,7 +133,7 @@ def train(
             train_run(config, backend=backend, set=overrides, resume=resume, offline=offline,
                       accept=accept or (), workers=workers, cluster=cluster, from_run=from_run,
                       freeze=freeze, samples=samples, yes=ask, progress=True, watch=watch,
-                      on_result=show)  # fmt: skip
+                      tensorboard=tensorboard, on_result=show)  # fmt: skip
 
 
 def _tabulate(run: Run) -> SeedTable | None:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
@@ -140,13 +141,38 @@ def noting(progress: Progress) -> Callable[[str], None]:
     return _say if progress is True else lambda text: logger.info("%s", text)
 
 
+@dataclass(frozen=True)
+class Views:
+    """Where a training is shown beside its progress.
+
+    Attributes:
+        curves: On the terminal, as curves.
+        tensorboard: In files for TensorBoard, in the folder of the run.
+        mirror: In MLflow, while it goes on.
+    """
+
+    curves: bool = False
+    tensorboard: bool = False
+    mirror: bool = False
+
+
 @contextmanager
-def open_training(progress: Progress, epochs: int, *, curves: bool = False) -> Iterator[Watcher]:
-    """Who watches a training of so many epochs at most, with ``curves`` of its losses on a terminal.
+def open_training(progress: Progress, epochs: int, views: Views | None = None) -> Iterator[Watcher]:
+    """Who watches a training of so many epochs at most.
 
     Raises:
-        ConfigError: If ``progress`` is neither a bool nor a callable.
+        ConfigError: If ``progress`` is neither a bool nor a callable, or TensorBoard is not installed.
     """
+    from qhq.progress.views import open_views
+    from qhq.training.loop import Watchers
+
+    views = views or Views()
+    with _open_progress(progress, epochs, curves=views.curves) as watcher, open_views(views) as others:
+        yield Watchers([watcher, *others]) if others else watcher
+
+
+@contextmanager
+def _open_progress(progress: Progress, epochs: int, *, curves: bool) -> Iterator[Watcher]:
     from qhq.progress.training import CalledTraining, CurvesProgress, TrainingProgress
 
     if progress is not True:

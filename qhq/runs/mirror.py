@@ -39,6 +39,11 @@ _LOCKED_SECONDS = 20.0
 _Note = Callable[[str], None]
 
 
+def is_on() -> bool:
+    """Whether runs are mirrored: ``QHQ_MLFLOW=off`` says no."""
+    return os.environ.get(_SWITCH, "").lower() != "off"
+
+
 def mirror_run(folder: RunFolder | Path, note: _Note) -> bool | None:
     """Mirror a run with its evaluations, then earlier ones that were missed.
 
@@ -51,6 +56,20 @@ def mirror_run(folder: RunFolder | Path, note: _Note) -> bool | None:
     """
     path = _path(folder)
     return _mirror([Unit(path, "run.json", "trial" if path.parent.name == "trials" else "train")], note)
+
+
+def mirror_losses(folder: Path) -> None:
+    """Mirror a run that is training: its config and tags, and its losses so far, so that curves grow.
+
+    Files, results and what other runs missed are left for `mirror_run`, when it has ended.
+
+    Raises:
+        Exception: Whatever a store raises that cannot be reached.
+    """
+    if not is_on():
+        return
+    with open_store(find_target(runs_dir())) as store:
+        _write(store, Unit(_path(folder), "run.json", "train"), losses_only=True)
 
 
 def mirror_study(
@@ -87,7 +106,7 @@ def _path(folder: RunFolder | Path) -> Path:
 
 
 def _mirror(units: list[Unit], note: _Note) -> bool | None:
-    if os.environ.get(_SWITCH, "").lower() == "off":
+    if not is_on():
         return None
     target = find_target(runs_dir())
     is_new = target.is_default and not (target.root / DATABASE).exists()
@@ -143,7 +162,7 @@ def _write_all(store: MirrorStore, units: Iterable[Unit], deadline: float = math
     return missed
 
 
-def _write(store: MirrorStore, unit: Unit) -> None:
+def _write(store: MirrorStore, unit: Unit, *, losses_only: bool = False) -> None:
     # Of two processes that find nothing in the store, each would make a run of it there.
     alone = held_alone(
         unit.folder / ".mlflow.lock",
@@ -153,6 +172,8 @@ def _write(store: MirrorStore, unit: Unit) -> None:
     )
     with alone:
         state, entry = unit.state(), make_entry(unit)
+        if losses_only:
+            state, entry = None, entry.of_losses()
         known = store.find(recall(unit, store.key).run_id, entry)
         run_id = known or store.create(entry, _parent(unit, store))
         # At once, without a state: killed before the rest is written, the next command goes on with this run

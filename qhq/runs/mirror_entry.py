@@ -11,7 +11,7 @@ import re
 import stat
 from collections.abc import Iterator
 from csv import DictReader
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from qhq.errors import ConfigError
@@ -25,6 +25,7 @@ _STATUS = {"finished": "FINISHED", "running": "RUNNING", "failed": "FAILED"}
 # Parts of a run's metrics that become metrics of the mirror; the rest stays in ``run.json``.
 _RESULTS = ("test", "naive", "baselines", "seen", "held_out", "validation", "validation_naive")
 
+_CURVES = "history"
 _FIGURES = ("epochs", "best_epoch", "validation_loss", "seconds", "parameters", "quantum")
 _EVAL_KEYS = ("delta_mae", "delta_skill", "expectation_error", "samples", "shots", "depth", "two_qubit_gates",
              "qpu_seconds")  # fmt: skip
@@ -53,6 +54,11 @@ class MirrorEntry:
     tags: dict[str, str]
     files: list[tuple[Path, str | None]]
     """Each with its folder in the mirror: that below the unit's own, None for the top."""
+
+    def of_losses(self) -> Entry:
+        """The same with its curves alone: other figures would be points of the epoch at which it began."""
+        curves = [each for each in self.points if each.key.startswith(f"{_CURVES}.")]
+        return replace(self, points=curves, files=[])
 
 
 def make_entry(unit: Unit) -> MirrorEntry:
@@ -128,7 +134,7 @@ def _history(unit: Unit, started: int) -> Iterator[MetricPoint]:
         epoch = int(row.pop("epoch"))
         # None is written as an empty cell.
         values = {key: float(value) for key, value in row.items() if value}
-        for key, value in _numbers(values, "history"):
+        for key, value in _numbers(values, _CURVES):
             # Not the clock: mirrored again, a run gives the very same points, which MLflow then keeps once.
             yield MetricPoint(key, value, epoch, started + epoch)
 

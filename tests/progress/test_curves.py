@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qhq.errors import ConfigError
-from qhq.progress import open_training
+from qhq.progress import Views, open_training
 from qhq.progress.curves import Curve, draw_curves
 from qhq.training.loop import EpochRecord, TrainingState
 
@@ -87,7 +87,7 @@ def test_a_resumed_training_shows_all_its_epochs_and_the_best_and_leaves_them_on
     monkeypatch, columns
 ):
     screen = a_screen(monkeypatch, columns)
-    with open_training(True, 5, curves=True) as watcher:
+    with open_training(True, 5, Views(curves=True)) as watcher:
         watcher.training_begins(Path("a-run"), state(1.5, 1.25), 5)
         watcher.epoch_started(2, 1)
         watcher.batch_done(1.1, {})
@@ -101,7 +101,7 @@ def test_a_resumed_training_shows_all_its_epochs_and_the_best_and_leaves_them_on
 
 def test_each_seed_is_a_curve_and_a_fold_takes_the_place_of_the_one_before(monkeypatch):
     a_screen(monkeypatch)
-    with open_training(True, 5, curves=True) as watcher:
+    with open_training(True, 5, Views(curves=True)) as watcher:
         for fold in ("fold-0", "fold-1"):
             watcher.training_begins(Path(fold), state(), 5)
             watcher.epoch_done(state(1.0))
@@ -118,7 +118,7 @@ def test_each_seed_is_a_curve_and_a_fold_takes_the_place_of_the_one_before(monke
 
 
 def test_into_a_file_it_prints_a_line_an_epoch_as_without_curves(capsys):
-    with open_training(True, 5, curves=True) as watcher:
+    with open_training(True, 5, Views(curves=True)) as watcher:
         watcher.training_begins(Path("a-run"), state(), 5)
         watcher.epoch_started(0, 1)
         watcher.epoch_done(state(1.0))

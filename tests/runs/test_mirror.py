@@ -14,6 +14,7 @@ import pytest
 
 from qhq.runs.mirror import mirror_run, mirror_study
 from qhq.runs.mirror_entry import _MIRRORED_FILE, all_units, recall
+from qhq.runs.mirror_live import serve
 from qhq.runs.mirror_store import find_target, open_store
 from tests.runs.records import record, trial, write_eval, write_prediction, write_run
 
@@ -350,3 +351,23 @@ def test_what_is_being_written_is_neither_a_file_nor_a_run(tmp_path):
     units = list(all_units(tmp_path))
     assert [unit.name for unit in units] == ["one", "whole"]
     assert [path.name for path in units[0].files()] == ["run.json", "b.png", "a.json"]
+
+
+def test_the_losses_of_a_run_that_trains_grow_and_its_end_goes_on_with_them(runs, notes):
+    run = write_run(runs / "a", record(status="running", metrics=None))
+    history = run.file("history.csv").read_text().splitlines()
+    for rows in (2, 3):
+        run.file("history.csv").write_text("\n".join(history[:rows]))
+        serve([f"{runs / 'none'}\n", f"{run.path}\n"])  # one that is not there keeps no other
+        (mirrored,) = stored(runs).values()
+        assert mirrored.info.status == "RUNNING"
+        assert mirrored.data.params["training.learning_rate"] == "0.01"
+        assert {key.partition(".")[0] for key in mirrored.data.metrics} == {"history"}
+        with open_store(find_target(runs)) as store:
+            found = store.client.get_metric_history(mirrored.info.run_id, "history.train_loss")
+        assert [each.step for each in found] == list(range(1, rows))
+    run.file("run.json").write_text(json.dumps(record()))
+    assert mirror_run(run, notes.append) is True
+    (mirrored,) = stored(runs).values()
+    assert mirrored.info.status == "FINISHED"
+    assert mirrored.data.metrics["test.mae"] == 0.7
