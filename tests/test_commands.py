@@ -108,6 +108,16 @@ def test_each_command_that_a_page_speaks_of_is_one_that_qhq_has():
     assert not [wrong for wrong in map(mistake, sorted(spans)) if wrong]
 
 
+@pytest.mark.parametrize("page", sorted({page for page, _ in ALL}))
+def test_each_command_of_a_page_is_one_that_qhq_has(page):
+    for line in (line for where, line in ALL if where == page):
+        name, given = parse(words_of(line))
+        assert name, f"qhq has no such command: {line}"
+        config, sets = given.get("config"), tuple(given.get("overrides") or ())
+        if name == "train" and sets and not any("$" in each or "data.path=" in each for each in sets):
+            read_config(str(ROOT / config) if config and (ROOT / config).exists() else None, sets)
+
+
 @pytest.fixture(scope="module")
 def world(a_runs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as a user has it, whose quickstart is small, with a run and a file of prices."""
