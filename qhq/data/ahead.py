@@ -136,6 +136,13 @@ def prepare_ahead(
         wanted = replace(wanted, starts=np.sort(np.concatenate(some)))
         # Stable, so that the symbols of one session stay in the order of the panel.
         wanted = wanted.select(np.argsort(wanted.dates[:, 0], kind="stable"))
+        if not len(wanted):
+            raise DataError(
+                "--since must name a session whose forecast the rows allow",
+                got=f"{since}, where the rows end on {last} and the sessions after that are {sessions[0]} to"
+                f" {sessions[-1]}",
+                fix="Give an earlier date, or newer rows with --data FILE",
+            )
     overlap = compare_rows(panel, (own := known.own_panel(panel)), known)
     check_unit(overlap, spec, origin, panel, known)
     check_frequency(wanted, own, known, origin)

@@ -171,9 +171,11 @@ def _write(store: MirrorStore, unit: Unit, *, losses_only: bool = False) -> None
         seconds=_LOCKED_SECONDS,
     )
     with alone:
-        state, entry = unit.state(), make_entry(unit)
+        # Without a state the next one does not take the unit for mirrored, as it is not.
+        state = None if losses_only else unit.state()
+        entry = make_entry(unit)
         if losses_only:
-            state, entry = None, entry.of_losses()
+            entry = entry.of_losses()
         known = store.find(recall(unit, store.key).run_id, entry)
         run_id = known or store.create(entry, _parent(unit, store))
         # At once, without a state: killed before the rest is written, the next command goes on with this run

@@ -157,6 +157,7 @@ def test_a_file_with_a_close_alone_has_a_forecast_of_its_close(qhq, study, train
         (["--backend", "nowhere"], 2, "nowhere"),
         (["--backend", "aer*"], 2, "one backend"),
         (["--horizon-end", "2013-04-01"], 3, "--horizon-end"),
+        (["--since", "2024-01-02"], 3, "Got 2024-01-02, where the rows end on 2013-"),
         (["--data", "missing.csv"], 3, "missing.csv"),
         (["--csv", "."], 2, "--csv"),
         (["--set", "model.skip=add"], 2, "--set"),
