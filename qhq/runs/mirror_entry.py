@@ -55,7 +55,7 @@ class MirrorEntry:
     files: list[tuple[Path, str | None]]
     """Each with its folder in the mirror: that below the unit's own, None for the top."""
 
-    def of_losses(self) -> Entry:
+    def of_losses(self) -> MirrorEntry:
         """The same with its curves alone: other figures would be points of the epoch at which it began."""
         curves = [each for each in self.points if each.key.startswith(f"{_CURVES}.")]
         return replace(self, points=curves, files=[])
