@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.resources import files
+from typing import get_args
 
 import numpy as np
 import pytest
 
+from qhq.ansatz.spec import AngleScalingKind
 from qhq.api.training import train
 from qhq.errors import ConfigError
 from qhq.experiment.torch_script import torch_script
@@ -26,7 +29,10 @@ assert not any(name.startswith(("qiskit", "pandas")) for name in sys.modules)
 
 DESIGNS = {
     "window": {"data.scaling": "window", "model.activation_after": "tanh", "model.layer_norm": True},
-    "standard": {"model.recurrent": [{"unit": "lstm", "hidden": 3}, {"unit": "rnn", "hidden": 3}]},
+    "standard": {
+        "model.recurrent": [{"unit": "lstm", "hidden": 3}, {"unit": "rnn", "hidden": 3}],
+        "quantum.ansatz": "qlstm",
+    },
     "log_return": {"data.scaling": "log_return", "model.skip": "concat", "data.horizon": 2},
     "mlp": {"quantum": None, "model.middle": {"hidden": 2, "outputs": 4}, "data.scaling": "log_standard"},
 }
@@ -44,6 +50,11 @@ def test_a_process_without_qhq_has_the_same_forecasts(study, design):
     assert done.returncode == 0, done.stderr
     found = np.load(study / "forecasts.npy")
     np.testing.assert_allclose(found.ravel(), run.forecasts["forecast"], rtol=1e-5)
+
+
+def test_a_script_knows_every_angle_scaling():
+    text = (files("qhq.experiment") / "templates" / "model_script.txt").read_text(encoding="utf-8")
+    assert all(f'"{kind}": ' in text for kind in get_args(AngleScalingKind))
 
 
 def test_a_unit_of_another_package_is_refused(study, monkeypatch):
