@@ -476,6 +476,7 @@ class Run:
         """Whether it is the same folder."""
         return isinstance(other, Run) and other.folder == self.folder
 
+    # A class that defines __eq__ has no hash of its own any more, and a run could be no key of a mapping.
     def __hash__(self) -> int:
         return hash(self.folder)
 

@@ -106,6 +106,7 @@ def study_noise(
     from qhq.studies.noise_cells import NoiseRequest
     from qhq.studies.runner import check_workers
 
+    # Of a single seed or window there is no spread, and so no interval.
     for name, value in (("seeds", seeds), ("samples", samples)):
         check_count(name, value, 2, MOST_COUNT)
     check_count("seed", seed, 0, MOST_SEED)
@@ -181,6 +182,7 @@ def _shot_counts(shots: Sequence[int | str | None] | str) -> tuple[int | None, .
 def _sizes(name: str, values: Sequence[int] | str, least: int) -> tuple[int, ...]:
     text = _listed(values)
     words = text.split(",") if text else []
+    # Nine digits are above the limit; of some thousands int() itself would raise.
     if not all(word.isdecimal() and len(word) < 9 and least <= int(word) <= MOST_COUNT for word in words):
         raise ConfigError(
             f"--{name} must be whole numbers from {least} to {MOST_COUNT:,}, separated by commas",
@@ -358,6 +360,7 @@ def sweep(
     for run in finals:
         if run not in runs:
             draw_walk_figure(run, note)
+    # A hidden file is one that another process is still writing.
     drawn = sorted(str(path) for path in figures.glob("[!.]*.png"))
     study = Study(record.updated(figures=drawn), opened.folder.path)
     if on_result is not None:

@@ -50,8 +50,10 @@ def by_period(panel: Panel, every: Every, names: Iterable[str], calendar: str | 
         DataError: If the rows do not fit the calendar, or a symbol has no period that is over.
     """
     period, sessions = period_of(panel.dates, every), panel.sessions
+    # Not -1 before the first period: that is the number of one, in 1969.
     starts = np.flatnonzero((np.diff(panel.code, prepend=-1) != 0) | (np.diff(period, prepend=-(2**62)) != 0))
     numbers, ends = _periods(sessions, every)
+    # By the next session and not by the date: a month whose last weekday is a holiday is over the day before.
     over = numbers < period_of(find_calendar(sessions, calendar).after(1), every)[0]
     place = np.searchsorted(numbers, period[starts])
     rows = _added_up(panel, starts)
@@ -115,6 +117,7 @@ def _share(values: FloatArray, starts: IntArray, kind: _Share) -> FloatArray:
         return np.asarray(values[np.append(starts[1:], len(values)) - 1])
     if kind == "product":
         product = np.multiply.reduceat(_ratios(values), starts)
+        # Back to 0, by which the column says that there was no split, as Yahoo does.
         return np.asarray(np.where(product == 1, 0.0, product))
     # A missing value of a session leaves what the others say.
     if kind == "highest":
@@ -135,6 +138,7 @@ def _later_splits(panel: Panel, starts: IntArray) -> FloatArray:
     """Shares at the end of its period for one at each row, shape (R,)."""
     if "split" not in panel.columns:
         return np.ones(len(panel.code))
+    # One running sum for all periods and series: only its differences within a period are taken.
     logs = np.cumsum(np.log(_ratios(panel.column("split"))))
     ends = np.append(starts[1:], len(logs)) - 1
     return np.asarray(np.exp(np.repeat(logs[ends], np.diff(starts, append=len(logs))) - logs))

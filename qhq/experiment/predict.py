@@ -170,6 +170,7 @@ class Prediction:
         if not len(true):
             return None
         came, train = windows.select(true), self.plan.experiment.data.train
+        # Other rows may begin behind the training split: then there is no scale, and no MASE.
         scale = symbol_scale(came, in_sample_naive_mae(train) if len(train) else {})
         naive = last_value(came)
         coverage = [
