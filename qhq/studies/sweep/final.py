@@ -332,7 +332,10 @@ def read_losses(
 
 def _read(folder: RunFolder) -> pd.DataFrame:
     """Predictions by origin (the first date that a window forecasts), symbol, horizon and target."""
-    frame = pd.read_csv(io.BytesIO(read_regular(folder.file("predictions.csv"), most=MOST_TABLE_BYTES)))
+    content = read_regular(folder.file("predictions.csv"), most=MOST_TABLE_BYTES)
+    # Names stay texts: NA is a ticker, and so are 0700 and 700.
+    names = dict.fromkeys(("symbol", "underlying", "target"), str)
+    frame = pd.read_csv(io.BytesIO(content), dtype=names, keep_default_na=False)
     # A table of one target does not name it, and one of stocks has no underlyings.
     if "target" not in frame:
         frame["target"] = ""

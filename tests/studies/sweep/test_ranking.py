@@ -201,6 +201,19 @@ def test_what_symbols_say_alone_is_reported_as_exploration(tmp_path):
     assert said.endswith("symbol by symbol under Holm, it is better for UP and worse for DOWN.")
 
 
+def test_symbols_of_finals_stay_the_texts_that_they_are(tmp_path):
+    """NA is a ticker and no missing value, and 0700 is another than 700."""
+    edge = {"NA": 0.6, "0700": -0.6, "700": 0.1}
+    other = dict(zip(("A", "B", "C"), edge.values(), strict=True))
+    read = [
+        read_losses({"winner": [predictions(tmp_path / name, each, 1)]})
+        for name, each in (("texts", edge), ("letters", other))
+    ]
+    assert set(read[0].groups) == set(edge)
+    losses = [each.measured["winner"][0]["losses"] for each in read]
+    np.testing.assert_allclose(*losses, rtol=1e-12)
+
+
 def test_a_winner_of_one_seed_is_not_tested(tmp_path):
     losses = read_losses({"winner": [predictions(tmp_path / "1", {"UP": 0.9, "TOO": 0.9}, 1)]})
     row, _ = _compared([{"variant": "winner", "seeds": 1}, {"variant": "last_value"}], losses)
