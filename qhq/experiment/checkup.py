@@ -5,7 +5,7 @@ Nothing here asks a backend: whatever the model is to run on, it is looked at on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +24,7 @@ from qhq.diagnostics.doctor.checks import examine
 from qhq.diagnostics.doctor.finding import Diagnosis, Finding
 from qhq.diagnostics.doctor.signs import Background, can_simulate
 from qhq.errors import ConfigError
-from qhq.experiment.config import ExperimentConfig, load_config
+from qhq.experiment.config import CIRCUIT_IN_MEMORY, ExperimentConfig, load_config
 from qhq.experiment.features import fit_features
 from qhq.experiment.opening import Experiment, open_design, program_of
 from qhq.experiment.plausibility import doubt_data, read_doubts
@@ -32,7 +32,7 @@ from qhq.experiment.questions import SPLITS, Questions, SplitName
 from qhq.experiment.reopening import check_own_prices, open_run_design
 from qhq.files import Json
 from qhq.models.features import FeatureForecaster
-from qhq.models.spec import FeaturesSpec
+from qhq.models.spec import MODULE_IN_MEMORY, FeaturesSpec, ModelSpec, is_gated
 from qhq.runs.record import RunRecord
 from qhq.runs.run_folder import FINISHED, RunFolder, find_run, refers_to_run
 from qhq.runs.schema import OTHER_RUN
@@ -211,8 +211,36 @@ def _examine(experiment: Experiment, *, initial: dict[str, Tensor] | None, epoch
         epochs=epochs,
         relative=not experiment.data.scaler.level,
         seed=experiment.config.seed,
+        takes=keys_of(experiment.config),
     )
     return examine(experiment.model, samples.arguments(slice(None)), samples.targets, background=background)
+
+
+def keys_of(config: ExperimentConfig) -> Callable[[str], bool]:
+    """Whether a config takes a key that a fix of the doctor's may name, given what its model is."""
+    model, quantum, refused = config.model, config.quantum, set[str]()
+    if not isinstance(model, ModelSpec) or model.file is not None:
+        refused |= {"model", "quantum"}  # the circuit as a whole: only a module's author can do without it
+    elif is_gated(model) or model.circuits is not None:
+        refused |= {"model.skip", "quantum"} | ({"model"} if is_gated(model) else set())
+    units = [layer.unit for layer in model.recurrent] if isinstance(model, ModelSpec) else []
+    if any(unit.endswith("_bare") for unit in units):
+        refused.add("quantum.overrides.observables")  # they are the gates: as many as the unit has states
+    if isinstance(model, ModelSpec) and model.circuits is not None and model.circuits.arrange == "window":
+        refused.add("quantum.depth")  # a layer a step
+    # The circuit of a program, or of a module in memory, has no file to build another from.
+    carried = quantum is None or quantum.ansatz.startswith(CIRCUIT_IN_MEMORY)
+    carried |= (model.file or "").startswith(MODULE_IN_MEMORY)
+    if config.training.optimizer.line_search:
+        refused.add("training.clip_norm")
+
+    def takes(key: str) -> bool:
+        section, _, rest = key.partition(".")
+        if section == "quantum" and rest:
+            return not carried and key not in refused
+        return section not in refused and key not in refused
+
+    return takes
 
 
 def _wide(config: ExperimentConfig, qubits: int) -> Ansatz:
@@ -266,6 +294,7 @@ class Doctor(Watcher):
             initial=self.initial,
             epochs=0 if isinstance(self.experiment.model, FeatureForecaster) else epoch,
             seed=self.experiment.config.seed,
+            takes=keys_of(self.experiment.config),
         )
         with self._on_engine():
             found = examine(

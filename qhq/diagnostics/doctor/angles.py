@@ -33,11 +33,11 @@ def dead_relu(signs: Signs) -> Iterator[Finding]:
             closed = (relu.slopes == 0).all(dim=0)
             dead, columns = int(closed.sum()), closed.numel()
             if dead == columns or (dead and relu.near):
-                yield _dead(layer, dead, columns, rows=len(relu.slopes))
+                yield _dead(signs, layer, dead, columns, rows=len(relu.slopes))
                 break
 
 
-def _dead(layer: LayerSigns, dead: int, columns: int, *, rows: int) -> Finding:
+def _dead(signs: Signs, layer: LayerSigns, dead: int, columns: int, *, rows: int) -> Finding:
     whole = dead == columns
     cut = "nothing before it has a gradient" if whole else "what stands before them learns nothing from them"
     return Finding(
@@ -45,8 +45,9 @@ def _dead(layer: LayerSigns, dead: int, columns: int, *, rows: int) -> Finding:
         "error" if whole else "warning",
         f"The ReLU before '{layer.name}' is closed in {dead} of {columns} columns on all {rows}"
         f" samples, so those angles never move and {cut}.",
-        "--set model.activation_before=none (or tanh); to keep the ReLU, start its bias above 0:"
-        " torch.nn.init.constant_(model.to_latent.bias, 0.5)",
+        signs.background.advise(("model.activation_before=none", "Leave out the ReLU before the circuit"))
+        + " (or take tanh); to keep the ReLU, start the bias before it above 0:"
+        " torch.nn.init.constant_(bias, 0.5)",
         {"layer": layer.name, "dead_columns": dead, "columns": columns, "samples": rows},
     )
 
@@ -60,10 +61,10 @@ def angles_small(signs: Signs) -> Iterator[Finding]:
         size = float(np.quantile(np.abs(layer.angles), 0.95))
         slope = _slope(signs, layer)
         if size < _SMALL and (slope < _FLAT_SLOPE or size < _TINY):
-            yield _small(layer, size, slope)
+            yield _small(signs, layer, size, slope)
 
 
-def _small(layer: LayerSigns, size: float, slope: float) -> Finding:
+def _small(signs: Signs, layer: LayerSigns, size: float, slope: float) -> Finding:
     low, high = float(layer.outputs.min()), float(layer.outputs.max())
     stationary = slope < _FLAT_SLOPE
     where = "where the circuit is stationary" if stationary else "of the turn that they could use"
@@ -72,9 +73,13 @@ def _small(layer: LayerSigns, size: float, slope: float) -> Finding:
         "error" if stationary else "warning",
         f"The angles of '{layer.name}' stay within {size:.3g} rad, {where}: its outputs lie in"
         f" [{low:.7f}, {high:.7f}] and move by {slope:.2g} a radian.",
-        "Encode away from the stationary point and let the angles spread:"
-        " --set 'quantum.overrides={angle_scaling: pi_tanh, encoding: {hadamard: true}}'"
-        " --set model.activation_before=none --set data.scaling=window",
+        "Encode away from the stationary point and let the angles spread: "
+        + signs.background.advise(
+            ("quantum.overrides.angle_scaling=pi_tanh", "a quantum layer with scale_inputs=True"),
+            ("quantum.overrides.encoding.hadamard=true", "an encoding with hadamard: true"),
+            ("model.activation_before=none", "larger weights in the layer before it"),
+            ("data.scaling=window", "inputs that vary by about 1"),
+        ),
         {
             "layer": layer.name,
             "angle_p95": size,
@@ -155,8 +160,12 @@ def angles_wrapped(signs: Signs) -> Iterator[Finding]:
                 "error" if usual > _TWO_PI else "warning",
                 f"The angles of '{layer.name}' run over {reach:.1f} rad ({reach / _TWO_PI:.1f} turns; 90 %"
                 f" of the samples over {usual:.1f} rad): inputs 2 pi apart give the same state.",
-                "Bound them: --set 'quantum.overrides={angle_scaling: pi_tanh}', or scale the data"
-                " (--set data.scaling=window)",
+                "Bound them: "
+                + signs.background.advise(
+                    ("quantum.overrides.angle_scaling=pi_tanh", "a quantum layer with scale_inputs=True")
+                )
+                + "; or scale the data: "
+                + signs.background.advise(("data.scaling=window", "inputs that vary by about 1")),
                 {
                     "layer": layer.name,
                     "range": reach,

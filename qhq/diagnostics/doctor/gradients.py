@@ -87,8 +87,12 @@ def gradient_zero(signs: Signs) -> Iterator[Finding]:
                 "error",
                 f"The gradient of '{name}' is exactly 0 on all {_count(signs)} samples: the path to the"
                 " forecast is cut by a factor 0.",
-                "Look for a ReLU that is closed for all samples (--set model.activation_before=none, --set"
-                " model.activation_after=none) or for weights after it that are all 0",
+                "Look for a ReLU that is closed for all samples ("
+                + signs.background.advise(
+                    ("model.activation_before=none", "before the circuit"),
+                    ("model.activation_after=none", "or behind it"),
+                )
+                + ") or for weights after it that are all 0",
                 {"module": name, "gradient": 0.0, "samples": _count(signs)},
             )
 
@@ -100,9 +104,11 @@ def gradient_vanishing(signs: Signs) -> Iterator[Finding]:
     for name, norm in signs.gradients.items():
         if norm and math.isfinite(largest) and norm < _FADING * largest:
             share = norm / largest
-            fix = "shorten data.window or the recurrent stack, or set model.skip=add"
+            way = signs.background.advise(("model.skip=add", "a way round what stands between"))
+            fix = f"shorten the window or what stands before it, or take {way}"
             if name in quantum:
-                fix = "fewer qubits or layers (--set quantum.depth=1), or a larger head"
+                fewer = signs.background.advise(("quantum.depth=1", "another ansatz"))
+                fix = f"fewer qubits or layers ({fewer}), or a larger head"
             yield Finding(
                 "gradient_vanishing",
                 "error" if share < _VANISHING else "warning",
@@ -121,8 +127,8 @@ def gradient_exploding(signs: Signs) -> Iterator[Finding]:
                 "warning" if norm < _EXPLODING else "error",
                 f"The gradient of '{name}' is {norm:.1e}: one small step of its weights moves the scaled"
                 " forecast by far more than its own size.",
-                "Set --set training.clip_norm=1, lower training.learning_rate, and start from smaller"
-                " weights",
+                signs.background.advise(("training.clip_norm=1", "Clip the gradient"))
+                + ", lower the learning rate, and start from smaller weights",
                 {"module": name, "gradient": norm, "limit": _LARGE},
             )
 
@@ -130,6 +136,8 @@ def gradient_exploding(signs: Signs) -> Iterator[Finding]:
 def _count(signs: Signs) -> int:
     return len(signs.forecast)
 
+
+_LOCAL = ("quantum.overrides.observables=z_each", "observables: z_each, and a head of as many inputs")
 
 # Variance of a slope: typical slopes are below 0.05, and fall with each qubit more.
 _FLAT = 2.5e-3
@@ -160,10 +168,14 @@ def barren_plateau(signs: Signs) -> Iterator[Finding]:
             known[id(circuit)] = gradient_variance(circuit, _sampling(circuit, signs.background.seed))
         found = known[id(circuit)]
         if found.mean.value < _SCRAMBLED * found.two_design:
-            yield _plateau(layer, circuit, found, _trend(signs.background.family, signs.background.seed))
+            yield _plateau(
+                signs, layer, circuit, found, _trend(signs.background.family, signs.background.seed)
+            )
 
 
-def _plateau(layer: LayerSigns, circuit: Ansatz, found: GradientVariance, slope: float | None) -> Finding:
+def _plateau(
+    signs: Signs, layer: LayerSigns, circuit: Ansatz, found: GradientVariance, slope: float | None
+) -> Finding:
     qubits, variance = circuit.num_qubits, found.mean.value
     trend = "" if slope is None else f", and changes by a factor {2**slope:.2f} with each qubit more"
     return Finding(
@@ -171,9 +183,9 @@ def _plateau(layer: LayerSigns, circuit: Ansatz, found: GradientVariance, slope:
         "error" if variance < _FLAT else "warning",
         f"The gradient variance of '{layer.name}' over random weights is {variance:.1e} on {qubits} qubits,"
         f" where a circuit that scrambles everything has {found.two_design:.1e}{trend}.",
-        "Fewer layers (--set quantum.depth=2), fewer qubits, local observables"
-        " (--set 'quantum.overrides={observables: z_each}') or weights that start near 0"
-        " (model.quantum.weight.data.mul_(0.1))",
+        f"Fewer layers ({signs.background.advise(('quantum.depth=2', 'another ansatz'))}), fewer qubits,"
+        f" local observables ({signs.background.advise(_LOCAL)}) or weights that start near 0"
+        " (layer.weight.data.mul_(0.1))",
         {
             "layer": layer.name,
             "variance": variance,

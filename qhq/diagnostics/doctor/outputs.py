@@ -36,10 +36,23 @@ def output_band_tight(signs: Signs) -> Iterator[Finding]:
         widest = int((high - low).argmax())
         width = float((high - low)[widest])
         if width < (_NARROW_BAND if signs.background.epochs else _UNTRAINED_BAND):
-            yield _tight(layer, float(low[widest]), float(high[widest]))
+            yield _tight(signs, layer, float(low[widest]), float(high[widest]))
 
 
-def _tight(layer: LayerSigns, low: float, high: float) -> Finding:
+def _wider(signs: Signs) -> str:
+    return signs.background.advise(
+        ("model.activation_before=none", "larger weights in the layer before the circuit"),
+        ("data.scaling=window", "inputs that vary by about 1"),
+        ("quantum.overrides.encoding.hadamard=true", "an encoding with hadamard: true"),
+    )
+
+
+def _local(signs: Signs) -> str:
+    local = "observables: z_each, and a head of as many inputs"
+    return signs.background.advise(("quantum.overrides.observables=z_each", local))
+
+
+def _tight(signs: Signs, layer: LayerSigns, low: float, high: float) -> Finding:
     moved = float(np.ptp(layer.angles, axis=0).max())
     why = (
         f"its angles move by {moved:.2g} rad only"
@@ -51,8 +64,7 @@ def _tight(layer: LayerSigns, low: float, high: float) -> Finding:
         "error" if high - low < _DEAD_BAND else "warning",
         f"The outputs of '{layer.name}' hardly move: the widest band over {len(layer.outputs)} samples is"
         f" [{low:.7f}, {high:.7f}], {high - low:.1e} wide ({why}).",
-        "Widen the angles (--set model.activation_before=none, --set data.scaling=window, an encoding with"
-        " hadamard: true), or measure local observables (--set 'quantum.overrides={observables: z_each}')",
+        f"Widen the angles ({_wider(signs)}), or measure local observables ({_local(signs)})",
         {
             "layer": layer.name,
             "output_min": low,
@@ -69,14 +81,14 @@ def some_inputs_ignored(signs: Signs) -> Iterator[Finding]:
     for layer, seen in _sensitivities(signs):
         ignored = seen.ignored_inputs
         if 0 < len(ignored) < layer.angles.shape[1]:
-            yield _ignored("some_inputs_ignored", layer, seen)
+            yield _ignored("some_inputs_ignored", signs, layer, seen)
 
 
 def all_inputs_ignored(signs: Signs) -> Iterator[Finding]:
     """Outputs that depend on no input at all: the layer is a constant."""
     for layer, seen in _sensitivities(signs):
         if len(seen.ignored_inputs) == layer.angles.shape[1] > 0:
-            yield _ignored("all_inputs_ignored", layer, seen)
+            yield _ignored("all_inputs_ignored", signs, layer, seen)
 
 
 def some_outputs_constant(signs: Signs) -> Iterator[Finding]:
@@ -109,21 +121,22 @@ def _sensitivities(signs: Signs) -> Iterator[tuple[LayerSigns, InputSensitivity]
         yield layer, known[id(circuit)]
 
 
-def _ignored(code: str, layer: LayerSigns, seen: InputSensitivity) -> Finding:
+def _ignored(code: str, signs: Signs, layer: LayerSigns, seen: InputSensitivity) -> Finding:
     ignored, inputs = seen.ignored_inputs, layer.angles.shape[1]
     outputs = layer.outputs.shape[1]
     outside = sum(all((o, i) in seen.outside_cone for o in range(outputs)) for i in ignored)
     commuting = len(ignored) - outside
     why = f"{outside} outside the light cone of every output, {commuting} commuting with what is measured"
     names = ", ".join(map(str, ignored))
+    turned = signs.background.advise(("quantum.overrides.encoding.gates=RY", "in the ansatz"))
+    entangled = signs.background.advise(("quantum.overrides.entangler.pattern=ring", "in the ansatz"))
     return Finding(
         code,
         "error",
         f"No output of '{layer.name}' depends on {len(ignored)} of its {inputs} inputs (numbers {names}:"
         f" {why}).",
-        "Rotate by RY or RX instead of RZ (--set 'quantum.overrides={encoding: {gates: RY}}'), measure every"
-        " qubit (--set 'quantum.overrides={observables: z_each}') or entangle them"
-        " (--set 'quantum.overrides={entangler: {pattern: ring}}')",
+        f"Rotate by RY or RX instead of RZ ({turned}), measure every qubit ({_local(signs)}) or entangle them"
+        f" ({entangled})",
         {
             "layer": layer.name,
             "ignored": names,
@@ -210,14 +223,15 @@ def constant_forecast(signs: Signs) -> Iterator[Finding]:
     ratio = signs.spread / moves if moves > 0 else math.inf
     # While training goes on a forecast may well be near its mean still.
     judged = signs.background.epochs > 0 and signs.thorough and not signs.background.relative
+    scaled = signs.background.advise(("data.scaling=window", "changes since its last value"))
     if ratio < _CONSTANT or (ratio < _COLLAPSED and judged):
         yield Finding(
             "constant_forecast",
             "error" if ratio < _CONSTANT else "warning",
             f"The forecast hardly moves over {len(signs.forecast)} samples: its standard deviation is"
             f" {100 * ratio:.2g} % of the targets'.",
-            "Choose a data.scaling relative to the window (--set data.scaling=window), train longer or with"
-            " another training.learning_rate; of returns little more may be known",
+            f"Scale the targets relative to the window ({scaled}), train longer or at another learning rate;"
+            " of returns little more may be known",
             {
                 "ratio": ratio,
                 "forecast_std": signs.spread,

@@ -42,6 +42,8 @@ class Background:
         relative: Whether targets are changes since the last value, of which little may be known: a forecast
             near their mean is then no fault.
         seed: Where all that is drawn comes from.
+        takes: Whether the config of the model takes a key, such as ``model.skip``. A module that no config
+            builds takes none.
     """
 
     circuit: Ansatz | None = None
@@ -51,6 +53,19 @@ class Background:
     epochs: int = 0
     relative: bool = False
     seed: int = 0
+    takes: Callable[[str], bool] = frozenset[str]().__contains__
+
+    def advise(self, *choices: tuple[str, str]) -> str:
+        """What to set, where the config takes it, and else what to change in the module itself.
+
+        Args:
+            choices: A setting, ``key=value``, each with words for whoever wrote the module; without words it
+                is left out there.
+        """
+        taken = [self.takes(setting.partition("=")[0]) for setting, _ in choices]
+        commands = [f"--set {each}" for (each, _), able in zip(choices, taken, strict=True) if able]
+        words = [each for (_, each), able in zip(choices, taken, strict=True) if each and not able]
+        return ", ".join(each for each in (" ".join(commands), *words) if each)
 
 
 MOST_QUBITS = 14

@@ -45,8 +45,12 @@ def _mixed(signs: Signs, weights: Counter[str]) -> Finding | None:
         _gravity(signs),
         f"The inputs are {_listed(inputs)} and the weights {kinds}:"
         f" {_reason(signs) or 'values are converted on the way.'}",
-        f"Give all of them one dtype: model.to(torch.{usual}) and inputs.to(torch.{usual}); in a config"
-        f" --set training.dtype={usual if usual in ('float32', 'float64') else 'float32'}",
+        signs.background.advise(
+            (
+                f"training.dtype={usual if usual in ('float32', 'float64') else 'float32'}",
+                f"Give all of them one dtype: model.to(torch.{usual}) and inputs.to(torch.{usual})",
+            )
+        ),
         {"inputs": _listed(inputs), "weights": kinds, "runs": signs.failure is None},
     )
 
@@ -87,7 +91,7 @@ def _coarse(signs: Signs, weights: Counter[str]) -> Finding | None:
         "dtype_mismatch",
         _gravity(signs),
         f"The weights are {kind}: {_reason(signs) or 'angles are rounded to about 0.01 rad.'}",
-        "--set training.dtype=float32, or model.float()",
+        signs.background.advise(("training.dtype=float32", "Call model.float()")),
         {"weights": kind, "runs": signs.failure is None},
     )
 
@@ -125,7 +129,8 @@ def not_finite(signs: Signs) -> Iterator[Finding]:
             "not_finite",
             "error",
             f"NaN or infinity in {', '.join(place for place, found in places.items() if found)}.",
-            "Check the data ('qhq data check'), lower training.learning_rate or set training.clip_norm=1",
+            "Check the data ('qhq data check'), lower the learning rate or clip the gradient"
+            + (" (--set training.clip_norm=1)" if signs.background.takes("training.clip_norm") else ""),
             {"first": first, "weight_tensors": len(broken)},
         )
 
@@ -326,7 +331,10 @@ def _bypassed(signs: Signs, layer: LayerSigns, change: float) -> Finding:
         "error" if change < _BYPASSED else "warning",
         f"The forecast does without '{layer.name}': with the mean of its outputs in their place it changes by"
         f" {100 * change:.2g} % of its own spread.",
-        "Take the way round it away, --set model.skip=none, and compare with --set quantum=null",
+        "Take the way round it away, "
+        + signs.background.advise(("model.skip=none", "what forward() adds or joins to its outputs"))
+        + ", and compare with "
+        + signs.background.advise(("quantum=null", "the variants of 'qhq ablate'")),
         {**evidence, **_head_weights(signs.model, layer)},
     )
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import itertools
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from qhq.ansatz.spec import list_ansaetze, load_ansatz
+from qhq.ansatz.spec import list_ansaetze
 from qhq.diagnostics.doctor.checks import CHECKS, FOLLOWS
+from qhq.experiment.checkup import keys_of
 from qhq.experiment.config import load_config
+from qhq.experiment.opening import open_design
+from qhq.models.spec import ModelSpec
 from tests.diagnostics.doctor.faults import FAULTS
 from tests.diagnostics.doctor.patients import Design, patient, train
 
@@ -112,17 +116,87 @@ def test_deep_stacks_and_wide_circuits_are_healthy(unit):
     assert case.diagnosis().healthy
 
 
+# Fixes: what a finding tells to set, the config of that model takes; of others it says what to change.
+
+SETTINGS = [
+    {
+        "model.activation_before=none", "model.activation_after=none", "model.skip=add", "quantum.depth=1",
+        "quantum.overrides.angle_scaling=pi_tanh", "quantum.overrides.encoding.hadamard=true",
+        "quantum.overrides.encoding.gates=RY", "quantum.overrides.entangler.pattern=ring",
+        "quantum.overrides.observables=z_each", "data.scaling=window", "training.clip_norm=1",
+        "training.dtype=float32",
+    },
+    {"model.skip=none", "quantum=null", "training.dtype=float64"},
+    {"quantum.depth=2"},
+]  # fmt: skip
+"""Every setting that a fix names; those of a row can be set together."""
+
+SUBJECTS = {
+    "reference": [],
+    "file": ["model={file: own.py}"],
+    "gates": ["model.recurrent=[{unit: qlstm, hidden: 2}]"],
+    "bare gates": [
+        "model.recurrent=[{unit: qlstm_bare, hidden: 1}]", "quantum.overrides={observables: [Z0]}",
+    ],
+    "side by side": ["model.circuits={arrange: parallel}"],
+    "window": [
+        "model.circuits={arrange: window}", "quantum.depth=5",
+        "quantum.overrides={encoding: {repeat: true, fresh: true}}",
+    ],
+    "frozen": ["model={kind: features}"],
+    "line search": ["training.optimizer=lbfgs"],
+}  # fmt: skip
+"""Kinds of model as a config names them."""
+
+
+def settings_in(fix: str) -> set[str]:
+    words = shlex.split(fix.replace(";", " ").replace("(", " ").replace(")", " ").replace("'", ""))
+    return {words[at + 1].rstrip(",.") for at, word in enumerate(words) if word == "--set"}
+
+
 @pytest.mark.parametrize("code", FAULTS)
-def test_every_key_that_a_fix_names_can_be_set(study, code):
+def test_every_setting_that_a_fix_names_is_in_the_table(code):
     for plant, designs in FAULTS[code]:
         case = patient(designs[0])
         plant(case)
+        case.background = replace(case.background, takes=lambda key: True)
         for finding in case.diagnosis().findings:
-            words = shlex.split(finding.fix.replace(";", " ").replace("(", " ").replace(")", " "))
-            keys = [words[at + 1].rstrip(",.") for at, word in enumerate(words) if word == "--set"]
-            config = load_config("tiny.yaml", keys)
-            if config.quantum is not None:
-                load_ansatz(config.quantum.ansatz, config.quantum.changes())
+            assert settings_in(finding.fix) <= set().union(*SETTINGS)
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_what_the_doctor_tells_to_set_the_model_takes(study, subject):
+    (study / "own.py").write_text(
+        "from torch import nn\n\n\ndef build(shape, circuit):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(5, circuit.num_inputs), circuit,"
+        " nn.Linear(circuit.num_outputs, 1), nn.Unflatten(1, (1, 1)))\n"
+    )
+    takes = keys_of(load_config("tiny.yaml", SUBJECTS[subject]))
+    told = [sorted(each for each in row if takes(each.partition("=")[0])) for row in SETTINGS]
+    for settings in told:
+        open_design(load_config("tiny.yaml", [*SUBJECTS[subject], *settings]))
+    if subject == "reference":
+        assert sum(map(len, told)) == sum(map(len, SETTINGS))
+    else:
+        assert not takes("model.skip") or subject == "line search"
+
+
+def test_a_module_that_no_config_builds_is_told_what_to_change():
+    for plants in FAULTS.values():
+        for plant, designs in plants[:1]:
+            case = patient(designs[0])
+            plant(case)
+            for finding in case.diagnosis(thorough=False).findings:
+                assert "--set" not in finding.fix
+                assert " ()" not in finding.fix
+
+
+def test_keys_of_a_module_in_memory_say_nothing_of_its_circuit():
+    model = ModelSpec(file="memory:0123456789ab")
+    config = load_config(None).model_copy(update={"model": model})
+    assert [keys_of(config)(key) for key in ("quantum.depth", "model.skip", "data.scaling")] == [
+        False, False, True,
+    ]  # fmt: skip
 
 
 def test_no_finding_explains_its_own_cause():
