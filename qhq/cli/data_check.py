@@ -143,6 +143,8 @@ def _config(named: NamedData, reading: FileReading) -> str:
     lines = ["data:", f"  path: {_yaml(named.spec.path or '')}"]
     if reading.kind == "options":
         lines.append("  panel: options")
+    from qhq.data.sessions import suggest_calendars
+
     given = named.spec.format.model_dump(mode="json", exclude_defaults=True)
     if given:
         lines.append("  format:")
@@ -150,6 +152,10 @@ def _config(named: NamedData, reading: FileReading) -> str:
     names = [span["symbol"] for span in _spans(reading)]
     shown = ", ".join(map(_yaml, names)) if 0 < len(names) <= _SHOWN_SYMBOLS else ""
     lines.append(f"  symbols: [{shown}]" if shown else "  symbols: null  # all of them")
+    if named.spec.calendar is not None:
+        lines.append(f"  calendar: {_yaml(named.spec.calendar)}")
+    elif len(fitting := suggest_calendars(names)) == 1:
+        lines.append(f"  # calendar: {fitting[0]}  # whose symbols end like these")
     return "\n".join(lines)
 
 
@@ -159,6 +165,7 @@ def _command(named: NamedData, reading: FileReading) -> str:
 
     what = "qhq train experiments/options" if reading.kind == "options" else "qhq train"
     sets = [f"data.path={named.spec.path}"]
+    sets += [] if named.spec.calendar is None else [f"data.calendar={named.spec.calendar}"]
     given = named.spec.format.model_dump(mode="json", exclude_defaults=True)
     for key, value in given.items():
         pairs = value.items() if isinstance(value, dict) else [("", value)]

@@ -12,9 +12,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
-from qhq.data.checks.draft import DraftT, Rules, advice, cut_span, find_broken, find_doubts
+from qhq.data.checks.draft import Draft, DraftT, Rules, advice, cut_span, find_broken, find_doubts
 from qhq.data.checks.option_doubts import OPTION_DOUBTS, READING_DOUBTS
 from qhq.data.checks.option_rules import OPTION_RULES
 from qhq.data.checks.option_units import UNIT_RULES
@@ -23,6 +24,8 @@ from qhq.data.checks.stocks import STOCK_DOUBTS, STOCK_RULES, draft_stocks
 from qhq.data.columns import PanelKind
 from qhq.data.file_format import AS_PANEL, OptionUnits
 from qhq.data.quarantine import STRICT, RowDoubt, RowPolicy
+from qhq.data.sessions import find_calendar, strays
+from qhq.errors import DataError
 
 _Severity = Literal["error", "aside", "warning"]
 
@@ -89,13 +92,28 @@ def find_breaches(
         draft = cut_span(draft_stocks(frame, origin, signed=policy.signed), policy.span)
         found, stocks = _sorted_out(draft, STOCK_RULES, policy, read)
         stocks = replace(stocks, calendar=policy.calendar)
-        return [*found, *_as_breaches(find_doubts(stocks, STOCK_DOUBTS), "warning")]
+        return [*_wrong_calendar(stocks), *found, *_as_breaches(find_doubts(stocks, STOCK_DOUBTS), "warning")]
     options = cut_span(draft_options(frame, origin, units=units), policy.span)
     misread = _as_breaches(find_doubts(options, UNIT_RULES), "error")
     found, options = _sorted_out(options, OPTION_RULES, policy)
     options = replace(options, calendar=policy.calendar)
     doubts = find_doubts(options, {**OPTION_DOUBTS, **READING_DOUBTS})
-    return [*misread, *found, *_as_breaches(doubts, "warning")]
+    return [*misread, *_wrong_calendar(options), *found, *_as_breaches(doubts, "warning")]
+
+
+def _wrong_calendar(draft: Draft) -> list[Breach]:
+    """A calendar that the config names and that is not the rows' own: a training refuses them."""
+    known = draft.dates[~np.isnat(draft.dates)]
+    if draft.calendar is None or not len(known):
+        return []
+    try:
+        find_calendar(known, draft.calendar)
+    except DataError as error:
+        beside = strays(draft.dates, draft.calendar)
+        # Of bars of weeks, say, all are meant.
+        rows = tuple(int(row) for row in draft.rows[beside if beside.any() else slice(None)])
+        return [Breach("calendar", error.must, len(rows), rows[:10], error.got, error.fix, "error")]
+    return []
 
 
 def _sorted_out(

@@ -177,6 +177,17 @@ def test_a_row_of_a_holiday_is_told_where_the_exchange_is_known(exchange, named,
     assert all("Monday for AAA on 2015-05-25 (row 200" in breach.example for breach in breaches)
 
 
+def test_a_calendar_that_the_rows_do_not_fit_is_an_error_as_it_is_for_a_training():
+    york = find_calendar(np.array(["2014-12-31"], dtype="datetime64[D]")).after(200).astype(str)
+    frame = make_frame(symbols=("AAA",)).assign(date=york)
+    breach, doubt = find_breaches(frame, "test", "stocks", RowPolicy(calendar="XLON"))
+    assert (doubt.rule, doubt.severity) == ("closed", "warning")
+    assert (breach.rule, breach.severity, breach.count) == ("calendar", "error", 3)
+    assert breach.must == "Rows must lie on the sessions of data.calendar XLON"
+    assert york[breach.rows[0] - 1] == "2015-04-06"  # Easter Monday
+    assert find_breaches(frame, "test", "stocks", RowPolicy(calendar="XNYS")) == []
+
+
 def still(frame):
     frame.loc[3:9, ["bid", "ask", "last", "mid"]] = frame.loc[3, ["bid", "ask", "last", "mid"]].to_numpy()
 
