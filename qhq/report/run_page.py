@@ -483,6 +483,7 @@ def _model(material: Material) -> Iterable[Part]:
             alt=f"{diagram.says} The table below has its steps.",
             caption="The model from the window to the forecast, the shape of the data at each arrow, and the"
             " circuit opened up.",
+            wide=True,
         )
         rows: list[list[Value | TableCell]] = [
             [number, step.title, "; ".join(step.lines), step.shape_text, step.weights]
@@ -514,6 +515,7 @@ def _training(material: Material) -> Iterable[Part]:
         caption="Losses, gradient norms and distances from the start by part of the model, and the band of"
         " the circuit's outputs; what an earlier version did not keep is left out.",
         caveat=material.caveat,
+        wide=True,
     )
     yield from _circles(material)
     yield from _landscape(material)
@@ -556,6 +558,7 @@ def _circles(material: Material) -> Iterable[Part]:
         alt=f"Angles on the circle.{of_data} {len(rotations)} trained angles, which the table below lists.",
         caption="Angles on the circle, seen along the axis of the rotation: of the data, with the area by how"
         " many there are, and of the trained gates, each on a ring of its own.",
+        wide=True,
     )
     if rotations:
         rows: list[list[Value | TableCell]] = [
@@ -578,6 +581,7 @@ def _landscape(material: Material) -> Iterable[Part]:
         caption=f"{moved} ({found.weights}), moved in two random directions, filter-normalised (seed"
         f" {found.seed}).",
         caveat=material.caveat,
+        wide=True,
     )
     yield Paragraph(found.says)
 

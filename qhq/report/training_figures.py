@@ -215,7 +215,8 @@ def draw_landscape(landscape: Landscape) -> Figure:
     colours = {"levels": levels, "norm": BoundaryNorm(levels, 256), "cmap": "viridis"}
     filled = plane.contourf(steps, steps, losses, **colours)
     plane.contour(steps, steps, losses, levels=levels, colors="#ffffff", linewidths=0.4)
-    plane.plot([0], [0], marker="+", markersize=12, markeredgewidth=2, color="tab:red")
+    for colour, width in (("#ffffff", 5), ("tab:red", 2)):  # on any colour, light or dark
+        plane.plot([0], [0], marker="+", markersize=12, markeredgewidth=width, color=colour)
     bar = figure.colorbar(filled, ax=plane)
     bar.set_label("training loss (scaled units)")
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))

@@ -42,7 +42,6 @@ ARCHITECTURES = {
     "circuits in GRU gates, then a GRU": [
         "model.recurrent=[{unit: qgru, hidden: 2}, {unit: gru, hidden: 3}]"
     ],
-    "six circuits a step": ["model.recurrent=[{unit: qlstm_six, hidden: 2}]"],
     "circuits side by side": ["model.circuits={arrange: parallel, count: 3}", "model.layer_norm=true"],
     "circuits in sequence": ["model.circuits={arrange: sequence, count: 5}"],
     "parts of a circuit in sequence": [
