@@ -46,8 +46,14 @@ def diagram_of_run(folder: RunFolder, record: RunRecord | WalkRecord) -> ModelDi
     Raises:
         ConfigError: If the config cannot be read.
     """
+    if isinstance(record, WalkRecord):
+        # A model a fold, all of one design: the newest stands for them.
+        folds = sorted(folder.path.glob("fold-*/run.json"))
+        if folds:
+            newest = RunFolder(folds[-1].parent)
+            return diagram_of_run(newest, newest.read_record())
     config = load_config(str(folder.config))
-    own = record if isinstance(record, RunRecord) else None  # a walk-forward has a model a fold
+    own = record if isinstance(record, RunRecord) else None
     parameters = {} if own is None else own.parameters
     circuit = None
     try:
@@ -63,6 +69,7 @@ def diagram_of_run(folder: RunFolder, record: RunRecord | WalkRecord) -> ModelDi
             stages=None if own is None else own.stages,
             called=record.data.called,
             parameters=parameters,
+            quantum=record.quantum,
         )
     )
 

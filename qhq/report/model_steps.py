@@ -24,7 +24,7 @@ from qhq.ansatz.roles import role_of
 from qhq.experiment.config import ExperimentConfig
 from qhq.files import Json
 from qhq.models.spec import FeaturesSpec, MiddleSpec, ModelSpec, RecurrentLayerSpec, is_gated
-from qhq.runs.record import Stage
+from qhq.runs.record import Quantum, Stage
 from qhq.training.spec import DISTRIBUTIONS
 
 Kind = str
@@ -171,6 +171,7 @@ class ModelFacts:
         stages: Of a model that is a module of its own; None of the reference model.
         called: What a column is to be called, where another of the file stands for it.
         parameters: Parameters by part of the model, as a run's record has them.
+        quantum: Sizes of the circuit, likewise.
     """
 
     config: ExperimentConfig
@@ -182,6 +183,19 @@ class ModelFacts:
     stages: Sequence[Stage] | None = None
     called: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, int] = field(default_factory=dict)
+    quantum: Quantum | None = None
+
+    def inputs(self, otherwise: int) -> int:
+        """I of the circuit, by the record where the circuit itself cannot be read."""
+        if self.circuit is not None:
+            return self.circuit.num_inputs
+        return otherwise if self.quantum is None or self.quantum.inputs is None else self.quantum.inputs
+
+    def outputs(self, otherwise: int) -> int:
+        """O of the circuit, likewise."""
+        if self.circuit is not None:
+            return self.circuit.num_outputs
+        return otherwise if self.quantum is None or self.quantum.outputs is None else self.quantum.outputs
 
     def count(self, *prefixes: str) -> int | None:
         """Parameters whose names begin with one of some prefixes; None where the tensors are not known."""
@@ -391,10 +405,12 @@ def _circuit_step(facts: ModelFacts, count: int, at: Sequence[str], lines: Seque
     assert config.quantum is not None
     ansatz, name = facts.circuit, _circuit_name(config.quantum.ansatz)
     parts: tuple[Part, ...] = ()
-    outputs = 0
+    outputs = facts.outputs(0)
     if ansatz is not None:
-        parts, outputs = open_circuit(ansatz), ansatz.num_outputs
+        parts = open_circuit(ansatz)
         name += f", {ansatz.num_qubits} qubits"
+    elif facts.quantum is not None:
+        name += f", {facts.quantum.qubits} qubits; the circuit itself cannot be read"
     frozen = config.quantum.frozen or isinstance(config.model, FeaturesSpec)
     title = "quantum layer" if count == 1 else f"{count} quantum layers side by side"
     shape = (outputs,) if count == 1 else (count, outputs)
@@ -417,7 +433,7 @@ def _angles_step(facts: ModelFacts) -> Step | None:
 
 
 def _inputs_of(facts: ModelFacts, spec: ModelSpec) -> int:
-    return facts.circuit.num_inputs if facts.circuit is not None else spec.latent
+    return facts.inputs(spec.latent)
 
 
 def _stand_in(spec: MiddleSpec, weights: int | None, count: int = 1) -> Step:
@@ -552,7 +568,7 @@ def _several(facts: ModelFacts, spec: ModelSpec) -> ModelDiagram:  # noqa: PLR09
         steps += _encoder(facts, spec, "module.encoder")
     entry, lines = len(steps), _scaled_lines(facts)
     outputs = spec.middle.outputs if spec.middle is not None else 0
-    outputs = facts.circuit.num_outputs if facts.circuit is not None else outputs
+    outputs = facts.outputs(outputs)
     own = facts.circuit.parts if facts.circuit is not None and arrange == "sequence" else ()
     if own:
         count, outputs = len(own), own[-1].outputs
@@ -630,7 +646,7 @@ def _in_sequence(
     if shown < count:
         rest = range(shown, count)
         names = [f"module.middle.{kind}.{number}." for kind in ("maps", "circuits") for number in rest]
-        outputs = facts.circuit.num_outputs if facts.circuit is not None else inputs
+        outputs = facts.outputs(inputs)
         said = f"{count - shown} more, each a linear map and a circuit, as the first"
         yield Step("…", (outputs,), (said,), facts.count(*names), "quantum")
 
@@ -657,7 +673,7 @@ def _features(facts: ModelFacts, spec: FeaturesSpec) -> ModelDiagram:
     links: tuple[Link, ...] = ()
     wide, has_middle = values, facts.config.quantum is not None or spec.middle is not None
     if has_middle:
-        inputs = facts.circuit.num_inputs if facts.circuit is not None else spec.latent
+        inputs = facts.inputs(spec.latent)
         words = {
             "pca": "principal components of the training windows",
             "random": "a seeded Gaussian matrix",

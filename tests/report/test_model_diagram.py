@@ -23,6 +23,8 @@ from qhq.experiment.config import load_config
 from qhq.experiment.opening import open_design
 from qhq.models.features import FeatureForecaster
 from qhq.report.model_diagram import diagram_of, draw_diagram
+from qhq.report.model_steps import ModelFacts, lay_out_model
+from qhq.runs.record import Quantum
 
 MIXED = [
     "model.recurrent=[{unit: lstm, hidden: 5, bidirectional: true, layer_norm: true},"
@@ -193,3 +195,12 @@ def test_a_close_that_stands_for_an_adjusted_one_is_called_so(study):
     steps = public.draw_model("tiny.yaml", set=["data={path: own.csv, window: 5, scaling: standard}"]).steps
     assert steps[0].lines[0] == "close"
     assert steps[-1].lines[0] == "close, 1 step ahead"
+
+
+def test_a_circuit_that_cannot_be_read_keeps_its_sizes(opened):
+    experiment = opened("recurrent")
+    quantum = Quantum(qubits=2, inputs=2, outputs=2, weights=2)
+    facts = ModelFacts(experiment.config, features=1, steps=5, quantum=quantum)
+    steps = {step.title: step for step in lay_out_model(facts).steps}
+    assert steps["linear"].shape == steps["quantum layer"].shape == (2,)
+    assert not steps["quantum layer"].parts
