@@ -415,8 +415,9 @@ def _circuit_step(facts: ModelFacts, count: int, at: Sequence[str], lines: Seque
     title = "quantum layer" if count == 1 else f"{count} quantum layers side by side"
     shape = (outputs,) if count == 1 else (count, outputs)
     weights = facts.count(*at)
-    if weights is None and ansatz is not None:
-        weights = count * ansatz.num_weights
+    if weights is None:
+        known = ansatz.num_weights if ansatz is not None else facts.quantum.weights if facts.quantum else None
+        weights = None if known is None else count * known
     return Step(title, shape, (name, *lines), weights, "quantum", parts, trained=not frozen)
 
 

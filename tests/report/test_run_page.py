@@ -13,6 +13,7 @@ import torch
 from qhq.api.report import write_report
 from qhq.api.run import open_run
 from qhq.api.training import train
+from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.errors import ConfigError
 from qhq.experiment.evaluate import circuit_arguments, encode
 from qhq.report.model_diagram import diagram_of, diagram_of_run
@@ -107,13 +108,24 @@ def test_a_landscape_moves_nothing_and_stands_in_the_report(run, qhq):
     assert "measured for one run" in qhq("report", "a", "b", "--landscape").stderr
 
 
-def test_writing_a_page_changes_nothing_else_in_the_folder(run):
+def test_writing_a_page_changes_nothing_else_and_runs_no_model(run, monkeypatch):
+    """Law: no forward pass, no random number, and no other file of the folder."""
+
     def state():
         files = (path for path in run.folder.rglob("*") if path.is_file() and path.name != "report.html")
-        return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+        numbers = np.random.get_state()[1].tolist()  # noqa: NPY002
+        generators = (random.getstate(), numbers, torch.random.get_rng_state().tolist())
+        return generators, {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
+    def refuse(*_, **__):
+        raise AssertionError("a page ran a model")
+
+    monkeypatch.setattr(torch.nn.Module, "__call__", refuse)
+    for method in ("expectations", "vjp"):
+        monkeypatch.setattr(StatevectorExecutor, method, refuse)
     before = state()
     first = run.report().read_bytes()
+    assert b"could not be drawn" not in first
     assert state() == before
     assert run.report().read_bytes() == first
 
