@@ -14,13 +14,13 @@ from statistics import median
 from typing import TypeAlias
 
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from qhq.backends.devices.calibration import Calibration, load_snapshot
 from qhq.errors import QHQError
 from qhq.files import own_file
+from qhq.report.figures import set_dates
 from qhq.runs.evaluation_record import BackendResult
 from qhq.runs.run_folder import RunFolder
 
@@ -129,9 +129,7 @@ def draw_trends(trends: list[list[DeviceDay]]) -> Figure:
     forecast.set_ylabel("skill over the last value")
     forecast.yaxis.set_major_formatter(PercentFormatter(1.0))
     for axes in (circuit, forecast):
-        locator = AutoDateLocator(minticks=2, maxticks=6)  # type: ignore[no-untyped-call]
-        axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+        set_dates(axes)
         axes.set_xlabel("day of the calibration")
         axes.grid(alpha=0.3)
     figure.legend(*circuit.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)

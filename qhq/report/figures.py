@@ -12,6 +12,7 @@ from pathlib import Path
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, DateFormatter
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import Formatter, FuncFormatter, LogFormatter, ScalarFormatter
@@ -176,6 +177,13 @@ def _draw_series(axes: Axes, rows: pd.DataFrame, name: str) -> None:
         axes.plot(dates, rows["high"], color="tab:gray", linewidth=0.7)
     axes.set(ylabel=name)
     axes.grid(alpha=0.3)
+
+
+def set_dates(axes: Axes) -> None:
+    """Label an axis of dates so that no label runs into another, however short or long the span is."""
+    # Not matplotlib's concise labels, which need the text beside the axis that `finish_figure` cannot keep.
+    axes.xaxis.set_major_locator(AutoDateLocator(minticks=2, maxticks=6, interval_multiples=False))  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_formatter(DateFormatter("%Y-%m-%d"))  # type: ignore[no-untyped-call]
 
 
 def save_figure(figure: Figure, path: Path, caveat: Caveat = NO_CAVEAT) -> Path:

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from qhq.report.figures import SERIES_SHOWN, first_target, longest_series
+from qhq.report.figures import SERIES_SHOWN, first_target, longest_series, set_dates
 from qhq.runs.prediction import PredictionRecord
 
 # Newest rows of each symbol that are drawn: a year of sessions; more would be a black band.
@@ -59,6 +59,7 @@ def draw_series(predictions: pd.DataFrame) -> Figure:
         axes.plot(own["date"], own["naive"], color="dimgray", linestyle=":", linewidth=1, label="last value")
         axes.plot(own["date"], own["forecast"], color="tab:blue", linewidth=1.1, label="forecast")
         axes.set_title(name, fontsize=10, loc="left")
+        set_dates(axes)
         axes.grid(alpha=0.3)
     figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
     return figure
@@ -133,6 +134,7 @@ def draw_rolling_skill(predictions: pd.DataFrame) -> Figure:
     axes.axhline(0, color="dimgray", linestyle=":", label="last value")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set(ylabel="skill")
+    set_dates(axes)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=9)
     return figure

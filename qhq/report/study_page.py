@@ -153,7 +153,7 @@ def _final(final: FinalRecord | None) -> Iterable[Part]:
         f"{len(seeds)} fresh seeds ({seeds[0]} to {seeds[-1]}), {final.windows:,} test windows on"
         f" {final.dates:,} dates. The baseline of the task is {final.baseline.replace('_', ' ')}."
     )
-    yield _rows("Winner, start and baselines", final.rows)
+    yield from _tables("Winner, start and baselines", final.rows)
 
 
 def _stage(stage: StageRecord, metric: str, caveat: Caveat) -> Iterable[Part]:
@@ -174,20 +174,33 @@ def _stage(stage: StageRecord, metric: str, caveat: Caveat) -> Iterable[Part]:
         caveat=caveat,
     )  # fmt: skip
     chosen = frozenset(place for place, row in enumerate(stage.rows) if row.chosen)
-    yield _rows(f"The points of stage {stage.stage}, the chosen one marked", stage.rows, chosen)
+    yield from _tables(f"The points of stage {stage.stage}, the chosen one marked", stage.rows, chosen)
 
 
-def _rows(caption: str, rows: Sequence[TableRow], strong: frozenset[int] = frozenset()) -> Table:
-    """Flat rows with all their columns but those that no row has a value for."""
+def _tables(caption: str, rows: Sequence[TableRow], strong: frozenset[int] = frozenset()) -> Iterable[Table]:
+    """Flat rows with all their columns but those that no row has a value for.
+
+    Twenty columns fit neither a screen nor a page: the tests, and what there is of each seed, have tables of
+    their own, which begin with the same first column.
+    """
     lines = [row.to_dict() for row in rows]
     columns = list(dict.fromkeys(key for line in lines for key in line))
-    used = [key for key in columns if any(line.get(key) not in (None, "", []) for line in lines)]
-    cells: list[list[Value | TableCell]] = [[_plain(line.get(key)) for key in used] for line in lines]
-    return Table(caption, [key.replace("_", " ") for key in used], cells, strong)
+    first, *used = [key for key in columns if any(line.get(key) not in (None, "", []) for line in lines)]
+    tests = [key for key in used if key.startswith("vs_")]
+    by_seed = [key for key in used if any(isinstance(line.get(key), list) for line in lines)]
+    figures = [key for key in used if key not in (*tests, *by_seed)]
+    parts = ((figures, "", False), (tests, ": the tests", False), (by_seed, ": seed by seed", True))
+    for keys, what, folded in parts:
+        if keys:
+            cells: list[list[Value | TableCell]] = [
+                [_plain(line.get(key)) for key in (first, *keys)] for line in lines
+            ]
+            titles = [key.replace("_", " ") for key in (first, *keys)]
+            yield Table(caption + what, titles, cells, strong, folded)
 
 
 def _plain(value: object) -> TableCell:
     """A value of a record, which may be a list."""
     if value is None or isinstance(value, str | bool | int | float):
         return cell(value)
-    return TableCell(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+    return TableCell(", ".join(cell(each).text for each in value) if isinstance(value, list) else str(value))

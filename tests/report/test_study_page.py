@@ -1,0 +1,36 @@
+"""Tables of a sweep's page: every figure once, and none so wide that paper cuts it off."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from qhq.report.study_page import _tables
+
+
+def row(**values):
+    return SimpleNamespace(to_dict=lambda: values)
+
+
+def test_tests_and_what_is_of_each_seed_have_tables_of_their_own():
+    rows = [
+        row(
+            variant="winner",
+            mae=1.5,
+            mae_seeds=[1.53276776, 1.4],
+            vs_naive="better",
+            vs_start=None,
+            failed=None,
+        ),
+        row(variant="start", mae=1.6, mae_seeds=[1.6], vs_naive="worse", vs_start=None, failed=None),
+    ]
+    figures, tests, seeds = _tables("The winner", rows, frozenset({0}))
+    assert (list(figures.columns), figures.folded) == (["variant", "mae"], False)
+    assert (list(tests.columns), tests.folded) == (["variant", "vs naive"], False)
+    assert (list(seeds.columns), seeds.folded) == (["variant", "mae seeds"], True)
+    assert [cells[1].text for cells in seeds.cells] == ["1.533, 1.4", "1.6"]
+    assert {figures.strong, tests.strong, seeds.strong} == {frozenset({0})}
+
+
+def test_what_no_row_has_makes_no_table():
+    (figures,) = _tables("Points", [row(depth=1, value=0.9, trials=[])])
+    assert list(figures.columns) == ["depth", "value"]
