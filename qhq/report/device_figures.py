@@ -17,7 +17,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from qhq.backends.devices.placement import Placement, QubitUse
@@ -63,12 +63,15 @@ def draw_placement(placement: Placement) -> Figure:
     top = whole_tall + 0.65
     part = axes_at(top, part_tall, width=_MAP_WIDE)
     _draw_part(part, placement, places, norm, shown, with_text=unit >= _READABLE)
-    bar_tall = min(part_tall, 3.0)
-    bar = axes_at(top + (part_tall - bar_tall) / 2, bar_tall, left=_WIDTH - 1.0, width=0.16)
-    figure.colorbar(ScalarMappable(norm, _MAP), cax=bar, format=_percent)
-    bar.set_ylabel("error", fontsize=8)
-    bar.tick_params(labelsize=7.5, which="both")
-    bar.yaxis.set_minor_formatter(FuncFormatter(_percent))
+    if any(each.error for each in placement.uses):
+        bar_tall = min(part_tall, 3.0)
+        bar = axes_at(top + (part_tall - bar_tall) / 2, bar_tall, left=_WIDTH - 1.0, width=0.16)
+        figure.colorbar(ScalarMappable(norm, _MAP), cax=bar)
+        bar.set_ylabel("error", fontsize=8)
+        bar.tick_params(labelsize=7.5)
+        bar.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        bar.yaxis.set_major_formatter(FuncFormatter(_percent))
+        bar.yaxis.set_minor_locator(NullLocator())
     _draw_times(axes_at(tall - timeline - 0.85, timeline, left=1.0, width=_WIDTH - 1.3), placement)
     return figure
 
@@ -152,8 +155,7 @@ def _draw_part(
         if with_text and down > across:
             axes.text(x + 0.07, y, f"{said}\n{times}×", fontsize=7.5, ha="left", va="center", zorder=5)
         elif with_text:
-            axes.text(x, y - 0.06, said, fontsize=7.5, ha="center", va="bottom", zorder=5)
-            axes.text(x, y + 0.06, f"{times}×", fontsize=7.5, ha="center", va="top", zorder=5)
+            axes.text(x, y - 0.07, f"{said}\n{times}×", fontsize=7.5, ha="center", va="bottom", zorder=5)
     for qubit in shown:
         _draw_qubit(axes, places[qubit], qubit, used.get(qubit), norm, with_text=with_text)
     title = "In use: physical and logical qubit; errors are in the table"
@@ -200,6 +202,10 @@ def _framed(axes: Axes, places: Points, title: str) -> None:
 
 def _draw_times(axes: Axes, placement: Placement) -> None:
     """A bar a qubit: gates as long as they take, and what is idle from the first of them to the readout."""
+    if not placement.seconds:
+        axes.set_axis_off()
+        axes.set_title("The device is known by parameters, which say no durations", fontsize=9)
+        return
     scale, unit = (1e6, "µs") if placement.seconds >= 2e-6 else (1e9, "ns")
     begun: dict[int, float] = {}
     bars: dict[tuple[int, bool], list[tuple[float, float]]] = defaultdict(list)
