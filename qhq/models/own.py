@@ -137,6 +137,13 @@ def build_own(  # noqa: PLR0913
     if not isinstance(module, nn.Module):
         fix = "End build with 'return model'" if module is None else "Return an instance of torch.nn.Module"
         raise wrong(source, "be a torch module", f"{type(module).__name__} from build", fix)
+    if type(module).__name__ == "OptimizedModule":
+        raise wrong(
+            source,
+            "be a torch module as it was written",
+            "one that torch.compile made",
+            "Return it uncompiled",
+        )
     name = _find_circuit(source, module, circuit)
     check_tensors(source, module)
     module = module.to(dtype)
@@ -163,7 +170,8 @@ def as_forecaster(  # noqa: PLR0913
     """
     with seeded_torch(seed):
         found = try_out(source, module, shape, layers, dtype)
-    model = OwnForecaster(module, shape, layers=layers, found=found)
+    theirs = source if source.content or source.module is not None else None
+    model = OwnForecaster(module, shape, layers=layers, found=found, source=theirs)
     if at_zero:
         model.start_at_zero()
     return model

@@ -21,7 +21,7 @@ from qhq.errors import BackendError, ConfigError
 from qhq.limits import require_memory
 from qhq.models.hybrid import Shape
 from qhq.models.own_forecaster import CircuitStandIn, Found, Recorder, Stage, opened_on
-from qhq.models.source import ModuleSource, guarded, wrong
+from qhq.models.source import ModuleSource, at_work, guarded, wrong
 from qhq.quantum.layer import QuantumLayer
 from qhq.seeding import child_generator
 
@@ -88,7 +88,7 @@ def try_out(
         with _staged(module) as stages:
             forecast = _checked_forecast(source, module, given, shape)
         _check_repeats(source, module, given, forecast)
-        _check_training(source, module, given)
+        _check_training(source, module, given, shape)
         module.eval()
         inside = [module.get_submodule(name) for name in layers]
         before = _names_before(source, module, inside, given) if inside else frozenset[str]()
@@ -105,14 +105,25 @@ def try_out(
 def _checked_forecast(
     source: ModuleSource, module: nn.Module, given: tuple[Tensor, ...], shape: Shape
 ) -> Tensor:
-    wanted = (_PROBED, *shape.outputs)
     what = "windows (B, T, F)" + (" and static features (B, S)" if shape.static else "")
     sizes = " and ".join(str(tuple(each.shape)) for each in given)
     kept = [each.clone() for each in given]
-    forecast = guarded(lambda: module(*given), source, f"run on {what}, here {sizes}")
+    forecast: Tensor = guarded(lambda: module(*given), source, f"run on {what}, here {sizes}")
+    _check_outputs(source, forecast, shape)
+    if any(not torch.equal(one, other) for one, other in zip(kept, given, strict=True)):
+        raise wrong(
+            source, "leave the windows that it is given as they are", "windows changed in place",
+            "Use x = x + y for x += y, and clone() before an operation whose name ends in _",
+        )  # fmt: skip
+    return forecast
+
+
+def _check_outputs(source: ModuleSource, forecast: object, shape: Shape, when: str = "") -> None:
+    """Refuse what is no tensor of finite forecasts; ``when`` says in which mode it was given."""
+    wanted = (_PROBED, *shape.outputs)
     if not isinstance(forecast, Tensor):
         raise wrong(
-            source, "return a tensor of forecasts", f"a {type(forecast).__name__}",
+            source, f"{when}return a tensor of forecasts".strip(), f"a {type(forecast).__name__}",
             "Return the forecasts (B, H, K) alone",
         )  # fmt: skip
     if tuple(forecast.shape) != wanted or not forecast.is_floating_point():
@@ -121,21 +132,15 @@ def _checked_forecast(
         fix = f"End forward with .reshape(-1, {', '.join(axes)})"
         raise wrong(
             source,
-            f"give {_outputs_named(shape)}, for {_PROBED} windows {wanted}",
+            f"{when}give {_outputs_named(shape)}, for {_PROBED} windows {wanted}",
             f"{str(forecast.dtype).removeprefix('torch.')} of shape {tuple(forecast.shape)}",
             fix + (", or take a training.loss of one value a target: mse, mae or huber" if several else ""),
         )
     if not torch.isfinite(forecast).all():
         raise wrong(
-            source, "give finite forecasts of ordinary windows", "NaN or infinity",
+            source, f"{when}give finite forecasts of ordinary windows", "NaN or infinity",
             "Look for a division by 0, a logarithm or a root of what may be negative",
         )  # fmt: skip
-    if any(not torch.equal(one, other) for one, other in zip(kept, given, strict=True)):
-        raise wrong(
-            source, "leave the windows that it is given as they are", "windows changed in place",
-            "Use x = x + y for x += y, and clone() before an operation whose name ends in _",
-        )  # fmt: skip
-    return forecast
 
 
 def _outputs_named(shape: Shape) -> str:
@@ -168,14 +173,21 @@ def _check_repeats(
             source, "forecast each window by itself", "another forecast of a window alone than among others",
             "Keep the first dimension for the windows: no reshape, mean or softmax across it",
         )  # fmt: skip
+    turned = run(*(each.flip(0) for each in given)).flip(0)
+    if float((turned - forecast).abs().max()) > near:
+        raise wrong(
+            source, "forecast each window by itself", "another forecast of a window at another place",
+            "Leave out what depends on the place in the batch, such as random numbers of a fixed seed",
+        )  # fmt: skip
 
 
-def _check_training(source: ModuleSource, module: nn.Module, given: tuple[Tensor, ...]) -> None:
+def _check_training(source: ModuleSource, module: nn.Module, given: tuple[Tensor, ...], shape: Shape) -> None:
     """It must have something to train, and torch must know all of it."""
     module.train()
     known = {id(each) for each in module.parameters()}
     with torch.enable_grad():
         forecast: Tensor = guarded(lambda: module(*given), source, "run in training mode")
+        _check_outputs(source, forecast, shape, "in training mode ")
         trained = [each for each in module.parameters() if each.requires_grad]
         if not trained or not forecast.requires_grad:
             raise wrong(
@@ -229,7 +241,7 @@ def _names_before(
     handles = [layer.register_forward_pre_hook(listen) for layer in layers]
     try:
         with torch.enable_grad():
-            module(*given)
+            at_work(lambda: module(*given), source)
     finally:
         for handle in handles:
             handle.remove()
@@ -257,7 +269,7 @@ def _rows_of(
     def asked(arguments: tuple[Tensor, ...]) -> list[FloatArray]:
         recorder = Recorder(layers[0].neural_network.executor)
         with opened_on(layers, recorder):
-            module(*arguments)
+            at_work(lambda: module(*arguments), source)
         return recorder.inputs
 
     calls, order = asked(given), torch.arange(_PROBED - 1, -1, -1)

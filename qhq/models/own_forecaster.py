@@ -18,7 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from qhq.backends.executor import Executor, FloatArray, Report
+from qhq.errors import ConfigError
 from qhq.models.hybrid import Shape, TanhMLP
+from qhq.models.source import ModuleSource, at_work
 from qhq.quantum.layer import AngleScaling, QuantumLayer
 
 
@@ -76,6 +78,7 @@ class OwnForecaster(nn.Module):
         layers: Names of the quantum layers inside the module, or of what stands in their place: one of a
             user's module, of one ansatz in any case.
         found: What was found of it.
+        source: Of a module that is a user's code, whose errors and prints are told as such.
     """
 
     has_known_head = False
@@ -84,8 +87,18 @@ class OwnForecaster(nn.Module):
     gain: Tensor
     start: Tensor | None
 
-    def __init__(self, module: nn.Module, shape: Shape, *, layers: Sequence[str], found: Found) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        shape: Shape,
+        *,
+        layers: Sequence[str],
+        found: Found,
+        source: ModuleSource | None = None,
+    ) -> None:
         super().__init__()
+        # Its name alone: what a copy of the model holds is no second module.
+        self._source = None if source is None else ModuleSource(source.name, source.digest)
         self.module, self.shape, self.found = module, shape, found
         self.objective = shape.objective
         # Kept with the weights, as in the reference model; a point forecast has none, and no tensor.
@@ -143,8 +156,22 @@ class OwnForecaster(nn.Module):
 
     def outputs(self, windows: Tensor, static: Tensor | None = None) -> Tensor:
         """What the loss is computed of: forecasts (B, H, K), or all V values of each target (B, H, K, V)."""
-        outputs: Tensor = self.module(windows) if static is None else self.module(windows, static)
+        given = (windows,) if static is None else (windows, static)
+        outputs: Tensor = self._run(given)
+        # What a loss would broadcast to the targets, and be wrong by, where nobody sees it.
+        if outputs.shape != (len(windows), *self.shape.outputs):
+            sizes = ", ".join(map(str, self.shape.outputs))
+            raise ConfigError(
+                "A module must give its forecasts (B, H, K) of any number of windows, in training too",
+                got=f"shape {tuple(outputs.shape)} for {len(windows)} windows",
+                fix=f"End forward with .reshape(-1, {sizes}), and no squeeze",
+            )
         return torch.zeros_like(outputs) if self.closed else outputs * self.gain
+
+    def _run(self, given: tuple[Tensor, ...]) -> Any:
+        if self._source is None:
+            return self.module(*given)
+        return at_work(lambda: self.module(*given), self._source)
 
     def encode(self, windows: Tensor, static: Tensor | None = None) -> Tensor:
         """What the module is given, flat: (B, T * F + S)."""

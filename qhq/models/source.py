@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from qhq.errors import ConfigError
+from qhq.errors import ConfigError, QHQError
 from qhq.files import MEBIBYTE, append_line, own_file, read_regular
 from qhq.models.spec import COPY, MODULE_IN_MEMORY, AnyModelSpec
 from qhq.paths import cache_dir
@@ -184,10 +184,32 @@ def guarded(act: Callable[[], Any], source: ModuleSource, must: str) -> Any:
     except (Exception, SystemExit) as error:
         if isinstance(error, ConfigError):  # of qhq's own, such as a layer that it was given a wrong number
             raise
-        first = (str(error).strip().splitlines() or ["without a message"])[0][:300].rstrip(".")
-        raise wrong(
-            source, must, f"{type(error).__name__}: {first}{_line(source, error)}", "Mend that line"
-        ) from error
+        raise _failed(source, must, error) from error
+
+
+def at_work(act: Callable[[], Any], source: ModuleSource) -> Any:
+    """Let a module forecast: as `guarded`, but an error of a backend that it asks stays what it is.
+
+    Raises:
+        ConfigError: If the module itself raises anything.
+    """
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            return act()
+    except QHQError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise _failed(source, "run on any number of windows, in training too", error) from error
+
+
+def _failed(source: ModuleSource, must: str, error: BaseException) -> ConfigError:
+    """What a user's code raised, with its line."""
+    first = (str(error).strip().splitlines() or ["without a message"])[0][:300].rstrip(".")
+    line = _line(source, error)
+    fix = "Mend that line" if line else f"Mend {source.name}"
+    if "more than 1 value per channel" in first:  # torch's words of a batch norm
+        fix = "Take torch.nn.LayerNorm, which needs no second window"
+    return wrong(source, must, f"{type(error).__name__}: {first}{line}", fix)
 
 
 def _line(source: ModuleSource, error: BaseException) -> str:

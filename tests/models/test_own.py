@@ -197,6 +197,8 @@ def changed(old: str, new: str) -> str:
     return GOOD.replace(old, new)
 
 
+FOUND = RETURN.replace("return ", "found = ")
+
 WRONG = {
     "no build": ("model = 1\n", "define build", "no such function"),
     "a build of another name": (changed("def build(", "def make("), "define build", "Mine, make"),
@@ -313,6 +315,42 @@ WRONG = {
         "rows of each window together",
         "in another order",
     ),
+    "another shape in training": (
+        changed(
+            RETURN,
+            RETURN.replace("return ", "found = ")
+            + "        return found[:, 0] if self.training else found\n",
+        ),
+        "in training mode give forecasts (B, H, K)",
+        "shape (4, 1)",
+    ),
+    "a tuple in training": (
+        changed(
+            RETURN,
+            RETURN.replace("return ", "found = ") + "        return (found, 1) if self.training else found\n",
+        ),
+        "in training mode return a tensor",
+        "tuple",
+    ),
+    "NaN in training": (
+        changed("self.after(values)", "(self.after(values) / (0 if self.training else 1))"),
+        "in training mode give finite",
+        "NaN",
+    ),
+    "random numbers of a fixed seed": (
+        changed(
+            FORWARD,
+            FORWARD + "        torch.manual_seed(0)\n        values = values + torch.rand(len(values), 2)\n",
+        ),
+        "each window by itself",
+        "at another place",
+    ),
+    "compiled": (
+        changed("    return Mine(shape, circuit)", "    return torch.compile(Mine(shape, circuit))"),
+        "as it was written",
+        "torch.compile",
+    ),
+    "imports a file beside it": ("from .beside import k\n", "run without an error", "relative import"),
     "whole numbers": (
         changed("self.after(values)", "self.after(values).long()"),
         "forecasts (B, H, K)",
@@ -321,6 +359,8 @@ WRONG = {
 }
 
 
+# torch imports what it deprecates itself when it compiles, and Python warns before it refuses an import.
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning", "ignore::ImportWarning")
 @pytest.mark.parametrize("name", WRONG)
 def test_every_way_to_write_it_wrong_is_an_error_in_three_parts(own, name):
     text, must, got = WRONG[name]
@@ -329,6 +369,22 @@ def test_every_way_to_write_it_wrong_is_an_error_in_three_parts(own, name):
     assert must in caught.value.must
     assert got in caught.value.got
     assert caught.value.fix
+
+
+def test_what_shows_in_training_alone_is_told_with_its_line_and_prints_nothing(own, capsys):
+    """What no trial can see: a batch of another size, and a batch norm that meets a single window."""
+    by_size = (
+        "        print(1)\n        values = self.after(values)\n"
+        "        return values.reshape(-1, 1, 1) if len(values) < 5 else values\n"
+    )
+    model = own(changed(RETURN, by_size))
+    with pytest.raises(ConfigError, match=r"any number of windows.*Got shape \(8, 1\) for 8.*no squeeze"):
+        model(windows())
+    assert capsys.readouterr().out == ""
+    norm = changed("self.before =", "self.norm = nn.BatchNorm1d(2)\n        self.before =")
+    model = own(norm.replace(FORWARD, FORWARD.replace("(self.before", "(self.norm(self.before")[:-1] + ")\n"))
+    with pytest.raises(ConfigError, match=r"more than 1 value.*mine\.py:\d+\. Take torch.nn.LayerNorm"):
+        model.train()(windows(1))
 
 
 def test_the_line_of_the_fault_is_named(own):
