@@ -52,6 +52,7 @@ def test_one_forecast_as_json_csv_table_and_frame(qhq, study, trained):
 
 def test_each_prediction_is_kept_with_what_it_was_made_from(qhq, study, trained, monkeypatch):
     printed = json.loads(qhq("predict", "--json").stdout)
+    monkeypatch.setattr("qhq.runs.prediction.MOST_KEPT_ROWS", 100)  # of 120: those to come are kept
     qhq("predict", "--since", "2012-12-03", "--backend", "aer_shots", "--shots", "64", "--json")
     first, second = (json.loads(path.read_text()) for path in kept_by(trained))
     assert kept_by(trained)[0] == Path(printed["file"])
@@ -66,6 +67,8 @@ def test_each_prediction_is_kept_with_what_it_was_made_from(qhq, study, trained,
     }  # fmt: skip
     assert (second["backend"], second["shots"], second["request"]["since"]) == ("aer_shots", 64, "2012-12-03")
     assert second["scored"]["metrics"]["mae"] > 0
+    assert [row["actual"] for row in second["rows"]] == [None, None]
+    assert second["rows_dropped"] == second["scored"]["windows"]
     assert kept_by(trained)[0].stat().st_mode & 0o077 == 0
     page = trained.report().read_text()
     assert kept_by(trained)[1].name in page
