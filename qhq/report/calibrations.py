@@ -125,7 +125,8 @@ def draw_trends(trends: list[list[DeviceDay]]) -> Figure:
         _plot(circuit, dates, [day.result.expectation_error for day in days], mark, days[0].label)
         _plot(forecast, dates, [day.result.metrics.skill for day in days], mark, days[0].label)
     circuit.set_ylabel("mean |<O> - exact|")
-    circuit.set_ylim(bottom=0)
+    errors = [day.result.expectation_error or 0.0 for days in trends for day in days]
+    circuit.set_ylim(0, 1.15 * max(errors) or 1.0)
     forecast.set_ylabel("skill over the last value")
     forecast.yaxis.set_major_formatter(PercentFormatter(1.0))
     for axes in (circuit, forecast):
