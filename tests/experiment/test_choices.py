@@ -84,6 +84,10 @@ CHOICES = {
         "model.pooling=max", "model.layer_norm=true", "model.skip=concat", "model.activation_after=mish",
     ],
     "deep head": ["model.head_layers=[6, 4]", "model.skip=none", "model.output_activation=tanhshrink"],
+    "static path": [
+        "data.features=[adj_close, volume]", "data.static=[volume]", "model.static_layers=[3]",
+        "data.scaling={volume: log_standard}",
+    ],
     "qgru_bare": [
         "model.recurrent=[{unit: qgru_bare, hidden: 1}]", "quantum.overrides={observables: [Z0]}",
         "quantum.depth=2", "training.loss=gaussian",
