@@ -47,7 +47,8 @@ def train(
 
     A config that walks forward (``data.split.scheme`` walk_forward, expanding or rolling, no fold named)
     trains a run for each fold, and tests the forecasts of all folds together. One with ``training.seeds`` of
-    N trains N runs at once, with seeds from its own on, and gives the first: ``seeds`` of it has all.
+    N trains N runs at once, with seeds from its own on, and gives the first: ``seeds`` of it has all. With
+    both, a walk-forward for each seed is trained, fold by fold, and the dates are tested over all seeds.
 
     Args:
         config: What to train; the quickstart if left out.
