@@ -336,12 +336,19 @@ def test_the_dates_are_tested_by_losses_averaged_over_the_seeds(of_two):
     assert found.verdict in words
 
 
-def test_all_seeds_go_on_after_a_cut_by_the_name_of_any(of_two):
-    cut = Notes(cut_in=2)
+def test_all_seeds_go_on_after_cuts_by_the_name_of_any(of_two):
+    """The first fold by a worker elsewhere, half of the second here, and the rest after both were cut off."""
+    before = set(of_two[0].path.parent.glob("*-walk-s0"))
     with pytest.raises(KeyboardInterrupt):
-        train_walk(of_seeds(2), cut)
-    name = cut.said[-1].removeprefix("Cut off. Continue with: qhq train --resume ")
-    folders = trained_together(find_walk(name))
+        train_walk(of_seeds(2), None, runner=Runner(Elsewhere(until=1)), remote=True)
+    (begun,) = set(of_two[0].path.parent.glob("*-walk-s0")) - before
+    folders = trained_together(RunFolder(begun))
+    cut = Notes()
+    cut.epoch_done = lambda state: (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        resume_walk(folders[1], cut)
+    assert cut.folds[0].startswith("Fold 2 of 3")
+    assert cut.said[-1] == f"Cut off. Continue with: qhq train --resume {folders[0].name}"
     resume_walk(folders[1], Watcher())
     for one, other in zip(folders, of_two, strict=True):
         check_same(one, other)
@@ -349,12 +356,6 @@ def test_all_seeds_go_on_after_a_cut_by_the_name_of_any(of_two):
     again = Notes()
     assert resume_walk(folders[1], again) == folders[0]
     assert "nothing is left to train" in again.said[-1]
-
-
-def test_workers_without_the_drivers_disk_train_all_seeds(of_two):
-    folder = train_walk(of_seeds(2), None, runner=Runner(Elsewhere()), remote=True)
-    for one, other in zip(trained_together(folder), of_two, strict=True):
-        check_same(one, other)
 
 
 class Killed(Watcher):
