@@ -23,7 +23,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 fuzz: $(VENV)/.installed-dev
-	QHQ_FUZZ=$${QHQ_FUZZ:-1000} $(BIN)/python -m pytest tests/backends/test_library.py tests/backends/noisy/test_adjoint.py
+	QHQ_FUZZ=$${QHQ_FUZZ:-1000} $(BIN)/python -m pytest tests/backends/test_library.py tests/backends/noisy/test_adjoint.py tests/quantum/test_torch_tools.py
 	$(BIN)/python -m benchmarks.hostile
 
 check: $(VENV)/.installed-dev
