@@ -175,7 +175,7 @@ class ReservoirEncoding(InputEncoding):
 
     What is read before the last evolution ends are virtual nodes. With ``readout_times`` the whole reservoir
     is there once for each of them, side by side on as many qubits more: a state cannot be read and go on, and
-    a device runs all of them in the same shots. Simulators take them one by one (`qhq.ansatz.parts`).
+    a device runs all of them in the same shots. Simulators take them one by one (`qhq.ansatz.factors`).
 
     Qubits are in the order hidden, then the inputs (of each lag, the oldest first), or with ``hidden_last``
     the inputs, then hidden; couplings are in the order of the qubits of a lag. Inputs are lag after lag, the

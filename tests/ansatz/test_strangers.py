@@ -79,6 +79,7 @@ def test_qpy_is_read_back_with_the_same_values(tmp_path, name):
     np.testing.assert_allclose(values(load_built(tmp_path / "export.qpy")), values(ansatz), atol=1e-12)
 
 
+@pytest.mark.painted
 @pytest.mark.parametrize("form", ["txt", "svg", "png"])
 @pytest.mark.parametrize("name", NARROW)
 def test_it_is_drawn_and_stays_as_it_is(tmp_path, capfd, name, form):

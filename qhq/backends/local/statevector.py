@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike
 from qiskit import transpile
 from qiskit.quantum_info import SparsePauliOp
 
-from qhq.ansatz.parts import parts_of
+from qhq.ansatz.factors import factors_of
 from qhq.ansatz.program import Ansatz, describe
 from qhq.backends.executor import FloatArray, Report, shape_error
-from qhq.backends.parts import TwoPassPartsExecutor
+from qhq.backends.factors import TwoPassFactorsExecutor
 from qhq.engine import MOST_NOISY_QUBITS, DensityEngine, MixtureEngine, StatevectorEngine
 from qhq.engine.compile import AngleMap, separate_angles
 
@@ -100,7 +100,7 @@ def exact_form(ansatz: Ansatz) -> _ExactForm:
     6 resets on 2 to 5 qubits, from 7 on 6, and from 8 on 7. Where neither fits, a mixture of a few states
     does, whose gradients cost two passes an angle.
     """
-    parts = parts_of(ansatz)
+    parts = factors_of(ansatz)
     if len(parts) > 1:
         # Each is held for itself: the answer is that of the one that takes most.
         widest = max(parts, key=lambda part: part.ansatz.num_qubits + part.ansatz.num_resets)
@@ -161,10 +161,10 @@ class StatevectorExecutor(EngineExecutor):
         super().__init__(ansatz, self._held())
 
     def _held(self) -> Engine:
-        ansatz, parts = self._ansatz, parts_of(self._ansatz)
+        ansatz, parts = self._ansatz, factors_of(self._ansatz)
         if len(parts) > 1:
             alone = [StatevectorExecutor(part.ansatz, threads=self._threads or 0) for part in parts]
-            return TwoPassPartsExecutor(ansatz, parts, alone)
+            return TwoPassFactorsExecutor(ansatz, parts, alone)
         form = exact_form(ansatz)
         if form == "states":
             return self._statevector

@@ -209,9 +209,9 @@ class AerBackend(Backend[AerSpec | FakeSpec]):
         A circuit that falls apart is simulated part by part; with noise each lies on the qubits that are best
         for it, as if it were a circuit of its own.
         """
-        from qhq.backends.parts import open_parts
+        from qhq.backends.factors import open_factors
 
-        return open_parts(ansatz, lambda part, own: self._open(spec, part, own), seed)
+        return open_factors(ansatz, lambda part, own: self._open(spec, part, own), seed)
 
     def _open(self, spec: AerSpec | FakeSpec, ansatz: Ansatz, seed: int) -> Executor:
         if spec.noise is None:
@@ -252,16 +252,19 @@ class AerBackend(Backend[AerSpec | FakeSpec]):
         """Open an entry with a method against its noise."""
         if not spec.is_noisy:
             return self.open(spec, ansatz, seed=seed, connection=connection)
+        from qhq.backends.factors import open_factors
         from qhq.backends.noisy.executor import open_mitigated_noisy
-        from qhq.backends.parts import open_parts
 
-        return open_parts(ansatz, lambda part, own: open_mitigated_noisy(spec, part, method, seed=own), seed)
+        def open_one(factor: Ansatz, own: int) -> Executor:
+            return open_mitigated_noisy(spec, factor, method, seed=own)
+
+        return open_factors(ansatz, open_one, seed)
 
     def train_on(self, spec: AerSpec | FakeSpec, ansatz: Ansatz, *, seed: int) -> Executor:
         """An engine of qhq's where the gradient is ``adjoint``, else the entry itself."""
-        from qhq.backends.parts import open_parts
+        from qhq.backends.factors import open_factors
 
-        return open_parts(ansatz, lambda part, own: self._train_on(spec, part, own), seed)
+        return open_factors(ansatz, lambda part, own: self._train_on(spec, part, own), seed)
 
     def _train_on(self, spec: AerSpec | FakeSpec, ansatz: Ansatz, seed: int) -> Executor:
         if spec.gradient != "adjoint":
@@ -283,15 +286,15 @@ class AerBackend(Backend[AerSpec | FakeSpec]):
             return None
         if spec.noise is None:
             return self.open(spec.model_copy(update={"gradient": "parameter_shift"}), ansatz, seed=seed)
-        from qhq.ansatz.parts import parts_of
+        from qhq.ansatz.factors import factors_of
+        from qhq.backends.factors import join_factors
         from qhq.backends.noisy.executor import AdjointNoisyExecutor, open_noisy
-        from qhq.backends.parts import join_parts
 
-        parts = parts_of(ansatz)
+        parts = factors_of(ansatz)
         opened = [open_noisy(spec, part.ansatz, seed=seed) for part in parts]
         # Trajectories scatter: they compare themselves with Aer, within the errors of both.
         exact = [each.aer for each in opened if isinstance(each, AdjointNoisyExecutor) and each.is_exact]
-        return join_parts(ansatz, parts, exact) if len(exact) == len(parts) else None
+        return join_factors(ansatz, parts, exact) if len(exact) == len(parts) else None
 
     def calibration(self, spec: AerSpec | FakeSpec) -> Calibration:
         """That of its fake device or snapshot."""

@@ -1,4 +1,4 @@
-"""The parts of an ansatz, each opened by itself, as one executor: their values side by side."""
+"""The factors of an ansatz, each opened by itself, as one executor: their values side by side."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from qhq.ansatz.parts import Part, parts_of
+from qhq.ansatz.factors import Factor, factors_of
 from qhq.ansatz.program import Ansatz
 from qhq.backends.executor import Executor, FloatArray, Report, shape_error
 from qhq.seeding import child_seed
 
 
-class PartsExecutor:
-    """An ansatz whose parts are run one after the other; see :class:`qhq.backends.executor.Executor`.
+class FactorsExecutor:
+    """An ansatz whose factors are run one after the other; see :class:`qhq.backends.executor.Executor`.
 
     Args:
         ansatz: The whole.
-        parts: Of it, two or more.
+        parts: Its factors, two or more.
         executors: One for each part.
     """
 
-    def __init__(self, ansatz: Ansatz, parts: Sequence[Part], executors: Sequence[Any]) -> None:
+    def __init__(self, ansatz: Ansatz, parts: Sequence[Factor], executors: Sequence[Any]) -> None:
         self.ansatz, self._parts, self._executors = ansatz, tuple(parts), tuple(executors)
 
     def expectations(self, inputs: ArrayLike, weights: ArrayLike) -> FloatArray:
@@ -43,7 +43,7 @@ class PartsExecutor:
         return self._summed(pulls, np.asarray(inputs))
 
     def report(self) -> Report:
-        """Say what ran: of all parts together, as wide as the whole and as deep as the deepest."""
+        """Say what ran: of all factors together, as wide as the whole and as deep as the deepest."""
         reports: list[Report] = [each.report() for each in self._executors]
         layouts = [each.layout for each in reports if each.layout is not None]
         return replace(
@@ -81,7 +81,7 @@ class PartsExecutor:
     def _summed(
         self, pulls: Sequence[tuple[FloatArray, FloatArray]], inputs: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
-        """Gradients of the whole: an input or weight of several parts has the sum of theirs."""
+        """Gradients of the whole: an input or weight of several factors has the sum of theirs."""
         by_inputs = np.zeros(inputs.shape, pulls[0][0].dtype)
         by_weights = np.zeros(self.ansatz.num_weights, pulls[0][1].dtype)
         for part, (own_inputs, own_weights) in zip(self._parts, pulls, strict=True):
@@ -90,7 +90,7 @@ class PartsExecutor:
         return by_inputs, by_weights
 
 
-class TwoPassPartsExecutor(PartsExecutor):
+class TwoPassFactorsExecutor(FactorsExecutor):
     """The same of executors that go back from where their forward pass ended."""
 
     def forward(self, inputs: ArrayLike, weights: ArrayLike) -> tuple[FloatArray, Any]:
@@ -109,24 +109,24 @@ class TwoPassPartsExecutor(PartsExecutor):
         return self._summed(pulls, inputs)
 
 
-def open_parts(ansatz: Ansatz, open_one: Callable[[Ansatz, int], Executor], seed: int) -> Executor:
-    """Open an ansatz, or each of its parts.
+def open_factors(ansatz: Ansatz, open_one: Callable[[Ansatz, int], Executor], seed: int) -> Executor:
+    """Open an ansatz, or each of its factors.
 
     Args:
         ansatz: The whole.
         open_one: Opens an ansatz with a seed.
-        seed: Of the whole; each part draws from a stream of its own.
+        seed: Of the whole; each factor draws from a stream of its own.
     """
-    parts = parts_of(ansatz)
+    parts = factors_of(ansatz)
     if len(parts) == 1:
         return open_one(ansatz, seed)
     opened = [open_one(part.ansatz, child_seed(seed, f"part {k}")) for k, part in enumerate(parts)]
-    return join_parts(ansatz, parts, opened)
+    return join_factors(ansatz, parts, opened)
 
 
-def join_parts(ansatz: Ansatz, parts: Sequence[Part], executors: Sequence[Executor]) -> Executor:
-    """One executor of those of its parts; of a single part that itself."""
+def join_factors(ansatz: Ansatz, parts: Sequence[Factor], executors: Sequence[Executor]) -> Executor:
+    """One executor of those of its factors; of a single one that itself."""
     if len(parts) == 1:
         return executors[0]
     both = all(hasattr(each, "forward") and hasattr(each, "backward") for each in executors)
-    return (TwoPassPartsExecutor if both else PartsExecutor)(ansatz, parts, executors)
+    return (TwoPassFactorsExecutor if both else FactorsExecutor)(ansatz, parts, executors)

@@ -1,4 +1,4 @@
-"""Parts of an ansatz: what they give side by side is what the whole gives."""
+"""Factors of an ansatz: what they give side by side is what the whole gives."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import pytest
 from qiskit.circuit import ParameterVector, QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
-from qhq.ansatz import parts as module
+from qhq.ansatz import factors as module
 from qhq.ansatz.assemble import build_ansatz
-from qhq.ansatz.parts import parts_of
+from qhq.ansatz.factors import factors_of
 from qhq.ansatz.program import Ansatz, without_entanglers
 from qhq.backends.executor import Executor
+from qhq.backends.factors import FactorsExecutor
 from qhq.backends.local.statevector import StatevectorExecutor
-from qhq.backends.parts import PartsExecutor
 from qhq.backends.registry import open_backend, open_parity_reference, open_training_backend
 
 
@@ -54,7 +54,7 @@ def answers(executor: Executor, ansatz: Ansatz) -> list[np.ndarray]:
 
 
 def test_qubits_that_nothing_couples_are_parts(small):
-    found = parts_of(falling_apart())
+    found = factors_of(falling_apart())
     assert [each.outputs for each in found] == [(1, 2, 3, 5), (0, 4)]
     assert [each.ansatz.num_qubits for each in found] == [3, 2]
     assert [each.inputs for each in found] == [(0, 1), (0, 1)]
@@ -62,18 +62,18 @@ def test_qubits_that_nothing_couples_are_parts(small):
 
 def test_a_wide_circuit_of_parts_falls_apart():
     wide = build_ansatz("side_by_side", parts=[{"qubits": 5}, {"qubits": module.FEWEST_QUBITS - 5}])
-    assert [each.ansatz.num_qubits for each in parts_of(wide)] == [5, module.FEWEST_QUBITS - 5]
+    assert [each.ansatz.num_qubits for each in factors_of(wide)] == [5, module.FEWEST_QUBITS - 5]
     coupled = build_ansatz("reference", qubits=module.FEWEST_QUBITS)
-    assert len(parts_of(coupled)) == 1
-    assert len(parts_of(without_entanglers(coupled))) == module.FEWEST_QUBITS
+    assert len(factors_of(coupled)) == 1
+    assert len(factors_of(without_entanglers(coupled))) == module.FEWEST_QUBITS
 
 
 def test_a_small_circuit_and_one_that_holds_together_stay_whole(monkeypatch):
-    assert len(parts_of(falling_apart())) == 1
+    assert len(factors_of(falling_apart())) == 1
     monkeypatch.setattr(module, "FEWEST_QUBITS", 0)
     whole = falling_apart()
     joined = Ansatz(whole.circuit, whole.inputs, whole.weights, (SparsePauliOp("ZZZZZ"),))
-    assert len(parts_of(joined)) == 1
+    assert len(factors_of(joined)) == 1
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -105,7 +105,7 @@ def test_aer_gives_of_parts_what_it_gives_of_the_whole(monkeypatch):
     ]
     assert opened[1].report().qubits == ansatz.num_qubits
     for executor in opened:
-        assert isinstance(executor, PartsExecutor)
+        assert isinstance(executor, FactorsExecutor)
         for found, want in zip(answers(executor, ansatz), wanted, strict=True):
             np.testing.assert_allclose(found, want, atol=1e-9)
 
@@ -114,7 +114,7 @@ def test_under_noise_each_part_is_a_circuit_of_its_own(small):
     ansatz = falling_apart()
     inputs, weights, _ = points(ansatz)
     found = open_backend("aer_noisy", ansatz).expectations(inputs, weights)
-    for part in parts_of(ansatz):
+    for part in factors_of(ansatz):
         alone = open_backend("aer_noisy", part.ansatz)
         own = alone.expectations(inputs[:, list(part.inputs)], weights[list(part.weights)])
         np.testing.assert_allclose(found[:, list(part.outputs)], own, atol=1e-12)

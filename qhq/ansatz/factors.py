@@ -1,7 +1,7 @@
-"""An ansatz that falls apart: groups of qubits that no gate couples and no observable reads together.
+"""An ansatz whose state is a product: groups of qubits that no gate couples and no observable reads together.
 
-Their state is a product, so each part can be simulated alone, which takes the sum of the parts' amplitudes
-and not their product. The readout times of a reservoir are such parts. A device runs the whole.
+Each factor can be simulated alone, which takes the sum of their amplitudes and not the product. The readout
+times of a reservoir are such factors, and so may be the parts of an ansatz. A device runs the whole.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ FEWEST_QUBITS = 9
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part of an ansatz, itself an ansatz.
+class Factor:
+    """A factor of an ansatz, itself an ansatz.
 
     Attributes:
-        ansatz: The part.
-        inputs: Which of the whole's inputs it takes, in its order; parts may share some.
+        ansatz: The factor.
+        inputs: Which of the whole's inputs it takes, in its order; factors may share some.
         weights: The same of weights.
         outputs: Which of the whole's outputs are its own.
     """
@@ -40,21 +40,21 @@ class Part:
     outputs: tuple[int, ...]
 
 
-def parts_of(ansatz: Ansatz) -> tuple[Part, ...]:
-    """The parts that a wide ansatz falls into; of any other the whole as one.
+def factors_of(ansatz: Ansatz) -> tuple[Factor, ...]:
+    """The factors of a wide ansatz; of any other the whole as one.
 
     >>> from qhq.ansatz.assemble import build
     >>> from qhq.ansatz.spec import AnsatzSpec
     >>> alone = AnsatzSpec.model_validate({"qubits": 12, "entangler": {"pattern": "none"}})
-    >>> len(parts_of(build(alone))), len(parts_of(build(AnsatzSpec(qubits=12))))
+    >>> len(factors_of(build(alone))), len(factors_of(build(AnsatzSpec(qubits=12))))
     (12, 1)
     """
     groups = [] if ansatz.num_qubits + ansatz.num_resets < FEWEST_QUBITS else _groups(ansatz)
     if len(groups) < 2:
         every = [tuple(range(count)) for count in (ansatz.num_inputs, ansatz.num_weights, ansatz.num_outputs)]
-        return (Part(ansatz, *every),)
+        return (Factor(ansatz, *every),)
     # An output that reads no qubit at all belongs to the first.
-    return tuple(_part(ansatz, each, takes_constants=each is groups[0]) for each in groups)
+    return tuple(_factor(ansatz, each, takes_constants=each is groups[0]) for each in groups)
 
 
 def _groups(ansatz: Ansatz) -> list[list[int]]:
@@ -96,7 +96,7 @@ def _support(observable: SparsePauliOp) -> list[int]:
     return [int(qubit) for qubit in np.flatnonzero((paulis.z | paulis.x).any(axis=0))]
 
 
-def _part(ansatz: Ansatz, qubits: list[int], *, takes_constants: bool) -> Part:
+def _factor(ansatz: Ansatz, qubits: list[int], *, takes_constants: bool) -> Factor:
     own, circuit = {qubit: place for place, qubit in enumerate(qubits)}, QuantumCircuit(len(qubits))
     circuit.name = ansatz.circuit.name
     for step in ansatz.circuit.data:
@@ -118,4 +118,4 @@ def _part(ansatz: Ansatz, qubits: list[int], *, takes_constants: bool) -> Part:
         tuple(on_qubits(ansatz.observables[place], qubits) for place in outputs),
         ansatz.angle_scaling,
     )
-    return Part(program, inputs, weights, outputs)
+    return Factor(program, inputs, weights, outputs)
