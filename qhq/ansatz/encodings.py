@@ -1,7 +1,7 @@
 """Encodings: how the inputs enter a circuit. Qiskit is imported inside methods: reading a spec costs nothing.
 
 To add one, write an :class:`InputEncoding` with its fields and its circuit, and add its line to
-:data:`Encoding`; or in another package an entry point of the group ``qhq.encodings``, by its kind.
+``_OwnEncoding``; or in another package an entry point of the group ``qhq.encodings``, by its kind.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@
     comparison  compare: runs side by side
     evaluation  Run.evaluate -> Evaluation: one checkpoint on several backends
     prediction  Run.predict -> a DataFrame: the sessions after the last row, with intervals
+    landscape   Run.landscape: the loss around the trained weights
+    report      report: one page of runs and studies
     study       ablate, sweep, Run.noise -> Study: many measurements for one question
     parts       load_ansatz, load_panel; diagnose
     given       what is given (configs, changes, circuits in memory) as the packages below take it

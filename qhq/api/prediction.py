@@ -115,7 +115,7 @@ def predict_run(
     if dry_run:
         on_result(Prediction(record))
         return Prediction(record)
-    # Before it is drawn: what may have been paid for must not be lost to a fault of ours.
+    # Before it is drawn: what may have been paid for must not be lost to a bug in qhq.
     request = {"backend": backend, "level": list(levels), "data": path, "set": overrides, "offline": offline,
                "since": None if since is None else str(since), "until": None if until is None else str(until),
                "shots": shots, "seed": seed}  # fmt: skip

@@ -2,7 +2,7 @@
 
 To add a kind, write a :class:`BackendSpec` with its fields and a :class:`Backend` that opens it, and register
 it: one line in :data:`qhq.backends.registry.KINDS`, or in another package an entry point of the group
-``qhq.backends``. No other code tests which kind an entry has; it calls the object of the kind.
+``qhq.backends``. No other code decides by the kind of an entry; it calls the object of the kind.
 
 Slow imports (Qiskit, Aer, a vendor's client) belong inside the methods of a kind, because
 ``qhq backends list`` looks at every kind and opens none.
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 Method = Literal["none", "trex", "zne", "pec"]
-"""Error mitigation that changes what a backend runs; ``none`` is neither of them."""
+"""Error mitigation that changes what a backend runs; ``none`` is the absence of all of them."""
 
 _METHODS: dict[Method, str] = {
     "none": "no error mitigation",

@@ -40,7 +40,7 @@ def load_panel(spec: DataSpec) -> Panel:
     origin = _origin(spec)
     panel = _load_options(spec, origin) if spec.kind == "options" else _load_stocks(spec, origin)
     # Cut after the checks: rows outside the span are the file's as well, and say how it was written.
-    panel = _cut_span(_finished(panel, origin), spec)
+    panel = _cut_span(_before_today(panel, origin), spec)
     if spec.calendar is not None:
         find_calendar(panel.dates, spec.calendar)  # refuses rows of another exchange
     if spec.kind == "options":
@@ -110,7 +110,7 @@ def _load_options(spec: DataSpec, origin: str) -> Panel:
     return replace(panel, notes=tuple(frame.attrs.get("notes", ())))
 
 
-def _finished(panel: Panel, origin: str) -> Panel:
+def _before_today(panel: Panel, origin: str) -> Panel:
     """Leave out the rows of today, whose session may not be over."""
     # Whole days: while a session lasts its newest price would be taken for a close that never was.
     yesterday = np.datetime64("today", "D") - np.timedelta64(1, "D")

@@ -46,7 +46,7 @@ _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 _Executors = tuple[Executor | None, Executor | None]
-"""The ansatz on a backend, and what asks the circuits of all gates at once (`qhq.models.gates`), if any."""
+"""The ansatz on a backend, and an executor for the circuits of all gates in one batch, if any."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def open_on_data(config: ExperimentConfig, data: PreparedData) -> Experiment:
     """
     ansatz = program_of(config)
     ansatz = None if ansatz is None else as_stored(ansatz)
-    return _on_training_backend(config, data, ansatz, find_backend(config.backend))
+    return on_training_backend(config, data, ansatz, find_backend(config.backend))
 
 
 def open_design(config: ExperimentConfig, *, at_baseline: bool = True) -> Experiment:
@@ -173,7 +173,7 @@ def open_design(config: ExperimentConfig, *, at_baseline: bool = True) -> Experi
     """
     ansatz = program_of(config)
     data, backend = prepare(config.data), find_backend(config.backend)
-    return _on_engine(config, data, ansatz, backend, at_baseline=at_baseline)
+    return on_engine(config, data, ansatz, backend, at_baseline=at_baseline)
 
 
 def program_of(config: ExperimentConfig) -> Ansatz | None:
@@ -243,7 +243,7 @@ def _named_by_a_run(file: str, run: str, ansatz: str) -> ConfigError:
     )
 
 
-def _on_engine(
+def on_engine(
     config: ExperimentConfig,
     data: PreparedData,
     ansatz: Ansatz | None,
@@ -251,6 +251,7 @@ def _on_engine(
     *,
     at_baseline: bool = True,
 ) -> Experiment:
+    """An experiment on the exact engine, whatever its backend: nothing is sent, and nothing is noisy."""
     executors: _Executors = (None, None)
     if ansatz is not None:
         together = StatevectorExecutor(by_rows(ansatz)) if stands_apart(config.model) else None
@@ -258,9 +259,10 @@ def _on_engine(
     return _assemble(config, data, ansatz, backend, executors, at_baseline=at_baseline)
 
 
-def _on_training_backend(
+def on_training_backend(
     config: ExperimentConfig, data: PreparedData, ansatz: Ansatz | None, backend: BackendSpec
 ) -> Experiment:
+    """An experiment on what its backend trains on."""
     executor = None
     if ansatz is not None:
         executor = _open_executor(config, ansatz, backend)

@@ -301,8 +301,8 @@ def _exact(experiment: Experiment, windows: Windows) -> Array:
 def _own_errors(plan: PredictPlan, backend: str) -> list[Conformal] | None:
     """Radii by the errors that a run measured on the backend it forecasts on; None where it measured none.
 
-    Only the fit of a head asks a backend for the validation split. They are of that backend: what another one
-    gives, the exact engine among them, has other errors.
+    Only the fit of a head asks a backend for the validation split. These radii hold on that backend alone:
+    what another one gives, the exact engine among them, has other errors.
     """
     record, entry = read_finished(plan.folder), plan.experiment.backend
     exact = entry.shots is None and not entry.is_noisy and not kind_of(entry).is_hardware

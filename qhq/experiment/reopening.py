@@ -22,7 +22,7 @@ from qhq.data.scaling.fit import StaticScaler, scaler_from_dict
 from qhq.documents import read_plain
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import ExperimentConfig, load_config
-from qhq.experiment.opening import Experiment, _on_engine, _on_training_backend
+from qhq.experiment.opening import Experiment, on_engine, on_training_backend
 from qhq.runs.record import RunRecord
 from qhq.runs.run_folder import FAILED, FINISHED, RunFolder
 from qhq.runs.schema import OTHER_RUN
@@ -38,7 +38,7 @@ def open_run_experiment(folder: RunFolder) -> Experiment:
     Raises:
         QHQError: If the folder is damaged, or the prices are not those that the run was made for.
     """
-    return replace(_on_training_backend(*_read_design(folder)), design=read_plain(folder.config))
+    return replace(on_training_backend(*_read_design(folder)), design=read_plain(folder.config))
 
 
 def _read_design(
@@ -168,7 +168,7 @@ def open_run(folder: RunFolder, data: PreparedData | None = None) -> Experiment:
         QHQError: If the folder is damaged, or the prices are not those that the run was made for.
     """
     read_finished(folder)
-    experiment = replace(_on_engine(*_read_design(folder, data)), design=read_plain(folder.config))
+    experiment = replace(on_engine(*_read_design(folder, data)), design=read_plain(folder.config))
     load_weights(experiment.model, folder.weights, experiment.identity())
     experiment.model.eval()
     return experiment
@@ -180,5 +180,5 @@ def open_run_design(folder: RunFolder, *, at_baseline: bool = True) -> Experimen
     Raises:
         QHQError: If the folder is damaged, or the prices are not those that the run was made for.
     """
-    experiment = _on_engine(*_read_design(folder), at_baseline=at_baseline)
+    experiment = on_engine(*_read_design(folder), at_baseline=at_baseline)
     return replace(experiment, design=read_plain(folder.config))

@@ -1,7 +1,7 @@
 """One run, from prices to a run folder. Read this file first.
 
     config -> open_experiment (prices, windows, circuit, model on its backend)
-           -> pass_parity_gate (the exact engine agrees with the backend)
+           -> pass_gate (the exact engine agrees with the backend)
            -> Trainer.run (early stopping on the validation split; a state on disk after each epoch; the
               doctor looks after the first and the last)
            -> the validation split: is the model better than its baseline?
@@ -64,9 +64,8 @@ from qhq.training.loop import TrainingState, Watcher, Watchers, history_csv
 
 _MOST_OF_LOSS = 0.95
 """A symbol or target with more of the validation loss than this decides alone."""
-# More than a run.json has, so that on a full disk a run can still be called failed.
+# Kept free while a run trains, and more than a run.json has: on a full disk a run can still be called failed.
 _LAST_WORD_BYTES = 256 * 1024
-"""Kept free while a run trains."""
 KEPT_LEVELS = (0.5, 0.8, 0.95, 0.99)
 """Levels of intervals that are kept beside that of `COVERAGE`, of a head fitted to what a backend gave."""
 

@@ -43,7 +43,7 @@ from qhq.quantum.network import ExecutorNetwork
 from qhq.seeding import child_seed
 
 MakeCircuits = Callable[[int, int], "GateCircuits"]
-"""Number of the recurrent layer, and of its gates -> their circuits."""
+"""(index of the layer, count of its gates) -> the circuits of the gates."""
 
 
 def by_rows(ansatz: Ansatz) -> Ansatz:

@@ -4,9 +4,9 @@
 
     parallel      encoder -> G linear maps -> G circuits -> all outputs -> head
     sequence      encoder -> linear map -> circuit -> linear map -> circuit ... -> head
+                  of an ansatz of parts (`qhq.ansatz.spec`): its parts, one after the other
     per_horizon   encoder -> H linear maps -> H circuits -> H linear maps, one forecast each
     per_target    the same with K circuits, one for each target
-                  of an ansatz of parts (`qhq.ansatz.spec`): its parts, one after the other
     window        steps (B, T, F) -> one linear map for all -> one circuit of T * I/T inputs -> head
 
 All circuits are the config's ansatz, each with weights of its own, so one executor answers for all of them;

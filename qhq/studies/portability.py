@@ -88,7 +88,7 @@ def run_evaluation(
     try:
         record = Runner(_Queues(study, progress, meanwhile), progress).run(study)
     except BaseException as fault:
-        # An interrupt, or a fault of ours: what was measured is kept, and no thread goes on unseen.
+        # An interrupt, or a bug in qhq: what was measured is kept, and no thread goes on unseen.
         study.stop()
         why = "interrupted" if isinstance(fault, KeyboardInterrupt) else f"{type(fault).__name__}: {fault}"
         _keep(plan, {**study.summarise(study.store.cells), "failed": {"backend": None, "error": why}})
@@ -104,7 +104,7 @@ def run_evaluation(
         raise error
     if not record["results"]:
         raise nothing_left(study.skipped)
-    # It is written down before it is looked at again: what it cost must not be lost to a fault of ours.
+    # It is written down before it is looked at again: what it cost must not be lost to a bug in qhq.
     return EvaluationRecord.model_validate({**record, "file": str(_keep(plan, record))})
 
 

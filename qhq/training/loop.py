@@ -418,7 +418,7 @@ def _copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def finite(loss: float) -> float:
-    """The same.
+    """Give a loss back if it is a finite number.
 
     Raises:
         ConfigError: If it is no finite number.

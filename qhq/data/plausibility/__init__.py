@@ -14,7 +14,7 @@ from qhq.data.plausibility.scan import find_future_columns
 from qhq.data.spec import DataSpec
 from qhq.data.split import Splits
 
-__all__ = ["KINDS", "LeakDoubt", "find_leaks", "open_doubts"]
+__all__ = ["DOUBT_KINDS", "LeakDoubt", "find_leaks", "open_doubts"]
 
 
 def find_leaks(panel: Panel, splits: Splits, spec: DataSpec) -> tuple[LeakDoubt, ...]:

@@ -1,4 +1,5 @@
-"""Scalers: ``fit`` makes one from a training split and reads a stored one; ``static`` goes beside it.
+"""Scalers: ``fit`` makes one from a training split and reads a stored one.
 
-``affine`` is what they are made of, ``series`` and ``option`` have the kinds.
+``affine`` is what they are made of, ``series`` and ``option`` have the kinds; that of static features stands
+in ``fit``.
 """
