@@ -150,7 +150,8 @@ def _not_written(path: Path, why: str) -> Exception:
 
 def _heading(record: PredictionRecord) -> list[str]:
     missed, period = record.sessions_missed, record.period
-    age = f"The last row is of {record.last_row}, {record.age_days} days ago"
+    days = "1 day" if record.age_days == 1 else f"{record.age_days} days"
+    age = f"The last row is of {record.last_row}, {days} ago"
     if missed:
         over = "passed" if period == "session" else "ended"
         many = f"{period}s have {over} since, and the first of them"
@@ -218,6 +219,7 @@ def _notes(record: PredictionRecord) -> list[str]:
         f"Intervals: {record.intervals}.",
         *left,
         *(f"{note}." for note in record.notes),
+        *([f"Table {record.csv}"] if record.csv else []),
         *([f"Record {record.file}"] if record.file else []),
         *([f"Figure {record.figure}"] if record.figure else []),
     ]

@@ -45,9 +45,10 @@ def test_one_forecast_as_json_csv_table_and_frame(qhq, study, trained):
     assert list(frame.columns) == KEYS
     assert frame["forecast"].to_list() == [row["forecast"] for row in record["rows"]]
     assert frame.attrs["skill"] == record["skill"]
-    said = qhq("predict").stdout
+    said = qhq("predict", "--csv", "again.csv").stdout
     for part in ("AAPL", "2013-03-04", "The last row is of 2013-03-01", "not shown", "One seed, not tested"):
         assert part in said
+    assert "Table again.csv" in said
 
 
 def test_each_prediction_is_kept_with_what_it_was_made_from(qhq, study, trained, monkeypatch):
