@@ -143,6 +143,7 @@ def world(a_runs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 ELSEWHERE = re.compile(
     r"\$|tcp://|data (fetch|record)|ibm_\*'$|\b(ID|SWEEP|ABLATION|WALK|CONFIG)\b|--tensorboard|0700\.HK"
     r"|(options|chains|newer|my[_a-z]*)\.|experiments/(?!quickstart)|--control|--service|2026|accept|staged"
+    r"|every=week|XLON"  # years of prices, and those of London
 )
 """Lines that need a network, a cluster, files that only their reader has, or hours."""
 DEAR = ("ablate", "sweep")
