@@ -37,7 +37,7 @@ def config_error(
         overridden: How a key that ``--set`` wrote is said to be set; None where nothing was overridden.
     """
     # A misspelt key makes its right spelling missing too: name the misspelling.
-    # An unknown key first: where a needed one is mistyped, it is told as missing, too.
+    # An unknown key first: where a needed one is mistyped, it is reported as missing, too.
     fault = min(faults, key=lambda each: each["type"] != "extra_forbidden")
     keys = _present_keys(fault["loc"], content)
     name, at = _place(keys, content, source, overridden)

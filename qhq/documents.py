@@ -92,16 +92,24 @@ def load_document(
     return validate(model, content, str(source) if isinstance(source, Path) else _IN_MEMORY)
 
 
-# A command reads its config and backends.yaml several times over, and ruamel takes 10 ms for 6 kB.
-@functools.lru_cache(maxsize=32)
 def _parsed(text: str, form: str) -> Any:
-    """What stands in YAML, kept for the next reader: to be copied before it is changed.
+    """What stands in YAML, perhaps kept for the next reader: to be copied before it is changed.
 
     Args:
         text: The document.
         form: ``rt`` keeps the position of each key, ``base`` each scalar as the text that stands there.
     """
+    return (_parse_once if len(text) <= _KEPT_LETTERS else _parse)(text, form)
+
+
+def _parse(text: str, form: str) -> Any:
     return YAML(typ=form, pure=True).load(text)
+
+
+# A command reads its config and backends.yaml several times over, and ruamel takes 10 ms for 6 kB. Larger
+# ones are not kept: 32 documents as large as they may be would fill the memory.
+_KEPT_LETTERS = 1 << 16
+_parse_once = functools.lru_cache(maxsize=32)(_parse)
 
 
 def _as_written(text: str) -> Any:

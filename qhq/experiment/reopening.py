@@ -13,9 +13,7 @@ from dataclasses import replace
 from qhq.ansatz.assemble import Ansatz
 from qhq.ansatz.stored import load_built
 from qhq.backends.backend import BackendSpec
-from qhq.backends.registry import (
-    backend_from_record,
-)
+from qhq.backends.registry import backend_from_record
 from qhq.data.prepare import PreparedData, prepare
 from qhq.data.scaling.affine import Scaler
 from qhq.data.scaling.fit import StaticScaler, scaler_from_dict

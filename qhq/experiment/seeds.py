@@ -111,7 +111,7 @@ def resume_seeds(
     with watch.phase("data"):
         opened = {folder.name: open_run_experiment(folder) for folder in there}
         some = opened[there[0].name]
-        # Its seed is told by its place.
+        # Its place says which seed it is.
         first = some.config.seed - folders.index(there[0])
         experiments = [
             opened.get(folder.name) or open_on_data(some.config.of_seed(first + place), some.data)

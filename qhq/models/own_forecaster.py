@@ -78,7 +78,7 @@ class OwnForecaster(nn.Module):
         layers: Names of the quantum layers inside the module, or of what stands in their place: one of a
             user's module, of one ansatz in any case.
         found: What was found of it.
-        source: Of a module that is a user's code, whose errors and prints are told as such.
+        source: Of a module that is a user's code, whose errors and prints are reported as such.
     """
 
     has_known_head = False

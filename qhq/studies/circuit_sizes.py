@@ -4,7 +4,7 @@ Another circuit would be another model, trained anew, so nothing is said of the 
 the circuit itself: the ansatz of the run at each size, at angles drawn at random (inputs and weights uniform
 over a whole turn), its noisy expectation values beside the exact ones.
 
-Two numbers tell it. The error, mean |<O> - exact|, shrinks by itself where a circuit's values do, as those of
+Two numbers show it. The error, mean |<O> - exact|, shrinks by itself where a circuit's values do, as those of
 deep circuits at random angles crowd around 0. So beside it stands what noise leaves of the values: the slope
 a of the line through noisy against exact ones, 1 without noise and 0 where nothing is left.
 """
