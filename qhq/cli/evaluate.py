@@ -9,7 +9,6 @@ import typer
 
 from qhq.cli.command import Debug, Json, Run, command, metrics_table, plain_table, say_subset
 from qhq.cli.jobs import ask_to_send, cost_table, hardware
-from qhq.cli.train import LABELS
 from qhq.limits import MOST_COUNT, MOST_SEED, MOST_SHOTS
 from qhq.progress import doing
 from qhq.runs.run_folder import find_run
@@ -130,13 +129,15 @@ def _left_out(record: EvaluationRecord) -> list[str]:
 
 
 def _metrics(record: EvaluationRecord) -> Table:
+    from qhq.evaluation.baselines.catalogue import label_of
+
     results = record.results
     rows = [(result.label, result.metrics) for result in results]
-    naive = ("last-value forecast", results[0].naive)
-    others = [(LABELS.get(name, name), each) for name, each in results[0].baselines.items()]
+    beside = {"naive": results[0].naive, **results[0].baselines}
+    others = [(label_of(name), each) for name, each in beside.items()]
     other = record.other_data
     title = "Test split" if other is None else _DATA[other.same_rows]
-    return metrics_table(f"{title}, {results[0].samples} windows", [*rows, naive, *others])
+    return metrics_table(f"{title}, {results[0].samples} windows", [*rows, *others])
 
 
 def _mitigation(record: EvaluationRecord) -> list[Table]:

@@ -190,9 +190,10 @@ def _scored(record: PredictionRecord) -> list[str | Table]:
     scored = record.scored
     if scored is None:
         return []
+    from qhq.evaluation.baselines.catalogue import label_of
     from qhq.runs.looks import say_looks
 
-    errors = [("model", scored.metrics), ("last-value forecast", scored.naive)]
+    errors = [(label_of("test"), scored.metrics), (label_of("naive"), scored.naive)]
     title = f"What has come true, {scored.first} to {scored.last}, {scored.windows:,} windows"
     table = metrics_table(title, errors)
     held = [

@@ -157,12 +157,13 @@ def _said(run: Run, seeds: SeedTable) -> dict[str, Any]:
 
 def _people_of_seeds(run: Run, seeds: SeedTable) -> list[str | Table]:
     """What a person is shown of several seeds: each, their mean and spread, and the baselines beside them."""
+    from qhq.evaluation.baselines.catalogue import label_of
     from qhq.runs.looks import say_looks
 
     record = run.read()
     columns = ["seed", "run", "epochs", "best epoch", "MAE", "RMSE", "MAPE %", "MASE", "skill"]
     rows = [[row["seed"], row["run"], row["epochs"], row["best_epoch"], *_cells(row)] for row in seeds.rows]
-    named = LABELS.get(seeds.strongest, seeds.strongest)
+    named = label_of(seeds.strongest)
     rows += [
         ["mean", None, None, None, *_cells(seeds.mean)],
         ["sd", None, None, None, *(cell and cell.removeprefix("+") for cell in _cells(seeds.sd))],
@@ -262,27 +263,24 @@ def _summary(record: RunRecord | WalkRecord, path: str) -> str:
     return f"Run {record.run}\nFolder {path}\n{trained}{ending}."
 
 
-LABELS = {
-    "test": "model",
-    "naive": "last-value forecast",
-    "har": "HAR",
-    "black_scholes": "Black-Scholes, volatility of the day before",
-}
-
-
 def result_tables(record: RunRecord | WalkRecord) -> list[str | Table]:
     """Metrics on the test split: in all, of what was trained on and held out, and over the strike."""
+    from qhq.evaluation.baselines.catalogue import label_of
+
+    def table(title: str, forecasts: Mapping[str, Errors]) -> Table:
+        return metrics_table(title, [(label_of(name), each) for name, each in forecasts.items()])
+
     metrics = record.tested()
     # The skill that the verdict and `qhq compare` tell, of a run of an earlier version too.
     whole = {name: each.updated(skill=run_skill(metrics, name)) for name, each in metrics.forecasts.items()}
-    tables: list[str | Table] = [_table(f"Test split, task {record.task}", whole)]
+    tables: list[str | Table] = [table(f"Test split, task {record.task}", whole)]
     for forecasts, title in ((metrics.seen, "Trained on"), (metrics.held_out, "Held out")):
         if forecasts:
-            tables.append(_table(title, forecasts))
+            tables.append(table(title, forecasts))
     if metrics.mape_reason:
         tables.append(f"{metrics.mape_reason}.")
     if metrics.options is not None:
-        tables += [_option_table(metrics.options), *_bounded(metrics.options)]
+        tables += _options(metrics.options)
     said = [each.verdict for each in (metrics.intervals, metrics.distribution) if each is not None]
     return [*tables, *(sentence for sentence in said if sentence)]
 
@@ -314,15 +312,13 @@ def plausibility_lines(record: RunRecord | WalkRecord) -> list[str]:
     return [head, *(doubt.sentence() for doubt in doubts)]
 
 
-def _table(title: str, forecasts: Mapping[str, Errors]) -> Table:
-    return metrics_table(title, [(LABELS.get(name, name), each) for name, each in forecasts.items()])
+def _options(options: OptionMetrics) -> list[str | Table]:
+    """Errors over the strike, in all and by underlying, and which forecasts have no implied volatility."""
+    from qhq.evaluation.baselines.catalogue import label_of
 
-
-def _option_table(options: OptionMetrics) -> Table:
-    """Errors over the strike, in basis points of it, in all and by underlying."""
     groups = {"all": options.forecasts, **options.symbols}
     rows = [
-        [group, LABELS.get(name, name), *_option_cells(each)]
+        [group, label_of(name), *_option_cells(each)]
         for group, forecasts in groups.items()
         for name, each in forecasts.items()
     ]
@@ -330,22 +326,17 @@ def _option_table(options: OptionMetrics) -> Table:
         ["", "", "MAE / strike, bp", "RMSE / strike, bp", "MAE of iv, points", "values"], rows
     )
     table.title = "Over the strike (1 bp = 0.01 %), and in implied volatility"
-    return table
-
-
-def _bounded(options: OptionMetrics) -> list[str]:
-    """Which forecasts have no implied volatility; a run of an earlier version did not count them."""
+    # A run of an earlier version did not count them.
     impossible = [
-        f"{LABELS.get(name, name)} {each.iv_bounded:,}"
-        for name, each in options.forecasts.items()
-        if each.iv_bounded
+        f"{label_of(name)} {each.iv_bounded:,}" for name, each in options.forecasts.items() if each.iv_bounded
     ]
     if not impossible:
-        return []
-    rows = max(each.iv_rows for each in options.forecasts.values())  # the same for all forecasts
+        return [table]
+    values = max(each.iv_rows for each in options.forecasts.values())  # the same for all forecasts
     return [
-        f"Forecasts outside what any volatility gives, such as below intrinsic value, of {rows:,}:"
-        f" {', '.join(impossible)}. They count with a volatility of 0 or of 500 %."
+        table,
+        f"Forecasts outside what any volatility gives, such as below intrinsic value, of {values:,}:"
+        f" {', '.join(impossible)}. They count with a volatility of 0 or of 500 %.",
     ]
 
 

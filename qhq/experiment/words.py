@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qhq.evaluation.baselines.catalogue import BASELINES
+from qhq.evaluation.baselines.catalogue import title_of
 from qhq.runs.comparison import run_skill
 from qhq.runs.measures import TestMetrics
 from qhq.runs.record import RunRecord, Validation, WalkRecord
@@ -187,9 +187,7 @@ def _beside(own: float, other: float, name: str) -> str:
 
 
 def _title(baseline: str) -> str:
-    if baseline == LAST_VALUE:
-        return "the last-value forecast"
-    return BASELINES[baseline].title if baseline in BASELINES else baseline  # of another version
+    return "the last-value forecast" if baseline == LAST_VALUE else title_of(baseline)
 
 
 def _key(baseline: str) -> str:

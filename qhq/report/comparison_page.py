@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from qhq.data.caveat import Caveat
+from qhq.evaluation.baselines.catalogue import label_of
 from qhq.report.page import Page, Paragraph, Part, Section, Table, TableCell, Value, percent, picture, plain
-from qhq.report.run_page import Material, say_verdict, strongest, title_of
+from qhq.report.run_page import Material, say_verdict, strongest
 from qhq.runs.comparison import RunTable, run_skill
 from qhq.runs.record import RunRecord
 
@@ -78,7 +79,7 @@ def _group(table: RunTable, group: int, records: dict[str, Material]) -> Iterabl
         rows.append(
             [row["run"], row["status"], row["backend"], plain(row["seed"]), row["qubits"], row["weights"],
              row["epochs"], row["mae"], row["naive_mae"], percent(row["skill"]),
-             None if rival is None else f"{title_of(rival)}, {percent(best).text}"]
+             None if rival is None else f"{label_of(rival)}, {percent(best).text}"]
         )  # fmt: skip
         if row["skill"] is not None:
             skills[row["run"]] = row["skill"]

@@ -23,6 +23,7 @@ from qhq.ansatz.stored import load_built
 from qhq.data.caveat import NO_CAVEAT, Caveat
 from qhq.data.columns import OPTION_PRICES
 from qhq.errors import ConfigError, DataError, nearest
+from qhq.evaluation.baselines.catalogue import label_of
 from qhq.evaluation.probabilistic import column_of, level_of, pairs
 from qhq.experiment.config import load_config
 from qhq.files import MOST_TABLE_BYTES, read_regular, replacing
@@ -165,7 +166,9 @@ def _draw_series(axes: Axes, rows: pd.DataFrame, name: str) -> None:
     axes.plot(dates, rows["actual"], color="black", linewidth=1.6, label="actual")
     axes.plot(dates, rows["naive"], color="tab:gray", linestyle=":", label="last value")
     if "black_scholes" in rows:
-        axes.plot(dates, rows["black_scholes"], color="tab:orange", linewidth=1, label="Black-Scholes")
+        axes.plot(
+            dates, rows["black_scholes"], color="tab:orange", linewidth=1, label=label_of("black_scholes")
+        )
     axes.plot(dates, rows["forecast"], color="tab:blue", linewidth=1.2, label="forecast")
     levels = [level for name in rows if (level := level_of(str(name))) is not None]
     for low, high in pairs(levels):

@@ -20,7 +20,7 @@ from qhq.ansatz.roles import draw_roles
 from qhq.ansatz.stored import load_built
 from qhq.data.caveat import Caveat
 from qhq.errors import QHQError
-from qhq.evaluation.baselines.catalogue import BASELINES
+from qhq.evaluation.baselines.catalogue import label_of
 from qhq.experiment.plausibility import read_doubts
 from qhq.experiment.words import say_subset, say_test, say_validation
 from qhq.report.calibrations import draw_trends, find_trends
@@ -206,12 +206,6 @@ def strongest(tested: TestMetrics) -> str:
     return max(rivals, key=lambda name: -1e300 if rivals[name] is None else float(rivals[name] or 0.0))
 
 
-def title_of(name: str) -> str:
-    """A forecast of a record, for people."""
-    known = {"test": "model", "naive": "last value"}
-    return known.get(name) or (BASELINES[name].title if name in BASELINES else name.replace("_", " "))
-
-
 def _error_cells(errors: Errors, skill: float | None) -> list[Value | TableCell]:
     """MAE, RMSE, MAPE, MASE and skill of one forecast."""
     return [errors.mae, errors.rmse, errors.mape, errors.mase, percent(skill)]
@@ -228,7 +222,7 @@ def _metrics(material: Material) -> Iterable[Part]:
         return
     best = strongest(tested)
     order = list(dict.fromkeys(["test", "naive", best, *tested.forecasts]))
-    labels = {name: title_of(name) for name in order}
+    labels = {name: label_of(name) for name in order}
     labels[best] += " (strongest baseline)"
     rows = [[labels[name], *_error_cells(tested.forecasts[name], run_skill(tested, name))] for name in order]
     yield Table(
@@ -258,8 +252,8 @@ def _by_symbol(tested: TestMetrics, best: str) -> Table:
     columns = (
         "symbol",
         "MAE model",
-        "MAE last value",
-        *(f"MAE {title_of(name)}" for name in others),
+        f"MAE {label_of('naive')}",
+        *(f"MAE {label_of(name)}" for name in others),
         "skill",
     )
     return Table("Errors on the test split by symbol", columns, rows)
@@ -268,7 +262,7 @@ def _by_symbol(tested: TestMetrics, best: str) -> Table:
 def _by_kind(tested: TestMetrics) -> Iterable[Part]:
     if tested.held_out:
         rows = [
-            [title_of(name), part, *_error_cells(errors, errors.skill)]
+            [label_of(name), part, *_error_cells(errors, errors.skill)]
             for part, group in (("trained on", tested.seen or {}), ("held out", tested.held_out))
             for name, errors in group.items()
         ]
@@ -279,7 +273,7 @@ def _by_kind(tested: TestMetrics) -> Iterable[Part]:
         )
     if tested.options is not None:
         rows = [
-            [title_of(name), each.mae_over_strike, each.rmse_over_strike, each.iv_mae, each.iv_rows]
+            [label_of(name), each.mae_over_strike, each.rmse_over_strike, each.iv_mae, each.iv_rows]
             for name, each in tested.options.forecasts.items()
         ]
         columns = (
@@ -700,7 +694,7 @@ def _moneyness(material: Material) -> Iterable[Part]:
         ]
         for _, row in cells.iterrows()
     ]  # fmt: skip
-    titles = (f"{name.replace('_', ' ').replace('black scholes', 'Black-Scholes')}, bp" for name in known)
+    titles = (f"{label_of(name)}, bp" for name in known)
     yield Table(
         "Options: mean absolute error over the strike by time to expiry and moneyness (bp = 0.01 %)",
         ("time to expiry", "strike over spot", "forecasts", *titles, "skill"), rows, folded=True,

@@ -65,7 +65,7 @@ def test_a_run_is_told_whole_the_verdict_first(run):
     assert run.verdict in first
     assert len(page.of("img")) == 10
     metrics = page.tables[0]
-    assert [row[0] for row in metrics.rows[:2]] == ["model", "last value (strongest baseline)"]
+    assert [row[0] for row in metrics.rows[:2]] == ["model", "last-value forecast (strongest baseline)"]
 
 
 def test_a_folder_and_the_model_that_it_holds_have_one_diagram(run):

@@ -86,6 +86,25 @@ BASELINES: dict[str, Baseline | ScaledBaseline] = {
 }
 """From the simplest on; only those marked light are beside every run."""
 
+_LABELS = {
+    # What a run's record calls the model and the last value.
+    "test": "model",
+    "naive": "last-value forecast",
+    "last_value": "last-value forecast",
+    # A column of a terminal has no place for the title.
+    "black_scholes": "Black-Scholes, volatility of the day before",
+}
+
+
+def title_of(name: str) -> str:
+    """Name a baseline in a sentence; one of another version is named by its key."""
+    return BASELINES[name].title if name in BASELINES else name
+
+
+def label_of(name: str) -> str:
+    """Name a forecast of a record in a row of a table: the model (``test``), the last value or a baseline."""
+    return _LABELS.get(name) or title_of(name)
+
 
 def fit_baselines(train: Windows) -> dict[str, _Forecaster]:
     """Fit each light baseline that suits the data on the training windows, ``{name: forecaster}``."""

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from qhq.evaluation.baselines.catalogue import BASELINES
+from qhq.evaluation.baselines.catalogue import BASELINES, title_of
 from qhq.evaluation.bootstrap import median_interval
 from qhq.evaluation.losses import TITLES
 from qhq.evaluation.significance import SIGNIFICANCE, Comparison, compare
@@ -147,7 +147,7 @@ def judge_place(
 
 def _title_of(name: str) -> str:
     """A variant or baseline in a sentence."""
-    return MEANINGS[name].title if name in MEANINGS else BASELINES[name].title
+    return MEANINGS[name].title if name in MEANINGS else title_of(name)
 
 
 _HYBRID_VS = "hybrid_vs"

@@ -16,7 +16,7 @@ from qhq.data.prepare import check_one_scale
 from qhq.data.quarantine import tell_rows
 from qhq.documents import dump_document
 from qhq.errors import ConfigError
-from qhq.evaluation.baselines.catalogue import BASELINES
+from qhq.evaluation.baselines.catalogue import title_of
 from qhq.evaluation.bootstrap import say_seeds
 from qhq.evaluation.losses import TITLES
 from qhq.evaluation.significance import SIGNIFICANCE
@@ -226,7 +226,7 @@ def _say_final(final: FinalRecord | None) -> str:
     )
     said = [say_against(winner, "vs_naive", "the last value")]
     if "vs_baseline" in winner:
-        said.append(say_against(winner, "vs_baseline", BASELINES[final.baseline].title))
+        said.append(say_against(winner, "vs_baseline", title_of(final.baseline)))
     count = len(said) + start
     loss = f"{TITLES[final.loss]}, " if final.loss is not None else ""
     return (

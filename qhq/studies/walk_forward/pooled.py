@@ -17,7 +17,7 @@ from qhq.data.panel import IntArray, Panel
 from qhq.data.split import Splits, split_panel
 from qhq.data.windows import Windows, join_blocks
 from qhq.errors import DataError
-from qhq.evaluation.baselines.catalogue import BASELINES
+from qhq.evaluation.baselines.catalogue import title_of
 from qhq.evaluation.baselines.persistence import in_sample_naive_mae, symbol_scale
 from qhq.evaluation.collapse import find_collapse
 from qhq.evaluation.conformal import REGIMES, Regimes, coverage_of
@@ -344,7 +344,7 @@ def _rivals(evaluation: Evaluation, baseline: str) -> dict[str, Array]:
 
 
 def _name_of(rival: str) -> str:
-    return "the last value" if rival == WALK_RIVAL else BASELINES[rival].title
+    return "the last value" if rival == WALK_RIVAL else title_of(rival)
 
 
 _SAID = {"better": "better than", "worse": "worse than", "not tested": "not tested against"}
