@@ -39,9 +39,9 @@ def repeat(control: Control, number: int) -> dict[str, object]:
     from qhq.data.prepare import prepare
     from qhq.data.spec import DataSpec
     from qhq.experiment.opening import build_circuit
-    from qhq.studies.ablation.cells import build_variants, measure_cell, plan_cells, quantum_of
+    from qhq.studies.ablation.cells import build_variants, measure_ablation_cell, plan_cells, quantum_of
     from qhq.studies.ablation.study import control_config
-    from qhq.studies.ablation.verdict import choose_rivals, compare_rows, with_tuned_mlp
+    from qhq.studies.ablation.verdict import choose_rivals, compare_variants, with_tuned_mlp
 
     config = control_config(_recipe(number), control)
     data = DataSpec.model_validate({**config.data.model_dump(), **DATA, "panel_seed": number})
@@ -49,9 +49,9 @@ def repeat(control: Control, number: int) -> dict[str, object]:
     variants = build_variants(config, build_circuit(quantum_of(config)))
     prepared = prepare(data)
     cells = plan_cells(variants.configs, prepared, range(number, number + 1))
-    measured = with_tuned_mlp({cell.name: [measure_cell(cell, prepared)] for cell in cells})
+    measured = with_tuned_mlp({cell.name: [measure_ablation_cell(cell, prepared)] for cell in cells})
     rivals = choose_rivals(measured)
-    found = compare_rows(measured, 1, rivals, ["last_value"])
+    found = compare_variants(measured, 1, rivals, ["last_value"])
     naive = [each for each in found if each.second == "last_value"]
     # Only the hybrid is called anything; the others' own p-values are hints, and counted as such.
     better = [each.first for each in naive if "better" in (each.verdict(), each.suggests())]

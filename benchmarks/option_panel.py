@@ -27,7 +27,7 @@ def measure(*, quick: bool) -> dict[str, Any]:
     """Seconds of each step, rows, windows and the peak of memory."""
     from qhq.data.load import load_panel
     from qhq.data.split import split_panel
-    from qhq.data.windows import lay_out
+    from qhq.data.windows import arrange_rows
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "options.csv"
@@ -37,7 +37,7 @@ def measure(*, quick: bool) -> dict[str, Any]:
         before, times = peak_bytes(), [perf_counter()]
         panel = load_panel(spec)
         times.append(perf_counter())
-        parts = split_panel(lay_out(panel, spec), spec)
+        parts = split_panel(arrange_rows(panel, spec), spec)
         times.append(perf_counter())
     windows = sum(len(part.windows) for part in (parts.train, parts.validation, parts.test))
     return {

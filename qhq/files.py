@@ -451,14 +451,14 @@ def _remove_leftovers(folder: Path) -> None:
     """Remove the files and folders that writers of this machine left in a folder when they were killed."""
     for path in folder.glob(f"{_MARK}*"):
         writer = path.name.removeprefix(_MARK).partition("-")[0]
-        if writer.isdigit() and not is_alive(int(writer)):
+        if writer.isdigit() and not is_running(int(writer)):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
 
 
-def is_alive(process: int) -> bool:
+def is_running(process: int) -> bool:
     """Whether a process of this number runs on this machine, whoever's it is."""
     try:
         os.kill(process, 0)

@@ -20,7 +20,7 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.circuit.library import real_amplitudes, zz_feature_map
 
 import qhq as public
-from qhq.ansatz.stored import fingerprint
+from qhq.ansatz.stored import ansatz_fingerprint
 from qhq.errors import ConfigError, DataError, QHQError
 from tests.conftest import TINY
 from tests.loopback.fixtures import loopback, no_backoff
@@ -246,7 +246,7 @@ def test_a_circuit_in_memory_trains_as_the_file_of_the_same_circuit(trained):
     held = public.load_ansatz("reference", qubits=2, depth=1)
     run = public.train("tiny.yaml", set={**SHORT, "quantum.ansatz": held})
     assert (run.folder / "predictions.csv").read_bytes() == (trained.folder / "predictions.csv").read_bytes()
-    assert fingerprint(run.ansatz) == fingerprint(trained.ansatz)
+    assert ansatz_fingerprint(run.ansatz) == ansatz_fingerprint(trained.ansatz)
 
 
 def test_a_run_carries_the_circuit_that_it_was_given(study):

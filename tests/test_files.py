@@ -13,7 +13,7 @@ from qhq.files import (
     append_line,
     expand_gzip,
     held_alone,
-    is_alive,
+    is_running,
     make_folder,
     read_regular,
     replacing,
@@ -254,4 +254,4 @@ def test_room_is_kept_and_given_back(tmp_path):
 
 
 def test_a_process_is_dead_or_lives():
-    assert [is_alive(each) for each in (os.getpid(), 2**22 + 1, 2**70)] == [True, False, False]
+    assert [is_running(each) for each in (os.getpid(), 2**22 + 1, 2**70)] == [True, False, False]

@@ -35,7 +35,14 @@ from qhq.data.panel import FloatArray
 from qhq.evaluation.bootstrap import Interval, Median, date_interval, median_interval, paired_interval
 from qhq.evaluation.significance import Comparison, compare, say_p_value
 from qhq.experiment.config import ExperimentConfig, load_config
-from qhq.experiment.evaluate import EXACT, Evaluation, ask_circuit, choose_windows, encode, judge
+from qhq.experiment.evaluate import (
+    EXACT,
+    WindowForecasts,
+    ask_circuit,
+    beside_baselines,
+    choose_windows,
+    encode,
+)
 from qhq.experiment.fit import fit, pass_parity_gate
 from qhq.experiment.opening import Experiment, open_on_data
 from qhq.experiment.refit import Lesson
@@ -180,7 +187,7 @@ def _evaluate(
     windows: Any,
     latent: torch.Tensor,
     lesson: Lesson,
-) -> Iterator[tuple[str, Evaluation]]:
+) -> Iterator[tuple[str, WindowForecasts]]:
     """Every method on one backend, by Aer."""
     spec = open_place(place).model_copy(update={"shots": shots})
     assert experiment.ansatz is not None
@@ -194,10 +201,13 @@ def _evaluate(
         answers = ask_circuit(experiment, executor, asked)
         for each in served:
             made = correct(experiment, each, latent, answers, lesson)
-            yield each, judge(experiment, windows, made.scaled, made.expectations, executor.report())
+            yield (
+                each,
+                beside_baselines(experiment, windows, made.scaled, made.expectations, executor.report()),
+            )
 
 
-def _values(evaluation: Evaluation) -> Values:
+def _values(evaluation: WindowForecasts) -> Values:
     losses, name = date_losses_of([evaluation])
     metrics = evaluation.metrics()
     return {"mae": metrics.mae, "skill": metrics.skill, "loss": name, "losses": losses.tolist()}

@@ -13,7 +13,7 @@ from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import SparsePauliOp
 
 from qhq.ansatz.files import read_block, read_circuit_file, split_roles
-from qhq.ansatz.program import Ansatz, Part
+from qhq.ansatz.program import Ansatz, PartSizes
 from qhq.ansatz.spec import PAULI, AnsatzSpec, load_ansatz
 from qhq.documents import validate
 from qhq.errors import ConfigError, nearest
@@ -72,7 +72,7 @@ def _side_by_side(parts: Sequence[Ansatz]) -> Ansatz:
             terms = [(padding[0] + label + padding[1], coeff) for label, coeff in each.to_list()]
             observables.append(SparsePauliOp.from_list(terms))
         qubits += part.num_qubits
-    sizes = tuple(Part(each.num_inputs, each.num_weights, each.num_outputs) for each in parts)
+    sizes = tuple(PartSizes(each.num_inputs, each.num_weights, each.num_outputs) for each in parts)
     return Ansatz(circuit, tuple(inputs), tuple(weights), tuple(observables), parts[0].angle_scaling, sizes)
 
 

@@ -1,6 +1,6 @@
 """The built ansatz: one circuit, the roles of its parameters, and what is measured.
 
-Beside it what is made of one: its size (`describe`), and the same without what couples its qubits.
+Beside it what is made of one: its size (`count_facts`), and the same without what couples its qubits.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from qhq.engine.compile import (
 from qhq.errors import ConfigError
 
 
-class Part(NamedTuple):
+class PartSizes(NamedTuple):
     """How many inputs, weights and outputs of an ansatz belong to one of the circuits that it is made of."""
 
     inputs: int
@@ -73,7 +73,7 @@ class Ansatz:
     weights: tuple[Parameter, ...]
     observables: tuple[SparsePauliOp, ...]
     angle_scaling: AngleScalingKind = "pi_tanh"
-    parts: tuple[Part, ...] = ()
+    parts: tuple[PartSizes, ...] = ()
 
     def __post_init__(self) -> None:
         _check_roles(self.circuit, self.inputs, self.weights)
@@ -287,7 +287,7 @@ class CircuitFacts:
     gates: dict[str, int]
 
 
-def describe(ansatz: Ansatz) -> CircuitFacts:
+def count_facts(ansatz: Ansatz) -> CircuitFacts:
     """Count the facts of an ansatz.
 
     >>> from qhq.ansatz.assemble import build

@@ -29,7 +29,7 @@ from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import SparsePauliOp
 
 from qhq.ansatz.files import parse_qpy, read_qpy
-from qhq.ansatz.program import Ansatz, Part, with_plain_names
+from qhq.ansatz.program import Ansatz, PartSizes, with_plain_names
 from qhq.engine.compile import AngleMap, Code, Operand, Slot, class_of, is_parametric, separate_angles
 from qhq.errors import ConfigError
 from qhq.files import write_atomically
@@ -173,7 +173,7 @@ def plain_program(ansatz: Ansatz) -> QuantumCircuit:
     return _renamed(ansatz.lowered, dict(zip(ansatz.parameters, names, strict=True)))
 
 
-def fingerprint(ansatz: Ansatz) -> str:
+def ansatz_fingerprint(ansatz: Ansatz) -> str:
     """Digest of a program that a run is known by; of one read from format 1, that which this format had.
 
     >>> from qhq.ansatz.assemble import build
@@ -192,7 +192,7 @@ def fingerprints(ansatz: Ansatz) -> tuple[str, ...]:
 
     What was paid for under one of them is an answer to the same question.
     """
-    known = [fingerprint(ansatz), program_digest(ansatz)]
+    known = [ansatz_fingerprint(ansatz), program_digest(ansatz)]
     # A circuit that format 1 could not name was never asked about under it.
     with contextlib.suppress(QiskitError, ValueError, TypeError):
         known.append(_fingerprint_of_format_1(ansatz))
@@ -328,7 +328,7 @@ def _from_circuit(circuit: QuantumCircuit) -> Ansatz:
         circuit = _renamed(circuit, dict(zip(plain, inputs + weights, strict=True)))
         circuit.metadata = metadata
     observables = tuple(SparsePauliOp.from_list(terms) for terms in content["observables"])
-    parts = tuple(Part(*each) for each in content.get("parts", ()))
+    parts = tuple(PartSizes(*each) for each in content.get("parts", ()))
     return Ansatz(circuit, inputs, weights, observables, content["angle_scaling"], parts)
 
 

@@ -7,7 +7,7 @@
     prediction  Run.predict -> a DataFrame: the sessions after the last row, with intervals
     landscape   Run.landscape: the loss around the trained weights
     report      report: one page of runs and studies
-    study       ablate, sweep, Run.noise -> Study: many measurements for one question
+    study       ablate, sweep, Run.noise -> StudyResult: many measurements for one question
     parts       load_ansatz, load_panel; diagnose
     given       what is given (configs, changes, circuits in memory) as the packages below take it
 

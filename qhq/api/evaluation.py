@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from qhq.backends.executor import CostForecast
     from qhq.studies.portability_plan import EvalPlan
-    from qhq.studies.runner import Progress as Steps
+    from qhq.studies.runner import StudyEvents as Steps
 
 # Forecasts of a record, by the names that they have in a table.
 _NAMES = {"test": "model", "naive": "last_value"}

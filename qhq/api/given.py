@@ -48,9 +48,9 @@ def read_config(config: Any, *changes: Changes | None) -> ExperimentConfig:
     read = load_config(source, overrides)
     quantum = read.quantum
     if held is not None and quantum is not None:
-        from qhq.ansatz.stored import fingerprint
+        from qhq.ansatz.stored import ansatz_fingerprint
 
-        quantum = quantum.with_circuit(held, fingerprint(held))
+        quantum = quantum.with_circuit(held, ansatz_fingerprint(held))
     elif own is not None and own.quantum is not None and quantum is not None:
         quantum = quantum.carried_as(own.quantum)
     model, typed = read.model, {text.partition("=")[0] for text in overrides}

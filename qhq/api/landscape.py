@@ -66,10 +66,10 @@ def _opened(folder: RunFolder) -> tuple[Experiment, str]:
 
     It is opened anew: the model that a `Run` gives out is not touched even for a moment.
     """
-    from qhq.experiment.reopening import open_run, read_finished
+    from qhq.experiment.reopening import open_trained, read_finished
     from qhq.training.checkpoint import load_state
 
-    record, experiment = read_finished(folder), open_run(folder)
+    record, experiment = read_finished(folder), open_trained(folder)
     if record.best_epoch != 0 or not folder.resume.exists():
         return experiment, "kept"
     # A head of zeros is a part of the untrained weights, and around them nothing would move.

@@ -153,7 +153,7 @@ def _measure(
     """Forecast on the one backend that was reached; without ``agree``, only say what that costs."""
     from qhq.backends.ibm.journal import in_run
     from qhq.backends.registry import kind_of, open_backend
-    from qhq.experiment.predict import describe, predict
+    from qhq.experiment.predict import forecast_ahead, prediction_record
     from qhq.runs.prediction import PredictionRecord
     from qhq.seeding import child_seed
 
@@ -177,12 +177,12 @@ def _measure(
                 fix="Look with --dry-run what it costs, then add --yes",
             )
         with in_run(plan.folder.name):
-            prediction = predict(plan, executor, entry.name)
+            prediction = forecast_ahead(plan, executor, entry.name)
     finally:
         if is_device:
             executor.close()  # an open session costs by the wall clock
     report = None if executor is None else executor.report()
-    return describe(prediction, entry.name).updated(
+    return prediction_record(prediction, entry.name).updated(
         shots=None if report is None else report.shots,
         qpu_seconds=0.0 if report is None else report.qpu_seconds,
         job_ids=[] if report is None else list(report.job_ids),

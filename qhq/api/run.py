@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from qhq.api.evaluation import Evaluation, backend_names, forecast_costs, measure_portability, metrics_frame
 from qhq.api.given import Changes, check_count, read_changes, read_day
-from qhq.api.study import Study, study_noise
+from qhq.api.study import StudyResult, study_noise
 from qhq.data.caveat import Caveat
 from qhq.errors import ConfigError
 from qhq.limits import MOST_COUNT, MOST_SEED, MOST_SHOTS
@@ -157,7 +157,7 @@ class Run:
 
     @cached_property
     def _experiment(self) -> Experiment:
-        from qhq.experiment.reopening import open_run as open_experiment
+        from qhq.experiment.reopening import open_trained as open_experiment
 
         return open_experiment(self._single("opened"))
 
@@ -439,8 +439,8 @@ class Run:
         workers: int | None = None,
         cluster: str | None = None,
         progress: Progress = None,
-        on_result: Callable[[Study[NoiseRecord]], object] | None = None,
-    ) -> Study[NoiseRecord]:
+        on_result: Callable[[StudyResult[NoiseRecord]], object] | None = None,
+    ) -> StudyResult[NoiseRecord]:
         """Measure forecast and expectation error against noise strength and shots; resumable.
 
         Args:
@@ -519,10 +519,10 @@ def open_run(run: str | os.PathLike[str] | None = LATEST) -> Run:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    from qhq.report.figures import read_table
+    from qhq.report.figures import read_run_table
 
     try:
-        return read_table(path)
+        return read_run_table(path)
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(
             "A finished run must hold its tables",

@@ -37,7 +37,7 @@ CONTROLS = {"random_walk": "Control: random walk", "planted": "Control: planted 
 _FoundT_co = TypeVar("_FoundT_co", bound="StudyRecord", covariant=True)
 
 
-class Study(Generic[_FoundT_co]):
+class StudyResult(Generic[_FoundT_co]):
     """What came of a study.
 
     Args:
@@ -77,7 +77,7 @@ class Study(Generic[_FoundT_co]):
 
     def __repr__(self) -> str:
         """Folder and verdict."""
-        return f"<Study {self.folder.name}: {self.verdict}>"
+        return f"<StudyResult {self.folder.name}: {self.verdict}>"
 
 
 def study_noise(
@@ -96,8 +96,8 @@ def study_noise(
     workers: int | None,
     cluster: str | None,
     progress: Progress,
-    on_result: Callable[[Study[NoiseRecord]], object] | None,
-) -> Study[NoiseRecord]:
+    on_result: Callable[[StudyResult[NoiseRecord]], object] | None,
+) -> StudyResult[NoiseRecord]:
     """Do what `qhq.api.run.Run.noise` says."""
     from qhq.report.figures import save_figure, try_figure
     from qhq.report.study_figures import draw_budget, draw_noise
@@ -138,7 +138,7 @@ def study_noise(
             note,
         )
     record = record.updated(figure=path and str(path), budget_figure=drawn and str(drawn))
-    study = Study(record, folder.path)
+    study = StudyResult(record, folder.path)
     if on_result is not None:
         on_result(study)
     from qhq.runs.mirror import mirror_study
@@ -209,8 +209,8 @@ def ablate(
     cluster: str | None = None,
     set: Changes | None = None,
     progress: Progress = None,
-    on_result: Callable[[Study[AblationRecord | ControlsRecord]], object] | None = None,
-) -> Study[AblationRecord | ControlsRecord]:
+    on_result: Callable[[StudyResult[AblationRecord | ControlsRecord]], object] | None = None,
+) -> StudyResult[AblationRecord | ControlsRecord]:
     """Ask whether the quantum layer earns its place: beside MLPs, a frozen circuit, none, and baselines.
 
     The same recipe, budget and seeds for all; resumable.
@@ -245,7 +245,7 @@ def ablate(
         found = run_controls(config, request, runner) if control else run_ablation(config, request, runner)
     record = _illustrated(found, config.name, note)
     each_record = [record] if isinstance(record, AblationRecord) else [*record.controls.values()]
-    study = Study(record, Path(each_record[-1].folder))
+    study = StudyResult(record, Path(each_record[-1].folder))
     if on_result is not None:
         on_result(study)
     for each in each_record:
@@ -300,8 +300,8 @@ def sweep(
     resume: bool = False,
     set: Changes | None = None,
     progress: Progress = None,
-    on_result: Callable[[Study[SweepRecord]], object] | None = None,
-) -> Study[SweepRecord]:
+    on_result: Callable[[StudyResult[SweepRecord]], object] | None = None,
+) -> StudyResult[SweepRecord]:
     """Search stage by stage by the validation split, then test the winner with fresh seeds.
 
     The same call goes on where one was cut off.
@@ -362,7 +362,7 @@ def sweep(
             draw_walk_figure(run, note)
     # A hidden file is one that another process is still writing.
     drawn = sorted(str(path) for path in figures.glob("[!.]*.png"))
-    study = Study(record.updated(figures=drawn), opened.folder.path)
+    study = StudyResult(record.updated(figures=drawn), opened.folder.path)
     if on_result is not None:
         on_result(study)
     mirror_study(opened.folder, "sweep", study.record, note, runs=runs)

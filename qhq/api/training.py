@@ -185,7 +185,7 @@ def _read_training(
     accept: Sequence[str],
 ) -> tuple[ExperimentConfig | None, RunFolder | None, tuple[str, ...]]:
     """What is to be trained: a config, or a walk-forward that goes on, or neither; and names of doubts."""
-    from qhq.data.plausibility.doubt import check_names
+    from qhq.data.plausibility.doubt import check_accepted
 
     if resume is not None and (config is not None or backend or changes):
         raise ConfigError(
@@ -193,7 +193,7 @@ def _read_training(
             got="--resume together with CONFIG, --backend or --set",
             fix="Give --resume RUN alone, or with --accept",
         )
-    accepted = check_names([accept] if isinstance(accept, str) else accept)
+    accepted = check_accepted([accept] if isinstance(accept, str) else accept)
     if resume is not None:
         return None, find_walk(str(reference_of(resume))), accepted
     study = read_config(config, changes, ["data.offline=true"] if offline else None)

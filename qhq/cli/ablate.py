@@ -46,12 +46,12 @@ def ablate(
     Example: qhq ablate --seeds 5 --set training.epochs=20
     """
     with command(as_json=json, debug=debug) as output:
-        from qhq.api.study import Study
+        from qhq.api.study import StudyResult
         from qhq.api.study import ablate as ablate_subject
         from qhq.runs.looks import say_looks
         from qhq.runs.studies import AblationRecord, ControlsRecord
 
-        def show(study: Study[AblationRecord | ControlsRecord]) -> None:
+        def show(study: StudyResult[AblationRecord | ControlsRecord]) -> None:
             record = study.found
             studies = {"": record} if isinstance(record, AblationRecord) else record.controls
             parts = [part for name, each in studies.items() for part in _study_parts(each, name)]

@@ -271,10 +271,10 @@ def info(
 ) -> None:
     """Count an ansatz: qubits, inputs, weights, depth, gates; with --deep measure what it can do."""
     with command(as_json=json, debug=debug) as output:
-        from qhq.ansatz.program import describe
+        from qhq.ansatz.program import count_facts
 
         ansatz = _build(name, qubits, depth, isa)
-        facts = {"name": name, **asdict(describe(ansatz)), "angle_scaling": ansatz.angle_scaling}
+        facts = {"name": name, **asdict(count_facts(ansatz)), "angle_scaling": ansatz.angle_scaling}
         gates = ", ".join(f"{gate} {count}" for gate, count in facts["gates"].items())
         if ansatz.num_resets:
             from qhq.backends.local.statevector import exact_form
@@ -407,11 +407,11 @@ def _deep_facts(
         family: Qubits -> the same circuit at that width; None if it has only its own.
         seed: Where all that is drawn comes from.
     """
-    from qhq.diagnostics.overview import look_deep, read
+    from qhq.diagnostics.overview import look_deep, read_overview
 
     with LateProgress() as progress:
         overview = look_deep(ansatz, family, seed=seed, progress=progress.step)
-    readings = read(overview)
+    readings = read_overview(overview)
     facts = {**asdict(overview), "seed": seed, "readings": [asdict(each) for each in readings]}
     rows = [[each.name, each.figure, each.beside, each.verdict, each.says] for each in readings]
     title = "At random inputs and weights, with 95 % intervals"

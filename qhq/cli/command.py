@@ -424,7 +424,7 @@ def counted(count: int, name: str) -> str:
     return f"{count:,} {name}{'' if count == 1 else 's'}"
 
 
-def say_subset(error: float | None, whole: str = "test split") -> list[str]:
+def say_sampling_error(error: float | None, whole: str = "test split") -> list[str]:
     """What evaluating only some windows adds to the error; nothing where all were.
 
     Args:

@@ -154,10 +154,10 @@ def check(
         from qhq.data.checks import find_breaches, rows_aside
         from qhq.data.columns import columns_to_read
         from qhq.data.load import read_table
-        from qhq.data.plausibility.doubt import check_names
+        from qhq.data.plausibility.doubt import check_accepted
         from qhq.experiment.config import find_data
 
-        names = check_names(accept or ())
+        names = check_accepted(accept or ())
         named = find_data(target, list(overrides or []), panel)
         spec = named.spec
         frame, origin = (named.reading.frame, str(target)) if named.reading else read_table(spec)

@@ -270,14 +270,14 @@ def look_for_leaks(named: NamedData, names: Sequence[str], *, refused: bool) -> 
     from qhq.data.load import load_panel
     from qhq.data.plausibility import find_leaks
     from qhq.data.split import split_panel
-    from qhq.data.windows import lay_out
+    from qhq.data.windows import arrange_rows
     from qhq.errors import DataError
     from qhq.experiment.plausibility import plausibility_record
 
     reason = "training would refuse these rows"
     for spec in () if refused else _looked_through(named):
         try:
-            panel = lay_out(load_panel(spec), spec)
+            panel = arrange_rows(load_panel(spec), spec)
             doubts = find_leaks(panel, split_panel(panel, spec), spec)
         except DataError as error:
             reason = str(error).removesuffix(".")

@@ -92,12 +92,12 @@ def _split_spans(output: Output, named: NamedData) -> dict[str, tuple[np.datetim
     """First and last day of each split, as a training on the config would have them."""
     from qhq.data.load import load_panel
     from qhq.data.split import split_panel
-    from qhq.data.windows import lay_out
+    from qhq.data.windows import arrange_rows
 
     if not named.has_split:
         return {}
     try:
-        splits = split_panel(lay_out(load_panel(named.spec), named.spec), named.spec)
+        splits = split_panel(arrange_rows(load_panel(named.spec), named.spec), named.spec)
     except DataError as error:
         output.note(f"No splits to shade: {error}")
         return {}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qhq.cli.command import Debug, Json, Run, command, metrics_table, plain_table, say_subset
+from qhq.cli.command import Debug, Json, Run, command, metrics_table, plain_table, say_sampling_error
 from qhq.cli.jobs import ask_to_send, cost_table, hardware
 from qhq.limits import MOST_COUNT, MOST_SEED, MOST_SHOTS
 from qhq.progress import doing
@@ -220,5 +220,5 @@ def _notes(record: EvaluationRecord) -> list[str]:
         notes = ["This run has no quantum layer: every backend gives the same forecast."]
     notes += [f"{record.mape_reason}."] if record.mape_reason else []
     whole = "test split" if record.other_data is None else "other data"
-    notes += say_subset(record.results[0].mae_sampling_error, whole)
+    notes += say_sampling_error(record.results[0].mae_sampling_error, whole)
     return [*notes, *say_looks(record.looks)]

@@ -53,7 +53,7 @@ def init(
     """
     with command(as_json=json, debug=debug) as output:
         target = folder.expanduser()
-        lay_out(target)
+        write_study(target)
         made = [*_CARRIED, *_TEXTS]
         name = visible(str(target))
         go_on = "" if target.resolve() == Path.cwd() else f"cd {name} && "
@@ -64,7 +64,7 @@ def init(
         )
 
 
-def lay_out(target: Path) -> None:
+def write_study(target: Path) -> None:
     """Fill a folder with a study's files: all of them, or none.
 
     Args:

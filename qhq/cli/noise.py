@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qhq.cli.command import Cluster, Debug, Json, Run, command, figure, plain_table, say_subset
+from qhq.cli.command import Cluster, Debug, Json, Run, command, figure, plain_table, say_sampling_error
 from qhq.limits import MOST_COUNT, MOST_SEED, MOST_THREADS
 
 if TYPE_CHECKING:
@@ -72,12 +72,12 @@ def noise(
     """
     with command(as_json=json, debug=debug) as output:
         from qhq.api.run import Run as TrainedRun
-        from qhq.api.study import Study
+        from qhq.api.study import StudyResult
         from qhq.experiment.words import say_untrained
         from qhq.runs.looks import say_looks
         from qhq.runs.run_folder import find_run
 
-        def show(study: Study[NoiseRecord]) -> None:
+        def show(study: StudyResult[NoiseRecord]) -> None:
             record = study.found
             paths = record.figure, record.budget_figure
             said = [
@@ -86,7 +86,7 @@ def noise(
                 *_mitigation(record),
                 *_budget(record),
                 *_sizes(record),
-                *say_subset(record.mae_sampling_error),
+                *say_sampling_error(record.mae_sampling_error),
                 *say_looks(record.looks),
                 *(f"Figure {path}" for path in paths if path is not None),
             ]

@@ -22,8 +22,8 @@ from qhq.data.prepare_other import (
     Known,
     check_frequency,
     check_unit,
-    compare_rows,
     describe_other,
+    find_overlap,
     own_training,
     splits_by_date,
 )
@@ -33,7 +33,7 @@ from qhq.data.scaling.fit import StaticScaler, check_scalable
 from qhq.data.sessions import Calendar, find_calendar, suggest_calendars
 from qhq.data.spec import DataSpec
 from qhq.data.split import TestSplit, split_panel
-from qhq.data.windows import Cut, Windows, cut_windows, has_inputs, lay_out
+from qhq.data.windows import Cut, Windows, arrange_rows, cut_windows, has_inputs
 from qhq.errors import DataError
 
 
@@ -116,7 +116,7 @@ def prepare_ahead(
             got="task price, which prices the options of a day from the same day's spot",
             fix="Train with data.task=forecast; 'qhq eval RUN --data FILE' prices the days that a file has",
         )
-    laid_out = lay_out(panel, spec)
+    laid_out = arrange_rows(panel, spec)
     last = laid_out.dates.max()
     calendar = find_calendar(laid_out.dates, spec.calendar, spec.every)
     sessions = calendar.after(cut.horizon)
@@ -143,7 +143,7 @@ def prepare_ahead(
                 f" {sessions[-1]}",
                 fix="Give an earlier date, or newer rows with --data FILE",
             )
-    overlap = compare_rows(panel, (own := known.own_panel(panel)), known)
+    overlap = find_overlap(panel, (own := known.own_panel(panel)), known)
     check_unit(overlap, spec, origin, panel, known)
     check_frequency(wanted, own, known, origin)
     data = _prepared(laid_out, wanted, own, known, (spec, *scalers))
@@ -261,7 +261,7 @@ def _prepared(
     if own is None:
         train, validation = own_training(longer, cut_windows(longer, Cut.of(spec)), known)
         return assemble(longer, splits_by_date(train, validation, test), known.spec, scaler, static)
-    splits = split_panel(lay_out(own, known.spec), known.spec)
+    splits = split_panel(arrange_rows(own, known.spec), known.spec)
     data = assemble(longer, splits_by_date(splits.train, splits.validation, test), known.spec, scaler, static)
     # A published protocol may have stopped its training on other windows than those of its validation split.
     return replace(data, validation=protocol_of(known.spec).chosen_by(splits))

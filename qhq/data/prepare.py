@@ -23,7 +23,7 @@ from qhq.data.scaling.affine import Scaler
 from qhq.data.scaling.fit import StaticScaler, check_scalable, fit_scaler, fit_static
 from qhq.data.spec import DataSpec
 from qhq.data.split import Split, Splits, split_panel
-from qhq.data.windows import Windows, lay_out
+from qhq.data.windows import Windows, arrange_rows
 from qhq.errors import ConfigError, DataError
 
 # Scaled targets that differ by less are one value and rounding errors.
@@ -85,7 +85,7 @@ def prepare(spec: DataSpec, panel: Panel | None = None) -> PreparedData:
         DataError: If the data cannot be read, breaks a rule, or is too short for the config.
     """
     panel = load_panel(spec) if panel is None else panel
-    laid_out = lay_out(panel, spec)
+    laid_out = arrange_rows(panel, spec)
     splits = split_panel(laid_out, spec)
     for split in (splits.train, splits.validation, splits.test):
         # A block of a walk-forward may be a few sessions, in which a price may well stand still.
@@ -125,7 +125,7 @@ def assemble(
         protocol.chosen_by(splits),
         scaler,
         static,
-        fingerprint(panel),
+        panel_fingerprint(panel),
         (panel.dates.min(), panel.dates.max()),
         caveat=protocol.caveat,
         quarantine=panel.quarantine,
@@ -180,7 +180,7 @@ def _is_zero_price(windows: Windows) -> npt.NDArray[np.bool_]:
     return np.asarray((windows.targets[:, :, in_percent] == 0).any(axis=(1, 2)))
 
 
-def fingerprint(panel: Panel) -> str:
+def panel_fingerprint(panel: Panel) -> str:
     """Name the content of a panel: sha256, as hex; the same on every machine."""
     digest = hashlib.sha256(repr((panel.symbols, panel.columns)).encode())
     # Little-endian and of 64 bits, whatever the machine has: np.intp is of 32 bits on some.

@@ -18,12 +18,12 @@ from qhq.data.columns import unit_of
 from qhq.data.load import load_panel
 from qhq.data.other_data import OtherData, Overlap, is_unit_free, say_scaling
 from qhq.data.panel import DateArray, Mask, Panel
-from qhq.data.prepare import PreparedData, assemble, check_targets, fingerprint
+from qhq.data.prepare import PreparedData, assemble, check_targets, panel_fingerprint
 from qhq.data.scaling.affine import Scaler
 from qhq.data.scaling.fit import StaticScaler, check_scalable
 from qhq.data.spec import DataSpec
 from qhq.data.split import Splits, TestSplit, TrainingSplit, ValidationSplit, split_panel
-from qhq.data.windows import Cut, Windows, cut_windows, lay_out
+from qhq.data.windows import Cut, Windows, arrange_rows, cut_windows
 from qhq.errors import DataError, QHQError
 
 # Prices that many times another run's, or more, are in another unit: no dividend moves a series so far.
@@ -40,7 +40,7 @@ class Known:
 
     Attributes:
         spec: The run's own data config.
-        fingerprint: Of its rows (see ``qhq.data.prepare.fingerprint``).
+        fingerprint: Of its rows (see ``qhq.data.prepare.panel_fingerprint``).
         splits: ``train``, ``validation`` and ``test``: the first and last date of its targets.
         first: Its oldest row; None where an older run did not write it down.
         last: Its newest row; None likewise.
@@ -59,14 +59,14 @@ class Known:
         first = self.first if self.first is not None else other.dates.min()
         last = self.last if self.last is not None else self.splits["test"][1]
         older = other.between(first, last)
-        if len(older.code) and fingerprint(older) == self.fingerprint:
+        if len(older.code) and panel_fingerprint(older) == self.fingerprint:
             return older
         try:
             # A look at an old run needs no network: its cache has the rows, or nobody has.
             panel = load_panel(self.spec.model_copy(update={"offline": True}))
         except QHQError:
             return None
-        return panel if fingerprint(panel) == self.fingerprint else None
+        return panel if panel_fingerprint(panel) == self.fingerprint else None
 
 
 class _SplitsByDate(Splits):
@@ -101,15 +101,15 @@ def prepare_other(
     """
     panel = load_panel(spec)
     origin = spec.path or f"source {spec.source}"
-    cut, laid_out = Cut.of(spec), lay_out(panel, spec)
-    name, own = fingerprint(panel), known.own_panel(panel)
+    cut, laid_out = Cut.of(spec), arrange_rows(panel, spec)
+    name, own = panel_fingerprint(panel), known.own_panel(panel)
     if name == known.fingerprint and since is None:
-        splits: Splits = split_panel(lay_out(panel, known.spec), known.spec)
+        splits: Splits = split_panel(arrange_rows(panel, known.spec), known.spec)
         return assemble(panel, splits, known.spec, scaler, static)
     windows = cut_windows(laid_out, cut)
     begin = known.splits["test"][0] if since is None else np.datetime64(since, "D")
     chosen = windows.select(_targets_between(windows, begin, laid_out.dates.max()))
-    overlap = compare_rows(panel, own, known)
+    overlap = find_overlap(panel, own, known)
     check_unit(overlap, spec, origin, panel, known)
     if not len(chosen):
         raise _no_window(origin, laid_out, cut, begin, asked=since is not None)
@@ -140,7 +140,7 @@ def describe_other(
         seen: Sessions among their targets whose values are there; those up to the end of the run's validation
             split are counted.
     """
-    targets, name = np.unique(windows.dates), fingerprint(panel)
+    targets, name = np.unique(windows.dates), panel_fingerprint(panel)
     begin, border = known.first or targets[0], known.splits["validation"][1]
     return OtherData(
         origin=spec.path or f"source {spec.source}",
@@ -185,12 +185,12 @@ def _training_windows(windows: Windows, own: Panel | None, known: Known, overlap
     """Windows that baselines are fitted on: the run's own, or the other data's of its training split."""
     # Its own, in another unit than the forecasts, would spoil the scale of MASE.
     if own is not None and not overlap.factors:
-        return split_panel(lay_out(own, known.spec), known.spec).train.windows
+        return split_panel(arrange_rows(own, known.spec), known.spec).train.windows
     found = windows.select(_targets_between(windows, *known.splits["train"]))
     return found.select(~np.isin(found.group, list(known.spec.split.held_out)))
 
 
-def compare_rows(panel: Panel, own: Panel | None, known: Known) -> Overlap:
+def find_overlap(panel: Panel, own: Panel | None, known: Known) -> Overlap:
     """Find what other data shares with the run's own rows, or with the test split's if those are gone."""
     keys = ["symbol", "date", "target"]
     old = known.actual if own is None else _values(own, known.spec.features)

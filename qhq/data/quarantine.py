@@ -153,7 +153,7 @@ class Quarantine:
         )
         return (
             f"Set aside {self.count:,} of {self.checked:,} rows of {self.origin}"
-            f" ({share(self.count, self.checked)}): {listed}."
+            f" ({percent_of(self.count, self.checked)}): {listed}."
             " 'qhq data check' lists them; data.bad_rows: refuse takes none."
         )
 
@@ -173,7 +173,7 @@ def tell_rows(
     ]
 
 
-def share(part: int, whole: int) -> str:
+def percent_of(part: int, whole: int) -> str:
     """Write a share in percent, never as 0 where there is something.
 
     >>> share(1, 350_000), share(37, 1000)

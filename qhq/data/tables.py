@@ -84,7 +84,7 @@ def _name_columns(
     return found
 
 
-def check_names(chosen: Sequence[str], counts: IntArray, present: Iterable[str], origin: str) -> None:
+def check_present(chosen: Sequence[str], counts: IntArray, present: Iterable[str], origin: str) -> None:
     """Every name that is asked for has rows.
 
     Raises:

@@ -319,7 +319,7 @@ def _observed(panel: Panel, names: tuple[str, ...]) -> Mask:
     return np.asarray(np.isfinite(panel.values[:, panel.positions(names)]).all(axis=1))
 
 
-def lay_out(panel: Panel, spec: DataSpec) -> Panel:
+def arrange_rows(panel: Panel, spec: DataSpec) -> Panel:
     """Lay the rows of a panel out as windows will read them, with their segments.
 
     With gaps closed up, rows without a target are left out. Masked, a row of NaN stands for each session that

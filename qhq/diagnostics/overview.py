@@ -171,7 +171,7 @@ class FigureReading:
     says: str
 
 
-def read(overview: Overview) -> list[FigureReading]:
+def read_overview(overview: Overview) -> list[FigureReading]:
     """Read an overview, figure by figure."""
     return list(_readings(overview))
 

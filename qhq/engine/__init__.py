@@ -13,7 +13,7 @@ CUDA tensors. The rest of qhq imports from here and, for what a circuit is made 
 - ``MixtureEngine``: exact expectations where many of many qubits are reset.
 - ``TrajectoryEngine``: unbiased estimates of the same, on more qubits, from ``KrausChannels``.
 - ``RNNPass``, ``GRUPass``, ``LSTMPass``: recurrent units of many models at once (`qhq.models.stack`).
-- ``check_width``: refuses a circuit that no memory holds, before anything is made for it.
+- ``check_fits_memory``: refuses a circuit that no memory holds, before anything is made for it.
 """
 
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from qhq.engine.density.trajectories import TrajectoryEngine as TrajectoryEngine
     from qhq.engine.metric import MetricEngine as MetricEngine
     from qhq.engine.mixture import MixtureEngine as MixtureEngine
-    from qhq.engine.runtime.jobs import check_width as check_width
+    from qhq.engine.runtime.jobs import check_fits_memory as check_fits_memory
     from qhq.engine.runtime.recurrent import GRUPass as GRUPass
     from qhq.engine.runtime.recurrent import LSTMPass as LSTMPass
     from qhq.engine.runtime.recurrent import RNNPass as RNNPass
@@ -49,7 +49,7 @@ __getattr__ = lazy_names(
         "MetricEngine": "metric",
         **dict.fromkeys(("GRUPass", "LSTMPass", "RNNPass"), "runtime.recurrent"),
         "MixtureEngine": "mixture",
-        "check_width": "runtime.jobs",
+        "check_fits_memory": "runtime.jobs",
         "TorchEngine": "torch_engine",
     },
 )

@@ -59,10 +59,10 @@ class Median:
     @property
     def reason(self) -> str:
         """Why there is no interval; empty if there is."""
-        return "" if self.low is not None else f"{say_seeds(self.count)}, an interval needs {LEAST_SEEDS}"
+        return "" if self.low is not None else f"{count_seeds(self.count)}, an interval needs {LEAST_SEEDS}"
 
 
-def say_seeds(count: int, kind: str = "") -> str:
+def count_seeds(count: int, kind: str = "") -> str:
     """Number of seeds in words.
 
     >>> say_seeds(1), say_seeds(3, "fresh")
@@ -272,7 +272,7 @@ def hits_by_date(hits: Mask, cases: Mask, dates: DateArray) -> IntArray:
     return counts[counts[:, 1] > 0]
 
 
-def share(counts: npt.ArrayLike, *, horizon: int = 1, interval: bool = True) -> Share:
+def share_over_dates(counts: npt.ArrayLike, *, horizon: int = 1, interval: bool = True) -> Share:
     """Tell a share with its interval over dates.
 
     Where it is 0 on every date, or 1, a bootstrap has nothing to draw: the interval is then Wilson's (1927)

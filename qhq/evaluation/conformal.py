@@ -34,7 +34,7 @@ from qhq.data.panel import DateArray, FloatArray, IntArray, Mask
 from qhq.data.windows import Windows
 from qhq.errors import ConfigError, DataError
 from qhq.evaluation.baselines.univariate import ByGroup, Track, tracks
-from qhq.evaluation.bootstrap import Share, hits_by_date, share
+from qhq.evaluation.bootstrap import Share, hits_by_date, share_over_dates
 
 REGIMES = ("calm", "usual", "turbulent")
 
@@ -284,7 +284,7 @@ def _coverage(
     return Coverage(
         horizon=step + 1,
         level=level,
-        held=share(counts, horizon=windows.cut.horizon),
+        held=share_over_dates(counts, horizon=windows.cut.horizon),
         width=float(width.mean()),
         by_date=ByDate(
             float(rate.min()),
@@ -292,7 +292,7 @@ def _coverage(
             float(rate.max()),
         ),
         by_regime={
-            name: share(hits_by_date(inside[rows], every[rows], dates[rows]), interval=False)
+            name: share_over_dates(hits_by_date(inside[rows], every[rows], dates[rows]), interval=False)
             for name, rows in parts.items()
             if rows.any()
         },

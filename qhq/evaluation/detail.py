@@ -17,7 +17,7 @@ from qhq.data.columns import unit_of
 from qhq.data.panel import DateArray, FloatArray, IntArray, Mask
 from qhq.data.windows import Windows
 from qhq.errors import DataError
-from qhq.evaluation.bootstrap import Share, hits_by_date, share
+from qhq.evaluation.bootstrap import Share, hits_by_date, share_over_dates
 from qhq.evaluation.metrics import Metrics, has_percent, score
 
 
@@ -163,15 +163,15 @@ def directional_accuracy(
         forecast: What was forecast, of the same shape.
         start: Where nothing moves, of the same shape: the last value, and of a return 0.
         dates: Of each window, that of its first target, shape (N,).
-        horizon: As in `share`.
-        interval: As in `share`.
+        horizon: As in `share_over_dates`.
+        interval: As in `share_over_dates`.
     """
     came, said = np.sign(actual - start), np.sign(forecast - start)
     moved = came != 0
     both = moved & (said != 0)
     counts = hits_by_date(came == said, both, dates)
     return Direction(
-        right=share(counts, horizon=horizon, interval=interval) if len(counts) else None,
+        right=share_over_dates(counts, horizon=horizon, interval=interval) if len(counts) else None,
         still=int(np.count_nonzero(~moved)),
         undecided=int(np.count_nonzero(moved & (said == 0))),
     )

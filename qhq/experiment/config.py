@@ -46,7 +46,7 @@ CIRCUIT_IN_MEMORY = "memory:"
 
 
 @dataclass(frozen=True, eq=False)
-class Origin:
+class CircuitOrigin:
     """The run whose config a quantum part was read from: its circuit is the one that lies in the folder.
 
     A run needs its circuit's file no longer, and must not: a run folder that somebody else made would say
@@ -64,7 +64,7 @@ class Origin:
 
     def __eq__(self, other: object) -> bool:
         """Where a config was read from is no part of what it says."""
-        return other is None or isinstance(other, Origin)
+        return other is None or isinstance(other, CircuitOrigin)
 
     def __hash__(self) -> int:
         """Equal for all, as they are."""
@@ -85,7 +85,7 @@ class QuantumSpec(Spec):
     overrides: Overrides = Field(default_factory=dict)
     entangled: bool = True
     frozen: bool = False
-    _origin: Origin | None = PrivateAttr(default=None)
+    _origin: CircuitOrigin | None = PrivateAttr(default=None)
     _in_memory: Ansatz | None = PrivateAttr(default=None)
 
     @property
@@ -116,7 +116,7 @@ class QuantumSpec(Spec):
         return copy
 
     @property
-    def origin(self) -> Origin | None:
+    def origin(self) -> CircuitOrigin | None:
         """The run that it was read from, if any."""
         return self._origin
 
@@ -127,7 +127,7 @@ class QuantumSpec(Spec):
         same = origin is not None and (self.ansatz, self.changes()) == (origin.ansatz, origin.changes)
         return own_file(origin.folder, "circuit.qpy") if same and origin is not None else None
 
-    def read_from(self, origin: Origin | None) -> QuantumSpec:
+    def read_from(self, origin: CircuitOrigin | None) -> QuantumSpec:
         """The same, known to be read from a run."""
         copy = self.model_copy()
         copy._origin = origin
@@ -273,7 +273,7 @@ def _anchored(config: ExperimentConfig, file: Path | None, typed: set[str]) -> E
         changes["quantum"] = quantum.model_copy(update={"ansatz": beside(quantum.ansatz, near)})
     if quantum is not None and is_run and not named:
         own = not any(key.startswith("quantum.") and key != "quantum.frozen" for key in typed)
-        origin = Origin(file.parent.absolute(), quantum.ansatz, quantum.changes() if own else None)
+        origin = CircuitOrigin(file.parent.absolute(), quantum.ansatz, quantum.changes() if own else None)
         changes["quantum"] = quantum.read_from(origin)
     return config.model_copy(update=changes)
 

@@ -54,7 +54,7 @@ EXACT = AerSpec(kind="aer", name="exact")
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class WindowForecasts:
     """What a checkpoint forecast on some windows.
 
     ``forecast``, ``naive`` and each of ``baselines`` have shape (N, H, K), in the unit of the raw data;
@@ -86,9 +86,9 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(
+def forecast_windows(
     experiment: Experiment, executor: Executor | None, windows: Windows, latent: torch.Tensor | None = None
-) -> Evaluation:
+) -> WindowForecasts:
     """Forecast ``windows`` with the experiment's model, its circuit run by ``executor``.
 
     The model's weights are read, nothing of it is changed; its own backend is not asked. ``latent`` is what
@@ -97,23 +97,23 @@ def evaluate(
     latent = encode(experiment, windows) if latent is None else latent
     scaled, expectations = forecast_scaled(experiment, executor, windows, latent)
     report = None if executor is None else executor.report()
-    found = judge(experiment, windows, scaled, expectations, report)
+    found = beside_baselines(experiment, windows, scaled, expectations, report)
     return replace(found, quantiles=forecast_quantiles(experiment, windows, latent, expectations))
 
 
-def judge(
+def beside_baselines(
     experiment: Experiment,
     windows: Windows,
     scaled: Array,
     expectations: FloatArray | None,
     report: Report | None,
-) -> Evaluation:
+) -> WindowForecasts:
     """Put scaled outputs (N, H, K) of some windows into the unit of the data, beside the baselines."""
     scaler, train = experiment.data.scaler, experiment.data.train
     forecast = scaler.to_raw_units(scaled, windows)
     # Other data than the run's may hold none of its training split, and then nothing can be fitted on it.
     fitted = fit_baselines(train) if len(train) else {}
-    return Evaluation(
+    return WindowForecasts(
         windows=windows,
         forecast=forecast,
         # Not among the baselines, from which it is taken out below: a record has it under a key of its own,
@@ -250,7 +250,7 @@ CONTRACT = ("strike", "spot", "years")
 
 
 def predictions_csv(
-    evaluation: Evaluation, ends: tuple[Array, Array] | None = None, caveat: Caveat = NO_CAVEAT
+    evaluation: WindowForecasts, ends: tuple[Array, Array] | None = None, caveat: Caveat = NO_CAVEAT
 ) -> str:
     """Write forecasts as CSV: symbol, date, horizon, actual, forecast, naive; floats in full precision.
 
@@ -322,8 +322,8 @@ class Intervals:
 def prediction_intervals(
     kind: IntervalKind,
     train: Windows,
-    validation: Evaluation,
-    test: Evaluation,
+    validation: WindowForecasts,
+    test: WindowForecasts,
     levels: Sequence[float] = (),
 ) -> Intervals:
     """Fit intervals on the forecasts of the validation split, and measure them on those of the test split.
@@ -364,7 +364,7 @@ def prediction_intervals(
     return Intervals(ends, record)
 
 
-def score_distribution(validation: Windows | None, evaluation: Evaluation) -> Distribution | None:
+def score_distribution(validation: Windows | None, evaluation: WindowForecasts) -> Distribution | None:
     """Measures of the quantiles beside the last value's; None of a point forecast.
 
     Args:
@@ -406,7 +406,7 @@ def choose_windows(windows: Windows, samples: int | None, seed: int) -> Windows:
     return spread_subset(windows, samples, seed)
 
 
-def sampling_error(evaluation: Evaluation, population: int) -> float | None:
+def sampling_error(evaluation: WindowForecasts, population: int) -> float | None:
     """Standard error of the MAE for having evaluated a subset, in the unit of the prices.
 
     That of simple random sampling without replacement (Cochran, Sampling Techniques, 1977, eq. 2.20);
@@ -422,7 +422,7 @@ def sampling_error(evaluation: Evaluation, population: int) -> float | None:
     return float(errors.std(ddof=1) * np.sqrt((1 - count / population) / count))
 
 
-def expectation_error(evaluation: Evaluation, exact: Evaluation) -> float | None:
+def expectation_error(evaluation: WindowForecasts, exact: WindowForecasts) -> float | None:
     """Mean |<O> - exact| over windows and observables; None where the model has no circuit."""
     if evaluation.expectations is None or exact.expectations is None:
         return None

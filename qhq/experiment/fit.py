@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from qhq.ansatz.stored import fingerprint
+from qhq.ansatz.stored import ansatz_fingerprint
 from qhq.backends.backend import BackendSpec
 from qhq.backends.executor import Parity, check_parity, measure_parity, parity_tolerance
 from qhq.backends.noise_aware import InTurnExecutor
@@ -179,7 +179,7 @@ def check_one_run(config: ExperimentConfig, backend: BackendSpec) -> None:
 def why_alone(config: ExperimentConfig) -> str:
     """Why seeds of a config are trained one after another; empty if they are trained at once.
 
-    Asked before anything is opened. Models are asked again (`qhq.models.stack.cannot_stack`).
+    Asked before anything is opened. Models are asked again (`qhq.models.stack.model_cannot_stack`).
 
     Raises:
         ConfigError: If there is no such backend.
@@ -197,7 +197,7 @@ def why_alone(config: ExperimentConfig) -> str:
     noisy = spec.backends or spec.injection or find_backend(config.backend).shots is not None
     if config.quantum is not None and noisy:
         return "values are drawn from a stream of its own"
-    return training.cannot_stack(spec)
+    return training.spec_cannot_stack(spec)
 
 
 def open_trainers(experiments: Sequence[Experiment]) -> list[Trainer]:
@@ -230,9 +230,9 @@ def train_together(
     """
     stacked = [each.model for each in experiments if isinstance(each.model, HybridForecaster)]
     # A reservoir's couplings are drawn from the seed: then each seed has a circuit of its own.
-    circuits = {fingerprint(each.ansatz) for each in experiments if each.ansatz is not None}
+    circuits = {ansatz_fingerprint(each.ansatz) for each in experiments if each.ansatz is not None}
     alone = len(circuits) > 1 or bool(why_alone(experiments[0].config))
-    if alone or any(models.cannot_stack(each.model) for each in experiments):
+    if alone or any(models.model_cannot_stack(each.model) for each in experiments):
         return [
             trainer.run(state, Watchers([FreshShots(experiment), watcher]), until)
             for experiment, trainer, state, watcher in zip(

@@ -14,7 +14,7 @@ from torch import Tensor
 from qhq.ansatz.assemble import Ansatz, build
 from qhq.ansatz.program import without_entanglers
 from qhq.ansatz.spec import is_path, load_ansatz
-from qhq.ansatz.stored import as_stored, fingerprint, load_built
+from qhq.ansatz.stored import ansatz_fingerprint, as_stored, load_built
 from qhq.backends.backend import BackendSpec
 from qhq.backends.executor import Executor
 from qhq.backends.local.statevector import StatevectorExecutor
@@ -117,7 +117,7 @@ class Experiment:
         named = {key: value for key, value in without_later_keys(design).items() if key != "name"}
         content = TypeAdapter(Json).dump_json(named)
         return {
-            "circuit": fingerprint(self.ansatz) if self.ansatz else "none",
+            "circuit": ansatz_fingerprint(self.ansatz) if self.ansatz else "none",
             "config": hashlib.sha256(content).hexdigest(),
             **({} if self.module_source is None else {"module": self.module_source.digest}),
         }

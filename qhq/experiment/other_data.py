@@ -1,7 +1,7 @@
 """A trained run on other data than its own: newer rows, another file, another symbol; asked for by name.
 
-`open_run` is strict, so that no number changes unnoticed. Here the data config of a run is changed in nothing
-but where its rows come from; what the model was built and scaled for stays as it was trained.
+`open_trained` is strict, so that no number changes unnoticed. Here the data config of a run is changed in
+nothing but where its rows come from; what the model was built and scaled for stays as it was trained.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from qhq.data.spec import DataSpec
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import load_config
 from qhq.experiment.opening import Experiment
-from qhq.experiment.reopening import open_run, read_finished, read_scalers
+from qhq.experiment.reopening import open_trained, read_finished, read_scalers
 from qhq.files import MOST_TABLE_BYTES, read_regular
 from qhq.runs.record import RunRecord
 from qhq.runs.run_folder import RunFolder
@@ -62,13 +62,13 @@ def open_run_on(folder: RunFolder, request: OtherDataRequest) -> Experiment:
         QHQError: If the folder is damaged, or the data cannot be read or does not fit the run.
     """
     if not request:
-        return open_run(folder)
+        return open_trained(folder)
     asked = read_request(folder, request)
     try:
         data = prepare_other(asked.spec, asked.known, *asked.scalers, request.since)
     except DataError as error:
         raise tell_format(error, asked.known.spec, request) from error
-    return open_run(folder, data)
+    return open_trained(folder, data)
 
 
 @dataclass(frozen=True, eq=False)

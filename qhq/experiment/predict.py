@@ -30,10 +30,17 @@ from qhq.evaluation.baselines.persistence import in_sample_naive_mae, last_value
 from qhq.evaluation.conformal import COVERAGE, Conformal, coverage_of, fit_conformal, follow_conformal
 from qhq.evaluation.metrics import score_windows
 from qhq.evaluation.probabilistic import column_of
-from qhq.experiment.evaluate import Array, circuit_arguments, encode, forecast_quantiles, forecast_scaled
+from qhq.experiment.evaluate import (
+    EXACT,
+    Array,
+    circuit_arguments,
+    encode,
+    forecast_quantiles,
+    forecast_scaled,
+)
 from qhq.experiment.opening import Experiment
 from qhq.experiment.other_data import AskedData, OtherDataRequest, read_request, tell_format
-from qhq.experiment.reopening import open_run, read_finished
+from qhq.experiment.reopening import open_trained, read_finished
 from qhq.experiment.words import say_test
 from qhq.runs.comparison import run_skill
 from qhq.runs.evaluation_record import OtherDataRecord
@@ -42,9 +49,6 @@ from qhq.runs.measures import Errors
 from qhq.runs.prediction import ForecastRow, LeftOutSeries, PredictionRecord, ScoredRecord, SkillRecord
 from qhq.runs.record import Looks, RunRecord
 from qhq.runs.run_folder import FINISHED, WALK, RunFolder, read_walk
-
-EXACT = "exact"
-"""What the exact engine is called where the errors of a backend are named."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ class PredictPlan:
 
 
 @dataclass(frozen=True, eq=False)
-class Prediction:
+class AheadForecasts:
     """Forecasts of one backend, (N, H, K) as windows have them, and their ends (N, H, K) at each level.
 
     ``quantiles`` are those that a model of a distribution gives, by level, (N, H, K) each. ``errors`` is the
@@ -126,7 +130,7 @@ class Prediction:
     ends: Mapping[float, tuple[Array, Array]]
     looks: Looks | None
     quantiles: Mapping[float, Array] = field(default_factory=dict)
-    errors: str = EXACT
+    errors: str = EXACT.name
     intervals: str = ""
 
     def rows(self) -> list[ForecastRow]:
@@ -212,13 +216,13 @@ def plan_prediction(folder: RunFolder, request: PredictRequest) -> PredictPlan:
         ahead = _read_ahead(asked, request, record)
     except DataError as error:
         raise tell_format(error, asked.known.spec, request.data) from error
-    experiment = open_run(folder, ahead.data)
+    experiment = open_trained(folder, ahead.data)
     latent = encode(experiment, ahead.windows)
     trained_to = str(asked.known.splits["train"][1])
     return PredictPlan(folder, name, request, experiment, ahead, latent, skill, trained_to)
 
 
-def predict(plan: PredictPlan, executor: Executor | None, backend: str = EXACT) -> Prediction:
+def forecast_ahead(plan: PredictPlan, executor: Executor | None, backend: str = EXACT.name) -> AheadForecasts:
     """Forecast with the run's weights, its circuit run by an executor.
 
     Args:
@@ -239,8 +243,8 @@ def predict(plan: PredictPlan, executor: Executor | None, backend: str = EXACT) 
     looks = add_look(came, run=plan.name, command="predict") if len(came) else None
     quantiles = forecast_quantiles(plan.experiment, windows, plan.latent, expectations)
     every = all(level in own for level in ends)
-    errors, said = (backend if every else EXACT), _say_intervals(plan, backend, own, exact=found is None)
-    return Prediction(plan, forecast, ends, looks, quantiles, errors, said)
+    errors, said = (backend if every else EXACT.name), _say_intervals(plan, backend, own, exact=found is None)
+    return AheadForecasts(plan, forecast, ends, looks, quantiles, errors, said)
 
 
 def _forecaster(folder: RunFolder) -> tuple[RunFolder, Skill]:
@@ -374,7 +378,9 @@ def _has_come(windows: Windows) -> Any:
     return np.isfinite(windows.targets).all(axis=(1, 2))
 
 
-def describe(prediction: Prediction, backend: str, today: date | None = None) -> PredictionRecord:
+def prediction_record(
+    prediction: AheadForecasts, backend: str, today: date | None = None
+) -> PredictionRecord:
     """A prediction's rows, and all that must be said of them."""
     plan = prediction.plan
     ahead = plan.ahead

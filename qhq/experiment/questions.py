@@ -22,14 +22,14 @@ from qhq.data.windows import Windows, spread_subset
 from qhq.errors import ConfigError
 from qhq.experiment.evaluate import (
     Array,
-    Evaluation,
+    WindowForecasts,
     ask_circuit,
+    beside_baselines,
     circuit_arguments,
     decode_scaled,
     encode,
     forecast_quantiles,
     forecast_scaled,
-    judge,
 )
 from qhq.experiment.opening import Experiment, shot_seed
 from qhq.models.features import FeatureForecaster
@@ -137,14 +137,14 @@ class Questions:
             self._answers[split] = Answer(windows, latent, values, report)
         return self._answers[split]
 
-    def evaluate(self, split: SplitName) -> Evaluation:
+    def evaluate(self, split: SplitName) -> WindowForecasts:
         """Forecast a split with the model as it is, of what the backend gave."""
         asked, experiment = self.answer(split), self.experiment
         if asked.values is None:
             scaled, _ = forecast_scaled(experiment, None, asked.windows, asked.latent)
         else:
             scaled = decode_scaled(experiment, asked.latent, asked.values)
-        found = judge(experiment, asked.windows, scaled, asked.values, asked.report)
+        found = beside_baselines(experiment, asked.windows, scaled, asked.values, asked.report)
         quantiles = forecast_quantiles(experiment, asked.windows, asked.latent, asked.values)
         return replace(found, quantiles=quantiles)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from qhq.ansatz.program import describe
+from qhq.ansatz.program import count_facts
 from qhq.backends.executor import Parity
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.data.prepare import PreparedData
@@ -26,11 +26,11 @@ from qhq.evaluation.metrics import Metrics as Scores
 from qhq.evaluation.metrics import relative_errors, score_by_group, score_held_out, why_no_percent
 from qhq.experiment.evaluate import (
     Array,
-    Evaluation,
     Intervals,
+    WindowForecasts,
     circuit_arguments,
     encode,
-    evaluate,
+    forecast_windows,
     score_distribution,
 )
 from qhq.experiment.opening import Experiment
@@ -139,7 +139,7 @@ def stages_of(model: OwnForecaster) -> list[Stage]:
 def result_record(
     experiment: Experiment,
     state: TrainingState,
-    evaluation: Evaluation,
+    evaluation: WindowForecasts,
     intervals: Intervals,
     watch: Stopwatch,
 ) -> dict[str, object]:
@@ -171,7 +171,7 @@ def _split_facts(data: PreparedData) -> dict[str, dict[str, object]]:
 def _quantum(experiment: Experiment, parity: Parity | None) -> dict[str, object] | None:
     if experiment.ansatz is None:
         return None
-    facts = describe(experiment.ansatz)
+    facts = count_facts(experiment.ansatz)
     return {
         "qubits": facts.qubits,
         "inputs": experiment.ansatz.num_inputs,
@@ -185,7 +185,7 @@ def _quantum(experiment: Experiment, parity: Parity | None) -> dict[str, object]
     }
 
 
-def metrics_record(evaluation: Evaluation, held_out: tuple[str, ...]) -> Metrics:
+def metrics_record(evaluation: WindowForecasts, held_out: tuple[str, ...]) -> Metrics:
     """Metrics of model and baselines, in all, by symbol, and by what was held out."""
     windows, naive, scale = evaluation.windows, evaluation.naive, evaluation.scale
     relative = {
@@ -220,12 +220,12 @@ def _errors(metrics: Scores) -> Errors:
     return Errors(**asdict(metrics))
 
 
-def _forecasts(evaluation: Evaluation) -> dict[str, Array]:
+def _forecasts(evaluation: WindowForecasts) -> dict[str, Array]:
     """Every forecast under the name that the record has for it."""
     return {"test": evaluation.forecast, "naive": evaluation.naive, **evaluation.baselines}
 
 
-def _detail(evaluation: Evaluation) -> Json:
+def _detail(evaluation: WindowForecasts) -> Json:
     """Further measures of the model and of each baseline, and of the model by symbol and horizon."""
     windows, naive = evaluation.windows, evaluation.naive
     whole = {
@@ -235,7 +235,7 @@ def _detail(evaluation: Evaluation) -> Json:
     return {**whole, "rows": [asdict(row) for row in rows]}
 
 
-def _options(evaluation: Evaluation) -> OptionMetrics:
+def _options(evaluation: WindowForecasts) -> OptionMetrics:
     windows = evaluation.windows
     whole = {
         name: OptionErrors(**asdict(score_options(windows, forecast)))
@@ -246,7 +246,7 @@ def _options(evaluation: Evaluation) -> OptionMetrics:
 
 
 def _turned(
-    evaluation: Evaluation, measure: Callable[[Array], Mapping[str, Any]], model: type[RecordT]
+    evaluation: WindowForecasts, measure: Callable[[Array], Mapping[str, Any]], model: type[RecordT]
 ) -> dict[str, dict[str, RecordT]]:
     """Measure every forecast by group, and sort by group first: ``{group: {forecast: errors}}``."""
     found = {name: measure(forecast) for name, forecast in _forecasts(evaluation).items()}
@@ -258,11 +258,11 @@ def _turned(
     }
 
 
-def evaluate_validation(experiment: Experiment) -> Evaluation:
+def evaluate_validation(experiment: Experiment) -> WindowForecasts:
     """Forecast the validation split with the model as it is, on the exact engine whatever its backend is."""
     # The validation split says what was learned; the backend's noise has the evaluations to itself.
     executor = None if experiment.ansatz is None else StatevectorExecutor(experiment.ansatz)
-    return evaluate(experiment, executor, experiment.data.validation)
+    return forecast_windows(experiment, executor, experiment.data.validation)
 
 
 _ANGLE_WINDOWS, _ANGLE_BINS = 64, 36
@@ -285,7 +285,9 @@ def angles_record(experiment: Experiment) -> Angles | None:
     return Angles(windows=len(some), counts=counts)
 
 
-def validation_record(evaluation: Evaluation, state: TrainingState, *, fitted: bool = False) -> Validation:
+def validation_record(
+    evaluation: WindowForecasts, state: TrainingState, *, fitted: bool = False
+) -> Validation:
     """Metrics of the kept weights beside those of the last value and the other baselines.
 
     Args:

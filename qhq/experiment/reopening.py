@@ -153,7 +153,7 @@ def read_finished(folder: RunFolder) -> RunRecord:
     return record
 
 
-def open_run(folder: RunFolder, data: PreparedData | None = None) -> Experiment:
+def open_trained(folder: RunFolder, data: PreparedData | None = None) -> Experiment:
     """Open a run's experiment with its trained weights.
 
     What it was trained on is not asked: its layer stands on the exact engine, which needs no account.

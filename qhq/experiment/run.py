@@ -29,7 +29,7 @@ from qhq.errors import QHQError
 from qhq.evaluation.metrics import largest_share
 from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
-from qhq.experiment.evaluate import evaluate, prediction_intervals, predictions_csv
+from qhq.experiment.evaluate import forecast_windows, prediction_intervals, predictions_csv
 from qhq.experiment.features import fit_features
 from qhq.experiment.fit import FreshShots, Saver, open_trainer, pass_gate, simulated
 from qhq.experiment.opening import Experiment, open_experiment, open_on_data
@@ -52,7 +52,7 @@ from qhq.experiment.record import (
     validation_record,
 )
 from qhq.experiment.refit import check_refit, refit_on
-from qhq.experiment.reopening import open_run, open_run_design, open_run_experiment
+from qhq.experiment.reopening import open_run_design, open_run_experiment, open_trained
 from qhq.experiment.words import say_subset, say_test
 from qhq.files import Json, reserving, write_atomically
 from qhq.models.source import ModuleSource
@@ -173,7 +173,7 @@ def plan_refit(origin: RunFolder, backend: str, samples: int, watcher: Watcher) 
     """
     watch = Stopwatch()
     with watch.phase("data"):
-        trained, entry = open_run(origin), find_backend(backend)
+        trained, entry = open_trained(origin), find_backend(backend)
         check_refit(trained, origin.read_record())
         config = trained.config.model_copy(update={"backend": entry.name})
         experiment = replace(trained, config=config, backend=entry, design=None)
@@ -389,7 +389,7 @@ def _train_and_test(folder: RunFolder, training: Training, watcher: Watcher) -> 
     with watch.phase("eval"):
         if questions is None:
             chosen_on = evaluate_validation(experiment)
-            evaluation = evaluate(experiment, experiment.open_executor("test"), test)
+            evaluation = forecast_windows(experiment, experiment.open_executor("test"), test)
         else:
             chosen_on, evaluation = (questions.evaluate(split) for split in ("validation", "test"))
         angles = angles_record(experiment)

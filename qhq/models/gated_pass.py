@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qhq.quantum.differentiation import array_of, evaluate
+from qhq.quantum.differentiation import array_of, differentiable_values
 from qhq.quantum.network import ExecutorNetwork
 
 
@@ -168,7 +168,11 @@ def _plainly(way: Way, entered: Tensor, tensors: Sequence[Tensor]) -> Tensor:
         angles = before if way.scaling is None else way.scaling(before)
         picked = angles.view(samples, -1, inputs)[:, list(way.places)]
         rows = torch.cat([picked, own], dim=-1).flatten(0, 1)
-        answers = evaluate(way.network, rows, rows.new_empty(0)).view(*own.shape[:2], -1).transpose(0, 1)
+        answers = (
+            differentiable_values(way.network, rows, rows.new_empty(0))
+            .view(*own.shape[:2], -1)
+            .transpose(0, 1)
+        )
         state, cell = way.steps.plain(
             torch.baddbmm(leave[1], answers, leave[0]) if leave else answers, state, cell
         )

@@ -37,7 +37,7 @@ from qhq.models.own import as_forecaster
 from qhq.models.own_forecaster import CircuitStandIn, OwnForecaster
 from qhq.models.source import ModuleSource
 from qhq.models.spec import ModelSpec, RecurrentLayerSpec, is_gated, load_unit
-from qhq.quantum.differentiation import evaluate, inside_transform, is_recorded
+from qhq.quantum.differentiation import differentiable_values, inside_transform, is_recorded
 from qhq.quantum.layer import QuantumLayer
 from qhq.quantum.network import ExecutorNetwork
 from qhq.seeding import child_seed
@@ -121,7 +121,7 @@ class GateCircuits(nn.Module):
                 layer.neural_network.hear(angles[:, place])
         own = weights[first : first + gates].to(angles.dtype)
         rows = torch.cat([angles, own.expand(batch, -1, -1)], dim=-1)
-        found = evaluate(self.network, rows.view(batch * gates, -1), rows.new_empty(0))
+        found = differentiable_values(self.network, rows.view(batch * gates, -1), rows.new_empty(0))
         return found.view(batch, gates, -1)
 
     @property

@@ -18,7 +18,7 @@ import torch
 from qiskit_machine_learning.connectors import TorchConnector
 from torch import nn
 
-from qhq.ansatz.stored import fingerprint
+from qhq.ansatz.stored import ansatz_fingerprint
 from qhq.errors import ConfigError
 from qhq.models.hybrid import Shape, seeded_torch
 from qhq.models.own_checks import check_tensors, try_out
@@ -89,7 +89,7 @@ def _design_digest(module: nn.Module, layer: QuantumLayer) -> str:
     tensors = [f"{name} {tuple(each.shape)}" for name, each in module.state_dict().items()]
     kinds = [f"{name} {type(each).__qualname__} {each.extra_repr()}" for name, each in module.named_modules()
              if each is not layer]  # fmt: skip
-    content = "\n".join([*kinds, *tensors, fingerprint(layer.ansatz)])
+    content = "\n".join([*kinds, *tensors, ansatz_fingerprint(layer.ansatz)])
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
@@ -192,7 +192,7 @@ def _with_circuit(source: ModuleSource, circuit: nn.Module | None) -> nn.Module:
             "Name an ansatz in quantum.ansatz, or what stands in its place in model.middle",
         )
     if isinstance(circuit, QuantumLayer):
-        if fingerprint(circuit.ansatz) == fingerprint(own.ansatz):
+        if ansatz_fingerprint(circuit.ansatz) == ansatz_fingerprint(own.ansatz):
             own.reopen(circuit.neural_network.executor)
             own.requires_grad_(circuit.weight.requires_grad)
             return module

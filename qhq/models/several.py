@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from qhq.ansatz.program import Part
+from qhq.ansatz.program import PartSizes
 from qhq.errors import ConfigError
 from qhq.models.gates import (
     Circuits,
@@ -88,7 +88,7 @@ class PartsInSequence(nn.Module):
     and one program answer for all parts, as for every other model.
     """
 
-    def __init__(self, width: int, parts: Sequence[Part], make: MakeCircuits, activation: str) -> None:
+    def __init__(self, width: int, parts: Sequence[PartSizes], make: MakeCircuits, activation: str) -> None:
         super().__init__()
         self.circuits, self.parts = make(0, 1), tuple(parts)
         widths = [width, *(each.outputs for each in parts)]
@@ -148,7 +148,9 @@ class SeveralNet(nn.Module):
         parts: Of the ansatz, where it has any.
     """
 
-    def __init__(self, spec: ModelSpec, shape: Shape, make: MakeCircuits, parts: Sequence[Part] = ()) -> None:
+    def __init__(
+        self, spec: ModelSpec, shape: Shape, make: MakeCircuits, parts: Sequence[PartSizes] = ()
+    ) -> None:
         super().__init__()
         assert spec.circuits is not None
         self.shape, self.arrange = shape, spec.circuits.arrange
@@ -260,7 +262,7 @@ def _entries(net: SeveralNet) -> list[nn.Linear]:
     return [each for each in found if isinstance(each, nn.Linear)]
 
 
-def _check_count(circuits: CircuitsSpec | None, parts: Sequence[Part]) -> None:
+def _check_count(circuits: CircuitsSpec | None, parts: Sequence[PartSizes]) -> None:
     """Refuse a count beside parts, of which each stands once in the sequence.
 
     Raises:

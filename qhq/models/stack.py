@@ -23,7 +23,7 @@ from qhq.engine import GRUPass, LSTMPass, RNNPass
 from qhq.models.encoder import Bidirectional, FlatWindow, LastStep, RecurrentStack
 from qhq.models.hybrid import HybridForecaster, TanhMLP
 from qhq.models.spec import ACTIVATIONS
-from qhq.quantum.differentiation import evaluate
+from qhq.quantum.differentiation import differentiable_values
 from qhq.quantum.layer import AngleScaling, QuantumLayer
 
 _PASSES: dict[type[nn.Module], type[RNNPass]] = {nn.RNN: RNNPass, nn.GRU: GRUPass, nn.LSTM: LSTMPass}
@@ -34,7 +34,7 @@ _HOLDERS = (HybridForecaster, RecurrentStack, Bidirectional, TanhMLP, nn.Sequent
 _ACTIVATIONS = frozenset(path.rpartition(":")[2] for path in ACTIVATIONS.values())
 
 
-def cannot_stack(model: nn.Module) -> str:
+def model_cannot_stack(model: nn.Module) -> str:
     """Why a model cannot be a member of a stack; empty if it can.
 
     Members are reference models of PyTorch's recurrent units in single precision, with or without a circuit
@@ -56,7 +56,7 @@ def cannot_stack(model: nn.Module) -> str:
 
 
 class Stack(nn.Module):
-    """Models of one design, of which `cannot_stack` says nothing, as one.
+    """Models of one design, of which `model_cannot_stack` says nothing, as one.
 
     Its parameters have the names that they have in each of the models, and one dimension more, the first, of
     the members.
@@ -159,7 +159,7 @@ class _Circuits(_Leaf):
 
     def forward(self, angles: Tensor) -> Tensor:
         pairs = zip(angles.unbind(1), self.get_parameter("weight").unbind(), strict=True)
-        return torch.stack([evaluate(self.network, *pair) for pair in pairs], dim=1)
+        return torch.stack([differentiable_values(self.network, *pair) for pair in pairs], dim=1)
 
 
 class _Unit(_Leaf):

@@ -20,7 +20,7 @@ from rich.progress import Progress as Bar
 from qhq.errors import visible
 from qhq.progress import Live, doing
 from qhq.runs.studies import StageRecord
-from qhq.studies.runner import Progress
+from qhq.studies.runner import StudyEvents
 
 OnStage: TypeAlias = Callable[[StageRecord], object]
 
@@ -32,7 +32,7 @@ _SPEED_SECONDS = 600.0
 _LOG_EVERY = 10
 
 
-class CalledSteps(Progress):
+class CalledSteps(StudyEvents):
     """Tells a callable, or nobody; what a person should know by the way goes to the log of ``qhq``.
 
     Args:
@@ -80,7 +80,7 @@ class CalledSteps(Progress):
             self.on_stage(record)
 
 
-class StudyProgress(Live, Progress):
+class StudyProgress(Live, StudyEvents):
     """One bar over steps: those of a caller that counts them itself, or the cells of a study."""
 
     def __init__(self) -> None:
@@ -120,7 +120,7 @@ class StudyProgress(Live, Progress):
         self.step(self.count, self.cells, key if fresh and self.count < self.cells else "")
 
 
-class SweepProgress(Live, Progress):
+class SweepProgress(Live, StudyEvents):
     """One bar a stage, and its ranking when it is done.
 
     Args:

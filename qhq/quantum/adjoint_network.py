@@ -15,7 +15,7 @@ from qiskit.quantum_info.operators.base_operator import BaseOperator
 from qiskit_machine_learning.neural_networks import NeuralNetwork
 
 from qhq.ansatz.program import laid_out, without_idle_qubits
-from qhq.engine import StatevectorEngine, check_width
+from qhq.engine import StatevectorEngine, check_fits_memory
 from qhq.engine.compile import lower_checked
 from qhq.errors import ConfigError, nearest
 
@@ -106,7 +106,7 @@ class AdjointNetwork(NeuralNetwork):
         circuit = self._circuit
         if all(each.num_qubits == circuit.num_qubits for each in paulis):  # else the engine says so
             circuit, paulis = without_idle_qubits(circuit, circuit.layout, paulis)
-        check_width(circuit.num_qubits)
+        check_fits_memory(circuit.num_qubits)
         self._engine = StatevectorEngine(lower_checked(circuit), paulis, parameters, [])
 
     @property

@@ -1,6 +1,6 @@
 """How torch evaluates and differentiates an executor: autograd, ``torch.func`` and ``torch.compile``.
 
-Four ways lead to the same numbers, and `evaluate` takes the shortest that the moment allows:
+Four ways lead to the same numbers, and `differentiable_values` takes the shortest that the moment allows:
 
 - off the CPU, the exact engine as torch operations;
 - inside ``torch.compile``, and wherever a graph is recorded, an opaque operator: whatever looked into NumPy
@@ -35,7 +35,7 @@ class _TwoPassExecutor(Executor, Protocol):
         """Pull a cotangent (B, O) back to inputs (B, I) and weights (W,)."""
 
 
-def evaluate(network: ExecutorNetwork, rows: Tensor, weights: Tensor) -> Tensor:
+def differentiable_values(network: ExecutorNetwork, rows: Tensor, weights: Tensor) -> Tensor:
     """Values (B, O) of angles (B, I) and weights (W,), in the dtype of the angles.
 
     They are differentiable once; on the exact engine any number of times, from the second on by the torch

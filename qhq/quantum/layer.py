@@ -19,7 +19,7 @@ from qhq.backends.executor import Executor
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.backends.registry import open_backend
 from qhq.errors import BackendError, ConfigError, nearest
-from qhq.quantum.differentiation import evaluate, tracing_error
+from qhq.quantum.differentiation import differentiable_values, tracing_error
 from qhq.quantum.network import ExecutorNetwork
 from qhq.seeding import child_generator
 
@@ -195,9 +195,9 @@ class QuantumLayer(TorchConnector):
         if self.angle_scaling is not None:
             input_data = self.angle_scaling(input_data)
         if input_data.ndim == 2:  # the common case; two views more would cost as much as a small circuit
-            values = evaluate(network, input_data, self.weight)
+            values = differentiable_values(network, input_data, self.weight)
         else:
-            values = evaluate(network, input_data.reshape(-1, network.num_inputs), self.weight)
+            values = differentiable_values(network, input_data.reshape(-1, network.num_inputs), self.weight)
             values = values.reshape(*input_data.shape[:-1], *network.output_shape)
         return values if values.dtype == dtype else values.to(dtype)
 

@@ -13,7 +13,7 @@ from qiskit_machine_learning.neural_networks import NeuralNetwork
 from torch import Tensor
 
 from qhq.ansatz.program import Ansatz
-from qhq.ansatz.stored import fingerprint
+from qhq.ansatz.stored import ansatz_fingerprint
 from qhq.backends.executor import Executor, FloatArray
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.errors import BackendError
@@ -165,7 +165,7 @@ def _same_program(one: Ansatz, other: Ansatz) -> bool:
     ):
         return False
     # The model scales angles before the circuit, whatever the ansatz says of it: that may differ.
-    if fingerprint(one) == fingerprint(replace(other, angle_scaling=one.angle_scaling)):
+    if ansatz_fingerprint(one) == ansatz_fingerprint(replace(other, angle_scaling=one.angle_scaling)):
         return True
     if max(one.num_qubits, other.num_qubits) > _MOST_QUBITS:
         return False

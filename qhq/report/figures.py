@@ -44,8 +44,8 @@ def draw_run_figures(folder: RunFolder, note: Note) -> list[Path]:
     """Draw every figure of a finished run into its ``figures/``, and say which; one that fails is noted."""
     config = load_config(str(folder.config))
     drawings: dict[str, Callable[[], Figure]] = {
-        "history": lambda: draw_history(read_table(folder.file("history.csv")), _untrained(folder)),
-        "forecast": lambda: draw_forecasts(read_table(folder.file("predictions.csv"))),
+        "history": lambda: draw_history(read_run_table(folder.file("history.csv")), _untrained(folder)),
+        "forecast": lambda: draw_forecasts(read_run_table(folder.file("predictions.csv"))),
         "model": lambda: draw_diagram(diagram_of_run(folder, folder.read_record())),
     }
     if config.data.kind == "options" and set(config.data.targets) <= set(OPTION_PRICES):
@@ -67,7 +67,7 @@ def draw_run_figures(folder: RunFolder, note: Note) -> list[Path]:
 
 
 def _moneyness_of(folder: RunFolder) -> Figure:
-    cells = by_moneyness(first_target(read_table(folder.file("predictions.csv"))))
+    cells = by_moneyness(first_target(read_run_table(folder.file("predictions.csv"))))
     if cells is None:
         raise DataError(
             f"Errors by moneyness need {LEAST_OPTIONS} forecasts of about the same strike and expiry",
@@ -87,7 +87,7 @@ _WORDS = ("symbol", "underlying", "target", "leaks")
 """Columns of a CSV that are texts, whatever is written there."""
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_run_table(path: Path) -> pd.DataFrame:
     """A CSV of a run: texts stay texts (``NA`` is a ticker), dates are dates, all else are numbers.
 
     Raises:

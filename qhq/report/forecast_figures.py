@@ -178,7 +178,7 @@ def draw_prediction(record: PredictionRecord, history: pd.DataFrame) -> Figure:
     """Draw each series and target in a panel of its own, twelve at most.
 
     Args:
-        record: What `qhq.experiment.predict.describe` returns.
+        record: What `qhq.experiment.predict.prediction_record` returns.
         history: Columns symbol, date, target, value: the newest values that are known.
     """
     rows = pd.DataFrame([row.to_dict() for row in record.rows])

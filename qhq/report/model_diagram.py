@@ -20,7 +20,7 @@ from qhq.errors import QHQError
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.record import stages_of
 from qhq.models.own_forecaster import OwnForecaster
-from qhq.report.model_steps import ModelDiagram, ModelFacts, Part, Step, lay_out_model
+from qhq.report.model_steps import CircuitPart, ModelDiagram, ModelFacts, Step, lay_out_model
 from qhq.runs.record import RunRecord, WalkRecord
 from qhq.runs.run_folder import RunFolder
 from qhq.training.checkpoint import read_shapes
@@ -179,7 +179,7 @@ def _box_lines(step: Step) -> list[str]:
     return _wrapped(step.lines, 88 if step.parts else _LETTERS, 3)
 
 
-def _part_lines(part: Part) -> list[str]:
+def _part_lines(part: CircuitPart) -> list[str]:
     return _wrapped(part.lines, _PART_LETTERS, 9)
 
 

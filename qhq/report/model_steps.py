@@ -18,8 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from qiskit.quantum_info import SparsePauliOp
 
-from qhq.ansatz.program import Ansatz, describe
-from qhq.ansatz.program import Part as CircuitPart
+from qhq.ansatz.program import Ansatz, PartSizes, count_facts
 from qhq.ansatz.roles import role_of
 from qhq.experiment.config import ExperimentConfig
 from qhq.files import Json
@@ -64,7 +63,7 @@ _ANGLES = {
 
 
 @dataclass(frozen=True)
-class Part:
+class CircuitPart:
     """One of the parts that a circuit is opened up into: its title, and lines on what it is made of."""
 
     title: str
@@ -91,7 +90,7 @@ class Step:
     lines: tuple[str, ...] = ()
     weights: int | None = None
     kind: Kind = "classical"
-    parts: tuple[Part, ...] = ()
+    parts: tuple[CircuitPart, ...] = ()
     group: str = ""
     trained: bool = True
 
@@ -346,7 +345,7 @@ def _beside(facts: ModelFacts, spec: ModelSpec, at: int, name: str) -> tuple[int
 # ------------------------------------------------------------------------------------ the quantum layer
 
 
-def open_circuit(ansatz: Ansatz) -> tuple[Part, ...]:
+def open_circuit(ansatz: Ansatz) -> tuple[CircuitPart, ...]:
     """A circuit opened up: how inputs enter, what is between, and what is read."""
     inputs, weights = frozenset(ansatz.inputs), frozenset(ansatz.weights)
     gates: dict[str, Counter[str]] = {}
@@ -359,7 +358,7 @@ def open_circuit(ansatz: Ansatz) -> tuple[Part, ...]:
     def said(role: str) -> str:
         return ", ".join(f"{count} {name}" for name, count in gates[role].most_common(3))
 
-    facts = describe(ansatz)
+    facts = count_facts(ansatz)
     entering = [f"{ansatz.num_inputs} angles on {ansatz.num_qubits} qubits"]
     entering += [said("data")] if "data" in gates else []
     times = sum(gates.get("data", Counter()).values()) / max(1, ansatz.num_inputs)
@@ -372,9 +371,9 @@ def open_circuit(ansatz: Ansatz) -> tuple[Part, ...]:
     two = facts.two_qubit_gates
     within += [f"depth {facts.depth}, {two} two-qubit gate{'s' * (two != 1)}"]
     return (
-        Part("encoding", tuple(entering)),
-        Part("circuit", tuple(within)),
-        Part("observables", tuple(_read_out(ansatz.observables))),
+        CircuitPart("encoding", tuple(entering)),
+        CircuitPart("circuit", tuple(within)),
+        CircuitPart("observables", tuple(_read_out(ansatz.observables))),
     )
 
 
@@ -404,7 +403,7 @@ def _circuit_step(facts: ModelFacts, count: int, at: Sequence[str], lines: Seque
     config = facts.config
     assert config.quantum is not None
     ansatz, name = facts.circuit, _circuit_name(config.quantum.ansatz)
-    parts: tuple[Part, ...] = ()
+    parts: tuple[CircuitPart, ...] = ()
     outputs = facts.outputs(0)
     if ansatz is not None:
         parts = open_circuit(ansatz)
@@ -653,7 +652,7 @@ def _in_sequence(
 
 
 def _parts_in_sequence(
-    facts: ModelFacts, own: Sequence[CircuitPart], activation: tuple[str, ...], lines: Sequence[str]
+    facts: ModelFacts, own: Sequence[PartSizes], activation: tuple[str, ...], lines: Sequence[str]
 ) -> Iterator[Step]:
     """The parts of one circuit, one after the other."""
     for number, part in enumerate(own):

@@ -24,7 +24,7 @@ from qhq.evaluation.baselines.catalogue import label_of
 from qhq.experiment.plausibility import read_doubts
 from qhq.experiment.words import say_subset, say_test, say_validation
 from qhq.report.calibrations import draw_trends, find_trends
-from qhq.report.figures import first_target, read_table
+from qhq.report.figures import first_target, read_run_table
 from qhq.report.forecast_figures import (
     draw_changes,
     draw_errors,
@@ -151,7 +151,7 @@ class Material:
 
     def _table(self, name: str) -> pd.DataFrame | None:
         try:
-            frame = read_table(self.folder.file(name))
+            frame = read_run_table(self.folder.file(name))
         except (OSError, ValueError, QHQError):
             return None
         return None if frame.empty else frame
@@ -410,7 +410,7 @@ def _noise(material: Material) -> Iterable[Part]:
         )
         rows: list[list[Value | TableCell]] = [
             [row.scale, "exact" if row.shots is None else row.shots, row.mae,
-             percent(row.skill), interval(row.skill_low, row.skill_high),
+             percent(row.skill), interval_text(row.skill_low, row.skill_high),
              row.expectation_error, row.against_naive]
             for row in record.rows
         ]  # fmt: skip
@@ -419,7 +419,7 @@ def _noise(material: Material) -> Iterable[Part]:
         yield Table(f"Noise study on {record.backend}, means over the seeds of the shots", columns, rows)
 
 
-def interval(low: float | None, high: float | None) -> str | None:
+def interval_text(low: float | None, high: float | None) -> str | None:
     """The interval of a figure; None where it has none, as of exact values or of few seeds."""
     return None if low is None or high is None or low == high else f"{low:.4f} to {high:.4f}"
 

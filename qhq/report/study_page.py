@@ -8,7 +8,7 @@ from qhq.data.caveat import Caveat
 from qhq.evaluation.losses import TITLES
 from qhq.evaluation.significance import SIGNIFICANCE, WEIGHING
 from qhq.report.page import Page, Paragraph, Part, Table, TableCell, Value, cell, facts, percent, picture
-from qhq.report.run_page import build_section, interval
+from qhq.report.run_page import build_section, interval_text
 from qhq.report.study_figures import draw_ablation, draw_stage
 from qhq.runs.run_folder import RunFolder
 from qhq.runs.studies import (
@@ -89,7 +89,7 @@ def _variants(record: AblationRecord) -> Table:
         rows.append([
             row.variant.replace("_", " "), row.meaning,
             *(each for each in (row.parameters_middle, row.parameters_trained, row.parameters_total)),
-            row.mae, interval(row.mae_low, row.mae_high), percent(row.skill),
+            row.mae, interval_text(row.mae_low, row.mae_high), percent(row.skill),
             *(row.loss if name == record.loss else others.get(name) for name in losses),
             f"{said}; named in advance: {role}" if role else said,
         ])  # fmt: skip

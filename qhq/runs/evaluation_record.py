@@ -83,7 +83,7 @@ class OtherDataRecord(Record):
     notes: list[str] = []
 
 
-class LeftOut(Record):
+class SkippedBackend(Record):
     """A backend that a glob stands for and that could not be used."""
 
     backend: Text
@@ -115,7 +115,7 @@ class EvaluationRecord(Sourced):
     samples: Count | None = None
     results: list[BackendResult] = []
     costs: list[Json] = []
-    skipped: list[LeftOut] = []
+    skipped: list[SkippedBackend] = []
     refused: list[RefusedMethod] = []
     file: str | None = None
     figure: str | None = None

@@ -24,7 +24,7 @@ from scipy import stats
 from qhq import __version__
 from qhq.ansatz.program import Ansatz
 from qhq.ansatz.spec import load_ansatz
-from qhq.ansatz.stored import fingerprint
+from qhq.ansatz.stored import ansatz_fingerprint
 from qhq.backends.backend import BackendSpec
 from qhq.backends.registry import open_backend
 from qhq.errors import BackendError
@@ -103,9 +103,8 @@ class SizeStudy(Study[SizeCell, list[SizeRow]]):
         self.circuits = {
             (ansatz.num_qubits, deep[place % len(deep)]): ansatz for place, ansatz in enumerate(circuits)
         }
-        content = [
-            seed, __version__, _ROWS, [[*size, fingerprint(each)] for size, each in self.circuits.items()],
-        ]  # fmt: skip
+        programs = [[*size, ansatz_fingerprint(each)] for size, each in self.circuits.items()]
+        content = [seed, __version__, _ROWS, programs]
         name = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
         self.store = Store(folder.file(f"studies/noise-sizes-{name}.jsonl"), shared=True)
 

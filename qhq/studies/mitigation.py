@@ -28,7 +28,7 @@ from qhq.backends.registry import check_mitigation, kind_of, open_backend
 from qhq.errors import ConfigError, nearest
 from qhq.evaluation.bootstrap import date_interval
 from qhq.evaluation.losses import task_losses
-from qhq.experiment.evaluate import EXACT, Evaluation, ask_circuit, choose_windows, decode_scaled, encode
+from qhq.experiment.evaluate import EXACT, WindowForecasts, ask_circuit, choose_windows, decode_scaled, encode
 from qhq.experiment.opening import Experiment
 from qhq.experiment.refit import Lesson, refit_head, why_no_head
 
@@ -328,7 +328,7 @@ def moments_of_stds(values: FloatArray, exact: FloatArray, variances: FloatArray
     return Moments(max(0.0, square) ** 0.5, variance)
 
 
-def date_losses_of(evaluations: Sequence[Evaluation]) -> tuple[NDArray[np.float64], str]:
+def date_losses_of(evaluations: Sequence[WindowForecasts]) -> tuple[NDArray[np.float64], str]:
     """Loss of each date (D,) by the first loss of the task, the mean of several draws; and its name."""
     found = [task_losses(each.windows, {"own": each.forecast}, each.scale) for each in evaluations]
     name = found[0].primary

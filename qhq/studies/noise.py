@@ -22,7 +22,7 @@ from qhq.backends.registry import find_backend
 from qhq.data.panel import FloatArray
 from qhq.errors import ConfigError
 from qhq.evaluation.significance import compare
-from qhq.experiment.evaluate import Evaluation, sampling_error
+from qhq.experiment.evaluate import WindowForecasts, sampling_error
 from qhq.runs.evaluation_record import RefusedMethod
 from qhq.runs.looks import add_look
 from qhq.runs.run_folder import RunFolder
@@ -42,7 +42,7 @@ from qhq.studies.noise_cells import (
     NoiseRequest,
     defined_skill,
     key_of,
-    measure_cell,
+    measure_noise_cell,
     open_packed,
     pack_checkpoint,
     streams_of,
@@ -126,7 +126,7 @@ class NoiseStudy(Study[NoiseCell, NoiseRecord]):
     @staticmethod
     def measure(cell: NoiseCell) -> Outcome:
         """Evaluate one cell: errors of forecast and expectation values."""
-        return measure_cell(cell)
+        return measure_noise_cell(cell)
 
     def summarise(self, done: Mapping[str, Values]) -> NoiseRecord:
         """Rows, limits and the verdict; kept beside the cells."""
@@ -329,7 +329,8 @@ def _row(
     count = streams_of(shots, study.request)
     cells = [done[key_of(scale, shots, seed, None, place)] for seed in range(count)]
     mae, skill, delta, error = (
-        interval([cell[key] for cell in cells]) for key in ("mae", "skill", "delta_mae", "expectation_error")
+        seed_interval([cell[key] for cell in cells])
+        for key in ("mae", "skill", "delta_mae", "expectation_error")
     )
     return NoiseRow(
         backend=backend,
@@ -354,7 +355,7 @@ def _row(
     )
 
 
-def interval(values: list[float]) -> tuple[float, float, float]:
+def seed_interval(values: list[float]) -> tuple[float, float, float]:
     """Mean and its 95 % Student interval over seeds; one value is its own interval.
 
     >>> [round(value, 3) for value in interval([1.0, 2.0, 3.0])]
@@ -379,7 +380,7 @@ def _limit(rows: list[NoiseRow], shots: int | None) -> float | None:
     return None
 
 
-def _verdict(exact: Evaluation, limits: Mapping[str, float | None]) -> str:
+def _verdict(exact: WindowForecasts, limits: Mapping[str, float | None]) -> str:
     if defined_skill(exact.metrics().skill) < 0:
         return (
             "The model is behind the last value already without noise, so no noise can make it fall behind:"

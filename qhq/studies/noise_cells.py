@@ -17,17 +17,17 @@ from qhq.backends.registry import open_backend, open_mitigated
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.evaluate import (
     EXACT,
-    Evaluation,
+    WindowForecasts,
     ask_circuit,
+    beside_baselines,
     choose_windows,
     encode,
-    evaluate,
     expectation_error,
-    judge,
+    forecast_windows,
 )
 from qhq.experiment.opening import Experiment
 from qhq.experiment.refit import Lesson, why_no_head
-from qhq.experiment.reopening import open_run, read_finished
+from qhq.experiment.reopening import open_trained, read_finished
 from qhq.files import MOST_TABLE_BYTES, read_regular, write_atomically
 from qhq.models.source import trust_sent
 from qhq.runs.run_folder import RunFolder
@@ -120,7 +120,7 @@ def streams_of(shots: int | None, request: NoiseRequest) -> int:
     return 1 if shots is None else request.seeds
 
 
-def measure_cell(cell: NoiseCell) -> Outcome:
+def measure_noise_cell(cell: NoiseCell) -> Outcome:
     """Evaluate one cell: errors of forecast and expectation values."""
     experiment, exact, lesson = _open(cell.checkpoint)
     entry = cell.entry or cell.checkpoint.entry
@@ -131,7 +131,7 @@ def measure_cell(cell: NoiseCell) -> Outcome:
     # Without a method of its own it is opened for values alone, which takes half the time.
     executor = open_mitigated(spec, experiment.ansatz, cell.method or "none", seed=seed)
     if cell.method is None:
-        evaluation = evaluate(experiment, executor, exact.windows)
+        evaluation = forecast_windows(experiment, executor, exact.windows)
         return Outcome(_errors(evaluation, exact))
     headless = why_no_head(experiment) is not None
     served = [each for each in made_of(cell.method) if not (headless and each == "head")]
@@ -142,7 +142,7 @@ def measure_cell(cell: NoiseCell) -> Outcome:
     methods = {}
     for mitigation in served:
         found = correct(experiment, mitigation, latent, answers, fitted)
-        evaluation = judge(experiment, exact.windows, found.scaled, found.expectations, report)
+        evaluation = beside_baselines(experiment, exact.windows, found.scaled, found.expectations, report)
         rows = len(latent) + (len(fitted) if fitted is not None and mitigation in FITTED else 0)
         cost = device_cost(executor, rows, report)
         methods[mitigation] = {
@@ -154,7 +154,7 @@ def measure_cell(cell: NoiseCell) -> Outcome:
     return Outcome({"methods": methods})
 
 
-def _errors(evaluation: Evaluation, exact: Evaluation) -> Values:
+def _errors(evaluation: WindowForecasts, exact: WindowForecasts) -> Values:
     metrics = evaluation.metrics()
     losses, name = date_losses_of([evaluation])
     return {
@@ -195,7 +195,7 @@ def pack_checkpoint(folder: RunFolder, entry: BackendSpec, samples: int | None, 
     return Checkpoint(folder.name, files, entry, samples, seed, seen)
 
 
-_Opened = tuple[Experiment, Evaluation, Callable[[], Lesson]]
+_Opened = tuple[Experiment, WindowForecasts, Callable[[], Lesson]]
 """An experiment, its exact evaluation, and what methods are fitted on, made once it is asked for."""
 
 _OPENED: list[tuple[Checkpoint, _Opened]] = []
@@ -227,7 +227,7 @@ def open_packed(folder: RunFolder, checkpoint: Checkpoint) -> _Opened:
     Raises:
         QHQError: If the run has no circuit, or its prices are not those that it was made for.
     """
-    experiment = open_run(folder)  # it refuses other prices than the run's own
+    experiment = open_trained(folder)  # it refuses other prices than the run's own
     # Without a circuit every cell would be the same: noise has nothing to act on.
     if experiment.ansatz is None:
         raise ConfigError(
@@ -235,7 +235,7 @@ def open_packed(folder: RunFolder, checkpoint: Checkpoint) -> _Opened:
             fix="Name another run; 'qhq compare' lists them",
         )  # fmt: skip
     windows = choose_windows(experiment.data.test, checkpoint.samples, checkpoint.seed)
-    exact = evaluate(experiment, open_backend(EXACT, experiment.ansatz, seed=0), windows)
+    exact = forecast_windows(experiment, open_backend(EXACT, experiment.ansatz, seed=0), windows)
     # One at a time: the cells of a worker are of one study, and an experiment holds its whole panel.
     opened = experiment, exact, cache(partial(prepare_lesson, experiment, checkpoint.seed))
     _OPENED[:] = [(checkpoint, opened)]

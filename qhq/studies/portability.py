@@ -29,11 +29,11 @@ from qhq.errors import BackendError, JobError, QHQError
 from qhq.evaluation.metrics import why_no_percent
 from qhq.experiment.evaluate import (
     EXACT,
-    Evaluation,
-    evaluate,
+    WindowForecasts,
+    beside_baselines,
     expectation_error,
+    forecast_windows,
     is_stepwise,
-    judge,
     sampling_error,
 )
 from qhq.experiment.other_data import OtherDataRequest
@@ -57,7 +57,7 @@ from qhq.studies.mitigation import (
     moments_of_stds,
 )
 from qhq.studies.portability_plan import EvalPlan, instances_of, open_for
-from qhq.studies.runner import MemoryStore, Outcome, Progress, Runner, Study, Values
+from qhq.studies.runner import MemoryStore, Outcome, Runner, Study, StudyEvents, Values
 from qhq.studies.selection import (
     Pending,
     Skipped,
@@ -70,7 +70,7 @@ _REPLAYED = "answered from the journal, nothing was sent or paid again; another 
 
 
 def run_evaluation(
-    plan: EvalPlan, progress: Progress | None = None, meanwhile: Callable[[], None] = lambda: None
+    plan: EvalPlan, progress: StudyEvents | None = None, meanwhile: Callable[[], None] = lambda: None
 ) -> EvaluationRecord:
     """Evaluate the checkpoint on each backend and keep the results under ``evals/``.
 
@@ -83,7 +83,7 @@ def run_evaluation(
     """
     # Each forecast was checked against its instance alone; together they may ask for more than is left.
     check_plan_together(plan.costs, instances_of(plan.opened, _by_entry(plan.asks)))
-    progress = progress or Progress()
+    progress = progress or StudyEvents()
     study = Portability(plan)
     try:
         record = Runner(_Queues(study, progress, meanwhile), progress).run(study)
@@ -151,7 +151,7 @@ class Portability(Study[EvaluationCell, Json]):
         self._stored = {str(job.job_id) for job in list_jobs() if job.state == STORED} if hardware else set()
         self._hardware = dict(plan.opened)
         self._seconds: dict[str, float] = {}
-        self._evaluations: dict[tuple[str, str | None], list[Evaluation]] = {}
+        self._evaluations: dict[tuple[str, str | None], list[WindowForecasts]] = {}
         # Before anything is measured: an evaluation that was cut off has been a look all the same.
         self._looks = add_look(plan.experiment.data.test, run=plan.folder.name, command="eval")
 
@@ -189,7 +189,7 @@ class Portability(Study[EvaluationCell, Json]):
         executor = (
             open_for(Ask(EXACT), plan.experiment, plan.request.seed) if plan.experiment.ansatz else None
         )
-        self._exact = evaluate(plan.experiment, executor, plan.windows, plan.latent)
+        self._exact = forecast_windows(plan.experiment, executor, plan.windows, plan.latent)
 
     def attempt(self, ask: Ask, act: Callable[[], Any]) -> Any:
         """Do something with a backend; if it fails it is left out, or its error is kept for the end."""
@@ -231,7 +231,11 @@ class Portability(Study[EvaluationCell, Json]):
         """Evaluate on a backend: one object of ``results`` for each method that its answers serve."""
         plan, started = self.planned, time.perf_counter()
         if plan.experiment.ansatz is None:
-            return [self._result(ask, None, evaluate(plan.experiment, None, plan.windows, plan.latent), None)]
+            return [
+                self._result(
+                    ask, None, forecast_windows(plan.experiment, None, plan.windows, plan.latent), None
+                )
+            ]
         with in_run(plan.folder.name):
             # A device is used as the forecast opened it, so that the cost that was confirmed is that of this
             # very circuit.
@@ -267,7 +271,8 @@ class Portability(Study[EvaluationCell, Json]):
             correct(plan.experiment, mitigation, plan.latent, each, plan.lesson, stds) for each in answers
         ]
         evaluations = [
-            judge(plan.experiment, plan.windows, each.scaled, each.expectations, report) for each in corrected
+            beside_baselines(plan.experiment, plan.windows, each.scaled, each.expectations, report)
+            for each in corrected
         ]
         row = self._result(ask, mitigation, evaluations[0], executor)
         if mitigation is None:
@@ -309,7 +314,7 @@ class Portability(Study[EvaluationCell, Json]):
         return result.updated(**asdict(gain))
 
     def _result(
-        self, ask: Ask, mitigation: Mitigation | None, evaluation: Evaluation, executor: Executor | None
+        self, ask: Ask, mitigation: Mitigation | None, evaluation: WindowForecasts, executor: Executor | None
     ) -> BackendResult:
         plan, exact, entry, started = self.planned, self._exact, ask.entry, time.perf_counter()
         metrics, report = evaluation.metrics(), evaluation.report
@@ -364,7 +369,7 @@ class _Queues:
     come: those of one are kept though another's queue is interrupted.
     """
 
-    def __init__(self, study: Portability, progress: Progress, meanwhile: Callable[[], None]) -> None:
+    def __init__(self, study: Portability, progress: StudyEvents, meanwhile: Callable[[], None]) -> None:
         self.study, self.progress, self.meanwhile = study, progress, meanwhile
 
     def run(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:

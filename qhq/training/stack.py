@@ -34,7 +34,7 @@ class StackedModel(Protocol):
         """Stacked arguments -> what the losses of all members are computed of, (S, B, ...)."""
 
 
-def cannot_stack(spec: TrainingSpec) -> str:
+def spec_cannot_stack(spec: TrainingSpec) -> str:
     """Why models are trained one by one as ``spec`` has it; empty if they need not be."""
     if spec.optimizer.line_search:
         return f"training.optimizer {spec.optimizer.kind} chooses a step for each model"

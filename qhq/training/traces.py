@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Quantiles of the outputs that are kept."""
 
-OUTPUTS = tuple(f"output_q{round(100 * level):02d}" for level in LEVELS)
+OUTPUTS = tuple(f"output_q{round(100 * level):02d}" for level in QUANTILE_LEVELS)
 """Their columns in a history."""
 
 # Sorting all outputs of a large split would cost too much.
@@ -63,7 +63,7 @@ class HeardOutputs:
             return {}
         found = torch.cat(self.values)
         found = found[:: -(-len(found) // _MOST_VALUES)].double()
-        levels = torch.tensor(LEVELS, dtype=torch.float64)
+        levels = torch.tensor(QUANTILE_LEVELS, dtype=torch.float64)
         return dict(zip(OUTPUTS, torch.quantile(found, levels).tolist(), strict=True))
 
 

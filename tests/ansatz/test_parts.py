@@ -7,9 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from qhq.ansatz.assemble import build, build_ansatz
-from qhq.ansatz.program import Part, without_entanglers
+from qhq.ansatz.program import PartSizes, without_entanglers
 from qhq.ansatz.spec import AnsatzSpec, load_ansatz
-from qhq.ansatz.stored import as_stored, fingerprint
+from qhq.ansatz.stored import ansatz_fingerprint, as_stored
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.errors import ConfigError
 
@@ -48,10 +48,10 @@ def test_each_part_has_its_own_values_and_gradients():
 
 def test_a_stored_circuit_knows_its_parts():
     whole = build_ansatz("side_by_side", parts=PARTS)
-    assert whole.parts == (Part(3, 6, 3), Part(2, 4, 3), Part(1, 3, 1))
+    assert whole.parts == (PartSizes(3, 6, 3), PartSizes(2, 4, 3), PartSizes(1, 3, 1))
     again = as_stored(whole)
     assert again.parts == whole.parts
-    assert fingerprint(again) == fingerprint(whole)
+    assert ansatz_fingerprint(again) == ansatz_fingerprint(whole)
 
 
 def test_without_entanglers_each_part_counts_the_weights_that_are_left():
@@ -60,7 +60,7 @@ def test_without_entanglers_each_part_counts_the_weights_that_are_left():
         "blocks": [{"kind": "couplings", "gate": "crx", "pattern": "linear"}, {"gates": "RY"}],
     }
     product = without_entanglers(build_ansatz("side_by_side", parts=[crx, PARTS[2]]))
-    assert product.parts == (Part(2, 2, 2), Part(1, 3, 1))
+    assert product.parts == (PartSizes(2, 2, 2), PartSizes(1, 3, 1))
     assert product.num_weights == 5
 
 

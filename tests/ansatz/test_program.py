@@ -14,7 +14,7 @@ from qiskit.transpiler import CouplingMap
 
 from qhq.ansatz.assemble import build
 from qhq.ansatz.blocks import Entangler
-from qhq.ansatz.program import Ansatz, describe, without_entanglers
+from qhq.ansatz.program import Ansatz, count_facts, without_entanglers
 from qhq.ansatz.spec import AnsatzSpec, load_ansatz
 from qhq.backends.registry import open_backend
 from qhq.errors import ConfigError
@@ -101,7 +101,7 @@ def test_a_qubit_that_an_observable_reads_stays_and_so_does_a_delay_with_a_param
 
 
 def test_the_facts_of_the_reference_ansatz():
-    facts = describe(build(AnsatzSpec(qubits=4, depth=2)))
+    facts = count_facts(build(AnsatzSpec(qubits=4, depth=2)))
     assert (facts.qubits, facts.inputs, facts.weights, facts.observables) == (4, 4, 8, 4)
     assert (facts.two_qubit_gates, facts.gates) == (8, {"ry": 12, "cx": 8})
     # A ring of CX is a staircase: as deep as it has gates.

@@ -16,7 +16,7 @@ from qiskit.circuit import ParameterVector, QuantumCircuit
 from qhq.ansatz.assemble import build_ansatz
 from qhq.ansatz.draw import draw_circuit, draw_figure, draw_text
 from qhq.ansatz.roles import _COLOURS, draw_roles, draw_roles_to, role_of
-from qhq.ansatz.stored import fingerprint
+from qhq.ansatz.stored import ansatz_fingerprint
 from qhq.backends.registry import as_run, errors_as_run
 from qhq.errors import ConfigError
 from qhq.quantum.layer import QuantumLayer
@@ -133,7 +133,7 @@ def test_a_drawing_leaves_no_trace(name, drawing, tmp_path, monkeypatch):
         numbers = np.random.get_state()[1].tolist()  # noqa: NPY002
         generators = (random.getstate(), numbers, torch.random.get_rng_state().tolist())
         weights = layer.weight.detach().numpy().tobytes()
-        return stream.getvalue(), fingerprint(ansatz), hooks, generators, weights, layer.training
+        return stream.getvalue(), ansatz_fingerprint(ansatz), hooks, generators, weights, layer.training
 
     before = state()
     DRAWINGS[drawing](layer.ansatz, tmp_path)

@@ -9,7 +9,7 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.quantum_info import Operator
 
 from qhq.ansatz.assemble import build
-from qhq.ansatz.program import describe
+from qhq.ansatz.program import count_facts
 from qhq.ansatz.spec import load_ansatz
 from tests.ansatz.circuits import matrix
 
@@ -44,7 +44,7 @@ def sim(number, **overrides):
 @pytest.mark.parametrize("number", SIZES)
 @pytest.mark.parametrize(("qubits", "layers"), [(4, 1), (4, 3), (6, 2)])
 def test_sizes_are_the_papers(number, qubits, layers):
-    facts = describe(sim(number, qubits=qubits, depth=layers))
+    facts = count_facts(sim(number, qubits=qubits, depth=layers))
     expected = tuple(layers * each for each in SIZES[number](qubits))
     assert (facts.weights, facts.two_qubit_gates) == expected
 
@@ -62,7 +62,7 @@ def test_the_thirteenth_gate_by_gate():
 
 
 def test_the_ninth_has_hadamards_in_each_layer():
-    gates = describe(sim(9, depth=3)).gates
+    gates = count_facts(sim(9, depth=3)).gates
     assert (gates["h"], gates["cz"], gates["rx"]) == (12, 9, 12)
 
 

@@ -7,7 +7,7 @@ from qiskit.circuit import Parameter, QuantumCircuit
 from qiskit.quantum_info import Operator, SparsePauliOp
 
 from qhq.ansatz.assemble import Ansatz
-from qhq.ansatz.stored import as_stored, fingerprint, load_built, program_digest, save_ansatz
+from qhq.ansatz.stored import ansatz_fingerprint, as_stored, load_built, program_digest, save_ansatz
 from qhq.errors import ConfigError
 from tests.ansatz.circuits import SPECS, built, matrix, random_values
 
@@ -22,7 +22,7 @@ def test_a_stored_ansatz_comes_back_whole(tmp_path, name):
     assert again.observables == ansatz.observables
     row = np.concatenate(random_values(ansatz, 1), axis=None)
     assert Operator(matrix(again, row)).equiv(Operator(matrix(ansatz, row)))
-    assert fingerprint(again) == fingerprint(ansatz)
+    assert ansatz_fingerprint(again) == ansatz_fingerprint(ansatz)
 
 
 def test_angle_scaling_and_coefficients_are_stored(tmp_path):
@@ -43,7 +43,7 @@ def test_storing_leaves_the_ansatz_as_it_was(tmp_path):
 
 
 def test_every_program_has_a_fingerprint_of_its_own():
-    assert len({fingerprint(built(name)) for name in SPECS}) == len(SPECS)
+    assert len({ansatz_fingerprint(built(name)) for name in SPECS}) == len(SPECS)
 
 
 def test_a_fingerprint_sees_into_a_users_own_gate():
@@ -53,7 +53,7 @@ def test_a_fingerprint_sees_into_a_users_own_gate():
         circuit.append(inner.to_gate(), [0])
         return Ansatz(circuit, (x,), (), (SparsePauliOp("Z"),))
 
-    assert fingerprint(wrapped("rx")) != fingerprint(wrapped("ry"))
+    assert ansatz_fingerprint(wrapped("rx")) != ansatz_fingerprint(wrapped("ry"))
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -80,7 +80,7 @@ def test_plain_qpy_is_not_an_ansatz(tmp_path):
 def test_a_circuit_of_format_1_is_read_and_known_by_its_fingerprint():
     """Stored by qhq 0.1.0: a gate of its own, an angle that is no sum, vectors and names in Greek."""
     ansatz = load_built(Path(__file__).parent / "stored_by_0_1" / "circuit.qpy")
-    assert fingerprint(ansatz) == "4f2f1f82415fd2195ef3c8aaf3ef4cfcaf5e5b777956b2caf657ce0296ceda12"
+    assert ansatz_fingerprint(ansatz) == "4f2f1f82415fd2195ef3c8aaf3ef4cfcaf5e5b777956b2caf657ce0296ceda12"
     assert [each.name for each in ansatz.parameters] == ["x[0]", "x[1]", "θ", "β"]
     assert ansatz.angle_scaling == "pi_sin"
     x0, x1, theta, beta = 0.3, -0.7, 1.1, 0.4
@@ -116,7 +116,7 @@ def test_names_and_writing_do_not_count_in_a_fingerprint_but_values_do():
     def written(name, angle):
         x, circuit = Parameter(name), QuantumCircuit(1)
         circuit.ry(angle(x), 0)
-        return fingerprint(Ansatz(circuit, (x,), (), (SparsePauliOp("Z"),)))
+        return ansatz_fingerprint(Ansatz(circuit, (x,), (), (SparsePauliOp("Z"),)))
 
     plain = written("x", lambda x: 2 * x + 1)
     assert plain == written("y", lambda x: 1 + x + x) == written("x", lambda x: np.float64(2) * x + 1)

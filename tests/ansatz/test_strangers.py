@@ -8,7 +8,7 @@ from qiskit.quantum_info import Statevector
 from qhq.ansatz.assemble import Ansatz
 from qhq.ansatz.draw import draw_circuit
 from qhq.ansatz.export import export
-from qhq.ansatz.stored import as_stored, fingerprint, load_built, save_ansatz
+from qhq.ansatz.stored import ansatz_fingerprint, as_stored, load_built, save_ansatz
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.errors import ConfigError
 from tests.ansatz.strangers import BEYOND_OPENQASM, STRANGERS, stranger
@@ -42,8 +42,8 @@ def test_a_stored_circuit_comes_back_the_same(tmp_path, name):
     save_ansatz(settled, tmp_path / "circuit.qpy")
     again = load_built(tmp_path / "circuit.qpy")
     np.testing.assert_allclose(values(again), values(ansatz), atol=1e-12)
-    assert fingerprint(again) == fingerprint(settled) == fingerprint(ansatz)
-    assert fingerprint(as_stored(again)) == fingerprint(ansatz)
+    assert ansatz_fingerprint(again) == ansatz_fingerprint(settled) == ansatz_fingerprint(ansatz)
+    assert ansatz_fingerprint(as_stored(again)) == ansatz_fingerprint(ansatz)
     assert [each.name for each in again.parameters] == [each.name for each in ansatz.parameters]
 
 

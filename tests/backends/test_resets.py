@@ -14,7 +14,7 @@ from qhq.ansatz.export import to_qasm3
 from qhq.ansatz.program import Ansatz, unitary
 from qhq.ansatz.script import to_python
 from qhq.ansatz.spec import AnsatzSpec
-from qhq.ansatz.stored import as_stored, fingerprint
+from qhq.ansatz.stored import ansatz_fingerprint, as_stored
 from qhq.backends.local.aer import open_aer
 from qhq.backends.local.statevector import StatevectorExecutor, exact_form, pauli_coefficients
 from qhq.backends.noisy import AerSpec, FakeSpec
@@ -200,6 +200,6 @@ def test_what_a_run_stores_and_exports_is_the_same_circuit(seed):
     again = as_stored(ansatz)
     wanted = expected(StatevectorExecutor(ansatz), row)
     np.testing.assert_allclose(expected(StatevectorExecutor(again), row), wanted, atol=1e-12)
-    assert fingerprint(again) == fingerprint(ansatz)
+    assert ansatz_fingerprint(again) == ansatz_fingerprint(ansatz)
     assert "reset" in to_qasm3(ansatz)
     assert "circuit.reset(" in to_python(ansatz, row[4:], title="resets", version="0")

@@ -23,7 +23,7 @@ from qhq.experiment.run import train_run
 from qhq.progress.steps import StudyProgress
 from qhq.studies.portability import run_evaluation
 from qhq.studies.portability_plan import EvalRequest, plan_evaluation
-from qhq.studies.runner import Progress
+from qhq.studies.runner import StudyEvents
 from qhq.studies.selection import side_by_side
 from qhq.training.loop import Watcher
 from tests.backends.ibm.cases import Heard
@@ -447,7 +447,7 @@ def test_a_fault_in_one_devices_thread_costs_no_other_its_results(run, study, lo
         assert measured.wait(60)
         raise ZeroDivisionError("a fault of ours")
 
-    class Measured(Progress):
+    class Measured(StudyEvents):
         def done(self, key, *, fresh):
             measured.set()
 

@@ -69,7 +69,7 @@ def test_a_full_disk_leaves_nothing(study, monkeypatch):
     renamed = Path.rename
     monkeypatch.setattr(Path, "rename", fails)
     with pytest.raises(OSError, match="No space"):
-        command.lay_out(folder)
+        command.write_study(folder)
     assert list(folder.iterdir()) == []
 
 

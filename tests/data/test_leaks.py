@@ -15,7 +15,7 @@ from qhq.data.load import load_panel
 from qhq.data.scaling.fit import fit_scaler
 from qhq.data.spec import DataSpec
 from qhq.data.split import split_panel
-from qhq.data.windows import Cut, cut_windows, lay_out
+from qhq.data.windows import Cut, arrange_rows, cut_windows
 from qhq.errors import DataError
 from qhq.training.loop import Samples, Trainer
 
@@ -37,13 +37,13 @@ PRICE = {
 
 def stocks(frame, spec):
     panel = check_panel(frame, "test", symbols=spec.symbols, columns=spec.columns)
-    return split_panel(lay_out(panel, spec), spec)
+    return split_panel(arrange_rows(panel, spec), spec)
 
 
 def options(frame, spec):
     panel = check_options(frame, "test", columns=spec.columns)
     panel = compute_columns(complete_market(panel, 0.0), "options", spec.columns)
-    return lay_out(panel, spec)
+    return arrange_rows(panel, spec)
 
 
 def later_changed(frame, day, columns, seed):

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from qhq.data.caveat import LEAKS, Caveat
-from qhq.data.prepare import PreparedData, fingerprint, prepare
+from qhq.data.prepare import PreparedData, panel_fingerprint, prepare
 from qhq.data.protocol import Protocol, protocol_of
 from qhq.data.spec import DataSpec
 from qhq.documents import validate
@@ -35,9 +35,9 @@ def test_the_fingerprint_is_of_the_values_used():
     panel = make_panel()
     changed = make_panel()
     changed.values[5, 0] += 1e-9
-    assert fingerprint(panel) == fingerprint(make_panel()) != fingerprint(changed)
-    assert fingerprint(panel) != fingerprint(make_panel(columns=("close", "adj_close")))
-    assert fingerprint(panel) != fingerprint(make_panel(symbols=("AAA", "CCC")))
+    assert panel_fingerprint(panel) == panel_fingerprint(make_panel()) != panel_fingerprint(changed)
+    assert panel_fingerprint(panel) != panel_fingerprint(make_panel(columns=("close", "adj_close")))
+    assert panel_fingerprint(panel) != panel_fingerprint(make_panel(symbols=("AAA", "CCC")))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from qhq.data.checks.stocks import check_panel
 from qhq.data.formulas import complete_market, compute_columns
 from qhq.data.spec import DataSpec
 from qhq.data.split import Splits, folds_of, split_panel
-from qhq.data.windows import Cut, cut_windows, lay_out
+from qhq.data.windows import Cut, arrange_rows, cut_windows
 from qhq.errors import DataError
 
 from .panels import make_frame, make_panel, make_spec, option_frame, ragged_cases
@@ -112,7 +112,7 @@ def walks(draw):
         spec = DataSpec(source="synthetic", symbols=("AAA", "BBB"), features=("mid", "spot"),
                         targets=("mid",), static=("log_moneyness",), window=min(window, 4), horizon=horizon,
                         scaling="over_strike", split=split)  # fmt: skip
-        return lay_out(option_panel(seed % 3), spec), spec
+        return arrange_rows(option_panel(seed % 3), spec), spec
     spec = make_spec(
         symbols=("AAA", "BBB", "CCC"), features=("adj_close",), window=window, horizon=horizon, split=split,
         gaps=draw(st.sampled_from(["close", "mask"])),
@@ -120,7 +120,7 @@ def walks(draw):
     frame, rng = make_frame(symbols=spec.symbols, rows=170, seed=seed), np.random.default_rng(seed)
     kept = rng.random(len(frame)) > draw(st.sampled_from([0.0, 0.1]))
     gone = (frame["symbol"] == "CCC") & (frame["date"] > str(date(2015, 6, draw(st.integers(1, 28)))))
-    return lay_out(check_panel(frame[kept & ~gone], "test", columns=spec.features), spec), spec
+    return arrange_rows(check_panel(frame[kept & ~gone], "test", columns=spec.features), spec), spec
 
 
 def forecasts(every):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from qhq.data.checks.stocks import check_panel
-from qhq.data.windows import _LEAST_OBSERVED, Cut, cut_windows, lay_out, make_windows
+from qhq.data.windows import _LEAST_OBSERVED, Cut, arrange_rows, cut_windows, make_windows
 from qhq.errors import DataError
 
 from .panels import make_frame, make_panel, make_spec
@@ -98,7 +98,7 @@ def with_holes(seed, rows=60, share=0.2):
 @given(st.integers(0, 10_000), st.integers(0, 3))
 def test_a_masked_panel_has_a_row_for_each_session_and_the_same_values(seed, max_gap):
     panel = with_holes(seed)
-    laid = lay_out(panel, make_spec(gaps="mask", max_gap=max_gap))
+    laid = arrange_rows(panel, make_spec(gaps="mask", max_gap=max_gap))
     real = np.isfinite(laid.values).all(axis=1)
     assert_array_equal(laid.values[real], panel.values)
     assert_array_equal(laid.dates[real], panel.dates)
@@ -115,7 +115,7 @@ def test_a_masked_panel_has_a_row_for_each_session_and_the_same_values(seed, max
 @given(st.integers(0, 10_000))
 def test_masked_windows_fill_inputs_from_before_and_never_a_target(seed):
     spec = make_spec(gaps="mask", window=6, horizon=2)
-    panel = lay_out(with_holes(seed), spec)
+    panel = arrange_rows(with_holes(seed), spec)
     windows = cut_windows(panel, Cut.of(spec))
     assert np.isfinite(windows.inputs).all()
     assert np.isfinite(windows.targets).all()
@@ -146,7 +146,7 @@ def test_the_future_moves_nothing_before_it(seed):
     changed = changed[~late | (rng.random(len(changed)) > 0.3)]
     cuts = []
     for each in (frame, changed):
-        panel = lay_out(check_panel(each, "", columns=FEATURES), spec)
+        panel = arrange_rows(check_panel(each, "", columns=FEATURES), spec)
         windows = cut_windows(panel, Cut.of(spec))
         cuts.append(windows.select(windows.dates.max(axis=1) < day))
     assert_array_equal(cuts[0].inputs, cuts[1].inputs)
@@ -158,8 +158,8 @@ def test_closed_up_rows_are_neighbours_until_the_gap_is_too_long():
     frame = make_frame(rows=40)
     hole = (frame["symbol"] == "AAA") & frame.index.isin(range(10, 15))
     panel = check_panel(frame[~hole], "test", columns=FEATURES)
-    wide = lay_out(panel, make_spec(max_gap=5))
-    narrow = lay_out(panel, make_spec(max_gap=4))
+    wide = arrange_rows(panel, make_spec(max_gap=5))
+    narrow = arrange_rows(panel, make_spec(max_gap=4))
     assert len(np.unique(wide.segment)) == 2
     assert len(np.unique(narrow.segment)) == 3
     assert len(wide.code) == len(narrow.code) == 75
@@ -178,7 +178,7 @@ def test_a_split_counts_on_a_day_whose_row_is_dropped_or_missing():
     panel.values[at, panel.columns.index("close")] = np.nan
     for gaps in ("close", "mask"):
         spec = make_spec(gaps=gaps)
-        windows = cut_windows(lay_out(panel, spec), Cut.of(spec))
+        windows = cut_windows(arrange_rows(panel, spec), Cut.of(spec))
         windows = windows.select(windows.symbol == "AAA")
         date = np.datetime64(day, "D")
         assert not ((windows.input_dates[:, 0] < date) & (windows.dates[:, 0] >= date)).any()
@@ -189,9 +189,9 @@ def test_a_split_of_the_shares_is_never_inside_a_window_of_raw_prices():
     frame.loc[(frame["symbol"] == "AAA") & (frame["date"] == frame["date"][30]), "split"] = 2.0
     panel = check_panel(frame, "test", columns=("adj_close", "close", "split"))
     day = np.datetime64(frame["date"][30], "D")
-    raw = cut_windows(lay_out(panel, make_spec()), Cut.of(make_spec()))
+    raw = cut_windows(arrange_rows(panel, make_spec()), Cut.of(make_spec()))
     adjusted_only = make_spec(features=("adj_close",))
-    adjusted = cut_windows(lay_out(panel, adjusted_only), Cut.of(adjusted_only))
+    adjusted = cut_windows(arrange_rows(panel, adjusted_only), Cut.of(adjusted_only))
     for windows, straddling in ((raw, 0), (adjusted, 5)):
         own = windows.select(windows.symbol == "AAA")
         across = (own.input_dates[:, 0] < day) & (own.dates[:, 0] >= day)

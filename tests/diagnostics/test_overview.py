@@ -4,7 +4,7 @@ from dataclasses import asdict, fields
 import pytest
 from qiskit.circuit import ParameterVector, QuantumCircuit
 
-from qhq.diagnostics.overview import Overview, look_deep, read
+from qhq.diagnostics.overview import Overview, look_deep, read_overview
 from qhq.errors import ConfigError
 
 from .circuits import ansatz_of, shipped
@@ -54,7 +54,7 @@ def test_wide_circuits_are_refused():
 
 def readings(name, family=False, **overrides):
     make = (lambda qubits: shipped(name, **{**overrides, "qubits": qubits})) if family else None
-    return {each.name: each for each in read(look_deep(shipped(name, **overrides), make))}
+    return {each.name: each for each in read_overview(look_deep(shipped(name, **overrides), make))}
 
 
 CASES = [

@@ -15,7 +15,7 @@ from qhq.evaluation.bootstrap import (
     hits_by_date,
     median_interval,
     paired_interval,
-    share,
+    share_over_dates,
 )
 from qhq.seeding import child_generator
 
@@ -137,7 +137,7 @@ DAYS = np.arange(200).astype("datetime64[D]")
 def test_windows_of_a_date_count_as_one():
     """Ten times the same windows on each date say no more than those once."""
     hits = np.random.default_rng(0).integers(0, 2, 60)
-    once, often = (share(np.column_stack([each * hits, np.full(60, each)])) for each in (1, 10))
+    once, often = (share_over_dates(np.column_stack([each * hits, np.full(60, each)])) for each in (1, 10))
     assert (often.low, often.high, often.dates) == (once.low, once.high, 60)
     assert (once.count, often.count) == (60, 600)
 
@@ -152,7 +152,7 @@ def test_the_interval_over_dates_holds_the_truth_where_that_of_windows_does_not(
         rate = 1 / (1 + np.exp(-(2.2 + 1.2 * level)))
         truth = 0.8337  # the mean of that over the stationary level, N(0, 1 / (1 - 0.36))
         counts = np.column_stack([generator.binomial(300, rate), np.full(150, 300)])
-        found = share(counts)
+        found = share_over_dates(counts)
         wilson = proportion_confint(counts[:, 0].sum(), counts[:, 1].sum(), method="wilson")
         held["dates"].append(found.low <= truth <= found.high)
         held["windows"].append(wilson[0] <= truth <= wilson[1])
@@ -162,13 +162,13 @@ def test_the_interval_over_dates_holds_the_truth_where_that_of_windows_does_not(
 
 @pytest.mark.parametrize("hits", [0, 50])
 def test_where_all_dates_agree_the_interval_is_wilsons_of_the_dates(hits):
-    found = share(np.column_stack([np.full(30, hits), np.full(30, 50)]))
+    found = share_over_dates(np.column_stack([np.full(30, hits), np.full(30, 50)]))
     expected = proportion_confint(hits // 50 * 30, 30, method="wilson")
     assert_allclose((found.low, found.high), expected, atol=1e-12)
 
 
 def test_too_few_dates_have_no_interval_and_say_so():
-    found = share(np.full((5, 2), 1000))
+    found = share_over_dates(np.full((5, 2), 1000))
     assert (found.low, found.high, found.count) == (None, None, 5000)
     assert "5 dates" in found.reason
 

@@ -9,7 +9,7 @@ import pytest
 
 from qhq.ansatz.assemble import build_ansatz
 from qhq.ansatz.spec import load_ansatz
-from qhq.ansatz.stored import fingerprint
+from qhq.ansatz.stored import ansatz_fingerprint
 from qhq.backends.registry import load_backends
 from qhq.errors import ConfigError
 from qhq.experiment.config import load_config
@@ -182,10 +182,12 @@ def test_an_error_in_a_mapping_names_its_key(content, words):
 def test_a_circuit_in_memory_is_built_and_is_no_other_one():
     held = build_ansatz("reference", qubits=3, depth=2)
     config = load_config({})
-    config = config.model_copy(update={"quantum": config.quantum.with_circuit(held, fingerprint(held))})
+    config = config.model_copy(
+        update={"quantum": config.quantum.with_circuit(held, ansatz_fingerprint(held))}
+    )
     assert build_circuit(config.quantum) is held
     worker = pickle.loads(pickle.dumps(config))
-    assert fingerprint(build_circuit(worker.quantum)) == fingerprint(held)
+    assert ansatz_fingerprint(build_circuit(worker.quantum)) == ansatz_fingerprint(held)
     assert build_circuit(config.quantum.model_copy(update={"entangled": False})).num_weights == 6
     for other in (
         config.quantum.model_copy(update={"qubits": 5}),
@@ -194,4 +196,4 @@ def test_a_circuit_in_memory_is_built_and_is_no_other_one():
         with pytest.raises(ConfigError, match="used as it is"):
             build_circuit(other)
     with pytest.raises(ConfigError, match=r"quantum\.depth"):
-        load_config({"quantum": {"depth": 2}}).quantum.with_circuit(held, fingerprint(held))
+        load_config({"quantum": {"depth": 2}}).quantum.with_circuit(held, ansatz_fingerprint(held))

@@ -19,10 +19,10 @@ from qhq.errors import ConfigError, JobError
 from qhq.evaluation.conformal import fit_conformal
 from qhq.experiment import features, run
 from qhq.experiment.config import load_config
-from qhq.experiment.evaluate import evaluate
-from qhq.experiment.predict import PredictRequest, describe, plan_prediction, predict
+from qhq.experiment.evaluate import forecast_windows
+from qhq.experiment.predict import PredictRequest, forecast_ahead, plan_prediction, prediction_record
 from qhq.experiment.questions import Questions
-from qhq.experiment.reopening import open_run
+from qhq.experiment.reopening import open_trained
 from qhq.experiment.run import resume_run, train_run
 from qhq.experiment.words import say_subset
 from qhq.paths import runs_dir
@@ -99,13 +99,14 @@ def test_on_a_fake_device_it_is_free_needs_no_journal_and_is_what_evaluating_the
     assert record.head.kept
     assert record.device is None
     assert list(Journal().parts()) == []
-    opened, entry = open_run(folder), find_backend("fake_fez")
+    opened, entry = open_trained(folder), find_backend("fake_fez")
     some = {
         split: spread_subset(getattr(opened.data, split), 24, config.seed) for split in ("validation", "test")
     }
     executor = open_backend(entry, opened.ansatz, seed=0)
     there, exact = (
-        evaluate(opened, each, some["test"]) for each in (executor, StatevectorExecutor(opened.ansatz))
+        forecast_windows(opened, each, some["test"])
+        for each in (executor, StatevectorExecutor(opened.ansatz))
     )
     rows = pd.read_csv(folder.file("predictions.csv"))
     np.testing.assert_allclose(rows["forecast"], there.forecast.ravel(), rtol=1e-6)
@@ -119,27 +120,27 @@ def test_on_a_fake_device_it_is_free_needs_no_journal_and_is_what_evaluating_the
     resume_run(folder, Watcher())
     assert {name: folder.file(name).read_bytes() for name in kept} == kept
     check_intervals(
-        folder, executor, evaluate(opened, executor, some["validation"]).forecast, some["validation"]
+        folder, executor, forecast_windows(opened, executor, some["validation"]).forecast, some["validation"]
     )
 
 
 def check_intervals(folder, executor, forecast, windows):
     """Those of a forecast on the head's own backend have the errors there; on another, that one's or none."""
     plan = plan_prediction(folder, PredictRequest(levels=(0.8, 0.9)))
-    own = predict(plan, executor, "fake_fez")
+    own = forecast_ahead(plan, executor, "fake_fez")
     for level, (low, high) in own.ends.items():
         ends = fit_conformal(windows, forecast, level).interval(plan.ahead.windows, own.forecast)
         np.testing.assert_allclose([low, high], ends, rtol=1e-6)
-    record = describe(own, "fake_fez")
+    record = prediction_record(own, "fake_fez")
     assert record.errors_of == "fake_fez"
     assert "by the errors on fake_fez on 24 windows" in record.intervals
-    exact = describe(predict(plan, StatevectorExecutor(plan.experiment.ansatz), "aer"), "aer")
+    exact = prediction_record(forecast_ahead(plan, StatevectorExecutor(plan.experiment.ansatz), "aer"), "aer")
     assert exact.errors_of == "exact"
     assert "the head was fitted on fake_fez" in exact.intervals
     widths = [[row.high - row.low for row in each.rows] for each in (record, exact)]
     assert not np.allclose(*widths)
     plan = plan_prediction(folder, PredictRequest(levels=(0.7, 0.9)))
-    mixed = describe(predict(plan, executor, "fake_fez"), "fake_fez")
+    mixed = prediction_record(forecast_ahead(plan, executor, "fake_fez"), "fake_fez")
     assert mixed.errors_of == "exact"
     assert "at 70 % split conformal, by the errors of the exact engine" in mixed.intervals
 

@@ -10,10 +10,10 @@ from qhq.data.prepare import prepare
 from qhq.errors import ConfigError
 from qhq.experiment.checkup import examine_run, examine_subject
 from qhq.experiment.config import load_config
-from qhq.experiment.evaluate import evaluate
+from qhq.experiment.evaluate import forecast_windows
 from qhq.experiment.opening import open_on_data
 from qhq.experiment.questions import open_questions
-from qhq.experiment.reopening import open_run
+from qhq.experiment.reopening import open_trained
 from qhq.experiment.run import resume_run, train_run
 from qhq.runs.run_folder import FINISHED, RUNNING
 from qhq.training.loop import Watcher
@@ -36,8 +36,8 @@ def test_run_comes_back_from_its_folder_and_forecasts_the_same(study, head):
     assert (record.status, record.head.kind) == (FINISHED, head)
     assert not list(folder.path.rglob("*.pkl"))
     assert not folder.resume.exists()
-    again = open_run(folder)
-    found = evaluate(again, StatevectorExecutor(again.ansatz), again.data.test)
+    again = open_trained(folder)
+    found = forecast_windows(again, StatevectorExecutor(again.ansatz), again.data.test)
     np.testing.assert_allclose(found.metrics().mae, record.tested().test.mae, rtol=1e-6)
 
 
@@ -49,7 +49,7 @@ def test_same_seed_gives_the_same_bytes(study):
 def test_head_on_the_window_itself_is_the_ridge_baseline(study):
     strengths = "model.head.strengths=[0.01]"
     folder = train("quantum=null", strengths, "data.symbols=[AAPL]")
-    opened = open_run(folder)
+    opened = open_trained(folder)
     rows = opened.inputs(opened.data.train).flatten(1).double().numpy()
     targets = opened.data.scaler.targets(opened.data.train).reshape(len(rows), -1)
     standard = (rows - rows.mean(axis=0)) / rows.std(axis=0)
@@ -63,12 +63,12 @@ def test_head_on_the_window_itself_is_the_ridge_baseline(study):
 
 def test_circuit_keeps_the_weights_of_its_seed(study):
     folder, drawn = train(), open_on_data(config(), prepare(config().data))
-    kept = open_run(folder).model.quantum.weight
+    kept = open_trained(folder).model.quantum.weight
     np.testing.assert_array_equal(kept.detach(), drawn.model.quantum.weight.detach())
 
 
 def test_projected_features_are_read_and_kept_with_the_run(study):
-    opened = open_run(train("model.observables=projected"))
+    opened = open_trained(train("model.observables=projected"))
     qubits = opened.ansatz.num_qubits
     assert opened.ansatz.num_outputs == 3 * qubits + 9 * qubits * (qubits - 1) // 2
     assert len(opened.model.head.weight) == opened.ansatz.num_outputs
@@ -95,14 +95,14 @@ def test_projection_none_needs_as_many_inputs_as_values(study):
 
 def test_head_may_see_the_window_beside_the_features(study):
     with_window, without = (
-        open_run(train(f"model.include_inputs={word}")).model for word in ("true", "false")
+        open_trained(train(f"model.include_inputs={word}")).model for word in ("true", "false")
     )
     assert len(with_window.head.weight) == len(without.head.weight) + with_window.projection.shape[0]
 
 
 def test_subset_is_of_every_symbol_and_of_every_split(study):
     folder = train("model.samples=12")
-    record, opened = folder.read_record(), open_run(folder)
+    record, opened = folder.read_record(), open_trained(folder)
     assert record.head.windows == {"train": 12, "validation": 12}
     questions = open_questions(opened)
     assert questions is not None
@@ -122,7 +122,7 @@ def test_run_that_was_cut_off_is_fitted_again_to_the_same(study):
 
 def test_a_head_no_better_than_none_is_not_kept(study):
     folder = train("model.head={kind: boosting, trees: 1, learning_rate: 1.0, subsample: 0.05, depth: 12}")
-    record, model = folder.read_record(), open_run(folder).model
+    record, model = folder.read_record(), open_trained(folder).model
     assert not record.head.kept
     assert record.best_epoch == 0
     assert not model.head.start.any()
@@ -155,7 +155,7 @@ def test_two_middles_are_refused(study):
 
 def test_reservoir_is_fed_the_newest_values(study):
     settings = ["quantum={ansatz: reservoir}", "model.projection=last", "data.symbols=[AAPL]"]
-    opened = open_run(train(*settings))
+    opened = open_trained(train(*settings))
     values = opened.latent(opened.data.train)
     newest = (values - values.mean(dim=0)) / values.std(dim=0, correction=0)
     angles = opened.model.angles(values)

@@ -12,9 +12,9 @@ import pytest
 from qhq.data.spec import DataSpec
 from qhq.errors import ConfigError, DataError, QHQError
 from qhq.experiment.config import load_config
-from qhq.experiment.evaluate import evaluate
+from qhq.experiment.evaluate import forecast_windows
 from qhq.experiment.other_data import OtherDataRequest, _with_symbol, open_run_on, tell_format
-from qhq.experiment.reopening import open_run
+from qhq.experiment.reopening import open_trained
 from qhq.experiment.run import train_run
 from qhq.runs.record import RunRecord
 from qhq.runs.run_folder import RunFolder
@@ -75,7 +75,7 @@ def opened(run: RunFolder, frame: pd.DataFrame, *overrides: str, since: date | N
 
 
 def test_new_rows_after_an_unchanged_prefix(run):
-    own = open_run(run).data
+    own = open_trained(run).data
     experiment = opened(run, prices())
     data = experiment.data
     assert data.other is not None
@@ -87,7 +87,7 @@ def test_new_rows_after_an_unchanged_prefix(run):
     np.testing.assert_array_equal(data.train.targets, own.train.targets)
     # The windows of the run's own test split are forecast as they were, whatever follows them.
     before = pd.read_csv(run.path / "predictions.csv")
-    result = evaluate(experiment, None, data.test)
+    result = forecast_windows(experiment, None, data.test)
     after = pd.DataFrame(
         {
             "symbol": data.test.symbol,
@@ -105,7 +105,7 @@ def test_same_rows_in_another_file_are_the_runs_own(run):
     shuffled = frame[["adj_close", "date", "symbol"]].sample(frac=1, random_state=0)
     data = opened(run, shuffled).data
     assert data.other is None
-    np.testing.assert_array_equal(data.test.targets, open_run(run).data.test.targets)
+    np.testing.assert_array_equal(data.test.targets, open_trained(run).data.test.targets)
 
 
 def test_future_of_other_data_moves_no_forecast(run):
@@ -114,7 +114,7 @@ def test_future_of_other_data_moves_no_forecast(run):
     changed = frame.copy()
     changed.loc[changed["date"] >= cut, "adj_close"] *= 1.5
     first, second = (opened(run, each) for each in (frame, changed))
-    results = [evaluate(each, None, each.data.test).forecast for each in (first, second)]
+    results = [forecast_windows(each, None, each.data.test).forecast for each in (first, second)]
     early = first.data.test.dates[:, 0] <= np.datetime64(cut)
     np.testing.assert_array_equal(results[0][early], results[1][early])
 
@@ -125,14 +125,14 @@ def test_newest_rows_alone_look_no_further_back_than_their_file(run):
     assert len(data.test) == 2 * (NEW - 5)
     assert set(data.other.overlap.sessions.values()) == {0}
     # The run's own file is still there, so the baselines keep their scale.
-    np.testing.assert_array_equal(data.train.targets, open_run(run).data.train.targets)
+    np.testing.assert_array_equal(data.train.targets, open_trained(run).data.train.targets)
 
 
 def test_without_any_row_of_the_training_split_there_is_no_mase(run, monkeypatch):
     monkeypatch.setattr("qhq.data.prepare_other.Known.own_panel", lambda self, other: None)
     frame = prices()
     experiment = opened(run, frame[frame["date"] >= sorted(frame["date"].unique())[OLD]])
-    metrics = evaluate(experiment, None, experiment.data.test).metrics()
+    metrics = forecast_windows(experiment, None, experiment.data.test).metrics()
     assert metrics.mase is None
     assert metrics.skill is not None
 
@@ -174,7 +174,7 @@ def test_split_since_is_reported_where_scaling_does_not_see_it(run):
     assert "does not depend on it" in " ".join(other.notes())
     # The scale of MASE is in the unit of the new prices too, so the figure does not change.
     whole = opened(run, prices())
-    mase = [evaluate(each, None, each.data.test).metrics().mase for each in (experiment, whole)]
+    mase = [forecast_windows(each, None, each.data.test).metrics().mase for each in (experiment, whole)]
     np.testing.assert_allclose(*mase, rtol=1e-5)
 
 
@@ -261,7 +261,7 @@ def test_strict_opening_says_what_to_do_instead(tmp_path):
     run = trained(tmp_path, "window")
     prices().to_csv(tmp_path / "old.csv", index=False)
     with pytest.raises(DataError, match=rf"qhq eval {run.name} --data {tmp_path / 'old.csv'}"):
-        open_run(run)
+        open_trained(run)
     # The file was written over: its older rows are the run's, and serve as such.
     data = open_run_on(run, OtherDataRequest(str(tmp_path / "old.csv"))).data
     assert data.other.overlap.compared == 2 * OLD
@@ -306,7 +306,7 @@ def test_a_damaged_scaler_is_an_error_in_three_parts_before_anything_is_forecast
                 run.write_json("run.json", content | {"scaler": {**content["scaler"], key: value}})
                 try:
                     experiment = open_run_on(run, OtherDataRequest(path=str(tmp_path / "new.csv")))
-                    evaluate(experiment, None, experiment.data.test)
+                    forecast_windows(experiment, None, experiment.data.test)
                 except QHQError:
                     refused += 1
         assert refused == len(content["scaler"]) * len(WRONG)

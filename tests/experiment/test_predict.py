@@ -13,9 +13,9 @@ from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.data.load import load_panel
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import load_config
-from qhq.experiment.evaluate import evaluate
+from qhq.experiment.evaluate import forecast_windows
 from qhq.experiment.other_data import OtherDataRequest, open_run_on
-from qhq.experiment.predict import PredictRequest, describe, plan_prediction, predict
+from qhq.experiment.predict import PredictRequest, forecast_ahead, plan_prediction, prediction_record
 from qhq.experiment.reopening import read_finished
 from qhq.experiment.run import train_run
 from qhq.runs.run_folder import RunFolder
@@ -99,7 +99,7 @@ def request_for(run: RunFolder, frame: pd.DataFrame, *overrides: str, since=None
 def predicted(run: RunFolder, frame: pd.DataFrame, *overrides: str, **more):
     plan = plan_prediction(run, request_for(run, frame, *overrides, **more))
     ansatz = plan.experiment.ansatz
-    return predict(plan, None if ansatz is None else StatevectorExecutor(ansatz))
+    return forecast_ahead(plan, None if ansatz is None else StatevectorExecutor(ansatz))
 
 
 def table(prediction) -> pd.DataFrame:
@@ -123,7 +123,7 @@ def test_given_rows_to_a_day_it_is_to_the_last_bit_what_evaluating_the_day_after
             experiment = open_run_on(folder, OtherDataRequest(str(path), since=since))
             windows = experiment.data.test
             executor = None if experiment.ansatz is None else StatevectorExecutor(experiment.ansatz)
-            forecast = evaluate(experiment, executor, windows).forecast
+            forecast = forecast_windows(experiment, executor, windows).forecast
             for number, symbol in enumerate(windows.symbol):
                 if windows.dates[number, 0] == np.datetime64(day):
                     own = rows[rows["symbol"] == symbol]
@@ -194,7 +194,7 @@ def test_own_rows_read_anew_need_no_other_file(run):
 
 
 def test_stale_rows_are_told(run):
-    record = describe(predicted(run, prices()), "aer", today=date(2021, 1, 29))
+    record = prediction_record(predicted(run, prices()), "aer", today=date(2021, 1, 29))
     assert record.last_row == dates()[-1] == "2021-01-13"
     assert record.age_days == 16
     assert record.sessions_missed == 11  # these rows know no holiday, not even Martin Luther King Day
@@ -203,7 +203,7 @@ def test_stale_rows_are_told(run):
 
 def test_a_config_may_name_the_calendar_and_another_is_refused(run):
     frame = prices()
-    record = describe(predicted(run, frame, "data.calendar=24/5"), "aer", today=date(2021, 1, 18))
+    record = prediction_record(predicted(run, frame, "data.calendar=24/5"), "aer", today=date(2021, 1, 18))
     assert record.calendar == "the calendar 24/5"
     assert (record.session, record.sessions_missed, record.half_day) == ("2021-01-14", 2, False)
     with pytest.raises(DataError, match=r"sessions of data.calendar XNYS. Got \d+ of 270 dates"):
@@ -224,7 +224,7 @@ def test_symbols_that_end_like_those_of_another_exchange_are_told_of_its_calenda
     frame = prices().replace(
         {"symbol": {name: name + end for name, end in zip(SYMBOLS, endings, strict=True)}}
     )
-    record = describe(predicted(run, frame), "aer")
+    record = prediction_record(predicted(run, frame), "aer")
     assert "holidays not known" in record.calendar
     assert sum(reported in note for note in record.notes) == 1
 
@@ -235,18 +235,18 @@ def test_of_weeks_it_says_which_and_an_unfinished_one_moves_nothing(tmp_path):
     days = np.array(dates(), dtype="datetime64[D]")
     wednesday = int(np.flatnonzero((days.astype(int) + 3) % 7 == 2)[-1])
     made = [predicted(weekly, prices(rows)) for rows in (wednesday - 2, wednesday + 1)]
-    record = describe(made[1], "aer", today=days[wednesday].astype(date))
+    record = prediction_record(made[1], "aer", today=days[wednesday].astype(date))
     assert record.period == "week"
     assert record.last_row == str(days[wednesday - 3])  # Friday
     assert record.session == str(days[wednesday] + 2)
     assert record.sessions_missed == 0
     pd.testing.assert_frame_equal(*map(table, made))
-    later = describe(made[1], "aer", today=(days[wednesday] + 8).astype(date))
+    later = prediction_record(made[1], "aer", today=(days[wednesday] + 8).astype(date))
     assert later.sessions_missed == 1
 
 
 def test_a_single_training_shows_no_skill(run):
-    record = describe(predicted(run, prices()), "aer")
+    record = prediction_record(predicted(run, prices()), "aer")
     assert record.skill.shown is False
     assert "One seed, not tested" in record.skill.verdict
 
@@ -261,7 +261,8 @@ def test_a_missing_symbol_is_refused_and_can_be_dropped(run):
     )  # a run of all symbols of its file takes what is there
     assert listed.ahead.windows.symbol.tolist() == ["AAA", "CCC"]
     assert (
-        "Without a row here, though the run knows them: BBB" in describe(predict(listed, None), "aer").notes
+        "Without a row here, though the run knows them: BBB"
+        in prediction_record(forecast_ahead(listed, None), "aer").notes
     )
     with pytest.raises(DataError, match="BBB"):
         predicted(run, frame, "data.symbols=[AAA, BBB]")
@@ -272,7 +273,7 @@ def test_a_symbol_that_stopped_is_left_out_by_name(run):
     frame = frame[(frame["symbol"] != "BBB") | (frame["date"] < dates()[-4])]
     prediction = predicted(run, frame)
     assert table(prediction)["symbol"].tolist() == ["AAA", "CCC"]
-    (left,) = describe(prediction, "aer").left_out
+    (left,) = prediction_record(prediction, "aer").left_out
     assert left.symbol == "BBB"
 
 
@@ -294,14 +295,14 @@ def test_prices_after_a_split_are_forecast_where_the_scaling_does_not_depend_on_
     frame["adj_close"] /= 4
     prediction = predicted(run, frame)
     np.testing.assert_allclose(table(prediction)["forecast"], plain["forecast"] / 4, rtol=1e-6)
-    assert any("0.25 times those of the run" in note for note in describe(prediction, "aer").notes)
+    assert any("0.25 times those of the run" in note for note in prediction_record(prediction, "aer").notes)
 
 
 def test_a_split_among_the_newest_rows_is_told_and_one_before_them_is_not(run):
     def told(first: str) -> list[str]:
         frame = prices()
         frame.loc[(frame["symbol"] == "AAA") & (frame["date"] >= first), "adj_close"] /= 2
-        notes = describe(predicted(run, frame), "aer").notes
+        notes = prediction_record(predicted(run, frame), "aer").notes
         return [note for note in notes if "a column 'split'" in note]
 
     (note,) = told(dates()[-2])
@@ -340,7 +341,7 @@ def test_the_newest_fold_of_a_walk_forward_forecasts(tmp_path):
     assert "Over 48 dates, forecast by 3 models" in plan.skill.verdict
     assert plan.skill.shown is False
     assert plan.trained_to == str(read_finished(plan.folder).data.train.last)
-    assert len(predict(plan, None).rows()) == len(SYMBOLS)
+    assert len(forecast_ahead(plan, None).rows()) == len(SYMBOLS)
 
 
 def test_intervals_at_90_percent_hold_88_to_92_percent_of_500_sessions_of_the_bundled_prices(tmp_path):
@@ -349,6 +350,6 @@ def test_intervals_at_90_percent_hold_88_to_92_percent_of_500_sessions_of_the_bu
     run = train_run(config, Watcher())
     begin = read_finished(run).data.test.first
     plan = plan_prediction(run, PredictRequest(OtherDataRequest(since=date.fromisoformat(begin))))
-    (coverage,) = predict(plan, None).scored().coverage
+    (coverage,) = forecast_ahead(plan, None).scored().coverage
     assert coverage["held"]["dates"] >= 500
     assert 0.88 <= coverage["held"]["value"] <= 0.92

@@ -14,9 +14,9 @@ from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.errors import ConfigError
 from qhq.experiment import refit, run
 from qhq.experiment.config import load_config
-from qhq.experiment.evaluate import evaluate
+from qhq.experiment.evaluate import forecast_windows
 from qhq.experiment.questions import Questions
-from qhq.experiment.reopening import open_run
+from qhq.experiment.reopening import open_trained
 from qhq.experiment.run import plan_refit, resume_run, run_training, train_run
 from qhq.runs.run_folder import RunFolder
 from qhq.training.loop import Watcher
@@ -65,14 +65,14 @@ def test_a_head_takes_back_most_of_what_noise_did_on_five_seeds(trained):
 def test_the_new_run_differs_in_its_head_alone_and_is_a_run_like_any_other(trained):
     origin = trained[0]
     tuned = finetune(origin, "fake_nairobi", samples=16)
-    before, after = (open_run(each).model.state_dict() for each in (origin, tuned))
+    before, after = (open_trained(each).model.state_dict() for each in (origin, tuned))
     changed = {name for name, tensor in after.items() if not np.array_equal(tensor, before[name])}
     assert changed == {"head.weight", "head.bias"}
     record = tuned.read_record()
     assert (record.backend, record.finetuned.origin) == ("fake_nairobi", origin.name)
     assert len(tuned.file("predictions.csv").read_text().splitlines()) == 17
-    opened = open_run(tuned)
-    found = evaluate(opened, StatevectorExecutor(opened.ansatz), opened.data.test)
+    opened = open_trained(tuned)
+    found = forecast_windows(opened, StatevectorExecutor(opened.ansatz), opened.data.test)
     assert np.isfinite(found.metrics().mae)
 
 

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 
 from qhq.errors import BackendError, ConfigError, DataError
 from qhq.experiment.config import load_config
-from qhq.experiment.reopening import open_run
+from qhq.experiment.reopening import open_trained
 from qhq.experiment.run import _LAST_WORD_BYTES, resume_run, train_run
 from qhq.runs.run_folder import FAILED, FINISHED, RUNNING, find_run, list_runs
 from qhq.training.loop import Watcher
@@ -177,7 +177,7 @@ def test_other_prices_are_refused_on_resume_and_evaluation(study):
     write_prices("own.csv")
     cut, done = cut_off(*OWN), train(*OWN)
     write_prices("own.csv", change_from="2020-08-01")
-    for run in (lambda: resume_run(cut, Watcher()), lambda: open_run(done)):
+    for run in (lambda: resume_run(cut, Watcher()), lambda: open_trained(done)):
         with pytest.raises(
             DataError, match=r"on exactly the prices that it was made for\. Got other prices from .*own.csv"
         ):
@@ -189,7 +189,7 @@ def test_run_opens_from_any_folder(study, monkeypatch):
     run = train(*OWN)
     (study / "elsewhere").mkdir()
     monkeypatch.chdir(study / "elsewhere")
-    open_run(find_run(run.name))
+    open_trained(find_run(run.name))
 
 
 def test_state_of_another_run_is_refused(study):
@@ -246,7 +246,7 @@ def test_evaluation_does_not_ask_what_the_run_was_trained_on(study, monkeypatch)
         monkeypatch.delenv(name, raising=False)
     device = {"kind": "ibm", "name": "ibm_gone", "training": True}
     run.write_json("run.json", {**run.read_record().to_dict(), "backend_entry": device})
-    experiment = open_run(run)
+    experiment = open_trained(run)
     assert experiment.model.quantum.neural_network.executor.report().backend == "statevector"
 
 
@@ -263,7 +263,7 @@ def test_rows_set_aside_are_reported_once_and_kept_in_the_record(study):
     assert (record["quarantine"]["rows"], record["quarantine"]["of"], record["doubts"]) == (2, 150, [])
     assert record["quarantine"]["reasons"][0]["rows"] == [21, 131]
     # The same rows are left out when the run is opened again.
-    assert open_run(run).data.fingerprint == record["fingerprint"]
+    assert open_trained(run).data.fingerprint == record["fingerprint"]
     with pytest.raises(DataError, match="'adj_close' must be above zero"):
         train(*own, "data.bad_rows=refuse", "training.epochs=1")
 
@@ -286,7 +286,7 @@ def test_a_run_that_diverges_says_so_and_may_be_tried_again(study):
     assert record["status"] == FAILED
     assert "The loss must stay a finite number" in record["error"]
     with pytest.raises(ConfigError, match="failed: The loss must stay a finite number"):
-        open_run(folder)
+        open_trained(folder)
     with pytest.raises(ConfigError, match="finite"):
         resume_run(folder, Watcher())
     assert folder.read_record().status == FAILED
@@ -312,7 +312,7 @@ def test_a_run_is_called_what_its_folder_is_called(study):
     moved = folder.path.rename(folder.path.with_name("kept"))
     record = find_run("kept").read_record().to_dict()
     assert record["run"] == "kept"
-    assert open_run(find_run("kept")).config.name == "tiny"
+    assert open_trained(find_run("kept")).config.name == "tiny"
     resume_run(find_run(str(moved)), Watcher())
     assert [run.name for run in list_runs()] == ["kept"]
 

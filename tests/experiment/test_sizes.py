@@ -14,7 +14,7 @@ from qhq.experiment.config import load_config
 from qhq.experiment.run import train_run
 from qhq.experiment.trial import run_trial
 from qhq.runs.run_folder import RunFolder
-from qhq.studies.ablation.cells import measure_cell, plan_cells
+from qhq.studies.ablation.cells import measure_ablation_cell, plan_cells
 from qhq.studies.ablation.study import _best
 from qhq.studies.ablation.verdict import table_rows
 from qhq.studies.comparisons import compare_all
@@ -66,7 +66,7 @@ def test_what_an_ablation_calls_best_and_better_does_not_move(configs):
     for config in configs:
         data = prepare(config.data)
         measured = {
-            cell.name: [measure_cell(cell, data)]
+            cell.name: [measure_ablation_cell(cell, data)]
             for cell in plan_cells({"hybrid": config}, data, range(0))
             if cell.name != "gradient_boosting"
         }

@@ -14,12 +14,12 @@ from ruamel.yaml import YAML
 from safetensors import safe_open
 
 from qhq.ansatz.draw import draw_circuit
-from qhq.ansatz.stored import fingerprint, load_built
+from qhq.ansatz.stored import ansatz_fingerprint, load_built
 from qhq.errors import ConfigError
 from qhq.experiment.config import load_config, without_later_keys
-from qhq.experiment.evaluate import evaluate
+from qhq.experiment.evaluate import forecast_windows
 from qhq.experiment.opening import build_circuit
-from qhq.experiment.reopening import open_run
+from qhq.experiment.reopening import open_trained
 from qhq.experiment.run import train_run
 from qhq.runs.run_folder import list_runs
 from qhq.training.checkpoint import save_weights
@@ -71,11 +71,13 @@ def train(study):
 def test_a_strangers_circuit_goes_all_the_way(train, name):
     watcher = Notes()
     folder = train(name, watcher=watcher)
-    experiment = open_run(folder)
-    evaluation = evaluate(experiment, experiment.open_executor("test"), experiment.data.test)
+    experiment = open_trained(folder)
+    evaluation = forecast_windows(experiment, experiment.open_executor("test"), experiment.data.test)
     written = pd.read_csv(folder.path / "predictions.csv")["forecast"].to_numpy()
     np.testing.assert_allclose(evaluation.forecast.ravel(), written, rtol=1e-12)
-    assert fingerprint(load_built(folder.circuit)) == fingerprint(build_circuit(experiment.config.quantum))
+    assert ansatz_fingerprint(load_built(folder.circuit)) == ansatz_fingerprint(
+        build_circuit(experiment.config.quantum)
+    )
     assert (folder.path / "circuit.qasm").exists() == (name not in BEYOND_OPENQASM)
     if name in BEYOND_OPENQASM:
         assert [each for each in watcher.notes if "circuit.qasm is left out" in each]
@@ -96,18 +98,18 @@ def test_a_circuit_that_cannot_be_stored_leaves_nothing_behind(train, monkeypatc
 
 def test_a_run_from_before_a_key_existed_is_known_by_the_keys_it_has(train):
     folder = train("library")
-    experiment = open_run(folder)
+    experiment = open_trained(folder)
     design = YAML(typ="safe").load(folder.config.read_text())
     del design["quantum"]["frozen"]
     with folder.config.open("w") as stream:
         YAML().dump(design, stream)
     with pytest.raises(ConfigError, match="must belong to the run's config"):
-        open_run(folder)
+        open_trained(folder)
     known = without_later_keys(design)
     content = to_json({key: value for key, value in known.items() if key != "name"})
     identity = {**experiment.identity(), "config": hashlib.sha256(content).hexdigest()}
     save_weights(experiment.model, folder.weights, identity)
-    assert open_run(folder).config == experiment.config
+    assert open_trained(folder).config == experiment.config
 
 
 def test_the_identity_of_a_run_is_that_of_its_config_as_the_first_version_would_write_it(train):

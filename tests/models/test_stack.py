@@ -7,7 +7,7 @@ import torch
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.models.hybrid import Shape, build_model
 from qhq.models.spec import MiddleSpec, ModelSpec, RecurrentLayerSpec
-from qhq.models.stack import Stack, cannot_stack
+from qhq.models.stack import Stack, model_cannot_stack
 from qhq.quantum.layer import QuantumLayer
 from qhq.training.losses import open_objective
 from qhq.training.spec import TrainingSpec
@@ -72,7 +72,7 @@ def assert_alike(models, stack):
 @pytest.mark.parametrize("name", SPECS)
 def test_outputs_and_gradients_are_those_of_each_model(name):
     models = [build(SPECS[name], seed, circuit="mlp" not in name) for seed in range(MEMBERS)]
-    assert not cannot_stack(models[0])
+    assert not model_cannot_stack(models[0])
     stack = Stack(models)
     assert list(dict(stack.model.named_parameters())) == list(dict(models[0].named_parameters()))
     assert_alike(models, stack)
@@ -108,12 +108,12 @@ def test_a_state_that_is_no_number_is_seen():
     ],
 )
 def test_what_cannot_be_stacked_says_why(spec, says):
-    assert says in cannot_stack(build(spec, 0))
+    assert says in model_cannot_stack(build(spec, 0))
 
 
 def test_other_precisions_and_modules_cannot_be_stacked():
-    assert "float32" in cannot_stack(build(ModelSpec(), 0).double())
-    assert "reference model" in cannot_stack(torch.nn.Linear(1, 1))
+    assert "float32" in model_cannot_stack(build(ModelSpec(), 0).double())
+    assert "reference model" in model_cannot_stack(torch.nn.Linear(1, 1))
 
 
 def test_the_executor_is_shared():

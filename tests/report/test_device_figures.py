@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from qhq.ansatz.assemble import build
 from qhq.ansatz.spec import AnsatzSpec
-from qhq.ansatz.stored import fingerprint
+from qhq.ansatz.stored import ansatz_fingerprint
 from qhq.backends.devices.calibration import list_fakes, load_fake
 from qhq.backends.registry import place_on
 from qhq.report.device_figures import draw_placement, lay_out_map
@@ -44,7 +44,7 @@ def test_a_placement_is_drawn_without_a_trace_and_its_texts_are_apart(device, qu
 
     def trace():
         numbers = np.random.get_state()[1].tolist()  # noqa: NPY002
-        return fingerprint(ansatz), random.getstate(), numbers, torch.random.get_rng_state().tolist()
+        return ansatz_fingerprint(ansatz), random.getstate(), numbers, torch.random.get_rng_state().tolist()
 
     before = trace()
     figure = draw_placement(placement)

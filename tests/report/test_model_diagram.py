@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from torch import nn
 
 import qhq as public
-from qhq.ansatz.stored import fingerprint
+from qhq.ansatz.stored import ansatz_fingerprint
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.data.prepare import prepare
 from qhq.experiment import opening
@@ -121,7 +121,7 @@ def trace(experiment) -> tuple:
     state = {name: each.numpy().tobytes() for name, each in model.state_dict().items()}
     numbers = np.random.get_state()[1].tolist()  # noqa: NPY002
     generators = (random.getstate(), numbers, torch.random.get_rng_state().tolist())
-    gates = None if circuit is None else fingerprint(circuit)
+    gates = None if circuit is None else ansatz_fingerprint(circuit)
     gradients = [each.grad is None for each in model.parameters()]
     return hooks, state, generators, gates, gradients
 

@@ -82,8 +82,9 @@ def test_the_report_has_it_as_a_figure_and_as_a_table(of_options):
     page = read_page(text)
     assert "could not be drawn" not in text
     (table,) = [each for each in page.tables if "moneyness" in each.caption]
-    assert table.columns == ["time to expiry", "strike over spot", "forecasts", "model, bp", "last-value forecast, bp",
-                             "Black-Scholes, volatility of the day before, bp", "skill"]  # fmt: skip
+    assert table.columns == ["time to expiry", "strike over spot", "forecasts", "model, bp",
+                             "last-value forecast, bp", "Black-Scholes, volatility of the day before, bp",
+                             "skill"]  # fmt: skip
     assert {(row[3], row[4], row[6]) for row in table.rows} == {("100", "200", "+50.00 %")}
     assert any("lowest and the highest skill are +50.00 %" in each["alt"] for each in page.of("img"))
     assert json.loads((of_options.folder / "run.json").read_text())["status"] == "finished"

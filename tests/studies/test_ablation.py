@@ -18,7 +18,7 @@ from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.fit import fit, open_trainer
 from qhq.experiment.opening import open_experiment
-from qhq.experiment.reopening import open_run
+from qhq.experiment.reopening import open_trained
 from qhq.experiment.run import train_run
 from qhq.runs.run_folder import read_walk
 from qhq.runs.studies import AblationRow
@@ -26,24 +26,30 @@ from qhq.studies.ablation.cells import (
     WIDTHS,
     build_variants,
     circuit_weights,
+    measure_ablation_cell,
     measure_activity,
-    measure_cell,
     mlp_spec,
     plan_cells,
 )
-from qhq.studies.ablation.study import AblationRequest, control_config, judge, run_ablation, run_controls
+from qhq.studies.ablation.study import (
+    AblationRequest,
+    control_config,
+    judge_control,
+    run_ablation,
+    run_controls,
+)
 from qhq.studies.ablation.verdict import (
     always_compared,
     choose_rivals,
     choose_width,
     compare_by_other_losses,
-    compare_rows,
-    is_alive,
+    compare_variants,
     judge_place,
+    mostly_alive,
     say_verdict,
     table_rows,
 )
-from qhq.studies.runner import LocalWorkers, Progress, Runner
+from qhq.studies.runner import LocalWorkers, Runner, StudyEvents
 from qhq.studies.walk_forward.study import train_walk
 from qhq.training.loop import Watcher
 from tests.conftest import TINY
@@ -92,7 +98,7 @@ def test_variants_of_a_config_with_the_longest_name_are_valid_configs(tiny):
 def test_every_variant_is_a_config_that_trains_and_opens_again(tiny, variant):
     config = build_variants(tiny, ANSATZ).configs[variant]
     folder = train_run(config, Watcher())
-    trained = open_run(folder)
+    trained = open_trained(folder)
     with_circuit = variant in ("hybrid", "frozen", "unentangled")
     assert (trained.model.quantum is not None) == with_circuit == folder.circuit.exists()
     assert (trained.model.mlp is not None) == (variant in WIDTHS)
@@ -198,9 +204,9 @@ def measured(*, alive: tuple[float, ...] = (1.0, 1.0, 1.0), **more: float) -> di
 def judged(cells: dict, task_baseline: str = "last_value") -> tuple[list, str]:
     """Rows and verdict."""
     rivals, always = choose_rivals(cells), always_compared(task_baseline)
-    comparisons = compare_rows(cells, 1, rivals, always)
+    comparisons = compare_variants(cells, 1, rivals, always)
     rows = table_rows(cells, comparisons, always, rivals.roles, compare_by_other_losses(cells, 1))
-    place = judge_place(cells, comparisons, rivals, alive=is_alive(rows[0]))
+    place = judge_place(cells, comparisons, rivals, alive=mostly_alive(rows[0]))
     verdict = say_verdict(rows, place, rivals, "qlike")
     assert place.earned == ("and earns its place" in verdict)
     return rows, verdict
@@ -452,7 +458,7 @@ def test_a_choice_sees_nothing_of_the_test_split(tiny):
             values = data.splits.test.panel.values
             values[:] = values * np.random.default_rng(0).uniform(0.5, 2, values.shape)
         every = plan_cells(build_variants(tiny, ANSATZ).configs, data, range(1, 2))
-        cells = [measure_cell(cell, data) for cell in every if cell.name in ("mlp_x2", "ridge")]
+        cells = [measure_ablation_cell(cell, data) for cell in every if cell.name in ("mlp_x2", "ridge")]
         found.append([(cell["validation_loss"], cell["losses"]) for cell in cells])
     for (seen, losses), (again, others) in zip(*found, strict=True):
         assert seen == again
@@ -475,7 +481,7 @@ def test_an_ablation_of_a_walk_forward_is_judged_on_every_fold(tiny):
     first = prepare(config.data.with_fold(0))
     cells = {cell.name: cell for cell in plan_cells(build_variants(config, ANSATZ).configs, first, range(1))}
     alone = cells["ridge"].config.model_copy(update={"data": config.data.with_fold(0)})
-    found = [measure_cell(replace(cells["ridge"], config=each), first) for each in (config, alone)]
+    found = [measure_ablation_cell(replace(cells["ridge"], config=each), first) for each in (config, alone)]
     assert found[0]["validation_loss"] == found[1]["validation_loss"]
     assert len(found[0]["losses"]) == record["dates"] > len(found[1]["losses"])
 
@@ -484,7 +490,7 @@ class Interrupted(Exception):
     pass
 
 
-class Log(Progress):
+class Log(StudyEvents):
     """Remembers what was reported."""
 
     def __init__(self, stop_after: int | None = None) -> None:
@@ -570,7 +576,7 @@ def test_a_control_passes_or_fails(control, found, passed):
         AblationRow(variant="hybrid", vs_naive=found, skill=0.12, **facts),
         AblationRow(variant="last_value", skill=0.0, **facts),
     ]
-    answer, sentence = judge(control, rows)
+    answer, sentence = judge_control(control, rows)
     assert answer == passed
     assert ("as it should be" in sentence) == passed
 

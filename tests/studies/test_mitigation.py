@@ -13,7 +13,7 @@ from qhq.errors import ConfigError
 from qhq.experiment.config import load_config
 from qhq.experiment.evaluate import EXACT, circuit_arguments, encode
 from qhq.experiment.refit import _ridge
-from qhq.experiment.reopening import open_run
+from qhq.experiment.reopening import open_trained
 from qhq.experiment.run import train_run
 from qhq.studies.mitigation import (
     correct,
@@ -82,7 +82,7 @@ def test_variances_of_affine_are_those_of_many_fits():
 
 def test_head_gives_the_exact_forecast_of_planted_answers(run):
     """An affine map of expectation values is undone by a linear head."""
-    experiment = open_run(run)
+    experiment = open_trained(run)
     lesson = prepare_lesson(experiment, seed=0)
     latent = encode(experiment, experiment.data.test.select(slice(40)))
     exact = open_backend(EXACT, experiment.ansatz).expectations(*circuit_arguments(experiment, latent))
@@ -112,7 +112,7 @@ def test_a_refitted_head_has_the_variance_of_least_squares():
 
 def test_head_of_answers_that_are_noise_keeps_its_weights(run):
     """What cannot be learned is left: leave-one-out chooses no change of the weights worth the name."""
-    experiment = open_run(run)
+    experiment = open_trained(run)
     lesson = prepare_lesson(experiment, seed=0)
     found = lesson.exact + np.random.default_rng(4).normal(0, 1e-9, lesson.exact.shape)
     refitted = refit_head(experiment, lesson, found)

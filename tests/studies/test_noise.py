@@ -15,10 +15,10 @@ from qhq.backends.noisy import AerBackend
 from qhq.backends.registry import find_backend
 from qhq.errors import ConfigError
 from qhq.experiment.config import load_config
-from qhq.experiment.evaluate import EXACT, choose_windows, evaluate
-from qhq.experiment.reopening import open_run
+from qhq.experiment.evaluate import EXACT, choose_windows, forecast_windows
+from qhq.experiment.reopening import open_trained
 from qhq.experiment.run import train_run
-from qhq.studies.noise import NoiseStudy, interval, run_noise_study
+from qhq.studies.noise import NoiseStudy, run_noise_study, seed_interval
 from qhq.studies.noise_cells import NoiseRequest
 from qhq.studies.runner import Runner, open_workers
 from qhq.training.loop import Watcher
@@ -54,10 +54,10 @@ def test_rows_follow_scale_and_shots(run):
 
 def test_scale_1_is_the_device_itself(run):
     record = run_noise_study(run, REQUEST).to_dict()
-    experiment = open_run(run)
+    experiment = open_trained(run)
     windows = choose_windows(experiment.data.test, REQUEST.samples, REQUEST.seed)
     device, exact = (
-        evaluate(experiment, open_backend(entry, experiment.ansatz, seed=0), windows)
+        forecast_windows(experiment, open_backend(entry, experiment.ansatz, seed=0), windows)
         for entry in (find_backend("aer_noisy"), EXACT)
     )
     row = next(row for row in record["rows"] if (row["scale"], row["shots"]) == (1.0, None))
@@ -117,7 +117,7 @@ def test_backend_without_noise_is_refused(run, backend):
 
 
 def test_interval_of_one_value_is_itself():
-    assert interval([3.0]) == (3.0, 3.0, 3.0)
+    assert seed_interval([3.0]) == (3.0, 3.0, 3.0)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from qhq.experiment.run import train_run
 from qhq.report.study_figures import draw_walk
 from qhq.runs.run_folder import RunFolder, find_walk, read_walk
 from qhq.runs.seeds import tabulate_seeds, trained_together
-from qhq.studies.runner import LocalWorkers, Progress, Runner
+from qhq.studies.runner import LocalWorkers, Runner, StudyEvents
 from qhq.studies.walk_forward import study as walk_study
 from qhq.studies.walk_forward.study import FoldCell, FoldStore, resume_walk, train_walk
 from qhq.training.loop import Watcher
@@ -237,7 +237,7 @@ def check_same(one, other) -> None:
     assert folds[0] == folds[1]
 
 
-class Cells(Progress):
+class Cells(StudyEvents):
     def __init__(self) -> None:
         self.there: list[str] = []
 

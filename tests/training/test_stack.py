@@ -12,7 +12,7 @@ from qhq.models.spec import ModelSpec, RecurrentLayerSpec
 from qhq.models.stack import Stack
 from qhq.training.loop import Samples, Trainer, TrainingState, Watcher
 from qhq.training.spec import TrainingSpec
-from qhq.training.stack import StackTrainer, cannot_stack
+from qhq.training.stack import StackTrainer, spec_cannot_stack
 
 MEMBERS = 3
 FEW = {"epochs": 5, "batch_size": 7, "learning_rate": 0.05}
@@ -124,7 +124,7 @@ def test_a_loss_that_is_no_number_is_an_error():
 
 
 def test_what_is_trained_alone_says_why():
-    assert not cannot_stack(TrainingSpec())
-    assert "lbfgs" in cannot_stack(TrainingSpec(optimizer="lbfgs"))
-    assert "metric" in cannot_stack(TrainingSpec(optimizer="qng"))
-    assert "plateau" in cannot_stack(TrainingSpec(schedule="plateau"))
+    assert not spec_cannot_stack(TrainingSpec())
+    assert "lbfgs" in spec_cannot_stack(TrainingSpec(optimizer="lbfgs"))
+    assert "metric" in spec_cannot_stack(TrainingSpec(optimizer="qng"))
+    assert "plateau" in spec_cannot_stack(TrainingSpec(schedule="plateau"))

@@ -34,14 +34,14 @@ from qhq.backends.executor import FloatArray
 from qhq.backends.ibm import IBMSpec, estimator_options
 from qhq.backends.ibm.account import Account
 from qhq.backends.ibm.records import LaidOut
-from qhq.backends.ibm.waiting import Kind, ServiceError, heartbeat, redact
+from qhq.backends.ibm.waiting import FailureKind, ServiceError, heartbeat, redact
 from qhq.backends.ibm.wire import (
     SURROUNDINGS,
     NoInstanceError,
     RefusedHereError,
     WireSession,
+    failure_of,
     keep_key_here,
-    kind_of,
     message_of,
     own_wire,
     retry_after,
@@ -374,7 +374,7 @@ class IBMClient:
             self._jobs[job_id] = self._connected().job(job_id)
         return self._jobs[job_id]
 
-    def _call(self, act: Callable[[], _T], what: str, *, missing: Kind = "no_instance") -> _T:
+    def _call(self, act: Callable[[], _T], what: str, *, missing: FailureKind = "no_instance") -> _T:
         """Do something with the client.
 
         Args:
@@ -387,10 +387,10 @@ class IBMClient:
                 return act()
         except BackendError as error:
             # A device that cannot be understood: what the service sent is at fault.
-            kind: Kind = "garbled"
+            kind: FailureKind = "garbled"
             message, wait = redact(error.got, self._secrets), None
         except Exception as error:  # the client lets whatever its parsers stumble over through
-            kind = kind_of(error, missing)
+            kind = failure_of(error, missing)
             message, wait = redact(message_of(error), self._secrets), retry_after(error, time.time())
         # Raised out here, so that no error of the client, which may quote a request, hangs on.
         raise ServiceError(kind, message, wait)

@@ -27,8 +27,8 @@ from qhq.backends.ibm.budget import (
 )
 from qhq.backends.ibm.job_runner import JobRunner
 from qhq.backends.ibm.journal import Journal
-from qhq.backends.ibm.opening import Approval, Connection, ask, connect, lay_out, service_estimate
-from qhq.backends.ibm.records import PAID, Part, PubRequest, question_key
+from qhq.backends.ibm.opening import Approval, Connection, ask, connect, service_estimate, to_laid_out
+from qhq.backends.ibm.records import PAID, PubRequest, RequestPart, question_key
 from qhq.backends.ibm.results import Estimates
 from qhq.backends.ibm.waiting import Clock, ServiceError, WallClock, as_job_error
 from qhq.backends.ibm.wire import decode
@@ -88,7 +88,7 @@ class IBMExecutor(ValuesExecutor):
         self._journal, self._logical = journal, fingerprints(ansatz)
         self._runner = JobRunner(client, journal, clock, Approval(client, self._committed), decode)
         # The number of the call is a part of the question: two equal batches are two measurements.
-        self._calls, self._parts, self._asked = 0, list[Part](), list[PubRequest]()
+        self._calls, self._parts, self._asked = 0, list[RequestPart](), list[PubRequest]()
         # What a call does with its question; sending and waiting ask the same one, and run nothing.
         self._act: Callable[[PubRequest], list[Estimates]] = self._run
         self.stds: FloatArray = np.zeros((0, ansatz.num_outputs))
@@ -267,7 +267,7 @@ class IBMExecutor(ValuesExecutor):
         spec = self._spec
         isa = build_isa(circuit, parameters, self._ansatz.observables, self._device, spec.transpile)
         check_isa(isa, self._ansatz, seed=spec.transpile.seed)
-        self._program = lay_out(isa, self._device, self._ansatz.num_qubits)
+        self._program = to_laid_out(isa, self._device, self._ansatz.num_qubits)
         return self._values
 
     def _values(self, values: FloatArray) -> FloatArray:
@@ -353,7 +353,7 @@ def _most_seconds(spec: IBMSpec, jobs: Sequence[float], spent: float) -> float |
     return None if limits is None else float(sum(limits))
 
 
-def _decode_stored(journal: Journal, part: Part) -> Estimates:
+def _decode_stored(journal: Journal, part: RequestPart) -> Estimates:
     """The result of a part that is stored.
 
     Raises:

@@ -33,8 +33,8 @@ from qhq.backends.ibm.records import (
     UNSENT,
     WITH_SERVICE,
     LaidOut,
-    Part,
     PubRequest,
+    RequestPart,
 )
 from qhq.backends.ibm.results import Estimates, check_estimates, measured_qubits
 from qhq.backends.ibm.waiting import (
@@ -108,7 +108,7 @@ class JobRunner:
         """
         return self._send_all(request)
 
-    def put_back(self, request: PubRequest, part: Part) -> bool:
+    def put_back(self, request: PubRequest, part: RequestPart) -> bool:
         """Let a result be asked for again that an earlier qhq stored unseen; False if it is good."""
         unchecked = part.state == STORED and part.instance is None and part.job_id is not None
         if not unchecked or self._is_readable(request, part):
@@ -117,7 +117,7 @@ class JobRunner:
         self._journal.put_back(part.tag, self._clock.now())
         return True
 
-    def submit_or_resume(self, request: PubRequest) -> list[Part]:
+    def submit_or_resume(self, request: PubRequest) -> list[RequestPart]:
         """See to it that every part of a request has its result in the journal.
 
         It may be called again after any interruption, and by several processes at once: no part is sent
@@ -140,7 +140,7 @@ class JobRunner:
                 )
         return parts
 
-    def resume(self, request: PubRequest, *, send: bool = True) -> list[Part]:
+    def resume(self, request: PubRequest, *, send: bool = True) -> list[RequestPart]:
         """Take up a request that stands in the journal; parts that ended without a result stay as they are.
 
         Args:
@@ -231,14 +231,14 @@ class JobRunner:
                     raise as_job_error(trouble, f"{request.spec.name}, tag {part.tag}") from None
         return request
 
-    def _ask_approval(self, request: PubRequest, opened: Sequence[Part]) -> None:
+    def _ask_approval(self, request: PubRequest, opened: Sequence[RequestPart]) -> None:
         spent = self.spent(request)
         try:
             self._persist(request, lambda: self._gatekeeper.check(request, opened, spent))
         except ServiceError as trouble:
             raise as_job_error(trouble, request.spec.name) from None
 
-    def _send(self, request: PubRequest, part: Part) -> PubRequest:
+    def _send(self, request: PubRequest, part: RequestPart) -> PubRequest:
         """Send one part, laid out for the device as it is at this moment."""
         try:
             request = self._persist(request, lambda: self._send_once(request, part.tag))
@@ -265,7 +265,7 @@ class JobRunner:
                 self._submit(request, part)
         return request
 
-    def _follow_device(self, request: PubRequest, part: Part) -> PubRequest:
+    def _follow_device(self, request: PubRequest, part: RequestPart) -> PubRequest:
         """The request for the device of this moment: it may have changed since it was laid out."""
         program = self._gatekeeper.fit(request, self._clock.now())
         if program is None:
@@ -318,7 +318,7 @@ class JobRunner:
                 fix="Nothing more was sent: 'qhq jobs resume --yes' sends the rest, 'qhq jobs discard' not",
             )
 
-    def _submit(self, request: PubRequest, part: Part) -> None:
+    def _submit(self, request: PubRequest, part: RequestPart) -> None:
         qubits, instance = measured_qubits(request.program.observables), self._client.instance()
         unsent = [each for each in self._journal.parts(request.key) if each.state in UNSENT]
         # The rest of the request has a share in what the cap leaves, so all that is unsent goes into the
@@ -339,7 +339,7 @@ class JobRunner:
         self._journal.sent(part.tag, job_id, self._clock.now())
         TALK.get().wait(f"{request.spec.name}: job {job_id} sent, {part.rows} samples")
 
-    def _estimates(self, request: PubRequest, part: Part, job_id: str) -> str:
+    def _estimates(self, request: PubRequest, part: RequestPart, job_id: str) -> str:
         """What a job is expected to take, by us and by the service."""
         ours = estimate_seconds(request.spec, request.program, [part.rows])
         try:
@@ -349,7 +349,7 @@ class JobRunner:
         beside = "" if theirs is None else f", {theirs:.1f} s by the service's own"
         return f"about {ours:.1f} s on the device by our estimate{beside}"
 
-    def _adopt(self, request: PubRequest, part: Part) -> None:
+    def _adopt(self, request: PubRequest, part: RequestPart) -> None:
         """Find out what became of a part that may have been sent; planned again if it never arrived."""
         if part.instance and part.instance not in self._client.instances():
             raise ServiceError("lost", f"it was being sent through {part.instance}, which is not at hand")
@@ -386,7 +386,7 @@ class JobRunner:
                 f"of {job_id} nothing is: {what}"
             )
 
-    def _fetch(self, request: PubRequest, part: Part) -> JobError | None:
+    def _fetch(self, request: PubRequest, part: RequestPart) -> JobError | None:
         """Wait for a job and keep its result; the error, if there is none."""
         try:
             self._wait(request, part)
@@ -397,7 +397,7 @@ class JobRunner:
         self._persist_a_little(lambda: self._look_for_extras(request, part.tag))
         return None
 
-    def _wait(self, request: PubRequest, part: Part) -> None:
+    def _wait(self, request: PubRequest, part: RequestPart) -> None:
         job_id, name, announced = str(part.job_id), request.spec.name, False
         for pause in polling_pauses(request.spec.poll_seconds):
             state = self._persist(request, lambda: self._client.job_state(job_id), f"{name}, job {job_id}")
@@ -409,7 +409,7 @@ class JobRunner:
             place = "" if state.place is None else f", place {state.place} in the queue"
             let_pass(self._clock, pause, f"{name}, job {job_id}: {state.status.lower()}{place}")
 
-    def _read(self, request: PubRequest, part: Part) -> None:
+    def _read(self, request: PubRequest, part: RequestPart) -> None:
         """Ask for a result until it can be used, some times; then keep what came, and leave the job open."""
         job_id, where = str(part.job_id), f"{request.spec.name}, job {part.job_id}"
         if part.state == UNREADABLE and self._is_readable(request, part):
@@ -432,22 +432,22 @@ class JobRunner:
                 return
             let_pass(self._clock, pause, where)
 
-    def _is_readable(self, request: PubRequest, part: Part) -> bool:
+    def _is_readable(self, request: PubRequest, part: RequestPart) -> bool:
         try:
             self._check(request, part, self._journal.raw(part.tag))
         except ServiceError:
             return False
         return True
 
-    def _check(self, request: PubRequest, part: Part, raw: str) -> None:
+    def _check(self, request: PubRequest, part: RequestPart, raw: str) -> None:
         found = self._decode(raw)
         check_estimates(found, request.spec, request.program, part.rows, part.tag, part.measured)
 
-    def _keep(self, part: Part, raw: str) -> None:
+    def _keep(self, part: RequestPart, raw: str) -> None:
         self._journal.store(part.tag, raw, self._clock.now())
         TALK.get().wait(f"job {part.job_id}: result stored")
 
-    def _ended(self, request: PubRequest, part: Part, trouble: ServiceError) -> JobError | None:
+    def _ended(self, request: PubRequest, part: RequestPart, trouble: ServiceError) -> JobError | None:
         if trouble.kind in (*TOO_MUCH, *ENDS_A_JOB):
             # What stands in for it later must fit beside it under the cap.
             self._note_usage(part)
@@ -463,11 +463,11 @@ class JobRunner:
             raise error
         return error
 
-    def _split(self, part: Part, trouble: ServiceError) -> None:
+    def _split(self, part: RequestPart, trouble: ServiceError) -> None:
         TALK.get().wait(f"{part.rows} samples split in two: {trouble.message}")
         self._journal.split(self._journal.part(part.tag), self._clock.now())
 
-    def _note_after(self, request: PubRequest, part: Part) -> None:
+    def _note_after(self, request: PubRequest, part: RequestPart) -> None:
         """Write what a job took and ran under, if the service can say: no result hangs on it."""
         self._note_usage(part)
         if part.state == STORED and part.job_id is not None and part.calibration is None:
@@ -484,7 +484,7 @@ class JobRunner:
                 if seconds is not None:
                     self._journal.add_extra_usage(extra.job_id, seconds)
 
-    def _note_usage(self, part: Part) -> float | None:
+    def _note_usage(self, part: RequestPart) -> float | None:
         """Write what a job took, if that is not known and the service can say; what was written."""
         if part.job_id is None or part.qpu_seconds is not None:
             return None

@@ -20,8 +20,8 @@ from qhq.backends.ibm.records import (
     UNREADABLE,
     UNSENT,
     WITH_SERVICE,
-    Origin,
-    Part,
+    RequestOrigin,
+    RequestPart,
 )
 from qhq.backends.ibm.waiting import TALK, ServiceError, as_job_error
 from qhq.errors import BackendError, ConfigError, nearest
@@ -73,7 +73,7 @@ _SENT_ELSEWHERE = "sent from the folder that this one was copied from, or by an 
 _SETTLE_SECONDS = 30.0
 
 # Of a job whose request cannot be read.
-_NOWHERE = Origin("", "", None)
+_NOWHERE = RequestOrigin("", "", None)
 
 
 def list_jobs(journal: Journal | None = None) -> list[JobRow]:
@@ -232,7 +232,7 @@ def cancel_jobs(
     return _rows(journal, keys)
 
 
-def _cancel_sent(journal: Journal, part: Part, client: IBMClient, clock: Clock) -> None:
+def _cancel_sent(journal: Journal, part: RequestPart, client: IBMClient, clock: Clock) -> None:
     """Cancel a job, or all that a submission whose end nobody saw may have become.
 
     Raises:
@@ -361,7 +361,7 @@ def _matching_keys(journal: Journal, wanted: str) -> list[str]:
     return _keys(_matching_parts(journal, wanted))
 
 
-def _matching_parts(journal: Journal, wanted: str) -> list[Part]:
+def _matching_parts(journal: Journal, wanted: str) -> list[RequestPart]:
     parts, origins = journal.parts(), journal.origins()
     matches = [
         part
@@ -379,7 +379,7 @@ def _matching_parts(journal: Journal, wanted: str) -> list[Part]:
     return matches
 
 
-def _keys(parts: Sequence[Part]) -> list[str]:
+def _keys(parts: Sequence[RequestPart]) -> list[str]:
     return list(dict.fromkeys(part.key for part in parts))
 
 
@@ -388,7 +388,7 @@ def _rows(journal: Journal, keys: Sequence[str]) -> list[JobRow]:
     return [_row(journal, part, origins.get(key, _NOWHERE)) for key in keys for part in journal.parts(key)]
 
 
-def _row(journal: Journal, part: Part, origin: Origin) -> JobRow:
+def _row(journal: Journal, part: RequestPart, origin: RequestOrigin) -> JobRow:
     # What is said of a job that ended is more than where it came from.
     elsewhere = _SENT_ELSEWHERE if part.state in (SENDING, SENT) and not journal.owns(part) else ""
     return JobRow(

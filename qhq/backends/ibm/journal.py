@@ -46,9 +46,9 @@ from qhq.backends.ibm.records import (
     Damaged,
     Extra,
     LaidOut,
-    Origin,
-    Part,
     PubRequest,
+    RequestOrigin,
+    RequestPart,
     as_text,
     is_time,
     migrate,
@@ -63,7 +63,7 @@ from qhq.backends.ibm.records import (
 )
 from qhq.backends.ibm.waiting import TALK, heartbeat, redact
 from qhq.errors import BackendError
-from qhq.files import is_alive
+from qhq.files import is_running
 from qhq.paths import runs_dir
 
 _RUN: ContextVar[str] = ContextVar("run", default="")
@@ -161,7 +161,7 @@ class Journal:
             self._connection.execute("COMMIT")
         return instance
 
-    def owns(self, part: Part) -> bool:
+    def owns(self, part: RequestPart) -> bool:
         """Whether a job under the tag of a part can only be of this journal.
 
         Of a folder that was copied, the journal it was copied from may have sent the part, and wait for it.
@@ -241,13 +241,13 @@ class Journal:
                 fix="Install the version of qhq that wrote it, or give its jobs up with 'qhq jobs discard'",
             ) from error
 
-    def origins(self) -> dict[str, Origin]:
+    def origins(self) -> dict[str, RequestOrigin]:
         """Where each request came from, by its key; what cannot be read of one is left out."""
         found = {}
         for _, row in self._each("requests", "key, run, backend, spec"):
             if isinstance(row, sqlite3.Row) and isinstance(row["key"], str):
                 run, backend = as_text(row["run"]), as_text(row["backend"])
-                found[row["key"]] = Origin(run, backend, stored_shots(row["spec"]))
+                found[row["key"]] = RequestOrigin(run, backend, stored_shots(row["spec"]))
         return found
 
     def spent(self, key: str) -> float:
@@ -256,7 +256,7 @@ class Journal:
         sums = [self._ask(f"SELECT TOTAL(qpu_seconds) FROM {each} WHERE key = ?", key) for each in tables]
         return sum(float(rows[0][0]) for rows in sums)
 
-    def parts(self, key: str | None = None) -> list[Part]:
+    def parts(self, key: str | None = None) -> list[RequestPart]:
         """Parts that no others stand in for: of one request by row, or of all requests by age.
 
         Raises:
@@ -264,14 +264,14 @@ class Journal:
         """
         if key is not None:
             return self._parts("key = ? AND state != ? ORDER BY start", key, REPLACED)
-        found = [part for part in self._read() if isinstance(part, Part) and part.state != REPLACED]
+        found = [part for part in self._read() if isinstance(part, RequestPart) and part.state != REPLACED]
         return sorted(found, key=lambda part: (part.created, part.start))
 
     def damaged(self) -> list[Damaged]:
         """Parts that cannot be read."""
         return [each for each in self._read() if isinstance(each, Damaged)]
 
-    def _read(self) -> Iterator[Part | Damaged]:
+    def _read(self) -> Iterator[RequestPart | Damaged]:
         for number, row in self._each("parts", PART_COLUMNS):
             if not isinstance(row, sqlite3.Row):
                 yield Damaged(number, "", None, str(row))
@@ -282,7 +282,7 @@ class Journal:
                 job_id = row["job_id"] if isinstance(row["job_id"], str) else None
                 yield Damaged(number, as_text(row["tag"]), job_id, str(error))
 
-    def part(self, tag: str) -> Part:
+    def part(self, tag: str) -> RequestPart:
         """One part by its tag."""
         (part,) = self._parts("tag = ?", tag)
         return part
@@ -296,7 +296,7 @@ class Journal:
             if key in (None, row[4]) and isinstance(row[0], str) and isinstance(row[1], str)
         ]
 
-    def add_extra(self, part: Part, job_id: str, *, cancelled: bool, now: float) -> None:
+    def add_extra(self, part: RequestPart, job_id: str, *, cancelled: bool, now: float) -> None:
         """Write that a submission became one job more."""
         row = [job_id, part.tag, part.key, int(cancelled), now]
         self._ask(
@@ -326,7 +326,7 @@ class Journal:
         return [
             (row["id"], row["backend"])
             for row in rows
-            if row["host"] == here and not (isinstance(row["pid"], int) and is_alive(row["pid"]))
+            if row["host"] == here and not (isinstance(row["pid"], int) and is_running(row["pid"]))
         ]
 
     def claim(
@@ -353,12 +353,12 @@ class Journal:
         written = {"instance": instance, "qubits": json.dumps([int(each) for each in qubits])}
         return bool(self._set(tag, PLANNED, now, state=SENDING, limit_seconds=limit_seconds, **written))
 
-    def take_over(self, part: Part, now: float) -> None:
+    def take_over(self, part: RequestPart, now: float) -> None:
         """Let a part of this journal, with a tag of its own, stand in for an unsent one of another."""
         with self._transaction():
             self._replace(part, [(part.start, part.stop)], now)
 
-    def adopt(self, part: Part, job_id: str, now: float) -> None:
+    def adopt(self, part: RequestPart, job_id: str, now: float) -> None:
         """Write that a job bears the tag of a part which was not known to be sent."""
         self._set(part.tag, part.state, now, state=SENT, job_id=job_id)
 
@@ -366,7 +366,7 @@ class Journal:
         """Write that a part was certainly not taken: it may be sent again."""
         self._set(tag, SENDING, now, state=PLANNED)
 
-    def waited(self, part: Part, now: float) -> float:
+    def waited(self, part: RequestPart, now: float) -> float:
         """Seconds since a part was being sent; counted anew from now where the clock was set back since."""
         if part.changed <= now:
             return now - part.changed
@@ -392,7 +392,7 @@ class Journal:
         for before in WITH_SERVICE:
             self._set(tag, before, now, state=UNREADABLE, raw=raw, message=message)
 
-    def end(self, part: Part, state: str, message: str, now: float) -> bool:
+    def end(self, part: RequestPart, state: str, message: str, now: float) -> bool:
         """Write that a part ended without a result; False if it is in another state than it was read in.
 
         Another process may have sent it, or have its result, since.
@@ -410,7 +410,7 @@ class Journal:
             self._ask("INSERT OR IGNORE INTO calibrations (fingerprint, content) VALUES (?, ?)", *row)
             self._ask("UPDATE parts SET calibration = ? WHERE tag = ?", row[0], tag)
 
-    def calibration(self, part: Part) -> Calibration | None:
+    def calibration(self, part: RequestPart) -> Calibration | None:
         """What the device was calibrated to as a part ran; None where it is not known."""
         rows = self._ask("SELECT content FROM calibrations WHERE fingerprint = ?", part.calibration)
         return Calibration(*json.loads(gzip.decompress(rows[0]["content"]))) if rows else None
@@ -419,7 +419,7 @@ class Journal:
         """Write what a part took on the device."""
         self._change("UPDATE parts SET qpu_seconds = ? WHERE tag = ?", qpu_seconds, tag)
 
-    def split(self, part: Part, now: float) -> None:
+    def split(self, part: RequestPart, now: float) -> None:
         """Let two halves stand in for a part."""
         middle = (part.start + part.stop) // 2
         with self._transaction():
@@ -429,7 +429,7 @@ class Journal:
         """A stored result."""
         return str(self._ask("SELECT raw FROM parts WHERE tag = ?", tag)[0]["raw"])
 
-    def _replace(self, part: Part, pieces: Sequence[tuple[int, int]], now: float) -> None:
+    def _replace(self, part: RequestPart, pieces: Sequence[tuple[int, int]], now: float) -> None:
         # Only whoever takes it out of its state may put others in its place.
         if self._set(part.tag, part.state, now, state=REPLACED):
             for start, stop in pieces:
@@ -442,7 +442,7 @@ class Journal:
         self._ask(f"INSERT INTO parts ({columns}) VALUES ({_marks(row)})", *row)
         self._unused.add(str(row[0]))
 
-    def _parts(self, condition: str, *values: Any) -> list[Part]:
+    def _parts(self, condition: str, *values: Any) -> list[RequestPart]:
         try:
             rows = self._ask(f"SELECT {PART_COLUMNS} FROM parts WHERE {condition}", *values)
             return [read_part(row) for row in rows]

@@ -22,7 +22,7 @@ from qhq.backends.ibm.account import fake_for, find_account
 from qhq.backends.ibm.budget import check_cap, check_plan, job_limits, seconds_of_jobs
 from qhq.backends.ibm.client import IBMClient
 from qhq.backends.ibm.journal import Journal
-from qhq.backends.ibm.records import LaidOut, Part, PubRequest
+from qhq.backends.ibm.records import LaidOut, PubRequest, RequestPart
 from qhq.backends.ibm.waiting import (
     TALK,
     Clock,
@@ -137,7 +137,7 @@ def close_orphans(journal: Journal, clock: Clock) -> list[str]:
     return closed
 
 
-def lay_out(isa: IsaProgram, device: CalibratedDevice, num_qubits: int) -> LaidOut:
+def to_laid_out(isa: IsaProgram, device: CalibratedDevice, num_qubits: int) -> LaidOut:
     """What a report and a forecast need of a program of so many logical qubits on a device."""
     return LaidOut(
         circuit=isa.circuit,
@@ -175,13 +175,13 @@ def _refit(program: LaidOut, spec: IBMSpec, device: CalibratedDevice) -> LaidOut
                     got=f"{step.name} on qubits {list(qubits)} of {device.name}, which is no longer there",
                     fix="Choose another transpile.layout, or leave it to the transpiler; nothing was sent",
                 )
-        return lay_out(old, device, program.qubits)
+        return to_laid_out(old, device, program.qubits)
     cut = old.cut()
     new = build_isa(cut.circuit, cut.parameters, cut.observables, device, spec.transpile)
     layout = tuple(new.layout[place] for place in cut.layout)
     new = IsaProgram(new.circuit, new.parameters, new.observables, layout)
     check_same(new, old, seed=spec.transpile.seed)
-    return lay_out(new, device, program.qubits)
+    return to_laid_out(new, device, program.qubits)
 
 
 class Approval:
@@ -217,7 +217,7 @@ class Approval:
             return None
         return _refit(request.program, request.spec, self._device)
 
-    def check(self, request: PubRequest, opened: Sequence[Part], spent: float) -> None:
+    def check(self, request: PubRequest, opened: Sequence[RequestPart], spent: float) -> None:
         """Refuse parts of a request that took some seconds so far.
 
         Raises:

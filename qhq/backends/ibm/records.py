@@ -203,7 +203,7 @@ PART_COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Part:
+class RequestPart:
     """One PUB: rows ``start`` to ``stop`` of a request, under a tag of its own.
 
     Attributes:
@@ -252,7 +252,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Origin:
+class RequestOrigin:
     """Run that a request was made for (empty if none), device, and shots of each value if readable."""
 
     run: str
@@ -307,14 +307,14 @@ def migrate(connection: sqlite3.Connection) -> None:
     execute("COMMIT")
 
 
-def read_part(row: sqlite3.Row) -> Part:
+def read_part(row: sqlite3.Row) -> RequestPart:
     """A row as what it should be.
 
     Raises:
         ValueError: If it is something else.
     """
     # By position, in the order of PART_COLUMNS.
-    part = Part(*row)
+    part = RequestPart(*row)
     # SQLite keeps whatever type it is given, in any column, and a journal may be damaged or somebody else's.
     if not (isinstance(part.tag, str) and isinstance(part.key, str)):
         raise ValueError("a tag or key that is no text")

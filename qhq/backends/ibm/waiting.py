@@ -18,7 +18,7 @@ from typing import Literal, Protocol, TypeVar
 
 from qhq.errors import JobError
 
-Kind = Literal[
+FailureKind = Literal[
     # No more than make a difference: each is answered in a way of its own.
     "unreachable", "busy", "unsettled", "unauthorized", "too_large", "too_long", "cancelled", "failed",
     "lost", "gone", "no_instance", "no_session", "refused", "garbled", "wrong", "moved",
@@ -38,7 +38,7 @@ _LONGEST_MESSAGE = 300
 ENDS_A_JOB = frozenset({"cancelled", "failed", "too_long"})
 """Kinds by which the service itself says that a job gives no result; any other leaves the job as it was."""
 
-_ENDS: dict[Kind, tuple[str, str]] = {
+_ENDS: dict[FailureKind, tuple[str, str]] = {
     "unreachable": (
         "The service must be reachable",
         "Nothing is lost: once the connection is back run the command again, or 'qhq jobs resume' for jobs "
@@ -119,7 +119,7 @@ class ServiceError(Exception):
         retry_after: Seconds that the service asks to wait, if it said so.
     """
 
-    def __init__(self, kind: Kind, message: str, retry_after: float | None = None) -> None:
+    def __init__(self, kind: FailureKind, message: str, retry_after: float | None = None) -> None:
         super().__init__(f"{kind}: {message}")
         self.kind, self.message, self.retry_after = kind, message, retry_after
 

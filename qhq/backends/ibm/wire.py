@@ -42,7 +42,7 @@ from requests.exceptions import JSONDecodeError, TooManyRedirects
 
 from qhq.backends.ibm.account import Account
 from qhq.backends.ibm.results import Estimates, Item
-from qhq.backends.ibm.waiting import Kind, ServiceError, redact
+from qhq.backends.ibm.waiting import FailureKind, ServiceError, redact
 
 # How long a connection, and then each piece of a reply, may take.
 _CONNECT_SECONDS, _READ_SECONDS = 5.0, 60.0
@@ -146,7 +146,7 @@ class RefusedHereError(QiskitError):  # type: ignore[misc]
 
 
 # Errors of the client whose meaning does not depend on the reply.
-_KINDS: tuple[tuple[type[Exception], Kind], ...] = (
+_KINDS: tuple[tuple[type[Exception], FailureKind], ...] = (
     (IBMNotAuthorizedError, "unauthorized"),
     (InvalidAccountError, "unauthorized"),
     (AccountNotFoundError, "unauthorized"),
@@ -162,14 +162,14 @@ _KINDS: tuple[tuple[type[Exception], Kind], ...] = (
 )
 
 # Errors of the wire whose meaning does not depend on what the client made of them.
-_WIRE: tuple[tuple[type[Exception], Kind], ...] = (
+_WIRE: tuple[tuple[type[Exception], FailureKind], ...] = (
     (JSONDecodeError, "garbled"),
     (TooManyRedirects, "moved"),
 )
 
 # HTTP status (-1: no reply) -> what it means; from 500 on the service is not well. After a timeout or a
 # conflict nobody knows what became of a submission.
-_STATUSES: dict[int, Kind] = {
+_STATUSES: dict[int, FailureKind] = {
     -1: "unreachable", 401: "unauthorized", 403: "unauthorized", 413: "too_large", 429: "busy",
     408: "unreachable", 409: "unreachable", 425: "unreachable", 499: "unreachable",
 }  # fmt: skip
@@ -178,7 +178,7 @@ _STATUSES: dict[int, Kind] = {
 _NO_SESSIONS_CODE = "1352"
 
 
-def kind_of(error: Exception, missing: Kind) -> Kind:
+def failure_of(error: Exception, missing: FailureKind) -> FailureKind:
     """What an error of the client means.
 
     Args:
@@ -198,7 +198,7 @@ def kind_of(error: Exception, missing: Kind) -> Kind:
     return _of_reply(error, status or 0, missing)
 
 
-def _of_reply(error: Exception, status: int, missing: Kind) -> Kind:
+def _of_reply(error: Exception, status: int, missing: FailureKind) -> FailureKind:
     if status == 400 and _NO_SESSIONS_CODE in str(error):
         return "no_session"
     if status >= 500:
@@ -232,7 +232,7 @@ def retry_after(error: Exception, now: float) -> float | None:
     return None
 
 
-def _foreign(error: Exception) -> Kind:
+def _foreign(error: Exception) -> FailureKind:
     """An error of the layers below the client: of the identity service, or over a reply it could not read."""
     status = getattr(error, "status_code", None)
     if isinstance(status, int):

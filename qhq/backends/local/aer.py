@@ -98,7 +98,7 @@ class AerExecutor(ValuesExecutor):
     def __init__(self, spec: SimulatedSpec, ansatz: Ansatz, seed: int) -> None:
         self._spec, self._seed = spec, seed
         deferred = ansatz.num_resets if ansatz.num_qubits > _MOST_MIXED_QUBITS else 0
-        check_width(spec.method, ansatz.num_qubits + deferred)
+        check_method_width(spec.method, ansatz.num_qubits + deferred)
         super().__init__(spec, ansatz, seed, spec.spsa)
 
     def report(self) -> Report:
@@ -170,7 +170,7 @@ class _AdjointAerExecutor(AerExecutor):
         return self._engine.vjp
 
 
-def check_width(method: str, qubits: int) -> None:
+def check_method_width(method: str, qubits: int) -> None:
     """Refuse what Aer could not hold: a state or density matrix, and a copy of it.
 
     Raises:

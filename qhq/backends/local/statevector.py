@@ -13,7 +13,7 @@ from qiskit import transpile
 from qiskit.quantum_info import SparsePauliOp
 
 from qhq.ansatz.factors import factors_of
-from qhq.ansatz.program import Ansatz, describe
+from qhq.ansatz.program import Ansatz, count_facts
 from qhq.backends.executor import FloatArray, Report, shape_error
 from qhq.backends.factors import TwoPassFactorsExecutor
 from qhq.engine import MOST_NOISY_QUBITS, DensityEngine, MixtureEngine, StatevectorEngine
@@ -211,7 +211,7 @@ class StatevectorExecutor(EngineExecutor):
 
     def report(self) -> Report:
         """Say what ran."""
-        facts = describe(self._ansatz)
+        facts = count_facts(self._ansatz)
         return Report(
             backend=self._name,
             qubits=facts.qubits,

@@ -314,12 +314,12 @@ class AerBackend(Backend[AerSpec | FakeSpec]):
         device = load_device(spec.noise, ansatz.num_qubits)
         return affine_errors(build_noisy_program(self.lay_out(spec, ansatz), device, spec.noise_scale))
 
-    def lay_out(self, spec: AerSpec | FakeSpec, ansatz: Ansatz) -> IsaProgram:
+    def build_smallest_isa(self, spec: AerSpec | FakeSpec, ansatz: Ansatz) -> IsaProgram:
         """Write an ansatz for the device whose noise it has."""
         if spec.noise is None:
             return super().lay_out(spec, ansatz)
-        from qhq.backends.noisy.layouts import lay_out
+        from qhq.backends.noisy.layouts import build_smallest_isa
         from qhq.backends.noisy.noise import load_device
 
         device = load_device(spec.noise, ansatz.num_qubits)
-        return lay_out(ansatz.lowered, ansatz.parameters, ansatz.observables, device, spec)
+        return build_smallest_isa(ansatz.lowered, ansatz.parameters, ansatz.observables, device, spec)

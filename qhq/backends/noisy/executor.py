@@ -23,7 +23,7 @@ from qhq.backends.devices.isa import JOB_SECONDS, IsaProgram, check_isa
 from qhq.backends.executor import DeviceCost, FloatArray, Parity, Report, check_parity, parity_tolerance
 from qhq.backends.gradients import OpenedCircuit, ValuesExecutor
 from qhq.backends.local import SimulatedSpec
-from qhq.backends.local.aer import check_width
+from qhq.backends.local.aer import check_method_width
 from qhq.backends.local.shots import (
     PARITY_ROWS,
     Draws,
@@ -36,7 +36,7 @@ from qhq.backends.local.shots import (
 )
 from qhq.backends.local.statevector import EngineExecutor
 from qhq.backends.noisy import AerSpec, FakeSpec
-from qhq.backends.noisy.layouts import lay_out
+from qhq.backends.noisy.layouts import build_smallest_isa
 from qhq.backends.noisy.mitigation import (
     NOISE_FACTORS,
     CancelledProgram,
@@ -92,7 +92,7 @@ class NoisyExecutor(ValuesExecutor):
         if spec.method == "density_matrix":
             check_density_width(ansatz.num_qubits)
         else:
-            check_width(spec.method, ansatz.num_qubits)
+            check_method_width(spec.method, ansatz.num_qubits)
         super().__init__(spec, ansatz, seed, spec.spsa)
 
     @property
@@ -118,7 +118,7 @@ class NoisyExecutor(ValuesExecutor):
     def open_program(self, circuit: QuantumCircuit, parameters: Sequence[Parameter]) -> OpenedCircuit:
         """The circuit on the device, past the gate, with its noise."""
         spec = self._spec
-        self.isa = lay_out(circuit, parameters, self._ansatz.observables, self._device, spec)
+        self.isa = build_smallest_isa(circuit, parameters, self._ansatz.observables, self._device, spec)
         check_isa(self.isa, self._ansatz, seed=spec.transpile.seed)
         self.program = program = build_noisy_program(self.isa, self._device, spec.noise_scale)
         if self._method == "trex":

@@ -38,7 +38,7 @@ _Cost = Mapping[int, Mapping[int, float]]
 """For each qubit its neighbours, and the error of the gate between them and of the neighbour's readout."""
 
 
-def lay_out(
+def build_smallest_isa(
     circuit: QuantumCircuit,
     parameters: Sequence[Parameter],
     observables: Sequence[SparsePauliOp],

@@ -29,7 +29,7 @@ from qhq.backends.devices.isa import IsaProgram
 from qhq.backends.executor import FloatArray
 from qhq.backends.gradients import ROWS_PER_PUB
 from qhq.backends.local import SimulatedSpec
-from qhq.backends.local.aer import SAMPLES_PER_PUB, aer_error, check_width, job_result
+from qhq.backends.local.aer import SAMPLES_PER_PUB, aer_error, check_method_width, job_result
 from qhq.backends.local.shots import (
     Draws,
     MeasuredGroup,
@@ -262,7 +262,7 @@ def check_density_width(num_qubits: int) -> None:
             got=f"{num_qubits} physical qubits in use, {size_text(16 * 4**num_qubits)}",
             fix="Set method to statevector or matrix_product_state with shots, or use fewer qubits",
         )
-    check_width("density_matrix", num_qubits)
+    check_method_width("density_matrix", num_qubits)
 
 
 class TrajectoryProgram:

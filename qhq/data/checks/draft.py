@@ -20,7 +20,7 @@ import pandas as pd
 from qhq.data.columns import unit_of
 from qhq.data.marks import explain_cell
 from qhq.data.panel import DateArray, FloatArray, Mask
-from qhq.data.quarantine import Quarantine, Reason, RowDoubt, RowPolicy, share
+from qhq.data.quarantine import Quarantine, Reason, RowDoubt, RowPolicy, percent_of
 from qhq.errors import DataError
 
 
@@ -425,7 +425,7 @@ def _too_many(broken: list[Broken], quarantine: Quarantine, policy: RowPolicy) -
         main.must,
         got=(
             f"{main.got}. In all {bad:,} of {checked:,} rows of {quarantine.origin} break a rule"
-            f" ({share(bad, checked)}: {by_rule}), where data.bad_rows_limit sets aside at most"
+            f" ({percent_of(bad, checked)}: {by_rule}), where data.bad_rows_limit sets aside at most"
             f" {policy.limit:.3g}"
         ),
         fix=f"{fix}; 'qhq data check' lists them. data.bad_rows_limit: {enough:g} would leave them out",

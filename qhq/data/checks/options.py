@@ -26,7 +26,7 @@ from qhq.data.file_format import AS_PANEL, OptionUnits
 from qhq.data.panel import DateArray, FloatArray, IntArray, Mask, Panel
 from qhq.data.quarantine import STRICT, RowPolicy
 from qhq.data.tables import (
-    check_names,
+    check_present,
     code_names,
     code_words,
     is_empty,
@@ -179,7 +179,7 @@ def _sort(table: pd.DataFrame, origin: str, underlyings: Sequence[str] | None) -
     chosen = tuple(underlyings) if underlyings is not None else tuple(found[np.unique(names)])
     group = pd.Index(chosen).get_indexer(pd.Index(found)).astype(np.intp)[names]
     kept = np.flatnonzero(group >= 0)
-    check_names(chosen, np.bincount(group[kept], minlength=len(chosen)), found, origin)
+    check_present(chosen, np.bincount(group[kept], minlength=len(chosen)), found, origin)
     contract, contracts = code_names(table["contract_id"])
     present, first, code = np.unique(contract[kept], return_index=True, return_inverse=True)
     # Contracts of one underlying in the order in which the file has them first, whatever they are called.

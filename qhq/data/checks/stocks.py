@@ -34,7 +34,7 @@ from qhq.data.columns import ACTIONS, PRICES, STOCK_VALUES, canonical_name
 from qhq.data.panel import FloatArray, Mask, Panel
 from qhq.data.quarantine import STRICT, RowPolicy
 from qhq.data.sessions import fits, missed_sessions, strays
-from qhq.data.tables import check_names, match_columns, read_days, read_numbers
+from qhq.data.tables import check_present, match_columns, read_days, read_numbers
 
 
 def check_panel(
@@ -110,7 +110,7 @@ def draft_stocks(
     if not labels.all():
         chosen = (*chosen, "")  # the last, so that no other name changes its number when it goes
     codes = pd.Index(chosen).get_indexer(pd.Index(labels)).astype(np.intp)
-    check_names(chosen, np.bincount(codes[codes >= 0], minlength=len(chosen)), labels.unique(), origin)
+    check_present(chosen, np.bincount(codes[codes >= 0], minlength=len(chosen)), labels.unique(), origin)
     kept = np.flatnonzero(codes >= 0)
     dates = read_days(frame["date"].iloc[kept])
     order = np.lexsort((dates, codes[kept]))

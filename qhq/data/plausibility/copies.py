@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qhq.data.panel import DateArray, FloatArray, IntArray, Panel
-from qhq.data.plausibility.doubt import SHOWN, LeakDoubt
+from qhq.data.plausibility.doubt import MOST_ROWS_SHOWN, LeakDoubt
 from qhq.data.spec import DataSpec
 from qhq.data.split import Splits
 
@@ -65,7 +65,7 @@ def _copied_symbols(splits: Splits, spec: DataSpec) -> Iterator[LeakDoubt]:
             f" over the {count:,} sessions of the test split",
             f"Hold out another symbol, or {other} with it",
             count=count,
-            rows=tuple(f"{symbol} {day}" for day in days[:SHOWN]),
+            rows=tuple(f"{symbol} {day}" for day in days[:MOST_ROWS_SHOWN]),
             statistic=round(abs(likeness), 6),
             threshold=_SIMILAR,
         )

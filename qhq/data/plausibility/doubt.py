@@ -29,7 +29,7 @@ DOUBT_KINDS: dict[str, str] = {
 }
 """Every kind of doubt, and what it says."""
 
-SHOWN = 5
+MOST_ROWS_SHOWN = 5
 """Rows that a doubt names."""
 
 
@@ -122,7 +122,7 @@ class LeakDoubt:
         )
 
 
-def check_names(names: Iterable[str]) -> tuple[str, ...]:
+def check_accepted(names: Iterable[str]) -> tuple[str, ...]:
     """Names given to ``--accept``, each once.
 
     Raises:

@@ -14,7 +14,7 @@ import numpy as np
 
 from qhq.data.columns import PRICES, unit_of
 from qhq.data.panel import DateArray, FloatArray, IntArray, Mask, Panel
-from qhq.data.plausibility.doubt import SHOWN, LeakDoubt
+from qhq.data.plausibility.doubt import MOST_ROWS_SHOWN, LeakDoubt
 from qhq.data.spec import DataSpec
 
 # Difference over the spot that is rounding.
@@ -77,7 +77,7 @@ def _differing(
                 else " (data.rate, or a yield curve)"
             ),
             count=len(places),
-            rows=tuple(f"{underlying} {panel.dates[row]}" for row in rows[:SHOWN]),
+            rows=tuple(f"{underlying} {panel.dates[row]}" for row in rows[:MOST_ROWS_SHOWN]),
             statistic=float((high - low)[places].max()),
             threshold=_RATE if name == "rate" else _RELATIVE,
         )
@@ -133,7 +133,7 @@ def _scaled(panel: Panel, name: str, values: FloatArray, late: Mask) -> LeakDoub
                 " too",
                 f"Give '{name}' unscaled: data.scaling is fitted on the training split",
                 count=len(rows),
-                rows=_named(panel, rows[:SHOWN]),
+                rows=_named(panel, rows[:MOST_ROWS_SHOWN]),
                 statistic=float(len(rows)),
                 threshold=float(_FEWEST_ROWS),
             )
@@ -262,7 +262,7 @@ def _group_doubt(panel: Panel, name: str, what: str, rows: IntArray, share: floa
         f"'{name}' is {what}, in {100 * share:.0f} % of them, such as {_named(panel, rows[:1])[0]}",
         f"Give '{name}' the value of the period before, or the mean of earlier rows alone",
         count=len(rows),
-        rows=_named(panel, rows[:SHOWN]),
+        rows=_named(panel, rows[:MOST_ROWS_SHOWN]),
         statistic=share,
         threshold=_ALL_BUT,
     )
@@ -351,7 +351,7 @@ def _interpolated(panel: Panel, name: str, values: FloatArray) -> LeakDoubt | No
         f" {slopes[0]:.6g} to {_named(panel, starts[:1] + lengths[0] - 2)[0]}",
         "Leave missing rows out (data.gaps lays them out), or fill them from before",
         count=inside,
-        rows=_named(panel, starts[:SHOWN]),
+        rows=_named(panel, starts[:MOST_ROWS_SHOWN]),
         statistic=float(inside),
         threshold=float(least),
     )
@@ -404,7 +404,7 @@ def find_filled_rows(panel: Panel, spec: DataSpec) -> Iterator[LeakDoubt]:
             f" {_named(panel, shown[:1])[0]}",
             "Drop the rows that were filled in",
             count=len(shown),
-            rows=_named(panel, shown[:SHOWN]),
+            rows=_named(panel, shown[:MOST_ROWS_SHOWN]),
             statistic=round(share, 6),
             threshold=_ALL_BUT,
         )

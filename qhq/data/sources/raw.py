@@ -26,7 +26,7 @@ from qhq.data.columns import BINANCE_HEADER, plain_name
 from qhq.data.file_format import FileFormat
 from qhq.data.sizes import check_parquet, check_text, check_workbook
 from qhq.data.sources.text import (
-    SHOWN,
+    MOST_LETTERS_SHOWN,
     RawTable,
     TextLayout,
     count_known,
@@ -168,7 +168,7 @@ def _read_text(path: Path, origin: str, given: FileFormat, packed: str, start: b
     first = text.lstrip("\ufeff \r\n\t")
     if first[:1] == "<" and re.match(r"<(!doctype|html|head|\?xml|body|table)", first, re.IGNORECASE):
         title = re.search(r"<title>(.*?)</title>", first, re.IGNORECASE | re.DOTALL)
-        what = "a web page or XML" + (f" ('{title[1].strip()[:SHOWN]}')" if title else "")
+        what = "a web page or XML" + (f" ('{title[1].strip()[:MOST_LETTERS_SHOWN]}')" if title else "")
         raise refuse(
             origin,
             what,
@@ -292,7 +292,7 @@ def _read_json(path: Path, origin: str, packed: str, encoding: str) -> RawTable:
     if said:
         raise refuse(
             origin,
-            f"an answer of a service without rows: '{said[0][:SHOWN]}'",
+            f"an answer of a service without rows: '{said[0][:MOST_LETTERS_SHOWN]}'",
             "Ask it again, and save that",
         )
     raise refuse(origin, "JSON without rows", "Save the table as CSV: one row for each symbol and session")

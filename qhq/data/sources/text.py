@@ -27,7 +27,7 @@ from qhq.data.file_format import FileFormat
 from qhq.data.sources.forms import VENDOR_FORMS
 from qhq.errors import DataError
 
-SHOWN = 60
+MOST_LETTERS_SHOWN = 60
 """Characters of a line or cell that an error shows."""
 
 
@@ -243,7 +243,7 @@ class TextLayout:
             one = _fields(next((line for line in lines if line.strip()), ""), "\0")
             raise DataError(
                 f"{origin} must have at least two columns, a date and a price",
-                got=f"one column, '{''.join(one[:1])[:SHOWN]}'",
+                got=f"one column, '{''.join(one[:1])[:MOST_LETTERS_SHOWN]}'",
                 fix="Check that it is the right file; data.format.delimiter names what stands between the"
                 " fields",
             )
@@ -309,7 +309,7 @@ def _column_names(layout: TextLayout, origin: str) -> list[str]:
             return list(BINANCE_HEADER)
         raise DataError(
             f"{origin} must have a header: a line with the names of its columns",
-            got=f"a first line of numbers, '{layout.delimiter.join(row)[:SHOWN]}'",
+            got=f"a first line of numbers, '{layout.delimiter.join(row)[:MOST_LETTERS_SHOWN]}'",
             fix="Put one above it, such as 'date,open,high,low,close,volume'",
         )
     return once_each(row)
@@ -326,7 +326,7 @@ def _drop_trailing(
         text = ",".join(str(cell) for cell in frame.iloc[row])
         raise DataError(
             f"{origin} must have as many fields in each line as names in its header, {len(names)}",
-            got=f"{frame.shape[1]} in line {first + row + 1}: '{text[:SHOWN]}'",
+            got=f"{frame.shape[1]} in line {first + row + 1}: '{text[:MOST_LETTERS_SHOWN]}'",
             fix=_two_commas(delimiter),
         )
     return frame.iloc[:, : len(names)].set_axis(names, axis=1)
@@ -348,7 +348,7 @@ def _wide_line(
     names = layout.names[-1]
     return DataError(
         f"{origin} must have as many fields in each line as names in its header, {len(names)}",
-        got=f"{found[3]} in line {line}: '{text.strip()[:SHOWN]}'",
+        got=f"{found[3]} in line {line}: '{text.strip()[:MOST_LETTERS_SHOWN]}'",
         fix=_two_commas(layout.delimiter),
     )
 

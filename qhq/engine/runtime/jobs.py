@@ -39,7 +39,7 @@ _IDLE_BYTES = 1 << 28
 _IDLE_SMALL = 1 << 24
 
 
-def check_width(qubits: int) -> None:
+def check_fits_memory(qubits: int) -> None:
     """Refuse a circuit of which not even one sample fits, before anything of size is made for it.
 
     Raises:

@@ -20,7 +20,14 @@ from qhq.engine.compile.tape import Tape, build_tape
 from qhq.engine.kernels.interpreter import Job
 from qhq.engine.kernels.lanes import ROW_BYTES
 from qhq.engine.program import Program, cast
-from qhq.engine.runtime.jobs import KEPT_BYTES, Workspace, Workspaces, bounded_threads, check_width, run_job
+from qhq.engine.runtime.jobs import (
+    KEPT_BYTES,
+    Workspace,
+    Workspaces,
+    bounded_threads,
+    check_fits_memory,
+    run_job,
+)
 from qhq.errors import ConfigError
 
 Reals = npt.NDArray[Any]
@@ -83,9 +90,9 @@ class StatevectorEngine:
     ) -> None:
         self._recipe = (circuit, list(observables), list(inputs), list(weights))
         self._asked_threads = threads
-        check_width(int(circuit.num_qubits))
+        check_fits_memory(int(circuit.num_qubits))
         unitary, placed = defer_resets(lower(circuit), observables)
-        check_width(int(unitary.num_qubits))
+        check_fits_memory(int(unitary.num_qubits))
         self.tape: Tape = build_tape(unitary, placed, inputs, weights)
         self.threads = bounded_threads(threads)
         self.num_inputs, self.num_weights = len(inputs), len(weights)

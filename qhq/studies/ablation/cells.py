@@ -24,7 +24,7 @@ from qhq.ansatz.program import Ansatz, without_entanglers
 from qhq.data.prepare import PreparedData, prepare
 from qhq.data.spec import DataSpec
 from qhq.data.split import folds_of
-from qhq.data.windows import Windows, join_blocks, lay_out
+from qhq.data.windows import Windows, arrange_rows, join_blocks
 from qhq.errors import ConfigError
 from qhq.evaluation.baselines.catalogue import fit_all_baselines, suited_baselines
 from qhq.evaluation.baselines.persistence import in_sample_naive_mae, last_value, symbol_scale
@@ -244,16 +244,16 @@ def _folds_to_train(config: ExperimentConfig, first: PreparedData) -> Iterator[P
     spec = config.data
     if spec.split.walks:
         panel = loaded(spec)
-        for fold in folds_of(lay_out(panel, spec), spec)[1:]:
+        for fold in folds_of(arrange_rows(panel, spec), spec)[1:]:
             yield prepare(spec.with_fold(fold), panel)
 
 
 def count_folds(spec: DataSpec) -> int:
     """How many models a cell trains: those of a walk-forward, else one."""
-    return len(folds_of(lay_out(loaded(spec), spec), spec)) if spec.split.walks else 1
+    return len(folds_of(arrange_rows(loaded(spec), spec), spec)) if spec.split.walks else 1
 
 
-def measure_cell(cell: AblationCell, data: PreparedData) -> Values:
+def measure_ablation_cell(cell: AblationCell, data: PreparedData) -> Values:
     """Train or fit, and forecast the test split; of a walk-forward in every fold, and its blocks are one.
 
     Returns:
@@ -276,10 +276,10 @@ def measure_cells(cells: Sequence[AblationCell], data: PreparedData) -> list[Val
 
     Args:
         cells: Of one variant; or a single one, of whatever there is.
-        data: As of `measure_cell`.
+        data: As of `measure_ablation_cell`.
 
     Returns:
-        What `measure_cell` gives of each.
+        What `measure_ablation_cell` gives of each.
 
     Raises:
         QHQError: As there.

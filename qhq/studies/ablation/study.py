@@ -22,7 +22,7 @@ import numpy as np
 
 from qhq import __version__
 from qhq.ansatz.program import Ansatz
-from qhq.ansatz.stored import fingerprint
+from qhq.ansatz.stored import ansatz_fingerprint
 from qhq.data.load import describe_source
 from qhq.data.prepare import PreparedData, check_one_scale
 from qhq.data.quarantine import tell_rows
@@ -51,7 +51,7 @@ from qhq.studies.ablation.cells import (
     Variants,
     build_variants,
     count_folds,
-    measure_cell,
+    measure_ablation_cell,
     measure_cells,
     plan_cells,
     quantum_of,
@@ -61,9 +61,9 @@ from qhq.studies.ablation.verdict import (
     choose_rivals,
     choose_width,
     compare_by_other_losses,
-    compare_rows,
-    is_alive,
+    compare_variants,
     judge_place,
+    mostly_alive,
     say_verdict,
     table_rows,
     validation_loss,
@@ -142,7 +142,7 @@ class Ablation(Study[AblationCell, AblationRecord]):
     @staticmethod
     def measure(cell: AblationCell) -> Outcome:
         """Train or fit, and forecast the test split."""
-        return Outcome(measure_cell(cell, cell.seen.require(cell.config)))
+        return Outcome(measure_ablation_cell(cell, cell.seen.require(cell.config)))
 
     @staticmethod
     def measure_together(cells: Sequence[AblationCell]) -> list[Outcome]:
@@ -185,7 +185,7 @@ def _digest(variants: Variants, ansatz: Ansatz, data: PreparedData) -> str:
     """Name of all that a cell's value depends on besides its variant and seed."""
     # Neither moves a number of a study: a name is for people, and the seed stands in each cell's own key.
     configs = [naming_json(each) for each in variants.configs.values()]
-    content = [*configs, fingerprint(ansatz), data.fingerprint, __version__]
+    content = [*configs, ansatz_fingerprint(ansatz), data.fingerprint, __version__]
     content += [*judged_by_symbol(data.test), _JUDGED]
     # Earlier versions trained the first fold of a walk-forward alone.
     content += ["every fold"] if variants.configs[HYBRID].data.split.walks else []
@@ -202,10 +202,10 @@ def _summary(study: Ablation, found: dict[str, list[Values]]) -> AblationRecord:
         left_out["har"] = f"it reads {MONTH} rows, and data.window is {cut.window}: lengthen it"
     rivals, loss = choose_rivals(measured), loss_names(study.test)[0]
     always = always_compared(task_baseline(cut))
-    comparisons = compare_rows(measured, cut.horizon, rivals, always)
+    comparisons = compare_variants(measured, cut.horizon, rivals, always)
     others = compare_by_other_losses(measured, cut.horizon)
     rows = table_rows(measured, comparisons, always, rivals.roles, others)
-    place = judge_place(measured, comparisons, rivals, alive=is_alive(rows[0]))
+    place = judge_place(measured, comparisons, rivals, alive=mostly_alive(rows[0]))
     matched = study.variants.widths[MLP]
     record = AblationRecord(
         study=study.folder.name,
@@ -316,7 +316,7 @@ def run_controls(
         control: run_ablation(control_config(config, control), request, runner) for control in _CONTROLS
     }
     judged: dict[str, tuple[bool, str]] = {
-        control: judge(control, record.rows) for control, record in records.items()
+        control: judge_control(control, record.rows) for control, record in records.items()
     }
     controls = {
         control: record.updated(passed=judged[control][0], best_skill=best_skill(control))
@@ -334,7 +334,7 @@ def run_controls(
     )
 
 
-def judge(control: Control, rows: Sequence[AblationRow]) -> tuple[bool, str]:
+def judge_control(control: Control, rows: Sequence[AblationRow]) -> tuple[bool, str]:
     """Whether a control came out as it must, and a sentence that says so."""
     better = [row.variant for row in rows if row.vs_naive == "better"]
     if control == "random_walk":

@@ -159,7 +159,7 @@ def always_compared(task_baseline: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((LAST_VALUE, task_baseline, MLP)))
 
 
-def compare_rows(
+def compare_variants(
     measured: Measured, horizon: int, rivals: Rivals, always: Sequence[str]
 ) -> tuple[Comparison, ...]:
     """Test the hybrid against every row, and every row against those that always stand there, each pair once.
@@ -304,14 +304,14 @@ def say_verdict(rows: Sequence[Mapping[str, Any]], place: Standing, rivals: Riva
     )
 
 
-def is_alive(hybrid: Mapping[str, Any]) -> bool:
+def mostly_alive(hybrid: Mapping[str, Any]) -> bool:
     """Whether the circuit is alive with more than half of the seeds."""
     return bool(2 * (hybrid["alive"] or 0) > hybrid["seeds"])
 
 
 def _say_life(hybrid: Mapping[str, Any]) -> str:
     seeds, alive = hybrid["seeds"], hybrid["alive"] or 0
-    word, count = ("alive", alive) if is_alive(hybrid) else ("idle", seeds - alive)
+    word, count = ("alive", alive) if mostly_alive(hybrid) else ("idle", seeds - alive)
     return word if count == seeds else f"{word} in {count} of {seeds} seeds"
 
 

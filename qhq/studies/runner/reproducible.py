@@ -15,13 +15,13 @@ from functools import lru_cache
 import numpy as np
 
 from qhq import __version__
-from qhq.ansatz.stored import fingerprint
+from qhq.ansatz.stored import ansatz_fingerprint
 from qhq.data.load import load_panel
 from qhq.data.panel import Panel
 from qhq.data.prepare import PreparedData, prepare
 from qhq.data.spec import DataSpec
 from qhq.data.split import folds_of, split_panel
-from qhq.data.windows import Windows, join_blocks, lay_out
+from qhq.data.windows import Windows, arrange_rows, join_blocks
 from qhq.errors import ConfigError, QHQError
 from qhq.experiment.config import ExperimentConfig, QuantumSpec, naming_json
 from qhq.experiment.opening import build_circuit
@@ -56,7 +56,7 @@ class Fingerprints:
         if quantum is None:
             circuit = None
         elif quantum.origin is not None or quantum.in_memory is not None:  # of which another may say the same
-            circuit = fingerprint(build_circuit(quantum))
+            circuit = ansatz_fingerprint(build_circuit(quantum))
         else:
             circuit = _circuit(quantum.model_dump_json())
         return cls(prepared(config.data).fingerprint, circuit)
@@ -161,7 +161,7 @@ def tested_windows(spec: DataSpec) -> Windows:
     """
     if not spec.split.walks:
         return prepared(spec).test
-    panel = lay_out(loaded(spec), spec)
+    panel = arrange_rows(loaded(spec), spec)
     blocks = [split_panel(panel, spec.with_fold(fold)).test.windows for fold in folds_of(panel, spec)]
     return join_blocks(panel, blocks)[0]
 
@@ -174,7 +174,7 @@ def _prepared(spec: str) -> PreparedData:
 
 @lru_cache(maxsize=1024)
 def _circuit(spec: str) -> str:
-    return fingerprint(build_circuit(QuantumSpec.model_validate_json(spec)))
+    return ansatz_fingerprint(build_circuit(QuantumSpec.model_validate_json(spec)))
 
 
 @contextmanager

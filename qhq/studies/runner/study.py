@@ -184,7 +184,7 @@ _MOST_SECONDS = 600.0
 """How long a process waits for a cell that another one measures, while no cell at all is kept."""
 
 
-class Progress:
+class StudyEvents:
     """What a study reports to its caller; each verb does nothing unless overridden."""
 
     def note(self, text: str) -> None:
@@ -215,7 +215,7 @@ class Study(ABC, Generic[AnyCell, _Record]):
     Attributes:
         store: Where the cells are kept.
         title: What `Progress.started` gets; empty for a piece of a stage, which has been announced.
-        counted: Whether each cell counts as done for `Progress`; the first epochs of a training do not.
+        counted: Whether each cell counts as done for `StudyEvents`; the first epochs of a training do not.
         measure_together: Measures cells that `group` says belong together, as `measure` does each, for less
             than their number costs; None where there is no such way.
     """
@@ -265,8 +265,8 @@ class Runner:
         progress: Where progress goes.
     """
 
-    def __init__(self, workers: Workers | None = None, progress: Progress | None = None) -> None:
-        self.progress = progress or Progress()
+    def __init__(self, workers: Workers | None = None, progress: StudyEvents | None = None) -> None:
+        self.progress = progress or StudyEvents()
         # One worker is this process itself, so that a study of a few cells spawns nothing.
         self.workers = workers or LocalWorkers(1, self.progress.note)
 

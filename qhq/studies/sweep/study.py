@@ -17,7 +17,7 @@ from qhq.data.quarantine import tell_rows
 from qhq.documents import dump_document
 from qhq.errors import ConfigError
 from qhq.evaluation.baselines.catalogue import title_of
-from qhq.evaluation.bootstrap import say_seeds
+from qhq.evaluation.bootstrap import count_seeds
 from qhq.evaluation.losses import TITLES
 from qhq.evaluation.significance import SIGNIFICANCE
 from qhq.experiment.config import ExperimentConfig
@@ -232,7 +232,7 @@ def _say_final(final: FinalRecord | None) -> str:
     return (
         f"On the test split the winner is {', '.join(said)} and {beside} ({loss}Diebold-Mariano,"
         f" Holm over {('one pair', 'two pairs', 'three pairs')[count - 1]}, {100 * SIGNIFICANCE:g} %,"
-        f" {say_seeds(first.seeds or 0, 'fresh')}).{_say_groups(winner)}"
+        f" {count_seeds(first.seeds or 0, 'fresh')}).{_say_groups(winner)}"
     )
 
 

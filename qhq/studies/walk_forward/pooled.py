@@ -25,7 +25,7 @@ from qhq.evaluation.losses import TITLES, loss_names, task_losses
 from qhq.evaluation.probabilistic import level_of
 from qhq.evaluation.significance import Comparison, compare, say_p_value
 from qhq.experiment.config import ExperimentConfig
-from qhq.experiment.evaluate import Array, Evaluation, score_distribution
+from qhq.experiment.evaluate import Array, WindowForecasts, score_distribution
 from qhq.experiment.record import metrics_record
 from qhq.experiment.words import say_coverage
 from qhq.files import MOST_TABLE_BYTES, Json, read_regular
@@ -91,7 +91,7 @@ class Pooled:
         folds: A row a fold.
     """
 
-    evaluation: Evaluation
+    evaluation: WindowForecasts
     ends: tuple[Array, Array] | None
     regime: IntArray
     folds: list[Fold]
@@ -164,9 +164,9 @@ def _by_regime(whole: Pooled) -> list[Regime]:
     return found
 
 
-def _evaluation(windows: Windows, table: dict[str, Array], scale: Array) -> Evaluation:
+def _evaluation(windows: Windows, table: dict[str, Array], scale: Array) -> WindowForecasts:
     forecast = table["forecast"]
-    return Evaluation(
+    return WindowForecasts(
         windows=windows,
         forecast=forecast,
         naive=table["naive"],
@@ -266,7 +266,7 @@ def _coverage(whole: Pooled, records: list[RunRecord]) -> Json:
 _MODEL = "model"
 
 
-def _tests(evaluation: Evaluation, baseline: str, models: int) -> tuple[Comparison, ...]:
+def _tests(evaluation: WindowForecasts, baseline: str, models: int) -> tuple[Comparison, ...]:
     """The model against the last value, and against the baseline of the task where that is another.
 
     The family is named here, before anything was measured: these two and no other. A walk of a single fold
@@ -337,7 +337,7 @@ def _side(gain: float) -> str:
     return "below" if gain > 0 else "above"
 
 
-def _rivals(evaluation: Evaluation, baseline: str) -> dict[str, Array]:
+def _rivals(evaluation: WindowForecasts, baseline: str) -> dict[str, Array]:
     """What the model is tested against, named before anything was measured: these and no other."""
     others = {baseline: evaluation.baselines[baseline]} if baseline in evaluation.baselines else {}
     return {WALK_RIVAL: evaluation.naive, **others}
@@ -350,7 +350,7 @@ def _name_of(rival: str) -> str:
 _SAID = {"better": "better than", "worse": "worse than", "not tested": "not tested against"}
 
 
-def _verdict(evaluation: Evaluation, tests: tuple[Comparison, ...], rows: list[Fold]) -> str:
+def _verdict(evaluation: WindowForecasts, tests: tuple[Comparison, ...], rows: list[Fold]) -> str:
     """One sentence on all dates, and in how many folds the model beat the last value."""
     loss = TITLES[loss_names(evaluation.windows)[0]]
     known = [row.skill for row in rows if row.skill is not None]

@@ -18,16 +18,16 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from qhq.ansatz.stored import ansatz_fingerprint as name_circuit
 from qhq.ansatz.stored import as_stored, save_ansatz
-from qhq.ansatz.stored import fingerprint as name_circuit
 from qhq.backends.registry import find_backend, kind_of
 from qhq.data.load import load_panel
 from qhq.data.panel import Panel
 from qhq.data.plausibility import find_leaks
-from qhq.data.prepare import check_one_scale, fingerprint, prepare
+from qhq.data.prepare import check_one_scale, panel_fingerprint, prepare
 from qhq.data.quarantine import tell_rows
 from qhq.data.split import folds_of, split_panel
-from qhq.data.windows import join_blocks, lay_out
+from qhq.data.windows import arrange_rows, join_blocks
 from qhq.documents import dump_document
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import ExperimentConfig, load_config
@@ -55,7 +55,7 @@ from qhq.runs.run_folder import (
 )
 from qhq.runs.schema import SCHEMA_VERSION
 from qhq.runs.seeds import trained_together
-from qhq.studies.runner import Outcome, Progress, Runner, Store, Study, Values
+from qhq.studies.runner import Outcome, Runner, Store, Study, StudyEvents, Values
 from qhq.studies.runner.reproducible import Fingerprints, loaded, one_training
 from qhq.studies.walk_forward.pooled import Walk, fold_name, pool, pool_seeds, pooled_record
 from qhq.training.loop import Watcher
@@ -125,7 +125,7 @@ class WalkForward(Study[FoldCell, WalkRecord]):
         """A cell a fold; the look at all test blocks is written down before the first is looked at, once."""
         config = self.walk.config
         circuit = None if config.quantum is None else name_circuit(build_circuit(config.quantum, config.seed))
-        seen = Fingerprints(fingerprint(self.walk.panel), circuit)
+        seen = Fingerprints(panel_fingerprint(self.walk.panel), circuit)
         for walk in self.every if self.keeps_looks else ():
             record = read_walk(walk.folder)
             if record.looks is None:
@@ -316,7 +316,7 @@ class _Planned:
 
 def _plan(config: ExperimentConfig, watcher: Watcher, accept: Sequence[str]) -> _Planned:
     panel = load_panel(config.data)
-    laid_out = lay_out(panel, config.data)
+    laid_out = arrange_rows(panel, config.data)
     folds = folds_of(laid_out, config.data)
     for number in (folds[0], folds[-1]):  # what cannot be split is refused before hours go into training
         split_panel(laid_out, config.data.with_fold(number))
@@ -345,7 +345,7 @@ def _fill(folder: RunFolder, config: ExperimentConfig, planned: _Planned) -> Non
         "backend": config.backend,
         "seed": config.seed,
         "design": config.model_dump(mode="json"),
-        "data": {"fingerprint": fingerprint(planned.panel)},
+        "data": {"fingerprint": panel_fingerprint(planned.panel)},
         "plausibility": planned.plausibility,
         "fold_numbers": planned.folds,
     }
@@ -385,13 +385,13 @@ def resume_walk(
     config = load_config(str(folders[0].config))
     _check(config, runner)
     panel = load_panel(config.data)
-    if fingerprint(panel) != record.prices():
+    if panel_fingerprint(panel) != record.prices():
         raise DataError(
             "A walk-forward must be continued on exactly the prices that it was begun with",
             got=f"other prices than those of {folder.name}: rows to {panel.dates.max()}",
             fix="Restore the old ones, or begin it anew",
         )
-    laid_out = lay_out(panel, config.data)
+    laid_out = arrange_rows(panel, config.data)
     folds = folds_of(laid_out, config.data)
     walks = [Walk(each, load_config(str(each.config)), panel, laid_out, folds) for each in folders]
     return _go_on(walks, watcher, runner, remote=remote)
@@ -444,7 +444,7 @@ class _Told(Watcher):
             self.runner.progress.note(text)
 
 
-class _OneAfterAnother(Progress):
+class _OneAfterAnother(StudyEvents):
     """Says which fold begins, to whoever watches the epochs."""
 
     def __init__(self, study: WalkForward, watcher: Watcher) -> None:
@@ -466,7 +466,7 @@ def _train(walks: Sequence[RunFolder], cell: FoldCell) -> None:
     config = load_config(str(walk.config))
     panel = loaded(config.data)
     circuit = None if config.quantum is None else name_circuit(build_circuit(config.quantum, config.seed))
-    cell.seen.match(Fingerprints(fingerprint(panel), circuit))
+    cell.seen.match(Fingerprints(panel_fingerprint(panel), circuit))
     fold = RunFolder(walk.file(cell.key))
     with one_training():
         if len(walks) > 1:

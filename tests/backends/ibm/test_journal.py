@@ -16,8 +16,8 @@ from qhq.backends.ibm.journal import MOST_LOCKED, Journal, in_run
 from qhq.backends.ibm.records import (
     MIGRATIONS,
     LaidOut,
-    Part,
     PubRequest,
+    RequestPart,
     pack_program,
     pack_values,
     question_key,
@@ -43,7 +43,7 @@ def request(rows: int = 5, key: str = "question") -> PubRequest:
     return PubRequest(key, entry(), program, np.arange(rows, dtype=float)[:, None])
 
 
-def claim(journal: Journal, part: Part, now: float) -> bool:
+def claim(journal: Journal, part: RequestPart, now: float) -> bool:
     return journal.claim(part.tag, now, instance="crn:v1:a", qubits=[3, 4])
 
 

@@ -318,7 +318,7 @@ def test_a_session_that_a_killed_process_left_open_is_closed_by_resume(service, 
     executor = opened(mode=mode, seed=1)
     executor.send(*points())
     assert Journal().orphaned_sessions() == []
-    monkeypatch.setattr("qhq.backends.ibm.journal.is_alive", lambda pid: False)
+    monkeypatch.setattr("qhq.backends.ibm.journal.is_running", lambda pid: False)
     heard = Heard()
     with talking(heard):
         resume_jobs(clock=Clock())

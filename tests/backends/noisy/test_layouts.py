@@ -7,7 +7,7 @@ import pytest
 from qhq.ansatz.assemble import build_ansatz
 from qhq.backends.devices.isa import check_isa
 from qhq.backends.noisy import FakeSpec
-from qhq.backends.noisy.layouts import _costs, _quiet_parts, lay_out
+from qhq.backends.noisy.layouts import _costs, _quiet_parts, build_smallest_isa
 from qhq.backends.noisy.noise import load_device
 
 
@@ -16,7 +16,7 @@ def laid_out():
     plain = {"kind": "fake", "name": "fake_fez", "device": "fake_fez"}
     spec = FakeSpec.model_validate(plain)
     device = load_device(spec.noise, 10)
-    return ansatz, lay_out(ansatz.lowered, ansatz.parameters, ansatz.observables, device, spec)
+    return ansatz, build_smallest_isa(ansatz.lowered, ansatz.parameters, ansatz.observables, device, spec)
 
 
 def test_ten_qubits_of_a_ring_stay_on_ten_and_compute_the_same(capsys):

@@ -11,10 +11,10 @@ from qhq.data.checks import find_breaches, rows_aside
 from qhq.data.checks.options import check_options
 from qhq.data.checks.stocks import check_panel
 from qhq.data.load import load_panel
-from qhq.data.quarantine import STRICT, RowPolicy, share
+from qhq.data.quarantine import STRICT, RowPolicy, percent_of
 from qhq.data.recording import ChainStore
 from qhq.data.spec import DataSpec
-from qhq.data.windows import Cut, cut_windows, lay_out
+from qhq.data.windows import Cut, arrange_rows, cut_windows
 from qhq.errors import DataError
 from tests.data.panels import make_frame, make_spec, option_frame
 
@@ -160,7 +160,7 @@ def test_of_a_source_that_nobody_can_edit_no_message_says_to_drop_a_row():
 
 
 def test_a_share_is_never_reported_as_nothing():
-    assert [share(0, 10), share(1, 10**6), share(1, 3)] == ["0 %", "< 0.01 %", "33.3 %"]
+    assert [percent_of(0, 10), percent_of(1, 10**6), percent_of(1, 3)] == ["0 %", "< 0.01 %", "33.3 %"]
 
 
 @pytest.mark.parametrize(
@@ -211,11 +211,11 @@ def test_the_gap_of_a_row_set_aside_is_that_of_a_missing_session():
     frame = make_frame(symbols=("AAA",), rows=60)
     hole = changed(frame, slice(30, 33), close=0.0)
     spec = make_spec(symbols=None, features=("close",), targets=("close",), gaps="mask")
-    bad = lay_out(check_panel(hole, "", columns=("close",), policy=RowPolicy(None, limit=0.1)), spec)
+    bad = arrange_rows(check_panel(hole, "", columns=("close",), policy=RowPolicy(None, limit=0.1)), spec)
     assert_array_equal(np.flatnonzero(np.isnan(bad.values[:, 0])), range(30, 34))
     # Beside a symbol that has the days, the same rows are missing in the same way.
     other = make_frame(symbols=("AAA", "BBB"), rows=60)
-    missing = lay_out(check_panel(other.drop(index=range(30, 34)), "", columns=("close",)), spec)
+    missing = arrange_rows(check_panel(other.drop(index=range(30, 34)), "", columns=("close",)), spec)
     assert_array_equal(bad.dates, missing.dates[missing.code == 0])
 
 
@@ -224,7 +224,7 @@ def test_no_window_spans_more_than_max_gap_of_rows_set_aside():
     policy = RowPolicy(None, limit=0.1)
     for gap, straddles in ((3, False), (4, True)):
         spec = make_spec(symbols=None, features=("close",), targets=("close",), max_gap=gap)
-        panel = lay_out(check_panel(frame, "", columns=("close",), policy=policy), spec)
+        panel = arrange_rows(check_panel(frame, "", columns=("close",), policy=policy), spec)
         windows = cut_windows(panel, Cut.of(spec))
         days = np.concatenate([windows.input_dates, windows.dates], axis=1)
         spans = (days[:, 0] <= np.datetime64("2015-02-11")) & (days[:, -1] > np.datetime64("2015-02-17"))

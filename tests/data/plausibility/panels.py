@@ -10,7 +10,7 @@ from qhq.data.formulas import complete_market, compute_columns
 from qhq.data.plausibility import LeakDoubt, find_leaks
 from qhq.data.spec import DataSpec
 from qhq.data.split import split_panel
-from qhq.data.windows import lay_out
+from qhq.data.windows import arrange_rows
 
 SESSIONS = 1200
 
@@ -48,7 +48,7 @@ def prepared(table: pd.DataFrame, *features: str, **keys):
     spec = DataSpec(**(given | {"features": features or ("close",)} | keys))
     names = columns_to_read(spec.columns)
     panel = check_panel(table, "test", symbols=None, columns=names, policy=spec.row_policy)
-    panel = lay_out(compute_columns(panel, "stocks", spec.columns), spec)
+    panel = arrange_rows(compute_columns(panel, "stocks", spec.columns), spec)
     return panel, split_panel(panel, spec), spec
 
 
@@ -63,7 +63,7 @@ def option_doubts(table: pd.DataFrame, **keys) -> tuple[LeakDoubt, ...]:
     given |= {"features": ("mid", "spot", "iv"), "static": ("moneyness", "years"), "targets": ("mid",)}
     spec = DataSpec(**(given | {"scaling": "residual"} | keys))
     panel = complete_market(check_options(table, "test", columns=spec.columns), 0.0)
-    panel = lay_out(compute_columns(panel, "options", spec.columns), spec)
+    panel = arrange_rows(compute_columns(panel, "options", spec.columns), spec)
     return find_leaks(panel, split_panel(panel, spec), spec)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from qhq.files import HeldError, held_alone
-from qhq.studies.runner import LocalWorkers, Outcome, Progress, Runner, Store, Study
+from qhq.studies.runner import LocalWorkers, Outcome, Runner, Store, Study, StudyEvents
 from qhq.studies.runner import study as runner_module
 
 
@@ -65,7 +65,7 @@ def watched(store: Store, count: int, act: Callable[[Square], None]) -> Squares:
     return study
 
 
-class Log(Progress):
+class Log(StudyEvents):
     """Remembers what was reported."""
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ from qhq import __version__
 from qhq.errors import ConfigError
 from qhq.experiment.config import load_config, naming_json
 from qhq.runs.run_folder import RunFolder, read_walk
-from qhq.studies.runner import LocalWorkers, Progress, Runner
+from qhq.studies.runner import LocalWorkers, Runner, StudyEvents
 from qhq.studies.runner.cluster import ClusterWorkers
 from qhq.studies.runner.reproducible import Fingerprints, _circuit, digest
 from qhq.studies.sweep.spec import load_sweep
@@ -49,7 +49,7 @@ final: {seeds: 2, set: {training.epochs: 1}}
 """
 
 
-class Log(Progress):
+class Log(StudyEvents):
     """Remembers what was reported."""
 
     def __init__(self, stop_after: int | None = None) -> None:
@@ -80,7 +80,7 @@ def lay_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def run(log: Progress | None = None, count: int = 1, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
+def run(log: StudyEvents | None = None, count: int = 1, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
     with LocalWorkers(count, lambda _: None) as workers:
         return run_sweep(open_sweep(*load_sweep("sweep.yaml", overrides)), Runner(workers, log)).to_dict()
 
