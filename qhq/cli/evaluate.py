@@ -221,4 +221,5 @@ def _notes(record: EvaluationRecord) -> list[str]:
     notes += [f"{record.mape_reason}."] if record.mape_reason else []
     whole = "test split" if record.other_data is None else "other data"
     notes += say_sampling_error(record.results[0].mae_sampling_error, whole)
-    return [*notes, *say_looks(record.looks)]
+    what = "This test split has" if record.other_data is None else "These sessions have"
+    return [*notes, *say_looks(record.looks, what)]

@@ -201,7 +201,7 @@ def _scored(record: PredictionRecord) -> list[str | Table]:
         f" {each['held']['count']:,} values, {each['horizon']} ahead."
         for each in scored.coverage
     ]
-    return [table, *held, *say_looks(scored.looks)]
+    return [table, *held, *say_looks(scored.looks, "These sessions have")]
 
 
 def _notes(record: PredictionRecord) -> list[str]:

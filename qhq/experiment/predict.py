@@ -240,7 +240,11 @@ def forecast_ahead(plan: PredictPlan, executor: Executor | None, backend: str = 
     own = [] if found is None else [each.level for each in found]
     ends = _intervals(plan, forecast, found or [])
     came = windows.select(_has_come(windows))
-    looks = add_look(came, run=plan.name, command="predict") if len(came) else None
+    looks = None
+    if len(came):
+        other = plan.experiment.data.other
+        shared = other is None or other.overlap.compared > 0
+        looks = add_look(came, run=plan.name, command="predict", part_of=plan.name if shared else None)
     quantiles = forecast_quantiles(plan.experiment, windows, plan.latent, expectations)
     every = all(level in own for level in ends)
     errors, said = (backend if every else EXACT.name), _say_intervals(plan, backend, own, exact=found is None)

@@ -47,15 +47,25 @@ _PATIENCE_SECONDS = 10.0
 
 
 class _Line(NamedTuple):
-    """A line of the ledger: how many models of a run or study were measured, and targets of the split."""
+    """A line of the ledger: how many models of a run or study were measured, and targets of the split.
+
+    ``begin`` and ``end`` are the first and last date of a target, as ISO 8601 has them.
+    """
 
     times: int
     run: str
+    command: str
+    begin: str
+    end: str
     sample: list[str]
 
 
-def say_looks(looks: Looks | Mapping[str, object] | None) -> list[str]:
+def say_looks(looks: Looks | Mapping[str, object] | None, what: str = "This test split has") -> list[str]:
     """One short line; none where a record is from before there was a ledger.
+
+    Args:
+        looks: How often.
+        what: What was looked at where that is not a part of a run's test split, with its verb.
 
     Raises:
         ConfigError: If what a study has of it is damaged.
@@ -65,13 +75,17 @@ def say_looks(looks: Looks | Mapping[str, object] | None) -> list[str]:
     known = validate(Looks, looks, "looks", fix=OTHER_RUN) if isinstance(looks, Mapping) else looks
     least = "at least " if known.at_least else ""
     fault = f"; this look could not be written down: {known.fault}" if known.fault else ""
+    if known.part:
+        what = "Some or all of these sessions are of the run's test split, which has"
     if known.times == 1:
-        return [f"This test split has been looked at for the first time{fault}."]
+        return [f"{what} been looked at for the first time{fault}."]
     word = "run or study" if known.runs == 1 else "runs and studies"
-    return [f"This test split has been looked at {least}{known.times} times ({known.runs} {word}){fault}."]
+    return [f"{what} been looked at {least}{known.times} times ({known.runs} {word}){fault}."]
 
 
-def add_look(windows: Windows, *, run: str, command: str, times: int = 1) -> Looks:
+def add_look(
+    windows: Windows, *, run: str, command: str, times: int = 1, part_of: str | None = None
+) -> Looks:
     """Write down that models are measured on a test split, and count.
 
     A runs folder that cannot be written to, or a damaged ledger, ends nothing: the count says so.
@@ -81,9 +95,14 @@ def add_look(windows: Windows, *, run: str, command: str, times: int = 1) -> Loo
         run: Name of the run or the study.
         command: What measures: ``train``, ``eval``, ...
         times: How many models; 0 counts and writes nothing.
+        part_of: Run whose own series these windows are of, at whatever dates. Where they reach into the test
+            split that it was trained for, it is that split which was looked at, were it a single session: by
+            their targets, a few sessions and the whole split have too little in common to be one.
     """
     # Beside the runs and not in them: who deletes the runs that disappointed has still looked.
     path, sample = runs_dir() / _LEDGER, sample_of(windows)
+    whole = None if part_of is None else _trained_for(part_of, path, windows)
+    sample = sample if whole is None else whole.sample
     line = {
         "time": now(),
         "command": command,
@@ -104,8 +123,19 @@ def add_look(windows: Windows, *, run: str, command: str, times: int = 1) -> Loo
         # This look happened, whether it could be written down or not.
         same.append((times, run))
     total = sum(count for count, _ in same)
-    doubted = {"fault": fault or unread} if fault or unread else {}
-    return Looks(times=total, runs=len({name for _, name in same}), at_least=at_least, **doubted)
+    found = Looks(times=total, runs=len({name for _, name in same}), at_least=at_least)
+    found = found.updated(fault=fault or unread) if fault or unread else found
+    return found if whole is None else found.updated(part=True)
+
+
+def _trained_for(run: str, path: Path, windows: Windows) -> _Line | None:
+    """The first line of a run's training, if windows reach into its test split and are no such split."""
+    first = next((each for each in _read(path)[0] if (each.run, each.command) == (run, "train")), None)
+    if first is None or _is_same(first.sample, sample_of(windows)):
+        return None
+    # As text, which the dates of ISO 8601 can be compared by: a damaged line must end nothing.
+    days = np.unique(windows.dates.astype("datetime64[D]")).astype(str)
+    return first if any(first.begin[:10] <= day <= first.end[:10] for day in days.tolist()) else None
 
 
 def sample_of(windows: Windows) -> list[str]:
@@ -181,7 +211,8 @@ def _lines(data: bytes) -> Iterator[_Line]:
         # Anybody may write into the folder: a count of 10**30 would make every later verdict worthless.
         good = isinstance(times, int) and 0 < times < 10**9 and isinstance(line.get("run"), str)
         if good and isinstance(sample, list) and all(isinstance(each, str) for each in sample[: _SAMPLE + 1]):
-            yield _Line(times, line["run"], sample[:_SAMPLE])
+            command, begin, end = (str(line.get(name, "")) for name in ("command", "from", "to"))
+            yield _Line(times, line["run"], command, begin, end, sample[:_SAMPLE])
 
 
 def _key(text: str) -> int:

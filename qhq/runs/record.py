@@ -152,12 +152,14 @@ class Looks(Record):
         runs: Runs and studies that these belong to.
         at_least: Whether the ledger is longer than what is read of it.
         fault: Why this look could not be written down; empty if it was.
+        part: Whether only some sessions of that split were looked at, alone or among others.
     """
 
     times: Count
     runs: Count
     at_least: bool = False
     fault: str = ""
+    part: bool = False
 
 
 class DoctorRecord(Record):

@@ -153,7 +153,9 @@ class Portability(Study[EvaluationCell, Json]):
         self._seconds: dict[str, float] = {}
         self._evaluations: dict[tuple[str, str | None], list[WindowForecasts]] = {}
         # Before anything is measured: an evaluation that was cut off has been a look all the same.
-        self._looks = add_look(plan.experiment.data.test, run=plan.folder.name, command="eval")
+        data, name = plan.experiment.data, plan.folder.name
+        shared = data.other is None or data.other.overlap.compared > 0
+        self._looks = add_look(data.test, run=name, command="eval", part_of=name if shared else None)
 
     def plan(self) -> list[EvaluationCell]:
         """Every question."""

@@ -74,6 +74,35 @@ def test_looks_are_counted_by_models_and_by_runs():
     assert say_looks(None) == []
 
 
+def test_a_few_sessions_of_a_test_split_are_a_look_at_that_split():
+    whole = split()
+    seen(whole, run="a")
+    some = whole.select(np.arange(3))
+    assert seen(some, run="a", command="predict", part_of="a").to_dict() == {
+        "times": 2, "runs": 1, "at_least": False, "part": True,
+    }  # fmt: skip
+    found = seen(some, run="a", command="eval", part_of="a")
+    assert say_looks(found) == [
+        "Some or all of these sessions are of the run's test split, which has been looked at 3 times"
+        " (1 run or study)."
+    ]
+    assert seen(whole, run="b").times == 4
+
+
+def test_sessions_outside_of_the_runs_test_split_are_another_split():
+    seen(split(), run="a")
+    spec = make_spec(targets=("close",))
+    panel = check_panel(make_frame(rows=300), "test", columns=spec.features)
+    found = seen(split_panel(panel, spec).validation.windows, run="a", command="predict", part_of="a")
+    assert (found.times, found.part) == (1, False)
+    assert say_looks(found, "These sessions have") == [
+        "These sessions have been looked at for the first time."
+    ]
+    # The split itself is no part of one, and of a run that the ledger does not know nothing is.
+    assert seen(split(), run="a", part_of="a").to_dict() == {"times": 2, "runs": 1, "at_least": False}
+    assert not seen(split().select(np.arange(3)), run="a", part_of="z").part
+
+
 def test_a_damaged_ledger_loses_its_damaged_lines_alone(runs):
     windows = split()
     seen(windows)
