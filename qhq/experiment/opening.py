@@ -45,7 +45,7 @@ _CHUNK = 16384
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
-_Executors = tuple[Executor | None, Executor | None]
+Executors = tuple[Executor | None, Executor | None]
 """The ansatz on a backend, and an executor for the circuits of all gates in one batch, if any."""
 
 
@@ -252,11 +252,15 @@ def on_engine(
     at_baseline: bool = True,
 ) -> Experiment:
     """An experiment on the exact engine, whatever its backend: nothing is sent, and nothing is noisy."""
-    executors: _Executors = (None, None)
-    if ansatz is not None:
-        together = StatevectorExecutor(by_rows(ansatz)) if stands_apart(config.model) else None
-        executors = StatevectorExecutor(ansatz), together
-    return _assemble(config, data, ansatz, backend, executors, at_baseline=at_baseline)
+    return _assemble(config, data, ansatz, backend, engine_for(config, ansatz), at_baseline=at_baseline)
+
+
+def engine_for(config: ExperimentConfig, ansatz: Ansatz | None) -> Executors:
+    """The exact engine for the circuit of a config, if it has one."""
+    if ansatz is None:
+        return None, None
+    together = StatevectorExecutor(by_rows(ansatz)) if stands_apart(config.model) else None
+    return StatevectorExecutor(ansatz), together
 
 
 def on_training_backend(
@@ -329,13 +333,46 @@ def _assemble(
     data: PreparedData,
     ansatz: Ansatz | None,
     backend: BackendSpec,
-    executors: _Executors,
+    executors: Executors,
     *,
     at_baseline: bool = True,
 ) -> Experiment:
-    executor, together = executors
     _check_room(config, data)
     torch.set_num_threads(config.training.threads)
+    shape = _shape(config, data)
+    # A scaled 0 is the baseline itself (the last value, or Black-Scholes) unless it is some level.
+    at_zero = at_baseline and not data.scaler.level
+    model, source = build_forecaster(config, shape, ansatz, executors, at_zero=at_zero)
+    experiment = Experiment(config, data, ansatz, backend, model, module_source=source)
+    if isinstance(model, FeatureForecaster) and len(data.train):  # a run on other data has its own
+        model.project(experiment.latent(data.train), child_seed(config.seed, "model"))
+    return experiment
+
+
+def build_forecaster(
+    config: ExperimentConfig,
+    shape: Shape,
+    ansatz: Ansatz | None,
+    executors: Executors,
+    *,
+    at_zero: bool = False,
+) -> tuple[Forecaster, ModuleSource | None]:
+    """Build the model of a config for data of known sizes, with fresh weights.
+
+    Args:
+        config: The config.
+        shape: Sizes of the data.
+        ansatz: The circuit, if the config has one.
+        executors: The ansatz on a backend, and for the circuits of all gates in one batch.
+        at_zero: Whether it starts at a forecast of 0.
+
+    Returns:
+        The model, and what built a module of one's own.
+
+    Raises:
+        QHQError: If the model cannot be had.
+    """
+    executor, together = executors
     layer, source = None, read_source(config.model)
     if ansatz is not None and executor is not None:
         # A module of one's own gives its circuit any numbers; the reference model makes the angles itself.
@@ -344,9 +381,7 @@ def _assemble(
         # Frozen after it is drawn, so that the weights are those of the trained variant with the same seed.
         layer.requires_grad_(not _is_frozen(config))
     seed, dtype = child_seed(config.seed, "model"), _DTYPES[config.training.dtype]
-    shape, scaling = _shape(config, data), ansatz.angle_scaling if ansatz else "pi_tanh"
-    # A scaled 0 is the baseline itself (the last value, or Black-Scholes) unless it is some level.
-    at_zero = at_baseline and not data.scaler.level
+    scaling = ansatz.angle_scaling if ansatz else "pi_tanh"
     model: Forecaster
     if isinstance(config.model, FeaturesSpec):
         _check_point(config, shape)
@@ -363,10 +398,7 @@ def _assemble(
         model = build_model(
             config.model, shape, quantum=layer, angle_scaling=scaling, seed=seed, at_zero=at_zero
         )
-    experiment = Experiment(config, data, ansatz, backend, model.to(dtype), module_source=source)
-    if isinstance(model, FeatureForecaster) and len(data.train):  # a run on other data has its own
-        model.project(experiment.latent(data.train), seed)
-    return experiment
+    return model.to(dtype), source
 
 
 def _check_point(config: ExperimentConfig, shape: Shape) -> None:
