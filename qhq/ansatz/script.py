@@ -47,7 +47,7 @@ expectations()  values of the observables, shape (B, {outputs}), for inputs of s
 
 import numpy as np
 from qiskit.circuit import ParameterVector, QuantumCircuit
-from qiskit.quantum_info import SparsePauliOp, Statevector
+from qiskit.quantum_info import {imports}
 
 WEIGHTS = {values}
 
@@ -71,7 +71,7 @@ def expectations(inputs, weights=WEIGHTS):
     for row in np.atleast_2d(inputs):
         values = dict(zip([*x, *w], [*map(float, row), *map(float, weights)], strict=True))
         present = {{each: values[each] for each in circuit.parameters}}
-        state = Statevector(circuit.assign_parameters(present))
+        state = {state}(circuit.assign_parameters(present))
         rows.append([state.expectation_value(each).real for each in OBSERVABLES])
     return np.array(rows)
 
@@ -104,7 +104,11 @@ def to_python(ansatz: Ansatz, weights: ArrayLike | None, *, title: str, version:
     if silent := _in_no_gate(circuit, names):
         # They change no expectation; a circuit without them would take other inputs.
         lines.append(f"    circuit.global_phase = {' + '.join(silent)}")
+    # A state that is reset becomes a mixture: of a Statevector Qiskit would draw one of its outcomes.
+    state = "DensityMatrix" if ansatz.num_resets else "Statevector"
     text = _SCRIPT.format(
+        state=state,
+        imports=", ".join(sorted([state, "SparsePauliOp"])),
         title=visible(title, cell=True),
         version=version,
         inputs=ansatz.num_inputs,

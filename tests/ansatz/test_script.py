@@ -7,10 +7,11 @@ import sys
 
 import numpy as np
 import pytest
-from qiskit.circuit import Parameter, QuantumCircuit
+from qiskit.circuit import Parameter, ParameterVector, QuantumCircuit
 
 from qhq.ansatz.assemble import build_ansatz
 from qhq.ansatz.script import to_python
+from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.errors import ConfigError
 from tests.ansatz.circuits import SPECS, built, random_values, statevector_expectations
 
@@ -73,6 +74,24 @@ def test_functions_of_angles_and_odd_gates_are_written_out():
     assert "import os" not in script
     found = in_process(script, inputs)
     np.testing.assert_allclose(found, statevector_expectations(ansatz, inputs, weights), atol=1e-10)
+
+
+def test_a_circuit_that_resets_and_measures_has_exact_expectations():
+    """Not those of one outcome, which Qiskit draws where a Statevector is reset."""
+    x, w = ParameterVector("x", 2), Parameter("w")
+    circuit = QuantumCircuit(2, 1)
+    for angle in x:
+        circuit.ry(angle, 0)
+        circuit.cx(0, 1)
+        circuit.reset(0)
+    circuit.h(0)
+    circuit.measure(0, 0)
+    with circuit.if_test((0, 1)):
+        circuit.rx(w, 1)
+    ansatz = build_ansatz(circuit, inputs="x")
+    inputs, weights = random_values(ansatz, 3)
+    wanted = StatevectorExecutor(ansatz).expectations(inputs, weights)
+    np.testing.assert_allclose(in_process(write(ansatz, weights), inputs), wanted, atol=1e-10)
 
 
 def test_a_title_is_a_comment_and_nothing_else():

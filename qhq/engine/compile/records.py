@@ -101,7 +101,8 @@ def unrolled(loop: ForLoopOp) -> Iterator[QuantumCircuit]:
     if len(indices) > _MOST_TURNS:
         raise cannot_branch(f"a loop of {len(indices):,} turns, where {_MOST_TURNS:,} are the most")
     for index in indices:
-        yield body if parameter is None else body.assign_parameters({parameter: index})
+        # Not strictly: a body need not use the value of its turn.
+        yield body if parameter is None else body.assign_parameters({parameter: index}, strict=False)
 
 
 def branches_of(operation: ControlFlowOp, bits: Mapping[Clbit, Clbit]) -> list[Branch]:

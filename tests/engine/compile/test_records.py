@@ -69,6 +69,8 @@ def test_branches_by_expressions_switches_and_loops():
     angle = Parameter("turn")
     with circuit.for_loop((1, 2, 3), angle):
         circuit.rx(0.1 * angle, 2)
+    with circuit.for_loop((4, 5), Parameter("unused")):
+        circuit.x(2)
     np.testing.assert_allclose(values(circuit, "ZII"), [-np.cos(0.6)], atol=1e-12)
 
 
