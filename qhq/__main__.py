@@ -1,6 +1,34 @@
-"""``python -m qhq`` is ``qhq``."""
+"""``qhq`` and ``python -m qhq``: the command line, and an end in order if it is interrupted."""
 
-from qhq.cli.app import main
+from __future__ import annotations
+
+import atexit
+import gc
+import sys
+
+from qhq.cli.interrupts import INTERRUPTS
+
+
+def main() -> None:
+    """Run the command line."""
+    INTERRUPTS.take_over()
+    # Else the interpreter would look through all that the libraries left, for 2 s, before the prompt is back.
+    atexit.register(gc.freeze)
+    status: object = 0
+    try:
+        from qhq.cli.app import main as run
+
+        run()
+    except KeyboardInterrupt as error:
+        from qhq.cli.command import end_with
+
+        status = end_with(error, as_json="--json" in sys.argv)
+    except SystemExit as ended:
+        status = ended.code
+    code = status if isinstance(status, int) else 0 if status is None else 1
+    INTERRUPTS.command_ended(code)
+    sys.exit(code)
+
 
 if __name__ == "__main__":
     main()

@@ -64,6 +64,20 @@ class JobError(BackendError):
     """One job on a device failed."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """An interrupt of what can be continued.
+
+    A KeyboardInterrupt, so that whatever catches errors alone lets it through.
+
+    Args:
+        command: What continues it, as it is written in a shell.
+    """
+
+    def __init__(self, command: str) -> None:
+        super().__init__(f"Continue with: {command}")
+        self.command = command
+
+
 SHOWN_NAMES = 20
 """Most known names that an error lists."""
 

@@ -45,7 +45,7 @@ def ablate(
 
     Example: qhq ablate --seeds 5 --set training.epochs=20
     """
-    with command(as_json=json, debug=debug) as output:
+    with command(as_json=json, debug=debug, continues=True) as output:
         from qhq.api.study import StudyResult
         from qhq.api.study import ablate as ablate_subject
         from qhq.runs.looks import say_looks

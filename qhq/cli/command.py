@@ -11,6 +11,8 @@ import io
 import itertools
 import json
 import os
+import shlex
+import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +22,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qhq.errors import ConfigError, QHQError, visible
+from qhq.cli.interrupts import INTERRUPTS
+from qhq.errors import ConfigError, Interrupted, QHQError, visible
 from qhq.paths import PACKAGE
 from qhq.progress import Heartbeat, current
 
@@ -111,10 +114,15 @@ class Output:
 
 
 @contextmanager
-def command(*, as_json: bool, debug: bool) -> Iterator[Output]:
+def command(*, as_json: bool, debug: bool, continues: bool = False) -> Iterator[Output]:
     """Run a command's body: whatever it raises becomes a message and an exit status (see `end_with`).
 
     With ``--json`` the error is also the one JSON object on standard output, unless the result is there.
+
+    Args:
+        as_json: Whether the result is JSON.
+        debug: Whether the traceback of an error is shown.
+        continues: Whether the same command line goes on where an interrupt stopped it.
     """
     output = Output(as_json)
     try:
@@ -122,7 +130,11 @@ def command(*, as_json: bool, debug: bool) -> Iterator[Output]:
         # A command that is silent for long says that it is alive, on standard error.
         with Heartbeat(" ".join(["Starting qhq", *sys.argv[1:2]])):
             yield output
-    except (KeyboardInterrupt, BrokenPipeError) as error:
+    except BrokenPipeError as error:
+        raise typer.Exit(end_with(error, as_json=False)) from error
+    except KeyboardInterrupt as error:
+        if continues and not (output.given or isinstance(error, Interrupted)):
+            error = Interrupted(shlex.join(["qhq", *sys.argv[1:]]))
         raise typer.Exit(end_with(error, as_json=as_json and not output.given)) from error
     except Exception as error:
         if debug or _is_click(error):
@@ -170,7 +182,8 @@ def end_with(error: BaseException, *, as_json: bool) -> int:
     """Say why a command ends, in three parts, and return its exit status.
 
     2 usage, config, memory or disk; 3 data; 4 a backend or service; 70 a fault of qhq itself, whose traceback
-    ``--debug`` shows; 130 interrupted; 141 whoever read the output has gone (``qhq compare | head -1``).
+    ``--debug`` shows; 130 interrupted (143 by SIGTERM, 129 by SIGHUP); 141 whoever read the output has gone
+    (``qhq compare | head -1``).
     """
     if isinstance(error, BrokenPipeError):
         _silence_stdout()
@@ -185,8 +198,15 @@ def end_with(error: BaseException, *, as_json: bool) -> int:
             parts = {"must": must, "got": got, "fix": fix}
             typer.echo(json.dumps({"error": {"kind": type(error).__name__, "message": message, **parts}}))
     with contextlib.suppress(OSError):
-        typer.echo("Interrupted." if status == 130 else f"Error: {visible(message)}", err=True)
+        stopped = isinstance(error, KeyboardInterrupt | typer.Abort)
+        typer.echo(visible(_say_stopped(error) if stopped else f"Error: {message}"), err=True)
     return status
+
+
+def _say_stopped(error: BaseException) -> str:
+    """One line, without the rule: nobody has to be told that a command should not be interrupted."""
+    what = "Interrupted" if INTERRUPTS.number == signal.SIGINT else f"Stopped by {INTERRUPTS.said}"
+    return f"{what}. {error}" if isinstance(error, Interrupted) else f"{what}."
 
 
 def _shortened(text: str, most: int = 2000) -> str:
@@ -200,7 +220,8 @@ def _explain(error: BaseException) -> tuple[int, str, str, str]:
     if isinstance(error, QHQError):
         return error.exit_status, error.must, error.got, error.fix
     if isinstance(error, KeyboardInterrupt | typer.Abort):
-        return 130, "The command was interrupted", "an interrupt (Ctrl-C)", "Run it again"
+        fix = str(error) if isinstance(error, Interrupted) else "Run it again"
+        return INTERRUPTS.status, "A command must run to its end to give a result", INTERRUPTS.said, fix
     # The first line that says something: some libraries begin their messages with an empty one.
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     got = (type(error).__name__ + (f": {first}" if first else "")).rstrip(".")

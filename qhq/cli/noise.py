@@ -70,7 +70,7 @@ def noise(
 
     Example: qhq noise --backend fake_nairobi --scale 0,1,2 --shots exact,1024 --mitigation all
     """
-    with command(as_json=json, debug=debug) as output:
+    with command(as_json=json, debug=debug, continues=True) as output:
         from qhq.api.run import Run as TrainedRun
         from qhq.api.study import StudyResult
         from qhq.experiment.words import say_untrained

@@ -44,7 +44,7 @@ def sweep(
 
     Example: qhq sweep experiments/staged --workers 2
     """
-    with command(as_json=json, debug=debug) as output:
+    with command(as_json=json, debug=debug, continues=True) as output:
         from qhq.api.study import sweep as search
 
         search(

@@ -25,7 +25,7 @@ from qhq.backends.registry import find_backend
 from qhq.data.prepare import PreparedData
 from qhq.data.quarantine import tell_rows
 from qhq.documents import dump_document
-from qhq.errors import QHQError
+from qhq.errors import Interrupted, QHQError
 from qhq.evaluation.metrics import largest_share
 from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
@@ -364,9 +364,9 @@ def complete(folder: RunFolder, training: Training, watcher: Watcher) -> None:
             with in_run(folder.name):
                 _train_and_test(folder, training, watcher)
         except KeyboardInterrupt:
-            if training.command is not None:
-                watcher.note(f"Cut off. Continue with: qhq train --resume {folder.name}")
-            raise
+            if training.command is None:
+                raise
+            raise Interrupted(f"qhq train --resume {folder.name}") from None
         except Exception as error:
             give_back()
             # In a folder that has become read-only the record cannot be written: the run stays one cut off.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from qhq.backends.registry import find_backend
 from qhq.data.prepare import PreparedData, prepare
-from qhq.errors import ConfigError, QHQError
+from qhq.errors import ConfigError, Interrupted, QHQError
 from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.fit import (
@@ -227,9 +227,9 @@ def _train_at_once(
         watcher.note(f"{error.must}; got {error.got}. From here on the seeds are trained one after another.")
         return {}
     except KeyboardInterrupt:
-        if resumable:
-            watcher.note(f"Cut off. Continue with: qhq train --resume {folders[left[0]].name}")
-        raise
+        if not resumable:
+            raise
+        raise Interrupted(f"qhq train --resume {folders[left[0]].name}") from None
     for at in left:
         save_weights(experiments[at].model, folders[at].weights, experiments[at].identity())
     return {at: Trained(found[at], doctors[at].record(found[at])) for at in left}

@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose
 from qhq.api.run import Run
 from qhq.cli.train import _people, _people_of_seeds
 from qhq.data.load import load_panel
-from qhq.errors import ConfigError, DataError, QHQError
+from qhq.errors import ConfigError, DataError, Interrupted, QHQError
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.run import train_run
 from qhq.report.study_figures import draw_walk
@@ -123,11 +123,9 @@ def test_a_fold_is_the_run_that_training_it_alone_gives(walk):
 
 def test_a_walk_that_was_cut_off_goes_on_to_the_same_table(walk):
     cut = Notes(cut_in=2)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted) as stopped:
         train_walk(config(), cut)
-    hint = cut.said[-1]
-    name = hint.removeprefix("Cut off. Continue with: qhq train --resume ")
-    folder = find_walk(name)
+    folder = find_walk(stopped.value.command.removeprefix("qhq train --resume "))
     assert read_walk(folder).status == "running"
     shutil.rmtree(folder.path / "fold-002", ignore_errors=True)
     first = (folder.path / "fold-000" / "run.json").stat().st_mtime_ns
@@ -345,10 +343,9 @@ def test_all_seeds_go_on_after_cuts_by_the_name_of_any(of_two):
     folders = trained_together(RunFolder(begun))
     cut = Notes()
     cut.epoch_done = lambda state: (_ for _ in ()).throw(KeyboardInterrupt)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted, match=f"Continue with: qhq train --resume {folders[0].name}"):
         resume_walk(folders[1], cut)
     assert cut.folds[0].startswith("Fold 2 of 3")
-    assert cut.said[-1] == f"Cut off. Continue with: qhq train --resume {folders[0].name}"
     resume_walk(folders[1], Watcher())
     for one, other in zip(folders, of_two, strict=True):
         check_same(one, other)

@@ -29,7 +29,7 @@ from qhq.data.quarantine import tell_rows
 from qhq.data.split import folds_of, split_panel
 from qhq.data.windows import arrange_rows, join_blocks
 from qhq.documents import dump_document
-from qhq.errors import ConfigError, DataError
+from qhq.errors import ConfigError, DataError, Interrupted
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.evaluate import predictions_csv
 from qhq.experiment.fit import check_one_run, why_alone
@@ -427,8 +427,7 @@ def _go_on(walks: Sequence[Walk], watcher: Watcher, runner: Runner | None, *, re
         try:
             (runner or Runner(progress=_OneAfterAnother(study, watcher))).run(study)
         except KeyboardInterrupt:
-            watcher.note(f"Cut off. Continue with: qhq train --resume {walk.folder.name}")
-            raise
+            raise Interrupted(f"qhq train --resume {walk.folder.name}") from None
     return walk.folder
 
 
