@@ -277,7 +277,6 @@ def _refuse_forward_mode() -> NoReturn:
     )
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _refuse_in_graphs() -> None:
     """Refuse what a recorded graph cannot have; a compiler runs this as it is, and passes its error on.
 
@@ -293,6 +292,11 @@ def _refuse_in_graphs() -> None:
             got="torch.func.grad, vjp or jacrev together with torch.compile",
             fix="Call backward() on what the compiled function gives, or leave torch.compile out",
         )
+
+
+# What torch.compiler.assume_constant_result sets. The decorator itself imports the whole compiler for it, a
+# second of every command that opens a model.
+_refuse_in_graphs._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def tracing_error(tracer: str) -> BackendError:
