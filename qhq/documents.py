@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import functools
 import io
+import pickle
 import types
 import typing
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
@@ -97,9 +98,17 @@ def _parsed(text: str, form: str) -> Any:
 
     Args:
         text: The document.
-        form: ``rt`` keeps the position of each key, ``base`` each scalar as the text that stands there.
+        form: ``rt`` keeps the position of each key, ``base`` each scalar as the text that stands there,
+            ``safe`` gives plain dicts and lists.
     """
     return (_parse_once if len(text) <= _KEPT_LETTERS else _parse)(text, form)
+
+
+def _copy_of_parsed(text: str, form: str) -> Any:
+    """As `_parsed`, for the caller alone; not of a document whose aliases lead in a circle."""
+    if len(text) > _KEPT_LETTERS:
+        return _parse(text, form)
+    return pickle.loads(_pickle_once(text, form))
 
 
 def _parse(text: str, form: str) -> Any:
@@ -112,10 +121,17 @@ _KEPT_LETTERS = 1 << 16
 _parse_once = functools.lru_cache(maxsize=32)(_parse)
 
 
+@functools.lru_cache(maxsize=32)
+def _pickle_once(text: str, form: str) -> bytes:
+    # Bytes of this process's own, never of a file. A deep copy of what ruamel makes takes ten times as long,
+    # for it copies the marks of each key one by one.
+    return pickle.dumps(_parse_once(text, form))
+
+
 def _as_written(text: str) -> Any:
     """Read YAML with each scalar as the text that stands there: 0700 and TRUE are tickers."""
     try:
-        return copy.deepcopy(_parsed(text, "base"))
+        return _copy_of_parsed(text, "base")
     except YAMLError:  # the same text, read with types, has said why
         return None
 
@@ -214,7 +230,8 @@ def read_mapping(path: Path) -> CommentedMap:
             fix="Write 'key: value' lines",
         )
     # Only now: a document whose aliases lead in a circle cannot be copied.
-    return copy.deepcopy(mapping)
+    copied: CommentedMap = _copy_of_parsed(text, "rt")
+    return copied
 
 
 def read_plain(path: Path) -> Json:
@@ -224,7 +241,7 @@ def read_plain(path: Path) -> Json:
         ConfigError: If it is missing, or is no such YAML.
     """
     read_mapping(path)
-    content: Json = YAML(typ="safe").load(read_bytes(path).decode("utf-8-sig"))
+    content: Json = _copy_of_parsed(read_bytes(path).decode("utf-8-sig"), "safe")
     return content
 
 

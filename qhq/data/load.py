@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from qhq.data.checks.draft import close_stands_in
 from qhq.data.checks.options import check_options
 from qhq.data.checks.stocks import check_panel
 from qhq.data.columns import REALISED, UNADJUSTED, canonical_name, columns_to_read
+from qhq.data.file_format import FileFormat
 from qhq.data.formulas import complete_market, compute_columns, infer_splits
 from qhq.data.panel import Panel
 from qhq.data.periods import by_period
@@ -128,8 +130,16 @@ _Reader = Callable[[DataSpec, _Columns, tuple[str, ...]], pd.DataFrame]
 
 
 def _read_file(spec: DataSpec, columns: _Columns, optional: tuple[str, ...]) -> pd.DataFrame:
+    if spec.path is None and spec.kind == "stocks" and spec.format == FileFormat():
+        return _read_bundled(columns, optional).copy()
     path = BUNDLED if spec.path is None else Path(spec.path)
     return read_file(path, _origin(spec), columns, optional, Asked(spec.format, spec.kind, spec.symbols))
+
+
+# The one file that does not change meanwhile: whoever studies it opens it for each cell.
+@functools.lru_cache(maxsize=4)
+def _read_bundled(columns: _Columns, optional: tuple[str, ...]) -> pd.DataFrame:
+    return read_file(BUNDLED, _SOURCES["bundled"].title, columns, optional, Asked(kind="stocks"))
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,14 @@ Every figure of qhq is written by `save_figure`, which gives it the caveat of it
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import matplotlib as mpl
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.dates import AutoDateLocator, DateFormatter
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -229,7 +231,7 @@ def _take_text_literally(figure: Figure) -> None:
 
     Tick labels of numbers stay as they are, since matplotlib itself writes powers of ten as mathematics.
     """
-    for text in figure.findobj(Text):
+    for text in _texts_beside_ticks(figure):
         text.set_parse_math(False)
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
@@ -237,9 +239,15 @@ def _take_text_literally(figure: Figure) -> None:
             if not isinstance(formatter, ScalarFormatter | LogFormatter):
                 # Ticks are made while they are drawn, so their labels are escaped on the way there.
                 axis.set_major_formatter(FuncFormatter(_escaping(formatter)))
-            for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
-                tick.label1.set_parse_math(True)
-                tick.label2.set_parse_math(True)
+
+
+def _texts_beside_ticks(artist: Artist) -> Iterator[Text]:
+    if isinstance(artist, Text):
+        yield artist
+    # To ask an axis for its children makes all its ticks, which drawing makes again: half of a figure's time.
+    children = [artist.label, artist.offsetText] if isinstance(artist, Axis) else artist.get_children()
+    for child in children:
+        yield from _texts_beside_ticks(child)
 
 
 def _escaping(formatter: Formatter) -> Callable[[float, int | None], str]:

@@ -39,7 +39,8 @@ def test_module_is_the_program():
 def test_what_few_commands_need_is_not_waited_for():
     program = (
         "import sys, qhq.experiment.other_data, qhq.studies.portability\n"
-        "late = ('scipy.signal', 'scipy.stats', 'scipy.optimize', 'matplotlib', 'statsmodels', 'mlflow', 'torch._dynamo')\n"
+        "late = ('scipy.signal', 'scipy.stats', 'scipy.optimize', 'matplotlib', 'statsmodels', 'mlflow',"
+        " 'torch._dynamo')\n"
         "print([name for name in late if name in sys.modules])"
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
