@@ -314,7 +314,7 @@ class AerBackend(Backend[AerSpec | FakeSpec]):
         device = load_device(spec.noise, ansatz.num_qubits)
         return affine_errors(build_noisy_program(self.lay_out(spec, ansatz), device, spec.noise_scale))
 
-    def build_smallest_isa(self, spec: AerSpec | FakeSpec, ansatz: Ansatz) -> IsaProgram:
+    def lay_out(self, spec: AerSpec | FakeSpec, ansatz: Ansatz) -> IsaProgram:
         """Write an ansatz for the device whose noise it has."""
         if spec.noise is None:
             return super().lay_out(spec, ansatz)
