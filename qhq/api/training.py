@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qhq.api.evaluation import Evaluation, backend_names, training_costs
@@ -20,6 +21,7 @@ from qhq.runs.run_folder import RunFolder, find_run, find_walk, is_run
 if TYPE_CHECKING:
     from qhq.backends.executor import CostForecast
     from qhq.experiment.config import ExperimentConfig
+    from qhq.experiment.run import Training
     from qhq.studies.runner import Runner
     from qhq.training.loop import Watcher
 
@@ -84,38 +86,30 @@ def train(
     >>> run.forecasts.columns[:5].to_list()
     ['symbol', 'date', 'horizon', 'actual', 'forecast']
     """
-    tuned = _read_tuning(from_run, freeze, samples, backend, (config, set, resume))
-    if tuned is not None:
-        folder = _finetuned(tuned, yes, progress)
-        run = Run(folder)
-        if on_result is not None:
-            on_result(run)
-        _show(run, noting(progress))
-        return run
-    study, walk, accepted = _read_training(config, backend, set, resume, offline, accept)
+    from qhq.data.plausibility.doubt import check_accepted
+
+    asked = _read_asked(
+        config, backend, set, resume, offline=offline, from_run=from_run, freeze=freeze, samples=samples
+    )
+    accepted = check_accepted([accept] if isinstance(accept, str) else accept)
     views = Views(curves=watch, tensorboard=tensorboard, mirror=True)
-    others: list[RunFolder] = []
-    if walk is not None or (study is not None and study.data.split.walks):
-        folder = _walked(study, walk, accepted, workers, cluster, progress=progress, views=views)
+    if isinstance(asked, _Walk):
+        folders = [_train_walk(asked, accepted, workers, cluster, progress=progress, views=views)]
+    elif workers is not None or cluster is not None:
+        raise ConfigError(
+            "--workers and --cluster train the folds of a walk-forward side by side",
+            got="one of them for a single model",
+            fix="Leave it out, or take data.split.scheme walk_forward",
+        )
+    elif isinstance(asked, _Refit):
+        folders = [_refit(asked, yes, progress)]
     else:
-        if workers is not None or cluster is not None:
-            raise ConfigError(
-                "--workers and --cluster train the folds of a walk-forward side by side",
-                got="one of them for a single model",
-                fix="Leave it out, or take data.split.scheme walk_forward",
-            )
-        folder, *others = _trained(study, resume, accepted, yes, progress, views)
-    run, note = Run(folder), noting(progress)
+        folders = _train_models(asked, accepted, yes, progress, views)
+    run = Run(folders[0])
     if on_result is not None:
         on_result(run)
-    if run.is_walk:
-        from qhq.report.study_figures import draw_walk_figure
-
-        for each in run.seeds:
-            draw_walk_figure(RunFolder(each.folder), note)
-    else:
-        for each in (run, *map(Run, others)):
-            _show(each, note)
+    for folder in folders:
+        _show(Run(folder), noting(progress))
     return run
 
 
@@ -148,58 +142,93 @@ def forecast_training(
     from qhq.experiment.run import plan_refit, plan_resume, plan_training
     from qhq.training.loop import Watcher
 
-    tuned = _read_tuning(from_run, freeze, samples, backend, (config, set, resume))
-    if tuned is not None:
-        training = plan_refit(*tuned, Watcher())
-        try:
-            return training_costs(tuned[1], training.costs, tuned[0].name)
-        finally:
-            training.close()
-    study, walk, _ = _read_training(config, backend, set, resume, offline, ())
-    if walk is not None or (study is not None and study.data.split.walks):
+    asked = _read_asked(
+        config, backend, set, resume, offline=offline, from_run=from_run, freeze=freeze, samples=samples
+    )
+    training: Training | None
+    if isinstance(asked, _Walk):
         raise ConfigError(
             "--dry-run says what one model costs on a device",
             got="a walk-forward, which has a model a fold",
             fix="Take one fold with data.split.fold, or leave --dry-run out",
         )
-    if study is not None:
-        training, name = plan_training(study, Watcher()), ""
+    if isinstance(asked, _Refit):
+        training, name = plan_refit(asked.origin, asked.backend, asked.samples, Watcher()), asked.origin.name
+    elif isinstance(asked.what, RunFolder):
+        training, name = plan_resume(asked.what, Watcher()), asked.what.name
+        if training is None:  # finished
+            return training_costs(asked.what.read_record().backend, [], name)
     else:
-        folder = find_run(str(reference_of(resume)))
-        found, name = plan_resume(folder, Watcher()), folder.name
-        if found is None:
-            return training_costs(folder.read_record().backend, [], name)
-        training = found
+        training, name = plan_training(asked.what, Watcher()), ""
     try:
         return training_costs(training.experiment.backend.name, training.costs, name)
     finally:
         training.close()
 
 
-def _read_training(
+@dataclass(frozen=True)
+class _Models:
+    """One model, or several that differ in the seed: from a config, or a run to go on with."""
+
+    what: ExperimentConfig | RunFolder
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """A model a fold of a walk-forward: from a config, or a walk-forward to go on with."""
+
+    what: ExperimentConfig | RunFolder
+
+
+@dataclass(frozen=True)
+class _Refit:
+    """The head of a finished run, to be fitted anew to what a backend gives for some windows."""
+
+    origin: RunFolder
+    backend: str
+    samples: int
+
+
+def _read_asked(
     config: Config,
     backend: str | None,
     changes: Changes | None,
     resume: Any,
+    *,
     offline: bool,
-    accept: Sequence[str],
-) -> tuple[ExperimentConfig | None, RunFolder | None, tuple[str, ...]]:
-    """What is to be trained: a config, or a walk-forward that goes on, or neither; and names of doubts."""
-    from qhq.data.plausibility.doubt import check_accepted
-
-    if resume is not None and (config is not None or backend or changes):
+    from_run: Any,
+    freeze: str | None,
+    samples: int | None,
+) -> _Models | _Walk | _Refit:
+    """What is to be trained; arguments as of `train`."""
+    if from_run is not None:
+        if config is not None or changes or resume is not None:
+            raise ConfigError(
+                "--from fine-tunes a run as it was configured",
+                got="--from together with CONFIG, --set or --resume",
+                fix="Give --from RUN with --backend, --freeze circuit and --samples alone",
+            )
+        return _read_refit(from_run, freeze, samples, backend)
+    if freeze is not None or samples is not None:
         raise ConfigError(
-            "--resume continues a run as it was configured",
-            got="--resume together with CONFIG, --backend or --set",
-            fix="Give --resume RUN alone, or with --accept",
+            "--freeze and --samples say how a run is fine-tuned",
+            got="one of them without --from",
+            fix="Add --from RUN; a model of frozen features takes --set model.samples=N",
         )
-    accepted = check_accepted([accept] if isinstance(accept, str) else accept)
     if resume is not None:
-        return None, find_walk(str(reference_of(resume))), accepted
+        if config is not None or backend or changes:
+            raise ConfigError(
+                "--resume continues a run as it was configured",
+                got="--resume together with CONFIG, --backend or --set",
+                fix="Give --resume RUN alone, or with --accept",
+            )
+        reference = str(reference_of(resume))
+        walk = find_walk(reference)
+        return _Models(find_run(reference)) if walk is None else _Walk(walk)
     study = read_config(config, changes, ["data.offline=true"] if offline else None)
     if backend is not None:
         study = study.model_copy(update={"backend": backend_names([backend])[0]})
-    return study, None, accepted
+    return _Walk(study) if study.data.split.walks else _Models(study)
 
 
 _FINETUNE_SAMPLES = 128
@@ -210,24 +239,7 @@ intervals, the test windows the run's errors.
 """
 
 
-def _read_tuning(
-    from_run: Any, freeze: str | None, samples: int | None, backend: str | None, others: tuple[Any, ...]
-) -> tuple[RunFolder, str, int] | None:
-    """The run to fine-tune, the backend, and how many windows; None where nothing of it is asked for."""
-    if from_run is None:
-        if freeze is not None or samples is not None:
-            raise ConfigError(
-                "--freeze and --samples say how a run is fine-tuned",
-                got="one of them without --from",
-                fix="Add --from RUN; a model of frozen features takes --set model.samples=N",
-            )
-        return None
-    if any(each for each in others):
-        raise ConfigError(
-            "--from fine-tunes a run as it was configured",
-            got="--from together with CONFIG, --set or --resume",
-            fix="Give --from RUN with --backend, --freeze circuit and --samples alone",
-        )
+def _read_refit(from_run: Any, freeze: str | None, samples: int | None, backend: str | None) -> _Refit:
     if freeze != "circuit":
         raise ConfigError(
             "Fine-tuning keeps the circuit and all that stands before it: --freeze takes 'circuit' alone",
@@ -248,24 +260,27 @@ def _read_tuning(
             got=walk.name,
             fix="Name the run of one fold",
         )
-    return find_run(reference), backend_names([backend])[0], samples or _FINETUNE_SAMPLES
+    return _Refit(find_run(reference), backend_names([backend])[0], samples or _FINETUNE_SAMPLES)
 
 
-def _finetuned(
-    tuned: tuple[RunFolder, str, int], yes: bool | Callable[[Evaluation], bool], progress: Progress
-) -> RunFolder:
-    """Refit the head of a run to a backend, in a new run."""
+def _refit(asked: _Refit, yes: bool | Callable[[Evaluation], bool], progress: Progress) -> RunFolder:
     from qhq.experiment.run import plan_refit, run_training
 
     with open_training(progress, 1) as watcher:
-        return run_training(plan_refit(*tuned, watcher), watcher, _agreement(yes, tuned[0].name))
+        training = plan_refit(asked.origin, asked.backend, asked.samples, watcher)
+        return run_training(training, watcher, _agreement(yes, asked.origin.name))
 
 
 def _show(run: Run, note: Callable[[str], None]) -> None:
-    """Draw a run's figures, and mirror it."""
+    """Draw a run's figures, and mirror it; of a walk-forward the figure of each seed, and no mirror."""
     from qhq.report.figures import draw_run_figures
+    from qhq.report.study_figures import draw_walk_figure
     from qhq.runs.mirror import mirror_run
 
+    if run.is_walk:
+        for each in run.seeds:
+            draw_walk_figure(RunFolder(each.folder), note)
+        return
     folder = RunFolder(run.folder)
     draw_run_figures(folder, note)
     if collapse := run.read().collapse:
@@ -282,35 +297,33 @@ def _agreement(yes: bool | Callable[[Evaluation], bool], run: str = "") -> Calla
     return agree
 
 
-def _trained(
-    study: ExperimentConfig | None,
-    resume: Any,
+def _train_models(
+    asked: _Models,
     accepted: tuple[str, ...],
     yes: bool | Callable[[Evaluation], bool],
     progress: Progress,
     views: Views,
 ) -> list[RunFolder]:
-    """Train one model, or several that differ in the seed; or go on with it."""
     from qhq.experiment.run import resume_run, train_run
     from qhq.experiment.seeds import resume_seeds, train_seeds
     from qhq.runs.seeds import trained_together
 
-    epochs = 0 if study is None else study.training.epochs
-    with open_training(progress, epochs, views) as watcher:
-        if study is not None and study.training.seeds > 1:
-            return train_seeds(study, watcher, accepted)
-        if study is not None:
-            return [train_run(study, watcher, accepted, _agreement(yes))]
-        folder = find_run(str(reference_of(resume)))
-        together = trained_together(folder)
-        if len(together) > 1:
-            return resume_seeds(together, watcher, accepted)
-        return [resume_run(folder, watcher, accept=accepted, agree=_agreement(yes, folder.name))]
+    what = asked.what
+    with open_training(
+        progress, 0 if isinstance(what, RunFolder) else what.training.epochs, views
+    ) as watcher:
+        if isinstance(what, RunFolder):
+            together = trained_together(what)
+            if len(together) > 1:
+                return resume_seeds(together, watcher, accepted)
+            return [resume_run(what, watcher, accept=accepted, agree=_agreement(yes, what.name))]
+        if what.training.seeds > 1:
+            return train_seeds(what, watcher, accepted)
+        return [train_run(what, watcher, accepted, _agreement(yes))]
 
 
-def _walked(
-    study: ExperimentConfig | None,
-    walk: RunFolder | None,
+def _train_walk(
+    asked: _Walk,
     accepted: tuple[str, ...],
     workers: int | None,
     cluster: str | None,
@@ -318,7 +331,7 @@ def _walked(
     progress: Progress,
     views: Views,
 ) -> RunFolder:
-    """Train the folds of a walk-forward, one after another in this process or side by side."""
+    """Train the folds, one after another in this process or side by side."""
     from qhq.experiment.config import load_config
     from qhq.studies.runner import Runner, check_workers, cores, open_workers
     from qhq.studies.walk_forward.study import resume_walk, stays_here, train_walk
@@ -333,14 +346,14 @@ def _walked(
             got=f"{option} with --cluster" if cluster is not None else f"{option} with --workers {workers}",
             fix="Leave one of the two out",
         )
-    config = load_config(str(walk.config)) if study is None and walk is not None else study
-    assert config is not None
+    what = asked.what
+    config = load_config(str(what.config)) if isinstance(what, RunFolder) else what
     if cluster is None and workers is None:
         workers = 1 if followed or stays_here(config) else min(cores(), 8)
 
     def go(watcher: Watcher | None, runner: Runner | None) -> RunFolder:
-        if walk is not None:
-            return resume_walk(walk, watcher, accepted, runner=runner, remote=cluster is not None)
+        if isinstance(what, RunFolder):
+            return resume_walk(what, watcher, accepted, runner=runner, remote=cluster is not None)
         return train_walk(config, watcher, accepted, runner=runner, remote=cluster is not None)
 
     if workers == 1:

@@ -430,29 +430,34 @@ def _judge_skill(experiment: Experiment, earlier: Plausibility, watcher: Watcher
 
 
 def _train(folder: RunFolder, training: Training, watcher: Watcher) -> Trained:
-    """Train, and say what the doctor found at the end of it, and what the record says of a head's fit."""
-    experiment, identity = training.experiment, training.experiment.identity()
-    if training.questions is not None:
-        training.questions.send()
-    if training.questions is not None and training.refit is not None:
-        state, refit = refit_on(experiment, training.questions, training.refit)
-        folder.write_text("history.csv", history_csv(state.history))
-        save_weights(experiment.model, folder.weights, identity)
-        # The doctor has looked at the circuit as it was trained, and nothing of that has changed.
-        findings: Json = {"epoch": 1, "healthy": None, "findings": []}
-        return Trained(state, findings, {"finetuned": refit.to_dict()})
-    if training.questions is not None:
-        fitted = fit_features(experiment, training.questions)
-        doctor = Doctor(experiment, experiment.samples(experiment.data.train), watcher)
-        folder.write_text("history.csv", history_csv(fitted.state.history))
-        save_weights(experiment.model, folder.weights, identity)
-        return Trained(fitted.state, doctor.record(fitted.state), {"head": fitted.record})
-    trainer = open_trainer(experiment)
+    """Train by epochs, or fit or refit a head to what a backend gave, and keep the weights."""
+    experiment, questions = training.experiment, training.questions
+    if questions is None:
+        trained = _train_by_epochs(folder, experiment, watcher)
+    else:
+        questions.send()
+        if training.refit is not None:
+            state, refit = refit_on(experiment, questions, training.refit)
+            # The doctor has looked at the circuit as it was trained, and nothing of that has changed.
+            findings: Json = {"epoch": 1, "healthy": None, "findings": []}
+            trained = Trained(state, findings, {"finetuned": refit.to_dict()})
+        else:
+            fitted = fit_features(experiment, questions)
+            doctor = Doctor(experiment, experiment.samples(experiment.data.train), watcher)
+            trained = Trained(fitted.state, doctor.record(fitted.state), {"head": fitted.record})
+        # Epochs are written as they come, by the `Saver`; here there is one, and no state to go on from.
+        folder.write_text("history.csv", history_csv(trained.state.history))
+    save_weights(experiment.model, folder.weights, experiment.identity())
+    return trained
+
+
+def _train_by_epochs(folder: RunFolder, experiment: Experiment, watcher: Watcher) -> Trained:
+    """Train from the start, or from where the run was cut off; a state is kept of each epoch."""
+    trainer, identity = open_trainer(experiment), experiment.identity()
     # The identity goes with it: a state of another design would load without an error and train nonsense.
     state = load_state(folder.resume, identity) if folder.resume.exists() else trainer.initial_state()
     doctor = Doctor(experiment, trainer.train, watcher)
     watchers = Watchers([FreshShots(experiment), Saver(folder, identity), watcher, doctor])
     watchers.training_begins(folder.path, state, trainer.spec.epochs)
     state = trainer.run(state, watchers)
-    save_weights(experiment.model, folder.weights, identity)
     return Trained(state, doctor.record(state))
